@@ -1,0 +1,281 @@
+/* autodiff.h: a traced computation, its derivative as another trace, and how to run both.
+ *
+ * A graph is a list of nodes; a node is a tensor over named axes. Axes are matched by name, never by size: adding
+ * (batch, n) and (n) broadcasts over batch, and two axes of equal size and different name never mix. A WIDTH axis is
+ * ratio * n, where n is a symbol until the graph is run; a BATCH axis is bound when it is run, too; a FIXED axis has a
+ * number. A second copy of an axis, for a square matrix or a Gram matrix, is its prime: (n, n').
+ *
+ * Every builder is a macro that records the caller's file and line (AD_HERE). Errors are sticky: the first one stays in
+ * the graph, with that file and line and both shapes, and all that is built on it does nothing. Check ad_failed once. */
+#ifndef LIMN_AUTODIFF_H
+#define LIMN_AUTODIFF_H
+#include "autodiff/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { AD_MAX_RANK = 8 };
+
+typedef struct {
+    const char *file;
+    int line;
+} ad_where;
+#define AD_HERE ((ad_where){ __FILE__, __LINE__ })
+
+typedef enum { AD_BATCH, AD_WIDTH, AD_FIXED } ad_kind;
+typedef enum { AD_FLOAT, AD_DOUBLE } ad_type;
+
+/* An axis of a graph: which one, and how many times primed. id 0 is no axis. */
+typedef struct {
+    unsigned short id, prime;
+} ad_axis;
+
+typedef struct {
+    int rank;
+    ad_axis axes[AD_MAX_RANK];
+} ad_shape;
+/* ad_shape_of(batch, n): a shape from a list of axes. */
+#define ad_shape_of(...)                                                                                               \
+    ad_shape_make((int)(sizeof((ad_axis[]){ __VA_ARGS__ }) / sizeof(ad_axis)), (ad_axis[]){ __VA_ARGS__ })
+ad_shape ad_shape_make(int rank, const ad_axis *axes);
+
+typedef struct ad_graph ad_graph;
+typedef struct {
+    ad_graph *graph;
+    int id;
+} ad_var;
+
+typedef enum {
+#define AD_UNARY(NAME, ...) AD_##NAME,
+#define AD_BINARY(NAME, ...) AD_##NAME,
+#define AD_SHAPE(NAME, ...) AD_##NAME,
+#include "autodiff/ops.def"
+    AD_N_OPS
+} ad_op;
+
+/* ---- graphs and axes ---------------------------------------------------------------------------------------- */
+ad_graph *ad_graph_new(ad_error *error);
+void ad_graph_free(ad_graph *graph);
+bool ad_failed(const ad_graph *graph);
+const char *ad_message(const ad_graph *graph); /* the first error: "net.c:12: add: ..."; "" if none */
+/* Records an error as if an op at `where` had found it; returns a poisoned variable. */
+ad_var ad_poison(ad_graph *graph, ad_where where, const char *format, ...) AD_PRINTF(3, 4);
+
+/* Axes. Asking for the same name again gives the same axis; with another kind, size or ratio it is an error. */
+ad_axis ad_batch_at(ad_where, ad_graph *, const char *name);
+ad_axis ad_width_at(ad_where, ad_graph *, const char *name, double ratio); /* size round(ratio * n), at least 1 */
+ad_axis ad_fixed_at(ad_where, ad_graph *, const char *name, size_t size);
+ad_axis ad_fresh_at(ad_where, ad_graph *, const char *stem, size_t size); /* a fixed axis of a name not used yet */
+#define ad_batch(...) ad_batch_at(AD_HERE, __VA_ARGS__)
+#define ad_width(...) ad_width_at(AD_HERE, __VA_ARGS__)
+#define ad_fixed(...) ad_fixed_at(AD_HERE, __VA_ARGS__)
+ad_axis ad_prime(ad_axis axis);
+bool ad_same(ad_axis a, ad_axis b);
+bool ad_has(const ad_shape *shape, ad_axis axis);
+ad_kind ad_axis_kind(const ad_graph *, ad_axis);
+const char *ad_axis_name(const ad_graph *, ad_axis); /* without primes */
+double ad_axis_ratio(const ad_graph *, ad_axis);     /* of a width axis */
+size_t ad_axis_fixed(const ad_graph *, ad_axis);     /* of a fixed axis: its size; else 0 */
+
+/* ---- leaves ------------------------------------------------------------------------------------------------- */
+ad_var ad_input_at(ad_where, ad_graph *, const char *name, ad_shape);
+
+/* How a parameter starts and learns; W = multiplier * omega, where the multiplier is a scale op of the graph, kept here
+ * for the record. All powers are of `axis`, the fan-in: deviation c n^p, rate c n^p (THEORY section 2). */
+typedef struct {
+    ad_axis axis;                                /* the fan-in; no axis: powers are ignored */
+    double deviation, deviation_power;           /* initial standard deviation of omega */
+    double multiplier, multiplier_power;         /* c n^p in front of omega */
+    double rate, rate_power;                     /* learning-rate scale */
+    double mean;                                 /* initial mean */
+} ad_init;
+ad_var ad_param_at(ad_where, ad_graph *, const char *name, ad_shape, ad_init);
+ad_var ad_constant_at(ad_where, ad_graph *, double value, ad_shape);
+ad_var ad_delta_at(ad_where, ad_graph *, ad_axis a, ad_axis b); /* (a, b): 1 on the diagonal */
+#define ad_input(...) ad_input_at(AD_HERE, __VA_ARGS__)
+#define ad_param(...) ad_param_at(AD_HERE, __VA_ARGS__)
+#define ad_constant(...) ad_constant_at(AD_HERE, __VA_ARGS__)
+#define ad_delta(...) ad_delta_at(AD_HERE, __VA_ARGS__)
+
+/* ---- coordinatewise ------------------------------------------------------------------------------------------ */
+ad_var ad_unary_at(ad_where, ad_op, ad_var x, double p); /* any row of the table by number; p for leaky and power */
+ad_var ad_binary_at(ad_where, ad_op, ad_var a, ad_var b);
+#define ad_identity(x) ad_unary_at(AD_HERE, AD_IDENTITY, x, 0)
+#define ad_neg(x) ad_unary_at(AD_HERE, AD_NEG, x, 0)
+#define ad_relu(x) ad_unary_at(AD_HERE, AD_RELU, x, 0)
+#define ad_step(x) ad_unary_at(AD_HERE, AD_STEP, x, 0)
+#define ad_leaky(x, slope) ad_unary_at(AD_HERE, AD_LEAKY, x, slope)
+#define ad_abs(x) ad_unary_at(AD_HERE, AD_ABS, x, 0)
+#define ad_sign(x) ad_unary_at(AD_HERE, AD_SIGN, x, 0)
+#define ad_square(x) ad_unary_at(AD_HERE, AD_SQUARE, x, 0)
+#define ad_power(x, p) ad_unary_at(AD_HERE, AD_POWER, x, p)
+#define ad_exp(x) ad_unary_at(AD_HERE, AD_EXP, x, 0)
+#define ad_log(x) ad_unary_at(AD_HERE, AD_LOG, x, 0)
+#define ad_sqrt(x) ad_unary_at(AD_HERE, AD_SQRT, x, 0)
+#define ad_rsqrt(x) ad_unary_at(AD_HERE, AD_RSQRT, x, 0)
+#define ad_sin(x) ad_unary_at(AD_HERE, AD_SIN, x, 0)
+#define ad_cos(x) ad_unary_at(AD_HERE, AD_COS, x, 0)
+#define ad_tanh(x) ad_unary_at(AD_HERE, AD_TANH, x, 0)
+#define ad_sigmoid(x) ad_unary_at(AD_HERE, AD_SIGMOID, x, 0)
+#define ad_erf(x) ad_unary_at(AD_HERE, AD_ERF, x, 0)
+#define ad_gelu(x) ad_unary_at(AD_HERE, AD_GELU, x, 0)
+#define ad_softplus(x) ad_unary_at(AD_HERE, AD_SOFTPLUS, x, 0)
+#define ad_swish(x) ad_unary_at(AD_HERE, AD_SWISH, x, 0)
+#define ad_add(a, b) ad_binary_at(AD_HERE, AD_ADD, a, b)
+#define ad_sub(a, b) ad_binary_at(AD_HERE, AD_SUB, a, b)
+#define ad_mul(a, b) ad_binary_at(AD_HERE, AD_MUL, a, b)
+#define ad_div(a, b) ad_binary_at(AD_HERE, AD_DIV, a, b)
+
+/* A user's coordinatewise function: derivatives[0] is the function, [1] its derivative, [2] the second one if it is
+ * known, each over a block of doubles; kinks are the points where one of them jumps. Must outlive the graph. */
+typedef struct {
+    const char *name;
+    int count; /* entries of derivatives, at least 2 to be differentiated */
+    void (*derivatives[4])(size_t n, const double *x, double *y);
+    int n_kinks;
+    double kinks[8];
+} ad_function;
+ad_var ad_custom_at(ad_where, const ad_function *, int order, ad_var x);
+#define ad_custom(function, x) ad_custom_at(AD_HERE, function, 0, x)
+/* The op of a coordinatewise function by its name ("relu", "tanh", ...); -1 if there is none. */
+int ad_unary_named(const char *name);
+
+/* ---- along axes ---------------------------------------------------------------------------------------------- */
+ad_var ad_scale_at(ad_where, ad_var x, double c, ad_axis axis, double power); /* c * size(axis)^power * x */
+ad_var ad_contract_at(ad_where, ad_var a, ad_var b, ad_shape over); /* shared axes outside `over` stay aligned */
+ad_var ad_matmul_at(ad_where, ad_var x, ad_var w);   /* w (in, out): in of x becomes out */
+ad_var ad_matmul_t_at(ad_where, ad_var y, ad_var w); /* w (in, out): out of y becomes in */
+ad_var ad_sum_at(ad_where, ad_var x, ad_shape over);
+ad_var ad_mean_at(ad_where, ad_var x, ad_shape over);
+ad_var ad_expand_at(ad_where, ad_var x, ad_shape shape); /* shape holds every axis of x */
+ad_var ad_slice_at(ad_where, ad_var x, ad_axis axis, size_t start, size_t count, ad_axis as); /* as: the new axis */
+ad_var ad_take_at(ad_where, ad_var x, ad_axis axis, size_t index);                            /* drops the axis */
+ad_var ad_concat_at(ad_where, const ad_var *parts, int n, const ad_axis *axes, ad_axis as);
+ad_var ad_stack_at(ad_where, const ad_var *parts, int n, ad_axis as); /* along a new fixed axis of size n */
+ad_var ad_merge_at(ad_where, ad_var x, ad_axis a, ad_axis b, ad_axis as); /* neighbours a, b of x become one axis */
+ad_var ad_split_at(ad_where, ad_var x, ad_axis axis, ad_axis a, ad_axis b);
+ad_var ad_relabel_at(ad_where, ad_var x, ad_axis from, ad_axis to);
+ad_var ad_transpose_at(ad_where, ad_var x, ad_shape order);
+ad_var ad_gather_at(ad_where, ad_var table, ad_var index, ad_axis axis);
+/* Adds x at index along a new `axis`, summing over the axes `over` of index; its other axes stay. */
+ad_var ad_scatter_at(ad_where, ad_var x, ad_var index, ad_axis axis, ad_shape over);
+ad_var ad_logsumexp_at(ad_where, ad_var x, ad_axis axis);
+ad_var ad_softmax_at(ad_where, ad_var x, ad_axis axis);
+ad_var ad_max_at(ad_where, ad_var x, ad_axis axis);
+ad_var ad_argmax_at(ad_where, ad_var x, ad_axis axis); /* 1 at the first largest, else 0 */
+#define ad_scale(x, c) ad_scale_at(AD_HERE, x, c, (ad_axis){ 0, 0 }, 0)
+#define ad_scale_by(...) ad_scale_at(AD_HERE, __VA_ARGS__)
+#define ad_contract(...) ad_contract_at(AD_HERE, __VA_ARGS__)
+#define ad_matmul(...) ad_matmul_at(AD_HERE, __VA_ARGS__)
+#define ad_matmul_t(...) ad_matmul_t_at(AD_HERE, __VA_ARGS__)
+#define ad_sum(...) ad_sum_at(AD_HERE, __VA_ARGS__)
+#define ad_mean(...) ad_mean_at(AD_HERE, __VA_ARGS__)
+#define ad_expand(...) ad_expand_at(AD_HERE, __VA_ARGS__)
+#define ad_slice(...) ad_slice_at(AD_HERE, __VA_ARGS__)
+#define ad_take(...) ad_take_at(AD_HERE, __VA_ARGS__)
+#define ad_concat(...) ad_concat_at(AD_HERE, __VA_ARGS__)
+#define ad_stack(...) ad_stack_at(AD_HERE, __VA_ARGS__)
+#define ad_merge(...) ad_merge_at(AD_HERE, __VA_ARGS__)
+#define ad_split(...) ad_split_at(AD_HERE, __VA_ARGS__)
+#define ad_relabel(...) ad_relabel_at(AD_HERE, __VA_ARGS__)
+#define ad_transpose(...) ad_transpose_at(AD_HERE, __VA_ARGS__)
+#define ad_gather(...) ad_gather_at(AD_HERE, __VA_ARGS__)
+#define ad_logsumexp(...) ad_logsumexp_at(AD_HERE, __VA_ARGS__)
+#define ad_softmax(...) ad_softmax_at(AD_HERE, __VA_ARGS__)
+#define ad_max(...) ad_max_at(AD_HERE, __VA_ARGS__)
+
+/* ---- reverse mode ---------------------------------------------------------------------------------------------- */
+/* One use of a parameter. With y: u = contract(y, W, over), delta is the adjoint of u, and the gradient is the
+ * contraction of y and delta. Without (y.graph NULL): delta is the adjoint of W itself, up to the sum over the axes
+ * that W has not. Axes of the seed that y has not stay on delta. */
+typedef struct {
+    ad_var param, y, delta;
+    ad_shape over; /* the axes of W that meet y */
+} ad_site;
+
+/* Adds the backward pass of y with the given seed (the adjoint of y; its axes beyond y's are carried along). Fills
+ * wrt_adjoints[i] with the adjoint of wrt[i] (a zero constant where y does not depend on it), any number of them, and
+ * *sites with a list (in the graph's arena) of all uses of all parameters, in the order of creation. Returns the
+ * number of sites, -1 on error. */
+int ad_backward_at(ad_where, ad_var y, ad_var seed, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints, ad_site **sites);
+#define ad_backward(...) ad_backward_at(AD_HERE, __VA_ARGS__)
+/* The gradient of a parameter from its sites: an expression with exactly W's axes (and the seed's own, `keep`). */
+ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape keep);
+/* Does any op between x and y sum, gather or normalise over the axis, so that its entries meet? */
+bool ad_couples(ad_var y, ad_axis axis);
+
+/* ---- looking at a graph (translation, printing) --------------------------------------------------------------- */
+typedef struct {
+    ad_op op;
+    ad_where where;
+    ad_shape shape;
+    int n_in;
+    const int *in;             /* nodes, each before this one */
+    const char *name;          /* of an input or parameter; else NULL */
+    double c, power;           /* scale: c size(axis)^power; constant: c; power, leaky: c */
+    ad_axis axis, axis2;       /* scale, slice (old, new), concat (new), relabel (from, to), delta, gather ... */
+    ad_shape over;             /* contract, sum */
+    size_t start;              /* slice, unslice */
+    const ad_init *init;       /* param */
+    const ad_function *function;
+    int order;                 /* custom: which derivative */
+    const ad_axis *part_axes;  /* concat: the axis of each part */
+} ad_node;
+int ad_size(const ad_graph *); /* number of nodes */
+const ad_node *ad_look(const ad_graph *, int id);
+const ad_shape *ad_shape_get(ad_var);
+const char *ad_op_name(ad_op);
+bool ad_is_unary(ad_op);
+bool ad_is_binary(ad_op);
+/* "(batch, n, n')"; returns buffer. */
+char *ad_shape_text(const ad_graph *, const ad_shape *, char *buffer, size_t size);
+void ad_print(const ad_graph *, FILE *);
+
+/* ---- running ----------------------------------------------------------------------------------------------------- */
+/* Sizes of the symbols: the width n, and each batch axis. */
+typedef struct {
+    size_t n;
+    struct {
+        ad_axis axis;
+        size_t size;
+    } batches[4];
+    int n_batches;
+} ad_sizes;
+size_t ad_axis_size(const ad_graph *, ad_axis, const ad_sizes *); /* 0 if it is not bound */
+size_t ad_elements(const ad_graph *, const ad_shape *, const ad_sizes *);
+
+/* A plan runs chosen outputs of a graph for all sizes up to a capacity: schedule, buffers, fused chains. Buffers of
+ * inputs and parameters are the caller's, bound by pointer, row-major and contiguous in the order of their axes.
+ * Binding and running within the capacity allocate nothing. */
+typedef struct ad_plan ad_plan;
+typedef struct {
+    ad_type type;
+    int threads;         /* 0: one */
+    ad_sizes capacity;
+} ad_plan_spec;
+ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *, ad_error *);
+void ad_plan_free(ad_plan *);
+size_t ad_plan_bytes(const ad_plan *);
+void ad_plan_print(const ad_plan *, FILE *);
+/* Points an input or parameter at the caller's data (float or double as the plan's type). */
+int ad_bind(ad_plan *, ad_var leaf, const void *data);
+/* Points an output at the caller's buffer, to be filled by ad_run; unbound outputs are kept in the plan. */
+int ad_bind_output(ad_plan *, int output, void *data);
+/* Runs at these sizes (batch sizes within the capacity, n equal to it). */
+int ad_run(ad_plan *, const ad_sizes *, ad_error *);
+const void *ad_output(const ad_plan *, int output); /* row-major in the order of its axes; valid until the next run */
+
+/* ---- random numbers ------------------------------------------------------------------------------------------------ */
+/* count standard normal (uniform: in (0, 1)) draws number first, first+1, ... of the stream (seed, stream): the same
+ * whatever the threads, by counter (Philox 4x32-10, Box-Muller). */
+void ad_normal(uint64_t seed, uint64_t stream, uint64_t first, size_t count, double *out);
+void ad_uniform(uint64_t seed, uint64_t stream, uint64_t first, size_t count, double *out);
+uint64_t ad_stream(const char *name); /* the stream of a parameter's name */
+/* Fills a parameter with its initial draw at these sizes, in its type; the same numbers in float and double. */
+int ad_draw(ad_var param, const ad_sizes *, uint64_t seed, ad_type type, void *out, ad_error *);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,211 @@
+#include "autodiff/base.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int ad_fail(ad_error *error, const char *format, ...)
+{
+    if (error && !error->text[0]) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(error->text, sizeof error->text, format, args);
+        va_end(args);
+    }
+    return -1;
+}
+
+static atomic_long allocations, allocation_hook, write_hook;
+
+/* Counts a hook down; true on the call that must fail. */
+static bool hook_strikes(atomic_long *hook)
+{
+    return atomic_load(hook) > 0 && atomic_fetch_sub(hook, 1) == 1;
+}
+
+long ad_allocations(void)
+{
+    return atomic_load(&allocations);
+}
+
+void ad_hook_allocation(long k)
+{
+    atomic_store(&allocation_hook, k);
+}
+
+void ad_hook_write(long k)
+{
+    atomic_store(&write_hook, k);
+}
+
+void *ad_alloc(size_t count, size_t size, const char *what, ad_error *error)
+{
+    atomic_fetch_add(&allocations, 1);
+    size_t bytes = 0;
+    void *memory = NULL;
+    if (!hook_strikes(&allocation_hook) && !__builtin_mul_overflow(count, size, &bytes) && bytes < SIZE_MAX - 64)
+        memory = aligned_alloc(64, (bytes + 64) / 64 * 64);
+    if (!memory) {
+        ad_fail(error, "out of memory: %zu x %zu bytes for %s", count, size, what);
+        return NULL;
+    }
+    return memset(memory, 0, bytes);
+}
+
+void ad_free(void *memory)
+{
+    free(memory);
+}
+
+typedef struct block {
+    struct block *next;
+    size_t used, size;
+    _Alignas(16) unsigned char data[];
+} block;
+
+struct ad_arena {
+    block *blocks;
+};
+
+ad_arena *ad_arena_new(ad_error *error)
+{
+    return ad_alloc(1, sizeof(ad_arena), "an arena", error);
+}
+
+void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size)
+{
+    size_t bytes = 0;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 4)
+        return NULL;
+    bytes = (bytes + 15) / 16 * 16;
+    block *b = arena->blocks;
+    if (!b || b->size - b->used < bytes) {
+        size_t capacity = bytes > (1u << 15) ? bytes : (1u << 15);
+        b = ad_alloc(1, sizeof *b + capacity, "an arena's block", NULL);
+        if (!b)
+            return NULL;
+        *b = (block){ .next = arena->blocks, .size = capacity };
+        arena->blocks = b;
+    }
+    void *memory = b->data + b->used;
+    b->used += bytes;
+    return memory;
+}
+
+char *ad_arena_text(ad_arena *arena, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = ad_arena_alloc(arena, (size_t)length + 1, 1);
+    if (text)
+        vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    return text;
+}
+
+void ad_arena_free(ad_arena *arena)
+{
+    if (!arena)
+        return;
+    for (block *b = arena->blocks, *next; b; b = next) {
+        next = b->next;
+        ad_free(b);
+    }
+    ad_free(arena);
+}
+
+struct ad_file {
+    FILE *stream;
+    char *path, *temporary;
+};
+
+ad_file *ad_file_create(const char *path, ad_error *error)
+{
+    size_t length = strlen(path) + 16;
+    ad_file *file = ad_alloc(1, sizeof *file + 2 * length, "a file", error);
+    if (!file)
+        return NULL;
+    file->path = (char *)(file + 1);
+    file->temporary = file->path + length;
+    snprintf(file->path, length, "%s", path);
+    snprintf(file->temporary, length, "%s.tmpXXXXXX", path);
+    int descriptor = mkstemp(file->temporary);
+    if (descriptor < 0 || !(file->stream = fdopen(descriptor, "wb"))) {
+        ad_fail(error, "%s: cannot write: %s", path, strerror(errno));
+        if (descriptor >= 0) {
+            close(descriptor);
+            unlink(file->temporary);
+        }
+        ad_free(file);
+        return NULL;
+    }
+    return file;
+}
+
+int ad_file_write(ad_file *file, const void *data, size_t bytes, ad_error *error)
+{
+    if (hook_strikes(&write_hook)) {
+        errno = ENOSPC;
+        return ad_fail(error, "%s: cannot write: %s", file->path, strerror(errno));
+    }
+    if (fwrite(data, 1, bytes, file->stream) != bytes)
+        return ad_fail(error, "%s: cannot write: %s", file->path, strerror(errno));
+    return 0;
+}
+
+void ad_file_discard(ad_file *file)
+{
+    if (!file)
+        return;
+    if (file->stream)
+        fclose(file->stream);
+    unlink(file->temporary);
+    ad_free(file);
+}
+
+int ad_file_close(ad_file *file, ad_error *error)
+{
+    bool whole = !hook_strikes(&write_hook) && !ferror(file->stream) && fflush(file->stream) == 0 &&
+                 fsync(fileno(file->stream)) == 0;
+    whole = fclose(file->stream) == 0 && whole;
+    file->stream = NULL;
+    if (!whole || rename(file->temporary, file->path) != 0) {
+        ad_fail(error, "%s: cannot write: %s", file->path, strerror(errno ? errno : EIO));
+        ad_file_discard(file);
+        return -1;
+    }
+    ad_free(file);
+    return 0;
+}
+
+char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *error)
+{
+    *bytes = 0;
+    FILE *stream = fopen(path, "rb");
+    if (!stream) {
+        ad_fail(error, "%s: cannot read: %s", path, strerror(errno));
+        return NULL;
+    }
+    char *data = NULL;
+    long length = fseek(stream, 0, SEEK_END) == 0 ? ftell(stream) : -1;
+    if (length < 0 || fseek(stream, 0, SEEK_SET) != 0)
+        ad_fail(error, "%s: cannot read: %s", path, strerror(errno));
+    else if ((size_t)length > limit)
+        ad_fail(error, "%s: %ld bytes, at most %zu are read", path, length, limit);
+    else if ((data = ad_alloc((size_t)length + 1, 1, path, error)) &&
+             fread(data, 1, (size_t)length, stream) != (size_t)length) {
+        ad_fail(error, "%s: cannot read: %s", path, ferror(stream) ? strerror(errno) : "it ends early");
+        ad_free(data);
+        data = NULL;
+    }
+    fclose(stream);
+    if (data)
+        *bytes = (size_t)length;
+    return data;
+}

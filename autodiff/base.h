@@ -1,0 +1,67 @@
+/* base.h: errors, memory and files, the ground every folder of limn stands on.
+ *
+ * Errors. A function that can fail takes an `ad_error *` (NULL is allowed: the text is then lost), and returns 0 or a
+ * pointer on success, -1 or NULL on failure. The first error stays; later ones do not overwrite it. Nothing prints.
+ *
+ * Memory. Every allocation goes through ad_alloc, so that a test can count them or make the k-th one fail.
+ *
+ * Files. A file is written under a temporary name beside its target and renamed when it is whole: a failed write
+ * leaves what was there before. */
+#ifndef LIMN_AUTODIFF_BASE_H
+#define LIMN_AUTODIFF_BASE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define AD_PRINTF(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
+#else
+#define AD_PRINTF(format_at, args_at)
+#endif
+
+/* One line of text that says what failed and where; empty while nothing has failed. */
+typedef struct {
+    char text[512];
+} ad_error;
+
+/* Records an error unless one is there already; returns -1 always, so that `return ad_fail(...)` reads well. */
+int ad_fail(ad_error *error, const char *format, ...) AD_PRINTF(2, 3);
+
+/* Zeroed memory, aligned to 64 bytes; NULL with an error when there is none. `what` names it in the message. */
+void *ad_alloc(size_t count, size_t size, const char *what, ad_error *error);
+void ad_free(void *memory);
+
+/* How many allocations ad_alloc has made so far in this process: a training step must not move it. */
+long ad_allocations(void);
+
+/* The two hooks of the tests: the k-th allocation (or file write) from now on fails, k >= 1; 0 switches it off. */
+void ad_hook_allocation(long k);
+void ad_hook_write(long k);
+
+/* An arena: many small allocations, one free. Memory is zeroed and aligned to 16 bytes. */
+typedef struct ad_arena ad_arena;
+ad_arena *ad_arena_new(ad_error *error);
+void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size); /* NULL when memory is out */
+char *ad_arena_text(ad_arena *arena, const char *format, ...) AD_PRINTF(2, 3);
+void ad_arena_free(ad_arena *arena);
+
+/* A file being written. ad_file_close renames it into place; ad_file_discard removes it and leaves the old one. */
+typedef struct ad_file ad_file;
+ad_file *ad_file_create(const char *path, ad_error *error);
+int ad_file_write(ad_file *file, const void *data, size_t bytes, ad_error *error);
+int ad_file_close(ad_file *file, ad_error *error); /* frees the handle in any case; on failure the file is discarded */
+void ad_file_discard(ad_file *file);
+
+/* Reads a whole file; *bytes gets its length, and one zero byte follows the data. Refuses more than `limit` bytes.
+ * The caller frees it with ad_free. */
+char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,180 @@
+/* nn.h: networks: what users write with. A network is a C function that is traced once, with widths as symbols:
+ *
+ *     static ad_var mlp(nn_net *net, ad_var x)
+ *     {
+ *         ad_axis n = nn_width(net, "n");
+ *         for (int layer = 1; layer <= 2; layer++)
+ *             x = ad_relu(nn_dense(net, nn_name(net, "dense%d", layer), x, n));
+ *         return nn_readout(net, "readout", x);
+ *     }
+ *
+ * Settings (depth=3, phi=tanh, ...) are read while the function runs, with nn_setting_*; each call names the setting, its
+ * default, and so also documents it: a setting given but never read is an error that lists those that were. */
+#ifndef LIMN_NN_H
+#define LIMN_NN_H
+#include "autodiff/autodiff.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- tracing a network ------------------------------------------------------------------------------------------- */
+typedef struct nn_net nn_net;
+/* The user's function: x is (batch, features), or (batch, shape...); returns the outputs (batch, outputs). */
+typedef ad_var (*nn_function)(nn_net *net, ad_var x);
+
+/* How multipliers, deviations and learning rates scale with the fan-in (THEORY section 2, the abc table). */
+typedef enum { NN_NTK, NN_STANDARD, NN_MEANFIELD, NN_MUP } nn_scale;
+/* Where sigma stands: in the initial deviation (omega ~ N(0, sigma^2)), or in the multiplier (omega ~ N(0, 1)). */
+typedef enum { NN_SIGMA_INIT, NN_SIGMA_MULTIPLIER } nn_sigma_in;
+
+typedef struct {
+    size_t features;             /* inputs of one sample */
+    size_t shape[4];             /* their axes after batch, e.g. {time, features}; all 0: {features} */
+    size_t outputs;              /* the default of the setting "outputs"; 0: 1 */
+    nn_scale scale;
+    nn_sigma_in sigma_in;
+    const char *const *settings; /* "key=value", ended by NULL; may be NULL */
+    const char *name;            /* of the network, for messages; may be NULL */
+} nn_spec;
+
+nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error);
+void nn_free(nn_net *net);
+ad_graph *nn_graph(const nn_net *net);
+ad_var nn_input(const nn_net *net);  /* (batch, ...) */
+ad_var nn_output(const nn_net *net); /* (batch, outputs) */
+ad_axis nn_batch(const nn_net *net);
+ad_axis nn_outputs(const nn_net *net); /* the outputs' axis */
+const nn_spec *nn_spec_of(const nn_net *net);
+int nn_params(const nn_net *net);                  /* how many parameters */
+ad_var nn_param(const nn_net *net, int k);         /* in the order of creation */
+size_t nn_features(const nn_net *net);
+size_t nn_n_outputs(const nn_net *net);
+
+/* ---- what a network function calls ------------------------------------------------------------------------------ */
+ad_axis nn_width_at(ad_where, nn_net *, const char *name, double ratio);
+#define nn_width(net, name) nn_width_at(AD_HERE, net, name, 1)
+#define nn_width_ratio(net, name, ratio) nn_width_at(AD_HERE, net, name, ratio)
+const char *nn_name(nn_net *, const char *format, ...) AD_PRINTF(2, 3); /* lives as long as the net */
+
+/* A dense layer's settings. Zero-initialised: sigma_w 1, no bias. */
+typedef struct {
+    double sigma_w;    /* 0: 1 */
+    bool bias;
+    double sigma_b;
+} nn_dense_spec;
+/* u = W x (+ b) over the last axis of x; names "name.weight" (in, out) and "name.bias" (out). */
+ad_var nn_dense_at(ad_where, nn_net *, const char *name, ad_var x, ad_axis out, const nn_dense_spec *);
+#define nn_dense(net, name, x, out) nn_dense_at(AD_HERE, net, name, x, out, NULL)
+#define nn_dense_with(net, name, x, out, ...) nn_dense_at(AD_HERE, net, name, x, out, &(nn_dense_spec){ __VA_ARGS__ })
+/* A dense layer onto the network's outputs (axis "outputs", of the setting's size). */
+ad_var nn_readout_at(ad_where, nn_net *, const char *name, ad_var x, const nn_dense_spec *);
+#define nn_readout(net, name, x) nn_readout_at(AD_HERE, net, name, x, NULL)
+#define nn_readout_with(net, name, x, ...) nn_readout_at(AD_HERE, net, name, x, &(nn_dense_spec){ __VA_ARGS__ })
+/* A single weight (in, out) or bias (out) with the net's parametrization: the raw omega, and its product with x already
+ * multiplied by c n^p. Sharing is using the handle twice. */
+typedef struct {
+    ad_var omega;
+    double c, power; /* the multiplier, of the axis fan_in */
+    ad_axis fan_in;
+} nn_weight;
+nn_weight nn_weight_at(ad_where, nn_net *, const char *name, ad_axis in, ad_axis out, double sigma);
+nn_weight nn_bias_at(ad_where, nn_net *, const char *name, ad_axis out, double sigma);
+ad_var nn_apply_at(ad_where, nn_weight, ad_var x);        /* c n^p x W : axis in becomes out */
+ad_var nn_apply_t_at(ad_where, nn_weight, ad_var y);      /* with W transposed, and the same multiplier */
+ad_var nn_add_bias_at(ad_where, nn_weight bias, ad_var x);
+#define nn_make_weight(...) nn_weight_at(AD_HERE, __VA_ARGS__)
+#define nn_make_bias(...) nn_bias_at(AD_HERE, __VA_ARGS__)
+#define nn_apply(...) nn_apply_at(AD_HERE, __VA_ARGS__)
+#define nn_apply_t(...) nn_apply_t_at(AD_HERE, __VA_ARGS__)
+#define nn_add_bias(...) nn_add_bias_at(AD_HERE, __VA_ARGS__)
+/* A coordinatewise function by name: relu, leaky, abs, tanh, erf, gelu, sin, ...; unknown names are an error listing all. */
+ad_var nn_activation_at(ad_where, nn_net *, const char *name, ad_var x);
+#define nn_activation(...) nn_activation_at(AD_HERE, __VA_ARGS__)
+
+long nn_setting_int(nn_net *, const char *key, long preset, long least, long most);
+double nn_setting_real(nn_net *, const char *key, double preset); /* finite */
+const char *nn_setting_text(nn_net *, const char *key, const char *preset);
+/* A bias's setting: "none" gives false, a number >= 0 gives true and *sigma. */
+bool nn_setting_sigma(nn_net *, const char *key, const char *preset, double *sigma);
+
+/* The built-in networks ("mlp"); NULL if there is none of that name. */
+nn_function nn_builtin(const char *name);
+const char *const *nn_builtin_names(void); /* ended by NULL */
+
+/* ---- at a finite width -------------------------------------------------------------------------------------------- */
+typedef struct nn_model nn_model;
+/* The network at width n, drawn from seed. float or double. */
+nn_model *nn_at(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error);
+void nn_model_free(nn_model *model);
+const nn_net *nn_net_of(const nn_model *model);
+size_t nn_model_width(const nn_model *model);
+/* Parameter k's values omega, row-major, float or double; all parameters lie contiguous. */
+void *nn_values(nn_model *model, int k, size_t *count);
+size_t nn_count(const nn_model *model); /* numbers in all */
+/* Outputs (rows, outputs) of rows inputs (rows, features), in chunks. */
+int nn_forward(nn_model *model, const double *x, size_t rows, double *out, ad_error *error);
+
+typedef enum { NN_SQUARE, NN_CROSS_ENTROPY } nn_loss; /* mean over the batch of |f - y|^2 / 2, or of -log softmax */
+typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM } nn_optimizer;
+
+/* Targets: y (rows) of class numbers if classes > 0 (the square loss then takes one-hot rows), else (rows, outputs). */
+typedef struct {
+    const double *x, *y;
+    size_t rows, classes;
+} nn_data;
+
+typedef struct nn_progress {
+    long step, steps;
+    double loss;      /* of the last batch */
+    double seconds;
+} nn_progress;
+
+typedef struct {
+    nn_loss loss;
+    nn_optimizer optimizer;
+    double rate;         /* 0: 1 for SGD, 0.1 for momentum, 1e-3 for Adam */
+    double momentum;     /* 0: 0.9 */
+    double beta1, beta2, epsilon; /* 0: 0.9, 0.999, 1e-8 */
+    size_t batch;        /* 0: all rows, no shuffling */
+    double epochs;       /* used where steps is 0 */
+    long steps;
+    uint64_t seed;       /* of the shuffling: a permutation an epoch */
+    long every;          /* callback each `every` steps; 0: none but the last */
+    int (*callback)(const nn_progress *, nn_model *, void *context); /* nonzero stops */
+    void *context;
+    FILE *progress;      /* a bar if it is a terminal, else a line now and then; NULL: silent */
+    const char *checkpoint; /* written each `checkpoint_every` steps and at the end; NULL: none */
+    long checkpoint_every;
+    const char *resume;  /* a checkpoint to go on from; NULL: from the start */
+} nn_fit_spec;
+/* Trains. A loss that is not finite stops it with an error that names the step. On failure the model's parameters are
+ * those of the last step done. */
+int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *spec, nn_progress *last, ad_error *error);
+int nn_evaluate(nn_model *model, const nn_data *data, nn_loss loss, double *mean_loss, double *accuracy, ad_error *error);
+
+/* A fit in single steps, for benchmarks and for loops of one's own: nn_fit is made of it. */
+typedef struct nn_trainer nn_trainer;
+nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *spec, size_t batch, ad_error *error);
+int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t rows, double *loss, ad_error *error); /* model's type */
+void nn_trainer_free(nn_trainer *trainer);
+
+/* Weights as .safetensors: raw omega, shape (in, out), names as in the trace; whole or not at all. */
+int nn_save(nn_model *model, const char *path, ad_error *error);
+int nn_load(nn_model *model, const char *path, ad_error *error); /* F32 or F64; every name, shape and value checked first */
+
+/* ---- empirical kernels -------------------------------------------------------------------------------------------- */
+typedef enum { NN_FULL, NN_MEAN } nn_kernel_outputs; /* [N, M, O, O], or its mean over the diagonal of [O, O]: [N, M] */
+/* The tangent kernel over omega of model at x (rows) and x2 (rows2; NULL: x itself), from the tangent terms
+ * sum over sites of <delta, delta'> <y, y'> (THEORY section 2): Gram products, never a Jacobian. */
+int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
+           double *out, ad_error *error);
+/* The NNGP kernel of the last hidden layer's features as this draw has it: the empirical average
+ * c^2 sigma^2 <y, y'> / ... over the readout's sites, i.e. E over a new readout (weights and bias) of f f'. */
+int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
+            double *out, ad_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,8 @@
+/* limn.h: all of limn. */
+#ifndef LIMN_H
+#define LIMN_H
+#include "autodiff/autodiff.h"
+#include "datasets/datasets.h"
+#include "nn/nn.h"
+#include "tp/tp.h"
+#endif

@@ -1,0 +1,61 @@
+/* tp.h: a traced network as a Netsor-transpose program, and its limit at n = infinity.
+ *
+ * tp_translate adds the backward pass to the trace and reads both as a program (Tensor Programs II, arXiv:2006.14548);
+ * tp_print writes it in the paper's notation; tp_check tells whether the simple rules hold for it; tp_limit solves it by
+ * the Master theorem: NNGP kernel and NTK of any inputs. */
+#ifndef LIMN_TP_H
+#define LIMN_TP_H
+#include "nn/nn.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tp_program tp_program;
+/* The net must outlive the program. Fails, with op, file and line, on what has no Netsor-transpose rule. */
+tp_program *tp_translate(nn_net *net, ad_error *error);
+void tp_free(tp_program *program);
+
+typedef enum { TP_PAPER } tp_style;
+int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *error);
+
+/* What the simple rules of Tensor Programs II suppose, checked on the program. Each text says which condition, which
+ * variable and which line; empty where it holds. */
+typedef struct {
+    bool initialization; /* every A-var N(0, sigma^2 / n) up to its multiplier, G-var inputs iid, means zero where asked */
+    bool readout_mean;        /* Proposition 2: the readout's weights have mean zero, */
+    bool readout_independent; /* are drawn independently of all else (one tensor of their own), */
+    bool readout_unused;      /* and are used nowhere else in the program */
+    char text[4][200];
+} tp_checks;
+int tp_check(const tp_program *program, tp_checks *checks, ad_error *error); /* 0 if all hold, 1 if one fails, -1 error */
+
+typedef enum { TP_NTK, TP_NNGP } tp_which;
+/* A limit kernel: a list of (power of n, coefficients). In NTK scale there is one term, of power 0. */
+typedef struct {
+    size_t rows, rows2;
+    int n_terms;
+    struct {
+        double power;   /* this term grows like n^power */
+        double *values; /* (rows, rows2): between equal outputs; between different ones the limit is 0 */
+    } terms[8];
+    double error;       /* the largest relative error that the numerical rules used (0: closed forms alone) */
+} tp_kernel;
+
+typedef struct {
+    int threads;        /* 0: one */
+    double tolerance;   /* of numerical expectations, relative to sqrt(E f^2 E g^2); 0: 1e-13 */
+} tp_limit_spec;
+/* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). */
+int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+             const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
+void tp_kernel_free(tp_kernel *kernel);
+/* The kernel's value at a width, all powers summed: (rows, rows2). */
+void tp_kernel_at(const tp_kernel *kernel, double n, double *out);
+/* True if every term has power 0. */
+bool tp_kernel_converges(const tp_kernel *kernel);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
