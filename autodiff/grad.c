@@ -253,7 +253,10 @@ static void rule(pass *p, int id, ad_var g)
         return;
     }
     case AD_MAX: give(p, node, 0, ad_combine(w, AD_MUL, g, ad_argmax_at(w, a, node->axis)), ad_shape_get(a)); return;
-    case AD_ARGMAX: return;
+    case AD_ARGMAX:
+    case AD_INPUT:
+    case AD_CONSTANT:
+    case AD_DELTA: return;
     default: ad_poison(p->graph, node->where, "%s: no derivative rule", ad_op_name(node->op));
     }
 }

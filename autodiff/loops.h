@@ -1,0 +1,32 @@
+/* loops.h: the inner loops of a run, for float and double, in the best instruction set of this machine.
+ *
+ * Every function is given a count and untyped pointers to elements of its type. The last, partial vector of a loop goes
+ * through the same instructions as the others, so that a result does not depend on its position. y may equal a or b. */
+#ifndef LIMN_AUTODIFF_LOOPS_H
+#define LIMN_AUTODIFF_LOOPS_H
+#include "autodiff/autodiff.h"
+
+/* y[i] = op(a[i], b[i]); p is the parameter of leaky, power and scale. */
+typedef void ad_loop(size_t n, void *y, const void *a, const void *b, double p);
+
+typedef struct {
+    ad_loop *op[AD_N_OPS]; /* the coordinatewise ops but custom, and scale */
+    void (*to_double)(size_t n, double *y, const void *x);
+    void (*from_double)(size_t n, void *y, const double *x, double factor);
+    void (*copy)(size_t n, void *y, ptrdiff_t step_y, const void *x, ptrdiff_t step_x);
+    double (*sum)(size_t n, const void *x, ptrdiff_t step_x);
+    double (*dot)(size_t n, const void *a, ptrdiff_t step_a, const void *b, ptrdiff_t step_b);
+    void (*accumulate)(size_t n, double *sums, const void *x, ptrdiff_t step_x); /* sums += x */
+    /* y += p a b */
+    void (*multiply_add)(size_t n, void *y, ptrdiff_t step_y, const void *a, ptrdiff_t step_a, const void *b,
+                         ptrdiff_t step_b, double p);
+    /* One contiguous row: softmax and argmax write n elements, logsumexp and max write one. */
+    void (*softmax)(size_t n, void *y, const void *x);
+    void (*argmax)(size_t n, void *y, const void *x);
+    void (*logsumexp)(size_t n, void *y, const void *x);
+    void (*max)(size_t n, void *y, const void *x);
+} ad_loops;
+
+const ad_loops *ad_loops_get(ad_type type);
+const char *ad_loops_name(void); /* the instruction set in use */
+#endif

@@ -1,0 +1,114 @@
+/* coordinate.h: what one coordinate of a width vector is: a polynomial in functions of Gaussians.
+ *
+ *     coordinate = sum over terms  c n^power  prod over factors  f(lin),     lin = sum of c_k Z_k
+ *
+ * where Z_k are G-vars, normalised to variance of order one. Everything is interned: equal things have equal numbers, so
+ * the kernel recursion is a graph without repetitions, whatever sharing the network has. */
+#ifndef LIMN_TP_COORDINATE_H
+#define LIMN_TP_COORDINATE_H
+#include "tp/program.h"
+
+/* Interned byte strings: equal content, equal number. */
+typedef struct {
+    ad_arena *arena;
+    const void **items;
+    size_t *sizes;
+    int *slots;
+    int n, room, n_slots;
+} tp_table;
+int tp_table_new(tp_table *table, ad_arena *arena, ad_error *error);
+void tp_table_free(tp_table *table);
+int tp_intern(tp_table *table, const void *bytes, size_t size); /* -1: out of memory */
+
+/* A univariate function, as a tree. */
+enum { TP_VARIABLE = AD_N_OPS, TP_NUMBER, TP_PLUS, TP_TIMES };
+typedef struct {
+    int op;    /* a unary row of the op table, or one of the above */
+    int order; /* custom: which derivative */
+    double p;  /* the row's parameter, or the number */
+    int a, b;  /* arguments */
+    const ad_function *function;
+} tp_fn;
+
+/* Fixed axes of a node, each at an index; axes in the node's order. */
+typedef struct {
+    int n;
+    struct {
+        ad_axis axis;
+        int index;
+    } at[AD_MAX_RANK];
+} tp_point;
+
+typedef enum { TP_OF_INDEX, TP_OF_DATA, TP_OF_VECTOR } tp_argument;
+/* A G-var: a parameter applied to an argument: W y, W^T y, U x, or the parameter's own vector (a bias, a readout). */
+typedef struct {
+    int param;    /* its node */
+    int position; /* which of its axes is contracted: 0 is W, 1 is W^T in the (in, out) order; -1 none */
+    tp_argument argument;
+    int node;       /* TP_OF_DATA: the data's node; TP_OF_VECTOR: the coordinate's number */
+    tp_point where; /* the parameter's other fixed axes */
+    tp_point from;  /* TP_OF_DATA: the data's other fixed axes */
+    ad_axis axis;   /* TP_OF_DATA: the contracted one */
+} tp_gvar;
+
+typedef struct {
+    double c;
+    int gvar, unused;
+} tp_part;
+typedef struct {
+    int n;
+    tp_part parts[];
+} tp_lin;
+
+enum { TP_MAX_FACTORS = 6 };
+typedef struct {
+    int lin, fn;
+} tp_factor;
+typedef struct {
+    double c, power;
+    int n, unused;
+    tp_factor factors[TP_MAX_FACTORS]; /* by increasing lin, each once; the rest zero */
+} tp_term;
+typedef struct {
+    int n, unused;
+    tp_term terms[];
+} tp_coordinate;
+
+typedef struct {
+    const tp_program *program;
+    ad_graph *graph;
+    ad_arena *arena;
+    ad_error *error;
+    tp_table fns, gvars, lins, coordinates, quantities, series;
+    tp_table keys; /* (node, point) or (coordinate, coordinate): the keys of the memo */
+    int *memo;
+    int memo_room;
+    bool *learns; /* node depends on a parameter */
+    int variable;
+} tp_algebra;
+
+int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error);
+void tp_algebra_free(tp_algebra *algebra);
+const tp_fn *tp_fn_at(const tp_algebra *, int fn);
+const tp_gvar *tp_gvar_at(const tp_algebra *, int gvar);
+const tp_lin *tp_lin_at(const tp_algebra *, int lin);
+const tp_coordinate *tp_coordinate_at(const tp_algebra *, int coordinate);
+/* y = f(x), by block. */
+void tp_fn_eval(const tp_algebra *, int fn, size_t n, const double *x, double *y);
+/* The points where f or its derivative jumps: how many, the first `room` of them in kinks. */
+int tp_fn_kinks(const tp_algebra *, int fn, double *kinks, int room);
+
+/* The coordinate of a node (with a width axis, or an output) with its fixed axes at a point; -1 with an error that names
+ * op, file and line if it is not a polynomial in univariate functions of G-vars. */
+int tp_coordinate_of(tp_algebra *, int node, tp_point point);
+bool tp_is_data(const tp_algebra *, int node);
+/* Fixed axes of a node other than `without`, all at index 0. */
+tp_point tp_point_of(const tp_algebra *, int node, const ad_shape *without);
+int tp_point_index(const tp_point *point, ad_axis axis); /* -1 if it is not there */
+void tp_point_set(tp_point *point, ad_axis axis, int index);
+/* Size of an axis as c n^power. */
+double tp_axis_factor(const tp_algebra *, ad_axis axis, double *power);
+int tp_refuse(const tp_algebra *, int node, const char *format, ...) AD_PRINTF(3, 4);
+/* A memo: *slot is where the value of this key is kept, -1 before it is set; NULL when memory is out. */
+int *tp_memo(tp_algebra *, const void *key, size_t size);
+#endif

@@ -1,0 +1,111 @@
+/* gauss.h: expectations E f(a) g(b) over centred Gaussian pairs (a, b) of variances q11, q22 and covariance q12.
+ *
+ * Three ways, to be asked in this order: closed forms over arrays of pairs (tp_closed); Mehler's series over tiles of
+ * pairs of samples (tp_mehler_*), a few nanoseconds a pair for smooth functions; and quadrature of one pair
+ * (tp_trapezoid), the reference and the fallback, with an error estimate.
+ *
+ * Conventions. At 0: step = relu' = 0, sign = 0, the derivative of a leaky relu is its slope; a variance of 0 means
+ * that the argument is 0. A correlation may exceed 1 by roundoff (c^2 <= 1 + 1e-6) and counts as 1; beyond, and for
+ * negative variances, closed forms and series give NaN, quadrature an error. */
+#ifndef LIMN_TP_GAUSS_H
+#define LIMN_TP_GAUSS_H
+#include "autodiff/autodiff.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A univariate function of a Gaussian: what closed forms know. */
+typedef enum {
+    TP_ONE,
+    TP_ID,
+    TP_SQUARE,
+    TP_POWER, /* x^parameter, a whole number from 0 to TP_MAX_POWER */
+    TP_RELU,
+    TP_STEP,
+    TP_LEAKY, /* parameter: the slope below 0 */
+    TP_LEAKY_STEP,
+    TP_ABS,
+    TP_SIGN,
+    TP_ERF,
+    TP_ERF_GRAD, /* 2 / sqrt(pi) exp(-x^2) */
+    TP_SIN,
+    TP_COS,
+    TP_EXP,
+    TP_GELU, /* x Phi(x) */
+    TP_GELU_GRAD,
+    TP_NUMERIC /* known by eval alone */
+} tp_form;
+enum { TP_MAX_POWER = 16 };
+
+typedef struct tp_univariate {
+    tp_form form;
+    double parameter; /* slope or power */
+    void (*eval)(const struct tp_univariate *u, size_t n, const double *x, double *y); /* y = f(x); y may equal x */
+    const void *context; /* for eval */
+    const double *kinks; /* where f or f' jumps */
+    int n_kinks;
+    int parity; /* 1: f(-x) = f(x), -1: f(-x) = -f(x), 0: neither or not known */
+} tp_univariate;
+
+/* A form of the list above; TP_NUMERIC and powers outside its range give an eval of NULL. */
+tp_univariate tp_univariate_form(tp_form form, double parameter);
+/* A coordinatewise op of the trace: its form if it has one, else TP_NUMERIC with the op's own loop as eval. */
+tp_univariate tp_univariate_op(ad_op op, double parameter);
+/* A derivative (0: the function itself) of a user's function, which must outlive it. */
+tp_univariate tp_univariate_function(const ad_function *function, int order);
+
+/* ---- closed forms ------------------------------------------------------------------------------------------------ */
+bool tp_has_closed(const tp_univariate *f, const tp_univariate *g);
+/* out[i] = E f(a_i) g(b_i), i < n; false, and out untouched, if there is no closed form. half_distance may be NULL; else
+ * it is (q11 + q22) / 2 - q12 as the caller knows it, more accurate than the difference for near-equal inputs.
+ * out may equal q12. Sources: THEORY section 3(a). */
+bool tp_closed(const tp_univariate *f, const tp_univariate *g, size_t n, const double *q11, const double *q22,
+               const double *q12, const double *half_distance, double *out);
+/* E f(a) f(b) and E df(a) df(b) in one pass where they share work (relu, leaky, abs, erf, gelu, sin and their
+ * derivatives). out_f or out_df may equal q12, not each other. */
+bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, const double *q11, const double *q22,
+                    const double *q12, const double *half_distance, double *out_f, double *out_df);
+
+/* ---- quadrature -------------------------------------------------------------------------------------------------- */
+/* One pair. Smooth functions: the product trapezoid rule in symmetric coordinates, its step halved and its interval
+ * widened until the value stands. Functions with kinks: the plane is split there, tanh-sinh rule in every part.
+ * *value, and *difference: by how much the last refinements moved it (either may be NULL). Fails if a function is not
+ * finite at a node, or the three numbers are no covariance. */
+int tp_trapezoid(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
+                  double *difference, ad_error *error);
+
+/* ---- Mehler's series --------------------------------------------------------------------------------------------- */
+/* The normalised Hermite coefficients f_k = E f(sqrt(q) x) He_k(x) / sqrt(k!) of one function at many variances, so that
+ * E f(a) g(b) = sum_k f_k g_k c^k. Odd and even functions keep their own degrees only. */
+typedef struct {
+    size_t count;         /* samples */
+    size_t degrees;       /* the series stops before this degree */
+    size_t terms;         /* coefficients kept of each sample: degrees first, first + step, ... */
+    size_t first, step;
+    size_t stride;        /* of `columns` */
+    double *coefficients; /* (count, terms) */
+    double *columns;      /* (terms, stride): the same, transposed and padded by zeros */
+    double *tails;        /* (degrees + 1): the largest root of sum_{k >= d} f_k^2 over all samples */
+    double *rests;        /* (count): that root at d = degrees for each sample */
+    double *inverses;     /* (count): 1 / sqrt(q), 0 for q = 0 */
+    double tolerance;
+    double difference; /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */
+} tp_mehler;
+/* As many terms as the largest variance needs to leave at most tolerance * E f^2 at c = 1 (tolerance 0: 1e-13), at most
+ * `most` degrees (0: 1024). Where that does not suffice, as for kinks, tp_mehler_bound tells for each pair. */
+tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
+                         ad_error *error);
+void tp_mehler_free(tp_mehler *series);
+/* What the terms left out can amount to for the pair (i, j): |c|^degrees times both rests. */
+double tp_mehler_bound(const tp_mehler *f, const tp_mehler *g, size_t i, size_t j, double q12);
+/* out[r, s] = E f(a) g(b) for samples row + r of f, column + s of g, at covariance q12[r, s]; out may equal q12. Pairs of
+ * small correlation take fewer terms, to the tolerance. Returns the largest tp_mehler_bound of the tile (of the whole
+ * rows and columns, at the largest |c| seen). */
+double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t rows, size_t column, size_t columns,
+                      const double *q12, size_t q12_stride, double *out, size_t out_stride);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,542 @@
+/* limit.c: evaluating a kernel's recursion: over tiles of sample pairs, the program as the inner loop.
+ *
+ * Variances are quantities at (i, i): they are computed first, for each sample of either set. Then every tile of pairs is
+ * filled quantity by quantity, threads taking tiles. Where a tile holds a sample against itself, the kernel is the value
+ * found along with the variances, so that the diagonal is exact. */
+#include "tp/gauss.h"
+#include "tp/recursion.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum { TILE = 64 };
+
+/* Data that a Gram quantity meets: (rows, size) of one set, contiguous. */
+typedef struct {
+    int node;
+    tp_point from;
+    ad_axis axis;
+    size_t size;
+    double *rows[2];
+} data_block;
+
+typedef enum { BY_CLOSED, BY_SERIES, BY_RULE } method;
+/* How an expectation is found. */
+typedef struct {
+    method by;
+    tp_univariate f, g;
+    tp_mehler *series[2]; /* of f over the first set's samples, of g over the second's */
+    double scale;        /* half squared distances are scale times the data's, where cov is affine in one Gram; else 0 */
+    int gram;
+} expect_plan;
+
+typedef struct {
+    tp_algebra algebra;
+    const double *x[2];
+    size_t rows[2];
+    bool same;
+    int n; /* quantities */
+    bool *alone, *paired; /* needed at (i, i); needed for pairs */
+    double **single[2];   /* [quantity][row]: values at (i, i) of either set */
+    data_block *blocks;
+    int n_blocks, (*gram_blocks)[2];
+    expect_plan *plans;
+    double tolerance;
+    _Atomic double worst;
+    ad_error *error;
+} solver;
+
+static void note_error(solver *s, double error)
+{
+    double seen = atomic_load(&s->worst);
+    while (error > seen && !atomic_compare_exchange_weak(&s->worst, &seen, error)) {
+    }
+}
+
+/* ---- data ---- */
+static int find_block(solver *s, int node, const tp_point *from, ad_axis axis)
+{
+    for (int i = 0; i < s->n_blocks; i++)
+        if (s->blocks[i].node == node && ad_same(s->blocks[i].axis, axis) &&
+            memcmp(&s->blocks[i].from, from, sizeof *from) == 0)
+            return i;
+    data_block *b = &s->blocks[s->n_blocks];
+    *b = (data_block){ .node = node, .from = *from, .axis = axis,
+                       .size = ad_axis_fixed(s->algebra.graph, axis) };
+    return s->n_blocks++;
+}
+
+/* Runs the data's nodes for one set and copies out (rows, size) at the block's fixed axes. */
+static int fill_block(solver *s, data_block *b, int set)
+{
+    ad_graph *graph = s->algebra.graph;
+    ad_var node = { graph, b->node }, input = nn_input(s->algebra.program->net);
+    size_t rows = s->rows[set];
+    const ad_shape *shape = ad_shape_get(node);
+    ad_plan_spec spec = { .type = AD_DOUBLE, .capacity = { .n = 1, .n_batches = 1 } };
+    spec.capacity.batches[0].axis = nn_batch(s->algebra.program->net);
+    spec.capacity.batches[0].size = rows;
+    b->rows[set] = ad_alloc(rows * b->size, sizeof(double), "the limit's inputs", s->error);
+    if (!b->rows[set])
+        return -1;
+    ad_plan *plan = NULL;
+    const double *values = s->x[set];
+    if (b->node != input.id) {
+        plan = ad_plan_new(&node, 1, &spec, s->error);
+        if (!plan || ad_bind(plan, input, s->x[set]) || ad_run(plan, &spec.capacity, s->error)) {
+            ad_fail(s->error, "the program's data cannot be computed");
+            ad_plan_free(plan);
+            return -1;
+        }
+        values = ad_output(plan, 0);
+    }
+    size_t stride = 1, offset = 0, row_stride = 0, k_stride = 0;
+    for (int i = shape->rank - 1; i >= 0; i--) {
+        ad_axis axis = shape->axes[i];
+        if (ad_same(axis, b->axis))
+            k_stride = stride;
+        else if (ad_axis_kind(graph, axis) == AD_BATCH)
+            row_stride = stride;
+        else
+            offset += (size_t)tp_point_index(&b->from, axis) * stride;
+        stride *= ad_axis_size(graph, axis, &spec.capacity);
+    }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < b->size; k++)
+            b->rows[set][i * b->size + k] = values[offset + i * row_stride + k * k_stride];
+    ad_plan_free(plan);
+    return 0;
+}
+
+/* ---- what is needed ---- */
+static void need(const solver *s, bool *marks, int id, bool with_variances)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    if (marks[id])
+        return;
+    marks[id] = true;
+    if (q->kind == TP_Q_SUM)
+        for (int i = 0; i < q->n; i++)
+            need(s, marks, q->parts[i].q, with_variances);
+    if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT)
+        need(s, marks, q->a, with_variances);
+    if (q->kind == TP_Q_PRODUCT)
+        need(s, marks, q->b, with_variances);
+    if (q->kind == TP_Q_EXPECT && with_variances) {
+        need(s, marks, q->var_a, true);
+        need(s, marks, q->var_b, true);
+    }
+}
+
+/* ---- expectations ---- */
+typedef struct {
+    const tp_algebra *algebra;
+    int fn;
+} function_context;
+
+static void eval_function(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    const function_context *context = u->context;
+    tp_fn_eval(context->algebra, context->fn, n, x, y);
+}
+
+/* A function of the algebra as gauss.h knows it: by its form if it is a row of the table, else by evaluating it. */
+static int univariate(const solver *s, int fn, tp_univariate *u)
+{
+    const tp_fn *f = tp_fn_at(&s->algebra, fn);
+    if (f->op == TP_VARIABLE)
+        *u = tp_univariate_form(TP_ID, 0);
+    else if (f->op == TP_NUMBER && !(fabs(f->p - 1) > 0))
+        *u = tp_univariate_form(TP_ONE, 0);
+    else if (f->op < AD_CUSTOM && f->a == s->algebra.variable)
+        *u = tp_univariate_op((ad_op)f->op, f->p);
+    else {
+        enum { MOST_KINKS = 64 };
+        function_context *context = ad_arena_alloc(s->algebra.arena, 1, sizeof *context);
+        double *kinks = ad_arena_alloc(s->algebra.arena, MOST_KINKS, sizeof *kinks);
+        if (!context || !kinks)
+            return ad_fail(s->error, "out of memory for a function");
+        *context = (function_context){ &s->algebra, fn };
+        int found = tp_fn_kinks(&s->algebra, fn, kinks, MOST_KINKS);
+        if (found > MOST_KINKS)
+            return ad_fail(s->error, "a function with %d kinks; at most %d are integrated", found, MOST_KINKS);
+        *u = (tp_univariate){ .form = TP_NUMERIC, .eval = eval_function, .context = context, .kinks = kinks,
+                              .n_kinks = found };
+    }
+    return 0;
+}
+
+/* Mehler's series of both functions over the samples of their sets; pair by pair where the tail does not fall. */
+static int plan_series(solver *s, const tp_quantity *q, expect_plan *plan)
+{
+    const double *var[2] = { s->single[0][q->var_a], s->single[1][q->var_b] };
+    const tp_univariate *f[2] = { &plan->f, &plan->g };
+    for (int set = 0; set < 2; set++) {
+        plan->series[set] = tp_mehler_new(f[set], s->rows[set], var[set], s->tolerance, 0, s->error);
+        if (!plan->series[set])
+            return -1;
+        note_error(s, plan->series[set]->difference);
+    }
+    return 0;
+}
+
+static int plan_expect(solver *s, int id)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id), *cov = tp_quantity_at(&s->algebra, q->a);
+    expect_plan *plan = &s->plans[id];
+    if (univariate(s, q->fn_a, &plan->f) || univariate(s, q->fn_b, &plan->g))
+        return -1;
+    plan->by = tp_has_closed(&plan->f, &plan->g) ? BY_CLOSED
+               : plan->f.n_kinks + plan->g.n_kinks == 0 ? BY_SERIES : BY_RULE;
+    plan->gram = -1;
+    int part = cov->kind == TP_Q_GRAM ? q->a : cov->kind == TP_Q_SUM && cov->n == 1 ? cov->parts[0].q : -1;
+    const tp_quantity *gram = part >= 0 ? tp_quantity_at(&s->algebra, part) : NULL;
+    if (gram && gram->kind == TP_Q_GRAM && q->var_a == q->a && q->var_b == q->a &&
+        s->gram_blocks[part][0] == s->gram_blocks[part][1]) {
+        plan->gram = part;
+        plan->scale = cov->kind == TP_Q_GRAM ? 1 : cov->parts[0].c;
+    }
+    return 0;
+}
+
+/* ---- one quantity over n pairs ---- */
+typedef struct {
+    size_t rows, columns;       /* of the tile; for values at (i, i): rows = n, columns = 1 */
+    size_t row0, column0;
+    int set[2];                 /* which set the rows and the columns are of */
+    bool alone;                 /* values at (i, i) */
+    double **values;            /* by quantity */
+    double *q11, *q22, *half;   /* scratch of the tile's size */
+} tile;
+
+static void fill_gram(const solver *s, int id, const tile *t, double *out)
+{
+    const data_block *a = &s->blocks[s->gram_blocks[id][0]], *b = &s->blocks[s->gram_blocks[id][1]];
+    const double *x = a->rows[t->set[0]] + t->row0 * a->size;
+    const double *y = b->rows[t->set[1]] + t->column0 * b->size;
+    if (t->alone)
+        for (size_t i = 0; i < t->rows; i++)
+            out[i] = cblas_ddot((int)a->size, x + i * a->size, 1, y + i * a->size, 1);
+    else
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)t->rows, (int)t->columns, (int)a->size, 1, x,
+                    (int)a->size, y, (int)b->size, 0, out, (int)t->columns);
+}
+
+/* Half squared distances of pairs that are nearly parallel, where the covariance alone has lost them. */
+static const double *near_pairs(const solver *s, const expect_plan *plan, const tile *t, const double *cov)
+{
+    if (plan->gram < 0 || t->alone)
+        return NULL;
+    const data_block *a = &s->blocks[s->gram_blocks[plan->gram][0]];
+    for (size_t i = 0; i < t->rows; i++)
+        for (size_t k = 0; k < t->columns; k++) {
+            size_t at = i * t->columns + k;
+            t->half[at] = (t->q11[at] + t->q22[at]) / 2 - cov[at];
+            if (t->half[at] > 0.02 * t->q11[at])
+                continue;
+            const double *x = a->rows[t->set[0]] + (t->row0 + i) * a->size;
+            const double *y = a->rows[t->set[1]] + (t->column0 + k) * a->size;
+            double sum = 0;
+            for (size_t m = 0; m < a->size; m++)
+                sum += (x[m] - y[m]) * (x[m] - y[m]);
+            t->half[at] = plan->scale * sum / 2;
+        }
+    return t->half;
+}
+
+static int fill_expect(solver *s, int id, const tile *t, double *out, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const expect_plan *plan = &s->plans[id];
+    const double *v1 = s->single[t->set[0]][q->var_a] + t->row0, *v2 = s->single[t->set[1]][q->var_b] + t->column0;
+    const double *cov = t->values[q->a];
+    size_t n = t->alone ? t->rows : t->rows * t->columns;
+    if (t->alone) {
+        memcpy(t->q11, v1, n * sizeof *v1);
+        memcpy(t->q22, v2, n * sizeof *v2);
+    } else {
+        for (size_t i = 0; i < t->rows; i++)
+            for (size_t k = 0; k < t->columns; k++) {
+                t->q11[i * t->columns + k] = v1[i];
+                t->q22[i * t->columns + k] = v2[k];
+            }
+    }
+    if (plan->by == BY_CLOSED) {
+        tp_closed(&plan->f, &plan->g, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out);
+        return 0;
+    }
+    if (plan->by == BY_SERIES && !t->alone) {
+        const tp_mehler *f = plan->series[0], *g = plan->series[1];
+        double size = f->tails[0] * g->tails[0], limit = fmax(s->tolerance, 1e-13) * size;
+        double bound = tp_mehler_tile(f, g, t->row0, t->rows, t->column0, t->columns, cov, t->columns, out, t->columns);
+        if (bound <= 10 * limit) {
+            note_error(s, size > 0 ? bound / size : 0);
+            return 0;
+        }
+        for (size_t i = 0; i < n; i++) /* pairs too close to c = 1 for the series go through the rule */
+            if (tp_mehler_bound(f, g, t->row0 + i / t->columns, t->column0 + i % t->columns, cov[i]) > 10 * limit) {
+                double estimate = 0;
+                if (tp_quadrature(&plan->f, &plan->g, t->q11[i], t->q22[i], cov[i], &out[i], &estimate, error))
+                    return -1;
+                note_error(s, size > 0 ? estimate / size : 0);
+            }
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        double estimate = 0;
+        if (tp_quadrature(&plan->f, &plan->g, t->q11[i], t->q22[i], cov[i], &out[i], &estimate, error))
+            return -1;
+        if (fabs(out[i]) > 0)
+            note_error(s, estimate / fabs(out[i]));
+    }
+    return 0;
+}
+
+static int fill(solver *s, int id, const tile *t, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    double *out = t->values[id];
+    size_t n = t->alone ? t->rows : t->rows * t->columns;
+    switch (q->kind) {
+    case TP_Q_NUMBER:
+        for (size_t i = 0; i < n; i++)
+            out[i] = q->c;
+        return 0;
+    case TP_Q_GRAM: fill_gram(s, id, t, out); return 0;
+    case TP_Q_SUM:
+        for (size_t i = 0; i < n; i++)
+            out[i] = q->c;
+        for (int k = 0; k < q->n; k++) {
+            const double *part = t->values[q->parts[k].q], c = q->parts[k].c;
+            for (size_t i = 0; i < n; i++)
+                out[i] += c * part[i];
+        }
+        return 0;
+    case TP_Q_PRODUCT:
+        for (size_t i = 0; i < n; i++)
+            out[i] = t->values[q->a][i] * t->values[q->b][i];
+        return 0;
+    case TP_Q_EXPECT: return fill_expect(s, id, t, out, error);
+    }
+    return 0;
+}
+
+/* ---- the run ---- */
+/* All values at (i, i), for either set, quantity after quantity. */
+static int solve_alone(solver *s)
+{
+    for (int set = 0; set < (s->same ? 1 : 2); set++) {
+        size_t rows = s->rows[set];
+        double *scratch = ad_alloc(3 * rows, sizeof *scratch, "variances", s->error);
+        tile t = { .rows = rows, .columns = 1, .set = { set, set }, .alone = true, .values = s->single[set],
+                   .q11 = scratch, .q22 = scratch + rows, .half = scratch + 2 * rows };
+        int status = scratch ? 0 : -1;
+        for (int id = 0; id < s->n && !status; id++)
+            if (s->alone[id]) {
+                s->single[set][id] = ad_alloc(rows, sizeof(double), "variances", s->error);
+                status = s->single[set][id] ? fill(s, id, &t, s->error) : -1;
+            }
+        ad_free(scratch);
+        if (status)
+            return -1;
+    }
+    return 0;
+}
+
+/* One tile: all quantities, then the kernels' values into place, mirrored where the two sets are one. */
+static int solve_tile(solver *s, const tp_series *series, tp_kernel *kernel, const tile *t, ad_error *error)
+{
+    for (int id = 0; id < s->n; id++)
+        if (s->paired[id] && fill(s, id, t, error))
+            return -1;
+    for (int k = 0; k < series->n; k++) {
+        const double *from = t->values[series->at[k].q], *diagonal = s->single[0][series->at[k].q];
+        double *to = kernel->terms[k].values;
+        for (size_t i = 0; i < t->rows; i++)
+            for (size_t j = 0; j < t->columns; j++) {
+                size_t row = t->row0 + i, column = t->column0 + j;
+                double value = from[i * t->columns + j];
+                if (s->same && row == column)
+                    value = diagonal[row];
+                if (s->same && column < row)
+                    continue;
+                to[row * kernel->rows2 + column] = value;
+                if (s->same)
+                    to[column * kernel->rows2 + row] = value;
+            }
+    }
+    return 0;
+}
+
+static int solve_tiles(solver *s, const tp_series *series, tp_kernel *kernel, int threads)
+{
+    size_t down = (s->rows[0] + TILE - 1) / TILE, across = (s->rows[1] + TILE - 1) / TILE;
+    int used = 0;
+    for (int id = 0; id < s->n; id++)
+        used += s->paired[id];
+    int failed = 0;
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+        ad_error error = { 0 };
+        double **values = ad_alloc((size_t)s->n + 1, sizeof *values, "a tile", &error);
+        double *memory = ad_alloc((size_t)(used + 3) * TILE * TILE, sizeof *memory, "a tile", &error);
+        failed = !values || !memory;
+        double *next = memory;
+        for (int id = 0; id < s->n && !failed; id++)
+            if (s->paired[id]) {
+                values[id] = next;
+                next += TILE * TILE;
+            }
+#pragma omp for schedule(dynamic)
+        for (size_t k = 0; k < down * across; k++) {
+            size_t i = k / across * TILE, j = k % across * TILE;
+            if (failed || (s->same && j + TILE <= i))
+                continue;
+            tile t = { .rows = s->rows[0] - i < TILE ? s->rows[0] - i : TILE,
+                       .columns = s->rows[1] - j < TILE ? s->rows[1] - j : TILE, .row0 = i, .column0 = j,
+                       .set = { 0, s->same ? 0 : 1 }, .values = values, .q11 = next, .q22 = next + TILE * TILE,
+                       .half = next + 2 * TILE * TILE };
+            failed = solve_tile(s, series, kernel, &t, &error) != 0;
+        }
+        if (failed)
+#pragma omp critical
+            ad_fail(s->error, "%s", error.text);
+        ad_free(values);
+        ad_free(memory);
+    }
+    return failed ? -1 : 0;
+}
+
+static int prepare(solver *s, const tp_series *series)
+{
+    tp_algebra *a = &s->algebra;
+    s->n = a->quantities.n;
+    size_t n = (size_t)s->n;
+    s->alone = ad_arena_alloc(a->arena, n, sizeof *s->alone);
+    s->paired = ad_arena_alloc(a->arena, n, sizeof *s->paired);
+    s->single[0] = ad_arena_alloc(a->arena, n, sizeof *s->single[0]);
+    s->single[1] = s->same ? s->single[0] : ad_arena_alloc(a->arena, n, sizeof *s->single[1]);
+    s->blocks = ad_arena_alloc(a->arena, 2 * n, sizeof *s->blocks);
+    s->gram_blocks = ad_arena_alloc(a->arena, n, sizeof *s->gram_blocks);
+    s->plans = ad_arena_alloc(a->arena, n, sizeof *s->plans);
+    if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->blocks || !s->gram_blocks || !s->plans)
+        return ad_fail(s->error, "out of memory for %d quantities", s->n);
+    for (int k = 0; k < series->n; k++) {
+        need(s, s->paired, series->at[k].q, false);
+        need(s, s->alone, series->at[k].q, true);
+    }
+    for (int id = 0; id < s->n; id++) {
+        const tp_quantity *q = tp_quantity_at(a, id);
+        if (q->kind != TP_Q_GRAM || !(s->alone[id] || s->paired[id]))
+            continue;
+        s->gram_blocks[id][0] = find_block(s, q->a, &q->from_a, q->axis);
+        s->gram_blocks[id][1] = find_block(s, q->b, &q->from_b, q->axis);
+    }
+    for (int i = 0; i < s->n_blocks; i++)
+        for (int set = 0; set < (s->same ? 1 : 2); set++)
+            if (fill_block(s, &s->blocks[i], set))
+                return -1;
+    for (int id = 0; id < s->n; id++)
+        if (tp_quantity_at(a, id)->kind == TP_Q_EXPECT && (s->alone[id] || s->paired[id]) && plan_expect(s, id))
+            return -1;
+    return 0;
+}
+
+static int plan_all_series(solver *s)
+{
+    for (int id = 0; id < s->n; id++) {
+        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+        if (q->kind == TP_Q_EXPECT && s->paired[id] && s->plans[id].by == BY_SERIES &&
+            plan_series(s, q, &s->plans[id]))
+            return -1;
+    }
+    return 0;
+}
+
+static void release(solver *s)
+{
+    for (int id = 0; id < s->n && s->plans; id++) {
+        tp_mehler_free(s->plans[id].series[0]);
+        tp_mehler_free(s->plans[id].series[1]);
+        ad_free(s->single[0] ? s->single[0][id] : NULL);
+        ad_free(!s->same && s->single[1] ? s->single[1][id] : NULL);
+    }
+    for (int i = 0; i < s->n_blocks; i++)
+        for (int set = 0; set < 2; set++)
+            ad_free(s->blocks[i].rows[set]);
+    tp_algebra_free(&s->algebra);
+}
+
+static int check_rows(const double *x, size_t rows, size_t features, const char *which, ad_error *error)
+{
+    if (rows == 0)
+        return ad_fail(error, "limit: %s inputs have no rows", which);
+    for (size_t i = 0; i < rows * features; i++)
+        if (!isfinite(x[i]))
+            return ad_fail(error, "limit: %s inputs: row %zu, column %zu is %g", which, i / features, i % features, x[i]);
+    return 0;
+}
+
+int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+             const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+{
+    static const tp_limit_spec plain = { 0 };
+    if (!spec)
+        spec = &plain;
+    size_t features = nn_features(program->net);
+    memset(kernel, 0, sizeof *kernel);
+    if (check_rows(x, rows, features, "the first", error) || (x2 && check_rows(x2, rows2, features, "the second", error)))
+        return -1;
+    solver s = { .x = { x, x2 ? x2 : x }, .rows = { rows, x2 ? rows2 : rows }, .same = !x2, .error = error,
+                 .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
+    tp_series series = { .n = 0 };
+    int status = tp_algebra_new(&s.algebra, program, error);
+    if (!status)
+        status = which == TP_NTK ? tp_ntk_series(&s.algebra, &series) : tp_nngp_series(&s.algebra, &series);
+    if (!status)
+        status = prepare(&s, &series);
+    kernel->rows = s.rows[0];
+    kernel->rows2 = s.rows[1];
+    for (int k = 0; k < series.n && !status; k++) {
+        kernel->terms[k].power = series.at[k].power;
+        kernel->terms[k].values = ad_alloc(s.rows[0] * s.rows[1], sizeof(double), "a limit kernel", error);
+        status = kernel->terms[k].values ? 0 : -1;
+        kernel->n_terms = k + 1;
+    }
+    if (!status)
+        status = solve_alone(&s) || plan_all_series(&s) ||
+                 solve_tiles(&s, &series, kernel, spec->threads > 0 ? spec->threads : 1);
+    kernel->error = s.worst;
+    release(&s);
+    if (status)
+        tp_kernel_free(kernel);
+    return status ? -1 : 0;
+}
+
+void tp_kernel_free(tp_kernel *kernel)
+{
+    for (int k = 0; k < kernel->n_terms; k++)
+        ad_free(kernel->terms[k].values);
+    memset(kernel, 0, sizeof *kernel);
+}
+
+void tp_kernel_at(const tp_kernel *kernel, double n, double *out)
+{
+    size_t count = kernel->rows * kernel->rows2;
+    memset(out, 0, count * sizeof *out);
+    for (int k = 0; k < kernel->n_terms; k++) {
+        double factor = pow(n, kernel->terms[k].power);
+        for (size_t i = 0; i < count; i++)
+            out[i] += factor * kernel->terms[k].values[i];
+    }
+}
+
+bool tp_kernel_converges(const tp_kernel *kernel)
+{
+    for (int k = 0; k < kernel->n_terms; k++)
+        if (fabs(kernel->terms[k].power) > 1e-9)
+            return false;
+    return true;
+}

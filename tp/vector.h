@@ -1,0 +1,25 @@
+/* vector.h: the inner loops of gauss.h, in the best instruction set of this machine.
+ *
+ * Each takes n pairs (q11, q22, q12) and half distances (may be NULL: then the determinant q11 q22 - q12^2 is formed
+ * exactly from the three). Outputs may be NULL, and may equal q12 but not each other. */
+#ifndef LIMN_TP_VECTOR_H
+#define LIMN_TP_VECTOR_H
+#include <stddef.h>
+
+enum { TP_BLOCK = 32 }; /* pairs of one call of horner */
+
+typedef void tp_pairs(size_t n, const double *q11, const double *q22, const double *q12, const double *half,
+                      double *first, double *second);
+typedef struct {
+    tp_pairs *relu; /* E relu relu, E step step */
+    tp_pairs *sign; /* E sign sign, nothing */
+    tp_pairs *erf;  /* E erf erf, E erf' erf' */
+    tp_pairs *gelu; /* E gelu gelu, E gelu' gelu' */
+    tp_pairs *wave; /* E sin sin, E cos cos */
+    tp_pairs *exp;  /* E exp exp, nothing */
+    /* out[j] = sum_{k < terms} f[k f_step] g[k g_stride + j] x[j]^k for TP_BLOCK values of j. */
+    void (*horner)(size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride, const double *x,
+                   double *out);
+} tp_vector;
+const tp_vector *tp_vector_get(void);
+#endif
