@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int ad_fail(ad_error *error, const char *format, ...)
@@ -145,6 +146,9 @@ ad_file *ad_file_create(const char *path, ad_error *error)
         ad_free(file);
         return NULL;
     }
+    mode_t mask = umask(0); /* mkstemp gives 0600; the file gets what any new file would */
+    umask(mask);
+    fchmod(descriptor, 0666 & ~mask);
     return file;
 }
 
@@ -171,6 +175,7 @@ void ad_file_discard(ad_file *file)
 
 int ad_file_close(ad_file *file, ad_error *error)
 {
+    errno = 0;
     bool whole = !hook_strikes(&write_hook) && !ferror(file->stream) && fflush(file->stream) == 0 &&
                  fsync(fileno(file->stream)) == 0;
     whole = fclose(file->stream) == 0 && whole;
@@ -193,6 +198,12 @@ char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *erro
         return NULL;
     }
     char *data = NULL;
+    struct stat status;
+    if (fstat(fileno(stream), &status) == 0 && S_ISDIR(status.st_mode)) {
+        ad_fail(error, "%s: cannot read: it is a folder", path);
+        fclose(stream);
+        return NULL;
+    }
     long length = fseek(stream, 0, SEEK_END) == 0 ? ftell(stream) : -1;
     if (length < 0 || fseek(stream, 0, SEEK_SET) != 0)
         ad_fail(error, "%s: cannot read: %s", path, strerror(errno));

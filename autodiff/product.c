@@ -124,12 +124,12 @@ static bool lies_well(const dims *rows, const dims *columns, bool b, bool *trans
     size_t m = turns_of(rows), n = turns_of(columns);
     if ((m > 1 && r <= 0) || (n > 1 && c <= 0))
         return false;
-    if ((n == 1 || c == 1) && (m == 1 || (size_t)r >= n && r <= INT_MAX)) {
+    if ((n == 1 || c == 1) && (m == 1 || ((size_t)r >= n && r <= INT_MAX))) {
         *trans = false;
         *ld = m == 1 ? n : (size_t)r;
         return true;
     }
-    if ((m == 1 || r == 1) && (n == 1 || (size_t)c >= m && c <= INT_MAX)) {
+    if ((m == 1 || r == 1) && (n == 1 || ((size_t)c >= m && c <= INT_MAX))) {
         *trans = true;
         *ld = n == 1 ? m : (size_t)c;
         return true;

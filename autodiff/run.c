@@ -89,7 +89,6 @@ static double factor_of(const ad_plan *plan, const ad_node *node)
 
 static int check_sizes(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
 {
-    char text[160];
     if (sizes->n != plan->capacity.n)
         return ad_fail(error, "run: n is %zu, the plan is for %zu", sizes->n, plan->capacity.n);
     for (int id = 0; id < plan->n_nodes; id++) {
@@ -100,13 +99,12 @@ static int check_sizes(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
             ad_axis axis = node->shape.axes[i];
             size_t size = ad_axis_size(plan->graph, axis, sizes);
             size_t most = ad_axis_size(plan->graph, axis, &plan->capacity);
-            ad_shape one = { .rank = 1, .axes = { axis } };
             if (size == 0)
                 return ad_fail(error, "run: axis %s is not bound to a size above 0 (used at %s:%d)",
                                ad_axis_name(plan->graph, axis), node->where.file, node->where.line);
             if (size > most)
                 return ad_fail(error, "run: axis %s has size %zu, the plan is for at most %zu",
-                               ad_shape_text(plan->graph, &one, text, sizeof text), size, most);
+                               ad_axis_name(plan->graph, axis), size, most);
         }
     }
     return 0;
@@ -456,20 +454,20 @@ static int threads_for(const ad_plan *plan, double work, size_t pieces)
 static void fetch(const ad_plan *plan, const ad_group *group, const ad_operand *operand, const char *from, size_t rows,
                   char *to)
 {
-    ad_nest nest;
-    size_t index[AD_MAX_LOOPS] = { 0 };
-    ptrdiff_t at[3] = { 0 };
-    nest.rank = group->rank - group->split + 1;
-    for (int i = 0; i < nest.rank; i++) {
-        nest.size[i] = i ? group->size[group->split - 1 + i] : rows;
-        nest.stride[1][i] = operand->stride[group->split - 1 + i];
-        nest.stride[0][i] = nest.stride[2][i] = 0;
-    }
-    size_t width = nest.size[nest.rank - 1], turns = nest_turns(&nest, nest.rank - 1);
-    for (size_t t = 0; t < turns; t++) {
-        plan->loops->copy(width, to + t * width * plan->element, 1, from + at[1] * (ptrdiff_t)plan->element,
-                          nest.stride[1][nest.rank - 1]);
-        nest_next(&nest, nest.rank - 1, index, at);
+    const size_t *size = group->size + group->split - 1; /* size[0] is cut to `rows` */
+    const ptrdiff_t *stride = operand->stride + group->split - 1;
+    int last = group->rank - group->split;
+    size_t index[AD_MAX_RANK] = { 0 }, width = last ? size[last] : rows, count = rows * group->inner;
+    ptrdiff_t at = 0, e = (ptrdiff_t)plan->element;
+    for (size_t done = 0; done < count; done += width) {
+        plan->loops->copy(width, to + done * plan->element, 1, from + at * e, stride[last]);
+        for (int i = last - 1; i >= 0; i--) {
+            at += stride[i];
+            if (i == 0 || ++index[i] < size[i])
+                break;
+            index[i] = 0;
+            at -= stride[i] * (ptrdiff_t)size[i];
+        }
     }
 }
 

@@ -1,0 +1,94 @@
+/* datasets.h: real data in, NumPy arrays in and out.
+ *
+ *     ad_error error = { 0 };
+ *     ds_data *digits = ds_load("digits", NULL, &error);            // x (1797, 64), standardized; y (1797), 0..9
+ *     if (!digits)
+ *         return fprintf(stderr, "%s\n", error.text), 1;
+ *     ds_data train = ds_split(digits, 0, digits->train);           // views: they own nothing
+ *     ds_data test = ds_split(digits, digits->train, SIZE_MAX);
+ *     size_t shape[2] = { test.rows, test.features };
+ *     int failed = ds_npy_write("test.npy", test.x, shape, 2, &error);
+ *     ds_free(digits);
+ *
+ * Errors and memory are those of autodiff/base.h: -1 or NULL with one line of text, nothing prints. */
+#ifndef LIMN_DATASETS_DATASETS_H
+#define LIMN_DATASETS_DATASETS_H
+#include "autodiff/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What is done to x. The statistics come from the training rows only and are applied to all rows. */
+typedef enum {
+    DS_STANDARD,  /* one mean and one deviation over all features: the mean of x is 0, the mean of x^2 is 1 */
+    DS_UNIT,      /* x as it was read: a sheet's pixels are 0..1 */
+    DS_PIXELWISE, /* each feature its own mean and deviation; one that is constant in the training rows becomes 0 */
+    DS_SPHERE,    /* each row x scaled to |x|^2 = features; a row of zeros stays */
+} ds_scaling;
+
+/* NULL in place of options means { 0 }: standardized by the first 80 % of the rows. */
+typedef struct {
+    ds_scaling scaling;
+    size_t train; /* the number of leading rows that are the training part; 0: 80 %, rounded down */
+} ds_options;
+
+typedef struct {
+    double *x;              /* (rows, features) */
+    double *y;              /* (rows) class index 0..classes-1, or (rows, targets) regression targets */
+    size_t rows, features;  /* both at least 1 */
+    size_t height, width;   /* of an image, height * width = features; 0 if a row is not an image */
+    size_t classes;         /* 0: regression */
+    size_t targets;         /* columns of y; 1 if y is a class index */
+    size_t train;           /* the leading rows that are the training part */
+    char name[64];
+} ds_data;
+
+/* A data set by name: "mnist" (10,000 of 28 x 28, 8,000 to train) or "digits" (1,797 of 8 x 8, 1,437 to train). */
+ds_data *ds_load(const char *name, const ds_options *options, ad_error *error);
+
+/* The path of a file in the data folder: $LIMN_DATA if it is set, else the source tree's or the installed folder,
+ * whichever has the file first. Fails when none has it, or when `size` bytes are too few for the path. */
+int ds_find(const char *file, char *path, size_t size, ad_error *error);
+
+/* Images of digits: an 8-bit grey PNG of square tiles, `tile` pixels wide, read row by row from the top left, and a
+ * text file with one digit a tile in the same order, then one newline. Empty (black) tiles come after the last label
+ * and nowhere else. The set has one class more than the highest label. */
+ds_data *ds_sheet(const char *png, const char *labels, size_t tile, const ds_options *options, ad_error *error);
+
+/* Scales x in place and sets data->train; `data` is as it was after a failure. */
+int ds_scale(ds_data *data, const ds_options *options, ad_error *error);
+
+/* The rows first, first + 1, ... as a view into data's own x and y, cut off at the last row: never free it, and not
+ * use it after ds_free(data). */
+ds_data ds_split(const ds_data *data, size_t first, size_t count);
+
+/* Frees x, y and data itself, all of ad_alloc. NULL is fine. */
+void ds_free(ds_data *data);
+
+#define DS_RANK 8
+
+/* An array, row-major. Rank 0 is a single number. */
+typedef struct {
+    double *data;          /* owned; NULL after a failure */
+    size_t shape[DS_RANK]; /* 0 from `rank` on */
+    int rank;
+} ds_array;
+
+/* Reads a .npy file, version 1.0, 2.0 or 3.0, in C order, of type <f8, <f4, <i8, <i4, |u1 or |b1. Integers that a
+ * double cannot hold exactly are refused. ds_array_free frees the result. */
+int ds_npy_read(const char *path, ds_array *out, ad_error *error);
+
+/* The same, and the array must be (rows, columns), or (rows), of positive sizes, with finite elements only. */
+int ds_npy_matrix(const char *path, ds_array *out, ad_error *error);
+int ds_npy_vector(const char *path, ds_array *out, ad_error *error);
+
+/* Writes a .npy file, version 1.0, <f8; after a failure the file is what it was before. 0 <= rank <= DS_RANK. */
+int ds_npy_write(const char *path, const double *data, const size_t *shape, int rank, ad_error *error);
+
+void ds_array_free(ds_array *array);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,380 @@
+/* npy.c: NumPy's .npy files, format versions 1.0, 2.0 and 3.0.
+ *
+ *     "\x93NUMPY" major minor  length (2 bytes in 1.0, 4 later, little-endian)  header  data
+ *     header = "{" entry { "," entry } [ "," ] "}" blanks
+ *     entry  = 'descr' ":" string  |  'fortran_order' ":" ("True" | "False")  |  'shape' ":" tuple
+ *     tuple  = "(" ")"  |  "(" number "," { number "," } [ number ] ")" */
+#include "datasets/datasets.h"
+
+#include <math.h>
+#include <string.h>
+
+#define NPY_LIMIT ((size_t)1 << 34)
+#define ACCEPTED "accepted are <f8, <f4, <i8, <i4, |u1 and |b1"
+
+/* The types: name and bytes an element. */
+typedef enum { NPY_F8, NPY_F4, NPY_I8, NPY_I4, NPY_U1, NPY_B1, NPY_TYPES } npy_type;
+static const struct {
+    char descr[4];
+    size_t size;
+} types[NPY_TYPES] = {
+    [NPY_F8] = { "<f8", 8 }, [NPY_F4] = { "<f4", 4 }, [NPY_I8] = { "<i8", 8 },
+    [NPY_I4] = { "<i4", 4 }, [NPY_U1] = { "|u1", 1 }, [NPY_B1] = { "|b1", 1 },
+};
+
+typedef struct {
+    const char *path;
+    ad_error *error;
+    const char *start, *at, *end; /* the file, the place in it, the header's end */
+    npy_type type;
+    ds_array *out; /* shape and rank are set here */
+} npy_header;
+
+static uint64_t little_endian(const char *at, size_t bytes)
+{
+    uint64_t bits = 0;
+    for (size_t i = bytes; i-- > 0;)
+        bits = bits << 8 | (unsigned char)at[i];
+    return bits;
+}
+
+/* The shape as Python writes it: (), (3,), (3, 4). */
+static void shape_text(char *text, size_t size, const size_t *shape, int rank)
+{
+    size_t used = (size_t)snprintf(text, size, "(");
+    for (int i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%zu", i ? ", " : "", shape[i]);
+    if (used < size)
+        snprintf(text + used, size - used, rank == 1 ? ",)" : ")");
+}
+
+static int malformed(npy_header *h, const char *expected)
+{
+    return ad_fail(h->error, "%s: malformed npy header: %s expected at byte %zu", h->path, expected,
+                   (size_t)(h->at - h->start));
+}
+
+static void blanks(npy_header *h)
+{
+    while (h->at < h->end && (*h->at == ' ' || *h->at == '\n'))
+        h->at++;
+}
+
+/* True, and steps over it, if `word` comes next. */
+static bool accept(npy_header *h, const char *word)
+{
+    blanks(h);
+    size_t length = strlen(word);
+    if ((size_t)(h->end - h->at) < length || memcmp(h->at, word, length) != 0)
+        return false;
+    h->at += length;
+    return true;
+}
+
+/* A string in either quote, of printable characters, without escapes. */
+static int read_string(npy_header *h, char *text, size_t size)
+{
+    const char *quote = accept(h, "'") ? "'" : accept(h, "\"") ? "\"" : NULL;
+    if (!quote)
+        return malformed(h, "a string");
+    size_t length = 0;
+    for (; h->at < h->end && *h->at != *quote; h->at++) {
+        if (*h->at < ' ' || *h->at > '~' || *h->at == '\\' || length + 1 == size)
+            return malformed(h, "the end of a short string");
+        text[length++] = *h->at;
+    }
+    text[length] = 0;
+    return accept(h, quote) ? 0 : malformed(h, "a closing quote");
+}
+
+static int read_type(npy_header *h)
+{
+    blanks(h);
+    if (h->at < h->end && *h->at == '[')
+        return ad_fail(h->error, "%s: a structured type; " ACCEPTED, h->path);
+    char descr[64];
+    if (read_string(h, descr, sizeof descr) != 0)
+        return -1;
+    for (int type = 0; type < NPY_TYPES; type++)
+        if (strcmp(descr, types[type].descr) == 0) {
+            h->type = (npy_type)type;
+            return 0;
+        }
+    return ad_fail(h->error, "%s: type '%s'%s; " ACCEPTED, h->path, descr, descr[0] == '>' ? " is big-endian" : "");
+}
+
+static int read_shape(npy_header *h)
+{
+    ds_array *out = h->out;
+    if (!accept(h, "("))
+        return malformed(h, "'('");
+    while (!accept(h, ")")) {
+        if (h->at == h->end || *h->at < '0' || *h->at > '9')
+            return malformed(h, "a size or ')'");
+        if (out->rank == DS_RANK)
+            return ad_fail(h->error, "%s: more than %d axes", h->path, DS_RANK);
+        size_t size = 0;
+        for (; h->at < h->end && *h->at >= '0' && *h->at <= '9'; h->at++)
+            if (__builtin_mul_overflow(size, (size_t)10, &size) ||
+                __builtin_add_overflow(size, (size_t)(*h->at - '0'), &size))
+                return ad_fail(h->error, "%s: the size of axis %d does not fit a machine word", h->path, out->rank);
+        out->shape[out->rank++] = size;
+        if (!accept(h, ",")) {
+            if (out->rank == 1 || !accept(h, ")"))
+                return malformed(h, "','");
+            return 0;
+        }
+    }
+    return 0;
+}
+
+static int read_order(npy_header *h)
+{
+    if (accept(h, "False"))
+        return 0;
+    if (accept(h, "True"))
+        return ad_fail(h->error, "%s: Fortran order; save np.ascontiguousarray(a) in place of a", h->path);
+    return malformed(h, "True or False");
+}
+
+static int read_dict(npy_header *h)
+{
+    static const struct {
+        const char *key;
+        int (*read)(npy_header *);
+    } entries[] = { { "descr", read_type }, { "fortran_order", read_order }, { "shape", read_shape } };
+    bool seen[3] = { false };
+    if (!accept(h, "{"))
+        return malformed(h, "'{'");
+    while (!accept(h, "}")) {
+        char key[64];
+        if (read_string(h, key, sizeof key) != 0)
+            return -1;
+        size_t i = 0;
+        while (i < 3 && strcmp(key, entries[i].key) != 0)
+            i++;
+        if (i == 3 || seen[i])
+            return ad_fail(h->error, "%s: malformed npy header: key '%s' %s", h->path, key,
+                           i == 3 ? "is unknown" : "comes twice");
+        seen[i] = true;
+        if (!accept(h, ":"))
+            return malformed(h, "':'");
+        if (entries[i].read(h) != 0)
+            return -1;
+        if (!accept(h, ",")) {
+            if (!accept(h, "}"))
+                return malformed(h, "',' or '}'");
+            break;
+        }
+    }
+    blanks(h);
+    if (h->at != h->end)
+        return malformed(h, "the header's end");
+    for (size_t i = 0; i < 3; i++)
+        if (!seen[i])
+            return ad_fail(h->error, "%s: malformed npy header: no '%s'", h->path, entries[i].key);
+    return 0;
+}
+
+/* The number of elements, which must fill exactly the bytes from h->end on. */
+static int count_elements(const npy_header *h, size_t bytes, size_t *count)
+{
+    char shape[256];
+    shape_text(shape, sizeof shape, h->out->shape, h->out->rank);
+    bool overflow = false, empty = false;
+    size_t wanted = types[h->type].size;
+    for (int i = 0; i < h->out->rank; i++) {
+        empty = empty || !h->out->shape[i];
+        overflow = overflow || __builtin_mul_overflow(wanted, h->out->shape[i], &wanted);
+    }
+    if (empty)
+        wanted = 0;
+    else if (overflow)
+        return ad_fail(h->error, "%s: shape %s is larger than any memory", h->path, shape);
+    if (wanted > bytes)
+        return ad_fail(h->error, "%s: truncated: shape %s of %s takes %zu bytes of data, the file has %zu", h->path,
+                       shape, types[h->type].descr, wanted, bytes);
+    if (wanted < bytes)
+        return ad_fail(h->error, "%s: %zu bytes follow the data: shape %s of %s takes %zu bytes, the file has %zu",
+                       h->path, bytes - wanted, shape, types[h->type].descr, wanted, bytes);
+    *count = wanted / types[h->type].size;
+    return 0;
+}
+
+static double decode(npy_type type, const char *at)
+{
+    uint64_t bits = little_endian(at, types[type].size);
+    double wide = 0;
+    float narrow = 0;
+    uint32_t half = (uint32_t)bits;
+    switch (type) {
+    case NPY_F8:
+        memcpy(&wide, &bits, sizeof wide);
+        return wide;
+    case NPY_F4:
+        memcpy(&narrow, &half, sizeof narrow);
+        return (double)narrow;
+    case NPY_I8:
+        return (double)(int64_t)bits;
+    case NPY_I4:
+        return (double)(int32_t)half;
+    case NPY_U1:
+        return (double)bits;
+    default:
+        return bits != 0;
+    }
+}
+
+/* Decodes `count` elements into out->data. */
+static int read_elements(const npy_header *h, size_t count)
+{
+    const double exact = 9007199254740992.0; /* 2^53: up to here every integer is a double */
+    double *data = ad_alloc(count, sizeof *data, h->path, h->error);
+    if (!data)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        data[i] = decode(h->type, h->end + i * types[h->type].size);
+        if (h->type == NPY_I8 && fabs(data[i]) >= exact) {
+            ad_fail(h->error, "%s: element %zu (counted from 0) is about %g: integers must be below 2^53 in size",
+                    h->path, i, data[i]);
+            ad_free(data);
+            return -1;
+        }
+    }
+    h->out->data = data;
+    return 0;
+}
+
+static int read_file(const char *path, const char *file, size_t bytes, ds_array *out, ad_error *error)
+{
+    if (!bytes)
+        return ad_fail(error, "%s: empty file, not npy", path);
+    if (bytes < 6 || memcmp(file, "\x93NUMPY", 6) != 0)
+        return ad_fail(error, "%s: not an npy file", path);
+    if (bytes < 8)
+        return ad_fail(error, "%s: truncated npy header", path);
+    int major = (unsigned char)file[6], minor = (unsigned char)file[7];
+    if (major < 1 || major > 3 || minor != 0)
+        return ad_fail(error, "%s: npy version %d.%d; accepted are 1.0, 2.0 and 3.0", path, major, minor);
+    size_t width = major == 1 ? 2 : 4, start = 8 + width;
+    size_t length = bytes >= start ? (size_t)little_endian(file + 8, width) : 0;
+    if (bytes < start || length > bytes - start)
+        return ad_fail(error, "%s: truncated npy header: %zu bytes promised, the file has %zu bytes", path, length,
+                       bytes);
+    npy_header h = { .path = path, .error = error, .start = file, .at = file + start, .end = file + start + length,
+                     .out = out };
+    size_t count = 0;
+    if (read_dict(&h) != 0 || count_elements(&h, bytes - start - length, &count) != 0)
+        return -1;
+    return read_elements(&h, count);
+}
+
+int ds_npy_read(const char *path, ds_array *out, ad_error *error)
+{
+    *out = (ds_array){ 0 };
+    size_t bytes = 0;
+    char *file = ad_file_read(path, NPY_LIMIT, &bytes, error);
+    if (!file)
+        return -1;
+    int failed = read_file(path, file, bytes, out, error);
+    ad_free(file);
+    if (failed)
+        *out = (ds_array){ 0 };
+    return failed;
+}
+
+/* The rank is `rank`, no axis is empty, and all elements are finite. */
+static int check(const char *path, const ds_array *a, int rank, ad_error *error)
+{
+    char shape[256];
+    shape_text(shape, sizeof shape, a->shape, a->rank);
+    const char *wanted = rank == 2 ? "a matrix (rows, columns)" : "a vector (rows,)";
+    if (a->rank != rank)
+        return ad_fail(error, "%s: shape %s has %d axes, %s has %d", path, shape, a->rank, wanted, rank);
+    size_t columns = rank == 2 ? a->shape[1] : 1;
+    if (!a->shape[0] || !columns)
+        return ad_fail(error, "%s: shape %s is empty, %s is needed", path, shape, wanted);
+    for (size_t i = 0; i < a->shape[0] * columns; i++)
+        if (!isfinite(a->data[i]))
+            return ad_fail(error, "%s: row %zu, column %zu (counted from 0) is %s; all elements must be finite", path,
+                           i / columns, i % columns, isnan(a->data[i]) ? "NaN" : "infinite");
+    return 0;
+}
+
+static int read_rank(const char *path, ds_array *out, int rank, ad_error *error)
+{
+    if (ds_npy_read(path, out, error) != 0)
+        return -1;
+    if (check(path, out, rank, error) == 0)
+        return 0;
+    ds_array_free(out);
+    return -1;
+}
+
+int ds_npy_matrix(const char *path, ds_array *out, ad_error *error)
+{
+    return read_rank(path, out, 2, error);
+}
+
+int ds_npy_vector(const char *path, ds_array *out, ad_error *error)
+{
+    return read_rank(path, out, 1, error);
+}
+
+void ds_array_free(ds_array *array)
+{
+    ad_free(array->data);
+    *array = (ds_array){ 0 };
+}
+
+/* The magic, the version, the length and the header, padded with blanks to a multiple of 64 bytes. */
+static int write_header(ad_file *file, const size_t *shape, int rank, ad_error *error)
+{
+    char tuple[256], head[512];
+    shape_text(tuple, sizeof tuple, shape, rank);
+    memcpy(head, "\x93NUMPY\x01\x00", 8);
+    size_t used = 10 + (size_t)snprintf(head + 10, sizeof head - 10,
+                                        "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }", tuple);
+    size_t total = (used + 1 + 63) / 64 * 64;
+    memset(head + used, ' ', total - used);
+    head[total - 1] = '\n';
+    head[8] = (char)((total - 10) & 255);
+    head[9] = (char)((total - 10) >> 8);
+    return ad_file_write(file, head, total, error);
+}
+
+/* The elements as little-endian bytes, a block at a time. */
+static int write_elements(ad_file *file, const double *data, size_t count, ad_error *error)
+{
+    unsigned char block[8192];
+    for (size_t done = 0; done < count;) {
+        size_t used = 0;
+        for (; done < count && used < sizeof block; done++) {
+            uint64_t bits = 0;
+            memcpy(&bits, &data[done], sizeof bits);
+            for (int i = 0; i < 8; i++)
+                block[used++] = (unsigned char)(bits >> (8 * i));
+        }
+        if (ad_file_write(file, block, used, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int ds_npy_write(const char *path, const double *data, const size_t *shape, int rank, ad_error *error)
+{
+    if (rank < 0 || rank > DS_RANK)
+        return ad_fail(error, "%s: an array of %d axes; 0 to %d can be written", path, rank, DS_RANK);
+    size_t count = 1;
+    for (int i = 0; i < rank; i++)
+        if (__builtin_mul_overflow(count, shape[i], &count))
+            return ad_fail(error, "%s: the array is larger than any memory", path);
+    ad_file *file = ad_file_create(path, error);
+    if (!file)
+        return -1;
+    if (write_header(file, shape, rank, error) != 0 || write_elements(file, data, count, error) != 0) {
+        ad_file_discard(file);
+        return -1;
+    }
+    return ad_file_close(file, error);
+}

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Builds limn and runs its main job: a network of finite widths beside the same network at n = infinity.
+# Further options go to the tool; LIMN_SHORT=1 makes it short.
+set -eu
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+. "$root/.ci/build.sh"
+limn_build limn
+if [ "${LIMN_SHORT:-0}" = 1 ]; then
+    set -- --widths 64,128,256 --seeds 2 --steps 50 "$@"
+fi
+exec "$root/build/limn" report mlp --data mnist "$@"
