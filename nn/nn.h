@@ -39,7 +39,7 @@ typedef struct {
 } nn_spec;
 
 nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error);
-void nn_free(nn_net *net);
+void nn_net_free(nn_net *net); /* not nn_free: nanomsg, which Criterion loads, has that name */
 ad_graph *nn_graph(const nn_net *net);
 ad_var nn_input(const nn_net *net);  /* (batch, ...) */
 ad_var nn_output(const nn_net *net); /* (batch, outputs) */
@@ -126,8 +126,10 @@ typedef struct {
 
 typedef struct nn_progress {
     long step, steps;
-    double loss;      /* of the last batch */
-    double seconds;
+    double loss;      /* of the last batch, before its step */
+    double mean_loss; /* over the rows of this epoch so far; a resumed fit goes on with it */
+    long epoch;       /* of the last batch, from 0 */
+    double seconds;   /* since nn_fit was called */
 } nn_progress;
 
 typedef struct {

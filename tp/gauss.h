@@ -2,7 +2,7 @@
  *
  * Three ways, to be asked in this order: closed forms over arrays of pairs (tp_closed); Mehler's series over tiles of
  * pairs of samples (tp_mehler_*), a few nanoseconds a pair for smooth functions; and quadrature of one pair
- * (tp_trapezoid), the reference and the fallback, with an error estimate.
+ * (tp_quadrature), the reference and the fallback, with an error estimate.
  *
  * Conventions. At 0: step = relu' = 0, sign = 0, the derivative of a leaky relu is its slope; a variance of 0 means
  * that the argument is 0. A correlation may exceed 1 by roundoff (c^2 <= 1 + 1e-6) and counts as 1; beyond, and for
@@ -72,7 +72,7 @@ bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, c
  * widened until the value stands. Functions with kinks: the plane is split there, tanh-sinh rule in every part.
  * *value, and *difference: by how much the last refinements moved it (either may be NULL). Fails if a function is not
  * finite at a node, or the three numbers are no covariance. */
-int tp_trapezoid(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
+int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
                   double *difference, ad_error *error);
 
 /* ---- Mehler's series --------------------------------------------------------------------------------------------- */
@@ -86,8 +86,8 @@ typedef struct {
     size_t stride;        /* of `columns` */
     double *coefficients; /* (count, terms) */
     double *columns;      /* (terms, stride): the same, transposed and padded by zeros */
-    double *tails;        /* (degrees + 1): the largest root of sum_{k >= d} f_k^2 over all samples */
-    double *rests;        /* (count): that root at d = degrees for each sample */
+    double *tails;        /* (degrees + 1): the largest sqrt(sum_{k >= d} f_k^2 / E f^2) over all samples */
+    double *rests;        /* (count): that ratio at d = degrees for each sample */
     double *inverses;     /* (count): 1 / sqrt(q), 0 for q = 0 */
     double tolerance;
     double difference; /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */
@@ -97,11 +97,11 @@ typedef struct {
 tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
                          ad_error *error);
 void tp_mehler_free(tp_mehler *series);
-/* What the terms left out can amount to for the pair (i, j): |c|^degrees times both rests. */
+/* What the terms left out can amount to for the pair (i, j), relative to sqrt(E f(a)^2 E g(b)^2): |c|^degrees times both
+ * rests. */
 double tp_mehler_bound(const tp_mehler *f, const tp_mehler *g, size_t i, size_t j, double q12);
 /* out[r, s] = E f(a) g(b) for samples row + r of f, column + s of g, at covariance q12[r, s]; out may equal q12. Pairs of
- * small correlation take fewer terms, to the tolerance. Returns the largest tp_mehler_bound of the tile (of the whole
- * rows and columns, at the largest |c| seen). */
+ * small correlation take fewer terms, to the tolerance. Returns a bound on tp_mehler_bound over the tile. */
 double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t rows, size_t column, size_t columns,
                       const double *q12, size_t q12_stride, double *out, size_t out_stride);
 

@@ -134,19 +134,17 @@ typedef struct {
     V a, b, c, det, scale;
 } NAME(pair);
 
-/* q11 q22 - q12^2, with m the half distance: m (q11 + q22 - m) - (q11 - q22)^2 / 4. Roundoff below 0 counts as 0; what is
- * no covariance gives NaN. */
+/* q11 q22 - q12^2; for c > 0 and with m, the half distance, m (q11 + q22 - m) - (q11 - q22)^2 / 4. Roundoff below 0 counts
+ * as 0; what is no covariance gives NaN. */
 static inline V NAME(determinant)(V a, V b, V c, const V *m)
 {
-    V det, product = a * b;
+    V e1, e2, p1 = NAME(product)(a, b, &e1), p2 = NAME(product)(c, c, &e2);
+    V det = (p1 - p2) + (e1 - e2);
     if (m) {
         V d = a - b;
-        det = *m * (a + b - *m) - 0.25 * d * d;
-    } else {
-        V e1, e2, p1 = NAME(product)(a, b, &e1), p2 = NAME(product)(c, c, &e2);
-        det = (p1 - p2) + (e1 - e2);
+        det = NAME(select)((I)(c > 0), *m * (a + b - *m) - 0.25 * d * d, det);
     }
-    I bad = (I)(det < -1e-6 * product) | (I)(a < 0) | (I)(b < 0);
+    I bad = (I)(det < -1e-6 * p1) | (I)(a < 0) | (I)(b < 0);
     det = NAME(select)((I)(det > 0), det, det * 0);
     return NAME(select)(bad, NAME(splat)((double)NAN), det);
 }

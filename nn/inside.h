@@ -1,0 +1,116 @@
+/* inside.h: the inside of a network and of a model, for the files of this folder. */
+#ifndef LIMN_NN_INSIDE_H
+#define LIMN_NN_INSIDE_H
+#include "nn/nn.h"
+
+/* A setting: given, read, or both. */
+typedef struct nn_setting {
+    struct nn_setting *next;
+    const char *key, *value; /* value NULL: not given */
+    const char *preset;      /* NULL: not read so far */
+} nn_setting;
+
+/* A loss and its gradients, on the network's own graph. */
+typedef struct {
+    bool traced;
+    ad_var loss, target; /* (), and (batch) of class numbers or (batch, outputs) */
+    ad_var *gradients;   /* by parameter, with its axes; id -1: the loss does not depend on it */
+} nn_traced_loss;
+
+struct nn_net {
+    ad_arena *arena;
+    ad_graph *graph;
+    ad_error error; /* of the settings; the graph has its own */
+    nn_spec spec;
+    nn_setting *settings;
+    ad_axis batch, outputs;
+    ad_var input, output;
+    ad_var *params;
+    int n_params;
+    /* Traced when first asked for. The graph only grows, so that the network itself stays what it was. */
+    nn_traced_loss losses[2];
+    struct nn_tangent *tangent;
+};
+
+struct nn_model {
+    const nn_net *net;
+    size_t n;
+    ad_type type;
+    int threads;
+    ad_sizes sizes;  /* n alone */
+    void *values;    /* omega of all parameters, one after another */
+    size_t *offsets; /* by parameter, n_params + 1 of them */
+    ad_plan *forward;
+    size_t forward_rows; /* the capacity of forward */
+    void *x;             /* (forward_rows, features) in the model's type */
+    struct nn_kernel *kernel;
+};
+
+/* net.c */
+const char *nn_title(const nn_net *net);
+void nn_setting_fail(nn_net *net, const char *key, const char *wanted);
+
+/* scale.c: what stands in front of omega, how it starts and learns. */
+ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma);
+ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma);
+
+/* model.c */
+size_t nn_bytes(ad_type type);
+ad_sizes nn_sizes(const nn_model *model, size_t rows);
+int nn_bind_params(const nn_model *model, ad_plan *plan);
+double nn_value(const void *values, size_t i, ad_type type);
+/* Copies count doubles into the type; false if one of them is not finite there (*bad: which). */
+bool nn_convert(const double *from, size_t count, ad_type type, void *to, size_t *bad);
+
+/* loss.c */
+const nn_traced_loss *nn_trace_loss(const nn_net *net, nn_loss loss, ad_error *error);
+/* The loss of one row in double: f (outputs), y one class number or (outputs). */
+double nn_row_loss(nn_loss loss, const double *f, const double *y, size_t outputs);
+/* The targets of the loss, in the type: (rows) class numbers, or (rows, outputs). */
+void *nn_targets(const nn_model *model, const nn_data *data, nn_loss loss, size_t *columns, ad_error *error);
+/* Sizes, class numbers and finiteness of a data set against the network. */
+int nn_check_data(const nn_net *net, const nn_data *data, nn_loss loss, ad_error *error);
+
+/* optimizer.c */
+typedef struct nn_rule nn_rule;
+/* spec has its defaults filled in. gradients: as the values, one after another. */
+nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, ad_error *error);
+void nn_rule_free(nn_rule *rule);
+void nn_rule_step(nn_rule *rule, void *values, const void *gradients);
+int nn_rule_states(const nn_rule *rule); /* state arrays, each as long as the values */
+void *nn_rule_state(const nn_rule *rule, int k);
+long *nn_rule_time(nn_rule *rule); /* steps done */
+
+/* fit.c */
+nn_rule *nn_trainer_rule(nn_trainer *trainer);
+
+/* progress.c */
+typedef struct {
+    FILE *stream;
+    bool terminal, drawn;
+    double shown; /* seconds at the last line */
+    long tenth;
+} nn_bar;
+nn_bar nn_bar_new(FILE *stream);
+void nn_bar_show(nn_bar *bar, const nn_progress *progress, long first_step, bool last);
+void nn_bar_break(nn_bar *bar); /* ends a bar that will not be finished */
+double nn_seconds(void);         /* of a clock that only goes forward */
+
+/* checkpoint.c: a fit's state in a file. */
+typedef struct {
+    const char *key;
+    char value[64];
+} nn_mark;
+typedef struct {
+    uint64_t step, epoch_rows;
+    double loss, epoch_loss;
+} nn_position;
+int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *rule, const nn_mark *marks, int n_marks,
+                        const nn_position *position, ad_error *error);
+/* All is checked before anything is changed. */
+int nn_checkpoint_read(const char *path, nn_model *model, nn_rule *rule, const nn_mark *marks, int n_marks,
+                       nn_position *position, ad_error *error);
+
+/* kernel.c */
+void nn_kernel_free(struct nn_kernel *kernel);
+#endif
