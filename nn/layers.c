@@ -2,7 +2,6 @@
 #include "nn/inside.h"
 
 #include <math.h>
-#include <string.h>
 
 static nn_weight make(ad_where where, nn_net *net, const char *name, ad_shape shape, ad_init init)
 {
@@ -61,15 +60,21 @@ ad_var nn_readout_at(ad_where where, nn_net *net, const char *name, ad_var x, co
     return nn_dense_at(where, net, name, x, net->outputs, spec);
 }
 
+/* Not those that need a parameter without a usual value, nor those that only stand in derivatives. */
+static bool is_activation(int op)
+{
+    return op != AD_POWER && op != AD_LEAKY_STEP && op != AD_ERF_GRAD && op != AD_GELU_GRAD;
+}
+
 ad_var nn_activation_at(ad_where where, nn_net *net, const char *name, ad_var x)
 {
     int op = ad_unary_named(name);
-    if (op >= 0 && op != AD_POWER)
-        return ad_unary_at(where, (ad_op)op, x, op == AD_LEAKY || op == AD_LEAKY_STEP ? 0.01 : 0);
+    if (op >= 0 && is_activation(op))
+        return ad_unary_at(where, (ad_op)op, x, op == AD_LEAKY ? 0.01 : 0);
     char list[300] = "";
     size_t used = 0;
     for (int k = 0; k < AD_CUSTOM && used < sizeof list; k++)
-        if (k != AD_POWER)
+        if (is_activation(k))
             used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", ad_op_name((ad_op)k));
     return ad_poison(net->graph, where, "no activation %.40s; there are %s", name, list);
 }

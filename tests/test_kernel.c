@@ -245,7 +245,7 @@ Test(kernel, is_the_same_in_tiles)
     fill(x, MANY * FEATURES, 0.3);
     for (size_t k = 1; k < 4; k += 2) { /* shared, by pairs; tied, by gradients */
         nn_net *net = trace_case(k, NN_NTK, NN_SIGMA_INIT);
-        nn_model *model = nn_at(net, 30, 1, AD_DOUBLE, 1, NULL);
+        nn_model *model = nn_at(net, 40, 1, AD_DOUBLE, 1, NULL);
         cr_assert(nn_ntk(model, x, MANY, NULL, 0, NN_FULL, all, &error) == 0, "%s", error.text);
         for (size_t at = 0; at + EDGE <= MANY; at += 1097)
             for (size_t at2 = 0; at2 + EDGE <= MANY; at2 += 1097) {
@@ -306,7 +306,7 @@ Test(kernel, reference_mlp)
     cr_assert(net, "%s", error.text);
     nn_model *model = nn_at(net, 16, 1, AD_DOUBLE, 1, NULL);
     double *x = reference_inputs(5, 10);
-    against_reference(model, "emp_mlp_relu_w16_d2_out3.json", x, 5);
+    against_reference(model, "emp_mlp_relu_w16_d2_out3", x, 5);
     free(x);
     nn_model_free(model);
     nn_net_free(net);
@@ -333,7 +333,7 @@ Test(kernel, reference_recurrent)
     cr_assert(net, "%s", error.text);
     nn_model *model = nn_at(net, 16, 1, AD_DOUBLE, 1, NULL);
     double *x = reference_inputs(5, 12);
-    against_reference(model, "emp_rnn_tanh_w16_4x3.json", x, 5);
+    against_reference(model, "emp_rnn_tanh_w16_4x3", x, 5);
     free(x);
     nn_model_free(model);
     nn_net_free(net);

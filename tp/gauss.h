@@ -62,7 +62,7 @@ bool tp_has_closed(const tp_univariate *f, const tp_univariate *g);
  * out may equal q12. Sources: THEORY section 3(a). */
 bool tp_closed(const tp_univariate *f, const tp_univariate *g, size_t n, const double *q11, const double *q22,
                const double *q12, const double *half_distance, double *out);
-/* E f(a) f(b) and E df(a) df(b) in one pass where they share work (relu, leaky, abs, erf, gelu, sin and their
+/* E f(a) f(b) and E df(a) df(b) in one pass where they share work (relu, leaky, erf, gelu, sin, with their
  * derivatives). out_f or out_df may equal q12, not each other. */
 bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, const double *q11, const double *q22,
                     const double *q12, const double *half_distance, double *out_f, double *out_df);

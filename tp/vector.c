@@ -145,7 +145,7 @@ static inline V NAME(determinant)(V a, V b, V c, const V *m)
         det = NAME(select)((I)(c > 0), *m * (a + b - *m) - 0.25 * d * d, det);
     }
     I bad = (I)(det < -1e-6 * p1) | (I)(a < 0) | (I)(b < 0);
-    det = NAME(select)((I)(det > 0), det, det * 0);
+    det = NAME(select)((I)(det > 0), det, NAME(absolute)(det * 0));
     return NAME(select)(bad, NAME(splat)((double)NAN), det);
 }
 

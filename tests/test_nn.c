@@ -1,0 +1,326 @@
+/* Tracing networks: settings, parametrizations, layers, errors. */
+#include "nn/nn.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static nn_net *trace_mlp(const char *const *settings, nn_scale scale, nn_sigma_in sigma_in, ad_error *error)
+{
+    return nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = 5, .outputs = 2, .scale = scale, .sigma_in = sigma_in,
+                                                   .settings = settings, .name = "mlp" }, error);
+}
+
+static const char *name_of(const nn_net *net, int k)
+{
+    return ad_look(nn_graph(net), nn_param(net, k).id)->name;
+}
+
+Test(nn, mlp_has_the_promised_parameters)
+{
+    static const char *const settings[] = { "depth=2", "sigma_b=0.1", "outputs=4", NULL };
+    static const char *const names[] = { "dense1.weight", "dense1.bias",    "dense2.weight",
+                                         "dense2.bias",   "readout.weight", "readout.bias" };
+    static const size_t counts[] = { 5 * 8, 8, 8 * 8, 8, 8 * 4, 4 };
+    ad_error error = { 0 };
+    nn_net *net = trace_mlp(settings, NN_NTK, NN_SIGMA_INIT, &error);
+    cr_assert(net, "%s", error.text);
+    cr_assert(nn_params(net) == 6 && nn_n_outputs(net) == 4 && nn_features(net) == 5);
+    nn_model *model = nn_at(net, 8, 1, AD_FLOAT, 1, &error);
+    char *expected = nn_values(model, 0, NULL);
+    for (int k = 0; k < 6; k++) {
+        size_t count;
+        cr_assert(strcmp(name_of(net, k), names[k]) == 0);
+        cr_assert((char *)nn_values(model, k, &count) == expected && count == counts[k]); /* contiguous */
+        expected += count * sizeof(float);
+    }
+    nn_model_free(model);
+    nn_net_free(net);
+}
+
+/* f = readout(phi(...)) by hand, for the defaults. */
+Test(nn, mlp_computes_what_it_says)
+{
+    enum { D = 5, N = 7 };
+    ad_error error = { 0 };
+    static const char *const settings[] = { "depth=1", "phi=tanh", "sigma_w=1.5", "sigma_b=0.3", NULL };
+    double x[2 * D], f[2 * 2];
+    for (int i = 0; i < 2 * D; i++)
+        x[i] = cos(1.3 * i);
+    for (int sigma_in = NN_SIGMA_INIT; sigma_in <= NN_SIGMA_MULTIPLIER; sigma_in++) {
+        double sw = sigma_in ? 1.5 : 1, sb = sigma_in ? 0.3 : 1;
+        nn_net *net = trace_mlp(settings, NN_NTK, (nn_sigma_in)sigma_in, &error);
+        nn_model *model = nn_at(net, N, 1, AD_DOUBLE, 1, &error);
+        const double *w1 = nn_values(model, 0, NULL), *b1 = nn_values(model, 1, NULL);
+        const double *w2 = nn_values(model, 2, NULL), *b2 = nn_values(model, 3, NULL);
+        cr_assert(nn_forward(model, x, 2, f, &error) == 0, "%s", error.text);
+        for (int i = 0; i < 2; i++) {
+            double h[N], out[2];
+            for (int a = 0; a < N; a++) {
+                h[a] = 0;
+                for (int d = 0; d < D; d++)
+                    h[a] += sw / sqrt(D) * x[i * D + d] * w1[d * N + a];
+                h[a] = tanh(h[a] + sb * b1[a]);
+            }
+            for (int o = 0; o < 2; o++) {
+                out[o] = sb * b2[o];
+                for (int a = 0; a < N; a++)
+                    out[o] += sw / sqrt(N) * h[a] * w2[a * 2 + o];
+                cr_assert_float_eq(f[i * 2 + o], out[o], 1e-13);
+            }
+        }
+        nn_model_free(model);
+        nn_net_free(net);
+    }
+}
+
+/* Chunks, and float against double. */
+Test(nn, forward_runs_any_number_of_rows)
+{
+    enum { ROWS = 1300 };
+    double *x = malloc(ROWS * 5 * sizeof *x), *f = malloc(ROWS * 2 * sizeof *f), *g = malloc(ROWS * 2 * sizeof *g);
+    for (int i = 0; i < ROWS * 5; i++)
+        x[i] = sin(0.37 * i);
+    nn_net *net = trace_mlp(NULL, NN_NTK, NN_SIGMA_INIT, NULL);
+    nn_model *model = nn_at(net, 30, 1, AD_DOUBLE, 1, NULL), *single = nn_at(net, 30, 1, AD_FLOAT, 2, NULL);
+    cr_assert(nn_forward(model, x, 3, g, NULL) == 0 && nn_forward(model, x, ROWS, f, NULL) == 0);
+    for (int i = 0; i < 6; i++)
+        cr_assert_float_eq(f[i], g[i], 1e-14);
+    cr_assert(nn_forward(model, x + 5 * 1299, 1, g, NULL) == 0);
+    cr_assert_float_eq(f[2 * 1299], g[0], 1e-14);
+    cr_assert(nn_forward(single, x, ROWS, g, NULL) == 0);
+    for (int i = 0; i < ROWS * 2; i++)
+        cr_assert_float_eq(f[i], g[i], 1e-5);
+    cr_assert(nn_forward(model, x, 0, f, NULL) == 0);
+    nn_model_free(model);
+    nn_model_free(single);
+    nn_net_free(net);
+    free(x);
+    free(f);
+    free(g);
+}
+
+/* ---- settings ---- */
+Test(nn, wrong_settings_are_named)
+{
+    static const struct {
+        const char *setting, *says;
+    } wrong[] = {
+        { "depth=0", "depth=0: it must be a whole number from 1 to 64" },
+        { "depth=65", "depth=65: it must be" },
+        { "depth=2.5", "depth=2.5: it must be" },
+        { "depth=", "depth=: it must be" },
+        { "depth=99999999999999999999", "depth=9999" },
+        { "sigma_w=nan", "sigma_w=nan: it must be a number" },
+        { "sigma_w=0", "sigma_w=0: it must be a positive number" },
+        { "sigma_w=-1", "sigma_w=-1: it must be a positive number" },
+        { "sigma_w=1x", "sigma_w=1x" },
+        { "sigma_b=-1", "sigma_b=-1: it must be none, or" },
+        { "sigma_b=inf", "sigma_b=inf" },
+        { "outputs=0", "outputs=0: it must be" },
+        { "phi=rellu", "no activation rellu; there are identity, neg, relu, " },
+        { "width=3", "no setting width; there are (with their defaults) outputs=2, depth=3, phi=relu, sigma_w=1.41421" },
+        { "depth", "setting \"depth\" is not of the form key=value" },
+        { "=3", "is not of the form" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ad_error error = { 0 };
+        const char *settings[] = { wrong[i].setting, NULL };
+        cr_assert(!trace_mlp(settings, NN_NTK, NN_SIGMA_INIT, &error));
+        cr_assert(strstr(error.text, wrong[i].says), "%s: %s", wrong[i].setting, error.text);
+    }
+    ad_error error = { 0 };
+    static const char *const doubled[] = { "depth=2", "depth=3", NULL };
+    cr_assert(!trace_mlp(doubled, NN_NTK, NN_SIGMA_INIT, &error) && strstr(error.text, "given twice"));
+}
+
+Test(nn, a_bias_of_sigma_zero_is_none_in_the_multiplier)
+{
+    static const char *const settings[] = { "depth=1", "sigma_b=0", NULL };
+    nn_net *init = trace_mlp(settings, NN_NTK, NN_SIGMA_INIT, NULL);
+    nn_net *multiplier = trace_mlp(settings, NN_NTK, NN_SIGMA_MULTIPLIER, NULL);
+    cr_assert(nn_params(init) == 4 && nn_params(multiplier) == 2);
+    nn_model *model = nn_at(init, 6, 1, AD_DOUBLE, 1, NULL);
+    size_t count;
+    const double *bias = nn_values(model, 1, &count);
+    for (size_t i = 0; i < count; i++)
+        cr_assert(!(fabs(bias[i]) > 0));
+    nn_model_free(model);
+    nn_net_free(init);
+    nn_net_free(multiplier);
+}
+
+/* ---- parametrizations ---- */
+/* THEORY section 2 at n = 16, d = 5, sigma = 1.5: multiplier, deviation and rate of input, hidden, readout, biases. */
+Test(nn, parametrizations_follow_the_table)
+{
+    const double n = 16, d = 5, s = 1.5, sb = 0.5;
+    static const char *const settings[] = { "depth=2", "sigma_w=1.5", "sigma_b=0.5", NULL };
+    /* parameters: input weight, bias, hidden weight, bias, readout weight, bias */
+    const double want[][6][3] = {
+        [NN_NTK] = { { 1 / sqrt(d), s, 1 }, { 1, sb, 1 }, { 1 / sqrt(n), s, 1 }, { 1, sb, 1 }, { 1 / sqrt(n), s, 1 },
+                     { 1, sb, 1 } },
+        [NN_STANDARD] = { { 1, s / sqrt(d), 1 }, { 1, sb, 1 }, { 1, s / sqrt(n), 1 }, { 1, sb, 1 }, { 1, s / sqrt(n), 1 },
+                          { 1, sb, 1 } },
+        [NN_MEANFIELD] = { { 1 / sqrt(d), s, n }, { 1, sb, n }, { 1 / n, s, n }, { 1, sb, n }, { 1 / n, s, n },
+                           { 1, sb, 1 } },
+        [NN_MUP] = { { sqrt(n / d), s / sqrt(n), 1 }, { sqrt(n), sb / sqrt(n), 1 }, { 1, s / sqrt(n), 1 },
+                     { sqrt(n), sb / sqrt(n), 1 }, { 1 / sqrt(n), s / sqrt(n), 1 }, { 1, sb, 1 } },
+    };
+    for (int scale = NN_NTK; scale <= NN_MUP; scale++)
+        for (int sigma_in = NN_SIGMA_INIT; sigma_in <= NN_SIGMA_MULTIPLIER; sigma_in++) {
+            nn_net *net = trace_mlp(settings, (nn_scale)scale, (nn_sigma_in)sigma_in, NULL);
+            for (int k = 0; k < 6; k++) {
+                const ad_init *init = ad_look(nn_graph(net), nn_param(net, k).id)->init;
+                double sigma = k % 2 ? sb : s, moved = sigma_in == NN_SIGMA_MULTIPLIER ? sigma : 1;
+                double size = init->axis.id ? (double)ad_axis_size(nn_graph(net), init->axis, &(ad_sizes){ .n = 16 }) : 1;
+                double got[] = { init->multiplier * pow(size, init->multiplier_power),
+                                 init->deviation * pow(size, init->deviation_power),
+                                 init->rate * pow(size, init->rate_power) };
+                double factor[] = { moved, 1 / moved, 1 };
+                for (int i = 0; i < 3; i++)
+                    cr_assert_float_eq(got[i], want[scale][k][i] * factor[i], 1e-14, "scale %d, %s, %d: %g, not %g", scale,
+                                       name_of(net, k), i, got[i], want[scale][k][i] * factor[i]);
+            }
+            nn_net_free(net);
+        }
+}
+
+/* The same function in every scale that is of order one, at equal seed: NTK, standard and muP differ by constants that
+ * omega takes up; muP's readout alone is smaller by sqrt(n). */
+Test(nn, scales_agree_at_initialization)
+{
+    static const char *const settings[] = { "depth=2", "sigma_b=0.3", NULL };
+    double x[5] = { 1, -0.5, 2, 0.3, -1 }, f[4][2];
+    for (int scale = NN_NTK; scale <= NN_MUP; scale++) {
+        nn_net *net = trace_mlp(settings, (nn_scale)scale, NN_SIGMA_INIT, NULL);
+        nn_model *model = nn_at(net, 16, 1, AD_DOUBLE, 1, NULL);
+        size_t count;
+        double *bias = nn_values(model, 5, &count);
+        memset(bias, 0, count * sizeof *bias);
+        cr_assert(nn_forward(model, x, 1, f[scale], NULL) == 0);
+        nn_model_free(model);
+        nn_net_free(net);
+    }
+    for (int o = 0; o < 2; o++) {
+        cr_assert_float_eq(f[NN_STANDARD][o], f[NN_NTK][o], 1e-12);
+        cr_assert_float_eq(f[NN_MUP][o] * sqrt(16), f[NN_NTK][o], 1e-12);
+    }
+}
+
+/* ---- layers ---- */
+static ad_var transposed(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), m = nn_width_ratio(net, "m", 2);
+    nn_weight w = nn_make_weight(net, "w", n, m, 1);
+    x = nn_dense(net, "embed", x, n);
+    return nn_readout(net, "readout", nn_apply_t(w, nn_apply(w, x)));
+}
+
+Test(nn, apply_t_is_the_transpose)
+{
+    enum { D = 3, N = 4, M = 8 };
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(transposed, &(nn_spec){ .features = D }, &error);
+    cr_assert(net, "%s", error.text);
+    nn_model *model = nn_at(net, N, 1, AD_DOUBLE, 1, NULL);
+    cr_assert(strcmp(name_of(net, 0), "w") == 0);
+    const double *w = nn_values(model, 0, NULL), *e = nn_values(model, 1, NULL), *r = nn_values(model, 2, NULL);
+    double x[D] = { 1, 2, -1 }, a[N] = { 0 }, b[M] = { 0 }, c[N] = { 0 }, want = 0, f;
+    for (int i = 0; i < N; i++)
+        for (int d = 0; d < D; d++)
+            a[i] += x[d] * e[d * N + i] / sqrt(D);
+    for (int k = 0; k < M; k++)
+        for (int i = 0; i < N; i++)
+            b[k] += a[i] * w[i * M + k] / sqrt(N);
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < M; k++)
+            c[i] += b[k] * w[i * M + k] / sqrt(N);
+    for (int i = 0; i < N; i++)
+        want += c[i] * r[i] / sqrt(N);
+    cr_assert(nn_forward(model, x, 1, &f, NULL) == 0);
+    cr_assert_float_eq(f, want, 1e-13);
+    nn_model_free(model);
+    nn_net_free(net);
+}
+
+Test(nn, settings_of_every_kind)
+{
+    cr_assert(nn_builtin("mlp") && !nn_builtin("perceptron"));
+    cr_assert(strcmp(nn_builtin_names()[0], "mlp") == 0);
+}
+
+static ad_var wrong_axes(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), m = nn_width(net, "m");
+    return nn_readout(net, "readout", ad_add(nn_dense(net, "a", x, n), nn_dense(net, "b", x, m)));
+}
+
+static ad_var no_outputs(nn_net *net, ad_var x)
+{
+    return nn_dense(net, "a", x, nn_width(net, "n"));
+}
+
+static ad_var same_name(nn_net *net, ad_var x)
+{
+    x = nn_dense(net, "a", x, nn_width(net, "n"));
+    return nn_readout(net, "readout", nn_dense(net, "a", x, nn_width(net, "n")));
+}
+
+static ad_var nothing(nn_net *net, ad_var x)
+{
+    (void)net;
+    return (ad_var){ x.graph, -1 };
+}
+
+Test(nn, a_wrong_network_is_told_where)
+{
+    static const struct {
+        nn_function function;
+        const char *says;
+    } wrong[] = {
+        { wrong_axes, "add: axes do not match: (batch, n) and (batch, m)" },
+        { no_outputs, "the network returns (batch, n), not (batch, outputs)" },
+        { same_name, "the name \"a.weight\" is taken at" },
+        { nothing, "the network returns nothing" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ad_error error = { 0 };
+        cr_assert(!nn_trace(wrong[i].function, &(nn_spec){ .features = 3, .name = "test" }, &error));
+        cr_assert(strstr(error.text, wrong[i].says), "%zu: %s", i, error.text);
+        cr_assert(i % 2 == 1 || strstr(error.text, "test_nn.c:"), "%zu: %s", i, error.text);
+    }
+    ad_error error = { 0 };
+    cr_assert(!nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = 7, .shape = { 2, 3 } }, &error));
+    cr_assert(strstr(error.text, "the axes hold 6 numbers, a sample has 7"), "%s", error.text);
+    error.text[0] = 0;
+    cr_assert(!nn_trace(nn_builtin("mlp"), &(nn_spec){ 0 }, &error) && error.text[0]);
+}
+
+Test(nn, a_width_that_cannot_be_is_refused)
+{
+    nn_net *net = trace_mlp(NULL, NN_NTK, NN_SIGMA_INIT, NULL);
+    ad_error error = { 0 };
+    cr_assert(!nn_at(net, 0, 1, AD_FLOAT, 1, &error) && strstr(error.text, "width 0"), "%s", error.text);
+    error.text[0] = 0;
+    cr_assert(!nn_at(net, SIZE_MAX / 2, 1, AD_FLOAT, 1, &error) && strstr(error.text, "width"), "%s", error.text);
+    nn_net_free(net);
+}
+
+Test(nn, survives_every_failed_allocation)
+{
+    double x[5] = { 1 }, f[2];
+    for (long fail = 1, done = 0; !done; fail++) {
+        ad_error error = { 0 };
+        ad_hook_allocation(fail);
+        nn_net *net = trace_mlp(NULL, NN_NTK, NN_SIGMA_INIT, &error);
+        nn_model *model = net ? nn_at(net, 6, 1, AD_FLOAT, 1, &error) : NULL;
+        done = model && nn_forward(model, x, 1, f, &error) == 0;
+        ad_hook_allocation(0);
+        cr_assert(done || error.text[0]);
+        cr_assert(fail < 1000);
+        nn_model_free(model);
+        nn_net_free(net);
+    }
+}
