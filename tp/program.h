@@ -10,7 +10,7 @@ struct tp_program {
     ad_graph *graph;
     ad_var output;
     ad_axis seed; /* outputs' */
-    int forward;
+    int forward, nodes; /* how many nodes the forward pass has, and both passes */
     ad_site *sites;
     int n_sites;
 };

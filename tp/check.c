@@ -1,0 +1,69 @@
+/* check.c: the initialization assumption and the three conditions of Proposition 2 (THEORY of BP-like programs). */
+#include "tp/program.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The parameter under renamings, -1 if the node is none. */
+static int parameter(const ad_graph *graph, int id)
+{
+    const ad_node *node = ad_look(graph, id);
+    while (node->op == AD_RELABEL || node->op == AD_TRANSPOSE) {
+        id = node->in[0];
+        node = ad_look(graph, id);
+    }
+    return node->op == AD_PARAM ? id : -1;
+}
+
+static bool wide(const ad_graph *graph, const ad_shape *shape)
+{
+    for (int i = 0; i < shape->rank; i++)
+        if (ad_axis_kind(graph, shape->axes[i]) == AD_WIDTH)
+            return true;
+    return false;
+}
+
+static void say(char *text, const ad_node *param, const char *what)
+{
+    if (!text[0])
+        snprintf(text, 200, "%s:%d: %s %s", param->where.file, param->where.line, param->name, what);
+}
+
+int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
+{
+    (void)error;
+    const ad_graph *graph = program->graph;
+    *checks = (tp_checks){ true, true, true, true, { { 0 } } };
+    for (int id = 0; id < program->forward; id++) {
+        const ad_node *node = ad_look(graph, id);
+        if (node->op == AD_PARAM && wide(graph, &node->shape) && node->shape.rank == 2 && fabs(node->init->mean) > 0) {
+            checks->initialization = false;
+            say(checks->text[0], node, "does not have mean zero: an A-var is N(0, σ²/n)");
+        }
+        if (node->op != AD_CONTRACT || wide(graph, &node->shape) || !wide(graph, &node->over))
+            continue;
+        for (int k = 0; k < 2; k++) { /* an average over the width: its parameter is a readout */
+            int readout = parameter(graph, node->in[k]);
+            if (readout < 0)
+                continue;
+            const ad_node *v = ad_look(graph, readout);
+            if (fabs(v->init->mean) > 0) {
+                checks->readout_mean = false;
+                say(checks->text[1], v, "is a readout whose mean is not zero");
+            }
+            if (!(v->init->deviation > 0)) {
+                checks->readout_independent = false;
+                say(checks->text[2], v, "is a readout that is not drawn at random");
+            }
+            for (int other = 0; other < program->forward; other++)
+                for (int m = 0; m < ad_look(graph, other)->n_in; m++)
+                    if (other != id && ad_look(graph, other)->op != AD_RELABEL &&
+                        parameter(graph, ad_look(graph, other)->in[m]) == readout) {
+                        checks->readout_unused = false;
+                        say(checks->text[3], v, "is a readout that is used elsewhere, too");
+                    }
+        }
+    }
+    bool all = checks->initialization && checks->readout_mean && checks->readout_independent && checks->readout_unused;
+    return all ? 0 : 1;
+}
