@@ -92,8 +92,9 @@ typedef struct {
     double tolerance;
     double difference; /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */
 } tp_mehler;
-/* As many terms as the largest variance needs to leave at most tolerance * E f^2 at c = 1 (tolerance 0: 1e-13), at most
- * `most` degrees (0: 1024). Where that does not suffice, as for kinks, tp_mehler_bound tells for each pair. */
+/* As many degrees as the largest variance needs to leave at most tolerance * sqrt(E f^2) (0: 1e-13, and not less than
+ * 1e-14), so that pairs with any other function are good to the tolerance; at most `most` (0: 1024). Where that does not
+ * suffice, as for kinks, tp_mehler_bound tells for each pair. */
 tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
                          ad_error *error);
 void tp_mehler_free(tp_mehler *series);

@@ -200,38 +200,45 @@ done:
     return status;
 }
 
-/* Which degrees to keep: all, or those of one parity if the others carry nothing; and how many for the tolerance. */
-static void choose(tp_mehler *m, const double *all, size_t most, double square)
+/* What is left of E f^2 beyond all coefficients, unless it is lost in roundoff. */
+static double beyond(double square, double energy)
 {
-    double energy[2] = { 0, 0 }, nothing = 1e-26 * square, roundoff = 4e-16 * square;
+    return square - energy > 4e-15 * square ? square - energy : 0;
+}
+
+/* Which degrees to keep: all, or those of one parity if the others carry nothing; and how many for the tolerance. Returns
+ * sum_{k >= degrees} f_k^2 / E f^2. */
+static double choose(tp_mehler *m, const double *all, size_t most, double square)
+{
+    double energy[2] = { 0, 0 }, nothing = 1e-26 * square, enough = m->tolerance * m->tolerance * square;
     for (size_t k = 0; k < most; k++)
         energy[k % 2] += all[k] * all[k];
     m->step = energy[0] <= nothing || energy[1] <= nothing ? 2 : 1;
     m->first = energy[0] <= nothing && energy[1] > nothing;
-    double tail = fmax(square - energy[0] - energy[1], roundoff);
+    double tail = beyond(square, energy[0] + energy[1]);
     m->degrees = most;
-    while (m->degrees > 1 && tail + all[m->degrees - 1] * all[m->degrees - 1] <= m->tolerance * square) {
-        m->degrees--;
-        tail += all[m->degrees] * all[m->degrees];
+    for (size_t k = most; k-- > m->first + 1; m->degrees = k) {
+        double term = m->step == 2 && k % 2 != m->first ? 0 : all[k] * all[k];
+        if (tail + term > enough)
+            break;
+        tail += term;
     }
-    if (!(square > 0))
-        m->degrees = 1;
-    if (m->degrees <= m->first)
-        m->degrees = m->first + 1;
     m->terms = (m->degrees - m->first + m->step - 1) / m->step;
+    return square > 0 ? tail / square : 0;
 }
 
-/* Tails of every sample relative to its sqrt(E f^2), and the largest of them degree by degree. */
-static void fill_tails(tp_mehler *m, const double *squares)
+/* Tails of every sample relative to its sqrt(E f^2), and the largest of them degree by degree. Where a sample's own rest
+ * is lost in roundoff, that of the largest variance stands for it. */
+static void fill_tails(tp_mehler *m, const double *squares, double least)
 {
     for (size_t j = 0; j < m->count; j++) {
         const double *row = m->coefficients + j * m->terms;
-        double left = squares[j];
-        if (!(left > 0))
+        double energy = 0;
+        if (!(squares[j] > 0))
             continue;
         for (size_t k = 0; k < m->terms; k++)
-            left -= row[k] * row[k];
-        left = fmax(left, 4e-16 * squares[j]);
+            energy += row[k] * row[k];
+        double left = fmax(beyond(squares[j], energy), least * squares[j]);
         m->rests[j] = sqrt(left / squares[j]);
         for (size_t d = m->degrees + 1, k = m->terms; d-- > 0;) {
             if (k > 0 && d == m->first + m->step * (k - 1)) {
@@ -243,8 +250,8 @@ static void fill_tails(tp_mehler *m, const double *squares)
     }
 }
 
-static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, rule *r, double *squares,
-                       const scratch *s, ad_error *error)
+static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, rule *r, double least,
+                       double *squares, const scratch *s, ad_error *error)
 {
     bool shared = true; /* kinks at 0 stay where they are at every variance */
     for (int k = 0; k < f->n_kinks; k++)
@@ -257,7 +264,7 @@ static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, ru
                          squares + j, s, error))
             return -1;
     }
-    fill_tails(m, squares);
+    fill_tails(m, squares, least);
     for (size_t j = 0; j < m->count; j++) {
         m->inverses[j] = q[j] > 0 ? 1 / sqrt(q[j]) : 0;
         for (size_t k = 0; k < m->terms; k++)
@@ -292,10 +299,10 @@ tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, 
     if (!m || !all || !squares || !s.values || !s.hermite)
         goto done;
     m->count = count;
-    m->tolerance = fmax(tolerance > 0 ? tolerance : 1e-13, 1e-15);
+    m->tolerance = fmax(tolerance > 0 ? tolerance : 1e-13, 1e-14);
     if (settle(f, q_most, most, &r, all, &square, &s, &m->difference, error))
         goto done;
-    choose(m, all, most, square);
+    double least = choose(m, all, most, square);
     m->stride = (count + 2 * TP_BLOCK - 1) / TP_BLOCK * TP_BLOCK; /* a block may start at any column */
     m->coefficients = ad_alloc(count * m->terms, sizeof *m->coefficients, what, error);
     m->columns = ad_alloc(m->terms * m->stride, sizeof *m->columns, what, error);
@@ -303,7 +310,7 @@ tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, 
     m->rests = ad_alloc(count, sizeof *m->rests, what, error);
     m->inverses = ad_alloc(count, sizeof *m->inverses, what, error);
     made = m->coefficients && m->columns && m->tails && m->rests && m->inverses &&
-           fill_series(m, f, q, &r, squares, &s, error) == 0;
+           fill_series(m, f, q, &r, least, squares, &s, error) == 0;
 done:
     rule_free(&r);
     ad_free(all);

@@ -14,12 +14,12 @@
 enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST_RULE = 8 * 128 + 1 };
 
 static const double start_length = 8.6, root_2pi = 2.50662827463100050242, stands = 2e-14;
-/* At variances beyond `large` a smooth function varies in a thin layer around 0 and is cut there as at a kink. */
-static const double large = 100, origin[1] = { 0 };
+/* Beyond this variance a smooth function varies in a thin layer around 0 and is cut there as at a kink. */
+static const double large = 100;
 
 typedef struct {
     const tp_univariate *f, *g;
-    const double *kinks1, *kinks2;
+    double kinks1[MOST_KINKS + 1], kinks2[MOST_KINKS + 1]; /* and 0, where large variances crowd the structure */
     int n_kinks1, n_kinks2;
     double root1, root2; /* sqrt q11, sqrt q22 */
     double c, s, alpha, beta;
@@ -181,7 +181,7 @@ static void place(const rule *r, const cut *left, const cut *right, double slope
 /* E over v of g(root2 (c u + s v)). */
 static estimate inner(problem *p, const rule *r, double length, double u)
 {
-    cut cuts[MOST_KINKS + 2];
+    cut cuts[MOST_KINKS + 3];
     double v[MOST_RULE], b[MOST_RULE], w[MOST_RULE], gb[MOST_RULE];
     double slope = p->root2 * p->s, shift = p->root2 * p->c * u;
     estimate sum = { 0, 0 };
@@ -202,7 +202,7 @@ static estimate inner(problem *p, const rule *r, double length, double u)
 
 static estimate nested(problem *p, const rule *r, double length)
 {
-    cut cuts[2 * MOST_KINKS + 2];
+    cut cuts[2 * MOST_KINKS + 4];
     double u[MOST_RULE], a[MOST_RULE], b[MOST_RULE], w[MOST_RULE], fa[MOST_RULE], gb[MOST_RULE];
     estimate sum = { 0, 0 };
     size_t n = 0;
@@ -265,6 +265,20 @@ static estimate kinked(problem *p, double *difference)
     return now;
 }
 
+/* The kinks and 0; how many. */
+static int copy_kinks(const tp_univariate *f, double *kinks)
+{
+    bool zero = false;
+    int n = 0;
+    for (; n < f->n_kinks; n++) {
+        kinks[n] = f->kinks[n];
+        zero = zero || !(fabs(kinks[n]) > 0);
+    }
+    if (!zero)
+        kinks[n++] = 0;
+    return n;
+}
+
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
                   double *difference, ad_error *error)
 {
@@ -277,14 +291,10 @@ int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, do
     if (f->n_kinks > MOST_KINKS || g->n_kinks > MOST_KINKS)
         return ad_fail(error, "expectation: a function with %d kinks; at most %d are integrated",
                        f->n_kinks > g->n_kinks ? f->n_kinks : g->n_kinks, MOST_KINKS);
-    problem p = { .f = f, .g = g, .kinks1 = f->kinks, .n_kinks1 = f->n_kinks, .kinks2 = g->kinks,
-                  .n_kinks2 = g->n_kinks, .root1 = sqrt(q11), .root2 = sqrt(q22), .error = error };
-    bool smooths = f->n_kinks + g->n_kinks == 0;
-    if (smooths && fmax(q11, q22) > large) {
-        p.kinks1 = p.kinks2 = origin;
-        p.n_kinks1 = p.n_kinks2 = 1;
-        smooths = false;
-    }
+    problem p = { .f = f, .g = g, .root1 = sqrt(q11), .root2 = sqrt(q22), .error = error };
+    p.n_kinks1 = copy_kinks(f, p.kinks1);
+    p.n_kinks2 = copy_kinks(g, p.kinks2);
+    bool smooths = f->n_kinks + g->n_kinks == 0 && fmax(q11, q22) <= large;
     double d = sqrt(product), moved = 0;
     p.line = !(det > 0) || !(d > 0);
     p.s = p.line ? 0 : sqrt(det) / d;
