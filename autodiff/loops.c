@@ -14,7 +14,24 @@
 #define NAME(name) PASTE(name, LOOP_TAG)
 #define SLEEF3(name, kind, error, set) Sleef_##name##kind##_##error##set
 #define SLEEF2(name, kind, error, set) SLEEF3(name, kind, error, set)
-#define SLEEF(name, error) SLEEF2(name, LOOP_KIND, error, LOOP_SET)
+
+/* SLEEF's function of a whole vector. clang passes a vector wider than 16 bytes on the stack unless the whole file is
+ * compiled for the wider set, which SLEEF does not expect: there the function is called for 16 bytes at a time. */
+#if defined(__clang__)
+#define SLEEF(name, error, x) NAME(map)(SLEEF2(name, LOOP_QUARTER_KIND, error, ), x)
+#define SLEEF_PAIR(name, error, x, y) NAME(map_pair)(SLEEF2(name, LOOP_QUARTER_KIND, error, ), x, y)
+#else
+#define SLEEF(name, error, x) SLEEF2(name, LOOP_KIND, error, LOOP_SET)(x)
+#define SLEEF_PAIR(name, error, x, y) SLEEF2(name, LOOP_KIND, error, LOOP_SET)(x, y)
+#endif
+
+#if defined(__x86_64__)
+#define BASE_FLOAT __m128
+#define BASE_DOUBLE __m128d
+#else
+#define BASE_FLOAT float32x4_t
+#define BASE_DOUBLE float64x2_t
+#endif
 
 #if defined(__x86_64__)
 /* sleef.h shows the functions of an instruction set only to files compiled for it as a whole. */
@@ -39,6 +56,8 @@ SHOW(__m512, f16, avx512f)
 SHOW(__m512d, d8, avx512f)
 #define LOOP_SET avx512f
 #define LOOP_T float
+#define LOOP_QUARTER BASE_FLOAT
+#define LOOP_QUARTER_KIND f4
 #define LOOP_INT int32_t
 #define LOOP_V __m512
 #define LOOP_KIND f16
@@ -46,6 +65,8 @@ SHOW(__m512d, d8, avx512f)
 #define LOOP_SQRT _mm512_sqrt_ps
 #include "autodiff/loops.c"
 #define LOOP_T double
+#define LOOP_QUARTER BASE_DOUBLE
+#define LOOP_QUARTER_KIND d2
 #define LOOP_INT int64_t
 #define LOOP_V __m512d
 #define LOOP_KIND d8
@@ -65,6 +86,8 @@ SHOW(__m256, f8, avx2)
 SHOW(__m256d, d4, avx2)
 #define LOOP_SET avx2
 #define LOOP_T float
+#define LOOP_QUARTER BASE_FLOAT
+#define LOOP_QUARTER_KIND f4
 #define LOOP_INT int32_t
 #define LOOP_V __m256
 #define LOOP_KIND f8
@@ -72,6 +95,8 @@ SHOW(__m256d, d4, avx2)
 #define LOOP_SQRT _mm256_sqrt_ps
 #include "autodiff/loops.c"
 #define LOOP_T double
+#define LOOP_QUARTER BASE_DOUBLE
+#define LOOP_QUARTER_KIND d2
 #define LOOP_INT int64_t
 #define LOOP_V __m256d
 #define LOOP_KIND d4
@@ -84,15 +109,12 @@ SHOW(__m256d, d4, avx2)
 #else
 #pragma GCC pop_options
 #endif
-#define BASE_FLOAT __m128
-#define BASE_DOUBLE __m128d
-#else
-#define BASE_FLOAT float32x4_t
-#define BASE_DOUBLE float64x2_t
 #endif
 
 #define LOOP_SET
 #define LOOP_T float
+#define LOOP_QUARTER BASE_FLOAT
+#define LOOP_QUARTER_KIND f4
 #define LOOP_INT int32_t
 #define LOOP_V BASE_FLOAT
 #define LOOP_KIND f4
@@ -100,6 +122,8 @@ SHOW(__m256d, d4, avx2)
 #define LOOP_SQRT Sleef_sqrtf4_u05
 #include "autodiff/loops.c"
 #define LOOP_T double
+#define LOOP_QUARTER BASE_DOUBLE
+#define LOOP_QUARTER_KIND d2
 #define LOOP_INT int64_t
 #define LOOP_V BASE_DOUBLE
 #define LOOP_KIND d2
@@ -198,9 +222,32 @@ static inline V NAME(positive)(V x)
     return NAME(select)((I)(x < 0), (V){ 0 }, x);
 }
 
+#if defined(__clang__)
+static inline V NAME(map)(LOOP_QUARTER (*function)(LOOP_QUARTER), V x)
+{
+    LOOP_QUARTER part[sizeof(V) / sizeof(LOOP_QUARTER)];
+    memcpy(part, &x, sizeof x);
+    for (size_t i = 0; i < sizeof(V) / sizeof(LOOP_QUARTER); i++)
+        part[i] = function(part[i]);
+    memcpy(&x, part, sizeof x);
+    return x;
+}
+
+static inline V NAME(map_pair)(LOOP_QUARTER (*function)(LOOP_QUARTER, LOOP_QUARTER), V x, V y)
+{
+    LOOP_QUARTER part[sizeof(V) / sizeof(LOOP_QUARTER)], other[sizeof(V) / sizeof(LOOP_QUARTER)];
+    memcpy(part, &x, sizeof x);
+    memcpy(other, &y, sizeof y);
+    for (size_t i = 0; i < sizeof(V) / sizeof(LOOP_QUARTER); i++)
+        part[i] = function(part[i], other[i]);
+    memcpy(&x, part, sizeof x);
+    return x;
+}
+#endif
+
 static inline V NAME(exp_of)(V x)
 {
-    return SLEEF(exp, u10)(x);
+    return SLEEF(exp, u10, x);
 }
 
 /* 1 / (1 + e^-x) without overflow: with e = e^-|x| it is 1 / (1 + e) or e / (1 + e). */
@@ -213,7 +260,7 @@ static inline V NAME(sigmoid_of)(V x)
 /* The normal distribution function, erfc(-x / sqrt 2) / 2: accurate in the left tail, too. */
 static inline V NAME(normal_of)(V x)
 {
-    return (T)0.5 * SLEEF(erfc, u15)(x * (T)-0.70710678118654752440);
+    return (T)0.5 * SLEEF(erfc, u15, x * (T)-0.70710678118654752440);
 }
 
 #define UNARY(op, ...)                                                                                                 \
@@ -261,22 +308,22 @@ UNARY(leaky_step, NAME(select)((I)(x > 0), NAME(splat)(1), p))
 UNARY(abs, NAME(absolute)(x))
 UNARY(sign, NAME(select)((I)(x > 0), NAME(splat)(1), NAME(select)((I)(x < 0), NAME(splat)(-1), (V){ 0 })))
 UNARY(square, x *x)
-UNARY(power_any, SLEEF(pow, u10)(x, p))
+UNARY(power_any, SLEEF_PAIR(pow, u10, x, p))
 UNARY(cube, x *x *x)
 UNARY(reciprocal, 1 / x)
 UNARY(exp, NAME(exp_of)(x))
-UNARY(log, SLEEF(log, u10)(x))
+UNARY(log, SLEEF(log, u10, x))
 UNARY(sqrt, LOOP_SQRT(x))
 UNARY(rsqrt, 1 / LOOP_SQRT(x))
-UNARY(sin, SLEEF(sin, u10)(x))
-UNARY(cos, SLEEF(cos, u10)(x))
-UNARY(tanh, SLEEF(tanh, u10)(x))
+UNARY(sin, SLEEF(sin, u10, x))
+UNARY(cos, SLEEF(cos, u10, x))
+UNARY(tanh, SLEEF(tanh, u10, x))
 UNARY(sigmoid, NAME(sigmoid_of)(x))
-UNARY(erf, SLEEF(erf, u10)(x))
+UNARY(erf, SLEEF(erf, u10, x))
 UNARY(erf_grad, (T)1.12837916709551257390 * NAME(exp_of)(-(x * x)))
 UNARY(gelu, x * NAME(normal_of)(x))
 UNARY(gelu_grad, NAME(normal_of)(x) + (T)0.39894228040143267794 * x * NAME(exp_of)(x * x * (T)-0.5))
-UNARY(softplus, NAME(positive)(x) + SLEEF(log1p, u10)(NAME(exp_of)(-NAME(absolute)(x))))
+UNARY(softplus, NAME(positive)(x) + SLEEF(log1p, u10, NAME(exp_of)(-NAME(absolute)(x))))
 UNARY(swish, x * NAME(sigmoid_of)(x))
 UNARY(scale, p *x)
 BINARY(add, u + v)
@@ -472,7 +519,7 @@ static void NAME(logsumexp)(size_t n, void *y_, const void *x_)
 {
     const T *x = x_;
     T m = NAME(largest)(n, x), s = NAME(exponentials)(n, NULL, x, m);
-    V v = SLEEF(log, u10)(NAME(splat)(s));
+    V v = SLEEF(log, u10, NAME(splat)(s));
     *(T *)y_ = m - m == 0 ? m + v[0] : v[0];
 }
 
@@ -505,6 +552,8 @@ static const ad_loops NAME(loops) = {
 #undef LOOP_T
 #undef LOOP_INT
 #undef LOOP_V
+#undef LOOP_QUARTER
+#undef LOOP_QUARTER_KIND
 #undef LOOP_KIND
 #undef LOOP_TAG
 #undef LOOP_SQRT

@@ -84,7 +84,7 @@ static ds_data *from_arrays(const options *o, ad_error *error)
             data = NULL;
             break;
         }
-        data->classes = fmax((double)data->classes, y.data[i] + 1) > 0 ? (size_t)fmax((double)data->classes, y.data[i] + 1) : 0;
+        data->classes = (size_t)fmax((double)data->classes, y.data[i] + 1);
     }
     if (!data) {
         ds_array_free(&x);
