@@ -68,13 +68,11 @@ limn_build()
     if limn_stale; then
         rm -rf "$root/build"
     fi
-    cmake -S "$root" -B "$root/build" -G "$generator" -DCMAKE_BUILD_TYPE=Release -DLIMN_SANITIZE=OFF \
-        -DBUILD_TESTING=ON >"${TMPDIR:-/tmp}/limn-configure.$$" || {
-        cat "${TMPDIR:-/tmp}/limn-configure.$$" >&2
-        rm -f "${TMPDIR:-/tmp}/limn-configure.$$"
+    log=$(cmake -S "$root" -B "$root/build" -G "$generator" -DCMAKE_BUILD_TYPE=Release -DLIMN_SANITIZE=OFF \
+        -DBUILD_TESTING=ON 2>&1) || {
+        printf '%s\n' "$log" >&2
         return 1
     }
-    rm -f "${TMPDIR:-/tmp}/limn-configure.$$"
     cmake --build "$root/build" --parallel "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)" \
         --target "${1:-all}" >&2
 }

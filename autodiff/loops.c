@@ -15,14 +15,14 @@
 #define SLEEF3(name, kind, error, set) Sleef_##name##kind##_##error##set
 #define SLEEF2(name, kind, error, set) SLEEF3(name, kind, error, set)
 
-/* SLEEF's function of a whole vector. clang passes a vector wider than 16 bytes on the stack unless the whole file is
- * compiled for the wider set, which SLEEF does not expect: there the function is called for 16 bytes at a time. */
+/* clang passes a vector wider than 16 bytes on the stack unless the whole file is compiled for the wider set, which SLEEF
+ * does not expect: there its functions are called for 16 bytes at a time. */
 #if defined(__clang__)
-#define SLEEF(name, error, x) NAME(map)(SLEEF2(name, LOOP_QUARTER_KIND, error, ), x)
-#define SLEEF_PAIR(name, error, x, y) NAME(map_pair)(SLEEF2(name, LOOP_QUARTER_KIND, error, ), x, y)
+#define SLEEF(name, error) SLEEF2(name, LOOP_QUARTER_KIND, error, )
+#define SLEEF_V LOOP_QUARTER
 #else
-#define SLEEF(name, error, x) SLEEF2(name, LOOP_KIND, error, LOOP_SET)(x)
-#define SLEEF_PAIR(name, error, x, y) SLEEF2(name, LOOP_KIND, error, LOOP_SET)(x, y)
+#define SLEEF(name, error) SLEEF2(name, LOOP_KIND, error, LOOP_SET)
+#define SLEEF_V LOOP_V
 #endif
 
 #if defined(__x86_64__)
@@ -222,32 +222,36 @@ static inline V NAME(positive)(V x)
     return NAME(select)((I)(x < 0), (V){ 0 }, x);
 }
 
-#if defined(__clang__)
-static inline V NAME(map)(LOOP_QUARTER (*function)(LOOP_QUARTER), V x)
+/* SLEEF's functions of a whole vector. */
+#define VECTOR_MATH(name, error)                                                                                       \
+    static inline V NAME(name##_of)(V x)                                                                               \
+    {                                                                                                                  \
+        SLEEF_V part[sizeof(V) / sizeof(SLEEF_V)];                                                                     \
+        memcpy(part, &x, sizeof x);                                                                                    \
+        for (size_t i = 0; i < sizeof(V) / sizeof(SLEEF_V); i++)                                                       \
+            part[i] = SLEEF(name, error)(part[i]);                                                                     \
+        memcpy(&x, part, sizeof x);                                                                                    \
+        return x;                                                                                                      \
+    }
+VECTOR_MATH(exp, u10)
+VECTOR_MATH(log, u10)
+VECTOR_MATH(log1p, u10)
+VECTOR_MATH(sin, u10)
+VECTOR_MATH(cos, u10)
+VECTOR_MATH(tanh, u10)
+VECTOR_MATH(erf, u10)
+VECTOR_MATH(erfc, u15)
+#undef VECTOR_MATH
+
+static inline V NAME(pow_of)(V x, V p)
 {
-    LOOP_QUARTER part[sizeof(V) / sizeof(LOOP_QUARTER)];
+    SLEEF_V part[sizeof(V) / sizeof(SLEEF_V)], power[sizeof(V) / sizeof(SLEEF_V)];
     memcpy(part, &x, sizeof x);
-    for (size_t i = 0; i < sizeof(V) / sizeof(LOOP_QUARTER); i++)
-        part[i] = function(part[i]);
+    memcpy(power, &p, sizeof p);
+    for (size_t i = 0; i < sizeof(V) / sizeof(SLEEF_V); i++)
+        part[i] = SLEEF(pow, u10)(part[i], power[i]);
     memcpy(&x, part, sizeof x);
     return x;
-}
-
-static inline V NAME(map_pair)(LOOP_QUARTER (*function)(LOOP_QUARTER, LOOP_QUARTER), V x, V y)
-{
-    LOOP_QUARTER part[sizeof(V) / sizeof(LOOP_QUARTER)], other[sizeof(V) / sizeof(LOOP_QUARTER)];
-    memcpy(part, &x, sizeof x);
-    memcpy(other, &y, sizeof y);
-    for (size_t i = 0; i < sizeof(V) / sizeof(LOOP_QUARTER); i++)
-        part[i] = function(part[i], other[i]);
-    memcpy(&x, part, sizeof x);
-    return x;
-}
-#endif
-
-static inline V NAME(exp_of)(V x)
-{
-    return SLEEF(exp, u10, x);
 }
 
 /* 1 / (1 + e^-x) without overflow: with e = e^-|x| it is 1 / (1 + e) or e / (1 + e). */
@@ -260,7 +264,7 @@ static inline V NAME(sigmoid_of)(V x)
 /* The normal distribution function, erfc(-x / sqrt 2) / 2: accurate in the left tail, too. */
 static inline V NAME(normal_of)(V x)
 {
-    return (T)0.5 * SLEEF(erfc, u15, x * (T)-0.70710678118654752440);
+    return (T)0.5 * NAME(erfc_of)(x * (T)-0.70710678118654752440);
 }
 
 #define UNARY(op, ...)                                                                                                 \
@@ -308,22 +312,22 @@ UNARY(leaky_step, NAME(select)((I)(x > 0), NAME(splat)(1), p))
 UNARY(abs, NAME(absolute)(x))
 UNARY(sign, NAME(select)((I)(x > 0), NAME(splat)(1), NAME(select)((I)(x < 0), NAME(splat)(-1), (V){ 0 })))
 UNARY(square, x *x)
-UNARY(power_any, SLEEF_PAIR(pow, u10, x, p))
+UNARY(power_any, NAME(pow_of)(x, p))
 UNARY(cube, x *x *x)
 UNARY(reciprocal, 1 / x)
 UNARY(exp, NAME(exp_of)(x))
-UNARY(log, SLEEF(log, u10, x))
+UNARY(log, NAME(log_of)(x))
 UNARY(sqrt, LOOP_SQRT(x))
 UNARY(rsqrt, 1 / LOOP_SQRT(x))
-UNARY(sin, SLEEF(sin, u10, x))
-UNARY(cos, SLEEF(cos, u10, x))
-UNARY(tanh, SLEEF(tanh, u10, x))
+UNARY(sin, NAME(sin_of)(x))
+UNARY(cos, NAME(cos_of)(x))
+UNARY(tanh, NAME(tanh_of)(x))
 UNARY(sigmoid, NAME(sigmoid_of)(x))
-UNARY(erf, SLEEF(erf, u10, x))
+UNARY(erf, NAME(erf_of)(x))
 UNARY(erf_grad, (T)1.12837916709551257390 * NAME(exp_of)(-(x * x)))
 UNARY(gelu, x * NAME(normal_of)(x))
 UNARY(gelu_grad, NAME(normal_of)(x) + (T)0.39894228040143267794 * x * NAME(exp_of)(x * x * (T)-0.5))
-UNARY(softplus, NAME(positive)(x) + SLEEF(log1p, u10, NAME(exp_of)(-NAME(absolute)(x))))
+UNARY(softplus, NAME(positive)(x) + NAME(log1p_of)(NAME(exp_of)(-NAME(absolute)(x))))
 UNARY(swish, x * NAME(sigmoid_of)(x))
 UNARY(scale, p *x)
 BINARY(add, u + v)
@@ -519,7 +523,7 @@ static void NAME(logsumexp)(size_t n, void *y_, const void *x_)
 {
     const T *x = x_;
     T m = NAME(largest)(n, x), s = NAME(exponentials)(n, NULL, x, m);
-    V v = SLEEF(log, u10, NAME(splat)(s));
+    V v = NAME(log_of)(NAME(splat)(s));
     *(T *)y_ = m - m == 0 ? m + v[0] : v[0];
 }
 

@@ -29,9 +29,11 @@ static void blocks(uint64_t seed, uint64_t stream, enum draw kind, uint64_t j, s
     philox4x32_key_t key = { { (uint32_t)seed, (uint32_t)(seed >> 32) } };
     for (size_t i = 0; i < count; i++) {
         uint64_t index = (j + i) | (uint64_t)kind << 63;
-        philox4x32_ctr_t counter = {
-            { (uint32_t)index, (uint32_t)(index >> 32), (uint32_t)stream, (uint32_t)(stream >> 32) }
-        };
+        philox4x32_ctr_t counter;
+        counter.v[0] = (uint32_t)index;
+        counter.v[1] = (uint32_t)(index >> 32);
+        counter.v[2] = (uint32_t)stream;
+        counter.v[3] = (uint32_t)(stream >> 32);
         philox4x32_ctr_t word = philox4x32(counter, key);
         u[i] = unit(word.v[0], word.v[1]);
         v[i] = unit(word.v[2], word.v[3]);
