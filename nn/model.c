@@ -16,7 +16,13 @@ size_t nn_bytes(ad_type type)
 
 double nn_value(const void *values, size_t i, ad_type type)
 {
-    return type == AD_FLOAT ? (double)((const float *)values)[i] : ((const double *)values)[i];
+    float single; /* a file's values need not be aligned */
+    double number;
+    if (type == AD_DOUBLE)
+        memcpy(&number, (const char *)values + i * sizeof number, sizeof number);
+    else
+        memcpy(&single, (const char *)values + i * sizeof single, sizeof single), number = (double)single;
+    return number;
 }
 
 bool nn_convert(const double *from, size_t count, ad_type type, void *to, size_t *bad)

@@ -30,7 +30,8 @@ typedef enum { NN_SIGMA_INIT, NN_SIGMA_MULTIPLIER } nn_sigma_in;
 
 typedef struct {
     size_t features;             /* inputs of one sample */
-    size_t shape[4];             /* their axes after batch, e.g. {time, features}; all 0: {features} */
+    size_t shape[4];             /* their sizes after batch: {features} (if all 0), {time, features}, {rows, columns,
+                                    channels} or {frames, rows, columns, channels}; so the axes are called, too */
     size_t outputs;              /* the default of the setting "outputs"; 0: 1 */
     nn_scale scale;
     nn_sigma_in sigma_in;
@@ -167,12 +168,13 @@ int nn_load(nn_model *model, const char *path, ad_error *error); /* F32 or F64; 
 
 /* ---- empirical kernels -------------------------------------------------------------------------------------------- */
 typedef enum { NN_FULL, NN_MEAN } nn_kernel_outputs; /* [N, M, O, O], or its mean over the diagonal of [O, O]: [N, M] */
-/* The tangent kernel over omega of model at x (rows) and x2 (rows2; NULL: x itself), from the tangent terms
+/* Where samples meet (batch norm), all rows of x are one batch, and all of x2 another.
+ * The tangent kernel over omega of model at x (rows) and x2 (rows2; NULL: x itself), from the tangent terms
  * sum over sites of <delta, delta'> <y, y'> (THEORY section 2): Gram products, never a Jacobian. */
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
            double *out, ad_error *error);
-/* The NNGP kernel of the last hidden layer's features as this draw has it: the empirical average
- * c^2 sigma^2 <y, y'> / ... over the readout's sites, i.e. E over a new readout (weights and bias) of f f'. */
+/* The NNGP kernel of this draw's last hidden features: the mean of f f' over a new draw of the readout, that is of the
+ * parameters with the outputs' axis. f must be linear in them; if not, the error names the op that is in the way. */
 int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
             double *out, ad_error *error);
 

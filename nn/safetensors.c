@@ -182,10 +182,11 @@ static int parse(const char *path, nn_tensors *file, size_t n_bytes, ad_error *e
     if (length > n_bytes - sizeof length || length > most_header)
         return ad_fail(error, "%s: a header of %llu bytes in a file of %zu: not a .safetensors file, or cut off", path,
                        (unsigned long long)length, n_bytes);
-    const char *header = file->bytes + sizeof length, *data = header + length;
+    const char *header = file->bytes + sizeof length, *data = file->bytes;
     size_t n_data = n_bytes - sizeof length - (size_t)length;
     if (length == 0 || header[0] != '{' || !(file->root = cJSON_ParseWithLength(header, (size_t)length)))
         return ad_fail(error, "%s: its header is not JSON", path);
+    memmove(file->bytes, header + length, n_data); /* to where memory is aligned, whatever the header's length */
     size_t room = (size_t)cJSON_GetArraySize(file->root);
     if (room > 65536)
         return ad_fail(error, "%s: %zu tensors, at most 65536 are read", path, room);

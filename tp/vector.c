@@ -18,19 +18,17 @@
 #define SLEEF2(name, kind, error, set) SLEEF3(name, kind, error, set)
 #define SLEEF(name, error) SLEEF2(name, LOOP_KIND, error, LOOP_SET)
 
-#if defined(__x86_64__)
+/* clang passes a vector wider than 16 bytes on the stack unless the whole file is compiled for the wider set, which SLEEF
+ * does not expect: there the base set serves. */
+#if defined(__x86_64__) && !defined(__clang__)
 /* sleef.h shows the functions of an instruction set only to files compiled for it as a whole. */
 #define SHOW(V, kind, set)                                                                                             \
     V Sleef_atan2##kind##_u10##set(V, V);                                                                              \
     V Sleef_exp##kind##_u10##set(V);                                                                                   \
     V Sleef_expm1##kind##_u10##set(V);
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx2,fma"))), apply_to = function)
-#else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx2,fma")
-#endif
 SHOW(__m512d, d8, avx512f)
 #define LOOP_SET avx512f
 #define LOOP_V __m512d
@@ -40,14 +38,9 @@ SHOW(__m512d, d8, avx512f)
 #define LOOP_FMA _mm512_fmadd_pd
 #include "tp/vector.c"
 #undef LOOP_SET
-#if defined(__clang__)
-#pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
-#endif
 SHOW(__m256d, d4, avx2)
 #define LOOP_SET avx2
 #define LOOP_V __m256d
@@ -57,11 +50,9 @@ SHOW(__m256d, d4, avx2)
 #define LOOP_FMA _mm256_fmadd_pd
 #include "tp/vector.c"
 #undef LOOP_SET
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
 #pragma GCC pop_options
 #endif
+#if defined(__x86_64__)
 #define BASE __m128d
 #else
 #define BASE float64x2_t
@@ -77,7 +68,7 @@ SHOW(__m256d, d4, avx2)
 
 const tp_vector *tp_vector_get(void)
 {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__clang__)
     if (__builtin_cpu_supports("avx512f"))
         return &vector_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
