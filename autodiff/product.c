@@ -319,34 +319,91 @@ typedef struct {
     ptrdiff_t element;
 } call;
 
-static void gemm(const call *u, void *c, const void *a, const void *b)
+/* Thread `share` of `shares` takes this part of n entries, in steps of whole cache lines. */
+static void part_of(size_t n, size_t share, size_t shares, size_t *first, size_t *last)
+{
+    size_t lines = (n + 15) / 16;
+    *first = lines * share / shares * 16;
+    *last = lines * (share + 1) / shares * 16;
+    *last = *last < n ? *last : n;
+}
+
+/* The part of a matrix product that is a share's: rows of c, or columns where there are more of them. */
+static void gemm(const call *u, char *c, const char *a, const char *b, size_t share, size_t shares)
 {
     const ad_product *p = u->product;
     enum CBLAS_TRANSPOSE ta = p->trans_a ? CblasTrans : CblasNoTrans, tb = p->trans_b ? CblasTrans : CblasNoTrans;
-    int m = (int)p->m, n = (int)p->n, k = (int)p->k, lda = (int)p->lda, ldb = (int)p->ldb, ldc = (int)p->ldc;
+    int k = (int)p->k, lda = (int)p->lda, ldb = (int)p->ldb, ldc = (int)p->ldc;
+    size_t first, last, e = (size_t)u->element;
+    bool rows = p->m >= p->n;
+    part_of(rows ? p->m : p->n, share, shares, &first, &last);
+    if (first >= last)
+        return;
+    int m = (int)(rows ? last - first : p->m), n = (int)(rows ? p->n : last - first);
+    if (rows) {
+        a += first * (p->trans_a ? 1 : p->lda) * e;
+        c += first * p->ldc * e;
+    } else {
+        b += first * (p->trans_b ? p->ldb : 1) * e;
+        c += first * e;
+    }
     if (u->type == AD_DOUBLE)
-        cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, u->alpha, a, lda, b, ldb, 0, c, ldc);
+        cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, u->alpha, (const void *)a, lda, (const void *)b, ldb, 0, (void *)c, ldc);
     else
-        cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, (float)u->alpha, a, lda, b, ldb, 0, c, ldc);
+        cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, (float)u->alpha, (const void *)a, lda, (const void *)b, ldb, 0,
+                    (void *)c, ldc);
 }
 
-/* y is cleared first: whether BLAS reads it under a zero factor differs between versions. */
-static void gemv(const call *u, void *c, const void *a, const void *b)
+static const void *zero(ad_type type)
+{
+    static const double nought = 0;
+    static const float nought_float = 0;
+    return type == AD_DOUBLE ? (const void *)&nought : (const void *)&nought_float;
+}
+
+/* A matrix times a vector, bound by memory, by our own loops: BLAS's gemv may give other bits in another call. */
+static void gemv(const call *u, char *c, const char *a, const char *b, size_t share, size_t shares)
 {
     const ad_product *p = u->product;
-    enum CBLAS_TRANSPOSE ta = p->trans_a ? CblasTrans : CblasNoTrans;
-    int rows = (int)(p->trans_a ? p->k : p->m), columns = (int)(p->trans_a ? p->m : p->k);
-    int lda = (int)p->lda, step_b = (int)p->ldb, step_c = (int)p->ldc;
-    u->loops->copy(p->m, c, step_c, u->type == AD_DOUBLE ? (const void *)&(const double){ 0 } :
-                                                           (const void *)&(const float){ 0 }, 0);
-    if (u->type == AD_DOUBLE)
-        cblas_dgemv(CblasRowMajor, ta, rows, columns, u->alpha, a, lda, b, step_b, 1, c, step_c);
-    else
-        cblas_sgemv(CblasRowMajor, ta, rows, columns, (float)u->alpha, a, lda, b, step_b, 1, c, step_c);
+    size_t first, last, e = (size_t)u->element;
+    part_of(p->m, share, shares, &first, &last);
+    if (!p->trans_a) {
+        for (size_t i = first; i < last; i++) {
+            double value = u->loops->dot(p->k, a + i * p->lda * e, 1, b, (ptrdiff_t)p->ldb);
+            u->loops->from_double(1, c + i * p->ldc * e, &value, u->alpha);
+        }
+        return;
+    }
+    for (size_t i = first; i < last; i += AD_BLOCK) {
+        size_t count = last - i < AD_BLOCK ? last - i : AD_BLOCK;
+        char *y = c + i * p->ldc * e;
+        u->loops->copy(count, y, (ptrdiff_t)p->ldc, zero(u->type), 0);
+        for (size_t k = 0; k < p->k; k++)
+            u->loops->multiply_add(count, y, (ptrdiff_t)p->ldc, a + (k * p->lda + i) * e, 1, b + k * p->ldb * e, 0,
+                                   u->alpha);
+    }
 }
 
-/* Turns first to last of the outer loops. */
-static void run_turns(const call *u, size_t first, size_t last)
+/* One turn of the innermost loop of plain loops, or a share of it. */
+static void loop(const call *u, char *c, const char *a, const char *b, size_t share, size_t shares)
+{
+    const ad_nest *nest = &u->product->loops;
+    int last_loop = nest->rank - 1;
+    if (last_loop < 0) {
+        u->loops->multiply_add(1, c, 1, a, 1, b, 1, u->alpha);
+        return;
+    }
+    ptrdiff_t e = u->element, sc = nest->stride[0][last_loop], sa = nest->stride[1][last_loop];
+    ptrdiff_t sb = nest->stride[2][last_loop];
+    size_t first, last;
+    part_of(nest->size[last_loop], share, shares, &first, &last);
+    ptrdiff_t at = (ptrdiff_t)first * e;
+    if (first < last)
+        u->loops->multiply_add(last - first, c + at * sc, sc, a + at * sa, sa, b + at * sb, sb, u->alpha);
+}
+
+/* Turns first to last of the outer loops, of each a share. */
+static void run_turns(const call *u, size_t first, size_t last, size_t share, size_t shares)
 {
     const ad_product *p = u->product;
     const ad_nest *nest = &p->loops;
@@ -366,18 +423,17 @@ static void run_turns(const call *u, size_t first, size_t last)
         double value;
         switch (p->method) {
         case AD_BY_GEMM:
-            gemm(u, c, a, b);
+            gemm(u, c, a, b, share, shares);
             break;
         case AD_BY_GEMV:
-            gemv(u, c, a, b);
+            gemv(u, c, a, b, share, shares);
             break;
         case AD_BY_DOT:
             value = u->loops->dot(p->k, a, (ptrdiff_t)p->lda, b, (ptrdiff_t)p->ldb);
             u->loops->from_double(1, c, &value, u->alpha);
             break;
         case AD_BY_LOOPS:
-            u->loops->multiply_add(inner ? nest->size[rank] : 1, c, inner ? nest->stride[0][rank] : 1, a,
-                                   inner ? nest->stride[1][rank] : 1, b, inner ? nest->stride[2][rank] : 1, u->alpha);
+            loop(u, c, a, b, share, shares);
             break;
         }
         for (int i = rank - 1; i >= 0; i--) {
@@ -414,10 +470,19 @@ static void run_packing(const call *u, const ad_nest *nest, char *to, const char
     }
 }
 
-static void set_blas_threads(int threads)
+/* Threads are ours and BLAS keeps to one: it waits for ever where another OpenMP gives it fewer than it asks for. */
+int ad_product_begin(void)
 {
-    if (openblas_get_num_threads() != threads)
-        openblas_set_num_threads(threads);
+    int before = openblas_get_num_threads();
+    if (before != 1)
+        openblas_set_num_threads(1);
+    return before;
+}
+
+void ad_product_end(int before)
+{
+    if (before != 1)
+        openblas_set_num_threads(before);
 }
 
 void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha, void *c,
@@ -441,15 +506,16 @@ void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type ty
         turns *= nest->size[i];
     if (by_loops)
         memset(c, 0, product->out * (size_t)u.element);
-    int shared = product->work < worth_threads ? 1 : threads;
-    if (shared > 1 && !by_loops && turns >= 2 * (size_t)shared) {
-        set_blas_threads(1);
-#pragma omp parallel for num_threads(shared) schedule(static, 1)
-        for (int t = 0; t < shared; t++)
-            run_turns(&u, turns * (size_t)t / (size_t)shared, turns * (size_t)(t + 1) / (size_t)shared);
+    size_t shared = product->work < worth_threads ? 1 : (size_t)threads, last = (size_t)nest->rank - 1;
+    bool within = turns < 2 * shared || by_loops; /* shares of every turn, rather than turns */
+    if (product->method == AD_BY_DOT || (by_loops && (nest->rank == 0 || nest->stride[0][last] != 1)))
+        shared = within ? 1 : shared;
+    if (shared == 1) {
+        run_turns(&u, 0, turns, 0, 1);
         return;
     }
-    if (product->method == AD_BY_GEMM || product->method == AD_BY_GEMV)
-        set_blas_threads(product->work / (double)turns < worth_threads ? 1 : threads);
-    run_turns(&u, 0, turns);
+#pragma omp parallel for num_threads((int)shared) schedule(static, 1)
+    for (size_t t = 0; t < shared; t++)
+        run_turns(&u, within ? 0 : turns * t / shared, within ? turns : turns * (t + 1) / shared, within ? t : 0,
+                  within ? shared : 1);
 }

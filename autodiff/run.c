@@ -713,6 +713,42 @@ static bool same_sizes(const ad_sizes *a, const ad_sizes *b)
     return same;
 }
 
+static int run_step(const ad_plan *plan, const ad_step *step, ad_error *error)
+{
+    switch (step->action) {
+    case AD_DO_GROUP:
+        run_group(plan, step->group);
+        break;
+    case AD_DO_PRODUCT:
+        ad_product_run(step->product, plan->loops, plan->type, plan->threads, step->alpha,
+                       place(plan, step->storage, 0), operand_place(plan, step, 0), operand_place(plan, step, 1),
+                       step->room[0] < 0 ? NULL : place(plan, step->room[0], 0),
+                       step->room[1] < 0 ? NULL : place(plan, step->room[1], 0));
+        break;
+    case AD_DO_SUM:
+        run_sum(plan, step);
+        break;
+    case AD_DO_COPY:
+        run_copy(plan, step);
+        break;
+    case AD_DO_ZERO:
+        memset(place(plan, step->storage, 0), 0, step->count * plan->element);
+        break;
+    case AD_DO_DELTA:
+        plan->loops->copy(step->length, place(plan, step->storage, 0), step->along_out,
+                          plan->type == AD_DOUBLE ? (const void *)&(const double){ 1 } :
+                                                    (const void *)&(const float){ 1 }, 0);
+        break;
+    case AD_DO_GATHER:
+    case AD_DO_SCATTER:
+        return run_pick(plan, step, error);
+    case AD_DO_ROWS:
+        run_rows(plan, step);
+        break;
+    }
+    return 0;
+}
+
 int ad_run(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
 {
     if ((!plan->sized || !same_sizes(sizes, &plan->sizes)) && ad_plan_size(plan, sizes, error) != 0)
@@ -723,41 +759,9 @@ int ad_run(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
             return ad_fail(error, "run: %s \"%s\" (%s:%d) is not bound", ad_op_name(node->op), node->name,
                            node->where.file, node->where.line);
         }
-    for (int s = 0; s < plan->n_steps; s++) {
-        const ad_step *step = &plan->steps[s];
-        switch (step->action) {
-        case AD_DO_GROUP:
-            run_group(plan, step->group);
-            break;
-        case AD_DO_PRODUCT:
-            ad_product_run(step->product, plan->loops, plan->type, plan->threads, step->alpha,
-                           place(plan, step->storage, 0), operand_place(plan, step, 0), operand_place(plan, step, 1),
-                           step->room[0] < 0 ? NULL : place(plan, step->room[0], 0),
-                           step->room[1] < 0 ? NULL : place(plan, step->room[1], 0));
-            break;
-        case AD_DO_SUM:
-            run_sum(plan, step);
-            break;
-        case AD_DO_COPY:
-            run_copy(plan, step);
-            break;
-        case AD_DO_ZERO:
-            memset(place(plan, step->storage, 0), 0, step->count * plan->element);
-            break;
-        case AD_DO_DELTA:
-            plan->loops->copy(step->length, place(plan, step->storage, 0), step->along_out,
-                              plan->type == AD_DOUBLE ? (const void *)&(const double){ 1 } :
-                                                        (const void *)&(const float){ 1 }, 0);
-            break;
-        case AD_DO_GATHER:
-        case AD_DO_SCATTER:
-            if (run_pick(plan, step, error) != 0)
-                return -1;
-            break;
-        case AD_DO_ROWS:
-            run_rows(plan, step);
-            break;
-        }
-    }
-    return 0;
+    int blas_threads = ad_product_begin(), status = 0;
+    for (int s = 0; s < plan->n_steps && status == 0; s++)
+        status = run_step(plan, &plan->steps[s], error);
+    ad_product_end(blas_threads);
+    return status;
 }

@@ -49,7 +49,8 @@ nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *fit_spec, size_t 
     if (!trainer || !outputs || settle(&spec, error) != 0)
         goto failed;
     *trainer = (nn_trainer){ .model = model, .rows = batch, .rate = spec.rate };
-    if (!(trainer->traced = nn_trace_loss(net, spec.loss, error)) || !(trainer->rule = nn_rule_new(model, &spec, error)))
+    if (!(trainer->traced = nn_trace_loss(net, spec.loss, error)) ||
+        !(trainer->rule = nn_rule_new(model, &spec, error)))
         goto failed;
     if (!(trainer->gradients = ad_alloc(nn_count(model), nn_bytes(model->type), "gradients", error)))
         goto failed;
@@ -317,7 +318,8 @@ done:
     return failed;
 }
 
-int nn_evaluate(nn_model *model, const nn_data *data, nn_loss loss, double *mean_loss, double *accuracy, ad_error *error)
+int nn_evaluate(nn_model *model, const nn_data *data, nn_loss loss, double *mean_loss, double *accuracy,
+                ad_error *error)
 {
     size_t outputs = nn_n_outputs(model->net), right = 0;
     if (nn_check_data(model->net, data, loss, error) != 0)

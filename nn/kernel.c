@@ -1,15 +1,18 @@
 /* kernel.c: the empirical tangent kernel and NNGP kernel of a model, from Gram products.
  *
- * A parameter W used as u_k = contract(y_k, W) has the gradient df_o(x_i)/dW = sum over k, r of y_k[i, r] (x) d_k[o, i, r],
- * where d is the adjoint of u with a seed for each output, and r stands for the axes of u that neither W nor the samples
- * have: time, positions. So
+ * A parameter W used as u_k = contract(y_k, W) has the gradient
+ *
+ *     df_o(x_i)/dW = sum over k, r of y_k[i, r] (x) d_k[o, i, r],
+ *
+ * where d is the adjoint of u with a seed for each output, and r stands for the axes of u that neither W nor the
+ * samples have: time, positions. So
  *
  *     Theta[i, j, o, o'] = sum over W, (k, r), (k', r') of <d_k[o, i, r], d_k'[o', j, r']> <y_k[i, r], y_k'[j, r']>.
  *
- * Both factors are matrix products of panels, (rows, columns) arrays packed from what one run gives; terms with the same
- * pair of d-panels are put together before that pair is multiplied out. A direct use (a bias) has no y: its d is summed
- * over r. Where that does not apply (samples that meet in a batch norm, W used transposed as well, more pairs (r, r')
- * than W has rows), the gradients themselves are formed, a tile of samples at a time, and multiplied.
+ * Both factors are matrix products of panels, (rows, columns) arrays packed from what one run gives; terms with the
+ * same pair of d-panels are put together before that pair is multiplied out. A direct use (a bias) has no y: its d is
+ * summed over r. Where that does not apply (samples that meet in a batch norm, W used transposed as well, more pairs
+ * (r, r') than W has rows), the gradients themselves are formed, a tile of samples at a time, and multiplied.
  *
  * The NNGP kernel is the same sum over the readout's parameters alone, each times its initial variance: f is linear in
  * them, so that this is the mean of f f' over a new draw of the readout. */
@@ -112,7 +115,8 @@ static int check_linear(const nn_net *net, int id, const bool *depends, ad_error
     case AD_PARAM: return 0;
     case AD_ADD:
     case AD_SUB:
-        return check_linear(net, node->in[0], depends, error) || check_linear(net, node->in[1], depends, error) ? -1 : 0;
+        return check_linear(net, node->in[0], depends, error) || check_linear(net, node->in[1], depends, error) ? -1
+                                                                                                                : 0;
     case AD_NEG:
     case AD_SCALE:
     case AD_SUM:
@@ -700,8 +704,8 @@ static void gram(const call *c, size_t m, size_t n, size_t k, double alpha, cons
         gram_double(m, n, k, alpha, (const double *)a, (const double *)b, beta, (double *)to, upper);
 }
 
-static void spread(const call *c, size_t rows, size_t columns, const char *d, bool d_rows, bool d_columns, const char *y,
-                   char *to, bool upper)
+static void spread(const call *c, size_t rows, size_t columns, const char *d, bool d_rows, bool d_columns,
+                   const char *y, char *to, bool upper)
 {
     if (c->model->type == AD_FLOAT)
         spread_float(c->outs, rows, columns, (const float *)d, d_rows, d_columns, (const float *)y, (float *)to, upper);

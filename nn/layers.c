@@ -47,7 +47,8 @@ ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_a
     if (shape->rank < 1)
         return ad_poison(net->graph, where, "dense %s: its input has no axis", name);
     double sigma_w = spec && fabs(spec->sigma_w) > 0 ? spec->sigma_w : 1;
-    nn_weight weight = nn_weight_at(where, net, nn_name(net, "%s.weight", name), shape->axes[shape->rank - 1], out, sigma_w);
+    nn_weight weight =
+        nn_weight_at(where, net, nn_name(net, "%s.weight", name), shape->axes[shape->rank - 1], out, sigma_w);
     ad_var u = nn_apply_at(where, weight, x);
     /* with sigma in the multiplier, a bias of sigma 0 never does anything */
     if (!spec || !spec->bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !(fabs(spec->sigma_b) > 0)))

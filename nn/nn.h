@@ -8,8 +8,8 @@
  *         return nn_readout(net, "readout", x);
  *     }
  *
- * Settings (depth=3, phi=tanh, ...) are read while the function runs, with nn_setting_*; each call names the setting, its
- * default, and so also documents it: a setting given but never read is an error that lists those that were. */
+ * Settings (depth=3, phi=tanh, ...) are read while the function runs, with nn_setting_*; each call names the setting,
+ * its default, and so also documents it: a setting given but never read is an error that lists those that were. */
 #ifndef LIMN_NN_H
 #define LIMN_NN_H
 #include "autodiff/autodiff.h"
@@ -89,7 +89,7 @@ ad_var nn_add_bias_at(ad_where, nn_weight bias, ad_var x);
 #define nn_apply(...) nn_apply_at(AD_HERE, __VA_ARGS__)
 #define nn_apply_t(...) nn_apply_t_at(AD_HERE, __VA_ARGS__)
 #define nn_add_bias(...) nn_add_bias_at(AD_HERE, __VA_ARGS__)
-/* A coordinatewise function by name: relu, leaky, abs, tanh, erf, gelu, sin, ...; unknown names are an error listing all. */
+/* A coordinatewise function by name: relu, leaky, abs, tanh, erf, gelu, sin, ...; another is an error listing all. */
 ad_var nn_activation_at(ad_where, nn_net *, const char *name, ad_var x);
 #define nn_activation(...) nn_activation_at(AD_HERE, __VA_ARGS__)
 
@@ -103,7 +103,7 @@ bool nn_setting_sigma(nn_net *, const char *key, const char *preset, double *sig
 nn_function nn_builtin(const char *name);
 const char *const *nn_builtin_names(void); /* ended by NULL */
 
-/* ---- at a finite width -------------------------------------------------------------------------------------------- */
+/* ---- at a finite width ------------------------------------------------------------------------------------------- */
 typedef struct nn_model nn_model;
 /* The network at width n, drawn from seed. float or double. */
 nn_model *nn_at(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error);
@@ -154,23 +154,26 @@ typedef struct {
 /* Trains. A loss that is not finite stops it with an error that names the step. On failure the model's parameters are
  * those of the last step done. */
 int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *spec, nn_progress *last, ad_error *error);
-int nn_evaluate(nn_model *model, const nn_data *data, nn_loss loss, double *mean_loss, double *accuracy, ad_error *error);
+int nn_evaluate(nn_model *model, const nn_data *data, nn_loss loss, double *mean_loss, double *accuracy,
+                ad_error *error);
 
 /* A fit in single steps, for benchmarks and for loops of one's own: nn_fit is made of it. */
 typedef struct nn_trainer nn_trainer;
 nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *spec, size_t batch, ad_error *error);
-int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t rows, double *loss, ad_error *error); /* model's type */
+int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t rows, double *loss,
+                    ad_error *error); /* model's type */
 void nn_trainer_free(nn_trainer *trainer);
 
 /* Weights as .safetensors: raw omega, shape (in, out), names as in the trace; whole or not at all. */
 int nn_save(nn_model *model, const char *path, ad_error *error);
-int nn_load(nn_model *model, const char *path, ad_error *error); /* F32 or F64; every name, shape and value checked first */
+int nn_load(nn_model *model, const char *path,
+            ad_error *error); /* F32 or F64; every name, shape and value checked first */
 
-/* ---- empirical kernels -------------------------------------------------------------------------------------------- */
+/* ---- empirical kernels ------------------------------------------------------------------------------------------- */
 typedef enum { NN_FULL, NN_MEAN } nn_kernel_outputs; /* [N, M, O, O], or its mean over the diagonal of [O, O]: [N, M] */
-/* Where samples meet (batch norm), all rows of x are one batch, and all of x2 another.
- * The tangent kernel over omega of model at x (rows) and x2 (rows2; NULL: x itself), from the tangent terms
- * sum over sites of <delta, delta'> <y, y'> (THEORY section 2): Gram products, never a Jacobian. */
+/* The tangent kernel over omega of model at x (rows) and x2 (rows2; NULL: x itself), from the tangent terms
+ * sum over sites of <delta, delta'> <y, y'> (THEORY section 2), in tiles of samples. Where samples meet (batch norm),
+ * all rows of x are one batch, and all of x2 another. */
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
            double *out, ad_error *error);
 /* The NNGP kernel of this draw's last hidden features: the mean of f f' over a new draw of the readout, that is of the

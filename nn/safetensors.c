@@ -110,8 +110,8 @@ static bool whole_number(const cJSON *item, size_t *out)
     return true;
 }
 
-static int read_entry(const char *path, const cJSON *entry, const char *data, size_t n_data, nn_tensor *t, size_t *start,
-                      ad_error *error)
+static int read_entry(const char *path, const cJSON *entry, const char *data, size_t n_data, nn_tensor *t,
+                      size_t *start, ad_error *error)
 {
     const char *name = t->name = entry->string;
     const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(entry, "dtype");
@@ -140,10 +140,11 @@ static int read_entry(const char *path, const cJSON *entry, const char *data, si
         !whole_number(cJSON_GetArrayItem(offsets, 1), &end) || *start > end)
         return ad_fail(error, "%s: tensor %.80s: data_offsets are not two ordered numbers", path, name);
     if (end > n_data)
-        return ad_fail(error, "%s: tensor %.80s: its data ends at byte %zu, the file has %zu: cut off?", path, name, end,
-                       n_data);
+        return ad_fail(error, "%s: tensor %.80s: its data ends at byte %zu, the file has %zu: cut off?", path, name,
+                       end, n_data);
     if (__builtin_mul_overflow(count, dtypes[kind].bytes, &bytes) || end - *start != bytes)
-        return ad_fail(error, "%s: tensor %.80s: %zu bytes of data, its shape takes %zu", path, name, end - *start, bytes);
+        return ad_fail(error, "%s: tensor %.80s: %zu bytes of data, its shape takes %zu", path, name, end - *start,
+                       bytes);
     t->count = count;
     t->data = data + *start;
     return 0;

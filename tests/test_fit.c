@@ -75,7 +75,8 @@ Test(fit, gradient_is_the_difference_of_losses)
         nn_net *net = make_net(NN_NTK);
         nn_model *model = make_model(net, AD_DOUBLE);
         size_t count = nn_count(model);
-        double *w = nn_values(model, 0, NULL), *numeric = calloc(count, sizeof *numeric), *before = calloc(count, sizeof *w);
+        double *w = nn_values(model, 0, NULL), *numeric = calloc(count, sizeof *numeric),
+               *before = calloc(count, sizeof *w);
         for (size_t p = 0; p < count; p++) {
             const double h = 1e-5;
             double kept = w[p];
@@ -89,12 +90,13 @@ Test(fit, gradient_is_the_difference_of_losses)
         double mean = full_loss(model, &data, (nn_loss)loss);
         nn_progress last;
         ad_error error = { 0 };
-        cr_assert(nn_fit(model, &data, &(nn_fit_spec){ .loss = (nn_loss)loss, .rate = 1, .steps = 1 }, &last, &error) == 0,
+        cr_assert(nn_fit(model, &data, &(nn_fit_spec){ .loss = (nn_loss)loss, .rate = 1, .steps = 1 }, &last, &error) ==
+                      0,
                   "%s", error.text);
         cr_assert_float_eq(last.loss, mean, 1e-12);
         for (size_t p = 0; p < count; p++)
-            cr_assert_float_eq(before[p] - w[p], numeric[p], 1e-9, "loss %d, %zu: %g, not %g", loss, p, before[p] - w[p],
-                               numeric[p]);
+            cr_assert_float_eq(before[p] - w[p], numeric[p], 1e-9, "loss %d, %zu: %g, not %g", loss, p,
+                               before[p] - w[p], numeric[p]);
         free(numeric);
         free(before);
         nn_model_free(model);
@@ -191,7 +193,9 @@ Test(fit, float_follows_double)
     for (int kind = NN_SGD; kind <= NN_ADAM; kind++) {
         nn_net *net = make_net(NN_NTK);
         nn_model *a = make_model(net, AD_DOUBLE), *b = make_model(net, AD_FLOAT);
-        nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = (nn_optimizer)kind, .rate = 0.01, .steps = 20, .batch = 7 };
+        nn_fit_spec spec = {
+            .loss = NN_CROSS_ENTROPY, .optimizer = (nn_optimizer)kind, .rate = 0.01, .steps = 20, .batch = 7
+        };
         cr_assert(nn_fit(a, &data, &spec, NULL, NULL) == 0 && nn_fit(b, &data, &spec, NULL, NULL) == 0);
         const double *one = nn_values(a, 0, NULL);
         const float *two = nn_values(b, 0, NULL);
@@ -230,7 +234,8 @@ Test(fit, a_step_allocates_nothing)
         for (int kind = NN_SGD; kind <= NN_ADAM; kind++) {
             nn_model *model = make_model(net, (ad_type)type);
             float x[8 * FEATURES] = { 0 }, y[8] = { 0 };
-            const void *xs = type == AD_FLOAT ? (const void *)x : s.x, *ys = type == AD_FLOAT ? (const void *)y : s.labels;
+            const void *xs = type == AD_FLOAT ? (const void *)x : s.x,
+                       *ys = type == AD_FLOAT ? (const void *)y : s.labels;
             nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = (nn_optimizer)kind };
             nn_trainer *trainer = nn_trainer_new(model, &spec, 8, NULL);
             double loss;
@@ -288,8 +293,8 @@ Test(fit, a_loss_that_is_not_finite_stops_it)
     ad_error error = { 0 };
     nn_progress last;
     cr_assert(nn_fit(model, &data, &(nn_fit_spec){ .loss = NN_SQUARE, .rate = 1e4, .steps = 500 }, &last, &error) != 0);
-    cr_assert(strstr(error.text, "loss is not finite at step ") && strstr(error.text, "(rate 10000): lower --rate"), "%s",
-              error.text);
+    cr_assert(strstr(error.text, "loss is not finite at step ") && strstr(error.text, "(rate 10000): lower --rate"),
+              "%s", error.text);
     cr_assert(isfinite(last.loss) && last.step > 0 && last.step < 500);
     nn_model_free(model);
     nn_net_free(net);
@@ -304,9 +309,12 @@ Test(fit, wrong_requests_are_refused)
         nn_fit_spec spec;
         const char *says;
     } wrong[] = {
-        { { .rate = -1, .steps = 1 }, "rate -1" },         { { .rate = INFINITY, .steps = 1 }, "rate inf" },
-        { { .momentum = 1.5, .steps = 1 }, "momentum 1.5" }, { { .steps = 0 }, "neither steps" },
-        { { .steps = -3 }, "neither steps" },              { { .loss = NN_CROSS_ENTROPY, .steps = 1 }, "class numbers" },
+        { { .rate = -1, .steps = 1 }, "rate -1" },
+        { { .rate = INFINITY, .steps = 1 }, "rate inf" },
+        { { .momentum = 1.5, .steps = 1 }, "momentum 1.5" },
+        { { .steps = 0 }, "neither steps" },
+        { { .steps = -3 }, "neither steps" },
+        { { .loss = NN_CROSS_ENTROPY, .steps = 1 }, "class numbers" },
         { { .steps = 1, .resume = "/nowhere/at/all" }, "/nowhere/at/all: cannot read" },
         { { .steps = 1, .checkpoint = "/nowhere/at/all" }, "/nowhere/at/all: cannot write" },
     };
@@ -362,8 +370,12 @@ Test(fit, resumes_bit_for_bit)
                 nn_model *whole = make_model(net, (ad_type)type), *parts = make_model(net, (ad_type)type);
                 nn_progress one, two;
                 ad_error error = { 0 };
-                nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = (nn_optimizer)kind, .rate = 0.01, .batch = 6,
-                                     .seed = 9, .steps = 15 };
+                nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY,
+                                     .optimizer = (nn_optimizer)kind,
+                                     .rate = 0.01,
+                                     .batch = 6,
+                                     .seed = 9,
+                                     .steps = 15 };
                 cr_assert(nn_fit(whole, &data, &spec, &one, NULL) == 0);
                 nn_fit_spec first = spec;
                 first.steps = stop;
@@ -444,8 +456,10 @@ Test(fit, weights_come_back)
             ad_error error = { 0 };
             cr_assert(nn_save(a, path, &error) == 0 && nn_load(b, path, &error) == 0, "%s", error.text);
             for (size_t i = 0; i < nn_count(a); i++) {
-                double x = from == AD_FLOAT ? (double)((float *)nn_values(a, 0, NULL))[i] : ((double *)nn_values(a, 0, NULL))[i];
-                double y = to == AD_FLOAT ? (double)((float *)nn_values(b, 0, NULL))[i] : ((double *)nn_values(b, 0, NULL))[i];
+                double x = from == AD_FLOAT ? (double)((float *)nn_values(a, 0, NULL))[i]
+                                            : ((double *)nn_values(a, 0, NULL))[i];
+                double y =
+                    to == AD_FLOAT ? (double)((float *)nn_values(b, 0, NULL))[i] : ((double *)nn_values(b, 0, NULL))[i];
                 cr_assert(to == AD_FLOAT ? (float)x == (float)y : memcmp(&x, &y, sizeof x) == 0);
             }
             nn_model_free(a);
@@ -504,25 +518,31 @@ Test(fit, damaged_files_are_refused)
         { "{" WEIGHT "," BIAS ",\"more\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[16,20]}}", 0, 20,
           "tensor more is no parameter" },
         { "{" WEIGHT "," WEIGHT "}", 0, 8, "stands twice" },
-        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 0, 8, "share data" },
+        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 0, 8,
+          "share data" },
         { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[16,24]}}", 0, 24,
           "24 bytes of data, the tensors take 16" },
-        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[8,16]}}", 0, 16, "type F16" },
-        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"U64\",\"shape\":[1],\"data_offsets\":[8,16]}}", 0, 16, "type U64" },
+        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[8,16]}}", 0, 16,
+          "type F16" },
+        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"U64\",\"shape\":[1],\"data_offsets\":[8,16]}}", 0, 16,
+          "type U64" },
         { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[1,1],\"data_offsets\":[8,16]}}", 0, 16,
           "shape (1, 1), the network at width 6 has (1)" },
         { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[8,24]}}", 0, 24,
           "shape (2), the network at width 6 has (1)" },
         { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[8,16]}}", 0, 16,
           "8 bytes of data, its shape takes 16" },
-        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[-1],\"data_offsets\":[8,16]}}", 0, 16, "not a list" },
-        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[0.5],\"data_offsets\":[8,16]}}", 0, 16, "not a list" },
-        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[8,16]}}", 0, 16,
+        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[-1],\"data_offsets\":[8,16]}}", 0, 16,
           "not a list" },
+        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[0.5],\"data_offsets\":[8,16]}}", 0, 16,
+          "not a list" },
+        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[8,16]}}", 0,
+          16, "not a list" },
         { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[4294967296,4294967296,4294967296],"
-          "\"data_offsets\":[8,16]}}", 0, 16, "too large" },
-        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[2305843009213693952],\"data_offsets\":[8,16]}}", 0, 16,
-          "not a list" },
+          "\"data_offsets\":[8,16]}}",
+          0, 16, "too large" },
+        { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[2305843009213693952],\"data_offsets\":[8,16]}}",
+          0, 16, "not a list" },
         { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[16,8]}}", 0, 16, "ordered" },
         { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[8]}}", 0, 16, "ordered" },
         { "{" WEIGHT ",\"readout.bias\":{\"dtype\":\"F64\",\"shape\":[1]}}", 0, 16, "missing" },
@@ -555,7 +575,8 @@ Test(fit, damaged_files_are_refused)
     };
     cr_assert(nn_tensors_write(path, tensors, 2, NULL, 0, NULL) == 0);
     error.text[0] = 0;
-    cr_assert(nn_load(model, path, &error) != 0 && strstr(error.text, "readout.bias: number 0 is nan"), "%s", error.text);
+    cr_assert(nn_load(model, path, &error) != 0 && strstr(error.text, "readout.bias: number 0 is nan"), "%s",
+              error.text);
     numbers[1] = 1e200;
     cr_assert(nn_tensors_write(path, tensors, 2, NULL, 0, NULL) == 0);
     cr_assert(nn_load(model, path, NULL) == 0);
@@ -628,7 +649,9 @@ Test(fit, survives_every_failed_allocation)
         nn_net *net = make_net(NN_NTK);
         nn_model *model = make_model(net, AD_FLOAT);
         ad_error error = { 0 };
-        nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = NN_ADAM, .steps = 3, .batch = 8, .checkpoint = path };
+        nn_fit_spec spec = {
+            .loss = NN_CROSS_ENTROPY, .optimizer = NN_ADAM, .steps = 3, .batch = 8, .checkpoint = path
+        };
         ad_hook_allocation(fail);
         int failed = nn_fit(model, &data, &spec, NULL, &error);
         ad_hook_allocation(0);

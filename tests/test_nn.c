@@ -120,7 +120,8 @@ Test(nn, wrong_settings_are_named)
         { "sigma_b=inf", "sigma_b=inf" },
         { "outputs=0", "outputs=0: it must be" },
         { "phi=rellu", "no activation rellu; there are identity, neg, relu, " },
-        { "width=3", "no setting width; there are (with their defaults) outputs=2, depth=3, phi=relu, sigma_w=1.41421" },
+        { "width=3",
+          "no setting width; there are (with their defaults) outputs=2, depth=3, phi=relu, sigma_w=1.41421" },
         { "depth", "setting \"depth\" is not of the form key=value" },
         { "=3", "is not of the form" },
     };
@@ -159,14 +160,30 @@ Test(nn, parametrizations_follow_the_table)
     static const char *const settings[] = { "depth=2", "sigma_w=1.5", "sigma_b=0.5", NULL };
     /* parameters: input weight, bias, hidden weight, bias, readout weight, bias */
     const double want[][6][3] = {
-        [NN_NTK] = { { 1 / sqrt(d), s, 1 }, { 1, sb, 1 }, { 1 / sqrt(n), s, 1 }, { 1, sb, 1 }, { 1 / sqrt(n), s, 1 },
+        [NN_NTK] = { { 1 / sqrt(d), s, 1 },
+                     { 1, sb, 1 },
+                     { 1 / sqrt(n), s, 1 },
+                     { 1, sb, 1 },
+                     { 1 / sqrt(n), s, 1 },
                      { 1, sb, 1 } },
-        [NN_STANDARD] = { { 1, s / sqrt(d), 1 }, { 1, sb, 1 }, { 1, s / sqrt(n), 1 }, { 1, sb, 1 }, { 1, s / sqrt(n), 1 },
+        [NN_STANDARD] = { { 1, s / sqrt(d), 1 },
+                          { 1, sb, 1 },
+                          { 1, s / sqrt(n), 1 },
+                          { 1, sb, 1 },
+                          { 1, s / sqrt(n), 1 },
                           { 1, sb, 1 } },
-        [NN_MEANFIELD] = { { 1 / sqrt(d), s, n }, { 1, sb, n }, { 1 / n, s, n }, { 1, sb, n }, { 1 / n, s, n },
+        [NN_MEANFIELD] = { { 1 / sqrt(d), s, n },
+                           { 1, sb, n },
+                           { 1 / n, s, n },
+                           { 1, sb, n },
+                           { 1 / n, s, n },
                            { 1, sb, 1 } },
-        [NN_MUP] = { { sqrt(n / d), s / sqrt(n), 1 }, { sqrt(n), sb / sqrt(n), 1 }, { 1, s / sqrt(n), 1 },
-                     { sqrt(n), sb / sqrt(n), 1 }, { 1 / sqrt(n), s / sqrt(n), 1 }, { 1, sb, 1 } },
+        [NN_MUP] = { { sqrt(n / d), s / sqrt(n), 1 },
+                     { sqrt(n), sb / sqrt(n), 1 },
+                     { 1, s / sqrt(n), 1 },
+                     { sqrt(n), sb / sqrt(n), 1 },
+                     { 1 / sqrt(n), s / sqrt(n), 1 },
+                     { 1, sb, 1 } },
     };
     for (int scale = NN_NTK; scale <= NN_MUP; scale++)
         for (int sigma_in = NN_SIGMA_INIT; sigma_in <= NN_SIGMA_MULTIPLIER; sigma_in++) {
@@ -174,14 +191,15 @@ Test(nn, parametrizations_follow_the_table)
             for (int k = 0; k < 6; k++) {
                 const ad_init *init = ad_look(nn_graph(net), nn_param(net, k).id)->init;
                 double sigma = k % 2 ? sb : s, moved = sigma_in == NN_SIGMA_MULTIPLIER ? sigma : 1;
-                double size = init->axis.id ? (double)ad_axis_size(nn_graph(net), init->axis, &(ad_sizes){ .n = 16 }) : 1;
+                double size =
+                    init->axis.id ? (double)ad_axis_size(nn_graph(net), init->axis, &(ad_sizes){ .n = 16 }) : 1;
                 double got[] = { init->multiplier * pow(size, init->multiplier_power),
                                  init->deviation * pow(size, init->deviation_power),
                                  init->rate * pow(size, init->rate_power) };
                 double factor[] = { moved, 1 / moved, 1 };
                 for (int i = 0; i < 3; i++)
-                    cr_assert_float_eq(got[i], want[scale][k][i] * factor[i], 1e-14, "scale %d, %s, %d: %g, not %g", scale,
-                                       name_of(net, k), i, got[i], want[scale][k][i] * factor[i]);
+                    cr_assert_float_eq(got[i], want[scale][k][i] * factor[i], 1e-14, "scale %d, %s, %d: %g, not %g",
+                                       scale, name_of(net, k), i, got[i], want[scale][k][i] * factor[i]);
             }
             nn_net_free(net);
         }

@@ -1,5 +1,5 @@
 /* test_run.c: plans against a naive evaluator that knows axes by name only, over random graphs. */
-#include "autodiff/autodiff.h"
+#include "autodiff/graph.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -352,7 +352,8 @@ static void grow(maker *m)
         }
         break;
     case 8:
-        keep(m, below(2) ? ad_scale(x, real(-1, 1)) : ad_scale_by(x, real(-1, 1), m->axes[below(m->n_axes)], -0.5));
+        shape.axes[0] = m->axes[below(m->n_axes)];
+        keep(m, below(2) ? ad_scale(x, real(-1, 1)) : ad_scale_by(x, real(-1, 1), shape.axes[0], -0.5));
         break;
     case 9: case 10: case 11: case 12: case 13: {
         if (below(3) == 0)
@@ -390,6 +391,13 @@ static void grow(maker *m)
     case 16:
         if (size > 1) {
             size_t count = 1 + (size_t)below((int)size - 1), start = (size_t)below((int)(size - count) + 1);
+            if (below(3) == 0) { /* only the derivative of a slice builds an unslice */
+                ad_axis whole = fixed(m, size + start + 2);
+                keep(m, ad_node_make(g, (ad_node){ .op = AD_UNSLICE, .where = AD_HERE, .axis = axis, .axis2 = whole,
+                                                   .shape = ad_shape_replace(sx, axis, whole), .start = start },
+                                     1, &x.id));
+                break;
+            }
             keep(m, below(4) ? ad_slice(x, axis, start, count, fixed(m, count)) : ad_take(x, axis, start));
         }
         break;
@@ -447,8 +455,9 @@ static void grow(maker *m)
         break;
     default:
         axis = m->axes[below(m->n_axes)];
+        shape = random_shape(m, 2, 5000);
         keep(m, below(3) == 0 ? ad_delta(g, axis, ad_prime(axis)) : below(2) ? ad_custom(&user, x) :
-                ad_constant(g, real(-1, 1), random_shape(m, 2, 5000)));
+                ad_constant(g, real(-1, 1), shape));
     }
 }
 

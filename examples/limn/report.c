@@ -64,7 +64,7 @@ static int run(const options *o, nn_net *net, const ds_data *data, size_t n, uin
     nn_data train = { data->x, data->y, TRAINED, data->classes };
     nn_data test = { data->x + data->train * data->features, data->y + data->train, data->rows - data->train,
                      data->classes };
-    nn_fit_spec fit = { .loss = NN_SQUARE, .rate = o->rate > 0 ? o->rate : 0.5, .steps = o->steps > 0 ? o->steps : 100,
+    nn_fit_spec fit = { .loss = NN_SQUARE, .rate = o->rate > 0 ? o->rate : 0.1, .steps = o->steps > 0 ? o->steps : 100,
                         .seed = seed };
     nn_model *model = nn_at(net, n, seed, AD_FLOAT, (int)o->threads, error);
     int status = !model || nn_ntk(model, data->x, probes, NULL, 0, NN_MEAN, before, error) ||
@@ -85,16 +85,16 @@ static int run(const options *o, nn_net *net, const ds_data *data, size_t n, uin
 static int widths_and_seeds(const options *o, nn_net *net, const ds_data *data, const double *limit, double *kernels,
                             ad_error *error)
 {
-    static const size_t preset[] = { 64, 128, 256, 512, 1024 };
+    static const size_t preset[] = { 128, 256, 512, 1024 };
     const size_t *widths = o->n_widths ? o->widths : preset;
-    int n_widths = o->n_widths ? o->n_widths : 5, n = 0;
-    long seeds = o->seeds > 0 ? o->seeds : 5;
+    int n_widths = o->n_widths ? o->n_widths : 4, n = 0;
+    long seeds = o->seeds > 0 ? o->seeds : 8;
     static outcome runs[MOST_RUNS];
     if (n_widths * seeds > MOST_RUNS)
         return ad_fail(error, "%d widths of %ld seeds: at most %d runs", n_widths, seeds, MOST_RUNS);
     printf("\n%d digits, square loss, %ld full-batch steps of rate %g, %ld seeds (mean+-deviation), NTK of %ld probes\n"
            "%6s  %-14s  %-14s  %-14s  %-14s  %-14s\n", TRAINED, o->steps > 0 ? o->steps : 100,
-           o->rate > 0 ? o->rate : 0.5, seeds, o->probes, "n", "train acc.", "test acc.", "|K0-Kinf|/Kinf",
+           o->rate > 0 ? o->rate : 0.1, seeds, o->probes, "n", "train acc.", "test acc.", "|K0-Kinf|/Kinf",
            "|Kt-K0|/K0", "|Kt-Kinf|/Kinf");
     for (int w = 0; w < n_widths; w++) {
         for (long s = 0; s < seeds; s++, n++) {
