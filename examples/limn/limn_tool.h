@@ -3,6 +3,8 @@
 #define LIMN_TOOL_H
 #include "limn.h"
 
+#include <cjson/cJSON.h>
+
 enum { MOST_SETTINGS = 32, MOST_WIDTHS = 16 };
 
 typedef struct {
@@ -17,23 +19,45 @@ typedef struct {
     tp_which kernel;
     nn_kernel_outputs outputs;
     ad_type type;
+    ds_scaling scaling;
     size_t width;             /* 0: infinite, or the command's default */
     double at_width;          /* 0: not given */
-    double rate, epochs;
+    double rate, epochs;      /* 0: not given */
     long steps, seeds, seed, batch, probes, threads;
     size_t widths[MOST_WIDTHS];
     int n_widths;
-    bool loss_given;
+    bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
+    bool json, explain;
 } options;
 
-/* 0, or 2 with one line on standard error; -1 after help was printed. */
+/* 0, or 2 with one line on standard error; -1 after help or the version was printed. */
 int options_parse(options *o, int argc, char **argv);
 
+/* ---- network.c ---- */
 /* A built-in network or a C file's; NULL with an error. */
 nn_function network_find(const char *name, ad_error *error);
-/* Inputs and, where they are known, labels: --data or --inputs and --labels. */
-ds_data *data_load(const options *o, ad_error *error);
+/* outputs: of the data; 0: 1. */
 nn_net *network_trace(const options *o, size_t features, size_t outputs, ad_error *error);
+/* The network at --width, else at the width of --weights, else at `width`; its values are those of --weights, if given.
+ * It owns nothing of the net, which must outlive it. */
+nn_model *network_model(const options *o, const nn_net *net, size_t width, uint64_t seed, ad_error *error);
+
+/* ---- data.c ---- */
+/* Inputs and, where they are known, labels: --data, or --inputs and --labels. y is NULL without labels. */
+ds_data *data_load(const options *o, ad_error *error);
+/* What the data asks of a network: a number a class, or one a target; 0 without labels. */
+size_t data_outputs(const ds_data *data);
+
+/* ---- json.c: the result of a command as one object. Memory that runs out is told once, by json_print. ---- */
+void json_begin(void);              /* before all else */
+cJSON *json_new(const options *o);  /* {"command": ..., "network": ..., "settings": {...}, "scale": ..., ...} */
+/* Adds item, which may be NULL, and returns it. */
+cJSON *json_put(cJSON *object, const char *key, cJSON *item);
+cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */
+int json_print(cJSON *object, ad_error *error);                         /* prints and frees it */
+
+/* The words of an option's choices: "ntk" for --scale and 0. */
+const char *option_word(const char *option, int choice, char *word, size_t size);
 
 int command_report(const options *o, ad_error *error);
 int command_kernel(const options *o, ad_error *error);

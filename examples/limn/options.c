@@ -1,4 +1,4 @@
-/* options.c: one table of options, from which parsing and help come. */
+/* options.c: one table of options, from which parsing, checking and help come. */
 #include "limn_tool.h"
 
 #include <errno.h>
@@ -7,44 +7,80 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, SETTING } kind;
+enum { REPORT = 1, TRAIN = 2, EVAL = 4, KERNEL = 8, PROGRAM = 16, ALL = 31 };
+
+static const struct {
+    const char *name, *help, *more;
+} commands[] = {
+    { "report", "trains at several widths and compares with the limit",
+      "Prints the network's program, then, width by width and over several seeds, accuracies and the distances of its\n"
+      "tangent kernel from the limit and from its own start, with the slopes fitted to them." },
+    { "train", "trains at one width and tells loss and accuracy",
+      "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for targets.\n"
+      "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on." },
+    { "eval", "loss, accuracy and outputs of a network with given --weights",
+      "The width is that of the weights. --out writes the outputs of all inputs, (rows, outputs)." },
+    { "kernel", "NTK or NNGP kernel, at a width or in the limit",
+      "Without --width (or with --width inf) it is the limit, else a network drawn from --seed, or of --weights.\n"
+      "Without --out it prints the first rows and columns. --explain tells memory and time in place of computing." },
+    { "program", "prints the Netsor\u22a4 program and checks it",
+      "The forward and backward pass in the paper's notation, each command with its line of source." },
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, SETTING, FLAG } kind;
 typedef struct {
     const char *name, *argument, *help;
     kind kind;
     size_t at;
     double least; /* of a number */
+    int commands; /* those that take it */
 } row;
 
 #define AT(field) offsetof(options, field)
 static const row rows[] = {
-    { "--set", "key=value", "a setting of the network; may be repeated", SETTING, 0, 0 },
-    { "--scale", "ntk|standard|meanfield|mup", "parametrization (ntk)", CHOICE, AT(scale), 0 },
-    { "--sigma-in", "init|multiplier", "where sigma stands (init)", CHOICE, AT(sigma_in), 0 },
-    { "--width", "N|inf", "width; inf is the limit", WIDTH, AT(width), 0 },
-    { "--widths", "N,N,...", "widths of the report", WIDTHS, AT(widths), 0 },
-    { "--at-width", "N", "where several powers of n are summed", REAL, AT(at_width), 1 },
-    { "--seed", "K", "first seed (1)", WHOLE, AT(seed), 0 },
-    { "--seeds", "K", "how many seeds", WHOLE, AT(seeds), 1 },
-    { "--data", "mnist|digits", "embedded data (mnist)", TEXT, AT(data), 0 },
-    { "--inputs", "X.npy", "inputs (rows, features)", TEXT, AT(inputs), 0 },
-    { "--inputs2", "Y.npy", "second inputs of a kernel", TEXT, AT(inputs2), 0 },
-    { "--labels", "Y.npy", "classes (rows) of --inputs", TEXT, AT(labels), 0 },
-    { "--kernel", "ntk|nngp", "which kernel (ntk)", CHOICE, AT(kernel), 0 },
-    { "--outputs", "full|mean", "[N,M,O,O] or its mean over outputs [N,M] (mean)", CHOICE, AT(outputs), 0 },
-    { "--out", "K.npy", "where the result goes, float64", TEXT, AT(out), 0 },
-    { "--weights", "F.safetensors", "raw omega to load", TEXT, AT(weights), 0 },
-    { "--loss", "square|cross-entropy", "loss", CHOICE, AT(loss), 0 },
-    { "--optimizer", "sgd|momentum|adam", "optimizer (sgd)", CHOICE, AT(optimizer), 0 },
-    { "--rate", "R", "learning rate", REAL, AT(rate), 0 },
-    { "--batch", "N", "batch size; 0 is all rows", WHOLE, AT(batch), 0 },
-    { "--epochs", "E", "epochs of training", REAL, AT(epochs), 0 },
-    { "--steps", "S", "steps of training", WHOLE, AT(steps), 0 },
-    { "--probes", "K", "inputs on which the report's kernels are compared (32)", WHOLE, AT(probes), 2 },
-    { "--checkpoint", "F.safetensors", "written while training", TEXT, AT(checkpoint), 0 },
-    { "--resume", "F.safetensors", "a checkpoint to go on from", TEXT, AT(resume), 0 },
-    { "--dtype", "float|double", "type of a finite network", CHOICE, AT(type), 0 },
-    { "--threads", "T", "threads (1)", WHOLE, AT(threads), 1 },
+    { "--set", "key=value", "a setting of the network; may be repeated", SETTING, 0, 0, ALL },
+    { "--scale", "ntk|standard|meanfield|mup", "parametrization (ntk); limits are for ntk and standard", CHOICE,
+      AT(scale), 0, ALL },
+    { "--sigma-in", "init|multiplier", "where sigma stands (init)", CHOICE, AT(sigma_in), 0, ALL },
+    { "--data", "mnist|digits", "embedded data (mnist)", TEXT, AT(data), 0, ALL },
+    { "--inputs", "X.npy", "inputs of your own (rows, features), as they are", TEXT, AT(inputs), 0, ALL },
+    { "--labels", "Y.npy", "classes (rows), or targets (rows) or (rows, outputs), of --inputs", TEXT, AT(labels), 0,
+      REPORT | TRAIN | EVAL },
+    { "--scaling", "standard|unit|pixelwise|sphere", "of inputs (standard; of --inputs, unit)", CHOICE, AT(scaling), 0,
+      REPORT | TRAIN | EVAL | KERNEL },
+    { "--inputs2", "Y.npy", "the kernel's second inputs (the first)", TEXT, AT(inputs2), 0, KERNEL },
+    { "--width", "N|inf", "width n; inf is the limit, of a kernel", WIDTH, AT(width), 0, TRAIN | EVAL | KERNEL },
+    { "--widths", "N,N,...", "the widths to compare", WIDTHS, AT(widths), 0, REPORT },
+    { "--at-width", "N", "where the powers of n of a limit are summed", REAL, AT(at_width), 1, KERNEL },
+    { "--seed", "K", "the first seed (1)", WHOLE, AT(seed), 0, REPORT | TRAIN | KERNEL },
+    { "--seeds", "K", "how many seeds; a kernel is their mean", WHOLE, AT(seeds), 1, REPORT | TRAIN | KERNEL },
+    { "--kernel", "ntk|nngp", "which kernel (ntk)", CHOICE, AT(kernel), 0, KERNEL },
+    { "--outputs", "full|mean", "[N,M,O,O], or its mean over outputs [N,M] (mean)", CHOICE, AT(outputs), 0, KERNEL },
+    { "--weights", "F.safetensors", "raw omega, shape (in, out), named as in the trace", TEXT, AT(weights), 0,
+      TRAIN | EVAL | KERNEL },
+    { "--out", "FILE", "the kernel or the outputs (.npy, float64); trained weights (.safetensors)", TEXT, AT(out), 0,
+      TRAIN | EVAL | KERNEL },
+    { "--loss", "square|cross-entropy", "loss (classes: cross-entropy; targets: square)", CHOICE, AT(loss), 0,
+      TRAIN | EVAL },
+    { "--optimizer", "sgd|momentum|adam", "optimizer (adam)", CHOICE, AT(optimizer), 0, TRAIN },
+    { "--rate", "R", "learning rate (adam 0.005, momentum 0.1, sgd 1; report 0.1)", REAL, AT(rate), 0, REPORT | TRAIN },
+    { "--batch", "N", "batch size (64); 0 is all rows", WHOLE, AT(batch), 0, TRAIN },
+    { "--epochs", "E", "epochs of training (20)", REAL, AT(epochs), 0, TRAIN },
+    { "--steps", "S", "steps of training, in place of epochs", WHOLE, AT(steps), 0, REPORT | TRAIN },
+    { "--probes", "K", "the first K inputs (report: 32; kernel: all given, or 32)", WHOLE, AT(probes), 2,
+      REPORT | KERNEL },
+    { "--checkpoint", "F.safetensors", "written each 100 steps and at the end", TEXT, AT(checkpoint), 0, TRAIN },
+    { "--resume", "F.safetensors", "a checkpoint to go on from", TEXT, AT(resume), 0, TRAIN },
+    { "--dtype", "float|double", "type of a finite network (train: float; else double)", CHOICE, AT(type), 0,
+      TRAIN | EVAL | KERNEL },
+    { "--threads", "T", "threads (1)", WHOLE, AT(threads), 1, REPORT | TRAIN | EVAL | KERNEL },
+    { "--explain", NULL, "memory and time of the kernel, estimated from a piece of it", FLAG, AT(explain), 0, KERNEL },
+    { "--json", NULL, "the result as one JSON object", FLAG, AT(json), 0, ALL },
+    { "--help", NULL, "this text", FLAG, 0, 0, ALL },
+    { "--version", NULL, "limn's version", FLAG, 0, 0, ALL },
 };
+enum { ROWS = sizeof rows / sizeof *rows };
 
 static int usage_error(const char *what, const char *value)
 {
@@ -52,18 +88,29 @@ static int usage_error(const char *what, const char *value)
     return 2;
 }
 
-static void help(void)
+/* The number of a command, -1 if there is none of that name. */
+static int command_number(const char *name)
 {
-    puts("limn report|train|eval|kernel|program NET [options]\n\n"
-         "NET is mlp (settings depth=3, phi=relu, sigma_w, sigma_b=none, outputs) or a C file that defines\n"
-         "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n\n"
-         "  report   trains at several widths and compares with the limit\n"
-         "  train    trains at one width\n"
-         "  eval     loss and accuracy of --weights\n"
-         "  kernel   NTK or NNGP kernel, at a width or in the limit\n"
-         "  program  the Netsor\u22a4 program\n");
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        printf("  %-13s %-27s %s\n", rows[i].name, rows[i].argument, rows[i].help);
+    for (int k = 0; k < COMMANDS; k++)
+        if (strcmp(commands[k].name, name) == 0)
+            return k;
+    return -1;
+}
+
+/* Of one command, or, for -1, of all. */
+static void help(int command)
+{
+    printf("limn %s NET [options]\n\n", command < 0 ? "report|train|eval|kernel|program" : commands[command].name);
+    if (command < 0)
+        for (int k = 0; k < COMMANDS; k++)
+            printf("  %-8s %s\n", commands[k].name, commands[k].help);
+    else
+        printf("%s: %s.\n%s\n", commands[command].name, commands[command].help, commands[command].more);
+    puts("\nNET is mlp (settings depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, outputs) or a C file that defines\n"
+         "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n");
+    for (int i = 0; i < ROWS; i++)
+        if (command < 0 || rows[i].commands >> command & 1)
+            printf("  %-12s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);
     puts("\nExit status: 0 done, 1 failed, 2 wrong usage.");
 }
 
@@ -89,16 +136,54 @@ static int choice(const char *choices, const char *value)
     }
 }
 
+static const row *find(const char *name, size_t length)
+{
+    for (int k = 0; k < ROWS; k++)
+        if (strlen(rows[k].name) == length && memcmp(rows[k].name, name, length) == 0)
+            return &rows[k];
+    return NULL;
+}
+
+const char *option_word(const char *option, int which, char *word, size_t size)
+{
+    const row *r = find(option, strlen(option));
+    const char *at = r->argument;
+    for (int k = 0; k < which && strchr(at, '|'); k++)
+        at = strchr(at, '|') + 1;
+    snprintf(word, size, "%.*s", (int)strcspn(at, "|"), at);
+    return word;
+}
+
+static int set_widths(options *o, const char *value)
+{
+    o->n_widths = 0;
+    for (const char *at = value; at;) {
+        char *end;
+        long n = strtol(at, &end, 10);
+        if (end == at || n < 2 || n > 10000000 || (*end && *end != ',') || o->n_widths == MOST_WIDTHS)
+            return usage_error("--widths takes up to 16 whole numbers of at least 2 with commas, not", value);
+        o->widths[o->n_widths++] = (size_t)n;
+        at = *end ? end + 1 : NULL;
+    }
+    return 0;
+}
+
 static int set(options *o, const row *r, const char *value)
 {
     char *field = (char *)o + r->at, text[96];
     double x;
     snprintf(text, sizeof text, "%s takes %s, not", r->name, r->argument);
     switch (r->kind) {
-    case TEXT: *(const char **)(void *)field = value; return 0;
+    case TEXT:
+        if (!*value)
+            return usage_error(text, "an empty text");
+        *(const char **)(void *)field = value;
+        return 0;
     case SETTING:
-        if (!strchr(value, '=') || o->n_settings == MOST_SETTINGS)
+        if (!strchr(value, '='))
             return usage_error(text, value);
+        if (o->n_settings == MOST_SETTINGS)
+            return usage_error("there are more than 32 settings at", value);
         o->settings[o->n_settings++] = value;
         return 0;
     case CHOICE: {
@@ -107,28 +192,17 @@ static int set(options *o, const row *r, const char *value)
             return usage_error(text, value);
         *(int *)(void *)field = k;
         o->loss_given |= r->at == AT(loss);
+        o->scaling_given |= r->at == AT(scaling);
         return 0;
     }
     case WIDTH:
-        if (strcmp(value, "inf") == 0) {
-            o->width = 0;
-            return 0;
-        }
-        if (!number(value, &x) || x < 2 || x > 1e7 || floor(x) < x)
+        o->infinite = strcmp(value, "inf") == 0;
+        x = 0;
+        if (!o->infinite && (!number(value, &x) || x < 2 || x > 1e7 || floor(x) < x))
             return usage_error("--width takes a whole number of at least 2, or inf, not", value);
         o->width = (size_t)x;
         return 0;
-    case WIDTHS:
-        o->n_widths = 0;
-        for (const char *at = value; *at;) {
-            char *end;
-            long n = strtol(at, &end, 10);
-            if (end == at || n < 2 || n > 10000000 || (*end && *end != ',') || o->n_widths == MOST_WIDTHS)
-                return usage_error("--widths takes whole numbers of at least 2 with commas, not", value);
-            o->widths[o->n_widths++] = (size_t)n;
-            at = *end ? end + 1 : end;
-        }
-        return 0;
+    case WIDTHS: return set_widths(o, value);
     case REAL:
     case WHOLE:
         if (!number(value, &x) || x < r->least || (r->kind == WHOLE && (floor(x) < x || x > 1e9)))
@@ -138,40 +212,106 @@ static int set(options *o, const row *r, const char *value)
         else
             *(long *)(void *)field = (long)x;
         return 0;
+    case FLAG: *(bool *)(void *)field = true; return 0;
     }
+    return 0;
+}
+
+/* The first word is the command, the second the network; an option is "--name value" or "--name=value". */
+static int read_all(options *o, int argc, char **argv, const row **given, int *n_given)
+{
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] != '-') {
+            if (o->network)
+                return usage_error("one word too many:", argv[i]);
+            *(o->command ? &o->network : &o->command) = argv[i];
+            continue;
+        }
+        size_t length = strcspn(argv[i], "=");
+        const row *r = find(argv[i], length);
+        const char *value = argv[i][length] ? argv[i] + length + 1 : NULL;
+        if (!r)
+            return usage_error("unknown option", argv[i]);
+        if (r->kind == FLAG && value)
+            return usage_error("no value belongs to", r->name);
+        if (r->kind != FLAG && !value) {
+            if (i + 1 == argc)
+                return usage_error("an argument is missing after", argv[i]);
+            value = argv[++i];
+        }
+        int status = set(o, r, value);
+        if (status)
+            return status;
+        given[(*n_given)++] = r;
+    }
+    return 0;
+}
+
+/* What options say to each other, and the defaults that depend on the command. */
+static int settle(options *o, int command)
+{
+    bool train = 1 << command == TRAIN, kernel = 1 << command == KERNEL;
+    if (o->inputs && o->data)
+        return usage_error("--inputs and --data exclude each other in", o->command);
+    if (o->labels && !o->inputs)
+        return usage_error("--labels needs --inputs in", o->command);
+    if (o->infinite && !kernel)
+        return usage_error("--width inf has no meaning in", o->command);
+    if (kernel && o->at_width > 0 && o->width)
+        return usage_error("--at-width sums a limit, --width N has none in", o->command);
+    if (kernel && o->infinite && o->weights)
+        return usage_error("--width inf knows no --weights in", o->command);
+    if (o->seeds > 1 && (o->checkpoint || o->resume || o->weights || (train && o->out)))
+        return usage_error("one file of weights is of one seed: no --seeds in", o->command);
+    if (o->explain && o->out)
+        return usage_error("--explain computes nothing for --out in", o->command);
+    if (1 << command == EVAL && !o->weights)
+        return usage_error("--weights F.safetensors is missing in", o->command);
+    if ((int)o->type < 0)
+        o->type = train ? AD_FLOAT : AD_DOUBLE;
+    if (1 << command == REPORT && !o->probes)
+        o->probes = 32;
     return 0;
 }
 
 int options_parse(options *o, int argc, char **argv)
 {
-    *o = (options){ .seed = 1, .outputs = NN_MEAN, .type = AD_DOUBLE, .threads = 1, .probes = 32, .batch = -1 };
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
-            help();
-            return -1;
-        }
-        if (argv[i][0] != '-') {
-            if (!o->command)
-                o->command = argv[i];
-            else if (!o->network)
-                o->network = argv[i];
-            else
-                return usage_error("one word too many:", argv[i]);
-            continue;
-        }
-        const row *found = NULL;
-        for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
-            if (strcmp(rows[k].name, argv[i]) == 0)
-                found = &rows[k];
-        if (!found)
-            return usage_error("unknown option", argv[i]);
-        if (i + 1 == argc)
-            return usage_error("an argument is missing after", argv[i]);
-        int status = set(o, found, argv[++i]);
-        if (status)
-            return status;
+    *o = (options){ .seed = 1, .outputs = NN_MEAN, .type = (ad_type)-1, .threads = 1, .batch = -1,
+                    .optimizer = NN_ADAM };
+    const row **given = ad_alloc((size_t)argc, sizeof *given, "options", NULL);
+    if (!given) {
+        fprintf(stderr, "limn: out of memory for options\n");
+        return 1;
     }
-    if (!o->command || choice("report|train|eval|kernel|program", o->command) < 0)
-        return usage_error("unknown command", o->command ? o->command : "(none)");
-    return o->network ? 0 : usage_error("no network after", o->command);
+    bool want_help = false, want_version = false;
+    const char *about = NULL;
+    for (int i = 1; i < argc; i++) { /* help answers even to what is wrong elsewhere */
+        want_help |= strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+        want_version |= strcmp(argv[i], "--version") == 0;
+        if (!about && command_number(argv[i]) >= 0)
+            about = argv[i];
+    }
+    int n_given = 0, command = -1, status = 0;
+    if (want_help || want_version) {
+        if (want_help)
+            help(about ? command_number(about) : -1);
+        else
+            puts("limn " LIMN_VERSION);
+        status = -1;
+    }
+    if (!status)
+        status = read_all(o, argc, argv, given, &n_given);
+    if (!status && (!o->command || (command = command_number(o->command)) < 0))
+        status = usage_error("unknown command", o->command ? o->command : "(none)");
+    for (int k = 0; k < n_given && !status; k++)
+        if (!(given[k]->commands >> command & 1)) {
+            fprintf(stderr, "limn: %s takes no %s; see limn %s --help\n", o->command, given[k]->name, o->command);
+            status = 2;
+        }
+    if (!status && !o->network)
+        status = usage_error("no network after", o->command);
+    if (!status)
+        status = settle(o, command);
+    ad_free(given);
+    return status;
 }

@@ -1,0 +1,91 @@
+/* data.c: the inputs and labels that a command works on. */
+#include "limn_tool.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Whether the file, which has been read, holds integers or booleans: its header's 'descr' says so. */
+static bool holds_integers(const char *path)
+{
+    char head[128] = "";
+    FILE *file = fopen(path, "rb");
+    size_t length = file ? fread(head, 1, sizeof head - 1, file) : 0;
+    if (file)
+        fclose(file);
+    for (size_t i = 0; i + 10 < length; i++)
+        if (memcmp(head + i, "descr", 5) == 0) {
+            const char *type = head + i + 6 + strcspn(head + i + 6, "<>|=");
+            return *type && (type[1] == 'i' || type[1] == 'u' || type[1] == 'b');
+        }
+    return false;
+}
+
+static bool is_class(double y)
+{
+    return y >= 0 && y <= 1e6 && !(floor(y) < y);
+}
+
+/* Takes y over. (rows) of whole numbers are classes, unless they are floats and the loss is square; all else is
+ * targets. */
+static int take_labels(const options *o, ds_data *data, ds_array *y, ad_error *error)
+{
+    size_t rows = data->rows;
+    if (y->rank < 1 || y->rank > 2)
+        return ad_fail(error, "%s: %d axes; labels are (rows) or (rows, outputs)", o->labels, y->rank);
+    if (y->shape[0] != rows)
+        return ad_fail(error, "%s: %zu labels for the %zu rows of %s", o->labels, y->shape[0], rows, o->inputs);
+    size_t columns = y->rank == 2 ? y->shape[1] : 1, bad = rows;
+    if (columns == 0)
+        return ad_fail(error, "%s: its rows are empty", o->labels);
+    for (size_t i = 0; i < rows * columns; i++) {
+        if (!isfinite(y->data[i]))
+            return ad_fail(error, "%s: row %zu is %g", o->labels, i / columns, y->data[i]);
+        if (bad == rows && !is_class(y->data[i]))
+            bad = i / columns;
+    }
+    bool cross = o->loss_given && o->loss == NN_CROSS_ENTROPY, square = o->loss_given && o->loss == NN_SQUARE;
+    bool integers = holds_integers(o->labels), classes = y->rank == 1 && (cross || integers || (bad == rows && !square));
+    if (cross && y->rank == 2)
+        return ad_fail(error, "%s: (rows, outputs); cross-entropy takes classes, (rows)", o->labels);
+    if (classes && bad < rows)
+        return ad_fail(error, "%s: row %zu is %g, which is no class 0, 1, ...%s", o->labels, bad, y->data[bad],
+                       integers && !cross ? "; targets are floats" : "");
+    data->targets = columns;
+    for (size_t i = 0; classes && i < rows; i++)
+        data->classes = (size_t)fmax((double)data->classes, y->data[i] + 1);
+    data->y = y->data;
+    y->data = NULL;
+    return 0;
+}
+
+static ds_data *from_arrays(const options *o, ad_error *error)
+{
+    ds_array x = { 0 }, y = { 0 };
+    ds_options scaling = { .scaling = o->scaling, .train = 0 };
+    ds_data *data = ds_npy_matrix(o->inputs, &x, error) ? NULL : ad_alloc(1, sizeof *data, "data", error);
+    if (data) {
+        *data = (ds_data){ .x = x.data, .rows = x.shape[0], .features = x.shape[1], .train = x.shape[0] };
+        snprintf(data->name, sizeof data->name, "%.60s", o->inputs);
+        x.data = NULL;
+        scaling.train = data->rows;
+        if ((o->labels && (ds_npy_read(o->labels, &y, error) || take_labels(o, data, &y, error))) ||
+            (o->scaling_given && ds_scale(data, &scaling, error))) {
+            ds_free(data);
+            data = NULL;
+        }
+    }
+    ds_array_free(&x);
+    ds_array_free(&y);
+    return data;
+}
+
+ds_data *data_load(const options *o, ad_error *error)
+{
+    ds_options scaling = { .scaling = o->scaling };
+    return o->inputs ? from_arrays(o, error) : ds_load(o->data ? o->data : "mnist", &scaling, error);
+}
+
+size_t data_outputs(const ds_data *data)
+{
+    return data->classes ? data->classes : data->y ? data->targets : 0;
+}
