@@ -38,7 +38,7 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
         const ad_node *node = ad_look(graph, id);
         if (!program->lives[id])
             continue;
-        if (node->op == AD_PARAM && wide(graph, &node->shape) && node->shape.rank == 2 && fabs(node->init->mean) > 0) {
+        if (node->op == AD_PARAM && wide(graph, &node->shape) && tp_count_widths(graph, &node->shape) == 2 && fabs(node->init->mean) > 0) {
             checks->initialization = false;
             say(checks->text[0], node, "does not have mean zero: an A-var is N(0, σ²/n)");
         }

@@ -607,11 +607,12 @@ const tp_line *tp_lines(const tp_program *program, ad_arena *arena, tp_style sty
     w.added = ad_arena_alloc(arena, count, sizeof *w.added);
     w.force = ad_arena_alloc(arena, count, sizeof *w.force);
     w.adjoint_of = ad_arena_alloc(arena, count, sizeof *w.adjoint_of);
-    if (w.terms && w.uses && w.added && w.force && w.adjoint_of) {
+    w.full = !w.terms || !w.uses || !w.added || !w.force || !w.adjoint_of;
+    if (!w.full) {
         count_uses(&w);
         write_all(&w);
     }
-    if (w.full || !w.adjoint_of) {
+    if (w.full) {
         ad_fail(error, "out of memory for the lines of a program");
         return NULL;
     }

@@ -158,7 +158,7 @@ static int add_backward(tp_program *program, ad_error *error)
     ad_var seed = ad_delta(graph, program->seed, outputs);
     program->n_sites = ad_backward(program->output, seed, wrt, n_wrt, adjoints, &program->sites);
     if (program->n_sites < 0)
-        return ad_fail(error, "%s", ad_message(graph));
+        return ad_fail(error, "%s", *ad_message(graph) ? ad_message(graph) : "out of memory for the backward pass");
 
     bool *lives = program->lives, *learns = program->learns;
     program->n_nodes = ad_size(graph);
