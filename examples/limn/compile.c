@@ -103,7 +103,7 @@ nn_function compile_network(const char *path, ad_error *error)
     snprintf(include_tp, sizeof include_tp, "-I%s/tp", folder);
     int n = compiler(cc, sizeof cc, words);
     char *const rest[] = { "-std=gnu17", "-O2", "-Wall", "-Werror=implicit-function-declaration", "-shared",
-                           "-fPIC", include, include_tp, "-o", object, "-x", "c", (char *)path };
+                           "-fPIC", include, include_tp, "-include", "nn/entry.h", "-o", object, "-x", "c", (char *)path };
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         words[n++] = rest[i];
     nn_function function = run(words, path, error) ? NULL : load(object, path, error);

@@ -6,7 +6,7 @@
 #include <time.h>
 
 enum { WIDTH = 512, BATCH = 64, EPOCHS = 20 };
-static const double adam_rate = 0.005;
+static const double adam_rate[] = { [NN_NTK] = 0.02, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01 };
 
 static double now(void)
 {
@@ -118,7 +118,8 @@ static void tell_all(const job *j, const options *o, const double *sums, long se
 static int train_all(const job *j, const options *o, cJSON **root, ad_error *error)
 {
     long seeds = o->seeds > 0 ? o->seeds : 1;
-    double sums[2] = { 0 }, start = now(), rate = o->rate > 0 ? o->rate : o->optimizer == NN_ADAM ? adam_rate : 0;
+    double sums[2] = { 0 }, start = now();
+    double rate = o->rate > 0 ? o->rate : o->optimizer == NN_ADAM ? adam_rate[o->scale] : 0;
     cJSON *runs = NULL;
     int status = 0;
     for (long s = 0; s < seeds && !status; s++) {
