@@ -10,8 +10,8 @@
  *         return nn_readout(net, "readout", x);                   // (batch, outputs)
  *     }
  *
- * limn compiles the file against itself with $CC or cc and shows its warnings; nothing else is to be built. Settings are
- * read with nn_setting_int, _real, _text and _sigma of nn/nn.h; one that is given and not read is an error. */
+ * limn compiles the file against itself with $CC or cc and shows its warnings; nothing else is to be built. Settings
+ * are read with nn_setting_int, _real, _text and _sigma of nn/nn.h; one that is given and not read is an error. */
 #ifndef LIMN_NN_ENTRY_H
 #define LIMN_NN_ENTRY_H
 #include "nn/nn.h"
