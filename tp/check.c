@@ -36,7 +36,9 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
     *checks = (tp_checks){ true, true, true, true, { { 0 } } };
     for (int id = 0; id < program->forward; id++) {
         const ad_node *node = ad_look(graph, id);
-        if (node->op == AD_PARAM && wide(graph, &node->shape) && node->shape.rank == 2 && fabs(node->init->mean) > 0) {
+        if (!program->lives[id])
+            continue;
+        if (node->op == AD_PARAM && wide(graph, &node->shape) && tp_count_widths(graph, &node->shape) == 2 && fabs(node->init->mean) > 0) {
             checks->initialization = false;
             say(checks->text[0], node, "does not have mean zero: an A-var is N(0, σ²/n)");
         }
@@ -56,7 +58,7 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
                 say(checks->text[2], v, "is a readout that is not drawn at random");
             }
             for (int other = 0; other < program->forward; other++)
-                for (int m = 0; m < ad_look(graph, other)->n_in; m++)
+                for (int m = 0; program->lives[other] && m < ad_look(graph, other)->n_in; m++)
                     if (other != id && ad_look(graph, other)->op != AD_RELABEL &&
                         parameter(graph, ad_look(graph, other)->in[m]) == readout) {
                         checks->readout_unused = false;

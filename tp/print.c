@@ -1,145 +1,177 @@
-/* print.c: the program in the paper's notation: one command a line, typed, with the line of the source it came from. */
+/* print.c: the program in the paper's notation (Tensor Programs II, arXiv:2006.14548): as text, LaTeX or JSON. */
 #include "tp/program.h"
 
+#include <cJSON.h>
+#include <math.h>
 #include <string.h>
 
-typedef enum { NO_TYPE, A_VAR, G_VAR, H_VAR } var_type;
+static const char *const rules[] = { "Input", "Trsp", "MatMul", "LinComb", "Nonlin", "Moment", "Output" };
 
-static int widths(const ad_graph *graph, const ad_shape *shape)
+/* Columns on a screen: bytes that start a character. */
+static int columns(const char *text)
 {
     int count = 0;
-    for (int i = 0; i < shape->rank; i++)
-        count += ad_axis_kind(graph, shape->axes[i]) == AD_WIDTH;
+    for (; *text; text++)
+        count += ((unsigned char)*text & 0xc0) != 0x80;
     return count;
 }
 
-static bool has_width(const ad_graph *graph, const ad_shape *axes)
+static int widest(const tp_line *lines, int n, int at_most, bool inputs, size_t field)
 {
-    return widths(graph, axes) > 0;
+    int most = 0;
+    for (int i = 0; i < n; i++) {
+        int c = columns(*(const char *const *)(const void *)((const char *)&lines[i] + field));
+        if ((lines[i].law[0] != 0) == inputs && c > most && c <= at_most)
+            most = c;
+    }
+    return most;
 }
 
-/* What a node is: linear combinations of G-vars are G-vars, their coordinatewise images H-vars. */
-static var_type type_of(const ad_graph *graph, int id)
+static void put(FILE *stream, const char *text, int width)
 {
-    const ad_node *node = ad_look(graph, id);
-    int wide = widths(graph, &node->shape);
-    if (wide == 0)
-        return NO_TYPE;
-    if (wide == 2)
-        return A_VAR;
-    if (node->op == AD_PARAM || node->op == AD_CONTRACT)
-        return G_VAR;
-    bool linear = node->op == AD_ADD || node->op == AD_SUB || node->op == AD_NEG || node->op == AD_SCALE ||
-                  (!ad_is_unary(node->op) && !ad_is_binary(node->op));
-    if (!linear)
-        return H_VAR;
-    for (int k = 0; k < node->n_in; k++)
-        if (type_of(graph, node->in[k]) == H_VAR)
-            return H_VAR;
-    return G_VAR;
+    fprintf(stream, "%s%*s", text, columns(text) < width ? width - columns(text) : 0, "");
 }
 
-static const char *name_of(const tp_program *program, int id, char *buffer, size_t size)
+static const char *short_file(const char *path)
 {
-    const ad_node *node = ad_look(program->graph, id);
-    while (node->op == AD_RELABEL || node->op == AD_EXPAND || node->op == AD_TRANSPOSE) {
-        id = node->in[0];
-        node = ad_look(program->graph, id);
-    }
-    if (node->name)
-        return node->name;
-    static const char *const letters[] = { "s", "A", "g", "x" };
-    snprintf(buffer, size, "%s%s%d", id < program->forward ? "" : "d", letters[type_of(program->graph, id)], id);
-    return buffer;
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
 }
 
-/* The right side of a command. A factor c n^p stands in front as it was traced. */
-static const char *command(const tp_program *program, const ad_node *node, char *text, size_t size)
+/* name := text : type   ~ law   (factor)   file:line */
+static void print_paper(const tp_line *lines, int n, FILE *stream)
 {
-    const ad_graph *graph = program->graph;
-    char a[64], b[64];
-    const char *x = node->n_in > 0 ? name_of(program, node->in[0], a, sizeof a) : "";
-    const char *y = node->n_in > 1 ? name_of(program, node->in[1], b, sizeof b) : "";
-    if (node->op == AD_CONTRACT) {
-        bool second = ad_look(graph, node->in[1])->op == AD_PARAM;
-        const ad_node *w = ad_look(graph, node->in[second]);
-        bool transposed = w->op == AD_PARAM && w->shape.rank == 2 && ad_has(&node->over, w->shape.axes[1]);
-        snprintf(text, size, "%s%s %s", second ? y : x, transposed ? "ᵀ" : "", second ? x : y);
-        return has_width(graph, &node->over) ? "MatMul " : "Input  ";
+    const int names = widest(lines, n, 12, false, offsetof(tp_line, name));
+    const int texts = widest(lines, n, 44, false, offsetof(tp_line, text));
+    const int origins = widest(lines, n, 44, true, offsetof(tp_line, text));
+    const int laws = widest(lines, n, 30, true, offsetof(tp_line, law));
+    bool factors = false;
+    for (int i = 0; i < n; i++) {
+        if (lines[i].law[0] && (i == 0 || !lines[i - 1].law[0]))
+            fputs("", stream);
+        if (lines[i].backward && (i == 0 || !lines[i - 1].backward))
+            fprintf(stream, "  backward\n");
+        fprintf(stream, "  %-8s ", rules[lines[i].rule]);
+        put(stream, lines[i].name, names);
+        fprintf(stream, " := ");
+        bool input = lines[i].law[0] != 0;
+        put(stream, lines[i].text, origins > texts ? origins : texts);
+        if (lines[i].type[0])
+            fprintf(stream, " : ");
+        put(stream, lines[i].type, lines[i].type[0] ? 8 : 11);
+        if (input || laws)
+            fprintf(stream, " %s ", input ? "~" : " ");
+        factors = factors || lines[i].factor[0];
+        const char *law = lines[i].law;
+        char bracket[80];
+        if (lines[i].factor[0] && !input) {
+            snprintf(bracket, sizeof bracket, "(%s)", lines[i].factor);
+            law = bracket;
+        }
+        put(stream, law, laws);
+        fprintf(stream, "  %s:%d\n", short_file(lines[i].where.file), lines[i].where.line);
     }
-    if (node->op == AD_SCALE) {
-        if (node->axis.id)
-            snprintf(text, size, "%.6g %s^%g %s", node->c, ad_axis_name(graph, node->axis), node->power, x);
-        else
-            snprintf(text, size, "%.6g %s", node->c, x);
-        return "LinComb";
-    }
-    if (node->op == AD_ADD || node->op == AD_SUB) {
-        snprintf(text, size, "%s %s %s", x, node->op == AD_ADD ? "+" : "−", y);
-        return "LinComb";
-    }
-    if (ad_is_binary(node->op)) {
-        snprintf(text, size, "%s %s %s", x, node->op == AD_MUL ? "⊙" : "/", y);
-        return "Nonlin ";
-    }
-    if (ad_is_unary(node->op)) {
-        snprintf(text, size, "%s(%s)", node->op == AD_CUSTOM ? node->function->name : ad_op_name(node->op), x);
-        return node->op == AD_NEG ? "LinComb" : "Nonlin ";
-    }
-    snprintf(text, size, "%s(%s%s%s)", ad_op_name(node->op), x, *y ? ", " : "", y);
-    return "LinComb";
+    if (factors)
+        fprintf(stream, "In brackets: what the traced quantity is this vector times; da stands for ∂f/∂a.\n");
 }
 
-static void print_inputs(const tp_program *program, FILE *stream)
+/* An array of five columns, to be set in mathematics. */
+static void print_latex(const tp_line *lines, int n, FILE *stream)
 {
-    const ad_graph *graph = program->graph;
-    char shape[160];
-    for (int id = 0; id < program->forward; id++) {
-        const ad_node *node = ad_look(graph, id);
-        if (node->op != AD_PARAM)
-            continue;
-        fprintf(stream, "  Input    %-18s : %s%-22s ~ N(%g, %.6g", node->name,
-                widths(graph, &node->shape) == 2 ? "A" : "G", ad_shape_text(graph, &node->shape, shape, sizeof shape),
-                node->init->mean, node->init->deviation * node->init->deviation);
-        if (node->init->axis.id && (node->init->deviation_power < 0 || node->init->deviation_power > 0))
-            fprintf(stream, " %s^%g", ad_axis_name(graph, node->init->axis), 2 * node->init->deviation_power);
-        fprintf(stream, ")    %s:%d\n", node->where.file, node->where.line);
+    fprintf(stream, "\\[\n\\begin{array}{llcll}\n");
+    for (int i = 0; i < n; i++) {
+        fprintf(stream, "\\textsc{%s} & %s & := & %s & ", rules[lines[i].rule], lines[i].name,
+                lines[i].rule == TP_INPUT ? "" : lines[i].text);
+        if (lines[i].law[0])
+            fprintf(stream, "\\sim %s", lines[i].law);
+        fprintf(stream, "%s%s \\\\\n", lines[i].type[0] ? "\\;:\\;" : "",
+                lines[i].type[0] ? strcmp(lines[i].type, "scalar") == 0 ? "\\mathrm{scalar}" : lines[i].type : "");
     }
+    fprintf(stream, "\\end{array}\n\\]\n");
+}
+
+static cJSON *line_object(const tp_line *line)
+{
+    cJSON *o = cJSON_CreateObject();
+    bool ok = o && cJSON_AddStringToObject(o, "command", rules[line->rule]) &&
+              cJSON_AddStringToObject(o, "name", line->name) && cJSON_AddStringToObject(o, "of", line->text) &&
+              cJSON_AddStringToObject(o, "type", line->type) && cJSON_AddBoolToObject(o, "backward", line->backward) &&
+              cJSON_AddStringToObject(o, "file", line->where.file) &&
+              cJSON_AddNumberToObject(o, "line", line->where.line) &&
+              (!line->law[0] || cJSON_AddStringToObject(o, "law", line->law)) &&
+              (!line->factor[0] || cJSON_AddStringToObject(o, "factor", line->factor));
+    if (ok)
+        return o;
+    cJSON_Delete(o);
+    return NULL;
+}
+
+static const char *convention(const tp_program *program)
+{
+    return nn_spec_of(program->net)->sigma_in == NN_SIGMA_INIT
+               ? "σ in the initial deviation: no σ² from a weight's own gradient, a bias adds 1 to the NTK"
+               : "σ in the multiplier: σ² from a weight's own gradient, a bias adds σ² to the NTK";
+}
+
+static int print_json(const tp_program *program, const tp_line *lines, int n, const tp_checks *checks, FILE *stream,
+                      ad_error *error)
+{
+    cJSON *root = cJSON_CreateObject(), *list = root ? cJSON_AddArrayToObject(root, "commands") : NULL;
+    bool ok = list != NULL;
+    for (int i = 0; ok && i < n; i++) {
+        cJSON *o = line_object(&lines[i]);
+        ok = o && cJSON_AddItemToArray(list, o);
+    }
+    bool like = checks->readout_mean && checks->readout_independent && checks->readout_unused;
+    ok = ok && cJSON_AddBoolToObject(root, "initialization_assumption", checks->initialization) &&
+         cJSON_AddBoolToObject(root, "bp_like", like) && cJSON_AddStringToObject(root, "convention", convention(program));
+    cJSON *said = ok ? cJSON_AddArrayToObject(root, "violations") : NULL;
+    for (int i = 0; ok && i < 4; i++)
+        if (checks->text[i][0]) {
+            cJSON *s = cJSON_CreateString(checks->text[i]);
+            ok = said && s && cJSON_AddItemToArray(said, s);
+        }
+    char *out = ok ? cJSON_Print(root) : NULL;
+    if (out)
+        fprintf(stream, "%s\n", out);
+    else
+        ad_fail(error, "out of memory for printing a program");
+    cJSON_free(out);
+    cJSON_Delete(root);
+    return out ? 0 : -1;
+}
+
+static void print_checks(const tp_program *program, const tp_checks *checks, FILE *stream)
+{
+    bool like = checks->readout_mean && checks->readout_independent && checks->readout_unused;
+    fprintf(stream, "Initialization assumption: %s. BP-like (Proposition 2): %s.\n",
+            checks->initialization ? "holds" : "violated", like ? "yes" : "no");
+    for (int i = 0; i < 4; i++)
+        if (checks->text[i][0])
+            fprintf(stream, "  %s\n", checks->text[i]);
+    fprintf(stream, "Convention: %s.\n", convention(program));
 }
 
 int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *error)
 {
-    (void)style;
-    const ad_graph *graph = program->graph;
-    char own[64], text[300];
-    fprintf(stream, "Netsor⊤ program; each vector is a family over the batch\n");
-    print_inputs(program, stream);
-    for (int id = 0; id < program->nodes; id++) {
-        const ad_node *node = ad_look(graph, id);
-        if (id == program->forward)
-            fprintf(stream, "  backward\n");
-        bool silent = node->op == AD_RELABEL || node->op == AD_EXPAND || node->op == AD_TRANSPOSE || node->n_in == 0;
-        var_type type = type_of(graph, id);
-        if (silent || (type != G_VAR && type != H_VAR))
-            continue;
-        const char *kind = command(program, node, text, sizeof text);
-        fprintf(stream, "  %s  %-6s := %-44s : %s(n)    %s:%d\n", kind, name_of(program, id, own, sizeof own), text,
-                type == G_VAR ? "G" : "H", node->where.file, node->where.line);
-    }
-    fprintf(stream, "  Output   f = %s\n", name_of(program, program->output.id, own, sizeof own));
+    int n = 0;
     tp_checks checks;
-    int failed = tp_check(program, &checks, error);
-    if (failed < 0)
-        return -1;
-    fprintf(stream, "Initialization assumption: %s; BP-like (Proposition 2): %s\n",
-            checks.initialization ? "holds" : "fails",
-            checks.readout_mean && checks.readout_independent && checks.readout_unused ? "yes" : "no");
-    for (int i = 0; i < 4; i++)
-        if (checks.text[i][0])
-            fprintf(stream, "  %s\n", checks.text[i]);
-    fprintf(stream, "Convention: %s\n",
-            nn_spec_of(program->net)->sigma_in == NN_SIGMA_INIT
-                ? "σ in the initial deviation: no σ² from a weight's own gradient, a bias adds 1 to the NTK"
-                : "σ in the multiplier: σ² from a weight's own gradient, a bias adds σ² to the NTK");
-    return ferror(stream) ? ad_fail(error, "the program cannot be printed") : 0;
+    ad_arena *arena = ad_arena_new(error);
+    const tp_line *lines = arena ? tp_lines(program, arena, style, &n, error) : NULL;
+    int status = !lines || tp_check(program, &checks, error) < 0 ? -1 : 0;
+    if (!status && style == TP_JSON)
+        status = print_json(program, lines, n, &checks, stream, error);
+    else if (!status && style == TP_LATEX)
+        print_latex(lines, n, stream);
+    else if (!status) {
+        const char *name = nn_spec_of(program->net)->name;
+        fprintf(stream, "Netsor⊤ program%s%s. Every vector is a family over the batch.\n", name ? " of " : "",
+                name ? name : "");
+        print_paper(lines, n, stream);
+        print_checks(program, &checks, stream);
+    }
+    ad_arena_free(arena);
+    if (!status && ferror(stream))
+        status = ad_fail(error, "the program cannot be printed");
+    return status;
 }

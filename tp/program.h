@@ -3,6 +3,20 @@
 #define LIMN_TP_PROGRAM_H
 #include "tp/tp.h"
 
+typedef enum { TP_INPUT, TP_TRSP, TP_MATMUL, TP_LINCOMB, TP_NONLIN, TP_MOMENT, TP_OUTPUT } tp_rule;
+
+/* One line of the program. The texts are UTF-8 (or LaTeX) and live in an arena. */
+typedef struct {
+    tp_rule rule;
+    bool backward;
+    const char *name;   /* what it defines: "h2" */
+    const char *text;   /* of what: "W2 x1"; for an input what it is made of: "dense2.weight/√n" */
+    const char *type;   /* "A(n, n)", "G(n)", "H(n)" or "scalar" */
+    const char *law;    /* an input's distribution, "N(0, 2/n)"; else empty */
+    const char *factor; /* what the traced quantity is this times, "1/√n"; empty for 1 */
+    ad_where where;
+} tp_line;
+
 /* The trace that is translated: the output f (batch, outputs), and the sites that the backward pass from a delta over
  * (outputs', outputs) found. Nodes below `forward` are the forward pass. */
 struct tp_program {
@@ -10,8 +24,20 @@ struct tp_program {
     ad_graph *graph;
     ad_var output;
     ad_axis seed; /* outputs' */
-    int forward, nodes; /* how many nodes the forward pass has, and both passes */
+    int forward;
     ad_site *sites;
     int n_sites;
+
+    ad_arena *arena;
+    int n_nodes;   /* what follows is by node, of those that there were when the program was made */
+    bool *lives;   /* the output or a site depends on it */
+    bool *learns;  /* depends on a parameter */
+    int *adjoint;  /* of a forward node: the node that holds its adjoint, -1 if there is none */
 };
+
+int tp_count_widths(const ad_graph *, const ad_shape *);
+/* A contraction or sum over a width axis that leaves no width: an average, or a readout's product. */
+bool tp_is_average(const ad_graph *, int node);
+/* The lines of the program as text of a style; NULL with an error. */
+const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, ad_error *error);
 #endif

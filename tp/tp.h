@@ -16,7 +16,7 @@ typedef struct tp_program tp_program;
 tp_program *tp_translate(nn_net *net, ad_error *error);
 void tp_free(tp_program *program);
 
-typedef enum { TP_PAPER } tp_style;
+typedef enum { TP_PAPER, TP_LATEX, TP_JSON } tp_style;
 int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *error);
 
 /* What the simple rules of Tensor Programs II suppose, checked on the program. Each text says which condition, which

@@ -88,7 +88,7 @@ static int widths_and_seeds(const options *o, nn_net *net, const ds_data *data, 
     static const size_t preset[] = { 128, 256, 512, 1024 };
     const size_t *widths = o->n_widths ? o->widths : preset;
     int n_widths = o->n_widths ? o->n_widths : 4, n = 0;
-    long seeds = o->seeds > 0 ? o->seeds : 8;
+    long seeds = o->seeds > 0 ? o->seeds : 12;
     static outcome runs[MOST_RUNS];
     if (n_widths * seeds > MOST_RUNS)
         return ad_fail(error, "%d widths of %ld seeds: at most %d runs", n_widths, seeds, MOST_RUNS);
