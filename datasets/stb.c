@@ -63,12 +63,13 @@ unsigned char *ds_png_pixels(const char *path, const unsigned char *file, size_t
     int got_width = 0, got_height = 0, channels = 0;
     unsigned char *pixels = stbi_load_from_memory(file, (int)bytes, &got_width, &got_height, &channels, 1);
     if (!pixels) {
+        const char *reason = stbi_failure_reason(); /* none where its inflater finds no memory to begin with */
         if (exceeded)
             ad_fail(error, "%s: corrupt PNG: its data unfold to more than %zu x %zu pixels", path, width, height);
-        else if (strcmp(stbi_failure_reason(), "outofmem") == 0)
+        else if (!reason || strcmp(reason, "outofmem") == 0)
             ad_fail(error, "%s: out of memory: %zu x %zu pixels", path, width, height);
         else
-            ad_fail(error, "%s: corrupt PNG of %zu x %zu pixels: %s", path, width, height, stbi_failure_reason());
+            ad_fail(error, "%s: corrupt PNG of %zu x %zu pixels: %s", path, width, height, reason);
         return NULL;
     }
     if ((size_t)got_width != width || (size_t)got_height != height) {

@@ -95,6 +95,14 @@ int nn_save(nn_model *model, const char *path, ad_error *error)
     return failed;
 }
 
+/* Whether the tensor stands beside the weights of a checkpoint. */
+static bool is_state(const nn_tensors *file, const char *name)
+{
+    const char *format = nn_tensors_metadata(file, "format");
+    return format && strcmp(format, "limn checkpoint") == 0 &&
+           (strncmp(name, "fit.", 4) == 0 || strncmp(name, "optimizer.", 10) == 0);
+}
+
 int nn_load(nn_model *model, const char *path, ad_error *error)
 {
     int n = model->net->n_params, failed = 0;
@@ -108,7 +116,7 @@ int nn_load(nn_model *model, const char *path, ad_error *error)
         int k = 0;
         while (k < n && strcmp(param_name(model, k), name) != 0)
             k++;
-        if (k == n)
+        if (k == n && !is_state(file, name))
             failed = ad_fail(error, "%s: tensor %.80s is no parameter of the network", path, name);
     }
     for (int k = 0; k < n && !failed; k++)

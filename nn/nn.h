@@ -167,7 +167,7 @@ void nn_trainer_free(nn_trainer *trainer);
 /* Weights as .safetensors: raw omega, shape (in, out), names as in the trace; whole or not at all. */
 int nn_save(nn_model *model, const char *path, ad_error *error);
 int nn_load(nn_model *model, const char *path,
-            ad_error *error); /* F32 or F64; every name, shape and value checked first */
+            ad_error *error); /* F32 or F64, or a fit's checkpoint; every name, shape and value checked first */
 
 /* ---- empirical kernels ------------------------------------------------------------------------------------------- */
 typedef enum { NN_FULL, NN_MEAN } nn_kernel_outputs; /* [N, M, O, O], or its mean over the diagonal of [O, O]: [N, M] */

@@ -25,8 +25,8 @@ static void headers(char *folder, size_t size)
     snprintf(folder, size, "%s/%s", self, LIMN_BIN_TO_INCLUDE);
     snprintf(probe, sizeof probe, "%s/nn/entry.h", folder);
     if (built || access(probe, R_OK) != 0)
-        snprintf(folder, size, "%s", access(LIMN_INCLUDE_BUILD "/nn/entry.h", R_OK) == 0 ? LIMN_INCLUDE_BUILD
-                                                                                        : LIMN_INCLUDE_INSTALL);
+        snprintf(folder, size, "%s",
+                 access(LIMN_INCLUDE_BUILD "/nn/entry.h", R_OK) == 0 ? LIMN_INCLUDE_BUILD : LIMN_INCLUDE_INSTALL);
 }
 
 /* Splits $CC at its blanks ("ccache gcc"); cc if there is none. The number of words. */
@@ -102,8 +102,10 @@ nn_function compile_network(const char *path, ad_error *error)
     snprintf(include, sizeof include, "-I%s", folder);
     snprintf(include_tp, sizeof include_tp, "-I%s/tp", folder);
     int n = compiler(cc, sizeof cc, words);
-    char *const rest[] = { "-std=gnu17", "-O2", "-Wall", "-Werror=implicit-function-declaration", "-shared",
-                           "-fPIC", include, include_tp, "-o", object, "-x", "c", (char *)path };
+    char *const rest[] = { "-std=gnu17", "-O2",        "-Wall",     "-Werror=implicit-function-declaration",
+                           "-shared",    "-fPIC",      include,     include_tp,
+                           "-include",   "nn/entry.h", "-o",        object,
+                           "-x",         "c",          (char *)path };
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         words[n++] = rest[i];
     nn_function function = run(words, path, error) ? NULL : load(object, path, error);

@@ -44,7 +44,8 @@ static int take_labels(const options *o, ds_data *data, ds_array *y, ad_error *e
             bad = i / columns;
     }
     bool cross = o->loss_given && o->loss == NN_CROSS_ENTROPY, square = o->loss_given && o->loss == NN_SQUARE;
-    bool integers = holds_integers(o->labels), classes = y->rank == 1 && (cross || integers || (bad == rows && !square));
+    bool integers = holds_integers(o->labels),
+         classes = y->rank == 1 && (cross || integers || (bad == rows && !square));
     if (cross && y->rank == 2)
         return ad_fail(error, "%s: (rows, outputs); cross-entropy takes classes, (rows)", o->labels);
     if (classes && bad < rows)

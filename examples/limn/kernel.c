@@ -11,13 +11,13 @@ enum { SHOWN = 8 };
 /* A kernel's inputs and its result. */
 typedef struct {
     ds_data *data;
-    ds_array second;     /* data is NULL without --inputs2 */
+    ds_array second; /* data is NULL without --inputs2 */
     nn_net *net;
     tp_program *program; /* of a limit */
     size_t rows, rows2, outputs;
     bool full;
-    tp_kernel limit;     /* of a limit; its terms are of (rows, rows2) */
-    double *values;      /* (rows, rows2) or (rows, rows2, outputs, outputs); NULL if a limit has several powers */
+    tp_kernel limit; /* of a limit; its terms are of (rows, rows2) */
+    double *values;  /* (rows, rows2) or (rows, rows2, outputs, outputs); NULL if a limit has several powers */
 } job;
 
 static double now(void)
@@ -84,8 +84,8 @@ static int solve(const job *j, const options *o, size_t rows, size_t rows2, tp_k
 static int measure(const job *j, const options *o, nn_model *model, size_t rows, size_t rows2, double *out,
                    ad_error *error)
 {
-    return (o->kernel == TP_NTK ? nn_ntk : nn_nngp)(model, j->data->x, rows, j->second.data,
-                                                    j->second.data ? rows2 : 0, o->outputs, out, error);
+    return (o->kernel == TP_NTK ? nn_ntk : nn_nngp)(model, j->data->x, rows, j->second.data, j->second.data ? rows2 : 0,
+                                                    o->outputs, out, error);
 }
 
 /* ---- computing ---- */
@@ -236,7 +236,8 @@ static int piece(const job *j, const options *o, nn_model *model, size_t rows, s
     double *out = model ? ad_alloc(rows * rows2 * outputs, sizeof *out, "a piece", error) : NULL, start = now();
     tp_kernel kernel = { 0 };
     int status = !model ? solve(j, o, rows, rows2, &kernel, error)
-                 : out  ? measure(j, o, model, rows, rows2, out, error) : -1;
+                 : out  ? measure(j, o, model, rows, rows2, out, error)
+                        : -1;
     *seconds = now() - start;
     tp_kernel_free(&kernel);
     ad_free(out);
@@ -244,14 +245,15 @@ static int piece(const job *j, const options *o, nn_model *model, size_t rows, s
 }
 
 /* Pieces of the upper left corner, doubled until one takes a quarter of a second, give the two rates of
- * seconds = a (rows + rows2) + b rows rows2. Memory is what the largest piece took, and the result; what grows with the
- * rows beyond is the inputs' share of one tile, at most 128 MiB. */
+ * seconds = a (rows + rows2) + b rows rows2. Memory is what the largest piece took, and the result; what grows with
+ * the rows beyond is the inputs' share of one tile, at most 128 MiB. */
 static int explain(const job *j, const options *o, ad_error *error)
 {
     nn_model *model = j->program ? NULL : network_model(o, j->net, 0, (uint64_t)o->seed, error);
     if (!j->program && !model)
         return -1;
-    size_t width = model ? nn_model_width(model) : 0, result = result_size(j, error), m = 8, r[2] = { 0 }, r2[2] = { 0 };
+    size_t width = model ? nn_model_width(model) : 0, result = result_size(j, error), m = 8, r[2] = { 0 },
+           r2[2] = { 0 };
     double seconds[2] = { 0 }, peak[2] = { 0 }, quick = 0.25;
     int status = result ? piece(j, o, model, j->rows < 4 ? j->rows : 4, j->rows2 < 4 ? j->rows2 : 4, &seconds[1], error)
                         : -1; /* what is made once is not counted */
@@ -272,10 +274,11 @@ static int explain(const job *j, const options *o, ad_error *error)
     double b = fmax(0, (seconds[1] - a * p1) / q1);
     double all = (a * (double)(j->rows + j->rows2) + b * (double)j->rows * (double)j->rows2) *
                  (double)(o->seeds > 1 && !j->program ? o->seeds : 1);
-    double copies = j->program || o->seeds > 1 ? 2 : 1; /* a limit's terms, or one seed's kernel, stand beside the sum */
+    double copies =
+        j->program || o->seeds > 1 ? 2 : 1; /* a limit's terms, or one seed's kernel, stand beside the sum */
     double growth = p1 > p ? fmax(0, peak[1] - peak[0]) / (p1 - p) : 0;
-    double bytes = peak[1] + copies * (double)result +
-                   fmin(growth * ((double)(j->rows + j->rows2) - p1), (double)(128 << 20));
+    double bytes =
+        peak[1] + copies * (double)result + fmin(growth * ((double)(j->rows + j->rows2) - p1), (double)(128 << 20));
     if (o->json) {
         cJSON *root = describe_json(j, o, width);
         json_put(root, "explain", cJSON_CreateTrue());
@@ -290,8 +293,9 @@ static int explain(const job *j, const options *o, ad_error *error)
     describe(j, o, width, text, sizeof text);
     printf("%s%s\nmemory: about %.3g MB, of which the result takes %.3g MB\n"
            "time:   about %.2g s with %ld thread%s (%zu x %zu inputs took %.2g s)\nnothing is computed: leave out "
-           "--explain\n", text, j->full ? ", between all outputs" : "", bytes / 1e6, (double)result / 1e6, all,
-           o->threads, o->threads > 1 ? "s" : "", r[1], r2[1], seconds[1]);
+           "--explain\n",
+           text, j->full ? ", between all outputs" : "", bytes / 1e6, (double)result / 1e6, all, o->threads,
+           o->threads > 1 ? "s" : "", r[1], r2[1], seconds[1]);
     return 0;
 }
 
@@ -304,7 +308,8 @@ int command_kernel(const options *o, ad_error *error)
         status = explain(&j, o, error);
     else if (!status)
         status = !result_size(&j, error) ? -1
-                 : j.program             ? compute_limit(&j, o, error) : compute_finite(&j, o, &width, error);
+                 : j.program             ? compute_limit(&j, o, error)
+                                         : compute_finite(&j, o, &width, error);
     if (!status && !o->explain) {
         memcpy(shape, (size_t[]){ j.rows, j.rows2, j.outputs, j.outputs }, sizeof shape);
         if (o->out)

@@ -20,9 +20,9 @@ typedef struct {
     nn_kernel_outputs outputs;
     ad_type type;
     ds_scaling scaling;
-    size_t width;             /* 0: infinite, or the command's default */
-    double at_width;          /* 0: not given */
-    double rate, epochs;      /* 0: not given */
+    size_t width;        /* 0: infinite, or the command's default */
+    double at_width;     /* 0: not given */
+    double rate, epochs; /* 0: not given */
     long steps, seeds, seed, batch, probes, threads;
     size_t widths[MOST_WIDTHS];
     int n_widths;
@@ -49,8 +49,8 @@ ds_data *data_load(const options *o, ad_error *error);
 size_t data_outputs(const ds_data *data);
 
 /* ---- json.c: the result of a command as one object. Memory that runs out is told once, by json_print. ---- */
-void json_begin(void);              /* before all else */
-cJSON *json_new(const options *o);  /* {"command": ..., "network": ..., "settings": {...}, "scale": ..., ...} */
+void json_begin(void);             /* before all else */
+cJSON *json_new(const options *o); /* {"command": ..., "network": ..., "settings": {...}, "scale": ..., ...} */
 /* Adds item, which may be NULL, and returns it. */
 cJSON *json_put(cJSON *object, const char *key, cJSON *item);
 cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */

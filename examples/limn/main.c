@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Waiting threads must not spin on a shared machine, and an old OpenBLAS does not know new processors: both are read from
- * the environment before main, so the tool starts itself again once. */
+/* Waiting threads must not spin on a shared machine, and an old OpenBLAS does not know new processors: both are read
+ * from the environment before main, so the tool starts itself again once. */
 static void start_again(char **argv)
 {
     bool again = false;
@@ -56,8 +56,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const options *, ad_error *);
-    } commands[] = { { "report", command_report }, { "train", command_train }, { "eval", command_eval },
-                     { "kernel", command_kernel }, { "program", command_program } };
+    } commands[] = { { "report", command_report },
+                     { "train", command_train },
+                     { "eval", command_eval },
+                     { "kernel", command_kernel },
+                     { "program", command_program } };
     start_again(argv);
     find_data();
     ad_hook_allocation(from_environment("LIMN_FAIL_ALLOC"));

@@ -25,8 +25,12 @@ nn_function network_find(const char *name, ad_error *error)
 nn_net *network_trace(const options *o, size_t features, size_t outputs, ad_error *error)
 {
     nn_function function = network_find(o->network, error);
-    nn_spec spec = { .features = features, .outputs = outputs, .scale = o->scale, .sigma_in = o->sigma_in,
-                     .settings = o->settings, .name = o->network };
+    nn_spec spec = { .features = features,
+                     .outputs = outputs,
+                     .scale = o->scale,
+                     .sigma_in = o->sigma_in,
+                     .settings = o->settings,
+                     .name = o->network };
     return function ? nn_trace(function, &spec, error) : NULL;
 }
 

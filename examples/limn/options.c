@@ -45,7 +45,7 @@ static const row rows[] = {
     { "--sigma-in", "init|multiplier", "where sigma stands (init)", CHOICE, AT(sigma_in), 0, ALL },
     { "--data", "mnist|digits", "embedded data (mnist)", TEXT, AT(data), 0, ALL },
     { "--inputs", "X.npy", "inputs of your own (rows, features), as they are", TEXT, AT(inputs), 0, ALL },
-    { "--labels", "Y.npy", "classes (rows), or targets (rows) or (rows, outputs), of --inputs", TEXT, AT(labels), 0,
+    { "--labels", "Y.npy", "of --inputs: classes (rows), or targets (rows[, outputs])", TEXT, AT(labels), 0,
       REPORT | TRAIN | EVAL },
     { "--scaling", "standard|unit|pixelwise|sphere", "of inputs (standard; of --inputs, unit)", CHOICE, AT(scaling), 0,
       REPORT | TRAIN | EVAL | KERNEL },
@@ -64,7 +64,8 @@ static const row rows[] = {
     { "--loss", "square|cross-entropy", "loss (classes: cross-entropy; targets: square)", CHOICE, AT(loss), 0,
       TRAIN | EVAL },
     { "--optimizer", "sgd|momentum|adam", "optimizer (adam)", CHOICE, AT(optimizer), 0, TRAIN },
-    { "--rate", "R", "learning rate (adam 0.005, momentum 0.1, sgd 1; report 0.1)", REAL, AT(rate), 0, REPORT | TRAIN },
+    { "--rate", "R", "learning rate (adam, by scale: 0.02, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1; report 0.1)", REAL,
+      AT(rate), 0, REPORT | TRAIN },
     { "--batch", "N", "batch size (64); 0 is all rows", WHOLE, AT(batch), 0, TRAIN },
     { "--epochs", "E", "epochs of training (20)", REAL, AT(epochs), 0, TRAIN },
     { "--steps", "S", "steps of training, in place of epochs", WHOLE, AT(steps), 0, REPORT | TRAIN },
@@ -202,7 +203,8 @@ static int set(options *o, const row *r, const char *value)
             return usage_error("--width takes a whole number of at least 2, or inf, not", value);
         o->width = (size_t)x;
         return 0;
-    case WIDTHS: return set_widths(o, value);
+    case WIDTHS:
+        return set_widths(o, value);
     case REAL:
     case WHOLE:
         if (!number(value, &x) || x < r->least || (r->kind == WHOLE && (floor(x) < x || x > 1e9)))
@@ -212,7 +214,9 @@ static int set(options *o, const row *r, const char *value)
         else
             *(long *)(void *)field = (long)x;
         return 0;
-    case FLAG: *(bool *)(void *)field = true; return 0;
+    case FLAG:
+        *(bool *)(void *)field = true;
+        return 0;
     }
     return 0;
 }
@@ -276,8 +280,9 @@ static int settle(options *o, int command)
 
 int options_parse(options *o, int argc, char **argv)
 {
-    *o = (options){ .seed = 1, .outputs = NN_MEAN, .type = (ad_type)-1, .threads = 1, .batch = -1,
-                    .optimizer = NN_ADAM };
+    *o = (options){
+        .seed = 1, .outputs = NN_MEAN, .type = (ad_type)-1, .threads = 1, .batch = -1, .optimizer = NN_ADAM
+    };
     const row **given = ad_alloc((size_t)argc, sizeof *given, "options", NULL);
     if (!given) {
         fprintf(stderr, "limn: out of memory for options\n");

@@ -19,7 +19,8 @@ static int tell_json(const options *o, const tp_program *program, ad_error *erro
     if (!status && tp_check(program, &checks, error) < 0)
         status = -1;
     if (!status) {
-        bool holds[] = { checks.initialization, checks.readout_mean, checks.readout_independent, checks.readout_unused };
+        bool holds[] = { checks.initialization, checks.readout_mean, checks.readout_independent,
+                         checks.readout_unused };
         cJSON *root = json_new(o);
         json_put(root, "program", cJSON_CreateString(text));
         cJSON *list = json_put(root, "checks", cJSON_CreateObject());

@@ -6,7 +6,7 @@
 #include <time.h>
 
 enum { WIDTH = 512, BATCH = 64, EPOCHS = 20 };
-static const double adam_rate = 0.005;
+static const double adam_rate[] = { [NN_NTK] = 0.02, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01 };
 
 static double now(void)
 {
@@ -118,14 +118,21 @@ static void tell_all(const job *j, const options *o, const double *sums, long se
 static int train_all(const job *j, const options *o, cJSON **root, ad_error *error)
 {
     long seeds = o->seeds > 0 ? o->seeds : 1;
-    double sums[2] = { 0 }, start = now(), rate = o->rate > 0 ? o->rate : o->optimizer == NN_ADAM ? adam_rate : 0;
+    double sums[2] = { 0 }, start = now();
+    double rate = o->rate > 0 ? o->rate : o->optimizer == NN_ADAM ? adam_rate[o->scale] : 0;
     cJSON *runs = NULL;
     int status = 0;
     for (long s = 0; s < seeds && !status; s++) {
-        nn_fit_spec fit = { .loss = j->loss, .optimizer = o->optimizer, .rate = rate, .steps = o->steps,
+        nn_fit_spec fit = { .loss = j->loss,
+                            .optimizer = o->optimizer,
+                            .rate = rate,
+                            .steps = o->steps,
                             .batch = o->batch < 0 ? BATCH : (size_t)o->batch,
-                            .epochs = o->epochs > 0 ? o->epochs : EPOCHS, .seed = (uint64_t)(o->seed + s),
-                            .progress = stderr, .checkpoint = o->checkpoint, .checkpoint_every = 100,
+                            .epochs = o->epochs > 0 ? o->epochs : EPOCHS,
+                            .seed = (uint64_t)(o->seed + s),
+                            .progress = stderr,
+                            .checkpoint = o->checkpoint,
+                            .checkpoint_every = 100,
                             .resume = o->resume };
         nn_progress last = { 0 };
         double accuracy = 0;
@@ -165,8 +172,8 @@ static int eval_all(const job *j, const options *o, cJSON **root, ad_error *erro
         if (o->out)
             json_put(*root, "out", cJSON_CreateString(o->out));
     } else if (!status && o->out) {
-        printf("outputs (%zu, %zu) of %s at width %zu: written to %s\n", j->data->rows, nn_n_outputs(j->net), o->network,
-               nn_model_width(model), o->out);
+        printf("outputs (%zu, %zu) of %s at width %zu: written to %s\n", j->data->rows, nn_n_outputs(j->net),
+               o->network, nn_model_width(model), o->out);
     }
     if (!status)
         status = tell_parts(j, o, model, -1, *root, &accuracy, error);
