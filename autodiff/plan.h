@@ -97,9 +97,9 @@ typedef struct {
 
 /* room: elements there are for a packed copy; where they do not suffice, a slow method that needs none is taken. */
 void ad_product_size(ad_product *product, int n, const ad_product_axis *axes, size_t room_a, size_t room_b);
-/* Around the products of a run: begin returns what end restores. */
-int ad_product_begin(void);
-void ad_product_end(int before);
+/* BLAS keeps to so many threads until ad_blas_end, which takes what begin returned. */
+int ad_blas_begin(int threads);
+void ad_blas_end(int before);
 void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha, void *c,
                     const void *a, const void *b, void *room_a, void *room_b);
 

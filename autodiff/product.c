@@ -7,6 +7,7 @@
 #include "autodiff/plan.h"
 
 #include <cblas.h>
+#include <omp.h>
 #include <limits.h>
 #include <string.h>
 
@@ -470,18 +471,19 @@ static void run_packing(const call *u, const ad_nest *nest, char *to, const char
     }
 }
 
-/* Threads are ours and BLAS keeps to one: it waits for ever where another OpenMP gives it fewer than it asks for. */
-int ad_product_begin(void)
+/* An OpenBLAS on OpenMP goes by OpenMP's number, whatever it says of its own: beside clang's OpenMP it says 1, starts two
+ * and waits for ever. So the larger of the two counts. */
+int ad_blas_begin(int threads)
 {
-    int before = openblas_get_num_threads();
-    if (before != 1)
-        openblas_set_num_threads(1);
+    int blas = openblas_get_num_threads(), openmp = omp_get_max_threads(), before = blas > openmp ? blas : openmp;
+    if (blas != threads || openmp != threads)
+        openblas_set_num_threads(threads);
     return before;
 }
 
-void ad_product_end(int before)
+void ad_blas_end(int before)
 {
-    if (before != 1)
+    if (openblas_get_num_threads() != before)
         openblas_set_num_threads(before);
 }
 

@@ -759,9 +759,9 @@ int ad_run(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
             return ad_fail(error, "run: %s \"%s\" (%s:%d) is not bound", ad_op_name(node->op), node->name,
                            node->where.file, node->where.line);
         }
-    int blas_threads = ad_product_begin(), status = 0;
+    int blas_threads = ad_blas_begin(1), status = 0; /* threads are ours */
     for (int s = 0; s < plan->n_steps && status == 0; s++)
         status = run_step(plan, &plan->steps[s], error);
-    ad_product_end(blas_threads);
+    ad_blas_end(blas_threads);
     return status;
 }

@@ -18,6 +18,8 @@
  * them, so that this is the mean of f f' over a new draw of the readout. */
 #include "nn/inside.h"
 
+#include "autodiff/plan.h"
+
 #include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
@@ -969,10 +971,10 @@ static int compute(call *c, const double *x, size_t rows, const double *x2, size
             memset(c->acc, 0, square);
             if (c->cross)
                 memset(c->cross, 0, square);
-            if (openblas_get_num_threads() != c->model->threads)
-                openblas_set_num_threads(c->model->threads);
+            int blas_threads = ad_blas_begin(c->model->threads);
             add_terms(c, count, same ? 0 : 1);
             add_gradients(c, count, same ? 0 : 1);
+            ad_blas_end(blas_threads);
             write_out(c, (size_t[]){ i, k }, count, same, n_columns, out);
         }
     }
