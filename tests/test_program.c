@@ -115,8 +115,6 @@ Test(program, scales_differ_in_their_origins_alone)
                                            "W := second.weight/√n :", "W := second.weight :" };
     for (int scale = NN_NTK; scale <= NN_MUP; scale++) {
         nn_net *net;
-        if (scale == NN_MEANFIELD) /* hidden layers of order 1/√n: no G-vars of order one */
-            continue;
         tp_program *program = translated(mine, &(nn_spec){ .features = 3, .scale = (nn_scale)scale }, &net);
         char *text = printed(program, TP_PAPER);
         plain(text);
@@ -195,14 +193,22 @@ static ad_var matrix_by_entries(nn_net *net, ad_var x)
     ad_var square = ad_square(w.omega);
     return nn_readout(net, "readout", ad_matmul(h, square));
 }
-static ad_var matrix_times_matrix(nn_net *net, ad_var x)
+static ad_var two_matrices_by_entries(nn_net *net, ad_var x)
 {
-    ad_axis n = nn_width(net, "n"), p = ad_prime(n);
+    ad_axis n = nn_width(net, "n");
     nn_weight a = nn_make_weight(net, "a", n, n, 1), b = nn_make_weight(net, "b", n, n, 1);
     ad_var h = nn_dense(net, "first", x, n);
     refused_line = __LINE__ + 1;
     ad_var both = ad_mul(a.omega, b.omega);
-    (void)p;
+    return nn_readout(net, "readout", ad_matmul(h, both));
+}
+static ad_var matrix_times_matrix(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), m = nn_width_ratio(net, "m", 2), k = nn_width_ratio(net, "k", 3);
+    nn_weight a = nn_make_weight(net, "a", n, m, 1), b = nn_make_weight(net, "b", m, k, 1);
+    ad_var h = nn_dense(net, "first", x, n);
+    refused_line = __LINE__ + 1;
+    ad_var both = ad_contract(a.omega, b.omega, ad_shape_of(m));
     return nn_readout(net, "readout", ad_matmul(h, both));
 }
 static ad_var samples_meet(nn_net *net, ad_var x)
@@ -220,10 +226,10 @@ static ad_var no_width(nn_net *net, ad_var x)
 
 Test(program, what_has_no_rule_is_refused_with_its_line)
 {
-    static const nn_function functions[] = { softmax_over_width, matrix_by_entries, matrix_times_matrix, samples_meet,
-                                             no_width };
+    static const nn_function functions[] = { softmax_over_width,  matrix_by_entries, two_matrices_by_entries,
+                                             matrix_times_matrix, samples_meet,      no_width };
     static const char *const says[] = { "softmax: it runs along the width axis n", "w is used entry by entry",
-                                        "is used entry by entry", "the samples of a batch are coupled", "no width axis" };
+                                        "is used entry by entry", "a product of two matrices", "the samples of a batch are coupled", "no width axis" };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         ad_error error = { 0 };
         nn_net *net = nn_trace(functions[i], &(nn_spec){ .features = 3 }, &error);

@@ -1,6 +1,7 @@
 /* The tool as its users run it: a process with arguments, files, an exit status, and one line on standard error when
  * something is wrong. */
 #include "datasets/datasets.h"
+#include "nn/safetensors.h"
 #include "tests/support/reference.h"
 
 #include <cjson/cJSON.h>
@@ -65,18 +66,13 @@ static int files(const char *path)
     return count;
 }
 
+/* The whole file; ad_free frees it. */
 static char *slurp(const char *path, size_t *size)
 {
-    FILE *stream = fopen(path, "rb");
-    cr_assert(stream, "%s is missing", path);
-    fseek(stream, 0, SEEK_END);
-    size_t length = (size_t)ftell(stream);
-    rewind(stream);
-    char *text = calloc(length + 1, 1);
-    cr_assert_eq(fread(text, 1, length, stream), length);
-    fclose(stream);
-    if (size)
-        *size = length;
+    size_t length;
+    ad_error error = { 0 };
+    char *text = ad_file_read(path, SIZE_MAX, size ? size : &length, &error);
+    cr_assert(text, "%s", error.text);
     return text;
 }
 
@@ -105,8 +101,8 @@ static outcome run_as(const char *program, const char *environment, const char *
     snprintf(line, sizeof line, "cd %s && TMPDIR=%s/.tmp %s %s %s >.out 2>.err", folder, folder, environment, program,
              arguments);
     int status = system(line);
-    free(out);
-    free(err);
+    ad_free(out);
+    ad_free(err);
     out = slurp(in(".out"), NULL);
     err = slurp(in(".err"), NULL);
     cr_assert(WIFEXITED(status), "%s was killed: %s", arguments, err);
@@ -435,8 +431,8 @@ Test(tool, training_resumes_bit_for_bit_and_its_weights_are_kept)
     size_t size[2];
     char *whole = slurp(in("whole"), &size[0]), *rest = slurp(in("rest"), &size[1]);
     cr_expect(size[0] == size[1] && memcmp(whole, rest, size[0]) == 0);
-    free(whole);
-    free(rest);
+    ad_free(whole);
+    ad_free(rest);
     works("eval mlp --data digits --set depth=1 --dtype float --weights w.safetensors --out f.npy");
     works("eval mlp --data digits --set depth=1 --dtype float --weights rest --out g.npy");
     ds_array f = get_array("f.npy");
@@ -518,7 +514,7 @@ static void put_example(const char *file)
             strcat(strcat(text, line + 7), "\n");
     cr_assert(strstr(text, "limn_network") != NULL);
     put_text(file, text);
-    free(header);
+    ad_free(header);
 }
 
 static void in_every_command(const char *program)
@@ -619,6 +615,8 @@ Test(tool, a_c_file_that_is_no_network)
     fails("program missing", 1, "unknown network missing");
     put_text("own.c", BODY("    return nn_readout(net, \"v\", x)\n"));
     does_not_compile("", "error: ", "own.c: it does not compile");
+    put_text("own.c", BODY("    int depth = ;\n    return nn_readout(net, \"v\", x);\n"));
+    does_not_compile("", "own.c:4:", "own.c: it does not compile");
     put_text("own.c", BODY("    return ad_tangent(nn_readout(net, \"v\", x));\n"));
     does_not_compile("", "ad_tangent", "own.c: it does not compile");
     put_text("own.c", "#include \"limn.h\"\nad_var limn_network(nn_net *net, int x);\n");
@@ -667,8 +665,8 @@ Test(tool, bad_data_sets)
         put("digits.labels", labels, tags);
         cr_expect(i || run_as(LIMN_TOOL, environment, all[i]).status == 0);
     }
-    free(png);
-    free(labels);
+    ad_free(png);
+    ad_free(labels);
     fails("kernel mlp --data letters", 1, "letters");
 }
 
@@ -734,7 +732,7 @@ Test(tool, a_full_device)
         int status = system(line);
         char *err = slurp(in(".err"), NULL);
         cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1 && is_one_line(err), "%s: %s", all[i], err);
-        free(err);
+        ad_free(err);
     }
 }
 
@@ -751,7 +749,7 @@ Test(tool, bad_checkpoints)
     good[0] = (char)(good[0] ^ 0x40);
     memset(good + size - 32, 0xff, 32); /* not a number */
     put("nan", good, size);
-    free(good);
+    ad_free(good);
     static const char *const bad[] = { "truncated", "header", "empty", "length", "nan", "missing" };
     char arguments[256];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -796,6 +794,24 @@ static bool has(const char *text, const char *word)
     return strstr(text, word) != NULL;
 }
 
+/* What a run wrote before it failed is complete: it can be read. */
+static void are_whole(const char *environment, const char *arguments)
+{
+    ad_error error = { 0 };
+    if (access(in("out.npy"), F_OK) == 0) {
+        ds_array array;
+        cr_expect_eq(ds_npy_read(in("out.npy"), &array, &error), 0, "%s, %s: %s", environment, arguments, error.text);
+        ds_array_free(&array);
+    }
+    static const char *const tensors[] = { "out.st", "new" };
+    for (int i = 0; i < 2; i++)
+        if (access(in(tensors[i]), F_OK) == 0) {
+            nn_tensors *file = nn_tensors_read(in(tensors[i]), &error);
+            cr_expect(file, "%s, %s: %s", environment, arguments, error.text);
+            nn_tensors_free(file);
+        }
+}
+
 /* The k-th allocation fails, for every k up to 24 and then for k growing by a quarter, until nothing fails any more. */
 Test(tool, a_failed_allocation_anywhere)
 {
@@ -813,6 +829,7 @@ Test(tool, a_failed_allocation_anywhere)
             cr_expect(r.status == 0 || ((report || is_one_line(r.err)) && has(r.err, "limn: ")), "%s, %s: %d, %s",
                       environment, hooked[i], r.status, r.err);
             cr_assert_lt(k, 1000000);
+            are_whole(environment, hooked[i]);
             shell("cd %s && rm -f out.npy out.st new", folder);
             cr_assert(files(folder) == before, "%s, %s: half a file was left", environment, hooked[i]);
             if (done)

@@ -1,5 +1,7 @@
 #include "tests/support/reference.h"
 
+#include "autodiff/base.h"
+
 #include <cjson/cJSON.h>
 #include <criterion/criterion.h>
 #include <math.h>
@@ -17,17 +19,13 @@ reference *reference_read(const char *name)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/tests/reference/%s.json", LIMN_SOURCE_DIR, name);
-    FILE *file = fopen(path, "rb");
-    cr_assert(file, "%s is missing", path);
-    fseek(file, 0, SEEK_END);
-    size_t size = (size_t)ftell(file);
-    rewind(file);
-    char *text = calloc(size + 1, 1);
-    cr_assert_eq(fread(text, 1, size, file), size);
-    fclose(file);
+    size_t size;
+    ad_error error = { 0 };
+    char *text = ad_file_read(path, SIZE_MAX, &size, &error);
+    cr_assert(text, "%s", error.text);
     reference *ref = calloc(1, sizeof *ref);
     ref->root = cJSON_Parse(text);
-    free(text);
+    ad_free(text);
     cr_assert(ref->root, "%s is no JSON", path);
     return ref;
 }
