@@ -6,7 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+double ad_seconds(void)
+{
+    struct timespec now = { 0 };
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 int ad_fail(ad_error *error, const char *format, ...)
 {
@@ -96,17 +104,24 @@ void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size)
     return memory;
 }
 
-char *ad_arena_text(ad_arena *arena, const char *format, ...)
+char *ad_arena_vtext(ad_arena *arena, const char *format, va_list args)
 {
-    va_list args, again;
-    va_start(args, format);
+    va_list again;
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
-    va_end(args);
     char *text = ad_arena_alloc(arena, (size_t)length + 1, 1);
     if (text)
         vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
+    return text;
+}
+
+char *ad_arena_text(ad_arena *arena, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = ad_arena_vtext(arena, format, args);
+    va_end(args);
     return text;
 }
 

@@ -9,6 +9,7 @@
  * leaves what was there before. */
 #ifndef LIMN_AUTODIFF_BASE_H
 #define LIMN_AUTODIFF_BASE_H
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,6 +40,9 @@ void ad_free(void *memory);
 /* How many allocations ad_alloc has made so far in this process: a training step must not move it. */
 long ad_allocations(void);
 
+/* Seconds of a clock that only goes forward. */
+double ad_seconds(void);
+
 /* The two hooks of the tests: the k-th allocation (or file write) from now on fails, k >= 1; 0 switches it off. */
 void ad_hook_allocation(long k);
 void ad_hook_write(long k);
@@ -48,6 +52,7 @@ typedef struct ad_arena ad_arena;
 ad_arena *ad_arena_new(ad_error *error);
 void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size); /* NULL when memory is out */
 char *ad_arena_text(ad_arena *arena, const char *format, ...) AD_PRINTF(2, 3);
+char *ad_arena_vtext(ad_arena *arena, const char *format, va_list args) AD_PRINTF(2, 0);
 void ad_arena_free(ad_arena *arena);
 
 /* A file being written. ad_file_close renames it into place; ad_file_discard removes it and leaves the old one. */

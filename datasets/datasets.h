@@ -73,6 +73,7 @@ typedef struct {
     double *data;          /* owned; NULL after a failure */
     size_t shape[DS_RANK]; /* 0 from `rank` on */
     int rank;
+    bool integers;         /* the file's elements were integers or booleans */
 } ds_array;
 
 /* Reads a .npy file, version 1.0, 2.0 or 3.0, in C order, of type <f8, <f4, <i8, <i4, |u1 or |b1. Integers that a

@@ -12,7 +12,7 @@
 #define NPY_LIMIT ((size_t)1 << 34)
 #define ACCEPTED "accepted are <f8, <f4, <i8, <i4, |u1 and |b1"
 
-/* The types: name and bytes an element. */
+/* The types, floating ones first: name and bytes an element. */
 typedef enum { NPY_F8, NPY_F4, NPY_I8, NPY_I4, NPY_U1, NPY_B1, NPY_TYPES } npy_type;
 static const struct {
     char descr[4];
@@ -242,6 +242,7 @@ static int read_elements(const npy_header *h, size_t count)
         }
     }
     h->out->data = data;
+    h->out->integers = h->type >= NPY_I8;
     return 0;
 }
 

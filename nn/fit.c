@@ -268,7 +268,7 @@ int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *fit_spec, nn
         goto done;
 
     failed = 0;
-    double start = nn_seconds();
+    double start = ad_seconds();
     long first = (long)at.step;
     bool stop = false, saved = false;
     progress.step = first;
@@ -292,7 +292,7 @@ int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *fit_spec, nn
         progress.epoch = step / (long)f.per_epoch;
         progress.loss = at.loss;
         progress.mean_loss = at.epoch_loss / (double)at.epoch_rows;
-        progress.seconds = nn_seconds() - start;
+        progress.seconds = ad_seconds() - start;
         bool is_last = progress.step == progress.steps;
         if (spec.callback && (is_last || (spec.every > 0 && progress.step % spec.every == 0)))
             stop = spec.callback(&progress, model, spec.context) != 0;

@@ -94,7 +94,6 @@ typedef struct {
 nn_bar nn_bar_new(FILE *stream);
 void nn_bar_show(nn_bar *bar, const nn_progress *progress, long first_step, bool last);
 void nn_bar_break(nn_bar *bar); /* ends a bar that will not be finished */
-double nn_seconds(void);         /* of a clock that only goes forward */
 
 /* checkpoint.c: a fit's state in a file. */
 typedef struct {

@@ -333,12 +333,10 @@ ad_axis nn_width_at(ad_where where, nn_net *net, const char *name, double ratio)
 
 const char *nn_name(nn_net *net, const char *format, ...)
 {
-    char text[256];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    const char *name = ad_arena_vtext(net->arena, format, args);
     va_end(args);
-    const char *name = ad_arena_text(net->arena, "%s", text);
     if (!name)
         ad_fail(&net->error, "%s: out of memory", nn_title(net));
     return name ? name : "";

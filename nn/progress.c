@@ -3,17 +3,9 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static const double redraw = 0.1, pause_between = 5; /* seconds, of the bar and of lines */
-
-double nn_seconds(void)
-{
-    struct timespec now = { 0 };
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 nn_bar nn_bar_new(FILE *stream)
 {

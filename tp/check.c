@@ -15,14 +15,6 @@ static int parameter(const ad_graph *graph, int id)
     return node->op == AD_PARAM ? id : -1;
 }
 
-static bool wide(const ad_graph *graph, const ad_shape *shape)
-{
-    for (int i = 0; i < shape->rank; i++)
-        if (ad_axis_kind(graph, shape->axes[i]) == AD_WIDTH)
-            return true;
-    return false;
-}
-
 static void say(char *text, const ad_node *param, const char *what)
 {
     if (!text[0])
@@ -38,11 +30,11 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
         const ad_node *node = ad_look(graph, id);
         if (!program->lives[id])
             continue;
-        if (node->op == AD_PARAM && wide(graph, &node->shape) && tp_count_widths(graph, &node->shape) == 2 && fabs(node->init->mean) > 0) {
+        if (node->op == AD_PARAM && tp_count_widths(graph, &node->shape) == 2 && fabs(node->init->mean) > 0) {
             checks->initialization = false;
             say(checks->text[0], node, "does not have mean zero: an A-var is N(0, σ²/n)");
         }
-        if (node->op != AD_CONTRACT || wide(graph, &node->shape) || !wide(graph, &node->over))
+        if (node->op != AD_CONTRACT || tp_count_widths(graph, &node->shape) > 0 || tp_count_widths(graph, &node->over) == 0)
             continue;
         for (int k = 0; k < 2; k++) { /* an average over the width: its parameter is a readout */
             int readout = parameter(graph, node->in[k]);

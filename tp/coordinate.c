@@ -128,16 +128,6 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (tp_table_new(tables[i], algebra->arena, error))
             return -1;
-    int n = ad_size(algebra->graph);
-    algebra->learns = ad_arena_alloc(algebra->arena, (size_t)n, sizeof *algebra->learns);
-    if (!algebra->learns)
-        return ad_fail(error, "out of memory for a program of %d nodes", n);
-    for (int id = 0; id < n; id++) {
-        const ad_node *node = ad_look(algebra->graph, id);
-        algebra->learns[id] = node->op == AD_PARAM;
-        for (int k = 0; k < node->n_in; k++)
-            algebra->learns[id] |= algebra->learns[node->in[k]];
-    }
     algebra->variable = fn_make(algebra, (tp_fn){ .op = TP_VARIABLE });
     return 0;
 }
@@ -249,7 +239,7 @@ double tp_axis_factor(const tp_algebra *algebra, ad_axis axis, double *power)
 bool tp_is_data(const tp_algebra *algebra, int node)
 {
     const ad_node *n = ad_look(algebra->graph, node);
-    if (algebra->learns[node] || n->op == AD_CONSTANT || n->op == AD_DELTA)
+    if (algebra->program->learns[node] || n->op == AD_CONSTANT || n->op == AD_DELTA)
         return false;
     for (int k = 0; k < n->n_in; k++)
         if (tp_is_data(algebra, n->in[k]))

@@ -83,7 +83,6 @@ typedef struct {
     tp_table keys; /* (node, point) or (coordinate, coordinate): the keys of the memo */
     int *memo;
     int memo_room;
-    bool *learns; /* node depends on a parameter */
     int variable;
 } tp_algebra;
 

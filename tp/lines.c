@@ -40,12 +40,10 @@ typedef struct {
 static const char *text(writer *w, const char *format, ...) AD_PRINTF(2, 3);
 static const char *text(writer *w, const char *format, ...)
 {
-    char buffer[600];
     va_list args;
     va_start(args, format);
-    vsnprintf(buffer, sizeof buffer, format, args);
+    const char *kept = ad_arena_vtext(w->arena, format, args);
     va_end(args);
-    const char *kept = ad_arena_text(w->arena, "%s", buffer);
     w->full = w->full || !kept;
     return kept ? kept : "";
 }
@@ -269,7 +267,7 @@ static term *operand(writer *w, int id, int k)
     return &w->terms[ad_look(w->graph, id)->in[k]];
 }
 
-static int named_rule(const term *t)
+static tp_rule named_rule(const term *t)
 {
     return t->type == SCALAR ? TP_MOMENT : t->type == G_VAR ? TP_LINCOMB : TP_NONLIN;
 }
@@ -278,7 +276,7 @@ static void need_name(writer *w, int id, int k)
 {
     term *t = operand(w, id, k);
     if (t->type == G_VAR || t->type == H_VAR)
-        name_it(w, ad_look(w->graph, id)->in[k], t, (tp_rule)named_rule(t));
+        name_it(w, ad_look(w->graph, id)->in[k], t, named_rule(t));
 }
 
 static var_type vector_type(const writer *w, int id)
@@ -589,7 +587,7 @@ static void write_all(writer *w)
         bool many = w->uses[id] > 1 && t->level < ATOM_LEVEL, function = ad_is_unary(ad_look(w->graph, id)->op);
         bool wanted = w->force[id] || many || (function && w->uses[id] > 1) || strlen(t->text) > LONGEST;
         if ((t->type == G_VAR || t->type == H_VAR) && wanted && !is_alias(ad_look(w->graph, id)->op))
-            name_it(w, id, t, (tp_rule)named_rule(t));
+            name_it(w, id, t, named_rule(t));
         else if (t->type == SCALAR && p->learns[id] && tp_is_average(w->graph, id) && id != p->output.id &&
                  w->uses[id] > 1)
             name_it(w, id, t, TP_MOMENT);

@@ -47,8 +47,6 @@ static void print_paper(const tp_line *lines, int n, FILE *stream)
     const int laws = widest(lines, n, 30, true, offsetof(tp_line, law));
     bool factors = false;
     for (int i = 0; i < n; i++) {
-        if (lines[i].law[0] && (i == 0 || !lines[i - 1].law[0]))
-            fputs("", stream);
         if (lines[i].backward && (i == 0 || !lines[i - 1].backward))
             fprintf(stream, "  backward\n");
         fprintf(stream, "  %-8s ", rules[lines[i].rule]);

@@ -4,22 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Whether the file, which has been read, holds integers or booleans: its header's 'descr' says so. */
-static bool holds_integers(const char *path)
-{
-    char head[128] = "";
-    FILE *file = fopen(path, "rb");
-    size_t length = file ? fread(head, 1, sizeof head - 1, file) : 0;
-    if (file)
-        fclose(file);
-    for (size_t i = 0; i + 10 < length; i++)
-        if (memcmp(head + i, "descr", 5) == 0) {
-            const char *type = head + i + 6 + strcspn(head + i + 6, "<>|=");
-            return *type && (type[1] == 'i' || type[1] == 'u' || type[1] == 'b');
-        }
-    return false;
-}
-
 static bool is_class(double y)
 {
     return y >= 0 && y <= 1e6 && !(floor(y) < y);
@@ -44,13 +28,12 @@ static int take_labels(const options *o, ds_data *data, ds_array *y, ad_error *e
             bad = i / columns;
     }
     bool cross = o->loss_given && o->loss == NN_CROSS_ENTROPY, square = o->loss_given && o->loss == NN_SQUARE;
-    bool integers = holds_integers(o->labels),
-         classes = y->rank == 1 && (cross || integers || (bad == rows && !square));
+    bool classes = y->rank == 1 && (cross || y->integers || (bad == rows && !square));
     if (cross && y->rank == 2)
         return ad_fail(error, "%s: (rows, outputs); cross-entropy takes classes, (rows)", o->labels);
     if (classes && bad < rows)
         return ad_fail(error, "%s: row %zu is %g, which is no class 0, 1, ...%s", o->labels, bad, y->data[bad],
-                       integers && !cross ? "; targets are floats" : "");
+                       y->integers && !cross ? "; targets are floats" : "");
     data->targets = columns;
     for (size_t i = 0; classes && i < rows; i++)
         data->classes = (size_t)fmax((double)data->classes, y->data[i] + 1);

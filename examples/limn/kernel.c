@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 enum { SHOWN = 8 };
 
@@ -19,13 +18,6 @@ typedef struct {
     tp_kernel limit; /* of a limit; its terms are of (rows, rows2) */
     double *values;  /* (rows, rows2) or (rows, rows2, outputs, outputs); NULL if a limit has several powers */
 } job;
-
-static double now(void)
-{
-    struct timespec t = { 0 };
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int open_job(job *j, const options *o, ad_error *error)
 {
@@ -233,12 +225,12 @@ static int piece(const job *j, const options *o, nn_model *model, size_t rows, s
                  ad_error *error)
 {
     size_t outputs = j->full ? j->outputs * j->outputs : 1;
-    double *out = model ? ad_alloc(rows * rows2 * outputs, sizeof *out, "a piece", error) : NULL, start = now();
+    double *out = model ? ad_alloc(rows * rows2 * outputs, sizeof *out, "a piece", error) : NULL, start = ad_seconds();
     tp_kernel kernel = { 0 };
     int status = !model ? solve(j, o, rows, rows2, &kernel, error)
                  : out  ? measure(j, o, model, rows, rows2, out, error)
                         : -1;
-    *seconds = now() - start;
+    *seconds = ad_seconds() - start;
     tp_kernel_free(&kernel);
     ad_free(out);
     return status;

@@ -3,17 +3,9 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 enum { WIDTH = 512, BATCH = 64, EPOCHS = 20 };
 static const double adam_rate[] = { [NN_NTK] = 0.02, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01 };
-
-static double now(void)
-{
-    struct timespec t = { 0 };
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* The training part and the rest of the data. */
 typedef struct {
@@ -118,7 +110,7 @@ static void tell_all(const job *j, const options *o, const double *sums, long se
 static int train_all(const job *j, const options *o, cJSON **root, ad_error *error)
 {
     long seeds = o->seeds > 0 ? o->seeds : 1;
-    double sums[2] = { 0 }, start = now();
+    double sums[2] = { 0 }, start = ad_seconds();
     double rate = o->rate > 0 ? o->rate : o->optimizer == NN_ADAM ? adam_rate[o->scale] : 0;
     cJSON *runs = NULL;
     int status = 0;
@@ -158,7 +150,7 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
         nn_model_free(model);
     }
     if (!status)
-        tell_all(j, o, sums, seeds, now() - start, *root);
+        tell_all(j, o, sums, seeds, ad_seconds() - start, *root);
     return status;
 }
 
