@@ -132,6 +132,24 @@ static int compute_finite(job *j, const options *o, size_t *width, ad_error *err
     return status;
 }
 
+/* A kernel beyond the range of a double is no result: nothing is printed or written of it. */
+static int check_finite(const job *j, const double *values, size_t stride, ad_error *error)
+{
+    for (size_t i = 0; values && i < j->rows * j->rows2 * stride; i++)
+        if (!isfinite(values[i]))
+            return ad_fail(error, "the kernel of inputs %zu and %zu (counted from 0) is %g: it leaves the range of a "
+                           "double", i / stride / j->rows2, i / stride % j->rows2, values[i]);
+    return 0;
+}
+
+static int check_all(const job *j, ad_error *error)
+{
+    int status = check_finite(j, j->values, j->full ? j->outputs * j->outputs : 1, error);
+    for (int k = 0; !status && !j->values && k < j->limit.n_terms; k++)
+        status = check_finite(j, j->limit.terms[k].values, 1, error);
+    return status;
+}
+
 /* ---- telling ---- */
 static void describe(const job *j, const options *o, size_t width, char *text, size_t size)
 {
@@ -302,6 +320,8 @@ int command_kernel(const options *o, ad_error *error)
         status = !result_size(&j, error) ? -1
                  : j.program             ? compute_limit(&j, o, error)
                                          : compute_finite(&j, o, &width, error);
+    if (!status && !o->explain)
+        status = check_all(&j, error);
     if (!status && !o->explain) {
         memcpy(shape, (size_t[]){ j.rows, j.rows2, j.outputs, j.outputs }, sizeof shape);
         if (o->out)

@@ -77,7 +77,7 @@ static const row rows[] = {
       TRAIN | EVAL | KERNEL },
     { "--threads", "T", "threads (1)", WHOLE, AT(threads), 1, REPORT | TRAIN | EVAL | KERNEL },
     { "--explain", NULL, "memory and time of the kernel, estimated from a piece of it", FLAG, AT(explain), 0, KERNEL },
-    { "--json", NULL, "the result as one JSON object", FLAG, AT(json), 0, ALL },
+    { "--json", NULL, "the result as one JSON object", FLAG, AT(json), 0, TRAIN | EVAL | KERNEL | PROGRAM },
     { "--help", NULL, "this text", FLAG, 0, 0, ALL },
     { "--version", NULL, "limn's version", FLAG, 0, 0, ALL },
 };
