@@ -266,6 +266,12 @@ int ad_bind_output(ad_plan *, int output, void *data);
 int ad_run(ad_plan *, const ad_sizes *, ad_error *);
 const void *ad_output(const ad_plan *, int output); /* row-major in the order of its axes; valid until the next run */
 
+/* For the first line of main, never for a library: starts the program again, once, with an environment that runs fast.
+ * OpenBLAS and OpenMP read theirs before main, an old OpenBLAS does not know new processors (it would run at a quarter of
+ * their speed), and threads that wait should not spin on a shared machine. What the user has set stays. Returns where
+ * nothing is to be changed, or where starting again fails. */
+void ad_start_again(char **argv);
+
 /* ---- random numbers ------------------------------------------------------------------------------------------------ */
 /* count standard normal (uniform: in (0, 1)) draws number first, first+1, ... of the stream (seed, stream): the same
  * whatever the threads, by counter (Philox 4x32-10, Box-Muller). */

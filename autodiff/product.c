@@ -9,7 +9,9 @@
 #include <cblas.h>
 #include <omp.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Multiplications and additions above which a contraction is shared among threads. */
 static const double worth_threads = 4e6;
@@ -485,6 +487,19 @@ void ad_blas_end(int before)
 {
     if (openblas_get_num_threads() != before)
         openblas_set_num_threads(before);
+}
+
+void ad_start_again(char **argv)
+{
+    bool again = false;
+    if (!getenv("OMP_WAIT_POLICY"))
+        again = setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
+    const char *core = openblas_get_corename();
+    bool old = strcmp(core, "Prescott") == 0 || strcmp(core, "Core2") == 0 || strcmp(core, "Nehalem") == 0;
+    if (old && !getenv("OPENBLAS_CORETYPE") && __builtin_cpu_supports("avx2"))
+        again |= setenv("OPENBLAS_CORETYPE", __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell", 1) == 0;
+    if (again)
+        execv("/proc/self/exe", argv);
 }
 
 void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha, void *c,

@@ -1,25 +1,9 @@
 /* main.c: limn, the tool. */
 #include "limn_tool.h"
 
-#include <cblas.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Waiting threads must not spin on a shared machine, and an old OpenBLAS does not know new processors: both are read
- * from the environment before main, so the tool starts itself again once. */
-static void start_again(char **argv)
-{
-    bool again = false;
-    if (!getenv("OMP_WAIT_POLICY"))
-        again = setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
-    const char *core = openblas_get_corename();
-    bool old = strcmp(core, "Prescott") == 0 || strcmp(core, "Core2") == 0 || strcmp(core, "Nehalem") == 0;
-    if (old && !getenv("OPENBLAS_CORETYPE") && __builtin_cpu_supports("avx2"))
-        again |= setenv("OPENBLAS_CORETYPE", __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell", 1) == 0;
-    if (again)
-        execv("/proc/self/exe", argv);
-}
 
 /* An installed limn that was moved has its data beside it. */
 static void find_data(void)
@@ -61,7 +45,7 @@ int main(int argc, char **argv)
                      { "eval", command_eval },
                      { "kernel", command_kernel },
                      { "program", command_program } };
-    start_again(argv);
+    ad_start_again(argv);
     find_data();
     ad_hook_allocation(from_environment("LIMN_FAIL_ALLOC"));
     ad_hook_write(from_environment("LIMN_FAIL_WRITE"));

@@ -1,0 +1,36 @@
+"""PyTorch's side of train.c: reads "go STEPS" lines, answers with the seconds that STEPS training steps took."""
+import sys
+import time
+
+try:
+    import torch
+except ImportError:
+    print("none", flush=True)
+    sys.exit(0)
+
+torch.set_num_threads(1)
+sizes, batch, batches, rate = [int(n) for n in sys.argv[1].split("-")], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+layers = []
+for n_in, n_out in zip(sizes, sizes[1:]):
+    layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
+net = torch.nn.Sequential(*layers[:-1])
+loss_of = torch.nn.CrossEntropyLoss()
+rule = torch.optim.SGD(net.parameters(), lr=rate)
+xs = [torch.randn(batch, sizes[0]) for _ in range(batches)]
+ys = [torch.randint(0, sizes[-1], (batch,)) for _ in range(batches)]
+
+
+def train(steps):
+    start = time.perf_counter()
+    for step in range(steps):
+        rule.zero_grad()
+        loss = loss_of(net(xs[step % batches]), ys[step % batches])
+        loss.backward()
+        rule.step()
+    return time.perf_counter() - start
+
+
+train(5)
+print(torch.__version__, flush=True)
+for line in sys.stdin:
+    print(train(int(line.split()[1])), flush=True)
