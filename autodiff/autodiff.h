@@ -253,6 +253,7 @@ typedef struct {
     ad_type type;
     int threads;         /* 0: one */
     ad_sizes capacity;
+    int updates;         /* so many of the last outputs are for ad_update, not for ad_output */
 } ad_plan_spec;
 ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *, ad_error *);
 void ad_plan_free(ad_plan *);
@@ -265,6 +266,10 @@ int ad_bind_output(ad_plan *, int output, void *data);
 /* Runs at these sizes (batch sizes within the capacity, n equal to it). */
 int ad_run(ad_plan *, const ad_sizes *, ad_error *);
 const void *ad_output(const ad_plan *, int output); /* row-major in the order of its axes; valid until the next run */
+/* data = keep data + factor output, once after each run, for one of the outputs that are updates: the step of an
+ * optimizer. A gradient that is one product goes into data by the product itself, without a buffer of its own. data may
+ * be a parameter's own, whose new values the other updates of this run do not see. */
+int ad_update(ad_plan *, int output, double keep, double factor, void *data);
 
 /* For the first line of main, never for a library: starts the program again, once, with an environment that runs fast.
  * OpenBLAS and OpenMP read theirs before main, an old OpenBLAS does not know new processors (it would run at a quarter of

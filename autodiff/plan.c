@@ -422,6 +422,26 @@ static void place_results(ad_plan *plan)
     }
 }
 
+/* A product that is one update's and nobody else's waits for ad_update, which adds it to the caller's data in one call of
+ * BLAS. Not if it reads a parameter, which another update may have changed by then. */
+static void defer_updates(ad_plan *plan, int updates)
+{
+    for (int i = plan->n_results - updates; i < plan->n_results; i++) {
+        ad_result *result = &plan->results[i];
+        const ad_part *part = &plan->parts[result->node];
+        if (part->base != result->node || !part->whole || part->uses != 1 || part->kind != AD_PART_RESULT)
+            continue;
+        ad_step *step = &plan->steps[part->step];
+        bool waits = step->action == AD_DO_PRODUCT && step->node == result->node;
+        for (int k = 0; k < step->n_in; k++)
+            waits = waits && ad_look(plan->graph, plan->parts[step->in[k]].base)->op != AD_PARAM;
+        if (waits) {
+            step->deferred = true;
+            result->step = part->step;
+        }
+    }
+}
+
 /* ---- 5: memory ---- */
 static void extend(ad_plan *plan, int storage, int step)
 {
@@ -439,7 +459,7 @@ static void find_lifetimes(ad_plan *plan)
     for (int s = 0; s < plan->n_steps; s++) {
         ad_step *step = &plan->steps[s];
         for (int i = 0; i < step->n_in; i++)
-            extend(plan, plan->parts[step->in[i]].storage, s);
+            extend(plan, plan->parts[step->in[i]].storage, step->deferred ? plan->steps_room : s);
         extend(plan, step->storage, s);
         for (int i = 0; step->group && i < step->group->n_operands; i++) {
             ad_operand *operand = &step->group->operands[i];
@@ -562,6 +582,7 @@ static int allocate(ad_plan *plan, ad_error *error)
             if (packed) {
                 step->room[i] = add_storage(plan, s, true);
                 plan->storages[step->room[i]].bytes = packed * plan->element;
+                extend(plan, step->room[i], step->deferred ? plan->steps_room : s);
             }
         }
     }
@@ -587,7 +608,7 @@ static int allocate(ad_plan *plan, ad_error *error)
     return 0;
 }
 
-static int build(ad_plan *plan, const ad_var *outputs, ad_error *error)
+static int build(ad_plan *plan, const ad_var *outputs, int updates, ad_error *error)
 {
     size_t nodes = (size_t)plan->n_nodes, edges = 0;
     for (int id = 0; id < plan->n_nodes; id++)
@@ -600,7 +621,7 @@ static int build(ad_plan *plan, const ad_var *outputs, ad_error *error)
     if (!plan->parts || !plan->leaves || !plan->results)
         return -1;
     for (int i = 0; i < plan->n_results; i++)
-        plan->results[i] = (ad_result){ outputs[i].id, -1 };
+        plan->results[i] = (ad_result){ outputs[i].id, -1, -1 };
     find_uses(plan);
     int used = 0, used_edges = 0;
     for (int id = 0; id < plan->n_nodes; id++)
@@ -618,6 +639,7 @@ static int build(ad_plan *plan, const ad_var *outputs, ad_error *error)
     if (fill_groups(plan, error) != 0 || drop_empty(plan, error) != 0)
         return -1;
     place_results(plan);
+    defer_updates(plan, updates);
     find_lifetimes(plan);
     if (set_bytes(plan, error) != 0 || ad_plan_size(plan, &plan->capacity, error) != 0)
         return -1;
@@ -637,6 +659,10 @@ ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *spec, ad_
         ad_fail(error, "%s", ad_message(graph));
         return NULL;
     }
+    if (spec->updates < 0 || spec->updates > n) {
+        ad_fail(error, "plan: %d of %d outputs to be updates", spec->updates, n);
+        return NULL;
+    }
     for (int i = 0; i < n; i++)
         if (outputs[i].graph != graph || outputs[i].id < 0 || outputs[i].id >= ad_size(graph)) {
             ad_fail(error, "plan: output %d is not a node of the first one's graph", i);
@@ -649,7 +675,7 @@ ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *spec, ad_
                        .element = spec->type == AD_DOUBLE ? sizeof(double) : sizeof(float),
                        .threads = spec->threads > 1 ? spec->threads : 1, .capacity = spec->capacity,
                        .n_nodes = ad_size(graph) };
-    if (!(plan->arena = ad_arena_new(error)) || build(plan, outputs, error) != 0) {
+    if (!(plan->arena = ad_arena_new(error)) || build(plan, outputs, spec->updates, error) != 0) {
         ad_plan_free(plan);
         return NULL;
     }

@@ -100,8 +100,9 @@ void ad_product_size(ad_product *product, int n, const ad_product_axis *axes, si
 /* BLAS keeps to so many threads until ad_blas_end, which takes what begin returned. */
 int ad_blas_begin(int threads);
 void ad_blas_end(int before);
-void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha, void *c,
-                    const void *a, const void *b, void *room_a, void *room_b);
+/* c = alpha a b + keep c; keep is 0 but for AD_BY_GEMM. */
+void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha,
+                    double keep, void *c, const void *a, const void *b, void *room_a, void *room_b);
 
 typedef enum { AD_DO_GROUP, AD_DO_PRODUCT, AD_DO_SUM, AD_DO_COPY, AD_DO_ZERO, AD_DO_DELTA, AD_DO_GATHER,
                AD_DO_SCATTER, AD_DO_ROWS } ad_action;
@@ -111,6 +112,7 @@ typedef struct {
     int node;                   /* that it computes; a copy to an output: its source */
     int part;                   /* copy: which part of a concat; -1: not a part */
     int storage, in[2], n_in;   /* the result's buffer; the nodes that are read */
+    bool deferred;              /* a product that is an update and nothing else: run by ad_update */
     int room[2];                /* storages for packed operands, -1 none */
     ptrdiff_t offset_out, offset[2];
     ad_nest nest, inner;        /* sum: kept and summed axes; others: nest over [0] out, [1], [2] the operands */
@@ -123,6 +125,7 @@ typedef struct {
 
 typedef struct {
     int node, storage;
+    int step; /* the deferred one that computes it; -1: ad_run does */
 } ad_result;
 
 struct ad_plan {

@@ -316,7 +316,7 @@ typedef struct {
     const ad_product *product;
     const ad_loops *loops;
     ad_type type;
-    double alpha;
+    double alpha, keep;
     char *c;
     const char *a, *b;
     ptrdiff_t element;
@@ -351,10 +351,11 @@ static void gemm(const call *u, char *c, const char *a, const char *b, size_t sh
         c += first * e;
     }
     if (u->type == AD_DOUBLE)
-        cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, u->alpha, (const void *)a, lda, (const void *)b, ldb, 0, (void *)c, ldc);
-    else
-        cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, (float)u->alpha, (const void *)a, lda, (const void *)b, ldb, 0,
+        cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, u->alpha, (const void *)a, lda, (const void *)b, ldb, u->keep,
                     (void *)c, ldc);
+    else
+        cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, (float)u->alpha, (const void *)a, lda, (const void *)b, ldb,
+                    (float)u->keep, (void *)c, ldc);
 }
 
 static const void *zero(ad_type type)
@@ -502,10 +503,10 @@ void ad_start_again(char **argv)
         execv("/proc/self/exe", argv);
 }
 
-void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha, void *c,
-                    const void *a, const void *b, void *room_a, void *room_b)
+void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha,
+                    double keep, void *c, const void *a, const void *b, void *room_a, void *room_b)
 {
-    call u = { product, loops, type, alpha, c, product->swapped ? b : a, product->swapped ? a : b,
+    call u = { product, loops, type, alpha, keep, c, product->swapped ? b : a, product->swapped ? a : b,
                type == AD_DOUBLE ? sizeof(double) : sizeof(float) };
     char *to_a = product->swapped ? room_b : room_a, *to_b = product->swapped ? room_a : room_b;
     if (product->pack_a) {

@@ -713,6 +713,13 @@ static bool same_sizes(const ad_sizes *a, const ad_sizes *b)
     return same;
 }
 
+static void run_product(const ad_plan *plan, const ad_step *step, double alpha, double keep, void *c)
+{
+    ad_product_run(step->product, plan->loops, plan->type, plan->threads, alpha, keep, c, operand_place(plan, step, 0),
+                   operand_place(plan, step, 1), step->room[0] < 0 ? NULL : place(plan, step->room[0], 0),
+                   step->room[1] < 0 ? NULL : place(plan, step->room[1], 0));
+}
+
 static int run_step(const ad_plan *plan, const ad_step *step, ad_error *error)
 {
     switch (step->action) {
@@ -720,10 +727,7 @@ static int run_step(const ad_plan *plan, const ad_step *step, ad_error *error)
         run_group(plan, step->group);
         break;
     case AD_DO_PRODUCT:
-        ad_product_run(step->product, plan->loops, plan->type, plan->threads, step->alpha,
-                       place(plan, step->storage, 0), operand_place(plan, step, 0), operand_place(plan, step, 1),
-                       step->room[0] < 0 ? NULL : place(plan, step->room[0], 0),
-                       step->room[1] < 0 ? NULL : place(plan, step->room[1], 0));
+        run_product(plan, step, step->alpha, 0, place(plan, step->storage, 0));
         break;
     case AD_DO_SUM:
         run_sum(plan, step);
@@ -761,7 +765,33 @@ int ad_run(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
         }
     int blas_threads = ad_blas_begin(1), status = 0; /* threads are ours */
     for (int s = 0; s < plan->n_steps && status == 0; s++)
-        status = run_step(plan, &plan->steps[s], error);
+        if (!plan->steps[s].deferred)
+            status = run_step(plan, &plan->steps[s], error);
     ad_blas_end(blas_threads);
     return status;
+}
+
+int ad_update(ad_plan *plan, int output, double keep, double factor, void *data)
+{
+    if (output < 0 || output >= plan->n_results || !plan->sized)
+        return -1;
+    const ad_result *result = &plan->results[output];
+    const ad_step *step = result->step < 0 ? NULL : &plan->steps[result->step];
+    if (step) {
+        int blas_threads = ad_blas_begin(1);
+        bool direct = step->product->method == AD_BY_GEMM;
+        run_product(plan, step, direct ? factor * step->alpha : step->alpha, direct ? keep : 0,
+                    direct ? data : place(plan, step->storage, 0));
+        ad_blas_end(blas_threads);
+        if (direct)
+            return 0;
+    }
+    static const double one[1] = { 1 };
+    static const float one_float[1] = { 1 };
+    size_t count = ad_elements(plan->graph, &ad_look(plan->graph, result->node)->shape, &plan->sizes);
+    if (keep < 1 || keep > 1)
+        plan->loops->op[AD_SCALE](count, data, data, data, keep);
+    plan->loops->multiply_add(count, data, 1, place(plan, result->storage, 0), 1,
+                              plan->type == AD_DOUBLE ? (const void *)one : (const void *)one_float, 0, factor);
+    return 0;
 }

@@ -10,7 +10,6 @@ struct nn_trainer {
     const nn_traced_loss *traced;
     ad_plan *plan;
     nn_rule *rule;
-    void *gradients; /* as the values, one after another */
     size_t rows;     /* capacity */
     double rate;
 };
@@ -46,33 +45,33 @@ nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *fit_spec, size_t 
     int n_params = net->n_params, n_outputs = 1;
     nn_trainer *trainer = ad_alloc(1, sizeof *trainer, "a trainer", error);
     ad_var *outputs = ad_alloc((size_t)n_params + 1, sizeof *outputs, "a trainer", error);
-    if (!trainer || !outputs || settle(&spec, error) != 0)
-        goto failed;
+    int *gradients = ad_alloc((size_t)n_params + 1, sizeof *gradients, "a trainer", error);
+    bool done = false;
+    if (!trainer || !outputs || !gradients || settle(&spec, error) != 0)
+        goto end;
     *trainer = (nn_trainer){ .model = model, .rows = batch, .rate = spec.rate };
-    if (!(trainer->traced = nn_trace_loss(net, spec.loss, error)) ||
-        !(trainer->rule = nn_rule_new(model, &spec, error)))
-        goto failed;
-    if (!(trainer->gradients = ad_alloc(nn_count(model), nn_bytes(model->type), "gradients", error)))
-        goto failed;
+    if (!(trainer->traced = nn_trace_loss(net, spec.loss, error)))
+        goto end;
     outputs[0] = trainer->traced->loss;
-    for (int k = 0; k < n_params; k++)
-        if (trainer->traced->gradients[k].id >= 0)
+    for (int k = 0; k < n_params; k++) {
+        gradients[k] = trainer->traced->gradients[k].id < 0 ? -1 : n_outputs;
+        if (gradients[k] >= 0)
             outputs[n_outputs++] = trainer->traced->gradients[k];
-    ad_plan_spec plan = { .type = model->type, .threads = model->threads, .capacity = nn_sizes(model, batch) };
+    }
+    if (!(trainer->rule = nn_rule_new(model, &spec, gradients, error)))
+        goto end;
+    ad_plan_spec plan = { .type = model->type, .threads = model->threads, .capacity = nn_sizes(model, batch),
+                          .updates = nn_rule_updates(trainer->rule) };
     if (!(trainer->plan = ad_plan_new(outputs, n_outputs, &plan, error)))
-        goto failed;
+        goto end;
     nn_bind_params(model, trainer->plan);
-    n_outputs = 1;
-    for (int k = 0; k < n_params; k++)
-        if (trainer->traced->gradients[k].id >= 0)
-            ad_bind_output(trainer->plan, n_outputs++,
-                           (char *)trainer->gradients + model->offsets[k] * nn_bytes(model->type));
+    done = true;
+end:
     ad_free(outputs);
-    return trainer;
-failed:
-    ad_free(outputs);
-    nn_trainer_free(trainer);
-    return NULL;
+    ad_free(gradients);
+    if (!done)
+        nn_trainer_free(trainer);
+    return done ? trainer : NULL;
 }
 
 void nn_trainer_free(nn_trainer *trainer)
@@ -81,7 +80,6 @@ void nn_trainer_free(nn_trainer *trainer)
         return;
     ad_plan_free(trainer->plan);
     nn_rule_free(trainer->rule);
-    ad_free(trainer->gradients);
     ad_free(trainer);
 }
 
@@ -104,7 +102,7 @@ int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t ro
     long step = *nn_rule_time(trainer->rule) + 1;
     if (!isfinite(*loss))
         return ad_fail(error, "loss is not finite at step %ld (rate %g): lower --rate", step, trainer->rate);
-    nn_rule_step(trainer->rule, model->values, trainer->gradients);
+    nn_rule_step(trainer->rule, trainer->plan, model->values);
     return 0;
 }
 

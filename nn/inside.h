@@ -74,9 +74,11 @@ int nn_check_data(const nn_net *net, const nn_data *data, nn_loss loss, ad_error
 /* optimizer.c */
 typedef struct nn_rule nn_rule;
 /* spec has its defaults filled in. gradients: as the values, one after another. */
-nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, ad_error *error);
+/* outputs: of each parameter, which output of the plan its gradient is, -1 none; these are the plan's last outputs. */
+nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *outputs, ad_error *error);
 void nn_rule_free(nn_rule *rule);
-void nn_rule_step(nn_rule *rule, void *values, const void *gradients);
+int nn_rule_updates(const nn_rule *rule); /* how many of them it takes by ad_update: all or none */
+void nn_rule_step(nn_rule *rule, ad_plan *plan, void *values); /* after a run of the plan */
 int nn_rule_states(const nn_rule *rule); /* state arrays, each as long as the values */
 void *nn_rule_state(const nn_rule *rule, int k);
 long *nn_rule_time(nn_rule *rule); /* steps done */

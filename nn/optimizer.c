@@ -9,36 +9,30 @@
 
 #include <math.h>
 
-/* Neighbouring parameters of the same rate make one span. */
+/* A parameter: its place among the values, its rate's factor, and the plan's output that is its gradient (-1: none). */
 typedef struct {
     size_t first, count;
     double scale;
-} span;
+    int output;
+} entry;
 
 struct nn_rule {
     nn_optimizer kind;
     ad_type type;
     double rate, momentum, beta1, beta2, epsilon;
     size_t count;
-    span *spans;
-    int n_spans, n_states;
+    entry *entries;
+    int n_entries, n_states;
     void *states[2];
     long time;
 };
 
-/* The loops, written once for float and double. */
+/* The loops, written once for float and double: first and second are the entry's states. */
 #define LOOPS(real, root)                                                                                              \
-    static void sgd_##real(size_t n, real r, const real *restrict g, real *restrict w)                                 \
+    static void follow_##real(size_t n, real r, const real *restrict v, real *restrict w)                              \
     {                                                                                                                  \
         for (size_t i = 0; i < n; i++)                                                                                 \
-            w[i] -= r * g[i];                                                                                          \
-    }                                                                                                                  \
-    static void momentum_##real(size_t n, real r, real mu, const real *restrict g, real *restrict v, real *restrict w) \
-    {                                                                                                                  \
-        for (size_t i = 0; i < n; i++) {                                                                               \
-            v[i] = mu * v[i] + g[i];                                                                                   \
             w[i] -= r * v[i];                                                                                          \
-        }                                                                                                              \
     }                                                                                                                  \
     static void adam_##real(size_t n, real r, real b1, real b2, real unbias, real epsilon, const real *restrict g,     \
                             real *restrict m, real *restrict v, real *restrict w)                                      \
@@ -49,27 +43,24 @@ struct nn_rule {
             w[i] -= r * m[i] / (root(v[i]) * unbias + epsilon);                                                        \
         }                                                                                                              \
     }                                                                                                                  \
-    static void step_##real(nn_rule *rule, real *values, const real *gradients)                                        \
+    static void step_##real(const nn_rule *rule, const entry *e, ad_plan *plan, real *w)                               \
     {                                                                                                                  \
         real *first = rule->states[0], *second = rule->states[1];                                                      \
-        double t = (double)rule->time;                                                                                 \
-        for (int k = 0; k < rule->n_spans; k++) {                                                                      \
-            size_t at = rule->spans[k].first, n = rule->spans[k].count;                                                \
-            double rate = rule->rate * rule->spans[k].scale;                                                           \
-            if (rule->kind == NN_SGD)                                                                                  \
-                sgd_##real(n, (real)rate, gradients + at, values + at);                                                \
-            else if (rule->kind == NN_MOMENTUM)                                                                        \
-                momentum_##real(n, (real)rate, (real)rule->momentum, gradients + at, first + at, values + at);         \
-            else                                                                                                       \
-                adam_##real(n, (real)(rate / (1 - pow(rule->beta1, t))), (real)rule->beta1, (real)rule->beta2,         \
-                            (real)(1 / sqrt(1 - pow(rule->beta2, t))), (real)rule->epsilon, gradients + at,            \
-                            first + at, second + at, values + at);                                                     \
-        }                                                                                                              \
+        double t = (double)rule->time, rate = rule->rate * e->scale;                                                   \
+        if (rule->kind == NN_SGD)                                                                                      \
+            ad_update(plan, e->output, 1, -rate, w + e->first);                                                        \
+        else if (rule->kind == NN_MOMENTUM) {                                                                          \
+            ad_update(plan, e->output, rule->momentum, 1, first + e->first);                                           \
+            follow_##real(e->count, (real)rate, first + e->first, w + e->first);                                       \
+        } else                                                                                                         \
+            adam_##real(e->count, (real)(rate / (1 - pow(rule->beta1, t))), (real)rule->beta1, (real)rule->beta2,      \
+                        (real)(1 / sqrt(1 - pow(rule->beta2, t))), (real)rule->epsilon, ad_output(plan, e->output),    \
+                        first + e->first, second + e->first, w + e->first);                                            \
     }
 LOOPS(float, sqrtf)
 LOOPS(double, sqrt)
 
-nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, ad_error *error)
+nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *outputs, ad_error *error)
 {
     const nn_net *net = model->net;
     nn_rule *rule = ad_alloc(1, sizeof *rule, "an optimizer", error);
@@ -79,7 +70,7 @@ nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, ad_error *e
                        .beta1 = spec->beta1, .beta2 = spec->beta2, .epsilon = spec->epsilon,
                        .count = nn_count(model) };
     rule->n_states = rule->kind == NN_SGD ? 0 : rule->kind == NN_MOMENTUM ? 1 : 2;
-    bool whole = (rule->spans = ad_alloc((size_t)net->n_params + 1, sizeof *rule->spans, "an optimizer", error));
+    bool whole = (rule->entries = ad_alloc((size_t)net->n_params + 1, sizeof *rule->entries, "an optimizer", error));
     for (int k = 0; k < rule->n_states && whole; k++)
         whole = (rule->states[k] = ad_alloc(rule->count, nn_bytes(rule->type), "the optimizer's state", error));
     if (!whole) {
@@ -91,12 +82,9 @@ nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, ad_error *e
         double scale = init->rate;
         if (init->axis.id && fabs(init->rate_power) > 0)
             scale *= pow((double)ad_axis_size(net->graph, init->axis, &model->sizes), init->rate_power);
-        span *last = rule->n_spans ? &rule->spans[rule->n_spans - 1] : NULL;
-        if (!last || fabs(last->scale - scale) > 0) {
-            last = &rule->spans[rule->n_spans++];
-            *last = (span){ .first = model->offsets[k], .scale = scale };
-        }
-        last->count += model->offsets[k + 1] - model->offsets[k];
+        if (outputs[k] >= 0)
+            rule->entries[rule->n_entries++] = (entry){ model->offsets[k], model->offsets[k + 1] - model->offsets[k],
+                                                        scale, outputs[k] };
     }
     return rule;
 }
@@ -105,19 +93,25 @@ void nn_rule_free(nn_rule *rule)
 {
     if (!rule)
         return;
-    ad_free(rule->spans);
+    ad_free(rule->entries);
     ad_free(rule->states[0]);
     ad_free(rule->states[1]);
     ad_free(rule);
 }
 
-void nn_rule_step(nn_rule *rule, void *values, const void *gradients)
+int nn_rule_updates(const nn_rule *rule)
+{
+    return rule->kind == NN_ADAM ? 0 : rule->n_entries;
+}
+
+void nn_rule_step(nn_rule *rule, ad_plan *plan, void *values)
 {
     rule->time++;
-    if (rule->type == AD_FLOAT)
-        step_float(rule, values, gradients);
-    else
-        step_double(rule, values, gradients);
+    for (int k = 0; k < rule->n_entries; k++)
+        if (rule->type == AD_FLOAT)
+            step_float(rule, &rule->entries[k], plan, values);
+        else
+            step_double(rule, &rule->entries[k], plan, values);
 }
 
 int nn_rule_states(const nn_rule *rule)

@@ -494,6 +494,36 @@ static void make(maker *m, int seed, int steps)
     cr_assert(ad_size(m->graph) < MOST);
 }
 
+/* The last three outputs as updates, data = keep data + factor output, against the values that e has of them. */
+static void check_updates(const maker *m, ad_plan *plan, const ad_var *outputs, const naive *e, ad_type type,
+                          double tolerance)
+{
+    const double keep[] = { 1, 0.5, 0 }, factor = -0.75;
+    long allocations = ad_allocations();
+    cr_assert_eq(ad_run(plan, &e->sizes, NULL), 0);
+    cr_assert_eq(ad_allocations(), allocations);
+    for (int o = 3; o < 6; o++) {
+        size_t count = ad_elements(m->graph, ad_shape_get(outputs[o]), &e->sizes);
+        const double *values = e->values[outputs[o].id];
+        double most = 1, *data = calloc(count, sizeof *data);
+        float *data_float = (float *)data;
+        for (size_t k = 0; k < count; k++) {
+            most = fmax(most, fabs(values[k]));
+            if (type == AD_DOUBLE)
+                data[k] = (double)(k % 5);
+            else
+                data_float[k] = (float)(k % 5);
+        }
+        cr_assert_eq(ad_update(plan, o, keep[o - 3], factor, data), 0);
+        for (size_t k = 0; k < count; k++) {
+            double got = type == AD_DOUBLE ? data[k] : (double)data_float[k];
+            double truth = keep[o - 3] * (double)(k % 5) + factor * values[k];
+            cr_assert(fabs(got - truth) <= 4 * tolerance * most, "update %d, element %zu: %g, not %g", o, k, got, truth);
+        }
+        free(data);
+    }
+}
+
 static void compare(int seed, ad_type type, int threads, double tolerance)
 {
     maker m;
@@ -502,8 +532,11 @@ static void compare(int seed, ad_type type, int threads, double tolerance)
     for (int i = 0; i < 6; i++)
         outputs[i] = i < 3 && i < m.n_pool ? m.pool[m.n_pool - 1 - i] : m.pool[below(m.n_pool)];
     ad_error error = { 0 };
-    ad_plan *plan = ad_plan_new(outputs, 6, &(ad_plan_spec){ type, threads, m.capacity }, &error);
-    cr_assert(plan, "seed %d: %s", seed, error.text);
+    ad_plan_spec spec = { .type = type, .threads = threads, .capacity = m.capacity };
+    ad_plan *plan = ad_plan_new(outputs, 6, &spec, &error);
+    spec.updates = 3;
+    ad_plan *stepper = ad_plan_new(outputs, 6, &spec, &error);
+    cr_assert(plan && stepper, "seed %d: %s", seed, error.text);
     double *bound_output = calloc(20001, sizeof(double));
     ad_bind_output(plan, 1, bound_output);
     for (int round = 0; round < 3; round++) {
@@ -526,6 +559,7 @@ static void compare(int seed, ad_type type, int threads, double tolerance)
                     ((float *)data[i])[k] = (float)v;
             }
             cr_assert_eq(ad_bind(plan, m.leaves[i], data[i]), 0);
+            cr_assert_eq(ad_bind(stepper, m.leaves[i], data[i]), 0);
         }
         long allocations = ad_allocations();
         cr_assert_eq(ad_run(plan, &e.sizes, &error), 0, "seed %d: %s", seed, error.text);
@@ -557,6 +591,7 @@ static void compare(int seed, ad_type type, int threads, double tolerance)
             cr_assert_eq(memcmp(before[o], ad_output(plan, o), count * (type == AD_DOUBLE ? 8 : 4)), 0, "seed %d", seed);
             free(before[o]);
         }
+        check_updates(&m, stepper, outputs, &e, type, tolerance);
         for (int i = 0; i < m.n_leaves; i++)
             free(data[i]);
         for (int id = 0; id < MOST; id++)
@@ -564,6 +599,7 @@ static void compare(int seed, ad_type type, int threads, double tolerance)
     }
     free(bound_output);
     ad_plan_free(plan);
+    ad_plan_free(stepper);
     ad_graph_free(m.graph);
 }
 
@@ -606,7 +642,7 @@ Test(run, large_work_agrees_between_threads)
         weights[i] = (float)real(-1, 1);
     ad_plan *plans[2];
     for (int t = 0; t < 2; t++) {
-        plans[t] = ad_plan_new(outputs, 6, &(ad_plan_spec){ AD_FLOAT, t + 1, sizes }, NULL);
+        plans[t] = ad_plan_new(outputs, 6, &(ad_plan_spec){ .type = AD_FLOAT, .threads = t + 1, .capacity = sizes }, NULL);
         cr_assert(plans[t]);
         ad_bind(plans[t], x, data);
         ad_bind(plans[t], w, weights);
@@ -626,6 +662,38 @@ Test(run, large_work_agrees_between_threads)
     ad_graph_free(g);
 }
 
+/* L = sum of x u v: the gradient of u reads v and that of v reads u, so no update may change what another reads. */
+Test(run, updates_do_not_see_each_other)
+{
+    ad_graph *g = ad_graph_new(NULL);
+    ad_axis batch = ad_batch(g, "batch"), in = ad_fixed(g, "in", 2), mid = ad_fixed(g, "mid", 3), out = ad_fixed(g, "out", 2);
+    ad_var x = ad_input(g, "x", ad_shape_of(batch, in));
+    ad_var u = ad_param(g, "u", ad_shape_of(in, mid), (ad_init){ .deviation = 1 });
+    ad_var v = ad_param(g, "v", ad_shape_of(mid, out), (ad_init){ .deviation = 1 });
+    ad_var y = ad_matmul(x, ad_matmul(u, v)), gradients[2], wrt[] = { u, v };
+    ad_var loss = ad_sum(y, *ad_shape_get(y)), one = ad_constant(g, 1, (ad_shape){ 0 });
+    cr_assert(ad_backward(loss, one, wrt, 2, gradients, NULL) >= 0);
+    ad_sizes sizes = { .n = 1, .n_batches = 1, .batches = { { batch, 2 } } };
+    ad_plan *plan = ad_plan_new(gradients, 2, &(ad_plan_spec){ .capacity = sizes, .updates = 2 }, NULL);
+    float data[] = { 1, 2, 3, 4 }, at_u[] = { 1, 2, 3, 4, 5, 6 }, at_v[] = { 1, 0, 2, 1, 0, 3 };
+    ad_bind(plan, x, data);
+    ad_bind(plan, u, at_u);
+    ad_bind(plan, v, at_v);
+    cr_assert_eq(ad_run(plan, &sizes, NULL), 0);
+    cr_assert_eq(ad_update(plan, 0, 1, -1, at_u), 0);
+    cr_assert_eq(ad_update(plan, 1, 1, -1, at_v), 0);
+    cr_assert_eq(ad_update(plan, 2, 1, -1, at_v), -1);
+    /* With s = sum over the batch of x = (4, 6): dL/du = s times the row sums of v (1, 3, 3), dL/dv = s u = (28, 38, 48). */
+    const float new_u[] = { 1 - 4, 2 - 12, 3 - 12, 4 - 6, 5 - 18, 6 - 18 };
+    const float new_v[] = { 1 - 28, 0 - 28, 2 - 38, 1 - 38, 0 - 48, 3 - 48 };
+    for (int k = 0; k < 6; k++) {
+        cr_assert_float_eq(at_u[k], new_u[k], 1e-5, "u[%d] = %g", k, (double)at_u[k]);
+        cr_assert_float_eq(at_v[k], new_v[k], 1e-5, "v[%d] = %g", k, (double)at_v[k]);
+    }
+    ad_plan_free(plan);
+    ad_graph_free(g);
+}
+
 /* ---- accuracy at the ends of the line ---- */
 Test(run, functions_keep_their_accuracy_far_out)
 {
@@ -637,7 +705,7 @@ Test(run, functions_keep_their_accuracy_far_out)
     for (int i = 0; i < 6; i++)
         y[i] = ad_unary_at(AD_HERE, ops[i], x, 0);
     ad_sizes sizes = { .n = 1 };
-    ad_plan *plan = ad_plan_new(y, 6, &(ad_plan_spec){ AD_DOUBLE, 1, sizes }, NULL);
+    ad_plan *plan = ad_plan_new(y, 6, &(ad_plan_spec){ .type = AD_DOUBLE, .threads = 1, .capacity = sizes }, NULL);
     ad_bind(plan, x, at);
     cr_assert_eq(ad_run(plan, &sizes, NULL), 0);
     for (int i = 0; i < 6; i++)
@@ -657,7 +725,7 @@ Test(run, an_element_does_not_depend_on_its_position)
     ad_var x = ad_input(g, "x", ad_shape_of(batch));
     ad_var y = ad_gelu(ad_tanh(ad_add(ad_exp(x), ad_sigmoid(x))));
     ad_sizes sizes = { .n = 1, .n_batches = 1, .batches = { { batch, 1000 } } };
-    ad_plan *plan = ad_plan_new(&y, 1, &(ad_plan_spec){ AD_FLOAT, 1, sizes }, NULL);
+    ad_plan *plan = ad_plan_new(&y, 1, &(ad_plan_spec){ .type = AD_FLOAT, .threads = 1, .capacity = sizes }, NULL);
     float data[1000], all[1000];
     for (int i = 0; i < 1000; i++)
         data[i] = (float)real(-3, 3);
@@ -685,9 +753,9 @@ Test(run, refuses_what_it_cannot_run)
     ad_sizes sizes = { .n = 4, .n_batches = 1, .batches = { { batch, 8 } } }, other = sizes;
     float data[32] = { 0 }, rows[12] = { 0 };
     ad_error error = { 0 };
-    cr_assert_null(ad_plan_new(&y, 1, &(ad_plan_spec){ AD_FLOAT, 1, { .n = 4 } }, &error));
+    cr_assert_null(ad_plan_new(&y, 1, &(ad_plan_spec){ .type = AD_FLOAT, .threads = 1, .capacity = { .n = 4 } }, &error));
     cr_assert(strstr(error.text, "axis batch is not bound"), "%s", error.text);
-    ad_plan *plan = ad_plan_new(&y, 1, &(ad_plan_spec){ AD_FLOAT, 1, sizes }, NULL);
+    ad_plan *plan = ad_plan_new(&y, 1, &(ad_plan_spec){ .type = AD_FLOAT, .threads = 1, .capacity = sizes }, NULL);
     ad_bind(plan, w, rows);
     ad_bind(plan, picks, data);
     error = (ad_error){ 0 };
@@ -721,7 +789,7 @@ Test(run, a_failed_allocation_is_an_error)
 {
     maker m;
     make(&m, 5, 25);
-    ad_plan_spec spec = { AD_FLOAT, 2, m.capacity };
+    ad_plan_spec spec = { .type = AD_FLOAT, .threads = 2, .capacity = m.capacity, .updates = m.n_pool };
     ad_plan *plan = NULL;
     for (long k = 1; !plan; k++) {
         ad_error error = { 0 };
