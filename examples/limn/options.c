@@ -64,7 +64,7 @@ static const row rows[] = {
     { "--loss", "square|cross-entropy", "loss (classes: cross-entropy; targets: square)", CHOICE, AT(loss), 0,
       TRAIN | EVAL },
     { "--optimizer", "sgd|momentum|adam", "optimizer (adam)", CHOICE, AT(optimizer), 0, TRAIN },
-    { "--rate", "R", "learning rate (adam, by scale: 0.02, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1; report 0.1)", REAL,
+    { "--rate", "R", "learning rate (adam, by scale: 0.014, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1; report 0.1)", REAL,
       AT(rate), 0, REPORT | TRAIN },
     { "--batch", "N", "batch size (64); 0 is all rows", WHOLE, AT(batch), 0, TRAIN },
     { "--epochs", "E", "epochs of training (20)", REAL, AT(epochs), 0, TRAIN },

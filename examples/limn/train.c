@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { WIDTH = 512, BATCH = 64, EPOCHS = 20 };
-static const double adam_rate[] = { [NN_NTK] = 0.02, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01 };
+static const double adam_rate[] = { [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01 };
 
 /* The training part and the rest of the data. */
 typedef struct {
