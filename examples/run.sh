@@ -8,4 +8,4 @@ limn_build limn
 if [ "${LIMN_SHORT:-0}" = 1 ]; then
     set -- --widths 64,128,256 --seeds 2 --steps 50 "$@"
 fi
-exec "$root/build/limn" report mlp --data mnist "$@"
+exec "$root/build/limn" report mlp --data mnist --set sigma_w=0.7 --threads 2 "$@"

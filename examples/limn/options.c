@@ -64,7 +64,8 @@ static const row rows[] = {
     { "--loss", "square|cross-entropy", "loss (classes: cross-entropy; targets: square)", CHOICE, AT(loss), 0,
       TRAIN | EVAL },
     { "--optimizer", "sgd|momentum|adam", "optimizer (adam)", CHOICE, AT(optimizer), 0, TRAIN },
-    { "--rate", "R", "learning rate (adam, by scale: 0.014, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1; report 0.1)", REAL,
+    { "--rate", "R", "learning rate (adam, by scale: 0.014, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1;\n"
+      "                                              report: 1/250 of the largest stable one)", REAL,
       AT(rate), 0, REPORT | TRAIN },
     { "--batch", "N", "batch size (64); 0 is all rows", WHOLE, AT(batch), 0, TRAIN },
     { "--epochs", "E", "epochs of training (20)", REAL, AT(epochs), 0, TRAIN },
@@ -77,7 +78,7 @@ static const row rows[] = {
       TRAIN | EVAL | KERNEL },
     { "--threads", "T", "threads (1)", WHOLE, AT(threads), 1, REPORT | TRAIN | EVAL | KERNEL },
     { "--explain", NULL, "memory and time of the kernel, estimated from a piece of it", FLAG, AT(explain), 0, KERNEL },
-    { "--json", NULL, "the result as one JSON object", FLAG, AT(json), 0, TRAIN | EVAL | KERNEL | PROGRAM },
+    { "--json", NULL, "the result as one JSON object", FLAG, AT(json), 0, ALL },
     { "--help", NULL, "this text", FLAG, 0, 0, ALL },
     { "--version", NULL, "limn's version", FLAG, 0, 0, ALL },
 };
