@@ -50,12 +50,15 @@ void ad_hook_write(long k)
     atomic_store(&write_hook, k);
 }
 
+/* More than any machine's addresses reach: an allocator need not be asked. */
+static const size_t most_bytes = (size_t)1 << (sizeof(size_t) > 4 ? 46 : 31);
+
 void *ad_alloc(size_t count, size_t size, const char *what, ad_error *error)
 {
     atomic_fetch_add(&allocations, 1);
     size_t bytes = 0;
     void *memory = NULL;
-    if (!hook_strikes(&allocation_hook) && !__builtin_mul_overflow(count, size, &bytes) && bytes < SIZE_MAX - 64)
+    if (!hook_strikes(&allocation_hook) && !__builtin_mul_overflow(count, size, &bytes) && bytes < most_bytes)
         memory = aligned_alloc(64, (bytes + 64) / 64 * 64);
     if (!memory) {
         ad_fail(error, "out of memory: %zu x %zu bytes for %s", count, size, what);
