@@ -155,47 +155,52 @@ static uint32_t parity(uint32_t x)
     return (uint32_t)__builtin_parity(x);
 }
 
-/* The dimension's direction numbers with random odd initial numbers; dimension 0 is van der Corput's. */
-static void directions(uint64_t seed, uint64_t stream, int dimension, int bits, uint32_t *v)
+/* Direction numbers of the sequence's dimension with random odd initial numbers; dimension 0 is van der Corput's. */
+static void directions(const tp_sobol *sobol, uint64_t stream, uint32_t *v)
 {
-    uint32_t m[32], polynomial = 3;
-    int degree = 1;
-    for (int k = 1; k < dimension; k++)
-        next_primitive(&polynomial, &degree);
-    for (int i = 0; i < bits; i++) {
-        if (dimension == 0)
+    uint32_t m[32];
+    int degree = sobol->degree;
+    for (int i = 0; i < sobol->bits; i++) {
+        if (sobol->dimension == 0)
             m[i] = 1;
         else if (i < degree)
-            m[i] = (random_bits(seed, stream, i) & (((uint32_t)1 << i) - 1)) << 1 | 1;
+            m[i] = (random_bits(sobol->seed, stream, i) & (((uint32_t)1 << i) - 1)) << 1 | 1;
         else {
             m[i] = m[i - degree] ^ m[i - degree] << degree;
             for (int k = 1; k < degree; k++)
-                if (polynomial >> (degree - k) & 1)
+                if (sobol->polynomial >> (degree - k) & 1)
                     m[i] ^= m[i - k] << k;
         }
-        v[i] = m[i] << (bits - 1 - i);
+        v[i] = m[i] << (sobol->bits - 1 - i);
     }
 }
 
-void tp_sobol(uint64_t seed, int dimension, int bits, size_t size, uint32_t *points)
+void tp_sobol_next(tp_sobol *sobol, size_t size, uint32_t *points)
 {
-    uint32_t v[32], whole = ((uint32_t)1 << bits) - 1;
-    uint64_t stream = ad_stream("sobol") + 4 * (uint64_t)dimension;
-    directions(seed, stream, dimension, bits, v);
-    for (int i = 0; i < bits; i++) { /* a random lower triangular matrix over the bits, then a shift */
+    uint32_t v[32], whole = ((uint32_t)1 << sobol->bits) - 1;
+    uint64_t stream = ad_stream("sobol") + 4 * (uint64_t)sobol->dimension;
+    if (sobol->dimension < 2) {
+        sobol->polynomial = 3;
+        sobol->degree = 1;
+    } else {
+        next_primitive(&sobol->polynomial, &sobol->degree);
+    }
+    directions(sobol, stream, v);
+    for (int i = 0; i < sobol->bits; i++) { /* a random lower triangular matrix over the bits, then a shift */
         uint32_t mixed = 0;
-        for (int r = 0; r < bits; r++) {
-            uint32_t above = random_bits(seed, stream + 1, r) & whole & ~(((uint32_t)2 << (bits - 1 - r)) - 1);
-            mixed |= parity(v[i] & (above | (uint32_t)1 << (bits - 1 - r))) << (bits - 1 - r);
+        for (int bit = sobol->bits - 1; bit >= 0; bit--) {
+            uint32_t above = random_bits(sobol->seed, stream + 1, bit) & whole & ~(((uint32_t)2 << bit) - 1);
+            mixed |= parity(v[i] & (above | (uint32_t)1 << bit)) << bit;
         }
         v[i] = mixed;
     }
-    uint32_t point = random_bits(seed, stream + 2, 0) & whole;
+    uint32_t point = random_bits(sobol->seed, stream + 2, 0) & whole;
     for (size_t s = 0; s < size; s++) {
         points[s] = point;
         if (s + 1 < size)
             point ^= v[__builtin_ctzll((unsigned long long)s + 1)];
     }
+    sobol->dimension++;
 }
 
 /* ---- draws ---- */
@@ -218,14 +223,15 @@ static void fill_quantiles(double *z, int bits)
 
 int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error)
 {
-    *space = (tp_space){ .basis.length = size, .seed = seed, .bits = 2 };
-    while (space->bits < 30 && (size_t)1 << space->bits < size)
-        space->bits++;
+    *space = (tp_space){ .basis.length = size, .sobol = { .seed = seed, .bits = 2 } };
+    int *bits = &space->sobol.bits;
+    while (*bits < 30 && (size_t)1 << *bits < size)
+        ++*bits;
     double *one = grow(&space->basis, 1, error);
-    space->quantile = one ? ad_alloc((size_t)1 << space->bits, sizeof(double), "normal quantiles", error) : NULL;
+    space->quantile = one ? ad_alloc((size_t)1 << *bits, sizeof(double), "normal quantiles", error) : NULL;
     if (!space->quantile)
         return -1;
-    fill_quantiles(space->quantile, space->bits);
+    fill_quantiles(space->quantile, *bits);
     for (size_t s = 0; s < size; s++)
         one[s] = 1;
     space->basis.n = 1;
@@ -245,7 +251,7 @@ static int raw_draws(tp_space *space, int count, double *z, ad_error *error)
     if (!points)
         return -1;
     for (int k = 0; k < count; k++) {
-        tp_sobol(space->seed, space->dimension++, space->bits, size, points);
+        tp_sobol_next(&space->sobol, size, points);
         for (size_t s = 0; s < size; s++)
             z[(size_t)k * size + s] = space->quantile[points[s]];
     }

@@ -6,6 +6,15 @@
 #define LIMN_TP_DRAWS_H
 #include "autodiff/autodiff.h"
 
+/* Sobol's sequence, dimension after dimension, scrambled anew by the seed. Start with dimension 0. */
+typedef struct {
+    uint64_t seed;
+    int bits, dimension, degree; /* bits of a point */
+    uint32_t polynomial;
+} tp_sobol;
+/* The first `size` points of the next dimension, as whole numbers of `bits` bits; all of 2^bits are a permutation. */
+void tp_sobol_next(tp_sobol *sobol, size_t size, uint32_t *points);
+
 /* Rows of one length, growing. */
 typedef struct {
     size_t length;
@@ -16,9 +25,7 @@ typedef struct {
 typedef struct {
     tp_rows basis;    /* 1, then all draws, orthonormal under the mean */
     double *quantile; /* of the normal law at the midpoints of 2^bits equal pieces */
-    int bits;
-    uint64_t seed;
-    int dimension;    /* of the Sobol sequence: how many columns were taken */
+    tp_sobol sobol;
 } tp_space;
 /* size: at least 4. */
 int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error);
@@ -38,7 +45,4 @@ void tp_operator_new(tp_operator *w, tp_space *in, size_t fixed_in, tp_space *ou
 void tp_operator_free(tp_operator *w);
 /* y += W x, or W' x, for `count` rows x; W' only if `in` is a space. */
 int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *x, double *y, ad_error *error);
-
-/* For tests: the first `size` points of dimension d, as whole numbers of `bits` bits. */
-void tp_sobol(uint64_t seed, int dimension, int bits, size_t size, uint32_t *points);
 #endif

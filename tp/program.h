@@ -40,4 +40,8 @@ int tp_count_widths(const ad_graph *, const ad_shape *);
 bool tp_is_average(const ad_graph *, int node);
 /* The lines of the program as text of a style; NULL with an error. */
 const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, ad_error *error);
+/* One run of the executor at n = infinity, on so many samples: the kernel at n = samples, (rows, rows2), of the first
+ * output. A batch of both inputs is run as one. */
+int tp_sample_once(const tp_program *, tp_which, size_t samples, uint64_t seed, int threads, const double *x, size_t rows,
+                   const double *x2, size_t rows2, double *out, ad_error *error);
 #endif
