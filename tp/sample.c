@@ -41,23 +41,6 @@ typedef struct {
 } sampler;
 
 /* ---- looking ---- */
-/* A parameter under renamings, and the names of its axes as `node` has them; -1 if it is none. */
-static int peel(const ad_graph *graph, int node, ad_shape *names)
-{
-    const ad_node *n = ad_look(graph, node);
-    if (n->op == AD_PARAM) {
-        *names = n->shape;
-        return node;
-    }
-    if (n->op != AD_RELABEL && n->op != AD_TRANSPOSE)
-        return -1;
-    int param = peel(graph, n->in[0], names);
-    for (int i = 0; param >= 0 && n->op == AD_RELABEL && i < names->rank; i++)
-        if (ad_same(names->axes[i], n->axis))
-            names->axes[i] = n->axis2;
-    return param;
-}
-
 static const ad_node *look(const sampler *s, int id)
 {
     return ad_look(s->graph, id);
@@ -86,7 +69,7 @@ static int operator_input(const sampler *s, int id, int *param, ad_shape *names)
     if (node->op != AD_CONTRACT || !s->program->lives[id])
         return -1;
     for (int k = 0; k < 2; k++) {
-        *param = peel(s->graph, node->in[k], names);
+        *param = tp_peel(s->graph, node->in[k], names);
         if (*param >= 0 && s->family_of[*param] >= 0)
             return k;
     }
@@ -189,7 +172,7 @@ static bool one_way(const sampler *s, int param, family *f)
             continue;
         for (int k = 0; k < node->n_in; k++) {
             ad_shape names;
-            if (node->op == AD_RELABEL || node->op == AD_TRANSPOSE || peel(s->graph, node->in[k], &names) != param)
+            if (node->op == AD_RELABEL || node->op == AD_TRANSPOSE || tp_peel(s->graph, node->in[k], &names) != param)
                 continue;
             if (node->op != AD_CONTRACT || !fits(s, id, k, param, &names, in, &n_in))
                 return false;
@@ -380,7 +363,7 @@ static void find_levels(sampler *s)
     }
     for (int id = 0; id < program->n_nodes; id++) {
         ad_shape names;
-        int param = peel(s->graph, id, &names);
+        int param = tp_peel(s->graph, id, &names);
         s->kept[id] &= program->lives[id] && !(param >= 0 && s->family_of[param] >= 0);
     }
 }
