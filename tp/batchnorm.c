@@ -125,11 +125,11 @@ static int find_scale(batch *b, const double *k, double epsilon, ad_error *error
     ad_free(copy);
     if (status < 0)
         return -1;
+    if (least < -1e-8 * largest)
+        return ad_fail(error, "batchnorm: the matrix is no covariance: after centring it has the eigenvalue %g", least);
     b->constant = top <= noise;
     if (b->constant && !(epsilon > 0))
         return ad_fail(error, "batchnorm: a batch of %zu equal samples has variance 0, which epsilon = 0 divides by", n);
-    if (!b->constant && least < -noise - 1e-8 * top)
-        return ad_fail(error, "batchnorm: the matrix is no covariance: after centring it has the eigenvalue %g", least);
     b->scale = b->constant ? epsilon : top;
     b->floor = b->constant ? least_share : fmax(least_share, noise / top);
     b->decay = (double)n * epsilon / b->scale;
