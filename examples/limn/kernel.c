@@ -19,19 +19,20 @@ typedef struct {
     double *values;  /* (rows, rows2) or (rows, rows2, outputs, outputs); NULL if a limit has several powers */
 } job;
 
-/* The second inputs have the axes of the first. Images have two: rows of pixels, or one row of them all. */
+/* The second inputs have the axes of the first. An image has either: rows of pixels, or its pixels in a row. */
 static int check_second(const job *j, const options *o, ad_error *error)
 {
     const size_t *shape = j->second.shape;
-    bool steps = j->second.rank == 3;
-    size_t features = steps ? shape[1] * shape[2] : shape[1];
+    bool sequence = j->second.rank == 3;
+    size_t features = sequence ? shape[1] * shape[2] : shape[1], steps = j->data->height;
     if (!j->second.data)
         return 0;
     if (features != j->data->features)
         return ad_fail(error, "%s: %zu features, the first inputs have %zu", o->inputs2, features, j->data->features);
-    if (steps ? shape[1] != j->data->height : o->inputs && j->data->height)
-        return ad_fail(error, "%s: %zu steps, the first inputs have %zu", o->inputs2, steps ? shape[1] : 1,
-                       j->data->height ? j->data->height : 1);
+    if (sequence != (steps > 0) && (sequence || o->inputs))
+        return ad_fail(error, "%s: %s an axis of time, unlike the first inputs", o->inputs2, sequence ? "with" : "without");
+    if (sequence && shape[1] != steps)
+        return ad_fail(error, "%s: %zu steps, the first inputs have %zu", o->inputs2, shape[1], steps);
     return 0;
 }
 
