@@ -107,7 +107,7 @@ ad_var nn_present_at(ad_where, nn_net *, ad_var x);
 
 /* The built-in networks ("mlp", "rnn"); NULL if there is none of that name. */
 nn_function nn_builtin(const char *name);
-/* What a network takes of one sample: its features in a row, or a sequence, (time, features); an image is one of rows. */
+/* What a network takes of one sample: its features in a row, or a sequence, (time, features), as an image is of rows. */
 typedef enum { NN_FEATURES, NN_SEQUENCE } nn_input_kind;
 nn_input_kind nn_builtin_input(const char *name);
 const char *const *nn_builtin_names(void); /* ended by NULL */

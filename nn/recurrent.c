@@ -4,16 +4,18 @@
  *     gru       s' = (1 - z) s + z phi(W (r s) + U x + b)      z, r = sigmoid(Wz s + Uz x + bz), ...
  *     lstm      s' = o phi(c'),  c' = f c + i phi(W s + U x + b)    i, f, o = sigmoid(Wi s + Ui x + bi), ...
  *
- * (J. Elman, Cognitive Science 14, 1990; Chung et al., arXiv:1412.3555, with r before W as in Cho et al.,
- * arXiv:1406.1078; Gers et al., Neural Computation 12, 2000). States start at 0, so that no product with W, and neither r
- * nor f, is in the first step. Layers are stacked: the states of one are the inputs of the next. */
+ * (Elman, Cognitive Science 14, 1990; Chung et al., arXiv:1412.3555, section 3; Gers et al., Neural Computation 12,
+ * 2000). States start at 0: no product with W, and neither r nor f, is in the first step. Layers are stacked: the states
+ * of one are the inputs of the next.
+ *
+ * With padding in front, b is a weight of the step's presence, 0 or 1: all states then are 0 up to the first step. */
 #include "nn/inside.h"
 
 #include <string.h>
 
 enum { MOST_GATES = 4 };
 
-/* W s + U x + b. Where b is a weight of the presence of a step, `padded` is set. */
+/* W s + U x + b. `padded`: b is a weight of the presence. */
 typedef struct {
     nn_weight w, u, b;
     bool bias, padded;
@@ -48,7 +50,8 @@ ad_var nn_present_at(ad_where where, nn_net *net, ad_var x)
     if (!exists(x) || shape->rank < 2)
         return ad_poison(net->graph, where, "present: steps have features, (batch, time, features)");
     ad_axis features = shape->axes[shape->rank - 1];
-    ad_var any = ad_unary_at(where, AD_STEP, ad_sum_at(where, ad_unary_at(where, AD_ABS, x, 0), ad_shape_of(features)), 0);
+    ad_var size = ad_sum_at(where, ad_unary_at(where, AD_ABS, x, 0), ad_shape_of(features));
+    ad_var any = ad_unary_at(where, AD_STEP, size, 0);
     ad_shape with = *ad_shape_get(any);
     with.axes[with.rank++] = ad_fixed(net->graph, "present", 1);
     return ad_expand_at(where, any, with);
@@ -88,11 +91,11 @@ static void lstm(const rnn *r, int t, ad_var x, ad_var *s, ad_var *c)
     *s = ad_mul(ad_sigmoid(apply(r, &r->gates[3], t, *s, x)), nn_activation(r->net, r->phi, *c));
 }
 
+static const char *const cell_names[] = { "vanilla", "gru", "lstm", NULL };
 static const struct {
-    const char *name, *gates[MOST_GATES + 1]; /* what is added to W, U and b; the first goes through phi */
     cell step;
-} cells[] = { { "vanilla", { "" }, vanilla }, { "gru", { "", "z", "r" }, gru }, { "lstm", { "", "i", "f", "o" }, lstm } };
-enum { CELLS = sizeof cells / sizeof *cells };
+    const char *gates[MOST_GATES + 1]; /* what is added to W, U and b; the first goes through phi */
+} cells[] = { { vanilla, { "" } }, { gru, { "", "z", "r" } }, { lstm, { "", "i", "f", "o" } } };
 
 /* ---- the network ---- */
 static double positive(nn_net *net, const char *key)
@@ -131,7 +134,7 @@ static affine make_affine(const rnn *r, long number, const char *gate, ad_axis i
 /* Zeros keep a state of 0 where phi(0) is 0. */
 static void check_padding(nn_net *net, const char *phi)
 {
-    static const char *const words[] = { "identity", "neg", "relu", "leaky", "abs",   "sign",
+    static const char *const words[] = { "identity", "neg", "relu", "leaky", "abs",  "sign",
                                          "square",   "sin", "tanh", "erf",   "gelu", "swish" };
     for (size_t k = 0; k < sizeof words / sizeof *words; k++)
         if (strcmp(phi, words[k]) == 0)
@@ -158,12 +161,11 @@ static ad_var mean_state(const rnn *r, ad_var present)
 
 static rnn read_settings(nn_net *net)
 {
-    static const char *const names[] = { "vanilla", "gru", "lstm", NULL }, *const readouts[] = { "last", "mean", NULL },
-                             *const paddings[] = { "none", "front", NULL };
+    static const char *const readouts[] = { "last", "mean", NULL }, *const paddings[] = { "none", "front", NULL };
     rnn r = { .net = net, .n = nn_width(net, "n") };
     r.depth = nn_setting_int(net, "depth", 1, 1, 64);
     r.phi = nn_setting_text(net, "phi", "tanh");
-    r.cell = choice(net, "cell", names, "vanilla, gru or lstm");
+    r.cell = choice(net, "cell", cell_names, "vanilla, gru or lstm");
     r.mean = choice(net, "readout", readouts, "last or mean") == 1;
     r.padded = choice(net, "padding", paddings, "none or front") == 1;
     r.sigma_w = positive(net, "sigma_w");
@@ -196,7 +198,7 @@ static bool take_steps(rnn *r, ad_var x, ad_var present)
 
 static void run_layer(rnn *r, long number, ad_axis in)
 {
-    for (int k = 0; k < MOST_GATES && cells[r->cell].gates[k]; k++)
+    for (int k = 0; cells[r->cell].gates[k]; k++)
         r->gates[k] = make_affine(r, number, cells[r->cell].gates[k], in);
     ad_var s = { r->net->graph, -1 }, c = s;
     for (int t = 0; t < r->steps; t++) {

@@ -800,8 +800,8 @@ Test(datasets, npy_samples)
     m[5] = 6;
     for (int rank = 0; rank <= 4; rank++) {
         static const size_t shapes[5][4] = { { 0 }, { 6 }, { 3, 2 }, { 1, 2, 3 }, { 1, 1, 2, 3 } };
-        static const char *const words[] = { "a matrix (rows, columns) has 2", "a matrix (rows, columns) has 2", NULL, NULL,
-                                             "an array of sequences (rows, time, features) has 3" };
+        static const char *const words[] = { "a matrix (rows, columns) has 2", "a matrix (rows, columns) has 2", NULL,
+                                             NULL, "an array of sequences (rows, time, features) has 3" };
         error.text[0] = 0;
         cr_assert(ds_npy_write(in("a.npy"), m, shapes[rank], rank, &error) == 0);
         cr_assert(ds_npy_samples(in("a.npy"), &a, &error) == (words[rank] ? -1 : 0), "%s", error.text);

@@ -16,8 +16,9 @@ static const char *const readouts[] = { "readout=last", "readout=mean" };
 static nn_net *trace(size_t steps, size_t features, size_t outputs, nn_sigma_in sigma_in, const char *const *settings)
 {
     ad_error error = { 0 };
-    nn_spec spec = { .shape = { steps, features }, .outputs = outputs, .sigma_in = sigma_in, .settings = settings,
-                     .name = "rnn" };
+    nn_spec spec = {
+        .shape = { steps, features }, .outputs = outputs, .sigma_in = sigma_in, .settings = settings, .name = "rnn"
+    };
     nn_net *net = nn_trace(nn_builtin("rnn"), &spec, &error);
     cr_assert(net, "%s", error.text);
     return net;
@@ -214,13 +215,15 @@ Test(recurrent, gradients_are_differences_of_losses)
     nn_data data = { x, y, ROWS, 3 };
     for (int cell = 0; cell < 3; cell++)
         for (int variant = 0; variant < 4; variant++) {
-            const char *settings[] = { cells[cell], readouts[variant & 1], "depth=2", "sigma_b=0.4", "phi=erf",
-                                       variant & 2 ? "padding=front" : "padding=none", NULL };
+            const char *settings[] = { cells[cell], readouts[variant & 1],
+                                       "depth=2",   "sigma_b=0.4",
+                                       "phi=erf",   variant & 2 ? "padding=front" : "padding=none",
+                                       NULL };
             nn_net *net = trace(STEPS, FEATURES, 3, NN_SIGMA_INIT, settings);
             nn_model *model = draw(net, N);
             double worst = gradient_error(model, &data);
-            cr_log_info("%s %s %s: %zu derivatives, off by %.2g", cells[cell], settings[1], settings[5], nn_count(model),
-                        worst);
+            cr_log_info("%s %s %s: %zu derivatives, off by %.2g", cells[cell], settings[1], settings[5],
+                        nn_count(model), worst);
             cr_expect_lt(worst, 1e-9, "%s %s %s: %g", cells[cell], settings[1], settings[5], worst);
             nn_model_free(model);
             nn_net_free(net);
@@ -318,8 +321,8 @@ Test(recurrent, an_empty_sequence_is_zero)
 }
 
 /* ---- wide networks, and what is refused ---- */
-/* 16 networks of width 512: every entry of their mean kernel is within 7 standard errors of the limit, and of the bias of
- * order 1/n, for which 1e-2 relative is allowed. P(|t| > 7) < 5e-6 with 15 degrees of freedom, for 16 entries. */
+/* 16 networks of width 512: every entry of their mean kernel is within 7 standard errors of the limit, beside a bias of
+ * order 1/n, for which 1e-2 relative is allowed. With 15 degrees of freedom P(|t| > 7) < 5e-6, for each of 16 entries. */
 Test(recurrent, wide_networks_agree)
 {
     enum { SEEDS = 16, STEPS = 6 };
@@ -356,16 +359,20 @@ Test(recurrent, what_is_wrong_is_told)
         const char *settings[3], *words;
         nn_spec spec;
     } cases[] = {
-        { { NULL }, "rnn reads sequences, (batch, time, features); its input is (batch, features)", { .features = 15 } },
+        { { NULL },
+          "rnn reads sequences, (batch, time, features); its input is (batch, features)",
+          { .features = 15 } },
         { { NULL }, "its input is (batch, rows, columns, channels)", { .shape = { 5, 3, 1 } } },
         { { "cell=elman" }, "cell=elman: it must be vanilla, gru or lstm", { .shape = { 5, 3 } } },
         { { "readout=first" }, "readout=first: it must be last or mean", { .shape = { 5, 3 } } },
         { { "padding=back" }, "padding=back: it must be none or front", { .shape = { 5, 3 } } },
-        { { "padding=front", "phi=softplus" }, "padding=front: it must be none where phi(0) is not 0",
+        { { "padding=front", "phi=softplus" },
+          "padding=front: it must be none where phi(0) is not 0",
           { .shape = { 5, 3 } } },
         { { "sigma_v=0" }, "sigma_v=0: it must be a positive number", { .shape = { 5, 3 } } },
         { { "phi=than" }, "no activation than", { .shape = { 5, 3 } } },
-        { { "sigma=1" }, "no setting sigma; there are (with their defaults) outputs=1, depth=1, phi=tanh, cell=vanilla",
+        { { "sigma=1" },
+          "no setting sigma; there are (with their defaults) outputs=1, depth=1, phi=tanh, cell=vanilla",
           { .shape = { 5, 3 } } },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -30,7 +30,8 @@ static int check_second(const job *j, const options *o, ad_error *error)
     if (features != j->data->features)
         return ad_fail(error, "%s: %zu features, the first inputs have %zu", o->inputs2, features, j->data->features);
     if (sequence != (steps > 0) && (sequence || o->inputs))
-        return ad_fail(error, "%s: %s an axis of time, unlike the first inputs", o->inputs2, sequence ? "with" : "without");
+        return ad_fail(error, "%s: %s an axis of time, unlike the first inputs", o->inputs2,
+                       sequence ? "with" : "without");
     if (sequence && shape[1] != steps)
         return ad_fail(error, "%s: %zu steps, the first inputs have %zu", o->inputs2, shape[1], steps);
     return 0;
