@@ -99,10 +99,10 @@ const char *nn_setting_text(nn_net *, const char *key, const char *preset);
 /* A bias's setting: "none" gives false, a number >= 0 gives true and *sigma. */
 bool nn_setting_sigma(nn_net *, const char *key, const char *preset, double *sigma);
 
-/* For sequences of unequal length, padded with zeros in front of their first step: 1 where a step of x (batch, time,
- * features) has a feature that is not 0, else 0, as (batch, time, present), the axis present of size 1. A weight of
+/* For sequences of unequal length, padded with zeros in front: (batch, present), 0 for a step t of x (batch, time,
+ * features) before the first one that has a feature other than 0, else 1; the axis present has size 1. A weight of
  * `present` is a bias that a padding step does not have. */
-ad_var nn_present_at(ad_where, nn_net *, ad_var x);
+ad_var nn_present_at(ad_where, nn_net *, ad_var x, size_t t);
 #define nn_present(...) nn_present_at(AD_HERE, __VA_ARGS__)
 
 /* The built-in networks ("mlp", "rnn"); NULL if there is none of that name. */

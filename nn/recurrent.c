@@ -8,7 +8,7 @@
  * 2000). States start at 0: no product with W, and neither r nor f, is in the first step. Layers are stacked: the states
  * of one are the inputs of the next.
  *
- * With padding in front, b is a weight of the step's presence, 0 or 1: all states then are 0 up to the first step. */
+ * With padding in front, b is a weight of the step's presence, 0 or 1, and all states are 0 before the first step. */
 #include "nn/inside.h"
 
 #include <string.h>
@@ -44,17 +44,15 @@ static bool exists(ad_var x)
     return x.graph && x.id >= 0;
 }
 
-ad_var nn_present_at(ad_where where, nn_net *net, ad_var x)
+ad_var nn_present_at(ad_where where, nn_net *net, ad_var x, size_t t)
 {
-    const ad_shape *shape = ad_shape_get(x);
-    if (!exists(x) || shape->rank < 2)
-        return ad_poison(net->graph, where, "present: steps have features, (batch, time, features)");
-    ad_axis features = shape->axes[shape->rank - 1];
-    ad_var size = ad_sum_at(where, ad_unary_at(where, AD_ABS, x, 0), ad_shape_of(features));
-    ad_var any = ad_unary_at(where, AD_STEP, size, 0);
-    ad_shape with = *ad_shape_get(any);
-    with.axes[with.rank++] = ad_fixed(net->graph, "present", 1);
-    return ad_expand_at(where, any, with);
+    if (!exists(x) || ad_shape_get(x)->rank != 3)
+        return ad_poison(net->graph, where, "present: only sequences, (batch, time, features), have padding");
+    ad_axis time = ad_shape_get(x)->axes[1], features = ad_shape_get(x)->axes[2];
+    ad_axis past = ad_fresh_at(where, net->graph, "past", t + 1);
+    ad_var size = ad_unary_at(where, AD_ABS, ad_slice_at(where, x, time, 0, t + 1, past), 0);
+    ad_var any = ad_unary_at(where, AD_STEP, ad_sum_at(where, size, ad_shape_of(past, features)), 0);
+    return ad_expand_at(where, any, ad_shape_of(net->batch, ad_fixed_at(where, net->graph, "present", 1)));
 }
 
 static ad_var apply(const rnn *r, const affine *a, int t, ad_var s, ad_var x)
@@ -142,21 +140,19 @@ static void check_padding(nn_net *net, const char *phi)
     nn_setting_fail(net, "padding", "none where phi(0) is not 0");
 }
 
-/* How many steps are present, at least 1: (batch). */
-static ad_var lengths(ad_var present)
-{
-    const ad_shape *shape = ad_shape_get(present);
-    ad_var count = ad_sum(present, ad_shape_of(shape->axes[1], shape->axes[2]));
-    ad_var one = ad_constant(count.graph, 1, *ad_shape_get(count));
-    return ad_add(one, ad_relu(ad_sub(count, one)));
-}
-
-static ad_var mean_state(const rnn *r, ad_var present)
+/* The mean over the steps that are present, of which it counts at least one. */
+static ad_var mean_state(const rnn *r)
 {
     ad_var sum = r->states[0];
     for (int t = 1; t < r->steps; t++)
         sum = ad_add(sum, r->states[t]);
-    return r->padded ? ad_div(sum, lengths(present)) : ad_scale(sum, 1.0 / r->steps);
+    if (!r->padded)
+        return ad_scale(sum, 1.0 / r->steps);
+    ad_axis unit = ad_shape_get(r->present[0])->axes[1];
+    ad_var count = ad_sum(r->present[0], ad_shape_of(unit)), one = ad_constant(count.graph, 1, *ad_shape_get(count));
+    for (int t = 1; t < r->steps; t++)
+        count = ad_add(count, ad_sum(r->present[t], ad_shape_of(unit)));
+    return ad_div(sum, ad_add(one, ad_relu(ad_sub(count, one))));
 }
 
 static rnn read_settings(nn_net *net)
@@ -180,7 +176,7 @@ static rnn read_settings(nn_net *net)
 }
 
 /* Takes x apart: its steps, and which of them are there. */
-static bool take_steps(rnn *r, ad_var x, ad_var present)
+static bool take_steps(rnn *r, ad_var x)
 {
     ad_axis time = ad_shape_get(x)->axes[1];
     r->steps = (int)ad_axis_fixed(r->net->graph, time);
@@ -191,7 +187,7 @@ static bool take_steps(rnn *r, ad_var x, ad_var present)
     for (int t = 0; t < r->steps; t++) {
         r->states[t] = ad_take(x, time, (size_t)t);
         if (r->padded)
-            r->present[t] = ad_take(present, time, (size_t)t);
+            r->present[t] = nn_present(r->net, x, (size_t)t);
     }
     return true;
 }
@@ -217,11 +213,10 @@ ad_var nn_rnn(nn_net *net, ad_var x)
     if (shape.rank != 3)
         return ad_poison(net->graph, AD_HERE, "rnn reads sequences, (batch, time, features); its input is %s",
                          ad_shape_text(net->graph, &shape, text, sizeof text));
-    ad_var present = r.padded ? nn_present(net, x) : x;
-    if (!take_steps(&r, x, present))
+    if (!take_steps(&r, x))
         return ad_poison(net->graph, AD_HERE, "rnn: out of memory for its steps");
     for (long number = 1; number <= r.depth; number++)
         run_layer(&r, number, number == 1 ? shape.axes[2] : r.n);
     nn_weight v = nn_make_weight(net, "readout.weight", r.n, net->outputs, r.sigma_v);
-    return nn_apply(v, r.mean ? mean_state(&r, present) : r.states[r.steps - 1]);
+    return nn_apply(v, r.mean ? mean_state(&r) : r.states[r.steps - 1]);
 }

@@ -271,7 +271,9 @@ static double padding_error(kernel_of kernel, const char *cell, const char *read
 {
     const char *told[] = { cell, readout, "sigma_b=0.4", "depth=2", "padding=front", NULL };
     const char *alone[] = { cell, readout, "sigma_b=0.4", "depth=2", NULL };
-    double *x = reference_sequences(ROWS, 5, FEATURES), *five = pad(x, 5), *nine = pad(x, 9);
+    double *x = reference_sequences(ROWS, 5, FEATURES);
+    memset(x + 2 * FEATURES, 0, FEATURES * sizeof *x); /* a step of zeros among others is no padding */
+    double *five = pad(x, 5), *nine = pad(x, 9);
     double k5[ROWS * ROWS], k9[ROWS * ROWS], k1, worst;
     kernel(5, told, five, ROWS, k5);
     kernel(9, told, nine, ROWS, k9);
@@ -303,6 +305,36 @@ Test(recurrent, padding_changes_no_limit)
     double worst = padding_error(limit_kernel, "cell=vanilla", "readout=last");
     cr_log_info("off by %.2g relative", worst);
     cr_expect_lt(worst, 1e-12, "%g", worst);
+}
+
+/* The network of nn/README.md, with nn_present. */
+static ad_var own(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), time = ad_shape_get(x)->axes[1], features = ad_shape_get(x)->axes[2];
+    nn_weight w = nn_make_weight(net, "W", n, n, 1), u = nn_make_weight(net, "U", features, n, 1);
+    nn_weight b = nn_make_weight(net, "b", ad_fixed(nn_graph(net), "present", 1), n, 0.4);
+    ad_var s = { 0 };
+    for (size_t t = 0; t < ad_axis_fixed(nn_graph(net), time); t++) {
+        ad_var h = nn_apply(u, ad_take(x, time, t));
+        h = ad_add(h, nn_apply(b, nn_present(net, x, t)));
+        s = ad_tanh(t ? ad_add(h, nn_apply(w, s)) : h);
+    }
+    return nn_readout(net, "v", s);
+}
+
+Test(recurrent, a_network_of_ones_own_knows_padding)
+{
+    ad_error error = { 0 };
+    double *x = reference_sequences(ROWS, 5, FEATURES), *padded = pad(x, 6), k[ROWS * ROWS];
+    nn_net *net = nn_trace(own, &(nn_spec){ .shape = { 6, FEATURES } }, &error);
+    cr_assert(net, "%s", error.text);
+    tp_kernel kernel = solve(net, TP_NTK, padded, ROWS);
+    limit_kernel(6, (const char *[]){ "sigma_b=0.4", "padding=front", NULL }, padded, ROWS, k);
+    cr_expect_lt(off(kernel.terms[0].values, k, ROWS * ROWS), 1e-13);
+    tp_kernel_free(&kernel);
+    nn_net_free(net);
+    free(x);
+    free(padded);
 }
 
 /* A sequence of no step at all has the output 0, by either readout. */
