@@ -254,6 +254,8 @@ typedef struct {
     int threads;         /* 0: one */
     ad_sizes capacity;
     int updates;         /* so many of the last outputs are for ad_update, not for ad_output */
+    const ad_var *given; /* nodes whose values the caller binds, as if they were inputs: what they come from is not run */
+    int n_given;
 } ad_plan_spec;
 ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *, ad_error *);
 void ad_plan_free(ad_plan *);

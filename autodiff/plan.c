@@ -68,7 +68,7 @@ static void find_uses(ad_plan *plan)
         ad_part *part = &plan->parts[id];
         const ad_node *node = ad_look(plan->graph, id);
         bool passes = is_view(node->op) || is_linear(node->op);
-        if (!part->uses)
+        if (!part->uses || plan->given[id])
             continue;
         for (int i = 0; i < node->n_in; i++) {
             plan->parts[node->in[i]].uses++;
@@ -81,8 +81,10 @@ static void find_uses(ad_plan *plan)
 static int foldable(const ad_plan *plan, const ad_node *scale)
 {
     int id = scale->in[0];
-    while (plan->parts[id].uses == 1 && is_view(ad_look(plan->graph, id)->op))
+    while (plan->parts[id].uses == 1 && is_view(ad_look(plan->graph, id)->op) && !plan->given[id])
         id = ad_look(plan->graph, id)->in[0];
+    if (plan->given[id])
+        return -1;
     if (plan->parts[id].uses == 1 && is_linear(ad_look(plan->graph, id)->op))
         return plan->parts[id].folded;
     return plan->parts[id].uses == 1 && takes_factor(ad_look(plan->graph, id)) ? id : -1;
@@ -223,7 +225,7 @@ static int make_steps(ad_plan *plan, ad_error *error)
                            .only = -1, .slot = -1, .storage = -1, .dense = true, .whole = true };
         if (!part->uses)
             continue;
-        if (node->op == AD_INPUT || node->op == AD_PARAM) {
+        if (node->op == AD_INPUT || node->op == AD_PARAM || plan->given[id]) {
             part->kind = AD_PART_LEAF;
             part->storage = add_storage(plan, -1, false);
             plan->leaves[plan->n_leaves++] = id;
@@ -260,7 +262,7 @@ static void sink(ad_plan *plan)
     for (int id = plan->n_nodes - 1; id >= 0; id--) {
         ad_part *part = &plan->parts[id];
         const ad_node *node = ad_look(plan->graph, id);
-        if (!part->uses)
+        if (!part->uses || plan->given[id])
             continue;
         if (part->kind == AD_PART_MEMBER && node->n_in == 1 && part->only > part->step)
             part->step = part->only;
@@ -608,7 +610,7 @@ static int allocate(ad_plan *plan, ad_error *error)
     return 0;
 }
 
-static int build(ad_plan *plan, const ad_var *outputs, int updates, ad_error *error)
+static int build(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *spec, ad_error *error)
 {
     size_t nodes = (size_t)plan->n_nodes, edges = 0;
     for (int id = 0; id < plan->n_nodes; id++)
@@ -618,8 +620,11 @@ static int build(ad_plan *plan, const ad_var *outputs, int updates, ad_error *er
     plan->parts = take(plan, nodes, sizeof *plan->parts, error);
     plan->leaves = take(plan, nodes, sizeof *plan->leaves, error);
     plan->results = take(plan, (size_t)plan->n_results, sizeof *plan->results, error);
-    if (!plan->parts || !plan->leaves || !plan->results)
+    plan->given = take(plan, nodes, sizeof *plan->given, error);
+    if (!plan->parts || !plan->leaves || !plan->results || !plan->given)
         return -1;
+    for (int i = 0; i < spec->n_given; i++)
+        plan->given[spec->given[i].id] = true;
     for (int i = 0; i < plan->n_results; i++)
         plan->results[i] = (ad_result){ outputs[i].id, -1, -1 };
     find_uses(plan);
@@ -639,7 +644,7 @@ static int build(ad_plan *plan, const ad_var *outputs, int updates, ad_error *er
     if (fill_groups(plan, error) != 0 || drop_empty(plan, error) != 0)
         return -1;
     place_results(plan);
-    defer_updates(plan, updates);
+    defer_updates(plan, spec->updates);
     find_lifetimes(plan);
     if (set_bytes(plan, error) != 0 || ad_plan_size(plan, &plan->capacity, error) != 0)
         return -1;
@@ -668,6 +673,11 @@ ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *spec, ad_
             ad_fail(error, "plan: output %d is not a node of the first one's graph", i);
             return NULL;
         }
+    for (int i = 0; i < spec->n_given; i++)
+        if (spec->given[i].graph != graph || spec->given[i].id < 0 || spec->given[i].id >= ad_size(graph)) {
+            ad_fail(error, "plan: given node %d is not a node of the outputs' graph", i);
+            return NULL;
+        }
     ad_plan *plan = ad_alloc(1, sizeof *plan, "a plan", error);
     if (!plan)
         return NULL;
@@ -675,7 +685,7 @@ ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *spec, ad_
                        .element = spec->type == AD_DOUBLE ? sizeof(double) : sizeof(float),
                        .threads = spec->threads > 1 ? spec->threads : 1, .capacity = spec->capacity,
                        .n_nodes = ad_size(graph) };
-    if (!(plan->arena = ad_arena_new(error)) || build(plan, outputs, spec->updates, error) != 0) {
+    if (!(plan->arena = ad_arena_new(error)) || build(plan, outputs, spec, error) != 0) {
         ad_plan_free(plan);
         return NULL;
     }
@@ -702,7 +712,7 @@ int ad_bind(ad_plan *plan, ad_var leaf, const void *data)
     if (leaf.graph != plan->graph || leaf.id < 0 || leaf.id >= ad_size(plan->graph))
         return -1;
     ad_op op = ad_look(plan->graph, leaf.id)->op;
-    if (op != AD_INPUT && op != AD_PARAM)
+    if (op != AD_INPUT && op != AD_PARAM && !(leaf.id < plan->n_nodes && plan->given[leaf.id]))
         return -1;
     if (leaf.id < plan->n_nodes && plan->parts[leaf.id].kind == AD_PART_LEAF) /* else the outputs do not need it */
         memcpy(&plan->storages[plan->parts[leaf.id].storage].data, &data, sizeof data);

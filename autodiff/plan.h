@@ -143,6 +143,7 @@ struct ad_plan {
     ad_storage *storages;
     ad_result *results;
     int *leaves;
+    bool *given; /* by node: bound by the caller, whatever its op */
     size_t row_room; /* longest row of a rows step, in elements */
     int registers, slots; /* the most that a group needs */
     size_t scratch_bytes; /* of one thread */

@@ -760,7 +760,7 @@ int ad_run(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
     for (int i = 0; i < plan->n_leaves; i++)
         if (!plan->storages[plan->parts[plan->leaves[i]].storage].data) {
             const ad_node *node = ad_look(plan->graph, plan->leaves[i]);
-            return ad_fail(error, "run: %s \"%s\" (%s:%d) is not bound", ad_op_name(node->op), node->name,
+            return ad_fail(error, "run: %s \"%s\" (%s:%d) is not bound", ad_op_name(node->op), node->name ? node->name : "",
                            node->where.file, node->where.line);
         }
     int blas_threads = ad_blas_begin(1), status = 0; /* threads are ours */

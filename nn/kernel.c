@@ -136,28 +136,22 @@ static int check_linear(const nn_net *net, int id, const bool *depends, ad_error
                    node->where.line, ad_op_name(node->op));
 }
 
-/* weights[k]: 1 for the tangent kernel; the variance of a readout's parameter, else 0, for the NNGP kernel. */
-static int weigh(const nn_model *model, bool nngp, double *weights, ad_error *error)
+int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error)
 {
-    const nn_net *net = model->net;
-    for (int k = 0; k < net->n_params; k++)
-        weights[k] = 1;
-    if (!nngp)
-        return 0;
     bool *depends = ad_alloc((size_t)net->output.id + 1, sizeof *depends, "a kernel", error);
     if (!depends)
         return -1;
     for (int k = 0; k < net->n_params; k++) {
         const ad_node *node = ad_look(net->graph, net->params[k].id);
         const ad_init *init = node->init;
-        weights[k] = 0;
+        variances[k] = 0;
         if (!ad_has(&node->shape, net->outputs))
             continue;
         depends[net->params[k].id] = true;
         double deviation = init->deviation;
         if (init->axis.id)
-            deviation *= pow((double)ad_axis_size(net->graph, init->axis, &model->sizes), init->deviation_power);
-        weights[k] = deviation * deviation;
+            deviation *= pow((double)ad_axis_size(net->graph, init->axis, sizes), init->deviation_power);
+        variances[k] = deviation * deviation;
         if (fabs(init->mean) > 0) {
             ad_free(depends);
             return ad_fail(error, "%s:%d: nngp: the readout %s starts around %g, not 0", node->where.file,
@@ -170,6 +164,16 @@ static int weigh(const nn_model *model, bool nngp, double *weights, ad_error *er
     int failed = check_linear(net, net->output.id, depends, error);
     ad_free(depends);
     return failed;
+}
+
+/* What each parameter's part of the kernel is multiplied by. */
+static int weigh(const nn_model *model, bool nngp, double *weights, ad_error *error)
+{
+    if (nngp)
+        return nn_readout_variances(model->net, &model->sizes, weights, error);
+    for (int k = 0; k < model->net->n_params; k++)
+        weights[k] = 1;
+    return 0;
 }
 
 /* ---- loops, written once for float and double ---- */

@@ -4,15 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-/* The parameter under renamings, -1 if the node is none. */
 static int parameter(const ad_graph *graph, int id)
 {
-    const ad_node *node = ad_look(graph, id);
-    while (node->op == AD_RELABEL || node->op == AD_TRANSPOSE) {
-        id = node->in[0];
-        node = ad_look(graph, id);
-    }
-    return node->op == AD_PARAM ? id : -1;
+    ad_shape names;
+    return tp_peel(graph, id, &names);
 }
 
 static void say(char *text, const ad_node *param, const char *what)
@@ -21,11 +16,42 @@ static void say(char *text, const ad_node *param, const char *what)
         snprintf(text, 200, "%s:%d: %s %s", param->where.file, param->where.line, param->name, what);
 }
 
+bool tp_bp_like(const tp_checks *checks)
+{
+    return checks->readout_mean && checks->readout_independent && checks->readout_unused && checks->one_way;
+}
+
+/* Every matrix is used from one side only: then Wy and y' have no part in common but through W itself. */
+static int check_ways(const tp_program *program, tp_checks *checks, ad_error *error)
+{
+    const ad_graph *graph = program->graph;
+    int *side = ad_alloc((size_t)program->forward, sizeof *side, "checks", error); /* by parameter: 1 + the summed axis */
+    if (!side)
+        return -1;
+    for (int id = 0; id < program->forward; id++) {
+        const ad_node *node = ad_look(graph, id);
+        for (int k = 0; program->lives[id] && node->op == AD_CONTRACT && k < 2; k++) {
+            ad_shape names;
+            int param = tp_peel(graph, node->in[k], &names);
+            for (int i = 0; param >= 0 && tp_count_widths(graph, &names) == 2 && i < names.rank; i++) {
+                if (!ad_has(&node->over, names.axes[i]) || ad_axis_kind(graph, names.axes[i]) != AD_WIDTH)
+                    continue;
+                if (side[param] && side[param] != i + 1) {
+                    checks->one_way = false;
+                    say(checks->text[4], ad_look(graph, param), "is used together with its transpose");
+                }
+                side[param] = i + 1;
+            }
+        }
+    }
+    ad_free(side);
+    return 0;
+}
+
 int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
 {
-    (void)error;
     const ad_graph *graph = program->graph;
-    *checks = (tp_checks){ true, true, true, true, { { 0 } } };
+    *checks = (tp_checks){ true, true, true, true, true, { { 0 } } };
     for (int id = 0; id < program->forward; id++) {
         const ad_node *node = ad_look(graph, id);
         if (!program->lives[id])
@@ -58,6 +84,7 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
                     }
         }
     }
-    bool all = checks->initialization && checks->readout_mean && checks->readout_independent && checks->readout_unused;
-    return all ? 0 : 1;
+    if (check_ways(program, checks, error))
+        return -1;
+    return checks->initialization && tp_bp_like(checks) ? 0 : 1;
 }

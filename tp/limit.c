@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { TILE = 64 };
+enum { TILE = 64, NO_RULE = -2 };
 
 /* Data that a Gram quantity meets: (rows, size) of one set, contiguous. */
 typedef struct {
@@ -469,8 +469,9 @@ static void release(solver *s)
     tp_algebra_free(&s->algebra);
 }
 
-static int check_rows(const double *x, size_t rows, size_t features, const char *which, ad_error *error)
+int tp_check_rows(const tp_program *program, const double *x, size_t rows, const char *which, ad_error *error)
 {
+    size_t features = nn_features(program->net);
     if (rows == 0)
         return ad_fail(error, "limit: %s inputs have no rows", which);
     for (size_t i = 0; i < rows * features; i++)
@@ -479,22 +480,16 @@ static int check_rows(const double *x, size_t rows, size_t features, const char 
     return 0;
 }
 
-int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
-             const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+int tp_limit_exact(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
+                   size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
-    static const tp_limit_spec plain = { 0 };
-    if (!spec)
-        spec = &plain;
-    size_t features = nn_features(program->net);
     memset(kernel, 0, sizeof *kernel);
-    if (check_rows(x, rows, features, "the first", error) || (x2 && check_rows(x2, rows2, features, "the second", error)))
-        return -1;
     solver s = { .x = { x, x2 ? x2 : x }, .rows = { rows, x2 ? rows2 : rows }, .same = !x2, .error = error,
                  .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
     tp_series series = { .n = 0 };
     int status = tp_algebra_new(&s.algebra, program, error);
-    if (!status)
-        status = which == TP_NTK ? tp_ntk_series(&s.algebra, &series) : tp_nngp_series(&s.algebra, &series);
+    if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series) : tp_nngp_series(&s.algebra, &series)))
+        status = NO_RULE;
     if (!status)
         status = prepare(&s, &series);
     kernel->rows = s.rows[0];
@@ -512,13 +507,14 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
     release(&s);
     if (status)
         tp_kernel_free(kernel);
-    return status ? -1 : 0;
+    return status == NO_RULE ? NO_RULE : status ? -1 : 0;
 }
 
 void tp_kernel_free(tp_kernel *kernel)
 {
     for (int k = 0; k < kernel->n_terms; k++)
         ad_free(kernel->terms[k].values);
+    ad_free(kernel->deviations);
     memset(kernel, 0, sizeof *kernel);
 }
 

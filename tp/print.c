@@ -120,11 +120,11 @@ static int print_json(const tp_program *program, const tp_line *lines, int n, co
         cJSON *o = line_object(&lines[i]);
         ok = o && cJSON_AddItemToArray(list, o);
     }
-    bool like = checks->readout_mean && checks->readout_independent && checks->readout_unused;
+    bool like = tp_bp_like(checks);
     ok = ok && cJSON_AddBoolToObject(root, "initialization_assumption", checks->initialization) &&
          cJSON_AddBoolToObject(root, "bp_like", like) && cJSON_AddStringToObject(root, "convention", convention(program));
     cJSON *said = ok ? cJSON_AddArrayToObject(root, "violations") : NULL;
-    for (int i = 0; ok && i < 4; i++)
+    for (int i = 0; ok && i < TP_CHECKS; i++)
         if (checks->text[i][0]) {
             cJSON *s = cJSON_CreateString(checks->text[i]);
             ok = said && s && cJSON_AddItemToArray(said, s);
@@ -141,10 +141,10 @@ static int print_json(const tp_program *program, const tp_line *lines, int n, co
 
 static void print_checks(const tp_program *program, const tp_checks *checks, FILE *stream)
 {
-    bool like = checks->readout_mean && checks->readout_independent && checks->readout_unused;
+    bool like = tp_bp_like(checks);
     fprintf(stream, "Initialization assumption: %s. BP-like (Proposition 2): %s.\n",
             checks->initialization ? "holds" : "violated", like ? "yes" : "no");
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < TP_CHECKS; i++)
         if (checks->text[i][0])
             fprintf(stream, "  %s\n", checks->text[i]);
     fprintf(stream, "Convention: %s.\n", convention(program));

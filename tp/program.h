@@ -36,8 +36,19 @@ struct tp_program {
 };
 
 int tp_count_widths(const ad_graph *, const ad_shape *);
+/* A parameter under renamings, and the names of its axes as the node has them; -1 if the node is none. */
+int tp_peel(const ad_graph *, int node, ad_shape *names);
+bool tp_bp_like(const tp_checks *);
 /* A contraction or sum over a width axis that leaves no width: an average, or a readout's product. */
 bool tp_is_average(const ad_graph *, int node);
 /* The lines of the program as text of a style; NULL with an error. */
 const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, ad_error *error);
+/* The simple rules' limit: 0; -2 where they have no exact rule for something in the program, -1 on other errors. */
+int tp_limit_exact(const tp_program *, tp_which, const double *x, size_t rows, const double *x2, size_t rows2,
+                   const tp_limit_spec *, tp_kernel *, ad_error *error);
+int tp_check_rows(const tp_program *, const double *x, size_t rows, const char *which, ad_error *error);
+/* One run of the executor at n = infinity, on so many samples: the kernel at n = samples, (rows, rows2), of the first
+ * output. A batch of both inputs is run as one. */
+int tp_sample_once(const tp_program *, tp_which, size_t samples, uint64_t seed, int threads, const double *x, size_t rows,
+                   const double *x2, size_t rows2, double *out, ad_error *error);
 #endif

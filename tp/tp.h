@@ -21,12 +21,14 @@ int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *
 
 /* What the simple rules of Tensor Programs II suppose, checked on the program. Each text says which condition, which
  * variable and which line; empty where it holds. */
+enum { TP_CHECKS = 5 };
 typedef struct {
     bool initialization; /* every A-var N(0, sigma^2 / n) up to its multiplier, G-var inputs iid, means zero where asked */
     bool readout_mean;        /* Proposition 2: the readout's weights have mean zero, */
     bool readout_independent; /* are drawn independently of all else (one tensor of their own), */
-    bool readout_unused;      /* and are used nowhere else in the program */
-    char text[4][200];
+    bool readout_unused;      /* and are used nowhere else in the program. */
+    bool one_way;             /* The forward pass uses no matrix together with its transpose */
+    char text[TP_CHECKS][200];
 } tp_checks;
 int tp_check(const tp_program *program, tp_checks *checks, ad_error *error); /* 0 if all hold, 1 if one fails, -1 error */
 
@@ -39,14 +41,27 @@ typedef struct {
         double power;   /* this term grows like n^power */
         double *values; /* (rows, rows2): between equal outputs; between different ones the limit is 0 */
     } terms[8];
-    double error;       /* the largest relative error that the numerical rules used (0: closed forms alone) */
+    double error;       /* exact: the largest relative error that the numerical rules used (0: closed forms alone);
+                           sampled: standard error of the mean, relative Frobenius norm */
+    double *deviations; /* sampled: the standard error of each value of the one term; else NULL */
+    double simple_rule_error; /* of a program that is not BP-like: how far the simple rule is off, relative; else 0 */
+    char method[600];   /* how it was found, in words */
 } tp_kernel;
 
+typedef enum { TP_ENGINE_AUTO, TP_ENGINE_EXACT, TP_ENGINE_SAMPLE } tp_engine;
+typedef enum { TP_RULE_AUTO, TP_RULE_BP, TP_RULE_GENERAL } tp_rule_choice;
 typedef struct {
     int threads;        /* 0: one */
-    double tolerance;   /* of numerical expectations, relative to sqrt(E f^2 E g^2); 0: 1e-13 */
+    double tolerance;   /* exact: of numerical expectations, relative to sqrt(E f^2 E g^2); 0: 1e-13. Sampled: more runs
+                           (64 at most) until `error` is below; 0: `runs` alone */
+    tp_engine engine;   /* auto: exact where there is a rule, else the executor at n = infinity on samples */
+    tp_rule_choice rule; /* auto: the simple rule if tp_check finds the program BP-like, else the general one */
+    size_t samples;     /* of the executor, a power of 2 is best; 0: 4096 */
+    int runs;           /* independent repetitions, at least 2; 0: 8 */
+    uint64_t seed;
 } tp_limit_spec;
-/* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). */
+/* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). The general rule (Tensor Programs III,
+ * with Z dot) is the executor's; it gives one term, the leading power of n. */
 int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 void tp_kernel_free(tp_kernel *kernel);

@@ -37,6 +37,22 @@ bool tp_is_average(const ad_graph *graph, int id)
            tp_count_widths(graph, &node->shape) == 0;
 }
 
+int tp_peel(const ad_graph *graph, int node, ad_shape *names)
+{
+    const ad_node *n = ad_look(graph, node);
+    if (n->op == AD_PARAM) {
+        *names = n->shape;
+        return node;
+    }
+    if (n->op != AD_RELABEL && n->op != AD_TRANSPOSE)
+        return -1;
+    int param = tp_peel(graph, n->in[0], names);
+    for (int i = 0; param >= 0 && n->op == AD_RELABEL && i < names->rank; i++)
+        if (ad_same(names->axes[i], n->axis))
+            names->axes[i] = n->axis2;
+    return param;
+}
+
 /* ---- what no rule covers ---- */
 static bool keeps_matrix(ad_op op)
 {

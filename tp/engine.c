@@ -1,0 +1,146 @@
+/* engine.c: which way a limit is found: exactly by the simple rules, or by the executor with the general rule. */
+#include "tp/program.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { SAMPLES = 4096, RUNS = 8, MOST_RUNS = 64 };
+
+/* The power of n that the kernel goes with, from a first input at half of the samples and at all: one power alone is
+ * found; where several are summed, the largest. */
+static int find_power(const tp_program *program, tp_which which, const double *x, size_t samples,
+                      const tp_limit_spec *spec, double *power, ad_error *error)
+{
+    double k[2];
+    for (int i = 0; i < 2; i++)
+        if (tp_sample_once(program, which, samples >> (1 - i), spec->seed, spec->threads, x, 1, NULL, 0, &k[i], error))
+            return -1;
+    *power = 0;
+    if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
+        return 0;
+    double exact = log2(k[1] / k[0]);
+    *power = round(2 * exact) / 2;
+    if (!(fabs(exact - *power) < 0.2))
+        return ad_fail(error, "the sampled kernel goes like no single power of n (%g at %zu samples, %g at %zu): more "
+                       "samples, or --engine exact", k[0], samples / 2, k[1], samples);
+    return 0;
+}
+
+/* Means over independent runs, their standard errors, and the relative size (Frobenius) of these. */
+static int sample(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+                  const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+{
+    size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
+    int runs = 0, least = spec->runs > 1 ? spec->runs : RUNS;
+    int most = spec->tolerance > 0 && least < MOST_RUNS ? MOST_RUNS : least;
+    double power = 0;
+    if (samples < 16)
+        return ad_fail(error, "%zu samples are too few", samples);
+    if (nn_spec_of(program->net)->scale == NN_STANDARD)
+        return ad_fail(error, "in the standard scale several powers of n are summed, which samples cannot tell apart: "
+                       "--scale ntk, or --engine exact");
+    if (find_power(program, which, x, samples, spec, &power, error))
+        return -1;
+    double *one = ad_alloc(count, sizeof *one, "a limit kernel", error);
+    *kernel = (tp_kernel){ .rows = rows, .rows2 = columns };
+    kernel->terms[0].values = one ? ad_alloc(count, sizeof(double), "a limit kernel", error) : NULL;
+    kernel->deviations = kernel->terms[0].values ? ad_alloc(count, sizeof(double), "a limit kernel", error) : NULL;
+    int status = kernel->deviations ? 0 : -1;
+    kernel->n_terms = 1;
+    kernel->terms[0].power = power;
+    double *mean = kernel->terms[0].values, *squares = kernel->deviations, scale = pow((double)samples, -power);
+    while (!status && (runs < least || (runs < most && kernel->error > spec->tolerance))) {
+        status = tp_sample_once(program, which, samples, spec->seed + 1 + (uint64_t)runs, spec->threads, x, rows, x2,
+                                rows2, one, error);
+        double uncertain = 0, size = 0;
+        runs++;
+        for (size_t i = 0; i < count && !status; i++) { /* Welford's sums */
+            double value = one[i] * scale, before = value - mean[i];
+            mean[i] += before / runs;
+            squares[i] += before * (value - mean[i]);
+            uncertain += squares[i] / ((double)runs * (runs > 1 ? runs - 1 : 1));
+            size += mean[i] * mean[i];
+        }
+        kernel->error = size > 0 ? sqrt(uncertain / size) : 0;
+    }
+    for (size_t i = 0; i < count && !status; i++)
+        squares[i] = sqrt(squares[i] / ((double)runs * (runs - 1)));
+    snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, samples);
+    ad_free(one);
+    if (status)
+        tp_kernel_free(kernel);
+    return status;
+}
+
+static void add_text(char *text, size_t size, const char *more)
+{
+    size_t length = strlen(text);
+    snprintf(text + length, size - length, "%s", more);
+}
+
+/* How far the simple rule would have been off, where it gives anything. */
+static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char *why)
+{
+    char text[400];
+    double off = 0, size = 0;
+    double scale = simple->n_terms == 1 && fabs(simple->terms[0].power - kernel->terms[0].power) < 1e-9 ? 1 : 0;
+    for (size_t i = 0; i < kernel->rows * kernel->rows2; i++) {
+        double value = kernel->terms[0].values[i];
+        off += pow(value - (scale > 0 ? simple->terms[0].values[i] : 0), 2);
+        size += value * value;
+    }
+    kernel->simple_rule_error = size > 0 ? sqrt(off / size) : 0;
+    snprintf(text, sizeof text, "; general rule, for the program is not BP-like: %s; the simple rule would be off by %.2g %%",
+             why, 100 * kernel->simple_rule_error);
+    add_text(kernel->method, sizeof kernel->method, text);
+}
+
+int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+             const tp_limit_spec *given, tp_kernel *kernel, ad_error *error)
+{
+    tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
+    tp_checks checks;
+    ad_error refusal = { 0 };
+    memset(kernel, 0, sizeof *kernel);
+    if (tp_check_rows(program, x, rows, "the first", error) ||
+        (x2 && tp_check_rows(program, x2, rows2, "the second", error)))
+        return -1;
+    int checked = tp_check(program, &checks, error);
+    if (checked < 0)
+        return -1;
+    bool simple = checked == 0;
+    const char *why = "";
+    for (int k = 0; k < TP_CHECKS && !*why; k++)
+        why = checks.text[k];
+    if (spec.rule != TP_RULE_AUTO)
+        simple = spec.rule == TP_RULE_BP;
+    if (simple && spec.engine != TP_ENGINE_SAMPLE) {
+        int status = tp_limit_exact(program, which, x, rows, x2, rows2, &spec, kernel, &refusal);
+        if (status == 0)
+            snprintf(kernel->method, sizeof kernel->method, kernel->error > 0 ? "exact rules, series and quadrature"
+                                                                              : "closed forms");
+        if (status == -1 || (status && spec.engine == TP_ENGINE_EXACT))
+            return ad_fail(error, "%s", refusal.text);
+        if (status == 0)
+            return 0;
+    } else if (spec.engine == TP_ENGINE_EXACT) {
+        return ad_fail(error, "the program is not BP-like (%s), and the exact engine has the simple rule alone: --engine "
+                       "sample, or --rule bp", *why ? why : "the general rule was asked for");
+    }
+    ad_error failure = { 0 };
+    if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
+        return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
+    tp_kernel exact = { 0 };
+    if (refusal.text[0]) {
+        add_text(kernel->method, sizeof kernel->method, "; no exact rule for ");
+        add_text(kernel->method, sizeof kernel->method, refusal.text);
+    } else if (!simple && *why &&
+               tp_limit_exact(program, which, x, rows, x2, rows2, &spec, &exact, &refusal) == 0) {
+        compare_rules(kernel, &exact, why);
+    } else if (!simple && *why) {
+        add_text(kernel->method, sizeof kernel->method, "; general rule, for the program is not BP-like: ");
+        add_text(kernel->method, sizeof kernel->method, why);
+    }
+    tp_kernel_free(&exact);
+    return 0;
+}
