@@ -37,7 +37,7 @@ typedef struct {
     double *x;              /* (rows, features) */
     double *y;              /* (rows) class index 0..classes-1, or (rows, targets) regression targets */
     size_t rows, features;  /* both at least 1 */
-    size_t height, width;   /* of an image, height * width = features; 0 if a row is not an image */
+    size_t height, width;   /* of an image, or time and features of a sequence: height * width = features; else 0 */
     size_t classes;         /* 0: regression */
     size_t targets;         /* columns of y; 1 if y is a class index */
     size_t train;           /* the leading rows that are the training part */
@@ -83,6 +83,8 @@ int ds_npy_read(const char *path, ds_array *out, ad_error *error);
 /* The same, and the array must be (rows, columns), or (rows), of positive sizes, with finite elements only. */
 int ds_npy_matrix(const char *path, ds_array *out, ad_error *error);
 int ds_npy_vector(const char *path, ds_array *out, ad_error *error);
+/* The same, and the array is (rows, features), or (rows, time, features). */
+int ds_npy_samples(const char *path, ds_array *out, ad_error *error);
 
 /* Writes a .npy file, version 1.0, <f8; after a failure the file is what it was before. 0 <= rank <= DS_RANK. */
 int ds_npy_write(const char *path, const double *data, const size_t *shape, int rank, ad_error *error);

@@ -284,15 +284,20 @@ int ds_npy_read(const char *path, ds_array *out, ad_error *error)
     return failed;
 }
 
-/* The rank is `rank`, no axis is empty, and all elements are finite. */
-static int check(const char *path, const ds_array *a, int rank, ad_error *error)
+/* The rank is one of least..most, no axis is empty, and all elements are finite. */
+static int check(const char *path, const ds_array *a, int least, int most, ad_error *error)
 {
+    static const char *const names[] = { "a vector (rows,)", "a matrix (rows, columns)",
+                                         "an array of sequences (rows, time, features)" };
     char shape[256];
     shape_text(shape, sizeof shape, a->shape, a->rank);
-    const char *wanted = rank == 2 ? "a matrix (rows, columns)" : "a vector (rows,)";
-    if (a->rank != rank)
-        return ad_fail(error, "%s: shape %s has %d axes, %s has %d", path, shape, a->rank, wanted, rank);
-    size_t columns = rank == 2 ? a->shape[1] : 1;
+    const char *wanted = names[a->rank < least ? least - 1 : (a->rank > most ? most : a->rank) - 1];
+    if (a->rank < least || a->rank > most)
+        return ad_fail(error, "%s: shape %s has %d axes, %s has %d", path, shape, a->rank, wanted,
+                       a->rank < least ? least : most);
+    size_t columns = 1;
+    for (int i = 1; i < a->rank; i++)
+        columns *= a->shape[i];
     if (!a->shape[0] || !columns)
         return ad_fail(error, "%s: shape %s is empty, %s is needed", path, shape, wanted);
     for (size_t i = 0; i < a->shape[0] * columns; i++)
@@ -302,11 +307,11 @@ static int check(const char *path, const ds_array *a, int rank, ad_error *error)
     return 0;
 }
 
-static int read_rank(const char *path, ds_array *out, int rank, ad_error *error)
+static int read_rank(const char *path, ds_array *out, int least, int most, ad_error *error)
 {
     if (ds_npy_read(path, out, error) != 0)
         return -1;
-    if (check(path, out, rank, error) == 0)
+    if (check(path, out, least, most, error) == 0)
         return 0;
     ds_array_free(out);
     return -1;
@@ -314,12 +319,17 @@ static int read_rank(const char *path, ds_array *out, int rank, ad_error *error)
 
 int ds_npy_matrix(const char *path, ds_array *out, ad_error *error)
 {
-    return read_rank(path, out, 2, error);
+    return read_rank(path, out, 2, 2, error);
 }
 
 int ds_npy_vector(const char *path, ds_array *out, ad_error *error)
 {
-    return read_rank(path, out, 1, error);
+    return read_rank(path, out, 1, 1, error);
+}
+
+int ds_npy_samples(const char *path, ds_array *out, ad_error *error)
+{
+    return read_rank(path, out, 2, 3, error);
 }
 
 void ds_array_free(ds_array *array)

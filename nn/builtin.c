@@ -22,15 +22,31 @@ static ad_var mlp(nn_net *net, ad_var x)
     return nn_readout_at(AD_HERE, net, "readout", x, &dense);
 }
 
-static const char *const names[] = { "mlp", NULL };
-static const nn_function functions[] = { mlp };
+static const char *const names[] = { "mlp", "rnn", NULL };
+static const struct {
+    nn_function function;
+    nn_input_kind input;
+} networks[] = { { mlp, NN_FEATURES }, { nn_rnn, NN_SEQUENCE } };
 
-nn_function nn_builtin(const char *name)
+/* The position of a name, -1 if there is none. */
+static int find(const char *name)
 {
     for (int i = 0; names[i]; i++)
         if (strcmp(names[i], name) == 0)
-            return functions[i];
-    return NULL;
+            return i;
+    return -1;
+}
+
+nn_function nn_builtin(const char *name)
+{
+    int i = find(name);
+    return i < 0 ? NULL : networks[i].function;
+}
+
+nn_input_kind nn_builtin_input(const char *name)
+{
+    int i = find(name);
+    return i < 0 ? NN_FEATURES : networks[i].input;
 }
 
 const char *const *nn_builtin_names(void)

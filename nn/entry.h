@@ -11,7 +11,11 @@
  *     }
  *
  * limn compiles the file against itself with $CC or cc and shows its warnings; nothing else is to be built. Settings
- * are read with nn_setting_int, _real, _text and _sigma of nn/nn.h; one that is given and not read is an error. */
+ * are read with nn_setting_int, _real, _text and _sigma of nn/nn.h; one that is given and not read is an error.
+ *
+ * A network of sequences says so, and its x is (batch, time, features); an image is then a sequence of its rows:
+ *
+ *  const nn_input_kind limn_input = NN_SEQUENCE; */
 #ifndef LIMN_NN_ENTRY_H
 #define LIMN_NN_ENTRY_H
 #include "nn/nn.h"
@@ -20,6 +24,7 @@
 extern "C" {
 #endif
 ad_var limn_network(nn_net *net, ad_var x);
+extern const nn_input_kind limn_input; /* may be left out: NN_FEATURES */
 #ifdef __cplusplus
 }
 #endif

@@ -50,6 +50,9 @@ struct nn_model {
 const char *nn_title(const nn_net *net);
 void nn_setting_fail(nn_net *net, const char *key, const char *wanted);
 
+/* recurrent.c */
+ad_var nn_rnn(nn_net *net, ad_var x);
+
 /* scale.c: what stands in front of omega, how it starts and learns. */
 ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma);
 ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma);

@@ -99,8 +99,17 @@ const char *nn_setting_text(nn_net *, const char *key, const char *preset);
 /* A bias's setting: "none" gives false, a number >= 0 gives true and *sigma. */
 bool nn_setting_sigma(nn_net *, const char *key, const char *preset, double *sigma);
 
-/* The built-in networks ("mlp"); NULL if there is none of that name. */
+/* For sequences of unequal length, padded with zeros in front: (batch, present), 0 for a step t of x (batch, time,
+ * features) before the first one that has a feature other than 0, else 1; the axis present has size 1. A weight of
+ * `present` is a bias that a padding step does not have. */
+ad_var nn_present_at(ad_where, nn_net *, ad_var x, size_t t);
+#define nn_present(...) nn_present_at(AD_HERE, __VA_ARGS__)
+
+/* The built-in networks ("mlp", "rnn"); NULL if there is none of that name. */
 nn_function nn_builtin(const char *name);
+/* What a network takes of one sample: its features in a row, or a sequence, (time, features), as an image is of rows. */
+typedef enum { NN_FEATURES, NN_SEQUENCE } nn_input_kind;
+nn_input_kind nn_builtin_input(const char *name);
 const char *const *nn_builtin_names(void); /* ended by NULL */
 
 /* ---- at a finite width ------------------------------------------------------------------------------------------- */

@@ -789,6 +789,36 @@ Test(datasets, npy_matrix_and_vector)
     }
 }
 
+Test(datasets, npy_samples)
+{
+    double m[6] = { 1, 2, 3, 4, 5, (double)NAN };
+    ds_array a;
+    ad_error error = { 0 };
+    cr_assert(ds_npy_write(in("a.npy"), m, (size_t[]){ 1, 2, 3 }, 3, &error) == 0);
+    cr_assert(ds_npy_samples(in("a.npy"), &a, &error) == -1);
+    says(&error, in("a.npy"), "row 0, column 5 (counted from 0) is NaN");
+    m[5] = 6;
+    for (int rank = 0; rank <= 4; rank++) {
+        static const size_t shapes[5][4] = { { 0 }, { 6 }, { 3, 2 }, { 1, 2, 3 }, { 1, 1, 2, 3 } };
+        static const char *const words[] = { "a matrix (rows, columns) has 2", "a matrix (rows, columns) has 2", NULL,
+                                             NULL, "an array of sequences (rows, time, features) has 3" };
+        error.text[0] = 0;
+        cr_assert(ds_npy_write(in("a.npy"), m, shapes[rank], rank, &error) == 0);
+        cr_assert(ds_npy_samples(in("a.npy"), &a, &error) == (words[rank] ? -1 : 0), "%s", error.text);
+        if (words[rank]) {
+            says(&error, in("a.npy"), words[rank]);
+            continue;
+        }
+        cr_expect(a.rank == rank);
+        cr_expect_arr_eq(a.data, m, sizeof m);
+        ds_array_free(&a);
+    }
+    error.text[0] = 0;
+    cr_assert(ds_npy_write(in("a.npy"), m, (size_t[]){ 2, 0, 3 }, 3, &error) == 0);
+    cr_assert(ds_npy_samples(in("a.npy"), &a, &error) == -1);
+    says(&error, in("a.npy"), "shape (2, 0, 3) is empty");
+}
+
 Test(datasets, npy_not_finite)
 {
     double m[6] = { 1, 2, 3, 4, (double)NAN, -(double)INFINITY };

@@ -485,6 +485,89 @@ Test(tool, data_of_ones_own)
     fails("train mlp --inputs x.npy --labels c.npy --optimizer sgd --rate 1e30 --steps 9", 1, "not finite");
 }
 
+/* ---- sequences ---- */
+static void put_sequences(const char *file)
+{
+    double *x = reference_sequences(4, 5, 8);
+    ad_error error = { 0 };
+    cr_assert(ds_npy_write(in(file), x, (size_t[]){ 4, 5, 8 }, 3, &error) == 0, "%s", error.text);
+    free(x);
+}
+
+Test(tool, a_recurrent_reference)
+{
+    reference *ref = reference_read("rnn_erf_4x5");
+    put_sequences("x.npy");
+    for (int k = 0; k < 4; k++) {
+        static const char *const names[] = { "limit.ntk_last", "limit.gp_last", "limit.ntk_avg", "limit.gp_avg" };
+        outcome r = limn("kernel rnn --inputs x.npy --set phi=erf --set sigma_u=1.4142135623730951 --set readout=%s "
+                         "--set sigma_b=0.44721359549995793 --kernel %s --out k.npy", k < 2 ? "last" : "mean",
+                         k & 1 ? "nngp" : "ntk");
+        cr_assert(r.status == 0, "%s", r.err);
+        compare(names[k], "k.npy", reference_array(ref, names[k], 16), 16, 1e-12);
+    }
+    reference_free(ref);
+}
+
+Test(tool, sequences_in_every_command)
+{
+    put_sequences("x.npy");
+    put_inputs("flat.npy");
+    put_text("own.c", "#include \"limn.h\"\n"
+                      "const nn_input_kind limn_input = NN_SEQUENCE;\n"
+                      "ad_var limn_network(nn_net *net, ad_var x)\n"
+                      "{\n"
+                      "    ad_axis n = nn_width(net, \"n\"), time = ad_shape_get(x)->axes[1];\n"
+                      "    return nn_readout(net, \"v\", ad_tanh(nn_dense(net, \"u\", ad_take(x, time, 1), n)));\n"
+                      "}\n");
+    static const char *const networks[] = { "rnn", "own.c" };
+    static const char *const all[] = {
+        "program %s",
+        "program %s --data digits --json",
+        "kernel %s --probes 3 --out k.npy",
+        "kernel %s --inputs x.npy --inputs2 x.npy",
+        "kernel %s --inputs x.npy --width 16 --kernel nngp",
+        "kernel %s --inputs x.npy --explain",
+        "train %s --data digits --width 16 --steps 3 --out w.safetensors",
+        "eval %s --data digits --weights w.safetensors",
+        "report %s --data digits --widths 8,16 --seeds 2 --steps 1 --probes 2",
+    };
+    char arguments[200];
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+            snprintf(arguments, sizeof arguments, all[i], networks[k]);
+            works(arguments);
+        }
+        snprintf(arguments, sizeof arguments, "kernel %s --inputs flat.npy", networks[k]);
+        fails(arguments, 1, "(rows, time, features), not (rows, features)");
+        snprintf(arguments, sizeof arguments, "kernel %s --inputs x.npy --inputs2 flat.npy", networks[k]);
+        fails(arguments, 1, "10 features, the first inputs have 40");
+    }
+    fails("kernel mlp --inputs x.npy", 1, "mlp takes (rows, features)");
+    double *x = reference_sequences(4, 5, 8);
+    cr_assert(ds_npy_write(in("y.npy"), x, (size_t[]){ 4, 8, 5 }, 3, NULL) == 0);
+    put_array("z.npy", x, 4, 40);
+    free(x);
+    fails("kernel rnn --inputs x.npy --inputs2 y.npy", 1, "8 steps, the first inputs have 5");
+    fails("kernel rnn --inputs x.npy --inputs2 z.npy", 1, "without an axis of time");
+    fails("kernel mlp --inputs z.npy --inputs2 x.npy", 1, "with an axis of time");
+}
+
+/* The digits row by row: 8 steps of 8 pixels. */
+Test(tool, digits_are_learned_row_by_row)
+{
+    static const char *const cells[] = { "vanilla", "gru", "lstm" };
+    for (size_t i = 0; i < 3; i++) {
+        outcome r = limn("train rnn --data digits --width 128 --epochs 10 --set cell=%s --json", cells[i]);
+        cr_assert_eq(r.status, 0, "%s", r.err);
+        cJSON *root = cJSON_Parse(r.out);
+        double mean = cJSON_GetNumberValue(cJSON_GetObjectItem(cJSON_GetObjectItem(root, "test_accuracy"), "mean"));
+        cr_log_info("%s: %.4f in %.2g s", cells[i], mean, cJSON_GetNumberValue(cJSON_GetObjectItem(root, "seconds")));
+        cr_expect_gt(mean, 0.85, "%s: %g", cells[i], mean);
+        cJSON_Delete(root);
+    }
+}
+
 /* ---- JSON ---- */
 /* 784-512-512-10 on 8,000 digits; over seeds the accuracy on the other 2,000 spreads by 0.2 %, about a mean of 95.9 %. */
 Test(tool, the_digits_are_learned)

@@ -62,7 +62,7 @@ static int run(char **words, const char *path, ad_error *error)
 }
 
 /* Loads limn_network. The object stays open, as the trace points into it; its file may go. */
-static nn_function load(const char *object, const char *path, ad_error *error)
+static nn_function load(const char *object, const char *path, nn_input_kind *input, ad_error *error)
 {
     void *handle = dlopen(object, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
@@ -77,10 +77,12 @@ static nn_function load(const char *object, const char *path, ad_error *error)
     if (!symbol)
         ad_fail(error, "%s: it does not define ad_var limn_network(nn_net *net, ad_var x)", path);
     memcpy(&function, &symbol, sizeof function);
+    const nn_input_kind *kind = dlsym(handle, "limn_input");
+    *input = kind ? *kind : NN_FEATURES;
     return function;
 }
 
-nn_function compile_network(const char *path, ad_error *error)
+nn_function compile_network(const char *path, nn_input_kind *input, ad_error *error)
 {
     char cc[MOST_PATH], folder[MOST_PATH + 128], include[2 * MOST_PATH], include_tp[2 * MOST_PATH], object[MOST_PATH];
     char *words[MOST_WORDS + 1] = { NULL };
@@ -108,7 +110,7 @@ nn_function compile_network(const char *path, ad_error *error)
                            "-x",         "c",          (char *)path };
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         words[n++] = rest[i];
-    nn_function function = run(words, path, error) ? NULL : load(object, path, error);
+    nn_function function = run(words, path, error) ? NULL : load(object, path, input, error);
     unlink(object);
     return function;
 }

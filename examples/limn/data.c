@@ -46,9 +46,14 @@ static ds_data *from_arrays(const options *o, ad_error *error)
 {
     ds_array x = { 0 }, y = { 0 };
     ds_options scaling = { .scaling = o->scaling, .train = 0 };
-    ds_data *data = ds_npy_matrix(o->inputs, &x, error) ? NULL : ad_alloc(1, sizeof *data, "data", error);
+    ds_data *data = ds_npy_samples(o->inputs, &x, error) ? NULL : ad_alloc(1, sizeof *data, "data", error);
     if (data) {
         *data = (ds_data){ .x = x.data, .rows = x.shape[0], .features = x.shape[1], .train = x.shape[0] };
+        if (x.rank == 3) {
+            data->height = x.shape[1];
+            data->width = x.shape[2];
+            data->features = x.shape[1] * x.shape[2];
+        }
         snprintf(data->name, sizeof data->name, "%.60s", o->inputs);
         x.data = NULL;
         scaling.train = data->rows;

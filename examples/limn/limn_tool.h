@@ -36,10 +36,9 @@ typedef struct {
 int options_parse(options *o, int argc, char **argv);
 
 /* ---- network.c ---- */
-/* A built-in network or a C file's; NULL with an error. */
-nn_function network_find(const char *name, ad_error *error);
-/* outputs: of the data; 0: 1. */
-nn_net *network_trace(const options *o, size_t features, size_t outputs, ad_error *error);
+/* The network on inputs such as the data's, in the shape that it takes: a built-in one or a C file's. data NULL: the
+ * embedded mnist's. */
+nn_net *network_trace(const options *o, const ds_data *data, ad_error *error);
 /* The network at --width, else at the width of --weights, else at `width`; its values are those of --weights, if given.
  * It owns nothing of the net, which must outlive it. */
 nn_model *network_model(const options *o, const nn_net *net, size_t width, uint64_t seed, ad_error *error);

@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-nn_function network_find(const char *name, ad_error *error)
+static nn_function find(const char *name, nn_input_kind *input, ad_error *error)
 {
     size_t length = strlen(name);
     if (length > 2 && strcmp(name + length - 2, ".c") == 0)
-        return compile_network(name, error);
+        return compile_network(name, input, error);
     nn_function function = nn_builtin(name);
+    *input = nn_builtin_input(name);
     if (!function) {
         char list[200] = "";
         for (int k = 0; nn_builtin_names()[k]; k++)
@@ -22,16 +23,32 @@ nn_function network_find(const char *name, ad_error *error)
     return function;
 }
 
-nn_net *network_trace(const options *o, size_t features, size_t outputs, ad_error *error)
+nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
 {
-    nn_function function = network_find(o->network, error);
-    nn_spec spec = { .features = features,
-                     .outputs = outputs,
+    static const ds_data mnist = { .features = 784, .height = 28, .width = 28, .classes = 10 };
+    nn_input_kind input;
+    nn_function function = find(o->network, &input, error);
+    if (!function)
+        return NULL;
+    if (!data)
+        data = &mnist;
+    nn_spec spec = { .features = data->features,
+                     .outputs = data_outputs(data),
                      .scale = o->scale,
                      .sigma_in = o->sigma_in,
                      .settings = o->settings,
                      .name = o->network };
-    return function ? nn_trace(function, &spec, error) : NULL;
+    if (input == NN_SEQUENCE && data->height) {
+        spec.shape[0] = data->height;
+        spec.shape[1] = data->width;
+    } else if (input == NN_SEQUENCE) {
+        ad_fail(error, "%s: %s reads sequences: (rows, time, features), not (rows, features)", o->inputs, o->network);
+        return NULL;
+    } else if (o->inputs && data->height) {
+        ad_fail(error, "%s: sequences (rows, time, features); %s takes (rows, features)", o->inputs, o->network);
+        return NULL;
+    }
+    return nn_trace(function, &spec, error);
 }
 
 /* The width at which every tensor of a file has its parameter's shape; 0 if there is none. Only sizes of the file's own

@@ -44,7 +44,8 @@ static const row rows[] = {
       AT(scale), 0, ALL },
     { "--sigma-in", "init|multiplier", "where sigma stands (init)", CHOICE, AT(sigma_in), 0, ALL },
     { "--data", "mnist|digits", "embedded data (mnist)", TEXT, AT(data), 0, ALL },
-    { "--inputs", "X.npy", "inputs of your own (rows, features), as they are", TEXT, AT(inputs), 0, ALL },
+    { "--inputs", "X.npy", "inputs of your own, as they are: (rows, features) or (rows, time, features)", TEXT,
+      AT(inputs), 0, ALL },
     { "--labels", "Y.npy", "of --inputs: classes (rows), or targets (rows[, outputs])", TEXT, AT(labels), 0,
       REPORT | TRAIN | EVAL },
     { "--scaling", "standard|unit|pixelwise|sphere", "of inputs (standard; of --inputs, unit)", CHOICE, AT(scaling), 0,
@@ -116,8 +117,11 @@ static void help(int command)
             printf("  %-8s %s\n", commands[k].name, commands[k].help);
     else
         printf("%s: %s.\n%s\n", commands[command].name, commands[command].help, commands[command].more);
-    puts("\nNET is mlp (settings depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, outputs) or a C file that defines\n"
-         "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n");
+    puts("\nNET is one of these, with the settings' defaults, or a C file that defines\n"
+         "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n\n"
+         "  mlp  depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, outputs\n"
+         "  rnn  depth=1, phi=tanh, cell=vanilla (gru, lstm), readout=last (mean), padding=none (front), sigma_w=1,\n"
+         "       sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by row\n");
     for (int i = 0; i < ROWS; i++)
         if (command < 0 || rows[i].commands >> command & 1)
             printf("  %-12s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);

@@ -40,7 +40,7 @@ int command_program(const options *o, ad_error *error)
 {
     ds_data *data = o->inputs || o->data ? data_load(o, error) : NULL;
     bool known = data || !(o->inputs || o->data);
-    nn_net *net = known ? network_trace(o, data ? data->features : 784, data ? data_outputs(data) : 10, error) : NULL;
+    nn_net *net = known ? network_trace(o, data, error) : NULL;
     tp_program *program = net ? tp_translate(net, error) : NULL;
     int status = !program ? -1 : o->json ? tell_json(o, program, error) : tp_print(program, stdout, TP_PAPER, error);
     tp_free(program);

@@ -246,7 +246,7 @@ static int open_report(report *r, ad_error *error)
         return -1;
     if (!data->y || data->train < TRAINED || data->rows == data->train || r->probes > data->train)
         return ad_fail(error, "report needs labelled data with at least %d training and some test inputs", TRAINED);
-    if (!(r->net = network_trace(o, data->features, data->classes, error)) ||
+    if (!(r->net = network_trace(o, data, error)) ||
         !(r->program = tp_translate(r->net, error)) ||
         !(r->columns = ad_alloc((size_t)r->n_columns, sizeof *r->columns, "the report", error)) ||
         !(r->limit = ad_alloc(3 * r->probes * r->probes, sizeof *r->limit, "kernels", error)))

@@ -27,7 +27,7 @@ static int open_job(job *j, const options *o, ad_error *error)
         ds_data part = ds_split(data, p ? data->train : 0, p ? SIZE_MAX : data->train);
         j->parts[p] = (nn_data){ part.x, part.y, part.rows, data->classes };
     }
-    if (!(j->net = network_trace(o, data->features, data_outputs(data), error)))
+    if (!(j->net = network_trace(o, data, error)))
         return -1;
     if (data->y && !data->classes && nn_n_outputs(j->net) != data->targets)
         return ad_fail(error, "%s: %zu targets a row, the network has %zu outputs", o->labels, data->targets,
