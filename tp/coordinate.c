@@ -963,12 +963,15 @@ static int along(tp_algebra *algebra, int id, const ad_node *node, tp_point poin
 
 static int contraction(tp_algebra *algebra, int id, const ad_node *node, const tp_point *point)
 {
+    ad_shape names[2];
+    int params[2], widths[2];
     for (int k = 0; k < 2; k++) {
-        ad_shape names;
-        int param = peel(algebra, node->in[k], &names);
-        if (param >= 0)
-            return matrix_product(algebra, id, param, &names, node->in[1 - k], node, point);
+        params[k] = peel(algebra, node->in[k], &names[k]);
+        widths[k] = params[k] < 0 ? -1 : tp_count_widths(algebra->graph, &names[k]);
     }
+    int k = widths[1] > widths[0]; /* of two parameters, the matrix is multiplied into the vector */
+    if (params[k] >= 0)
+        return matrix_product(algebra, id, params[k], &names[k], node->in[1 - k], node, point);
     return reduced(algebra, id, node, *point, 0);
 }
 
