@@ -1,4 +1,4 @@
-#include "tp/coordinate.h"
+#include "tp/recursion.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -129,7 +129,7 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
         if (tp_table_new(tables[i], algebra->arena, error))
             return -1;
     algebra->variable = fn_make(algebra, (tp_fn){ .op = TP_VARIABLE });
-    return 0;
+    return tp_quantities_begin(algebra) == TP_Q_ONE ? 0 : -1;
 }
 
 void tp_algebra_free(tp_algebra *algebra)
@@ -249,14 +249,83 @@ bool tp_is_data(const tp_algebra *algebra, int node)
 
 /* ---- polynomials ---- */
 typedef struct {
-    int n, room;
+    double rest;
+    int rest_node, n, room;
     tp_term *terms;
 } builder;
+static const builder empty = { .rest = -INFINITY, .rest_node = -1 };
 
-static bool smooth(const tp_algebra *algebra, int fn)
+/* Something of order n^power is left out. */
+static void leave(builder *b, double power, int node)
 {
-    double kink;
-    return tp_fn_kinks(algebra, fn, &kink, 1) == 0;
+    if (power > b->rest) {
+        b->rest = power;
+        b->rest_node = node;
+    }
+}
+
+double tp_coordinate_top(const tp_coordinate *x)
+{
+    double top = -INFINITY;
+    for (int i = 0; i < x->n; i++)
+        top = fmax(top, x->terms[i].power);
+    return top;
+}
+
+/* Is a factor a random number that all coordinates share: of a parameter without a width axis of its own? *param: which. */
+static bool is_shared(const tp_algebra *algebra, const tp_term *term, int *param)
+{
+    for (int i = 0; i < term->n; i++) {
+        const tp_lin *lin = tp_lin_at(algebra, term->factors[i].lin);
+        for (int k = 0; k < lin->n; k++) {
+            const tp_gvar *g = tp_gvar_at(algebra, lin->parts[k].gvar);
+            const ad_shape *shape = &ad_look(algebra->graph, g->param)->shape;
+            int widths = tp_count_widths(algebra->graph, shape);
+            if (g->position >= 0)
+                widths -= ad_axis_kind(algebra->graph, shape->axes[g->position]) == AD_WIDTH;
+            *param = g->param;
+            if (widths == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+double tp_coordinate_rest(const tp_algebra *algebra, const tp_coordinate *x, int *node)
+{
+    double rest = x->rest;
+    *node = x->rest_node;
+    for (int i = 0; i < x->n; i++) {
+        int param;
+        if (x->terms[i].power > rest && is_shared(algebra, &x->terms[i], &param)) {
+            rest = x->terms[i].power;
+            *node = param;
+        }
+    }
+    return rest;
+}
+
+/* c s + other.c other.s, as *c and a scalar; -1 without memory. */
+static int add_scalars(tp_algebra *algebra, double *c, int scalar, double other_c, int other)
+{
+    if (scalar == other) {
+        *c += other_c;
+        return scalar;
+    }
+    int sum = tp_q_plus(algebra, *c, scalar, other_c, other);
+    return sum < 0 ? -1 : tp_q_split(algebra, sum, c);
+}
+
+/* The product of two scalars; its constant goes into *c. -1 without memory. */
+static int multiply_scalars(tp_algebra *algebra, double *c, int a, int b)
+{
+    double own;
+    int q = tp_q_scalar_product(algebra, a, b);
+    if (q < 0)
+        return -1;
+    q = tp_q_split(algebra, q, &own);
+    *c *= own;
+    return q;
 }
 
 /* Adds a term, into an equal one if there is one. */
@@ -268,8 +337,8 @@ static bool push_term(tp_algebra *algebra, builder *b, const tp_term *term)
         tp_term *other = &b->terms[i];
         if (other->n == term->n && fabs(other->power - term->power) < 1e-12 &&
             memcmp(other->factors, term->factors, sizeof term->factors) == 0) {
-            other->c += term->c;
-            return true;
+            other->scalar = add_scalars(algebra, &other->c, other->scalar, term->c, term->scalar);
+            return other->scalar >= 0;
         }
     }
     if (b->n == b->room) {
@@ -287,6 +356,32 @@ static bool push_term(tp_algebra *algebra, builder *b, const tp_term *term)
     return true;
 }
 
+/* c times a scalar times a function, as a function; -1 without memory. */
+static int scaled_function(tp_algebra *algebra, double c, int scalar, int fn)
+{
+    if (scalar != TP_Q_ONE) {
+        int s = fn_make(algebra, (tp_fn){ .op = TP_SCALAR, .a = scalar });
+        fn = s < 0 || fn < 0 ? -1 : fn_make(algebra, (tp_fn){ .op = TP_TIMES, .a = s, .b = fn });
+    }
+    if (fn < 0 || !(fabs(c - 1) > 0))
+        return fn;
+    int number = fn_make(algebra, (tp_fn){ .op = TP_NUMBER, .p = c });
+    return number < 0 ? -1 : fn_make(algebra, (tp_fn){ .op = TP_TIMES, .a = number, .b = fn });
+}
+
+static int constant_function(tp_algebra *algebra, double c, int scalar)
+{
+    if (scalar == TP_Q_ONE)
+        return fn_make(algebra, (tp_fn){ .op = TP_NUMBER, .p = c });
+    return scaled_function(algebra, c, TP_Q_ONE, fn_make(algebra, (tp_fn){ .op = TP_SCALAR, .a = scalar }));
+}
+
+/* sum + part, both functions; a sum of -1 is none yet. */
+static int add_function(tp_algebra *algebra, int sum, int part)
+{
+    return sum < 0 || part < 0 ? part : fn_make(algebra, (tp_fn){ .op = TP_PLUS, .a = sum, .b = part });
+}
+
 /* Terms that are constants or smooth nonlinear functions of one and the same lin become one function: 1 - tanh^2. What
  * has a closed form of its own (kinks, the identity) stays apart. */
 static bool gather_univariate(tp_algebra *algebra, builder *b)
@@ -294,11 +389,11 @@ static bool gather_univariate(tp_algebra *algebra, builder *b)
     int lin = -1, together = 0;
     for (int i = 0; i < b->n; i++) {
         const tp_term *t = &b->terms[i];
-        if (t->n > 1 || fabs(t->power) > 0)
+        if (t->n > 1 || fabs(t->power) > 0 || t->scalar != TP_Q_ONE)
             return true;
         if (t->n == 1) {
             if ((lin >= 0 && lin != t->factors[0].lin) || t->factors[0].fn == algebra->variable ||
-                !smooth(algebra, t->factors[0].fn))
+                !tp_fn_smooth(algebra, t->factors[0].fn))
                 return true;
             lin = t->factors[0].lin;
             together++;
@@ -309,10 +404,9 @@ static bool gather_univariate(tp_algebra *algebra, builder *b)
     int sum = -1;
     for (int i = 0; i < b->n; i++) {
         const tp_term *t = &b->terms[i];
-        int number = fn_make(algebra, (tp_fn){ .op = TP_NUMBER, .p = t->c });
-        int part = t->n ? fn_make(algebra, (tp_fn){ .op = TP_TIMES, .a = number, .b = t->factors[0].fn }) : number;
-        sum = sum < 0 ? part : fn_make(algebra, (tp_fn){ .op = TP_PLUS, .a = sum, .b = part });
-        if (part < 0 || sum < 0)
+        int part = t->n ? scaled_function(algebra, t->c, TP_Q_ONE, t->factors[0].fn)
+                        : constant_function(algebra, t->c, TP_Q_ONE);
+        if ((sum = add_function(algebra, sum, part)) < 0)
             return false;
     }
     tp_term one = { .c = 1, .n = 1 };
@@ -335,46 +429,62 @@ static int finish(tp_algebra *algebra, builder *b)
     if (!c)
         return out_of_memory(algebra);
     c->n = b->n;
+    c->rest = b->rest;
+    c->rest_node = b->rest_node;
     if (b->n)
         memcpy(c->terms, b->terms, (size_t)b->n * sizeof(tp_term));
     int id = tp_intern(&algebra->coordinates, c, size);
     return id < 0 ? out_of_memory(algebra) : id;
 }
 
+static int one_term(tp_algebra *algebra, const tp_term *term)
+{
+    builder b = empty;
+    return push_term(algebra, &b, term) ? finish(algebra, &b) : out_of_memory(algebra);
+}
+
 static int number(tp_algebra *algebra, double value)
 {
-    builder b = { 0 };
-    if (!push_term(algebra, &b, &(tp_term){ .c = value }))
-        return out_of_memory(algebra);
-    return finish(algebra, &b);
+    return one_term(algebra, &(tp_term){ .c = value });
+}
+
+/* A scalar as a coordinate. */
+static int of_scalar(tp_algebra *algebra, int quantity)
+{
+    tp_term term = { .c = 1 };
+    if (quantity < 0)
+        return -1;
+    term.scalar = tp_q_split(algebra, quantity, &term.c);
+    return one_term(algebra, &term);
+}
+
+static bool push_scaled(tp_algebra *algebra, builder *b, int x, double c, double power)
+{
+    const tp_coordinate *from = tp_coordinate_at(algebra, x);
+    for (int i = 0; i < from->n; i++) {
+        tp_term t = from->terms[i];
+        t.c *= c;
+        t.power += power;
+        if (!push_term(algebra, b, &t))
+            return false;
+    }
+    if (fabs(c) > 0)
+        leave(b, from->rest + power, from->rest_node);
+    return true;
 }
 
 static int sum_of(tp_algebra *algebra, int x, double cx, int y, double cy)
 {
-    builder b = { 0 };
-    int ids[2] = { x, y };
-    double cs[2] = { cx, cy };
-    for (int k = 0; k < 2; k++)
-        for (int i = 0; i < tp_coordinate_at(algebra, ids[k])->n; i++) {
-            tp_term t = tp_coordinate_at(algebra, ids[k])->terms[i];
-            t.c *= cs[k];
-            if (!push_term(algebra, &b, &t))
-                return out_of_memory(algebra);
-        }
+    builder b = empty;
+    if (!push_scaled(algebra, &b, x, cx, 0) || !push_scaled(algebra, &b, y, cy, 0))
+        return out_of_memory(algebra);
     return finish(algebra, &b);
 }
 
 static int scaled(tp_algebra *algebra, int x, double c, double power)
 {
-    builder b = { 0 };
-    for (int i = 0; i < tp_coordinate_at(algebra, x)->n; i++) {
-        tp_term t = tp_coordinate_at(algebra, x)->terms[i];
-        t.c *= c;
-        t.power += power;
-        if (!push_term(algebra, &b, &t))
-            return out_of_memory(algebra);
-    }
-    return finish(algebra, &b);
+    builder b = empty;
+    return push_scaled(algebra, &b, x, c, power) ? finish(algebra, &b) : out_of_memory(algebra);
 }
 
 /* Multiplies a factor into a term; factors of one lin become one function. */
@@ -398,13 +508,16 @@ static int times_factor(tp_algebra *algebra, tp_term *term, tp_factor f)
 
 static int product_of(tp_algebra *algebra, int node, int x, int y)
 {
-    builder b = { 0 };
+    builder b = empty;
     const tp_coordinate *p = tp_coordinate_at(algebra, x), *q = tp_coordinate_at(algebra, y);
     for (int i = 0; i < p->n; i++)
         for (int k = 0; k < q->n; k++) {
             tp_term t = p->terms[i];
             t.c *= q->terms[k].c;
             t.power += q->terms[k].power;
+            t.scalar = multiply_scalars(algebra, &t.c, t.scalar, q->terms[k].scalar);
+            if (t.scalar < 0)
+                return out_of_memory(algebra);
             for (int m = 0; m < q->terms[k].n; m++) {
                 int status = times_factor(algebra, &t, q->terms[k].factors[m]);
                 if (status == -2)
@@ -415,119 +528,179 @@ static int product_of(tp_algebra *algebra, int node, int x, int y)
             if (!push_term(algebra, &b, &t))
                 return out_of_memory(algebra);
         }
+    leave(&b, p->rest + fmax(tp_coordinate_top(q), q->rest), p->rest_node);
+    leave(&b, q->rest + fmax(tp_coordinate_top(p), p->rest), q->rest_node);
     return finish(algebra, &b);
 }
 
-/* The lin of a linear combination of G-vars, -1 if x is none, -2 without memory. */
-static int as_lin(tp_algebra *algebra, const tp_coordinate *x)
+/* ---- lins ---- */
+/* Adds c s Z to the sorted parts of a lin that has room for it. */
+static bool add_part(tp_algebra *algebra, tp_lin *lin, tp_part part)
+{
+    int at = 0;
+    while (at < lin->n && lin->parts[at].gvar < part.gvar)
+        at++;
+    if (at < lin->n && lin->parts[at].gvar == part.gvar) {
+        tp_part *p = &lin->parts[at];
+        p->scalar = add_scalars(algebra, &p->c, p->scalar, part.c, part.scalar);
+        return p->scalar >= 0;
+    }
+    for (int m = lin->n++; m > at; m--)
+        lin->parts[m] = lin->parts[m - 1];
+    lin->parts[at] = part;
+    return true;
+}
+
+static bool is_linear(const tp_algebra *algebra, const tp_term *term)
+{
+    return term->n == 1 && term->factors[0].fn == algebra->variable;
+}
+
+/* The lin of the terms of x that are multiples of lins, -1 if there are none, -2 without memory. */
+static int linear_part(tp_algebra *algebra, const tp_coordinate *x)
 {
     size_t parts = 0;
-    for (int i = 0; i < x->n; i++) {
-        if (x->terms[i].n != 1 || x->terms[i].factors[0].fn != algebra->variable)
-            return -1;
-        parts += (size_t)tp_lin_at(algebra, x->terms[i].factors[0].lin)->n;
-    }
-    size_t room = sizeof(tp_lin) + parts * sizeof(tp_part);
-    tp_lin *lin = ad_arena_alloc(algebra->arena, 1, room);
+    for (int i = 0; i < x->n; i++)
+        if (is_linear(algebra, &x->terms[i]))
+            parts += (size_t)tp_lin_at(algebra, x->terms[i].factors[0].lin)->n;
+    if (parts == 0)
+        return -1;
+    tp_lin *lin = ad_arena_alloc(algebra->arena, 1, sizeof(tp_lin) + parts * sizeof(tp_part));
     if (!lin)
         return -2;
     for (int i = 0; i < x->n; i++) {
-        const tp_lin *from = tp_lin_at(algebra, x->terms[i].factors[0].lin);
-        for (int k = 0; k < from->n; k++) {
-            tp_part part = { .c = x->terms[i].c * from->parts[k].c, .gvar = from->parts[k].gvar };
-            int at = 0;
-            while (at < lin->n && lin->parts[at].gvar < part.gvar)
-                at++;
-            if (at < lin->n && lin->parts[at].gvar == part.gvar) {
-                lin->parts[at].c += part.c;
-                continue;
-            }
-            for (int m = lin->n++; m > at; m--)
-                lin->parts[m] = lin->parts[m - 1];
-            lin->parts[at] = part;
+        const tp_term *t = &x->terms[i];
+        const tp_lin *from = is_linear(algebra, t) ? tp_lin_at(algebra, t->factors[0].lin) : NULL;
+        for (int k = 0; from && k < from->n; k++) {
+            tp_part part = { .c = t->c * from->parts[k].c, .gvar = from->parts[k].gvar };
+            part.scalar = multiply_scalars(algebra, &part.c, t->scalar, from->parts[k].scalar);
+            if (part.scalar < 0 || !add_part(algebra, lin, part))
+                return -2;
         }
     }
     int kept = 0;
     for (int k = 0; k < lin->n; k++)
         if (fabs(lin->parts[k].c) > 0)
             lin->parts[kept++] = lin->parts[k];
-    memset(lin->parts + kept, 0, (parts - (size_t)kept) * sizeof(tp_part));
     lin->n = kept;
     int id = tp_intern(&algebra->lins, lin, sizeof(tp_lin) + (size_t)kept * sizeof(tp_part));
     return id < 0 ? -2 : id;
 }
 
-/* x as a function of one lin: its function, and *lin; -1 if it is a function of several, -2 without memory. */
+static bool is_scalar(const tp_coordinate *x)
+{
+    for (int i = 0; i < x->n; i++)
+        if (x->terms[i].n > 0)
+            return false;
+    return true;
+}
+
+/* x as a function of one lin: its function, and *lin; -1 if it is a function of several, -2 without memory. A linear
+ * combination, whatever scalars are in it, is a lin itself. */
 static int as_univariate(tp_algebra *algebra, const tp_coordinate *x, int *lin)
 {
-    *lin = as_lin(algebra, x);
-    if (*lin >= 0)
-        return algebra->variable;
+    bool linear = true;
+    for (int i = 0; i < x->n; i++)
+        linear = linear && (x->terms[i].n == 0 || is_linear(algebra, &x->terms[i]));
+    *lin = linear ? linear_part(algebra, x) : -1;
     if (*lin == -2)
         return -2;
-    int sum = -1;
+    int sum = linear ? algebra->variable : -1;
     for (int i = 0; i < x->n; i++) {
         const tp_term *t = &x->terms[i];
+        if (linear && t->n == 1)
+            continue;
         if (t->n > 1 || (t->n == 1 && *lin >= 0 && t->factors[0].lin != *lin))
             return -1;
-        int part = fn_make(algebra, (tp_fn){ .op = TP_NUMBER, .p = t->c });
-        if (t->n == 1) {
+        if (t->n == 1)
             *lin = t->factors[0].lin;
-            bool plain = fabs(t->c - 1) <= 0;
-            part = plain ? t->factors[0].fn
-                         : fn_make(algebra, (tp_fn){ .op = TP_TIMES, .a = part, .b = t->factors[0].fn });
-        }
-        sum = sum < 0 ? part : fn_make(algebra, (tp_fn){ .op = TP_PLUS, .a = sum, .b = part });
-        if (part < 0 || sum < 0)
+        int part = t->n ? scaled_function(algebra, t->c, t->scalar, t->factors[0].fn)
+                        : constant_function(algebra, t->c, t->scalar);
+        if ((sum = add_function(algebra, sum, part)) < 0)
             return -2;
     }
     return sum;
 }
 
+/* The quantity that a coordinate without G-vars is in the limit; -1 with an error. */
+static int as_scalar(tp_algebra *algebra, const tp_coordinate *x)
+{
+    int total = tp_q_number(algebra, 0);
+    for (int i = 0; i < x->n && total >= 0; i++)
+        if (x->terms[i].power > -1e-12)
+            total = tp_q_plus(algebra, 1, total, x->terms[i].c, x->terms[i].scalar);
+    return total;
+}
+
+/* Can a function be taken of x in the limit? Not of what grows with n, nor of what fluctuates at order one. */
+static int check_argument(const tp_algebra *algebra, int id, const tp_coordinate *x)
+{
+    double top = tp_coordinate_top(x);
+    if (top > 1e-12)
+        return tp_refuse(algebra, id, "its argument grows like n^%g: there is no limit of it", top);
+    if (x->rest > -1e-9)
+        return tp_refuse(algebra, x->rest_node, "its fluctuations, of order n^%g, enter the %s of line %d: the limit is "
+                         "not a number", fabs(x->rest) > 1e-9 ? x->rest : 0, ad_op_name(ad_look(algebra->graph, id)->op),
+                         ad_look(algebra->graph, id)->where.line);
+    return 0;
+}
+
+/* x without what vanishes with n, which is left out of a function's argument. */
+static int limit_part(tp_algebra *algebra, int id, int x)
+{
+    builder b = empty;
+    const tp_coordinate *c = tp_coordinate_at(algebra, x);
+    leave(&b, c->rest, c->rest_node);
+    for (int i = 0; i < c->n; i++) {
+        if (c->terms[i].power < -1e-12)
+            leave(&b, c->terms[i].power, id);
+        else if (!push_term(algebra, &b, &c->terms[i]))
+            return out_of_memory(algebra);
+    }
+    return finish(algebra, &b);
+}
+
+/* A function of a coordinate without G-vars. */
+static int function_of_scalar(tp_algebra *algebra, tp_fn outer, const tp_coordinate *x)
+{
+    outer.a = algebra->variable;
+    int fn = fn_make(algebra, outer), argument = as_scalar(algebra, x);
+    if (fn < 0)
+        return out_of_memory(algebra);
+    return argument < 0 ? -1 : of_scalar(algebra, tp_q_function(algebra, fn, argument));
+}
+
 static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, double p, int x)
 {
-    const tp_coordinate *c = tp_coordinate_at(algebra, x);
     if (op == AD_NEG)
         return scaled(algebra, x, -1, 0);
-    int kept = 0;
-    for (int i = 0; i < c->n; i++) {
-        if (c->terms[i].power > 1e-12)
-            return tp_refuse(algebra, id, "its argument grows like n^%g: there is no limit of it", c->terms[i].power);
-        kept += c->terms[i].power > -1e-12;
-    }
-    if (kept < c->n) { /* what vanishes with n is left out of a function's argument */
-        builder b = { 0 };
-        for (int i = 0; i < c->n; i++)
-            if (c->terms[i].power > -1e-12 && !push_term(algebra, &b, &c->terms[i]))
-                return out_of_memory(algebra);
-        if ((x = finish(algebra, &b)) < 0)
-            return -1;
-        c = tp_coordinate_at(algebra, x);
-    }
-    if (op == AD_SQUARE && c->n > 1)
+    if (op == AD_IDENTITY)
+        return x;
+    if (check_argument(algebra, id, tp_coordinate_at(algebra, x)) || (x = limit_part(algebra, id, x)) < 0)
+        return -1;
+    const tp_coordinate *c = tp_coordinate_at(algebra, x);
+    if (op == AD_SQUARE && (c->n > 1 || is_scalar(c)))
         return product_of(algebra, id, x, x);
-    int lin = -1, inner = as_univariate(algebra, c, &lin);
-    if (inner == -2)
-        return out_of_memory(algebra);
-    if (inner == -1 && c->n == 1 && op == AD_SQUARE)
-        return product_of(algebra, id, x, x);
-    if (inner == -1 && c->n > 0)
-        return tp_refuse(algebra, id, "a function of several G-vars together has no exact rule here");
-    tp_fn outer = { .op = (int)op, .p = p, .a = inner, .order = node->order, .function = node->function };
-    if (c->n == 0 || lin < 0) { /* the function of a constant */
-        double in = c->n ? c->terms[0].c : 0, out = 0;
-        outer.a = algebra->variable;
-        int fn = fn_make(algebra, outer);
-        if (fn < 0)
+    tp_fn outer = { .op = (int)op, .p = p, .order = node->order, .function = node->function };
+    int result;
+    if (is_scalar(c))
+        result = function_of_scalar(algebra, outer, c);
+    else {
+        tp_term term = { .c = 1, .n = 1 };
+        outer.a = as_univariate(algebra, c, &term.factors[0].lin);
+        if (outer.a == -2)
             return out_of_memory(algebra);
-        tp_fn_eval(algebra, fn, 1, &in, &out);
-        return number(algebra, out);
+        if (outer.a == -1 && c->n == 1 && op == AD_SQUARE)
+            return product_of(algebra, id, x, x);
+        if (outer.a == -1)
+            return tp_refuse(algebra, id, "a function of several G-vars together has no exact rule here");
+        term.factors[0].fn = fn_make(algebra, outer);
+        result = term.factors[0].fn < 0 ? out_of_memory(algebra) : one_term(algebra, &term);
     }
-    builder b = { 0 };
-    tp_term term = { .c = 1, .n = 1 };
-    term.factors[0] = (tp_factor){ lin, fn_make(algebra, outer) };
-    if (term.factors[0].fn < 0 || !push_term(algebra, &b, &term))
-        return out_of_memory(algebra);
+    builder b = empty;
+    if (result < 0 || !push_scaled(algebra, &b, result, 1, 0))
+        return -1;
+    leave(&b, c->rest, c->rest_node); /* of the order that it has in the argument */
     return finish(algebra, &b);
 }
 
@@ -547,30 +720,9 @@ static int of_gvar(tp_algebra *algebra, const tp_gvar *gvar, double c, double po
     part.gvar = id;
     memcpy(one.bytes + offsetof(tp_lin, parts), &part, sizeof part);
     int lin = id < 0 ? -1 : tp_intern(&algebra->lins, &one, sizeof(tp_lin) + sizeof(tp_part));
-    builder b = { 0 };
     tp_term term = { .c = c, .power = power, .n = 1 };
     term.factors[0] = (tp_factor){ lin, algebra->variable };
-    if (lin < 0 || !push_term(algebra, &b, &term))
-        return out_of_memory(algebra);
-    return finish(algebra, &b);
-}
-
-/* A parameter under renamings: the parameter's node, -1 if it is none. The names of its axes as `node` has them. */
-static int peel(const tp_algebra *algebra, int node, ad_shape *names)
-{
-    const ad_node *n = ad_look(algebra->graph, node);
-    if (n->op == AD_PARAM) {
-        *names = n->shape;
-        return node;
-    }
-    if (n->op != AD_RELABEL && n->op != AD_TRANSPOSE)
-        return -1;
-    int param = peel(algebra, n->in[0], names);
-    if (param >= 0 && n->op == AD_RELABEL)
-        for (int i = 0; i < names->rank; i++)
-            if (ad_same(names->axes[i], n->axis))
-                names->axes[i] = n->axis2;
-    return param;
+    return lin < 0 ? out_of_memory(algebra) : one_term(algebra, &term);
 }
 
 /* The fixed axes of a parameter at the point that its renamed axes have. */
@@ -612,6 +764,39 @@ static int param_vector(tp_algebra *algebra, int id, int param, const tp_point *
     return own < 0 ? -1 : sum_of(algebra, own, 1, constant, 1);
 }
 
+/* The G-var of a matrix and a vector: y = n^top times one of order one, whose product is. What y leaves out, its product
+ * leaves out. */
+static int of_vector(tp_algebra *algebra, tp_gvar gvar, int vector, double c, double power)
+{
+    int node;
+    const tp_coordinate *v = tp_coordinate_at(algebra, vector);
+    double top = tp_coordinate_top(v), rest = tp_coordinate_rest(algebra, v, &node);
+    builder order_one = empty, b = empty;
+    leave(&b, rest + power, node);
+    if (v->n > 0) {
+        for (int i = 0; i < v->n; i++) {
+            tp_term t = v->terms[i];
+            t.power -= top;
+            if (!push_term(algebra, &order_one, &t))
+                return out_of_memory(algebra);
+        }
+        gvar.argument = TP_OF_VECTOR;
+        gvar.node = finish(algebra, &order_one);
+        int product = gvar.node < 0 ? -1 : of_gvar(algebra, &gvar, c, power + top);
+        if (product < 0 || !push_scaled(algebra, &b, product, 1, 0))
+            return -1;
+    }
+    return finish(algebra, &b);
+}
+
+static int average(tp_algebra *algebra, int id, ad_axis width, int a, int b);
+
+static int vector_of(tp_algebra *algebra, int id, int param, const ad_shape *names, const tp_point *point)
+{
+    tp_point own = param_point(algebra, param, names, point);
+    return param_vector(algebra, id, param, &own);
+}
+
 /* u = contract(y, W): a G-var of variance E y^2 or |x|^2; deviation and size of the axis are taken out as c n^p. */
 static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape *names, int y, const ad_node *node,
                           const tp_point *point)
@@ -620,11 +805,15 @@ static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape
     const ad_init *init = w->init;
     if (node->over.rank != 1)
         return tp_refuse(algebra, id, "%s is contracted over %d axes at once", w->name, node->over.rank);
+    ad_axis axis = node->over.axes[0];
+    if (fabs(init->mean) > 0 && tp_count_widths(algebra->graph, &w->shape) == 1 &&
+        ad_axis_kind(algebra->graph, axis) == AD_WIDTH) /* a vector that is not centred: an average like any other */
+        return average(algebra, id, axis, tp_coordinate_of(algebra, y, restrict_point(algebra, y, point)),
+                       vector_of(algebra, id, param, names, point));
     if (fabs(init->mean) > 0)
         return tp_refuse(algebra, id, "%s has mean %g: an A-var has mean zero", w->name, init->mean);
     if (!(init->deviation > 0))
         return number(algebra, 0);
-    ad_axis axis = node->over.axes[0];
     tp_gvar gvar;
     memset(&gvar, 0, sizeof gvar);
     gvar.param = param;
@@ -638,20 +827,8 @@ static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape
     tp_point y_point = restrict_point(algebra, y, point);
     if (ad_axis_kind(algebra->graph, axis) == AD_WIDTH) {
         int vector = tp_coordinate_of(algebra, y, y_point);
-        if (vector < 0)
-            return -1;
-        const tp_coordinate *v = tp_coordinate_at(algebra, vector);
-        if (v->n == 0)
-            return vector;
-        double largest = v->terms[0].power; /* y = n^largest times a vector of order one */
-        for (int i = 1; i < v->n; i++)
-            largest = fmax(largest, v->terms[i].power);
-        if ((vector = scaled(algebra, vector, 1, -largest)) < 0)
-            return -1;
-        gvar.argument = TP_OF_VECTOR;
-        gvar.node = vector;
         double n_power, ratio = tp_axis_factor(algebra, axis, &n_power);
-        return of_gvar(algebra, &gvar, c * sqrt(ratio), power + n_power / 2 + largest);
+        return vector < 0 ? -1 : of_vector(algebra, gvar, vector, c * sqrt(ratio), power + n_power / 2);
     }
     if (tp_is_data(algebra, y)) {
         gvar.argument = TP_OF_DATA;
@@ -681,58 +858,118 @@ static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape
     return total;
 }
 
-static int contraction(tp_algebra *algebra, int id, const ad_node *node, const tp_point *point)
-{
-    for (int k = 0; k < 2; k++) {
-        ad_shape names;
-        int param = peel(algebra, node->in[k], &names);
-        if (param >= 0)
-            return matrix_product(algebra, id, param, &names, node->in[1 - k], node, point);
-    }
-    for (int i = 0; i < node->over.rank; i++)
-        if (ad_axis_kind(algebra->graph, node->over.axes[i]) != AD_FIXED)
-            return tp_refuse(algebra, id, "an average over the %s of two vectors has no exact rule here",
-                             ad_axis_kind(algebra->graph, node->over.axes[i]) == AD_WIDTH ? "width" : "batch");
-    if (node->over.rank > 1)
-        return tp_refuse(algebra, id, "a sum over %d axes at once", node->over.rank);
-    size_t count = node->over.rank ? ad_axis_fixed(algebra->graph, node->over.axes[0]) : 1;
-    int total = number(algebra, 0);
-    for (size_t k = 0; total >= 0 && k < count; k++) {
-        tp_point at = *point;
-        if (node->over.rank)
-            tp_point_set(&at, node->over.axes[0], (int)k);
-        int a = tp_coordinate_of(algebra, node->in[0], restrict_point(algebra, node->in[0], &at));
-        int b = a < 0 ? -1 : tp_coordinate_of(algebra, node->in[1], restrict_point(algebra, node->in[1], &at));
-        int part = b < 0 ? -1 : product_of(algebra, id, a, b);
-        total = part < 0 ? -1 : sum_of(algebra, total, 1, part, 1);
-    }
-    return total;
-}
-
-/* ---- nodes ---- */
+/* ---- sums and averages ---- */
 static int operand(tp_algebra *algebra, const ad_node *node, int k, const tp_point *point)
 {
     return tp_coordinate_of(algebra, node->in[k], restrict_point(algebra, node->in[k], point));
 }
 
-static int summed(tp_algebra *algebra, int id, const ad_node *node, tp_point point, int depth)
+/* The sum over the width of a b: n times the expectation, which is a scalar; off by the order of n^(1/2) terms. */
+static int average(tp_algebra *algebra, int id, ad_axis width, int a, int b)
 {
-    if (depth == node->over.rank)
-        return operand(algebra, node, 0, &point);
-    ad_axis axis = node->over.axes[depth];
-    if (ad_axis_kind(algebra->graph, axis) != AD_FIXED)
-        return tp_refuse(algebra, id, "a sum over the %s has no exact rule here",
-                         ad_axis_kind(algebra->graph, axis) == AD_WIDTH ? "width" : "batch");
-    int total = number(algebra, 0);
-    for (size_t k = 0; total >= 0 && k < ad_axis_fixed(algebra->graph, axis); k++) {
-        tp_point at = point;
-        tp_point_set(&at, axis, (int)k);
-        int part = summed(algebra, id, node, at, depth + 1);
-        total = part < 0 ? -1 : sum_of(algebra, total, 1, part, 1);
+    double power, size = tp_axis_factor(algebra, width, &power);
+    tp_series series;
+    if (a < 0 || b < 0 || tp_expectation(algebra, a, b, true, &series))
+        return -1;
+    builder sum = empty;
+    for (int i = 0; i < series.n; i++) {
+        tp_term t = { .power = series.at[i].power + power };
+        t.scalar = tp_q_split(algebra, series.at[i].q, &t.c);
+        t.c *= size;
+        if (!push_term(algebra, &sum, &t))
+            return out_of_memory(algebra);
     }
-    return total;
+    const tp_coordinate *x = tp_coordinate_at(algebra, a), *y = tp_coordinate_at(algebra, b);
+    int x_node, y_node;
+    double x_rest = tp_coordinate_rest(algebra, x, &x_node), y_rest = tp_coordinate_rest(algebra, y, &y_node);
+    double x_top = tp_coordinate_top(x), y_top = tp_coordinate_top(y);
+    if (!is_scalar(x) || !is_scalar(y))
+        leave(&sum, x_top + y_top + power / 2, id);
+    leave(&sum, x_rest + fmax(y_top, y_rest) + power, x_node);
+    leave(&sum, y_rest + fmax(x_top, x_rest) + power, y_node);
+    return finish(algebra, &sum);
 }
 
+/* A sum or contraction over node->over, fixed axes first; depth: how many of them the point has. */
+static int reduced(tp_algebra *algebra, int id, const ad_node *node, tp_point point, int depth)
+{
+    ad_axis width = { 0, 0 };
+    for (int i = 0; i < node->over.rank; i++) {
+        ad_axis axis = node->over.axes[i];
+        ad_kind kind = ad_axis_kind(algebra->graph, axis);
+        if (kind == AD_BATCH || (kind == AD_WIDTH && width.id))
+            return tp_refuse(algebra, id, kind == AD_BATCH ? "a sum over the batch has no exact rule here"
+                                                           : "a sum over two width axes at once");
+        if (kind == AD_WIDTH)
+            width = axis;
+    }
+    while (depth < node->over.rank && ad_same(node->over.axes[depth], width))
+        depth++;
+    if (depth < node->over.rank) {
+        int total = number(algebra, 0);
+        for (size_t k = 0; total >= 0 && k < ad_axis_fixed(algebra->graph, node->over.axes[depth]); k++) {
+            tp_point_set(&point, node->over.axes[depth], (int)k);
+            int part = reduced(algebra, id, node, point, depth + 1);
+            total = part < 0 ? -1 : sum_of(algebra, total, 1, part, 1);
+        }
+        return total;
+    }
+    int a = operand(algebra, node, 0, &point), b = -1;
+    if (a >= 0 && node->n_in > 1)
+        b = operand(algebra, node, 1, &point);
+    else if (a >= 0)
+        b = number(algebra, 1);
+    if (b < 0)
+        return -1;
+    if (width.id)
+        return average(algebra, id, width, a, b);
+    return node->n_in > 1 ? product_of(algebra, id, a, b) : a;
+}
+
+/* Softmax and the like over a fixed axis of scalars. */
+static int along(tp_algebra *algebra, int id, const ad_node *node, tp_point point)
+{
+    int n = (int)ad_axis_fixed(algebra->graph, node->axis), entry = tp_point_index(&point, node->axis);
+    int *parts = ad_arena_alloc(algebra->arena, (size_t)n, sizeof *parts);
+    builder b = empty;
+    for (int k = 0; parts && k < n; k++) {
+        tp_point_set(&point, node->axis, k);
+        int x = operand(algebra, node, 0, &point);
+        if (x < 0 || check_argument(algebra, id, tp_coordinate_at(algebra, x)))
+            return -1;
+        const tp_coordinate *c = tp_coordinate_at(algebra, x);
+        if (!is_scalar(c))
+            return tp_refuse(algebra, id, "a function of several G-vars together has no exact rule here");
+        leave(&b, c->rest, c->rest_node);
+        for (int i = 0; i < c->n; i++)
+            if (c->terms[i].power < -1e-12)
+                leave(&b, c->terms[i].power, id);
+        if ((parts[k] = as_scalar(algebra, c)) < 0)
+            return -1;
+    }
+    if (!parts)
+        return out_of_memory(algebra);
+    int value = of_scalar(algebra, tp_q_along(algebra, node->op, parts, n, entry < 0 ? 0 : entry));
+    if (value < 0 || !push_scaled(algebra, &b, value, 1, 0))
+        return -1;
+    return finish(algebra, &b);
+}
+
+static int contraction(tp_algebra *algebra, int id, const ad_node *node, const tp_point *point)
+{
+    ad_shape names[2];
+    int params[2], widths[2];
+    for (int k = 0; k < 2; k++) {
+        params[k] = tp_peel(algebra->graph, node->in[k], &names[k]);
+        widths[k] = params[k] < 0 ? -1 : tp_count_widths(algebra->graph, &names[k]);
+    }
+    int k = widths[1] > widths[0]; /* of two parameters, the matrix is multiplied into the vector */
+    if (params[k] >= 0)
+        return matrix_product(algebra, id, params[k], &names[k], node->in[1 - k], node, point);
+    return reduced(algebra, id, node, *point, 0);
+}
+
+/* ---- nodes ---- */
 /* Merged or split fixed axes: the row-major position is the same on both sides. */
 static int reshaped(tp_algebra *algebra, const ad_node *node, tp_point point)
 {
@@ -755,13 +992,15 @@ static int compute(tp_algebra *algebra, int id, tp_point point)
 {
     const ad_node *node = ad_look(algebra->graph, id);
     ad_shape names;
-    int param = peel(algebra, id, &names);
+    int param = tp_peel(algebra->graph, id, &names);
     if (param >= 0) {
         tp_point own = param_point(algebra, param, &names, &point);
         return param_vector(algebra, id, param, &own);
     }
-    if (tp_is_data(algebra, id))
-        return tp_refuse(algebra, id, "data takes part coordinate by coordinate: only products with a parameter have a rule");
+    if (tp_is_data(algebra, id)) {
+        tp_point own = restrict_point(algebra, id, &point);
+        return of_scalar(algebra, tp_q_data(algebra, id, &own));
+    }
     if (ad_is_unary(node->op)) {
         int x = operand(algebra, node, 0, &point);
         return x < 0 ? -1 : unary_of(algebra, id, node, node->op, node->c, x);
@@ -788,7 +1027,11 @@ static int compute(tp_algebra *algebra, int id, tp_point point)
         return x < 0 ? -1 : scaled(algebra, x, node->c * pow(size, node->power), power * node->power);
     }
     case AD_CONTRACT: return contraction(algebra, id, node, &point);
-    case AD_SUM: return summed(algebra, id, node, point, 0);
+    case AD_SUM: return reduced(algebra, id, node, point, 0);
+    case AD_LOGSUMEXP:
+    case AD_SOFTMAX:
+    case AD_MAX:
+    case AD_ARGMAX: return along(algebra, id, node, point);
     case AD_EXPAND:
     case AD_TRANSPOSE: return operand(algebra, node, 0, &point);
     case AD_RESHAPE: return reshaped(algebra, node, point);

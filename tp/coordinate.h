@@ -1,9 +1,13 @@
 /* coordinate.h: what one coordinate of a width vector is: a polynomial in functions of Gaussians.
  *
- *     coordinate = sum over terms  c n^power  prod over factors  f(lin),     lin = sum of c_k Z_k
+ *     coordinate = sum over terms  c s n^power  prod over factors  f(lin)  + O(n^rest),     lin = sum of c_k s_k Z_k
  *
- * where Z_k are G-vars, normalised to variance of order one. Everything is interned: equal things have equal numbers, so
- * the kernel recursion is a graph without repetitions, whatever sharing the network has. */
+ * where Z_k are G-vars, normalised to variance of order one, and s are scalars: quantities (quantity.h) of the sample that
+ * the coordinate belongs to, averages over the width replaced by their limits. What an average fluctuates around its
+ * limit is of order n^(-1/2) of its terms: it is left out, and `rest` says of what order all is that was left out. Where
+ * an expectation is 0, as that of dx x in the backward pass of a mean, only this is left; it must vanish beside the terms
+ * that it is added to before a function or a kernel is taken of them. Everything is interned: equal things have equal
+ * numbers, so the kernel recursion is a graph without repetitions, whatever sharing the network has. */
 #ifndef LIMN_TP_COORDINATE_H
 #define LIMN_TP_COORDINATE_H
 #include "tp/program.h"
@@ -21,12 +25,12 @@ void tp_table_free(tp_table *table);
 int tp_intern(tp_table *table, const void *bytes, size_t size); /* -1: out of memory */
 
 /* A univariate function, as a tree. */
-enum { TP_VARIABLE = AD_N_OPS, TP_NUMBER, TP_PLUS, TP_TIMES };
+enum { TP_VARIABLE = AD_N_OPS, TP_NUMBER, TP_SCALAR, TP_PLUS, TP_TIMES };
 typedef struct {
     int op;    /* a unary row of the op table, or one of the above */
     int order; /* custom: which derivative */
     double p;  /* the row's parameter, or the number */
-    int a, b;  /* arguments */
+    int a, b;  /* arguments; TP_SCALAR: a is a quantity */
     const ad_function *function;
 } tp_fn;
 
@@ -53,7 +57,7 @@ typedef struct {
 
 typedef struct {
     double c;
-    int gvar, unused;
+    int gvar, scalar;
 } tp_part;
 typedef struct {
     int n;
@@ -66,11 +70,12 @@ typedef struct {
 } tp_factor;
 typedef struct {
     double c, power;
-    int n, unused;
+    int n, scalar;
     tp_factor factors[TP_MAX_FACTORS]; /* by increasing lin, each once; the rest zero */
 } tp_term;
 typedef struct {
-    int n, unused;
+    double rest;      /* what is left out is of order n^rest; -INFINITY: nothing is */
+    int n, rest_node; /* of which op; -1 */
     tp_term terms[];
 } tp_coordinate;
 
@@ -84,7 +89,14 @@ typedef struct {
     int *memo;
     int memo_room;
     int variable;
+    bool unchecked; /* the simple rule is asked for, BP-like or not */
 } tp_algebra;
+
+/* Where the scalars of functions are read: values[quantity][row]. */
+typedef struct {
+    double *const *values;
+    size_t row;
+} tp_sample;
 
 int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error);
 void tp_algebra_free(tp_algebra *algebra);
@@ -92,14 +104,23 @@ const tp_fn *tp_fn_at(const tp_algebra *, int fn);
 const tp_gvar *tp_gvar_at(const tp_algebra *, int gvar);
 const tp_lin *tp_lin_at(const tp_algebra *, int lin);
 const tp_coordinate *tp_coordinate_at(const tp_algebra *, int coordinate);
-/* y = f(x), by block. */
-void tp_fn_eval(const tp_algebra *, int fn, size_t n, const double *x, double *y);
+/* y = f(x), by block; sample may be NULL if f has no scalars. */
+void tp_fn_eval(const tp_algebra *, int fn, const tp_sample *sample, size_t n, const double *x, double *y);
 /* The points where f or its derivative jumps: how many, the first `room` of them in kinks. */
-int tp_fn_kinks(const tp_algebra *, int fn, double *kinks, int room);
+int tp_fn_kinks(const tp_algebra *, int fn, const tp_sample *sample, double *kinks, int room);
+bool tp_fn_smooth(const tp_algebra *, int fn); /* none of its parts has a kink */
+int tp_fn_parity(const tp_algebra *, int fn);  /* 1: even, -1: odd, 0: neither or not known */
+/* The scalars in f: how many, the first `room` of them in scalars. */
+int tp_fn_scalars(const tp_algebra *, int fn, int *scalars, int room);
 
 /* The coordinate of a node (with a width axis, or an output) with its fixed axes at a point; -1 with an error that names
  * op, file and line if it is not a polynomial in univariate functions of G-vars. */
 int tp_coordinate_of(tp_algebra *, int node, tp_point point);
+/* The largest power of n among its terms; -INFINITY if there are none. */
+double tp_coordinate_top(const tp_coordinate *);
+/* The order of what the terms do not tell: the rest, and terms with a random number that all coordinates share (a readout
+ * inside the network), whose average over the width is as random. *node: the op it comes from. */
+double tp_coordinate_rest(const tp_algebra *, const tp_coordinate *, int *node);
 bool tp_is_data(const tp_algebra *, int node);
 /* Fixed axes of a node other than `without`, all at index 0. */
 tp_point tp_point_of(const tp_algebra *, int node, const ad_shape *without);

@@ -115,7 +115,8 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
     if (spec.rule != TP_RULE_AUTO)
         simple = spec.rule == TP_RULE_BP;
     if (simple && spec.engine != TP_ENGINE_SAMPLE) {
-        int status = tp_limit_exact(program, which, x, rows, x2, rows2, &spec, kernel, &refusal);
+        int status = tp_limit_exact(program, which, x, rows, x2, rows2, &spec, spec.rule == TP_RULE_BP, kernel,
+                                    &refusal);
         if (status == 0)
             snprintf(kernel->method, sizeof kernel->method, kernel->error > 0 ? "exact rules, series and quadrature"
                                                                               : "closed forms");
@@ -135,7 +136,7 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
         add_text(kernel->method, sizeof kernel->method, "; no exact rule for ");
         add_text(kernel->method, sizeof kernel->method, refusal.text);
     } else if (!simple && *why &&
-               tp_limit_exact(program, which, x, rows, x2, rows2, &spec, &exact, &refusal) == 0) {
+               tp_limit_exact(program, which, x, rows, x2, rows2, &spec, true, &exact, &refusal) == 0) {
         compare_rules(kernel, &exact, why);
     } else if (!simple && *why) {
         add_text(kernel->method, sizeof kernel->method, "; general rule, for the program is not BP-like: ");

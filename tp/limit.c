@@ -11,9 +11,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { TILE = 64, NO_RULE = -2 };
+enum { TILE = 64, MOST_SCALARS = 64, NO_RULE = -2 };
 
-/* Data that a Gram quantity meets: (rows, size) of one set, contiguous. */
+/* Data that a Gram quantity meets: (rows, size) of one set, contiguous; without an axis a single entry of each sample. */
 typedef struct {
     int node;
     tp_point from;
@@ -23,10 +23,19 @@ typedef struct {
 } data_block;
 
 typedef enum { BY_CLOSED, BY_SERIES, BY_RULE } method;
+/* Where a function with scalars has its kinks, for every sample of either set: (rows, MOST_KINKS). */
+enum { MOST_KINKS = 64 };
+typedef struct {
+    double *at[2];
+    int *n[2];
+} kink_table;
+
 /* How an expectation is found. */
 typedef struct {
     method by;
     tp_univariate f, g;
+    bool varies;          /* f or g has scalars: it is another function for each sample */
+    kink_table kinks[2];  /* of f and of g */
     tp_mehler *series[2]; /* of f over the first set's samples, of g over the second's */
     double scale;        /* half squared distances are scale times the data's, where cov is affine in one Gram; else 0 */
     int gram;
@@ -64,7 +73,7 @@ static int find_block(solver *s, int node, const tp_point *from, ad_axis axis)
             return i;
     data_block *b = &s->blocks[s->n_blocks];
     *b = (data_block){ .node = node, .from = *from, .axis = axis,
-                       .size = ad_axis_fixed(s->algebra.graph, axis) };
+                       .size = axis.id ? ad_axis_fixed(s->algebra.graph, axis) : 1 };
     return s->n_blocks++;
 }
 
@@ -111,35 +120,66 @@ static int fill_block(solver *s, data_block *b, int set)
 }
 
 /* ---- what is needed ---- */
-static void need(const solver *s, bool *marks, int id, bool with_variances)
+static void need_alone(const solver *s, int id)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    if (marks[id])
+    if (s->alone[id])
         return;
-    marks[id] = true;
-    if (q->kind == TP_Q_SUM)
-        for (int i = 0; i < q->n; i++)
-            need(s, marks, q->parts[i].q, with_variances);
+    s->alone[id] = true;
+    for (int i = 0; i < q->n; i++)
+        need_alone(s, q->parts[i].q);
+    if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_FUNCTION || q->kind == TP_Q_FIRST || q->kind == TP_Q_SECOND)
+        need_alone(s, q->a);
     if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT)
-        need(s, marks, q->a, with_variances);
-    if (q->kind == TP_Q_PRODUCT)
-        need(s, marks, q->b, with_variances);
-    if (q->kind == TP_Q_EXPECT && with_variances) {
-        need(s, marks, q->var_a, true);
-        need(s, marks, q->var_b, true);
+        need_alone(s, q->b);
+    if (q->kind != TP_Q_EXPECT)
+        return;
+    need_alone(s, q->var_a);
+    need_alone(s, q->var_b);
+    for (int side = 0; side < 2; side++) {
+        int fn = side ? q->fn_b : q->fn_a, scalars[MOST_SCALARS];
+        int n = tp_fn_scalars(&s->algebra, fn, scalars, MOST_SCALARS);
+        for (int k = 0; k < n && k < MOST_SCALARS; k++)
+            need_alone(s, scalars[k]);
     }
+}
+
+static void need_paired(const solver *s, int id)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    if (s->paired[id])
+        return;
+    s->paired[id] = true;
+    if (q->kind == TP_Q_FIRST || q->kind == TP_Q_SECOND) {
+        need_alone(s, q->a);
+        return;
+    }
+    for (int i = 0; i < q->n; i++)
+        need_paired(s, q->parts[i].q);
+    if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_FUNCTION || q->kind == TP_Q_EXPECT)
+        need_paired(s, q->a);
+    if (q->kind == TP_Q_PRODUCT)
+        need_paired(s, q->b);
+    if (q->kind == TP_Q_EXPECT)
+        need_alone(s, id);
 }
 
 /* ---- expectations ---- */
 typedef struct {
     const tp_algebra *algebra;
     int fn;
+    tp_sample sample;
 } function_context;
 
 static void eval_function(const tp_univariate *u, size_t n, const double *x, double *y)
 {
     const function_context *context = u->context;
-    tp_fn_eval(context->algebra, context->fn, n, x, y);
+    tp_fn_eval(context->algebra, context->fn, &context->sample, n, x, y);
+}
+
+static int too_many_kinks(ad_error *error, int found)
+{
+    return ad_fail(error, "a function with %d kinks; at most %d are integrated", found, MOST_KINKS);
 }
 
 /* A function of the algebra as gauss.h knows it: by its form if it is a row of the table, else by evaluating it. */
@@ -153,15 +193,17 @@ static int univariate(const solver *s, int fn, tp_univariate *u)
     else if (f->op < AD_CUSTOM && f->a == s->algebra.variable)
         *u = tp_univariate_op((ad_op)f->op, f->p);
     else {
-        enum { MOST_KINKS = 64 };
         function_context *context = ad_arena_alloc(s->algebra.arena, 1, sizeof *context);
         double *kinks = ad_arena_alloc(s->algebra.arena, MOST_KINKS, sizeof *kinks);
         if (!context || !kinks)
             return ad_fail(s->error, "out of memory for a function");
-        *context = (function_context){ &s->algebra, fn };
-        int found = tp_fn_kinks(&s->algebra, fn, kinks, MOST_KINKS);
+        *context = (function_context){ .algebra = &s->algebra, .fn = fn };
+        int scalars = tp_fn_scalars(&s->algebra, fn, NULL, 0);
+        if (scalars > MOST_SCALARS)
+            return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", scalars, MOST_SCALARS);
+        int found = scalars ? 0 : tp_fn_kinks(&s->algebra, fn, NULL, kinks, MOST_KINKS);
         if (found > MOST_KINKS)
-            return ad_fail(s->error, "a function with %d kinks; at most %d are integrated", found, MOST_KINKS);
+            return too_many_kinks(s->error, found);
         *u = (tp_univariate){ .form = TP_NUMERIC, .eval = eval_function, .context = context, .kinks = kinks,
                               .n_kinks = found };
     }
@@ -188,7 +230,9 @@ static int plan_expect(solver *s, int id)
     expect_plan *plan = &s->plans[id];
     if (univariate(s, q->fn_a, &plan->f) || univariate(s, q->fn_b, &plan->g))
         return -1;
+    plan->varies = tp_fn_scalars(&s->algebra, q->fn_a, NULL, 0) + tp_fn_scalars(&s->algebra, q->fn_b, NULL, 0) > 0;
     plan->by = tp_has_closed(&plan->f, &plan->g) ? BY_CLOSED
+               : plan->varies ? BY_RULE
                : plan->f.n_kinks + plan->g.n_kinks == 0 ? BY_SERIES : BY_RULE;
     plan->gram = -1;
     int part = cov->kind == TP_Q_GRAM ? q->a : cov->kind == TP_Q_SUM && cov->n == 1 ? cov->parts[0].q : -1;
@@ -246,12 +290,60 @@ static const double *near_pairs(const solver *s, const expect_plan *plan, const 
     return t->half;
 }
 
+/* The kinks of one function for every sample of a set: found once the variances and scalars are. */
+static int find_kinks(solver *s, int fn, int set, kink_table *table)
+{
+    size_t rows = s->rows[set];
+    table->at[set] = ad_arena_alloc(s->algebra.arena, rows * MOST_KINKS, sizeof(double));
+    table->n[set] = ad_arena_alloc(s->algebra.arena, rows, sizeof(int));
+    if (!table->at[set] || !table->n[set])
+        return ad_fail(s->error, "out of memory for the kinks of a function");
+    for (size_t i = 0; i < rows; i++) {
+        tp_sample sample = { s->single[set], i };
+        table->n[set][i] = tp_fn_kinks(&s->algebra, fn, &sample, table->at[set] + i * MOST_KINKS, MOST_KINKS);
+        if (table->n[set][i] > MOST_KINKS)
+            return too_many_kinks(s->error, table->n[set][i]);
+    }
+    return 0;
+}
+
+/* The function as it is for row i of a set: its scalars, and its kinks. */
+static tp_univariate at_sample(const solver *s, const expect_plan *plan, int which, int fn, int set, size_t row,
+                               function_context *context)
+{
+    tp_univariate u = which ? plan->g : plan->f;
+    const kink_table *table = &plan->kinks[which];
+    if (tp_fn_scalars(&s->algebra, fn, NULL, 0) == 0)
+        return u;
+    *context = (function_context){ &s->algebra, fn, { s->single[set], row } };
+    u.context = context;
+    if (table->at[set]) {
+        u.kinks = table->at[set] + row * MOST_KINKS;
+        u.n_kinks = table->n[set][row];
+    }
+    return u;
+}
+
+/* The rule for rows i and k of the tile's sets. */
+static int by_rule(const solver *s, int id, const tile *t, size_t i, size_t k, double q11, double q22, double q12,
+                   double *value, double *estimate, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const expect_plan *plan = &s->plans[id];
+    if (!plan->varies)
+        return tp_quadrature(&plan->f, &plan->g, q11, q22, q12, value, estimate, error);
+    function_context contexts[2];
+    tp_univariate f = at_sample(s, plan, 0, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
+    tp_univariate g = at_sample(s, plan, 1, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
+    return tp_quadrature(&f, &g, q11, q22, q12, value, estimate, error);
+}
+
 static int fill_expect(solver *s, int id, const tile *t, double *out, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const expect_plan *plan = &s->plans[id];
     const double *v1 = s->single[t->set[0]][q->var_a] + t->row0, *v2 = s->single[t->set[1]][q->var_b] + t->column0;
-    const double *cov = t->values[q->a];
+    const double *cov = t->values[t->alone ? q->b : q->a];
     size_t n = t->alone ? t->rows : t->rows * t->columns;
     if (t->alone) {
         memcpy(t->q11, v1, n * sizeof *v1);
@@ -278,7 +370,8 @@ static int fill_expect(solver *s, int id, const tile *t, double *out, ad_error *
         for (size_t i = 0; i < n; i++) /* pairs too close to c = 1 for the series go through the rule */
             if (tp_mehler_bound(f, g, t->row0 + i / t->columns, t->column0 + i % t->columns, cov[i]) > 10 * limit) {
                 double estimate = 0;
-                if (tp_quadrature(&plan->f, &plan->g, t->q11[i], t->q22[i], cov[i], &out[i], &estimate, error))
+                if (by_rule(s, id, t, i / t->columns, i % t->columns, t->q11[i], t->q22[i], cov[i], &out[i], &estimate,
+                            error))
                     return -1;
                 note_error(s, size > 0 ? estimate / size : 0);
             }
@@ -286,12 +379,63 @@ static int fill_expect(solver *s, int id, const tile *t, double *out, ad_error *
     }
     for (size_t i = 0; i < n; i++) {
         double estimate = 0;
-        if (tp_quadrature(&plan->f, &plan->g, t->q11[i], t->q22[i], cov[i], &out[i], &estimate, error))
+        size_t row = i / t->columns, column = t->alone ? row : i % t->columns;
+        if (by_rule(s, id, t, row, column, t->q11[i], t->q22[i], cov[i], &out[i], &estimate, error))
             return -1;
         if (fabs(out[i]) > 0)
             note_error(s, estimate / fabs(out[i]));
     }
     return 0;
+}
+
+/* Softmax and the like of m numbers x: entry `entry` of the result. */
+static double along(int op, const double *x, int m, int entry)
+{
+    int largest = 0;
+    for (int k = 1; k < m; k++)
+        if (x[k] > x[largest])
+            largest = k;
+    if (op == AD_MAX)
+        return x[largest];
+    if (op == AD_ARGMAX)
+        return largest == entry;
+    double sum = 0;
+    for (int k = 0; k < m; k++)
+        sum += exp(x[k] - x[largest]);
+    return op == AD_SOFTMAX ? exp(x[entry] - x[largest]) / sum : x[largest] + log(sum);
+}
+
+static int fill_along(const solver *s, int id, const tile *t, size_t n, double *out, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    double *x = ad_alloc((size_t)q->n, sizeof *x, "a softmax", error);
+    if (!x)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        for (int k = 0; k < q->n; k++)
+            x[k] = t->values[q->parts[k].q][i];
+        out[i] = along(q->op, x, q->n, q->b);
+    }
+    ad_free(x);
+    return 0;
+}
+
+/* A scalar of one side's samples, for every pair. */
+static void fill_side(const solver *s, const tp_quantity *q, const tile *t, double *out)
+{
+    int side = q->kind == TP_Q_SECOND;
+    const double *from = s->single[t->set[side]][q->a] + (side ? t->column0 : t->row0);
+    for (size_t i = 0; i < t->rows; i++)
+        for (size_t k = 0; k < t->columns; k++)
+            out[i * t->columns + k] = from[side && !t->alone ? k : i];
+}
+
+static void fill_data(const solver *s, int id, const tile *t, double *out)
+{
+    const double *from = s->blocks[s->gram_blocks[id][0]].rows[t->set[0]] + t->row0;
+    for (size_t i = 0; i < t->rows; i++)
+        for (size_t k = 0; k < t->columns; k++)
+            out[i * t->columns + k] = from[i];
 }
 
 static int fill(solver *s, int id, const tile *t, ad_error *error)
@@ -305,6 +449,13 @@ static int fill(solver *s, int id, const tile *t, ad_error *error)
             out[i] = q->c;
         return 0;
     case TP_Q_GRAM: fill_gram(s, id, t, out); return 0;
+    case TP_Q_DATA: fill_data(s, id, t, out); return 0;
+    case TP_Q_FUNCTION:
+        tp_fn_eval(&s->algebra, q->fn_a, NULL, n, t->values[q->a], out);
+        return 0;
+    case TP_Q_ALONG: return fill_along(s, id, t, n, out, error);
+    case TP_Q_FIRST:
+    case TP_Q_SECOND: fill_side(s, q, t, out); return 0;
     case TP_Q_SUM:
         for (size_t i = 0; i < n; i++)
             out[i] = q->c;
@@ -324,6 +475,18 @@ static int fill(solver *s, int id, const tile *t, ad_error *error)
 }
 
 /* ---- the run ---- */
+static int plan_kinks(solver *s, int id, int set)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    for (int which = 0; which < 2 && q->kind == TP_Q_EXPECT; which++) {
+        int fn = which ? q->fn_b : q->fn_a;
+        if (tp_fn_scalars(&s->algebra, fn, NULL, 0) > 0 && !tp_fn_smooth(&s->algebra, fn) &&
+            find_kinks(s, fn, set, &s->plans[id].kinks[which]))
+            return -1;
+    }
+    return 0;
+}
+
 /* All values at (i, i), for either set, quantity after quantity. */
 static int solve_alone(solver *s)
 {
@@ -336,7 +499,8 @@ static int solve_alone(solver *s)
         for (int id = 0; id < s->n && !status; id++)
             if (s->alone[id]) {
                 s->single[set][id] = ad_alloc(rows, sizeof(double), "variances", s->error);
-                status = s->single[set][id] ? fill(s, id, &t, s->error) : -1;
+                status = s->single[set][id] ? plan_kinks(s, id, set) : -1;
+                status = status ? status : fill(s, id, &t, s->error);
             }
         ad_free(scratch);
         if (status)
@@ -424,15 +588,16 @@ static int prepare(solver *s, const tp_series *series)
     if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->blocks || !s->gram_blocks || !s->plans)
         return ad_fail(s->error, "out of memory for %d quantities", s->n);
     for (int k = 0; k < series->n; k++) {
-        need(s, s->paired, series->at[k].q, false);
-        need(s, s->alone, series->at[k].q, true);
+        need_paired(s, series->at[k].q);
+        need_alone(s, series->at[k].q);
     }
     for (int id = 0; id < s->n; id++) {
         const tp_quantity *q = tp_quantity_at(a, id);
-        if (q->kind != TP_Q_GRAM || !(s->alone[id] || s->paired[id]))
+        if ((q->kind != TP_Q_GRAM && q->kind != TP_Q_DATA) || !(s->alone[id] || s->paired[id]))
             continue;
         s->gram_blocks[id][0] = find_block(s, q->a, &q->from_a, q->axis);
-        s->gram_blocks[id][1] = find_block(s, q->b, &q->from_b, q->axis);
+        if (q->kind == TP_Q_GRAM)
+            s->gram_blocks[id][1] = find_block(s, q->b, &q->from_b, q->axis);
     }
     for (int i = 0; i < s->n_blocks; i++)
         for (int set = 0; set < (s->same ? 1 : 2); set++)
@@ -481,13 +646,14 @@ int tp_check_rows(const tp_program *program, const double *x, size_t rows, const
 }
 
 int tp_limit_exact(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
-                   size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+                   size_t rows2, const tp_limit_spec *spec, bool unchecked, tp_kernel *kernel, ad_error *error)
 {
     memset(kernel, 0, sizeof *kernel);
     solver s = { .x = { x, x2 ? x2 : x }, .rows = { rows, x2 ? rows2 : rows }, .same = !x2, .error = error,
                  .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
     tp_series series = { .n = 0 };
     int status = tp_algebra_new(&s.algebra, program, error);
+    s.algebra.unchecked = unchecked;
     if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series) : tp_nngp_series(&s.algebra, &series)))
         status = NO_RULE;
     if (!status)

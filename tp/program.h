@@ -43,9 +43,10 @@ bool tp_bp_like(const tp_checks *);
 bool tp_is_average(const ad_graph *, int node);
 /* The lines of the program as text of a style; NULL with an error. */
 const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, ad_error *error);
-/* The simple rules' limit: 0; -2 where they have no exact rule for something in the program, -1 on other errors. */
+/* The simple rules' limit: 0; -2 where they have no exact rule for something in the program, -1 on other errors.
+ * unchecked: also where a gradient meets the forward pass, so that the simple rules are wrong. */
 int tp_limit_exact(const tp_program *, tp_which, const double *x, size_t rows, const double *x2, size_t rows2,
-                   const tp_limit_spec *, tp_kernel *, ad_error *error);
+                   const tp_limit_spec *, bool unchecked, tp_kernel *, ad_error *error);
 int tp_check_rows(const tp_program *, const double *x, size_t rows, const char *which, ad_error *error);
 /* One run of the executor at n = infinity, on so many samples: the kernel at n = samples, (rows, rows2), of the first
  * output. A batch of both inputs is run as one. */

@@ -3,132 +3,19 @@
 #include <math.h>
 #include <string.h>
 
-const tp_quantity *tp_quantity_at(const tp_algebra *algebra, int quantity)
-{
-    return algebra->quantities.items[quantity];
-}
-
 static int lacks_memory(const tp_algebra *algebra)
 {
     return ad_fail(algebra->error, "out of memory while deriving the kernel's recursion");
 }
 
-static int quantity(tp_algebra *algebra, const tp_quantity *q, size_t size)
-{
-    int id = tp_intern(&algebra->quantities, q, size);
-    return id < 0 ? lacks_memory(algebra) : id;
-}
-
-static tp_quantity blank(tp_kind kind)
-{
-    tp_quantity q;
-    memset(&q, 0, sizeof q); /* padding takes part in the comparison */
-    q.kind = kind;
-    return q;
-}
-
-static int number(tp_algebra *algebra, double c)
-{
-    tp_quantity q = blank(TP_Q_NUMBER);
-    q.c = c;
-    return quantity(algebra, &q, sizeof q);
-}
-
-static bool is_number(const tp_algebra *algebra, int q, double *c)
-{
-    *c = tp_quantity_at(algebra, q)->c;
-    return tp_quantity_at(algebra, q)->kind == TP_Q_NUMBER;
-}
-
-/* A sum under way: numbers fold, sums inside sums flatten, equal quantities meet. */
-typedef struct {
-    tp_quantity *q;
-    int room;
-} sum;
-
-static bool sum_add(tp_algebra *algebra, sum *s, double c, int id)
-{
-    const tp_quantity *part = tp_quantity_at(algebra, id);
-    if (!s->q && !(s->q = ad_arena_alloc(algebra->arena, 1, sizeof *s->q)))
-        return false;
-    s->q->kind = TP_Q_SUM;
-    if (!(fabs(c) > 0))
-        return true;
-    if (part->kind == TP_Q_NUMBER) {
-        s->q->c += c * part->c;
-        return true;
-    }
-    if (part->kind == TP_Q_SUM) {
-        s->q->c += c * part->c;
-        for (int i = 0; i < part->n; i++)
-            if (!sum_add(algebra, s, c * part->parts[i].c, part->parts[i].q))
-                return false;
-        return true;
-    }
-    int at = 0;
-    while (at < s->q->n && s->q->parts[at].q < id)
-        at++;
-    if (at < s->q->n && s->q->parts[at].q == id) {
-        s->q->parts[at].c += c;
-        return true;
-    }
-    if (s->q->n == s->room) {
-        int room = s->room ? 2 * s->room : 4;
-        tp_quantity *larger = ad_arena_alloc(algebra->arena, 1, sizeof *larger + (size_t)room * sizeof *larger->parts);
-        if (!larger)
-            return false;
-        memcpy(larger, s->q, sizeof *larger + (size_t)s->q->n * sizeof *larger->parts);
-        s->q = larger;
-        s->room = room;
-    }
-    for (int k = s->q->n++; k > at; k--)
-        s->q->parts[k] = s->q->parts[k - 1];
-    memset(&s->q->parts[at], 0, sizeof *s->q->parts);
-    s->q->parts[at].c = c;
-    s->q->parts[at].q = id;
-    return true;
-}
-
-static int sum_end(tp_algebra *algebra, sum *s)
-{
-    if (!s->q || s->q->n == 0)
-        return number(algebra, s->q ? s->q->c : 0);
-    if (s->q->n == 1 && !(fabs(s->q->c) > 0) && !(fabs(s->q->parts[0].c - 1) > 0))
-        return s->q->parts[0].q;
-    return quantity(algebra, s->q, sizeof *s->q + (size_t)s->q->n * sizeof *s->q->parts);
-}
-
-static int scaled(tp_algebra *algebra, double c, int id)
-{
-    sum s = { 0 };
-    return sum_add(algebra, &s, c, id) ? sum_end(algebra, &s) : lacks_memory(algebra);
-}
-
-static int product(tp_algebra *algebra, int a, int b)
-{
-    double c;
-    if (is_number(algebra, a, &c))
-        return scaled(algebra, c, b);
-    if (is_number(algebra, b, &c))
-        return scaled(algebra, c, a);
-    tp_quantity q = blank(TP_Q_PRODUCT);
-    q.a = a < b ? a : b;
-    q.b = a < b ? b : a;
-    return quantity(algebra, &q, sizeof q);
-}
-
 /* ---- series ---- */
 static int series_add(tp_algebra *algebra, tp_series *s, double power, int q)
 {
-    double c;
-    if (is_number(algebra, q, &c) && !(fabs(c) > 0))
+    if (tp_q_is_zero(algebra, q))
         return 0;
     for (int i = 0; i < s->n; i++)
         if (fabs(s->at[i].power - power) < 1e-9) {
-            sum both = { 0 };
-            if (!sum_add(algebra, &both, 1, s->at[i].q) || !sum_add(algebra, &both, 1, q))
-                return lacks_memory(algebra);
-            s->at[i].q = sum_end(algebra, &both);
+            s->at[i].q = tp_q_plus(algebra, 1, s->at[i].q, 1, q);
             return s->at[i].q < 0 ? -1 : 0;
         }
     if (s->n == TP_MAX_POWERS)
@@ -138,54 +25,65 @@ static int series_add(tp_algebra *algebra, tp_series *s, double power, int q)
     return 0;
 }
 
-/* ---- covariances and expectations ---- */
-static int expectation(tp_algebra *algebra, int a, int b, tp_series *series);
-
+/* ---- covariances and expectations ----
+ * of two vectors of samples i and j, or of one and the same sample (alone): there scalars multiply as they are, while in
+ * a pair each is taken at its own side's sample. */
 static bool same_point(const tp_point *a, const tp_point *b)
 {
     return memcmp(a, b, sizeof *a) == 0;
 }
 
 /* Sigma(Wy, Wy') = E y y' for the same W (its deviation is outside), 0 for different ones: the simple rules. */
-static int covariance(tp_algebra *algebra, int a, int b)
+static int covariance(tp_algebra *algebra, int a, int b, bool alone)
 {
     const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
     if (u->param != v->param || u->position != v->position || u->argument != v->argument ||
         !same_point(&u->where, &v->where))
-        return number(algebra, 0);
+        return tp_q_number(algebra, 0);
     if (u->argument == TP_OF_INDEX)
-        return number(algebra, 1);
-    if (u->argument == TP_OF_DATA) {
-        tp_quantity q = blank(TP_Q_GRAM);
-        q.a = u->node;
-        q.b = v->node;
-        q.from_a = u->from;
-        q.from_b = v->from;
-        q.axis = u->axis;
-        return quantity(algebra, &q, sizeof q);
-    }
+        return TP_Q_ONE;
+    if (u->argument == TP_OF_DATA)
+        return tp_q_gram(algebra, u->node, &u->from, v->node, &v->from, u->axis);
     tp_series series;
-    if (expectation(algebra, u->node, v->node, &series))
+    if (tp_expectation(algebra, u->node, v->node, alone, &series))
         return -1;
     for (int i = 0; i < series.n; i++)
         if (fabs(series.at[i].power) < 1e-9)
             return series.at[i].q; /* powers below 0 vanish; above it there are none: vectors are of order one */
-    return number(algebra, 0);
+    return tp_q_number(algebra, 0);
 }
 
-static int lin_covariance(tp_algebra *algebra, int a, int b)
+/* The scalars a of sample i and b of sample j, multiplied. */
+static int scalars(tp_algebra *algebra, int a, int b, bool alone)
+{
+    if (alone)
+        return tp_q_scalar_product(algebra, a, b);
+    int first = tp_q_side(algebra, a, TP_Q_FIRST), second = tp_q_side(algebra, b, TP_Q_SECOND);
+    return first < 0 || second < 0 ? -1 : tp_q_product(algebra, first, second);
+}
+
+static int times(tp_algebra *algebra, int a, int b, bool alone)
+{
+    if (a < 0 || b < 0)
+        return -1;
+    return alone ? tp_q_scalar_product(algebra, a, b) : tp_q_product(algebra, a, b);
+}
+
+static int lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
 {
     const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
-    sum s = { 0 };
-    for (int i = 0; i < u->n; i++)
-        for (int k = 0; k < v->n; k++) {
-            int q = covariance(algebra, u->parts[i].gvar, v->parts[k].gvar);
+    int total = tp_q_number(algebra, 0);
+    for (int i = 0; i < u->n && total >= 0; i++)
+        for (int k = 0; k < v->n && total >= 0; k++) {
+            int q = covariance(algebra, u->parts[i].gvar, v->parts[k].gvar, alone);
             if (q < 0)
                 return -1;
-            if (!sum_add(algebra, &s, u->parts[i].c * v->parts[k].c, q))
-                return lacks_memory(algebra);
+            if (tp_q_is_zero(algebra, q))
+                continue;
+            q = times(algebra, scalars(algebra, u->parts[i].scalar, v->parts[k].scalar, alone), q, alone);
+            total = q < 0 ? -1 : tp_q_plus(algebra, 1, total, u->parts[i].c * v->parts[k].c, q);
         }
-    return sum_end(algebra, &s);
+    return total;
 }
 
 /* Can G-vars of these two lins be correlated at all? Only products with the same parameter, from the same side, are. */
@@ -207,55 +105,96 @@ typedef struct {
     int block;
 } member;
 
-/* E of one independent block: one function of sample i, one of sample j, or a single one. */
-static int block_expectation(tp_algebra *algebra, const member *members, int n, int block)
+/* E f(u) of one function of one sample. */
+static int single_expectation(tp_algebra *algebra, tp_factor f)
 {
-    tp_factor f[2] = { { -1, -1 }, { -1, -1 } };
-    int count = 0;
-    for (int i = 0; i < n; i++) {
-        if (members[i].block != block)
-            continue;
-        int side = members[i].second;
-        if (f[side].lin >= 0)
-            return ad_fail(algebra->error, "an expectation of three or more correlated functions has no exact rule here");
-        f[side] = members[i].factor;
-        count++;
-    }
-    int one = -1;
-    if (count == 1) {
-        int side = f[0].lin < 0;
-        if (f[side].fn == algebra->variable)
-            return number(algebra, 0); /* G-vars have mean zero; other means are numbers of their own */
-        tp_fn unit;
-        memset(&unit, 0, sizeof unit);
-        unit.op = TP_NUMBER;
-        unit.p = 1;
-        if ((one = tp_intern(&algebra->fns, &unit, sizeof unit)) < 0)
-            return lacks_memory(algebra);
-        f[!side] = (tp_factor){ f[side].lin, one };
-    }
-    int cov = one >= 0 ? number(algebra, 0) : lin_covariance(algebra, f[0].lin, f[1].lin);
-    if (cov < 0)
-        return -1;
-    if (f[0].fn == algebra->variable && f[1].fn == algebra->variable)
-        return cov;
-    tp_quantity q = blank(TP_Q_EXPECT);
-    q.a = cov;
-    q.fn_a = f[0].fn;
-    q.fn_b = f[1].fn;
-    q.var_a = lin_covariance(algebra, f[0].lin, f[0].lin);
-    q.var_b = q.var_a < 0 ? -1 : lin_covariance(algebra, f[1].lin, f[1].lin);
-    return q.var_b < 0 ? -1 : quantity(algebra, &q, sizeof q);
+    tp_fn unit;
+    memset(&unit, 0, sizeof unit);
+    unit.op = TP_NUMBER;
+    unit.p = 1;
+    tp_quantity q = tp_q_blank(TP_Q_EXPECT);
+    q.fn_a = f.fn;
+    q.fn_b = tp_intern(&algebra->fns, &unit, sizeof unit);
+    q.a = q.b = tp_q_number(algebra, 0);
+    q.var_a = q.var_b = lin_covariance(algebra, f.lin, f.lin, true);
+    if (q.fn_b < 0)
+        return lacks_memory(algebra);
+    return q.a < 0 || q.var_a < 0 ? -1 : tp_q_expect(algebra, &q);
 }
 
-static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term *b)
+static int pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alone)
 {
-    member members[2 * TP_MAX_FACTORS];
-    int n = 0;
-    for (int i = 0; i < a->n; i++)
-        members[n++] = (member){ a->factors[i], false, 0 };
-    for (int i = 0; i < b->n; i++)
-        members[n++] = (member){ b->factors[i], true, 0 };
+    int cov = lin_covariance(algebra, f.lin, g.lin, alone);
+    if (cov < 0 || (f.fn == algebra->variable && g.fn == algebra->variable))
+        return cov;
+    tp_quantity q = tp_q_blank(TP_Q_EXPECT);
+    q.a = cov;
+    q.fn_a = f.fn;
+    q.fn_b = g.fn;
+    q.b = lin_covariance(algebra, f.lin, g.lin, true);
+    q.var_a = q.b < 0 ? -1 : lin_covariance(algebra, f.lin, f.lin, true);
+    q.var_b = q.var_a < 0 ? -1 : lin_covariance(algebra, g.lin, g.lin, true);
+    return q.var_b < 0 ? -1 : tp_q_expect(algebra, &q);
+}
+
+/* The factors of one block: those of one lin and one sample become one function where there are more than two. */
+static int block_factors(tp_algebra *algebra, const member *members, int n, int block, bool alone, member *out)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        if (members[i].block == block)
+            out[count++] = members[i];
+    for (int i = 0; i < count && count > 2; i++)
+        for (int k = i + 1; k < count && count > 2; k++)
+            if (out[i].factor.lin == out[k].factor.lin && (alone || out[i].second == out[k].second)) {
+                tp_fn both;
+                memset(&both, 0, sizeof both);
+                both.op = TP_TIMES;
+                both.a = out[i].factor.fn;
+                both.b = out[k].factor.fn;
+                if ((out[i].factor.fn = tp_intern(&algebra->fns, &both, sizeof both)) < 0)
+                    return lacks_memory(algebra);
+                out[k--] = out[--count];
+            }
+    return count;
+}
+
+/* E of one independent block: two functions, of samples i and j or both of one of them, or a single one. */
+/* Told by the parameters whose products the functions are of. */
+static int refuse_block(tp_algebra *algebra, const member *f, int count)
+{
+    const tp_gvar *g = tp_gvar_at(algebra, tp_lin_at(algebra, f[0].factor.lin)->parts[0].gvar);
+    return tp_refuse(algebra, g->param, "an expectation of %d correlated functions of products with %s: an exact rule "
+                     "there is for two", count, ad_look(algebra->graph, g->param)->name);
+}
+
+static int block_expectation(tp_algebra *algebra, const member *members, int n, int block, bool alone)
+{
+    member f[2 * TP_MAX_FACTORS];
+    int count = block_factors(algebra, members, n, block, alone, f);
+    if (count < 0)
+        return -1;
+    if (count > 2)
+        return refuse_block(algebra, f, count);
+    if (count == 2 && (alone || f[0].second != f[1].second))
+        return pair_expectation(algebra, f[0].factor, f[1].factor, alone);
+    int e = count == 1 ? single_expectation(algebra, f[0].factor)
+                       : pair_expectation(algebra, f[0].factor, f[1].factor, true);
+    return e < 0 || alone ? e : tp_q_side(algebra, e, f[0].second ? TP_Q_SECOND : TP_Q_FIRST);
+}
+
+/* G-vars have mean zero and are together as likely as their negatives: what is odd in a block has expectation 0. */
+static bool is_odd(const tp_algebra *algebra, const member *members, int n, int block)
+{
+    int parity = 1;
+    for (int i = 0; i < n; i++)
+        if (members[i].block == block)
+            parity *= tp_fn_parity(algebra, members[i].factor.fn);
+    return parity == -1;
+}
+
+static void find_blocks(const tp_algebra *algebra, member *members, int n)
+{
     for (int i = 0; i < n; i++)
         members[i].block = i;
     for (int i = 0; i < n; i++)
@@ -264,25 +203,36 @@ static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term
                 for (int m = 0, from = members[i].block, to = members[k].block; m < n; m++)
                     if (members[m].block == from)
                         members[m].block = to;
-    int result = number(algebra, 1);
+}
+
+static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term *b, bool alone)
+{
+    member members[2 * TP_MAX_FACTORS];
+    int n = 0;
+    for (int i = 0; i < a->n; i++)
+        members[n++] = (member){ a->factors[i], false, 0 };
+    for (int i = 0; i < b->n; i++)
+        members[n++] = (member){ b->factors[i], true, 0 };
+    find_blocks(algebra, members, n);
+    for (int i = 0; i < n; i++)
+        if (is_odd(algebra, members, n, members[i].block))
+            return tp_q_number(algebra, 0);
+    int result = scalars(algebra, a->scalar, b->scalar, alone);
     for (int block = 0; block < n && result >= 0; block++) {
         bool present = false;
         for (int i = 0; i < n; i++)
             present = present || members[i].block == block;
-        if (!present)
-            continue;
-        int e = block_expectation(algebra, members, n, block);
-        result = e < 0 ? -1 : product(algebra, result, e);
+        if (present)
+            result = times(algebra, result, block_expectation(algebra, members, n, block, alone), alone);
     }
-    return result;
+    return result < 0 ? -1 : tp_q_scaled(algebra, a->c * b->c, result);
 }
 
-/* E a b of two coordinates, by powers of n. */
-static int expectation(tp_algebra *algebra, int a, int b, tp_series *series)
+int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *series)
 {
     struct {
-        int kind, a, b, unused;
-    } key = { -1, a, b, 0 };
+        int kind, a, b, alone;
+    } key = { -1, a, b, alone };
     int *slot = tp_memo(algebra, &key, sizeof key);
     if (!slot)
         return lacks_memory(algebra);
@@ -294,8 +244,7 @@ static int expectation(tp_algebra *algebra, int a, int b, tp_series *series)
     const tp_coordinate *x = tp_coordinate_at(algebra, a), *y = tp_coordinate_at(algebra, b);
     for (int i = 0; i < x->n; i++)
         for (int k = 0; k < y->n; k++) {
-            int q = term_expectation(algebra, &x->terms[i], &y->terms[k]);
-            q = q < 0 ? -1 : scaled(algebra, x->terms[i].c * y->terms[k].c, q);
+            int q = term_expectation(algebra, &x->terms[i], &y->terms[k], alone);
             if (q < 0 || series_add(algebra, series, x->terms[i].power + y->terms[k].power, q))
                 return -1;
         }
@@ -347,28 +296,66 @@ static tp_point own_part(const tp_algebra *algebra, int node, const tp_point *al
     return point;
 }
 
+/* What a part of a kernel leaves out: of order n^power, from which op. */
+typedef struct {
+    double power;
+    int node;
+} left_out;
+static const left_out nothing = { -INFINITY, -1 };
+
+static void leave_out(left_out *left, double power, int node)
+{
+    if (power > left->power)
+        *left = (left_out){ power, node };
+}
+
+static double series_top(const tp_series *s)
+{
+    double top = -INFINITY;
+    for (int i = 0; i < s->n; i++)
+        top = fmax(top, s->at[i].power);
+    return top;
+}
+
+/* Of the product (a + O(left_a)) (b + O(left_b)), a and b of orders top_a and top_b. */
+static void leave_product(left_out *left, double top_a, left_out left_a, double top_b, left_out left_b, double power)
+{
+    leave_out(left, left_a.power + fmax(top_b, left_b.power) + power, left_a.node);
+    leave_out(left, left_b.power + fmax(top_a, left_a.power) + power, left_b.node);
+}
+
+static int refuse_left(const tp_algebra *algebra, left_out left, const char *what)
+{
+    return tp_refuse(algebra, left.node, "its fluctuations, of order n^%g in %s, do not vanish beside the limit",
+                     fabs(left.power) > 0 ? left.power : 0, what);
+}
+
+static tp_point part_of(const tp_algebra *algebra, int node, const ad_shape *without, const tp_point *all)
+{
+    tp_point point = tp_point_of(algebra, node, without);
+    for (int i = 0; i < point.n; i++)
+        point.at[i].index = tp_point_index(all, point.at[i].axis);
+    return point;
+}
+
+static int data_inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y,
+                      const ad_shape *axes, tp_series *series)
+{
+    if (axes->rank != 1 || ad_axis_kind(algebra->graph, axes->axes[0]) != AD_FIXED)
+        return tp_refuse(algebra, x, "data meets a parameter over other than one fixed axis");
+    tp_point from_x = part_of(algebra, x, axes, at_x), from_y = part_of(algebra, y, axes, at_y);
+    int q = tp_q_gram(algebra, x, &from_x, y, &from_y, axes->axes[0]);
+    return q < 0 ? -1 : series_add(algebra, series, 0, q);
+}
+
 /* <x, x'> summed over `axes`, x and x' two nodes with their other fixed axes at given points: a series. */
 static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y, const ad_shape *axes,
-                 tp_series *series)
+                 tp_series *series, left_out *left)
 {
     memset(series, 0, sizeof *series);
-    if (tp_is_data(algebra, x) && tp_is_data(algebra, y)) {
-        if (axes->rank != 1 || ad_axis_kind(algebra->graph, axes->axes[0]) != AD_FIXED)
-            return tp_refuse(algebra, x, "data meets a parameter over other than one fixed axis");
-        tp_quantity q = blank(TP_Q_GRAM);
-        q.a = x;
-        q.b = y;
-        q.axis = axes->axes[0];
-        tp_point from[2] = { tp_point_of(algebra, x, axes), tp_point_of(algebra, y, axes) };
-        for (int i = 0; i < from[0].n; i++)
-            from[0].at[i].index = tp_point_index(at_x, from[0].at[i].axis);
-        for (int i = 0; i < from[1].n; i++)
-            from[1].at[i].index = tp_point_index(at_y, from[1].at[i].axis);
-        q.from_a = from[0];
-        q.from_b = from[1];
-        int id = quantity(algebra, &q, sizeof q);
-        return id < 0 ? -1 : series_add(algebra, series, 0, id);
-    }
+    *left = nothing;
+    if (tp_is_data(algebra, x) && tp_is_data(algebra, y))
+        return data_inner(algebra, x, at_x, y, at_y, axes, series);
     double factor = 1, power = 0;
     for (int i = 0; i < axes->rank; i++)
         if (ad_axis_kind(algebra->graph, axes->axes[i]) == AD_WIDTH) {
@@ -382,15 +369,31 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
         int a = tp_coordinate_of(algebra, x, own_part(algebra, x, &all_x));
         int b = a < 0 ? -1 : tp_coordinate_of(algebra, y, own_part(algebra, y, &all_y));
         tp_series part;
-        if (b < 0 || expectation(algebra, a, b, &part))
+        if (b < 0 || tp_expectation(algebra, a, b, false, &part))
             return -1;
         for (int i = 0; i < part.n; i++) {
-            int q = scaled(algebra, factor, part.at[i].q);
+            int q = tp_q_scaled(algebra, factor, part.at[i].q);
             if (q < 0 || series_add(algebra, series, part.at[i].power + power, q))
                 return -1;
         }
+        const tp_coordinate *u = tp_coordinate_at(algebra, a), *v = tp_coordinate_at(algebra, b);
+        left_out of_u, of_v;
+        of_u.power = tp_coordinate_rest(algebra, u, &of_u.node);
+        of_v.power = tp_coordinate_rest(algebra, v, &of_v.node);
+        leave_product(left, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, power);
     } while (next_point(algebra, &sums));
     return 0;
+}
+
+/* A kernel that has a limit, or grows, is rid of what vanishes beside it. */
+static void drop_vanishing(tp_series *series)
+{
+    double least = fmin(series_top(series), 0) - 1e-9;
+    int kept = 0;
+    for (int i = 0; i < series->n; i++)
+        if (series->at[i].power >= least)
+            series->at[kept++] = series->at[i];
+    series->n = kept;
 }
 
 int tp_nngp_series(tp_algebra *algebra, tp_series *series)
@@ -398,7 +401,13 @@ int tp_nngp_series(tp_algebra *algebra, tp_series *series)
     int node = algebra->program->output.id;
     tp_point point = tp_point_of(algebra, node, NULL);
     int f = tp_coordinate_of(algebra, node, point);
-    return f < 0 ? -1 : expectation(algebra, f, f, series);
+    if (f < 0 || tp_expectation(algebra, f, f, false, series))
+        return -1;
+    const tp_coordinate *c = tp_coordinate_at(algebra, f);
+    if (isfinite(c->rest) && c->rest > tp_coordinate_top(c) - 1e-9)
+        return refuse_left(algebra, (left_out){ c->rest, c->rest_node }, "the output");
+    drop_vanishing(series);
+    return 0;
 }
 
 /* The fixed axes that a site's tensors have beyond the parameter's own, the batch and the seed: time, positions. */
@@ -432,53 +441,112 @@ static const ad_shape *w_of(const ad_site *site)
 
 /* One pair of sites at given times: <delta, delta'> <y, y'>. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
-                     const tp_point *at_t, tp_series *total)
+                     const tp_point *at_t, tp_series *total, left_out *total_left)
 {
     ad_shape out = s->y.graph ? minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
-    if (inner(algebra, s->delta.id, at_s, t->delta.id, at_t, &out, &back))
+    left_out back_left, forth_left = nothing, left = nothing;
+    if (inner(algebra, s->delta.id, at_s, t->delta.id, at_t, &out, &back, &back_left))
         return -1;
-    if (s->y.graph && inner(algebra, s->y.id, at_s, t->y.id, at_t, &s->over, &forth))
+    if (s->y.graph && inner(algebra, s->y.id, at_s, t->y.id, at_t, &s->over, &forth, &forth_left))
         return -1;
     if (!s->y.graph)
-        series_add(algebra, &forth, 0, number(algebra, 1));
+        series_add(algebra, &forth, 0, TP_Q_ONE);
+    leave_product(&left, series_top(&back), back_left, series_top(&forth), forth_left, 0);
+    if (back.n > 0 && forth.n > 0 && left.power > series_top(&back) + series_top(&forth) - 1e-9)
+        return refuse_left(algebra, left, "the NTK");
+    leave_out(total_left, left.power, left.node);
     for (int i = 0; i < back.n; i++)
         for (int k = 0; k < forth.n; k++) {
-            int q = product(algebra, back.at[i].q, forth.at[k].q);
+            int q = tp_q_product(algebra, back.at[i].q, forth.at[k].q);
             if (q < 0 || series_add(algebra, total, back.at[i].power + forth.at[k].power, q))
                 return -1;
         }
     return 0;
 }
 
+/* Does the term have a factor that is a combination of G-vars of the backward pass alone: of readouts? */
+static bool has_backward_factor(const tp_algebra *algebra, const tp_term *term, int forward)
+{
+    for (int i = 0; i < term->n; i++) {
+        const tp_lin *lin = tp_lin_at(algebra, term->factors[i].lin);
+        bool all = term->factors[i].fn == algebra->variable;
+        for (int k = 0; k < lin->n; k++)
+            all = all && lin->parts[k].gvar >= forward;
+        if (all)
+            return true;
+    }
+    return false;
+}
+
+/* The rules hold for W and its transpose together if all that the backward pass sends through the network comes from
+ * random readouts: so vectors of the two passes are uncorrelated. forward: G-vars below it are of the forward pass. */
+static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point *at, int forward)
+{
+    ad_shape out = site->y.graph ? minus(w_of(site), &site->over) : *w_of(site);
+    if (algebra->unchecked || tp_count_widths(algebra->graph, ad_shape_get(site->delta)) == 0)
+        return 0;
+    tp_point sums = points_over(algebra, &out);
+    do {
+        tp_point all = joined(at, &sums);
+        int delta = tp_coordinate_of(algebra, site->delta.id, own_part(algebra, site->delta.id, &all));
+        if (delta < 0)
+            return -1;
+        const tp_coordinate *c = tp_coordinate_at(algebra, delta);
+        for (int i = 0; i < c->n; i++)
+            if (c->terms[i].power > tp_coordinate_top(c) - 1e-9 && !has_backward_factor(algebra, &c->terms[i], forward))
+                return tp_refuse(algebra, site->delta.id, "a gradient that does not come from a random readout of mean "
+                                 "zero has no rule here");
+    } while (next_point(algebra, &sums));
+    return 0;
+}
+
+static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_site *t)
+{
+    bool alike = (s->y.graph != NULL) == (t->y.graph != NULL) &&
+                 (!s->y.graph || (ad_has(&t->over, s->over.axes[0]) && s->over.rank == t->over.rank));
+    ad_shape inside = s->y.graph ? minus(w_of(s), &s->over) : (ad_shape){ 0 };
+    const char *name = ad_look(algebra->graph, s->param.id)->name;
+    for (int m = 0; m < inside.rank; m++)
+        if (ad_has(ad_shape_get(s->y), inside.axes[m]))
+            return tp_refuse(algebra, s->delta.id, "%s stays aligned with its argument along %s: no rule here", name,
+                             ad_axis_name(algebra->graph, inside.axes[m]));
+    if (!alike)
+        return tp_refuse(algebra, s->param.id, "%s is used in two ways (as W and as its transpose): the NTK between them "
+                         "has no exact rule here", name);
+    return 0;
+}
+
 int tp_ntk_series(tp_algebra *algebra, tp_series *series)
 {
     const tp_program *program = algebra->program;
+    left_out left = nothing;
     memset(series, 0, sizeof *series);
-    for (int i = 0; i < program->n_sites; i++)
-        for (int k = 0; k < program->n_sites; k++) {
-            const ad_site *s = &program->sites[i], *t = &program->sites[k];
-            if (s->param.id != t->param.id)
-                continue;
-            bool alike = (s->y.graph != NULL) == (t->y.graph != NULL) &&
-                         (!s->y.graph || (ad_has(&t->over, s->over.axes[0]) && s->over.rank == t->over.rank));
-            ad_shape inside = s->y.graph ? minus(w_of(s), &s->over) : (ad_shape){ 0 };
-            for (int m = 0; m < inside.rank; m++)
-                if (ad_has(ad_shape_get(s->y), inside.axes[m]))
-                    return tp_refuse(algebra, s->delta.id, "%s stays aligned with its argument along %s: no rule here",
-                                     ad_look(algebra->graph, s->param.id)->name,
-                                     ad_axis_name(algebra->graph, inside.axes[m]));
-            if (!alike)
-                return tp_refuse(algebra, s->param.id, "%s is used in two ways (as W and as its transpose): the NTK "
-                                 "between them has no exact rule here", ad_look(algebra->graph, s->param.id)->name);
-            tp_point at_s = free_axes(algebra, s);
-            do {
+    if (tp_coordinate_of(algebra, program->output.id, tp_point_of(algebra, program->output.id, NULL)) < 0)
+        return -1;
+    int forward = algebra->gvars.n;
+    for (int i = 0; i < program->n_sites; i++) {
+        const ad_site *s = &program->sites[i];
+        tp_point at_s = free_axes(algebra, s);
+        do {
+            if (check_delta(algebra, s, &at_s, forward))
+                return -1;
+            for (int k = 0; k < program->n_sites; k++) {
+                const ad_site *t = &program->sites[k];
+                if (s->param.id != t->param.id)
+                    continue;
+                if (check_sites(algebra, s, t))
+                    return -1;
                 tp_point at_t = free_axes(algebra, t);
                 do {
-                    if (site_pair(algebra, s, &at_s, t, &at_t, series))
+                    if (site_pair(algebra, s, &at_s, t, &at_t, series, &left))
                         return -1;
                 } while (next_point(algebra, &at_t));
-            } while (next_point(algebra, &at_s));
-        }
+            }
+        } while (next_point(algebra, &at_s));
+    }
+    if (isfinite(left.power) && left.power > series_top(series) - 1e-9)
+        return refuse_left(algebra, left, "the NTK");
+    drop_vanishing(series);
     return 0;
 }

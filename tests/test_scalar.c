@@ -1,0 +1,175 @@
+/* Limits of networks with scalars: averages over the width, and functions of them. Against exact references, against
+ * identities, and against wide finite networks. */
+#include "limn.h"
+#include "tests/support/reference.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Traces, translates and solves: 0, or -1 with the error. rows2 = 0: x against itself. */
+static int try(nn_function function, const nn_spec *spec, tp_which which, const double *x, size_t rows,
+               const double *x2, size_t rows2, tp_kernel *kernel, ad_error *error)
+{
+    *kernel = (tp_kernel){ 0 };
+    nn_net *net = nn_trace(function, spec, error);
+    tp_program *program = net ? tp_translate(net, error) : NULL;
+    int status = program ? tp_limit(program, which, x, rows, x2, rows2, NULL, kernel, error) : -1;
+    tp_free(program);
+    nn_net_free(net);
+    return status;
+}
+
+static tp_kernel solve(nn_function function, const nn_spec *spec, tp_which which, const double *x, size_t rows)
+{
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    cr_assert_eq(try(function, spec, which, x, rows, NULL, 0, &kernel, &error), 0, "%s", error.text);
+    cr_assert_eq(kernel.n_terms, 1, "%d powers of n", kernel.n_terms);
+    cr_assert_float_eq(kernel.terms[0].power, 0, 1e-12);
+    return kernel;
+}
+
+static double worst_difference(const double *a, const double *b, size_t count)
+{
+    double worst = 0;
+    for (size_t i = 0; i < count; i++)
+        worst = fmax(worst, fabs(a[i] - b[i]) / fabs(b[i]));
+    return worst;
+}
+
+/* ---- the networks of the references ---- */
+/* (x - mean) / sqrt(variance + epsilon) over the last axis. */
+static ad_var layernorm(ad_var x, double epsilon)
+{
+    const ad_shape *shape = ad_shape_get(x);
+    ad_shape width = ad_shape_of(shape->axes[shape->rank - 1]);
+    ad_var centred = ad_sub(x, ad_mean(x, width));
+    ad_var variance = ad_mean(ad_square(centred), width);
+    return ad_mul(centred, ad_rsqrt(ad_add(variance, ad_constant(x.graph, epsilon, (ad_shape){ 0 }))));
+}
+
+static ad_var ln_mlp(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    for (int layer = 1; layer <= 2; layer++) {
+        x = nn_dense_with(net, nn_name(net, "dense%d", layer), x, n, .sigma_w = 1.5, .bias = true, .sigma_b = 0.3);
+        x = ad_relu(layernorm(x, 1e-12));
+    }
+    return nn_readout_with(net, "readout", x, .sigma_w = 1.5, .bias = true, .sigma_b = 0.3);
+}
+
+/* x (batch, position, channel); one head of width n, queries and keys of one weight, scores divided by n. */
+static ad_var attention(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), m = nn_width(net, "m");
+    ad_axis position = ad_shape_get(x)->axes[1], other = ad_prime(position), channel = ad_shape_get(x)->axes[2];
+    nn_weight query = nn_make_weight(net, "query", channel, n, 1), value = nn_make_weight(net, "value", channel, n, 1.2);
+    nn_weight out = nn_make_weight(net, "out", n, m, 1.3);
+    ad_var q = ad_scale(nn_apply(query, x), 0.9), k = ad_relabel(ad_scale(nn_apply(query, x), 1.1), position, other);
+    ad_var scores = ad_scale_by(ad_contract(q, k, ad_shape_of(n)), 1, n, -1);
+    ad_var weights = ad_softmax(scores, other), values = ad_relabel(nn_apply(value, x), position, other);
+    ad_var y = nn_apply(out, ad_contract(weights, values, ad_shape_of(other)));
+    return nn_readout_with(net, "readout", ad_mean(y, ad_shape_of(position)), .bias = true, .sigma_b = 0.1);
+}
+
+static ad_var residual(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    const nn_dense_spec spec = { .sigma_w = sqrt(2), .bias = true, .sigma_b = 0.1 };
+    x = nn_dense_at(AD_HERE, net, "first", x, n, &spec);
+    for (int block = 1; block <= 2; block++)
+        x = ad_add(x, nn_dense_at(AD_HERE, net, nn_name(net, "block%d", block), ad_relu(x), n, &spec));
+    return nn_readout_at(AD_HERE, net, "readout", ad_relu(x), &spec);
+}
+
+Test(scalar, references)
+{
+    static const struct {
+        const char *file;
+        nn_function function;
+        size_t features, shape[2];
+    } rows[] = {
+        { "ln_mlp_relu_d2", ln_mlp, 10, { 0 } },
+        { "attn1_lin_softmax_gap_4x3", attention, 12, { 4, 3 } },
+        { "res_mlp_relu_preact_2blocks", residual, 10, { 0 } },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        reference *ref = reference_read(rows[i].file);
+        double *x = reference_inputs(5, rows[i].features);
+        nn_spec spec = { .features = rows[i].features, .shape = { rows[i].shape[0], rows[i].shape[1] }, .outputs = 1,
+                         .sigma_in = NN_SIGMA_MULTIPLIER };
+        for (int which = 0; which < 2; which++) {
+            tp_kernel kernel = solve(rows[i].function, &spec, which ? TP_NTK : TP_NNGP, x, 5);
+            double off = worst_difference(kernel.terms[0].values, reference_array(ref, which ? "ntk" : "nngp", 25), 25);
+            cr_expect_lt(off, 1e-10, "%s %s: off by %g relative", rows[i].file, which ? "ntk" : "nngp", off);
+            tp_kernel_free(&kernel);
+        }
+        free(x);
+        reference_free(ref);
+    }
+}
+
+/* ---- wide finite networks ----
+ * Every entry of the mean kernel of some networks is within 6 standard errors of the limit (t with 15 degrees of freedom
+ * has P(|t| > 6) < 3e-5); the kernel's own bias is of order 1/n, for which `bias` relative to the largest entry is
+ * allowed. */
+enum { ROWS = 4 };
+static void compare_with_wide(const char *name, nn_function function, const nn_spec *spec, const double *x, size_t n,
+                              int seeds, double bias)
+{
+    tp_kernel limit = solve(function, spec, TP_NTK, x, ROWS);
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(function, spec, &error);
+    double sum[ROWS * ROWS] = { 0 }, squares[ROWS * ROWS] = { 0 }, k[ROWS * ROWS], largest = 0;
+    for (int seed = 0; seed < seeds; seed++) {
+        nn_model *model = nn_at(net, n, (uint64_t)seed + 1, AD_DOUBLE, 1, &error);
+        cr_assert(model, "%s", error.text);
+        cr_assert_eq(nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, k, &error), 0, "%s", error.text);
+        for (int i = 0; i < ROWS * ROWS; i++) {
+            sum[i] += k[i];
+            squares[i] += k[i] * k[i];
+        }
+        nn_model_free(model);
+    }
+    for (int i = 0; i < ROWS * ROWS; i++)
+        largest = fmax(largest, fabs(limit.terms[0].values[i]));
+    for (int i = 0; i < ROWS * ROWS; i++) {
+        double mean = sum[i] / seeds, variance = (squares[i] / seeds - mean * mean) * seeds / (seeds - 1);
+        double expected = limit.terms[0].values[i], error_of_mean = sqrt(variance / seeds);
+        if (getenv("SHOW"))
+            printf("%s %d: %.6f against %.6f, %.2f standard errors of %.2g\n", name, i, mean, expected,
+                   (mean - expected) / error_of_mean, error_of_mean);
+        cr_expect_lt(fabs(mean - expected), 6 * error_of_mean + bias * largest, "%s entry %d: %g against %g +- %g", name,
+                     i, mean, expected, error_of_mean);
+    }
+    nn_net_free(net);
+    tp_kernel_free(&limit);
+}
+
+/* layernorm of an activation, of which a matrix, a readout or another activation takes it up */
+static ad_var normalised(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    const char *inner = nn_setting_text(net, "inner", "tanh"), *outer = nn_setting_text(net, "outer", "identity");
+    for (int layer = 1; layer <= 2; layer++) {
+        x = nn_dense_with(net, nn_name(net, "dense%d", layer), x, n, .sigma_w = 1.4, .bias = true, .sigma_b = 0.3);
+        x = nn_activation(net, outer, layernorm(nn_activation(net, inner, x), 1e-3));
+    }
+    return nn_readout(net, "readout", x);
+}
+
+Test(scalar, layernorm_of_activations_against_wide_networks)
+{
+    static const char *const settings[][3] = { { "inner=tanh", "outer=identity" }, { "inner=relu", "outer=identity" },
+                                               { "inner=relu", "outer=relu" }, { "inner=gelu", "outer=tanh" } };
+    double *x = reference_inputs(ROWS, 10);
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        nn_spec spec = { .features = 10, .outputs = 1, .settings = settings[i] };
+        char name[64];
+        snprintf(name, sizeof name, "%s %s", settings[i][0], settings[i][1]);
+        compare_with_wide(name, normalised, &spec, x, i == 0 ? 2048 : 1024, 16, 2e-3);
+    }
+    free(x);
+}
