@@ -175,6 +175,15 @@ static void directions(const tp_sobol *sobol, uint64_t stream, uint32_t *v)
     }
 }
 
+/* Which bits of the index the first bit of a point sums: two dimensions that share it are correlated by 0.64. */
+static uint32_t first_bit(const uint32_t *v, int bits)
+{
+    uint32_t rule = 0;
+    for (int i = 0; i < bits; i++)
+        rule |= (v[i] >> (bits - 1) & 1) << i;
+    return rule;
+}
+
 void tp_sobol_next(tp_sobol *sobol, size_t size, uint32_t *points)
 {
     uint32_t v[32], whole = ((uint32_t)1 << sobol->bits) - 1;
@@ -185,7 +194,12 @@ void tp_sobol_next(tp_sobol *sobol, size_t size, uint32_t *points)
     } else {
         next_primitive(&sobol->polynomial, &sobol->degree);
     }
-    directions(sobol, stream, v);
+    for (int attempt = 0; attempt < 32; attempt++) {
+        directions(sobol, stream + ((uint64_t)attempt << 40), v);
+        uint32_t rule = first_bit(v, sobol->bits);
+        if (!sobol->taken || !sobol->taken[rule]++)
+            break;
+    }
     for (int i = 0; i < sobol->bits; i++) { /* a random lower triangular matrix over the bits, then a shift */
         uint32_t mixed = 0;
         for (int bit = sobol->bits - 1; bit >= 0; bit--) {
@@ -228,7 +242,8 @@ int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error)
     while (*bits < 30 && (size_t)1 << *bits < size)
         ++*bits;
     double *one = grow(&space->basis, 1, error);
-    space->quantile = one ? ad_alloc((size_t)1 << *bits, sizeof(double), "normal quantiles", error) : NULL;
+    space->sobol.taken = one ? ad_alloc((size_t)1 << *bits, 1, "normal quantiles", error) : NULL;
+    space->quantile = space->sobol.taken ? ad_alloc((size_t)1 << *bits, sizeof(double), "normal quantiles", error) : NULL;
     if (!space->quantile)
         return -1;
     fill_quantiles(space->quantile, *bits);
@@ -241,6 +256,7 @@ int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error)
 void tp_space_free(tp_space *space)
 {
     ad_free(space->basis.data);
+    ad_free(space->sobol.taken);
     ad_free(space->quantile);
 }
 

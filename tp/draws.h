@@ -11,6 +11,7 @@ typedef struct {
     uint64_t seed;
     int bits, dimension, degree; /* bits of a point */
     uint32_t polynomial;
+    unsigned char *taken; /* 2^bits of them, or NULL: the first bits' rules, no two dimensions the same */
 } tp_sobol;
 /* The first `size` points of the next dimension, as whole numbers of `bits` bits; all of 2^bits are a permutation. */
 void tp_sobol_next(tp_sobol *sobol, size_t size, uint32_t *points);

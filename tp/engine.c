@@ -119,7 +119,7 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
         if (status == 0)
             snprintf(kernel->method, sizeof kernel->method, kernel->error > 0 ? "exact rules, series and quadrature"
                                                                               : "closed forms");
-        if (status == -1 || (status && spec.engine == TP_ENGINE_EXACT))
+        if (status == -1 || (status && (spec.engine == TP_ENGINE_EXACT || spec.rule == TP_RULE_BP)))
             return ad_fail(error, "%s", refusal.text);
         if (status == 0)
             return 0;

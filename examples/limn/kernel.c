@@ -83,7 +83,8 @@ static size_t result_size(const job *j, ad_error *error)
 /* The limit of the first rows against the first rows2. */
 static int solve(const job *j, const options *o, size_t rows, size_t rows2, tp_kernel *kernel, ad_error *error)
 {
-    tp_limit_spec spec = { .threads = (int)o->threads };
+    tp_limit_spec spec = { .threads = (int)o->threads, .tolerance = o->tolerance, .engine = o->engine, .rule = o->rule,
+                           .samples = (size_t)o->samples, .runs = (int)o->runs, .seed = (uint64_t)o->seed };
     return tp_limit(j->program, o->kernel, j->data->x, rows, j->second.data, j->second.data ? rows2 : 0, &spec, kernel,
                     error);
 }
@@ -198,8 +199,12 @@ static int tell_json(const job *j, const options *o, size_t width, ad_error *err
 {
     size_t shape[4] = { j->rows, j->rows2, j->outputs, j->outputs };
     cJSON *root = describe_json(j, o, width);
-    if (!width)
+    if (!width) {
+        json_put(root, "method", cJSON_CreateString(j->limit.method));
         json_put(root, "error", cJSON_CreateNumber(j->limit.error));
+        if (j->limit.deviations && !o->out)
+            json_put(root, "deviations", json_array(j->limit.deviations, shape, 2));
+    }
     if (!j->values) {
         cJSON *terms = json_put(root, "terms", cJSON_CreateArray());
         for (int k = 0; k < j->limit.n_terms; k++) {
@@ -231,6 +236,8 @@ static void tell(const job *j, const options *o, size_t width)
 {
     char text[400];
     describe(j, o, width, text, sizeof text);
+    if (!width)
+        printf("%s, relative error %.1g\n", j->limit.method, j->limit.error);
     if (o->out)
         printf("%s: written to %s\n", text, o->out);
     else if (j->values)

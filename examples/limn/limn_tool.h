@@ -17,13 +17,15 @@ typedef struct {
     nn_loss loss;
     nn_optimizer optimizer;
     tp_which kernel;
+    tp_engine engine;
+    tp_rule_choice rule;
     nn_kernel_outputs outputs;
     ad_type type;
     ds_scaling scaling;
     size_t width;        /* 0: infinite, or the command's default */
     double at_width;     /* 0: not given */
-    double rate, epochs; /* 0: not given */
-    long steps, seeds, seed, batch, probes, threads;
+    double rate, epochs, tolerance; /* 0: not given */
+    long steps, seeds, seed, batch, probes, threads, samples, runs;
     size_t widths[MOST_WIDTHS];
     int n_widths;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
