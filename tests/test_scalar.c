@@ -173,3 +173,87 @@ Test(scalar, layernorm_of_activations_against_wide_networks)
     }
     free(x);
 }
+
+/* gain and shift a coordinate, and the root mean square instead of the deviation */
+static ad_var rms_with_gain(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    for (int layer = 1; layer <= 2; layer++) {
+        x = nn_dense_with(net, nn_name(net, "dense%d", layer), x, n, .sigma_w = 1.4, .bias = true, .sigma_b = 0.3);
+        ad_var square = ad_mean(ad_square(x), ad_shape_of(n));
+        x = ad_div(x, ad_sqrt(ad_add(square, ad_constant(x.graph, 0.1, (ad_shape){ 0 }))));
+        ad_var gain = ad_param(x.graph, nn_name(net, "gain%d", layer), ad_shape_of(n),
+                               (ad_init){ .mean = 1, .deviation = 0.5, .multiplier = 1 });
+        ad_var shift = ad_param(x.graph, nn_name(net, "shift%d", layer), ad_shape_of(n), (ad_init){ .multiplier = 1 });
+        x = ad_tanh(ad_add(x, ad_expand(shift, *ad_shape_get(x))));
+        x = ad_mul(ad_expand(gain, *ad_shape_get(x)), x);
+    }
+    return nn_readout(net, "readout", x);
+}
+
+/* a vector gated by functions of its own averages; the gate of one layer is data's */
+static ad_var gated(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), features = ad_shape_get(x)->axes[1];
+    ad_var h = nn_dense_with(net, "first", x, n, .sigma_w = 1.4, .bias = true, .sigma_b = 0.3);
+    ad_var gate = ad_sigmoid(ad_mean(ad_square(h), ad_shape_of(n)));
+    ad_var u = ad_mul(ad_relu(h), gate);
+    h = ad_add(h, nn_dense(net, "second", u, n));
+    ad_var of_data = ad_exp(ad_neg(ad_mean(ad_square(x), ad_shape_of(features))));
+    h = ad_add(ad_relu(h), ad_scale(ad_mean(ad_abs(h), ad_shape_of(n)), 0.5));
+    return nn_readout(net, "readout", ad_mul(h, of_data));
+}
+
+/* attention over hidden states, with scores of another weight's keys, a residual connection and a layernorm after it */
+static ad_var transformer(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), position = ad_shape_get(x)->axes[1], other = ad_prime(position);
+    ad_var h = ad_relu(nn_dense_with(net, "embed", x, n, .sigma_w = 1.4, .bias = true, .sigma_b = 0.3));
+    bool tied = nn_setting_int(net, "tied", 1, 0, 1);
+    nn_weight query = nn_make_weight(net, "query", n, n, 1), key = tied ? query : nn_make_weight(net, "key", n, n, 1);
+    nn_weight value = nn_make_weight(net, "value", n, n, 1);
+    ad_var q = nn_apply(query, h), k = ad_relabel(nn_apply(key, h), position, other);
+    ad_var weights = ad_softmax(ad_scale_by(ad_contract(q, k, ad_shape_of(n)), 1, n, -1), other);
+    ad_var mixed = ad_contract(weights, ad_relabel(nn_apply(value, h), position, other), ad_shape_of(other));
+    h = ad_relu(layernorm(ad_add(nn_dense(net, "skip", h, n), mixed), 1e-5));
+    return nn_readout(net, "readout", ad_mean(h, ad_shape_of(position)));
+}
+
+/* positions weighted by the softmax of data's own products, and by that of the states' mean squares */
+static ad_var pooled(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), position = ad_shape_get(x)->axes[1], channel = ad_shape_get(x)->axes[2];
+    ad_axis other = ad_prime(position);
+    ad_var weights = ad_softmax(ad_contract(x, ad_relabel(x, position, other), ad_shape_of(channel)), other);
+    ad_var h = nn_dense_with(net, "dense", x, n, .sigma_w = 1.4, .bias = true, .sigma_b = 0.3);
+    h = ad_relu(ad_contract(weights, ad_relabel(h, position, other), ad_shape_of(other)));
+    ad_var sizes = ad_mean(ad_square(h), ad_shape_of(n));
+    h = ad_contract(ad_softmax(sizes, position), h, ad_shape_of(position));
+    h = ad_mul(h, ad_add(ad_logsumexp(sizes, position), ad_max(sizes, position)));
+    return nn_readout(net, "readout", ad_tanh(nn_dense(net, "last", h, n)));
+}
+
+Test(scalar, networks_with_scalars_against_wide_networks)
+{
+    static const char *const tied[] = { "tied=1", NULL }, *const untied[] = { "tied=0", NULL };
+    static const struct {
+        const char *name;
+        nn_function function;
+        const char *const *settings;
+        bool positions;
+    } rows[] = {
+        { "gain", rms_with_gain, NULL, false },         { "gate", gated, NULL, false },
+        { "attention", transformer, tied, true },       { "two weights", transformer, untied, true },
+        { "pooled", pooled, NULL, true },
+    };
+    double *x = reference_inputs(ROWS, 12);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        nn_spec spec = { .features = 12, .outputs = 1, .settings = rows[i].settings };
+        if (rows[i].positions) {
+            spec.shape[0] = 3;
+            spec.shape[1] = 4;
+        }
+        compare_with_wide(rows[i].name, rows[i].function, &spec, x, 1024, 24, 4e-3);
+    }
+    free(x);
+}
