@@ -138,9 +138,6 @@ static void compare_with_wide(const char *name, nn_function function, const nn_s
     for (int i = 0; i < ROWS * ROWS; i++) {
         double mean = sum[i] / seeds, variance = (squares[i] / seeds - mean * mean) * seeds / (seeds - 1);
         double expected = limit.terms[0].values[i], error_of_mean = sqrt(variance / seeds);
-        if (getenv("SHOW"))
-            printf("%s %d: %.6f against %.6f, %.2f standard errors of %.2g\n", name, i, mean, expected,
-                   (mean - expected) / error_of_mean, error_of_mean);
         cr_expect_lt(fabs(mean - expected), 6 * error_of_mean + bias * largest, "%s entry %d: %g against %g +- %g", name,
                      i, mean, expected, error_of_mean);
     }
@@ -254,6 +251,178 @@ Test(scalar, networks_with_scalars_against_wide_networks)
             spec.shape[1] = 4;
         }
         compare_with_wide(rows[i].name, rows[i].function, &spec, x, 1024, 24, 4e-3);
+    }
+    free(x);
+}
+
+/* divided by the norm instead of the root mean square: the same network */
+static ad_var by_norm(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    bool norm = nn_setting_int(net, "norm", 0, 0, 1);
+    ad_var h = ad_relu(nn_dense(net, "h", x, n)), squares = ad_sum(ad_square(h), ad_shape_of(n));
+    h = norm ? ad_scale_by(ad_div(h, ad_sqrt(squares)), 1, n, 0.5)
+             : ad_mul(h, ad_rsqrt(ad_scale_by(squares, 1, n, -1)));
+    return nn_readout(net, "v", ad_tanh(nn_dense(net, "u", h, n)));
+}
+
+Test(scalar, the_norm_grows_and_its_quotient_does_not)
+{
+    static const char *const norm[] = { "norm=1", NULL }, *const mean[] = { "norm=0", NULL };
+    double *x = reference_inputs(ROWS, 10);
+    nn_spec a = { .features = 10, .outputs = 1, .settings = norm }, b = a;
+    b.settings = mean;
+    tp_kernel k = solve(by_norm, &a, TP_NTK, x, ROWS), l = solve(by_norm, &b, TP_NTK, x, ROWS);
+    cr_expect_lt(worst_difference(k.terms[0].values, l.terms[0].values, ROWS * ROWS), 1e-12);
+    tp_kernel_free(&k);
+    tp_kernel_free(&l);
+    free(x);
+}
+
+/* ---- identities ---- */
+static ad_var linear(nn_net *net, ad_var x)
+{
+    return nn_readout(net, "v", nn_dense(net, "h", x, nn_width(net, "n")));
+}
+static ad_var doubled(nn_net *net, ad_var x)
+{
+    ad_var h = nn_dense(net, "h", x, nn_width(net, "n"));
+    return nn_readout(net, "v", ad_add(h, h));
+}
+static ad_var squared(nn_net *net, ad_var x)
+{
+    ad_var h = nn_dense(net, "h", x, nn_width(net, "n"));
+    return nn_readout(net, "v", ad_mul(h, h));
+}
+/* h - mean h + mean h, and h sqrt(mean h^2) / sqrt(mean h^2) */
+static ad_var there_and_back(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "h", x, n), g = ad_relu(h), mean = ad_mean(g, ad_shape_of(n));
+    g = ad_add(ad_sub(g, mean), mean);
+    ad_var size = ad_mean(ad_square(g), ad_shape_of(n));
+    return nn_readout(net, "v", ad_div(ad_mul(g, ad_sqrt(size)), ad_sqrt(size)));
+}
+static ad_var rectified(nn_net *net, ad_var x)
+{
+    return nn_readout(net, "v", ad_relu(nn_dense(net, "h", x, nn_width(net, "n"))));
+}
+
+Test(scalar, sums_and_products_with_itself)
+{
+    nn_spec spec = { .features = 10, .outputs = 1 };
+    double *x = reference_inputs(ROWS, 10);
+    tp_kernel k = solve(linear, &spec, TP_NNGP, x, ROWS), two = solve(doubled, &spec, TP_NNGP, x, ROWS);
+    tp_kernel square = solve(squared, &spec, TP_NNGP, x, ROWS);
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < ROWS; j++) {
+            double k11 = k.terms[0].values[i * ROWS + i], k22 = k.terms[0].values[j * ROWS + j];
+            double k12 = k.terms[0].values[i * ROWS + j], expected = k11 * k22 + 2 * k12 * k12;
+            cr_expect_float_eq(two.terms[0].values[i * ROWS + j], 4 * k12, 1e-13 * k11);
+            cr_expect_float_eq(square.terms[0].values[i * ROWS + j], expected, 1e-13 * expected);
+        }
+    tp_kernel same[2][2];
+    for (int which = 0; which < 2; which++) {
+        same[which][0] = solve(there_and_back, &spec, which ? TP_NTK : TP_NNGP, x, ROWS);
+        same[which][1] = solve(rectified, &spec, which ? TP_NTK : TP_NNGP, x, ROWS);
+        cr_expect_lt(worst_difference(same[which][0].terms[0].values, same[which][1].terms[0].values, ROWS * ROWS), 1e-12);
+        tp_kernel_free(&same[which][0]);
+        tp_kernel_free(&same[which][1]);
+    }
+    tp_kernel_free(&k);
+    tp_kernel_free(&two);
+    tp_kernel_free(&square);
+    free(x);
+}
+
+/* The first rows against the others must be the block of the whole: scalars belong to their own side's sample. */
+Test(scalar, two_sets_are_a_block_of_the_whole)
+{
+    static const struct {
+        const char *name;
+        nn_function function;
+        bool positions;
+    } rows[] = { { "layernorm", ln_mlp, false }, { "normalised", normalised, false }, { "gate", gated, false },
+                 { "attention", transformer, true }, { "pooled", pooled, true } };
+    static const char *const outer[] = { "inner=relu", "outer=relu", NULL };
+    double *x = reference_inputs(5, 12);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        nn_spec spec = { .features = 12, .outputs = 1, .settings = rows[i].function == normalised ? outer : NULL };
+        if (rows[i].positions) {
+            spec.shape[0] = 3;
+            spec.shape[1] = 4;
+        }
+        tp_kernel whole = solve(rows[i].function, &spec, TP_NTK, x, 5), block;
+        ad_error error = { 0 };
+        cr_assert_eq(try(rows[i].function, &spec, TP_NTK, x, 3, x + 36, 2, &block, &error), 0, "%s", error.text);
+        for (size_t r = 0; r < 3; r++)
+            for (size_t c = 0; c < 2; c++)
+                cr_expect_float_eq(block.terms[0].values[2 * r + c], whole.terms[0].values[5 * r + 3 + c],
+                                   1e-11 * whole.terms[0].values[5 * r + 3 + c], "%s", rows[i].name);
+        tp_kernel_free(&whole);
+        tp_kernel_free(&block);
+    }
+    free(x);
+}
+
+/* ---- what has no limit says so ---- */
+/* scores of two weights divided by the root of the width are Gaussian in the limit, not numbers */
+static ad_var root_scores(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), position = ad_shape_get(x)->axes[1], other = ad_prime(position);
+    ad_var h = ad_relu(nn_dense(net, "embed", x, n));
+    ad_var q = nn_dense(net, "query", h, n), k = ad_relabel(nn_dense(net, "key", h, n), position, other);
+    ad_var scores = ad_scale_by(ad_contract(q, k, ad_shape_of(n)), 1, n, -0.5);
+    ad_var y = ad_contract(ad_softmax(scores, other), ad_relabel(h, position, other), ad_shape_of(other));
+    return nn_readout(net, "v", ad_mean(y, ad_shape_of(position)));
+}
+/* the gradient of a gain that all coordinates share is as random as the output */
+static ad_var shared_gain(nn_net *net, ad_var x)
+{
+    ad_var h = ad_relu(nn_dense(net, "h", x, nn_width(net, "n")));
+    ad_var gain = ad_param(x.graph, "gain", (ad_shape){ 0 }, (ad_init){ .mean = 1, .multiplier = 1 });
+    return nn_readout(net, "v", ad_mul(h, ad_expand(gain, ad_shape_of(ad_shape_get(x)->axes[0]))));
+}
+/* no readout: the output is a number, its gradient points along the network's own vectors */
+static ad_var no_readout(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_relu(nn_dense(net, "u", nn_dense(net, "h", x, n), n));
+    return ad_expand(ad_mean(h, ad_shape_of(n)), ad_shape_of(ad_shape_get(x)->axes[0], nn_outputs(net)));
+}
+/* a readout inside the network: a random number that all coordinates share */
+static ad_var inner_readout(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), one = ad_fixed(x.graph, "one", 1);
+    ad_var h = ad_relu(nn_dense(net, "h", x, n)), s = ad_tanh(nn_dense(net, "inner", h, one));
+    return nn_readout(net, "v", ad_relu(nn_dense(net, "u", ad_mul(h, ad_take(s, one, 0)), n)));
+}
+
+Test(scalar, what_does_not_tend_to_a_number_is_refused)
+{
+    static const struct {
+        nn_function function;
+        const char *words[2];
+        bool positions;
+    } rows[] = {
+        { root_scores, { "contract", "fluctuations" }, true },
+        { shared_gain, { "sum", "fluctuations" }, false },
+        { no_readout, { "readout", "rule" }, false },
+        { inner_readout, { "param", "fluctuations" }, false },
+    };
+    double *x = reference_inputs(2, 12);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ad_error error = { 0 };
+        tp_kernel kernel;
+        nn_spec spec = { .features = 12, .outputs = 1 };
+        if (rows[i].positions) {
+            spec.shape[0] = 3;
+            spec.shape[1] = 4;
+        }
+        cr_expect_lt(try(rows[i].function, &spec, TP_NTK, x, 2, NULL, 0, &kernel, &error), 0, "network %zu", i);
+        cr_expect(strstr(error.text, rows[i].words[0]) && strstr(error.text, rows[i].words[1]) &&
+                  strstr(error.text, "test_scalar.c"), "%s", error.text);
+        tp_kernel_free(&kernel);
     }
     free(x);
 }
