@@ -670,12 +670,35 @@ static int function_of_scalar(tp_algebra *algebra, tp_fn outer, const tp_coordin
     return argument < 0 ? -1 : of_scalar(algebra, tp_q_function(algebra, fn, argument));
 }
 
+/* f(a x) = a^degree f(x) for a > 0? */
+static bool is_homogeneous(ad_op op, double p, double *degree)
+{
+    switch (op) {
+    case AD_SQRT: *degree = 0.5; return true;
+    case AD_RSQRT: *degree = -0.5; return true;
+    case AD_POWER: *degree = p; return true;
+    case AD_RELU:
+    case AD_LEAKY:
+    case AD_ABS: *degree = 1; return true;
+    case AD_STEP:
+    case AD_LEAKY_STEP:
+    case AD_SIGN: *degree = 0; return true;
+    default: return false;
+    }
+}
+
 static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, double p, int x)
 {
     if (op == AD_NEG)
         return scaled(algebra, x, -1, 0);
     if (op == AD_IDENTITY)
         return x;
+    double top = tp_coordinate_top(tp_coordinate_at(algebra, x)), degree;
+    if (isfinite(top) && fabs(top) > 1e-12 && is_homogeneous(op, p, &degree)) {
+        int order_one = scaled(algebra, x, 1, -top);
+        int y = order_one < 0 ? -1 : unary_of(algebra, id, node, op, p, order_one);
+        return y < 0 ? -1 : scaled(algebra, y, 1, top * degree);
+    }
     if (check_argument(algebra, id, tp_coordinate_at(algebra, x)) || (x = limit_part(algebra, id, x)) < 0)
         return -1;
     const tp_coordinate *c = tp_coordinate_at(algebra, x);
