@@ -24,9 +24,9 @@
 #include <math.h>
 #include <string.h>
 
-static const double negligible = -39;   /* log of the weight, relative to the largest, of nodes that are left out */
+static const double negligible = -39;    /* log of the weight, relative to the largest, of nodes that are left out */
 static const double least_share = 1e-12; /* of the largest variance, that a direction must have */
-static const double stands = 1e-10;     /* the step is halved until values move less */
+static const double stands = 1e-10;      /* the step is halved until values move less */
 enum { MOST_HALVINGS = 4, SHEET_DOUBLES = 1 << 17 };
 
 /* A value of t: the integrand's weight without det^(-1/2) and epsilon. */
@@ -39,8 +39,8 @@ typedef struct {
 typedef struct {
     double s, log_weight;
     bool even;
-    size_t n;        /* so many t have weight */
-    double *l, *nu;  /* (rows + rows2, rank), (rank) */
+    size_t n;       /* so many t have weight */
+    double *l, *nu; /* (rows + rows2, rank), (rank) */
 } line;
 
 /* What is the same for all nodes of a batch. */
@@ -129,7 +129,8 @@ static int find_scale(batch *b, const double *k, double epsilon, ad_error *error
         return ad_fail(error, "batchnorm: the matrix is no covariance: after centring it has the eigenvalue %g", least);
     b->constant = top <= noise;
     if (b->constant && !(epsilon > 0))
-        return ad_fail(error, "batchnorm: a batch of %zu equal samples has variance 0, which epsilon = 0 divides by", n);
+        return ad_fail(error, "batchnorm: a batch of %zu equal samples has variance 0, which epsilon = 0 divides by",
+                       n);
     b->scale = b->constant ? epsilon : top;
     b->floor = b->constant ? least_share : fmax(least_share, noise / top);
     b->decay = (double)n * epsilon / b->scale;
@@ -143,7 +144,8 @@ static int place(const tp_batchnorm *layer, int first, int second, const double 
     const batch *a = &layer->side[first], *b = &layer->side[second];
     if (a->constant || b->constant)
         return 0;
-    double *copy = ad_alloc(a->rows * b->rows, sizeof *copy, "batchnorm", error), factor = 1 / sqrt(a->scale * b->scale);
+    double *copy = ad_alloc(a->rows * b->rows, sizeof *copy, "batchnorm", error),
+           factor = 1 / sqrt(a->scale * b->scale);
     if (!copy)
         return -1;
     memcpy(copy, k, a->rows * b->rows * sizeof *copy);
@@ -537,10 +539,18 @@ static node node_at(const tp_batchnorm *layer, const sheet *at, const line *of, 
     const abscissa *p = &layer->points[first + j];
     double w = sqrt((double)m * (double)n) * exp(log_weight(layer, of, first + j)), s = of->s, t = p->t;
     bool one = layer->one;
-    return (node){ .a11 = at->a11 + j * m * m, .a22 = at->a22 + j * n * n, .a12 = at->a12 + j * m * n,
-                   .r = at->r + j * m * n, .s = at->s + j * m * n, .h = at->c + j * m * n,
-                   .i1 = at->i1 + j * m, .i2 = at->i2 + j * n, .even = of->even && p->even,
-                   .w0 = w, .w1 = one ? t * w : 2 * s * w, .w2 = one ? t * w : 2 * t * w,
+    return (node){ .a11 = at->a11 + j * m * m,
+                   .a22 = at->a22 + j * n * n,
+                   .a12 = at->a12 + j * m * n,
+                   .r = at->r + j * m * n,
+                   .s = at->s + j * m * n,
+                   .h = at->c + j * m * n,
+                   .i1 = at->i1 + j * m,
+                   .i2 = at->i2 + j * n,
+                   .even = of->even && p->even,
+                   .w0 = w,
+                   .w1 = one ? t * w : 2 * s * w,
+                   .w2 = one ? t * w : 2 * t * w,
                    .w3 = one ? t * t / 2 * w : 4 * s * t * w };
 }
 
@@ -701,8 +711,8 @@ double tp_batchnorm_difference(const tp_batchnorm *layer)
 }
 
 /* ---- T and its transpose ----
- * dr = sqrt(B) / rho [dy phi'(r) - r / rho^2 sum_b phi(r_b) dy_b], du = G dr; by Stein's lemma, a, b in the first batch,
- * c, d in the second:
+ * dr = sqrt(B) / rho [dy phi'(r) - r / rho^2 sum_b phi(r_b) dy_b], du = G dr; by Stein's lemma, a, b in the first
+ * batch, c, d in the second:
  *
  *   E r_a phi_b phi'_c     = A_ab S_bc + A_ac i2_c H_bc
  *   E r_a r_c phi_b phi_d  = A_ac R_bd + A_ab (A_bc i1_b H_bd + A_cd S_bd) + A_ad (A_bc S_bd + A_cd i2_d H_bd)
@@ -713,9 +723,9 @@ double tp_batchnorm_difference(const tp_batchnorm *layer)
  *       + w3 (A12 <Pi, R> + A11 diag p A12 + A11 P A22 + A12 P' A12 + A12 diag q A22)] G2. */
 typedef struct {
     size_t m, n;
-    const double *x;                   /* the argument; centred for the transpose */
+    const double *x; /* the argument; centred for the transpose */
     sums to;
-    double *p, *q;                     /* (m), (n) */
+    double *p, *q;                      /* (m), (n) */
     double *one, *two, *three, *square; /* (m, n) three times, (n, n) */
 } map;
 
@@ -815,8 +825,7 @@ static int apply(const tp_batchnorm *layer, bool transpose, const double *pi, do
     return status;
 }
 
-int tp_batchnorm_backward(const tp_batchnorm *layer, const double *pi, double *out, double *difference,
-                          ad_error *error)
+int tp_batchnorm_backward(const tp_batchnorm *layer, const double *pi, double *out, double *difference, ad_error *error)
 {
     return apply(layer, false, pi, out, difference, error);
 }
@@ -829,7 +838,8 @@ int tp_batchnorm_transpose(const tp_batchnorm *layer, const double *pi, double *
 
 /* ---- the network ----
  * K_0 = x x' / d, Sigma_l = sigma^2 K_(l-1), K_l = V(Sigma_l); with c = 1 or sigma (THEORY section 2)
- * Theta_0 = c^2 K_0, Theta_l = c^2 K_l + sigma^2 T_l*(Theta_(l-1)). Blocks: 0 the first batch, 1 the second, 2 between. */
+ * Theta_0 = c^2 K_0, Theta_l = c^2 K_l + sigma^2 T_l*(Theta_(l-1)). Blocks: 0 the first batch, 1 the second, 2
+ * between. */
 typedef struct {
     const tp_batchnorm_net *net;
     size_t rows[2];
@@ -871,8 +881,9 @@ static int input_covariances(tower *t, const double *x, const double *x2, size_t
 
 static tp_batchnorm *layer_of(const tower *t, int block, ad_error *error)
 {
-    tp_batchnorm_spec spec = { .rows = t->rows[block == 1], .k11 = t->k[block == 1], .epsilon = t->net->epsilon,
-                               .phi = t->net->phi };
+    tp_batchnorm_spec spec = {
+        .rows = t->rows[block == 1], .k11 = t->k[block == 1], .epsilon = t->net->epsilon, .phi = t->net->phi
+    };
     if (block == 2) {
         spec.rows2 = t->rows[1];
         spec.k22 = t->k[1];

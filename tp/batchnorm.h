@@ -1,8 +1,8 @@
 /* batchnorm.h: batch normalisation over the samples of a batch, followed by a positively homogeneous function, at
  * infinite width (Yang et al., arXiv:1902.08129; Tensor Programs II, arXiv:2006.14548).
  *
- * Of every neuron, u = (u_1, ..., u_B) ~ N(0, Sigma) over the samples of one batch; z = (u - mean) / sqrt(var + epsilon)
- * with the mean and the biased variance over the batch, y = phi(z). No gamma, no beta.
+ * Of every neuron, u = (u_1, ..., u_B) ~ N(0, Sigma) over the samples of one batch; y = phi(z),
+ * z = (u - mean) / sqrt(var + epsilon) with the mean and the biased variance over the batch. No gamma, no beta.
  *
  *     forward    V = E y y'
  *     backward   T(Pi) = E du du' from Pi = E dy dy', dy independent of u; linear in Pi
@@ -31,13 +31,13 @@ typedef struct {
 #define TP_SLOPES_IDENTITY ((tp_slopes){ 1, 1, 1 })
 
 typedef struct {
-    size_t rows, rows2;    /* B, and that of the second batch; rows2 = 0: one batch against itself */
-    const double *k11;     /* (rows, rows): covariance of u over the first batch */
-    const double *k22;     /* (rows2, rows2): over the second; not read for one batch */
-    const double *k12;     /* (rows, rows2): between them; not read for one batch */
-    double epsilon;        /* >= 0 */
+    size_t rows, rows2; /* B, and that of the second batch; rows2 = 0: one batch against itself */
+    const double *k11;  /* (rows, rows): covariance of u over the first batch */
+    const double *k22;  /* (rows2, rows2): over the second; not read for one batch */
+    const double *k12;  /* (rows, rows2): between them; not read for one batch */
+    double epsilon;     /* >= 0 */
     tp_slopes phi;
-    bool backward;         /* T is wanted: it may be infinite where V is not */
+    bool backward; /* T is wanted: it may be infinite where V is not */
 } tp_batchnorm_spec;
 
 /* A layer, prepared: the quadrature is chosen once, and serves V, T and its transpose. Refused, with the reason:
@@ -54,19 +54,19 @@ int tp_batchnorm_backward(const tp_batchnorm *layer, const double *pi, double *o
 int tp_batchnorm_transpose(const tp_batchnorm *layer, const double *pi, double *out, double *difference,
                            ad_error *error);
 /* By how much halving the quadrature's step has moved V and E phi' phi' / (sd sd'), relative to their largest entries.
- * The error of the finer rule is about its square. */
+ * What is given is the finer rule's, whose error is far smaller: both converge exponentially. */
 double tp_batchnorm_difference(const tp_batchnorm *layer);
 
-/* The network: depth times (W x, batch normalisation, phi), then a readout; no biases, W of variance sigma_w^2 / fan-in,
- * readout included, in NTK scale. */
+/* The network: depth times (W x, batch normalisation, phi), then a readout; no biases, W of variance
+ * sigma_w^2 / fan-in, readout included, in NTK scale. */
 typedef struct {
     size_t depth; /* >= 1 */
     double sigma_w, epsilon;
     nn_sigma_in sigma_in;
     tp_slopes phi;
 } tp_batchnorm_net;
-/* Its NNGP kernel and NTK (each may be NULL) of the batch x (rows, features) against the batch x2 (rows2, features; NULL:
- * x itself): (rows, rows2). *difference (may be NULL) is the largest of all layers and maps. */
+/* Its NNGP kernel and NTK (each may be NULL) of the batch x (rows, features) against the batch x2 (rows2, features;
+ * NULL: x itself): (rows, rows2). *difference (may be NULL) is the largest of all layers and maps. */
 int tp_batchnorm_kernels(const tp_batchnorm_net *net, const double *x, size_t rows, const double *x2, size_t rows2,
                          size_t features, double *nngp, double *ntk, double *difference, ad_error *error);
 
