@@ -407,10 +407,20 @@ Test(scalar, what_does_not_tend_to_a_number_is_refused)
     } rows[] = {
         { root_scores, { "contract", "fluctuations" }, true },
         { shared_gain, { "sum", "fluctuations" }, false },
-        { no_readout, { "readout", "rule" }, false },
+        
         { inner_readout, { "param", "fluctuations" }, false },
     };
     double *x = reference_inputs(2, 12);
+    nn_spec flat = { .features = 12, .outputs = 1 };
+    ad_error refusal = { 0 };
+    nn_net *net = nn_trace(no_readout, &flat, &refusal);
+    tp_program *program = tp_translate(net, &refusal);
+    tp_kernel none;
+    tp_limit_spec exactly = { .engine = TP_ENGINE_EXACT };
+    cr_expect_lt(tp_limit(program, TP_NTK, x, 2, NULL, 0, &exactly, &none, &refusal), 0);
+    cr_expect(strstr(refusal.text, "readout") && strstr(refusal.text, "test_scalar.c"), "%s", refusal.text);
+    tp_free(program);
+    nn_net_free(net);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         ad_error error = { 0 };
         tp_kernel kernel;

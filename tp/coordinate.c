@@ -633,9 +633,10 @@ static int as_scalar(tp_algebra *algebra, const tp_coordinate *x)
 }
 
 /* Can a function be taken of x in the limit? Not of what grows with n, nor of what fluctuates at order one. */
-static int check_argument(const tp_algebra *algebra, int id, const tp_coordinate *x)
+static int check_argument(tp_algebra *algebra, int id, const tp_coordinate *x)
 {
     double top = tp_coordinate_top(x);
+    algebra->no_limit |= top > 1e-12 || x->rest > -1e-9;
     if (top > 1e-12)
         return tp_refuse(algebra, id, "its argument grows like n^%g: there is no limit of it", top);
     if (x->rest > -1e-9)

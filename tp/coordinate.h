@@ -90,6 +90,7 @@ typedef struct {
     int memo_room;
     int variable;
     bool unchecked; /* the simple rule is asked for, BP-like or not */
+    bool no_limit;  /* what was refused has no limit at all, or a random one */
 } tp_algebra;
 
 /* Where the scalars of functions are read: values[quantity][row]. */

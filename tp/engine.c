@@ -129,6 +129,8 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
                        "sample, or --rule bp", *why ? why : "the general rule was asked for");
     }
     ad_error failure = { 0 };
+    if (tp_check_limit(program, which, error))
+        return -1;
     if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
     tp_kernel exact = { 0 };

@@ -655,7 +655,7 @@ int tp_limit_exact(const tp_program *program, tp_which which, const double *x, s
     int status = tp_algebra_new(&s.algebra, program, error);
     s.algebra.unchecked = unchecked;
     if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series) : tp_nngp_series(&s.algebra, &series)))
-        status = NO_RULE;
+        status = s.algebra.no_limit ? -1 : NO_RULE;
     if (!status)
         status = prepare(&s, &series);
     kernel->rows = s.rows[0];
@@ -674,6 +674,21 @@ int tp_limit_exact(const tp_program *program, tp_which which, const double *x, s
     if (status)
         tp_kernel_free(kernel);
     return status == NO_RULE ? NO_RULE : status ? -1 : 0;
+}
+
+int tp_check_limit(const tp_program *program, tp_which which, ad_error *error)
+{
+    tp_algebra algebra;
+    tp_series series;
+    ad_error refusal = { 0 };
+    int status = tp_algebra_new(&algebra, program, error);
+    algebra.error = &refusal;
+    algebra.unchecked = true;
+    if (!status && (which == TP_NTK ? tp_ntk_series(&algebra, &series) : tp_nngp_series(&algebra, &series)) &&
+        algebra.no_limit)
+        status = ad_fail(error, "%s", refusal.text);
+    tp_algebra_free(&algebra);
+    return status;
 }
 
 void tp_kernel_free(tp_kernel *kernel)

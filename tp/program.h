@@ -47,6 +47,8 @@ const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, 
  * unchecked: also where a gradient meets the forward pass, so that the simple rules are wrong. */
 int tp_limit_exact(const tp_program *, tp_which, const double *x, size_t rows, const double *x2, size_t rows2,
                    const tp_limit_spec *, bool unchecked, tp_kernel *, ad_error *error);
+/* -1 where the program's kernel is found to grow, or to be random, in the limit. */
+int tp_check_limit(const tp_program *, tp_which, ad_error *error);
 int tp_check_rows(const tp_program *, const double *x, size_t rows, const char *which, ad_error *error);
 /* One run of the executor at n = infinity, on so many samples: the kernel at n = samples, (rows, rows2), of the first
  * output. A batch of both inputs is run as one. */

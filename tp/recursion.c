@@ -324,8 +324,9 @@ static void leave_product(left_out *left, double top_a, left_out left_a, double 
     leave_out(left, left_b.power + fmax(top_a, left_a.power) + power, left_b.node);
 }
 
-static int refuse_left(const tp_algebra *algebra, left_out left, const char *what)
+static int refuse_left(tp_algebra *algebra, left_out left, const char *what)
 {
+    algebra->no_limit = true;
     return tp_refuse(algebra, left.node, "its fluctuations, of order n^%g in %s, do not vanish beside the limit",
                      fabs(left.power) > 0 ? left.power : 0, what);
 }
