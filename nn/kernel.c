@@ -167,12 +167,14 @@ int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *varia
 }
 
 /* What each parameter's part of the kernel is multiplied by. */
-static int weigh(const nn_model *model, bool nngp, double *weights, ad_error *error)
+typedef enum { TANGENT, READOUT, TRAINING } weighing;
+
+static int weigh(const nn_model *model, weighing by, double *weights, ad_error *error)
 {
-    if (nngp)
+    if (by == READOUT)
         return nn_readout_variances(model->net, &model->sizes, weights, error);
     for (int k = 0; k < model->net->n_params; k++)
-        weights[k] = 1;
+        weights[k] = by == TRAINING ? nn_rate_scale(model->net, k, &model->sizes) : 1;
     return 0;
 }
 
@@ -985,7 +987,7 @@ static int compute(call *c, const double *x, size_t rows, const double *x2, size
     return 0;
 }
 
-static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, const double *x2, size_t rows2,
+static int kernel_of(nn_model *model, weighing by, const double *x, size_t rows, const double *x2, size_t rows2,
                      nn_kernel_outputs outputs, double *out, ad_error *error)
 {
     const nn_net *net = model->net;
@@ -993,13 +995,13 @@ static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, c
         return ad_fail(error, "%s: kernel: no rows", nn_title(net));
     if (!model->kernel && !(model->kernel = ad_alloc(1, sizeof *model->kernel, "a kernel", error)))
         return -1;
-    call c = { .model = model, .kernel = model->kernel, .tangent = trace(net, error), .nngp = nngp,
+    call c = { .model = model, .kernel = model->kernel, .tangent = trace(net, error), .nngp = by == READOUT,
                .mean = outputs == NN_MEAN, .symmetric = !x2, .outputs = nn_n_outputs(net) };
     if (!c.tangent || !(c.arena = ad_arena_new(error)))
         return -1;
     c.outs = c.mean ? 1 : c.outputs;
     c.weights = ad_arena_alloc(c.arena, (size_t)net->n_params + 1, sizeof *c.weights);
-    int failed = c.weights ? weigh(model, nngp, c.weights, error) : ad_fail(error, "kernel: out of memory");
+    int failed = c.weights ? weigh(model, by, c.weights, error) : ad_fail(error, "kernel: out of memory");
     for (int k = 0; k < net->n_params && !failed; k++)
         if (c.weights[k] > 0)
             failed = pairs_well(&c, k) ? make_terms(&c, k, error) : make_uses(&c, k, error);
@@ -1016,11 +1018,17 @@ static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, c
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
            double *out, ad_error *error)
 {
-    return kernel_of(model, false, x, rows, x2, rows2, outputs, out, error);
+    return kernel_of(model, TANGENT, x, rows, x2, rows2, outputs, out, error);
 }
 
 int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
             double *out, ad_error *error)
 {
-    return kernel_of(model, true, x, rows, x2, rows2, outputs, out, error);
+    return kernel_of(model, READOUT, x, rows, x2, rows2, outputs, out, error);
+}
+
+int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
+                       nn_kernel_outputs outputs, double *out, ad_error *error)
+{
+    return kernel_of(model, TRAINING, x, rows, x2, rows2, outputs, out, error);
 }
