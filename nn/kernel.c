@@ -288,12 +288,16 @@ struct nn_kernel {
     size_t x_rows;
     char *work;      /* all buffers of a call */
     size_t work_bytes;
+    struct call *last; /* ready for another one of its form; NULL: none */
 };
+
+static void call_free(struct call *c);
 
 void nn_kernel_free(struct nn_kernel *kernel)
 {
     if (!kernel)
         return;
+    call_free(kernel->last);
     for (int i = 0; i < 2; i++) {
         ad_plan_free(kernel->plans[i].plan);
         ad_free(kernel->plans[i].ids);
@@ -304,11 +308,12 @@ void nn_kernel_free(struct nn_kernel *kernel)
 }
 
 /* A call: what is asked for, and all that is derived from it. */
-typedef struct {
+typedef struct call {
     nn_model *model;
     const struct nn_tangent *tangent;
     struct nn_kernel *kernel;
     bool nngp, mean, symmetric;
+    size_t rows, rows2;
     double *weights;
     size_t outputs, outs; /* outs: outputs that are rows of the products: all, or 1 where only the mean is wanted */
     size_t tile;          /* samples in one run */
@@ -322,6 +327,14 @@ typedef struct {
     char *acc, *cross, *product, *factor, *gradient[2], *scratch; /* pieces of the work */
     size_t gradient_rows; /* samples of one tile of gradients */
 } call;
+
+static void call_free(call *c)
+{
+    if (!c)
+        return;
+    ad_arena_free(c->arena);
+    ad_free(c);
+}
 
 static size_t size_of(const call *c, ad_axis axis, size_t rows)
 {
@@ -985,6 +998,46 @@ static int compute(call *c, const double *x, size_t rows, const double *x2, size
     return 0;
 }
 
+static bool same_form(const call *a, const call *b)
+{
+    return a->nngp == b->nngp && a->mean == b->mean && a->symmetric == b->symmetric && a->rows == b->rows &&
+           a->rows2 == b->rows2;
+}
+
+/* A call of the form, with its terms, its plan and its places in the work: nothing of it depends on what the inputs
+ * and the parameters are. */
+static call *make_call(const call *form, ad_error *error)
+{
+    nn_model *model = form->model;
+    const nn_net *net = model->net;
+    call *c = ad_alloc(1, sizeof *c, "a kernel", error);
+    if (!c)
+        return NULL;
+    *c = *form;
+    c->tangent = trace(net, error);
+    c->outputs = nn_n_outputs(net);
+    c->outs = c->mean ? 1 : c->outputs;
+    if (!c->tangent || !(c->arena = ad_arena_new(error)))
+        goto failed;
+    if (!(c->weights = ad_arena_alloc(c->arena, (size_t)net->n_params + 1, sizeof *c->weights))) {
+        ad_fail(error, "kernel: out of memory");
+        goto failed;
+    }
+    if (weigh(model, c->nngp, c->weights, error) != 0)
+        goto failed;
+    for (int k = 0; k < net->n_params; k++)
+        if (c->weights[k] > 0 && (pairs_well(c, k) ? make_terms(c, k, error) : make_uses(c, k, error)) != 0)
+            goto failed;
+    if (c->n_terms)
+        qsort(c->terms, (size_t)c->n_terms, sizeof *c->terms, compare);
+    if (lay_out(c, c->rows, c->rows2, error) == 0 && prepare(c, error) == 0)
+        return c;
+failed:
+    call_free(c);
+    return NULL;
+}
+
+/* A kernel of the same form as the one before allocates nothing. */
 static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, const double *x2, size_t rows2,
                      nn_kernel_outputs outputs, double *out, ad_error *error)
 {
@@ -993,24 +1046,14 @@ static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, c
         return ad_fail(error, "%s: kernel: no rows", nn_title(net));
     if (!model->kernel && !(model->kernel = ad_alloc(1, sizeof *model->kernel, "a kernel", error)))
         return -1;
-    call c = { .model = model, .kernel = model->kernel, .tangent = trace(net, error), .nngp = nngp,
-               .mean = outputs == NN_MEAN, .symmetric = !x2, .outputs = nn_n_outputs(net) };
-    if (!c.tangent || !(c.arena = ad_arena_new(error)))
-        return -1;
-    c.outs = c.mean ? 1 : c.outputs;
-    c.weights = ad_arena_alloc(c.arena, (size_t)net->n_params + 1, sizeof *c.weights);
-    int failed = c.weights ? weigh(model, nngp, c.weights, error) : ad_fail(error, "kernel: out of memory");
-    for (int k = 0; k < net->n_params && !failed; k++)
-        if (c.weights[k] > 0)
-            failed = pairs_well(&c, k) ? make_terms(&c, k, error) : make_uses(&c, k, error);
-    if (!failed && c.n_terms)
-        qsort(c.terms, (size_t)c.n_terms, sizeof *c.terms, compare);
-    if (!failed && lay_out(&c, rows, x2 ? rows2 : rows, error) == 0 && prepare(&c, error) == 0)
-        failed = compute(&c, x, rows, x2, rows2, out, error);
-    else
-        failed = -1;
-    ad_arena_free(c.arena);
-    return failed;
+    const call form = { .model = model, .kernel = model->kernel, .nngp = nngp, .mean = outputs == NN_MEAN,
+                        .symmetric = !x2, .rows = rows, .rows2 = x2 ? rows2 : rows };
+    if (!model->kernel->last || !same_form(model->kernel->last, &form)) {
+        call_free(model->kernel->last);
+        if (!(model->kernel->last = make_call(&form, error)))
+            return -1;
+    }
+    return compute(model->kernel->last, x, rows, x2, rows2, out, error);
 }
 
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
