@@ -67,8 +67,10 @@ bool nn_convert(const double *from, size_t count, ad_type type, void *to, size_t
 
 /* loss.c */
 const nn_traced_loss *nn_trace_loss(const nn_net *net, nn_loss loss, ad_error *error);
-/* The loss of one row in double: f (outputs), y one class number or (outputs). */
-double nn_row_loss(nn_loss loss, const double *f, const double *y, size_t outputs);
+/* The mean loss and the accuracy of outputs f (rows, outputs), in double; without classes the accuracy is NAN. one_hot:
+ * room for (outputs). */
+void nn_score(nn_loss loss, const double *f, const nn_data *data, size_t outputs, double *one_hot, double *mean_loss,
+              double *accuracy);
 /* The targets of the loss, in the type: (rows) class numbers, or (rows, outputs). */
 void *nn_targets(const nn_model *model, const nn_data *data, nn_loss loss, size_t *columns, ad_error *error);
 /* Sizes, class numbers and finiteness of a data set against the network. */
@@ -90,6 +92,17 @@ long *nn_rule_time(nn_rule *rule); /* steps done */
 
 /* fit.c */
 nn_rule *nn_trainer_rule(nn_trainer *trainer);
+
+/* watch.c: the drift that a fit measures. */
+typedef struct nn_watch nn_watch;
+/* Measures the start; the model is as it was drawn, also where the fit will be resumed. */
+nn_watch *nn_watch_new(nn_model *model, const nn_fit_spec *spec, long steps, size_t per_epoch, ad_error *error);
+/* Begins the series, or, after step `done` of a resumed fit, goes on with it. */
+int nn_watch_begin(nn_watch *watch, bool resumed, long done, ad_error *error);
+/* After a step: measures if it is on the schedule; keeps progress's account. */
+int nn_watch_step(nn_watch *watch, nn_progress *progress, ad_error *error);
+int nn_watch_sync(nn_watch *watch, ad_error *error); /* before a checkpoint: its rows are on the disk */
+void nn_watch_free(nn_watch *watch);
 
 /* progress.c */
 typedef struct {

@@ -114,7 +114,8 @@ static int check_linear(const nn_net *net, int id, const bool *depends, ad_error
         return ad_fail(error, "%s:%d: nngp: %s: a part of the outputs that no readout multiplies", node->where.file,
                        node->where.line, ad_op_name(node->op));
     switch (node->op) {
-    case AD_PARAM: return 0;
+    case AD_PARAM:
+        return 0;
     case AD_ADD:
     case AD_SUB:
         return check_linear(net, node->in[0], depends, error) || check_linear(net, node->in[1], depends, error) ? -1
@@ -124,13 +125,15 @@ static int check_linear(const nn_net *net, int id, const bool *depends, ad_error
     case AD_SUM:
     case AD_EXPAND:
     case AD_RELABEL:
-    case AD_TRANSPOSE: return check_linear(net, node->in[0], depends, error);
+    case AD_TRANSPOSE:
+        return check_linear(net, node->in[0], depends, error);
     case AD_MUL:
     case AD_CONTRACT:
         if (depends[node->in[0]] != depends[node->in[1]])
             return check_linear(net, node->in[depends[node->in[0]] ? 0 : 1], depends, error);
         break;
-    default: break;
+    default:
+        break;
     }
     return ad_fail(error, "%s:%d: nngp: %s: the outputs are no readout, linear in its parameters", node->where.file,
                    node->where.line, ad_op_name(node->op));
@@ -285,17 +288,21 @@ struct nn_kernel {
         size_t rows; /* capacity */
         int *ids;    /* of the plan's outputs */
         int n_ids;
-    } plans[2];      /* of the tangent kernel and of the NNGP kernel */
-    void *x;         /* the rows of one run, in the model's type */
+    } plans[2]; /* of the tangent kernel and of the NNGP kernel */
+    void *x;    /* the rows of one run, in the model's type */
     size_t x_rows;
-    char *work;      /* all buffers of a call */
+    char *work; /* all buffers of a call */
     size_t work_bytes;
+    struct call *last; /* ready for another one of its form; NULL: none */
 };
+
+static void call_free(struct call *c);
 
 void nn_kernel_free(struct nn_kernel *kernel)
 {
     if (!kernel)
         return;
+    call_free(kernel->last);
     for (int i = 0; i < 2; i++) {
         ad_plan_free(kernel->plans[i].plan);
         ad_free(kernel->plans[i].ids);
@@ -306,11 +313,13 @@ void nn_kernel_free(struct nn_kernel *kernel)
 }
 
 /* A call: what is asked for, and all that is derived from it. */
-typedef struct {
+typedef struct call {
     nn_model *model;
     const struct nn_tangent *tangent;
     struct nn_kernel *kernel;
-    bool nngp, mean, symmetric;
+    weighing by;
+    bool mean, symmetric;
+    size_t rows, rows2;
     double *weights;
     size_t outputs, outs; /* outs: outputs that are rows of the products: all, or 1 where only the mean is wanted */
     size_t tile;          /* samples in one run */
@@ -322,8 +331,16 @@ typedef struct {
     use *uses;
     int n_uses, uses_room;
     char *acc, *cross, *product, *factor, *gradient[2], *scratch; /* pieces of the work */
-    size_t gradient_rows; /* samples of one tile of gradients */
+    size_t gradient_rows;                                         /* samples of one tile of gradients */
 } call;
+
+static void call_free(call *c)
+{
+    if (!c)
+        return;
+    ad_arena_free(c->arena);
+    ad_free(c);
+}
 
 static size_t size_of(const call *c, ad_axis axis, size_t rows)
 {
@@ -401,15 +418,16 @@ static bool grow(call *c, void **array, int used, int *room, size_t size)
 static int find_panel(call *c, int id, ad_shape order, ad_shape sum, size_t instances)
 {
     for (int i = 0; i < c->n_panels; i++)
-        if (c->panels[i].id == id && c->panels[i].instances == instances &&
-            same_order(&c->panels[i].order, &order) && same_order(&c->panels[i].sum, &sum))
+        if (c->panels[i].id == id && c->panels[i].instances == instances && same_order(&c->panels[i].order, &order) &&
+            same_order(&c->panels[i].sum, &sum))
             return i;
     void *panels = c->panels;
     if (!grow(c, &panels, c->n_panels, &c->panels_room, sizeof *c->panels))
         return -2;
     c->panels = panels;
-    c->panels[c->n_panels] = (panel){ .id = id, .order = order, .sum = sum, .instances = instances,
-                                      .sampled = ad_has(&order, c->tangent->sample) };
+    c->panels[c->n_panels] = (panel){
+        .id = id, .order = order, .sum = sum, .instances = instances, .sampled = ad_has(&order, c->tangent->sample)
+    };
     return c->n_panels++;
 }
 
@@ -490,8 +508,7 @@ static bool pairs_well(const call *c, int param)
             return false;
         instances += site->y.graph ? (double)elements(c, &sum, 1) : 1;
     }
-    return !first || instances <= 1 || !first->y.graph ||
-           instances * instances <= (double)elements(c, &first->over, 1);
+    return !first || instances <= 1 || !first->y.graph || instances * instances <= (double)elements(c, &first->over, 1);
 }
 
 static int make_terms(call *c, int param, ad_error *error)
@@ -524,8 +541,14 @@ static int make_terms(call *c, int param, ad_error *error)
         for (int b = 0; b < n; b++)
             for (size_t i = 0; i < sides[a].instances; i++)
                 for (size_t k = 0; k < sides[b].instances; k++)
-                    if (!add_term(c, (term){ .d = sides[a].d, .d_at = (int)i, .d2 = sides[b].d, .d2_at = (int)k,
-                                             .y = sides[a].y, .y_at = (int)i, .y2 = sides[b].y, .y2_at = (int)k,
+                    if (!add_term(c, (term){ .d = sides[a].d,
+                                             .d_at = (int)i,
+                                             .d2 = sides[b].d,
+                                             .d2_at = (int)k,
+                                             .y = sides[a].y,
+                                             .y_at = (int)i,
+                                             .y2 = sides[b].y,
+                                             .y2_at = (int)k,
                                              .c = c->weights[param] * sides[a].c * sides[b].c }))
                         return ad_fail(error, "kernel: out of memory");
     return sides ? 0 : ad_fail(error, "kernel: out of memory");
@@ -606,25 +629,26 @@ static int prepare(call *c, ad_error *error)
         failed = kernel->x ? 0 : -1;
         kernel->x_rows = failed ? 0 : c->tile;
     }
-    bool fits = kernel->plans[c->nngp].plan && kernel->plans[c->nngp].rows >= c->tile &&
-                kernel->plans[c->nngp].n_ids == n && !failed &&
-                memcmp(kernel->plans[c->nngp].ids, ids, (size_t)n * sizeof *ids) == 0;
+    bool fits = kernel->plans[c->by == READOUT].plan && kernel->plans[c->by == READOUT].rows >= c->tile &&
+                kernel->plans[c->by == READOUT].n_ids == n && !failed &&
+                memcmp(kernel->plans[c->by == READOUT].ids, ids, (size_t)n * sizeof *ids) == 0;
     if (!fits && !failed) {
-        ad_plan_free(kernel->plans[c->nngp].plan);
-        ad_free(kernel->plans[c->nngp].ids);
-        kernel->plans[c->nngp].ids = ids;
-        kernel->plans[c->nngp].n_ids = n;
-        kernel->plans[c->nngp].rows = c->tile;
-        kernel->plans[c->nngp].plan = NULL;
+        ad_plan_free(kernel->plans[c->by == READOUT].plan);
+        ad_free(kernel->plans[c->by == READOUT].ids);
+        kernel->plans[c->by == READOUT].ids = ids;
+        kernel->plans[c->by == READOUT].n_ids = n;
+        kernel->plans[c->by == READOUT].rows = c->tile;
+        kernel->plans[c->by == READOUT].plan = NULL;
         ids = NULL;
-        ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads,
+        ad_plan_spec spec = { .type = c->model->type,
+                              .threads = c->model->threads,
                               .capacity = nn_sizes(c->model, c->tile) };
-        if (n && !(kernel->plans[c->nngp].plan = ad_plan_new(outputs, n, &spec, error)))
+        if (n && !(kernel->plans[c->by == READOUT].plan = ad_plan_new(outputs, n, &spec, error)))
             failed = -1;
     }
-    if (!failed && kernel->plans[c->nngp].plan) {
-        nn_bind_params(c->model, kernel->plans[c->nngp].plan);
-        ad_bind(kernel->plans[c->nngp].plan, c->model->net->input, kernel->x);
+    if (!failed && kernel->plans[c->by == READOUT].plan) {
+        nn_bind_params(c->model, kernel->plans[c->by == READOUT].plan);
+        ad_bind(kernel->plans[c->by == READOUT].plan, c->model->net->input, kernel->x);
     }
     ad_free(ids);
     ad_free(outputs);
@@ -641,9 +665,9 @@ static const char *tensor_data(const call *c, int id)
         if (model->net->params[k].id == id)
             return (const char *)model->values + model->offsets[k] * nn_bytes(model->type);
     int k = 0;
-    while (kernel->plans[c->nngp].ids[k] != id)
+    while (kernel->plans[c->by == READOUT].ids[k] != id)
         k++;
-    return ad_output(kernel->plans[c->nngp].plan, k);
+    return ad_output(kernel->plans[c->by == READOUT].plan, k);
 }
 
 /* The step in memory from one entry of an axis to the next; 0 where the tensor has it not. */
@@ -692,7 +716,7 @@ static int run_tile(call *c, int side, const double *x, size_t first, size_t row
 {
     size_t features = nn_features(c->model->net), bad = 0;
     ad_sizes sizes = nn_sizes(c->model, rows);
-    ad_plan *plan = c->kernel->plans[c->nngp].plan;
+    ad_plan *plan = c->kernel->plans[c->by == READOUT].plan;
     if (!nn_convert(x + first * features, rows * features, c->model->type, c->kernel->x, &bad))
         return ad_fail(error, "x: row %zu holds a number that is not finite", first + bad / features);
     if (plan && ad_run(plan, &sizes, error) != 0)
@@ -760,8 +784,8 @@ static void add_group(call *c, const term *terms, int n, const size_t *rows, int
     size_t columns = elements(c, &d->order, rows[0]) / d->instances / m;
     gram(c, m, wide, columns, 1, block(c, a, a_at, 0, rows[0]), block(c, b, b_at, other, rows[1]), 0, c->product,
          diagonal && d->sampled);
-    spread(c, rows[0], rows[1], c->product, d->sampled, d2->sampled, c->factor,
-           same && !diagonal ? c->cross : c->acc, diagonal);
+    spread(c, rows[0], rows[1], c->product, d->sampled, d2->sampled, c->factor, same && !diagonal ? c->cross : c->acc,
+           diagonal);
 }
 
 static bool alike(const term *a, const term *b)
@@ -935,9 +959,13 @@ static int lay_out(call *c, size_t rows, size_t rows2, ad_error *error)
     struct {
         char **piece;
         size_t bytes;
-    } pieces[] = { { &c->acc, square }, { &c->cross, crosses ? square : 0 }, { &c->product, square },
-                   { &c->factor, c->tile * c->tile * bytes }, { &c->gradient[0], gradients },
-                   { &c->gradient[1], gradients }, { &c->scratch, c->n_uses ? largest * bytes : 0 } };
+    } pieces[] = { { &c->acc, square },
+                   { &c->cross, crosses ? square : 0 },
+                   { &c->product, square },
+                   { &c->factor, c->tile * c->tile * bytes },
+                   { &c->gradient[0], gradients },
+                   { &c->gradient[1], gradients },
+                   { &c->scratch, c->n_uses ? largest * bytes : 0 } };
     enum { PIECES = sizeof pieces / sizeof *pieces };
     for (int turn = 0; turn < 2; turn++) { /* first the sizes, then the places */
         total = 0;
@@ -987,6 +1015,46 @@ static int compute(call *c, const double *x, size_t rows, const double *x2, size
     return 0;
 }
 
+static bool same_form(const call *a, const call *b)
+{
+    return a->by == b->by && a->mean == b->mean && a->symmetric == b->symmetric && a->rows == b->rows &&
+           a->rows2 == b->rows2;
+}
+
+/* A call of the form, with its terms, its plan and its places in the work: nothing of it depends on what the inputs
+ * and the parameters are. */
+static call *make_call(const call *form, ad_error *error)
+{
+    nn_model *model = form->model;
+    const nn_net *net = model->net;
+    call *c = ad_alloc(1, sizeof *c, "a kernel", error);
+    if (!c)
+        return NULL;
+    *c = *form;
+    c->tangent = trace(net, error);
+    c->outputs = nn_n_outputs(net);
+    c->outs = c->mean ? 1 : c->outputs;
+    if (!c->tangent || !(c->arena = ad_arena_new(error)))
+        goto failed;
+    if (!(c->weights = ad_arena_alloc(c->arena, (size_t)net->n_params + 1, sizeof *c->weights))) {
+        ad_fail(error, "kernel: out of memory");
+        goto failed;
+    }
+    if (weigh(model, c->by, c->weights, error) != 0)
+        goto failed;
+    for (int k = 0; k < net->n_params; k++)
+        if (c->weights[k] > 0 && (pairs_well(c, k) ? make_terms(c, k, error) : make_uses(c, k, error)) != 0)
+            goto failed;
+    if (c->n_terms)
+        qsort(c->terms, (size_t)c->n_terms, sizeof *c->terms, compare);
+    if (lay_out(c, c->rows, c->rows2, error) == 0 && prepare(c, error) == 0)
+        return c;
+failed:
+    call_free(c);
+    return NULL;
+}
+
+/* A kernel of the same form as the one before allocates nothing. */
 static int kernel_of(nn_model *model, weighing by, const double *x, size_t rows, const double *x2, size_t rows2,
                      nn_kernel_outputs outputs, double *out, ad_error *error)
 {
@@ -995,24 +1063,19 @@ static int kernel_of(nn_model *model, weighing by, const double *x, size_t rows,
         return ad_fail(error, "%s: kernel: no rows", nn_title(net));
     if (!model->kernel && !(model->kernel = ad_alloc(1, sizeof *model->kernel, "a kernel", error)))
         return -1;
-    call c = { .model = model, .kernel = model->kernel, .tangent = trace(net, error), .nngp = by == READOUT,
-               .mean = outputs == NN_MEAN, .symmetric = !x2, .outputs = nn_n_outputs(net) };
-    if (!c.tangent || !(c.arena = ad_arena_new(error)))
-        return -1;
-    c.outs = c.mean ? 1 : c.outputs;
-    c.weights = ad_arena_alloc(c.arena, (size_t)net->n_params + 1, sizeof *c.weights);
-    int failed = c.weights ? weigh(model, by, c.weights, error) : ad_fail(error, "kernel: out of memory");
-    for (int k = 0; k < net->n_params && !failed; k++)
-        if (c.weights[k] > 0)
-            failed = pairs_well(&c, k) ? make_terms(&c, k, error) : make_uses(&c, k, error);
-    if (!failed && c.n_terms)
-        qsort(c.terms, (size_t)c.n_terms, sizeof *c.terms, compare);
-    if (!failed && lay_out(&c, rows, x2 ? rows2 : rows, error) == 0 && prepare(&c, error) == 0)
-        failed = compute(&c, x, rows, x2, rows2, out, error);
-    else
-        failed = -1;
-    ad_arena_free(c.arena);
-    return failed;
+    const call form = { .model = model,
+                        .kernel = model->kernel,
+                        .by = by,
+                        .mean = outputs == NN_MEAN,
+                        .symmetric = !x2,
+                        .rows = rows,
+                        .rows2 = x2 ? rows2 : rows };
+    if (!model->kernel->last || !same_form(model->kernel->last, &form)) {
+        call_free(model->kernel->last);
+        if (!(model->kernel->last = make_call(&form, error)))
+            return -1;
+    }
+    return compute(model->kernel->last, x, rows, x2, rows2, out, error);
 }
 
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,

@@ -134,12 +134,17 @@ typedef struct {
     size_t rows, classes;
 } nn_data;
 
+typedef struct nn_drift_spec nn_drift_spec; /* below, with what it measures */
+typedef struct nn_drift_row nn_drift_row;
+
 typedef struct nn_progress {
     long step, steps;
     double loss;      /* of the last batch, before its step */
     double mean_loss; /* over the rows of this epoch so far; a resumed fit goes on with it */
     long epoch;       /* of the last batch, from 0 */
     double seconds;   /* since nn_fit was called */
+    long measured;    /* measurements of drift in these seconds, and what they took of them */
+    double measuring;
 } nn_progress;
 
 typedef struct {
@@ -159,6 +164,7 @@ typedef struct {
     const char *checkpoint; /* written each `checkpoint_every` steps and at the end; NULL: none */
     long checkpoint_every;
     const char *resume;  /* a checkpoint to go on from; NULL: from the start */
+    const nn_drift_spec *drift; /* measures the tangent kernel on the way; NULL: does not */
 } nn_fit_spec;
 /* Trains. A loss that is not finite stops it with an error that names the step. On failure the model's parameters are
  * those of the last step done. */
@@ -196,6 +202,56 @@ int nn_training_kernel(nn_model *model, const double *x, size_t rows, const doub
 /* By parameter: the initial variance of a readout's, 0 of the others: the NNGP kernel is the tangent kernel with these
  * weights. Fails where the outputs are not linear in the readout, or the readout's mean is not 0. */
 int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error);
+
+/* ---- drift of the tangent kernel while a network trains ----------------------------------------------------------- */
+/* When a fit measures: before its first step, after its last, and in between after the steps round(10^(k/every)), every
+ * so many a decade (0: 10); after each `every` steps or epochs (0: 1); or not at all. */
+typedef enum { NN_LOG_STEPS, NN_STEPS, NN_EPOCHS, NN_ENDS } nn_schedule;
+
+struct nn_drift_spec {
+    nn_data probes;      /* at least 2 rows; where samples meet in batch normalisation, one batch */
+    const double *limit; /* Theta_inf, (probes, probes); NULL: unknown */
+    nn_schedule schedule;
+    long every;
+    double share;        /* measurements that would cost more than this part of the fit's time are left out, and then the
+                            rows depend on the machine; 0: none is */
+    const char *csv;     /* one header line, then a line a measurement, on the disk when the next step begins; NULL: none */
+    int (*each)(const nn_drift_row *, void *context, ad_error *error); /* before its line; nonzero fails the fit */
+    void *context;
+};
+
+enum { NN_EIGENVALUES = 5 };
+
+/* A measurement: Theta_t, the mean over outputs of the NTK of the probes, beside Theta_0, Theta_inf and the labels' kernel
+ * Y Y^T (Y one-hot rows or targets). |A| is the Frobenius norm, <A, B> / |A||B| the alignment of Cristianini et al.
+ * (2001); centred, of H A H and H B H with H = I - 11^T/probes, it is the CKA of Cortes et al. (2012). A column of the
+ * CSV has a field's name. What is unknown or 0/0 is NAN here and empty there. */
+struct nn_drift_row {
+    long step;                /* steps done */
+    double epoch;             /* the same in epochs */
+    double batch_loss;        /* of the last batch, before its step */
+    double loss, accuracy;    /* of the probes, as nn_evaluate has them; accuracy from 0 to 1 */
+    double norm;              /* |Theta_t| */
+    double from_start;        /* |Theta_t - Theta_0| / |Theta_0| */
+    double from_limit;        /* |Theta_t - Theta_inf| / |Theta_inf| */
+    double alignment, centred_alignment;             /* with Theta_0 */
+    double label_alignment, centred_label_alignment; /* with Y Y^T */
+    double effective_rank;    /* exp(-sum p log p), p = eigenvalues / their sum: Roy and Vetterli (2007) */
+    double condition;         /* largest eigenvalue / smallest; infinite where rounding leaves none above 0 */
+    double eigenvalues[NN_EIGENVALUES]; /* the largest, falling; columns eigenvalue1, ... */
+    const double *kernel;     /* (probes, probes), until the next measurement */
+    const double *outputs;    /* (probes, outputs), likewise */
+};
+
+/* Measurements in a loop of one's own: nn_fit makes them with this. The first is of the start, Theta_0. A later one
+ * allocates nothing. step, epoch and batch_loss are the caller's. */
+typedef struct nn_drift nn_drift;
+nn_drift *nn_drift_new(nn_model *model, const nn_drift_spec *spec, nn_loss loss, ad_error *error);
+int nn_drift_measure(nn_drift *drift, nn_drift_row *row, ad_error *error);
+void nn_drift_free(nn_drift *drift);
+/* On what one measurement is made of; a and b (rows, rows). */
+double nn_distance(const double *a, const double *b, size_t rows);                /* |a - b| / |b| */
+double nn_alignment(const double *a, const double *b, size_t rows, bool centred);
 
 #ifdef __cplusplus
 }

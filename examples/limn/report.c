@@ -30,23 +30,12 @@ typedef struct {
     nn_net *net;
     tp_program *program;
     double *limit;    /* (probes, probes) */
-    double *before, *after;
     double rate, largest; /* largest: the rate above which the limit's training is not stable */
     long seeds, draws, steps;
     size_t probes;
     column *columns;
     int n_columns;
 } report;
-
-static double distance(const double *a, const double *b, size_t count)
-{
-    double apart = 0, size = 0;
-    for (size_t i = 0; i < count; i++) {
-        apart += (a[i] - b[i]) * (a[i] - b[i]);
-        size += b[i] * b[i];
-    }
-    return sqrt(apart / size);
-}
 
 static long count_of(field f, const report *r)
 {
@@ -96,28 +85,30 @@ static int find_limit(report *r, ad_error *error)
 static int run(const report *r, column *c, long draw, ad_error *error)
 {
     const ds_data *data = r->data;
-    size_t count = r->probes * r->probes;
     double loss;
+    nn_drift_row row;
     uint64_t seed = (uint64_t)(r->o->seed + draw);
     nn_data train = { data->x, data->y, TRAINED, data->classes };
     nn_data test = { data->x + data->train * data->features, data->y + data->train, data->rows - data->train,
                      data->classes };
     nn_fit_spec fit = { .loss = NN_SQUARE, .optimizer = NN_MOMENTUM, .momentum = momentum, .rate = r->rate,
                         .steps = r->steps, .seed = seed };
+    nn_drift_spec probes = { .probes = { data->x, data->y, r->probes, data->classes }, .limit = r->limit };
     nn_model *model = nn_at(r->net, c->n, seed, AD_FLOAT, (int)r->o->threads, error);
-    int status = !model || nn_ntk(model, data->x, r->probes, NULL, 0, NN_MEAN, r->before, error) ? -1 : 0;
+    nn_drift *drift = model ? nn_drift_new(model, &probes, NN_SQUARE, error) : NULL;
+    int status = drift ? nn_drift_measure(drift, &row, error) : -1;
     if (!status)
-        c->values[INITIAL][draw] = distance(r->before, r->limit, count);
+        c->values[INITIAL][draw] = row.from_limit;
     if (!status && draw < r->seeds) {
-        status = nn_fit(model, &train, &fit, NULL, error) ||
-                 nn_ntk(model, data->x, r->probes, NULL, 0, NN_MEAN, r->after, error) ||
+        status = nn_fit(model, &train, &fit, NULL, error) || nn_drift_measure(drift, &row, error) ||
                  nn_evaluate(model, &train, NN_SQUARE, &loss, &c->values[TRAIN_ACCURACY][draw], error) ||
                  nn_evaluate(model, &test, NN_SQUARE, &loss, &c->values[TEST_ACCURACY][draw], error);
         if (!status) {
-            c->values[DRIFT][draw] = distance(r->after, r->before, count);
-            c->values[FINAL][draw] = distance(r->after, r->limit, count);
+            c->values[DRIFT][draw] = row.from_start;
+            c->values[FINAL][draw] = row.from_limit;
         }
     }
+    nn_drift_free(drift);
     nn_model_free(model);
     return status;
 }
@@ -249,10 +240,8 @@ static int open_report(report *r, ad_error *error)
     if (!(r->net = network_trace(o, data, error)) ||
         !(r->program = tp_translate(r->net, error)) ||
         !(r->columns = ad_alloc((size_t)r->n_columns, sizeof *r->columns, "the report", error)) ||
-        !(r->limit = ad_alloc(3 * r->probes * r->probes, sizeof *r->limit, "kernels", error)))
+        !(r->limit = ad_alloc(r->probes * r->probes, sizeof *r->limit, "kernels", error)))
         return -1;
-    r->before = r->limit + r->probes * r->probes;
-    r->after = r->before + r->probes * r->probes;
     for (int k = 0; k < r->n_columns; k++) {
         r->columns[k].n = o->n_widths ? o->widths[k] : preset[k];
         for (field f = 0; f < FIELDS; f++)
