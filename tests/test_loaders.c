@@ -477,7 +477,7 @@ static void npy(const char *name, const char *type, const double *values, const 
     FILE *stream = fopen(in(name), "wb");
     cr_assert(stream && fwrite(head, 1, 10 + (size_t)length, stream) == 10 + (size_t)length);
     for (size_t i = 0; i < count; i++) {
-        int64_t whole = (int64_t)values[i];
+        int64_t whole = type[1] == 'i' ? (int64_t)values[i] : 0;
         cr_assert(fwrite(type[1] == 'i' ? (const void *)&whole : &values[i], 8, 1, stream) == 1);
     }
     cr_assert(fclose(stream) == 0);
