@@ -27,7 +27,7 @@ int ad_fail(ad_error *error, const char *format, ...)
     return -1;
 }
 
-static atomic_long allocations, allocation_hook, write_hook;
+static atomic_long allocations, allocation_hook, write_hook, read_hook;
 
 /* Counts a hook down; true on the call that must fail. */
 static bool hook_strikes(atomic_long *hook)
@@ -48,6 +48,11 @@ void ad_hook_allocation(long k)
 void ad_hook_write(long k)
 {
     atomic_store(&write_hook, k);
+}
+
+void ad_hook_read(long k)
+{
+    atomic_store(&read_hook, k);
 }
 
 /* More than any machine's addresses reach: an allocator need not be asked. */
@@ -248,6 +253,7 @@ char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *erro
         return NULL;
     }
     char *data = NULL;
+    bool failed = false;
     struct stat status;
     if (fstat(fileno(stream), &status) == 0 && S_ISDIR(status.st_mode)) {
         ad_fail(error, "%s: cannot read: it is a folder", path);
@@ -260,8 +266,9 @@ char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *erro
     else if ((size_t)length > limit)
         ad_fail(error, "%s: %ld bytes, at most %zu are read", path, length, limit);
     else if ((data = ad_alloc((size_t)length + 1, 1, path, error)) &&
-             fread(data, 1, (size_t)length, stream) != (size_t)length) {
-        ad_fail(error, "%s: cannot read: %s", path, ferror(stream) ? strerror(errno) : "it ends early");
+             ((failed = hook_strikes(&read_hook)) || fread(data, 1, (size_t)length, stream) != (size_t)length)) {
+        ad_fail(error, "%s: cannot read: %s", path,
+                failed ? strerror(EIO) : ferror(stream) ? strerror(errno) : "it ends early");
         ad_free(data);
         data = NULL;
     }

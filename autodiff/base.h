@@ -44,9 +44,10 @@ long ad_allocations(void);
 /* Seconds of a clock that only goes forward. */
 double ad_seconds(void);
 
-/* The two hooks of the tests: the k-th allocation (or file write) from now on fails, k >= 1; 0 switches it off. */
+/* The hooks of the tests: the k-th allocation (file write, file read) from now on fails, k >= 1; 0 switches it off. */
 void ad_hook_allocation(long k);
 void ad_hook_write(long k);
+void ad_hook_read(long k);
 
 /* An arena: many small allocations, one free. Memory is zeroed and aligned to 16 bytes. */
 typedef struct ad_arena ad_arena;

@@ -220,6 +220,21 @@ Test(base, any_failing_write_leaves_the_old_file, .init = enter, .fini = leave)
     expect_content("12345");
 }
 
+Test(base, read_hook_strikes_the_kth_once, .init = enter, .fini = leave)
+{
+    cr_assert_eq(put("content", NULL), 0);
+    ad_hook_read(2);
+    for (int i = 1; i <= 3; i++) {
+        ad_error error = { { 0 } };
+        size_t bytes = 0;
+        char *data = ad_file_read(path, 100, &bytes, &error);
+        cr_assert_eq(data == NULL, i == 2, "read %d", i);
+        cr_assert_eq(strstr(error.text, "cannot read") != NULL, i == 2);
+        cr_assert_eq(bytes, i == 2 ? 0 : strlen("content"));
+        ad_free(data);
+    }
+}
+
 Test(base, renaming_onto_a_folder_is_an_error, .init = enter, .fini = leave)
 {
     cr_assert_eq(mkdir(path, 0700), 0);

@@ -11,7 +11,7 @@ typedef struct {
     const char *command, *network;
     const char *settings[MOST_SETTINGS + 1];
     int n_settings;
-    const char *data, *inputs, *inputs2, *labels, *out, *weights, *checkpoint, *resume;
+    const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
     nn_scale scale;
     nn_sigma_in sigma_in;
     nn_loss loss;
@@ -23,13 +23,15 @@ typedef struct {
     ad_type type;
     ds_scaling scaling;
     size_t width;        /* 0: infinite, or the command's default */
-    double at_width;     /* 0: not given */
+    size_t resize_width, resize_height; /* 0: not given */
+    double at_width, test_fraction;     /* 0: not given */
+    long split_seed;
     double rate, epochs, tolerance; /* 0: not given */
     long steps, seeds, seed, batch, probes, threads, samples, runs;
     size_t widths[MOST_WIDTHS];
     int n_widths;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
-    bool json, explain;
+    bool json, explain, grey;
 } options;
 
 /* 0, or 2 with one line on standard error; -1 after help or the version was printed. */
@@ -46,6 +48,11 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
 /* ---- data.c ---- */
 /* Inputs and, where they are known, labels: --data, or --inputs and --labels. y is NULL without labels. */
 ds_data *data_load(const options *o, ad_error *error);
+/* The name or path of the inputs, for messages. */
+const char *data_name(const options *o);
+/* Name, rows, shape, split and classes of a set that --data read from files: one line, or a member of root if that is
+ * not NULL; nothing for other inputs. */
+void data_tell(const options *o, const ds_data *data, cJSON *root);
 /* What the data asks of a network: a number a class, or one a target; 0 without labels. */
 size_t data_outputs(const ds_data *data);
 

@@ -28,7 +28,7 @@ static const struct {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, SETTING, FLAG } kind;
+typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, SIZE, SETTING, FLAG } kind;
 typedef struct {
     const char *name, *argument, *help;
     kind kind;
@@ -43,11 +43,19 @@ static const row rows[] = {
     { "--scale", "ntk|standard|meanfield|mup", "parametrization (ntk); limits are for ntk and standard", CHOICE,
       AT(scale), 0, ALL },
     { "--sigma-in", "init|multiplier", "where sigma stands (init)", CHOICE, AT(sigma_in), 0, ALL },
-    { "--data", "mnist|digits", "embedded data (mnist)", TEXT, AT(data), 0, ALL },
+    { "--data", "mnist|digits|PATH", "embedded data (mnist), or files: a folder of images for each class, IDX\n"
+      "                                                 (MNIST), CIFAR-10, CSV, .npy; see datasets/README.md", TEXT,
+      AT(data), 0, ALL },
+    { "--resize", "WxH", "of the images of --data", SIZE, AT(resize_width), 0, ALL },
+    { "--grey", NULL, "of the images of --data", FLAG, AT(grey), 0, ALL },
+    { "--label-column", "NAME|K|first|last|none", "of a CSV (last); K counts from 1", TEXT, AT(label_column), 0, ALL },
+    { "--test-fraction", "F", "of the rows of --data, shuffled (as the files have it, or 0.2)", REAL, AT(test_fraction),
+      0, ALL },
+    { "--split-seed", "K", "of that shuffle (0)", WHOLE, AT(split_seed), 0, ALL },
     { "--inputs", "X.npy", "inputs of your own, as they are: (rows, features) or (rows, time, features)", TEXT,
       AT(inputs), 0, ALL },
-    { "--labels", "Y.npy", "of --inputs: classes (rows), or targets (rows[, outputs])", TEXT, AT(labels), 0,
-      REPORT | TRAIN | EVAL },
+    { "--labels", "Y.npy", "of --inputs: classes (rows), or targets (rows[, outputs]); also of one IDX or .npy file",
+      TEXT, AT(labels), 0, REPORT | TRAIN | EVAL },
     { "--scaling", "standard|unit|pixelwise|sphere", "of inputs (standard; of --inputs, unit)", CHOICE, AT(scaling), 0,
       REPORT | TRAIN | EVAL | KERNEL },
     { "--inputs2", "Y.npy", "the kernel's second inputs (the first)", TEXT, AT(inputs2), 0, KERNEL },
@@ -66,7 +74,7 @@ static const row rows[] = {
       TRAIN | EVAL },
     { "--optimizer", "sgd|momentum|adam", "optimizer (adam)", CHOICE, AT(optimizer), 0, TRAIN },
     { "--rate", "R", "learning rate (adam, by scale: 0.014, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1;\n"
-      "                                              report: 1/250 of the largest stable one)", REAL,
+      "                                                 report: 1/250 of the largest stable one)", REAL,
       AT(rate), 0, REPORT | TRAIN },
     { "--batch", "N", "batch size (64); 0 is all rows", WHOLE, AT(batch), 0, TRAIN },
     { "--epochs", "E", "epochs of training (20)", REAL, AT(epochs), 0, TRAIN },
@@ -124,7 +132,7 @@ static void help(int command)
          "       sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by row\n");
     for (int i = 0; i < ROWS; i++)
         if (command < 0 || rows[i].commands >> command & 1)
-            printf("  %-12s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);
+            printf("  %-15s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);
     puts("\nExit status: 0 done, 1 failed, 2 wrong usage.");
 }
 
@@ -218,6 +226,14 @@ static int set(options *o, const row *r, const char *value)
         return 0;
     case WIDTHS:
         return set_widths(o, value);
+    case SIZE: {
+        int length = 0;
+        if (value[strspn(value, "0123456789x")] ||
+            sscanf(value, "%5zux%5zu%n", &o->resize_width, &o->resize_height, &length) != 2 || value[length] ||
+            !o->resize_width || !o->resize_height)
+            return usage_error(text, value);
+        return 0;
+    }
     case REAL:
     case WHOLE:
         if (!number(value, &x) || x < r->least || (r->kind == WHOLE && (floor(x) < x || x > 1e9)))
@@ -270,8 +286,13 @@ static int settle(options *o, int command)
     bool train = 1 << command == TRAIN, kernel = 1 << command == KERNEL;
     if (o->inputs && o->data)
         return usage_error("--inputs and --data exclude each other in", o->command);
-    if (o->labels && !o->inputs)
-        return usage_error("--labels needs --inputs in", o->command);
+    if (o->labels && !o->inputs && !o->data)
+        return usage_error("--labels needs --inputs or --data in", o->command);
+    if (o->inputs && (o->resize_width || o->grey || o->label_column || o->test_fraction > 0 || o->split_seed))
+        return usage_error("--inputs are taken as they are: what changes images, columns and the split is for --data in",
+                           o->command);
+    if (o->test_fraction >= 1)
+        return usage_error("--test-fraction is below 1 in", o->command);
     if (o->infinite && !kernel)
         return usage_error("--width inf has no meaning in", o->command);
     if (kernel && o->at_width > 0 && o->width)

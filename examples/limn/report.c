@@ -196,6 +196,7 @@ static void tell_slopes(const report *r)
 static int tell_json(const report *r, ad_error *error)
 {
     cJSON *root = json_new(r->o);
+    data_tell(r->o, r->data, root);
     json_put(root, "trained", cJSON_CreateNumber(TRAINED));
     json_put(root, "steps", cJSON_CreateNumber((double)r->steps));
     json_put(root, "momentum", cJSON_CreateNumber(momentum));
@@ -267,6 +268,8 @@ int command_report(const options *o, ad_error *error)
 {
     report r = { .o = o };
     int status = open_report(&r, error);
+    if (!status && !o->json)
+        data_tell(o, r.data, NULL);
     if (!status && !o->json)
         status = tp_print(r.program, stdout, TP_PAPER, error);
     if (!status)

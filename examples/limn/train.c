@@ -21,7 +21,7 @@ static int open_job(job *j, const options *o, ad_error *error)
     if (!data)
         return -1;
     if (!data->y && !(o->weights && o->out))
-        return ad_fail(error, "%s: --labels Y.npy are missing", o->inputs);
+        return ad_fail(error, "%s: --labels are missing", data_name(o));
     j->loss = o->loss_given ? o->loss : data->classes || !data->y ? NN_CROSS_ENTROPY : NN_SQUARE;
     for (int p = 0; p < 2 && data->y; p++) {
         ds_data part = ds_split(data, p ? data->train : 0, p ? SIZE_MAX : data->train);
@@ -30,7 +30,7 @@ static int open_job(job *j, const options *o, ad_error *error)
     if (!(j->net = network_trace(o, data, error)))
         return -1;
     if (data->y && !data->classes && nn_n_outputs(j->net) != data->targets)
-        return ad_fail(error, "%s: %zu targets a row, the network has %zu outputs", o->labels, data->targets,
+        return ad_fail(error, "%s: %zu targets a row, the network has %zu outputs", o->labels ? o->labels : data_name(o), data->targets,
                        nn_n_outputs(j->net));
     return 0;
 }
@@ -82,6 +82,7 @@ static cJSON *describe_json(const job *j, const options *o, const nn_model *mode
     json_put(root, "width", cJSON_CreateNumber((double)nn_model_width(model)));
     json_put(root, "parameters", cJSON_CreateNumber((double)nn_count(model)));
     json_put(root, "dtype", cJSON_CreateString(option_word("--dtype", (int)o->type, word, sizeof word)));
+    data_tell(o, j->data, root);
     if (j->data->y)
         json_put(root, "loss", cJSON_CreateString(option_word("--loss", (int)j->loss, word, sizeof word)));
     return root;
@@ -178,6 +179,8 @@ static int learn(const options *o, int (*all)(const job *, const options *, cJSO
     job j = { 0 };
     cJSON *root = NULL;
     int status = open_job(&j, o, error);
+    if (!status && !o->json)
+        data_tell(o, j.data, NULL);
     if (!status)
         status = all(&j, o, &root, error);
     if (!status && o->json)
