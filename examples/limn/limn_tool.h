@@ -12,6 +12,7 @@ typedef struct {
     const char *settings[MOST_SETTINGS + 1];
     int n_settings;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
+    const char *drift, *drift_kernels, *drift_limit;
     nn_scale scale;
     nn_sigma_in sigma_in;
     nn_loss loss;
@@ -27,6 +28,9 @@ typedef struct {
     double at_width, test_fraction;     /* 0: not given */
     long split_seed;
     double rate, epochs, tolerance; /* 0: not given */
+    nn_schedule drift_schedule;
+    double drift_share;
+    long drift_every; /* 0: the schedule's default */
     long steps, seeds, seed, batch, probes, threads, samples, runs;
     size_t widths[MOST_WIDTHS];
     int n_widths;
@@ -64,9 +68,23 @@ cJSON *json_put(cJSON *object, const char *key, cJSON *item);
 cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */
 int json_print(cJSON *object, ad_error *error);                         /* prints and frees it */
 
+/* ---- drift.c ---- */
+/* The spec of --drift for a model of this width; drift_close frees what it holds. */
+int drift_open(const options *o, nn_net *net, const ds_data *data, size_t width, nn_drift_spec *spec,
+               ad_error *error);
+void drift_close(nn_drift_spec *spec);
+/* Number and cost of the measurements, printed; or with the whole series, from the file, into run. */
+int drift_tell(const options *o, const nn_progress *last, cJSON *run, ad_error *error);
+
+/* ---- interrupt.c: SIGINT and SIGTERM between begin and end are noted; the second of a kind kills. ---- */
+void interrupt_begin(void);
+void interrupt_end(void);
+int interrupt_caught(void); /* the signal's number, 0: none */
+
 /* The words of an option's choices: "ntk" for --scale and 0. */
 const char *option_word(const char *option, int choice, char *word, size_t size);
 
+/* 0; -1 with an error; 128 and the signal with an error that tells where a fit was interrupted. */
 int command_report(const options *o, ad_error *error);
 int command_kernel(const options *o, ad_error *error);
 int command_program(const options *o, ad_error *error);

@@ -17,7 +17,9 @@ static const struct {
       "tangent kernel from the limit and from its own start, with the slopes fitted to them." },
     { "train", "trains at one width and tells loss and accuracy",
       "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for targets.\n"
-      "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on." },
+      "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for bit, with\n"
+      "the same --threads. Ctrl-C ends after the step with a checkpoint, a second one at once. --drift measures the NTK\n"
+      "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h)." },
     { "eval", "loss, accuracy and outputs of a network with given --weights",
       "The width is that of the weights. --out writes the outputs of all inputs, (rows, outputs)." },
     { "kernel", "NTK or NNGP kernel, at a width or in the limit",
@@ -28,7 +30,7 @@ static const struct {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, SIZE, SETTING, FLAG } kind;
+typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, SIZE, SCHEDULE, SETTING, FLAG } kind;
 typedef struct {
     const char *name, *argument, *help;
     kind kind;
@@ -79,8 +81,18 @@ static const row rows[] = {
     { "--batch", "N", "batch size (64); 0 is all rows", WHOLE, AT(batch), 0, TRAIN },
     { "--epochs", "E", "epochs of training (20)", REAL, AT(epochs), 0, TRAIN },
     { "--steps", "S", "steps of training, in place of epochs", WHOLE, AT(steps), 0, REPORT | TRAIN },
-    { "--probes", "K", "the first K inputs (report: 32; kernel: all given, or 32)", WHOLE, AT(probes), 2,
-      REPORT | KERNEL },
+    { "--probes", "K", "the first K inputs (report: 32; kernel: all given, or 32; train --drift: 64)", WHOLE,
+      AT(probes), 2, REPORT | KERNEL | TRAIN },
+    { "--drift", "F.csv", "drift of the tangent kernel while it trains, a line a measurement", TEXT, AT(drift), 0,
+      TRAIN },
+    { "--drift-every", "log|epoch|K", "after 1, 2, 3, 4, 5, 6, 8, 10, ... steps, each epoch or each K steps (log)",
+      SCHEDULE, AT(drift_schedule), 1, TRAIN },
+    { "--drift-share", "S", "leave measurements out beyond this share of the time (0: none)", REAL, AT(drift_share), 0,
+      TRAIN },
+    { "--drift-kernels", "PREFIX", "each kernel of the probes, as PREFIX00000120.npy after step 120", TEXT,
+      AT(drift_kernels), 0, TRAIN },
+    { "--drift-limit", "T.npy", "the limit kernel of the probes (found, where the exact engine has a rule)", TEXT,
+      AT(drift_limit), 0, TRAIN },
     { "--checkpoint", "F.safetensors", "written each 100 steps and at the end", TEXT, AT(checkpoint), 0, TRAIN },
     { "--resume", "F.safetensors", "a checkpoint to go on from", TEXT, AT(resume), 0, TRAIN },
     { "--dtype", "float|double", "type of a finite network (train: float; else double)", CHOICE, AT(type), 0,
@@ -133,7 +145,7 @@ static void help(int command)
     for (int i = 0; i < ROWS; i++)
         if (command < 0 || rows[i].commands >> command & 1)
             printf("  %-15s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);
-    puts("\nExit status: 0 done, 1 failed, 2 wrong usage.");
+    puts("\nExit status: 0 done, 1 failed, 2 wrong usage, 130 or 143 ended by Ctrl-C or SIGTERM.");
 }
 
 static bool number(const char *text, double *value)
@@ -234,6 +246,16 @@ static int set(options *o, const row *r, const char *value)
             return usage_error(text, value);
         return 0;
     }
+    case SCHEDULE:
+        o->drift_schedule = strcmp(value, "epoch") == 0 ? NN_EPOCHS : NN_LOG_STEPS;
+        o->drift_every = 0;
+        if (strcmp(value, "log") == 0 || strcmp(value, "epoch") == 0)
+            return 0;
+        if (!number(value, &x) || x < r->least || x > 1e9 || floor(x) < x)
+            return usage_error(text, value);
+        o->drift_schedule = NN_STEPS;
+        o->drift_every = (long)x;
+        return 0;
     case REAL:
     case WHOLE:
         if (!number(value, &x) || x < r->least || (r->kind == WHOLE && (floor(x) < x || x > 1e9)))
@@ -301,6 +323,12 @@ static int settle(options *o, int command)
         return usage_error("--width inf knows no --weights in", o->command);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->weights || (train && o->out)))
         return usage_error("one file of weights is of one seed: no --seeds in", o->command);
+    if (o->seeds > 1 && o->drift)
+        return usage_error("one file of --drift is of one seed: no --seeds in", o->command);
+    if (train && !o->drift && (o->probes || o->drift_kernels || o->drift_limit || o->drift_share > 0))
+        return usage_error("--drift F.csv is missing in", o->command);
+    if (o->drift_share >= 1)
+        return usage_error("--drift-share is below 1 in", o->command);
     if (o->explain && o->out)
         return usage_error("--explain computes nothing for --out in", o->command);
     if (1 << command == EVAL && !o->weights)
@@ -309,6 +337,8 @@ static int settle(options *o, int command)
         o->type = train ? AD_FLOAT : AD_DOUBLE;
     if (1 << command == REPORT && !o->probes)
         o->probes = 32;
+    if (train && !o->probes)
+        o->probes = 64;
     return 0;
 }
 
