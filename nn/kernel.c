@@ -42,17 +42,17 @@ struct nn_tangent {
 
 /* Is there a node without samples, other than a parameter, on the way from a parameter to y? Its adjoint is a sum over
  * samples. */
-static bool meets_early(const nn_net *net, bool *learns, bool *reached)
+static bool meets_early(const nn_net *net, ad_var output, bool *learns, bool *reached)
 {
     const ad_graph *graph = net->graph;
-    reached[net->output.id] = true;
-    for (int id = 0; id <= net->output.id; id++) {
+    reached[output.id] = true;
+    for (int id = 0; id <= output.id; id++) {
         const ad_node *node = ad_look(graph, id);
         learns[id] = node->op == AD_PARAM;
         for (int k = 0; k < node->n_in; k++)
             learns[id] |= learns[node->in[k]];
     }
-    for (int id = net->output.id; id >= 0; id--) {
+    for (int id = output.id; id >= 0; id--) {
         const ad_node *node = ad_look(graph, id);
         if (!reached[id] || !learns[id])
             continue;
@@ -65,10 +65,10 @@ static bool meets_early(const nn_net *net, bool *learns, bool *reached)
 }
 
 /* The axis, primed more often than anywhere in the network. */
-static ad_axis unused_prime(const nn_net *net, ad_axis axis)
+static ad_axis unused_prime(const nn_net *net, ad_var output, ad_axis axis)
 {
     ad_axis prime = ad_prime(axis);
-    for (int id = 0; id <= net->output.id; id++) {
+    for (int id = 0; id <= output.id; id++) {
         const ad_shape *shape = &ad_look(net->graph, id)->shape;
         for (int i = 0; i < shape->rank; i++)
             if (shape->axes[i].id == axis.id && shape->axes[i].prime >= prime.prime)
@@ -77,32 +77,33 @@ static ad_axis unused_prime(const nn_net *net, ad_axis axis)
     return prime;
 }
 
-static const struct nn_tangent *trace(const nn_net *const_net, ad_error *error)
+static const struct nn_tangent *trace(const nn_net *net, int v, ad_error *error)
 {
-    nn_net *net = (nn_net *)const_net; /* the tangent is a cache */
-    if (net->tangent)
-        return net->tangent;
+    nn_variant *variant = &((nn_net *)net)->variants[v]; /* the tangent is a cache */
+    ad_var output = variant->output;
+    if (variant->tangent)
+        return variant->tangent;
     struct nn_tangent *t = ad_arena_alloc(net->arena, 1, sizeof *t);
-    bool *marks = ad_arena_alloc(net->arena, 2 * (size_t)net->output.id + 2, sizeof *marks);
+    bool *marks = ad_arena_alloc(net->arena, 2 * (size_t)output.id + 2, sizeof *marks);
     if (!t || !marks) {
         ad_fail(error, "%s: kernel: out of memory", nn_title(net));
         return NULL;
     }
-    t->together = ad_couples(net->output, net->batch) || meets_early(net, marks, marks + net->output.id + 1);
+    t->together = ad_couples(output, net->batch) || meets_early(net, output, marks, marks + output.id + 1);
     t->batch = net->batch;
-    t->out = unused_prime(net, net->outputs);
-    t->sample = t->together ? unused_prime(net, net->batch) : net->batch;
+    t->out = unused_prime(net, output, net->outputs);
+    t->sample = t->together ? unused_prime(net, output, net->batch) : net->batch;
     ad_var seed = ad_delta(net->graph, t->out, net->outputs);
     if (t->together) {
         ad_shape all = ad_shape_of(t->out, net->outputs, t->sample, net->batch);
         seed = ad_mul(ad_expand(seed, all), ad_expand(ad_delta(net->graph, t->sample, net->batch), all));
     }
-    t->n_sites = ad_backward(net->output, seed, NULL, 0, NULL, &t->sites);
+    t->n_sites = ad_backward(output, seed, NULL, 0, NULL, &t->sites);
     if (t->n_sites < 0 || ad_failed(net->graph)) {
         ad_fail(error, "%s: kernel: %s", nn_title(net), ad_message(net->graph));
         return NULL;
     }
-    return net->tangent = t;
+    return variant->tangent = t;
 }
 
 /* ---- which parameters, with which weight ---- */
@@ -136,9 +137,10 @@ static int check_linear(const nn_net *net, int id, const bool *depends, ad_error
                    node->where.line, ad_op_name(node->op));
 }
 
-int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error)
+static int readout_variances(const nn_net *net, ad_var output, const ad_sizes *sizes, double *variances,
+                             ad_error *error)
 {
-    bool *depends = ad_alloc((size_t)net->output.id + 1, sizeof *depends, "a kernel", error);
+    bool *depends = ad_alloc((size_t)output.id + 1, sizeof *depends, "a kernel", error);
     if (!depends)
         return -1;
     for (int k = 0; k < net->n_params; k++) {
@@ -158,19 +160,24 @@ int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *varia
                            node->where.line, node->name, init->mean);
         }
     }
-    for (int id = 0; id <= net->output.id; id++)
+    for (int id = 0; id <= output.id; id++)
         for (int k = 0; k < ad_look(net->graph, id)->n_in; k++)
             depends[id] |= depends[ad_look(net->graph, id)->in[k]];
-    int failed = check_linear(net, net->output.id, depends, error);
+    int failed = check_linear(net, output.id, depends, error);
     ad_free(depends);
     return failed;
 }
 
+int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error)
+{
+    return readout_variances(net, net->output, sizes, variances, error);
+}
+
 /* What each parameter's part of the kernel is multiplied by. */
-static int weigh(const nn_model *model, bool nngp, double *weights, ad_error *error)
+static int weigh(const nn_model *model, int v, bool nngp, double *weights, ad_error *error)
 {
     if (nngp)
-        return nn_readout_variances(model->net, &model->sizes, weights, error);
+        return readout_variances(model->net, model->net->variants[v].output, &model->sizes, weights, error);
     for (int k = 0; k < model->net->n_params; k++)
         weights[k] = 1;
     return 0;
@@ -277,13 +284,15 @@ typedef struct {
     size_t n_aligned, n_over, n_rest;
 } use;
 
+typedef struct {
+    ad_plan *plan;
+    size_t rows; /* capacity */
+    int *ids;    /* of the plan's outputs: tensors for panels, then what is checked */
+    int n_ids, n_checked;
+} kernel_plan;
+
 struct nn_kernel {
-    struct {
-        ad_plan *plan;
-        size_t rows; /* capacity */
-        int *ids;    /* of the plan's outputs */
-        int n_ids;
-    } plans[2];      /* of the tangent kernel and of the NNGP kernel */
+    kernel_plan plans[2][2]; /* in training and in evaluation: of the tangent kernel and of the NNGP kernel */
     void *x;         /* the rows of one run, in the model's type */
     size_t x_rows;
     char *work;      /* all buffers of a call */
@@ -294,9 +303,9 @@ void nn_kernel_free(struct nn_kernel *kernel)
 {
     if (!kernel)
         return;
-    for (int i = 0; i < 2; i++) {
-        ad_plan_free(kernel->plans[i].plan);
-        ad_free(kernel->plans[i].ids);
+    for (int i = 0; i < 4; i++) {
+        ad_plan_free(kernel->plans[i / 2][i % 2].plan);
+        ad_free(kernel->plans[i / 2][i % 2].ids);
     }
     ad_free(kernel->x);
     ad_free(kernel->work);
@@ -308,7 +317,9 @@ typedef struct {
     nn_model *model;
     const struct nn_tangent *tangent;
     struct nn_kernel *kernel;
-    bool nngp, mean, symmetric;
+    kernel_plan *plan;
+    int variant; /* in training or in evaluation */
+    bool mean, symmetric;
     double *weights;
     size_t outputs, outs; /* outs: outputs that are rows of the products: all, or 1 where only the mean is wanted */
     size_t tile;          /* samples in one run */
@@ -580,49 +591,56 @@ static int compare(const void *one, const void *two)
 }
 
 /* ---- one run ---- */
+static int make_plan(call *c, const ad_var *outputs, int *ids, int n, int n_checked, ad_error *error)
+{
+    kernel_plan *p = c->plan;
+    ad_plan_free(p->plan);
+    ad_free(p->ids);
+    *p = (kernel_plan){ .ids = ids, .n_ids = n, .n_checked = n_checked, .rows = c->tile };
+    ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads,
+                          .capacity = nn_sizes(c->model, c->tile) };
+    return n && !(p->plan = ad_plan_new(outputs, n, &spec, error)) ? -1 : 0;
+}
+
 static int prepare(call *c, ad_error *error)
 {
-    const ad_graph *graph = c->model->net->graph;
+    const nn_net *net = c->model->net;
     struct nn_kernel *kernel = c->kernel;
-    int n = 0, *ids = ad_alloc((size_t)c->n_panels + 1, sizeof *ids, "a kernel", error);
-    ad_var *outputs = ad_alloc((size_t)c->n_panels + 1, sizeof *outputs, "a kernel", error);
+    size_t room = (size_t)c->n_panels + (size_t)net->n_statistics + 1;
+    int n = 0, n_checked = 0, *ids = ad_alloc(room, sizeof *ids, "a kernel", error);
+    ad_var *outputs = ad_alloc(room, sizeof *outputs, "a kernel", error);
     int failed = ids && outputs ? 0 : -1;
     for (int i = 0; i < c->n_panels && !failed; i++) {
         int id = c->panels[i].id, k = 0;
-        ad_op op = ad_look(graph, id)->op;
+        ad_op op = ad_look(net->graph, id)->op;
         while (k < n && ids[k] != id)
             k++;
         if (k < n || op == AD_INPUT || op == AD_PARAM)
             continue;
         ids[n] = id;
-        outputs[n++] = (ad_var){ c->model->net->graph, id };
+        outputs[n++] = (ad_var){ net->graph, id };
     }
+    if (!failed && c->variant == 0)
+        n_checked = nn_norm_outputs(net, true, outputs + n);
+    for (int k = 0; k < n_checked; k++)
+        ids[n + k] = outputs[n + k].id;
+    n += n_checked;
     if (kernel->x_rows < c->tile && !failed) {
         ad_free(kernel->x);
         kernel->x_rows = 0;
-        kernel->x = ad_alloc(c->tile * nn_features(c->model->net), nn_bytes(c->model->type), "inputs", error);
+        kernel->x = ad_alloc(c->tile * nn_features(net), nn_bytes(c->model->type), "inputs", error);
         failed = kernel->x ? 0 : -1;
         kernel->x_rows = failed ? 0 : c->tile;
     }
-    bool fits = kernel->plans[c->nngp].plan && kernel->plans[c->nngp].rows >= c->tile &&
-                kernel->plans[c->nngp].n_ids == n && !failed &&
-                memcmp(kernel->plans[c->nngp].ids, ids, (size_t)n * sizeof *ids) == 0;
+    bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->n_ids == n && !failed &&
+                memcmp(c->plan->ids, ids, (size_t)n * sizeof *ids) == 0;
     if (!fits && !failed) {
-        ad_plan_free(kernel->plans[c->nngp].plan);
-        ad_free(kernel->plans[c->nngp].ids);
-        kernel->plans[c->nngp].ids = ids;
-        kernel->plans[c->nngp].n_ids = n;
-        kernel->plans[c->nngp].rows = c->tile;
-        kernel->plans[c->nngp].plan = NULL;
+        failed = make_plan(c, outputs, ids, n, n_checked, error);
         ids = NULL;
-        ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads,
-                              .capacity = nn_sizes(c->model, c->tile) };
-        if (n && !(kernel->plans[c->nngp].plan = ad_plan_new(outputs, n, &spec, error)))
-            failed = -1;
     }
-    if (!failed && kernel->plans[c->nngp].plan) {
-        nn_bind_params(c->model, kernel->plans[c->nngp].plan);
-        ad_bind(kernel->plans[c->nngp].plan, c->model->net->input, kernel->x);
+    if (!failed && c->plan->plan) {
+        nn_bind_params(c->model, c->plan->plan);
+        ad_bind(c->plan->plan, net->input, kernel->x);
     }
     ad_free(ids);
     ad_free(outputs);
@@ -632,16 +650,15 @@ static int prepare(call *c, ad_error *error)
 static const char *tensor_data(const call *c, int id)
 {
     const nn_model *model = c->model;
-    const struct nn_kernel *kernel = c->kernel;
     if (id == model->net->input.id)
-        return kernel->x;
-    for (int k = 0; k < model->net->n_params; k++)
+        return c->kernel->x;
+    for (int k = 0; k < model->net->n_params + model->net->n_statistics; k++)
         if (model->net->params[k].id == id)
             return (const char *)model->values + model->offsets[k] * nn_bytes(model->type);
     int k = 0;
-    while (kernel->plans[c->nngp].ids[k] != id)
+    while (c->plan->ids[k] != id)
         k++;
-    return ad_output(kernel->plans[c->nngp].plan, k);
+    return ad_output(c->plan->plan, k);
 }
 
 /* The step in memory from one entry of an axis to the next; 0 where the tensor has it not. */
@@ -690,10 +707,12 @@ static int run_tile(call *c, int side, const double *x, size_t first, size_t row
 {
     size_t features = nn_features(c->model->net), bad = 0;
     ad_sizes sizes = nn_sizes(c->model, rows);
-    ad_plan *plan = c->kernel->plans[c->nngp].plan;
+    ad_plan *plan = c->plan->plan;
     if (!nn_convert(x + first * features, rows * features, c->model->type, c->kernel->x, &bad))
         return ad_fail(error, "x: row %zu holds a number that is not finite", first + bad / features);
-    if (plan && ad_run(plan, &sizes, error) != 0)
+    if (plan && (ad_run(plan, &sizes, error) != 0 ||
+                 (c->plan->n_checked &&
+                  nn_norm_check(c->model, plan, c->plan->n_ids - c->plan->n_checked, rows, error) != 0)))
         return -1;
     for (int i = 0; i < c->n_panels; i++)
         fill_panel(c, &c->panels[i], rows, c->panels[i].data[side]);
@@ -918,7 +937,7 @@ static int lay_out(call *c, size_t rows, size_t rows2, ad_error *error)
         largest = size > largest ? size : largest;
     }
     c->tile = most;
-    if (!c->tangent->together) {
+    if (!c->tangent->together && !model->net->variants[c->variant].mixes) {
         size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes) / c->outs;
         c->tile = least(most, least(square ? square : 1, TILE_BYTES / per_row + 1));
     }
@@ -993,13 +1012,17 @@ static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, c
         return ad_fail(error, "%s: kernel: no rows", nn_title(net));
     if (!model->kernel && !(model->kernel = ad_alloc(1, sizeof *model->kernel, "a kernel", error)))
         return -1;
-    call c = { .model = model, .kernel = model->kernel, .tangent = trace(net, error), .nngp = nngp,
-               .mean = outputs == NN_MEAN, .symmetric = !x2, .outputs = nn_n_outputs(net) };
+    int v = nn_variant_of(model, NN_TRAINING);
+    if (v == 0 && (nn_norm_check_rows(model, rows, error) || (x2 && nn_norm_check_rows(model, rows2, error))))
+        return -1;
+    call c = { .model = model, .kernel = model->kernel, .plan = &model->kernel->plans[v][nngp], .variant = v,
+               .tangent = trace(net, v, error), .mean = outputs == NN_MEAN, .symmetric = !x2,
+               .outputs = nn_n_outputs(net) };
     if (!c.tangent || !(c.arena = ad_arena_new(error)))
         return -1;
     c.outs = c.mean ? 1 : c.outputs;
     c.weights = ad_arena_alloc(c.arena, (size_t)net->n_params + 1, sizeof *c.weights);
-    int failed = c.weights ? weigh(model, nngp, c.weights, error) : ad_fail(error, "kernel: out of memory");
+    int failed = c.weights ? weigh(model, v, nngp, c.weights, error) : ad_fail(error, "kernel: out of memory");
     for (int k = 0; k < net->n_params && !failed; k++)
         if (c.weights[k] > 0)
             failed = pairs_well(&c, k) ? make_terms(&c, k, error) : make_uses(&c, k, error);
