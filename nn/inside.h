@@ -93,7 +93,7 @@ ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
 ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma);
 
 /* model.c */
-/* Training (0) or evaluation (1), where the model's mode leaves it open: `otherwise`. */
+/* Training (0) or evaluation (1); where the model's mode leaves it open, `otherwise`. 0 where there is no difference. */
 int nn_variant_of(const nn_model *model, nn_mode otherwise);
 size_t nn_bytes(ad_type type);
 ad_sizes nn_sizes(const nn_model *model, size_t rows);

@@ -150,7 +150,7 @@ void nn_set_mode(nn_model *model, nn_mode mode)
 
 int nn_variant_of(const nn_model *model, nn_mode otherwise)
 {
-    return (model->mode == NN_AUTO ? otherwise : model->mode) == NN_EVALUATION;
+    return model->net->norms && (model->mode == NN_AUTO ? otherwise : model->mode) == NN_EVALUATION;
 }
 
 /* A plan of the outputs for so many rows, and after them what is to be checked. */

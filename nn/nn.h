@@ -150,8 +150,8 @@ size_t nn_model_width(const nn_model *model);
 /* Parameter k's values omega, row-major, float or double; all parameters lie contiguous. */
 void *nn_values(nn_model *model, int k, size_t *count);
 size_t nn_count(const nn_model *model); /* numbers in all */
-/* What batch normalisation normalises with. In training the rows of one call are one batch, and meet; in evaluation each
- * is alone with the running statistics. */
+/* What batch normalisation normalises with. In training the rows of one call are one batch, and meet; in evaluation
+ * each is alone with the running statistics, and a kernel costs what it costs without batch normalisation. */
 typedef enum {
     NN_AUTO,       /* nn_forward and nn_evaluate: evaluation; kernels: training, as in the limit */
     NN_TRAINING,
@@ -204,6 +204,7 @@ typedef struct {
 /* Trains. A loss that is not finite stops it with an error that names the step. On failure the model's parameters are
  * those of the last step done. */
 int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *spec, nn_progress *last, ad_error *error);
+/* Mean loss and accuracy of nn_forward's outputs; each may be NULL. */
 int nn_evaluate(nn_model *model, const nn_data *data, nn_loss loss, double *mean_loss, double *accuracy,
                 ad_error *error);
 

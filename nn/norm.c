@@ -67,10 +67,13 @@ static bool settle(ad_where where, nn_net *net, const char *kind, const char *na
         ad_poison(net->graph, where, "%s %s: momentum %g is not from 0 to 1", kind, name, spec->momentum);
     else if (shape->rank < 1)
         ad_poison(net->graph, where, "%s %s: its input has no axis", kind, name);
-    for (int i = 0; i < spec->over.rank && !ad_failed(net->graph); i++)
-        if (!ad_has(shape, spec->over.axes[i]))
-            ad_poison(net->graph, where, "%s %s: no axis %s in %s", kind, name,
+    for (int i = 0; i < spec->over.rank && !ad_failed(net->graph); i++) {
+        ad_shape before = ad_shape_make(i, spec->over.axes);
+        if (!ad_has(shape, spec->over.axes[i]) || ad_has(&before, spec->over.axes[i]))
+            ad_poison(net->graph, where, "%s %s: %s axis %s in %s", kind, name,
+                      ad_has(&before, spec->over.axes[i]) ? "twice the" : "no",
                       ad_axis_name(net->graph, spec->over.axes[i]), ad_shape_text(net->graph, shape, text, sizeof text));
+    }
     spec->epsilon = spec->exact ? 0 : spec->epsilon > 0 ? spec->epsilon : usual_epsilon;
     spec->momentum = spec->momentum > 0 ? spec->momentum : usual_momentum;
     return !ad_failed(net->graph);

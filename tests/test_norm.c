@@ -677,6 +677,12 @@ static ad_var foreign(nn_net *net, ad_var x)
     return nn_readout(net, "readout", nn_batchnorm_with(net, "norm", x, .over = ad_shape_of(nn_width(net, "n"))));
 }
 
+static ad_var twice(nn_net *net, ad_var x)
+{
+    ad_shape over = ad_shape_of(nn_batch(net), nn_batch(net));
+    return nn_readout(net, "readout", nn_batchnorm_with(net, "norm", x, .over = over));
+}
+
 static ad_var same_name(nn_net *net, ad_var x)
 {
     return nn_readout(net, "readout", nn_batchnorm(net, "norm", nn_batchnorm(net, "norm", x)));
@@ -711,6 +717,7 @@ Test(norm, wrong_layers_are_told_where)
         { negative, "batchnorm norm: epsilon -1e-05: it must not be negative" },
         { impatient, "batchnorm norm: momentum 1.5 is not from 0 to 1" },
         { foreign, "batchnorm norm: no axis n in (batch, features)" },
+        { twice, "batchnorm norm: twice the axis batch in (batch, features)" },
         { same_name, "the name \"norm.running_mean\" is taken" },
         { batch_in_layer, "layernorm norm: its statistics are of one sample, not over the batch" },
         { features_in_batch, "batchnorm norm: its statistics are over the batch" },
