@@ -11,8 +11,14 @@
  *
  * Both factors are matrix products of panels, (rows, columns) arrays packed from what one run gives; terms with the
  * same pair of d-panels are put together before that pair is multiplied out. A direct use (a bias) has no y: its d is
- * summed over r. Where that does not apply (samples that meet in a batch norm, W used transposed as well, more pairs
- * (r, r') than W has rows), the gradients themselves are formed, a tile of samples at a time, and multiplied.
+ * summed over r.
+ *
+ * Where samples meet (batch normalisation in training), r runs over the batch, too, and y knows no i any more:
+ *
+ *     Theta[i, j, o, o'] = sum over W, k, k' of <d_k[o, i], K d_k'[o', j]>,   K[r, r'] = <y_k[r], y_k'[r']>.
+ *
+ * Where none of that applies (W used transposed as well, more pairs (r, r') than W has rows), the gradients themselves
+ * are formed, a tile of samples at a time, and multiplied.
  *
  * The NNGP kernel is the same sum over the readout's parameters alone, each times its initial variance: f is linear in
  * them, so that this is the mean of f f' over a new draw of the readout. */
@@ -275,9 +281,10 @@ typedef struct {
     double c;
 } term;
 
-/* One use of a parameter whose gradients are formed: c (y (x) d). */
+/* One use of a parameter whose gradients are formed, or whose samples meet: c (y (x) d). */
 typedef struct {
     int param, d, y; /* param: the index */
+    bool met;        /* all uses of the parameter go by K */
     double c;
     ad_shape aligned, over, rest; /* axes of W: in both y and d, in y, in d */
     ad_shape sum;                 /* axes that the product y (x) d sums over */
@@ -323,6 +330,7 @@ typedef struct {
     double *weights;
     size_t outputs, outs; /* outs: outputs that are rows of the products: all, or 1 where only the mean is wanted */
     size_t tile;          /* samples in one run */
+    size_t most;          /* rows of x or of x2 */
     ad_arena *arena;
     panel *panels;
     int n_panels, panels_room;
@@ -330,7 +338,7 @@ typedef struct {
     int n_terms, terms_room;
     use *uses;
     int n_uses, uses_room;
-    char *acc, *cross, *product, *factor, *gradient[2], *scratch; /* pieces of the work */
+    char *acc, *cross, *product, *factor, *gradient[2], *scratch, *applied, *met; /* pieces of the work */
     size_t gradient_rows; /* samples of one tile of gradients */
 } call;
 
@@ -540,9 +548,23 @@ static int make_terms(call *c, int param, ad_error *error)
     return sides ? 0 : ad_fail(error, "kernel: out of memory");
 }
 
+/* Can the uses of a parameter go by K, and is that less work than forming gradients? */
+static bool meet_well(const call *c, const use *uses, int n)
+{
+    size_t turns = 0;
+    for (int k = 0; k < n; k++) {
+        if (uses[k].y == NO_PANEL || uses[k].aligned.rank || c->panels[uses[k].y].sampled ||
+            !same_order(&uses[k].over, &uses->over))
+            return false;
+        turns += elements(c, &uses[k].sum, c->most);
+    }
+    return c->tangent->together && turns <= uses->n_over;
+}
+
 static int make_uses(call *c, int param, ad_error *error)
 {
     const struct nn_tangent *t = c->tangent;
+    int first = c->n_uses;
     for (int s = 0; s < t->n_sites; s++) {
         const ad_site *site = &t->sites[s];
         if (site->param.id != c->model->net->params[param].id)
@@ -577,6 +599,9 @@ static int make_uses(call *c, int param, ad_error *error)
         c->uses = uses;
         c->uses[c->n_uses++] = u;
     }
+    bool met = c->n_uses > first && meet_well(c, c->uses + first, c->n_uses - first);
+    for (int k = first; k < c->n_uses; k++)
+        c->uses[k].met = met;
     return 0;
 }
 
@@ -874,6 +899,29 @@ static void add_products(call *c, const size_t *rows, const size_t *first, const
         }
 }
 
+/* The uses of one parameter by K: K d' for every row (output, sample) of the second side, then one Gram product. */
+static void add_met(call *c, const use *uses, int n, const size_t *rows, int other)
+{
+    size_t bytes = nn_bytes(c->model->type), none[2] = { 0 }, rest = uses->n_rest;
+    for (int k = 0; k < n * n; k++) {
+        const use *a = &uses[k / n], *b = &uses[k % n];
+        size_t turns = elements(c, &a->sum, rows[0]), turns2 = elements(c, &b->sum, rows[1]);
+        gram(c, turns2, turns, a->n_over, a->c * b->c, c->panels[b->y].data[other], c->panels[a->y].data[0], 0, c->met,
+             false);
+        memset(c->applied, 0, c->outputs * rows[1] * turns * rest * bytes);
+        for (size_t row = 0; row < c->outputs * rows[1]; row++) {
+            const char *d = c->panels[b->d].data[other] + row * turns2 * rest * bytes;
+            char *to = c->applied + row * turns * rest * bytes;
+            if (c->model->type == AD_FLOAT)
+                outer_float(turns, rest, turns2, 1, (const float *)c->met, (const float *)d, (float *)to);
+            else
+                outer_double(turns, rest, turns2, 1, (const double *)c->met, (const double *)d, (double *)to);
+        }
+        add_products(c, rows, none, rows, c->panels[a->d].data[0], c->applied, turns * rest, c->weights[a->param],
+                     c->acc);
+    }
+}
+
 static void add_gradients(call *c, const size_t *rows, int other)
 {
     bool same = other == 0;
@@ -881,6 +929,10 @@ static void add_gradients(call *c, const size_t *rows, int other)
         const use *u = &c->uses[begin];
         for (end = begin + 1; end < c->n_uses && c->uses[end].param == u->param;)
             end++;
+        if (u->met) {
+            add_met(c, u, end - begin, rows, other);
+            continue;
+        }
         size_t size = elements(c, ad_shape_get(c->model->net->params[u->param]), 1), step = c->gradient_rows;
         for (size_t i = 0; i < rows[0]; i += step) {
             size_t count[2] = { rows[0] - i < step ? rows[0] - i : step, 0 };
@@ -926,35 +978,45 @@ static size_t least(size_t a, size_t b)
 }
 
 /* Chooses the tile, and lays out the buffers of the call. */
-static int lay_out(call *c, size_t rows, size_t rows2, ad_error *error)
+static int lay_out(call *c, size_t rows, ad_error *error)
 {
     const nn_model *model = c->model;
-    size_t bytes = nn_bytes(model->type), most = rows > rows2 ? rows : rows2, per_row = 1, largest = 1, total = 0;
+    size_t bytes = nn_bytes(model->type), per_row = 1, largest = 1, total = 0, turns = 0, applied = 0;
+    bool formed = false;
     for (int i = 0; i < c->n_panels; i++)
         per_row += elements(c, &c->panels[i].order, 1) * bytes;
     for (int i = 0; i < c->n_uses; i++) {
-        size_t size = elements(c, ad_shape_get(model->net->params[c->uses[i].param]), 1);
+        const use *u = &c->uses[i];
+        size_t size = elements(c, ad_shape_get(model->net->params[u->param]), 1), n = elements(c, &u->sum, c->most);
+        if (u->met) {
+            turns = n > turns ? n : turns;
+            applied = u->n_rest > applied ? u->n_rest : applied;
+            continue;
+        }
+        formed = true;
         largest = size > largest ? size : largest;
     }
-    c->tile = most;
+    applied *= c->outputs * c->most * turns * bytes;
+    c->tile = c->most;
     if (!c->tangent->together && !model->net->variants[c->variant].mixes) {
         size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes) / c->outs;
-        c->tile = least(most, least(square ? square : 1, TILE_BYTES / per_row + 1));
+        c->tile = least(c->most, least(square ? square : 1, TILE_BYTES / per_row + 1));
     }
     c->gradient_rows = least(c->tile, GRADIENT_BYTES / (c->outputs * largest * bytes) + 1);
     bool once = c->symmetric && c->tile >= rows, crosses = false;
     for (int i = 0; i < c->n_terms && c->symmetric; i++)
         crosses = crosses || c->terms[i].d != c->terms[i].d2 || c->terms[i].d_at != c->terms[i].d2_at;
-    crosses = crosses || (c->symmetric && c->n_uses && c->gradient_rows < c->tile);
+    crosses = crosses || (c->symmetric && formed && c->gradient_rows < c->tile);
     size_t square = c->outs * c->outs * c->tile * c->tile * bytes;
-    size_t gradients = c->n_uses ? c->outputs * c->gradient_rows * largest * bytes : 0;
+    size_t gradients = formed ? c->outputs * c->gradient_rows * largest * bytes : 0;
 
     struct {
         char **piece;
         size_t bytes;
     } pieces[] = { { &c->acc, square }, { &c->cross, crosses ? square : 0 }, { &c->product, square },
                    { &c->factor, c->tile * c->tile * bytes }, { &c->gradient[0], gradients },
-                   { &c->gradient[1], gradients }, { &c->scratch, c->n_uses ? largest * bytes : 0 } };
+                   { &c->gradient[1], gradients }, { &c->scratch, formed ? largest * bytes : 0 },
+                   { &c->applied, applied }, { &c->met, turns * turns * bytes } };
     enum { PIECES = sizeof pieces / sizeof *pieces };
     for (int turn = 0; turn < 2; turn++) { /* first the sizes, then the places */
         total = 0;
@@ -1017,7 +1079,7 @@ static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, c
         return -1;
     call c = { .model = model, .kernel = model->kernel, .plan = &model->kernel->plans[v][nngp], .variant = v,
                .tangent = trace(net, v, error), .mean = outputs == NN_MEAN, .symmetric = !x2,
-               .outputs = nn_n_outputs(net) };
+               .outputs = nn_n_outputs(net), .most = x2 && rows2 > rows ? rows2 : rows };
     if (!c.tangent || !(c.arena = ad_arena_new(error)))
         return -1;
     c.outs = c.mean ? 1 : c.outputs;
@@ -1028,7 +1090,7 @@ static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, c
             failed = pairs_well(&c, k) ? make_terms(&c, k, error) : make_uses(&c, k, error);
     if (!failed && c.n_terms)
         qsort(c.terms, (size_t)c.n_terms, sizeof *c.terms, compare);
-    if (!failed && lay_out(&c, rows, x2 ? rows2 : rows, error) == 0 && prepare(&c, error) == 0)
+    if (!failed && lay_out(&c, rows, error) == 0 && prepare(&c, error) == 0)
         failed = compute(&c, x, rows, x2, rows2, out, error);
     else
         failed = -1;

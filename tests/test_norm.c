@@ -317,10 +317,12 @@ static void compare(nn_model *model, bool nngp, const double *weights, const cha
  * kernel is the readout's part, of variance 1. */
 Test(norm, kernels_are_the_jacobian_squared_in_both_modes)
 {
-    for (size_t k = 0; k < CASES; k++)
+    for (size_t k = 0; k < 2 * CASES; k++)
         for (int mode = NN_TRAINING; mode <= NN_EVALUATION; mode++) {
-            nn_net *net = trace(cases[k].function, cases[k].shape, NN_NTK);
-            nn_model *model = nn_at(net, WIDTH, 5 + k, AD_DOUBLE, 1, NULL);
+            size_t width = k < CASES ? WIDTH : 2 * WIDTH; /* more, and fewer, uses of a weight than it has rows */
+            const char *name = cases[k % CASES].name;
+            nn_net *net = trace(cases[k % CASES].function, cases[k % CASES].shape, NN_NTK);
+            nn_model *model = nn_at(net, width, 5 + k, AD_DOUBLE, 1, NULL);
             size_t count = nn_count(model), readout;
             double *weights = calloc(count, sizeof *weights);
             nn_values(model, nn_params(net) - 1, &readout);
@@ -328,10 +330,10 @@ Test(norm, kernels_are_the_jacobian_squared_in_both_modes)
             nn_set_mode(model, (nn_mode)mode);
             for (size_t w = count - readout; w < count; w++)
                 weights[w] = 1;
-            compare(model, true, weights, cases[k].name, mode);
+            compare(model, true, weights, name, mode);
             for (size_t w = 0; w < count; w++)
                 weights[w] = 1;
-            compare(model, false, weights, cases[k].name, mode);
+            compare(model, false, weights, name, mode);
             free(weights);
             nn_model_free(model);
             nn_net_free(net);
