@@ -112,6 +112,8 @@ void *nn_targets(const nn_model *model, const nn_data *data, nn_loss loss, size_
 int nn_check_data(const nn_net *net, const nn_data *data, nn_loss loss, ad_error *error);
 
 /* optimizer.c */
+/* Parameter k's learning-rate scale c n^p at these sizes. */
+double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes);
 typedef struct nn_rule nn_rule;
 /* spec has its defaults filled in. gradients: as the values, one after another. */
 /* outputs: of each parameter, which output of the plan its gradient is, -1 none; these are the plan's last outputs. */

@@ -180,12 +180,14 @@ int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *varia
 }
 
 /* What each parameter's part of the kernel is multiplied by. */
-static int weigh(const nn_model *model, int v, bool nngp, double *weights, ad_error *error)
+typedef enum { TANGENT, READOUT, TRAINING } weighing;
+
+static int weigh(const nn_model *model, int v, weighing by, double *weights, ad_error *error)
 {
-    if (nngp)
+    if (by == READOUT)
         return readout_variances(model->net, model->net->variants[v].output, &model->sizes, weights, error);
     for (int k = 0; k < model->net->n_params; k++)
-        weights[k] = 1;
+        weights[k] = by == TRAINING ? nn_rate_scale(model->net, k, &model->sizes) : 1;
     return 0;
 }
 
@@ -1066,7 +1068,7 @@ static int compute(call *c, const double *x, size_t rows, const double *x2, size
     return 0;
 }
 
-static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, const double *x2, size_t rows2,
+static int kernel_of(nn_model *model, weighing by, const double *x, size_t rows, const double *x2, size_t rows2,
                      nn_kernel_outputs outputs, double *out, ad_error *error)
 {
     const nn_net *net = model->net;
@@ -1077,14 +1079,14 @@ static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, c
     int v = nn_variant_of(model, NN_TRAINING);
     if (v == 0 && (nn_norm_check_rows(model, rows, error) || (x2 && nn_norm_check_rows(model, rows2, error))))
         return -1;
-    call c = { .model = model, .kernel = model->kernel, .plan = &model->kernel->plans[v][nngp], .variant = v,
+    call c = { .model = model, .kernel = model->kernel, .plan = &model->kernel->plans[v][by == READOUT], .variant = v,
                .tangent = trace(net, v, error), .mean = outputs == NN_MEAN, .symmetric = !x2,
                .outputs = nn_n_outputs(net), .most = x2 && rows2 > rows ? rows2 : rows };
     if (!c.tangent || !(c.arena = ad_arena_new(error)))
         return -1;
     c.outs = c.mean ? 1 : c.outputs;
     c.weights = ad_arena_alloc(c.arena, (size_t)net->n_params + 1, sizeof *c.weights);
-    int failed = c.weights ? weigh(model, v, nngp, c.weights, error) : ad_fail(error, "kernel: out of memory");
+    int failed = c.weights ? weigh(model, v, by, c.weights, error) : ad_fail(error, "kernel: out of memory");
     for (int k = 0; k < net->n_params && !failed; k++)
         if (c.weights[k] > 0)
             failed = pairs_well(&c, k) ? make_terms(&c, k, error) : make_uses(&c, k, error);
@@ -1101,11 +1103,17 @@ static int kernel_of(nn_model *model, bool nngp, const double *x, size_t rows, c
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
            double *out, ad_error *error)
 {
-    return kernel_of(model, false, x, rows, x2, rows2, outputs, out, error);
+    return kernel_of(model, TANGENT, x, rows, x2, rows2, outputs, out, error);
 }
 
 int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
             double *out, ad_error *error)
 {
-    return kernel_of(model, true, x, rows, x2, rows2, outputs, out, error);
+    return kernel_of(model, READOUT, x, rows, x2, rows2, outputs, out, error);
+}
+
+int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
+                       nn_kernel_outputs outputs, double *out, ad_error *error)
+{
+    return kernel_of(model, TRAINING, x, rows, x2, rows2, outputs, out, error);
 }

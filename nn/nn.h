@@ -233,6 +233,10 @@ int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size
  * parameters with the outputs' axis. f must be linear in them; if not, the error names the op that is in the way. */
 int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
             double *out, ad_error *error);
+/* The kernel that gradient descent with one rate moves the outputs by: as nn_ntk, with each parameter's learning-rate
+ * scale (n in the mean-field scale, and of gamma and beta in mu-P; else 1; a parameter of rate 0 does not count). */
+int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
+                       nn_kernel_outputs outputs, double *out, ad_error *error);
 /* By parameter: the initial variance of a readout's, 0 of the others: the NNGP kernel is the tangent kernel with these
  * weights. Fails where the outputs are not linear in the readout, or the readout's mean is not 0. */
 int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error);

@@ -60,6 +60,15 @@ struct nn_rule {
 LOOPS(float, sqrtf)
 LOOPS(double, sqrt)
 
+double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes)
+{
+    const ad_init *init = ad_look(net->graph, net->params[k].id)->init;
+    double scale = init->rate;
+    if (init->axis.id && fabs(init->rate_power) > 0)
+        scale *= pow((double)ad_axis_size(net->graph, init->axis, sizes), init->rate_power);
+    return scale;
+}
+
 nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *outputs, ad_error *error)
 {
     const nn_net *net = model->net;
@@ -78,13 +87,9 @@ nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *
         return NULL;
     }
     for (int k = 0; k < net->n_params; k++) {
-        const ad_init *init = ad_look(net->graph, net->params[k].id)->init;
-        double scale = init->rate;
-        if (init->axis.id && fabs(init->rate_power) > 0)
-            scale *= pow((double)ad_axis_size(net->graph, init->axis, &model->sizes), init->rate_power);
         if (outputs[k] >= 0)
             rule->entries[rule->n_entries++] = (entry){ model->offsets[k], model->offsets[k + 1] - model->offsets[k],
-                                                        scale, outputs[k] };
+                                                        nn_rate_scale(net, k, &model->sizes), outputs[k] };
     }
     return rule;
 }

@@ -123,8 +123,8 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
     algebra->arena = ad_arena_new(error);
     if (!algebra->arena)
         return -1;
-    tp_table *tables[] = { &algebra->fns, &algebra->gvars, &algebra->lins, &algebra->coordinates, &algebra->quantities,
-                           &algebra->series, &algebra->keys };
+    tp_table *tables[] = { &algebra->fns,        &algebra->gvars,  &algebra->lins, &algebra->coordinates,
+                           &algebra->quantities, &algebra->series, &algebra->keys };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (tp_table_new(tables[i], algebra->arena, error))
             return -1;
@@ -134,8 +134,8 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
 
 void tp_algebra_free(tp_algebra *algebra)
 {
-    tp_table *tables[] = { &algebra->fns, &algebra->gvars, &algebra->lins, &algebra->coordinates, &algebra->quantities,
-                           &algebra->series, &algebra->keys };
+    tp_table *tables[] = { &algebra->fns,        &algebra->gvars,  &algebra->lins, &algebra->coordinates,
+                           &algebra->quantities, &algebra->series, &algebra->keys };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         tp_table_free(tables[i]);
     ad_free(algebra->memo);
@@ -382,6 +382,32 @@ static int add_function(tp_algebra *algebra, int sum, int part)
     return sum < 0 || part < 0 ? part : fn_make(algebra, (tp_fn){ .op = TP_PLUS, .a = sum, .b = part });
 }
 
+int tp_fn_stretched(tp_algebra *algebra, int fn, double ratio)
+{
+    tp_fn f = *tp_fn_at(algebra, fn);
+    if (f.op == TP_NUMBER || f.op == TP_SCALAR)
+        return fn;
+    if (f.op == TP_VARIABLE)
+        return scaled_function(algebra, ratio, TP_Q_ONE, fn);
+    f.a = tp_fn_stretched(algebra, f.a, ratio);
+    if (f.op == TP_PLUS || f.op == TP_TIMES)
+        f.b = tp_fn_stretched(algebra, f.b, ratio);
+    return f.a < 0 || f.b < 0 ? -1 : fn_make(algebra, f);
+}
+
+bool tp_lin_multiple(const tp_algebra *algebra, int a, int b, double *ratio)
+{
+    const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
+    if (u->n != v->n || u->n == 0)
+        return false;
+    *ratio = v->parts[0].c / u->parts[0].c;
+    for (int k = 0; k < u->n; k++)
+        if (u->parts[k].gvar != v->parts[k].gvar || u->parts[k].scalar != v->parts[k].scalar ||
+            !(fabs(v->parts[k].c - *ratio * u->parts[k].c) <= 1e-15 * fabs(v->parts[k].c)))
+            return false;
+    return true;
+}
+
 /* Terms that are constants or smooth nonlinear functions of one and the same lin become one function: 1 - tanh^2. What
  * has a closed form of its own (kinks, the identity) stays apart. */
 static bool gather_univariate(tp_algebra *algebra, builder *b)
@@ -415,6 +441,162 @@ static bool gather_univariate(tp_algebra *algebra, builder *b)
     return push_term(algebra, b, &one);
 }
 
+/* Adds c s Z to the sorted parts of a lin that has room for it. */
+static bool add_part(tp_algebra *algebra, tp_lin *lin, tp_part part)
+{
+    int at = 0;
+    while (at < lin->n && lin->parts[at].gvar < part.gvar)
+        at++;
+    if (at < lin->n && lin->parts[at].gvar == part.gvar) {
+        tp_part *p = &lin->parts[at];
+        p->scalar = add_scalars(algebra, &p->c, p->scalar, part.c, part.scalar);
+        return p->scalar >= 0;
+    }
+    for (int m = lin->n++; m > at; m--)
+        lin->parts[m] = lin->parts[m - 1];
+    lin->parts[at] = part;
+    return true;
+}
+
+static bool is_linear(const tp_algebra *algebra, const tp_term *term)
+{
+    return term->n == 1 && term->factors[0].fn == algebra->variable;
+}
+
+/* lin += the linear term t, whose linear factor is at `factor`; false without memory. */
+static bool add_scaled_lin(tp_algebra *algebra, tp_lin *lin, const tp_term *t, int factor)
+{
+    const tp_lin *from = tp_lin_at(algebra, t->factors[factor].lin);
+    for (int k = 0; k < from->n; k++) {
+        tp_part part = { .c = t->c * from->parts[k].c, .gvar = from->parts[k].gvar };
+        part.scalar = multiply_scalars(algebra, &part.c, t->scalar, from->parts[k].scalar);
+        if (part.scalar < 0 || !add_part(algebra, lin, part))
+            return false;
+    }
+    return true;
+}
+
+/* A lin without the parts that are 0; -1 without memory. */
+static int intern_lin(tp_algebra *algebra, tp_lin *lin)
+{
+    int kept = 0;
+    for (int k = 0; k < lin->n; k++)
+        if (fabs(lin->parts[k].c) > 0)
+            lin->parts[kept++] = lin->parts[k];
+    lin->n = kept;
+    return tp_intern(&algebra->lins, lin, sizeof(tp_lin) + (size_t)kept * sizeof(tp_part));
+}
+
+/* The lin of the terms of x that are multiples of lins, -1 if there are none, -2 without memory. */
+static int linear_part(tp_algebra *algebra, const tp_coordinate *x)
+{
+    size_t parts = 0;
+    for (int i = 0; i < x->n; i++)
+        if (is_linear(algebra, &x->terms[i]))
+            parts += (size_t)tp_lin_at(algebra, x->terms[i].factors[0].lin)->n;
+    if (parts == 0)
+        return -1;
+    tp_lin *lin = ad_arena_alloc(algebra->arena, 1, sizeof(tp_lin) + parts * sizeof(tp_part));
+    if (!lin)
+        return -2;
+    for (int i = 0; i < x->n; i++)
+        if (is_linear(algebra, &x->terms[i]) && !add_scaled_lin(algebra, lin, &x->terms[i], 0))
+            return -2;
+    int id = intern_lin(algebra, lin);
+    return id < 0 ? -2 : id;
+}
+
+/* Multiplies a factor into a term; factors of one lin become one function. */
+static int times_factor(tp_algebra *algebra, tp_term *term, tp_factor f)
+{
+    int at = 0;
+    while (at < term->n && term->factors[at].lin < f.lin)
+        at++;
+    if (at < term->n && term->factors[at].lin == f.lin) {
+        int fn = fn_make(algebra, (tp_fn){ .op = TP_TIMES, .a = term->factors[at].fn, .b = f.fn });
+        term->factors[at].fn = fn;
+        return fn < 0 ? -1 : 0;
+    }
+    if (term->n == TP_MAX_FACTORS)
+        return -2;
+    for (int k = term->n++; k > at; k--)
+        term->factors[k] = term->factors[k - 1];
+    term->factors[at] = f;
+    return 0;
+}
+
+/* The factor of t, a linear one, by which alone it differs from `like`, a term of as many factors; -1 if there is none. */
+static int odd_one_out(const tp_algebra *algebra, const tp_term *t, const tp_term *like, int of_like)
+{
+    int found = -1;
+    if (t->n != like->n || fabs(t->power - like->power) > 1e-12)
+        return -1;
+    for (int i = 0; i < t->n; i++) {
+        bool shared = false;
+        for (int k = 0; k < like->n; k++)
+            shared = shared || (k != of_like && t->factors[i].lin == like->factors[k].lin &&
+                                t->factors[i].fn == like->factors[k].fn);
+        if (shared)
+            continue;
+        if (found >= 0 || t->factors[i].fn != algebra->variable)
+            return -1;
+        found = i;
+    }
+    return found;
+}
+
+/* Term i and all that differ from it in its linear factor m alone become one: u f + v f = (u + v) f. So a product of a
+ * sum of G-vars with a function of the same sum is one function. False without memory; *count: how many were joined. */
+static bool gather_factor(tp_algebra *algebra, builder *b, int i, int m, int *count)
+{
+    const tp_term first = b->terms[i];
+    size_t parts = 0;
+    *count = 0;
+    for (int k = 0; k < b->n; k++) {
+        int at = k == i ? m : odd_one_out(algebra, &b->terms[k], &first, m);
+        parts += at < 0 ? 0 : (size_t)tp_lin_at(algebra, b->terms[k].factors[at].lin)->n;
+        *count += at >= 0;
+    }
+    if (*count < 2)
+        return true;
+    tp_lin *lin = ad_arena_alloc(algebra->arena, 1, sizeof(tp_lin) + parts * sizeof(tp_part));
+    if (!lin)
+        return false;
+    int kept = 0;
+    for (int k = 0; k < b->n; k++) {
+        int at = k == i ? m : odd_one_out(algebra, &b->terms[k], &first, m);
+        if (at < 0)
+            b->terms[kept++] = b->terms[k];
+        else if (!add_scaled_lin(algebra, lin, &b->terms[k], at))
+            return false;
+    }
+    b->n = kept;
+    int id = intern_lin(algebra, lin);
+    if (id >= 0 && lin->n == 0)
+        return true;
+    tp_term joined = { .c = 1, .power = first.power };
+    for (int k = 0; k < first.n && id >= 0; k++)
+        if (k != m && times_factor(algebra, &joined, first.factors[k]))
+            return false;
+    return id >= 0 && times_factor(algebra, &joined, (tp_factor){ id, algebra->variable }) == 0 &&
+           push_term(algebra, b, &joined);
+}
+
+static bool gather_linear(tp_algebra *algebra, builder *b)
+{
+    for (int i = 0; i < b->n; i++)
+        for (int m = 0; b->terms[i].n > 1 && m < b->terms[i].n; m++) {
+            int count = 0;
+            if (b->terms[i].factors[m].fn == algebra->variable && !gather_factor(algebra, b, i, m, &count))
+                return false;
+            if (count > 1) { /* the terms have changed: from the start */
+                i = -1;
+                break;
+            }
+        }
+    return true;
+}
+
 static int finish(tp_algebra *algebra, builder *b)
 {
     int kept = 0;
@@ -422,7 +604,7 @@ static int finish(tp_algebra *algebra, builder *b)
         if (fabs(b->terms[i].c) > 0)
             b->terms[kept++] = b->terms[i];
     b->n = kept;
-    if (!gather_univariate(algebra, b))
+    if (!gather_linear(algebra, b) || !gather_univariate(algebra, b))
         return out_of_memory(algebra);
     size_t size = sizeof(tp_coordinate) + (size_t)b->n * sizeof(tp_term);
     tp_coordinate *c = ad_arena_alloc(algebra->arena, 1, size);
@@ -487,29 +669,18 @@ static int scaled(tp_algebra *algebra, int x, double c, double power)
     return push_scaled(algebra, &b, x, c, power) ? finish(algebra, &b) : out_of_memory(algebra);
 }
 
-/* Multiplies a factor into a term; factors of one lin become one function. */
-static int times_factor(tp_algebra *algebra, tp_term *term, tp_factor f)
+/* The lin that the whole of x is: a sum of G-vars of order one; -1 if it is none, or a single G-var's multiple, which
+ * is a factor like any other; -2 without memory. */
+static int whole_lin(tp_algebra *algebra, const tp_coordinate *x)
 {
-    int at = 0;
-    while (at < term->n && term->factors[at].lin < f.lin)
-        at++;
-    if (at < term->n && term->factors[at].lin == f.lin) {
-        int fn = fn_make(algebra, (tp_fn){ .op = TP_TIMES, .a = term->factors[at].fn, .b = f.fn });
-        term->factors[at].fn = fn;
-        return fn < 0 ? -1 : 0;
-    }
-    if (term->n == TP_MAX_FACTORS)
-        return -2;
-    for (int k = term->n++; k > at; k--)
-        term->factors[k] = term->factors[k - 1];
-    term->factors[at] = f;
-    return 0;
+    for (int i = 0; i < x->n; i++)
+        if (!is_linear(algebra, &x->terms[i]) || fabs(x->terms[i].power) > 1e-12)
+            return -1;
+    return x->n > 1 ? linear_part(algebra, x) : -1;
 }
 
-static int product_of(tp_algebra *algebra, int node, int x, int y)
+static int multiply_terms(tp_algebra *algebra, int node, builder *b, const tp_coordinate *p, const tp_coordinate *q)
 {
-    builder b = empty;
-    const tp_coordinate *p = tp_coordinate_at(algebra, x), *q = tp_coordinate_at(algebra, y);
     for (int i = 0; i < p->n; i++)
         for (int k = 0; k < q->n; k++) {
             tp_term t = p->terms[i];
@@ -525,66 +696,31 @@ static int product_of(tp_algebra *algebra, int node, int x, int y)
                 if (status)
                     return out_of_memory(algebra);
             }
-            if (!push_term(algebra, &b, &t))
+            if (!push_term(algebra, b, &t))
                 return out_of_memory(algebra);
         }
+    return 0;
+}
+
+static int product_of(tp_algebra *algebra, int node, int x, int y)
+{
+    const tp_coordinate *p = tp_coordinate_at(algebra, x), *q = tp_coordinate_at(algebra, y);
+    int lin = whole_lin(algebra, p);
+    if (lin == -2)
+        return out_of_memory(algebra);
+    builder b = empty;
+    if (lin >= 0 && whole_lin(algebra, q) == lin) { /* the square of a sum of G-vars stays one */
+        int fn = fn_make(algebra, (tp_fn){ .op = AD_SQUARE, .a = algebra->variable });
+        tp_term square = { .c = 1, .n = 1 };
+        square.factors[0] = (tp_factor){ lin, fn };
+        if (fn < 0 || !push_term(algebra, &b, &square))
+            return out_of_memory(algebra);
+    } else if (multiply_terms(algebra, node, &b, p, q)) {
+        return -1;
+    }
     leave(&b, p->rest + fmax(tp_coordinate_top(q), q->rest), p->rest_node);
     leave(&b, q->rest + fmax(tp_coordinate_top(p), p->rest), q->rest_node);
     return finish(algebra, &b);
-}
-
-/* ---- lins ---- */
-/* Adds c s Z to the sorted parts of a lin that has room for it. */
-static bool add_part(tp_algebra *algebra, tp_lin *lin, tp_part part)
-{
-    int at = 0;
-    while (at < lin->n && lin->parts[at].gvar < part.gvar)
-        at++;
-    if (at < lin->n && lin->parts[at].gvar == part.gvar) {
-        tp_part *p = &lin->parts[at];
-        p->scalar = add_scalars(algebra, &p->c, p->scalar, part.c, part.scalar);
-        return p->scalar >= 0;
-    }
-    for (int m = lin->n++; m > at; m--)
-        lin->parts[m] = lin->parts[m - 1];
-    lin->parts[at] = part;
-    return true;
-}
-
-static bool is_linear(const tp_algebra *algebra, const tp_term *term)
-{
-    return term->n == 1 && term->factors[0].fn == algebra->variable;
-}
-
-/* The lin of the terms of x that are multiples of lins, -1 if there are none, -2 without memory. */
-static int linear_part(tp_algebra *algebra, const tp_coordinate *x)
-{
-    size_t parts = 0;
-    for (int i = 0; i < x->n; i++)
-        if (is_linear(algebra, &x->terms[i]))
-            parts += (size_t)tp_lin_at(algebra, x->terms[i].factors[0].lin)->n;
-    if (parts == 0)
-        return -1;
-    tp_lin *lin = ad_arena_alloc(algebra->arena, 1, sizeof(tp_lin) + parts * sizeof(tp_part));
-    if (!lin)
-        return -2;
-    for (int i = 0; i < x->n; i++) {
-        const tp_term *t = &x->terms[i];
-        const tp_lin *from = is_linear(algebra, t) ? tp_lin_at(algebra, t->factors[0].lin) : NULL;
-        for (int k = 0; from && k < from->n; k++) {
-            tp_part part = { .c = t->c * from->parts[k].c, .gvar = from->parts[k].gvar };
-            part.scalar = multiply_scalars(algebra, &part.c, t->scalar, from->parts[k].scalar);
-            if (part.scalar < 0 || !add_part(algebra, lin, part))
-                return -2;
-        }
-    }
-    int kept = 0;
-    for (int k = 0; k < lin->n; k++)
-        if (fabs(lin->parts[k].c) > 0)
-            lin->parts[kept++] = lin->parts[k];
-    lin->n = kept;
-    int id = tp_intern(&algebra->lins, lin, sizeof(tp_lin) + (size_t)kept * sizeof(tp_part));
-    return id < 0 ? -2 : id;
 }
 
 static bool is_scalar(const tp_coordinate *x)
@@ -595,6 +731,27 @@ static bool is_scalar(const tp_coordinate *x)
     return true;
 }
 
+/* sum (-1: none yet) plus the terms of x, functions of multiples of *lin (-1: any; the first one's then). Linear terms
+ * may be left out. -1 if a term is another function, -2 without memory. */
+static int add_univariate(tp_algebra *algebra, const tp_coordinate *x, bool without_linear, int *lin, int sum)
+{
+    for (int i = 0; i < x->n; i++) {
+        const tp_term *t = &x->terms[i];
+        double ratio = 1;
+        if (without_linear && is_linear(algebra, t))
+            continue;
+        if (t->n == 1 && *lin < 0)
+            *lin = t->factors[0].lin;
+        if (t->n > 1 || (t->n == 1 && !tp_lin_multiple(algebra, *lin, t->factors[0].lin, &ratio)))
+            return -1;
+        int fn = t->n ? tp_fn_stretched(algebra, t->factors[0].fn, ratio) : -1;
+        int part = t->n ? scaled_function(algebra, t->c, t->scalar, fn) : constant_function(algebra, t->c, t->scalar);
+        if ((sum = add_function(algebra, sum, part)) < 0)
+            return -2;
+    }
+    return sum;
+}
+
 /* x as a function of one lin: its function, and *lin; -1 if it is a function of several, -2 without memory. A linear
  * combination, whatever scalars are in it, is a lin itself. */
 static int as_univariate(tp_algebra *algebra, const tp_coordinate *x, int *lin)
@@ -602,24 +759,12 @@ static int as_univariate(tp_algebra *algebra, const tp_coordinate *x, int *lin)
     bool linear = true;
     for (int i = 0; i < x->n; i++)
         linear = linear && (x->terms[i].n == 0 || is_linear(algebra, &x->terms[i]));
-    *lin = linear ? linear_part(algebra, x) : -1;
-    if (*lin == -2)
-        return -2;
-    int sum = linear ? algebra->variable : -1;
-    for (int i = 0; i < x->n; i++) {
-        const tp_term *t = &x->terms[i];
-        if (linear && t->n == 1)
-            continue;
-        if (t->n > 1 || (t->n == 1 && *lin >= 0 && t->factors[0].lin != *lin))
-            return -1;
-        if (t->n == 1)
-            *lin = t->factors[0].lin;
-        int part = t->n ? scaled_function(algebra, t->c, t->scalar, t->factors[0].fn)
-                        : constant_function(algebra, t->c, t->scalar);
-        if ((sum = add_function(algebra, sum, part)) < 0)
-            return -2;
-    }
-    return sum;
+    *lin = -1;
+    int sum = linear ? -1 : add_univariate(algebra, x, false, lin, -1);
+    if (sum != -1)
+        return sum;
+    *lin = linear_part(algebra, x);
+    return *lin < 0 ? *lin : add_univariate(algebra, x, true, lin, algebra->variable);
 }
 
 /* The quantity that a coordinate without G-vars is in the limit; -1 with an error. */
@@ -640,8 +785,10 @@ static int check_argument(tp_algebra *algebra, int id, const tp_coordinate *x)
     if (top > 1e-12)
         return tp_refuse(algebra, id, "its argument grows like n^%g: there is no limit of it", top);
     if (x->rest > -1e-9)
-        return tp_refuse(algebra, x->rest_node, "its fluctuations, of order n^%g, enter the %s of line %d: the limit is "
-                         "not a number", fabs(x->rest) > 1e-9 ? x->rest : 0, ad_op_name(ad_look(algebra->graph, id)->op),
+        return tp_refuse(algebra, x->rest_node,
+                         "its fluctuations, of order n^%g, enter the %s of line %d: the limit is "
+                         "not a number",
+                         fabs(x->rest) > 1e-9 ? x->rest : 0, ad_op_name(ad_look(algebra->graph, id)->op),
                          ad_look(algebra->graph, id)->where.line);
     return 0;
 }
@@ -675,16 +822,27 @@ static int function_of_scalar(tp_algebra *algebra, tp_fn outer, const tp_coordin
 static bool is_homogeneous(ad_op op, double p, double *degree)
 {
     switch (op) {
-    case AD_SQRT: *degree = 0.5; return true;
-    case AD_RSQRT: *degree = -0.5; return true;
-    case AD_POWER: *degree = p; return true;
+    case AD_SQRT:
+        *degree = 0.5;
+        return true;
+    case AD_RSQRT:
+        *degree = -0.5;
+        return true;
+    case AD_POWER:
+        *degree = p;
+        return true;
     case AD_RELU:
     case AD_LEAKY:
-    case AD_ABS: *degree = 1; return true;
+    case AD_ABS:
+        *degree = 1;
+        return true;
     case AD_STEP:
     case AD_LEAKY_STEP:
-    case AD_SIGN: *degree = 0; return true;
-    default: return false;
+    case AD_SIGN:
+        *degree = 0;
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -922,8 +1080,9 @@ static int reduced(tp_algebra *algebra, int id, const ad_node *node, tp_point po
         ad_axis axis = node->over.axes[i];
         ad_kind kind = ad_axis_kind(algebra->graph, axis);
         if (kind == AD_BATCH || (kind == AD_WIDTH && width.id))
-            return tp_refuse(algebra, id, kind == AD_BATCH ? "a sum over the batch has no exact rule here"
-                                                           : "a sum over two width axes at once");
+            return tp_refuse(algebra, id,
+                             kind == AD_BATCH ? "a sum over the batch has no exact rule here"
+                                              : "a sum over two width axes at once");
         if (kind == AD_WIDTH)
             width = axis;
     }
@@ -1041,8 +1200,10 @@ static int compute(tp_algebra *algebra, int id, tp_point point)
         return product_of(algebra, id, a, b);
     }
     switch (node->op) {
-    case AD_CONSTANT: return number(algebra, node->c);
-    case AD_DELTA: return number(algebra, tp_point_index(&point, node->axis) == tp_point_index(&point, node->axis2));
+    case AD_CONSTANT:
+        return number(algebra, node->c);
+    case AD_DELTA:
+        return number(algebra, tp_point_index(&point, node->axis) == tp_point_index(&point, node->axis2));
     case AD_SCALE: {
         if (node->axis.id && ad_axis_kind(algebra->graph, node->axis) == AD_BATCH)
             return tp_refuse(algebra, id, "a factor that depends on the batch's size");
@@ -1050,15 +1211,20 @@ static int compute(tp_algebra *algebra, int id, tp_point point)
         int x = operand(algebra, node, 0, &point);
         return x < 0 ? -1 : scaled(algebra, x, node->c * pow(size, node->power), power * node->power);
     }
-    case AD_CONTRACT: return contraction(algebra, id, node, &point);
-    case AD_SUM: return reduced(algebra, id, node, point, 0);
+    case AD_CONTRACT:
+        return contraction(algebra, id, node, &point);
+    case AD_SUM:
+        return reduced(algebra, id, node, point, 0);
     case AD_LOGSUMEXP:
     case AD_SOFTMAX:
     case AD_MAX:
-    case AD_ARGMAX: return along(algebra, id, node, point);
+    case AD_ARGMAX:
+        return along(algebra, id, node, point);
     case AD_EXPAND:
-    case AD_TRANSPOSE: return operand(algebra, node, 0, &point);
-    case AD_RESHAPE: return reshaped(algebra, node, point);
+    case AD_TRANSPOSE:
+        return operand(algebra, node, 0, &point);
+    case AD_RESHAPE:
+        return reshaped(algebra, node, point);
     case AD_RELABEL: {
         int index = tp_point_index(&point, node->axis2);
         tp_point at = restrict_point(algebra, node->in[0], &point);
@@ -1084,7 +1250,8 @@ static int compute(tp_algebra *algebra, int id, tp_point point)
         tp_point_set(&at, node->part_axes[part], index);
         return operand(algebra, node, part, &at);
     }
-    default: return tp_refuse(algebra, id, "it has no rule at infinite width here");
+    default:
+        return tp_refuse(algebra, id, "it has no rule at infinite width here");
     }
 }
 

@@ -109,6 +109,10 @@ const tp_coordinate *tp_coordinate_at(const tp_algebra *, int coordinate);
 void tp_fn_eval(const tp_algebra *, int fn, const tp_sample *sample, size_t n, const double *x, double *y);
 /* The points where f or its derivative jumps: how many, the first `room` of them in kinks. */
 int tp_fn_kinks(const tp_algebra *, int fn, const tp_sample *sample, double *kinks, int room);
+/* The function x -> f(ratio x); -1 without memory. */
+int tp_fn_stretched(tp_algebra *, int fn, double ratio);
+/* Is lin b a multiple of lin a, b = ratio a? */
+bool tp_lin_multiple(const tp_algebra *, int a, int b, double *ratio);
 bool tp_fn_smooth(const tp_algebra *, int fn); /* none of its parts has a kink */
 int tp_fn_parity(const tp_algebra *, int fn);  /* 1: even, -1: odd, 0: neither or not known */
 /* The scalars in f: how many, the first `room` of them in scalars. */

@@ -137,6 +137,27 @@ static int pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool 
     return q.var_b < 0 ? -1 : tp_q_expect(algebra, &q);
 }
 
+/* g into f, both of one sample, where the lin of one is a multiple of the other's: 1, or 0 where it is none. */
+static int merge(tp_algebra *algebra, tp_factor *f, tp_factor g)
+{
+    double ratio;
+    if (!tp_lin_multiple(algebra, f->lin, g.lin, &ratio))
+        return 0;
+    if (g.fn != algebra->variable) { /* the plain variable is the one to be stretched */
+        tp_factor h = *f;
+        *f = g;
+        g = h;
+        ratio = 1 / ratio;
+    }
+    tp_fn both;
+    memset(&both, 0, sizeof both);
+    both.op = TP_TIMES;
+    both.a = f->fn;
+    both.b = tp_fn_stretched(algebra, g.fn, ratio);
+    f->fn = both.b < 0 ? -1 : tp_intern(&algebra->fns, &both, sizeof both);
+    return f->fn < 0 ? lacks_memory(algebra) : 1;
+}
+
 /* The factors of one block: those of one lin and one sample become one function where there are more than two. */
 static int block_factors(tp_algebra *algebra, const member *members, int n, int block, bool alone, member *out)
 {
@@ -145,17 +166,13 @@ static int block_factors(tp_algebra *algebra, const member *members, int n, int 
         if (members[i].block == block)
             out[count++] = members[i];
     for (int i = 0; i < count && count > 2; i++)
-        for (int k = i + 1; k < count && count > 2; k++)
-            if (out[i].factor.lin == out[k].factor.lin && (alone || out[i].second == out[k].second)) {
-                tp_fn both;
-                memset(&both, 0, sizeof both);
-                both.op = TP_TIMES;
-                both.a = out[i].factor.fn;
-                both.b = out[k].factor.fn;
-                if ((out[i].factor.fn = tp_intern(&algebra->fns, &both, sizeof both)) < 0)
-                    return lacks_memory(algebra);
+        for (int k = i + 1; k < count && count > 2; k++) {
+            int merged = alone || out[i].second == out[k].second ? merge(algebra, &out[i].factor, out[k].factor) : 0;
+            if (merged < 0)
+                return -1;
+            if (merged)
                 out[k--] = out[--count];
-            }
+        }
     return count;
 }
 
@@ -164,8 +181,10 @@ static int block_factors(tp_algebra *algebra, const member *members, int n, int 
 static int refuse_block(tp_algebra *algebra, const member *f, int count)
 {
     const tp_gvar *g = tp_gvar_at(algebra, tp_lin_at(algebra, f[0].factor.lin)->parts[0].gvar);
-    return tp_refuse(algebra, g->param, "an expectation of %d correlated functions of products with %s: an exact rule "
-                     "there is for two", count, ad_look(algebra->graph, g->param)->name);
+    return tp_refuse(algebra, g->param,
+                     "an expectation of %d correlated functions of products with %s: an exact rule "
+                     "there is for two",
+                     count, ad_look(algebra->graph, g->param)->name);
 }
 
 static int block_expectation(tp_algebra *algebra, const member *members, int n, int block, bool alone)
@@ -496,7 +515,8 @@ static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point 
         const tp_coordinate *c = tp_coordinate_at(algebra, delta);
         for (int i = 0; i < c->n; i++)
             if (c->terms[i].power > tp_coordinate_top(c) - 1e-9 && !has_backward_factor(algebra, &c->terms[i], forward))
-                return tp_refuse(algebra, site->delta.id, "a gradient that does not come from a random readout of mean "
+                return tp_refuse(algebra, site->delta.id,
+                                 "a gradient that does not come from a random readout of mean "
                                  "zero has no rule here");
     } while (next_point(algebra, &sums));
     return 0;
@@ -513,8 +533,10 @@ static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_sit
             return tp_refuse(algebra, s->delta.id, "%s stays aligned with its argument along %s: no rule here", name,
                              ad_axis_name(algebra->graph, inside.axes[m]));
     if (!alike)
-        return tp_refuse(algebra, s->param.id, "%s is used in two ways (as W and as its transpose): the NTK between them "
-                         "has no exact rule here", name);
+        return tp_refuse(algebra, s->param.id,
+                         "%s is used in two ways (as W and as its transpose): the NTK between them "
+                         "has no exact rule here",
+                         name);
     return 0;
 }
 

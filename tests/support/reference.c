@@ -11,7 +11,7 @@
 
 struct reference {
     cJSON *root;
-    double *arrays[16];
+    double *arrays[128];
     int n_arrays;
 };
 
@@ -55,6 +55,16 @@ static size_t flatten(const cJSON *node, double *out, size_t room)
     return count;
 }
 
+static const double *take(reference *ref, const cJSON *node, size_t count)
+{
+    cr_assert(node, "no such key in the reference");
+    double *out = calloc(count + 1, sizeof *out);
+    cr_assert_eq(flatten(node, out, count), count);
+    cr_assert_lt(ref->n_arrays, (int)(sizeof ref->arrays / sizeof *ref->arrays));
+    ref->arrays[ref->n_arrays++] = out;
+    return out;
+}
+
 const double *reference_array(reference *ref, const char *key, size_t count)
 {
     const cJSON *node = ref->root;
@@ -65,11 +75,12 @@ const double *reference_array(reference *ref, const char *key, size_t count)
         node = cJSON_GetObjectItem(node, part);
         key += length + (key[length] == '.');
     }
-    cr_assert(node, "no such key in the reference");
-    double *out = calloc(count + 1, sizeof *out);
-    cr_assert_eq(flatten(node, out, count), count);
-    ref->arrays[ref->n_arrays++] = out;
-    return out;
+    return take(ref, node, count);
+}
+
+const double *reference_entry(reference *ref, const char *object, const char *key, size_t count)
+{
+    return take(ref, cJSON_GetObjectItem(cJSON_GetObjectItem(ref->root, object), key), count);
 }
 
 double *reference_inputs(size_t rows, size_t features)

@@ -1,0 +1,114 @@
+/* predict.h: what training does to a network whose tangent kernel stays as it is: predictions of a kernel machine.
+ *
+ *     double *kernel = ...;                                       // (n, n): a limit's or a network's NTK, of ad_alloc
+ *     tp_machine *machine = tp_machine_new(kernel, n, NULL, &error);                      // takes the kernel over
+ *     tp_training flow = { .motion = TP_FLOW, .rate = 1 };
+ *     tp_coefficients(machine, &flow, y, outputs, NULL, (double[]){ 10, INFINITY }, 2, a, &error);  // (2, n, outputs)
+ *     tp_outputs_at(machine, cross, tests, a, outputs, NULL, f);                          // cross (tests, n): at t = 10
+ *     tp_machine_free(machine);
+ *
+ * With a constant kernel K every way of training moves the outputs as f_t(x) = f_0(x) + K(x, X) a_t, X the training
+ * inputs, and so all that is to be found are the coefficients a_t (n, outputs). On the square loss
+ * 1/(2 D) sum (f - y)^2, D = n * outputs unless told otherwise, an eigendecomposition of K gives them at all times: with
+ * h = rate * lambda / D they are (1 - q_t) / lambda times y - f_0 along each eigenvector, where the residual is
+ *   gradient flow     q_t = e^(-h t)
+ *   gradient descent  q_t = (1 - h)^t
+ *   momentum (mu)     q_t+1 = (1 + mu - h) q_t - mu q_t-1,   q_0 = 1, q_1 = 1 - h
+ * (Lee et al., Wide Neural Networks of Any Depth Evolve as Linear Models, arXiv:1902.06720, eq. 8-11.)
+ * Networks that start at f_0 ~ GP(0, C) and train on the square loss are a GP at every t; C is the NNGP kernel. */
+#ifndef LIMN_TP_PREDICT_H
+#define LIMN_TP_PREDICT_H
+#include "nn/nn.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    double ridge;    /* the ridge over the mean of the kernel's diagonal; it is added to the diagonal */
+    bool cholesky;   /* Cholesky's factor in place of eigenvalues: t = infinity and the cross-entropy alone, in less time
+                        and memory */
+    size_t outputs;  /* 0 or 1: the kernel is between inputs and the same for all outputs. k: it is of (inputs, k) by
+                        (inputs, k), and what follows has n = inputs * k and one column */
+    int threads;     /* 0: one */
+} tp_machine_spec;
+
+/* A kernel of the training inputs, factored once. The ridge is part of the kernel, as if every training input had noise
+ * of its own; the facts are those of the kernel with it. */
+typedef struct {
+    size_t n, outputs;
+    int threads;
+    double diagonal;          /* its mean, without ridge */
+    double ridge;             /* what was added to it */
+    double largest, smallest; /* eigenvalues */
+    double condition;         /* largest / smallest; infinite for a kernel that is singular to rounding */
+    double *factor;           /* (n, n): a row an eigenvector, or Cholesky's upper triangle U, K = U' U */
+    double *values;           /* (n) eigenvalues, ascending; NULL: Cholesky */
+} tp_machine;
+
+/* Takes the kernel (n, n), symmetric and of ad_alloc, over, also on failure. An indefinite kernel is an error, and for
+ * Cholesky also a singular one; the message has the condition number and a ridge that would do. NULL for spec: {0}. */
+tp_machine *tp_machine_new(double *kernel, size_t n, const tp_machine_spec *spec, ad_error *error);
+void tp_machine_free(tp_machine *machine);
+/* Bytes that tp_machine_new holds at most, the kernel included. */
+double tp_machine_bytes(size_t n, const tp_machine_spec *spec);
+
+typedef enum { TP_FLOW, TP_DESCENT, TP_MOMENTUM } tp_motion;
+typedef struct {
+    tp_motion motion;
+    nn_loss loss;     /* square: sum (f - y)^2 / 2 / D. Cross-entropy: sum over inputs of -sum_o y_o log softmax_o / D */
+    double rate;      /* 0: 1 */
+    double momentum;  /* 0: 0.9; v = mu v + gradient, w -= rate v, as nn_fit has it */
+    double divisor;   /* D; 0: inputs * outputs for the square loss, inputs for the cross-entropy. nn_fit's square loss
+                         has D = inputs */
+    double tolerance; /* of the cross-entropy's flow: error of the training outputs a step, over 1 + their size (root
+                         mean squares); 0: 1e-10 */
+} tp_training;
+
+/* The rate below which descent and momentum on the square loss converge, 2 D / lambda, (1 + mu) times that with
+ * momentum; the flow's is that of the descent which follows it. The cross-entropy bends half as much at most: twice that
+ * is always enough. */
+double tp_largest_rate(const tp_machine *machine, const tp_training *training, size_t columns);
+
+/* The coefficients a_t, (n_times, n, columns), at ascending times >= 0, INFINITY included; descent and momentum take
+ * whole numbers, steps. y (n, columns): targets, or each input's probabilities of classes for the cross-entropy. start
+ * (n, columns): f_0 at the training inputs; NULL: 0, which on the square loss gives an ensemble's mean.
+ * t = infinity fails with a singular kernel, at a rate that is not stable, and for the cross-entropy, which has no
+ * limit; finite times need no inverse. The cross-entropy's flow is integrated by Dormand and Prince's fifth order. */
+int tp_coefficients(const tp_machine *machine, const tp_training *training, const double *y, size_t columns,
+                    const double *start, const double *times, size_t n_times, double *out, ad_error *error);
+/* f_0 + (K + ridge) a at the training inputs: out (n, columns). */
+int tp_outputs(const tp_machine *machine, const double *a, size_t columns, const double *start, double *out,
+               ad_error *error);
+/* f_0 + cross a at other inputs: cross (rows, n), out (rows, columns). */
+void tp_outputs_at(const tp_machine *machine, const double *cross, size_t rows, const double *a, size_t columns,
+                   const double *start, double *out);
+
+/* The kernel C of f_0: among the training inputs, of the other inputs with them, among the others. */
+typedef struct {
+    const double *train; /* (n, n); NULL: C is the machine's own kernel, that is, the readout alone is trained */
+    const double *cross; /* (rows, n); not looked at where train is NULL */
+    const double *test;  /* (rows, rows), or (rows), its diagonal */
+    bool diagonal;       /* only the variances are asked for */
+} tp_prior;
+/* Covariance of an ensemble at time t on the square loss, (rows, rows) or (rows): C - A C' - C' A' + A C A' with
+ * A = cross (1 - q_t) / lambda (Lee et al., eq. 16). Where the readout alone is trained: C - cross (1 - q_t^2) / lambda
+ * cross', at t = infinity the posterior of GP inference. */
+int tp_covariance(const tp_machine *machine, const tp_training *training, size_t columns, double t, const double *cross,
+                  size_t rows, const tp_prior *prior, double *out, ad_error *error);
+
+/* How good outputs f (rows, columns) are on y (rows, columns). */
+typedef struct {
+    double loss;     /* as it is trained, D of these rows */
+    double accuracy; /* the share of rows whose largest output is y's largest; NAN for one column */
+    double nll;      /* mean negative log likelihood. Cross-entropy: of a class, the loss. Square: of a number y under
+                        N(f, variance); NAN without variances */
+} tp_score;
+/* variance (rows) of f, plus noise that y has; NULL where there is none. divisor 0: the default. */
+tp_score tp_score_of(nn_loss loss, const double *f, const double *y, const double *variance, size_t rows,
+                     size_t columns, double divisor);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
