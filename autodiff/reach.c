@@ -1,11 +1,13 @@
-/* reach.c: what lies on the way to a node: do entries of an axis meet there, and the same computation from other nodes. */
+/* reach.c: what lies on the way to a node: do entries of an axis meet there, and the same computation from other
+ * nodes. */
 #include "autodiff/graph.h"
 
 /* Does the node sum, gather or normalise over the axis? */
 static bool runs_along(const ad_node *node, ad_axis axis)
 {
-    bool along = (node->op >= AD_LOGSUMEXP || node->op == AD_GATHER || node->op == AD_SCATTER ||
-                  node->op == AD_RELABEL) && node->axis.id == axis.id;
+    bool along =
+        (node->op >= AD_LOGSUMEXP || node->op == AD_GATHER || node->op == AD_SCATTER || node->op == AD_RELABEL) &&
+        node->axis.id == axis.id;
     return along || ad_has(&node->over, axis);
 }
 

@@ -1,4 +1,5 @@
-/* batchnorm.c: the built-in network batchnorm: depth times (W x, batch normalisation, phi), then a readout; no biases. */
+/* batchnorm.c: the built-in network batchnorm: depth times (W x, batch normalisation, phi), then a readout; no
+ * biases. */
 #include "nn/inside.h"
 
 #include <string.h>

@@ -73,11 +73,11 @@ void nn_setting_fail(nn_net *net, const char *key, const char *wanted);
 
 /* norm.c: the network in evaluation, and the running statistics. */
 ad_var nn_trace_evaluation(nn_net *net);
-/* Lists the mean and the variance of each norm's batch, n_statistics nodes. `checked`: only if nn_norm_check wants them,
- * else none. */
+/* Lists the mean and the variance of each norm's batch, n_statistics nodes. `checked`: only if nn_norm_check wants
+ * them, else none. */
 int nn_norm_outputs(const nn_net *net, bool checked, ad_var *nodes);
-/* These are outputs first, first + 1, ... of a plan: moves the running statistics by them; refuses a variance of 0 where
- * there is no epsilon. */
+/* These are outputs first, first + 1, ... of a plan: moves the running statistics by them; refuses a variance of 0
+ * where there is no epsilon. */
 void nn_norm_update(nn_model *model, const ad_plan *plan, int first, size_t rows);
 int nn_norm_check(const nn_model *model, const ad_plan *plan, int first, size_t rows, ad_error *error);
 int nn_norm_check_rows(const nn_model *model, size_t rows, ad_error *error); /* a batch of one, before it is run */
@@ -93,7 +93,7 @@ ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
 ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma);
 
 /* model.c */
-/* Training (0) or evaluation (1); where the model's mode leaves it open, `otherwise`. 0 where there is no difference. */
+/* Training (0) or evaluation (1); where the model's mode leaves it open, `otherwise`. 0 where both are the same. */
 int nn_variant_of(const nn_model *model, nn_mode otherwise);
 size_t nn_bytes(ad_type type);
 ad_sizes nn_sizes(const nn_model *model, size_t rows);

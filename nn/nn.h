@@ -105,8 +105,8 @@ typedef struct {
 } nn_norm_spec;
 /* Over the batch; `over` may name more axes: (batch, time). The samples of a batch meet here. In evaluation m and v are
  * running statistics, "name.running_mean" and "name.running_var", which start at 0 and 1 and follow the batches of a
- * fit: r = (1 - momentum) r + momentum s, s a batch's mean or its unbiased variance. Where a network normalises at every
- * time step, each has a name of its own. */
+ * fit: r = (1 - momentum) r + momentum s, s a batch's mean or its unbiased variance. Where a network normalises at
+ * every time step, each has a name of its own. */
 ad_var nn_batchnorm_at(ad_where, nn_net *, const char *name, ad_var u, const nn_norm_spec *);
 #define nn_batchnorm(net, name, u) nn_batchnorm_at(AD_HERE, net, name, u, NULL)
 #define nn_batchnorm_with(net, name, u, ...) nn_batchnorm_at(AD_HERE, net, name, u, &(nn_norm_spec){ __VA_ARGS__ })
@@ -158,8 +158,8 @@ typedef enum {
     NN_EVALUATION
 } nn_mode;
 void nn_set_mode(nn_model *model, nn_mode mode); /* of all but a fit, whose steps are in training */
-/* The running statistics, a mean and a variance for each nn_batchnorm in the order of the trace: how many there are, the
- * name of one, and its values, in the model's type. */
+/* The running statistics, a mean and a variance for each nn_batchnorm in the order of the trace: how many there are,
+ * the name of one, and its values, in the model's type. */
 int nn_statistics(const nn_net *net);
 const char *nn_statistic_name(const nn_net *net, int k);
 void *nn_statistic(nn_model *model, int k, size_t *count);

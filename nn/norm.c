@@ -24,7 +24,10 @@ static const double usual_epsilon = 1e-5, usual_momentum = 0.1;
 static ad_init affine_init(const nn_net *net, ad_axis axis, double start)
 {
     ad_init init = nn_bias_init(net, axis, 1);
-    return (ad_init){ .axis = init.axis, .multiplier = 1, .rate = init.rate, .mean = start,
+    return (ad_init){ .axis = init.axis,
+                      .multiplier = 1,
+                      .rate = init.rate,
+                      .mean = start,
                       .rate_power = init.rate_power + 2 * init.multiplier_power };
 }
 
@@ -34,10 +37,10 @@ static ad_var affine(ad_where where, nn_net *net, const char *name, ad_var z)
     ad_axis last = shape->axes[shape->rank - 1];
     if (ad_axis_kind(net->graph, last) == AD_BATCH)
         return ad_poison(net->graph, where, "%s: gamma and beta are over the last axis, which is the batch", name);
-    ad_var gamma = ad_param_at(where, net->graph, nn_name(net, "%s.weight", name), ad_shape_of(last),
-                               affine_init(net, last, 1));
-    ad_var beta = ad_param_at(where, net->graph, nn_name(net, "%s.bias", name), ad_shape_of(last),
-                              affine_init(net, last, 0));
+    ad_var gamma =
+        ad_param_at(where, net->graph, nn_name(net, "%s.weight", name), ad_shape_of(last), affine_init(net, last, 1));
+    ad_var beta =
+        ad_param_at(where, net->graph, nn_name(net, "%s.bias", name), ad_shape_of(last), affine_init(net, last, 0));
     return ad_binary_at(where, AD_ADD, ad_binary_at(where, AD_MUL, z, gamma), beta);
 }
 
@@ -72,7 +75,8 @@ static bool settle(ad_where where, nn_net *net, const char *kind, const char *na
         if (!ad_has(shape, spec->over.axes[i]) || ad_has(&before, spec->over.axes[i]))
             ad_poison(net->graph, where, "%s %s: %s axis %s in %s", kind, name,
                       ad_has(&before, spec->over.axes[i]) ? "twice the" : "no",
-                      ad_axis_name(net->graph, spec->over.axes[i]), ad_shape_text(net->graph, shape, text, sizeof text));
+                      ad_axis_name(net->graph, spec->over.axes[i]),
+                      ad_shape_text(net->graph, shape, text, sizeof text));
     }
     spec->epsilon = spec->exact ? 0 : spec->epsilon > 0 ? spec->epsilon : usual_epsilon;
     spec->momentum = spec->momentum > 0 ? spec->momentum : usual_momentum;
@@ -145,11 +149,15 @@ ad_var nn_groupnorm_at(ad_where where, nn_net *net, const char *name, ad_var x, 
     ad_axis last = shape->axes[shape->rank - 1];
     size_t channels = ad_axis_fixed(net->graph, last);
     if (groups == 0 || channels == 0 || channels % groups)
-        return ad_poison(net->graph, where, "groupnorm %s: %zu groups of the last axis of %s, which is fixed and a "
-                         "multiple of them", name, groups, ad_shape_text(net->graph, shape, text, sizeof text));
+        return ad_poison(net->graph, where,
+                         "groupnorm %s: %zu groups of the last axis of %s, which is fixed and a "
+                         "multiple of them",
+                         name, groups, ad_shape_text(net->graph, shape, text, sizeof text));
     if (ad_has(&spec.over, net->batch) || ad_has(&spec.over, last))
-        return ad_poison(net->graph, where, "groupnorm %s: its statistics are over a group's channels, and axes of one "
-                         "sample", name);
+        return ad_poison(net->graph, where,
+                         "groupnorm %s: its statistics are over a group's channels, and axes of one "
+                         "sample",
+                         name);
     if (spec.over.rank == 0)
         for (int i = 0; i < shape->rank - 1; i++)
             if (!ad_same(shape->axes[i], net->batch))

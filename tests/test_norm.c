@@ -1,7 +1,7 @@
-/* Normalisation at a finite width: the layers against their formulas, gradients and kernels against finite differences in
- * both modes, running statistics against a plain loop, files, and the cases at the edge. */
-#include "nn/nn.h"
+/* Normalisation at a finite width: the layers against their formulas, gradients and kernels against finite differences
+ * in both modes, running statistics against a plain loop, files, and the cases at the edge. */
 #include "datasets/datasets.h"
+#include "nn/nn.h"
 #include "nn/safetensors.h"
 #include "tests/support/reference.h"
 
@@ -74,7 +74,8 @@ static ad_var over_time(nn_net *net, ad_var x)
 {
     ad_axis n = nn_width(net, "n"), time = ad_shape_get(x)->axes[1];
     x = nn_dense(net, "one", x, n);
-    x = ad_tanh(nn_batchnorm_with(net, "all", x, .epsilon = 0.1, .affine = true, .over = ad_shape_of(nn_batch(net), time)));
+    x = ad_tanh(
+        nn_batchnorm_with(net, "all", x, .epsilon = 0.1, .affine = true, .over = ad_shape_of(nn_batch(net), time)));
     x = ad_tanh(nn_batchnorm_with(net, "each", nn_dense(net, "two", x, n), .epsilon = 0.1));
     return nn_readout(net, "readout", ad_mean(x, ad_shape_of(time)));
 }
@@ -93,9 +94,9 @@ static const struct {
     size_t shape[2];
     bool couples, mixes; /* in training */
 } cases[] = {
-    { "before phi", before_phi, { 0 }, true, true },   { "after phi", after_phi, { 0 }, true, true },
-    { "of inputs", of_inputs, { 0 }, false, true },    { "residual", residual, { 0 }, true, true },
-    { "recurrent", recurrent, { 3, 2 }, true, true },  { "over time", over_time, { 3, 2 }, true, true },
+    { "before phi", before_phi, { 0 }, true, true },         { "after phi", after_phi, { 0 }, true, true },
+    { "of inputs", of_inputs, { 0 }, false, true },          { "residual", residual, { 0 }, true, true },
+    { "recurrent", recurrent, { 3, 2 }, true, true },        { "over time", over_time, { 3, 2 }, true, true },
     { "of one sample", of_one_sample, { 0 }, false, false },
 };
 enum { CASES = sizeof cases / sizeof *cases };
@@ -302,8 +303,8 @@ static void compare(nn_model *model, bool nngp, const double *weights, const cha
                     for (size_t p = 0; p < OUTPUTS; p++) {
                         double want = 0;
                         for (size_t w = 0; w < count; w++)
-                            want += weights[w] * j[(a * OUTPUTS + o) * count + w] *
-                                    right[(b * OUTPUTS + p) * count + w];
+                            want +=
+                                weights[w] * j[(a * OUTPUTS + o) * count + w] * right[(b * OUTPUTS + p) * count + w];
                         check_near(full[((a * rows2 + b) * OUTPUTS + o) * OUTPUTS + p], want, name, mode);
                         trace_of += o == p ? want / OUTPUTS : 0;
                     }
@@ -349,8 +350,8 @@ Test(norm, wide_networks_tend_to_the_reference)
 {
     enum { SEEDS = 60, B = 6, BLOCKS = 6 };
     static const char *const settings[] = { "depth=1", "eps=0", "sigma_w=1", NULL };
-    static const char *const keys[BLOCKS] = { "limit.gp1", "limit.gp2", "limit.gpx", "limit.ntk1", "limit.ntk2",
-                                              "limit.ntkx" };
+    static const char *const keys[BLOCKS] = { "limit.gp1",  "limit.gp2",  "limit.gpx",
+                                              "limit.ntk1", "limit.ntk2", "limit.ntkx" };
     static double sums[BLOCKS][B * B], squares[BLOCKS][B * B];
     ad_error error = { 0 };
     double *x = reference_inputs(2 * B, 10), k[B * B];
@@ -470,8 +471,8 @@ Test(norm, gradients_are_differences_of_the_training_loss)
                     values[i] = value;
                 }
                 nn_progress last;
-                cr_assert(nn_fit(model, &data, &(nn_fit_spec){ .loss = NN_SQUARE, .rate = 1, .steps = 1 }, &last,
-                                 NULL) == 0);
+                cr_assert(
+                    nn_fit(model, &data, &(nn_fit_spec){ .loss = NN_SQUARE, .rate = 1, .steps = 1 }, &last, NULL) == 0);
                 size_t first = (size_t)(values - w);
                 for (size_t i = 0; i < count; i++)
                     cr_assert_float_eq((kept[first + i] - values[i]) / rate, numeric[i], 2e-8, "%s, scale %d, %s %zu",
@@ -579,9 +580,13 @@ Test(norm, a_fit_resumes_bit_for_bit_and_its_weights_come_back)
         for (long stop = 4; stop <= 11; stop += 7) {
             ad_error error = { 0 };
             nn_net *net = trace_built_in(small, FEATURES, OUTPUTS);
-            nn_model *whole = nn_at(net, 6, 4, (ad_type)type, 1, NULL), *parts = nn_at(net, 6, 4, (ad_type)type, 1, NULL);
-            nn_model *later = nn_at(net, 6, 77, (ad_type)type, 1, NULL), *read = nn_at(net, 6, 78, (ad_type)type, 1, NULL);
-            nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = NN_ADAM, .rate = 0.01, .batch = 6, .steps = 15 };
+            nn_model *whole = nn_at(net, 6, 4, (ad_type)type, 1, NULL),
+                     *parts = nn_at(net, 6, 4, (ad_type)type, 1, NULL);
+            nn_model *later = nn_at(net, 6, 77, (ad_type)type, 1, NULL),
+                     *read = nn_at(net, 6, 78, (ad_type)type, 1, NULL);
+            nn_fit_spec spec = {
+                .loss = NN_CROSS_ENTROPY, .optimizer = NN_ADAM, .rate = 0.01, .batch = 6, .steps = 15
+            };
             size_t bytes = type == AD_FLOAT ? sizeof(float) : sizeof(double);
             double one, two;
             cr_assert(nn_fit(whole, &data, &spec, NULL, NULL) == 0);
@@ -623,7 +628,10 @@ Test(norm, files_without_statistics_are_refused)
     ad_error error = { 0 };
     nn_net *net = trace(one_layer, NULL, NN_NTK);
     nn_model *model = nn_at(net, 2, 1, AD_DOUBLE, 1, NULL), *other = nn_at(net, 2, 1, AD_DOUBLE, 1, NULL);
-    nn_tensor readout = { .name = "readout.weight", .dtype = NN_F64, .rank = 2, .shape = { FEATURES, OUTPUTS },
+    nn_tensor readout = { .name = "readout.weight",
+                          .dtype = NN_F64,
+                          .rank = 2,
+                          .shape = { FEATURES, OUTPUTS },
                           .data = nn_values(model, 0, NULL) };
     cr_assert(nn_tensors_write(path, &readout, 1, NULL, 0, NULL) == 0);
     cr_assert(nn_load(model, path, &error) != 0);
@@ -681,8 +689,9 @@ Test(norm, a_batch_without_variance)
         cr_assert(nn_ntk(model, x, rows, NULL, 0, NN_MEAN, kernel, NULL) == 0);
         for (size_t i = 0; i < rows * rows; i++)
             cr_assert(isfinite(kernel[i]));
-        expect_refused(none, x, rows, rows == 1 ? "batchnorm norm1: a batch of one sample has variance 0" :
-                                                  "norm1: unit 0 has variance 0 over the batch, and epsilon is 0");
+        expect_refused(none, x, rows,
+                       rows == 1 ? "batchnorm norm1: a batch of one sample has variance 0"
+                                 : "norm1: unit 0 has variance 0 over the batch, and epsilon is 0");
     }
     nn_model_free(model);
     nn_net_free(one);
@@ -849,8 +858,8 @@ Test(norm, survives_every_failed_allocation)
         int failed = !model || nn_fit(model, &data, &fit, NULL, &error);
         for (int mode = NN_TRAINING; mode <= NN_EVALUATION && !failed; mode++) {
             nn_set_mode(model, (nn_mode)mode);
-            failed = nn_forward(model, s.x, ROWS, f, &error) ||
-                     nn_ntk(model, s.x, ROWS, NULL, 0, NN_MEAN, kernel, &error);
+            failed =
+                nn_forward(model, s.x, ROWS, f, &error) || nn_ntk(model, s.x, ROWS, NULL, 0, NN_MEAN, kernel, &error);
         }
         ad_hook_allocation(0);
         done = !failed;
