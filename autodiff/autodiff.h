@@ -202,8 +202,14 @@ int ad_backward_at(ad_where, ad_var y, ad_var seed, const ad_var *wrt, int n_wrt
 #define ad_backward(...) ad_backward_at(AD_HERE, __VA_ARGS__)
 /* The gradient of a parameter from its sites: an expression with exactly W's axes (and the seed's own, `keep`). */
 ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape keep);
-/* Does any op between x and y sum, gather or normalise over the axis, so that its entries meet? */
+/* Does any op between a parameter and y sum, gather or normalise over the axis, so that its entries meet? */
 bool ad_couples(ad_var y, ad_axis axis);
+/* Does any op before y, one of data alone included? */
+bool ad_mixes(ad_var y, ad_axis axis);
+/* y computed with the nodes to[i] in place of from[i], which have the same axes: what comes after these is built anew,
+ * each node with the file and line of its first self; all else is shared. */
+ad_var ad_replace_at(ad_where, ad_var y, const ad_var *from, const ad_var *to, int n);
+#define ad_replace(...) ad_replace_at(AD_HERE, __VA_ARGS__)
 
 /* ---- looking at a graph (translation, printing) --------------------------------------------------------------- */
 typedef struct {

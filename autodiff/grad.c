@@ -354,33 +354,3 @@ ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape kee
     ad_shape order = ad_shape_meet(&whole, ad_shape_get(total));
     return ad_transpose_at(graph->nodes[param.id]->where, total, order);
 }
-
-bool ad_couples(ad_var y, ad_axis axis)
-{
-    ad_graph *graph = y.graph;
-    if (!graph || y.id < 0)
-        return false;
-    bool *reached = ad_arena_alloc(graph->arena, (size_t)y.id + 1, sizeof *reached);
-    bool *learns = ad_arena_alloc(graph->arena, (size_t)y.id + 1, sizeof *learns);
-    if (!reached || !learns)
-        return true;
-    for (int id = 0; id <= y.id; id++) {
-        const ad_node *node = graph->nodes[id];
-        learns[id] = node->op == AD_PARAM;
-        for (int k = 0; k < node->n_in; k++)
-            learns[id] |= learns[node->in[k]];
-    }
-    reached[y.id] = true;
-    for (int id = y.id; id >= 0; id--) {
-        const ad_node *node = graph->nodes[id];
-        if (!reached[id] || !learns[id])
-            continue;
-        bool along = (node->op >= AD_LOGSUMEXP || node->op == AD_GATHER || node->op == AD_SCATTER ||
-                      node->op == AD_RELABEL) && node->axis.id == axis.id;
-        if (along || ad_has(&node->over, axis))
-            return true;
-        for (int k = 0; k < node->n_in; k++)
-            reached[node->in[k]] = true;
-    }
-    return false;
-}

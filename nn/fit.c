@@ -44,7 +44,7 @@ nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *fit_spec, size_t 
     const nn_net *net = model->net;
     int n_params = net->n_params, n_outputs = 1;
     nn_trainer *trainer = ad_alloc(1, sizeof *trainer, "a trainer", error);
-    ad_var *outputs = ad_alloc((size_t)n_params + 1, sizeof *outputs, "a trainer", error);
+    ad_var *outputs = ad_alloc((size_t)(n_params + net->n_statistics) + 1, sizeof *outputs, "a trainer", error);
     int *gradients = ad_alloc((size_t)n_params + 1, sizeof *gradients, "a trainer", error);
     bool done = false;
     if (!trainer || !outputs || !gradients || settle(&spec, error) != 0)
@@ -53,6 +53,7 @@ nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *fit_spec, size_t 
     if (!(trainer->traced = nn_trace_loss(net, spec.loss, error)))
         goto end;
     outputs[0] = trainer->traced->loss;
+    n_outputs += nn_norm_outputs(net, false, outputs + n_outputs);
     for (int k = 0; k < n_params; k++) {
         gradients[k] = trainer->traced->gradients[k].id < 0 ? -1 : n_outputs;
         if (gradients[k] >= 0)
@@ -93,15 +94,19 @@ int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t ro
     nn_model *model = trainer->model;
     if (rows == 0 || rows > trainer->rows)
         return ad_fail(error, "fit: a batch of %zu rows, the trainer was made for %zu", rows, trainer->rows);
+    if (nn_norm_check_rows(model, rows, error) != 0)
+        return -1;
     ad_sizes sizes = nn_sizes(model, rows);
     ad_bind(trainer->plan, model->net->input, x);
     ad_bind(trainer->plan, trainer->traced->target, y);
-    if (ad_run(trainer->plan, &sizes, error) != 0)
+    if (ad_run(trainer->plan, &sizes, error) != 0 ||
+        nn_norm_check(model, trainer->plan, 1, rows, error) != 0)
         return -1;
     *loss = nn_value(ad_output(trainer->plan, 0), 0, model->type);
     long step = *nn_rule_time(trainer->rule) + 1;
     if (!isfinite(*loss))
         return ad_fail(error, "loss is not finite at step %ld (rate %g): lower --rate", step, trainer->rate);
+    nn_norm_update(model, trainer->plan, 1, rows);
     nn_rule_step(trainer->rule, trainer->plan, model->values);
     return 0;
 }

@@ -441,6 +441,45 @@ Test(tool, training_resumes_bit_for_bit_and_its_weights_are_kept)
     ds_array_free(&f);
 }
 
+#define NORMAL "batchnorm --data digits --set depth=1 --set affine=yes --dtype double "
+
+Test(tool, batchnorm_in_training_and_in_evaluation)
+{
+    works("train " NORMAL "--width 16 --steps 30 --checkpoint whole --out w.safetensors");
+    works("train " NORMAL "--width 16 --steps 12 --checkpoint half");
+    works("train " NORMAL "--width 16 --steps 30 --resume half --checkpoint rest");
+    size_t size[2];
+    char *whole = slurp(in("whole"), &size[0]), *rest = slurp(in("rest"), &size[1]);
+    cr_expect(size[0] == size[1] && memcmp(whole, rest, size[0]) == 0);
+    ad_free(whole);
+    ad_free(rest);
+
+    /* outputs are those of evaluation, kernels those of one batch, unless a mode is given */
+    static const char *const modes[] = { "", "--mode train ", "--mode eval " };
+    for (int k = 0; k < 2; k++) {
+        ds_array values[3];
+        for (int m = 0; m < 3; m++) {
+            cr_assert(limn("%s " NORMAL "%s--weights w.safetensors %s--out k.npy", k ? "kernel" : "eval", modes[m],
+                           k ? "--probes 6 " : "").status == 0);
+            values[m] = get_array("k.npy");
+        }
+        size_t bytes = values[0].shape[0] * values[0].shape[1] * sizeof(double);
+        cr_expect((memcmp(values[0].data, values[1].data, bytes) == 0) == (k == 1));
+        cr_expect((memcmp(values[0].data, values[2].data, bytes) == 0) == (k == 0));
+        for (int m = 0; m < 3; m++)
+            ds_array_free(&values[m]);
+    }
+    cr_expect(strstr(works("kernel " NORMAL "--probes 6 --width 8").out, "normalised by their one batch"));
+
+    cr_expect(limn("kernel batchnorm --mode eval").status == 2);
+    double equal[20];
+    for (int i = 0; i < 20; i++)
+        equal[i] = i % 10 + 1;
+    put_array("equal.npy", equal, 2, 10);
+    outcome r = limn("kernel batchnorm --inputs equal.npy --set eps=0 --width 8");
+    cr_expect(r.status == 1 && strstr(r.err, "batchnorm norm1: unit 0 has variance 0 over the batch, and epsilon is 0"));
+}
+
 Test(tool, digits_are_learned)
 {
     cJSON *root =

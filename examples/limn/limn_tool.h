@@ -21,6 +21,7 @@ typedef struct {
     tp_engine engine;
     tp_rule_choice rule;
     nn_kernel_outputs outputs;
+    nn_mode mode;
     ad_type type;
     ds_scaling scaling;
     size_t width;        /* 0: infinite, or the command's default */

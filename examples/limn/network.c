@@ -92,5 +92,7 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
         nn_model_free(model);
         return NULL;
     }
+    if (model)
+        nn_set_mode(model, o->mode);
     return model;
 }

@@ -72,6 +72,9 @@ static const row rows[] = {
       TRAIN | EVAL | KERNEL },
     { "--out", "FILE", "the kernel or the outputs (.npy, float64); trained weights (.safetensors)", TEXT, AT(out), 0,
       TRAIN | EVAL | KERNEL },
+    { "--mode", "auto|train|eval", "of batch normalisation: inputs are one batch, or alone with the running statistics\n"
+      "                                              (auto: eval, and of a kernel, train)", CHOICE, AT(mode), 0,
+      EVAL | KERNEL },
     { "--loss", "square|cross-entropy", "loss (classes: cross-entropy; targets: square)", CHOICE, AT(loss), 0,
       TRAIN | EVAL },
     { "--optimizer", "sgd|momentum|adam", "optimizer (adam)", CHOICE, AT(optimizer), 0, TRAIN },
@@ -141,7 +144,9 @@ static void help(int command)
          "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n\n"
          "  mlp  depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, outputs\n"
          "  rnn  depth=1, phi=tanh, cell=vanilla (gru, lstm), readout=last (mean), padding=none (front), sigma_w=1,\n"
-         "       sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by row\n");
+         "       sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by row\n"
+         "  batchnorm  depth=3, phi=relu, eps=1e-05, affine=no (yes), sigma_w=1.41421, outputs; the inputs of a kernel\n"
+         "       are one batch, and those of --inputs2 another\n");
     for (int i = 0; i < ROWS; i++)
         if (command < 0 || rows[i].commands >> command & 1)
             printf("  %-15s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);
@@ -319,6 +324,8 @@ static int settle(options *o, int command)
         return usage_error("--width inf has no meaning in", o->command);
     if (kernel && o->at_width > 0 && o->width)
         return usage_error("--at-width sums a limit, --width N has none in", o->command);
+    if (kernel && o->mode == NN_EVALUATION && !o->width && !o->weights)
+        return usage_error("--mode eval needs --width N or --weights in", o->command);
     if (kernel && o->infinite && o->weights)
         return usage_error("--width inf knows no --weights in", o->command);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->weights || (train && o->out)))
