@@ -166,6 +166,10 @@ void *nn_statistic(nn_model *model, int k, size_t *count);
 /* Outputs (rows, outputs) of rows inputs (rows, features), in chunks. */
 int nn_forward(nn_model *model, const double *x, size_t rows, double *out, ad_error *error);
 
+/* The values of any node of the network's trace, a hidden layer's say, at inputs x (rows, features), row-major in the order
+ * of its axes; all rows are one batch. */
+int nn_look(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error);
+
 typedef enum { NN_SQUARE, NN_CROSS_ENTROPY } nn_loss; /* mean over the batch of |f - y|^2 / 2, or of -log softmax */
 typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM } nn_optimizer;
 

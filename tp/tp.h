@@ -64,6 +64,14 @@ typedef struct {
  * with Z dot) is the executor's; it gives one term, the leading power of n. */
 int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
+/* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a
+ * coordinatewise function is applied. Nodes of the trace in its order, the first `room` of them; returns how many there
+ * are, -1 on error. */
+int tp_preactivations(const tp_program *program, ad_var *vectors, int room, ad_error *error);
+/* The covariance E Z Z' of a vector's coordinate between the inputs, (rows, rows2), by the exact engine; fixed axes of
+ * the vector at their first index. */
+int tp_vector_covariance(const tp_program *program, ad_var vector, const double *x, size_t rows, const double *x2,
+                         size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 void tp_kernel_free(tp_kernel *kernel);
 /* The kernel's value at a width, all powers summed: (rows, rows2). */
 void tp_kernel_at(const tp_kernel *kernel, double n, double *out);

@@ -9,6 +9,8 @@ enum { MOST_SETTINGS = 32, MOST_WIDTHS = 16 };
 
 typedef struct {
     const char *command, *network;
+    int argc;
+    char *const *argv; /* as they were typed */
     const char *settings[MOST_SETTINGS + 1];
     int n_settings;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;

@@ -70,8 +70,9 @@ static const row rows[] = {
     { "--outputs", "full|mean", "[N,M,O,O], or its mean over outputs [N,M] (mean)", CHOICE, AT(outputs), 0, KERNEL },
     { "--weights", "F.safetensors", "raw omega, shape (in, out), named as in the trace", TEXT, AT(weights), 0,
       TRAIN | EVAL | KERNEL },
-    { "--out", "FILE", "the kernel or the outputs (.npy, float64); trained weights (.safetensors)", TEXT, AT(out), 0,
-      TRAIN | EVAL | KERNEL },
+    { "--out", "FILE", "the kernel or the outputs (.npy, float64); trained weights (.safetensors); the report's page\n"
+      "                                                 (limn-report.html; with --json none)", TEXT, AT(out), 0,
+      REPORT | TRAIN | EVAL | KERNEL },
     { "--mode", "auto|train|eval", "of batch normalisation: inputs are one batch, or alone with the running statistics\n"
       "                                              (auto: eval, and of a kernel, train)", CHOICE, AT(mode), 0,
       EVAL | KERNEL },
@@ -352,7 +353,7 @@ static int settle(options *o, int command)
 int options_parse(options *o, int argc, char **argv)
 {
     *o = (options){
-        .seed = 1, .outputs = NN_MEAN, .type = (ad_type)-1, .threads = 1, .batch = -1, .optimizer = NN_ADAM
+        .argc = argc, .argv = argv, .seed = 1, .outputs = NN_MEAN, .type = (ad_type)-1, .threads = 1, .batch = -1, .optimizer = NN_ADAM
     };
     const row **given = ad_alloc((size_t)argc, sizeof *given, "options", NULL);
     if (!given) {
