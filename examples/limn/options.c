@@ -68,7 +68,7 @@ static const row rows[] = {
       TRAIN | EVAL },
     { "--optimizer", "sgd|momentum|adam", "optimizer (adam)", CHOICE, AT(optimizer), 0, TRAIN },
     { "--rate", "R", "learning rate (adam, by scale: 0.014, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1;\n"
-      "                                              report: 1/250 of the largest stable one)", REAL,
+      "                                                 report: 1/250 of the largest stable one)", REAL,
       AT(rate), 0, REPORT | TRAIN },
     { "--batch", "N", "batch size (64); 0 is all rows", WHOLE, AT(batch), 0, TRAIN },
     { "--epochs", "E", "epochs of training (20)", REAL, AT(epochs), 0, TRAIN },
@@ -79,7 +79,7 @@ static const row rows[] = {
       TRAIN },
     { "--drift-every", "log|epoch|K", "after 1, 2, 3, 4, 5, 6, 8, 10, ... steps, each epoch or each K steps (log)",
       SCHEDULE, AT(drift_schedule), 1, TRAIN },
-    { "--drift-share", "S", "leave measurements out beyond this share of the time (0: none)", REAL, AT(drift_share), 0,
+    { "--drift-share", "S", "leave measurements out beyond this share of the time (none is)", REAL, AT(drift_share), 0,
       TRAIN },
     { "--drift-kernels", "PREFIX", "each kernel of the probes, as PREFIX00000120.npy after step 120", TEXT,
       AT(drift_kernels), 0, TRAIN },
@@ -136,7 +136,7 @@ static void help(int command)
          "       sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by row\n");
     for (int i = 0; i < ROWS; i++)
         if (command < 0 || rows[i].commands >> command & 1)
-            printf("  %-12s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);
+            printf("  %-15s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);
     puts("\nExit status: 0 done, 1 failed, 2 wrong usage, 130 or 143 ended by Ctrl-C or SIGTERM.");
 }
 
