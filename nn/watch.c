@@ -123,14 +123,17 @@ static int emit(nn_watch *w, ad_error *error)
     return w->csv ? ad_file_write(w->csv, line, row_line(&w->row, line), error) : 0;
 }
 
-/* Is the line of step 0 that of this start? Its loss and norm may differ by rounding: other threads, another machine. */
+/* Is the line of step 0 that of this start? What is compared may differ by rounding: other threads, another machine. */
 static bool same_start(const nn_watch *w, const char *line)
 {
+    static const size_t compared[] = { offsetof(nn_drift_row, loss), offsetof(nn_drift_row, norm),
+                                       offsetof(nn_drift_row, from_limit) };
     for (int k = 0; k < COLUMNS && (line = strchr(line, ',')); k++) {
         double value = value_of(&w->row, k), found = strtod(++line, NULL);
-        if ((columns[k].at == offsetof(nn_drift_row, loss) || columns[k].at == offsetof(nn_drift_row, norm)) &&
-            !(fabs(found - value) <= 1e-3 * fabs(value)))
-            return false;
+        for (size_t i = 0; i < sizeof compared / sizeof *compared; i++)
+            if (columns[k].at == compared[i] &&
+                (isnan(value) ? *line != ',' : *line == ',' || !(fabs(found - value) <= 1e-3 * fabs(value))))
+                return false;
     }
     return line != NULL;
 }
@@ -149,7 +152,7 @@ static int pick_lines(const nn_watch *w, char *text, size_t *used, long done, ad
         char *rest;
         long step = strtol(line, &rest, 10);
         if (rest == line || *rest != ',' || (to == text + length && (step != 0 || !same_start(w, line))))
-            return ad_fail(error, "%s: cannot resume: it is of another start, or of other probes", path);
+            return ad_fail(error, "%s: cannot resume: it is of another start, other probes or another limit", path);
         while (w->spec->share > 0 && expected < step)
             expected = after(w, expected);
         if (step > done || expected > done || step > expected)

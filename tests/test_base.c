@@ -3,8 +3,10 @@
 
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -305,4 +307,25 @@ Test(base, an_empty_file_and_one_with_zeros_are_read_whole, .init = enter, .fini
     cr_assert_eq(bytes, 3);
     cr_assert_arr_eq(data, "a\0b", 4);
     ad_free(data);
+}
+
+/* A file that may not grow beyond 10 bytes takes the second line in part, and gives it back. */
+Test(base, a_stream_has_whole_lines_only, .init = enter, .fini = leave)
+{
+    ad_error error = { 0 };
+    ad_file *file = ad_file_stream(path, false, &error);
+    cr_assert(file && ad_file_write(file, "first\n", 6, &error) == 0, "%s", error.text);
+    expect_content("first\n"); /* while it grows */
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 10, RLIM_INFINITY }) == 0);
+    cr_assert(ad_file_write(file, "second\n", 7, &error) != 0);
+    cr_assert(strstr(error.text, "cannot write: File too large"), "%s", error.text);
+    cr_assert(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY }) == 0);
+    error.text[0] = 0;
+    cr_assert(ad_file_sync(file, &error) == 0 && ad_file_close(file, &error) == 0, "%s", error.text);
+    file = ad_file_stream(path, true, &error);
+    cr_assert(file && ad_file_write(file, "third\n", 6, &error) == 0, "%s", error.text);
+    ad_file_discard(file); /* ends it, and removes nothing */
+    expect_content("first\nthird\n");
+    cr_assert(!ad_file_stream("/nowhere/at/all", true, &error) && strstr(error.text, "/nowhere/at/all: cannot write"));
 }

@@ -326,9 +326,10 @@ typedef struct {
     nn_schedule schedule;
     long every, steps, checkpoint_every;
     double share, rate;
-    uint64_t seed;    /* of the network's draw; 0: 4 */
-    size_t first;     /* of the probes */
-    bool square;      /* loss, on targets */
+    uint64_t seed; /* of the network's draw; 0: 4 */
+    size_t first;  /* of the probes */
+    bool square;   /* loss, on targets */
+    const double *limit;
     nn_progress last; /* filled in */
 } job;
 
@@ -342,6 +343,7 @@ static int train(job *j, record *r, double **end, ad_error *error)
     probes.x += j->first * FEATURES;
     probes.y += j->first * (j->square ? OUTPUTS : 1);
     nn_drift_spec drift = { .probes = probes,
+                            .limit = j->limit,
                             .schedule = j->schedule,
                             .every = j->every,
                             .share = j->share,
@@ -564,7 +566,9 @@ Test(drift, a_file_that_cannot_go_on_is_refused_and_stays)
     snprintf(gap, sizeof gap, "%.*s%s", (int)(line[2] - text), text, line[3]);
     snprintf(half, sizeof half, "%.*s", (int)(line[4] - text), text);
     job good = { .csv = csv, .resume = checkpoint, .schedule = NN_STEPS, .every = 4, .steps = 30 };
-    job start = good, probes = good, finer = good;
+    double kernel[PROBES * PROBES] = { 1 };
+    job start = good, probes = good, finer = good, limited = good;
+    limited.limit = kernel;
     start.seed = 5;
     probes.first = 3;
     finer.every = 2;
@@ -572,11 +576,11 @@ Test(drift, a_file_that_cannot_go_on_is_refused_and_stays)
         const job *job;
         const char *text, *says; /* text NULL: no file */
     } wrong[] = {
-        { &start, text, "another start" },    { &probes, text, "another start" },
-        { &finer, text, "no row of step 2" }, { &good, gap, "no row of step 4" },
-        { &good, half, "no row of step 12" }, { &good, header, "no row of step 0" },
-        { &good, "", "first line" },          { &good, "step,loss\n0,1\n", "first line" },
-        { &good, NULL, "cannot read" },
+        { &start, text, "another start" },           { &probes, text, "another start" },
+        { &limited, text, "another limit" },         { &finer, text, "no row of step 2" },
+        { &good, gap, "no row of step 4" },          { &good, half, "no row of step 12" },
+        { &good, header, "no row of step 0" },       { &good, "", "first line" },
+        { &good, "step,loss\n0,1\n", "first line" }, { &good, NULL, "cannot read" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ad_error error = { 0 };

@@ -1,13 +1,16 @@
-/* Long work, as the tool does it: training that is killed at random moments, and training that is interrupted.
+/* Long work, as the tool does it: training that is killed at random moments, training that is interrupted, and the drift
+ * that it measures on its way.
  *
  *     LIMN_KILLS=200 build/tests/test_long --filter 'long/kill*'     kills 200 times in place of 40, and tells how */
 #include "datasets/datasets.h"
 #include "nn/nn.h"
 #include "nn/safetensors.h"
 
+#include <cjson/cJSON.h>
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -242,7 +245,7 @@ Test(long, interrupted_after_a_step)
 /* One step over all 8,000 rows at this width takes seconds, so that both signals come in the first one. */
 Test(long, the_second_interrupt_kills)
 {
-    pid_t child = start("train mlp --width 2048 --set depth=3 --batch 0 --steps 2 --probes 2 --drift d.csv");
+    pid_t child = start("train mlp --width 1024 --set depth=3 --batch 0 --steps 2 --probes 2 --drift d.csv");
     int status;
     await("d.csv");
     pause_for(0.02);
@@ -277,4 +280,114 @@ Test(long, an_interrupt_ends_all_seeds)
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 130, "%x: %s", status, err);
     cr_assert(strstr(err, "there is no --checkpoint to go on from"), "%s", err);
     ad_free(err);
+}
+
+/* ---- drift, with the tool ---- */
+static double *numbers(cJSON *series, const char *name, int count)
+{
+    static double values[8][32];
+    static int next;
+    double *out = values[next++ % 8];
+    cJSON *list = cJSON_GetObjectItem(series, name);
+    cr_assert_eq(cJSON_GetArraySize(list), count, "%s", name);
+    for (int k = 0; k < count; k++) {
+        cJSON *item = cJSON_GetArrayItem(list, k);
+        out[k] = cJSON_IsNull(item) ? NAN : cJSON_GetNumberValue(item);
+    }
+    return out;
+}
+
+static double distance(const char *a, const char *b)
+{
+    ds_array one, two;
+    ad_error error = { 0 };
+    cr_assert(ds_npy_read(a, &one, &error) == 0 && ds_npy_read(b, &two, &error) == 0, "%s", error.text);
+    cr_assert_eq(one.shape[0], two.shape[0]);
+    double apart = nn_distance(one.data, two.data, one.shape[0]);
+    ds_array_free(&one);
+    ds_array_free(&two);
+    return apart;
+}
+
+/* The series is the kernels' own, the limit is that of limn kernel, and after a resumption the series is whole. */
+static void check_drift(const char *net)
+{
+    succeeds(start("kernel %s --data digits --probes 8 --out limit.npy", net));
+    succeeds(start(
+        "train %s --data digits --width 16 --steps 10 --probes 8 --drift d.csv --drift-every 5 --checkpoint ck", net));
+    succeeds(start("train %s --data digits --width 16 --steps 20 --probes 8 --drift d.csv --drift-every 5 --resume ck "
+                   "--drift-kernels k --json",
+                   net));
+    succeeds(start("train %s --data digits --width 16 --steps 20 --probes 8 --drift e.csv --drift-every 5 "
+                   "--drift-limit limit.npy --drift-kernels k",
+                   net));
+    same_files("d.csv", "e.csv");
+    succeeds(
+        start("train %s --data digits --width 16 --steps 20 --probes 8 --drift d.csv --drift-every 5 --json", net));
+    char *out = slurp(".out", NULL);
+    cJSON *root = cJSON_Parse(out), *run = cJSON_GetArrayItem(cJSON_GetObjectItem(root, "runs"), 0);
+    cJSON *drift = cJSON_GetObjectItem(run, "drift"), *series = cJSON_GetObjectItem(drift, "series");
+    double *steps = numbers(series, "step", 5), *moved = numbers(series, "from_start", 5);
+    double *limit = numbers(series, "from_limit", 5), *batch = numbers(series, "batch_loss", 5);
+    numbers(series, "eigenvalue5", 5);
+    cr_assert(isnan(batch[0]) && batch[1] > 0);
+    for (int k = 0; k < 5; k++) {
+        char path[32];
+        snprintf(path, sizeof path, "k%08d.npy", 5 * k);
+        cr_assert_float_eq(steps[k], 5 * k, 0);
+        cr_assert_float_eq(moved[k], distance(path, "k00000000.npy"), 1e-9);
+        cr_assert_float_eq(limit[k], distance(path, "limit.npy"), 1e-9);
+    }
+    double share = cJSON_GetNumberValue(cJSON_GetObjectItem(drift, "share"));
+    cr_assert(share > 0 && share < 1);
+    cJSON_Delete(root);
+    ad_free(out);
+}
+
+Test(long, the_tool_measures_drift)
+{
+    check_drift("mlp");
+    check_drift("rnn");
+    FILE *own = fopen("own.c", "w");
+    cr_assert(own &&
+              fputs("#include \"limn.h\"\n"
+                    "ad_var limn_network(nn_net *net, ad_var x)\n"
+                    "{\n"
+                    "    ad_axis n = nn_width(net, \"n\");\n"
+                    "    ad_var h = nn_dense(net, \"embed\", x, n);\n"
+                    "    return nn_readout(net, \"readout\", ad_tanh(ad_add(h, nn_dense(net, \"block\", ad_tanh(h), "
+                    "n))));\n"
+                    "}\n",
+                    own) > 0 &&
+              fclose(own) == 0);
+    check_drift("own.c");
+}
+
+static void fails(int status, const char *told, const char *arguments)
+{
+    int ended = wait_for(start("%s", arguments));
+    char *err = slurp(".err", NULL);
+    cr_assert(WIFEXITED(ended) && WEXITSTATUS(ended) == status, "%s: %x", arguments, ended);
+    cr_assert(strstr(err, told), "%s: no \"%s\" in: %s", arguments, told, err);
+    ad_free(err);
+}
+
+Test(long, wrong_usage_of_drift)
+{
+    fails(2, "--drift F.csv is missing", "train mlp --probes 9");
+    fails(2, "--drift F.csv is missing", "train mlp --drift-kernels k");
+    fails(2, "no --seeds", "train mlp --drift d.csv --seeds 2");
+    fails(2, "--drift-every takes log|epoch|K, not never", "train mlp --drift d.csv --drift-every never");
+    fails(2, "--drift-every takes log|epoch|K, not 0", "train mlp --drift d.csv --drift-every 0");
+    fails(2, "--drift-share is below 1", "train mlp --drift d.csv --drift-share 1");
+    fails(1, "--probes 2000: there are 1437 inputs", "train mlp --data digits --drift d.csv --probes 2000");
+    fails(1, "cannot write", "train mlp --data digits --drift /nowhere/d.csv");
+    fails(1, "cannot write", "train mlp --data digits --drift d.csv --drift-kernels /nowhere/k");
+    fails(1, "cannot read", "train mlp --data digits --drift d.csv --drift-limit nowhere.npy");
+    succeeds(start("kernel mlp --data digits --probes 5 --out five.npy"));
+    fails(1, "(5, 5), the kernel of the probes is (6, 6)",
+          "train mlp --data digits --drift d.csv --drift-limit five.npy --probes 6");
+    succeeds(start(SMALL "--steps 5 --checkpoint ck"));
+    remove("d.csv");
+    fails(1, "d.csv: cannot read", SMALL "--steps 9 --resume ck --drift d.csv");
 }

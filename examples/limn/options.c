@@ -91,7 +91,7 @@ static const row rows[] = {
       TRAIN },
     { "--drift-every", "log|epoch|K", "after 1, 2, 3, 4, 5, 6, 8, 10, ... steps, each epoch or each K steps (log)",
       SCHEDULE, AT(drift_schedule), 1, TRAIN },
-    { "--drift-share", "S", "leave measurements out beyond this share of the time (0: none)", REAL, AT(drift_share), 0,
+    { "--drift-share", "S", "leave measurements out beyond this share of the time (none is)", REAL, AT(drift_share), 0,
       TRAIN },
     { "--drift-kernels", "PREFIX", "each kernel of the probes, as PREFIX00000120.npy after step 120", TEXT,
       AT(drift_kernels), 0, TRAIN },
