@@ -174,6 +174,32 @@ Test(program, broken_conditions_are_named)
     }
 }
 
+static ad_var averaged_output(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "first", x, n);
+    ad_var size = ad_mean(ad_square(h), ad_shape_of(n)); /* an average on the way, not to the output */
+    h = ad_mul(h, ad_expand(ad_rsqrt(size), *ad_shape_get(h)));
+    ad_var f = nn_setting_int(net, "average", 0, 0, 1) ? ad_mean(ad_relu(h), ad_shape_of(n)) : nn_readout(net, "out", h);
+    return ad_expand(f, ad_shape_of(nn_batch(net), nn_outputs(net)));
+}
+
+Test(program, an_average_is_a_readout_that_is_not_centred)
+{
+    for (int average = 0; average < 2; average++) {
+        const char *const settings[] = { average ? "average=1" : "average=0", NULL };
+        nn_net *net;
+        tp_program *program = translated(averaged_output, &(nn_spec){ .features = 3, .settings = settings }, &net);
+        tp_checks checks;
+        cr_expect_eq(tp_check(program, &checks, NULL), average);
+        cr_expect_eq(checks.readout_mean, !average);
+        cr_expect(!average || (strstr(checks.text[1], "in place of a readout") && strstr(checks.text[1], "program.c:")), "%s",
+                  checks.text[1]);
+        tp_free(program);
+        nn_net_free(net);
+    }
+}
+
 /* ---- what has no rule ---- */
 static int refused_line;
 static ad_var softmax_over_width(nn_net *net, ad_var x)
