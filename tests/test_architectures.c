@@ -11,8 +11,8 @@ enum { NETS = 30 };
 Test(architectures, exact_sampled_and_finite_agree, .timeout = 3000)
 {
     architecture_tally tally = { 0 };
-    /* Three that meet what is rare: a kernel that spreads widely from run to run, a part of one that is random but vanishes,
-     * and a jump at what vanishes. */
+    /* Three that meet what is rare: a kernel that spreads widely from run to run, a part of one that is random but
+     * vanishes, and a jump at what vanishes. */
     static const uint64_t more[] = { 83, 92, 186 };
     for (int k = 0; k < NETS + 3; k++) {
         ad_error error = { 0 };

@@ -90,3 +90,43 @@ double expected_step_step(double q11, double q22, double q12)
     double pi = acos(-1);
     return (pi - angle(q11, q22, q12)) / (2 * pi);
 }
+
+/* ---- vectors and matrices of one width ---- */
+space space_new(void)
+{
+    space s = { .graph = ad_graph_new(NULL) };
+    s.n = ad_width(s.graph, "n", 1);
+    return s;
+}
+
+ad_var matrix(space s, const char *name)
+{
+    ad_init init = { .axis = s.n, .deviation = 1, .deviation_power = -0.5 };
+    return ad_param(s.graph, name, ad_shape_of(s.n, ad_prime(s.n)), init);
+}
+
+ad_var vector(space s, const char *name, double mean)
+{
+    return ad_param(s.graph, name, ad_shape_of(s.n), (ad_init){ .deviation = 1, .mean = mean });
+}
+
+ad_var times(space s, ad_var w, ad_var x)
+{
+    ad_axis second = ad_prime(s.n);
+    return ad_contract(w, ad_relabel(x, s.n, second), ad_shape_of(second));
+}
+
+ad_var transposed_times(space s, ad_var w, ad_var x)
+{
+    return ad_relabel(ad_contract(w, x, ad_shape_of(s.n)), ad_prime(s.n), s.n);
+}
+
+ad_var average(space s, ad_var x)
+{
+    return ad_mean(x, ad_shape_of(s.n));
+}
+
+ad_var average_product(space s, ad_var x, ad_var y)
+{
+    return average(s, ad_mul(x, y));
+}
