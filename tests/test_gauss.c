@@ -545,7 +545,7 @@ Test(gauss, an_infinite_expectation_is_an_error)
         double truth = exp2(u.parameter) * tgamma(u.parameter + 0.5) / sqrt(acos(-1));
         cr_assert_eq(tp_quadrature(&u, &u, 1, 1, 1, &value, &difference, NULL), 0, "%g", u.parameter);
         cr_expect(fabs(value - truth) < 20 * difference + 1e-14 * truth, "%g: %.12g, %.12g, moved %g", u.parameter, value,
-                  truth);
+                  truth, difference);
     }
     for (int i = 0; i < 3; i++) {
         ad_error error = { "" };
