@@ -197,7 +197,7 @@ typedef struct {
 /* Adds the backward pass of y with the given seed (the adjoint of y; its axes beyond y's are carried along). Fills
  * wrt_adjoints[i] with the adjoint of wrt[i] (a zero constant where y does not depend on it), any number of them, and
  * *sites with a list (in the graph's arena) of all uses of all parameters, in the order of creation. Returns the
- * number of sites, -1 on error. */
+ * number of sites, -1 on error: also where wrt[i] is a scale whose factor has moved into a product. */
 int ad_backward_at(ad_where, ad_var y, ad_var seed, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints, ad_site **sites);
 #define ad_backward(...) ad_backward_at(AD_HERE, __VA_ARGS__)
 /* The gradient of a parameter from its sites: an expression with exactly W's axes (and the seed's own, `keep`). */
@@ -220,6 +220,7 @@ typedef struct {
     const int *in;             /* nodes, each before this one */
     const char *name;          /* of an input or parameter; else NULL */
     double c, power;           /* scale: c size(axis)^power; constant: c; power, leaky: c */
+    bool moved;                /* scale: what was built on it took its factor over and does not depend on this node */
     ad_axis axis, axis2;       /* scale, slice (old, new), concat (new), relabel (from, to), delta, gather ... */
     ad_shape over;             /* contract, sum */
     size_t start;              /* slice, unslice */

@@ -267,6 +267,13 @@ int ad_backward_at(ad_where where, ad_var y, ad_var seed, const ad_var *wrt, int
     ad_graph *graph = y.graph;
     if (!graph || y.id < 0 || seed.id < 0 || ad_failed(graph))
         return -1;
+    for (int i = 0; i < n_wrt; i++) /* its adjoint cannot be told from that of its operand's other uses */
+        if (wrt[i].id >= 0 && graph->nodes[wrt[i].id]->moved) {
+            ad_poison(graph, where, "backward: the factor of the scale of %s:%d has moved into what it multiplies: take the "
+                      "derivative with respect to what is scaled", graph->nodes[wrt[i].id]->where.file,
+                      graph->nodes[wrt[i].id]->where.line);
+            return -1;
+        }
     pass p = { .where = where, .graph = graph, .n_nodes = y.id + 1 };
     p.adjoint = ad_arena_alloc(graph->arena, (size_t)graph->n_nodes, sizeof *p.adjoint);
     p.wanted = ad_arena_alloc(graph->arena, (size_t)graph->n_nodes, sizeof *p.wanted);

@@ -48,6 +48,32 @@ static int check_ways(const tp_program *program, tp_checks *checks, ad_error *er
     return 0;
 }
 
+/* Between the vectors and the outputs stand readouts: an average without one is a readout whose weights are all 1. */
+static int check_averages(const tp_program *program, tp_checks *checks, ad_error *error)
+{
+    const ad_graph *graph = program->graph;
+    bool *reached = ad_alloc((size_t)program->forward, sizeof *reached, "checks", error); /* from the outputs, by scalars */
+    if (!reached)
+        return -1;
+    reached[program->output.id] = true;
+    for (int id = program->output.id; id >= 0; id--) {
+        const ad_node *node = ad_look(graph, id);
+        if (!reached[id] || !program->learns[id] || tp_count_widths(graph, &node->shape) > 0)
+            continue;
+        if (!tp_is_average(graph, id)) {
+            for (int k = 0; k < node->n_in; k++)
+                reached[node->in[k]] = true;
+        } else if (parameter(graph, node->in[0]) < 0 && (node->n_in < 2 || parameter(graph, node->in[1]) < 0)) {
+            checks->readout_mean = false;
+            if (!checks->text[1][0])
+                snprintf(checks->text[1], sizeof checks->text[1], "%s:%d: %s averages over the width in place of a readout "
+                         "whose mean is zero", node->where.file, node->where.line, ad_op_name(node->op));
+        }
+    }
+    ad_free(reached);
+    return 0;
+}
+
 int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
 {
     const ad_graph *graph = program->graph;
@@ -84,7 +110,7 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
                     }
         }
     }
-    if (check_ways(program, checks, error))
+    if (check_averages(program, checks, error) || check_ways(program, checks, error))
         return -1;
     return checks->initialization && tp_bp_like(checks) ? 0 : 1;
 }

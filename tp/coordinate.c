@@ -846,6 +846,16 @@ static bool is_homogeneous(ad_op op, double p, double *degree)
     }
 }
 
+/* Does f, or its value, jump at 0 or become infinite there? */
+static bool breaks_at_zero(ad_op op, double p, const ad_function *function)
+{
+    bool kink = false;
+    for (int k = 0; op == AD_CUSTOM && k < function->n_kinks; k++)
+        kink = kink || !(fabs(function->kinks[k]) > 0);
+    return kink || op == AD_STEP || op == AD_LEAKY_STEP || op == AD_SIGN || op == AD_LOG || op == AD_RSQRT ||
+           (op == AD_POWER && p < 0);
+}
+
 static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, double p, int x)
 {
     if (op == AD_NEG)
@@ -861,6 +871,9 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
     if (check_argument(algebra, id, tp_coordinate_at(algebra, x)) || (x = limit_part(algebra, id, x)) < 0)
         return -1;
     const tp_coordinate *c = tp_coordinate_at(algebra, x);
+    if (c->n == 0 && isfinite(c->rest) && breaks_at_zero(op, p, node->function))
+        return tp_refuse(algebra, id, "its argument vanishes like n^%g, and it is not continuous at 0: the limit is that of "
+                         "what vanishes", c->rest);
     if (op == AD_SQUARE && (c->n > 1 || is_scalar(c)))
         return product_of(algebra, id, x, x);
     tp_fn outer = { .op = (int)op, .p = p, .order = node->order, .function = node->function };

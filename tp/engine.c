@@ -11,15 +11,23 @@ enum { SAMPLES = 4096, RUNS = 8, MOST_RUNS = 64 };
 static int find_power(const tp_program *program, tp_which which, const double *x, size_t samples,
                       const tp_limit_spec *spec, double *power, ad_error *error)
 {
-    double k[2];
-    for (int i = 0; i < 2; i++)
-        if (tp_sample_once(program, which, samples >> (1 - i), spec->seed, spec->threads, x, 1, NULL, 0, &k[i], error))
-            return -1;
-    *power = 0;
-    if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
-        return 0;
-    double exact = log2(k[1] / k[0]);
-    *power = round(2 * exact) / 2;
+    double k[2] = { 0 }, exact = 0;
+    for (uint64_t run = 0; run < RUNS; run++) { /* sums over runs, where one does not tell */
+        for (int i = 0; i < 2; i++) {
+            double one;
+            if (tp_sample_once(program, which, samples >> (1 - i), spec->seed + 1009 * run, spec->threads, x, 1, NULL, 0,
+                               &one, error))
+                return -1;
+            k[i] += one;
+        }
+        *power = 0;
+        if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
+            return 0;
+        exact = log2(k[1] / k[0]);
+        *power = round(2 * exact) / 2;
+        if (fabs(exact - *power) < 0.1)
+            break;
+    }
     if (!(fabs(exact - *power) < 0.2))
         return ad_fail(error, "the sampled kernel goes like no single power of n (%g at %zu samples, %g at %zu): more "
                        "samples, or --engine exact", k[0], samples / 2, k[1], samples);

@@ -405,10 +405,15 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
     return 0;
 }
 
-/* A kernel that has a limit, or grows, is rid of what vanishes beside it. */
+/* A kernel that has a limit, or grows, is rid of what vanishes beside it: of powers below this. */
+static double least_power(const tp_series *series)
+{
+    return fmin(series_top(series), 0) - 1e-9;
+}
+
 static void drop_vanishing(tp_series *series)
 {
-    double least = fmin(series_top(series), 0) - 1e-9;
+    double least = least_power(series);
     int kept = 0;
     for (int i = 0; i < series->n; i++)
         if (series->at[i].power >= least)
@@ -459,9 +464,10 @@ static const ad_shape *w_of(const ad_site *site)
     return ad_shape_get(site->param);
 }
 
-/* One pair of sites at given times: <delta, delta'> <y, y'>. */
+/* One pair of sites at given times: <delta, delta'> <y, y'>. random: the largest part that what it leaves out is as large
+ * as. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
-                     const tp_point *at_t, tp_series *total, left_out *total_left)
+                     const tp_point *at_t, tp_series *total, left_out *total_left, left_out *random)
 {
     ad_shape out = s->y.graph ? minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
@@ -474,7 +480,7 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
         series_add(algebra, &forth, 0, TP_Q_ONE);
     leave_product(&left, series_top(&back), back_left, series_top(&forth), forth_left, 0);
     if (back.n > 0 && forth.n > 0 && left.power > series_top(&back) + series_top(&forth) - 1e-9)
-        return refuse_left(algebra, left, "the NTK");
+        leave_out(random, left.power, left.node);
     leave_out(total_left, left.power, left.node);
     for (int i = 0; i < back.n; i++)
         for (int k = 0; k < forth.n; k++) {
@@ -543,7 +549,7 @@ static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_sit
 int tp_ntk_series(tp_algebra *algebra, tp_series *series)
 {
     const tp_program *program = algebra->program;
-    left_out left = nothing;
+    left_out left = nothing, random = nothing;
     memset(series, 0, sizeof *series);
     if (tp_coordinate_of(algebra, program->output.id, tp_point_of(algebra, program->output.id, NULL)) < 0)
         return -1;
@@ -562,7 +568,7 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series)
                     return -1;
                 tp_point at_t = free_axes(algebra, t);
                 do {
-                    if (site_pair(algebra, s, &at_s, t, &at_t, series, &left))
+                    if (site_pair(algebra, s, &at_s, t, &at_t, series, &left, &random))
                         return -1;
                 } while (next_point(algebra, &at_t));
             }
@@ -570,6 +576,8 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series)
     }
     if (isfinite(left.power) && left.power > series_top(series) - 1e-9)
         return refuse_left(algebra, left, "the NTK");
+    if (isfinite(random.power) && random.power > least_power(series))
+        return refuse_left(algebra, random, "the NTK");
     drop_vanishing(series);
     return 0;
 }
