@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { TILE = 64, MOST_SCALARS = 64, NO_RULE = -2 };
+enum { TILE = 64, MOST_SCALARS = 64 };
 
 /* Data that a Gram quantity meets: (rows, size) of one set, contiguous; without an axis a single entry of each sample. */
 typedef struct {
@@ -646,16 +646,16 @@ int tp_check_rows(const tp_program *program, const double *x, size_t rows, const
 }
 
 int tp_limit_exact(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
-                   size_t rows2, const tp_limit_spec *spec, bool unchecked, tp_kernel *kernel, ad_error *error)
+                   size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, ad_error *error)
 {
     memset(kernel, 0, sizeof *kernel);
     solver s = { .x = { x, x2 ? x2 : x }, .rows = { rows, x2 ? rows2 : rows }, .same = !x2, .error = error,
                  .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
     tp_series series = { .n = 0 };
     int status = tp_algebra_new(&s.algebra, program, error);
-    s.algebra.unchecked = unchecked;
+    s.algebra.rules = rules;
     if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series) : tp_nngp_series(&s.algebra, &series)))
-        status = s.algebra.no_limit ? -1 : NO_RULE;
+        status = s.algebra.no_limit ? -1 : s.algebra.not_bp ? TP_NOT_BP : TP_NO_RULE;
     if (!status)
         status = prepare(&s, &series);
     kernel->rows = s.rows[0];
@@ -673,7 +673,7 @@ int tp_limit_exact(const tp_program *program, tp_which which, const double *x, s
     release(&s);
     if (status)
         tp_kernel_free(kernel);
-    return status == NO_RULE ? NO_RULE : status ? -1 : 0;
+    return status == TP_NO_RULE || status == TP_NOT_BP ? status : status ? -1 : 0;
 }
 
 int tp_check_limit(const tp_program *program, tp_which which, ad_error *error)
@@ -683,7 +683,7 @@ int tp_check_limit(const tp_program *program, tp_which which, ad_error *error)
     ad_error refusal = { 0 };
     int status = tp_algebra_new(&algebra, program, error);
     algebra.error = &refusal;
-    algebra.unchecked = true;
+    algebra.rules = TP_RULES_BP_UNCHECKED;
     if (!status && (which == TP_NTK ? tp_ntk_series(&algebra, &series) : tp_nngp_series(&algebra, &series)) &&
         algebra.no_limit)
         status = ad_fail(error, "%s", refusal.text);

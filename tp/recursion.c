@@ -69,7 +69,7 @@ static int times(tp_algebra *algebra, int a, int b, bool alone)
     return alone ? tp_q_scalar_product(algebra, a, b) : tp_q_product(algebra, a, b);
 }
 
-static int lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
+int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
 {
     const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
     int total = tp_q_number(algebra, 0);
@@ -86,8 +86,8 @@ static int lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
     return total;
 }
 
-/* Can G-vars of these two lins be correlated at all? Only products with the same parameter, from the same side, are. */
-static bool related(const tp_algebra *algebra, int a, int b)
+/* Only products with the same parameter, from the same side, can be correlated: are any here? */
+static bool alike(const tp_algebra *algebra, int a, int b)
 {
     const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
     for (int i = 0; i < u->n; i++)
@@ -97,6 +97,14 @@ static bool related(const tp_algebra *algebra, int a, int b)
                 return true;
         }
     return false;
+}
+
+int tp_lins_related(tp_algebra *algebra, int a, int b, bool alone)
+{
+    if (a == b || !alike(algebra, a, b))
+        return a == b;
+    int q = tp_lin_covariance(algebra, a, b, alone);
+    return q < 0 ? -1 : !tp_q_is_zero(algebra, q);
 }
 
 typedef struct {
@@ -116,24 +124,24 @@ static int single_expectation(tp_algebra *algebra, tp_factor f)
     q.fn_a = f.fn;
     q.fn_b = tp_intern(&algebra->fns, &unit, sizeof unit);
     q.a = q.b = tp_q_number(algebra, 0);
-    q.var_a = q.var_b = lin_covariance(algebra, f.lin, f.lin, true);
+    q.var_a = q.var_b = tp_lin_covariance(algebra, f.lin, f.lin, true);
     if (q.fn_b < 0)
         return lacks_memory(algebra);
     return q.a < 0 || q.var_a < 0 ? -1 : tp_q_expect(algebra, &q);
 }
 
-static int pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alone)
+int tp_pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alone)
 {
-    int cov = lin_covariance(algebra, f.lin, g.lin, alone);
+    int cov = tp_lin_covariance(algebra, f.lin, g.lin, alone);
     if (cov < 0 || (f.fn == algebra->variable && g.fn == algebra->variable))
         return cov;
     tp_quantity q = tp_q_blank(TP_Q_EXPECT);
     q.a = cov;
     q.fn_a = f.fn;
     q.fn_b = g.fn;
-    q.b = lin_covariance(algebra, f.lin, g.lin, true);
-    q.var_a = q.b < 0 ? -1 : lin_covariance(algebra, f.lin, f.lin, true);
-    q.var_b = q.var_a < 0 ? -1 : lin_covariance(algebra, g.lin, g.lin, true);
+    q.b = tp_lin_covariance(algebra, f.lin, g.lin, true);
+    q.var_a = q.b < 0 ? -1 : tp_lin_covariance(algebra, f.lin, f.lin, true);
+    q.var_b = q.var_a < 0 ? -1 : tp_lin_covariance(algebra, g.lin, g.lin, true);
     return q.var_b < 0 ? -1 : tp_q_expect(algebra, &q);
 }
 
@@ -177,9 +185,9 @@ static int block_expectation(tp_algebra *algebra, const member *members, int n, 
     if (count > 2)
         return refuse_block(algebra, f, count);
     if (count == 2 && (alone || f[0].second != f[1].second))
-        return pair_expectation(algebra, f[0].factor, f[1].factor, alone);
+        return tp_pair_expectation(algebra, f[0].factor, f[1].factor, alone);
     int e = count == 1 ? single_expectation(algebra, f[0].factor)
-                       : pair_expectation(algebra, f[0].factor, f[1].factor, true);
+                       : tp_pair_expectation(algebra, f[0].factor, f[1].factor, true);
     return e < 0 || alone ? e : tp_q_side(algebra, e, f[0].second ? TP_Q_SECOND : TP_Q_FIRST);
 }
 
@@ -193,16 +201,23 @@ static bool is_odd(const tp_algebra *algebra, const member *members, int n, int 
     return parity == -1;
 }
 
-static void find_blocks(const tp_algebra *algebra, member *members, int n)
+static int find_blocks(tp_algebra *algebra, member *members, int n, bool alone)
 {
     for (int i = 0; i < n; i++)
         members[i].block = i;
     for (int i = 0; i < n; i++)
-        for (int k = 0; k < i; k++)
-            if (members[i].block != members[k].block && related(algebra, members[i].factor.lin, members[k].factor.lin))
-                for (int m = 0, from = members[i].block, to = members[k].block; m < n; m++)
-                    if (members[m].block == from)
-                        members[m].block = to;
+        for (int k = 0; k < i; k++) {
+            if (members[i].block == members[k].block)
+                continue;
+            int related = tp_lins_related(algebra, members[k].factor.lin, members[i].factor.lin,
+                                          alone || members[i].second == members[k].second);
+            if (related < 0)
+                return -1;
+            for (int m = 0, from = members[i].block, to = members[k].block; related && m < n; m++)
+                if (members[m].block == from)
+                    members[m].block = to;
+        }
+    return 0;
 }
 
 static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term *b, bool alone)
@@ -213,7 +228,8 @@ static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term
         members[n++] = (member){ a->factors[i], false, 0 };
     for (int i = 0; i < b->n; i++)
         members[n++] = (member){ b->factors[i], true, 0 };
-    find_blocks(algebra, members, n);
+    if (find_blocks(algebra, members, n, alone))
+        return -1;
     for (int i = 0; i < n; i++)
         if (is_odd(algebra, members, n, members[i].block))
             return tp_q_number(algebra, 0);
@@ -440,16 +456,26 @@ static const ad_shape *w_of(const ad_site *site)
     return ad_shape_get(site->param);
 }
 
-/* One pair of sites at given times: <delta, delta'> <y, y'>. */
+static bool same_axes(const ad_shape *a, const ad_shape *b)
+{
+    bool same = a->rank == b->rank;
+    for (int i = 0; same && i < a->rank; i++)
+        same = ad_has(b, a->axes[i]);
+    return same;
+}
+
+/* One pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y meets
+ * delta'. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
                      const tp_point *at_t, tp_series *total, left_out *total_left)
 {
     ad_shape out = s->y.graph ? minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
     left_out back_left, forth_left = nothing, left = nothing;
-    if (inner(algebra, s->delta.id, at_s, t->delta.id, at_t, &out, &back, &back_left))
+    bool crossed = s->y.graph && !same_axes(&s->over, &t->over);
+    if (inner(algebra, s->delta.id, at_s, crossed ? t->y.id : t->delta.id, at_t, &out, &back, &back_left))
         return -1;
-    if (s->y.graph && inner(algebra, s->y.id, at_s, t->y.id, at_t, &s->over, &forth, &forth_left))
+    if (s->y.graph && inner(algebra, s->y.id, at_s, crossed ? t->delta.id : t->y.id, at_t, &s->over, &forth, &forth_left))
         return -1;
     if (!s->y.graph)
         series_add(algebra, &forth, 0, TP_Q_ONE);
@@ -485,7 +511,7 @@ static bool has_backward_factor(const tp_algebra *algebra, const tp_term *term, 
 static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point *at, int forward)
 {
     ad_shape out = site->y.graph ? minus(w_of(site), &site->over) : *w_of(site);
-    if (algebra->unchecked || tp_count_widths(algebra->graph, ad_shape_get(site->delta)) == 0)
+    if (algebra->rules != TP_RULES_BP || tp_count_widths(algebra->graph, ad_shape_get(site->delta)) == 0)
         return 0;
     tp_point sums = points_over(algebra, &out);
     do {
@@ -495,26 +521,28 @@ static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point 
             return -1;
         const tp_coordinate *c = tp_coordinate_at(algebra, delta);
         for (int i = 0; i < c->n; i++)
-            if (c->terms[i].power > tp_coordinate_top(c) - 1e-9 && !has_backward_factor(algebra, &c->terms[i], forward))
+            if (c->terms[i].power > tp_coordinate_top(c) - 1e-9 && !has_backward_factor(algebra, &c->terms[i], forward)) {
+                algebra->not_bp = true;
                 return tp_refuse(algebra, site->delta.id, "a gradient that does not come from a random readout of mean "
                                  "zero has no rule here");
+            }
     } while (next_point(algebra, &sums));
     return 0;
 }
 
 static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_site *t)
 {
-    bool alike = (s->y.graph != NULL) == (t->y.graph != NULL) &&
-                 (!s->y.graph || (ad_has(&t->over, s->over.axes[0]) && s->over.rank == t->over.rank));
     ad_shape inside = s->y.graph ? minus(w_of(s), &s->over) : (ad_shape){ 0 };
+    bool alike = (s->y.graph != NULL) == (t->y.graph != NULL) &&
+                 (!s->y.graph || same_axes(&s->over, &t->over) || same_axes(&inside, &t->over));
     const char *name = ad_look(algebra->graph, s->param.id)->name;
     for (int m = 0; m < inside.rank; m++)
         if (ad_has(ad_shape_get(s->y), inside.axes[m]))
             return tp_refuse(algebra, s->delta.id, "%s stays aligned with its argument along %s: no rule here", name,
                              ad_axis_name(algebra->graph, inside.axes[m]));
     if (!alike)
-        return tp_refuse(algebra, s->param.id, "%s is used in two ways (as W and as its transpose): the NTK between them "
-                         "has no exact rule here", name);
+        return tp_refuse(algebra, s->param.id, "%s is used over different axes: the NTK between the uses has no exact rule "
+                         "here", name);
     return 0;
 }
 

@@ -61,7 +61,8 @@ typedef struct {
     uint64_t seed;
 } tp_limit_spec;
 /* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). The general rule (Tensor Programs III,
- * with Z dot) is the executor's; it gives one term, the leading power of n. */
+ * with Z dot) is exact where Z dot leaves functions of linear combinations of Gaussians, as an averaging readout and a
+ * matrix beside its transpose mostly do; else it is the executor's, which gives one term, the leading power of n. */
 int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 void tp_kernel_free(tp_kernel *kernel);
