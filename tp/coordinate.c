@@ -25,7 +25,12 @@ void tp_table_free(tp_table *table)
 static uint64_t hash(const void *bytes, size_t size)
 {
     const unsigned char *b = bytes;
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = 0xcbf29ce484222325u, word;
+    for (; size >= sizeof word; size -= sizeof word, b += sizeof word) {
+        memcpy(&word, b, sizeof word);
+        h = (h ^ word) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 32;
+    }
     for (size_t i = 0; i < size; i++)
         h = (h ^ b[i]) * 0x100000001b3u;
     return h ^ h >> 29;

@@ -79,6 +79,7 @@ typedef struct {
     tp_term terms[];
 } tp_coordinate;
 
+struct tp_quantity;
 typedef struct {
     const tp_program *program;
     ad_graph *graph;
@@ -88,6 +89,8 @@ typedef struct {
     tp_table keys; /* (node, point) or (coordinate, coordinate): the keys of the memo */
     int *memo;
     int memo_room;
+    struct tp_quantity *sum; /* a sum under way, and room for how many parts it has */
+    int sum_room;
     int variable;
     tp_rules rules;
     bool not_bp;    /* refused, for the simple rules are wrong here */

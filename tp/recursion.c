@@ -25,6 +25,48 @@ static int series_add(tp_algebra *algebra, tp_series *s, double power, int q)
     return 0;
 }
 
+/* A sum of very many quantities under way, by powers of n. */
+typedef struct {
+    int n_powers, n[TP_MAX_POWERS], room[TP_MAX_POWERS], *ids[TP_MAX_POWERS];
+    double power[TP_MAX_POWERS];
+} long_sum;
+
+static int long_sum_add(const tp_algebra *algebra, long_sum *s, double power, int q)
+{
+    int k = 0;
+    if (tp_q_is_zero(algebra, q))
+        return 0;
+    while (k < s->n_powers && !(fabs(s->power[k] - power) < 1e-9))
+        k++;
+    if (k == TP_MAX_POWERS)
+        return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
+    if (k == s->n_powers)
+        s->power[s->n_powers++] = power;
+    if (s->n[k] == s->room[k]) {
+        int room = s->room[k] ? 2 * s->room[k] : 4;
+        int *larger = ad_arena_alloc(algebra->arena, (size_t)room, sizeof *larger);
+        if (!larger)
+            return lacks_memory(algebra);
+        if (s->n[k])
+            memcpy(larger, s->ids[k], (size_t)s->n[k] * sizeof *larger);
+        s->ids[k] = larger;
+        s->room[k] = room;
+    }
+    s->ids[k][s->n[k]++] = q;
+    return 0;
+}
+
+static int long_sum_end(tp_algebra *algebra, const long_sum *s, tp_series *series)
+{
+    memset(series, 0, sizeof *series);
+    for (int k = 0; k < s->n_powers; k++) {
+        int total = s->n[k] == 1 ? s->ids[k][0] : tp_q_total(algebra, s->ids[k], s->n[k]);
+        if (total < 0 || series_add(algebra, series, s->power[k], total))
+            return -1;
+    }
+    return 0;
+}
+
 /* ---- covariances and expectations ----
  * of two vectors of samples i and j, or of one and the same sample (alone): there scalars multiply as they are, while in
  * a pair each is taken at its own side's sample. */
@@ -69,7 +111,7 @@ static int times(tp_algebra *algebra, int a, int b, bool alone)
     return alone ? tp_q_scalar_product(algebra, a, b) : tp_q_product(algebra, a, b);
 }
 
-int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
+static int sum_covariances(tp_algebra *algebra, int a, int b, bool alone)
 {
     const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
     int total = tp_q_number(algebra, 0);
@@ -84,6 +126,22 @@ int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
             total = q < 0 ? -1 : tp_q_plus(algebra, 1, total, u->parts[i].c * v->parts[k].c, q);
         }
     return total;
+}
+
+int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
+{
+    struct {
+        int kind, a, b, alone;
+    } key = { -2, a, b, alone };
+    int *slot = tp_memo(algebra, &key, sizeof key);
+    if (!slot)
+        return lacks_memory(algebra);
+    if (*slot >= 0)
+        return *slot;
+    int total = sum_covariances(algebra, a, b, alone);
+    if (total >= 0 && (slot = tp_memo(algebra, &key, sizeof key)))
+        *slot = total;
+    return slot ? total : lacks_memory(algebra);
 }
 
 /* Only products with the same parameter, from the same side, can be correlated: are any here? */
@@ -256,14 +314,16 @@ int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *ser
         memcpy(series, algebra->series.items[*slot], sizeof *series);
         return 0;
     }
-    memset(series, 0, sizeof *series);
     const tp_coordinate *x = tp_coordinate_at(algebra, a), *y = tp_coordinate_at(algebra, b);
+    long_sum sum = { 0 };
     for (int i = 0; i < x->n; i++)
         for (int k = 0; k < y->n; k++) {
             int q = term_expectation(algebra, &x->terms[i], &y->terms[k], alone);
-            if (q < 0 || series_add(algebra, series, x->terms[i].power + y->terms[k].power, q))
+            if (q < 0 || long_sum_add(algebra, &sum, x->terms[i].power + y->terms[k].power, q))
                 return -1;
         }
+    if (long_sum_end(algebra, &sum, series))
+        return -1;
     int id = tp_intern(&algebra->series, series, sizeof *series);
     if (id < 0 || !(slot = tp_memo(algebra, &key, sizeof key)))
         return lacks_memory(algebra);
@@ -467,7 +527,7 @@ static bool same_axes(const ad_shape *a, const ad_shape *b)
 /* One pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y meets
  * delta'. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
-                     const tp_point *at_t, tp_series *total, left_out *total_left)
+                     const tp_point *at_t, long_sum *total, left_out *total_left)
 {
     ad_shape out = s->y.graph ? minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
@@ -486,7 +546,7 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
     for (int i = 0; i < back.n; i++)
         for (int k = 0; k < forth.n; k++) {
             int q = tp_q_product(algebra, back.at[i].q, forth.at[k].q);
-            if (q < 0 || series_add(algebra, total, back.at[i].power + forth.at[k].power, q))
+            if (q < 0 || long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, q))
                 return -1;
         }
     return 0;
@@ -550,7 +610,7 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series)
 {
     const tp_program *program = algebra->program;
     left_out left = nothing;
-    memset(series, 0, sizeof *series);
+    long_sum total = { 0 };
     if (tp_coordinate_of(algebra, program->output.id, tp_point_of(algebra, program->output.id, NULL)) < 0)
         return -1;
     int forward = algebra->gvars.n;
@@ -568,12 +628,14 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series)
                     return -1;
                 tp_point at_t = free_axes(algebra, t);
                 do {
-                    if (site_pair(algebra, s, &at_s, t, &at_t, series, &left))
+                    if (site_pair(algebra, s, &at_s, t, &at_t, &total, &left))
                         return -1;
                 } while (next_point(algebra, &at_t));
             }
         } while (next_point(algebra, &at_s));
     }
+    if (long_sum_end(algebra, &total, series))
+        return -1;
     if (isfinite(left.power) && left.power > series_top(series) - 1e-9)
         return refuse_left(algebra, left, "the NTK");
     drop_vanishing(series);
