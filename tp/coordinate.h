@@ -93,6 +93,7 @@ typedef struct {
     int sum_room;
     int variable;
     tp_rules rules;
+    int outputs[2]; /* the kernel is between these */
     bool not_bp;    /* refused, for the simple rules are wrong here */
     bool no_limit;  /* what was refused has no limit at all, or a random one */
 } tp_algebra;

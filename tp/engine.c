@@ -34,6 +34,8 @@ static int sample(const tp_program *program, tp_which which, const double *x, si
     int runs = 0, least = spec->runs > 1 ? spec->runs : RUNS;
     int most = spec->tolerance > 0 && least < MOST_RUNS ? MOST_RUNS : least;
     double power = 0;
+    if (spec->output + spec->output2 > 0)
+        return ad_fail(error, "samples are of the first output's kernel alone");
     if (samples < 16)
         return ad_fail(error, "%zu samples are too few", samples);
     if (nn_spec_of(program->net)->scale == NN_STANDARD)
@@ -141,6 +143,9 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
     if (tp_check_rows(program, x, rows, "the first", error) ||
         (x2 && tp_check_rows(program, x2, rows2, "the second", error)))
         return -1;
+    size_t outputs = nn_n_outputs(program->net);
+    if (spec.output >= outputs || spec.output2 >= outputs)
+        return ad_fail(error, "limit: outputs %zu and %zu of %zu", spec.output, spec.output2, outputs);
     int checked = tp_check(program, &checks, error);
     if (checked < 0)
         return -1;

@@ -739,11 +739,13 @@ int tp_limit_exact(const tp_program *program, tp_which which, const double *x, s
                    size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, ad_error *error)
 {
     memset(kernel, 0, sizeof *kernel);
-    solver s = { .x = { x, x2 ? x2 : x }, .rows = { rows, x2 ? rows2 : rows }, .same = !x2, .error = error,
+    solver s = { .x = { x, x2 ? x2 : x }, .rows = { rows, x2 ? rows2 : rows }, .same = !x2 && spec->output == spec->output2, .error = error,
                  .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
     tp_series series = { .n = 0 };
     int status = tp_algebra_new(&s.algebra, program, error);
     s.algebra.rules = rules;
+    s.algebra.outputs[0] = (int)spec->output;
+    s.algebra.outputs[1] = (int)spec->output2;
     if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series) : tp_nngp_series(&s.algebra, &series)))
         status = s.algebra.no_limit ? -1 : s.algebra.not_bp ? TP_NOT_BP : TP_NO_RULE;
     if (!status)

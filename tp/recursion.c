@@ -476,11 +476,16 @@ static void drop_vanishing(tp_series *series)
 int tp_nngp_series(tp_algebra *algebra, tp_series *series)
 {
     int node = algebra->program->output.id;
-    tp_point point = tp_point_of(algebra, node, NULL);
-    int f = tp_coordinate_of(algebra, node, point);
-    if (f < 0 || tp_expectation(algebra, f, f, false, series))
+    int f[2];
+    for (int side = 0; side < 2; side++) {
+        tp_point point = tp_point_of(algebra, node, NULL);
+        tp_point_set(&point, nn_outputs(algebra->program->net), algebra->outputs[side]);
+        if ((f[side] = tp_coordinate_of(algebra, node, point)) < 0)
+            return -1;
+    }
+    if (tp_expectation(algebra, f[0], f[1], false, series))
         return -1;
-    const tp_coordinate *c = tp_coordinate_at(algebra, f);
+    const tp_coordinate *c = tp_coordinate_at(algebra, f[0]);
     if (isfinite(c->rest) && c->rest > tp_coordinate_top(c) - 1e-9)
         return refuse_left(algebra, (left_out){ c->rest, c->rest_node }, "the output");
     drop_vanishing(series);
@@ -618,7 +623,9 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series)
         const ad_site *s = &program->sites[i];
         tp_point at_s = free_axes(algebra, s);
         do {
-            if (check_delta(algebra, s, &at_s, forward))
+            tp_point of_s = at_s;
+            tp_point_set(&of_s, program->seed, algebra->outputs[0]);
+            if (check_delta(algebra, s, &of_s, forward))
                 return -1;
             for (int k = 0; k < program->n_sites; k++) {
                 const ad_site *t = &program->sites[k];
@@ -628,7 +635,9 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series)
                     return -1;
                 tp_point at_t = free_axes(algebra, t);
                 do {
-                    if (site_pair(algebra, s, &at_s, t, &at_t, &total, &left))
+                    tp_point of_t = at_t;
+                    tp_point_set(&of_t, program->seed, algebra->outputs[1]);
+                    if (site_pair(algebra, s, &of_s, t, &of_t, &total, &left))
                         return -1;
                 } while (next_point(algebra, &at_t));
             }

@@ -59,6 +59,8 @@ typedef struct {
     size_t samples;     /* of the executor, a power of 2 is best; 0: 4096 */
     int runs;           /* independent repetitions, at least 2; 0: 8 */
     uint64_t seed;
+    size_t output, output2; /* the kernel is between these two of the outputs, which matters where they are not alike, as
+                               one a step of a sequence; 0 and 0: the first one's own. Others are the exact engine's */
 } tp_limit_spec;
 /* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). The general rule (Tensor Programs III,
  * with Z dot) is exact where Z dot leaves functions of linear combinations of Gaussians, as an averaging readout and a

@@ -1,4 +1,5 @@
-/* recurrent.c: seconds for limit kernels of recurrent networks and for the executor at n = infinity, one thread:
+/* recurrent.c: seconds of one processor for limit kernels of recurrent networks and for the executor at n = infinity, which
+ * others on the machine lengthen less than those of the clock; one thread:
  * erf       the limit NTK of 100 sequences of 32 steps of 4 features, erf, the mean of all states read out;
  * last      the same, of the last state, whose kernel needs only pairs of steps aligned from the end;
  * tanh      the same by Mehler's series, the mean read out;
@@ -11,8 +12,14 @@
 #include "tp/program.h"
 
 #include <cblas.h>
+#include <time.h>
 
 enum { SEQUENCES = 100, STEPS = 32, FEATURES = 4, INPUTS = 64, SAMPLES = 16384 };
+
+static double processor_seconds(void)
+{
+    return (double)clock() / CLOCKS_PER_SEC;
+}
 
 static double *draw(size_t count)
 {
@@ -39,12 +46,12 @@ static void recurrent(const char *title, const char *const *settings, int rounds
         int at = round < 0 ? 0 : round;
         tp_kernel kernel;
         nn_net *net = nn_trace(nn_builtin("rnn"), &spec, &error);
-        double start = ad_seconds();
+        double start = processor_seconds();
         tp_program *program = net ? tp_translate(net, &error) : NULL;
-        translation[at] = ad_seconds() - start;
+        translation[at] = processor_seconds() - start;
         if (!program || !x || tp_limit(program, TP_NTK, x, SEQUENCES, NULL, 0, NULL, &kernel, &error) != 0)
             bench_fail(&error);
-        whole[at] = ad_seconds() - start;
+        whole[at] = processor_seconds() - start;
         tp_kernel_free(&kernel);
         tp_free(program);
         nn_net_free(net);
@@ -70,14 +77,14 @@ static void executor(int rounds)
         bench_fail(&error);
     for (int round = -1; round < rounds; round++) {
         int at = round < 0 ? 0 : round;
-        double start = ad_seconds();
+        double start = processor_seconds();
         if (tp_sample_once(program, TP_NTK, SAMPLES, 1, 1, x, INPUTS, NULL, 0, kernel, &error) != 0)
             bench_fail(&error);
-        ours[at] = ad_seconds() - start;
-        start = ad_seconds();
+        ours[at] = processor_seconds() - start;
+        start = processor_seconds();
         cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, INPUTS, 6 * DRAWS, SAMPLES, 1, basis, SAMPLES, basis,
                     SAMPLES, 0, c, 6 * DRAWS);
-        product[at] = ad_seconds() - start;
+        product[at] = processor_seconds() - start;
     }
     printf("executor: limit NTK, ReLU, depth 3, %d inputs, %d samples, one run, %d rounds, one thread\n", INPUTS, SAMPLES,
            rounds);
