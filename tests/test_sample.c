@@ -292,7 +292,8 @@ Test(sample, the_general_rule_of_an_averaging_readout)
         truth[i] = r2 + 2 * s2 * r1[i] + (2 * s2 * s1[i] + theta * r1[i]) * gram[i];
     }
     nn_spec spec = { .features = D, .sigma_in = NN_SIGMA_MULTIPLIER };
-    tp_kernel kernel = solve(averaging, &spec, TP_NTK, x, N, NULL, 0, &(tp_limit_spec){ .samples = 16384, .runs = 16 });
+    tp_limit_spec limit = { .engine = TP_ENGINE_SAMPLE, .samples = 16384, .runs = 16 };
+    tp_kernel kernel = solve(averaging, &spec, TP_NTK, x, N, NULL, 0, &limit);
     double off = apart(kernel.terms[0].values, truth, N * N);
     cr_expect_eq(kernel.terms[0].power, -1);
     cr_expect(off < 4 * kernel.error, "off by %g, said %g", off, kernel.error);

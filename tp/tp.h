@@ -59,9 +59,12 @@ typedef struct {
     size_t samples;     /* of the executor, a power of 2 is best; 0: 4096 */
     int runs;           /* independent repetitions, at least 2; 0: 8 */
     uint64_t seed;
+    size_t output, output2; /* the kernel is between these two of the outputs, which matters where they are not alike, as
+                               one a step of a sequence; 0 and 0: the first one's own. Others are the exact engine's */
 } tp_limit_spec;
 /* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). The general rule (Tensor Programs III,
- * with Z dot) is the executor's; it gives one term, the leading power of n. */
+ * with Z dot) is exact where Z dot leaves functions of linear combinations of Gaussians, as an averaging readout and a
+ * matrix beside its transpose mostly do; else it is the executor's, which gives one term, the leading power of n. */
 int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a
