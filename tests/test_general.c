@@ -193,7 +193,7 @@ Test(general, agrees_with_the_executor)
     double *x = reference_inputs(N, D);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         traced t = trace(rows[i].function, (const char *[]){ rows[i].phi, NULL });
-        tp_limit_spec sampled = { .engine = TP_ENGINE_SAMPLE, .samples = 4096 };
+        tp_limit_spec sampled = { .engine = TP_ENGINE_SAMPLE, .samples = 16384 };
         tp_kernel a = solve(t, TP_NTK, x, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT }),
                   b = solve(t, TP_NTK, x, &sampled);
         double off = apart(b.terms[0].values, a.terms[0].values, N * N);
