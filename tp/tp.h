@@ -18,6 +18,9 @@ void tp_free(tp_program *program);
 
 typedef enum { TP_PAPER, TP_LATEX, TP_JSON } tp_style;
 int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *error);
+/* The recursion of the NNGP kernel and the NTK, as one would derive it by hand, as text or LaTeX. An error where the
+ * exact engine has no rule. */
+int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, ad_error *error);
 
 /* What the simple rules of Tensor Programs II suppose, checked on the program. Each text says which condition, which
  * variable and which line; empty where it holds. */
@@ -31,6 +34,10 @@ typedef struct {
     char text[TP_CHECKS][200];
 } tp_checks;
 int tp_check(const tp_program *program, tp_checks *checks, ad_error *error); /* 0 if all hold, 1 if one fails, -1 error */
+
+/* How fast the nonlinearities grow, in words, and which one at which line: 0 within what the Master theorem asks, 1 where
+ * one is not (or has a pole that its argument can reach), -1 error. A user's own function is taken to grow linearly. */
+int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error *error);
 
 typedef enum { TP_NTK, TP_NNGP } tp_which;
 /* A limit kernel: a list of (power of n, coefficients). In NTK scale there is one term, of power 0. */
