@@ -4,5 +4,6 @@
 #include "autodiff/autodiff.h"
 #include "datasets/datasets.h"
 #include "nn/nn.h"
+#include "tp/netsor.h"
 #include "tp/tp.h"
 #endif

@@ -11,6 +11,8 @@ typedef struct {
     const char *command, *network;
     const char *settings[MOST_SETTINGS + 1];
     int n_settings;
+    const char *psi[MOST_SETTINGS]; /* expectations to be found */
+    int n_psi;
     const char *data, *inputs, *inputs2, *labels, *out, *weights, *checkpoint, *resume;
     nn_scale scale;
     nn_sigma_in sigma_in;
@@ -29,7 +31,8 @@ typedef struct {
     size_t widths[MOST_WIDTHS];
     int n_widths;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
-    bool json, explain;
+    tp_style format;
+    bool json, explain, recursion;
 } options;
 
 /* 0, or 2 with one line on standard error; -1 after help or the version was printed. */
@@ -63,6 +66,7 @@ const char *option_word(const char *option, int choice, char *word, size_t size)
 int command_report(const options *o, ad_error *error);
 int command_kernel(const options *o, ad_error *error);
 int command_program(const options *o, ad_error *error);
+int command_limit(const options *o, ad_error *error);
 int command_train(const options *o, ad_error *error);
 int command_eval(const options *o, ad_error *error);
 #endif
