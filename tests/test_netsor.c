@@ -536,6 +536,72 @@ Test(netsor, bp_likeness)
     }
 }
 
+/* ---- growth in networks ---- */
+static int growing;
+static int line_of_exp;
+static ad_var grows(nn_net *net, ad_var x)
+{
+    ad_var h = nn_dense(net, "first", x, nn_width(net, "n"));
+    line_of_exp = __LINE__ + 1;
+    h = growing == 0   ? ad_gelu(h)
+        : growing == 1 ? ad_exp(h)
+        : growing == 2 ? ad_exp(ad_square(h))
+                       : ad_rsqrt(ad_relu(h));
+    return nn_readout(net, "readout", h);
+}
+
+Test(netsor, growth_of_networks)
+{
+    static const char *const says[] = { "polynomial at most", "exp(C |z|^1) at most, by exp at ", "exp at ",
+                                        "rsqrt at " };
+    for (growing = 0; growing < 4; growing++) {
+        ad_error error = { 0 };
+        char text[300], place[40];
+        nn_net *net = nn_trace(grows, &(nn_spec){ .features = 3 }, &error);
+        tp_program *program = net ? tp_translate(net, &error) : NULL;
+        cr_assert(program, "%s", error.text);
+        cr_expect_eq(tp_check_growth(program, text, sizeof text, &error), growing > 1);
+        snprintf(place, sizeof place, "test_netsor.c:%d", line_of_exp);
+        cr_expect(strncmp(text, says[growing], strlen(says[growing])) == 0 && (!growing || strstr(text, place)), "%s",
+                  text);
+        tp_free(program);
+        nn_net_free(net);
+    }
+}
+
+/* ---- the kernel's recursion ---- */
+Test(netsor, the_recursion_reads_as_by_hand)
+{
+    static const char *const lines[] = { "  Σ1   = ⟨x, x′⟩ + 0.09",
+                                         "  K1   = E relu(u) relu(v),  (u, v) ~ Σ1",
+                                         "  Σ2   = 2 K1 + 0.09",
+                                         "  K2   = E relu(u) relu(v),  (u, v) ~ Σ2",
+                                         "  K̇1   = E step(u) step(v),  (u, v) ~ Σ1",
+                                         "  K̇2   = E step(u) step(v),  (u, v) ~ Σ2",
+                                         "  P1   = 2 K̇1 K̇2",
+                                         "  K    = 2 K2 + 0.09",
+                                         "  Θ    = K2 + 2 K̇2 + 2 P1 + P1 ⟨x, x′⟩ + 2 K1 K̇2 + 1" };
+    char *text = NULL;
+    size_t size;
+    ad_error error = { 0 };
+    tp_program *program;
+    nn_net *net =
+        traced("mlp", (const char *const[]){ "depth=2", "sigma_b=0.3", NULL }, (nn_spec){ .features = 2 }, &program);
+    FILE *stream = open_memstream(&text, &size);
+    cr_assert_eq(tp_print_recursion(program, stream, TP_PAPER, &error), 0, "%s", error.text);
+    fclose(stream);
+    const char *at = text;
+    for (size_t k = 0; k < sizeof lines / sizeof *lines; k++) {
+        const char *found = strstr(at, lines[k]);
+        cr_expect(found, "%s\n%s", lines[k], text);
+        at = found ? found : at;
+    }
+    cr_expect(strstr(text, "builtin.c:"));
+    free(text);
+    tp_free(program);
+    nn_net_free(net);
+}
+
 /* ---- JSON, memory ---- */
 Test(netsor, json_holds_every_command)
 {

@@ -100,9 +100,9 @@ static tp_growth node_growth(const ad_graph *graph, int id, const tp_growth *all
     if (node->op == AD_CONSTANT)
         return tp_growth_number(node->c);
     if (ad_is_unary(node->op))
-        return tp_growth_unary(node->op, node->c, a, problem);
+        return tp_growth_unary((int)node->op, node->c, a, problem);
     if (ad_is_binary(node->op))
-        return tp_growth_binary(node->op, a, all[node->in[1]], problem);
+        return tp_growth_binary((int)node->op, a, all[node->in[1]], problem);
     switch (node->op) {
     case AD_EXPAND:
     case AD_RESHAPE:

@@ -170,7 +170,7 @@ static const char *data_text(writer *w, int node, const tp_point *from, bool sec
 
 static const char *times(writer *w, double c, const char *what)
 {
-    return !(fabs(c - 1) > 0) ? what : text(w, "%.6g %s", c, what);
+    return fabs(c - 1) < 1e-12 ? what : text(w, "%.6g %s", c, what);
 }
 
 static const char *fn_text(writer *w, int fn, const char *variable)
