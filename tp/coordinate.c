@@ -135,6 +135,8 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
         if (tp_table_new(tables[i], algebra->arena, error))
             return -1;
     algebra->variable = fn_make(algebra, (tp_fn){ .op = TP_VARIABLE });
+    if (algebra->variable < 0)
+        return ad_fail(error, "out of memory while solving the program");
     return tp_quantities_begin(algebra) == TP_Q_ONE ? 0 : -1;
 }
 

@@ -43,8 +43,8 @@ int tp_preactivations(const tp_program *program, ad_var *vectors, int room, ad_e
     return count;
 }
 
-int tp_vector_covariance(const tp_program *program, ad_var vector, const double *x, size_t rows, const double *x2,
-                         size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+int tp_gaussian_covariance(const tp_program *program, ad_var vector, const double *x, size_t rows, const double *x2,
+                           size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
     tp_limit_spec given = spec ? *spec : (tp_limit_spec){ 0 };
     tp_program view = *program; /* the same program, seen from another output */

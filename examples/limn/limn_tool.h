@@ -13,6 +13,8 @@ typedef struct {
     char *const *argv; /* as they were typed */
     const char *settings[MOST_SETTINGS + 1];
     int n_settings;
+    const char *psi[MOST_SETTINGS]; /* expectations to be found */
+    int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
     const char *drift, *drift_kernels, *drift_limit;
     nn_scale scale;
@@ -38,7 +40,8 @@ typedef struct {
     size_t widths[MOST_WIDTHS];
     int n_widths;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
-    bool json, explain, grey;
+    tp_style format;
+    bool json, explain, grey, recursion;
 } options;
 
 /* 0, or 2 with one line on standard error; -1 after help or the version was printed. */
@@ -91,6 +94,7 @@ const char *option_word(const char *option, int choice, char *word, size_t size)
 int command_report(const options *o, ad_error *error);
 int command_kernel(const options *o, ad_error *error);
 int command_program(const options *o, ad_error *error);
+int command_limit(const options *o, ad_error *error);
 int command_train(const options *o, ad_error *error);
 int command_eval(const options *o, ad_error *error);
 #endif

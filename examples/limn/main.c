@@ -44,7 +44,8 @@ int main(int argc, char **argv)
                      { "train", command_train },
                      { "eval", command_eval },
                      { "kernel", command_kernel },
-                     { "program", command_program } };
+                     { "program", command_program },
+                     { "limit", command_limit } };
     ad_start_again(argv);
     find_data();
     ad_hook_allocation(from_environment("LIMN_FAIL_ALLOC"));

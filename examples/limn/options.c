@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPORT = 1, TRAIN = 2, EVAL = 4, KERNEL = 8, PROGRAM = 16, ALL = 31 };
+enum { REPORT = 1, TRAIN = 2, EVAL = 4, KERNEL = 8, PROGRAM = 16, LIMIT = 32, NETWORK = 31, ALL = 63 };
 
 static const struct {
     const char *name, *help, *more;
@@ -26,11 +26,22 @@ static const struct {
       "Without --width (or with --width inf) it is the limit, else a network drawn from --seed, or of --weights.\n"
       "Without --out it prints the first rows and columns. --explain tells memory and time in place of computing." },
     { "program", "prints the Netsor\u22a4 program and checks it",
-      "The forward and backward pass in the paper's notation, each command with its line of source." },
+      "The forward and backward pass in the paper's notation, each command with its line of source.\n"
+      "--recursion prints the kernel's own recursion in its place." },
+    { "limit", "solves a program written by hand",
+      "The file is in the notation of limn program, whose grammar stands in tp/script_text.c:\n\n"
+      "  Input    W  : A(n, n) ~ N(0, 1/n)\n"
+      "  Input    x  : G(n)    ~ N(0, 1)\n"
+      "  MatMul   h  := W x\n"
+      "  Nonlin   y  := tanh(h)\n"
+      "  Moment   e  := \u27e8y, h\u27e9\n\n"
+      "Prints means, variances and covariances of its vectors and the limits of its scalars, and with --width the same\n"
+      "at that width, mean and standard error over --seeds. A law of data, N(0, \u27e8x, x\u27e9/784), takes the first row of\n"
+      "--inputs.\n" },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, SIZE, SCHEDULE, SETTING, FLAG } kind;
+typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, SIZE, SCHEDULE, SETTING, PSI, FLAG } kind;
 typedef struct {
     const char *name, *argument, *help;
     kind kind;
@@ -41,19 +52,19 @@ typedef struct {
 
 #define AT(field) offsetof(options, field)
 static const row rows[] = {
-    { "--set", "key=value", "a setting of the network; may be repeated", SETTING, 0, 0, ALL },
+    { "--set", "key=value", "a setting of the network; may be repeated", SETTING, 0, 0, NETWORK },
     { "--scale", "ntk|standard|meanfield|mup", "parametrization (ntk); limits are for ntk and standard", CHOICE,
-      AT(scale), 0, ALL },
-    { "--sigma-in", "init|multiplier", "where sigma stands (init)", CHOICE, AT(sigma_in), 0, ALL },
+      AT(scale), 0, NETWORK },
+    { "--sigma-in", "init|multiplier", "where sigma stands (init)", CHOICE, AT(sigma_in), 0, NETWORK },
     { "--data", "mnist|digits|PATH", "embedded data (mnist), or files: a folder of images for each class, IDX\n"
       "                                                 (MNIST), CIFAR-10, CSV, .npy; see datasets/README.md", TEXT,
-      AT(data), 0, ALL },
-    { "--resize", "WxH", "of the images of --data", SIZE, AT(resize_width), 0, ALL },
-    { "--grey", NULL, "of the images of --data", FLAG, AT(grey), 0, ALL },
-    { "--label-column", "NAME|K|first|last|none", "of a CSV (last); K counts from 1", TEXT, AT(label_column), 0, ALL },
+      AT(data), 0, NETWORK },
+    { "--resize", "WxH", "of the images of --data", SIZE, AT(resize_width), 0, NETWORK },
+    { "--grey", NULL, "of the images of --data", FLAG, AT(grey), 0, NETWORK },
+    { "--label-column", "NAME|K|first|last|none", "of a CSV (last); K counts from 1", TEXT, AT(label_column), 0, NETWORK },
     { "--test-fraction", "F", "of the rows of --data, shuffled (as the files have it, or 0.2)", REAL, AT(test_fraction),
-      0, ALL },
-    { "--split-seed", "K", "of that shuffle (0)", WHOLE, AT(split_seed), 0, ALL },
+      0, NETWORK },
+    { "--split-seed", "K", "of that shuffle (0)", WHOLE, AT(split_seed), 0, NETWORK },
     { "--inputs", "X.npy", "inputs of your own, as they are: (rows, features) or (rows, time, features)", TEXT,
       AT(inputs), 0, ALL },
     { "--labels", "Y.npy", "of --inputs: classes (rows), or targets (rows[, outputs]); also of one IDX or .npy file",
@@ -61,11 +72,12 @@ static const row rows[] = {
     { "--scaling", "standard|unit|pixelwise|sphere", "of inputs (standard; of --inputs, unit)", CHOICE, AT(scaling), 0,
       REPORT | TRAIN | EVAL | KERNEL },
     { "--inputs2", "Y.npy", "the kernel's second inputs (the first)", TEXT, AT(inputs2), 0, KERNEL },
-    { "--width", "N|inf", "width n; inf is the limit, of a kernel", WIDTH, AT(width), 0, TRAIN | EVAL | KERNEL },
+    { "--width", "N|inf", "width n; inf is the limit, of a kernel", WIDTH, AT(width), 0, TRAIN | EVAL | KERNEL | LIMIT },
     { "--widths", "N,N,...", "the widths to compare", WIDTHS, AT(widths), 0, REPORT },
     { "--at-width", "N", "where the powers of n of a limit are summed", REAL, AT(at_width), 1, KERNEL },
-    { "--seed", "K", "the first seed (1)", WHOLE, AT(seed), 0, REPORT | TRAIN | KERNEL },
-    { "--seeds", "K", "how many seeds; a kernel is their mean", WHOLE, AT(seeds), 1, REPORT | TRAIN | KERNEL },
+    { "--seed", "K", "the first seed (1)", WHOLE, AT(seed), 0, REPORT | TRAIN | KERNEL | LIMIT },
+    { "--seeds", "K", "how many seeds; a kernel is their mean", WHOLE, AT(seeds), 1,
+      REPORT | TRAIN | KERNEL | LIMIT },
     { "--kernel", "ntk|nngp", "which kernel (ntk)", CHOICE, AT(kernel), 0, KERNEL },
     { "--outputs", "full|mean", "[N,M,O,O], or its mean over outputs [N,M] (mean)", CHOICE, AT(outputs), 0, KERNEL },
     { "--weights", "F.safetensors", "raw omega, shape (in, out), named as in the trace", TEXT, AT(weights), 0,
@@ -102,15 +114,18 @@ static const row rows[] = {
     { "--dtype", "float|double", "type of a finite network (train: float; else double)", CHOICE, AT(type), 0,
       TRAIN | EVAL | KERNEL },
     { "--engine", "auto|exact|sample", "a limit's: exact rules, samples at n = infinity, or what fits (auto)", CHOICE,
-      AT(engine), 0, KERNEL },
+      AT(engine), 0, KERNEL | LIMIT },
     { "--rule", "auto|bp|general", "a limit's: simple for BP-like programs, or general (auto: as the program is)", CHOICE,
-      AT(rule), 0, KERNEL },
-    { "--samples", "S", "of the sampling engine (4096)", WHOLE, AT(samples), 16, KERNEL },
-    { "--runs", "R", "of the sampling engine, for its error (8)", WHOLE, AT(runs), 2, KERNEL },
+      AT(rule), 0, KERNEL | LIMIT },
+    { "--samples", "S", "of the sampling engine (4096)", WHOLE, AT(samples), 16, KERNEL | LIMIT },
+    { "--runs", "R", "of the sampling engine, for its error (8)", WHOLE, AT(runs), 2, KERNEL | LIMIT },
     { "--tolerance", "E", "a limit's relative error: of expectations, or more runs of the sampling engine until it is met", REAL,
       AT(tolerance), 0, KERNEL },
     { "--threads", "T", "threads (1)", WHOLE, AT(threads), 1, REPORT | TRAIN | EVAL | KERNEL },
     { "--explain", NULL, "memory and time of the kernel, estimated from a piece of it", FLAG, AT(explain), 0, KERNEL },
+    { "--psi", "EXPRESSION", "an expectation besides the file's, as x*y*step(z); may be repeated", PSI, 0, 0, LIMIT },
+    { "--format", "text|latex|json", "of a program (text)", CHOICE, AT(format), 0, PROGRAM },
+    { "--recursion", NULL, "the kernel's recursion in place of the program", FLAG, AT(recursion), 0, PROGRAM },
     { "--json", NULL, "the result as one JSON object", FLAG, AT(json), 0, ALL },
     { "--help", NULL, "this text", FLAG, 0, 0, ALL },
     { "--version", NULL, "limn's version", FLAG, 0, 0, ALL },
@@ -135,13 +150,15 @@ static int command_number(const char *name)
 /* Of one command, or, for -1, of all. */
 static void help(int command)
 {
-    printf("limn %s NET [options]\n\n", command < 0 ? "report|train|eval|kernel|program" : commands[command].name);
+    printf("limn %s %s [options]\n\n", command < 0 ? "report|train|eval|kernel|program|limit" : commands[command].name,
+           command < 0 ? "NET|FILE" : 1 << command == LIMIT ? "FILE" : "NET");
     if (command < 0)
         for (int k = 0; k < COMMANDS; k++)
             printf("  %-8s %s\n", commands[k].name, commands[k].help);
     else
         printf("%s: %s.\n%s\n", commands[command].name, commands[command].help, commands[command].more);
-    puts("\nNET is one of these, with the settings' defaults, or a C file that defines\n"
+    if (command < 0 || 1 << command != LIMIT)
+        puts("\nNET is one of these, with the settings' defaults, or a C file that defines\n"
          "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n\n"
          "  mlp  depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, outputs\n"
          "  rnn  depth=1, phi=tanh, cell=vanilla (gru, lstm), readout=last (mean), padding=none (front), sigma_w=1,\n"
@@ -225,6 +242,11 @@ static int set(options *o, const row *r, const char *value)
         if (o->n_settings == MOST_SETTINGS)
             return usage_error("there are more than 32 settings at", value);
         o->settings[o->n_settings++] = value;
+        return 0;
+    case PSI:
+        if (o->n_psi == MOST_SETTINGS)
+            return usage_error("there are more than 32 expectations at", value);
+        o->psi[o->n_psi++] = value;
         return 0;
     case CHOICE: {
         int k = choice(r->argument, value);
@@ -321,7 +343,7 @@ static int settle(options *o, int command)
                            o->command);
     if (o->test_fraction >= 1)
         return usage_error("--test-fraction is below 1 in", o->command);
-    if (o->infinite && !kernel)
+    if (o->infinite && !kernel && 1 << command != LIMIT)
         return usage_error("--width inf has no meaning in", o->command);
     if (kernel && o->at_width > 0 && o->width)
         return usage_error("--at-width sums a limit, --width N has none in", o->command);
@@ -386,7 +408,7 @@ int options_parse(options *o, int argc, char **argv)
             status = 2;
         }
     if (!status && !o->network)
-        status = usage_error("no network after", o->command);
+        status = usage_error(1 << command == LIMIT ? "no file after" : "no network after", o->command);
     if (!status)
         status = settle(o, command);
     ad_free(given);

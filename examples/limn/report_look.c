@@ -35,7 +35,7 @@ static int look_at(report *r, nn_model *model, ad_var vector, int number, ad_err
     *neurons = (report_neurons){ .n = each, .values = all };
     r->n_neurons += all ? 1 : 0;
     if (!all || nn_look(model, vector, r->data->x, r->probes, all, error) ||
-        tp_vector_covariance(r->program, vector, r->data->x, r->probes, NULL, 0, NULL, &covariance, error))
+        tp_gaussian_covariance(r->program, vector, r->data->x, r->probes, NULL, 0, NULL, &covariance, error))
         return -1;
     neurons->variance = covariance.terms[0].values[0];
     snprintf(neurons->name, sizeof neurons->name, "preactivation %d, %.60s:%d", number,
