@@ -236,6 +236,52 @@ Test(general, a_linear_network_both_ways)
     free(x);
 }
 
+/* Two steps of gradient descent on one example h', of label 1, unrolled (THEORY section 4). f = v (W h) / n is 0 at the
+ * start, so the first step at rate n c adds c v <h', h> / n to W h, and c W h' to v; in the second W alone learns, whose
+ * part is -c (f - 1) v <h', h> / n. x is (point, features), the example's point first. */
+static ad_var trained(nn_net *net, ad_var x)
+{
+    const double c = 0.7;
+    ad_axis n = nn_width(net, "n"), point = ad_shape_get(x)->axes[1], one = nn_outputs(net);
+    ad_shape width = ad_shape_of(n);
+    nn_weight w = nn_make_weight(net, "w", n, n, 1.1);
+    ad_var h = nn_dense(net, "first", x, n), seen = ad_take(h, point, 0), asked = ad_take(h, point, 1);
+    ad_var v = ad_param(nn_graph(net), "v", ad_shape_of(n, one), (ad_init){ .deviation = 1, .rate = 1 });
+    v = ad_take(ad_expand(v, ad_shape_of(ad_shape_get(x)->axes[0], n, one)), one, 0);
+    ad_var overlap = ad_mean(ad_mul(seen, asked), width), own = ad_mean(ad_square(seen), width);
+    ad_var u = ad_add(nn_apply(w, asked), ad_scale(ad_mul(v, overlap), c));
+    ad_var u_seen = ad_add(nn_apply(w, seen), ad_scale(ad_mul(v, own), c));
+    v = ad_add(v, ad_scale(nn_apply(w, seen), c));
+    ad_var off = ad_sub(ad_mean(ad_mul(v, u_seen), width), ad_constant(x.graph, 1, (ad_shape){ 0 }));
+    u = ad_sub(u, ad_scale(ad_mul(v, ad_mul(overlap, off)), c));
+    return ad_expand(ad_mean(ad_mul(v, u), width), ad_shape_of(ad_shape_get(x)->axes[0], one));
+}
+
+Test(general, linear_training_is_exact_at_any_number_of_samples)
+{
+    ad_error error = { 0 };
+    double *x = reference_inputs(N, 2 * D);
+    nn_net *net = nn_trace(trained, &(nn_spec){ .shape = { 2, D } }, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s", error.text);
+    traced t = { net, program };
+    tp_kernel exact = solve(t, TP_NTK, x, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT });
+    cr_log_info("%s", exact.method);
+    for (size_t samples = 128; samples <= 2048; samples *= 4) {
+        tp_kernel sampled = solve(t, TP_NTK, x, &(tp_limit_spec){ .engine = TP_ENGINE_SAMPLE, .samples = samples });
+        double off = apart(sampled.terms[0].values, exact.terms[0].values, N * N);
+        cr_expect_lt(off, 1e-12, "%zu samples: %g", samples, off);
+        tp_kernel_free(&sampled);
+    }
+    tp_kernel few;
+    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .samples = 16 };
+    cr_expect_eq(tp_limit(program, TP_NTK, x, N, NULL, 0, &spec, &few, &error), -1);
+    cr_expect(strstr(error.text, "too few"), "%s", error.text);
+    tp_kernel_free(&exact);
+    release(t);
+    free(x);
+}
+
 /* ---- beside wide networks ---- */
 /* Entry by entry, the mean over 24 seeds of width 1024 within 5 standard errors and a bias of 4/n of the largest entry:
  * P(|t| > 5) < 5e-5 at 23 degrees of freedom, for each of 21 entries. */

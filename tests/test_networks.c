@@ -124,9 +124,12 @@ static const struct {
     size_t outputs;
     bool sequences, words, exact;
 } nets[] = {
-    { "bidirectional", bidirectional, 1, true, false, true }, { "every step", every_step, STEPS, true, false, true },
-    { "widths", widths, 1, false, false, true },             { "blocks", blocks, 1, false, false, true },
-    { "heads", heads, 1, true, false, true },                 { "embedded", embedded, 1, true, true, true },
+    { "bidirectional", bidirectional, 1, true, false, true },
+    { "every step", every_step, STEPS, true, false, true },
+    { "widths", widths, 1, false, false, true },
+    { "blocks", blocks, 1, false, false, true },
+    { "heads", heads, 1, true, false, true },
+    { "embedded", embedded, 1, true, true, true },
     { "autoencoder", autoencoder, 1, false, false, true },
 };
 enum { NETS = sizeof nets / sizeof *nets };
@@ -214,7 +217,8 @@ Test(networks, training_lowers_the_loss)
         nn_data data = { x, y, ROWS, 0 };
         nn_fit_spec fit = { .rate = 0.1, .steps = 400 };
         cr_assert(model, "%s", error.text);
-        cr_assert_eq(nn_evaluate(model, &data, NN_SQUARE, &before, NULL, &error), 0, "%s: %s", nets[i].name, error.text);
+        cr_assert_eq(nn_evaluate(model, &data, NN_SQUARE, &before, NULL, &error), 0, "%s: %s", nets[i].name,
+                     error.text);
         cr_assert_eq(nn_fit(model, &data, &fit, NULL, &error), 0, "%s: %s", nets[i].name, error.text);
         cr_assert_eq(nn_evaluate(model, &data, NN_SQUARE, &after, NULL, &error), 0, "%s: %s", nets[i].name, error.text);
         cr_log_info("%s: loss %.3g, then %.3g", nets[i].name, before, after);

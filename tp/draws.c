@@ -60,6 +60,8 @@ static int orthonormalise(int count, double *x, tp_rows *b, double weight, doubl
 {
     enum { PANEL = 16 };
     size_t length = b->length;
+    if (count > 0 && !grow(b, count, error))
+        return -1;
     for (int start = 0; start < count; start += PANEL) {
         int panel = count - start < PANEL ? count - start : PANEL, before = b->n;
         double *p = x + (size_t)start * length, *coefficients = c ? c + start * stride : NULL, size[PANEL];
@@ -68,8 +70,6 @@ static int orthonormalise(int count, double *x, tp_rows *b, double weight, doubl
         for (int pass = 0; pass < 2; pass++)
             if (project(panel, p, b, 0, weight, coefficients, stride, error))
                 return -1;
-        if (!grow(b, panel, error))
-            return -1;
         for (int i = 0; i < panel; i++) {
             double *r = p + (size_t)i * length, *own = coefficients ? coefficients + i * stride : NULL;
             for (int pass = 0; pass < 2; pass++)

@@ -25,11 +25,15 @@ static int operand(const tp_quantity *q, int k)
 {
     switch (q->kind) {
     case TP_Q_SUM:
-    case TP_Q_ALONG: return k < q->n ? q->parts[k].q : -1;
-    case TP_Q_PRODUCT: return k == 0 ? q->a : k == 1 ? q->b : -1;
+    case TP_Q_ALONG:
+        return k < q->n ? q->parts[k].q : -1;
+    case TP_Q_PRODUCT:
+        return k == 0 ? q->a : k == 1 ? q->b : -1;
     case TP_Q_FUNCTION:
-    case TP_Q_EXPECT: return k == 0 ? q->a : -1;
-    default: return -1;
+    case TP_Q_EXPECT:
+        return k == 0 ? q->a : -1;
+    default:
+        return -1;
     }
 }
 

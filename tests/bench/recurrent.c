@@ -86,8 +86,8 @@ static void executor(int rounds)
                     SAMPLES, 0, c, 6 * DRAWS);
         product[at] = processor_seconds() - start;
     }
-    printf("executor: limit NTK, ReLU, depth 3, %d inputs, %d samples, one run, %d rounds, one thread\n", INPUTS, SAMPLES,
-           rounds);
+    printf("executor: limit NTK, ReLU, depth 3, %d inputs, %d samples, one run, %d rounds, one thread\n", INPUTS,
+           SAMPLES, rounds);
     show("limn", ours, rounds);
     show("dgemm 64 x 384 x 16384, a projection", product, rounds);
     bench_ratio("limn's time / this product's", ours, product, rounds);
