@@ -6,18 +6,23 @@
 
 enum { SAMPLES = 4096, RUNS = 8, MOST_RUNS = 64 };
 
-/* The power of n that the kernel goes with, from a first input at half of the samples and at all: one power alone is
+/* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
  * found; where several are summed, the largest. */
-static int find_power(const tp_program *program, tp_which which, const double *x, size_t samples,
+static int find_power(const tp_program *program, tp_which which, const double *x, size_t rows, size_t samples,
                       const tp_limit_spec *spec, double *power, ad_error *error)
 {
-    double k[2];
-    for (int i = 0; i < 2; i++)
-        if (tp_sample_once(program, which, samples >> (1 - i), spec->seed, spec->threads, x, 1, NULL, 0, &k[i], error))
-            return -1;
+    double k[2], *all = NULL;
+    size_t batch = program->coupled ? rows : 1;
+    int status = (all = ad_alloc(batch * batch, sizeof *all, "a limit kernel", error)) ? 0 : -1;
+    for (int i = 0; i < 2 && !status; i++) {
+        status = tp_sample_once(program, which, samples >> (1 - i), spec->seed, spec->threads, x, batch, NULL, 0, all,
+                                error);
+        k[i] = status ? 0 : all[0];
+    }
+    ad_free(all);
     *power = 0;
-    if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
-        return 0;
+    if (status || (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0)))
+        return status;
     double exact = log2(k[1] / k[0]);
     *power = round(2 * exact) / 2;
     if (!(fabs(exact - *power) < 0.2))
@@ -39,7 +44,7 @@ static int sample(const tp_program *program, tp_which which, const double *x, si
     if (nn_spec_of(program->net)->scale == NN_STANDARD)
         return ad_fail(error, "in the standard scale several powers of n are summed, which samples cannot tell apart: "
                        "--scale ntk, or --engine exact");
-    if (find_power(program, which, x, samples, spec, &power, error))
+    if (find_power(program, which, x, rows, samples, spec, &power, error))
         return -1;
     double *one = ad_alloc(count, sizeof *one, "a limit kernel", error);
     *kernel = (tp_kernel){ .rows = rows, .rows2 = columns };
@@ -115,9 +120,11 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
     if (spec.rule != TP_RULE_AUTO)
         simple = spec.rule == TP_RULE_BP;
     if (simple && spec.engine != TP_ENGINE_SAMPLE) {
-        int status = tp_limit_exact(program, which, x, rows, x2, rows2, &spec, spec.rule == TP_RULE_BP, kernel,
-                                    &refusal);
-        if (status == 0)
+        int status = program->coupled
+                         ? tp_limit_coupled(program, which, x, rows, x2, rows2, &spec, kernel, &refusal)
+                         : tp_limit_exact(program, which, x, rows, x2, rows2, &spec, spec.rule == TP_RULE_BP, kernel,
+                                          &refusal);
+        if (status == 0 && !program->coupled)
             snprintf(kernel->method, sizeof kernel->method, kernel->error > 0 ? "exact rules, series and quadrature"
                                                                               : "closed forms");
         if (status == -1 || (status && (spec.engine == TP_ENGINE_EXACT || spec.rule == TP_RULE_BP)))
@@ -129,7 +136,7 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
                        "sample, or --rule bp", *why ? why : "the general rule was asked for");
     }
     ad_error failure = { 0 };
-    if (tp_check_limit(program, which, error))
+    if (!program->coupled && tp_check_limit(program, which, error))
         return -1;
     if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
@@ -137,7 +144,7 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
     if (refusal.text[0]) {
         add_text(kernel->method, sizeof kernel->method, "; no exact rule for ");
         add_text(kernel->method, sizeof kernel->method, refusal.text);
-    } else if (!simple && *why &&
+    } else if (!simple && *why && !program->coupled &&
                tp_limit_exact(program, which, x, rows, x2, rows2, &spec, true, &exact, &refusal) == 0) {
         compare_rules(kernel, &exact, why);
     } else if (!simple && *why) {
