@@ -1,5 +1,4 @@
-/* Batch normalisation at infinite width: against the exact reference, against direct integration over the Gaussian, and
- * against wide finite networks. */
+/* Batch normalisation at infinite width: against the exact reference, and against direct integration over the Gaussian. */
 #include "limn.h"
 #include "tests/support/reference.h"
 #include "tests/support/tower.h"
@@ -304,97 +303,6 @@ Test(batchnorm, kernels_of_one_layer_by_direct_integration)
             cr_expect_lt(worst_of(M * N, nngp, expected[0]), 1e-11);
             cr_expect_lt(worst_of(M * N, ntk, expected[1]), 1e-11);
         }
-}
-
-/* ---- wide finite networks ----
- * 16 networks of width 2048, batches of 8 and 6 samples (ranks 7 and 5), both against each other and the first against
- * itself: in all 2 (36 + 48) entries of NTKs and as many of NNGP kernels. 3.5 standard errors of a normal variable have
- * probability 4.7e-4; Student's t with 15 degrees of freedom, two-sided, has that for the largest of 336 at limit_t. */
-enum { ROWS = 8, ROWS2 = 6, FEATURES = 10, SEEDS = 16 };
-static const double limit_t = 7.70;
-static const double net_sigma = 1.3, net_epsilon = 1e-5;
-
-static ad_var normalised(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    ad_shape batch = ad_shape_of(nn_batch(net));
-    ad_var epsilon = ad_constant(nn_graph(net), net_epsilon, (ad_shape){ 0 });
-    for (long l = 1, depth = nn_setting_int(net, "depth", 2, 1, 9); l <= depth; l++) {
-        ad_var h = nn_dense_with(net, nn_name(net, "dense%ld", l), x, n, .sigma_w = net_sigma);
-        ad_var centred = ad_sub(h, ad_mean(h, batch));
-        ad_var variance = ad_mean(ad_square(centred), batch);
-        x = ad_relu(ad_mul(centred, ad_rsqrt(ad_add(variance, epsilon))));
-    }
-    return nn_readout_with(net, "readout", x, .sigma_w = net_sigma);
-}
-
-typedef struct {
-    double sum[ROWS * ROWS], squares[ROWS * ROWS];
-} statistics;
-
-static void collect(statistics *s, size_t count, const double *k)
-{
-    for (size_t i = 0; i < count; i++) {
-        s->sum[i] += k[i];
-        s->squares[i] += k[i] * k[i];
-    }
-}
-
-static void agree(const char *name, const statistics *s, size_t count, const double *limit)
-{
-    double mean[ROWS * ROWS];
-    for (size_t i = 0; i < count; i++) {
-        mean[i] = s->sum[i] / SEEDS;
-        double error = sqrt((s->squares[i] / SEEDS - mean[i] * mean[i]) / (SEEDS - 1));
-        cr_expect_lt(fabs(mean[i] - limit[i]), limit_t * error, "%s entry %zu: %g +- %g against %g", name, i, mean[i],
-                     error, limit[i]);
-    }
-    double off = 0;
-    for (size_t i = 0; i < count; i++)
-        off += pow(mean[i] - limit[i], 2) / dot(count, limit, limit);
-    cr_expect_lt(sqrt(off), 0.05, "%s: off by %g, Frobenius", name, sqrt(off));
-}
-
-static void compare_with_networks(const char *depth, long layers, nn_sigma_in sigma_in)
-{
-    double *x = reference_inputs(ROWS + ROWS2, FEATURES), *x2 = x + ROWS * FEATURES;
-    double k[ROWS * ROWS], limits[4][ROWS * ROWS];
-    nn_spec spec = { .features = FEATURES, .sigma_in = sigma_in, .settings = (const char *[]){ depth, NULL } };
-    tower_net limit = { (size_t)layers, net_sigma, net_epsilon, sigma_in, TP_SLOPES_RELU };
-    statistics all[4] = { 0 };
-    ad_error error = { 0 };
-    nn_net *net = nn_trace(normalised, &spec, &error);
-    cr_assert(net, "%s", error.text);
-    for (int b = 0; b < 2; b++)
-        cr_assert_eq(tower_kernels(&limit, x, ROWS, b ? x2 : NULL, ROWS2, FEATURES, limits[2 * b],
-                                          limits[2 * b + 1], NULL, &error),
-                     0, "%s", error.text);
-    for (int seed = 1; seed <= SEEDS; seed++) {
-        nn_model *model = nn_at(net, 2048, (uint64_t)seed, AD_DOUBLE, 1, &error);
-        cr_assert(model, "%s", error.text);
-        for (int b = 0; b < 4; b++) {
-            size_t rows2 = b < 2 ? ROWS : ROWS2;
-            int status = (b % 2 ? nn_ntk : nn_nngp)(model, x, ROWS, b < 2 ? NULL : x2, rows2, NN_MEAN, k, &error);
-            cr_assert_eq(status, 0, "%s", error.text);
-            collect(&all[b], ROWS * rows2, k);
-        }
-        nn_model_free(model);
-    }
-    static const char *const names[] = { "NNGP", "NTK", "NNGP of two batches", "NTK of two batches" };
-    for (int b = 0; b < 4; b++)
-        agree(names[b], &all[b], ROWS * (b < 2 ? ROWS : ROWS2), limits[b]);
-    nn_net_free(net);
-    free(x);
-}
-
-Test(batchnorm, wide_networks_of_depth_2)
-{
-    compare_with_networks("depth=2", 2, NN_SIGMA_MULTIPLIER);
-}
-
-Test(batchnorm, wide_networks_of_depth_3)
-{
-    compare_with_networks("depth=3", 3, NN_SIGMA_INIT);
 }
 
 /* ---- what must hold exactly ---- */

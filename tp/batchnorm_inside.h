@@ -34,7 +34,7 @@ typedef struct {
 struct tp_batchnorm {
     tp_batch side[2]; /* the same for one batch */
     bool one, backward;
-    tp_slopes phi, phi2; /* of the first and of the second batch */
+    tp_slopes phi, phi2;            /* of the first and of the second batch */
     size_t total, rank, joint_rank; /* total: rows of F; rank: its columns, max(joint_rank, 1) */
     double *f;                      /* (total, rank) */
     double *lambda;                 /* (rank): eigenvalues of F'F, which is diagonal */

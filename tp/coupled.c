@@ -129,8 +129,9 @@ static int gradient_factor(tp_coupled *c, const tp_gvar *g, double *factor)
     double p = init->axis.id ? init->deviation_power : 0;
     *factor = pow(init->deviation * pow(size, p), -2);
     if (fabs(power * p) > tiny)
-        return tp_family_refuse(&c->families, g->param, "in this scale its part of the NTK goes with a power of n of its "
-                                                        "own: no exact rule where samples meet");
+        return tp_family_refuse(&c->families, g->param,
+                                "in this scale its part of the NTK goes with a power of n of its "
+                                "own: no exact rule where samples meet");
     return 0;
 }
 
@@ -194,7 +195,8 @@ const tp_block *tp_sum_block(tp_coupled *c, tp_block_kind kind, int lin, int lin
     for (int i = 0; i < u->n && !status; i++)
         for (int k = 0; k < v->n && !status; k++) {
             const tp_batch_part *a = &u->parts[i], *b = &v->parts[k];
-            bool centred = fabs(a->own + a->mean) <= tiny * fabs(a->own) && fabs(b->own + b->mean) <= tiny * fabs(b->own);
+            bool centred =
+                fabs(a->own + a->mean) <= tiny * fabs(a->own) && fabs(b->own + b->mean) <= tiny * fabs(b->own);
             const tp_block *of = gvar_block(c, kind, a->gvar, b->gvar, p, q, centred);
             status = of ? 0 : -1;
             if (status || of->zero || (sum.zero && tp_block_open(c, &sum, p, q)))
@@ -309,8 +311,9 @@ static int check_output(tp_coupled *c, int f, int node)
     const tp_family *family = tp_family_at(&c->families, f);
     for (int i = 0; i < family->n; i++)
         if (fabs(family->terms[i].power) > tiny)
-            return tp_family_refuse(&c->families, node, "outputs that grow or vanish with the width have no exact rule "
-                                                        "where samples meet");
+            return tp_family_refuse(&c->families, node,
+                                    "outputs that grow or vanish with the width have no exact rule "
+                                    "where samples meet");
     return 0;
 }
 
@@ -342,11 +345,14 @@ static void describe(const tp_coupled *c, tp_kernel *kernel, int runs)
     if (c->sampled)
         length = snprintf(kernel->method, sizeof kernel->method,
                           "exact rules over the batch; after batch normalisation the radius is integrated, the sphere "
-                          "sampled: %d runs of %zu directions", runs, c->samples);
+                          "sampled: %d runs of %zu directions",
+                          runs, c->samples);
     if (c->heavy && length > 0 && (size_t)length < sizeof kernel->method)
-        snprintf(kernel->method + length, sizeof kernel->method - (size_t)length,
-                 "; at epsilon = 0 and rank %zu of the centred batch a finite network's NTK has infinite variance (finite "
-                 "from rank 5)", c->heavy_rank);
+        snprintf(
+            kernel->method + length, sizeof kernel->method - (size_t)length,
+            "; at epsilon = 0 and rank %zu of the centred batch a finite network's NTK has infinite variance (finite "
+            "from rank 5)",
+            c->heavy_rank);
 }
 
 int tp_limit_coupled(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
@@ -362,8 +368,12 @@ int tp_limit_coupled(const tp_program *program, tp_which which, const double *x,
     double wanted = spec->tolerance > 0 ? spec->tolerance : usual_tolerance;
     int most = (spec->tolerance > 0 || spec->runs < 2) && least < MOST_RUNS ? MOST_RUNS : least;
     do {
-        c = (tp_coupled){ .x = { x, x2 ? x2 : x }, .rows = { rows, columns }, .last = x2 != NULL,
-                          .tangent = which == TP_NTK, .tolerance = spec->tolerance, .error = error,
+        c = (tp_coupled){ .x = { x, x2 ? x2 : x },
+                          .rows = { rows, columns },
+                          .last = x2 != NULL,
+                          .tangent = which == TP_NTK,
+                          .tolerance = spec->tolerance,
+                          .error = error,
                           .samples = spec->samples ? spec->samples : SAMPLES,
                           .seed = spec->seed + 7919 * (uint64_t)++runs };
         status = status ? status : solve(&c, program, which, one, error);

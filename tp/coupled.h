@@ -23,10 +23,10 @@ typedef struct {
     tp_families families;
     const double *x[2];
     size_t rows[2];
-    int last;          /* the wanted block is (0, last) */
-    bool tangent;      /* Theta is wanted of it */
+    int last;     /* the wanted block is (0, last) */
+    bool tangent; /* Theta is wanted of it */
     double tolerance;
-    size_t samples;    /* of a sphere */
+    size_t samples; /* of a sphere */
     uint64_t seed;
     double difference; /* the largest of numerical rules, relative */
     bool sampled;      /* spheres were */
@@ -38,7 +38,7 @@ typedef struct {
     struct tp_layer_memo {
         int key;
         tp_batchnorm *layer;
-    } *layers;
+    } * layers;
     int n_layers, layers_room, n_spheres;
     ad_error *error;
 } tp_coupled;

@@ -56,8 +56,12 @@ static int univariate(tp_coupled *c, int fn, tp_univariate *u)
         int n = tp_fn_kinks(algebra, fn, NULL, kinks, MOST_KINKS);
         if (n > MOST_KINKS)
             return ad_fail(c->error, "a function with %d kinks; at most %d are integrated", n, MOST_KINKS);
-        *u = (tp_univariate){ .form = TP_NUMERIC, .eval = eval_univariate, .context = context, .kinks = kinks,
-                              .n_kinks = n, .parity = tp_fn_parity(algebra, fn) };
+        *u = (tp_univariate){ .form = TP_NUMERIC,
+                              .eval = eval_univariate,
+                              .context = context,
+                              .kinks = kinks,
+                              .n_kinks = n,
+                              .parity = tp_fn_parity(algebra, fn) };
     }
     return 0;
 }
@@ -73,8 +77,8 @@ static int by_rule(tp_coupled *c, const tp_univariate *f, const tp_univariate *g
     return 0;
 }
 
-static int by_series(tp_coupled *c, const tp_univariate *f, const tp_univariate *g, size_t m, size_t n, const double *q1,
-                     const double *q2, const double *q12, double *out)
+static int by_series(tp_coupled *c, const tp_univariate *f, const tp_univariate *g, size_t m, size_t n,
+                     const double *q1, const double *q2, const double *q12, double *out)
 {
     tp_mehler *a = tp_mehler_new(f, m, q1, c->tolerance, 0, c->error);
     tp_mehler *b = a ? tp_mehler_new(g, n, q2, c->tolerance, 0, c->error) : NULL;
@@ -126,7 +130,8 @@ static int variances(tp_coupled *c, int lin, int p, double *out)
     return block ? 0 : -1;
 }
 
-static int plain_block(tp_coupled *c, tp_block_kind kind, int lin, int fn, int lin2, int fn2, int p, int q, tp_block *out)
+static int plain_block(tp_coupled *c, tp_block_kind kind, int lin, int fn, int lin2, int fn2, int p, int q,
+                       tp_block *out)
 {
     size_t m = c->rows[p], n = c->rows[q];
     const tp_block *cov = tp_sum_block(c, TP_VALUE, lin, lin2, p, q), *tangent = NULL;
@@ -229,13 +234,15 @@ static void note_heavy(tp_coupled *c, const tp_batchnorm *layer)
 }
 
 /* The layer of two homogeneous functions, which a function is or has nearest to it: V and T share its quadrature. */
-static tp_batchnorm *layer_of(tp_coupled *c, int base, int fn, int base2, int fn2, int p, int q, tp_batchnorm_spec *spec)
+static tp_batchnorm *layer_of(tp_coupled *c, int base, int fn, int base2, int fn2, int p, int q,
+                              tp_batchnorm_spec *spec)
 {
     bool made;
     const int key[] = { OF_LAYERS, base, fn, base2, fn2, p, q };
     const tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made);
     int id = block ? (int)(block - c->blocks) : -1;
-    if (!block || slopes_of(c, fn, &spec->phi) || slopes_of(c, fn2, &spec->phi2) || layer_spec(c, base, base2, p, q, spec))
+    if (!block || slopes_of(c, fn, &spec->phi) || slopes_of(c, fn2, &spec->phi2) ||
+        layer_spec(c, base, base2, p, q, spec))
         return NULL;
     for (int i = 0; i < c->n_layers && !made; i++)
         if (c->layers[i].key == id)
@@ -274,11 +281,13 @@ static int laplace_part(tp_coupled *c, const tp_batchnorm *layer, const double *
 }
 
 /* What the functions have beyond the homogeneous ones, added to out. */
-static int sphere_part(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, int fn2, const double *tangent, double *out)
+static int sphere_part(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, int fn2, const double *tangent,
+                       double *out)
 {
     size_t rows2 = layer->rows2 ? layer->rows2 : layer->rows, count = layer->rows * rows2;
-    tp_sphere_spec spec = { .layer = *layer, .theta = tangent, .samples = c->samples,
-                            .seed = c->seed + 31 * (uint64_t)++c->n_spheres };
+    tp_sphere_spec spec = {
+        .layer = *layer, .theta = tangent, .samples = c->samples, .seed = c->seed + 31 * (uint64_t)++c->n_spheres
+    };
     int fns[2] = { fn, fn2 };
     for (int i = 0; i < 2; i++) {
         int slope = tangent ? tp_fn_derivative(&c->families, fns[i]) : fns[i];
@@ -395,8 +404,9 @@ static int refuse_mixed(tp_coupled *c, int base)
 {
     const tp_batch_lin *u = tp_batch_lin_at(&c->families, lin_of(c, base));
     int param = tp_gvar_at(&c->families.algebra, u->parts[0].gvar)->param;
-    return tp_family_refuse(&c->families, param, "a function of its product and one of that product normalised over the "
-                                                 "batch meet: no exact rule");
+    return tp_family_refuse(&c->families, param,
+                            "a function of its product and one of that product normalised over the "
+                            "batch meet: no exact rule");
 }
 
 static int compute(tp_coupled *c, tp_block_kind kind, int base, int fn, int base2, int fn2, int p, int q, tp_block *out)

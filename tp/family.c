@@ -131,33 +131,52 @@ static int row_derivative(tp_families *f, const tp_fn *row, int y)
 {
     int x = row->a, s;
     switch (row->op) {
-    case AD_IDENTITY: return fn_number(f, 1);
-    case AD_NEG: return fn_number(f, -1);
-    case AD_RELU: return fn_make(f, AD_STEP, 0, x, 0);
-    case AD_LEAKY: return fn_make(f, AD_LEAKY_STEP, row->p, x, 0);
-    case AD_ABS: return fn_make(f, AD_SIGN, 0, x, 0);
+    case AD_IDENTITY:
+        return fn_number(f, 1);
+    case AD_NEG:
+        return fn_number(f, -1);
+    case AD_RELU:
+        return fn_make(f, AD_STEP, 0, x, 0);
+    case AD_LEAKY:
+        return fn_make(f, AD_LEAKY_STEP, row->p, x, 0);
+    case AD_ABS:
+        return fn_make(f, AD_SIGN, 0, x, 0);
     case AD_STEP:
     case AD_SIGN:
-    case AD_LEAKY_STEP: return fn_number(f, 0);
-    case AD_SQUARE: return fn_scaled(f, 2, x);
-    case AD_POWER: return fn_scaled(f, row->p, fn_make(f, AD_POWER, row->p - 1, x, 0));
-    case AD_EXP: return y;
-    case AD_SIN: return fn_make(f, AD_COS, 0, x, 0);
-    case AD_COS: return fn_scaled(f, -1, fn_make(f, AD_SIN, 0, x, 0));
-    case AD_TANH: return fn_plus(f, fn_number(f, 1), fn_scaled(f, -1, fn_make(f, AD_SQUARE, 0, y, 0)));
-    case AD_SIGMOID: return fn_plus(f, y, fn_scaled(f, -1, fn_make(f, AD_SQUARE, 0, y, 0)));
-    case AD_ERF: return fn_make(f, AD_ERF_GRAD, 0, x, 0);
-    case AD_ERF_GRAD: return fn_scaled(f, -2, fn_times(f, x, y));
-    case AD_GELU: return fn_make(f, AD_GELU_GRAD, 0, x, 0);
-    case AD_SOFTPLUS: return fn_make(f, AD_SIGMOID, 0, x, 0);
+    case AD_LEAKY_STEP:
+        return fn_number(f, 0);
+    case AD_SQUARE:
+        return fn_scaled(f, 2, x);
+    case AD_POWER:
+        return fn_scaled(f, row->p, fn_make(f, AD_POWER, row->p - 1, x, 0));
+    case AD_EXP:
+        return y;
+    case AD_SIN:
+        return fn_make(f, AD_COS, 0, x, 0);
+    case AD_COS:
+        return fn_scaled(f, -1, fn_make(f, AD_SIN, 0, x, 0));
+    case AD_TANH:
+        return fn_plus(f, fn_number(f, 1), fn_scaled(f, -1, fn_make(f, AD_SQUARE, 0, y, 0)));
+    case AD_SIGMOID:
+        return fn_plus(f, y, fn_scaled(f, -1, fn_make(f, AD_SQUARE, 0, y, 0)));
+    case AD_ERF:
+        return fn_make(f, AD_ERF_GRAD, 0, x, 0);
+    case AD_ERF_GRAD:
+        return fn_scaled(f, -2, fn_times(f, x, y));
+    case AD_GELU:
+        return fn_make(f, AD_GELU_GRAD, 0, x, 0);
+    case AD_SOFTPLUS:
+        return fn_make(f, AD_SIGMOID, 0, x, 0);
     case AD_SWISH: /* s + x (s - s^2) */
         s = fn_make(f, AD_SIGMOID, 0, x, 0);
-        return s < 0 ? -1 : fn_plus(f, s, fn_times(f, x, fn_plus(f, s, fn_scaled(f, -1, fn_make(f, AD_SQUARE, 0, s, 0)))));
+        return s < 0 ? -1
+                     : fn_plus(f, s, fn_times(f, x, fn_plus(f, s, fn_scaled(f, -1, fn_make(f, AD_SQUARE, 0, s, 0)))));
     case AD_CUSTOM:
         if (row->order + 1 < row->function->count)
             return fn_custom(f, row->function, row->order + 1, x);
         break;
-    default: break;
+    default:
+        break;
     }
     f->refused = true;
     return ad_fail(f->algebra.error, "the derivative of %s has no exact rule after batch normalisation",
@@ -169,8 +188,10 @@ int tp_fn_derivative(tp_families *f, int fn)
     tp_fn at = *tp_fn_at(&f->algebra, fn);
     int a, b;
     switch (at.op) {
-    case TP_VARIABLE: return fn_number(f, 1);
-    case TP_NUMBER: return fn_number(f, 0);
+    case TP_VARIABLE:
+        return fn_number(f, 1);
+    case TP_NUMBER:
+        return fn_number(f, 0);
     case TP_PLUS:
         a = tp_fn_derivative(f, at.a);
         return a < 0 ? -1 : fn_plus(f, a, tp_fn_derivative(f, at.b));
@@ -189,23 +210,30 @@ double tp_fn_degree(const tp_families *f, int fn)
     const tp_fn *at = tp_fn_at(&f->algebra, fn);
     double a, b;
     switch (at->op) {
-    case TP_VARIABLE: return 1;
-    case TP_NUMBER: return 0;
+    case TP_VARIABLE:
+        return 1;
+    case TP_NUMBER:
+        return 0;
     case TP_PLUS:
         a = tp_fn_degree(f, at->a);
         b = tp_fn_degree(f, at->b);
         return a >= b && a <= b ? a : (double)NAN;
-    case TP_TIMES: return tp_fn_degree(f, at->a) + tp_fn_degree(f, at->b);
+    case TP_TIMES:
+        return tp_fn_degree(f, at->a) + tp_fn_degree(f, at->b);
     case AD_RELU:
     case AD_LEAKY:
     case AD_ABS:
     case AD_NEG:
-    case AD_IDENTITY: return tp_fn_degree(f, at->a);
-    case AD_SQUARE: return 2 * tp_fn_degree(f, at->a);
+    case AD_IDENTITY:
+        return tp_fn_degree(f, at->a);
+    case AD_SQUARE:
+        return 2 * tp_fn_degree(f, at->a);
     case AD_STEP:
     case AD_SIGN:
-    case AD_LEAKY_STEP: return 0 * tp_fn_degree(f, at->a);
-    default: return (double)NAN;
+    case AD_LEAKY_STEP:
+        return 0 * tp_fn_degree(f, at->a);
+    default:
+        return (double)NAN;
     }
 }
 
@@ -286,8 +314,7 @@ static bool proportional(const tp_batch_lin *a, const tp_batch_lin *b, double *c
         return false;
     *c = fabs(b->parts[0].own) > tiny ? a->parts[0].own / b->parts[0].own : a->parts[0].mean / b->parts[0].mean;
     for (int i = 0; i < a->n; i++)
-        if (a->parts[i].gvar != b->parts[i].gvar ||
-            fabs(a->parts[i].own - *c * b->parts[i].own) > tiny * fabs(*c) ||
+        if (a->parts[i].gvar != b->parts[i].gvar || fabs(a->parts[i].own - *c * b->parts[i].own) > tiny * fabs(*c) ||
             fabs(a->parts[i].mean - *c * b->parts[i].mean) > tiny * fabs(*c))
             return false;
     return true;
@@ -417,8 +444,9 @@ static int as_function(tp_families *f, int node, int x, int *base, int *fn)
         if (t->learned >= 0)
             continue;
         if (fabs(t->power) > tiny || fabs(t->batch) > tiny)
-            return tp_family_refuse(f, node, "a function of what grows or vanishes with the width or the batch has no "
-                                             "exact rule where samples meet");
+            return tp_family_refuse(f, node,
+                                    "a function of what grows or vanishes with the width or the batch has no "
+                                    "exact rule where samples meet");
         if (t->kind == TP_TERM_ONE) {
             constant += t->c;
         } else if (t->kind == TP_TERM_GVAR) {
@@ -427,7 +455,8 @@ static int as_function(tp_families *f, int node, int x, int *base, int *fn)
                 return tp_family_refuse(f, node, "a sum of more than 64 products with weights");
         } else {
             if ((*base >= 0 && *base != t->of) || t->mean || tp_base_at(f, t->of)->kind == TP_BASE_RADIUS)
-                return tp_family_refuse(f, node, "a function of several vectors that samples meet in has no exact rule");
+                return tp_family_refuse(f, node,
+                                        "a function of several vectors that samples meet in has no exact rule");
             *base = t->of;
             *fn = fn_plus(f, *fn, fn_scaled(f, t->c, t->fn));
         }
@@ -439,7 +468,8 @@ static int as_function(tp_families *f, int node, int x, int *base, int *fn)
         if (*base >= 0) {
             tp_base of = *tp_base_at(f, *base);
             if (of.kind != TP_BASE_SUM || !proportional(tp_batch_lin_at(f, lin), tp_batch_lin_at(f, of.lin), &c))
-                return tp_family_refuse(f, node, "a function of several vectors that samples meet in has no exact rule");
+                return tp_family_refuse(f, node,
+                                        "a function of several vectors that samples meet in has no exact rule");
             *fn = fn_plus(f, *fn, fn_scaled(f, c, f->algebra.variable));
         } else if (tp_batch_lin_at(f, lin)->n) {
             *base = base_make(f, TP_BASE_SUM, lin, 0, 0);
@@ -539,8 +569,8 @@ static int radius_of(tp_families *f, int x, double power, int *result)
     int base = base_make(f, TP_BASE_RADIUS, lin, epsilon / c, power);
     if (base < 0)
         return -1;
-    push(&b, (tp_family_term){ .c = pow(c, power), .kind = TP_TERM_FUNCTION, .of = base, .fn = f->algebra.variable,
-                               .learned = -1 });
+    push(&b, (tp_family_term){
+                 .c = pow(c, power), .kind = TP_TERM_FUNCTION, .of = base, .fn = f->algebra.variable, .learned = -1 });
     *result = finish(&b);
     return *result < 0 ? -1 : 0;
 }
@@ -577,8 +607,9 @@ static int normalised(tp_families *f, int node, int x, const tp_family_term *rad
     if (lin < 0)
         return -1;
     if (!proportional(tp_batch_lin_at(f, lin), tp_batch_lin_at(f, of.lin), &c) || fabs(of.power + 0.5) > tiny)
-        return tp_family_refuse(f, node, "a vector is divided by other than its own deviation over the batch: no exact "
-                                         "rule");
+        return tp_family_refuse(f, node,
+                                "a vector is divided by other than its own deviation over the batch: no exact "
+                                "rule");
     lin_builder centred = { .n = 0 };
     const tp_batch_lin *own = tp_batch_lin_at(f, of.lin);
     for (int i = 0; i < own->n; i++)
@@ -629,8 +660,9 @@ static int times_constant(tp_families *f, int node, int x, double c, int y)
         if (t->learned < 0)
             continue;
         if (t->kind != TP_TERM_ONE)
-            return tp_family_refuse(f, node, "the gradient of a parameter that starts at a constant has no exact rule "
-                                             "here");
+            return tp_family_refuse(f, node,
+                                    "the gradient of a parameter that starts at a constant has no exact rule "
+                                    "here");
         for (int k = 0; k < family->n; k++) {
             tp_family_term both = family->terms[k];
             if (both.learned >= 0)
@@ -701,8 +733,9 @@ static int inverse_of(tp_families *f, int node, int x)
         return finish(&b);
     }
     if (!is_constant(f, x, &c) || !(fabs(c) > 0) || tp_family_at(f, x)->n != 1)
-        return tp_family_refuse(f, node, "a quotient has no exact rule where samples meet, but of a vector and its own "
-                                         "deviation over the batch");
+        return tp_family_refuse(f, node,
+                                "a quotient has no exact rule where samples meet, but of a vector and its own "
+                                "deviation over the batch");
     push(&b, one_term(1 / c));
     return finish(&b);
 }
@@ -808,8 +841,8 @@ static int param_vector(tp_families *f, int node, int param, const tp_point *whe
     double power, deviation = deviation_of(f, param, &power);
     push(&b, one_term(at->init->mean));
     if (deviation > 0) {
-        push(&b, (tp_family_term){ .c = deviation, .power = power, .kind = TP_TERM_GVAR, .of = id, .fn = -1,
-                                   .learned = -1 });
+        push(&b, (tp_family_term){
+                     .c = deviation, .power = power, .kind = TP_TERM_GVAR, .of = id, .fn = -1, .learned = -1 });
     } else {
         tp_family_term t = one_term(1);
         t.learned = id;
@@ -845,23 +878,29 @@ static int product_with(tp_families *f, int node, int param, const ad_shape *nam
         const tp_family *vector = tp_family_at(f, gvar.node);
         for (int i = 0; i < vector->n; i++)
             if (fabs(vector->terms[i].power) > tiny)
-                return tp_family_refuse(f, node, "a vector that grows or vanishes with the width has no exact rule where "
-                                                 "samples meet");
+                return tp_family_refuse(f, node,
+                                        "a vector that grows or vanishes with the width has no exact rule where "
+                                        "samples meet");
     } else if (tp_is_data(&f->algebra, y)) {
         gvar.argument = TP_OF_DATA;
         gvar.node = y;
         gvar.from = from;
         gvar.axis = axis;
     } else {
-        return tp_family_refuse(f, node, "a sum over a fixed axis of a vector and a parameter has no exact rule where "
-                                         "samples meet");
+        return tp_family_refuse(f, node,
+                                "a sum over a fixed axis of a vector and a parameter has no exact rule where "
+                                "samples meet");
     }
     int id = tp_intern(&f->algebra.gvars, &gvar, sizeof gvar);
     if (id < 0)
         return no_memory(f);
     builder b = { .f = f };
-    push(&b, (tp_family_term){ .c = deviation * sqrt(ratio), .power = power + n_power / 2, .kind = TP_TERM_GVAR, .of = id,
-                               .fn = -1, .learned = -1 });
+    push(&b, (tp_family_term){ .c = deviation * sqrt(ratio),
+                               .power = power + n_power / 2,
+                               .kind = TP_TERM_GVAR,
+                               .of = id,
+                               .fn = -1,
+                               .learned = -1 });
     return finish(&b);
 }
 
@@ -953,8 +992,9 @@ static int compute(tp_families *f, int id, const tp_point *point)
         return param_vector(f, id, param, &own);
     }
     if (tp_is_data(&f->algebra, id))
-        return tp_family_refuse(f, id, "data is multiplied or added coordinate by coordinate: no exact rule where "
-                                       "samples meet");
+        return tp_family_refuse(f, id,
+                                "data is multiplied or added coordinate by coordinate: no exact rule where "
+                                "samples meet");
     if (ad_is_unary(node->op)) {
         a = operand(f, node, 0, point);
         return a < 0 ? -1 : unary_of(f, id, a);
@@ -979,13 +1019,18 @@ static int compute(tp_families *f, int id, const tp_point *point)
         bool batch = node->axis.id && ad_axis_kind(f->algebra.graph, node->axis) == AD_BATCH;
         double power = 0, size = batch ? 1 : tp_axis_factor(&f->algebra, node->axis, &power);
         a = operand(f, node, 0, point);
-        return a < 0 ? -1 : scaled(f, a, node->c * pow(size, node->power), power * node->power, batch ? node->power : 0);
+        return a < 0 ? -1
+                     : scaled(f, a, node->c * pow(size, node->power), power * node->power, batch ? node->power : 0);
     }
     case AD_EXPAND:
-    case AD_TRANSPOSE: return operand(f, node, 0, point);
-    case AD_SUM: return summed(f, id, node, point);
-    case AD_CONTRACT: return contracted(f, id, node, point);
-    default: return moved(f, id, node, *point);
+    case AD_TRANSPOSE:
+        return operand(f, node, 0, point);
+    case AD_SUM:
+        return summed(f, id, node, point);
+    case AD_CONTRACT:
+        return contracted(f, id, node, point);
+    default:
+        return moved(f, id, node, *point);
     }
 }
 

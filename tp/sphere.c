@@ -64,8 +64,10 @@ static int open_sphere(sphere *s, ad_error *error)
         return -1;
     for (int i = 0; i < 2; i++) {
         side *at = &s->sides[i];
-        *at = (side){ .rows = layer->side[i].rows, .decay = layer->side[i].decay,
-                      .f = layer->one ? layer->f : layer->turned + (i ? m * k : 0), .root = sqrt((double)layer->side[i].rows),
+        *at = (side){ .rows = layer->side[i].rows,
+                      .decay = layer->side[i].decay,
+                      .f = layer->one ? layer->f : layer->turned + (i ? m * k : 0),
+                      .root = sqrt((double)layer->side[i].rows),
                       .g = i ? layer->phi2 : layer->phi };
         double **parts[] = { &at->r, &at->z, &at->v, &at->y[0], &at->y[1], &at->slope[0], &at->slope[1] };
         for (int p = 0; p < 7; p++, next += BLOCK * at->rows)

@@ -34,6 +34,7 @@ typedef struct {
     double rate, largest; /* largest: the rate above which the limit's training is not stable */
     long seeds, draws, steps;
     size_t probes;
+    bool together; /* samples meet, as in batch normalisation: the probes are one batch, and so are the training inputs */
     column *columns;
     int n_columns;
 } report;
@@ -76,19 +77,31 @@ static int find_rate(report *r, double *kernel, size_t stride, ad_error *error)
     return status;
 }
 
+static int limit_of(const report *r, size_t rows, tp_kernel *kernel, ad_error *error)
+{
+    tp_limit_spec spec = { .threads = (int)r->o->threads };
+    if (tp_limit(r->program, TP_NTK, r->data->x, rows, NULL, 0, &spec, kernel, error))
+        return -1;
+    return tp_kernel_converges(kernel)
+               ? 0
+               : ad_fail(error, "report: the kernel has powers of n in this scale: compare in --scale ntk");
+}
+
+/* Of the probes and of the training inputs: the same batch, where that makes no difference. */
 static int find_limit(report *r, ad_error *error)
 {
-    size_t rows = r->probes > TRAINED ? r->probes : TRAINED;
-    tp_kernel kernel = { 0 };
-    tp_limit_spec spec = { .threads = (int)r->o->threads };
-    int status = tp_limit(r->program, TP_NTK, r->data->x, rows, NULL, 0, &spec, &kernel, error);
-    if (!status && !tp_kernel_converges(&kernel))
-        status = ad_fail(error, "report: the kernel has powers of n in this scale: compare in --scale ntk");
+    size_t rows = r->probes > TRAINED && !r->together ? r->probes : TRAINED, probe_rows = r->together ? r->probes : rows;
+    tp_kernel trained = { 0 }, apart = { 0 };
+    int status = limit_of(r, rows, &trained, error);
+    if (!status && r->together)
+        status = limit_of(r, r->probes, &apart, error);
+    const double *probes = (r->together ? &apart : &trained)->terms[0].values;
     for (size_t i = 0; i < r->probes && !status; i++)
-        memcpy(r->limit + i * r->probes, kernel.terms[0].values + i * rows, r->probes * sizeof *r->limit);
+        memcpy(r->limit + i * r->probes, probes + i * probe_rows, r->probes * sizeof *r->limit);
     if (!status)
-        status = find_rate(r, kernel.terms[0].values, rows, error);
-    tp_kernel_free(&kernel);
+        status = find_rate(r, trained.terms[0].values, rows, error);
+    tp_kernel_free(&trained);
+    tp_kernel_free(&apart);
     return status;
 }
 
@@ -166,9 +179,9 @@ static void tell_head(const report *r)
     if (!(r->o->rate > 0))
         snprintf(rate, sizeof rate, ", 1/%g of the largest stable one", 1 / stable_share);
     printf("\nTrained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g%s.\n"
-           "Θ is the NTK of %zu probes, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).\n\n"
+           "Θ is the NTK of %zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).\n\n"
            "     n   train %%       test %%        ‖Θ₀−Θ∞‖/‖Θ∞‖    ‖Θₜ−Θ₀‖/‖Θ₀‖    ‖Θₜ−Θ∞‖/‖Θ∞‖\n", TRAINED, r->steps,
-           momentum, r->rate, rate, r->probes, r->seeds, r->draws);
+           momentum, r->rate, rate, r->probes, r->together ? ", one training-mode batch" : "", r->seeds, r->draws);
     fflush(stdout);
 }
 
@@ -211,6 +224,7 @@ static int tell_json(const report *r, ad_error *error)
     json_put(root, "rate", cJSON_CreateNumber(r->rate));
     json_put(root, "largest_stable_rate", cJSON_CreateNumber(r->largest));
     json_put(root, "probes", cJSON_CreateNumber((double)r->probes));
+    json_put(root, "probes_are_one_batch", cJSON_CreateBool(r->together));
     json_put(root, "seed", cJSON_CreateNumber((double)r->o->seed));
     cJSON *widths = json_put(root, "widths", cJSON_CreateArray());
     for (int k = 0; k < r->n_columns; k++) {
@@ -251,6 +265,7 @@ static int open_report(report *r, ad_error *error)
         !(r->columns = ad_alloc((size_t)r->n_columns, sizeof *r->columns, "the report", error)) ||
         !(r->limit = ad_alloc(3 * r->probes * r->probes, sizeof *r->limit, "kernels", error)))
         return -1;
+    r->together = ad_couples(nn_output(r->net), nn_batch(r->net));
     r->before = r->limit + r->probes * r->probes;
     r->after = r->before + r->probes * r->probes;
     for (int k = 0; k < r->n_columns; k++) {

@@ -45,9 +45,8 @@ static void measure(const char *title, const char *const *settings, size_t rows,
         difference = kernel.error;
         tp_kernel_free(&kernel);
     }
-    printf("  %-52s %7.1f ms   (p10 %.1f, p90 %.1f), error %.0e\n", title,
-           1e3 * bench_quantile(seconds, rounds, 0.5), 1e3 * bench_quantile(seconds, rounds, 0.1),
-           1e3 * bench_quantile(seconds, rounds, 0.9), difference);
+    printf("  %-52s %7.1f ms   (p10 %.1f, p90 %.1f), error %.0e\n", title, 1e3 * bench_quantile(seconds, rounds, 0.5),
+           1e3 * bench_quantile(seconds, rounds, 0.1), 1e3 * bench_quantile(seconds, rounds, 0.9), difference);
     tp_free(program);
     nn_net_free(net);
 }
@@ -59,8 +58,10 @@ int main(int argc, char **argv)
     int rounds = bench_rounds(argc, argv, 11);
     printf("limit NTK, batch normalisation, %d features, double, %d rounds, one thread\n", FEATURES, rounds);
     measure("relu, two batches of 6, depth 2, epsilon 0", (const char *[]){ "depth=2", NULL }, 6, 6, rounds);
-    measure("relu, two batches of 6, depth 2, epsilon 1e-5", (const char *[]){ "depth=2", "eps=1e-5", NULL }, 6, 6, rounds);
-    measure("relu, two batches of 6, depth 2, epsilon 0.1", (const char *[]){ "depth=2", "eps=0.1", NULL }, 6, 6, rounds);
+    measure("relu, two batches of 6, depth 2, epsilon 1e-5", (const char *[]){ "depth=2", "eps=1e-5", NULL }, 6, 6,
+            rounds);
+    measure("relu, two batches of 6, depth 2, epsilon 0.1", (const char *[]){ "depth=2", "eps=0.1", NULL }, 6, 6,
+            rounds);
     measure("relu, one batch of 32, depth 1, epsilon 1e-5", (const char *[]){ "eps=1e-5", NULL }, 32, 0, rounds);
     measure("relu, two batches of 32, depth 1, epsilon 1e-5", (const char *[]){ "eps=1e-5", NULL }, 32, 32, rounds);
     measure("tanh, two batches of 6, depth 2, epsilon 1e-5",

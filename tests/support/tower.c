@@ -55,10 +55,12 @@ static int input_covariances(tower *t, const double *x, const double *x2, size_t
 
 static tp_batchnorm *layer_of(const tower *t, int block, ad_error *error)
 {
-    tp_batchnorm_spec spec = {
-        .rows = t->rows[block == 1], .k11 = t->k[block == 1], .epsilon = t->net->epsilon, .epsilon2 = t->net->epsilon,
-        .phi = t->net->phi, .phi2 = t->net->phi
-    };
+    tp_batchnorm_spec spec = { .rows = t->rows[block == 1],
+                               .k11 = t->k[block == 1],
+                               .epsilon = t->net->epsilon,
+                               .epsilon2 = t->net->epsilon,
+                               .phi = t->net->phi,
+                               .phi2 = t->net->phi };
     if (block == 2) {
         spec.rows2 = t->rows[1];
         spec.k22 = t->k[1];
@@ -121,8 +123,8 @@ static int run(tower *t, const double *x, const double *x2, size_t features, ad_
     return 0;
 }
 
-int tower_kernels(const tower_net *net, const double *x, size_t rows, const double *x2, size_t rows2,
-                         size_t features, double *nngp, double *ntk, double *difference, ad_error *error)
+int tower_kernels(const tower_net *net, const double *x, size_t rows, const double *x2, size_t rows2, size_t features,
+                  double *nngp, double *ntk, double *difference, ad_error *error)
 {
     if (!net->depth || !rows || !features || (x2 && !rows2))
         return ad_fail(error, "batchnorm: depth, samples and features must be at least 1");

@@ -13,6 +13,6 @@ typedef struct {
 } tower_net;
 /* Its NNGP kernel and NTK (each may be NULL) of the batch x (rows, features) against the batch x2 (rows2, features;
  * NULL: x itself): (rows, rows2). *difference (may be NULL) is the largest of all layers and maps. */
-int tower_kernels(const tower_net *net, const double *x, size_t rows, const double *x2, size_t rows2,
-                         size_t features, double *nngp, double *ntk, double *difference, ad_error *error);
+int tower_kernels(const tower_net *net, const double *x, size_t rows, const double *x2, size_t rows2, size_t features,
+                  double *nngp, double *ntk, double *difference, ad_error *error);
 #endif
