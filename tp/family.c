@@ -1,12 +1,9 @@
-#include "tp/family.h"
+#include "tp/family_inside.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MOST_PARTS = 64 };
-static const double tiny = 1e-12;
-
-static int no_memory(const tp_families *f)
+int tp_family_no_memory(const tp_families *f)
 {
     return ad_fail(f->algebra.error, "out of memory while solving the program");
 }
@@ -52,440 +49,26 @@ const tp_batch_lin *tp_batch_lin_at(const tp_families *f, int lin)
     return f->lins.items[lin];
 }
 
-/* ---- functions ---- */
-static int fn_make(tp_families *f, int op, double p, int a, int b)
-{
-    tp_fn fn;
-    memset(&fn, 0, sizeof fn);
-    fn.op = op;
-    fn.p = p;
-    fn.a = a;
-    fn.b = b;
-    int id = a < 0 || b < 0 ? -1 : tp_intern(&f->algebra.fns, &fn, sizeof fn);
-    return id < 0 ? no_memory(f) : id;
-}
-
-static int fn_custom(tp_families *f, const ad_function *function, int order, int a)
-{
-    tp_fn fn;
-    memset(&fn, 0, sizeof fn);
-    fn.op = AD_CUSTOM;
-    fn.order = order;
-    fn.a = a;
-    fn.function = function;
-    int id = tp_intern(&f->algebra.fns, &fn, sizeof fn);
-    return id < 0 ? no_memory(f) : id;
-}
-
-static int fn_number(tp_families *f, double value)
-{
-    return fn_make(f, TP_NUMBER, value, 0, 0);
-}
-
-static bool fn_is_number(const tp_families *f, int fn, double *value)
-{
-    const tp_fn *at = tp_fn_at(&f->algebra, fn);
-    *value = at->p;
-    return at->op == TP_NUMBER;
-}
-
-static int fn_plus(tp_families *f, int a, int b)
-{
-    double x, y;
-    if (a < 0 || b < 0)
-        return -1;
-    bool first = fn_is_number(f, a, &x), second = fn_is_number(f, b, &y);
-    if (first && second)
-        return fn_number(f, x + y);
-    if (first && !(fabs(x) > 0))
-        return b;
-    return second && !(fabs(y) > 0) ? a : fn_make(f, TP_PLUS, 0, a, b);
-}
-
-static int fn_times(tp_families *f, int a, int b)
-{
-    double x, y;
-    if (a < 0 || b < 0)
-        return -1;
-    bool first = fn_is_number(f, a, &x), second = fn_is_number(f, b, &y);
-    if (first && second)
-        return fn_number(f, x * y);
-    if (first && !(fabs(x - 1) > 0))
-        return b;
-    if (second && !(fabs(y - 1) > 0))
-        return a;
-    if ((first && !(fabs(x) > 0)) || (second && !(fabs(y) > 0)))
-        return fn_number(f, 0);
-    if (a == b)
-        return fn_make(f, AD_SQUARE, 0, a, 0);
-    return second ? fn_make(f, TP_TIMES, 0, b, a) : fn_make(f, TP_TIMES, 0, a, b);
-}
-
-static int fn_scaled(tp_families *f, double c, int a)
-{
-    return fn_times(f, fn_number(f, c), a);
-}
-
-/* f'(x) of a row of the op table, x a function itself; y = f(x). */
-static int row_derivative(tp_families *f, const tp_fn *row, int y)
-{
-    int x = row->a, s;
-    switch (row->op) {
-    case AD_IDENTITY:
-        return fn_number(f, 1);
-    case AD_NEG:
-        return fn_number(f, -1);
-    case AD_RELU:
-        return fn_make(f, AD_STEP, 0, x, 0);
-    case AD_LEAKY:
-        return fn_make(f, AD_LEAKY_STEP, row->p, x, 0);
-    case AD_ABS:
-        return fn_make(f, AD_SIGN, 0, x, 0);
-    case AD_STEP:
-    case AD_SIGN:
-    case AD_LEAKY_STEP:
-        return fn_number(f, 0);
-    case AD_SQUARE:
-        return fn_scaled(f, 2, x);
-    case AD_POWER:
-        return fn_scaled(f, row->p, fn_make(f, AD_POWER, row->p - 1, x, 0));
-    case AD_EXP:
-        return y;
-    case AD_SIN:
-        return fn_make(f, AD_COS, 0, x, 0);
-    case AD_COS:
-        return fn_scaled(f, -1, fn_make(f, AD_SIN, 0, x, 0));
-    case AD_TANH:
-        return fn_plus(f, fn_number(f, 1), fn_scaled(f, -1, fn_make(f, AD_SQUARE, 0, y, 0)));
-    case AD_SIGMOID:
-        return fn_plus(f, y, fn_scaled(f, -1, fn_make(f, AD_SQUARE, 0, y, 0)));
-    case AD_ERF:
-        return fn_make(f, AD_ERF_GRAD, 0, x, 0);
-    case AD_ERF_GRAD:
-        return fn_scaled(f, -2, fn_times(f, x, y));
-    case AD_GELU:
-        return fn_make(f, AD_GELU_GRAD, 0, x, 0);
-    case AD_SOFTPLUS:
-        return fn_make(f, AD_SIGMOID, 0, x, 0);
-    case AD_SWISH: /* s + x (s - s^2) */
-        s = fn_make(f, AD_SIGMOID, 0, x, 0);
-        return s < 0 ? -1
-                     : fn_plus(f, s, fn_times(f, x, fn_plus(f, s, fn_scaled(f, -1, fn_make(f, AD_SQUARE, 0, s, 0)))));
-    case AD_CUSTOM:
-        if (row->order + 1 < row->function->count)
-            return fn_custom(f, row->function, row->order + 1, x);
-        break;
-    default:
-        break;
-    }
-    f->refused = true;
-    return ad_fail(f->algebra.error, "the derivative of %s has no exact rule after batch normalisation",
-                   row->op == AD_CUSTOM ? row->function->name : ad_op_name((ad_op)row->op));
-}
-
-int tp_fn_derivative(tp_families *f, int fn)
-{
-    tp_fn at = *tp_fn_at(&f->algebra, fn);
-    int a, b;
-    switch (at.op) {
-    case TP_VARIABLE:
-        return fn_number(f, 1);
-    case TP_NUMBER:
-        return fn_number(f, 0);
-    case TP_PLUS:
-        a = tp_fn_derivative(f, at.a);
-        return a < 0 ? -1 : fn_plus(f, a, tp_fn_derivative(f, at.b));
-    case TP_TIMES:
-        a = tp_fn_derivative(f, at.a);
-        b = a < 0 ? -1 : tp_fn_derivative(f, at.b);
-        return b < 0 ? -1 : fn_plus(f, fn_times(f, a, at.b), fn_times(f, at.a, b));
-    default:
-        a = tp_fn_derivative(f, at.a);
-        return a < 0 ? -1 : fn_times(f, row_derivative(f, &at, fn), a);
-    }
-}
-
-double tp_fn_degree(const tp_families *f, int fn)
-{
-    const tp_fn *at = tp_fn_at(&f->algebra, fn);
-    double a, b;
-    switch (at->op) {
-    case TP_VARIABLE:
-        return 1;
-    case TP_NUMBER:
-        return 0;
-    case TP_PLUS:
-        a = tp_fn_degree(f, at->a);
-        b = tp_fn_degree(f, at->b);
-        return a >= b && a <= b ? a : (double)NAN;
-    case TP_TIMES:
-        return tp_fn_degree(f, at->a) + tp_fn_degree(f, at->b);
-    case AD_RELU:
-    case AD_LEAKY:
-    case AD_ABS:
-    case AD_NEG:
-    case AD_IDENTITY:
-        return tp_fn_degree(f, at->a);
-    case AD_SQUARE:
-        return 2 * tp_fn_degree(f, at->a);
-    case AD_STEP:
-    case AD_SIGN:
-    case AD_LEAKY_STEP:
-        return 0 * tp_fn_degree(f, at->a);
-    default:
-        return (double)NAN;
-    }
-}
-
-/* ---- sums of G-vars ---- */
-static bool same_for_all_samples(const tp_families *f, const tp_family_term *t);
-
-static bool gvar_is_fixed(const tp_families *f, int gvar)
-{
-    const tp_gvar *g = tp_gvar_at(&f->algebra, gvar);
-    if (g->argument == TP_OF_INDEX)
-        return true;
-    if (g->argument == TP_OF_DATA)
-        return !ad_has(&ad_look(f->algebra.graph, g->node)->shape, nn_batch(f->algebra.program->net));
-    const tp_family *y = tp_family_at(f, g->node);
-    for (int i = 0; i < y->n; i++)
-        if (!same_for_all_samples(f, &y->terms[i]))
-            return false;
-    return true;
-}
-
-static bool same_for_all_samples(const tp_families *f, const tp_family_term *t)
-{
-    return t->mean || t->kind == TP_TERM_ONE || (t->kind == TP_TERM_GVAR && gvar_is_fixed(f, t->of)) ||
-           (t->kind == TP_TERM_FUNCTION && tp_base_at(f, t->of)->kind == TP_BASE_RADIUS);
-}
-
-typedef struct {
-    int n;
-    tp_batch_part parts[MOST_PARTS];
-} lin_builder;
-
-static bool lin_add(lin_builder *b, int gvar, double own, double mean)
-{
-    int i = 0;
-    while (i < b->n && b->parts[i].gvar != gvar)
-        i++;
-    if (i == MOST_PARTS)
-        return false;
-    if (i == b->n)
-        b->parts[b->n++] = (tp_batch_part){ 0, 0, gvar, 0 };
-    b->parts[i].own += own;
-    b->parts[i].mean += mean;
-    return true;
-}
-
-static int lin_finish(tp_families *f, lin_builder *b)
-{
-    _Alignas(tp_batch_lin) unsigned char bytes[sizeof(tp_batch_lin) + MOST_PARTS * sizeof(tp_batch_part)];
-    int kept = 0;
-    for (int i = 0; i < b->n; i++)
-        if (fabs(b->parts[i].own) > tiny || fabs(b->parts[i].mean) > tiny)
-            b->parts[kept++] = b->parts[i];
-    for (int i = 1; i < kept; i++) /* by number */
-        for (int k = i; k > 0 && b->parts[k].gvar < b->parts[k - 1].gvar; k--) {
-            tp_batch_part part = b->parts[k];
-            b->parts[k] = b->parts[k - 1];
-            b->parts[k - 1] = part;
-        }
-    tp_batch_lin head = { kept, 0 };
-    memcpy(bytes, &head, sizeof head);
-    memcpy(bytes + offsetof(tp_batch_lin, parts), b->parts, (size_t)kept * sizeof *b->parts);
-    int id = tp_intern(&f->lins, bytes, offsetof(tp_batch_lin, parts) + (size_t)kept * sizeof *b->parts);
-    return id < 0 ? no_memory(f) : id;
-}
-
-int tp_batch_lin_of(tp_families *f, int gvar)
-{
-    lin_builder b = { .n = 0 };
-    bool fixed = gvar_is_fixed(f, gvar);
-    lin_add(&b, gvar, !fixed, fixed);
-    return lin_finish(f, &b);
-}
-
-/* a = *c b? */
-static bool proportional(const tp_batch_lin *a, const tp_batch_lin *b, double *c)
-{
-    if (a->n != b->n || a->n == 0)
-        return false;
-    *c = fabs(b->parts[0].own) > tiny ? a->parts[0].own / b->parts[0].own : a->parts[0].mean / b->parts[0].mean;
-    for (int i = 0; i < a->n; i++)
-        if (a->parts[i].gvar != b->parts[i].gvar || fabs(a->parts[i].own - *c * b->parts[i].own) > tiny * fabs(*c) ||
-            fabs(a->parts[i].mean - *c * b->parts[i].mean) > tiny * fabs(*c))
-            return false;
-    return true;
-}
-
-static int base_make(tp_families *f, tp_base_kind kind, int lin, double epsilon, double power)
-{
-    tp_base base = { (int)kind, lin, epsilon, power };
-    int id = lin < 0 ? -1 : tp_intern(&f->bases, &base, sizeof base);
-    return id < 0 ? no_memory(f) : id;
-}
-
-/* ---- families ---- */
-typedef struct {
-    tp_families *f;
-    int n, room;
-    tp_family_term *terms;
-    bool full;
-} builder;
-
-static void push(builder *b, tp_family_term t)
-{
-    if (!(fabs(t.c) > 0) || b->full)
-        return;
-    t.mean = t.mean && !same_for_all_samples(b->f, &(tp_family_term){ .kind = t.kind, .of = t.of });
-    for (int i = 0; i < b->n; i++) {
-        tp_family_term *old = &b->terms[i];
-        if (old->kind == t.kind && old->of == t.of && old->fn == t.fn && old->mean == t.mean &&
-            old->learned == t.learned && fabs(old->power - t.power) < tiny && fabs(old->batch - t.batch) < tiny) {
-            double c = old->c + t.c;
-            old->c = fabs(c) <= tiny * fabs(t.c) ? 0 : c;
-            if (!(fabs(old->c) > 0))
-                *old = b->terms[--b->n];
-            return;
-        }
-    }
-    if (b->n == b->room) {
-        int room = b->room ? 2 * b->room : 8;
-        tp_family_term *larger = ad_arena_alloc(b->f->algebra.arena, (size_t)room, sizeof *larger);
-        b->full = !larger;
-        if (b->full)
-            return;
-        if (b->n)
-            memcpy(larger, b->terms, (size_t)b->n * sizeof *larger);
-        b->terms = larger;
-        b->room = room;
-    }
-    b->terms[b->n++] = t;
-}
-
-static int finish(builder *b)
-{
-    size_t size = offsetof(tp_family, terms) + (size_t)b->n * sizeof *b->terms;
-    tp_family *family = b->full ? NULL : ad_arena_alloc(b->f->algebra.arena, size, 1);
-    if (!family)
-        return no_memory(b->f);
-    family->n = b->n;
-    if (b->n)
-        memcpy(family->terms, b->terms, (size_t)b->n * sizeof *b->terms);
-    int id = tp_intern(&b->f->families, family, size);
-    return id < 0 ? no_memory(b->f) : id;
-}
-
-static tp_family_term one_term(double c)
-{
-    return (tp_family_term){ .c = c, .kind = TP_TERM_ONE, .of = -1, .fn = -1, .learned = -1 };
-}
-
-static void push_all(builder *b, int x, double c, double power, double batch)
-{
-    const tp_family *from = tp_family_at(b->f, x);
-    for (int i = 0; i < from->n; i++) {
-        tp_family_term t = from->terms[i];
-        t.c *= c;
-        t.power += power;
-        t.batch += batch;
-        push(b, t);
-    }
-}
-
 static int scaled(tp_families *f, int x, double c, double power, double batch)
 {
-    builder b = { .f = f };
-    push_all(&b, x, c, power, batch);
-    return finish(&b);
+    tp_family_builder b = { .f = f };
+    tp_family_push_all(&b, x, c, power, batch);
+    return tp_family_finish(&b);
 }
 
 static int sum_of(tp_families *f, int x, int y, double sign)
 {
-    builder b = { .f = f };
-    push_all(&b, x, 1, 0, 0);
-    push_all(&b, y, sign, 0, 0);
-    return finish(&b);
-}
-
-/* c f(base), to first order in what is learned. A function of z that does not depend on its length is one of G u. */
-static int push_function(builder *b, double c, int base, int fn, int learned)
-{
-    double number;
-    if (base < 0 || fn < 0)
-        return -1;
-    tp_family_term t = { .c = c, .kind = TP_TERM_FUNCTION, .of = base, .fn = fn, .learned = learned };
-    tp_base of = *tp_base_at(b->f, base);
-    if (fn_is_number(b->f, fn, &number)) {
-        t = one_term(c * number);
-        t.learned = learned;
-    } else if (of.kind == TP_BASE_NORMAL && fabs(tp_fn_degree(b->f, fn)) < tiny) {
-        t.of = base_make(b->f, TP_BASE_SUM, of.lin, 0, 0);
-        if (t.of < 0)
-            return -1;
-    }
-    push(b, t);
-    return 0;
-}
-
-/* ---- a family as one function ---- */
-/* The part that is not learned as c0 + sum of functions of one base: *base (-1: a constant) and *fn. */
-static int as_function(tp_families *f, int node, int x, int *base, int *fn)
-{
-    const tp_family *family = tp_family_at(f, x);
-    lin_builder u = { .n = 0 };
-    double constant = 0, c;
-    *base = -1;
-    *fn = fn_number(f, 0);
-    for (int i = 0; i < family->n; i++) {
-        const tp_family_term *t = &family->terms[i];
-        if (t->learned >= 0)
-            continue;
-        if (fabs(t->power) > tiny || fabs(t->batch) > tiny)
-            return tp_family_refuse(f, node,
-                                    "a function of what grows or vanishes with the width or the batch has no "
-                                    "exact rule where samples meet");
-        if (t->kind == TP_TERM_ONE) {
-            constant += t->c;
-        } else if (t->kind == TP_TERM_GVAR) {
-            bool fixed = t->mean || gvar_is_fixed(f, t->of);
-            if (!lin_add(&u, t->of, fixed ? 0 : t->c, fixed ? t->c : 0))
-                return tp_family_refuse(f, node, "a sum of more than 64 products with weights");
-        } else {
-            if ((*base >= 0 && *base != t->of) || t->mean || tp_base_at(f, t->of)->kind == TP_BASE_RADIUS)
-                return tp_family_refuse(f, node,
-                                        "a function of several vectors that samples meet in has no exact rule");
-            *base = t->of;
-            *fn = fn_plus(f, *fn, fn_scaled(f, t->c, t->fn));
-        }
-    }
-    if (u.n) {
-        int lin = lin_finish(f, &u);
-        if (lin < 0)
-            return -1;
-        if (*base >= 0) {
-            tp_base of = *tp_base_at(f, *base);
-            if (of.kind != TP_BASE_SUM || !proportional(tp_batch_lin_at(f, lin), tp_batch_lin_at(f, of.lin), &c))
-                return tp_family_refuse(f, node,
-                                        "a function of several vectors that samples meet in has no exact rule");
-            *fn = fn_plus(f, *fn, fn_scaled(f, c, f->algebra.variable));
-        } else if (tp_batch_lin_at(f, lin)->n) {
-            *base = base_make(f, TP_BASE_SUM, lin, 0, 0);
-            *fn = f->algebra.variable;
-        }
-        if (*base < 0 && tp_batch_lin_at(f, lin)->n)
-            return -1;
-    }
-    *fn = fn_plus(f, *fn, fn_number(f, constant));
-    return *fn < 0 ? -1 : 0;
+    tp_family_builder b = { .f = f };
+    tp_family_push_all(&b, x, 1, 0, 0);
+    tp_family_push_all(&b, y, sign, 0, 0);
+    return tp_family_finish(&b);
 }
 
 /* ---- the variance over a batch ---- */
 typedef struct {
-    int n, gvars[MOST_PARTS];
-    double own[MOST_PARTS][MOST_PARTS], mean[MOST_PARTS][MOST_PARTS]; /* of mean(g h), and of mean(g) mean(h) */
+    int n, gvars[TP_MOST_PARTS];
+    double own[TP_MOST_PARTS][TP_MOST_PARTS],
+        mean[TP_MOST_PARTS][TP_MOST_PARTS]; /* of mean(g h), and of mean(g) mean(h) */
 } quadratic;
 
 static int place_of(quadratic *q, int gvar)
@@ -493,7 +76,7 @@ static int place_of(quadratic *q, int gvar)
     int i = 0;
     while (i < q->n && q->gvars[i] != gvar)
         i++;
-    if (i == MOST_PARTS)
+    if (i == TP_MOST_PARTS)
         return -1;
     q->gvars[i] = gvar;
     q->n = i == q->n ? i + 1 : q->n;
@@ -519,24 +102,24 @@ static bool add_square(quadratic *q, const tp_batch_lin *u, double c, bool mean)
 static int variance_of(tp_families *f, const quadratic *q, double *c)
 {
     int first = 0;
-    lin_builder u = { .n = 0 };
-    while (first < q->n && !(q->own[first][first] > tiny))
+    tp_lin_builder u = { .n = 0 };
+    while (first < q->n && !(q->own[first][first] > TP_TINY))
         first++;
     if (first == q->n)
         return -1;
     for (int i = 0; i < q->n; i++) /* the first part by number is to be 1 */
-        if (q->own[i][i] > tiny && q->gvars[i] < q->gvars[first])
+        if (q->own[i][i] > TP_TINY && q->gvars[i] < q->gvars[first])
             first = i;
     *c = q->own[first][first];
     for (int i = 0; i < q->n; i++) {
         for (int k = 0; k < q->n; k++) {
             double expected = q->own[first][i] * q->own[first][k] / *c;
-            if (fabs(q->own[i][k] - expected) > tiny * *c || fabs(q->own[i][k] + q->mean[i][k]) > tiny * *c)
+            if (fabs(q->own[i][k] - expected) > TP_TINY * *c || fabs(q->own[i][k] + q->mean[i][k]) > TP_TINY * *c)
                 return -1;
         }
-        lin_add(&u, q->gvars[i], q->own[first][i] / *c, 0);
+        tp_lin_add(&u, q->gvars[i], q->own[first][i] / *c, 0);
     }
-    return lin_finish(f, &u);
+    return tp_lin_finish(f, &u);
 }
 
 /* x^power, where x is epsilon and the variance of a u; 0 without an error if x is something else. */
@@ -547,10 +130,10 @@ static int radius_of(tp_families *f, int x, double power, int *result)
     double epsilon = 0, c;
     *result = -1;
     if (!q)
-        return no_memory(f);
+        return tp_family_no_memory(f);
     for (int i = 0; i < family->n; i++) {
         const tp_family_term *t = &family->terms[i];
-        if (t->learned >= 0 || fabs(t->power) > tiny || fabs(t->batch) > tiny || t->kind == TP_TERM_GVAR)
+        if (t->learned >= 0 || fabs(t->power) > TP_TINY || fabs(t->batch) > TP_TINY || t->kind == TP_TERM_GVAR)
             return 0;
         if (t->kind == TP_TERM_ONE) {
             epsilon += t->c;
@@ -565,13 +148,14 @@ static int radius_of(tp_families *f, int x, double power, int *result)
     int lin = variance_of(f, q, &c);
     if (lin < 0)
         return 0;
-    builder b = { .f = f };
-    int base = base_make(f, TP_BASE_RADIUS, lin, epsilon / c, power);
+    tp_family_builder b = { .f = f };
+    int base = tp_base_make(f, TP_BASE_RADIUS, lin, epsilon / c, power);
     if (base < 0)
         return -1;
-    push(&b, (tp_family_term){
-                 .c = pow(c, power), .kind = TP_TERM_FUNCTION, .of = base, .fn = f->algebra.variable, .learned = -1 });
-    *result = finish(&b);
+    tp_family_push(
+        &b, (tp_family_term){
+                .c = pow(c, power), .kind = TP_TERM_FUNCTION, .of = base, .fn = f->algebra.variable, .learned = -1 });
+    *result = tp_family_finish(&b);
     return *result < 0 ? -1 : 0;
 }
 
@@ -589,58 +173,58 @@ static int normalised(tp_families *f, int node, int x, const tp_family_term *rad
 {
     tp_base of = *tp_base_at(f, radius->of);
     const tp_family *family = tp_family_at(f, x);
-    lin_builder u = { .n = 0 };
+    tp_lin_builder u = { .n = 0 };
     double c;
     for (int i = 0; i < family->n; i++) {
         const tp_family_term *t = &family->terms[i];
-        bool fixed = t->mean || (t->kind == TP_TERM_GVAR && gvar_is_fixed(f, t->of));
-        if (t->kind != TP_TERM_GVAR || t->learned >= 0 || fabs(t->power) + fabs(t->batch) > tiny ||
-            !lin_add(&u, t->of, fixed ? 0 : t->c, fixed ? t->c : 0))
+        bool fixed = t->mean || (t->kind == TP_TERM_GVAR && tp_gvar_is_fixed(f, t->of));
+        if (t->kind != TP_TERM_GVAR || t->learned >= 0 || fabs(t->power) + fabs(t->batch) > TP_TINY ||
+            !tp_lin_add(&u, t->of, fixed ? 0 : t->c, fixed ? t->c : 0))
             return tp_family_refuse(f, node, "what is divided by a batch's deviation here has no exact rule");
     }
     for (int i = 0; i < u.n; i++) {
-        if (fabs(u.parts[i].own + u.parts[i].mean) > tiny * fabs(u.parts[i].own))
+        if (fabs(u.parts[i].own + u.parts[i].mean) > TP_TINY * fabs(u.parts[i].own))
             return tp_family_refuse(f, node, "what is divided by a batch's deviation is not centred over the batch");
         u.parts[i].mean = 0;
     }
-    int lin = lin_finish(f, &u);
+    int lin = tp_lin_finish(f, &u);
     if (lin < 0)
         return -1;
-    if (!proportional(tp_batch_lin_at(f, lin), tp_batch_lin_at(f, of.lin), &c) || fabs(of.power + 0.5) > tiny)
+    if (!tp_lin_proportional(tp_batch_lin_at(f, lin), tp_batch_lin_at(f, of.lin), &c) || fabs(of.power + 0.5) > TP_TINY)
         return tp_family_refuse(f, node,
                                 "a vector is divided by other than its own deviation over the batch: no exact "
                                 "rule");
-    lin_builder centred = { .n = 0 };
+    tp_lin_builder centred = { .n = 0 };
     const tp_batch_lin *own = tp_batch_lin_at(f, of.lin);
     for (int i = 0; i < own->n; i++)
-        lin_add(&centred, own->parts[i].gvar, own->parts[i].own, -own->parts[i].own);
-    builder b = { .f = f };
-    int base = base_make(f, TP_BASE_NORMAL, lin_finish(f, &centred), of.epsilon, 0);
-    if (push_function(&b, c * radius->c, base, f->algebra.variable, -1))
+        tp_lin_add(&centred, own->parts[i].gvar, own->parts[i].own, -own->parts[i].own);
+    tp_family_builder b = { .f = f };
+    int base = tp_base_make(f, TP_BASE_NORMAL, tp_lin_finish(f, &centred), of.epsilon, 0);
+    if (tp_family_push_function(&b, c * radius->c, base, f->algebra.variable, -1))
         return -1;
-    return finish(&b);
+    return tp_family_finish(&b);
 }
 
 /* ---- products and functions ---- */
 /* c fn(base) times a learned term. */
-static int push_learned(builder *b, int node, double c, int base, int fn, const tp_family_term *t)
+static int push_learned(tp_family_builder *b, int node, double c, int base, int fn, const tp_family_term *t)
 {
     double number;
-    if (fn_is_number(b->f, fn, &number)) {
+    if (tp_fn_is_number(b->f, fn, &number)) {
         tp_family_term same = *t;
         same.c *= c * number;
-        push(b, same);
+        tp_family_push(b, same);
         return 0;
     }
     if (t->kind == TP_TERM_ONE && !t->mean)
-        return push_function(b, c * t->c, base, fn, t->learned);
+        return tp_family_push_function(b, c * t->c, base, fn, t->learned);
     if (t->kind == TP_TERM_FUNCTION && t->of == base && !t->mean)
-        return push_function(b, c * t->c, base, fn_times(b->f, fn, t->fn), t->learned);
+        return tp_family_push_function(b, c * t->c, base, tp_fn_times(b->f, fn, t->fn), t->learned);
     return tp_family_refuse(b->f, node, "the gradient of a parameter that starts at a constant has no exact rule here");
 }
 
 /* The learned terms of x times the constant or function y is. */
-static int push_learned_of(builder *b, int node, int x, int base, int fn)
+static int push_learned_of(tp_family_builder *b, int node, int x, int base, int fn)
 {
     const tp_family *family = tp_family_at(b->f, x);
     for (int i = 0; i < family->n; i++)
@@ -652,9 +236,9 @@ static int push_learned_of(builder *b, int node, int x, int base, int fn)
 /* All of y, where x is the constant c and what is learned of it. */
 static int times_constant(tp_families *f, int node, int x, double c, int y)
 {
-    builder b = { .f = f };
+    tp_family_builder b = { .f = f };
     const tp_family *factor = tp_family_at(f, x), *family = tp_family_at(f, y);
-    push_all(&b, y, c, 0, 0);
+    tp_family_push_all(&b, y, c, 0, 0);
     for (int i = 0; i < factor->n; i++) {
         const tp_family_term *t = &factor->terms[i];
         if (t->learned < 0)
@@ -671,10 +255,10 @@ static int times_constant(tp_families *f, int node, int x, double c, int y)
             both.power += t->power;
             both.batch += t->batch;
             both.learned = t->learned;
-            push(&b, both);
+            tp_family_push(&b, both);
         }
     }
-    return finish(&b);
+    return tp_family_finish(&b);
 }
 
 /* Is what is not learned of x a constant? */
@@ -686,7 +270,7 @@ static bool is_constant(const tp_families *f, int x, double *c)
         const tp_family_term *t = &family->terms[i];
         if (t->learned >= 0)
             continue;
-        if (t->kind != TP_TERM_ONE || fabs(t->power) + fabs(t->batch) > tiny)
+        if (t->kind != TP_TERM_ONE || fabs(t->power) + fabs(t->batch) > TP_TINY)
             return false;
         *c += t->c;
     }
@@ -705,45 +289,45 @@ static int product_of(tp_families *f, int node, int x, int y)
     if (as_radius(f, y))
         return normalised(f, node, x, as_radius(f, y));
     int base_x, base_y, fn_x, fn_y;
-    if (as_function(f, node, x, &base_x, &fn_x) || as_function(f, node, y, &base_y, &fn_y))
+    if (tp_family_function(f, node, x, &base_x, &fn_x) || tp_family_function(f, node, y, &base_y, &fn_y))
         return -1;
     if (base_x != base_y)
         return tp_family_refuse(f, node, "a product of two vectors has no exact rule where samples meet");
-    builder b = { .f = f };
-    if (push_function(&b, 1, base_x, fn_times(f, fn_x, fn_y), -1) || push_learned_of(&b, node, x, base_y, fn_y) ||
-        push_learned_of(&b, node, y, base_x, fn_x))
+    tp_family_builder b = { .f = f };
+    if (tp_family_push_function(&b, 1, base_x, tp_fn_times(f, fn_x, fn_y), -1) ||
+        push_learned_of(&b, node, x, base_y, fn_y) || push_learned_of(&b, node, y, base_x, fn_x))
         return -1;
-    return finish(&b);
+    return tp_family_finish(&b);
 }
 
 /* y = 1 / x of a radius or a number. */
 static int inverse_of(tp_families *f, int node, int x)
 {
     double c;
-    builder b = { .f = f };
+    tp_family_builder b = { .f = f };
     const tp_family_term *radius = as_radius(f, x);
     if (radius) {
         tp_family_term t = *radius;
         tp_base of = *tp_base_at(f, t.of);
         t.c = 1 / t.c;
-        t.of = base_make(f, TP_BASE_RADIUS, of.lin, of.epsilon, -of.power);
+        t.of = tp_base_make(f, TP_BASE_RADIUS, of.lin, of.epsilon, -of.power);
         if (t.of < 0)
             return -1;
-        push(&b, t);
-        return finish(&b);
+        tp_family_push(&b, t);
+        return tp_family_finish(&b);
     }
     if (!is_constant(f, x, &c) || !(fabs(c) > 0) || tp_family_at(f, x)->n != 1)
         return tp_family_refuse(f, node,
                                 "a quotient has no exact rule where samples meet, but of a vector and its own "
                                 "deviation over the batch");
-    push(&b, one_term(1 / c));
-    return finish(&b);
+    tp_family_push(&b, tp_family_one(1 / c));
+    return tp_family_finish(&b);
 }
 
 static bool root_of(const ad_node *node, double *power)
 {
     *power = node->op == AD_SQRT ? 0.5 : node->op == AD_RSQRT ? -0.5 : node->op == AD_POWER ? node->c : 0;
-    return fabs(fabs(*power) - 0.5) < tiny;
+    return fabs(fabs(*power) - 0.5) < TP_TINY;
 }
 
 static int unary_of(tp_families *f, int node, int x)
@@ -759,19 +343,19 @@ static int unary_of(tp_families *f, int node, int x)
         if (y >= 0)
             return y;
     }
-    if (as_function(f, node, x, &base, &fn))
+    if (tp_family_function(f, node, x, &base, &fn))
         return -1;
-    bool square = row->op == AD_POWER && fabs(row->c - 2) < tiny;
-    y = row->op == AD_CUSTOM ? fn_custom(f, row->function, row->order, fn)
-                             : fn_make(f, square ? (int)AD_SQUARE : (int)row->op, square ? 0 : row->c, fn, 0);
-    builder b = { .f = f };
+    bool square = row->op == AD_POWER && fabs(row->c - 2) < TP_TINY;
+    y = row->op == AD_CUSTOM ? tp_fn_custom(f, row->function, row->order, fn)
+                             : tp_fn_make(f, square ? (int)AD_SQUARE : (int)row->op, square ? 0 : row->c, fn, 0);
+    tp_family_builder b = { .f = f };
     if (y < 0)
         return -1;
     if (base < 0) {
         double value = 0;
         tp_fn_eval(&f->algebra, y, NULL, 1, &value, &value);
-        push(&b, one_term(value));
-    } else if (push_function(&b, 1, base, y, -1)) {
+        tp_family_push(&b, tp_family_one(value));
+    } else if (tp_family_push_function(&b, 1, base, y, -1)) {
         return -1;
     }
     const tp_family *family = tp_family_at(f, x);
@@ -779,10 +363,10 @@ static int unary_of(tp_families *f, int node, int x)
     for (int i = 0; i < family->n; i++)
         learned |= family->terms[i].learned >= 0;
     tp_fn made = *tp_fn_at(&f->algebra, y);
-    int slope = learned ? row_derivative(f, &made, y) : 0;
+    int slope = learned ? tp_fn_row_derivative(f, &made, y) : 0;
     if (slope < 0 || (learned && push_learned_of(&b, node, x, base, slope)))
         return -1;
-    return finish(&b);
+    return tp_family_finish(&b);
 }
 
 /* ---- parameters ---- */
@@ -836,19 +420,20 @@ static int param_vector(tp_families *f, int node, int param, const tp_point *whe
     gvar.where = *where;
     int id = tp_intern(&f->algebra.gvars, &gvar, sizeof gvar);
     if (id < 0)
-        return no_memory(f);
-    builder b = { .f = f };
+        return tp_family_no_memory(f);
+    tp_family_builder b = { .f = f };
     double power, deviation = deviation_of(f, param, &power);
-    push(&b, one_term(at->init->mean));
+    tp_family_push(&b, tp_family_one(at->init->mean));
     if (deviation > 0) {
-        push(&b, (tp_family_term){
-                     .c = deviation, .power = power, .kind = TP_TERM_GVAR, .of = id, .fn = -1, .learned = -1 });
+        tp_family_push(&b,
+                       (tp_family_term){
+                           .c = deviation, .power = power, .kind = TP_TERM_GVAR, .of = id, .fn = -1, .learned = -1 });
     } else {
-        tp_family_term t = one_term(1);
+        tp_family_term t = tp_family_one(1);
         t.learned = id;
-        push(&b, t);
+        tp_family_push(&b, t);
     }
-    return finish(&b);
+    return tp_family_finish(&b);
 }
 
 /* contract(y, W): a G-var of variance E y^2 or |x|^2; deviation and the axis's size stand before it. */
@@ -877,7 +462,7 @@ static int product_with(tp_families *f, int node, int param, const ad_shape *nam
             return -1;
         const tp_family *vector = tp_family_at(f, gvar.node);
         for (int i = 0; i < vector->n; i++)
-            if (fabs(vector->terms[i].power) > tiny)
+            if (fabs(vector->terms[i].power) > TP_TINY)
                 return tp_family_refuse(f, node,
                                         "a vector that grows or vanishes with the width has no exact rule where "
                                         "samples meet");
@@ -893,15 +478,15 @@ static int product_with(tp_families *f, int node, int param, const ad_shape *nam
     }
     int id = tp_intern(&f->algebra.gvars, &gvar, sizeof gvar);
     if (id < 0)
-        return no_memory(f);
-    builder b = { .f = f };
-    push(&b, (tp_family_term){ .c = deviation * sqrt(ratio),
-                               .power = power + n_power / 2,
-                               .kind = TP_TERM_GVAR,
-                               .of = id,
-                               .fn = -1,
-                               .learned = -1 });
-    return finish(&b);
+        return tp_family_no_memory(f);
+    tp_family_builder b = { .f = f };
+    tp_family_push(&b, (tp_family_term){ .c = deviation * sqrt(ratio),
+                                         .power = power + n_power / 2,
+                                         .kind = TP_TERM_GVAR,
+                                         .of = id,
+                                         .fn = -1,
+                                         .learned = -1 });
+    return tp_family_finish(&b);
 }
 
 /* ---- nodes ---- */
@@ -914,7 +499,7 @@ static int summed(tp_families *f, int id, const ad_node *node, const tp_point *p
 {
     ad_graph *graph = f->algebra.graph;
     tp_point at = *point;
-    builder b = { .f = f };
+    tp_family_builder b = { .f = f };
     int count = 1;
     bool batch = false;
     for (int i = 0; i < node->over.rank; i++) {
@@ -941,10 +526,10 @@ static int summed(tp_families *f, int id, const ad_node *node, const tp_point *p
             tp_family_term t = family->terms[i];
             t.mean |= batch;
             t.batch += batch;
-            push(&b, t);
+            tp_family_push(&b, t);
         }
     }
-    return finish(&b);
+    return tp_family_finish(&b);
 }
 
 static int contracted(tp_families *f, int id, const ad_node *node, const tp_point *point)
@@ -1011,9 +596,9 @@ static int compute(tp_families *f, int id, const tp_point *point)
     }
     switch (node->op) {
     case AD_CONSTANT: {
-        builder constant = { .f = f };
-        push(&constant, one_term(node->c));
-        return finish(&constant);
+        tp_family_builder constant = { .f = f };
+        tp_family_push(&constant, tp_family_one(node->c));
+        return tp_family_finish(&constant);
     }
     case AD_SCALE: {
         bool batch = node->axis.id && ad_axis_kind(f->algebra.graph, node->axis) == AD_BATCH;
@@ -1046,7 +631,7 @@ int tp_family_of(tp_families *f, int node, tp_point point)
     key.node = node;
     int *slot = tp_memo(&f->algebra, &key, sizeof key);
     if (!slot)
-        return no_memory(f);
+        return tp_family_no_memory(f);
     if (*slot >= 0)
         return *slot;
     int id = compute(f, node, &point);

@@ -56,11 +56,12 @@ typedef struct {
                            (64 at most) until `error` is below; 0: `runs` alone */
     tp_engine engine;   /* auto: exact where there is a rule, else the executor at n = infinity on samples */
     tp_rule_choice rule; /* auto: the simple rule if tp_check finds the program BP-like, else the general one */
-    size_t samples;     /* of the executor, a power of 2 is best; 0: 4096 */
-    int runs;           /* independent repetitions, at least 2; 0: 8 */
+    size_t samples;     /* of the executor, a power of 2 is best; 0: 4096 (directions after batch normalisation: 8192) */
+    int runs;           /* independent repetitions, at least 2; 0: 8 (directions: as many as give 1e-3, 64 at most) */
     uint64_t seed;
 } tp_limit_spec;
-/* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). The general rule (Tensor Programs III,
+/* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). Where samples meet, as in batch
+ * normalisation, all of x is one batch and all of x2 another, normalised apart. The general rule (Tensor Programs III,
  * with Z dot) is the executor's; it gives one term, the leading power of n. */
 int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
