@@ -141,6 +141,10 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
     if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
     tp_kernel exact = { 0 };
+    if (program->coupled && which == TP_NTK)
+        add_text(kernel->method, sizeof kernel->method,
+                 "; where a small batch is normalised, gradients have heavy tails, and the spread of runs may understate "
+                 "the error");
     if (refusal.text[0]) {
         add_text(kernel->method, sizeof kernel->method, "; no exact rule for ");
         add_text(kernel->method, sizeof kernel->method, refusal.text);
