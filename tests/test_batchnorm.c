@@ -1,8 +1,7 @@
-/* Batch normalisation at infinite width: against the exact reference, against direct integration over the Gaussian, and
- * against wide finite networks. */
+/* Batch normalisation at infinite width: against the exact reference, and against direct integration over the Gaussian. */
 #include "limn.h"
 #include "tests/support/reference.h"
-#include "tp/batchnorm.h"
+#include "tests/support/tower.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -38,12 +37,12 @@ Test(batchnorm, reference)
                    { "limit.gpx", "limit.ntkx", 0, 6 } };
     reference *ref = reference_read("bn_relu_b6_b6_depth1");
     double *x = reference_inputs(12, 10), nngp[36], ntk[36], difference;
-    tp_batchnorm_net net = { .depth = 1, .sigma_w = 1, .sigma_in = NN_SIGMA_MULTIPLIER, .phi = TP_SLOPES_RELU };
+    tower_net net = { .depth = 1, .sigma_w = 1, .sigma_in = NN_SIGMA_MULTIPLIER, .phi = TP_SLOPES_RELU };
     ad_error error = { 0 };
     for (size_t b = 0; b < 3; b++) {
         const double *second = blocks[b].second < 0 ? NULL : x + 10 * blocks[b].second;
         cr_assert_eq(
-            tp_batchnorm_kernels(&net, x + 10 * blocks[b].first, 6, second, 6, 10, nngp, ntk, &difference, &error), 0,
+            tower_kernels(&net, x + 10 * blocks[b].first, 6, second, 6, 10, nngp, ntk, &difference, &error), 0,
             "%s", error.text);
         cr_expect_lt(difference, 1e-9);
         cr_expect_lt(worst_of(36, nngp, reference_array(ref, blocks[b].nngp, 36)), 1e-12, "%s", blocks[b].nngp);
@@ -222,7 +221,9 @@ static void check_layer(const char *name, const plane_batch *first, const plane_
                                                                  .k22 = k22,
                                                                  .k12 = k12,
                                                                  .epsilon = epsilon,
+                                                                 .epsilon2 = epsilon,
                                                                  .phi = phi,
+                                                                 .phi2 = phi,
                                                                  .backward = true },
                                            &error);
     cr_assert(layer, "%s: %s", name, error.text);
@@ -294,105 +295,14 @@ Test(batchnorm, kernels_of_one_layer_by_direct_integration)
                 expected[0][i] = sigma * sigma * d.v[i];
                 expected[1][i] = c2 * d.v[i] + c2 * sigma * sigma * dot(M * N, d.t, k0) / PLANE;
             }
-            tp_batchnorm_net net = { 1, sigma, epsilons[e], multiplier ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT,
+            tower_net net = { 1, sigma, epsilons[e], multiplier ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT,
                                      functions[1].phi };
             ad_error error = { 0 };
-            cr_assert_eq(tp_batchnorm_kernels(&net, a.x[0], M, b.x[0], N, PLANE, nngp, ntk, &difference, &error), 0,
+            cr_assert_eq(tower_kernels(&net, a.x[0], M, b.x[0], N, PLANE, nngp, ntk, &difference, &error), 0,
                          "%s", error.text);
             cr_expect_lt(worst_of(M * N, nngp, expected[0]), 1e-11);
             cr_expect_lt(worst_of(M * N, ntk, expected[1]), 1e-11);
         }
-}
-
-/* ---- wide finite networks ----
- * 16 networks of width 2048, batches of 8 and 6 samples (ranks 7 and 5), both against each other and the first against
- * itself: in all 2 (36 + 48) entries of NTKs and as many of NNGP kernels. 3.5 standard errors of a normal variable have
- * probability 4.7e-4; Student's t with 15 degrees of freedom, two-sided, has that for the largest of 336 at limit_t. */
-enum { ROWS = 8, ROWS2 = 6, FEATURES = 10, SEEDS = 16 };
-static const double limit_t = 7.70;
-static const double net_sigma = 1.3, net_epsilon = 1e-5;
-
-static ad_var normalised(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    ad_shape batch = ad_shape_of(nn_batch(net));
-    ad_var epsilon = ad_constant(nn_graph(net), net_epsilon, (ad_shape){ 0 });
-    for (long l = 1, depth = nn_setting_int(net, "depth", 2, 1, 9); l <= depth; l++) {
-        ad_var h = nn_dense_with(net, nn_name(net, "dense%ld", l), x, n, .sigma_w = net_sigma);
-        ad_var centred = ad_sub(h, ad_mean(h, batch));
-        ad_var variance = ad_mean(ad_square(centred), batch);
-        x = ad_relu(ad_mul(centred, ad_rsqrt(ad_add(variance, epsilon))));
-    }
-    return nn_readout_with(net, "readout", x, .sigma_w = net_sigma);
-}
-
-typedef struct {
-    double sum[ROWS * ROWS], squares[ROWS * ROWS];
-} statistics;
-
-static void collect(statistics *s, size_t count, const double *k)
-{
-    for (size_t i = 0; i < count; i++) {
-        s->sum[i] += k[i];
-        s->squares[i] += k[i] * k[i];
-    }
-}
-
-static void agree(const char *name, const statistics *s, size_t count, const double *limit)
-{
-    double mean[ROWS * ROWS];
-    for (size_t i = 0; i < count; i++) {
-        mean[i] = s->sum[i] / SEEDS;
-        double error = sqrt((s->squares[i] / SEEDS - mean[i] * mean[i]) / (SEEDS - 1));
-        cr_expect_lt(fabs(mean[i] - limit[i]), limit_t * error, "%s entry %zu: %g +- %g against %g", name, i, mean[i],
-                     error, limit[i]);
-    }
-    double off = 0;
-    for (size_t i = 0; i < count; i++)
-        off += pow(mean[i] - limit[i], 2) / dot(count, limit, limit);
-    cr_expect_lt(sqrt(off), 0.05, "%s: off by %g, Frobenius", name, sqrt(off));
-}
-
-static void compare_with_networks(const char *depth, long layers, nn_sigma_in sigma_in)
-{
-    double *x = reference_inputs(ROWS + ROWS2, FEATURES), *x2 = x + ROWS * FEATURES;
-    double k[ROWS * ROWS], limits[4][ROWS * ROWS];
-    nn_spec spec = { .features = FEATURES, .sigma_in = sigma_in, .settings = (const char *[]){ depth, NULL } };
-    tp_batchnorm_net limit = { (size_t)layers, net_sigma, net_epsilon, sigma_in, TP_SLOPES_RELU };
-    statistics all[4] = { 0 };
-    ad_error error = { 0 };
-    nn_net *net = nn_trace(normalised, &spec, &error);
-    cr_assert(net, "%s", error.text);
-    for (int b = 0; b < 2; b++)
-        cr_assert_eq(tp_batchnorm_kernels(&limit, x, ROWS, b ? x2 : NULL, ROWS2, FEATURES, limits[2 * b],
-                                          limits[2 * b + 1], NULL, &error),
-                     0, "%s", error.text);
-    for (int seed = 1; seed <= SEEDS; seed++) {
-        nn_model *model = nn_at(net, 2048, (uint64_t)seed, AD_DOUBLE, 1, &error);
-        cr_assert(model, "%s", error.text);
-        for (int b = 0; b < 4; b++) {
-            size_t rows2 = b < 2 ? ROWS : ROWS2;
-            int status = (b % 2 ? nn_ntk : nn_nngp)(model, x, ROWS, b < 2 ? NULL : x2, rows2, NN_MEAN, k, &error);
-            cr_assert_eq(status, 0, "%s", error.text);
-            collect(&all[b], ROWS * rows2, k);
-        }
-        nn_model_free(model);
-    }
-    static const char *const names[] = { "NNGP", "NTK", "NNGP of two batches", "NTK of two batches" };
-    for (int b = 0; b < 4; b++)
-        agree(names[b], &all[b], ROWS * (b < 2 ? ROWS : ROWS2), limits[b]);
-    nn_net_free(net);
-    free(x);
-}
-
-Test(batchnorm, wide_networks_of_depth_2)
-{
-    compare_with_networks("depth=2", 2, NN_SIGMA_MULTIPLIER);
-}
-
-Test(batchnorm, wide_networks_of_depth_3)
-{
-    compare_with_networks("depth=3", 3, NN_SIGMA_INIT);
 }
 
 /* ---- what must hold exactly ---- */
@@ -402,10 +312,10 @@ Test(batchnorm, a_batch_beside_its_copy_is_the_batch)
     double *x = reference_inputs(B, 10), one[B * B], two[B * B];
     for (int e = 0; e < 2; e++)
         for (size_t depth = 1; depth <= 2; depth++) {
-            tp_batchnorm_net net = { depth, 1.2, e ? 1e-3 : 0, NN_SIGMA_INIT, TP_SLOPES_RELU };
+            tower_net net = { depth, 1.2, e ? 1e-3 : 0, NN_SIGMA_INIT, TP_SLOPES_RELU };
             ad_error error = { 0 };
-            cr_assert_eq(tp_batchnorm_kernels(&net, x, B, NULL, 0, 10, NULL, one, NULL, &error), 0, "%s", error.text);
-            cr_assert_eq(tp_batchnorm_kernels(&net, x, B, x, B, 10, NULL, two, NULL, &error), 0, "%s", error.text);
+            cr_assert_eq(tower_kernels(&net, x, B, NULL, 0, 10, NULL, one, NULL, &error), 0, "%s", error.text);
+            cr_assert_eq(tower_kernels(&net, x, B, x, B, 10, NULL, two, NULL, &error), 0, "%s", error.text);
             double off = worst_of(B * B, two, one);
             cr_expect_lt(off, 1e-10, "depth %zu: %g", depth, off);
         }
@@ -416,17 +326,17 @@ Test(batchnorm, a_batch_beside_its_copy_is_the_batch)
 Test(batchnorm, least_ranks)
 {
     double *x = reference_inputs(9, 10), one[16], two[16], whole[16], difference;
-    tp_batchnorm_net net = { 1, 1, 0, NN_SIGMA_INIT, TP_SLOPES_RELU };
+    tower_net net = { 1, 1, 0, NN_SIGMA_INIT, TP_SLOPES_RELU };
     ad_error error = { 0 };
-    cr_assert_eq(tp_batchnorm_kernels(&net, x, 4, NULL, 0, 10, NULL, one, &difference, &error), 0, "%s", error.text);
+    cr_assert_eq(tower_kernels(&net, x, 4, NULL, 0, 10, NULL, one, &difference, &error), 0, "%s", error.text);
     cr_expect_lt(difference, 1e-9);
-    cr_assert_eq(tp_batchnorm_kernels(&net, x, 4, x, 4, 10, NULL, two, &difference, &error), 0, "%s", error.text);
+    cr_assert_eq(tower_kernels(&net, x, 4, x, 4, 10, NULL, two, &difference, &error), 0, "%s", error.text);
     cr_expect_lt(worst_of(16, two, one), 1e-7, "%g", worst_of(16, two, one));
     net.epsilon = 1e-14;
-    cr_assert_eq(tp_batchnorm_kernels(&net, x, 4, NULL, 0, 10, NULL, whole, NULL, &error), 0, "%s", error.text);
+    cr_assert_eq(tower_kernels(&net, x, 4, NULL, 0, 10, NULL, whole, NULL, &error), 0, "%s", error.text);
     cr_expect_lt(worst_of(16, whole, one), 1e-5);
     net.epsilon = 0;
-    cr_expect_eq(tp_batchnorm_kernels(&net, x, 3, x + 20, 3, 10, NULL, two, &difference, &error), 0, "%s", error.text);
+    cr_expect_eq(tower_kernels(&net, x, 3, x + 20, 3, 10, NULL, two, &difference, &error), 0, "%s", error.text);
     free(x);
 }
 
@@ -440,7 +350,7 @@ Test(batchnorm, a_constant_batch)
         pi[i] = sin(1.0 + i);
     }
     ad_error error = { 0 };
-    tp_batchnorm_spec spec = { .rows = B, .k11 = k, .epsilon = 0.1, .phi = TP_SLOPES_LEAKY(0.3), .backward = true };
+    tp_batchnorm_spec spec = { .rows = B, .k11 = k, .epsilon = 0.1, .phi = TP_SLOPES_LEAKY(0.3), .phi2 = TP_SLOPES_LEAKY(0.3), .backward = true };
     tp_batchnorm *layer = tp_batchnorm_new(&spec, &error);
     cr_assert(layer, "%s", error.text);
     cr_assert_eq(tp_batchnorm_backward(layer, pi, t, NULL, &error), 0, "%s", error.text);
@@ -457,12 +367,12 @@ Test(batchnorm, a_constant_batch)
 }
 
 /* ---- errors ---- */
-static void expect_refused(const tp_batchnorm_net *net, const double *x, size_t rows, const double *x2, size_t rows2,
+static void expect_refused(const tower_net *net, const double *x, size_t rows, const double *x2, size_t rows2,
                            const char *says)
 {
     double ntk[64];
     ad_error error = { 0 };
-    cr_expect_eq(tp_batchnorm_kernels(net, x, rows, x2, rows2, 10, NULL, ntk, NULL, &error), -1);
+    cr_expect_eq(tower_kernels(net, x, rows, x2, rows2, 10, NULL, ntk, NULL, &error), -1);
     cr_expect(strstr(error.text, says), "\"%s\" does not say \"%s\"", error.text, says);
 }
 
@@ -471,7 +381,7 @@ Test(batchnorm, what_has_no_limit_is_refused)
     double *x = reference_inputs(8, 10), nngp[9], equal[30];
     for (int i = 0; i < 30; i++)
         equal[i] = x[i % 10];
-    tp_batchnorm_net net = { 2, 1, 0, NN_SIGMA_INIT, TP_SLOPES_RELU };
+    tower_net net = { 2, 1, 0, NN_SIGMA_INIT, TP_SLOPES_RELU };
     ad_error error = { 0 };
     expect_refused(&net, x, 1, NULL, 0, "variance 0");
     expect_refused(&net, equal, 3, NULL, 0, "variance 0");
@@ -479,24 +389,24 @@ Test(batchnorm, what_has_no_limit_is_refused)
     expect_refused(&net, x, 3, NULL, 0, "infinite");
     expect_refused(&net, x, 3, x, 3, "infinite");
     expect_refused(&net, x, 2, x, 6, "infinite");
-    cr_expect_eq(tp_batchnorm_kernels(&net, x, 3, NULL, 0, 10, nngp, NULL, NULL, &error), 0, "%s", error.text);
-    cr_expect_eq(tp_batchnorm_kernels(&net, x, 2, NULL, 0, 10, nngp, NULL, NULL, &error), 0, "%s", error.text);
+    cr_expect_eq(tower_kernels(&net, x, 3, NULL, 0, 10, nngp, NULL, NULL, &error), 0, "%s", error.text);
+    cr_expect_eq(tower_kernels(&net, x, 2, NULL, 0, 10, nngp, NULL, NULL, &error), 0, "%s", error.text);
     cr_expect_float_eq(nngp[0], 0.5, 1e-12);
     net.epsilon = -1e-5;
     expect_refused(&net, x, 6, NULL, 0, "epsilon");
     net.epsilon = (double)NAN;
     expect_refused(&net, x, 6, NULL, 0, "epsilon");
-    net = (tp_batchnorm_net){ 0, 1, 0.1, NN_SIGMA_INIT, TP_SLOPES_RELU };
+    net = (tower_net){ 0, 1, 0.1, NN_SIGMA_INIT, TP_SLOPES_RELU };
     expect_refused(&net, x, 6, NULL, 0, "depth");
-    net = (tp_batchnorm_net){ 1, 1, 0.1, NN_SIGMA_INIT, TP_SLOPES_RELU };
+    net = (tower_net){ 1, 1, 0.1, NN_SIGMA_INIT, TP_SLOPES_RELU };
     x[3] = (double)INFINITY;
     expect_refused(&net, x, 6, NULL, 0, "finite");
     const double wrong[] = { 1, 3, 3, 1 }, fits[] = { 1, -1, -1, 1 }, far[] = { 2, -2, -2, 2 };
-    tp_batchnorm_spec spec = { .rows = 2, .k11 = wrong, .epsilon = 0.1, .phi = TP_SLOPES_RELU };
+    tp_batchnorm_spec spec = { .rows = 2, .k11 = wrong, .epsilon = 0.1, .phi = TP_SLOPES_RELU, .phi2 = TP_SLOPES_RELU };
     cr_expect(!tp_batchnorm_new(&spec, &error) && strstr(error.text, "no covariance"), "%s", error.text);
     error = (ad_error){ 0 };
     spec = (tp_batchnorm_spec){
-        .rows = 2, .rows2 = 2, .k11 = fits, .k22 = fits, .k12 = far, .epsilon = 0.1, .phi = TP_SLOPES_RELU
+        .rows = 2, .rows2 = 2, .k11 = fits, .k22 = fits, .k12 = far, .epsilon = 0.1, .epsilon2 = 0.1, .phi = TP_SLOPES_RELU
     };
     cr_expect(!tp_batchnorm_new(&spec, &error) && strstr(error.text, "fit together"), "%s", error.text);
     free(x);
@@ -505,13 +415,13 @@ Test(batchnorm, what_has_no_limit_is_refused)
 Test(batchnorm, every_allocation_may_fail)
 {
     double *x = reference_inputs(8, 10), ntk[16];
-    tp_batchnorm_net net = { 2, 1, 0.1, NN_SIGMA_INIT, TP_SLOPES_RELU };
+    tower_net net = { 2, 1, 0.1, NN_SIGMA_INIT, TP_SLOPES_RELU };
     int status = -1;
     long k = 0;
     while (status < 0 && k < 1000) {
         ad_error error = { 0 };
         ad_hook_allocation(++k);
-        status = tp_batchnorm_kernels(&net, x, 4, x + 40, 4, 10, NULL, ntk, NULL, &error);
+        status = tower_kernels(&net, x, 4, x + 40, 4, 10, NULL, ntk, NULL, &error);
         cr_assert(!status || error.text[0]);
     }
     ad_hook_allocation(0);

@@ -273,13 +273,6 @@ static ad_var matrix_times_matrix(nn_net *net, ad_var x)
     ad_var both = ad_contract(a.omega, b.omega, ad_shape_of(m));
     return nn_readout(net, "readout", ad_matmul(h, both));
 }
-static ad_var samples_meet(nn_net *net, ad_var x)
-{
-    ad_var h = nn_dense(net, "first", x, nn_width(net, "n"));
-    refused_line = __LINE__ + 1;
-    ad_var mean = ad_mean(h, ad_shape_of(nn_batch(net)));
-    return nn_readout(net, "readout", ad_relu(ad_sub(h, mean)));
-}
 static ad_var no_width(nn_net *net, ad_var x)
 {
     refused_line = 0;
@@ -296,7 +289,6 @@ Test(program, what_has_no_rule_is_refused_with_its_line)
                                              matrix_by_entries,
                                              two_matrices_by_entries,
                                              matrix_times_matrix,
-                                             samples_meet,
                                              no_width };
     static const char *const says[] = { "softmax: it runs along the width axis n",
                                         "max: it runs along the width axis n",
@@ -306,7 +298,6 @@ Test(program, what_has_no_rule_is_refused_with_its_line)
                                         "w is used entry by entry",
                                         "is used entry by entry",
                                         "a product of two matrices",
-                                        "the samples of a batch are coupled",
                                         "no width axis" };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         ad_error error = { 0 };

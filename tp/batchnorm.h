@@ -35,9 +35,9 @@ typedef struct {
     const double *k11;  /* (rows, rows): covariance of u over the first batch */
     const double *k22;  /* (rows2, rows2): over the second; not read for one batch */
     const double *k12;  /* (rows, rows2): between them; not read for one batch */
-    double epsilon;     /* >= 0 */
-    tp_slopes phi;
-    bool backward; /* T is wanted: it may be infinite where V is not */
+    double epsilon, epsilon2; /* >= 0, of either batch; the second is not read for one batch */
+    tp_slopes phi, phi2;      /* of the first and of the second index */
+    bool backward;            /* T is wanted: it may be infinite where V is not */
 } tp_batchnorm_spec;
 
 /* A layer, prepared: the quadrature is chosen once, and serves V, T and its transpose. Refused, with the reason:
@@ -57,18 +57,10 @@ int tp_batchnorm_transpose(const tp_batchnorm *layer, const double *pi, double *
  * What is given is the finer rule's, whose error is far smaller: both converge exponentially. */
 double tp_batchnorm_difference(const tp_batchnorm *layer);
 
-/* The network: depth times (W x, batch normalisation, phi), then a readout; no biases, W of variance
- * sigma_w^2 / fan-in, readout included, in NTK scale. */
-typedef struct {
-    size_t depth; /* >= 1 */
-    double sigma_w, epsilon;
-    nn_sigma_in sigma_in;
-    tp_slopes phi;
-} tp_batchnorm_net;
-/* Its NNGP kernel and NTK (each may be NULL) of the batch x (rows, features) against the batch x2 (rows2, features;
- * NULL: x itself): (rows, rows2). *difference (may be NULL) is the largest of all layers and maps. */
-int tp_batchnorm_kernels(const tp_batchnorm_net *net, const double *x, size_t rows, const double *x2, size_t rows2,
-                         size_t features, double *nngp, double *ntk, double *difference, ad_error *error);
+/* (rows): the mean of phi(z) of one batch. */
+void tp_batchnorm_mean(const tp_batchnorm *layer, double *out);
+/* At epsilon = 0, is the rank so small that a finite network's tangent kernel has infinite variance? One batch: below 5. */
+bool tp_batchnorm_heavy(const tp_batchnorm *layer, size_t *rank);
 
 #ifdef __cplusplus
 }

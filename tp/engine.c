@@ -6,28 +6,31 @@
 
 enum { SAMPLES = 4096, RUNS = 8, MOST_RUNS = 64 };
 
-/* The power of n that the kernel goes with, from a first input at half of the samples and at all: one power alone is
+/* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
  * found; where several are summed, the largest. */
-static int find_power(const tp_program *program, tp_which which, const double *x, size_t samples,
+static int find_power(const tp_program *program, tp_which which, const double *x, size_t rows, size_t samples,
                       const tp_limit_spec *spec, double *power, ad_error *error)
 {
-    double k[2] = { 0 }, exact = 0;
-    for (uint64_t run = 0; run < RUNS; run++) { /* sums over runs, where one does not tell */
-        for (int i = 0; i < 2; i++) {
-            double one;
-            if (tp_sample_once(program, which, samples >> (1 - i), spec->seed + 1009 * run, spec->threads, x, 1, NULL, 0,
-                               &one, error))
-                return -1;
-            k[i] += one;
+    double k[2] = { 0 }, exact = 0, *all = NULL;
+    size_t batch = program->coupled ? rows : 1;
+    int status = (all = ad_alloc(batch * batch, sizeof *all, "a limit kernel", error)) ? 0 : -1;
+    for (uint64_t run = 0; run < RUNS && !status; run++) { /* sums over runs, where one does not tell */
+        for (int i = 0; i < 2 && !status; i++) {
+            status = tp_sample_once(program, which, samples >> (1 - i), spec->seed + 1009 * run, spec->threads, x, batch,
+                                    NULL, 0, all, error);
+            k[i] += status ? 0 : all[0];
         }
         *power = 0;
         if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
-            return 0;
+            break;
         exact = log2(k[1] / k[0]);
         *power = round(2 * exact) / 2;
         if (fabs(exact - *power) < 0.1)
             break;
     }
+    ad_free(all);
+    if (status)
+        return -1;
     if (!(fabs(exact - *power) < 0.2))
         return ad_fail(error, "the sampled kernel goes like no single power of n (%g at %zu samples, %g at %zu): more "
                        "samples, or --engine exact", k[0], samples / 2, k[1], samples);
@@ -49,7 +52,7 @@ static int sample(const tp_program *program, tp_which which, const double *x, si
     if (nn_spec_of(program->net)->scale == NN_STANDARD)
         return ad_fail(error, "in the standard scale several powers of n are summed, which samples cannot tell apart: "
                        "--scale ntk, or --engine exact");
-    if (find_power(program, which, x, samples, spec, &power, error))
+    if (find_power(program, which, x, rows, samples, spec, &power, error))
         return -1;
     double *one = ad_alloc(count, sizeof *one, "a limit kernel", error);
     *kernel = (tp_kernel){ .rows = rows, .rows2 = columns };
@@ -111,6 +114,12 @@ static int solve_exactly(const tp_program *program, tp_which which, const double
                          size_t rows2, const tp_limit_spec *spec, bool *simple, char *why, size_t why_size,
                          tp_kernel *kernel, ad_error *refusal)
 {
+    if (program->coupled && *simple)
+        return tp_limit_coupled(program, which, x, rows, x2, rows2, spec, kernel, refusal);
+    if (program->coupled) {
+        ad_fail(refusal, "samples meet, and there the general rule is the executor's: --engine sample");
+        return TP_NO_RULE;
+    }
     tp_rules rules = !*simple ? TP_RULES_GENERAL : spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
     int status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
     if (status == TP_NOT_BP) {
@@ -131,7 +140,8 @@ static void tell_rules(const tp_program *program, tp_which which, const double *
 {
     tp_kernel simple = { 0 };
     ad_error refusal = { 0 };
-    if (tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_BP_UNCHECKED, &simple, &refusal) == 0) {
+    if (!program->coupled &&
+        tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_BP_UNCHECKED, &simple, &refusal) == 0) {
         compare_rules(kernel, &simple, why);
     } else {
         add_text(kernel->method, sizeof kernel->method, "; general rule, for the program is not BP-like: ");
@@ -172,12 +182,16 @@ int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, 
         if (last || status == -1)
             return ad_fail(error, "%s", refusal.text);
     }
-    if (tp_check_limit(program, which, error))
+    if (!program->coupled && tp_check_limit(program, which, error))
         return -1;
     if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
     if (!simple && *why)
         tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
+    if (program->coupled && which == TP_NTK)
+        add_text(kernel->method, sizeof kernel->method,
+                 "; where a small batch is normalised, gradients have heavy tails, and the spread of runs may understate "
+                 "the error");
     if (refusal.text[0]) {
         add_text(kernel->method, sizeof kernel->method, "; no exact rule for ");
         add_text(kernel->method, sizeof kernel->method, refusal.text);

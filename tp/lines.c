@@ -526,6 +526,24 @@ static void sum_over(writer *w, int id, term *t)
     }
 }
 
+/* Times a power of the batch's size: a mean over the batch, or in its backward pass a vector over that size. */
+static void batch_scale(writer *w, int id, term *t)
+{
+    const ad_node *node = ad_look(w->graph, id), *sum = ad_look(w->graph, node->in[0]);
+    const char *axis = ad_axis_name(w->graph, node->axis);
+    t->c *= node->c;
+    if (sum->op == AD_SUM && sum->over.rank == 1 && ad_same(sum->over.axes[0], node->axis) && near(node->power, -1)) {
+        const char *inside = base_of(w, operand(w, node->in[0], 0));
+        t->text = text(w, w->latex ? "\\operatorname{mean}_{\\mathrm{%s}} %s" : "mean[%s] %s", axis, inside);
+    } else if (near(node->power, -1)) {
+        t->text = text(w, w->latex ? "%s/\\mathrm{%s}" : "%s/%s", base_of(w, t), axis);
+    } else {
+        t->text = text(w, w->latex ? "\\mathrm{%s}^{%.4g} %s" : "%s^%.4g %s", axis, node->power, base_of(w, t));
+    }
+    t->level = PRODUCT_LEVEL;
+    t->named = false;
+}
+
 static void write_node(writer *w, int id)
 {
     const ad_node *node = ad_look(w->graph, id);
@@ -554,7 +572,9 @@ static void write_node(writer *w, int id)
     case AD_SCALE: {
         *t = *operand(w, id, 0);
         t->c *= node->op == AD_NEG ? -1 : 1;
-        if (node->op == AD_SCALE) {
+        if (node->op == AD_SCALE && node->axis.id && ad_axis_kind(w->graph, node->axis) == AD_BATCH) {
+            batch_scale(w, id, t);
+        } else if (node->op == AD_SCALE) {
             t->c *= node->c;
             axis_power(w->graph, node->axis, node->power, &t->c, &t->power);
         }

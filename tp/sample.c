@@ -34,10 +34,17 @@ typedef struct {
     int n_spaces;
     int *level, *family_of; /* by node; family_of a parameter: -1 if its values are drawn at once */
     bool *kept;             /* by node: its value is kept for later levels */
-    double **values;
+    double **values;        /* of the pass that is run */
     family *families;
     int n_families;
     const double *x;
+    /* One pass over the trace, or one for each of two batches whose samples meet: the weights are the same. */
+    int n_passes;
+    struct {
+        const double *x;
+        size_t rows;
+        double **values;
+    } passes[2];
 } sampler;
 
 /* ---- looking ---- */
@@ -427,9 +434,32 @@ static int seed_backward(sampler *s)
     return 0;
 }
 
+static void enter_pass(sampler *s, int pass)
+{
+    s->x = s->passes[pass].x;
+    s->values = s->passes[pass].values;
+    for (int i = 0; i < s->sizes.n_batches; i++)
+        s->sizes.batches[i].size = s->passes[pass].rows;
+}
+
+/* What a pass starts from. */
+static int begin_pass(sampler *s)
+{
+    int input = nn_input(s->program->net).id;
+    if (seed_backward(s))
+        return -1;
+    if (s->kept[input]) { /* the caller's array is not written to */
+        if (!(s->values[input] = room(s, elements(s, input), "inputs")))
+            return -1;
+        memcpy(s->values[input], s->x, elements(s, input) * sizeof *s->x);
+    }
+    return 0;
+}
+
 static int run_all(sampler *s)
 {
     const tp_program *program = s->program;
+    enter_pass(s, 0);
     for (int id = 0; id < program->n_nodes; id++)
         s->family_of[id] = -1;
     for (int id = 0; id < program->n_nodes; id++)
@@ -438,25 +468,31 @@ static int run_all(sampler *s)
     for (int id = 0; id < program->n_nodes; id++)
         if (look(s, id)->op == AD_PARAM && program->lives[id] && s->family_of[id] < 0 && draw_param(s, id))
             return -1;
+    if (s->n_passes > 1)
+        memcpy(s->passes[1].values, s->passes[0].values, (size_t)program->n_nodes * sizeof *s->values);
     find_levels(s);
-    if (seed_backward(s))
-        return -1;
-    int input = nn_input(program->net).id;
-    if (s->kept[input]) { /* the caller's array is not written to */
-        if (!(s->values[input] = room(s, elements(s, input), "inputs")))
+    for (int pass = 0; pass < s->n_passes; pass++) {
+        enter_pass(s, pass);
+        if (begin_pass(s))
             return -1;
-        memcpy(s->values[input], s->x, elements(s, input) * sizeof *s->x);
     }
     for (int level = 0; level < s->n_levels; level++)
-        if (run_products(s, level) || run_level(s, level))
-            return -1;
+        for (int pass = 0; pass < s->n_passes; pass++) {
+            enter_pass(s, pass);
+            if (run_products(s, level) || run_level(s, level))
+                return -1;
+        }
     return 0;
 }
 
 static void release(sampler *s)
 {
-    for (int id = 0; s->values && id < s->program->n_nodes; id++)
-        ad_free(s->values[id]);
+    for (int pass = s->n_passes - 1; pass >= 0; pass--) {
+        double **values = s->passes[pass].values, **first = s->passes[0].values;
+        for (int id = 0; values && first && id < s->program->n_nodes; id++)
+            if (pass == 0 || values[id] != first[id])
+                ad_free(values[id]);
+    }
     for (int k = 0; k < s->n_families; k++)
         for (int o = 0; o < s->families[k].n_operators; o++)
             tp_operator_free(&s->families[k].operators[o]);
@@ -473,15 +509,23 @@ static int open_sampler(sampler *s)
     s->level = ad_arena_alloc(s->arena, n, sizeof *s->level);
     s->family_of = ad_arena_alloc(s->arena, n, sizeof *s->family_of);
     s->kept = ad_arena_alloc(s->arena, n, sizeof *s->kept);
-    s->values = ad_arena_alloc(s->arena, n, sizeof *s->values);
+    for (int pass = 0; pass < s->n_passes; pass++)
+        s->passes[pass].values = ad_arena_alloc(s->arena, n, sizeof *s->values);
     s->families = ad_arena_alloc(s->arena, (size_t)nn_params(s->program->net) + 1, sizeof *s->families);
-    if (!s->level || !s->family_of || !s->kept || !s->values || !s->families)
+    if (!s->level || !s->family_of || !s->kept || !s->families || !s->passes[0].values ||
+        !s->passes[s->n_passes - 1].values)
         return ad_fail(s->error, "out of memory for %zu nodes", n);
     return 0;
 }
 
 /* ---- kernels ---- */
-/* The axes of a site beyond the batch, the seed and the parameter's: time, positions. */
+/* The axis of the kernel's samples: where they meet, a site's own samples are summed over like any of its axes. */
+static ad_axis row_axis(const sampler *s)
+{
+    return s->program->coupled ? s->program->sample : nn_batch(s->program->net);
+}
+
+/* The axes of a site beyond the kernel's samples, the seed and the parameter's: time, positions. */
 static ad_shape free_axes(const sampler *s, const ad_site *site)
 {
     ad_shape axes = { 0 };
@@ -490,16 +534,16 @@ static ad_shape free_axes(const sampler *s, const ad_site *site)
         for (int i = 0; i < shapes[k]->rank; i++) {
             ad_axis axis = shapes[k]->axes[i];
             if (!ad_has(ad_shape_get(site->param), axis) && !ad_has(&axes, axis) &&
-                !ad_same(axis, s->program->seed) && !ad_same(axis, nn_batch(s->program->net)))
+                !ad_same(axis, s->program->seed) && !ad_same(axis, row_axis(s)))
                 axes.axes[axes.rank++] = axis;
         }
     return axes;
 }
 
-/* A factor of a site, y or delta, as (points of its free axes, batch, the parameter's axes `over`), row-major. */
+/* A factor of a site, y or delta, as (points of its free axes, samples, the parameter's axes `over`), row-major. */
 static double *factor_rows(const sampler *s, ad_var x, const ad_shape *free, const ad_shape *over, size_t *length)
 {
-    ad_axis batch = nn_batch(s->program->net);
+    ad_axis batch = row_axis(s);
     const ad_shape *shape = ad_shape_get(x);
     loops l = { 0 };
     size_t total = size_of(s, batch);
@@ -554,16 +598,16 @@ static int take_factors(const sampler *s, const ad_site *site, factors *f)
 }
 
 typedef struct {
-    size_t first, rows, second, rows2; /* the rows of the batch that are the first and the second inputs */
+    size_t first, rows, second, rows2; /* the rows that are the first and the second inputs, */
+    size_t total, total2;              /* of so many in their passes */
     double *gram[2];
 } kernel_frame;
 
-static void gram(const kernel_frame *k, int which, const double *a, const double *b, size_t length, size_t batch,
-                 size_t p, size_t q)
+static void gram(const kernel_frame *k, int which, const double *a, const double *b, size_t length, size_t p, size_t q)
 {
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)k->rows, (int)k->rows2, (int)length, 1,
-                a + (p * batch + k->first) * length, (int)length, b + (q * batch + k->second) * length, (int)length, 0,
-                k->gram[which], (int)k->rows2);
+                a + (p * k->total + k->first) * length, (int)length, b + (q * k->total2 + k->second) * length,
+                (int)length, 0, k->gram[which], (int)k->rows2);
 }
 
 static bool same_axes(const ad_shape *a, const ad_shape *b)
@@ -579,42 +623,51 @@ static bool same_axes(const ad_shape *a, const ad_shape *b)
 static int add_pair(const sampler *s, const kernel_frame *k, const ad_site *site, const factors *a, const factors *b,
                     double weight, double *out)
 {
-    size_t batch = size_of(s, nn_batch(s->program->net));
     bool alike = same_axes(&a->over, &b->over), crossed = same_axes(&a->over, &b->rest) && a->y && b->y;
     if (!alike && !crossed)
         return refuse(s, site->delta.id, "two uses of a parameter over different axes have no sampled kernel");
     const double *b_delta = alike ? b->delta : b->y, *b_y = alike ? b->y : b->delta;
     for (size_t p = 0; p < a->points; p++)
         for (size_t q = 0; q < b->points; q++) {
-            gram(k, 0, a->delta, b_delta, a->delta_length, batch, p, q);
+            gram(k, 0, a->delta, b_delta, a->delta_length, p, q);
             if (a->y)
-                gram(k, 1, a->y, b_y, a->y_length, batch, p, q);
+                gram(k, 1, a->y, b_y, a->y_length, p, q);
             for (size_t i = 0; i < k->rows * k->rows2; i++)
                 out[i] += weight * k->gram[0][i] * (a->y ? k->gram[1][i] : 1);
         }
     return 0;
 }
 
-static int sum_sites(const sampler *s, tp_which which, const kernel_frame *k, double *out)
+/* The factors of all sites of a parameter, in one pass. */
+static int take_all(sampler *s, int pass, int param, factors *all)
+{
+    enter_pass(s, pass);
+    for (int i = 0; i < s->program->n_sites; i++)
+        if (s->program->sites[i].param.id == param && take_factors(s, &s->program->sites[i], &all[i]))
+            return -1;
+    return 0;
+}
+
+static int sum_sites(sampler *s, tp_which which, const kernel_frame *k, double *out)
 {
     const tp_program *program = s->program;
     const nn_net *net = program->net;
+    size_t n = (size_t)program->n_sites;
     double *weights = room(s, (size_t)nn_params(net), "weights");
-    factors *all = ad_alloc((size_t)program->n_sites + 1, sizeof *all, "sites", s->error);
+    factors *all = ad_alloc(2 * n + 1, sizeof *all, "sites", s->error), *second = all + (s->n_passes > 1 ? n : 0);
     int status = !weights || !all || (which == TP_NNGP && nn_readout_variances(net, &s->sizes, weights, s->error));
     for (int p = 0; p < nn_params(net) && !status; p++) {
         double weight = which == TP_NNGP ? weights[p] : 1;
         int param = nn_param(net, p).id;
         if (!(weight > 0))
             continue;
-        for (int i = 0; i < program->n_sites && !status; i++)
-            if (program->sites[i].param.id == param)
-                status = take_factors(s, &program->sites[i], &all[i]);
+        for (int pass = 0; pass < s->n_passes && !status; pass++)
+            status = take_all(s, pass, param, pass ? second : all);
         for (int i = 0; i < program->n_sites; i++)
             for (int j = 0; j < program->n_sites && !status; j++)
                 if (program->sites[i].param.id == param && program->sites[j].param.id == param)
-                    status = add_pair(s, k, &program->sites[i], &all[i], &all[j], weight, out);
-        for (int i = 0; i < program->n_sites; i++) {
+                    status = add_pair(s, k, &program->sites[i], &all[i], &second[j], weight, out);
+        for (size_t i = 0; i < 2 * n; i++) {
             ad_free(all[i].y);
             ad_free(all[i].delta);
             all[i] = (factors){ 0 };
@@ -628,24 +681,37 @@ static int sum_sites(const sampler *s, tp_which which, const kernel_frame *k, do
 int tp_sample_once(const tp_program *program, tp_which which, size_t samples, uint64_t seed, int threads, const double *x,
                    size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
 {
-    size_t features = nn_features(program->net), batch = rows + (x2 ? rows2 : 0);
-    sampler s = { .program = program, .graph = program->graph, .error = error, .seed = seed,
+    size_t features = nn_features(program->net), columns = x2 ? rows2 : rows;
+    sampler s = { .program = program, .graph = program->graph, .error = error, .seed = seed, .n_passes = 1,
                   .threads = threads > 0 ? threads : 1, .sizes = { .n = samples, .n_batches = 1 } };
+    kernel_frame k = { .rows = rows, .rows2 = columns, .total = rows, .total2 = columns };
     s.sizes.batches[0].axis = nn_batch(program->net);
-    s.sizes.batches[0].size = batch;
-    kernel_frame k = { .rows = rows, .second = x2 ? rows : 0, .rows2 = x2 ? rows2 : rows };
-    double *both = room(&s, batch * features, "inputs");
-    int status = both ? open_sampler(&s) : -1;
-    if (!status) {
-        memcpy(both, x, rows * features * sizeof *x);
-        if (x2)
+    s.passes[0].x = x;
+    s.passes[0].rows = rows;
+    double *both = NULL;
+    int status = 0;
+    if (program->coupled) {
+        s.sizes.batches[s.sizes.n_batches++].axis = program->sample;
+        s.passes[1].x = x2;
+        s.passes[1].rows = rows2;
+        s.n_passes = x2 ? 2 : 1;
+    } else if (x2) { /* both as one batch */
+        k.second = rows;
+        k.total = k.total2 = s.passes[0].rows = rows + rows2;
+        s.passes[0].x = both = room(&s, (rows + rows2) * features, "inputs");
+        status = both ? 0 : -1;
+        if (both) {
+            memcpy(both, x, rows * features * sizeof *x);
             memcpy(both + rows * features, x2, rows2 * features * sizeof *x2);
-        s.x = both;
-        status = run_all(&s);
+        }
     }
+    if (!status)
+        status = open_sampler(&s);
+    if (!status)
+        status = run_all(&s);
     for (int i = 0; i < 2; i++)
-        k.gram[i] = room(&s, k.rows * k.rows2, "a kernel");
-    memset(out, 0, k.rows * k.rows2 * sizeof *out);
+        k.gram[i] = room(&s, rows * columns, "a kernel");
+    memset(out, 0, rows * columns * sizeof *out);
     if (!status)
         status = k.gram[0] && k.gram[1] ? sum_sites(&s, which, &k, out) : -1;
     ad_free(k.gram[0]);

@@ -63,13 +63,14 @@ typedef struct {
                            (64 at most) until `error` is below; 0: `runs` alone */
     tp_engine engine;   /* auto: exact where there is a rule, else the executor at n = infinity on samples */
     tp_rule_choice rule; /* auto: the simple rule if tp_check finds the program BP-like, else the general one */
-    size_t samples;     /* of the executor, a power of 2 is best; 0: 4096 */
-    int runs;           /* independent repetitions, at least 2; 0: 8 */
+    size_t samples;     /* of the executor, a power of 2 is best; 0: 4096 (directions after batch normalisation: 8192) */
+    int runs;           /* independent repetitions, at least 2; 0: 8 (directions: as many as give 1e-3, 64 at most) */
     uint64_t seed;
     size_t output, output2; /* the kernel is between these two of the outputs, which matters where they are not alike, as
                                one a step of a sequence; 0 and 0: the first one's own. Others are the exact engine's */
 } tp_limit_spec;
-/* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). The general rule (Tensor Programs III,
+/* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). Where samples meet, as in batch
+ * normalisation, all of x is one batch and all of x2 another, normalised apart. The general rule (Tensor Programs III,
  * with Z dot) is exact where Z dot leaves functions of linear combinations of Gaussians, as an averaging readout and a
  * matrix beside its transpose mostly do; else it is the executor's, which gives one term, the leading power of n. */
 int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,

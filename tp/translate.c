@@ -103,22 +103,6 @@ static int check_node(const tp_program *program, int id, ad_error *error)
     return refuse(program, id, error, reason);
 }
 
-/* Where samples meet, named; ad_couples says whether they do. */
-static int refuse_coupled(const tp_program *program, ad_error *error)
-{
-    const ad_graph *graph = program->graph;
-    ad_axis batch = nn_batch(program->net);
-    for (int id = 0; id <= program->output.id; id++) {
-        const ad_node *node = ad_look(graph, id);
-        bool along = (node->op >= AD_LOGSUMEXP || node->op == AD_GATHER || node->op == AD_SCATTER ||
-                      node->op == AD_RELABEL) && node->axis.id == batch.id;
-        if (program->lives[id] && program->learns[id] && (along || ad_has(&node->over, batch)))
-            return refuse(program, id, error, "the samples of a batch are coupled here, as by batch normalisation; the "
-                                              "limit of coupled samples is not covered");
-    }
-    return ad_fail(error, "the samples of a batch are coupled; the limit of coupled samples is not covered");
-}
-
 /* ---- what lives ---- */
 static void mark_lives(tp_program *program, int from)
 {
@@ -155,7 +139,8 @@ static int mark_forward(tp_program *program, ad_error *error)
     return 0;
 }
 
-/* The backward pass, asked for the adjoints of all vectors, which name its lines. */
+/* The backward pass, asked for the adjoints of all vectors, which name its lines. Where samples meet, its vectors have two
+ * sample indices: the output's and their own. */
 static int add_backward(tp_program *program, ad_error *error)
 {
     ad_graph *graph = program->graph;
@@ -166,12 +151,17 @@ static int add_backward(tp_program *program, ad_error *error)
     for (int id = 0; id < n; id++) {
         const ad_node *node = ad_look(graph, id);
         if (program->lives[id] && program->learns[id] && node->op != AD_PARAM && !node->moved &&
-            node->shape.rank < AD_MAX_RANK && tp_count_widths(graph, &node->shape) == 1)
+            node->shape.rank + 1 + program->coupled <= AD_MAX_RANK && tp_count_widths(graph, &node->shape) == 1)
             wrt[n_wrt++] = (ad_var){ graph, id };
     }
-    ad_axis outputs = nn_outputs(program->net);
+    ad_axis outputs = nn_outputs(program->net), batch = nn_batch(program->net);
     program->seed = ad_prime(outputs);
     ad_var seed = ad_delta(graph, program->seed, outputs);
+    if (program->coupled) {
+        program->sample = ad_prime(batch);
+        ad_shape all = ad_shape_of(program->seed, outputs, program->sample, batch);
+        seed = ad_mul(ad_expand(seed, all), ad_expand(ad_delta(graph, program->sample, batch), all));
+    }
     program->n_sites = ad_backward(program->output, seed, wrt, n_wrt, adjoints, &program->sites);
     if (program->n_sites < 0)
         return ad_fail(error, "%s", *ad_message(graph) ? ad_message(graph) : "out of memory for the backward pass");
@@ -221,8 +211,6 @@ static int translate(tp_program *program, ad_error *error)
         const char *name = nn_spec_of(program->net)->name;
         return ad_fail(error, "%s: no width axis (nn_width makes one): nothing tends to infinity", name ? name : "network");
     }
-    if (ad_couples(program->output, nn_batch(program->net)))
-        return refuse_coupled(program, error);
     for (int id = 0; id < program->forward; id++)
         if (program->lives[id] && check_node(program, id, error))
             return -1;
@@ -243,6 +231,7 @@ tp_program *tp_translate(nn_net *net, ad_error *error)
     program->graph = nn_graph(net);
     program->output = nn_output(net);
     program->forward = ad_size(program->graph);
+    program->coupled = ad_couples(program->output, nn_batch(net));
     program->arena = ad_arena_new(error);
     if (!program->arena || translate(program, error)) {
         tp_free(program);

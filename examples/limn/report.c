@@ -42,23 +42,33 @@ static int find_rate(report *r, double *kernel, size_t stride, ad_error *error)
     return status;
 }
 
-/* Where samples meet, the probes are one batch of their own, and the largest eigenvalue of more inputs is taken to grow
- * with their number. */
+static int limit_of(const report *r, size_t rows, tp_kernel *kernel, ad_error *error)
+{
+    tp_limit_spec spec = { .threads = (int)r->o->threads };
+    if (tp_limit(r->program, TP_NTK, r->data->x, rows, NULL, 0, &spec, kernel, error))
+        return -1;
+    return tp_kernel_converges(kernel)
+               ? 0
+               : ad_fail(error, "report: the kernel has powers of n in this scale: compare in --scale ntk");
+}
+
+/* Of the probes and of the training inputs: where samples meet, each of them is a batch of its own. */
 static int find_limit(report *r, ad_error *error)
 {
-    size_t rows = r->coupled || r->probes > TRAINED ? r->probes : TRAINED;
-    tp_kernel kernel = { 0 };
-    tp_limit_spec spec = { .threads = (int)r->o->threads };
-    int status = tp_limit(r->program, TP_NTK, r->data->x, rows, NULL, 0, &spec, &kernel, error);
-    if (!status && !tp_kernel_converges(&kernel))
-        status = ad_fail(error, "report: the kernel has powers of n in this scale: compare in --scale ntk");
+    size_t rows = r->probes > TRAINED && !r->coupled ? r->probes : TRAINED, probe_rows = r->coupled ? r->probes : rows;
+    tp_kernel trained = { 0 }, apart = { 0 };
+    int status = limit_of(r, rows, &trained, error);
+    if (!status && r->coupled)
+        status = limit_of(r, r->probes, &apart, error);
+    const double *probes = (r->coupled ? &apart : &trained)->terms[0].values;
     for (size_t i = 0; i < r->probes && !status; i++)
-        memcpy(r->limit + i * r->probes, kernel.terms[0].values + i * rows, r->probes * sizeof *r->limit);
+        memcpy(r->limit + i * r->probes, probes + i * probe_rows, r->probes * sizeof *r->limit);
     if (!status) {
-        snprintf(r->method, sizeof r->method, "%s", kernel.method);
-        status = find_rate(r, kernel.terms[0].values, rows, error);
+        snprintf(r->method, sizeof r->method, "%s", (r->coupled ? &apart : &trained)->method);
+        status = find_rate(r, trained.terms[0].values, rows, error);
     }
-    tp_kernel_free(&kernel);
+    tp_kernel_free(&trained);
+    tp_kernel_free(&apart);
     return status;
 }
 

@@ -16,9 +16,10 @@ void report_tell_head(const report *r)
     if (!(r->o->rate > 0))
         snprintf(rate, sizeof rate, ", 1/%g of the largest stable one", 1 / STABLE_SHARE);
     printf("\nTrained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g%s.\n"
-           "Θ is the NTK of %zu probes, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).\n\n"
+           "Θ is the NTK of %zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).\n\n"
            "     n   train %%       test %%        ‖Θ₀−Θ∞‖/‖Θ∞‖    ‖Θₜ−Θ₀‖/‖Θ₀‖    ‖Θₜ−Θ∞‖/‖Θ∞‖\n",
-           TRAINED, r->steps, MOMENTUM, r->rate, rate, r->probes, r->seeds, r->draws);
+           TRAINED, r->steps, MOMENTUM, r->rate, rate, r->probes, r->coupled ? ", one training-mode batch" : "", r->seeds,
+           r->draws);
     fflush(stdout);
 }
 
@@ -57,6 +58,7 @@ int report_tell_json(const report *r, ad_error *error)
     json_put(root, "rate", cJSON_CreateNumber(r->rate));
     json_put(root, "largest_stable_rate", cJSON_CreateNumber(r->largest));
     json_put(root, "probes", cJSON_CreateNumber((double)r->probes));
+    json_put(root, "probes_are_one_batch", cJSON_CreateBool(r->coupled));
     json_put(root, "seed", cJSON_CreateNumber((double)r->o->seed));
     cJSON *widths = json_put(root, "widths", cJSON_CreateArray());
     for (int k = 0; k < r->n_columns; k++) {
