@@ -1050,7 +1050,7 @@ static int along(tp_algebra *algebra, int id, const ad_node *node, tp_point poin
     }
     if (!parts)
         return out_of_memory(algebra);
-    int value = tp_coordinate_scalar(algebra, tp_q_along(algebra, node->op, parts, n, entry < 0 ? 0 : entry));
+    int value = tp_coordinate_scalar(algebra, tp_q_along(algebra, (int)node->op, parts, n, entry < 0 ? 0 : entry));
     if (value < 0 || !push_scaled(algebra, &b, value, 1, 0))
         return -1;
     return finish(algebra, &b);
