@@ -769,10 +769,6 @@ Test(tool, a_mistake_in_a_c_file_is_told_with_its_line)
                "    x = nn_dense(net, \"a\", x, n);\n"
                "    return nn_readout(net, \"v\", ad_softmax(x, n));\n"),
           "own.c:6: softmax: it runs along the width axis", false },
-        { BODY("    ad_axis n = nn_width(net, \"n\");\n"
-               "    ad_var h = nn_dense(net, \"a\", x, n), m = ad_mean(ad_square(h), ad_shape_of(nn_batch(net)));\n"
-               "    return nn_readout(net, \"v\", ad_div(h, m));\n"),
-          "own.c:5: ", false },
         { BODY("    (void)x;\n    (void)net;\n    return (ad_var){ NULL, -1 };\n"), "returns nothing", true },
         { BODY("    return nn_readout(net, \"v\", x);\n"), "own.c", false },
     };
