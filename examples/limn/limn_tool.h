@@ -5,17 +5,19 @@
 
 #include <cjson/cJSON.h>
 
-enum { MOST_SETTINGS = 32, MOST_WIDTHS = 16 };
+enum { MOST_SETTINGS = 32, MOST_WIDTHS = 16, MOST_TIMES = 64 };
+/* Of --optimizer, beyond nn_optimizer. */
+enum { GRADIENT_FLOW = NN_ADAM + 1 };
 
 typedef struct {
     const char *command, *network;
     const char *settings[MOST_SETTINGS + 1];
     int n_settings;
-    const char *data, *inputs, *inputs2, *labels, *out, *weights, *checkpoint, *resume;
+    const char *data, *inputs, *inputs2, *labels, *labels2, *out, *weights, *checkpoint, *resume, *start, *covariance;
     nn_scale scale;
     nn_sigma_in sigma_in;
     nn_loss loss;
-    nn_optimizer optimizer;
+    int optimizer; /* nn_optimizer or GRADIENT_FLOW; -1: not given */
     tp_which kernel;
     tp_engine engine;
     tp_rule_choice rule;
@@ -24,10 +26,12 @@ typedef struct {
     ds_scaling scaling;
     size_t width;        /* 0: infinite, or the command's default */
     double at_width;     /* 0: not given */
-    double rate, epochs, tolerance; /* 0: not given */
-    long steps, seeds, seed, batch, probes, threads, samples, runs;
+    double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
+    long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
     size_t widths[MOST_WIDTHS];
     int n_widths;
+    double times[MOST_TIMES]; /* ascending, INFINITY for inf */
+    int n_times;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
     bool json, explain;
 } options;
@@ -46,6 +50,8 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
 /* ---- data.c ---- */
 /* Inputs and, where they are known, labels: --data, or --inputs and --labels. y is NULL without labels. */
 ds_data *data_load(const options *o, ad_error *error);
+/* --inputs2, which must have the axes of the data's inputs; none without that option. ds_array_free frees it. */
+int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error);
 /* What the data asks of a network: a number a class, or one a target; 0 without labels. */
 size_t data_outputs(const ds_data *data);
 
@@ -62,6 +68,7 @@ const char *option_word(const char *option, int choice, char *word, size_t size)
 
 int command_report(const options *o, ad_error *error);
 int command_kernel(const options *o, ad_error *error);
+int command_predict(const options *o, ad_error *error);
 int command_program(const options *o, ad_error *error);
 int command_train(const options *o, ad_error *error);
 int command_eval(const options *o, ad_error *error);

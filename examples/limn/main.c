@@ -44,6 +44,7 @@ int main(int argc, char **argv)
                      { "train", command_train },
                      { "eval", command_eval },
                      { "kernel", command_kernel },
+                     { "predict", command_predict },
                      { "program", command_program } };
     ad_start_again(argv);
     find_data();
