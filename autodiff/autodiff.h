@@ -197,13 +197,19 @@ typedef struct {
 /* Adds the backward pass of y with the given seed (the adjoint of y; its axes beyond y's are carried along). Fills
  * wrt_adjoints[i] with the adjoint of wrt[i] (a zero constant where y does not depend on it), any number of them, and
  * *sites with a list (in the graph's arena) of all uses of all parameters, in the order of creation. Returns the
- * number of sites, -1 on error. */
+ * number of sites, -1 on error: also where wrt[i] is a scale whose factor has moved into a product. */
 int ad_backward_at(ad_where, ad_var y, ad_var seed, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints, ad_site **sites);
 #define ad_backward(...) ad_backward_at(AD_HERE, __VA_ARGS__)
 /* The gradient of a parameter from its sites: an expression with exactly W's axes (and the seed's own, `keep`). */
 ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape keep);
-/* Does any op between x and y sum, gather or normalise over the axis, so that its entries meet? */
+/* Does any op between a parameter and y sum, gather or normalise over the axis, so that its entries meet? */
 bool ad_couples(ad_var y, ad_axis axis);
+/* Does any op before y, one of data alone included? */
+bool ad_mixes(ad_var y, ad_axis axis);
+/* y computed with the nodes to[i] in place of from[i], which have the same axes: what comes after these is built anew,
+ * each node with the file and line of its first self; all else is shared. */
+ad_var ad_replace_at(ad_where, ad_var y, const ad_var *from, const ad_var *to, int n);
+#define ad_replace(...) ad_replace_at(AD_HERE, __VA_ARGS__)
 
 /* ---- looking at a graph (translation, printing) --------------------------------------------------------------- */
 typedef struct {
@@ -214,6 +220,7 @@ typedef struct {
     const int *in;             /* nodes, each before this one */
     const char *name;          /* of an input or parameter; else NULL */
     double c, power;           /* scale: c size(axis)^power; constant: c; power, leaky: c */
+    bool moved;                /* scale: what was built on it took its factor over and does not depend on this node */
     ad_axis axis, axis2;       /* scale, slice (old, new), concat (new), relabel (from, to), delta, gather ... */
     ad_shape over;             /* contract, sum */
     size_t start;              /* slice, unslice */

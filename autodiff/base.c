@@ -27,7 +27,7 @@ int ad_fail(ad_error *error, const char *format, ...)
     return -1;
 }
 
-static atomic_long allocations, allocation_hook, write_hook;
+static atomic_long allocations, allocation_hook, write_hook, read_hook;
 
 /* Counts a hook down; true on the call that must fail. */
 static bool hook_strikes(atomic_long *hook)
@@ -48,6 +48,11 @@ void ad_hook_allocation(long k)
 void ad_hook_write(long k)
 {
     atomic_store(&write_hook, k);
+}
+
+void ad_hook_read(long k)
+{
+    atomic_store(&read_hook, k);
 }
 
 /* More than any machine's addresses reach: an allocator need not be asked. */
@@ -141,7 +146,7 @@ void ad_arena_free(ad_arena *arena)
 
 struct ad_file {
     FILE *stream;
-    char *path, *temporary;
+    char *path, *temporary; /* temporary NULL: a stream */
 };
 
 ad_file *ad_file_create(const char *path, ad_error *error)
@@ -176,9 +181,13 @@ int ad_file_write(ad_file *file, const void *data, size_t bytes, ad_error *error
         errno = ENOSPC;
         return ad_fail(error, "%s: cannot write: %s", file->path, strerror(errno));
     }
-    if (fwrite(data, 1, bytes, file->stream) != bytes)
-        return ad_fail(error, "%s: cannot write: %s", file->path, strerror(errno));
-    return 0;
+    struct stat before = { 0 };
+    bool cut = !file->temporary && fstat(fileno(file->stream), &before) == 0 && S_ISREG(before.st_mode);
+    if (fwrite(data, 1, bytes, file->stream) == bytes)
+        return 0;
+    int reason = errno;
+    bool half = cut && ftruncate(fileno(file->stream), before.st_size) != 0;
+    return ad_fail(error, "%s: cannot write: %s%s", file->path, strerror(reason), half ? "; its end is cut off" : "");
 }
 
 void ad_file_discard(ad_file *file)
@@ -187,12 +196,40 @@ void ad_file_discard(ad_file *file)
         return;
     if (file->stream)
         fclose(file->stream);
-    unlink(file->temporary);
+    if (file->temporary)
+        unlink(file->temporary);
     ad_free(file);
+}
+
+ad_file *ad_file_stream(const char *path, bool append, ad_error *error)
+{
+    size_t length = strlen(path) + 1;
+    ad_file *file = ad_alloc(1, sizeof *file + length, "a file", error);
+    if (!file)
+        return NULL;
+    file->path = memcpy(file + 1, path, length);
+    if (!(file->stream = fopen(path, append ? "ab" : "wb"))) {
+        ad_fail(error, "%s: cannot write: %s", path, strerror(errno));
+        ad_free(file);
+        return NULL;
+    }
+    setvbuf(file->stream, NULL, _IONBF, 0); /* nothing is kept back that a later write would bring */
+    return file;
+}
+
+int ad_file_sync(ad_file *file, ad_error *error)
+{
+    if (fsync(fileno(file->stream)) != 0 && errno != EINVAL && errno != EROFS) /* these two: a pipe or a terminal */
+        return ad_fail(error, "%s: cannot write: %s", file->path, strerror(errno));
+    return 0;
 }
 
 int ad_file_close(ad_file *file, ad_error *error)
 {
+    if (!file->temporary) {
+        ad_file_discard(file);
+        return 0;
+    }
     errno = 0;
     bool whole = !hook_strikes(&write_hook) && !ferror(file->stream) && fflush(file->stream) == 0 &&
                  fsync(fileno(file->stream)) == 0;
@@ -216,6 +253,7 @@ char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *erro
         return NULL;
     }
     char *data = NULL;
+    bool failed = false;
     struct stat status;
     if (fstat(fileno(stream), &status) == 0 && S_ISDIR(status.st_mode)) {
         ad_fail(error, "%s: cannot read: it is a folder", path);
@@ -228,8 +266,9 @@ char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *erro
     else if ((size_t)length > limit)
         ad_fail(error, "%s: %ld bytes, at most %zu are read", path, length, limit);
     else if ((data = ad_alloc((size_t)length + 1, 1, path, error)) &&
-             fread(data, 1, (size_t)length, stream) != (size_t)length) {
-        ad_fail(error, "%s: cannot read: %s", path, ferror(stream) ? strerror(errno) : "it ends early");
+             ((failed = hook_strikes(&read_hook)) || fread(data, 1, (size_t)length, stream) != (size_t)length)) {
+        ad_fail(error, "%s: cannot read: %s", path,
+                failed ? strerror(EIO) : ferror(stream) ? strerror(errno) : "it ends early");
         ad_free(data);
         data = NULL;
     }

@@ -6,7 +6,8 @@
  * Memory. Every allocation goes through ad_alloc, so that a test can count them or make the k-th one fail.
  *
  * Files. A file is written under a temporary name beside its target and renamed when it is whole: a failed write
- * leaves what was there before. */
+ * leaves what was there before, and so does a process that is killed (its NAME.tmpXXXXXX may stay and can be deleted).
+ * A stream is the exception: a file that others read while it grows. */
 #ifndef LIMN_AUTODIFF_BASE_H
 #define LIMN_AUTODIFF_BASE_H
 #include <stdarg.h>
@@ -43,9 +44,10 @@ long ad_allocations(void);
 /* Seconds of a clock that only goes forward. */
 double ad_seconds(void);
 
-/* The two hooks of the tests: the k-th allocation (or file write) from now on fails, k >= 1; 0 switches it off. */
+/* The hooks of the tests: the k-th allocation (file write, file read) from now on fails, k >= 1; 0 switches it off. */
 void ad_hook_allocation(long k);
 void ad_hook_write(long k);
+void ad_hook_read(long k);
 
 /* An arena: many small allocations, one free. Memory is zeroed and aligned to 16 bytes. */
 typedef struct ad_arena ad_arena;
@@ -61,6 +63,11 @@ ad_file *ad_file_create(const char *path, ad_error *error);
 int ad_file_write(ad_file *file, const void *data, size_t bytes, ad_error *error);
 int ad_file_close(ad_file *file, ad_error *error); /* frees the handle in any case; on failure the file is discarded */
 void ad_file_discard(ad_file *file);
+
+/* A stream: created anew, or appended to. Each ad_file_write reaches the file at once, as a whole or (after a failure)
+ * not at all; ad_file_close and ad_file_discard only end it. ad_file_sync waits until it is on the disk. */
+ad_file *ad_file_stream(const char *path, bool append, ad_error *error);
+int ad_file_sync(ad_file *file, ad_error *error);
 
 /* Reads a whole file; *bytes gets its length, and one zero byte follows the data. Refuses more than `limit` bytes.
  * The caller frees it with ad_free. */

@@ -267,6 +267,13 @@ int ad_backward_at(ad_where where, ad_var y, ad_var seed, const ad_var *wrt, int
     ad_graph *graph = y.graph;
     if (!graph || y.id < 0 || seed.id < 0 || ad_failed(graph))
         return -1;
+    for (int i = 0; i < n_wrt; i++) /* its adjoint cannot be told from that of its operand's other uses */
+        if (wrt[i].id >= 0 && graph->nodes[wrt[i].id]->moved) {
+            ad_poison(graph, where, "backward: the factor of the scale of %s:%d has moved into what it multiplies: take the "
+                      "derivative with respect to what is scaled", graph->nodes[wrt[i].id]->where.file,
+                      graph->nodes[wrt[i].id]->where.line);
+            return -1;
+        }
     pass p = { .where = where, .graph = graph, .n_nodes = y.id + 1 };
     p.adjoint = ad_arena_alloc(graph->arena, (size_t)graph->n_nodes, sizeof *p.adjoint);
     p.wanted = ad_arena_alloc(graph->arena, (size_t)graph->n_nodes, sizeof *p.wanted);
@@ -353,34 +360,4 @@ ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape kee
         return total;
     ad_shape order = ad_shape_meet(&whole, ad_shape_get(total));
     return ad_transpose_at(graph->nodes[param.id]->where, total, order);
-}
-
-bool ad_couples(ad_var y, ad_axis axis)
-{
-    ad_graph *graph = y.graph;
-    if (!graph || y.id < 0)
-        return false;
-    bool *reached = ad_arena_alloc(graph->arena, (size_t)y.id + 1, sizeof *reached);
-    bool *learns = ad_arena_alloc(graph->arena, (size_t)y.id + 1, sizeof *learns);
-    if (!reached || !learns)
-        return true;
-    for (int id = 0; id <= y.id; id++) {
-        const ad_node *node = graph->nodes[id];
-        learns[id] = node->op == AD_PARAM;
-        for (int k = 0; k < node->n_in; k++)
-            learns[id] |= learns[node->in[k]];
-    }
-    reached[y.id] = true;
-    for (int id = y.id; id >= 0; id--) {
-        const ad_node *node = graph->nodes[id];
-        if (!reached[id] || !learns[id])
-            continue;
-        bool along = (node->op >= AD_LOGSUMEXP || node->op == AD_GATHER || node->op == AD_SCATTER ||
-                      node->op == AD_RELABEL) && node->axis.id == axis.id;
-        if (along || ad_has(&node->over, axis))
-            return true;
-        for (int k = 0; k < node->n_in; k++)
-            reached[node->in[k]] = true;
-    }
-    return false;
 }

@@ -519,6 +519,7 @@ ad_var ad_scale_at(ad_where where, ad_var x, double c, ad_axis axis, double powe
         axis = (ad_axis){ 0, 0 }, power = 0;
     const ad_node *node = x.graph->nodes[x.id];
     if (node->op == AD_SCALE && (!axis.id || !node->axis.id || node->axis.id == axis.id)) {
+        x.graph->nodes[x.id]->moved = true;
         ad_axis both = axis.id ? axis : node->axis;
         return ad_scale_at(where, (ad_var){ x.graph, node->in[0] }, c * node->c, both, power + node->power);
     }
@@ -540,9 +541,11 @@ ad_var ad_contract_at(ad_where where, ad_var a, ad_var b, ad_shape over)
         if (!need_axis(where, "contract", a, over.axes[i]) || !need_axis(where, "contract", b, over.axes[i]))
             return poisoned(a);
     const ad_node *na = graph->nodes[a.id], *nb = graph->nodes[b.id];
-    if (na->op == AD_SCALE) /* a factor commutes with the sum, and parameters stay plain operands */
+    graph->nodes[a.id]->moved |= na->op == AD_SCALE; /* a factor commutes with the sum: parameters stay plain operands */
+    if (na->op == AD_SCALE)
         return ad_scale_at(where, ad_contract_at(where, (ad_var){ graph, na->in[0] }, b, over), na->c, na->axis,
                            na->power);
+    graph->nodes[b.id]->moved |= nb->op == AD_SCALE;
     if (nb->op == AD_SCALE)
         return ad_scale_at(where, ad_contract_at(where, a, (ad_var){ graph, nb->in[0] }, over), nb->c, nb->axis,
                            nb->power);

@@ -1,17 +1,14 @@
-/* sheet.c: image sheets, and the data sets that come with limn. */
-#include "datasets/datasets.h"
-#include "datasets/png.h"
+/* sheet.c: image sheets, and the data sets that come with limn; views of a set, and its end. */
+#include "datasets/inside.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define FILE_LIMIT ((size_t)1 << 28)
 
 /* The first `count` labels of a file that must be `count` digits, at most `tiles`, and one newline. */
 static char *read_labels(const char *path, const char *png, size_t tiles, size_t *count, ad_error *error)
 {
     size_t bytes = 0;
-    char *text = ad_file_read(path, FILE_LIMIT, &bytes, error);
+    char *text = ad_file_read(path, DS_FILE, &bytes, error);
     if (!text)
         return NULL;
     *count = bytes ? bytes - 1 : 0;
@@ -30,31 +27,37 @@ static char *read_labels(const char *path, const char *png, size_t tiles, size_t
     return NULL;
 }
 
-/* Copies tile number r of a sheet, scaled to 0..1, into x (tile, tile); true unless the tile is black. */
-static bool copy_tile(const unsigned char *pixels, size_t width, size_t tile, size_t r, double *x)
+/* Copies tile number r of a sheet into out (tile, tile); true unless the tile is black. */
+static bool copy_tile(const unsigned char *pixels, size_t width, size_t tile, size_t r, unsigned char *out)
 {
     const unsigned char *corner = pixels + r / (width / tile) * tile * width + r % (width / tile) * tile;
     int any = 0;
     for (size_t i = 0; i < tile; i++)
-        for (size_t j = 0; j < tile; j++) {
-            any |= corner[i * width + j];
-            if (x)
-                x[i * tile + j] = corner[i * width + j] / 255.0;
-        }
+        for (size_t j = 0; j < tile; j++)
+            any |= out[i * tile + j] = corner[i * width + j];
     return any != 0;
 }
 
-/* Fills x and y from the decoded sheet; every labelled tile must show something, every tile after them nothing. */
-static int fill(ds_data *data, const char *path, const unsigned char *pixels, size_t width, size_t tiles,
-                const char *labels, ad_error *error)
+/* A decoded sheet. */
+typedef struct {
+    const char *path, *labels;
+    const unsigned char *pixels;
+    size_t width, tiles, tile;
+} sheet;
+
+/* Fills x (to) and y; every labelled tile must show something, every tile after them nothing. `one` has room for a
+ * tile. */
+static int fill(ds_data *data, const sheet *s, ds_size to, unsigned char *one, ad_error *error)
 {
-    for (size_t r = 0; r < tiles; r++) {
+    for (size_t r = 0; r < s->tiles; r++) {
         bool labelled = r < data->rows;
-        if (copy_tile(pixels, width, data->width, r, labelled ? data->x + r * data->features : NULL) != labelled)
-            return ad_fail(error, "%s: tile %zu of %zu (counted from 0) is %s, but there are %zu labels", path, r,
-                           tiles, labelled ? "empty" : "not empty", data->rows);
+        if (copy_tile(s->pixels, s->width, s->tile, r, one) != labelled)
+            return ad_fail(error, "%s: tile %zu of %zu (counted from 0) is %s, but there are %zu labels", s->path, r,
+                           s->tiles, labelled ? "empty" : "not empty", data->rows);
         if (labelled) {
-            size_t label = (size_t)(labels[r] - '0');
+            size_t label = (size_t)(s->labels[r] - '0');
+            if (ds_image_put(one, (ds_size){ s->tile, s->tile, 1 }, to, data->x + r * data->features, error) != 0)
+                return -1;
             data->y[r] = (double)label;
             if (label >= data->classes)
                 data->classes = label + 1;
@@ -71,16 +74,26 @@ static void set_name(ds_data *data, const char *path)
     snprintf(data->name, sizeof data->name, "%.*s", length, base);
 }
 
-static ds_data *new_images(size_t rows, size_t tile, const char *path, ad_error *error)
+/* The set of a decoded sheet with `rows` labels, scaled. */
+static ds_data *new_set(const sheet *s, size_t rows, const ds_options *options, ad_error *error)
 {
-    ds_data *data = ad_alloc(1, sizeof *data, "a data set", error);
-    if (!data)
+    ds_size to = { s->tile, s->tile, 1 };
+    if (ds_image_target(to, options, &to, error) != 0)
         return NULL;
-    *data = (ds_data){ .rows = rows, .features = tile * tile, .height = tile, .width = tile, .targets = 1 };
-    set_name(data, path);
-    data->x = ad_alloc(rows * data->features, sizeof *data->x, "a data set's images", error);
-    data->y = data->x ? ad_alloc(rows, sizeof *data->y, "a data set's labels", error) : NULL;
-    if (data->y)
+    ds_data *data = ds_new(s->path, rows, to.height * to.width, 1, error);
+    unsigned char *one = data ? ad_alloc(s->tile, s->tile, "a tile", error) : NULL;
+    int failed = one ? 0 : -1;
+    if (one) {
+        set_name(data, s->path);
+        data->height = to.height;
+        data->width = to.width;
+        data->channels = 1;
+        failed = fill(data, s, to, one, error);
+    }
+    if (!failed)
+        failed = ds_finish(data, rows * 4 / 5, options, error);
+    ad_free(one);
+    if (!failed)
         return data;
     ds_free(data);
     return NULL;
@@ -92,8 +105,9 @@ ds_data *ds_sheet(const char *png, const char *labels, size_t tile, const ds_opt
     char *text = NULL;
     unsigned char *pixels = NULL;
     ds_data *data = NULL;
-    char *file = ad_file_read(png, FILE_LIMIT, &bytes, error);
-    int failed = file ? ds_png_check(png, (unsigned char *)file, bytes, &width, &height, error) : -1;
+    ds_options as_it_is = { .scaling = DS_STANDARD };
+    char *file = ad_file_read(png, DS_FILE, &bytes, error);
+    int failed = file ? ds_png_check(png, (unsigned char *)file, bytes, true, &width, &height, error) : -1;
     if (!failed && (!tile || width % tile || height % tile))
         failed = ad_fail(error, "%s: %zu x %zu pixels are no whole number of %zu x %zu tiles", png, width, height, tile,
                          tile);
@@ -102,21 +116,14 @@ ds_data *ds_sheet(const char *png, const char *labels, size_t tile, const ds_opt
         text = read_labels(labels, png, tiles, &rows, error);
         failed = text ? 0 : -1;
     }
-    if (!failed && !(pixels = ds_png_pixels(png, (unsigned char *)file, bytes, width, height, error)))
-        failed = -1;
-    if (!failed && !(data = new_images(rows, tile, png, error)))
+    if (!failed && !(pixels = ds_image_pixels(png, (unsigned char *)file, bytes, (ds_size){ height, width, 1 }, error)))
         failed = -1;
     if (!failed)
-        failed = fill(data, png, pixels, width, tiles, text, error);
-    if (!failed)
-        failed = ds_scale(data, options, error);
+        data = new_set(&(sheet){ png, text, pixels, width, tiles, tile }, rows, options ? options : &as_it_is, error);
     ad_free(pixels);
     ad_free(text);
     ad_free(file);
-    if (!failed)
-        return data;
-    ds_free(data);
-    return NULL;
+    return data;
 }
 
 int ds_find(const char *file, char *path, size_t size, ad_error *error)
@@ -147,28 +154,21 @@ int ds_find(const char *file, char *path, size_t size, ad_error *error)
     return ad_fail(error, "%s: in none of limn's data folders; set LIMN_DATA to the folder that has it", file);
 }
 
-ds_data *ds_load(const char *name, const ds_options *options, ad_error *error)
+ds_data *ds_sheet_named(const char *name, const ds_options *options, ad_error *error)
 {
-    static const struct {
-        const char *name, *png, *labels;
-        size_t tile;
-    } sets[] = {
-        { "mnist", "mnist10k.png", "mnist10k.labels", 28 },
-        { "digits", "digits.png", "digits.labels", 8 },
-    };
-    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
-        if (strcmp(name, sets[i].name) == 0) {
-            char png[4096], labels[4096];
-            if (ds_find(sets[i].png, png, sizeof png, error) != 0 ||
-                ds_find(sets[i].labels, labels, sizeof labels, error) != 0)
-                return NULL;
-            ds_data *data = ds_sheet(png, labels, sets[i].tile, options, error);
-            if (data)
-                snprintf(data->name, sizeof data->name, "%s", name);
-            return data;
-        }
-    ad_fail(error, "no data set is named '%s': there are mnist and digits", name);
-    return NULL;
+    size_t tile = strcmp(name, "mnist") == 0 ? 28 : 8;
+    const char *base = tile == 28 ? "mnist10k" : name;
+    char file[32], png[4096], labels[4096];
+    snprintf(file, sizeof file, "%s.png", base);
+    if (ds_find(file, png, sizeof png, error) != 0)
+        return NULL;
+    snprintf(file, sizeof file, "%s.labels", base);
+    if (ds_find(file, labels, sizeof labels, error) != 0)
+        return NULL;
+    ds_data *data = ds_sheet(png, labels, tile, options, error);
+    if (data)
+        snprintf(data->name, sizeof data->name, "%s", name);
+    return data;
 }
 
 ds_data ds_split(const ds_data *data, size_t first, size_t count)
@@ -191,5 +191,6 @@ void ds_free(ds_data *data)
         return;
     ad_free(data->x);
     ad_free(data->y);
+    ad_free(data->class_names);
     ad_free(data);
 }

@@ -3,7 +3,6 @@
  *     ./build/residual */
 #include "limn.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 /* The network; n is a symbol. */
@@ -15,16 +14,6 @@ static ad_var residual(nn_net *net, ad_var x)
     for (int block = 1; block <= 3; block++)
         h = ad_add(h, nn_dense_with(net, nn_name(net, "block%d", block), ad_tanh(h), n, .sigma_w = 0.5));
     return nn_readout(net, "readout", ad_tanh(h));
-}
-
-static double distance(const double *a, const double *b, size_t count)
-{
-    double apart = 0, size = 0;
-    for (size_t i = 0; i < count; i++) {
-        apart += (a[i] - b[i]) * (a[i] - b[i]);
-        size += b[i] * b[i];
-    }
-    return sqrt(apart / size);
 }
 
 enum { PROBES = 32, WIDTH = 1024 };
@@ -63,8 +52,8 @@ int main(void)
             printf("\nn = %d: test accuracy %.1f %%\n"
                    "|NTK(0) - limit| / |limit|  = %.4f\n"
                    "|NTK(t) - NTK(0)| / |NTK(0)| = %.4f\n",
-                   WIDTH, 100 * accuracy, distance(before, limit.terms[0].values, PROBES * PROBES),
-                   distance(after, before, PROBES * PROBES));
+                   WIDTH, 100 * accuracy, nn_distance(before, limit.terms[0].values, PROBES),
+                   nn_distance(after, before, PROBES));
     }
     if (status)
         fprintf(stderr, "residual: %s\n", error.text);

@@ -22,11 +22,11 @@ static ad_var mlp(nn_net *net, ad_var x)
     return nn_readout_at(AD_HERE, net, "readout", x, &dense);
 }
 
-static const char *const names[] = { "mlp", "rnn", NULL };
+static const char *const names[] = { "mlp", "rnn", "batchnorm", NULL };
 static const struct {
     nn_function function;
     nn_input_kind input;
-} networks[] = { { mlp, NN_FEATURES }, { nn_rnn, NN_SEQUENCE } };
+} networks[] = { { mlp, NN_FEATURES }, { nn_rnn, NN_SEQUENCE }, { nn_batchnorm_net, NN_FEATURES } };
 
 /* The position of a name, -1 if there is none. */
 static int find(const char *name)

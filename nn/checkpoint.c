@@ -7,7 +7,7 @@
 
 static const char *const state_names[] = { "optimizer.first.", "optimizer.second." };
 
-/* Parameter k as a tensor of the name prefix + its own; values is laid out as the model's. */
+/* Parameter k, or running statistic k - n_params, as a tensor of that name; values is laid out as the model's. */
 static nn_tensor tensor_of(const nn_model *model, int k, const char *name, const void *values)
 {
     const nn_net *net = model->net;
@@ -18,6 +18,12 @@ static nn_tensor tensor_of(const nn_model *model, int k, const char *name, const
     for (int i = 0; i < shape->rank; i++)
         t.shape[i] = ad_axis_size(net->graph, shape->axes[i], &model->sizes);
     return t;
+}
+
+/* Of parameters and running statistics. */
+static int count_all(const nn_model *model)
+{
+    return model->net->n_params + model->net->n_statistics;
 }
 
 static const char *param_name(const nn_model *model, int k)
@@ -58,7 +64,8 @@ static const nn_tensor *matching(const char *path, const nn_tensors *file, const
     ad_type type = t->dtype == NN_F32 ? AD_FLOAT : AD_DOUBLE;
     for (size_t i = 0; i < t->count; i++) {
         double x = nn_value(t->data, i, type);
-        if (!isfinite(x) || (model->type == AD_FLOAT && !isfinite((float)x))) {
+        bool variance = k >= model->net->n_params && (k - model->net->n_params) % 2 == 1;
+        if (!isfinite(x) || (model->type == AD_FLOAT && !isfinite((float)x)) || (variance && x < 0)) {
             ad_fail(error, "%s: tensor %s: number %zu is %g", path, name, i, x);
             return NULL;
         }
@@ -81,7 +88,7 @@ static void copy(const nn_model *model, int k, const nn_tensor *t, void *values)
 /* ---- weights ---- */
 int nn_save(nn_model *model, const char *path, ad_error *error)
 {
-    int n = model->net->n_params;
+    int n = count_all(model);
     char width[32];
     snprintf(width, sizeof width, "%zu", model->n);
     nn_pair metadata[] = { { "format", "limn" }, { "network", nn_title(model->net) }, { "width", width } };
@@ -105,7 +112,7 @@ static bool is_state(const nn_tensors *file, const char *name)
 
 int nn_load(nn_model *model, const char *path, ad_error *error)
 {
-    int n = model->net->n_params, failed = 0;
+    int n = count_all(model), failed = 0;
     nn_tensors *file = nn_tensors_read(path, error);
     if (!file)
         return -1;
@@ -131,11 +138,11 @@ enum { MOST_MARKS = 24 };
 int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *rule, const nn_mark *marks, int n_marks,
                         const nn_position *position, ad_error *error)
 {
-    int n = model->net->n_params, states = nn_rule_states(rule), failed = -1;
+    int n = model->net->n_params, n_all = count_all(model), states = nn_rule_states(rule), failed = -1;
     nn_pair metadata[MOST_MARKS] = { { "format", "limn checkpoint" } };
     for (int i = 0; i < n_marks && i + 1 < MOST_MARKS; i++)
         metadata[i + 1] = (nn_pair){ marks[i].key, marks[i].value };
-    size_t room = (size_t)n * (size_t)(states + 1) + 2, used = 0;
+    size_t room = (size_t)n_all + (size_t)n * (size_t)states + 2, used = 0;
     nn_tensor *tensors = ad_alloc(room, sizeof *tensors, "tensors", error);
     ad_arena *arena = ad_arena_new(error);
     if (!tensors || !arena)
@@ -145,7 +152,7 @@ int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *
     tensors[used++] = (nn_tensor){ .name = "fit.counts", .dtype = NN_U64, .rank = 1, .shape = { 2 }, .data = counts };
     tensors[used++] = (nn_tensor){ .name = "fit.losses", .dtype = NN_F64, .rank = 1, .shape = { 2 }, .data = losses };
     /* eight-byte tensors come first, so that all data is aligned */
-    for (int k = 0; k < n; k++)
+    for (int k = 0; k < n_all; k++)
         tensors[used++] = tensor_of(model, k, param_name(model, k), model->values);
     for (int s = 0; s < states; s++)
         for (int k = 0; k < n; k++) {
@@ -180,7 +187,8 @@ static int check_marks(const char *path, const nn_tensors *file, const nn_mark *
 int nn_checkpoint_read(const char *path, nn_model *model, nn_rule *rule, const nn_mark *marks, int n_marks,
                        nn_position *position, ad_error *error)
 {
-    int n = model->net->n_params, states = nn_rule_states(rule), failed = 0;
+    int n = model->net->n_params, n_all = count_all(model), states = nn_rule_states(rule), failed = 0;
+    size_t wanted = (size_t)n_all + (size_t)n * (size_t)states + 2;
     char name[320];
     nn_tensors *file = nn_tensors_read(path, error);
     if (!file)
@@ -190,12 +198,11 @@ int nn_checkpoint_read(const char *path, nn_model *model, nn_rule *rule, const n
     if (!failed && (!counts || counts->dtype != NN_U64 || counts->count != 2 || !losses || losses->dtype != NN_F64 ||
                     losses->count != 2))
         failed = ad_fail(error, "%s: fit.counts or fit.losses is missing or misshapen", path);
-    if (!failed && nn_tensors_count(file) != (size_t)n * (size_t)(states + 1) + 2)
-        failed = ad_fail(error, "%s: %zu tensors, this fit has %zu", path, nn_tensors_count(file),
-                         (size_t)n * (size_t)(states + 1) + 2);
+    if (!failed && nn_tensors_count(file) != wanted)
+        failed = ad_fail(error, "%s: %zu tensors, this fit has %zu", path, nn_tensors_count(file), wanted);
     for (int change = 0; change < 2 && !failed; change++) /* first all is looked at, then all is copied */
         for (int s = -1; s < states && !failed; s++)
-            for (int k = 0; k < n && !failed; k++) {
+            for (int k = 0; k < (s < 0 ? n_all : n) && !failed; k++) {
                 snprintf(name, sizeof name, "%s%s", s < 0 ? "" : state_names[s], param_name(model, k));
                 if (change)
                     copy(model, k, nn_tensors_find(file, name), s < 0 ? model->values : nn_rule_state(rule, s));

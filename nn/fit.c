@@ -44,7 +44,7 @@ nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *fit_spec, size_t 
     const nn_net *net = model->net;
     int n_params = net->n_params, n_outputs = 1;
     nn_trainer *trainer = ad_alloc(1, sizeof *trainer, "a trainer", error);
-    ad_var *outputs = ad_alloc((size_t)n_params + 1, sizeof *outputs, "a trainer", error);
+    ad_var *outputs = ad_alloc((size_t)(n_params + net->n_statistics) + 1, sizeof *outputs, "a trainer", error);
     int *gradients = ad_alloc((size_t)n_params + 1, sizeof *gradients, "a trainer", error);
     bool done = false;
     if (!trainer || !outputs || !gradients || settle(&spec, error) != 0)
@@ -53,6 +53,7 @@ nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *fit_spec, size_t 
     if (!(trainer->traced = nn_trace_loss(net, spec.loss, error)))
         goto end;
     outputs[0] = trainer->traced->loss;
+    n_outputs += nn_norm_outputs(net, false, outputs + n_outputs);
     for (int k = 0; k < n_params; k++) {
         gradients[k] = trainer->traced->gradients[k].id < 0 ? -1 : n_outputs;
         if (gradients[k] >= 0)
@@ -93,15 +94,19 @@ int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t ro
     nn_model *model = trainer->model;
     if (rows == 0 || rows > trainer->rows)
         return ad_fail(error, "fit: a batch of %zu rows, the trainer was made for %zu", rows, trainer->rows);
+    if (nn_norm_check_rows(model, rows, error) != 0)
+        return -1;
     ad_sizes sizes = nn_sizes(model, rows);
     ad_bind(trainer->plan, model->net->input, x);
     ad_bind(trainer->plan, trainer->traced->target, y);
-    if (ad_run(trainer->plan, &sizes, error) != 0)
+    if (ad_run(trainer->plan, &sizes, error) != 0 ||
+        nn_norm_check(model, trainer->plan, 1, rows, error) != 0)
         return -1;
     *loss = nn_value(ad_output(trainer->plan, 0), 0, model->type);
     long step = *nn_rule_time(trainer->rule) + 1;
     if (!isfinite(*loss))
         return ad_fail(error, "loss is not finite at step %ld (rate %g): lower --rate", step, trainer->rate);
+    nn_norm_update(model, trainer->plan, 1, rows);
     nn_rule_step(trainer->rule, trainer->plan, model->values);
     return 0;
 }
@@ -246,11 +251,13 @@ int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *fit_spec, nn
     nn_fit_spec spec = *fit_spec;
     feed f = { 0 };
     nn_trainer *trainer = NULL;
+    nn_watch *watch = NULL;
     nn_mark marks[MARKS];
     nn_progress progress = { 0 };
     nn_position at = { 0 };
     nn_bar bar = nn_bar_new(spec.progress);
     int failed = -1, n_marks = 0;
+    double start = ad_seconds();
     if (settle(&spec, error) != 0 || feed_open(&f, model, data, &spec, error) != 0)
         goto done;
     progress.steps = count_steps(&spec, f.per_epoch);
@@ -262,11 +269,14 @@ int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *fit_spec, nn
         goto done;
     if (spec.checkpoint || spec.resume)
         n_marks = make_marks(marks, model, data, &spec, f.batch);
+    if (spec.drift && !(watch = nn_watch_new(model, &spec, progress.steps, f.per_epoch, error)))
+        goto done;
     if (spec.resume && nn_checkpoint_read(spec.resume, model, trainer->rule, marks, n_marks, &at, error) != 0)
+        goto done;
+    if (watch && nn_watch_begin(watch, spec.resume != NULL, (long)at.step, error) != 0)
         goto done;
 
     failed = 0;
-    double start = ad_seconds();
     long first = (long)at.step;
     bool stop = false, saved = false;
     progress.step = first;
@@ -291,6 +301,11 @@ int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *fit_spec, nn
         progress.loss = at.loss;
         progress.mean_loss = at.epoch_loss / (double)at.epoch_rows;
         progress.seconds = ad_seconds() - start;
+        if (watch && nn_watch_step(watch, &progress, error) != 0) {
+            failed = -1;
+            break;
+        }
+        progress.seconds = ad_seconds() - start;
         bool is_last = progress.step == progress.steps;
         if (spec.callback && (is_last || (spec.every > 0 && progress.step % spec.every == 0)))
             stop = spec.callback(&progress, model, spec.context) != 0;
@@ -298,7 +313,9 @@ int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *fit_spec, nn
         saved = false;
         if (spec.checkpoint && (is_last || stop || (spec.checkpoint_every > 0 &&
                                                    progress.step % spec.checkpoint_every == 0))) {
-            failed = nn_checkpoint_write(spec.checkpoint, model, trainer->rule, marks, n_marks, &at, error);
+            failed = watch && nn_watch_sync(watch, error) != 0
+                         ? -1
+                         : nn_checkpoint_write(spec.checkpoint, model, trainer->rule, marks, n_marks, &at, error);
             saved = true;
         }
     }
@@ -311,6 +328,7 @@ int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *fit_spec, nn
 done:
     if (last)
         *last = progress;
+    nn_watch_free(watch);
     nn_trainer_free(trainer);
     feed_free(&f);
     return failed;
@@ -319,33 +337,19 @@ done:
 int nn_evaluate(nn_model *model, const nn_data *data, nn_loss loss, double *mean_loss, double *accuracy,
                 ad_error *error)
 {
-    size_t outputs = nn_n_outputs(model->net), right = 0;
+    size_t outputs = nn_n_outputs(model->net);
+    double mean = 0, share = 0;
     if (nn_check_data(model->net, data, loss, error) != 0)
         return -1;
     double *f = ad_alloc(data->rows * outputs, sizeof *f, "outputs", error);
     double *one_hot = ad_alloc(outputs, sizeof *one_hot, "a target", error);
-    double sum = 0;
     int failed = !f || !one_hot || nn_forward(model, data->x, data->rows, f, error) != 0 ? -1 : 0;
-    for (size_t i = 0; i < data->rows && !failed; i++) {
-        const double *row = f + i * outputs, *y = data->y + i * (data->classes ? 1 : outputs);
-        size_t best = 0;
-        for (size_t o = 0; o < outputs; o++)
-            best = row[o] > row[best] ? o : best;
-        if (data->classes) {
-            size_t label = (size_t)y[0];
-            right += best == label;
-            if (loss == NN_SQUARE) {
-                for (size_t o = 0; o < outputs; o++)
-                    one_hot[o] = o == label ? 1 : 0;
-                y = one_hot;
-            }
-        }
-        sum += nn_row_loss(loss, row, y, outputs);
-    }
+    if (!failed)
+        nn_score(loss, f, data, outputs, one_hot, &mean, &share);
     if (!failed && mean_loss)
-        *mean_loss = sum / (double)data->rows;
-    if (!failed && accuracy) /* of class numbers; there is none of other targets */
-        *accuracy = data->classes ? (double)right / (double)data->rows : (double)NAN;
+        *mean_loss = mean;
+    if (!failed && accuracy)
+        *accuracy = share;
     ad_free(f);
     ad_free(one_hot);
     return failed;

@@ -17,6 +17,23 @@ typedef struct {
     ad_var *gradients;   /* by parameter, with its axes; id -1: the loss does not depend on it */
 } nn_traced_loss;
 
+/* A batch normalisation: the mean and the variance of the batch, and the inputs that replace them in evaluation. */
+typedef struct nn_norm {
+    struct nn_norm *next;
+    const char *name;
+    double momentum;
+    bool exact;    /* without epsilon */
+    ad_shape over;
+    ad_var batch[2], running[2];
+} nn_norm;
+
+/* The network in training, or in evaluation. */
+typedef struct {
+    ad_var output;
+    bool mixes;                 /* an output depends on other samples, too: all rows of a run belong together */
+    struct nn_tangent *tangent; /* traced when first asked for */
+} nn_variant;
+
 struct nn_net {
     ad_arena *arena;
     ad_graph *graph;
@@ -25,11 +42,12 @@ struct nn_net {
     nn_setting *settings;
     ad_axis batch, outputs;
     ad_var input, output;
-    ad_var *params;
-    int n_params;
+    ad_var *params; /* and after them the inputs of the running statistics */
+    int n_params, n_statistics;
+    nn_norm *norms;
+    nn_variant variants[2]; /* in training; in evaluation, the same without batch normalisation */
     /* Traced when first asked for. The graph only grows, so that the network itself stays what it was. */
     nn_traced_loss losses[2];
-    struct nn_tangent *tangent;
 };
 
 struct nn_model {
@@ -38,17 +56,34 @@ struct nn_model {
     ad_type type;
     int threads;
     ad_sizes sizes;  /* n alone */
-    void *values;    /* omega of all parameters, one after another */
-    size_t *offsets; /* by parameter, n_params + 1 of them */
-    ad_plan *forward;
-    size_t forward_rows; /* the capacity of forward */
-    void *x;             /* (forward_rows, features) in the model's type */
+    nn_mode mode;
+    void *values;    /* omega of all parameters, one after another, and then the running statistics */
+    size_t *offsets; /* by parameter and statistic, n_params + n_statistics + 1 of them */
+    struct {
+        ad_plan *plan;
+        size_t rows; /* its capacity */
+        void *x;     /* (rows, features) in the model's type */
+    } forward[2];    /* in training and in evaluation */
     struct nn_kernel *kernel;
 };
 
 /* net.c */
 const char *nn_title(const nn_net *net);
 void nn_setting_fail(nn_net *net, const char *key, const char *wanted);
+
+/* norm.c: the network in evaluation, and the running statistics. */
+ad_var nn_trace_evaluation(nn_net *net);
+/* Lists the mean and the variance of each norm's batch, n_statistics nodes. `checked`: only if nn_norm_check wants
+ * them, else none. */
+int nn_norm_outputs(const nn_net *net, bool checked, ad_var *nodes);
+/* These are outputs first, first + 1, ... of a plan: moves the running statistics by them; refuses a variance of 0
+ * where there is no epsilon. */
+void nn_norm_update(nn_model *model, const ad_plan *plan, int first, size_t rows);
+int nn_norm_check(const nn_model *model, const ad_plan *plan, int first, size_t rows, ad_error *error);
+int nn_norm_check_rows(const nn_model *model, size_t rows, ad_error *error); /* a batch of one, before it is run */
+
+/* batchnorm.c */
+ad_var nn_batchnorm_net(nn_net *net, ad_var x);
 
 /* recurrent.c */
 ad_var nn_rnn(nn_net *net, ad_var x);
@@ -58,6 +93,8 @@ ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
 ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma);
 
 /* model.c */
+/* Training (0) or evaluation (1); where the model's mode leaves it open, `otherwise`. 0 where both are the same. */
+int nn_variant_of(const nn_model *model, nn_mode otherwise);
 size_t nn_bytes(ad_type type);
 ad_sizes nn_sizes(const nn_model *model, size_t rows);
 int nn_bind_params(const nn_model *model, ad_plan *plan);
@@ -67,8 +104,10 @@ bool nn_convert(const double *from, size_t count, ad_type type, void *to, size_t
 
 /* loss.c */
 const nn_traced_loss *nn_trace_loss(const nn_net *net, nn_loss loss, ad_error *error);
-/* The loss of one row in double: f (outputs), y one class number or (outputs). */
-double nn_row_loss(nn_loss loss, const double *f, const double *y, size_t outputs);
+/* The mean loss and the accuracy of outputs f (rows, outputs), in double; without classes the accuracy is NAN. one_hot:
+ * room for (outputs). */
+void nn_score(nn_loss loss, const double *f, const nn_data *data, size_t outputs, double *one_hot, double *mean_loss,
+              double *accuracy);
 /* The targets of the loss, in the type: (rows) class numbers, or (rows, outputs). */
 void *nn_targets(const nn_model *model, const nn_data *data, nn_loss loss, size_t *columns, ad_error *error);
 /* Sizes, class numbers and finiteness of a data set against the network. */
@@ -90,6 +129,17 @@ long *nn_rule_time(nn_rule *rule); /* steps done */
 
 /* fit.c */
 nn_rule *nn_trainer_rule(nn_trainer *trainer);
+
+/* watch.c: the drift that a fit measures. */
+typedef struct nn_watch nn_watch;
+/* Measures the start; the model is as it was drawn, also where the fit will be resumed. */
+nn_watch *nn_watch_new(nn_model *model, const nn_fit_spec *spec, long steps, size_t per_epoch, ad_error *error);
+/* Begins the series, or, after step `done` of a resumed fit, goes on with it. */
+int nn_watch_begin(nn_watch *watch, bool resumed, long done, ad_error *error);
+/* After a step: measures if it is on the schedule; keeps progress's account. */
+int nn_watch_step(nn_watch *watch, nn_progress *progress, ad_error *error);
+int nn_watch_sync(nn_watch *watch, ad_error *error); /* before a checkpoint: its rows are on the disk */
+void nn_watch_free(nn_watch *watch);
 
 /* progress.c */
 typedef struct {

@@ -11,8 +11,14 @@
  *
  * Both factors are matrix products of panels, (rows, columns) arrays packed from what one run gives; terms with the
  * same pair of d-panels are put together before that pair is multiplied out. A direct use (a bias) has no y: its d is
- * summed over r. Where that does not apply (samples that meet in a batch norm, W used transposed as well, more pairs
- * (r, r') than W has rows), the gradients themselves are formed, a tile of samples at a time, and multiplied.
+ * summed over r.
+ *
+ * Where samples meet (batch normalisation in training), r runs over the batch, too, and y knows no i any more:
+ *
+ *     Theta[i, j, o, o'] = sum over W, k, k' of <d_k[o, i], K d_k'[o', j]>,   K[r, r'] = <y_k[r], y_k'[r']>.
+ *
+ * Where none of that applies (W used transposed as well, more pairs (r, r') than W has rows), the gradients themselves
+ * are formed, a tile of samples at a time, and multiplied.
  *
  * The NNGP kernel is the same sum over the readout's parameters alone, each times its initial variance: f is linear in
  * them, so that this is the mean of f f' over a new draw of the readout. */
@@ -42,17 +48,17 @@ struct nn_tangent {
 
 /* Is there a node without samples, other than a parameter, on the way from a parameter to y? Its adjoint is a sum over
  * samples. */
-static bool meets_early(const nn_net *net, bool *learns, bool *reached)
+static bool meets_early(const nn_net *net, ad_var output, bool *learns, bool *reached)
 {
     const ad_graph *graph = net->graph;
-    reached[net->output.id] = true;
-    for (int id = 0; id <= net->output.id; id++) {
+    reached[output.id] = true;
+    for (int id = 0; id <= output.id; id++) {
         const ad_node *node = ad_look(graph, id);
         learns[id] = node->op == AD_PARAM;
         for (int k = 0; k < node->n_in; k++)
             learns[id] |= learns[node->in[k]];
     }
-    for (int id = net->output.id; id >= 0; id--) {
+    for (int id = output.id; id >= 0; id--) {
         const ad_node *node = ad_look(graph, id);
         if (!reached[id] || !learns[id])
             continue;
@@ -65,10 +71,10 @@ static bool meets_early(const nn_net *net, bool *learns, bool *reached)
 }
 
 /* The axis, primed more often than anywhere in the network. */
-static ad_axis unused_prime(const nn_net *net, ad_axis axis)
+static ad_axis unused_prime(const nn_net *net, ad_var output, ad_axis axis)
 {
     ad_axis prime = ad_prime(axis);
-    for (int id = 0; id <= net->output.id; id++) {
+    for (int id = 0; id <= output.id; id++) {
         const ad_shape *shape = &ad_look(net->graph, id)->shape;
         for (int i = 0; i < shape->rank; i++)
             if (shape->axes[i].id == axis.id && shape->axes[i].prime >= prime.prime)
@@ -77,32 +83,33 @@ static ad_axis unused_prime(const nn_net *net, ad_axis axis)
     return prime;
 }
 
-static const struct nn_tangent *trace(const nn_net *const_net, ad_error *error)
+static const struct nn_tangent *trace(const nn_net *net, int v, ad_error *error)
 {
-    nn_net *net = (nn_net *)const_net; /* the tangent is a cache */
-    if (net->tangent)
-        return net->tangent;
+    nn_variant *variant = &((nn_net *)net)->variants[v]; /* the tangent is a cache */
+    ad_var output = variant->output;
+    if (variant->tangent)
+        return variant->tangent;
     struct nn_tangent *t = ad_arena_alloc(net->arena, 1, sizeof *t);
-    bool *marks = ad_arena_alloc(net->arena, 2 * (size_t)net->output.id + 2, sizeof *marks);
+    bool *marks = ad_arena_alloc(net->arena, 2 * (size_t)output.id + 2, sizeof *marks);
     if (!t || !marks) {
         ad_fail(error, "%s: kernel: out of memory", nn_title(net));
         return NULL;
     }
-    t->together = ad_couples(net->output, net->batch) || meets_early(net, marks, marks + net->output.id + 1);
+    t->together = ad_couples(output, net->batch) || meets_early(net, output, marks, marks + output.id + 1);
     t->batch = net->batch;
-    t->out = unused_prime(net, net->outputs);
-    t->sample = t->together ? unused_prime(net, net->batch) : net->batch;
+    t->out = unused_prime(net, output, net->outputs);
+    t->sample = t->together ? unused_prime(net, output, net->batch) : net->batch;
     ad_var seed = ad_delta(net->graph, t->out, net->outputs);
     if (t->together) {
         ad_shape all = ad_shape_of(t->out, net->outputs, t->sample, net->batch);
         seed = ad_mul(ad_expand(seed, all), ad_expand(ad_delta(net->graph, t->sample, net->batch), all));
     }
-    t->n_sites = ad_backward(net->output, seed, NULL, 0, NULL, &t->sites);
+    t->n_sites = ad_backward(output, seed, NULL, 0, NULL, &t->sites);
     if (t->n_sites < 0 || ad_failed(net->graph)) {
         ad_fail(error, "%s: kernel: %s", nn_title(net), ad_message(net->graph));
         return NULL;
     }
-    return net->tangent = t;
+    return variant->tangent = t;
 }
 
 /* ---- which parameters, with which weight ---- */
@@ -114,7 +121,8 @@ static int check_linear(const nn_net *net, int id, const bool *depends, ad_error
         return ad_fail(error, "%s:%d: nngp: %s: a part of the outputs that no readout multiplies", node->where.file,
                        node->where.line, ad_op_name(node->op));
     switch (node->op) {
-    case AD_PARAM: return 0;
+    case AD_PARAM:
+        return 0;
     case AD_ADD:
     case AD_SUB:
         return check_linear(net, node->in[0], depends, error) || check_linear(net, node->in[1], depends, error) ? -1
@@ -124,21 +132,24 @@ static int check_linear(const nn_net *net, int id, const bool *depends, ad_error
     case AD_SUM:
     case AD_EXPAND:
     case AD_RELABEL:
-    case AD_TRANSPOSE: return check_linear(net, node->in[0], depends, error);
+    case AD_TRANSPOSE:
+        return check_linear(net, node->in[0], depends, error);
     case AD_MUL:
     case AD_CONTRACT:
         if (depends[node->in[0]] != depends[node->in[1]])
             return check_linear(net, node->in[depends[node->in[0]] ? 0 : 1], depends, error);
         break;
-    default: break;
+    default:
+        break;
     }
     return ad_fail(error, "%s:%d: nngp: %s: the outputs are no readout, linear in its parameters", node->where.file,
                    node->where.line, ad_op_name(node->op));
 }
 
-int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error)
+static int readout_variances(const nn_net *net, ad_var output, const ad_sizes *sizes, double *variances,
+                             ad_error *error)
 {
-    bool *depends = ad_alloc((size_t)net->output.id + 1, sizeof *depends, "a kernel", error);
+    bool *depends = ad_alloc((size_t)output.id + 1, sizeof *depends, "a kernel", error);
     if (!depends)
         return -1;
     for (int k = 0; k < net->n_params; k++) {
@@ -158,21 +169,26 @@ int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *varia
                            node->where.line, node->name, init->mean);
         }
     }
-    for (int id = 0; id <= net->output.id; id++)
+    for (int id = 0; id <= output.id; id++)
         for (int k = 0; k < ad_look(net->graph, id)->n_in; k++)
             depends[id] |= depends[ad_look(net->graph, id)->in[k]];
-    int failed = check_linear(net, net->output.id, depends, error);
+    int failed = check_linear(net, output.id, depends, error);
     ad_free(depends);
     return failed;
+}
+
+int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error)
+{
+    return readout_variances(net, net->output, sizes, variances, error);
 }
 
 /* What each parameter's part of the kernel is multiplied by. */
 typedef enum { TANGENT, READOUT, TRAINING } weighing;
 
-static int weigh(const nn_model *model, weighing by, double *weights, ad_error *error)
+static int weigh(const nn_model *model, int v, weighing by, double *weights, ad_error *error)
 {
     if (by == READOUT)
-        return nn_readout_variances(model->net, &model->sizes, weights, error);
+        return readout_variances(model->net, model->net->variants[v].output, &model->sizes, weights, error);
     for (int k = 0; k < model->net->n_params; k++)
         weights[k] = by == TRAINING ? nn_rate_scale(model->net, k, &model->sizes) : 1;
     return 0;
@@ -270,35 +286,42 @@ typedef struct {
     double c;
 } term;
 
-/* One use of a parameter whose gradients are formed: c (y (x) d). */
+/* One use of a parameter whose gradients are formed, or whose samples meet: c (y (x) d). */
 typedef struct {
     int param, d, y; /* param: the index */
+    bool met;        /* all uses of the parameter go by K */
     double c;
     ad_shape aligned, over, rest; /* axes of W: in both y and d, in y, in d */
     ad_shape sum;                 /* axes that the product y (x) d sums over */
     size_t n_aligned, n_over, n_rest;
 } use;
 
+typedef struct {
+    ad_plan *plan;
+    size_t rows; /* capacity */
+    int *ids;    /* of the plan's outputs: tensors for panels, then what is checked */
+    int n_ids, n_checked;
+} kernel_plan;
+
 struct nn_kernel {
-    struct {
-        ad_plan *plan;
-        size_t rows; /* capacity */
-        int *ids;    /* of the plan's outputs */
-        int n_ids;
-    } plans[2];      /* of the tangent kernel and of the NNGP kernel */
+    kernel_plan plans[2][2]; /* in training and in evaluation: of the tangent kernel and of the NNGP kernel */
     void *x;         /* the rows of one run, in the model's type */
     size_t x_rows;
-    char *work;      /* all buffers of a call */
+    char *work; /* all buffers of a call */
     size_t work_bytes;
+    struct call *last; /* ready for another one of its form; NULL: none */
 };
+
+static void call_free(struct call *c);
 
 void nn_kernel_free(struct nn_kernel *kernel)
 {
     if (!kernel)
         return;
-    for (int i = 0; i < 2; i++) {
-        ad_plan_free(kernel->plans[i].plan);
-        ad_free(kernel->plans[i].ids);
+    call_free(kernel->last);
+    for (int i = 0; i < 4; i++) {
+        ad_plan_free(kernel->plans[i / 2][i % 2].plan);
+        ad_free(kernel->plans[i / 2][i % 2].ids);
     }
     ad_free(kernel->x);
     ad_free(kernel->work);
@@ -306,14 +329,19 @@ void nn_kernel_free(struct nn_kernel *kernel)
 }
 
 /* A call: what is asked for, and all that is derived from it. */
-typedef struct {
+typedef struct call {
     nn_model *model;
     const struct nn_tangent *tangent;
     struct nn_kernel *kernel;
-    bool nngp, mean, symmetric;
+    weighing by;
+    kernel_plan *plan;
+    int variant; /* in training or in evaluation */
+    bool mean, symmetric;
+    size_t rows, rows2;
     double *weights;
     size_t outputs, outs; /* outs: outputs that are rows of the products: all, or 1 where only the mean is wanted */
     size_t tile;          /* samples in one run */
+    size_t most;          /* rows of x or of x2 */
     ad_arena *arena;
     panel *panels;
     int n_panels, panels_room;
@@ -321,9 +349,17 @@ typedef struct {
     int n_terms, terms_room;
     use *uses;
     int n_uses, uses_room;
-    char *acc, *cross, *product, *factor, *gradient[2], *scratch; /* pieces of the work */
+    char *acc, *cross, *product, *factor, *gradient[2], *scratch, *applied, *met; /* pieces of the work */
     size_t gradient_rows; /* samples of one tile of gradients */
 } call;
+
+static void call_free(call *c)
+{
+    if (!c)
+        return;
+    ad_arena_free(c->arena);
+    ad_free(c);
+}
 
 static size_t size_of(const call *c, ad_axis axis, size_t rows)
 {
@@ -401,15 +437,16 @@ static bool grow(call *c, void **array, int used, int *room, size_t size)
 static int find_panel(call *c, int id, ad_shape order, ad_shape sum, size_t instances)
 {
     for (int i = 0; i < c->n_panels; i++)
-        if (c->panels[i].id == id && c->panels[i].instances == instances &&
-            same_order(&c->panels[i].order, &order) && same_order(&c->panels[i].sum, &sum))
+        if (c->panels[i].id == id && c->panels[i].instances == instances && same_order(&c->panels[i].order, &order) &&
+            same_order(&c->panels[i].sum, &sum))
             return i;
     void *panels = c->panels;
     if (!grow(c, &panels, c->n_panels, &c->panels_room, sizeof *c->panels))
         return -2;
     c->panels = panels;
-    c->panels[c->n_panels] = (panel){ .id = id, .order = order, .sum = sum, .instances = instances,
-                                      .sampled = ad_has(&order, c->tangent->sample) };
+    c->panels[c->n_panels] = (panel){
+        .id = id, .order = order, .sum = sum, .instances = instances, .sampled = ad_has(&order, c->tangent->sample)
+    };
     return c->n_panels++;
 }
 
@@ -490,8 +527,7 @@ static bool pairs_well(const call *c, int param)
             return false;
         instances += site->y.graph ? (double)elements(c, &sum, 1) : 1;
     }
-    return !first || instances <= 1 || !first->y.graph ||
-           instances * instances <= (double)elements(c, &first->over, 1);
+    return !first || instances <= 1 || !first->y.graph || instances * instances <= (double)elements(c, &first->over, 1);
 }
 
 static int make_terms(call *c, int param, ad_error *error)
@@ -524,16 +560,36 @@ static int make_terms(call *c, int param, ad_error *error)
         for (int b = 0; b < n; b++)
             for (size_t i = 0; i < sides[a].instances; i++)
                 for (size_t k = 0; k < sides[b].instances; k++)
-                    if (!add_term(c, (term){ .d = sides[a].d, .d_at = (int)i, .d2 = sides[b].d, .d2_at = (int)k,
-                                             .y = sides[a].y, .y_at = (int)i, .y2 = sides[b].y, .y2_at = (int)k,
+                    if (!add_term(c, (term){ .d = sides[a].d,
+                                             .d_at = (int)i,
+                                             .d2 = sides[b].d,
+                                             .d2_at = (int)k,
+                                             .y = sides[a].y,
+                                             .y_at = (int)i,
+                                             .y2 = sides[b].y,
+                                             .y2_at = (int)k,
                                              .c = c->weights[param] * sides[a].c * sides[b].c }))
                         return ad_fail(error, "kernel: out of memory");
     return sides ? 0 : ad_fail(error, "kernel: out of memory");
 }
 
+/* Can the uses of a parameter go by K, and is that less work than forming gradients? */
+static bool meet_well(const call *c, const use *uses, int n)
+{
+    size_t turns = 0;
+    for (int k = 0; k < n; k++) {
+        if (uses[k].y == NO_PANEL || uses[k].aligned.rank || c->panels[uses[k].y].sampled ||
+            !same_order(&uses[k].over, &uses->over))
+            return false;
+        turns += elements(c, &uses[k].sum, c->most);
+    }
+    return c->tangent->together && turns <= uses->n_over;
+}
+
 static int make_uses(call *c, int param, ad_error *error)
 {
     const struct nn_tangent *t = c->tangent;
+    int first = c->n_uses;
     for (int s = 0; s < t->n_sites; s++) {
         const ad_site *site = &t->sites[s];
         if (site->param.id != c->model->net->params[param].id)
@@ -568,6 +624,9 @@ static int make_uses(call *c, int param, ad_error *error)
         c->uses = uses;
         c->uses[c->n_uses++] = u;
     }
+    bool met = c->n_uses > first && meet_well(c, c->uses + first, c->n_uses - first);
+    for (int k = first; k < c->n_uses; k++)
+        c->uses[k].met = met;
     return 0;
 }
 
@@ -582,49 +641,56 @@ static int compare(const void *one, const void *two)
 }
 
 /* ---- one run ---- */
+static int make_plan(call *c, const ad_var *outputs, int *ids, int n, int n_checked, ad_error *error)
+{
+    kernel_plan *p = c->plan;
+    ad_plan_free(p->plan);
+    ad_free(p->ids);
+    *p = (kernel_plan){ .ids = ids, .n_ids = n, .n_checked = n_checked, .rows = c->tile };
+    ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads,
+                          .capacity = nn_sizes(c->model, c->tile) };
+    return n && !(p->plan = ad_plan_new(outputs, n, &spec, error)) ? -1 : 0;
+}
+
 static int prepare(call *c, ad_error *error)
 {
-    const ad_graph *graph = c->model->net->graph;
+    const nn_net *net = c->model->net;
     struct nn_kernel *kernel = c->kernel;
-    int n = 0, *ids = ad_alloc((size_t)c->n_panels + 1, sizeof *ids, "a kernel", error);
-    ad_var *outputs = ad_alloc((size_t)c->n_panels + 1, sizeof *outputs, "a kernel", error);
+    size_t room = (size_t)c->n_panels + (size_t)net->n_statistics + 1;
+    int n = 0, n_checked = 0, *ids = ad_alloc(room, sizeof *ids, "a kernel", error);
+    ad_var *outputs = ad_alloc(room, sizeof *outputs, "a kernel", error);
     int failed = ids && outputs ? 0 : -1;
     for (int i = 0; i < c->n_panels && !failed; i++) {
         int id = c->panels[i].id, k = 0;
-        ad_op op = ad_look(graph, id)->op;
+        ad_op op = ad_look(net->graph, id)->op;
         while (k < n && ids[k] != id)
             k++;
         if (k < n || op == AD_INPUT || op == AD_PARAM)
             continue;
         ids[n] = id;
-        outputs[n++] = (ad_var){ c->model->net->graph, id };
+        outputs[n++] = (ad_var){ net->graph, id };
     }
+    if (!failed && c->variant == 0)
+        n_checked = nn_norm_outputs(net, true, outputs + n);
+    for (int k = 0; k < n_checked; k++)
+        ids[n + k] = outputs[n + k].id;
+    n += n_checked;
     if (kernel->x_rows < c->tile && !failed) {
         ad_free(kernel->x);
         kernel->x_rows = 0;
-        kernel->x = ad_alloc(c->tile * nn_features(c->model->net), nn_bytes(c->model->type), "inputs", error);
+        kernel->x = ad_alloc(c->tile * nn_features(net), nn_bytes(c->model->type), "inputs", error);
         failed = kernel->x ? 0 : -1;
         kernel->x_rows = failed ? 0 : c->tile;
     }
-    bool fits = kernel->plans[c->nngp].plan && kernel->plans[c->nngp].rows >= c->tile &&
-                kernel->plans[c->nngp].n_ids == n && !failed &&
-                memcmp(kernel->plans[c->nngp].ids, ids, (size_t)n * sizeof *ids) == 0;
+    bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->n_ids == n && !failed &&
+                memcmp(c->plan->ids, ids, (size_t)n * sizeof *ids) == 0;
     if (!fits && !failed) {
-        ad_plan_free(kernel->plans[c->nngp].plan);
-        ad_free(kernel->plans[c->nngp].ids);
-        kernel->plans[c->nngp].ids = ids;
-        kernel->plans[c->nngp].n_ids = n;
-        kernel->plans[c->nngp].rows = c->tile;
-        kernel->plans[c->nngp].plan = NULL;
+        failed = make_plan(c, outputs, ids, n, n_checked, error);
         ids = NULL;
-        ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads,
-                              .capacity = nn_sizes(c->model, c->tile) };
-        if (n && !(kernel->plans[c->nngp].plan = ad_plan_new(outputs, n, &spec, error)))
-            failed = -1;
     }
-    if (!failed && kernel->plans[c->nngp].plan) {
-        nn_bind_params(c->model, kernel->plans[c->nngp].plan);
-        ad_bind(kernel->plans[c->nngp].plan, c->model->net->input, kernel->x);
+    if (!failed && c->plan->plan) {
+        nn_bind_params(c->model, c->plan->plan);
+        ad_bind(c->plan->plan, net->input, kernel->x);
     }
     ad_free(ids);
     ad_free(outputs);
@@ -634,16 +700,15 @@ static int prepare(call *c, ad_error *error)
 static const char *tensor_data(const call *c, int id)
 {
     const nn_model *model = c->model;
-    const struct nn_kernel *kernel = c->kernel;
     if (id == model->net->input.id)
-        return kernel->x;
-    for (int k = 0; k < model->net->n_params; k++)
+        return c->kernel->x;
+    for (int k = 0; k < model->net->n_params + model->net->n_statistics; k++)
         if (model->net->params[k].id == id)
             return (const char *)model->values + model->offsets[k] * nn_bytes(model->type);
     int k = 0;
-    while (kernel->plans[c->nngp].ids[k] != id)
+    while (c->plan->ids[k] != id)
         k++;
-    return ad_output(kernel->plans[c->nngp].plan, k);
+    return ad_output(c->plan->plan, k);
 }
 
 /* The step in memory from one entry of an axis to the next; 0 where the tensor has it not. */
@@ -692,10 +757,12 @@ static int run_tile(call *c, int side, const double *x, size_t first, size_t row
 {
     size_t features = nn_features(c->model->net), bad = 0;
     ad_sizes sizes = nn_sizes(c->model, rows);
-    ad_plan *plan = c->kernel->plans[c->nngp].plan;
+    ad_plan *plan = c->plan->plan;
     if (!nn_convert(x + first * features, rows * features, c->model->type, c->kernel->x, &bad))
         return ad_fail(error, "x: row %zu holds a number that is not finite", first + bad / features);
-    if (plan && ad_run(plan, &sizes, error) != 0)
+    if (plan && (ad_run(plan, &sizes, error) != 0 ||
+                 (c->plan->n_checked &&
+                  nn_norm_check(c->model, plan, c->plan->n_ids - c->plan->n_checked, rows, error) != 0)))
         return -1;
     for (int i = 0; i < c->n_panels; i++)
         fill_panel(c, &c->panels[i], rows, c->panels[i].data[side]);
@@ -760,8 +827,8 @@ static void add_group(call *c, const term *terms, int n, const size_t *rows, int
     size_t columns = elements(c, &d->order, rows[0]) / d->instances / m;
     gram(c, m, wide, columns, 1, block(c, a, a_at, 0, rows[0]), block(c, b, b_at, other, rows[1]), 0, c->product,
          diagonal && d->sampled);
-    spread(c, rows[0], rows[1], c->product, d->sampled, d2->sampled, c->factor,
-           same && !diagonal ? c->cross : c->acc, diagonal);
+    spread(c, rows[0], rows[1], c->product, d->sampled, d2->sampled, c->factor, same && !diagonal ? c->cross : c->acc,
+           diagonal);
 }
 
 static bool alike(const term *a, const term *b)
@@ -857,6 +924,29 @@ static void add_products(call *c, const size_t *rows, const size_t *first, const
         }
 }
 
+/* The uses of one parameter by K: K d' for every row (output, sample) of the second side, then one Gram product. */
+static void add_met(call *c, const use *uses, int n, const size_t *rows, int other)
+{
+    size_t bytes = nn_bytes(c->model->type), none[2] = { 0 }, rest = uses->n_rest;
+    for (int k = 0; k < n * n; k++) {
+        const use *a = &uses[k / n], *b = &uses[k % n];
+        size_t turns = elements(c, &a->sum, rows[0]), turns2 = elements(c, &b->sum, rows[1]);
+        gram(c, turns2, turns, a->n_over, a->c * b->c, c->panels[b->y].data[other], c->panels[a->y].data[0], 0, c->met,
+             false);
+        memset(c->applied, 0, c->outputs * rows[1] * turns * rest * bytes);
+        for (size_t row = 0; row < c->outputs * rows[1]; row++) {
+            const char *d = c->panels[b->d].data[other] + row * turns2 * rest * bytes;
+            char *to = c->applied + row * turns * rest * bytes;
+            if (c->model->type == AD_FLOAT)
+                outer_float(turns, rest, turns2, 1, (const float *)c->met, (const float *)d, (float *)to);
+            else
+                outer_double(turns, rest, turns2, 1, (const double *)c->met, (const double *)d, (double *)to);
+        }
+        add_products(c, rows, none, rows, c->panels[a->d].data[0], c->applied, turns * rest, c->weights[a->param],
+                     c->acc);
+    }
+}
+
 static void add_gradients(call *c, const size_t *rows, int other)
 {
     bool same = other == 0;
@@ -864,6 +954,10 @@ static void add_gradients(call *c, const size_t *rows, int other)
         const use *u = &c->uses[begin];
         for (end = begin + 1; end < c->n_uses && c->uses[end].param == u->param;)
             end++;
+        if (u->met) {
+            add_met(c, u, end - begin, rows, other);
+            continue;
+        }
         size_t size = elements(c, ad_shape_get(c->model->net->params[u->param]), 1), step = c->gradient_rows;
         for (size_t i = 0; i < rows[0]; i += step) {
             size_t count[2] = { rows[0] - i < step ? rows[0] - i : step, 0 };
@@ -909,35 +1003,45 @@ static size_t least(size_t a, size_t b)
 }
 
 /* Chooses the tile, and lays out the buffers of the call. */
-static int lay_out(call *c, size_t rows, size_t rows2, ad_error *error)
+static int lay_out(call *c, size_t rows, ad_error *error)
 {
     const nn_model *model = c->model;
-    size_t bytes = nn_bytes(model->type), most = rows > rows2 ? rows : rows2, per_row = 1, largest = 1, total = 0;
+    size_t bytes = nn_bytes(model->type), per_row = 1, largest = 1, total = 0, turns = 0, applied = 0;
+    bool formed = false;
     for (int i = 0; i < c->n_panels; i++)
         per_row += elements(c, &c->panels[i].order, 1) * bytes;
     for (int i = 0; i < c->n_uses; i++) {
-        size_t size = elements(c, ad_shape_get(model->net->params[c->uses[i].param]), 1);
+        const use *u = &c->uses[i];
+        size_t size = elements(c, ad_shape_get(model->net->params[u->param]), 1), n = elements(c, &u->sum, c->most);
+        if (u->met) {
+            turns = n > turns ? n : turns;
+            applied = u->n_rest > applied ? u->n_rest : applied;
+            continue;
+        }
+        formed = true;
         largest = size > largest ? size : largest;
     }
-    c->tile = most;
-    if (!c->tangent->together) {
+    applied *= c->outputs * c->most * turns * bytes;
+    c->tile = c->most;
+    if (!c->tangent->together && !model->net->variants[c->variant].mixes) {
         size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes) / c->outs;
-        c->tile = least(most, least(square ? square : 1, TILE_BYTES / per_row + 1));
+        c->tile = least(c->most, least(square ? square : 1, TILE_BYTES / per_row + 1));
     }
     c->gradient_rows = least(c->tile, GRADIENT_BYTES / (c->outputs * largest * bytes) + 1);
     bool once = c->symmetric && c->tile >= rows, crosses = false;
     for (int i = 0; i < c->n_terms && c->symmetric; i++)
         crosses = crosses || c->terms[i].d != c->terms[i].d2 || c->terms[i].d_at != c->terms[i].d2_at;
-    crosses = crosses || (c->symmetric && c->n_uses && c->gradient_rows < c->tile);
+    crosses = crosses || (c->symmetric && formed && c->gradient_rows < c->tile);
     size_t square = c->outs * c->outs * c->tile * c->tile * bytes;
-    size_t gradients = c->n_uses ? c->outputs * c->gradient_rows * largest * bytes : 0;
+    size_t gradients = formed ? c->outputs * c->gradient_rows * largest * bytes : 0;
 
     struct {
         char **piece;
         size_t bytes;
     } pieces[] = { { &c->acc, square }, { &c->cross, crosses ? square : 0 }, { &c->product, square },
                    { &c->factor, c->tile * c->tile * bytes }, { &c->gradient[0], gradients },
-                   { &c->gradient[1], gradients }, { &c->scratch, c->n_uses ? largest * bytes : 0 } };
+                   { &c->gradient[1], gradients }, { &c->scratch, formed ? largest * bytes : 0 },
+                   { &c->applied, applied }, { &c->met, turns * turns * bytes } };
     enum { PIECES = sizeof pieces / sizeof *pieces };
     for (int turn = 0; turn < 2; turn++) { /* first the sizes, then the places */
         total = 0;
@@ -987,6 +1091,48 @@ static int compute(call *c, const double *x, size_t rows, const double *x2, size
     return 0;
 }
 
+static bool same_form(const call *a, const call *b)
+{
+    return a->variant == b->variant && a->by == b->by && a->mean == b->mean && a->symmetric == b->symmetric && a->rows == b->rows &&
+           a->rows2 == b->rows2;
+}
+
+/* A call of the form, with its terms, its plan and its places in the work: nothing of it depends on what the inputs
+ * and the parameters are. */
+static call *make_call(const call *form, ad_error *error)
+{
+    nn_model *model = form->model;
+    const nn_net *net = model->net;
+    call *c = ad_alloc(1, sizeof *c, "a kernel", error);
+    if (!c)
+        return NULL;
+    *c = *form;
+    c->plan = &model->kernel->plans[c->variant][c->by == READOUT];
+    c->tangent = trace(net, c->variant, error);
+    c->outputs = nn_n_outputs(net);
+    c->most = c->rows2 > c->rows ? c->rows2 : c->rows;
+    c->outs = c->mean ? 1 : c->outputs;
+    if (!c->tangent || !(c->arena = ad_arena_new(error)))
+        goto failed;
+    if (!(c->weights = ad_arena_alloc(c->arena, (size_t)net->n_params + 1, sizeof *c->weights))) {
+        ad_fail(error, "kernel: out of memory");
+        goto failed;
+    }
+    if (weigh(model, c->variant, c->by, c->weights, error) != 0)
+        goto failed;
+    for (int k = 0; k < net->n_params; k++)
+        if (c->weights[k] > 0 && (pairs_well(c, k) ? make_terms(c, k, error) : make_uses(c, k, error)) != 0)
+            goto failed;
+    if (c->n_terms)
+        qsort(c->terms, (size_t)c->n_terms, sizeof *c->terms, compare);
+    if (lay_out(c, c->rows, error) == 0 && prepare(c, error) == 0)
+        return c;
+failed:
+    call_free(c);
+    return NULL;
+}
+
+/* A kernel of the same form as the one before allocates nothing. */
 static int kernel_of(nn_model *model, weighing by, const double *x, size_t rows, const double *x2, size_t rows2,
                      nn_kernel_outputs outputs, double *out, ad_error *error)
 {
@@ -995,24 +1141,17 @@ static int kernel_of(nn_model *model, weighing by, const double *x, size_t rows,
         return ad_fail(error, "%s: kernel: no rows", nn_title(net));
     if (!model->kernel && !(model->kernel = ad_alloc(1, sizeof *model->kernel, "a kernel", error)))
         return -1;
-    call c = { .model = model, .kernel = model->kernel, .tangent = trace(net, error), .nngp = by == READOUT,
-               .mean = outputs == NN_MEAN, .symmetric = !x2, .outputs = nn_n_outputs(net) };
-    if (!c.tangent || !(c.arena = ad_arena_new(error)))
+    int v = nn_variant_of(model, NN_TRAINING);
+    if (v == 0 && (nn_norm_check_rows(model, rows, error) || (x2 && nn_norm_check_rows(model, rows2, error))))
         return -1;
-    c.outs = c.mean ? 1 : c.outputs;
-    c.weights = ad_arena_alloc(c.arena, (size_t)net->n_params + 1, sizeof *c.weights);
-    int failed = c.weights ? weigh(model, by, c.weights, error) : ad_fail(error, "kernel: out of memory");
-    for (int k = 0; k < net->n_params && !failed; k++)
-        if (c.weights[k] > 0)
-            failed = pairs_well(&c, k) ? make_terms(&c, k, error) : make_uses(&c, k, error);
-    if (!failed && c.n_terms)
-        qsort(c.terms, (size_t)c.n_terms, sizeof *c.terms, compare);
-    if (!failed && lay_out(&c, rows, x2 ? rows2 : rows, error) == 0 && prepare(&c, error) == 0)
-        failed = compute(&c, x, rows, x2, rows2, out, error);
-    else
-        failed = -1;
-    ad_arena_free(c.arena);
-    return failed;
+    const call form = { .model = model, .kernel = model->kernel, .variant = v, .by = by, .mean = outputs == NN_MEAN,
+                        .symmetric = !x2, .rows = rows, .rows2 = x2 ? rows2 : rows };
+    if (!model->kernel->last || !same_form(model->kernel->last, &form)) {
+        call_free(model->kernel->last);
+        if (!(model->kernel->last = make_call(&form, error)))
+            return -1;
+    }
+    return compute(model->kernel->last, x, rows, x2, rows2, out, error);
 }
 
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,

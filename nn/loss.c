@@ -42,7 +42,8 @@ const nn_traced_loss *nn_trace_loss(const nn_net *net, nn_loss loss, ad_error *e
     return t;
 }
 
-double nn_row_loss(nn_loss loss, const double *f, const double *y, size_t outputs)
+/* The loss of one row in double: f (outputs), y one class number or (outputs). */
+static double row_loss(nn_loss loss, const double *f, const double *y, size_t outputs)
 {
     double most = f[0], sum = 0;
     if (loss == NN_SQUARE) {
@@ -55,6 +56,31 @@ double nn_row_loss(nn_loss loss, const double *f, const double *y, size_t output
     for (size_t o = 0; o < outputs; o++)
         sum += exp(f[o] - most);
     return most + log(sum) - f[(size_t)y[0]];
+}
+
+void nn_score(nn_loss loss, const double *f, const nn_data *data, size_t outputs, double *one_hot, double *mean_loss,
+              double *accuracy)
+{
+    size_t right = 0;
+    double sum = 0;
+    for (size_t i = 0; i < data->rows; i++) {
+        const double *row = f + i * outputs, *y = data->y + i * (data->classes ? 1 : outputs);
+        size_t best = 0;
+        for (size_t o = 0; o < outputs; o++)
+            best = row[o] > row[best] ? o : best;
+        if (data->classes) {
+            size_t label = (size_t)y[0];
+            right += best == label;
+            if (loss == NN_SQUARE) {
+                for (size_t o = 0; o < outputs; o++)
+                    one_hot[o] = o == label ? 1 : 0;
+                y = one_hot;
+            }
+        }
+        sum += row_loss(loss, row, y, outputs);
+    }
+    *mean_loss = sum / (double)data->rows;
+    *accuracy = data->classes ? (double)right / (double)data->rows : (double)NAN;
 }
 
 int nn_check_data(const nn_net *net, const nn_data *data, nn_loss loss, ad_error *error)

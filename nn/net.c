@@ -202,11 +202,25 @@ static void collect_params(nn_net *net)
                     net->params[net->n_params] = (ad_var){ net->graph, id };
                 net->n_params++;
             }
-        if (!pass && !(net->params = ad_arena_alloc(net->arena, (size_t)net->n_params + 1, sizeof *net->params))) {
+        size_t count = (size_t)net->n_params + (size_t)net->n_statistics + 1;
+        if (!pass && !(net->params = ad_arena_alloc(net->arena, count, sizeof *net->params))) {
             ad_fail(&net->error, "%s: out of memory", nn_title(net));
             return;
         }
     }
+    int k = net->n_params;
+    for (const nn_norm *norm = net->norms; norm; norm = norm->next)
+        for (int i = 0; i < 2; i++)
+            net->params[k++] = norm->running[i];
+}
+
+static void make_variants(nn_net *net)
+{
+    net->variants[0].output = net->variants[1].output = net->output;
+    if (net->norms)
+        net->variants[1].output = nn_trace_evaluation(net);
+    for (int v = 0; v < 2 && !ad_failed(net->graph); v++)
+        net->variants[v].mixes = ad_mixes(net->variants[v].output, net->batch);
 }
 
 static int keep_spec(nn_net *net, const nn_spec *spec)
@@ -254,8 +268,10 @@ nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
         refuse_unread(net);
     if (!net->error.text[0])
         check_output(net);
-    if (!net->error.text[0])
+    if (!net->error.text[0]) {
         collect_params(net);
+        make_variants(net);
+    }
     if (!net->error.text[0] && ad_failed(net->graph))
         ad_fail(&net->error, "%s", ad_message(net->graph));
     if (net->error.text[0]) {
@@ -314,6 +330,16 @@ int nn_params(const nn_net *net)
 ad_var nn_param(const nn_net *net, int k)
 {
     return net->params[k];
+}
+
+int nn_statistics(const nn_net *net)
+{
+    return net->n_statistics;
+}
+
+const char *nn_statistic_name(const nn_net *net, int k)
+{
+    return ad_look(net->graph, net->params[net->n_params + k].id)->name;
 }
 
 size_t nn_features(const nn_net *net)

@@ -93,6 +93,34 @@ ad_var nn_add_bias_at(ad_where, nn_weight bias, ad_var x);
 ad_var nn_activation_at(ad_where, nn_net *, const char *name, ad_var x);
 #define nn_activation(...) nn_activation_at(AD_HERE, __VA_ARGS__)
 
+/* Normalisation: z = (u - m) / sqrt(v + epsilon), m and v the mean and the biased variance of u over some axes; with
+ * `affine` z gamma + beta, parameters "name.weight" and "name.bias" over the last axis of u that start at 1 and 0.
+ * Zero-initialised: epsilon 1e-5, not affine. */
+typedef struct {
+    double epsilon;  /* 0: 1e-5 */
+    bool exact;      /* no epsilon: a variance of 0 is an error when the network runs */
+    bool affine;
+    double momentum; /* batchnorm: of the running statistics; 0: 0.1 */
+    ad_shape over;   /* the axes of m and v; none: as each layer says */
+} nn_norm_spec;
+/* Over the batch; `over` may name more axes: (batch, time). The samples of a batch meet here. In evaluation m and v are
+ * running statistics, "name.running_mean" and "name.running_var", which start at 0 and 1 and follow the batches of a
+ * fit: r = (1 - momentum) r + momentum s, s a batch's mean or its unbiased variance. Where a network normalises at
+ * every time step, each has a name of its own. */
+ad_var nn_batchnorm_at(ad_where, nn_net *, const char *name, ad_var u, const nn_norm_spec *);
+#define nn_batchnorm(net, name, u) nn_batchnorm_at(AD_HERE, net, name, u, NULL)
+#define nn_batchnorm_with(net, name, u, ...) nn_batchnorm_at(AD_HERE, net, name, u, &(nn_norm_spec){ __VA_ARGS__ })
+/* Of every sample alone, over the last axis of u: its width, or its features. */
+ad_var nn_layernorm_at(ad_where, nn_net *, const char *name, ad_var u, const nn_norm_spec *);
+#define nn_layernorm(net, name, u) nn_layernorm_at(AD_HERE, net, name, u, NULL)
+#define nn_layernorm_with(net, name, u, ...) nn_layernorm_at(AD_HERE, net, name, u, &(nn_norm_spec){ __VA_ARGS__ })
+/* Of every sample alone, over the channels of a group and the axes before them (`over`: these axes only): the last axis
+ * of u is fixed, and falls into so many groups of neighbours. */
+ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t groups, const nn_norm_spec *);
+#define nn_groupnorm(net, name, u, groups) nn_groupnorm_at(AD_HERE, net, name, u, groups, NULL)
+#define nn_groupnorm_with(net, name, u, groups, ...)                                                                   \
+    nn_groupnorm_at(AD_HERE, net, name, u, groups, &(nn_norm_spec){ __VA_ARGS__ })
+
 long nn_setting_int(nn_net *, const char *key, long preset, long least, long most);
 double nn_setting_real(nn_net *, const char *key, double preset); /* finite */
 const char *nn_setting_text(nn_net *, const char *key, const char *preset);
@@ -105,7 +133,7 @@ bool nn_setting_sigma(nn_net *, const char *key, const char *preset, double *sig
 ad_var nn_present_at(ad_where, nn_net *, ad_var x, size_t t);
 #define nn_present(...) nn_present_at(AD_HERE, __VA_ARGS__)
 
-/* The built-in networks ("mlp", "rnn"); NULL if there is none of that name. */
+/* The built-in networks ("mlp", "rnn", "batchnorm"); NULL if there is none of that name. */
 nn_function nn_builtin(const char *name);
 /* What a network takes of one sample: its features in a row, or a sequence, (time, features), as an image is of rows. */
 typedef enum { NN_FEATURES, NN_SEQUENCE } nn_input_kind;
@@ -122,8 +150,25 @@ size_t nn_model_width(const nn_model *model);
 /* Parameter k's values omega, row-major, float or double; all parameters lie contiguous. */
 void *nn_values(nn_model *model, int k, size_t *count);
 size_t nn_count(const nn_model *model); /* numbers in all */
+/* What batch normalisation normalises with. In training the rows of one call are one batch, and meet; in evaluation
+ * each is alone with the running statistics, and a kernel costs what it costs without batch normalisation. */
+typedef enum {
+    NN_AUTO,       /* nn_forward and nn_evaluate: evaluation; kernels: training, as in the limit */
+    NN_TRAINING,
+    NN_EVALUATION
+} nn_mode;
+void nn_set_mode(nn_model *model, nn_mode mode); /* of all but a fit, whose steps are in training */
+/* The running statistics, a mean and a variance for each nn_batchnorm in the order of the trace: how many there are,
+ * the name of one, and its values, in the model's type. */
+int nn_statistics(const nn_net *net);
+const char *nn_statistic_name(const nn_net *net, int k);
+void *nn_statistic(nn_model *model, int k, size_t *count);
 /* Outputs (rows, outputs) of rows inputs (rows, features), in chunks. */
 int nn_forward(nn_model *model, const double *x, size_t rows, double *out, ad_error *error);
+
+/* The values of any node of the network's trace, a hidden layer's say, at inputs x (rows, features), row-major in the order
+ * of its axes; all rows are one batch. */
+int nn_look(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error);
 
 typedef enum { NN_SQUARE, NN_CROSS_ENTROPY } nn_loss; /* mean over the batch of |f - y|^2 / 2, or of -log softmax */
 typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM } nn_optimizer;
@@ -134,12 +179,17 @@ typedef struct {
     size_t rows, classes;
 } nn_data;
 
+typedef struct nn_drift_spec nn_drift_spec; /* below, with what it measures */
+typedef struct nn_drift_row nn_drift_row;
+
 typedef struct nn_progress {
     long step, steps;
     double loss;      /* of the last batch, before its step */
     double mean_loss; /* over the rows of this epoch so far; a resumed fit goes on with it */
     long epoch;       /* of the last batch, from 0 */
     double seconds;   /* since nn_fit was called */
+    long measured;    /* measurements of drift in these seconds, and what they took of them */
+    double measuring;
 } nn_progress;
 
 typedef struct {
@@ -159,10 +209,12 @@ typedef struct {
     const char *checkpoint; /* written each `checkpoint_every` steps and at the end; NULL: none */
     long checkpoint_every;
     const char *resume;  /* a checkpoint to go on from; NULL: from the start */
+    const nn_drift_spec *drift; /* measures the tangent kernel on the way; NULL: does not */
 } nn_fit_spec;
 /* Trains. A loss that is not finite stops it with an error that names the step. On failure the model's parameters are
  * those of the last step done. */
 int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *spec, nn_progress *last, ad_error *error);
+/* Mean loss and accuracy of nn_forward's outputs; each may be NULL. */
 int nn_evaluate(nn_model *model, const nn_data *data, nn_loss loss, double *mean_loss, double *accuracy,
                 ad_error *error);
 
@@ -173,7 +225,8 @@ int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t ro
                     ad_error *error); /* model's type */
 void nn_trainer_free(nn_trainer *trainer);
 
-/* Weights as .safetensors: raw omega, shape (in, out), names as in the trace; whole or not at all. */
+/* Weights and running statistics as .safetensors: raw omega, shape (in, out), names as in the trace; whole or not at
+ * all. */
 int nn_save(nn_model *model, const char *path, ad_error *error);
 int nn_load(nn_model *model, const char *path,
             ad_error *error); /* F32 or F64, or a fit's checkpoint; every name, shape and value checked first */
@@ -181,8 +234,9 @@ int nn_load(nn_model *model, const char *path,
 /* ---- empirical kernels ------------------------------------------------------------------------------------------- */
 typedef enum { NN_FULL, NN_MEAN } nn_kernel_outputs; /* [N, M, O, O], or its mean over the diagonal of [O, O]: [N, M] */
 /* The tangent kernel over omega of model at x (rows) and x2 (rows2; NULL: x itself), from the tangent terms
- * sum over sites of <delta, delta'> <y, y'> (THEORY section 2), in tiles of samples. Where samples meet (batch norm),
- * all rows of x are one batch, and all of x2 another. */
+ * sum over sites of <delta, delta'> <y, y'> (THEORY section 2), in tiles of samples. Where samples meet (batch
+ * normalisation in training), all rows of x are one batch, and all of x2 another: each output's gradient goes through
+ * every sample of its batch. */
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
            double *out, ad_error *error);
 /* The NNGP kernel of this draw's last hidden features: the mean of f f' over a new draw of the readout, that is of the
@@ -190,12 +244,62 @@ int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size
 int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
             double *out, ad_error *error);
 /* The kernel that gradient descent with one rate moves the outputs by: as nn_ntk, with each parameter's learning-rate
- * scale (n in the mean-field scale, 1 in the others; a parameter of rate 0 does not count). */
+ * scale (n in the mean-field scale, and of gamma and beta in mu-P; else 1; a parameter of rate 0 does not count). */
 int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
                        nn_kernel_outputs outputs, double *out, ad_error *error);
 /* By parameter: the initial variance of a readout's, 0 of the others: the NNGP kernel is the tangent kernel with these
  * weights. Fails where the outputs are not linear in the readout, or the readout's mean is not 0. */
 int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error);
+
+/* ---- drift of the tangent kernel while a network trains ----------------------------------------------------------- */
+/* When a fit measures: before its first step, after its last, and in between after the steps round(10^(k/every)), every
+ * so many a decade (0: 10); after each `every` steps or epochs (0: 1); or not at all. */
+typedef enum { NN_LOG_STEPS, NN_STEPS, NN_EPOCHS, NN_ENDS } nn_schedule;
+
+struct nn_drift_spec {
+    nn_data probes;      /* at least 2 rows; where samples meet in batch normalisation, one batch */
+    const double *limit; /* Theta_inf, (probes, probes); NULL: unknown */
+    nn_schedule schedule;
+    long every;
+    double share;        /* measurements that would cost more than this part of the fit's time are left out, and then the
+                            rows depend on the machine; 0: none is */
+    const char *csv;     /* one header line, then a line a measurement, on the disk when the next step begins; NULL: none */
+    int (*each)(const nn_drift_row *, void *context, ad_error *error); /* before its line; nonzero fails the fit */
+    void *context;
+};
+
+enum { NN_EIGENVALUES = 5 };
+
+/* A measurement: Theta_t, the mean over outputs of the NTK of the probes, beside Theta_0, Theta_inf and the labels' kernel
+ * Y Y^T (Y one-hot rows or targets). |A| is the Frobenius norm, <A, B> / |A||B| the alignment of Cristianini et al.
+ * (2001); centred, of H A H and H B H with H = I - 11^T/probes, it is the CKA of Cortes et al. (2012). A column of the
+ * CSV has a field's name. What is unknown or 0/0 is NAN here and empty there. */
+struct nn_drift_row {
+    long step;                /* steps done */
+    double epoch;             /* the same in epochs */
+    double batch_loss;        /* of the last batch, before its step */
+    double loss, accuracy;    /* of the probes, as nn_evaluate has them; accuracy from 0 to 1 */
+    double norm;              /* |Theta_t| */
+    double from_start;        /* |Theta_t - Theta_0| / |Theta_0| */
+    double from_limit;        /* |Theta_t - Theta_inf| / |Theta_inf| */
+    double alignment, centred_alignment;             /* with Theta_0 */
+    double label_alignment, centred_label_alignment; /* with Y Y^T */
+    double effective_rank;    /* exp(-sum p log p), p = eigenvalues / their sum: Roy and Vetterli (2007) */
+    double condition;         /* largest eigenvalue / smallest; infinite where rounding leaves none above 0 */
+    double eigenvalues[NN_EIGENVALUES]; /* the largest, falling; columns eigenvalue1, ... */
+    const double *kernel;     /* (probes, probes), until the next measurement */
+    const double *outputs;    /* (probes, outputs), likewise */
+};
+
+/* Measurements in a loop of one's own: nn_fit makes them with this. The first is of the start, Theta_0. A later one
+ * allocates nothing. step, epoch and batch_loss are the caller's. */
+typedef struct nn_drift nn_drift;
+nn_drift *nn_drift_new(nn_model *model, const nn_drift_spec *spec, nn_loss loss, ad_error *error);
+int nn_drift_measure(nn_drift *drift, nn_drift_row *row, ad_error *error);
+void nn_drift_free(nn_drift *drift);
+/* On what one measurement is made of; a and b (rows, rows). */
+double nn_distance(const double *a, const double *b, size_t rows);                /* |a - b| / |b| */
+double nn_alignment(const double *a, const double *b, size_t rows, bool centred);
 
 #ifdef __cplusplus
 }

@@ -3,8 +3,10 @@
 
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -220,6 +222,21 @@ Test(base, any_failing_write_leaves_the_old_file, .init = enter, .fini = leave)
     expect_content("12345");
 }
 
+Test(base, read_hook_strikes_the_kth_once, .init = enter, .fini = leave)
+{
+    cr_assert_eq(put("content", NULL), 0);
+    ad_hook_read(2);
+    for (int i = 1; i <= 3; i++) {
+        ad_error error = { { 0 } };
+        size_t bytes = 0;
+        char *data = ad_file_read(path, 100, &bytes, &error);
+        cr_assert_eq(data == NULL, i == 2, "read %d", i);
+        cr_assert_eq(strstr(error.text, "cannot read") != NULL, i == 2);
+        cr_assert_eq(bytes, i == 2 ? 0 : strlen("content"));
+        ad_free(data);
+    }
+}
+
 Test(base, renaming_onto_a_folder_is_an_error, .init = enter, .fini = leave)
 {
     cr_assert_eq(mkdir(path, 0700), 0);
@@ -290,4 +307,25 @@ Test(base, an_empty_file_and_one_with_zeros_are_read_whole, .init = enter, .fini
     cr_assert_eq(bytes, 3);
     cr_assert_arr_eq(data, "a\0b", 4);
     ad_free(data);
+}
+
+/* A file that may not grow beyond 10 bytes takes the second line in part, and gives it back. */
+Test(base, a_stream_has_whole_lines_only, .init = enter, .fini = leave)
+{
+    ad_error error = { 0 };
+    ad_file *file = ad_file_stream(path, false, &error);
+    cr_assert(file && ad_file_write(file, "first\n", 6, &error) == 0, "%s", error.text);
+    expect_content("first\n"); /* while it grows */
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 10, RLIM_INFINITY }) == 0);
+    cr_assert(ad_file_write(file, "second\n", 7, &error) != 0);
+    cr_assert(strstr(error.text, "cannot write: File too large"), "%s", error.text);
+    cr_assert(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY }) == 0);
+    error.text[0] = 0;
+    cr_assert(ad_file_sync(file, &error) == 0 && ad_file_close(file, &error) == 0, "%s", error.text);
+    file = ad_file_stream(path, true, &error);
+    cr_assert(file && ad_file_write(file, "third\n", 6, &error) == 0, "%s", error.text);
+    ad_file_discard(file); /* ends it, and removes nothing */
+    expect_content("first\nthird\n");
+    cr_assert(!ad_file_stream("/nowhere/at/all", true, &error) && strstr(error.text, "/nowhere/at/all: cannot write"));
 }

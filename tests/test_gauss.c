@@ -527,6 +527,34 @@ Test(gauss, a_pole_is_an_error)
     cr_expect(strstr(error.text, "not finite at x ="), "%s", error.text);
 }
 
+/* |x|^power; parameter: the power. */
+static void eval_size_power(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = pow(fabs(x[i]), u->parameter);
+}
+
+/* E |a|^p |a|^p = 2^p Gamma(p + 1/2) / sqrt(pi), which is infinite from p = -1/2 down. */
+Test(gauss, an_infinite_expectation_is_an_error)
+{
+    static const double origin = 0;
+    tp_univariate u = { .form = TP_NUMERIC, .eval = eval_size_power, .kinks = &origin, .n_kinks = 1, .parity = 1 };
+    double value, difference;
+    for (int i = 0; i < 3; i++) {
+        u.parameter = (const double[]){ -0.25, -0.4, -0.45 }[i];
+        double truth = exp2(u.parameter) * tgamma(u.parameter + 0.5) / sqrt(acos(-1));
+        cr_assert_eq(tp_quadrature(&u, &u, 1, 1, 1, &value, &difference, NULL), 0, "%g", u.parameter);
+        cr_expect(fabs(value - truth) < 20 * difference + 1e-14 * truth, "%g: %.12g, %.12g, moved %g", u.parameter, value,
+                  truth, difference);
+    }
+    for (int i = 0; i < 3; i++) {
+        ad_error error = { "" };
+        u.parameter = (const double[]){ -0.5, -0.75, -2 }[i];
+        cr_expect_eq(tp_quadrature(&u, &u, 1, 1, 1, &value, &difference, &error), -1, "%g", u.parameter);
+        cr_expect(strstr(error.text, "does not converge"), "%s", error.text);
+    }
+}
+
 /* ---- Mehler's series ---- */
 static double series_error(const tp_univariate *f, const tp_univariate *g, size_t n, const double *q, const tp_mehler *m,
                            const tp_mehler *k, double c, double *bound)

@@ -304,3 +304,17 @@ Test(grad, a_missing_derivative_is_named)
               ad_message(s.graph));
     ad_graph_free(s.graph);
 }
+
+/* contract(2 x, x) is built as 2 contract(x, x), which does not depend on the node of 2 x. */
+Test(grad, a_factor_that_has_moved_is_an_error)
+{
+    scene s = scene_new();
+    ad_var twice = ad_scale(s.x, 2), gradient;
+    ad_var loss = ad_contract(twice, s.x, ad_shape_of(s.rows, s.columns));
+    ad_var one = ad_constant(s.graph, 1, (ad_shape){ 0 });
+    cr_assert(ad_backward(loss, one, &s.x, 1, &gradient, NULL) >= 0);
+    cr_expect_eq(ad_backward(loss, one, &twice, 1, &gradient, NULL), -1);
+    cr_expect(strstr(ad_message(s.graph), "the scale of ") && strstr(ad_message(s.graph), "test_grad.c"), "%s",
+              ad_message(s.graph));
+    ad_graph_free(s.graph);
+}

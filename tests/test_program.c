@@ -174,6 +174,32 @@ Test(program, broken_conditions_are_named)
     }
 }
 
+static ad_var averaged_output(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "first", x, n);
+    ad_var size = ad_mean(ad_square(h), ad_shape_of(n)); /* an average on the way, not to the output */
+    h = ad_mul(h, ad_expand(ad_rsqrt(size), *ad_shape_get(h)));
+    ad_var f = nn_setting_int(net, "average", 0, 0, 1) ? ad_mean(ad_relu(h), ad_shape_of(n)) : nn_readout(net, "out", h);
+    return ad_expand(f, ad_shape_of(nn_batch(net), nn_outputs(net)));
+}
+
+Test(program, an_average_is_a_readout_that_is_not_centred)
+{
+    for (int average = 0; average < 2; average++) {
+        const char *const settings[] = { average ? "average=1" : "average=0", NULL };
+        nn_net *net;
+        tp_program *program = translated(averaged_output, &(nn_spec){ .features = 3, .settings = settings }, &net);
+        tp_checks checks;
+        cr_expect_eq(tp_check(program, &checks, NULL), average);
+        cr_expect_eq(checks.readout_mean, !average);
+        cr_expect(!average || (strstr(checks.text[1], "in place of a readout") && strstr(checks.text[1], "program.c:")), "%s",
+                  checks.text[1]);
+        tp_free(program);
+        nn_net_free(net);
+    }
+}
+
 /* ---- what has no rule ---- */
 static int refused_line;
 static ad_var softmax_over_width(nn_net *net, ad_var x)
@@ -183,6 +209,42 @@ static ad_var softmax_over_width(nn_net *net, ad_var x)
     refused_line = __LINE__ + 1;
     h = ad_softmax(h, n);
     return nn_readout(net, "readout", h);
+}
+/* The largest coordinate is the first of a sorted vector. */
+static ad_var largest_over_width(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "first", x, n);
+    refused_line = __LINE__ + 1;
+    ad_var most = ad_max(h, n);
+    return nn_readout(net, "readout", ad_sub(h, ad_expand(most, *ad_shape_get(h))));
+}
+/* A sort or any other permutation is a gather along the width. */
+static ad_var permuted(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), k = ad_fixed(nn_graph(net), "order", 4);
+    ad_var h = nn_dense(net, "first", x, n), order = ad_input(nn_graph(net), "order", ad_shape_of(k));
+    refused_line = __LINE__ + 1;
+    ad_var sorted = ad_gather(h, order, n);
+    return ad_expand(ad_sum(ad_relu(sorted), ad_shape_of(k)), ad_shape_of(nn_batch(net), nn_outputs(net)));
+}
+static ad_var partition_over_width(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "first", x, n);
+    refused_line = __LINE__ + 1;
+    ad_var sum = ad_logsumexp(h, n);
+    return nn_readout(net, "readout", ad_sub(h, ad_expand(sum, *ad_shape_get(h))));
+}
+/* No graph has a matrix of this kind but by the outer product of two vectors. */
+static ad_var outer_product(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), m = nn_width_ratio(net, "m", 2);
+    ad_var h = nn_dense(net, "first", x, n), g = nn_dense(net, "second", x, m);
+    ad_shape both = ad_shape_of(nn_batch(net), n, m);
+    refused_line = __LINE__ + 1;
+    ad_var matrix = ad_expand(h, both);
+    return nn_readout(net, "readout", ad_contract(ad_tanh(matrix), g, ad_shape_of(m)));
 }
 static ad_var matrix_by_entries(nn_net *net, ad_var x)
 {
@@ -226,10 +288,26 @@ static ad_var no_width(nn_net *net, ad_var x)
 
 Test(program, what_has_no_rule_is_refused_with_its_line)
 {
-    static const nn_function functions[] = { softmax_over_width,  matrix_by_entries, two_matrices_by_entries,
-                                             matrix_times_matrix, samples_meet,      no_width };
-    static const char *const says[] = { "softmax: it runs along the width axis n", "w is used entry by entry",
-                                        "is used entry by entry", "a product of two matrices", "the samples of a batch are coupled", "no width axis" };
+    static const nn_function functions[] = { softmax_over_width,
+                                             largest_over_width,
+                                             permuted,
+                                             partition_over_width,
+                                             outer_product,
+                                             matrix_by_entries,
+                                             two_matrices_by_entries,
+                                             matrix_times_matrix,
+                                             samples_meet,
+                                             no_width };
+    static const char *const says[] = { "softmax: it runs along the width axis n",
+                                        "max: it runs along the width axis n",
+                                        "gather: it runs along the width axis n",
+                                        "logsumexp: it runs along the width axis n",
+                                        "it makes a matrix (batch, n, m) of vectors",
+                                        "w is used entry by entry",
+                                        "is used entry by entry",
+                                        "a product of two matrices",
+                                        "the samples of a batch are coupled",
+                                        "no width axis" };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         ad_error error = { 0 };
         nn_net *net = nn_trace(functions[i], &(nn_spec){ .features = 3 }, &error);

@@ -215,7 +215,8 @@ Test(tool, help_tells_each_command_its_own_options)
                  { "train", "--epochs", "--at-width" },
                  { "eval", "--weights", "--rate" },
                  { "kernel", "--explain", "--optimizer" },
-                 { "program", "--set", "--width" } };
+                 { "program", "--set", "--width" },
+                 { "limit", "--psi", "--scale" } };
     char arguments[64];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         snprintf(arguments, sizeof arguments, "%s --help", rows[i].command);
@@ -239,6 +240,9 @@ Test(tool, wrong_usage_is_one_line_and_status_2)
         "kernel mlp --epochs 3",
         "train mlp --probes 3",
         "program mlp --threads 2",
+        "program mlp --format pdf",
+        "limit",
+        "limit a.tp --set depth=2",
         "report mlp --width 64",
         "kernel mlp --width",
         "kernel mlp --width 0",
@@ -441,6 +445,45 @@ Test(tool, training_resumes_bit_for_bit_and_its_weights_are_kept)
     ds_array_free(&f);
 }
 
+#define NORMAL "batchnorm --data digits --set depth=1 --set affine=yes --dtype double "
+
+Test(tool, batchnorm_in_training_and_in_evaluation)
+{
+    works("train " NORMAL "--width 16 --steps 30 --checkpoint whole --out w.safetensors");
+    works("train " NORMAL "--width 16 --steps 12 --checkpoint half");
+    works("train " NORMAL "--width 16 --steps 30 --resume half --checkpoint rest");
+    size_t size[2];
+    char *whole = slurp(in("whole"), &size[0]), *rest = slurp(in("rest"), &size[1]);
+    cr_expect(size[0] == size[1] && memcmp(whole, rest, size[0]) == 0);
+    ad_free(whole);
+    ad_free(rest);
+
+    /* outputs are those of evaluation, kernels those of one batch, unless a mode is given */
+    static const char *const modes[] = { "", "--mode train ", "--mode eval " };
+    for (int k = 0; k < 2; k++) {
+        ds_array values[3];
+        for (int m = 0; m < 3; m++) {
+            cr_assert(limn("%s " NORMAL "%s--weights w.safetensors %s--out k.npy", k ? "kernel" : "eval", modes[m],
+                           k ? "--probes 6 " : "").status == 0);
+            values[m] = get_array("k.npy");
+        }
+        size_t bytes = values[0].shape[0] * values[0].shape[1] * sizeof(double);
+        cr_expect((memcmp(values[0].data, values[1].data, bytes) == 0) == (k == 1));
+        cr_expect((memcmp(values[0].data, values[2].data, bytes) == 0) == (k == 0));
+        for (int m = 0; m < 3; m++)
+            ds_array_free(&values[m]);
+    }
+    cr_expect(strstr(works("kernel " NORMAL "--probes 6 --width 8").out, "normalised by their one batch"));
+
+    cr_expect(limn("kernel batchnorm --mode eval").status == 2);
+    double equal[20];
+    for (int i = 0; i < 20; i++)
+        equal[i] = i % 10 + 1;
+    put_array("equal.npy", equal, 2, 10);
+    outcome r = limn("kernel batchnorm --inputs equal.npy --set eps=0 --width 8");
+    cr_expect(r.status == 1 && strstr(r.err, "batchnorm norm1: unit 0 has variance 0 over the batch, and epsilon is 0"));
+}
+
 Test(tool, digits_are_learned)
 {
     cJSON *root =
@@ -615,6 +658,7 @@ Test(tool, every_result_is_one_json_object)
     static const char *const all[] = { "train " SMALL "--steps 2",        "eval " SMALL "--weights w.safetensors",
                                        "kernel " SMALL "--probes 3",      "kernel mlp --probes 3 --scale standard",
                                        "kernel mlp --probes 3 --explain", "program mlp",
+                                       "limit " LIMN_SOURCE_DIR "/examples/netsor.tp --width 16 --seeds 2",
                                        "report mlp --widths 8,16 --seeds 2 --steps 1 --probes 2" };
     char arguments[200];
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -626,6 +670,28 @@ Test(tool, every_result_is_one_json_object)
         cr_expect(command && strncmp(arguments, command, strlen(command)) == 0, "%s", arguments);
         cJSON_Delete(root);
     }
+}
+
+/* ---- programs by hand ---- */
+Test(tool, limit_solves_what_program_prints)
+{
+    put_text("a.tp", works("program mlp --data digits --set depth=2 --set sigma_b=0.1").out);
+    put_inputs("flat.npy");
+    outcome r = works("limit a.tp --inputs flat.npy --psi \"x1*x1\" --psi \"step(h1)\"");
+    cr_expect(strstr(r.out, "BP-like") && strstr(r.out, "Var h2") && strstr(r.out, "E step(h1)") && !*r.err, "%s", r.out);
+    cr_expect(strstr(r.out, " 0.5"), "%s", r.out);
+    cr_expect(strstr(works("program mlp --format latex").out, "\\begin{longtable}"));
+    cr_expect(strstr(works("program mlp --recursion").out, "\nE") == NULL);
+    outcome recursion = works("program mlp --recursion --set depth=1 --set sigma_w=1");
+    cr_expect(strstr(recursion.out, "E relu(u) relu(v),  (u, v) ~ \u03a31") && strstr(recursion.out, "\u0398"), "%s",
+              recursion.out);
+    cr_expect(cJSON_IsArray(cJSON_GetObjectItem(cJSON_Parse(works("program mlp --format json").out), "commands")));
+    fails("limit a.tp", 1, "none is given");
+    fails("limit missing.tp", 1, "missing.tp: cannot read");
+    fails("limit a.tp --inputs flat.npy --psi \"tanh(q)\"", 1, "psi1: unknown name q");
+    put_text("b.tp", "Input x : G(n) ~ N(0, 1)\nNonlin y := x @ x\n");
+    fails("limit b.tp", 1, "b.tp:2: y: the end of the line expected, not \"@\"");
+    fails("program mlp --recursion --json", 1, "text or LaTeX");
 }
 
 /* ---- a network in a C file ---- */

@@ -1,4 +1,5 @@
 /* check.c: the initialization assumption and the three conditions of Proposition 2 (THEORY of BP-like programs). */
+#include "tp/growth.h"
 #include "tp/program.h"
 
 #include <math.h>
@@ -48,6 +49,32 @@ static int check_ways(const tp_program *program, tp_checks *checks, ad_error *er
     return 0;
 }
 
+/* Between the vectors and the outputs stand readouts: an average without one is a readout whose weights are all 1. */
+static int check_averages(const tp_program *program, tp_checks *checks, ad_error *error)
+{
+    const ad_graph *graph = program->graph;
+    bool *reached = ad_alloc((size_t)program->forward, sizeof *reached, "checks", error); /* from the outputs, by scalars */
+    if (!reached)
+        return -1;
+    reached[program->output.id] = true;
+    for (int id = program->output.id; id >= 0; id--) {
+        const ad_node *node = ad_look(graph, id);
+        if (!reached[id] || !program->learns[id] || tp_count_widths(graph, &node->shape) > 0)
+            continue;
+        if (!tp_is_average(graph, id)) {
+            for (int k = 0; k < node->n_in; k++)
+                reached[node->in[k]] = true;
+        } else if (parameter(graph, node->in[0]) < 0 && (node->n_in < 2 || parameter(graph, node->in[1]) < 0)) {
+            checks->readout_mean = false;
+            if (!checks->text[1][0])
+                snprintf(checks->text[1], sizeof checks->text[1], "%s:%d: %s averages over the width in place of a readout "
+                         "whose mean is zero", node->where.file, node->where.line, ad_op_name(node->op));
+        }
+    }
+    ad_free(reached);
+    return 0;
+}
+
 int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
 {
     const ad_graph *graph = program->graph;
@@ -84,7 +111,71 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
                     }
         }
     }
-    if (check_ways(program, checks, error))
+    if (check_averages(program, checks, error) || check_ways(program, checks, error))
         return -1;
     return checks->initialization && tp_bp_like(checks) ? 0 : 1;
+}
+
+/* A vector's growth from its operands': numbers that have no width are taken to be no poles. */
+static tp_growth node_growth(const ad_graph *graph, int id, const tp_growth *all, const char **problem)
+{
+    const ad_node *node = ad_look(graph, id);
+    tp_growth number = { 1, 1, 0, 0 }, a = node->n_in > 0 ? all[node->in[0]] : number;
+    if (tp_count_widths(graph, &node->shape) == 0)
+        return node->op == AD_CONSTANT ? tp_growth_number(node->c) : number;
+    if (node->op == AD_CONSTANT)
+        return tp_growth_number(node->c);
+    if (ad_is_unary(node->op))
+        return tp_growth_unary((int)node->op, node->c, a, problem);
+    if (ad_is_binary(node->op))
+        return tp_growth_binary((int)node->op, a, all[node->in[1]], problem);
+    switch (node->op) {
+    case AD_EXPAND:
+    case AD_RESHAPE:
+    case AD_RELABEL:
+    case AD_TRANSPOSE:
+    case AD_SLICE: return a;
+    case AD_SCALE: return tp_growth_binary(AD_MUL, a, tp_growth_number(node->c), problem);
+    case AD_SUM: return (tp_growth){ -INFINITY, INFINITY, a.degree, a.order };
+    case AD_CONCAT: {
+        tp_growth y = a;
+        for (int k = 1; k < node->n_in; k++) {
+            const tp_growth *b = &all[node->in[k]];
+            y = (tp_growth){ fmin(y.lo, b->lo), fmax(y.hi, b->hi), fmax(y.degree, b->degree), fmax(y.order, b->order) };
+        }
+        return y;
+    }
+    default: return tp_growth_gaussian();
+    }
+}
+
+int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error *error)
+{
+    const ad_graph *graph = program->graph;
+    tp_growth *all = ad_alloc((size_t)program->forward + 1, sizeof *all, "checks", error);
+    double order = 0;
+    int found = 0, fastest = -1;
+    for (int id = 0; all && id < program->forward && !found; id++) {
+        const char *problem = NULL;
+        if (!program->lives[id])
+            continue;
+        all[id] = node_growth(graph, id, all, &problem);
+        const ad_node *node = ad_look(graph, id);
+        if (all[id].order > order) {
+            order = all[id].order;
+            fastest = id;
+        }
+        if (problem) {
+            found = 1;
+            snprintf(text, size, "%s at %s:%d: %s", ad_op_name(node->op), node->where.file, node->where.line, problem);
+        }
+    }
+    if (all && !found && fastest < 0)
+        snprintf(text, size, "polynomial at most");
+    else if (all && !found)
+        snprintf(text, size, "exp(C |z|^%.3g) at most, by %s at %s:%d", order, ad_op_name(ad_look(graph, fastest)->op),
+                 ad_look(graph, fastest)->where.file, ad_look(graph, fastest)->where.line);
+    bool made = all != NULL;
+    ad_free(all);
+    return made ? found : -1;
 }

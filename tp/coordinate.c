@@ -1,3 +1,4 @@
+#include "tp/gauss.h"
 #include "tp/recursion.h"
 
 #include <math.h>
@@ -24,7 +25,12 @@ void tp_table_free(tp_table *table)
 static uint64_t hash(const void *bytes, size_t size)
 {
     const unsigned char *b = bytes;
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = 0xcbf29ce484222325u, word;
+    for (; size >= sizeof word; size -= sizeof word, b += sizeof word) {
+        memcpy(&word, b, sizeof word);
+        h = (h ^ word) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 32;
+    }
     for (size_t i = 0; i < size; i++)
         h = (h ^ b[i]) * 0x100000001b3u;
     return h ^ h >> 29;
@@ -129,6 +135,8 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
         if (tp_table_new(tables[i], algebra->arena, error))
             return -1;
     algebra->variable = fn_make(algebra, (tp_fn){ .op = TP_VARIABLE });
+    if (algebra->variable < 0)
+        return ad_fail(error, "out of memory while solving the program");
     return tp_quantities_begin(algebra) == TP_Q_ONE ? 0 : -1;
 }
 
@@ -398,8 +406,9 @@ int tp_fn_stretched(tp_algebra *algebra, int fn, double ratio)
 bool tp_lin_multiple(const tp_algebra *algebra, int a, int b, double *ratio)
 {
     const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
-    if (u->n != v->n || u->n == 0)
-        return false;
+    *ratio = 1;
+    if (a == b || u->n != v->n || u->n == 0)
+        return a == b;
     *ratio = v->parts[0].c / u->parts[0].c;
     for (int k = 0; k < u->n; k++)
         if (u->parts[k].gvar != v->parts[k].gvar || u->parts[k].scalar != v->parts[k].scalar ||
@@ -506,19 +515,70 @@ static int linear_part(tp_algebra *algebra, const tp_coordinate *x)
     return id < 0 ? -2 : id;
 }
 
-/* Multiplies a factor into a term; factors of one lin become one function. */
+/* The exponent of a function that is a power of its argument, 0 of others. */
+static int exponent(const tp_algebra *algebra, int fn)
+{
+    const tp_fn *f = tp_fn_at(algebra, fn);
+    if (f->op == TP_VARIABLE)
+        return 1;
+    if (f->op == AD_SQUARE && f->a == algebra->variable)
+        return 2;
+    bool whole = f->op == AD_POWER && f->a == algebra->variable && f->p > 0 && !(fabs(f->p - floor(f->p)) > 0);
+    return whole && f->p <= TP_MAX_POWER ? (int)f->p : 0;
+}
+
+/* f g, of one argument; x^p x^q = x^(p + q), step x = relu and the like keep their closed forms. */
+static int function_product(tp_algebra *algebra, int f, int g)
+{
+    const tp_fn *a = tp_fn_at(algebra, f), *b = tp_fn_at(algebra, g);
+    int p = exponent(algebra, f), q = exponent(algebra, g);
+    if (p > 0 && q > 0 && p + q == 2)
+        return fn_make(algebra, (tp_fn){ .op = AD_SQUARE, .a = algebra->variable });
+    if (p > 0 && q > 0 && p + q <= TP_MAX_POWER)
+        return fn_make(algebra, (tp_fn){ .op = AD_POWER, .p = p + q, .a = algebra->variable });
+    if (b->op == AD_STEP && (a->op == AD_STEP || a->op == AD_RELU || a->op == TP_VARIABLE)) {
+        const tp_fn *swapped = a;
+        a = b;
+        b = swapped;
+        int kept = f;
+        f = g;
+        g = kept;
+    }
+    if (a->op == AD_STEP && (b->op == AD_STEP || b->op == AD_RELU) && a->a == b->a)
+        return g;
+    if (a->op == AD_STEP && a->a == algebra->variable && b->op == TP_VARIABLE)
+        return fn_make(algebra, (tp_fn){ .op = AD_RELU, .a = algebra->variable });
+    return fn_make(algebra, (tp_fn){ .op = TP_TIMES, .a = f, .b = g });
+}
+
+/* Multiplies a factor into a term; factors of one lin become one function, and r x f(x) is one of x. */
 static int times_factor(tp_algebra *algebra, tp_term *term, tp_factor f)
 {
-    int at = 0;
-    while (at < term->n && term->factors[at].lin < f.lin)
-        at++;
-    if (at < term->n && term->factors[at].lin == f.lin) {
-        int fn = fn_make(algebra, (tp_fn){ .op = TP_TIMES, .a = term->factors[at].fn, .b = f.fn });
-        term->factors[at].fn = fn;
-        return fn < 0 ? -1 : 0;
+    double r;
+    for (int k = 0; k < term->n; k++) {
+        tp_factor *own = &term->factors[k];
+        bool first = own->fn == algebra->variable;
+        if ((!first && f.fn != algebra->variable && own->lin != f.lin) || !tp_lin_multiple(algebra, f.lin, own->lin, &r))
+            continue;
+        if (own->lin != f.lin && f.fn == algebra->variable) { /* f = own lin / r */
+            term->c /= r;
+            f.lin = own->lin;
+        } else if (own->lin != f.lin) {
+            term->c *= r;
+        }
+        int fn = function_product(algebra, own->fn, f.fn);
+        if (fn < 0)
+            return -1;
+        f.fn = fn;
+        memmove(own, own + 1, (size_t)(term->n - k - 1) * sizeof *own);
+        term->factors[--term->n] = (tp_factor){ 0 };
+        break;
     }
     if (term->n == TP_MAX_FACTORS)
         return -2;
+    int at = 0;
+    while (at < term->n && term->factors[at].lin < f.lin)
+        at++;
     for (int k = term->n++; k > at; k--)
         term->factors[k] = term->factors[k - 1];
     term->factors[at] = f;
@@ -619,7 +679,7 @@ static int finish(tp_algebra *algebra, builder *b)
     return id < 0 ? out_of_memory(algebra) : id;
 }
 
-static int one_term(tp_algebra *algebra, const tp_term *term)
+int tp_coordinate_term(tp_algebra *algebra, const tp_term *term)
 {
     builder b = empty;
     return push_term(algebra, &b, term) ? finish(algebra, &b) : out_of_memory(algebra);
@@ -627,17 +687,17 @@ static int one_term(tp_algebra *algebra, const tp_term *term)
 
 static int number(tp_algebra *algebra, double value)
 {
-    return one_term(algebra, &(tp_term){ .c = value });
+    return tp_coordinate_term(algebra, &(tp_term){ .c = value });
 }
 
 /* A scalar as a coordinate. */
-static int of_scalar(tp_algebra *algebra, int quantity)
+int tp_coordinate_scalar(tp_algebra *algebra, int quantity)
 {
     tp_term term = { .c = 1 };
     if (quantity < 0)
         return -1;
     term.scalar = tp_q_split(algebra, quantity, &term.c);
-    return one_term(algebra, &term);
+    return tp_coordinate_term(algebra, &term);
 }
 
 static bool push_scaled(tp_algebra *algebra, builder *b, int x, double c, double power)
@@ -655,7 +715,7 @@ static bool push_scaled(tp_algebra *algebra, builder *b, int x, double c, double
     return true;
 }
 
-static int sum_of(tp_algebra *algebra, int x, double cx, int y, double cy)
+int tp_coordinate_sum(tp_algebra *algebra, int x, double cx, int y, double cy)
 {
     builder b = empty;
     if (!push_scaled(algebra, &b, x, cx, 0) || !push_scaled(algebra, &b, y, cy, 0))
@@ -663,7 +723,7 @@ static int sum_of(tp_algebra *algebra, int x, double cx, int y, double cy)
     return finish(algebra, &b);
 }
 
-static int scaled(tp_algebra *algebra, int x, double c, double power)
+int tp_coordinate_scaled(tp_algebra *algebra, int x, double c, double power)
 {
     builder b = empty;
     return push_scaled(algebra, &b, x, c, power) ? finish(algebra, &b) : out_of_memory(algebra);
@@ -702,7 +762,7 @@ static int multiply_terms(tp_algebra *algebra, int node, builder *b, const tp_co
     return 0;
 }
 
-static int product_of(tp_algebra *algebra, int node, int x, int y)
+int tp_coordinate_product(tp_algebra *algebra, int node, int x, int y)
 {
     const tp_coordinate *p = tp_coordinate_at(algebra, x), *q = tp_coordinate_at(algebra, y);
     int lin = whole_lin(algebra, p);
@@ -815,7 +875,7 @@ static int function_of_scalar(tp_algebra *algebra, tp_fn outer, const tp_coordin
     int fn = fn_make(algebra, outer), argument = as_scalar(algebra, x);
     if (fn < 0)
         return out_of_memory(algebra);
-    return argument < 0 ? -1 : of_scalar(algebra, tp_q_function(algebra, fn, argument));
+    return argument < 0 ? -1 : tp_coordinate_scalar(algebra, tp_q_function(algebra, fn, argument));
 }
 
 /* f(a x) = a^degree f(x) for a > 0? */
@@ -846,23 +906,36 @@ static bool is_homogeneous(ad_op op, double p, double *degree)
     }
 }
 
+/* Does f, or its value, jump at 0 or become infinite there? */
+static bool breaks_at_zero(ad_op op, double p, const ad_function *function)
+{
+    bool kink = false;
+    for (int k = 0; op == AD_CUSTOM && k < function->n_kinks; k++)
+        kink = kink || !(fabs(function->kinks[k]) > 0);
+    return kink || op == AD_STEP || op == AD_LEAKY_STEP || op == AD_SIGN || op == AD_LOG || op == AD_RSQRT ||
+           (op == AD_POWER && p < 0);
+}
+
 static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, double p, int x)
 {
     if (op == AD_NEG)
-        return scaled(algebra, x, -1, 0);
+        return tp_coordinate_scaled(algebra, x, -1, 0);
     if (op == AD_IDENTITY)
         return x;
     double top = tp_coordinate_top(tp_coordinate_at(algebra, x)), degree;
     if (isfinite(top) && fabs(top) > 1e-12 && is_homogeneous(op, p, &degree)) {
-        int order_one = scaled(algebra, x, 1, -top);
+        int order_one = tp_coordinate_scaled(algebra, x, 1, -top);
         int y = order_one < 0 ? -1 : unary_of(algebra, id, node, op, p, order_one);
-        return y < 0 ? -1 : scaled(algebra, y, 1, top * degree);
+        return y < 0 ? -1 : tp_coordinate_scaled(algebra, y, 1, top * degree);
     }
     if (check_argument(algebra, id, tp_coordinate_at(algebra, x)) || (x = limit_part(algebra, id, x)) < 0)
         return -1;
     const tp_coordinate *c = tp_coordinate_at(algebra, x);
+    if (c->n == 0 && isfinite(c->rest) && breaks_at_zero(op, p, node->function))
+        return tp_refuse(algebra, id, "its argument vanishes like n^%g, and it is not continuous at 0: the limit is that of "
+                         "what vanishes", c->rest);
     if (op == AD_SQUARE && (c->n > 1 || is_scalar(c)))
-        return product_of(algebra, id, x, x);
+        return tp_coordinate_product(algebra, id, x, x);
     tp_fn outer = { .op = (int)op, .p = p, .order = node->order, .function = node->function };
     int result;
     if (is_scalar(c))
@@ -873,11 +946,11 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
         if (outer.a == -2)
             return out_of_memory(algebra);
         if (outer.a == -1 && c->n == 1 && op == AD_SQUARE)
-            return product_of(algebra, id, x, x);
+            return tp_coordinate_product(algebra, id, x, x);
         if (outer.a == -1)
             return tp_refuse(algebra, id, "a function of several G-vars together has no exact rule here");
         term.factors[0].fn = fn_make(algebra, outer);
-        result = term.factors[0].fn < 0 ? out_of_memory(algebra) : one_term(algebra, &term);
+        result = term.factors[0].fn < 0 ? out_of_memory(algebra) : tp_coordinate_term(algebra, &term);
     }
     builder b = empty;
     if (result < 0 || !push_scaled(algebra, &b, result, 1, 0))
@@ -904,7 +977,7 @@ static int of_gvar(tp_algebra *algebra, const tp_gvar *gvar, double c, double po
     int lin = id < 0 ? -1 : tp_intern(&algebra->lins, &one, sizeof(tp_lin) + sizeof(tp_part));
     tp_term term = { .c = c, .power = power, .n = 1 };
     term.factors[0] = (tp_factor){ lin, algebra->variable };
-    return lin < 0 ? out_of_memory(algebra) : one_term(algebra, &term);
+    return lin < 0 ? out_of_memory(algebra) : tp_coordinate_term(algebra, &term);
 }
 
 /* The fixed axes of a parameter at the point that its renamed axes have. */
@@ -943,12 +1016,12 @@ static int param_vector(tp_algebra *algebra, int id, int param, const tp_point *
     gvar.where = *where;
     double dp = init->axis.id ? init->deviation_power : 0;
     int own = of_gvar(algebra, &gvar, init->deviation * pow(base, dp), power * dp);
-    return own < 0 ? -1 : sum_of(algebra, own, 1, constant, 1);
+    return own < 0 ? -1 : tp_coordinate_sum(algebra, own, 1, constant, 1);
 }
 
 /* The G-var of a matrix and a vector: y = n^top times one of order one, whose product is. What y leaves out, its product
  * leaves out. */
-static int of_vector(tp_algebra *algebra, tp_gvar gvar, int vector, double c, double power)
+static int of_vector(tp_algebra *algebra, int id, tp_gvar gvar, int vector, double c, double power)
 {
     int node;
     const tp_coordinate *v = tp_coordinate_at(algebra, vector);
@@ -967,6 +1040,11 @@ static int of_vector(tp_algebra *algebra, tp_gvar gvar, int vector, double c, do
         int product = gvar.node < 0 ? -1 : of_gvar(algebra, &gvar, c, power + top);
         if (product < 0 || !push_scaled(algebra, &b, product, 1, 0))
             return -1;
+        if (algebra->rules == TP_RULES_GENERAL) {
+            int response = tp_response(algebra, id, &gvar, gvar.node);
+            if (response < 0 || !push_scaled(algebra, &b, response, c, power + top))
+                return -1;
+        }
     }
     return finish(algebra, &b);
 }
@@ -1010,7 +1088,7 @@ static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape
     if (ad_axis_kind(algebra->graph, axis) == AD_WIDTH) {
         int vector = tp_coordinate_of(algebra, y, y_point);
         double n_power, ratio = tp_axis_factor(algebra, axis, &n_power);
-        return vector < 0 ? -1 : of_vector(algebra, gvar, vector, c * sqrt(ratio), power + n_power / 2);
+        return vector < 0 ? -1 : of_vector(algebra, id, gvar, vector, c * sqrt(ratio), power + n_power / 2);
     }
     if (tp_is_data(algebra, y)) {
         gvar.argument = TP_OF_DATA;
@@ -1034,8 +1112,8 @@ static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape
         tp_point_set(&own, axis, k);
         own = param_point(algebra, param, names, &own);
         int vector = param_vector(algebra, id, param, &own);
-        int part = vector < 0 ? -1 : product_of(algebra, id, factor, vector);
-        total = part < 0 ? -1 : sum_of(algebra, total, 1, part, 1);
+        int part = vector < 0 ? -1 : tp_coordinate_product(algebra, id, factor, vector);
+        total = part < 0 ? -1 : tp_coordinate_sum(algebra, total, 1, part, 1);
     }
     return total;
 }
@@ -1093,7 +1171,7 @@ static int reduced(tp_algebra *algebra, int id, const ad_node *node, tp_point po
         for (size_t k = 0; total >= 0 && k < ad_axis_fixed(algebra->graph, node->over.axes[depth]); k++) {
             tp_point_set(&point, node->over.axes[depth], (int)k);
             int part = reduced(algebra, id, node, point, depth + 1);
-            total = part < 0 ? -1 : sum_of(algebra, total, 1, part, 1);
+            total = part < 0 ? -1 : tp_coordinate_sum(algebra, total, 1, part, 1);
         }
         return total;
     }
@@ -1106,7 +1184,7 @@ static int reduced(tp_algebra *algebra, int id, const ad_node *node, tp_point po
         return -1;
     if (width.id)
         return average(algebra, id, width, a, b);
-    return node->n_in > 1 ? product_of(algebra, id, a, b) : a;
+    return node->n_in > 1 ? tp_coordinate_product(algebra, id, a, b) : a;
 }
 
 /* Softmax and the like over a fixed axis of scalars. */
@@ -1132,7 +1210,7 @@ static int along(tp_algebra *algebra, int id, const ad_node *node, tp_point poin
     }
     if (!parts)
         return out_of_memory(algebra);
-    int value = of_scalar(algebra, tp_q_along(algebra, node->op, parts, n, entry < 0 ? 0 : entry));
+    int value = tp_coordinate_scalar(algebra, tp_q_along(algebra, (int)node->op, parts, n, entry < 0 ? 0 : entry));
     if (value < 0 || !push_scaled(algebra, &b, value, 1, 0))
         return -1;
     return finish(algebra, &b);
@@ -1182,7 +1260,7 @@ static int compute(tp_algebra *algebra, int id, tp_point point)
     }
     if (tp_is_data(algebra, id)) {
         tp_point own = restrict_point(algebra, id, &point);
-        return of_scalar(algebra, tp_q_data(algebra, id, &own));
+        return tp_coordinate_scalar(algebra, tp_q_data(algebra, id, &own));
     }
     if (ad_is_unary(node->op)) {
         int x = operand(algebra, node, 0, &point);
@@ -1196,8 +1274,8 @@ static int compute(tp_algebra *algebra, int id, tp_point point)
         if (b < 0)
             return -1;
         if (node->op == AD_ADD || node->op == AD_SUB)
-            return sum_of(algebra, a, 1, b, node->op == AD_ADD ? 1 : -1);
-        return product_of(algebra, id, a, b);
+            return tp_coordinate_sum(algebra, a, 1, b, node->op == AD_ADD ? 1 : -1);
+        return tp_coordinate_product(algebra, id, a, b);
     }
     switch (node->op) {
     case AD_CONSTANT:
@@ -1209,7 +1287,7 @@ static int compute(tp_algebra *algebra, int id, tp_point point)
             return tp_refuse(algebra, id, "a factor that depends on the batch's size");
         double power, size = tp_axis_factor(algebra, node->axis, &power);
         int x = operand(algebra, node, 0, &point);
-        return x < 0 ? -1 : scaled(algebra, x, node->c * pow(size, node->power), power * node->power);
+        return x < 0 ? -1 : tp_coordinate_scaled(algebra, x, node->c * pow(size, node->power), power * node->power);
     }
     case AD_CONTRACT:
         return contraction(algebra, id, node, &point);

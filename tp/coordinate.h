@@ -25,7 +25,7 @@ void tp_table_free(tp_table *table);
 int tp_intern(tp_table *table, const void *bytes, size_t size); /* -1: out of memory */
 
 /* A univariate function, as a tree. */
-enum { TP_VARIABLE = AD_N_OPS, TP_NUMBER, TP_SCALAR, TP_PLUS, TP_TIMES };
+enum { TP_VARIABLE = AD_N_OPS, TP_NUMBER, TP_SCALAR, TP_PLUS, TP_TIMES, TP_INVERSE /* 1 / x, and 0 at 0 */ };
 typedef struct {
     int op;    /* a unary row of the op table, or one of the above */
     int order; /* custom: which derivative */
@@ -79,6 +79,7 @@ typedef struct {
     tp_term terms[];
 } tp_coordinate;
 
+struct tp_quantity;
 typedef struct {
     const tp_program *program;
     ad_graph *graph;
@@ -88,8 +89,12 @@ typedef struct {
     tp_table keys; /* (node, point) or (coordinate, coordinate): the keys of the memo */
     int *memo;
     int memo_room;
+    struct tp_quantity *sum; /* a sum under way, and room for how many parts it has */
+    int sum_room;
     int variable;
-    bool unchecked; /* the simple rule is asked for, BP-like or not */
+    tp_rules rules;
+    int outputs[2]; /* the kernel is between these */
+    bool not_bp;    /* refused, for the simple rules are wrong here */
     bool no_limit;  /* what was refused has no limit at all, or a random one */
 } tp_algebra;
 
@@ -121,6 +126,14 @@ int tp_fn_scalars(const tp_algebra *, int fn, int *scalars, int room);
 /* The coordinate of a node (with a width axis, or an output) with its fixed axes at a point; -1 with an error that names
  * op, file and line if it is not a polynomial in univariate functions of G-vars. */
 int tp_coordinate_of(tp_algebra *, int node, tp_point point);
+/* The algebra of coordinates: of a number of the sample, of a term; cx x + cy y, c n^power x, x y (for `node`). */
+int tp_coordinate_scalar(tp_algebra *, int quantity);
+int tp_coordinate_term(tp_algebra *, const tp_term *term);
+int tp_coordinate_sum(tp_algebra *, int x, double cx, int y, double cy);
+int tp_coordinate_scaled(tp_algebra *, int x, double c, double power);
+int tp_coordinate_product(tp_algebra *, int node, int x, int y);
+/* Z dot of a product with a matrix, in units of its G-var, where `vector` is what is multiplied. */
+int tp_response(tp_algebra *, int node, const tp_gvar *product, int vector);
 /* The largest power of n among its terms; -INFINITY if there are none. */
 double tp_coordinate_top(const tp_coordinate *);
 /* The order of what the terms do not tell: the rest, and terms with a random number that all coordinates share (a readout

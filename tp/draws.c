@@ -60,6 +60,8 @@ static int orthonormalise(int count, double *x, tp_rows *b, double weight, doubl
 {
     enum { PANEL = 16 };
     size_t length = b->length;
+    if (count > 0 && !grow(b, count, error))
+        return -1;
     for (int start = 0; start < count; start += PANEL) {
         int panel = count - start < PANEL ? count - start : PANEL, before = b->n;
         double *p = x + (size_t)start * length, *coefficients = c ? c + start * stride : NULL, size[PANEL];
@@ -68,8 +70,6 @@ static int orthonormalise(int count, double *x, tp_rows *b, double weight, doubl
         for (int pass = 0; pass < 2; pass++)
             if (project(panel, p, b, 0, weight, coefficients, stride, error))
                 return -1;
-        if (!grow(b, panel, error))
-            return -1;
         for (int i = 0; i < panel; i++) {
             double *r = p + (size_t)i * length, *own = coefficients ? coefficients + i * stride : NULL;
             for (int pass = 0; pass < 2; pass++)
@@ -218,20 +218,27 @@ void tp_sobol_next(tp_sobol *sobol, size_t size, uint32_t *points)
 }
 
 /* ---- draws ---- */
-/* The normal law's quantiles at (k + 1/2) / 2^bits: from the middle outwards, each by Halley's steps from the last. */
-static void fill_quantiles(double *z, int bits)
+/* The point below which the normal law has p <= 1/2, by Halley's steps from a point near it. */
+static double quantile(double p, double x)
 {
     const double sqrt_half = 0.70710678118654752440, root = 2.50662827463100050242;
-    size_t count = (size_t)1 << bits;
-    double x = 0;
-    for (size_t k = count / 2; k-- > 0;) {
-        double p = ((double)k + 0.5) / (double)count;
-        for (int step = 0; step < 8; step++) {
-            double off = (0.5 * erfc(-x * sqrt_half) - p) * root * exp(x * x / 2);
-            x -= off / (1 + x * off / 2);
-        }
-        z[k] = x;
-        z[count - 1 - k] = -x;
+    for (int step = 0; step < 8; step++) {
+        double off = (0.5 * erfc(-x * sqrt_half) - p) * root * exp(x * x / 2);
+        x -= off / (1 + x * off / 2);
+    }
+    return x;
+}
+
+/* The normal law's quantiles at (k + shift) / 2^bits, from the middle outwards, each from the last. The shift, uniform in
+ * (0, 1), is the part of the points below their last bit: with it the mean of any function of one draw has the right
+ * expectation, and independent runs differ by what the rule leaves out, in the tails above all. */
+static void fill_quantiles(double *z, int bits, double shift)
+{
+    size_t count = (size_t)1 << bits, half = count / 2;
+    double below = 0, above = 0;
+    for (size_t k = half; k-- > 0;) {
+        z[k] = below = quantile(((double)k + shift) / (double)count, below);
+        z[count - 1 - k] = above = -quantile(((double)k + 1 - shift) / (double)count, -above);
     }
 }
 
@@ -246,7 +253,9 @@ int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error)
     space->quantile = space->sobol.taken ? ad_alloc((size_t)1 << *bits, sizeof(double), "normal quantiles", error) : NULL;
     if (!space->quantile)
         return -1;
-    fill_quantiles(space->quantile, *bits);
+    double shift;
+    ad_uniform(seed, ad_stream("quantiles"), 0, 1, &shift);
+    fill_quantiles(space->quantile, *bits, shift);
     for (size_t s = 0; s < size; s++)
         one[s] = 1;
     space->basis.n = 1;

@@ -25,7 +25,7 @@ typedef struct {
 
 typedef struct {
     tp_rows basis;    /* 1, then all draws, orthonormal under the mean */
-    double *quantile; /* of the normal law at the midpoints of 2^bits equal pieces */
+    double *quantile; /* of the normal law, one in each of 2^bits equal pieces, all shifted alike by the seed */
     tp_sobol sobol;
 } tp_space;
 /* size: at least 4. */

@@ -11,15 +11,23 @@ enum { SAMPLES = 4096, RUNS = 8, MOST_RUNS = 64 };
 static int find_power(const tp_program *program, tp_which which, const double *x, size_t samples,
                       const tp_limit_spec *spec, double *power, ad_error *error)
 {
-    double k[2];
-    for (int i = 0; i < 2; i++)
-        if (tp_sample_once(program, which, samples >> (1 - i), spec->seed, spec->threads, x, 1, NULL, 0, &k[i], error))
-            return -1;
-    *power = 0;
-    if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
-        return 0;
-    double exact = log2(k[1] / k[0]);
-    *power = round(2 * exact) / 2;
+    double k[2] = { 0 }, exact = 0;
+    for (uint64_t run = 0; run < RUNS; run++) { /* sums over runs, where one does not tell */
+        for (int i = 0; i < 2; i++) {
+            double one;
+            if (tp_sample_once(program, which, samples >> (1 - i), spec->seed + 1009 * run, spec->threads, x, 1, NULL, 0,
+                               &one, error))
+                return -1;
+            k[i] += one;
+        }
+        *power = 0;
+        if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
+            return 0;
+        exact = log2(k[1] / k[0]);
+        *power = round(2 * exact) / 2;
+        if (fabs(exact - *power) < 0.1)
+            break;
+    }
     if (!(fabs(exact - *power) < 0.2))
         return ad_fail(error, "the sampled kernel goes like no single power of n (%g at %zu samples, %g at %zu): more "
                        "samples, or --engine exact", k[0], samples / 2, k[1], samples);
@@ -34,6 +42,8 @@ static int sample(const tp_program *program, tp_which which, const double *x, si
     int runs = 0, least = spec->runs > 1 ? spec->runs : RUNS;
     int most = spec->tolerance > 0 && least < MOST_RUNS ? MOST_RUNS : least;
     double power = 0;
+    if (spec->output + spec->output2 > 0)
+        return ad_fail(error, "samples are of the first output's kernel alone");
     if (samples < 16)
         return ad_fail(error, "%zu samples are too few", samples);
     if (nn_spec_of(program->net)->scale == NN_STANDARD)
@@ -95,55 +105,82 @@ static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char
     add_text(kernel->method, sizeof kernel->method, text);
 }
 
+/* Exactly, by the rules that hold: 0, or the refusal. *simple: whether these were the simple ones; where they prove wrong
+ * in the auto rule, `why` says so and the general ones follow. */
+static int solve_exactly(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
+                         size_t rows2, const tp_limit_spec *spec, bool *simple, char *why, size_t why_size,
+                         tp_kernel *kernel, ad_error *refusal)
+{
+    tp_rules rules = !*simple ? TP_RULES_GENERAL : spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
+    int status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
+    if (status == TP_NOT_BP) {
+        snprintf(why, why_size, "%s", refusal->text);
+        *simple = false;
+        *refusal = (ad_error){ 0 };
+        status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
+    }
+    if (status == 0)
+        snprintf(kernel->method, sizeof kernel->method, kernel->error > 0 ? "exact rules, series and quadrature"
+                                                                          : "closed forms");
+    return status;
+}
+
+/* What the simple rule would have given of a program that is not BP-like, into the method and simple_rule_error. */
+static void tell_rules(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
+                       size_t rows2, const tp_limit_spec *spec, const char *why, tp_kernel *kernel)
+{
+    tp_kernel simple = { 0 };
+    ad_error refusal = { 0 };
+    if (tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_BP_UNCHECKED, &simple, &refusal) == 0) {
+        compare_rules(kernel, &simple, why);
+    } else {
+        add_text(kernel->method, sizeof kernel->method, "; general rule, for the program is not BP-like: ");
+        add_text(kernel->method, sizeof kernel->method, why);
+    }
+    tp_kernel_free(&simple);
+}
+
 int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *given, tp_kernel *kernel, ad_error *error)
 {
     tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
     tp_checks checks;
-    ad_error refusal = { 0 };
+    ad_error refusal = { 0 }, failure = { 0 };
+    char why[sizeof error->text] = "";
     memset(kernel, 0, sizeof *kernel);
     if (tp_check_rows(program, x, rows, "the first", error) ||
         (x2 && tp_check_rows(program, x2, rows2, "the second", error)))
         return -1;
+    size_t outputs = nn_n_outputs(program->net);
+    if (spec.output >= outputs || spec.output2 >= outputs)
+        return ad_fail(error, "limit: outputs %zu and %zu of %zu", spec.output, spec.output2, outputs);
     int checked = tp_check(program, &checks, error);
     if (checked < 0)
         return -1;
-    bool simple = checked == 0;
-    const char *why = "";
+    bool simple = spec.rule == TP_RULE_AUTO ? checked == 0 : spec.rule == TP_RULE_BP;
     for (int k = 0; k < TP_CHECKS && !*why; k++)
-        why = checks.text[k];
-    if (spec.rule != TP_RULE_AUTO)
-        simple = spec.rule == TP_RULE_BP;
-    if (simple && spec.engine != TP_ENGINE_SAMPLE) {
-        int status = tp_limit_exact(program, which, x, rows, x2, rows2, &spec, spec.rule == TP_RULE_BP, kernel,
-                                    &refusal);
-        if (status == 0)
-            snprintf(kernel->method, sizeof kernel->method, kernel->error > 0 ? "exact rules, series and quadrature"
-                                                                              : "closed forms");
-        if (status == -1 || (status && (spec.engine == TP_ENGINE_EXACT || spec.rule == TP_RULE_BP)))
-            return ad_fail(error, "%s", refusal.text);
+        snprintf(why, sizeof why, "%s", checks.text[k]);
+    if (spec.engine != TP_ENGINE_SAMPLE) {
+        int status = solve_exactly(program, which, x, rows, x2, rows2, &spec, &simple, why, sizeof why, kernel, &refusal);
+        bool last = spec.engine == TP_ENGINE_EXACT || spec.rule == TP_RULE_BP;
+        if (status == 0 && !simple && *why)
+            tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
         if (status == 0)
             return 0;
-    } else if (spec.engine == TP_ENGINE_EXACT) {
-        return ad_fail(error, "the program is not BP-like (%s), and the exact engine has the simple rule alone: --engine "
-                       "sample, or --rule bp", *why ? why : "the general rule was asked for");
+        if (last && !simple && *why)
+            return ad_fail(error, "the program is not BP-like (%s), and by the general rule: %s", why, refusal.text);
+        if (last || status == -1)
+            return ad_fail(error, "%s", refusal.text);
     }
-    ad_error failure = { 0 };
     if (tp_check_limit(program, which, error))
         return -1;
     if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
-    tp_kernel exact = { 0 };
+    if (!simple && *why)
+        tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
     if (refusal.text[0]) {
         add_text(kernel->method, sizeof kernel->method, "; no exact rule for ");
         add_text(kernel->method, sizeof kernel->method, refusal.text);
-    } else if (!simple && *why &&
-               tp_limit_exact(program, which, x, rows, x2, rows2, &spec, true, &exact, &refusal) == 0) {
-        compare_rules(kernel, &exact, why);
-    } else if (!simple && *why) {
-        add_text(kernel->method, sizeof kernel->method, "; general rule, for the program is not BP-like: ");
-        add_text(kernel->method, sizeof kernel->method, why);
     }
-    tp_kernel_free(&exact);
     return 0;
 }

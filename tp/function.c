@@ -38,6 +38,11 @@ static void eval_block(const tp_algebra *algebra, int fn, const tp_sample *sampl
         eval_block(algebra, f->b, sample, n, x, b);
         loops->op[f->op == TP_PLUS ? AD_ADD : AD_MUL](n, y, a, b, 0);
         return;
+    case TP_INVERSE:
+        eval_block(algebra, f->a, sample, n, x, a);
+        for (size_t i = 0; i < n; i++)
+            y[i] = fabs(a[i]) > 0 ? 1 / a[i] : 0;
+        return;
     case AD_CUSTOM:
         eval_block(algebra, f->a, sample, n, x, a);
         f->function->derivatives[f->order](n, a, y);

@@ -71,7 +71,7 @@ bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, c
 /* One pair. Smooth functions: the product trapezoid rule in symmetric coordinates, its step halved and its interval
  * widened until the value stands. Functions with kinks: the plane is split there, tanh-sinh rule in every part.
  * *value, and *difference: by how much the last refinements moved it (either may be NULL). Fails if a function is not
- * finite at a node, or the three numbers are no covariance. */
+ * finite at a node, the integral does not converge, or the three numbers are no covariance. */
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
                   double *difference, ad_error *error);
 

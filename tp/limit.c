@@ -5,13 +5,15 @@
  * found along with the variances, so that the diagonal is exact. */
 #include "tp/gauss.h"
 #include "tp/recursion.h"
+#include "tp/schedule.h"
+#include "tp/vector.h"
 
 #include <cblas.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
-enum { TILE = 64, MOST_SCALARS = 64, NO_RULE = -2 };
+enum { TILE = 64, LEAST_TILE = 16, CACHE = 512 * 1024, MOST_SCALARS = 64 };
 
 /* Data that a Gram quantity meets: (rows, size) of one set, contiguous; without an axis a single entry of each sample. */
 typedef struct {
@@ -22,7 +24,7 @@ typedef struct {
     double *rows[2];
 } data_block;
 
-typedef enum { BY_CLOSED, BY_SERIES, BY_RULE } method;
+typedef enum { BY_NOTHING, BY_CLOSED, BY_SERIES, BY_RULE } method;
 /* Where a function with scalars has its kinks, for every sample of either set: (rows, MOST_KINKS). */
 enum { MOST_KINKS = 64 };
 typedef struct {
@@ -36,10 +38,16 @@ typedef struct {
     tp_univariate f, g;
     bool varies;          /* f or g has scalars: it is another function for each sample */
     kink_table kinks[2];  /* of f and of g */
-    tp_mehler *series[2]; /* of f over the first set's samples, of g over the second's */
+    const tp_mehler *series[2][2]; /* of f and of g, over the samples of either set; NULL: not yet made */
     double scale;        /* half squared distances are scale times the data's, where cov is affine in one Gram; else 0 */
     int gram;
 } expect_plan;
+
+/* Mehler's series of a function, over the samples of a set, whose variances are a quantity. */
+typedef struct {
+    int fn, variance, set;
+    tp_mehler *series;
+} series_entry;
 
 typedef struct {
     tp_algebra algebra;
@@ -52,6 +60,10 @@ typedef struct {
     data_block *blocks;
     int n_blocks, (*gram_blocks)[2];
     expect_plan *plans;
+    tp_schedule schedule;
+    int *partner;             /* by quantity: the expectation that is found in one go with it, or -1 */
+    series_entry *series;     /* all of them, each made once */
+    int n_series;
     double tolerance;
     _Atomic double worst;
     ad_error *error;
@@ -205,23 +217,33 @@ static int univariate(const solver *s, int fn, tp_univariate *u)
         if (found > MOST_KINKS)
             return too_many_kinks(s->error, found);
         *u = (tp_univariate){ .form = TP_NUMERIC, .eval = eval_function, .context = context, .kinks = kinks,
-                              .n_kinks = found };
+                              .n_kinks = found, .parity = tp_fn_parity(&s->algebra, fn) };
     }
     return 0;
 }
 
-/* Mehler's series of both functions over the samples of their sets; pair by pair where the tail does not fall. */
-static int plan_series(solver *s, const tp_quantity *q, expect_plan *plan)
+/* The series of a function at the variances of a set's samples; NULL with an error. */
+static const tp_mehler *find_series(solver *s, int fn, const tp_univariate *f, int variance, int set)
 {
-    const double *var[2] = { s->single[0][q->var_a], s->single[1][q->var_b] };
-    const tp_univariate *f[2] = { &plan->f, &plan->g };
-    for (int set = 0; set < 2; set++) {
-        plan->series[set] = tp_mehler_new(f[set], s->rows[set], var[set], s->tolerance, 0, s->error);
-        if (!plan->series[set])
-            return -1;
-        note_error(s, plan->series[set]->difference);
+    for (int k = 0; k < s->n_series; k++)
+        if (s->series[k].fn == fn && s->series[k].variance == variance && s->series[k].set == set)
+            return s->series[k].series;
+    tp_mehler *made = tp_mehler_new(f, s->rows[set], s->single[set][variance], s->tolerance, 0, s->error);
+    if (made) {
+        note_error(s, made->difference);
+        s->series[s->n_series++] = (series_entry){ fn, variance, set, made };
     }
-    return 0;
+    return made;
+}
+
+/* Of both functions, for pairs of these two sets. */
+static int plan_series(solver *s, int id, int first, int second)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    expect_plan *plan = &s->plans[id];
+    plan->series[0][first] = find_series(s, q->fn_a, &plan->f, q->var_a, first);
+    plan->series[1][second] = plan->series[0][first] ? find_series(s, q->fn_b, &plan->g, q->var_b, second) : NULL;
+    return plan->series[1][second] ? 0 : -1;
 }
 
 static int plan_expect(solver *s, int id)
@@ -338,45 +360,64 @@ static int by_rule(const solver *s, int id, const tile *t, size_t i, size_t k, d
     return tp_quadrature(&f, &g, q11, q22, q12, value, estimate, error);
 }
 
-static int fill_expect(solver *s, int id, const tile *t, double *out, ad_error *error)
+static void spread_variances(const tile *t, const double *v1, const double *v2)
+{
+    for (size_t i = 0; i < t->rows; i++) {
+        for (size_t k = 0; k < t->columns; k++)
+            t->q11[i * t->columns + k] = v1[i];
+        memcpy(t->q22 + i * t->columns, t->alone ? v2 + i : v2, t->columns * sizeof *v2);
+    }
+}
+
+/* Pairs too close to c = 1 for the series go through the rule; so do variances themselves, which are one-dimensional. */
+static int fill_by_series(solver *s, int id, const tile *t, const double *cov, double *out, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const tp_mehler *f = s->plans[id].series[0][t->set[0]], *g = s->plans[id].series[1][t->set[1]];
+    double size = f->tails[0] * g->tails[0], limit = fmax(s->tolerance, 1e-13) * size, bound = 0;
+    bool line = t->alone && q->b == q->var_a && q->b == q->var_b;
+    if (!t->alone)
+        bound = tp_mehler_tile(f, g, t->row0, t->rows, t->column0, t->columns, cov, t->columns, out, t->columns);
+    for (size_t i = 0; i < t->rows && t->alone && !line; i++)
+        bound = fmax(bound, tp_mehler_tile(f, g, i, 1, i, 1, cov + i, 1, out + i, 1));
+    if (bound <= 10 * limit && !line) {
+        note_error(s, size > 0 ? bound / size : 0);
+        return 0;
+    }
+    for (size_t i = 0; i < t->rows; i++)
+        for (size_t k = 0; k < t->columns; k++) {
+            size_t at = i * t->columns + k, column = t->alone ? i : t->column0 + k;
+            double estimate = 0;
+            if (!line && tp_mehler_bound(f, g, t->row0 + i, column, cov[at]) <= 10 * limit)
+                continue;
+            if (by_rule(s, id, t, i, t->alone ? i : k, t->q11[at], t->q22[at], cov[at], &out[at], &estimate, error))
+                return -1;
+            note_error(s, size > 0 ? estimate / size : 0);
+        }
+    return 0;
+}
+
+/* An expectation, and its partner's (-1: none) at the same covariances. */
+static int fill_expect(solver *s, int id, int partner, const tile *t, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const expect_plan *plan = &s->plans[id];
     const double *v1 = s->single[t->set[0]][q->var_a] + t->row0, *v2 = s->single[t->set[1]][q->var_b] + t->column0;
     const double *cov = t->values[t->alone ? q->b : q->a];
-    size_t n = t->alone ? t->rows : t->rows * t->columns;
-    if (t->alone) {
-        memcpy(t->q11, v1, n * sizeof *v1);
-        memcpy(t->q22, v2, n * sizeof *v2);
-    } else {
-        for (size_t i = 0; i < t->rows; i++)
-            for (size_t k = 0; k < t->columns; k++) {
-                t->q11[i * t->columns + k] = v1[i];
-                t->q22[i * t->columns + k] = v2[k];
-            }
+    double *out = t->values[id];
+    size_t n = t->rows * t->columns;
+    spread_variances(t, v1, v2);
+    if (partner >= 0) {
+        tp_closed_pair(&plan->f, &s->plans[partner].f, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out,
+                       t->values[partner]);
+        return 0;
     }
     if (plan->by == BY_CLOSED) {
         tp_closed(&plan->f, &plan->g, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out);
         return 0;
     }
-    if (plan->by == BY_SERIES && !t->alone) {
-        const tp_mehler *f = plan->series[0], *g = plan->series[1];
-        double size = f->tails[0] * g->tails[0], limit = fmax(s->tolerance, 1e-13) * size;
-        double bound = tp_mehler_tile(f, g, t->row0, t->rows, t->column0, t->columns, cov, t->columns, out, t->columns);
-        if (bound <= 10 * limit) {
-            note_error(s, size > 0 ? bound / size : 0);
-            return 0;
-        }
-        for (size_t i = 0; i < n; i++) /* pairs too close to c = 1 for the series go through the rule */
-            if (tp_mehler_bound(f, g, t->row0 + i / t->columns, t->column0 + i % t->columns, cov[i]) > 10 * limit) {
-                double estimate = 0;
-                if (by_rule(s, id, t, i / t->columns, i % t->columns, t->q11[i], t->q22[i], cov[i], &out[i], &estimate,
-                            error))
-                    return -1;
-                note_error(s, size > 0 ? estimate / size : 0);
-            }
-        return 0;
-    }
+    if (plan->by == BY_SERIES)
+        return fill_by_series(s, id, t, cov, out, error);
     for (size_t i = 0; i < n; i++) {
         double estimate = 0;
         size_t row = i / t->columns, column = t->alone ? row : i % t->columns;
@@ -438,7 +479,7 @@ static void fill_data(const solver *s, int id, const tile *t, double *out)
             out[i * t->columns + k] = from[i];
 }
 
-static int fill(solver *s, int id, const tile *t, ad_error *error)
+static int fill(solver *s, int id, int partner, const tile *t, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     double *out = t->values[id];
@@ -459,17 +500,11 @@ static int fill(solver *s, int id, const tile *t, ad_error *error)
     case TP_Q_SUM:
         for (size_t i = 0; i < n; i++)
             out[i] = q->c;
-        for (int k = 0; k < q->n; k++) {
-            const double *part = t->values[q->parts[k].q], c = q->parts[k].c;
-            for (size_t i = 0; i < n; i++)
-                out[i] += c * part[i];
-        }
+        for (int k = 0; k < q->n; k++)
+            tp_vector_get()->accumulate(n, q->parts[k].c, t->values[q->parts[k].q], NULL, out);
         return 0;
-    case TP_Q_PRODUCT:
-        for (size_t i = 0; i < n; i++)
-            out[i] = t->values[q->a][i] * t->values[q->b][i];
-        return 0;
-    case TP_Q_EXPECT: return fill_expect(s, id, t, out, error);
+    case TP_Q_PRODUCT: tp_vector_get()->multiply(n, t->values[q->a], t->values[q->b], out); return 0;
+    case TP_Q_EXPECT: return fill_expect(s, id, partner, t, error);
     }
     return 0;
 }
@@ -500,7 +535,9 @@ static int solve_alone(solver *s)
             if (s->alone[id]) {
                 s->single[set][id] = ad_alloc(rows, sizeof(double), "variances", s->error);
                 status = s->single[set][id] ? plan_kinks(s, id, set) : -1;
-                status = status ? status : fill(s, id, &t, s->error);
+                if (!status && s->plans[id].by == BY_SERIES)
+                    status = plan_series(s, id, set, set);
+                status = status ? status : fill(s, id, -1, &t, s->error);
             }
         ad_free(scratch);
         if (status)
@@ -510,13 +547,24 @@ static int solve_alone(solver *s)
 }
 
 /* One tile: all quantities, then the kernels' values into place, mirrored where the two sets are one. */
-static int solve_tile(solver *s, const tp_series *series, tp_kernel *kernel, const tile *t, ad_error *error)
+static int solve_tile(solver *s, const tp_series *series, tp_kernel *kernel, const tile *t, double *const *totals,
+                      ad_error *error)
 {
-    for (int id = 0; id < s->n; id++)
-        if (s->paired[id] && fill(s, id, t, error))
-            return -1;
+    size_t n = t->rows * t->columns;
+    for (int k = 0; k < series->n; k++)
+        memset(totals[k], 0, n * sizeof *totals[k]);
+    for (int i = 0; i < s->schedule.n_steps; i++) {
+        const tp_step *step = &s->schedule.steps[i];
+        if (step->kind == TP_STEP_FILL) {
+            if (fill(s, step->id, step->partner, t, error))
+                return -1;
+            continue;
+        }
+        const double *a = t->values[step->id], *b = step->partner >= 0 ? t->values[step->partner] : NULL;
+        tp_vector_get()->accumulate(n, step->c, a, b, totals[step->term]);
+    }
     for (int k = 0; k < series->n; k++) {
-        const double *from = t->values[series->at[k].q], *diagonal = s->single[0][series->at[k].q];
+        const double *from = totals[k], *diagonal = s->single[0][series->at[k].q];
         double *to = kernel->terms[k].values;
         for (size_t i = 0; i < t->rows; i++)
             for (size_t j = 0; j < t->columns; j++) {
@@ -534,35 +582,44 @@ static int solve_tile(solver *s, const tp_series *series, tp_kernel *kernel, con
     return 0;
 }
 
+/* The edge of tiles: as large as the slots leave room for in a cache, and of equal parts of the rows. */
+static size_t tile_edge(const solver *s, size_t rows)
+{
+    size_t edge = TILE, slots = (size_t)s->schedule.n_slots + 3 + TP_MAX_POWERS;
+    while (edge > LEAST_TILE && slots * edge * edge * sizeof(double) > CACHE)
+        edge -= LEAST_TILE / 2;
+    size_t parts = (rows + edge - 1) / edge;
+    return (rows + parts - 1) / parts;
+}
+
 static int solve_tiles(solver *s, const tp_series *series, tp_kernel *kernel, int threads)
 {
-    size_t down = (s->rows[0] + TILE - 1) / TILE, across = (s->rows[1] + TILE - 1) / TILE;
-    int used = 0;
-    for (int id = 0; id < s->n; id++)
-        used += s->paired[id];
+    size_t high = tile_edge(s, s->rows[0]), wide = s->same ? high : tile_edge(s, s->rows[1]), area = high * wide;
+    size_t down = (s->rows[0] + high - 1) / high, across = (s->rows[1] + wide - 1) / wide;
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         ad_error error = { 0 };
-        double **values = ad_alloc((size_t)s->n + 1, sizeof *values, "a tile", &error);
-        double *memory = ad_alloc((size_t)(used + 3) * TILE * TILE, sizeof *memory, "a tile", &error);
+        double *totals[TP_MAX_POWERS], **values = ad_alloc((size_t)s->n + 1, sizeof *values, "a tile", &error);
+        size_t blocks = (size_t)s->schedule.n_slots + (size_t)series->n + 3;
+        double *memory = ad_alloc(blocks * area, sizeof *memory, "a tile", &error), *next = memory;
         failed = !values || !memory;
-        double *next = memory;
+        for (int k = 0; k < series->n && !failed; k++, next += area)
+            totals[k] = next;
+        double *scratch = next;
         for (int id = 0; id < s->n && !failed; id++)
-            if (s->paired[id]) {
-                values[id] = next;
-                next += TILE * TILE;
-            }
+            if (s->schedule.slot[id] >= 0)
+                values[id] = scratch + (3 + (size_t)s->schedule.slot[id]) * area;
 #pragma omp for schedule(dynamic)
         for (size_t k = 0; k < down * across; k++) {
-            size_t i = k / across * TILE, j = k % across * TILE;
-            if (failed || (s->same && j + TILE <= i))
+            size_t i = k / across * high, j = k % across * wide;
+            if (failed || (s->same && j + wide <= i))
                 continue;
-            tile t = { .rows = s->rows[0] - i < TILE ? s->rows[0] - i : TILE,
-                       .columns = s->rows[1] - j < TILE ? s->rows[1] - j : TILE, .row0 = i, .column0 = j,
-                       .set = { 0, s->same ? 0 : 1 }, .values = values, .q11 = next, .q22 = next + TILE * TILE,
-                       .half = next + 2 * TILE * TILE };
-            failed = solve_tile(s, series, kernel, &t, &error) != 0;
+            tile t = { .rows = s->rows[0] - i < high ? s->rows[0] - i : high,
+                       .columns = s->rows[1] - j < wide ? s->rows[1] - j : wide, .row0 = i, .column0 = j,
+                       .set = { 0, s->same ? 0 : 1 }, .values = values, .q11 = scratch, .q22 = scratch + area,
+                       .half = scratch + 2 * area };
+            failed = solve_tile(s, series, kernel, &t, totals, &error) != 0;
         }
         if (failed)
 #pragma omp critical
@@ -571,6 +628,36 @@ static int solve_tiles(solver *s, const tp_series *series, tp_kernel *kernel, in
         ad_free(memory);
     }
     return failed ? -1 : 0;
+}
+
+/* Expectations of f f and of f' f' at the same covariances, which have their closed forms in common. */
+static bool are_partners(const solver *s, int id, int other)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id), *r = tp_quantity_at(&s->algebra, other);
+    const expect_plan *p = &s->plans[id], *d = &s->plans[other];
+    if (q->a != r->a || q->b != r->b || q->var_a != r->var_a || q->var_b != r->var_b || q->fn_a != q->fn_b ||
+        r->fn_a != r->fn_b)
+        return false;
+    return (p->f.form == TP_RELU && d->f.form == TP_STEP) || (p->f.form == TP_ERF && d->f.form == TP_ERF_GRAD) ||
+           (p->f.form == TP_GELU && d->f.form == TP_GELU_GRAD) || (p->f.form == TP_SIN && d->f.form == TP_COS);
+}
+
+/* by_argument[q]: the last expectation seen whose covariance is q. */
+static void find_partners(solver *s, int *by_argument)
+{
+    for (int id = 0; id < s->n; id++)
+        s->partner[id] = by_argument[id] = -1;
+    for (int id = 0; id < s->n; id++) {
+        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+        if (q->kind != TP_Q_EXPECT || !s->paired[id] || s->plans[id].by != BY_CLOSED)
+            continue;
+        int other = by_argument[q->a];
+        by_argument[q->a] = id;
+        if (other < 0 || s->partner[other] >= 0 || !(are_partners(s, id, other) || are_partners(s, other, id)))
+            continue;
+        s->partner[id] = other;
+        s->partner[other] = id;
+    }
 }
 
 static int prepare(solver *s, const tp_series *series)
@@ -585,7 +672,11 @@ static int prepare(solver *s, const tp_series *series)
     s->blocks = ad_arena_alloc(a->arena, 2 * n, sizeof *s->blocks);
     s->gram_blocks = ad_arena_alloc(a->arena, n, sizeof *s->gram_blocks);
     s->plans = ad_arena_alloc(a->arena, n, sizeof *s->plans);
-    if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->blocks || !s->gram_blocks || !s->plans)
+    s->partner = ad_arena_alloc(a->arena, n, sizeof *s->partner);
+    s->series = ad_arena_alloc(a->arena, 4 * n, sizeof *s->series);
+    int *by_argument = ad_arena_alloc(a->arena, n, sizeof *by_argument);
+    if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->blocks || !s->gram_blocks || !s->plans ||
+        !s->partner || !s->series || !by_argument)
         return ad_fail(s->error, "out of memory for %d quantities", s->n);
     for (int k = 0; k < series->n; k++) {
         need_paired(s, series->at[k].q);
@@ -606,31 +697,30 @@ static int prepare(solver *s, const tp_series *series)
     for (int id = 0; id < s->n; id++)
         if (tp_quantity_at(a, id)->kind == TP_Q_EXPECT && (s->alone[id] || s->paired[id]) && plan_expect(s, id))
             return -1;
-    return 0;
+    find_partners(s, by_argument);
+    return tp_schedule_new(&s->schedule, a, series, s->paired, s->partner, s->error);
 }
 
 static int plan_all_series(solver *s)
 {
-    for (int id = 0; id < s->n; id++) {
-        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-        if (q->kind == TP_Q_EXPECT && s->paired[id] && s->plans[id].by == BY_SERIES &&
-            plan_series(s, q, &s->plans[id]))
+    for (int id = 0; id < s->n; id++)
+        if (s->paired[id] && s->plans[id].by == BY_SERIES && plan_series(s, id, 0, s->same ? 0 : 1))
             return -1;
-    }
     return 0;
 }
 
 static void release(solver *s)
 {
     for (int id = 0; id < s->n && s->plans; id++) {
-        tp_mehler_free(s->plans[id].series[0]);
-        tp_mehler_free(s->plans[id].series[1]);
         ad_free(s->single[0] ? s->single[0][id] : NULL);
         ad_free(!s->same && s->single[1] ? s->single[1][id] : NULL);
     }
     for (int i = 0; i < s->n_blocks; i++)
         for (int set = 0; set < 2; set++)
             ad_free(s->blocks[i].rows[set]);
+    for (int k = 0; k < s->n_series; k++)
+        tp_mehler_free(s->series[k].series);
+    tp_schedule_free(&s->schedule);
     tp_algebra_free(&s->algebra);
 }
 
@@ -646,16 +736,18 @@ int tp_check_rows(const tp_program *program, const double *x, size_t rows, const
 }
 
 int tp_limit_exact(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
-                   size_t rows2, const tp_limit_spec *spec, bool unchecked, tp_kernel *kernel, ad_error *error)
+                   size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, ad_error *error)
 {
     memset(kernel, 0, sizeof *kernel);
-    solver s = { .x = { x, x2 ? x2 : x }, .rows = { rows, x2 ? rows2 : rows }, .same = !x2, .error = error,
+    solver s = { .x = { x, x2 ? x2 : x }, .rows = { rows, x2 ? rows2 : rows }, .same = !x2 && spec->output == spec->output2, .error = error,
                  .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
     tp_series series = { .n = 0 };
     int status = tp_algebra_new(&s.algebra, program, error);
-    s.algebra.unchecked = unchecked;
+    s.algebra.rules = rules;
+    s.algebra.outputs[0] = (int)spec->output;
+    s.algebra.outputs[1] = (int)spec->output2;
     if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series) : tp_nngp_series(&s.algebra, &series)))
-        status = s.algebra.no_limit ? -1 : NO_RULE;
+        status = s.algebra.no_limit ? -1 : s.algebra.not_bp ? TP_NOT_BP : TP_NO_RULE;
     if (!status)
         status = prepare(&s, &series);
     kernel->rows = s.rows[0];
@@ -673,7 +765,7 @@ int tp_limit_exact(const tp_program *program, tp_which which, const double *x, s
     release(&s);
     if (status)
         tp_kernel_free(kernel);
-    return status == NO_RULE ? NO_RULE : status ? -1 : 0;
+    return status == TP_NO_RULE || status == TP_NOT_BP ? status : status ? -1 : 0;
 }
 
 int tp_check_limit(const tp_program *program, tp_which which, ad_error *error)
@@ -683,7 +775,7 @@ int tp_check_limit(const tp_program *program, tp_which which, ad_error *error)
     ad_error refusal = { 0 };
     int status = tp_algebra_new(&algebra, program, error);
     algebra.error = &refusal;
-    algebra.unchecked = true;
+    algebra.rules = TP_RULES_BP_UNCHECKED;
     if (!status && (which == TP_NTK ? tp_ntk_series(&algebra, &series) : tp_nngp_series(&algebra, &series)) &&
         algebra.no_limit)
         status = ad_fail(error, "%s", refusal.text);

@@ -4,6 +4,7 @@
 #include "autodiff/autodiff.h"
 #include "datasets/datasets.h"
 #include "nn/nn.h"
+#include "tp/netsor.h"
 #include "tp/predict.h"
 #include "tp/tp.h"
 #endif

@@ -78,9 +78,9 @@ static const char *coefficient(writer *w, double c, double power)
 
 static const char *times(writer *w, double c, double power, const char *what)
 {
+    if (c < 0)
+        return text(w, w->latex ? "-%s" : "−%s", times(w, -c, power, what));
     const char *front = coefficient(w, c, power);
-    if (near(c, -1) && !(fabs(power) > 1e-9))
-        return text(w, w->latex ? "-%s" : "−%s", what);
     return *front ? text(w, "%s %s", front, what) : what;
 }
 
@@ -118,13 +118,28 @@ static const char *styled(writer *w, const char *letter, int number)
     return text(w, w->latex ? "%s^{%d}" : "%s%d", letter, number);
 }
 
+/* Does a line have this name, or will one, as the adjoint of a vector? */
+static bool is_taken(const writer *w, const char *name)
+{
+    bool taken = false;
+    for (int i = 0; i < w->n_lines && !taken; i++)
+        taken = strcmp(w->lines[i].name, name) == 0;
+    for (int id = w->program->forward; id < w->program->n_nodes && !taken; id++)
+        taken = w->adjoint_of[id] && strcmp(w->adjoint_of[id], name) == 0;
+    return taken;
+}
+
 static const char *fresh(writer *w, const char *letter)
 {
+    const char *name;
     int at = 0;
     while (at < MOST_LETTERS - 1 && w->letters[at] && strcmp(w->letters[at], letter) != 0)
         at++;
     w->letters[at] = letter;
-    return styled(w, letter, ++w->counts[at]);
+    do
+        name = styled(w, letter, ++w->counts[at]);
+    while (!w->full && is_taken(w, name));
+    return name;
 }
 
 static tp_line *add_line(writer *w, tp_rule rule, int node, const char *name, const char *right, const char *type)
@@ -148,10 +163,11 @@ static tp_line *add_line(writer *w, tp_rule rule, int node, const char *name, co
     return line;
 }
 
+/* Of a matrix (in, out): its rows, then its columns. */
 static const char *width_of(writer *w, const ad_shape *shape)
 {
     const char *list = "";
-    for (int i = 0; i < shape->rank; i++)
+    for (int i = shape->rank - 1; i >= 0; i--)
         if (ad_axis_kind(w->graph, shape->axes[i]) == AD_WIDTH)
             list = *list ? text(w, "%s, %s", list, ad_axis_name(w->graph, shape->axes[i]))
                          : ad_axis_name(w->graph, shape->axes[i]);
@@ -229,6 +245,33 @@ static const char *parameter_name(writer *w, int param)
     return styled(w, letter, alike > 1 ? number : 0);
 }
 
+/* What LaTeX takes for itself is escaped: a name of the user's. */
+static const char *plain_name(writer *w, const char *name)
+{
+    if (!w->latex)
+        return name;
+    const char *all = "";
+    for (; *name; name++)
+        all = text(w, strchr("_#%&$", *name) ? "%s\\%c" : "%s%c", all, *name);
+    return text(w, "\\mathrm{%s}", all);
+}
+
+/* A width that is not n has a line that says what it is, before its first vector. */
+static void declare_widths(writer *w, int id)
+{
+    const ad_shape *shape = &ad_look(w->graph, id)->shape;
+    for (int i = 0; i < shape->rank; i++) {
+        if (!wide(w->graph, shape->axes[i]) || near(ad_axis_ratio(w->graph, shape->axes[i]), 1))
+            continue;
+        const char *name = ad_axis_name(w->graph, shape->axes[i]);
+        bool told = false;
+        for (int k = 0; k < w->n_lines; k++)
+            told = told || (w->lines[k].rule == TP_WIDTH && strcmp(w->lines[k].name, name) == 0);
+        if (!told)
+            add_line(w, TP_WIDTH, id, name, text(w, "%.6g n", ad_axis_ratio(w->graph, shape->axes[i])), "");
+    }
+}
+
 /* The parameter is factor * (its variable): an A-var N(0, σ²/n), else a G-var with variance of order one. */
 static void parameter(writer *w, int id, term *t)
 {
@@ -250,15 +293,22 @@ static void parameter(writer *w, int id, term *t)
     t->type = widths == 2 ? A_VAR : widths == 1 ? G_VAR : SCALAR;
     double variance = widths == 2 ? scale * scale * spread * spread : spread * spread;
     const char *front = coefficient(w, 1, wanted - power);
-    const char *origin = node->name;
+    const char *origin = plain_name(w, node->name), *over = "n";
     if (widths == 2 && !near(scale, 1))
         front = coefficient(w, scale, wanted - power);
     if (*front)
-        origin = strncmp(front, "1/", 2) == 0 ? text(w, "%s%s", node->name, front + 1)
-                                              : text(w, "%s %s", front, node->name);
+        origin = strncmp(front, "1/", 2) == 0 ? text(w, "%s%s", origin, front + 1) : text(w, "%s %s", front, origin);
+    declare_widths(w, id);
+    if (widths == 2) {
+        int in = 0;
+        while (!wide(w->graph, node->shape.axes[in]))
+            in++;
+        over = ad_axis_name(w->graph, node->shape.axes[in]);
+        variance *= ad_axis_ratio(w->graph, node->shape.axes[in]);
+    }
     tp_line *line = add_line(w, TP_INPUT, id, name, origin, type_text(w, t, &node->shape));
     const char *mean = fabs(init->mean) > 0 ? text(w, "%.6g", init->mean) : "0";
-    line->law = text(w, widths == 2 ? "N(%s, %.6g/n)" : "N(%s, %.6g)", mean, variance);
+    line->law = widths == 2 ? text(w, "N(%s, %.6g/%s)", mean, variance, over) : text(w, "N(%s, %.6g)", mean, variance);
 }
 
 /* ---- what a node is ---- */
@@ -423,7 +473,7 @@ static void call(writer *w, int id, term *t)
             name = text(w, w->latex ? "%s'" : "%s′", name);
     if (node->op == AD_LEAKY || node->op == AD_LEAKY_STEP || node->op == AD_POWER)
         list = text(w, "%s, %.6g", list, node->c);
-    t->text = w->latex ? text(w, "\\mathrm{%s}\\left(%s\\right)", name, list) : text(w, "%s(%s)", name, list);
+    t->text = w->latex ? text(w, "%s\\left(%s\\right)", plain_name(w, name), list) : text(w, "%s(%s)", name, list);
     t->level = ATOM_LEVEL;
     t->type = vector_type(w, id);
 }
@@ -437,15 +487,15 @@ static void moved(writer *w, int id, term *t)
     *t = *x;
     t->named = true;
     t->level = ATOM_LEVEL;
-    const char *axis = ad_axis_name(w->graph, node->axis);
+    const char *axis = plain_name(w, ad_axis_name(w->graph, node->axis));
     size_t count = node->op == AD_SLICE ? ad_axis_fixed(w->graph, node->axis2) : 0;
     if (node->op == AD_SLICE && count == 1)
-        t->text = text(w, w->latex ? "%s_{[\\mathrm{%s}=%zu]}" : "%s[%s=%zu]", base_of(w, x), axis, node->start);
+        t->text = text(w, w->latex ? "%s_{[%s=%zu]}" : "%s[%s=%zu]", base_of(w, x), axis, node->start);
     else if (node->op == AD_SLICE)
-        t->text = text(w, w->latex ? "%s_{[\\mathrm{%s}=%zu..%zu]}" : "%s[%s=%zu..%zu]", base_of(w, x), axis,
+        t->text = text(w, w->latex ? "%s_{[%s=%zu..%zu]}" : "%s[%s=%zu..%zu]", base_of(w, x), axis,
                        node->start, node->start + count - 1);
     else
-        t->text = text(w, w->latex ? "\\mathrm{%s}(%s)" : "%s(%s)", ad_op_name(node->op), x->text);
+        t->text = text(w, "%s(%s)", plain_name(w, ad_op_name(node->op)), x->text);
 }
 
 /* A sum over fixed axes, or over the width. */
@@ -469,7 +519,7 @@ static void sum_over(writer *w, int id, term *t)
         const char *axes = ad_axis_name(w->graph, node->over.axes[0]);
         for (int i = 1; i < node->over.rank; i++)
             axes = text(w, "%s, %s", axes, ad_axis_name(w->graph, node->over.axes[i]));
-        t->text = w->latex ? text(w, "\\sum_{\\mathrm{%s}} %s", axes, base_of(w, t))
+        t->text = w->latex ? text(w, "\\sum_{%s} %s", plain_name(w, axes), base_of(w, t))
                            : text(w, "Σ[%s] %s", axes, base_of(w, t));
         t->level = PRODUCT_LEVEL;
         t->named = false;
@@ -488,14 +538,14 @@ static void write_node(writer *w, int id)
     switch (node->op) {
     case AD_PARAM: parameter(w, id, t); return;
     case AD_INPUT:
-        t->text = w->latex ? text(w, "\\mathrm{%s}", node->name) : node->name;
+        t->text = plain_name(w, node->name);
         t->named = true;
         return;
     case AD_CONSTANT:
         t->text = text(w, "%.6g", node->c);
         t->type = SCALAR;
         return;
-    case AD_DELTA: t->text = "δ"; t->type = SCALAR; return;
+    case AD_DELTA: t->text = w->latex ? "\\delta" : "δ"; t->type = SCALAR; return;
     case AD_IDENTITY:
     case AD_EXPAND:
     case AD_RELABEL:

@@ -3,7 +3,9 @@
 #define LIMN_TP_PROGRAM_H
 #include "tp/tp.h"
 
-typedef enum { TP_INPUT, TP_TRSP, TP_MATMUL, TP_LINCOMB, TP_NONLIN, TP_MOMENT, TP_OUTPUT } tp_rule;
+typedef enum { TP_INPUT, TP_TRSP, TP_MATMUL, TP_LINCOMB, TP_NONLIN, TP_MOMENT, TP_OUTPUT, TP_WIDTH } tp_rule;
+enum { TP_RULES = TP_WIDTH + 1 };
+const char *tp_rule_name(tp_rule);
 
 /* One line of the program. The texts are UTF-8 (or LaTeX) and live in an arena. */
 typedef struct {
@@ -14,7 +16,7 @@ typedef struct {
     const char *type;   /* "A(n, n)", "G(n)", "H(n)" or "scalar" */
     const char *law;    /* an input's distribution, "N(0, 2/n)"; else empty */
     const char *factor; /* what the traced quantity is this times, "1/√n"; empty for 1 */
-    ad_where where;
+    ad_where where;     /* file NULL: none is printed */
 } tp_line;
 
 /* The trace that is translated: the output f (batch, outputs), and the sites that the backward pass from a delta over
@@ -43,10 +45,18 @@ bool tp_bp_like(const tp_checks *);
 bool tp_is_average(const ad_graph *, int node);
 /* The lines of the program as text of a style; NULL with an error. */
 const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, ad_error *error);
-/* The simple rules' limit: 0; -2 where they have no exact rule for something in the program, -1 on other errors.
- * unchecked: also where a gradient meets the forward pass, so that the simple rules are wrong. */
+/* The lines alone, in the paper's notation or as LaTeX. */
+void tp_print_lines(const tp_line *lines, int n, FILE *stream, tp_style style);
+/* The lines as a JSON array; NULL when memory is out. */
+struct cJSON *tp_lines_json(const tp_line *lines, int n);
+/* The simple rules of BP-like programs; these whether a gradient meets the forward pass or not, so that they are wrong;
+ * the general rule, with Z dot. */
+typedef enum { TP_RULES_BP, TP_RULES_BP_UNCHECKED, TP_RULES_GENERAL } tp_rules;
+/* The limit by exact expectations: 0; TP_NO_RULE where there is none for something in the program, TP_NOT_BP where the
+ * rules are the simple ones and a gradient meets the forward pass, -1 on other errors. */
+enum { TP_NO_RULE = -2, TP_NOT_BP = -3 };
 int tp_limit_exact(const tp_program *, tp_which, const double *x, size_t rows, const double *x2, size_t rows2,
-                   const tp_limit_spec *, bool unchecked, tp_kernel *, ad_error *error);
+                   const tp_limit_spec *, tp_rules, tp_kernel *, ad_error *error);
 /* -1 where the program's kernel is found to grow, or to be random, in the limit. */
 int tp_check_limit(const tp_program *, tp_which, ad_error *error);
 int tp_check_rows(const tp_program *, const double *x, size_t rows, const char *which, ad_error *error);

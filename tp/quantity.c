@@ -61,79 +61,104 @@ int tp_q_split(const tp_algebra *algebra, int id, double *c)
 }
 
 /* ---- sums ---- */
-/* A sum under way: numbers fold, sums inside sums flatten, equal quantities meet. */
-typedef struct {
-    tp_quantity *q;
-    int room;
-} sum;
-
-static bool sum_add(tp_algebra *algebra, sum *s, double c, int id)
+/* A sum under way, the algebra's own: numbers fold, sums inside sums flatten, equal quantities meet. */
+static bool sum_begin(tp_algebra *algebra)
 {
-    const tp_quantity *part = tp_quantity_at(algebra, id);
-    if (!s->q && !(s->q = ad_arena_alloc(algebra->arena, 1, sizeof *s->q)))
+    enum { ROOM = 64 };
+    if (!algebra->sum) {
+        algebra->sum = ad_arena_alloc(algebra->arena, 1, sizeof *algebra->sum + ROOM * sizeof *algebra->sum->parts);
+        algebra->sum_room = ROOM;
+    }
+    if (!algebra->sum)
         return false;
-    s->q->kind = TP_Q_SUM;
-    if (!(fabs(c) > 0))
-        return true;
-    if (part->kind == TP_Q_NUMBER) {
-        s->q->c += c * part->c;
-        return true;
-    }
-    if (part->kind == TP_Q_SUM) {
-        s->q->c += c * part->c;
-        for (int i = 0; i < part->n; i++)
-            if (!sum_add(algebra, s, c * part->parts[i].c, part->parts[i].q))
-                return false;
-        return true;
-    }
-    int at = 0;
-    while (at < s->q->n && s->q->parts[at].q < id)
-        at++;
-    if (at < s->q->n && s->q->parts[at].q == id) {
-        s->q->parts[at].c += c;
-        return true;
-    }
-    if (s->q->n == s->room) {
-        int room = s->room ? 2 * s->room : 4;
-        tp_quantity *larger = ad_arena_alloc(algebra->arena, 1, sizeof *larger + (size_t)room * sizeof *larger->parts);
-        if (!larger)
-            return false;
-        memcpy(larger, s->q, sizeof *larger + (size_t)s->q->n * sizeof *larger->parts);
-        s->q = larger;
-        s->room = room;
-    }
-    for (int k = s->q->n++; k > at; k--)
-        s->q->parts[k] = s->q->parts[k - 1];
-    memset(&s->q->parts[at], 0, sizeof *s->q->parts);
-    s->q->parts[at].c = c;
-    s->q->parts[at].q = id;
+    algebra->sum->kind = TP_Q_SUM;
+    algebra->sum->c = 0;
+    algebra->sum->n = 0;
     return true;
 }
 
-static int sum_end(tp_algebra *algebra, sum *s)
+static bool sum_grow(tp_algebra *algebra)
 {
+    tp_quantity *q = algebra->sum;
+    int room = 2 * algebra->sum_room;
+    tp_quantity *larger = ad_arena_alloc(algebra->arena, 1, sizeof *larger + (size_t)room * sizeof *larger->parts);
+    if (!larger)
+        return false;
+    memcpy(larger, q, sizeof *larger + (size_t)q->n * sizeof *larger->parts);
+    algebra->sum = larger;
+    algebra->sum_room = room;
+    return true;
+}
+
+static bool sum_add(tp_algebra *algebra, double c, int id)
+{
+    const tp_quantity *part = tp_quantity_at(algebra, id);
+    tp_quantity *q = algebra->sum;
+    if (!(fabs(c) > 0))
+        return true;
+    if (part->kind == TP_Q_NUMBER) {
+        q->c += c * part->c;
+        return true;
+    }
+    if (part->kind == TP_Q_SUM) {
+        q->c += c * part->c;
+        for (int i = 0; i < part->n; i++)
+            if (!sum_add(algebra, c * part->parts[i].c, part->parts[i].q))
+                return false;
+        return true;
+    }
+    int at = q->n; /* most come in order */
+    while (at > 0 && q->parts[at - 1].q > id)
+        at--;
+    if (at > 0 && q->parts[at - 1].q == id) {
+        q->parts[at - 1].c += c;
+        return true;
+    }
+    if (q->n == algebra->sum_room && !sum_grow(algebra))
+        return false;
+    q = algebra->sum;
+    for (int k = q->n++; k > at; k--)
+        q->parts[k] = q->parts[k - 1];
+    memset(&q->parts[at], 0, sizeof *q->parts);
+    q->parts[at].c = c;
+    q->parts[at].q = id;
+    return true;
+}
+
+static int sum_end(tp_algebra *algebra)
+{
+    tp_quantity *q = algebra->sum;
     int kept = 0;
-    for (int k = 0; s->q && k < s->q->n; k++)
-        if (fabs(s->q->parts[k].c) > 0)
-            s->q->parts[kept++] = s->q->parts[k];
+    for (int k = 0; k < q->n; k++)
+        if (fabs(q->parts[k].c) > 0)
+            q->parts[kept++] = q->parts[k];
     if (kept == 0)
-        return tp_q_number(algebra, s->q ? s->q->c : 0);
-    s->q->n = kept;
-    if (kept == 1 && !(fabs(s->q->c) > 0) && !(fabs(s->q->parts[0].c - 1) > 0))
-        return s->q->parts[0].q;
-    return intern(algebra, s->q, sizeof *s->q + (size_t)kept * sizeof *s->q->parts);
+        return tp_q_number(algebra, q->c);
+    q->n = kept;
+    if (kept == 1 && !(fabs(q->c) > 0) && !(fabs(q->parts[0].c - 1) > 0))
+        return q->parts[0].q;
+    return intern(algebra, q, sizeof *q + (size_t)kept * sizeof *q->parts);
 }
 
 int tp_q_plus(tp_algebra *algebra, double ca, int a, double cb, int b)
 {
-    sum s = { 0 };
-    return sum_add(algebra, &s, ca, a) && sum_add(algebra, &s, cb, b) ? sum_end(algebra, &s) : lacks_memory(algebra);
+    bool done = sum_begin(algebra) && sum_add(algebra, ca, a) && sum_add(algebra, cb, b);
+    return done ? sum_end(algebra) : lacks_memory(algebra);
 }
 
 int tp_q_scaled(tp_algebra *algebra, double c, int id)
 {
-    sum s = { 0 };
-    return sum_add(algebra, &s, c, id) ? sum_end(algebra, &s) : lacks_memory(algebra);
+    if (!(fabs(c - 1) > 0))
+        return id;
+    return sum_begin(algebra) && sum_add(algebra, c, id) ? sum_end(algebra) : lacks_memory(algebra);
+}
+
+int tp_q_total(tp_algebra *algebra, const int *ids, int n)
+{
+    bool done = sum_begin(algebra);
+    for (int k = 0; k < n && done; k++)
+        done = sum_add(algebra, 1, ids[k]);
+    return done ? sum_end(algebra) : lacks_memory(algebra);
 }
 
 /* ---- products ---- */

@@ -19,7 +19,7 @@ typedef enum {
     TP_Q_SECOND,   /* a at (j, j) */
     TP_Q_EXPECT    /* E fn_a(u) fn_b(v), u of sample i and v of sample j */
 } tp_kind;
-typedef struct {
+typedef struct tp_quantity {
     tp_kind kind;
     int op;                  /* along */
     double c;
@@ -43,6 +43,7 @@ const tp_quantity *tp_quantity_at(const tp_algebra *, int quantity);
 int tp_q_number(tp_algebra *, double c);
 int tp_q_scaled(tp_algebra *, double c, int q);
 int tp_q_plus(tp_algebra *, double ca, int a, double cb, int b);
+int tp_q_total(tp_algebra *, const int *ids, int n);
 int tp_q_product(tp_algebra *, int a, int b);
 /* The product of scalars of one sample: whatever the order of its factors, it has one number. */
 int tp_q_scalar_product(tp_algebra *, int a, int b);

@@ -25,6 +25,48 @@ static int series_add(tp_algebra *algebra, tp_series *s, double power, int q)
     return 0;
 }
 
+/* A sum of very many quantities under way, by powers of n. */
+typedef struct {
+    int n_powers, n[TP_MAX_POWERS], room[TP_MAX_POWERS], *ids[TP_MAX_POWERS];
+    double power[TP_MAX_POWERS];
+} long_sum;
+
+static int long_sum_add(const tp_algebra *algebra, long_sum *s, double power, int q)
+{
+    int k = 0;
+    if (tp_q_is_zero(algebra, q))
+        return 0;
+    while (k < s->n_powers && !(fabs(s->power[k] - power) < 1e-9))
+        k++;
+    if (k == TP_MAX_POWERS)
+        return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
+    if (k == s->n_powers)
+        s->power[s->n_powers++] = power;
+    if (s->n[k] == s->room[k]) {
+        int room = s->room[k] ? 2 * s->room[k] : 4;
+        int *larger = ad_arena_alloc(algebra->arena, (size_t)room, sizeof *larger);
+        if (!larger)
+            return lacks_memory(algebra);
+        if (s->n[k])
+            memcpy(larger, s->ids[k], (size_t)s->n[k] * sizeof *larger);
+        s->ids[k] = larger;
+        s->room[k] = room;
+    }
+    s->ids[k][s->n[k]++] = q;
+    return 0;
+}
+
+static int long_sum_end(tp_algebra *algebra, const long_sum *s, tp_series *series)
+{
+    memset(series, 0, sizeof *series);
+    for (int k = 0; k < s->n_powers; k++) {
+        int total = s->n[k] == 1 ? s->ids[k][0] : tp_q_total(algebra, s->ids[k], s->n[k]);
+        if (total < 0 || series_add(algebra, series, s->power[k], total))
+            return -1;
+    }
+    return 0;
+}
+
 /* ---- covariances and expectations ----
  * of two vectors of samples i and j, or of one and the same sample (alone): there scalars multiply as they are, while in
  * a pair each is taken at its own side's sample. */
@@ -69,7 +111,7 @@ static int times(tp_algebra *algebra, int a, int b, bool alone)
     return alone ? tp_q_scalar_product(algebra, a, b) : tp_q_product(algebra, a, b);
 }
 
-static int lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
+static int sum_covariances(tp_algebra *algebra, int a, int b, bool alone)
 {
     const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
     int total = tp_q_number(algebra, 0);
@@ -86,8 +128,24 @@ static int lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
     return total;
 }
 
-/* Can G-vars of these two lins be correlated at all? Only products with the same parameter, from the same side, are. */
-static bool related(const tp_algebra *algebra, int a, int b)
+int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
+{
+    struct {
+        int kind, a, b, alone;
+    } key = { -2, a, b, alone };
+    int *slot = tp_memo(algebra, &key, sizeof key);
+    if (!slot)
+        return lacks_memory(algebra);
+    if (*slot >= 0)
+        return *slot;
+    int total = sum_covariances(algebra, a, b, alone);
+    if (total >= 0 && (slot = tp_memo(algebra, &key, sizeof key)))
+        *slot = total;
+    return slot ? total : lacks_memory(algebra);
+}
+
+/* Only products with the same parameter, from the same side, can be correlated: are any here? */
+static bool alike(const tp_algebra *algebra, int a, int b)
 {
     const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
     for (int i = 0; i < u->n; i++)
@@ -97,6 +155,14 @@ static bool related(const tp_algebra *algebra, int a, int b)
                 return true;
         }
     return false;
+}
+
+int tp_lins_related(tp_algebra *algebra, int a, int b, bool alone)
+{
+    if (a == b || !alike(algebra, a, b))
+        return a == b;
+    int q = tp_lin_covariance(algebra, a, b, alone);
+    return q < 0 ? -1 : !tp_q_is_zero(algebra, q);
 }
 
 typedef struct {
@@ -116,24 +182,24 @@ static int single_expectation(tp_algebra *algebra, tp_factor f)
     q.fn_a = f.fn;
     q.fn_b = tp_intern(&algebra->fns, &unit, sizeof unit);
     q.a = q.b = tp_q_number(algebra, 0);
-    q.var_a = q.var_b = lin_covariance(algebra, f.lin, f.lin, true);
+    q.var_a = q.var_b = tp_lin_covariance(algebra, f.lin, f.lin, true);
     if (q.fn_b < 0)
         return lacks_memory(algebra);
     return q.a < 0 || q.var_a < 0 ? -1 : tp_q_expect(algebra, &q);
 }
 
-static int pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alone)
+int tp_pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alone)
 {
-    int cov = lin_covariance(algebra, f.lin, g.lin, alone);
+    int cov = tp_lin_covariance(algebra, f.lin, g.lin, alone);
     if (cov < 0 || (f.fn == algebra->variable && g.fn == algebra->variable))
         return cov;
     tp_quantity q = tp_q_blank(TP_Q_EXPECT);
     q.a = cov;
     q.fn_a = f.fn;
     q.fn_b = g.fn;
-    q.b = lin_covariance(algebra, f.lin, g.lin, true);
-    q.var_a = q.b < 0 ? -1 : lin_covariance(algebra, f.lin, f.lin, true);
-    q.var_b = q.var_a < 0 ? -1 : lin_covariance(algebra, g.lin, g.lin, true);
+    q.b = tp_lin_covariance(algebra, f.lin, g.lin, true);
+    q.var_a = q.b < 0 ? -1 : tp_lin_covariance(algebra, f.lin, f.lin, true);
+    q.var_b = q.var_a < 0 ? -1 : tp_lin_covariance(algebra, g.lin, g.lin, true);
     return q.var_b < 0 ? -1 : tp_q_expect(algebra, &q);
 }
 
@@ -196,9 +262,9 @@ static int block_expectation(tp_algebra *algebra, const member *members, int n, 
     if (count > 2)
         return refuse_block(algebra, f, count);
     if (count == 2 && (alone || f[0].second != f[1].second))
-        return pair_expectation(algebra, f[0].factor, f[1].factor, alone);
+        return tp_pair_expectation(algebra, f[0].factor, f[1].factor, alone);
     int e = count == 1 ? single_expectation(algebra, f[0].factor)
-                       : pair_expectation(algebra, f[0].factor, f[1].factor, true);
+                       : tp_pair_expectation(algebra, f[0].factor, f[1].factor, true);
     return e < 0 || alone ? e : tp_q_side(algebra, e, f[0].second ? TP_Q_SECOND : TP_Q_FIRST);
 }
 
@@ -212,16 +278,23 @@ static bool is_odd(const tp_algebra *algebra, const member *members, int n, int 
     return parity == -1;
 }
 
-static void find_blocks(const tp_algebra *algebra, member *members, int n)
+static int find_blocks(tp_algebra *algebra, member *members, int n, bool alone)
 {
     for (int i = 0; i < n; i++)
         members[i].block = i;
     for (int i = 0; i < n; i++)
-        for (int k = 0; k < i; k++)
-            if (members[i].block != members[k].block && related(algebra, members[i].factor.lin, members[k].factor.lin))
-                for (int m = 0, from = members[i].block, to = members[k].block; m < n; m++)
-                    if (members[m].block == from)
-                        members[m].block = to;
+        for (int k = 0; k < i; k++) {
+            if (members[i].block == members[k].block)
+                continue;
+            int related = tp_lins_related(algebra, members[k].factor.lin, members[i].factor.lin,
+                                          alone || members[i].second == members[k].second);
+            if (related < 0)
+                return -1;
+            for (int m = 0, from = members[i].block, to = members[k].block; related && m < n; m++)
+                if (members[m].block == from)
+                    members[m].block = to;
+        }
+    return 0;
 }
 
 static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term *b, bool alone)
@@ -232,7 +305,8 @@ static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term
         members[n++] = (member){ a->factors[i], false, 0 };
     for (int i = 0; i < b->n; i++)
         members[n++] = (member){ b->factors[i], true, 0 };
-    find_blocks(algebra, members, n);
+    if (find_blocks(algebra, members, n, alone))
+        return -1;
     for (int i = 0; i < n; i++)
         if (is_odd(algebra, members, n, members[i].block))
             return tp_q_number(algebra, 0);
@@ -259,14 +333,16 @@ int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *ser
         memcpy(series, algebra->series.items[*slot], sizeof *series);
         return 0;
     }
-    memset(series, 0, sizeof *series);
     const tp_coordinate *x = tp_coordinate_at(algebra, a), *y = tp_coordinate_at(algebra, b);
+    long_sum sum = { 0 };
     for (int i = 0; i < x->n; i++)
         for (int k = 0; k < y->n; k++) {
             int q = term_expectation(algebra, &x->terms[i], &y->terms[k], alone);
-            if (q < 0 || series_add(algebra, series, x->terms[i].power + y->terms[k].power, q))
+            if (q < 0 || long_sum_add(algebra, &sum, x->terms[i].power + y->terms[k].power, q))
                 return -1;
         }
+    if (long_sum_end(algebra, &sum, series))
+        return -1;
     int id = tp_intern(&algebra->series, series, sizeof *series);
     if (id < 0 || !(slot = tp_memo(algebra, &key, sizeof key)))
         return lacks_memory(algebra);
@@ -405,10 +481,15 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
     return 0;
 }
 
-/* A kernel that has a limit, or grows, is rid of what vanishes beside it. */
+/* A kernel that has a limit, or grows, is rid of what vanishes beside it: of powers below this. */
+static double least_power(const tp_series *series)
+{
+    return fmin(series_top(series), 0) - 1e-9;
+}
+
 static void drop_vanishing(tp_series *series)
 {
-    double least = fmin(series_top(series), 0) - 1e-9;
+    double least = least_power(series);
     int kept = 0;
     for (int i = 0; i < series->n; i++)
         if (series->at[i].power >= least)
@@ -419,11 +500,16 @@ static void drop_vanishing(tp_series *series)
 int tp_nngp_series(tp_algebra *algebra, tp_series *series)
 {
     int node = algebra->program->output.id;
-    tp_point point = tp_point_of(algebra, node, NULL);
-    int f = tp_coordinate_of(algebra, node, point);
-    if (f < 0 || tp_expectation(algebra, f, f, false, series))
+    int f[2];
+    for (int side = 0; side < 2; side++) {
+        tp_point point = tp_point_of(algebra, node, NULL);
+        tp_point_set(&point, nn_outputs(algebra->program->net), algebra->outputs[side]);
+        if ((f[side] = tp_coordinate_of(algebra, node, point)) < 0)
+            return -1;
+    }
+    if (tp_expectation(algebra, f[0], f[1], false, series))
         return -1;
-    const tp_coordinate *c = tp_coordinate_at(algebra, f);
+    const tp_coordinate *c = tp_coordinate_at(algebra, f[0]);
     if (isfinite(c->rest) && c->rest > tp_coordinate_top(c) - 1e-9)
         return refuse_left(algebra, (left_out){ c->rest, c->rest_node }, "the output");
     drop_vanishing(series);
@@ -459,27 +545,37 @@ static const ad_shape *w_of(const ad_site *site)
     return ad_shape_get(site->param);
 }
 
-/* One pair of sites at given times: <delta, delta'> <y, y'>. */
+static bool same_axes(const ad_shape *a, const ad_shape *b)
+{
+    bool same = a->rank == b->rank;
+    for (int i = 0; same && i < a->rank; i++)
+        same = ad_has(b, a->axes[i]);
+    return same;
+}
+
+/* One pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y meets
+ * delta'. random: the largest part that what it leaves out is as large as. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
-                     const tp_point *at_t, tp_series *total, left_out *total_left)
+                     const tp_point *at_t, long_sum *total, left_out *total_left, left_out *random)
 {
     ad_shape out = s->y.graph ? minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
     left_out back_left, forth_left = nothing, left = nothing;
-    if (inner(algebra, s->delta.id, at_s, t->delta.id, at_t, &out, &back, &back_left))
+    bool crossed = s->y.graph && !same_axes(&s->over, &t->over);
+    if (inner(algebra, s->delta.id, at_s, crossed ? t->y.id : t->delta.id, at_t, &out, &back, &back_left))
         return -1;
-    if (s->y.graph && inner(algebra, s->y.id, at_s, t->y.id, at_t, &s->over, &forth, &forth_left))
+    if (s->y.graph && inner(algebra, s->y.id, at_s, crossed ? t->delta.id : t->y.id, at_t, &s->over, &forth, &forth_left))
         return -1;
     if (!s->y.graph)
         series_add(algebra, &forth, 0, TP_Q_ONE);
     leave_product(&left, series_top(&back), back_left, series_top(&forth), forth_left, 0);
     if (back.n > 0 && forth.n > 0 && left.power > series_top(&back) + series_top(&forth) - 1e-9)
-        return refuse_left(algebra, left, "the NTK");
+        leave_out(random, left.power, left.node);
     leave_out(total_left, left.power, left.node);
     for (int i = 0; i < back.n; i++)
         for (int k = 0; k < forth.n; k++) {
             int q = tp_q_product(algebra, back.at[i].q, forth.at[k].q);
-            if (q < 0 || series_add(algebra, total, back.at[i].power + forth.at[k].power, q))
+            if (q < 0 || long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, q))
                 return -1;
         }
     return 0;
@@ -504,7 +600,7 @@ static bool has_backward_factor(const tp_algebra *algebra, const tp_term *term, 
 static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point *at, int forward)
 {
     ad_shape out = site->y.graph ? minus(w_of(site), &site->over) : *w_of(site);
-    if (algebra->unchecked || tp_count_widths(algebra->graph, ad_shape_get(site->delta)) == 0)
+    if (algebra->rules != TP_RULES_BP || tp_count_widths(algebra->graph, ad_shape_get(site->delta)) == 0)
         return 0;
     tp_point sums = points_over(algebra, &out);
     do {
@@ -514,37 +610,36 @@ static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point 
             return -1;
         const tp_coordinate *c = tp_coordinate_at(algebra, delta);
         for (int i = 0; i < c->n; i++)
-            if (c->terms[i].power > tp_coordinate_top(c) - 1e-9 && !has_backward_factor(algebra, &c->terms[i], forward))
-                return tp_refuse(algebra, site->delta.id,
-                                 "a gradient that does not come from a random readout of mean "
+            if (c->terms[i].power > tp_coordinate_top(c) - 1e-9 && !has_backward_factor(algebra, &c->terms[i], forward)) {
+                algebra->not_bp = true;
+                return tp_refuse(algebra, site->delta.id, "a gradient that does not come from a random readout of mean "
                                  "zero has no rule here");
+            }
     } while (next_point(algebra, &sums));
     return 0;
 }
 
 static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_site *t)
 {
-    bool alike = (s->y.graph != NULL) == (t->y.graph != NULL) &&
-                 (!s->y.graph || (ad_has(&t->over, s->over.axes[0]) && s->over.rank == t->over.rank));
     ad_shape inside = s->y.graph ? minus(w_of(s), &s->over) : (ad_shape){ 0 };
+    bool alike = (s->y.graph != NULL) == (t->y.graph != NULL) &&
+                 (!s->y.graph || same_axes(&s->over, &t->over) || same_axes(&inside, &t->over));
     const char *name = ad_look(algebra->graph, s->param.id)->name;
     for (int m = 0; m < inside.rank; m++)
         if (ad_has(ad_shape_get(s->y), inside.axes[m]))
             return tp_refuse(algebra, s->delta.id, "%s stays aligned with its argument along %s: no rule here", name,
                              ad_axis_name(algebra->graph, inside.axes[m]));
     if (!alike)
-        return tp_refuse(algebra, s->param.id,
-                         "%s is used in two ways (as W and as its transpose): the NTK between them "
-                         "has no exact rule here",
-                         name);
+        return tp_refuse(algebra, s->param.id, "%s is used over different axes: the NTK between the uses has no exact rule "
+                         "here", name);
     return 0;
 }
 
 int tp_ntk_series(tp_algebra *algebra, tp_series *series)
 {
     const tp_program *program = algebra->program;
-    left_out left = nothing;
-    memset(series, 0, sizeof *series);
+    left_out left = nothing, random = nothing;
+    long_sum total = { 0 };
     if (tp_coordinate_of(algebra, program->output.id, tp_point_of(algebra, program->output.id, NULL)) < 0)
         return -1;
     int forward = algebra->gvars.n;
@@ -552,7 +647,9 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series)
         const ad_site *s = &program->sites[i];
         tp_point at_s = free_axes(algebra, s);
         do {
-            if (check_delta(algebra, s, &at_s, forward))
+            tp_point of_s = at_s;
+            tp_point_set(&of_s, program->seed, algebra->outputs[0]);
+            if (check_delta(algebra, s, &of_s, forward))
                 return -1;
             for (int k = 0; k < program->n_sites; k++) {
                 const ad_site *t = &program->sites[k];
@@ -562,14 +659,20 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series)
                     return -1;
                 tp_point at_t = free_axes(algebra, t);
                 do {
-                    if (site_pair(algebra, s, &at_s, t, &at_t, series, &left))
+                    tp_point of_t = at_t;
+                    tp_point_set(&of_t, program->seed, algebra->outputs[1]);
+                    if (site_pair(algebra, s, &of_s, t, &of_t, &total, &left, &random))
                         return -1;
                 } while (next_point(algebra, &at_t));
             }
         } while (next_point(algebra, &at_s));
     }
+    if (long_sum_end(algebra, &total, series))
+        return -1;
     if (isfinite(left.power) && left.power > series_top(series) - 1e-9)
         return refuse_left(algebra, left, "the NTK");
+    if (isfinite(random.power) && random.power > least_power(series))
+        return refuse_left(algebra, random, "the NTK");
     drop_vanishing(series);
     return 0;
 }

@@ -16,6 +16,10 @@ typedef struct {
 /* E a b of two coordinates, by powers of n: a of sample i and b of sample j, or both of one sample (alone), for
  * quantities that are only read at (i, i). */
 int tp_expectation(tp_algebra *, int a, int b, bool alone, tp_series *series);
+int tp_lin_covariance(tp_algebra *, int a, int b, bool alone);
+/* Are two lins dependent? 1, 0, or -1 with an error. */
+int tp_lins_related(tp_algebra *, int a, int b, bool alone);
+int tp_pair_expectation(tp_algebra *, tp_factor f, tp_factor g, bool alone);
 /* The kernels of the program: 0, or -1 with an error that names op, file and line. */
 int tp_nngp_series(tp_algebra *, tp_series *series);
 int tp_ntk_series(tp_algebra *, tp_series *series);

@@ -18,6 +18,9 @@ void tp_free(tp_program *program);
 
 typedef enum { TP_PAPER, TP_LATEX, TP_JSON } tp_style;
 int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *error);
+/* The recursion of the NNGP kernel and the NTK, as one would derive it by hand, as text or LaTeX. An error where the
+ * exact engine has no rule. */
+int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, ad_error *error);
 
 /* What the simple rules of Tensor Programs II suppose, checked on the program. Each text says which condition, which
  * variable and which line; empty where it holds. */
@@ -31,6 +34,10 @@ typedef struct {
     char text[TP_CHECKS][200];
 } tp_checks;
 int tp_check(const tp_program *program, tp_checks *checks, ad_error *error); /* 0 if all hold, 1 if one fails, -1 error */
+
+/* How fast the nonlinearities grow, in words, and which one at which line: 0 within what the Master theorem asks, 1 where
+ * one is not (or has a pole that its argument can reach), -1 error. A user's own function is taken to grow linearly. */
+int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error *error);
 
 typedef enum { TP_NTK, TP_NNGP } tp_which;
 /* A limit kernel: a list of (power of n, coefficients). In NTK scale there is one term, of power 0. */
@@ -59,11 +66,22 @@ typedef struct {
     size_t samples;     /* of the executor, a power of 2 is best; 0: 4096 */
     int runs;           /* independent repetitions, at least 2; 0: 8 */
     uint64_t seed;
+    size_t output, output2; /* the kernel is between these two of the outputs, which matters where they are not alike, as
+                               one a step of a sequence; 0 and 0: the first one's own. Others are the exact engine's */
 } tp_limit_spec;
 /* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). The general rule (Tensor Programs III,
- * with Z dot) is the executor's; it gives one term, the leading power of n. */
+ * with Z dot) is exact where Z dot leaves functions of linear combinations of Gaussians, as an averaging readout and a
+ * matrix beside its transpose mostly do; else it is the executor's, which gives one term, the leading power of n. */
 int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
+/* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a
+ * coordinatewise function is applied. Nodes of the trace in its order, the first `room` of them; returns how many there
+ * are, -1 on error. */
+int tp_preactivations(const tp_program *program, ad_var *vectors, int room, ad_error *error);
+/* The covariance E Z Z' of a vector's coordinate between the inputs, (rows, rows2), by the exact engine; fixed axes of
+ * the vector at their first index. */
+int tp_gaussian_covariance(const tp_program *program, ad_var vector, const double *x, size_t rows, const double *x2,
+                           size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 void tp_kernel_free(tp_kernel *kernel);
 /* The kernel's value at a width, all powers summed: (rows, rows2). */
 void tp_kernel_at(const tp_kernel *kernel, double n, double *out);

@@ -165,8 +165,8 @@ static int add_backward(tp_program *program, ad_error *error)
         return -1;
     for (int id = 0; id < n; id++) {
         const ad_node *node = ad_look(graph, id);
-        if (program->lives[id] && program->learns[id] && node->op != AD_PARAM && node->shape.rank < AD_MAX_RANK &&
-            tp_count_widths(graph, &node->shape) == 1)
+        if (program->lives[id] && program->learns[id] && node->op != AD_PARAM && !node->moved &&
+            node->shape.rank < AD_MAX_RANK && tp_count_widths(graph, &node->shape) == 1)
             wrt[n_wrt++] = (ad_var){ graph, id };
     }
     ad_axis outputs = nn_outputs(program->net);

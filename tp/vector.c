@@ -291,9 +291,33 @@ static void NAME(horner)(size_t terms, const double *f, size_t f_step, const dou
     }
 }
 
+static void NAME(multiply)(size_t n, const double *a, const double *b, double *out)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        NAME(store)(out + i, NAME(load)(a + i) * NAME(load)(b + i));
+    for (; i < n; i++)
+        out[i] = a[i] * b[i];
+}
+
+static void NAME(accumulate)(size_t n, double c, const double *a, const double *b, double *out)
+{
+    size_t i = 0;
+    V factor = NAME(splat)(c);
+    for (; i + LANES <= n; i += LANES) {
+        V x = factor * NAME(load)(a + i);
+        if (b)
+            x *= NAME(load)(b + i);
+        NAME(store)(out + i, NAME(load)(out + i) + x);
+    }
+    for (; i < n; i++)
+        out[i] += b ? c * a[i] * b[i] : c * a[i];
+}
+
 static const tp_vector PASTE(vector, LOOP_TAG) = {
     .relu = NAME(relu), .sign = NAME(sign), .erf = NAME(erf),       .gelu = NAME(gelu),
-    .wave = NAME(wave), .exp = NAME(exp),   .horner = NAME(horner),
+    .wave = NAME(wave), .exp = NAME(exp),   .horner = NAME(horner), .multiply = NAME(multiply),
+    .accumulate = NAME(accumulate),
 };
 
 #undef V

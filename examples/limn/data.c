@@ -70,8 +70,64 @@ static ds_data *from_arrays(const options *o, ad_error *error)
 
 ds_data *data_load(const options *o, ad_error *error)
 {
-    ds_options scaling = { .scaling = o->scaling };
-    return o->inputs ? from_arrays(o, error) : ds_load(o->data ? o->data : "mnist", &scaling, error);
+    ds_options chosen = { .scaling = o->scaling,
+                          .test = o->test_fraction,
+                          .seed = (uint64_t)o->split_seed,
+                          .resize_height = o->resize_height,
+                          .resize_width = o->resize_width,
+                          .grey = o->grey,
+                          .label_column = o->label_column,
+                          .labels = o->labels };
+    return o->inputs ? from_arrays(o, error) : ds_load(o->data ? o->data : "mnist", &chosen, error);
+}
+
+const char *data_name(const options *o)
+{
+    return o->inputs ? o->inputs : o->data ? o->data : "mnist";
+}
+
+static bool from_files(const options *o)
+{
+    return o->data && strcmp(o->data, "mnist") != 0 && strcmp(o->data, "digits") != 0;
+}
+
+static void tell_json(const ds_data *data, cJSON *root)
+{
+    cJSON *object = json_put(root, "data", cJSON_CreateObject());
+    json_put(object, "name", cJSON_CreateString(data->name));
+    json_put(object, "rows", cJSON_CreateNumber((double)data->rows));
+    json_put(object, "train", cJSON_CreateNumber((double)data->train));
+    json_put(object, "features", cJSON_CreateNumber((double)data->features));
+    cJSON *names = data->class_names ? json_put(object, "classes", cJSON_CreateArray()) : NULL;
+    for (size_t k = 0; names && k < data->classes; k++)
+        cJSON_AddItemToArray(names, cJSON_CreateString(data->class_names[k]));
+}
+
+void data_tell(const options *o, const ds_data *data, cJSON *root)
+{
+    enum { NAMED = 10 };
+    if (!from_files(o))
+        return;
+    if (root) {
+        tell_json(data, root);
+        return;
+    }
+    printf("%s: %zu rows of ", data->name, data->rows);
+    if (data->channels)
+        printf("%zu x %zu pixels%s", data->width / data->channels, data->height,
+               data->channels == 3 ? " in colour" : "");
+    else if (data->height)
+        printf("%zu x %zu numbers", data->height, data->width);
+    else
+        printf("%zu numbers", data->features);
+    printf(", %zu to train", data->train);
+    if (data->classes) {
+        printf("; %zu classes", data->classes);
+        for (size_t k = 0; data->class_names && k < data->classes && k < NAMED; k++)
+            printf("%s %s", k ? "," : ":", data->class_names[k]);
+        puts(data->class_names && data->classes > NAMED ? ", ..." : "");
+    } else
+        puts(data->y ? "; targets" : "");
 }
 
 /* An image has either: rows of pixels, or its pixels in a row. */

@@ -149,15 +149,26 @@ static int check_all(const job *j, ad_error *error)
 }
 
 /* ---- telling ---- */
+/* Of batch normalisation: what the inputs are normalised with; NULL without. */
+static const char *normalised(const job *j, const options *o)
+{
+    if (!nn_statistics(j->net))
+        return NULL;
+    if (o->mode == NN_EVALUATION)
+        return "running statistics";
+    return j->second.data ? "their two batches" : "their one batch";
+}
+
 static void describe(const job *j, const options *o, size_t width, char *text, size_t size)
 {
     char at[64] = "in the limit";
+    const char *with = normalised(j, o);
     if (width)
         snprintf(at, sizeof at, "at width %zu", width);
     else if (o->at_width > 0)
         snprintf(at, sizeof at, "of the limit, summed at width %g", o->at_width);
-    snprintf(text, size, "%s of %s %s, %zu x %zu inputs", o->kernel == TP_NTK ? "NTK" : "NNGP kernel", o->network, at,
-             j->rows, j->rows2);
+    snprintf(text, size, "%s of %s %s, %zu x %zu inputs%s%s", o->kernel == TP_NTK ? "NTK" : "NNGP kernel", o->network,
+             at, j->rows, j->rows2, with ? ", normalised by " : "", with ? with : "");
 }
 
 static cJSON *describe_json(const job *j, const options *o, size_t width)
@@ -170,6 +181,8 @@ static cJSON *describe_json(const job *j, const options *o, size_t width)
         json_put(root, "at_width", cJSON_CreateNumber(o->at_width));
     if (width)
         json_put(root, "dtype", cJSON_CreateString(option_word("--dtype", (int)o->type, word, sizeof word)));
+    if (normalised(j, o))
+        json_put(root, "normalised", cJSON_CreateString(normalised(j, o)));
     size_t shape[4] = { j->rows, j->rows2, j->outputs, j->outputs };
     cJSON *list = json_put(root, "shape", cJSON_CreateArray());
     for (int k = 0; k < (j->full ? 4 : 2); k++)

@@ -11,9 +11,15 @@ enum { GRADIENT_FLOW = NN_ADAM + 1 };
 
 typedef struct {
     const char *command, *network;
+    int argc;
+    char *const *argv; /* as they were typed */
     const char *settings[MOST_SETTINGS + 1];
     int n_settings;
-    const char *data, *inputs, *inputs2, *labels, *labels2, *out, *weights, *checkpoint, *resume, *start, *covariance;
+    const char *psi[MOST_SETTINGS]; /* expectations to be found */
+    int n_psi;
+    const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
+    const char *labels2, *start, *covariance;
+    const char *drift, *drift_kernels, *drift_limit;
     nn_scale scale;
     nn_sigma_in sigma_in;
     nn_loss loss;
@@ -22,18 +28,25 @@ typedef struct {
     tp_engine engine;
     tp_rule_choice rule;
     nn_kernel_outputs outputs;
+    nn_mode mode;
     ad_type type;
     ds_scaling scaling;
     size_t width;        /* 0: infinite, or the command's default */
-    double at_width;     /* 0: not given */
+    size_t resize_width, resize_height; /* 0: not given */
+    double at_width, test_fraction;     /* 0: not given */
+    long split_seed;
     double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
+    nn_schedule drift_schedule;
+    double drift_share;
+    long drift_every; /* 0: the schedule's default */
     long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
     size_t widths[MOST_WIDTHS];
     int n_widths;
     double times[MOST_TIMES]; /* ascending, INFINITY for inf */
     int n_times;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
-    bool json, explain;
+    tp_style format;
+    bool json, explain, grey, recursion;
 } options;
 
 /* 0, or 2 with one line on standard error; -1 after help or the version was printed. */
@@ -52,6 +65,11 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
 ds_data *data_load(const options *o, ad_error *error);
 /* --inputs2, which must have the axes of the data's inputs; none without that option. ds_array_free frees it. */
 int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error);
+/* The name or path of the inputs, for messages. */
+const char *data_name(const options *o);
+/* Name, rows, shape, split and classes of a set that --data read from files: one line, or a member of root if that is
+ * not NULL; nothing for other inputs. */
+void data_tell(const options *o, const ds_data *data, cJSON *root);
 /* What the data asks of a network: a number a class, or one a target; 0 without labels. */
 size_t data_outputs(const ds_data *data);
 
@@ -63,13 +81,28 @@ cJSON *json_put(cJSON *object, const char *key, cJSON *item);
 cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */
 int json_print(cJSON *object, ad_error *error);                         /* prints and frees it */
 
+/* ---- drift.c ---- */
+/* The spec of --drift for a model of this width; drift_close frees what it holds. */
+int drift_open(const options *o, nn_net *net, const ds_data *data, size_t width, nn_drift_spec *spec,
+               ad_error *error);
+void drift_close(nn_drift_spec *spec);
+/* Number and cost of the measurements, printed; or with the whole series, from the file, into run. */
+int drift_tell(const options *o, const nn_progress *last, cJSON *run, ad_error *error);
+
+/* ---- interrupt.c: SIGINT and SIGTERM between begin and end are noted; the second of a kind kills. ---- */
+void interrupt_begin(void);
+void interrupt_end(void);
+int interrupt_caught(void); /* the signal's number, 0: none */
+
 /* The words of an option's choices: "ntk" for --scale and 0. */
 const char *option_word(const char *option, int choice, char *word, size_t size);
 
+/* 0; -1 with an error; 128 and the signal with an error that tells where a fit was interrupted. */
 int command_report(const options *o, ad_error *error);
 int command_kernel(const options *o, ad_error *error);
 int command_predict(const options *o, ad_error *error);
 int command_program(const options *o, ad_error *error);
+int command_limit(const options *o, ad_error *error);
 int command_train(const options *o, ad_error *error);
 int command_eval(const options *o, ad_error *error);
 #endif

@@ -26,13 +26,13 @@ static long from_environment(const char *name)
 }
 
 /* One line, whatever is in the text. */
-static int fail(ad_error *error)
+static int fail(ad_error *error, int status)
 {
     for (char *c = error->text; *c; c++)
         *c = *c == '\n' || *c == '\r' ? ' ' : *c;
     fflush(stdout);
     fprintf(stderr, "limn: %s\n", error->text[0] ? error->text : "failed, for a reason that was not told");
-    return 1;
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -45,7 +45,8 @@ int main(int argc, char **argv)
                      { "eval", command_eval },
                      { "kernel", command_kernel },
                      { "predict", command_predict },
-                     { "program", command_program } };
+                     { "program", command_program },
+                     { "limit", command_limit } };
     ad_start_again(argv);
     find_data();
     ad_hook_allocation(from_environment("LIMN_FAIL_ALLOC"));
@@ -53,13 +54,13 @@ int main(int argc, char **argv)
     json_begin();
     options o;
     ad_error error = { 0 };
-    int wrong = options_parse(&o, argc, argv);
+    int wrong = options_parse(&o, argc, argv), status = 0;
     for (size_t i = 0; i < sizeof commands / sizeof *commands && !wrong; i++)
-        if (strcmp(commands[i].name, o.command) == 0 && commands[i].run(&o, &error))
-            return fail(&error);
+        if (strcmp(commands[i].name, o.command) == 0 && (status = commands[i].run(&o, &error)))
+            return fail(&error, status > 0 ? status : 1);
     if (wrong <= 0 && (fflush(stdout) != 0 || ferror(stdout))) {
         ad_fail(&error, "cannot write to standard output");
-        return fail(&error);
+        return fail(&error, 1);
     }
     return wrong > 0 ? wrong : 0;
 }

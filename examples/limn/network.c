@@ -42,7 +42,8 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
         spec.shape[0] = data->height;
         spec.shape[1] = data->width;
     } else if (input == NN_SEQUENCE) {
-        ad_fail(error, "%s: %s reads sequences: (rows, time, features), not (rows, features)", o->inputs, o->network);
+        ad_fail(error, "%s: %s reads sequences: (rows, time, features), not (rows, features)", data_name(o),
+                o->network);
         return NULL;
     } else if (o->inputs && data->height) {
         ad_fail(error, "%s: sequences (rows, time, features); %s takes (rows, features)", o->inputs, o->network);
@@ -91,5 +92,7 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
         nn_model_free(model);
         return NULL;
     }
+    if (model)
+        nn_set_mode(model, o->mode);
     return model;
 }

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPORT = 1, TRAIN = 2, EVAL = 4, KERNEL = 8, PREDICT = 16, PROGRAM = 32, ALL = 63 };
+enum { REPORT = 1, TRAIN = 2, EVAL = 4, KERNEL = 8, PREDICT = 16, PROGRAM = 32, LIMIT = 64, NETWORK = 63,
+       ALL = 127 };
 
 static const struct {
     const char *name, *help, *more;
@@ -17,7 +18,9 @@ static const struct {
       "tangent kernel from the limit and from its own start, with the slopes fitted to them." },
     { "train", "trains at one width and tells loss and accuracy",
       "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for targets.\n"
-      "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on." },
+      "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for bit, with\n"
+      "the same --threads. Ctrl-C ends after the step with a checkpoint, a second one at once. --drift measures the NTK\n"
+      "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h)." },
     { "eval", "loss, accuracy and outputs of a network with given --weights",
       "The width is that of the weights. --out writes the outputs of all inputs, (rows, outputs)." },
     { "kernel", "NTK or NNGP kernel, at a width or in the limit",
@@ -31,11 +34,22 @@ static const struct {
       "is GP inference. A kernel that cannot be inverted is an error that names its condition number and a --ridge.\n"
       "--out writes the test outputs (the training ones, if there are no others), (times, rows, outputs)." },
     { "program", "prints the Netsor\u22a4 program and checks it",
-      "The forward and backward pass in the paper's notation, each command with its line of source." },
+      "The forward and backward pass in the paper's notation, each command with its line of source.\n"
+      "--recursion prints the kernel's own recursion in its place." },
+    { "limit", "solves a program written by hand",
+      "The file is in the notation of limn program, whose grammar stands in tp/script_text.c:\n\n"
+      "  Input    W  : A(n, n) ~ N(0, 1/n)\n"
+      "  Input    x  : G(n)    ~ N(0, 1)\n"
+      "  MatMul   h  := W x\n"
+      "  Nonlin   y  := tanh(h)\n"
+      "  Moment   e  := \u27e8y, h\u27e9\n\n"
+      "Prints means, variances and covariances of its vectors and the limits of its scalars, and with --width the same\n"
+      "at that width, mean and standard error over --seeds. A law of data, N(0, \u27e8x, x\u27e9/784), takes the first row of\n"
+      "--inputs.\n" },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, TIMES, SETTING, FLAG } kind;
+typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, TIMES, SIZE, SCHEDULE, SETTING, PSI, FLAG } kind;
 typedef struct {
     const char *name, *argument, *help;
     kind kind;
@@ -46,34 +60,48 @@ typedef struct {
 
 #define AT(field) offsetof(options, field)
 static const row rows[] = {
-    { "--set", "key=value", "a setting of the network; may be repeated", SETTING, 0, 0, ALL },
+    { "--set", "key=value", "a setting of the network; may be repeated", SETTING, 0, 0, NETWORK },
     { "--scale", "ntk|standard|meanfield|mup", "parametrization (ntk); limits are for ntk and standard", CHOICE,
-      AT(scale), 0, ALL },
-    { "--sigma-in", "init|multiplier", "where sigma stands (init)", CHOICE, AT(sigma_in), 0, ALL },
-    { "--data", "mnist|digits", "embedded data (mnist)", TEXT, AT(data), 0, ALL },
+      AT(scale), 0, NETWORK },
+    { "--sigma-in", "init|multiplier", "where sigma stands (init)", CHOICE, AT(sigma_in), 0, NETWORK },
+    { "--data", "mnist|digits|PATH", "embedded data (mnist), or files: a folder of images for each class, IDX\n"
+      "                                                 (MNIST), CIFAR-10, CSV, .npy; see datasets/README.md", TEXT,
+      AT(data), 0, NETWORK },
+    { "--resize", "WxH", "of the images of --data", SIZE, AT(resize_width), 0, NETWORK },
+    { "--grey", NULL, "of the images of --data", FLAG, AT(grey), 0, NETWORK },
+    { "--label-column", "NAME|K|first|last|none", "of a CSV (last); K counts from 1", TEXT, AT(label_column), 0, NETWORK },
+    { "--test-fraction", "F", "of the rows of --data, shuffled (as the files have it, or 0.2)", REAL, AT(test_fraction),
+      0, NETWORK },
+    { "--split-seed", "K", "of that shuffle (0)", WHOLE, AT(split_seed), 0, NETWORK },
     { "--inputs", "X.npy", "inputs of your own, as they are: (rows, features) or (rows, time, features)", TEXT,
       AT(inputs), 0, ALL },
-    { "--labels", "Y.npy", "of --inputs: classes (rows), or targets (rows[, outputs])", TEXT, AT(labels), 0,
-      REPORT | TRAIN | EVAL | PREDICT },
+    { "--labels", "Y.npy", "of --inputs: classes (rows), or targets (rows[, outputs]); also of one IDX or .npy file",
+      TEXT, AT(labels), 0, REPORT | TRAIN | EVAL | PREDICT },
     { "--scaling", "standard|unit|pixelwise|sphere", "of inputs (standard; of --inputs, unit)", CHOICE, AT(scaling), 0,
       REPORT | TRAIN | EVAL | KERNEL | PREDICT },
     { "--inputs2", "Y.npy", "the kernel's second inputs (the first); the inputs to test on", TEXT, AT(inputs2), 0,
       KERNEL | PREDICT },
     { "--labels2", "Y.npy", "of --inputs2", TEXT, AT(labels2), 0, PREDICT },
     { "--width", "N|inf", "width n; inf is the limit, of a kernel", WIDTH, AT(width), 0,
-      TRAIN | EVAL | KERNEL | PREDICT },
+      TRAIN | EVAL | KERNEL | PREDICT | LIMIT },
     { "--widths", "N,N,...", "the widths to compare", WIDTHS, AT(widths), 0, REPORT },
     { "--at-width", "N", "where the powers of n of a limit are summed", REAL, AT(at_width), 1,
       KERNEL | PREDICT },
-    { "--seed", "K", "the first seed (1)", WHOLE, AT(seed), 0, REPORT | TRAIN | KERNEL | PREDICT },
-    { "--seeds", "K", "how many seeds; a kernel is their mean", WHOLE, AT(seeds), 1, REPORT | TRAIN | KERNEL },
+    { "--seed", "K", "the first seed (1)", WHOLE, AT(seed), 0,
+      REPORT | TRAIN | KERNEL | PREDICT | LIMIT },
+    { "--seeds", "K", "how many seeds; a kernel is their mean", WHOLE, AT(seeds), 1,
+      REPORT | TRAIN | KERNEL | LIMIT },
     { "--kernel", "ntk|nngp", "which kernel (ntk)", CHOICE, AT(kernel), 0, KERNEL | PREDICT },
     { "--outputs", "full|mean", "[N,M,O,O], or its mean over outputs [N,M] (mean)", CHOICE, AT(outputs), 0,
       KERNEL | PREDICT },
     { "--weights", "F.safetensors", "raw omega, shape (in, out), named as in the trace", TEXT, AT(weights), 0,
       TRAIN | EVAL | KERNEL | PREDICT },
-    { "--out", "FILE", "the kernel or the outputs (.npy, float64); trained weights (.safetensors)", TEXT, AT(out), 0,
-      TRAIN | EVAL | KERNEL | PREDICT },
+    { "--out", "FILE", "the kernel or the outputs (.npy, float64); trained weights (.safetensors); the report's page\n"
+      "                                                 (limn-report.html; with --json none)", TEXT, AT(out), 0,
+      REPORT | TRAIN | EVAL | KERNEL | PREDICT },
+    { "--mode", "auto|train|eval", "of batch normalisation: inputs are one batch, or alone with the running statistics\n"
+      "                                              (auto: eval, and of a kernel, train)", CHOICE, AT(mode), 0,
+      EVAL | KERNEL },
     { "--loss", "square|cross-entropy", "loss (classes: cross-entropy; targets, and predict: square)", CHOICE, AT(loss),
       0, TRAIN | EVAL | PREDICT },
     { "--optimizer", "sgd|momentum|adam|flow", "optimizer (adam; predict: flow, without adam)", CHOICE, AT(optimizer), 0,
@@ -88,29 +116,41 @@ static const row rows[] = {
     { "--covariance", "C.npy", "a limit's, of the ensemble's test outputs: (times, rows, rows)", TEXT, AT(covariance), 0,
       PREDICT },
     { "--rate", "R", "learning rate (adam, by scale: 0.014, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1;\n"
-      "                                              report: 1/250 of the largest stable one;\n"
-      "                                              predict: flow 1, else half of the largest stable one)", REAL,
+      "                                                 report: 1/250 of the largest stable one;\n"
+      "                                                 predict: flow 1, else half of the largest stable one)", REAL,
       AT(rate), 0, REPORT | TRAIN | PREDICT },
     { "--batch", "N", "batch size (64); 0 is all rows", WHOLE, AT(batch), 0, TRAIN },
     { "--epochs", "E", "epochs of training (20)", REAL, AT(epochs), 0, TRAIN },
     { "--steps", "S", "steps of training, in place of epochs", WHOLE, AT(steps), 0, REPORT | TRAIN },
-    { "--probes", "K", "the first K inputs (report: 32; kernel: all given, or 32)", WHOLE, AT(probes), 2,
-      REPORT | KERNEL },
+    { "--probes", "K", "the first K inputs (report: 32; kernel: all given, or 32; train --drift: 64)", WHOLE,
+      AT(probes), 2, REPORT | KERNEL | TRAIN },
+    { "--drift", "F.csv", "drift of the tangent kernel while it trains, a line a measurement", TEXT, AT(drift), 0,
+      TRAIN },
+    { "--drift-every", "log|epoch|K", "after 1, 2, 3, 4, 5, 6, 8, 10, ... steps, each epoch or each K steps (log)",
+      SCHEDULE, AT(drift_schedule), 1, TRAIN },
+    { "--drift-share", "S", "leave measurements out beyond this share of the time (none is)", REAL, AT(drift_share), 0,
+      TRAIN },
+    { "--drift-kernels", "PREFIX", "each kernel of the probes, as PREFIX00000120.npy after step 120", TEXT,
+      AT(drift_kernels), 0, TRAIN },
+    { "--drift-limit", "T.npy", "the limit kernel of the probes (found, where the exact engine has a rule)", TEXT,
+      AT(drift_limit), 0, TRAIN },
     { "--checkpoint", "F.safetensors", "written each 100 steps and at the end", TEXT, AT(checkpoint), 0, TRAIN },
     { "--resume", "F.safetensors", "a checkpoint to go on from", TEXT, AT(resume), 0, TRAIN },
     { "--dtype", "float|double", "type of a finite network (train: float; else double)", CHOICE, AT(type), 0,
       TRAIN | EVAL | KERNEL | PREDICT },
     { "--engine", "auto|exact|sample", "a limit's: exact rules, samples at n = infinity, or what fits (auto)", CHOICE,
-      AT(engine), 0, KERNEL | PREDICT },
+      AT(engine), 0, KERNEL | PREDICT | LIMIT },
     { "--rule", "auto|bp|general", "a limit's: simple for BP-like programs, or general (auto: as the program is)", CHOICE,
-      AT(rule), 0, KERNEL | PREDICT },
-    { "--samples", "S", "of the sampling engine (4096)", WHOLE, AT(samples), 16, KERNEL | PREDICT },
-    { "--runs", "R", "of the sampling engine, for its error (8)", WHOLE, AT(runs), 2, KERNEL | PREDICT },
+      AT(rule), 0, KERNEL | PREDICT | LIMIT },
+    { "--samples", "S", "of the sampling engine (4096)", WHOLE, AT(samples), 16, KERNEL | PREDICT | LIMIT },
+    { "--runs", "R", "of the sampling engine, for its error (8)", WHOLE, AT(runs), 2, KERNEL | PREDICT | LIMIT },
     { "--tolerance", "E", "a limit's relative error: of expectations, or more runs of the sampling engine until it is met", REAL,
       AT(tolerance), 0, KERNEL | PREDICT },
     { "--threads", "T", "threads (1)", WHOLE, AT(threads), 1, REPORT | TRAIN | EVAL | KERNEL | PREDICT },
-    { "--explain", NULL, "memory and time, estimated from a piece of the work", FLAG, AT(explain), 0,
-      KERNEL | PREDICT },
+    { "--explain", NULL, "memory and time, estimated from a piece of the work", FLAG, AT(explain), 0, KERNEL | PREDICT },
+    { "--psi", "EXPRESSION", "an expectation besides the file's, as x*y*step(z); may be repeated", PSI, 0, 0, LIMIT },
+    { "--format", "text|latex|json", "of a program (text)", CHOICE, AT(format), 0, PROGRAM },
+    { "--recursion", NULL, "the kernel's recursion in place of the program", FLAG, AT(recursion), 0, PROGRAM },
     { "--json", NULL, "the result as one JSON object", FLAG, AT(json), 0, ALL },
     { "--help", NULL, "this text", FLAG, 0, 0, ALL },
     { "--version", NULL, "limn's version", FLAG, 0, 0, ALL },
@@ -135,21 +175,25 @@ static int command_number(const char *name)
 /* Of one command, or, for -1, of all. */
 static void help(int command)
 {
-    printf("limn %s NET [options]\n\n", command < 0 ? "report|train|eval|kernel|predict|program" : commands[command].name);
+    printf("limn %s %s [options]\n\n", command < 0 ? "report|train|eval|kernel|predict|program|limit" : commands[command].name,
+           command < 0 ? "NET|FILE" : 1 << command == LIMIT ? "FILE" : "NET");
     if (command < 0)
         for (int k = 0; k < COMMANDS; k++)
             printf("  %-8s %s\n", commands[k].name, commands[k].help);
     else
         printf("%s: %s.\n%s\n", commands[command].name, commands[command].help, commands[command].more);
-    puts("\nNET is one of these, with the settings' defaults, or a C file that defines\n"
+    if (command < 0 || 1 << command != LIMIT)
+        puts("\nNET is one of these, with the settings' defaults, or a C file that defines\n"
          "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n\n"
          "  mlp  depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, outputs\n"
          "  rnn  depth=1, phi=tanh, cell=vanilla (gru, lstm), readout=last (mean), padding=none (front), sigma_w=1,\n"
-         "       sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by row\n");
+         "       sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by row\n"
+         "  batchnorm  depth=3, phi=relu, eps=1e-05, affine=no (yes), sigma_w=1.41421, outputs; the inputs of a kernel\n"
+         "       are one batch, and those of --inputs2 another\n");
     for (int i = 0; i < ROWS; i++)
         if (command < 0 || rows[i].commands >> command & 1)
-            printf("  %-12s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);
-    puts("\nExit status: 0 done, 1 failed, 2 wrong usage.");
+            printf("  %-15s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);
+    puts("\nExit status: 0 done, 1 failed, 2 wrong usage, 130 or 143 ended by Ctrl-C or SIGTERM.");
 }
 
 static bool number(const char *text, double *value)
@@ -240,6 +284,11 @@ static int set(options *o, const row *r, const char *value)
             return usage_error("there are more than 32 settings at", value);
         o->settings[o->n_settings++] = value;
         return 0;
+    case PSI:
+        if (o->n_psi == MOST_SETTINGS)
+            return usage_error("there are more than 32 expectations at", value);
+        o->psi[o->n_psi++] = value;
+        return 0;
     case CHOICE: {
         int k = choice(r->argument, value);
         if (k < 0)
@@ -260,6 +309,24 @@ static int set(options *o, const row *r, const char *value)
         return set_widths(o, value);
     case TIMES:
         return set_times(o, value);
+    case SIZE: {
+        int length = 0;
+        if (value[strspn(value, "0123456789x")] ||
+            sscanf(value, "%5zux%5zu%n", &o->resize_width, &o->resize_height, &length) != 2 || value[length] ||
+            !o->resize_width || !o->resize_height)
+            return usage_error(text, value);
+        return 0;
+    }
+    case SCHEDULE:
+        o->drift_schedule = strcmp(value, "epoch") == 0 ? NN_EPOCHS : NN_LOG_STEPS;
+        o->drift_every = 0;
+        if (strcmp(value, "log") == 0 || strcmp(value, "epoch") == 0)
+            return 0;
+        if (!number(value, &x) || x < r->least || x > 1e9 || floor(x) < x)
+            return usage_error(text, value);
+        o->drift_schedule = NN_STEPS;
+        o->drift_every = (long)x;
+        return 0;
     case REAL:
     case WHOLE:
         if (!number(value, &x) || x < r->least || (r->kind == WHOLE && (floor(x) < x || x > 1e9)))
@@ -313,12 +380,19 @@ static int settle(options *o, int command)
     bool kernel = 1 << command == KERNEL || predict;
     if (o->inputs && o->data)
         return usage_error("--inputs and --data exclude each other in", o->command);
-    if (o->labels && !o->inputs)
-        return usage_error("--labels needs --inputs in", o->command);
-    if (o->infinite && !kernel)
+    if (o->labels && !o->inputs && !o->data)
+        return usage_error("--labels needs --inputs or --data in", o->command);
+    if (o->inputs && (o->resize_width || o->grey || o->label_column || o->test_fraction > 0 || o->split_seed))
+        return usage_error("--inputs are taken as they are: what changes images, columns and the split is for --data in",
+                           o->command);
+    if (o->test_fraction >= 1)
+        return usage_error("--test-fraction is below 1 in", o->command);
+    if (o->infinite && !kernel && 1 << command != LIMIT)
         return usage_error("--width inf has no meaning in", o->command);
     if (kernel && o->at_width > 0 && o->width)
         return usage_error("--at-width sums a limit, --width N has none in", o->command);
+    if (kernel && o->mode == NN_EVALUATION && !o->width && !o->weights)
+        return usage_error("--mode eval needs --width N or --weights in", o->command);
     if (kernel && o->infinite && o->weights)
         return usage_error("--width inf knows no --weights in", o->command);
     if (o->labels2 && !o->inputs2)
@@ -333,6 +407,12 @@ static int settle(options *o, int command)
         return usage_error("--outputs full is for a --width N, between outputs the limit is 0, in", o->command);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->weights || (train && o->out)))
         return usage_error("one file of weights is of one seed: no --seeds in", o->command);
+    if (o->seeds > 1 && o->drift)
+        return usage_error("one file of --drift is of one seed: no --seeds in", o->command);
+    if (train && !o->drift && (o->probes || o->drift_kernels || o->drift_limit || o->drift_share > 0))
+        return usage_error("--drift F.csv is missing in", o->command);
+    if (o->drift_share >= 1)
+        return usage_error("--drift-share is below 1 in", o->command);
     if (o->explain && (o->out || o->covariance))
         return usage_error("--explain computes nothing for --out in", o->command);
     if (1 << command == EVAL && !o->weights)
@@ -343,13 +423,16 @@ static int settle(options *o, int command)
         o->type = train ? AD_FLOAT : AD_DOUBLE;
     if (1 << command == REPORT && !o->probes)
         o->probes = 32;
+    if (train && !o->probes)
+        o->probes = 64;
     return 0;
 }
 
 int options_parse(options *o, int argc, char **argv)
 {
     *o = (options){
-        .seed = 1, .outputs = NN_MEAN, .type = (ad_type)-1, .threads = 1, .batch = -1, .optimizer = -1, .momentum = 0.9
+        .argc = argc, .argv = argv, .seed = 1, .outputs = NN_MEAN, .type = (ad_type)-1, .threads = 1, .batch = -1, .optimizer = -1,
+        .momentum = 0.9
     };
     const row **given = ad_alloc((size_t)argc, sizeof *given, "options", NULL);
     if (!given) {
@@ -382,7 +465,7 @@ int options_parse(options *o, int argc, char **argv)
             status = 2;
         }
     if (!status && !o->network)
-        status = usage_error("no network after", o->command);
+        status = usage_error(1 << command == LIMIT ? "no file after" : "no network after", o->command);
     if (!status)
         status = settle(o, command);
     ad_free(given);

@@ -79,9 +79,9 @@ static int open_data(prediction *p, ad_error *error)
     if (!data || data_second(o, data, &p->second, error))
         return -1;
     if (!data->y)
-        return ad_fail(error, "%s: --labels Y.npy are missing", o->inputs);
+        return ad_fail(error, "%s: --labels are missing", data_name(o));
     if (o->loss == NN_CROSS_ENTROPY && !data->classes)
-        return ad_fail(error, "%s: cross-entropy takes classes, (rows)", o->labels);
+        return ad_fail(error, "%s: cross-entropy takes classes, (rows)", o->labels ? o->labels : data_name(o));
     size_t preset = o->inputs ? SIZE_MAX : ROWS;
     p->x[0] = data->x;
     p->rows[0] = least(data->train, o->train ? (size_t)o->train : preset);
@@ -92,7 +92,7 @@ static int open_data(prediction *p, ad_error *error)
         return -1;
     p->outputs = nn_n_outputs(p->net);
     if (data_outputs(data) > p->outputs || (!data->classes && data->targets != p->outputs))
-        return ad_fail(error, "%s: %zu %s, the network has %zu outputs", o->inputs ? o->labels : data->name,
+        return ad_fail(error, "%s: %zu %s, the network has %zu outputs", o->labels ? o->labels : data_name(o),
                        data_outputs(data), data->classes ? "classes" : "targets a row", p->outputs);
     if (!(p->y[0] = spread_labels(p, data->y, p->rows[0], error)))
         return -1;
@@ -126,6 +126,7 @@ static int open_network(prediction *p, ad_error *error)
     size_t outs = p->outputs, rows = p->rows[0];
     if (!(p->model = network_model(o, p->net, 0, (uint64_t)o->seed, error)))
         return -1;
+    nn_set_mode(p->model, NN_TRAINING); /* where samples meet, each part is one batch, in outputs as in kernels */
     if (p->start)
         return 0;
     if (!(p->start = ad_alloc((rows + p->rows[1]) * outs, sizeof *p->start, "outputs", error)))

@@ -36,13 +36,23 @@ static int tell_json(const options *o, const tp_program *program, ad_error *erro
     return status;
 }
 
+/* LaTeX, JSON of the program alone, or the kernel's recursion. */
+static int tell(const options *o, const tp_program *program, ad_error *error)
+{
+    if (o->recursion && (o->json || o->format == TP_JSON))
+        return ad_fail(error, "--recursion is printed as text or LaTeX");
+    if (o->recursion)
+        return tp_print_recursion(program, stdout, o->format, error);
+    return o->json ? tell_json(o, program, error) : tp_print(program, stdout, o->format, error);
+}
+
 int command_program(const options *o, ad_error *error)
 {
     ds_data *data = o->inputs || o->data ? data_load(o, error) : NULL;
     bool known = data || !(o->inputs || o->data);
     nn_net *net = known ? network_trace(o, data, error) : NULL;
     tp_program *program = net ? tp_translate(net, error) : NULL;
-    int status = !program ? -1 : o->json ? tell_json(o, program, error) : tp_print(program, stdout, TP_PAPER, error);
+    int status = program ? tell(o, program, error) : -1;
     tp_free(program);
     nn_net_free(net);
     ds_free(data);

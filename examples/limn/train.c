@@ -21,7 +21,7 @@ static int open_job(job *j, const options *o, ad_error *error)
     if (!data)
         return -1;
     if (!data->y && !(o->weights && o->out))
-        return ad_fail(error, "%s: --labels Y.npy are missing", o->inputs);
+        return ad_fail(error, "%s: --labels are missing", data_name(o));
     j->loss = o->loss_given ? o->loss : data->classes || !data->y ? NN_CROSS_ENTROPY : NN_SQUARE;
     for (int p = 0; p < 2 && data->y; p++) {
         ds_data part = ds_split(data, p ? data->train : 0, p ? SIZE_MAX : data->train);
@@ -30,7 +30,7 @@ static int open_job(job *j, const options *o, ad_error *error)
     if (!(j->net = network_trace(o, data, error)))
         return -1;
     if (data->y && !data->classes && nn_n_outputs(j->net) != data->targets)
-        return ad_fail(error, "%s: %zu targets a row, the network has %zu outputs", o->labels, data->targets,
+        return ad_fail(error, "%s: %zu targets a row, the network has %zu outputs", o->labels ? o->labels : data_name(o), data->targets,
                        nn_n_outputs(j->net));
     return 0;
 }
@@ -82,6 +82,7 @@ static cJSON *describe_json(const job *j, const options *o, const nn_model *mode
     json_put(root, "width", cJSON_CreateNumber((double)nn_model_width(model)));
     json_put(root, "parameters", cJSON_CreateNumber((double)nn_count(model)));
     json_put(root, "dtype", cJSON_CreateString(option_word("--dtype", (int)o->type, word, sizeof word)));
+    data_tell(o, j->data, root);
     if (j->data->y)
         json_put(root, "loss", cJSON_CreateString(option_word("--loss", (int)j->loss, word, sizeof word)));
     return root;
@@ -107,6 +108,36 @@ static void tell_all(const job *j, const options *o, const double *sums, long se
     printf("time: %.1f s for %ld seed%s\n", seconds, seeds, seeds > 1 ? "s" : "");
 }
 
+/* A signal ends the fit after its step. */
+static int look_up(const nn_progress *progress, nn_model *model, void *context)
+{
+    (void)progress, (void)model, (void)context;
+    return interrupt_caught();
+}
+
+static int fit(const job *j, const options *o, nn_model *model, const nn_fit_spec *plain, nn_progress *last,
+               ad_error *error)
+{
+    nn_fit_spec spec = *plain;
+    nn_drift_spec drift = { 0 };
+    int status = 0;
+    if (o->drift) {
+        status = drift_open(o, j->net, j->data, nn_model_width(model), &drift, error);
+        spec.drift = &drift;
+    }
+    interrupt_begin();
+    if (!status)
+        status = nn_fit(model, &j->parts[0], &spec, last, error);
+    interrupt_end();
+    drift_close(&drift);
+    if (status || !interrupt_caught())
+        return status;
+    ad_fail(error, "interrupted after step %ld of %ld%s%.400s", last->step, last->steps,
+            o->checkpoint ? "; go on with --resume " : "; there is no --checkpoint to go on from",
+            o->checkpoint ? o->checkpoint : "");
+    return 128 + interrupt_caught();
+}
+
 static int train_all(const job *j, const options *o, cJSON **root, ad_error *error)
 {
     long seeds = o->seeds > 0 ? o->seeds : 1;
@@ -115,21 +146,23 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
     cJSON *runs = NULL;
     int status = 0;
     for (long s = 0; s < seeds && !status; s++) {
-        nn_fit_spec fit = { .loss = j->loss,
-                            .optimizer = (nn_optimizer)o->optimizer,
-                            .rate = rate,
-                            .steps = o->steps,
-                            .batch = o->batch < 0 ? BATCH : (size_t)o->batch,
-                            .epochs = o->epochs > 0 ? o->epochs : EPOCHS,
-                            .seed = (uint64_t)(o->seed + s),
-                            .progress = stderr,
-                            .checkpoint = o->checkpoint,
-                            .checkpoint_every = 100,
-                            .resume = o->resume };
+        nn_fit_spec spec = { .loss = j->loss,
+                             .optimizer = (nn_optimizer)o->optimizer,
+                             .rate = rate,
+                             .steps = o->steps,
+                             .batch = o->batch < 0 ? BATCH : (size_t)o->batch,
+                             .epochs = o->epochs > 0 ? o->epochs : EPOCHS,
+                             .seed = (uint64_t)(o->seed + s),
+                             .progress = stderr,
+                             .every = 1,
+                             .callback = look_up,
+                             .checkpoint = o->checkpoint,
+                             .checkpoint_every = 100,
+                             .resume = o->resume };
         nn_progress last = { 0 };
         double accuracy = 0;
         nn_model *model = network_model(o, j->net, WIDTH, (uint64_t)(o->seed + s), error);
-        status = model ? nn_fit(model, &j->parts[0], &fit, &last, error) : -1;
+        status = model ? fit(j, o, model, &spec, &last, error) : -1;
         if (!status && o->out)
             status = nn_save(model, o->out, error);
         cJSON *run = NULL;
@@ -143,6 +176,8 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
             json_put(run, "steps", cJSON_CreateNumber((double)last.step));
             json_put(run, "seconds", cJSON_CreateNumber(last.seconds));
         }
+        if (!status && o->drift)
+            status = drift_tell(o, &last, run, error);
         if (!status)
             status = tell_parts(j, o, model, o->seed + s, run, &accuracy, error);
         sums[0] += accuracy;
@@ -178,6 +213,8 @@ static int learn(const options *o, int (*all)(const job *, const options *, cJSO
     job j = { 0 };
     cJSON *root = NULL;
     int status = open_job(&j, o, error);
+    if (!status && !o->json)
+        data_tell(o, j.data, NULL);
     if (!status)
         status = all(&j, o, &root, error);
     if (!status && o->json)

@@ -10,10 +10,13 @@ except ImportError:
 
 torch.set_num_threads(1)
 sizes, batch, batches, rate = [int(n) for n in sys.argv[1].split("-")], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+norm = sys.argv[5] == "batchnorm"
 layers = []
-for n_in, n_out in zip(sizes, sizes[1:]):
-    layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
-net = torch.nn.Sequential(*layers[:-1])
+for n_in, n_out in zip(sizes, sizes[1:-1]):
+    layers += [torch.nn.Linear(n_in, n_out, bias=not norm)]
+    layers += [torch.nn.BatchNorm1d(n_out)] if norm else []
+    layers += [torch.nn.ReLU()]
+net = torch.nn.Sequential(*layers, torch.nn.Linear(*sizes[-2:], bias=not norm))
 loss_of = torch.nn.CrossEntropyLoss()
 rule = torch.optim.SGD(net.parameters(), lr=rate)
 xs = [torch.randn(batch, sizes[0]) for _ in range(batches)]

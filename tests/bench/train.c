@@ -1,5 +1,5 @@
-/* train.c: training steps a second, one thread, float: limn, a bare C loop over OpenBLAS, and PyTorch where it is
- * installed, taking turns in every round.
+/* train.c: training steps a second, one thread, float: limn, a bare C loop over OpenBLAS (of networks without batch
+ * normalisation), and PyTorch where it is installed, taking turns in every round.
  *
  *     build/bench/train [ROUNDS] */
 #define _DEFAULT_SOURCE
@@ -14,19 +14,21 @@
 enum { BATCHES = 8, LAYERS = 4 };
 
 typedef struct {
-    const char *name, *sizes, *settings[4];
+    const char *name, *sizes, *network, *settings[4];
     size_t widths[LAYERS + 1], batch;
     int layers, steps;
     double rate;
 } work;
 
 static const work works[] = {
-    { "W1", "784-64-64-10", { "depth=2", "sigma_b=0", "outputs=10" }, { 784, 64, 64, 10 }, 32, 3, 500, 0.05 },
-    { "W2", "784-1024-1024-1024-10", { "depth=3", "sigma_b=0", "outputs=10" }, { 784, 1024, 1024, 1024, 10 }, 128, 4, 8,
+    { "W1", "784-64-64-10", "mlp", { "depth=2", "sigma_b=0", "outputs=10" }, { 784, 64, 64, 10 }, 32, 3, 500, 0.05 },
+    { "W2", "784-1024-1024-1024-10", "mlp", { "depth=3", "sigma_b=0", "outputs=10" }, { 784, 1024, 1024, 1024, 10 }, 128,
+      4, 8, 0.05 },
+    { "W3", "784-512-512-10", "batchnorm", { "depth=2", "affine=yes", "outputs=10" }, { 784, 512, 512, 10 }, 128, 3, 25,
       0.05 },
 };
 
-/* ---- the bare loop: nothing but OpenBLAS and a few lines around it ---- */
+/* ---- the bare loop of an mlp: nothing but OpenBLAS and a few lines around it ---- */
 typedef struct {
     const work *w;
     float *weight[LAYERS], *bias[LAYERS], *weight_gradient[LAYERS], *bias_gradient[LAYERS];
@@ -152,7 +154,7 @@ static bool rival_open(rival *r, const work *w)
         }
         const char *python = getenv("PYTHON");
         execlp(python ? python : "/usr/bin/python3", "python3", BENCH_DIR "/rival.py", w->sizes, batch, batches, rate,
-               (char *)NULL);
+               w->network, (char *)NULL);
         _exit(1);
     }
     close(down[0]);
@@ -210,14 +212,17 @@ static void run(const work *w, int rounds)
     ad_error error = { 0 };
     nn_spec spec = { .features = w->widths[0], .scale = NN_STANDARD, .settings = settings };
     nn_fit_spec fit = { .loss = NN_CROSS_ENTROPY, .optimizer = NN_SGD, .rate = w->rate };
-    nn_net *net = nn_trace(nn_builtin("mlp"), &spec, &error);
+    nn_net *net = nn_trace(nn_builtin(w->network), &spec, &error);
     nn_model *model = net ? nn_at(net, w->widths[1], 1, AD_FLOAT, 1, &error) : NULL;
     nn_trainer *trainer = model ? nn_trainer_new(model, &fit, w->batch, &error) : NULL;
     if (!trainer)
         bench_fail(&error);
-    bare other;
-    bare_open(&other, w);
-    take_over(&other, model);
+    bool plain = strcmp(w->network, "mlp") == 0;
+    bare other = { 0 };
+    if (plain) {
+        bare_open(&other, w);
+        take_over(&other, model);
+    }
 
     size_t inputs = w->batch * w->widths[0];
     double *normal = malloc(inputs * sizeof *normal);
@@ -242,10 +247,10 @@ static void run(const work *w, int rounds)
                 bench_fail(&error);
         limn[at] = ad_seconds() - start;
         start = ad_seconds();
-        for (int step = 0; step < w->steps; step++)
+        for (int step = 0; step < w->steps && plain; step++)
             theirs = bare_step(&other, x + (size_t)(step % BATCHES) * inputs, y + (size_t)(step % BATCHES) * w->batch);
         loop[at] = ad_seconds() - start;
-        if (round < 0 && !(fabs(ours - theirs) < 1e-3 * (1 + fabs(theirs)))) {
+        if (round < 0 && plain && !(fabs(ours - theirs) < 1e-3 * (1 + fabs(theirs)))) {
             fprintf(stderr, "bench: after %d steps limn's loss is %g, the bare loop's %g\n", w->steps, ours, theirs);
             exit(1);
         }
@@ -261,11 +266,13 @@ static void run(const work *w, int rounds)
     for (int l = 0; l < w->layers; l++)
         products += (l ? 6.0 : 4.0) * (double)(w->batch * w->widths[l] * w->widths[l + 1]) * w->steps;
     double fastest = 2 * pow(512, 3) / bench_quantile(peak, rounds, 0.1);
-    printf("%s: %s, batch %zu, %d steps a round, %d rounds, one thread, float (loss %.4f, bare loop %.4f)\n", w->name,
-           w->sizes, w->batch, w->steps, rounds, ours, theirs);
+    printf("%s: %s %s, batch %zu, %d steps a round, %d rounds, one thread, float, loss %.4f\n", w->name, w->network,
+           w->sizes, w->batch, w->steps, rounds, ours);
     show("limn", limn, rounds, w->steps);
-    show("bare loop", loop, rounds, w->steps);
-    bench_ratio("limn's time / the bare loop's", limn, loop, rounds);
+    if (plain) {
+        show("bare loop", loop, rounds, w->steps);
+        bench_ratio("limn's time / the bare loop's", limn, loop, rounds);
+    }
     if (there) {
         show("PyTorch", torch, rounds, w->steps);
         printf("  %-42s %s", "PyTorch's version", python.version);
@@ -278,7 +285,8 @@ static void run(const work *w, int rounds)
     free(normal);
     free(x);
     free(y);
-    bare_close(&other);
+    if (plain)
+        bare_close(&other);
     nn_trainer_free(trainer);
     nn_model_free(model);
     nn_net_free(net);

@@ -1,0 +1,84 @@
+/* report.h: what the report measured, for those who tell it: on the terminal, as JSON, as a page. */
+#ifndef LIMN_REPORT_H
+#define LIMN_REPORT_H
+#include "limn_tool.h"
+
+enum {
+    TRAINED = 256, /* inputs to train on */
+    MOST_POINTS = 128, /* measurements in one fit */
+    MOST_NEURONS = 4,  /* vectors whose neurons are shown */
+};
+#define MOMENTUM 0.9
+#define STABLE_SHARE 0.004 /* of the largest stable rate: the default rate */
+
+typedef enum { TRAIN_ACCURACY, TEST_ACCURACY, INITIAL, DRIFT, FINAL, FIELDS } field;
+
+/* What one width gave: the values of every draw, those after training of the first `seeds` alone; and, point by point on
+ * the way, means over these. */
+typedef struct {
+    size_t n;
+    double *values[FIELDS];
+    double drift[MOST_POINTS], loss[MOST_POINTS];
+} column;
+
+/* The neurons of one vector of the widest network, on the first probe, and the variance that they have in the limit. */
+typedef struct {
+    char name[96];
+    size_t n;
+    double *values, variance;
+} report_neurons;
+
+typedef struct {
+    const options *o;
+    ds_data *data;
+    nn_net *net;
+    tp_program *program;
+    bool coupled;          /* samples meet, as in batch normalisation: the probes are one batch in training mode */
+    double *limit;         /* (probes, probes) */
+    double *first, *last;  /* the same of the first network of the widest width, before and after training */
+    double rate, largest;  /* largest: the rate above which the limit's training is not stable */
+    long seeds, draws, steps;
+    size_t probes;
+    column *columns;
+    int n_columns, widest;
+    long points[MOST_POINTS]; /* steps done when the fits were measured */
+    int n_points;
+    bool has_prediction;
+    double predicted[MOST_POINTS]; /* the probes' loss in the limit, at the points */
+    report_neurons neurons[MOST_NEURONS];
+    int n_neurons;
+    char no_neurons[600], no_prediction[600], method[600]; /* why there are none; how the limit was found */
+} report;
+
+/* ---- report.c ---- */
+long report_count(const report *r, field f); /* draws that have a value of the field */
+void report_spread(const double *values, long n, double *mean, double *deviation);
+/* The line log value = at + slope log n, least squares over all (width, draw) points. The 95 % band of its value at a
+ * width: +- quantile spread sqrt(1 / points + (log n - x)^2 / sxx). */
+typedef struct {
+    double slope, half; /* half width of the slope's 95 % interval */
+    double at, x, spread, quantile, points, sxx;
+} report_line;
+bool report_fit(const report *r, field f, report_line *line); /* false where there are too few points */
+
+/* ---- report_look.c: what only the page shows ---- */
+int report_look(report *r, nn_model *model, ad_error *error);
+void report_predict(report *r); /* predicted, or no_prediction */
+/* Eigenvalues of a symmetric (n, n), falling. */
+int report_eigenvalues(const double *kernel, size_t n, double *values, ad_error *error);
+
+/* ---- report_text.c ---- */
+enum { REPORT_CLAIMS = 2 };
+extern const struct report_claim {
+    field f;
+    const char *name, *theory;
+} report_claims[REPORT_CLAIMS];
+void report_tell_head(const report *r);
+void report_tell_column(const report *r, const column *c);
+void report_tell_slopes(const report *r);
+int report_tell_json(const report *r, ad_error *error);
+
+/* ---- report_page.c ---- */
+/* One self-contained HTML file with its plots, whole or not at all. */
+int report_page(const report *r, const char *path, ad_error *error);
+#endif
