@@ -112,9 +112,23 @@ static double largest(double a, double b)
     return a > b ? a : b;
 }
 
+/* Seconds that a kernel of so many inputs takes to be factored. */
+static int time_factoring(size_t side, const tp_machine_spec *spec, double *seconds, ad_error *error)
+{
+    tp_machine_spec one = { .cholesky = spec->cholesky, .threads = spec->threads };
+    double *piece = ad_alloc(side * side, sizeof *piece, "a piece", error);
+    for (size_t i = 0; i < side * side && piece; i++)
+        piece[i] = (i / side == i % side) + 1.0 / (1 + fabs((double)(i / side) - (double)(i % side)));
+    double start = ad_seconds();
+    tp_machine *machine = piece ? tp_machine_new(piece, side, &one, error) : NULL;
+    *seconds = ad_seconds() - start;
+    tp_machine_free(machine);
+    return machine ? 0 : -1;
+}
+
 int predict_explain(const prediction *p, const tp_machine_spec *spec, ad_error *error)
 {
-    enum { PIECE = 400 };
+    enum { PIECE = 1000 };
     double n = (double)(p->rows[0] * (p->full ? p->outputs : 1)), tests = (double)p->rows[1], outs = (double)p->outputs;
     double times = (double)p->o->n_times, kernel = 8 * n * n * (p->full ? 2 : 1),
            factoring = tp_machine_bytes((size_t)n, spec);
@@ -123,15 +137,11 @@ int predict_explain(const prediction *p, const tp_machine_spec *spec, ad_error *
         variance =
             2 * cross + (p->readout ? 0 : cross + kernel) + 8 * tests * (p->o->covariance ? (times + 1) * tests : 2);
     double bytes = largest(largest(kernel, factoring), 8 * n * n + cross + variance) + outputs;
-    double *piece = ad_alloc(PIECE * PIECE, sizeof *piece, "a piece", error);
-    for (size_t i = 0; i < PIECE * PIECE && piece; i++)
-        piece[i] = (i / PIECE == i % PIECE) + 1.0 / (1 + fabs((double)(i / PIECE) - (double)(i % PIECE)));
-    double start = ad_seconds();
-    tp_machine *machine = piece ? tp_machine_new(piece, PIECE, spec, error) : NULL;
-    if (!machine)
+    double seconds = 0;
+    if (time_factoring(64, spec, &seconds, error) || /* what is done once is not counted */
+        time_factoring(PIECE, spec, &seconds, error))
         return -1;
-    double seconds = (ad_seconds() - start) * pow(n / PIECE, 3);
-    tp_machine_free(machine);
+    seconds *= pow(n / PIECE, 3);
     if (p->o->json) {
         cJSON *root = json_new(p->o);
         json_put(root, "explain", cJSON_CreateTrue());
