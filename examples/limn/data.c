@@ -130,6 +130,26 @@ void data_tell(const options *o, const ds_data *data, cJSON *root)
         puts(data->y ? "; targets" : "");
 }
 
+/* An image has either: rows of pixels, or its pixels in a row. */
+int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error)
+{
+    if (!o->inputs2)
+        return 0;
+    if (ds_npy_samples(o->inputs2, second, error))
+        return -1;
+    const size_t *shape = second->shape;
+    bool sequence = second->rank == 3;
+    size_t features = sequence ? shape[1] * shape[2] : shape[1], steps = data->height;
+    if (features != data->features)
+        return ad_fail(error, "%s: %zu features, the first inputs have %zu", o->inputs2, features, data->features);
+    if (sequence != (steps > 0) && (sequence || o->inputs))
+        return ad_fail(error, "%s: %s an axis of time, unlike the first inputs", o->inputs2,
+                       sequence ? "with" : "without");
+    if (sequence && shape[1] != steps)
+        return ad_fail(error, "%s: %zu steps, the first inputs have %zu", o->inputs2, shape[1], steps);
+    return 0;
+}
+
 size_t data_outputs(const ds_data *data)
 {
     return data->classes ? data->classes : data->y ? data->targets : 0;

@@ -19,28 +19,10 @@ typedef struct {
     double *values;  /* (rows, rows2) or (rows, rows2, outputs, outputs); NULL if a limit has several powers */
 } job;
 
-/* The second inputs have the axes of the first. An image has either: rows of pixels, or its pixels in a row. */
-static int check_second(const job *j, const options *o, ad_error *error)
-{
-    const size_t *shape = j->second.shape;
-    bool sequence = j->second.rank == 3;
-    size_t features = sequence ? shape[1] * shape[2] : shape[1], steps = j->data->height;
-    if (!j->second.data)
-        return 0;
-    if (features != j->data->features)
-        return ad_fail(error, "%s: %zu features, the first inputs have %zu", o->inputs2, features, j->data->features);
-    if (sequence != (steps > 0) && (sequence || o->inputs))
-        return ad_fail(error, "%s: %s an axis of time, unlike the first inputs", o->inputs2,
-                       sequence ? "with" : "without");
-    if (sequence && shape[1] != steps)
-        return ad_fail(error, "%s: %zu steps, the first inputs have %zu", o->inputs2, shape[1], steps);
-    return 0;
-}
-
 static int open_job(job *j, const options *o, ad_error *error)
 {
     j->data = data_load(o, error);
-    if (!j->data || (o->inputs2 && ds_npy_samples(o->inputs2, &j->second, error)) || check_second(j, o, error))
+    if (!j->data || data_second(o, j->data, &j->second, error))
         return -1;
     size_t most = o->probes > 0 ? (size_t)o->probes : o->inputs || o->data ? SIZE_MAX : 32;
     j->rows = j->data->rows < most ? j->data->rows : most;

@@ -5,7 +5,9 @@
 
 #include <cjson/cJSON.h>
 
-enum { MOST_SETTINGS = 32, MOST_WIDTHS = 16 };
+enum { MOST_SETTINGS = 32, MOST_WIDTHS = 16, MOST_TIMES = 64 };
+/* Of --optimizer, beyond nn_optimizer. */
+enum { GRADIENT_FLOW = NN_ADAM + 1 };
 
 typedef struct {
     const char *command, *network;
@@ -16,11 +18,12 @@ typedef struct {
     const char *psi[MOST_SETTINGS]; /* expectations to be found */
     int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
+    const char *labels2, *start, *covariance;
     const char *drift, *drift_kernels, *drift_limit;
     nn_scale scale;
     nn_sigma_in sigma_in;
     nn_loss loss;
-    nn_optimizer optimizer;
+    int optimizer; /* nn_optimizer or GRADIENT_FLOW; -1: not given */
     tp_which kernel;
     tp_engine engine;
     tp_rule_choice rule;
@@ -32,13 +35,15 @@ typedef struct {
     size_t resize_width, resize_height; /* 0: not given */
     double at_width, test_fraction;     /* 0: not given */
     long split_seed;
-    double rate, epochs, tolerance; /* 0: not given */
+    double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
     nn_schedule drift_schedule;
     double drift_share;
     long drift_every; /* 0: the schedule's default */
-    long steps, seeds, seed, batch, probes, threads, samples, runs;
+    long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
     size_t widths[MOST_WIDTHS];
     int n_widths;
+    double times[MOST_TIMES]; /* ascending, INFINITY for inf */
+    int n_times;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
     tp_style format;
     bool json, explain, grey, recursion;
@@ -58,6 +63,8 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
 /* ---- data.c ---- */
 /* Inputs and, where they are known, labels: --data, or --inputs and --labels. y is NULL without labels. */
 ds_data *data_load(const options *o, ad_error *error);
+/* --inputs2, which must have the axes of the data's inputs; none without that option. ds_array_free frees it. */
+int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error);
 /* The name or path of the inputs, for messages. */
 const char *data_name(const options *o);
 /* Name, rows, shape, split and classes of a set that --data read from files: one line, or a member of root if that is
@@ -93,6 +100,7 @@ const char *option_word(const char *option, int choice, char *word, size_t size)
 /* 0; -1 with an error; 128 and the signal with an error that tells where a fit was interrupted. */
 int command_report(const options *o, ad_error *error);
 int command_kernel(const options *o, ad_error *error);
+int command_predict(const options *o, ad_error *error);
 int command_program(const options *o, ad_error *error);
 int command_limit(const options *o, ad_error *error);
 int command_train(const options *o, ad_error *error);

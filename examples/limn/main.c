@@ -44,6 +44,7 @@ int main(int argc, char **argv)
                      { "train", command_train },
                      { "eval", command_eval },
                      { "kernel", command_kernel },
+                     { "predict", command_predict },
                      { "program", command_program },
                      { "limit", command_limit } };
     ad_start_again(argv);

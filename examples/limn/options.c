@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPORT = 1, TRAIN = 2, EVAL = 4, KERNEL = 8, PROGRAM = 16, LIMIT = 32, NETWORK = 31, ALL = 63 };
+enum { REPORT = 1, TRAIN = 2, EVAL = 4, KERNEL = 8, PREDICT = 16, PROGRAM = 32, LIMIT = 64, NETWORK = 63,
+       ALL = 127 };
 
 static const struct {
     const char *name, *help, *more;
@@ -25,6 +26,13 @@ static const struct {
     { "kernel", "NTK or NNGP kernel, at a width or in the limit",
       "Without --width (or with --width inf) it is the limit, else a network drawn from --seed, or of --weights.\n"
       "Without --out it prints the first rows and columns. --explain tells memory and time in place of computing." },
+    { "predict", "what training would do, by a constant kernel",
+      "Train and test loss, accuracy and likelihood at --times of training, by the limit's kernel (an ensemble of networks:\n"
+      "its mean, and its variance for the likelihood) or, with --width N, by the kernel of one network drawn from --seed,\n"
+      "from its own outputs on. The square loss is sum (f - y)^2 / (2 N k), k outputs: limn train's, which has no k, needs\n"
+      "1/k of the rate for the same. t is time with the flow, else steps. --kernel nngp trains the readout alone, at inf it\n"
+      "is GP inference. A kernel that cannot be inverted is an error that names its condition number and a --ridge.\n"
+      "--out writes the test outputs (the training ones, if there are no others), (times, rows, outputs)." },
     { "program", "prints the Netsor\u22a4 program and checks it",
       "The forward and backward pass in the paper's notation, each command with its line of source.\n"
       "--recursion prints the kernel's own recursion in its place." },
@@ -41,7 +49,7 @@ static const struct {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, SIZE, SCHEDULE, SETTING, PSI, FLAG } kind;
+typedef enum { TEXT, REAL, WHOLE, CHOICE, WIDTH, WIDTHS, TIMES, SIZE, SCHEDULE, SETTING, PSI, FLAG } kind;
 typedef struct {
     const char *name, *argument, *help;
     kind kind;
@@ -68,32 +76,49 @@ static const row rows[] = {
     { "--inputs", "X.npy", "inputs of your own, as they are: (rows, features) or (rows, time, features)", TEXT,
       AT(inputs), 0, ALL },
     { "--labels", "Y.npy", "of --inputs: classes (rows), or targets (rows[, outputs]); also of one IDX or .npy file",
-      TEXT, AT(labels), 0, REPORT | TRAIN | EVAL },
+      TEXT, AT(labels), 0, REPORT | TRAIN | EVAL | PREDICT },
     { "--scaling", "standard|unit|pixelwise|sphere", "of inputs (standard; of --inputs, unit)", CHOICE, AT(scaling), 0,
-      REPORT | TRAIN | EVAL | KERNEL },
-    { "--inputs2", "Y.npy", "the kernel's second inputs (the first)", TEXT, AT(inputs2), 0, KERNEL },
-    { "--width", "N|inf", "width n; inf is the limit, of a kernel", WIDTH, AT(width), 0, TRAIN | EVAL | KERNEL | LIMIT },
+      REPORT | TRAIN | EVAL | KERNEL | PREDICT },
+    { "--inputs2", "Y.npy", "the kernel's second inputs (the first); the inputs to test on", TEXT, AT(inputs2), 0,
+      KERNEL | PREDICT },
+    { "--labels2", "Y.npy", "of --inputs2", TEXT, AT(labels2), 0, PREDICT },
+    { "--width", "N|inf", "width n; inf is the limit, of a kernel", WIDTH, AT(width), 0,
+      TRAIN | EVAL | KERNEL | PREDICT | LIMIT },
     { "--widths", "N,N,...", "the widths to compare", WIDTHS, AT(widths), 0, REPORT },
-    { "--at-width", "N", "where the powers of n of a limit are summed", REAL, AT(at_width), 1, KERNEL },
-    { "--seed", "K", "the first seed (1)", WHOLE, AT(seed), 0, REPORT | TRAIN | KERNEL | LIMIT },
+    { "--at-width", "N", "where the powers of n of a limit are summed", REAL, AT(at_width), 1,
+      KERNEL | PREDICT },
+    { "--seed", "K", "the first seed (1)", WHOLE, AT(seed), 0,
+      REPORT | TRAIN | KERNEL | PREDICT | LIMIT },
     { "--seeds", "K", "how many seeds; a kernel is their mean", WHOLE, AT(seeds), 1,
       REPORT | TRAIN | KERNEL | LIMIT },
-    { "--kernel", "ntk|nngp", "which kernel (ntk)", CHOICE, AT(kernel), 0, KERNEL },
-    { "--outputs", "full|mean", "[N,M,O,O], or its mean over outputs [N,M] (mean)", CHOICE, AT(outputs), 0, KERNEL },
+    { "--kernel", "ntk|nngp", "which kernel (ntk)", CHOICE, AT(kernel), 0, KERNEL | PREDICT },
+    { "--outputs", "full|mean", "[N,M,O,O], or its mean over outputs [N,M] (mean)", CHOICE, AT(outputs), 0,
+      KERNEL | PREDICT },
     { "--weights", "F.safetensors", "raw omega, shape (in, out), named as in the trace", TEXT, AT(weights), 0,
-      TRAIN | EVAL | KERNEL },
+      TRAIN | EVAL | KERNEL | PREDICT },
     { "--out", "FILE", "the kernel or the outputs (.npy, float64); trained weights (.safetensors); the report's page\n"
       "                                                 (limn-report.html; with --json none)", TEXT, AT(out), 0,
-      REPORT | TRAIN | EVAL | KERNEL },
+      REPORT | TRAIN | EVAL | KERNEL | PREDICT },
     { "--mode", "auto|train|eval", "of batch normalisation: inputs are one batch, or alone with the running statistics\n"
       "                                              (auto: eval, and of a kernel, train)", CHOICE, AT(mode), 0,
       EVAL | KERNEL },
-    { "--loss", "square|cross-entropy", "loss (classes: cross-entropy; targets: square)", CHOICE, AT(loss), 0,
-      TRAIN | EVAL },
-    { "--optimizer", "sgd|momentum|adam", "optimizer (adam)", CHOICE, AT(optimizer), 0, TRAIN },
+    { "--loss", "square|cross-entropy", "loss (classes: cross-entropy; targets, and predict: square)", CHOICE, AT(loss),
+      0, TRAIN | EVAL | PREDICT },
+    { "--optimizer", "sgd|momentum|adam|flow", "optimizer (adam; predict: flow, without adam)", CHOICE, AT(optimizer), 0,
+      TRAIN | PREDICT },
+    { "--momentum", "M", "of --optimizer momentum (0.9)", REAL, AT(momentum), 0, PREDICT },
+    { "--times", "T,T,...", "times or steps, ascending, inf included (1,10,100,inf)", TIMES, AT(times), 0, PREDICT },
+    { "--ridge", "R", "added to the kernel's diagonal, times the mean of it (0)", REAL, AT(ridge), 0, PREDICT },
+    { "--train", "N", "the first N inputs to train on (1000; of --inputs, all)", WHOLE, AT(train), 1, PREDICT },
+    { "--test", "N", "the first N inputs to test on (1000; of --inputs2, all)", WHOLE, AT(test), 1, PREDICT },
+    { "--start", "F.npy", "outputs at the start, (train + test rows, outputs) (limit: 0; else the network's)", TEXT,
+      AT(start), 0, PREDICT },
+    { "--covariance", "C.npy", "a limit's, of the ensemble's test outputs: (times, rows, rows)", TEXT, AT(covariance), 0,
+      PREDICT },
     { "--rate", "R", "learning rate (adam, by scale: 0.014, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1;\n"
-      "                                                 report: 1/250 of the largest stable one)", REAL,
-      AT(rate), 0, REPORT | TRAIN },
+      "                                                 report: 1/250 of the largest stable one;\n"
+      "                                                 predict: flow 1, else half of the largest stable one)", REAL,
+      AT(rate), 0, REPORT | TRAIN | PREDICT },
     { "--batch", "N", "batch size (64); 0 is all rows", WHOLE, AT(batch), 0, TRAIN },
     { "--epochs", "E", "epochs of training (20)", REAL, AT(epochs), 0, TRAIN },
     { "--steps", "S", "steps of training, in place of epochs", WHOLE, AT(steps), 0, REPORT | TRAIN },
@@ -112,17 +137,17 @@ static const row rows[] = {
     { "--checkpoint", "F.safetensors", "written each 100 steps and at the end", TEXT, AT(checkpoint), 0, TRAIN },
     { "--resume", "F.safetensors", "a checkpoint to go on from", TEXT, AT(resume), 0, TRAIN },
     { "--dtype", "float|double", "type of a finite network (train: float; else double)", CHOICE, AT(type), 0,
-      TRAIN | EVAL | KERNEL },
+      TRAIN | EVAL | KERNEL | PREDICT },
     { "--engine", "auto|exact|sample", "a limit's: exact rules, samples at n = infinity, or what fits (auto)", CHOICE,
-      AT(engine), 0, KERNEL | LIMIT },
+      AT(engine), 0, KERNEL | PREDICT | LIMIT },
     { "--rule", "auto|bp|general", "a limit's: simple for BP-like programs, or general (auto: as the program is)", CHOICE,
-      AT(rule), 0, KERNEL | LIMIT },
-    { "--samples", "S", "of the sampling engine (4096)", WHOLE, AT(samples), 16, KERNEL | LIMIT },
-    { "--runs", "R", "of the sampling engine, for its error (8)", WHOLE, AT(runs), 2, KERNEL | LIMIT },
+      AT(rule), 0, KERNEL | PREDICT | LIMIT },
+    { "--samples", "S", "of the sampling engine (4096)", WHOLE, AT(samples), 16, KERNEL | PREDICT | LIMIT },
+    { "--runs", "R", "of the sampling engine, for its error (8)", WHOLE, AT(runs), 2, KERNEL | PREDICT | LIMIT },
     { "--tolerance", "E", "a limit's relative error: of expectations, or more runs of the sampling engine until it is met", REAL,
-      AT(tolerance), 0, KERNEL },
-    { "--threads", "T", "threads (1)", WHOLE, AT(threads), 1, REPORT | TRAIN | EVAL | KERNEL },
-    { "--explain", NULL, "memory and time of the kernel, estimated from a piece of it", FLAG, AT(explain), 0, KERNEL },
+      AT(tolerance), 0, KERNEL | PREDICT },
+    { "--threads", "T", "threads (1)", WHOLE, AT(threads), 1, REPORT | TRAIN | EVAL | KERNEL | PREDICT },
+    { "--explain", NULL, "memory and time, estimated from a piece of the work", FLAG, AT(explain), 0, KERNEL | PREDICT },
     { "--psi", "EXPRESSION", "an expectation besides the file's, as x*y*step(z); may be repeated", PSI, 0, 0, LIMIT },
     { "--format", "text|latex|json", "of a program (text)", CHOICE, AT(format), 0, PROGRAM },
     { "--recursion", NULL, "the kernel's recursion in place of the program", FLAG, AT(recursion), 0, PROGRAM },
@@ -150,7 +175,7 @@ static int command_number(const char *name)
 /* Of one command, or, for -1, of all. */
 static void help(int command)
 {
-    printf("limn %s %s [options]\n\n", command < 0 ? "report|train|eval|kernel|program|limit" : commands[command].name,
+    printf("limn %s %s [options]\n\n", command < 0 ? "report|train|eval|kernel|predict|program|limit" : commands[command].name,
            command < 0 ? "NET|FILE" : 1 << command == LIMIT ? "FILE" : "NET");
     if (command < 0)
         for (int k = 0; k < COMMANDS; k++)
@@ -225,6 +250,22 @@ static int set_widths(options *o, const char *value)
     return 0;
 }
 
+static int set_times(options *o, const char *value)
+{
+    const char *at = value;
+    for (o->n_times = 0; at; o->n_times++) {
+        char one[32];
+        size_t length = strcspn(at, ",");
+        double t = (double)INFINITY, before = o->n_times ? o->times[o->n_times - 1] : 0;
+        snprintf(one, sizeof one, "%.*s", (int)(length < 31 ? length : 31), at);
+        if ((strcmp(one, "inf") != 0 && !number(one, &t)) || t < before || o->n_times == MOST_TIMES)
+            return usage_error("--times takes up to 64 ascending times from 0 to inf with commas, not", value);
+        o->times[o->n_times] = t;
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return 0;
+}
+
 static int set(options *o, const row *r, const char *value)
 {
     char *field = (char *)o + r->at, text[96];
@@ -266,6 +307,8 @@ static int set(options *o, const row *r, const char *value)
         return 0;
     case WIDTHS:
         return set_widths(o, value);
+    case TIMES:
+        return set_times(o, value);
     case SIZE: {
         int length = 0;
         if (value[strspn(value, "0123456789x")] ||
@@ -333,7 +376,8 @@ static int read_all(options *o, int argc, char **argv, const row **given, int *n
 /* What options say to each other, and the defaults that depend on the command. */
 static int settle(options *o, int command)
 {
-    bool train = 1 << command == TRAIN, kernel = 1 << command == KERNEL;
+    bool train = 1 << command == TRAIN, predict = 1 << command == PREDICT;
+    bool kernel = 1 << command == KERNEL || predict;
     if (o->inputs && o->data)
         return usage_error("--inputs and --data exclude each other in", o->command);
     if (o->labels && !o->inputs && !o->data)
@@ -351,6 +395,16 @@ static int settle(options *o, int command)
         return usage_error("--mode eval needs --width N or --weights in", o->command);
     if (kernel && o->infinite && o->weights)
         return usage_error("--width inf knows no --weights in", o->command);
+    if (o->labels2 && !o->inputs2)
+        return usage_error("--labels2 needs --inputs2 in", o->command);
+    if (predict && o->optimizer == NN_ADAM)
+        return usage_error("adam has no kernel: sgd, momentum or flow in", o->command);
+    if (train && o->optimizer == GRADIENT_FLOW)
+        return usage_error("steps cannot follow the flow: sgd, momentum or adam in", o->command);
+    if (predict && o->covariance && (o->width || o->weights || o->start || o->loss == NN_CROSS_ENTROPY))
+        return usage_error("--covariance is of a limit's ensemble on the square loss, without --start, in", o->command);
+    if (predict && o->outputs == NN_FULL && !o->width && !o->weights)
+        return usage_error("--outputs full is for a --width N, between outputs the limit is 0, in", o->command);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->weights || (train && o->out)))
         return usage_error("one file of weights is of one seed: no --seeds in", o->command);
     if (o->seeds > 1 && o->drift)
@@ -359,10 +413,12 @@ static int settle(options *o, int command)
         return usage_error("--drift F.csv is missing in", o->command);
     if (o->drift_share >= 1)
         return usage_error("--drift-share is below 1 in", o->command);
-    if (o->explain && o->out)
+    if (o->explain && (o->out || o->covariance))
         return usage_error("--explain computes nothing for --out in", o->command);
     if (1 << command == EVAL && !o->weights)
         return usage_error("--weights F.safetensors is missing in", o->command);
+    if (o->optimizer < 0)
+        o->optimizer = predict ? GRADIENT_FLOW : NN_ADAM;
     if ((int)o->type < 0)
         o->type = train ? AD_FLOAT : AD_DOUBLE;
     if (1 << command == REPORT && !o->probes)
@@ -375,7 +431,8 @@ static int settle(options *o, int command)
 int options_parse(options *o, int argc, char **argv)
 {
     *o = (options){
-        .argc = argc, .argv = argv, .seed = 1, .outputs = NN_MEAN, .type = (ad_type)-1, .threads = 1, .batch = -1, .optimizer = NN_ADAM
+        .argc = argc, .argv = argv, .seed = 1, .outputs = NN_MEAN, .type = (ad_type)-1, .threads = 1, .batch = -1, .optimizer = -1,
+        .momentum = 0.9
     };
     const row **given = ad_alloc((size_t)argc, sizeof *given, "options", NULL);
     if (!given) {

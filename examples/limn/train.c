@@ -147,7 +147,7 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
     int status = 0;
     for (long s = 0; s < seeds && !status; s++) {
         nn_fit_spec spec = { .loss = j->loss,
-                             .optimizer = o->optimizer,
+                             .optimizer = (nn_optimizer)o->optimizer,
                              .rate = rate,
                              .steps = o->steps,
                              .batch = o->batch < 0 ? BATCH : (size_t)o->batch,
