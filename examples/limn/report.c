@@ -11,6 +11,11 @@ enum {
     STEPS = 100,
     SEEDS = 10, /* networks that are trained, a width */
     DRAWS = 4,  /* networks that are drawn for the initial deviation, for each that is trained */
+    /* the same where samples meet, which makes a kernel dear; and those measured on the way, not at both ends alone */
+    SEEDS_COUPLED = 6,
+    DRAWS_COUPLED = 2,
+    FOLLOWED_COUPLED = 2,
+    DECADE_COUPLED = 4 /* points a decade of steps */
 };
 
 long report_count(const report *r, field f)
@@ -42,33 +47,23 @@ static int find_rate(report *r, double *kernel, size_t stride, ad_error *error)
     return status;
 }
 
-static int limit_of(const report *r, size_t rows, tp_kernel *kernel, ad_error *error)
-{
-    tp_limit_spec spec = { .threads = (int)r->o->threads };
-    if (tp_limit(r->program, TP_NTK, r->data->x, rows, NULL, 0, &spec, kernel, error))
-        return -1;
-    return tp_kernel_converges(kernel)
-               ? 0
-               : ad_fail(error, "report: the kernel has powers of n in this scale: compare in --scale ntk");
-}
-
-/* Of the probes and of the training inputs: where samples meet, each of them is a batch of its own. */
+/* Where samples meet, the probes are one batch of their own, and the largest eigenvalue of more inputs is taken to grow
+ * with their number. */
 static int find_limit(report *r, ad_error *error)
 {
-    size_t rows = r->probes > TRAINED && !r->coupled ? r->probes : TRAINED, probe_rows = r->coupled ? r->probes : rows;
-    tp_kernel trained = { 0 }, apart = { 0 };
-    int status = limit_of(r, rows, &trained, error);
-    if (!status && r->coupled)
-        status = limit_of(r, r->probes, &apart, error);
-    const double *probes = (r->coupled ? &apart : &trained)->terms[0].values;
+    size_t rows = r->coupled || r->probes > TRAINED ? r->probes : TRAINED;
+    tp_kernel kernel = { 0 };
+    tp_limit_spec spec = { .threads = (int)r->o->threads };
+    int status = tp_limit(r->program, TP_NTK, r->data->x, rows, NULL, 0, &spec, &kernel, error);
+    if (!status && !tp_kernel_converges(&kernel))
+        status = ad_fail(error, "report: the kernel has powers of n in this scale: compare in --scale ntk");
     for (size_t i = 0; i < r->probes && !status; i++)
-        memcpy(r->limit + i * r->probes, probes + i * probe_rows, r->probes * sizeof *r->limit);
+        memcpy(r->limit + i * r->probes, kernel.terms[0].values + i * rows, r->probes * sizeof *r->limit);
     if (!status) {
-        snprintf(r->method, sizeof r->method, "%s", (r->coupled ? &apart : &trained)->method);
-        status = find_rate(r, trained.terms[0].values, rows, error);
+        snprintf(r->method, sizeof r->method, "%s", kernel.method);
+        status = find_rate(r, kernel.terms[0].values, rows, error);
     }
-    tp_kernel_free(&trained);
-    tp_kernel_free(&apart);
+    tp_kernel_free(&kernel);
     return status;
 }
 
@@ -87,10 +82,12 @@ static int keep_point(const nn_drift_row *row, void *context, ad_error *error)
     column *c = &r->columns[t->column];
     if (t->at == MOST_POINTS)
         return ad_fail(error, "report: more than %d measurements in one fit", MOST_POINTS);
-    c->drift[t->at] += row->from_start / (double)r->seeds;
-    c->loss[t->at] += row->loss / (double)r->seeds;
-    r->points[t->at++] = row->step;
-    r->n_points = t->at;
+    if (t->draw < r->followed) {
+        c->drift[t->at] += row->from_start / (double)r->followed;
+        c->loss[t->at] += row->loss / (double)r->followed;
+        r->points[t->at++] = row->step;
+        r->n_points = t->at;
+    }
     if (row->step == 0)
         c->values[INITIAL][t->draw] = row->from_limit;
     c->values[DRIFT][t->draw] = row->from_start;
@@ -110,7 +107,9 @@ static int train(report *r, int k, long draw, nn_model *model, ad_error *error)
                      data->classes };
     trail on_the_way = { r, k, 0, draw };
     nn_drift_spec watch = { .probes = { data->x, data->y, r->probes, data->classes }, .limit = r->limit,
-                            .each = keep_point, .context = &on_the_way };
+                            .schedule = draw < r->followed ? NN_LOG_STEPS : NN_ENDS,
+                            .every = draw < r->followed && r->coupled ? DECADE_COUPLED : 0, .each = keep_point,
+                            .context = &on_the_way };
     nn_fit_spec fit = { .loss = NN_SQUARE, .optimizer = NN_MOMENTUM, .momentum = MOMENTUM, .rate = r->rate,
                         .steps = r->steps, .seed = (uint64_t)(r->o->seed + draw), .drift = &watch };
     return nn_fit(model, &inputs, &fit, NULL, error) ||
@@ -191,8 +190,6 @@ static int open_report(report *r, ad_error *error)
     static const size_t preset[] = { 128, 256, 512, 1024 };
     const options *o = r->o;
     r->probes = (size_t)o->probes;
-    r->seeds = o->seeds > 0 ? o->seeds : SEEDS;
-    r->draws = DRAWS * r->seeds;
     r->steps = o->steps > 0 ? o->steps : STEPS;
     r->n_columns = o->n_widths ? o->n_widths : 4;
     const ds_data *data = r->data = data_load(o, error);
@@ -208,6 +205,9 @@ static int open_report(report *r, ad_error *error)
     r->first = r->limit + count;
     r->last = r->first + count;
     r->coupled = ad_couples(nn_output(r->net), nn_batch(r->net));
+    r->seeds = o->seeds > 0 ? o->seeds : r->coupled ? SEEDS_COUPLED : SEEDS;
+    r->draws = (r->coupled ? DRAWS_COUPLED : DRAWS) * r->seeds;
+    r->followed = r->coupled && r->seeds > FOLLOWED_COUPLED ? FOLLOWED_COUPLED : r->seeds;
     for (int k = 0; k < r->n_columns; k++) {
         r->columns[k].n = o->n_widths ? o->widths[k] : preset[k];
         r->widest = r->columns[k].n > r->columns[r->widest].n ? k : r->widest;

@@ -351,10 +351,10 @@ static int write_body(page *p)
         return -1;
     fputs("</div>\n<h2>Training</h2>\n<div class=\"plots\">\n", p->out);
     if (plot_series(p, true, NULL, "‖Θₜ−Θ₀‖/‖Θ₀‖ while it trains", "bottom right",
-                    "Drift over time, mean over seeds, a line a width.") ||
+                    "Drift over time, a line a width, mean over the networks that are measured on the way.") ||
         plot_series(
             p, false, r->has_prediction ? r->predicted : NULL, "Loss of the probes", "bottom left",
-            "Square loss of the probes, mean over seeds, over the prediction of the limit: the mean over an ensemble "
+            "Square loss of the probes, a line a width, over the prediction of the limit: the mean over an ensemble "
             "of Gaussian processes that kernel gradient descent moves."))
         return -1;
     if (!r->has_prediction)
