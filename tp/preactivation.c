@@ -13,9 +13,11 @@ static bool is_gaussian(const tp_algebra *algebra, const tp_coordinate *c)
     return all;
 }
 
-static bool is_function(const ad_node *node)
+/* A coordinatewise function, or the mean over a batch that begins its normalisation. */
+static bool is_function(const tp_program *program, const ad_node *node)
 {
-    return ad_is_unary(node->op) && node->op != AD_NEG && node->op != AD_IDENTITY;
+    return (ad_is_unary(node->op) && node->op != AD_NEG && node->op != AD_IDENTITY) ||
+           (node->op == AD_SUM && ad_has(&node->over, nn_batch(program->net)));
 }
 
 int tp_preactivations(const tp_program *program, ad_var *vectors, int room, ad_error *error)
@@ -28,7 +30,7 @@ int tp_preactivations(const tp_program *program, ad_var *vectors, int room, ad_e
     algebra.error = &refusal;
     for (int id = 0; id < program->forward; id++) {
         const ad_node *node = ad_look(program->graph, id);
-        if (!program->lives[id] || !program->learns[id] || !is_function(node) ||
+        if (!program->lives[id] || !program->learns[id] || !is_function(program, node) ||
             tp_count_widths(program->graph, &ad_look(program->graph, node->in[0])->shape) != 1)
             continue;
         int c = tp_coordinate_of(&algebra, node->in[0], tp_point_of(&algebra, node->in[0], NULL));

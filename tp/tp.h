@@ -76,8 +76,8 @@ typedef struct {
 int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a
- * coordinatewise function is applied. Nodes of the trace in its order, the first `room` of them; returns how many there
- * are, -1 on error. */
+ * coordinatewise function is applied, or batch normalisation. Nodes of the trace in its order, the first `room` of them;
+ * returns how many there are, -1 on error. */
 int tp_preactivations(const tp_program *program, ad_var *vectors, int room, ad_error *error);
 /* The covariance E Z Z' of a vector's coordinate between the inputs, (rows, rows2), by the exact engine; fixed axes of
  * the vector at their first index. */

@@ -1,0 +1,153 @@
+/* The report's page, opened in a browser: every plot is drawn, nothing fails, nothing is fetched, light and dark. */
+#include "autodiff/base.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static char folder[64];
+
+static void shell(const char *format, ...) AD_PRINTF(1, 2);
+static void shell(const char *format, ...)
+{
+    char line[4096], command[5000];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    snprintf(command, sizeof command, "cd %s && %s", folder, line);
+    int status = system(command);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", command);
+}
+
+static void enter(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/limn-report-XXXXXX");
+    cr_assert(mkdtemp(folder) != NULL);
+}
+
+static void leave(void)
+{
+    shell("rm -rf %s", folder);
+}
+
+TestSuite(report, .init = enter, .fini = leave, .timeout = 300);
+
+static char *text_of(const char *name)
+{
+    char path[128];
+    ad_error error = { 0 };
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    char *text = ad_file_read(path, 64 << 20, &(size_t){ 0 }, &error);
+    cr_assert(text, "%s", error.text);
+    return text;
+}
+
+/* What the browser itself sees: a plot is drawn if it is as large as a plot, has marks with an extent, labels, and no
+ * number that is none; its words and the ground must be apart. */
+static const char probe[] =
+    "<script>window.fails=0;addEventListener('error',()=>window.fails++);</script>\n"
+    "<script>addEventListener('load',()=>{\n"
+    "const figures=[...document.querySelectorAll('figure')],drawn=f=>{const s=f.querySelector('svg');if(!s)return "
+    "false;\n"
+    "const "
+    "b=s.getBoundingClientRect(),marks=[...s.querySelectorAll('path,polygon,use,rect,circle,image')].filter(m=>{\n"
+    "const r=m.getBoundingClientRect();return r.width>0||r.height>0});\n"
+    "return b.width>150&&b.height>100&&marks.length>9&&s.querySelectorAll('text').length>3&&!/NaN|undefined/.test("
+    "s.outerHTML)};\n"
+    "const label=getComputedStyle(document.querySelector('figure [fill=\"rgb(1,2,3)\"]')).fill;\n"
+    "document.title='SEEN plots '+figures.length+' drawn '+figures.filter(drawn).length+' fails '+window.fails+' "
+    "fetched '+"
+    "performance.getEntriesByType('resource').length+' wide '+(document.documentElement.scrollWidth>innerWidth)+' "
+    "ground '+"
+    "getComputedStyle(document.body).backgroundColor+' label '+label+' END';});</script>\n";
+
+/* The page with the probe at its head, as the browser leaves it: what the title says. */
+static void open_page(const char *page, const char *options, char *seen, size_t size)
+{
+    char *text = text_of(page), path[128], *head = strstr(text, "<meta charset");
+    cr_assert(head);
+    snprintf(path, sizeof path, "%s/probed.html", folder);
+    FILE *file = fopen(path, "w");
+    cr_assert(file);
+    fwrite(text, 1, (size_t)(head - text), file);
+    fputs(probe, file);
+    fputs(head, file);
+    cr_assert_eq(fclose(file), 0);
+    ad_free(text);
+    shell(
+        "chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --window-size=1200,900 --user-data-dir=profile %s --dump-dom "
+        "file://%s/probed.html >dom 2>chromium.log",
+        options, folder);
+    char *dom = text_of("dom"), *title = strstr(dom, "<title>SEEN plots"), *end = title ? strstr(title, " END") : NULL;
+    cr_assert(end, "the page did not load");
+    snprintf(seen, size, "%.*s", (int)(end - title - 7), title + 7);
+    ad_free(dom);
+}
+
+static void draws(const char *network, int plots)
+{
+    char seen[300], wanted[200];
+    shell("%s report %s --data digits --widths 16,32,64 --seeds 2 --steps 12 --probes 8 --out page.html >out 2>err",
+          LIMN_TOOL, network);
+    open_page("page.html", "", seen, sizeof seen);
+    snprintf(wanted, sizeof wanted, "SEEN plots %d drawn %d fails 0 fetched 0 wide false ground rgb(255, 255, 255)",
+             plots, plots);
+    cr_expect(strncmp(seen, wanted, strlen(wanted)) == 0, "%s: %s", network, seen);
+}
+
+/* Two of convergence, two of training, three kernels, one of spectra, and one of neurons for each preactivation. */
+Test(report, plots_of_built_in_networks)
+{
+    draws("mlp", 11);
+    draws("rnn", 12);
+    draws("batchnorm --set depth=1 --set eps=0.1", 9);
+}
+
+Test(report, plots_of_a_c_file)
+{
+    shell("cat >own.c <<'E'\n"
+          "#include \"limn.h\"\n"
+          "ad_var limn_network(nn_net *net, ad_var x)\n"
+          "{\n"
+          "    ad_axis n = nn_width(net, \"n\");\n"
+          "    ad_var h = ad_tanh(nn_dense(net, \"a\", x, n));\n"
+          "    return nn_readout(net, \"v\", ad_add(h, ad_tanh(nn_dense(net, \"b\", h, n))));\n"
+          "}\nE\n");
+    draws("own.c", 10);
+}
+
+/* On a dark ground the labels are light. */
+Test(report, dark)
+{
+    char seen[300];
+    shell("%s report mlp --data digits --widths 16,32 --seeds 2 --steps 5 --probes 4 --out page.html >out 2>err",
+          LIMN_TOOL);
+    open_page("page.html", "--blink-settings=preferredColorScheme=0", seen, sizeof seen);
+    cr_expect(strstr(seen, "ground rgb(13, 17, 23) label rgb(230, 237, 243)"), "%s", seen);
+}
+
+/* All that it takes to repeat it: the command as it was typed, the seed, the versions. */
+Test(report, tells_its_command)
+{
+    shell("%s report mlp --data digits --widths 16,32 --seeds 2 --steps 5 --probes 4 --seed 7 --out 'a page.html' >out "
+          "2>err",
+          LIMN_TOOL);
+    char *page = text_of("a page.html");
+    cr_expect(strstr(
+        page, "report mlp --data digits --widths 16,32 --seeds 2 --steps 5 --probes 4 --seed 7 --out 'a page.html'"));
+    cr_expect(strstr(page, "First seed 7. limn " LIMN_VERSION));
+    cr_expect(strstr(page, "OpenBLAS"));
+    ad_free(page);
+}
+
+/* Without gnuplot there is one line that says so, and no page. */
+Test(report, without_gnuplot)
+{
+    shell("mkdir none; PATH=$PWD/none %s report mlp --data digits --widths 16,32 --seeds 2 --steps 5 --probes 4 --out "
+          "p.html "
+          ">out 2>err; test $? = 1 && test ! -e p.html && tail -n 1 err | grep -q 'there is no gnuplot'",
+          LIMN_TOOL);
+}
