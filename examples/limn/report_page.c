@@ -241,16 +241,19 @@ static int plot_neurons(page *p, const report_neurons *neurons)
             bins[(int)at] += 1 / ((double)neurons->n * step);
     }
     FILE *g = drawing.stream;
+    double top = 1 / sqrt(2 * 3.141592653589793 * neurons->variance);
     fputs("$h << E\n", g);
-    for (int i = 0; i < BINS; i++)
+    for (int i = 0; i < BINS; i++) {
+        top = fmax(top, bins[i]);
         fprintf(g, "%.8g %.8g\n", -reach + (i + 0.5) * step, bins[i]);
+    }
     fprintf(
         g,
-        "E\nset title '%s' noenhanced\nset xlabel 'value'\nset ylabel 'density'\nset xrange [%g:%g]\nset yrange [0:*]\n"
+        "E\nset title '%s' noenhanced\nset xlabel 'value'\nset ylabel 'density'\nset xrange [%g:%g]\nset yrange [0:%g]\n"
         "set samples 200\nset style fill solid 0.45 noborder\nset boxwidth %g\nset key top right\n"
         "plot $h with boxes lc rgb '%s' title 'neurons', exp(-x**2/(2*%.12g))/sqrt(2*pi*%.12g) lw 2 lc rgb '%s' title "
         "'limit'\n",
-        neurons->name, -reach, reach, step, plot_colours[5], neurons->variance, neurons->variance, plot_colours[1]);
+        neurons->name, -reach, reach, 1.35 * top, step, plot_colours[5], neurons->variance, neurons->variance, plot_colours[1]);
     return end(p, &drawing, "Neurons of the widest network on the first probe, over the Gaussian of the limit.");
 }
 
@@ -288,27 +291,41 @@ static void write_slopes(page *p)
     fputs("</table>\n", p->out);
 }
 
-/* The program, and the kernel's recursion, as they are printed. */
-static int write_program(page *p)
+/* What a printer of the program prints, as it stands on the terminal. */
+static int write_printed(page *p, int (*print)(const tp_program *, FILE *, tp_style, ad_error *), ad_error *error)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *memory = open_memstream(&text, &size);
     if (!memory)
-        return ad_fail(p->error, "out of memory for the page");
-    int status = tp_print(p->r->program, memory, TP_PAPER, p->error);
+        return ad_fail(error, "out of memory for the page");
+    int status = print(p->r->program, memory, TP_PAPER, error);
     if (fclose(memory) && !status)
-        status = ad_fail(p->error, "out of memory for the page");
+        status = ad_fail(error, "out of memory for the page");
     if (!status) {
-        fputs("<h2>The program</h2>\n<p>The network's forward and backward pass in Netsor⊤, each command with its line "
-              "of "
-              "source.</p>\n<pre>",
-              p->out);
+        fputs("<pre>", p->out);
         escape(p->out, text, size);
         fputs("</pre>\n", p->out);
     }
     free(text);
     return status;
+}
+
+static int write_program(page *p)
+{
+    ad_error refusal = { 0 };
+    char text[600];
+    fputs("<h2>The program</h2>\n<p>The network's forward and backward pass in Netsor⊤, each command with its line of "
+          "source.</p>\n",
+          p->out);
+    if (write_printed(p, tp_print, p->error))
+        return -1;
+    fputs("<h2>The kernel's recursion</h2>\n", p->out);
+    if (write_printed(p, tp_print_recursion, &refusal)) {
+        snprintf(text, sizeof text, "It is not written between two inputs alone: %s.", refusal.text);
+        note(p, text);
+    }
+    return 0;
 }
 
 static void write_command(page *p)
@@ -350,7 +367,7 @@ static int write_body(page *p)
         plot_field(p, DRIFT, "‖Θₜ−Θ₀‖/‖Θ₀‖", "How far training moves the kernel, for every trained network."))
         return -1;
     fputs("</div>\n<h2>Training</h2>\n<div class=\"plots\">\n", p->out);
-    if (plot_series(p, true, NULL, "‖Θₜ−Θ₀‖/‖Θ₀‖ while it trains", "bottom right",
+    if (plot_series(p, true, NULL, "‖Θₜ−Θ₀‖/‖Θ₀‖ while it trains", "top left",
                     "Drift over time, a line a width, mean over the networks that are measured on the way.") ||
         plot_series(
             p, false, r->has_prediction ? r->predicted : NULL, "Loss of the probes", "bottom left",
