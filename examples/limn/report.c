@@ -11,11 +11,11 @@ enum {
     STEPS = 100,
     SEEDS = 10, /* networks that are trained, a width */
     DRAWS = 4,  /* networks that are drawn for the initial deviation, for each that is trained */
-    /* the same where samples meet, which makes a kernel dear; and those measured on the way, not at both ends alone */
-    SEEDS_COUPLED = 6,
-    DRAWS_COUPLED = 2,
-    FOLLOWED_COUPLED = 2,
-    DECADE_COUPLED = 4 /* points a decade of steps */
+    /* the same where kernels are dear; and those measured on the way, not at both ends alone */
+    SEEDS_DEAR = 6,
+    DRAWS_DEAR = 2,
+    FOLLOWED_DEAR = 2,
+    DECADE_DEAR = 4 /* points a decade of steps */
 };
 
 long report_count(const report *r, field f)
@@ -108,7 +108,7 @@ static int train(report *r, int k, long draw, nn_model *model, ad_error *error)
     trail on_the_way = { r, k, 0, draw };
     nn_drift_spec watch = { .probes = { data->x, data->y, r->probes, data->classes }, .limit = r->limit,
                             .schedule = draw < r->followed ? NN_LOG_STEPS : NN_ENDS,
-                            .every = draw < r->followed && r->coupled ? DECADE_COUPLED : 0, .each = keep_point,
+                            .every = draw < r->followed && r->dear ? DECADE_DEAR : 0, .each = keep_point,
                             .context = &on_the_way };
     nn_fit_spec fit = { .loss = NN_SQUARE, .optimizer = NN_MOMENTUM, .momentum = MOMENTUM, .rate = r->rate,
                         .steps = r->steps, .seed = (uint64_t)(r->o->seed + draw), .drift = &watch };
@@ -187,7 +187,7 @@ bool report_fit(const report *r, field f, report_line *line)
 /* ---- the command ---- */
 static int open_report(report *r, ad_error *error)
 {
-    static const size_t preset[] = { 128, 256, 512, 1024 };
+    static const size_t preset[] = { 64, 128, 256, 512, 1024 }; /* sequences: the first four */
     const options *o = r->o;
     r->probes = (size_t)o->probes;
     r->steps = o->steps > 0 ? o->steps : STEPS;
@@ -204,12 +204,14 @@ static int open_report(report *r, ad_error *error)
         return -1;
     r->first = r->limit + count;
     r->last = r->first + count;
+    bool sequence = nn_spec_of(r->net)->shape[1] > 0;
     r->coupled = ad_couples(nn_output(r->net), nn_batch(r->net));
-    r->seeds = o->seeds > 0 ? o->seeds : r->coupled ? SEEDS_COUPLED : SEEDS;
-    r->draws = (r->coupled ? DRAWS_COUPLED : DRAWS) * r->seeds;
-    r->followed = r->coupled && r->seeds > FOLLOWED_COUPLED ? FOLLOWED_COUPLED : r->seeds;
+    r->dear = r->coupled || sequence;
+    r->seeds = o->seeds > 0 ? o->seeds : r->dear ? SEEDS_DEAR : SEEDS;
+    r->draws = (r->dear ? DRAWS_DEAR : DRAWS) * r->seeds;
+    r->followed = r->dear && r->seeds > FOLLOWED_DEAR ? FOLLOWED_DEAR : r->seeds;
     for (int k = 0; k < r->n_columns; k++) {
-        r->columns[k].n = o->n_widths ? o->widths[k] : preset[k];
+        r->columns[k].n = o->n_widths ? o->widths[k] : preset[sequence ? k : k + 1];
         r->widest = r->columns[k].n > r->columns[r->widest].n ? k : r->widest;
         for (field f = 0; f < FIELDS; f++)
             if (!(r->columns[k].values[f] = ad_alloc((size_t)report_count(r, f), sizeof(double), "the report", error)))

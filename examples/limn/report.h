@@ -38,6 +38,7 @@ typedef struct {
     double *first, *last;  /* the same of the first network of the widest width, before and after training */
     double rate, largest;  /* largest: the rate above which the limit's training is not stable */
     long seeds, draws, steps;
+    bool dear;     /* a kernel costs much: samples meet, or sequences */
     long followed; /* of the seeds, those that are measured on the way */
     size_t probes;
     column *columns;
