@@ -391,13 +391,12 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
             memset(out + i * out_stride, 0, columns * sizeof *out);
         return 0;
     }
-    /* reach[k]: the largest |c| for which EVERY * (k + 1) terms meet the tolerance */
-    double reach[MOST_STEPS], tolerance = fmin(f->tolerance, g->tolerance);
+    /* left[k]: what EVERY * (k + 1) terms leave out where |c| = 1; at c it is left[k] |c|^d, d the first degree left out */
+    double left[MOST_STEPS], tolerance = fmin(f->tolerance, g->tolerance);
     size_t steps = 0;
     for (size_t terms = EVERY; terms < s.terms; terms += EVERY) {
         size_t d = s.first + s.step * terms;
-        double left = f->tails[d] * g->tails[d];
-        reach[steps++] = left > tolerance ? pow(tolerance / left, 1 / (double)d) : 1;
+        left[steps++] = f->tails[d] * g->tails[d];
     }
     double largest = 0;
     for (size_t at = 0; at < columns; at += TP_BLOCK) {
@@ -412,15 +411,16 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
             }
             for (size_t j = 0; j < TP_BLOCK; j++)
                 x[j] = s.step == 2 ? c[j] * c[j] : c[j];
-            size_t low = 0, high = steps; /* the first step whose reach holds the block */
-            while (low < high) {
-                size_t middle = (low + high) / 2;
-                if (reach[middle] >= most)
-                    high = middle;
-                else
-                    low = middle + 1;
+            double ratio = 1;
+            for (size_t k = 0; k < EVERY * s.step; k++)
+                ratio *= most;
+            double power = s.first ? most * ratio : ratio;
+            size_t enough = 0; /* the first step that meets the tolerance in the whole block */
+            while (enough < steps && !(left[enough] * power <= tolerance)) {
+                power *= ratio;
+                enough++;
             }
-            size_t terms = low < steps ? EVERY * (low + 1) : s.terms;
+            size_t terms = enough < steps ? EVERY * (enough + 1) : s.terms;
             vector->horner(terms, f->coefficients + (row + i) * f->terms + s.f_at, s.f_step, block,
                            s.g_step * g->stride, x, sum);
             for (size_t j = 0; j < n; j++)
