@@ -258,9 +258,10 @@ int tp_covariance(const tp_machine *m, const tp_training *given, size_t columns,
     if (tp_training_settle(m, &t, columns, error) || check_time(&t, time, error) ||
         check_limit(m, &t, columns, time, error))
         return -1;
-    double *a = ad_alloc(2 * size, sizeof *a, "a covariance", error), *scratch = a + size;
+    double *a = ad_alloc(2 * size, sizeof *a, "a covariance", error);
     if (!a)
         return -1;
+    double *scratch = a + size;
     int n = (int)m->n, before = ad_blas_begin(m->threads);
     memcpy(out, prior->test, (prior->diagonal ? rows : rows * rows) * sizeof *out);
     if (!prior->train) {
