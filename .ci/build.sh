@@ -5,6 +5,11 @@ limn_missing()
 {
     while read -r package command; do
         case $package in '' | '#'*) continue ;; esac
+        case $command in
+        @*)
+            [ "$command" = "@$(dpkg --print-architecture 2>/dev/null)" ] || continue
+            command= ;;
+        esac
         if [ -n "$command" ] && command -v "$command" >/dev/null 2>&1; then
             continue
         elif ! command -v dpkg >/dev/null 2>&1; then

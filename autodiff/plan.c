@@ -424,22 +424,31 @@ static void place_results(ad_plan *plan)
     }
 }
 
+/* Is an output the only one to see its base, perhaps through views and scales that the base has taken over? */
+static bool sees_alone(const ad_plan *plan, int id)
+{
+    int base = plan->parts[id].base;
+    while (id != base && plan->parts[id].uses == 1)
+        id = ad_look(plan->graph, id)->in[0];
+    return id == base && plan->parts[id].uses == 1;
+}
+
 /* A product that is one update's and nobody else's waits for ad_update, which adds it to the caller's data in one call of
  * BLAS. Not if it reads a parameter, which another update may have changed by then. */
 static void defer_updates(ad_plan *plan, int updates)
 {
     for (int i = plan->n_results - updates; i < plan->n_results; i++) {
         ad_result *result = &plan->results[i];
-        const ad_part *part = &plan->parts[result->node];
-        if (part->base != result->node || !part->whole || part->uses != 1 || part->kind != AD_PART_RESULT)
+        const ad_part *part = &plan->parts[result->node], *base = &plan->parts[part->base];
+        if (!part->whole || base->kind != AD_PART_RESULT || !sees_alone(plan, result->node))
             continue;
-        ad_step *step = &plan->steps[part->step];
-        bool waits = step->action == AD_DO_PRODUCT && step->node == result->node;
+        ad_step *step = &plan->steps[base->step];
+        bool waits = step->action == AD_DO_PRODUCT && step->node == part->base;
         for (int k = 0; k < step->n_in; k++)
             waits = waits && ad_look(plan->graph, plan->parts[step->in[k]].base)->op != AD_PARAM;
         if (waits) {
             step->deferred = true;
-            result->step = part->step;
+            result->step = base->step;
         }
     }
 }

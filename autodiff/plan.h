@@ -104,6 +104,20 @@ void ad_blas_end(int before);
 void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha,
                     double keep, void *c, const void *a, const void *b, void *room_a, void *room_b);
 
+/* One matrix product, row-major: c (m, n) = alpha op(a) op(b) + keep c. */
+typedef struct {
+    const ad_loops *loops;
+    ad_type type;
+    bool trans_a, trans_b;
+    int m, n, k, lda, ldb, ldc;
+    double alpha, keep;
+    char *c;
+    const char *a, *b;
+} ad_gemm;
+
+/* Computes it if it is one that is faster without packing (small.c); false otherwise, and nothing is done. */
+bool ad_small_gemm(const ad_gemm *product);
+
 typedef enum { AD_DO_GROUP, AD_DO_PRODUCT, AD_DO_SUM, AD_DO_COPY, AD_DO_ZERO, AD_DO_DELTA, AD_DO_GATHER,
                AD_DO_SCATTER, AD_DO_ROWS } ad_action;
 

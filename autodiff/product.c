@@ -335,27 +335,30 @@ static void part_of(size_t n, size_t share, size_t shares, size_t *first, size_t
 static void gemm(const call *u, char *c, const char *a, const char *b, size_t share, size_t shares)
 {
     const ad_product *p = u->product;
-    enum CBLAS_TRANSPOSE ta = p->trans_a ? CblasTrans : CblasNoTrans, tb = p->trans_b ? CblasTrans : CblasNoTrans;
-    int k = (int)p->k, lda = (int)p->lda, ldb = (int)p->ldb, ldc = (int)p->ldc;
     size_t first, last, e = (size_t)u->element;
     bool rows = p->m >= p->n;
     part_of(rows ? p->m : p->n, share, shares, &first, &last);
     if (first >= last)
         return;
-    int m = (int)(rows ? last - first : p->m), n = (int)(rows ? p->n : last - first);
+    ad_gemm g = { u->loops, u->type, p->trans_a, p->trans_b, (int)(rows ? last - first : p->m),
+                  (int)(rows ? p->n : last - first), (int)p->k, (int)p->lda, (int)p->ldb, (int)p->ldc, u->alpha,
+                  u->keep, c, a, b };
     if (rows) {
-        a += first * (p->trans_a ? 1 : p->lda) * e;
-        c += first * p->ldc * e;
+        g.a += first * (p->trans_a ? 1 : p->lda) * e;
+        g.c += first * p->ldc * e;
     } else {
-        b += first * (p->trans_b ? p->ldb : 1) * e;
-        c += first * e;
+        g.b += first * (p->trans_b ? p->ldb : 1) * e;
+        g.c += first * e;
     }
+    if (ad_small_gemm(&g))
+        return;
+    enum CBLAS_TRANSPOSE ta = g.trans_a ? CblasTrans : CblasNoTrans, tb = g.trans_b ? CblasTrans : CblasNoTrans;
     if (u->type == AD_DOUBLE)
-        cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, u->alpha, (const void *)a, lda, (const void *)b, ldb, u->keep,
-                    (void *)c, ldc);
+        cblas_dgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, g.alpha, (const void *)g.a, g.lda, (const void *)g.b, g.ldb,
+                    g.keep, (void *)g.c, g.ldc);
     else
-        cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, (float)u->alpha, (const void *)a, lda, (const void *)b, ldb,
-                    (float)u->keep, (void *)c, ldc);
+        cblas_sgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, (float)g.alpha, (const void *)g.a, g.lda,
+                    (const void *)g.b, g.ldb, (float)g.keep, (void *)g.c, g.ldc);
 }
 
 static const void *zero(ad_type type)

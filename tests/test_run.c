@@ -2,6 +2,7 @@
 #include "autodiff/graph.h"
 
 #include <criterion/criterion.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -660,6 +661,65 @@ Test(run, large_work_agrees_between_threads)
     free(data);
     free(weights);
     ad_graph_free(g);
+}
+
+/* Products of every size around those that are computed without packing: y = c x w, and w := keep w + factor xᵀ y, in both
+ * precisions, beside sums in the order of the definition. A sum of k terms in (-1, 1) is off by at most k eps of k. */
+static void product_and_update(ad_type type, size_t batch_size, size_t in_size, size_t out_size, double keep)
+{
+    static double x[64 * 64], w[64 * 64], y[64 * 64], expected[64 * 64];
+    static float x_float[64 * 64], w_float[64 * 64];
+    const double c = 0.7, factor = -0.3, eps = type == AD_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON;
+    ad_graph *g = ad_graph_new(NULL);
+    ad_axis batch = ad_batch(g, "batch"), in = ad_fixed(g, "in", in_size), out = ad_fixed(g, "out", out_size);
+    ad_var at_x = ad_input(g, "x", ad_shape_of(batch, in));
+    ad_var at_w = ad_param(g, "w", ad_shape_of(in, out), (ad_init){ .deviation = 1 });
+    ad_var at_y = ad_scale(ad_matmul(at_x, at_w), c);
+    ad_var outputs[] = { at_y, ad_contract(at_x, at_y, ad_shape_of(batch)) };
+    ad_error error = { 0 };
+    ad_sizes sizes = { .n = 1, .n_batches = 1, .batches = { { batch, batch_size } } };
+    ad_plan *plan = ad_plan_new(outputs, 2, &(ad_plan_spec){ .type = type, .capacity = sizes, .updates = 1 }, &error);
+    cr_assert(plan, "%s", error.text);
+    for (size_t i = 0; i < batch_size * in_size; i++)
+        x[i] = x_float[i] = (float)real(-1, 1);
+    for (size_t i = 0; i < in_size * out_size; i++)
+        w[i] = w_float[i] = (float)real(-1, 1);
+    ad_bind(plan, at_x, type == AD_DOUBLE ? (void *)x : x_float);
+    ad_bind(plan, at_w, type == AD_DOUBLE ? (void *)w : w_float);
+    cr_assert_eq(ad_run(plan, &sizes, NULL), 0);
+    for (size_t i = 0; i < batch_size; i++)
+        for (size_t o = 0; o < out_size; o++) {
+            double sum = 0, got = type == AD_DOUBLE ? ((const double *)ad_output(plan, 0))[i * out_size + o]
+                                                    : (double)((const float *)ad_output(plan, 0))[i * out_size + o];
+            for (size_t k = 0; k < in_size; k++)
+                sum += x[i * in_size + k] * w[k * out_size + o];
+            y[i * out_size + o] = c * sum;
+            cr_assert(fabs(got - c * sum) <= eps * (double)(in_size * in_size), "%zu x %zu x %zu", batch_size, in_size,
+                      out_size);
+        }
+    for (size_t k = 0; k < in_size * out_size; k++) {
+        double sum = 0;
+        for (size_t i = 0; i < batch_size; i++)
+            sum += x[i * in_size + k / out_size] * y[i * out_size + k % out_size];
+        expected[k] = keep * w[k] + factor * sum;
+    }
+    cr_assert_eq(ad_update(plan, 1, keep, factor, type == AD_DOUBLE ? (void *)w : w_float), 0);
+    for (size_t k = 0; k < in_size * out_size; k++)
+        cr_assert(fabs((type == AD_DOUBLE ? w[k] : (double)w_float[k]) - expected[k]) <=
+                      4 * eps * (double)(batch_size * in_size * (batch_size + in_size)),
+                  "keep %g: %zu x %zu x %zu", keep, batch_size, in_size, out_size);
+    ad_plan_free(plan);
+    ad_graph_free(g);
+}
+
+Test(run, small_products_and_their_updates)
+{
+    static const size_t size[] = { 1, 3, 16, 33, 48, 64 };
+    for (int type = 0; type < 2; type++)
+        for (int i = 0; i < 216; i++)
+            for (int k = 0; k < 3; k++)
+                product_and_update(type ? AD_DOUBLE : AD_FLOAT, size[i / 36], size[i / 6 % 6], size[i % 6],
+                                   (double[]){ 0, 0.9, 1 }[k]);
 }
 
 /* L = sum of x u v: the gradient of u reads v and that of v reads u, so no update may change what another reads. */
