@@ -3,91 +3,10 @@
 
 #include <math.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <string.h>
 
-/* ---- interning ---- */
-int tp_table_new(tp_table *table, ad_arena *arena, ad_error *error)
-{
-    *table = (tp_table){ .arena = arena, .room = 64, .n_slots = 128 };
-    table->items = ad_alloc((size_t)table->room, sizeof *table->items, "a table", error);
-    table->sizes = ad_alloc((size_t)table->room, sizeof *table->sizes, "a table", error);
-    table->slots = ad_alloc((size_t)table->n_slots, sizeof *table->slots, "a table", error);
-    return table->items && table->sizes && table->slots ? 0 : -1;
-}
-
-void tp_table_free(tp_table *table)
-{
-    ad_free(table->items);
-    ad_free(table->sizes);
-    ad_free(table->slots);
-}
-
-static uint64_t hash(const void *bytes, size_t size)
-{
-    const unsigned char *b = bytes;
-    uint64_t h = 0xcbf29ce484222325u, word;
-    for (; size >= sizeof word; size -= sizeof word, b += sizeof word) {
-        memcpy(&word, b, sizeof word);
-        h = (h ^ word) * 0x9e3779b97f4a7c15u;
-        h ^= h >> 32;
-    }
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ b[i]) * 0x100000001b3u;
-    return h ^ h >> 29;
-}
-
-/* The slot that holds these bytes, or the free one where they belong; a slot holds the item's number plus one. */
-static int find_slot(const tp_table *table, const void *bytes, size_t size)
-{
-    int slot = (int)(hash(bytes, size) % (uint64_t)table->n_slots);
-    while (table->slots[slot]) {
-        int id = table->slots[slot] - 1;
-        if (table->sizes[id] == size && memcmp(table->items[id], bytes, size) == 0)
-            break;
-        slot = (slot + 1) % table->n_slots;
-    }
-    return slot;
-}
-
-static bool table_grow(tp_table *table)
-{
-    tp_table larger = { .arena = table->arena, .n = table->n, .room = 2 * table->room, .n_slots = 4 * table->room };
-    larger.items = ad_alloc((size_t)larger.room, sizeof *larger.items, "a table", NULL);
-    larger.sizes = ad_alloc((size_t)larger.room, sizeof *larger.sizes, "a table", NULL);
-    larger.slots = ad_alloc((size_t)larger.n_slots, sizeof *larger.slots, "a table", NULL);
-    if (!larger.items || !larger.sizes || !larger.slots) {
-        tp_table_free(&larger);
-        return false;
-    }
-    memcpy(larger.items, table->items, (size_t)table->n * sizeof *table->items);
-    memcpy(larger.sizes, table->sizes, (size_t)table->n * sizeof *table->sizes);
-    for (int id = 0; id < table->n; id++)
-        larger.slots[find_slot(&larger, larger.items[id], larger.sizes[id])] = id + 1;
-    tp_table_free(table);
-    *table = larger;
-    return true;
-}
-
-int tp_intern(tp_table *table, const void *bytes, size_t size)
-{
-    int slot = find_slot(table, bytes, size);
-    if (table->slots[slot])
-        return table->slots[slot] - 1;
-    if (table->n == table->room) {
-        if (!table_grow(table))
-            return -1;
-        slot = find_slot(table, bytes, size);
-    }
-    void *copy = ad_arena_alloc(table->arena, size, 1);
-    if (!copy)
-        return -1;
-    memcpy(copy, bytes, size);
-    table->items[table->n] = copy;
-    table->sizes[table->n] = size;
-    table->slots[slot] = table->n + 1;
-    return table->n++;
-}
-
+/* ---- the memo ---- */
 int *tp_memo(tp_algebra *algebra, const void *key, size_t size)
 {
     int before = algebra->keys.n, id = tp_intern(&algebra->keys, key, size);
@@ -130,7 +49,7 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
     if (!algebra->arena)
         return -1;
     tp_table *tables[] = { &algebra->fns,        &algebra->gvars,  &algebra->lins, &algebra->coordinates,
-                           &algebra->quantities, &algebra->series, &algebra->keys };
+                           &algebra->quantities, &algebra->series, &algebra->keys, &algebra->points };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (tp_table_new(tables[i], algebra->arena, error))
             return -1;
@@ -143,7 +62,7 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
 void tp_algebra_free(tp_algebra *algebra)
 {
     tp_table *tables[] = { &algebra->fns,        &algebra->gvars,  &algebra->lins, &algebra->coordinates,
-                           &algebra->quantities, &algebra->series, &algebra->keys };
+                           &algebra->quantities, &algebra->series, &algebra->keys, &algebra->points };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         tp_table_free(tables[i]);
     ad_free(algebra->memo);
@@ -152,22 +71,22 @@ void tp_algebra_free(tp_algebra *algebra)
 
 const tp_fn *tp_fn_at(const tp_algebra *algebra, int fn)
 {
-    return algebra->fns.items[fn];
+    return tp_table_at(&algebra->fns, fn);
 }
 
 const tp_gvar *tp_gvar_at(const tp_algebra *algebra, int gvar)
 {
-    return algebra->gvars.items[gvar];
+    return tp_table_at(&algebra->gvars, gvar);
 }
 
 const tp_lin *tp_lin_at(const tp_algebra *algebra, int lin)
 {
-    return algebra->lins.items[lin];
+    return tp_table_at(&algebra->lins, lin);
 }
 
 const tp_coordinate *tp_coordinate_at(const tp_algebra *algebra, int coordinate)
 {
-    return algebra->coordinates.items[coordinate];
+    return tp_table_at(&algebra->coordinates, coordinate);
 }
 
 int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
@@ -187,6 +106,16 @@ static int out_of_memory(const tp_algebra *algebra)
 }
 
 /* ---- points ---- */
+int tp_point_number(tp_algebra *algebra, const tp_point *point)
+{
+    return tp_intern(&algebra->points, point, offsetof(tp_point, at) + (size_t)point->n * sizeof *point->at);
+}
+
+const tp_point *tp_point_at(const tp_algebra *algebra, int number)
+{
+    return tp_table_at(&algebra->points, number);
+}
+
 int tp_point_index(const tp_point *point, ad_axis axis)
 {
     for (int i = 0; i < point->n; i++)
@@ -1336,20 +1265,17 @@ static int compute(tp_algebra *algebra, int id, tp_point point)
 int tp_coordinate_of(tp_algebra *algebra, int node, tp_point point)
 {
     struct {
+        int node;
         tp_point point;
-        int node, kind;
-    } key;
-    memset(&key, 0, sizeof key);
-    key.point.n = point.n;
-    memcpy(key.point.at, point.at, (size_t)point.n * sizeof *point.at);
-    key.node = node;
-    int *slot = tp_memo(algebra, &key, sizeof key);
+    } key = { node, point };
+    size_t size = sizeof key.node + offsetof(tp_point, at) + (size_t)point.n * sizeof *point.at;
+    int *slot = tp_memo(algebra, &key, size);
     if (!slot)
         return out_of_memory(algebra);
     if (*slot >= 0)
         return *slot;
     int id = compute(algebra, node, key.point);
-    if (id >= 0 && (slot = tp_memo(algebra, &key, sizeof key)))
+    if (id >= 0 && (slot = tp_memo(algebra, &key, size)))
         *slot = id;
     return id;
 }

@@ -11,18 +11,7 @@
 #ifndef LIMN_TP_COORDINATE_H
 #define LIMN_TP_COORDINATE_H
 #include "tp/program.h"
-
-/* Interned byte strings: equal content, equal number. */
-typedef struct {
-    ad_arena *arena;
-    const void **items;
-    size_t *sizes;
-    int *slots;
-    int n, room, n_slots;
-} tp_table;
-int tp_table_new(tp_table *table, ad_arena *arena, ad_error *error);
-void tp_table_free(tp_table *table);
-int tp_intern(tp_table *table, const void *bytes, size_t size); /* -1: out of memory */
+#include "tp/table.h"
 
 /* A univariate function, as a tree. */
 enum { TP_VARIABLE = AD_N_OPS, TP_NUMBER, TP_SCALAR, TP_PLUS, TP_TIMES, TP_INVERSE /* 1 / x, and 0 at 0 */ };
@@ -85,7 +74,7 @@ typedef struct {
     ad_graph *graph;
     ad_arena *arena;
     ad_error *error;
-    tp_table fns, gvars, lins, coordinates, quantities, series;
+    tp_table fns, gvars, lins, coordinates, quantities, series, points;
     tp_table keys; /* (node, point) or (coordinate, coordinate): the keys of the memo */
     int *memo;
     int memo_room;
@@ -142,6 +131,10 @@ double tp_coordinate_rest(const tp_algebra *, const tp_coordinate *, int *node);
 bool tp_is_data(const tp_algebra *, int node);
 /* Fixed axes of a node other than `without`, all at index 0. */
 tp_point tp_point_of(const tp_algebra *, int node, const ad_shape *without);
+/* A point's number among the algebra's, -1 without memory; and the point of that number, of which only at[0] to at[n - 1]
+ * are there. */
+int tp_point_number(tp_algebra *, const tp_point *point);
+const tp_point *tp_point_at(const tp_algebra *, int number);
 int tp_point_index(const tp_point *point, ad_axis axis); /* -1 if it is not there */
 void tp_point_set(tp_point *point, ad_axis axis, int index);
 /* Size of an axis as c n^power. */

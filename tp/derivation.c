@@ -279,10 +279,11 @@ static const char *expression(writer *w, int id)
     case TP_Q_NUMBER:
         return text(w, "%.6g", q->c);
     case TP_Q_DATA:
-        return data_text(w, q->a, &q->from_a, false);
+        return data_text(w, q->a, tp_point_at(w->a, q->from_a), false);
     case TP_Q_GRAM:
-        return text(w, w->latex ? "\\langle %s, %s\\rangle" : "⟨%s, %s⟩", data_text(w, q->a, &q->from_a, false),
-                    data_text(w, q->b, &q->from_b, true));
+        return text(w, w->latex ? "\\langle %s, %s\\rangle" : "⟨%s, %s⟩",
+                    data_text(w, q->a, tp_point_at(w->a, q->from_a), false),
+                    data_text(w, q->b, tp_point_at(w->a, q->from_b), true));
     case TP_Q_SUM:
         return sum_text(w, q);
     case TP_Q_PRODUCT:

@@ -36,17 +36,17 @@ void tp_families_free(tp_families *f)
 
 const tp_family *tp_family_at(const tp_families *f, int family)
 {
-    return f->families.items[family];
+    return tp_table_at(&f->families, family);
 }
 
 const tp_base *tp_base_at(const tp_families *f, int base)
 {
-    return f->bases.items[base];
+    return tp_table_at(&f->bases, base);
 }
 
 const tp_batch_lin *tp_batch_lin_at(const tp_families *f, int lin)
 {
-    return f->lins.items[lin];
+    return tp_table_at(&f->lins, lin);
 }
 
 static int scaled(tp_families *f, int x, double c, double power, double batch)

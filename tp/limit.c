@@ -17,34 +17,35 @@ enum { TILE = 64, LEAST_TILE = 16, CACHE = 512 * 1024, MOST_SCALARS = 64 };
 
 /* Data that a Gram quantity meets: (rows, size) of one set, contiguous; without an axis a single entry of each sample. */
 typedef struct {
-    int node;
-    tp_point from;
+    int node, from; /* from: a point's number */
     ad_axis axis;
     size_t size;
     double *rows[2];
 } data_block;
 
 typedef enum { BY_NOTHING, BY_CLOSED, BY_SERIES, BY_RULE } method;
-/* Where a function with scalars has its kinks, for every sample of either set: (rows, MOST_KINKS). */
 enum { MOST_KINKS = 64 };
+/* A function of the algebra as gauss.h knows it. One with scalars is another function for each sample of either set, and
+ * has its kinks elsewhere: (rows, MOST_KINKS) of them, and how many. */
 typedef struct {
-    double *at[2];
-    int *n[2];
-} kink_table;
+    tp_univariate u;
+    int n_scalars;
+    double *kinks[2];
+    int *n_kinks[2];
+} function;
 
 /* How an expectation is found. */
 typedef struct {
     method by;
-    tp_univariate f, g;
-    bool varies;          /* f or g has scalars: it is another function for each sample */
-    kink_table kinks[2];  /* of f and of g */
+    const function *f, *g;
     const tp_mehler *series[2][2]; /* of f and of g, over the samples of either set; NULL: not yet made */
     double scale;        /* half squared distances are scale times the data's, where cov is affine in one Gram; else 0 */
     int gram;
 } expect_plan;
 
 /* Mehler's series of a function, over the samples of a set, whose variances are a quantity. */
-typedef struct {
+typedef struct series_entry {
+    struct series_entry *next;
     int fn, variance, set;
     tp_mehler *series;
 } series_entry;
@@ -56,14 +57,15 @@ typedef struct {
     bool same;
     int n; /* quantities */
     bool *alone, *paired; /* needed at (i, i); needed for pairs */
-    double **single[2];   /* [quantity][row]: values at (i, i) of either set */
+    double **single[2];   /* [quantity][row]: values at (i, i) of either set, NULL where no longer needed */
+    bool *kept;           /* by quantity: what pairs, functions and kernels read of them */
     data_block *blocks;
-    int n_blocks, (*gram_blocks)[2];
-    expect_plan *plans;
+    int n_blocks, blocks_room, (*gram_blocks)[2];
+    function **functions; /* by the algebra's number; NULL where no expectation is taken of it */
+    expect_plan **plans;  /* by quantity, NULL but for expectations that are needed */
     tp_schedule schedule;
     int *partner;             /* by quantity: the expectation that is found in one go with it, or -1 */
     series_entry *series;     /* all of them, each made once */
-    int n_series;
     double tolerance;
     _Atomic double worst;
     ad_error *error;
@@ -77,43 +79,36 @@ static void note_error(solver *s, double error)
 }
 
 /* ---- data ---- */
-static int find_block(solver *s, int node, const tp_point *from, ad_axis axis)
+static int find_block(solver *s, int node, int from, ad_axis axis)
 {
     for (int i = 0; i < s->n_blocks; i++)
-        if (s->blocks[i].node == node && ad_same(s->blocks[i].axis, axis) &&
-            memcmp(&s->blocks[i].from, from, sizeof *from) == 0)
+        if (s->blocks[i].node == node && ad_same(s->blocks[i].axis, axis) && s->blocks[i].from == from)
             return i;
+    if (s->n_blocks == s->blocks_room) {
+        int room = s->blocks_room ? 2 * s->blocks_room : 8;
+        data_block *larger = ad_arena_alloc(s->algebra.arena, (size_t)room, sizeof *larger);
+        if (!larger)
+            return ad_fail(s->error, "out of memory for %d blocks of data", room);
+        if (s->n_blocks)
+            memcpy(larger, s->blocks, (size_t)s->n_blocks * sizeof *larger);
+        s->blocks = larger;
+        s->blocks_room = room;
+    }
     data_block *b = &s->blocks[s->n_blocks];
-    *b = (data_block){ .node = node, .from = *from, .axis = axis,
+    *b = (data_block){ .node = node, .from = from, .axis = axis,
                        .size = axis.id ? ad_axis_fixed(s->algebra.graph, axis) : 1 };
     return s->n_blocks++;
 }
 
-/* Runs the data's nodes for one set and copies out (rows, size) at the block's fixed axes. */
-static int fill_block(solver *s, data_block *b, int set)
+/* Copies (rows, size) at the block's fixed axes out of its node's values. */
+static int fill_block(const solver *s, data_block *b, int set, const double *values, const ad_sizes *sizes)
 {
-    ad_graph *graph = s->algebra.graph;
-    ad_var node = { graph, b->node }, input = nn_input(s->algebra.program->net);
-    size_t rows = s->rows[set];
-    const ad_shape *shape = ad_shape_get(node);
-    ad_plan_spec spec = { .type = AD_DOUBLE, .capacity = { .n = 1, .n_batches = 1 } };
-    spec.capacity.batches[0].axis = nn_batch(s->algebra.program->net);
-    spec.capacity.batches[0].size = rows;
+    const ad_graph *graph = s->algebra.graph;
+    const ad_shape *shape = &ad_look(graph, b->node)->shape;
+    size_t rows = s->rows[set], stride = 1, offset = 0, row_stride = 0, k_stride = 0;
     b->rows[set] = ad_alloc(rows * b->size, sizeof(double), "the limit's inputs", s->error);
     if (!b->rows[set])
         return -1;
-    ad_plan *plan = NULL;
-    const double *values = s->x[set];
-    if (b->node != input.id) {
-        plan = ad_plan_new(&node, 1, &spec, s->error);
-        if (!plan || ad_bind(plan, input, s->x[set]) || ad_run(plan, &spec.capacity, s->error)) {
-            ad_fail(s->error, "the program's data cannot be computed");
-            ad_plan_free(plan);
-            return -1;
-        }
-        values = ad_output(plan, 0);
-    }
-    size_t stride = 1, offset = 0, row_stride = 0, k_stride = 0;
     for (int i = shape->rank - 1; i >= 0; i--) {
         ad_axis axis = shape->axes[i];
         if (ad_same(axis, b->axis))
@@ -121,39 +116,99 @@ static int fill_block(solver *s, data_block *b, int set)
         else if (ad_axis_kind(graph, axis) == AD_BATCH)
             row_stride = stride;
         else
-            offset += (size_t)tp_point_index(&b->from, axis) * stride;
-        stride *= ad_axis_size(graph, axis, &spec.capacity);
+            offset += (size_t)tp_point_index(tp_point_at(&s->algebra, b->from), axis) * stride;
+        stride *= ad_axis_size(graph, axis, sizes);
     }
     for (size_t i = 0; i < rows; i++)
         for (size_t k = 0; k < b->size; k++)
             b->rows[set][i * b->size + k] = values[offset + i * row_stride + k * k_stride];
-    ad_plan_free(plan);
     return 0;
 }
 
+/* Where a node stands among n of them; n if it does not. */
+static int position_of(const ad_var *nodes, int n, int node)
+{
+    int k = 0;
+    while (k < n && nodes[k].id != node)
+        k++;
+    return k;
+}
+
+/* Runs the data's nodes for one set, all in one plan, and fills the blocks. */
+static int fill_blocks(const solver *s, int set)
+{
+    ad_var input = nn_input(s->algebra.program->net);
+    ad_plan_spec spec = { .type = AD_DOUBLE, .capacity = { .n = 1, .n_batches = 1 } };
+    spec.capacity.batches[0].axis = nn_batch(s->algebra.program->net);
+    spec.capacity.batches[0].size = s->rows[set];
+    ad_var *nodes = ad_arena_alloc(s->algebra.arena, (size_t)s->n_blocks + 1, sizeof *nodes);
+    ad_plan *plan = NULL;
+    int n = 0, status = nodes ? 0 : ad_fail(s->error, "out of memory for the limit's inputs");
+    for (int i = 0; i < s->n_blocks && !status; i++)
+        if (s->blocks[i].node != input.id && position_of(nodes, n, s->blocks[i].node) == n)
+            nodes[n++] = (ad_var){ s->algebra.graph, s->blocks[i].node };
+    if (n > 0 && !status) {
+        plan = ad_plan_new(nodes, n, &spec, s->error);
+        if (!plan || ad_bind(plan, input, s->x[set]) || ad_run(plan, &spec.capacity, s->error))
+            status = ad_fail(s->error, "the program's data cannot be computed");
+    }
+    for (int i = 0; i < s->n_blocks && !status; i++) {
+        int k = position_of(nodes, n, s->blocks[i].node);
+        status = fill_block(s, &s->blocks[i], set, k < n ? ad_output(plan, k) : s->x[set], &spec.capacity);
+    }
+    ad_plan_free(plan);
+    return status;
+}
+
 /* ---- what is needed ---- */
-static void need_alone(const solver *s, int id)
+/* The scalars in the functions of an expectation: how many, MOST_SCALARS of either at most. */
+static int read_scalars(const solver *s, const tp_quantity *q, int *scalars)
+{
+    int n = tp_fn_scalars(&s->algebra, q->fn_a, scalars, MOST_SCALARS);
+    n = n < MOST_SCALARS ? n : MOST_SCALARS;
+    int more = tp_fn_scalars(&s->algebra, q->fn_b, scalars + n, MOST_SCALARS);
+    return n + (more < MOST_SCALARS ? more : MOST_SCALARS);
+}
+
+/* What a quantity's value at (i, i) is computed from: number k of it, or -1 beyond the last. */
+static int read_alone(const solver *s, int id, int k)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    int scalars[2 * MOST_SCALARS], n;
+    switch (q->kind) {
+    case TP_Q_SUM:
+    case TP_Q_ALONG:
+        return k < q->n ? q->parts[k].q : -1;
+    case TP_Q_PRODUCT:
+        return k == 0 ? q->a : k == 1 ? q->b : -1;
+    case TP_Q_FUNCTION:
+    case TP_Q_FIRST:
+    case TP_Q_SECOND:
+        return k == 0 ? q->a : -1;
+    case TP_Q_EXPECT:
+        if (k < 3)
+            return k == 0 ? q->b : k == 1 ? q->var_a : q->var_b;
+        n = read_scalars(s, q, scalars);
+        return k - 3 < n ? scalars[k - 3] : -1;
+    default:
+        return -1;
+    }
+}
+
+static void need_alone(const solver *s, int id)
+{
     if (s->alone[id])
         return;
     s->alone[id] = true;
-    for (int i = 0; i < q->n; i++)
-        need_alone(s, q->parts[i].q);
-    if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_FUNCTION || q->kind == TP_Q_FIRST || q->kind == TP_Q_SECOND)
-        need_alone(s, q->a);
-    if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT)
-        need_alone(s, q->b);
-    if (q->kind != TP_Q_EXPECT)
-        return;
-    need_alone(s, q->var_a);
-    need_alone(s, q->var_b);
-    for (int side = 0; side < 2; side++) {
-        int fn = side ? q->fn_b : q->fn_a, scalars[MOST_SCALARS];
-        int n = tp_fn_scalars(&s->algebra, fn, scalars, MOST_SCALARS);
-        for (int k = 0; k < n && k < MOST_SCALARS; k++)
-            need_alone(s, scalars[k]);
-    }
+    for (int k = 0, in; (in = read_alone(s, id, k)) >= 0; k++)
+        need_alone(s, in);
+}
+
+/* At (i, i), and from now on. */
+static void keep_alone(const solver *s, int id)
+{
+    need_alone(s, id);
+    s->kept[id] = true;
 }
 
 static void need_paired(const solver *s, int id)
@@ -163,7 +218,7 @@ static void need_paired(const solver *s, int id)
         return;
     s->paired[id] = true;
     if (q->kind == TP_Q_FIRST || q->kind == TP_Q_SECOND) {
-        need_alone(s, q->a);
+        keep_alone(s, q->a);
         return;
     }
     for (int i = 0; i < q->n; i++)
@@ -172,8 +227,13 @@ static void need_paired(const solver *s, int id)
         need_paired(s, q->a);
     if (q->kind == TP_Q_PRODUCT)
         need_paired(s, q->b);
-    if (q->kind == TP_Q_EXPECT)
-        need_alone(s, id);
+    if (q->kind != TP_Q_EXPECT)
+        return;
+    int scalars[2 * MOST_SCALARS], n = read_scalars(s, q, scalars);
+    keep_alone(s, q->var_a);
+    keep_alone(s, q->var_b);
+    for (int k = 0; k < n; k++)
+        keep_alone(s, scalars[k]);
 }
 
 /* ---- expectations ---- */
@@ -194,45 +254,67 @@ static int too_many_kinks(ad_error *error, int found)
     return ad_fail(error, "a function with %d kinks; at most %d are integrated", found, MOST_KINKS);
 }
 
-/* A function of the algebra as gauss.h knows it: by its form if it is a row of the table, else by evaluating it. */
-static int univariate(const solver *s, int fn, tp_univariate *u)
+/* By its form if it is a row of the table, else by evaluating it. */
+static int make_function(const solver *s, int fn, function *made)
 {
     const tp_fn *f = tp_fn_at(&s->algebra, fn);
-    if (f->op == TP_VARIABLE)
-        *u = tp_univariate_form(TP_ID, 0);
-    else if (f->op == TP_NUMBER && !(fabs(f->p - 1) > 0))
-        *u = tp_univariate_form(TP_ONE, 0);
-    else if (f->op < AD_CUSTOM && f->a == s->algebra.variable)
-        *u = tp_univariate_op((ad_op)f->op, f->p);
-    else {
-        function_context *context = ad_arena_alloc(s->algebra.arena, 1, sizeof *context);
-        double *kinks = ad_arena_alloc(s->algebra.arena, MOST_KINKS, sizeof *kinks);
-        if (!context || !kinks)
-            return ad_fail(s->error, "out of memory for a function");
-        *context = (function_context){ .algebra = &s->algebra, .fn = fn };
-        int scalars = tp_fn_scalars(&s->algebra, fn, NULL, 0);
-        if (scalars > MOST_SCALARS)
-            return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", scalars, MOST_SCALARS);
-        int found = scalars ? 0 : tp_fn_kinks(&s->algebra, fn, NULL, kinks, MOST_KINKS);
-        if (found > MOST_KINKS)
-            return too_many_kinks(s->error, found);
-        *u = (tp_univariate){ .form = TP_NUMERIC, .eval = eval_function, .context = context, .kinks = kinks,
-                              .n_kinks = found, .parity = tp_fn_parity(&s->algebra, fn) };
+    made->n_scalars = tp_fn_scalars(&s->algebra, fn, NULL, 0);
+    if (made->n_scalars > MOST_SCALARS)
+        return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", made->n_scalars, MOST_SCALARS);
+    if (f->op == TP_VARIABLE) {
+        made->u = tp_univariate_form(TP_ID, 0);
+        return 0;
     }
+    if (f->op == TP_NUMBER && !(fabs(f->p - 1) > 0)) {
+        made->u = tp_univariate_form(TP_ONE, 0);
+        return 0;
+    }
+    if (f->op < AD_CUSTOM && f->a == s->algebra.variable) {
+        made->u = tp_univariate_op((ad_op)f->op, f->p);
+        return 0;
+    }
+    function_context *context = ad_arena_alloc(s->algebra.arena, 1, sizeof *context);
+    double *kinks = ad_arena_alloc(s->algebra.arena, MOST_KINKS, sizeof *kinks);
+    if (!context || !kinks)
+        return ad_fail(s->error, "out of memory for a function");
+    *context = (function_context){ .algebra = &s->algebra, .fn = fn };
+    int found = made->n_scalars ? 0 : tp_fn_kinks(&s->algebra, fn, NULL, kinks, MOST_KINKS);
+    if (found > MOST_KINKS)
+        return too_many_kinks(s->error, found);
+    made->u = (tp_univariate){ .form = TP_NUMERIC, .eval = eval_function, .context = context, .kinks = kinks,
+                               .n_kinks = found, .parity = tp_fn_parity(&s->algebra, fn) };
     return 0;
+}
+
+static const function *find_function(solver *s, int fn)
+{
+    if (s->functions[fn])
+        return s->functions[fn];
+    function *made = ad_arena_alloc(s->algebra.arena, 1, sizeof *made);
+    if (!made) {
+        ad_fail(s->error, "out of memory for a function");
+        return NULL;
+    }
+    return make_function(s, fn, made) ? NULL : (s->functions[fn] = made);
 }
 
 /* The series of a function at the variances of a set's samples; NULL with an error. */
 static const tp_mehler *find_series(solver *s, int fn, const tp_univariate *f, int variance, int set)
 {
-    for (int k = 0; k < s->n_series; k++)
-        if (s->series[k].fn == fn && s->series[k].variance == variance && s->series[k].set == set)
-            return s->series[k].series;
-    tp_mehler *made = tp_mehler_new(f, s->rows[set], s->single[set][variance], s->tolerance, 0, s->error);
-    if (made) {
-        note_error(s, made->difference);
-        s->series[s->n_series++] = (series_entry){ fn, variance, set, made };
+    for (const series_entry *e = s->series; e; e = e->next)
+        if (e->fn == fn && e->variance == variance && e->set == set)
+            return e->series;
+    series_entry *entry = ad_arena_alloc(s->algebra.arena, 1, sizeof *entry);
+    if (!entry) {
+        ad_fail(s->error, "out of memory for a series");
+        return NULL;
     }
+    tp_mehler *made = tp_mehler_new(f, s->rows[set], s->single[set][variance], s->tolerance, 0, s->error);
+    if (!made)
+        return NULL;
+    note_error(s, made->difference);
+    *entry = (series_entry){ s->series, fn, variance, set, made };
+    s->series = entry;
     return made;
 }
 
@@ -240,22 +322,26 @@ static const tp_mehler *find_series(solver *s, int fn, const tp_univariate *f, i
 static int plan_series(solver *s, int id, int first, int second)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    expect_plan *plan = &s->plans[id];
-    plan->series[0][first] = find_series(s, q->fn_a, &plan->f, q->var_a, first);
-    plan->series[1][second] = plan->series[0][first] ? find_series(s, q->fn_b, &plan->g, q->var_b, second) : NULL;
+    expect_plan *plan = s->plans[id];
+    plan->series[0][first] = find_series(s, q->fn_a, &plan->f->u, q->var_a, first);
+    plan->series[1][second] = plan->series[0][first] ? find_series(s, q->fn_b, &plan->g->u, q->var_b, second) : NULL;
     return plan->series[1][second] ? 0 : -1;
 }
 
 static int plan_expect(solver *s, int id)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id), *cov = tp_quantity_at(&s->algebra, q->a);
-    expect_plan *plan = &s->plans[id];
-    if (univariate(s, q->fn_a, &plan->f) || univariate(s, q->fn_b, &plan->g))
+    expect_plan *plan = ad_arena_alloc(s->algebra.arena, 1, sizeof *plan);
+    if (!plan)
+        return ad_fail(s->error, "out of memory for an expectation");
+    s->plans[id] = plan;
+    plan->f = find_function(s, q->fn_a);
+    plan->g = plan->f ? find_function(s, q->fn_b) : NULL;
+    if (!plan->g)
         return -1;
-    plan->varies = tp_fn_scalars(&s->algebra, q->fn_a, NULL, 0) + tp_fn_scalars(&s->algebra, q->fn_b, NULL, 0) > 0;
-    plan->by = tp_has_closed(&plan->f, &plan->g) ? BY_CLOSED
-               : plan->varies ? BY_RULE
-               : plan->f.n_kinks + plan->g.n_kinks == 0 ? BY_SERIES : BY_RULE;
+    plan->by = tp_has_closed(&plan->f->u, &plan->g->u) ? BY_CLOSED
+               : plan->f->n_scalars + plan->g->n_scalars > 0 ? BY_RULE
+               : plan->f->u.n_kinks + plan->g->u.n_kinks == 0 ? BY_SERIES : BY_RULE;
     plan->gram = -1;
     int part = cov->kind == TP_Q_GRAM ? q->a : cov->kind == TP_Q_SUM && cov->n == 1 ? cov->parts[0].q : -1;
     const tp_quantity *gram = part >= 0 ? tp_quantity_at(&s->algebra, part) : NULL;
@@ -313,35 +399,37 @@ static const double *near_pairs(const solver *s, const expect_plan *plan, const 
 }
 
 /* The kinks of one function for every sample of a set: found once the variances and scalars are. */
-static int find_kinks(solver *s, int fn, int set, kink_table *table)
+static int find_kinks(solver *s, int fn, int set)
 {
+    function *f = s->functions[fn];
     size_t rows = s->rows[set];
-    table->at[set] = ad_arena_alloc(s->algebra.arena, rows * MOST_KINKS, sizeof(double));
-    table->n[set] = ad_arena_alloc(s->algebra.arena, rows, sizeof(int));
-    if (!table->at[set] || !table->n[set])
+    if (f->n_scalars == 0 || f->kinks[set] || tp_fn_smooth(&s->algebra, fn))
+        return 0;
+    f->kinks[set] = ad_arena_alloc(s->algebra.arena, rows * MOST_KINKS, sizeof(double));
+    f->n_kinks[set] = ad_arena_alloc(s->algebra.arena, rows, sizeof(int));
+    if (!f->kinks[set] || !f->n_kinks[set])
         return ad_fail(s->error, "out of memory for the kinks of a function");
     for (size_t i = 0; i < rows; i++) {
         tp_sample sample = { s->single[set], i };
-        table->n[set][i] = tp_fn_kinks(&s->algebra, fn, &sample, table->at[set] + i * MOST_KINKS, MOST_KINKS);
-        if (table->n[set][i] > MOST_KINKS)
-            return too_many_kinks(s->error, table->n[set][i]);
+        f->n_kinks[set][i] = tp_fn_kinks(&s->algebra, fn, &sample, f->kinks[set] + i * MOST_KINKS, MOST_KINKS);
+        if (f->n_kinks[set][i] > MOST_KINKS)
+            return too_many_kinks(s->error, f->n_kinks[set][i]);
     }
     return 0;
 }
 
-/* The function as it is for row i of a set: its scalars, and its kinks. */
-static tp_univariate at_sample(const solver *s, const expect_plan *plan, int which, int fn, int set, size_t row,
-                               function_context *context)
+/* The function as it is for a row of a set: its scalars, and its kinks. */
+static tp_univariate at_sample(const solver *s, int fn, int set, size_t row, function_context *context)
 {
-    tp_univariate u = which ? plan->g : plan->f;
-    const kink_table *table = &plan->kinks[which];
-    if (tp_fn_scalars(&s->algebra, fn, NULL, 0) == 0)
+    const function *f = s->functions[fn];
+    tp_univariate u = f->u;
+    if (f->n_scalars == 0)
         return u;
     *context = (function_context){ &s->algebra, fn, { s->single[set], row } };
     u.context = context;
-    if (table->at[set]) {
-        u.kinks = table->at[set] + row * MOST_KINKS;
-        u.n_kinks = table->n[set][row];
+    if (f->kinks[set]) {
+        u.kinks = f->kinks[set] + row * MOST_KINKS;
+        u.n_kinks = f->n_kinks[set][row];
     }
     return u;
 }
@@ -351,12 +439,9 @@ static int by_rule(const solver *s, int id, const tile *t, size_t i, size_t k, d
                    double *value, double *estimate, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    const expect_plan *plan = &s->plans[id];
-    if (!plan->varies)
-        return tp_quadrature(&plan->f, &plan->g, q11, q22, q12, value, estimate, error);
     function_context contexts[2];
-    tp_univariate f = at_sample(s, plan, 0, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
-    tp_univariate g = at_sample(s, plan, 1, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
+    tp_univariate f = at_sample(s, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
+    tp_univariate g = at_sample(s, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
     return tp_quadrature(&f, &g, q11, q22, q12, value, estimate, error);
 }
 
@@ -373,7 +458,7 @@ static void spread_variances(const tile *t, const double *v1, const double *v2)
 static int fill_by_series(solver *s, int id, const tile *t, const double *cov, double *out, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    const tp_mehler *f = s->plans[id].series[0][t->set[0]], *g = s->plans[id].series[1][t->set[1]];
+    const tp_mehler *f = s->plans[id]->series[0][t->set[0]], *g = s->plans[id]->series[1][t->set[1]];
     double size = f->tails[0] * g->tails[0], limit = fmax(s->tolerance, 1e-13) * size, bound = 0;
     bool line = t->alone && q->b == q->var_a && q->b == q->var_b;
     if (!t->alone)
@@ -401,19 +486,19 @@ static int fill_by_series(solver *s, int id, const tile *t, const double *cov, d
 static int fill_expect(solver *s, int id, int partner, const tile *t, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    const expect_plan *plan = &s->plans[id];
+    const expect_plan *plan = s->plans[id];
     const double *v1 = s->single[t->set[0]][q->var_a] + t->row0, *v2 = s->single[t->set[1]][q->var_b] + t->column0;
     const double *cov = t->values[t->alone ? q->b : q->a];
     double *out = t->values[id];
     size_t n = t->rows * t->columns;
     spread_variances(t, v1, v2);
     if (partner >= 0) {
-        tp_closed_pair(&plan->f, &s->plans[partner].f, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out,
+        tp_closed_pair(&plan->f->u, &s->plans[partner]->f->u, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out,
                        t->values[partner]);
         return 0;
     }
     if (plan->by == BY_CLOSED) {
-        tp_closed(&plan->f, &plan->g, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out);
+        tp_closed(&plan->f->u, &plan->g->u, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out);
         return 0;
     }
     if (plan->by == BY_SERIES)
@@ -510,38 +595,137 @@ static int fill(solver *s, int id, int partner, const tile *t, ad_error *error)
 }
 
 /* ---- the run ---- */
-static int plan_kinks(solver *s, int id, int set)
+/* What a set's values at (i, i) are kept in: blocks of rows, taken over after the last use. */
+typedef struct {
+    size_t rows;
+    double **freed;
+    int n_freed;
+    int *last;    /* by quantity: the last one that reads it; itself where none does */
+    int *total;   /* by quantity: the kernel's sum that it is a summand of, or -1 */
+    double *times; /* ... times this */
+} rows_pool;
+
+static double *take_rows(const solver *s, rows_pool *pool)
 {
-    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    for (int which = 0; which < 2 && q->kind == TP_Q_EXPECT; which++) {
-        int fn = which ? q->fn_b : q->fn_a;
-        if (tp_fn_scalars(&s->algebra, fn, NULL, 0) > 0 && !tp_fn_smooth(&s->algebra, fn) &&
-            find_kinks(s, fn, set, &s->plans[id].kinks[which]))
-            return -1;
+    if (pool->n_freed)
+        return pool->freed[--pool->n_freed];
+    double *rows = ad_arena_alloc(s->algebra.arena, pool->rows, sizeof *rows);
+    if (!rows)
+        ad_fail(s->error, "out of memory for variances");
+    return rows;
+}
+
+static bool is_streamed(const rows_pool *pool, int id)
+{
+    return pool->total[id] == id;
+}
+
+/* A kernel is a long sum. Its summands are added to it as they come, so that they need not wait for each other. */
+static void stream_totals(const solver *s, const tp_series *series, rows_pool *pool)
+{
+    for (int k = 0; k < series->n; k++) {
+        int id = series->at[k].q;
+        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+        bool alone = q->kind == TP_Q_SUM && pool->total[id] < 0 && pool->last[id] == id;
+        for (int i = 0; i < q->n && alone; i++)
+            alone = pool->total[q->parts[i].q] < 0;
+        if (!alone)
+            continue;
+        pool->total[id] = id;
+        for (int i = 0; i < q->n; i++) {
+            pool->total[q->parts[i].q] = id;
+            pool->times[q->parts[i].q] = q->parts[i].c;
+        }
     }
+}
+
+static int pool_begin(const solver *s, rows_pool *pool, const tp_series *series, double **values)
+{
+    size_t n = (size_t)s->n;
+    ad_arena *arena = s->algebra.arena;
+    pool->freed = ad_arena_alloc(arena, n, sizeof *pool->freed);
+    pool->last = ad_arena_alloc(arena, n, sizeof *pool->last);
+    pool->total = ad_arena_alloc(arena, n, sizeof *pool->total);
+    pool->times = ad_arena_alloc(arena, n, sizeof *pool->times);
+    if (!pool->freed || !pool->last || !pool->total || !pool->times)
+        return ad_fail(s->error, "out of memory for variances");
+    for (int id = 0; id < s->n; id++) {
+        pool->total[id] = -1;
+        pool->last[id] = id;
+    }
+    for (int k = 0; k < series->n; k++) /* what another quantity reads is not streamed */
+        for (int id = series->at[k].q + 1; id < s->n; id++)
+            for (int i = 0, in; s->alone[id] && (in = read_alone(s, id, i)) >= 0; i++)
+                if (in == series->at[k].q)
+                    pool->last[in] = id;
+    stream_totals(s, series, pool);
+    for (int id = 0; id < s->n; id++)
+        for (int k = 0, in; s->alone[id] && !is_streamed(pool, id) && (in = read_alone(s, id, k)) >= 0; k++)
+            pool->last[in] = id;
+    for (int id = 0; id < s->n; id++)
+        if (is_streamed(pool, id)) {
+            values[id] = take_rows(s, pool);
+            if (!values[id])
+                return -1;
+            for (size_t i = 0; i < pool->rows; i++)
+                values[id][i] = tp_quantity_at(&s->algebra, id)->c;
+        }
     return 0;
 }
 
+/* A quantity at (i, i) for all samples of a set, and its partner with it. */
+static int solve_row(solver *s, int id, int set, const tile *t, rows_pool *pool)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    double **values = s->single[set];
+    int partner = s->partner[id] >= 0 && s->alone[s->partner[id]] ? s->partner[id] : -1;
+    if (values[id])
+        return 0;
+    values[id] = take_rows(s, pool);
+    if (values[id] && partner >= 0)
+        values[partner] = take_rows(s, pool);
+    if (!values[id] || (partner >= 0 && !values[partner]))
+        return -1;
+    if (q->kind == TP_Q_EXPECT &&
+        (find_kinks(s, q->fn_a, set) || find_kinks(s, q->fn_b, set) ||
+         (s->plans[id]->by == BY_SERIES && plan_series(s, id, set, set))))
+        return -1;
+    return fill(s, id, partner, t, s->error);
+}
+
+static void give_back(const solver *s, int id, double **values, rows_pool *pool)
+{
+    if (s->kept[id] || !values[id])
+        return;
+    pool->freed[pool->n_freed++] = values[id];
+    values[id] = NULL;
+}
+
 /* All values at (i, i), for either set, quantity after quantity. */
-static int solve_alone(solver *s)
+static int solve_alone(solver *s, const tp_series *series)
 {
     for (int set = 0; set < (s->same ? 1 : 2); set++) {
-        size_t rows = s->rows[set];
-        double *scratch = ad_alloc(3 * rows, sizeof *scratch, "variances", s->error);
-        tile t = { .rows = rows, .columns = 1, .set = { set, set }, .alone = true, .values = s->single[set],
-                   .q11 = scratch, .q22 = scratch + rows, .half = scratch + 2 * rows };
-        int status = scratch ? 0 : -1;
-        for (int id = 0; id < s->n && !status; id++)
-            if (s->alone[id]) {
-                s->single[set][id] = ad_alloc(rows, sizeof(double), "variances", s->error);
-                status = s->single[set][id] ? plan_kinks(s, id, set) : -1;
-                if (!status && s->plans[id].by == BY_SERIES)
-                    status = plan_series(s, id, set, set);
-                status = status ? status : fill(s, id, -1, &t, s->error);
-            }
-        ad_free(scratch);
-        if (status)
+        rows_pool pool = { .rows = s->rows[set] };
+        double *scratch = ad_arena_alloc(s->algebra.arena, 3 * pool.rows, sizeof *scratch), **values = s->single[set];
+        if (!scratch)
+            return ad_fail(s->error, "out of memory for variances");
+        tile t = { .rows = pool.rows, .columns = 1, .set = { set, set }, .alone = true, .values = values, .q11 = scratch,
+                   .q22 = scratch + pool.rows, .half = scratch + 2 * pool.rows };
+        if (pool_begin(s, &pool, series, values))
             return -1;
+        for (int id = 0; id < s->n; id++) {
+            if (!s->alone[id] || is_streamed(&pool, id))
+                continue;
+            if (solve_row(s, id, set, &t, &pool))
+                return -1;
+            if (pool.total[id] >= 0)
+                tp_vector_get()->accumulate(pool.rows, pool.times[id], values[id], NULL, values[pool.total[id]]);
+            for (int k = 0, in; (in = read_alone(s, id, k)) >= 0; k++)
+                if (pool.last[in] == id)
+                    give_back(s, in, values, &pool);
+            if (pool.last[id] == id)
+                give_back(s, id, values, &pool);
+        }
     }
     return 0;
 }
@@ -634,12 +818,12 @@ static int solve_tiles(solver *s, const tp_series *series, tp_kernel *kernel, in
 static bool are_partners(const solver *s, int id, int other)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id), *r = tp_quantity_at(&s->algebra, other);
-    const expect_plan *p = &s->plans[id], *d = &s->plans[other];
+    const expect_plan *p = s->plans[id], *d = s->plans[other];
     if (q->a != r->a || q->b != r->b || q->var_a != r->var_a || q->var_b != r->var_b || q->fn_a != q->fn_b ||
         r->fn_a != r->fn_b)
         return false;
-    return (p->f.form == TP_RELU && d->f.form == TP_STEP) || (p->f.form == TP_ERF && d->f.form == TP_ERF_GRAD) ||
-           (p->f.form == TP_GELU && d->f.form == TP_GELU_GRAD) || (p->f.form == TP_SIN && d->f.form == TP_COS);
+    return (p->f->u.form == TP_RELU && d->f->u.form == TP_STEP) || (p->f->u.form == TP_ERF && d->f->u.form == TP_ERF_GRAD) ||
+           (p->f->u.form == TP_GELU && d->f->u.form == TP_GELU_GRAD) || (p->f->u.form == TP_SIN && d->f->u.form == TP_COS);
 }
 
 /* by_argument[q]: the last expectation seen whose covariance is q. */
@@ -649,7 +833,7 @@ static void find_partners(solver *s, int *by_argument)
         s->partner[id] = by_argument[id] = -1;
     for (int id = 0; id < s->n; id++) {
         const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-        if (q->kind != TP_Q_EXPECT || !s->paired[id] || s->plans[id].by != BY_CLOSED)
+        if (q->kind != TP_Q_EXPECT || !s->paired[id] || s->plans[id]->by != BY_CLOSED)
             continue;
         int other = by_argument[q->a];
         by_argument[q->a] = id;
@@ -669,31 +853,33 @@ static int prepare(solver *s, const tp_series *series)
     s->paired = ad_arena_alloc(a->arena, n, sizeof *s->paired);
     s->single[0] = ad_arena_alloc(a->arena, n, sizeof *s->single[0]);
     s->single[1] = s->same ? s->single[0] : ad_arena_alloc(a->arena, n, sizeof *s->single[1]);
-    s->blocks = ad_arena_alloc(a->arena, 2 * n, sizeof *s->blocks);
+    s->kept = ad_arena_alloc(a->arena, n, sizeof *s->kept);
+    s->functions = ad_arena_alloc(a->arena, (size_t)a->fns.n, sizeof *s->functions);
     s->gram_blocks = ad_arena_alloc(a->arena, n, sizeof *s->gram_blocks);
     s->plans = ad_arena_alloc(a->arena, n, sizeof *s->plans);
     s->partner = ad_arena_alloc(a->arena, n, sizeof *s->partner);
-    s->series = ad_arena_alloc(a->arena, 4 * n, sizeof *s->series);
     int *by_argument = ad_arena_alloc(a->arena, n, sizeof *by_argument);
-    if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->blocks || !s->gram_blocks || !s->plans ||
-        !s->partner || !s->series || !by_argument)
+    if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->kept || !s->functions || !s->gram_blocks || !s->plans ||
+        !s->partner || !by_argument)
         return ad_fail(s->error, "out of memory for %d quantities", s->n);
     for (int k = 0; k < series->n; k++) {
         need_paired(s, series->at[k].q);
-        need_alone(s, series->at[k].q);
+        keep_alone(s, series->at[k].q);
     }
     for (int id = 0; id < s->n; id++) {
         const tp_quantity *q = tp_quantity_at(a, id);
         if ((q->kind != TP_Q_GRAM && q->kind != TP_Q_DATA) || !(s->alone[id] || s->paired[id]))
             continue;
-        s->gram_blocks[id][0] = find_block(s, q->a, &q->from_a, q->axis);
-        if (q->kind == TP_Q_GRAM)
-            s->gram_blocks[id][1] = find_block(s, q->b, &q->from_b, q->axis);
+        int first = find_block(s, q->a, q->from_a, q->axis);
+        int second = q->kind == TP_Q_GRAM && first >= 0 ? find_block(s, q->b, q->from_b, q->axis) : first;
+        if (second < 0)
+            return -1;
+        s->gram_blocks[id][0] = first;
+        s->gram_blocks[id][1] = second;
     }
-    for (int i = 0; i < s->n_blocks; i++)
-        for (int set = 0; set < (s->same ? 1 : 2); set++)
-            if (fill_block(s, &s->blocks[i], set))
-                return -1;
+    for (int set = 0; set < (s->same ? 1 : 2); set++)
+        if (fill_blocks(s, set))
+            return -1;
     for (int id = 0; id < s->n; id++)
         if (tp_quantity_at(a, id)->kind == TP_Q_EXPECT && (s->alone[id] || s->paired[id]) && plan_expect(s, id))
             return -1;
@@ -704,22 +890,18 @@ static int prepare(solver *s, const tp_series *series)
 static int plan_all_series(solver *s)
 {
     for (int id = 0; id < s->n; id++)
-        if (s->paired[id] && s->plans[id].by == BY_SERIES && plan_series(s, id, 0, s->same ? 0 : 1))
+        if (s->paired[id] && s->plans[id] && s->plans[id]->by == BY_SERIES && plan_series(s, id, 0, s->same ? 0 : 1))
             return -1;
     return 0;
 }
 
 static void release(solver *s)
 {
-    for (int id = 0; id < s->n && s->plans; id++) {
-        ad_free(s->single[0] ? s->single[0][id] : NULL);
-        ad_free(!s->same && s->single[1] ? s->single[1][id] : NULL);
-    }
     for (int i = 0; i < s->n_blocks; i++)
         for (int set = 0; set < 2; set++)
             ad_free(s->blocks[i].rows[set]);
-    for (int k = 0; k < s->n_series; k++)
-        tp_mehler_free(s->series[k].series);
+    for (series_entry *e = s->series; e; e = e->next)
+        tp_mehler_free(e->series);
     tp_schedule_free(&s->schedule);
     tp_algebra_free(&s->algebra);
 }
@@ -759,7 +941,7 @@ int tp_limit_exact(const tp_program *program, tp_which which, const double *x, s
         kernel->n_terms = k + 1;
     }
     if (!status)
-        status = solve_alone(&s) || plan_all_series(&s) ||
+        status = solve_alone(&s, &series) || plan_all_series(&s) ||
                  solve_tiles(&s, &series, kernel, spec->threads > 0 ? spec->threads : 1);
     kernel->error = s.worst;
     release(&s);

@@ -6,7 +6,7 @@
 
 const tp_quantity *tp_quantity_at(const tp_algebra *algebra, int quantity)
 {
-    return algebra->quantities.items[quantity];
+    return tp_table_at(&algebra->quantities, quantity);
 }
 
 static int lacks_memory(const tp_algebra *algebra)
@@ -255,8 +255,8 @@ int tp_q_data(tp_algebra *algebra, int node, const tp_point *from)
 {
     tp_quantity q = tp_q_blank(TP_Q_DATA);
     q.a = node;
-    q.from_a = *from;
-    return intern(algebra, &q, sizeof q);
+    q.from_a = tp_point_number(algebra, from);
+    return q.from_a < 0 ? lacks_memory(algebra) : intern(algebra, &q, sizeof q);
 }
 
 int tp_q_gram(tp_algebra *algebra, int a, const tp_point *from_a, int b, const tp_point *from_b, ad_axis axis)
@@ -264,10 +264,10 @@ int tp_q_gram(tp_algebra *algebra, int a, const tp_point *from_a, int b, const t
     tp_quantity q = tp_q_blank(TP_Q_GRAM);
     q.a = a;
     q.b = b;
-    q.from_a = *from_a;
-    q.from_b = *from_b;
+    q.from_a = tp_point_number(algebra, from_a);
+    q.from_b = tp_point_number(algebra, from_b);
     q.axis = axis;
-    return intern(algebra, &q, sizeof q);
+    return q.from_a < 0 || q.from_b < 0 ? lacks_memory(algebra) : intern(algebra, &q, sizeof q);
 }
 
 int tp_q_expect(tp_algebra *algebra, const tp_quantity *q)

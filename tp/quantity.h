@@ -26,9 +26,9 @@ typedef struct tp_quantity {
     int a, b;                /* expect: covariance of u and v at (i, j), and at (i, i); data, gram: nodes */
     int fn_a, fn_b;          /* expect, function */
     int var_a, var_b;        /* expect: variances, at (i, i) and (j, j) */
-    tp_point from_a, from_b; /* data, gram: fixed axes */
+    int from_a, from_b;      /* data, gram: points of fixed axes, by number */
     ad_axis axis;            /* gram: the axis that is summed */
-    int n, unused[2];
+    int n, unused;
     struct {
         double c;
         int q, unused;

@@ -1,6 +1,7 @@
 #include "tp/recursion.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 static int lacks_memory(const tp_algebra *algebra)
@@ -23,6 +24,12 @@ static int series_add(tp_algebra *algebra, tp_series *s, double power, int q)
     s->at[s->n].power = power;
     s->at[s->n++].q = q;
     return 0;
+}
+
+/* Without the powers that are not there. */
+static size_t series_size(const tp_series *s)
+{
+    return offsetof(tp_series, at) + (size_t)s->n * sizeof *s->at;
 }
 
 /* A sum of very many quantities under way, by powers of n. */
@@ -330,7 +337,8 @@ int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *ser
     if (!slot)
         return lacks_memory(algebra);
     if (*slot >= 0) {
-        memcpy(series, algebra->series.items[*slot], sizeof *series);
+        const tp_series *known = tp_table_at(&algebra->series, *slot);
+        memcpy(series, known, series_size(known));
         return 0;
     }
     const tp_coordinate *x = tp_coordinate_at(algebra, a), *y = tp_coordinate_at(algebra, b);
@@ -343,7 +351,7 @@ int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *ser
         }
     if (long_sum_end(algebra, &sum, series))
         return -1;
-    int id = tp_intern(&algebra->series, series, sizeof *series);
+    int id = tp_intern(&algebra->series, series, series_size(series));
     if (id < 0 || !(slot = tp_memo(algebra, &key, sizeof key)))
         return lacks_memory(algebra);
     *slot = id;

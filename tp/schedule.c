@@ -13,7 +13,7 @@ typedef struct {
     const tp_algebra *algebra;
     const int *partner;
     tp_schedule *out;
-    int room, n_summands;
+    int n_summands;
     summand *summands;
     int *group; /* union-find over quantities */
     int *last;  /* the step that reads a quantity last */
@@ -92,19 +92,6 @@ static void gather(planner *p, const tp_series *series, const bool *needed)
 /* ---- steps ---- */
 static void emit(planner *p, tp_step step)
 {
-    if (p->out->n_steps == p->room) {
-        int room = p->room ? 2 * p->room : 256;
-        tp_step *larger = ad_alloc((size_t)room, sizeof *larger, "a schedule", NULL);
-        if (!larger) {
-            p->failed = true;
-            return;
-        }
-        for (int i = 0; i < p->out->n_steps; i++)
-            larger[i] = p->out->steps[i];
-        ad_free(p->out->steps);
-        p->out->steps = larger;
-        p->room = room;
-    }
     p->out->steps[p->out->n_steps++] = step;
 }
 
@@ -194,7 +181,8 @@ int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_s
     p.summands = ad_alloc(summands, sizeof *p.summands, "a schedule", error);
     p.group = ad_alloc(n, sizeof *p.group, "a schedule", error);
     p.last = ad_alloc(n, sizeof *p.last, "a schedule", error);
-    p.failed = !schedule->slot || !p.summands || !p.group || !p.last;
+    schedule->steps = ad_alloc(n + summands, sizeof *schedule->steps, "a schedule", error); /* each filled, each added once */
+    p.failed = !schedule->slot || !schedule->steps || !p.summands || !p.group || !p.last;
     for (size_t id = 0; id < n && !p.failed; id++) {
         schedule->slot[id] = -1;
         p.group[id] = (int)id;

@@ -24,6 +24,7 @@
 /* sleef.h shows the functions of an instruction set only to files compiled for it as a whole. */
 #define SHOW(V, kind, set)                                                                                             \
     V Sleef_atan2##kind##_u10##set(V, V);                                                                              \
+    V Sleef_atan2##kind##_u35##set(V, V);                                                                              \
     V Sleef_exp##kind##_u10##set(V);                                                                                   \
     V Sleef_expm1##kind##_u10##set(V);
 
@@ -189,7 +190,7 @@ static inline void NAME(sign_at)(V a, V b, V c, const V *m, V *first, V *second)
 static inline void NAME(erf_at)(V a, V b, V c, const V *m, V *first, V *second)
 {
     V root = LOOP_SQRT(1 + 2 * (a + b) + 4 * NAME(determinant)(a, b, c, m));
-    *first = 0.63661977236758134308 * SLEEF(atan2, u10)(2 * c, root);
+    *first = 0.63661977236758134308 * SLEEF(atan2, u35)(2 * c, root);
     *second = 1.27323954473516268615 / root;
 }
 

@@ -46,7 +46,7 @@ static const tp_affine *intern_form(tp_basis *b, tp_affine *form)
         form->c[k] += 0.0;
     int id = tp_intern(&b->forms, form, sizeof *form + (size_t)b->room * sizeof *form->c);
     b->full = b->full || id < 0;
-    return id < 0 ? NULL : b->forms.items[id];
+    return id < 0 ? NULL : tp_table_at(&b->forms, id);
 }
 
 static tp_affine *blank_form(tp_basis *b)
