@@ -58,18 +58,22 @@ void ad_hook_read(long k)
 /* More than any machine's addresses reach: an allocator need not be asked. */
 static const size_t most_bytes = (size_t)1 << (sizeof(size_t) > 4 ? 46 : 31);
 
-void *ad_alloc(size_t count, size_t size, const char *what, ad_error *error)
+void *ad_reserve(size_t count, size_t size, const char *what, ad_error *error)
 {
     atomic_fetch_add(&allocations, 1);
     size_t bytes = 0;
     void *memory = NULL;
     if (!hook_strikes(&allocation_hook) && !__builtin_mul_overflow(count, size, &bytes) && bytes < most_bytes)
         memory = aligned_alloc(64, (bytes + 64) / 64 * 64);
-    if (!memory) {
+    if (!memory)
         ad_fail(error, "out of memory: %zu x %zu bytes for %s", count, size, what);
-        return NULL;
-    }
-    return memset(memory, 0, bytes);
+    return memory;
+}
+
+void *ad_alloc(size_t count, size_t size, const char *what, ad_error *error)
+{
+    void *memory = ad_reserve(count, size, what, error);
+    return memory ? memset(memory, 0, count * size) : NULL;
 }
 
 void ad_free(void *memory)
@@ -82,6 +86,9 @@ typedef struct block {
     size_t used, size;
     _Alignas(16) unsigned char data[];
 } block;
+
+/* Each block is twice the last, as what an arena holds is not known beforehand. */
+enum { LEAST_BLOCK = 1 << 15, MOST_BLOCK = 1 << 22 };
 
 struct ad_arena {
     block *blocks;
@@ -100,8 +107,10 @@ void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size)
     bytes = (bytes + 15) / 16 * 16;
     block *b = arena->blocks;
     if (!b || b->size - b->used < bytes) {
-        size_t capacity = bytes > (1u << 15) ? bytes : (1u << 15);
-        b = ad_alloc(1, sizeof *b + capacity, "an arena's block", NULL);
+        size_t capacity = b ? 2 * b->size : LEAST_BLOCK;
+        capacity = capacity < MOST_BLOCK ? capacity : MOST_BLOCK;
+        capacity = capacity > bytes ? capacity : bytes;
+        b = ad_reserve(1, sizeof *b + capacity, "an arena's block", NULL);
         if (!b)
             return NULL;
         *b = (block){ .next = arena->blocks, .size = capacity };
@@ -109,7 +118,7 @@ void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size)
     }
     void *memory = b->data + b->used;
     b->used += bytes;
-    return memory;
+    return memset(memory, 0, bytes);
 }
 
 char *ad_arena_vtext(ad_arena *arena, const char *format, va_list args)

@@ -36,6 +36,8 @@ int ad_fail(ad_error *error, const char *format, ...) AD_PRINTF(2, 3);
 
 /* Zeroed memory, aligned to 64 bytes; NULL with an error when there is none. `what` names it in the message. */
 void *ad_alloc(size_t count, size_t size, const char *what, ad_error *error);
+/* The same, but not zeroed: what is never used is never touched. */
+void *ad_reserve(size_t count, size_t size, const char *what, ad_error *error);
 void ad_free(void *memory);
 
 /* How many allocations ad_alloc has made so far in this process: a training step must not move it. */

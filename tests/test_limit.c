@@ -84,6 +84,37 @@ Test(limit, two_sets_are_a_block_of_the_whole)
     free(x);
 }
 
+/* A recurrent kernel of one set is derived for half of the pairs of steps, and folded over; of two sets, even if they are
+ * equal, it is not. Both ways the same numbers, to rounding. On the diagonal, two sets do not know that the samples are the
+ * same one, which costs half of the digits at a kink: there only the smooth ones are compared. */
+Test(limit, a_folded_kernel_is_the_whole)
+{
+    enum { ROWS = 5, STEPS = 6, FEATURES = 3 };
+    static const char *const settings[][4] = { { "phi=erf", "readout=mean", "sigma_b=0.3", NULL },
+                                               { "phi=tanh", "readout=mean", "depth=2", NULL },
+                                               { "phi=relu", "readout=mean", NULL },
+                                               { "phi=relu", "readout=last", "depth=2", NULL } };
+    double *x = reference_inputs(ROWS * STEPS, FEATURES);
+    for (size_t k = 0; k < sizeof settings / sizeof *settings; k++) {
+        const char *own[4];
+        memcpy(own, settings[k], sizeof own);
+        nn_spec spec = { .shape = { STEPS, FEATURES }, .outputs = 1, .settings = own };
+        tp_kernel folded = solve(nn_builtin("rnn"), &spec, TP_NTK, x, ROWS, NULL, 0);
+        tp_kernel whole = solve(nn_builtin("rnn"), &spec, TP_NTK, x, ROWS, x, ROWS);
+        for (size_t i = 0; i < ROWS; i++)
+            for (size_t j = 0; j < ROWS; j++) {
+                double value = folded.terms[0].values[ROWS * i + j], size = whole.terms[0].values[(ROWS + 1) * i];
+                cr_expect_eq(value, folded.terms[0].values[ROWS * j + i]);
+                if (i != j || strcmp(own[0], "phi=relu") != 0)
+                    cr_expect_float_eq(value, whole.terms[0].values[ROWS * i + j], 1e-12 * size, "%s %s: (%zu, %zu)",
+                                       own[0], own[1], i, j);
+            }
+        tp_kernel_free(&folded);
+        tp_kernel_free(&whole);
+    }
+    free(x);
+}
+
 /* ---- dependent branches: h + h is twice h, so its kernel is four times; x * x of a Gaussian has E = 3K^2 ---- */
 static ad_var single(nn_net *net, ad_var x)
 {

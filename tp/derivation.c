@@ -431,7 +431,7 @@ static void print_all(writer *w, const tp_series *kernels, FILE *stream)
 static int write_recursion(writer *w, FILE *stream, ad_error *error)
 {
     tp_series kernels[2];
-    if (tp_nngp_series(w->a, &kernels[TP_NNGP]) || tp_ntk_series(w->a, &kernels[TP_NTK]))
+    if (tp_nngp_series(w->a, &kernels[TP_NNGP]) || tp_ntk_series(w->a, &kernels[TP_NTK], NULL))
         return -1;
     w->n = w->a->quantities.n;
     size_t n = (size_t)w->n;

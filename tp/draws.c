@@ -10,7 +10,7 @@ static double *grow(tp_rows *rows, int more, ad_error *error)
 {
     if (rows->n + more > rows->room) {
         int room = rows->n + more > 2 * rows->room ? rows->n + more : 2 * rows->room;
-        double *larger = ad_alloc((size_t)room * rows->length, sizeof *larger, "vectors at n = infinity", error);
+        double *larger = ad_reserve((size_t)room * rows->length, sizeof *larger, "vectors at n = infinity", error);
         if (!larger)
             return NULL;
         if (rows->n)
@@ -54,7 +54,7 @@ static double norm(const double *x, size_t length, double weight)
 }
 
 /* Gram-Schmidt, each projection twice, in panels: the directions of x that are new, beyond `least` of the length of their
- * row, become rows of b. c (count, stride) receives the coefficients of x on b. x is used up. */
+ * row, become rows of b. c (count, stride) receives the coefficients of x on b. x is used up, and may be b's tail. */
 static int orthonormalise(int count, double *x, tp_rows *b, double weight, double least, double *c, int stride,
                           ad_error *error)
 {
@@ -292,8 +292,8 @@ int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_e
         return ad_fail(error, "%zu samples are too few: more than %d draws are needed, and at least twice as many samples",
                        size, before + count - 1);
     tp_rows beyond = { .length = size }; /* what `avoid` spans beyond the draws so far */
-    double *kept = ad_alloc((size_t)n * size + 1, sizeof *kept, "a projection", error);
-    double *z = ad_alloc((size_t)count * size + 1, sizeof *z, "draws", error);
+    double *kept = ad_reserve((size_t)n * size + 1, sizeof *kept, "a projection", error);
+    double *z = grow(&space->basis, count, error);
     double weight = 1 / (double)size;
     if (!kept || !z || raw_draws(space, count, z, error))
         goto done;
@@ -325,7 +325,6 @@ int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_e
 done:
     ad_free(beyond.data);
     ad_free(kept);
-    ad_free(z);
     return status;
 }
 
@@ -356,7 +355,7 @@ int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *
     double ratio = (double)w->seen[1].length / (double)w->seen[0].length; /* out to in */
     double fresh = transposed ? sqrt(ratio) : 1, known = transposed ? ratio : 1 / sqrt(ratio);
     int known_before = seen->n, most = known_before + count;
-    double *rest = ad_alloc((size_t)count * from + 1, sizeof *rest, "vectors at n = infinity", error);
+    double *rest = grow(seen, count, error);
     double *c = ad_alloc((size_t)count * (size_t)most + 1, sizeof *c, "coefficients", error);
     double *d = ad_alloc((size_t)count * (size_t)back_seen->n + 1, sizeof *d, "coefficients", error);
     if (!rest || !c || !d)
@@ -376,7 +375,6 @@ int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *
     }
     status = 0;
 done:
-    ad_free(rest);
     ad_free(c);
     ad_free(d);
     return status;

@@ -54,7 +54,7 @@ typedef struct {
     tp_algebra algebra;
     const double *x[2];
     size_t rows[2];
-    bool same;
+    bool same, folded; /* one set of inputs; the kernel is (Q + Q^T) / 2 of the series' values Q */
     int n; /* quantities */
     bool *alone, *paired; /* needed at (i, i); needed for pairs */
     double **single[2];   /* [quantity][row]: values at (i, i) of either set, NULL where no longer needed */
@@ -583,9 +583,8 @@ static int fill(solver *s, int id, int partner, const tile *t, ad_error *error)
     case TP_Q_FIRST:
     case TP_Q_SECOND: fill_side(s, q, t, out); return 0;
     case TP_Q_SUM:
-        for (size_t i = 0; i < n; i++)
-            out[i] = q->c;
-        for (int k = 0; k < q->n; k++)
+        tp_vector_get()->affine(n, q->c, q->parts[0].c, t->values[q->parts[0].q], out);
+        for (int k = 1; k < q->n; k++)
             tp_vector_get()->accumulate(n, q->parts[k].c, t->values[q->parts[k].q], NULL, out);
         return 0;
     case TP_Q_PRODUCT: tp_vector_get()->multiply(n, t->values[q->a], t->values[q->b], out); return 0;
@@ -730,11 +729,18 @@ static int solve_alone(solver *s, const tp_series *series)
     return 0;
 }
 
-/* One tile: all quantities, then the kernels' values into place, mirrored where the two sets are one. */
+/* Are the values at (j, i) those at (i, j), and only the latter computed? */
+static bool by_halves(const solver *s)
+{
+    return s->same && !s->folded;
+}
+
+/* One tile: all quantities, then the kernels' values into place, mirrored where only one half is computed. */
 static int solve_tile(solver *s, const tp_series *series, tp_kernel *kernel, const tile *t, double *const *totals,
                       ad_error *error)
 {
     size_t n = t->rows * t->columns;
+    bool half = by_halves(s);
     for (int k = 0; k < series->n; k++)
         memset(totals[k], 0, n * sizeof *totals[k]);
     for (int i = 0; i < s->schedule.n_steps; i++) {
@@ -756,10 +762,10 @@ static int solve_tile(solver *s, const tp_series *series, tp_kernel *kernel, con
                 double value = from[i * t->columns + j];
                 if (s->same && row == column)
                     value = diagonal[row];
-                if (s->same && column < row)
+                if (half && column < row)
                     continue;
                 to[row * kernel->rows2 + column] = value;
-                if (s->same)
+                if (half)
                     to[column * kernel->rows2 + row] = value;
             }
     }
@@ -797,7 +803,7 @@ static int solve_tiles(solver *s, const tp_series *series, tp_kernel *kernel, in
 #pragma omp for schedule(dynamic)
         for (size_t k = 0; k < down * across; k++) {
             size_t i = k / across * high, j = k % across * wide;
-            if (failed || (s->same && j + wide <= i))
+            if (failed || (by_halves(s) && j + wide <= i))
                 continue;
             tile t = { .rows = s->rows[0] - i < high ? s->rows[0] - i : high,
                        .columns = s->rows[1] - j < wide ? s->rows[1] - j : wide, .row0 = i, .column0 = j,
@@ -812,6 +818,17 @@ static int solve_tiles(solver *s, const tp_series *series, tp_kernel *kernel, in
         ad_free(memory);
     }
     return failed ? -1 : 0;
+}
+
+static void unfold(const solver *s, tp_kernel *kernel)
+{
+    size_t n = s->rows[0];
+    for (int k = 0; k < kernel->n_terms; k++) {
+        double *a = kernel->terms[k].values;
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < i; j++)
+                a[i * n + j] = a[j * n + i] = (a[i * n + j] + a[j * n + i]) / 2;
+    }
 }
 
 /* Expectations of f f and of f' f' at the same covariances, which have their closed forms in common. */
@@ -926,9 +943,10 @@ int tp_limit_exact(const tp_program *program, tp_which which, const double *x, s
     tp_series series = { .n = 0 };
     int status = tp_algebra_new(&s.algebra, program, error);
     s.algebra.rules = rules;
+    s.folded = s.same;
     s.algebra.outputs[0] = (int)spec->output;
     s.algebra.outputs[1] = (int)spec->output2;
-    if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series) : tp_nngp_series(&s.algebra, &series)))
+    if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series, &s.folded) : tp_nngp_series(&s.algebra, &series)))
         status = s.algebra.no_limit ? -1 : s.algebra.not_bp ? TP_NOT_BP : TP_NO_RULE;
     if (!status)
         status = prepare(&s, &series);
@@ -943,6 +961,8 @@ int tp_limit_exact(const tp_program *program, tp_which which, const double *x, s
     if (!status)
         status = solve_alone(&s, &series) || plan_all_series(&s) ||
                  solve_tiles(&s, &series, kernel, spec->threads > 0 ? spec->threads : 1);
+    if (!status && s.folded)
+        unfold(&s, kernel);
     kernel->error = s.worst;
     release(&s);
     if (status)
@@ -958,7 +978,7 @@ int tp_check_limit(const tp_program *program, tp_which which, ad_error *error)
     int status = tp_algebra_new(&algebra, program, error);
     algebra.error = &refusal;
     algebra.rules = TP_RULES_BP_UNCHECKED;
-    if (!status && (which == TP_NTK ? tp_ntk_series(&algebra, &series) : tp_nngp_series(&algebra, &series)) &&
+    if (!status && (which == TP_NTK ? tp_ntk_series(&algebra, &series, NULL) : tp_nngp_series(&algebra, &series)) &&
         algebra.no_limit)
         status = ad_fail(error, "%s", refusal.text);
     tp_algebra_free(&algebra);

@@ -153,11 +153,11 @@ int tp_q_scaled(tp_algebra *algebra, double c, int id)
     return sum_begin(algebra) && sum_add(algebra, c, id) ? sum_end(algebra) : lacks_memory(algebra);
 }
 
-int tp_q_total(tp_algebra *algebra, const int *ids, int n)
+int tp_q_total(tp_algebra *algebra, const tp_q_part *parts, int n)
 {
     bool done = sum_begin(algebra);
     for (int k = 0; k < n && done; k++)
-        done = sum_add(algebra, 1, ids[k]);
+        done = sum_add(algebra, parts[k].c, parts[k].q);
     return done ? sum_end(algebra) : lacks_memory(algebra);
 }
 

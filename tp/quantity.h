@@ -43,7 +43,12 @@ const tp_quantity *tp_quantity_at(const tp_algebra *, int quantity);
 int tp_q_number(tp_algebra *, double c);
 int tp_q_scaled(tp_algebra *, double c, int q);
 int tp_q_plus(tp_algebra *, double ca, int a, double cb, int b);
-int tp_q_total(tp_algebra *, const int *ids, int n);
+/* The sum of c q over n parts. */
+typedef struct {
+    double c;
+    int q;
+} tp_q_part;
+int tp_q_total(tp_algebra *, const tp_q_part *parts, int n);
 int tp_q_product(tp_algebra *, int a, int b);
 /* The product of scalars of one sample: whatever the order of its factors, it has one number. */
 int tp_q_scalar_product(tp_algebra *, int a, int b);

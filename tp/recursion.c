@@ -34,11 +34,12 @@ static size_t series_size(const tp_series *s)
 
 /* A sum of very many quantities under way, by powers of n. */
 typedef struct {
-    int n_powers, n[TP_MAX_POWERS], room[TP_MAX_POWERS], *ids[TP_MAX_POWERS];
+    int n_powers, n[TP_MAX_POWERS], room[TP_MAX_POWERS];
+    tp_q_part *parts[TP_MAX_POWERS];
     double power[TP_MAX_POWERS];
 } long_sum;
 
-static int long_sum_add(const tp_algebra *algebra, long_sum *s, double power, int q)
+static int long_sum_add(const tp_algebra *algebra, long_sum *s, double power, double c, int q)
 {
     int k = 0;
     if (tp_q_is_zero(algebra, q))
@@ -51,23 +52,31 @@ static int long_sum_add(const tp_algebra *algebra, long_sum *s, double power, in
         s->power[s->n_powers++] = power;
     if (s->n[k] == s->room[k]) {
         int room = s->room[k] ? 2 * s->room[k] : 4;
-        int *larger = ad_arena_alloc(algebra->arena, (size_t)room, sizeof *larger);
+        tp_q_part *larger = ad_arena_alloc(algebra->arena, (size_t)room, sizeof *larger);
         if (!larger)
             return lacks_memory(algebra);
         if (s->n[k])
-            memcpy(larger, s->ids[k], (size_t)s->n[k] * sizeof *larger);
-        s->ids[k] = larger;
+            memcpy(larger, s->parts[k], (size_t)s->n[k] * sizeof *larger);
+        s->parts[k] = larger;
         s->room[k] = room;
     }
-    s->ids[k][s->n[k]++] = q;
+    s->parts[k][s->n[k]++] = (tp_q_part){ c, q };
     return 0;
+}
+
+static int long_sum_count(const long_sum *s)
+{
+    int count = 0;
+    for (int k = 0; k < s->n_powers; k++)
+        count += s->n[k];
+    return count;
 }
 
 static int long_sum_end(tp_algebra *algebra, const long_sum *s, tp_series *series)
 {
     memset(series, 0, sizeof *series);
     for (int k = 0; k < s->n_powers; k++) {
-        int total = s->n[k] == 1 ? s->ids[k][0] : tp_q_total(algebra, s->ids[k], s->n[k]);
+        int total = tp_q_total(algebra, s->parts[k], s->n[k]);
         if (total < 0 || series_add(algebra, series, s->power[k], total))
             return -1;
     }
@@ -328,11 +337,12 @@ static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term
     return result < 0 ? -1 : tp_q_scaled(algebra, a->c * b->c, result);
 }
 
-int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *series)
+/* fold, of a with itself: of two products of terms that mirror each other, the first one twice. */
+static int expectation(tp_algebra *algebra, int a, int b, bool alone, bool fold, tp_series *series)
 {
     struct {
         int kind, a, b, alone;
-    } key = { -1, a, b, alone };
+    } key = { fold ? -3 : -1, a, b, alone };
     int *slot = tp_memo(algebra, &key, sizeof key);
     if (!slot)
         return lacks_memory(algebra);
@@ -344,9 +354,9 @@ int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *ser
     const tp_coordinate *x = tp_coordinate_at(algebra, a), *y = tp_coordinate_at(algebra, b);
     long_sum sum = { 0 };
     for (int i = 0; i < x->n; i++)
-        for (int k = 0; k < y->n; k++) {
+        for (int k = fold ? i : 0; k < y->n; k++) {
             int q = term_expectation(algebra, &x->terms[i], &y->terms[k], alone);
-            if (q < 0 || long_sum_add(algebra, &sum, x->terms[i].power + y->terms[k].power, q))
+            if (q < 0 || long_sum_add(algebra, &sum, x->terms[i].power + y->terms[k].power, fold && k > i ? 2 : 1, q))
                 return -1;
         }
     if (long_sum_end(algebra, &sum, series))
@@ -356,6 +366,11 @@ int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *ser
         return lacks_memory(algebra);
     *slot = id;
     return 0;
+}
+
+int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *series)
+{
+    return expectation(algebra, a, b, alone, false, series);
 }
 
 /* ---- the kernels ---- */
@@ -452,9 +467,10 @@ static int data_inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, c
     return q < 0 ? -1 : series_add(algebra, series, 0, q);
 }
 
-/* <x, x'> summed over `axes`, x and x' two nodes with their other fixed axes at given points: a series. */
+/* <x, x'> summed over `axes`, x and x' two nodes with their other fixed axes at given points: a series. fold: x' is x of
+ * the other sample, and a series whose values at (i, j) and (j, i) have the right mean will do. */
 static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y, const ad_shape *axes,
-                 tp_series *series, left_out *left)
+                 bool fold, tp_series *series, left_out *left)
 {
     memset(series, 0, sizeof *series);
     *left = nothing;
@@ -473,7 +489,7 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
         int a = tp_coordinate_of(algebra, x, own_part(algebra, x, &all_x));
         int b = a < 0 ? -1 : tp_coordinate_of(algebra, y, own_part(algebra, y, &all_y));
         tp_series part;
-        if (b < 0 || tp_expectation(algebra, a, b, false, &part))
+        if (b < 0 || expectation(algebra, a, b, false, fold && a == b, &part))
             return -1;
         for (int i = 0; i < part.n; i++) {
             int q = tp_q_scaled(algebra, factor, part.at[i].q);
@@ -561,18 +577,28 @@ static bool same_axes(const ad_shape *a, const ad_shape *b)
     return same;
 }
 
-/* One pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y meets
+static bool are_numbers(const tp_algebra *algebra, const tp_series *s)
+{
+    bool all = true;
+    for (int i = 0; i < s->n; i++)
+        all = all && tp_quantity_at(algebra, s->at[i].q)->kind == TP_Q_NUMBER;
+    return all;
+}
+
+/* fold: the pair is a site at one time with itself. c times one pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y meets
  * delta'. random: the largest part that what it leaves out is as large as. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
-                     const tp_point *at_t, long_sum *total, left_out *total_left, left_out *random)
+                     const tp_point *at_t, double c, bool fold, long_sum *total, left_out *total_left,
+                     left_out *random)
 {
     ad_shape out = s->y.graph ? minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
     left_out back_left, forth_left = nothing, left = nothing;
     bool crossed = s->y.graph && !same_axes(&s->over, &t->over);
-    if (inner(algebra, s->delta.id, at_s, crossed ? t->y.id : t->delta.id, at_t, &out, &back, &back_left))
+    if (inner(algebra, s->delta.id, at_s, crossed ? t->y.id : t->delta.id, at_t, &out, false, &back, &back_left))
         return -1;
-    if (s->y.graph && inner(algebra, s->y.id, at_s, crossed ? t->delta.id : t->y.id, at_t, &s->over, &forth, &forth_left))
+    if (s->y.graph && inner(algebra, s->y.id, at_s, crossed ? t->delta.id : t->y.id, at_t, &s->over,
+                            fold && are_numbers(algebra, &back), &forth, &forth_left))
         return -1;
     if (!s->y.graph)
         series_add(algebra, &forth, 0, TP_Q_ONE);
@@ -583,7 +609,7 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
     for (int i = 0; i < back.n; i++)
         for (int k = 0; k < forth.n; k++) {
             int q = tp_q_product(algebra, back.at[i].q, forth.at[k].q);
-            if (q < 0 || long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, q))
+            if (q < 0 || long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, c, q))
                 return -1;
         }
     return 0;
@@ -643,44 +669,82 @@ static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_sit
     return 0;
 }
 
-int tp_ntk_series(tp_algebra *algebra, tp_series *series)
+/* What the pairs of sites and times sum up to. fold: of two pairs that mirror each other, the first one twice. */
+typedef struct {
+    long_sum sum;
+    left_out left, random;
+    int own, across; /* summands of a site with itself at one time; of two different ones */
+} ntk_total;
+
+/* The pairs of one site at one time with all others. */
+static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fold, ntk_total *total)
 {
     const tp_program *program = algebra->program;
-    left_out left = nothing, random = nothing;
-    long_sum total = { 0 };
+    const ad_site *s = &program->sites[i];
+    tp_point of_s = *at_s;
+    tp_point_set(&of_s, program->seed, algebra->outputs[0]);
+    for (int k = fold ? i : 0; k < program->n_sites; k++) {
+        const ad_site *t = &program->sites[k];
+        if (s->param.id != t->param.id)
+            continue;
+        if (check_sites(algebra, s, t))
+            return -1;
+        tp_point at_t = fold && k == i ? *at_s : free_axes(algebra, t);
+        do {
+            tp_point of_t = at_t;
+            tp_point_set(&of_t, program->seed, algebra->outputs[1]);
+            bool own = k == i && memcmp(&at_t, at_s, sizeof at_t) == 0;
+            int before = long_sum_count(&total->sum);
+            if (site_pair(algebra, s, &of_s, t, &of_t, fold && !own ? 2 : 1, fold && own, &total->sum, &total->left,
+                          &total->random))
+                return -1;
+            *(own ? &total->own : &total->across) += long_sum_count(&total->sum) - before;
+        } while (next_point(algebra, &at_t));
+    }
+    return 0;
+}
+
+static int all_pairs(tp_algebra *algebra, int forward, bool fold, ntk_total *total)
+{
+    *total = (ntk_total){ .left = nothing, .random = nothing };
+    for (int i = 0; i < algebra->program->n_sites; i++) {
+        const ad_site *s = &algebra->program->sites[i];
+        tp_point at = free_axes(algebra, s);
+        do {
+            tp_point of_s = at;
+            tp_point_set(&of_s, algebra->program->seed, algebra->outputs[0]);
+            if (check_delta(algebra, s, &of_s, forward) || site_pairs(algebra, i, &at, fold, total))
+                return -1;
+        } while (next_point(algebra, &at));
+    }
+    return 0;
+}
+
+/* Folding spares the derivation half of the pairs, but a folded kernel must be evaluated at (i, j) and (j, i): it is worth
+ * it where most pairs are of different sites or times. */
+int tp_ntk_series(tp_algebra *algebra, tp_series *series, bool *folded)
+{
+    const tp_program *program = algebra->program;
+    ntk_total total;
     if (tp_coordinate_of(algebra, program->output.id, tp_point_of(algebra, program->output.id, NULL)) < 0)
         return -1;
     int forward = algebra->gvars.n;
-    for (int i = 0; i < program->n_sites; i++) {
-        const ad_site *s = &program->sites[i];
-        tp_point at_s = free_axes(algebra, s);
-        do {
-            tp_point of_s = at_s;
-            tp_point_set(&of_s, program->seed, algebra->outputs[0]);
-            if (check_delta(algebra, s, &of_s, forward))
-                return -1;
-            for (int k = 0; k < program->n_sites; k++) {
-                const ad_site *t = &program->sites[k];
-                if (s->param.id != t->param.id)
-                    continue;
-                if (check_sites(algebra, s, t))
-                    return -1;
-                tp_point at_t = free_axes(algebra, t);
-                do {
-                    tp_point of_t = at_t;
-                    tp_point_set(&of_t, program->seed, algebra->outputs[1]);
-                    if (site_pair(algebra, s, &of_s, t, &of_t, &total, &left, &random))
-                        return -1;
-                } while (next_point(algebra, &at_t));
-            }
-        } while (next_point(algebra, &at_s));
-    }
-    if (long_sum_end(algebra, &total, series))
+    bool fold = folded && *folded;
+    if (all_pairs(algebra, forward, fold, &total))
         return -1;
-    if (isfinite(left.power) && left.power > series_top(series) - 1e-9)
-        return refuse_left(algebra, left, "the NTK");
-    if (isfinite(random.power) && random.power > least_power(series))
-        return refuse_left(algebra, random, "the NTK");
+    if (fold && total.across <= total.own) {
+        fold = false;
+        if (total.across > 0 && all_pairs(algebra, forward, false, &total))
+            return -1;
+    }
+    if (folded)
+        *folded = fold;
+    if (long_sum_end(algebra, &total.sum, series))
+        return -1;
+    if (isfinite(total.left.power) && total.left.power > series_top(series) - 1e-9)
+        return refuse_left(algebra, total.left, "the NTK");
+    if (isfinite(total.random.power) && total.random.power > least_power(series))
+        return refuse_left(algebra, total.random, "the NTK");
     drop_vanishing(series);
     return 0;
 }

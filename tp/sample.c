@@ -129,6 +129,18 @@ static void copy_level(const loops *l, int level, const double *from, double *to
             to[i * step_to] += from[i * step];
 }
 
+/* Do the loops copy an array to one that lies like it? */
+static bool lies_alike(const loops *l)
+{
+    bool alike = true;
+    size_t stride = 1;
+    for (int i = l->rank - 1; i >= 0; i--) {
+        alike = alike && (l->size[i] == 1 || (l->from[i] == stride && l->to[i] == stride));
+        stride *= l->size[i];
+    }
+    return alike;
+}
+
 /* The stride of an axis in a row-major array of this shape; 0 if it has not the axis. */
 static size_t stride_of(const sampler *s, const ad_shape *shape, ad_axis axis)
 {
@@ -312,8 +324,10 @@ static int multiply(sampler *s, int id)
         loops_add(&pack, size, stride_of(s, y, names.axes[in_positions[i]]), left);
     }
     loops_add(&unpack, out_size, 1, stride_of(s, &node->shape, names.axes[out]));
-    double *packed = room(s, rows * in_size, "a vector"), *result = room(s, rows * out_size, "a vector");
-    int status = to && packed && result ? 0 : -1;
+    bool packs = !lies_alike(&pack), unpacks = !lies_alike(&unpack);
+    double *packed = packs ? room(s, rows * in_size, "a vector") : NULL;
+    double *result = unpacks ? room(s, rows * out_size, "a vector") : NULL;
+    int status = to && (packed || !packs) && (result || !unpacks) ? 0 : -1;
     for (int o = 0; o < f->n_operators && !status; o++) {
         size_t offset_y = 0, offset_to = 0, rest = (size_t)o;
         for (int i = f->n_others - 1; i >= 0; i--) {
@@ -323,13 +337,19 @@ static int multiply(sampler *s, int id)
             offset_y += index * stride_of(s, y, name);
             offset_to += index * stride_of(s, &node->shape, name);
         }
-        memset(packed, 0, rows * in_size * sizeof *packed);
-        memset(result, 0, rows * out_size * sizeof *result);
-        copy_level(&pack, 0, from + offset_y, packed);
-        status = tp_operator_apply(&f->operators[o], transposed, (int)rows, packed, result, s->error);
+        if (packs) {
+            memset(packed, 0, rows * in_size * sizeof *packed);
+            copy_level(&pack, 0, from + offset_y, packed);
+        }
+        if (unpacks)
+            memset(result, 0, rows * out_size * sizeof *result);
+        double *y_out = unpacks ? result : to + offset_to;
+        status = tp_operator_apply(&f->operators[o], transposed, (int)rows, packs ? packed : from + offset_y, y_out,
+                                   s->error);
         for (size_t i = 0; i < rows * out_size; i++)
-            result[i] *= f->deviation;
-        copy_level(&unpack, 0, result, to + offset_to);
+            y_out[i] *= f->deviation;
+        if (unpacks)
+            copy_level(&unpack, 0, result, to + offset_to);
     }
     ad_free(packed);
     ad_free(result);
@@ -540,8 +560,10 @@ static ad_shape free_axes(const sampler *s, const ad_site *site)
     return axes;
 }
 
-/* A factor of a site, y or delta, as (points of its free axes, samples, the parameter's axes `over`), row-major. */
-static double *factor_rows(const sampler *s, ad_var x, const ad_shape *free, const ad_shape *over, size_t *length)
+/* A factor of a site, y or delta, as (points of its free axes, samples, the parameter's axes `over`), row-major; *copy, to
+ * be freed, where it does not lie like this already. */
+static const double *factor_rows(const sampler *s, ad_var x, const ad_shape *free, const ad_shape *over, size_t *length,
+                                 double **copy)
 {
     ad_axis batch = row_axis(s);
     const ad_shape *shape = ad_shape_get(x);
@@ -552,9 +574,6 @@ static double *factor_rows(const sampler *s, ad_var x, const ad_shape *free, con
         *length *= size_of(s, over->axes[i]);
     for (int i = 0; i < free->rank; i++)
         total *= size_of(s, free->axes[i]);
-    double *rows = room(s, total * *length, "the sites of a kernel");
-    if (!rows)
-        return NULL;
     size_t left = total * *length;
     for (int i = 0; i < free->rank; i++) {
         left /= size_of(s, free->axes[i]);
@@ -566,13 +585,18 @@ static double *factor_rows(const sampler *s, ad_var x, const ad_shape *free, con
         left /= size_of(s, over->axes[i]);
         loops_add(&l, size_of(s, over->axes[i]), stride_of(s, shape, over->axes[i]), left);
     }
-    copy_level(&l, 0, s->values[x.id], rows);
-    return rows;
+    if (lies_alike(&l))
+        return s->values[x.id];
+    *copy = room(s, total * *length, "the sites of a kernel");
+    if (*copy)
+        copy_level(&l, 0, s->values[x.id], *copy);
+    return *copy;
 }
 
 /* A site's two factors: rows over the axes that met y, and over the rest. NULL y: 1. */
 typedef struct {
-    double *y, *delta;
+    const double *y, *delta;
+    double *copy_y, *copy_delta;
     ad_shape over, rest;
     size_t y_length, delta_length, points;
 } factors;
@@ -591,9 +615,9 @@ static int take_factors(const sampler *s, const ad_site *site, factors *f)
     }
     for (int i = 0; i < free.rank; i++)
         f->points *= size_of(s, free.axes[i]);
-    f->delta = factor_rows(s, site->delta, &free, &f->rest, &f->delta_length);
+    f->delta = factor_rows(s, site->delta, &free, &f->rest, &f->delta_length, &f->copy_delta);
     if (site->y.graph)
-        f->y = factor_rows(s, site->y, &free, &f->over, &f->y_length);
+        f->y = factor_rows(s, site->y, &free, &f->over, &f->y_length, &f->copy_y);
     return f->delta && (f->y || !site->y.graph) ? 0 : -1;
 }
 
@@ -668,8 +692,8 @@ static int sum_sites(sampler *s, tp_which which, const kernel_frame *k, double *
                 if (program->sites[i].param.id == param && program->sites[j].param.id == param)
                     status = add_pair(s, k, &program->sites[i], &all[i], &second[j], weight, out);
         for (size_t i = 0; i < 2 * n; i++) {
-            ad_free(all[i].y);
-            ad_free(all[i].delta);
+            ad_free(all[i].copy_y);
+            ad_free(all[i].copy_delta);
             all[i] = (factors){ 0 };
         }
     }

@@ -301,6 +301,16 @@ static void NAME(multiply)(size_t n, const double *a, const double *b, double *o
         out[i] = a[i] * b[i];
 }
 
+static void NAME(affine)(size_t n, double c, double ca, const double *a, double *out)
+{
+    size_t i = 0;
+    V offset = NAME(splat)(c), factor = NAME(splat)(ca);
+    for (; i + LANES <= n; i += LANES)
+        NAME(store)(out + i, offset + factor * NAME(load)(a + i));
+    for (; i < n; i++)
+        out[i] = c + ca * a[i];
+}
+
 static void NAME(accumulate)(size_t n, double c, const double *a, const double *b, double *out)
 {
     size_t i = 0;
@@ -318,6 +328,7 @@ static void NAME(accumulate)(size_t n, double c, const double *a, const double *
 static const tp_vector PASTE(vector, LOOP_TAG) = {
     .relu = NAME(relu), .sign = NAME(sign), .erf = NAME(erf),       .gelu = NAME(gelu),
     .wave = NAME(wave), .exp = NAME(exp),   .horner = NAME(horner), .multiply = NAME(multiply),
+    .affine = NAME(affine),
     .accumulate = NAME(accumulate),
 };
 
