@@ -228,3 +228,80 @@ Test(networks, training_lowers_the_loss)
         free(x);
     }
 }
+
+/* ---- an embedding: f = v relu(sum over t of E[x_t]), x_t whole numbers ---- */
+enum { WORDS = 7, LENGTH = 3 };
+static ad_var bag(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), time = ad_shape_get(x)->axes[1];
+    ad_var words = nn_embedding(net, "words", x, WORDS, n, 1.3);
+    return nn_readout(net, "readout", ad_relu(ad_sum(words, ad_shape_of(time))));
+}
+
+static nn_net *trace_bag(nn_sigma_in sigma_in, ad_error *error)
+{
+    nn_spec spec = { .outputs = 1, .features = LENGTH, .sigma_in = sigma_in };
+    nn_net *net = nn_trace(bag, &spec, error);
+    cr_assert(net, "%s", error->text);
+    return net;
+}
+
+static const double words[ROWS * LENGTH] = { 0, 1, 2, 2, 6, 2, 5, 5, 5, 3, 2, 0 };
+
+/* The covariance is sigma^2 c, c the pairs of equal words; Theta = E relu relu + s c E step step by arccosines (Cho and
+ * Saul, 2009), where s is sigma^2 if the raw entries are multiplied by sigma, and 1 if they are drawn with it. */
+Test(networks, an_embedding_in_the_limit)
+{
+    const double pi = acos(-1), sigma = 1.3;
+    for (int multiplier = 0; multiplier < 2; multiplier++) {
+        ad_error error = { 0 };
+        nn_net *net = trace_bag(multiplier ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT, &error);
+        tp_program *program = tp_translate(net, &error);
+        tp_kernel kernel;
+        cr_assert(program && tp_limit(program, TP_NTK, words, ROWS, NULL, 0, NULL, &kernel, &error) == 0, "%s", error.text);
+        cr_expect_eq(kernel.error, 0);
+        double pairs[ROWS][ROWS] = { { 0 } };
+        for (int e = 0; e < ROWS * ROWS * LENGTH * LENGTH; e++) {
+            int i = e / (ROWS * LENGTH * LENGTH), j = e / (LENGTH * LENGTH) % ROWS;
+            pairs[i][j] += words[i * LENGTH + e / LENGTH % LENGTH] == words[j * LENGTH + e % LENGTH];
+        }
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j < ROWS; j++) {
+                double size = sqrt(pairs[i][i] * pairs[j][j]), angle = acos(fmin(pairs[i][j] / size, 1));
+                double relu = sigma * sigma * size * (sin(angle) + (pi - angle) * cos(angle)) / (2 * pi);
+                double theta = relu + (multiplier ? sigma * sigma : 1) * pairs[i][j] * (pi - angle) / (2 * pi);
+                cr_expect_float_eq(kernel.terms[0].values[i * ROWS + j], theta, 1e-12 * theta, "(%d, %d)", i, j);
+            }
+        tp_kernel_free(&kernel);
+        tp_free(program);
+        nn_net_free(net);
+    }
+}
+
+Test(networks, an_embedding_looks_rows_up)
+{
+    enum { WIDTH = 16 };
+    ad_error error = { 0 };
+    nn_net *net = trace_bag(NN_SIGMA_INIT, &error);
+    nn_model *model = nn_at(net, WIDTH, 1, AD_DOUBLE, 1, &error);
+    size_t entries, weights;
+    double f[ROWS];
+    cr_assert(model && nn_forward(model, words, ROWS, f, &error) == 0, "%s", error.text);
+    const double *table = nn_values(model, 0, &entries), *v = nn_values(model, 1, &weights);
+    cr_assert(entries == WORDS * WIDTH && weights == WIDTH);
+    for (int i = 0; i < ROWS; i++) {
+        double sum = 0;
+        for (int k = 0; k < WIDTH; k++) {
+            double h = 0;
+            for (int t = 0; t < LENGTH; t++)
+                h += table[(int)words[i * LENGTH + t] * WIDTH + k];
+            sum += v[k] * fmax(h, 0) / sqrt(WIDTH);
+        }
+        cr_expect_float_eq(f[i], sum, 1e-14, "row %d", i);
+    }
+    double wrong[LENGTH] = { 0, WORDS, 1 };
+    cr_expect_eq(nn_forward(model, wrong, 1, f, &error), -1);
+    cr_expect(strstr(error.text, "test_networks.c:") && strstr(error.text, "7"), "%s", error.text);
+    nn_model_free(model);
+    nn_net_free(net);
+}
