@@ -157,7 +157,9 @@ ad_var ad_merge_at(ad_where, ad_var x, ad_axis a, ad_axis b, ad_axis as); /* nei
 ad_var ad_split_at(ad_where, ad_var x, ad_axis axis, ad_axis a, ad_axis b);
 ad_var ad_relabel_at(ad_where, ad_var x, ad_axis from, ad_axis to);
 ad_var ad_transpose_at(ad_where, ad_var x, ad_shape order);
+/* The table's entries at index along the axis; of a parameter, the product with one-hot rows. */
 ad_var ad_gather_at(ad_where, ad_var table, ad_var index, ad_axis axis);
+ad_var ad_one_hot_at(ad_where, ad_var index, ad_axis axis); /* 1 where index is the entry's number, else 0 */
 /* Adds x at index along a new `axis`, summing over the axes `over` of index; its other axes stay. */
 ad_var ad_scatter_at(ad_where, ad_var x, ad_var index, ad_axis axis, ad_shape over);
 ad_var ad_logsumexp_at(ad_where, ad_var x, ad_axis axis);
@@ -181,6 +183,7 @@ ad_var ad_argmax_at(ad_where, ad_var x, ad_axis axis); /* 1 at the first largest
 #define ad_relabel(...) ad_relabel_at(AD_HERE, __VA_ARGS__)
 #define ad_transpose(...) ad_transpose_at(AD_HERE, __VA_ARGS__)
 #define ad_gather(...) ad_gather_at(AD_HERE, __VA_ARGS__)
+#define ad_one_hot(...) ad_one_hot_at(AD_HERE, __VA_ARGS__)
 #define ad_logsumexp(...) ad_logsumexp_at(AD_HERE, __VA_ARGS__)
 #define ad_softmax(...) ad_softmax_at(AD_HERE, __VA_ARGS__)
 #define ad_max(...) ad_max_at(AD_HERE, __VA_ARGS__)

@@ -5,6 +5,7 @@
  * batch axis until an activation brings one, and all rows of the Jacobian come in one pass. */
 #include "autodiff/graph.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct {
@@ -234,6 +235,12 @@ static void rule(pass *p, int id, ad_var g)
         return;
     case AD_TRANSPOSE: give(p, node, 0, g, full); return;
     case AD_GATHER: {
+        if (ad_look(p->graph, a.id)->op == AD_PARAM) {
+            ad_shape all = ad_shape_union(ad_shape_get(g), &node->shape);
+            add_site(p, (ad_site){ .param = a, .y = ad_one_hot_at(w, b, node->axis),
+                                   .delta = ad_expand_at(w, g, all), .over = ad_shape_of(node->axis) });
+            return;
+        }
         ad_shape whole = ad_shape_union(ad_shape_get(g), ad_shape_get(b));
         ad_shape over = ad_shape_minus(ad_shape_get(b), ad_shape_get(a));
         g = ad_expand_at(w, g, whole);
@@ -328,6 +335,37 @@ int ad_backward_at(ad_where where, ad_var y, ad_var seed, const ad_var *wrt, int
     return p.n_sites;
 }
 
+/* The sum of y d over what `whole` lacks. */
+static ad_var sum_site(ad_where w, ad_var y, ad_var d, const ad_shape *whole)
+{
+    ad_shape both = ad_shape_union(ad_shape_get(y), ad_shape_get(d)), over = ad_shape_minus(&both, whole);
+    /* an axis that only one of the two has is summed alone */
+    ad_shape meet = ad_shape_meet(&over, ad_shape_get(d));
+    meet = ad_shape_meet(&meet, ad_shape_get(y));
+    ad_shape only_y = ad_shape_meet(&over, ad_shape_get(y)), only_d = ad_shape_meet(&over, ad_shape_get(d));
+    y = ad_sum_at(w, y, ad_shape_minus(&only_y, &meet));
+    d = ad_sum_at(w, d, ad_shape_minus(&only_d, &meet));
+    return ad_contract_at(w, y, d, meet);
+}
+
+/* The same where y is one-hot rows: d added at their indices. */
+static ad_var sum_picks(ad_where w, const ad_node *one_hot, ad_var d, const ad_shape *whole)
+{
+    ad_var index = { d.graph, one_hot->in[1] };
+    ad_shape all = ad_shape_union(ad_shape_get(d), ad_shape_get(index));
+    ad_var part = ad_scatter_at(w, ad_expand_at(w, d, all), index, one_hot->axis,
+                                ad_shape_minus(ad_shape_get(index), whole));
+    return ad_sum_at(w, part, ad_shape_minus(ad_shape_get(part), whole));
+}
+
+static bool is_one_hot(const ad_graph *graph, const ad_node *node)
+{
+    const ad_node *x = node->op == AD_SCATTER ? ad_look(graph, node->in[0]) : NULL;
+    while (x && x->op == AD_EXPAND)
+        x = ad_look(graph, x->in[0]);
+    return x && x->op == AD_CONSTANT && !(fabs(x->c - 1) > 0) && node->over.rank == 0;
+}
+
 ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape keep)
 {
     ad_graph *graph = param.graph;
@@ -340,20 +378,12 @@ ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape kee
             continue;
         ad_where w = graph->nodes[param.id]->where;
         ad_var part;
-        if (site->y.graph) {
-            ad_shape both = ad_shape_union(ad_shape_get(site->y), ad_shape_get(site->delta));
-            ad_shape over = ad_shape_minus(&both, &whole);
-            /* an axis that only one of the two has is summed alone */
-            ad_shape meet = ad_shape_meet(&over, ad_shape_get(site->delta));
-            meet = ad_shape_meet(&meet, ad_shape_get(site->y));
-            ad_shape only_y = ad_shape_meet(&over, ad_shape_get(site->y));
-            ad_shape only_d = ad_shape_meet(&over, ad_shape_get(site->delta));
-            ad_var y = ad_sum_at(w, site->y, ad_shape_minus(&only_y, &meet));
-            ad_var d = ad_sum_at(w, site->delta, ad_shape_minus(&only_d, &meet));
-            part = ad_contract_at(w, y, d, meet);
-        } else {
+        if (!site->y.graph)
             part = ad_sum_at(w, site->delta, ad_shape_minus(ad_shape_get(site->delta), &whole));
-        }
+        else if (is_one_hot(graph, ad_look(graph, site->y.id)))
+            part = sum_picks(w, ad_look(graph, site->y.id), site->delta, &whole);
+        else
+            part = sum_site(w, site->y, site->delta, &whole);
         total = total.id < 0 ? part : ad_combine(w, AD_ADD, total, part);
     }
     if (total.id < 0 || ad_failed(graph))

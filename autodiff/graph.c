@@ -823,6 +823,14 @@ ad_var ad_scatter_at(ad_where where, ad_var x, ad_var index, ad_axis axis, ad_sh
                     (int[]){ x.id, index.id });
 }
 
+ad_var ad_one_hot_at(ad_where where, ad_var index, ad_axis axis)
+{
+    if (!index.graph || index.id < 0)
+        return index;
+    ad_var one = ad_constant_at(where, index.graph, 1, (ad_shape){ 0 });
+    return ad_scatter_at(where, ad_expand_at(where, one, *ad_shape_get(index)), index, axis, (ad_shape){ 0 });
+}
+
 static ad_var along(ad_where where, ad_op op, ad_var x, ad_axis axis)
 {
     if (!need_axis(where, ad_op_name(op), x, axis))

@@ -70,9 +70,7 @@ ad_var nn_embedding_at(ad_where where, nn_net *net, const char *name, ad_var x, 
     ad_axis entry = ad_fixed_at(where, net->graph, nn_name(net, "%s.entry", name), entries);
     nn_weight table = make(where, net, nn_name(net, "%s.weight", name), ad_shape_of(entry, out),
                            nn_bias_init(net, out, sigma));
-    ad_var ones = ad_expand_at(where, ad_constant_at(where, net->graph, 1, (ad_shape){ 0 }), *ad_shape_get(x));
-    ad_var one_hot = ad_scatter_at(where, ones, x, entry, (ad_shape){ 0 });
-    return nn_apply_at(where, table, one_hot);
+    return ad_scale_at(where, ad_gather_at(where, table.omega, x, entry), table.c, table.fan_in, table.power);
 }
 
 /* Not those that need a parameter without a usual value, nor those that only stand in derivatives. */

@@ -91,7 +91,7 @@ ad_var nn_add_bias_at(ad_where, nn_weight bias, ad_var x);
 #define nn_add_bias(...) nn_add_bias_at(AD_HERE, __VA_ARGS__)
 /* An embedding: row x of a table of `entries` rows of a width: x (...), whole numbers from 0 (another is an error of the
  * run), gives (..., out). Parameter "name.weight" (entries, out), one row of which is met at a time: it is parametrized
- * like a bias of sigma, whatever the number of entries. One is an input layer of one-hot rows, and is computed so. */
+ * like a bias of sigma, whatever the number of entries. In the limit it is an input layer of one-hot rows. */
 ad_var nn_embedding_at(ad_where, nn_net *, const char *name, ad_var x, size_t entries, ad_axis out, double sigma);
 #define nn_embedding(...) nn_embedding_at(AD_HERE, __VA_ARGS__)
 /* A coordinatewise function by name: relu, leaky, abs, tanh, erf, gelu, sin, ...; another is an error listing all. */

@@ -118,6 +118,28 @@ static ad_var autoencoder(nn_net *net, ad_var x)
     return nn_readout(net, "readout", nn_apply_t(w, ad_erf(nn_apply(w, nn_dense(net, "first", x, n)))));
 }
 
+/* Functions of parameters alone: gains as a vector's softplus, a readout as the tanh of another's rows, a scaled table. */
+static ad_var early(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_graph *graph = nn_graph(net);
+    ad_init normal = { .deviation = 1, .rate = 1 };
+    ad_var gain = ad_param(graph, "gain", ad_shape_of(n), normal);
+    ad_var v = ad_param(graph, "v", ad_shape_of(n, nn_outputs(net)), normal);
+    ad_var h = ad_mul(ad_relu(nn_dense(net, "first", x, n)), ad_softplus(ad_add(gain, gain)));
+    return ad_scale_by(ad_matmul(ad_erf(nn_dense(net, "second", h, n)), ad_tanh(v)), 1, n, -0.5);
+}
+static ad_var picked_late(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), time = ad_shape_get(x)->axes[1], word = ad_fixed(x.graph, "word", FEATURES);
+    ad_var table = ad_param(x.graph, "table", ad_shape_of(word, n), (ad_init){ .deviation = 1, .rate = 1 });
+    ad_var which = ad_take(x, ad_shape_get(x)->axes[2], 1);
+    for (size_t k = 2; k < FEATURES; k++)
+        which = ad_add(which, ad_scale(ad_take(x, ad_shape_get(x)->axes[2], k), (double)k));
+    ad_var h = ad_tanh(nn_dense(net, "dense", ad_gather(ad_sin(table), which, word), n));
+    return nn_readout(net, "readout", ad_mean(h, ad_shape_of(time)));
+}
+
 static const struct {
     const char *name;
     nn_function function;
@@ -131,6 +153,8 @@ static const struct {
     { "heads", heads, 1, true, false, true },
     { "embedded", embedded, 1, true, true, true },
     { "autoencoder", autoencoder, 1, false, false, true },
+    { "early", early, 1, false, false, true },
+    { "picked late", picked_late, 1, true, true, false },
 };
 enum { NETS = sizeof nets / sizeof *nets };
 
@@ -299,6 +323,24 @@ Test(networks, an_embedding_looks_rows_up)
         }
         cr_expect_float_eq(f[i], sum, 1e-14, "row %d", i);
     }
+    /* Theta = <relu h, relu h'> / n + the pairs of equal words, each with v^2 step step' / n. */
+    double theta[ROWS * ROWS];
+    cr_assert_eq(nn_ntk(model, words, ROWS, NULL, 0, NN_FULL, theta, &error), 0, "%s", error.text);
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < ROWS; j++) {
+            double sum = 0;
+            for (int k = 0; k < WIDTH; k++) {
+                double a = 0, b = 0, pairs = 0;
+                for (int t = 0; t < LENGTH * LENGTH; t++)
+                    pairs += words[i * LENGTH + t / LENGTH] == words[j * LENGTH + t % LENGTH];
+                for (int t = 0; t < LENGTH; t++) {
+                    a += table[(int)words[i * LENGTH + t] * WIDTH + k];
+                    b += table[(int)words[j * LENGTH + t] * WIDTH + k];
+                }
+                sum += (fmax(a, 0) * fmax(b, 0) + pairs * v[k] * v[k] * (a > 0) * (b > 0)) / WIDTH;
+            }
+            cr_expect_float_eq(theta[i * ROWS + j], sum, 1e-13, "(%d, %d)", i, j);
+        }
     double wrong[LENGTH] = { 0, WORDS, 1 };
     cr_expect_eq(nn_forward(model, wrong, 1, f, &error), -1);
     cr_expect(strstr(error.text, "test_networks.c:") && strstr(error.text, "7"), "%s", error.text);

@@ -40,6 +40,8 @@ struct tp_program {
     int *adjoint;  /* of a forward node: the node that holds its adjoint, -1 if there is none */
 };
 
+/* The network's output in the forms that rules are for (rewrite.c); its id is -1 without memory or with a poisoned graph. */
+ad_var tp_rewrite(ad_var output, ad_axis batch);
 int tp_count_widths(const ad_graph *, const ad_shape *);
 /* A parameter under renamings, and the names of its axes as the node has them; -1 if the node is none. */
 int tp_peel(const ad_graph *, int node, ad_shape *names);

@@ -734,7 +734,7 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series, bool *folded)
         return -1;
     if (fold && total.across <= total.own) {
         fold = false;
-        if (total.across > 0 && all_pairs(algebra, forward, false, &total))
+        if (all_pairs(algebra, forward, false, &total))
             return -1;
     }
     if (folded)

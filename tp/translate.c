@@ -229,11 +229,13 @@ tp_program *tp_translate(nn_net *net, ad_error *error)
         return NULL;
     program->net = net;
     program->graph = nn_graph(net);
-    program->output = nn_output(net);
+    program->output = ad_failed(program->graph) ? nn_output(net) : tp_rewrite(nn_output(net), nn_batch(net));
     program->forward = ad_size(program->graph);
-    program->coupled = ad_couples(program->output, nn_batch(net));
+    program->coupled = program->output.id >= 0 && ad_couples(program->output, nn_batch(net));
     program->arena = ad_arena_new(error);
-    if (!program->arena || translate(program, error)) {
+    if (program->output.id < 0)
+        ad_fail(error, "%s", *ad_message(program->graph) ? ad_message(program->graph) : "out of memory for a program");
+    if (!program->arena || program->output.id < 0 || translate(program, error)) {
         tp_free(program);
         return NULL;
     }
