@@ -1,4 +1,5 @@
 /* quantity.c: making quantities: numbers fold, sums flatten, what cancels is gone. */
+#include "tp/polynomial.h"
 #include "tp/quantity.h"
 
 #include <math.h>
@@ -9,15 +10,10 @@ const tp_quantity *tp_quantity_at(const tp_algebra *algebra, int quantity)
     return tp_table_at(&algebra->quantities, quantity);
 }
 
-static int lacks_memory(const tp_algebra *algebra)
-{
-    return ad_fail(algebra->error, "out of memory while deriving the kernel's recursion");
-}
-
 static int intern(tp_algebra *algebra, const tp_quantity *q, size_t size)
 {
     int id = tp_intern(&algebra->quantities, q, size);
-    return id < 0 ? lacks_memory(algebra) : id;
+    return id < 0 ? tp_lacks_memory(algebra) : id;
 }
 
 tp_quantity tp_q_blank(tp_kind kind)
@@ -143,14 +139,14 @@ static int sum_end(tp_algebra *algebra)
 int tp_q_plus(tp_algebra *algebra, double ca, int a, double cb, int b)
 {
     bool done = sum_begin(algebra) && sum_add(algebra, ca, a) && sum_add(algebra, cb, b);
-    return done ? sum_end(algebra) : lacks_memory(algebra);
+    return done ? sum_end(algebra) : tp_lacks_memory(algebra);
 }
 
 int tp_q_scaled(tp_algebra *algebra, double c, int id)
 {
     if (!(fabs(c - 1) > 0))
         return id;
-    return sum_begin(algebra) && sum_add(algebra, c, id) ? sum_end(algebra) : lacks_memory(algebra);
+    return sum_begin(algebra) && sum_add(algebra, c, id) ? sum_end(algebra) : tp_lacks_memory(algebra);
 }
 
 int tp_q_total(tp_algebra *algebra, const tp_q_part *parts, int n)
@@ -158,7 +154,7 @@ int tp_q_total(tp_algebra *algebra, const tp_q_part *parts, int n)
     bool done = sum_begin(algebra);
     for (int k = 0; k < n && done; k++)
         done = sum_add(algebra, parts[k].c, parts[k].q);
-    return done ? sum_end(algebra) : lacks_memory(algebra);
+    return done ? sum_end(algebra) : tp_lacks_memory(algebra);
 }
 
 /* ---- products ---- */
@@ -227,7 +223,7 @@ int tp_q_along(tp_algebra *algebra, int op, const int *parts, int n, int entry)
     size_t size = sizeof(tp_quantity) + (size_t)n * sizeof *((tp_quantity *)NULL)->parts;
     tp_quantity *q = ad_arena_alloc(algebra->arena, 1, size);
     if (!q)
-        return lacks_memory(algebra);
+        return tp_lacks_memory(algebra);
     q->kind = TP_Q_ALONG;
     q->op = op;
     q->b = entry;
@@ -256,7 +252,7 @@ int tp_q_data(tp_algebra *algebra, int node, const tp_point *from)
     tp_quantity q = tp_q_blank(TP_Q_DATA);
     q.a = node;
     q.from_a = tp_point_number(algebra, from);
-    return q.from_a < 0 ? lacks_memory(algebra) : intern(algebra, &q, sizeof q);
+    return q.from_a < 0 ? tp_lacks_memory(algebra) : intern(algebra, &q, sizeof q);
 }
 
 int tp_q_gram(tp_algebra *algebra, int a, const tp_point *from_a, int b, const tp_point *from_b, ad_axis axis)
@@ -267,7 +263,7 @@ int tp_q_gram(tp_algebra *algebra, int a, const tp_point *from_a, int b, const t
     q.from_a = tp_point_number(algebra, from_a);
     q.from_b = tp_point_number(algebra, from_b);
     q.axis = axis;
-    return q.from_a < 0 || q.from_b < 0 ? lacks_memory(algebra) : intern(algebra, &q, sizeof q);
+    return q.from_a < 0 || q.from_b < 0 ? tp_lacks_memory(algebra) : intern(algebra, &q, sizeof q);
 }
 
 int tp_q_expect(tp_algebra *algebra, const tp_quantity *q)

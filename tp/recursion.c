@@ -1,13 +1,9 @@
+#include "tp/polynomial.h"
 #include "tp/recursion.h"
 
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
-
-static int lacks_memory(const tp_algebra *algebra)
-{
-    return ad_fail(algebra->error, "out of memory while deriving the kernel's recursion");
-}
 
 /* ---- series ---- */
 static int series_add(tp_algebra *algebra, tp_series *s, double power, int q)
@@ -54,7 +50,7 @@ static int long_sum_add(const tp_algebra *algebra, long_sum *s, double power, do
         int room = s->room[k] ? 2 * s->room[k] : 4;
         tp_q_part *larger = ad_arena_alloc(algebra->arena, (size_t)room, sizeof *larger);
         if (!larger)
-            return lacks_memory(algebra);
+            return tp_lacks_memory(algebra);
         if (s->n[k])
             memcpy(larger, s->parts[k], (size_t)s->n[k] * sizeof *larger);
         s->parts[k] = larger;
@@ -151,13 +147,13 @@ int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
     } key = { -2, a, b, alone };
     int *slot = tp_memo(algebra, &key, sizeof key);
     if (!slot)
-        return lacks_memory(algebra);
+        return tp_lacks_memory(algebra);
     if (*slot >= 0)
         return *slot;
     int total = sum_covariances(algebra, a, b, alone);
     if (total >= 0 && (slot = tp_memo(algebra, &key, sizeof key)))
         *slot = total;
-    return slot ? total : lacks_memory(algebra);
+    return slot ? total : tp_lacks_memory(algebra);
 }
 
 /* Only products with the same parameter, from the same side, can be correlated: are any here? */
@@ -200,7 +196,7 @@ static int single_expectation(tp_algebra *algebra, tp_factor f)
     q.a = q.b = tp_q_number(algebra, 0);
     q.var_a = q.var_b = tp_lin_covariance(algebra, f.lin, f.lin, true);
     if (q.fn_b < 0)
-        return lacks_memory(algebra);
+        return tp_lacks_memory(algebra);
     return q.a < 0 || q.var_a < 0 ? -1 : tp_q_expect(algebra, &q);
 }
 
@@ -237,7 +233,7 @@ static int merge(tp_algebra *algebra, tp_factor *f, tp_factor g)
     both.a = f->fn;
     both.b = tp_fn_stretched(algebra, g.fn, ratio);
     f->fn = both.b < 0 ? -1 : tp_intern(&algebra->fns, &both, sizeof both);
-    return f->fn < 0 ? lacks_memory(algebra) : 1;
+    return f->fn < 0 ? tp_lacks_memory(algebra) : 1;
 }
 
 /* The factors of one block: those of one lin and one sample become one function where there are more than two. */
@@ -345,7 +341,7 @@ static int expectation(tp_algebra *algebra, int a, int b, bool alone, bool fold,
     } key = { fold ? -3 : -1, a, b, alone };
     int *slot = tp_memo(algebra, &key, sizeof key);
     if (!slot)
-        return lacks_memory(algebra);
+        return tp_lacks_memory(algebra);
     if (*slot >= 0) {
         const tp_series *known = tp_table_at(&algebra->series, *slot);
         memcpy(series, known, series_size(known));
@@ -363,7 +359,7 @@ static int expectation(tp_algebra *algebra, int a, int b, bool alone, bool fold,
         return -1;
     int id = tp_intern(&algebra->series, series, series_size(series));
     if (id < 0 || !(slot = tp_memo(algebra, &key, sizeof key)))
-        return lacks_memory(algebra);
+        return tp_lacks_memory(algebra);
     *slot = id;
     return 0;
 }
