@@ -277,6 +277,12 @@ Test(tool, wrong_usage_is_one_line_and_status_2)
             snprintf(arguments, sizeof arguments, "kernel mlp --kernel 'ntk|nngp'");
         fails(arguments, 2, "");
     }
+    fails("kernel mlp --probes 0", 2, "--probes takes a whole number from 2 to 1000000000, not 0; see limn --help");
+    fails("train mlp --batch 1e30", 2, "--batch takes a whole number from 0 to 1000000000, not 1e30");
+    fails("train mlp --rate -1", 2, "--rate takes a number of at least 0, not -1");
+    fails("kernel mlp --at-width 0.5", 2, "--at-width takes a number of at least 1, not 0.5");
+    fails("train mlp --drift-every 0", 2, "--drift-every takes log, epoch or a whole number from 1 to 1000000000, not 0");
+    fails("kernel mlp --scale none", 2, "--scale takes ntk|standard|meanfield|mup, not none");
 }
 
 /* ---- references ---- */
@@ -691,6 +697,9 @@ Test(tool, limit_solves_what_program_prints)
     fails("limit a.tp --inputs flat.npy --psi \"tanh(q)\"", 1, "psi1: unknown name q");
     put_text("b.tp", "Input x : G(n) ~ N(0, 1)\nNonlin y := x @ x\n");
     fails("limit b.tp", 1, "b.tp:2: y: the end of the line expected, not \"@\"");
+    fails("limit /dev/null", 1, "/dev/null: the text has no commands");
+    put_text("c.tp", "# a remark\n\n   \n");
+    fails("limit c.tp --psi 1", 1, "c.tp: the text has no commands");
     fails("program mlp --recursion --json", 1, "text or LaTeX");
 }
 
