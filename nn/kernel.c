@@ -48,7 +48,6 @@ void nn_kernel_free(struct nn_kernel *kernel)
     ad_free(kernel);
 }
 
-
 void nn_call_free(nn_call *c)
 {
     if (!c)
@@ -57,15 +56,25 @@ void nn_call_free(nn_call *c)
     ad_free(c);
 }
 
-size_t nn_axis_size(const nn_call *c, ad_axis axis, size_t rows)
+ad_sizes nn_call_sizes(const nn_call *c, size_t rows)
 {
     ad_sizes sizes = nn_sizes(c->model, rows);
+    if (c->by_seeds) {
+        sizes.batches[sizes.n_batches].axis = c->tangent->sample;
+        sizes.batches[sizes.n_batches++].size = c->seeds;
+    }
+    return sizes;
+}
+
+size_t nn_axis_size(const nn_call *c, ad_axis axis, size_t rows)
+{
+    ad_sizes sizes = nn_call_sizes(c, rows);
     return ad_axis_size(c->model->net->graph, axis, &sizes);
 }
 
 size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows)
 {
-    ad_sizes sizes = nn_sizes(c->model, rows);
+    ad_sizes sizes = nn_call_sizes(c, rows);
     return ad_elements(c->model->net->graph, shape, &sizes);
 }
 
@@ -75,13 +84,13 @@ static int make_plan(nn_call *c, const ad_var *outputs, int *ids, int n, int n_c
     nn_kernel_plan *p = c->plan;
     ad_plan_free(p->plan);
     ad_free(p->ids);
-    *p = (nn_kernel_plan){ .ids = ids, .n_ids = n, .n_checked = n_checked, .rows = c->tile };
+    *p = (nn_kernel_plan){ .ids = ids, .n_ids = n, .n_checked = n_checked, .rows = c->tile, .seeds = c->seeds };
     ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads,
-                          .capacity = nn_sizes(c->model, c->tile) };
+                          .capacity = nn_call_sizes(c, c->tile) };
     return n && !(p->plan = ad_plan_new(outputs, n, &spec, error)) ? -1 : 0;
 }
 
-static int prepare(nn_call *c, ad_error *error)
+int nn_prepare(nn_call *c, ad_error *error)
 {
     const nn_net *net = c->model->net;
     struct nn_kernel *kernel = c->kernel;
@@ -111,7 +120,8 @@ static int prepare(nn_call *c, ad_error *error)
         failed = kernel->x ? 0 : -1;
         kernel->x_rows = failed ? 0 : c->tile;
     }
-    bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->n_ids == n && !failed &&
+    bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->seeds >= c->seeds &&
+                c->plan->n_ids == n && !failed &&
                 memcmp(c->plan->ids, ids, (size_t)n * sizeof *ids) == 0;
     if (!fits && !failed) {
         failed = make_plan(c, outputs, ids, n, n_checked, error);
@@ -131,6 +141,8 @@ static const char *tensor_data(const nn_call *c, int id)
     const nn_model *model = c->model;
     if (id == model->net->input.id)
         return c->kernel->x;
+    if (c->by_seeds && id == c->tangent->seed.id)
+        return c->seed;
     for (int k = 0; k < model->net->n_params + model->net->n_statistics; k++)
         if (model->net->params[k].id == id)
             return (const char *)model->values + model->offsets[k] * nn_bytes(model->type);
@@ -152,7 +164,7 @@ size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t r
     return 0;
 }
 
-static void fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to)
+void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to)
 {
     const ad_shape *shape = &ad_look(c->model->net->graph, p->id)->shape;
     size_t bytes = nn_bytes(c->model->type), turns = nn_size_of(c, &p->sum, rows);
@@ -173,11 +185,10 @@ static void fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *t
     }
 }
 
-/* Runs samples x (rows, features) and packs all panels of one side. */
-static int run_tile(nn_call *c, int side, const double *x, size_t first, size_t rows, ad_error *error)
+int nn_run(nn_call *c, const double *x, size_t first, size_t rows, ad_error *error)
 {
     size_t features = nn_features(c->model->net), bad = 0;
-    ad_sizes sizes = nn_sizes(c->model, rows);
+    ad_sizes sizes = nn_call_sizes(c, rows);
     ad_plan *plan = c->plan->plan;
     if (!nn_convert(x + first * features, rows * features, c->model->type, c->kernel->x, &bad))
         return ad_fail(error, "x: row %zu holds a number that is not finite", first + bad / features);
@@ -185,8 +196,16 @@ static int run_tile(nn_call *c, int side, const double *x, size_t first, size_t 
                  (c->plan->n_checked &&
                   nn_norm_check(c->model, plan, c->plan->n_ids - c->plan->n_checked, rows, error) != 0)))
         return -1;
+    return 0;
+}
+
+/* Runs samples and packs all panels of one side. */
+static int run_tile(nn_call *c, int side, const double *x, size_t first, size_t rows, ad_error *error)
+{
+    if (nn_run(c, x, first, rows, error) != 0)
+        return -1;
     for (int i = 0; i < c->n_panels; i++)
-        fill_panel(c, &c->panels[i], rows, c->panels[i].data[side]);
+        nn_fill_panel(c, &c->panels[i], rows, c->panels[i].data[side]);
     return 0;
 }
 
@@ -218,17 +237,46 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+int nn_make_room(nn_call *c, size_t total, ad_error *error)
+{
+    if (total <= c->kernel->work_bytes)
+        return 0;
+    ad_free(c->kernel->work);
+    c->kernel->work_bytes = 0;
+    if (!(c->kernel->work = ad_alloc(total, 1, "a kernel", error)))
+        return -1;
+    c->kernel->work_bytes = total;
+    return 0;
+}
+
+/* The rows of one run; where the seed knows its sample, they take memory in the square. */
+static void choose_tile(nn_call *c)
+{
+    size_t bytes = nn_bytes(c->model->type), per_row = 1;
+    c->tile = c->most;
+    if (c->model->net->variants[c->variant].mixes)
+        return;
+    if (c->tangent->together) {
+        while (c->tile > 1 && nn_too_many_seeds(c, c->tile))
+            c->tile = (c->tile + 1) / 2;
+        return;
+    }
+    for (int i = 0; i < c->n_panels; i++)
+        per_row += nn_size_of(c, &c->panels[i].order, 1) * bytes;
+    size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes) / c->outs;
+    c->tile = least(c->most, least(square ? square : 1, TILE_BYTES / per_row + 1));
+}
+
 /* Chooses the tile, and lays out the buffers of the call. */
 static int lay_out(nn_call *c, size_t rows, ad_error *error)
 {
     const nn_model *model = c->model;
-    size_t bytes = nn_bytes(model->type), per_row = 1, largest = 1, total = 0, turns = 0, applied = 0;
+    size_t bytes = nn_bytes(model->type), largest = 1, total = 0, turns = 0, applied = 0;
     bool formed = false;
-    for (int i = 0; i < c->n_panels; i++)
-        per_row += nn_size_of(c, &c->panels[i].order, 1) * bytes;
+    choose_tile(c);
     for (int i = 0; i < c->n_uses; i++) {
         const nn_use *u = &c->uses[i];
-        size_t size = nn_size_of(c, ad_shape_get(model->net->params[u->param]), 1), n = nn_size_of(c, &u->sum, c->most);
+        size_t size = nn_size_of(c, ad_shape_get(model->net->params[u->param]), 1), n = nn_size_of(c, &u->sum, c->tile);
         if (u->met) {
             turns = n > turns ? n : turns;
             applied = u->n_rest > applied ? u->n_rest : applied;
@@ -237,12 +285,7 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
         formed = true;
         largest = size > largest ? size : largest;
     }
-    applied *= c->outputs * c->most * turns * bytes;
-    c->tile = c->most;
-    if (!c->tangent->together && !model->net->variants[c->variant].mixes) {
-        size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes) / c->outs;
-        c->tile = least(c->most, least(square ? square : 1, TILE_BYTES / per_row + 1));
-    }
+    applied *= c->outputs * c->tile * turns * bytes;
     c->gradient_rows = least(c->tile, GRADIENT_BYTES / (c->outputs * largest * bytes) + 1);
     bool once = c->symmetric && c->tile >= rows, crosses = false;
     for (int i = 0; i < c->n_terms && c->symmetric; i++)
@@ -270,13 +313,8 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
                 c->panels[i].data[side] = turn ? c->kernel->work + total : NULL;
                 total += (nn_size_of(c, &c->panels[i].order, c->tile) * bytes + 63) / 64 * 64;
             }
-        if (!turn && total > c->kernel->work_bytes) {
-            ad_free(c->kernel->work);
-            c->kernel->work_bytes = 0;
-            if (!(c->kernel->work = ad_alloc(total, 1, "a kernel", error)))
-                return -1;
-            c->kernel->work_bytes = total;
-        }
+        if (!turn && nn_make_room(c, total, error) != 0)
+            return -1;
     }
     return 0;
 }
@@ -324,7 +362,7 @@ static nn_call *make_call(const nn_call *form, ad_error *error)
         return NULL;
     *c = *form;
     c->plan = &model->kernel->plans[c->variant][c->by == NN_READOUT];
-    c->tangent = nn_tangent_of(net, c->variant, error);
+    c->tangent = nn_tangent_of(net, c->variant, false, error);
     c->outputs = nn_n_outputs(net);
     c->most = c->rows2 > c->rows ? c->rows2 : c->rows;
     c->outs = c->mean ? 1 : c->outputs;
@@ -338,8 +376,12 @@ static nn_call *make_call(const nn_call *form, ad_error *error)
         goto failed;
     if (nn_find_terms(c, error) != 0)
         goto failed;
-    if (lay_out(c, c->rows, error) == 0 && prepare(c, error) == 0)
+    if (c->tangent->together && net->variants[c->variant].mixes && nn_too_many_seeds(c, c->most)) {
+        if (nn_seeds_lay_out(c, error) == 0)
+            return c;
+    } else if (lay_out(c, c->rows, error) == 0 && nn_prepare(c, error) == 0) {
         return c;
+    }
 failed:
     nn_call_free(c);
     return NULL;
@@ -364,7 +406,9 @@ static int kernel_of(nn_model *model, nn_weighing by, const double *x, size_t ro
         if (!(model->kernel->last = make_call(&form, error)))
             return -1;
     }
-    return compute(model->kernel->last, x, rows, x2, rows2, out, error);
+    nn_call *c = model->kernel->last;
+    return c->by_seeds ? nn_seeds_compute(c, x, rows, x2, rows2, out, NULL, error)
+                       : compute(c, x, rows, x2, rows2, out, error);
 }
 
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,

@@ -83,7 +83,7 @@ void nn_pack(const nn_call *c, const nn_walk *w, const char *from, char *to, boo
 }
 
 /* ---- products ---- */
-static void gram(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b, double beta,
+void nn_gram(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b, double beta,
                  char *to, bool upper)
 {
     if (c->model->type == AD_FLOAT)
@@ -129,7 +129,7 @@ static void add_group(nn_call *c, const nn_term *terms, int n, const size_t *row
         }
         const nn_panel *y = &c->panels[t.y];
         size_t columns = nn_size_of(c, &y->order, rows[0]) / y->instances / rows[0];
-        gram(c, rows[0], rows[1], columns, t.c, block(c, t.y, t.y_at, 0, rows[0]),
+        nn_gram(c, rows[0], rows[1], columns, t.c, block(c, t.y, t.y_at, 0, rows[0]),
              block(c, t.y2, t.y2_at, other, rows[1]), 1, c->factor, false);
     }
     int a = swapped ? terms->d2 : terms->d, a_at = swapped ? terms->d2_at : terms->d_at;
@@ -138,7 +138,7 @@ static void add_group(nn_call *c, const nn_term *terms, int n, const size_t *row
     bool diagonal = same && a == b && a_at == b_at;
     size_t m = c->outs * (d->sampled ? rows[0] : 1), wide = c->outs * (d2->sampled ? rows[1] : 1);
     size_t columns = nn_size_of(c, &d->order, rows[0]) / d->instances / m;
-    gram(c, m, wide, columns, 1, block(c, a, a_at, 0, rows[0]), block(c, b, b_at, other, rows[1]), 0, c->product,
+    nn_gram(c, m, wide, columns, 1, block(c, a, a_at, 0, rows[0]), block(c, b, b_at, other, rows[1]), 0, c->product,
          diagonal && d->sampled);
     spread(c, rows[0], rows[1], c->product, d->sampled, d2->sampled, c->factor, same && !diagonal ? c->cross : c->acc,
            diagonal);
@@ -162,59 +162,66 @@ void nn_add_terms(nn_call *c, const size_t *rows, int other)
 }
 
 /* ---- by the gradients themselves ---- */
-/* W's gradients, (outputs, count, W), of samples first, first + 1, ... of a side. */
-static void form_gradients(nn_call *c, const nn_use *uses, int n, int side, size_t rows, size_t first, size_t count, char *to)
+void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, char *to)
 {
     const nn_model *model = c->model;
-    const ad_shape *shape = ad_shape_get(model->net->params[uses->param]);
-    size_t bytes = nn_bytes(model->type), size = nn_size_of(c, shape, 1);
-    bool is_float = model->type == AD_FLOAT;
+    const ad_shape *shape = ad_shape_get(model->net->params[u->param]);
+    size_t bytes = nn_bytes(model->type), size = nn_size_of(c, shape, 1), part = u->n_over * u->n_rest * bytes;
+    size_t d_part = n_sum * u->n_rest * bytes, y_part = n_sum * u->n_over * bytes;
+    bool is_float = model->type == AD_FLOAT, sampled = u->y != NN_NO_PANEL && c->panels[u->y].sampled;
+    ad_shape forward = u->aligned, backward = u->aligned;
+    nn_append(&forward, &u->over);
+    nn_append(&forward, &u->rest);
+    nn_append(&backward, &u->rest);
+    nn_append(&backward, &u->over);
+    bool straight = nn_same_order(&forward, shape), turn = !straight && nn_same_order(&backward, shape);
+    nn_walk w = { .rank = shape->rank };
+    for (int i = 0; i < w.rank; i++) {
+        w.size[i] = nn_axis_size(c, shape->axes[i], 1);
+        w.stride[i] = nn_stride(c, &forward, shape->axes[i], 1);
+    }
+    for (size_t row = 0; row < rows; row++, to += size * bytes, d += u->n_aligned * d_part) {
+        if (u->y == NN_NO_PANEL) {
+            if (is_float)
+                cblas_saxpy((int)size, (float)u->c, (const float *)d, 1, (float *)to, 1);
+            else
+                cblas_daxpy((int)size, u->c, (const double *)d, 1, (double *)to, 1);
+            continue;
+        }
+        char *at = straight || turn ? to : c->scratch;
+        if (at != to)
+            memset(at, 0, size * bytes);
+        for (size_t k = 0; k < u->n_aligned; k++) {
+            const char *one = turn ? d + k * d_part : y + k * y_part, *two = turn ? y + k * y_part : d + k * d_part;
+            size_t m = turn ? u->n_rest : u->n_over, wide = turn ? u->n_over : u->n_rest;
+            if (is_float)
+                outer_float(m, wide, n_sum, (float)u->c, (const float *)one, (const float *)two,
+                            (float *)(at + k * part));
+            else
+                outer_double(m, wide, n_sum, u->c, (const double *)one, (const double *)two,
+                             (double *)(at + k * part));
+        }
+        if (at != to)
+            nn_pack(c, &w, at, to, true);
+        if (sampled)
+            y += u->n_aligned * y_part;
+    }
+}
+
+/* W's gradients, (outputs, count, W), of samples first, first + 1, ... of a side. */
+static void form_gradients(nn_call *c, const nn_use *uses, int n, int side, size_t rows, size_t first, size_t count,
+                           char *to)
+{
+    size_t bytes = nn_bytes(c->model->type), size = nn_size_of(c, ad_shape_get(c->model->net->params[uses->param]), 1);
     memset(to, 0, c->outputs * count * size * bytes);
     for (int k = 0; k < n; k++) {
         const nn_use *u = &uses[k];
-        size_t n_sum = nn_size_of(c, &u->sum, rows), part = u->n_over * u->n_rest;
-        ad_shape forward = u->aligned, backward = u->aligned;
-        nn_append(&forward, &u->over);
-        nn_append(&forward, &u->rest);
-        nn_append(&backward, &u->rest);
-        nn_append(&backward, &u->over);
-        bool straight = nn_same_order(&forward, shape), turned = nn_same_order(&backward, shape);
-        nn_walk w = { .rank = shape->rank };
-        for (int i = 0; i < w.rank; i++) {
-            w.size[i] = nn_axis_size(c, shape->axes[i], 1);
-            w.stride[i] = nn_stride(c, &forward, shape->axes[i], 1);
-        }
-        for (size_t row = 0; row < c->outputs * count; row++) {
-            size_t o = row / count, i = first + row % count;
-            char *g = to + row * size * bytes;
-            const char *d = c->panels[u->d].data[side] + (o * rows + i) * u->n_aligned * n_sum * u->n_rest * bytes;
-            if (u->y == NN_NO_PANEL) {
-                if (is_float)
-                    cblas_saxpy((int)size, (float)u->c, (const float *)d, 1, (float *)g, 1);
-                else
-                    cblas_daxpy((int)size, u->c, (const double *)d, 1, (double *)g, 1);
-                continue;
-            }
-            const nn_panel *yp = &c->panels[u->y];
-            const char *y = yp->data[side] + (yp->sampled ? i : 0) * u->n_aligned * n_sum * u->n_over * bytes;
-            char *at = straight || turned ? g : c->scratch;
-            if (at != g)
-                memset(at, 0, size * bytes);
-            for (size_t a = 0; a < u->n_aligned; a++) {
-                const char *da = d + a * n_sum * u->n_rest * bytes, *ya = y + a * n_sum * u->n_over * bytes;
-                bool turn = turned && !straight;
-                size_t m = turn ? u->n_rest : u->n_over, wide = turn ? u->n_over : u->n_rest;
-                const char *one = turn ? da : ya, *two = turn ? ya : da;
-                if (is_float)
-                    outer_float(m, wide, n_sum, (float)u->c, (const float *)one, (const float *)two,
-                                (float *)(at + a * part * bytes));
-                else
-                    outer_double(m, wide, n_sum, u->c, (const double *)one, (const double *)two,
-                                 (double *)(at + a * part * bytes));
-            }
-            if (at != g)
-                nn_pack(c, &w, at, g, true);
-        }
+        size_t n_sum = nn_size_of(c, &u->sum, rows), step = u->n_aligned * n_sum * bytes;
+        const nn_panel *y = u->y == NN_NO_PANEL ? NULL : &c->panels[u->y];
+        for (size_t o = 0; o < c->outputs; o++)
+            nn_form(c, u, n_sum, count, c->panels[u->d].data[side] + (o * rows + first) * step * u->n_rest,
+                    y ? y->data[side] + (y->sampled ? first : 0) * step * u->n_over : NULL,
+                    to + o * count * size * bytes);
     }
 }
 
@@ -224,9 +231,9 @@ static void add_products(nn_call *c, const size_t *rows, const size_t *first, co
 {
     size_t bytes = nn_bytes(c->model->type), wide = c->outs * count[1];
     if (!c->mean)
-        gram(c, c->outs * count[0], wide, size, weight, g, g2, 0, c->product, false);
+        nn_gram(c, c->outs * count[0], wide, size, weight, g, g2, 0, c->product, false);
     for (size_t o = 0; o < c->outputs && c->mean; o++)
-        gram(c, count[0], count[1], size, weight, g + o * count[0] * size * bytes, g2 + o * count[1] * size * bytes,
+        nn_gram(c, count[0], count[1], size, weight, g + o * count[0] * size * bytes, g2 + o * count[1] * size * bytes,
              o ? 1 : 0, c->product, false);
     for (size_t row = 0; row < c->outs * count[0]; row++)
         for (size_t p = 0; p < c->outs; p++) {
@@ -237,24 +244,35 @@ static void add_products(nn_call *c, const size_t *rows, const size_t *first, co
         }
 }
 
+void nn_meet(nn_call *c, const nn_use *from, size_t n_from, const char *y_from, const nn_use *to, size_t n_to,
+             const char *y_to)
+{
+    nn_gram(c, n_from, n_to, from->n_over, from->c * to->c, y_from, y_to, 0, c->met, false);
+}
+
+void nn_apply_met(nn_call *c, size_t rows, size_t n_from, size_t n_to, size_t rest, const char *d)
+{
+    size_t bytes = nn_bytes(c->model->type);
+    memset(c->applied, 0, rows * n_to * rest * bytes);
+    for (size_t row = 0; row < rows; row++) {
+        const char *from = d + row * n_from * rest * bytes;
+        char *to = c->applied + row * n_to * rest * bytes;
+        if (c->model->type == AD_FLOAT)
+            outer_float(n_to, rest, n_from, 1, (const float *)c->met, (const float *)from, (float *)to);
+        else
+            outer_double(n_to, rest, n_from, 1, (const double *)c->met, (const double *)from, (double *)to);
+    }
+}
+
 /* The uses of one parameter by K: K d' for every row (output, sample) of the second side, then one Gram product. */
 static void add_met(nn_call *c, const nn_use *uses, int n, const size_t *rows, int other)
 {
-    size_t bytes = nn_bytes(c->model->type), none[2] = { 0 }, rest = uses->n_rest;
+    size_t none[2] = { 0 }, rest = uses->n_rest;
     for (int k = 0; k < n * n; k++) {
         const nn_use *a = &uses[k / n], *b = &uses[k % n];
         size_t turns = nn_size_of(c, &a->sum, rows[0]), turns2 = nn_size_of(c, &b->sum, rows[1]);
-        gram(c, turns2, turns, a->n_over, a->c * b->c, c->panels[b->y].data[other], c->panels[a->y].data[0], 0, c->met,
-             false);
-        memset(c->applied, 0, c->outputs * rows[1] * turns * rest * bytes);
-        for (size_t row = 0; row < c->outputs * rows[1]; row++) {
-            const char *d = c->panels[b->d].data[other] + row * turns2 * rest * bytes;
-            char *to = c->applied + row * turns * rest * bytes;
-            if (c->model->type == AD_FLOAT)
-                outer_float(turns, rest, turns2, 1, (const float *)c->met, (const float *)d, (float *)to);
-            else
-                outer_double(turns, rest, turns2, 1, (const double *)c->met, (const double *)d, (double *)to);
-        }
+        nn_meet(c, b, turns2, c->panels[b->y].data[other], a, turns, c->panels[a->y].data[0]);
+        nn_apply_met(c, c->outputs * rows[1], turns2, turns, rest, c->panels[b->d].data[other]);
         add_products(c, rows, none, rows, c->panels[a->d].data[0], c->applied, turns * rest, c->weights[a->param],
                      c->acc);
     }

@@ -44,12 +44,12 @@ static ad_axis unused_prime(const nn_net *net, ad_var output, ad_axis axis)
     return prime;
 }
 
-const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, ad_error *error)
+const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, bool by_seeds, ad_error *error)
 {
     nn_variant *variant = &((nn_net *)net)->variants[v]; /* the tangent is a cache */
     ad_var output = variant->output;
-    if (variant->tangent)
-        return variant->tangent;
+    if (variant->tangents[by_seeds])
+        return variant->tangents[by_seeds];
     struct nn_tangent *t = ad_arena_alloc(net->arena, 1, sizeof *t);
     bool *marks = ad_arena_alloc(net->arena, 2 * (size_t)output.id + 2, sizeof *marks);
     if (!t || !marks) {
@@ -58,10 +58,17 @@ const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, ad_error *error
     }
     t->together = ad_couples(output, net->batch) || meets_early(net, output, marks, marks + output.id + 1);
     t->batch = net->batch;
-    t->out = unused_prime(net, output, net->outputs);
-    t->sample = t->together ? unused_prime(net, output, net->batch) : net->batch;
-    ad_var seed = ad_delta(net->graph, t->out, net->outputs);
-    if (t->together) {
+    ad_var seed = { 0 };
+    if (by_seeds) {
+        t->sample = ad_batch(net->graph, "kernel.seeds");
+        ad_shape all = ad_shape_of(t->sample, net->batch, net->outputs);
+        seed = t->seed = ad_input(net->graph, v ? "kernel.seed (evaluation)" : "kernel.seed", all);
+    } else {
+        t->out = unused_prime(net, output, net->outputs);
+        t->sample = t->together ? unused_prime(net, output, net->batch) : net->batch;
+        seed = ad_delta(net->graph, t->out, net->outputs);
+    }
+    if (t->together && !by_seeds) {
         ad_shape all = ad_shape_of(t->out, net->outputs, t->sample, net->batch);
         seed = ad_mul(ad_expand(seed, all), ad_expand(ad_delta(net->graph, t->sample, net->batch), all));
     }
@@ -70,7 +77,13 @@ const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, ad_error *error
         ad_fail(error, "%s: kernel: %s", nn_title(net), ad_message(net->graph));
         return NULL;
     }
-    return variant->tangent = t;
+    return variant->tangents[by_seeds] = t;
+}
+
+/* The axes that tell one seed from another. */
+static ad_shape seeds_of(const struct nn_tangent *t)
+{
+    return t->seed.graph ? ad_shape_of(t->sample) : ad_shape_of(t->out, t->sample);
 }
 
 /* ---- axes ---- */
@@ -170,7 +183,7 @@ static nn_use split(const ad_site *site)
 static ad_shape summed_axes(const nn_call *c, const ad_site *site)
 {
     const struct nn_tangent *t = c->tangent;
-    ad_shape all = *ad_shape_get(site->delta), seeds = ad_shape_of(t->out, t->sample);
+    ad_shape all = *ad_shape_get(site->delta), seeds = seeds_of(t);
     if (site->y.graph)
         nn_append(&all, ad_shape_get(site->y));
     all = without(&all, ad_shape_get(site->param));
@@ -297,7 +310,7 @@ static int make_uses(nn_call *c, int param, ad_error *error)
             continue;
         nn_use u = split(site);
         ad_shape sum = summed_axes(c, site), none = { 0 };
-        ad_shape order = ad_shape_of(t->out, t->sample), sample = ad_shape_of(t->sample);
+        ad_shape order = seeds_of(t), sample = ad_shape_of(t->sample);
         double one, two = 1;
         bool product = site->y.graph != NULL;
         u.param = param;
