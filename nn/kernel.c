@@ -388,27 +388,49 @@ failed:
 }
 
 /* A kernel of the same form as the one before allocates nothing. */
-static int kernel_of(nn_model *model, nn_weighing by, const double *x, size_t rows, const double *x2, size_t rows2,
-                     nn_kernel_outputs outputs, double *out, ad_error *error)
+static nn_call *call_of(nn_model *model, nn_weighing by, size_t rows, const double *x2, size_t rows2,
+                        nn_kernel_outputs outputs, ad_error *error)
 {
     const nn_net *net = model->net;
-    if (rows == 0 || (x2 && rows2 == 0))
-        return ad_fail(error, "%s: kernel: no rows", nn_title(net));
+    if (rows == 0 || (x2 && rows2 == 0)) {
+        ad_fail(error, "%s: kernel: no rows", nn_title(net));
+        return NULL;
+    }
     if (!model->kernel && !(model->kernel = ad_alloc(1, sizeof *model->kernel, "a kernel", error)))
-        return -1;
+        return NULL;
     int v = nn_variant_of(model, NN_TRAINING);
     if (v == 0 && (nn_norm_check_rows(model, rows, error) || (x2 && nn_norm_check_rows(model, rows2, error))))
-        return -1;
+        return NULL;
     const nn_call form = { .model = model, .kernel = model->kernel, .variant = v, .by = by, .mean = outputs == NN_MEAN,
                         .symmetric = !x2, .rows = rows, .rows2 = x2 ? rows2 : rows };
     if (!model->kernel->last || !same_form(model->kernel->last, &form)) {
         nn_call_free(model->kernel->last);
         if (!(model->kernel->last = make_call(&form, error)))
-            return -1;
+            return NULL;
     }
-    nn_call *c = model->kernel->last;
+    return model->kernel->last;
+}
+
+static int kernel_of(nn_model *model, nn_weighing by, const double *x, size_t rows, const double *x2, size_t rows2,
+                     nn_kernel_outputs outputs, double *out, ad_error *error)
+{
+    nn_call *c = call_of(model, by, rows, x2, rows2, outputs, error);
+    if (!c)
+        return -1;
     return c->by_seeds ? nn_seeds_compute(c, x, rows, x2, rows2, out, NULL, error)
                        : compute(c, x, rows, x2, rows2, out, error);
+}
+
+int nn_kernel_cost(nn_model *model, bool nngp, const double *x, size_t rows, const double *x2, size_t rows2,
+                   nn_kernel_outputs outputs, double *bytes, double *seconds, ad_error *error)
+{
+    nn_call *c = call_of(model, nngp ? NN_READOUT : NN_TANGENT, rows, x2, rows2, outputs, error);
+    if (!c)
+        return -1;
+    *bytes = (double)c->kernel->work_bytes + (c->plan->plan ? (double)ad_plan_bytes(c->plan->plan) : 0) +
+             (double)(c->kernel->x_rows * nn_features(model->net) * nn_bytes(model->type));
+    *seconds = (double)NAN;
+    return c->by_seeds ? nn_seeds_compute(c, x, rows, x2, rows2, NULL, seconds, error) : 0;
 }
 
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,

@@ -322,22 +322,23 @@ static int compute_list(nn_call *c, piece p, piece p2, size_t list, size_t list2
     return 0;
 }
 
-/* Seconds of the whole, from a run and the products of its seeds, the second time that they are made. */
+/* Seconds of the whole, from a run after the first one and a product of stores, whatever they hold. */
 static int estimate(nn_call *c, const piece *p, const tally *all, double *seconds, ad_error *error)
 {
+    enum { SEEDS = 8, PAIRS = 128 };
     piece some = *p;
-    double filled = 0, multiplied = 0;
-    some.count = at_most(c->run, c->store);
+    double start = 0;
     for (int turn = 0; turn < 2; turn++) {
-        double start = ad_seconds();
+        some.count = turn ? at_most(c->run, SEEDS) : 1;
+        start = ad_seconds();
         if (fill_store(c, 0, &some, error) != 0)
             return -1;
-        filled = ad_seconds() - start;
-        multiply(c, &some, &some, 0);
-        multiplied = ad_seconds() - start - filled;
     }
-    double n = (double)some.count;
-    *seconds = filled / n * all->seeds + multiplied / (n * (n + 1) / 2) * all->pairs;
+    *seconds = (ad_seconds() - start) / (double)some.count * all->seeds;
+    some.count = at_most(c->store, PAIRS);
+    start = ad_seconds();
+    multiply(c, &some, &some, 0);
+    *seconds += (ad_seconds() - start) / ((double)some.count * (double)(some.count + 1) / 2) * all->pairs;
     return 0;
 }
 

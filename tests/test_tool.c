@@ -428,6 +428,13 @@ Test(tool, explain_computes_nothing)
     cr_expect(cJSON_GetNumberValue(cJSON_GetObjectItem(root, "bytes")) > result);
     cr_expect(cJSON_GetNumberValue(cJSON_GetObjectItem(root, "seconds")) > 0);
     cJSON_Delete(root);
+
+    /* the adjoints of all outputs of one batch would take 16 GB a layer; they come in stores */
+    root = cJSON_Parse(works("kernel batchnorm --data digits --width 64 --set depth=1 --explain --json").out);
+    double bytes = cJSON_GetNumberValue(cJSON_GetObjectItem(root, "bytes"));
+    cr_expect(bytes > 8.0 * 1797 * 1797 && bytes < 1.5e9, "%g", bytes);
+    cr_expect(cJSON_GetNumberValue(cJSON_GetObjectItem(root, "seconds")) > 1);
+    cJSON_Delete(root);
 }
 
 /* ---- training ---- */
