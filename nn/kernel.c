@@ -18,7 +18,8 @@
  *     Theta[i, j, o, o'] = sum over W, k, k' of <d_k[o, i], K d_k'[o', j]>,   K[r, r'] = <y_k[r], y_k'[r']>.
  *
  * Where none of that applies (W used transposed as well, more pairs (r, r') than W has rows), the gradients themselves
- * are formed, a tile of samples at a time, and multiplied.
+ * are formed, a tile of samples at a time, and multiplied. A batch whose seeds are too many for memory is taken seed by
+ * seed, in kernel_seeds.c.
  *
  * The NNGP kernel is the same sum over the readout's parameters alone, each times its initial variance: f is linear in
  * them, so that this is the mean of f f' over a new draw of the readout. */

@@ -364,9 +364,14 @@ Test(norm, kernels_by_seeds_are_those_of_all_at_once)
                 model->limits = l ? limits[l - 1] : (nn_kernel_limits){ 0 };
                 nn_kernel_free(model->kernel); /* which knows the form, and would not lay it out again */
                 model->kernel = NULL;
-                int status = (nngp ? nn_nngp : training ? nn_training_kernel : nn_ntk)(
-                    model, x, MOST, square ? NULL : x2, ROWS2, full ? NN_FULL : NN_MEAN, l ? some : whole, &error);
-                cr_assert(status == 0, "%s: %s", cases[k % CASES].name, error.text);
+                long allocations = 0;
+                for (int turn = 0; turn < 2; turn++) { /* the second one needs nothing anew */
+                    allocations = ad_allocations();
+                    int status = (nngp ? nn_nngp : training ? nn_training_kernel : nn_ntk)(
+                        model, x, MOST, square ? NULL : x2, ROWS2, full ? NN_FULL : NN_MEAN, l ? some : whole, &error);
+                    cr_assert(status == 0, "%s: %s", cases[k % CASES].name, error.text);
+                }
+                cr_assert_eq(ad_allocations(), allocations);
                 const nn_call *call = model->kernel->last;
                 bool stores = l > 0 && cases[k % CASES].couples;
                 cr_assert(call->by_seeds == stores && (!stores || l != 2 || call->store == 1));
@@ -900,6 +905,11 @@ Test(norm, survives_every_failed_allocation)
             nn_set_mode(model, (nn_mode)mode);
             failed =
                 nn_forward(model, s.x, ROWS, f, &error) || nn_ntk(model, s.x, ROWS, NULL, 0, NN_MEAN, kernel, &error);
+        }
+        if (!failed) { /* and by seeds */
+            model->limits = (nn_kernel_limits){ 1, 1, 1 };
+            nn_set_mode(model, NN_TRAINING);
+            failed = nn_ntk(model, s.x, ROWS, s.x, ROWS, NN_MEAN, kernel, &error);
         }
         ad_hook_allocation(0);
         done = !failed;
