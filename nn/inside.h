@@ -31,7 +31,7 @@ typedef struct nn_norm {
 typedef struct {
     ad_var output;
     bool mixes;                 /* an output depends on other samples, too: all rows of a run belong together */
-    struct nn_tangent *tangent; /* traced when first asked for */
+    struct nn_tangent *tangents[2]; /* traced when first asked for: with all seeds at once, and by seeds */
 } nn_variant;
 
 struct nn_net {
@@ -50,6 +50,13 @@ struct nn_net {
     nn_traced_loss losses[2];
 };
 
+/* What a kernel whose samples meet may take, in bytes; 0: as kernel_seeds.c has it. */
+typedef struct {
+    size_t whole; /* of the panels of all seeds at once: above, they come in stores */
+    size_t run;   /* of the plan of one run */
+    size_t store; /* of what is kept of the seeds of one side */
+} nn_kernel_limits;
+
 struct nn_model {
     const nn_net *net;
     size_t n;
@@ -65,6 +72,7 @@ struct nn_model {
         void *x;     /* (rows, features) in the model's type */
     } forward[2];    /* in training and in evaluation */
     struct nn_kernel *kernel;
+    nn_kernel_limits limits;
 };
 
 /* net.c */

@@ -252,6 +252,10 @@ int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, siz
  * scale (n in the mean-field scale, and of gamma and beta in mu-P; else 1; a parameter of rate 0 does not count). */
 int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
                        nn_kernel_outputs outputs, double *out, ad_error *error);
+/* What nn_ntk (nngp: nn_nngp) of these inputs takes beside them and its result, which is not computed: bytes, and seconds
+ * where the batch is so large that it comes output by output of its samples: from one of its runs. NAN otherwise. */
+int nn_kernel_cost(nn_model *model, bool nngp, const double *x, size_t rows, const double *x2, size_t rows2,
+                   nn_kernel_outputs outputs, double *bytes, double *seconds, ad_error *error);
 /* By parameter: the initial variance of a readout's, 0 of the others: the NNGP kernel is the tangent kernel with these
  * weights. Fails where the outputs are not linear in the readout, or the readout's mean is not 0. */
 int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error);

@@ -1,4 +1,4 @@
-/* What theory says of trained networks, against networks that nn_fit trained: outputs follow the network's own
+/* What theory says of trained networks, against networks that nn_fit or its single steps trained: outputs follow the network's own
  * linearization with an error of order 1/n and the limit's with n^-1/2; an ensemble is a Gaussian process at all times
  * on the square loss; GP inference is what training the readout alone gives, and nothing else does. All batches are
  * full, all networks are of doubles. */
@@ -276,16 +276,36 @@ typedef struct {
 
 enum { NETS = 500 };
 
-/* The networks' outputs of all inputs, (NETS, ALL). */
-static void train_many(nn_net *net, size_t width, double rate, long steps, double *f)
+/* One network after another in the memory of one model: its parameters are drawn again. */
+static void draw_again(nn_model *model, uint64_t seed)
 {
+    ad_error error = { 0 };
+    const nn_net *net = nn_net_of(model);
+    ad_sizes sizes = { .n = nn_model_width(model) };
+    for (int k = 0; k < nn_params(net); k++)
+        cr_assert(ad_draw(nn_param(net, k), &sizes, seed, AD_DOUBLE, nn_values(model, k, NULL), &error) == 0, "%s",
+                  error.text);
+}
+
+/* The networks' outputs of all inputs after so many steps, ascending: f (times, NETS, ALL). */
+static void train_many(nn_net *net, size_t width, double rate, const long *steps, int times, double *f)
+{
+    ad_error error = { 0 };
+    nn_model *model = draw(net, width, 0);
+    nn_fit_spec spec = { .loss = NN_SQUARE, .optimizer = NN_SGD, .rate = rate };
+    nn_trainer *trainer = nn_trainer_new(model, &spec, TRAIN, &error);
+    cr_assert(trainer, "%s", error.text);
     for (int s = 0; s < NETS; s++) {
-        nn_model *model = draw(net, width, (uint64_t)(1000 + s));
-        if (steps)
-            fit(model, NN_SGD, NN_SQUARE, rate, steps);
-        run(model, f + s * ALL);
-        nn_model_free(model);
+        long done = 0;
+        draw_again(model, (uint64_t)(1000 + s));
+        for (int k = 0; k < times; k++) {
+            for (double loss; done < steps[k]; done++)
+                cr_assert(nn_trainer_step(trainer, inputs, targets, TRAIN, &loss, &error) == 0, "%s", error.text);
+            run(model, f + (k * NETS + s) * ALL);
+        }
     }
+    nn_trainer_free(trainer);
+    nn_model_free(model);
 }
 
 /* The covariance of Gaussian samples x, y has variance (C_xx C_yy + C_xy^2) / (samples - 1). */
@@ -332,12 +352,12 @@ Test(dynamics, an_ensemble_is_a_gaussian_process_at_all_times)
     kernels ntk = limit_of(net, TP_NTK), nngp = limit_of(net, TP_NNGP);
     tp_training t = { .motion = TP_DESCENT, .rate = 0.25 * largest_rate(&ntk) };
     static const long steps[] = { 0, 3, 20 };
-    double *f = malloc(NETS * ALL * sizeof *f), mean[ALL], cov[ALL * ALL];
+    double *f = malloc(3 * NETS * ALL * sizeof *f), mean[ALL], cov[ALL * ALL];
+    train_many(net, 4096, t.rate, steps, 3, f);
     for (int k = 0; k < 3; k++) {
-        train_many(net, 4096, t.rate, steps[k], f);
         for (int other = 0; other < 3; other++) {
             predict_ensemble(&ntk, &nngp, t, (double)steps[other], mean, cov);
-            excess e = compare(f, mean, cov, 0);
+            excess e = compare(f + k * NETS * ALL, mean, cov, 0);
             if (k == other)
                 cr_expect(e.mean < bound && e.covariance < bound, "%ld steps: %g, %g", steps[k], e.mean, e.covariance);
             else
@@ -356,7 +376,7 @@ Test(dynamics, gp_inference_if_and_only_if_the_readout_alone_is_trained)
         nn_net *net = trace(hidden, 1, NN_NTK, (const char *[]){ frozen ? "rate=0" : "rate=1", NULL });
         kernels ntk = limit_of(net, TP_NTK), nngp = limit_of(net, TP_NNGP);
         tp_training t = { .motion = TP_DESCENT, .rate = 0.8 * largest_rate(frozen ? &nngp : &ntk) };
-        train_many(net, 4096, t.rate, 25, f);
+        train_many(net, 4096, t.rate, &(long){ 25 }, 1, f);
         predict_ensemble(&nngp, NULL, t, INFINITY, mean, cov);
         excess gp = compare(f, mean, cov, TRAIN);
         if (frozen) {

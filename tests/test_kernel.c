@@ -1,5 +1,5 @@
 /* The empirical kernels against Jacobians by finite differences, for networks of every kind, and against references. */
-#include "nn/nn.h"
+#include "nn/kernel_inside.h"
 #include "tests/support/reference.h"
 
 #include <criterion/criterion.h>
@@ -261,6 +261,33 @@ Test(kernel, is_the_same_in_tiles)
     }
     free(x);
     free(all);
+}
+
+/* Parameters that meet before they meet a sample have a seed for each sample of a tile, in tiles as small as memory asks. */
+Test(kernel, seeds_of_samples_that_do_not_meet)
+{
+    enum { MANY = 23, OTHER = 5, COUNT = MANY * MANY * OUTPUTS * OUTPUTS };
+    static double x[MANY * FEATURES], x2[OTHER * FEATURES], whole[COUNT], some[COUNT];
+    fill(x, MANY * FEATURES, 0.3);
+    fill(x2, OTHER * FEATURES, 1.9);
+    nn_net *net = trace_case(6, NN_NTK, NN_SIGMA_INIT);
+    for (int form = 0; form < 8; form++) {
+        bool square = form & 1;
+        size_t columns = square ? MANY : OTHER, count = MANY * columns * (form & 2 ? OUTPUTS * OUTPUTS : 1);
+        nn_model *models[2];
+        for (int k = 0; k < 2; k++) {
+            models[k] = nn_at(net, form & 4 ? 40 : 7, 1, AD_DOUBLE, 1, NULL);
+            models[k]->limits.whole = k ? 10000 : 0;
+            cr_assert(nn_ntk(models[k], x, MANY, square ? NULL : x2, OTHER, form & 2 ? NN_FULL : NN_MEAN,
+                             k ? some : whole, NULL) == 0);
+        }
+        cr_assert(models[0]->kernel->last->tile == MANY && models[1]->kernel->last->tile < MANY / 2);
+        for (size_t i = 0; i < count; i++)
+            check_near(some[i], whole[i], 1e-11, "seeds", (size_t)form);
+        nn_model_free(models[0]);
+        nn_model_free(models[1]);
+    }
+    nn_net_free(net);
 }
 
 /* ---- references ---- */

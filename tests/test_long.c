@@ -377,8 +377,8 @@ Test(long, wrong_usage_of_drift)
     fails(2, "--drift F.csv is missing", "train mlp --probes 9");
     fails(2, "--drift F.csv is missing", "train mlp --drift-kernels k");
     fails(2, "no --seeds", "train mlp --drift d.csv --seeds 2");
-    fails(2, "--drift-every takes log|epoch|K, not never", "train mlp --drift d.csv --drift-every never");
-    fails(2, "--drift-every takes log|epoch|K, not 0", "train mlp --drift d.csv --drift-every 0");
+    fails(2, "--drift-every takes log, epoch or a whole number from 1 to 1000000000, not never", "train mlp --drift d.csv --drift-every never");
+    fails(2, "--drift-every takes log, epoch or a whole number from 1 to 1000000000, not 0", "train mlp --drift d.csv --drift-every 0");
     fails(2, "--drift-share is below 1", "train mlp --drift d.csv --drift-share 1");
     fails(1, "--probes 2000: there are 1437 inputs", "train mlp --data digits --drift d.csv --probes 2000");
     fails(1, "cannot write", "train mlp --data digits --drift /nowhere/d.csv");

@@ -1,7 +1,7 @@
 /* Normalisation at a finite width: the layers against their formulas, gradients and kernels against finite differences
  * in both modes, running statistics against a plain loop, files, and the cases at the edge. */
 #include "datasets/datasets.h"
-#include "nn/nn.h"
+#include "nn/kernel_inside.h"
 #include "nn/safetensors.h"
 #include "tests/support/reference.h"
 
@@ -337,6 +337,51 @@ Test(norm, kernels_are_the_jacobian_squared_in_both_modes)
                 weights[w] = 1;
             compare(model, false, weights, name, mode);
             free(weights);
+            nn_model_free(model);
+            nn_net_free(net);
+        }
+}
+
+/* With little memory the seeds of a batch come in stores, two at a time, and the kernel is the same: by gradients and by
+ * the adjoints, in one store and in several, of one batch and of two. */
+Test(norm, kernels_by_seeds_are_those_of_all_at_once)
+{
+    enum { MOST = 7, SQUARE = MOST * MOST * OUTPUTS * OUTPUTS };
+    static const nn_kernel_limits limits[] = { { 1, 0, 0 }, { 1, 1, 1 }, { 1, 1, 20000 }, { 1, 60000, 60000 } };
+    double x[MOST * FEATURES], x2[ROWS2 * FEATURES], whole[SQUARE], some[SQUARE];
+    fill(x, MOST * FEATURES, 0.3);
+    fill(x2, ROWS2 * FEATURES, 2.1);
+    for (size_t k = 0; k < 2 * CASES; k++)
+        for (size_t form = 0; form < 12; form++) {
+            bool full = form % 2, square = form / 2 % 2, nngp = form / 4 == 1, training = form / 4 == 2;
+            size_t outputs = full ? OUTPUTS * OUTPUTS : 1, columns = square ? MOST : ROWS2;
+            nn_net *net = trace(cases[k % CASES].function, cases[k % CASES].shape, training ? NN_MUP : NN_NTK);
+            nn_model *model = nn_at(net, k < CASES ? WIDTH : 3 * WIDTH, 5 + k, AD_DOUBLE, 1, NULL);
+            shake(model);
+            for (size_t l = 0; l < 5; l++) {
+                ad_error error = { 0 };
+                double largest = 0, off = 0;
+                model->limits = l ? limits[l - 1] : (nn_kernel_limits){ 0 };
+                nn_kernel_free(model->kernel); /* which knows the form, and would not lay it out again */
+                model->kernel = NULL;
+                long allocations = 0;
+                for (int turn = 0; turn < 2; turn++) { /* the second one needs nothing anew */
+                    allocations = ad_allocations();
+                    int status = (nngp ? nn_nngp : training ? nn_training_kernel : nn_ntk)(
+                        model, x, MOST, square ? NULL : x2, ROWS2, full ? NN_FULL : NN_MEAN, l ? some : whole, &error);
+                    cr_assert(status == 0, "%s: %s", cases[k % CASES].name, error.text);
+                }
+                cr_assert_eq(ad_allocations(), allocations);
+                const nn_call *call = model->kernel->last;
+                bool stores = l > 0 && cases[k % CASES].couples;
+                cr_assert(call->by_seeds == stores && (!stores || l != 2 || call->store == 1));
+                for (size_t i = 0; i < MOST * columns * outputs && l; i++) {
+                    largest = fmax(largest, fabs(whole[i]));
+                    off = fmax(off, fabs(some[i] - whole[i]));
+                }
+                cr_assert(!l || (off <= 1e-11 * largest && largest > 0), "%s, form %zu, limits %zu: off by %g of %g",
+                          cases[k % CASES].name, form, l, off, largest);
+            }
             nn_model_free(model);
             nn_net_free(net);
         }
@@ -860,6 +905,11 @@ Test(norm, survives_every_failed_allocation)
             nn_set_mode(model, (nn_mode)mode);
             failed =
                 nn_forward(model, s.x, ROWS, f, &error) || nn_ntk(model, s.x, ROWS, NULL, 0, NN_MEAN, kernel, &error);
+        }
+        if (!failed) { /* and by seeds */
+            model->limits = (nn_kernel_limits){ 1, 1, 1 };
+            nn_set_mode(model, NN_TRAINING);
+            failed = nn_ntk(model, s.x, ROWS, s.x, ROWS, NN_MEAN, kernel, &error);
         }
         ad_hook_allocation(0);
         done = !failed;

@@ -31,7 +31,7 @@ extern "C" {
 
 typedef struct tp_script tp_script;
 tp_script *tp_script_new(ad_error *error);
-/* From a text: `file` names it in messages. */
+/* From a text with at least one command: `file` names it in messages. */
 tp_script *tp_script_parse(const char *text, const char *file, ad_error *error);
 tp_script *tp_script_read(const char *path, ad_error *error);
 void tp_script_free(tp_script *script);

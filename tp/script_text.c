@@ -448,6 +448,11 @@ tp_script *tp_script_parse(const char *text, const char *file, ad_error *error)
         tp_script_free(script);
         return NULL;
     }
+    if (script->n == 0) {
+        ad_fail(error, "%s: the text has no commands: no program", script->file);
+        tp_script_free(script);
+        return NULL;
+    }
     return script;
 }
 

@@ -271,19 +271,22 @@ static int piece(const job *j, const options *o, nn_model *model, size_t rows, s
     return status;
 }
 
+/* What is told of the whole, and the piece that was measured for it. */
+typedef struct {
+    double bytes, seconds, measured;
+    size_t rows, rows2;
+    bool part; /* of the work on these rows */
+} forecast;
+
 /* Pieces of the upper left corner, doubled until one takes a quarter of a second, give the two rates of
- * seconds = a (rows + rows2) + b rows rows2. Memory is what the largest piece took, and the result; what grows with
- * the rows beyond is the inputs' share of one tile, at most 128 MiB. */
-static int explain(const job *j, const options *o, ad_error *error)
+ * seconds = a (rows + rows2) + b rows rows2. Memory is what the largest piece took; what grows with the rows beyond is
+ * the inputs' share of one tile, at most 128 MiB. */
+static int extrapolate(const job *j, const options *o, nn_model *model, forecast *f, ad_error *error)
 {
-    nn_model *model = j->program ? NULL : network_model(o, j->net, 0, (uint64_t)o->seed, error);
-    if (!j->program && !model)
-        return -1;
-    size_t width = model ? nn_model_width(model) : 0, result = result_size(j, error), m = 8, r[2] = { 0 },
-           r2[2] = { 0 };
+    size_t m = 8, r[2] = { 0 }, r2[2] = { 0 };
     double seconds[2] = { 0 }, peak[2] = { 0 }, quick = 0.25;
-    int status = result ? piece(j, o, model, j->rows < 4 ? j->rows : 4, j->rows2 < 4 ? j->rows2 : 4, &seconds[1], error)
-                        : -1; /* what is made once is not counted */
+    int status = piece(j, o, model, j->rows < 4 ? j->rows : 4, j->rows2 < 4 ? j->rows2 : 4, &seconds[1],
+                       error); /* what is made once is not counted */
     for (bool more = true; more && !status; m *= 2) {
         r[0] = r[1], r2[0] = r2[1], seconds[0] = seconds[1], peak[0] = peak[1];
         r[1] = j->rows < m ? j->rows : m;
@@ -292,37 +295,69 @@ static int explain(const job *j, const options *o, ad_error *error)
         peak[1] = peak_bytes();
         more = seconds[1] < quick && (r[1] < j->rows || r2[1] < j->rows2);
     }
+    if (status)
+        return -1;
+    double p = (double)(r[0] + r2[0]), q = (double)r[0] * (double)r2[0], all = (double)(j->rows + j->rows2);
+    double p1 = (double)(r[1] + r2[1]), q1 = (double)r[1] * (double)r2[1], det = p * q1 - p1 * q;
+    double a = det > 0 ? fmax(0, (seconds[0] * q1 - seconds[1] * q) / det) : 0;
+    double b = fmax(0, (seconds[1] - a * p1) / q1), growth = p1 > p ? fmax(0, peak[1] - peak[0]) / (p1 - p) : 0;
+    f->seconds = a * all + b * (double)j->rows * (double)j->rows2;
+    f->bytes = peak[1] + fmin(growth * (all - p1), (double)(128 << 20));
+    f->measured = seconds[1];
+    f->rows = r[1];
+    f->rows2 = r2[1];
+    return 0;
+}
+
+/* A network at a width lays out the whole, so that its memory is known, and times a large batch itself, of which no piece
+ * is a kernel. */
+static int forecast_finite(const job *j, const options *o, nn_model *model, forecast *f, ad_error *error)
+{
+    double start = ad_seconds(), own, bytes = peak_bytes();
+    if (nn_kernel_cost(model, o->kernel == TP_NNGP, j->data->x, j->rows, j->second.data, j->rows2, o->outputs, &own,
+                       &f->seconds, error))
+        return -1;
+    f->measured = ad_seconds() - start;
+    f->rows = j->rows;
+    f->rows2 = j->rows2;
+    f->part = !isnan(f->seconds);
+    if (!f->part && extrapolate(j, o, model, f, error))
+        return -1;
+    f->bytes = bytes + own;
+    return 0;
+}
+
+static int explain(const job *j, const options *o, ad_error *error)
+{
+    nn_model *model = j->program ? NULL : network_model(o, j->net, 0, (uint64_t)o->seed, error);
+    if (!j->program && !model)
+        return -1;
+    size_t width = model ? nn_model_width(model) : 0, result = result_size(j, error);
+    forecast f = { 0 };
+    int status = !result ? -1 : (model ? forecast_finite : extrapolate)(j, o, model, &f, error);
     nn_model_free(model);
     if (status)
         return -1;
-    double p = (double)(r[0] + r2[0]), q = (double)r[0] * (double)r2[0];
-    double p1 = (double)(r[1] + r2[1]), q1 = (double)r[1] * (double)r2[1], det = p * q1 - p1 * q;
-    double a = det > 0 ? fmax(0, (seconds[0] * q1 - seconds[1] * q) / det) : 0;
-    double b = fmax(0, (seconds[1] - a * p1) / q1);
-    double all = (a * (double)(j->rows + j->rows2) + b * (double)j->rows * (double)j->rows2) *
-                 (double)(o->seeds > 1 && !j->program ? o->seeds : 1);
-    double copies =
-        j->program || o->seeds > 1 ? 2 : 1; /* a limit's terms, or one seed's kernel, stand beside the sum */
-    double growth = p1 > p ? fmax(0, peak[1] - peak[0]) / (p1 - p) : 0;
-    double bytes =
-        peak[1] + copies * (double)result + fmin(growth * ((double)(j->rows + j->rows2) - p1), (double)(128 << 20));
+    f.seconds *= (double)(o->seeds > 1 && !j->program ? o->seeds : 1);
+    f.bytes += (j->program || o->seeds > 1 ? 2 : 1) * (double)result; /* a limit's terms, or one seed's, beside the sum */
     if (o->json) {
         cJSON *root = describe_json(j, o, width);
         json_put(root, "explain", cJSON_CreateTrue());
-        json_put(root, "bytes", cJSON_CreateNumber(bytes));
+        json_put(root, "bytes", cJSON_CreateNumber(f.bytes));
         json_put(root, "result_bytes", cJSON_CreateNumber((double)result));
-        json_put(root, "seconds", cJSON_CreateNumber(all));
-        json_put(root, "measured_rows", cJSON_CreateNumber((double)r[1]));
-        json_put(root, "measured_seconds", cJSON_CreateNumber(seconds[1]));
+        json_put(root, "seconds", cJSON_CreateNumber(f.seconds));
+        json_put(root, "measured_rows", cJSON_CreateNumber((double)f.rows));
+        json_put(root, "measured_seconds", cJSON_CreateNumber(f.measured));
         return json_print(root, error);
     }
     char text[400];
     describe(j, o, width, text, sizeof text);
     printf("%s%s\nmemory: about %.3g MB, of which the result takes %.3g MB\n"
-           "time:   about %.2g s with %ld thread%s (%zu x %zu inputs took %.2g s)\nnothing is computed: leave out "
+           "time:   about %.2g s with %ld thread%s (%s%zu x %zu inputs took %.2g s)\nnothing is computed: leave out "
            "--explain\n",
-           text, j->full ? ", between all outputs" : "", bytes / 1e6, (double)result / 1e6, all, o->threads,
-           o->threads > 1 ? "s" : "", r[1], r2[1], seconds[1]);
+           text, j->full ? ", between all outputs" : "", f.bytes / 1e6, (double)result / 1e6, f.seconds, o->threads,
+           o->threads > 1 ? "s" : "", f.part ? "a part of " : "", f.rows, f.rows2,
+           f.measured);
     return 0;
 }
 

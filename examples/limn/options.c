@@ -266,11 +266,26 @@ static int set_times(options *o, const char *value)
     return 0;
 }
 
+static const double most_whole = 1e9;
+
+/* "--probes takes a whole number from 2 to 1000000000, not": what an option's row asks of its value. */
+static void wanted(const row *r, char *text, size_t size)
+{
+    if (r->kind == WHOLE)
+        snprintf(text, size, "%s takes a whole number from %g to %.0f, not", r->name, r->least, most_whole);
+    else if (r->kind == REAL)
+        snprintf(text, size, "%s takes a number of at least %g, not", r->name, r->least);
+    else if (r->kind == SCHEDULE)
+        snprintf(text, size, "%s takes log, epoch or a whole number from %g to %.0f, not", r->name, r->least, most_whole);
+    else
+        snprintf(text, size, "%s takes %s, not", r->name, r->argument);
+}
+
 static int set(options *o, const row *r, const char *value)
 {
     char *field = (char *)o + r->at, text[96];
     double x;
-    snprintf(text, sizeof text, "%s takes %s, not", r->name, r->argument);
+    wanted(r, text, sizeof text);
     switch (r->kind) {
     case TEXT:
         if (!*value)
@@ -322,14 +337,14 @@ static int set(options *o, const row *r, const char *value)
         o->drift_every = 0;
         if (strcmp(value, "log") == 0 || strcmp(value, "epoch") == 0)
             return 0;
-        if (!number(value, &x) || x < r->least || x > 1e9 || floor(x) < x)
+        if (!number(value, &x) || x < r->least || x > most_whole || floor(x) < x)
             return usage_error(text, value);
         o->drift_schedule = NN_STEPS;
         o->drift_every = (long)x;
         return 0;
     case REAL:
     case WHOLE:
-        if (!number(value, &x) || x < r->least || (r->kind == WHOLE && (floor(x) < x || x > 1e9)))
+        if (!number(value, &x) || x < r->least || (r->kind == WHOLE && (floor(x) < x || x > most_whole)))
             return usage_error(text, value);
         if (r->kind == REAL)
             *(double *)(void *)field = x;
