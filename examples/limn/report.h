@@ -54,6 +54,7 @@ typedef struct {
 
 /* ---- report.c ---- */
 long report_count(const report *r, field f); /* draws that have a value of the field */
+uint64_t report_seed(const report *r, int k, long draw);
 void report_spread(const double *values, long n, double *mean, double *deviation);
 /* The line log value = at + slope log n, least squares over all (width, draw) points. The 95 % band of its value at a
  * width: +- quantile spread sqrt(1 / points + (log n - x)^2 / sxx). */

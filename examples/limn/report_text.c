@@ -64,6 +64,7 @@ int report_tell_json(const report *r, ad_error *error)
     for (int k = 0; k < r->n_columns; k++) {
         cJSON *item = json_put(widths, "", cJSON_CreateObject());
         json_put(item, "n", cJSON_CreateNumber((double)r->columns[k].n));
+        json_put(item, "first_seed", cJSON_CreateNumber((double)report_seed(r, k, 0)));
         for (field f = 0; f < FIELDS; f++)
             json_put(item, keys[f], json_array(r->columns[k].values[f], &(size_t){ (size_t)report_count(r, f) }, 1));
     }
