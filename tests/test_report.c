@@ -143,11 +143,23 @@ Test(report, tells_its_command)
     ad_free(page);
 }
 
-/* Without gnuplot there is one line that says so, and no page. */
+/* Where no page can be written, nothing is trained: one line, and nothing on the way to it. */
+Test(report, nowhere_to_write)
+{
+    static const char *const places[] = { "none/page.html", ".", "page.html/page.html" };
+    shell("echo >page.html; ls >before");
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        shell("%s report mlp --data digits --widths 16,32 --seeds 2 --steps 5 --probes 4 --out %s >out 2>err; test $? = 1 "
+              "&& test ! -s out && test $(wc -l <err) = 1 && grep -q '^limn: %s: cannot write' err && rm out err && ls | "
+              "cmp before",
+              LIMN_TOOL, places[i], places[i]);
+}
+
+/* Without gnuplot there is one line that says so, before anything is trained, and no page. */
 Test(report, without_gnuplot)
 {
     shell("mkdir none; PATH=$PWD/none %s report mlp --data digits --widths 16,32 --seeds 2 --steps 5 --probes 4 --out "
           "p.html "
-          ">out 2>err; test $? = 1 && test ! -e p.html && tail -n 1 err | grep -q 'there is no gnuplot'",
+          ">out 2>err; test $? = 1 && test ! -e p.html && test $(wc -l <err) = 1 && grep -q 'there is no gnuplot' err",
           LIMN_TOOL);
 }
