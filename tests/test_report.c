@@ -138,7 +138,7 @@ Test(report, tells_its_command)
     char *page = text_of("a page.html");
     cr_expect(strstr(
         page, "report mlp --data digits --widths 16,32 --seeds 2 --steps 5 --probes 4 --seed 7 --out 'a page.html'"));
-    cr_expect(strstr(page, "First seed 7. limn " LIMN_VERSION));
+    cr_expect(strstr(page, "First seed 7; each width has 8 of its own, in the order of the table. limn " LIMN_VERSION));
     cr_expect(strstr(page, "OpenBLAS"));
     ad_free(page);
 }

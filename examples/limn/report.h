@@ -41,7 +41,7 @@ typedef struct {
     double limit_error;    /* of a limit by samples, relative; else 0 */
     bool kinks;            /* an activation has them */
     long seeds, draws, steps;
-    bool dear;     /* a kernel costs much: samples meet, or sequences */
+    bool dear;     /* a step or a kernel costs much: samples meet, or sequences */
     long followed; /* of the seeds, those that are measured on the way */
     size_t probes;
     column *columns;
