@@ -18,8 +18,8 @@ static const struct {
       "tangent kernel from the limit and from its own start, with the slopes fitted to them and their intervals. A slope\n"
       "outside theory's band comes with what the measured values say of it.\n"
       "Widths 128 to 1024, 10 seeds, 100 steps at 1/250 of the largest stable rate; for sequences and batch normalisation\n"
-      "25 steps at 1/62.5; 6 seeds for batch normalisation and more than 16 time steps, these at widths 64 to 512. No two\n"
-      "networks share draws: from --seed on, each width has numbers of its own, 4 times --seeds (2 where they are 6). All\n"
+      "25 steps at 1/62.5. 6 seeds for batch normalisation, 5 at widths 64 to 512 for more than 16 time steps. No two\n"
+      "networks share draws: from --seed on, each width has numbers of its own, 4 times --seeds (2 in these two cases). All\n"
       "are drawn and the first --seeds trained. Accuracies of batch normalisation are in evaluation, with the running\n"
       "statistics." },
     { "train", "trains at one width and tells loss and accuracy",

@@ -14,6 +14,7 @@ enum {
     /* The same where kernels are dear: samples meet, or sequences are long. The followed ones are measured on the way, not
      * at both ends alone. */
     SEEDS_DEAR = 6,
+    SEEDS_LONG = 5, /* of sequences */
     DRAWS_DEAR = 2,
     FOLLOWED_DEAR = 1,
     /* of short sequences as well */
@@ -270,7 +271,7 @@ static int open_report(report *r, ad_error *error)
     r->kinks = has_kinks(r->net);
     r->steps = o->steps > 0 ? o->steps : r->dear ? STEPS_DEAR : STEPS;
     r->share = o->rate > 0 ? 0 : r->dear ? stable_share_dear : stable_share;
-    r->seeds = o->seeds > 0 ? o->seeds : dear ? SEEDS_DEAR : SEEDS;
+    r->seeds = o->seeds > 0 ? o->seeds : length > LONG ? SEEDS_LONG : dear ? SEEDS_DEAR : SEEDS;
     r->draws = (dear ? DRAWS_DEAR : DRAWS) * r->seeds;
     r->followed = r->dear ? FOLLOWED_DEAR : r->seeds;
     for (int k = 0; k < r->n_columns; k++) {
