@@ -84,7 +84,7 @@ Test(theory, rows_become_iid_and_columns_jointly_gaussian)
         ad_bind(net.plan, x, batch_x);
         trial fourth = { 0 }, across = { 0 }, products = { 0 }, sigma[M * M] = { { 0 } };
         for (int draw = 0; draw < DRAWS; draw++) {
-            trial_draw(&net, (uint64_t)draw);
+            trial_draw(&net, (uint64_t)(DRAWS * w + draw)); /* no two networks share draws */
             const double *y = ad_output(net.plan, 0); /* (M, NEURONS) */
             double q = covariance[0];
             trial_add(&fourth, pow(y[0], 4) / (q * q) - 3);
@@ -235,7 +235,7 @@ Test(theory, averages_over_neurons_tend_to_expectations_at_the_rate_of_the_root_
         double squares[PSIS] = { 0 };
         trial_net net = trial_open(s.graph, psis, PSIS, &(ad_sizes){ .n = n });
         for (int net_k = 0; net_k < R; net_k++) {
-            trial_draw(&net, (uint64_t)(3000 + net_k));
+            trial_draw(&net, (uint64_t)(3000 + R * k + net_k)); /* no two networks share draws */
             for (int i = 0; i < PSIS; i++)
                 squares[i] += pow(*(const double *)ad_output(net.plan, i) - truth[i], 2) / R;
         }

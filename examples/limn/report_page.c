@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 
 enum { BINS = 40 };
@@ -94,7 +95,7 @@ static int plot_field(page *p, field f, const char *title, const char *caption)
     const report *r = p->r;
     plot drawing;
     report_line line;
-    bool fitted = report_fit(r, f, &line);
+    bool fitted = report_fit(r, f, (double)INFINITY, &line);
     if (begin(p, &drawing, 480, 360))
         return -1;
     FILE *g = drawing.stream;
@@ -266,7 +267,7 @@ static void write_table(page *p)
           p->out);
     for (int k = 0; k < r->n_columns; k++) {
         fprintf(p->out, "<tr><td>%zu</td>", r->columns[k].n);
-        for (field f = 0; f < FIELDS; f++) {
+        for (field f = 0; f < SHOWN; f++) {
             double mean, deviation;
             report_spread(r->columns[k].values[f], report_count(r, f), &mean, &deviation);
             if (f < INITIAL)
@@ -281,14 +282,23 @@ static void write_table(page *p)
 
 static void write_slopes(page *p)
 {
+    char text[1000], line[1100];
     fputs("<table><tr><th>slope in n of</th><th>fitted</th><th>95 % interval</th><th>theory</th></tr>\n", p->out);
     for (int k = 0; k < REPORT_CLAIMS; k++) {
         report_line l;
-        if (report_fit(p->r, report_claims[k].f, &l))
+        if (report_fit(p->r, report_claims[k].f, (double)INFINITY, &l))
             fprintf(p->out, "<tr><td>%s</td><td>%.3f</td><td>%.3f to %.3f</td><td>%s</td></tr>\n",
-                    report_claims[k].name, l.slope, l.slope - l.half, l.slope + l.half, report_claims[k].theory);
+                    report_claims[k].name, l.slope, l.slope - l.half, l.slope + l.half,
+                    report_claims[k].theory[p->r->kinks]);
     }
     fputs("</table>\n", p->out);
+    for (int k = 0; k < REPORT_CLAIMS; k++)
+        if (report_remark(p->r, &report_claims[k], text, sizeof text)) {
+            snprintf(line, sizeof line, "%s: %s", report_claims[k].name, text);
+            note(p, line);
+        }
+    note(p, "A slope is fitted by least squares to the logarithms of all draws, which are independent: no two networks have "
+            "the same seed. Its interval is Student's.");
 }
 
 /* What a printer of the program prints, as it stands on the terminal. */
@@ -342,9 +352,9 @@ static void write_command(page *p)
         fputs(plain ? "" : "'", p->out);
     }
     fprintf(p->out,
-            "</pre>\n<p class=\"soft\">First seed %ld. limn %s, compiler %s, %s; %s %s, %ld thread%s. The same "
-            "command on the same machine gives the same figures.</p>\n",
-            p->r->o->seed, LIMN_VERSION, __VERSION__, openblas_get_config(), machine.sysname, machine.machine,
+            "</pre>\n<p class=\"soft\">First seed %ld; each width has %ld of its own, in the order of the table. limn %s, "
+            "compiler %s, %s; %s %s, %ld thread%s. The same command on the same machine gives the same figures.</p>\n",
+            p->r->o->seed, p->r->draws, LIMN_VERSION, __VERSION__, openblas_get_config(), machine.sysname, machine.machine,
             p->r->o->threads, p->r->o->threads == 1 ? "" : "s");
 }
 
@@ -353,12 +363,14 @@ static int write_body(page *p)
     const report *r = p->r;
     fprintf(p->out,
             "<p>Trained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g. Θ is the NTK of "
-            "%zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).</p>\n",
+            "%zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).%s</p>\n",
             TRAINED, r->steps, MOMENTUM, r->rate, r->probes, r->coupled ? ", one batch in training mode" : "", r->seeds,
-            r->draws);
+            r->draws, r->coupled ? " Accuracies are in evaluation, with the running statistics." : "");
     fputs("<p class=\"soft\">Θ∞: ", p->out);
     escape(p->out, r->method, strlen(r->method));
-    fputs("</p>\n", p->out);
+    if (r->limit_error > 0)
+        fprintf(p->out, ", relative error %.1g", r->limit_error);
+    fputs(".</p>\n", p->out);
     write_table(p);
     write_slopes(p);
     fputs("<h2>Convergence in width</h2>\n<div class=\"plots\">\n", p->out);
@@ -395,6 +407,24 @@ static int write_body(page *p)
             return -1;
     fputs("</div>\n", p->out);
     return write_program(p);
+}
+
+int report_page_possible(const char *path, ad_error *error)
+{
+    plot drawing;
+    struct stat found;
+    if (stat(path, &found) == 0 && S_ISDIR(found.st_mode))
+        return ad_fail(error, "%s: cannot write: it is a folder", path);
+    ad_file *file = ad_file_create(path, error);
+    if (!file)
+        return -1;
+    ad_file_discard(file);
+    if (plot_begin(&drawing, "trial", 200, 150, error))
+        return -1;
+    fputs("plot [0:1] x\n", drawing.stream);
+    char *picture = plot_end(&drawing, error);
+    ad_free(picture);
+    return picture ? 0 : -1;
 }
 
 int report_page(const report *r, const char *path, ad_error *error)
