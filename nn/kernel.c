@@ -17,7 +17,7 @@
  *
  *     Theta[i, j, o, o'] = sum over W, k, k' of <d_k[o, i], K d_k'[o', j]>,   K[r, r'] = <y_k[r], y_k'[r']>.
  *
- * Where none of that applies (W used transposed as well, more pairs (r, r') than W has rows), the gradients themselves
+ * Where none of that applies (W used transposed as well, many more pairs (r, r') than W has rows), the gradients
  * are formed, a tile of samples at a time, and multiplied. A batch whose seeds are too many for memory is taken seed by
  * seed, in kernel_seeds.c.
  *

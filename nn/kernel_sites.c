@@ -221,7 +221,9 @@ static bool add_term(nn_call *c, nn_term t)
     return true;
 }
 
-/* Can the parameter's uses be paired, and is that less work than forming gradients? */
+/* Can the parameter's uses be paired, and is that less work than forming gradients? A pair is a product over the columns
+ * of W, gradients are one over rows and columns; but these are formed, stored and read before, which is several times
+ * their product: at n = 512, 784 pairs take a sixth of the time. */
 static bool pairs_well(const nn_call *c, int param)
 {
     const struct nn_tangent *t = c->tangent;
@@ -241,7 +243,8 @@ static bool pairs_well(const nn_call *c, int param)
             return false;
         instances += site->y.graph ? (double)nn_size_of(c, &sum, 1) : 1;
     }
-    return !first || instances <= 1 || !first->y.graph || instances * instances <= (double)nn_size_of(c, &first->over, 1);
+    return !first || instances <= 1 || !first->y.graph ||
+           instances * instances <= 4 * (double)nn_size_of(c, &first->over, 1);
 }
 
 static int make_terms(nn_call *c, int param, ad_error *error)

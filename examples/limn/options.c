@@ -17,11 +17,10 @@ static const struct {
       "Prints the network's program, then, width by width and over several seeds, accuracies and the distances of its\n"
       "tangent kernel from the limit and from its own start, with the slopes fitted to them and their intervals. A slope\n"
       "outside theory's band comes with what the measured values say of it.\n"
-      "Widths 128 to 1024, 10 seeds, 100 steps at 1/250 of the largest stable rate; for sequences and batch normalisation\n"
-      "25 steps at 1/62.5. 6 seeds for batch normalisation, 5 at widths 64 to 512 for more than 16 time steps. No two\n"
-      "networks share draws: from --seed on, each width has numbers of its own, 4 times --seeds (2 in these two cases). All\n"
-      "are drawn and the first --seeds trained. Accuracies of batch normalisation are in evaluation, with the running\n"
-      "statistics." },
+      "Widths 128 to 1024 (64 to 512 for more than 16 time steps), 10 seeds, 100 steps at 1/250 of the largest stable\n"
+      "rate; for sequences and batch normalisation 25 steps at 1/62.5, and for the latter 6 seeds. No two networks share\n"
+      "draws: from --seed on, each width has numbers of its own, 4 times --seeds (batch normalisation: 2). All are drawn and\n"
+      "the first --seeds trained. Accuracies of batch normalisation are in evaluation, with the running statistics." },
     { "train", "trains at one width and tells loss and accuracy",
       "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for targets.\n"
       "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for bit, with\n"

@@ -11,17 +11,16 @@ enum {
     STEPS = 100,
     SEEDS = 10, /* networks that are trained, a width */
     DRAWS = 4,  /* networks that are drawn for the initial deviation, for each that is trained */
-    /* The same where kernels are dear: samples meet, or sequences are long. The followed ones are measured on the way, not
-     * at both ends alone. */
+    /* The same where samples meet and kernels are dear. */
     SEEDS_DEAR = 6,
-    SEEDS_LONG = 5, /* of sequences */
     DRAWS_DEAR = 2,
-    FOLLOWED_DEAR = 1,
-    /* of short sequences as well */
+    /* Where steps or kernels are dear, sequences included; the followed ones are measured on the way, not at both ends
+     * alone. */
     STEPS_DEAR = 25,
+    FOLLOWED_DEAR = 2,
     DECADE_DEAR = 4, /* points a decade of steps */
     LONG = 16,       /* steps of a sequence: beyond, networks are narrower */
-    LIMIT_RUNS = 8   /* of a limit by samples: it is then off by 0.3 %, a hundredth or less of the distances from it */
+    LIMIT_RUNS = 8   /* of a limit by samples: it is then off by 0.3 %, a twentieth or less of the distances from it */
 };
 
 /* The default rate's share of the largest stable one: fewer steps, the same time. */
@@ -266,14 +265,13 @@ static int open_report(report *r, ad_error *error)
     r->last = r->first + count;
     size_t length = nn_spec_of(r->net)->shape[1] > 0 ? nn_spec_of(r->net)->shape[0] : 0;
     r->coupled = ad_couples(nn_output(r->net), nn_batch(r->net));
-    bool dear = r->coupled || length > LONG;
-    r->dear = dear || length > 0;
+    r->dear = r->coupled || length > 0;
     r->kinks = has_kinks(r->net);
     r->steps = o->steps > 0 ? o->steps : r->dear ? STEPS_DEAR : STEPS;
     r->share = o->rate > 0 ? 0 : r->dear ? stable_share_dear : stable_share;
-    r->seeds = o->seeds > 0 ? o->seeds : length > LONG ? SEEDS_LONG : dear ? SEEDS_DEAR : SEEDS;
-    r->draws = (dear ? DRAWS_DEAR : DRAWS) * r->seeds;
-    r->followed = r->dear ? FOLLOWED_DEAR : r->seeds;
+    r->seeds = o->seeds > 0 ? o->seeds : r->coupled ? SEEDS_DEAR : SEEDS;
+    r->draws = (r->coupled ? DRAWS_DEAR : DRAWS) * r->seeds;
+    r->followed = r->dear && r->seeds > FOLLOWED_DEAR ? FOLLOWED_DEAR : r->seeds;
     for (int k = 0; k < r->n_columns; k++) {
         r->columns[k].n = o->n_widths ? o->widths[k] : preset[length > LONG ? k : k + 1];
         r->widest = r->columns[k].n > r->columns[r->widest].n ? k : r->widest;
