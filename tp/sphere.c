@@ -31,12 +31,13 @@ typedef struct {
     double *v, *t, *straight;
 } sphere;
 
-/* log t in steps of 0.45: the integrand is analytic in a strip of half width pi / 4, so that the rule is good to
- * exp(-2 pi (pi / 4) / 0.45) = 2e-5 of what is sampled; tails below 1e-6 are left out. */
+/* log t in steps h. Where log t = u + iv, the integrand t^k exp(-t^2 / 2) / (rho rho') grows by exp(k v^2) at most near its
+ * peak, t^2 = k, and it is analytic up to v = pi / 4: the trapezoid rule is good to exp(k v^2 - 2 pi v / h) with the best
+ * v, pi / (k h) or pi / 4, 2e-5 of what is sampled. Tails below 1e-6 are left out. */
 static void find_radii(const sphere *s, radii *out)
 {
-    const double h = 0.45;
     double k = (double)s->layer->rank, d1 = s->sides[0].decay, d2 = s->sides[1].decay, most = -INFINITY, u = 0;
+    const double h = fmin(0.45, 0.95 / sqrt(k));
     double norm = (k / 2 - 1) * log(2) + lgamma(k / 2);
     *out = (radii){ .n = 1, .t = { 1 }, .forward = { 1 }, .backward = { k > 2 ? 1 / (k - 2) : 0 } };
     if (!(d1 > 0) && !(d2 > 0))
