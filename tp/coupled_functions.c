@@ -298,7 +298,7 @@ static int sphere_part(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, in
         spec.f[i] = (tp_block_function){ eval_block, f };
         spec.slope[i] = (tp_block_function){ eval_block, df };
     }
-    double *value = ad_alloc(2 * count, sizeof *value, "a kernel", c->error), *passed = value + count;
+    double *value = ad_alloc(2 * count, sizeof *value, "a kernel", c->error), *passed = value ? value + count : NULL;
     int status = value ? tp_sphere(&spec, value, passed, c->error) : -1;
     for (size_t i = 0; i < count && !status; i++)
         out[i] += tangent ? passed[i] : value[i];
