@@ -96,6 +96,7 @@ typedef struct {
 int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error);
 void tp_algebra_free(tp_algebra *algebra);
 const tp_fn *tp_fn_at(const tp_algebra *, int fn);
+int tp_fn_intern(tp_algebra *, tp_fn fn); /* its number; -1 without memory */
 const tp_gvar *tp_gvar_at(const tp_algebra *, int gvar);
 const tp_lin *tp_lin_at(const tp_algebra *, int lin);
 const tp_coordinate *tp_coordinate_at(const tp_algebra *, int coordinate);

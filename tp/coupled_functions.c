@@ -342,11 +342,7 @@ const tp_block *tp_function_mean(tp_coupled *c, int base, int fn, int p)
     int id = (int)(block - c->blocks), status = 0;
     size_t n = c->rows[p];
     tp_base of = *tp_base_at(&c->families, base);
-    tp_fn one = { .op = TP_NUMBER };
-    memset(&one, 0, sizeof one);
-    one.op = TP_NUMBER;
-    one.p = 1;
-    int unit = tp_intern(&c->families.algebra.fns, &one, sizeof one);
+    int unit = tp_fn_intern(&c->families.algebra, (tp_fn){ .op = TP_NUMBER, .p = 1 });
     double *memory = ad_alloc(2 * n + n * n, sizeof *memory, "a mean", c->error);
     if (!memory || unit < 0 || tp_block_open(c, &mean, p, p)) {
         ad_free(memory);

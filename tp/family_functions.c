@@ -2,29 +2,16 @@
 #include "tp/family_inside.h"
 
 #include <math.h>
-#include <string.h>
 
 int tp_fn_make(tp_families *f, int op, double p, int a, int b)
 {
-    tp_fn fn;
-    memset(&fn, 0, sizeof fn);
-    fn.op = op;
-    fn.p = p;
-    fn.a = a;
-    fn.b = b;
-    int id = a < 0 || b < 0 ? -1 : tp_intern(&f->algebra.fns, &fn, sizeof fn);
+    int id = a < 0 || b < 0 ? -1 : tp_fn_intern(&f->algebra, (tp_fn){ .op = op, .p = p, .a = a, .b = b });
     return id < 0 ? tp_family_no_memory(f) : id;
 }
 
 int tp_fn_custom(tp_families *f, const ad_function *function, int order, int a)
 {
-    tp_fn fn;
-    memset(&fn, 0, sizeof fn);
-    fn.op = AD_CUSTOM;
-    fn.order = order;
-    fn.a = a;
-    fn.function = function;
-    int id = tp_intern(&f->algebra.fns, &fn, sizeof fn);
+    int id = tp_fn_intern(&f->algebra, (tp_fn){ .op = AD_CUSTOM, .order = order, .a = a, .function = function });
     return id < 0 ? tp_family_no_memory(f) : id;
 }
 

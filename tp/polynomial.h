@@ -7,7 +7,6 @@
 
 /* Records that memory is out; -1. */
 int tp_lacks_memory(const tp_algebra *);
-int tp_fn_intern(tp_algebra *, tp_fn fn); /* its number; -1 without memory */
 /* c times a scalar times a function, or c times a scalar, as a function; -1 without memory. */
 int tp_fn_times_scalar(tp_algebra *, double c, int scalar, int fn);
 int tp_fn_of_scalar(tp_algebra *, double c, int scalar);

@@ -186,13 +186,9 @@ typedef struct {
 /* E f(u) of one function of one sample. */
 static int single_expectation(tp_algebra *algebra, tp_factor f)
 {
-    tp_fn unit;
-    memset(&unit, 0, sizeof unit);
-    unit.op = TP_NUMBER;
-    unit.p = 1;
     tp_quantity q = tp_q_blank(TP_Q_EXPECT);
     q.fn_a = f.fn;
-    q.fn_b = tp_intern(&algebra->fns, &unit, sizeof unit);
+    q.fn_b = tp_fn_intern(algebra, (tp_fn){ .op = TP_NUMBER, .p = 1 });
     q.a = q.b = tp_q_number(algebra, 0);
     q.var_a = q.var_b = tp_lin_covariance(algebra, f.lin, f.lin, true);
     if (q.fn_b < 0)
@@ -227,12 +223,8 @@ static int merge(tp_algebra *algebra, tp_factor *f, tp_factor g)
         g = h;
         ratio = 1 / ratio;
     }
-    tp_fn both;
-    memset(&both, 0, sizeof both);
-    both.op = TP_TIMES;
-    both.a = f->fn;
-    both.b = tp_fn_stretched(algebra, g.fn, ratio);
-    f->fn = both.b < 0 ? -1 : tp_intern(&algebra->fns, &both, sizeof both);
+    int stretched = tp_fn_stretched(algebra, g.fn, ratio);
+    f->fn = stretched < 0 ? -1 : tp_fn_intern(algebra, (tp_fn){ .op = TP_TIMES, .a = f->fn, .b = stretched });
     return f->fn < 0 ? tp_lacks_memory(algebra) : 1;
 }
 
@@ -581,8 +573,9 @@ static bool are_numbers(const tp_algebra *algebra, const tp_series *s)
     return all;
 }
 
-/* fold: the pair is a site at one time with itself. c times one pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y meets
- * delta'. random: the largest part that what it leaves out is as large as. */
+/* c times one pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y meets
+ * delta'. fold: the pair is a site at one time with itself. random: the largest part that what it leaves out is as large
+ * as. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
                      const tp_point *at_t, double c, bool fold, long_sum *total, left_out *total_left,
                      left_out *random)

@@ -28,11 +28,7 @@ static int mean_slope(tp_algebra *algebra, tp_factor f)
     int both = variance < 0 ? -1 : tp_pair_expectation(algebra, (tp_factor){ f.lin, algebra->variable }, f, true);
     if (both < 0)
         return -1;
-    tp_fn inverse;
-    memset(&inverse, 0, sizeof inverse); /* padding takes part in the comparison */
-    inverse.op = TP_INVERSE;
-    inverse.a = algebra->variable;
-    int fn = tp_intern(&algebra->fns, &inverse, sizeof inverse);
+    int fn = tp_fn_intern(algebra, (tp_fn){ .op = TP_INVERSE, .a = algebra->variable });
     if (fn < 0)
         return ad_fail(algebra->error, "out of memory while solving the program");
     int over = tp_q_function(algebra, fn, variance);

@@ -67,15 +67,7 @@ static double form_covariance(const tp_basis *b, const tp_affine *f, const tp_af
 /* ---- functions ---- */
 static int make_fn(tp_basis *b, tp_fn fn)
 {
-    tp_fn clean;
-    memset(&clean, 0, sizeof clean); /* padding takes part in the comparison */
-    clean.op = fn.op;
-    clean.order = fn.order;
-    clean.p = fn.p;
-    clean.a = fn.a;
-    clean.b = fn.b;
-    clean.function = fn.function;
-    int id = tp_intern(&b->algebra.fns, &clean, sizeof clean);
+    int id = tp_fn_intern(&b->algebra, fn);
     b->full = b->full || id < 0;
     return id < 0 ? 0 : id;
 }
