@@ -654,7 +654,7 @@ static int run_pick(const ad_plan *plan, const ad_step *step, ad_error *error)
     size_t turns = nest_turns(nest, rank);
     for (size_t t = 0; t < turns; t++) {
         double pick = number_at(plan, picks + at[2] * e);
-        if (!(pick >= 0 && pick < (double)step->length))
+        if (!(pick >= 0 && pick < (double)step->length) || fabs(pick - floor(pick)) > 0)
             return ad_fail(error, "%s:%d: %s: index %g, axis %s has %zu entries", node->where.file, node->where.line,
                            ad_op_name(node->op), pick, ad_axis_name(plan->graph, node->axis), step->length);
         ptrdiff_t k = (ptrdiff_t)pick;

@@ -341,9 +341,16 @@ Test(networks, an_embedding_looks_rows_up)
             }
             cr_expect_float_eq(theta[i * ROWS + j], sum, 1e-13, "(%d, %d)", i, j);
         }
-    double wrong[LENGTH] = { 0, WORDS, 1 };
-    cr_expect_eq(nn_forward(model, wrong, 1, f, &error), -1);
-    cr_expect(strstr(error.text, "test_networks.c:") && strstr(error.text, "7"), "%s", error.text);
+    static const struct {
+        double index;
+        const char *text;
+    } wrong[] = { { WORDS, "index 7" }, { -1, "index -1" }, { 1.5, "index 1.5" } };
+    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
+        double row[LENGTH] = { 0, wrong[k].index, 1 };
+        error = (ad_error){ 0 };
+        cr_expect_eq(nn_forward(model, row, 1, f, &error), -1, "%g", wrong[k].index);
+        cr_expect(strstr(error.text, "test_networks.c:") && strstr(error.text, wrong[k].text), "%s", error.text);
+    }
     nn_model_free(model);
     nn_net_free(net);
 }

@@ -1,4 +1,4 @@
-/* polynomial.h: the inside of the coordinates' algebra, shared by algebra.c, polynomial.c and coordinate.c. */
+/* polynomial.h: the inside of the coordinates' algebra, for algebra.c, polynomial.c, coordinate.c and the recursion. */
 #ifndef LIMN_TP_POLYNOMIAL_H
 #define LIMN_TP_POLYNOMIAL_H
 #include "tp/coordinate.h"
