@@ -1,507 +1,200 @@
-/* limit.c: evaluating a kernel's recursion: over tiles of sample pairs, the program as the inner loop.
- *
- * Variances are quantities at (i, i): they are computed first, for each sample of either set. Then every tile of pairs is
- * filled quantity by quantity, threads taking tiles. Where a tile holds a sample against itself, the kernel is the value
- * found along with the variances, so that the diagonal is exact. */
-#include "tp/values.h"
-#include "tp/vector.h"
+/* engine.c: which way a limit is found: exactly by the simple rules, or by the executor with the general rule. */
+#include "tp/program/program.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { TILE = 64, LEAST_TILE = 16, CACHE = 512 * 1024 };
+enum { SAMPLES = 4096, RUNS = 8, MOST_RUNS = 64 };
 
-/* ---- what is needed ---- */
-/* The scalars in the functions of an expectation: how many, TP_MOST_SCALARS of either at most. */
-static int read_scalars(const tp_solver *s, const tp_quantity *q, int *scalars)
+/* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
+ * found; where several are summed, the largest. */
+static int find_power(const tp_program *program, tp_which which, const double *x, size_t rows, size_t samples,
+                      const tp_limit_spec *spec, double *power, ad_error *error)
 {
-    int n = tp_fn_scalars(&s->algebra, q->fn_a, scalars, TP_MOST_SCALARS);
-    n = n < TP_MOST_SCALARS ? n : TP_MOST_SCALARS;
-    int more = tp_fn_scalars(&s->algebra, q->fn_b, scalars + n, TP_MOST_SCALARS);
-    return n + (more < TP_MOST_SCALARS ? more : TP_MOST_SCALARS);
-}
-
-/* What a quantity's value at (i, i) is computed from: number k of it, or -1 beyond the last. */
-static int read_alone(const tp_solver *s, int id, int k)
-{
-    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    int scalars[2 * TP_MOST_SCALARS], n;
-    switch (q->kind) {
-    case TP_Q_SUM:
-    case TP_Q_ALONG:
-        return k < q->n ? q->parts[k].q : -1;
-    case TP_Q_PRODUCT:
-        return k == 0 ? q->a : k == 1 ? q->b : -1;
-    case TP_Q_FUNCTION:
-    case TP_Q_FIRST:
-    case TP_Q_SECOND:
-        return k == 0 ? q->a : -1;
-    case TP_Q_EXPECT:
-        if (k < 3)
-            return k == 0 ? q->b : k == 1 ? q->var_a : q->var_b;
-        n = read_scalars(s, q, scalars);
-        return k - 3 < n ? scalars[k - 3] : -1;
-    default:
+    double k[2] = { 0 }, exact = 0, *all = NULL;
+    size_t batch = program->coupled ? rows : 1;
+    int status = (all = ad_alloc(batch * batch, sizeof *all, "a limit kernel", error)) ? 0 : -1;
+    for (uint64_t run = 0; run < RUNS && !status; run++) { /* sums over runs, where one does not tell */
+        for (int i = 0; i < 2 && !status; i++) {
+            status = tp_sample_once(program, which, samples >> (1 - i), spec->seed + 1009 * run, spec->threads, x, batch,
+                                    NULL, 0, all, error);
+            k[i] += status ? 0 : all[0];
+        }
+        *power = 0;
+        if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
+            break;
+        exact = log2(k[1] / k[0]);
+        *power = round(2 * exact) / 2;
+        if (fabs(exact - *power) < 0.1)
+            break;
+    }
+    ad_free(all);
+    if (status)
         return -1;
-    }
-}
-
-static void need_alone(const tp_solver *s, int id)
-{
-    if (s->alone[id])
-        return;
-    s->alone[id] = true;
-    for (int k = 0, in; (in = read_alone(s, id, k)) >= 0; k++)
-        need_alone(s, in);
-}
-
-/* At (i, i), and from now on. */
-static void keep_alone(const tp_solver *s, int id)
-{
-    need_alone(s, id);
-    s->kept[id] = true;
-}
-
-static void need_paired(const tp_solver *s, int id)
-{
-    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    if (s->paired[id])
-        return;
-    s->paired[id] = true;
-    if (q->kind == TP_Q_FIRST || q->kind == TP_Q_SECOND) {
-        keep_alone(s, q->a);
-        return;
-    }
-    for (int i = 0; i < q->n; i++)
-        need_paired(s, q->parts[i].q);
-    if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_FUNCTION || q->kind == TP_Q_EXPECT)
-        need_paired(s, q->a);
-    if (q->kind == TP_Q_PRODUCT)
-        need_paired(s, q->b);
-    if (q->kind != TP_Q_EXPECT)
-        return;
-    int scalars[2 * TP_MOST_SCALARS], n = read_scalars(s, q, scalars);
-    keep_alone(s, q->var_a);
-    keep_alone(s, q->var_b);
-    for (int k = 0; k < n; k++)
-        keep_alone(s, scalars[k]);
-}
-
-/* ---- the run ---- */
-/* What a set's values at (i, i) are kept in: blocks of rows, taken over after the last use. */
-typedef struct {
-    size_t rows;
-    double **freed;
-    int n_freed;
-    int *last;    /* by quantity: the last one that reads it; itself where none does */
-    int *total;   /* by quantity: the kernel's sum that it is a summand of, or -1 */
-    double *times; /* ... times this */
-} rows_pool;
-
-static double *take_rows(const tp_solver *s, rows_pool *pool)
-{
-    if (pool->n_freed)
-        return pool->freed[--pool->n_freed];
-    double *rows = ad_arena_alloc(s->algebra.arena, pool->rows, sizeof *rows);
-    if (!rows)
-        ad_fail(s->error, "out of memory for variances");
-    return rows;
-}
-
-static bool is_streamed(const rows_pool *pool, int id)
-{
-    return pool->total[id] == id;
-}
-
-/* A kernel is a long sum. Its summands are added to it as they come, so that they need not wait for each other. */
-static void stream_totals(const tp_solver *s, const tp_series *series, rows_pool *pool)
-{
-    for (int k = 0; k < series->n; k++) {
-        int id = series->at[k].q;
-        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-        bool alone = q->kind == TP_Q_SUM && pool->total[id] < 0 && pool->last[id] == id;
-        for (int i = 0; i < q->n && alone; i++)
-            alone = pool->total[q->parts[i].q] < 0;
-        if (!alone)
-            continue;
-        pool->total[id] = id;
-        for (int i = 0; i < q->n; i++) {
-            pool->total[q->parts[i].q] = id;
-            pool->times[q->parts[i].q] = q->parts[i].c;
-        }
-    }
-}
-
-static int pool_begin(const tp_solver *s, rows_pool *pool, const tp_series *series, double **values)
-{
-    size_t n = (size_t)s->n;
-    ad_arena *arena = s->algebra.arena;
-    pool->freed = ad_arena_alloc(arena, n, sizeof *pool->freed);
-    pool->last = ad_arena_alloc(arena, n, sizeof *pool->last);
-    pool->total = ad_arena_alloc(arena, n, sizeof *pool->total);
-    pool->times = ad_arena_alloc(arena, n, sizeof *pool->times);
-    if (!pool->freed || !pool->last || !pool->total || !pool->times)
-        return ad_fail(s->error, "out of memory for variances");
-    for (int id = 0; id < s->n; id++) {
-        pool->total[id] = -1;
-        pool->last[id] = id;
-    }
-    for (int k = 0; k < series->n; k++) /* what another quantity reads is not streamed */
-        for (int id = series->at[k].q + 1; id < s->n; id++)
-            for (int i = 0, in; s->alone[id] && (in = read_alone(s, id, i)) >= 0; i++)
-                if (in == series->at[k].q)
-                    pool->last[in] = id;
-    stream_totals(s, series, pool);
-    for (int id = 0; id < s->n; id++)
-        for (int k = 0, in; s->alone[id] && !is_streamed(pool, id) && (in = read_alone(s, id, k)) >= 0; k++)
-            pool->last[in] = id;
-    for (int id = 0; id < s->n; id++)
-        if (is_streamed(pool, id)) {
-            values[id] = take_rows(s, pool);
-            if (!values[id])
-                return -1;
-            for (size_t i = 0; i < pool->rows; i++)
-                values[id][i] = tp_quantity_at(&s->algebra, id)->c;
-        }
+    if (!(fabs(exact - *power) < 0.2))
+        return ad_fail(error, "the sampled kernel goes like no single power of n (%g at %zu samples, %g at %zu): more "
+                       "samples, or --engine exact", k[0], samples / 2, k[1], samples);
     return 0;
 }
 
-/* A quantity at (i, i) for all samples of a set, and its partner with it. */
-static int solve_row(tp_solver *s, int id, int set, const tp_tile *t, rows_pool *pool)
+/* Means over independent runs, their standard errors, and the relative size (Frobenius) of these. */
+static int sample(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+                  const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
-    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    double **values = s->single[set];
-    int partner = s->partner[id] >= 0 && s->alone[s->partner[id]] ? s->partner[id] : -1;
-    if (values[id])
-        return 0;
-    values[id] = take_rows(s, pool);
-    if (values[id] && partner >= 0)
-        values[partner] = take_rows(s, pool);
-    if (!values[id] || (partner >= 0 && !values[partner]))
+    size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
+    int runs = 0, least = spec->runs > 1 ? spec->runs : RUNS;
+    int most = spec->tolerance > 0 && least < MOST_RUNS ? MOST_RUNS : least;
+    double power = 0;
+    if (spec->output + spec->output2 > 0)
+        return ad_fail(error, "samples are of the first output's kernel alone");
+    if (samples < 16)
+        return ad_fail(error, "%zu samples are too few", samples);
+    if (nn_spec_of(program->net)->scale == NN_STANDARD)
+        return ad_fail(error, "in the standard scale several powers of n are summed, which samples cannot tell apart: "
+                       "--scale ntk, or --engine exact");
+    if (find_power(program, which, x, rows, samples, spec, &power, error))
         return -1;
-    if (q->kind == TP_Q_EXPECT &&
-        (tp_find_kinks(s, q->fn_a, set) || tp_find_kinks(s, q->fn_b, set) ||
-         (s->plans[id]->by == TP_BY_SERIES && tp_plan_series(s, id, set, set))))
-        return -1;
-    return tp_fill(s, id, partner, t, s->error);
-}
-
-static void give_back(const tp_solver *s, int id, double **values, rows_pool *pool)
-{
-    if (s->kept[id] || !values[id])
-        return;
-    pool->freed[pool->n_freed++] = values[id];
-    values[id] = NULL;
-}
-
-/* All values at (i, i), for either set, quantity after quantity. */
-static int solve_alone(tp_solver *s, const tp_series *series)
-{
-    for (int set = 0; set < (s->same ? 1 : 2); set++) {
-        rows_pool pool = { .rows = s->rows[set] };
-        double *scratch = ad_arena_alloc(s->algebra.arena, 3 * pool.rows, sizeof *scratch), **values = s->single[set];
-        if (!scratch)
-            return ad_fail(s->error, "out of memory for variances");
-        tp_tile t = { .rows = pool.rows, .columns = 1, .set = { set, set }, .alone = true, .values = values, .q11 = scratch,
-                   .q22 = scratch + pool.rows, .half = scratch + 2 * pool.rows };
-        if (pool_begin(s, &pool, series, values))
-            return -1;
-        for (int id = 0; id < s->n; id++) {
-            if (!s->alone[id] || is_streamed(&pool, id))
-                continue;
-            if (solve_row(s, id, set, &t, &pool))
-                return -1;
-            if (pool.total[id] >= 0)
-                tp_vector_get()->accumulate(pool.rows, pool.times[id], values[id], NULL, values[pool.total[id]]);
-            for (int k = 0, in; (in = read_alone(s, id, k)) >= 0; k++)
-                if (pool.last[in] == id)
-                    give_back(s, in, values, &pool);
-            if (pool.last[id] == id)
-                give_back(s, id, values, &pool);
+    double *one = ad_alloc(count, sizeof *one, "a limit kernel", error);
+    *kernel = (tp_kernel){ .rows = rows, .rows2 = columns };
+    kernel->terms[0].values = one ? ad_alloc(count, sizeof(double), "a limit kernel", error) : NULL;
+    kernel->deviations = kernel->terms[0].values ? ad_alloc(count, sizeof(double), "a limit kernel", error) : NULL;
+    int status = kernel->deviations ? 0 : -1;
+    kernel->n_terms = 1;
+    kernel->terms[0].power = power;
+    double *mean = kernel->terms[0].values, *squares = kernel->deviations, scale = pow((double)samples, -power);
+    while (!status && (runs < least || (runs < most && kernel->error > spec->tolerance))) {
+        status = tp_sample_once(program, which, samples, spec->seed + 1 + (uint64_t)runs, spec->threads, x, rows, x2,
+                                rows2, one, error);
+        double uncertain = 0, size = 0;
+        runs++;
+        for (size_t i = 0; i < count && !status; i++) { /* Welford's sums */
+            double value = one[i] * scale, before = value - mean[i];
+            mean[i] += before / runs;
+            squares[i] += before * (value - mean[i]);
+            uncertain += squares[i] / ((double)runs * (runs > 1 ? runs - 1 : 1));
+            size += mean[i] * mean[i];
         }
+        kernel->error = size > 0 ? sqrt(uncertain / size) : 0;
     }
-    return 0;
-}
-
-/* Are the values at (j, i) those at (i, j), and only the latter computed? */
-static bool by_halves(const tp_solver *s)
-{
-    return s->same && !s->folded;
-}
-
-/* One tile: all quantities, then the kernels' values into place, mirrored where only one half is computed. */
-static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, const tp_tile *t, double *const *totals,
-                      ad_error *error)
-{
-    size_t n = t->rows * t->columns;
-    bool half = by_halves(s);
-    for (int k = 0; k < series->n; k++)
-        memset(totals[k], 0, n * sizeof *totals[k]);
-    for (int i = 0; i < s->schedule.n_steps; i++) {
-        const tp_step *step = &s->schedule.steps[i];
-        if (step->kind == TP_STEP_FILL) {
-            if (tp_fill(s, step->id, step->partner, t, error))
-                return -1;
-            continue;
-        }
-        const double *a = t->values[step->id], *b = step->partner >= 0 ? t->values[step->partner] : NULL;
-        tp_vector_get()->accumulate(n, step->c, a, b, totals[step->term]);
-    }
-    for (int k = 0; k < series->n; k++) {
-        const double *from = totals[k], *diagonal = s->single[0][series->at[k].q];
-        double *to = kernel->terms[k].values;
-        for (size_t i = 0; i < t->rows; i++)
-            for (size_t j = 0; j < t->columns; j++) {
-                size_t row = t->row0 + i, column = t->column0 + j;
-                double value = from[i * t->columns + j];
-                if (s->same && row == column)
-                    value = diagonal[row];
-                if (half && column < row)
-                    continue;
-                to[row * kernel->rows2 + column] = value;
-                if (half)
-                    to[column * kernel->rows2 + row] = value;
-            }
-    }
-    return 0;
-}
-
-/* The edge of tiles: as large as the slots leave room for in a cache, and of equal parts of the rows. */
-static size_t tile_edge(const tp_solver *s, size_t rows)
-{
-    size_t edge = TILE, slots = (size_t)s->schedule.n_slots + 3 + TP_MAX_POWERS;
-    while (edge > LEAST_TILE && slots * edge * edge * sizeof(double) > CACHE)
-        edge -= LEAST_TILE / 2;
-    size_t parts = (rows + edge - 1) / edge;
-    return (rows + parts - 1) / parts;
-}
-
-static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, int threads)
-{
-    size_t high = tile_edge(s, s->rows[0]), wide = s->same ? high : tile_edge(s, s->rows[1]), area = high * wide;
-    size_t down = (s->rows[0] + high - 1) / high, across = (s->rows[1] + wide - 1) / wide;
-    int failed = 0;
-#pragma omp parallel num_threads(threads) reduction(| : failed)
-    {
-        ad_error error = { 0 };
-        double *totals[TP_MAX_POWERS], **values = ad_alloc((size_t)s->n + 1, sizeof *values, "a tile", &error);
-        size_t blocks = (size_t)s->schedule.n_slots + (size_t)series->n + 3;
-        double *memory = ad_alloc(blocks * area, sizeof *memory, "a tile", &error), *next = memory;
-        failed = !values || !memory;
-        for (int k = 0; k < series->n && !failed; k++, next += area)
-            totals[k] = next;
-        double *scratch = next;
-        for (int id = 0; id < s->n && !failed; id++)
-            if (s->schedule.slot[id] >= 0)
-                values[id] = scratch + (3 + (size_t)s->schedule.slot[id]) * area;
-#pragma omp for schedule(dynamic)
-        for (size_t k = 0; k < down * across; k++) {
-            size_t i = k / across * high, j = k % across * wide;
-            if (failed || (by_halves(s) && j + wide <= i))
-                continue;
-            tp_tile t = { .rows = s->rows[0] - i < high ? s->rows[0] - i : high,
-                       .columns = s->rows[1] - j < wide ? s->rows[1] - j : wide, .row0 = i, .column0 = j,
-                       .set = { 0, s->same ? 0 : 1 }, .values = values, .q11 = scratch, .q22 = scratch + area,
-                       .half = scratch + 2 * area };
-            failed = solve_tile(s, series, kernel, &t, totals, &error) != 0;
-        }
-        if (failed)
-#pragma omp critical
-            ad_fail(s->error, "%s", error.text);
-        ad_free(values);
-        ad_free(memory);
-    }
-    return failed ? -1 : 0;
-}
-
-static void unfold(const tp_solver *s, tp_kernel *kernel)
-{
-    size_t n = s->rows[0];
-    for (int k = 0; k < kernel->n_terms; k++) {
-        double *a = kernel->terms[k].values;
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = 0; j < i; j++)
-                a[i * n + j] = a[j * n + i] = (a[i * n + j] + a[j * n + i]) / 2;
-    }
-}
-
-/* Expectations of f f and of f' f' at the same covariances, which have their closed forms in common. */
-static bool are_partners(const tp_solver *s, int id, int other)
-{
-    const tp_quantity *q = tp_quantity_at(&s->algebra, id), *r = tp_quantity_at(&s->algebra, other);
-    const tp_expect_plan *p = s->plans[id], *d = s->plans[other];
-    if (q->a != r->a || q->b != r->b || q->var_a != r->var_a || q->var_b != r->var_b || q->fn_a != q->fn_b ||
-        r->fn_a != r->fn_b)
-        return false;
-    return (p->f->u.form == TP_RELU && d->f->u.form == TP_STEP) || (p->f->u.form == TP_ERF && d->f->u.form == TP_ERF_GRAD) ||
-           (p->f->u.form == TP_GELU && d->f->u.form == TP_GELU_GRAD) || (p->f->u.form == TP_SIN && d->f->u.form == TP_COS);
-}
-
-/* by_argument[q]: the last expectation seen whose covariance is q. */
-static void find_partners(tp_solver *s, int *by_argument)
-{
-    for (int id = 0; id < s->n; id++)
-        s->partner[id] = by_argument[id] = -1;
-    for (int id = 0; id < s->n; id++) {
-        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-        if (q->kind != TP_Q_EXPECT || !s->paired[id] || s->plans[id]->by != TP_BY_CLOSED)
-            continue;
-        int other = by_argument[q->a];
-        by_argument[q->a] = id;
-        if (other < 0 || s->partner[other] >= 0 || !(are_partners(s, id, other) || are_partners(s, other, id)))
-            continue;
-        s->partner[id] = other;
-        s->partner[other] = id;
-    }
-}
-
-static int prepare(tp_solver *s, const tp_series *series)
-{
-    tp_algebra *a = &s->algebra;
-    s->n = a->quantities.n;
-    size_t n = (size_t)s->n;
-    s->alone = ad_arena_alloc(a->arena, n, sizeof *s->alone);
-    s->paired = ad_arena_alloc(a->arena, n, sizeof *s->paired);
-    s->single[0] = ad_arena_alloc(a->arena, n, sizeof *s->single[0]);
-    s->single[1] = s->same ? s->single[0] : ad_arena_alloc(a->arena, n, sizeof *s->single[1]);
-    s->kept = ad_arena_alloc(a->arena, n, sizeof *s->kept);
-    s->functions = ad_arena_alloc(a->arena, (size_t)a->fns.n, sizeof *s->functions);
-    s->gram_blocks = ad_arena_alloc(a->arena, n, sizeof *s->gram_blocks);
-    s->plans = ad_arena_alloc(a->arena, n, sizeof *s->plans);
-    s->partner = ad_arena_alloc(a->arena, n, sizeof *s->partner);
-    int *by_argument = ad_arena_alloc(a->arena, n, sizeof *by_argument);
-    if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->kept || !s->functions || !s->gram_blocks || !s->plans ||
-        !s->partner || !by_argument)
-        return ad_fail(s->error, "out of memory for %d quantities", s->n);
-    for (int k = 0; k < series->n; k++) {
-        need_paired(s, series->at[k].q);
-        keep_alone(s, series->at[k].q);
-    }
-    for (int id = 0; id < s->n; id++) {
-        const tp_quantity *q = tp_quantity_at(a, id);
-        if ((q->kind != TP_Q_GRAM && q->kind != TP_Q_DATA) || !(s->alone[id] || s->paired[id]))
-            continue;
-        int first = tp_find_block(s, q->a, q->from_a, q->axis);
-        int second = q->kind == TP_Q_GRAM && first >= 0 ? tp_find_block(s, q->b, q->from_b, q->axis) : first;
-        if (second < 0)
-            return -1;
-        s->gram_blocks[id][0] = first;
-        s->gram_blocks[id][1] = second;
-    }
-    for (int set = 0; set < (s->same ? 1 : 2); set++)
-        if (tp_fill_blocks(s, set))
-            return -1;
-    for (int id = 0; id < s->n; id++)
-        if (tp_quantity_at(a, id)->kind == TP_Q_EXPECT && (s->alone[id] || s->paired[id]) && tp_plan_expect(s, id))
-            return -1;
-    find_partners(s, by_argument);
-    return tp_schedule_new(&s->schedule, a, series, s->paired, s->partner, s->error);
-}
-
-static int plan_all_series(tp_solver *s)
-{
-    for (int id = 0; id < s->n; id++)
-        if (s->paired[id] && s->plans[id] && s->plans[id]->by == TP_BY_SERIES && tp_plan_series(s, id, 0, s->same ? 0 : 1))
-            return -1;
-    return 0;
-}
-
-static void release(tp_solver *s)
-{
-    for (int i = 0; i < s->n_blocks; i++)
-        for (int set = 0; set < 2; set++)
-            ad_free(s->blocks[i].rows[set]);
-    for (tp_series_entry *e = s->series; e; e = e->next)
-        tp_mehler_free(e->series);
-    tp_schedule_free(&s->schedule);
-    tp_algebra_free(&s->algebra);
-}
-
-int tp_check_rows(const tp_program *program, const double *x, size_t rows, const char *which, ad_error *error)
-{
-    size_t features = nn_features(program->net);
-    if (rows == 0)
-        return ad_fail(error, "limit: %s inputs have no rows", which);
-    for (size_t i = 0; i < rows * features; i++)
-        if (!isfinite(x[i]))
-            return ad_fail(error, "limit: %s inputs: row %zu, column %zu is %g", which, i / features, i % features, x[i]);
-    return 0;
-}
-
-int tp_limit_exact(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
-                   size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, ad_error *error)
-{
-    memset(kernel, 0, sizeof *kernel);
-    tp_solver s = { .x = { x, x2 ? x2 : x }, .rows = { rows, x2 ? rows2 : rows }, .same = !x2 && spec->output == spec->output2, .error = error,
-                 .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
-    tp_series series = { .n = 0 };
-    int status = tp_algebra_new(&s.algebra, program, error);
-    s.algebra.rules = rules;
-    s.folded = s.same;
-    s.algebra.outputs[0] = (int)spec->output;
-    s.algebra.outputs[1] = (int)spec->output2;
-    if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series, &s.folded) : tp_nngp_series(&s.algebra, &series)))
-        status = s.algebra.no_limit ? -1 : s.algebra.not_bp ? TP_NOT_BP : TP_NO_RULE;
-    if (!status)
-        status = prepare(&s, &series);
-    kernel->rows = s.rows[0];
-    kernel->rows2 = s.rows[1];
-    for (int k = 0; k < series.n && !status; k++) {
-        kernel->terms[k].power = series.at[k].power;
-        kernel->terms[k].values = ad_alloc(s.rows[0] * s.rows[1], sizeof(double), "a limit kernel", error);
-        status = kernel->terms[k].values ? 0 : -1;
-        kernel->n_terms = k + 1;
-    }
-    if (!status)
-        status = solve_alone(&s, &series) || plan_all_series(&s) ||
-                 solve_tiles(&s, &series, kernel, spec->threads > 0 ? spec->threads : 1);
-    if (!status && s.folded)
-        unfold(&s, kernel);
-    kernel->error = s.worst;
-    release(&s);
+    for (size_t i = 0; i < count && !status; i++)
+        squares[i] = sqrt(squares[i] / ((double)runs * (runs - 1)));
+    snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, samples);
+    ad_free(one);
     if (status)
         tp_kernel_free(kernel);
-    return status == TP_NO_RULE || status == TP_NOT_BP ? status : status ? -1 : 0;
-}
-
-int tp_check_limit(const tp_program *program, tp_which which, ad_error *error)
-{
-    tp_algebra algebra;
-    tp_series series;
-    ad_error refusal = { 0 };
-    int status = tp_algebra_new(&algebra, program, error);
-    algebra.error = &refusal;
-    algebra.rules = TP_RULES_BP_UNCHECKED;
-    if (!status && (which == TP_NTK ? tp_ntk_series(&algebra, &series, NULL) : tp_nngp_series(&algebra, &series)) &&
-        algebra.no_limit)
-        status = ad_fail(error, "%s", refusal.text);
-    tp_algebra_free(&algebra);
     return status;
 }
 
-void tp_kernel_free(tp_kernel *kernel)
+static void add_text(char *text, size_t size, const char *more)
 {
-    for (int k = 0; k < kernel->n_terms; k++)
-        ad_free(kernel->terms[k].values);
-    ad_free(kernel->deviations);
-    memset(kernel, 0, sizeof *kernel);
+    size_t length = strlen(text);
+    snprintf(text + length, size - length, "%s", more);
 }
 
-void tp_kernel_at(const tp_kernel *kernel, double n, double *out)
+/* How far the simple rule would have been off, where it gives anything. */
+static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char *why)
 {
-    size_t count = kernel->rows * kernel->rows2;
-    memset(out, 0, count * sizeof *out);
-    for (int k = 0; k < kernel->n_terms; k++) {
-        double factor = pow(n, kernel->terms[k].power);
-        for (size_t i = 0; i < count; i++)
-            out[i] += factor * kernel->terms[k].values[i];
+    char text[400];
+    double off = 0, size = 0;
+    double scale = simple->n_terms == 1 && fabs(simple->terms[0].power - kernel->terms[0].power) < 1e-9 ? 1 : 0;
+    for (size_t i = 0; i < kernel->rows * kernel->rows2; i++) {
+        double value = kernel->terms[0].values[i];
+        off += pow(value - (scale > 0 ? simple->terms[0].values[i] : 0), 2);
+        size += value * value;
     }
+    kernel->simple_rule_error = size > 0 ? sqrt(off / size) : 0;
+    snprintf(text, sizeof text, "; general rule, for the program is not BP-like: %s; the simple rule would be off by %.2g %%",
+             why, 100 * kernel->simple_rule_error);
+    add_text(kernel->method, sizeof kernel->method, text);
 }
 
-bool tp_kernel_converges(const tp_kernel *kernel)
+/* Exactly, by the rules that hold: 0, or the refusal. *simple: whether these were the simple ones; where they prove wrong
+ * in the auto rule, `why` says so and the general ones follow. */
+static int solve_exactly(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
+                         size_t rows2, const tp_limit_spec *spec, bool *simple, char *why, size_t why_size,
+                         tp_kernel *kernel, ad_error *refusal)
 {
-    for (int k = 0; k < kernel->n_terms; k++)
-        if (fabs(kernel->terms[k].power) > 1e-9)
-            return false;
-    return true;
+    if (program->coupled && *simple)
+        return tp_limit_coupled(program, which, x, rows, x2, rows2, spec, kernel, refusal);
+    if (program->coupled) {
+        ad_fail(refusal, "samples meet, and there the general rule is the executor's: --engine sample");
+        return TP_NO_RULE;
+    }
+    tp_rules rules = !*simple ? TP_RULES_GENERAL : spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
+    int status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
+    if (status == TP_NOT_BP) {
+        snprintf(why, why_size, "%s", refusal->text);
+        *simple = false;
+        *refusal = (ad_error){ 0 };
+        status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
+    }
+    if (status == 0)
+        snprintf(kernel->method, sizeof kernel->method, kernel->error > 0 ? "exact rules, series and quadrature"
+                                                                          : "closed forms");
+    return status;
+}
+
+/* What the simple rule would have given of a program that is not BP-like, into the method and simple_rule_error. */
+static void tell_rules(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
+                       size_t rows2, const tp_limit_spec *spec, const char *why, tp_kernel *kernel)
+{
+    tp_kernel simple = { 0 };
+    ad_error refusal = { 0 };
+    if (!program->coupled &&
+        tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_BP_UNCHECKED, &simple, &refusal) == 0) {
+        compare_rules(kernel, &simple, why);
+    } else {
+        add_text(kernel->method, sizeof kernel->method, "; general rule, for the program is not BP-like: ");
+        add_text(kernel->method, sizeof kernel->method, why);
+    }
+    tp_kernel_free(&simple);
+}
+
+int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+             const tp_limit_spec *given, tp_kernel *kernel, ad_error *error)
+{
+    tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
+    tp_checks checks;
+    ad_error refusal = { 0 }, failure = { 0 };
+    char why[sizeof error->text] = "";
+    memset(kernel, 0, sizeof *kernel);
+    if (tp_check_rows(program, x, rows, "the first", error) ||
+        (x2 && tp_check_rows(program, x2, rows2, "the second", error)))
+        return -1;
+    size_t outputs = nn_n_outputs(program->net);
+    if (spec.output >= outputs || spec.output2 >= outputs)
+        return ad_fail(error, "limit: outputs %zu and %zu of %zu", spec.output, spec.output2, outputs);
+    int checked = tp_check(program, &checks, error);
+    if (checked < 0)
+        return -1;
+    bool simple = spec.rule == TP_RULE_AUTO ? checked == 0 : spec.rule == TP_RULE_BP;
+    for (int k = 0; k < TP_CHECKS && !*why; k++)
+        snprintf(why, sizeof why, "%s", checks.text[k]);
+    if (spec.engine != TP_ENGINE_SAMPLE) {
+        int status = solve_exactly(program, which, x, rows, x2, rows2, &spec, &simple, why, sizeof why, kernel, &refusal);
+        bool last = spec.engine == TP_ENGINE_EXACT || spec.rule == TP_RULE_BP;
+        if (status == 0 && !simple && *why)
+            tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
+        if (status == 0)
+            return 0;
+        if (last && !simple && *why)
+            return ad_fail(error, "the program is not BP-like (%s), and by the general rule: %s", why, refusal.text);
+        if (last || status == -1)
+            return ad_fail(error, "%s", refusal.text);
+    }
+    if (!program->coupled && tp_check_limit(program, which, error))
+        return -1;
+    if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
+        return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
+    if (!simple && *why)
+        tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
+    if (program->coupled && which == TP_NTK)
+        add_text(kernel->method, sizeof kernel->method,
+                 "; where a small batch is normalised, gradients have heavy tails, and the spread of runs may understate "
+                 "the error");
+    if (refusal.text[0]) {
+        add_text(kernel->method, sizeof kernel->method, "; no exact rule for ");
+        add_text(kernel->method, sizeof kernel->method, refusal.text);
+    }
+    return 0;
 }

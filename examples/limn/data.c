@@ -1,5 +1,5 @@
 /* data.c: the inputs and labels that a command works on. */
-#include "limn_tool.h"
+#include "examples/limn/limn_tool.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* json.c: results as JSON. cJSON's memory is limn's, so that it is counted and can fail like all other. */
-#include "limn_tool.h"
+#include "examples/limn/limn_tool.h"
 
 #include <string.h>
 

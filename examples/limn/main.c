@@ -1,5 +1,5 @@
 /* main.c: limn, the tool. */
-#include "limn_tool.h"
+#include "examples/limn/limn_tool.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* network.c: finding the network, built in or in a C file, its trace, and its model at a width. */
-#include "limn_tool.h"
+#include "examples/limn/limn_tool.h"
 
-#include "compile.h"
-#include "nn/safetensors.h"
+#include "examples/limn/compile.h"
+#include "nn/model/safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>

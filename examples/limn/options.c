@@ -1,5 +1,5 @@
 /* options.c: one table of options, from which parsing, checking and help come. */
-#include "limn_tool.h"
+#include "examples/limn/limn_tool.h"
 
 #include <errno.h>
 #include <math.h>

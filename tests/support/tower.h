@@ -3,7 +3,7 @@
  * sigma_w^2 / fan-in, readout included, in NTK scale. */
 #ifndef LIMN_TESTS_TOWER_H
 #define LIMN_TESTS_TOWER_H
-#include "tp/batchnorm.h"
+#include "tp/batch/batchnorm.h"
 
 typedef struct {
     size_t depth; /* >= 1 */

@@ -1,0 +1,542 @@
+/* product.c: c = alpha * sum over K of a b, for any order of the axes.
+ *
+ * The axes fall into four groups: kept (in a, b and c), M (a and c), N (b and c), K (a and b). If M, N and K each run
+ * along one stride, with a unit stride where BLAS needs one, the contraction is matrix products in loops over the kept
+ * axes and the rest of M and N. An operand that does not lie like that is packed first. Without free axes it is rows of
+ * dot products; where c's innermost axis is a kept one, plain loops along that axis. */
+#include "autodiff/plan/plan.h"
+
+#include <cblas.h>
+#include <omp.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Multiplications and additions above which a contraction is shared among threads. */
+static const double worth_threads = 4e6;
+
+typedef struct {
+    size_t n;
+    ptrdiff_t a, b, c;
+} dim;
+
+typedef struct {
+    int count;
+    dim dims[AD_MAX_LOOPS];
+} dims;
+
+static void push(dims *list, dim d)
+{
+    list->dims[list->count++] = d;
+}
+
+/* A stable sort, largest stride first, of the operand 'a', 'b' or 'c'. */
+static void sort_by(dims *list, char which)
+{
+    for (int i = 1; i < list->count; i++)
+        for (int k = i; k > 0; k--) {
+            dim *u = &list->dims[k - 1], *v = &list->dims[k], old = *u;
+            ptrdiff_t su = which == 'a' ? u->a : which == 'b' ? u->b : u->c;
+            ptrdiff_t sv = which == 'a' ? v->a : which == 'b' ? v->b : v->c;
+            if (su >= sv)
+                break;
+            *u = *v;
+            *v = old;
+        }
+}
+
+static bool joins(ptrdiff_t outer, ptrdiff_t inner, size_t n)
+{
+    return outer == inner * (ptrdiff_t)n;
+}
+
+/* Joins neighbours for which the strides of the named operands allow it. */
+static void join(dims *list, bool a, bool b, bool c)
+{
+    int kept = 0;
+    for (int i = 0; i < list->count; i++) {
+        dim d = list->dims[i], *last = kept ? &list->dims[kept - 1] : NULL;
+        if (last && (!a || joins(last->a, d.a, d.n)) && (!b || joins(last->b, d.b, d.n)) &&
+            (!c || joins(last->c, d.c, d.n))) {
+            d.n *= last->n;
+            *last = d;
+        } else {
+            list->dims[kept++] = d;
+        }
+    }
+    list->count = kept;
+}
+
+static size_t turns_of(const dims *list)
+{
+    size_t n = 1;
+    for (int i = 0; i < list->count; i++)
+        n *= list->dims[i].n;
+    return n;
+}
+
+static void swap_operands(dims *list)
+{
+    for (int i = 0; i < list->count; i++) {
+        ptrdiff_t a = list->dims[i].a;
+        list->dims[i].a = list->dims[i].b;
+        list->dims[i].b = a;
+    }
+}
+
+/* Cuts from `list` the run of dimensions that lie along one stride of c: the last one, or the longest. */
+static dims cut_run(dims *list, bool at_end)
+{
+    int from = 0, to = 0;
+    size_t longest = 0;
+    for (int i = 0; i < list->count;) {
+        int k = i + 1;
+        size_t n = list->dims[i].n;
+        for (; k < list->count && joins(list->dims[k - 1].c, list->dims[k].c, list->dims[k].n); k++)
+            n *= list->dims[k].n;
+        if (at_end || n > longest) {
+            longest = n;
+            from = i;
+            to = k;
+        }
+        i = k;
+    }
+    dims run = { 0 }, rest = { 0 };
+    for (int i = 0; i < list->count; i++)
+        push(i >= from && i < to ? &run : &rest, list->dims[i]);
+    *list = rest;
+    return run;
+}
+
+/* The one stride of a list of dimensions in operand a (or b); -1 if there is none. An empty list has stride 1. */
+static ptrdiff_t one_stride(const dims *list, bool b)
+{
+    for (int i = 1; i < list->count; i++)
+        if (!(b ? joins(list->dims[i - 1].b, list->dims[i].b, list->dims[i].n)
+                : joins(list->dims[i - 1].a, list->dims[i].a, list->dims[i].n)))
+            return -1;
+    const dim *last = list->count ? &list->dims[list->count - 1] : NULL;
+    return !last ? 1 : b ? last->b : last->a;
+}
+
+/* Does operand a (b) lie as a matrix of rows x columns, perhaps transposed? Its leading dimension then. */
+static bool lies_well(const dims *rows, const dims *columns, bool b, bool *trans, size_t *ld)
+{
+    ptrdiff_t r = one_stride(rows, b), c = one_stride(columns, b);
+    size_t m = turns_of(rows), n = turns_of(columns);
+    if ((m > 1 && r <= 0) || (n > 1 && c <= 0))
+        return false;
+    if ((n == 1 || c == 1) && (m == 1 || ((size_t)r >= n && r <= INT_MAX))) {
+        *trans = false;
+        *ld = m == 1 ? n : (size_t)r;
+        return true;
+    }
+    if ((m == 1 || r == 1) && (n == 1 || ((size_t)c >= m && c <= INT_MAX))) {
+        *trans = true;
+        *ld = n == 1 ? m : (size_t)c;
+        return true;
+    }
+    return false;
+}
+
+/* Lays out a packed copy of operand a (or b), the given lists outermost first; its strides become the copy's. */
+static size_t pack(ad_nest *nest, dims *const *lists, int n_lists, bool b)
+{
+    ptrdiff_t step = 1;
+    int rank = 0, at;
+    for (int l = 0; l < n_lists; l++)
+        rank += lists[l]->count;
+    *nest = (ad_nest){ .rank = rank };
+    at = rank;
+    for (int l = n_lists - 1; l >= 0; l--)
+        for (int i = lists[l]->count - 1; i >= 0; i--) {
+            dim *d = &lists[l]->dims[i];
+            ptrdiff_t *stride = b ? &d->b : &d->a;
+            at--;
+            nest->size[at] = d->n;
+            nest->stride[0][at] = step;
+            nest->stride[1][at] = *stride;
+            *stride = step;
+            step *= (ptrdiff_t)d->n;
+        }
+    ad_nest_collapse(nest, 2);
+    return (size_t)step;
+}
+
+static void add_loops(ad_nest *nest, const dims *list, bool has_a, bool has_b)
+{
+    for (int i = 0; i < list->count; i++) {
+        int at = nest->rank++;
+        nest->size[at] = list->dims[i].n;
+        nest->stride[0][at] = list->dims[i].c;
+        nest->stride[1][at] = has_a ? list->dims[i].a : 0;
+        nest->stride[2][at] = has_b ? list->dims[i].b : 0;
+    }
+}
+
+/* Every axis is a loop; the innermost is the one along c's unit stride. */
+static void by_loops(ad_product *product, const dims *kept, const dims *m, const dims *n, const dims *k)
+{
+    ad_nest *nest = &product->loops;
+    product->method = AD_BY_LOOPS;
+    product->pack_a = product->pack_b = false;
+    nest->rank = 0;
+    add_loops(nest, k, true, true);
+    add_loops(nest, kept, true, true);
+    add_loops(nest, m, true, false);
+    add_loops(nest, n, false, true);
+    int last = nest->rank - 1, best = last;
+    for (int i = 0; i < nest->rank; i++)
+        if (nest->stride[0][i] == 1)
+            best = i;
+    if (best >= 0 && best != last) {
+        size_t size = nest->size[best];
+        nest->size[best] = nest->size[last];
+        nest->size[last] = size;
+        for (int o = 0; o < 3; o++) {
+            ptrdiff_t stride = nest->stride[o][best];
+            nest->stride[o][best] = nest->stride[o][last];
+            nest->stride[o][last] = stride;
+        }
+    }
+}
+
+void ad_product_size(ad_product *product, int n_axes, const ad_product_axis *axes, size_t room_a, size_t room_b)
+{
+    dims kept = { 0 }, m = { 0 }, n = { 0 }, k = { 0 };
+    *product = (ad_product){ .out = 1, .work = 2 };
+    bool unit_in_kept = false, unit_in_m = false;
+    for (int i = 0; i < n_axes; i++) {
+        const ad_product_axis *axis = &axes[i];
+        dim d = { axis->size, axis->in_a ? axis->a : 0, axis->in_b ? axis->b : 0, axis->in_c ? axis->c : 0 };
+        product->work *= (double)d.n;
+        if (axis->in_c)
+            product->out *= d.n;
+        if (d.n == 1)
+            continue;
+        bool unit = axis->in_c && axis->c == 1;
+        unit_in_kept |= unit && axis->in_a && axis->in_b;
+        unit_in_m |= unit && axis->in_a && !axis->in_b;
+        push(!axis->in_c ? &k : axis->in_a && axis->in_b ? &kept : axis->in_a ? &m : &n, d);
+    }
+    sort_by(&kept, 'c');
+    sort_by(&m, 'c');
+    sort_by(&n, 'c');
+    join(&kept, true, true, true);
+
+    /* row-major BLAS writes unit stride along n; one free side only is a matrix times a vector, the matrix first */
+    if ((unit_in_m && n.count) || (!m.count && n.count)) {
+        dims old = m;
+        m = n;
+        n = old;
+        swap_operands(&kept);
+        swap_operands(&m);
+        swap_operands(&n);
+        swap_operands(&k);
+        size_t room = room_a;
+        room_a = room_b;
+        room_b = room;
+        product->swapped = true;
+    }
+    dims by_a = k, by_b = k;
+    sort_by(&by_a, 'a');
+    sort_by(&by_b, 'b');
+
+    if (!m.count && !n.count) {
+        join(&by_a, true, true, false);
+        ptrdiff_t sa = one_stride(&by_a, false), sb = one_stride(&by_a, true);
+        bool along_k = by_a.count == 0 || (sa == 1 && sb == 1) || kept.count == 0;
+        if (by_a.count > 1 || !along_k) {
+            by_loops(product, &kept, &m, &n, &by_a);
+            return;
+        }
+        product->method = AD_BY_DOT;
+        product->k = turns_of(&by_a);
+        product->lda = (size_t)sa;
+        product->ldb = (size_t)sb;
+        add_loops(&product->loops, &kept, true, true);
+        return;
+    }
+    if (unit_in_kept && (n.count || kept.dims[kept.count - 1].n >= 8)) {
+        by_loops(product, &kept, &m, &n, &by_a);
+        return;
+    }
+    bool matrix = n.count > 0;
+    dims m_run = cut_run(&m, false), n_run = cut_run(&n, true);
+    size_t size_a = turns_of(&kept) * turns_of(&m) * turns_of(&m_run) * turns_of(&k);
+    size_t size_b = turns_of(&kept) * turns_of(&n) * turns_of(&n_run) * turns_of(&k), least = SIZE_MAX;
+    for (int order = 0; order < 2; order++) { /* the summed axes in a's order, or in b's: what packs less */
+        const dims *try = order ? &by_b : &by_a;
+        bool good_a = lies_well(&m_run, try, false, &product->trans_a, &product->lda), good_b;
+        if (matrix)
+            good_b = lies_well(try, &n_run, true, &product->trans_b, &product->ldb);
+        else
+            good_b = one_stride(try, true) > 0 && one_stride(try, true) <= INT_MAX;
+        size_t cost = (good_a ? 0 : size_a) + (good_b ? 0 : size_b);
+        if (cost < least) {
+            least = cost;
+            k = *try;
+            product->pack_a = !good_a;
+            product->pack_b = !good_b;
+        }
+    }
+    product->m = turns_of(&m_run);
+    product->n = turns_of(&n_run);
+    product->k = turns_of(&k);
+    ptrdiff_t step_c = m_run.dims[m_run.count - 1].c;
+    bool small = product->m <= INT_MAX && product->n <= INT_MAX && product->k <= INT_MAX && step_c <= INT_MAX;
+    bool fits = (!product->pack_a || size_a <= room_a) && (!product->pack_b || size_b <= room_b);
+    if (!fits || !small) {
+        for (int i = 0; i < m_run.count; i++)
+            push(&m, m_run.dims[i]);
+        for (int i = 0; i < n_run.count; i++)
+            push(&n, n_run.dims[i]);
+        by_loops(product, &kept, &m, &n, &k);
+        return;
+    }
+    int first = product->swapped;
+    if (product->pack_a)
+        product->packed[first] = pack(&product->packing_a, (dims *const[]){ &kept, &m, &m_run, &k }, 4, false);
+    if (product->pack_b)
+        product->packed[!first] = pack(&product->packing_b, (dims *const[]){ &kept, &n, &k, &n_run }, 4, true);
+    lies_well(&m_run, &k, false, &product->trans_a, &product->lda);
+    product->method = matrix ? AD_BY_GEMM : AD_BY_GEMV;
+    product->ldb = (size_t)one_stride(&k, true);
+    product->ldc = (size_t)step_c;
+    if (matrix)
+        lies_well(&k, &n_run, true, &product->trans_b, &product->ldb);
+    add_loops(&product->loops, &kept, true, true);
+    add_loops(&product->loops, &m, true, false);
+    add_loops(&product->loops, &n, false, true);
+}
+
+/* ---- running ---- */
+typedef struct {
+    const ad_product *product;
+    const ad_loops *loops;
+    ad_type type;
+    double alpha, keep;
+    char *c;
+    const char *a, *b;
+    ptrdiff_t element;
+} call;
+
+/* Thread `share` of `shares` takes this part of n entries, in steps of whole cache lines. */
+static void part_of(size_t n, size_t share, size_t shares, size_t *first, size_t *last)
+{
+    size_t lines = (n + 15) / 16;
+    *first = lines * share / shares * 16;
+    *last = lines * (share + 1) / shares * 16;
+    *last = *last < n ? *last : n;
+}
+
+/* The part of a matrix product that is a share's: rows of c, or columns where there are more of them. */
+static void gemm(const call *u, char *c, const char *a, const char *b, size_t share, size_t shares)
+{
+    const ad_product *p = u->product;
+    size_t first, last, e = (size_t)u->element;
+    bool rows = p->m >= p->n;
+    part_of(rows ? p->m : p->n, share, shares, &first, &last);
+    if (first >= last)
+        return;
+    ad_gemm g = { u->loops, u->type, p->trans_a, p->trans_b, (int)(rows ? last - first : p->m),
+                  (int)(rows ? p->n : last - first), (int)p->k, (int)p->lda, (int)p->ldb, (int)p->ldc, u->alpha,
+                  u->keep, c, a, b };
+    if (rows) {
+        g.a += first * (p->trans_a ? 1 : p->lda) * e;
+        g.c += first * p->ldc * e;
+    } else {
+        g.b += first * (p->trans_b ? p->ldb : 1) * e;
+        g.c += first * e;
+    }
+    if (ad_small_gemm(&g))
+        return;
+    enum CBLAS_TRANSPOSE ta = g.trans_a ? CblasTrans : CblasNoTrans, tb = g.trans_b ? CblasTrans : CblasNoTrans;
+    if (u->type == AD_DOUBLE)
+        cblas_dgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, g.alpha, (const void *)g.a, g.lda, (const void *)g.b, g.ldb,
+                    g.keep, (void *)g.c, g.ldc);
+    else
+        cblas_sgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, (float)g.alpha, (const void *)g.a, g.lda,
+                    (const void *)g.b, g.ldb, (float)g.keep, (void *)g.c, g.ldc);
+}
+
+static const void *zero(ad_type type)
+{
+    static const double nought = 0;
+    static const float nought_float = 0;
+    return type == AD_DOUBLE ? (const void *)&nought : (const void *)&nought_float;
+}
+
+/* A matrix times a vector, bound by memory, by our own loops: BLAS's gemv may give other bits in another call. */
+static void gemv(const call *u, char *c, const char *a, const char *b, size_t share, size_t shares)
+{
+    const ad_product *p = u->product;
+    size_t first, last, e = (size_t)u->element;
+    part_of(p->m, share, shares, &first, &last);
+    if (!p->trans_a) {
+        for (size_t i = first; i < last; i++) {
+            double value = u->loops->dot(p->k, a + i * p->lda * e, 1, b, (ptrdiff_t)p->ldb);
+            u->loops->from_double(1, c + i * p->ldc * e, &value, u->alpha);
+        }
+        return;
+    }
+    for (size_t i = first; i < last; i += AD_BLOCK) {
+        size_t count = last - i < AD_BLOCK ? last - i : AD_BLOCK;
+        char *y = c + i * p->ldc * e;
+        u->loops->copy(count, y, (ptrdiff_t)p->ldc, zero(u->type), 0);
+        for (size_t k = 0; k < p->k; k++)
+            u->loops->multiply_add(count, y, (ptrdiff_t)p->ldc, a + (k * p->lda + i) * e, 1, b + k * p->ldb * e, 0,
+                                   u->alpha);
+    }
+}
+
+/* One turn of the innermost loop of plain loops, or a share of it. */
+static void loop(const call *u, char *c, const char *a, const char *b, size_t share, size_t shares)
+{
+    const ad_nest *nest = &u->product->loops;
+    int last_loop = nest->rank - 1;
+    if (last_loop < 0) {
+        u->loops->multiply_add(1, c, 1, a, 1, b, 1, u->alpha);
+        return;
+    }
+    ptrdiff_t e = u->element, sc = nest->stride[0][last_loop], sa = nest->stride[1][last_loop];
+    ptrdiff_t sb = nest->stride[2][last_loop];
+    size_t first, last;
+    part_of(nest->size[last_loop], share, shares, &first, &last);
+    ptrdiff_t at = (ptrdiff_t)first * e;
+    if (first < last)
+        u->loops->multiply_add(last - first, c + at * sc, sc, a + at * sa, sa, b + at * sb, sb, u->alpha);
+}
+
+/* Turns first to last of the outer loops, of each a share. */
+static void run_turns(const call *u, size_t first, size_t last, size_t share, size_t shares)
+{
+    const ad_product *p = u->product;
+    const ad_nest *nest = &p->loops;
+    int rank = nest->rank, inner = p->method == AD_BY_LOOPS && rank > 0;
+    size_t index[AD_MAX_LOOPS], rest = first;
+    ptrdiff_t at[3] = { 0 };
+    rank -= inner;
+    for (int i = rank - 1; i >= 0; i--) {
+        index[i] = rest % nest->size[i];
+        rest /= nest->size[i];
+        for (int o = 0; o < 3; o++)
+            at[o] += (ptrdiff_t)index[i] * nest->stride[o][i];
+    }
+    for (size_t turn = first; turn < last; turn++) {
+        char *c = u->c + at[0] * u->element;
+        const char *a = u->a + at[1] * u->element, *b = u->b + at[2] * u->element;
+        double value;
+        switch (p->method) {
+        case AD_BY_GEMM:
+            gemm(u, c, a, b, share, shares);
+            break;
+        case AD_BY_GEMV:
+            gemv(u, c, a, b, share, shares);
+            break;
+        case AD_BY_DOT:
+            value = u->loops->dot(p->k, a, (ptrdiff_t)p->lda, b, (ptrdiff_t)p->ldb);
+            u->loops->from_double(1, c, &value, u->alpha);
+            break;
+        case AD_BY_LOOPS:
+            loop(u, c, a, b, share, shares);
+            break;
+        }
+        for (int i = rank - 1; i >= 0; i--) {
+            for (int o = 0; o < 3; o++)
+                at[o] += nest->stride[o][i];
+            if (++index[i] < nest->size[i])
+                break;
+            index[i] = 0;
+            for (int o = 0; o < 3; o++)
+                at[o] -= nest->stride[o][i] * (ptrdiff_t)nest->size[i];
+        }
+    }
+}
+
+static void run_packing(const call *u, const ad_nest *nest, char *to, const char *from)
+{
+    int rank = nest->rank > 0 ? nest->rank - 1 : 0;
+    size_t width = nest->rank ? nest->size[rank] : 1, turns = 1, index[AD_MAX_LOOPS] = { 0 };
+    ptrdiff_t at[2] = { 0 };
+    for (int i = 0; i < rank; i++)
+        turns *= nest->size[i];
+    for (size_t t = 0; t < turns; t++) {
+        u->loops->copy(width, to + at[0] * u->element, 1, from + at[1] * u->element,
+                       nest->rank ? nest->stride[1][rank] : 1);
+        for (int i = rank - 1; i >= 0; i--) {
+            for (int o = 0; o < 2; o++)
+                at[o] += nest->stride[o][i];
+            if (++index[i] < nest->size[i])
+                break;
+            index[i] = 0;
+            for (int o = 0; o < 2; o++)
+                at[o] -= nest->stride[o][i] * (ptrdiff_t)nest->size[i];
+        }
+    }
+}
+
+/* An OpenBLAS on OpenMP goes by OpenMP's number, whatever it says of its own: beside clang's OpenMP it says 1, starts two
+ * and waits for ever. So the larger of the two counts. */
+int ad_blas_begin(int threads)
+{
+    int blas = openblas_get_num_threads(), openmp = omp_get_max_threads(), before = blas > openmp ? blas : openmp;
+    if (blas != threads || openmp != threads)
+        openblas_set_num_threads(threads);
+    return before;
+}
+
+void ad_blas_end(int before)
+{
+    if (openblas_get_num_threads() != before)
+        openblas_set_num_threads(before);
+}
+
+void ad_start_again(char **argv)
+{
+    bool again = false;
+    if (!getenv("OMP_WAIT_POLICY"))
+        again = setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
+    const char *core = openblas_get_corename();
+    bool old = strcmp(core, "Prescott") == 0 || strcmp(core, "Core2") == 0 || strcmp(core, "Nehalem") == 0;
+    if (old && !getenv("OPENBLAS_CORETYPE") && __builtin_cpu_supports("avx2"))
+        again |= setenv("OPENBLAS_CORETYPE", __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell", 1) == 0;
+    if (again)
+        execv("/proc/self/exe", argv);
+}
+
+void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha,
+                    double keep, void *c, const void *a, const void *b, void *room_a, void *room_b)
+{
+    call u = { product, loops, type, alpha, keep, c, product->swapped ? b : a, product->swapped ? a : b,
+               type == AD_DOUBLE ? sizeof(double) : sizeof(float) };
+    char *to_a = product->swapped ? room_b : room_a, *to_b = product->swapped ? room_a : room_b;
+    if (product->pack_a) {
+        run_packing(&u, &product->packing_a, to_a, u.a);
+        u.a = to_a;
+    }
+    if (product->pack_b) {
+        run_packing(&u, &product->packing_b, to_b, u.b);
+        u.b = to_b;
+    }
+    const ad_nest *nest = &product->loops;
+    bool by_loops = product->method == AD_BY_LOOPS;
+    size_t turns = 1;
+    for (int i = 0; i < nest->rank - by_loops; i++)
+        turns *= nest->size[i];
+    if (by_loops)
+        memset(c, 0, product->out * (size_t)u.element);
+    size_t shared = product->work < worth_threads ? 1 : (size_t)threads, last = (size_t)nest->rank - 1;
+    bool within = turns < 2 * shared || by_loops; /* shares of every turn, rather than turns */
+    if (product->method == AD_BY_DOT || (by_loops && (nest->rank == 0 || nest->stride[0][last] != 1)))
+        shared = within ? 1 : shared;
+    if (shared == 1) {
+        run_turns(&u, 0, turns, 0, 1);
+        return;
+    }
+#pragma omp parallel for num_threads((int)shared) schedule(static, 1)
+    for (size_t t = 0; t < shared; t++)
+        run_turns(&u, within ? 0 : turns * t / shared, within ? turns : turns * (t + 1) / shared, within ? t : 0,
+                  within ? shared : 1);
+}

@@ -1,0 +1,244 @@
+/* folder.c: a folder of images for each class, in one folder or in its folders train and test. */
+#include "datasets/set.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct {
+    const char *path, *name; /* of the arena */
+    bool folder;
+} entry;
+
+typedef struct {
+    entry *entries;
+    size_t count, room;
+} listing;
+
+typedef struct {
+    const char *path;
+    size_t label;
+} image;
+
+typedef struct {
+    ad_arena *arena;
+    const ds_options *options;
+    ad_error *error;
+    listing classes;
+    image *images;
+    size_t count, room, train; /* train 0: no part is told from another */
+    ds_size from, to;          /* of the first image, its channels those of all; of every row */
+} job;
+
+static int no_memory(const job *j, const char *path)
+{
+    return ad_fail(j->error, "out of memory for the names in %s", path);
+}
+
+/* Room for one more element; the old array stays in the arena. */
+static bool grow(ad_arena *arena, void **array, size_t count, size_t *room, size_t size)
+{
+    if (count < *room)
+        return true;
+    size_t more = *room ? 2 * *room : 64;
+    void *memory = ad_arena_alloc(arena, more, size);
+    if (!memory)
+        return false;
+    if (count)
+        memcpy(memory, *array, count * size);
+    *array = memory;
+    *room = more;
+    return true;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
+}
+
+/* One entry; what a link points at counts, so that a loop of links is an error of its own. */
+static int take_entry(job *j, const char *folder, const char *name, listing *list)
+{
+    void *entries = list->entries;
+    char *path = ad_arena_text(j->arena, "%s/%s", folder, name);
+    if (!path || !grow(j->arena, &entries, list->count, &list->room, sizeof(entry)))
+        return no_memory(j, folder);
+    list->entries = entries;
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return ad_fail(j->error, "%s: cannot read: %s", path, strerror(errno));
+    if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode))
+        return ad_fail(j->error, "%s: neither a file nor a folder", path);
+    list->entries[list->count++] =
+        (entry){ .path = path, .name = path + strlen(folder) + 1, .folder = S_ISDIR(status.st_mode) };
+    return 0;
+}
+
+/* What is in a folder, sorted by name; names that begin with a point are left out. */
+static int list_folder(job *j, const char *path, listing *list)
+{
+    *list = (listing){ 0 };
+    DIR *stream = opendir(path);
+    if (!stream)
+        return ad_fail(j->error, "%s: cannot read: %s", path, strerror(errno));
+    int failed = 0;
+    errno = 0;
+    for (struct dirent *next; !failed && (next = readdir(stream)); errno = 0)
+        if (next->d_name[0] != '.')
+            failed = take_entry(j, path, next->d_name, list);
+    if (!failed && errno)
+        failed = ad_fail(j->error, "%s: cannot read: %s", path, strerror(errno));
+    closedir(stream);
+    if (!failed && list->count)
+        qsort(list->entries, list->count, sizeof(entry), by_name);
+    return failed;
+}
+
+/* The images of one class. */
+static int list_class(job *j, const entry *class, size_t label)
+{
+    listing files;
+    if (list_folder(j, class->path, &files) != 0)
+        return -1;
+    if (!files.count)
+        return ad_fail(j->error, "%s: no images in this class", class->path);
+    for (size_t i = 0; i < files.count; i++) {
+        if (files.entries[i].folder)
+            return ad_fail(j->error, "%s: a folder among the images of a class", files.entries[i].path);
+        void *images = j->images;
+        if (!grow(j->arena, &images, j->count, &j->room, sizeof(image)))
+            return no_memory(j, class->path);
+        j->images = images;
+        j->images[j->count++] = (image){ files.entries[i].path, label };
+    }
+    return 0;
+}
+
+/* A folder of classes: the set's own, or its train, which names them, or its test, which has some of them. */
+static int list_part(job *j, const char *path, const listing *list)
+{
+    bool first = !j->classes.count;
+    if (!list->count)
+        return ad_fail(j->error, "%s: no images: the folder is empty", path);
+    for (size_t i = 0; i < list->count; i++)
+        if (!list->entries[i].folder)
+            return ad_fail(j->error, "%s: a file beside the folders of classes", list->entries[i].path);
+    if (first) {
+        if (list->count < 2)
+            return ad_fail(j->error, "%s: one class only, %s; at least two are needed", path, list->entries[0].name);
+        if (list->count > DS_CLASSES)
+            return ad_fail(j->error, "%s: %zu classes; at most %zu are read", path, list->count, DS_CLASSES);
+        j->classes = *list;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        const entry *known = bsearch(&list->entries[i], j->classes.entries, j->classes.count, sizeof(entry), by_name);
+        if (!known)
+            return ad_fail(j->error, "%s: a class that the training part has not", list->entries[i].path);
+        if (list_class(j, &list->entries[i], (size_t)(known - j->classes.entries)) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int list_set(job *j, const char *path)
+{
+    listing root, part;
+    if (list_folder(j, path, &root) != 0)
+        return -1;
+    const entry *parts = root.entries; /* sorted: test, train */
+    bool split = root.count == 2 && parts[0].folder && parts[1].folder && strcmp(parts[0].name, "test") == 0 &&
+                 strcmp(parts[1].name, "train") == 0;
+    if (!split)
+        return list_part(j, path, &root);
+    if (list_folder(j, parts[1].path, &part) != 0 || list_part(j, parts[1].path, &part) != 0)
+        return -1;
+    j->train = j->count;
+    return list_folder(j, parts[0].path, &part) != 0 ? -1 : list_part(j, parts[0].path, &part);
+}
+
+/* The headers: all of one size, unless they are resized; of three channels if one of them has colours. */
+static int look(job *j)
+{
+    for (size_t i = 0; i < j->count; i++) {
+        const char *path = j->images[i].path;
+        size_t bytes = 0;
+        ds_size size = { 0 };
+        unsigned char *file = (unsigned char *)ad_file_read(path, DS_FILE, &bytes, j->error);
+        int failed = file ? ds_image_size(path, file, bytes, &size, j->error) : -1;
+        ad_free(file);
+        if (failed)
+            return -1;
+        if (!i)
+            j->from = size;
+        if (!j->options->resize_height && (size.height != j->from.height || size.width != j->from.width))
+            return ad_fail(j->error, "%s: %zu x %zu pixels, but %s has %zu x %zu: they must be resized to one size",
+                           path, size.width, size.height, j->images[0].path, j->from.width, j->from.height);
+        if (size.channels > j->from.channels)
+            j->from.channels = size.channels;
+    }
+    return ds_image_target(j->from, j->options, &j->to, j->error);
+}
+
+static int read_image(const job *j, size_t row, ds_data *data)
+{
+    const char *path = j->images[row].path;
+    size_t bytes = 0;
+    ds_size size = { 0 };
+    unsigned char *pixels = NULL, *file = (unsigned char *)ad_file_read(path, DS_FILE, &bytes, j->error);
+    int failed = file ? ds_image_size(path, file, bytes, &size, j->error) : -1;
+    size.channels = j->from.channels;
+    if (!failed && !j->options->resize_height && (size.height != j->from.height || size.width != j->from.width))
+        failed = ad_fail(j->error, "%s: it changes while it is read", path);
+    if (!failed && !(pixels = ds_image_pixels(path, file, bytes, size, j->error)))
+        failed = -1;
+    if (!failed)
+        failed = ds_image_put(pixels, size, j->to, data->x + row * data->features, j->error);
+    data->y[row] = (double)j->images[row].label;
+    ad_free(pixels);
+    ad_free(file);
+    return failed;
+}
+
+static int name_classes(const job *j, ds_data *data)
+{
+    const char **names = ad_alloc(j->classes.count, sizeof *names, "the classes' names", j->error);
+    if (!names)
+        return -1;
+    for (size_t k = 0; k < j->classes.count; k++)
+        names[k] = j->classes.entries[k].name;
+    data->classes = j->classes.count;
+    int failed = ds_name_classes(data, names, j->error);
+    ad_free(names);
+    return failed;
+}
+
+static ds_data *load(job *j, const char *path)
+{
+    if (list_set(j, path) != 0 || look(j) != 0)
+        return NULL;
+    ds_data *data = ds_new(path, j->count, j->to.height * j->to.width * j->to.channels, 1, j->error);
+    if (!data)
+        return NULL;
+    data->height = j->to.height;
+    data->width = j->to.width * j->to.channels;
+    data->channels = j->to.channels;
+    int failed = name_classes(j, data);
+    for (size_t row = 0; row < j->count && !failed; row++)
+        failed = read_image(j, row, data);
+    if (!failed)
+        failed = ds_finish(data, j->train, j->options, j->error);
+    if (!failed)
+        return data;
+    ds_free(data);
+    return NULL;
+}
+
+ds_data *ds_folder(const char *path, const ds_options *options, ad_error *error)
+{
+    job j = { .arena = ad_arena_new(error), .options = options, .error = error };
+    ds_data *data = j.arena ? load(&j, path) : NULL;
+    ad_arena_free(j.arena);
+    return data;
+}

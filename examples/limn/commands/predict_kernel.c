@@ -1,0 +1,164 @@
+/* predict_kernel.c: the kernels that a prediction needs, each as one array and nothing beside it. */
+#include "examples/limn/commands/predict.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A limit of two sets (x2 NULL: one), its powers summed in the first term's own memory. */
+static double *limit_of(prediction *p, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+                        ad_error *error)
+{
+    const options *o = p->o;
+    tp_limit_spec spec = { .threads = (int)o->threads,
+                           .tolerance = o->tolerance,
+                           .engine = o->engine,
+                           .rule = o->rule,
+                           .samples = (size_t)o->samples,
+                           .runs = (int)o->runs,
+                           .seed = (uint64_t)o->seed };
+    tp_kernel kernel;
+    if (tp_limit(p->program, which, x, rows, x2, rows2, &spec, &kernel, error))
+        return NULL;
+    char powers[200] = "";
+    for (int k = 0; k < kernel.n_terms; k++)
+        snprintf(powers + strlen(powers), sizeof powers - strlen(powers), " n^%g", kernel.terms[k].power);
+    double *values = NULL;
+    if (!tp_kernel_converges(&kernel) && !(o->at_width > 0)) {
+        ad_fail(error,
+                "the limit kernel has the powers%s, so that training has no limit at a fixed rate: give --at-width N "
+                "to sum them, or --width N",
+                powers);
+    } else if (kernel.n_terms > 0) {
+        values = kernel.terms[0].values;
+        kernel.terms[0].values = NULL;
+        for (int k = 0; k < kernel.n_terms; k++) {
+            double factor = pow(p->width, kernel.terms[k].power), *term = k ? kernel.terms[k].values : values;
+            for (size_t i = 0; i < kernel.rows * kernel.rows2; i++)
+                values[i] = (k ? values[i] : 0) + factor * term[i];
+        }
+    } else {
+        values = ad_alloc(kernel.rows * kernel.rows2, sizeof *values, "a kernel", error);
+    }
+    snprintf(p->method, sizeof p->method, "%s", kernel.method);
+    p->error = fmax(p->error, kernel.error);
+    tp_kernel_free(&kernel);
+    return values;
+}
+
+/* (rows, rows2, outputs, outputs) to (rows, outputs, rows2, outputs). */
+static double *interleave(const prediction *p, double *kernel, size_t rows, size_t rows2, ad_error *error)
+{
+    size_t outs = p->outputs, wide = rows2 * outs;
+    double *out = kernel ? ad_alloc(rows * outs * wide, sizeof *out, "a kernel", error) : NULL;
+    for (size_t i = 0; i < rows * rows2 * outs && out; i++)
+        memcpy(out + (i / outs / rows2 * outs + i % outs) * wide + i / outs % rows2 * outs, kernel + i * outs,
+               outs * sizeof *out);
+    ad_free(kernel);
+    return out;
+}
+
+static double *own_of(prediction *p, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+                      ad_error *error)
+{
+    size_t columns = x2 ? rows2 : rows, square = p->full ? p->outputs * p->outputs : 1;
+    double *out = ad_alloc(rows * columns * square, sizeof *out, "a kernel", error);
+    if (out &&
+        (which == TP_NNGP ? nn_nngp : nn_training_kernel)(p->model, x, rows, x2, rows2, p->o->outputs, out, error)) {
+        ad_free(out);
+        return NULL;
+    }
+    return p->full ? interleave(p, out, rows, columns, error) : out;
+}
+
+static double *kernel_of(prediction *p, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+                         ad_error *error)
+{
+    return (p->program ? limit_of : own_of)(p, which, x, rows, x2, rows2, error);
+}
+
+double *predict_train_kernel(prediction *p, tp_which which, ad_error *error)
+{
+    return kernel_of(p, which, p->x[0], p->rows[0], NULL, 0, error);
+}
+
+double *predict_cross_kernel(prediction *p, tp_which which, ad_error *error)
+{
+    return kernel_of(p, which, p->x[1], p->rows[1], p->x[0], p->rows[0], error);
+}
+
+double *predict_test_kernel(prediction *p, tp_which which, bool diagonal, ad_error *error)
+{
+    enum { TILE = 64 };
+    if (!diagonal)
+        return kernel_of(p, which, p->x[1], p->rows[1], NULL, 0, error);
+    double *out = ad_alloc(p->rows[1], sizeof *out, "variances", error);
+    for (size_t i = 0; i < p->rows[1] && out; i += TILE) {
+        size_t count = p->rows[1] - i < TILE ? p->rows[1] - i : TILE;
+        double *tile = kernel_of(p, which, p->x[1] + i * p->data->features, count, NULL, 0, error);
+        for (size_t k = 0; k < count && tile; k++)
+            out[i + k] = tile[k * count + k];
+        if (!tile) {
+            ad_free(out);
+            return NULL;
+        }
+        ad_free(tile);
+    }
+    return out;
+}
+
+/* ---- --explain ---- */
+static double largest(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+/* Seconds that a kernel of so many inputs takes to be factored. */
+static int time_factoring(size_t side, const tp_machine_spec *spec, double *seconds, ad_error *error)
+{
+    tp_machine_spec one = { .cholesky = spec->cholesky, .threads = spec->threads };
+    double *piece = ad_alloc(side * side, sizeof *piece, "a piece", error);
+    for (size_t i = 0; i < side * side && piece; i++)
+        piece[i] = (i / side == i % side) + 1.0 / (1 + fabs((double)(i / side) - (double)(i % side)));
+    double start = ad_seconds();
+    tp_machine *machine = piece ? tp_machine_new(piece, side, &one, error) : NULL;
+    *seconds = ad_seconds() - start;
+    tp_machine_free(machine);
+    return machine ? 0 : -1;
+}
+
+int predict_explain(const prediction *p, const tp_machine_spec *spec, ad_error *error)
+{
+    enum { PIECE = 1000 };
+    double n = (double)(p->rows[0] * (p->full ? p->outputs : 1)), tests = (double)p->rows[1], outs = (double)p->outputs;
+    double times = (double)p->o->n_times, kernel = 8 * n * n * (p->full ? 2 : 1),
+           factoring = tp_machine_bytes((size_t)n, spec);
+    double cross = 8 * n * tests * (p->full ? outs : 1), variance = 0, outputs = 8 * times * outs * (n + tests);
+    if (p->ensemble && tests > 0)
+        variance =
+            2 * cross + (p->readout ? 0 : cross + kernel) + 8 * tests * (p->o->covariance ? (times + 1) * tests : 2);
+    double bytes = largest(largest(kernel, factoring), 8 * n * n + cross + variance) + outputs;
+    double seconds = 0;
+    if (time_factoring(64, spec, &seconds, error) || /* what is done once is not counted */
+        time_factoring(PIECE, spec, &seconds, error))
+        return -1;
+    seconds *= pow(n / PIECE, 3);
+    if (p->o->json) {
+        cJSON *root = json_new(p->o);
+        json_put(root, "explain", cJSON_CreateTrue());
+        json_put(root, "bytes", cJSON_CreateNumber(bytes));
+        json_put(root, "kernel_bytes", cJSON_CreateNumber(kernel));
+        json_put(root, "factoring_bytes", cJSON_CreateNumber(factoring));
+        json_put(root, "variance_bytes", cJSON_CreateNumber(variance));
+        json_put(root, "factoring", cJSON_CreateString(spec->cholesky ? "cholesky" : "eigenvalues"));
+        json_put(root, "factoring_seconds", cJSON_CreateNumber(seconds));
+        return json_print(root, error);
+    }
+    printf("%zu inputs to train, %zu to test\nmemory: about %.3g MB at the most (kernel %.3g MB, factored in place in "
+           "%.3g "
+           "MB; tests %.3g MB, their variance %.3g MB)\ntime:   about %.2g s for %s, with %ld thread%s; limn kernel "
+           "--explain tells the kernel's\nnothing is computed: leave out --explain\n",
+           p->rows[0], p->rows[1], bytes / 1e6, kernel / 1e6, factoring / 1e6, cross / 1e6, variance / 1e6, seconds,
+           spec->cholesky ? "Cholesky's factor (t = inf alone)" : "the eigenvalues", p->o->threads,
+           p->o->threads > 1 ? "s" : "");
+    return 0;
+}

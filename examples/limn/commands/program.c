@@ -1,0 +1,60 @@
+/* program.c: limn program: the network as a Netsor-transpose program, and the checks on it. */
+#include "examples/limn/limn_tool.h"
+
+#include <stdlib.h>
+
+/* The program's text as JSON, and each check with its reason. */
+static int tell_json(const options *o, const tp_program *program, ad_error *error)
+{
+    static const char *const names[] = { "initialization", "readout_mean", "readout_independent", "readout_unused" };
+    char *text = NULL;
+    size_t size;
+    tp_checks checks = { 0 };
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream)
+        return ad_fail(error, "out of memory for the program's text");
+    int status = tp_print(program, stream, TP_PAPER, error);
+    if (fclose(stream) != 0 && !status)
+        status = ad_fail(error, "out of memory for the program's text");
+    if (!status && tp_check(program, &checks, error) < 0)
+        status = -1;
+    if (!status) {
+        bool holds[] = { checks.initialization, checks.readout_mean, checks.readout_independent,
+                         checks.readout_unused };
+        cJSON *root = json_new(o);
+        json_put(root, "program", cJSON_CreateString(text));
+        cJSON *list = json_put(root, "checks", cJSON_CreateObject());
+        for (int k = 0; k < 4; k++) {
+            cJSON *check = json_put(list, names[k], cJSON_CreateObject());
+            json_put(check, "holds", cJSON_CreateBool(holds[k]));
+            if (!holds[k])
+                json_put(check, "reason", cJSON_CreateString(checks.text[k]));
+        }
+        status = json_print(root, error);
+    }
+    free(text);
+    return status;
+}
+
+/* LaTeX, JSON of the program alone, or the kernel's recursion. */
+static int tell(const options *o, const tp_program *program, ad_error *error)
+{
+    if (o->recursion && (o->json || o->format == TP_JSON))
+        return ad_fail(error, "--recursion is printed as text or LaTeX");
+    if (o->recursion)
+        return tp_print_recursion(program, stdout, o->format, error);
+    return o->json ? tell_json(o, program, error) : tp_print(program, stdout, o->format, error);
+}
+
+int command_program(const options *o, ad_error *error)
+{
+    ds_data *data = o->inputs || o->data ? data_load(o, error) : NULL;
+    bool known = data || !(o->inputs || o->data);
+    nn_net *net = known ? network_trace(o, data, error) : NULL;
+    tp_program *program = net ? tp_translate(net, error) : NULL;
+    int status = program ? tell(o, program, error) : -1;
+    tp_free(program);
+    nn_net_free(net);
+    ds_free(data);
+    return status;
+}

@@ -1,0 +1,237 @@
+/* train.c: limn train and limn eval: loss and accuracy on the data's parts, seed by seed. */
+#include "examples/limn/limn_tool.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { WIDTH = 512, BATCH = 64, EPOCHS = 20 };
+static const double adam_rate[] = { [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01 };
+
+/* The training part and the rest of the data. */
+typedef struct {
+    ds_data *data;
+    nn_net *net;
+    nn_data parts[2];
+    nn_loss loss;
+} job;
+
+static int open_job(job *j, const options *o, ad_error *error)
+{
+    ds_data *data = j->data = data_load(o, error);
+    if (!data)
+        return -1;
+    if (!data->y && !(o->weights && o->out))
+        return ad_fail(error, "%s: --labels are missing", data_name(o));
+    j->loss = o->loss_given ? o->loss : data->classes || !data->y ? NN_CROSS_ENTROPY : NN_SQUARE;
+    for (int p = 0; p < 2 && data->y; p++) {
+        ds_data part = ds_split(data, p ? data->train : 0, p ? SIZE_MAX : data->train);
+        j->parts[p] = (nn_data){ part.x, part.y, part.rows, data->classes };
+    }
+    if (!(j->net = network_trace(o, data, error)))
+        return -1;
+    if (data->y && !data->classes && nn_n_outputs(j->net) != data->targets)
+        return ad_fail(error, "%s: %zu targets a row, the network has %zu outputs", o->labels ? o->labels : data_name(o), data->targets,
+                       nn_n_outputs(j->net));
+    return 0;
+}
+
+/* Writes the outputs of all inputs, (rows, outputs). */
+static int write_outputs(const job *j, nn_model *model, const char *path, ad_error *error)
+{
+    size_t shape[2] = { j->data->rows, nn_n_outputs(j->net) };
+    double *f = ad_alloc(shape[0] * shape[1], sizeof *f, "outputs", error);
+    int status = !f || nn_forward(model, j->data->x, shape[0], f, error) || ds_npy_write(path, f, shape, 2, error);
+    ad_free(f);
+    return status ? -1 : 0;
+}
+
+/* Loss and accuracy of each part that has rows, printed or into result. */
+static int tell_parts(const job *j, const options *o, nn_model *model, long seed, cJSON *result, double *accuracy,
+                      ad_error *error)
+{
+    static const char *const names[] = { "train", "test" };
+    for (int p = 0; p < 2; p++) {
+        double mean = 0;
+        if (!j->parts[p].rows)
+            continue;
+        if (nn_evaluate(model, &j->parts[p], j->loss, &mean, accuracy, error))
+            return -1;
+        if (o->json) {
+            cJSON *part = json_put(result, names[p], cJSON_CreateObject());
+            json_put(part, "rows", cJSON_CreateNumber((double)j->parts[p].rows));
+            json_put(part, "loss", cJSON_CreateNumber(mean));
+            if (j->data->classes)
+                json_put(part, "accuracy", cJSON_CreateNumber(*accuracy));
+            continue;
+        }
+        if (seed >= 0)
+            printf("seed %ld  ", seed);
+        printf("%-5s  %zu rows  loss %.4g", names[p], j->parts[p].rows, mean);
+        if (j->data->classes)
+            printf("  accuracy %.2f %%", 100 * *accuracy);
+        puts("");
+    }
+    fflush(stdout);
+    return 0;
+}
+
+static cJSON *describe_json(const job *j, const options *o, const nn_model *model)
+{
+    char word[32];
+    cJSON *root = json_new(o);
+    json_put(root, "width", cJSON_CreateNumber((double)nn_model_width(model)));
+    json_put(root, "parameters", cJSON_CreateNumber((double)nn_count(model)));
+    json_put(root, "dtype", cJSON_CreateString(option_word("--dtype", (int)o->type, word, sizeof word)));
+    data_tell(o, j->data, root);
+    if (j->data->y)
+        json_put(root, "loss", cJSON_CreateString(option_word("--loss", (int)j->loss, word, sizeof word)));
+    return root;
+}
+
+/* The mean over the seeds; the spread is the deviation between them. */
+static void tell_all(const job *j, const options *o, const double *sums, long seeds, double seconds, cJSON *root)
+{
+    double n = (double)seeds, mean = sums[0] / n, deviation = 0;
+    if (seeds > 1)
+        deviation = sqrt(fmax(0, (sums[1] - n * mean * mean) / (n - 1)));
+    bool test = j->data->classes && j->parts[1].rows;
+    if (o->json) {
+        cJSON *accuracy = json_put(root, test ? "test_accuracy" : "train_accuracy", cJSON_CreateObject());
+        json_put(accuracy, "mean", j->data->classes ? cJSON_CreateNumber(mean) : cJSON_CreateNull());
+        json_put(accuracy, "deviation", j->data->classes ? cJSON_CreateNumber(deviation) : cJSON_CreateNull());
+        json_put(root, "seconds", cJSON_CreateNumber(seconds));
+        return;
+    }
+    if (j->data->classes && seeds > 1)
+        printf("%s accuracy, mean of %ld seeds: %.2f +- %.2f %%\n", test ? "test" : "train", seeds, 100 * mean,
+               100 * deviation);
+    printf("time: %.1f s for %ld seed%s\n", seconds, seeds, seeds > 1 ? "s" : "");
+}
+
+/* A signal ends the fit after its step. */
+static int look_up(const nn_progress *progress, nn_model *model, void *context)
+{
+    (void)progress, (void)model, (void)context;
+    return interrupt_caught();
+}
+
+static int fit(const job *j, const options *o, nn_model *model, const nn_fit_spec *plain, nn_progress *last,
+               ad_error *error)
+{
+    nn_fit_spec spec = *plain;
+    nn_drift_spec drift = { 0 };
+    int status = 0;
+    if (o->drift) {
+        status = drift_open(o, j->net, j->data, nn_model_width(model), &drift, error);
+        spec.drift = &drift;
+    }
+    interrupt_begin();
+    if (!status)
+        status = nn_fit(model, &j->parts[0], &spec, last, error);
+    interrupt_end();
+    drift_close(&drift);
+    if (status || !interrupt_caught())
+        return status;
+    ad_fail(error, "interrupted after step %ld of %ld%s%.400s", last->step, last->steps,
+            o->checkpoint ? "; go on with --resume " : "; there is no --checkpoint to go on from",
+            o->checkpoint ? o->checkpoint : "");
+    return 128 + interrupt_caught();
+}
+
+static int train_all(const job *j, const options *o, cJSON **root, ad_error *error)
+{
+    long seeds = o->seeds > 0 ? o->seeds : 1;
+    double sums[2] = { 0 }, start = ad_seconds();
+    double rate = o->rate > 0 ? o->rate : o->optimizer == NN_ADAM ? adam_rate[o->scale] : 0;
+    cJSON *runs = NULL;
+    int status = 0;
+    for (long s = 0; s < seeds && !status; s++) {
+        nn_fit_spec spec = { .loss = j->loss,
+                             .optimizer = (nn_optimizer)o->optimizer,
+                             .rate = rate,
+                             .steps = o->steps,
+                             .batch = o->batch < 0 ? BATCH : (size_t)o->batch,
+                             .epochs = o->epochs > 0 ? o->epochs : EPOCHS,
+                             .seed = (uint64_t)(o->seed + s),
+                             .progress = stderr,
+                             .every = 1,
+                             .callback = look_up,
+                             .checkpoint = o->checkpoint,
+                             .checkpoint_every = 100,
+                             .resume = o->resume };
+        nn_progress last = { 0 };
+        double accuracy = 0;
+        nn_model *model = network_model(o, j->net, WIDTH, (uint64_t)(o->seed + s), error);
+        status = model ? fit(j, o, model, &spec, &last, error) : -1;
+        if (!status && o->out)
+            status = nn_save(model, o->out, error);
+        cJSON *run = NULL;
+        if (!status && o->json) {
+            if (s == 0) {
+                *root = describe_json(j, o, model);
+                runs = json_put(*root, "runs", cJSON_CreateArray());
+            }
+            run = json_put(runs, "", cJSON_CreateObject());
+            json_put(run, "seed", cJSON_CreateNumber((double)(o->seed + s)));
+            json_put(run, "steps", cJSON_CreateNumber((double)last.step));
+            json_put(run, "seconds", cJSON_CreateNumber(last.seconds));
+        }
+        if (!status && o->drift)
+            status = drift_tell(o, &last, run, error);
+        if (!status)
+            status = tell_parts(j, o, model, o->seed + s, run, &accuracy, error);
+        sums[0] += accuracy;
+        sums[1] += accuracy * accuracy;
+        nn_model_free(model);
+    }
+    if (!status)
+        tell_all(j, o, sums, seeds, ad_seconds() - start, *root);
+    return status;
+}
+
+static int eval_all(const job *j, const options *o, cJSON **root, ad_error *error)
+{
+    double accuracy = 0;
+    nn_model *model = network_model(o, j->net, WIDTH, 0, error);
+    int status = !model || (o->out && write_outputs(j, model, o->out, error)) ? -1 : 0;
+    if (!status && o->json) {
+        *root = describe_json(j, o, model);
+        if (o->out)
+            json_put(*root, "out", cJSON_CreateString(o->out));
+    } else if (!status && o->out) {
+        printf("outputs (%zu, %zu) of %s at width %zu: written to %s\n", j->data->rows, nn_n_outputs(j->net),
+               o->network, nn_model_width(model), o->out);
+    }
+    if (!status)
+        status = tell_parts(j, o, model, -1, *root, &accuracy, error);
+    nn_model_free(model);
+    return status;
+}
+
+static int learn(const options *o, int (*all)(const job *, const options *, cJSON **, ad_error *), ad_error *error)
+{
+    job j = { 0 };
+    cJSON *root = NULL;
+    int status = open_job(&j, o, error);
+    if (!status && !o->json)
+        data_tell(o, j.data, NULL);
+    if (!status)
+        status = all(&j, o, &root, error);
+    if (!status && o->json)
+        status = json_print(root, error);
+    else
+        cJSON_Delete(root);
+    nn_net_free(j.net);
+    ds_free(j.data);
+    return status;
+}
+
+int command_train(const options *o, ad_error *error)
+{
+    return learn(o, train_all, error);
+}
+
+int command_eval(const options *o, ad_error *error)
+{
+    return learn(o, eval_all, error);
+}

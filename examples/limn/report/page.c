@@ -1,0 +1,457 @@
+/* report_page.c: the report as one HTML file: tables, plots as SVG inside, and what is needed to make it again. */
+#include "examples/limn/report/plot.h"
+#include "examples/limn/report/report.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+enum { BINS = 40 };
+
+typedef struct {
+    const report *r;
+    FILE *out;
+    ad_error *error;
+    int plots;
+} page;
+
+static const char style[] =
+    ":root{--ink:#1b1f24;--soft:#57606a;--ground:#fff;--card:#f6f8fa;--line:#d0d7de;--grid:#e3e7eb;color-scheme:light "
+    "dark}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa4af;--ground:#0d1117;--card:#161b22;"
+    "--line:#30363d;--grid:#262c34}}"
+    "@media print{:root{--ink:#000;--soft:#444;--ground:#fff;--card:#fff;--line:#bbb;--grid:#ddd}"
+    "figure,table,section>p{break-inside:avoid}}"
+    "body{margin:0 auto;max-width:1080px;padding:1.5rem;background:var(--ground);color:var(--ink);"
+    "font:16px/1.55 system-ui,-apple-system,'Segoe UI',sans-serif}"
+    "h1{font-size:1.7rem;margin:.2rem 0 .4rem}h2{font-size:1.2rem;margin:2.2rem 0 .5rem;padding-top:.8rem;"
+    "border-top:1px solid var(--line)}p{margin:.4rem 0;max-width:75ch}.soft{color:var(--soft)}"
+    ".plots{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}"
+    "figure{margin:.6rem 0;padding:.6rem;background:var(--card);border:1px solid var(--line);border-radius:8px;"
+    "flex:1 1 300px;max-width:520px;box-sizing:border-box}"
+    "figure svg{width:100%;height:auto;display:block}figcaption{font-size:.86rem;color:var(--soft);margin-top:.3rem}"
+    "figure [stroke='rgb(  1,   2,   3)']{stroke:var(--ink)}figure [fill='rgb(1,2,3)']{fill:var(--ink)}"
+    "figure [stroke='rgb(  1,   2,   4)']{stroke:var(--grid)}figure [color='rgb(  1,   2,   3)']{color:var(--ink)}"
+    "table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}"
+    "th,td{padding:.25rem .8rem;text-align:right;border-bottom:1px solid var(--line)}th{font-weight:600}"
+    "td:first-child,th:first-child{text-align:left}"
+    "pre{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.8rem;"
+    "font:13px/1.45 ui-monospace,'DejaVu Sans Mono',monospace}";
+
+/* Text with what HTML takes for its own made harmless. */
+static void escape(FILE *out, const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        switch (text[i]) {
+        case '<':
+            fputs("&lt;", out);
+            break;
+        case '>':
+            fputs("&gt;", out);
+            break;
+        case '&':
+            fputs("&amp;", out);
+            break;
+        case '"':
+            fputs("&quot;", out);
+            break;
+        default:
+            fputc(text[i], out);
+        }
+}
+
+static void note(page *p, const char *text)
+{
+    fputs("<p class=\"soft\">", p->out);
+    escape(p->out, text, strlen(text));
+    fputs("</p>\n", p->out);
+}
+
+/* ---- plots ---- */
+static int begin(page *p, plot *drawing, int width, int height)
+{
+    char name[32];
+    snprintf(name, sizeof name, "plot%d", ++p->plots);
+    return plot_begin(drawing, name, width, height, p->error);
+}
+
+static int end(page *p, plot *drawing, const char *caption)
+{
+    char *picture = plot_end(drawing, p->error);
+    if (!picture)
+        return -1;
+    fprintf(p->out, "<figure role=\"img\" aria-label=\"%s\">%s<figcaption>%s</figcaption></figure>\n", caption, picture,
+            caption);
+    ad_free(picture);
+    return 0;
+}
+
+/* All draws, their mean, and the fitted line with its band. */
+static int plot_field(page *p, field f, const char *title, const char *caption)
+{
+    const report *r = p->r;
+    plot drawing;
+    report_line line;
+    bool fitted = report_fit(r, f, (double)INFINITY, &line);
+    if (begin(p, &drawing, 480, 360))
+        return -1;
+    FILE *g = drawing.stream;
+    fputs("$draws << E\n", g);
+    for (int k = 0; k < r->n_columns; k++)
+        for (long s = 0; s < report_count(r, f); s++)
+            fprintf(g, "%zu %.10g\n", r->columns[k].n, r->columns[k].values[f][s]);
+    fputs("E\n$means << E\n", g);
+    size_t least = r->columns[0].n, most = least;
+    for (int k = 0; k < r->n_columns; k++) {
+        double mean, deviation;
+        report_spread(r->columns[k].values[f], report_count(r, f), &mean, &deviation);
+        fprintf(g, "%zu %.10g\n", r->columns[k].n, mean);
+        least = r->columns[k].n < least ? r->columns[k].n : least;
+        most = r->columns[k].n > most ? r->columns[k].n : most;
+    }
+    fputs("E\n$band << E\n", g);
+    for (int i = 0; fitted && i <= 60; i++) {
+        double x = log((double)least / 1.15) + (log((double)most * 1.15) - log((double)least / 1.15)) * i / 60;
+        double y = line.at + line.slope * x;
+        double half = line.quantile * line.spread * sqrt(1 / line.points + (x - line.x) * (x - line.x) / line.sxx);
+        fprintf(g, "%.10g %.10g %.10g %.10g\n", exp(x), exp(y), exp(y - half), exp(y + half));
+    }
+    fprintf(g,
+            "E\nset logscale xy\nset title '%s'\nset xlabel 'width n'\nset xrange [%g:%g]\nset key top right\n"
+            "set xtics (",
+            title, (double)least / 1.2, (double)most * 1.2);
+    for (int k = 0; k < r->n_columns; k++)
+        fprintf(g, "%s'%zu' %zu", k ? ", " : "", r->columns[k].n, r->columns[k].n);
+    fputs(")\nset format y '%g'\nplot ", g);
+    if (fitted)
+        fprintf(g,
+                "$band using 1:3:4 with filledcurves fc rgb '%s' fs transparent solid 0.2 noborder title '95 %% band', "
+                "$band using 1:2 with lines lw 2 lc rgb '%s' title 'slope %.3f ± %.3f', ",
+                plot_colours[0], plot_colours[0], line.slope, line.half);
+    fprintf(g,
+            "$draws with points pt 7 ps 0.35 lc rgb '%s' title 'draws', $means with points pt 7 ps 0.9 lc rgb '%s' "
+            "title 'mean'\n",
+            plot_colours[5], plot_colours[1]);
+    return end(p, &drawing, caption);
+}
+
+static int plot_matrix(page *p, const double *a, const double *less, const char *title, const char *caption)
+{
+    plot drawing;
+    size_t n = p->r->probes, shown = n > 64 ? 64 : n;
+    double largest = 0;
+    for (size_t i = 0; i < shown; i++)
+        for (size_t j = 0; j < shown; j++)
+            largest = fmax(largest, fabs(a[i * n + j] - (less ? less[i * n + j] : 0)));
+    if (begin(p, &drawing, 360, 340))
+        return -1;
+    FILE *g = drawing.stream;
+    fputs("$a << E\n", g);
+    for (size_t i = 0; i < shown; i++)
+        for (size_t j = 0; j < shown; j++)
+            fprintf(g, "%.6g%c", a[i * n + j] - (less ? less[i * n + j] : 0), j + 1 < shown ? ' ' : '\n');
+    fprintf(g,
+            "E\nset title '%s'\nset size ratio 1\nunset grid\nset xlabel 'input'\nset ylabel 'input'\n"
+            "set xrange [-0.5:%zu.5]\nset yrange [%zu.5:-0.5]\n",
+            title, shown - 1, shown - 1);
+    if (less)
+        fprintf(g, "set cbrange [%g:%g]\nset palette defined (-1 '#0072B2', 0 '#f4f4f4', 1 '#D55E00')\n", -largest,
+                largest);
+    else
+        fputs("set palette defined (0 '#440154', 1 '#3B528B', 2 '#21918C', 3 '#5EC962', 4 '#FDE725')\n", g);
+    fputs("plot $a matrix with image pixels notitle\n", g);
+    return end(p, &drawing, caption);
+}
+
+/* Eigenvalues, falling; those of rounding are left out. */
+static int plot_spectra(page *p)
+{
+    static const char *const names[] = { "Θ∞", "Θ₀", "Θₜ" };
+    const report *r = p->r;
+    const double *kernels[] = { r->limit, r->first, r->last };
+    plot drawing;
+    double *values = ad_alloc(r->probes, sizeof *values, "eigenvalues", p->error);
+    if (!values)
+        return -1;
+    int status = begin(p, &drawing, 480, 360);
+    for (int k = 0; k < 3 && !status; k++) {
+        status = report_eigenvalues(kernels[k], r->probes, values, p->error);
+        fprintf(drawing.stream, "$k%d << E\n", k);
+        for (size_t i = 0; i < r->probes && !status; i++)
+            if (values[i] > 1e-12 * values[0])
+                fprintf(drawing.stream, "%zu %.10g\n", i + 1, values[i]);
+        fputs("E\n", drawing.stream);
+    }
+    ad_free(values);
+    if (status)
+        return -1;
+    fputs("set logscale y\nset format y '10^{%T}'\nset title 'Eigenvalues of the kernels'\nset xlabel 'rank'\nplot ",
+          drawing.stream);
+    for (int k = 0; k < 3; k++)
+        fprintf(drawing.stream, "$k%d with linespoints pt 7 ps 0.45 lw 1.5 lc rgb '%s' title '%s'%s", k,
+                plot_colours[k], names[k], k < 2 ? ", " : "\n");
+    return end(p, &drawing,
+               "Eigenvalues of the probes' kernels, largest first: the limit, and the widest network before and "
+               "after training.");
+}
+
+/* One line a width, drift or loss; `predicted`, if given, is laid over. */
+static int plot_series(page *p, bool drift, const double *predicted, const char *title, const char *key,
+                       const char *caption)
+{
+    const report *r = p->r;
+    plot drawing;
+    if (begin(p, &drawing, 480, 360))
+        return -1;
+    FILE *g = drawing.stream;
+    for (int k = 0; k < r->n_columns; k++) {
+        fprintf(g, "$w%d << E\n", k);
+        for (int t = 0; t < r->n_points; t++)
+            if (r->points[t] > 0)
+                fprintf(g, "%ld %.10g\n", r->points[t], drift ? r->columns[k].drift[t] : r->columns[k].loss[t]);
+        fputs("E\n", g);
+    }
+    fputs("$p << E\n", g);
+    for (int t = 0; predicted && t < r->n_points; t++)
+        if (r->points[t] > 0)
+            fprintf(g, "%ld %.10g\n", r->points[t], predicted[t]);
+    fprintf(g, "E\nset logscale xy\nset format y '%%g'\nset title '%s'\nset xlabel 'steps'\nset key %s\nplot ", title,
+            key);
+    for (int k = 0; k < r->n_columns; k++)
+        fprintf(g, "%s$w%d with linespoints pt 7 ps 0.4 lw 1.8 lc rgb '%s' title 'n = %zu'", k ? ", " : "", k,
+                plot_colours[k % PLOT_COLOURS], r->columns[k].n);
+    if (predicted)
+        fputs(", $p with lines lw 2.4 dt 2 lc rgb '" PLOT_INK "' title 'kernel, n = ∞'", g);
+    fputc('\n', g);
+    return end(p, &drawing, caption);
+}
+
+/* The neurons of one vector at the widest width, one input, over the Gaussian of the limit. */
+static int plot_neurons(page *p, const report_neurons *neurons)
+{
+    plot drawing;
+    double deviation = sqrt(neurons->variance), reach = 4 * deviation, step = 2 * reach / BINS, bins[BINS] = { 0 };
+    if (begin(p, &drawing, 360, 280))
+        return -1;
+    for (size_t i = 0; i < neurons->n; i++) {
+        double at = floor((neurons->values[i] + reach) / step);
+        if (at >= 0 && at < BINS)
+            bins[(int)at] += 1 / ((double)neurons->n * step);
+    }
+    FILE *g = drawing.stream;
+    double top = 1 / sqrt(2 * 3.141592653589793 * neurons->variance);
+    fputs("$h << E\n", g);
+    for (int i = 0; i < BINS; i++) {
+        top = fmax(top, bins[i]);
+        fprintf(g, "%.8g %.8g\n", -reach + (i + 0.5) * step, bins[i]);
+    }
+    fprintf(
+        g,
+        "E\nset title '%s' noenhanced\nset xlabel 'value'\nset ylabel 'density'\nset xrange [%g:%g]\nset yrange [0:%g]\n"
+        "set samples 200\nset style fill solid 0.45 noborder\nset boxwidth %g\nset key top right\n"
+        "plot $h with boxes lc rgb '%s' title 'neurons', exp(-x**2/(2*%.12g))/sqrt(2*pi*%.12g) lw 2 lc rgb '%s' title "
+        "'limit'\n",
+        neurons->name, -reach, reach, 1.35 * top, step, plot_colours[5], neurons->variance, neurons->variance, plot_colours[1]);
+    return end(p, &drawing, "Neurons of the widest network on the first probe, over the Gaussian of the limit.");
+}
+
+/* ---- text ---- */
+static void write_table(page *p)
+{
+    const report *r = p->r;
+    fputs("<table><tr><th>n</th><th>train %</th><th>test %</th><th>‖Θ₀−Θ∞‖/‖Θ∞‖</th><th>‖Θₜ−Θ₀‖/‖Θ₀‖</th>"
+          "<th>‖Θₜ−Θ∞‖/‖Θ∞‖</th></tr>\n",
+          p->out);
+    for (int k = 0; k < r->n_columns; k++) {
+        fprintf(p->out, "<tr><td>%zu</td>", r->columns[k].n);
+        for (field f = 0; f < SHOWN; f++) {
+            double mean, deviation;
+            report_spread(r->columns[k].values[f], report_count(r, f), &mean, &deviation);
+            if (f < INITIAL)
+                fprintf(p->out, "<td>%.2f ± %.2f</td>", 100 * mean, 100 * deviation);
+            else
+                fprintf(p->out, "<td>%.4f ± %.4f</td>", mean, deviation);
+        }
+        fputs("</tr>\n", p->out);
+    }
+    fputs("</table>\n", p->out);
+}
+
+static void write_slopes(page *p)
+{
+    char text[1000], line[1100];
+    fputs("<table><tr><th>slope in n of</th><th>fitted</th><th>95 % interval</th><th>theory</th></tr>\n", p->out);
+    for (int k = 0; k < REPORT_CLAIMS; k++) {
+        report_line l;
+        if (report_fit(p->r, report_claims[k].f, (double)INFINITY, &l))
+            fprintf(p->out, "<tr><td>%s</td><td>%.3f</td><td>%.3f to %.3f</td><td>%s</td></tr>\n",
+                    report_claims[k].name, l.slope, l.slope - l.half, l.slope + l.half,
+                    report_claims[k].theory[p->r->kinks]);
+    }
+    fputs("</table>\n", p->out);
+    for (int k = 0; k < REPORT_CLAIMS; k++)
+        if (report_remark(p->r, &report_claims[k], text, sizeof text)) {
+            snprintf(line, sizeof line, "%s: %s", report_claims[k].name, text);
+            note(p, line);
+        }
+    note(p, "A slope is fitted by least squares to the logarithms of all draws, which are independent: no two networks have "
+            "the same seed. Its interval is Student's.");
+}
+
+/* What a printer of the program prints, as it stands on the terminal. */
+static int write_printed(page *p, int (*print)(const tp_program *, FILE *, tp_style, ad_error *), ad_error *error)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory)
+        return ad_fail(error, "out of memory for the page");
+    int status = print(p->r->program, memory, TP_PAPER, error);
+    if (fclose(memory) && !status)
+        status = ad_fail(error, "out of memory for the page");
+    if (!status) {
+        fputs("<pre>", p->out);
+        escape(p->out, text, size);
+        fputs("</pre>\n", p->out);
+    }
+    free(text);
+    return status;
+}
+
+static int write_program(page *p)
+{
+    ad_error refusal = { 0 };
+    char text[600];
+    fputs("<h2>The program</h2>\n<p>The network's forward and backward pass in Netsor⊤, each command with its line of "
+          "source.</p>\n",
+          p->out);
+    if (write_printed(p, tp_print, p->error))
+        return -1;
+    fputs("<h2>The kernel's recursion</h2>\n", p->out);
+    if (write_printed(p, tp_print_recursion, &refusal)) {
+        snprintf(text, sizeof text, "It is not written between two inputs alone: %s.", refusal.text);
+        note(p, text);
+    }
+    return 0;
+}
+
+static void write_command(page *p)
+{
+    struct utsname machine = { 0 };
+    uname(&machine);
+    fputs("<h2>To repeat it</h2>\n<pre>", p->out);
+    for (int i = 0; i < p->r->o->argc; i++) {
+        const char *word = p->r->o->argv[i];
+        bool plain = word[0] && !word[strcspn(word, " \t\n'\"\\$&|;<>()*?[]#~`!")];
+        fputs(i ? " " : "", p->out);
+        fputs(plain ? "" : "'", p->out);
+        escape(p->out, word, strlen(word));
+        fputs(plain ? "" : "'", p->out);
+    }
+    fprintf(p->out,
+            "</pre>\n<p class=\"soft\">First seed %ld; each width has %ld of its own, in the order of the table. limn %s, "
+            "compiler %s, %s; %s %s, %ld thread%s. The same command on the same machine gives the same figures.</p>\n",
+            p->r->o->seed, p->r->draws, LIMN_VERSION, __VERSION__, openblas_get_config(), machine.sysname, machine.machine,
+            p->r->o->threads, p->r->o->threads == 1 ? "" : "s");
+}
+
+static int write_body(page *p)
+{
+    const report *r = p->r;
+    fprintf(p->out,
+            "<p>Trained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g. Θ is the NTK of "
+            "%zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).%s</p>\n",
+            TRAINED, r->steps, MOMENTUM, r->rate, r->probes, r->coupled ? ", one batch in training mode" : "", r->seeds,
+            r->draws, r->coupled ? " Accuracies are in evaluation, with the running statistics." : "");
+    fputs("<p class=\"soft\">Θ∞: ", p->out);
+    escape(p->out, r->method, strlen(r->method));
+    if (r->limit_error > 0)
+        fprintf(p->out, ", relative error %.1g", r->limit_error);
+    fputs(".</p>\n", p->out);
+    write_table(p);
+    write_slopes(p);
+    fputs("<h2>Convergence in width</h2>\n<div class=\"plots\">\n", p->out);
+    if (plot_field(p, INITIAL, "‖Θ₀−Θ∞‖/‖Θ∞‖",
+                   "How far the kernel at initialization is from its limit, for every draw.") ||
+        plot_field(p, DRIFT, "‖Θₜ−Θ₀‖/‖Θ₀‖", "How far training moves the kernel, for every trained network."))
+        return -1;
+    fputs("</div>\n<h2>Training</h2>\n<div class=\"plots\">\n", p->out);
+    if (plot_series(p, true, NULL, "‖Θₜ−Θ₀‖/‖Θ₀‖ while it trains", "top left",
+                    "Drift over time, a line a width, mean over the networks that are measured on the way.") ||
+        plot_series(
+            p, false, r->has_prediction ? r->predicted : NULL, "Loss of the probes", "bottom left",
+            "Square loss of the probes, a line a width, over the prediction of the limit: the mean over an ensemble "
+            "of Gaussian processes that kernel gradient descent moves."))
+        return -1;
+    if (!r->has_prediction)
+        note(p, r->no_prediction);
+    char at[80], apart[120];
+    size_t widest = r->columns[r->widest].n;
+    snprintf(at, sizeof at, "Θ₀ at n = %zu", widest);
+    snprintf(apart, sizeof apart, "Θ₀ − Θ∞ at n = %zu", widest);
+    fputs("</div>\n<h2>Kernels</h2>\n<div class=\"plots\">\n", p->out);
+    if (plot_matrix(p, r->limit, NULL, "Θ∞", "The limit kernel of the probes.") ||
+        plot_matrix(p, r->first, NULL, at, "The kernel of one network, before training.") ||
+        plot_matrix(p, r->first, r->limit, apart, "Their difference: blue below the limit, orange above it.") ||
+        plot_spectra(p))
+        return -1;
+    fputs("</div>\n<h2>Neurons</h2>\n", p->out);
+    if (r->n_neurons == 0)
+        note(p, r->no_neurons);
+    fputs("<div class=\"plots\">\n", p->out);
+    for (int k = 0; k < r->n_neurons; k++)
+        if (plot_neurons(p, &r->neurons[k]))
+            return -1;
+    fputs("</div>\n", p->out);
+    return write_program(p);
+}
+
+int report_page_possible(const char *path, ad_error *error)
+{
+    plot drawing;
+    struct stat found;
+    if (stat(path, &found) == 0 && S_ISDIR(found.st_mode))
+        return ad_fail(error, "%s: cannot write: it is a folder", path);
+    ad_file *file = ad_file_create(path, error);
+    if (!file)
+        return -1;
+    ad_file_discard(file);
+    if (plot_begin(&drawing, "trial", 200, 150, error))
+        return -1;
+    fputs("plot [0:1] x\n", drawing.stream);
+    char *picture = plot_end(&drawing, error);
+    ad_free(picture);
+    return picture ? 0 : -1;
+}
+
+int report_page(const report *r, const char *path, ad_error *error)
+{
+    char *text = NULL;
+    size_t size = 0;
+    page p = { .r = r, .out = open_memstream(&text, &size), .error = error };
+    if (!p.out)
+        return ad_fail(error, "out of memory for the page");
+    fprintf(p.out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                   "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>limn report ");
+    escape(p.out, r->o->network, strlen(r->o->network));
+    fprintf(p.out, "</title><style>%s</style></head><body>\n<h1>", style);
+    escape(p.out, r->o->network, strlen(r->o->network));
+    fputs(", at finite width and at n = ∞</h1>\n", p.out);
+    int status = write_body(&p);
+    if (!status)
+        write_command(&p);
+    fputs("</body></html>\n", p.out);
+    if (fclose(p.out) && !status)
+        status = ad_fail(error, "out of memory for the page");
+    ad_file *file = status ? NULL : ad_file_create(path, error);
+    if (file && ad_file_write(file, text, size, error)) {
+        ad_file_discard(file);
+        file = NULL;
+    }
+    status = file ? ad_file_close(file, error) : -1;
+    free(text);
+    return status;
+}

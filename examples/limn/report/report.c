@@ -1,0 +1,335 @@
+/* report.c: the main job: a network trained at several widths beside its limit. Every width takes the same full-batch
+ * steps at the same rate, so that training time is the same. Slopes are least squares of log distance on log width over
+ * all (width, draw) points, with Student's 95 % interval. */
+#include "examples/limn/report/report.h"
+
+#include <lapacke.h>
+#include <math.h>
+#include <string.h>
+
+enum {
+    STEPS = 100,
+    SEEDS = 10, /* networks that are trained, a width */
+    DRAWS = 4,  /* networks that are drawn for the initial deviation, for each that is trained */
+    /* The same where samples meet and kernels are dear. */
+    SEEDS_DEAR = 6,
+    DRAWS_DEAR = 2,
+    /* Where steps or kernels are dear, sequences included; the followed ones are measured on the way, not at both ends
+     * alone. */
+    STEPS_DEAR = 25,
+    FOLLOWED_DEAR = 2,
+    DECADE_DEAR = 4, /* points a decade of steps */
+    LONG = 16,       /* steps of a sequence: beyond, networks are narrower */
+    LIMIT_RUNS = 8   /* of a limit by samples: it is then off by 0.3 %, a twentieth or less of the distances from it */
+};
+
+/* The default rate's share of the largest stable one: fewer steps, the same time. */
+static const double stable_share = 1 / 250.0, stable_share_dear = 1 / 62.5;
+
+long report_count(const report *r, field f)
+{
+    return f == INITIAL ? r->draws : r->seeds;
+}
+
+/* ---- the limit, and the rate that it allows ---- */
+/* Momentum's steps on |f - y|^2 / 2 / N are stable below 2 (1 + mu) N / lambda, lambda the largest eigenvalue of the
+ * kernel of the N training inputs. */
+static int find_rate(report *r, double *kernel, size_t stride, ad_error *error)
+{
+    size_t rows = stride < TRAINED ? stride : TRAINED;
+    lapack_int found = 0, n = (lapack_int)rows;
+    double *values = ad_alloc(rows, sizeof *values, "eigenvalues", error);
+    lapack_int *support = ad_alloc(2, sizeof *support, "eigenvalues", error);
+    int status = !values || !support ? -1 : 0;
+    if (!status && LAPACKE_dsyevr(LAPACK_ROW_MAJOR, 'N', 'I', 'U', n, kernel, (lapack_int)stride, 0, 0, n, n, 0, &found,
+                                  values, NULL, 1, support) != 0)
+        status = ad_fail(error, "report: LAPACK found no largest eigenvalue of the limit kernel");
+    if (!status && !(values[0] > 0))
+        status = ad_fail(error, "report: the limit kernel of the training inputs is zero: nothing can be learned");
+    if (!status) {
+        r->largest = 2 * (1 + MOMENTUM) * (double)rows / values[0];
+        r->rate = r->o->rate > 0 ? r->o->rate : r->share * r->largest;
+    }
+    ad_free(values);
+    ad_free(support);
+    return status;
+}
+
+/* Where samples meet, the probes are one batch of their own, and the largest eigenvalue of more inputs is taken to grow
+ * with their number. */
+static int find_limit(report *r, ad_error *error)
+{
+    size_t rows = r->coupled || r->probes > TRAINED ? r->probes : TRAINED;
+    tp_kernel kernel = { 0 };
+    tp_limit_spec spec = { .threads = (int)r->o->threads, .runs = LIMIT_RUNS };
+    int status = tp_limit(r->program, TP_NTK, r->data->x, rows, NULL, 0, &spec, &kernel, error);
+    if (!status && !tp_kernel_converges(&kernel))
+        status = ad_fail(error, "report: the kernel has powers of n in this scale: compare in --scale ntk");
+    for (size_t i = 0; i < r->probes && !status; i++)
+        memcpy(r->limit + i * r->probes, kernel.terms[0].values + i * rows, r->probes * sizeof *r->limit);
+    if (!status) {
+        snprintf(r->method, sizeof r->method, "%s", kernel.method);
+        r->limit_error = kernel.deviations ? kernel.error : 0;
+        status = find_rate(r, kernel.terms[0].values, rows, error);
+    }
+    tp_kernel_free(&kernel);
+    return status;
+}
+
+/* ---- networks ---- */
+/* What a fit tells on its way: a point is a measurement. */
+typedef struct {
+    report *r;
+    int column, at;
+    long draw;
+    double norm; /* of the kernel at the start */
+} trail;
+
+static int keep_point(const nn_drift_row *row, void *context, ad_error *error)
+{
+    trail *t = context;
+    report *r = t->r;
+    column *c = &r->columns[t->column];
+    if (t->at == MOST_POINTS)
+        return ad_fail(error, "report: more than %d measurements in one fit", MOST_POINTS);
+    if (t->draw < r->followed) {
+        c->drift[t->at] += row->from_start / (double)r->followed;
+        c->loss[t->at] += row->loss / (double)r->followed;
+        r->points[t->at++] = row->step;
+        r->n_points = t->at;
+    }
+    if (row->step == 0) {
+        c->values[INITIAL][t->draw] = row->from_limit;
+        t->norm = row->norm;
+    }
+    c->values[NORM][t->draw] = row->norm / t->norm;
+    c->values[DRIFT][t->draw] = row->from_start;
+    c->values[FINAL][t->draw] = row->from_limit;
+    if (t->column == r->widest && t->draw == 0)
+        memcpy(row->step == 0 ? r->first : r->last, row->kernel, r->probes * r->probes * sizeof *r->first);
+    return 0;
+}
+
+/* Draws are by counter: one seed at two widths gives a parameter the same numbers from the first on, and networks that
+ * go up and down together. So every width has seeds of its own, one after another in the order of the widths. */
+uint64_t report_seed(const report *r, int k, long draw)
+{
+    return (uint64_t)(r->o->seed + k * r->draws + draw);
+}
+
+static int train(report *r, int k, long draw, nn_model *model, ad_error *error)
+{
+    const ds_data *data = r->data;
+    column *c = &r->columns[k];
+    double loss;
+    nn_data inputs = { data->x, data->y, TRAINED, data->classes };
+    nn_data test = { data->x + data->train * data->features, data->y + data->train, data->rows - data->train,
+                     data->classes };
+    trail on_the_way = { .r = r, .column = k, .draw = draw };
+    nn_drift_spec watch = { .probes = { data->x, data->y, r->probes, data->classes }, .limit = r->limit,
+                            .schedule = draw < r->followed ? NN_LOG_STEPS : NN_ENDS,
+                            .every = draw < r->followed && r->dear ? DECADE_DEAR : 0, .each = keep_point,
+                            .context = &on_the_way };
+    nn_fit_spec fit = { .loss = NN_SQUARE, .optimizer = NN_MOMENTUM, .momentum = MOMENTUM, .rate = r->rate,
+                        .steps = r->steps, .seed = report_seed(r, k, draw), .drift = &watch };
+    return nn_fit(model, &inputs, &fit, NULL, error) ||
+           nn_evaluate(model, &inputs, NN_SQUARE, &loss, &c->values[TRAIN_ACCURACY][draw], error) ||
+           nn_evaluate(model, &test, NN_SQUARE, &loss, &c->values[TEST_ACCURACY][draw], error);
+}
+
+/* Only the kernel at initialization. */
+static int draw_one(const report *r, nn_model *model, double *from_limit, ad_error *error)
+{
+    nn_drift_row row = { 0 };
+    nn_drift_spec probes = { .probes = { r->data->x, r->data->y, r->probes, r->data->classes }, .limit = r->limit };
+    nn_drift *drift = nn_drift_new(model, &probes, NN_SQUARE, error);
+    int status = drift ? nn_drift_measure(drift, &row, error) : -1;
+    *from_limit = row.from_limit;
+    nn_drift_free(drift);
+    return status;
+}
+
+static int run(report *r, int k, long draw, ad_error *error)
+{
+    nn_model *model = nn_at(r->net, r->columns[k].n, report_seed(r, k, draw), AD_FLOAT, (int)r->o->threads, error);
+    int status = model ? 0 : -1;
+    if (!status && k == r->widest && draw == 0)
+        status = report_look(r, model, error);
+    if (!status)
+        status = draw < r->seeds ? train(r, k, draw, model, error)
+                                 : draw_one(r, model, &r->columns[k].values[INITIAL][draw], error);
+    nn_model_free(model);
+    return status ? -1 : 0;
+}
+
+/* ---- what they say ---- */
+void report_spread(const double *values, long n, double *mean, double *deviation)
+{
+    double sum = 0, squares = 0;
+    for (long s = 0; s < n; s++)
+        sum += values[s];
+    *mean = sum / (double)n;
+    for (long s = 0; s < n; s++)
+        squares += (values[s] - *mean) * (values[s] - *mean);
+    *deviation = n > 1 ? sqrt(squares / (double)(n - 1)) : 0;
+}
+
+double report_log_mean(const report *r, field f, int k)
+{
+    double sum = 0;
+    for (long s = 0; s < report_count(r, f); s++)
+        sum += log(r->columns[k].values[f][s]);
+    return sum / (double)report_count(r, f);
+}
+
+/* Student's 97.5 % point (Abramowitz and Stegun, 26.7.5): 1 % short at 2 degrees of freedom, 0.1 % at 3. */
+static double student(double freedom)
+{
+    const double z = 1.959963984540054, u = 1 / freedom, z2 = z * z;
+    double g1 = (z2 + 1) / 4, g2 = ((5 * z2 + 16) * z2 + 3) / 96, g3 = (((3 * z2 + 19) * z2 + 17) * z2 - 15) / 384;
+    double g4 = ((((79 * z2 + 776) * z2 + 1482) * z2 - 1920) * z2 - 945) / 92160;
+    return z * (1 + u * (g1 + u * (g2 + u * (g3 + u * g4))));
+}
+
+bool report_fit(const report *r, field f, double most, report_line *line)
+{
+    double sx = 0, sy = 0, sxx = 0, sxy = 0, residual = 0, m = 0;
+    long count = report_count(r, f);
+    int widths = 0;
+    for (int pass = 0; pass < 3; pass++) /* means, then squares about them, then what is left */
+        for (int k = 0; k < r->n_columns; k++) {
+            if (report_log_mean(r, f, k) > log(most))
+                continue;
+            widths += pass == 0;
+            for (long s = 0; s < count; s++) {
+                double x = log((double)r->columns[k].n), y = log(r->columns[k].values[f][s]);
+                m += pass == 0 ? 1 : 0;
+                sx += pass == 0 ? x : 0;
+                sy += pass == 0 ? y : 0;
+                sxx += pass == 1 ? (x - sx / m) * (x - sx / m) : 0;
+                sxy += pass == 1 ? (x - sx / m) * (y - sy / m) : 0;
+                residual += pass == 2 ? pow(y - sy / m - sxy / sxx * (x - sx / m), 2) : 0;
+            }
+        }
+    if (widths < 2 || m < 4)
+        return false;
+    double spread = sqrt(residual / (m - 2)), slope = sxy / sxx, t = student(m - 2);
+    *line = (report_line){ .slope = slope,
+                           .half = t * spread / sqrt(sxx),
+                           .at = (sy - slope * sx) / m,
+                           .x = sx / m,
+                           .spread = spread,
+                           .quantile = t,
+                           .points = m,
+                           .sxx = sxx,
+                           .widths = widths };
+    return isfinite(slope) && isfinite(line->half);
+}
+
+/* Does a function of a vector over the width jump, or its derivative? What only data goes through does not count. */
+static bool has_kinks(const nn_net *net)
+{
+    static const bool kinks[] = {
+#define AD_UNARY(NAME, name, formula, derivative, lo, hi, kinks) [AD_##NAME] = kinks,
+#include "autodiff/ops.def"
+    };
+    const ad_graph *graph = nn_graph(net);
+    for (int id = 0; id < ad_size(graph); id++) {
+        const ad_node *node = ad_look(graph, id);
+        bool found = ad_is_unary(node->op) && (kinks[node->op] || (node->function && node->function->n_kinks > 0));
+        for (int k = 0; k < node->shape.rank && found; k++)
+            if (ad_axis_kind(graph, node->shape.axes[k]) == AD_WIDTH)
+                return true;
+    }
+    return false;
+}
+
+/* ---- the command ---- */
+static int open_report(report *r, ad_error *error)
+{
+    static const size_t preset[] = { 64, 128, 256, 512, 1024 }; /* long sequences: the first four */
+    const options *o = r->o;
+    r->probes = (size_t)o->probes;
+    r->n_columns = o->n_widths ? o->n_widths : 4;
+    const ds_data *data = r->data = data_load(o, error);
+    if (!data)
+        return -1;
+    if (!data->y || data->train < TRAINED || data->rows == data->train || r->probes > data->train)
+        return ad_fail(error, "report needs labelled data with at least %d training and some test inputs", TRAINED);
+    size_t count = r->probes * r->probes;
+    if (!(r->net = network_trace(o, data, error)) || !(r->program = tp_translate(r->net, error)) ||
+        !(r->columns = ad_alloc((size_t)r->n_columns, sizeof *r->columns, "the report", error)) ||
+        !(r->limit = ad_alloc(3 * count, sizeof *r->limit, "kernels", error)))
+        return -1;
+    r->first = r->limit + count;
+    r->last = r->first + count;
+    size_t length = nn_spec_of(r->net)->shape[1] > 0 ? nn_spec_of(r->net)->shape[0] : 0;
+    r->coupled = ad_couples(nn_output(r->net), nn_batch(r->net));
+    r->dear = r->coupled || length > 0;
+    r->kinks = has_kinks(r->net);
+    r->steps = o->steps > 0 ? o->steps : r->dear ? STEPS_DEAR : STEPS;
+    r->share = o->rate > 0 ? 0 : r->dear ? stable_share_dear : stable_share;
+    r->seeds = o->seeds > 0 ? o->seeds : r->coupled ? SEEDS_DEAR : SEEDS;
+    r->draws = (r->coupled ? DRAWS_DEAR : DRAWS) * r->seeds;
+    r->followed = r->dear && r->seeds > FOLLOWED_DEAR ? FOLLOWED_DEAR : r->seeds;
+    for (int k = 0; k < r->n_columns; k++) {
+        r->columns[k].n = o->n_widths ? o->widths[k] : preset[length > LONG ? k : k + 1];
+        r->widest = r->columns[k].n > r->columns[r->widest].n ? k : r->widest;
+        for (field f = 0; f < FIELDS; f++)
+            if (!(r->columns[k].values[f] = ad_alloc((size_t)report_count(r, f), sizeof(double), "the report", error)))
+                return -1;
+    }
+    return 0;
+}
+
+static void close_report(report *r)
+{
+    for (int k = 0; r->columns && k < r->n_columns; k++)
+        for (field f = 0; f < FIELDS; f++)
+            ad_free(r->columns[k].values[f]);
+    for (int k = 0; k < r->n_neurons; k++)
+        ad_free(r->neurons[k].values);
+    ad_free(r->columns);
+    ad_free(r->limit);
+    tp_free(r->program);
+    nn_net_free(r->net);
+    ds_free(r->data);
+}
+
+int command_report(const options *o, ad_error *error)
+{
+    report r = { .o = o };
+    const char *page = o->out ? o->out : o->json ? NULL : "limn-report.html";
+    int status = page ? report_page_possible(page, error) : 0;
+    if (!status)
+        status = open_report(&r, error);
+    if (!status && !o->json) {
+        data_tell(o, r.data, NULL);
+        status = tp_print(r.program, stdout, TP_PAPER, error);
+    }
+    if (!status)
+        status = find_limit(&r, error);
+    if (!status && !o->json)
+        report_tell_head(&r);
+    for (int k = 0; k < r.n_columns && !status; k++) {
+        for (long draw = 0; draw < r.draws && !status; draw++) {
+            if (draw < r.seeds)
+                fprintf(stderr, "width %zu: seed %ld of %ld\n", r.columns[k].n, draw + 1, r.seeds);
+            status = run(&r, k, draw, error);
+        }
+        if (!status && !o->json)
+            report_tell_column(&r, &r.columns[k]);
+    }
+    if (!status && o->json)
+        status = report_tell_json(&r, error);
+    else if (!status)
+        report_tell_slopes(&r);
+    if (!status && page) {
+        report_predict(&r);
+        status = report_page(&r, page, error);
+        if (!status && !o->json)
+            printf("\nPlots and all that it takes to repeat this: %s\n", page);
+    }
+    close_report(&r);
+    return status ? -1 : 0;
+}

@@ -1,0 +1,454 @@
+/* kernel.c: the empirical tangent kernel and NNGP kernel of a model, from Gram products.
+ *
+ * A parameter W used as u_k = contract(y_k, W) has the gradient
+ *
+ *     df_o(x_i)/dW = sum over k, r of y_k[i, r] (x) d_k[o, i, r],
+ *
+ * where d is the adjoint of u with a seed for each output, and r stands for the axes of u that neither W nor the
+ * samples have: time, positions. So
+ *
+ *     Theta[i, j, o, o'] = sum over W, (k, r), (k', r') of <d_k[o, i, r], d_k'[o', j, r']> <y_k[i, r], y_k'[j, r']>.
+ *
+ * Both factors are matrix products of panels, (rows, columns) arrays packed from what one run gives; terms with the
+ * same pair of d-panels are put together before that pair is multiplied out. A direct use (a bias) has no y: its d is
+ * summed over r.
+ *
+ * Where samples meet (batch normalisation in training), r runs over the batch, too, and y knows no i any more:
+ *
+ *     Theta[i, j, o, o'] = sum over W, k, k' of <d_k[o, i], K d_k'[o', j]>,   K[r, r'] = <y_k[r], y_k'[r']>.
+ *
+ * Where none of that applies (W used transposed as well, many more pairs (r, r') than W has rows), the gradients
+ * are formed, a tile of samples at a time, and multiplied. A batch whose seeds are too many for memory is taken seed by
+ * seed, in kernel_seeds.c.
+ *
+ * The NNGP kernel is the same sum over the readout's parameters alone, each times its initial variance: f is linear in
+ * them, so that this is the mean of f f' over a new draw of the readout. */
+#include "nn/kernel/kernel.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TILE_BYTES = 128 << 20,   /* of the panels of one tile of samples */
+    SQUARE_BYTES = 64 << 20,  /* of one (rows, rows) product */
+    GRADIENT_BYTES = 32 << 20 /* of one tile of gradients */
+};
+
+void nn_kernel_free(struct nn_kernel *kernel)
+{
+    if (!kernel)
+        return;
+    nn_call_free(kernel->last);
+    for (int i = 0; i < 4; i++) {
+        ad_plan_free(kernel->plans[i / 2][i % 2].plan);
+        ad_free(kernel->plans[i / 2][i % 2].ids);
+    }
+    ad_free(kernel->x);
+    ad_free(kernel->work);
+    ad_free(kernel);
+}
+
+void nn_call_free(nn_call *c)
+{
+    if (!c)
+        return;
+    ad_arena_free(c->arena);
+    ad_free(c);
+}
+
+ad_sizes nn_call_sizes(const nn_call *c, size_t rows)
+{
+    ad_sizes sizes = nn_sizes(c->model, rows);
+    if (c->by_seeds) {
+        sizes.batches[sizes.n_batches].axis = c->tangent->sample;
+        sizes.batches[sizes.n_batches++].size = c->seeds;
+    }
+    return sizes;
+}
+
+size_t nn_axis_size(const nn_call *c, ad_axis axis, size_t rows)
+{
+    ad_sizes sizes = nn_call_sizes(c, rows);
+    return ad_axis_size(c->model->net->graph, axis, &sizes);
+}
+
+size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows)
+{
+    ad_sizes sizes = nn_call_sizes(c, rows);
+    return ad_elements(c->model->net->graph, shape, &sizes);
+}
+
+/* ---- one run ---- */
+static int make_plan(nn_call *c, const ad_var *outputs, int *ids, int n, int n_checked, ad_error *error)
+{
+    nn_kernel_plan *p = c->plan;
+    ad_plan_free(p->plan);
+    ad_free(p->ids);
+    *p = (nn_kernel_plan){ .ids = ids, .n_ids = n, .n_checked = n_checked, .rows = c->tile, .seeds = c->seeds };
+    ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads,
+                          .capacity = nn_call_sizes(c, c->tile) };
+    return n && !(p->plan = ad_plan_new(outputs, n, &spec, error)) ? -1 : 0;
+}
+
+int nn_prepare(nn_call *c, ad_error *error)
+{
+    const nn_net *net = c->model->net;
+    struct nn_kernel *kernel = c->kernel;
+    size_t room = (size_t)c->n_panels + (size_t)net->n_statistics + 1;
+    int n = 0, n_checked = 0, *ids = ad_alloc(room, sizeof *ids, "a kernel", error);
+    ad_var *outputs = ad_alloc(room, sizeof *outputs, "a kernel", error);
+    int failed = ids && outputs ? 0 : -1;
+    for (int i = 0; i < c->n_panels && !failed; i++) {
+        int id = c->panels[i].id, k = 0;
+        ad_op op = ad_look(net->graph, id)->op;
+        while (k < n && ids[k] != id)
+            k++;
+        if (k < n || op == AD_INPUT || op == AD_PARAM)
+            continue;
+        ids[n] = id;
+        outputs[n++] = (ad_var){ net->graph, id };
+    }
+    if (!failed && c->variant == 0)
+        n_checked = nn_norm_outputs(net, true, outputs + n);
+    for (int k = 0; k < n_checked; k++)
+        ids[n + k] = outputs[n + k].id;
+    n += n_checked;
+    if (kernel->x_rows < c->tile && !failed) {
+        ad_free(kernel->x);
+        kernel->x_rows = 0;
+        kernel->x = ad_alloc(c->tile * nn_features(net), nn_bytes(c->model->type), "inputs", error);
+        failed = kernel->x ? 0 : -1;
+        kernel->x_rows = failed ? 0 : c->tile;
+    }
+    bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->seeds >= c->seeds &&
+                c->plan->n_ids == n && !failed &&
+                memcmp(c->plan->ids, ids, (size_t)n * sizeof *ids) == 0;
+    if (!fits && !failed) {
+        failed = make_plan(c, outputs, ids, n, n_checked, error);
+        ids = NULL;
+    }
+    if (!failed && c->plan->plan) {
+        nn_bind_params(c->model, c->plan->plan);
+        ad_bind(c->plan->plan, net->input, kernel->x);
+    }
+    ad_free(ids);
+    ad_free(outputs);
+    return failed;
+}
+
+static const char *tensor_data(const nn_call *c, int id)
+{
+    const nn_model *model = c->model;
+    if (id == model->net->input.id)
+        return c->kernel->x;
+    if (c->by_seeds && id == c->tangent->seed.id)
+        return c->seed;
+    for (int k = 0; k < model->net->n_params + model->net->n_statistics; k++)
+        if (model->net->params[k].id == id)
+            return (const char *)model->values + model->offsets[k] * nn_bytes(model->type);
+    int k = 0;
+    while (c->plan->ids[k] != id)
+        k++;
+    return ad_output(c->plan->plan, k);
+}
+
+
+size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows)
+{
+    size_t stride = 1;
+    for (int i = shape->rank - 1; i >= 0; i--) {
+        if (ad_same(shape->axes[i], axis))
+            return stride;
+        stride *= nn_axis_size(c, shape->axes[i], rows);
+    }
+    return 0;
+}
+
+void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to)
+{
+    const ad_shape *shape = &ad_look(c->model->net->graph, p->id)->shape;
+    size_t bytes = nn_bytes(c->model->type), turns = nn_size_of(c, &p->sum, rows);
+    const char *from = tensor_data(c, p->id);
+    nn_walk w = { .rank = p->order.rank };
+    for (int i = 0; i < w.rank; i++) {
+        w.size[i] = nn_axis_size(c, p->order.axes[i], rows);
+        w.stride[i] = nn_stride(c, shape, p->order.axes[i], rows);
+    }
+    for (size_t turn = 0; turn < turns; turn++) {
+        size_t offset = 0, rest = turn;
+        for (int i = p->sum.rank - 1; i >= 0; i--) {
+            size_t size = nn_axis_size(c, p->sum.axes[i], rows);
+            offset += rest % size * nn_stride(c, shape, p->sum.axes[i], rows);
+            rest /= size;
+        }
+        nn_pack(c, &w, from + offset * bytes, to, turn > 0);
+    }
+}
+
+int nn_run(nn_call *c, const double *x, size_t first, size_t rows, ad_error *error)
+{
+    size_t features = nn_features(c->model->net), bad = 0;
+    ad_sizes sizes = nn_call_sizes(c, rows);
+    ad_plan *plan = c->plan->plan;
+    if (!nn_convert(x + first * features, rows * features, c->model->type, c->kernel->x, &bad))
+        return ad_fail(error, "x: row %zu holds a number that is not finite", first + bad / features);
+    if (plan && (ad_run(plan, &sizes, error) != 0 ||
+                 (c->plan->n_checked &&
+                  nn_norm_check(c->model, plan, c->plan->n_ids - c->plan->n_checked, rows, error) != 0)))
+        return -1;
+    return 0;
+}
+
+/* Runs samples and packs all panels of one side. */
+static int run_tile(nn_call *c, int side, const double *x, size_t first, size_t rows, ad_error *error)
+{
+    if (nn_run(c, x, first, rows, error) != 0)
+        return -1;
+    for (int i = 0; i < c->n_panels; i++)
+        nn_fill_panel(c, &c->panels[i], rows, c->panels[i].data[side]);
+    return 0;
+}
+
+/* ---- the whole kernel ---- */
+/* Writes a tile's products to the result, (N, M, O, O) or (N, M). */
+static void write_out(const nn_call *c, const size_t *first, const size_t *rows, bool same, size_t n_columns, double *out)
+{
+    size_t outs = c->outs, wide = outs * rows[1];
+    double factor = c->mean ? 1 / (double)c->outputs : 1;
+    for (size_t i = 0; i < rows[0]; i++)
+        for (size_t j = same ? i : 0; j < rows[1]; j++)
+            for (size_t o = 0; o < outs; o++)
+                for (size_t p = 0; p < outs; p++) {
+                    size_t a = o * rows[0] + i, b = p * rows[1] + j, ii = first[0] + i, jj = first[1] + j;
+                    size_t least = same && a > b ? b : a, most = same && a > b ? a : b;
+                    double value = nn_value(c->acc, least * wide + most, c->model->type);
+                    if (same && c->cross)
+                        value += nn_value(c->cross, a * wide + b, c->model->type) +
+                                 nn_value(c->cross, b * wide + a, c->model->type);
+                    value *= factor;
+                    out[((ii * n_columns + jj) * outs + o) * outs + p] = value;
+                    if (c->symmetric)
+                        out[((jj * n_columns + ii) * outs + p) * outs + o] = value;
+                }
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+int nn_make_room(nn_call *c, size_t total, ad_error *error)
+{
+    if (total <= c->kernel->work_bytes)
+        return 0;
+    ad_free(c->kernel->work);
+    c->kernel->work_bytes = 0;
+    if (!(c->kernel->work = ad_alloc(total, 1, "a kernel", error)))
+        return -1;
+    c->kernel->work_bytes = total;
+    return 0;
+}
+
+/* The rows of one run; where the seed knows its sample, they take memory in the square. */
+static void choose_tile(nn_call *c)
+{
+    size_t bytes = nn_bytes(c->model->type), per_row = 1;
+    c->tile = c->most;
+    if (c->model->net->variants[c->variant].mixes)
+        return;
+    if (c->tangent->together) {
+        while (c->tile > 1 && nn_too_many_seeds(c, c->tile))
+            c->tile = (c->tile + 1) / 2;
+        return;
+    }
+    for (int i = 0; i < c->n_panels; i++)
+        per_row += nn_size_of(c, &c->panels[i].order, 1) * bytes;
+    size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes) / c->outs;
+    c->tile = least(c->most, least(square ? square : 1, TILE_BYTES / per_row + 1));
+}
+
+/* Chooses the tile, and lays out the buffers of the call. */
+static int lay_out(nn_call *c, size_t rows, ad_error *error)
+{
+    const nn_model *model = c->model;
+    size_t bytes = nn_bytes(model->type), largest = 1, total = 0, turns = 0, applied = 0;
+    bool formed = false;
+    choose_tile(c);
+    for (int i = 0; i < c->n_uses; i++) {
+        const nn_use *u = &c->uses[i];
+        size_t size = nn_size_of(c, ad_shape_get(model->net->params[u->param]), 1), n = nn_size_of(c, &u->sum, c->tile);
+        if (u->met) {
+            turns = n > turns ? n : turns;
+            applied = u->n_rest > applied ? u->n_rest : applied;
+            continue;
+        }
+        formed = true;
+        largest = size > largest ? size : largest;
+    }
+    applied *= c->outputs * c->tile * turns * bytes;
+    c->gradient_rows = least(c->tile, GRADIENT_BYTES / (c->outputs * largest * bytes) + 1);
+    bool once = c->symmetric && c->tile >= rows, crosses = false;
+    for (int i = 0; i < c->n_terms && c->symmetric; i++)
+        crosses = crosses || c->terms[i].d != c->terms[i].d2 || c->terms[i].d_at != c->terms[i].d2_at;
+    crosses = crosses || (c->symmetric && formed && c->gradient_rows < c->tile);
+    size_t square = c->outs * c->outs * c->tile * c->tile * bytes;
+    size_t gradients = formed ? c->outputs * c->gradient_rows * largest * bytes : 0;
+
+    struct {
+        char **piece;
+        size_t bytes;
+    } pieces[] = { { &c->acc, square }, { &c->cross, crosses ? square : 0 }, { &c->product, square },
+                   { &c->factor, c->tile * c->tile * bytes }, { &c->gradient[0], gradients },
+                   { &c->gradient[1], gradients }, { &c->scratch, formed ? largest * bytes : 0 },
+                   { &c->applied, applied }, { &c->met, turns * turns * bytes } };
+    enum { PIECES = sizeof pieces / sizeof *pieces };
+    for (int turn = 0; turn < 2; turn++) { /* first the sizes, then the places */
+        total = 0;
+        for (int i = 0; i < PIECES; i++) {
+            *pieces[i].piece = turn && pieces[i].bytes ? c->kernel->work + total : NULL;
+            total += (pieces[i].bytes + 63) / 64 * 64;
+        }
+        for (int i = 0; i < c->n_panels; i++)
+            for (int side = 0; side < (once ? 1 : 2); side++) {
+                c->panels[i].data[side] = turn ? c->kernel->work + total : NULL;
+                total += (nn_size_of(c, &c->panels[i].order, c->tile) * bytes + 63) / 64 * 64;
+            }
+        if (!turn && nn_make_room(c, total, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int compute(nn_call *c, const double *x, size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
+{
+    size_t bytes = nn_bytes(c->model->type), n_columns = c->symmetric ? rows : rows2;
+    for (size_t i = 0; i < rows; i += c->tile) {
+        size_t count[2] = { least(c->tile, rows - i), 0 };
+        if (run_tile(c, 0, x, i, count[0], error) != 0)
+            return -1;
+        for (size_t k = c->symmetric ? i : 0; k < n_columns; k += c->tile) {
+            bool same = c->symmetric && k == i;
+            count[1] = least(c->tile, n_columns - k);
+            if (!same && run_tile(c, 1, c->symmetric ? x : x2, k, count[1], error) != 0)
+                return -1;
+            size_t square = c->outs * c->outs * count[0] * count[1] * bytes;
+            memset(c->acc, 0, square);
+            if (c->cross)
+                memset(c->cross, 0, square);
+            int blas_threads = ad_blas_begin(c->model->threads);
+            nn_add_terms(c, count, same ? 0 : 1);
+            nn_add_gradients(c, count, same ? 0 : 1);
+            ad_blas_end(blas_threads);
+            write_out(c, (size_t[]){ i, k }, count, same, n_columns, out);
+        }
+    }
+    return 0;
+}
+
+static bool same_form(const nn_call *a, const nn_call *b)
+{
+    return a->variant == b->variant && a->by == b->by && a->mean == b->mean && a->symmetric == b->symmetric && a->rows == b->rows &&
+           a->rows2 == b->rows2;
+}
+
+/* A call of the form, with its terms, its plan and its places in the work: nothing of it depends on what the inputs
+ * and the parameters are. */
+static nn_call *make_call(const nn_call *form, ad_error *error)
+{
+    nn_model *model = form->model;
+    const nn_net *net = model->net;
+    nn_call *c = ad_alloc(1, sizeof *c, "a kernel", error);
+    if (!c)
+        return NULL;
+    *c = *form;
+    c->plan = &model->kernel->plans[c->variant][c->by == NN_READOUT];
+    c->tangent = nn_tangent_of(net, c->variant, false, error);
+    c->outputs = nn_n_outputs(net);
+    c->most = c->rows2 > c->rows ? c->rows2 : c->rows;
+    c->outs = c->mean ? 1 : c->outputs;
+    if (!c->tangent || !(c->arena = ad_arena_new(error)))
+        goto failed;
+    if (!(c->weights = ad_arena_alloc(c->arena, (size_t)net->n_params + 1, sizeof *c->weights))) {
+        ad_fail(error, "kernel: out of memory");
+        goto failed;
+    }
+    if (nn_weigh(model, c->variant, c->by, c->weights, error) != 0)
+        goto failed;
+    if (nn_find_terms(c, error) != 0)
+        goto failed;
+    if (c->tangent->together && net->variants[c->variant].mixes && nn_too_many_seeds(c, c->most)) {
+        if (nn_seeds_lay_out(c, error) == 0)
+            return c;
+    } else if (lay_out(c, c->rows, error) == 0 && nn_prepare(c, error) == 0) {
+        return c;
+    }
+failed:
+    nn_call_free(c);
+    return NULL;
+}
+
+/* A kernel of the same form as the one before allocates nothing. */
+static nn_call *call_of(nn_model *model, nn_weighing by, size_t rows, const double *x2, size_t rows2,
+                        nn_kernel_outputs outputs, ad_error *error)
+{
+    const nn_net *net = model->net;
+    if (rows == 0 || (x2 && rows2 == 0)) {
+        ad_fail(error, "%s: kernel: no rows", nn_title(net));
+        return NULL;
+    }
+    if (!model->kernel && !(model->kernel = ad_alloc(1, sizeof *model->kernel, "a kernel", error)))
+        return NULL;
+    int v = nn_variant_of(model, NN_TRAINING);
+    if (v == 0 && (nn_norm_check_rows(model, rows, error) || (x2 && nn_norm_check_rows(model, rows2, error))))
+        return NULL;
+    const nn_call form = { .model = model, .kernel = model->kernel, .variant = v, .by = by, .mean = outputs == NN_MEAN,
+                        .symmetric = !x2, .rows = rows, .rows2 = x2 ? rows2 : rows };
+    if (!model->kernel->last || !same_form(model->kernel->last, &form)) {
+        nn_call_free(model->kernel->last);
+        if (!(model->kernel->last = make_call(&form, error)))
+            return NULL;
+    }
+    return model->kernel->last;
+}
+
+static int kernel_of(nn_model *model, nn_weighing by, const double *x, size_t rows, const double *x2, size_t rows2,
+                     nn_kernel_outputs outputs, double *out, ad_error *error)
+{
+    nn_call *c = call_of(model, by, rows, x2, rows2, outputs, error);
+    if (!c)
+        return -1;
+    return c->by_seeds ? nn_seeds_compute(c, x, rows, x2, rows2, out, NULL, error)
+                       : compute(c, x, rows, x2, rows2, out, error);
+}
+
+int nn_kernel_cost(nn_model *model, bool nngp, const double *x, size_t rows, const double *x2, size_t rows2,
+                   nn_kernel_outputs outputs, double *bytes, double *seconds, ad_error *error)
+{
+    nn_call *c = call_of(model, nngp ? NN_READOUT : NN_TANGENT, rows, x2, rows2, outputs, error);
+    if (!c)
+        return -1;
+    *bytes = (double)c->kernel->work_bytes + (c->plan->plan ? (double)ad_plan_bytes(c->plan->plan) : 0) +
+             (double)(c->kernel->x_rows * nn_features(model->net) * nn_bytes(model->type));
+    *seconds = (double)NAN;
+    return c->by_seeds ? nn_seeds_compute(c, x, rows, x2, rows2, NULL, seconds, error) : 0;
+}
+
+int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
+           double *out, ad_error *error)
+{
+    return kernel_of(model, NN_TANGENT, x, rows, x2, rows2, outputs, out, error);
+}
+
+int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
+            double *out, ad_error *error)
+{
+    return kernel_of(model, NN_READOUT, x, rows, x2, rows2, outputs, out, error);
+}
+
+int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
+                       nn_kernel_outputs outputs, double *out, ad_error *error)
+{
+    return kernel_of(model, NN_TRAINED, x, rows, x2, rows2, outputs, out, error);
+}
+

@@ -1,0 +1,147 @@
+/* kernel_inside.h: the inside of an empirical kernel: kernel.c lays out and runs it, kernel_sites.c finds what it is made
+ * of, kernel_products.c multiplies, kernel_seeds.c does it seed by seed, readout.c weighs. */
+#ifndef LIMN_NN_KERNEL_INSIDE_H
+#define LIMN_NN_KERNEL_INSIDE_H
+#include "nn/network/network.h"
+
+#include "autodiff/plan/plan.h"
+
+struct nn_tangent {
+    bool together; /* the seed knows its sample, too: samples meet, or parameters meet before they meet a sample */
+    ad_var seed; /* an input, one output of one sample an entry of `sample`; no graph: the delta of all at once */
+    ad_axis out, sample, batch; /* the seed's output, the sample whose output it is, and the samples of a run */
+    ad_site *sites;
+    int n_sites;
+};
+
+/* What each parameter's part of the kernel is multiplied by. */
+typedef enum { NN_TANGENT, NN_READOUT, NN_TRAINED } nn_weighing;
+
+/* Nested loops over strides of the source; the target is contiguous. */
+typedef struct {
+    int rank;
+    size_t size[AD_MAX_RANK], stride[AD_MAX_RANK];
+} nn_walk;
+
+/* A tensor of the graph, packed in an order of axes; axes it has not repeat it. data[0] is of the tile of rows, data[1]
+ * of the tile of columns. */
+typedef struct {
+    int id;
+    ad_shape order, sum;
+    bool kept;        /* of seeds: for all of a store, not for a run alone */
+    bool sampled;     /* knows its sample; if not, `order` has no samples */
+    size_t instances; /* blocks of (rows, columns) */
+    char *data[2];
+} nn_panel;
+
+/* One pair of uses in the Gram way: c <d, d'> <y, y'>; y NN_NO_PANEL: 1. Instances count the blocks of a panel. */
+typedef struct {
+    int d, d_at, d2, d2_at, y, y_at, y2, y2_at;
+    double c;
+} nn_term;
+
+/* One use of a parameter whose gradients are formed, or whose samples meet: c (y (x) d). */
+typedef struct {
+    int param, d, y; /* param: the index */
+    bool met;        /* all uses of the parameter go by K */
+    double c;
+    ad_shape aligned, over, rest; /* axes of W: in both y and d, in y, in d */
+    ad_shape sum;                 /* axes that the product y (x) d sums over */
+    size_t n_aligned, n_over, n_rest;
+    char *store[2]; /* of seeds: the gradients of W, at its first use */
+} nn_use;
+
+typedef struct {
+    ad_plan *plan;
+    size_t rows, seeds; /* capacity */
+    int *ids;    /* of the plan's outputs: tensors for panels, then what is checked */
+    int n_ids, n_checked;
+} nn_kernel_plan;
+
+struct nn_kernel {
+    nn_kernel_plan plans[2][2]; /* in training and in evaluation: of the tangent kernel and of the NNGP kernel */
+    void *x;         /* the rows of one run, in the model's type */
+    size_t x_rows;
+    char *work; /* all buffers of a call */
+    size_t work_bytes;
+    struct nn_call *last; /* ready for another one of its form; NULL: none */
+};
+
+/* A call: what is asked for, and all that is derived from it. */
+typedef struct nn_call {
+    nn_model *model;
+    const struct nn_tangent *tangent;
+    struct nn_kernel *kernel;
+    nn_weighing by;
+    nn_kernel_plan *plan;
+    int variant; /* in training or in evaluation */
+    bool mean, symmetric;
+    size_t rows, rows2;
+    double *weights;
+    size_t outputs, outs; /* outs: outputs that are rows of the products: all, or 1 where only the mean is wanted */
+    size_t tile;          /* samples in one run */
+    size_t most;          /* rows of x or of x2 */
+    ad_arena *arena;
+    nn_panel *panels;
+    int n_panels, panels_room;
+    nn_term *terms;
+    int n_terms, terms_room;
+    nn_use *uses;
+    int n_uses, uses_room;
+    char *acc, *cross, *product, *factor, *gradient[2], *scratch, *applied, *met; /* pieces of the work */
+    size_t gradient_rows; /* samples of one tile of gradients */
+    bool by_seeds;        /* all that follows is for kernel_seeds.c */
+    size_t seeds;         /* of a run: outputs of samples */
+    size_t run, store;    /* at most so many in a run, and in a store */
+    size_t applied_rows;
+    char *seed; /* (run, batch, outputs) */
+} nn_call;
+
+/* kernel.c */
+enum { NN_NO_PANEL = -1 };
+void nn_call_free(nn_call *c);
+ad_sizes nn_call_sizes(const nn_call *c, size_t rows);
+size_t nn_axis_size(const nn_call *c, ad_axis axis, size_t rows);
+size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows); /* elements */
+/* The step in memory from one entry of an axis to the next; 0 where the tensor has it not. */
+size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows);
+
+/* Plans the runs of c->tile rows (and c->seeds seeds), unless the plan that is there serves. */
+int nn_prepare(nn_call *c, ad_error *error);
+/* Runs the plan on samples x (rows, features). */
+int nn_run(nn_call *c, const double *x, size_t first, size_t rows, ad_error *error);
+void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to);
+/* Room for `total` bytes of work. */
+int nn_make_room(nn_call *c, size_t total, ad_error *error);
+
+/* kernel_seeds.c: where samples meet, and the seeds of all of them are too many for memory. */
+bool nn_too_many_seeds(const nn_call *c, size_t rows); /* if each of so many rows has its own, in a run of all of them */
+int nn_seeds_lay_out(nn_call *c, ad_error *error);
+/* out NULL: *seconds is what it would take, from one run and one product. */
+int nn_seeds_compute(nn_call *c, const double *x, size_t rows, const double *x2, size_t rows2, double *out,
+                     double *seconds, ad_error *error);
+
+/* kernel_sites.c */
+const struct nn_tangent *nn_tangent_of(const nn_net *net, int variant, bool by_seeds, ad_error *error);
+/* The panels, terms and uses of all parameters that have a weight. */
+int nn_find_terms(nn_call *c, ad_error *error);
+void nn_append(ad_shape *shape, const ad_shape *more); /* the axes that it has not */
+bool nn_same_order(const ad_shape *a, const ad_shape *b);
+
+/* readout.c */
+int nn_weigh(const nn_model *model, int variant, nn_weighing by, double *weights, ad_error *error);
+
+/* kernel_products.c: `rows` are those of the two sides, `other` is the side of the columns, 0 where it is the first. */
+void nn_pack(const nn_call *c, const nn_walk *w, const char *from, char *to, bool add);
+/* to (m, n) = alpha a (m, k) b (n, k)^T + beta to; only its upper triangle if b is a and `upper` */
+void nn_gram(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b, double beta,
+             char *to, bool upper);
+/* to (rows, W) += c (y (x) d), for d (rows, aligned, sum, rest) and y ([rows,] aligned, sum, over). */
+void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, char *to);
+/* c->met (n_from, n_to) = K of two uses, and c->applied (rows, n_to, rest) = K^T d, for d (rows, n_from, rest). */
+void nn_meet(nn_call *c, const nn_use *from, size_t n_from, const char *y_from, const nn_use *to, size_t n_to,
+             const char *y_to);
+void nn_apply_met(nn_call *c, size_t rows, size_t n_from, size_t n_to, size_t rest, const char *d);
+void nn_add_terms(nn_call *c, const size_t *rows, int other);
+void nn_add_gradients(nn_call *c, const size_t *rows, int other);
+#endif

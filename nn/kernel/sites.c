@@ -1,0 +1,368 @@
+/* kernel_sites.c: from a network's trace to what a kernel is made of: the adjoints of its outputs, the panels that they
+ * and the inputs of its parameters are packed in, and the terms or uses that pair them (kernel.c has the formulas). */
+#include "nn/kernel/kernel.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the trace ---- */
+/* Is there a node without samples, other than a parameter, on the way from a parameter to y? Its adjoint is a sum over
+ * samples. */
+static bool meets_early(const nn_net *net, ad_var output, bool *learns, bool *reached)
+{
+    const ad_graph *graph = net->graph;
+    reached[output.id] = true;
+    for (int id = 0; id <= output.id; id++) {
+        const ad_node *node = ad_look(graph, id);
+        learns[id] = node->op == AD_PARAM;
+        for (int k = 0; k < node->n_in; k++)
+            learns[id] |= learns[node->in[k]];
+    }
+    for (int id = output.id; id >= 0; id--) {
+        const ad_node *node = ad_look(graph, id);
+        if (!reached[id] || !learns[id])
+            continue;
+        if (node->op != AD_PARAM && !ad_has(&node->shape, net->batch))
+            return true;
+        for (int k = 0; k < node->n_in; k++)
+            reached[node->in[k]] = true;
+    }
+    return false;
+}
+
+/* The axis, primed more often than anywhere in the network. */
+static ad_axis unused_prime(const nn_net *net, ad_var output, ad_axis axis)
+{
+    ad_axis prime = ad_prime(axis);
+    for (int id = 0; id <= output.id; id++) {
+        const ad_shape *shape = &ad_look(net->graph, id)->shape;
+        for (int i = 0; i < shape->rank; i++)
+            if (shape->axes[i].id == axis.id && shape->axes[i].prime >= prime.prime)
+                prime = ad_prime(shape->axes[i]);
+    }
+    return prime;
+}
+
+const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, bool by_seeds, ad_error *error)
+{
+    nn_variant *variant = &((nn_net *)net)->variants[v]; /* the tangent is a cache */
+    ad_var output = variant->output;
+    if (variant->tangents[by_seeds])
+        return variant->tangents[by_seeds];
+    struct nn_tangent *t = ad_arena_alloc(net->arena, 1, sizeof *t);
+    bool *marks = ad_arena_alloc(net->arena, 2 * (size_t)output.id + 2, sizeof *marks);
+    if (!t || !marks) {
+        ad_fail(error, "%s: kernel: out of memory", nn_title(net));
+        return NULL;
+    }
+    t->together = ad_couples(output, net->batch) || meets_early(net, output, marks, marks + output.id + 1);
+    t->batch = net->batch;
+    ad_var seed = { 0 };
+    if (by_seeds) {
+        t->sample = ad_batch(net->graph, "kernel.seeds");
+        ad_shape all = ad_shape_of(t->sample, net->batch, net->outputs);
+        seed = t->seed = ad_input(net->graph, v ? "kernel.seed (evaluation)" : "kernel.seed", all);
+    } else {
+        t->out = unused_prime(net, output, net->outputs);
+        t->sample = t->together ? unused_prime(net, output, net->batch) : net->batch;
+        seed = ad_delta(net->graph, t->out, net->outputs);
+    }
+    if (t->together && !by_seeds) {
+        ad_shape all = ad_shape_of(t->out, net->outputs, t->sample, net->batch);
+        seed = ad_mul(ad_expand(seed, all), ad_expand(ad_delta(net->graph, t->sample, net->batch), all));
+    }
+    t->n_sites = ad_backward(output, seed, NULL, 0, NULL, &t->sites);
+    if (t->n_sites < 0 || ad_failed(net->graph)) {
+        ad_fail(error, "%s: kernel: %s", nn_title(net), ad_message(net->graph));
+        return NULL;
+    }
+    return variant->tangents[by_seeds] = t;
+}
+
+/* The axes that tell one seed from another. */
+static ad_shape seeds_of(const struct nn_tangent *t)
+{
+    return t->seed.graph ? ad_shape_of(t->sample) : ad_shape_of(t->out, t->sample);
+}
+
+/* ---- axes ---- */
+/* What is left of a tensor without its factors and its copies along axes: c times the node that is returned. A factor
+ * that depends on the number of samples stays: it is another one for x than for x2. */
+static int peel(const nn_call *c, ad_var v, double *factor)
+{
+    const ad_graph *graph = c->model->net->graph;
+    const ad_node *node = ad_look(graph, v.id);
+    *factor = 1;
+    while (node->op == AD_SCALE || node->op == AD_EXPAND) {
+        if (node->op == AD_SCALE) {
+            if (node->axis.id && ad_axis_kind(graph, node->axis) == AD_BATCH)
+                break;
+            *factor *= node->c;
+            if (node->axis.id)
+                *factor *= pow((double)nn_axis_size(c, node->axis, 1), node->power);
+        }
+        v.id = node->in[0];
+        node = ad_look(graph, v.id);
+    }
+    return v.id;
+}
+
+static ad_shape without(const ad_shape *shape, const ad_shape *gone)
+{
+    ad_shape rest = { 0 };
+    for (int i = 0; i < shape->rank; i++)
+        if (!ad_has(gone, shape->axes[i]))
+            rest.axes[rest.rank++] = shape->axes[i];
+    return rest;
+}
+
+void nn_append(ad_shape *shape, const ad_shape *more)
+{
+    for (int i = 0; i < more->rank; i++)
+        if (!ad_has(shape, more->axes[i]) && shape->rank < AD_MAX_RANK)
+            shape->axes[shape->rank++] = more->axes[i];
+}
+
+bool nn_same_order(const ad_shape *a, const ad_shape *b)
+{
+    bool same = a->rank == b->rank;
+    for (int i = 0; i < a->rank && same; i++)
+        same = ad_same(a->axes[i], b->axes[i]);
+    return same;
+}
+
+/* Room for one more in an array of the arena. */
+static bool grow(nn_call *c, void **array, int used, int *room, size_t size)
+{
+    if (used < *room)
+        return true;
+    int larger = *room ? 2 * *room : 32;
+    void *new = ad_arena_alloc(c->arena, (size_t)larger, size);
+    if (!new)
+        return false;
+    if (used)
+        memcpy(new, *array, (size_t)used * size);
+    *array = new;
+    *room = larger;
+    return true;
+}
+
+static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t instances)
+{
+    for (int i = 0; i < c->n_panels; i++)
+        if (c->panels[i].id == id && c->panels[i].instances == instances && nn_same_order(&c->panels[i].order, &order) &&
+            nn_same_order(&c->panels[i].sum, &sum))
+            return i;
+    void *panels = c->panels;
+    if (!grow(c, &panels, c->n_panels, &c->panels_room, sizeof *c->panels))
+        return -2;
+    c->panels = panels;
+    c->panels[c->n_panels] = (nn_panel){
+        .id = id, .order = order, .sum = sum, .instances = instances, .sampled = ad_has(&order, c->tangent->sample)
+    };
+    return c->n_panels++;
+}
+
+/* ---- from sites to terms ---- */
+/* The axes of a site: of W, in y, in d or in both; and what is summed over. */
+static nn_use split(const ad_site *site)
+{
+    const ad_shape *w = ad_shape_get(site->param);
+    nn_use u = { .y = NN_NO_PANEL, .c = 1, .over = site->over, .rest = *w };
+    if (site->y.graph) {
+        u.rest = without(w, &site->over);
+        u.aligned = without(&u.rest, ad_shape_get(site->y));
+        u.aligned = without(&u.rest, &u.aligned);
+        u.rest = without(&u.rest, &u.aligned);
+    }
+    return u;
+}
+
+/* The axes that a product sums over beyond W's: time, positions, and the batch where samples meet. */
+static ad_shape summed_axes(const nn_call *c, const ad_site *site)
+{
+    const struct nn_tangent *t = c->tangent;
+    ad_shape all = *ad_shape_get(site->delta), seeds = seeds_of(t);
+    if (site->y.graph)
+        nn_append(&all, ad_shape_get(site->y));
+    all = without(&all, ad_shape_get(site->param));
+    return without(&all, &seeds);
+}
+
+/* The tensor's panel for the Gram way: (instances, rows, columns). A mean over outputs takes them as columns. */
+static int gram_panel(nn_call *c, ad_var v, bool adjoint, const ad_shape *instances, const ad_shape *columns,
+                      const ad_shape *sum, double *factor)
+{
+    const struct nn_tangent *t = c->tangent;
+    int id = peel(c, v, factor);
+    bool sampled = !adjoint || ad_has(&ad_look(c->model->net->graph, id)->shape, t->sample);
+    ad_shape order = *instances, out = ad_shape_of(t->out), sample = ad_shape_of(t->sample);
+    if (adjoint && !c->mean)
+        nn_append(&order, &out);
+    if (sampled)
+        nn_append(&order, &sample);
+    if (adjoint && c->mean)
+        nn_append(&order, &out);
+    nn_append(&order, columns);
+    return find_panel(c, id, order, *sum, nn_size_of(c, instances, 1));
+}
+
+static bool add_term(nn_call *c, nn_term t)
+{
+    /* of two orders of a pair the symmetric product needs one */
+    if (c->symmetric && (t.d > t.d2 || (t.d == t.d2 && t.d_at > t.d2_at)))
+        return true;
+    void *terms = c->terms;
+    if (!grow(c, &terms, c->n_terms, &c->terms_room, sizeof *c->terms))
+        return false;
+    c->terms = terms;
+    c->terms[c->n_terms++] = t;
+    return true;
+}
+
+/* Can the parameter's uses be paired, and is that less work than forming gradients? A pair is a product over the columns
+ * of W, gradients are one over rows and columns; but these are formed, stored and read before, which is several times
+ * their product: at n = 512, 784 pairs take a sixth of the time. */
+static bool pairs_well(const nn_call *c, int param)
+{
+    const struct nn_tangent *t = c->tangent;
+    const ad_site *first = NULL;
+    double instances = 0;
+    for (int s = 0; s < t->n_sites; s++) {
+        const ad_site *site = &t->sites[s];
+        if (site->param.id != c->model->net->params[param].id)
+            continue;
+        nn_use u = split(site);
+        ad_shape sum = summed_axes(c, site);
+        if (t->together || u.aligned.rank)
+            return false;
+        if (!first)
+            first = site;
+        if (!site->y.graph != !first->y.graph || !nn_same_order(&site->over, &first->over))
+            return false;
+        instances += site->y.graph ? (double)nn_size_of(c, &sum, 1) : 1;
+    }
+    return !first || instances <= 1 || !first->y.graph ||
+           instances * instances <= 4 * (double)nn_size_of(c, &first->over, 1);
+}
+
+static int make_terms(nn_call *c, int param, ad_error *error)
+{
+    const struct nn_tangent *t = c->tangent;
+    typedef struct {
+        int d, y;
+        double c;
+        size_t instances;
+    } side;
+    side *sides = ad_arena_alloc(c->arena, (size_t)t->n_sites + 1, sizeof *sides);
+    int n = 0;
+    for (int s = 0; s < t->n_sites && sides; s++) {
+        const ad_site *site = &t->sites[s];
+        if (site->param.id != c->model->net->params[param].id)
+            continue;
+        nn_use u = split(site);
+        ad_shape sum = summed_axes(c, site), none = { 0 };
+        double one, two = 1;
+        bool product = site->y.graph != NULL;
+        side *one_side = &sides[n++];
+        one_side->d = gram_panel(c, site->delta, true, product ? &sum : &none, &u.rest, product ? &none : &sum, &one);
+        one_side->y = product ? gram_panel(c, site->y, false, &sum, &u.over, &none, &two) : NN_NO_PANEL;
+        one_side->instances = product ? nn_size_of(c, &sum, 1) : 1;
+        one_side->c = one * two;
+        if (one_side->d == -2 || one_side->y == -2)
+            return ad_fail(error, "kernel: out of memory");
+    }
+    for (int a = 0; a < n; a++)
+        for (int b = 0; b < n; b++)
+            for (size_t i = 0; i < sides[a].instances; i++)
+                for (size_t k = 0; k < sides[b].instances; k++)
+                    if (!add_term(c, (nn_term){ .d = sides[a].d,
+                                             .d_at = (int)i,
+                                             .d2 = sides[b].d,
+                                             .d2_at = (int)k,
+                                             .y = sides[a].y,
+                                             .y_at = (int)i,
+                                             .y2 = sides[b].y,
+                                             .y2_at = (int)k,
+                                             .c = c->weights[param] * sides[a].c * sides[b].c }))
+                        return ad_fail(error, "kernel: out of memory");
+    return sides ? 0 : ad_fail(error, "kernel: out of memory");
+}
+
+/* Can the uses of a parameter go by K, and is that less work than forming gradients? */
+static bool meet_well(const nn_call *c, const nn_use *uses, int n)
+{
+    size_t turns = 0;
+    for (int k = 0; k < n; k++) {
+        if (uses[k].y == NN_NO_PANEL || uses[k].aligned.rank || c->panels[uses[k].y].sampled ||
+            !nn_same_order(&uses[k].over, &uses->over))
+            return false;
+        turns += nn_size_of(c, &uses[k].sum, c->most);
+    }
+    return c->tangent->together && turns <= uses->n_over;
+}
+
+static int make_uses(nn_call *c, int param, ad_error *error)
+{
+    const struct nn_tangent *t = c->tangent;
+    int first = c->n_uses;
+    for (int s = 0; s < t->n_sites; s++) {
+        const ad_site *site = &t->sites[s];
+        if (site->param.id != c->model->net->params[param].id)
+            continue;
+        nn_use u = split(site);
+        ad_shape sum = summed_axes(c, site), none = { 0 };
+        ad_shape order = seeds_of(t), sample = ad_shape_of(t->sample);
+        double one, two = 1;
+        bool product = site->y.graph != NULL;
+        u.param = param;
+        nn_append(&order, &u.aligned);
+        if (product)
+            nn_append(&order, &sum);
+        nn_append(&order, &u.rest);
+        u.d = find_panel(c, peel(c, site->delta, &one), order, product ? none : sum, 1);
+        if (product) {
+            int id = peel(c, site->y, &two);
+            order = ad_has(&ad_look(c->model->net->graph, id)->shape, t->sample) ? sample : none;
+            nn_append(&order, &u.aligned);
+            nn_append(&order, &sum);
+            nn_append(&order, &u.over);
+            u.y = find_panel(c, id, order, none, 1);
+        }
+        u.c = one * two;
+        u.n_aligned = nn_size_of(c, &u.aligned, 1);
+        u.n_over = product ? nn_size_of(c, &u.over, 1) : 1;
+        u.n_rest = nn_size_of(c, &u.rest, 1);
+        u.sum = product ? sum : none;
+        void *uses = c->uses;
+        if (u.d == -2 || u.y == -2 || !grow(c, &uses, c->n_uses, &c->uses_room, sizeof *c->uses))
+            return ad_fail(error, "kernel: out of memory");
+        c->uses = uses;
+        c->uses[c->n_uses++] = u;
+    }
+    bool met = c->n_uses > first && meet_well(c, c->uses + first, c->n_uses - first);
+    for (int k = first; k < c->n_uses; k++)
+        c->uses[k].met = met;
+    return 0;
+}
+
+static int compare(const void *one, const void *two)
+{
+    const nn_term *a = one, *b = two;
+    int order[] = { a->d - b->d, a->d2 - b->d2, a->d_at - b->d_at, a->d2_at - b->d2_at, a->y - b->y, a->y2 - b->y2 };
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        if (order[i])
+            return order[i];
+    return 0;
+}
+
+int nn_find_terms(nn_call *c, ad_error *error)
+{
+    for (int k = 0; k < c->model->net->n_params; k++)
+        if (c->weights[k] > 0 && (pairs_well(c, k) ? make_terms(c, k, error) : make_uses(c, k, error)) != 0)
+            return -1;
+    if (c->n_terms)
+        qsort(c->terms, (size_t)c->n_terms, sizeof *c->terms, compare);
+    return 0;
+}

@@ -1,0 +1,206 @@
+/* model.c: a network at a finite width: its parameters and its outputs. */
+#include "nn/network/network.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    MOST_WIDTH = 1 << 24,
+    FORWARD_ROWS = 512 /* rows in one go, where samples do not meet */
+};
+
+size_t nn_bytes(ad_type type)
+{
+    return type == AD_FLOAT ? sizeof(float) : sizeof(double);
+}
+
+double nn_value(const void *values, size_t i, ad_type type)
+{
+    float single; /* a file's values need not be aligned */
+    double number;
+    if (type == AD_DOUBLE)
+        memcpy(&number, (const char *)values + i * sizeof number, sizeof number);
+    else
+        memcpy(&single, (const char *)values + i * sizeof single, sizeof single), number = (double)single;
+    return number;
+}
+
+bool nn_convert(const double *from, size_t count, ad_type type, void *to, size_t *bad)
+{
+    for (size_t i = 0; i < count; i++) {
+        double x = from[i];
+        if (type == AD_FLOAT)
+            x = (double)(((float *)to)[i] = (float)x);
+        else
+            ((double *)to)[i] = x;
+        if (!isfinite(x)) {
+            *bad = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+ad_sizes nn_sizes(const nn_model *model, size_t rows)
+{
+    ad_sizes sizes = model->sizes;
+    sizes.batches[sizes.n_batches].axis = model->net->batch;
+    sizes.batches[sizes.n_batches++].size = rows;
+    return sizes;
+}
+
+int nn_bind_params(const nn_model *model, ad_plan *plan)
+{
+    for (int k = 0; k < model->net->n_params + model->net->n_statistics; k++)
+        ad_bind(plan, model->net->params[k], (char *)model->values + model->offsets[k] * nn_bytes(model->type));
+    return 0;
+}
+
+nn_model *nn_at(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error)
+{
+    if (n < 1 || n > MOST_WIDTH) {
+        ad_fail(error, "%s: width %zu: it must be from 1 to %d", nn_title(net), n, MOST_WIDTH);
+        return NULL;
+    }
+    nn_model *model = ad_alloc(1, sizeof *model, "a model", error);
+    if (!model)
+        return NULL;
+    *model = (nn_model){ .net = net, .n = n, .type = type, .threads = threads > 0 ? threads : 1, .sizes = { .n = n } };
+    int n_params = net->n_params, n_all = n_params + net->n_statistics;
+    if (!(model->offsets = ad_alloc((size_t)n_all + 1, sizeof *model->offsets, "a model", error)))
+        goto failed;
+    for (int k = 0; k < n_all; k++) {
+        const ad_shape *shape = ad_shape_get(net->params[k]);
+        size_t count = 1;
+        for (int i = 0; i < shape->rank; i++)
+            if (__builtin_mul_overflow(count, ad_axis_size(net->graph, shape->axes[i], &model->sizes), &count))
+                count = SIZE_MAX;
+        if (__builtin_add_overflow(model->offsets[k], count, &model->offsets[k + 1])) {
+            ad_fail(error, "%s: too large at width %zu", nn_title(net), n);
+            goto failed;
+        }
+    }
+    if (!(model->values = ad_alloc(model->offsets[n_all], nn_bytes(type), "the parameters", error)))
+        goto failed;
+    for (int k = 0; k < n_params; k++) {
+        void *values = nn_values(model, k, NULL);
+        if (ad_draw(net->params[k], &model->sizes, seed, type, values, error) != 0)
+            goto failed;
+    }
+    for (int k = 1; k < net->n_statistics; k += 2) { /* a mean of 0, and a variance of 1 */
+        size_t count;
+        void *variance = nn_statistic(model, k, &count);
+        for (size_t i = 0; i < count; i++)
+            if (type == AD_FLOAT)
+                ((float *)variance)[i] = 1;
+            else
+                ((double *)variance)[i] = 1;
+    }
+    return model;
+failed:
+    nn_model_free(model);
+    return NULL;
+}
+
+void nn_model_free(nn_model *model)
+{
+    if (!model)
+        return;
+    nn_kernel_free(model->kernel);
+    for (int v = 0; v < 2; v++) {
+        ad_plan_free(model->forward[v].plan);
+        ad_free(model->forward[v].x);
+    }
+    ad_free(model->values);
+    ad_free(model->offsets);
+    ad_free(model);
+}
+
+const nn_net *nn_net_of(const nn_model *model)
+{
+    return model->net;
+}
+
+size_t nn_model_width(const nn_model *model)
+{
+    return model->n;
+}
+
+void *nn_values(nn_model *model, int k, size_t *count)
+{
+    if (count)
+        *count = model->offsets[k + 1] - model->offsets[k];
+    return (char *)model->values + model->offsets[k] * nn_bytes(model->type);
+}
+
+size_t nn_count(const nn_model *model)
+{
+    return model->offsets[model->net->n_params];
+}
+
+void *nn_statistic(nn_model *model, int k, size_t *count)
+{
+    return nn_values(model, model->net->n_params + k, count);
+}
+
+void nn_set_mode(nn_model *model, nn_mode mode)
+{
+    model->mode = mode;
+}
+
+int nn_variant_of(const nn_model *model, nn_mode otherwise)
+{
+    return model->net->norms && (model->mode == NN_AUTO ? otherwise : model->mode) == NN_EVALUATION;
+}
+
+/* A plan of the outputs for so many rows, and after them what is to be checked. */
+static int prepare(nn_model *model, int v, size_t rows, ad_error *error)
+{
+    const nn_net *net = model->net;
+    if (model->forward[v].plan && model->forward[v].rows >= rows)
+        return 0;
+    ad_plan_free(model->forward[v].plan);
+    ad_free(model->forward[v].x);
+    model->forward[v].plan = NULL;
+    model->forward[v].x = NULL;
+    model->forward[v].rows = 0;
+    ad_plan_spec spec = { .type = model->type, .threads = model->threads, .capacity = nn_sizes(model, rows) };
+    ad_var *outputs = ad_alloc((size_t)net->n_statistics + 1, sizeof *outputs, "a plan", error);
+    if (!outputs)
+        return -1;
+    outputs[0] = net->variants[v].output;
+    model->forward[v].plan = ad_plan_new(outputs, 1 + (v ? 0 : nn_norm_outputs(net, true, outputs + 1)), &spec, error);
+    ad_free(outputs);
+    if (!model->forward[v].plan ||
+        !(model->forward[v].x = ad_alloc(rows * nn_features(net), nn_bytes(model->type), "inputs", error)))
+        return -1;
+    model->forward[v].rows = rows;
+    nn_bind_params(model, model->forward[v].plan);
+    return ad_bind(model->forward[v].plan, net->input, model->forward[v].x);
+}
+
+int nn_forward(nn_model *model, const double *x, size_t rows, double *out, ad_error *error)
+{
+    if (rows == 0)
+        return 0;
+    size_t features = nn_features(model->net), outputs = nn_n_outputs(model->net), bad = 0;
+    int v = nn_variant_of(model, NN_EVALUATION);
+    size_t chunk = model->net->variants[v].mixes || rows < FORWARD_ROWS ? rows : FORWARD_ROWS;
+    if (v == 0 && nn_norm_check_rows(model, rows, error) != 0)
+        return -1;
+    if (prepare(model, v, chunk, error) != 0)
+        return ad_fail(error, "%s: cannot run %zu rows", nn_title(model->net), chunk);
+    ad_plan *plan = model->forward[v].plan;
+    for (size_t first = 0; first < rows; first += chunk) {
+        size_t count = rows - first < chunk ? rows - first : chunk;
+        if (!nn_convert(x + first * features, count * features, model->type, model->forward[v].x, &bad))
+            return ad_fail(error, "x: row %zu holds a number that is not finite", first + bad / features);
+        ad_sizes sizes = nn_sizes(model, count);
+        if (ad_run(plan, &sizes, error) != 0 || (v == 0 && nn_norm_check(model, plan, 1, count, error) != 0))
+            return -1;
+        const void *f = ad_output(plan, 0);
+        for (size_t i = 0; i < count * outputs; i++)
+            out[first * outputs + i] = nn_value(f, i, model->type);
+    }
+    return 0;
+}

@@ -1,0 +1,93 @@
+/* layers.c: weights, biases, dense layers, activations. */
+#include "nn/network/network.h"
+
+#include <math.h>
+
+static nn_weight make(ad_where where, nn_net *net, const char *name, ad_shape shape, ad_init init)
+{
+    ad_var omega = ad_param_at(where, net->graph, name, shape, init);
+    return (nn_weight){ .omega = omega, .c = init.multiplier, .power = init.multiplier_power, .fan_in = init.axis };
+}
+
+nn_weight nn_weight_at(ad_where where, nn_net *net, const char *name, ad_axis in, ad_axis out, double sigma)
+{
+    ad_axis second = in.id == out.id ? ad_prime(in) : out;
+    return make(where, net, name, ad_shape_of(in, second), nn_weight_init(net, in, out, sigma));
+}
+
+nn_weight nn_bias_at(ad_where where, nn_net *net, const char *name, ad_axis out, double sigma)
+{
+    return make(where, net, name, ad_shape_of(out), nn_bias_init(net, out, sigma));
+}
+
+ad_var nn_apply_at(ad_where where, nn_weight w, ad_var x)
+{
+    return ad_scale_at(where, ad_matmul_at(where, x, w.omega), w.c, w.fan_in, w.power);
+}
+
+ad_var nn_apply_t_at(ad_where where, nn_weight w, ad_var y)
+{
+    return ad_scale_at(where, ad_matmul_t_at(where, y, w.omega), w.c, w.fan_in, w.power);
+}
+
+/* The bias is spread over the samples before it is scaled: so its adjoint still knows which sample it came from. */
+ad_var nn_add_bias_at(ad_where where, nn_weight bias, ad_var x)
+{
+    ad_var b = bias.omega;
+    if (fabs(bias.c - 1) > 0 || fabs(bias.power) > 0)
+        b = ad_scale_at(where, ad_expand_at(where, b, *ad_shape_get(x)), bias.c, bias.fan_in, bias.power);
+    return ad_binary_at(where, AD_ADD, x, b);
+}
+
+ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out, const nn_dense_spec *spec)
+{
+    const ad_shape *shape = ad_shape_get(x);
+    if (x.id < 0 || ad_failed(net->graph))
+        return x;
+    if (shape->rank < 1)
+        return ad_poison(net->graph, where, "dense %s: its input has no axis", name);
+    double sigma_w = spec && fabs(spec->sigma_w) > 0 ? spec->sigma_w : 1;
+    nn_weight weight =
+        nn_weight_at(where, net, nn_name(net, "%s.weight", name), shape->axes[shape->rank - 1], out, sigma_w);
+    ad_var u = nn_apply_at(where, weight, x);
+    /* with sigma in the multiplier, a bias of sigma 0 never does anything */
+    if (!spec || !spec->bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !(fabs(spec->sigma_b) > 0)))
+        return u;
+    return nn_add_bias_at(where, nn_bias_at(where, net, nn_name(net, "%s.bias", name), out, spec->sigma_b), u);
+}
+
+ad_var nn_readout_at(ad_where where, nn_net *net, const char *name, ad_var x, const nn_dense_spec *spec)
+{
+    return nn_dense_at(where, net, name, x, net->outputs, spec);
+}
+
+ad_var nn_embedding_at(ad_where where, nn_net *net, const char *name, ad_var x, size_t entries, ad_axis out, double sigma)
+{
+    if (x.id < 0 || ad_failed(net->graph))
+        return x;
+    if (entries == 0)
+        return ad_poison(net->graph, where, "embedding %s: its table has no entries", name);
+    ad_axis entry = ad_fixed_at(where, net->graph, nn_name(net, "%s.entry", name), entries);
+    nn_weight table = make(where, net, nn_name(net, "%s.weight", name), ad_shape_of(entry, out),
+                           nn_bias_init(net, out, sigma));
+    return ad_scale_at(where, ad_gather_at(where, table.omega, x, entry), table.c, table.fan_in, table.power);
+}
+
+/* Not those that need a parameter without a usual value, nor those that only stand in derivatives. */
+static bool is_activation(int op)
+{
+    return op != AD_POWER && op != AD_LEAKY_STEP && op != AD_ERF_GRAD && op != AD_GELU_GRAD;
+}
+
+ad_var nn_activation_at(ad_where where, nn_net *net, const char *name, ad_var x)
+{
+    int op = ad_unary_named(name);
+    if (op >= 0 && is_activation(op))
+        return ad_unary_at(where, (ad_op)op, x, op == AD_LEAKY ? 0.01 : 0);
+    char list[300] = "";
+    size_t used = 0;
+    for (int k = 0; k < AD_CUSTOM && used < sizeof list; k++)
+        if (is_activation(k))
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", ad_op_name((ad_op)k));
+    return ad_poison(net->graph, where, "no activation %.40s; there are %s", name, list);
+}

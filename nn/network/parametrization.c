@@ -1,0 +1,67 @@
+/* scale.c: parametrizations as data (THEORY section 2; the abc of Tensor Programs IV).
+ *
+ * W = n^-a omega, omega ~ N(0, sigma^2 n^-2b), learning rate eta n^-c, for n the fan-in of a layer over a width axis.
+ * An input layer has a fixed fan-in d: its 1/sqrt(d) stands apart, in the multiplier or in the deviation, and its own
+ * a and b are powers of its fan-out. A bias on a width axis is an input layer of constant input 1. */
+#include "nn/network/network.h"
+
+#include <math.h>
+
+typedef struct {
+    double a, b;
+} powers;
+
+static const struct {
+    powers input, hidden, readout, bias;
+    powers features; /* 1/sqrt(d) of the input layer: a, in the multiplier; b, in the deviation */
+    double c;
+} table[] = {
+    /*                 input            hidden       readout        bias             features     c */
+    [NN_NTK] =       { { 0, 0 },        { 0.5, 0 },  { 0.5, 0 },    { 0, 0 },        { 0.5, 0 },  0 },
+    [NN_STANDARD] =  { { 0, 0 },        { 0, 0.5 },  { 0, 0.5 },    { 0, 0 },        { 0, 0.5 },  0 },
+    [NN_MEANFIELD] = { { 0, 0 },        { 1, 0 },    { 1, 0 },      { 0, 0 },        { 0.5, 0 }, -1 },
+    [NN_MUP] =       { { -0.5, 0.5 },   { 0, 0.5 },  { 0.5, 0.5 },  { -0.5, 0.5 },   { 0.5, 0 },  0 },
+};
+
+static bool is_width(const nn_net *net, ad_axis axis)
+{
+    return ad_axis_kind(net->graph, axis) == AD_WIDTH;
+}
+
+/* c n^-a omega with the constant c, sigma put where the convention wants it. */
+static ad_init make(const nn_net *net, ad_axis axis, powers p, double rate_power, double sigma)
+{
+    bool multiplier = net->spec.sigma_in == NN_SIGMA_MULTIPLIER;
+    return (ad_init){
+        .axis = axis,
+        .multiplier = multiplier ? sigma : 1,
+        .multiplier_power = 0 - p.a,
+        .deviation = multiplier ? 1 : sigma,
+        .deviation_power = 0 - p.b,
+        .rate = 1,
+        .rate_power = rate_power,
+    };
+}
+
+ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
+{
+    nn_scale scale = net->spec.scale;
+    double rate = 0 - table[scale].c;
+    if (is_width(net, in))
+        return make(net, in, is_width(net, out) ? table[scale].hidden : table[scale].readout, rate, sigma);
+    powers p = table[scale].input, d = table[scale].features;
+    if (!is_width(net, out) || !(fabs(p.a) + fabs(p.b) + fabs(rate) > 0))
+        return make(net, in, d, 0, sigma);
+    ad_init init = make(net, out, p, rate, sigma);
+    double size = (double)ad_axis_fixed(net->graph, in);
+    init.multiplier *= pow(size, -d.a);
+    init.deviation *= pow(size, -d.b);
+    return init;
+}
+
+ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma)
+{
+    if (!is_width(net, out)) /* the outputs' own bias is of order one in every scale, and so is its rate */
+        return make(net, (ad_axis){ 0, 0 }, (powers){ 0, 0 }, 0, sigma);
+    return make(net, out, table[net->spec.scale].bias, 0 - table[net->spec.scale].c, sigma);
+}

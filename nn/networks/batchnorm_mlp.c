@@ -1,0 +1,35 @@
+/* batchnorm.c: the built-in network batchnorm: depth times (W x, batch normalisation, phi), then a readout; no
+ * biases. */
+#include "nn/network/network.h"
+
+#include <string.h>
+
+static bool yes(nn_net *net, const char *key)
+{
+    const char *value = nn_setting_text(net, key, "no");
+    if (strcmp(value, "no") != 0 && strcmp(value, "yes") != 0)
+        nn_setting_fail(net, key, "no or yes");
+    return strcmp(value, "yes") == 0;
+}
+
+ad_var nn_batchnorm_net(nn_net *net, ad_var x)
+{
+    const double sqrt2 = 1.4142135623730951;
+    long depth = nn_setting_int(net, "depth", 3, 1, 64);
+    const char *phi = nn_setting_text(net, "phi", "relu");
+    double epsilon = nn_setting_real(net, "eps", 1e-5);
+    nn_norm_spec norm = { .epsilon = epsilon, .exact = !(epsilon > 0), .affine = yes(net, "affine") };
+    nn_dense_spec dense = { .sigma_w = nn_setting_real(net, "sigma_w", sqrt2) };
+    if (!(epsilon >= 0))
+        nn_setting_fail(net, "eps", "a number that is not negative");
+    if (!(dense.sigma_w > 0))
+        nn_setting_fail(net, "sigma_w", "a positive number");
+
+    ad_axis n = nn_width(net, "n");
+    for (long layer = 1; layer <= depth; layer++) {
+        x = nn_dense_at(AD_HERE, net, nn_name(net, "dense%ld", layer), x, n, &dense);
+        x = nn_batchnorm_at(AD_HERE, net, nn_name(net, "norm%ld", layer), x, &norm);
+        x = nn_activation(net, phi, x);
+    }
+    return nn_readout_at(AD_HERE, net, "readout", x, &dense);
+}

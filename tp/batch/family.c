@@ -1,0 +1,641 @@
+#include "tp/batch/family_inside.h"
+
+#include <math.h>
+#include <string.h>
+
+int tp_family_no_memory(const tp_families *f)
+{
+    return ad_fail(f->algebra.error, "out of memory while solving the program");
+}
+
+int tp_family_refuse(tp_families *f, int node, const char *reason)
+{
+    f->refused = true;
+    return tp_refuse(&f->algebra, node, "%s", reason);
+}
+
+int tp_families_new(tp_families *f, const tp_program *program, ad_error *error)
+{
+    *f = (tp_families){ .refused = false };
+    if (tp_algebra_new(&f->algebra, program, error))
+        return -1;
+    tp_table *tables[] = { &f->lins, &f->bases, &f->families };
+    for (size_t i = 0; i < 3; i++)
+        if (tp_table_new(tables[i], f->algebra.arena, error))
+            return -1;
+    return 0;
+}
+
+void tp_families_free(tp_families *f)
+{
+    tp_table_free(&f->lins);
+    tp_table_free(&f->bases);
+    tp_table_free(&f->families);
+    tp_algebra_free(&f->algebra);
+}
+
+const tp_family *tp_family_at(const tp_families *f, int family)
+{
+    return tp_table_at(&f->families, family);
+}
+
+const tp_base *tp_base_at(const tp_families *f, int base)
+{
+    return tp_table_at(&f->bases, base);
+}
+
+const tp_batch_lin *tp_batch_lin_at(const tp_families *f, int lin)
+{
+    return tp_table_at(&f->lins, lin);
+}
+
+static int scaled(tp_families *f, int x, double c, double power, double batch)
+{
+    tp_family_builder b = { .f = f };
+    tp_family_push_all(&b, x, c, power, batch);
+    return tp_family_finish(&b);
+}
+
+static int sum_of(tp_families *f, int x, int y, double sign)
+{
+    tp_family_builder b = { .f = f };
+    tp_family_push_all(&b, x, 1, 0, 0);
+    tp_family_push_all(&b, y, sign, 0, 0);
+    return tp_family_finish(&b);
+}
+
+/* ---- the variance over a batch ---- */
+typedef struct {
+    int n, gvars[TP_MOST_PARTS];
+    double own[TP_MOST_PARTS][TP_MOST_PARTS],
+        mean[TP_MOST_PARTS][TP_MOST_PARTS]; /* of mean(g h), and of mean(g) mean(h) */
+} quadratic;
+
+static int place_of(quadratic *q, int gvar)
+{
+    int i = 0;
+    while (i < q->n && q->gvars[i] != gvar)
+        i++;
+    if (i == TP_MOST_PARTS)
+        return -1;
+    q->gvars[i] = gvar;
+    q->n = i == q->n ? i + 1 : q->n;
+    return i;
+}
+
+/* c times the mean of u^2 over the batch, or u^2 of a u that is the same for all samples. */
+static bool add_square(quadratic *q, const tp_batch_lin *u, double c, bool mean)
+{
+    for (int i = 0; i < u->n; i++)
+        for (int k = 0; k < u->n; k++) {
+            const tp_batch_part *a = &u->parts[i], *b = &u->parts[k];
+            int row = place_of(q, a->gvar), column = place_of(q, b->gvar);
+            if (row < 0 || column < 0 || (!mean && fabs(a->own) + fabs(b->own) > 0))
+                return false;
+            q->own[row][column] += c * a->own * b->own;
+            q->mean[row][column] += c * (a->own * b->mean + a->mean * b->own + a->mean * b->mean);
+        }
+    return true;
+}
+
+/* The quadratic form as c times the variance of u over the batch, u's first part 1; -1 if it is none. */
+static int variance_of(tp_families *f, const quadratic *q, double *c)
+{
+    int first = 0;
+    tp_lin_builder u = { .n = 0 };
+    while (first < q->n && !(q->own[first][first] > TP_TINY))
+        first++;
+    if (first == q->n)
+        return -1;
+    for (int i = 0; i < q->n; i++) /* the first part by number is to be 1 */
+        if (q->own[i][i] > TP_TINY && q->gvars[i] < q->gvars[first])
+            first = i;
+    *c = q->own[first][first];
+    for (int i = 0; i < q->n; i++) {
+        for (int k = 0; k < q->n; k++) {
+            double expected = q->own[first][i] * q->own[first][k] / *c;
+            if (fabs(q->own[i][k] - expected) > TP_TINY * *c || fabs(q->own[i][k] + q->mean[i][k]) > TP_TINY * *c)
+                return -1;
+        }
+        tp_lin_add(&u, q->gvars[i], q->own[first][i] / *c, 0);
+    }
+    return tp_lin_finish(f, &u);
+}
+
+/* x^power, where x is epsilon and the variance of a u; 0 without an error if x is something else. */
+static int radius_of(tp_families *f, int x, double power, int *result)
+{
+    const tp_family *family = tp_family_at(f, x);
+    quadratic *q = ad_arena_alloc(f->algebra.arena, 1, sizeof *q);
+    double epsilon = 0, c;
+    *result = -1;
+    if (!q)
+        return tp_family_no_memory(f);
+    for (int i = 0; i < family->n; i++) {
+        const tp_family_term *t = &family->terms[i];
+        if (t->learned >= 0 || fabs(t->power) > TP_TINY || fabs(t->batch) > TP_TINY || t->kind == TP_TERM_GVAR)
+            return 0;
+        if (t->kind == TP_TERM_ONE) {
+            epsilon += t->c;
+            continue;
+        }
+        const tp_base *base = tp_base_at(f, t->of);
+        const tp_fn *fn = tp_fn_at(&f->algebra, t->fn);
+        if (base->kind != TP_BASE_SUM || fn->op != AD_SQUARE || fn->a != f->algebra.variable ||
+            !add_square(q, tp_batch_lin_at(f, base->lin), t->c, t->mean))
+            return 0;
+    }
+    int lin = variance_of(f, q, &c);
+    if (lin < 0)
+        return 0;
+    tp_family_builder b = { .f = f };
+    int base = tp_base_make(f, TP_BASE_RADIUS, lin, epsilon / c, power);
+    if (base < 0)
+        return -1;
+    tp_family_push(
+        &b, (tp_family_term){
+                .c = pow(c, power), .kind = TP_TERM_FUNCTION, .of = base, .fn = f->algebra.variable, .learned = -1 });
+    *result = tp_family_finish(&b);
+    return *result < 0 ? -1 : 0;
+}
+
+/* The one term of a family that is a radius; NULL if it is not that. */
+static const tp_family_term *as_radius(const tp_families *f, int x)
+{
+    const tp_family *family = tp_family_at(f, x);
+    bool is = family->n == 1 && family->terms[0].kind == TP_TERM_FUNCTION && family->terms[0].learned < 0 &&
+              tp_base_at(f, family->terms[0].of)->kind == TP_BASE_RADIUS;
+    return is ? &family->terms[0] : NULL;
+}
+
+/* k G u / radius = k z. */
+static int normalised(tp_families *f, int node, int x, const tp_family_term *radius)
+{
+    tp_base of = *tp_base_at(f, radius->of);
+    const tp_family *family = tp_family_at(f, x);
+    tp_lin_builder u = { .n = 0 };
+    double c;
+    for (int i = 0; i < family->n; i++) {
+        const tp_family_term *t = &family->terms[i];
+        bool fixed = t->mean || (t->kind == TP_TERM_GVAR && tp_gvar_is_fixed(f, t->of));
+        if (t->kind != TP_TERM_GVAR || t->learned >= 0 || fabs(t->power) + fabs(t->batch) > TP_TINY ||
+            !tp_lin_add(&u, t->of, fixed ? 0 : t->c, fixed ? t->c : 0))
+            return tp_family_refuse(f, node, "what is divided by a batch's deviation here has no exact rule");
+    }
+    for (int i = 0; i < u.n; i++) {
+        if (fabs(u.parts[i].own + u.parts[i].mean) > TP_TINY * fabs(u.parts[i].own))
+            return tp_family_refuse(f, node, "what is divided by a batch's deviation is not centred over the batch");
+        u.parts[i].mean = 0;
+    }
+    int lin = tp_lin_finish(f, &u);
+    if (lin < 0)
+        return -1;
+    if (!tp_lin_proportional(tp_batch_lin_at(f, lin), tp_batch_lin_at(f, of.lin), &c) || fabs(of.power + 0.5) > TP_TINY)
+        return tp_family_refuse(f, node,
+                                "a vector is divided by other than its own deviation over the batch: no exact "
+                                "rule");
+    tp_lin_builder centred = { .n = 0 };
+    const tp_batch_lin *own = tp_batch_lin_at(f, of.lin);
+    for (int i = 0; i < own->n; i++)
+        tp_lin_add(&centred, own->parts[i].gvar, own->parts[i].own, -own->parts[i].own);
+    tp_family_builder b = { .f = f };
+    int base = tp_base_make(f, TP_BASE_NORMAL, tp_lin_finish(f, &centred), of.epsilon, 0);
+    if (tp_family_push_function(&b, c * radius->c, base, f->algebra.variable, -1))
+        return -1;
+    return tp_family_finish(&b);
+}
+
+/* ---- products and functions ---- */
+/* c fn(base) times a learned term. */
+static int push_learned(tp_family_builder *b, int node, double c, int base, int fn, const tp_family_term *t)
+{
+    double number;
+    if (tp_fn_is_number(b->f, fn, &number)) {
+        tp_family_term same = *t;
+        same.c *= c * number;
+        tp_family_push(b, same);
+        return 0;
+    }
+    if (t->kind == TP_TERM_ONE && !t->mean)
+        return tp_family_push_function(b, c * t->c, base, fn, t->learned);
+    if (t->kind == TP_TERM_FUNCTION && t->of == base && !t->mean)
+        return tp_family_push_function(b, c * t->c, base, tp_fn_times(b->f, fn, t->fn), t->learned);
+    return tp_family_refuse(b->f, node, "the gradient of a parameter that starts at a constant has no exact rule here");
+}
+
+/* The learned terms of x times the constant or function y is. */
+static int push_learned_of(tp_family_builder *b, int node, int x, int base, int fn)
+{
+    const tp_family *family = tp_family_at(b->f, x);
+    for (int i = 0; i < family->n; i++)
+        if (family->terms[i].learned >= 0 && push_learned(b, node, 1, base, fn, &family->terms[i]))
+            return -1;
+    return 0;
+}
+
+/* All of y, where x is the constant c and what is learned of it. */
+static int times_constant(tp_families *f, int node, int x, double c, int y)
+{
+    tp_family_builder b = { .f = f };
+    const tp_family *factor = tp_family_at(f, x), *family = tp_family_at(f, y);
+    tp_family_push_all(&b, y, c, 0, 0);
+    for (int i = 0; i < factor->n; i++) {
+        const tp_family_term *t = &factor->terms[i];
+        if (t->learned < 0)
+            continue;
+        if (t->kind != TP_TERM_ONE)
+            return tp_family_refuse(f, node,
+                                    "the gradient of a parameter that starts at a constant has no exact rule "
+                                    "here");
+        for (int k = 0; k < family->n; k++) {
+            tp_family_term both = family->terms[k];
+            if (both.learned >= 0)
+                continue;
+            both.c *= t->c;
+            both.power += t->power;
+            both.batch += t->batch;
+            both.learned = t->learned;
+            tp_family_push(&b, both);
+        }
+    }
+    return tp_family_finish(&b);
+}
+
+/* Is what is not learned of x a constant? */
+static bool is_constant(const tp_families *f, int x, double *c)
+{
+    const tp_family *family = tp_family_at(f, x);
+    *c = 0;
+    for (int i = 0; i < family->n; i++) {
+        const tp_family_term *t = &family->terms[i];
+        if (t->learned >= 0)
+            continue;
+        if (t->kind != TP_TERM_ONE || fabs(t->power) + fabs(t->batch) > TP_TINY)
+            return false;
+        *c += t->c;
+    }
+    return true;
+}
+
+static int product_of(tp_families *f, int node, int x, int y)
+{
+    double c;
+    if (is_constant(f, x, &c))
+        return times_constant(f, node, x, c, y);
+    if (is_constant(f, y, &c))
+        return times_constant(f, node, y, c, x);
+    if (as_radius(f, x))
+        return normalised(f, node, y, as_radius(f, x));
+    if (as_radius(f, y))
+        return normalised(f, node, x, as_radius(f, y));
+    int base_x, base_y, fn_x, fn_y;
+    if (tp_family_function(f, node, x, &base_x, &fn_x) || tp_family_function(f, node, y, &base_y, &fn_y))
+        return -1;
+    if (base_x != base_y)
+        return tp_family_refuse(f, node, "a product of two vectors has no exact rule where samples meet");
+    tp_family_builder b = { .f = f };
+    if (tp_family_push_function(&b, 1, base_x, tp_fn_times(f, fn_x, fn_y), -1) ||
+        push_learned_of(&b, node, x, base_y, fn_y) || push_learned_of(&b, node, y, base_x, fn_x))
+        return -1;
+    return tp_family_finish(&b);
+}
+
+/* y = 1 / x of a radius or a number. */
+static int inverse_of(tp_families *f, int node, int x)
+{
+    double c;
+    tp_family_builder b = { .f = f };
+    const tp_family_term *radius = as_radius(f, x);
+    if (radius) {
+        tp_family_term t = *radius;
+        tp_base of = *tp_base_at(f, t.of);
+        t.c = 1 / t.c;
+        t.of = tp_base_make(f, TP_BASE_RADIUS, of.lin, of.epsilon, -of.power);
+        if (t.of < 0)
+            return -1;
+        tp_family_push(&b, t);
+        return tp_family_finish(&b);
+    }
+    if (!is_constant(f, x, &c) || !(fabs(c) > 0) || tp_family_at(f, x)->n != 1)
+        return tp_family_refuse(f, node,
+                                "a quotient has no exact rule where samples meet, but of a vector and its own "
+                                "deviation over the batch");
+    tp_family_push(&b, tp_family_one(1 / c));
+    return tp_family_finish(&b);
+}
+
+static bool root_of(const ad_node *node, double *power)
+{
+    *power = node->op == AD_SQRT ? 0.5 : node->op == AD_RSQRT ? -0.5 : node->op == AD_POWER ? node->c : 0;
+    return fabs(fabs(*power) - 0.5) < TP_TINY;
+}
+
+static int unary_of(tp_families *f, int node, int x)
+{
+    const ad_node *row = ad_look(f->algebra.graph, node);
+    int base, fn, y;
+    double power;
+    if (row->op == AD_IDENTITY || row->op == AD_NEG)
+        return scaled(f, x, row->op == AD_NEG ? -1 : 1, 0, 0);
+    if (root_of(row, &power)) {
+        if (radius_of(f, x, power, &y))
+            return -1;
+        if (y >= 0)
+            return y;
+    }
+    if (tp_family_function(f, node, x, &base, &fn))
+        return -1;
+    bool square = row->op == AD_POWER && fabs(row->c - 2) < TP_TINY;
+    y = row->op == AD_CUSTOM ? tp_fn_custom(f, row->function, row->order, fn)
+                             : tp_fn_make(f, square ? (int)AD_SQUARE : (int)row->op, square ? 0 : row->c, fn, 0);
+    tp_family_builder b = { .f = f };
+    if (y < 0)
+        return -1;
+    if (base < 0) {
+        double value = 0;
+        tp_fn_eval(&f->algebra, y, NULL, 1, &value, &value);
+        tp_family_push(&b, tp_family_one(value));
+    } else if (tp_family_push_function(&b, 1, base, y, -1)) {
+        return -1;
+    }
+    const tp_family *family = tp_family_at(f, x);
+    bool learned = false;
+    for (int i = 0; i < family->n; i++)
+        learned |= family->terms[i].learned >= 0;
+    tp_fn made = *tp_fn_at(&f->algebra, y);
+    int slope = learned ? tp_fn_row_derivative(f, &made, y) : 0;
+    if (slope < 0 || (learned && push_learned_of(&b, node, x, base, slope)))
+        return -1;
+    return tp_family_finish(&b);
+}
+
+/* ---- parameters ---- */
+static tp_point param_point(const tp_families *f, int param, const ad_shape *names, const tp_point *point)
+{
+    tp_point own;
+    memset(&own, 0, sizeof own);
+    const ad_shape *shape = &ad_look(f->algebra.graph, param)->shape;
+    for (int i = 0; i < shape->rank; i++) {
+        int index = tp_point_index(point, names->axes[i]);
+        if (index >= 0)
+            tp_point_set(&own, shape->axes[i], index);
+    }
+    return own;
+}
+
+static tp_point restricted(const tp_families *f, int node, const tp_point *from)
+{
+    tp_point point;
+    memset(&point, 0, sizeof point);
+    const ad_shape *shape = &ad_look(f->algebra.graph, node)->shape;
+    for (int i = 0; i < shape->rank; i++) {
+        int index = tp_point_index(from, shape->axes[i]);
+        if (index >= 0)
+            tp_point_set(&point, shape->axes[i], index);
+    }
+    return point;
+}
+
+/* The deviation of omega as c n^power. */
+static double deviation_of(const tp_families *f, int param, double *power)
+{
+    const ad_init *init = ad_look(f->algebra.graph, param)->init;
+    double axis_power, size = tp_axis_factor(&f->algebra, init->axis, &axis_power);
+    double p = init->axis.id ? init->deviation_power : 0;
+    *power = p * axis_power;
+    return init->deviation * pow(size, p);
+}
+
+/* omega[., index]: its mean, and a G-var of variance one; what starts at its mean is learned alone. */
+static int param_vector(tp_families *f, int node, int param, const tp_point *where)
+{
+    const ad_node *at = ad_look(f->algebra.graph, param);
+    if (tp_count_widths(f->algebra.graph, &at->shape) > 1)
+        return tp_family_refuse(f, node, "a matrix is used coordinate by coordinate");
+    tp_gvar gvar;
+    memset(&gvar, 0, sizeof gvar);
+    gvar.param = param;
+    gvar.position = -1;
+    gvar.argument = TP_OF_INDEX;
+    gvar.where = *where;
+    int id = tp_intern(&f->algebra.gvars, &gvar, sizeof gvar);
+    if (id < 0)
+        return tp_family_no_memory(f);
+    tp_family_builder b = { .f = f };
+    double power, deviation = deviation_of(f, param, &power);
+    tp_family_push(&b, tp_family_one(at->init->mean));
+    if (deviation > 0) {
+        tp_family_push(&b,
+                       (tp_family_term){
+                           .c = deviation, .power = power, .kind = TP_TERM_GVAR, .of = id, .fn = -1, .learned = -1 });
+    } else {
+        tp_family_term t = tp_family_one(1);
+        t.learned = id;
+        tp_family_push(&b, t);
+    }
+    return tp_family_finish(&b);
+}
+
+/* contract(y, W): a G-var of variance E y^2 or |x|^2; deviation and the axis's size stand before it. */
+static int product_with(tp_families *f, int node, int param, const ad_shape *names, int y, const tp_point *point)
+{
+    const ad_node *w = ad_look(f->algebra.graph, param), *at = ad_look(f->algebra.graph, node);
+    if (at->over.rank != 1)
+        return tp_family_refuse(f, node, "a contraction over several axes at once");
+    ad_axis axis = at->over.axes[0];
+    double power, n_power = 0, ratio = 1, deviation = deviation_of(f, param, &power);
+    if (fabs(w->init->mean) > 0 || !(deviation > 0))
+        return tp_family_refuse(f, node, "a weight that does not start at random, of mean zero");
+    tp_gvar gvar;
+    memset(&gvar, 0, sizeof gvar);
+    gvar.param = param;
+    gvar.where = param_point(f, param, names, point);
+    for (int i = 0; i < names->rank; i++)
+        if (ad_same(names->axes[i], axis))
+            gvar.position = i;
+    tp_point from = restricted(f, y, point);
+    if (ad_axis_kind(f->algebra.graph, axis) == AD_WIDTH) {
+        gvar.argument = TP_OF_VECTOR;
+        gvar.node = tp_family_of(f, y, from);
+        ratio = tp_axis_factor(&f->algebra, axis, &n_power);
+        if (gvar.node < 0)
+            return -1;
+        const tp_family *vector = tp_family_at(f, gvar.node);
+        for (int i = 0; i < vector->n; i++)
+            if (fabs(vector->terms[i].power) > TP_TINY)
+                return tp_family_refuse(f, node,
+                                        "a vector that grows or vanishes with the width has no exact rule where "
+                                        "samples meet");
+    } else if (tp_is_data(&f->algebra, y)) {
+        gvar.argument = TP_OF_DATA;
+        gvar.node = y;
+        gvar.from = from;
+        gvar.axis = axis;
+    } else {
+        return tp_family_refuse(f, node,
+                                "a sum over a fixed axis of a vector and a parameter has no exact rule where "
+                                "samples meet");
+    }
+    int id = tp_intern(&f->algebra.gvars, &gvar, sizeof gvar);
+    if (id < 0)
+        return tp_family_no_memory(f);
+    tp_family_builder b = { .f = f };
+    tp_family_push(&b, (tp_family_term){ .c = deviation * sqrt(ratio),
+                                         .power = power + n_power / 2,
+                                         .kind = TP_TERM_GVAR,
+                                         .of = id,
+                                         .fn = -1,
+                                         .learned = -1 });
+    return tp_family_finish(&b);
+}
+
+/* ---- nodes ---- */
+static int operand(tp_families *f, const ad_node *node, int k, const tp_point *point)
+{
+    return tp_family_of(f, node->in[k], restricted(f, node->in[k], point));
+}
+
+static int summed(tp_families *f, int id, const ad_node *node, const tp_point *point)
+{
+    ad_graph *graph = f->algebra.graph;
+    tp_point at = *point;
+    tp_family_builder b = { .f = f };
+    int count = 1;
+    bool batch = false;
+    for (int i = 0; i < node->over.rank; i++) {
+        ad_kind kind = ad_axis_kind(graph, node->over.axes[i]);
+        if (kind == AD_WIDTH)
+            return tp_family_refuse(f, id, "an average over the width has no exact rule where samples meet");
+        if (kind == AD_FIXED)
+            count *= (int)ad_axis_fixed(graph, node->over.axes[i]);
+        batch |= kind == AD_BATCH;
+    }
+    for (int k = 0; k < count; k++) {
+        int rest = k;
+        for (int i = 0; i < node->over.rank; i++)
+            if (ad_axis_kind(graph, node->over.axes[i]) == AD_FIXED) {
+                int size = (int)ad_axis_fixed(graph, node->over.axes[i]);
+                tp_point_set(&at, node->over.axes[i], rest % size);
+                rest /= size;
+            }
+        int x = operand(f, node, 0, &at);
+        if (x < 0)
+            return -1;
+        const tp_family *family = tp_family_at(f, x);
+        for (int i = 0; i < family->n; i++) {
+            tp_family_term t = family->terms[i];
+            t.mean |= batch;
+            t.batch += batch;
+            tp_family_push(&b, t);
+        }
+    }
+    return tp_family_finish(&b);
+}
+
+static int contracted(tp_families *f, int id, const ad_node *node, const tp_point *point)
+{
+    for (int k = 0; k < 2; k++) {
+        ad_shape names;
+        int param = tp_peel(f->algebra.graph, node->in[k], &names);
+        if (param >= 0)
+            return product_with(f, id, param, &names, node->in[1 - k], point);
+    }
+    return tp_family_refuse(f, id, "a product of two vectors has no exact rule where samples meet");
+}
+
+/* Fixed axes picked or renamed: the point where the operand is read. */
+static int moved(tp_families *f, int id, const ad_node *node, tp_point point)
+{
+    if (node->op == AD_RELABEL) {
+        int index = tp_point_index(&point, node->axis2);
+        tp_point at = restricted(f, node->in[0], &point);
+        if (index >= 0)
+            tp_point_set(&at, node->axis, index);
+        return operand(f, node, 0, &at);
+    }
+    if (node->op == AD_CONCAT && ad_axis_kind(f->algebra.graph, node->axis) == AD_FIXED) {
+        int index = tp_point_index(&point, node->axis), part = 0;
+        while (index >= (int)ad_axis_fixed(f->algebra.graph, node->part_axes[part]))
+            index -= (int)ad_axis_fixed(f->algebra.graph, node->part_axes[part++]);
+        tp_point_set(&point, node->part_axes[part], index);
+        return operand(f, node, part, &point);
+    }
+    if (node->op == AD_SLICE && ad_axis_kind(f->algebra.graph, node->axis) == AD_FIXED) {
+        tp_point_set(&point, node->axis, tp_point_index(&point, node->axis2) + (int)node->start);
+        return operand(f, node, 0, &point);
+    }
+    return tp_family_refuse(f, id, "it has no exact rule where samples meet");
+}
+
+static int compute(tp_families *f, int id, const tp_point *point)
+{
+    const ad_node *node = ad_look(f->algebra.graph, id);
+    ad_shape names;
+    int param = tp_peel(f->algebra.graph, id, &names), a, b;
+    if (param >= 0) {
+        tp_point own = param_point(f, param, &names, point);
+        return param_vector(f, id, param, &own);
+    }
+    if (tp_is_data(&f->algebra, id))
+        return tp_family_refuse(f, id,
+                                "data is multiplied or added coordinate by coordinate: no exact rule where "
+                                "samples meet");
+    if (ad_is_unary(node->op)) {
+        a = operand(f, node, 0, point);
+        return a < 0 ? -1 : unary_of(f, id, a);
+    }
+    if (ad_is_binary(node->op)) {
+        a = operand(f, node, 0, point);
+        b = a < 0 ? -1 : operand(f, node, 1, point);
+        if (b >= 0 && node->op == AD_DIV)
+            b = inverse_of(f, id, b);
+        if (b < 0)
+            return -1;
+        return node->op == AD_ADD || node->op == AD_SUB ? sum_of(f, a, b, node->op == AD_ADD ? 1 : -1)
+                                                        : product_of(f, id, a, b);
+    }
+    switch (node->op) {
+    case AD_CONSTANT: {
+        tp_family_builder constant = { .f = f };
+        tp_family_push(&constant, tp_family_one(node->c));
+        return tp_family_finish(&constant);
+    }
+    case AD_SCALE: {
+        bool batch = node->axis.id && ad_axis_kind(f->algebra.graph, node->axis) == AD_BATCH;
+        double power = 0, size = batch ? 1 : tp_axis_factor(&f->algebra, node->axis, &power);
+        a = operand(f, node, 0, point);
+        return a < 0 ? -1
+                     : scaled(f, a, node->c * pow(size, node->power), power * node->power, batch ? node->power : 0);
+    }
+    case AD_EXPAND:
+    case AD_TRANSPOSE:
+        return operand(f, node, 0, point);
+    case AD_SUM:
+        return summed(f, id, node, point);
+    case AD_CONTRACT:
+        return contracted(f, id, node, point);
+    default:
+        return moved(f, id, node, *point);
+    }
+}
+
+int tp_family_of(tp_families *f, int node, tp_point point)
+{
+    struct {
+        tp_point point;
+        int node, kind;
+    } key;
+    memset(&key, 0, sizeof key);
+    key.point.n = point.n;
+    memcpy(key.point.at, point.at, (size_t)point.n * sizeof *point.at);
+    key.node = node;
+    int *slot = tp_memo(&f->algebra, &key, sizeof key);
+    if (!slot)
+        return tp_family_no_memory(f);
+    if (*slot >= 0)
+        return *slot;
+    int id = compute(f, node, &point);
+    if (id < 0 || !(slot = tp_memo(&f->algebra, &key, sizeof key)))
+        return -1;
+    return *slot = id;
+}

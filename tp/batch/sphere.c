@@ -1,0 +1,255 @@
+#include "tp/batch/sphere.h"
+#include "autodiff/plan/plan.h"
+#include "tp/batch/batchnorm_inside.h"
+#include "tp/executor/draws.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { BLOCK = 128, MOST_RADII = 512 };
+
+/* The radius: nodes t of weights for 1 (forward) and for 1 / t^2 (backward, where epsilon = 0 alone leaves that). */
+typedef struct {
+    int n;
+    double t[MOST_RADII], forward[MOST_RADII], backward[MOST_RADII];
+} radii;
+
+/* For each batch, (BLOCK, rows): r, z, v = r / rho; f(z) and f'(z) sqrt(B) / rho, and those of g. */
+typedef struct {
+    size_t rows;
+    const double *f;
+    double root, decay;
+    double *r, *size, *z, *v, *y[2], *slope[2];
+    tp_slopes g;
+} side;
+
+typedef struct {
+    const tp_sphere_spec *spec;
+    const tp_batchnorm *layer;
+    side sides[2];
+    double *memory, *x, *through, *back, *scratch, *scratch2, *theta; /* v theta, v' theta'; theta centred */
+    double *v, *t, *straight;
+} sphere;
+
+/* log t in steps h. Where log t = u + iv, the integrand t^k exp(-t^2 / 2) / (rho rho') grows by exp(k v^2) at most near its
+ * peak, t^2 = k, and it is analytic up to v = pi / 4: the trapezoid rule is good to exp(k v^2 - 2 pi v / h) with the best
+ * v, pi / (k h) or pi / 4, 2e-5 of what is sampled. Tails below 1e-6 are left out. */
+static void find_radii(const sphere *s, radii *out)
+{
+    double k = (double)s->layer->rank, d1 = s->sides[0].decay, d2 = s->sides[1].decay, most = -INFINITY, u = 0;
+    const double h = fmin(0.45, 0.95 / sqrt(k));
+    double norm = (k / 2 - 1) * log(2) + lgamma(k / 2);
+    *out = (radii){ .n = 1, .t = { 1 }, .forward = { 1 }, .backward = { k > 2 ? 1 / (k - 2) : 0 } };
+    if (!(d1 > 0) && !(d2 > 0))
+        return;
+    out->n = 0;
+    for (double high = log(k + 40) / 2 + 0.3; out->n < MOST_RADII; out->n++) {
+        u = high - h * out->n;
+        double t = exp(u), log_weight = k * u - t * t / 2 - norm;
+        double both = log_weight - log((t * t + d1) * (t * t + d2)) / 2;
+        out->t[out->n] = t;
+        out->forward[out->n] = out->backward[out->n] = h * exp(log_weight);
+        most = fmax(most, fmax(both, log_weight));
+        if (fmax(both, log_weight) < most - 14 && t * t < k)
+            break;
+    }
+}
+
+static int open_sphere(sphere *s, ad_error *error)
+{
+    const tp_batchnorm *layer = s->layer;
+    size_t m = layer->side[0].rows, n = layer->side[1].rows, k = layer->rank;
+    size_t each = 9 * BLOCK * (m + n) + 2 * BLOCK + BLOCK * k + 2 * m * n;
+    double *next = s->memory = ad_alloc(each, sizeof *next, "batchnorm", error);
+    if (!next)
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        side *at = &s->sides[i];
+        *at = (side){ .rows = layer->side[i].rows,
+                      .decay = layer->side[i].decay,
+                      .f = layer->one ? layer->f : layer->turned + (i ? m * k : 0),
+                      .root = sqrt((double)layer->side[i].rows),
+                      .g = i ? layer->phi2 : layer->phi };
+        double **parts[] = { &at->r, &at->z, &at->v, &at->y[0], &at->y[1], &at->slope[0], &at->slope[1] };
+        for (int p = 0; p < 7; p++, next += BLOCK * at->rows)
+            *parts[p] = next;
+        at->size = next;
+        next += BLOCK;
+    }
+    s->through = next;
+    s->back = s->through + BLOCK * n;
+    s->scratch = s->back + BLOCK * m;
+    s->scratch2 = s->scratch + BLOCK * m;
+    s->x = s->scratch2 + BLOCK * n;
+    s->theta = s->x + BLOCK * k;
+    s->straight = s->theta + m * n;
+    if (s->spec->theta) {
+        memcpy(s->theta, s->spec->theta, m * n * sizeof *next);
+        tp_centre(m, n, s->theta);
+    }
+    return 0;
+}
+
+/* r of `count` directions, and |r|^2. */
+static void place(const sphere *s, side *at, size_t count)
+{
+    size_t k = s->layer->rank;
+    tp_product(CblasNoTrans, CblasTrans, count, at->rows, k, 1, s->x, at->f, 0, at->r);
+    for (size_t i = 0; i < count; i++)
+        at->size[i] = cblas_ddot((int)at->rows, at->r + i * at->rows, 1, at->r + i * at->rows, 1);
+}
+
+/* z = sqrt(B) t r / rho, and what f and g make of it. */
+static void fill(const sphere *s, side *at, int which, size_t count, double t)
+{
+    size_t n = at->rows;
+    const tp_block_function *f = &s->spec->f[which], *slope = &s->spec->slope[which];
+    for (size_t i = 0; i < count; i++) {
+        double rho = sqrt(t * t * at->size[i] + at->decay), c = rho > 0 ? t / rho : 0;
+        for (size_t b = i * n; b < (i + 1) * n; b++) {
+            at->v[b] = c * at->r[b];
+            at->z[b] = at->root * at->v[b];
+        }
+    }
+    f->eval(f->context, count * n, at->z, at->y[0]);
+    for (size_t b = 0; b < count * n; b++)
+        at->y[1][b] = at->z[b] * (at->z[b] > 0 ? at->g.above : at->g.below);
+    if (!s->spec->theta)
+        return;
+    slope->eval(slope->context, count * n, at->z, at->slope[0]);
+    for (size_t i = 0; i < count; i++) {
+        double rho = sqrt(t * t * at->size[i] + at->decay), c = rho > 0 ? at->root / rho : 0;
+        for (size_t b = i * n; b < (i + 1) * n; b++) {
+            at->slope[0][b] *= c;
+            at->slope[1][b] = c * (at->z[b] > 0 ? at->g.above : at->z[b] < 0 ? at->g.below : at->g.at_zero);
+        }
+    }
+}
+
+static void times(size_t count, const double *a, const double *b, double *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = a[i] * b[i];
+}
+
+/* J = diag(slope) (I - v v') G, so that with P, Q the slopes of either batch
+ *   J theta J' = P Q' o theta - (P o v)(Q o theta' v)' - (P o theta v')(Q o v')' + (P o v) v' theta v' (Q o v')'. */
+static void add_backward(const sphere *s, const side *a, const side *b, size_t count, double weight)
+{
+    size_t m = a->rows, n = b->rows;
+    tp_product(CblasNoTrans, CblasNoTrans, count, n, m, 1, a->v, s->theta, 0, s->through);
+    tp_product(CblasNoTrans, CblasTrans, count, m, n, 1, b->v, s->theta, 0, s->back);
+    for (size_t i = 0; i < count; i++) {
+        double inner = cblas_ddot((int)n, s->through + i * n, 1, b->v + i * n, 1);
+        for (size_t c = i * n; c < (i + 1) * n; c++)
+            s->through[c] = inner * b->v[c] - s->through[c];
+    }
+    for (int k = 0; k < 2; k++, weight = -weight) { /* f, less g */
+        tp_product(CblasTrans, CblasNoTrans, m, n, count, weight, a->slope[k], b->slope[k], 1, s->straight);
+        times(count * m, a->slope[k], a->v, s->scratch);
+        times(count * n, b->slope[k], s->through, s->scratch2);
+        tp_product(CblasTrans, CblasNoTrans, m, n, count, weight, s->scratch, s->scratch2, 1, s->t);
+        times(count * m, a->slope[k], s->back, s->scratch);
+        times(count * n, b->slope[k], b->v, s->scratch2);
+        tp_product(CblasTrans, CblasNoTrans, m, n, count, -weight, s->scratch, s->scratch2, 1, s->t);
+    }
+}
+
+/* One block of directions, for which r is placed. */
+static void add_block(const sphere *s, side *a, side *b, size_t count, const radii *radius, double share)
+{
+    size_t m = a->rows, n = b->rows;
+    for (int q = 0; q < radius->n; q++) {
+        fill(s, a, 0, count, radius->t[q]);
+        if (b != a)
+            fill(s, b, 1, count, radius->t[q]);
+        for (int g = 0; g < 2; g++) /* f, less g */
+            tp_product(CblasTrans, CblasNoTrans, m, n, count, (g ? -share : share) * radius->forward[q], a->y[g],
+                       b->y[g], 1, s->v);
+        if (s->spec->theta)
+            add_backward(s, a, b, count, share * radius->backward[q]);
+    }
+}
+
+/* The directions of F that the first batch has no part in come with either sign: what the batches do not share cancels. */
+static void sum_directions(sphere *s, const radii *radius, const double *columns)
+{
+    const tp_batchnorm *layer = s->layer;
+    size_t total = s->spec->samples, k = layer->rank;
+    side *a = &s->sides[0], *b = &s->sides[layer->one && s->spec->f[0].context == s->spec->f[1].context ? 0 : 1];
+    bool apart = false;
+    for (size_t j = 0; j < k; j++)
+        apart |= !layer->one && !(layer->mu[0][j] > 0);
+    for (size_t first = 0; first < total; first += BLOCK) {
+        size_t count = total - first < BLOCK ? total - first : BLOCK;
+        for (size_t i = 0; i < count; i++) {
+            double size = 0;
+            for (size_t j = 0; j < k; j++)
+                size += pow(s->x[i * k + j] = columns[j * total + first + i], 2);
+            cblas_dscal((int)k, 1 / sqrt(size), s->x + i * k, 1);
+        }
+        place(s, a, count);
+        if (b != a)
+            place(s, b, count);
+        add_block(s, a, b, count, radius, (apart ? 0.5 : 1) / (double)total);
+        if (!apart)
+            continue;
+        for (size_t i = 0; i < count * k; i++)
+            s->x[i] *= layer->mu[0][i % k] > 0 ? 1 : -1;
+        place(s, b, count);
+        add_block(s, a, b, count, radius, 0.5 / (double)total);
+    }
+}
+
+static int run(sphere *s, ad_error *error)
+{
+    size_t k = s->layer->rank, count = s->sides[0].rows * s->sides[1].rows;
+    tp_space space = { 0 };
+    tp_rows columns = { .length = s->spec->samples };
+    radii radius;
+    find_radii(s, &radius);
+    int status = tp_space_new(&space, s->spec->samples, s->spec->seed, error);
+    if (!status)
+        status = tp_draw(&space, (int)k, NULL, &columns, error);
+    memset(s->v, 0, count * sizeof *s->v);
+    if (s->spec->theta)
+        memset(s->t, 0, count * sizeof *s->t);
+    if (!status)
+        sum_directions(s, &radius, columns.data);
+    for (size_t i = 0; i < count && s->spec->theta && !status; i++)
+        s->t[i] = (s->t[i] + s->theta[i] * s->straight[i]) / sqrt(s->layer->side[0].scale * s->layer->side[1].scale);
+    ad_free(columns.data);
+    tp_space_free(&space);
+    return status;
+}
+
+tp_slopes tp_nearest_slopes(const tp_block_function *f)
+{
+    enum { NODES = 128 };
+    double x[2 * NODES + 1], y[2 * NODES + 1], sum[2] = { 0 }, size = 0;
+    for (int i = 0; i < 2 * NODES + 1; i++)
+        x[i] = 4.0 * (i - NODES) / NODES;
+    f->eval(f->context, 2 * NODES + 1, x, y);
+    for (int i = 1; i <= NODES; i++) {
+        double weight = exp(-x[NODES + i] * x[NODES + i] / 2);
+        size += weight * x[NODES + i] * x[NODES + i];
+        for (int half = 0; half < 2; half++)
+            sum[half] += weight * x[NODES + i] * (y[NODES + (half ? -i : i)] - y[NODES]);
+    }
+    return (tp_slopes){ sum[0] / size, -sum[1] / size, (sum[0] - sum[1]) / size / 2 };
+}
+
+int tp_sphere(const tp_sphere_spec *spec, double *v, double *t, ad_error *error)
+{
+    tp_batchnorm *layer = tp_batchnorm_factor(&spec->layer, error);
+    sphere s = { .spec = spec, .layer = layer, .v = v, .t = t };
+    int status = layer ? open_sphere(&s, error) : -1;
+    if (!status) {
+        int threads = ad_blas_begin(1);
+        status = run(&s, error);
+        ad_blas_end(threads);
+    }
+    ad_free(s.memory);
+    tp_batchnorm_free(layer);
+    return status;
+}

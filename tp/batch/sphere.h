@@ -1,0 +1,31 @@
+/* sphere.h: any function after batch normalisation: directions are sampled, the radius is integrated.
+ *
+ * With r = F x the centred u of one batch or of two, x ~ N(0, I) in k dimensions, x = t omega: omega is uniform on the
+ * sphere and t, apart from it, has the law of chi_k. The heavy tail of the backward pass, 1 / |r|^2, is in t alone and is
+ * integrated: at epsilon = 0 z does not depend on t, and E 1 / t^2 = 1 / (k - 2); else by the trapezoid rule in log t.
+ *
+ * Only what a function f has beyond a homogeneous one, g(z) = above z for z > 0 and below z for z < 0, is sampled: what g
+ * gives is known exactly (batchnorm.h). */
+#ifndef LIMN_TP_SPHERE_H
+#define LIMN_TP_SPHERE_H
+#include "tp/batch/batchnorm.h"
+
+/* A function and its derivative, over blocks of z. */
+typedef struct {
+    void (*eval)(const void *context, size_t n, const double *x, double *y);
+    const void *context;
+} tp_block_function;
+
+typedef struct {
+    tp_batchnorm_spec layer; /* its phi are g */
+    tp_block_function f[2], slope[2];
+    const double *theta; /* (rows, rows2): T's argument; NULL: T* is not wanted */
+    size_t samples;      /* a power of 2 is best */
+    uint64_t seed;
+} tp_sphere_spec;
+/* The g nearest to f, for z of variance 1 over either half line. */
+tp_slopes tp_nearest_slopes(const tp_block_function *f);
+/* v = E f1(z_a) f2(z_c) - E g1(z_a) g2(z_c) and, with theta, t = T*(theta) = sum over b, d of E (dy_a / du_b) theta_bd
+ * (dy_c / du_d) of f less that of g, in the mean over one set of samples; both (rows, rows2), or (rows, rows). */
+int tp_sphere(const tp_sphere_spec *spec, double *v, double *t, ad_error *error);
+#endif

@@ -1,0 +1,343 @@
+/* vector.c: the file includes itself once for every instruction set; the loops are below the #else. The exact products
+ * need every operation rounded as written: no contraction, no fast-math. */
+#ifndef LOOP_V
+#include "tp/gauss/simd.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#include <sleef.h>
+
+#define PASTE2(a, b) a##_##b
+#define PASTE(a, b) PASTE2(a, b)
+#define NAME(name) PASTE(name, LOOP_TAG)
+#define SLEEF3(name, kind, error, set) Sleef_##name##kind##_##error##set
+#define SLEEF2(name, kind, error, set) SLEEF3(name, kind, error, set)
+#define SLEEF(name, error) SLEEF2(name, LOOP_KIND, error, LOOP_SET)
+
+/* clang passes a vector wider than 16 bytes on the stack unless the whole file is compiled for the wider set, which SLEEF
+ * does not expect: there the base set serves. */
+#if defined(__x86_64__) && !defined(__clang__)
+/* sleef.h shows the functions of an instruction set only to files compiled for it as a whole. */
+#define SHOW(V, kind, set)                                                                                             \
+    V Sleef_atan2##kind##_u10##set(V, V);                                                                              \
+    V Sleef_atan2##kind##_u35##set(V, V);                                                                              \
+    V Sleef_exp##kind##_u10##set(V);                                                                                   \
+    V Sleef_expm1##kind##_u10##set(V);
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx2,fma")
+SHOW(__m512d, d8, avx512f)
+#define LOOP_SET avx512f
+#define LOOP_V __m512d
+#define LOOP_KIND d8
+#define LOOP_TAG avx512
+#define LOOP_SQRT _mm512_sqrt_pd
+#define LOOP_FMA _mm512_fmadd_pd
+#include "tp/gauss/simd.c"
+#undef LOOP_SET
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+SHOW(__m256d, d4, avx2)
+#define LOOP_SET avx2
+#define LOOP_V __m256d
+#define LOOP_KIND d4
+#define LOOP_TAG avx2
+#define LOOP_SQRT _mm256_sqrt_pd
+#define LOOP_FMA _mm256_fmadd_pd
+#include "tp/gauss/simd.c"
+#undef LOOP_SET
+#pragma GCC pop_options
+#endif
+#if defined(__x86_64__)
+#define BASE __m128d
+#else
+#define BASE float64x2_t
+#endif
+
+#define LOOP_SET
+#define LOOP_V BASE
+#define LOOP_KIND d2
+#define LOOP_TAG base
+#define LOOP_SQRT Sleef_sqrtd2_u05
+#define LOOP_FMA(a, b, c) ((a) * (b) + (c))
+#include "tp/gauss/simd.c"
+
+const tp_vector *tp_vector_get(void)
+{
+#if defined(__x86_64__) && !defined(__clang__)
+    if (__builtin_cpu_supports("avx512f"))
+        return &vector_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &vector_avx2;
+#endif
+    return &vector_base;
+}
+
+#else /* ---- the loops, for one instruction set ---- */
+#define V NAME(lanes)
+#define I NAME(mask)
+#define LANES (sizeof(V) / sizeof(double))
+typedef LOOP_V V;
+typedef int64_t I __attribute__((vector_size(sizeof(LOOP_V))));
+
+static inline V NAME(load)(const double *p)
+{
+    V v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void NAME(store)(double *p, V v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+static inline V NAME(splat)(double x)
+{
+    return x - (V){ 0 };
+}
+
+static inline V NAME(select)(I mask, V yes, V no)
+{
+    return (V)((mask & (I)yes) | (~mask & (I)no));
+}
+
+static inline V NAME(absolute)(V x)
+{
+    return (V)((I)x & ~(I)NAME(splat)(-0.0));
+}
+
+/* a b = product + *error exactly (Dekker). */
+static inline V NAME(product)(V a, V b, V *error)
+{
+    V p = a * b, u = 134217729.0 * a, v = 134217729.0 * b;
+    V a1 = u - (u - a), a2 = a - a1, b1 = v - (v - b), b2 = b - b1;
+    *error = ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2;
+    return p;
+}
+
+/* A pair scaled by a power of two. */
+typedef struct {
+    V a, b, c, det, scale;
+} NAME(pair);
+
+/* q11 q22 - q12^2; for c > 0 and with m, the half distance, m (q11 + q22 - m) - (q11 - q22)^2 / 4. Roundoff below 0 counts
+ * as 0; what is no covariance gives NaN. */
+static inline V NAME(determinant)(V a, V b, V c, const V *m)
+{
+    V e1, e2, p1 = NAME(product)(a, b, &e1), p2 = NAME(product)(c, c, &e2);
+    V det = (p1 - p2) + (e1 - e2);
+    if (m) {
+        V d = a - b;
+        det = NAME(select)((I)(c > 0), *m * (a + b - *m) - 0.25 * d * d, det);
+    }
+    I bad = (I)(det < -1e-6 * p1) | (I)(a < 0) | (I)(b < 0);
+    det = NAME(select)((I)(det > 0), det, NAME(absolute)(det * 0));
+    return NAME(select)(bad, NAME(splat)((double)NAN), det);
+}
+
+/* Divides by the power of two just below the larger variance, so that no product over- or underflows. */
+static inline NAME(pair) NAME(scaled)(V a, V b, V c, const V *m)
+{
+    const I exponent = (I){ 0 } + 0x7ff0000000000000, twice = (I){ 0 } + 0x7fe0000000000000;
+    I power = (I)NAME(select)((I)(a > b), a, b) & exponent;
+    V inverse = (V)(twice - power), half;
+    if (m)
+        half = *m * inverse;
+    NAME(pair) p = { .a = a * inverse, .b = b * inverse, .c = c * inverse, .scale = (V)power };
+    p.det = NAME(determinant)(p.a, p.b, p.c, m ? &half : NULL);
+    return p;
+}
+
+/* With t = d sin(theta) = sqrt(det), phi = pi - theta = atan2(t, -q12) and d = sqrt(q11 q22):
+ * E relu relu = (t + phi q12) / 2 pi, E step step = phi / 2 pi (arc-cosine kernels of Cho and Saul, 2009). Near c = -1
+ * the sum cancels, t + phi q12 = d (sin phi - phi cos phi) = d sum_k (-1)^(k+1) 2k phi^(2k+1) / (2k+1)!. */
+static inline void NAME(relu_at)(V a, V b, V c, const V *m, V *first, V *second)
+{
+    const double turn = 0.15915494309189533577; /* 1 / 2 pi */
+    NAME(pair) p = NAME(scaled)(a, b, c, m);
+    V t = LOOP_SQRT(p.det), phi = SLEEF(atan2, u10)(t, -p.c);
+    I some = (I)(p.a > 0) & (I)(p.b > 0);
+    some |= (I)(t != t);
+    V x = phi * phi;
+    V series = 1.0 / 3 +
+               x * (-1.0 / 30 +
+                    x * (1.0 / 840 +
+                         x * (-1.0 / 45360 +
+                              x * (1.0 / 3991680 + x * (-1.0 / 518918400 + x * NAME(splat)(1.0 / 93405312000))))));
+    V relu = NAME(select)((I)(phi < 0.5), LOOP_SQRT(p.a * p.b) * phi * x * series, t + phi * p.c);
+    *first = NAME(select)(some, relu * turn * p.scale, (V){ 0 });
+    *second = NAME(select)(some, phi * turn, (V){ 0 });
+}
+
+/* E sign sign = (2 / pi) asin c = (2 / pi) atan2(q12, sqrt(det)). */
+static inline void NAME(sign_at)(V a, V b, V c, const V *m, V *first, V *second)
+{
+    NAME(pair) p = NAME(scaled)(a, b, c, m);
+    I some = (I)(p.a > 0) & (I)(p.b > 0);
+    some |= (I)(p.det != p.det);
+    *first = NAME(select)(some, 0.63661977236758134308 * SLEEF(atan2, u10)(p.c, LOOP_SQRT(p.det)), (V){ 0 });
+    *second = *first;
+}
+
+/* With D = (1 + 2 q11)(1 + 2 q22) - 4 q12^2 = 1 + 2 (q11 + q22) + 4 det:
+ * E erf erf = (2 / pi) atan2(2 q12, sqrt D) (Williams, 1997), E erf' erf' = (4 / pi) / sqrt D. */
+static inline void NAME(erf_at)(V a, V b, V c, const V *m, V *first, V *second)
+{
+    V root = LOOP_SQRT(1 + 2 * (a + b) + 4 * NAME(determinant)(a, b, c, m));
+    *first = 0.63661977236758134308 * SLEEF(atan2, u35)(2 * c, root);
+    *second = 1.27323954473516268615 / root;
+}
+
+/* With D = (1 + q11)(1 + q22) - q12^2 = 1 + q11 + q22 + det, phi = atan2(sqrt D, -q12), u = 1 / (1 + q11) and
+ * v = 1 / (1 + q22): E gelu gelu = [q12 phi + (det + q12^2 (u + v)) / sqrt D] / 2 pi,
+ * E gelu' gelu' = [phi + q12 (u + v + 1 / D) / sqrt D] / 2 pi (the formulas of THEORY section 3(a), collected). */
+static inline void NAME(gelu_at)(V a, V b, V c, const V *m, V *first, V *second)
+{
+    const double turn = 0.15915494309189533577;
+    V det = NAME(determinant)(a, b, c, m), big = 1 + a + b + det, root = LOOP_SQRT(big);
+    V phi = SLEEF(atan2, u10)(root, -c), sum = 1 / (1 + a) + 1 / (1 + b);
+    *first = turn * (c * phi + (det + c * c * sum) / root);
+    *second = turn * (phi + c * (sum + 1 / big) / root);
+}
+
+/* E sin sin = e^{-(q11 + q22) / 2} sinh q12 and E cos cos with cosh, as e^{-(q11 + q22 - 2 |q12|) / 2} times
+ * (1 -+ e^{-2 |q12|}) / 2: nothing overflows or cancels. */
+static inline void NAME(wave_at)(V a, V b, V c, const V *m, V *first, V *second)
+{
+    V size = NAME(absolute)(c), half = 0.5 * ((a - size) + (b - size));
+    if (m)
+        half = NAME(select)((I)(c > 0), *m, half);
+    V near = 0.5 * SLEEF(exp, u10)(-half), less = SLEEF(expm1, u10)(-2 * size);
+    *first = NAME(select)((I)(c < 0), near * less, -near * less);
+    *second = near * (2 + less);
+}
+
+/* E exp exp = e^{(q11 + 2 q12 + q22) / 2}. */
+static inline void NAME(exp_at)(V a, V b, V c, const V *m, V *first, V *second)
+{
+    (void)m;
+    *first = SLEEF(exp, u10)(0.5 * ((a + c) + (b + c)));
+    *second = *first;
+}
+
+#define PAIRS(name)                                                                                                    \
+    static void NAME(name)(size_t n, const double *q11, const double *q22, const double *q12, const double *half,      \
+                           double *first, double *second)                                                              \
+    {                                                                                                                  \
+        V x = { 0 }, y = { 0 }, m = { 0 };                                                                             \
+        size_t i = 0;                                                                                                  \
+        for (; i + LANES <= n; i += LANES) {                                                                           \
+            if (half)                                                                                                  \
+                m = NAME(load)(half + i);                                                                              \
+            NAME(name##_at)(NAME(load)(q11 + i), NAME(load)(q22 + i), NAME(load)(q12 + i), half ? &m : NULL, &x, &y);  \
+            if (first)                                                                                                 \
+                NAME(store)(first + i, x);                                                                             \
+            if (second)                                                                                                \
+                NAME(store)(second + i, y);                                                                            \
+        }                                                                                                              \
+        if (i == n)                                                                                                    \
+            return;                                                                                                    \
+        double part[6][LANES] = { { 0 } };                                                                             \
+        for (size_t k = 0; k < n - i; k++) {                                                                           \
+            part[0][k] = q11[i + k];                                                                                   \
+            part[1][k] = q22[i + k];                                                                                   \
+            part[2][k] = q12[i + k];                                                                                   \
+            part[3][k] = half ? half[i + k] : 0;                                                                       \
+        }                                                                                                              \
+        m = NAME(load)(part[3]);                                                                                       \
+        NAME(name##_at)(NAME(load)(part[0]), NAME(load)(part[1]), NAME(load)(part[2]), half ? &m : NULL, &x, &y);      \
+        NAME(store)(part[4], x);                                                                                       \
+        NAME(store)(part[5], y);                                                                                       \
+        for (size_t k = 0; k < n - i; k++) {                                                                           \
+            if (first)                                                                                                 \
+                first[i + k] = part[4][k];                                                                             \
+            if (second)                                                                                                \
+                second[i + k] = part[5][k];                                                                            \
+        }                                                                                                              \
+    }
+PAIRS(relu)
+PAIRS(sign)
+PAIRS(erf)
+PAIRS(gelu)
+PAIRS(wave)
+PAIRS(exp)
+#undef PAIRS
+
+/* Four vectors at a time hide the latency of the chain and stay in registers. */
+static void NAME(horner)(size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,
+                         const double *x, double *out)
+{
+    for (size_t j = 0; j < TP_BLOCK; j += 4 * LANES) {
+        V sum0 = { 0 }, sum1 = { 0 }, sum2 = { 0 }, sum3 = { 0 };
+        V x0 = NAME(load)(x + j), x1 = NAME(load)(x + j + LANES);
+        V x2 = NAME(load)(x + j + 2 * LANES), x3 = NAME(load)(x + j + 3 * LANES);
+        for (size_t k = terms; k-- > 0;) {
+            const double *row = g + k * g_stride + j;
+            V fk = NAME(splat)(f[k * f_step]);
+            sum0 = LOOP_FMA(sum0, x0, fk * NAME(load)(row));
+            sum1 = LOOP_FMA(sum1, x1, fk * NAME(load)(row + LANES));
+            sum2 = LOOP_FMA(sum2, x2, fk * NAME(load)(row + 2 * LANES));
+            sum3 = LOOP_FMA(sum3, x3, fk * NAME(load)(row + 3 * LANES));
+        }
+        NAME(store)(out + j, sum0);
+        NAME(store)(out + j + LANES, sum1);
+        NAME(store)(out + j + 2 * LANES, sum2);
+        NAME(store)(out + j + 3 * LANES, sum3);
+    }
+}
+
+static void NAME(multiply)(size_t n, const double *a, const double *b, double *out)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        NAME(store)(out + i, NAME(load)(a + i) * NAME(load)(b + i));
+    for (; i < n; i++)
+        out[i] = a[i] * b[i];
+}
+
+static void NAME(affine)(size_t n, double c, double ca, const double *a, double *out)
+{
+    size_t i = 0;
+    V offset = NAME(splat)(c), factor = NAME(splat)(ca);
+    for (; i + LANES <= n; i += LANES)
+        NAME(store)(out + i, offset + factor * NAME(load)(a + i));
+    for (; i < n; i++)
+        out[i] = c + ca * a[i];
+}
+
+static void NAME(accumulate)(size_t n, double c, const double *a, const double *b, double *out)
+{
+    size_t i = 0;
+    V factor = NAME(splat)(c);
+    for (; i + LANES <= n; i += LANES) {
+        V x = factor * NAME(load)(a + i);
+        if (b)
+            x *= NAME(load)(b + i);
+        NAME(store)(out + i, NAME(load)(out + i) + x);
+    }
+    for (; i < n; i++)
+        out[i] += b ? c * a[i] * b[i] : c * a[i];
+}
+
+static const tp_vector PASTE(vector, LOOP_TAG) = {
+    .relu = NAME(relu), .sign = NAME(sign), .erf = NAME(erf),       .gelu = NAME(gelu),
+    .wave = NAME(wave), .exp = NAME(exp),   .horner = NAME(horner), .multiply = NAME(multiply),
+    .affine = NAME(affine),
+    .accumulate = NAME(accumulate),
+};
+
+#undef V
+#undef I
+#undef LANES
+#undef LOOP_V
+#undef LOOP_KIND
+#undef LOOP_TAG
+#undef LOOP_SQRT
+#undef LOOP_FMA
+#endif

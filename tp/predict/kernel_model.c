@@ -1,0 +1,240 @@
+/* machine.c: a kernel factored once: eigenvalues, or Cholesky's factor with the two ends of the spectrum by Lanczos. */
+#include "tp/predict/kernel_model.h"
+
+#include "autodiff/autodiff.h"
+#include "autodiff/plan/plan.h"
+
+#include <cblas.h>
+#include <float.h>
+#include <lapacke.h>
+#include <math.h>
+#include <string.h>
+
+enum {
+    MOST_STEPS = 100,    /* of Lanczos */
+    MOST_INPUTS = 32000, /* LAPACK counts the work of an eigendecomposition, 2 n^2, in 32 bits */
+};
+static const double lanczos_tolerance = 1e-10;
+
+/* ---- an end of the spectrum ---- */
+/* y = K x, or y = K^-1 x by Cholesky's factor U. */
+typedef struct {
+    const double *matrix;
+    size_t n;
+    bool inverse;
+} linear;
+
+static void apply(const linear *l, const double *x, double *y)
+{
+    int n = (int)l->n;
+    if (!l->inverse) {
+        cblas_dsymv(CblasRowMajor, CblasUpper, n, 1, l->matrix, n, x, 1, 0, y, 1);
+        return;
+    }
+    memcpy(y, x, l->n * sizeof *y);
+    cblas_dtrsv(CblasRowMajor, CblasUpper, CblasTrans, CblasNonUnit, n, l->matrix, n, y, 1);
+    cblas_dtrsv(CblasRowMajor, CblasUpper, CblasNoTrans, CblasNonUnit, n, l->matrix, n, y, 1);
+}
+
+/* The largest eigenvalue by Lanczos with full orthogonalization (Golub and Van Loan, Matrix Computations, 10.1): the
+ * largest one of the tridiagonal matrix of alpha and beta, until its residual, beta_m times the last entry of its
+ * eigenvector, is small. */
+static int find_largest(const linear *l, double *largest, ad_error *error)
+{
+    size_t n = l->n, most = n < MOST_STEPS ? n : MOST_STEPS;
+    double *basis = ad_alloc((most + 2) * n + most * (most + 6), sizeof *basis, "Lanczos vectors", error);
+    if (!basis)
+        return -1;
+    double *w = basis + (most + 1) * n, *vectors = w + n, *alpha = vectors + most * most, *beta = alpha + most;
+    double *diagonal = beta + most, *off = diagonal + most, *work = off + most; /* work (2 most) */
+    int status = 0, wide = (int)n;
+    ad_normal(1, ad_stream("lanczos"), 0, n, basis);
+    cblas_dscal(wide, 1 / cblas_dnrm2(wide, basis, 1), basis, 1);
+    for (size_t m = 1; m <= most; m++) {
+        apply(l, basis + (m - 1) * n, w);
+        alpha[m - 1] = cblas_ddot(wide, basis + (m - 1) * n, 1, w, 1);
+        for (size_t k = 0; k < 2 * m; k++)
+            cblas_daxpy(wide, -cblas_ddot(wide, basis + k % m * n, 1, w, 1), basis + k % m * n, 1, w, 1);
+        beta[m - 1] = cblas_dnrm2(wide, w, 1);
+        memcpy(diagonal, alpha, m * sizeof *diagonal);
+        memcpy(off, beta, m * sizeof *off);
+        lapack_int order = (lapack_int)m;
+        if (LAPACKE_dstev_work(LAPACK_COL_MAJOR, 'V', order, diagonal, off, vectors, order, work) != 0) {
+            status = ad_fail(error, "predict: LAPACK found no eigenvalues in %zu steps of Lanczos", m);
+            break;
+        }
+        *largest = diagonal[m - 1];
+        if (beta[m - 1] * fabs(vectors[m * m - 1]) <= lanczos_tolerance * fabs(*largest))
+            break;
+        memcpy(basis + m * n, w, n * sizeof *w);
+        cblas_dscal(wide, 1 / beta[m - 1], basis + m * n, 1);
+    }
+    ad_free(basis);
+    return status;
+}
+
+/* ---- factoring ---- */
+/* An eigenvalue that rounding may have made. */
+static double rounding(const tp_machine *m)
+{
+    return (double)m->n * DBL_EPSILON * m->largest;
+}
+
+/* Names a ridge, a power of ten, that lifts the smallest eigenvalue well above rounding. */
+int tp_machine_refuse(const tp_machine *m, const char *what, double smallest, ad_error *error)
+{
+    double lift = fmax(100 * rounding(m), smallest < 0 ? -2 * smallest : 0);
+    double condition = m->largest / fmax(fabs(smallest), DBL_EPSILON * m->largest);
+    return ad_fail(
+        error,
+        "the kernel of %zu training inputs is %s, condition number %.3g%s (largest eigenvalue %.3g): nothing is "
+        "inverted; --ridge %.0e would do (it is relative to the mean of the diagonal, %.3g)",
+        m->n, what, condition, fabs(smallest) > 0 ? "" : " or more", m->largest,
+        pow(10, ceil(log10((lift + m->ridge) / m->diagonal))), m->diagonal);
+}
+
+static int by_eigenvalues(tp_machine *m, ad_error *error)
+{
+    lapack_int n = (lapack_int)m->n, i_size = 3 + 5 * n;
+    size_t size = 1 + 6 * m->n + 2 * m->n * m->n;
+    double *work = NULL;
+    lapack_int *i_work = NULL;
+    int status = -1;
+    if ((m->values = ad_alloc(m->n, sizeof *m->values, "eigenvalues", error)) &&
+        (work = ad_alloc(size, sizeof *work, "the work of an eigendecomposition", error)) &&
+        (i_work = ad_alloc((size_t)i_size, sizeof *i_work, "the work of an eigendecomposition", error)))
+        status = 0;
+    if (!status && LAPACKE_dsyevd_work(LAPACK_COL_MAJOR, 'V', 'L', n, m->factor, n, m->values, work, (lapack_int)size,
+                                       i_work, i_size) != 0)
+        status = ad_fail(error, "predict: LAPACK found no eigenvalues of the kernel");
+    ad_free(work);
+    ad_free(i_work);
+    if (status)
+        return -1;
+    m->smallest = m->values[0];
+    m->largest = m->values[m->n - 1];
+    if (!(m->largest > 0) || m->smallest < -rounding(m))
+        return tp_machine_refuse(m, "indefinite", m->smallest, error);
+    m->condition = m->smallest > rounding(m) ? m->largest / m->smallest : (double)INFINITY;
+    for (size_t i = 0; i < m->n && m->values[i] < 0; i++)
+        m->values[i] = 0;
+    return 0;
+}
+
+static int by_cholesky(tp_machine *m, ad_error *error)
+{
+    double inverse = 0;
+    if (find_largest(&(linear){ m->factor, m->n, false }, &m->largest, error))
+        return -1;
+    /* the lower triangle of the column order is the upper one of the row order */
+    if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', (lapack_int)m->n, m->factor, (lapack_int)m->n) != 0)
+        return tp_machine_refuse(m, "not positive definite", 0, error);
+    if (find_largest(&(linear){ m->factor, m->n, true }, &inverse, error))
+        return -1;
+    m->smallest = 1 / inverse;
+    if (!(m->smallest > rounding(m)))
+        return tp_machine_refuse(m, "singular", m->smallest, error);
+    m->condition = m->largest / m->smallest;
+    return 0;
+}
+
+tp_machine *tp_machine_new(double *kernel, size_t n, const tp_machine_spec *given, ad_error *error)
+{
+    tp_machine_spec spec = given ? *given : (tp_machine_spec){ 0 };
+    tp_machine *m = ad_alloc(1, sizeof *m, "a kernel machine", error);
+    if (!m) {
+        ad_free(kernel);
+        return NULL;
+    }
+    *m = (tp_machine){ .n = n,
+                       .outputs = spec.outputs > 1 ? spec.outputs : 1,
+                       .factor = kernel,
+                       .threads = spec.threads > 0 ? spec.threads : 1 };
+    int status = 0;
+    if (n == 0 || n > INT32_MAX / 8 || n % m->outputs)
+        status = ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", n / m->outputs, m->outputs);
+    else if (!spec.cholesky && n > MOST_INPUTS)
+        status = ad_fail(error, "predict: a kernel of %zu inputs, of which eigenvalues are for %d: t = inf takes more",
+                         n, MOST_INPUTS);
+    for (size_t i = 0; i < n * n && !status; i++)
+        if (!isfinite(kernel[i]))
+            status = ad_fail(error, "predict: the kernel of inputs %zu and %zu (counted from 0) is %g", i / n, i % n,
+                             kernel[i]);
+    for (size_t i = 0; i < n && !status; i++)
+        m->diagonal += kernel[i * n + i] / (double)n;
+    if (!status && !(m->diagonal > 0))
+        status =
+            ad_fail(error, "predict: the kernel's diagonal has mean %g: there is nothing to learn with", m->diagonal);
+    if (!status && !(spec.ridge >= 0 && isfinite(spec.ridge)))
+        status = ad_fail(error, "predict: ridge %g is not from 0 up", spec.ridge);
+    if (!status) {
+        m->ridge = spec.ridge * m->diagonal;
+        for (size_t i = 0; i < n; i++)
+            kernel[i * n + i] += m->ridge;
+        int before = ad_blas_begin(m->threads);
+        status = (spec.cholesky ? by_cholesky : by_eigenvalues)(m, error);
+        ad_blas_end(before);
+    }
+    if (!status)
+        return m;
+    tp_machine_free(m);
+    return NULL;
+}
+
+void tp_machine_free(tp_machine *machine)
+{
+    if (!machine)
+        return;
+    ad_free(machine->factor);
+    ad_free(machine->values);
+    ad_free(machine);
+}
+
+double tp_machine_bytes(size_t n, const tp_machine_spec *spec)
+{
+    double wide = (double)n, most = wide < MOST_STEPS ? wide : MOST_STEPS;
+    bool cholesky = spec && spec->cholesky;
+    return 8 * (cholesky ? wide * (wide + most + 2) + most * (most + 6) : wide * (3 * wide + 8));
+}
+
+/* ---- products ---- */
+void tp_machine_product(const tp_machine *m, const double *a, size_t columns, double *scratch, double *out)
+{
+    int n = (int)m->n, wide = (int)columns, before = ad_blas_begin(m->threads);
+    if (m->values) {
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, wide, n, 1, m->factor, n, a, wide, 0, scratch, wide);
+        for (size_t i = 0; i < m->n; i++)
+            for (size_t c = 0; c < columns; c++)
+                scratch[i * columns + c] *= m->values[i];
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, wide, n, 1, m->factor, n, scratch, wide, 0, out, wide);
+    } else {
+        memcpy(out, a, m->n * columns * sizeof *out);
+        for (int turn = 0; turn < 2; turn++)
+            cblas_dtrmm(CblasRowMajor, CblasLeft, CblasUpper, turn ? CblasTrans : CblasNoTrans, CblasNonUnit, n, wide,
+                        1, m->factor, n, out, wide);
+    }
+    ad_blas_end(before);
+}
+
+int tp_outputs(const tp_machine *m, const double *a, size_t columns, const double *start, double *out, ad_error *error)
+{
+    double *scratch = ad_alloc(m->n * columns, sizeof *scratch, "outputs", error);
+    if (!scratch)
+        return -1;
+    tp_machine_product(m, a, columns, scratch, out);
+    for (size_t i = 0; i < m->n * columns && start; i++)
+        out[i] += start[i];
+    ad_free(scratch);
+    return 0;
+}
+
+void tp_outputs_at(const tp_machine *m, const double *cross, size_t rows, const double *a, size_t columns,
+                   const double *start, double *out)
+{
+    int n = (int)m->n, wide = (int)columns, before = ad_blas_begin(m->threads);
+    if (start)
+        memcpy(out, start, rows * columns * sizeof *out);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, wide, n, 1, cross, n, a, wide, start ? 1 : 0, out,
+                wide);
+    ad_blas_end(before);
+}

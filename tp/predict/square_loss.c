@@ -1,0 +1,332 @@
+/* predict.c: the square loss, mode by mode: coefficients, covariance of an ensemble, scores. */
+#include "tp/predict/kernel_model.h"
+
+#include "autodiff/plan/plan.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+static double preset(double value, double otherwise)
+{
+    return fabs(value) > 0 ? value : otherwise;
+}
+
+int tp_training_settle(const tp_machine *m, tp_training *t, size_t columns, ad_error *error)
+{
+    double inputs = (double)(m->n / m->outputs);
+    t->rate = preset(t->rate, 1);
+    t->momentum = t->motion == TP_MOMENTUM ? preset(t->momentum, 0.9) : 0;
+    t->divisor = preset(t->divisor, t->loss == NN_SQUARE ? (double)(m->n * columns) : inputs);
+    t->tolerance = preset(t->tolerance, 1e-10);
+    if (!(t->rate > 0 && isfinite(t->rate) && t->divisor > 0 && isfinite(t->divisor) && t->tolerance > 0))
+        return ad_fail(error, "predict: rate %g, divisor %g or tolerance %g is not positive", t->rate, t->divisor,
+                       t->tolerance);
+    if (!(t->momentum >= 0 && t->momentum < 1))
+        return ad_fail(error, "predict: momentum %g is not from 0 to 1", t->momentum);
+    return 0;
+}
+
+double tp_largest_rate(const tp_machine *m, const tp_training *given, size_t columns)
+{
+    tp_training t = *given;
+    if (tp_training_settle(m, &t, columns, NULL))
+        return (double)NAN;
+    return (t.loss == NN_SQUARE ? 2 : 4) * (1 + t.momentum) * t.divisor / m->largest;
+}
+
+static int check_time(const tp_training *t, double time, ad_error *error)
+{
+    if (!(time >= 0))
+        return ad_fail(error, "predict: time %g is not from 0 up", time);
+    if (t->motion != TP_FLOW && isfinite(time) && (floor(time) < time || time > 1e15))
+        return ad_fail(error, "predict: %g is no whole number of steps", time);
+    return 0;
+}
+
+/* ---- one mode ---- */
+/* (s, v) -> A (s, v) + b, and that so many times by squaring. s_t = (1 - q_t) / h has s_t+1 = s_t + v_t+1,
+ * v_t+1 = mu v_t + 1 - h s_t: a sum of positive numbers where h is small, and right for h = 0. */
+typedef struct {
+    double a[2][2], b[2];
+} affine;
+
+static affine after(const affine *second, const affine *first)
+{
+    affine r;
+    for (int i = 0; i < 2; i++) {
+        r.b[i] = second->b[i];
+        for (int k = 0; k < 2; k++) {
+            r.a[i][k] = second->a[i][0] * first->a[0][k] + second->a[i][1] * first->a[1][k];
+            r.b[i] += second->a[i][k] * first->b[k];
+        }
+    }
+    return r;
+}
+
+static double steps(double h, double mu, double t)
+{
+    affine one = { { { 1 - h, mu }, { -h, mu } }, { 1, 1 } }, all = { { { 1, 0 }, { 0, 1 } }, { 0, 0 } };
+    for (uint64_t left = (uint64_t)t; left; left >>= 1) {
+        if (left & 1)
+            all = after(&one, &all);
+        one = after(&one, &one);
+    }
+    return all.b[0];
+}
+
+/* (1 - q_t) / lambda. */
+static double gain(const tp_training *t, double lambda, double time)
+{
+    double unit = t->rate / t->divisor, h = unit * lambda;
+    if (isinf(time))
+        return 1 / lambda;
+    if (t->motion == TP_FLOW)
+        return h * time > 0 ? -expm1(-h * time) / lambda : unit * time;
+    return unit * steps(h, t->momentum, time);
+}
+
+/* A finite time needs the eigenvalues; an infinite one a kernel that can be inverted and a rate that is stable. */
+static int check_limit(const tp_machine *m, const tp_training *t, size_t columns, double time, ad_error *error)
+{
+    double most = tp_largest_rate(m, t, columns);
+    if (isfinite(time))
+        return m->values ? 0
+                         : ad_fail(error,
+                                   "predict: t = %g needs the kernel's eigenvalues, Cholesky's factor is for t = "
+                                   "inf alone",
+                                   time);
+    if (isinf(m->condition))
+        return tp_machine_refuse(m, "singular to rounding", m->smallest, error);
+    if (t->motion != TP_FLOW && t->rate >= most)
+        return ad_fail(error, "predict: no limit at t = inf: rate %g is not below %g, the largest stable one", t->rate,
+                       most);
+    return 0;
+}
+
+/* ---- coefficients ---- */
+/* a_t = E' gain(lambda) E (y - f_0); by Cholesky U^-1 U'^-1 (y - f_0). */
+static int solve_square(const tp_machine *m, const tp_training *t, const double *residual, size_t columns,
+                        const double *times, size_t n_times, double *out, ad_error *error)
+{
+    int n = (int)m->n, wide = (int)columns;
+    size_t count = m->n * columns;
+    double *modes = NULL, *weighed = NULL;
+    if (m->values && (!(modes = ad_alloc(2 * count, sizeof *modes, "the modes of training", error))))
+        return -1;
+    weighed = modes ? modes + count : NULL;
+    int before = ad_blas_begin(m->threads);
+    if (modes)
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, wide, n, 1, m->factor, n, residual, wide, 0, modes,
+                    wide);
+    for (size_t k = 0; k < n_times; k++, out += count) {
+        if (!modes) {
+            memcpy(out, residual, count * sizeof *out);
+            for (int turn = 0; turn < 2; turn++)
+                cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, turn ? CblasNoTrans : CblasTrans, CblasNonUnit, n,
+                            wide, 1, m->factor, n, out, wide);
+            continue;
+        }
+        for (size_t i = 0; i < m->n; i++) {
+            double g = gain(t, m->values[i], times[k]);
+            for (size_t c = 0; c < columns; c++)
+                weighed[i * columns + c] = g * modes[i * columns + c];
+        }
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, wide, n, 1, m->factor, n, weighed, wide, 0, out, wide);
+    }
+    ad_blas_end(before);
+    ad_free(modes);
+    return 0;
+}
+
+static int check_numbers(const char *what, const double *values, size_t rows, size_t columns, ad_error *error)
+{
+    for (size_t i = 0; values && i < rows * columns; i++)
+        if (!isfinite(values[i]))
+            return ad_fail(error, "predict: %s: row %zu is %g", what, i / columns, values[i]);
+    return 0;
+}
+
+int tp_coefficients(const tp_machine *m, const tp_training *given, const double *y, size_t columns, const double *start,
+                    const double *times, size_t n_times, double *out, ad_error *error)
+{
+    tp_training t = *given;
+    size_t count = m->n * columns;
+    if (columns == 0 || columns > INT32_MAX / 8 || (m->outputs > 1 && columns > 1))
+        return ad_fail(error, "predict: %zu columns of targets", columns);
+    if (tp_training_settle(m, &t, columns, error) || check_numbers("targets", y, m->n, columns, error) ||
+        check_numbers("outputs at the start", start, m->n, columns, error))
+        return -1;
+    for (size_t k = 0; k < n_times; k++) {
+        if (check_time(&t, times[k], error) || (t.loss == NN_SQUARE && check_limit(m, &t, columns, times[k], error)))
+            return -1;
+        if (k && times[k] < times[k - 1])
+            return ad_fail(error, "predict: time %g comes after %g", times[k], times[k - 1]);
+        if (t.loss == NN_CROSS_ENTROPY && isinf(times[k]))
+            return ad_fail(error,
+                           "predict: t = inf: outputs trained with the cross-entropy grow without end; finite times "
+                           "alone, or the square loss");
+    }
+    if (t.loss == NN_CROSS_ENTROPY) {
+        if (tp_follow_entropy(m, &t, y, columns, start, times, n_times, out, error))
+            return -1;
+    } else {
+        double *residual = ad_alloc(count, sizeof *residual, "residuals", error);
+        for (size_t i = 0; i < count && residual; i++)
+            residual[i] = y[i] - (start ? start[i] : 0);
+        int status = residual ? solve_square(m, &t, residual, columns, times, n_times, out, error) : -1;
+        ad_free(residual);
+        if (status)
+            return -1;
+    }
+    for (size_t i = 0; i < n_times * count; i++)
+        if (!isfinite(out[i]))
+            return ad_fail(error, "predict: training diverges before t = %g: rate %g, the largest stable one is %g",
+                           times[i / count], t.rate, tp_largest_rate(m, &t, columns));
+    return 0;
+}
+
+/* ---- an ensemble's covariance ---- */
+/* out[i, j] (or out[i]) += factor * sum_k left[i, k] right[j, k]. */
+static void add_products(size_t rows, size_t n, double factor, const double *left, const double *right, bool diagonal,
+                         double *out)
+{
+    if (!diagonal) {
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)rows, (int)n, factor, left, (int)n, right,
+                    (int)n, 1, out, (int)rows);
+        return;
+    }
+    for (size_t i = 0; i < rows; i++)
+        out[i] += factor * cblas_ddot((int)n, left + i * n, 1, right + i * n, 1);
+}
+
+/* Each row of x in the eigenvectors' basis, or back. */
+static void turn(const tp_machine *m, const double *x, size_t rows, bool back, double *out)
+{
+    int n = (int)m->n;
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, back ? CblasNoTrans : CblasTrans, (int)rows, n, n, 1, x, n, m->factor, n,
+                0, out, n);
+}
+
+/* The readout alone: out -= cross (1 - q^2) / lambda cross', with (1 - q^2) / lambda = gain (2 - lambda gain). */
+static void reduce_own(const tp_machine *m, const tp_training *t, double time, const double *cross, size_t rows,
+                       bool diagonal, double *modes, double *weighed, double *out)
+{
+    if (!m->values) {
+        memcpy(modes, cross, rows * m->n * sizeof *modes);
+        cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, (int)rows, (int)m->n, 1,
+                    m->factor, (int)m->n, modes, (int)m->n); /* cross U^-1 */
+        add_products(rows, m->n, -1, modes, modes, diagonal, out);
+        return;
+    }
+    turn(m, cross, rows, false, modes);
+    for (size_t k = 0; k < m->n; k++) {
+        double g = gain(t, m->values[k], time), w = g * (2 - m->values[k] * g);
+        for (size_t i = 0; i < rows; i++)
+            weighed[i * m->n + k] = w * modes[i * m->n + k];
+    }
+    add_products(rows, m->n, -1, weighed, modes, diagonal, out);
+}
+
+/* A = cross (1 - q) / lambda into a; scratch is of the same size. */
+static void smooth(const tp_machine *m, const tp_training *t, double time, const double *cross, size_t rows, double *a,
+                   double *scratch)
+{
+    if (!m->values) {
+        memcpy(a, cross, rows * m->n * sizeof *a);
+        for (int k = 0; k < 2; k++)
+            cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, k ? CblasTrans : CblasNoTrans, CblasNonUnit, (int)rows,
+                        (int)m->n, 1, m->factor, (int)m->n, a, (int)m->n);
+        return;
+    }
+    turn(m, cross, rows, false, scratch);
+    for (size_t k = 0; k < m->n; k++) {
+        double g = gain(t, m->values[k], time);
+        for (size_t i = 0; i < rows; i++)
+            scratch[i * m->n + k] *= g;
+    }
+    turn(m, scratch, rows, true, a);
+}
+
+int tp_covariance(const tp_machine *m, const tp_training *given, size_t columns, double time, const double *cross,
+                  size_t rows, const tp_prior *prior, double *out, ad_error *error)
+{
+    tp_training t = *given;
+    size_t size = rows * m->n;
+    if (t.loss != NN_SQUARE)
+        return ad_fail(error, "predict: an ensemble trained with the cross-entropy is no Gaussian process");
+    if (tp_training_settle(m, &t, columns, error) || check_time(&t, time, error) ||
+        check_limit(m, &t, columns, time, error))
+        return -1;
+    double *a = ad_alloc(2 * size, sizeof *a, "a covariance", error);
+    if (!a)
+        return -1;
+    double *scratch = a + size;
+    int n = (int)m->n, before = ad_blas_begin(m->threads);
+    memcpy(out, prior->test, (prior->diagonal ? rows : rows * rows) * sizeof *out);
+    if (!prior->train) {
+        reduce_own(m, &t, time, cross, rows, prior->diagonal, a, scratch, out);
+    } else {
+        smooth(m, &t, time, cross, rows, a, scratch);
+        cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)rows, n, 1, prior->train, n, a, n, 0, scratch, n);
+        for (size_t i = 0; i < size; i++) /* A C A' - A C' - C' A' = A (A C - C')' - C' A' */
+            scratch[i] -= prior->cross[i];
+        add_products(rows, m->n, 1, a, scratch, prior->diagonal, out);
+        add_products(rows, m->n, -1, prior->cross, a, prior->diagonal, out);
+    }
+    ad_blas_end(before);
+    ad_free(a);
+    for (size_t i = 0; i < (prior->diagonal ? rows : rows * rows); i++)
+        if (!isfinite(out[i]))
+            return ad_fail(error,
+                           "predict: the covariance at t = %g leaves the range of a double: rate %g, the largest "
+                           "stable one is %g",
+                           time, t.rate, tp_largest_rate(m, &t, columns));
+    return 0;
+}
+
+/* ---- scores ---- */
+/* -sum_o y_o log softmax_o(f) */
+static double entropy(const double *f, const double *y, size_t columns)
+{
+    double most = f[0], sum = 0, weight = 0, dot = 0;
+    for (size_t o = 1; o < columns; o++)
+        most = fmax(most, f[o]);
+    for (size_t o = 0; o < columns; o++) {
+        sum += exp(f[o] - most);
+        weight += y[o];
+        dot += y[o] * f[o];
+    }
+    return weight * (most + log(sum)) - dot;
+}
+
+static size_t largest_of(const double *values, size_t count)
+{
+    size_t best = 0;
+    for (size_t o = 1; o < count; o++)
+        best = values[o] > values[best] ? o : best;
+    return best;
+}
+
+tp_score tp_score_of(nn_loss loss, const double *f, const double *y, const double *variance, size_t rows,
+                     size_t columns, double divisor)
+{
+    const double two_pi = 6.283185307179586;
+    double sum = 0, nll = 0, right = 0, count = (double)rows * (double)columns;
+    bool square = loss == NN_SQUARE;
+    for (size_t i = 0; i < rows; i++, f += columns, y += columns) {
+        right += largest_of(f, columns) == largest_of(y, columns);
+        if (!square)
+            sum += entropy(f, y, columns);
+        for (size_t o = 0; o < columns && square; o++) {
+            double e = f[o] - y[o];
+            sum += e * e / 2;
+            if (variance)
+                nll += (log(two_pi * variance[i]) + e * e / variance[i]) / 2;
+        }
+    }
+    tp_score score = { .loss = sum / preset(divisor, square ? count : (double)rows),
+                       .accuracy = columns > 1 ? right / (double)rows : (double)NAN };
+    score.nll = !square ? sum / (double)rows : variance ? nll / count : (double)NAN;
+    return score;
+}

@@ -1,0 +1,251 @@
+/* translate.c: from a traced network to a program: the backward pass, what lives, and what no rule covers.
+ *
+ * What a width axis sees in an op decides: a Gaussian matrix times a vector is MatMul, a sum over fixed axes LinComb, a
+ * coordinatewise function Nonlin, an average over the width a scalar. What is none of these is refused here. */
+#include "tp/program/program.h"
+
+#include <string.h>
+
+static int refuse(const tp_program *program, int id, ad_error *error, const char *reason)
+{
+    const ad_node *node = ad_look(program->graph, id);
+    return ad_fail(error, "%s:%d: %s: %s", node->where.file, node->where.line, ad_op_name(node->op), reason);
+}
+
+static bool is_width(const ad_graph *graph, ad_axis axis)
+{
+    return axis.id && ad_axis_kind(graph, axis) == AD_WIDTH;
+}
+
+int tp_count_widths(const ad_graph *graph, const ad_shape *shape)
+{
+    int count = 0;
+    for (int i = 0; i < shape->rank; i++)
+        count += is_width(graph, shape->axes[i]);
+    return count;
+}
+
+static const ad_shape *shape_of(const ad_graph *graph, int id)
+{
+    return &ad_look(graph, id)->shape;
+}
+
+bool tp_is_average(const ad_graph *graph, int id)
+{
+    const ad_node *node = ad_look(graph, id);
+    return (node->op == AD_SUM || node->op == AD_CONTRACT) && tp_count_widths(graph, &node->over) > 0 &&
+           tp_count_widths(graph, &node->shape) == 0;
+}
+
+int tp_peel(const ad_graph *graph, int node, ad_shape *names)
+{
+    const ad_node *n = ad_look(graph, node);
+    if (n->op == AD_PARAM) {
+        *names = n->shape;
+        return node;
+    }
+    if (n->op != AD_RELABEL && n->op != AD_TRANSPOSE)
+        return -1;
+    int param = tp_peel(graph, n->in[0], names);
+    for (int i = 0; param >= 0 && n->op == AD_RELABEL && i < names->rank; i++)
+        if (ad_same(names->axes[i], n->axis))
+            names->axes[i] = n->axis2;
+    return param;
+}
+
+/* ---- what no rule covers ---- */
+static bool keeps_matrix(ad_op op)
+{
+    return op == AD_PARAM || op == AD_RELABEL || op == AD_TRANSPOSE || op == AD_SCALE;
+}
+
+static int check_node(const tp_program *program, int id, ad_error *error)
+{
+    const ad_graph *graph = program->graph;
+    const ad_node *node = ad_look(graph, id);
+    char reason[300], text[120];
+    bool along = node->op == AD_GATHER || node->op == AD_SCATTER || node->op == AD_LOGSUMEXP || node->op == AD_SOFTMAX ||
+                 node->op == AD_MAX || node->op == AD_ARGMAX;
+    if (along && is_width(graph, node->axis)) {
+        snprintf(reason, sizeof reason, "it runs along the width axis %s: what mixes all coordinates of a vector, other "
+                 "than an average or a product with a matrix, has no Netsor⊤ rule", ad_axis_name(graph, node->axis));
+        return refuse(program, id, error, reason);
+    }
+    int matrices = 0, matrix = -1;
+    for (int k = 0; k < node->n_in; k++)
+        if (tp_count_widths(graph, shape_of(graph, node->in[k])) > 1) {
+            matrices++;
+            matrix = node->in[k];
+        }
+    int widths = tp_count_widths(graph, &node->shape);
+    if (widths > 2) {
+        snprintf(reason, sizeof reason, "%s has %d width axes: a Netsor⊤ program has vectors and matrices",
+                 ad_shape_text(graph, &node->shape, text, sizeof text), widths);
+        return refuse(program, id, error, reason);
+    }
+    if (matrices == 0 && (widths < 2 || node->op == AD_PARAM))
+        return 0;
+    if (matrices == 0) {
+        snprintf(reason, sizeof reason, "it makes a matrix %s of vectors: the matrices of a Netsor⊤ program are parameters",
+                 ad_shape_text(graph, &node->shape, text, sizeof text));
+        return refuse(program, id, error, reason);
+    }
+    if (keeps_matrix(node->op) || (node->op == AD_CONTRACT && matrices == 1 && widths == 1))
+        return 0;
+    while (keeps_matrix(ad_look(graph, matrix)->op) && ad_look(graph, matrix)->n_in > 0)
+        matrix = ad_look(graph, matrix)->in[0];
+    const char *name = ad_look(graph, matrix)->name;
+    snprintf(reason, sizeof reason, node->op == AD_CONTRACT && matrices == 2
+                 ? "a product of two matrices, %.80s and another: multiply them into a vector, one after the other"
+                 : "the matrix %.80s is used entry by entry: in a Netsor⊤ program a matrix is multiplied into vectors, "
+                   "and nothing else",
+             name ? name : ad_shape_text(graph, shape_of(graph, matrix), text, sizeof text));
+    return refuse(program, id, error, reason);
+}
+
+/* ---- what lives ---- */
+static void mark_lives(tp_program *program, int from)
+{
+    for (int id = from; id >= 0; id--) {
+        const ad_node *node = ad_look(program->graph, id);
+        for (int k = 0; program->lives[id] && k < node->n_in; k++)
+            program->lives[node->in[k]] = true;
+    }
+}
+
+static void *array(tp_program *program, int n, size_t size, ad_error *error)
+{
+    void *memory = ad_arena_alloc(program->arena, (size_t)n + 1, size);
+    if (!memory)
+        ad_fail(error, "out of memory for a program of %d nodes", n);
+    return memory;
+}
+
+static int mark_forward(tp_program *program, ad_error *error)
+{
+    int n = program->forward;
+    program->lives = array(program, n, sizeof *program->lives, error);
+    program->learns = array(program, n, sizeof *program->learns, error);
+    if (!program->lives || !program->learns)
+        return -1;
+    for (int id = 0; id < n; id++) {
+        const ad_node *node = ad_look(program->graph, id);
+        program->learns[id] = node->op == AD_PARAM;
+        for (int k = 0; k < node->n_in; k++)
+            program->learns[id] |= program->learns[node->in[k]];
+    }
+    program->lives[program->output.id] = true;
+    mark_lives(program, program->output.id);
+    return 0;
+}
+
+/* The backward pass, asked for the adjoints of all vectors, which name its lines. Where samples meet, its vectors have two
+ * sample indices: the output's and their own. */
+static int add_backward(tp_program *program, ad_error *error)
+{
+    ad_graph *graph = program->graph;
+    int n = program->forward, n_wrt = 0;
+    ad_var *wrt = array(program, n, sizeof *wrt, error), *adjoints = array(program, n, sizeof *adjoints, error);
+    if (!wrt || !adjoints)
+        return -1;
+    for (int id = 0; id < n; id++) {
+        const ad_node *node = ad_look(graph, id);
+        if (program->lives[id] && program->learns[id] && node->op != AD_PARAM && !node->moved &&
+            node->shape.rank + 1 + program->coupled <= AD_MAX_RANK && tp_count_widths(graph, &node->shape) == 1)
+            wrt[n_wrt++] = (ad_var){ graph, id };
+    }
+    ad_axis outputs = nn_outputs(program->net), batch = nn_batch(program->net);
+    program->seed = ad_prime(outputs);
+    ad_var seed = ad_delta(graph, program->seed, outputs);
+    if (program->coupled) {
+        program->sample = ad_prime(batch);
+        ad_shape all = ad_shape_of(program->seed, outputs, program->sample, batch);
+        seed = ad_mul(ad_expand(seed, all), ad_expand(ad_delta(graph, program->sample, batch), all));
+    }
+    program->n_sites = ad_backward(program->output, seed, wrt, n_wrt, adjoints, &program->sites);
+    if (program->n_sites < 0)
+        return ad_fail(error, "%s", *ad_message(graph) ? ad_message(graph) : "out of memory for the backward pass");
+
+    bool *lives = program->lives, *learns = program->learns;
+    program->n_nodes = ad_size(graph);
+    program->lives = array(program, program->n_nodes, sizeof *lives, error);
+    program->learns = array(program, program->n_nodes, sizeof *learns, error);
+    program->adjoint = array(program, program->n_nodes, sizeof *program->adjoint, error);
+    if (!program->lives || !program->learns || !program->adjoint)
+        return -1;
+    memcpy(program->lives, lives, (size_t)n * sizeof *lives);
+    memcpy(program->learns, learns, (size_t)n * sizeof *learns);
+    for (int id = 0; id < program->n_nodes; id++)
+        program->adjoint[id] = -1;
+    for (int i = 0; i < n_wrt; i++)
+        program->adjoint[wrt[i].id] = adjoints[i].id;
+    for (int id = n; id < program->n_nodes; id++) {
+        const ad_node *node = ad_look(graph, id);
+        for (int k = 0; k < node->n_in; k++)
+            program->learns[id] |= program->learns[node->in[k]];
+    }
+    for (int i = 0; i < program->n_sites; i++) {
+        program->lives[program->sites[i].delta.id] = true;
+        if (program->sites[i].y.graph)
+            program->lives[program->sites[i].y.id] = true;
+    }
+    mark_lives(program, program->n_nodes - 1);
+    return 0;
+}
+
+static bool has_width(const tp_program *program)
+{
+    for (int id = 0; id < program->forward; id++)
+        if (program->lives[id] && tp_count_widths(program->graph, shape_of(program->graph, id)) > 0)
+            return true;
+    return false;
+}
+
+static int translate(tp_program *program, ad_error *error)
+{
+    if (ad_failed(program->graph))
+        return ad_fail(error, "%s", ad_message(program->graph));
+    if (mark_forward(program, error))
+        return -1;
+    if (!has_width(program)) {
+        const char *name = nn_spec_of(program->net)->name;
+        return ad_fail(error, "%s: no width axis (nn_width makes one): nothing tends to infinity", name ? name : "network");
+    }
+    for (int id = 0; id < program->forward; id++)
+        if (program->lives[id] && check_node(program, id, error))
+            return -1;
+    if (add_backward(program, error))
+        return -1;
+    for (int id = program->forward; id < program->n_nodes; id++)
+        if (program->lives[id] && check_node(program, id, error))
+            return -1;
+    return 0;
+}
+
+tp_program *tp_translate(nn_net *net, ad_error *error)
+{
+    tp_program *program = ad_alloc(1, sizeof *program, "a program", error);
+    if (!program)
+        return NULL;
+    program->net = net;
+    program->graph = nn_graph(net);
+    program->output = ad_failed(program->graph) ? nn_output(net) : tp_rewrite(nn_output(net), nn_batch(net));
+    program->forward = ad_size(program->graph);
+    program->coupled = program->output.id >= 0 && ad_couples(program->output, nn_batch(net));
+    program->arena = ad_arena_new(error);
+    if (program->output.id < 0)
+        ad_fail(error, "%s", *ad_message(program->graph) ? ad_message(program->graph) : "out of memory for a program");
+    if (!program->arena || program->output.id < 0 || translate(program, error)) {
+        tp_free(program);
+        return NULL;
+    }
+    return program;
+}
+
+void tp_free(tp_program *program)
+{
+    if (!program)
+        return;
+    ad_arena_free(program->arena);
+    ad_free(program);
+}

@@ -1,0 +1,443 @@
+/* values.c: data, expectations, and one quantity over the pairs of a tile. */
+#include "tp/recursion/values.h"
+#include "tp/gauss/simd.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+static void note_error(tp_solver *s, double error)
+{
+    double seen = atomic_load(&s->worst);
+    while (error > seen && !atomic_compare_exchange_weak(&s->worst, &seen, error)) {
+    }
+}
+/* ---- data ---- */
+int tp_find_block(tp_solver *s, int node, int from, ad_axis axis)
+{
+    for (int i = 0; i < s->n_blocks; i++)
+        if (s->blocks[i].node == node && ad_same(s->blocks[i].axis, axis) && s->blocks[i].from == from)
+            return i;
+    if (s->n_blocks == s->blocks_room) {
+        int room = s->blocks_room ? 2 * s->blocks_room : 8;
+        tp_data_block *larger = ad_arena_alloc(s->algebra.arena, (size_t)room, sizeof *larger);
+        if (!larger)
+            return ad_fail(s->error, "out of memory for %d blocks of data", room);
+        if (s->n_blocks)
+            memcpy(larger, s->blocks, (size_t)s->n_blocks * sizeof *larger);
+        s->blocks = larger;
+        s->blocks_room = room;
+    }
+    tp_data_block *b = &s->blocks[s->n_blocks];
+    *b = (tp_data_block){ .node = node, .from = from, .axis = axis,
+                       .size = axis.id ? ad_axis_fixed(s->algebra.graph, axis) : 1 };
+    return s->n_blocks++;
+}
+
+/* Copies (rows, size) at the block's fixed axes out of its node's values. */
+static int fill_block(const tp_solver *s, tp_data_block *b, int set, const double *values, const ad_sizes *sizes)
+{
+    const ad_graph *graph = s->algebra.graph;
+    const ad_shape *shape = &ad_look(graph, b->node)->shape;
+    size_t rows = s->rows[set], stride = 1, offset = 0, row_stride = 0, k_stride = 0;
+    b->rows[set] = ad_alloc(rows * b->size, sizeof(double), "the limit's inputs", s->error);
+    if (!b->rows[set])
+        return -1;
+    for (int i = shape->rank - 1; i >= 0; i--) {
+        ad_axis axis = shape->axes[i];
+        if (ad_same(axis, b->axis))
+            k_stride = stride;
+        else if (ad_axis_kind(graph, axis) == AD_BATCH)
+            row_stride = stride;
+        else
+            offset += (size_t)tp_point_index(tp_point_at(&s->algebra, b->from), axis) * stride;
+        stride *= ad_axis_size(graph, axis, sizes);
+    }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < b->size; k++)
+            b->rows[set][i * b->size + k] = values[offset + i * row_stride + k * k_stride];
+    return 0;
+}
+
+/* Where a node stands among n of them; n if it does not. */
+static int position_of(const ad_var *nodes, int n, int node)
+{
+    int k = 0;
+    while (k < n && nodes[k].id != node)
+        k++;
+    return k;
+}
+
+/* Runs the data's nodes for one set, all in one plan, and fills the blocks. */
+int tp_fill_blocks(const tp_solver *s, int set)
+{
+    ad_var input = nn_input(s->algebra.program->net);
+    ad_plan_spec spec = { .type = AD_DOUBLE, .capacity = { .n = 1, .n_batches = 1 } };
+    spec.capacity.batches[0].axis = nn_batch(s->algebra.program->net);
+    spec.capacity.batches[0].size = s->rows[set];
+    ad_var *nodes = ad_arena_alloc(s->algebra.arena, (size_t)s->n_blocks + 1, sizeof *nodes);
+    ad_plan *plan = NULL;
+    int n = 0, status = nodes ? 0 : ad_fail(s->error, "out of memory for the limit's inputs");
+    for (int i = 0; i < s->n_blocks && !status; i++)
+        if (s->blocks[i].node != input.id && position_of(nodes, n, s->blocks[i].node) == n)
+            nodes[n++] = (ad_var){ s->algebra.graph, s->blocks[i].node };
+    if (n > 0 && !status) {
+        plan = ad_plan_new(nodes, n, &spec, s->error);
+        if (!plan || ad_bind(plan, input, s->x[set]) || ad_run(plan, &spec.capacity, s->error))
+            status = ad_fail(s->error, "the program's data cannot be computed");
+    }
+    for (int i = 0; i < s->n_blocks && !status; i++) {
+        int k = position_of(nodes, n, s->blocks[i].node);
+        status = fill_block(s, &s->blocks[i], set, k < n ? ad_output(plan, k) : s->x[set], &spec.capacity);
+    }
+    ad_plan_free(plan);
+    return status;
+}
+
+/* ---- expectations ---- */
+typedef struct {
+    const tp_algebra *algebra;
+    int fn;
+    tp_sample sample;
+} function_context;
+
+static void eval_function(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    const function_context *context = u->context;
+    tp_fn_eval(context->algebra, context->fn, &context->sample, n, x, y);
+}
+
+static int too_many_kinks(ad_error *error, int found)
+{
+    return ad_fail(error, "a function with %d kinks; at most %d are integrated", found, TP_MOST_KINKS);
+}
+
+/* By its form if it is a row of the table, else by evaluating it. */
+static int make_function(const tp_solver *s, int fn, tp_function *made)
+{
+    const tp_fn *f = tp_fn_at(&s->algebra, fn);
+    made->n_scalars = tp_fn_scalars(&s->algebra, fn, NULL, 0);
+    if (made->n_scalars > TP_MOST_SCALARS)
+        return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", made->n_scalars, TP_MOST_SCALARS);
+    if (f->op == TP_VARIABLE) {
+        made->u = tp_univariate_form(TP_ID, 0);
+        return 0;
+    }
+    if (f->op == TP_NUMBER && !(fabs(f->p - 1) > 0)) {
+        made->u = tp_univariate_form(TP_ONE, 0);
+        return 0;
+    }
+    if (f->op < AD_CUSTOM && f->a == s->algebra.variable) {
+        made->u = tp_univariate_op((ad_op)f->op, f->p);
+        return 0;
+    }
+    function_context *context = ad_arena_alloc(s->algebra.arena, 1, sizeof *context);
+    double *kinks = ad_arena_alloc(s->algebra.arena, TP_MOST_KINKS, sizeof *kinks);
+    if (!context || !kinks)
+        return ad_fail(s->error, "out of memory for a function");
+    *context = (function_context){ .algebra = &s->algebra, .fn = fn };
+    int found = made->n_scalars ? 0 : tp_fn_kinks(&s->algebra, fn, NULL, kinks, TP_MOST_KINKS);
+    if (found > TP_MOST_KINKS)
+        return too_many_kinks(s->error, found);
+    made->u = (tp_univariate){ .form = TP_NUMERIC, .eval = eval_function, .context = context, .kinks = kinks,
+                               .n_kinks = found, .parity = tp_fn_parity(&s->algebra, fn) };
+    return 0;
+}
+
+static const tp_function *find_function(tp_solver *s, int fn)
+{
+    if (s->functions[fn])
+        return s->functions[fn];
+    tp_function *made = ad_arena_alloc(s->algebra.arena, 1, sizeof *made);
+    if (!made) {
+        ad_fail(s->error, "out of memory for a function");
+        return NULL;
+    }
+    return make_function(s, fn, made) ? NULL : (s->functions[fn] = made);
+}
+
+/* The series of a function at the variances of a set's samples; NULL with an error. */
+static const tp_mehler *find_series(tp_solver *s, int fn, const tp_univariate *f, int variance, int set)
+{
+    for (const tp_series_entry *e = s->series; e; e = e->next)
+        if (e->fn == fn && e->variance == variance && e->set == set)
+            return e->series;
+    tp_series_entry *entry = ad_arena_alloc(s->algebra.arena, 1, sizeof *entry);
+    if (!entry) {
+        ad_fail(s->error, "out of memory for a series");
+        return NULL;
+    }
+    tp_mehler *made = tp_mehler_new(f, s->rows[set], s->single[set][variance], s->tolerance, 0, s->error);
+    if (!made)
+        return NULL;
+    note_error(s, made->difference);
+    *entry = (tp_series_entry){ s->series, fn, variance, set, made };
+    s->series = entry;
+    return made;
+}
+
+/* Of both functions, for pairs of these two sets. */
+int tp_plan_series(tp_solver *s, int id, int first, int second)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    tp_expect_plan *plan = s->plans[id];
+    plan->series[0][first] = find_series(s, q->fn_a, &plan->f->u, q->var_a, first);
+    plan->series[1][second] = plan->series[0][first] ? find_series(s, q->fn_b, &plan->g->u, q->var_b, second) : NULL;
+    return plan->series[1][second] ? 0 : -1;
+}
+
+int tp_plan_expect(tp_solver *s, int id)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id), *cov = tp_quantity_at(&s->algebra, q->a);
+    tp_expect_plan *plan = ad_arena_alloc(s->algebra.arena, 1, sizeof *plan);
+    if (!plan)
+        return ad_fail(s->error, "out of memory for an expectation");
+    s->plans[id] = plan;
+    plan->f = find_function(s, q->fn_a);
+    plan->g = plan->f ? find_function(s, q->fn_b) : NULL;
+    if (!plan->g)
+        return -1;
+    plan->by = tp_has_closed(&plan->f->u, &plan->g->u) ? TP_BY_CLOSED
+               : plan->f->n_scalars + plan->g->n_scalars > 0 ? TP_BY_RULE
+               : plan->f->u.n_kinks + plan->g->u.n_kinks == 0 ? TP_BY_SERIES : TP_BY_RULE;
+    plan->gram = -1;
+    int part = cov->kind == TP_Q_GRAM ? q->a : cov->kind == TP_Q_SUM && cov->n == 1 ? cov->parts[0].q : -1;
+    const tp_quantity *gram = part >= 0 ? tp_quantity_at(&s->algebra, part) : NULL;
+    if (gram && gram->kind == TP_Q_GRAM && q->var_a == q->a && q->var_b == q->a &&
+        s->gram_blocks[part][0] == s->gram_blocks[part][1]) {
+        plan->gram = part;
+        plan->scale = cov->kind == TP_Q_GRAM ? 1 : cov->parts[0].c;
+    }
+    return 0;
+}
+
+/* ---- one quantity over n pairs ---- */
+static void fill_gram(const tp_solver *s, int id, const tp_tile *t, double *out)
+{
+    const tp_data_block *a = &s->blocks[s->gram_blocks[id][0]], *b = &s->blocks[s->gram_blocks[id][1]];
+    const double *x = a->rows[t->set[0]] + t->row0 * a->size;
+    const double *y = b->rows[t->set[1]] + t->column0 * b->size;
+    if (t->alone)
+        for (size_t i = 0; i < t->rows; i++)
+            out[i] = cblas_ddot((int)a->size, x + i * a->size, 1, y + i * a->size, 1);
+    else
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)t->rows, (int)t->columns, (int)a->size, 1, x,
+                    (int)a->size, y, (int)b->size, 0, out, (int)t->columns);
+}
+
+/* Half squared distances of pairs that are nearly parallel, where the covariance alone has lost them. */
+static const double *near_pairs(const tp_solver *s, const tp_expect_plan *plan, const tp_tile *t, const double *cov)
+{
+    if (plan->gram < 0 || t->alone)
+        return NULL;
+    const tp_data_block *a = &s->blocks[s->gram_blocks[plan->gram][0]];
+    for (size_t i = 0; i < t->rows; i++)
+        for (size_t k = 0; k < t->columns; k++) {
+            size_t at = i * t->columns + k;
+            t->half[at] = (t->q11[at] + t->q22[at]) / 2 - cov[at];
+            if (t->half[at] > 0.02 * t->q11[at])
+                continue;
+            const double *x = a->rows[t->set[0]] + (t->row0 + i) * a->size;
+            const double *y = a->rows[t->set[1]] + (t->column0 + k) * a->size;
+            double sum = 0;
+            for (size_t m = 0; m < a->size; m++)
+                sum += (x[m] - y[m]) * (x[m] - y[m]);
+            t->half[at] = plan->scale * sum / 2;
+        }
+    return t->half;
+}
+
+/* The kinks of one function for every sample of a set: found once the variances and scalars are. */
+int tp_find_kinks(tp_solver *s, int fn, int set)
+{
+    tp_function *f = s->functions[fn];
+    size_t rows = s->rows[set];
+    if (f->n_scalars == 0 || f->kinks[set] || tp_fn_smooth(&s->algebra, fn))
+        return 0;
+    f->kinks[set] = ad_arena_alloc(s->algebra.arena, rows * TP_MOST_KINKS, sizeof(double));
+    f->n_kinks[set] = ad_arena_alloc(s->algebra.arena, rows, sizeof(int));
+    if (!f->kinks[set] || !f->n_kinks[set])
+        return ad_fail(s->error, "out of memory for the kinks of a function");
+    for (size_t i = 0; i < rows; i++) {
+        tp_sample sample = { s->single[set], i };
+        f->n_kinks[set][i] = tp_fn_kinks(&s->algebra, fn, &sample, f->kinks[set] + i * TP_MOST_KINKS, TP_MOST_KINKS);
+        if (f->n_kinks[set][i] > TP_MOST_KINKS)
+            return too_many_kinks(s->error, f->n_kinks[set][i]);
+    }
+    return 0;
+}
+
+/* The function as it is for a row of a set: its scalars, and its kinks. */
+static tp_univariate at_sample(const tp_solver *s, int fn, int set, size_t row, function_context *context)
+{
+    const tp_function *f = s->functions[fn];
+    tp_univariate u = f->u;
+    if (f->n_scalars == 0)
+        return u;
+    *context = (function_context){ &s->algebra, fn, { s->single[set], row } };
+    u.context = context;
+    if (f->kinks[set]) {
+        u.kinks = f->kinks[set] + row * TP_MOST_KINKS;
+        u.n_kinks = f->n_kinks[set][row];
+    }
+    return u;
+}
+
+/* The rule for rows i and k of the tile's sets. */
+static int by_rule(const tp_solver *s, int id, const tp_tile *t, size_t i, size_t k, double q11, double q22, double q12,
+                   double *value, double *estimate, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    function_context contexts[2];
+    tp_univariate f = at_sample(s, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
+    tp_univariate g = at_sample(s, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
+    return tp_quadrature(&f, &g, q11, q22, q12, value, estimate, error);
+}
+
+static void spread_variances(const tp_tile *t, const double *v1, const double *v2)
+{
+    for (size_t i = 0; i < t->rows; i++) {
+        for (size_t k = 0; k < t->columns; k++)
+            t->q11[i * t->columns + k] = v1[i];
+        memcpy(t->q22 + i * t->columns, t->alone ? v2 + i : v2, t->columns * sizeof *v2);
+    }
+}
+
+/* Pairs too close to c = 1 for the series go through the rule; so do variances themselves, which are one-dimensional. */
+static int fill_by_series(tp_solver *s, int id, const tp_tile *t, const double *cov, double *out, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const tp_mehler *f = s->plans[id]->series[0][t->set[0]], *g = s->plans[id]->series[1][t->set[1]];
+    double size = f->tails[0] * g->tails[0], limit = fmax(s->tolerance, 1e-13) * size, bound = 0;
+    bool line = t->alone && q->b == q->var_a && q->b == q->var_b;
+    if (!t->alone)
+        bound = tp_mehler_tile(f, g, t->row0, t->rows, t->column0, t->columns, cov, t->columns, out, t->columns);
+    for (size_t i = 0; i < t->rows && t->alone && !line; i++)
+        bound = fmax(bound, tp_mehler_tile(f, g, i, 1, i, 1, cov + i, 1, out + i, 1));
+    if (bound <= 10 * limit && !line) {
+        note_error(s, size > 0 ? bound / size : 0);
+        return 0;
+    }
+    for (size_t i = 0; i < t->rows; i++)
+        for (size_t k = 0; k < t->columns; k++) {
+            size_t at = i * t->columns + k, column = t->alone ? i : t->column0 + k;
+            double estimate = 0;
+            if (!line && tp_mehler_bound(f, g, t->row0 + i, column, cov[at]) <= 10 * limit)
+                continue;
+            if (by_rule(s, id, t, i, t->alone ? i : k, t->q11[at], t->q22[at], cov[at], &out[at], &estimate, error))
+                return -1;
+            note_error(s, size > 0 ? estimate / size : 0);
+        }
+    return 0;
+}
+
+/* An expectation, and its partner's (-1: none) at the same covariances. */
+static int fill_expect(tp_solver *s, int id, int partner, const tp_tile *t, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const tp_expect_plan *plan = s->plans[id];
+    const double *v1 = s->single[t->set[0]][q->var_a] + t->row0, *v2 = s->single[t->set[1]][q->var_b] + t->column0;
+    const double *cov = t->values[t->alone ? q->b : q->a];
+    double *out = t->values[id];
+    size_t n = t->rows * t->columns;
+    spread_variances(t, v1, v2);
+    if (partner >= 0) {
+        tp_closed_pair(&plan->f->u, &s->plans[partner]->f->u, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out,
+                       t->values[partner]);
+        return 0;
+    }
+    if (plan->by == TP_BY_CLOSED) {
+        tp_closed(&plan->f->u, &plan->g->u, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out);
+        return 0;
+    }
+    if (plan->by == TP_BY_SERIES)
+        return fill_by_series(s, id, t, cov, out, error);
+    for (size_t i = 0; i < n; i++) {
+        double estimate = 0;
+        size_t row = i / t->columns, column = t->alone ? row : i % t->columns;
+        if (by_rule(s, id, t, row, column, t->q11[i], t->q22[i], cov[i], &out[i], &estimate, error))
+            return -1;
+        if (fabs(out[i]) > 0)
+            note_error(s, estimate / fabs(out[i]));
+    }
+    return 0;
+}
+
+/* Softmax and the like of m numbers x: entry `entry` of the result. */
+static double along(int op, const double *x, int m, int entry)
+{
+    int largest = 0;
+    for (int k = 1; k < m; k++)
+        if (x[k] > x[largest])
+            largest = k;
+    if (op == AD_MAX)
+        return x[largest];
+    if (op == AD_ARGMAX)
+        return largest == entry;
+    double sum = 0;
+    for (int k = 0; k < m; k++)
+        sum += exp(x[k] - x[largest]);
+    return op == AD_SOFTMAX ? exp(x[entry] - x[largest]) / sum : x[largest] + log(sum);
+}
+
+static int fill_along(const tp_solver *s, int id, const tp_tile *t, size_t n, double *out, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    double *x = ad_alloc((size_t)q->n, sizeof *x, "a softmax", error);
+    if (!x)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        for (int k = 0; k < q->n; k++)
+            x[k] = t->values[q->parts[k].q][i];
+        out[i] = along(q->op, x, q->n, q->b);
+    }
+    ad_free(x);
+    return 0;
+}
+
+/* A scalar of one side's samples, for every pair. */
+static void fill_side(const tp_solver *s, const tp_quantity *q, const tp_tile *t, double *out)
+{
+    int side = q->kind == TP_Q_SECOND;
+    const double *from = s->single[t->set[side]][q->a] + (side ? t->column0 : t->row0);
+    for (size_t i = 0; i < t->rows; i++)
+        for (size_t k = 0; k < t->columns; k++)
+            out[i * t->columns + k] = from[side && !t->alone ? k : i];
+}
+
+static void fill_data(const tp_solver *s, int id, const tp_tile *t, double *out)
+{
+    const double *from = s->blocks[s->gram_blocks[id][0]].rows[t->set[0]] + t->row0;
+    for (size_t i = 0; i < t->rows; i++)
+        for (size_t k = 0; k < t->columns; k++)
+            out[i * t->columns + k] = from[i];
+}
+
+int tp_fill(tp_solver *s, int id, int partner, const tp_tile *t, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    double *out = t->values[id];
+    size_t n = t->alone ? t->rows : t->rows * t->columns;
+    switch (q->kind) {
+    case TP_Q_NUMBER:
+        for (size_t i = 0; i < n; i++)
+            out[i] = q->c;
+        return 0;
+    case TP_Q_GRAM: fill_gram(s, id, t, out); return 0;
+    case TP_Q_DATA: fill_data(s, id, t, out); return 0;
+    case TP_Q_FUNCTION:
+        tp_fn_eval(&s->algebra, q->fn_a, NULL, n, t->values[q->a], out);
+        return 0;
+    case TP_Q_ALONG: return fill_along(s, id, t, n, out, error);
+    case TP_Q_FIRST:
+    case TP_Q_SECOND: fill_side(s, q, t, out); return 0;
+    case TP_Q_SUM:
+        tp_vector_get()->affine(n, q->c, q->parts[0].c, t->values[q->parts[0].q], out);
+        for (int k = 1; k < q->n; k++)
+            tp_vector_get()->accumulate(n, q->parts[k].c, t->values[q->parts[k].q], NULL, out);
+        return 0;
+    case TP_Q_PRODUCT: tp_vector_get()->multiply(n, t->values[q->a], t->values[q->b], out); return 0;
+    case TP_Q_EXPECT: return fill_expect(s, id, partner, t, error);
+    }
+    return 0;
+}

@@ -1,0 +1,739 @@
+#include "tp/symbolic/polynomial.h"
+#include "tp/recursion/recursion.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+/* ---- series ---- */
+static int series_add(tp_algebra *algebra, tp_series *s, double power, int q)
+{
+    if (tp_q_is_zero(algebra, q))
+        return 0;
+    for (int i = 0; i < s->n; i++)
+        if (fabs(s->at[i].power - power) < 1e-9) {
+            s->at[i].q = tp_q_plus(algebra, 1, s->at[i].q, 1, q);
+            return s->at[i].q < 0 ? -1 : 0;
+        }
+    if (s->n == TP_MAX_POWERS)
+        return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
+    s->at[s->n].power = power;
+    s->at[s->n++].q = q;
+    return 0;
+}
+
+/* Without the powers that are not there. */
+static size_t series_size(const tp_series *s)
+{
+    return offsetof(tp_series, at) + (size_t)s->n * sizeof *s->at;
+}
+
+/* A sum of very many quantities under way, by powers of n. */
+typedef struct {
+    int n_powers, n[TP_MAX_POWERS], room[TP_MAX_POWERS];
+    tp_q_part *parts[TP_MAX_POWERS];
+    double power[TP_MAX_POWERS];
+} long_sum;
+
+static int long_sum_add(const tp_algebra *algebra, long_sum *s, double power, double c, int q)
+{
+    int k = 0;
+    if (tp_q_is_zero(algebra, q))
+        return 0;
+    while (k < s->n_powers && !(fabs(s->power[k] - power) < 1e-9))
+        k++;
+    if (k == TP_MAX_POWERS)
+        return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
+    if (k == s->n_powers)
+        s->power[s->n_powers++] = power;
+    if (s->n[k] == s->room[k]) {
+        int room = s->room[k] ? 2 * s->room[k] : 4;
+        tp_q_part *larger = ad_arena_alloc(algebra->arena, (size_t)room, sizeof *larger);
+        if (!larger)
+            return tp_lacks_memory(algebra);
+        if (s->n[k])
+            memcpy(larger, s->parts[k], (size_t)s->n[k] * sizeof *larger);
+        s->parts[k] = larger;
+        s->room[k] = room;
+    }
+    s->parts[k][s->n[k]++] = (tp_q_part){ c, q };
+    return 0;
+}
+
+static int long_sum_count(const long_sum *s)
+{
+    int count = 0;
+    for (int k = 0; k < s->n_powers; k++)
+        count += s->n[k];
+    return count;
+}
+
+static int long_sum_end(tp_algebra *algebra, const long_sum *s, tp_series *series)
+{
+    memset(series, 0, sizeof *series);
+    for (int k = 0; k < s->n_powers; k++) {
+        int total = tp_q_total(algebra, s->parts[k], s->n[k]);
+        if (total < 0 || series_add(algebra, series, s->power[k], total))
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- covariances and expectations ----
+ * of two vectors of samples i and j, or of one and the same sample (alone): there scalars multiply as they are, while in
+ * a pair each is taken at its own side's sample. */
+static bool same_point(const tp_point *a, const tp_point *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* Sigma(Wy, Wy') = E y y' for the same W (its deviation is outside), 0 for different ones: the simple rules. */
+static int covariance(tp_algebra *algebra, int a, int b, bool alone)
+{
+    const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
+    if (u->param != v->param || u->position != v->position || u->argument != v->argument ||
+        !same_point(&u->where, &v->where))
+        return tp_q_number(algebra, 0);
+    if (u->argument == TP_OF_INDEX)
+        return TP_Q_ONE;
+    if (u->argument == TP_OF_DATA)
+        return tp_q_gram(algebra, u->node, &u->from, v->node, &v->from, u->axis);
+    tp_series series;
+    if (tp_expectation(algebra, u->node, v->node, alone, &series))
+        return -1;
+    for (int i = 0; i < series.n; i++)
+        if (fabs(series.at[i].power) < 1e-9)
+            return series.at[i].q; /* powers below 0 vanish; above it there are none: vectors are of order one */
+    return tp_q_number(algebra, 0);
+}
+
+/* The scalars a of sample i and b of sample j, multiplied. */
+static int scalars(tp_algebra *algebra, int a, int b, bool alone)
+{
+    if (alone)
+        return tp_q_scalar_product(algebra, a, b);
+    int first = tp_q_side(algebra, a, TP_Q_FIRST), second = tp_q_side(algebra, b, TP_Q_SECOND);
+    return first < 0 || second < 0 ? -1 : tp_q_product(algebra, first, second);
+}
+
+static int times(tp_algebra *algebra, int a, int b, bool alone)
+{
+    if (a < 0 || b < 0)
+        return -1;
+    return alone ? tp_q_scalar_product(algebra, a, b) : tp_q_product(algebra, a, b);
+}
+
+static int sum_covariances(tp_algebra *algebra, int a, int b, bool alone)
+{
+    const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
+    int total = tp_q_number(algebra, 0);
+    for (int i = 0; i < u->n && total >= 0; i++)
+        for (int k = 0; k < v->n && total >= 0; k++) {
+            int q = covariance(algebra, u->parts[i].gvar, v->parts[k].gvar, alone);
+            if (q < 0)
+                return -1;
+            if (tp_q_is_zero(algebra, q))
+                continue;
+            q = times(algebra, scalars(algebra, u->parts[i].scalar, v->parts[k].scalar, alone), q, alone);
+            total = q < 0 ? -1 : tp_q_plus(algebra, 1, total, u->parts[i].c * v->parts[k].c, q);
+        }
+    return total;
+}
+
+int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
+{
+    struct {
+        int kind, a, b, alone;
+    } key = { -2, a, b, alone };
+    int *slot = tp_memo(algebra, &key, sizeof key);
+    if (!slot)
+        return tp_lacks_memory(algebra);
+    if (*slot >= 0)
+        return *slot;
+    int total = sum_covariances(algebra, a, b, alone);
+    if (total >= 0 && (slot = tp_memo(algebra, &key, sizeof key)))
+        *slot = total;
+    return slot ? total : tp_lacks_memory(algebra);
+}
+
+/* Only products with the same parameter, from the same side, can be correlated: are any here? */
+static bool alike(const tp_algebra *algebra, int a, int b)
+{
+    const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
+    for (int i = 0; i < u->n; i++)
+        for (int k = 0; k < v->n; k++) {
+            const tp_gvar *g = tp_gvar_at(algebra, u->parts[i].gvar), *h = tp_gvar_at(algebra, v->parts[k].gvar);
+            if (g->param == h->param && g->position == h->position)
+                return true;
+        }
+    return false;
+}
+
+int tp_lins_related(tp_algebra *algebra, int a, int b, bool alone)
+{
+    if (a == b || !alike(algebra, a, b))
+        return a == b;
+    int q = tp_lin_covariance(algebra, a, b, alone);
+    return q < 0 ? -1 : !tp_q_is_zero(algebra, q);
+}
+
+typedef struct {
+    tp_factor factor;
+    bool second; /* of the second coordinate */
+    int block;
+} member;
+
+/* E f(u) of one function of one sample. */
+static int single_expectation(tp_algebra *algebra, tp_factor f)
+{
+    tp_quantity q = tp_q_blank(TP_Q_EXPECT);
+    q.fn_a = f.fn;
+    q.fn_b = tp_fn_intern(algebra, (tp_fn){ .op = TP_NUMBER, .p = 1 });
+    q.a = q.b = tp_q_number(algebra, 0);
+    q.var_a = q.var_b = tp_lin_covariance(algebra, f.lin, f.lin, true);
+    if (q.fn_b < 0)
+        return tp_lacks_memory(algebra);
+    return q.a < 0 || q.var_a < 0 ? -1 : tp_q_expect(algebra, &q);
+}
+
+int tp_pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alone)
+{
+    int cov = tp_lin_covariance(algebra, f.lin, g.lin, alone);
+    if (cov < 0 || (f.fn == algebra->variable && g.fn == algebra->variable))
+        return cov;
+    tp_quantity q = tp_q_blank(TP_Q_EXPECT);
+    q.a = cov;
+    q.fn_a = f.fn;
+    q.fn_b = g.fn;
+    q.b = tp_lin_covariance(algebra, f.lin, g.lin, true);
+    q.var_a = q.b < 0 ? -1 : tp_lin_covariance(algebra, f.lin, f.lin, true);
+    q.var_b = q.var_a < 0 ? -1 : tp_lin_covariance(algebra, g.lin, g.lin, true);
+    return q.var_b < 0 ? -1 : tp_q_expect(algebra, &q);
+}
+
+/* g into f, both of one sample, where the lin of one is a multiple of the other's: 1, or 0 where it is none. */
+static int merge(tp_algebra *algebra, tp_factor *f, tp_factor g)
+{
+    double ratio;
+    if (!tp_lin_multiple(algebra, f->lin, g.lin, &ratio))
+        return 0;
+    if (g.fn != algebra->variable) { /* the plain variable is the one to be stretched */
+        tp_factor h = *f;
+        *f = g;
+        g = h;
+        ratio = 1 / ratio;
+    }
+    int stretched = tp_fn_stretched(algebra, g.fn, ratio);
+    f->fn = stretched < 0 ? -1 : tp_fn_intern(algebra, (tp_fn){ .op = TP_TIMES, .a = f->fn, .b = stretched });
+    return f->fn < 0 ? tp_lacks_memory(algebra) : 1;
+}
+
+/* The factors of one block: those of one lin and one sample become one function where there are more than two. */
+static int block_factors(tp_algebra *algebra, const member *members, int n, int block, bool alone, member *out)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        if (members[i].block == block)
+            out[count++] = members[i];
+    for (int i = 0; i < count && count > 2; i++)
+        for (int k = i + 1; k < count && count > 2; k++) {
+            int merged = alone || out[i].second == out[k].second ? merge(algebra, &out[i].factor, out[k].factor) : 0;
+            if (merged < 0)
+                return -1;
+            if (merged)
+                out[k--] = out[--count];
+        }
+    return count;
+}
+
+/* E of one independent block: two functions, of samples i and j or both of one of them, or a single one. */
+/* Told by the parameters whose products the functions are of. */
+static int refuse_block(tp_algebra *algebra, const member *f, int count)
+{
+    const tp_gvar *g = tp_gvar_at(algebra, tp_lin_at(algebra, f[0].factor.lin)->parts[0].gvar);
+    return tp_refuse(algebra, g->param,
+                     "an expectation of %d correlated functions of products with %s: an exact rule "
+                     "there is for two",
+                     count, ad_look(algebra->graph, g->param)->name);
+}
+
+static int block_expectation(tp_algebra *algebra, const member *members, int n, int block, bool alone)
+{
+    member f[2 * TP_MAX_FACTORS];
+    int count = block_factors(algebra, members, n, block, alone, f);
+    if (count < 0)
+        return -1;
+    if (count > 2)
+        return refuse_block(algebra, f, count);
+    if (count == 2 && (alone || f[0].second != f[1].second))
+        return tp_pair_expectation(algebra, f[0].factor, f[1].factor, alone);
+    int e = count == 1 ? single_expectation(algebra, f[0].factor)
+                       : tp_pair_expectation(algebra, f[0].factor, f[1].factor, true);
+    return e < 0 || alone ? e : tp_q_side(algebra, e, f[0].second ? TP_Q_SECOND : TP_Q_FIRST);
+}
+
+/* G-vars have mean zero and are together as likely as their negatives: what is odd in a block has expectation 0. */
+static bool is_odd(const tp_algebra *algebra, const member *members, int n, int block)
+{
+    int parity = 1;
+    for (int i = 0; i < n; i++)
+        if (members[i].block == block)
+            parity *= tp_fn_parity(algebra, members[i].factor.fn);
+    return parity == -1;
+}
+
+static int find_blocks(tp_algebra *algebra, member *members, int n, bool alone)
+{
+    for (int i = 0; i < n; i++)
+        members[i].block = i;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < i; k++) {
+            if (members[i].block == members[k].block)
+                continue;
+            int related = tp_lins_related(algebra, members[k].factor.lin, members[i].factor.lin,
+                                          alone || members[i].second == members[k].second);
+            if (related < 0)
+                return -1;
+            for (int m = 0, from = members[i].block, to = members[k].block; related && m < n; m++)
+                if (members[m].block == from)
+                    members[m].block = to;
+        }
+    return 0;
+}
+
+static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term *b, bool alone)
+{
+    member members[2 * TP_MAX_FACTORS];
+    int n = 0;
+    for (int i = 0; i < a->n; i++)
+        members[n++] = (member){ a->factors[i], false, 0 };
+    for (int i = 0; i < b->n; i++)
+        members[n++] = (member){ b->factors[i], true, 0 };
+    if (find_blocks(algebra, members, n, alone))
+        return -1;
+    for (int i = 0; i < n; i++)
+        if (is_odd(algebra, members, n, members[i].block))
+            return tp_q_number(algebra, 0);
+    int result = scalars(algebra, a->scalar, b->scalar, alone);
+    for (int block = 0; block < n && result >= 0; block++) {
+        bool present = false;
+        for (int i = 0; i < n; i++)
+            present = present || members[i].block == block;
+        if (present)
+            result = times(algebra, result, block_expectation(algebra, members, n, block, alone), alone);
+    }
+    return result < 0 ? -1 : tp_q_scaled(algebra, a->c * b->c, result);
+}
+
+/* fold, of a with itself: of two products of terms that mirror each other, the first one twice. */
+static int expectation(tp_algebra *algebra, int a, int b, bool alone, bool fold, tp_series *series)
+{
+    struct {
+        int kind, a, b, alone;
+    } key = { fold ? -3 : -1, a, b, alone };
+    int *slot = tp_memo(algebra, &key, sizeof key);
+    if (!slot)
+        return tp_lacks_memory(algebra);
+    if (*slot >= 0) {
+        const tp_series *known = tp_table_at(&algebra->series, *slot);
+        memcpy(series, known, series_size(known));
+        return 0;
+    }
+    const tp_coordinate *x = tp_coordinate_at(algebra, a), *y = tp_coordinate_at(algebra, b);
+    long_sum sum = { 0 };
+    for (int i = 0; i < x->n; i++)
+        for (int k = fold ? i : 0; k < y->n; k++) {
+            int q = term_expectation(algebra, &x->terms[i], &y->terms[k], alone);
+            if (q < 0 || long_sum_add(algebra, &sum, x->terms[i].power + y->terms[k].power, fold && k > i ? 2 : 1, q))
+                return -1;
+        }
+    if (long_sum_end(algebra, &sum, series))
+        return -1;
+    int id = tp_intern(&algebra->series, series, series_size(series));
+    if (id < 0 || !(slot = tp_memo(algebra, &key, sizeof key)))
+        return tp_lacks_memory(algebra);
+    *slot = id;
+    return 0;
+}
+
+int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *series)
+{
+    return expectation(algebra, a, b, alone, false, series);
+}
+
+/* ---- the kernels ---- */
+/* The next point of an odometer over fixed axes; false when all have been seen. */
+static bool next_point(const tp_algebra *algebra, tp_point *point)
+{
+    for (int i = point->n - 1; i >= 0; i--) {
+        if (++point->at[i].index < (int)ad_axis_fixed(algebra->graph, point->at[i].axis))
+            return true;
+        point->at[i].index = 0;
+    }
+    return false;
+}
+
+static tp_point points_over(const tp_algebra *algebra, const ad_shape *axes)
+{
+    tp_point point;
+    memset(&point, 0, sizeof point);
+    for (int i = 0; i < axes->rank; i++)
+        if (ad_axis_kind(algebra->graph, axes->axes[i]) == AD_FIXED)
+            tp_point_set(&point, axes->axes[i], 0);
+    return point;
+}
+
+/* point, with the indices of `more` set. */
+static tp_point joined(const tp_point *point, const tp_point *more)
+{
+    tp_point all = *point;
+    for (int i = 0; i < more->n; i++)
+        tp_point_set(&all, more->at[i].axis, more->at[i].index);
+    return all;
+}
+
+static tp_point own_part(const tp_algebra *algebra, int node, const tp_point *all)
+{
+    tp_point point = tp_point_of(algebra, node, NULL);
+    for (int i = 0; i < point.n; i++) {
+        int index = tp_point_index(all, point.at[i].axis);
+        point.at[i].index = index < 0 ? 0 : index;
+    }
+    return point;
+}
+
+/* What a part of a kernel leaves out: of order n^power, from which op. */
+typedef struct {
+    double power;
+    int node;
+} left_out;
+static const left_out nothing = { -INFINITY, -1 };
+
+static void leave_out(left_out *left, double power, int node)
+{
+    if (power > left->power)
+        *left = (left_out){ power, node };
+}
+
+static double series_top(const tp_series *s)
+{
+    double top = -INFINITY;
+    for (int i = 0; i < s->n; i++)
+        top = fmax(top, s->at[i].power);
+    return top;
+}
+
+/* Of the product (a + O(left_a)) (b + O(left_b)), a and b of orders top_a and top_b. */
+static void leave_product(left_out *left, double top_a, left_out left_a, double top_b, left_out left_b, double power)
+{
+    leave_out(left, left_a.power + fmax(top_b, left_b.power) + power, left_a.node);
+    leave_out(left, left_b.power + fmax(top_a, left_a.power) + power, left_b.node);
+}
+
+static int refuse_left(tp_algebra *algebra, left_out left, const char *what)
+{
+    algebra->no_limit = true;
+    return tp_refuse(algebra, left.node, "its fluctuations, of order n^%g in %s, do not vanish beside the limit",
+                     fabs(left.power) > 0 ? left.power : 0, what);
+}
+
+static tp_point part_of(const tp_algebra *algebra, int node, const ad_shape *without, const tp_point *all)
+{
+    tp_point point = tp_point_of(algebra, node, without);
+    for (int i = 0; i < point.n; i++)
+        point.at[i].index = tp_point_index(all, point.at[i].axis);
+    return point;
+}
+
+static int data_inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y,
+                      const ad_shape *axes, tp_series *series)
+{
+    if (axes->rank != 1 || ad_axis_kind(algebra->graph, axes->axes[0]) != AD_FIXED)
+        return tp_refuse(algebra, x, "data meets a parameter over other than one fixed axis");
+    tp_point from_x = part_of(algebra, x, axes, at_x), from_y = part_of(algebra, y, axes, at_y);
+    int q = tp_q_gram(algebra, x, &from_x, y, &from_y, axes->axes[0]);
+    return q < 0 ? -1 : series_add(algebra, series, 0, q);
+}
+
+/* <x, x'> summed over `axes`, x and x' two nodes with their other fixed axes at given points: a series. fold: x' is x of
+ * the other sample, and a series whose values at (i, j) and (j, i) have the right mean will do. */
+static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y, const ad_shape *axes,
+                 bool fold, tp_series *series, left_out *left)
+{
+    memset(series, 0, sizeof *series);
+    *left = nothing;
+    if (tp_is_data(algebra, x) && tp_is_data(algebra, y))
+        return data_inner(algebra, x, at_x, y, at_y, axes, series);
+    double factor = 1, power = 0;
+    for (int i = 0; i < axes->rank; i++)
+        if (ad_axis_kind(algebra->graph, axes->axes[i]) == AD_WIDTH) {
+            double p, c = tp_axis_factor(algebra, axes->axes[i], &p);
+            factor *= c;
+            power += p;
+        }
+    tp_point sums = points_over(algebra, axes);
+    do {
+        tp_point all_x = joined(at_x, &sums), all_y = joined(at_y, &sums);
+        int a = tp_coordinate_of(algebra, x, own_part(algebra, x, &all_x));
+        int b = a < 0 ? -1 : tp_coordinate_of(algebra, y, own_part(algebra, y, &all_y));
+        tp_series part;
+        if (b < 0 || expectation(algebra, a, b, false, fold && a == b, &part))
+            return -1;
+        for (int i = 0; i < part.n; i++) {
+            int q = tp_q_scaled(algebra, factor, part.at[i].q);
+            if (q < 0 || series_add(algebra, series, part.at[i].power + power, q))
+                return -1;
+        }
+        const tp_coordinate *u = tp_coordinate_at(algebra, a), *v = tp_coordinate_at(algebra, b);
+        left_out of_u, of_v;
+        of_u.power = tp_coordinate_rest(algebra, u, &of_u.node);
+        of_v.power = tp_coordinate_rest(algebra, v, &of_v.node);
+        leave_product(left, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, power);
+    } while (next_point(algebra, &sums));
+    return 0;
+}
+
+/* A kernel that has a limit, or grows, is rid of what vanishes beside it: of powers below this. */
+static double least_power(const tp_series *series)
+{
+    return fmin(series_top(series), 0) - 1e-9;
+}
+
+static void drop_vanishing(tp_series *series)
+{
+    double least = least_power(series);
+    int kept = 0;
+    for (int i = 0; i < series->n; i++)
+        if (series->at[i].power >= least)
+            series->at[kept++] = series->at[i];
+    series->n = kept;
+}
+
+int tp_nngp_series(tp_algebra *algebra, tp_series *series)
+{
+    int node = algebra->program->output.id;
+    int f[2];
+    for (int side = 0; side < 2; side++) {
+        tp_point point = tp_point_of(algebra, node, NULL);
+        tp_point_set(&point, nn_outputs(algebra->program->net), algebra->outputs[side]);
+        if ((f[side] = tp_coordinate_of(algebra, node, point)) < 0)
+            return -1;
+    }
+    if (tp_expectation(algebra, f[0], f[1], false, series))
+        return -1;
+    const tp_coordinate *c = tp_coordinate_at(algebra, f[0]);
+    if (isfinite(c->rest) && c->rest > tp_coordinate_top(c) - 1e-9)
+        return refuse_left(algebra, (left_out){ c->rest, c->rest_node }, "the output");
+    drop_vanishing(series);
+    return 0;
+}
+
+/* The fixed axes that a site's tensors have beyond the parameter's own, the batch and the seed: time, positions. */
+static tp_point free_axes(const tp_algebra *algebra, const ad_site *site)
+{
+    const ad_shape *w = ad_shape_get(site->param), *d = ad_shape_get(site->delta);
+    ad_shape axes = { 0 };
+    const ad_shape *shapes[] = { d, site->y.graph ? ad_shape_get(site->y) : d };
+    for (int s = 0; s < 2; s++)
+        for (int i = 0; i < shapes[s]->rank; i++) {
+            ad_axis axis = shapes[s]->axes[i];
+            if (!ad_has(w, axis) && !ad_has(&axes, axis) && !ad_same(axis, algebra->program->seed))
+                axes.axes[axes.rank++] = axis;
+        }
+    return points_over(algebra, &axes);
+}
+
+static ad_shape minus(const ad_shape *a, const ad_shape *b)
+{
+    ad_shape rest = { 0 };
+    for (int i = 0; i < a->rank; i++)
+        if (!ad_has(b, a->axes[i]))
+            rest.axes[rest.rank++] = a->axes[i];
+    return rest;
+}
+
+static const ad_shape *w_of(const ad_site *site)
+{
+    return ad_shape_get(site->param);
+}
+
+static bool same_axes(const ad_shape *a, const ad_shape *b)
+{
+    bool same = a->rank == b->rank;
+    for (int i = 0; same && i < a->rank; i++)
+        same = ad_has(b, a->axes[i]);
+    return same;
+}
+
+static bool are_numbers(const tp_algebra *algebra, const tp_series *s)
+{
+    bool all = true;
+    for (int i = 0; i < s->n; i++)
+        all = all && tp_quantity_at(algebra, s->at[i].q)->kind == TP_Q_NUMBER;
+    return all;
+}
+
+/* c times one pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y meets
+ * delta'. fold: the pair is a site at one time with itself. random: the largest part that what it leaves out is as large
+ * as. */
+static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
+                     const tp_point *at_t, double c, bool fold, long_sum *total, left_out *total_left,
+                     left_out *random)
+{
+    ad_shape out = s->y.graph ? minus(w_of(s), &s->over) : *w_of(s);
+    tp_series back, forth = { .n = 0 };
+    left_out back_left, forth_left = nothing, left = nothing;
+    bool crossed = s->y.graph && !same_axes(&s->over, &t->over);
+    if (inner(algebra, s->delta.id, at_s, crossed ? t->y.id : t->delta.id, at_t, &out, false, &back, &back_left))
+        return -1;
+    if (s->y.graph && inner(algebra, s->y.id, at_s, crossed ? t->delta.id : t->y.id, at_t, &s->over,
+                            fold && are_numbers(algebra, &back), &forth, &forth_left))
+        return -1;
+    if (!s->y.graph)
+        series_add(algebra, &forth, 0, TP_Q_ONE);
+    leave_product(&left, series_top(&back), back_left, series_top(&forth), forth_left, 0);
+    if (back.n > 0 && forth.n > 0 && left.power > series_top(&back) + series_top(&forth) - 1e-9)
+        leave_out(random, left.power, left.node);
+    leave_out(total_left, left.power, left.node);
+    for (int i = 0; i < back.n; i++)
+        for (int k = 0; k < forth.n; k++) {
+            int q = tp_q_product(algebra, back.at[i].q, forth.at[k].q);
+            if (q < 0 || long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, c, q))
+                return -1;
+        }
+    return 0;
+}
+
+/* Does the term have a factor that is a combination of G-vars of the backward pass alone: of readouts? */
+static bool has_backward_factor(const tp_algebra *algebra, const tp_term *term, int forward)
+{
+    for (int i = 0; i < term->n; i++) {
+        const tp_lin *lin = tp_lin_at(algebra, term->factors[i].lin);
+        bool all = term->factors[i].fn == algebra->variable;
+        for (int k = 0; k < lin->n; k++)
+            all = all && lin->parts[k].gvar >= forward;
+        if (all)
+            return true;
+    }
+    return false;
+}
+
+/* The rules hold for W and its transpose together if all that the backward pass sends through the network comes from
+ * random readouts: so vectors of the two passes are uncorrelated. forward: G-vars below it are of the forward pass. */
+static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point *at, int forward)
+{
+    ad_shape out = site->y.graph ? minus(w_of(site), &site->over) : *w_of(site);
+    if (algebra->rules != TP_RULES_BP || tp_count_widths(algebra->graph, ad_shape_get(site->delta)) == 0)
+        return 0;
+    tp_point sums = points_over(algebra, &out);
+    do {
+        tp_point all = joined(at, &sums);
+        int delta = tp_coordinate_of(algebra, site->delta.id, own_part(algebra, site->delta.id, &all));
+        if (delta < 0)
+            return -1;
+        const tp_coordinate *c = tp_coordinate_at(algebra, delta);
+        for (int i = 0; i < c->n; i++)
+            if (c->terms[i].power > tp_coordinate_top(c) - 1e-9 && !has_backward_factor(algebra, &c->terms[i], forward)) {
+                algebra->not_bp = true;
+                return tp_refuse(algebra, site->delta.id, "a gradient that does not come from a random readout of mean "
+                                 "zero has no rule here");
+            }
+    } while (next_point(algebra, &sums));
+    return 0;
+}
+
+static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_site *t)
+{
+    ad_shape inside = s->y.graph ? minus(w_of(s), &s->over) : (ad_shape){ 0 };
+    bool alike = (s->y.graph != NULL) == (t->y.graph != NULL) &&
+                 (!s->y.graph || same_axes(&s->over, &t->over) || same_axes(&inside, &t->over));
+    const char *name = ad_look(algebra->graph, s->param.id)->name;
+    for (int m = 0; m < inside.rank; m++)
+        if (ad_has(ad_shape_get(s->y), inside.axes[m]))
+            return tp_refuse(algebra, s->delta.id, "%s stays aligned with its argument along %s: no rule here", name,
+                             ad_axis_name(algebra->graph, inside.axes[m]));
+    if (!alike)
+        return tp_refuse(algebra, s->param.id, "%s is used over different axes: the NTK between the uses has no exact rule "
+                         "here", name);
+    return 0;
+}
+
+/* What the pairs of sites and times sum up to. fold: of two pairs that mirror each other, the first one twice. */
+typedef struct {
+    long_sum sum;
+    left_out left, random;
+    int own, across; /* summands of a site with itself at one time; of two different ones */
+} ntk_total;
+
+/* The pairs of one site at one time with all others. */
+static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fold, ntk_total *total)
+{
+    const tp_program *program = algebra->program;
+    const ad_site *s = &program->sites[i];
+    tp_point of_s = *at_s;
+    tp_point_set(&of_s, program->seed, algebra->outputs[0]);
+    for (int k = fold ? i : 0; k < program->n_sites; k++) {
+        const ad_site *t = &program->sites[k];
+        if (s->param.id != t->param.id)
+            continue;
+        if (check_sites(algebra, s, t))
+            return -1;
+        tp_point at_t = fold && k == i ? *at_s : free_axes(algebra, t);
+        do {
+            tp_point of_t = at_t;
+            tp_point_set(&of_t, program->seed, algebra->outputs[1]);
+            bool own = k == i && memcmp(&at_t, at_s, sizeof at_t) == 0;
+            int before = long_sum_count(&total->sum);
+            if (site_pair(algebra, s, &of_s, t, &of_t, fold && !own ? 2 : 1, fold && own, &total->sum, &total->left,
+                          &total->random))
+                return -1;
+            *(own ? &total->own : &total->across) += long_sum_count(&total->sum) - before;
+        } while (next_point(algebra, &at_t));
+    }
+    return 0;
+}
+
+static int all_pairs(tp_algebra *algebra, int forward, bool fold, ntk_total *total)
+{
+    *total = (ntk_total){ .left = nothing, .random = nothing };
+    for (int i = 0; i < algebra->program->n_sites; i++) {
+        const ad_site *s = &algebra->program->sites[i];
+        tp_point at = free_axes(algebra, s);
+        do {
+            tp_point of_s = at;
+            tp_point_set(&of_s, algebra->program->seed, algebra->outputs[0]);
+            if (check_delta(algebra, s, &of_s, forward) || site_pairs(algebra, i, &at, fold, total))
+                return -1;
+        } while (next_point(algebra, &at));
+    }
+    return 0;
+}
+
+/* Folding spares the derivation half of the pairs, but a folded kernel must be evaluated at (i, j) and (j, i): it is worth
+ * it where most pairs are of different sites or times. */
+int tp_ntk_series(tp_algebra *algebra, tp_series *series, bool *folded)
+{
+    const tp_program *program = algebra->program;
+    ntk_total total;
+    if (tp_coordinate_of(algebra, program->output.id, tp_point_of(algebra, program->output.id, NULL)) < 0)
+        return -1;
+    int forward = algebra->gvars.n;
+    bool fold = folded && *folded;
+    if (all_pairs(algebra, forward, fold, &total))
+        return -1;
+    if (fold && total.across <= total.own) {
+        fold = false;
+        if (all_pairs(algebra, forward, false, &total))
+            return -1;
+    }
+    if (folded)
+        *folded = fold;
+    if (long_sum_end(algebra, &total.sum, series))
+        return -1;
+    if (isfinite(total.left.power) && total.left.power > series_top(series) - 1e-9)
+        return refuse_left(algebra, total.left, "the NTK");
+    if (isfinite(total.random.power) && total.random.power > least_power(series))
+        return refuse_left(algebra, total.random, "the NTK");
+    drop_vanishing(series);
+    return 0;
+}

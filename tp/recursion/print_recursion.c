@@ -1,0 +1,471 @@
+/* derivation.c: the kernel's recursion as one would derive it by hand: its quantities (quantity.h), with names.
+ *
+ *     Σ1 = 2 ⟨x, x′⟩/784          K1 = E relu(u) relu(v), (u, v) ~ Σ1          Σ2 = 2 K1          Θ = K2 + ...
+ *
+ * Every quantity is a function of a pair of inputs (x, x′). Σ are covariances of G-vars, K expectations that the NNGP
+ * kernel needs, K̇ those that the NTK needs besides, P products that are used more than once, s scalars of one input. A
+ * line's place is that of the first op whose vector has it as its second moment. */
+#include "tp/recursion/recursion.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum { MOST_LINES = 120, HEAD = 60, TAIL = 40, LONGEST_LINE = 72 };
+enum { SIGMA, KERNEL, DOT, PRODUCT, SCALAR, LETTERS };
+
+typedef struct {
+    tp_algebra *a;
+    ad_arena *arena;
+    bool latex, full;
+    int n, counts[LETTERS];
+    bool *needed, *forward, *covariance, *forced;
+    int *uses;
+    const char **name;
+    const ad_where **source;
+} writer;
+
+static const char *text(writer *w, const char *format, ...) AD_PRINTF(2, 3);
+static const char *text(writer *w, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const char *kept = ad_arena_vtext(w->arena, format, args);
+    va_end(args);
+    w->full = w->full || !kept;
+    return kept ? kept : "";
+}
+
+static const tp_quantity *at(const writer *w, int id)
+{
+    return tp_quantity_at(w->a, id);
+}
+
+/* ---- what is needed ---- */
+static void need(writer *w, int id, bool forward);
+
+static void need_scalars(writer *w, int fn, bool forward)
+{
+    const tp_fn *f = tp_fn_at(w->a, fn);
+    if (f->op == TP_SCALAR) {
+        w->forced[f->a] = true;
+        need(w, f->a, forward);
+    }
+    if (f->op == TP_VARIABLE || f->op == TP_NUMBER || f->op == TP_SCALAR)
+        return;
+    need_scalars(w, f->a, forward);
+    if (f->op == TP_PLUS || f->op == TP_TIMES)
+        need_scalars(w, f->b, forward);
+}
+
+static void need_covariance(writer *w, int id, bool forward)
+{
+    w->covariance[id] = true;
+    need(w, id, forward);
+}
+
+static void need(writer *w, int id, bool forward)
+{
+    const tp_quantity *q = at(w, id);
+    w->uses[id]++;
+    if (w->needed[id])
+        return;
+    w->needed[id] = true;
+    w->forward[id] = forward;
+    for (int k = 0; k < q->n; k++)
+        need(w, q->parts[k].q, forward);
+    switch (q->kind) {
+    case TP_Q_PRODUCT:
+        need(w, q->a, forward);
+        need(w, q->b, forward);
+        return;
+    case TP_Q_FUNCTION:
+        need(w, q->a, forward);
+        return;
+    case TP_Q_FIRST:
+    case TP_Q_SECOND:
+        w->forced[q->a] = true;
+        need(w, q->a, forward);
+        return;
+    case TP_Q_EXPECT:
+        need_covariance(w, q->a, forward);
+        need_covariance(w, q->var_a, forward);
+        need_covariance(w, q->var_b, forward);
+        need_scalars(w, q->fn_a, forward);
+        need_scalars(w, q->fn_b, forward);
+        return;
+    default:
+        return;
+    }
+}
+
+/* ---- names ---- */
+static const char *letter_name(writer *w, int letter)
+{
+    static const char *const plain[] = { "Σ", "K", "K̇", "P", "s" };
+    static const char *const latex[] = { "\\Sigma", "K", "\\dot{K}", "P", "s" };
+    int number = ++w->counts[letter];
+    return w->latex ? text(w, "%s^{%d}", latex[letter], number) : text(w, "%s%d", plain[letter], number);
+}
+
+static void name_all(writer *w)
+{
+    for (int id = 0; id < w->n; id++) {
+        const tp_quantity *q = at(w, id);
+        if (!w->needed[id] || q->kind == TP_Q_NUMBER)
+            continue;
+        bool multiple = q->kind == TP_Q_SUM && q->n == 1 && !(fabs(q->c) > 0);
+        bool shared =
+            w->uses[id] > 1 && !multiple &&
+            (q->kind == TP_Q_SUM || q->kind == TP_Q_PRODUCT || q->kind == TP_Q_FUNCTION || q->kind == TP_Q_ALONG);
+        if (q->kind == TP_Q_EXPECT)
+            w->name[id] = letter_name(w, w->forward[id] ? KERNEL : DOT);
+        else if (w->covariance[id])
+            w->name[id] = letter_name(w, SIGMA);
+        else if (w->forced[id])
+            w->name[id] = letter_name(w, SCALAR);
+        else if (shared)
+            w->name[id] = letter_name(w, PRODUCT);
+    }
+}
+
+/* ---- expressions ---- */
+static const char *mark(const writer *w, bool second)
+{
+    return !second ? "" : w->latex ? "'" : "′";
+}
+
+static const char *escaped(writer *w, const char *name)
+{
+    const char *all = "";
+    for (; *name; name++)
+        all = text(w, w->latex && *name == '_' ? "%s\\%c" : "%s%c", all, *name);
+    return all;
+}
+
+static const char *data_text(writer *w, int node, const tp_point *from, bool second)
+{
+    const ad_node *n = ad_look(w->a->graph, node);
+    const char *all;
+    if (n->op == AD_INPUT)
+        all = text(w, "%s%s", escaped(w, n->name), mark(w, second));
+    else if (n->op == AD_SLICE && ad_axis_fixed(w->a->graph, n->axis2) == 1)
+        all = text(w, w->latex ? "%s_{[\\mathrm{%s}=%zu]}" : "%s[%s=%zu]", data_text(w, n->in[0], NULL, second),
+                   escaped(w, ad_axis_name(w->a->graph, n->axis)), n->start);
+    else if (n->n_in == 1 && (n->op == AD_SUM || n->op == AD_RELABEL || n->op == AD_EXPAND || n->op == AD_TRANSPOSE ||
+                              n->op == AD_RESHAPE))
+        all = data_text(w, n->in[0], NULL, second);
+    else {
+        all = text(w, w->latex ? "\\mathrm{%s}(" : "%s(", escaped(w, ad_op_name(n->op)));
+        for (int k = 0; k < n->n_in; k++)
+            all = text(w, "%s%s%s", all, k ? ", " : "", data_text(w, n->in[k], NULL, second));
+        all = text(w, "%s)", all);
+    }
+    for (int k = 0; from && k < from->n; k++)
+        if (ad_axis_fixed(w->a->graph, from->at[k].axis) > 1)
+            all = text(w, w->latex ? "%s_{[\\mathrm{%s}=%d]}" : "%s[%s=%d]", all,
+                       escaped(w, ad_axis_name(w->a->graph, from->at[k].axis)), from->at[k].index);
+    return all;
+}
+
+static const char *times(writer *w, double c, const char *what)
+{
+    return fabs(c - 1) < 1e-12 ? what : text(w, "%.6g %s", c, what);
+}
+
+static const char *fn_text(writer *w, int fn, const char *variable)
+{
+    const tp_fn *f = tp_fn_at(w->a, fn);
+    switch (f->op) {
+    case TP_VARIABLE:
+        return variable;
+    case TP_NUMBER:
+        return text(w, "%.6g", f->p);
+    case TP_SCALAR:
+        return w->name[f->a] ? w->name[f->a] : text(w, "%.6g", at(w, f->a)->c);
+    case TP_PLUS: {
+        const tp_fn *b = tp_fn_at(w->a, f->b), *minus = b->op == TP_TIMES ? tp_fn_at(w->a, b->a) : NULL;
+        bool less = minus && minus->op == TP_NUMBER && minus->p < 0;
+        const char *right = fn_text(w, less ? b->b : f->b, variable), *left = fn_text(w, f->a, variable);
+        if (less)
+            right = times(w, -minus->p, right);
+        return text(w, w->latex ? "\\left(%s %c %s\\right)" : "(%s %c %s)", left, less ? '-' : '+', right);
+    }
+    case TP_TIMES:
+        return text(w, "%s %s", fn_text(w, f->a, variable), fn_text(w, f->b, variable));
+    default:
+        break;
+    }
+    const char *name = f->op == AD_CUSTOM ? f->function->name : ad_op_name((ad_op)f->op);
+    const char *inside = fn_text(w, f->a, variable);
+    for (int k = 0; f->op == AD_CUSTOM && k < f->order; k++)
+        name = text(w, w->latex ? "%s'" : "%s′", name);
+    if (f->op == AD_LEAKY || f->op == AD_LEAKY_STEP || f->op == AD_POWER)
+        inside = text(w, "%s, %.6g", inside, f->p);
+    return text(w, w->latex ? "\\mathrm{%s}(%s)" : "%s(%s)", escaped(w, name), inside);
+}
+
+static const char *expression(writer *w, int id);
+
+/* By its name, if it has one; a sum in brackets. */
+static const char *reference(writer *w, int id)
+{
+    if (w->name[id])
+        return w->name[id];
+    bool sum = at(w, id)->kind == TP_Q_SUM;
+    return text(w, !sum ? "%s" : w->latex ? "\\left(%s\\right)" : "(%s)", expression(w, id));
+}
+
+/* The factors of a product without names of their own, numbers into *c, inner products of data last. */
+static void gather(writer *w, int id, double *c, const char **front, const char **data)
+{
+    const tp_quantity *q = at(w, id);
+    double factor;
+    int base = w->name[id] ? id : tp_q_split(w->a, id, &factor);
+    if (base != id) {
+        *c *= factor;
+        gather(w, base, c, front, data);
+    } else if (!w->name[id] && q->kind == TP_Q_PRODUCT) {
+        gather(w, q->a, c, front, data);
+        gather(w, q->b, c, front, data);
+    } else {
+        const char **list = !w->name[id] && q->kind == TP_Q_GRAM ? data : front;
+        *list = text(w, "%s%s%s", *list, **list ? " " : "", reference(w, id));
+    }
+}
+
+static const char *product_text(writer *w, const tp_quantity *q)
+{
+    double c = 1;
+    const char *front = "", *data = "";
+    gather(w, q->a, &c, &front, &data);
+    gather(w, q->b, &c, &front, &data);
+    const char *all = text(w, "%s%s%s", front, *front && *data ? " " : "", data);
+    return times(w, c, all);
+}
+
+static const char *sum_text(writer *w, const tp_quantity *q)
+{
+    const char *all = "";
+    for (int k = 0; k < q->n; k++) {
+        double c = q->parts[k].c;
+        const char *plus = !k ? (c < 0 ? "-" : "") : c < 0 ? " - " : " + ", *front = "", *data = "";
+        c = fabs(c);
+        gather(w, q->parts[k].q, &c, &front, &data);
+        const char *part = text(w, "%s%s%s", front, *front && *data ? " " : "", data);
+        all = text(w, "%s%s%s", all, plus, times(w, c, part));
+    }
+    return fabs(q->c) > 0 ? text(w, "%s %c %.6g", all, q->c < 0 ? '-' : '+', fabs(q->c)) : all;
+}
+
+static const char *expect_text(writer *w, const tp_quantity *q)
+{
+    const tp_fn *g = tp_fn_at(w->a, q->fn_b);
+    const char *e = w->latex ? "\\mathbb{E}\\," : "E ", *tilde = w->latex ? "\\sim" : "~";
+    const char *f = fn_text(w, q->fn_a, "u"), *quad = w->latex ? ",\\quad " : ",  ";
+    if (g->op == TP_NUMBER)
+        return text(w, "%s%s%su %s %s", e, f, quad, tilde, reference(w, q->var_a));
+    const char *sigma = reference(w, q->a);
+    if (q->var_a != q->a || q->var_b != q->a)
+        sigma = text(w, "(%s, %s; %s)", reference(w, q->var_a), reference(w, q->var_b), sigma);
+    return text(w, "%s%s %s%s(u, v) %s %s", e, f, fn_text(w, q->fn_b, "v"), quad, tilde, sigma);
+}
+
+static const char *expression(writer *w, int id)
+{
+    const tp_quantity *q = at(w, id);
+    const char *all;
+    switch (q->kind) {
+    case TP_Q_NUMBER:
+        return text(w, "%.6g", q->c);
+    case TP_Q_DATA:
+        return data_text(w, q->a, tp_point_at(w->a, q->from_a), false);
+    case TP_Q_GRAM:
+        return text(w, w->latex ? "\\langle %s, %s\\rangle" : "⟨%s, %s⟩",
+                    data_text(w, q->a, tp_point_at(w->a, q->from_a), false),
+                    data_text(w, q->b, tp_point_at(w->a, q->from_b), true));
+    case TP_Q_SUM:
+        return sum_text(w, q);
+    case TP_Q_PRODUCT:
+        return product_text(w, q);
+    case TP_Q_FUNCTION:
+        return fn_text(w, q->fn_a, reference(w, q->a));
+    case TP_Q_FIRST:
+    case TP_Q_SECOND: {
+        const char *x = mark(w, q->kind == TP_Q_SECOND);
+        return text(w, "%s(x%s, x%s)", reference(w, q->a), x, x);
+    }
+    case TP_Q_EXPECT:
+        return expect_text(w, q);
+    case TP_Q_ALONG:
+        all = "";
+        for (int k = 0; k < q->n; k++)
+            all = text(w, "%s%s%s", all, k ? ", " : "", reference(w, q->parts[k].q));
+        return text(w, w->latex ? "\\mathrm{%s}_{%d}(%s)" : "%s[%d](%s)", ad_op_name((ad_op)q->op), q->b, all);
+    }
+    return "";
+}
+
+/* ---- sources ---- */
+/* The second moment of every vector, by which its quantity knows its line. What has no rule has no line. */
+static void find_sources(writer *w)
+{
+    const tp_program *p = w->a->program;
+    ad_error *error = w->a->error, scratch = { 0 };
+    bool no_limit = w->a->no_limit;
+    w->a->error = &scratch;
+    for (int id = 0; id < p->n_nodes; id++) {
+        const ad_node *node = ad_look(w->a->graph, id);
+        if (!p->lives[id] || tp_count_widths(w->a->graph, &node->shape) != 1 || !p->learns[id])
+            continue;
+        tp_series series;
+        int c = tp_coordinate_of(w->a, id, tp_point_of(w->a, id, NULL));
+        if (c < 0 || tp_expectation(w->a, c, c, false, &series))
+            continue;
+        for (int k = 0; k < series.n; k++) {
+            double factor;
+            int q = series.at[k].q, base = tp_q_split(w->a, q, &factor);
+            if (q < w->n && !w->source[q])
+                w->source[q] = &node->where;
+            if (base < w->n && !w->source[base])
+                w->source[base] = &node->where;
+        }
+    }
+    w->a->error = error;
+    w->a->no_limit = no_limit;
+}
+
+/* ---- lines ---- */
+static int columns(const char *line)
+{
+    int count = 0;
+    for (; *line; line++) /* bytes that start a character, but for combining marks, as K's dot */
+        count += ((unsigned char)*line & 0xc0) != 0x80 && (unsigned char)*line != 0xcc;
+    return count;
+}
+
+static const char *short_file(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static void put_line(writer *w, const char *name, const char *right, const ad_where *place, FILE *stream)
+{
+    if (w->latex) {
+        fprintf(stream, "%s & %s & ", name, right);
+        if (place)
+            fprintf(stream, "\\texttt{%s:%d}", escaped(w, short_file(place->file)), place->line);
+        fprintf(stream, " \\\\\n");
+        return;
+    }
+    int pad = LONGEST_LINE - columns(right);
+    fprintf(stream, "  %s%*s%s%s", name, columns(name) < 4 ? 4 - columns(name) : 0, "", *name ? " = " : "   ", right);
+    if (place)
+        fprintf(stream, "%*s  %s:%d", pad > 0 ? pad : 0, "", short_file(place->file), place->line);
+    fputc('\n', stream);
+}
+
+/* A long sum goes over several lines, broken before a sign outside of brackets. */
+static void put_broken(writer *w, const char *name, const char *right, const ad_where *place, FILE *stream)
+{
+    const char *equals = w->latex ? "= " : "";
+    while (columns(right) > LONGEST_LINE) {
+        const char *cut = NULL;
+        int depth = 0;
+        for (const char *c = right; *c && (c - right < LONGEST_LINE || !cut); c++) {
+            depth += (*c == '(') - (*c == ')');
+            if (depth == 0 && c > right && *c == ' ' && (c[1] == '+' || c[1] == '-') && c[2] == ' ')
+                cut = c;
+        }
+        if (!cut)
+            break;
+        put_line(w, name, text(w, "%s%.*s", equals, (int)(cut - right), right), NULL, stream);
+        name = equals = "";
+        right = cut + 1;
+    }
+    put_line(w, name, text(w, "%s%s", equals, right), place, stream);
+}
+
+static const char *kernel_name(writer *w, int which, double power)
+{
+    const char *name = which == TP_NTK ? w->latex ? "\\Theta" : "Θ" : w->latex ? "K" : "K";
+    if (!(fabs(power) > 1e-9))
+        return name;
+    return text(w, w->latex ? "%s\\,/\\,n^{%.4g}" : "%s/n^%.4g", name, power);
+}
+
+static void print_all(writer *w, const tp_series *kernels, FILE *stream)
+{
+    int total = 0, printed = 0;
+    for (int id = 0; id < w->n; id++)
+        total += w->name[id] != NULL;
+    if (w->latex)
+        fprintf(stream, "%% \\usepackage{amsmath,amssymb,array,longtable}\n"
+                        "\\begin{longtable}{@{}>{$}l<{$}>{${}}l<{$}l@{}}\n");
+    else
+        fprintf(stream,
+                "Each line is a function of two inputs (x, x′); (u, v) ~ Σ: centred Gaussians of variances Σ(x, x), "
+                "Σ(x′, x′)\nand covariance Σ(x, x′).\n");
+    for (int id = 0; id < w->n; id++) {
+        if (!w->name[id])
+            continue;
+        printed++;
+        if (total <= MOST_LINES || printed <= HEAD || printed > total - TAIL)
+            put_broken(w, w->name[id], expression(w, id), w->source[id], stream);
+        else if (printed == HEAD + 1)
+            put_line(w, w->latex ? "\\vdots" : "...",
+                     text(w, w->latex ? "\\text{(%d lines like these)}" : "(%d lines like these)", total - HEAD - TAIL),
+                     NULL, stream);
+    }
+    for (int which = TP_NNGP; which >= TP_NTK; which--)
+        for (int k = 0; k < kernels[which].n; k++)
+            put_broken(w, kernel_name(w, which, kernels[which].at[k].power),
+                       w->name[kernels[which].at[k].q] ? w->name[kernels[which].at[k].q]
+                                                       : expression(w, kernels[which].at[k].q),
+                       &ad_look(w->a->graph, w->a->program->output.id)->where, stream);
+    if (w->latex)
+        fprintf(stream, "\\end{longtable}\n");
+}
+
+static int write_recursion(writer *w, FILE *stream, ad_error *error)
+{
+    tp_series kernels[2];
+    if (tp_nngp_series(w->a, &kernels[TP_NNGP]) || tp_ntk_series(w->a, &kernels[TP_NTK], NULL))
+        return -1;
+    w->n = w->a->quantities.n;
+    size_t n = (size_t)w->n;
+    w->needed = ad_arena_alloc(w->arena, n, sizeof *w->needed);
+    w->forward = ad_arena_alloc(w->arena, n, sizeof *w->forward);
+    w->covariance = ad_arena_alloc(w->arena, n, sizeof *w->covariance);
+    w->forced = ad_arena_alloc(w->arena, n, sizeof *w->forced);
+    w->uses = ad_arena_alloc(w->arena, n, sizeof *w->uses);
+    w->name = ad_arena_alloc(w->arena, n, sizeof *w->name);
+    w->source = ad_arena_alloc(w->arena, n, sizeof *w->source);
+    w->full = !w->needed || !w->forward || !w->covariance || !w->forced || !w->uses || !w->name || !w->source;
+    if (!w->full) {
+        for (int which = TP_NNGP; which >= TP_NTK; which--)
+            for (int k = 0; k < kernels[which].n; k++)
+                need(w, kernels[which].at[k].q, which == TP_NNGP);
+        name_all(w);
+        find_sources(w);
+        print_all(w, kernels, stream);
+    }
+    return w->full ? ad_fail(error, "out of memory for the kernel's recursion") : 0;
+}
+
+int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, ad_error *error)
+{
+    tp_algebra algebra;
+    writer w = { .a = &algebra, .latex = style == TP_LATEX };
+    int status = tp_algebra_new(&algebra, program, error);
+    if (!status && !(w.arena = ad_arena_new(error)))
+        status = -1;
+    if (!status)
+        status = write_recursion(&w, stream, error);
+    ad_arena_free(w.arena);
+    tp_algebra_free(&algebra);
+    if (!status && ferror(stream))
+        status = ad_fail(error, "the recursion cannot be printed");
+    return status ? -1 : 0;
+}

@@ -1,0 +1,576 @@
+/* coordinate.c: the coordinate of a node, op by op. */
+#include "tp/gauss/gauss.h"
+#include "tp/symbolic/polynomial.h"
+#include "tp/recursion/recursion.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+static bool is_scalar(const tp_coordinate *x)
+{
+    for (int i = 0; i < x->n; i++)
+        if (x->terms[i].n > 0)
+            return false;
+    return true;
+}
+
+/* sum (-1: none yet) plus the terms of x, functions of multiples of *lin (-1: any; the first one's then). Linear terms
+ * may be left out. -1 if a term is another function, -2 without memory. */
+static int add_univariate(tp_algebra *algebra, const tp_coordinate *x, bool without_linear, int *lin, int sum)
+{
+    for (int i = 0; i < x->n; i++) {
+        const tp_term *t = &x->terms[i];
+        double ratio = 1;
+        if (without_linear && tp_term_is_linear(algebra, t))
+            continue;
+        if (t->n == 1 && *lin < 0)
+            *lin = t->factors[0].lin;
+        if (t->n > 1 || (t->n == 1 && !tp_lin_multiple(algebra, *lin, t->factors[0].lin, &ratio)))
+            return -1;
+        int fn = t->n ? tp_fn_stretched(algebra, t->factors[0].fn, ratio) : -1;
+        int part = t->n ? tp_fn_times_scalar(algebra, t->c, t->scalar, fn) : tp_fn_of_scalar(algebra, t->c, t->scalar);
+        if ((sum = tp_fn_sum(algebra, sum, part)) < 0)
+            return -2;
+    }
+    return sum;
+}
+
+/* x as a function of one lin: its function, and *lin; -1 if it is a function of several, -2 without memory. A linear
+ * combination, whatever scalars are in it, is a lin itself. */
+static int as_univariate(tp_algebra *algebra, const tp_coordinate *x, int *lin)
+{
+    bool linear = true;
+    for (int i = 0; i < x->n; i++)
+        linear = linear && (x->terms[i].n == 0 || tp_term_is_linear(algebra, &x->terms[i]));
+    *lin = -1;
+    int sum = linear ? -1 : add_univariate(algebra, x, false, lin, -1);
+    if (sum != -1)
+        return sum;
+    *lin = tp_linear_part(algebra, x);
+    return *lin < 0 ? *lin : add_univariate(algebra, x, true, lin, algebra->variable);
+}
+
+/* The quantity that a coordinate without G-vars is in the limit; -1 with an error. */
+static int as_scalar(tp_algebra *algebra, const tp_coordinate *x)
+{
+    int total = tp_q_number(algebra, 0);
+    for (int i = 0; i < x->n && total >= 0; i++)
+        if (x->terms[i].power > -1e-12)
+            total = tp_q_plus(algebra, 1, total, x->terms[i].c, x->terms[i].scalar);
+    return total;
+}
+
+/* Can a function be taken of x in the limit? Not of what grows with n, nor of what fluctuates at order one. */
+static int check_argument(tp_algebra *algebra, int id, const tp_coordinate *x)
+{
+    double top = tp_coordinate_top(x);
+    algebra->no_limit |= top > 1e-12 || x->rest > -1e-9;
+    if (top > 1e-12)
+        return tp_refuse(algebra, id, "its argument grows like n^%g: there is no limit of it", top);
+    if (x->rest > -1e-9)
+        return tp_refuse(algebra, x->rest_node,
+                         "its fluctuations, of order n^%g, enter the %s of line %d: the limit is "
+                         "not a number",
+                         fabs(x->rest) > 1e-9 ? x->rest : 0, ad_op_name(ad_look(algebra->graph, id)->op),
+                         ad_look(algebra->graph, id)->where.line);
+    return 0;
+}
+
+/* x without what vanishes with n, which is left out of a function's argument. */
+static int limit_part(tp_algebra *algebra, int id, int x)
+{
+    tp_builder b = TP_EMPTY;
+    const tp_coordinate *c = tp_coordinate_at(algebra, x);
+    tp_leave(&b, c->rest, c->rest_node);
+    for (int i = 0; i < c->n; i++) {
+        if (c->terms[i].power < -1e-12)
+            tp_leave(&b, c->terms[i].power, id);
+        else if (!tp_push_term(algebra, &b, &c->terms[i]))
+            return tp_lacks_memory(algebra);
+    }
+    return tp_finish(algebra, &b);
+}
+
+/* A function of a coordinate without G-vars. */
+static int function_of_scalar(tp_algebra *algebra, tp_fn outer, const tp_coordinate *x)
+{
+    outer.a = algebra->variable;
+    int fn = tp_fn_intern(algebra, outer), argument = as_scalar(algebra, x);
+    if (fn < 0)
+        return tp_lacks_memory(algebra);
+    return argument < 0 ? -1 : tp_coordinate_scalar(algebra, tp_q_function(algebra, fn, argument));
+}
+
+/* f(a x) = a^degree f(x) for a > 0? */
+static bool is_homogeneous(ad_op op, double p, double *degree)
+{
+    switch (op) {
+    case AD_SQRT:
+        *degree = 0.5;
+        return true;
+    case AD_RSQRT:
+        *degree = -0.5;
+        return true;
+    case AD_POWER:
+        *degree = p;
+        return true;
+    case AD_RELU:
+    case AD_LEAKY:
+    case AD_ABS:
+        *degree = 1;
+        return true;
+    case AD_STEP:
+    case AD_LEAKY_STEP:
+    case AD_SIGN:
+        *degree = 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Does f, or its value, jump at 0 or become infinite there? */
+static bool breaks_at_zero(ad_op op, double p, const ad_function *function)
+{
+    bool kink = false;
+    for (int k = 0; op == AD_CUSTOM && k < function->n_kinks; k++)
+        kink = kink || !(fabs(function->kinks[k]) > 0);
+    return kink || op == AD_STEP || op == AD_LEAKY_STEP || op == AD_SIGN || op == AD_LOG || op == AD_RSQRT ||
+           (op == AD_POWER && p < 0);
+}
+
+static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, double p, int x)
+{
+    if (op == AD_NEG)
+        return tp_coordinate_scaled(algebra, x, -1, 0);
+    if (op == AD_IDENTITY)
+        return x;
+    double top = tp_coordinate_top(tp_coordinate_at(algebra, x)), degree;
+    if (isfinite(top) && fabs(top) > 1e-12 && is_homogeneous(op, p, &degree)) {
+        int order_one = tp_coordinate_scaled(algebra, x, 1, -top);
+        int y = order_one < 0 ? -1 : unary_of(algebra, id, node, op, p, order_one);
+        return y < 0 ? -1 : tp_coordinate_scaled(algebra, y, 1, top * degree);
+    }
+    if (check_argument(algebra, id, tp_coordinate_at(algebra, x)) || (x = limit_part(algebra, id, x)) < 0)
+        return -1;
+    const tp_coordinate *c = tp_coordinate_at(algebra, x);
+    if (c->n == 0 && isfinite(c->rest) && breaks_at_zero(op, p, node->function))
+        return tp_refuse(algebra, id, "its argument vanishes like n^%g, and it is not continuous at 0: the limit is that of "
+                         "what vanishes", c->rest);
+    if (op == AD_SQUARE && (c->n > 1 || is_scalar(c)))
+        return tp_coordinate_product(algebra, id, x, x);
+    tp_fn outer = { .op = (int)op, .p = p, .order = node->order, .function = node->function };
+    int result;
+    if (is_scalar(c))
+        result = function_of_scalar(algebra, outer, c);
+    else {
+        tp_term term = { .c = 1, .n = 1 };
+        outer.a = as_univariate(algebra, c, &term.factors[0].lin);
+        if (outer.a == -2)
+            return tp_lacks_memory(algebra);
+        if (outer.a == -1 && c->n == 1 && op == AD_SQUARE)
+            return tp_coordinate_product(algebra, id, x, x);
+        if (outer.a == -1)
+            return tp_refuse(algebra, id, "a function of several G-vars together has no exact rule here");
+        term.factors[0].fn = tp_fn_intern(algebra, outer);
+        result = term.factors[0].fn < 0 ? tp_lacks_memory(algebra) : tp_coordinate_term(algebra, &term);
+    }
+    tp_builder b = TP_EMPTY;
+    if (result < 0 || !tp_push_scaled(algebra, &b, result, 1, 0))
+        return -1;
+    tp_leave(&b, c->rest, c->rest_node); /* of the order that it has in the argument */
+    return tp_finish(algebra, &b);
+}
+
+/* ---- G-vars ---- */
+static int of_gvar(tp_algebra *algebra, const tp_gvar *gvar, double c, double power)
+{
+    int id = tp_intern(&algebra->gvars, gvar, sizeof *gvar);
+    union {
+        tp_lin lin;
+        unsigned char bytes[sizeof(tp_lin) + sizeof(tp_part)];
+    } one;
+    memset(&one, 0, sizeof one);
+    one.lin.n = 1;
+    tp_part part;
+    memset(&part, 0, sizeof part);
+    part.c = 1;
+    part.gvar = id;
+    memcpy(one.bytes + offsetof(tp_lin, parts), &part, sizeof part);
+    int lin = id < 0 ? -1 : tp_intern(&algebra->lins, &one, sizeof(tp_lin) + sizeof(tp_part));
+    tp_term term = { .c = c, .power = power, .n = 1 };
+    term.factors[0] = (tp_factor){ lin, algebra->variable };
+    return lin < 0 ? tp_lacks_memory(algebra) : tp_coordinate_term(algebra, &term);
+}
+
+/* The fixed axes of a parameter at the point that its renamed axes have. */
+static tp_point param_point(const tp_algebra *algebra, int param, const ad_shape *names, const tp_point *point)
+{
+    tp_point own;
+    memset(&own, 0, sizeof own);
+    const ad_shape *shape = &ad_look(algebra->graph, param)->shape;
+    for (int i = 0; i < shape->rank; i++) {
+        int index = tp_point_index(point, names->axes[i]);
+        if (index >= 0)
+            tp_point_set(&own, shape->axes[i], index);
+    }
+    return own;
+}
+
+/* The parameter's own vector: omega[., index], with deviation c n^p taken out so that the G-var has variance one. */
+static int param_vector(tp_algebra *algebra, int id, int param, const tp_point *where)
+{
+    const ad_node *node = ad_look(algebra->graph, param);
+    const ad_init *init = node->init;
+    int widths = 0;
+    for (int i = 0; i < node->shape.rank; i++)
+        widths += ad_axis_kind(algebra->graph, node->shape.axes[i]) == AD_WIDTH;
+    if (widths > 1)
+        return tp_refuse(algebra, id, "the matrix %s is used coordinate by coordinate", node->name);
+    int constant = tp_coordinate_number(algebra, init->mean);
+    if (constant < 0 || !(init->deviation > 0))
+        return constant;
+    double power, base = tp_axis_factor(algebra, init->axis, &power);
+    tp_gvar gvar;
+    memset(&gvar, 0, sizeof gvar);
+    gvar.param = param;
+    gvar.position = -1;
+    gvar.argument = TP_OF_INDEX;
+    gvar.where = *where;
+    double dp = init->axis.id ? init->deviation_power : 0;
+    int own = of_gvar(algebra, &gvar, init->deviation * pow(base, dp), power * dp);
+    return own < 0 ? -1 : tp_coordinate_sum(algebra, own, 1, constant, 1);
+}
+
+/* The G-var of a matrix and a vector: y = n^top times one of order one, whose product is. What y leaves out, its product
+ * leaves out. */
+static int of_vector(tp_algebra *algebra, int id, tp_gvar gvar, int vector, double c, double power)
+{
+    int node;
+    const tp_coordinate *v = tp_coordinate_at(algebra, vector);
+    double top = tp_coordinate_top(v), rest = tp_coordinate_rest(algebra, v, &node);
+    tp_builder order_one = TP_EMPTY, b = TP_EMPTY;
+    tp_leave(&b, rest + power, node);
+    if (v->n > 0) {
+        for (int i = 0; i < v->n; i++) {
+            tp_term t = v->terms[i];
+            t.power -= top;
+            if (!tp_push_term(algebra, &order_one, &t))
+                return tp_lacks_memory(algebra);
+        }
+        gvar.argument = TP_OF_VECTOR;
+        gvar.node = tp_finish(algebra, &order_one);
+        int product = gvar.node < 0 ? -1 : of_gvar(algebra, &gvar, c, power + top);
+        if (product < 0 || !tp_push_scaled(algebra, &b, product, 1, 0))
+            return -1;
+        if (algebra->rules == TP_RULES_GENERAL) {
+            int response = tp_response(algebra, id, &gvar, gvar.node);
+            if (response < 0 || !tp_push_scaled(algebra, &b, response, c, power + top))
+                return -1;
+        }
+    }
+    return tp_finish(algebra, &b);
+}
+
+static int average(tp_algebra *algebra, int id, ad_axis width, int a, int b);
+
+static int vector_of(tp_algebra *algebra, int id, int param, const ad_shape *names, const tp_point *point)
+{
+    tp_point own = param_point(algebra, param, names, point);
+    return param_vector(algebra, id, param, &own);
+}
+
+/* u = contract(y, W): a G-var of variance E y^2 or |x|^2; deviation and size of the axis are taken out as c n^p. */
+static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape *names, int y, const ad_node *node,
+                          const tp_point *point)
+{
+    const ad_node *w = ad_look(algebra->graph, param);
+    const ad_init *init = w->init;
+    if (node->over.rank != 1)
+        return tp_refuse(algebra, id, "%s is contracted over %d axes at once", w->name, node->over.rank);
+    ad_axis axis = node->over.axes[0];
+    if (fabs(init->mean) > 0 && tp_count_widths(algebra->graph, &w->shape) == 1 &&
+        ad_axis_kind(algebra->graph, axis) == AD_WIDTH) /* a vector that is not centred: an average like any other */
+        return average(algebra, id, axis, tp_coordinate_of(algebra, y, tp_point_within(algebra, y, point)),
+                       vector_of(algebra, id, param, names, point));
+    if (fabs(init->mean) > 0)
+        return tp_refuse(algebra, id, "%s has mean %g: an A-var has mean zero", w->name, init->mean);
+    if (!(init->deviation > 0))
+        return tp_coordinate_number(algebra, 0);
+    tp_gvar gvar;
+    memset(&gvar, 0, sizeof gvar);
+    gvar.param = param;
+    gvar.where = param_point(algebra, param, names, point);
+    for (int i = 0; i < names->rank; i++)
+        if (ad_same(names->axes[i], axis))
+            gvar.position = i;
+    double axis_power, size = tp_axis_factor(algebra, init->axis, &axis_power);
+    double dp = init->axis.id ? init->deviation_power : 0;
+    double c = init->deviation * pow(size, dp), power = axis_power * dp;
+    tp_point y_point = tp_point_within(algebra, y, point);
+    if (ad_axis_kind(algebra->graph, axis) == AD_WIDTH) {
+        int vector = tp_coordinate_of(algebra, y, y_point);
+        double n_power, ratio = tp_axis_factor(algebra, axis, &n_power);
+        return vector < 0 ? -1 : of_vector(algebra, id, gvar, vector, c * sqrt(ratio), power + n_power / 2);
+    }
+    if (tp_is_data(algebra, y)) {
+        gvar.argument = TP_OF_DATA;
+        gvar.node = y;
+        gvar.from = y_point;
+        gvar.axis = axis;
+        return of_gvar(algebra, &gvar, c, power);
+    }
+    /* a fixed axis of constants: a sum of the parameter's own vectors */
+    int total = tp_coordinate_number(algebra, 0);
+    for (int k = 0; total >= 0 && k < (int)ad_axis_fixed(algebra->graph, axis); k++) {
+        tp_point at = y_point;
+        tp_point_set(&at, axis, k);
+        at = tp_point_within(algebra, y, &at);
+        int factor = tp_coordinate_of(algebra, y, at);
+        if (factor < 0)
+            return -1;
+        if (tp_coordinate_at(algebra, factor)->n == 0)
+            continue;
+        tp_point own = *point;
+        tp_point_set(&own, axis, k);
+        own = param_point(algebra, param, names, &own);
+        int vector = param_vector(algebra, id, param, &own);
+        int part = vector < 0 ? -1 : tp_coordinate_product(algebra, id, factor, vector);
+        total = part < 0 ? -1 : tp_coordinate_sum(algebra, total, 1, part, 1);
+    }
+    return total;
+}
+
+/* ---- sums and averages ---- */
+static int operand(tp_algebra *algebra, const ad_node *node, int k, const tp_point *point)
+{
+    return tp_coordinate_of(algebra, node->in[k], tp_point_within(algebra, node->in[k], point));
+}
+
+/* The sum over the width of a b: n times the expectation, which is a scalar; off by the order of n^(1/2) terms. */
+static int average(tp_algebra *algebra, int id, ad_axis width, int a, int b)
+{
+    double power, size = tp_axis_factor(algebra, width, &power);
+    tp_series series;
+    if (a < 0 || b < 0 || tp_expectation(algebra, a, b, true, &series))
+        return -1;
+    tp_builder sum = TP_EMPTY;
+    for (int i = 0; i < series.n; i++) {
+        tp_term t = { .power = series.at[i].power + power };
+        t.scalar = tp_q_split(algebra, series.at[i].q, &t.c);
+        t.c *= size;
+        if (!tp_push_term(algebra, &sum, &t))
+            return tp_lacks_memory(algebra);
+    }
+    const tp_coordinate *x = tp_coordinate_at(algebra, a), *y = tp_coordinate_at(algebra, b);
+    int x_node, y_node;
+    double x_rest = tp_coordinate_rest(algebra, x, &x_node), y_rest = tp_coordinate_rest(algebra, y, &y_node);
+    double x_top = tp_coordinate_top(x), y_top = tp_coordinate_top(y);
+    if (!is_scalar(x) || !is_scalar(y))
+        tp_leave(&sum, x_top + y_top + power / 2, id);
+    tp_leave(&sum, x_rest + fmax(y_top, y_rest) + power, x_node);
+    tp_leave(&sum, y_rest + fmax(x_top, x_rest) + power, y_node);
+    return tp_finish(algebra, &sum);
+}
+
+/* A sum or contraction over node->over, fixed axes first; depth: how many of them the point has. */
+static int reduced(tp_algebra *algebra, int id, const ad_node *node, tp_point point, int depth)
+{
+    ad_axis width = { 0, 0 };
+    for (int i = 0; i < node->over.rank; i++) {
+        ad_axis axis = node->over.axes[i];
+        ad_kind kind = ad_axis_kind(algebra->graph, axis);
+        if (kind == AD_BATCH || (kind == AD_WIDTH && width.id))
+            return tp_refuse(algebra, id,
+                             kind == AD_BATCH ? "a sum over the batch has no exact rule here"
+                                              : "a sum over two width axes at once");
+        if (kind == AD_WIDTH)
+            width = axis;
+    }
+    while (depth < node->over.rank && ad_same(node->over.axes[depth], width))
+        depth++;
+    if (depth < node->over.rank) {
+        int total = tp_coordinate_number(algebra, 0);
+        for (size_t k = 0; total >= 0 && k < ad_axis_fixed(algebra->graph, node->over.axes[depth]); k++) {
+            tp_point_set(&point, node->over.axes[depth], (int)k);
+            int part = reduced(algebra, id, node, point, depth + 1);
+            total = part < 0 ? -1 : tp_coordinate_sum(algebra, total, 1, part, 1);
+        }
+        return total;
+    }
+    int a = operand(algebra, node, 0, &point), b = -1;
+    if (a >= 0 && node->n_in > 1)
+        b = operand(algebra, node, 1, &point);
+    else if (a >= 0)
+        b = tp_coordinate_number(algebra, 1);
+    if (b < 0)
+        return -1;
+    if (width.id)
+        return average(algebra, id, width, a, b);
+    return node->n_in > 1 ? tp_coordinate_product(algebra, id, a, b) : a;
+}
+
+/* Softmax and the like over a fixed axis of scalars. */
+static int along(tp_algebra *algebra, int id, const ad_node *node, tp_point point)
+{
+    int n = (int)ad_axis_fixed(algebra->graph, node->axis), entry = tp_point_index(&point, node->axis);
+    int *parts = ad_arena_alloc(algebra->arena, (size_t)n, sizeof *parts);
+    tp_builder b = TP_EMPTY;
+    for (int k = 0; parts && k < n; k++) {
+        tp_point_set(&point, node->axis, k);
+        int x = operand(algebra, node, 0, &point);
+        if (x < 0 || check_argument(algebra, id, tp_coordinate_at(algebra, x)))
+            return -1;
+        const tp_coordinate *c = tp_coordinate_at(algebra, x);
+        if (!is_scalar(c))
+            return tp_refuse(algebra, id, "a function of several G-vars together has no exact rule here");
+        tp_leave(&b, c->rest, c->rest_node);
+        for (int i = 0; i < c->n; i++)
+            if (c->terms[i].power < -1e-12)
+                tp_leave(&b, c->terms[i].power, id);
+        if ((parts[k] = as_scalar(algebra, c)) < 0)
+            return -1;
+    }
+    if (!parts)
+        return tp_lacks_memory(algebra);
+    int value = tp_coordinate_scalar(algebra, tp_q_along(algebra, (int)node->op, parts, n, entry < 0 ? 0 : entry));
+    if (value < 0 || !tp_push_scaled(algebra, &b, value, 1, 0))
+        return -1;
+    return tp_finish(algebra, &b);
+}
+
+static int contraction(tp_algebra *algebra, int id, const ad_node *node, const tp_point *point)
+{
+    ad_shape names[2];
+    int params[2], widths[2];
+    for (int k = 0; k < 2; k++) {
+        params[k] = tp_peel(algebra->graph, node->in[k], &names[k]);
+        widths[k] = params[k] < 0 ? -1 : tp_count_widths(algebra->graph, &names[k]);
+    }
+    int k = widths[1] > widths[0]; /* of two parameters, the matrix is multiplied into the vector */
+    if (params[k] >= 0)
+        return matrix_product(algebra, id, params[k], &names[k], node->in[1 - k], node, point);
+    return reduced(algebra, id, node, *point, 0);
+}
+
+/* ---- nodes ---- */
+/* Merged or split fixed axes: the row-major position is the same on both sides. */
+static int reshaped(tp_algebra *algebra, const ad_node *node, tp_point point)
+{
+    const ad_shape *old = &ad_look(algebra->graph, node->in[0])->shape;
+    size_t flat = 0;
+    for (int i = 0; i < node->shape.rank; i++)
+        if (!ad_has(old, node->shape.axes[i]))
+            flat = flat * ad_axis_fixed(algebra->graph, node->shape.axes[i]) +
+                   (size_t)tp_point_index(&point, node->shape.axes[i]);
+    for (int i = old->rank - 1; i >= 0; i--)
+        if (!ad_has(&node->shape, old->axes[i])) {
+            size_t size = ad_axis_fixed(algebra->graph, old->axes[i]);
+            tp_point_set(&point, old->axes[i], (int)(flat % size));
+            flat /= size;
+        }
+    return operand(algebra, node, 0, &point);
+}
+
+static int compute(tp_algebra *algebra, int id, tp_point point)
+{
+    const ad_node *node = ad_look(algebra->graph, id);
+    ad_shape names;
+    int param = tp_peel(algebra->graph, id, &names);
+    if (param >= 0) {
+        tp_point own = param_point(algebra, param, &names, &point);
+        return param_vector(algebra, id, param, &own);
+    }
+    if (tp_is_data(algebra, id)) {
+        tp_point own = tp_point_within(algebra, id, &point);
+        return tp_coordinate_scalar(algebra, tp_q_data(algebra, id, &own));
+    }
+    if (ad_is_unary(node->op)) {
+        int x = operand(algebra, node, 0, &point);
+        return x < 0 ? -1 : unary_of(algebra, id, node, node->op, node->c, x);
+    }
+    if (ad_is_binary(node->op)) {
+        int a = operand(algebra, node, 0, &point);
+        int b = a < 0 ? -1 : operand(algebra, node, 1, &point);
+        if (b >= 0 && node->op == AD_DIV)
+            b = unary_of(algebra, id, node, AD_POWER, -1, b);
+        if (b < 0)
+            return -1;
+        if (node->op == AD_ADD || node->op == AD_SUB)
+            return tp_coordinate_sum(algebra, a, 1, b, node->op == AD_ADD ? 1 : -1);
+        return tp_coordinate_product(algebra, id, a, b);
+    }
+    switch (node->op) {
+    case AD_CONSTANT:
+        return tp_coordinate_number(algebra, node->c);
+    case AD_DELTA:
+        return tp_coordinate_number(algebra, tp_point_index(&point, node->axis) == tp_point_index(&point, node->axis2));
+    case AD_SCALE: {
+        if (node->axis.id && ad_axis_kind(algebra->graph, node->axis) == AD_BATCH)
+            return tp_refuse(algebra, id, "a factor that depends on the batch's size");
+        double power, size = tp_axis_factor(algebra, node->axis, &power);
+        int x = operand(algebra, node, 0, &point);
+        return x < 0 ? -1 : tp_coordinate_scaled(algebra, x, node->c * pow(size, node->power), power * node->power);
+    }
+    case AD_CONTRACT:
+        return contraction(algebra, id, node, &point);
+    case AD_SUM:
+        return reduced(algebra, id, node, point, 0);
+    case AD_LOGSUMEXP:
+    case AD_SOFTMAX:
+    case AD_MAX:
+    case AD_ARGMAX:
+        return along(algebra, id, node, point);
+    case AD_EXPAND:
+    case AD_TRANSPOSE:
+        return operand(algebra, node, 0, &point);
+    case AD_RESHAPE:
+        return reshaped(algebra, node, point);
+    case AD_RELABEL: {
+        int index = tp_point_index(&point, node->axis2);
+        tp_point at = tp_point_within(algebra, node->in[0], &point);
+        if (index >= 0)
+            tp_point_set(&at, node->axis, index);
+        return operand(algebra, node, 0, &at);
+    }
+    case AD_SLICE:
+        tp_point_set(&point, node->axis, tp_point_index(&point, node->axis2) + (int)node->start);
+        return operand(algebra, node, 0, &point);
+    case AD_UNSLICE: {
+        int index = tp_point_index(&point, node->axis2) - (int)node->start;
+        if (index < 0 || index >= (int)ad_axis_fixed(algebra->graph, node->axis))
+            return tp_coordinate_number(algebra, 0);
+        tp_point_set(&point, node->axis, index);
+        return operand(algebra, node, 0, &point);
+    }
+    case AD_CONCAT: {
+        int index = tp_point_index(&point, node->axis), part = 0;
+        while (index >= (int)ad_axis_fixed(algebra->graph, node->part_axes[part]))
+            index -= (int)ad_axis_fixed(algebra->graph, node->part_axes[part++]);
+        tp_point at = tp_point_within(algebra, node->in[part], &point);
+        tp_point_set(&at, node->part_axes[part], index);
+        return operand(algebra, node, part, &at);
+    }
+    default:
+        return tp_refuse(algebra, id, "it has no rule at infinite width here");
+    }
+}
+
+int tp_coordinate_of(tp_algebra *algebra, int node, tp_point point)
+{
+    struct {
+        int node;
+        tp_point point;
+    } key = { node, point };
+    size_t size = sizeof key.node + offsetof(tp_point, at) + (size_t)point.n * sizeof *point.at;
+    int *slot = tp_memo(algebra, &key, size);
+    if (!slot)
+        return tp_lacks_memory(algebra);
+    if (*slot >= 0)
+        return *slot;
+    int id = compute(algebra, node, key.point);
+    if (id >= 0 && (slot = tp_memo(algebra, &key, size)))
+        *slot = id;
+    return id;
+}

@@ -1,0 +1,84 @@
+#include "tp/symbolic/intern.h"
+
+#include <string.h>
+
+int tp_table_new(tp_table *table, ad_arena *arena, ad_error *error)
+{
+    *table = (tp_table){ .arena = arena, .room = 64, .n_slots = 128 };
+    table->items = ad_alloc((size_t)table->room, sizeof *table->items, "a table", error);
+    table->slots = ad_alloc(table->n_slots, sizeof *table->slots, "a table", error);
+    return table->items && table->slots ? 0 : -1;
+}
+
+void tp_table_free(tp_table *table)
+{
+    ad_free(table->items);
+    ad_free(table->slots);
+}
+
+static uint32_t hash_of(const void *bytes, size_t size)
+{
+    const unsigned char *b = bytes;
+    uint64_t h = 0xcbf29ce484222325u, word;
+    for (; size >= sizeof word; size -= sizeof word, b += sizeof word) {
+        memcpy(&word, b, sizeof word);
+        h = (h ^ word) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 32;
+    }
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ b[i]) * 0x100000001b3u;
+    return (uint32_t)(h ^ h >> 29);
+}
+
+/* The slot of this content, or the free one where it belongs. */
+static size_t find_slot(const tp_table *table, uint32_t hash, const void *bytes, size_t size)
+{
+    size_t slot = hash & (table->n_slots - 1);
+    for (; table->slots[slot]; slot = (slot + 1) & (table->n_slots - 1)) {
+        const tp_item *item = &table->items[table->slots[slot] - 1];
+        if (item->hash == hash && item->size == size && memcmp(item->bytes, bytes, size) == 0)
+            break;
+    }
+    return slot;
+}
+
+static bool grow(tp_table *table)
+{
+    tp_table larger = { .arena = table->arena, .n = table->n, .room = 4 * table->room, .n_slots = 4 * table->n_slots };
+    larger.items = ad_alloc((size_t)larger.room, sizeof *larger.items, "a table", NULL);
+    larger.slots = ad_alloc(larger.n_slots, sizeof *larger.slots, "a table", NULL);
+    if (!larger.items || !larger.slots) {
+        tp_table_free(&larger);
+        return false;
+    }
+    memcpy(larger.items, table->items, (size_t)table->n * sizeof *table->items);
+    for (int id = 0; id < table->n; id++) {
+        size_t slot = larger.items[id].hash & (larger.n_slots - 1);
+        while (larger.slots[slot])
+            slot = (slot + 1) & (larger.n_slots - 1);
+        larger.slots[slot] = (uint32_t)id + 1;
+    }
+    tp_table_free(table);
+    *table = larger;
+    return true;
+}
+
+int tp_intern(tp_table *table, const void *bytes, size_t size)
+{
+    uint32_t hash = hash_of(bytes, size);
+    size_t slot = find_slot(table, hash, bytes, size);
+    if (table->slots[slot])
+        return (int)table->slots[slot] - 1;
+    if (table->n == table->room) {
+        if (!grow(table))
+            return -1;
+        slot = find_slot(table, hash, bytes, size);
+    }
+    void *copy = ad_arena_alloc(table->arena, size, 1);
+    if (!copy)
+        return -1;
+    memcpy(copy, bytes, size);
+    table->items[table->n] = (tp_item){ copy, (uint32_t)size, hash };
+    table->slots[slot] = (uint32_t)table->n + 1;
+    return table->n++;
+}

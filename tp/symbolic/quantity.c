@@ -1,0 +1,272 @@
+/* quantity.c: making quantities: numbers fold, sums flatten, what cancels is gone. */
+#include "tp/symbolic/polynomial.h"
+#include "tp/symbolic/quantity.h"
+
+#include <math.h>
+#include <string.h>
+
+const tp_quantity *tp_quantity_at(const tp_algebra *algebra, int quantity)
+{
+    return tp_table_at(&algebra->quantities, quantity);
+}
+
+static int intern(tp_algebra *algebra, const tp_quantity *q, size_t size)
+{
+    int id = tp_intern(&algebra->quantities, q, size);
+    return id < 0 ? tp_lacks_memory(algebra) : id;
+}
+
+tp_quantity tp_q_blank(tp_kind kind)
+{
+    tp_quantity q;
+    memset(&q, 0, sizeof q); /* padding takes part in the comparison */
+    q.kind = kind;
+    return q;
+}
+
+int tp_q_number(tp_algebra *algebra, double c)
+{
+    tp_quantity q = tp_q_blank(TP_Q_NUMBER);
+    q.c = c;
+    return intern(algebra, &q, sizeof q);
+}
+
+int tp_quantities_begin(tp_algebra *algebra)
+{
+    return tp_q_number(algebra, 1);
+}
+
+bool tp_q_is_zero(const tp_algebra *algebra, int q)
+{
+    return tp_quantity_at(algebra, q)->kind == TP_Q_NUMBER && !(fabs(tp_quantity_at(algebra, q)->c) > 0);
+}
+
+int tp_q_split(const tp_algebra *algebra, int id, double *c)
+{
+    const tp_quantity *q = tp_quantity_at(algebra, id);
+    *c = 1;
+    if (q->kind == TP_Q_NUMBER) {
+        *c = q->c;
+        return TP_Q_ONE;
+    }
+    if (q->kind == TP_Q_SUM && q->n == 1 && !(fabs(q->c) > 0)) {
+        *c = q->parts[0].c;
+        return q->parts[0].q;
+    }
+    return id;
+}
+
+/* ---- sums ---- */
+/* A sum under way, the algebra's own: numbers fold, sums inside sums flatten, equal quantities meet. */
+static bool sum_begin(tp_algebra *algebra)
+{
+    enum { ROOM = 64 };
+    if (!algebra->sum) {
+        algebra->sum = ad_arena_alloc(algebra->arena, 1, sizeof *algebra->sum + ROOM * sizeof *algebra->sum->parts);
+        algebra->sum_room = ROOM;
+    }
+    if (!algebra->sum)
+        return false;
+    algebra->sum->kind = TP_Q_SUM;
+    algebra->sum->c = 0;
+    algebra->sum->n = 0;
+    return true;
+}
+
+static bool sum_grow(tp_algebra *algebra)
+{
+    tp_quantity *q = algebra->sum;
+    int room = 2 * algebra->sum_room;
+    tp_quantity *larger = ad_arena_alloc(algebra->arena, 1, sizeof *larger + (size_t)room * sizeof *larger->parts);
+    if (!larger)
+        return false;
+    memcpy(larger, q, sizeof *larger + (size_t)q->n * sizeof *larger->parts);
+    algebra->sum = larger;
+    algebra->sum_room = room;
+    return true;
+}
+
+static bool sum_add(tp_algebra *algebra, double c, int id)
+{
+    const tp_quantity *part = tp_quantity_at(algebra, id);
+    tp_quantity *q = algebra->sum;
+    if (!(fabs(c) > 0))
+        return true;
+    if (part->kind == TP_Q_NUMBER) {
+        q->c += c * part->c;
+        return true;
+    }
+    if (part->kind == TP_Q_SUM) {
+        q->c += c * part->c;
+        for (int i = 0; i < part->n; i++)
+            if (!sum_add(algebra, c * part->parts[i].c, part->parts[i].q))
+                return false;
+        return true;
+    }
+    int at = q->n; /* most come in order */
+    while (at > 0 && q->parts[at - 1].q > id)
+        at--;
+    if (at > 0 && q->parts[at - 1].q == id) {
+        q->parts[at - 1].c += c;
+        return true;
+    }
+    if (q->n == algebra->sum_room && !sum_grow(algebra))
+        return false;
+    q = algebra->sum;
+    for (int k = q->n++; k > at; k--)
+        q->parts[k] = q->parts[k - 1];
+    memset(&q->parts[at], 0, sizeof *q->parts);
+    q->parts[at].c = c;
+    q->parts[at].q = id;
+    return true;
+}
+
+static int sum_end(tp_algebra *algebra)
+{
+    tp_quantity *q = algebra->sum;
+    int kept = 0;
+    for (int k = 0; k < q->n; k++)
+        if (fabs(q->parts[k].c) > 0)
+            q->parts[kept++] = q->parts[k];
+    if (kept == 0)
+        return tp_q_number(algebra, q->c);
+    q->n = kept;
+    if (kept == 1 && !(fabs(q->c) > 0) && !(fabs(q->parts[0].c - 1) > 0))
+        return q->parts[0].q;
+    return intern(algebra, q, sizeof *q + (size_t)kept * sizeof *q->parts);
+}
+
+int tp_q_plus(tp_algebra *algebra, double ca, int a, double cb, int b)
+{
+    bool done = sum_begin(algebra) && sum_add(algebra, ca, a) && sum_add(algebra, cb, b);
+    return done ? sum_end(algebra) : tp_lacks_memory(algebra);
+}
+
+int tp_q_scaled(tp_algebra *algebra, double c, int id)
+{
+    if (!(fabs(c - 1) > 0))
+        return id;
+    return sum_begin(algebra) && sum_add(algebra, c, id) ? sum_end(algebra) : tp_lacks_memory(algebra);
+}
+
+int tp_q_total(tp_algebra *algebra, const tp_q_part *parts, int n)
+{
+    bool done = sum_begin(algebra);
+    for (int k = 0; k < n && done; k++)
+        done = sum_add(algebra, parts[k].c, parts[k].q);
+    return done ? sum_end(algebra) : tp_lacks_memory(algebra);
+}
+
+/* ---- products ---- */
+int tp_q_product(tp_algebra *algebra, int a, int b)
+{
+    const tp_quantity *x = tp_quantity_at(algebra, a), *y = tp_quantity_at(algebra, b);
+    if (x->kind == TP_Q_NUMBER)
+        return tp_q_scaled(algebra, x->c, b);
+    if (y->kind == TP_Q_NUMBER)
+        return tp_q_scaled(algebra, y->c, a);
+    tp_quantity q = tp_q_blank(TP_Q_PRODUCT);
+    q.a = a < b ? a : b;
+    q.b = a < b ? b : a;
+    return intern(algebra, &q, sizeof q);
+}
+
+enum { MOST_LEAVES = 64 };
+
+/* The factors of a product, into leaves by increasing number; false if there are too many. */
+static bool gather_leaves(const tp_algebra *algebra, int id, int *leaves, int *n)
+{
+    const tp_quantity *q = tp_quantity_at(algebra, id);
+    if (q->kind == TP_Q_PRODUCT)
+        return gather_leaves(algebra, q->a, leaves, n) && gather_leaves(algebra, q->b, leaves, n);
+    if (*n == MOST_LEAVES)
+        return false;
+    int at = (*n)++;
+    for (; at > 0 && leaves[at - 1] > id; at--)
+        leaves[at] = leaves[at - 1];
+    leaves[at] = id;
+    return true;
+}
+
+int tp_q_scalar_product(tp_algebra *algebra, int a, int b)
+{
+    double ca, cb;
+    int x = tp_q_split(algebra, a, &ca), y = tp_q_split(algebra, b, &cb);
+    if (x == TP_Q_ONE || y == TP_Q_ONE)
+        return tp_q_scaled(algebra, ca * cb, x == TP_Q_ONE ? y : x);
+    int leaves[MOST_LEAVES], n = 0;
+    if (!gather_leaves(algebra, x, leaves, &n) || !gather_leaves(algebra, y, leaves, &n))
+        return tp_q_product(algebra, a, b);
+    int all = leaves[0];
+    for (int k = 1; k < n && all >= 0; k++)
+        all = tp_q_product(algebra, all, leaves[k]);
+    return all < 0 ? -1 : tp_q_scaled(algebra, ca * cb, all);
+}
+
+/* ---- the others ---- */
+int tp_q_function(tp_algebra *algebra, int fn, int a)
+{
+    const tp_quantity *x = tp_quantity_at(algebra, a);
+    if (x->kind == TP_Q_NUMBER) {
+        double in = x->c, out;
+        tp_fn_eval(algebra, fn, NULL, 1, &in, &out);
+        return tp_q_number(algebra, out);
+    }
+    tp_quantity q = tp_q_blank(TP_Q_FUNCTION);
+    q.fn_a = fn;
+    q.a = a;
+    return intern(algebra, &q, sizeof q);
+}
+
+int tp_q_along(tp_algebra *algebra, int op, const int *parts, int n, int entry)
+{
+    size_t size = sizeof(tp_quantity) + (size_t)n * sizeof *((tp_quantity *)NULL)->parts;
+    tp_quantity *q = ad_arena_alloc(algebra->arena, 1, size);
+    if (!q)
+        return tp_lacks_memory(algebra);
+    q->kind = TP_Q_ALONG;
+    q->op = op;
+    q->b = entry;
+    q->n = n;
+    for (int k = 0; k < n; k++) {
+        q->parts[k].c = 1;
+        q->parts[k].q = parts[k];
+    }
+    return intern(algebra, q, size);
+}
+
+int tp_q_side(tp_algebra *algebra, int scalar, tp_kind side)
+{
+    double c;
+    int base = tp_q_split(algebra, scalar, &c);
+    if (base == TP_Q_ONE)
+        return tp_q_number(algebra, c);
+    tp_quantity q = tp_q_blank(side);
+    q.a = base;
+    int id = intern(algebra, &q, sizeof q);
+    return id < 0 ? -1 : tp_q_scaled(algebra, c, id);
+}
+
+int tp_q_data(tp_algebra *algebra, int node, const tp_point *from)
+{
+    tp_quantity q = tp_q_blank(TP_Q_DATA);
+    q.a = node;
+    q.from_a = tp_point_number(algebra, from);
+    return q.from_a < 0 ? tp_lacks_memory(algebra) : intern(algebra, &q, sizeof q);
+}
+
+int tp_q_gram(tp_algebra *algebra, int a, const tp_point *from_a, int b, const tp_point *from_b, ad_axis axis)
+{
+    tp_quantity q = tp_q_blank(TP_Q_GRAM);
+    q.a = a;
+    q.b = b;
+    q.from_a = tp_point_number(algebra, from_a);
+    q.from_b = tp_point_number(algebra, from_b);
+    q.axis = axis;
+    return q.from_a < 0 || q.from_b < 0 ? tp_lacks_memory(algebra) : intern(algebra, &q, sizeof q);
+}
+
+int tp_q_expect(tp_algebra *algebra, const tp_quantity *q)
+{
+    return intern(algebra, q, sizeof *q);
+}
