@@ -206,9 +206,9 @@ int ad_backward_at(ad_where, ad_var y, ad_var seed, const ad_var *wrt, int n_wrt
 /* The gradient of a parameter from its sites: an expression with exactly W's axes (and the seed's own, `keep`). */
 ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape keep);
 /* Does any op between a parameter and y sum, gather or normalise over the axis, so that its entries meet? */
-bool ad_couples(ad_var y, ad_axis axis);
+bool ad_parameters_coupled(ad_var y, ad_axis axis);
 /* Does any op before y, one of data alone included? */
-bool ad_mixes(ad_var y, ad_axis axis);
+bool ad_coupled(ad_var y, ad_axis axis);
 /* y computed with the nodes to[i] in place of from[i], which have the same axes: what comes after these is built anew,
  * each node with the file and line of its first self; all else is shared. */
 ad_var ad_replace_at(ad_where, ad_var y, const ad_var *from, const ad_var *to, int n);
@@ -232,8 +232,8 @@ typedef struct {
     int order;                 /* custom: which derivative */
     const ad_axis *part_axes;  /* concat: the axis of each part */
 } ad_node;
-int ad_size(const ad_graph *); /* number of nodes */
-const ad_node *ad_look(const ad_graph *, int id);
+int ad_graph_size(const ad_graph *); /* number of nodes */
+const ad_node *ad_node_of(const ad_graph *, int id);
 const ad_shape *ad_shape_get(ad_var);
 const char *ad_op_name(ad_op);
 bool ad_is_unary(ad_op);

@@ -52,7 +52,7 @@ int main(int argc, char **argv)
     tp_kernel limit = { 0 };
     nn_net *net = nn_trace(network, &(nn_spec){ .features = FEATURES }, &error);
     tp_program *program = net ? tp_translate(net, &error) : NULL;
-    nn_model *model = program ? nn_at(net, WIDTH, 1, AD_FLOAT, 1, &error) : NULL;
+    nn_model *model = program ? nn_model_new(net, WIDTH, 1, AD_FLOAT, 1, &error) : NULL;
     nn_data data = { x, y, INPUTS, 0 };
     nn_fit_spec fit = { .rate = 0.1, .steps = 200 };
     int status = 1;
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     }
     tp_kernel_free(&limit);
     nn_model_free(model);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     return status;
 }

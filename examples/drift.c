@@ -38,7 +38,7 @@ static int watch(const nn_net *net, size_t width, const ds_data *digits, const d
                             .each = show };
     nn_fit_spec fit = { .loss = NN_SQUARE, .rate = 2, .steps = STEPS, .drift = &drift };
     nn_progress last = { 0 };
-    nn_model *model = nn_at(net, width, 1, AD_FLOAT, 1, error);
+    nn_model *model = nn_model_new(net, width, 1, AD_FLOAT, 1, error);
 
     printf("\nn = %zu: Θ is the NTK of %d probes, y their labels; full-batch steps on %d digits\n"
            "  step      loss   accuracy   |Θ-Θ0|   |Θ-Θ∞|   cos Θ,Θ0  CKA Θ,yy'  rank   condition\n",
@@ -70,7 +70,7 @@ int main(void)
         fprintf(stderr, "drift: %s\n", error.text);
 
     tp_kernel_free(&limit);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     ds_free(digits);
     return status ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -24,14 +24,14 @@ static int predict(const double *kernel, const double *y, const double *f, doubl
     for (int i = 0; i < ALL && train; i++)
         for (int j = 0; j < TRAIN; j++)
             *(i < TRAIN ? &train[i * TRAIN + j] : &cross[(i - TRAIN) * TRAIN + j]) = kernel[i * ALL + j];
-    tp_machine *machine = train ? tp_machine_new(train, TRAIN, NULL, error) : NULL;
-    tp_training descent = { .motion = TP_DESCENT, .rate = rate };
+    tp_kernel_model *machine = train ? tp_kernel_model_new(train, TRAIN, NULL, error) : NULL;
+    tp_training descent = { .motion = TP_GRADIENT_DESCENT, .rate = rate };
     int status = machine ? tp_coefficients(machine, &descent, y, OUTPUTS, f, steps, TIMES, a, error) : -1;
     for (int k = 0; k < TIMES && !status; k++) {
         tp_outputs_at(machine, cross, TEST, a + k * TRAIN, OUTPUTS, f + TRAIN, out);
         loss[k] = tp_score_of(NN_SQUARE, out, y + TRAIN, NULL, TEST, OUTPUTS, 0).loss;
     }
-    tp_machine_free(machine);
+    tp_kernel_model_free(machine);
     return status;
 }
 
@@ -49,7 +49,7 @@ int main(void)
 
     nn_net *net = digits ? nn_trace(mlp, &(nn_spec){ .features = digits->features }, &error) : NULL;
     tp_program *program = net ? tp_translate(net, &error) : NULL;
-    nn_model *model = program ? nn_at(net, WIDTH, 1, AD_DOUBLE, 1, &error) : NULL;
+    nn_model *model = program ? nn_model_new(net, WIDTH, 1, AD_DOUBLE, 1, &error) : NULL;
     int status = model ? 0 : -1;
 
     /* before: outputs, the network's kernel and the limit's, and what they say */
@@ -78,7 +78,7 @@ int main(void)
 
     tp_kernel_free(&limit);
     nn_model_free(model);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     ds_free(digits);
     return status ? EXIT_FAILURE : EXIT_SUCCESS;

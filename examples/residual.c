@@ -34,7 +34,7 @@ int main(void)
         tp_print(program, stdout, TP_PAPER, &error);
 
     /* the kernel at n = infinity, and at n = 1024 before and after training */
-    nn_model *model = program ? nn_at(net, WIDTH, 1, AD_FLOAT, 1, &error) : NULL;
+    nn_model *model = program ? nn_model_new(net, WIDTH, 1, AD_FLOAT, 1, &error) : NULL;
     int status = model ? 0 : -1;
     if (!status)
         status = tp_limit(program, TP_NTK, digits->x, PROBES, NULL, 0, NULL, &limit, &error) ||
@@ -60,7 +60,7 @@ int main(void)
 
     tp_kernel_free(&limit);
     nn_model_free(model);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     ds_free(digits);
     return status ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -44,7 +44,7 @@ int main(void)
         net = nn_trace(rnn, &spec, &error);
     }
     tp_program *program = net ? tp_translate(net, &error) : NULL;
-    nn_model *model = program ? nn_at(net, WIDTH, 1, AD_FLOAT, 1, &error) : NULL;
+    nn_model *model = program ? nn_model_new(net, WIDTH, 1, AD_FLOAT, 1, &error) : NULL;
     int status = model ? tp_print(program, stdout, TP_PAPER, &error) : -1;
 
     /* the kernel at n = 256, before and after training, and at n = infinity */
@@ -69,7 +69,7 @@ int main(void)
 
     tp_kernel_free(&limit);
     nn_model_free(model);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     ds_free(digits);
     return status ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -26,7 +26,7 @@ static int mean_kernel(const nn_net *net, const double *x, double *mean, ad_erro
 {
     double k[INPUTS * INPUTS];
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        nn_model *model = nn_at(net, WIDTH, seed, AD_FLOAT, 1, error);
+        nn_model *model = nn_model_new(net, WIDTH, seed, AD_FLOAT, 1, error);
         int status = model ? nn_ntk(model, x, INPUTS, NULL, 0, NN_MEAN, k, error) : -1;
         nn_model_free(model);
         if (status)
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     }
     tp_kernel_free(&simple);
     tp_kernel_free(&general);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     return status;
 }

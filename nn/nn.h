@@ -24,7 +24,7 @@ typedef struct nn_net nn_net;
 typedef ad_var (*nn_function)(nn_net *net, ad_var x);
 
 /* How multipliers, deviations and learning rates scale with the fan-in (THEORY section 2, the abc table). */
-typedef enum { NN_NTK, NN_STANDARD, NN_MEANFIELD, NN_MUP } nn_scale;
+typedef enum { NN_NTK, NN_STANDARD, NN_MEANFIELD, NN_MUP } nn_parametrization;
 /* Where sigma stands: in the initial deviation (omega ~ N(0, sigma^2)), or in the multiplier (omega ~ N(0, 1)). */
 typedef enum { NN_SIGMA_INIT, NN_SIGMA_MULTIPLIER } nn_sigma_in;
 
@@ -33,7 +33,7 @@ typedef struct {
     size_t shape[4];             /* their sizes after batch: {features} (if all 0), {time, features}, {rows, columns,
                                     channels} or {frames, rows, columns, channels}; so the axes are called, too */
     size_t outputs;              /* the default of the setting "outputs"; 0: 1 */
-    nn_scale scale;
+    nn_parametrization parametrization;
     nn_sigma_in sigma_in;
     const char *const *settings; /* "key=value", ended by NULL; may be NULL */
     const char *name;            /* of the network, for messages; may be NULL */
@@ -47,7 +47,7 @@ ad_var nn_output(const nn_net *net); /* (batch, outputs) */
 ad_axis nn_batch(const nn_net *net);
 ad_axis nn_outputs(const nn_net *net); /* the outputs' axis */
 const nn_spec *nn_spec_of(const nn_net *net);
-int nn_params(const nn_net *net);                  /* how many parameters */
+int nn_n_params(const nn_net *net);                  /* how many parameters */
 ad_var nn_param(const nn_net *net, int k);         /* in the order of creation */
 size_t nn_features(const nn_net *net);
 size_t nn_n_outputs(const nn_net *net);
@@ -135,8 +135,9 @@ bool nn_setting_sigma(nn_net *, const char *key, const char *preset, double *sig
 /* For sequences of unequal length, padded with zeros in front: (batch, present), 0 for a step t of x (batch, time,
  * features) before the first one that has a feature other than 0, else 1; the axis present has size 1. A weight of
  * `present` is a bias that a padding step does not have. */
-ad_var nn_present_at(ad_where, nn_net *, ad_var x, size_t t);
-#define nn_present(...) nn_present_at(AD_HERE, __VA_ARGS__)
+ad_var nn_padding_mask_at(ad_where, nn_net *, ad_var x, size_t t);
+#define nn_padding_mask(...) nn_padding_mask_at(AD_HERE, __VA_ARGS__)
+#define nn_present nn_padding_mask /* its name before 0.1 */
 
 /* The built-in networks ("mlp", "rnn", "batchnorm"); NULL if there is none of that name. */
 nn_function nn_builtin(const char *name);
@@ -148,13 +149,13 @@ const char *const *nn_builtin_names(void); /* ended by NULL */
 /* ---- at a finite width ------------------------------------------------------------------------------------------- */
 typedef struct nn_model nn_model;
 /* The network at width n, drawn from seed. float or double. */
-nn_model *nn_at(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error);
+nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error);
 void nn_model_free(nn_model *model);
-const nn_net *nn_net_of(const nn_model *model);
+const nn_net *nn_model_net(const nn_model *model);
 size_t nn_model_width(const nn_model *model);
 /* Parameter k's values omega, row-major, float or double; all parameters lie contiguous. */
-void *nn_values(nn_model *model, int k, size_t *count);
-size_t nn_count(const nn_model *model); /* numbers in all */
+void *nn_param_values(nn_model *model, int k, size_t *count);
+size_t nn_model_size(const nn_model *model); /* numbers in all */
 /* What batch normalisation normalises with. In training the rows of one call are one batch, and meet; in evaluation
  * each is alone with the running statistics, and a kernel costs what it costs without batch normalisation. */
 typedef enum {
@@ -165,7 +166,7 @@ typedef enum {
 void nn_set_mode(nn_model *model, nn_mode mode); /* of all but a fit, whose steps are in training */
 /* The running statistics, a mean and a variance for each nn_batchnorm in the order of the trace: how many there are,
  * the name of one, and its values, in the model's type. */
-int nn_statistics(const nn_net *net);
+int nn_n_statistics(const nn_net *net);
 const char *nn_statistic_name(const nn_net *net, int k);
 void *nn_statistic(nn_model *model, int k, size_t *count);
 /* Outputs (rows, outputs) of rows inputs (rows, features), in chunks. */
@@ -173,7 +174,7 @@ int nn_forward(nn_model *model, const double *x, size_t rows, double *out, ad_er
 
 /* The values of any node of the network's trace, a hidden layer's say, at inputs x (rows, features), row-major in the order
  * of its axes; all rows are one batch. */
-int nn_look(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error);
+int nn_activations(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error);
 
 typedef enum { NN_SQUARE, NN_CROSS_ENTROPY } nn_loss; /* mean over the batch of |f - y|^2 / 2, or of -log softmax */
 typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM } nn_optimizer;
@@ -263,12 +264,12 @@ int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *varia
 /* ---- drift of the tangent kernel while a network trains ----------------------------------------------------------- */
 /* When a fit measures: before its first step, after its last, and in between after the steps round(10^(k/every)), every
  * so many a decade (0: 10); after each `every` steps or epochs (0: 1); or not at all. */
-typedef enum { NN_LOG_STEPS, NN_STEPS, NN_EPOCHS, NN_ENDS } nn_schedule;
+typedef enum { NN_LOG_STEPS, NN_STEPS, NN_EPOCHS, NN_ENDS } nn_drift_schedule;
 
 struct nn_drift_spec {
     nn_data probes;      /* at least 2 rows; where samples meet in batch normalisation, one batch */
     const double *limit; /* Theta_inf, (probes, probes); NULL: unknown */
-    nn_schedule schedule;
+    nn_drift_schedule schedule;
     long every;
     double share;        /* measurements that would cost more than this part of the fit's time are left out, and then the
                             rows depend on the machine; 0: none is */

@@ -8,7 +8,7 @@ enum { SAMPLES = 4096, RUNS = 8, MOST_RUNS = 64 };
 
 /* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
  * found; where several are summed, the largest. */
-static int find_power(const tp_program *program, tp_which which, const double *x, size_t rows, size_t samples,
+static int find_power(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, size_t samples,
                       const tp_limit_spec *spec, double *power, ad_error *error)
 {
     double k[2] = { 0 }, exact = 0, *all = NULL;
@@ -38,7 +38,7 @@ static int find_power(const tp_program *program, tp_which which, const double *x
 }
 
 /* Means over independent runs, their standard errors, and the relative size (Frobenius) of these. */
-static int sample(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+static int sample(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
                   const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
     size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
@@ -49,7 +49,7 @@ static int sample(const tp_program *program, tp_which which, const double *x, si
         return ad_fail(error, "samples are of the first output's kernel alone");
     if (samples < 16)
         return ad_fail(error, "%zu samples are too few", samples);
-    if (nn_spec_of(program->net)->scale == NN_STANDARD)
+    if (nn_spec_of(program->net)->parametrization == NN_STANDARD)
         return ad_fail(error, "in the standard scale several powers of n are summed, which samples cannot tell apart: "
                        "--scale ntk, or --engine exact");
     if (find_power(program, which, x, rows, samples, spec, &power, error))
@@ -110,7 +110,7 @@ static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char
 
 /* Exactly, by the rules that hold: 0, or the refusal. *simple: whether these were the simple ones; where they prove wrong
  * in the auto rule, `why` says so and the general ones follow. */
-static int solve_exactly(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
+static int solve_exactly(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                          size_t rows2, const tp_limit_spec *spec, bool *simple, char *why, size_t why_size,
                          tp_kernel *kernel, ad_error *refusal)
 {
@@ -135,7 +135,7 @@ static int solve_exactly(const tp_program *program, tp_which which, const double
 }
 
 /* What the simple rule would have given of a program that is not BP-like, into the method and simple_rule_error. */
-static void tell_rules(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
+static void tell_rules(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                        size_t rows2, const tp_limit_spec *spec, const char *why, tp_kernel *kernel)
 {
     tp_kernel simple = { 0 };
@@ -150,7 +150,7 @@ static void tell_rules(const tp_program *program, tp_which which, const double *
     tp_kernel_free(&simple);
 }
 
-int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *given, tp_kernel *kernel, ad_error *error)
 {
     tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };

@@ -1,11 +1,11 @@
 /* predict.h: what training does to a network whose tangent kernel stays as it is: predictions of a kernel machine.
  *
  *     double *kernel = ...;                                       // (n, n): a limit's or a network's NTK, of ad_alloc
- *     tp_machine *machine = tp_machine_new(kernel, n, NULL, &error);                      // takes the kernel over
- *     tp_training flow = { .motion = TP_FLOW, .rate = 1 };
+ *     tp_kernel_model *machine = tp_kernel_model_new(kernel, n, NULL, &error);                      // takes the kernel over
+ *     tp_training flow = { .motion = TP_GRADIENT_FLOW, .rate = 1 };
  *     tp_coefficients(machine, &flow, y, outputs, NULL, (double[]){ 10, INFINITY }, 2, a, &error);  // (2, n, outputs)
  *     tp_outputs_at(machine, cross, tests, a, outputs, NULL, f);                          // cross (tests, n): at t = 10
- *     tp_machine_free(machine);
+ *     tp_kernel_model_free(machine);
  *
  * With a constant kernel K every way of training moves the outputs as f_t(x) = f_0(x) + K(x, X) a_t, X the training
  * inputs, and so all that is to be found are the coefficients a_t (n, outputs). On the square loss
@@ -31,7 +31,7 @@ typedef struct {
     size_t outputs;  /* 0 or 1: the kernel is between inputs and the same for all outputs. k: it is of (inputs, k) by
                         (inputs, k), and what follows has n = inputs * k and one column */
     int threads;     /* 0: one */
-} tp_machine_spec;
+} tp_kernel_model_spec;
 
 /* A kernel of the training inputs, factored once. The ridge is part of the kernel, as if every training input had noise
  * of its own; the facts are those of the kernel with it. */
@@ -44,18 +44,18 @@ typedef struct {
     double condition;         /* largest / smallest; infinite for a kernel that is singular to rounding */
     double *factor;           /* (n, n): a row an eigenvector, or Cholesky's upper triangle U, K = U' U */
     double *values;           /* (n) eigenvalues, ascending; NULL: Cholesky */
-} tp_machine;
+} tp_kernel_model;
 
 /* Takes the kernel (n, n), symmetric and of ad_alloc, over, also on failure. An indefinite kernel is an error, and for
  * Cholesky also a singular one; the message has the condition number and a ridge that would do. NULL for spec: {0}. */
-tp_machine *tp_machine_new(double *kernel, size_t n, const tp_machine_spec *spec, ad_error *error);
-void tp_machine_free(tp_machine *machine);
-/* Bytes that tp_machine_new holds at most, the kernel included. */
-double tp_machine_bytes(size_t n, const tp_machine_spec *spec);
+tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_model_spec *spec, ad_error *error);
+void tp_kernel_model_free(tp_kernel_model *machine);
+/* Bytes that tp_kernel_model_new holds at most, the kernel included. */
+double tp_kernel_model_bytes(size_t n, const tp_kernel_model_spec *spec);
 
-typedef enum { TP_FLOW, TP_DESCENT, TP_MOMENTUM } tp_motion;
+typedef enum { TP_GRADIENT_FLOW, TP_GRADIENT_DESCENT, TP_MOMENTUM } tp_dynamics;
 typedef struct {
-    tp_motion motion;
+    tp_dynamics motion;
     nn_loss loss;     /* square: sum (f - y)^2 / 2 / D. Cross-entropy: sum over inputs of -sum_o y_o log softmax_o / D */
     double rate;      /* 0: 1 */
     double momentum;  /* 0: 0.9; v = mu v + gradient, w -= rate v, as nn_fit has it */
@@ -68,20 +68,20 @@ typedef struct {
 /* The rate below which descent and momentum on the square loss converge, 2 D / lambda, (1 + mu) times that with
  * momentum; the flow's is that of the descent which follows it. The cross-entropy bends half as much at most: twice that
  * is always enough. */
-double tp_largest_rate(const tp_machine *machine, const tp_training *training, size_t columns);
+double tp_maximum_stable_rate(const tp_kernel_model *machine, const tp_training *training, size_t columns);
 
 /* The coefficients a_t, (n_times, n, columns), at ascending times >= 0, INFINITY included; descent and momentum take
  * whole numbers, steps. y (n, columns): targets, or each input's probabilities of classes for the cross-entropy. start
  * (n, columns): f_0 at the training inputs; NULL: 0, which on the square loss gives an ensemble's mean.
  * t = infinity fails with a singular kernel, at a rate that is not stable, and for the cross-entropy, which has no
  * limit; finite times need no inverse. The cross-entropy's flow is integrated by Dormand and Prince's fifth order. */
-int tp_coefficients(const tp_machine *machine, const tp_training *training, const double *y, size_t columns,
+int tp_coefficients(const tp_kernel_model *machine, const tp_training *training, const double *y, size_t columns,
                     const double *start, const double *times, size_t n_times, double *out, ad_error *error);
 /* f_0 + (K + ridge) a at the training inputs: out (n, columns). */
-int tp_outputs(const tp_machine *machine, const double *a, size_t columns, const double *start, double *out,
+int tp_outputs(const tp_kernel_model *machine, const double *a, size_t columns, const double *start, double *out,
                ad_error *error);
 /* f_0 + cross a at other inputs: cross (rows, n), out (rows, columns). */
-void tp_outputs_at(const tp_machine *machine, const double *cross, size_t rows, const double *a, size_t columns,
+void tp_outputs_at(const tp_kernel_model *machine, const double *cross, size_t rows, const double *a, size_t columns,
                    const double *start, double *out);
 
 /* The kernel C of f_0: among the training inputs, of the other inputs with them, among the others. */
@@ -94,7 +94,7 @@ typedef struct {
 /* Covariance of an ensemble at time t on the square loss, (rows, rows) or (rows): C - A C' - C' A' + A C A' with
  * A = cross (1 - q_t) / lambda (Lee et al., eq. 16). Where the readout alone is trained: C - cross (1 - q_t^2) / lambda
  * cross', at t = infinity the posterior of GP inference. */
-int tp_covariance(const tp_machine *machine, const tp_training *training, size_t columns, double t, const double *cross,
+int tp_covariance(const tp_kernel_model *machine, const tp_training *training, size_t columns, double t, const double *cross,
                   size_t rows, const tp_prior *prior, double *out, ad_error *error);
 
 /* How good outputs f (rows, columns) are on y (rows, columns). */

@@ -14,7 +14,7 @@ extern "C" {
 typedef struct tp_program tp_program;
 /* The net must outlive the program. Fails, with op, file and line, on what has no Netsor-transpose rule. */
 tp_program *tp_translate(nn_net *net, ad_error *error);
-void tp_free(tp_program *program);
+void tp_program_free(tp_program *program);
 
 typedef enum { TP_PAPER, TP_LATEX, TP_JSON } tp_style;
 int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *error);
@@ -39,7 +39,7 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error); /* 
  * one is not (or has a pole that its argument can reach), -1 error. A user's own function is taken to grow linearly. */
 int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error *error);
 
-typedef enum { TP_NTK, TP_NNGP } tp_which;
+typedef enum { TP_NTK, TP_NNGP } tp_kernel_kind;
 /* A limit kernel: a list of (power of n, coefficients). In NTK scale there is one term, of power 0. */
 typedef struct {
     size_t rows, rows2;
@@ -73,7 +73,7 @@ typedef struct {
  * normalisation, all of x is one batch and all of x2 another, normalised apart. The general rule (Tensor Programs III,
  * with Z dot) is exact where Z dot leaves functions of linear combinations of Gaussians, as an averaging readout and a
  * matrix beside its transpose mostly do; else it is the executor's, which gives one term, the leading power of n. */
-int tp_limit(tp_program *program, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a
  * coordinatewise function is applied, or batch normalisation. Nodes of the trace in its order, the first `room` of them;

@@ -112,7 +112,7 @@ int ad_draw(ad_var param, const ad_sizes *sizes, uint64_t seed, ad_type type, vo
     const ad_graph *graph = param.graph;
     if (!graph || ad_failed(graph))
         return ad_fail(error, "draw: %s", graph ? ad_message(graph) : "no such parameter");
-    const ad_node *node = ad_look(graph, param.id);
+    const ad_node *node = ad_node_of(graph, param.id);
     const ad_init *init = node ? node->init : NULL;
     if (!init)
         return ad_fail(error, "draw: only a parameter has an initial value");

@@ -92,7 +92,7 @@ static int check_sizes(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
     if (sizes->n != plan->capacity.n)
         return ad_fail(error, "run: n is %zu, the plan is for %zu", sizes->n, plan->capacity.n);
     for (int id = 0; id < plan->n_nodes; id++) {
-        const ad_node *node = ad_look(plan->graph, id);
+        const ad_node *node = ad_node_of(plan->graph, id);
         if (plan->parts[id].kind == AD_PART_DEAD)
             continue;
         for (int i = 0; i < node->shape.rank; i++) {
@@ -112,7 +112,7 @@ static int check_sizes(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
 
 static ptrdiff_t stride_in(const ad_plan *plan, int id, ad_axis axis)
 {
-    int at = ad_axis_at(&ad_look(plan->graph, id)->shape, axis);
+    int at = ad_axis_at(&ad_node_of(plan->graph, id)->shape, axis);
     return at < 0 ? 0 : plan->parts[id].stride[at];
 }
 
@@ -146,7 +146,7 @@ static int check_node(const ad_plan *plan, const ad_node *node, ad_error *error)
                    0 : mismatch(node, error);
     case AD_RESHAPE:
         return ad_elements(plan->graph, &node->shape, &plan->sizes) ==
-                       ad_elements(plan->graph, &ad_look(plan->graph, node->in[0])->shape, &plan->sizes) ?
+                       ad_elements(plan->graph, &ad_node_of(plan->graph, node->in[0])->shape, &plan->sizes) ?
                    0 : mismatch(node, error);
     default:
         return 0;
@@ -155,7 +155,7 @@ static int check_node(const ad_plan *plan, const ad_node *node, ad_error *error)
 
 static void size_part(ad_plan *plan, int id)
 {
-    const ad_node *node = ad_look(plan->graph, id);
+    const ad_node *node = ad_node_of(plan->graph, id);
     ad_part *part = &plan->parts[id];
     part->factor = 1;
     part->offset = 0;
@@ -236,7 +236,7 @@ static void size_group(ad_plan *plan, ad_group *group)
             operand->steady = operand->steady && operand->stride[i] == 0;
     }
     for (int i = 0; i < group->n_links; i++) {
-        const ad_node *node = ad_look(plan->graph, group->links[i].node);
+        const ad_node *node = ad_node_of(plan->graph, group->links[i].node);
         if (node->op == AD_SCALE)
             group->links[i].p = factor_of(plan, node);
     }
@@ -246,7 +246,7 @@ static void size_product(ad_plan *plan, ad_step *step, const ad_node *node)
 {
     ad_product_axis axes[2 * AD_MAX_RANK];
     int n = 0;
-    const ad_shape *a = &ad_look(plan->graph, step->in[0])->shape, *b = &ad_look(plan->graph, step->in[1])->shape;
+    const ad_shape *a = &ad_node_of(plan->graph, step->in[0])->shape, *b = &ad_node_of(plan->graph, step->in[1])->shape;
     for (int i = 0; i < a->rank + b->rank; i++) {
         ad_axis axis = i < a->rank ? a->axes[i] : b->axes[i - a->rank];
         bool in_a = i < a->rank;
@@ -268,7 +268,7 @@ static void size_product(ad_plan *plan, ad_step *step, const ad_node *node)
 
 static void size_sum(ad_plan *plan, ad_step *step, const ad_node *node)
 {
-    const ad_shape *shape = &ad_look(plan->graph, step->in[0])->shape;
+    const ad_shape *shape = &ad_node_of(plan->graph, step->in[0])->shape;
     step->nest.rank = step->inner.rank = 0;
     for (int i = 0; i < node->shape.rank; i++)
         nest_add(&step->nest, size_of(plan, node->shape.axes[i]), plan->parts[step->node].stride[i],
@@ -306,7 +306,7 @@ static void size_copy(ad_plan *plan, ad_step *step, const ad_node *node)
     ptrdiff_t out[AD_MAX_RANK];
     int from = step->in[0];
     bool to_output = from == step->node;
-    const ad_shape *source = &ad_look(plan->graph, from)->shape;
+    const ad_shape *source = &ad_node_of(plan->graph, from)->shape;
     row_major(plan, &node->shape, out);
     step->nest.rank = 0;
     step->offset_out = 0;
@@ -344,7 +344,7 @@ static void size_copy(ad_plan *plan, ad_step *step, const ad_node *node)
 static void size_pick(ad_plan *plan, ad_step *step, const ad_node *node)
 {
     bool gather = node->op == AD_GATHER;
-    const ad_shape *domain = gather ? &node->shape : &ad_look(plan->graph, step->in[0])->shape;
+    const ad_shape *domain = gather ? &node->shape : &ad_node_of(plan->graph, step->in[0])->shape;
     step->nest.rank = 0;
     for (int i = 0; i < domain->rank; i++) {
         ad_axis axis = domain->axes[i];
@@ -362,7 +362,7 @@ static void size_pick(ad_plan *plan, ad_step *step, const ad_node *node)
 
 static void size_rows(ad_plan *plan, ad_step *step, const ad_node *node)
 {
-    const ad_shape *shape = &ad_look(plan->graph, step->in[0])->shape;
+    const ad_shape *shape = &ad_node_of(plan->graph, step->in[0])->shape;
     step->nest.rank = 0;
     for (int i = 0; i < shape->rank; i++)
         if (!ad_same(shape->axes[i], node->axis))
@@ -383,7 +383,7 @@ int ad_plan_size(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
         return -1;
     plan->sizes = *sizes;
     for (int id = 0; id < plan->n_nodes; id++)
-        if (plan->parts[id].kind != AD_PART_DEAD && check_node(plan, ad_look(plan->graph, id), error) != 0)
+        if (plan->parts[id].kind != AD_PART_DEAD && check_node(plan, ad_node_of(plan->graph, id), error) != 0)
             return -1;
     for (int id = 0; id < plan->n_nodes; id++)
         plan->parts[id].post = 1;
@@ -393,11 +393,11 @@ int ad_plan_size(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
             continue;
         size_part(plan, id);
         if (part->kind == AD_PART_VIEW && part->folded >= 0)
-            plan->parts[part->folded].post *= factor_of(plan, ad_look(plan->graph, id));
+            plan->parts[part->folded].post *= factor_of(plan, ad_node_of(plan->graph, id));
     }
     for (int s = 0; s < plan->n_steps; s++) {
         ad_step *step = &plan->steps[s];
-        const ad_node *node = ad_look(plan->graph, step->node);
+        const ad_node *node = ad_node_of(plan->graph, step->node);
         for (int i = 0; i < step->n_in; i++)
             step->offset[i] = plan->parts[step->in[i]].offset;
         switch (step->action) {
@@ -641,7 +641,7 @@ static int run_pick(const ad_plan *plan, const ad_step *step, ad_error *error)
     static const float one_float[1] = { 1 };
     const void *unit = plan->type == AD_DOUBLE ? (const void *)one : (const void *)one_float;
     const ad_nest *nest = &step->nest;
-    const ad_node *node = ad_look(plan->graph, step->node);
+    const ad_node *node = ad_node_of(plan->graph, step->node);
     char *y = place(plan, step->storage, 0);
     const char *x = operand_place(plan, step, 0), *picks = operand_place(plan, step, 1);
     ptrdiff_t e = (ptrdiff_t)plan->element, at[3] = { 0 };
@@ -696,7 +696,7 @@ static void row_range(const ad_plan *plan, const ad_step *step, ad_op op, char *
 
 static void run_rows(const ad_plan *plan, const ad_step *step)
 {
-    ad_op op = ad_look(plan->graph, step->node)->op;
+    ad_op op = ad_node_of(plan->graph, step->node)->op;
     size_t turns = nest_turns(&step->nest, step->nest.rank);
     int threads = threads_for(plan, 8.0 * (double)turns * (double)step->length, turns);
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
@@ -759,7 +759,7 @@ int ad_run(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
         return -1;
     for (int i = 0; i < plan->n_leaves; i++)
         if (!plan->storages[plan->parts[plan->leaves[i]].storage].data) {
-            const ad_node *node = ad_look(plan->graph, plan->leaves[i]);
+            const ad_node *node = ad_node_of(plan->graph, plan->leaves[i]);
             return ad_fail(error, "run: %s \"%s\" (%s:%d) is not bound", ad_op_name(node->op), node->name ? node->name : "",
                            node->where.file, node->where.line);
         }
@@ -788,7 +788,7 @@ int ad_update(ad_plan *plan, int output, double keep, double factor, void *data)
     }
     static const double one[1] = { 1 };
     static const float one_float[1] = { 1 };
-    size_t count = ad_elements(plan->graph, &ad_look(plan->graph, result->node)->shape, &plan->sizes);
+    size_t count = ad_elements(plan->graph, &ad_node_of(plan->graph, result->node)->shape, &plan->sizes);
     if (keep < 1 || keep > 1)
         plan->loops->op[AD_SCALE](count, data, data, data, keep);
     plan->loops->multiply_add(count, data, 1, place(plan, result->storage, 0), 1,

@@ -66,7 +66,7 @@ static void find_uses(ad_plan *plan)
     }
     for (int id = plan->n_nodes - 1; id >= 0; id--) {
         ad_part *part = &plan->parts[id];
-        const ad_node *node = ad_look(plan->graph, id);
+        const ad_node *node = ad_node_of(plan->graph, id);
         bool passes = is_view(node->op) || is_linear(node->op);
         if (!part->uses || plan->given[id])
             continue;
@@ -81,13 +81,13 @@ static void find_uses(ad_plan *plan)
 static int foldable(const ad_plan *plan, const ad_node *scale)
 {
     int id = scale->in[0];
-    while (plan->parts[id].uses == 1 && is_view(ad_look(plan->graph, id)->op) && !plan->given[id])
-        id = ad_look(plan->graph, id)->in[0];
+    while (plan->parts[id].uses == 1 && is_view(ad_node_of(plan->graph, id)->op) && !plan->given[id])
+        id = ad_node_of(plan->graph, id)->in[0];
     if (plan->given[id])
         return -1;
-    if (plan->parts[id].uses == 1 && is_linear(ad_look(plan->graph, id)->op))
+    if (plan->parts[id].uses == 1 && is_linear(ad_node_of(plan->graph, id)->op))
         return plan->parts[id].folded;
-    return plan->parts[id].uses == 1 && takes_factor(ad_look(plan->graph, id)) ? id : -1;
+    return plan->parts[id].uses == 1 && takes_factor(ad_node_of(plan->graph, id)) ? id : -1;
 }
 
 /* ---- 3: steps ---- */
@@ -112,7 +112,7 @@ static void reads(ad_step *step, int node)
 /* The newest group of this domain that comes after all inputs; a new one at the end if there is none. */
 static int group_for(ad_plan *plan, int id, ad_error *error)
 {
-    const ad_node *node = ad_look(plan->graph, id);
+    const ad_node *node = ad_node_of(plan->graph, id);
     int earliest = 0;
     for (int i = 0; i < node->n_in; i++) {
         const ad_part *in = &plan->parts[node->in[i]];
@@ -148,20 +148,20 @@ static bool stays_dense(const ad_node *node, const ad_node *in)
 
 static void make_view(ad_plan *plan, int id)
 {
-    const ad_node *node = ad_look(plan->graph, id);
+    const ad_node *node = ad_node_of(plan->graph, id);
     const ad_part *in = &plan->parts[node->in[0]];
     ad_part *part = &plan->parts[id];
     part->kind = AD_PART_VIEW;
     part->base = in->base;
     part->step = in->step;
     part->storage = in->storage;
-    part->dense = in->dense && stays_dense(node, ad_look(plan->graph, node->in[0]));
+    part->dense = in->dense && stays_dense(node, ad_node_of(plan->graph, node->in[0]));
     part->whole = in->whole && part->dense && node->op != AD_SLICE;
 }
 
 static int make_result(ad_plan *plan, int id, ad_error *error)
 {
-    const ad_node *node = ad_look(plan->graph, id);
+    const ad_node *node = ad_node_of(plan->graph, id);
     ad_part *part = &plan->parts[id];
     int first = plan->n_steps;
     ad_step *step;
@@ -220,7 +220,7 @@ static int make_steps(ad_plan *plan, ad_error *error)
 {
     for (int id = 0; id < plan->n_nodes; id++) {
         ad_part *part = &plan->parts[id];
-        const ad_node *node = ad_look(plan->graph, id);
+        const ad_node *node = ad_node_of(plan->graph, id);
         *part = (ad_part){ .uses = part->uses, .plain = part->plain, .base = id, .folded = -1, .step = -1,
                            .only = -1, .slot = -1, .storage = -1, .dense = true, .whole = true };
         if (!part->uses)
@@ -261,7 +261,7 @@ static void sink(ad_plan *plan)
         plan->parts[plan->results[i].node].only = -2;
     for (int id = plan->n_nodes - 1; id >= 0; id--) {
         ad_part *part = &plan->parts[id];
-        const ad_node *node = ad_look(plan->graph, id);
+        const ad_node *node = ad_node_of(plan->graph, id);
         if (!part->uses || plan->given[id])
             continue;
         if (part->kind == AD_PART_MEMBER && node->n_in == 1 && part->only > part->step)
@@ -318,7 +318,7 @@ static int fill_groups(ad_plan *plan, ad_error *error)
     for (int pass = 0; pass < 2; pass++) {
         for (int id = 0; id < plan->n_nodes; id++) {
             ad_part *part = &plan->parts[id];
-            const ad_node *node = ad_look(plan->graph, id);
+            const ad_node *node = ad_node_of(plan->graph, id);
             if (part->kind != AD_PART_MEMBER)
                 continue;
             ad_group *group = plan->steps[part->step].group;
@@ -345,7 +345,7 @@ static int fill_groups(ad_plan *plan, ad_error *error)
     }
     for (int id = 0; id < plan->n_nodes; id++) {
         ad_part *part = &plan->parts[id];
-        const ad_node *node = ad_look(plan->graph, id);
+        const ad_node *node = ad_node_of(plan->graph, id);
         if (part->kind != AD_PART_MEMBER)
             continue;
         ad_group *group = plan->steps[part->step].group;
@@ -429,7 +429,7 @@ static bool sees_alone(const ad_plan *plan, int id)
 {
     int base = plan->parts[id].base;
     while (id != base && plan->parts[id].uses == 1)
-        id = ad_look(plan->graph, id)->in[0];
+        id = ad_node_of(plan->graph, id)->in[0];
     return id == base && plan->parts[id].uses == 1;
 }
 
@@ -445,7 +445,7 @@ static void defer_updates(ad_plan *plan, int updates)
         ad_step *step = &plan->steps[base->step];
         bool waits = step->action == AD_DO_PRODUCT && step->node == part->base;
         for (int k = 0; k < step->n_in; k++)
-            waits = waits && ad_look(plan->graph, plan->parts[step->in[k]].base)->op != AD_PARAM;
+            waits = waits && ad_node_of(plan->graph, plan->parts[step->in[k]].base)->op != AD_PARAM;
         if (waits) {
             step->deferred = true;
             result->step = base->step;
@@ -499,7 +499,7 @@ static void find_in_place(ad_plan *plan)
                     if (other->storage != from)
                         continue;
                     fits = fits && plan->parts[other->node].whole &&
-                           same_order(&ad_look(plan->graph, other->node)->shape, &group->domain);
+                           same_order(&ad_node_of(plan->graph, other->node)->shape, &group->domain);
                     for (int j = l + 1; j < group->n_links; j++)
                         fits = fits && group->links[j].a != k && group->links[j].b != k;
                 }
@@ -566,7 +566,7 @@ static int set_bytes(ad_plan *plan, ad_error *error)
 {
     for (int id = 0; id < plan->n_nodes; id++) {
         const ad_part *part = &plan->parts[id];
-        const ad_node *node = ad_look(plan->graph, id);
+        const ad_node *node = ad_node_of(plan->graph, id);
         size_t bytes = plan->element;
         if (part->kind == AD_PART_DEAD)
             continue;
@@ -623,7 +623,7 @@ static int build(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *spec,
 {
     size_t nodes = (size_t)plan->n_nodes, edges = 0;
     for (int id = 0; id < plan->n_nodes; id++)
-        edges += (size_t)ad_look(plan->graph, id)->n_in;
+        edges += (size_t)ad_node_of(plan->graph, id)->n_in;
     plan->steps_room = (int)(2 * nodes + edges) + plan->n_results;
     plan->storages_room = plan->steps_room * 3;
     plan->parts = take(plan, nodes, sizeof *plan->parts, error);
@@ -641,7 +641,7 @@ static int build(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *spec,
     for (int id = 0; id < plan->n_nodes; id++)
         if (plan->parts[id].uses) {
             used++;
-            used_edges += ad_look(plan->graph, id)->n_in;
+            used_edges += ad_node_of(plan->graph, id)->n_in;
         }
     plan->steps_room = 2 * used + used_edges + plan->n_results;
     plan->storages_room = plan->steps_room * 3;
@@ -678,12 +678,12 @@ ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *spec, ad_
         return NULL;
     }
     for (int i = 0; i < n; i++)
-        if (outputs[i].graph != graph || outputs[i].id < 0 || outputs[i].id >= ad_size(graph)) {
+        if (outputs[i].graph != graph || outputs[i].id < 0 || outputs[i].id >= ad_graph_size(graph)) {
             ad_fail(error, "plan: output %d is not a node of the first one's graph", i);
             return NULL;
         }
     for (int i = 0; i < spec->n_given; i++)
-        if (spec->given[i].graph != graph || spec->given[i].id < 0 || spec->given[i].id >= ad_size(graph)) {
+        if (spec->given[i].graph != graph || spec->given[i].id < 0 || spec->given[i].id >= ad_graph_size(graph)) {
             ad_fail(error, "plan: given node %d is not a node of the outputs' graph", i);
             return NULL;
         }
@@ -693,7 +693,7 @@ ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *spec, ad_
     *plan = (ad_plan){ .graph = graph, .loops = ad_loops_get(spec->type), .type = spec->type, .n_results = n,
                        .element = spec->type == AD_DOUBLE ? sizeof(double) : sizeof(float),
                        .threads = spec->threads > 1 ? spec->threads : 1, .capacity = spec->capacity,
-                       .n_nodes = ad_size(graph) };
+                       .n_nodes = ad_graph_size(graph) };
     if (!(plan->arena = ad_arena_new(error)) || build(plan, outputs, spec, error) != 0) {
         ad_plan_free(plan);
         return NULL;
@@ -718,9 +718,9 @@ size_t ad_plan_bytes(const ad_plan *plan)
 /* ---- binding ---- */
 int ad_bind(ad_plan *plan, ad_var leaf, const void *data)
 {
-    if (leaf.graph != plan->graph || leaf.id < 0 || leaf.id >= ad_size(plan->graph))
+    if (leaf.graph != plan->graph || leaf.id < 0 || leaf.id >= ad_graph_size(plan->graph))
         return -1;
-    ad_op op = ad_look(plan->graph, leaf.id)->op;
+    ad_op op = ad_node_of(plan->graph, leaf.id)->op;
     if (op != AD_INPUT && op != AD_PARAM && !(leaf.id < plan->n_nodes && plan->given[leaf.id]))
         return -1;
     if (leaf.id < plan->n_nodes && plan->parts[leaf.id].kind == AD_PART_LEAF) /* else the outputs do not need it */
@@ -750,7 +750,7 @@ void ad_plan_print(const ad_plan *plan, FILE *stream)
     fprintf(stream, "%d steps, %zu bytes, %s loops\n", plan->n_steps, plan->memory_bytes, ad_loops_name());
     for (int s = 0; s < plan->n_steps; s++) {
         const ad_step *step = &plan->steps[s];
-        const ad_node *node = ad_look(plan->graph, step->node);
+        const ad_node *node = ad_node_of(plan->graph, step->node);
         fprintf(stream, "%3d %-7s %s", s, actions[step->action],
                 ad_shape_text(plan->graph, step->group ? &step->group->domain : &node->shape, text, sizeof text));
         for (int i = 0; i < step->n_in; i++)
@@ -763,7 +763,7 @@ void ad_plan_print(const ad_plan *plan, FILE *stream)
                     step->product->m, step->product->n, step->product->k);
         for (int i = 0; step->group && i < step->group->n_links; i++) {
             const ad_link *link = &step->group->links[i];
-            const ad_node *op = ad_look(plan->graph, link->node);
+            const ad_node *op = ad_node_of(plan->graph, link->node);
             fprintf(stream, "%s %%%d%s = %s", i ? ";" : ":", link->node, link->storage >= 0 ? "*" : "", ad_op_name(op->op));
             for (int k = 0; k < op->n_in; k++)
                 fprintf(stream, " %%%d", op->in[k]);

@@ -235,7 +235,7 @@ static void rule(pass *p, int id, ad_var g)
         return;
     case AD_TRANSPOSE: give(p, node, 0, g, full); return;
     case AD_GATHER: {
-        if (ad_look(p->graph, a.id)->op == AD_PARAM) {
+        if (ad_node_of(p->graph, a.id)->op == AD_PARAM) {
             ad_shape all = ad_shape_union(ad_shape_get(g), &node->shape);
             add_site(p, (ad_site){ .param = a, .y = ad_one_hot_at(w, b, node->axis),
                                    .delta = ad_expand_at(w, g, all), .over = ad_shape_of(node->axis) });
@@ -360,9 +360,9 @@ static ad_var sum_picks(ad_where w, const ad_node *one_hot, ad_var d, const ad_s
 
 static bool is_one_hot(const ad_graph *graph, const ad_node *node)
 {
-    const ad_node *x = node->op == AD_SCATTER ? ad_look(graph, node->in[0]) : NULL;
+    const ad_node *x = node->op == AD_SCATTER ? ad_node_of(graph, node->in[0]) : NULL;
     while (x && x->op == AD_EXPAND)
-        x = ad_look(graph, x->in[0]);
+        x = ad_node_of(graph, x->in[0]);
     return x && x->op == AD_CONSTANT && !(fabs(x->c - 1) > 0) && node->over.rank == 0;
 }
 
@@ -380,8 +380,8 @@ ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape kee
         ad_var part;
         if (!site->y.graph)
             part = ad_sum_at(w, site->delta, ad_shape_minus(ad_shape_get(site->delta), &whole));
-        else if (is_one_hot(graph, ad_look(graph, site->y.id)))
-            part = sum_picks(w, ad_look(graph, site->y.id), site->delta, &whole);
+        else if (is_one_hot(graph, ad_node_of(graph, site->y.id)))
+            part = sum_picks(w, ad_node_of(graph, site->y.id), site->delta, &whole);
         else
             part = sum_site(w, site->y, site->delta, &whole);
         total = total.id < 0 ? part : ad_combine(w, AD_ADD, total, part);

@@ -40,12 +40,12 @@ static bool meets(ad_var y, ad_axis axis, bool learning)
     return false;
 }
 
-bool ad_couples(ad_var y, ad_axis axis)
+bool ad_parameters_coupled(ad_var y, ad_axis axis)
 {
     return meets(y, axis, true);
 }
 
-bool ad_mixes(ad_var y, ad_axis axis)
+bool ad_coupled(ad_var y, ad_axis axis)
 {
     return meets(y, axis, false);
 }

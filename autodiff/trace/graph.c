@@ -254,12 +254,12 @@ size_t ad_elements(const ad_graph *graph, const ad_shape *shape, const ad_sizes 
     return count;
 }
 
-int ad_size(const ad_graph *graph)
+int ad_graph_size(const ad_graph *graph)
 {
     return graph->n_nodes;
 }
 
-const ad_node *ad_look(const ad_graph *graph, int id)
+const ad_node *ad_node_of(const ad_graph *graph, int id)
 {
     return graph->nodes[id];
 }

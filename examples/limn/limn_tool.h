@@ -20,11 +20,11 @@ typedef struct {
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
     const char *labels2, *start, *covariance;
     const char *drift, *drift_kernels, *drift_limit;
-    nn_scale scale;
+    nn_parametrization scale;
     nn_sigma_in sigma_in;
     nn_loss loss;
     int optimizer; /* nn_optimizer or GRADIENT_FLOW; -1: not given */
-    tp_which kernel;
+    tp_kernel_kind kernel;
     tp_engine engine;
     tp_rule_choice rule;
     nn_kernel_outputs outputs;
@@ -36,7 +36,7 @@ typedef struct {
     double at_width, test_fraction;     /* 0: not given */
     long split_seed;
     double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
-    nn_schedule drift_schedule;
+    nn_drift_schedule drift_schedule;
     double drift_share;
     long drift_every; /* 0: the schedule's default */
     long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;

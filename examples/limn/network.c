@@ -34,7 +34,7 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
         data = &mnist;
     nn_spec spec = { .features = data->features,
                      .outputs = data_outputs(data),
-                     .scale = o->scale,
+                     .parametrization = o->scale,
                      .sigma_in = o->sigma_in,
                      .settings = o->settings,
                      .name = o->network };
@@ -58,9 +58,9 @@ static size_t width_of_file(const nn_net *net, const nn_tensors *file)
 {
     const ad_graph *graph = nn_graph(net);
     size_t width = 0;
-    for (int k = 0; k < nn_params(net); k++) {
+    for (int k = 0; k < nn_n_params(net); k++) {
         const ad_shape *shape = ad_shape_get(nn_param(net, k));
-        const nn_tensor *t = nn_tensors_find(file, ad_look(graph, nn_param(net, k).id)->name);
+        const nn_tensor *t = nn_tensors_find(file, ad_node_of(graph, nn_param(net, k).id)->name);
         for (int i = 0; t && i < shape->rank && i < t->rank; i++)
             if (ad_axis_kind(graph, shape->axes[i]) == AD_WIDTH) {
                 ad_sizes sizes = { .n = t->shape[i] };
@@ -87,7 +87,7 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
             return NULL;
         }
     }
-    nn_model *model = nn_at(net, width, seed, o->type, (int)o->threads, error);
+    nn_model *model = nn_model_new(net, width, seed, o->type, (int)o->threads, error);
     if (model && o->weights && nn_load(model, o->weights, error)) {
         nn_model_free(model);
         return NULL;

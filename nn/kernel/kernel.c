@@ -101,7 +101,7 @@ int nn_prepare(nn_call *c, ad_error *error)
     int failed = ids && outputs ? 0 : -1;
     for (int i = 0; i < c->n_panels && !failed; i++) {
         int id = c->panels[i].id, k = 0;
-        ad_op op = ad_look(net->graph, id)->op;
+        ad_op op = ad_node_of(net->graph, id)->op;
         while (k < n && ids[k] != id)
             k++;
         if (k < n || op == AD_INPUT || op == AD_PARAM)
@@ -167,7 +167,7 @@ size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t r
 
 void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to)
 {
-    const ad_shape *shape = &ad_look(c->model->net->graph, p->id)->shape;
+    const ad_shape *shape = &ad_node_of(c->model->net->graph, p->id)->shape;
     size_t bytes = nn_bytes(c->model->type), turns = nn_size_of(c, &p->sum, rows);
     const char *from = tensor_data(c, p->id);
     nn_walk w = { .rank = p->order.rank };

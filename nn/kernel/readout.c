@@ -7,7 +7,7 @@
 /* Is the node linear, without a constant part, in the readout's parameters? depends: by node. Names what is not. */
 static int check_linear(const nn_net *net, int id, const bool *depends, ad_error *error)
 {
-    const ad_node *node = ad_look(net->graph, id);
+    const ad_node *node = ad_node_of(net->graph, id);
     if (!depends[id])
         return ad_fail(error, "%s:%d: nngp: %s: a part of the outputs that no readout multiplies", node->where.file,
                        node->where.line, ad_op_name(node->op));
@@ -44,7 +44,7 @@ static int readout_variances(const nn_net *net, ad_var output, const ad_sizes *s
     if (!depends)
         return -1;
     for (int k = 0; k < net->n_params; k++) {
-        const ad_node *node = ad_look(net->graph, net->params[k].id);
+        const ad_node *node = ad_node_of(net->graph, net->params[k].id);
         const ad_init *init = node->init;
         variances[k] = 0;
         if (!ad_has(&node->shape, net->outputs))
@@ -61,8 +61,8 @@ static int readout_variances(const nn_net *net, ad_var output, const ad_sizes *s
         }
     }
     for (int id = 0; id <= output.id; id++)
-        for (int k = 0; k < ad_look(net->graph, id)->n_in; k++)
-            depends[id] |= depends[ad_look(net->graph, id)->in[k]];
+        for (int k = 0; k < ad_node_of(net->graph, id)->n_in; k++)
+            depends[id] |= depends[ad_node_of(net->graph, id)->in[k]];
     int failed = check_linear(net, output.id, depends, error);
     ad_free(depends);
     return failed;

@@ -14,13 +14,13 @@ static bool meets_early(const nn_net *net, ad_var output, bool *learns, bool *re
     const ad_graph *graph = net->graph;
     reached[output.id] = true;
     for (int id = 0; id <= output.id; id++) {
-        const ad_node *node = ad_look(graph, id);
+        const ad_node *node = ad_node_of(graph, id);
         learns[id] = node->op == AD_PARAM;
         for (int k = 0; k < node->n_in; k++)
             learns[id] |= learns[node->in[k]];
     }
     for (int id = output.id; id >= 0; id--) {
-        const ad_node *node = ad_look(graph, id);
+        const ad_node *node = ad_node_of(graph, id);
         if (!reached[id] || !learns[id])
             continue;
         if (node->op != AD_PARAM && !ad_has(&node->shape, net->batch))
@@ -36,7 +36,7 @@ static ad_axis unused_prime(const nn_net *net, ad_var output, ad_axis axis)
 {
     ad_axis prime = ad_prime(axis);
     for (int id = 0; id <= output.id; id++) {
-        const ad_shape *shape = &ad_look(net->graph, id)->shape;
+        const ad_shape *shape = &ad_node_of(net->graph, id)->shape;
         for (int i = 0; i < shape->rank; i++)
             if (shape->axes[i].id == axis.id && shape->axes[i].prime >= prime.prime)
                 prime = ad_prime(shape->axes[i]);
@@ -56,7 +56,7 @@ const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, bool by_seeds, 
         ad_fail(error, "%s: kernel: out of memory", nn_title(net));
         return NULL;
     }
-    t->together = ad_couples(output, net->batch) || meets_early(net, output, marks, marks + output.id + 1);
+    t->together = ad_parameters_coupled(output, net->batch) || meets_early(net, output, marks, marks + output.id + 1);
     t->batch = net->batch;
     ad_var seed = { 0 };
     if (by_seeds) {
@@ -92,7 +92,7 @@ static ad_shape seeds_of(const struct nn_tangent *t)
 static int peel(const nn_call *c, ad_var v, double *factor)
 {
     const ad_graph *graph = c->model->net->graph;
-    const ad_node *node = ad_look(graph, v.id);
+    const ad_node *node = ad_node_of(graph, v.id);
     *factor = 1;
     while (node->op == AD_SCALE || node->op == AD_EXPAND) {
         if (node->op == AD_SCALE) {
@@ -103,7 +103,7 @@ static int peel(const nn_call *c, ad_var v, double *factor)
                 *factor *= pow((double)nn_axis_size(c, node->axis, 1), node->power);
         }
         v.id = node->in[0];
-        node = ad_look(graph, v.id);
+        node = ad_node_of(graph, v.id);
     }
     return v.id;
 }
@@ -196,7 +196,7 @@ static int gram_panel(nn_call *c, ad_var v, bool adjoint, const ad_shape *instan
 {
     const struct nn_tangent *t = c->tangent;
     int id = peel(c, v, factor);
-    bool sampled = !adjoint || ad_has(&ad_look(c->model->net->graph, id)->shape, t->sample);
+    bool sampled = !adjoint || ad_has(&ad_node_of(c->model->net->graph, id)->shape, t->sample);
     ad_shape order = *instances, out = ad_shape_of(t->out), sample = ad_shape_of(t->sample);
     if (adjoint && !c->mean)
         nn_append(&order, &out);
@@ -324,7 +324,7 @@ static int make_uses(nn_call *c, int param, ad_error *error)
         u.d = find_panel(c, peel(c, site->delta, &one), order, product ? none : sum, 1);
         if (product) {
             int id = peel(c, site->y, &two);
-            order = ad_has(&ad_look(c->model->net->graph, id)->shape, t->sample) ? sample : none;
+            order = ad_has(&ad_node_of(c->model->net->graph, id)->shape, t->sample) ? sample : none;
             nn_append(&order, &u.aligned);
             nn_append(&order, &sum);
             nn_append(&order, &u.over);

@@ -1,7 +1,7 @@
 /* look.c: the value of any node of a network at a finite width. */
 #include "nn/network/network.h"
 
-int nn_look(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error)
+int nn_activations(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error)
 {
     const nn_net *net = model->net;
     ad_plan_spec spec = { .type = model->type, .threads = model->threads, .capacity = nn_sizes(model, rows) };

@@ -56,7 +56,7 @@ int nn_bind_params(const nn_model *model, ad_plan *plan)
     return 0;
 }
 
-nn_model *nn_at(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error)
+nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error)
 {
     if (n < 1 || n > MOST_WIDTH) {
         ad_fail(error, "%s: width %zu: it must be from 1 to %d", nn_title(net), n, MOST_WIDTH);
@@ -83,7 +83,7 @@ nn_model *nn_at(const nn_net *net, size_t n, uint64_t seed, ad_type type, int th
     if (!(model->values = ad_alloc(model->offsets[n_all], nn_bytes(type), "the parameters", error)))
         goto failed;
     for (int k = 0; k < n_params; k++) {
-        void *values = nn_values(model, k, NULL);
+        void *values = nn_param_values(model, k, NULL);
         if (ad_draw(net->params[k], &model->sizes, seed, type, values, error) != 0)
             goto failed;
     }
@@ -116,7 +116,7 @@ void nn_model_free(nn_model *model)
     ad_free(model);
 }
 
-const nn_net *nn_net_of(const nn_model *model)
+const nn_net *nn_model_net(const nn_model *model)
 {
     return model->net;
 }
@@ -126,21 +126,21 @@ size_t nn_model_width(const nn_model *model)
     return model->n;
 }
 
-void *nn_values(nn_model *model, int k, size_t *count)
+void *nn_param_values(nn_model *model, int k, size_t *count)
 {
     if (count)
         *count = model->offsets[k + 1] - model->offsets[k];
     return (char *)model->values + model->offsets[k] * nn_bytes(model->type);
 }
 
-size_t nn_count(const nn_model *model)
+size_t nn_model_size(const nn_model *model)
 {
     return model->offsets[model->net->n_params];
 }
 
 void *nn_statistic(nn_model *model, int k, size_t *count)
 {
-    return nn_values(model, model->net->n_params + k, count);
+    return nn_param_values(model, model->net->n_params + k, count);
 }
 
 void nn_set_mode(nn_model *model, nn_mode mode)

@@ -45,7 +45,7 @@ static ad_init make(const nn_net *net, ad_axis axis, powers p, double rate_power
 
 ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
 {
-    nn_scale scale = net->spec.scale;
+    nn_parametrization scale = net->spec.parametrization;
     double rate = 0 - table[scale].c;
     if (is_width(net, in))
         return make(net, in, is_width(net, out) ? table[scale].hidden : table[scale].readout, rate, sigma);
@@ -63,5 +63,5 @@ ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma)
 {
     if (!is_width(net, out)) /* the outputs' own bias is of order one in every scale, and so is its rate */
         return make(net, (ad_axis){ 0, 0 }, (powers){ 0, 0 }, 0, sigma);
-    return make(net, out, table[net->spec.scale].bias, 0 - table[net->spec.scale].c, sigma);
+    return make(net, out, table[net->spec.parametrization].bias, 0 - table[net->spec.parametrization].c, sigma);
 }

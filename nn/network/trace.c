@@ -196,8 +196,8 @@ static void collect_params(nn_net *net)
 {
     for (int pass = 0; pass < 2; pass++) {
         net->n_params = 0;
-        for (int id = 0; id < ad_size(net->graph); id++)
-            if (ad_look(net->graph, id)->op == AD_PARAM) {
+        for (int id = 0; id < ad_graph_size(net->graph); id++)
+            if (ad_node_of(net->graph, id)->op == AD_PARAM) {
                 if (pass)
                     net->params[net->n_params] = (ad_var){ net->graph, id };
                 net->n_params++;
@@ -220,7 +220,7 @@ static void make_variants(nn_net *net)
     if (net->norms)
         net->variants[1].output = nn_trace_evaluation(net);
     for (int v = 0; v < 2 && !ad_failed(net->graph); v++)
-        net->variants[v].mixes = ad_mixes(net->variants[v].output, net->batch);
+        net->variants[v].mixes = ad_coupled(net->variants[v].output, net->batch);
 }
 
 static int keep_spec(nn_net *net, const nn_spec *spec)
@@ -322,7 +322,7 @@ const nn_spec *nn_spec_of(const nn_net *net)
     return &net->spec;
 }
 
-int nn_params(const nn_net *net)
+int nn_n_params(const nn_net *net)
 {
     return net->n_params;
 }
@@ -332,14 +332,14 @@ ad_var nn_param(const nn_net *net, int k)
     return net->params[k];
 }
 
-int nn_statistics(const nn_net *net)
+int nn_n_statistics(const nn_net *net)
 {
     return net->n_statistics;
 }
 
 const char *nn_statistic_name(const nn_net *net, int k)
 {
-    return ad_look(net->graph, net->params[net->n_params + k].id)->name;
+    return ad_node_of(net->graph, net->params[net->n_params + k].id)->name;
 }
 
 size_t nn_features(const nn_net *net)

@@ -44,7 +44,7 @@ static bool exists(ad_var x)
     return x.graph && x.id >= 0;
 }
 
-ad_var nn_present_at(ad_where where, nn_net *net, ad_var x, size_t t)
+ad_var nn_padding_mask_at(ad_where where, nn_net *net, ad_var x, size_t t)
 {
     if (!exists(x) || ad_shape_get(x)->rank != 3)
         return ad_poison(net->graph, where, "present: only sequences, (batch, time, features), have padding");
@@ -187,7 +187,7 @@ static bool take_steps(rnn *r, ad_var x)
     for (int t = 0; t < r->steps; t++) {
         r->states[t] = ad_take(x, time, (size_t)t);
         if (r->padded)
-            r->present[t] = nn_present(r->net, x, (size_t)t);
+            r->present[t] = nn_padding_mask(r->net, x, (size_t)t);
     }
     return true;
 }

@@ -28,7 +28,7 @@ static int count_all(const nn_model *model)
 
 static const char *param_name(const nn_model *model, int k)
 {
-    return ad_look(model->net->graph, model->net->params[k].id)->name;
+    return ad_node_of(model->net->graph, model->net->params[k].id)->name;
 }
 
 static char *shape_text(const nn_tensor *t, char *text, size_t size)

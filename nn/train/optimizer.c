@@ -62,7 +62,7 @@ LOOPS(double, sqrt)
 
 double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes)
 {
-    const ad_init *init = ad_look(net->graph, net->params[k].id)->init;
+    const ad_init *init = ad_node_of(net->graph, net->params[k].id)->init;
     double scale = init->rate;
     if (init->axis.id && fabs(init->rate_power) > 0)
         scale *= pow((double)ad_axis_size(net->graph, init->axis, sizes), init->rate_power);
@@ -77,7 +77,7 @@ nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *
         return NULL;
     *rule = (nn_rule){ .kind = spec->optimizer, .type = model->type, .rate = spec->rate, .momentum = spec->momentum,
                        .beta1 = spec->beta1, .beta2 = spec->beta2, .epsilon = spec->epsilon,
-                       .count = nn_count(model) };
+                       .count = nn_model_size(model) };
     rule->n_states = rule->kind == NN_SGD ? 0 : rule->kind == NN_MOMENTUM ? 1 : 2;
     bool whole = (rule->entries = ad_alloc((size_t)net->n_params + 1, sizeof *rule->entries, "an optimizer", error));
     for (int k = 0; k < rule->n_states && whole; k++)

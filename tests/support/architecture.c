@@ -347,7 +347,7 @@ static int measure(const nn_net *net, int kernels, const double *x, int threads,
     double squares[2][ENTRIES] = { { 0 } }, one[ENTRIES];
     memset(out, 0, 2 * sizeof *out);
     for (int seed = 1; seed <= SEEDS; seed++) {
-        nn_model *model = nn_at(net, ARCHITECTURE_WIDTH, (uint64_t)seed, AD_FLOAT, threads, error);
+        nn_model *model = nn_model_new(net, ARCHITECTURE_WIDTH, (uint64_t)seed, AD_FLOAT, threads, error);
         int status = model ? 0 : -1;
         for (int which = 0; which < kernels && !status; which++) {
             status = (which == TP_NTK ? nn_ntk : nn_nngp)(model, x, ROWS, NULL, 0, NN_MEAN, one, error);
@@ -434,11 +434,11 @@ static int compare(nn_net *net, const double *x, int threads, architecture_tally
         tp_kernel sampled, exact;
         ad_error refusal = { 0 };
         spec.engine = TP_ENGINE_SAMPLE;
-        status = tp_limit(program, (tp_which)which, x, ROWS, NULL, 0, &spec, &sampled, error);
+        status = tp_limit(program, (tp_kernel_kind)which, x, ROWS, NULL, 0, &spec, &sampled, error);
         if (status)
             break;
         spec.engine = TP_ENGINE_EXACT;
-        if (like == 0 && tp_limit(program, (tp_which)which, x, ROWS, NULL, 0, &spec, &exact, &refusal) == 0) {
+        if (like == 0 && tp_limit(program, (tp_kernel_kind)which, x, ROWS, NULL, 0, &spec, &exact, &refusal) == 0) {
             t->exact++;
             compare_exact(&sampled, &exact, name, t);
             tp_kernel_free(&exact);
@@ -449,7 +449,7 @@ static int compare(nn_net *net, const double *x, int threads, architecture_tally
     }
     t->general += like > 0;
     t->nets++;
-    tp_free(program);
+    tp_program_free(program);
     return status;
 }
 

@@ -48,12 +48,12 @@ trial_net trial_open(ad_graph *graph, const ad_var *outputs, int n, const ad_siz
     cr_assert_not(ad_failed(graph), "%s", ad_message(graph));
     net.plan = ad_plan_new(outputs, n, &(ad_plan_spec){ .type = AD_DOUBLE, .capacity = *sizes }, &error);
     cr_assert(net.plan, "%s", error.text);
-    for (int id = 0; id < ad_size(graph); id++)
-        if (ad_look(graph, id)->op == AD_PARAM) {
+    for (int id = 0; id < ad_graph_size(graph); id++)
+        if (ad_node_of(graph, id)->op == AD_PARAM) {
             int k = net.n_params++;
             cr_assert(k < MOST_PARAMS);
             net.params[k] = (ad_var){ graph, id };
-            net.values[k] = calloc(ad_elements(graph, &ad_look(graph, id)->shape, sizes), sizeof(double));
+            net.values[k] = calloc(ad_elements(graph, &ad_node_of(graph, id)->shape, sizes), sizeof(double));
             ad_bind(net.plan, net.params[k], net.values[k]);
         }
     return net;

@@ -35,7 +35,7 @@ Test(architectures, a_seed_is_a_network)
     strcpy(first, architecture_story());
     cr_assert((again = architecture_trace(17, &error)) != NULL);
     cr_expect_str_eq(first, architecture_story());
-    cr_expect_eq(ad_size(nn_graph(net)), ad_size(nn_graph(again)));
+    cr_expect_eq(ad_graph_size(nn_graph(net)), ad_graph_size(nn_graph(again)));
     cr_assert((other = architecture_trace(18, &error)) != NULL);
     cr_expect(strcmp(first, architecture_story()) != 0);
     nn_net_free(net);

@@ -207,7 +207,7 @@ Test(networks, limits_agree_with_wide_networks)
             tp_kernel_free(&kernel);
         }
         for (int seed = 1; seed <= SEEDS; seed++) {
-            nn_model *model = nn_at(net, WIDTH, (uint64_t)seed, AD_DOUBLE, 1, &error);
+            nn_model *model = nn_model_new(net, WIDTH, (uint64_t)seed, AD_DOUBLE, 1, &error);
             cr_assert(model && nn_ntk(model, x, ROWS, NULL, 0, NN_FULL, k, &error) == 0, "%s", error.text);
             for (size_t e = 0; e < count; e++) {
                 double off = k[e] - mean[e];
@@ -223,7 +223,7 @@ Test(networks, limits_agree_with_wide_networks)
                          limit[e]);
         }
         cr_log_info("%s: off by at most %.2g of the largest entry", nets[i].name, worst);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
         free(x);
     }
@@ -237,7 +237,7 @@ Test(networks, training_lowers_the_loss)
         for (int k = 0; k < ROWS * STEPS; k++)
             y[k] = cos(1 + 2 * k);
         nn_net *net = trace(i);
-        nn_model *model = nn_at(net, 64, 1, AD_DOUBLE, 1, &error);
+        nn_model *model = nn_model_new(net, 64, 1, AD_DOUBLE, 1, &error);
         nn_data data = { x, y, ROWS, 0 };
         nn_fit_spec fit = { .rate = 0.1, .steps = 400 };
         cr_assert(model, "%s", error.text);
@@ -297,7 +297,7 @@ Test(networks, an_embedding_in_the_limit)
                 cr_expect_float_eq(kernel.terms[0].values[i * ROWS + j], theta, 1e-12 * theta, "(%d, %d)", i, j);
             }
         tp_kernel_free(&kernel);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
 }
@@ -307,11 +307,11 @@ Test(networks, an_embedding_looks_rows_up)
     enum { WIDTH = 16 };
     ad_error error = { 0 };
     nn_net *net = trace_bag(NN_SIGMA_INIT, &error);
-    nn_model *model = nn_at(net, WIDTH, 1, AD_DOUBLE, 1, &error);
+    nn_model *model = nn_model_new(net, WIDTH, 1, AD_DOUBLE, 1, &error);
     size_t entries, weights;
     double f[ROWS];
     cr_assert(model && nn_forward(model, words, ROWS, f, &error) == 0, "%s", error.text);
-    const double *table = nn_values(model, 0, &entries), *v = nn_values(model, 1, &weights);
+    const double *table = nn_param_values(model, 0, &entries), *v = nn_param_values(model, 1, &weights);
     cr_assert(entries == WORDS * WIDTH && weights == WIDTH);
     for (int i = 0; i < ROWS; i++) {
         double sum = 0;

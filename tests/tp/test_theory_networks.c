@@ -129,8 +129,8 @@ static double by_gradients(network *m, size_t n, uint64_t seed)
 {
     ad_var gradients[MOST_PARAMS], params[MOST_PARAMS];
     int count = 0;
-    for (int id = ad_size(m->s.graph) - 1; id >= 0; id--)
-        if (ad_look(m->s.graph, id)->op == AD_PARAM)
+    for (int id = ad_graph_size(m->s.graph) - 1; id >= 0; id--)
+        if (ad_node_of(m->s.graph, id)->op == AD_PARAM)
             params[count++] = (ad_var){ m->s.graph, id };
     for (int k = 0; k < count; k++)
         gradients[k] = ad_gradient(params[k], m->sites, m->n_sites, (ad_shape){ 0 });
@@ -319,7 +319,7 @@ Test(theory, each_condition_of_proposition_2_matters_and_is_checked)
         cr_expect(fabs(kernel.simple_rule_error - rows[i].wrong) < 0.006 + 4 * kernel.error,
                   "%d: %g, theory %g, error %g", (int)i, kernel.simple_rule_error, rows[i].wrong, kernel.error);
         tp_kernel_free(&kernel);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
     free(x);

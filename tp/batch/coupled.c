@@ -124,7 +124,7 @@ static int data_gram(tp_coupled *c, const tp_gvar *g, const tp_gvar *h, int p, i
 /* 1 / (deviation of omega)^2: what the gradient of omega itself adds, relative to the covariance. */
 static int gradient_factor(tp_coupled *c, const tp_gvar *g, double *factor)
 {
-    const ad_init *init = ad_look(c->families.algebra.graph, g->param)->init;
+    const ad_init *init = ad_node_of(c->families.algebra.graph, g->param)->init;
     double power, size = tp_axis_factor(&c->families.algebra, init->axis, &power);
     double p = init->axis.id ? init->deviation_power : 0;
     *factor = pow(init->deviation * pow(size, p), -2);
@@ -318,7 +318,7 @@ static int check_output(tp_coupled *c, int f, int node)
 }
 
 /* One evaluation: the kernel, (rows, columns). */
-static int solve(tp_coupled *c, const tp_program *program, tp_which which, double *out, ad_error *error)
+static int solve(tp_coupled *c, const tp_program *program, tp_kernel_kind which, double *out, ad_error *error)
 {
     int node = program->output.id, status = tp_families_new(&c->families, program, error);
     if (!status)
@@ -355,7 +355,7 @@ static void describe(const tp_coupled *c, tp_kernel *kernel, int runs)
             c->heavy_rank);
 }
 
-int tp_limit_coupled(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
+int tp_limit_coupled(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                      size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
     size_t columns = x2 ? rows2 : rows, count = rows * columns;

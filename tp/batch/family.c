@@ -332,7 +332,7 @@ static bool root_of(const ad_node *node, double *power)
 
 static int unary_of(tp_families *f, int node, int x)
 {
-    const ad_node *row = ad_look(f->algebra.graph, node);
+    const ad_node *row = ad_node_of(f->algebra.graph, node);
     int base, fn, y;
     double power;
     if (row->op == AD_IDENTITY || row->op == AD_NEG)
@@ -374,7 +374,7 @@ static tp_point param_point(const tp_families *f, int param, const ad_shape *nam
 {
     tp_point own;
     memset(&own, 0, sizeof own);
-    const ad_shape *shape = &ad_look(f->algebra.graph, param)->shape;
+    const ad_shape *shape = &ad_node_of(f->algebra.graph, param)->shape;
     for (int i = 0; i < shape->rank; i++) {
         int index = tp_point_index(point, names->axes[i]);
         if (index >= 0)
@@ -387,7 +387,7 @@ static tp_point restricted(const tp_families *f, int node, const tp_point *from)
 {
     tp_point point;
     memset(&point, 0, sizeof point);
-    const ad_shape *shape = &ad_look(f->algebra.graph, node)->shape;
+    const ad_shape *shape = &ad_node_of(f->algebra.graph, node)->shape;
     for (int i = 0; i < shape->rank; i++) {
         int index = tp_point_index(from, shape->axes[i]);
         if (index >= 0)
@@ -399,7 +399,7 @@ static tp_point restricted(const tp_families *f, int node, const tp_point *from)
 /* The deviation of omega as c n^power. */
 static double deviation_of(const tp_families *f, int param, double *power)
 {
-    const ad_init *init = ad_look(f->algebra.graph, param)->init;
+    const ad_init *init = ad_node_of(f->algebra.graph, param)->init;
     double axis_power, size = tp_axis_factor(&f->algebra, init->axis, &axis_power);
     double p = init->axis.id ? init->deviation_power : 0;
     *power = p * axis_power;
@@ -409,7 +409,7 @@ static double deviation_of(const tp_families *f, int param, double *power)
 /* omega[., index]: its mean, and a G-var of variance one; what starts at its mean is learned alone. */
 static int param_vector(tp_families *f, int node, int param, const tp_point *where)
 {
-    const ad_node *at = ad_look(f->algebra.graph, param);
+    const ad_node *at = ad_node_of(f->algebra.graph, param);
     if (tp_count_widths(f->algebra.graph, &at->shape) > 1)
         return tp_family_refuse(f, node, "a matrix is used coordinate by coordinate");
     tp_gvar gvar;
@@ -439,7 +439,7 @@ static int param_vector(tp_families *f, int node, int param, const tp_point *whe
 /* contract(y, W): a G-var of variance E y^2 or |x|^2; deviation and the axis's size stand before it. */
 static int product_with(tp_families *f, int node, int param, const ad_shape *names, int y, const tp_point *point)
 {
-    const ad_node *w = ad_look(f->algebra.graph, param), *at = ad_look(f->algebra.graph, node);
+    const ad_node *w = ad_node_of(f->algebra.graph, param), *at = ad_node_of(f->algebra.graph, node);
     if (at->over.rank != 1)
         return tp_family_refuse(f, node, "a contraction over several axes at once");
     ad_axis axis = at->over.axes[0];
@@ -569,7 +569,7 @@ static int moved(tp_families *f, int id, const ad_node *node, tp_point point)
 
 static int compute(tp_families *f, int id, const tp_point *point)
 {
-    const ad_node *node = ad_look(f->algebra.graph, id);
+    const ad_node *node = ad_node_of(f->algebra.graph, id);
     ad_shape names;
     int param = tp_peel(f->algebra.graph, id, &names), a, b;
     if (param >= 0) {

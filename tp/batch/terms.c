@@ -13,7 +13,7 @@ bool tp_gvar_is_fixed(const tp_families *f, int gvar)
     if (g->argument == TP_OF_INDEX)
         return true;
     if (g->argument == TP_OF_DATA)
-        return !ad_has(&ad_look(f->algebra.graph, g->node)->shape, nn_batch(f->algebra.program->net));
+        return !ad_has(&ad_node_of(f->algebra.graph, g->node)->shape, nn_batch(f->algebra.program->net));
     const tp_family *y = tp_family_at(f, g->node);
     for (int i = 0; i < y->n; i++)
         if (!same_for_all_samples(f, &y->terms[i]))

@@ -50,7 +50,7 @@ typedef struct {
 /* ---- looking ---- */
 static const ad_node *look(const sampler *s, int id)
 {
-    return ad_look(s->graph, id);
+    return ad_node_of(s->graph, id);
 }
 
 static bool is_width(const sampler *s, ad_axis axis)
@@ -531,7 +531,7 @@ static int open_sampler(sampler *s)
     s->kept = ad_arena_alloc(s->arena, n, sizeof *s->kept);
     for (int pass = 0; pass < s->n_passes; pass++)
         s->passes[pass].values = ad_arena_alloc(s->arena, n, sizeof *s->values);
-    s->families = ad_arena_alloc(s->arena, (size_t)nn_params(s->program->net) + 1, sizeof *s->families);
+    s->families = ad_arena_alloc(s->arena, (size_t)nn_n_params(s->program->net) + 1, sizeof *s->families);
     if (!s->level || !s->family_of || !s->kept || !s->families || !s->passes[0].values ||
         !s->passes[s->n_passes - 1].values)
         return ad_fail(s->error, "out of memory for %zu nodes", n);
@@ -672,15 +672,15 @@ static int take_all(sampler *s, int pass, int param, factors *all)
     return 0;
 }
 
-static int sum_sites(sampler *s, tp_which which, const kernel_frame *k, double *out)
+static int sum_sites(sampler *s, tp_kernel_kind which, const kernel_frame *k, double *out)
 {
     const tp_program *program = s->program;
     const nn_net *net = program->net;
     size_t n = (size_t)program->n_sites;
-    double *weights = room(s, (size_t)nn_params(net), "weights");
+    double *weights = room(s, (size_t)nn_n_params(net), "weights");
     factors *all = ad_alloc(2 * n + 1, sizeof *all, "sites", s->error), *second = all + (s->n_passes > 1 ? n : 0);
     int status = !weights || !all || (which == TP_NNGP && nn_readout_variances(net, &s->sizes, weights, s->error));
-    for (int p = 0; p < nn_params(net) && !status; p++) {
+    for (int p = 0; p < nn_n_params(net) && !status; p++) {
         double weight = which == TP_NNGP ? weights[p] : 1;
         int param = nn_param(net, p).id;
         if (!(weight > 0))
@@ -702,7 +702,7 @@ static int sum_sites(sampler *s, tp_which which, const kernel_frame *k, double *
     return status ? -1 : 0;
 }
 
-int tp_sample_once(const tp_program *program, tp_which which, size_t samples, uint64_t seed, int threads, const double *x,
+int tp_sample_once(const tp_program *program, tp_kernel_kind which, size_t samples, uint64_t seed, int threads, const double *x,
                    size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
 {
     size_t features = nn_features(program->net), columns = x2 ? rows2 : rows;

@@ -26,7 +26,7 @@ static const double difference[STAGES] = { 71.0 / 57600,      0,          -71.0 
                                            -17253.0 / 339200, 22.0 / 525, -1.0 / 40 };
 
 typedef struct {
-    const tp_machine *machine;
+    const tp_kernel_model *machine;
     const tp_training *training;
     const double *y, *start;
     size_t columns, classes, count; /* of numbers: n * columns = inputs * classes */
@@ -138,7 +138,7 @@ static int check_targets(const double *y, size_t inputs, size_t classes, ad_erro
     return 0;
 }
 
-int tp_follow_entropy(const tp_machine *m, const tp_training *t, const double *y, size_t columns, const double *start,
+int tp_follow_entropy(const tp_kernel_model *m, const tp_training *t, const double *y, size_t columns, const double *start,
                       const double *times, size_t n_times, double *out, ad_error *error)
 {
     size_t count = m->n * columns, classes = m->outputs > 1 ? m->outputs : columns;
@@ -162,10 +162,10 @@ int tp_follow_entropy(const tp_machine *m, const tp_training *t, const double *y
     double at = 0, h = 0.1 * t->divisor / (t->rate * m->largest);
     long steps = 0;
     int status = 0;
-    if (t->motion == TP_FLOW)
+    if (t->motion == TP_GRADIENT_FLOW)
         find_slope(&j, a, k[0]);
     for (size_t i = 0; i < n_times && !status; i++) {
-        if (t->motion == TP_FLOW)
+        if (t->motion == TP_GRADIENT_FLOW)
             status = flow(&j, at, times[i], &h, a, next, k, &steps, error);
         else
             descend(&j, at, times[i], a, next, k[0]);

@@ -75,13 +75,13 @@ static int find_largest(const linear *l, double *largest, ad_error *error)
 
 /* ---- factoring ---- */
 /* An eigenvalue that rounding may have made. */
-static double rounding(const tp_machine *m)
+static double rounding(const tp_kernel_model *m)
 {
     return (double)m->n * DBL_EPSILON * m->largest;
 }
 
 /* Names a ridge, a power of ten, that lifts the smallest eigenvalue well above rounding. */
-int tp_machine_refuse(const tp_machine *m, const char *what, double smallest, ad_error *error)
+int tp_machine_refuse(const tp_kernel_model *m, const char *what, double smallest, ad_error *error)
 {
     double lift = fmax(100 * rounding(m), smallest < 0 ? -2 * smallest : 0);
     double condition = m->largest / fmax(fabs(smallest), DBL_EPSILON * m->largest);
@@ -93,7 +93,7 @@ int tp_machine_refuse(const tp_machine *m, const char *what, double smallest, ad
         pow(10, ceil(log10((lift + m->ridge) / m->diagonal))), m->diagonal);
 }
 
-static int by_eigenvalues(tp_machine *m, ad_error *error)
+static int by_eigenvalues(tp_kernel_model *m, ad_error *error)
 {
     lapack_int n = (lapack_int)m->n, i_size = 3 + 5 * n;
     size_t size = 1 + 6 * m->n + 2 * m->n * m->n;
@@ -121,7 +121,7 @@ static int by_eigenvalues(tp_machine *m, ad_error *error)
     return 0;
 }
 
-static int by_cholesky(tp_machine *m, ad_error *error)
+static int by_cholesky(tp_kernel_model *m, ad_error *error)
 {
     double inverse = 0;
     if (find_largest(&(linear){ m->factor, m->n, false }, &m->largest, error))
@@ -138,15 +138,15 @@ static int by_cholesky(tp_machine *m, ad_error *error)
     return 0;
 }
 
-tp_machine *tp_machine_new(double *kernel, size_t n, const tp_machine_spec *given, ad_error *error)
+tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_model_spec *given, ad_error *error)
 {
-    tp_machine_spec spec = given ? *given : (tp_machine_spec){ 0 };
-    tp_machine *m = ad_alloc(1, sizeof *m, "a kernel machine", error);
+    tp_kernel_model_spec spec = given ? *given : (tp_kernel_model_spec){ 0 };
+    tp_kernel_model *m = ad_alloc(1, sizeof *m, "a kernel machine", error);
     if (!m) {
         ad_free(kernel);
         return NULL;
     }
-    *m = (tp_machine){ .n = n,
+    *m = (tp_kernel_model){ .n = n,
                        .outputs = spec.outputs > 1 ? spec.outputs : 1,
                        .factor = kernel,
                        .threads = spec.threads > 0 ? spec.threads : 1 };
@@ -177,11 +177,11 @@ tp_machine *tp_machine_new(double *kernel, size_t n, const tp_machine_spec *give
     }
     if (!status)
         return m;
-    tp_machine_free(m);
+    tp_kernel_model_free(m);
     return NULL;
 }
 
-void tp_machine_free(tp_machine *machine)
+void tp_kernel_model_free(tp_kernel_model *machine)
 {
     if (!machine)
         return;
@@ -190,7 +190,7 @@ void tp_machine_free(tp_machine *machine)
     ad_free(machine);
 }
 
-double tp_machine_bytes(size_t n, const tp_machine_spec *spec)
+double tp_kernel_model_bytes(size_t n, const tp_kernel_model_spec *spec)
 {
     double wide = (double)n, most = wide < MOST_STEPS ? wide : MOST_STEPS;
     bool cholesky = spec && spec->cholesky;
@@ -198,7 +198,7 @@ double tp_machine_bytes(size_t n, const tp_machine_spec *spec)
 }
 
 /* ---- products ---- */
-void tp_machine_product(const tp_machine *m, const double *a, size_t columns, double *scratch, double *out)
+void tp_machine_product(const tp_kernel_model *m, const double *a, size_t columns, double *scratch, double *out)
 {
     int n = (int)m->n, wide = (int)columns, before = ad_blas_begin(m->threads);
     if (m->values) {
@@ -216,7 +216,7 @@ void tp_machine_product(const tp_machine *m, const double *a, size_t columns, do
     ad_blas_end(before);
 }
 
-int tp_outputs(const tp_machine *m, const double *a, size_t columns, const double *start, double *out, ad_error *error)
+int tp_outputs(const tp_kernel_model *m, const double *a, size_t columns, const double *start, double *out, ad_error *error)
 {
     double *scratch = ad_alloc(m->n * columns, sizeof *scratch, "outputs", error);
     if (!scratch)
@@ -228,7 +228,7 @@ int tp_outputs(const tp_machine *m, const double *a, size_t columns, const doubl
     return 0;
 }
 
-void tp_outputs_at(const tp_machine *m, const double *cross, size_t rows, const double *a, size_t columns,
+void tp_outputs_at(const tp_kernel_model *m, const double *cross, size_t rows, const double *a, size_t columns,
                    const double *start, double *out)
 {
     int n = (int)m->n, wide = (int)columns, before = ad_blas_begin(m->threads);

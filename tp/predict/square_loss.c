@@ -12,7 +12,7 @@ static double preset(double value, double otherwise)
     return fabs(value) > 0 ? value : otherwise;
 }
 
-int tp_training_settle(const tp_machine *m, tp_training *t, size_t columns, ad_error *error)
+int tp_training_settle(const tp_kernel_model *m, tp_training *t, size_t columns, ad_error *error)
 {
     double inputs = (double)(m->n / m->outputs);
     t->rate = preset(t->rate, 1);
@@ -27,7 +27,7 @@ int tp_training_settle(const tp_machine *m, tp_training *t, size_t columns, ad_e
     return 0;
 }
 
-double tp_largest_rate(const tp_machine *m, const tp_training *given, size_t columns)
+double tp_maximum_stable_rate(const tp_kernel_model *m, const tp_training *given, size_t columns)
 {
     tp_training t = *given;
     if (tp_training_settle(m, &t, columns, NULL))
@@ -39,7 +39,7 @@ static int check_time(const tp_training *t, double time, ad_error *error)
 {
     if (!(time >= 0))
         return ad_fail(error, "predict: time %g is not from 0 up", time);
-    if (t->motion != TP_FLOW && isfinite(time) && (floor(time) < time || time > 1e15))
+    if (t->motion != TP_GRADIENT_FLOW && isfinite(time) && (floor(time) < time || time > 1e15))
         return ad_fail(error, "predict: %g is no whole number of steps", time);
     return 0;
 }
@@ -81,15 +81,15 @@ static double gain(const tp_training *t, double lambda, double time)
     double unit = t->rate / t->divisor, h = unit * lambda;
     if (isinf(time))
         return 1 / lambda;
-    if (t->motion == TP_FLOW)
+    if (t->motion == TP_GRADIENT_FLOW)
         return h * time > 0 ? -expm1(-h * time) / lambda : unit * time;
     return unit * steps(h, t->momentum, time);
 }
 
 /* A finite time needs the eigenvalues; an infinite one a kernel that can be inverted and a rate that is stable. */
-static int check_limit(const tp_machine *m, const tp_training *t, size_t columns, double time, ad_error *error)
+static int check_limit(const tp_kernel_model *m, const tp_training *t, size_t columns, double time, ad_error *error)
 {
-    double most = tp_largest_rate(m, t, columns);
+    double most = tp_maximum_stable_rate(m, t, columns);
     if (isfinite(time))
         return m->values ? 0
                          : ad_fail(error,
@@ -98,7 +98,7 @@ static int check_limit(const tp_machine *m, const tp_training *t, size_t columns
                                    time);
     if (isinf(m->condition))
         return tp_machine_refuse(m, "singular to rounding", m->smallest, error);
-    if (t->motion != TP_FLOW && t->rate >= most)
+    if (t->motion != TP_GRADIENT_FLOW && t->rate >= most)
         return ad_fail(error, "predict: no limit at t = inf: rate %g is not below %g, the largest stable one", t->rate,
                        most);
     return 0;
@@ -106,7 +106,7 @@ static int check_limit(const tp_machine *m, const tp_training *t, size_t columns
 
 /* ---- coefficients ---- */
 /* a_t = E' gain(lambda) E (y - f_0); by Cholesky U^-1 U'^-1 (y - f_0). */
-static int solve_square(const tp_machine *m, const tp_training *t, const double *residual, size_t columns,
+static int solve_square(const tp_kernel_model *m, const tp_training *t, const double *residual, size_t columns,
                         const double *times, size_t n_times, double *out, ad_error *error)
 {
     int n = (int)m->n, wide = (int)columns;
@@ -147,7 +147,7 @@ static int check_numbers(const char *what, const double *values, size_t rows, si
     return 0;
 }
 
-int tp_coefficients(const tp_machine *m, const tp_training *given, const double *y, size_t columns, const double *start,
+int tp_coefficients(const tp_kernel_model *m, const tp_training *given, const double *y, size_t columns, const double *start,
                     const double *times, size_t n_times, double *out, ad_error *error)
 {
     tp_training t = *given;
@@ -182,7 +182,7 @@ int tp_coefficients(const tp_machine *m, const tp_training *given, const double 
     for (size_t i = 0; i < n_times * count; i++)
         if (!isfinite(out[i]))
             return ad_fail(error, "predict: training diverges before t = %g: rate %g, the largest stable one is %g",
-                           times[i / count], t.rate, tp_largest_rate(m, &t, columns));
+                           times[i / count], t.rate, tp_maximum_stable_rate(m, &t, columns));
     return 0;
 }
 
@@ -201,7 +201,7 @@ static void add_products(size_t rows, size_t n, double factor, const double *lef
 }
 
 /* Each row of x in the eigenvectors' basis, or back. */
-static void turn(const tp_machine *m, const double *x, size_t rows, bool back, double *out)
+static void turn(const tp_kernel_model *m, const double *x, size_t rows, bool back, double *out)
 {
     int n = (int)m->n;
     cblas_dgemm(CblasRowMajor, CblasNoTrans, back ? CblasNoTrans : CblasTrans, (int)rows, n, n, 1, x, n, m->factor, n,
@@ -209,7 +209,7 @@ static void turn(const tp_machine *m, const double *x, size_t rows, bool back, d
 }
 
 /* The readout alone: out -= cross (1 - q^2) / lambda cross', with (1 - q^2) / lambda = gain (2 - lambda gain). */
-static void reduce_own(const tp_machine *m, const tp_training *t, double time, const double *cross, size_t rows,
+static void reduce_own(const tp_kernel_model *m, const tp_training *t, double time, const double *cross, size_t rows,
                        bool diagonal, double *modes, double *weighed, double *out)
 {
     if (!m->values) {
@@ -229,7 +229,7 @@ static void reduce_own(const tp_machine *m, const tp_training *t, double time, c
 }
 
 /* A = cross (1 - q) / lambda into a; scratch is of the same size. */
-static void smooth(const tp_machine *m, const tp_training *t, double time, const double *cross, size_t rows, double *a,
+static void smooth(const tp_kernel_model *m, const tp_training *t, double time, const double *cross, size_t rows, double *a,
                    double *scratch)
 {
     if (!m->values) {
@@ -248,7 +248,7 @@ static void smooth(const tp_machine *m, const tp_training *t, double time, const
     turn(m, scratch, rows, true, a);
 }
 
-int tp_covariance(const tp_machine *m, const tp_training *given, size_t columns, double time, const double *cross,
+int tp_covariance(const tp_kernel_model *m, const tp_training *given, size_t columns, double time, const double *cross,
                   size_t rows, const tp_prior *prior, double *out, ad_error *error)
 {
     tp_training t = *given;
@@ -281,7 +281,7 @@ int tp_covariance(const tp_machine *m, const tp_training *given, size_t columns,
             return ad_fail(error,
                            "predict: the covariance at t = %g leaves the range of a double: rate %g, the largest "
                            "stable one is %g",
-                           time, t.rate, tp_largest_rate(m, &t, columns));
+                           time, t.rate, tp_maximum_stable_rate(m, &t, columns));
     return 0;
 }
 

@@ -30,7 +30,7 @@ static int check_ways(const tp_program *program, tp_checks *checks, ad_error *er
     if (!side)
         return -1;
     for (int id = 0; id < program->forward; id++) {
-        const ad_node *node = ad_look(graph, id);
+        const ad_node *node = ad_node_of(graph, id);
         for (int k = 0; program->lives[id] && node->op == AD_CONTRACT && k < 2; k++) {
             ad_shape names;
             int param = tp_peel(graph, node->in[k], &names);
@@ -39,7 +39,7 @@ static int check_ways(const tp_program *program, tp_checks *checks, ad_error *er
                     continue;
                 if (side[param] && side[param] != i + 1) {
                     checks->one_way = false;
-                    say(checks->text[4], ad_look(graph, param), "is used together with its transpose");
+                    say(checks->text[4], ad_node_of(graph, param), "is used together with its transpose");
                 }
                 side[param] = i + 1;
             }
@@ -58,7 +58,7 @@ static int check_averages(const tp_program *program, tp_checks *checks, ad_error
         return -1;
     reached[program->output.id] = true;
     for (int id = program->output.id; id >= 0; id--) {
-        const ad_node *node = ad_look(graph, id);
+        const ad_node *node = ad_node_of(graph, id);
         if (!reached[id] || !program->learns[id] || tp_count_widths(graph, &node->shape) > 0)
             continue;
         if (!tp_is_average(graph, id)) {
@@ -80,7 +80,7 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
     const ad_graph *graph = program->graph;
     *checks = (tp_checks){ true, true, true, true, true, { { 0 } } };
     for (int id = 0; id < program->forward; id++) {
-        const ad_node *node = ad_look(graph, id);
+        const ad_node *node = ad_node_of(graph, id);
         if (!program->lives[id])
             continue;
         if (node->op == AD_PARAM && tp_count_widths(graph, &node->shape) == 2 && fabs(node->init->mean) > 0) {
@@ -93,7 +93,7 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
             int readout = parameter(graph, node->in[k]);
             if (readout < 0)
                 continue;
-            const ad_node *v = ad_look(graph, readout);
+            const ad_node *v = ad_node_of(graph, readout);
             if (fabs(v->init->mean) > 0) {
                 checks->readout_mean = false;
                 say(checks->text[1], v, "is a readout whose mean is not zero");
@@ -103,9 +103,9 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
                 say(checks->text[2], v, "is a readout that is not drawn at random");
             }
             for (int other = 0; other < program->forward; other++)
-                for (int m = 0; program->lives[other] && m < ad_look(graph, other)->n_in; m++)
-                    if (other != id && ad_look(graph, other)->op != AD_RELABEL &&
-                        parameter(graph, ad_look(graph, other)->in[m]) == readout) {
+                for (int m = 0; program->lives[other] && m < ad_node_of(graph, other)->n_in; m++)
+                    if (other != id && ad_node_of(graph, other)->op != AD_RELABEL &&
+                        parameter(graph, ad_node_of(graph, other)->in[m]) == readout) {
                         checks->readout_unused = false;
                         say(checks->text[3], v, "is a readout that is used elsewhere, too");
                     }
@@ -119,7 +119,7 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
 /* A vector's growth from its operands': numbers that have no width are taken to be no poles. */
 static tp_growth node_growth(const ad_graph *graph, int id, const tp_growth *all, const char **problem)
 {
-    const ad_node *node = ad_look(graph, id);
+    const ad_node *node = ad_node_of(graph, id);
     tp_growth number = { 1, 1, 0, 0 }, a = node->n_in > 0 ? all[node->in[0]] : number;
     if (tp_count_widths(graph, &node->shape) == 0)
         return node->op == AD_CONSTANT ? tp_growth_number(node->c) : number;
@@ -160,7 +160,7 @@ int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error
         if (!program->lives[id])
             continue;
         all[id] = node_growth(graph, id, all, &problem);
-        const ad_node *node = ad_look(graph, id);
+        const ad_node *node = ad_node_of(graph, id);
         if (all[id].order > order) {
             order = all[id].order;
             fastest = id;
@@ -173,8 +173,8 @@ int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error
     if (all && !found && fastest < 0)
         snprintf(text, size, "polynomial at most");
     else if (all && !found)
-        snprintf(text, size, "exp(C |z|^%.3g) at most, by %s at %s:%d", order, ad_op_name(ad_look(graph, fastest)->op),
-                 ad_look(graph, fastest)->where.file, ad_look(graph, fastest)->where.line);
+        snprintf(text, size, "exp(C |z|^%.3g) at most, by %s at %s:%d", order, ad_op_name(ad_node_of(graph, fastest)->op),
+                 ad_node_of(graph, fastest)->where.file, ad_node_of(graph, fastest)->where.line);
     bool made = all != NULL;
     ad_free(all);
     return made ? found : -1;

@@ -159,7 +159,7 @@ static tp_line *add_line(writer *w, tp_rule rule, int node, const char *name, co
     }
     tp_line *line = &w->lines[w->n_lines++];
     *line = (tp_line){ .rule = rule, .backward = node >= w->program->forward, .name = name, .text = right, .type = type,
-                       .law = "", .factor = "", .where = ad_look(w->graph, node)->where };
+                       .law = "", .factor = "", .where = ad_node_of(w->graph, node)->where };
     return line;
 }
 
@@ -191,7 +191,7 @@ static void name_it(writer *w, int id, term *t, tp_rule rule)
         name = fresh(w, "g");
     if (!name)
         name = fresh(w, (id >= w->program->forward ? backward : forward)[t->type]);
-    tp_line *line = add_line(w, rule, id, name, t->text, type_text(w, t, &ad_look(w->graph, id)->shape));
+    tp_line *line = add_line(w, rule, id, name, t->text, type_text(w, t, &ad_node_of(w->graph, id)->shape));
     if (line->backward)
         line->factor = coefficient(w, t->c, t->power);
     t->text = name;
@@ -232,10 +232,10 @@ static const char *letter_of(const ad_graph *graph, const ad_shape *shape)
 /* The only one of its letter goes without a number; weights are counted together, so that W2 makes h2. */
 static const char *parameter_name(writer *w, int param)
 {
-    const char *letter = letter_of(w->graph, &ad_look(w->graph, param)->shape);
+    const char *letter = letter_of(w->graph, &ad_node_of(w->graph, param)->shape);
     int alike = 0, number = 0;
     for (int id = 0; id < w->program->forward; id++) {
-        const ad_node *node = ad_look(w->graph, id);
+        const ad_node *node = ad_node_of(w->graph, id);
         if (node->op != AD_PARAM || !w->program->lives[id])
             continue;
         alike += letter_of(w->graph, &node->shape)[0] == *letter;
@@ -259,7 +259,7 @@ static const char *plain_name(writer *w, const char *name)
 /* A width that is not n has a line that says what it is, before its first vector. */
 static void declare_widths(writer *w, int id)
 {
-    const ad_shape *shape = &ad_look(w->graph, id)->shape;
+    const ad_shape *shape = &ad_node_of(w->graph, id)->shape;
     for (int i = 0; i < shape->rank; i++) {
         if (!wide(w->graph, shape->axes[i]) || near(ad_axis_ratio(w->graph, shape->axes[i]), 1))
             continue;
@@ -275,7 +275,7 @@ static void declare_widths(writer *w, int id)
 /* The parameter is factor * (its variable): an A-var N(0, σ²/n), else a G-var with variance of order one. */
 static void parameter(writer *w, int id, term *t)
 {
-    const ad_node *node = ad_look(w->graph, id);
+    const ad_node *node = ad_node_of(w->graph, id);
     const ad_init *init = node->init;
     int widths = tp_count_widths(w->graph, &node->shape);
     double spread = 1, power = 0, scale = 1, up = 0;
@@ -314,7 +314,7 @@ static void parameter(writer *w, int id, term *t)
 /* ---- what a node is ---- */
 static term *operand(writer *w, int id, int k)
 {
-    return &w->terms[ad_look(w->graph, id)->in[k]];
+    return &w->terms[ad_node_of(w->graph, id)->in[k]];
 }
 
 static tp_rule named_rule(const term *t)
@@ -326,12 +326,12 @@ static void need_name(writer *w, int id, int k)
 {
     term *t = operand(w, id, k);
     if (t->type == G_VAR || t->type == H_VAR)
-        name_it(w, ad_look(w->graph, id)->in[k], t, named_rule(t));
+        name_it(w, ad_node_of(w->graph, id)->in[k], t, named_rule(t));
 }
 
 static var_type vector_type(const writer *w, int id)
 {
-    return tp_count_widths(w->graph, &ad_look(w->graph, id)->shape) > 0 ? H_VAR : SCALAR;
+    return tp_count_widths(w->graph, &ad_node_of(w->graph, id)->shape) > 0 ? H_VAR : SCALAR;
 }
 
 /* U x of data: an input G-var, whose covariance is the data's. A fan-in of 784 in its multiplier shows as such. */
@@ -365,7 +365,7 @@ static const char *matrix_text(writer *w, int id, int param, const term *m, bool
     for (int i = 0; i < w->n_lines; i++)
         if (w->lines[i].rule == TP_TRSP && strcmp(w->lines[i].name, name) == 0)
             return name;
-    const ad_shape *shape = &ad_look(w->graph, param)->shape;
+    const ad_shape *shape = &ad_node_of(w->graph, param)->shape;
     ad_shape turned = ad_shape_of(shape->axes[1], shape->axes[0]);
     add_line(w, TP_TRSP, id, name, m->text, type_text(w, m, &turned));
     return name;
@@ -373,7 +373,7 @@ static const char *matrix_text(writer *w, int id, int param, const term *m, bool
 
 static void contraction(writer *w, int id, term *t)
 {
-    const ad_node *node = ad_look(w->graph, id);
+    const ad_node *node = ad_node_of(w->graph, id);
     int matrix = -1;
     for (int k = 0; k < 2; k++)
         if (operand(w, id, k)->type == A_VAR)
@@ -389,10 +389,10 @@ static void contraction(writer *w, int id, term *t)
     if (matrix >= 0) {
         const term *m = matrix ? b : a, *x = matrix ? a : b;
         int from = node->in[matrix];
-        while (ad_look(w->graph, from)->op != AD_PARAM && ad_look(w->graph, from)->n_in > 0)
-            from = ad_look(w->graph, from)->in[0];
+        while (ad_node_of(w->graph, from)->op != AD_PARAM && ad_node_of(w->graph, from)->n_in > 0)
+            from = ad_node_of(w->graph, from)->in[0];
         /* The first axis of a parameter is its input: meeting the second one is the transpose. Renaming keeps places. */
-        const ad_shape *seen = &ad_look(w->graph, node->in[matrix])->shape;
+        const ad_shape *seen = &ad_node_of(w->graph, node->in[matrix])->shape;
         int place = 0;
         while (place < seen->rank && !ad_has(&node->over, seen->axes[place]))
             place++;
@@ -419,7 +419,7 @@ static void contraction(writer *w, int id, term *t)
     if (!(input || other) || !(node->over.rank == 1))
         return;
     int param = input ? 0 : 1;
-    const ad_node *u = ad_look(w->graph, node->in[param]);
+    const ad_node *u = ad_node_of(w->graph, node->in[param]);
     if (u->op != AD_PARAM || w->program->learns[node->in[!param]])
         return;
     input_vector(w, id, t, u->init, operand(w, id, !param)->text);
@@ -428,7 +428,7 @@ static void contraction(writer *w, int id, term *t)
 static void sum_of_two(writer *w, int id, term *t)
 {
     const term *a = operand(w, id, 0), *b = operand(w, id, 1);
-    double sign = ad_look(w->graph, id)->op == AD_SUB ? -1 : 1;
+    double sign = ad_node_of(w->graph, id)->op == AD_SUB ? -1 : 1;
     bool linear = a->type != H_VAR && b->type != H_VAR && a->type != NO_TYPE && b->type != NO_TYPE;
     t->type = a->type == SCALAR && b->type == SCALAR ? SCALAR : linear ? G_VAR : H_VAR;
     t->power = t->type == SCALAR && !near(a->power, b->power) ? 0 : fmax(a->power, b->power);
@@ -447,7 +447,7 @@ static void sum_of_two(writer *w, int id, term *t)
 static void product_of_two(writer *w, int id, term *t)
 {
     const term *a = operand(w, id, 0), *b = operand(w, id, 1);
-    bool divides = ad_look(w->graph, id)->op == AD_DIV;
+    bool divides = ad_node_of(w->graph, id)->op == AD_DIV;
     t->c = divides ? a->c / b->c : a->c * b->c;
     t->power = divides ? a->power - b->power : a->power + b->power;
     bool vectors = a->type != SCALAR && b->type != SCALAR;
@@ -461,7 +461,7 @@ static void product_of_two(writer *w, int id, term *t)
 /* f(x): the factor goes inside. */
 static void call(writer *w, int id, term *t)
 {
-    const ad_node *node = ad_look(w->graph, id);
+    const ad_node *node = ad_node_of(w->graph, id);
     const char *list = "";
     for (int k = 0; k < node->n_in; k++) {
         const char *one = whole(w, operand(w, id, k), SUM_LEVEL);
@@ -481,7 +481,7 @@ static void call(writer *w, int id, term *t)
 /* What picks or moves fixed axes: of a named vector, so that it reads h[time=3]. */
 static void moved(writer *w, int id, term *t)
 {
-    const ad_node *node = ad_look(w->graph, id);
+    const ad_node *node = ad_node_of(w->graph, id);
     need_name(w, id, 0);
     const term *x = operand(w, id, 0);
     *t = *x;
@@ -501,7 +501,7 @@ static void moved(writer *w, int id, term *t)
 /* A sum over fixed axes, or over the width. */
 static void sum_over(writer *w, int id, term *t)
 {
-    const ad_node *node = ad_look(w->graph, id);
+    const ad_node *node = ad_node_of(w->graph, id);
     bool average = tp_is_average(w->graph, id), ones = true;
     for (int i = 0; i < node->over.rank; i++)
         ones = ones && ad_axis_fixed(w->graph, node->over.axes[i]) == 1;
@@ -529,7 +529,7 @@ static void sum_over(writer *w, int id, term *t)
 /* Times a power of the batch's size: a mean over the batch, or in its backward pass a vector over that size. */
 static void batch_scale(writer *w, int id, term *t)
 {
-    const ad_node *node = ad_look(w->graph, id), *sum = ad_look(w->graph, node->in[0]);
+    const ad_node *node = ad_node_of(w->graph, id), *sum = ad_node_of(w->graph, node->in[0]);
     const char *axis = ad_axis_name(w->graph, node->axis);
     t->c *= node->c;
     if (sum->op == AD_SUM && sum->over.rank == 1 && ad_same(sum->over.axes[0], node->axis) && near(node->power, -1)) {
@@ -546,7 +546,7 @@ static void batch_scale(writer *w, int id, term *t)
 
 static void write_node(writer *w, int id)
 {
-    const ad_node *node = ad_look(w->graph, id);
+    const ad_node *node = ad_node_of(w->graph, id);
     term *t = &w->terms[id];
     *t = (term){ .c = 1, .level = ATOM_LEVEL, .text = "", .type = vector_type(w, id) };
     if (ad_is_unary(node->op) && node->op != AD_NEG && node->op != AD_IDENTITY) {
@@ -604,8 +604,8 @@ static bool is_alias(ad_op op)
 
 static int real_node(const ad_graph *graph, int id)
 {
-    while (is_alias(ad_look(graph, id)->op))
-        id = ad_look(graph, id)->in[0];
+    while (is_alias(ad_node_of(graph, id)->op))
+        id = ad_node_of(graph, id)->in[0];
     return id;
 }
 
@@ -613,7 +613,7 @@ static void count_uses(writer *w)
 {
     const tp_program *p = w->program;
     for (int id = 0; id < p->n_nodes; id++) {
-        const ad_node *node = ad_look(w->graph, id);
+        const ad_node *node = ad_node_of(w->graph, id);
         for (int k = 0; p->lives[id] && !is_alias(node->op) && k < node->n_in; k++) {
             int real = real_node(w->graph, node->in[k]);
             w->uses[real]++;
@@ -654,9 +654,9 @@ static void write_all(writer *w)
             continue;
         write_node(w, id);
         term *t = &w->terms[id];
-        bool many = w->uses[id] > 1 && t->level < ATOM_LEVEL, function = ad_is_unary(ad_look(w->graph, id)->op);
+        bool many = w->uses[id] > 1 && t->level < ATOM_LEVEL, function = ad_is_unary(ad_node_of(w->graph, id)->op);
         bool wanted = w->force[id] || many || (function && w->uses[id] > 1) || strlen(t->text) > LONGEST;
-        if ((t->type == G_VAR || t->type == H_VAR) && wanted && !is_alias(ad_look(w->graph, id)->op))
+        if ((t->type == G_VAR || t->type == H_VAR) && wanted && !is_alias(ad_node_of(w->graph, id)->op))
             name_it(w, id, t, named_rule(t));
         else if (t->type == SCALAR && p->learns[id] && tp_is_average(w->graph, id) && id != p->output.id &&
                  w->uses[id] > 1)

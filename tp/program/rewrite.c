@@ -24,11 +24,11 @@ static ad_shape with_batch(const rewriter *r, const ad_shape *shape)
 /* Is it computed of parameters, without a sample? Matrices stay as they are: no rule is for functions of them. */
 static bool is_early(const rewriter *r, int id)
 {
-    const ad_node *node = ad_look(r->graph, id);
+    const ad_node *node = ad_node_of(r->graph, id);
     bool early = !r->coupled && r->learns[id] && node->op != AD_PARAM && !ad_has(&node->shape, r->batch) &&
                  node->shape.rank < AD_MAX_RANK;
     for (int k = 0; early && k < node->n_in; k++)
-        early = tp_count_widths(r->graph, &ad_look(r->graph, node->in[k])->shape) < 2;
+        early = tp_count_widths(r->graph, &ad_node_of(r->graph, node->in[k])->shape) < 2;
     return early;
 }
 
@@ -37,15 +37,15 @@ static int spread(rewriter *r, int id)
 {
     ad_var now = { r->graph, r->becomes[id] };
     if (r->spread[id] < 0)
-        r->spread[id] = ad_expand_at(ad_look(r->graph, id)->where, now, with_batch(r, ad_shape_get(now))).id;
+        r->spread[id] = ad_expand_at(ad_node_of(r->graph, id)->where, now, with_batch(r, ad_shape_get(now))).id;
     return r->spread[id];
 }
 
 static int rewrite_node(rewriter *r, int id)
 {
-    ad_node node = *ad_look(r->graph, id);
+    ad_node node = *ad_node_of(r->graph, id);
     bool early = is_early(r, id), changed = early;
-    if (node.op == AD_GATHER && ad_look(r->graph, node.in[0])->op == AD_PARAM && !early) {
+    if (node.op == AD_GATHER && ad_node_of(r->graph, node.in[0])->op == AD_PARAM && !early) {
         ad_var table = { r->graph, node.in[0] }, index = { r->graph, r->becomes[node.in[1]] };
         ad_var rows = ad_contract_at(node.where, ad_one_hot_at(node.where, index, node.axis), table,
                                      ad_shape_of(node.axis));
@@ -74,7 +74,7 @@ ad_var tp_rewrite(ad_var output, ad_axis batch)
 {
     ad_graph *graph = output.graph;
     size_t n = (size_t)output.id + 1;
-    rewriter r = { .graph = graph, .batch = batch, .coupled = ad_couples(output, batch) };
+    rewriter r = { .graph = graph, .batch = batch, .coupled = ad_parameters_coupled(output, batch) };
     r.becomes = ad_arena_alloc(graph->arena, n, sizeof *r.becomes);
     r.spread = ad_arena_alloc(graph->arena, n, sizeof *r.spread);
     r.learns = ad_arena_alloc(graph->arena, n, sizeof *r.learns);
@@ -83,10 +83,10 @@ ad_var tp_rewrite(ad_var output, ad_axis batch)
         return (ad_var){ graph, -1 };
     r.lives[output.id] = true;
     for (int id = output.id; id >= 0; id--)
-        for (int k = 0; r.lives[id] && k < ad_look(graph, id)->n_in; k++)
-            r.lives[ad_look(graph, id)->in[k]] = true;
+        for (int k = 0; r.lives[id] && k < ad_node_of(graph, id)->n_in; k++)
+            r.lives[ad_node_of(graph, id)->in[k]] = true;
     for (int id = 0; id <= output.id; id++) {
-        const ad_node *node = ad_look(graph, id);
+        const ad_node *node = ad_node_of(graph, id);
         r.becomes[id] = id;
         r.spread[id] = -1;
         r.learns[id] = node->op == AD_PARAM;

@@ -8,7 +8,7 @@
 
 static int refuse(const tp_program *program, int id, ad_error *error, const char *reason)
 {
-    const ad_node *node = ad_look(program->graph, id);
+    const ad_node *node = ad_node_of(program->graph, id);
     return ad_fail(error, "%s:%d: %s: %s", node->where.file, node->where.line, ad_op_name(node->op), reason);
 }
 
@@ -27,19 +27,19 @@ int tp_count_widths(const ad_graph *graph, const ad_shape *shape)
 
 static const ad_shape *shape_of(const ad_graph *graph, int id)
 {
-    return &ad_look(graph, id)->shape;
+    return &ad_node_of(graph, id)->shape;
 }
 
 bool tp_is_average(const ad_graph *graph, int id)
 {
-    const ad_node *node = ad_look(graph, id);
+    const ad_node *node = ad_node_of(graph, id);
     return (node->op == AD_SUM || node->op == AD_CONTRACT) && tp_count_widths(graph, &node->over) > 0 &&
            tp_count_widths(graph, &node->shape) == 0;
 }
 
 int tp_peel(const ad_graph *graph, int node, ad_shape *names)
 {
-    const ad_node *n = ad_look(graph, node);
+    const ad_node *n = ad_node_of(graph, node);
     if (n->op == AD_PARAM) {
         *names = n->shape;
         return node;
@@ -62,7 +62,7 @@ static bool keeps_matrix(ad_op op)
 static int check_node(const tp_program *program, int id, ad_error *error)
 {
     const ad_graph *graph = program->graph;
-    const ad_node *node = ad_look(graph, id);
+    const ad_node *node = ad_node_of(graph, id);
     char reason[300], text[120];
     bool along = node->op == AD_GATHER || node->op == AD_SCATTER || node->op == AD_LOGSUMEXP || node->op == AD_SOFTMAX ||
                  node->op == AD_MAX || node->op == AD_ARGMAX;
@@ -92,9 +92,9 @@ static int check_node(const tp_program *program, int id, ad_error *error)
     }
     if (keeps_matrix(node->op) || (node->op == AD_CONTRACT && matrices == 1 && widths == 1))
         return 0;
-    while (keeps_matrix(ad_look(graph, matrix)->op) && ad_look(graph, matrix)->n_in > 0)
-        matrix = ad_look(graph, matrix)->in[0];
-    const char *name = ad_look(graph, matrix)->name;
+    while (keeps_matrix(ad_node_of(graph, matrix)->op) && ad_node_of(graph, matrix)->n_in > 0)
+        matrix = ad_node_of(graph, matrix)->in[0];
+    const char *name = ad_node_of(graph, matrix)->name;
     snprintf(reason, sizeof reason, node->op == AD_CONTRACT && matrices == 2
                  ? "a product of two matrices, %.80s and another: multiply them into a vector, one after the other"
                  : "the matrix %.80s is used entry by entry: in a Netsor⊤ program a matrix is multiplied into vectors, "
@@ -107,7 +107,7 @@ static int check_node(const tp_program *program, int id, ad_error *error)
 static void mark_lives(tp_program *program, int from)
 {
     for (int id = from; id >= 0; id--) {
-        const ad_node *node = ad_look(program->graph, id);
+        const ad_node *node = ad_node_of(program->graph, id);
         for (int k = 0; program->lives[id] && k < node->n_in; k++)
             program->lives[node->in[k]] = true;
     }
@@ -129,7 +129,7 @@ static int mark_forward(tp_program *program, ad_error *error)
     if (!program->lives || !program->learns)
         return -1;
     for (int id = 0; id < n; id++) {
-        const ad_node *node = ad_look(program->graph, id);
+        const ad_node *node = ad_node_of(program->graph, id);
         program->learns[id] = node->op == AD_PARAM;
         for (int k = 0; k < node->n_in; k++)
             program->learns[id] |= program->learns[node->in[k]];
@@ -149,7 +149,7 @@ static int add_backward(tp_program *program, ad_error *error)
     if (!wrt || !adjoints)
         return -1;
     for (int id = 0; id < n; id++) {
-        const ad_node *node = ad_look(graph, id);
+        const ad_node *node = ad_node_of(graph, id);
         if (program->lives[id] && program->learns[id] && node->op != AD_PARAM && !node->moved &&
             node->shape.rank + 1 + program->coupled <= AD_MAX_RANK && tp_count_widths(graph, &node->shape) == 1)
             wrt[n_wrt++] = (ad_var){ graph, id };
@@ -167,7 +167,7 @@ static int add_backward(tp_program *program, ad_error *error)
         return ad_fail(error, "%s", *ad_message(graph) ? ad_message(graph) : "out of memory for the backward pass");
 
     bool *lives = program->lives, *learns = program->learns;
-    program->n_nodes = ad_size(graph);
+    program->n_nodes = ad_graph_size(graph);
     program->lives = array(program, program->n_nodes, sizeof *lives, error);
     program->learns = array(program, program->n_nodes, sizeof *learns, error);
     program->adjoint = array(program, program->n_nodes, sizeof *program->adjoint, error);
@@ -180,7 +180,7 @@ static int add_backward(tp_program *program, ad_error *error)
     for (int i = 0; i < n_wrt; i++)
         program->adjoint[wrt[i].id] = adjoints[i].id;
     for (int id = n; id < program->n_nodes; id++) {
-        const ad_node *node = ad_look(graph, id);
+        const ad_node *node = ad_node_of(graph, id);
         for (int k = 0; k < node->n_in; k++)
             program->learns[id] |= program->learns[node->in[k]];
     }
@@ -230,19 +230,19 @@ tp_program *tp_translate(nn_net *net, ad_error *error)
     program->net = net;
     program->graph = nn_graph(net);
     program->output = ad_failed(program->graph) ? nn_output(net) : tp_rewrite(nn_output(net), nn_batch(net));
-    program->forward = ad_size(program->graph);
-    program->coupled = program->output.id >= 0 && ad_couples(program->output, nn_batch(net));
+    program->forward = ad_graph_size(program->graph);
+    program->coupled = program->output.id >= 0 && ad_parameters_coupled(program->output, nn_batch(net));
     program->arena = ad_arena_new(error);
     if (program->output.id < 0)
         ad_fail(error, "%s", *ad_message(program->graph) ? ad_message(program->graph) : "out of memory for a program");
     if (!program->arena || program->output.id < 0 || translate(program, error)) {
-        tp_free(program);
+        tp_program_free(program);
         return NULL;
     }
     return program;
 }
 
-void tp_free(tp_program *program)
+void tp_program_free(tp_program *program)
 {
     if (!program)
         return;

@@ -428,7 +428,7 @@ int tp_check_rows(const tp_program *program, const double *x, size_t rows, const
     return 0;
 }
 
-int tp_limit_exact(const tp_program *program, tp_which which, const double *x, size_t rows, const double *x2,
+int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                    size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, ad_error *error)
 {
     memset(kernel, 0, sizeof *kernel);
@@ -464,7 +464,7 @@ int tp_limit_exact(const tp_program *program, tp_which which, const double *x, s
     return status == TP_NO_RULE || status == TP_NOT_BP ? status : status ? -1 : 0;
 }
 
-int tp_check_limit(const tp_program *program, tp_which which, ad_error *error)
+int tp_check_limit(const tp_program *program, tp_kernel_kind which, ad_error *error)
 {
     tp_algebra algebra;
     tp_series series;

@@ -38,7 +38,7 @@ int tp_find_block(tp_solver *s, int node, int from, ad_axis axis)
 static int fill_block(const tp_solver *s, tp_data_block *b, int set, const double *values, const ad_sizes *sizes)
 {
     const ad_graph *graph = s->algebra.graph;
-    const ad_shape *shape = &ad_look(graph, b->node)->shape;
+    const ad_shape *shape = &ad_node_of(graph, b->node)->shape;
     size_t rows = s->rows[set], stride = 1, offset = 0, row_stride = 0, k_stride = 0;
     b->rows[set] = ad_alloc(rows * b->size, sizeof(double), "the limit's inputs", s->error);
     if (!b->rows[set])

@@ -254,7 +254,7 @@ static int refuse_block(tp_algebra *algebra, const member *f, int count)
     return tp_refuse(algebra, g->param,
                      "an expectation of %d correlated functions of products with %s: an exact rule "
                      "there is for two",
-                     count, ad_look(algebra->graph, g->param)->name);
+                     count, ad_node_of(algebra->graph, g->param)->name);
 }
 
 static int block_expectation(tp_algebra *algebra, const member *members, int n, int block, bool alone)
@@ -647,7 +647,7 @@ static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_sit
     ad_shape inside = s->y.graph ? minus(w_of(s), &s->over) : (ad_shape){ 0 };
     bool alike = (s->y.graph != NULL) == (t->y.graph != NULL) &&
                  (!s->y.graph || same_axes(&s->over, &t->over) || same_axes(&inside, &t->over));
-    const char *name = ad_look(algebra->graph, s->param.id)->name;
+    const char *name = ad_node_of(algebra->graph, s->param.id)->name;
     for (int m = 0; m < inside.rank; m++)
         if (ad_has(ad_shape_get(s->y), inside.axes[m]))
             return tp_refuse(algebra, s->delta.id, "%s stays aligned with its argument along %s: no rule here", name,

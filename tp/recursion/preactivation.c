@@ -29,9 +29,9 @@ int tp_preactivations(const tp_program *program, ad_var *vectors, int room, ad_e
         return -1;
     algebra.error = &refusal;
     for (int id = 0; id < program->forward; id++) {
-        const ad_node *node = ad_look(program->graph, id);
+        const ad_node *node = ad_node_of(program->graph, id);
         if (!program->lives[id] || !program->learns[id] || !is_function(program, node) ||
-            tp_count_widths(program->graph, &ad_look(program->graph, node->in[0])->shape) != 1)
+            tp_count_widths(program->graph, &ad_node_of(program->graph, node->in[0])->shape) != 1)
             continue;
         int c = tp_coordinate_of(&algebra, node->in[0], tp_point_of(&algebra, node->in[0], NULL));
         bool seen = c < 0 || !is_gaussian(&algebra, tp_coordinate_at(&algebra, c));

@@ -145,7 +145,7 @@ static const char *escaped(writer *w, const char *name)
 
 static const char *data_text(writer *w, int node, const tp_point *from, bool second)
 {
-    const ad_node *n = ad_look(w->a->graph, node);
+    const ad_node *n = ad_node_of(w->a->graph, node);
     const char *all;
     if (n->op == AD_INPUT)
         all = text(w, "%s%s", escaped(w, n->name), mark(w, second));
@@ -315,7 +315,7 @@ static void find_sources(writer *w)
     bool no_limit = w->a->no_limit;
     w->a->error = &scratch;
     for (int id = 0; id < p->n_nodes; id++) {
-        const ad_node *node = ad_look(w->a->graph, id);
+        const ad_node *node = ad_node_of(w->a->graph, id);
         if (!p->lives[id] || tp_count_widths(w->a->graph, &node->shape) != 1 || !p->learns[id])
             continue;
         tp_series series;
@@ -423,7 +423,7 @@ static void print_all(writer *w, const tp_series *kernels, FILE *stream)
             put_broken(w, kernel_name(w, which, kernels[which].at[k].power),
                        w->name[kernels[which].at[k].q] ? w->name[kernels[which].at[k].q]
                                                        : expression(w, kernels[which].at[k].q),
-                       &ad_look(w->a->graph, w->a->program->output.id)->where, stream);
+                       &ad_node_of(w->a->graph, w->a->program->output.id)->where, stream);
     if (w->latex)
         fprintf(stream, "\\end{longtable}\n");
 }

@@ -72,8 +72,8 @@ static int check_argument(tp_algebra *algebra, int id, const tp_coordinate *x)
         return tp_refuse(algebra, x->rest_node,
                          "its fluctuations, of order n^%g, enter the %s of line %d: the limit is "
                          "not a number",
-                         fabs(x->rest) > 1e-9 ? x->rest : 0, ad_op_name(ad_look(algebra->graph, id)->op),
-                         ad_look(algebra->graph, id)->where.line);
+                         fabs(x->rest) > 1e-9 ? x->rest : 0, ad_op_name(ad_node_of(algebra->graph, id)->op),
+                         ad_node_of(algebra->graph, id)->where.line);
     return 0;
 }
 
@@ -209,7 +209,7 @@ static tp_point param_point(const tp_algebra *algebra, int param, const ad_shape
 {
     tp_point own;
     memset(&own, 0, sizeof own);
-    const ad_shape *shape = &ad_look(algebra->graph, param)->shape;
+    const ad_shape *shape = &ad_node_of(algebra->graph, param)->shape;
     for (int i = 0; i < shape->rank; i++) {
         int index = tp_point_index(point, names->axes[i]);
         if (index >= 0)
@@ -221,7 +221,7 @@ static tp_point param_point(const tp_algebra *algebra, int param, const ad_shape
 /* The parameter's own vector: omega[., index], with deviation c n^p taken out so that the G-var has variance one. */
 static int param_vector(tp_algebra *algebra, int id, int param, const tp_point *where)
 {
-    const ad_node *node = ad_look(algebra->graph, param);
+    const ad_node *node = ad_node_of(algebra->graph, param);
     const ad_init *init = node->init;
     int widths = 0;
     for (int i = 0; i < node->shape.rank; i++)
@@ -285,7 +285,7 @@ static int vector_of(tp_algebra *algebra, int id, int param, const ad_shape *nam
 static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape *names, int y, const ad_node *node,
                           const tp_point *point)
 {
-    const ad_node *w = ad_look(algebra->graph, param);
+    const ad_node *w = ad_node_of(algebra->graph, param);
     const ad_init *init = w->init;
     if (node->over.rank != 1)
         return tp_refuse(algebra, id, "%s is contracted over %d axes at once", w->name, node->over.rank);
@@ -458,7 +458,7 @@ static int contraction(tp_algebra *algebra, int id, const ad_node *node, const t
 /* Merged or split fixed axes: the row-major position is the same on both sides. */
 static int reshaped(tp_algebra *algebra, const ad_node *node, tp_point point)
 {
-    const ad_shape *old = &ad_look(algebra->graph, node->in[0])->shape;
+    const ad_shape *old = &ad_node_of(algebra->graph, node->in[0])->shape;
     size_t flat = 0;
     for (int i = 0; i < node->shape.rank; i++)
         if (!ad_has(old, node->shape.axes[i]))
@@ -475,7 +475,7 @@ static int reshaped(tp_algebra *algebra, const ad_node *node, tp_point point)
 
 static int compute(tp_algebra *algebra, int id, tp_point point)
 {
-    const ad_node *node = ad_look(algebra->graph, id);
+    const ad_node *node = ad_node_of(algebra->graph, id);
     ad_shape names;
     int param = tp_peel(algebra->graph, id, &names);
     if (param >= 0) {

@@ -30,7 +30,7 @@ static bool is_shared(const tp_algebra *algebra, const tp_term *term, int *param
         const tp_lin *lin = tp_lin_at(algebra, term->factors[i].lin);
         for (int k = 0; k < lin->n; k++) {
             const tp_gvar *g = tp_gvar_at(algebra, lin->parts[k].gvar);
-            const ad_shape *shape = &ad_look(algebra->graph, g->param)->shape;
+            const ad_shape *shape = &ad_node_of(algebra->graph, g->param)->shape;
             int widths = tp_count_widths(algebra->graph, shape);
             if (g->position >= 0)
                 widths -= ad_axis_kind(algebra->graph, shape->axes[g->position]) == AD_WIDTH;

@@ -96,7 +96,7 @@ int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    const ad_node *n = ad_look(algebra->graph, node);
+    const ad_node *n = ad_node_of(algebra->graph, node);
     return ad_fail(algebra->error, "%s:%d: %s: %s", n->where.file, n->where.line, ad_op_name(n->op), text);
 }
 
@@ -141,7 +141,7 @@ tp_point tp_point_of(const tp_algebra *algebra, int node, const ad_shape *withou
 {
     tp_point point;
     memset(&point, 0, sizeof point);
-    const ad_shape *shape = &ad_look(algebra->graph, node)->shape;
+    const ad_shape *shape = &ad_node_of(algebra->graph, node)->shape;
     for (int i = 0; i < shape->rank; i++)
         if (ad_axis_kind(algebra->graph, shape->axes[i]) == AD_FIXED && !(without && ad_has(without, shape->axes[i])))
             tp_point_set(&point, shape->axes[i], 0);
@@ -153,7 +153,7 @@ tp_point tp_point_within(const tp_algebra *algebra, int node, const tp_point *fr
 {
     tp_point point;
     memset(&point, 0, sizeof point);
-    const ad_shape *shape = &ad_look(algebra->graph, node)->shape;
+    const ad_shape *shape = &ad_node_of(algebra->graph, node)->shape;
     for (int i = 0; i < shape->rank; i++) {
         int index = tp_point_index(from, shape->axes[i]);
         if (index >= 0)
@@ -175,7 +175,7 @@ double tp_axis_factor(const tp_algebra *algebra, ad_axis axis, double *power)
 
 bool tp_is_data(const tp_algebra *algebra, int node)
 {
-    const ad_node *n = ad_look(algebra->graph, node);
+    const ad_node *n = ad_node_of(algebra->graph, node);
     if (algebra->program->learns[node] || n->op == AD_CONSTANT || n->op == AD_DELTA)
         return false;
     for (int k = 0; k < n->n_in; k++)

@@ -94,7 +94,7 @@ static bool is_adjoint(const tp_gvar *product, const tp_gvar *h)
 /* sqrt(in / out) of a product's matrix, *power: what it has of n, if it is a vector. */
 static double ratio_of(const tp_algebra *algebra, const tp_gvar *product, double *power)
 {
-    const ad_shape *shape = &ad_look(algebra->graph, product->param)->shape;
+    const ad_shape *shape = &ad_node_of(algebra->graph, product->param)->shape;
     double ratio = 1, n = 0, own;
     *power = 0;
     for (int i = 0; i < shape->rank; i++) {
@@ -123,7 +123,7 @@ int tp_response(tp_algebra *algebra, int node, const tp_gvar *product, int vecto
             continue;
         if (g->argument == TP_OF_DATA)
             return tp_refuse(algebra, node, "%s met data before: the general rule has no exact form for it",
-                             ad_look(algebra->graph, product->param)->name);
+                             ad_node_of(algebra->graph, product->param)->name);
         int y = g->argument == TP_OF_VECTOR ? tp_coordinate_product(algebra, node, slope, g->node) : slope;
         total = y < 0 ? -1 : tp_coordinate_sum(algebra, total, 1, y, ratio);
     }

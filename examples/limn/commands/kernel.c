@@ -45,7 +45,7 @@ static void close_job(job *j)
 {
     ad_free(j->values);
     tp_kernel_free(&j->limit);
-    tp_free(j->program);
+    tp_program_free(j->program);
     nn_net_free(j->net);
     ds_array_free(&j->second);
     ds_free(j->data);
@@ -152,7 +152,7 @@ static int check_all(const job *j, ad_error *error)
 /* Of batch normalisation: what the inputs are normalised with; NULL without. */
 static const char *normalised(const job *j, const options *o)
 {
-    if (!nn_statistics(j->net))
+    if (!nn_n_statistics(j->net))
         return NULL;
     if (o->mode == NN_EVALUATION)
         return "running statistics";

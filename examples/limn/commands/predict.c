@@ -13,7 +13,7 @@ typedef struct {
 } moment;
 
 typedef struct {
-    tp_machine *machine;
+    tp_kernel_model *machine;
     tp_training training;
     moment moments[MOST_TIMES];
     double *f[2];       /* (times, rows, outputs) */
@@ -143,7 +143,7 @@ static void close_prediction(prediction *p)
     ad_free(p->y[1]);
     ad_free(p->start);
     nn_model_free(p->model);
-    tp_free(p->program);
+    tp_program_free(p->program);
     nn_net_free(p->net);
     ds_array_free(&p->second);
     ds_free(p->data);
@@ -205,14 +205,14 @@ static int score_tests(prediction *p, result *r, const double *a, size_t n, size
     return status;
 }
 
-static int predict(prediction *p, result *r, const tp_machine_spec *spec, ad_error *error)
+static int predict(prediction *p, result *r, const tp_kernel_model_spec *spec, ad_error *error)
 {
     const options *o = p->o;
     size_t n = p->rows[0] * (p->full ? p->outputs : 1), columns = p->full ? 1 : p->outputs, times = (size_t)o->n_times;
     double *kernel = predict_train_kernel(p, o->kernel, error), *a = NULL;
-    int status = kernel && (r->machine = tp_machine_new(kernel, n, spec, error)) ? 0 : -1;
-    if (!status && o->rate <= 0 && r->training.motion != TP_FLOW)
-        r->training.rate = tp_largest_rate(r->machine, &r->training, columns) / 2;
+    int status = kernel && (r->machine = tp_kernel_model_new(kernel, n, spec, error)) ? 0 : -1;
+    if (!status && o->rate <= 0 && r->training.motion != TP_GRADIENT_FLOW)
+        r->training.rate = tp_maximum_stable_rate(r->machine, &r->training, columns) / 2;
     if (!status)
         status = (a = ad_alloc(times * n * columns, sizeof *a, "coefficients", error)) &&
                          (r->f[0] = ad_alloc(times * n * columns, sizeof *r->f[0], "outputs", error))
@@ -254,7 +254,7 @@ static void tell_number(double x, double factor)
 static void tell(const prediction *p, const result *r)
 {
     const options *o = p->o;
-    const tp_machine *m = r->machine;
+    const tp_kernel_model *m = r->machine;
     bool square = o->loss == NN_SQUARE, classes = p->data->classes > 0;
     double rate = r->training.rate > 0 ? r->training.rate : 1, outs = (double)p->outputs;
     printf("%s%s of %s", p->readout ? "NNGP kernel (the readout alone is trained)" : "NTK",
@@ -277,9 +277,9 @@ static void tell(const prediction *p, const result *r)
     printf("\n%zu inputs to train, %zu to test, %zu output%s\n", p->rows[0], p->rows[1], p->outputs,
            p->outputs > 1 ? "s" : "");
     printf("largest stable rate %.5g   condition number %.4g (eigenvalues %.4g to %.4g)   ridge %.4g%s\n\n",
-           tp_largest_rate(m, &r->training, p->full ? 1 : p->outputs), m->condition, m->smallest, m->largest, m->ridge,
+           tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs), m->condition, m->smallest, m->largest, m->ridge,
            m->ridge > 0 ? "" : " (none)");
-    printf("%10s%13s%13s%13s%13s%13s\n", r->training.motion == TP_FLOW ? "t" : "steps", "train loss", "train %",
+    printf("%10s%13s%13s%13s%13s%13s\n", r->training.motion == TP_GRADIENT_FLOW ? "t" : "steps", "train loss", "train %",
            "test loss", "test %", "test NLL");
     for (int k = 0; k < o->n_times; k++) {
         const tp_score *s = r->moments[k].score;
@@ -309,7 +309,7 @@ static int tell_json(const prediction *p, const result *r, ad_error *error)
 {
     static const char *const names[] = { "train", "test" }, *const words[] = { "flow", "sgd", "momentum" };
     const options *o = p->o;
-    const tp_machine *m = r->machine;
+    const tp_kernel_model *m = r->machine;
     char word[32];
     cJSON *root = json_new(o);
     json_put(root, "kernel", cJSON_CreateString(p->readout ? "nngp" : "ntk"));
@@ -327,7 +327,7 @@ static int tell_json(const prediction *p, const result *r, ad_error *error)
     if (r->training.motion == TP_MOMENTUM)
         json_put(root, "momentum", cJSON_CreateNumber(o->momentum));
     json_put(root, "ensemble", cJSON_CreateBool(p->ensemble));
-    json_put(root, "largest_stable_rate", number(tp_largest_rate(m, &r->training, p->full ? 1 : p->outputs)));
+    json_put(root, "largest_stable_rate", number(tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs)));
     json_put(root, "condition_number", number(m->condition));
     json_put(root, "smallest_eigenvalue", number(m->smallest));
     json_put(root, "largest_eigenvalue", number(m->largest));
@@ -366,13 +366,13 @@ int command_predict(const options *given, ad_error *error)
     prediction p = { .o = &o };
     result r = { .training = { .loss = o.loss, .rate = o.rate, .momentum = o.momentum } };
     if (o.optimizer != GRADIENT_FLOW)
-        r.training.motion = o.optimizer == NN_MOMENTUM && o.momentum > 0 ? TP_MOMENTUM : TP_DESCENT;
+        r.training.motion = o.optimizer == NN_MOMENTUM && o.momentum > 0 ? TP_MOMENTUM : TP_GRADIENT_DESCENT;
     if (!o.n_times) {
         o.n_times = o.loss == NN_SQUARE ? 4 : 3;
         memcpy(o.times, preset, sizeof preset);
     }
     int status = open_data(&p, error) || open_network(&p, error) ? -1 : 0;
-    tp_machine_spec spec = { .ridge = o.ridge,
+    tp_kernel_model_spec spec = { .ridge = o.ridge,
                              .cholesky = o.loss == NN_SQUARE && isinf(o.times[0]),
                              .outputs = p.full ? p.outputs : 1,
                              .threads = (int)o.threads };
@@ -389,7 +389,7 @@ int command_predict(const options *given, ad_error *error)
         else if (!status)
             tell(&p, &r);
     }
-    tp_machine_free(r.machine);
+    tp_kernel_model_free(r.machine);
     ad_free(r.f[0]);
     ad_free(r.f[1]);
     ad_free(r.covariance);

@@ -22,12 +22,12 @@ typedef struct {
 
 /* ---- predict_kernel.c: all are to be freed with ad_free, and NULL after an error ---- */
 /* Of the training inputs, (n, n); n is rows, or rows * outputs with --outputs full. */
-double *predict_train_kernel(prediction *p, tp_which which, ad_error *error);
+double *predict_train_kernel(prediction *p, tp_kernel_kind which, ad_error *error);
 /* Of the test inputs with the training inputs. */
-double *predict_cross_kernel(prediction *p, tp_which which, ad_error *error);
+double *predict_cross_kernel(prediction *p, tp_kernel_kind which, ad_error *error);
 /* Of the test inputs of a limit: (rows, rows), or the diagonal (rows). */
-double *predict_test_kernel(prediction *p, tp_which which, bool diagonal, ad_error *error);
+double *predict_test_kernel(prediction *p, tp_kernel_kind which, bool diagonal, ad_error *error);
 
 /* Memory by what it is for, and the time of the factoring, in place of a prediction. */
-int predict_explain(const prediction *p, const tp_machine_spec *spec, ad_error *error);
+int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_error *error);
 #endif

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* A limit of two sets (x2 NULL: one), its powers summed in the first term's own memory. */
-static double *limit_of(prediction *p, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
                         ad_error *error)
 {
     const options *o = p->o;
@@ -57,7 +57,7 @@ static double *interleave(const prediction *p, double *kernel, size_t rows, size
     return out;
 }
 
-static double *own_of(prediction *p, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+static double *own_of(prediction *p, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
                       ad_error *error)
 {
     size_t columns = x2 ? rows2 : rows, square = p->full ? p->outputs * p->outputs : 1;
@@ -70,23 +70,23 @@ static double *own_of(prediction *p, tp_which which, const double *x, size_t row
     return p->full ? interleave(p, out, rows, columns, error) : out;
 }
 
-static double *kernel_of(prediction *p, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+static double *kernel_of(prediction *p, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
                          ad_error *error)
 {
     return (p->program ? limit_of : own_of)(p, which, x, rows, x2, rows2, error);
 }
 
-double *predict_train_kernel(prediction *p, tp_which which, ad_error *error)
+double *predict_train_kernel(prediction *p, tp_kernel_kind which, ad_error *error)
 {
     return kernel_of(p, which, p->x[0], p->rows[0], NULL, 0, error);
 }
 
-double *predict_cross_kernel(prediction *p, tp_which which, ad_error *error)
+double *predict_cross_kernel(prediction *p, tp_kernel_kind which, ad_error *error)
 {
     return kernel_of(p, which, p->x[1], p->rows[1], p->x[0], p->rows[0], error);
 }
 
-double *predict_test_kernel(prediction *p, tp_which which, bool diagonal, ad_error *error)
+double *predict_test_kernel(prediction *p, tp_kernel_kind which, bool diagonal, ad_error *error)
 {
     enum { TILE = 64 };
     if (!diagonal)
@@ -113,25 +113,25 @@ static double largest(double a, double b)
 }
 
 /* Seconds that a kernel of so many inputs takes to be factored. */
-static int time_factoring(size_t side, const tp_machine_spec *spec, double *seconds, ad_error *error)
+static int time_factoring(size_t side, const tp_kernel_model_spec *spec, double *seconds, ad_error *error)
 {
-    tp_machine_spec one = { .cholesky = spec->cholesky, .threads = spec->threads };
+    tp_kernel_model_spec one = { .cholesky = spec->cholesky, .threads = spec->threads };
     double *piece = ad_alloc(side * side, sizeof *piece, "a piece", error);
     for (size_t i = 0; i < side * side && piece; i++)
         piece[i] = (i / side == i % side) + 1.0 / (1 + fabs((double)(i / side) - (double)(i % side)));
     double start = ad_seconds();
-    tp_machine *machine = piece ? tp_machine_new(piece, side, &one, error) : NULL;
+    tp_kernel_model *machine = piece ? tp_kernel_model_new(piece, side, &one, error) : NULL;
     *seconds = ad_seconds() - start;
-    tp_machine_free(machine);
+    tp_kernel_model_free(machine);
     return machine ? 0 : -1;
 }
 
-int predict_explain(const prediction *p, const tp_machine_spec *spec, ad_error *error)
+int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_error *error)
 {
     enum { PIECE = 1000 };
     double n = (double)(p->rows[0] * (p->full ? p->outputs : 1)), tests = (double)p->rows[1], outs = (double)p->outputs;
     double times = (double)p->o->n_times, kernel = 8 * n * n * (p->full ? 2 : 1),
-           factoring = tp_machine_bytes((size_t)n, spec);
+           factoring = tp_kernel_model_bytes((size_t)n, spec);
     double cross = 8 * n * tests * (p->full ? outs : 1), variance = 0, outputs = 8 * times * outs * (n + tests);
     if (p->ensemble && tests > 0)
         variance =

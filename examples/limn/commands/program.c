@@ -53,7 +53,7 @@ int command_program(const options *o, ad_error *error)
     nn_net *net = known ? network_trace(o, data, error) : NULL;
     tp_program *program = net ? tp_translate(net, error) : NULL;
     int status = program ? tell(o, program, error) : -1;
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     ds_free(data);
     return status;

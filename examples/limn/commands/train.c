@@ -80,7 +80,7 @@ static cJSON *describe_json(const job *j, const options *o, const nn_model *mode
     char word[32];
     cJSON *root = json_new(o);
     json_put(root, "width", cJSON_CreateNumber((double)nn_model_width(model)));
-    json_put(root, "parameters", cJSON_CreateNumber((double)nn_count(model)));
+    json_put(root, "parameters", cJSON_CreateNumber((double)nn_model_size(model)));
     json_put(root, "dtype", cJSON_CreateString(option_word("--dtype", (int)o->type, word, sizeof word)));
     data_tell(o, j->data, root);
     if (j->data->y)

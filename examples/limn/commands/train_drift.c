@@ -34,7 +34,7 @@ static double *find_limit(const options *o, nn_net *net, const ds_data *data, si
         limit = NULL;
     }
     tp_kernel_free(&kernel);
-    tp_free(program);
+    tp_program_free(program);
     return limit;
 }
 

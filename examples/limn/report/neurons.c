@@ -24,7 +24,7 @@ int report_eigenvalues(const double *kernel, size_t n, double *values, ad_error 
 /* ---- neurons ---- */
 static int look_at(report *r, nn_model *model, ad_var vector, int number, ad_error *error)
 {
-    const ad_node *node = ad_look(nn_graph(r->net), vector.id);
+    const ad_node *node = ad_node_of(nn_graph(r->net), vector.id);
     const char *slash = strrchr(node->where.file, '/');
     report_neurons *neurons = &r->neurons[r->n_neurons];
     size_t n = nn_model_width(model);
@@ -34,7 +34,7 @@ static int look_at(report *r, nn_model *model, ad_var vector, int number, ad_err
     double *all = ad_alloc(count, sizeof *all, "neurons", error);
     *neurons = (report_neurons){ .n = each, .values = all };
     r->n_neurons += all ? 1 : 0;
-    if (!all || nn_look(model, vector, r->data->x, r->probes, all, error) ||
+    if (!all || nn_activations(model, vector, r->data->x, r->probes, all, error) ||
         tp_gaussian_covariance(r->program, vector, r->data->x, r->probes, NULL, 0, NULL, &covariance, error))
         return -1;
     neurons->variance = covariance.terms[0].values[0];
@@ -78,7 +78,7 @@ int report_look(report *r, nn_model *model, ad_error *error)
 /* ---- the prediction: an ensemble of networks of infinite width, trained as the finite ones are ---- */
 typedef struct {
     tp_kernel ntk, nngp;
-    tp_machine *machine;
+    tp_kernel_model *machine;
     double *y, *coefficients, *outputs, *variances, *prior;
 } prediction;
 
@@ -101,7 +101,7 @@ static int predict(report *r, prediction *p, ad_error *error)
     if (!kernel)
         return -1;
     memcpy(kernel, p->ntk.terms[0].values, n * n * sizeof *kernel);
-    p->machine = tp_machine_new(kernel, n, &(tp_machine_spec){ .threads = (int)r->o->threads }, error);
+    p->machine = tp_kernel_model_new(kernel, n, &(tp_kernel_model_spec){ .threads = (int)r->o->threads }, error);
     p->y = ad_alloc(n * columns, sizeof *p->y, "the prediction", error);
     p->outputs = ad_alloc(n * columns, sizeof *p->outputs, "the prediction", error);
     p->variances = ad_alloc(r->probes, sizeof *p->variances, "the prediction", error);
@@ -153,7 +153,7 @@ void report_predict(report *r)
              refusal.text);
     tp_kernel_free(&p.ntk);
     tp_kernel_free(&p.nngp);
-    tp_machine_free(p.machine);
+    tp_kernel_model_free(p.machine);
     ad_free(p.y);
     ad_free(p.outputs);
     ad_free(p.variances);

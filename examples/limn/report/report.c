@@ -151,7 +151,7 @@ static int draw_one(const report *r, nn_model *model, double *from_limit, ad_err
 
 static int run(report *r, int k, long draw, ad_error *error)
 {
-    nn_model *model = nn_at(r->net, r->columns[k].n, report_seed(r, k, draw), AD_FLOAT, (int)r->o->threads, error);
+    nn_model *model = nn_model_new(r->net, r->columns[k].n, report_seed(r, k, draw), AD_FLOAT, (int)r->o->threads, error);
     int status = model ? 0 : -1;
     if (!status && k == r->widest && draw == 0)
         status = report_look(r, model, error);
@@ -234,8 +234,8 @@ static bool has_kinks(const nn_net *net)
 #include "autodiff/ops.def"
     };
     const ad_graph *graph = nn_graph(net);
-    for (int id = 0; id < ad_size(graph); id++) {
-        const ad_node *node = ad_look(graph, id);
+    for (int id = 0; id < ad_graph_size(graph); id++) {
+        const ad_node *node = ad_node_of(graph, id);
         bool found = ad_is_unary(node->op) && (kinks[node->op] || (node->function && node->function->n_kinks > 0));
         for (int k = 0; k < node->shape.rank && found; k++)
             if (ad_axis_kind(graph, node->shape.axes[k]) == AD_WIDTH)
@@ -264,7 +264,7 @@ static int open_report(report *r, ad_error *error)
     r->first = r->limit + count;
     r->last = r->first + count;
     size_t length = nn_spec_of(r->net)->shape[1] > 0 ? nn_spec_of(r->net)->shape[0] : 0;
-    r->coupled = ad_couples(nn_output(r->net), nn_batch(r->net));
+    r->coupled = ad_parameters_coupled(nn_output(r->net), nn_batch(r->net));
     r->dear = r->coupled || length > 0;
     r->kinks = has_kinks(r->net);
     r->steps = o->steps > 0 ? o->steps : r->dear ? STEPS_DEAR : STEPS;
@@ -291,7 +291,7 @@ static void close_report(report *r)
         ad_free(r->neurons[k].values);
     ad_free(r->columns);
     ad_free(r->limit);
-    tp_free(r->program);
+    tp_program_free(r->program);
     nn_net_free(r->net);
     ds_free(r->data);
 }

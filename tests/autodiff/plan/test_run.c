@@ -47,7 +47,7 @@ static bool next(const naive *e, point *p)
 /* The element of a node at a point; where `from` is an axis of the node, its index is `index`. */
 static size_t flat(const naive *e, int id, const point *p, ad_axis from, size_t index)
 {
-    const ad_shape *shape = &ad_look(e->graph, id)->shape;
+    const ad_shape *shape = &ad_node_of(e->graph, id)->shape;
     size_t at = 0;
     for (int i = 0; i < shape->rank; i++) {
         ad_axis axis = shape->axes[i];
@@ -181,7 +181,7 @@ static double element(const naive *e, const ad_node *node, const point *p)
 
 static void evaluate(naive *e, int id)
 {
-    const ad_node *node = ad_look(e->graph, id);
+    const ad_node *node = ad_node_of(e->graph, id);
     size_t count = ad_elements(e->graph, &node->shape, &e->sizes), i = 0;
     if (e->values[id])
         return;
@@ -191,7 +191,7 @@ static void evaluate(naive *e, int id)
     if (node->op == AD_RESHAPE) {
         memcpy(y, e->values[node->in[0]], count * sizeof *y);
     } else if (node->op == AD_SCATTER) {
-        point p = { .axes = ad_look(e->graph, node->in[0])->shape };
+        point p = { .axes = ad_node_of(e->graph, node->in[0])->shape };
         do
             y[flat(e, id, &p, node->axis, (size_t)value_at(e, node->in[1], &p, none, 0))] +=
                 e->values[node->in[0]][i++];
@@ -281,7 +281,7 @@ static const ad_function user = { .name = "cube", .count = 1, .derivatives = { c
 static bool is_leaf(maker *m, ad_var v)
 {
     while (true) {
-        const ad_node *node = ad_look(m->graph, v.id);
+        const ad_node *node = ad_node_of(m->graph, v.id);
         if (node->op == AD_INPUT || node->op == AD_PARAM)
             return true;
         if (node->op != AD_RELABEL && node->op != AD_TRANSPOSE && node->op != AD_SLICE && node->op != AD_EXPAND)
@@ -492,7 +492,7 @@ static void make(maker *m, int seed, int steps)
     }
     for (int i = 0; i < steps; i++)
         grow(m);
-    cr_assert(ad_size(m->graph) < MOST);
+    cr_assert(ad_graph_size(m->graph) < MOST);
 }
 
 /* The last three outputs as updates, data = keep data + factor output, against the values that e has of them. */

@@ -27,7 +27,7 @@ int main(int argc, char **argv)
     ad_error error = { 0 };
     nn_spec spec = { .features = FEATURES, .outputs = OUTPUTS, .settings = (const char *[]){ "depth=2", NULL } };
     nn_net *net = nn_trace(nn_builtin("mlp"), &spec, &error);
-    nn_model *model = net ? nn_at(net, 512, 1, AD_FLOAT, 1, &error) : NULL;
+    nn_model *model = net ? nn_model_new(net, 512, 1, AD_FLOAT, 1, &error) : NULL;
     ad_normal(1, ad_stream("inputs"), 0, ROWS * FEATURES, x);
     for (int i = 0; i < ROWS * FEATURES; i++)
         batch[i] = (float)x[i];

@@ -182,12 +182,12 @@ static void rival_close(rival *r)
 }
 
 /* ---- one benchmark ---- */
-/* The network that nn_at has drawn, with its parameters in the order weight, bias, weight, bias, ... */
+/* The network that nn_model_new has drawn, with its parameters in the order weight, bias, weight, bias, ... */
 static void take_over(bare *net, nn_model *model)
 {
     for (int l = 0; l < net->w->layers; l++) {
         size_t weights, biases;
-        const float *weight = nn_values(model, 2 * l, &weights), *bias = nn_values(model, 2 * l + 1, &biases);
+        const float *weight = nn_param_values(model, 2 * l, &weights), *bias = nn_param_values(model, 2 * l + 1, &biases);
         if (weights != net->w->widths[l] * net->w->widths[l + 1] || biases != net->w->widths[l + 1])
             exit(1);
         memcpy(net->weight[l], weight, weights * sizeof *weight);
@@ -210,10 +210,10 @@ static void run(const work *w, int rounds)
     const char *settings[4];
     memcpy(settings, w->settings, sizeof settings);
     ad_error error = { 0 };
-    nn_spec spec = { .features = w->widths[0], .scale = NN_STANDARD, .settings = settings };
+    nn_spec spec = { .features = w->widths[0], .parametrization = NN_STANDARD, .settings = settings };
     nn_fit_spec fit = { .loss = NN_CROSS_ENTROPY, .optimizer = NN_SGD, .rate = w->rate };
     nn_net *net = nn_trace(nn_builtin(w->network), &spec, &error);
-    nn_model *model = net ? nn_at(net, w->widths[1], 1, AD_FLOAT, 1, &error) : NULL;
+    nn_model *model = net ? nn_model_new(net, w->widths[1], 1, AD_FLOAT, 1, &error) : NULL;
     nn_trainer *trainer = model ? nn_trainer_new(model, &fit, w->batch, &error) : NULL;
     if (!trainer)
         bench_fail(&error);

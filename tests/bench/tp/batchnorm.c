@@ -47,7 +47,7 @@ static void measure(const char *title, const char *const *settings, size_t rows,
     }
     printf("  %-52s %7.1f ms   (p10 %.1f, p90 %.1f), error %.0e\n", title, 1e3 * bench_quantile(seconds, rounds, 0.5),
            1e3 * bench_quantile(seconds, rounds, 0.1), 1e3 * bench_quantile(seconds, rounds, 0.9), difference);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
 }
 

@@ -31,7 +31,7 @@ static void empirical(int rounds)
     ad_error error = { 0 };
     nn_spec spec = { .features = FEATURES, .outputs = OUTPUTS, .settings = (const char *[]){ "depth=2", NULL } };
     nn_net *net = nn_trace(nn_builtin("mlp"), &spec, &error);
-    nn_model *model = net ? nn_at(net, 512, 1, AD_FLOAT, 1, &error) : NULL;
+    nn_model *model = net ? nn_model_new(net, 512, 1, AD_FLOAT, 1, &error) : NULL;
     double *x = draw(ROWS * FEATURES), *out = malloc(sizeof *out * ROWS * ROWS * OUTPUTS * OUTPUTS);
     float *delta = calloc(ROWS * OUTPUTS * 512, sizeof *delta);
     float *gram = malloc(sizeof *gram * ROWS * ROWS * OUTPUTS * OUTPUTS);
@@ -90,7 +90,7 @@ static void limit(const char *title, const char *const *settings, size_t rows, s
     show("x x' alone, by dgemm", product, rounds);
     free(x);
     free(gram);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
 }
 

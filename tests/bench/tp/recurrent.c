@@ -53,7 +53,7 @@ static void recurrent(const char *title, const char *const *settings, int rounds
             bench_fail(&error);
         whole[at] = processor_seconds() - start;
         tp_kernel_free(&kernel);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
     printf("%s, %d sequences of %d steps of %d features, double, %d rounds, one thread\n", title, SEQUENCES, STEPS,
@@ -95,7 +95,7 @@ static void executor(int rounds)
     free(basis);
     free(c);
     free(kernel);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
 }
 

@@ -93,8 +93,8 @@ static int keep(const nn_drift_row *row, void *context, ad_error *error)
 /* The mean over outputs of J J^T, with J by central differences of nn_forward. */
 static void jacobian_kernel(nn_model *model, double *kernel)
 {
-    size_t count = nn_count(model);
-    double *w = nn_values(model, 0, NULL), plus[PROBES * OUTPUTS], minus[PROBES * OUTPUTS];
+    size_t count = nn_model_size(model);
+    double *w = nn_param_values(model, 0, NULL), plus[PROBES * OUTPUTS], minus[PROBES * OUTPUTS];
     memset(kernel, 0, PROBES * PROBES * sizeof *kernel);
     for (size_t p = 0; p < count; p++) {
         const double h = 1e-5, kept = w[p];
@@ -239,7 +239,7 @@ Test(drift, every_measure_is_its_formula)
             limit[i * PROBES + j] = 1 / (1.0 + abs(i - j));
     for (int loss = NN_SQUARE; loss <= NN_CROSS_ENTROPY; loss++) {
         nn_net *net = mlp();
-        nn_model *model = nn_at(net, WIDTH, 3, AD_DOUBLE, 1, NULL);
+        nn_model *model = nn_model_new(net, WIDTH, 3, AD_DOUBLE, 1, NULL);
         nn_data data = data_of((nn_loss)loss, ROWS);
         nn_drift_spec spec = { .probes = data_of((nn_loss)loss, PROBES), .limit = limit };
         ad_error error = { 0 };
@@ -266,7 +266,7 @@ Test(drift, every_measure_is_its_formula)
 Test(drift, what_is_not_defined_is_nan)
 {
     nn_net *net = mlp();
-    nn_model *model = nn_at(net, WIDTH, 3, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, WIDTH, 3, AD_DOUBLE, 1, NULL);
     nn_drift_spec spec = { .probes = { x, (double[]){ 1, 1 }, 2, OUTPUTS } };
     nn_drift *drift = nn_drift_new(model, &spec, NN_CROSS_ENTROPY, NULL);
     nn_drift_row row;
@@ -298,7 +298,7 @@ Test(drift, any_network_without_allocation)
             nn_spec traced = { .features = FEATURES, .outputs = OUTPUTS };
             memcpy(traced.shape, nets[i].shape, sizeof traced.shape);
             nn_net *net = nn_trace(nets[i].builtin ? nn_builtin(nets[i].builtin) : meeting, &traced, &error);
-            nn_model *model = net ? nn_at(net, WIDTH, 2, (ad_type)type, 1, &error) : NULL;
+            nn_model *model = net ? nn_model_new(net, WIDTH, 2, (ad_type)type, 1, &error) : NULL;
             cr_assert(model, "%s", error.text);
             nn_drift_spec spec = { .probes = data_of(NN_CROSS_ENTROPY, PROBES) };
             nn_data data = data_of(NN_CROSS_ENTROPY, ROWS);
@@ -323,7 +323,7 @@ Test(drift, any_network_without_allocation)
 /* ---- in a fit ---- */
 typedef struct {
     const char *csv, *checkpoint, *resume;
-    nn_schedule schedule;
+    nn_drift_schedule schedule;
     long every, steps, checkpoint_every;
     double share, rate;
     uint64_t seed; /* of the network's draw; 0: 4 */
@@ -337,7 +337,7 @@ typedef struct {
 static int train(job *j, record *r, double **end, ad_error *error)
 {
     nn_net *net = mlp();
-    nn_model *model = nn_at(net, WIDTH, j->seed ? j->seed : 4, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, WIDTH, j->seed ? j->seed : 4, AD_DOUBLE, 1, NULL);
     nn_loss loss = j->square ? NN_SQUARE : NN_CROSS_ENTROPY;
     nn_data data = data_of(loss, ROWS), probes = data_of(loss, PROBES);
     probes.x += j->first * FEATURES;
@@ -360,8 +360,8 @@ static int train(job *j, record *r, double **end, ad_error *error)
                         .drift = &drift };
     int failed = nn_fit(model, &data, &fit, &j->last, error);
     if (end) {
-        *end = malloc(nn_count(model) * sizeof **end);
-        memcpy(*end, nn_values(model, 0, NULL), nn_count(model) * sizeof **end);
+        *end = malloc(nn_model_size(model) * sizeof **end);
+        memcpy(*end, nn_param_values(model, 0, NULL), nn_model_size(model) * sizeof **end);
     }
     nn_model_free(model);
     nn_net_free(net);
@@ -371,7 +371,7 @@ static int train(job *j, record *r, double **end, ad_error *error)
 Test(drift, the_schedule)
 {
     static const struct {
-        nn_schedule schedule;
+        nn_drift_schedule schedule;
         long every, steps, expected[24]; /* ended by -1 */
     } rows[] = {
         { NN_LOG_STEPS, 0, 30, { 0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, -1 } },
@@ -410,13 +410,13 @@ Test(drift, a_fit_is_what_it_is_without)
     job j = { .schedule = NN_STEPS, .every = 4, .steps = 14 };
     cr_assert(train(&j, &r, &with, NULL) == 0);
     nn_net *net = mlp();
-    nn_model *model = nn_at(net, WIDTH, 4, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, WIDTH, 4, AD_DOUBLE, 1, NULL);
     nn_data data = data_of(NN_CROSS_ENTROPY, ROWS);
     nn_progress last;
     nn_fit_spec fit = { .loss = NN_CROSS_ENTROPY, .rate = 0.3, .batch = BATCH, .steps = 14 };
     cr_assert(nn_fit(model, &data, &fit, &last, NULL) == 0);
-    without = nn_values(model, 0, NULL);
-    cr_assert(memcmp(with, without, nn_count(model) * sizeof *with) == 0);
+    without = nn_param_values(model, 0, NULL);
+    cr_assert(memcmp(with, without, nn_model_size(model) * sizeof *with) == 0);
     cr_assert(nn_ntk(model, x, PROBES, NULL, 0, NN_MEAN, kernel, NULL) == 0);
     cr_assert(memcmp(kernel, r.kernels[r.count - 1], sizeof kernel) == 0);
     cr_assert_float_eq(r.rows[r.count - 1].batch_loss, last.loss, 0);
@@ -498,7 +498,7 @@ Test(drift, a_row_is_there_when_the_step_is_over)
 {
     const char *csv = temporary("grows.csv");
     nn_net *net = mlp();
-    nn_model *model = nn_at(net, WIDTH, 4, AD_FLOAT, 1, NULL);
+    nn_model *model = nn_model_new(net, WIDTH, 4, AD_FLOAT, 1, NULL);
     nn_data data = data_of(NN_CROSS_ENTROPY, ROWS);
     nn_drift_spec drift = { .probes = data_of(NN_CROSS_ENTROPY, PROBES), .schedule = NN_STEPS, .csv = csv };
     nn_fit_spec fit = {
@@ -523,7 +523,7 @@ static void same_files(const char *a, const char *b)
 Test(drift, a_resumed_fit_leaves_the_same_file)
 {
     static const struct {
-        nn_schedule schedule;
+        nn_drift_schedule schedule;
         long every;
     } rows[] = { { NN_LOG_STEPS, 0 }, { NN_STEPS, 5 }, { NN_STEPS, 4 }, { NN_EPOCHS, 1 }, { NN_ENDS, 0 } };
     const char *whole = temporary("whole.csv"), *csv = temporary("csv"), *checkpoint = temporary("checkpoint");
@@ -664,7 +664,7 @@ Test(drift, bad_specs)
     nn_data data = data_of(NN_CROSS_ENTROPY, ROWS);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         ad_error error = { 0 };
-        nn_model *model = nn_at(net, WIDTH, 1, AD_DOUBLE, 1, NULL);
+        nn_model *model = nn_model_new(net, WIDTH, 1, AD_DOUBLE, 1, NULL);
         nn_fit_spec fit = { .loss = NN_CROSS_ENTROPY, .steps = 3, .drift = rows[i].spec };
         cr_assert(nn_fit(model, &data, &fit, NULL, &error) != 0, "%zu", i);
         cr_assert(strstr(error.text, rows[i].says), "%s", error.text);
@@ -693,7 +693,7 @@ static void check_whole_lines(const char *csv)
 Test(drift, a_loss_that_blows_up_leaves_whole_rows)
 {
     static const struct {
-        nn_schedule schedule;
+        nn_drift_schedule schedule;
         const char *says;
     } rows[] = { { NN_STEPS, "the probes is not finite" }, { NN_ENDS, "loss is not finite at step 2" } };
     const char *csv = temporary("nan.csv");
@@ -756,7 +756,7 @@ Test(drift, survives_every_failed_allocation)
             if (turn)
                 cr_assert(train(&first, NULL, NULL, NULL) == 0);
             nn_net *net = mlp();
-            nn_model *model = nn_at(net, WIDTH, 4, AD_DOUBLE, 1, NULL);
+            nn_model *model = nn_model_new(net, WIDTH, 4, AD_DOUBLE, 1, NULL);
             nn_data data = data_of(NN_CROSS_ENTROPY, ROWS);
             nn_drift_spec drift = { .probes = data_of(NN_CROSS_ENTROPY, PROBES), .csv = csv };
             nn_fit_spec fit = { .loss = NN_CROSS_ENTROPY,

@@ -120,10 +120,10 @@ static const struct {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-static nn_net *trace_case(size_t k, nn_scale scale, nn_sigma_in sigma_in)
+static nn_net *trace_case(size_t k, nn_parametrization scale, nn_sigma_in sigma_in)
 {
     ad_error error = { 0 };
-    nn_spec spec = { .features = FEATURES, .outputs = OUTPUTS, .scale = scale, .sigma_in = sigma_in };
+    nn_spec spec = { .features = FEATURES, .outputs = OUTPUTS, .parametrization = scale, .sigma_in = sigma_in };
     for (int i = 0; i < 4; i++)
         spec.shape[i] = cases[k].shape[i];
     nn_net *net = nn_trace(cases[k].function, &spec, &error);
@@ -135,8 +135,8 @@ static nn_net *trace_case(size_t k, nn_scale scale, nn_sigma_in sigma_in)
 static double *jacobian(nn_model *model, const double *x, size_t rows)
 {
     const double h = 1e-4;
-    size_t count = nn_count(model), wide = rows * OUTPUTS;
-    double *j = calloc(wide * count, sizeof *j), *w = nn_values(model, 0, NULL);
+    size_t count = nn_model_size(model), wide = rows * OUTPUTS;
+    double *j = calloc(wide * count, sizeof *j), *w = nn_param_values(model, 0, NULL);
     double *f[4];
     for (int s = 0; s < 4; s++)
         f[s] = calloc(wide, sizeof **f);
@@ -169,7 +169,7 @@ static void compare(nn_model *model, size_t k, double tolerance)
     fill(x, ROWS * FEATURES, 0.3);
     fill(x2, ROWS2 * FEATURES, 2.1);
     double *j = jacobian(model, x, ROWS), *j2 = jacobian(model, x2, ROWS2);
-    size_t count = nn_count(model);
+    size_t count = nn_model_size(model);
     for (int square = 1; square >= 0; square--) {
         size_t rows2 = square ? ROWS : ROWS2;
         const double *right = square ? j : j2;
@@ -197,7 +197,7 @@ Test(kernel, is_the_jacobian_squared)
 {
     for (size_t k = 0; k < CASES; k++) {
         nn_net *net = trace_case(k, NN_NTK, NN_SIGMA_INIT);
-        nn_model *model = nn_at(net, WIDTH, 5 + k, AD_DOUBLE, 1, NULL);
+        nn_model *model = nn_model_new(net, WIDTH, 5 + k, AD_DOUBLE, 1, NULL);
         compare(model, k, 1e-9);
         nn_model_free(model);
         nn_net_free(net);
@@ -208,8 +208,8 @@ Test(kernel, holds_in_every_parametrization)
 {
     for (int scale = NN_NTK; scale <= NN_MUP; scale++)
         for (int sigma_in = NN_SIGMA_INIT; sigma_in <= NN_SIGMA_MULTIPLIER; sigma_in++) {
-            nn_net *net = trace_case(0, (nn_scale)scale, (nn_sigma_in)sigma_in);
-            nn_model *model = nn_at(net, WIDTH, 3, AD_DOUBLE, 1, NULL);
+            nn_net *net = trace_case(0, (nn_parametrization)scale, (nn_sigma_in)sigma_in);
+            nn_model *model = nn_model_new(net, WIDTH, 3, AD_DOUBLE, 1, NULL);
             compare(model, (size_t)scale, 1e-8);
             nn_model_free(model);
             nn_net_free(net);
@@ -223,7 +223,7 @@ Test(kernel, same_in_float_and_by_threads)
     for (size_t k = 0; k < CASES; k++) {
         nn_net *net = trace_case(k, NN_NTK, NN_SIGMA_INIT);
         for (int threads = 1; threads <= 2; threads++) {
-            nn_model *a = nn_at(net, 40, 1, AD_DOUBLE, 1, NULL), *b = nn_at(net, 40, 1, AD_FLOAT, threads, NULL);
+            nn_model *a = nn_model_new(net, 40, 1, AD_DOUBLE, 1, NULL), *b = nn_model_new(net, 40, 1, AD_FLOAT, threads, NULL);
             cr_assert(nn_ntk(a, x, ROWS, NULL, 0, NN_FULL, one, NULL) == 0);
             cr_assert(nn_ntk(b, x, ROWS, NULL, 0, NN_FULL, two, NULL) == 0);
             for (size_t i = 0; i < ROWS * ROWS * OUTPUTS * OUTPUTS; i++)
@@ -245,7 +245,7 @@ Test(kernel, is_the_same_in_tiles)
     fill(x, MANY * FEATURES, 0.3);
     for (size_t k = 1; k < 4; k += 2) { /* shared, by pairs; tied, by gradients */
         nn_net *net = trace_case(k, NN_NTK, NN_SIGMA_INIT);
-        nn_model *model = nn_at(net, 40, 1, AD_DOUBLE, 1, NULL);
+        nn_model *model = nn_model_new(net, 40, 1, AD_DOUBLE, 1, NULL);
         cr_assert(nn_ntk(model, x, MANY, NULL, 0, NN_FULL, all, &error) == 0, "%s", error.text);
         for (size_t at = 0; at + EDGE <= MANY; at += 1097)
             for (size_t at2 = 0; at2 + EDGE <= MANY; at2 += 1097) {
@@ -276,7 +276,7 @@ Test(kernel, seeds_of_samples_that_do_not_meet)
         size_t columns = square ? MANY : OTHER, count = MANY * columns * (form & 2 ? OUTPUTS * OUTPUTS : 1);
         nn_model *models[2];
         for (int k = 0; k < 2; k++) {
-            models[k] = nn_at(net, form & 4 ? 40 : 7, 1, AD_DOUBLE, 1, NULL);
+            models[k] = nn_model_new(net, form & 4 ? 40 : 7, 1, AD_DOUBLE, 1, NULL);
             models[k]->limits.whole = k ? 10000 : 0;
             cr_assert(nn_ntk(models[k], x, MANY, square ? NULL : x2, OTHER, form & 2 ? NN_FULL : NN_MEAN,
                              k ? some : whole, NULL) == 0);
@@ -295,10 +295,10 @@ Test(kernel, seeds_of_samples_that_do_not_meet)
 static void against_reference(nn_model *model, const char *name, const double *x, size_t rows)
 {
     reference *ref = reference_read(name);
-    size_t outputs = nn_n_outputs(nn_net_of(model));
-    for (int l = 0; l < nn_params(nn_net_of(model)); l++) {
+    size_t outputs = nn_n_outputs(nn_model_net(model));
+    for (int l = 0; l < nn_n_params(nn_model_net(model)); l++) {
         size_t count;
-        double *w = nn_values(model, l, &count);
+        double *w = nn_param_values(model, l, &count);
         for (size_t k = 0; k < count; k++) {
             double d = (double)k;
             w[k] = sqrt(2) * sin(1.3 * (l + 1) + 2.399963229728653 * d + 0.11 * d * d / (double)count);
@@ -331,7 +331,7 @@ Test(kernel, reference_mlp)
     nn_net *net = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = 10, .outputs = 3, .settings = settings,
                                                           .sigma_in = NN_SIGMA_MULTIPLIER }, &error);
     cr_assert(net, "%s", error.text);
-    nn_model *model = nn_at(net, 16, 1, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, 16, 1, AD_DOUBLE, 1, NULL);
     double *x = reference_inputs(5, 10);
     against_reference(model, "emp_mlp_relu_w16_d2_out3", x, 5);
     free(x);
@@ -358,7 +358,7 @@ Test(kernel, reference_recurrent)
     ad_error error = { 0 };
     nn_net *net = nn_trace(reference_network, &(nn_spec){ .shape = { 4, 3 }, .sigma_in = NN_SIGMA_MULTIPLIER }, &error);
     cr_assert(net, "%s", error.text);
-    nn_model *model = nn_at(net, 16, 1, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, 16, 1, AD_DOUBLE, 1, NULL);
     double *x = reference_inputs(5, 12);
     against_reference(model, "emp_rnn_tanh_w16_4x3", x, 5);
     free(x);
@@ -374,19 +374,19 @@ Test(kernel, nngp_is_the_covariance_over_readouts)
     enum { DRAWS = 4000 };
     for (int sigma_in = NN_SIGMA_INIT; sigma_in <= NN_SIGMA_MULTIPLIER; sigma_in++) {
         nn_net *net = trace_case(0, NN_STANDARD, (nn_sigma_in)sigma_in);
-        nn_model *model = nn_at(net, 20, 3, AD_DOUBLE, 1, NULL);
+        nn_model *model = nn_model_new(net, 20, 3, AD_DOUBLE, 1, NULL);
         double x[ROWS * FEATURES], kernel[ROWS * ROWS * OUTPUTS * OUTPUTS], mean[ROWS * ROWS], f[ROWS * OUTPUTS];
         double sum[ROWS * OUTPUTS][ROWS * OUTPUTS] = { 0 };
         fill(x, ROWS * FEATURES, 0.3);
         cr_assert(nn_nngp(model, x, ROWS, NULL, 0, NN_FULL, kernel, NULL) == 0);
         cr_assert(nn_nngp(model, x, ROWS, NULL, 0, NN_MEAN, mean, NULL) == 0);
         for (uint64_t draw = 0; draw < DRAWS; draw++) {
-            nn_model *other = nn_at(net, 20, 1000 + draw, AD_DOUBLE, 1, NULL);
-            for (int k = 0; k < nn_params(net); k++) {
+            nn_model *other = nn_model_new(net, 20, 1000 + draw, AD_DOUBLE, 1, NULL);
+            for (int k = 0; k < nn_n_params(net); k++) {
                 size_t count;
-                double *to = nn_values(other, k, &count);
-                if (strncmp(ad_look(nn_graph(net), nn_param(net, k).id)->name, "readout", 7) != 0)
-                    memcpy(to, nn_values(model, k, NULL), count * sizeof *to);
+                double *to = nn_param_values(other, k, &count);
+                if (strncmp(ad_node_of(nn_graph(net), nn_param(net, k).id)->name, "readout", 7) != 0)
+                    memcpy(to, nn_param_values(model, k, NULL), count * sizeof *to);
             }
             cr_assert(nn_forward(other, x, ROWS, f, NULL) == 0);
             for (size_t a = 0; a < ROWS * OUTPUTS; a++)
@@ -417,7 +417,7 @@ Test(kernel, nngp_needs_a_readout)
     ad_error error = { 0 };
     double x[FEATURES] = { 1 }, k;
     nn_net *net = nn_trace(no_readout, &(nn_spec){ .features = FEATURES }, NULL);
-    nn_model *model = nn_at(net, 5, 1, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, 5, 1, AD_DOUBLE, 1, NULL);
     cr_assert(nn_nngp(model, x, 1, NULL, 0, NN_MEAN, &k, &error) != 0);
     cr_assert(strstr(error.text, "test_kernel.c") && strstr(error.text, "tanh"), "%s", error.text);
     nn_model_free(model);
@@ -429,7 +429,7 @@ Test(kernel, refuses_what_is_not_finite)
     ad_error error = { 0 };
     double x[2 * FEATURES] = { 0 }, k[4];
     nn_net *net = trace_case(0, NN_NTK, NN_SIGMA_INIT);
-    nn_model *model = nn_at(net, 5, 1, AD_FLOAT, 1, NULL);
+    nn_model *model = nn_model_new(net, 5, 1, AD_FLOAT, 1, NULL);
     x[FEATURES + 2] = 1e300; /* not finite as float */
     cr_assert(nn_ntk(model, x, 2, NULL, 0, NN_MEAN, k, &error) != 0);
     cr_assert(strstr(error.text, "row 1"), "%s", error.text);
@@ -443,11 +443,11 @@ Test(kernel, traces_once)
     double x[ROWS * FEATURES], k[ROWS * ROWS];
     fill(x, ROWS * FEATURES, 0.3);
     nn_net *net = trace_case(0, NN_NTK, NN_SIGMA_INIT);
-    nn_model *model = nn_at(net, 5, 1, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, 5, 1, AD_DOUBLE, 1, NULL);
     cr_assert(nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, k, NULL) == 0);
-    int nodes = ad_size(nn_graph(net));
+    int nodes = ad_graph_size(nn_graph(net));
     cr_assert(nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, k, NULL) == 0);
-    cr_assert(ad_size(nn_graph(net)) == nodes);
+    cr_assert(ad_graph_size(nn_graph(net)) == nodes);
     nn_model_free(model);
     nn_net_free(net);
 }
@@ -459,7 +459,7 @@ Test(kernel, survives_every_failed_allocation)
     for (long fail = 1, done = 0; !done; fail++) {
         ad_error error = { 0 };
         nn_net *net = trace_case(1, NN_NTK, NN_SIGMA_INIT);
-        nn_model *model = nn_at(net, 5, 1, AD_DOUBLE, 1, NULL);
+        nn_model *model = nn_model_new(net, 5, 1, AD_DOUBLE, 1, NULL);
         ad_hook_allocation(fail);
         int failed = nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, k, &error);
         ad_hook_allocation(0);

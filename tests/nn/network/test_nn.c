@@ -6,15 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static nn_net *trace_mlp(const char *const *settings, nn_scale scale, nn_sigma_in sigma_in, ad_error *error)
+static nn_net *trace_mlp(const char *const *settings, nn_parametrization scale, nn_sigma_in sigma_in, ad_error *error)
 {
-    return nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = 5, .outputs = 2, .scale = scale, .sigma_in = sigma_in,
+    return nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = 5, .outputs = 2, .parametrization = scale, .sigma_in = sigma_in,
                                                    .settings = settings, .name = "mlp" }, error);
 }
 
 static const char *name_of(const nn_net *net, int k)
 {
-    return ad_look(nn_graph(net), nn_param(net, k).id)->name;
+    return ad_node_of(nn_graph(net), nn_param(net, k).id)->name;
 }
 
 Test(nn, mlp_has_the_promised_parameters)
@@ -26,13 +26,13 @@ Test(nn, mlp_has_the_promised_parameters)
     ad_error error = { 0 };
     nn_net *net = trace_mlp(settings, NN_NTK, NN_SIGMA_INIT, &error);
     cr_assert(net, "%s", error.text);
-    cr_assert(nn_params(net) == 6 && nn_n_outputs(net) == 4 && nn_features(net) == 5);
-    nn_model *model = nn_at(net, 8, 1, AD_FLOAT, 1, &error);
-    char *expected = nn_values(model, 0, NULL);
+    cr_assert(nn_n_params(net) == 6 && nn_n_outputs(net) == 4 && nn_features(net) == 5);
+    nn_model *model = nn_model_new(net, 8, 1, AD_FLOAT, 1, &error);
+    char *expected = nn_param_values(model, 0, NULL);
     for (int k = 0; k < 6; k++) {
         size_t count;
         cr_assert(strcmp(name_of(net, k), names[k]) == 0);
-        cr_assert((char *)nn_values(model, k, &count) == expected && count == counts[k]); /* contiguous */
+        cr_assert((char *)nn_param_values(model, k, &count) == expected && count == counts[k]); /* contiguous */
         expected += count * sizeof(float);
     }
     nn_model_free(model);
@@ -51,9 +51,9 @@ Test(nn, mlp_computes_what_it_says)
     for (int sigma_in = NN_SIGMA_INIT; sigma_in <= NN_SIGMA_MULTIPLIER; sigma_in++) {
         double sw = sigma_in ? 1.5 : 1, sb = sigma_in ? 0.3 : 1;
         nn_net *net = trace_mlp(settings, NN_NTK, (nn_sigma_in)sigma_in, &error);
-        nn_model *model = nn_at(net, N, 1, AD_DOUBLE, 1, &error);
-        const double *w1 = nn_values(model, 0, NULL), *b1 = nn_values(model, 1, NULL);
-        const double *w2 = nn_values(model, 2, NULL), *b2 = nn_values(model, 3, NULL);
+        nn_model *model = nn_model_new(net, N, 1, AD_DOUBLE, 1, &error);
+        const double *w1 = nn_param_values(model, 0, NULL), *b1 = nn_param_values(model, 1, NULL);
+        const double *w2 = nn_param_values(model, 2, NULL), *b2 = nn_param_values(model, 3, NULL);
         cr_assert(nn_forward(model, x, 2, f, &error) == 0, "%s", error.text);
         for (int i = 0; i < 2; i++) {
             double h[N], out[2];
@@ -83,7 +83,7 @@ Test(nn, forward_runs_any_number_of_rows)
     for (int i = 0; i < ROWS * 5; i++)
         x[i] = sin(0.37 * i);
     nn_net *net = trace_mlp(NULL, NN_NTK, NN_SIGMA_INIT, NULL);
-    nn_model *model = nn_at(net, 30, 1, AD_DOUBLE, 1, NULL), *single = nn_at(net, 30, 1, AD_FLOAT, 2, NULL);
+    nn_model *model = nn_model_new(net, 30, 1, AD_DOUBLE, 1, NULL), *single = nn_model_new(net, 30, 1, AD_FLOAT, 2, NULL);
     cr_assert(nn_forward(model, x, 3, g, NULL) == 0 && nn_forward(model, x, ROWS, f, NULL) == 0);
     for (int i = 0; i < 6; i++)
         cr_assert_float_eq(f[i], g[i], 1e-14);
@@ -141,10 +141,10 @@ Test(nn, a_bias_of_sigma_zero_is_none_in_the_multiplier)
     static const char *const settings[] = { "depth=1", "sigma_b=0", NULL };
     nn_net *init = trace_mlp(settings, NN_NTK, NN_SIGMA_INIT, NULL);
     nn_net *multiplier = trace_mlp(settings, NN_NTK, NN_SIGMA_MULTIPLIER, NULL);
-    cr_assert(nn_params(init) == 4 && nn_params(multiplier) == 2);
-    nn_model *model = nn_at(init, 6, 1, AD_DOUBLE, 1, NULL);
+    cr_assert(nn_n_params(init) == 4 && nn_n_params(multiplier) == 2);
+    nn_model *model = nn_model_new(init, 6, 1, AD_DOUBLE, 1, NULL);
     size_t count;
-    const double *bias = nn_values(model, 1, &count);
+    const double *bias = nn_param_values(model, 1, &count);
     for (size_t i = 0; i < count; i++)
         cr_assert(!(fabs(bias[i]) > 0));
     nn_model_free(model);
@@ -187,9 +187,9 @@ Test(nn, parametrizations_follow_the_table)
     };
     for (int scale = NN_NTK; scale <= NN_MUP; scale++)
         for (int sigma_in = NN_SIGMA_INIT; sigma_in <= NN_SIGMA_MULTIPLIER; sigma_in++) {
-            nn_net *net = trace_mlp(settings, (nn_scale)scale, (nn_sigma_in)sigma_in, NULL);
+            nn_net *net = trace_mlp(settings, (nn_parametrization)scale, (nn_sigma_in)sigma_in, NULL);
             for (int k = 0; k < 6; k++) {
-                const ad_init *init = ad_look(nn_graph(net), nn_param(net, k).id)->init;
+                const ad_init *init = ad_node_of(nn_graph(net), nn_param(net, k).id)->init;
                 double sigma = k % 2 ? sb : s, moved = sigma_in == NN_SIGMA_MULTIPLIER ? sigma : 1;
                 double size =
                     init->axis.id ? (double)ad_axis_size(nn_graph(net), init->axis, &(ad_sizes){ .n = 16 }) : 1;
@@ -212,10 +212,10 @@ Test(nn, scales_agree_at_initialization)
     static const char *const settings[] = { "depth=2", "sigma_b=0.3", NULL };
     double x[5] = { 1, -0.5, 2, 0.3, -1 }, f[4][2];
     for (int scale = NN_NTK; scale <= NN_MUP; scale++) {
-        nn_net *net = trace_mlp(settings, (nn_scale)scale, NN_SIGMA_INIT, NULL);
-        nn_model *model = nn_at(net, 16, 1, AD_DOUBLE, 1, NULL);
+        nn_net *net = trace_mlp(settings, (nn_parametrization)scale, NN_SIGMA_INIT, NULL);
+        nn_model *model = nn_model_new(net, 16, 1, AD_DOUBLE, 1, NULL);
         size_t count;
-        double *bias = nn_values(model, 5, &count);
+        double *bias = nn_param_values(model, 5, &count);
         memset(bias, 0, count * sizeof *bias);
         cr_assert(nn_forward(model, x, 1, f[scale], NULL) == 0);
         nn_model_free(model);
@@ -242,9 +242,9 @@ Test(nn, apply_t_is_the_transpose)
     ad_error error = { 0 };
     nn_net *net = nn_trace(transposed, &(nn_spec){ .features = D }, &error);
     cr_assert(net, "%s", error.text);
-    nn_model *model = nn_at(net, N, 1, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, N, 1, AD_DOUBLE, 1, NULL);
     cr_assert(strcmp(name_of(net, 0), "w") == 0);
-    const double *w = nn_values(model, 0, NULL), *e = nn_values(model, 1, NULL), *r = nn_values(model, 2, NULL);
+    const double *w = nn_param_values(model, 0, NULL), *e = nn_param_values(model, 1, NULL), *r = nn_param_values(model, 2, NULL);
     double x[D] = { 1, 2, -1 }, a[N] = { 0 }, b[M] = { 0 }, c[N] = { 0 }, want = 0, f;
     for (int i = 0; i < N; i++)
         for (int d = 0; d < D; d++)
@@ -320,9 +320,9 @@ Test(nn, a_width_that_cannot_be_is_refused)
 {
     nn_net *net = trace_mlp(NULL, NN_NTK, NN_SIGMA_INIT, NULL);
     ad_error error = { 0 };
-    cr_assert(!nn_at(net, 0, 1, AD_FLOAT, 1, &error) && strstr(error.text, "width 0"), "%s", error.text);
+    cr_assert(!nn_model_new(net, 0, 1, AD_FLOAT, 1, &error) && strstr(error.text, "width 0"), "%s", error.text);
     error.text[0] = 0;
-    cr_assert(!nn_at(net, SIZE_MAX / 2, 1, AD_FLOAT, 1, &error) && strstr(error.text, "width"), "%s", error.text);
+    cr_assert(!nn_model_new(net, SIZE_MAX / 2, 1, AD_FLOAT, 1, &error) && strstr(error.text, "width"), "%s", error.text);
     nn_net_free(net);
 }
 
@@ -333,7 +333,7 @@ Test(nn, survives_every_failed_allocation)
         ad_error error = { 0 };
         ad_hook_allocation(fail);
         nn_net *net = trace_mlp(NULL, NN_NTK, NN_SIGMA_INIT, &error);
-        nn_model *model = net ? nn_at(net, 6, 1, AD_FLOAT, 1, &error) : NULL;
+        nn_model *model = net ? nn_model_new(net, 6, 1, AD_FLOAT, 1, &error) : NULL;
         done = model && nn_forward(model, x, 1, f, &error) == 0;
         ad_hook_allocation(0);
         cr_assert(done || error.text[0]);

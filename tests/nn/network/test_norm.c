@@ -101,10 +101,10 @@ static const struct {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-static nn_net *trace(nn_function function, const size_t *shape, nn_scale scale)
+static nn_net *trace(nn_function function, const size_t *shape, nn_parametrization scale)
 {
     ad_error error = { 0 };
-    nn_spec spec = { .features = FEATURES, .outputs = OUTPUTS, .scale = scale };
+    nn_spec spec = { .features = FEATURES, .outputs = OUTPUTS, .parametrization = scale };
     for (int i = 0; i < 2 && shape; i++)
         spec.shape[i] = shape[i];
     nn_net *net = nn_trace(function, &spec, &error);
@@ -124,7 +124,7 @@ static nn_net *trace_built_in(const char *const *settings, size_t features, size
 /* Running statistics that no batch has. */
 static void shake(nn_model *model)
 {
-    for (int k = 0; k < nn_statistics(nn_net_of(model)); k++) {
+    for (int k = 0; k < nn_n_statistics(nn_model_net(model)); k++) {
         size_t count;
         double *values = nn_statistic(model, k, &count);
         for (size_t i = 0; i < count; i++)
@@ -185,9 +185,9 @@ Test(norm, layers_compute_what_they_say)
         for (int i = 0; i < ROWS * FEATURES; i++)
             same[i] = kind == 0 ? i % FEATURES : kind == 1 ? i / FEATURES : i / (FEATURES / 2);
         nn_net *net = trace(functions[kind], NULL, NN_NTK);
-        nn_model *model = nn_at(net, 2, 1, AD_DOUBLE, 1, NULL);
+        nn_model *model = nn_model_new(net, 2, 1, AD_DOUBLE, 1, NULL);
         size_t count;
-        double *gamma = nn_values(model, 0, &count), *beta = nn_values(model, 1, NULL);
+        double *gamma = nn_param_values(model, 0, &count), *beta = nn_param_values(model, 1, NULL);
         cr_assert_eq(count, (size_t)FEATURES);
         for (size_t i = 0; i < count; i++) {
             cr_assert_float_eq(gamma[i], 1, 0);
@@ -211,8 +211,8 @@ Test(norm, evaluation_starts_at_mean_zero_and_variance_one)
     double x[ROWS * FEATURES], got[ROWS * FEATURES];
     fill(x, ROWS * FEATURES, 0.4);
     nn_net *net = trace(bare_batch, NULL, NN_NTK);
-    nn_model *model = nn_at(net, 2, 1, AD_DOUBLE, 1, NULL);
-    cr_assert_eq(nn_statistics(net), 2);
+    nn_model *model = nn_model_new(net, 2, 1, AD_DOUBLE, 1, NULL);
+    cr_assert_eq(nn_n_statistics(net), 2);
     cr_assert_str_eq(nn_statistic_name(net, 0), "norm.running_mean");
     cr_assert_str_eq(nn_statistic_name(net, 1), "norm.running_var");
     cr_assert(nn_forward(model, x, ROWS, got, NULL) == 0);
@@ -233,9 +233,9 @@ Test(norm, samples_meet_in_training_alone)
     fill(x, ROWS * FEATURES, 0.3);
     for (size_t k = 0; k < CASES; k++) {
         nn_net *net = trace(cases[k].function, cases[k].shape, NN_NTK);
-        nn_model *model = nn_at(net, WIDTH, 3, AD_DOUBLE, 1, NULL);
-        cr_assert_eq(ad_couples(nn_output(net), nn_batch(net)), cases[k].couples, "%s", cases[k].name);
-        cr_assert_eq(ad_mixes(nn_output(net), nn_batch(net)), cases[k].mixes, "%s", cases[k].name);
+        nn_model *model = nn_model_new(net, WIDTH, 3, AD_DOUBLE, 1, NULL);
+        cr_assert_eq(ad_parameters_coupled(nn_output(net), nn_batch(net)), cases[k].couples, "%s", cases[k].name);
+        cr_assert_eq(ad_coupled(nn_output(net), nn_batch(net)), cases[k].mixes, "%s", cases[k].name);
         shake(model);
         for (int mode = NN_TRAINING; mode <= NN_EVALUATION; mode++) {
             double worst = 0;
@@ -260,8 +260,8 @@ static double *jacobian(nn_model *model, const double *x, size_t rows)
 {
     static const double steps[] = { 1, -1, 2, -2 };
     const double h = 1e-4;
-    size_t count = nn_count(model), wide = rows * OUTPUTS;
-    double *j = calloc(wide * count, sizeof *j), *w = nn_values(model, 0, NULL), f[4][ROWS * OUTPUTS];
+    size_t count = nn_model_size(model), wide = rows * OUTPUTS;
+    double *j = calloc(wide * count, sizeof *j), *w = nn_param_values(model, 0, NULL), f[4][ROWS * OUTPUTS];
     for (size_t p = 0; p < count; p++) {
         double kept = w[p];
         for (int s = 0; s < 4; s++) {
@@ -288,7 +288,7 @@ static void compare(nn_model *model, bool nngp, const double *weights, const cha
     fill(x, ROWS * FEATURES, 0.3);
     fill(x2, ROWS2 * FEATURES, 2.1);
     double *j = jacobian(model, x, ROWS), *j2 = jacobian(model, x2, ROWS2);
-    size_t count = nn_count(model);
+    size_t count = nn_model_size(model);
     for (int square = 1; square >= 0; square--) {
         size_t rows2 = square ? ROWS : ROWS2;
         const double *right = square ? j : j2, *second = square ? NULL : x2;
@@ -324,10 +324,10 @@ Test(norm, kernels_are_the_jacobian_squared_in_both_modes)
             size_t width = k < CASES ? WIDTH : 2 * WIDTH; /* more, and fewer, uses of a weight than it has rows */
             const char *name = cases[k % CASES].name;
             nn_net *net = trace(cases[k % CASES].function, cases[k % CASES].shape, NN_NTK);
-            nn_model *model = nn_at(net, width, 5 + k, AD_DOUBLE, 1, NULL);
-            size_t count = nn_count(model), readout;
+            nn_model *model = nn_model_new(net, width, 5 + k, AD_DOUBLE, 1, NULL);
+            size_t count = nn_model_size(model), readout;
             double *weights = calloc(count, sizeof *weights);
-            nn_values(model, nn_params(net) - 1, &readout);
+            nn_param_values(model, nn_n_params(net) - 1, &readout);
             shake(model);
             nn_set_mode(model, (nn_mode)mode);
             for (size_t w = count - readout; w < count; w++)
@@ -356,7 +356,7 @@ Test(norm, kernels_by_seeds_are_those_of_all_at_once)
             bool full = form % 2, square = form / 2 % 2, nngp = form / 4 == 1, training = form / 4 == 2;
             size_t outputs = full ? OUTPUTS * OUTPUTS : 1, columns = square ? MOST : ROWS2;
             nn_net *net = trace(cases[k % CASES].function, cases[k % CASES].shape, training ? NN_MUP : NN_NTK);
-            nn_model *model = nn_at(net, k < CASES ? WIDTH : 3 * WIDTH, 5 + k, AD_DOUBLE, 1, NULL);
+            nn_model *model = nn_model_new(net, k < CASES ? WIDTH : 3 * WIDTH, 5 + k, AD_DOUBLE, 1, NULL);
             shake(model);
             for (size_t l = 0; l < 5; l++) {
                 ad_error error = { 0 };
@@ -405,7 +405,7 @@ Test(norm, wide_networks_tend_to_the_reference)
     nn_net *net = nn_trace(nn_builtin("batchnorm"), &spec, &error);
     cr_assert(net, "%s", error.text);
     for (int seed = 0; seed < SEEDS; seed++) {
-        nn_model *model = nn_at(net, 4096, (uint64_t)seed, AD_DOUBLE, 1, NULL);
+        nn_model *model = nn_model_new(net, 4096, (uint64_t)seed, AD_DOUBLE, 1, NULL);
         for (int b = 0; b < BLOCKS; b++) {
             const double *first = x + (b % 3 == 1) * B * 10, *second = b % 3 == 2 ? x + B * 10 : NULL;
             cr_assert((b < 3 ? nn_nngp : nn_ntk)(model, first, B, second, B, NN_MEAN, k, &error) == 0, "%s",
@@ -438,7 +438,7 @@ Test(norm, modes_where_none_is_given)
     double x[ROWS * FEATURES], kernels[3][ROWS * ROWS], outputs[3][ROWS * OUTPUTS];
     fill(x, ROWS * FEATURES, 0.3);
     nn_net *net = trace(before_phi, NULL, NN_NTK);
-    nn_model *model = nn_at(net, WIDTH, 3, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, WIDTH, 3, AD_DOUBLE, 1, NULL);
     for (int mode = NN_AUTO; mode <= NN_EVALUATION; mode++) {
         nn_set_mode(model, (nn_mode)mode);
         cr_assert(nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, kernels[mode], NULL) == 0);
@@ -460,7 +460,7 @@ Test(norm, an_evaluation_kernel_is_no_coupled_one)
     double *x = malloc(MANY * FEATURES * sizeof *x), *all = malloc(MANY * MANY * sizeof *all), corner[EDGE * EDGE];
     fill(x, MANY * FEATURES, 0.3);
     nn_net *net = trace(before_phi, NULL, NN_NTK);
-    nn_model *model = nn_at(net, 300, 1, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, 300, 1, AD_DOUBLE, 1, NULL);
     nn_set_mode(model, NN_EVALUATION);
     cr_assert(nn_ntk(model, x, MANY, NULL, 0, NN_MEAN, all, NULL) == 0);
     cr_assert(nn_ntk(model, x + (MANY - EDGE) * FEATURES, EDGE, x, EDGE, NN_MEAN, corner, NULL) == 0);
@@ -492,18 +492,18 @@ Test(norm, gradients_are_differences_of_the_training_loss)
     fill(y, ROWS * OUTPUTS, 1.3);
     for (size_t k = 0; k < CASES; k++)
         for (int scale = NN_NTK; scale <= NN_MUP; scale++) {
-            nn_net *net = trace(cases[k].function, cases[k].shape, (nn_scale)scale);
-            nn_model *model = nn_at(net, WIDTH, 5 + k, AD_DOUBLE, 1, NULL);
+            nn_net *net = trace(cases[k].function, cases[k].shape, (nn_parametrization)scale);
+            nn_model *model = nn_model_new(net, WIDTH, 5 + k, AD_DOUBLE, 1, NULL);
             nn_data data = { .x = x, .y = y, .rows = ROWS };
-            double *w = nn_values(model, 0, NULL);
+            double *w = nn_param_values(model, 0, NULL);
             nn_set_mode(model, NN_TRAINING);
-            for (int p = 0; p < nn_params(net); p++) {
-                const ad_node *node = ad_look(nn_graph(net), nn_param(net, p).id);
+            for (int p = 0; p < nn_n_params(net); p++) {
+                const ad_node *node = ad_node_of(nn_graph(net), nn_param(net, p).id);
                 double rate = node->init->rate;
                 size_t count;
-                double *values = nn_values(model, p, &count), *numeric = calloc(count, sizeof *numeric);
-                double *kept = malloc(nn_count(model) * sizeof *kept);
-                memcpy(kept, w, nn_count(model) * sizeof *kept);
+                double *values = nn_param_values(model, p, &count), *numeric = calloc(count, sizeof *numeric);
+                double *kept = malloc(nn_model_size(model) * sizeof *kept);
+                memcpy(kept, w, nn_model_size(model) * sizeof *kept);
                 if (node->init->axis.id)
                     rate *= pow((double)ad_axis_size(nn_graph(net), node->init->axis, &(ad_sizes){ .n = WIDTH }),
                                 node->init->rate_power);
@@ -522,7 +522,7 @@ Test(norm, gradients_are_differences_of_the_training_loss)
                 for (size_t i = 0; i < count; i++)
                     cr_assert_float_eq((kept[first + i] - values[i]) / rate, numeric[i], 2e-8, "%s, scale %d, %s %zu",
                                        cases[k].name, scale, node->name, i);
-                memcpy(w, kept, nn_count(model) * sizeof *kept);
+                memcpy(w, kept, nn_model_size(model) * sizeof *kept);
                 cr_assert_float_eq(last.loss, training_loss(model, x, y), 1e-12);
                 free(numeric);
                 free(kept);
@@ -547,7 +547,7 @@ Test(norm, running_statistics_follow_the_batches)
     fill(y, ROWS * OUTPUTS, 1.4);
     nn_net *net = trace(one_layer, NULL, NN_NTK);
     for (int type = AD_FLOAT; type <= AD_DOUBLE; type++) {
-        nn_model *model = nn_at(net, 2, 1, (ad_type)type, 1, NULL);
+        nn_model *model = nn_model_new(net, 2, 1, (ad_type)type, 1, NULL);
         nn_trainer *trainer = nn_trainer_new(model, &(nn_fit_spec){ .loss = NN_SQUARE, .rate = 0.01 }, 2, NULL);
         float xf[ROWS * FEATURES], yf[ROWS * OUTPUTS];
         for (int i = 0; i < ROWS * FEATURES; i++)
@@ -608,11 +608,11 @@ static nn_data make_data(samples *s)
 
 static void expect_same(nn_model *a, nn_model *b, size_t bytes)
 {
-    cr_assert(memcmp(nn_values(a, 0, NULL), nn_values(b, 0, NULL), nn_count(a) * bytes) == 0);
-    for (int k = 0; k < nn_statistics(nn_net_of(a)); k++) {
+    cr_assert(memcmp(nn_param_values(a, 0, NULL), nn_param_values(b, 0, NULL), nn_model_size(a) * bytes) == 0);
+    for (int k = 0; k < nn_n_statistics(nn_model_net(a)); k++) {
         size_t count;
         const void *one = nn_statistic(a, k, &count);
-        cr_assert(memcmp(one, nn_statistic(b, k, NULL), count * bytes) == 0, "%s", nn_statistic_name(nn_net_of(a), k));
+        cr_assert(memcmp(one, nn_statistic(b, k, NULL), count * bytes) == 0, "%s", nn_statistic_name(nn_model_net(a), k));
     }
 }
 
@@ -625,10 +625,10 @@ Test(norm, a_fit_resumes_bit_for_bit_and_its_weights_come_back)
         for (long stop = 4; stop <= 11; stop += 7) {
             ad_error error = { 0 };
             nn_net *net = trace_built_in(small, FEATURES, OUTPUTS);
-            nn_model *whole = nn_at(net, 6, 4, (ad_type)type, 1, NULL),
-                     *parts = nn_at(net, 6, 4, (ad_type)type, 1, NULL);
-            nn_model *later = nn_at(net, 6, 77, (ad_type)type, 1, NULL),
-                     *read = nn_at(net, 6, 78, (ad_type)type, 1, NULL);
+            nn_model *whole = nn_model_new(net, 6, 4, (ad_type)type, 1, NULL),
+                     *parts = nn_model_new(net, 6, 4, (ad_type)type, 1, NULL);
+            nn_model *later = nn_model_new(net, 6, 77, (ad_type)type, 1, NULL),
+                     *read = nn_model_new(net, 6, 78, (ad_type)type, 1, NULL);
             nn_fit_spec spec = {
                 .loss = NN_CROSS_ENTROPY, .optimizer = NN_ADAM, .rate = 0.01, .batch = 6, .steps = 15
             };
@@ -672,12 +672,12 @@ Test(norm, files_without_statistics_are_refused)
     const char *path = temporary("damaged");
     ad_error error = { 0 };
     nn_net *net = trace(one_layer, NULL, NN_NTK);
-    nn_model *model = nn_at(net, 2, 1, AD_DOUBLE, 1, NULL), *other = nn_at(net, 2, 1, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(net, 2, 1, AD_DOUBLE, 1, NULL), *other = nn_model_new(net, 2, 1, AD_DOUBLE, 1, NULL);
     nn_tensor readout = { .name = "readout.weight",
                           .dtype = NN_F64,
                           .rank = 2,
                           .shape = { FEATURES, OUTPUTS },
-                          .data = nn_values(model, 0, NULL) };
+                          .data = nn_param_values(model, 0, NULL) };
     cr_assert(nn_tensors_write(path, &readout, 1, NULL, 0, NULL) == 0);
     cr_assert(nn_load(model, path, &error) != 0);
     cr_assert(strstr(error.text, "no tensor norm.running_mean"), "%s", error.text);
@@ -701,7 +701,7 @@ static void expect_refused(nn_net *net, const double *x, size_t rows, const char
     double f[ROWS * OUTPUTS], kernel[ROWS * ROWS], y[ROWS * OUTPUTS] = { 0 };
     nn_data data = { .x = x, .y = y, .rows = rows };
     for (int type = AD_FLOAT; type <= AD_DOUBLE; type++) {
-        nn_model *model = nn_at(net, 6, 1, (ad_type)type, 1, NULL), *same = nn_at(net, 6, 1, (ad_type)type, 1, NULL);
+        nn_model *model = nn_model_new(net, 6, 1, (ad_type)type, 1, NULL), *same = nn_model_new(net, 6, 1, (ad_type)type, 1, NULL);
         nn_set_mode(model, NN_TRAINING);
         for (int way = 0; way < 4; way++) {
             ad_error error = { 0 };
@@ -723,7 +723,7 @@ Test(norm, a_batch_without_variance)
 {
     double x[ROWS * FEATURES], f[ROWS * OUTPUTS], kernel[ROWS * ROWS];
     nn_net *one = trace_built_in(with_epsilon, FEATURES, OUTPUTS), *none = trace_built_in(exact, FEATURES, OUTPUTS);
-    nn_model *model = nn_at(one, 6, 1, AD_DOUBLE, 1, NULL);
+    nn_model *model = nn_model_new(one, 6, 1, AD_DOUBLE, 1, NULL);
     nn_set_mode(model, NN_TRAINING);
     for (size_t rows = 1; rows <= ROWS; rows += ROWS - 1) {
         for (size_t i = 0; i < ROWS * FEATURES; i++)
@@ -751,7 +751,7 @@ Test(norm, identical_samples_in_a_batch)
     memcpy(x + 3 * FEATURES, x, FEATURES * sizeof *x);
     for (int e = 0; e < 2; e++) {
         nn_net *net = trace_built_in(e ? with_epsilon : exact, FEATURES, OUTPUTS);
-        nn_model *model = nn_at(net, 30, 1, AD_DOUBLE, 1, NULL);
+        nn_model *model = nn_model_new(net, 30, 1, AD_DOUBLE, 1, NULL);
         nn_set_mode(model, NN_TRAINING);
         cr_assert(nn_forward(model, x, ROWS, f, NULL) == 0);
         cr_assert(nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, k, NULL) == 0);
@@ -853,7 +853,7 @@ Test(norm, digits_are_learned)
     ds_data *digits = ds_load("digits", NULL, &error);
     cr_assert(digits, "%s", error.text);
     nn_net *net = trace_built_in(settings, digits->features, 10);
-    nn_model *model = nn_at(net, 64, 1, AD_FLOAT, 1, NULL);
+    nn_model *model = nn_model_new(net, 64, 1, AD_FLOAT, 1, NULL);
     nn_data train = { digits->x, digits->y, 1200, 10 };
     nn_data test = { digits->x + 1200 * digits->features, digits->y + 1200, digits->rows - 1200, 10 };
     nn_fit_spec fit = { .loss = NN_CROSS_ENTROPY, .optimizer = NN_ADAM, .rate = 0.01, .batch = 64, .epochs = 8 };
@@ -875,7 +875,7 @@ Test(norm, every_network_trains)
     nn_data data = { .x = x, .y = y, .rows = 22 };
     for (size_t k = 0; k < CASES; k++) {
         nn_net *net = trace(cases[k].function, cases[k].shape, NN_NTK);
-        nn_model *model = nn_at(net, 64, 1, AD_FLOAT, 1, NULL);
+        nn_model *model = nn_model_new(net, 64, 1, AD_FLOAT, 1, NULL);
         nn_fit_spec fit = { .loss = NN_SQUARE, .optimizer = NN_ADAM, .rate = 0.02, .steps = 300 };
         nn_set_mode(model, NN_TRAINING);
         cr_assert(nn_evaluate(model, &data, NN_SQUARE, &start, NULL, NULL) == 0);
@@ -899,7 +899,7 @@ Test(norm, survives_every_failed_allocation)
         nn_fit_spec fit = { .loss = NN_CROSS_ENTROPY, .rate = 0.01, .steps = 1, .batch = 8, .checkpoint = path };
         ad_hook_allocation(fail);
         nn_net *net = nn_trace(nn_builtin("batchnorm"), &spec, &error);
-        nn_model *model = net ? nn_at(net, 4, 1, AD_DOUBLE, 1, &error) : NULL;
+        nn_model *model = net ? nn_model_new(net, 4, 1, AD_DOUBLE, 1, &error) : NULL;
         int failed = !model || nn_fit(model, &data, &fit, NULL, &error);
         for (int mode = NN_TRAINING; mode <= NN_EVALUATION && !failed; mode++) {
             nn_set_mode(model, (nn_mode)mode);

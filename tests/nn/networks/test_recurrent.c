@@ -27,19 +27,19 @@ static nn_net *trace(size_t steps, size_t features, size_t outputs, nn_sigma_in 
 static nn_model *draw(const nn_net *net, size_t n)
 {
     ad_error error = { 0 };
-    nn_model *model = nn_at(net, n, 3, AD_DOUBLE, 1, &error);
+    nn_model *model = nn_model_new(net, n, 3, AD_DOUBLE, 1, &error);
     cr_assert(model, "%s", error.text);
     return model;
 }
 
-static tp_kernel solve(nn_net *net, tp_which which, const double *x, size_t rows)
+static tp_kernel solve(nn_net *net, tp_kernel_kind which, const double *x, size_t rows)
 {
     ad_error error = { 0 };
     tp_kernel kernel;
     tp_program *program = tp_translate(net, &error);
     cr_assert(program, "%s", error.text);
     cr_assert_eq(tp_limit(program, which, x, rows, NULL, 0, NULL, &kernel, &error), 0, "%s", error.text);
-    tp_free(program);
+    tp_program_free(program);
     return kernel;
 }
 
@@ -55,10 +55,10 @@ static double off(const double *got, const double *expected, size_t count)
 /* The values of a parameter by its name. */
 static double *weights(nn_model *model, const char *name)
 {
-    const nn_net *net = nn_net_of(model);
-    for (int k = 0; k < nn_params(net); k++)
-        if (strcmp(ad_look(nn_graph(net), nn_param(net, k).id)->name, name) == 0)
-            return nn_values(model, k, NULL);
+    const nn_net *net = nn_model_net(model);
+    for (int k = 0; k < nn_n_params(net); k++)
+        if (strcmp(ad_node_of(nn_graph(net), nn_param(net, k).id)->name, name) == 0)
+            return nn_param_values(model, k, NULL);
     cr_assert(0, "no parameter %s", name);
     return NULL;
 }
@@ -185,8 +185,8 @@ Test(recurrent, cells_compute_what_they_say)
 /* A step of SGD at rate 1 shows the gradient; central differences are good to 1e-9 here. */
 static double gradient_error(nn_model *model, const nn_data *data)
 {
-    size_t count = nn_count(model);
-    double *w = nn_values(model, 0, NULL), *numeric = calloc(count, sizeof *w), *before = calloc(count, sizeof *w);
+    size_t count = nn_model_size(model);
+    double *w = nn_param_values(model, 0, NULL), *numeric = calloc(count, sizeof *w), *before = calloc(count, sizeof *w);
     double worst = 0, h = 1e-5;
     for (size_t p = 0; p < count; p++) {
         double kept = w[p], above, below;
@@ -223,7 +223,7 @@ Test(recurrent, gradients_are_differences_of_losses)
             nn_model *model = draw(net, N);
             double worst = gradient_error(model, &data);
             cr_log_info("%s %s %s: %zu derivatives, off by %.2g", cells[cell], settings[1], settings[5],
-                        nn_count(model), worst);
+                        nn_model_size(model), worst);
             cr_expect_lt(worst, 1e-9, "%s %s %s: %g", cells[cell], settings[1], settings[5], worst);
             nn_model_free(model);
             nn_net_free(net);
@@ -307,7 +307,7 @@ Test(recurrent, padding_changes_no_limit)
     cr_expect_lt(worst, 1e-12, "%g", worst);
 }
 
-/* The network of nn/README.md, with nn_present. */
+/* The network of nn/README.md, with nn_padding_mask. */
 static ad_var own(nn_net *net, ad_var x)
 {
     ad_axis n = nn_width(net, "n"), time = ad_shape_get(x)->axes[1], features = ad_shape_get(x)->axes[2];
@@ -316,7 +316,7 @@ static ad_var own(nn_net *net, ad_var x)
     ad_var s = { 0 };
     for (size_t t = 0; t < ad_axis_fixed(nn_graph(net), time); t++) {
         ad_var h = nn_apply(u, ad_take(x, time, t));
-        h = ad_add(h, nn_apply(b, nn_present(net, x, t)));
+        h = ad_add(h, nn_apply(b, nn_padding_mask(net, x, t)));
         s = ad_tanh(t ? ad_add(h, nn_apply(w, s)) : h);
     }
     return nn_readout(net, "v", s);
@@ -361,7 +361,7 @@ static void wide_kernel(const nn_net *net, const double *x, int seeds, double *m
     for (int i = 0; i < ROWS * ROWS; i++)
         mean[i] = variance[i] = 0;
     for (int seed = 1; seed <= seeds; seed++) {
-        nn_model *model = nn_at(net, 512, (uint64_t)seed, AD_DOUBLE, 1, &error);
+        nn_model *model = nn_model_new(net, 512, (uint64_t)seed, AD_DOUBLE, 1, &error);
         cr_assert(model && nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, k, &error) == 0, "%s", error.text);
         for (int i = 0; i < ROWS * ROWS; i++) {
             double apart = k[i] - mean[i];

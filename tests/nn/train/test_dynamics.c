@@ -38,10 +38,10 @@ static ad_var hidden(nn_net *net, ad_var x)
     return nn_readout(net, "v", ad_tanh(ad_scale(ad_matmul(x, w), scale)));
 }
 
-static nn_net *trace(nn_function function, size_t outputs, nn_scale scale, const char *const *settings)
+static nn_net *trace(nn_function function, size_t outputs, nn_parametrization scale, const char *const *settings)
 {
     ad_error error = { 0 };
-    nn_spec spec = { .features = FEATURES, .outputs = outputs, .scale = scale, .settings = settings };
+    nn_spec spec = { .features = FEATURES, .outputs = outputs, .parametrization = scale, .settings = settings };
     nn_net *net = nn_trace(function, &spec, &error);
     cr_assert(net, "%s", error.text);
     return net;
@@ -50,7 +50,7 @@ static nn_net *trace(nn_function function, size_t outputs, nn_scale scale, const
 static nn_model *draw(const nn_net *net, size_t n, uint64_t seed)
 {
     ad_error error = { 0 };
-    nn_model *model = nn_at(net, n, seed, AD_DOUBLE, 1, &error);
+    nn_model *model = nn_model_new(net, n, seed, AD_DOUBLE, 1, &error);
     cr_assert(model, "%s", error.text);
     return model;
 }
@@ -85,7 +85,7 @@ static void cut(kernels *k)
         }
 }
 
-static kernels limit_of(nn_net *net, tp_which which)
+static kernels limit_of(nn_net *net, tp_kernel_kind which)
 {
     ad_error error = { 0 };
     kernels k;
@@ -94,7 +94,7 @@ static kernels limit_of(nn_net *net, tp_which which)
     cr_assert(program && tp_limit(program, which, inputs, ALL, NULL, 0, NULL, &limit, &error) == 0, "%s", error.text);
     memcpy(k.all, limit.terms[0].values, sizeof k.all);
     tp_kernel_free(&limit);
-    tp_free(program);
+    tp_program_free(program);
     cut(&k);
     return k;
 }
@@ -108,12 +108,12 @@ static kernels own_of(nn_model *model)
     return k;
 }
 
-static tp_machine *make(const kernels *k)
+static tp_kernel_model *make(const kernels *k)
 {
     ad_error error = { 0 };
     double *copy = ad_alloc(TRAIN * TRAIN, sizeof *copy, "a kernel", &error);
     memcpy(copy, k->train, sizeof k->train);
-    tp_machine *machine = tp_machine_new(copy, TRAIN, NULL, &error);
+    tp_kernel_model *machine = tp_kernel_model_new(copy, TRAIN, NULL, &error);
     cr_assert(machine, "%s", error.text);
     return machine;
 }
@@ -124,19 +124,19 @@ static void predict(const kernels *k, tp_training t, const double *y, size_t col
 {
     ad_error error = { 0 };
     double a[2 * TRAIN];
-    tp_machine *machine = make(k);
+    tp_kernel_model *machine = make(k);
     t.divisor = TRAIN;
     t.momentum = 0.6;
     cr_assert(tp_coefficients(machine, &t, y, columns, start, &time, 1, a, &error) == 0, "%s", error.text);
     tp_outputs_at(machine, k->cross, ALL, a, columns, start, f);
-    tp_machine_free(machine);
+    tp_kernel_model_free(machine);
 }
 
 static double largest_rate(const kernels *k)
 {
-    tp_machine *machine = make(k);
-    double rate = tp_largest_rate(machine, &(tp_training){ .motion = TP_DESCENT, .divisor = TRAIN }, 1);
-    tp_machine_free(machine);
+    tp_kernel_model *machine = make(k);
+    double rate = tp_maximum_stable_rate(machine, &(tp_training){ .motion = TP_GRADIENT_DESCENT, .divisor = TRAIN }, 1);
+    tp_kernel_model_free(machine);
     return rate;
 }
 
@@ -153,11 +153,11 @@ Test(dynamics, a_trained_readout_is_its_kernel_machine)
 {
     static const struct {
         nn_optimizer optimizer;
-        tp_motion motion;
+        tp_dynamics motion;
         nn_loss loss;
-    } rows[] = { { NN_SGD, TP_DESCENT, NN_SQUARE },
+    } rows[] = { { NN_SGD, TP_GRADIENT_DESCENT, NN_SQUARE },
                  { NN_MOMENTUM, TP_MOMENTUM, NN_SQUARE },
-                 { NN_SGD, TP_DESCENT, NN_CROSS_ENTROPY },
+                 { NN_SGD, TP_GRADIENT_DESCENT, NN_CROSS_ENTROPY },
                  { NN_MOMENTUM, TP_MOMENTUM, NN_CROSS_ENTROPY } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int frozen = 0; frozen < 2; frozen++) {
@@ -182,7 +182,7 @@ Test(dynamics, a_trained_readout_is_its_kernel_machine)
 /* One small step moves the outputs by rate / D times the kernel that has the learning rates, in every scale. */
 Test(dynamics, training_kernel_in_every_scale)
 {
-    for (nn_scale scale = NN_NTK; scale <= NN_MUP; scale++) {
+    for (nn_parametrization scale = NN_NTK; scale <= NN_MUP; scale++) {
         const char *settings[] = { scale == NN_MEANFIELD ? "depth=1" : "depth=2", "phi=tanh", "sigma_b=0.4", NULL };
         nn_net *net = trace(nn_builtin("mlp"), 1, scale, settings);
         nn_model *model = draw(net, 32, 5);
@@ -234,7 +234,7 @@ static void measure_slopes(const char *phi, double most)
     nn_net *net = trace(nn_builtin("mlp"), 1, NN_NTK, settings);
     kernels limit = limit_of(net, TP_NTK);
     double n[POINTS], own[POINTS], far[POINTS], start[ALL], f[ALL], expected[ALL], error[2];
-    tp_training t = { .motion = TP_DESCENT, .rate = 0.4 * largest_rate(&limit) };
+    tp_training t = { .motion = TP_GRADIENT_DESCENT, .rate = 0.4 * largest_rate(&limit) };
     for (int p = 0; p < POINTS; p++) {
         size_t width = (size_t)64 << p / SEEDS;
         nn_model *model = draw(net, width, (uint64_t)(100 + p));
@@ -280,10 +280,10 @@ enum { NETS = 500 };
 static void draw_again(nn_model *model, uint64_t seed)
 {
     ad_error error = { 0 };
-    const nn_net *net = nn_net_of(model);
+    const nn_net *net = nn_model_net(model);
     ad_sizes sizes = { .n = nn_model_width(model) };
-    for (int k = 0; k < nn_params(net); k++)
-        cr_assert(ad_draw(nn_param(net, k), &sizes, seed, AD_DOUBLE, nn_values(model, k, NULL), &error) == 0, "%s",
+    for (int k = 0; k < nn_n_params(net); k++)
+        cr_assert(ad_draw(nn_param(net, k), &sizes, seed, AD_DOUBLE, nn_param_values(model, k, NULL), &error) == 0, "%s",
                   error.text);
 }
 
@@ -332,11 +332,11 @@ static void predict_ensemble(const kernels *k, const kernels *prior, tp_training
                              double *cov)
 {
     ad_error error = { 0 };
-    tp_machine *machine = make(k);
+    tp_kernel_model *machine = make(k);
     tp_prior start = { prior ? prior->train : NULL, prior ? prior->cross : NULL, prior ? prior->all : k->all, false };
     t.divisor = TRAIN;
     cr_assert(tp_covariance(machine, &t, 1, time, k->cross, ALL, &start, cov, &error) == 0, "%s", error.text);
-    tp_machine_free(machine);
+    tp_kernel_model_free(machine);
     predict(k, t, targets, 1, NULL, time, mean);
 }
 
@@ -350,7 +350,7 @@ Test(dynamics, an_ensemble_is_a_gaussian_process_at_all_times)
     const char *settings[] = { "depth=1", "phi=tanh", NULL };
     nn_net *net = trace(nn_builtin("mlp"), 1, NN_NTK, settings);
     kernels ntk = limit_of(net, TP_NTK), nngp = limit_of(net, TP_NNGP);
-    tp_training t = { .motion = TP_DESCENT, .rate = 0.25 * largest_rate(&ntk) };
+    tp_training t = { .motion = TP_GRADIENT_DESCENT, .rate = 0.25 * largest_rate(&ntk) };
     static const long steps[] = { 0, 3, 20 };
     double *f = malloc(3 * NETS * ALL * sizeof *f), mean[ALL], cov[ALL * ALL];
     train_many(net, 4096, t.rate, steps, 3, f);
@@ -375,7 +375,7 @@ Test(dynamics, gp_inference_if_and_only_if_the_readout_alone_is_trained)
     for (int frozen = 0; frozen < 2; frozen++) {
         nn_net *net = trace(hidden, 1, NN_NTK, (const char *[]){ frozen ? "rate=0" : "rate=1", NULL });
         kernels ntk = limit_of(net, TP_NTK), nngp = limit_of(net, TP_NNGP);
-        tp_training t = { .motion = TP_DESCENT, .rate = 0.8 * largest_rate(frozen ? &nngp : &ntk) };
+        tp_training t = { .motion = TP_GRADIENT_DESCENT, .rate = 0.8 * largest_rate(frozen ? &nngp : &ntk) };
         train_many(net, 4096, t.rate, &(long){ 25 }, 1, f);
         predict_ensemble(&nngp, NULL, t, INFINITY, mean, cov);
         excess gp = compare(f, mean, cov, TRAIN);

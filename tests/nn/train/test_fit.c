@@ -33,11 +33,11 @@ static nn_data data_of(const samples *s, nn_loss loss)
     return (nn_data){ .x = s->x, .y = s->labels, .rows = ROWS, .classes = OUTPUTS };
 }
 
-static nn_net *make_net(nn_scale scale)
+static nn_net *make_net(nn_parametrization scale)
 {
     static const char *const settings[] = { "depth=2", "phi=tanh", "sigma_b=0.2", NULL };
     ad_error error = { 0 };
-    nn_net *net = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = FEATURES, .outputs = OUTPUTS, .scale = scale,
+    nn_net *net = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = FEATURES, .outputs = OUTPUTS, .parametrization = scale,
                                                           .settings = settings, .name = "mlp" }, &error);
     cr_assert(net, "%s", error.text);
     return net;
@@ -45,7 +45,7 @@ static nn_net *make_net(nn_scale scale)
 
 static nn_model *make_model(nn_net *net, ad_type type)
 {
-    return nn_at(net, 6, 4, type, 1, NULL);
+    return nn_model_new(net, 6, 4, type, 1, NULL);
 }
 
 /* A file name of this process's own in the build's folder. */
@@ -74,8 +74,8 @@ Test(fit, gradient_is_the_difference_of_losses)
         nn_data data = data_of(&s, (nn_loss)loss);
         nn_net *net = make_net(NN_NTK);
         nn_model *model = make_model(net, AD_DOUBLE);
-        size_t count = nn_count(model);
-        double *w = nn_values(model, 0, NULL), *numeric = calloc(count, sizeof *numeric),
+        size_t count = nn_model_size(model);
+        double *w = nn_param_values(model, 0, NULL), *numeric = calloc(count, sizeof *numeric),
                *before = calloc(count, sizeof *w);
         for (size_t p = 0; p < count; p++) {
             const double h = 1e-5;
@@ -117,7 +117,7 @@ Test(fit, square_loss_of_classes_is_one_hot)
     nn_fit_spec spec = { .loss = NN_SQUARE, .rate = 0.5, .steps = 5, .batch = 8 };
     cr_assert(nn_fit(model, &classes, &spec, NULL, NULL) == 0);
     cr_assert(nn_fit(other, &rows, &spec, NULL, NULL) == 0);
-    cr_assert(memcmp(nn_values(model, 0, NULL), nn_values(other, 0, NULL), nn_count(model) * sizeof(double)) == 0);
+    cr_assert(memcmp(nn_param_values(model, 0, NULL), nn_param_values(other, 0, NULL), nn_model_size(model) * sizeof(double)) == 0);
     cr_assert(nn_evaluate(model, &classes, NN_SQUARE, &a, &accuracy, NULL) == 0);
     cr_assert(nn_evaluate(other, &rows, NN_SQUARE, &b, NULL, NULL) == 0);
     cr_assert_float_eq(a, b, 1e-15);
@@ -136,10 +136,10 @@ Test(fit, optimizers_do_what_they_say)
     nn_data data = data_of(&s, NN_CROSS_ENTROPY);
     for (int kind = NN_SGD; kind <= NN_ADAM; kind++)
         for (int scale = NN_NTK; scale <= NN_MEANFIELD; scale += 2) { /* mean-field learns at rate times n */
-            nn_net *net = make_net((nn_scale)scale);
+            nn_net *net = make_net((nn_parametrization)scale);
             nn_model *model = make_model(net, AD_DOUBLE), *own = make_model(net, AD_DOUBLE);
-            size_t count = nn_count(model);
-            double *w = nn_values(own, 0, NULL), *got = nn_values(model, 0, NULL), rate = 0.05;
+            size_t count = nn_model_size(model);
+            double *w = nn_param_values(own, 0, NULL), *got = nn_param_values(model, 0, NULL), rate = 0.05;
             double *g = calloc(count, sizeof *g), *m = calloc(count, sizeof *m), *v = calloc(count, sizeof *v);
             nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = (nn_optimizer)kind, .rate = rate,
                                  .momentum = 0.8, .beta1 = 0.7, .beta2 = 0.95, .epsilon = 1e-3, .steps = STEPS };
@@ -155,10 +155,10 @@ Test(fit, optimizers_do_what_they_say)
                     w[p] = kept;
                 }
                 size_t p = 0;
-                for (int k = 0; k < nn_params(net); k++) {
+                for (int k = 0; k < nn_n_params(net); k++) {
                     size_t n;
-                    nn_values(own, k, &n);
-                    const char *name = ad_look(nn_graph(net), nn_param(net, k).id)->name;
+                    nn_param_values(own, k, &n);
+                    const char *name = ad_node_of(nn_graph(net), nn_param(net, k).id)->name;
                     double r = rate * (scale == NN_MEANFIELD && strcmp(name, "readout.bias") != 0 ? 6 : 1);
                     for (size_t end = p + n; p < end; p++) {
                         if (kind == NN_SGD) {
@@ -197,9 +197,9 @@ Test(fit, float_follows_double)
             .loss = NN_CROSS_ENTROPY, .optimizer = (nn_optimizer)kind, .rate = 0.01, .steps = 20, .batch = 7
         };
         cr_assert(nn_fit(a, &data, &spec, NULL, NULL) == 0 && nn_fit(b, &data, &spec, NULL, NULL) == 0);
-        const double *one = nn_values(a, 0, NULL);
-        const float *two = nn_values(b, 0, NULL);
-        for (size_t i = 0; i < nn_count(a); i++)
+        const double *one = nn_param_values(a, 0, NULL);
+        const float *two = nn_param_values(b, 0, NULL);
+        for (size_t i = 0; i < nn_model_size(a); i++)
             cr_assert_float_eq(one[i], (double)two[i], 2e-4);
         nn_model_free(a);
         nn_model_free(b);
@@ -381,11 +381,11 @@ Test(fit, resumes_bit_for_bit)
                 first.steps = stop;
                 first.checkpoint = path;
                 cr_assert(nn_fit(parts, &data, &first, NULL, &error) == 0, "%s", error.text);
-                nn_model *later = nn_at(net, 6, 77, (ad_type)type, 1, NULL);
+                nn_model *later = nn_model_new(net, 6, 77, (ad_type)type, 1, NULL);
                 spec.resume = path;
                 cr_assert(nn_fit(later, &data, &spec, &two, &error) == 0, "%s", error.text);
-                size_t bytes = nn_count(whole) * (type == AD_FLOAT ? sizeof(float) : sizeof(double));
-                cr_assert(memcmp(nn_values(whole, 0, NULL), nn_values(later, 0, NULL), bytes) == 0);
+                size_t bytes = nn_model_size(whole) * (type == AD_FLOAT ? sizeof(float) : sizeof(double));
+                cr_assert(memcmp(nn_param_values(whole, 0, NULL), nn_param_values(later, 0, NULL), bytes) == 0);
                 cr_assert(memcmp(&one.loss, &two.loss, sizeof one.loss) == 0);
                 cr_assert(memcmp(&one.mean_loss, &two.mean_loss, sizeof one.loss) == 0);
                 cr_assert(one.step == two.step && one.epoch == two.epoch);
@@ -404,7 +404,7 @@ Test(fit, resuming_another_run_is_refused)
     nn_data data = data_of(&s, NN_CROSS_ENTROPY), changed = data_of(&other, NN_CROSS_ENTROPY);
     const char *path = temporary("another");
     nn_net *net = make_net(NN_NTK);
-    nn_model *model = make_model(net, AD_DOUBLE), *wide = nn_at(net, 7, 4, AD_DOUBLE, 1, NULL);
+    nn_model *model = make_model(net, AD_DOUBLE), *wide = nn_model_new(net, 7, 4, AD_DOUBLE, 1, NULL);
     nn_model *single = make_model(net, AD_FLOAT);
     nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = NN_ADAM, .rate = 0.01, .batch = 6, .steps = 5,
                          .checkpoint = path };
@@ -430,12 +430,12 @@ Test(fit, resuming_another_run_is_refused)
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ad_error error = { 0 };
-        size_t bytes = nn_count(wrong[i].model) * (wrong[i].model == single ? sizeof(float) : sizeof(double));
+        size_t bytes = nn_model_size(wrong[i].model) * (wrong[i].model == single ? sizeof(float) : sizeof(double));
         void *kept = malloc(bytes);
-        memcpy(kept, nn_values(wrong[i].model, 0, NULL), bytes);
+        memcpy(kept, nn_param_values(wrong[i].model, 0, NULL), bytes);
         cr_assert(nn_fit(wrong[i].model, wrong[i].data, wrong[i].spec, NULL, &error) != 0);
         cr_assert(strstr(error.text, wrong[i].says), "%zu: %s", i, error.text);
-        cr_assert(memcmp(kept, nn_values(wrong[i].model, 0, NULL), bytes) == 0);
+        cr_assert(memcmp(kept, nn_param_values(wrong[i].model, 0, NULL), bytes) == 0);
         free(kept);
     }
     remove(path);
@@ -452,14 +452,14 @@ Test(fit, weights_come_back)
     nn_net *net = make_net(NN_NTK);
     for (int from = AD_FLOAT; from <= AD_DOUBLE; from++)
         for (int to = AD_FLOAT; to <= AD_DOUBLE; to++) {
-            nn_model *a = nn_at(net, 6, 1, (ad_type)from, 1, NULL), *b = nn_at(net, 6, 2, (ad_type)to, 1, NULL);
+            nn_model *a = nn_model_new(net, 6, 1, (ad_type)from, 1, NULL), *b = nn_model_new(net, 6, 2, (ad_type)to, 1, NULL);
             ad_error error = { 0 };
             cr_assert(nn_save(a, path, &error) == 0 && nn_load(b, path, &error) == 0, "%s", error.text);
-            for (size_t i = 0; i < nn_count(a); i++) {
-                double x = from == AD_FLOAT ? (double)((float *)nn_values(a, 0, NULL))[i]
-                                            : ((double *)nn_values(a, 0, NULL))[i];
+            for (size_t i = 0; i < nn_model_size(a); i++) {
+                double x = from == AD_FLOAT ? (double)((float *)nn_param_values(a, 0, NULL))[i]
+                                            : ((double *)nn_param_values(a, 0, NULL))[i];
                 double y =
-                    to == AD_FLOAT ? (double)((float *)nn_values(b, 0, NULL))[i] : ((double *)nn_values(b, 0, NULL))[i];
+                    to == AD_FLOAT ? (double)((float *)nn_param_values(b, 0, NULL))[i] : ((double *)nn_param_values(b, 0, NULL))[i];
                 cr_assert(to == AD_FLOAT ? (float)x == (float)y : memcmp(&x, &y, sizeof x) == 0);
             }
             nn_model_free(a);
@@ -551,8 +551,8 @@ Test(fit, damaged_files_are_refused)
     };
     const char *path = temporary("damaged");
     nn_net *net = nn_trace(tiny, &(nn_spec){ .features = 1 }, NULL);
-    nn_model *model = nn_at(net, 6, 1, AD_DOUBLE, 1, NULL);
-    double *w = nn_values(model, 0, NULL);
+    nn_model *model = nn_model_new(net, 6, 1, AD_DOUBLE, 1, NULL);
+    double *w = nn_param_values(model, 0, NULL);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         ad_error error = { 0 };
         w[0] = 3;
@@ -567,7 +567,7 @@ Test(fit, damaged_files_are_refused)
     write_file(path, "abc", 3);
     cr_assert(nn_load(model, path, &error) != 0 && strstr(error.text, "not a .safetensors file"));
     /* numbers that are not finite, in double and once they are float */
-    nn_model *single = nn_at(net, 6, 1, AD_FLOAT, 1, NULL);
+    nn_model *single = nn_model_new(net, 6, 1, AD_FLOAT, 1, NULL);
     double numbers[2] = { 1, NAN };
     nn_tensor tensors[] = {
         { .name = "readout.weight", .dtype = NN_F64, .rank = 2, .shape = { 1, 1 }, .data = numbers },
@@ -618,7 +618,7 @@ Test(fit, a_failed_write_leaves_the_old_file)
 {
     const char *path = temporary("old");
     nn_net *net = make_net(NN_NTK);
-    nn_model *model = make_model(net, AD_DOUBLE), *other = nn_at(net, 6, 8, AD_DOUBLE, 1, NULL);
+    nn_model *model = make_model(net, AD_DOUBLE), *other = nn_model_new(net, 6, 8, AD_DOUBLE, 1, NULL);
     cr_assert(nn_save(model, path, NULL) == 0);
     for (long k = 1;; k++) {
         ad_error error = { 0 };
@@ -628,9 +628,9 @@ Test(fit, a_failed_write_leaves_the_old_file)
         if (!failed)
             break;
         cr_assert(strstr(error.text, "cannot write"), "%s", error.text);
-        nn_model *back = nn_at(net, 6, 9, AD_DOUBLE, 1, NULL);
+        nn_model *back = nn_model_new(net, 6, 9, AD_DOUBLE, 1, NULL);
         cr_assert(nn_load(back, path, NULL) == 0);
-        cr_assert(memcmp(nn_values(back, 0, NULL), nn_values(model, 0, NULL), nn_count(model) * sizeof(double)) == 0);
+        cr_assert(memcmp(nn_param_values(back, 0, NULL), nn_param_values(model, 0, NULL), nn_model_size(model) * sizeof(double)) == 0);
         nn_model_free(back);
         cr_assert(k < 100);
     }

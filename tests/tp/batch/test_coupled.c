@@ -125,11 +125,11 @@ static traced trace(nn_function function, const char *const *settings, nn_sigma_
 
 static void release(traced t)
 {
-    tp_free(t.program);
+    tp_program_free(t.program);
     nn_net_free(t.net);
 }
 
-static tp_kernel limit_of(const traced *t, tp_which which, const double *x, size_t rows, const double *x2, size_t rows2,
+static tp_kernel limit_of(const traced *t, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
                           const tp_limit_spec *spec)
 {
     ad_error error = { 0 };
@@ -350,7 +350,7 @@ Test(coupled, spheres_of_any_rank)
         cr_expect_float_eq(sum, truth, most, "%zu rows: %g against %g", rows, sum, truth);
         cr_expect_lt(most, 0.05 * truth, "%g", most); /* steps of 0.45 at every rank err by 0.06 and more from 16 rows on */
         tp_kernel_free(&kernel);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
     free(x);
@@ -372,7 +372,7 @@ static void compare(nn_function function, const char *const *settings, size_t wi
     traced t = trace(function, settings, NN_SIGMA_INIT);
     ad_error error = { 0 };
     for (int seed = 1; seed <= SEEDS; seed++) {
-        nn_model *model = nn_at(t.net, width, (uint64_t)seed, AD_FLOAT, 1, &error);
+        nn_model *model = nn_model_new(t.net, width, (uint64_t)seed, AD_FLOAT, 1, &error);
         cr_assert(model, "%s", error.text);
         cr_assert_eq(nn_ntk(model, x, ROWS, x2, ROWS, NN_MEAN, k, &error), 0, "%s", error.text);
         for (int i = 0; i < ROWS * ROWS; i++) {

@@ -167,7 +167,7 @@ Test(sample, a_matrix_and_its_transpose)
 /* ---- kernels ---- */
 enum { ROWS = 5, FEATURES = 8 };
 
-static tp_kernel solve(nn_function function, const nn_spec *spec, tp_which which, const double *x, size_t rows,
+static tp_kernel solve(nn_function function, const nn_spec *spec, tp_kernel_kind which, const double *x, size_t rows,
                        const double *x2, size_t rows2, const tp_limit_spec *limit)
 {
     ad_error error = { 0 };
@@ -177,7 +177,7 @@ static tp_kernel solve(nn_function function, const nn_spec *spec, tp_which which
     tp_program *program = tp_translate(net, &error);
     cr_assert(program, "%s", error.text);
     cr_assert_eq(tp_limit(program, which, x, rows, x2, rows2, limit, &kernel, &error), 0, "%s", error.text);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     return kernel;
 }
@@ -209,10 +209,10 @@ Test(sample, linear_networks_are_exact_at_any_number_of_samples)
     ad_normal(1, 1, 0, ROWS * FEATURES, x);
     nn_spec spec = { .features = FEATURES };
     for (int which = TP_NTK; which <= TP_NNGP; which++) {
-        tp_kernel exact = solve(linear, &spec, (tp_which)which, x, ROWS, NULL, 0, NULL);
+        tp_kernel exact = solve(linear, &spec, (tp_kernel_kind)which, x, ROWS, NULL, 0, NULL);
         for (size_t samples = 256; samples <= 1024; samples *= 2) {
             tp_limit_spec limit = { .engine = TP_ENGINE_SAMPLE, .samples = samples, .runs = 2 };
-            tp_kernel sampled = solve(linear, &spec, (tp_which)which, x, ROWS, NULL, 0, &limit);
+            tp_kernel sampled = solve(linear, &spec, (tp_kernel_kind)which, x, ROWS, NULL, 0, &limit);
             double off = apart(sampled.terms[0].values, exact.terms[0].values, ROWS * ROWS);
             cr_expect_lt(off, 1e-12, "%zu samples: %g", samples, off);
             tp_kernel_free(&sampled);
@@ -226,7 +226,7 @@ Test(sample, linear_networks_are_exact_at_any_number_of_samples)
     tp_limit_spec few = { .engine = TP_ENGINE_SAMPLE, .samples = 32, .runs = 2 };
     cr_expect(tp_limit(program, TP_NTK, x, ROWS, NULL, 0, &few, &kernel, &error) < 0 && strstr(error.text, "too few"), "%s",
               error.text);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
 }
 
@@ -245,8 +245,8 @@ Test(sample, agrees_with_the_exact_engine)
             nn_spec spec = { .features = FEATURES, .settings = (const char *[]){ all[i][0], all[i][1], NULL },
                              .sigma_in = i % 2 ? NN_SIGMA_INIT : NN_SIGMA_MULTIPLIER };
             tp_limit_spec limit = { .engine = TP_ENGINE_SAMPLE, .runs = 16 };
-            tp_kernel exact = solve(nn_builtin("mlp"), &spec, (tp_which)which, x, ROWS, x2, 3, NULL);
-            tp_kernel sampled = solve(nn_builtin("mlp"), &spec, (tp_which)which, x, ROWS, x2, 3, &limit);
+            tp_kernel exact = solve(nn_builtin("mlp"), &spec, (tp_kernel_kind)which, x, ROWS, x2, 3, NULL);
+            tp_kernel sampled = solve(nn_builtin("mlp"), &spec, (tp_kernel_kind)which, x, ROWS, x2, 3, &limit);
             double off = apart(sampled.terms[0].values, exact.terms[0].values, ROWS * 3);
             cr_expect(off < 4 * sampled.error, "%s: off by %g, said %g", all[i][0], off, sampled.error);
             cr_expect_lt(sampled.error, 0.02, "%s: %g", all[i][0], sampled.error);
@@ -353,7 +353,7 @@ Test(sample, agrees_with_wide_networks_where_there_is_no_exact_rule)
         ad_error error = { 0 };
         nn_net *net = nn_trace(all[i], &spec, &error);
         for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-            nn_model *model = nn_at(net, WIDTH, seed, AD_FLOAT, 2, &error);
+            nn_model *model = nn_model_new(net, WIDTH, seed, AD_FLOAT, 2, &error);
             cr_assert(model && nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, one, &error) == 0, "%s", error.text);
             for (int k = 0; k < ROWS * ROWS; k++) {
                 sum[k] += one[k] / SEEDS;
@@ -389,7 +389,7 @@ Test(sample, says_how_a_limit_was_found)
     tp_kernel kernel;
     cr_expect(tp_limit(program, TP_NTK, x, 2, NULL, 0, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT }, &kernel, &error) < 0);
     cr_expect(strstr(error.text, "together with its transpose"), "%s", error.text);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     tp_kernel_free(&exact);
     tp_kernel_free(&sampled);

@@ -369,7 +369,7 @@ Test(netsor, what_is_printed_can_be_read)
 {
     static const struct {
         const char *name, *settings[5];
-        nn_scale scale;
+        nn_parametrization scale;
     } nets[] = { { "mlp", { NULL }, NN_NTK },
                  { "mlp", { "sigma_b=0.3", "phi=leaky", NULL }, NN_STANDARD },
                  { "mlp", { "phi=gelu", NULL }, NN_MUP },
@@ -379,13 +379,13 @@ Test(netsor, what_is_printed_can_be_read)
                  { "rnn", { "cell=lstm", "depth=2", NULL }, NN_NTK },
                  { "rnn", { "padding=front", "sigma_b=0.2", NULL }, NN_NTK } };
     for (size_t k = 0; k < sizeof nets / sizeof *nets; k++) {
-        nn_spec spec = { .features = 12, .scale = nets[k].scale };
+        nn_spec spec = { .features = 12, .parametrization = nets[k].scale };
         if (strcmp(nets[k].name, "rnn") == 0)
             memcpy(spec.shape, (size_t[4]){ 4, 3 }, sizeof spec.shape);
         tp_program *program;
         nn_net *net = traced(nets[k].name, nets[k].settings, spec, &program);
         expect_round_trip(program);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
     ad_error error = { 0 };
@@ -396,7 +396,7 @@ Test(netsor, what_is_printed_can_be_read)
     char *text = printed(program);
     cr_expect(strstr(text, "Width    m ") && strstr(text, ":= 1.5 n") && strstr(text, "A(m, n)"), "%s", text);
     free(text);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
 }
 
@@ -425,7 +425,7 @@ Test(netsor, printed_networks_have_their_kernels)
         tp_solution_free(s);
         tp_kernel_free(&kernel);
         free(text);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(trace);
     }
 }
@@ -563,7 +563,7 @@ Test(netsor, growth_of_networks)
         snprintf(place, sizeof place, "test_netsor.c:%d", line_of_growth);
         cr_expect(strncmp(text, says[growing], strlen(says[growing])) == 0 && (!growing || strstr(text, place)), "%s",
                   text);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
 }
@@ -597,7 +597,7 @@ Test(netsor, the_recursion_reads_as_by_hand)
     }
     cr_expect(strstr(text, "builtin.c:"));
     free(text);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
 }
 

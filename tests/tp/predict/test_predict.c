@@ -17,22 +17,22 @@ static double *copy(const double *values, size_t count)
     return out;
 }
 
-static tp_machine *make(const double *kernel, size_t n, tp_machine_spec spec)
+static tp_kernel_model *make(const double *kernel, size_t n, tp_kernel_model_spec spec)
 {
     ad_error error = { 0 };
-    tp_machine *m = tp_machine_new(copy(kernel, n * n), n, &spec, &error);
+    tp_kernel_model *m = tp_kernel_model_new(copy(kernel, n * n), n, &spec, &error);
     cr_assert(m, "%s", error.text);
     return m;
 }
 
-static void coefficients(const tp_machine *m, tp_training t, const double *y, size_t columns, const double *start,
+static void coefficients(const tp_kernel_model *m, tp_training t, const double *y, size_t columns, const double *start,
                          double time, double *a)
 {
     ad_error error = { 0 };
     cr_assert_eq(tp_coefficients(m, &t, y, columns, start, &time, 1, a, &error), 0, "%s", error.text);
 }
 
-static void outputs(const tp_machine *m, const double *a, size_t columns, const double *start, double *f)
+static void outputs(const tp_kernel_model *m, const double *a, size_t columns, const double *start, double *f)
 {
     ad_error error = { 0 };
     cr_assert_eq(tp_outputs(m, a, columns, start, f, &error), 0, "%s", error.text);
@@ -100,7 +100,7 @@ Test(predict, reference_of_the_gradient_flow)
     for (int r = 0; r < 2; r++)
         for (int c = 0; c < 2; c++)
             for (size_t k = c ? 3 : 0; k < 4; k++) {
-                tp_machine *m = make(s.dd[1], N, (tp_machine_spec){ .ridge = r ? 0.001 : 0, .cholesky = c });
+                tp_kernel_model *m = make(s.dd[1], N, (tp_kernel_model_spec){ .ridge = r ? 0.001 : 0, .cholesky = c });
                 double a[N * K], train[N * K], test[M * K];
                 char object[80];
                 coefficients(m, (tp_training){ .rate = 1 }, s.y, K, s.f, reference_times[k].at, a);
@@ -110,7 +110,7 @@ Test(predict, reference_of_the_gradient_flow)
                          reference_times[k].name);
                 compare(s.ref, object, "fx_train", train, N * K);
                 compare(s.ref, object, "fx_test", test, M * K);
-                tp_machine_free(m);
+                tp_kernel_model_free(m);
             }
     reference_free(s.ref);
 }
@@ -124,7 +124,7 @@ Test(predict, reference_of_ensembles_and_gp_inference)
             for (int c = 0; c < 2; c++)
                 for (size_t k = c ? 3 : 0; k < 4; k++) {
                     double ridge = r ? 0.001 : 0, t = reference_times[k].at, a[N * K], mean[M * K], cov[M * M], var[M];
-                    tp_machine *m = make(s.dd[w], N, (tp_machine_spec){ .ridge = ridge, .cholesky = c });
+                    tp_kernel_model *m = make(s.dd[w], N, (tp_kernel_model_spec){ .ridge = ridge, .cholesky = c });
                     tp_training flow = { .rate = 1 };
                     tp_prior prior = { w ? s.dd[0] : NULL, w ? s.td[0] : NULL, s.tt[0], false };
                     ad_error error = { 0 };
@@ -150,7 +150,7 @@ Test(predict, reference_of_ensembles_and_gp_inference)
                     cr_assert(tp_covariance(m, &flow, K, t, s.td[w], M, &prior, var, &error) == 0, "%s", error.text);
                     for (int i = 0; i < M; i++)
                         cr_expect(fabs(var[i] - cov[i * M + i]) < 1e-13);
-                    tp_machine_free(m);
+                    tp_kernel_model_free(m);
                 }
     reference_free(s.ref);
 }
@@ -158,13 +158,13 @@ Test(predict, reference_of_ensembles_and_gp_inference)
 Test(predict, reference_of_the_largest_rate)
 {
     setting s = read_setting();
-    tp_training descent = { .motion = TP_DESCENT }, momentum = { .motion = TP_MOMENTUM, .momentum = 0.5 };
+    tp_training descent = { .motion = TP_GRADIENT_DESCENT }, momentum = { .motion = TP_MOMENTUM, .momentum = 0.5 };
     const double *expected = reference_array(s.ref, "max_learning_rate", 1);
     for (int c = 0; c < 2; c++) {
-        tp_machine *m = make(s.dd[1], N, (tp_machine_spec){ .cholesky = c });
-        cr_expect(fabs(tp_largest_rate(m, &descent, K) - *expected) < 1e-9 * *expected);
-        cr_expect(fabs(tp_largest_rate(m, &momentum, K) - 1.5 * *expected) < 1e-9 * *expected);
-        tp_machine_free(m);
+        tp_kernel_model *m = make(s.dd[1], N, (tp_kernel_model_spec){ .cholesky = c });
+        cr_expect(fabs(tp_maximum_stable_rate(m, &descent, K) - *expected) < 1e-9 * *expected);
+        cr_expect(fabs(tp_maximum_stable_rate(m, &momentum, K) - 1.5 * *expected) < 1e-9 * *expected);
+        tp_kernel_model_free(m);
     }
     reference_free(s.ref);
 }
@@ -201,13 +201,13 @@ static const double one_hot[N * K] = { 1, 0, 0, 1, 1, 0, 0.25, 0.75, 0, 1 };
 Test(predict, steps_agree_with_naive_steps)
 {
     setting s = read_setting();
-    tp_machine *m = make(s.dd[1], N, (tp_machine_spec){ 0 });
+    tp_kernel_model *m = make(s.dd[1], N, (tp_kernel_model_spec){ 0 });
     static const long steps[] = { 0, 1, 2, 7, 100, 1000 };
     for (int entropy = 0; entropy < 2; entropy++)
         for (int momentum = 0; momentum < 2; momentum++)
             for (size_t k = 0; k < sizeof steps / sizeof *steps; k++) {
                 const double *y = entropy ? one_hot : s.y;
-                tp_training t = { .motion = momentum ? TP_MOMENTUM : TP_DESCENT,
+                tp_training t = { .motion = momentum ? TP_MOMENTUM : TP_GRADIENT_DESCENT,
                                   .momentum = 0.7,
                                   .rate = 0.9,
                                   .loss = entropy ? NN_CROSS_ENTROPY : NN_SQUARE };
@@ -217,7 +217,7 @@ Test(predict, steps_agree_with_naive_steps)
                 double off = worst(a, expected, N * K);
                 cr_expect(off < 1e-12, "loss %d, momentum %d, %ld steps: off by %g", entropy, momentum, steps[k], off);
             }
-    tp_machine_free(m);
+    tp_kernel_model_free(m);
     reference_free(s.ref);
 }
 
@@ -227,17 +227,17 @@ Test(predict, singular_kernels_have_finite_times)
     double kernel[N * N], y[N] = { 1, 2, 3, 4, 6 }, a[N], expected[N];
     for (int i = 0; i < N * N; i++)
         kernel[i] = 1;
-    tp_machine *m = make(kernel, N, (tp_machine_spec){ 0 });
+    tp_kernel_model *m = make(kernel, N, (tp_kernel_model_spec){ 0 });
     cr_expect(isinf(m->condition));
     cr_expect(fabs(m->largest - N) < 1e-13);
-    for (int motion = TP_FLOW; motion <= TP_DESCENT; motion++) {
-        coefficients(m, (tp_training){ .motion = (tp_motion)motion, .rate = 0.5 }, y, 1, NULL, 6, a);
-        double mean = 16.0 / 5, q = motion == TP_FLOW ? exp(-3) : pow(0.5, 6);
+    for (int motion = TP_GRADIENT_FLOW; motion <= TP_GRADIENT_DESCENT; motion++) {
+        coefficients(m, (tp_training){ .motion = (tp_dynamics)motion, .rate = 0.5 }, y, 1, NULL, 6, a);
+        double mean = 16.0 / 5, q = motion == TP_GRADIENT_FLOW ? exp(-3) : pow(0.5, 6);
         for (int i = 0; i < N; i++)
             expected[i] = 0.5 * 6 / N * (y[i] - mean) + (1 - q) / N * mean;
         cr_expect(worst(a, expected, N) < 1e-13);
     }
-    tp_machine_free(m);
+    tp_kernel_model_free(m);
 }
 
 /* Two classes, one input: z = f_1 - f_2 has z' = 2 c k / (1 + e^z), so that z + e^z = z_0 + e^z_0 + 2 c k t. */
@@ -245,7 +245,7 @@ Test(predict, cross_entropy_in_closed_form)
 {
     double kernel = 1.7, y[2] = { 1, 0 }, start[2] = { -0.4, 0.3 }, times[] = { 0, 0.01, 1, 1, 30, 1e4 }, a[12], f[2];
     ad_error error = { 0 };
-    tp_machine *m = make(&kernel, 1, (tp_machine_spec){ 0 });
+    tp_kernel_model *m = make(&kernel, 1, (tp_kernel_model_spec){ 0 });
     tp_training t = { .loss = NN_CROSS_ENTROPY, .rate = 0.8 };
     cr_assert(tp_coefficients(m, &t, y, 2, start, times, 6, a, &error) == 0, "%s", error.text);
     for (int k = 0; k < 6; k++) {
@@ -255,7 +255,7 @@ Test(predict, cross_entropy_in_closed_form)
                   right);
         cr_expect(fabs(f[0] + f[1] + 0.1) < 1e-12);
     }
-    tp_machine_free(m);
+    tp_kernel_model_free(m);
 }
 
 /* The flow is the limit of descent with small steps, whose error is of first order: Richardson's extrapolation. */
@@ -263,7 +263,7 @@ Test(predict, cross_entropy_flow_is_the_limit_of_small_steps)
 {
     setting s = read_setting();
     for (int c = 0; c < 2; c++) {
-        tp_machine *m = make(s.dd[1], N, (tp_machine_spec){ .cholesky = c });
+        tp_kernel_model *m = make(s.dd[1], N, (tp_kernel_model_spec){ .cholesky = c });
         double a[N * K], coarse[N * K], fine[N * K];
         coefficients(m, (tp_training){ .loss = NN_CROSS_ENTROPY, .rate = 0.5 }, one_hot, K, s.f, 8, a);
         step_naively(s.dd[1], one_hot, s.f, 0.5 * 8 / 2000, 0, 2000, true, coarse);
@@ -273,7 +273,7 @@ Test(predict, cross_entropy_flow_is_the_limit_of_small_steps)
             fine[i] = 2 * fine[i] - coarse[i];
         cr_expect(worst(a, fine, N * K) < 1e-6 && worst(a, fine, N * K) < first / 50, "%g, %g", first,
                   worst(a, fine, N * K));
-        tp_machine_free(m);
+        tp_kernel_model_free(m);
     }
     reference_free(s.ref);
 }
@@ -286,18 +286,18 @@ Test(predict, kernels_between_outputs)
     for (int i = 0; i < N * K; i++)
         for (int j = 0; j < N * K; j++)
             wide[i * N * K + j] = i % K == j % K ? s.dd[1][i / K * N + j / K] : 0;
-    tp_machine *one = make(s.dd[1], N, (tp_machine_spec){ 0 });
-    tp_machine *joint = make(wide, N * K, (tp_machine_spec){ .outputs = K });
+    tp_kernel_model *one = make(s.dd[1], N, (tp_kernel_model_spec){ 0 });
+    tp_kernel_model *joint = make(wide, N * K, (tp_kernel_model_spec){ .outputs = K });
     for (int entropy = 0; entropy < 2; entropy++) {
         tp_training t = { .loss = entropy ? NN_CROSS_ENTROPY : NN_SQUARE };
         const double *y = entropy ? one_hot : s.y;
         coefficients(one, t, y, K, s.f, 3, a);
         coefficients(joint, t, y, 1, s.f, 3, b);
         cr_expect(worst(a, b, N * K) < 1e-12);
-        cr_expect(fabs(tp_largest_rate(one, &t, K) - tp_largest_rate(joint, &t, 1)) < 1e-12);
+        cr_expect(fabs(tp_maximum_stable_rate(one, &t, K) - tp_maximum_stable_rate(joint, &t, 1)) < 1e-12);
     }
-    tp_machine_free(one);
-    tp_machine_free(joint);
+    tp_kernel_model_free(one);
+    tp_kernel_model_free(joint);
     free(wide);
     reference_free(s.ref);
 }
@@ -310,12 +310,12 @@ Test(predict, covariance_agrees_with_its_definition)
     ad_error error = { 0 };
     for (int i = 0; i < N; i++)
         eye[i * N + i] = 1;
-    tp_machine *m = make(s.dd[1], N, (tp_machine_spec){ 0 }), *own = make(s.dd[0], N, (tp_machine_spec){ 0 });
+    tp_kernel_model *m = make(s.dd[1], N, (tp_kernel_model_spec){ 0 }), *own = make(s.dd[0], N, (tp_kernel_model_spec){ 0 });
     for (int readout = 0; readout < 2; readout++)
-        for (int motion = TP_FLOW; motion <= TP_MOMENTUM; motion++) {
-            tp_training t = { .motion = (tp_motion)motion, .rate = 0.4, .divisor = 5 };
+        for (int motion = TP_GRADIENT_FLOW; motion <= TP_MOMENTUM; motion++) {
+            tp_training t = { .motion = (tp_dynamics)motion, .rate = 0.4, .divisor = 5 };
             tp_prior prior = { readout ? NULL : s.dd[0], readout ? NULL : s.td[0], s.tt[0], false };
-            const tp_machine *machine = readout ? own : m;
+            const tp_kernel_model *machine = readout ? own : m;
             const double *cross = s.td[readout ? 0 : 1];
             cr_assert(tp_covariance(machine, &t, K, 5, cross, M, &prior, cov, &error) == 0, "%s", error.text);
             coefficients(machine, t, eye, N, NULL, 5, a);
@@ -332,8 +332,8 @@ Test(predict, covariance_agrees_with_its_definition)
                 }
             cr_expect(worst(cov, expected, M * M) < 1e-12, "motion %d: %g", motion, worst(cov, expected, M * M));
         }
-    tp_machine_free(m);
-    tp_machine_free(own);
+    tp_kernel_model_free(m);
+    tp_kernel_model_free(own);
     reference_free(s.ref);
 }
 
@@ -343,24 +343,24 @@ Test(predict, facts_by_eigenvalues_and_by_lanczos)
     enum { MANY = 150 };
     double *kernel = malloc(MANY * MANY * sizeof *kernel);
     fill(kernel, MANY);
-    tp_machine *all = make(kernel, MANY, (tp_machine_spec){ .ridge = 0.01 });
-    tp_machine *ends = make(kernel, MANY, (tp_machine_spec){ .ridge = 0.01, .cholesky = true });
+    tp_kernel_model *all = make(kernel, MANY, (tp_kernel_model_spec){ .ridge = 0.01 });
+    tp_kernel_model *ends = make(kernel, MANY, (tp_kernel_model_spec){ .ridge = 0.01, .cholesky = true });
     cr_expect(fabs(all->largest - ends->largest) < 1e-8 * all->largest, "%g %g", all->largest, ends->largest);
     cr_expect(fabs(all->condition - ends->condition) < 0.01 * all->condition, "%g %g", all->condition, ends->condition);
     cr_expect(fabs(all->ridge - 0.01 * all->diagonal) < 1e-14 && fabs(all->ridge - ends->ridge) < 1e-14);
-    cr_expect(tp_machine_bytes(MANY, &(tp_machine_spec){ .cholesky = true }) < tp_machine_bytes(MANY, NULL));
-    tp_machine_free(all);
-    tp_machine_free(ends);
+    cr_expect(tp_kernel_model_bytes(MANY, &(tp_kernel_model_spec){ .cholesky = true }) < tp_kernel_model_bytes(MANY, NULL));
+    tp_kernel_model_free(all);
+    tp_kernel_model_free(ends);
     free(kernel);
 }
 
 /* ---- refusals ---- */
-static void refused(const double *kernel, size_t n, tp_machine_spec spec, const char *told)
+static void refused(const double *kernel, size_t n, tp_kernel_model_spec spec, const char *told)
 {
     ad_error error = { 0 };
-    tp_machine *m = tp_machine_new(copy(kernel, n * n), n, &spec, &error);
+    tp_kernel_model *m = tp_kernel_model_new(copy(kernel, n * n), n, &spec, &error);
     cr_expect(!m && strstr(error.text, told), "no \"%s\" in: %s", told, error.text);
-    tp_machine_free(m);
+    tp_kernel_model_free(m);
 }
 
 Test(predict, kernels_that_cannot_be_inverted_are_named)
@@ -368,26 +368,26 @@ Test(predict, kernels_that_cannot_be_inverted_are_named)
     double ones[] = { 1, 1, 1, 1 }, indefinite[] = { 1, 2, 2, 1 }, nothing[] = { 0, 0, 0, 0 },
            bad[] = { 1, NAN, NAN, 1 };
     double close[] = { 1, 1 - 4e-16, 1 - 4e-16, 1 };
-    tp_machine_spec cholesky = { .cholesky = true };
-    refused(indefinite, 2, (tp_machine_spec){ 0 },
+    tp_kernel_model_spec cholesky = { .cholesky = true };
+    refused(indefinite, 2, (tp_kernel_model_spec){ 0 },
             "indefinite, condition number 3 (largest eigenvalue 3): nothing is "
             "inverted; --ridge 1e+01");
     refused(indefinite, 2, cholesky, "not positive definite, condition number");
     refused(ones, 2, cholesky, "--ridge 1e-13");
     refused(close, 2, cholesky, "condition number");
-    refused(nothing, 2, (tp_machine_spec){ 0 }, "diagonal");
-    refused(bad, 2, (tp_machine_spec){ 0 }, "inputs 0 and 1");
-    refused(ones, 2, (tp_machine_spec){ .ridge = -1 }, "ridge -1");
-    tp_machine_free(make(indefinite, 2, (tp_machine_spec){ .ridge = 10 })); /* the ridges named do */
-    tp_machine_free(make(ones, 2, (tp_machine_spec){ .ridge = 1e-13, .cholesky = true }));
+    refused(nothing, 2, (tp_kernel_model_spec){ 0 }, "diagonal");
+    refused(bad, 2, (tp_kernel_model_spec){ 0 }, "inputs 0 and 1");
+    refused(ones, 2, (tp_kernel_model_spec){ .ridge = -1 }, "ridge -1");
+    tp_kernel_model_free(make(indefinite, 2, (tp_kernel_model_spec){ .ridge = 10 })); /* the ridges named do */
+    tp_kernel_model_free(make(ones, 2, (tp_kernel_model_spec){ .ridge = 1e-13, .cholesky = true }));
 
-    tp_machine *m = make(ones, 2, (tp_machine_spec){ 0 });
+    tp_kernel_model *m = make(ones, 2, (tp_kernel_model_spec){ 0 });
     ad_error error = { 0 };
     double y[] = { 1, 2 }, a[2], t = INFINITY;
     cr_expect(tp_coefficients(m, &(tp_training){ 0 }, y, 1, NULL, &t, 1, a, &error) == -1);
     cr_expect(strstr(error.text, "singular") && strstr(error.text, "condition number") && strstr(error.text, "--ridge"),
               "%s", error.text);
-    tp_machine_free(m);
+    tp_kernel_model_free(m);
 }
 
 Test(predict, trainings_without_an_answer_are_refused)
@@ -402,21 +402,21 @@ Test(predict, trainings_without_an_answer_are_refused)
         { { .rate = 1 }, { 2, 1 }, false, "comes after" },
         { { .rate = 1 }, { -1, 1 }, false, "not from 0 up" },
         { { .rate = -1 }, { 0, 1 }, false, "not positive" },
-        { { .rate = 1, .motion = TP_DESCENT }, { 0.5, 1 }, false, "whole number" },
-        { { .rate = 100, .motion = TP_DESCENT }, { 1, INFINITY }, false, "largest stable" },
-        { { .rate = 100, .motion = TP_DESCENT }, { 1, 1e5 }, false, "diverges" },
+        { { .rate = 1, .motion = TP_GRADIENT_DESCENT }, { 0.5, 1 }, false, "whole number" },
+        { { .rate = 100, .motion = TP_GRADIENT_DESCENT }, { 1, INFINITY }, false, "largest stable" },
+        { { .rate = 100, .motion = TP_GRADIENT_DESCENT }, { 1, 1e5 }, false, "diverges" },
         { { .rate = 1, .motion = TP_MOMENTUM, .momentum = 1 }, { 0, 1 }, false, "momentum 1" },
         { { .rate = 1, .loss = NN_CROSS_ENTROPY }, { 0, INFINITY }, false, "without end" },
         { { .rate = 1, .loss = NN_CROSS_ENTROPY }, { 0, 1 }, false, "probabilities" },
     };
     setting s = read_setting();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        tp_machine *m = make(s.dd[1], N, (tp_machine_spec){ .cholesky = rows[i].cholesky });
+        tp_kernel_model *m = make(s.dd[1], N, (tp_kernel_model_spec){ .cholesky = rows[i].cholesky });
         ad_error error = { 0 };
         double a[2 * N * K];
         cr_expect(tp_coefficients(m, &rows[i].training, s.y, K, s.f, rows[i].times, 2, a, &error) == -1);
         cr_expect(strstr(error.text, rows[i].told), "no \"%s\" in: %s", rows[i].told, error.text);
-        tp_machine_free(m);
+        tp_kernel_model_free(m);
     }
     reference_free(s.ref);
 }
@@ -430,7 +430,7 @@ Test(predict, memory_that_runs_out)
             double a[N * K], t = c ? INFINITY : 2, cov[M * M], *kernel = copy(s.dd[1], N * N);
             tp_prior prior = { s.dd[0], s.td[0], s.tt[0], false };
             ad_hook_allocation(k);
-            tp_machine *m = tp_machine_new(kernel, N, &(tp_machine_spec){ .cholesky = c }, &error);
+            tp_kernel_model *m = tp_kernel_model_new(kernel, N, &(tp_kernel_model_spec){ .cholesky = c }, &error);
             failed = !m || tp_coefficients(m, &(tp_training){ 0 }, s.y, K, s.f, &t, 1, a, &error) ||
                      (!c && tp_coefficients(m, &(tp_training){ .loss = NN_CROSS_ENTROPY }, one_hot, K, s.f, &t, 1, a,
                                             &error)) ||
@@ -438,7 +438,7 @@ Test(predict, memory_that_runs_out)
                      tp_covariance(m, &(tp_training){ 0 }, K, t, s.td[1], M, &prior, cov, &error);
             ad_hook_allocation(0);
             cr_expect(!failed || strstr(error.text, "memory"), "%s", error.text);
-            tp_machine_free(m);
+            tp_kernel_model_free(m);
         }
     reference_free(s.ref);
 }

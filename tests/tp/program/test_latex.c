@@ -81,7 +81,7 @@ static void check_network(nn_function function, const char *const *settings, nn_
     char *text = fill(program, NULL, recursion);
     expect_compiles(text, what);
     free(text);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
 }
 

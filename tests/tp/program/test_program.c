@@ -86,7 +86,7 @@ Test(program, reads_like_the_papers)
     cr_expect(strstr(text, "Initialization assumption: holds. BP-like (Proposition 2): yes."), "%s", text);
     cr_expect(strstr(text, "σ in the initial deviation"), "%s", text);
     free(text);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
 }
 
@@ -104,7 +104,7 @@ Test(program, json_holds_every_line)
     cr_expect(cJSON_IsTrue(cJSON_GetObjectItem(root, "bp_like")));
     cJSON_Delete(root);
     free(text);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
 }
 
@@ -115,14 +115,14 @@ Test(program, scales_differ_in_their_origins_alone)
                                            "W := second.weight/√n :", "W := second.weight :" };
     for (int scale = NN_NTK; scale <= NN_MUP; scale++) {
         nn_net *net;
-        tp_program *program = translated(mine, &(nn_spec){ .features = 3, .scale = (nn_scale)scale }, &net);
+        tp_program *program = translated(mine, &(nn_spec){ .features = 3, .parametrization = (nn_parametrization)scale }, &net);
         char *text = printed(program, TP_PAPER);
         plain(text);
         cr_expect(strstr(text, origins[scale]), "%s", text);
         cr_expect(strstr(text, "A(n, n) ~ N(0, 4/n)"), "%s", text);
         cr_expect(strstr(text, "Nonlin x1 := tanh(h1) : H(n)"), "%s", text);
         free(text);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
 }
@@ -169,7 +169,7 @@ Test(program, broken_conditions_are_named)
             cr_expect(strstr(checks.text[broken - 1], says[broken]), "%s", checks.text[broken - 1]);
             cr_expect(strstr(checks.text[broken - 1], "test_program.c:"), "%s", checks.text[broken - 1]);
         }
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
 }
@@ -195,7 +195,7 @@ Test(program, an_average_is_a_readout_that_is_not_centred)
         cr_expect_eq(checks.readout_mean, !average);
         cr_expect(!average || (strstr(checks.text[1], "in place of a readout") && strstr(checks.text[1], "program.c:")), "%s",
                   checks.text[1]);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
 }
@@ -308,7 +308,7 @@ Test(program, what_has_no_rule_is_refused_with_its_line)
         double x[3] = { 1, 0.5, -1 };
         if (program) {
             cr_expect_neq(tp_limit(program, TP_NTK, x, 1, NULL, 0, NULL, &kernel, &error), 0);
-            tp_free(program);
+            tp_program_free(program);
         }
         char place[64];
         snprintf(place, sizeof place, "test_program.c:%d", refused_line);
@@ -333,7 +333,7 @@ Test(program, survives_every_failed_allocation)
         ad_hook_allocation(0);
         fclose(stream);
         free(text);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
         if (!failed)
             break;

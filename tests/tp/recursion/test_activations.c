@@ -195,7 +195,7 @@ Test(activations, all_have_an_exact_limit)
             compare(rows[r].name, &kernel, which ? ntk : nngp);
             tp_kernel_free(&kernel);
         }
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
 }

@@ -27,11 +27,11 @@ static traced trace(nn_function function, const char *const *settings)
 
 static void release(traced t)
 {
-    tp_free(t.program);
+    tp_program_free(t.program);
     nn_net_free(t.net);
 }
 
-static tp_kernel solve(traced t, tp_which which, const double *x, const tp_limit_spec *spec)
+static tp_kernel solve(traced t, tp_kernel_kind which, const double *x, const tp_limit_spec *spec)
 {
     ad_error error = { 0 };
     tp_kernel kernel;
@@ -131,7 +131,7 @@ Test(general, an_averaging_readout_at_a_finite_width)
     traced t = trace(averaging, NULL);
     tp_kernel kernel = solve(t, TP_NTK, x, NULL);
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        nn_model *model = nn_at(t.net, WIDTH, seed, AD_FLOAT, 1, &error);
+        nn_model *model = nn_model_new(t.net, WIDTH, seed, AD_FLOAT, 1, &error);
         cr_assert(model && nn_ntk(model, x, N, NULL, 0, NN_MEAN, k, &error) == 0, "%s", error.text);
         for (int i = 0; i < N * N; i++)
             mean[i] += WIDTH * k[i] / SEEDS;
@@ -217,10 +217,10 @@ Test(general, a_linear_network_both_ways)
     traced t = trace(back_and_forth, NULL);
     tp_kernel exact[2];
     for (int which = TP_NTK; which <= TP_NNGP; which++) {
-        exact[which] = solve(t, (tp_which)which, x, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT });
+        exact[which] = solve(t, (tp_kernel_kind)which, x, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT });
         for (size_t samples = 128; samples <= 512; samples *= 4) {
             tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .samples = samples, .runs = 2 };
-            tp_kernel sampled = solve(t, (tp_which)which, x, &spec);
+            tp_kernel sampled = solve(t, (tp_kernel_kind)which, x, &spec);
             double off = apart(sampled.terms[0].values, exact[which].terms[0].values, N * N);
             cr_expect_lt(off, 1e-12, "%zu samples: %g", samples, off);
             tp_kernel_free(&sampled);
@@ -293,7 +293,7 @@ Test(general, agrees_with_wide_networks)
     traced t = trace(back_and_forth, (const char *[]){ "phi=erf", NULL });
     tp_kernel kernel = solve(t, TP_NTK, x, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT });
     for (int seed = 1; seed <= SEEDS; seed++) {
-        nn_model *model = nn_at(t.net, WIDTH, (uint64_t)seed, AD_FLOAT, 1, &error);
+        nn_model *model = nn_model_new(t.net, WIDTH, (uint64_t)seed, AD_FLOAT, 1, &error);
         cr_assert(model && nn_ntk(model, x, N, NULL, 0, NN_MEAN, k, &error) == 0, "%s", error.text);
         for (int i = 0; i < N * N; i++) {
             double off = k[i] - mean[i];

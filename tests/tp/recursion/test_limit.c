@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Traces, translates and solves; fails the test on any error. rows2 = 0: x against itself. */
-static tp_kernel solve(nn_function function, const nn_spec *spec, tp_which which, const double *x, size_t rows,
+static tp_kernel solve(nn_function function, const nn_spec *spec, tp_kernel_kind which, const double *x, size_t rows,
                        const double *x2, size_t rows2)
 {
     ad_error error = { 0 };
@@ -19,7 +19,7 @@ static tp_kernel solve(nn_function function, const nn_spec *spec, tp_which which
     cr_assert(program, "%s", error.text);
     tp_kernel kernel;
     cr_assert_eq(tp_limit(program, which, x, rows, x2, rows2, NULL, &kernel, &error), 0, "%s", error.text);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     return kernel;
 }
@@ -39,7 +39,7 @@ Test(limit, multilayer_references)
 {
     static const struct {
         const char *file, *settings[5];
-        nn_scale scale;
+        nn_parametrization scale;
         double n, tolerance;
     } rows[] = {
         { "mlp_relu_d3_bias", { "depth=3", "phi=relu", "sigma_w=1.5", "sigma_b=0.3" }, NN_NTK, 1, 1e-12 },
@@ -51,7 +51,7 @@ Test(limit, multilayer_references)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         reference *ref = reference_read(rows[i].file);
         double *x = reference_inputs(5, 10);
-        nn_spec spec = { .features = 10, .outputs = 1, .scale = rows[i].scale, .settings = rows[i].settings,
+        nn_spec spec = { .features = 10, .outputs = 1, .parametrization = rows[i].scale, .settings = rows[i].settings,
                          .sigma_in = rows[i].scale == NN_NTK ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT };
         tp_kernel nngp = solve(nn_builtin("mlp"), &spec, TP_NNGP, x, 5, NULL, 0);
         tp_kernel ntk = solve(nn_builtin("mlp"), &spec, TP_NTK, x, 5, NULL, 0);
@@ -289,7 +289,7 @@ Test(limit, wide_networks_agree)
         nn_net *net = nn_trace(nn_builtin("mlp"), &spec, &error);
         double sum[ROWS * ROWS] = { 0 }, squares[ROWS * ROWS] = { 0 }, k[ROWS * ROWS];
         for (int seed = 0; seed < SEEDS; seed++) {
-            nn_model *model = nn_at(net, 1024, (uint64_t)seed + 1, AD_DOUBLE, 1, &error);
+            nn_model *model = nn_model_new(net, 1024, (uint64_t)seed + 1, AD_DOUBLE, 1, &error);
             cr_assert(model, "%s", error.text);
             cr_assert_eq(nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, k, &error), 0, "%s", error.text);
             for (int i = 0; i < ROWS * ROWS; i++) {
@@ -329,6 +329,6 @@ Test(limit, a_softmax_over_the_width_is_refused)
     cr_expect(!program || tp_limit(program, TP_NTK, x, 2, NULL, 0, NULL, &kernel, &error) < 0);
     cr_expect(strstr(error.text, "softmax") && strstr(error.text, "test_limit.c"), "%s", error.text);
     free(x);
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
 }

@@ -9,19 +9,19 @@
 #include <string.h>
 
 /* Traces, translates and solves: 0, or -1 with the error. rows2 = 0: x against itself. */
-static int try(nn_function function, const nn_spec *spec, tp_which which, const double *x, size_t rows,
+static int try(nn_function function, const nn_spec *spec, tp_kernel_kind which, const double *x, size_t rows,
                const double *x2, size_t rows2, tp_kernel *kernel, ad_error *error)
 {
     *kernel = (tp_kernel){ 0 };
     nn_net *net = nn_trace(function, spec, error);
     tp_program *program = net ? tp_translate(net, error) : NULL;
     int status = program ? tp_limit(program, which, x, rows, x2, rows2, NULL, kernel, error) : -1;
-    tp_free(program);
+    tp_program_free(program);
     nn_net_free(net);
     return status;
 }
 
-static tp_kernel solve(nn_function function, const nn_spec *spec, tp_which which, const double *x, size_t rows)
+static tp_kernel solve(nn_function function, const nn_spec *spec, tp_kernel_kind which, const double *x, size_t rows)
 {
     ad_error error = { 0 };
     tp_kernel kernel;
@@ -124,7 +124,7 @@ static void compare_with_wide(const char *name, nn_function function, const nn_s
     nn_net *net = nn_trace(function, spec, &error);
     double sum[ROWS * ROWS] = { 0 }, squares[ROWS * ROWS] = { 0 }, k[ROWS * ROWS], largest = 0;
     for (int seed = 0; seed < seeds; seed++) {
-        nn_model *model = nn_at(net, n, (uint64_t)seed + 1, AD_DOUBLE, 1, &error);
+        nn_model *model = nn_model_new(net, n, (uint64_t)seed + 1, AD_DOUBLE, 1, &error);
         cr_assert(model, "%s", error.text);
         cr_assert_eq(nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, k, &error), 0, "%s", error.text);
         for (int i = 0; i < ROWS * ROWS; i++) {

@@ -15,7 +15,7 @@ static void kernel_of(const nn_net *net, size_t width, uint64_t seed, const doub
 {
     ad_error error = { 0 };
     double all[ROWS * ROWS];
-    nn_model *model = nn_at(net, width, seed, AD_FLOAT, 1, &error);
+    nn_model *model = nn_model_new(net, width, seed, AD_FLOAT, 1, &error);
     cr_assert(model && nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, all, &error) == 0, "%s", error.text);
     k[0] = all[0];
     k[1] = all[1];
@@ -82,7 +82,7 @@ Test(wide_recurrent, limits_agree_at_width_4096_and_deviations_fall_like_the_roo
         cr_expect_lt(fabs(slope + 0.5), 4 * spread, "%s: slope %g +- %g", cells[cell], slope, spread);
         cr_expect_lt(spread, 0.12, "%s: %g", cells[cell], spread);
         tp_kernel_free(&limit);
-        tp_free(program);
+        tp_program_free(program);
         nn_net_free(net);
     }
     free(x);
