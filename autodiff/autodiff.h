@@ -6,7 +6,8 @@
  * number. A second copy of an axis, for a square matrix or a Gram matrix, is its prime: (n, n').
  *
  * Every builder is a macro that records the caller's file and line (AD_HERE). Errors are sticky: the first one stays in
- * the graph, with that file and line and both shapes, and all that is built on it does nothing. Check ad_failed once. */
+ * the graph, with that file and line and both shapes, and all that is built on it does nothing. Check ad_failed
+ * once. */
 #ifndef LIMN_AUTODIFF_H
 #define LIMN_AUTODIFF_H
 #include "autodiff/base.h"
@@ -84,11 +85,11 @@ ad_var ad_input_at(ad_where, ad_graph *, const char *name, ad_shape);
 /* How a parameter starts and learns; W = multiplier * omega, where the multiplier is a scale op of the graph, kept here
  * for the record. All powers are of `axis`, the fan-in: deviation c n^p, rate c n^p (THEORY section 2). */
 typedef struct {
-    ad_axis axis;                                /* the fan-in; no axis: powers are ignored */
-    double deviation, deviation_power;           /* initial standard deviation of omega */
-    double multiplier, multiplier_power;         /* c n^p in front of omega */
-    double rate, rate_power;                     /* learning-rate scale */
-    double mean;                                 /* initial mean */
+    ad_axis axis;                        /* the fan-in; no axis: powers are ignored */
+    double deviation, deviation_power;   /* initial standard deviation of omega */
+    double multiplier, multiplier_power; /* c n^p in front of omega */
+    double rate, rate_power;             /* learning-rate scale */
+    double mean;                         /* initial mean */
 } ad_init;
 ad_var ad_param_at(ad_where, ad_graph *, const char *name, ad_shape, ad_init);
 ad_var ad_constant_at(ad_where, ad_graph *, double value, ad_shape);
@@ -144,15 +145,15 @@ int ad_unary_named(const char *name);
 /* ---- along axes ---------------------------------------------------------------------------------------------- */
 ad_var ad_scale_at(ad_where, ad_var x, double c, ad_axis axis, double power); /* c * size(axis)^power * x */
 ad_var ad_contract_at(ad_where, ad_var a, ad_var b, ad_shape over); /* shared axes outside `over` stay aligned */
-ad_var ad_matmul_at(ad_where, ad_var x, ad_var w);   /* w (in, out): in of x becomes out */
-ad_var ad_matmul_t_at(ad_where, ad_var y, ad_var w); /* w (in, out): out of y becomes in */
+ad_var ad_matmul_at(ad_where, ad_var x, ad_var w);                  /* w (in, out): in of x becomes out */
+ad_var ad_matmul_t_at(ad_where, ad_var y, ad_var w);                /* w (in, out): out of y becomes in */
 ad_var ad_sum_at(ad_where, ad_var x, ad_shape over);
 ad_var ad_mean_at(ad_where, ad_var x, ad_shape over);
 ad_var ad_expand_at(ad_where, ad_var x, ad_shape shape); /* shape holds every axis of x */
 ad_var ad_slice_at(ad_where, ad_var x, ad_axis axis, size_t start, size_t count, ad_axis as); /* as: the new axis */
 ad_var ad_take_at(ad_where, ad_var x, ad_axis axis, size_t index);                            /* drops the axis */
 ad_var ad_concat_at(ad_where, const ad_var *parts, int n, const ad_axis *axes, ad_axis as);
-ad_var ad_stack_at(ad_where, const ad_var *parts, int n, ad_axis as); /* along a new fixed axis of size n */
+ad_var ad_stack_at(ad_where, const ad_var *parts, int n, ad_axis as);     /* along a new fixed axis of size n */
 ad_var ad_merge_at(ad_where, ad_var x, ad_axis a, ad_axis b, ad_axis as); /* neighbours a, b of x become one axis */
 ad_var ad_split_at(ad_where, ad_var x, ad_axis axis, ad_axis a, ad_axis b);
 ad_var ad_relabel_at(ad_where, ad_var x, ad_axis from, ad_axis to);
@@ -201,7 +202,8 @@ typedef struct {
  * wrt_adjoints[i] with the adjoint of wrt[i] (a zero constant where y does not depend on it), any number of them, and
  * *sites with a list (in the graph's arena) of all uses of all parameters, in the order of creation. Returns the
  * number of sites, -1 on error: also where wrt[i] is a scale whose factor has moved into a product. */
-int ad_backward_at(ad_where, ad_var y, ad_var seed, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints, ad_site **sites);
+int ad_backward_at(ad_where, ad_var y, ad_var seed, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
+                   ad_site **sites);
 #define ad_backward(...) ad_backward_at(AD_HERE, __VA_ARGS__)
 /* The gradient of a parameter from its sites: an expression with exactly W's axes (and the seed's own, `keep`). */
 ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape keep);
@@ -220,17 +222,17 @@ typedef struct {
     ad_where where;
     ad_shape shape;
     int n_in;
-    const int *in;             /* nodes, each before this one */
-    const char *name;          /* of an input or parameter; else NULL */
-    double c, power;           /* scale: c size(axis)^power; constant: c; power, leaky: c */
-    bool moved;                /* scale: what was built on it took its factor over and does not depend on this node */
-    ad_axis axis, axis2;       /* scale, slice (old, new), concat (new), relabel (from, to), delta, gather ... */
-    ad_shape over;             /* contract, sum */
-    size_t start;              /* slice, unslice */
-    const ad_init *init;       /* param */
+    const int *in;       /* nodes, each before this one */
+    const char *name;    /* of an input or parameter; else NULL */
+    double c, power;     /* scale: c size(axis)^power; constant: c; power, leaky: c */
+    bool moved;          /* scale: what was built on it took its factor over and does not depend on this node */
+    ad_axis axis, axis2; /* scale, slice (old, new), concat (new), relabel (from, to), delta, gather ... */
+    ad_shape over;       /* contract, sum */
+    size_t start;        /* slice, unslice */
+    const ad_init *init; /* param */
     const ad_function *function;
-    int order;                 /* custom: which derivative */
-    const ad_axis *part_axes;  /* concat: the axis of each part */
+    int order;                /* custom: which derivative */
+    const ad_axis *part_axes; /* concat: the axis of each part */
 } ad_node;
 int ad_graph_size(const ad_graph *); /* number of nodes */
 const ad_node *ad_node_of(const ad_graph *, int id);
@@ -261,10 +263,11 @@ size_t ad_elements(const ad_graph *, const ad_shape *, const ad_sizes *);
 typedef struct ad_plan ad_plan;
 typedef struct {
     ad_type type;
-    int threads;         /* 0: one */
+    int threads; /* 0: one */
     ad_sizes capacity;
-    int updates;         /* so many of the last outputs are for ad_update, not for ad_output */
-    const ad_var *given; /* nodes whose values the caller binds, as if they were inputs: what they come from is not run */
+    int updates; /* so many of the last outputs are for ad_update, not for ad_output */
+    const ad_var
+        *given; /* nodes whose values the caller binds, as if they were inputs: what they come from is not run */
     int n_given;
 } ad_plan_spec;
 ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *, ad_error *);
@@ -284,12 +287,12 @@ const void *ad_output(const ad_plan *, int output); /* row-major in the order of
 int ad_update(ad_plan *, int output, double keep, double factor, void *data);
 
 /* For the first line of main, never for a library: starts the program again, once, with an environment that runs fast.
- * OpenBLAS and OpenMP read theirs before main, an old OpenBLAS does not know new processors (it would run at a quarter of
- * their speed), and threads that wait should not spin on a shared machine. What the user has set stays. Returns where
- * nothing is to be changed, or where starting again fails. */
+ * OpenBLAS and OpenMP read theirs before main, an old OpenBLAS does not know new processors (it would run at a quarter
+ * of their speed), and threads that wait should not spin on a shared machine. What the user has set stays. Returns
+ * where nothing is to be changed, or where starting again fails. */
 void ad_start_again(char **argv);
 
-/* ---- random numbers ------------------------------------------------------------------------------------------------ */
+/* ---- random numbers ---------------------------------------------------------------------------------------------- */
 /* count standard normal (uniform: in (0, 1)) draws number first, first+1, ... of the stream (seed, stream): the same
  * whatever the threads, by counter (Philox 4x32-10, Box-Muller). */
 void ad_normal(uint64_t seed, uint64_t stream, uint64_t first, size_t count, double *out);

@@ -1,5 +1,5 @@
-/* activation.c: an activation of one's own, with its derivative and its kink, in a network like any other: its limit needs
- * no closed form, and the same function trains. */
+/* activation.c: an activation of one's own, with its derivative and its kink, in a network like any other: its limit
+ * needs no closed form, and the same function trains. */
 #include "limn.h"
 
 #include <math.h>

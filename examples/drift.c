@@ -1,5 +1,5 @@
-/* Watches the tangent kernel of a network while it trains on digits, at two widths: eight times as wide, it moves about an
- * eighth as far. The program writes drift.csv, for the wider one.
+/* Watches the tangent kernel of a network while it trains on digits, at two widths: eight times as wide, it moves about
+ * an eighth as far. The program writes drift.csv, for the wider one.
  *
  *     ./build/examples/drift */
 #include "limn.h"

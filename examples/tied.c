@@ -1,5 +1,6 @@
-/* tied.c: an autoencoder whose decoder is its encoder transposed, W' phi(W h). The simple rule takes W and its transpose for
- * independent and is wrong; the general rule adds Z dot, here in closed form, and wide networks agree with it. */
+/* tied.c: an autoencoder whose decoder is its encoder transposed, W' phi(W h). The simple rule takes W and its
+ * transpose for independent and is wrong; the general rule adds Z dot, here in closed form, and wide networks agree
+ * with it. */
 #include "limn.h"
 
 #include <math.h>

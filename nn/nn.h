@@ -29,10 +29,10 @@ typedef enum { NN_NTK, NN_STANDARD, NN_MEANFIELD, NN_MUP } nn_parametrization;
 typedef enum { NN_SIGMA_INIT, NN_SIGMA_MULTIPLIER } nn_sigma_in;
 
 typedef struct {
-    size_t features;             /* inputs of one sample */
-    size_t shape[4];             /* their sizes after batch: {features} (if all 0), {time, features}, {rows, columns,
+    size_t features; /* inputs of one sample */
+    size_t shape[4]; /* their sizes after batch: {features} (if all 0), {time, features}, {rows, columns,
                                     channels} or {frames, rows, columns, channels}; so the axes are called, too */
-    size_t outputs;              /* the default of the setting "outputs"; 0: 1 */
+    size_t outputs;  /* the default of the setting "outputs"; 0: 1 */
     nn_parametrization parametrization;
     nn_sigma_in sigma_in;
     const char *const *settings; /* "key=value", ended by NULL; may be NULL */
@@ -47,8 +47,8 @@ ad_var nn_output(const nn_net *net); /* (batch, outputs) */
 ad_axis nn_batch(const nn_net *net);
 ad_axis nn_outputs(const nn_net *net); /* the outputs' axis */
 const nn_spec *nn_spec_of(const nn_net *net);
-int nn_n_params(const nn_net *net);                  /* how many parameters */
-ad_var nn_param(const nn_net *net, int k);         /* in the order of creation */
+int nn_n_params(const nn_net *net);        /* how many parameters */
+ad_var nn_param(const nn_net *net, int k); /* in the order of creation */
 size_t nn_features(const nn_net *net);
 size_t nn_n_outputs(const nn_net *net);
 
@@ -60,7 +60,7 @@ const char *nn_name(nn_net *, const char *format, ...) AD_PRINTF(2, 3); /* lives
 
 /* A dense layer's settings. Zero-initialised: sigma_w 1, no bias. */
 typedef struct {
-    double sigma_w;    /* 0: 1 */
+    double sigma_w; /* 0: 1 */
     bool bias;
     double sigma_b;
 } nn_dense_spec;
@@ -81,17 +81,18 @@ typedef struct {
 } nn_weight;
 nn_weight nn_weight_at(ad_where, nn_net *, const char *name, ad_axis in, ad_axis out, double sigma);
 nn_weight nn_bias_at(ad_where, nn_net *, const char *name, ad_axis out, double sigma);
-ad_var nn_apply_at(ad_where, nn_weight, ad_var x);        /* c n^p x W : axis in becomes out */
-ad_var nn_apply_t_at(ad_where, nn_weight, ad_var y);      /* with W transposed, and the same multiplier */
+ad_var nn_apply_at(ad_where, nn_weight, ad_var x);   /* c n^p x W : axis in becomes out */
+ad_var nn_apply_t_at(ad_where, nn_weight, ad_var y); /* with W transposed, and the same multiplier */
 ad_var nn_add_bias_at(ad_where, nn_weight bias, ad_var x);
 #define nn_make_weight(...) nn_weight_at(AD_HERE, __VA_ARGS__)
 #define nn_make_bias(...) nn_bias_at(AD_HERE, __VA_ARGS__)
 #define nn_apply(...) nn_apply_at(AD_HERE, __VA_ARGS__)
 #define nn_apply_t(...) nn_apply_t_at(AD_HERE, __VA_ARGS__)
 #define nn_add_bias(...) nn_add_bias_at(AD_HERE, __VA_ARGS__)
-/* An embedding: row x of a table of `entries` rows of a width: x (...), whole numbers from 0 (another is an error of the
- * run), gives (..., out). Parameter "name.weight" (entries, out), one row of which is met at a time: it is parametrized
- * like a bias of sigma, whatever the number of entries. In the limit it is an input layer of one-hot rows. */
+/* An embedding: row x of a table of `entries` rows of a width: x (...), whole numbers from 0 (another is an error of
+ * the run), gives (..., out). Parameter "name.weight" (entries, out), one row of which is met at a time: it is
+ * parametrized like a bias of sigma, whatever the number of entries. In the limit it is an input layer of one-hot
+ * rows. */
 ad_var nn_embedding_at(ad_where, nn_net *, const char *name, ad_var x, size_t entries, ad_axis out, double sigma);
 #define nn_embedding(...) nn_embedding_at(AD_HERE, __VA_ARGS__)
 /* A coordinatewise function by name: relu, leaky, abs, tanh, erf, gelu, sin, ...; another is an error listing all. */
@@ -102,8 +103,8 @@ ad_var nn_activation_at(ad_where, nn_net *, const char *name, ad_var x);
  * `affine` z gamma + beta, parameters "name.weight" and "name.bias" over the last axis of u that start at 1 and 0.
  * Zero-initialised: epsilon 1e-5, not affine. */
 typedef struct {
-    double epsilon;  /* 0: 1e-5 */
-    bool exact;      /* no epsilon: a variance of 0 is an error when the network runs */
+    double epsilon; /* 0: 1e-5 */
+    bool exact;     /* no epsilon: a variance of 0 is an error when the network runs */
     bool affine;
     double momentum; /* batchnorm: of the running statistics; 0: 0.1 */
     ad_shape over;   /* the axes of m and v; none: as each layer says */
@@ -141,7 +142,8 @@ ad_var nn_padding_mask_at(ad_where, nn_net *, ad_var x, size_t t);
 
 /* The built-in networks ("mlp", "rnn", "batchnorm"); NULL if there is none of that name. */
 nn_function nn_builtin(const char *name);
-/* What a network takes of one sample: its features in a row, or a sequence, (time, features), as an image is of rows. */
+/* What a network takes of one sample: its features in a row, or a sequence, (time, features), as an image is of
+ * rows. */
 typedef enum { NN_FEATURES, NN_SEQUENCE } nn_input_kind;
 nn_input_kind nn_builtin_input(const char *name);
 const char *const *nn_builtin_names(void); /* ended by NULL */
@@ -159,7 +161,7 @@ size_t nn_model_size(const nn_model *model); /* numbers in all */
 /* What batch normalisation normalises with. In training the rows of one call are one batch, and meet; in evaluation
  * each is alone with the running statistics, and a kernel costs what it costs without batch normalisation. */
 typedef enum {
-    NN_AUTO,       /* nn_forward and nn_evaluate: evaluation; kernels: training, as in the limit */
+    NN_AUTO, /* nn_forward and nn_evaluate: evaluation; kernels: training, as in the limit */
     NN_TRAINING,
     NN_EVALUATION
 } nn_mode;
@@ -172,8 +174,8 @@ void *nn_statistic(nn_model *model, int k, size_t *count);
 /* Outputs (rows, outputs) of rows inputs (rows, features), in chunks. */
 int nn_forward(nn_model *model, const double *x, size_t rows, double *out, ad_error *error);
 
-/* The values of any node of the network's trace, a hidden layer's say, at inputs x (rows, features), row-major in the order
- * of its axes; all rows are one batch. */
+/* The values of any node of the network's trace, a hidden layer's say, at inputs x (rows, features), row-major in the
+ * order of its axes; all rows are one batch. */
 int nn_activations(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error);
 
 typedef enum { NN_SQUARE, NN_CROSS_ENTROPY } nn_loss; /* mean over the batch of |f - y|^2 / 2, or of -log softmax */
@@ -201,20 +203,20 @@ typedef struct nn_progress {
 typedef struct {
     nn_loss loss;
     nn_optimizer optimizer;
-    double rate;         /* 0: 1 for SGD, 0.1 for momentum, 1e-3 for Adam */
-    double momentum;     /* 0: 0.9 */
+    double rate;                  /* 0: 1 for SGD, 0.1 for momentum, 1e-3 for Adam */
+    double momentum;              /* 0: 0.9 */
     double beta1, beta2, epsilon; /* 0: 0.9, 0.999, 1e-8 */
-    size_t batch;        /* 0: all rows, no shuffling */
-    double epochs;       /* used where steps is 0 */
+    size_t batch;                 /* 0: all rows, no shuffling */
+    double epochs;                /* used where steps is 0 */
     long steps;
-    uint64_t seed;       /* of the shuffling: a permutation an epoch */
-    long every;          /* callback each `every` steps; 0: none but the last */
+    uint64_t seed; /* of the shuffling: a permutation an epoch */
+    long every;    /* callback each `every` steps; 0: none but the last */
     int (*callback)(const nn_progress *, nn_model *, void *context); /* nonzero stops */
     void *context;
-    FILE *progress;      /* a bar if it is a terminal, else a line now and then; NULL: silent */
+    FILE *progress;         /* a bar if it is a terminal, else a line now and then; NULL: silent */
     const char *checkpoint; /* written each `checkpoint_every` steps and at the end; NULL: none */
     long checkpoint_every;
-    const char *resume;  /* a checkpoint to go on from; NULL: from the start */
+    const char *resume;         /* a checkpoint to go on from; NULL: from the start */
     const nn_drift_spec *drift; /* measures the tangent kernel on the way; NULL: does not */
 } nn_fit_spec;
 /* Trains. A loss that is not finite stops it with an error that names the step. On failure the model's parameters are
@@ -253,15 +255,16 @@ int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, siz
  * scale (n in the mean-field scale, and of gamma and beta in mu-P; else 1; a parameter of rate 0 does not count). */
 int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
                        nn_kernel_outputs outputs, double *out, ad_error *error);
-/* What nn_ntk (nngp: nn_nngp) of these inputs takes beside them and its result, which is not computed: bytes, and seconds
- * where the batch is so large that it comes output by output of its samples: from one of its runs. NAN otherwise. */
+/* What nn_ntk (nngp: nn_nngp) of these inputs takes beside them and its result, which is not computed: bytes, and
+ * seconds where the batch is so large that it comes output by output of its samples: from one of its runs. NAN
+ * otherwise. */
 int nn_kernel_cost(nn_model *model, bool nngp, const double *x, size_t rows, const double *x2, size_t rows2,
                    nn_kernel_outputs outputs, double *bytes, double *seconds, ad_error *error);
 /* By parameter: the initial variance of a readout's, 0 of the others: the NNGP kernel is the tangent kernel with these
  * weights. Fails where the outputs are not linear in the readout, or the readout's mean is not 0. */
 int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error);
 
-/* ---- drift of the tangent kernel while a network trains ----------------------------------------------------------- */
+/* ---- drift of the tangent kernel while a network trains ---------------------------------------------------------- */
 /* When a fit measures: before its first step, after its last, and in between after the steps round(10^(k/every)), every
  * so many a decade (0: 10); after each `every` steps or epochs (0: 1); or not at all. */
 typedef enum { NN_LOG_STEPS, NN_STEPS, NN_EPOCHS, NN_ENDS } nn_drift_schedule;
@@ -271,34 +274,34 @@ struct nn_drift_spec {
     const double *limit; /* Theta_inf, (probes, probes); NULL: unknown */
     nn_drift_schedule schedule;
     long every;
-    double share;        /* measurements that would cost more than this part of the fit's time are left out, and then the
+    double share;    /* measurements that would cost more than this part of the fit's time are left out, and then the
                             rows depend on the machine; 0: none is */
-    const char *csv;     /* one header line, then a line a measurement, on the disk when the next step begins; NULL: none */
+    const char *csv; /* one header line, then a line a measurement, on the disk when the next step begins; NULL: none */
     int (*each)(const nn_drift_row *, void *context, ad_error *error); /* before its line; nonzero fails the fit */
     void *context;
 };
 
 enum { NN_EIGENVALUES = 5 };
 
-/* A measurement: Theta_t, the mean over outputs of the NTK of the probes, beside Theta_0, Theta_inf and the labels' kernel
- * Y Y^T (Y one-hot rows or targets). |A| is the Frobenius norm, <A, B> / |A||B| the alignment of Cristianini et al.
- * (2001); centred, of H A H and H B H with H = I - 11^T/probes, it is the CKA of Cortes et al. (2012). A column of the
- * CSV has a field's name. What is unknown or 0/0 is NAN here and empty there. */
+/* A measurement: Theta_t, the mean over outputs of the NTK of the probes, beside Theta_0, Theta_inf and the labels'
+ * kernel Y Y^T (Y one-hot rows or targets). |A| is the Frobenius norm, <A, B> / |A||B| the alignment of Cristianini et
+ * al. (2001); centred, of H A H and H B H with H = I - 11^T/probes, it is the CKA of Cortes et al. (2012). A column of
+ * the CSV has a field's name. What is unknown or 0/0 is NAN here and empty there. */
 struct nn_drift_row {
-    long step;                /* steps done */
-    double epoch;             /* the same in epochs */
-    double batch_loss;        /* of the last batch, before its step */
-    double loss, accuracy;    /* of the probes, as nn_evaluate has them; accuracy from 0 to 1 */
-    double norm;              /* |Theta_t| */
-    double from_start;        /* |Theta_t - Theta_0| / |Theta_0| */
-    double from_limit;        /* |Theta_t - Theta_inf| / |Theta_inf| */
+    long step;                                       /* steps done */
+    double epoch;                                    /* the same in epochs */
+    double batch_loss;                               /* of the last batch, before its step */
+    double loss, accuracy;                           /* of the probes, as nn_evaluate has them; accuracy from 0 to 1 */
+    double norm;                                     /* |Theta_t| */
+    double from_start;                               /* |Theta_t - Theta_0| / |Theta_0| */
+    double from_limit;                               /* |Theta_t - Theta_inf| / |Theta_inf| */
     double alignment, centred_alignment;             /* with Theta_0 */
     double label_alignment, centred_label_alignment; /* with Y Y^T */
-    double effective_rank;    /* exp(-sum p log p), p = eigenvalues / their sum: Roy and Vetterli (2007) */
-    double condition;         /* largest eigenvalue / smallest; infinite where rounding leaves none above 0 */
+    double effective_rank;              /* exp(-sum p log p), p = eigenvalues / their sum: Roy and Vetterli (2007) */
+    double condition;                   /* largest eigenvalue / smallest; infinite where rounding leaves none above 0 */
     double eigenvalues[NN_EIGENVALUES]; /* the largest, falling; columns eigenvalue1, ... */
-    const double *kernel;     /* (probes, probes), until the next measurement */
-    const double *outputs;    /* (probes, outputs), likewise */
+    const double *kernel;               /* (probes, probes), until the next measurement */
+    const double *outputs;              /* (probes, outputs), likewise */
 };
 
 /* Measurements in a loop of one's own: nn_fit makes them with this. The first is of the start, Theta_0. A later one
@@ -308,7 +311,7 @@ nn_drift *nn_drift_new(nn_model *model, const nn_drift_spec *spec, nn_loss loss,
 int nn_drift_measure(nn_drift *drift, nn_drift_row *row, ad_error *error);
 void nn_drift_free(nn_drift *drift);
 /* On what one measurement is made of; a and b (rows, rows). */
-double nn_distance(const double *a, const double *b, size_t rows);                /* |a - b| / |b| */
+double nn_distance(const double *a, const double *b, size_t rows); /* |a - b| / |b| */
 double nn_alignment(const double *a, const double *b, size_t rows, bool centred);
 
 #ifdef __cplusplus

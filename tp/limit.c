@@ -16,8 +16,8 @@ static int find_power(const tp_program *program, tp_kernel_kind which, const dou
     int status = (all = ad_alloc(batch * batch, sizeof *all, "a limit kernel", error)) ? 0 : -1;
     for (uint64_t run = 0; run < RUNS && !status; run++) { /* sums over runs, where one does not tell */
         for (int i = 0; i < 2 && !status; i++) {
-            status = tp_sample_once(program, which, samples >> (1 - i), spec->seed + 1009 * run, spec->threads, x, batch,
-                                    NULL, 0, all, error);
+            status = tp_sample_once(program, which, samples >> (1 - i), spec->seed + 1009 * run, spec->threads, x,
+                                    batch, NULL, 0, all, error);
             k[i] += status ? 0 : all[0];
         }
         *power = 0;
@@ -32,14 +32,16 @@ static int find_power(const tp_program *program, tp_kernel_kind which, const dou
     if (status)
         return -1;
     if (!(fabs(exact - *power) < 0.2))
-        return ad_fail(error, "the sampled kernel goes like no single power of n (%g at %zu samples, %g at %zu): more "
-                       "samples, or --engine exact", k[0], samples / 2, k[1], samples);
+        return ad_fail(error,
+                       "the sampled kernel goes like no single power of n (%g at %zu samples, %g at %zu): more "
+                       "samples, or --engine exact",
+                       k[0], samples / 2, k[1], samples);
     return 0;
 }
 
 /* Means over independent runs, their standard errors, and the relative size (Frobenius) of these. */
-static int sample(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
-                  const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+static int sample(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                  size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
     size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
     int runs = 0, least = spec->runs > 1 ? spec->runs : RUNS;
@@ -51,7 +53,7 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
         return ad_fail(error, "%zu samples are too few", samples);
     if (nn_spec_of(program->net)->parametrization == NN_STANDARD)
         return ad_fail(error, "in the standard scale several powers of n are summed, which samples cannot tell apart: "
-                       "--scale ntk, or --engine exact");
+                              "--scale ntk, or --engine exact");
     if (find_power(program, which, x, rows, samples, spec, &power, error))
         return -1;
     double *one = ad_alloc(count, sizeof *one, "a limit kernel", error);
@@ -103,16 +105,17 @@ static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char
         size += value * value;
     }
     kernel->simple_rule_error = size > 0 ? sqrt(off / size) : 0;
-    snprintf(text, sizeof text, "; general rule, for the program is not BP-like: %s; the simple rule would be off by %.2g %%",
-             why, 100 * kernel->simple_rule_error);
+    snprintf(text, sizeof text,
+             "; general rule, for the program is not BP-like: %s; the simple rule would be off by %.2g %%", why,
+             100 * kernel->simple_rule_error);
     add_text(kernel->method, sizeof kernel->method, text);
 }
 
-/* Exactly, by the rules that hold: 0, or the refusal. *simple: whether these were the simple ones; where they prove wrong
- * in the auto rule, `why` says so and the general ones follow. */
-static int solve_exactly(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                         size_t rows2, const tp_limit_spec *spec, bool *simple, char *why, size_t why_size,
-                         tp_kernel *kernel, ad_error *refusal)
+/* Exactly, by the rules that hold: 0, or the refusal. *simple: whether these were the simple ones; where they prove
+ * wrong in the auto rule, `why` says so and the general ones follow. */
+static int solve_exactly(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
+                         const double *x2, size_t rows2, const tp_limit_spec *spec, bool *simple, char *why,
+                         size_t why_size, tp_kernel *kernel, ad_error *refusal)
 {
     if (program->coupled && *simple)
         return tp_limit_coupled(program, which, x, rows, x2, rows2, spec, kernel, refusal);
@@ -129,8 +132,8 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
         status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
     }
     if (status == 0)
-        snprintf(kernel->method, sizeof kernel->method, kernel->error > 0 ? "exact rules, series and quadrature"
-                                                                          : "closed forms");
+        snprintf(kernel->method, sizeof kernel->method,
+                 kernel->error > 0 ? "exact rules, series and quadrature" : "closed forms");
     return status;
 }
 
@@ -171,7 +174,8 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
     for (int k = 0; k < TP_CHECKS && !*why; k++)
         snprintf(why, sizeof why, "%s", checks.text[k]);
     if (spec.engine != TP_ENGINE_SAMPLE) {
-        int status = solve_exactly(program, which, x, rows, x2, rows2, &spec, &simple, why, sizeof why, kernel, &refusal);
+        int status =
+            solve_exactly(program, which, x, rows, x2, rows2, &spec, &simple, why, sizeof why, kernel, &refusal);
         bool last = spec.engine == TP_ENGINE_EXACT || spec.rule == TP_RULE_BP;
         if (status == 0 && !simple && *why)
             tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
@@ -189,9 +193,10 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
     if (!simple && *why)
         tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
     if (program->coupled && which == TP_NTK)
-        add_text(kernel->method, sizeof kernel->method,
-                 "; where a small batch is normalised, gradients have heavy tails, and the spread of runs may understate "
-                 "the error");
+        add_text(
+            kernel->method, sizeof kernel->method,
+            "; where a small batch is normalised, gradients have heavy tails, and the spread of runs may understate "
+            "the error");
     if (refusal.text[0]) {
         add_text(kernel->method, sizeof kernel->method, "; no exact rule for ");
         add_text(kernel->method, sizeof kernel->method, refusal.text);

@@ -18,9 +18,9 @@
  *     MatMul z  := W h
  *     Moment e  := <z, x>
  *
- * Expressions are written with the functions of the op table (relu(x), power(x, 3), ...), + - * / and brackets; a number
- * or a scalar may stand before what it multiplies. Errors are sticky: the first one stays in the script, with the line,
- * and what follows does nothing; tp_script_solve and tp_script_print tell it. */
+ * Expressions are written with the functions of the op table (relu(x), power(x, 3), ...), + - * / and brackets; a
+ * number or a scalar may stand before what it multiplies. Errors are sticky: the first one stays in the script, with
+ * the line, and what follows does nothing; tp_script_solve and tp_script_print tell it. */
 #ifndef LIMN_TP_NETSOR_H
 #define LIMN_TP_NETSOR_H
 #include "tp/tp.h"
@@ -44,7 +44,8 @@ int tp_width_at(ad_where, tp_script *, const char *name, double ratio);
 int tp_input_matrix_at(ad_where, tp_script *, const char *name, const char *rows, const char *columns,
                        double variance); /* N(0, variance / columns) */
 int tp_input_vector_at(ad_where, tp_script *, const char *name, const char *width, double mean, double variance);
-int tp_input_covariance_at(ad_where, tp_script *, const char *a, const char *b, double covariance); /* of two input vectors */
+int tp_input_covariance_at(ad_where, tp_script *, const char *a, const char *b,
+                           double covariance); /* of two input vectors */
 int tp_trsp_at(ad_where, tp_script *, const char *name, const char *matrix);
 int tp_matmul_at(ad_where, tp_script *, const char *name, const char *matrix, const char *vector);
 int tp_lincomb_at(ad_where, tp_script *, const char *name, const char *expression);
@@ -77,8 +78,8 @@ typedef struct {
 } tp_solve_spec;
 
 /* A number of the limit and, where it is sampled, its standard error (0: exact up to rounding and quadrature, 1e-12 of
- * it). finite: the same at n = width, mean and standard error over the seeds. simple: by the simple rule; NAN where that
- * is not known. */
+ * it). finite: the same at n = width, mean and standard error over the seeds. simple: by the simple rule; NAN where
+ * that is not known. */
 typedef struct {
     double value, error, simple, finite, finite_error;
 } tp_estimate;

@@ -1,16 +1,16 @@
 /* predict.h: what training does to a network whose tangent kernel stays as it is: predictions of a kernel machine.
  *
  *     double *kernel = ...;                                       // (n, n): a limit's or a network's NTK, of ad_alloc
- *     tp_kernel_model *machine = tp_kernel_model_new(kernel, n, NULL, &error);                      // takes the kernel over
- *     tp_training flow = { .motion = TP_GRADIENT_FLOW, .rate = 1 };
+ *     tp_kernel_model *machine = tp_kernel_model_new(kernel, n, NULL, &error);                      // takes the kernel
+ *     over tp_training flow = { .motion = TP_GRADIENT_FLOW, .rate = 1 };
  *     tp_coefficients(machine, &flow, y, outputs, NULL, (double[]){ 10, INFINITY }, 2, a, &error);  // (2, n, outputs)
- *     tp_outputs_at(machine, cross, tests, a, outputs, NULL, f);                          // cross (tests, n): at t = 10
- *     tp_kernel_model_free(machine);
+ *     tp_outputs_at(machine, cross, tests, a, outputs, NULL, f);                          // cross (tests, n): at t =
+ *     10 tp_kernel_model_free(machine);
  *
  * With a constant kernel K every way of training moves the outputs as f_t(x) = f_0(x) + K(x, X) a_t, X the training
  * inputs, and so all that is to be found are the coefficients a_t (n, outputs). On the square loss
- * 1/(2 D) sum (f - y)^2, D = n * outputs unless told otherwise, an eigendecomposition of K gives them at all times: with
- * h = rate * lambda / D they are (1 - q_t) / lambda times y - f_0 along each eigenvector, where the residual is
+ * 1/(2 D) sum (f - y)^2, D = n * outputs unless told otherwise, an eigendecomposition of K gives them at all times:
+ * with h = rate * lambda / D they are (1 - q_t) / lambda times y - f_0 along each eigenvector, where the residual is
  *   gradient flow     q_t = e^(-h t)
  *   gradient descent  q_t = (1 - h)^t
  *   momentum (mu)     q_t+1 = (1 + mu - h) q_t - mu q_t-1,   q_0 = 1, q_1 = 1 - h
@@ -25,12 +25,12 @@ extern "C" {
 #endif
 
 typedef struct {
-    double ridge;    /* the ridge over the mean of the kernel's diagonal; it is added to the diagonal */
-    bool cholesky;   /* Cholesky's factor in place of eigenvalues: t = infinity and the cross-entropy alone, in less time
+    double ridge;   /* the ridge over the mean of the kernel's diagonal; it is added to the diagonal */
+    bool cholesky;  /* Cholesky's factor in place of eigenvalues: t = infinity and the cross-entropy alone, in less time
                         and memory */
-    size_t outputs;  /* 0 or 1: the kernel is between inputs and the same for all outputs. k: it is of (inputs, k) by
+    size_t outputs; /* 0 or 1: the kernel is between inputs and the same for all outputs. k: it is of (inputs, k) by
                         (inputs, k), and what follows has n = inputs * k and one column */
-    int threads;     /* 0: one */
+    int threads;    /* 0: one */
 } tp_kernel_model_spec;
 
 /* A kernel of the training inputs, factored once. The ridge is part of the kernel, as if every training input had noise
@@ -56,18 +56,18 @@ double tp_kernel_model_bytes(size_t n, const tp_kernel_model_spec *spec);
 typedef enum { TP_GRADIENT_FLOW, TP_GRADIENT_DESCENT, TP_MOMENTUM } tp_dynamics;
 typedef struct {
     tp_dynamics motion;
-    nn_loss loss;     /* square: sum (f - y)^2 / 2 / D. Cross-entropy: sum over inputs of -sum_o y_o log softmax_o / D */
-    double rate;      /* 0: 1 */
-    double momentum;  /* 0: 0.9; v = mu v + gradient, w -= rate v, as nn_fit has it */
-    double divisor;   /* D; 0: inputs * outputs for the square loss, inputs for the cross-entropy. nn_fit's square loss
+    nn_loss loss;    /* square: sum (f - y)^2 / 2 / D. Cross-entropy: sum over inputs of -sum_o y_o log softmax_o / D */
+    double rate;     /* 0: 1 */
+    double momentum; /* 0: 0.9; v = mu v + gradient, w -= rate v, as nn_fit has it */
+    double divisor;  /* D; 0: inputs * outputs for the square loss, inputs for the cross-entropy. nn_fit's square loss
                          has D = inputs */
     double tolerance; /* of the cross-entropy's flow: error of the training outputs a step, over 1 + their size (root
                          mean squares); 0: 1e-10 */
 } tp_training;
 
 /* The rate below which descent and momentum on the square loss converge, 2 D / lambda, (1 + mu) times that with
- * momentum; the flow's is that of the descent which follows it. The cross-entropy bends half as much at most: twice that
- * is always enough. */
+ * momentum; the flow's is that of the descent which follows it. The cross-entropy bends half as much at most: twice
+ * that is always enough. */
 double tp_maximum_stable_rate(const tp_kernel_model *machine, const tp_training *training, size_t columns);
 
 /* The coefficients a_t, (n_times, n, columns), at ascending times >= 0, INFINITY included; descent and momentum take
@@ -94,8 +94,8 @@ typedef struct {
 /* Covariance of an ensemble at time t on the square loss, (rows, rows) or (rows): C - A C' - C' A' + A C A' with
  * A = cross (1 - q_t) / lambda (Lee et al., eq. 16). Where the readout alone is trained: C - cross (1 - q_t^2) / lambda
  * cross', at t = infinity the posterior of GP inference. */
-int tp_covariance(const tp_kernel_model *machine, const tp_training *training, size_t columns, double t, const double *cross,
-                  size_t rows, const tp_prior *prior, double *out, ad_error *error);
+int tp_covariance(const tp_kernel_model *machine, const tp_training *training, size_t columns, double t,
+                  const double *cross, size_t rows, const tp_prior *prior, double *out, ad_error *error);
 
 /* How good outputs f (rows, columns) are on y (rows, columns). */
 typedef struct {

@@ -1,8 +1,8 @@
 /* tp.h: a traced network as a Netsor-transpose program, and its limit at n = infinity.
  *
  * tp_translate adds the backward pass to the trace and reads both as a program (Tensor Programs II, arXiv:2006.14548);
- * tp_print writes it in the paper's notation; tp_check tells whether the simple rules hold for it; tp_limit solves it by
- * the Master theorem: NNGP kernel and NTK of any inputs. */
+ * tp_print writes it in the paper's notation; tp_check tells whether the simple rules hold for it; tp_limit solves it
+ * by the Master theorem: NNGP kernel and NTK of any inputs. */
 #ifndef LIMN_TP_H
 #define LIMN_TP_H
 #include "nn/nn.h"
@@ -26,17 +26,20 @@ int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, 
  * variable and which line; empty where it holds. */
 enum { TP_CHECKS = 5 };
 typedef struct {
-    bool initialization; /* every A-var N(0, sigma^2 / n) up to its multiplier, G-var inputs iid, means zero where asked */
+    bool initialization;      /* every A-var N(0, sigma^2 / n) up to its multiplier, G-var inputs iid, means zero where
+                                 asked */
     bool readout_mean;        /* Proposition 2: the readout's weights have mean zero, */
     bool readout_independent; /* are drawn independently of all else (one tensor of their own), */
     bool readout_unused;      /* and are used nowhere else in the program. */
-    bool one_way;             /* The forward pass uses no matrix together with its transpose */
+    bool one_way;             /* the forward pass uses no matrix together with its transpose */
     char text[TP_CHECKS][200];
 } tp_checks;
-int tp_check(const tp_program *program, tp_checks *checks, ad_error *error); /* 0 if all hold, 1 if one fails, -1 error */
+int tp_check(const tp_program *program, tp_checks *checks,
+             ad_error *error); /* 0 if all hold, 1 if one fails, -1 error */
 
-/* How fast the nonlinearities grow, in words, and which one at which line: 0 within what the Master theorem asks, 1 where
- * one is not (or has a pole that its argument can reach), -1 error. A user's own function is taken to grow linearly. */
+/* How fast the nonlinearities grow, in words, and which one at which line: 0 within what the Master theorem asks, 1
+ * where one is not (or has a pole that its argument can reach), -1 error. A user's own function is taken to grow
+ * linearly. */
 int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error *error);
 
 typedef enum { TP_NTK, TP_NNGP } tp_kernel_kind;
@@ -52,21 +55,22 @@ typedef struct {
                            sampled: standard error of the mean, relative Frobenius norm */
     double *deviations; /* sampled: the standard error of each value of the one term; else NULL */
     double simple_rule_error; /* of a program that is not BP-like: how far the simple rule is off, relative; else 0 */
-    char method[600];   /* how it was found, in words */
+    char method[600];         /* how it was found, in words */
 } tp_kernel;
 
 typedef enum { TP_ENGINE_AUTO, TP_ENGINE_EXACT, TP_ENGINE_SAMPLE } tp_engine;
 typedef enum { TP_RULE_AUTO, TP_RULE_BP, TP_RULE_GENERAL } tp_rule_choice;
 typedef struct {
-    int threads;        /* 0: one */
-    double tolerance;   /* exact: of numerical expectations, relative to sqrt(E f^2 E g^2); 0: 1e-13. Sampled: more runs
+    int threads;      /* 0: one */
+    double tolerance; /* exact: of numerical expectations, relative to sqrt(E f^2 E g^2); 0: 1e-13. Sampled: more runs
                            (64 at most) until `error` is below; 0: `runs` alone */
-    tp_engine engine;   /* auto: exact where there is a rule, else the executor at n = infinity on samples */
+    tp_engine engine; /* auto: exact where there is a rule, else the executor at n = infinity on samples */
     tp_rule_choice rule; /* auto: the simple rule if tp_check finds the program BP-like, else the general one */
-    size_t samples;     /* of the executor, a power of 2 is best; 0: 4096 (directions after batch normalisation: 8192) */
-    int runs;           /* independent repetitions, at least 2; 0: 8 (directions: as many as give 1e-3, 64 at most) */
+    size_t samples; /* of the executor, a power of 2 is best; 0: 4096 (directions after batch normalisation: 8192) */
+    int runs;       /* independent repetitions, at least 2; 0: 8 (directions: as many as give 1e-3, 64 at most) */
     uint64_t seed;
-    size_t output, output2; /* the kernel is between these two of the outputs, which matters where they are not alike, as
+    size_t output,
+        output2; /* the kernel is between these two of the outputs, which matters where they are not alike, as
                                one a step of a sequence; 0 and 0: the first one's own. Others are the exact engine's */
 } tp_limit_spec;
 /* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). Where samples meet, as in batch
@@ -76,8 +80,8 @@ typedef struct {
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a
- * coordinatewise function is applied, or batch normalisation. Nodes of the trace in its order, the first `room` of them;
- * returns how many there are, -1 on error. */
+ * coordinatewise function is applied, or batch normalisation. Nodes of the trace in its order, the first `room` of
+ * them; returns how many there are, -1 on error. */
 int tp_preactivations(const tp_program *program, ad_var *vectors, int room, ad_error *error);
 /* The covariance E Z Z' of a vector's coordinate between the inputs, (rows, rows2), by the exact engine; fixed axes of
  * the vector at their first index. */

@@ -277,7 +277,9 @@ char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *erro
     else if ((data = ad_alloc((size_t)length + 1, 1, path, error)) &&
              ((failed = hook_strikes(&read_hook)) || fread(data, 1, (size_t)length, stream) != (size_t)length)) {
         ad_fail(error, "%s: cannot read: %s", path,
-                failed ? strerror(EIO) : ferror(stream) ? strerror(errno) : "it ends early");
+                failed           ? strerror(EIO)
+                : ferror(stream) ? strerror(errno)
+                                 : "it ends early");
         ad_free(data);
         data = NULL;
     }

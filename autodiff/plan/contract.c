@@ -7,8 +7,8 @@
 #include "autodiff/plan/plan.h"
 
 #include <cblas.h>
-#include <omp.h>
 #include <limits.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -340,9 +340,21 @@ static void gemm(const call *u, char *c, const char *a, const char *b, size_t sh
     part_of(rows ? p->m : p->n, share, shares, &first, &last);
     if (first >= last)
         return;
-    ad_gemm g = { u->loops, u->type, p->trans_a, p->trans_b, (int)(rows ? last - first : p->m),
-                  (int)(rows ? p->n : last - first), (int)p->k, (int)p->lda, (int)p->ldb, (int)p->ldc, u->alpha,
-                  u->keep, c, a, b };
+    ad_gemm g = { u->loops,
+                  u->type,
+                  p->trans_a,
+                  p->trans_b,
+                  (int)(rows ? last - first : p->m),
+                  (int)(rows ? p->n : last - first),
+                  (int)p->k,
+                  (int)p->lda,
+                  (int)p->ldb,
+                  (int)p->ldc,
+                  u->alpha,
+                  u->keep,
+                  c,
+                  a,
+                  b };
     if (rows) {
         g.a += first * (p->trans_a ? 1 : p->lda) * e;
         g.c += first * p->ldc * e;
@@ -357,8 +369,8 @@ static void gemm(const call *u, char *c, const char *a, const char *b, size_t sh
         cblas_dgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, g.alpha, (const void *)g.a, g.lda, (const void *)g.b, g.ldb,
                     g.keep, (void *)g.c, g.ldc);
     else
-        cblas_sgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, (float)g.alpha, (const void *)g.a, g.lda,
-                    (const void *)g.b, g.ldb, (float)g.keep, (void *)g.c, g.ldc);
+        cblas_sgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, (float)g.alpha, (const void *)g.a, g.lda, (const void *)g.b,
+                    g.ldb, (float)g.keep, (void *)g.c, g.ldc);
 }
 
 static const void *zero(ad_type type)
@@ -477,8 +489,8 @@ static void run_packing(const call *u, const ad_nest *nest, char *to, const char
     }
 }
 
-/* An OpenBLAS on OpenMP goes by OpenMP's number, whatever it says of its own: beside clang's OpenMP it says 1, starts two
- * and waits for ever. So the larger of the two counts. */
+/* An OpenBLAS on OpenMP goes by OpenMP's number, whatever it says of its own: beside clang's OpenMP it says 1, starts
+ * two and waits for ever. So the larger of the two counts. */
 int ad_blas_begin(int threads)
 {
     int blas = openblas_get_num_threads(), openmp = omp_get_max_threads(), before = blas > openmp ? blas : openmp;
@@ -509,7 +521,14 @@ void ad_start_again(char **argv)
 void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha,
                     double keep, void *c, const void *a, const void *b, void *room_a, void *room_b)
 {
-    call u = { product, loops, type, alpha, keep, c, product->swapped ? b : a, product->swapped ? a : b,
+    call u = { product,
+               loops,
+               type,
+               alpha,
+               keep,
+               c,
+               product->swapped ? b : a,
+               product->swapped ? a : b,
                type == AD_DOUBLE ? sizeof(double) : sizeof(float) };
     char *to_a = product->swapped ? room_b : room_a, *to_b = product->swapped ? room_a : room_b;
     if (product->pack_a) {

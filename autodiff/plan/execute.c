@@ -1,7 +1,7 @@
 /* run.c: binds sizes to a plan, and runs its steps. Nothing here allocates.
  *
- * Sizing turns axes into strides once, and again only when a run asks for other sizes; running is a walk over an array of
- * steps. */
+ * Sizing turns axes into strides once, and again only when a run asks for other sizes; running is a walk over an array
+ * of steps. */
 #include "autodiff/plan/plan.h"
 
 #include <math.h>
@@ -127,8 +127,8 @@ static void row_major(const ad_plan *plan, const ad_shape *shape, ptrdiff_t *str
 
 static int mismatch(const ad_node *node, ad_error *error)
 {
-    return ad_fail(error, "%s:%d: %s: the sizes of its axes do not fit in this run", node->where.file,
-                   node->where.line, ad_op_name(node->op));
+    return ad_fail(error, "%s:%d: %s: the sizes of its axes do not fit in this run", node->where.file, node->where.line,
+                   ad_op_name(node->op));
 }
 
 /* Sizes that only a run knows: a relabelled axis keeps its size, a slice lies within. */
@@ -139,15 +139,18 @@ static int check_node(const ad_plan *plan, const ad_node *node, ad_error *error)
     case AD_DELTA:
         return size_of(plan, node->axis) == size_of(plan, node->axis2) ? 0 : mismatch(node, error);
     case AD_SLICE:
-        return node->start + (node->axis2.id ? size_of(plan, node->axis2) : 1) <= size_of(plan, node->axis) ?
-                   0 : mismatch(node, error);
+        return node->start + (node->axis2.id ? size_of(plan, node->axis2) : 1) <= size_of(plan, node->axis)
+                   ? 0
+                   : mismatch(node, error);
     case AD_UNSLICE:
-        return node->start + (node->axis.id ? size_of(plan, node->axis) : 1) <= size_of(plan, node->axis2) ?
-                   0 : mismatch(node, error);
+        return node->start + (node->axis.id ? size_of(plan, node->axis) : 1) <= size_of(plan, node->axis2)
+                   ? 0
+                   : mismatch(node, error);
     case AD_RESHAPE:
         return ad_elements(plan->graph, &node->shape, &plan->sizes) ==
-                       ad_elements(plan->graph, &ad_node_of(plan->graph, node->in[0])->shape, &plan->sizes) ?
-                   0 : mismatch(node, error);
+                       ad_elements(plan->graph, &ad_node_of(plan->graph, node->in[0])->shape, &plan->sizes)
+                   ? 0
+                   : mismatch(node, error);
     default:
         return 0;
     }
@@ -253,15 +256,19 @@ static void size_product(ad_plan *plan, ad_step *step, const ad_node *node)
         if (!in_a && ad_axis_at(a, axis) >= 0)
             continue;
         int out = ad_axis_at(&node->shape, axis);
-        axes[n++] = (ad_product_axis){ .size = size_of(plan, axis), .in_a = in_a, .in_b = ad_axis_at(b, axis) >= 0,
-                                       .in_c = out >= 0, .a = stride_in(plan, step->in[0], axis),
+        axes[n++] = (ad_product_axis){ .size = size_of(plan, axis),
+                                       .in_a = in_a,
+                                       .in_b = ad_axis_at(b, axis) >= 0,
+                                       .in_c = out >= 0,
+                                       .a = stride_in(plan, step->in[0], axis),
                                        .b = stride_in(plan, step->in[1], axis),
                                        .c = out >= 0 ? plan->parts[step->node].stride[out] : 0 };
     }
     size_t room[2];
     for (int i = 0; i < 2; i++)
-        room[i] = !plan->planned ? SIZE_MAX : step->room[i] < 0 ? 0 :
-                                              plan->storages[step->room[i]].bytes / plan->element;
+        room[i] = !plan->planned      ? SIZE_MAX
+                  : step->room[i] < 0 ? 0
+                                      : plan->storages[step->room[i]].bytes / plan->element;
     ad_product_size(step->product, n, axes, room[0], room[1]);
     step->alpha = plan->parts[step->node].post * plan->parts[step->in[0]].factor * plan->parts[step->in[1]].factor;
 }
@@ -513,8 +520,8 @@ static void run_blocks(const ad_plan *plan, const ad_group *group, char *scratch
         char **results = slot + group->n_operands;
         for (int l = 0; l < group->n_links; l++) {
             const ad_link *link = &group->links[l];
-            results[l] = link->storage >= 0 ? plan->storages[link->storage].data + offset * e :
-                                              scratch + (size_t)link->reg * width;
+            results[l] = link->storage >= 0 ? plan->storages[link->storage].data + offset * e
+                                            : scratch + (size_t)link->reg * width;
             if (link->loop)
                 link->loop(count, results[l], slot[link->a], slot[link->b], link->p);
             else
@@ -534,8 +541,7 @@ static void run_group(const ad_plan *plan, const ad_group *group)
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
         run_blocks(plan, group, plan->scratch + (size_t)t * plan->scratch_bytes,
-                   group->n_blocks * (size_t)t / (size_t)threads,
-                   group->n_blocks * (size_t)(t + 1) / (size_t)threads);
+                   group->n_blocks * (size_t)t / (size_t)threads, group->n_blocks * (size_t)(t + 1) / (size_t)threads);
 }
 
 /* Sums in double. If neighbours in memory are summed, row by row; if they are kept, whole rows are added up. */
@@ -684,10 +690,10 @@ static void row_range(const ad_plan *plan, const ad_step *step, ad_op op, char *
         char *to = y + at[0] * e;
         if (copies)
             plan->loops->copy(step->length, row, 1, from, step->along);
-        void (*run)(size_t, void *, const void *) = op == AD_SOFTMAX     ? plan->loops->softmax :
-                                                    op == AD_ARGMAX      ? plan->loops->argmax :
-                                                    op == AD_LOGSUMEXP   ? plan->loops->logsumexp :
-                                                                           plan->loops->max;
+        void (*run)(size_t, void *, const void *) = op == AD_SOFTMAX     ? plan->loops->softmax
+                                                    : op == AD_ARGMAX    ? plan->loops->argmax
+                                                    : op == AD_LOGSUMEXP ? plan->loops->logsumexp
+                                                                         : plan->loops->max;
         run(step->length, spreads ? result : to, copies ? row : from);
         if (spreads)
             plan->loops->copy(step->length, to, step->along_out, result, 1);
@@ -701,8 +707,8 @@ static void run_rows(const ad_plan *plan, const ad_step *step)
     int threads = threads_for(plan, 8.0 * (double)turns * (double)step->length, turns);
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
     for (int t = 0; t < threads; t++)
-        row_range(plan, step, op, plan->scratch + (size_t)t * plan->scratch_bytes,
-                  turns * (size_t)t / (size_t)threads, turns * (size_t)(t + 1) / (size_t)threads);
+        row_range(plan, step, op, plan->scratch + (size_t)t * plan->scratch_bytes, turns * (size_t)t / (size_t)threads,
+                  turns * (size_t)(t + 1) / (size_t)threads);
 }
 
 static bool same_sizes(const ad_sizes *a, const ad_sizes *b)
@@ -739,9 +745,9 @@ static int run_step(const ad_plan *plan, const ad_step *step, ad_error *error)
         memset(place(plan, step->storage, 0), 0, step->count * plan->element);
         break;
     case AD_DO_DELTA:
-        plan->loops->copy(step->length, place(plan, step->storage, 0), step->along_out,
-                          plan->type == AD_DOUBLE ? (const void *)&(const double){ 1 } :
-                                                    (const void *)&(const float){ 1 }, 0);
+        plan->loops->copy(
+            step->length, place(plan, step->storage, 0), step->along_out,
+            plan->type == AD_DOUBLE ? (const void *)&(const double){ 1 } : (const void *)&(const float){ 1 }, 0);
         break;
     case AD_DO_GATHER:
     case AD_DO_SCATTER:
@@ -760,8 +766,8 @@ int ad_run(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
     for (int i = 0; i < plan->n_leaves; i++)
         if (!plan->storages[plan->parts[plan->leaves[i]].storage].data) {
             const ad_node *node = ad_node_of(plan->graph, plan->leaves[i]);
-            return ad_fail(error, "run: %s \"%s\" (%s:%d) is not bound", ad_op_name(node->op), node->name ? node->name : "",
-                           node->where.file, node->where.line);
+            return ad_fail(error, "run: %s \"%s\" (%s:%d) is not bound", ad_op_name(node->op),
+                           node->name ? node->name : "", node->where.file, node->where.line);
         }
     int blas_threads = ad_blas_begin(1), status = 0; /* threads are ours */
     for (int s = 0; s < plan->n_steps && status == 0; s++)

@@ -15,8 +15,8 @@
 #define SLEEF3(name, kind, error, set) Sleef_##name##kind##_##error##set
 #define SLEEF2(name, kind, error, set) SLEEF3(name, kind, error, set)
 
-/* clang passes a vector wider than 16 bytes on the stack unless the whole file is compiled for the wider set, which SLEEF
- * does not expect: there its functions are called for 16 bytes at a time. */
+/* clang passes a vector wider than 16 bytes on the stack unless the whole file is compiled for the wider set, which
+ * SLEEF does not expect: there its functions are called for 16 bytes at a time. */
 #if defined(__clang__)
 #define SLEEF(name, error) SLEEF2(name, LOOP_QUARTER_KIND, error, )
 #define SLEEF_V LOOP_QUARTER
@@ -47,7 +47,8 @@
     V Sleef_pow##kind##_u10##set(V, V);
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))),                   \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
@@ -135,8 +136,8 @@ SHOW(__m256d, d4, avx2)
 static int level(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
         return 2;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return 1;
@@ -307,7 +308,7 @@ UNARY(identity, x)
 UNARY(neg, -x)
 UNARY(relu, NAME(positive)(x))
 UNARY(step, NAME(select)((I)(x > 0), NAME(splat)(1), (V){ 0 }))
-UNARY(leaky, NAME(select)((I)(x > 0), x, p * x))
+UNARY(leaky, NAME(select)((I)(x > 0), x, p *x))
 UNARY(leaky_step, NAME(select)((I)(x > 0), NAME(splat)(1), p))
 UNARY(abs, NAME(absolute)(x))
 UNARY(sign, NAME(select)((I)(x > 0), NAME(splat)(1), NAME(select)((I)(x < 0), NAME(splat)(-1), (V){ 0 })))
@@ -325,10 +326,10 @@ UNARY(tanh, NAME(tanh_of)(x))
 UNARY(sigmoid, NAME(sigmoid_of)(x))
 UNARY(erf, NAME(erf_of)(x))
 UNARY(erf_grad, (T)1.12837916709551257390 * NAME(exp_of)(-(x * x)))
-UNARY(gelu, x * NAME(normal_of)(x))
+UNARY(gelu, x *NAME(normal_of)(x))
 UNARY(gelu_grad, NAME(normal_of)(x) + (T)0.39894228040143267794 * x * NAME(exp_of)(x * x * (T)-0.5))
 UNARY(softplus, NAME(positive)(x) + NAME(log1p_of)(NAME(exp_of)(-NAME(absolute)(x))))
-UNARY(swish, x * NAME(sigmoid_of)(x))
+UNARY(swish, x *NAME(sigmoid_of)(x))
 UNARY(scale, p *x)
 BINARY(add, u + v)
 BINARY(sub, u - v)
@@ -528,14 +529,21 @@ static void NAME(logsumexp)(size_t n, void *y_, const void *x_)
 }
 
 static const ad_loops NAME(loops) = {
-    .op = { [AD_IDENTITY] = NAME(identity), [AD_NEG] = NAME(neg), [AD_RELU] = NAME(relu), [AD_STEP] = NAME(step),
-            [AD_LEAKY] = NAME(leaky), [AD_LEAKY_STEP] = NAME(leaky_step), [AD_ABS] = NAME(abs),
-            [AD_SIGN] = NAME(sign), [AD_SQUARE] = NAME(square), [AD_POWER] = NAME(power), [AD_EXP] = NAME(exp),
-            [AD_LOG] = NAME(log), [AD_SQRT] = NAME(sqrt), [AD_RSQRT] = NAME(rsqrt), [AD_SIN] = NAME(sin),
-            [AD_COS] = NAME(cos), [AD_TANH] = NAME(tanh), [AD_SIGMOID] = NAME(sigmoid), [AD_ERF] = NAME(erf),
-            [AD_ERF_GRAD] = NAME(erf_grad), [AD_GELU] = NAME(gelu), [AD_GELU_GRAD] = NAME(gelu_grad),
-            [AD_SOFTPLUS] = NAME(softplus), [AD_SWISH] = NAME(swish), [AD_ADD] = NAME(add), [AD_SUB] = NAME(sub),
-            [AD_MUL] = NAME(mul), [AD_DIV] = NAME(div), [AD_SCALE] = NAME(scale) },
+    .op = { [AD_IDENTITY] = NAME(identity), [AD_NEG] = NAME(neg),
+            [AD_RELU] = NAME(relu),         [AD_STEP] = NAME(step),
+            [AD_LEAKY] = NAME(leaky),       [AD_LEAKY_STEP] = NAME(leaky_step),
+            [AD_ABS] = NAME(abs),           [AD_SIGN] = NAME(sign),
+            [AD_SQUARE] = NAME(square),     [AD_POWER] = NAME(power),
+            [AD_EXP] = NAME(exp),           [AD_LOG] = NAME(log),
+            [AD_SQRT] = NAME(sqrt),         [AD_RSQRT] = NAME(rsqrt),
+            [AD_SIN] = NAME(sin),           [AD_COS] = NAME(cos),
+            [AD_TANH] = NAME(tanh),         [AD_SIGMOID] = NAME(sigmoid),
+            [AD_ERF] = NAME(erf),           [AD_ERF_GRAD] = NAME(erf_grad),
+            [AD_GELU] = NAME(gelu),         [AD_GELU_GRAD] = NAME(gelu_grad),
+            [AD_SOFTPLUS] = NAME(softplus), [AD_SWISH] = NAME(swish),
+            [AD_ADD] = NAME(add),           [AD_SUB] = NAME(sub),
+            [AD_MUL] = NAME(mul),           [AD_DIV] = NAME(div),
+            [AD_SCALE] = NAME(scale) },
     .to_double = NAME(to_double),
     .from_double = NAME(from_double),
     .copy = NAME(copy),

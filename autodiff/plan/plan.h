@@ -1,7 +1,8 @@
 /* plan.h: the inside of a plan, shared by plan.c (what runs, where), run.c (sizes, steps) and product.c (contractions).
  *
- * A node is a leaf, a constant, a view (other strides on the buffer of another node), a member of a group (a fused chain
- * of coordinatewise ops over one domain) or the result of a step of its own. Strides and offsets count elements. */
+ * A node is a leaf, a constant, a view (other strides on the buffer of another node), a member of a group (a fused
+ * chain of coordinatewise ops over one domain) or the result of a step of its own. Strides and offsets count
+ * elements. */
 #ifndef LIMN_AUTODIFF_PLAN_H
 #define LIMN_AUTODIFF_PLAN_H
 #include "autodiff/plan/loops.h"
@@ -24,25 +25,32 @@ typedef struct {
     bool owned;
 } ad_storage;
 
-typedef enum { AD_PART_DEAD, AD_PART_LEAF, AD_PART_CONSTANT, AD_PART_VIEW, AD_PART_MEMBER, AD_PART_RESULT } ad_part_kind;
+typedef enum {
+    AD_PART_DEAD,
+    AD_PART_LEAF,
+    AD_PART_CONSTANT,
+    AD_PART_VIEW,
+    AD_PART_MEMBER,
+    AD_PART_RESULT
+} ad_part_kind;
 
 /* What a plan knows of a node. */
 typedef struct {
     ad_part_kind kind;
-    bool dense;        /* its view is row-major without holes */
-    bool whole;        /* dense, and all of its buffer */
-    bool plain;        /* some consumer takes it as it is, without a factor */
-    int uses;          /* consumers, an output being one */
-    int base;          /* the node whose buffer it views */
-    int folded;        /* a scale: the contraction or sum that takes its factor over; -1: none */
-    int step;          /* the step that computes the base; -1 for leaves and constants */
-    int only;          /* a member: the one group that uses it; -1 none yet, -2 others too */
-    int slot;          /* a member: its slot while its group is built */
-    int storage;       /* of the base */
+    bool dense;  /* its view is row-major without holes */
+    bool whole;  /* dense, and all of its buffer */
+    bool plain;  /* some consumer takes it as it is, without a factor */
+    int uses;    /* consumers, an output being one */
+    int base;    /* the node whose buffer it views */
+    int folded;  /* a scale: the contraction or sum that takes its factor over; -1: none */
+    int step;    /* the step that computes the base; -1 for leaves and constants */
+    int only;    /* a member: the one group that uses it; -1 none yet, -2 others too */
+    int slot;    /* a member: its slot while its group is built */
+    int storage; /* of the base */
     ptrdiff_t offset;
     ptrdiff_t stride[AD_MAX_RANK];
-    double factor;     /* of a view that a contraction or sum consumes */
-    double post;       /* of a contraction or sum: the factor folded into it */
+    double factor; /* of a view that a contraction or sum consumes */
+    double post;   /* of a contraction or sum: the factor folded into it */
 } ad_part;
 
 /* An operand of a group that comes from outside. */
@@ -118,16 +126,25 @@ typedef struct {
 /* Computes it if it is one that is faster without packing (small.c); false otherwise, and nothing is done. */
 bool ad_small_gemm(const ad_gemm *product);
 
-typedef enum { AD_DO_GROUP, AD_DO_PRODUCT, AD_DO_SUM, AD_DO_COPY, AD_DO_ZERO, AD_DO_DELTA, AD_DO_GATHER,
-               AD_DO_SCATTER, AD_DO_ROWS } ad_action;
+typedef enum {
+    AD_DO_GROUP,
+    AD_DO_PRODUCT,
+    AD_DO_SUM,
+    AD_DO_COPY,
+    AD_DO_ZERO,
+    AD_DO_DELTA,
+    AD_DO_GATHER,
+    AD_DO_SCATTER,
+    AD_DO_ROWS
+} ad_action;
 
 typedef struct {
     ad_action action;
-    int node;                   /* that it computes; a copy to an output: its source */
-    int part;                   /* copy: which part of a concat; -1: not a part */
-    int storage, in[2], n_in;   /* the result's buffer; the nodes that are read */
-    bool deferred;              /* a product that is an update and nothing else: run by ad_update */
-    int room[2];                /* storages for packed operands, -1 none */
+    int node;                 /* that it computes; a copy to an output: its source */
+    int part;                 /* copy: which part of a concat; -1: not a part */
+    int storage, in[2], n_in; /* the result's buffer; the nodes that are read */
+    bool deferred;            /* a product that is an update and nothing else: run by ad_update */
+    int room[2];              /* storages for packed operands, -1 none */
     ptrdiff_t offset_out, offset[2];
     ad_nest nest, inner;        /* sum: kept and summed axes; others: nest over [0] out, [1], [2] the operands */
     size_t length, count;       /* rows: of a row; gather, scatter: entries along the axis; zero: elements */
@@ -157,8 +174,8 @@ struct ad_plan {
     ad_storage *storages;
     ad_result *results;
     int *leaves;
-    bool *given; /* by node: bound by the caller, whatever its op */
-    size_t row_room; /* longest row of a rows step, in elements */
+    bool *given;          /* by node: bound by the caller, whatever its op */
+    size_t row_room;      /* longest row of a rows step, in elements */
     int registers, slots; /* the most that a group needs */
     size_t scratch_bytes; /* of one thread */
     char *memory, *scratch;

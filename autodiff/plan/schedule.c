@@ -221,8 +221,16 @@ static int make_steps(ad_plan *plan, ad_error *error)
     for (int id = 0; id < plan->n_nodes; id++) {
         ad_part *part = &plan->parts[id];
         const ad_node *node = ad_node_of(plan->graph, id);
-        *part = (ad_part){ .uses = part->uses, .plain = part->plain, .base = id, .folded = -1, .step = -1,
-                           .only = -1, .slot = -1, .storage = -1, .dense = true, .whole = true };
+        *part = (ad_part){ .uses = part->uses,
+                           .plain = part->plain,
+                           .base = id,
+                           .folded = -1,
+                           .step = -1,
+                           .only = -1,
+                           .slot = -1,
+                           .storage = -1,
+                           .dense = true,
+                           .whole = true };
         if (!part->uses)
             continue;
         if (node->op == AD_INPUT || node->op == AD_PARAM || plan->given[id]) {
@@ -359,10 +367,16 @@ static int fill_groups(ad_plan *plan, ad_error *error)
         }
         if (part->only != part->step)
             part->storage = add_storage(plan, part->step, true);
-        *link = (ad_link){ .function = node->function, .order = node->order, .node = id, .storage = part->storage,
-                           .a = slots[0], .b = slots[1], .p = node->c,
-                           .loop = node->op == AD_CUSTOM ? NULL :
-                                   plan->loops->op[node->op == AD_CONTRACT ? AD_MUL : node->op] };
+        *link =
+            (ad_link){ .function = node->function,
+                       .order = node->order,
+                       .node = id,
+                       .storage = part->storage,
+                       .a = slots[0],
+                       .b = slots[1],
+                       .p = node->c,
+                       .loop = node->op == AD_CUSTOM ? NULL
+                                                     : plan->loops->op[node->op == AD_CONTRACT ? AD_MUL : node->op] };
     }
     for (int s = 0; s < plan->n_steps; s++) {
         ad_group *group = plan->steps[s].group;
@@ -433,8 +447,8 @@ static bool sees_alone(const ad_plan *plan, int id)
     return id == base && plan->parts[id].uses == 1;
 }
 
-/* A product that is one update's and nobody else's waits for ad_update, which adds it to the caller's data in one call of
- * BLAS. Not if it reads a parameter, which another update may have changed by then. */
+/* A product that is one update's and nobody else's waits for ad_update, which adds it to the caller's data in one call
+ * of BLAS. Not if it reads a parameter, which another update may have changed by then. */
 static void defer_updates(ad_plan *plan, int updates)
 {
     for (int i = plan->n_results - updates; i < plan->n_results; i++) {
@@ -492,8 +506,8 @@ static void find_in_place(ad_plan *plan)
                 continue;
             for (int o = 0; o < group->n_operands && plan->storages[link->storage].alias < 0; o++) {
                 int from = group->operands[o].storage;
-                bool fits = plan->storages[from].owned && plan->storages[from].last == s &&
-                            plan->storages[from].first < s;
+                bool fits =
+                    plan->storages[from].owned && plan->storages[from].last == s && plan->storages[from].first < s;
                 for (int k = 0; k < group->n_operands; k++) {
                     const ad_operand *other = &group->operands[k];
                     if (other->storage != from)
@@ -504,8 +518,8 @@ static void find_in_place(ad_plan *plan)
                         fits = fits && group->links[j].a != k && group->links[j].b != k;
                 }
                 for (int j = 0; j < group->n_links; j++)
-                    fits = fits && (group->links[j].storage < 0 ||
-                                    plan->storages[group->links[j].storage].alias != from);
+                    fits =
+                        fits && (group->links[j].storage < 0 || plan->storages[group->links[j].storage].alias != from);
                 if (fits)
                     plan->storages[link->storage].alias = from;
             }
@@ -571,7 +585,8 @@ static int set_bytes(ad_plan *plan, ad_error *error)
         if (part->kind == AD_PART_DEAD)
             continue;
         for (int i = 0; i < node->shape.rank; i++)
-            if (__builtin_mul_overflow(bytes, ad_axis_size(plan->graph, node->shape.axes[i], &plan->capacity), &bytes) ||
+            if (__builtin_mul_overflow(bytes, ad_axis_size(plan->graph, node->shape.axes[i], &plan->capacity),
+                                       &bytes) ||
                 bytes > SIZE_MAX / 16)
                 return ad_fail(error, "%s:%d: %s: too large for memory", node->where.file, node->where.line,
                                ad_op_name(node->op));
@@ -690,9 +705,13 @@ ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *spec, ad_
     ad_plan *plan = ad_alloc(1, sizeof *plan, "a plan", error);
     if (!plan)
         return NULL;
-    *plan = (ad_plan){ .graph = graph, .loops = ad_loops_get(spec->type), .type = spec->type, .n_results = n,
+    *plan = (ad_plan){ .graph = graph,
+                       .loops = ad_loops_get(spec->type),
+                       .type = spec->type,
+                       .n_results = n,
                        .element = spec->type == AD_DOUBLE ? sizeof(double) : sizeof(float),
-                       .threads = spec->threads > 1 ? spec->threads : 1, .capacity = spec->capacity,
+                       .threads = spec->threads > 1 ? spec->threads : 1,
+                       .capacity = spec->capacity,
                        .n_nodes = ad_graph_size(graph) };
     if (!(plan->arena = ad_arena_new(error)) || build(plan, outputs, spec, error) != 0) {
         ad_plan_free(plan);
@@ -744,7 +763,8 @@ const void *ad_output(const ad_plan *plan, int output)
 
 void ad_plan_print(const ad_plan *plan, FILE *stream)
 {
-    static const char *const actions[] = { "group", "product", "sum", "copy", "zero", "delta", "gather", "scatter", "rows" };
+    static const char *const actions[] = { "group", "product", "sum",     "copy", "zero",
+                                           "delta", "gather",  "scatter", "rows" };
     static const char *const methods[] = { "gemm", "gemv", "dot", "loops" };
     char text[160];
     fprintf(stream, "%d steps, %zu bytes, %s loops\n", plan->n_steps, plan->memory_bytes, ad_loops_name());
@@ -764,7 +784,8 @@ void ad_plan_print(const ad_plan *plan, FILE *stream)
         for (int i = 0; step->group && i < step->group->n_links; i++) {
             const ad_link *link = &step->group->links[i];
             const ad_node *op = ad_node_of(plan->graph, link->node);
-            fprintf(stream, "%s %%%d%s = %s", i ? ";" : ":", link->node, link->storage >= 0 ? "*" : "", ad_op_name(op->op));
+            fprintf(stream, "%s %%%d%s = %s", i ? ";" : ":", link->node, link->storage >= 0 ? "*" : "",
+                    ad_op_name(op->op));
             for (int k = 0; k < op->n_in; k++)
                 fprintf(stream, " %%%d", op->in[k]);
         }

@@ -1,8 +1,8 @@
 /* grad.c: reverse mode, from graph to graph, and the derivative rule of every op.
  *
- * An adjoint may lack axes of its node: it is constant along them. It may have axes the node has not: those of the seed,
- * which every rule carries along. So the backward pass of a readout's output starts as a delta between outputs, has no
- * batch axis until an activation brings one, and all rows of the Jacobian come in one pass. */
+ * An adjoint may lack axes of its node: it is constant along them. It may have axes the node has not: those of the
+ * seed, which every rule carries along. So the backward pass of a readout's output starts as a delta between outputs,
+ * has no batch axis until an activation brings one, and all rows of the Jacobian come in one pass. */
 #include "autodiff/trace/trace.h"
 
 #include <math.h>
@@ -76,30 +76,48 @@ static ad_var slope(const pass *p, const ad_node *node, ad_var x, ad_var y)
     ad_where w = p->where;
     ad_var zero = { p->graph, -1 };
     switch (node->op) {
-    case AD_IDENTITY: return ad_constant_at(w, p->graph, 1, (ad_shape){ 0 });
-    case AD_NEG: return ad_constant_at(w, p->graph, -1, (ad_shape){ 0 });
-    case AD_RELU: return ad_unary_at(w, AD_STEP, x, 0);
-    case AD_LEAKY: return ad_unary_at(w, AD_LEAKY_STEP, x, node->c);
-    case AD_ABS: return ad_unary_at(w, AD_SIGN, x, 0);
+    case AD_IDENTITY:
+        return ad_constant_at(w, p->graph, 1, (ad_shape){ 0 });
+    case AD_NEG:
+        return ad_constant_at(w, p->graph, -1, (ad_shape){ 0 });
+    case AD_RELU:
+        return ad_unary_at(w, AD_STEP, x, 0);
+    case AD_LEAKY:
+        return ad_unary_at(w, AD_LEAKY_STEP, x, node->c);
+    case AD_ABS:
+        return ad_unary_at(w, AD_SIGN, x, 0);
     case AD_STEP:
     case AD_LEAKY_STEP:
-    case AD_SIGN: return zero;
-    case AD_SQUARE: return ad_scale_at(w, x, 2, no_axis, 0);
-    case AD_POWER: return ad_scale_at(w, ad_unary_at(w, AD_POWER, x, node->c - 1), node->c, no_axis, 0);
-    case AD_EXP: return y;
-    case AD_LOG: return ad_unary_at(w, AD_POWER, x, -1);
-    case AD_SQRT: return ad_scale_at(w, ad_unary_at(w, AD_RSQRT, x, 0), 0.5, no_axis, 0);
-    case AD_RSQRT: return ad_scale_at(w, ad_combine(w, AD_MUL, ad_unary_at(w, AD_SQUARE, y, 0), y), -0.5, no_axis, 0);
-    case AD_SIN: return ad_unary_at(w, AD_COS, x, 0);
-    case AD_COS: return ad_unary_at(w, AD_NEG, ad_unary_at(w, AD_SIN, x, 0), 0);
+    case AD_SIGN:
+        return zero;
+    case AD_SQUARE:
+        return ad_scale_at(w, x, 2, no_axis, 0);
+    case AD_POWER:
+        return ad_scale_at(w, ad_unary_at(w, AD_POWER, x, node->c - 1), node->c, no_axis, 0);
+    case AD_EXP:
+        return y;
+    case AD_LOG:
+        return ad_unary_at(w, AD_POWER, x, -1);
+    case AD_SQRT:
+        return ad_scale_at(w, ad_unary_at(w, AD_RSQRT, x, 0), 0.5, no_axis, 0);
+    case AD_RSQRT:
+        return ad_scale_at(w, ad_combine(w, AD_MUL, ad_unary_at(w, AD_SQUARE, y, 0), y), -0.5, no_axis, 0);
+    case AD_SIN:
+        return ad_unary_at(w, AD_COS, x, 0);
+    case AD_COS:
+        return ad_unary_at(w, AD_NEG, ad_unary_at(w, AD_SIN, x, 0), 0);
     case AD_TANH: {
         ad_var one = ad_constant_at(w, p->graph, 1, (ad_shape){ 0 });
         return ad_combine(w, AD_SUB, one, ad_unary_at(w, AD_SQUARE, y, 0));
     }
-    case AD_SIGMOID: return ad_combine(w, AD_SUB, y, ad_unary_at(w, AD_SQUARE, y, 0));
-    case AD_ERF: return ad_unary_at(w, AD_ERF_GRAD, x, 0);
-    case AD_ERF_GRAD: return ad_scale_at(w, ad_combine(w, AD_MUL, x, y), -2, no_axis, 0);
-    case AD_GELU: return ad_unary_at(w, AD_GELU_GRAD, x, 0);
+    case AD_SIGMOID:
+        return ad_combine(w, AD_SUB, y, ad_unary_at(w, AD_SQUARE, y, 0));
+    case AD_ERF:
+        return ad_unary_at(w, AD_ERF_GRAD, x, 0);
+    case AD_ERF_GRAD:
+        return ad_scale_at(w, ad_combine(w, AD_MUL, x, y), -2, no_axis, 0);
+    case AD_GELU:
+        return ad_unary_at(w, AD_GELU_GRAD, x, 0);
     case AD_GELU_GRAD: {
         const double density = 0.39894228040143267794; /* 1 / sqrt(2 pi) */
         ad_var square = ad_unary_at(w, AD_SQUARE, x, 0);
@@ -107,14 +125,17 @@ static ad_var slope(const pass *p, const ad_node *node, ad_var x, ad_var y)
         ad_var two = ad_constant_at(w, p->graph, 2 * density, (ad_shape){ 0 });
         return ad_combine(w, AD_MUL, ad_combine(w, AD_SUB, two, ad_scale_at(w, square, density, no_axis, 0)), phi);
     }
-    case AD_SOFTPLUS: return ad_unary_at(w, AD_SIGMOID, x, 0);
+    case AD_SOFTPLUS:
+        return ad_unary_at(w, AD_SIGMOID, x, 0);
     case AD_SWISH: {
         ad_var s = ad_unary_at(w, AD_SIGMOID, x, 0);
         ad_var ds = ad_combine(w, AD_SUB, s, ad_unary_at(w, AD_SQUARE, s, 0));
         return ad_combine(w, AD_ADD, s, ad_combine(w, AD_MUL, x, ds));
     }
-    case AD_CUSTOM: return ad_custom_at(w, node->function, node->order + 1, x);
-    default: return ad_poison(p->graph, node->where, "%s: no derivative rule", ad_op_name(node->op));
+    case AD_CUSTOM:
+        return ad_custom_at(w, node->function, node->order + 1, x);
+    default:
+        return ad_poison(p->graph, node->where, "%s: no derivative rule", ad_op_name(node->op));
     }
 }
 
@@ -127,8 +148,8 @@ static void contract_rule(pass *p, const ad_node *node, ad_var g)
             continue;
         if (p->graph->nodes[self.id]->op == AD_PARAM) {
             ad_shape all = ad_shape_union(ad_shape_get(g), &node->shape);
-            add_site(p, (ad_site){ .param = self, .y = other, .delta = ad_expand_at(p->where, g, all),
-                                   .over = node->over });
+            add_site(
+                p, (ad_site){ .param = self, .y = other, .delta = ad_expand_at(p->where, g, all), .over = node->over });
             continue;
         }
         ad_shape foreign = ad_shape_minus(ad_shape_get(other), ad_shape_get(self));
@@ -209,15 +230,24 @@ static void rule(pass *p, int id, ad_var g)
         if (p->wanted[b.id])
             give(p, node, 1, ad_unary_at(w, AD_NEG, ad_combine(w, AD_MUL, g, y), 0), full);
         return;
-    case AD_SCALE: give(p, node, 0, ad_scale_at(w, g, node->c, node->axis, node->power), full); return;
-    case AD_CONTRACT: contract_rule(p, node, g); return;
-    case AD_SUM: give(p, node, 0, g, ad_shape_get(a)); return;
-    case AD_EXPAND: give(p, node, 0, g, full); return;
+    case AD_SCALE:
+        give(p, node, 0, ad_scale_at(w, g, node->c, node->axis, node->power), full);
+        return;
+    case AD_CONTRACT:
+        contract_rule(p, node, g);
+        return;
+    case AD_SUM:
+        give(p, node, 0, g, ad_shape_get(a));
+        return;
+    case AD_EXPAND:
+        give(p, node, 0, g, full);
+        return;
     case AD_SLICE: {
         g = with_axis(p, g, node->axis2);
         ad_shape shape = ad_shape_replace(*ad_shape_get(g), node->axis2, node->axis);
-        ad_node put = { .op = AD_UNSLICE, .where = w, .shape = shape, .axis = node->axis2, .axis2 = node->axis,
-                        .start = node->start };
+        ad_node put = {
+            .op = AD_UNSLICE, .where = w, .shape = shape, .axis = node->axis2, .axis2 = node->axis, .start = node->start
+        };
         give(p, node, 0, ad_node_make(p->graph, put, 1, &g.id), ad_shape_get(a));
         return;
     }
@@ -226,19 +256,27 @@ static void rule(pass *p, int id, ad_var g)
             g = ad_slice_at(w, g, node->axis2, node->start, ad_axis_fixed(p->graph, node->axis), node->axis);
         give(p, node, 0, g, ad_shape_get(a));
         return;
-    case AD_CONCAT: concat_rule(p, node, g); return;
-    case AD_RESHAPE: reshape_rule(p, node, g); return;
+    case AD_CONCAT:
+        concat_rule(p, node, g);
+        return;
+    case AD_RESHAPE:
+        reshape_rule(p, node, g);
+        return;
     case AD_RELABEL:
         if (ad_has(ad_shape_get(g), node->axis2))
             g = ad_relabel_at(w, g, node->axis2, node->axis);
         give(p, node, 0, g, ad_shape_get(a));
         return;
-    case AD_TRANSPOSE: give(p, node, 0, g, full); return;
+    case AD_TRANSPOSE:
+        give(p, node, 0, g, full);
+        return;
     case AD_GATHER: {
         if (ad_node_of(p->graph, a.id)->op == AD_PARAM) {
             ad_shape all = ad_shape_union(ad_shape_get(g), &node->shape);
-            add_site(p, (ad_site){ .param = a, .y = ad_one_hot_at(w, b, node->axis),
-                                   .delta = ad_expand_at(w, g, all), .over = ad_shape_of(node->axis) });
+            add_site(p, (ad_site){ .param = a,
+                                   .y = ad_one_hot_at(w, b, node->axis),
+                                   .delta = ad_expand_at(w, g, all),
+                                   .over = ad_shape_of(node->axis) });
             return;
         }
         ad_shape whole = ad_shape_union(ad_shape_get(g), ad_shape_get(b));
@@ -252,19 +290,25 @@ static void rule(pass *p, int id, ad_var g)
         give(p, node, 0, ad_gather_at(w, g, b, node->axis), ad_shape_get(a));
         return;
     }
-    case AD_LOGSUMEXP: give(p, node, 0, ad_combine(w, AD_MUL, g, ad_softmax_at(w, a, node->axis)), ad_shape_get(a)); return;
+    case AD_LOGSUMEXP:
+        give(p, node, 0, ad_combine(w, AD_MUL, g, ad_softmax_at(w, a, node->axis)), ad_shape_get(a));
+        return;
     case AD_SOFTMAX: {
         ad_var gy = ad_combine(w, AD_MUL, g, y);
         ad_var mean = ad_sum_at(w, gy, ad_shape_of(node->axis));
         give(p, node, 0, ad_combine(w, AD_SUB, gy, ad_combine(w, AD_MUL, y, mean)), full);
         return;
     }
-    case AD_MAX: give(p, node, 0, ad_combine(w, AD_MUL, g, ad_argmax_at(w, a, node->axis)), ad_shape_get(a)); return;
+    case AD_MAX:
+        give(p, node, 0, ad_combine(w, AD_MUL, g, ad_argmax_at(w, a, node->axis)), ad_shape_get(a));
+        return;
     case AD_ARGMAX:
     case AD_INPUT:
     case AD_CONSTANT:
-    case AD_DELTA: return;
-    default: ad_poison(p->graph, node->where, "%s: no derivative rule", ad_op_name(node->op));
+    case AD_DELTA:
+        return;
+    default:
+        ad_poison(p->graph, node->where, "%s: no derivative rule", ad_op_name(node->op));
     }
 }
 
@@ -276,9 +320,10 @@ int ad_backward_at(ad_where where, ad_var y, ad_var seed, const ad_var *wrt, int
         return -1;
     for (int i = 0; i < n_wrt; i++) /* its adjoint cannot be told from that of its operand's other uses */
         if (wrt[i].id >= 0 && graph->nodes[wrt[i].id]->moved) {
-            ad_poison(graph, where, "backward: the factor of the scale of %s:%d has moved into what it multiplies: take the "
-                      "derivative with respect to what is scaled", graph->nodes[wrt[i].id]->where.file,
-                      graph->nodes[wrt[i].id]->where.line);
+            ad_poison(graph, where,
+                      "backward: the factor of the scale of %s:%d has moved into what it multiplies: take the "
+                      "derivative with respect to what is scaled",
+                      graph->nodes[wrt[i].id]->where.file, graph->nodes[wrt[i].id]->where.line);
             return -1;
         }
     pass p = { .where = where, .graph = graph, .n_nodes = y.id + 1 };
@@ -353,8 +398,8 @@ static ad_var sum_picks(ad_where w, const ad_node *one_hot, ad_var d, const ad_s
 {
     ad_var index = { d.graph, one_hot->in[1] };
     ad_shape all = ad_shape_union(ad_shape_get(d), ad_shape_get(index));
-    ad_var part = ad_scatter_at(w, ad_expand_at(w, d, all), index, one_hot->axis,
-                                ad_shape_minus(ad_shape_get(index), whole));
+    ad_var part =
+        ad_scatter_at(w, ad_expand_at(w, d, all), index, one_hot->axis, ad_shape_minus(ad_shape_get(index), whole));
     return ad_sum_at(w, part, ad_shape_minus(ad_shape_get(part), whole));
 }
 

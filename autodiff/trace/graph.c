@@ -304,7 +304,8 @@ char *ad_shape_text(const ad_graph *graph, const ad_shape *shape, char *buffer, 
 {
     size_t used = (size_t)snprintf(buffer, size, "(");
     for (int i = 0; i < shape->rank && i < AD_MAX_RANK && used < size; i++) {
-        used += (size_t)snprintf(buffer + used, size - used, "%s%s", i ? ", " : "", graph->axes[shape->axes[i].id].name);
+        used +=
+            (size_t)snprintf(buffer + used, size - used, "%s%s", i ? ", " : "", graph->axes[shape->axes[i].id].name);
         for (int k = 0; k < shape->axes[i].prime && used < size; k++)
             used += (size_t)snprintf(buffer + used, size - used, "'");
     }
@@ -360,8 +361,8 @@ ad_var ad_node_make(ad_graph *graph, ad_node node, int n_in, const int *in)
     if (ad_failed(graph))
         return (ad_var){ graph, -1 };
     if (node.shape.rank > AD_MAX_RANK)
-        return ad_poison(graph, node.where, "%s: %d axes, at most %d are carried", ad_op_name(node.op),
-                         node.shape.rank, AD_MAX_RANK);
+        return ad_poison(graph, node.where, "%s: %d axes, at most %d are carried", ad_op_name(node.op), node.shape.rank,
+                         AD_MAX_RANK);
     for (int i = 0; i < node.shape.rank; i++) {
         if (!node.shape.axes[i].id)
             return ad_poison(graph, node.where, "%s: not an axis of this graph", ad_op_name(node.op));
@@ -447,8 +448,8 @@ ad_var ad_delta_at(ad_where where, ad_graph *graph, ad_axis a, ad_axis b)
     if (graph->axes[a.id].kind != graph->axes[b.id].kind || graph->axes[a.id].size != graph->axes[b.id].size)
         return ad_poison(graph, where, "delta: axes %s and %s differ in size", ad_axis_name(graph, a),
                          ad_axis_name(graph, b));
-    return ad_node_make(graph, (ad_node){ .op = AD_DELTA, .where = where, .shape = ad_shape_of(a, b), .axis = a, .axis2 = b },
-                    0, NULL);
+    return ad_node_make(
+        graph, (ad_node){ .op = AD_DELTA, .where = where, .shape = ad_shape_of(a, b), .axis = a, .axis2 = b }, 0, NULL);
 }
 
 /* ---- coordinatewise ---- */
@@ -469,8 +470,9 @@ ad_var ad_custom_at(ad_where where, const ad_function *function, int order, ad_v
         return poisoned(x);
     if (order >= function->count || !function->derivatives[order])
         return ad_poison(x.graph, where, "%s: derivative %d of this function is not given", function->name, order);
-    return one_in(x, (ad_node){ .op = AD_CUSTOM, .where = where, .shape = *ad_shape_get(x), .function = function,
-                                .order = order });
+    return one_in(
+        x,
+        (ad_node){ .op = AD_CUSTOM, .where = where, .shape = *ad_shape_get(x), .function = function, .order = order });
 }
 
 /* A constant factor is a scale, and an expression of constants a constant. */
@@ -527,8 +529,8 @@ ad_var ad_scale_at(ad_where where, ad_var x, double c, ad_axis axis, double powe
         return x;
     if (node->op == AD_CONSTANT && !axis.id)
         return ad_constant_at(where, x.graph, c * node->c, node->shape);
-    return one_in(x, (ad_node){ .op = AD_SCALE, .where = where, .shape = node->shape, .c = c, .power = power,
-                                .axis = axis });
+    return one_in(
+        x, (ad_node){ .op = AD_SCALE, .where = where, .shape = node->shape, .c = c, .power = power, .axis = axis });
 }
 
 /* ---- along axes ---- */
@@ -541,7 +543,8 @@ ad_var ad_contract_at(ad_where where, ad_var a, ad_var b, ad_shape over)
         if (!need_axis(where, "contract", a, over.axes[i]) || !need_axis(where, "contract", b, over.axes[i]))
             return poisoned(a);
     const ad_node *na = graph->nodes[a.id], *nb = graph->nodes[b.id];
-    graph->nodes[a.id]->moved |= na->op == AD_SCALE; /* a factor commutes with the sum: parameters stay plain operands */
+    graph->nodes[a.id]->moved |=
+        na->op == AD_SCALE; /* a factor commutes with the sum: parameters stay plain operands */
     if (na->op == AD_SCALE)
         return ad_scale_at(where, ad_contract_at(where, (ad_var){ graph, na->in[0] }, b, over), na->c, na->axis,
                            na->power);
@@ -559,8 +562,9 @@ ad_var ad_contract_at(ad_where where, ad_var a, ad_var b, ad_shape over)
             return ad_relabel_at(where, other, from, to);
     }
     ad_shape kept = ad_shape_minus(&na->shape, &over), rest = ad_shape_minus(&nb->shape, &over);
-    return ad_node_make(graph, (ad_node){ .op = AD_CONTRACT, .where = where, .shape = ad_shape_union(&kept, &rest),
-                                      .over = over }, 2, (int[]){ a.id, b.id });
+    return ad_node_make(
+        graph, (ad_node){ .op = AD_CONTRACT, .where = where, .shape = ad_shape_union(&kept, &rest), .over = over }, 2,
+        (int[]){ a.id, b.id });
 }
 
 static bool is_matrix(ad_where where, const char *op, ad_var w)
@@ -635,8 +639,7 @@ ad_var ad_expand_at(ad_where where, ad_var x, ad_shape shape)
     const ad_shape *old = ad_shape_get(x);
     if (!ad_shape_within(old, &shape))
         return ad_poison(x.graph, where, "expand: %s does not hold every axis of %s",
-                         ad_shape_text(x.graph, &shape, one, sizeof one),
-                         ad_shape_text(x.graph, old, two, sizeof two));
+                         ad_shape_text(x.graph, &shape, one, sizeof one), ad_shape_text(x.graph, old, two, sizeof two));
     if (ad_shape_within(&shape, old))
         return x;
     return one_in(x, (ad_node){ .op = AD_EXPAND, .where = where, .shape = shape });
@@ -654,8 +657,8 @@ ad_var ad_slice_at(ad_where where, ad_var x, ad_axis axis, size_t start, size_t 
         return ad_poison(graph, where, "slice: %zu to %zu of axis %s, which has %zu", start, start + count,
                          ad_axis_name(graph, axis), ad_axis_fixed(graph, axis));
     ad_shape shape = ad_shape_replace(*ad_shape_get(x), axis, as);
-    return one_in(x, (ad_node){ .op = AD_SLICE, .where = where, .shape = shape, .axis = axis, .axis2 = as,
-                                .start = start });
+    return one_in(
+        x, (ad_node){ .op = AD_SLICE, .where = where, .shape = shape, .axis = axis, .axis2 = as, .start = start });
 }
 
 /* An axis of size one, under a name that the user's axes cannot have. */
@@ -701,8 +704,8 @@ ad_var ad_concat_at(ad_where where, const ad_var *parts, int n, const ad_axis *a
     if (ad_axis_fixed(graph, as) != total)
         return ad_poison(graph, where, "concat: the parts have %zu together, axis %s has %zu", total,
                          ad_axis_name(graph, as), ad_axis_fixed(graph, as));
-    return ad_node_make(graph, (ad_node){ .op = AD_CONCAT, .where = where, .shape = shape, .axis = as, .part_axes = kept },
-                    n, in);
+    return ad_node_make(
+        graph, (ad_node){ .op = AD_CONCAT, .where = where, .shape = shape, .axis = as, .part_axes = kept }, n, in);
 }
 
 ad_var ad_stack_at(ad_where where, const ad_var *parts, int n, ad_axis as)
@@ -788,8 +791,7 @@ ad_var ad_transpose_at(ad_where where, ad_var x, ad_shape order)
     const ad_shape *old = ad_shape_get(x);
     if (!ad_shape_within(old, &order) || !ad_shape_within(&order, old))
         return ad_poison(x.graph, where, "transpose: %s is no order of %s",
-                         ad_shape_text(x.graph, &order, one, sizeof one),
-                         ad_shape_text(x.graph, old, two, sizeof two));
+                         ad_shape_text(x.graph, &order, one, sizeof one), ad_shape_text(x.graph, old, two, sizeof two));
     bool same = true;
     for (int i = 0; i < order.rank; i++)
         same = same && ad_same(order.axes[i], old->axes[i]);
@@ -802,9 +804,10 @@ ad_var ad_gather_at(ad_where where, ad_var table, ad_var index, ad_axis axis)
     if (!graph || !need_axis(where, "gather", table, axis))
         return poisoned(table);
     ad_shape one = ad_shape_of(axis), rest = ad_shape_minus(ad_shape_get(table), &one);
-    return ad_node_make(graph, (ad_node){ .op = AD_GATHER, .where = where, .axis = axis,
-                                      .shape = ad_shape_union(ad_shape_get(index), &rest) },
-                    2, (int[]){ table.id, index.id });
+    return ad_node_make(
+        graph,
+        (ad_node){ .op = AD_GATHER, .where = where, .axis = axis, .shape = ad_shape_union(ad_shape_get(index), &rest) },
+        2, (int[]){ table.id, index.id });
 }
 
 ad_var ad_scatter_at(ad_where where, ad_var x, ad_var index, ad_axis axis, ad_shape over)
@@ -819,8 +822,9 @@ ad_var ad_scatter_at(ad_where where, ad_var x, ad_var index, ad_axis axis, ad_sh
                          ad_shape_text(graph, ad_shape_get(index), two, sizeof two));
     ad_shape shape = ad_shape_minus(ad_shape_get(x), &over);
     ad_shape_push(&shape, axis);
-    return ad_node_make(graph, (ad_node){ .op = AD_SCATTER, .where = where, .shape = shape, .axis = axis, .over = over }, 2,
-                    (int[]){ x.id, index.id });
+    return ad_node_make(graph,
+                        (ad_node){ .op = AD_SCATTER, .where = where, .shape = shape, .axis = axis, .over = over }, 2,
+                        (int[]){ x.id, index.id });
 }
 
 ad_var ad_one_hot_at(ad_where where, ad_var index, ad_axis axis)

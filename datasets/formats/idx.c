@@ -171,7 +171,8 @@ ds_data *ds_idx_folder(const char *path, const ds_options *options, ad_error *er
     return load(path, files, options, error);
 }
 
-/* The labels' file of an images' file: "images" and "idx3" in its name become "labels" and "idx1"; with or without .gz. */
+/* The labels' file of an images' file: "images" and "idx3" in its name become "labels" and "idx1"; with or without
+ * .gz. */
 static bool neighbour(const char *images, char *path)
 {
     size_t length = strlen(images);

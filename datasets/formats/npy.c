@@ -262,8 +262,9 @@ static int read_file(const char *path, const char *file, size_t bytes, ds_array 
     if (bytes < start || length > bytes - start)
         return ad_fail(error, "%s: truncated npy header: %zu bytes promised, the file has %zu bytes", path, length,
                        bytes);
-    npy_header h = { .path = path, .error = error, .start = file, .at = file + start, .end = file + start + length,
-                     .out = out };
+    npy_header h = {
+        .path = path, .error = error, .start = file, .at = file + start, .end = file + start + length, .out = out
+    };
     size_t count = 0;
     if (read_dict(&h) != 0 || count_elements(&h, bytes - start - length, &count) != 0)
         return -1;

@@ -109,8 +109,8 @@ static int source_end(void *user)
 
 static const stbi_io_callbacks callbacks = { source_read, source_skip, source_end };
 
-/* "P5" or "P6", width, height and the largest value, with blanks and comments between. stb_image takes the largest value
- * to be 255 or 65535 and lets numbers overflow. */
+/* "P5" or "P6", width, height and the largest value, with blanks and comments between. stb_image takes the largest
+ * value to be 255 or 65535 and lets numbers overflow. */
 static int check_pnm(const char *path, const unsigned char *file, size_t bytes, ad_error *error)
 {
     size_t at = 2, number = 0;

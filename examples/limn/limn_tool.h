@@ -31,7 +31,7 @@ typedef struct {
     nn_mode mode;
     ad_type type;
     ds_scaling scaling;
-    size_t width;        /* 0: infinite, or the command's default */
+    size_t width;                       /* 0: infinite, or the command's default */
     size_t resize_width, resize_height; /* 0: not given */
     double at_width, test_fraction;     /* 0: not given */
     long split_seed;
@@ -83,8 +83,7 @@ int json_print(cJSON *object, ad_error *error);                         /* print
 
 /* ---- drift.c ---- */
 /* The spec of --drift for a model of this width; drift_close frees what it holds. */
-int drift_open(const options *o, nn_net *net, const ds_data *data, size_t width, nn_drift_spec *spec,
-               ad_error *error);
+int drift_open(const options *o, nn_net *net, const ds_data *data, size_t width, nn_drift_spec *spec, ad_error *error);
 void drift_close(nn_drift_spec *spec);
 /* Number and cost of the measurements, printed; or with the whole series, from the file, into run. */
 int drift_tell(const options *o, const nn_progress *last, cJSON *run, ad_error *error);

@@ -40,12 +40,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const options *, ad_error *);
-    } commands[] = { { "report", command_report },
-                     { "train", command_train },
-                     { "eval", command_eval },
-                     { "kernel", command_kernel },
-                     { "predict", command_predict },
-                     { "program", command_program },
+    } commands[] = { { "report", command_report }, { "train", command_train },     { "eval", command_eval },
+                     { "kernel", command_kernel }, { "predict", command_predict }, { "program", command_program },
                      { "limit", command_limit } };
     ad_start_again(argv);
     find_data();

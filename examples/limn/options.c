@@ -7,24 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPORT = 1, TRAIN = 2, EVAL = 4, KERNEL = 8, PREDICT = 16, PROGRAM = 32, LIMIT = 64, NETWORK = 63,
-       ALL = 127 };
+enum { REPORT = 1, TRAIN = 2, EVAL = 4, KERNEL = 8, PREDICT = 16, PROGRAM = 32, LIMIT = 64, NETWORK = 63, ALL = 127 };
 
 static const struct {
     const char *name, *help, *more;
 } commands[] = {
     { "report", "trains at several widths and compares with the limit",
       "Prints the network's program, then, width by width and over several seeds, accuracies and the distances of its\n"
-      "tangent kernel from the limit and from its own start, with the slopes fitted to them and their intervals. A slope\n"
+      "tangent kernel from the limit and from its own start, with the slopes fitted to them and their intervals. A "
+      "slope\n"
       "outside theory's band comes with what the measured values say of it.\n"
       "Widths 128 to 1024 (64 to 512 for more than 16 time steps), 10 seeds, 100 steps at 1/250 of the largest stable\n"
-      "rate; for sequences and batch normalisation 25 steps at 1/62.5, and for the latter 6 seeds. No two networks share\n"
-      "draws: from --seed on, each width has numbers of its own, 4 times --seeds (batch normalisation: 2). All are drawn and\n"
+      "rate; for sequences and batch normalisation 25 steps at 1/62.5, and for the latter 6 seeds. No two networks "
+      "share\n"
+      "draws: from --seed on, each width has numbers of its own, 4 times --seeds (batch normalisation: 2). All are "
+      "drawn and\n"
       "the first --seeds trained. Accuracies of batch normalisation are in evaluation, with the running statistics." },
     { "train", "trains at one width and tells loss and accuracy",
       "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for targets.\n"
-      "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for bit, with\n"
-      "the same --threads. Ctrl-C ends after the step with a checkpoint, a second one at once. --drift measures the NTK\n"
+      "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for bit, "
+      "with\n"
+      "the same --threads. Ctrl-C ends after the step with a checkpoint, a second one at once. --drift measures the "
+      "NTK\n"
       "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h)." },
     { "eval", "loss, accuracy and outputs of a network with given --weights",
       "The width is that of the weights. --out writes the outputs of all inputs, (rows, outputs)." },
@@ -32,10 +36,14 @@ static const struct {
       "Without --width (or with --width inf) it is the limit, else a network drawn from --seed, or of --weights.\n"
       "Without --out it prints the first rows and columns. --explain tells memory and time in place of computing." },
     { "predict", "what training would do, by a constant kernel",
-      "Train and test loss, accuracy and likelihood at --times of training, by the limit's kernel (an ensemble of networks:\n"
-      "its mean, and its variance for the likelihood) or, with --width N, by the kernel of one network drawn from --seed,\n"
-      "from its own outputs on. The square loss is sum (f - y)^2 / (2 N k), k outputs: limn train's, which has no k, needs\n"
-      "1/k of the rate for the same. t is time with the flow, else steps. --kernel nngp trains the readout alone, at inf it\n"
+      "Train and test loss, accuracy and likelihood at --times of training, by the limit's kernel (an ensemble of "
+      "networks:\n"
+      "its mean, and its variance for the likelihood) or, with --width N, by the kernel of one network drawn from "
+      "--seed,\n"
+      "from its own outputs on. The square loss is sum (f - y)^2 / (2 N k), k outputs: limn train's, which has no k, "
+      "needs\n"
+      "1/k of the rate for the same. t is time with the flow, else steps. --kernel nngp trains the readout alone, at "
+      "inf it\n"
       "is GP inference. A kernel that cannot be inverted is an error that names its condition number and a --ridge.\n"
       "--out writes the test outputs (the training ones, if there are no others), (times, rows, outputs)." },
     { "program", "prints the Netsor\u22a4 program and checks it",
@@ -48,8 +56,10 @@ static const struct {
       "  MatMul   h  := W x\n"
       "  Nonlin   y  := tanh(h)\n"
       "  Moment   e  := \u27e8y, h\u27e9\n\n"
-      "Prints means, variances and covariances of its vectors and the limits of its scalars, and with --width the same\n"
-      "at that width, mean and standard error over --seeds. A law of data, N(0, \u27e8x, x\u27e9/784), takes the first row of\n"
+      "Prints means, variances and covariances of its vectors and the limits of its scalars, and with --width the "
+      "same\n"
+      "at that width, mean and standard error over --seeds. A law of data, N(0, \u27e8x, x\u27e9/784), takes the first "
+      "row of\n"
       "--inputs.\n" },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -69,12 +79,14 @@ static const row rows[] = {
     { "--scale", "ntk|standard|meanfield|mup", "parametrization (ntk); limits are for ntk and standard", CHOICE,
       AT(scale), 0, NETWORK },
     { "--sigma-in", "init|multiplier", "where sigma stands (init)", CHOICE, AT(sigma_in), 0, NETWORK },
-    { "--data", "mnist|digits|PATH", "embedded data (mnist), or files: a folder of images for each class, IDX\n"
-      "                                                 (MNIST), CIFAR-10, CSV, .npy; see datasets/README.md", TEXT,
-      AT(data), 0, NETWORK },
+    { "--data", "mnist|digits|PATH",
+      "embedded data (mnist), or files: a folder of images for each class, IDX\n"
+      "                                                 (MNIST), CIFAR-10, CSV, .npy; see datasets/README.md",
+      TEXT, AT(data), 0, NETWORK },
     { "--resize", "WxH", "of the images of --data", SIZE, AT(resize_width), 0, NETWORK },
     { "--grey", NULL, "of the images of --data", FLAG, AT(grey), 0, NETWORK },
-    { "--label-column", "NAME|K|first|last|none", "of a CSV (last); K counts from 1", TEXT, AT(label_column), 0, NETWORK },
+    { "--label-column", "NAME|K|first|last|none", "of a CSV (last); K counts from 1", TEXT, AT(label_column), 0,
+      NETWORK },
     { "--test-fraction", "F", "of the rows of --data, shuffled (as the files have it, or 0.2)", REAL, AT(test_fraction),
       0, NETWORK },
     { "--split-seed", "K", "of that shuffle (0)", WHOLE, AT(split_seed), 0, NETWORK },
@@ -90,27 +102,26 @@ static const row rows[] = {
     { "--width", "N|inf", "width n; inf is the limit, of a kernel", WIDTH, AT(width), 0,
       TRAIN | EVAL | KERNEL | PREDICT | LIMIT },
     { "--widths", "N,N,...", "the widths to compare", WIDTHS, AT(widths), 0, REPORT },
-    { "--at-width", "N", "where the powers of n of a limit are summed", REAL, AT(at_width), 1,
-      KERNEL | PREDICT },
-    { "--seed", "K", "the first seed (1)", WHOLE, AT(seed), 0,
-      REPORT | TRAIN | KERNEL | PREDICT | LIMIT },
-    { "--seeds", "K", "how many seeds; a kernel is their mean", WHOLE, AT(seeds), 1,
-      REPORT | TRAIN | KERNEL | LIMIT },
+    { "--at-width", "N", "where the powers of n of a limit are summed", REAL, AT(at_width), 1, KERNEL | PREDICT },
+    { "--seed", "K", "the first seed (1)", WHOLE, AT(seed), 0, REPORT | TRAIN | KERNEL | PREDICT | LIMIT },
+    { "--seeds", "K", "how many seeds; a kernel is their mean", WHOLE, AT(seeds), 1, REPORT | TRAIN | KERNEL | LIMIT },
     { "--kernel", "ntk|nngp", "which kernel (ntk)", CHOICE, AT(kernel), 0, KERNEL | PREDICT },
     { "--outputs", "full|mean", "[N,M,O,O], or its mean over outputs [N,M] (mean)", CHOICE, AT(outputs), 0,
       KERNEL | PREDICT },
     { "--weights", "F.safetensors", "raw omega, shape (in, out), named as in the trace", TEXT, AT(weights), 0,
       TRAIN | EVAL | KERNEL | PREDICT },
-    { "--out", "FILE", "the kernel or the outputs (.npy, float64); trained weights (.safetensors); the report's page\n"
-      "                                                 (limn-report.html; with --json none)", TEXT, AT(out), 0,
-      REPORT | TRAIN | EVAL | KERNEL | PREDICT },
-    { "--mode", "auto|train|eval", "of batch normalisation: inputs are one batch, or alone with the running statistics\n"
-      "                                              (auto: eval, and of a kernel, train)", CHOICE, AT(mode), 0,
-      EVAL | KERNEL },
+    { "--out", "FILE",
+      "the kernel or the outputs (.npy, float64); trained weights (.safetensors); the report's page\n"
+      "                                                 (limn-report.html; with --json none)",
+      TEXT, AT(out), 0, REPORT | TRAIN | EVAL | KERNEL | PREDICT },
+    { "--mode", "auto|train|eval",
+      "of batch normalisation: inputs are one batch, or alone with the running statistics\n"
+      "                                              (auto: eval, and of a kernel, train)",
+      CHOICE, AT(mode), 0, EVAL | KERNEL },
     { "--loss", "square|cross-entropy", "loss (classes: cross-entropy; targets, and predict: square)", CHOICE, AT(loss),
       0, TRAIN | EVAL | PREDICT },
-    { "--optimizer", "sgd|momentum|adam|flow", "optimizer (adam; predict: flow, without adam)", CHOICE, AT(optimizer), 0,
-      TRAIN | PREDICT },
+    { "--optimizer", "sgd|momentum|adam|flow", "optimizer (adam; predict: flow, without adam)", CHOICE, AT(optimizer),
+      0, TRAIN | PREDICT },
     { "--momentum", "M", "of --optimizer momentum (0.9)", REAL, AT(momentum), 0, PREDICT },
     { "--times", "T,T,...", "times or steps, ascending, inf included (1,10,100,inf)", TIMES, AT(times), 0, PREDICT },
     { "--ridge", "R", "added to the kernel's diagonal, times the mean of it (0)", REAL, AT(ridge), 0, PREDICT },
@@ -118,15 +129,17 @@ static const row rows[] = {
     { "--test", "N", "the first N inputs to test on (1000; of --inputs2, all)", WHOLE, AT(test), 1, PREDICT },
     { "--start", "F.npy", "outputs at the start, (train + test rows, outputs) (limit: 0; else the network's)", TEXT,
       AT(start), 0, PREDICT },
-    { "--covariance", "C.npy", "a limit's, of the ensemble's test outputs: (times, rows, rows)", TEXT, AT(covariance), 0,
-      PREDICT },
-    { "--rate", "R", "learning rate (adam, by scale: 0.014, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1;\n"
+    { "--covariance", "C.npy", "a limit's, of the ensemble's test outputs: (times, rows, rows)", TEXT, AT(covariance),
+      0, PREDICT },
+    { "--rate", "R",
+      "learning rate (adam, by scale: 0.014, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1;\n"
       "                                                 report: 1/250 or 1/62.5 of the largest stable one;\n"
-      "                                                 predict: flow 1, else half of the largest stable one)", REAL,
-      AT(rate), 0, REPORT | TRAIN | PREDICT },
+      "                                                 predict: flow 1, else half of the largest stable one)",
+      REAL, AT(rate), 0, REPORT | TRAIN | PREDICT },
     { "--batch", "N", "batch size (64); 0 is all rows", WHOLE, AT(batch), 0, TRAIN },
     { "--epochs", "E", "epochs of training (20)", REAL, AT(epochs), 0, TRAIN },
-    { "--steps", "S", "steps of training, in place of epochs (report: 100 or 25)", WHOLE, AT(steps), 0, REPORT | TRAIN },
+    { "--steps", "S", "steps of training, in place of epochs (report: 100 or 25)", WHOLE, AT(steps), 0,
+      REPORT | TRAIN },
     { "--probes", "K", "the first K inputs (report: 32; kernel: all given, or 32; train --drift: 64)", WHOLE,
       AT(probes), 2, REPORT | KERNEL | TRAIN },
     { "--drift", "F.csv", "drift of the tangent kernel while it trains, a line a measurement", TEXT, AT(drift), 0,
@@ -145,14 +158,16 @@ static const row rows[] = {
       TRAIN | EVAL | KERNEL | PREDICT },
     { "--engine", "auto|exact|sample", "a limit's: exact rules, samples at n = infinity, or what fits (auto)", CHOICE,
       AT(engine), 0, KERNEL | PREDICT | LIMIT },
-    { "--rule", "auto|bp|general", "a limit's: simple for BP-like programs, or general (auto: as the program is)", CHOICE,
-      AT(rule), 0, KERNEL | PREDICT | LIMIT },
+    { "--rule", "auto|bp|general", "a limit's: simple for BP-like programs, or general (auto: as the program is)",
+      CHOICE, AT(rule), 0, KERNEL | PREDICT | LIMIT },
     { "--samples", "S", "of the sampling engine (4096)", WHOLE, AT(samples), 16, KERNEL | PREDICT | LIMIT },
     { "--runs", "R", "of the sampling engine, for its error (8)", WHOLE, AT(runs), 2, KERNEL | PREDICT | LIMIT },
-    { "--tolerance", "E", "a limit's relative error: of expectations, or more runs of the sampling engine until it is met", REAL,
+    { "--tolerance", "E",
+      "a limit's relative error: of expectations, or more runs of the sampling engine until it is met", REAL,
       AT(tolerance), 0, KERNEL | PREDICT },
     { "--threads", "T", "threads (1)", WHOLE, AT(threads), 1, REPORT | TRAIN | EVAL | KERNEL | PREDICT },
-    { "--explain", NULL, "memory and time, estimated from a piece of the work", FLAG, AT(explain), 0, KERNEL | PREDICT },
+    { "--explain", NULL, "memory and time, estimated from a piece of the work", FLAG, AT(explain), 0,
+      KERNEL | PREDICT },
     { "--psi", "EXPRESSION", "an expectation besides the file's, as x*y*step(z); may be repeated", PSI, 0, 0, LIMIT },
     { "--format", "text|latex|json", "of a program (text)", CHOICE, AT(format), 0, PROGRAM },
     { "--recursion", NULL, "the kernel's recursion in place of the program", FLAG, AT(recursion), 0, PROGRAM },
@@ -180,8 +195,11 @@ static int command_number(const char *name)
 /* Of one command, or, for -1, of all. */
 static void help(int command)
 {
-    printf("limn %s %s [options]\n\n", command < 0 ? "report|train|eval|kernel|predict|program|limit" : commands[command].name,
-           command < 0 ? "NET|FILE" : 1 << command == LIMIT ? "FILE" : "NET");
+    printf("limn %s %s [options]\n\n",
+           command < 0 ? "report|train|eval|kernel|predict|program|limit" : commands[command].name,
+           command < 0             ? "NET|FILE"
+           : 1 << command == LIMIT ? "FILE"
+                                   : "NET");
     if (command < 0)
         for (int k = 0; k < COMMANDS; k++)
             printf("  %-8s %s\n", commands[k].name, commands[k].help);
@@ -189,12 +207,14 @@ static void help(int command)
         printf("%s: %s.\n%s\n", commands[command].name, commands[command].help, commands[command].more);
     if (command < 0 || 1 << command != LIMIT)
         puts("\nNET is one of these, with the settings' defaults, or a C file that defines\n"
-         "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n\n"
-         "  mlp  depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, outputs\n"
-         "  rnn  depth=1, phi=tanh, cell=vanilla (gru, lstm), readout=last (mean), padding=none (front), sigma_w=1,\n"
-         "       sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by row\n"
-         "  batchnorm  depth=3, phi=relu, eps=1e-05, affine=no (yes), sigma_w=1.41421, outputs; the inputs of a kernel\n"
-         "       are one batch, and those of --inputs2 another\n");
+             "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n\n"
+             "  mlp  depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, outputs\n"
+             "  rnn  depth=1, phi=tanh, cell=vanilla (gru, lstm), readout=last (mean), padding=none (front), "
+             "sigma_w=1,\n"
+             "       sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by row\n"
+             "  batchnorm  depth=3, phi=relu, eps=1e-05, affine=no (yes), sigma_w=1.41421, outputs; the inputs of a "
+             "kernel\n"
+             "       are one batch, and those of --inputs2 another\n");
     for (int i = 0; i < ROWS; i++)
         if (command < 0 || rows[i].commands >> command & 1)
             printf("  %-15s %-30s %s\n", rows[i].name, rows[i].argument ? rows[i].argument : "", rows[i].help);
@@ -281,7 +301,8 @@ static void wanted(const row *r, char *text, size_t size)
     else if (r->kind == REAL)
         snprintf(text, size, "%s takes a number of at least %g, not", r->name, r->least);
     else if (r->kind == SCHEDULE)
-        snprintf(text, size, "%s takes log, epoch or a whole number from %g to %.0f, not", r->name, r->least, most_whole);
+        snprintf(text, size, "%s takes log, epoch or a whole number from %g to %.0f, not", r->name, r->least,
+                 most_whole);
     else
         snprintf(text, size, "%s takes %s, not", r->name, r->argument);
 }
@@ -403,8 +424,8 @@ static int settle(options *o, int command)
     if (o->labels && !o->inputs && !o->data)
         return usage_error("--labels needs --inputs or --data in", o->command);
     if (o->inputs && (o->resize_width || o->grey || o->label_column || o->test_fraction > 0 || o->split_seed))
-        return usage_error("--inputs are taken as they are: what changes images, columns and the split is for --data in",
-                           o->command);
+        return usage_error(
+            "--inputs are taken as they are: what changes images, columns and the split is for --data in", o->command);
     if (o->test_fraction >= 1)
         return usage_error("--test-fraction is below 1 in", o->command);
     if (o->infinite && !kernel && 1 << command != LIMIT)
@@ -450,10 +471,15 @@ static int settle(options *o, int command)
 
 int options_parse(options *o, int argc, char **argv)
 {
-    *o = (options){
-        .argc = argc, .argv = argv, .seed = 1, .outputs = NN_MEAN, .type = (ad_type)-1, .threads = 1, .batch = -1, .optimizer = -1,
-        .momentum = 0.9
-    };
+    *o = (options){ .argc = argc,
+                    .argv = argv,
+                    .seed = 1,
+                    .outputs = NN_MEAN,
+                    .type = (ad_type)-1,
+                    .threads = 1,
+                    .batch = -1,
+                    .optimizer = -1,
+                    .momentum = 0.9 };
     const row **given = ad_alloc((size_t)argc, sizeof *given, "options", NULL);
     if (!given) {
         fprintf(stderr, "limn: out of memory for options\n");

@@ -1,7 +1,7 @@
 /* drift.c: how far the tangent kernel has moved, and what it looks like, at one moment of training.
  *
- * In the NTK parametrization Theta_t tends to Theta_inf at n = infinity for all t, so that |Theta_t - Theta_0| is what a
- * finite network has beyond its limit: of order 1/n for smooth activations, n^(-3/4) to 1/n with kinks (THEORY 5). */
+ * In the NTK parametrization Theta_t tends to Theta_inf at n = infinity for all t, so that |Theta_t - Theta_0| is what
+ * a finite network has beyond its limit: of order 1/n for smooth activations, n^(-3/4) to 1/n with kinks (THEORY 5). */
 #include "nn/network/network.h"
 
 #include "autodiff/plan/plan.h"

@@ -1,9 +1,9 @@
 /* watch.c: the drift that a fit measures on its way: when, and as a CSV that grows with it.
  *
- * A resumed fit leaves the same CSV as one that was never broken: its file is rewritten up to the checkpoint's step, less
- * rows that only the end of the broken fit had, and goes on from there. Rows reach the disk before the checkpoint does,
- * so that none is missing. Theta_0 is not in the checkpoint: it is measured again, of the network as it was drawn, and
- * the file's first row tells whether that is the same one. */
+ * A resumed fit leaves the same CSV as one that was never broken: its file is rewritten up to the checkpoint's step,
+ * less rows that only the end of the broken fit had, and goes on from there. Rows reach the disk before the checkpoint
+ * does, so that none is missing. Theta_0 is not in the checkpoint: it is measured again, of the network as it was
+ * drawn, and the file's first row tells whether that is the same one. */
 #include "nn/network/network.h"
 
 #include <limits.h>

@@ -1,13 +1,13 @@
 /* kernel_seeds.c: a kernel whose samples meet, seed by seed.
  *
  * A seed is one output of one sample. Its adjoints run through the whole batch, so that those of all seeds at once grow
- * with the square of the batch. Here a run takes as many seeds as fit, and a store keeps of each what its products need:
- * the gradients of a parameter, or, where K is less work, the adjoints themselves. Two stores are multiplied, Gram by
- * Gram, and the next ones take their place. In the mean over outputs an output meets itself alone, and has its own
- * stores; else all outputs of all samples are one list.
+ * with the square of the batch. Here a run takes as many seeds as fit, and a store keeps of each what its products
+ * need: the gradients of a parameter, or, where K is less work, the adjoints themselves. Two stores are multiplied,
+ * Gram by Gram, and the next ones take their place. In the mean over outputs an output meets itself alone, and has its
+ * own stores; else all outputs of all samples are one list.
  *
- * With G stores a list, a symmetric kernel fills 1 + G (G - 1) / 2 of them: the last one beside a store becomes the next
- * first. */
+ * With G stores a list, a symmetric kernel fills 1 + G (G - 1) / 2 of them: the last one beside a store becomes the
+ * next first. */
 #include "nn/kernel/kernel.h"
 
 #include <math.h>
@@ -118,8 +118,10 @@ static size_t place(nn_call *c, char *work)
         char **piece;
         size_t bytes;
     } pieces[] = { { &c->seed, c->run * c->most * nn_n_outputs(c->model->net) * bytes },
-                   { &c->product, c->store * c->store * bytes }, { &c->scratch, formed ? scratch * bytes : 0 },
-                   { &c->met, turns * turns * bytes }, { &c->applied, c->applied_rows * applied } };
+                   { &c->product, c->store * c->store * bytes },
+                   { &c->scratch, formed ? scratch * bytes : 0 },
+                   { &c->met, turns * turns * bytes },
+                   { &c->applied, c->applied_rows * applied } };
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         *pieces[i].piece = work && pieces[i].bytes ? work + total : NULL;
         total += rounded(pieces[i].bytes);

@@ -86,8 +86,7 @@ static int make_plan(nn_call *c, const ad_var *outputs, int *ids, int n, int n_c
     ad_plan_free(p->plan);
     ad_free(p->ids);
     *p = (nn_kernel_plan){ .ids = ids, .n_ids = n, .n_checked = n_checked, .rows = c->tile, .seeds = c->seeds };
-    ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads,
-                          .capacity = nn_call_sizes(c, c->tile) };
+    ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads, .capacity = nn_call_sizes(c, c->tile) };
     return n && !(p->plan = ad_plan_new(outputs, n, &spec, error)) ? -1 : 0;
 }
 
@@ -121,9 +120,8 @@ int nn_prepare(nn_call *c, ad_error *error)
         failed = kernel->x ? 0 : -1;
         kernel->x_rows = failed ? 0 : c->tile;
     }
-    bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->seeds >= c->seeds &&
-                c->plan->n_ids == n && !failed &&
-                memcmp(c->plan->ids, ids, (size_t)n * sizeof *ids) == 0;
+    bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->seeds >= c->seeds && c->plan->n_ids == n &&
+                !failed && memcmp(c->plan->ids, ids, (size_t)n * sizeof *ids) == 0;
     if (!fits && !failed) {
         failed = make_plan(c, outputs, ids, n, n_checked, error);
         ids = NULL;
@@ -152,7 +150,6 @@ static const char *tensor_data(const nn_call *c, int id)
         k++;
     return ad_output(c->plan->plan, k);
 }
-
 
 size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows)
 {
@@ -193,9 +190,9 @@ int nn_run(nn_call *c, const double *x, size_t first, size_t rows, ad_error *err
     ad_plan *plan = c->plan->plan;
     if (!nn_convert(x + first * features, rows * features, c->model->type, c->kernel->x, &bad))
         return ad_fail(error, "x: row %zu holds a number that is not finite", first + bad / features);
-    if (plan && (ad_run(plan, &sizes, error) != 0 ||
-                 (c->plan->n_checked &&
-                  nn_norm_check(c->model, plan, c->plan->n_ids - c->plan->n_checked, rows, error) != 0)))
+    if (plan &&
+        (ad_run(plan, &sizes, error) != 0 ||
+         (c->plan->n_checked && nn_norm_check(c->model, plan, c->plan->n_ids - c->plan->n_checked, rows, error) != 0)))
         return -1;
     return 0;
 }
@@ -212,7 +209,8 @@ static int run_tile(nn_call *c, int side, const double *x, size_t first, size_t 
 
 /* ---- the whole kernel ---- */
 /* Writes a tile's products to the result, (N, M, O, O) or (N, M). */
-static void write_out(const nn_call *c, const size_t *first, const size_t *rows, bool same, size_t n_columns, double *out)
+static void write_out(const nn_call *c, const size_t *first, const size_t *rows, bool same, size_t n_columns,
+                      double *out)
 {
     size_t outs = c->outs, wide = outs * rows[1];
     double factor = c->mean ? 1 / (double)c->outputs : 1;
@@ -298,10 +296,15 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
     struct {
         char **piece;
         size_t bytes;
-    } pieces[] = { { &c->acc, square }, { &c->cross, crosses ? square : 0 }, { &c->product, square },
-                   { &c->factor, c->tile * c->tile * bytes }, { &c->gradient[0], gradients },
-                   { &c->gradient[1], gradients }, { &c->scratch, formed ? largest * bytes : 0 },
-                   { &c->applied, applied }, { &c->met, turns * turns * bytes } };
+    } pieces[] = { { &c->acc, square },
+                   { &c->cross, crosses ? square : 0 },
+                   { &c->product, square },
+                   { &c->factor, c->tile * c->tile * bytes },
+                   { &c->gradient[0], gradients },
+                   { &c->gradient[1], gradients },
+                   { &c->scratch, formed ? largest * bytes : 0 },
+                   { &c->applied, applied },
+                   { &c->met, turns * turns * bytes } };
     enum { PIECES = sizeof pieces / sizeof *pieces };
     for (int turn = 0; turn < 2; turn++) { /* first the sizes, then the places */
         total = 0;
@@ -320,7 +323,8 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
     return 0;
 }
 
-static int compute(nn_call *c, const double *x, size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
+static int compute(nn_call *c, const double *x, size_t rows, const double *x2, size_t rows2, double *out,
+                   ad_error *error)
 {
     size_t bytes = nn_bytes(c->model->type), n_columns = c->symmetric ? rows : rows2;
     for (size_t i = 0; i < rows; i += c->tile) {
@@ -348,8 +352,8 @@ static int compute(nn_call *c, const double *x, size_t rows, const double *x2, s
 
 static bool same_form(const nn_call *a, const nn_call *b)
 {
-    return a->variant == b->variant && a->by == b->by && a->mean == b->mean && a->symmetric == b->symmetric && a->rows == b->rows &&
-           a->rows2 == b->rows2;
+    return a->variant == b->variant && a->by == b->by && a->mean == b->mean && a->symmetric == b->symmetric &&
+           a->rows == b->rows && a->rows2 == b->rows2;
 }
 
 /* A call of the form, with its terms, its plan and its places in the work: nothing of it depends on what the inputs
@@ -402,8 +406,14 @@ static nn_call *call_of(nn_model *model, nn_weighing by, size_t rows, const doub
     int v = nn_variant_of(model, NN_TRAINING);
     if (v == 0 && (nn_norm_check_rows(model, rows, error) || (x2 && nn_norm_check_rows(model, rows2, error))))
         return NULL;
-    const nn_call form = { .model = model, .kernel = model->kernel, .variant = v, .by = by, .mean = outputs == NN_MEAN,
-                        .symmetric = !x2, .rows = rows, .rows2 = x2 ? rows2 : rows };
+    const nn_call form = { .model = model,
+                           .kernel = model->kernel,
+                           .variant = v,
+                           .by = by,
+                           .mean = outputs == NN_MEAN,
+                           .symmetric = !x2,
+                           .rows = rows,
+                           .rows2 = x2 ? rows2 : rows };
     if (!model->kernel->last || !same_form(model->kernel->last, &form)) {
         nn_call_free(model->kernel->last);
         if (!(model->kernel->last = make_call(&form, error)))
@@ -451,4 +461,3 @@ int nn_training_kernel(nn_model *model, const double *x, size_t rows, const doub
 {
     return kernel_of(model, NN_TRAINED, x, rows, x2, rows2, outputs, out, error);
 }
-

@@ -1,5 +1,5 @@
-/* kernel_inside.h: the inside of an empirical kernel: kernel.c lays out and runs it, kernel_sites.c finds what it is made
- * of, kernel_products.c multiplies, kernel_seeds.c does it seed by seed, readout.c weighs. */
+/* kernel_inside.h: the inside of an empirical kernel: kernel.c lays out and runs it, kernel_sites.c finds what it is
+ * made of, kernel_products.c multiplies, kernel_seeds.c does it seed by seed, readout.c weighs. */
 #ifndef LIMN_NN_KERNEL_INSIDE_H
 #define LIMN_NN_KERNEL_INSIDE_H
 #include "nn/network/network.h"
@@ -8,7 +8,7 @@
 
 struct nn_tangent {
     bool together; /* the seed knows its sample, too: samples meet, or parameters meet before they meet a sample */
-    ad_var seed; /* an input, one output of one sample an entry of `sample`; no graph: the delta of all at once */
+    ad_var seed;   /* an input, one output of one sample an entry of `sample`; no graph: the delta of all at once */
     ad_axis out, sample, batch; /* the seed's output, the sample whose output it is, and the samples of a run */
     ad_site *sites;
     int n_sites;
@@ -54,13 +54,13 @@ typedef struct {
 typedef struct {
     ad_plan *plan;
     size_t rows, seeds; /* capacity */
-    int *ids;    /* of the plan's outputs: tensors for panels, then what is checked */
+    int *ids;           /* of the plan's outputs: tensors for panels, then what is checked */
     int n_ids, n_checked;
 } nn_kernel_plan;
 
 struct nn_kernel {
     nn_kernel_plan plans[2][2]; /* in training and in evaluation: of the tangent kernel and of the NNGP kernel */
-    void *x;         /* the rows of one run, in the model's type */
+    void *x;                    /* the rows of one run, in the model's type */
     size_t x_rows;
     char *work; /* all buffers of a call */
     size_t work_bytes;
@@ -89,10 +89,10 @@ typedef struct nn_call {
     nn_use *uses;
     int n_uses, uses_room;
     char *acc, *cross, *product, *factor, *gradient[2], *scratch, *applied, *met; /* pieces of the work */
-    size_t gradient_rows; /* samples of one tile of gradients */
-    bool by_seeds;        /* all that follows is for kernel_seeds.c */
-    size_t seeds;         /* of a run: outputs of samples */
-    size_t run, store;    /* at most so many in a run, and in a store */
+    size_t gradient_rows;                                                         /* samples of one tile of gradients */
+    bool by_seeds;     /* all that follows is for kernel_seeds.c */
+    size_t seeds;      /* of a run: outputs of samples */
+    size_t run, store; /* at most so many in a run, and in a store */
     size_t applied_rows;
     char *seed; /* (run, batch, outputs) */
 } nn_call;
@@ -115,7 +115,8 @@ void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to);
 int nn_make_room(nn_call *c, size_t total, ad_error *error);
 
 /* kernel_seeds.c: where samples meet, and the seeds of all of them are too many for memory. */
-bool nn_too_many_seeds(const nn_call *c, size_t rows); /* if each of so many rows has its own, in a run of all of them */
+bool nn_too_many_seeds(const nn_call *c,
+                       size_t rows); /* if each of so many rows has its own, in a run of all of them */
 int nn_seeds_lay_out(nn_call *c, ad_error *error);
 /* out NULL: *seconds is what it would take, from one run and one product. */
 int nn_seeds_compute(nn_call *c, const double *x, size_t rows, const double *x2, size_t rows2, double *out,

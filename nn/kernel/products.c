@@ -1,5 +1,5 @@
-/* kernel_products.c: the products of packed panels: Gram by Gram where uses can be paired, by the gradients themselves or
- * by K where they cannot (kernel.c has the formulas). */
+/* kernel_products.c: the products of packed panels: Gram by Gram where uses can be paired, by the gradients themselves
+ * or by K where they cannot (kernel.c has the formulas). */
 #include "nn/kernel/kernel.h"
 
 #include <cblas.h>
@@ -7,7 +7,7 @@
 
 /* ---- loops, written once for float and double ---- */
 #define LOOPS(real, letter)                                                                                            \
-    static real *pack_##real(const nn_walk *w, int level, const real *from, real *to, bool add)                           \
+    static real *pack_##real(const nn_walk *w, int level, const real *from, real *to, bool add)                        \
     {                                                                                                                  \
         if (level == w->rank) {                                                                                        \
             *to = add ? *to + *from : *from;                                                                           \
@@ -84,7 +84,7 @@ void nn_pack(const nn_call *c, const nn_walk *w, const char *from, char *to, boo
 
 /* ---- products ---- */
 void nn_gram(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b, double beta,
-                 char *to, bool upper)
+             char *to, bool upper)
 {
     if (c->model->type == AD_FLOAT)
         gram_float(m, n, k, (float)alpha, (const float *)a, (const float *)b, (float)beta, (float *)to, upper);
@@ -130,7 +130,7 @@ static void add_group(nn_call *c, const nn_term *terms, int n, const size_t *row
         const nn_panel *y = &c->panels[t.y];
         size_t columns = nn_size_of(c, &y->order, rows[0]) / y->instances / rows[0];
         nn_gram(c, rows[0], rows[1], columns, t.c, block(c, t.y, t.y_at, 0, rows[0]),
-             block(c, t.y2, t.y2_at, other, rows[1]), 1, c->factor, false);
+                block(c, t.y2, t.y2_at, other, rows[1]), 1, c->factor, false);
     }
     int a = swapped ? terms->d2 : terms->d, a_at = swapped ? terms->d2_at : terms->d_at;
     int b = swapped ? terms->d : terms->d2, b_at = swapped ? terms->d_at : terms->d2_at;
@@ -139,7 +139,7 @@ static void add_group(nn_call *c, const nn_term *terms, int n, const size_t *row
     size_t m = c->outs * (d->sampled ? rows[0] : 1), wide = c->outs * (d2->sampled ? rows[1] : 1);
     size_t columns = nn_size_of(c, &d->order, rows[0]) / d->instances / m;
     nn_gram(c, m, wide, columns, 1, block(c, a, a_at, 0, rows[0]), block(c, b, b_at, other, rows[1]), 0, c->product,
-         diagonal && d->sampled);
+            diagonal && d->sampled);
     spread(c, rows[0], rows[1], c->product, d->sampled, d2->sampled, c->factor, same && !diagonal ? c->cross : c->acc,
            diagonal);
 }
@@ -198,8 +198,7 @@ void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char 
                 outer_float(m, wide, n_sum, (float)u->c, (const float *)one, (const float *)two,
                             (float *)(at + k * part));
             else
-                outer_double(m, wide, n_sum, u->c, (const double *)one, (const double *)two,
-                             (double *)(at + k * part));
+                outer_double(m, wide, n_sum, u->c, (const double *)one, (const double *)two, (double *)(at + k * part));
         }
         if (at != to)
             nn_pack(c, &w, at, to, true);
@@ -234,7 +233,7 @@ static void add_products(nn_call *c, const size_t *rows, const size_t *first, co
         nn_gram(c, c->outs * count[0], wide, size, weight, g, g2, 0, c->product, false);
     for (size_t o = 0; o < c->outputs && c->mean; o++)
         nn_gram(c, count[0], count[1], size, weight, g + o * count[0] * size * bytes, g2 + o * count[1] * size * bytes,
-             o ? 1 : 0, c->product, false);
+                o ? 1 : 0, c->product, false);
     for (size_t row = 0; row < c->outs * count[0]; row++)
         for (size_t p = 0; p < c->outs; p++) {
             size_t o = row / count[0], i = first[0] + row % count[0];

@@ -1,5 +1,5 @@
-/* readout.c: what a readout's parameters are in front of: the outputs must be linear in them, so that the NNGP kernel is
- * the tangent kernel with their initial variances as weights. */
+/* readout.c: what a readout's parameters are in front of: the outputs must be linear in them, so that the NNGP kernel
+ * is the tangent kernel with their initial variances as weights. */
 #include "nn/kernel/kernel.h"
 
 #include <math.h>
@@ -72,7 +72,6 @@ int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *varia
 {
     return readout_variances(net, net->output, sizes, variances, error);
 }
-
 
 int nn_weigh(const nn_model *model, int v, nn_weighing by, double *weights, ad_error *error)
 {

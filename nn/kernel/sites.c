@@ -151,8 +151,8 @@ static bool grow(nn_call *c, void **array, int used, int *room, size_t size)
 static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t instances)
 {
     for (int i = 0; i < c->n_panels; i++)
-        if (c->panels[i].id == id && c->panels[i].instances == instances && nn_same_order(&c->panels[i].order, &order) &&
-            nn_same_order(&c->panels[i].sum, &sum))
+        if (c->panels[i].id == id && c->panels[i].instances == instances &&
+            nn_same_order(&c->panels[i].order, &order) && nn_same_order(&c->panels[i].sum, &sum))
             return i;
     void *panels = c->panels;
     if (!grow(c, &panels, c->n_panels, &c->panels_room, sizeof *c->panels))
@@ -221,9 +221,9 @@ static bool add_term(nn_call *c, nn_term t)
     return true;
 }
 
-/* Can the parameter's uses be paired, and is that less work than forming gradients? A pair is a product over the columns
- * of W, gradients are one over rows and columns; but these are formed, stored and read before, which is several times
- * their product: at n = 512, 784 pairs take a sixth of the time. */
+/* Can the parameter's uses be paired, and is that less work than forming gradients? A pair is a product over the
+ * columns of W, gradients are one over rows and columns; but these are formed, stored and read before, which is several
+ * times their product: at n = 512, 784 pairs take a sixth of the time. */
 static bool pairs_well(const nn_call *c, int param)
 {
     const struct nn_tangent *t = c->tangent;
@@ -278,14 +278,14 @@ static int make_terms(nn_call *c, int param, ad_error *error)
             for (size_t i = 0; i < sides[a].instances; i++)
                 for (size_t k = 0; k < sides[b].instances; k++)
                     if (!add_term(c, (nn_term){ .d = sides[a].d,
-                                             .d_at = (int)i,
-                                             .d2 = sides[b].d,
-                                             .d2_at = (int)k,
-                                             .y = sides[a].y,
-                                             .y_at = (int)i,
-                                             .y2 = sides[b].y,
-                                             .y2_at = (int)k,
-                                             .c = c->weights[param] * sides[a].c * sides[b].c }))
+                                                .d_at = (int)i,
+                                                .d2 = sides[b].d,
+                                                .d2_at = (int)k,
+                                                .y = sides[a].y,
+                                                .y_at = (int)i,
+                                                .y2 = sides[b].y,
+                                                .y2_at = (int)k,
+                                                .c = c->weights[param] * sides[a].c * sides[b].c }))
                         return ad_fail(error, "kernel: out of memory");
     return sides ? 0 : ad_fail(error, "kernel: out of memory");
 }

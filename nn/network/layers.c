@@ -61,15 +61,16 @@ ad_var nn_readout_at(ad_where where, nn_net *net, const char *name, ad_var x, co
     return nn_dense_at(where, net, name, x, net->outputs, spec);
 }
 
-ad_var nn_embedding_at(ad_where where, nn_net *net, const char *name, ad_var x, size_t entries, ad_axis out, double sigma)
+ad_var nn_embedding_at(ad_where where, nn_net *net, const char *name, ad_var x, size_t entries, ad_axis out,
+                       double sigma)
 {
     if (x.id < 0 || ad_failed(net->graph))
         return x;
     if (entries == 0)
         return ad_poison(net->graph, where, "embedding %s: its table has no entries", name);
     ad_axis entry = ad_fixed_at(where, net->graph, nn_name(net, "%s.entry", name), entries);
-    nn_weight table = make(where, net, nn_name(net, "%s.weight", name), ad_shape_of(entry, out),
-                           nn_bias_init(net, out, sigma));
+    nn_weight table =
+        make(where, net, nn_name(net, "%s.weight", name), ad_shape_of(entry, out), nn_bias_init(net, out, sigma));
     return ad_scale_at(where, ad_gather_at(where, table.omega, x, entry), table.c, table.fan_in, table.power);
 }
 

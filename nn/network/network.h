@@ -22,7 +22,7 @@ typedef struct nn_norm {
     struct nn_norm *next;
     const char *name;
     double momentum;
-    bool exact;    /* without epsilon */
+    bool exact; /* without epsilon */
     ad_shape over;
     ad_var batch[2], running[2];
 } nn_norm;
@@ -30,7 +30,7 @@ typedef struct nn_norm {
 /* The network in training, or in evaluation. */
 typedef struct {
     ad_var output;
-    bool mixes;                 /* an output depends on other samples, too: all rows of a run belong together */
+    bool mixes;                     /* an output depends on other samples, too: all rows of a run belong together */
     struct nn_tangent *tangents[2]; /* traced when first asked for: with all seeds at once, and by seeds */
 } nn_variant;
 
@@ -62,7 +62,7 @@ struct nn_model {
     size_t n;
     ad_type type;
     int threads;
-    ad_sizes sizes;  /* n alone */
+    ad_sizes sizes; /* n alone */
     nn_mode mode;
     void *values;    /* omega of all parameters, one after another, and then the running statistics */
     size_t *offsets; /* by parameter and statistic, n_params + n_statistics + 1 of them */
@@ -129,9 +129,9 @@ typedef struct nn_rule nn_rule;
 /* outputs: of each parameter, which output of the plan its gradient is, -1 none; these are the plan's last outputs. */
 nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *outputs, ad_error *error);
 void nn_rule_free(nn_rule *rule);
-int nn_rule_updates(const nn_rule *rule); /* how many of them it takes by ad_update: all or none */
+int nn_rule_updates(const nn_rule *rule);                      /* how many of them it takes by ad_update: all or none */
 void nn_rule_step(nn_rule *rule, ad_plan *plan, void *values); /* after a run of the plan */
-int nn_rule_states(const nn_rule *rule); /* state arrays, each as long as the values */
+int nn_rule_states(const nn_rule *rule);                       /* state arrays, each as long as the values */
 void *nn_rule_state(const nn_rule *rule, int k);
 long *nn_rule_time(nn_rule *rule); /* steps done */
 

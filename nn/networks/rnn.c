@@ -5,8 +5,8 @@
  *     lstm      s' = o phi(c'),  c' = f c + i phi(W s + U x + b)    i, f, o = sigmoid(Wi s + Ui x + bi), ...
  *
  * (Elman, Cognitive Science 14, 1990; Chung et al., arXiv:1412.3555, section 3; Gers et al., Neural Computation 12,
- * 2000). States start at 0: no product with W, and neither r nor f, is in the first step. Layers are stacked: the states
- * of one are the inputs of the next.
+ * 2000). States start at 0: no product with W, and neither r nor f, is in the first step. Layers are stacked: the
+ * states of one are the inputs of the next.
  *
  * With padding in front, b is a weight of the step's presence, 0 or 1, and all states are 0 before the first step. */
 #include "nn/network/network.h"

@@ -10,7 +10,7 @@ struct nn_trainer {
     const nn_traced_loss *traced;
     ad_plan *plan;
     nn_rule *rule;
-    size_t rows;     /* capacity */
+    size_t rows; /* capacity */
     double rate;
 };
 
@@ -61,7 +61,9 @@ nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *fit_spec, size_t 
     }
     if (!(trainer->rule = nn_rule_new(model, &spec, gradients, error)))
         goto end;
-    ad_plan_spec plan = { .type = model->type, .threads = model->threads, .capacity = nn_sizes(model, batch),
+    ad_plan_spec plan = { .type = model->type,
+                          .threads = model->threads,
+                          .capacity = nn_sizes(model, batch),
                           .updates = nn_rule_updates(trainer->rule) };
     if (!(trainer->plan = ad_plan_new(outputs, n_outputs, &plan, error)))
         goto end;
@@ -99,8 +101,7 @@ int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t ro
     ad_sizes sizes = nn_sizes(model, rows);
     ad_bind(trainer->plan, model->net->input, x);
     ad_bind(trainer->plan, trainer->traced->target, y);
-    if (ad_run(trainer->plan, &sizes, error) != 0 ||
-        nn_norm_check(model, trainer->plan, 1, rows, error) != 0)
+    if (ad_run(trainer->plan, &sizes, error) != 0 || nn_norm_check(model, trainer->plan, 1, rows, error) != 0)
         return -1;
     *loss = nn_value(ad_output(trainer->plan, 0), 0, model->type);
     long step = *nn_rule_time(trainer->rule) + 1;
@@ -114,12 +115,12 @@ int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t ro
 /* ---- batches ---- */
 /* A data set in the model's type, and the order of its rows in one epoch. */
 typedef struct {
-    const void *x;       /* (rows, features) */
-    void *own_x, *y;     /* own_x: x where it had to be converted; y: (rows, columns) */
+    const void *x;   /* (rows, features) */
+    void *own_x, *y; /* own_x: x where it had to be converted; y: (rows, columns) */
     size_t rows, features, columns, batch, per_epoch, bytes;
     bool shuffled;
     size_t *order;
-    long order_epoch;    /* -1: none yet */
+    long order_epoch; /* -1: none yet */
     void *batch_x, *batch_y;
     uint64_t seed;
 } feed;
@@ -136,8 +137,9 @@ static void feed_free(feed *f)
 static int feed_open(feed *f, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, ad_error *error)
 {
     size_t bad = 0, rows = data->rows, features = nn_features(model->net);
-    *f = (feed){ .rows = rows, .features = features, .bytes = nn_bytes(model->type), .order_epoch = -1,
-                 .seed = spec->seed };
+    *f = (feed){
+        .rows = rows, .features = features, .bytes = nn_bytes(model->type), .order_epoch = -1, .seed = spec->seed
+    };
     if (nn_check_data(model->net, data, spec->loss, error) != 0)
         return -1;
     if (!(f->y = nn_targets(model, data, spec->loss, &f->columns, error)) ||
@@ -311,8 +313,8 @@ int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *fit_spec, nn
             stop = spec.callback(&progress, model, spec.context) != 0;
         nn_bar_show(&bar, &progress, first, is_last || stop);
         saved = false;
-        if (spec.checkpoint && (is_last || stop || (spec.checkpoint_every > 0 &&
-                                                   progress.step % spec.checkpoint_every == 0))) {
+        if (spec.checkpoint &&
+            (is_last || stop || (spec.checkpoint_every > 0 && progress.step % spec.checkpoint_every == 0))) {
             failed = watch && nn_watch_sync(watch, error) != 0
                          ? -1
                          : nn_checkpoint_write(spec.checkpoint, model, trainer->rule, marks, n_marks, &at, error);

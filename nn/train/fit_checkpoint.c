@@ -1,6 +1,6 @@
 /* checkpoint.c: weights, and the whole state of a fit, as .safetensors. All is checked before anything is changed. */
-#include "nn/network/network.h"
 #include "nn/model/safetensors.h"
+#include "nn/network/network.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,7 +12,9 @@ static nn_tensor tensor_of(const nn_model *model, int k, const char *name, const
 {
     const nn_net *net = model->net;
     const ad_shape *shape = ad_shape_get(net->params[k]);
-    nn_tensor t = { .name = name, .dtype = model->type == AD_FLOAT ? NN_F32 : NN_F64, .rank = shape->rank,
+    nn_tensor t = { .name = name,
+                    .dtype = model->type == AD_FLOAT ? NN_F32 : NN_F64,
+                    .rank = shape->rank,
                     .data = (const char *)values + model->offsets[k] * nn_bytes(model->type),
                     .count = model->offsets[k + 1] - model->offsets[k] };
     for (int i = 0; i < shape->rank; i++)

@@ -75,8 +75,13 @@ nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *
     nn_rule *rule = ad_alloc(1, sizeof *rule, "an optimizer", error);
     if (!rule)
         return NULL;
-    *rule = (nn_rule){ .kind = spec->optimizer, .type = model->type, .rate = spec->rate, .momentum = spec->momentum,
-                       .beta1 = spec->beta1, .beta2 = spec->beta2, .epsilon = spec->epsilon,
+    *rule = (nn_rule){ .kind = spec->optimizer,
+                       .type = model->type,
+                       .rate = spec->rate,
+                       .momentum = spec->momentum,
+                       .beta1 = spec->beta1,
+                       .beta2 = spec->beta2,
+                       .epsilon = spec->epsilon,
                        .count = nn_model_size(model) };
     rule->n_states = rule->kind == NN_SGD ? 0 : rule->kind == NN_MOMENTUM ? 1 : 2;
     bool whole = (rule->entries = ad_alloc((size_t)net->n_params + 1, sizeof *rule->entries, "an optimizer", error));

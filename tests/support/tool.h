@@ -10,8 +10,8 @@ extern char folder[64];
 void tool_enter(void);
 void tool_leave(void);
 void shell(const char *format, ...);
-const char *in(const char *file); /* its path; the last eight results stay valid */
-int files(const char *path);      /* how many a folder has, those with a dot not counted */
+const char *in(const char *file);            /* its path; the last eight results stay valid */
+int files(const char *path);                 /* how many a folder has, those with a dot not counted */
 char *slurp(const char *path, size_t *size); /* the whole file; ad_free frees it */
 void put(const char *file, const void *bytes, size_t count);
 void put_text(const char *file, const char *text);

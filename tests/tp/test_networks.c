@@ -118,7 +118,8 @@ static ad_var autoencoder(nn_net *net, ad_var x)
     return nn_readout(net, "readout", nn_apply_t(w, ad_erf(nn_apply(w, nn_dense(net, "first", x, n)))));
 }
 
-/* Functions of parameters alone: gains as a vector's softplus, a readout as the tanh of another's rows, a scaled table. */
+/* Functions of parameters alone: gains as a vector's softplus, a readout as the tanh of another's rows, a scaled
+ * table. */
 static ad_var early(nn_net *net, ad_var x)
 {
     ad_axis n = nn_width(net, "n");
@@ -182,8 +183,8 @@ static double *inputs(int i)
 }
 
 /* ---- tests ---- */
-/* Entry by entry, for each two outputs, the mean over 16 seeds of width 512 is within 6 standard errors of the limit and a
- * bias of 8/n of the largest entry: P(|t| > 6) < 3e-5 at 15 degrees of freedom, for each of 240 entries. */
+/* Entry by entry, for each two outputs, the mean over 16 seeds of width 512 is within 6 standard errors of the limit
+ * and a bias of 8/n of the largest entry: P(|t| > 6) < 3e-5 at 15 degrees of freedom, for each of 240 entries. */
 Test(networks, limits_agree_with_wide_networks)
 {
     enum { WIDTH = 512, SEEDS = 16, MOST = ROWS * ROWS * STEPS * STEPS };
@@ -282,7 +283,8 @@ Test(networks, an_embedding_in_the_limit)
         nn_net *net = trace_bag(multiplier ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT, &error);
         tp_program *program = tp_translate(net, &error);
         tp_kernel kernel;
-        cr_assert(program && tp_limit(program, TP_NTK, words, ROWS, NULL, 0, NULL, &kernel, &error) == 0, "%s", error.text);
+        cr_assert(program && tp_limit(program, TP_NTK, words, ROWS, NULL, 0, NULL, &kernel, &error) == 0, "%s",
+                  error.text);
         cr_expect_eq(kernel.error, 0);
         double pairs[ROWS][ROWS] = { { 0 } };
         for (int e = 0; e < ROWS * ROWS * LENGTH * LENGTH; e++) {

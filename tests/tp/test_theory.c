@@ -85,7 +85,7 @@ Test(theory, rows_become_iid_and_columns_jointly_gaussian)
         trial fourth = { 0 }, across = { 0 }, products = { 0 }, sigma[M * M] = { { 0 } };
         for (int draw = 0; draw < DRAWS; draw++) {
             trial_draw(&net, (uint64_t)(DRAWS * w + draw)); /* no two networks share draws */
-            const double *y = ad_output(net.plan, 0); /* (M, NEURONS) */
+            const double *y = ad_output(net.plan, 0);       /* (M, NEURONS) */
             double q = covariance[0];
             trial_add(&fourth, pow(y[0], 4) / (q * q) - 3);
             trial_add(&across, (y[0] * y[0] / q - 1) * (y[1] * y[1] / q - 1));

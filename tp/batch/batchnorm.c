@@ -14,8 +14,8 @@
  * Two batches: with Omega = F F' jointly, F1 and F2 its rows, the precision of r's coordinates under F is
  * I + 2s F1'F1 + 2t F2'F2. Whitened at t = 0 and diagonalised, F becomes L(s), and A = L diag(1 / (1 + 2t nu)) L': one
  * eigenproblem for each s (a line), and products of matrices for all its t. One batch is a single line, with L = F. */
-#include "tp/batch/batchnorm_inside.h"
 #include "autodiff/plan/plan.h"
+#include "tp/batch/batchnorm_inside.h"
 
 #include <float.h>
 #include <lapacke.h>
@@ -29,7 +29,7 @@ enum { MOST_HALVINGS = 4 };
 
 /* ---- small matrices ---- */
 void tp_product(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, size_t m, size_t n, size_t k, double alpha, const double *a,
-                    const double *b, double beta, double *c)
+                const double *b, double beta, double *c)
 {
     int lda = (int)(ta == CblasTrans ? m : k), ldb = (int)(tb == CblasTrans ? k : n);
     cblas_dgemm(CblasRowMajor, ta, tb, (int)m, (int)n, (int)k, alpha, a, lda, b, ldb, beta, c, (int)n);
@@ -494,4 +494,3 @@ double tp_batchnorm_difference(const tp_batchnorm *layer)
 {
     return layer->difference;
 }
-

@@ -31,10 +31,10 @@ typedef struct {
 #define TP_SLOPES_IDENTITY ((tp_slopes){ 1, 1, 1 })
 
 typedef struct {
-    size_t rows, rows2; /* B, and that of the second batch; rows2 = 0: one batch against itself */
-    const double *k11;  /* (rows, rows): covariance of u over the first batch */
-    const double *k22;  /* (rows2, rows2): over the second; not read for one batch */
-    const double *k12;  /* (rows, rows2): between them; not read for one batch */
+    size_t rows, rows2;       /* B, and that of the second batch; rows2 = 0: one batch against itself */
+    const double *k11;        /* (rows, rows): covariance of u over the first batch */
+    const double *k22;        /* (rows2, rows2): over the second; not read for one batch */
+    const double *k12;        /* (rows, rows2): between them; not read for one batch */
     double epsilon, epsilon2; /* >= 0, of either batch; the second is not read for one batch */
     tp_slopes phi, phi2;      /* of the first and of the second index */
     bool backward;            /* T is wanted: it may be infinite where V is not */
@@ -59,7 +59,8 @@ double tp_batchnorm_difference(const tp_batchnorm *layer);
 
 /* (rows): the mean of phi(z) of one batch. */
 void tp_batchnorm_mean(const tp_batchnorm *layer, double *out);
-/* At epsilon = 0, is the rank so small that a finite network's tangent kernel has infinite variance? One batch: below 5. */
+/* At epsilon = 0, is the rank so small that a finite network's tangent kernel has infinite variance? One batch: below
+ * 5. */
 bool tp_batchnorm_heavy(const tp_batchnorm *layer, size_t *rank);
 
 #ifdef __cplusplus

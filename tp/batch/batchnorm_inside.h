@@ -1,5 +1,5 @@
-/* batchnorm_inside.h: the inside of a layer, for the files of batch normalisation: batchnorm.c finds the covariances' factors
- * and chooses the quadrature, batchnorm_maps.c sums over its nodes, sphere.c samples directions instead. */
+/* batchnorm_inside.h: the inside of a layer, for the files of batch normalisation: batchnorm.c finds the covariances'
+ * factors and chooses the quadrature, batchnorm_maps.c sums over its nodes, sphere.c samples directions instead. */
 #ifndef LIMN_TP_BATCHNORM_INSIDE_H
 #define LIMN_TP_BATCHNORM_INSIDE_H
 #include "tp/batch/batchnorm.h"

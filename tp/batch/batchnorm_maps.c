@@ -1,6 +1,6 @@
 /* batchnorm_maps.c: V, T and its transpose: sums over the nodes of a layer's quadrature. */
-#include "tp/batch/batchnorm_inside.h"
 #include "autodiff/plan/plan.h"
+#include "tp/batch/batchnorm_inside.h"
 #include "tp/gauss/simd.h"
 
 #include <float.h>
@@ -85,10 +85,10 @@ static void correlate(size_t m, size_t n, const double *a11, const double *a22, 
 }
 
 /* From relu's expectations at unit variances to phi's, of either batch its own; c becomes h. With phi = below u +
- * (above - below) relu, E u relu = A / 2, E relu relu = (sqrt det + ...) / 2 pi gives E relu(r_b) delta(r_c) = sqrt(det) / (2 pi A_cc) = (R - S A_bc) / A_cc
- * (THEORY section 3(d)). */
-static void bend(const tp_slopes *phi, const tp_slopes *phi2, size_t m, size_t n, const double *a11, const double *a22, const double *a12,
-                 double *c, double *r, double *s)
+ * (above - below) relu, E u relu = A / 2, E relu relu = (sqrt det + ...) / 2 pi gives E relu(r_b) delta(r_c) =
+ * sqrt(det) / (2 pi A_cc) = (R - S A_bc) / A_cc (THEORY section 3(d)). */
+static void bend(const tp_slopes *phi, const tp_slopes *phi2, size_t m, size_t n, const double *a11, const double *a22,
+                 const double *a12, double *c, double *r, double *s)
 {
     double straight = (phi->above * phi2->below + phi->below * phi2->above) / 2;
     double bent = (phi->above - phi->below) * (phi2->above - phi2->below);
@@ -360,4 +360,3 @@ int tp_batchnorm_transpose(const tp_batchnorm *layer, const double *pi, double *
 {
     return apply(layer, true, pi, out, difference, error);
 }
-

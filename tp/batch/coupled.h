@@ -1,7 +1,8 @@
-/* coupled.h: the recursion of kernels over whole batches, for programs whose samples meet (Yang et al., arXiv:1902.08129).
+/* coupled.h: the recursion of kernels over whole batches, for programs whose samples meet (Yang et al.,
+ * arXiv:1902.08129).
  *
- * Every quantity is a matrix over the samples of two batches p and q, which are normalised apart: covariances of G-vars and
- * of families, K = E y y', and their tangents Theta, the inner products of the gradients of y and y'. Going up,
+ * Every quantity is a matrix over the samples of two batches p and q, which are normalised apart: covariances of G-vars
+ * and of families, K = E y y', and their tangents Theta, the inner products of the gradients of y and y'. Going up,
  *
  *     K(W y) = E y y'        Theta(W y) = Theta(y) + K(W y) / (deviation of omega)^2
  *     K(y) = V(K(u))         Theta(y) = T*(Theta(u))

@@ -1,5 +1,5 @@
-/* family.h: a vector of a program whose samples meet: what one coordinate is over a whole batch, as the exact rules know
- * it (Yang et al., arXiv:1902.08129).
+/* family.h: a vector of a program whose samples meet: what one coordinate is over a whole batch, as the exact rules
+ * know it (Yang et al., arXiv:1902.08129).
  *
  *     family = sum over terms  c n^power B^batch  t   or   c n^power B^batch  mean over the batch of t
  *
@@ -7,9 +7,9 @@
  *
  *     z = G u / (|G u|^2 / B + epsilon)^(1/2),    G u = u - mean u.
  *
- * What makes z is recognised by algebra, however it is written: a quadratic form of u over the batch that is its variance,
- * its root, and a product. Parameters that start at a constant (gamma at 1, beta at 0) are that constant, and terms of
- * first order in what they learn: such a term is 0, and has a gradient. */
+ * What makes z is recognised by algebra, however it is written: a quadratic form of u over the batch that is its
+ * variance, its root, and a product. Parameters that start at a constant (gamma at 1, beta at 0) are that constant, and
+ * terms of first order in what they learn: such a term is 0, and has a gradient. */
 #ifndef LIMN_TP_FAMILY_H
 #define LIMN_TP_FAMILY_H
 #include "tp/symbolic/symbolic.h"

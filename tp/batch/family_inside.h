@@ -1,5 +1,5 @@
-/* family_inside.h: the inside of families: family_functions.c has the functions of one argument, family_terms.c sums and
- * terms, family.c the nodes of the trace. */
+/* family_inside.h: the inside of families: family_functions.c has the functions of one argument, family_terms.c sums
+ * and terms, family.c the nodes of the trace. */
 #ifndef LIMN_TP_FAMILY_INSIDE_H
 #define LIMN_TP_FAMILY_INSIDE_H
 #include "tp/batch/family.h"

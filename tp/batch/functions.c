@@ -1,8 +1,8 @@
 /* coupled_functions.c: expectations of functions over batches: V and T* of one sample alone by gauss.h, after batch
  * normalisation by Laplace integrals (homogeneous functions) or over spheres (any other). */
 #include "tp/batch/coupled.h"
-#include "tp/gauss/gauss.h"
 #include "tp/batch/sphere.h"
+#include "tp/gauss/gauss.h"
 
 #include <math.h>
 #include <string.h>

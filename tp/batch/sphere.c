@@ -31,9 +31,9 @@ typedef struct {
     double *v, *t, *straight;
 } sphere;
 
-/* log t in steps h. Where log t = u + iv, the integrand t^k exp(-t^2 / 2) / (rho rho') grows by exp(k v^2) at most near its
- * peak, t^2 = k, and it is analytic up to v = pi / 4: the trapezoid rule is good to exp(k v^2 - 2 pi v / h) with the best
- * v, pi / (k h) or pi / 4, 2e-5 of what is sampled. Tails below 1e-6 are left out. */
+/* log t in steps h. Where log t = u + iv, the integrand t^k exp(-t^2 / 2) / (rho rho') grows by exp(k v^2) at most near
+ * its peak, t^2 = k, and it is analytic up to v = pi / 4: the trapezoid rule is good to exp(k v^2 - 2 pi v / h) with
+ * the best v, pi / (k h) or pi / 4, 2e-5 of what is sampled. Tails below 1e-6 are left out. */
 static void find_radii(const sphere *s, radii *out)
 {
     double k = (double)s->layer->rank, d1 = s->sides[0].decay, d2 = s->sides[1].decay, most = -INFINITY, u = 0;
@@ -171,7 +171,8 @@ static void add_block(const sphere *s, side *a, side *b, size_t count, const rad
     }
 }
 
-/* The directions of F that the first batch has no part in come with either sign: what the batches do not share cancels. */
+/* The directions of F that the first batch has no part in come with either sign: what the batches do not share
+ * cancels. */
 static void sum_directions(sphere *s, const radii *radius, const double *columns)
 {
     const tp_batchnorm *layer = s->layer;

@@ -1,11 +1,12 @@
 /* sphere.h: any function after batch normalisation: directions are sampled, the radius is integrated.
  *
  * With r = F x the centred u of one batch or of two, x ~ N(0, I) in k dimensions, x = t omega: omega is uniform on the
- * sphere and t, apart from it, has the law of chi_k. The heavy tail of the backward pass, 1 / |r|^2, is in t alone and is
- * integrated: at epsilon = 0 z does not depend on t, and E 1 / t^2 = 1 / (k - 2); else by the trapezoid rule in log t.
+ * sphere and t, apart from it, has the law of chi_k. The heavy tail of the backward pass, 1 / |r|^2, is in t alone and
+ * is integrated: at epsilon = 0 z does not depend on t, and E 1 / t^2 = 1 / (k - 2); else by the trapezoid rule in log
+ * t.
  *
- * Only what a function f has beyond a homogeneous one, g(z) = above z for z > 0 and below z for z < 0, is sampled: what g
- * gives is known exactly (batchnorm.h). */
+ * Only what a function f has beyond a homogeneous one, g(z) = above z for z > 0 and below z for z < 0, is sampled: what
+ * g gives is known exactly (batchnorm.h). */
 #ifndef LIMN_TP_SPHERE_H
 #define LIMN_TP_SPHERE_H
 #include "tp/batch/batchnorm.h"

@@ -53,8 +53,9 @@ static double norm(const double *x, size_t length, double weight)
     return sqrt(weight * cblas_ddot((int)length, x, 1, x, 1));
 }
 
-/* Gram-Schmidt, each projection twice, in panels: the directions of x that are new, beyond `least` of the length of their
- * row, become rows of b. c (count, stride) receives the coefficients of x on b. x is used up, and may be b's tail. */
+/* Gram-Schmidt, each projection twice, in panels: the directions of x that are new, beyond `least` of the length of
+ * their row, become rows of b. c (count, stride) receives the coefficients of x on b. x is used up, and may be b's
+ * tail. */
 static int orthonormalise(int count, double *x, tp_rows *b, double weight, double least, double *c, int stride,
                           ad_error *error)
 {
@@ -131,7 +132,8 @@ static bool is_primitive(uint32_t polynomial, int degree)
     return true;
 }
 
-/* The next primitive polynomial over two elements after *polynomial, by degree and size; back to x + 1 after degree 15. */
+/* The next primitive polynomial over two elements after *polynomial, by degree and size; back to x + 1 after degree
+ * 15. */
 static void next_primitive(uint32_t *polynomial, int *degree)
 {
     do {
@@ -229,8 +231,8 @@ static double quantile(double p, double x)
     return x;
 }
 
-/* The normal law's quantiles at (k + shift) / 2^bits, from the middle outwards, each from the last. The shift, uniform in
- * (0, 1), is the part of the points below their last bit: with it the mean of any function of one draw has the right
+/* The normal law's quantiles at (k + shift) / 2^bits, from the middle outwards, each from the last. The shift, uniform
+ * in (0, 1), is the part of the points below their last bit: with it the mean of any function of one draw has the right
  * expectation, and independent runs differ by what the rule leaves out, in the tails above all. */
 static void fill_quantiles(double *z, int bits, double shift)
 {
@@ -250,7 +252,8 @@ int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error)
         ++*bits;
     double *one = grow(&space->basis, 1, error);
     space->sobol.taken = one ? ad_alloc((size_t)1 << *bits, 1, "normal quantiles", error) : NULL;
-    space->quantile = space->sobol.taken ? ad_alloc((size_t)1 << *bits, sizeof(double), "normal quantiles", error) : NULL;
+    space->quantile =
+        space->sobol.taken ? ad_alloc((size_t)1 << *bits, sizeof(double), "normal quantiles", error) : NULL;
     if (!space->quantile)
         return -1;
     double shift;
@@ -289,7 +292,8 @@ int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_e
     size_t size = space->basis.length;
     int n = avoid ? avoid->n : 0, before = space->basis.n, status = -1;
     if (2 * ((size_t)before + (size_t)count) > size + 2)
-        return ad_fail(error, "%zu samples are too few: more than %d draws are needed, and at least twice as many samples",
+        return ad_fail(error,
+                       "%zu samples are too few: more than %d draws are needed, and at least twice as many samples",
                        size, before + count - 1);
     tp_rows beyond = { .length = size }; /* what `avoid` spans beyond the draws so far */
     double *kept = ad_reserve((size_t)n * size + 1, sizeof *kept, "a projection", error);

@@ -31,15 +31,16 @@ typedef struct {
 /* size: at least 4. */
 int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error);
 void tp_space_free(tp_space *space);
-/* count new standard normal columns, orthogonal also to the rows of `avoid` (may be NULL); appended to out. Quasi-random
- * (Sobol, scrambled by the seed), then projected and normalised. An error if more than half of the space is taken. */
+/* count new standard normal columns, orthogonal also to the rows of `avoid` (may be NULL); appended to out.
+ * Quasi-random (Sobol, scrambled by the seed), then projected and normalised. An error if more than half of the space
+ * is taken. */
 int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_error *error);
 
 /* A matrix W of entries N(0, 1 / in) from `in` to `out` samples, revealed as it is used (THEORY, the executor):
- * W = sum eps q' + sum p delta', an orthonormal q for each new direction that W has seen and a fresh draw eps for each q;
- * p and delta are the same for W'. The second sum is the part that W' made known: Z dot, by Stein's lemma. */
+ * W = sum eps q' + sum p delta', an orthonormal q for each new direction that W has seen and a fresh draw eps for each
+ * q; p and delta are the same for W'. The second sum is the part that W' made known: Z dot, by Stein's lemma. */
 typedef struct {
-    tp_space *space[2];   /* of `in` (NULL: a fixed axis, on which <x, y> is the plain sum) and of `out` */
+    tp_space *space[2];        /* of `in` (NULL: a fixed axis, on which <x, y> is the plain sum) and of `out` */
     tp_rows seen[2], drawn[2]; /* [0]: q and eps; [1]: p and delta */
 } tp_operator;
 void tp_operator_new(tp_operator *w, tp_space *in, size_t fixed_in, tp_space *out);

@@ -16,9 +16,9 @@ enum { MOST_SPACES = 16, MOST_LOOPS = 2 * AD_MAX_RANK };
 /* A parameter that is an operator, or one for each index of its fixed axes that are not summed together. */
 typedef struct {
     int param, in_rank, n_operators;
-    bool matrix;             /* two widths: `in` is the first of them; else `in` is all fixed axes that are summed */
+    bool matrix; /* two widths: `in` is the first of them; else `in` is all fixed axes that are summed */
     int in[AD_MAX_RANK], out, others[AD_MAX_RANK], n_others; /* positions in the parameter's shape */
-    double deviation;        /* of omega, times the square root of the width `in`: the operators have entries N(0, 1/in) */
+    double deviation; /* of omega, times the square root of the width `in`: the operators have entries N(0, 1/in) */
     tp_operator *operators;
 } family;
 
@@ -161,7 +161,8 @@ static size_t elements(const sampler *s, int id)
 /* ---- parameters ---- */
 static double deviation_of(const sampler *s, const ad_init *init)
 {
-    return init->axis.id ? init->deviation * pow((double)size_of(s, init->axis), init->deviation_power) : init->deviation;
+    return init->axis.id ? init->deviation * pow((double)size_of(s, init->axis), init->deviation_power)
+                         : init->deviation;
 }
 
 /* Is this use one that an operator can be? in: positions of the summed axes. */
@@ -180,8 +181,8 @@ static bool fits(const sampler *s, int id, int k, int param, const ad_shape *nam
     return *n_in > 0;
 }
 
-/* A parameter with one width is an operator if all of its uses sum the same fixed axes: then only as many draws are made
- * as the inputs have directions. */
+/* A parameter with one width is an operator if all of its uses sum the same fixed axes: then only as many draws are
+ * made as the inputs have directions. */
 static bool one_way(const sampler *s, int param, family *f)
 {
     int in[AD_MAX_RANK], n_in, uses = 0;
@@ -410,8 +411,9 @@ static int run_level(sampler *s, int level)
         else if (s->kept[id] && s->level[id] == level)
             outputs[n++] = (ad_var){ graph, id };
     }
-    ad_plan_spec spec = { .type = AD_DOUBLE, .threads = s->threads, .capacity = s->sizes, .given = given,
-                          .n_given = n_given };
+    ad_plan_spec spec = {
+        .type = AD_DOUBLE, .threads = s->threads, .capacity = s->sizes, .given = given, .n_given = n_given
+    };
     if (!status && n && !(plan = ad_plan_new(outputs, n, &spec, s->error)))
         status = -1;
     for (int i = 0; i < n_given && plan; i++)
@@ -553,15 +555,15 @@ static ad_shape free_axes(const sampler *s, const ad_site *site)
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < shapes[k]->rank; i++) {
             ad_axis axis = shapes[k]->axes[i];
-            if (!ad_has(ad_shape_get(site->param), axis) && !ad_has(&axes, axis) &&
-                !ad_same(axis, s->program->seed) && !ad_same(axis, row_axis(s)))
+            if (!ad_has(ad_shape_get(site->param), axis) && !ad_has(&axes, axis) && !ad_same(axis, s->program->seed) &&
+                !ad_same(axis, row_axis(s)))
                 axes.axes[axes.rank++] = axis;
         }
     return axes;
 }
 
-/* A factor of a site, y or delta, as (points of its free axes, samples, the parameter's axes `over`), row-major; *copy, to
- * be freed, where it does not lie like this already. */
+/* A factor of a site, y or delta, as (points of its free axes, samples, the parameter's axes `over`), row-major; *copy,
+ * to be freed, where it does not lie like this already. */
 static const double *factor_rows(const sampler *s, ad_var x, const ad_shape *free, const ad_shape *over, size_t *length,
                                  double **copy)
 {
@@ -702,12 +704,17 @@ static int sum_sites(sampler *s, tp_kernel_kind which, const kernel_frame *k, do
     return status ? -1 : 0;
 }
 
-int tp_sample_once(const tp_program *program, tp_kernel_kind which, size_t samples, uint64_t seed, int threads, const double *x,
-                   size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
+int tp_sample_once(const tp_program *program, tp_kernel_kind which, size_t samples, uint64_t seed, int threads,
+                   const double *x, size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
 {
     size_t features = nn_features(program->net), columns = x2 ? rows2 : rows;
-    sampler s = { .program = program, .graph = program->graph, .error = error, .seed = seed, .n_passes = 1,
-                  .threads = threads > 0 ? threads : 1, .sizes = { .n = samples, .n_batches = 1 } };
+    sampler s = { .program = program,
+                  .graph = program->graph,
+                  .error = error,
+                  .seed = seed,
+                  .n_passes = 1,
+                  .threads = threads > 0 ? threads : 1,
+                  .sizes = { .n = samples, .n_batches = 1 } };
     kernel_frame k = { .rows = rows, .rows2 = columns, .total = rows, .total2 = columns };
     s.sizes.batches[0].axis = nn_batch(program->net);
     s.passes[0].x = x;

@@ -1,5 +1,6 @@
-/* gauss_closed.c: expectations in closed form. The pairs that every kernel needs are whole loops of vector.c; what is left
- * follows from them by linearity, by parity, or by Stein's lemma, E a g(b) = q12 E g'(b), from the moments of g. */
+/* gauss_closed.c: expectations in closed form. The pairs that every kernel needs are whole loops of vector.c; what is
+ * left follows from them by linearity, by parity, or by Stein's lemma, E a g(b) = q12 E g'(b), from the moments of
+ * g. */
 #include "tp/gauss/gauss.h"
 #include "tp/gauss/simd.h"
 
@@ -17,13 +18,26 @@ static bool is_piecewise(const tp_univariate *u, piecewise *p)
 {
     double slope = u->parameter;
     switch (u->form) {
-    case TP_RELU: *p = (piecewise){ 1, 0, 1 }; return true;
-    case TP_LEAKY: *p = (piecewise){ 1, slope, 1 - slope }; return true;
-    case TP_ABS: *p = (piecewise){ 1, -1, 2 }; return true;
-    case TP_STEP: *p = (piecewise){ 0, 0, 1 }; return true;
-    case TP_LEAKY_STEP: *p = (piecewise){ 0, slope, 1 - slope }; return true;
-    case TP_SIGN: *p = (piecewise){ 0, -1, 2 }; return true;
-    default: return false;
+    case TP_RELU:
+        *p = (piecewise){ 1, 0, 1 };
+        return true;
+    case TP_LEAKY:
+        *p = (piecewise){ 1, slope, 1 - slope };
+        return true;
+    case TP_ABS:
+        *p = (piecewise){ 1, -1, 2 };
+        return true;
+    case TP_STEP:
+        *p = (piecewise){ 0, 0, 1 };
+        return true;
+    case TP_LEAKY_STEP:
+        *p = (piecewise){ 0, slope, 1 - slope };
+        return true;
+    case TP_SIGN:
+        *p = (piecewise){ 0, -1, 2 };
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -56,17 +70,23 @@ static void moments(const tp_univariate *f, double q, double m[3])
         return;
     }
     switch (f->form) {
-    case TP_ERF: m[1] = 2 / (root_pi * sqrt(1 + 2 * q)); return;
+    case TP_ERF:
+        m[1] = 2 / (root_pi * sqrt(1 + 2 * q));
+        return;
     case TP_ERF_GRAD:
         m[0] = 2 / (root_pi * sqrt(1 + 2 * q));
         m[2] = -2 * m[0] / (1 + 2 * q);
         return;
-    case TP_SIN: m[1] = exp(-q / 2); return;
+    case TP_SIN:
+        m[1] = exp(-q / 2);
+        return;
     case TP_COS:
         m[0] = exp(-q / 2);
         m[2] = -m[0];
         return;
-    case TP_EXP: m[0] = m[1] = m[2] = exp(q / 2); return;
+    case TP_EXP:
+        m[0] = m[1] = m[2] = exp(q / 2);
+        return;
     case TP_GELU:
         t = 1 / (root_2pi * sqrt(1 + q)); /* E of the normal density */
         m[0] = q * t;
@@ -79,7 +99,8 @@ static void moments(const tp_univariate *f, double q, double m[3])
         m[0] = 0.5;
         m[1] = u;
         return;
-    default: return;
+    default:
+        return;
     }
 }
 
@@ -109,8 +130,8 @@ static double stein(int m, const tp_univariate *g, double q11, double q22, doubl
     return m == 0 ? e[0] : m == 1 ? q12 * e[1] : q11 * e[0] + q12 * q12 * e[2];
 }
 
-/* Isserlis: E a^m b^n = sum_j j! C(m, j) C(n, j) (m-j-1)!! (n-j-1)!! q11^((m-j)/2) q22^((n-j)/2) q12^j over j of m's and
- * n's parity; all terms have one sign. */
+/* Isserlis: E a^m b^n = sum_j j! C(m, j) C(n, j) (m-j-1)!! (n-j-1)!! q11^((m-j)/2) q22^((n-j)/2) q12^j over j of m's
+ * and n's parity; all terms have one sign. */
 static double isserlis(int m, int n, double q11, double q22, double q12)
 {
     if (q11 < 0 || q22 < 0 || q12 * q12 > (1 + 1e-6) * q11 * q22)
@@ -233,14 +254,29 @@ static void same(tp_form form, size_t n, const double *q11, const double *q22, c
 {
     const tp_vector *vector = tp_vector_get();
     switch (form) {
-    case TP_ERF: vector->erf(n, q11, q22, q12, half, out, NULL); return;
-    case TP_ERF_GRAD: vector->erf(n, q11, q22, q12, half, NULL, out); return;
-    case TP_SIN: vector->wave(n, q11, q22, q12, half, out, NULL); return;
-    case TP_COS: vector->wave(n, q11, q22, q12, half, NULL, out); return;
-    case TP_EXP: vector->exp(n, q11, q22, q12, half, out, NULL); return;
-    case TP_GELU: vector->gelu(n, q11, q22, q12, half, out, NULL); return;
-    case TP_GELU_GRAD: vector->gelu(n, q11, q22, q12, half, NULL, out); return;
-    default: return;
+    case TP_ERF:
+        vector->erf(n, q11, q22, q12, half, out, NULL);
+        return;
+    case TP_ERF_GRAD:
+        vector->erf(n, q11, q22, q12, half, NULL, out);
+        return;
+    case TP_SIN:
+        vector->wave(n, q11, q22, q12, half, out, NULL);
+        return;
+    case TP_COS:
+        vector->wave(n, q11, q22, q12, half, NULL, out);
+        return;
+    case TP_EXP:
+        vector->exp(n, q11, q22, q12, half, out, NULL);
+        return;
+    case TP_GELU:
+        vector->gelu(n, q11, q22, q12, half, out, NULL);
+        return;
+    case TP_GELU_GRAD:
+        vector->gelu(n, q11, q22, q12, half, NULL, out);
+        return;
+    default:
+        return;
     }
 }
 
@@ -254,8 +290,11 @@ bool tp_closed(const tp_univariate *f, const tp_univariate *g, size_t n, const d
 {
     way by = way_of(f, g);
     switch (by) {
-    case NONE: return false;
-    case SAME: same(f->form, n, q11, q22, q12, half_distance, out); return true;
+    case NONE:
+        return false;
+    case SAME:
+        same(f->form, n, q11, q22, q12, half_distance, out);
+        return true;
     case BENT:
         if ((f->form == TP_RELU && g->form == TP_RELU) || (f->form == TP_STEP && g->form == TP_STEP)) {
             bool relu = f->form == TP_RELU;
@@ -266,18 +305,31 @@ bool tp_closed(const tp_univariate *f, const tp_univariate *g, size_t n, const d
             bent(f, g, n - i < CHUNK ? n - i : CHUNK, q11 + i, q22 + i, q12 + i,
                  half_distance ? half_distance + i : NULL, out + i);
         return true;
-    default: break;
+    default:
+        break;
     }
     int m = power_of(f), k = power_of(g);
     for (size_t i = 0; i < n; i++) {
         double a = q11[i], b = q22[i], c = q12[i];
         switch (by) {
-        case POWERS: out[i] = isserlis(m, k, a, b, c); break;
-        case STEIN: out[i] = stein(m, g, a, b, c); break;
-        case STEIN_SWAPPED: out[i] = stein(k, f, b, a, c); break;
-        case EXP_WAVE: out[i] = exp_wave(g, a, b, c); break;
-        case EXP_WAVE_SWAPPED: out[i] = exp_wave(f, b, a, c); break;
-        default: out[i] = 0; break;
+        case POWERS:
+            out[i] = isserlis(m, k, a, b, c);
+            break;
+        case STEIN:
+            out[i] = stein(m, g, a, b, c);
+            break;
+        case STEIN_SWAPPED:
+            out[i] = stein(k, f, b, a, c);
+            break;
+        case EXP_WAVE:
+            out[i] = exp_wave(g, a, b, c);
+            break;
+        case EXP_WAVE_SWAPPED:
+            out[i] = exp_wave(f, b, a, c);
+            break;
+        default:
+            out[i] = 0;
+            break;
         }
     }
     return true;

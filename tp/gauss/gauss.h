@@ -40,10 +40,10 @@ enum { TP_MAX_POWER = 16 };
 
 typedef struct tp_univariate {
     tp_form form;
-    double parameter; /* slope or power */
+    double parameter;                                                                  /* slope or power */
     void (*eval)(const struct tp_univariate *u, size_t n, const double *x, double *y); /* y = f(x); y may equal x */
-    const void *context; /* for eval */
-    const double *kinks; /* where f or f' jumps */
+    const void *context;                                                               /* for eval */
+    const double *kinks;                                                               /* where f or f' jumps */
     int n_kinks;
     int parity; /* 1: f(-x) = f(x), -1: f(-x) = -f(x), 0: neither or not known */
 } tp_univariate;
@@ -57,8 +57,8 @@ tp_univariate tp_univariate_function(const ad_function *function, int order);
 
 /* ---- closed forms ------------------------------------------------------------------------------------------------ */
 bool tp_has_closed(const tp_univariate *f, const tp_univariate *g);
-/* out[i] = E f(a_i) g(b_i), i < n; false, and out untouched, if there is no closed form. half_distance may be NULL; else
- * it is (q11 + q22) / 2 - q12 as the caller knows it, more accurate than the difference for near-equal inputs.
+/* out[i] = E f(a_i) g(b_i), i < n; false, and out untouched, if there is no closed form. half_distance may be NULL;
+ * else it is (q11 + q22) / 2 - q12 as the caller knows it, more accurate than the difference for near-equal inputs.
  * out may equal q12. Sources: THEORY section 3(a). */
 bool tp_closed(const tp_univariate *f, const tp_univariate *g, size_t n, const double *q11, const double *q22,
                const double *q12, const double *half_distance, double *out);
@@ -76,12 +76,12 @@ int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, do
                   double *difference, ad_error *error);
 
 /* ---- Mehler's series --------------------------------------------------------------------------------------------- */
-/* The normalised Hermite coefficients f_k = E f(sqrt(q) x) He_k(x) / sqrt(k!) of one function at many variances, so that
- * E f(a) g(b) = sum_k f_k g_k c^k. Odd and even functions keep their own degrees only. */
+/* The normalised Hermite coefficients f_k = E f(sqrt(q) x) He_k(x) / sqrt(k!) of one function at many variances, so
+ * that E f(a) g(b) = sum_k f_k g_k c^k. Odd and even functions keep their own degrees only. */
 typedef struct {
-    size_t count;         /* samples */
-    size_t degrees;       /* the series stops before this degree */
-    size_t terms;         /* coefficients kept of each sample: degrees first, first + step, ... */
+    size_t count;   /* samples */
+    size_t degrees; /* the series stops before this degree */
+    size_t terms;   /* coefficients kept of each sample: degrees first, first + step, ... */
     size_t first, step;
     size_t stride;        /* of `columns` */
     double *coefficients; /* (count, terms) */
@@ -93,16 +93,16 @@ typedef struct {
     double difference; /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */
 } tp_mehler;
 /* As many degrees as the largest variance needs to leave at most tolerance * sqrt(E f^2) (0: 1e-13, and not less than
- * 1e-14), so that pairs with any other function are good to the tolerance; at most `most` (0: 1024). Where that does not
- * suffice, as for kinks, tp_mehler_bound tells for each pair. */
+ * 1e-14), so that pairs with any other function are good to the tolerance; at most `most` (0: 1024). Where that does
+ * not suffice, as for kinks, tp_mehler_bound tells for each pair. */
 tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
                          ad_error *error);
 void tp_mehler_free(tp_mehler *series);
-/* What the terms left out can amount to for the pair (i, j), relative to sqrt(E f(a)^2 E g(b)^2): |c|^degrees times both
- * rests. */
+/* What the terms left out can amount to for the pair (i, j), relative to sqrt(E f(a)^2 E g(b)^2): |c|^degrees times
+ * both rests. */
 double tp_mehler_bound(const tp_mehler *f, const tp_mehler *g, size_t i, size_t j, double q12);
-/* out[r, s] = E f(a) g(b) for samples row + r of f, column + s of g, at covariance q12[r, s]; out may equal q12. Pairs of
- * small correlation take fewer terms, to the tolerance. Returns a bound on tp_mehler_bound over the tile. */
+/* out[r, s] = E f(a) g(b) for samples row + r of f, column + s of g, at covariance q12[r, s]; out may equal q12. Pairs
+ * of small correlation take fewer terms, to the tolerance. Returns a bound on tp_mehler_bound over the tile. */
 double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t rows, size_t column, size_t columns,
                       const double *q12, size_t q12_stride, double *out, size_t out_stride);
 

@@ -1,8 +1,9 @@
-/* gauss_mehler.c: Mehler's series, E f(a) g(b) = sum_k f_k g_k c^k with f_k = E f(sqrt(q) x) h_k(x), h_k = He_k / sqrt(k!).
+/* gauss_mehler.c: Mehler's series, E f(a) g(b) = sum_k f_k g_k c^k with f_k = E f(sqrt(q) x) h_k(x), h_k = He_k /
+ * sqrt(k!).
  *
  * Coefficients: a trapezoid rule in x (between kinks: Gauss-Legendre panels) with the Hermite functions
- * psi_k = h_k e^{-x^2/4} by the stable recursion sqrt(k+1) psi_{k+1} = x psi_k - sqrt(k) psi_{k-1}, and e^{-x^2/4} left for
- * the weight; over all samples at once this is a matrix product. What a series of d degrees leaves out is at most
+ * psi_k = h_k e^{-x^2/4} by the stable recursion sqrt(k+1) psi_{k+1} = x psi_k - sqrt(k) psi_{k-1}, and e^{-x^2/4} left
+ * for the weight; over all samples at once this is a matrix product. What a series of d degrees leaves out is at most
  * |c|^d sqrt(T_f T_g), with T = E f^2 - sum_{k < d} f_k^2 (Cauchy-Schwarz). */
 #include "autodiff/plan/loops.h"
 #include "tp/gauss/gauss.h"
@@ -160,11 +161,11 @@ static int settle(const tp_univariate *f, double q, size_t degrees, rule *r, dou
     int status = -1;
     if (!other)
         return -1;
-    /* The highest degree oscillates with frequency sqrt(degrees), and tanh's transform has fallen to 1e-16 at 24 root. */
+    /* The highest degree oscillates with frequency sqrt(degrees), and tanh's transform has fallen to 1e-16 at 24
+     * root. */
     r->h = 2 * 3.14159265358979323846 / (sqrt((double)degrees) + 12 + 24 * fmax(root, 1));
     r->length = 12.5;
-    if (rule_fill(r, f, root, error) ||
-        coefficients(f, 1, &q, r, degrees, 0, 1, degrees, out, square, s, error))
+    if (rule_fill(r, f, root, error) || coefficients(f, 1, &q, r, degrees, 0, 1, degrees, out, square, s, error))
         goto done;
     for (;;) {
         bool moved[2] = { false, false };
@@ -189,8 +190,7 @@ static int settle(const tp_univariate *f, double q, size_t degrees, rule *r, dou
             break;
         r->h *= halve ? 0.5 : 1;
         r->length *= widen ? 1.4 : 1;
-        if (rule_fill(r, f, root, error) ||
-            coefficients(f, 1, &q, r, degrees, 0, 1, degrees, out, square, s, error))
+        if (rule_fill(r, f, root, error) || coefficients(f, 1, &q, r, degrees, 0, 1, degrees, out, square, s, error))
             goto done;
     }
     status = 0;
@@ -206,8 +206,8 @@ static double beyond(double square, double energy)
     return square - energy > 4e-15 * square ? square - energy : 0;
 }
 
-/* Which degrees to keep: all, or those of one parity if the others carry nothing; and how many for the tolerance. Returns
- * sum_{k >= degrees} f_k^2 / E f^2. */
+/* Which degrees to keep: all, or those of one parity if the others carry nothing; and how many for the tolerance.
+ * Returns sum_{k >= degrees} f_k^2 / E f^2. */
 static double choose(tp_mehler *m, const double *all, size_t most, double square)
 {
     double energy[2] = { 0, 0 }, nothing = 1e-26 * square, enough = m->tolerance * m->tolerance * square;
@@ -227,8 +227,8 @@ static double choose(tp_mehler *m, const double *all, size_t most, double square
     return square > 0 ? tail / square : 0;
 }
 
-/* Tails of every sample relative to its sqrt(E f^2), and the largest of them degree by degree. Where a sample's own rest
- * is lost in roundoff, that of the largest variance stands for it. */
+/* Tails of every sample relative to its sqrt(E f^2), and the largest of them degree by degree. Where a sample's own
+ * rest is lost in roundoff, that of the largest variance stands for it. */
 static void fill_tails(tp_mehler *m, const double *squares, double least)
 {
     for (size_t j = 0; j < m->count; j++) {
@@ -250,8 +250,8 @@ static void fill_tails(tp_mehler *m, const double *squares, double least)
     }
 }
 
-static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, rule *r, double least,
-                       double *squares, const scratch *s, ad_error *error)
+static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, rule *r, double least, double *squares,
+                       const scratch *s, ad_error *error)
 {
     bool shared = true; /* kinks at 0 stay where they are at every variance */
     for (int k = 0; k < f->n_kinks; k++)
@@ -391,7 +391,8 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
             memset(out + i * out_stride, 0, columns * sizeof *out);
         return 0;
     }
-    /* left[k]: what EVERY * (k + 1) terms leave out where |c| = 1; at c it is left[k] |c|^d, d the first degree left out */
+    /* left[k]: what EVERY * (k + 1) terms leave out where |c| = 1; at c it is left[k] |c|^d, d the first degree left
+     * out */
     double left[MOST_STEPS], tolerance = fmin(f->tolerance, g->tolerance);
     size_t steps = 0;
     for (size_t terms = EVERY; terms < s.terms; terms += EVERY) {

@@ -1,11 +1,13 @@
 /* gauss_numeric.c: E f(a) g(b) of one pair by quadrature. With a = sqrt(q11) u and correlation c = cos, s = sin:
  *
- *   smooth   a = sqrt(q11) (alpha u + beta v), b = sqrt(q22) (alpha u - beta v), alpha, beta = sqrt((1 +- c) / 2): product
- *            trapezoid rule on [-L, L]^2, weights e^{-(u^2 + v^2) / 2}. Its error falls like the Fourier transform of the
- *            integrand at 2 pi / h, so halving h and widening L until the value stands tells the error.
- *   kinked   a = sqrt(q11) u, b = sqrt(q22) (c u + s v): tanh-sinh rule over the parts of v between g's kinks, then over
- *            the parts of u between f's kinks and the points where a kink of g crosses v = 0. The rule crowds towards the
- *            ends of every part, which resolves layers of any width there. */
+ *   smooth   a = sqrt(q11) (alpha u + beta v), b = sqrt(q22) (alpha u - beta v), alpha, beta = sqrt((1 +- c) / 2):
+ *   product
+ *            trapezoid rule on [-L, L]^2, weights e^{-(u^2 + v^2) / 2}. Its error falls like the Fourier transform of
+ *            the integrand at 2 pi / h, so halving h and widening L until the value stands tells the error.
+ *   kinked   a = sqrt(q11) u, b = sqrt(q22) (c u + s v): tanh-sinh rule over the parts of v between g's kinks, then
+ *   over
+ *            the parts of u between f's kinks and the points where a kink of g crosses v = 0. The rule crowds towards
+ *            the ends of every part, which resolves layers of any width there. */
 #include "autodiff/plan/loops.h"
 #include "tp/gauss/gauss.h"
 
@@ -16,8 +18,8 @@ enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST
 static const double start_length = 8.6, root_2pi = 2.50662827463100050242, stands = 2e-14;
 /* Beyond this variance a smooth function varies in a thin layer around 0 and is cut there as at a kink. */
 static const double large = 100;
-/* A value that the last refinement still moves by this part of E |f g| does not converge: of the powers of |x|, -0.9 moves
- * by 2e-5 under the tanh-sinh rule, -0.95 by 6e-4 and -1 by 9e-3. */
+/* A value that the last refinement still moves by this part of E |f g| does not converge: of the powers of |x|, -0.9
+ * moves by 2e-5 under the tanh-sinh rule, -0.95 by 6e-4 and -1 by 9e-3. */
 static const double diverges = 1e-3;
 
 typedef struct {
@@ -164,8 +166,8 @@ static size_t add_ends(cut *cuts, size_t n, double length)
     return n + 2;
 }
 
-/* Nodes between two cuts: the variable x and slope * x + shift, measured from the kink where there is one, so that a node
- * stays on its side of it. Weights include the Gaussian. */
+/* Nodes between two cuts: the variable x and slope * x + shift, measured from the kink where there is one, so that a
+ * node stays on its side of it. Weights include the Gaussian. */
 static void place(const rule *r, const cut *left, const cut *right, double slope, double shift, double *x, double *y,
                   double *w)
 {
@@ -314,8 +316,10 @@ int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, do
     if (!isfinite(e.value))
         return ad_fail(error, "expectation: the integral overflows at q11 = %g, q22 = %g, q12 = %g", q11, q22, q12);
     if (moved > diverges * e.size)
-        return ad_fail(error, "expectation: the integral does not converge at q11 = %g, q22 = %g, q12 = %g: it is infinite, "
-                       "or a function has kinks that it does not name", q11, q22, q12);
+        return ad_fail(error,
+                       "expectation: the integral does not converge at q11 = %g, q22 = %g, q12 = %g: it is infinite, "
+                       "or a function has kinks that it does not name",
+                       q11, q22, q12);
     if (value)
         *value = e.value;
     if (difference)

@@ -18,8 +18,8 @@
 #define SLEEF2(name, kind, error, set) SLEEF3(name, kind, error, set)
 #define SLEEF(name, error) SLEEF2(name, LOOP_KIND, error, LOOP_SET)
 
-/* clang passes a vector wider than 16 bytes on the stack unless the whole file is compiled for the wider set, which SLEEF
- * does not expect: there the base set serves. */
+/* clang passes a vector wider than 16 bytes on the stack unless the whole file is compiled for the wider set, which
+ * SLEEF does not expect: there the base set serves. */
 #if defined(__x86_64__) && !defined(__clang__)
 /* sleef.h shows the functions of an instruction set only to files compiled for it as a whole. */
 #define SHOW(V, kind, set)                                                                                             \
@@ -126,8 +126,8 @@ typedef struct {
     V a, b, c, det, scale;
 } NAME(pair);
 
-/* q11 q22 - q12^2; for c > 0 and with m, the half distance, m (q11 + q22 - m) - (q11 - q22)^2 / 4. Roundoff below 0 counts
- * as 0; what is no covariance gives NaN. */
+/* q11 q22 - q12^2; for c > 0 and with m, the half distance, m (q11 + q22 - m) - (q11 - q22)^2 / 4. Roundoff below 0
+ * counts as 0; what is no covariance gives NaN. */
 static inline V NAME(determinant)(V a, V b, V c, const V *m)
 {
     V e1, e2, p1 = NAME(product)(a, b, &e1), p2 = NAME(product)(c, c, &e2);
@@ -165,11 +165,11 @@ static inline void NAME(relu_at)(V a, V b, V c, const V *m, V *first, V *second)
     I some = (I)(p.a > 0) & (I)(p.b > 0);
     some |= (I)(t != t);
     V x = phi * phi;
-    V series = 1.0 / 3 +
-               x * (-1.0 / 30 +
-                    x * (1.0 / 840 +
-                         x * (-1.0 / 45360 +
-                              x * (1.0 / 3991680 + x * (-1.0 / 518918400 + x * NAME(splat)(1.0 / 93405312000))))));
+    V series =
+        1.0 / 3 +
+        x * (-1.0 / 30 +
+             x * (1.0 / 840 + x * (-1.0 / 45360 +
+                                   x * (1.0 / 3991680 + x * (-1.0 / 518918400 + x * NAME(splat)(1.0 / 93405312000))))));
     V relu = NAME(select)((I)(phi < 0.5), LOOP_SQRT(p.a * p.b) * phi * x * series, t + phi * p.c);
     *first = NAME(select)(some, relu * turn * p.scale, (V){ 0 });
     *second = NAME(select)(some, phi * turn, (V){ 0 });
@@ -326,8 +326,14 @@ static void NAME(accumulate)(size_t n, double c, const double *a, const double *
 }
 
 static const tp_vector PASTE(vector, LOOP_TAG) = {
-    .relu = NAME(relu), .sign = NAME(sign), .erf = NAME(erf),       .gelu = NAME(gelu),
-    .wave = NAME(wave), .exp = NAME(exp),   .horner = NAME(horner), .multiply = NAME(multiply),
+    .relu = NAME(relu),
+    .sign = NAME(sign),
+    .erf = NAME(erf),
+    .gelu = NAME(gelu),
+    .wave = NAME(wave),
+    .exp = NAME(exp),
+    .horner = NAME(horner),
+    .multiply = NAME(multiply),
     .affine = NAME(affine),
     .accumulate = NAME(accumulate),
 };

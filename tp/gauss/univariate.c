@@ -1,6 +1,6 @@
 /* gauss.c: the univariate functions whose expectations are taken. */
-#include "tp/gauss/gauss.h"
 #include "autodiff/plan/loops.h"
+#include "tp/gauss/gauss.h"
 
 #include <math.h>
 
@@ -12,30 +12,18 @@ typedef struct {
     int parity;
 } trait;
 static const trait traits[AD_N_OPS] = {
-    [AD_IDENTITY] = { TP_ID, -1 },
-    [AD_NEG] = { TP_NUMERIC, -1 },
-    [AD_RELU] = { TP_RELU, 0 },
-    [AD_STEP] = { TP_STEP, 0 },
-    [AD_LEAKY] = { TP_LEAKY, 0 },
-    [AD_LEAKY_STEP] = { TP_LEAKY_STEP, 0 },
-    [AD_ABS] = { TP_ABS, 1 },
-    [AD_SIGN] = { TP_SIGN, -1 },
-    [AD_SQUARE] = { TP_SQUARE, 1 },
-    [AD_POWER] = { TP_POWER, 0 },
-    [AD_EXP] = { TP_EXP, 0 },
-    [AD_LOG] = { TP_NUMERIC, 0 },
-    [AD_SQRT] = { TP_NUMERIC, 0 },
-    [AD_RSQRT] = { TP_NUMERIC, 0 },
-    [AD_SIN] = { TP_SIN, -1 },
-    [AD_COS] = { TP_COS, 1 },
-    [AD_TANH] = { TP_NUMERIC, -1 },
-    [AD_SIGMOID] = { TP_NUMERIC, 0 },
-    [AD_ERF] = { TP_ERF, -1 },
-    [AD_ERF_GRAD] = { TP_ERF_GRAD, 1 },
-    [AD_GELU] = { TP_GELU, 0 },
-    [AD_GELU_GRAD] = { TP_GELU_GRAD, 0 },
-    [AD_SOFTPLUS] = { TP_NUMERIC, 0 },
-    [AD_SWISH] = { TP_NUMERIC, 0 },
+    [AD_IDENTITY] = { TP_ID, -1 },     [AD_NEG] = { TP_NUMERIC, -1 },
+    [AD_RELU] = { TP_RELU, 0 },        [AD_STEP] = { TP_STEP, 0 },
+    [AD_LEAKY] = { TP_LEAKY, 0 },      [AD_LEAKY_STEP] = { TP_LEAKY_STEP, 0 },
+    [AD_ABS] = { TP_ABS, 1 },          [AD_SIGN] = { TP_SIGN, -1 },
+    [AD_SQUARE] = { TP_SQUARE, 1 },    [AD_POWER] = { TP_POWER, 0 },
+    [AD_EXP] = { TP_EXP, 0 },          [AD_LOG] = { TP_NUMERIC, 0 },
+    [AD_SQRT] = { TP_NUMERIC, 0 },     [AD_RSQRT] = { TP_NUMERIC, 0 },
+    [AD_SIN] = { TP_SIN, -1 },         [AD_COS] = { TP_COS, 1 },
+    [AD_TANH] = { TP_NUMERIC, -1 },    [AD_SIGMOID] = { TP_NUMERIC, 0 },
+    [AD_ERF] = { TP_ERF, -1 },         [AD_ERF_GRAD] = { TP_ERF_GRAD, 1 },
+    [AD_GELU] = { TP_GELU, 0 },        [AD_GELU_GRAD] = { TP_GELU_GRAD, 0 },
+    [AD_SOFTPLUS] = { TP_NUMERIC, 0 }, [AD_SWISH] = { TP_NUMERIC, 0 },
 };
 
 static bool kinked(ad_op op)

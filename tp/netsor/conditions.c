@@ -1,6 +1,6 @@
 /* script_check.c: what a program by hand is checked for before it is solved: its inputs' law, and BP-likeness. */
-#include "tp/program/growth.h"
 #include "tp/netsor/script.h"
+#include "tp/program/growth.h"
 
 #include <lapacke.h>
 #include <math.h>
@@ -137,8 +137,9 @@ double *tp_script_inputs(const tp_script *script, const tp_solve_spec *spec, int
 
 /* ---- BP-likeness (Tensor Programs II, Definition 5.3, the conditions of Proposition 2) ----
  * There are input G-vars, the readouts, of mean zero and independent of all others, such that what any W is multiplied
- * into does not depend on them, and what Wᵀ is multiplied into is odd in them. Which inputs those are is found: all that
- * can be, but for those, as the last layer's bias, that alone make an argument of Wᵀ neither odd nor a sum with it. */
+ * into does not depend on them, and what Wᵀ is multiplied into is odd in them. Which inputs those are is found: all
+ * that can be, but for those, as the last layer's bias, that alone make an argument of Wᵀ neither odd nor a sum with
+ * it. */
 /* Under a change of the readouts' signs. MIXED: a sum of odd and even ones; NEITHER: a function of such. */
 typedef enum { EVEN, ODD, MIXED, NEITHER } parity;
 

@@ -1,10 +1,10 @@
 /* script_exact.c: a program's means and second moments by the Master theorem, command by command.
  *
  * The general rule (Tensor Programs III, arXiv:2009.10685): Z^{Wx} = Ẑ + Ż. Ẑ is Gaussian, Cov(Ẑ^{Wx}, Ẑ^{Wx̄}) =
- * σ² E Z^x Z^x̄, independent of all that is no product with the same W from the same side. Ż = σ² Σ_i Z^{y_i} d_i over the
- * earlier products Wᵀy_i, where d solves Cov(Ẑ^{Wᵀy_i}, Ẑ^{Wᵀy_k}) d = E Z^x Ẑ^{Wᵀy_i}: by Stein's lemma d_i is
- * E ∂Z^x/∂Ẑ^{Wᵀy_i}, and where Ẑs coincide any solution gives the same vector. W has the variance σ²/columns, so that Wᵀ
- * has σ² rows/columns in place of σ². The simple rule (Tensor Programs II) leaves Ż out. */
+ * σ² E Z^x Z^x̄, independent of all that is no product with the same W from the same side. Ż = σ² Σ_i Z^{y_i} d_i over
+ * the earlier products Wᵀy_i, where d solves Cov(Ẑ^{Wᵀy_i}, Ẑ^{Wᵀy_k}) d = E Z^x Ẑ^{Wᵀy_i}: by Stein's lemma d_i is
+ * E ∂Z^x/∂Ẑ^{Wᵀy_i}, and where Ẑs coincide any solution gives the same vector. W has the variance σ²/columns, so that
+ * Wᵀ has σ² rows/columns in place of σ². The simple rule (Tensor Programs II) leaves Ż out. */
 #include "tp/netsor/script.h"
 #include "tp/netsor/wick.h"
 

@@ -6,9 +6,9 @@
  *             | ("⟨" | "<") sum ["," sum] ("⟩" | ">") | "Σ[" axes "]" product
  *     name    = letter { letter | digit | "_" | "." | "'" } ["[" axis "=" index "]"]
  *
- * A letter is one of ASCII's, or any other character that is not a symbol above: so Wᵀ and f′ are names. A space between
- * two factors is a product, of a number or a scalar with what follows. n is a power of the width, unless it names a
- * variable. */
+ * A letter is one of ASCII's, or any other character that is not a symbol above: so Wᵀ and f′ are names. A space
+ * between two factors is a product, of a number or a scalar with what follows. n is a power of the width, unless it
+ * names a variable. */
 #include "tp/netsor/script.h"
 
 #include <ctype.h>

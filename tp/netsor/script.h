@@ -114,12 +114,14 @@ bool tp_script_independent(const tp_script *, int k, int of, bool *fed);
 
 /* ---- sampling (script_sample.c) ---- */
 /* One run: `values` gets each command's mean and second moment, (n, 2), `products` the means of products of two vectors
- * over the same width, both of type G: (n, n). finite: at n = size with matrices; else by the executor on size samples. */
+ * over the same width, both of type G: (n, n). finite: at n = size with matrices; else by the executor on size
+ * samples. */
 int tp_script_run(const tp_script *, const tp_solve_spec *, bool finite, size_t size, uint64_t seed, double *values,
                   double *products, ad_error *error);
 
 /* ---- exact values (script_exact.c) ---- */
-/* The same numbers by the Master theorem, NAN where there is no exact way. general: with Z dot; *dot: there was some. */
+/* The same numbers by the Master theorem, NAN where there is no exact way. general: with Z dot; *dot: there was
+ * some. */
 int tp_script_exact(const tp_script *, const tp_solve_spec *, bool general, double *values, double *products, bool *dot,
                     ad_error *error);
 #endif

@@ -1,4 +1,5 @@
-/* script_limit.c: what a program by hand tends to: exact where there is a way, else sampled, and at a width beside it. */
+/* script_limit.c: what a program by hand tends to: exact where there is a way, else sampled, and at a width beside
+ * it. */
 #include "tp/netsor/script.h"
 
 #include <math.h>

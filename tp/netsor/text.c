@@ -1,8 +1,8 @@
 /* script_text.c: a program as text, in the notation that tp_print writes: reading it and writing it.
  *
  *     text    = [ "Netsor⊤ program" ... ] { [ command | "backward" ] [ "#" ... ] newline } [ notes ]
- *     notes   = "In brackets:" ... | "Initialization assumption:" ...          to the end: what tp_print says of a network
- *     command = "Width"   name ":=" number "n"                                               place
+ *     notes   = "In brackets:" ... | "Initialization assumption:" ...          to the end: what tp_print says of a
+ *     network command = "Width"   name ":=" number "n"                                               place
  *             | "Input"   name [":=" origin] ":" type "~" law                                place
  *             | "Trsp"    name ":=" name            [":" type]                               place
  *             | "MatMul"  name ":=" name name       [":" type] ["(" factor ")"]              place
@@ -15,10 +15,10 @@
  *     variance = number ["/" width] | [number] "⟨" sum "," sum "⟩" ["/" number]
  *     place   = [ file ":" line ]
  *
- * Sums and names are those of expression.c. A matrix has the variance number/columns; a variance with ⟨x, x⟩ is of data,
- * and its origin, "U x/√784", says which parameter meets which data. An origin is any other text, too: what the parameter
- * is called where the program comes from. A factor is what the traced quantity is the vector times. A type that is
- * written must be the one that the command has. */
+ * Sums and names are those of expression.c. A matrix has the variance number/columns; a variance with ⟨x, x⟩ is of
+ * data, and its origin, "U x/√784", says which parameter meets which data. An origin is any other text, too: what the
+ * parameter is called where the program comes from. A factor is what the traced quantity is the vector times. A type
+ * that is written must be the one that the command has. */
 #include "tp/netsor/script.h"
 
 #include <cJSON.h>

@@ -2,10 +2,10 @@
  *
  *     X = sum over terms  c n^power  prod over factors  f(u),     u = constant + sum of c_k Z_k
  *
- * Z_k are centred Gaussians with a covariance, f univariate functions (coordinate.h). E X splits over independent blocks;
- * in a block linear factors go by Wick's theorem, also beside functions: given the arguments t1, t2 of the functions a
- * linear factor is a1 t1 + a2 t2 + an independent rest. What is left are E t1^i f(t1) t2^k g(t2): closed forms, else
- * quadrature. A block of three or more directions of functions has no exact value here: NAN. */
+ * Z_k are centred Gaussians with a covariance, f univariate functions (coordinate.h). E X splits over independent
+ * blocks; in a block linear factors go by Wick's theorem, also beside functions: given the arguments t1, t2 of the
+ * functions a linear factor is a1 t1 + a2 t2 + an independent rest. What is left are E t1^i f(t1) t2^k g(t2): closed
+ * forms, else quadrature. A block of three or more directions of functions has no exact value here: NAN. */
 #ifndef LIMN_TP_WICK_H
 #define LIMN_TP_WICK_H
 #include "tp/symbolic/symbolic.h"

@@ -2,9 +2,9 @@
  *
  *     a' = -rate / D g(a),   g = p - y,   p = softmax of f_0 + (K + ridge) a
  *
- * The flow is integrated by the embedded pair of Dormand and Prince, A family of embedded Runge-Kutta formulae (J. Comp.
- * Appl. Math. 6, 1980): fifth order, its difference to the fourth is the error, and the last stage is the next step's
- * first. */
+ * The flow is integrated by the embedded pair of Dormand and Prince, A family of embedded Runge-Kutta formulae (J.
+ * Comp. Appl. Math. 6, 1980): fifth order, its difference to the fourth is the error, and the last stage is the next
+ * step's first. */
 #include "tp/predict/kernel_model.h"
 
 #include <math.h>
@@ -138,8 +138,8 @@ static int check_targets(const double *y, size_t inputs, size_t classes, ad_erro
     return 0;
 }
 
-int tp_follow_entropy(const tp_kernel_model *m, const tp_training *t, const double *y, size_t columns, const double *start,
-                      const double *times, size_t n_times, double *out, ad_error *error)
+int tp_follow_entropy(const tp_kernel_model *m, const tp_training *t, const double *y, size_t columns,
+                      const double *start, const double *times, size_t n_times, double *out, ad_error *error)
 {
     size_t count = m->n * columns, classes = m->outputs > 1 ? m->outputs : columns;
     if (check_targets(y, count / classes, classes, error))

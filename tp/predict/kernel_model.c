@@ -147,9 +147,9 @@ tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_m
         return NULL;
     }
     *m = (tp_kernel_model){ .n = n,
-                       .outputs = spec.outputs > 1 ? spec.outputs : 1,
-                       .factor = kernel,
-                       .threads = spec.threads > 0 ? spec.threads : 1 };
+                            .outputs = spec.outputs > 1 ? spec.outputs : 1,
+                            .factor = kernel,
+                            .threads = spec.threads > 0 ? spec.threads : 1 };
     int status = 0;
     if (n == 0 || n > INT32_MAX / 8 || n % m->outputs)
         status = ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", n / m->outputs, m->outputs);
@@ -216,7 +216,8 @@ void tp_machine_product(const tp_kernel_model *m, const double *a, size_t column
     ad_blas_end(before);
 }
 
-int tp_outputs(const tp_kernel_model *m, const double *a, size_t columns, const double *start, double *out, ad_error *error)
+int tp_outputs(const tp_kernel_model *m, const double *a, size_t columns, const double *start, double *out,
+               ad_error *error)
 {
     double *scratch = ad_alloc(m->n * columns, sizeof *scratch, "outputs", error);
     if (!scratch)

@@ -147,8 +147,8 @@ static int check_numbers(const char *what, const double *values, size_t rows, si
     return 0;
 }
 
-int tp_coefficients(const tp_kernel_model *m, const tp_training *given, const double *y, size_t columns, const double *start,
-                    const double *times, size_t n_times, double *out, ad_error *error)
+int tp_coefficients(const tp_kernel_model *m, const tp_training *given, const double *y, size_t columns,
+                    const double *start, const double *times, size_t n_times, double *out, ad_error *error)
 {
     tp_training t = *given;
     size_t count = m->n * columns;
@@ -229,8 +229,8 @@ static void reduce_own(const tp_kernel_model *m, const tp_training *t, double ti
 }
 
 /* A = cross (1 - q) / lambda into a; scratch is of the same size. */
-static void smooth(const tp_kernel_model *m, const tp_training *t, double time, const double *cross, size_t rows, double *a,
-                   double *scratch)
+static void smooth(const tp_kernel_model *m, const tp_training *t, double time, const double *cross, size_t rows,
+                   double *a, double *scratch)
 {
     if (!m->values) {
         memcpy(a, cross, rows * m->n * sizeof *a);

@@ -26,7 +26,8 @@ bool tp_bp_like(const tp_checks *checks)
 static int check_ways(const tp_program *program, tp_checks *checks, ad_error *error)
 {
     const ad_graph *graph = program->graph;
-    int *side = ad_alloc((size_t)program->forward, sizeof *side, "checks", error); /* by parameter: 1 + the summed axis */
+    int *side =
+        ad_alloc((size_t)program->forward, sizeof *side, "checks", error); /* by parameter: 1 + the summed axis */
     if (!side)
         return -1;
     for (int id = 0; id < program->forward; id++) {
@@ -53,7 +54,8 @@ static int check_ways(const tp_program *program, tp_checks *checks, ad_error *er
 static int check_averages(const tp_program *program, tp_checks *checks, ad_error *error)
 {
     const ad_graph *graph = program->graph;
-    bool *reached = ad_alloc((size_t)program->forward, sizeof *reached, "checks", error); /* from the outputs, by scalars */
+    bool *reached =
+        ad_alloc((size_t)program->forward, sizeof *reached, "checks", error); /* from the outputs, by scalars */
     if (!reached)
         return -1;
     reached[program->output.id] = true;
@@ -67,8 +69,10 @@ static int check_averages(const tp_program *program, tp_checks *checks, ad_error
         } else if (parameter(graph, node->in[0]) < 0 && (node->n_in < 2 || parameter(graph, node->in[1]) < 0)) {
             checks->readout_mean = false;
             if (!checks->text[1][0])
-                snprintf(checks->text[1], sizeof checks->text[1], "%s:%d: %s averages over the width in place of a readout "
-                         "whose mean is zero", node->where.file, node->where.line, ad_op_name(node->op));
+                snprintf(checks->text[1], sizeof checks->text[1],
+                         "%s:%d: %s averages over the width in place of a readout "
+                         "whose mean is zero",
+                         node->where.file, node->where.line, ad_op_name(node->op));
         }
     }
     ad_free(reached);
@@ -87,7 +91,8 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
             checks->initialization = false;
             say(checks->text[0], node, "does not have mean zero: an A-var is N(0, σ²/n)");
         }
-        if (node->op != AD_CONTRACT || tp_count_widths(graph, &node->shape) > 0 || tp_count_widths(graph, &node->over) == 0)
+        if (node->op != AD_CONTRACT || tp_count_widths(graph, &node->shape) > 0 ||
+            tp_count_widths(graph, &node->over) == 0)
             continue;
         for (int k = 0; k < 2; k++) { /* an average over the width: its parameter is a readout */
             int readout = parameter(graph, node->in[k]);
@@ -134,9 +139,12 @@ static tp_growth node_growth(const ad_graph *graph, int id, const tp_growth *all
     case AD_RESHAPE:
     case AD_RELABEL:
     case AD_TRANSPOSE:
-    case AD_SLICE: return a;
-    case AD_SCALE: return tp_growth_binary(AD_MUL, a, tp_growth_number(node->c), problem);
-    case AD_SUM: return (tp_growth){ -INFINITY, INFINITY, a.degree, a.order };
+    case AD_SLICE:
+        return a;
+    case AD_SCALE:
+        return tp_growth_binary(AD_MUL, a, tp_growth_number(node->c), problem);
+    case AD_SUM:
+        return (tp_growth){ -INFINITY, INFINITY, a.degree, a.order };
     case AD_CONCAT: {
         tp_growth y = a;
         for (int k = 1; k < node->n_in; k++) {
@@ -145,7 +153,8 @@ static tp_growth node_growth(const ad_graph *graph, int id, const tp_growth *all
         }
         return y;
     }
-    default: return tp_growth_gaussian();
+    default:
+        return tp_growth_gaussian();
     }
 }
 
@@ -173,8 +182,9 @@ int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error
     if (all && !found && fastest < 0)
         snprintf(text, size, "polynomial at most");
     else if (all && !found)
-        snprintf(text, size, "exp(C |z|^%.3g) at most, by %s at %s:%d", order, ad_op_name(ad_node_of(graph, fastest)->op),
-                 ad_node_of(graph, fastest)->where.file, ad_node_of(graph, fastest)->where.line);
+        snprintf(text, size, "exp(C |z|^%.3g) at most, by %s at %s:%d", order,
+                 ad_op_name(ad_node_of(graph, fastest)->op), ad_node_of(graph, fastest)->where.file,
+                 ad_node_of(graph, fastest)->where.line);
     bool made = all != NULL;
     ad_free(all);
     return made ? found : -1;

@@ -1,8 +1,8 @@
 /* growth.h: how fast a coordinatewise function of Gaussians grows, and whether it has poles.
  *
- * The Master theorem asks of psi and the nonlinearities |f(z)| <= exp(C |z|^(2-e) + c) (Tensor Programs I, III: controlled
- * functions; polynomially bounded ones are). A function is known here by its range and by degree and order: |f(z)| is at
- * most about |z|^degree exp(C |z|^order). */
+ * The Master theorem asks of psi and the nonlinearities |f(z)| <= exp(C |z|^(2-e) + c) (Tensor Programs I, III:
+ * controlled functions; polynomially bounded ones are). A function is known here by its range and by degree and order:
+ * |f(z)| is at most about |z|^degree exp(C |z|^order). */
 #ifndef LIMN_TP_GROWTH_H
 #define LIMN_TP_GROWTH_H
 #include "autodiff/autodiff.h"

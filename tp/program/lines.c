@@ -1,9 +1,9 @@
 /* lines.c: the program's lines: commands of Netsor⊤ with names, types, laws and source lines.
  *
  * Every node of the trace is seen as factor * base, the factor c n^p. A base is a name (it has a line of its own) or an
- * expression that its only user takes in: so relu(h + b) is one Nonlin. Inputs are normalised, an A-var to N(0, σ²/n) and
- * a G-var to variance of order one, whatever the parametrization; the powers of n gather in the factors, and the adjoint
- * of a vector prints as "dx2 (1/√n)": the derivative of f is 1/√n times a vector of order one. */
+ * expression that its only user takes in: so relu(h + b) is one Nonlin. Inputs are normalised, an A-var to N(0, σ²/n)
+ * and a G-var to variance of order one, whatever the parametrization; the powers of n gather in the factors, and the
+ * adjoint of a vector prints as "dx2 (1/√n)": the derivative of f is 1/√n times a vector of order one. */
 #include "tp/program/program.h"
 
 #include <math.h>
@@ -28,8 +28,8 @@ typedef struct {
     bool latex, full; /* full: memory is out */
     term *terms;      /* by node */
     int *uses;
-    bool *added; /* by node: a sum takes it in */
-    bool *force; /* a name is wanted: an argument of a product, a site, an adjoint */
+    bool *added;             /* by node: a sum takes it in */
+    bool *force;             /* a name is wanted: an argument of a product, a site, an adjoint */
     const char **adjoint_of; /* by backward node: the name it is the adjoint of */
     const char *letters[MOST_LETTERS];
     int counts[MOST_LETTERS];
@@ -158,8 +158,14 @@ static tp_line *add_line(writer *w, tp_rule rule, int node, const char *name, co
         w->room = room;
     }
     tp_line *line = &w->lines[w->n_lines++];
-    *line = (tp_line){ .rule = rule, .backward = node >= w->program->forward, .name = name, .text = right, .type = type,
-                       .law = "", .factor = "", .where = ad_node_of(w->graph, node)->where };
+    *line = (tp_line){ .rule = rule,
+                       .backward = node >= w->program->forward,
+                       .name = name,
+                       .text = right,
+                       .type = type,
+                       .law = "",
+                       .factor = "",
+                       .where = ad_node_of(w->graph, node)->where };
     return line;
 }
 
@@ -340,8 +346,8 @@ static void input_vector(writer *w, int id, term *t, const ad_init *init, const 
     double c = init->multiplier, spread = init->deviation, power = 0;
     bool fixed = init->axis.id && !wide(w->graph, init->axis);
     size_t size = fixed ? ad_axis_fixed(w->graph, init->axis) : 1;
-    const char *root_of = fixed && near(init->multiplier_power, -0.5) ? text(w, w->latex ? "/\\sqrt{%zu}" : "/√%zu", size)
-                                                                      : "";
+    const char *root_of =
+        fixed && near(init->multiplier_power, -0.5) ? text(w, w->latex ? "/\\sqrt{%zu}" : "/√%zu", size) : "";
     bool once = fixed && near(init->multiplier_power + init->deviation_power, -0.5);
     if (fixed && !*root_of)
         axis_power(w->graph, init->axis, init->multiplier_power, &c, &power);
@@ -391,7 +397,8 @@ static void contraction(writer *w, int id, term *t)
         int from = node->in[matrix];
         while (ad_node_of(w->graph, from)->op != AD_PARAM && ad_node_of(w->graph, from)->n_in > 0)
             from = ad_node_of(w->graph, from)->in[0];
-        /* The first axis of a parameter is its input: meeting the second one is the transpose. Renaming keeps places. */
+        /* The first axis of a parameter is its input: meeting the second one is the transpose. Renaming keeps
+         * places. */
         const ad_shape *seen = &ad_node_of(w->graph, node->in[matrix])->shape;
         int place = 0;
         while (place < seen->rank && !ad_has(&node->over, seen->axes[place]))
@@ -492,8 +499,8 @@ static void moved(writer *w, int id, term *t)
     if (node->op == AD_SLICE && count == 1)
         t->text = text(w, w->latex ? "%s_{[%s=%zu]}" : "%s[%s=%zu]", base_of(w, x), axis, node->start);
     else if (node->op == AD_SLICE)
-        t->text = text(w, w->latex ? "%s_{[%s=%zu..%zu]}" : "%s[%s=%zu..%zu]", base_of(w, x), axis,
-                       node->start, node->start + count - 1);
+        t->text = text(w, w->latex ? "%s_{[%s=%zu..%zu]}" : "%s[%s=%zu..%zu]", base_of(w, x), axis, node->start,
+                       node->start + count - 1);
     else
         t->text = text(w, "%s(%s)", plain_name(w, ad_op_name(node->op)), x->text);
 }
@@ -554,7 +561,9 @@ static void write_node(writer *w, int id)
         return;
     }
     switch (node->op) {
-    case AD_PARAM: parameter(w, id, t); return;
+    case AD_PARAM:
+        parameter(w, id, t);
+        return;
     case AD_INPUT:
         t->text = plain_name(w, node->name);
         t->named = true;
@@ -563,7 +572,10 @@ static void write_node(writer *w, int id)
         t->text = text(w, "%.6g", node->c);
         t->type = SCALAR;
         return;
-    case AD_DELTA: t->text = w->latex ? "\\delta" : "δ"; t->type = SCALAR; return;
+    case AD_DELTA:
+        t->text = w->latex ? "\\delta" : "δ";
+        t->type = SCALAR;
+        return;
     case AD_IDENTITY:
     case AD_EXPAND:
     case AD_RELABEL:
@@ -580,15 +592,25 @@ static void write_node(writer *w, int id)
         }
         return;
     }
-    case AD_CONTRACT: contraction(w, id, t); return;
+    case AD_CONTRACT:
+        contraction(w, id, t);
+        return;
     case AD_ADD:
-    case AD_SUB: sum_of_two(w, id, t); return;
+    case AD_SUB:
+        sum_of_two(w, id, t);
+        return;
     case AD_MUL:
-    case AD_DIV: product_of_two(w, id, t); return;
-    case AD_SUM: sum_over(w, id, t); return;
+    case AD_DIV:
+        product_of_two(w, id, t);
+        return;
+    case AD_SUM:
+        sum_over(w, id, t);
+        return;
     case AD_SLICE:
     case AD_RESHAPE:
-    case AD_UNSLICE: moved(w, id, t); return;
+    case AD_UNSLICE:
+        moved(w, id, t);
+        return;
     default:
         call(w, id, t);
         return;

@@ -206,10 +206,10 @@ int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *
     ad_arena *arena = ad_arena_new(error);
     const tp_line *lines = arena ? tp_lines(program, arena, style, &n, error) : NULL;
     char growth[400] = "";
-    int status = !lines || tp_check(program, &checks, error) < 0 ||
-                         tp_check_growth(program, growth, sizeof growth, error) < 0
-                     ? -1
-                     : 0;
+    int status =
+        !lines || tp_check(program, &checks, error) < 0 || tp_check_growth(program, growth, sizeof growth, error) < 0
+            ? -1
+            : 0;
     if (!status && style == TP_JSON)
         status = print_json(program, lines, n, &checks, growth, stream, error);
     else if (!status && style == TP_LATEX)

@@ -26,21 +26,22 @@ struct tp_program {
     nn_net *net;
     ad_graph *graph;
     ad_var output;
-    ad_axis seed; /* outputs' */
-    bool coupled; /* f of a sample depends on its whole batch */
+    ad_axis seed;   /* outputs' */
+    bool coupled;   /* f of a sample depends on its whole batch */
     ad_axis sample; /* batch', if coupled */
     int forward;
     ad_site *sites;
     int n_sites;
 
     ad_arena *arena;
-    int n_nodes;   /* what follows is by node, of those that there were when the program was made */
-    bool *lives;   /* the output or a site depends on it */
-    bool *learns;  /* depends on a parameter */
-    int *adjoint;  /* of a forward node: the node that holds its adjoint, -1 if there is none */
+    int n_nodes;  /* what follows is by node, of those that there were when the program was made */
+    bool *lives;  /* the output or a site depends on it */
+    bool *learns; /* depends on a parameter */
+    int *adjoint; /* of a forward node: the node that holds its adjoint, -1 if there is none */
 };
 
-/* The network's output in the forms that rules are for (rewrite.c); its id is -1 without memory or with a poisoned graph. */
+/* The network's output in the forms that rules are for (rewrite.c); its id is -1 without memory or with a poisoned
+ * graph. */
 ad_var tp_rewrite(ad_var output, ad_axis batch);
 int tp_count_widths(const ad_graph *, const ad_shape *);
 /* A parameter under renamings, and the names of its axes as the node has them; -1 if the node is none. */
@@ -70,6 +71,6 @@ int tp_check_limit(const tp_program *, tp_kernel_kind, ad_error *error);
 int tp_check_rows(const tp_program *, const double *x, size_t rows, const char *which, ad_error *error);
 /* One run of the executor at n = infinity, on so many samples: the kernel at n = samples, (rows, rows2), of the first
  * output. Both inputs are run as one batch, or as two batches if samples meet. */
-int tp_sample_once(const tp_program *, tp_kernel_kind, size_t samples, uint64_t seed, int threads, const double *x, size_t rows,
-                   const double *x2, size_t rows2, double *out, ad_error *error);
+int tp_sample_once(const tp_program *, tp_kernel_kind, size_t samples, uint64_t seed, int threads, const double *x,
+                   size_t rows, const double *x2, size_t rows2, double *out, ad_error *error);
 #endif

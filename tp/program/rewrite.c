@@ -1,7 +1,8 @@
 /* rewrite.c: the network as the translator reads it: the same function, in the forms that rules are for.
  *
  * - Rows picked from a parameter are its product with one-hot rows.
- * - What is computed of parameters alone, before any sample is met, is computed for each sample: so the backward pass of
+ * - What is computed of parameters alone, before any sample is met, is computed for each sample: so the backward pass
+ * of
  *   one sample does not meet that of another, and a function of a parameter is a coordinatewise one of a vector. Where
  *   samples meet anyway, the backward pass knows both samples, and this is not needed. */
 #include "autodiff/trace/trace.h"
@@ -47,8 +48,8 @@ static int rewrite_node(rewriter *r, int id)
     bool early = is_early(r, id), changed = early;
     if (node.op == AD_GATHER && ad_node_of(r->graph, node.in[0])->op == AD_PARAM && !early) {
         ad_var table = { r->graph, node.in[0] }, index = { r->graph, r->becomes[node.in[1]] };
-        ad_var rows = ad_contract_at(node.where, ad_one_hot_at(node.where, index, node.axis), table,
-                                     ad_shape_of(node.axis));
+        ad_var rows =
+            ad_contract_at(node.where, ad_one_hot_at(node.where, index, node.axis), table, ad_shape_of(node.axis));
         return ad_transpose_at(node.where, rows, node.shape).id;
     }
     int *in = ad_arena_alloc(r->graph->arena, (size_t)node.n_in + 1, sizeof *in);

@@ -64,11 +64,13 @@ static int check_node(const tp_program *program, int id, ad_error *error)
     const ad_graph *graph = program->graph;
     const ad_node *node = ad_node_of(graph, id);
     char reason[300], text[120];
-    bool along = node->op == AD_GATHER || node->op == AD_SCATTER || node->op == AD_LOGSUMEXP || node->op == AD_SOFTMAX ||
-                 node->op == AD_MAX || node->op == AD_ARGMAX;
+    bool along = node->op == AD_GATHER || node->op == AD_SCATTER || node->op == AD_LOGSUMEXP ||
+                 node->op == AD_SOFTMAX || node->op == AD_MAX || node->op == AD_ARGMAX;
     if (along && is_width(graph, node->axis)) {
-        snprintf(reason, sizeof reason, "it runs along the width axis %s: what mixes all coordinates of a vector, other "
-                 "than an average or a product with a matrix, has no Netsor⊤ rule", ad_axis_name(graph, node->axis));
+        snprintf(reason, sizeof reason,
+                 "it runs along the width axis %s: what mixes all coordinates of a vector, other "
+                 "than an average or a product with a matrix, has no Netsor⊤ rule",
+                 ad_axis_name(graph, node->axis));
         return refuse(program, id, error, reason);
     }
     int matrices = 0, matrix = -1;
@@ -86,7 +88,8 @@ static int check_node(const tp_program *program, int id, ad_error *error)
     if (matrices == 0 && (widths < 2 || node->op == AD_PARAM))
         return 0;
     if (matrices == 0) {
-        snprintf(reason, sizeof reason, "it makes a matrix %s of vectors: the matrices of a Netsor⊤ program are parameters",
+        snprintf(reason, sizeof reason,
+                 "it makes a matrix %s of vectors: the matrices of a Netsor⊤ program are parameters",
                  ad_shape_text(graph, &node->shape, text, sizeof text));
         return refuse(program, id, error, reason);
     }
@@ -95,7 +98,8 @@ static int check_node(const tp_program *program, int id, ad_error *error)
     while (keeps_matrix(ad_node_of(graph, matrix)->op) && ad_node_of(graph, matrix)->n_in > 0)
         matrix = ad_node_of(graph, matrix)->in[0];
     const char *name = ad_node_of(graph, matrix)->name;
-    snprintf(reason, sizeof reason, node->op == AD_CONTRACT && matrices == 2
+    snprintf(reason, sizeof reason,
+             node->op == AD_CONTRACT && matrices == 2
                  ? "a product of two matrices, %.80s and another: multiply them into a vector, one after the other"
                  : "the matrix %.80s is used entry by entry: in a Netsor⊤ program a matrix is multiplied into vectors, "
                    "and nothing else",
@@ -139,8 +143,8 @@ static int mark_forward(tp_program *program, ad_error *error)
     return 0;
 }
 
-/* The backward pass, asked for the adjoints of all vectors, which name its lines. Where samples meet, its vectors have two
- * sample indices: the output's and their own. */
+/* The backward pass, asked for the adjoints of all vectors, which name its lines. Where samples meet, its vectors have
+ * two sample indices: the output's and their own. */
 static int add_backward(tp_program *program, ad_error *error)
 {
     ad_graph *graph = program->graph;
@@ -209,7 +213,8 @@ static int translate(tp_program *program, ad_error *error)
         return -1;
     if (!has_width(program)) {
         const char *name = nn_spec_of(program->net)->name;
-        return ad_fail(error, "%s: no width axis (nn_width makes one): nothing tends to infinity", name ? name : "network");
+        return ad_fail(error, "%s: no width axis (nn_width makes one): nothing tends to infinity",
+                       name ? name : "network");
     }
     for (int id = 0; id < program->forward; id++)
         if (program->lives[id] && check_node(program, id, error))

@@ -1,10 +1,10 @@
 /* limit.c: evaluating a kernel's recursion: over tiles of sample pairs, the program as the inner loop.
  *
- * Variances are quantities at (i, i): they are computed first, for each sample of either set. Then every tile of pairs is
- * filled quantity by quantity, threads taking tiles. Where a tile holds a sample against itself, the kernel is the value
- * found along with the variances, so that the diagonal is exact. */
-#include "tp/recursion/values.h"
+ * Variances are quantities at (i, i): they are computed first, for each sample of either set. Then every tile of pairs
+ * is filled quantity by quantity, threads taking tiles. Where a tile holds a sample against itself, the kernel is the
+ * value found along with the variances, so that the diagonal is exact. */
 #include "tp/gauss/simd.h"
+#include "tp/recursion/values.h"
 
 #include <math.h>
 #include <string.h>
@@ -93,8 +93,8 @@ typedef struct {
     size_t rows;
     double **freed;
     int n_freed;
-    int *last;    /* by quantity: the last one that reads it; itself where none does */
-    int *total;   /* by quantity: the kernel's sum that it is a summand of, or -1 */
+    int *last;     /* by quantity: the last one that reads it; itself where none does */
+    int *total;    /* by quantity: the kernel's sum that it is a summand of, or -1 */
     double *times; /* ... times this */
 } rows_pool;
 
@@ -179,9 +179,8 @@ static int solve_row(tp_solver *s, int id, int set, const tp_tile *t, rows_pool 
         values[partner] = take_rows(s, pool);
     if (!values[id] || (partner >= 0 && !values[partner]))
         return -1;
-    if (q->kind == TP_Q_EXPECT &&
-        (tp_find_kinks(s, q->fn_a, set) || tp_find_kinks(s, q->fn_b, set) ||
-         (s->plans[id]->by == TP_BY_SERIES && tp_plan_series(s, id, set, set))))
+    if (q->kind == TP_Q_EXPECT && (tp_find_kinks(s, q->fn_a, set) || tp_find_kinks(s, q->fn_b, set) ||
+                                   (s->plans[id]->by == TP_BY_SERIES && tp_plan_series(s, id, set, set))))
         return -1;
     return tp_fill(s, id, partner, t, s->error);
 }
@@ -202,8 +201,14 @@ static int solve_alone(tp_solver *s, const tp_series *series)
         double *scratch = ad_arena_alloc(s->algebra.arena, 3 * pool.rows, sizeof *scratch), **values = s->single[set];
         if (!scratch)
             return ad_fail(s->error, "out of memory for variances");
-        tp_tile t = { .rows = pool.rows, .columns = 1, .set = { set, set }, .alone = true, .values = values, .q11 = scratch,
-                   .q22 = scratch + pool.rows, .half = scratch + 2 * pool.rows };
+        tp_tile t = { .rows = pool.rows,
+                      .columns = 1,
+                      .set = { set, set },
+                      .alone = true,
+                      .values = values,
+                      .q11 = scratch,
+                      .q22 = scratch + pool.rows,
+                      .half = scratch + 2 * pool.rows };
         if (pool_begin(s, &pool, series, values))
             return -1;
         for (int id = 0; id < s->n; id++) {
@@ -300,9 +305,14 @@ static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel,
             if (failed || (by_halves(s) && j + wide <= i))
                 continue;
             tp_tile t = { .rows = s->rows[0] - i < high ? s->rows[0] - i : high,
-                       .columns = s->rows[1] - j < wide ? s->rows[1] - j : wide, .row0 = i, .column0 = j,
-                       .set = { 0, s->same ? 0 : 1 }, .values = values, .q11 = scratch, .q22 = scratch + area,
-                       .half = scratch + 2 * area };
+                          .columns = s->rows[1] - j < wide ? s->rows[1] - j : wide,
+                          .row0 = i,
+                          .column0 = j,
+                          .set = { 0, s->same ? 0 : 1 },
+                          .values = values,
+                          .q11 = scratch,
+                          .q22 = scratch + area,
+                          .half = scratch + 2 * area };
             failed = solve_tile(s, series, kernel, &t, totals, &error) != 0;
         }
         if (failed)
@@ -333,8 +343,10 @@ static bool are_partners(const tp_solver *s, int id, int other)
     if (q->a != r->a || q->b != r->b || q->var_a != r->var_a || q->var_b != r->var_b || q->fn_a != q->fn_b ||
         r->fn_a != r->fn_b)
         return false;
-    return (p->f->u.form == TP_RELU && d->f->u.form == TP_STEP) || (p->f->u.form == TP_ERF && d->f->u.form == TP_ERF_GRAD) ||
-           (p->f->u.form == TP_GELU && d->f->u.form == TP_GELU_GRAD) || (p->f->u.form == TP_SIN && d->f->u.form == TP_COS);
+    return (p->f->u.form == TP_RELU && d->f->u.form == TP_STEP) ||
+           (p->f->u.form == TP_ERF && d->f->u.form == TP_ERF_GRAD) ||
+           (p->f->u.form == TP_GELU && d->f->u.form == TP_GELU_GRAD) ||
+           (p->f->u.form == TP_SIN && d->f->u.form == TP_COS);
 }
 
 /* by_argument[q]: the last expectation seen whose covariance is q. */
@@ -370,8 +382,8 @@ static int prepare(tp_solver *s, const tp_series *series)
     s->plans = ad_arena_alloc(a->arena, n, sizeof *s->plans);
     s->partner = ad_arena_alloc(a->arena, n, sizeof *s->partner);
     int *by_argument = ad_arena_alloc(a->arena, n, sizeof *by_argument);
-    if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->kept || !s->functions || !s->gram_blocks || !s->plans ||
-        !s->partner || !by_argument)
+    if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->kept || !s->functions || !s->gram_blocks ||
+        !s->plans || !s->partner || !by_argument)
         return ad_fail(s->error, "out of memory for %d quantities", s->n);
     for (int k = 0; k < series->n; k++) {
         need_paired(s, series->at[k].q);
@@ -401,7 +413,8 @@ static int prepare(tp_solver *s, const tp_series *series)
 static int plan_all_series(tp_solver *s)
 {
     for (int id = 0; id < s->n; id++)
-        if (s->paired[id] && s->plans[id] && s->plans[id]->by == TP_BY_SERIES && tp_plan_series(s, id, 0, s->same ? 0 : 1))
+        if (s->paired[id] && s->plans[id] && s->plans[id]->by == TP_BY_SERIES &&
+            tp_plan_series(s, id, 0, s->same ? 0 : 1))
             return -1;
     return 0;
 }
@@ -424,7 +437,8 @@ int tp_check_rows(const tp_program *program, const double *x, size_t rows, const
         return ad_fail(error, "limit: %s inputs have no rows", which);
     for (size_t i = 0; i < rows * features; i++)
         if (!isfinite(x[i]))
-            return ad_fail(error, "limit: %s inputs: row %zu, column %zu is %g", which, i / features, i % features, x[i]);
+            return ad_fail(error, "limit: %s inputs: row %zu, column %zu is %g", which, i / features, i % features,
+                           x[i]);
     return 0;
 }
 
@@ -432,15 +446,19 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
                    size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, ad_error *error)
 {
     memset(kernel, 0, sizeof *kernel);
-    tp_solver s = { .x = { x, x2 ? x2 : x }, .rows = { rows, x2 ? rows2 : rows }, .same = !x2 && spec->output == spec->output2, .error = error,
-                 .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
+    tp_solver s = { .x = { x, x2 ? x2 : x },
+                    .rows = { rows, x2 ? rows2 : rows },
+                    .same = !x2 && spec->output == spec->output2,
+                    .error = error,
+                    .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
     tp_series series = { .n = 0 };
     int status = tp_algebra_new(&s.algebra, program, error);
     s.algebra.rules = rules;
     s.folded = s.same;
     s.algebra.outputs[0] = (int)spec->output;
     s.algebra.outputs[1] = (int)spec->output2;
-    if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series, &s.folded) : tp_nngp_series(&s.algebra, &series)))
+    if (!status &&
+        (which == TP_NTK ? tp_ntk_series(&s.algebra, &series, &s.folded) : tp_nngp_series(&s.algebra, &series)))
         status = s.algebra.no_limit ? -1 : s.algebra.not_bp ? TP_NOT_BP : TP_NO_RULE;
     if (!status)
         status = prepare(&s, &series);

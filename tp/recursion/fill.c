@@ -1,6 +1,6 @@
 /* values.c: data, expectations, and one quantity over the pairs of a tile. */
-#include "tp/recursion/values.h"
 #include "tp/gauss/simd.h"
+#include "tp/recursion/values.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -29,8 +29,9 @@ int tp_find_block(tp_solver *s, int node, int from, ad_axis axis)
         s->blocks_room = room;
     }
     tp_data_block *b = &s->blocks[s->n_blocks];
-    *b = (tp_data_block){ .node = node, .from = from, .axis = axis,
-                       .size = axis.id ? ad_axis_fixed(s->algebra.graph, axis) : 1 };
+    *b = (tp_data_block){
+        .node = node, .from = from, .axis = axis, .size = axis.id ? ad_axis_fixed(s->algebra.graph, axis) : 1
+    };
     return s->n_blocks++;
 }
 
@@ -118,7 +119,8 @@ static int make_function(const tp_solver *s, int fn, tp_function *made)
     const tp_fn *f = tp_fn_at(&s->algebra, fn);
     made->n_scalars = tp_fn_scalars(&s->algebra, fn, NULL, 0);
     if (made->n_scalars > TP_MOST_SCALARS)
-        return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", made->n_scalars, TP_MOST_SCALARS);
+        return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", made->n_scalars,
+                       TP_MOST_SCALARS);
     if (f->op == TP_VARIABLE) {
         made->u = tp_univariate_form(TP_ID, 0);
         return 0;
@@ -139,8 +141,12 @@ static int make_function(const tp_solver *s, int fn, tp_function *made)
     int found = made->n_scalars ? 0 : tp_fn_kinks(&s->algebra, fn, NULL, kinks, TP_MOST_KINKS);
     if (found > TP_MOST_KINKS)
         return too_many_kinks(s->error, found);
-    made->u = (tp_univariate){ .form = TP_NUMERIC, .eval = eval_function, .context = context, .kinks = kinks,
-                               .n_kinks = found, .parity = tp_fn_parity(&s->algebra, fn) };
+    made->u = (tp_univariate){ .form = TP_NUMERIC,
+                               .eval = eval_function,
+                               .context = context,
+                               .kinks = kinks,
+                               .n_kinks = found,
+                               .parity = tp_fn_parity(&s->algebra, fn) };
     return 0;
 }
 
@@ -197,9 +203,10 @@ int tp_plan_expect(tp_solver *s, int id)
     plan->g = plan->f ? find_function(s, q->fn_b) : NULL;
     if (!plan->g)
         return -1;
-    plan->by = tp_has_closed(&plan->f->u, &plan->g->u) ? TP_BY_CLOSED
-               : plan->f->n_scalars + plan->g->n_scalars > 0 ? TP_BY_RULE
-               : plan->f->u.n_kinks + plan->g->u.n_kinks == 0 ? TP_BY_SERIES : TP_BY_RULE;
+    plan->by = tp_has_closed(&plan->f->u, &plan->g->u)        ? TP_BY_CLOSED
+               : plan->f->n_scalars + plan->g->n_scalars > 0  ? TP_BY_RULE
+               : plan->f->u.n_kinks + plan->g->u.n_kinks == 0 ? TP_BY_SERIES
+                                                              : TP_BY_RULE;
     plan->gram = -1;
     int part = cov->kind == TP_Q_GRAM ? q->a : cov->kind == TP_Q_SUM && cov->n == 1 ? cov->parts[0].q : -1;
     const tp_quantity *gram = part >= 0 ? tp_quantity_at(&s->algebra, part) : NULL;
@@ -303,7 +310,8 @@ static void spread_variances(const tp_tile *t, const double *v1, const double *v
     }
 }
 
-/* Pairs too close to c = 1 for the series go through the rule; so do variances themselves, which are one-dimensional. */
+/* Pairs too close to c = 1 for the series go through the rule; so do variances themselves, which are
+ * one-dimensional. */
 static int fill_by_series(tp_solver *s, int id, const tp_tile *t, const double *cov, double *out, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
@@ -423,21 +431,31 @@ int tp_fill(tp_solver *s, int id, int partner, const tp_tile *t, ad_error *error
         for (size_t i = 0; i < n; i++)
             out[i] = q->c;
         return 0;
-    case TP_Q_GRAM: fill_gram(s, id, t, out); return 0;
-    case TP_Q_DATA: fill_data(s, id, t, out); return 0;
+    case TP_Q_GRAM:
+        fill_gram(s, id, t, out);
+        return 0;
+    case TP_Q_DATA:
+        fill_data(s, id, t, out);
+        return 0;
     case TP_Q_FUNCTION:
         tp_fn_eval(&s->algebra, q->fn_a, NULL, n, t->values[q->a], out);
         return 0;
-    case TP_Q_ALONG: return fill_along(s, id, t, n, out, error);
+    case TP_Q_ALONG:
+        return fill_along(s, id, t, n, out, error);
     case TP_Q_FIRST:
-    case TP_Q_SECOND: fill_side(s, q, t, out); return 0;
+    case TP_Q_SECOND:
+        fill_side(s, q, t, out);
+        return 0;
     case TP_Q_SUM:
         tp_vector_get()->affine(n, q->c, q->parts[0].c, t->values[q->parts[0].q], out);
         for (int k = 1; k < q->n; k++)
             tp_vector_get()->accumulate(n, q->parts[k].c, t->values[q->parts[k].q], NULL, out);
         return 0;
-    case TP_Q_PRODUCT: tp_vector_get()->multiply(n, t->values[q->a], t->values[q->b], out); return 0;
-    case TP_Q_EXPECT: return fill_expect(s, id, partner, t, error);
+    case TP_Q_PRODUCT:
+        tp_vector_get()->multiply(n, t->values[q->a], t->values[q->b], out);
+        return 0;
+    case TP_Q_EXPECT:
+        return fill_expect(s, id, partner, t, error);
     }
     return 0;
 }

@@ -1,5 +1,5 @@
-#include "tp/symbolic/polynomial.h"
 #include "tp/recursion/recursion.h"
+#include "tp/symbolic/polynomial.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -80,8 +80,8 @@ static int long_sum_end(tp_algebra *algebra, const long_sum *s, tp_series *serie
 }
 
 /* ---- covariances and expectations ----
- * of two vectors of samples i and j, or of one and the same sample (alone): there scalars multiply as they are, while in
- * a pair each is taken at its own side's sample. */
+ * of two vectors of samples i and j, or of one and the same sample (alone): there scalars multiply as they are, while
+ * in a pair each is taken at its own side's sample. */
 static bool same_point(const tp_point *a, const tp_point *b)
 {
     return memcmp(a, b, sizeof *a) == 0;
@@ -455,8 +455,8 @@ static int data_inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, c
     return q < 0 ? -1 : series_add(algebra, series, 0, q);
 }
 
-/* <x, x'> summed over `axes`, x and x' two nodes with their other fixed axes at given points: a series. fold: x' is x of
- * the other sample, and a series whose values at (i, j) and (j, i) have the right mean will do. */
+/* <x, x'> summed over `axes`, x and x' two nodes with their other fixed axes at given points: a series. fold: x' is x
+ * of the other sample, and a series whose values at (i, j) and (j, i) have the right mean will do. */
 static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y, const ad_shape *axes,
                  bool fold, tp_series *series, left_out *left)
 {
@@ -573,12 +573,11 @@ static bool are_numbers(const tp_algebra *algebra, const tp_series *s)
     return all;
 }
 
-/* c times one pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y meets
- * delta'. fold: the pair is a site at one time with itself. random: the largest part that what it leaves out is as large
- * as. */
+/* c times one pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y
+ * meets delta'. fold: the pair is a site at one time with itself. random: the largest part that what it leaves out is
+ * as large as. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
-                     const tp_point *at_t, double c, bool fold, long_sum *total, left_out *total_left,
-                     left_out *random)
+                     const tp_point *at_t, double c, bool fold, long_sum *total, left_out *total_left, left_out *random)
 {
     ad_shape out = s->y.graph ? minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
@@ -633,9 +632,11 @@ static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point 
             return -1;
         const tp_coordinate *c = tp_coordinate_at(algebra, delta);
         for (int i = 0; i < c->n; i++)
-            if (c->terms[i].power > tp_coordinate_top(c) - 1e-9 && !has_backward_factor(algebra, &c->terms[i], forward)) {
+            if (c->terms[i].power > tp_coordinate_top(c) - 1e-9 &&
+                !has_backward_factor(algebra, &c->terms[i], forward)) {
                 algebra->not_bp = true;
-                return tp_refuse(algebra, site->delta.id, "a gradient that does not come from a random readout of mean "
+                return tp_refuse(algebra, site->delta.id,
+                                 "a gradient that does not come from a random readout of mean "
                                  "zero has no rule here");
             }
     } while (next_point(algebra, &sums));
@@ -653,8 +654,10 @@ static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_sit
             return tp_refuse(algebra, s->delta.id, "%s stays aligned with its argument along %s: no rule here", name,
                              ad_axis_name(algebra->graph, inside.axes[m]));
     if (!alike)
-        return tp_refuse(algebra, s->param.id, "%s is used over different axes: the NTK between the uses has no exact rule "
-                         "here", name);
+        return tp_refuse(algebra, s->param.id,
+                         "%s is used over different axes: the NTK between the uses has no exact rule "
+                         "here",
+                         name);
     return 0;
 }
 
@@ -709,8 +712,8 @@ static int all_pairs(tp_algebra *algebra, int forward, bool fold, ntk_total *tot
     return 0;
 }
 
-/* Folding spares the derivation half of the pairs, but a folded kernel must be evaluated at (i, j) and (j, i): it is worth
- * it where most pairs are of different sites or times. */
+/* Folding spares the derivation half of the pairs, but a folded kernel must be evaluated at (i, j) and (j, i): it is
+ * worth it where most pairs are of different sites or times. */
 int tp_ntk_series(tp_algebra *algebra, tp_series *series, bool *folded)
 {
     const tp_program *program = algebra->program;

@@ -181,7 +181,8 @@ int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_s
     p.summands = ad_alloc(summands, sizeof *p.summands, "a schedule", error);
     p.group = ad_alloc(n, sizeof *p.group, "a schedule", error);
     p.last = ad_alloc(n, sizeof *p.last, "a schedule", error);
-    schedule->steps = ad_alloc(n + summands, sizeof *schedule->steps, "a schedule", error); /* each filled, each added once */
+    schedule->steps =
+        ad_alloc(n + summands, sizeof *schedule->steps, "a schedule", error); /* each filled, each added once */
     p.failed = !schedule->slot || !schedule->steps || !p.summands || !p.group || !p.last;
     for (size_t id = 0; id < n && !p.failed; id++) {
         schedule->slot[id] = -1;

@@ -1,7 +1,7 @@
 /* coordinate.c: the coordinate of a node, op by op. */
 #include "tp/gauss/gauss.h"
-#include "tp/symbolic/polynomial.h"
 #include "tp/recursion/recursion.h"
+#include "tp/symbolic/polynomial.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -156,8 +156,10 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
         return -1;
     const tp_coordinate *c = tp_coordinate_at(algebra, x);
     if (c->n == 0 && isfinite(c->rest) && breaks_at_zero(op, p, node->function))
-        return tp_refuse(algebra, id, "its argument vanishes like n^%g, and it is not continuous at 0: the limit is that of "
-                         "what vanishes", c->rest);
+        return tp_refuse(algebra, id,
+                         "its argument vanishes like n^%g, and it is not continuous at 0: the limit is that of "
+                         "what vanishes",
+                         c->rest);
     if (op == AD_SQUARE && (c->n > 1 || is_scalar(c)))
         return tp_coordinate_product(algebra, id, x, x);
     tp_fn outer = { .op = (int)op, .p = p, .order = node->order, .function = node->function };
@@ -243,8 +245,8 @@ static int param_vector(tp_algebra *algebra, int id, int param, const tp_point *
     return own < 0 ? -1 : tp_coordinate_sum(algebra, own, 1, constant, 1);
 }
 
-/* The G-var of a matrix and a vector: y = n^top times one of order one, whose product is. What y leaves out, its product
- * leaves out. */
+/* The G-var of a matrix and a vector: y = n^top times one of order one, whose product is. What y leaves out, its
+ * product leaves out. */
 static int of_vector(tp_algebra *algebra, int id, tp_gvar gvar, int vector, double c, double power)
 {
     int node;

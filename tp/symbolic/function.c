@@ -1,7 +1,7 @@
 /* function.c: evaluating the univariate functions of coordinates, and finding their kinks. */
 #include "autodiff/plan/loops.h"
-#include "tp/symbolic/symbolic.h"
 #include "tp/gauss/gauss.h"
+#include "tp/symbolic/symbolic.h"
 
 #include <math.h>
 #include <string.h>
@@ -23,7 +23,9 @@ static void eval_block(const tp_algebra *algebra, int fn, const tp_sample *sampl
     const ad_loops *loops = ad_loops_get(AD_DOUBLE);
     double a[BLOCK], b[BLOCK];
     switch (f->op) {
-    case TP_VARIABLE: memcpy(y, x, n * sizeof *x); return;
+    case TP_VARIABLE:
+        memcpy(y, x, n * sizeof *x);
+        return;
     case TP_NUMBER:
         for (size_t i = 0; i < n; i++)
             y[i] = f->p;
@@ -75,8 +77,8 @@ static bool is_leaf(const tp_fn *f)
 }
 
 /* Where f(x) = level: changes of sign on a fine grid, by bisection. The variable itself is exact. */
-static int add_roots(const tp_algebra *algebra, int fn, const tp_sample *sample, double level, double *kinks,
-                     int count, int room)
+static int add_roots(const tp_algebra *algebra, int fn, const tp_sample *sample, double level, double *kinks, int count,
+                     int room)
 {
     if (tp_fn_at(algebra, fn)->op == TP_VARIABLE)
         return add_kink(kinks, count, room, level);

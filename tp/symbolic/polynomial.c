@@ -1,6 +1,6 @@
 /* polynomial.c: the algebra of coordinates: sums and products of polynomials in functions of Gaussians. */
-#include "tp/gauss/gauss.h"
 #include "tp/symbolic/polynomial.h"
+#include "tp/gauss/gauss.h"
 #include "tp/recursion/recursion.h"
 
 #include <math.h>
@@ -23,7 +23,8 @@ double tp_coordinate_top(const tp_coordinate *x)
     return top;
 }
 
-/* Is a factor a random number that all coordinates share: of a parameter without a width axis of its own? *param: which. */
+/* Is a factor a random number that all coordinates share: of a parameter without a width axis of its own? *param:
+ * which. */
 static bool is_shared(const tp_algebra *algebra, const tp_term *term, int *param)
 {
     for (int i = 0; i < term->n; i++) {
@@ -301,7 +302,8 @@ static int times_factor(tp_algebra *algebra, tp_term *term, tp_factor f)
     for (int k = 0; k < term->n; k++) {
         tp_factor *own = &term->factors[k];
         bool first = own->fn == algebra->variable;
-        if ((!first && f.fn != algebra->variable && own->lin != f.lin) || !tp_lin_multiple(algebra, f.lin, own->lin, &r))
+        if ((!first && f.fn != algebra->variable && own->lin != f.lin) ||
+            !tp_lin_multiple(algebra, f.lin, own->lin, &r))
             continue;
         if (own->lin != f.lin && f.fn == algebra->variable) { /* f = own lin / r */
             term->c /= r;
@@ -328,7 +330,8 @@ static int times_factor(tp_algebra *algebra, tp_term *term, tp_factor f)
     return 0;
 }
 
-/* The factor of t, a linear one, by which alone it differs from `like`, a term of as many factors; -1 if there is none. */
+/* The factor of t, a linear one, by which alone it differs from `like`, a term of as many factors; -1 if there is
+ * none. */
 static int odd_one_out(const tp_algebra *algebra, const tp_term *t, const tp_term *like, int of_like)
 {
     int found = -1;

@@ -1,6 +1,6 @@
 /* quantity.c: making quantities: numbers fold, sums flatten, what cancels is gone. */
-#include "tp/symbolic/polynomial.h"
 #include "tp/symbolic/quantity.h"
+#include "tp/symbolic/polynomial.h"
 
 #include <math.h>
 #include <string.h>

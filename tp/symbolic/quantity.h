@@ -1,8 +1,8 @@
 /* quantity.h: numbers for every pair (sample i of the first inputs, sample j of the second), as an interned graph.
  *
- * Covariances of G-vars, expectations and kernels are quantities. Equal ones have equal numbers, and each stands after what
- * it needs. A scalar of the program (a mean over the width, a softmax of such) belongs to one sample: it is a quantity
- * that is read at (i, i), for the sample on its side of a pair. */
+ * Covariances of G-vars, expectations and kernels are quantities. Equal ones have equal numbers, and each stands after
+ * what it needs. A scalar of the program (a mean over the width, a softmax of such) belongs to one sample: it is a
+ * quantity that is read at (i, i), for the sample on its side of a pair. */
 #ifndef LIMN_TP_QUANTITY_H
 #define LIMN_TP_QUANTITY_H
 #include "tp/symbolic/symbolic.h"
@@ -21,13 +21,13 @@ typedef enum {
 } tp_kind;
 typedef struct tp_quantity {
     tp_kind kind;
-    int op;                  /* along */
+    int op; /* along */
     double c;
-    int a, b;                /* expect: covariance of u and v at (i, j), and at (i, i); data, gram: nodes */
-    int fn_a, fn_b;          /* expect, function */
-    int var_a, var_b;        /* expect: variances, at (i, i) and (j, j) */
-    int from_a, from_b;      /* data, gram: points of fixed axes, by number */
-    ad_axis axis;            /* gram: the axis that is summed */
+    int a, b;           /* expect: covariance of u and v at (i, j), and at (i, i); data, gram: nodes */
+    int fn_a, fn_b;     /* expect, function */
+    int var_a, var_b;   /* expect: variances, at (i, i) and (j, j) */
+    int from_a, from_b; /* data, gram: points of fixed axes, by number */
+    ad_axis axis;       /* gram: the axis that is summed */
     int n, unused;
     struct {
         double c;

@@ -2,12 +2,12 @@
  *
  *     coordinate = sum over terms  c s n^power  prod over factors  f(lin)  + O(n^rest),     lin = sum of c_k s_k Z_k
  *
- * where Z_k are G-vars, normalised to variance of order one, and s are scalars: quantities (quantity.h) of the sample that
- * the coordinate belongs to, averages over the width replaced by their limits. What an average fluctuates around its
- * limit is of order n^(-1/2) of its terms: it is left out, and `rest` says of what order all is that was left out. Where
- * an expectation is 0, as that of dx x in the backward pass of a mean, only this is left; it must vanish beside the terms
- * that it is added to before a function or a kernel is taken of them. Everything is interned: equal things have equal
- * numbers, so the kernel recursion is a graph without repetitions, whatever sharing the network has. */
+ * where Z_k are G-vars, normalised to variance of order one, and s are scalars: quantities (quantity.h) of the sample
+ * that the coordinate belongs to, averages over the width replaced by their limits. What an average fluctuates around
+ * its limit is of order n^(-1/2) of its terms: it is left out, and `rest` says of what order all is that was left out.
+ * Where an expectation is 0, as that of dx x in the backward pass of a mean, only this is left; it must vanish beside
+ * the terms that it is added to before a function or a kernel is taken of them. Everything is interned: equal things
+ * have equal numbers, so the kernel recursion is a graph without repetitions, whatever sharing the network has. */
 #ifndef LIMN_TP_COORDINATE_H
 #define LIMN_TP_COORDINATE_H
 #include "tp/program/program.h"
@@ -113,8 +113,8 @@ int tp_fn_parity(const tp_algebra *, int fn);  /* 1: even, -1: odd, 0: neither o
 /* The scalars in f: how many, the first `room` of them in scalars. */
 int tp_fn_scalars(const tp_algebra *, int fn, int *scalars, int room);
 
-/* The coordinate of a node (with a width axis, or an output) with its fixed axes at a point; -1 with an error that names
- * op, file and line if it is not a polynomial in univariate functions of G-vars. */
+/* The coordinate of a node (with a width axis, or an output) with its fixed axes at a point; -1 with an error that
+ * names op, file and line if it is not a polynomial in univariate functions of G-vars. */
 int tp_coordinate_of(tp_algebra *, int node, tp_point point);
 /* The algebra of coordinates: of a number of the sample, of a term; cx x + cy y, c n^power x, x y (for `node`). */
 int tp_coordinate_scalar(tp_algebra *, int quantity);
@@ -126,14 +126,14 @@ int tp_coordinate_product(tp_algebra *, int node, int x, int y);
 int tp_response(tp_algebra *, int node, const tp_gvar *product, int vector);
 /* The largest power of n among its terms; -INFINITY if there are none. */
 double tp_coordinate_top(const tp_coordinate *);
-/* The order of what the terms do not tell: the rest, and terms with a random number that all coordinates share (a readout
- * inside the network), whose average over the width is as random. *node: the op it comes from. */
+/* The order of what the terms do not tell: the rest, and terms with a random number that all coordinates share (a
+ * readout inside the network), whose average over the width is as random. *node: the op it comes from. */
 double tp_coordinate_rest(const tp_algebra *, const tp_coordinate *, int *node);
 bool tp_is_data(const tp_algebra *, int node);
 /* Fixed axes of a node other than `without`, all at index 0. */
 tp_point tp_point_of(const tp_algebra *, int node, const ad_shape *without);
-/* A point's number among the algebra's, -1 without memory; and the point of that number, of which only at[0] to at[n - 1]
- * are there. */
+/* A point's number among the algebra's, -1 without memory; and the point of that number, of which only at[0] to at[n -
+ * 1] are there. */
 int tp_point_number(tp_algebra *, const tp_point *point);
 const tp_point *tp_point_at(const tp_algebra *, int number);
 int tp_point_index(const tp_point *point, ad_axis axis); /* -1 if it is not there */

@@ -3,8 +3,9 @@
  *
  *     Z^{Wx} = Zhat^{Wx} + Zdot^{Wx},    Zdot^{Wx} = sigma^2 rho' sum_i Z^{y_i} E[dZ^x / dZhat^{W' y_i}]
  *
- * over the products W' y_i that x is made of, rho' the ratio of W's widths, in to out; likewise with W and W' exchanged.
- * A vector v is the 1 x n matrix whose transpose makes v itself: in the product v x, with dx / dv, the y_i is 1. */
+ * over the products W' y_i that x is made of, rho' the ratio of W's widths, in to out; likewise with W and W'
+ * exchanged. A vector v is the 1 x n matrix whose transpose makes v itself: in the product v x, with dx / dv, the y_i
+ * is 1. */
 #include "tp/recursion/recursion.h"
 
 #include <math.h>

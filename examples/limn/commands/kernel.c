@@ -65,8 +65,13 @@ static size_t result_size(const job *j, ad_error *error)
 /* The limit of the first rows against the first rows2. */
 static int solve(const job *j, const options *o, size_t rows, size_t rows2, tp_kernel *kernel, ad_error *error)
 {
-    tp_limit_spec spec = { .threads = (int)o->threads, .tolerance = o->tolerance, .engine = o->engine, .rule = o->rule,
-                           .samples = (size_t)o->samples, .runs = (int)o->runs, .seed = (uint64_t)o->seed };
+    tp_limit_spec spec = { .threads = (int)o->threads,
+                           .tolerance = o->tolerance,
+                           .engine = o->engine,
+                           .rule = o->rule,
+                           .samples = (size_t)o->samples,
+                           .runs = (int)o->runs,
+                           .seed = (uint64_t)o->seed };
     return tp_limit(j->program, o->kernel, j->data->x, rows, j->second.data, j->second.data ? rows2 : 0, &spec, kernel,
                     error);
 }
@@ -135,8 +140,10 @@ static int check_finite(const job *j, const double *values, size_t stride, ad_er
 {
     for (size_t i = 0; values && i < j->rows * j->rows2 * stride; i++)
         if (!isfinite(values[i]))
-            return ad_fail(error, "the kernel of inputs %zu and %zu (counted from 0) is %g: it leaves the range of a "
-                           "double", i / stride / j->rows2, i / stride % j->rows2, values[i]);
+            return ad_fail(error,
+                           "the kernel of inputs %zu and %zu (counted from 0) is %g: it leaves the range of a "
+                           "double",
+                           i / stride / j->rows2, i / stride % j->rows2, values[i]);
     return 0;
 }
 
@@ -309,8 +316,8 @@ static int extrapolate(const job *j, const options *o, nn_model *model, forecast
     return 0;
 }
 
-/* A network at a width lays out the whole, so that its memory is known, and times a large batch itself, of which no piece
- * is a kernel. */
+/* A network at a width lays out the whole, so that its memory is known, and times a large batch itself, of which no
+ * piece is a kernel. */
 static int forecast_finite(const job *j, const options *o, nn_model *model, forecast *f, ad_error *error)
 {
     double start = ad_seconds(), own, bytes = peak_bytes();
@@ -339,7 +346,8 @@ static int explain(const job *j, const options *o, ad_error *error)
     if (status)
         return -1;
     f.seconds *= (double)(o->seeds > 1 && !j->program ? o->seeds : 1);
-    f.bytes += (j->program || o->seeds > 1 ? 2 : 1) * (double)result; /* a limit's terms, or one seed's, beside the sum */
+    f.bytes +=
+        (j->program || o->seeds > 1 ? 2 : 1) * (double)result; /* a limit's terms, or one seed's, beside the sum */
     if (o->json) {
         cJSON *root = describe_json(j, o, width);
         json_put(root, "explain", cJSON_CreateTrue());
@@ -356,8 +364,7 @@ static int explain(const job *j, const options *o, ad_error *error)
            "time:   about %.2g s with %ld thread%s (%s%zu x %zu inputs took %.2g s)\nnothing is computed: leave out "
            "--explain\n",
            text, j->full ? ", between all outputs" : "", f.bytes / 1e6, (double)result / 1e6, f.seconds, o->threads,
-           o->threads > 1 ? "s" : "", f.part ? "a part of " : "", f.rows, f.rows2,
-           f.measured);
+           o->threads > 1 ? "s" : "", f.part ? "a part of " : "", f.rows, f.rows2, f.measured);
     return 0;
 }
 

@@ -277,10 +277,10 @@ static void tell(const prediction *p, const result *r)
     printf("\n%zu inputs to train, %zu to test, %zu output%s\n", p->rows[0], p->rows[1], p->outputs,
            p->outputs > 1 ? "s" : "");
     printf("largest stable rate %.5g   condition number %.4g (eigenvalues %.4g to %.4g)   ridge %.4g%s\n\n",
-           tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs), m->condition, m->smallest, m->largest, m->ridge,
-           m->ridge > 0 ? "" : " (none)");
-    printf("%10s%13s%13s%13s%13s%13s\n", r->training.motion == TP_GRADIENT_FLOW ? "t" : "steps", "train loss", "train %",
-           "test loss", "test %", "test NLL");
+           tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs), m->condition, m->smallest, m->largest,
+           m->ridge, m->ridge > 0 ? "" : " (none)");
+    printf("%10s%13s%13s%13s%13s%13s\n", r->training.motion == TP_GRADIENT_FLOW ? "t" : "steps", "train loss",
+           "train %", "test loss", "test %", "test NLL");
     for (int k = 0; k < o->n_times; k++) {
         const tp_score *s = r->moments[k].score;
         printf("%10.6g", r->moments[k].t);
@@ -373,9 +373,9 @@ int command_predict(const options *given, ad_error *error)
     }
     int status = open_data(&p, error) || open_network(&p, error) ? -1 : 0;
     tp_kernel_model_spec spec = { .ridge = o.ridge,
-                             .cholesky = o.loss == NN_SQUARE && isinf(o.times[0]),
-                             .outputs = p.full ? p.outputs : 1,
-                             .threads = (int)o.threads };
+                                  .cholesky = o.loss == NN_SQUARE && isinf(o.times[0]),
+                                  .outputs = p.full ? p.outputs : 1,
+                                  .threads = (int)o.threads };
     if (!status && o.covariance && !p.rows[1])
         status = ad_fail(error, "--covariance: there are no test inputs: --inputs2 X.npy is missing");
     if (!status && o.explain) {

@@ -5,8 +5,8 @@
 #include <string.h>
 
 /* A limit of two sets (x2 NULL: one), its powers summed in the first term's own memory. */
-static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
-                        ad_error *error)
+static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                        size_t rows2, ad_error *error)
 {
     const options *o = p->o;
     tp_limit_spec spec = { .threads = (int)o->threads,
@@ -70,8 +70,8 @@ static double *own_of(prediction *p, tp_kernel_kind which, const double *x, size
     return p->full ? interleave(p, out, rows, columns, error) : out;
 }
 
-static double *kernel_of(prediction *p, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
-                         ad_error *error)
+static double *kernel_of(prediction *p, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                         size_t rows2, ad_error *error)
 {
     return (p->program ? limit_of : own_of)(p, which, x, rows, x2, rows2, error);
 }

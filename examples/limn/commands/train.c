@@ -30,8 +30,8 @@ static int open_job(job *j, const options *o, ad_error *error)
     if (!(j->net = network_trace(o, data, error)))
         return -1;
     if (data->y && !data->classes && nn_n_outputs(j->net) != data->targets)
-        return ad_fail(error, "%s: %zu targets a row, the network has %zu outputs", o->labels ? o->labels : data_name(o), data->targets,
-                       nn_n_outputs(j->net));
+        return ad_fail(error, "%s: %zu targets a row, the network has %zu outputs",
+                       o->labels ? o->labels : data_name(o), data->targets, nn_n_outputs(j->net));
     return 0;
 }
 

@@ -1,4 +1,5 @@
-/* drift.c: what limn train --drift measures: the probes, their limit kernel, the kernels as files, the series as JSON. */
+/* drift.c: what limn train --drift measures: the probes, their limit kernel, the kernels as files, the series as
+ * JSON. */
 #include "examples/limn/limn_tool.h"
 
 #include <stdlib.h>
@@ -48,8 +49,7 @@ static int write_kernel(const nn_drift_row *row, void *context, ad_error *error)
     return ds_npy_write(path, row->kernel, shape, 2, error);
 }
 
-int drift_open(const options *o, nn_net *net, const ds_data *data, size_t width, nn_drift_spec *spec,
-               ad_error *error)
+int drift_open(const options *o, nn_net *net, const ds_data *data, size_t width, nn_drift_spec *spec, ad_error *error)
 {
     if ((size_t)o->probes > data->train)
         return ad_fail(error, "--probes %ld: there are %zu inputs to train on", o->probes, data->train);

@@ -44,7 +44,8 @@ static int look_at(report *r, nn_model *model, ad_var vector, int number, ad_err
     return 0;
 }
 
-/* Preactivations (batch, width), the first, the last, and some between. What the exact engine has no law of is left out. */
+/* Preactivations (batch, width), the first, the last, and some between. What the exact engine has no law of is left
+ * out. */
 int report_look(report *r, nn_model *model, ad_error *error)
 {
     enum { ROOM = 256 };

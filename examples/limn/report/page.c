@@ -250,11 +250,13 @@ static int plot_neurons(page *p, const report_neurons *neurons)
     }
     fprintf(
         g,
-        "E\nset title '%s' noenhanced\nset xlabel 'value'\nset ylabel 'density'\nset xrange [%g:%g]\nset yrange [0:%g]\n"
+        "E\nset title '%s' noenhanced\nset xlabel 'value'\nset ylabel 'density'\nset xrange [%g:%g]\nset yrange "
+        "[0:%g]\n"
         "set samples 200\nset style fill solid 0.45 noborder\nset boxwidth %g\nset key top right\n"
         "plot $h with boxes lc rgb '%s' title 'neurons', exp(-x**2/(2*%.12g))/sqrt(2*pi*%.12g) lw 2 lc rgb '%s' title "
         "'limit'\n",
-        neurons->name, -reach, reach, 1.35 * top, step, plot_colours[5], neurons->variance, neurons->variance, plot_colours[1]);
+        neurons->name, -reach, reach, 1.35 * top, step, plot_colours[5], neurons->variance, neurons->variance,
+        plot_colours[1]);
     return end(p, &drawing, "Neurons of the widest network on the first probe, over the Gaussian of the limit.");
 }
 
@@ -297,7 +299,8 @@ static void write_slopes(page *p)
             snprintf(line, sizeof line, "%s: %s", report_claims[k].name, text);
             note(p, line);
         }
-    note(p, "A slope is fitted by least squares to the logarithms of all draws, which are independent: no two networks have "
+    note(p, "A slope is fitted by least squares to the logarithms of all draws, which are independent: no two networks "
+            "have "
             "the same seed. Its interval is Student's.");
 }
 
@@ -351,11 +354,12 @@ static void write_command(page *p)
         escape(p->out, word, strlen(word));
         fputs(plain ? "" : "'", p->out);
     }
-    fprintf(p->out,
-            "</pre>\n<p class=\"soft\">First seed %ld; each width has %ld of its own, in the order of the table. limn %s, "
-            "compiler %s, %s; %s %s, %ld thread%s. The same command on the same machine gives the same figures.</p>\n",
-            p->r->o->seed, p->r->draws, LIMN_VERSION, __VERSION__, openblas_get_config(), machine.sysname, machine.machine,
-            p->r->o->threads, p->r->o->threads == 1 ? "" : "s");
+    fprintf(
+        p->out,
+        "</pre>\n<p class=\"soft\">First seed %ld; each width has %ld of its own, in the order of the table. limn %s, "
+        "compiler %s, %s; %s %s, %ld thread%s. The same command on the same machine gives the same figures.</p>\n",
+        p->r->o->seed, p->r->draws, LIMN_VERSION, __VERSION__, openblas_get_config(), machine.sysname, machine.machine,
+        p->r->o->threads, p->r->o->threads == 1 ? "" : "s");
 }
 
 static int write_body(page *p)

@@ -126,12 +126,19 @@ static int train(report *r, int k, long draw, nn_model *model, ad_error *error)
     nn_data test = { data->x + data->train * data->features, data->y + data->train, data->rows - data->train,
                      data->classes };
     trail on_the_way = { .r = r, .column = k, .draw = draw };
-    nn_drift_spec watch = { .probes = { data->x, data->y, r->probes, data->classes }, .limit = r->limit,
+    nn_drift_spec watch = { .probes = { data->x, data->y, r->probes, data->classes },
+                            .limit = r->limit,
                             .schedule = draw < r->followed ? NN_LOG_STEPS : NN_ENDS,
-                            .every = draw < r->followed && r->dear ? DECADE_DEAR : 0, .each = keep_point,
+                            .every = draw < r->followed && r->dear ? DECADE_DEAR : 0,
+                            .each = keep_point,
                             .context = &on_the_way };
-    nn_fit_spec fit = { .loss = NN_SQUARE, .optimizer = NN_MOMENTUM, .momentum = MOMENTUM, .rate = r->rate,
-                        .steps = r->steps, .seed = report_seed(r, k, draw), .drift = &watch };
+    nn_fit_spec fit = { .loss = NN_SQUARE,
+                        .optimizer = NN_MOMENTUM,
+                        .momentum = MOMENTUM,
+                        .rate = r->rate,
+                        .steps = r->steps,
+                        .seed = report_seed(r, k, draw),
+                        .drift = &watch };
     return nn_fit(model, &inputs, &fit, NULL, error) ||
            nn_evaluate(model, &inputs, NN_SQUARE, &loss, &c->values[TRAIN_ACCURACY][draw], error) ||
            nn_evaluate(model, &test, NN_SQUARE, &loss, &c->values[TEST_ACCURACY][draw], error);
@@ -151,7 +158,8 @@ static int draw_one(const report *r, nn_model *model, double *from_limit, ad_err
 
 static int run(report *r, int k, long draw, ad_error *error)
 {
-    nn_model *model = nn_model_new(r->net, r->columns[k].n, report_seed(r, k, draw), AD_FLOAT, (int)r->o->threads, error);
+    nn_model *model =
+        nn_model_new(r->net, r->columns[k].n, report_seed(r, k, draw), AD_FLOAT, (int)r->o->threads, error);
     int status = model ? 0 : -1;
     if (!status && k == r->widest && draw == 0)
         status = report_look(r, model, error);

@@ -4,7 +4,7 @@
 #include "examples/limn/limn_tool.h"
 
 enum {
-    TRAINED = 256, /* inputs to train on */
+    TRAINED = 256,     /* inputs to train on */
     MOST_POINTS = 128, /* measurements in one fit */
     MOST_NEURONS = 4,  /* vectors whose neurons are shown */
 };
@@ -13,8 +13,8 @@ enum {
 /* NORM is |Theta_t| / |Theta_0|; the tables show what comes before it. */
 typedef enum { TRAIN_ACCURACY, TEST_ACCURACY, INITIAL, DRIFT, FINAL, SHOWN, NORM = SHOWN, FIELDS } field;
 
-/* What one width gave: the values of every draw, those after training of the first `seeds` alone; and, point by point on
- * the way, means over these. */
+/* What one width gave: the values of every draw, those after training of the first `seeds` alone; and, point by point
+ * on the way, means over these. */
 typedef struct {
     size_t n;
     double *values[FIELDS];
@@ -33,13 +33,13 @@ typedef struct {
     ds_data *data;
     nn_net *net;
     tp_program *program;
-    bool coupled;          /* samples meet, as in batch normalisation: the probes are one batch in training mode */
-    double *limit;         /* (probes, probes) */
-    double *first, *last;  /* the same of the first network of the widest width, before and after training */
-    double rate, largest;  /* largest: the rate above which the limit's training is not stable */
-    double share;          /* rate / largest by default, 0 where the rate is given */
-    double limit_error;    /* of a limit by samples, relative; else 0 */
-    bool kinks;            /* an activation has them */
+    bool coupled;         /* samples meet, as in batch normalisation: the probes are one batch in training mode */
+    double *limit;        /* (probes, probes) */
+    double *first, *last; /* the same of the first network of the widest width, before and after training */
+    double rate, largest; /* largest: the rate above which the limit's training is not stable */
+    double share;         /* rate / largest by default, 0 where the rate is given */
+    double limit_error;   /* of a limit by samples, relative; else 0 */
+    bool kinks;           /* an activation has them */
     long seeds, draws, steps;
     bool dear;     /* a step or a kernel costs much: samples meet, or sequences */
     long followed; /* of the seeds, those that are measured on the way */
@@ -60,11 +60,11 @@ long report_count(const report *r, field f); /* draws that have a value of the f
 uint64_t report_seed(const report *r, int k, long draw);
 void report_spread(const double *values, long n, double *mean, double *deviation);
 /* The line log value = at + slope log n by least squares over all (width, draw) points, each of them with the same
- * weight: a distance at width n is n^slope times a random factor whose law no longer depends on n where n is large, so that
- * the logarithms spread alike at all widths. No two networks share draws, so that points are independent, and the slope
- * is within `half` = quantile spread / sqrt(sxx) with confidence 95 %: spread^2 is the sum of squares about the line over
- * points - 2, quantile Student's 97.5 % point at points - 2 degrees of freedom, sxx the sum of (log n - x)^2. The band of
- * the line's value at a width: +- quantile spread sqrt(1 / points + (log n - x)^2 / sxx). */
+ * weight: a distance at width n is n^slope times a random factor whose law no longer depends on n where n is large, so
+ * that the logarithms spread alike at all widths. No two networks share draws, so that points are independent, and the
+ * slope is within `half` = quantile spread / sqrt(sxx) with confidence 95 %: spread^2 is the sum of squares about the
+ * line over points - 2, quantile Student's 97.5 % point at points - 2 degrees of freedom, sxx the sum of (log n - x)^2.
+ * The band of the line's value at a width: +- quantile spread sqrt(1 / points + (log n - x)^2 / sxx). */
 typedef struct {
     double slope, half;
     double at, x, spread, quantile, points, sxx;
@@ -82,15 +82,15 @@ int report_eigenvalues(const double *kernel, size_t n, double *values, ad_error 
 
 /* ---- report_text.c ---- */
 enum { REPORT_CLAIMS = 2 };
-/* What theory says of a slope, for smooth activations [0] and for those with kinks [1], and the band about it in which a
- * fitted one is taken to agree. */
+/* What theory says of a slope, for smooth activations [0] and for those with kinks [1], and the band about it in which
+ * a fitted one is taken to agree. */
 extern const struct report_claim {
     field f;
     const char *name, *theory[2];
     double steepest[2], flattest[2];
 } report_claims[REPORT_CLAIMS];
-/* Of a fitted slope outside the band: what the measured values say of it, in sentences on lines of their own. False, and
- * no text, where it is inside or there is none. */
+/* Of a fitted slope outside the band: what the measured values say of it, in sentences on lines of their own. False,
+ * and no text, where it is inside or there is none. */
 bool report_remark(const report *r, const struct report_claim *claim, char *text, size_t size);
 void report_tell_head(const report *r);
 void report_tell_column(const report *r, const column *c);

@@ -22,11 +22,12 @@ void report_tell_head(const report *r)
     char rate[80] = "";
     if (r->share > 0)
         snprintf(rate, sizeof rate, ", 1/%g of the largest stable one", 1 / r->share);
-    printf("\nTrained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g%s.\n"
-           "Θ is the NTK of %zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).\n%s\n"
-           "     n   train %%       test %%        ‖Θ₀−Θ∞‖/‖Θ∞‖    ‖Θₜ−Θ₀‖/‖Θ₀‖    ‖Θₜ−Θ∞‖/‖Θ∞‖\n",
-           TRAINED, r->steps, MOMENTUM, r->rate, rate, r->probes, r->coupled ? ", one training-mode batch" : "", r->seeds,
-           r->draws, r->coupled ? "Accuracies are in evaluation, with the running statistics.\n" : "");
+    printf(
+        "\nTrained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g%s.\n"
+        "Θ is the NTK of %zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).\n%s\n"
+        "     n   train %%       test %%        ‖Θ₀−Θ∞‖/‖Θ∞‖    ‖Θₜ−Θ₀‖/‖Θ₀‖    ‖Θₜ−Θ∞‖/‖Θ∞‖\n",
+        TRAINED, r->steps, MOMENTUM, r->rate, rate, r->probes, r->coupled ? ", one training-mode batch" : "", r->seeds,
+        r->draws, r->coupled ? "Accuracies are in evaluation, with the running statistics.\n" : "");
     fflush(stdout);
 }
 
@@ -72,8 +73,8 @@ bool report_remark(const report *r, const struct report_claim *claim, char *text
             (report_log_mean(r, claim->f, k + 1) - report_log_mean(r, claim->f, k)) /
                 log((double)r->columns[k + 1].n / (double)r->columns[k].n));
     add(text, size, ", each ± %.2f.",
-        l.spread * sqrt(2 / (double)report_count(r, claim->f)) / log((double)r->columns[last].n / (double)r->columns[0].n) *
-            last);
+        l.spread * sqrt(2 / (double)report_count(r, claim->f)) /
+            log((double)r->columns[last].n / (double)r->columns[0].n) * last);
     double largest = 0, norm[2], deviation;
     for (int k = 0; k <= last && claim->f == DRIFT; k++)
         largest = fmax(largest, exp(report_log_mean(r, DRIFT, k)));
@@ -84,13 +85,14 @@ bool report_remark(const report *r, const struct report_claim *claim, char *text
     report_spread(r->columns[0].values[NORM], r->seeds, &norm[0], &deviation);
     report_spread(r->columns[last].values[NORM], r->seeds, &norm[1], &deviation);
     add(text, size,
-        "\nTheory's slope is that of a drift far below 1. It is %.2f at n = %zu and %.2f at n = %zu, where training leaves the "
+        "\nTheory's slope is that of a drift far below 1. It is %.2f at n = %zu and %.2f at n = %zu, where training "
+        "leaves the "
         "kernel %.2f and %.2f of its norm; wider --widths or fewer --steps make it small.",
         exp(report_log_mean(r, DRIFT, 0)), r->columns[0].n, exp(report_log_mean(r, DRIFT, last)), r->columns[last].n,
         norm[0], norm[1]);
     if (report_fit(r, DRIFT, SMALL_DRIFT, &small) && small.widths < r->n_columns)
-        add(text, size, " Over the %d widths where it is below %g, the slope is %.3f, 95 %% [%.3f, %.3f].", small.widths,
-            SMALL_DRIFT, small.slope, small.slope - small.half, small.slope + small.half);
+        add(text, size, " Over the %d widths where it is below %g, the slope is %.3f, 95 %% [%.3f, %.3f].",
+            small.widths, SMALL_DRIFT, small.slope, small.slope - small.half, small.slope + small.half);
     return true;
 }
 
@@ -101,7 +103,8 @@ void report_tell_slopes(const report *r)
         report_line l;
         if (report_fit(r, report_claims[k].f, (double)INFINITY, &l))
             printf("%sslope in n of %s   %6.3f, 95 %% [%.3f, %.3f]   theory: %s\n", k ? "" : "\n",
-                   report_claims[k].name, l.slope, l.slope - l.half, l.slope + l.half, report_claims[k].theory[r->kinks]);
+                   report_claims[k].name, l.slope, l.slope - l.half, l.slope + l.half,
+                   report_claims[k].theory[r->kinks]);
     }
     for (int k = 0; k < REPORT_CLAIMS; k++)
         if (report_remark(r, &report_claims[k], text, sizeof text))

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the naive twin: one Philox block and one Box-Muller pair a draw, in long double ------------------------------ */
+/* ---- the naive twin: one Philox block and one Box-Muller pair a draw, in long double ----------------------------- */
 static void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
     uint32_t c[4], k[2];
@@ -36,7 +36,8 @@ static void pair(uint64_t seed, uint64_t stream, uint64_t j, long double u[2])
         u[i] = ((long double)(((uint64_t)word[2 * i] << 32 | word[2 * i + 1]) >> 12) + 0.5L) * 0x1p-52L;
 }
 
-/* The angle is taken from the nearest quarter turn, which is exact, so that small sines and cosines keep their digits. */
+/* The angle is taken from the nearest quarter turn, which is exact, so that small sines and cosines keep their
+ * digits. */
 static long double twin_normal(uint64_t seed, uint64_t stream, uint64_t i)
 {
     long double u[2];
@@ -70,8 +71,8 @@ Test(random, the_twin_is_philox)
     }
 }
 
-/* Seeds, streams and numbers with bits in all words. The logarithm is good to 1 ulp and loses none near u = 1, the angle
- * to 0.5 ulp, the root and the product to 0.5 each: 2.5 ulp in all, where 1 ulp <= 2.3e-16 relative. */
+/* Seeds, streams and numbers with bits in all words. The logarithm is good to 1 ulp and loses none near u = 1, the
+ * angle to 0.5 ulp, the root and the product to 0.5 each: 2.5 ulp in all, where 1 ulp <= 2.3e-16 relative. */
 Test(random, draws_equal_the_twin)
 {
     const uint64_t seeds[] = { 0, 1, 0x123456789abcdef0u, UINT64_MAX };
@@ -161,7 +162,8 @@ static double correlation(const double *x, const double *y, size_t n)
     return sum / (double)n;
 }
 
-/* E z^k = (k-1)!! for even k, 0 for odd k; the mean of N draws of z^k has variance (E z^2k - (E z^k)^2) / N. Powers up to
+/* E z^k = (k-1)!! for even k, 0 for odd k; the mean of N draws of z^k has variance (E z^2k - (E z^k)^2) / N. Powers up
+ * to
  * 4, so that the mean is normal to well beyond 6.5 deviations. */
 Test(random, normal_moments)
 {
@@ -183,8 +185,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Kolmogorov-Smirnov: P(sqrt N D > t) <= 2 exp(-2 t^2) for every N (Dvoretzky, Kiefer, Wolfowitz, Massart), which is 1e-9
- * at t = 3.28. */
+/* Kolmogorov-Smirnov: P(sqrt N D > t) <= 2 exp(-2 t^2) for every N (Dvoretzky, Kiefer, Wolfowitz, Massart), which is
+ * 1e-9 at t = 3.28. */
 static void expect_law(double *x, double (*distribution)(double))
 {
     double distance = 0;
@@ -250,7 +252,8 @@ Test(random, pairs_fill_the_plane)
     free(z);
 }
 
-/* The mean of N products of independent normal draws has deviation 1 / sqrt N; so has that of (z^2 - 1)(z'^2 - 1) / 2. */
+/* The mean of N products of independent normal draws has deviation 1 / sqrt N; so has that of (z^2 - 1)(z'^2 - 1) /
+ * 2. */
 static void expect_independent(double *x, double *y, size_t n, const char *what)
 {
     double bound = 6.5 / sqrt((double)n);
@@ -281,7 +284,7 @@ Test(random, streams_seeds_and_numbers_are_independent)
         free(all[i]);
 }
 
-/* ---- initial values ----------------------------------------------------------------------------------------------- */
+/* ---- initial values ---------------------------------------------------------------------------------------------- */
 static ad_sizes width(size_t n)
 {
     return (ad_sizes){ .n = n };

@@ -71,30 +71,54 @@ static double normal(double x)
 static double unary(ad_op op, double x, double p)
 {
     switch (op) {
-    case AD_NEG: return -x;
-    case AD_RELU: return x > 0 ? x : 0;
-    case AD_STEP: return x > 0;
-    case AD_LEAKY: return x > 0 ? x : p * x;
-    case AD_LEAKY_STEP: return x > 0 ? 1 : p;
-    case AD_ABS: return fabs(x);
-    case AD_SIGN: return (x > 0) - (x < 0);
-    case AD_SQUARE: return x * x;
-    case AD_POWER: return pow(x, p);
-    case AD_EXP: return exp(x);
-    case AD_LOG: return log(x);
-    case AD_SQRT: return sqrt(x);
-    case AD_RSQRT: return 1 / sqrt(x);
-    case AD_SIN: return sin(x);
-    case AD_COS: return cos(x);
-    case AD_TANH: return tanh(x);
-    case AD_SIGMOID: return 1 / (1 + exp(-x));
-    case AD_ERF: return erf(x);
-    case AD_ERF_GRAD: return 2 / sqrt(acos(-1)) * exp(-x * x);
-    case AD_GELU: return x * normal(x);
-    case AD_GELU_GRAD: return normal(x) + x * exp(-x * x / 2) / sqrt(2 * acos(-1));
-    case AD_SOFTPLUS: return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
-    case AD_SWISH: return x / (1 + exp(-x));
-    default: return x;
+    case AD_NEG:
+        return -x;
+    case AD_RELU:
+        return x > 0 ? x : 0;
+    case AD_STEP:
+        return x > 0;
+    case AD_LEAKY:
+        return x > 0 ? x : p * x;
+    case AD_LEAKY_STEP:
+        return x > 0 ? 1 : p;
+    case AD_ABS:
+        return fabs(x);
+    case AD_SIGN:
+        return (x > 0) - (x < 0);
+    case AD_SQUARE:
+        return x * x;
+    case AD_POWER:
+        return pow(x, p);
+    case AD_EXP:
+        return exp(x);
+    case AD_LOG:
+        return log(x);
+    case AD_SQRT:
+        return sqrt(x);
+    case AD_RSQRT:
+        return 1 / sqrt(x);
+    case AD_SIN:
+        return sin(x);
+    case AD_COS:
+        return cos(x);
+    case AD_TANH:
+        return tanh(x);
+    case AD_SIGMOID:
+        return 1 / (1 + exp(-x));
+    case AD_ERF:
+        return erf(x);
+    case AD_ERF_GRAD:
+        return 2 / sqrt(acos(-1)) * exp(-x * x);
+    case AD_GELU:
+        return x * normal(x);
+    case AD_GELU_GRAD:
+        return normal(x) + x * exp(-x * x / 2) / sqrt(2 * acos(-1));
+    case AD_SOFTPLUS:
+        return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
+    case AD_SWISH:
+        return x / (1 + exp(-x));
+    default:
+        return x;
     }
 }
 
@@ -110,8 +134,7 @@ static double element(const naive *e, const ad_node *node, const point *p)
     case AD_DELTA:
         return where(p, node->axis) == where(p, node->axis2);
     case AD_SCALE:
-        return value_at(e, in[0], p, none, 0) * node->c *
-               (node->axis.id ? pow((double)length, node->power) : 1);
+        return value_at(e, in[0], p, none, 0) * node->c * (node->axis.id ? pow((double)length, node->power) : 1);
     case AD_CONTRACT:
     case AD_SUM:
         for (int i = 0; i < node->over.rank; i++) {
@@ -119,8 +142,7 @@ static double element(const naive *e, const ad_node *node, const point *p)
             q.at[q.axes.rank++] = 0;
         }
         do {
-            total += value_at(e, in[0], &q, none, 0) *
-                     (node->op == AD_SUM ? 1 : value_at(e, in[1], &q, none, 0));
+            total += value_at(e, in[0], &q, none, 0) * (node->op == AD_SUM ? 1 : value_at(e, in[1], &q, none, 0));
             int i = q.axes.rank - 1;
             for (; i >= p->axes.rank; i--) {
                 if (++q.at[i] < size_of(e, q.axes.axes[i]))
@@ -139,8 +161,7 @@ static double element(const naive *e, const ad_node *node, const point *p)
         return value_at(e, in[0], p, node->axis, where(p, node->axis2));
     case AD_UNSLICE:
         at = where(p, node->axis2);
-        return at < node->start || at >= node->start + length ? 0 :
-                                                                value_at(e, in[0], p, node->axis, at - node->start);
+        return at < node->start || at >= node->start + length ? 0 : value_at(e, in[0], p, node->axis, at - node->start);
     case AD_CONCAT:
         at = where(p, node->axis);
         for (int i = 0; i < node->n_in; i++) {
@@ -174,8 +195,11 @@ static double element(const naive *e, const ad_node *node, const point *p)
     default:
         a = value_at(e, in[0], p, none, 0);
         b = node->n_in > 1 ? value_at(e, in[1], p, none, 0) : 0;
-        return node->op == AD_ADD ? a + b : node->op == AD_SUB ? a - b : node->op == AD_MUL ? a * b :
-               node->op == AD_DIV ? a / b : unary(node->op, a, node->c);
+        return node->op == AD_ADD   ? a + b
+               : node->op == AD_SUB ? a - b
+               : node->op == AD_MUL ? a * b
+               : node->op == AD_DIV ? a / b
+                                    : unary(node->op, a, node->c);
     }
 }
 
@@ -313,8 +337,8 @@ static ad_axis fixed_of(maker *m, ad_var x)
 
 static void grow(maker *m)
 {
-    static const ad_op smooth[] = { AD_NEG, AD_RELU, AD_LEAKY, AD_ABS, AD_SIN, AD_COS, AD_TANH, AD_SIGMOID, AD_ERF,
-                                    AD_ERF_GRAD, AD_GELU, AD_GELU_GRAD, AD_SOFTPLUS, AD_SWISH };
+    static const ad_op smooth[] = { AD_NEG,     AD_RELU, AD_LEAKY,    AD_ABS,  AD_SIN,       AD_COS,      AD_TANH,
+                                    AD_SIGMOID, AD_ERF,  AD_ERF_GRAD, AD_GELU, AD_GELU_GRAD, AD_SOFTPLUS, AD_SWISH };
     static const ad_op positive[] = { AD_LOG, AD_SQRT, AD_RSQRT, AD_POWER, AD_EXP, AD_SQUARE };
     static const ad_op broken[] = { AD_STEP, AD_SIGN, AD_LEAKY_STEP };
     static const double powers[] = { 2, 3, -1, 0.5, 1.7 };
@@ -324,7 +348,9 @@ static void grow(maker *m)
     ad_axis axis = fixed_of(m, x);
     size_t size = axis.id ? ad_axis_fixed(g, axis) : 0;
     switch (below(24)) {
-    case 0: case 1: case 2:
+    case 0:
+    case 1:
+    case 2:
         keep(m, ad_unary_at(AD_HERE, smooth[below(14)], x, 0.3));
         break;
     case 3:
@@ -334,7 +360,9 @@ static void grow(maker *m)
         if (is_leaf(m, x))
             keep(m, ad_unary_at(AD_HERE, broken[below(3)], x, 0.3));
         break;
-    case 5: case 6: case 7:
+    case 5:
+    case 6:
+    case 7:
         for (int i = 0; i < sx.rank; i++)
             if (below(2) && !ad_has(&sy, sx.axes[i]))
                 shape.rank = 0;
@@ -356,7 +384,11 @@ static void grow(maker *m)
         shape.axes[0] = m->axes[below(m->n_axes)];
         keep(m, below(2) ? ad_scale(x, real(-1, 1)) : ad_scale_by(x, real(-1, 1), shape.axes[0], -0.5));
         break;
-    case 9: case 10: case 11: case 12: case 13: {
+    case 9:
+    case 10:
+    case 11:
+    case 12:
+    case 13: {
         if (below(3) == 0)
             x = ad_scale_by(x, 0.7, m->axes[1], -0.5);
         if (below(4) == 0)
@@ -394,8 +426,13 @@ static void grow(maker *m)
             size_t count = 1 + (size_t)below((int)size - 1), start = (size_t)below((int)(size - count) + 1);
             if (below(3) == 0) { /* only the derivative of a slice builds an unslice */
                 ad_axis whole = fixed(m, size + start + 2);
-                keep(m, ad_node_make(g, (ad_node){ .op = AD_UNSLICE, .where = AD_HERE, .axis = axis, .axis2 = whole,
-                                                   .shape = ad_shape_replace(sx, axis, whole), .start = start },
+                keep(m, ad_node_make(g,
+                                     (ad_node){ .op = AD_UNSLICE,
+                                                .where = AD_HERE,
+                                                .axis = axis,
+                                                .axis2 = whole,
+                                                .shape = ad_shape_replace(sx, axis, whole),
+                                                .start = start },
                                      1, &x.id));
                 break;
             }
@@ -450,15 +487,19 @@ static void grow(maker *m)
         if (sx.rank) {
             axis = sx.axes[below(sx.rank)];
             int op = below(4);
-            keep(m, op == 0 ? ad_softmax(x, axis) : op == 1 ? ad_logsumexp(x, axis) : op == 2 ? ad_max(x, axis) :
-                    is_leaf(m, x) ? ad_argmax_at(AD_HERE, x, axis) : ad_softmax(x, axis));
+            keep(m, op == 0         ? ad_softmax(x, axis)
+                    : op == 1       ? ad_logsumexp(x, axis)
+                    : op == 2       ? ad_max(x, axis)
+                    : is_leaf(m, x) ? ad_argmax_at(AD_HERE, x, axis)
+                                    : ad_softmax(x, axis));
         }
         break;
     default:
         axis = m->axes[below(m->n_axes)];
         shape = random_shape(m, 2, 5000);
-        keep(m, below(3) == 0 ? ad_delta(g, axis, ad_prime(axis)) : below(2) ? ad_custom(&user, x) :
-                ad_constant(g, real(-1, 1), shape));
+        keep(m, below(3) == 0 ? ad_delta(g, axis, ad_prime(axis))
+                : below(2)    ? ad_custom(&user, x)
+                              : ad_constant(g, real(-1, 1), shape));
     }
 }
 
@@ -473,8 +514,8 @@ static void make(maker *m, int seed, int steps)
     m->axes[m->n_axes++] = ad_batch(m->graph, "batch");
     m->axes[m->n_axes++] = ad_width(m->graph, "n", 1);
     m->axes[m->n_axes++] = ad_width(m->graph, "wide", 1.5);
-    m->capacity = (ad_sizes){ .n = (size_t)odd[below(7)], .n_batches = 1,
-                              .batches = { { m->axes[0], (size_t)odd[below(7)] } } };
+    m->capacity =
+        (ad_sizes){ .n = (size_t)odd[below(7)], .n_batches = 1, .batches = { { m->axes[0], (size_t)odd[below(7)] } } };
     for (int i = 0; i < 4; i++)
         m->axes[m->n_axes++] = fixed(m, (size_t)odd[below(6)]);
     for (; m->n_leaves < 5; m->n_leaves++) {
@@ -519,7 +560,8 @@ static void check_updates(const maker *m, ad_plan *plan, const ad_var *outputs, 
         for (size_t k = 0; k < count; k++) {
             double got = type == AD_DOUBLE ? data[k] : (double)data_float[k];
             double truth = keep[o - 3] * (double)(k % 5) + factor * values[k];
-            cr_assert(fabs(got - truth) <= 4 * tolerance * most, "update %d, element %zu: %g, not %g", o, k, got, truth);
+            cr_assert(fabs(got - truth) <= 4 * tolerance * most, "update %d, element %zu: %g, not %g", o, k, got,
+                      truth);
         }
         free(data);
     }
@@ -551,8 +593,9 @@ static void compare(int seed, ad_type type, int threads, double tolerance)
             e.values[id] = calloc(count, sizeof(double));
             data[i] = calloc(count, sizeof(double));
             for (size_t k = 0; k < count; k++) {
-                double v = m.leaves[i].id == m.index.id && m.index.graph ?
-                               below((int)ad_axis_fixed(m.graph, m.index_axis)) : (double)(float)real(-1.5, 1.5);
+                double v = m.leaves[i].id == m.index.id && m.index.graph
+                               ? below((int)ad_axis_fixed(m.graph, m.index_axis))
+                               : (double)(float)real(-1.5, 1.5);
                 e.values[id][k] = v;
                 if (type == AD_DOUBLE)
                     ((double *)data[i])[k] = v;
@@ -589,7 +632,8 @@ static void compare(int seed, ad_type type, int threads, double tolerance)
         cr_assert_eq(ad_run(plan, &e.sizes, &error), 0);
         for (int o = 0; o < 6; o++) { /* the same bits again */
             size_t count = ad_elements(m.graph, ad_shape_get(outputs[o]), &e.sizes);
-            cr_assert_eq(memcmp(before[o], ad_output(plan, o), count * (type == AD_DOUBLE ? 8 : 4)), 0, "seed %d", seed);
+            cr_assert_eq(memcmp(before[o], ad_output(plan, o), count * (type == AD_DOUBLE ? 8 : 4)), 0, "seed %d",
+                         seed);
             free(before[o]);
         }
         check_updates(&m, stepper, outputs, &e, type, tolerance);
@@ -633,8 +677,12 @@ Test(run, large_work_agrees_between_threads)
     ad_var w = ad_param(g, "w", ad_shape_of(in, n), (ad_init){ .deviation = 1 });
     ad_var b = ad_param(g, "b", ad_shape_of(n), (ad_init){ .deviation = 1 });
     ad_var h = ad_tanh(ad_add(ad_scale_by(ad_matmul(x, w), 1, in, -0.5), b));
-    ad_var outputs[] = { h, ad_sum(h, ad_shape_of(batch)), ad_sum(h, ad_shape_of(n)), ad_softmax(h, n),
-                         ad_contract(h, h, ad_shape_of(n)), ad_sum(h, ad_shape_of(batch, n)) };
+    ad_var outputs[] = { h,
+                         ad_sum(h, ad_shape_of(batch)),
+                         ad_sum(h, ad_shape_of(n)),
+                         ad_softmax(h, n),
+                         ad_contract(h, h, ad_shape_of(n)),
+                         ad_sum(h, ad_shape_of(batch, n)) };
     ad_sizes sizes = { .n = 500, .n_batches = 1, .batches = { { batch, 700 } } };
     float *data = calloc(700 * 300, sizeof *data), *weights = calloc(300 * 500, sizeof *weights);
     for (int i = 0; i < 700 * 300; i++)
@@ -643,7 +691,8 @@ Test(run, large_work_agrees_between_threads)
         weights[i] = (float)real(-1, 1);
     ad_plan *plans[2];
     for (int t = 0; t < 2; t++) {
-        plans[t] = ad_plan_new(outputs, 6, &(ad_plan_spec){ .type = AD_FLOAT, .threads = t + 1, .capacity = sizes }, NULL);
+        plans[t] =
+            ad_plan_new(outputs, 6, &(ad_plan_spec){ .type = AD_FLOAT, .threads = t + 1, .capacity = sizes }, NULL);
         cr_assert(plans[t]);
         ad_bind(plans[t], x, data);
         ad_bind(plans[t], w, weights);
@@ -663,8 +712,9 @@ Test(run, large_work_agrees_between_threads)
     ad_graph_free(g);
 }
 
-/* Products of every size around those that are computed without packing: y = c x w, and w := keep w + factor xᵀ y, in both
- * precisions, beside sums in the order of the definition. A sum of k terms in (-1, 1) is off by at most k eps of k. */
+/* Products of every size around those that are computed without packing: y = c x w, and w := keep w + factor xᵀ y, in
+ * both precisions, beside sums in the order of the definition. A sum of k terms in (-1, 1) is off by at most k eps of
+ * k. */
 static void product_and_update(ad_type type, size_t batch_size, size_t in_size, size_t out_size, double keep)
 {
     static double x[64 * 64], w[64 * 64], y[64 * 64], expected[64 * 64];
@@ -726,7 +776,8 @@ Test(run, small_products_and_their_updates)
 Test(run, updates_do_not_see_each_other)
 {
     ad_graph *g = ad_graph_new(NULL);
-    ad_axis batch = ad_batch(g, "batch"), in = ad_fixed(g, "in", 2), mid = ad_fixed(g, "mid", 3), out = ad_fixed(g, "out", 2);
+    ad_axis batch = ad_batch(g, "batch"), in = ad_fixed(g, "in", 2), mid = ad_fixed(g, "mid", 3),
+            out = ad_fixed(g, "out", 2);
     ad_var x = ad_input(g, "x", ad_shape_of(batch, in));
     ad_var u = ad_param(g, "u", ad_shape_of(in, mid), (ad_init){ .deviation = 1 });
     ad_var v = ad_param(g, "v", ad_shape_of(mid, out), (ad_init){ .deviation = 1 });
@@ -743,7 +794,8 @@ Test(run, updates_do_not_see_each_other)
     cr_assert_eq(ad_update(plan, 0, 1, -1, at_u), 0);
     cr_assert_eq(ad_update(plan, 1, 1, -1, at_v), 0);
     cr_assert_eq(ad_update(plan, 2, 1, -1, at_v), -1);
-    /* With s = sum over the batch of x = (4, 6): dL/du = s times the row sums of v (1, 3, 3), dL/dv = s u = (28, 38, 48). */
+    /* With s = sum over the batch of x = (4, 6): dL/du = s times the row sums of v (1, 3, 3), dL/dv = s u = (28, 38,
+     * 48). */
     const float new_u[] = { 1 - 4, 2 - 12, 3 - 12, 4 - 6, 5 - 18, 6 - 18 };
     const float new_v[] = { 1 - 28, 0 - 28, 2 - 38, 1 - 38, 0 - 48, 3 - 48 };
     for (int k = 0; k < 6; k++) {
@@ -813,7 +865,8 @@ Test(run, refuses_what_it_cannot_run)
     ad_sizes sizes = { .n = 4, .n_batches = 1, .batches = { { batch, 8 } } }, other = sizes;
     float data[32] = { 0 }, rows[12] = { 0 };
     ad_error error = { 0 };
-    cr_assert_null(ad_plan_new(&y, 1, &(ad_plan_spec){ .type = AD_FLOAT, .threads = 1, .capacity = { .n = 4 } }, &error));
+    cr_assert_null(
+        ad_plan_new(&y, 1, &(ad_plan_spec){ .type = AD_FLOAT, .threads = 1, .capacity = { .n = 4 } }, &error));
     cr_assert(strstr(error.text, "axis batch is not bound"), "%s", error.text);
     ad_plan *plan = ad_plan_new(&y, 1, &(ad_plan_spec){ .type = AD_FLOAT, .threads = 1, .capacity = sizes }, NULL);
     ad_bind(plan, w, rows);

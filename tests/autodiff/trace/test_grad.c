@@ -117,7 +117,8 @@ Test(grad, every_coordinatewise_row)
         if (rows[i].op == AD_CUSTOM)
             continue; /* needs a function: its own test below */
         scene s = scene_new();
-        check(rows[i].name, &s, ad_unary_at(AD_HERE, rows[i].op, s.x, 0.3), rows[i].lo, rows[i].hi, rows[i].kinks, true);
+        check(rows[i].name, &s, ad_unary_at(AD_HERE, rows[i].op, s.x, 0.3), rows[i].lo, rows[i].hi, rows[i].kinks,
+              true);
         ad_graph_free(s.graph);
     }
 }
@@ -185,7 +186,7 @@ static ad_var all_axes(scene *s)
 static ad_var product(scene *s)
 {
     ad_var w = ad_relabel(ad_sin(s->x), s->rows, ad_prime(s->rows)); /* (rows', columns) */
-    ad_var square = ad_contract(s->x, w, ad_shape_of(s->columns));  /* (rows, rows') */
+    ad_var square = ad_contract(s->x, w, ad_shape_of(s->columns));   /* (rows, rows') */
     ad_var back = ad_relabel(ad_sum(square, ad_shape_of(s->rows)), ad_prime(s->rows), s->rows);
     return ad_contract(back, s->x, ad_shape_of(s->rows));
 }
@@ -276,11 +277,26 @@ Test(grad, every_row_along_axes)
         const char *name;
         build *make;
     } rows[] = {
-        { "gram", gram }, { "aligned", aligned }, { "outer", outer }, { "all axes", all_axes }, { "product", product },
-        { "transpose", transposed }, { "scale", scaled }, { "sum", summed }, { "mean", averaged },
-        { "expand", expanded }, { "slice", sliced }, { "take", taken }, { "concat", joined }, { "stack", stacked },
-        { "merge", merged }, { "merge backwards", merged_backwards }, { "gather", gathered },
-        { "gather aligned", gathered_aligned }, { "logsumexp", logsumexped }, { "softmax", softmaxed },
+        { "gram", gram },
+        { "aligned", aligned },
+        { "outer", outer },
+        { "all axes", all_axes },
+        { "product", product },
+        { "transpose", transposed },
+        { "scale", scaled },
+        { "sum", summed },
+        { "mean", averaged },
+        { "expand", expanded },
+        { "slice", sliced },
+        { "take", taken },
+        { "concat", joined },
+        { "stack", stacked },
+        { "merge", merged },
+        { "merge backwards", merged_backwards },
+        { "gather", gathered },
+        { "gather aligned", gathered_aligned },
+        { "logsumexp", logsumexped },
+        { "softmax", softmaxed },
         { "max", largest },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

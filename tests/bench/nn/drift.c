@@ -1,10 +1,10 @@
-/* drift.c: a measurement of drift on 64 probes of 784-512-512-10, float, one thread: the kernel, the loss and all that is
- * made of them, as a fit does it on its way; beside the kernel alone, and a training step on a batch of 64.
+/* drift.c: a measurement of drift on 64 probes of 784-512-512-10, float, one thread: the kernel, the loss and all that
+ * is made of them, as a fit does it on its way; beside the kernel alone, and a training step on a batch of 64.
  *
  *     build/bench/drift [ROUNDS] */
 #define _DEFAULT_SOURCE
-#include "tests/bench/bench.h"
 #include "limn.h"
+#include "tests/bench/bench.h"
 
 #include <cblas.h>
 

@@ -3,8 +3,8 @@
  *
  *     build/bench/train [ROUNDS] */
 #define _DEFAULT_SOURCE
-#include "tests/bench/bench.h"
 #include "nn/nn.h"
+#include "tests/bench/bench.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -22,9 +22,23 @@ typedef struct {
 
 static const work works[] = {
     { "W1", "784-64-64-10", "mlp", { "depth=2", "sigma_b=0", "outputs=10" }, { 784, 64, 64, 10 }, 32, 3, 500, 0.05 },
-    { "W2", "784-1024-1024-1024-10", "mlp", { "depth=3", "sigma_b=0", "outputs=10" }, { 784, 1024, 1024, 1024, 10 }, 128,
-      4, 8, 0.05 },
-    { "W3", "784-512-512-10", "batchnorm", { "depth=2", "affine=yes", "outputs=10" }, { 784, 512, 512, 10 }, 128, 3, 25,
+    { "W2",
+      "784-1024-1024-1024-10",
+      "mlp",
+      { "depth=3", "sigma_b=0", "outputs=10" },
+      { 784, 1024, 1024, 1024, 10 },
+      128,
+      4,
+      8,
+      0.05 },
+    { "W3",
+      "784-512-512-10",
+      "batchnorm",
+      { "depth=2", "affine=yes", "outputs=10" },
+      { 784, 512, 512, 10 },
+      128,
+      3,
+      25,
       0.05 },
 };
 
@@ -187,7 +201,8 @@ static void take_over(bare *net, nn_model *model)
 {
     for (int l = 0; l < net->w->layers; l++) {
         size_t weights, biases;
-        const float *weight = nn_param_values(model, 2 * l, &weights), *bias = nn_param_values(model, 2 * l + 1, &biases);
+        const float *weight = nn_param_values(model, 2 * l, &weights),
+                    *bias = nn_param_values(model, 2 * l + 1, &biases);
         if (weights != net->w->widths[l] * net->w->widths[l + 1] || biases != net->w->widths[l + 1])
             exit(1);
         memcpy(net->weight[l], weight, weights * sizeof *weight);
@@ -242,8 +257,8 @@ static void run(const work *w, int rounds)
         int at = round < 0 ? 0 : round, n = 512;
         double start = ad_seconds();
         for (int step = 0; step < w->steps; step++)
-            if (nn_trainer_step(trainer, x + (size_t)(step % BATCHES) * inputs,
-                                y + (size_t)(step % BATCHES) * w->batch, w->batch, &ours, &error) != 0)
+            if (nn_trainer_step(trainer, x + (size_t)(step % BATCHES) * inputs, y + (size_t)(step % BATCHES) * w->batch,
+                                w->batch, &ours, &error) != 0)
                 bench_fail(&error);
         limn[at] = ad_seconds() - start;
         start = ad_seconds();

@@ -1,11 +1,11 @@
 /* batchnorm.c: seconds for limit NTKs of traced networks with batch normalisation, one thread, by tp_limit, the
- * translation not counted: two batches of 6, depth 2, at epsilon = 0, 1e-5 and 0.1; one batch of 32, depth 1; two batches
- * of 32, depth 1; tanh, whose directions are sampled.
+ * translation not counted: two batches of 6, depth 2, at epsilon = 0, 1e-5 and 0.1; one batch of 32, depth 1; two
+ * batches of 32, depth 1; tanh, whose directions are sampled.
  *
  *     build/bench/batchnorm [ROUNDS] */
 #define _DEFAULT_SOURCE
-#include "tests/bench/bench.h"
 #include "limn.h"
+#include "tests/bench/bench.h"
 
 #include <cblas.h>
 #include <string.h>

@@ -5,8 +5,8 @@
  *
  *     build/bench/kernels [ROUNDS] */
 #define _DEFAULT_SOURCE
-#include "tests/bench/bench.h"
 #include "limn.h"
+#include "tests/bench/bench.h"
 
 #include <cblas.h>
 
@@ -81,8 +81,8 @@ static void limit(const char *title, const char *const *settings, size_t rows, s
         ours[at] = ad_seconds() - start;
         tp_kernel_free(&kernel);
         start = ad_seconds();
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)rows, (int)features, 1, x, (int)features, x,
-                    (int)features, 0, gram, (int)rows);
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)rows, (int)features, 1, x, (int)features,
+                    x, (int)features, 0, gram, (int)rows);
         product[at] = ad_seconds() - start;
     }
     printf("%s, %zu inputs of %zu features, double, %d rounds, one thread\n", title, rows, features, rounds);

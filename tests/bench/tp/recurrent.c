@@ -1,5 +1,5 @@
-/* recurrent.c: seconds of one processor for limit kernels of recurrent networks and for the executor at n = infinity, which
- * others on the machine lengthen less than those of the clock; one thread:
+/* recurrent.c: seconds of one processor for limit kernels of recurrent networks and for the executor at n = infinity,
+ * which others on the machine lengthen less than those of the clock; one thread:
  * erf       the limit NTK of 100 sequences of 32 steps of 4 features, erf, the mean of all states read out;
  * last      the same, of the last state, whose kernel needs only pairs of steps aligned from the end;
  * tanh      the same by Mehler's series, the mean read out;
@@ -7,8 +7,8 @@
  *
  *     build/bench/recurrent [ROUNDS] */
 #define _DEFAULT_SOURCE
-#include "tests/bench/bench.h"
 #include "limn.h"
+#include "tests/bench/bench.h"
 #include "tp/program/program.h"
 
 #include <cblas.h>

@@ -85,16 +85,52 @@ typedef struct {
 } truth;
 
 static const truth truths[] = {
-    { "mnist", 10000, 28, 8000,
+    { "mnist",
+      10000,
+      28,
+      8000,
       { 1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978 },
       { 784, 882, 805, 828, 789, 679, 811, 882, 755, 785 },
-      "3810409349", "67450", 262146600, 535126205233092, 15849, 47696, 38426, 8728456, 209582228, 45842726990, 1031194,
-      236315570, 0, 254, 0, 117, 6 },
-    { "digits", 1797, 8, 1437,
+      "3810409349",
+      "67450",
+      262146600,
+      535126205233092,
+      15849,
+      47696,
+      38426,
+      8728456,
+      209582228,
+      45842726990,
+      1031194,
+      236315570,
+      0,
+      254,
+      0,
+      117,
+      6 },
+    { "digits",
+      1797,
+      8,
+      1437,
       { 178, 182, 177, 183, 181, 182, 181, 179, 174, 180 },
       { 143, 146, 142, 146, 144, 145, 144, 143, 141, 143 },
-      "0123456789", "90898", 8953801, 260415613438, 4687, 6250, 5547, 1194037, 7163005, 1400400387, 235973, 51546811, 0,
-      207, 239, 3, 0 },
+      "0123456789",
+      "90898",
+      8953801,
+      260415613438,
+      4687,
+      6250,
+      5547,
+      1194037,
+      7163005,
+      1400400387,
+      235973,
+      51546811,
+      0,
+      207,
+      239,
+      3,
+      0 },
 };
 
 static ds_data *load(const char *name, ds_scaling scaling)
@@ -378,8 +414,9 @@ static buffer *grey(uint32_t width, uint32_t height, const unsigned char *pixels
     buffer *b = calloc(1, sizeof *b), *data = calloc(1, sizeof *data);
     cr_assert(b && data);
     size_t raw = (width + 1) * height;
-    unsigned char head[7] = { 0x78, 0x01, 1, (unsigned char)raw, (unsigned char)(raw >> 8), (unsigned char)~raw,
-                              (unsigned char)(~raw >> 8) };
+    unsigned char head[7] = {
+        0x78, 0x01, 1, (unsigned char)raw, (unsigned char)(raw >> 8), (unsigned char)~raw, (unsigned char)(~raw >> 8)
+    };
     add(data, head, 7);
     uint32_t low = 1, high = 0;
     for (size_t y = 0; y < height; y++) {
@@ -589,8 +626,9 @@ static const char *npy(int major, const char *header, const void *data, size_t b
     buffer *b = calloc(1, sizeof *b);
     cr_assert(b != NULL);
     size_t length = strlen(header);
-    unsigned char head[12] = { 0x93, 'N', 'U', 'M', 'P', 'Y', (unsigned char)major, 0, (unsigned char)length,
-                               (unsigned char)(length >> 8) };
+    unsigned char head[12] = {
+        0x93, 'N', 'U', 'M', 'P', 'Y', (unsigned char)major, 0, (unsigned char)length, (unsigned char)(length >> 8)
+    };
     add(b, head, major == 1 ? 10 : 12);
     add(b, header, length);
     add(b, data, bytes);
@@ -649,7 +687,9 @@ Test(datasets, npy_headers_that_python_could_write)
         { "{'shape': (2, 3,), 'descr': '|u1', 'fortran_order': False}\n", 2, 6, { 2, 3 } },
         { "{'descr': '|u1', 'fortran_order': False, 'shape': (), }\n", 0, 1, { 0 } },
         { "{'descr': '|u1', 'fortran_order': False, 'shape': (0,), }\n", 1, 0, { 0 } },
-        { "{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 1099511627776, 0), }\n", 3, 0,
+        { "{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 1099511627776, 0), }\n",
+          3,
+          0,
           { (size_t)1 << 40, (size_t)1 << 40, 0 } },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -871,8 +911,8 @@ Test(datasets, npy_round_trip_is_exact)
         size_t shape[8], count;
         int rank;
     } cases[] = {
-        { { 0 }, 1, 0 },           { { COUNT }, COUNT, 1 },      { { 17, 181 }, COUNT, 2 },
-        { { 0, 4 }, 0, 2 },        { { 2, 3, 4, 5 }, 120, 4 },   { { 1, 2, 1, 2, 1, 2, 1, 2 }, 16, 8 },
+        { { 0 }, 1, 0 },          { { COUNT }, COUNT, 1 },    { { 17, 181 }, COUNT, 2 },
+        { { 0, 4 }, 0, 2 },       { { 2, 3, 4, 5 }, 120, 4 }, { { 1, 2, 1, 2, 1, 2, 1, 2 }, 16, 8 },
         { { 1024, 2 }, 2048, 2 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

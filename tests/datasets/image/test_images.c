@@ -168,7 +168,8 @@ Test(images, grey_and_resized)
         cr_assert(data->x[i] == ((77 * 200 + 150 * 100 + 29 * 50) >> 8) / 255.0);
     ds_free(data);
 
-    /* The resized picture keeps its rows and columns: a slope of 8 a row and 5 a column, at half the size twice that. */
+    /* The resized picture keeps its rows and columns: a slope of 8 a row and 5 a column, at half the size twice
+     * that. */
     write_picture(PNG, "ant/a.png", 1);
     write_picture(PNG, "cat/a.png", 1);
     data = loads(&(ds_options){ .scaling = DS_UNIT, .resize_height = 4, .resize_width = 4 });

@@ -15,12 +15,9 @@ Test(tool, help_tells_each_command_its_own_options)
 {
     static const struct {
         const char *command, *has, *lacks;
-    } rows[] = { { "report", "--widths", "--epochs" },
-                 { "train", "--epochs", "--at-width" },
-                 { "eval", "--weights", "--rate" },
-                 { "kernel", "--explain", "--optimizer" },
-                 { "program", "--set", "--width" },
-                 { "limit", "--psi", "--scale" } };
+    } rows[] = { { "report", "--widths", "--epochs" }, { "train", "--epochs", "--at-width" },
+                 { "eval", "--weights", "--rate" },    { "kernel", "--explain", "--optimizer" },
+                 { "program", "--set", "--width" },    { "limit", "--psi", "--scale" } };
     char arguments[64];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         snprintf(arguments, sizeof arguments, "%s --help", rows[i].command);
@@ -85,7 +82,8 @@ Test(tool, wrong_usage_is_one_line_and_status_2)
     fails("train mlp --batch 1e30", 2, "--batch takes a whole number from 0 to 1000000000, not 1e30");
     fails("train mlp --rate -1", 2, "--rate takes a number of at least 0, not -1");
     fails("kernel mlp --at-width 0.5", 2, "--at-width takes a number of at least 1, not 0.5");
-    fails("train mlp --drift-every 0", 2, "--drift-every takes log, epoch or a whole number from 1 to 1000000000, not 0");
+    fails("train mlp --drift-every 0", 2,
+          "--drift-every takes log, epoch or a whole number from 1 to 1000000000, not 0");
     fails("kernel mlp --scale none", 2, "--scale takes ntk|standard|meanfield|mup, not none");
 }
 
@@ -245,9 +243,12 @@ Test(tool, explain_computes_nothing)
 Test(tool, every_result_is_one_json_object)
 {
     works("train " SMALL "--steps 2 --out w.safetensors");
-    static const char *const all[] = { "train " SMALL "--steps 2",        "eval " SMALL "--weights w.safetensors",
-                                       "kernel " SMALL "--probes 3",      "kernel mlp --probes 3 --scale standard",
-                                       "kernel mlp --probes 3 --explain", "program mlp",
+    static const char *const all[] = { "train " SMALL "--steps 2",
+                                       "eval " SMALL "--weights w.safetensors",
+                                       "kernel " SMALL "--probes 3",
+                                       "kernel mlp --probes 3 --scale standard",
+                                       "kernel mlp --probes 3 --explain",
+                                       "program mlp",
                                        "limit " LIMN_SOURCE_DIR "/examples/netsor.tp --width 16 --seeds 2",
                                        "report mlp --widths 8,16 --seeds 2 --steps 1 --probes 2" };
     char arguments[200];
@@ -268,7 +269,8 @@ Test(tool, limit_solves_what_program_prints)
     put_text("a.tp", works("program mlp --data digits --set depth=2 --set sigma_b=0.1").out);
     put_inputs("flat.npy");
     outcome r = works("limit a.tp --inputs flat.npy --psi \"x1*x1\" --psi \"step(h1)\"");
-    cr_expect(strstr(r.out, "BP-like") && strstr(r.out, "Var h2") && strstr(r.out, "E step(h1)") && !*r.err, "%s", r.out);
+    cr_expect(strstr(r.out, "BP-like") && strstr(r.out, "Var h2") && strstr(r.out, "E step(h1)") && !*r.err, "%s",
+              r.out);
     cr_expect(strstr(r.out, " 0.5"), "%s", r.out);
     cr_expect(strstr(works("program mlp --format latex").out, "\\begin{longtable}"));
     cr_expect(strstr(works("program mlp --recursion").out, "\nE") == NULL);

@@ -1,4 +1,5 @@
-/* The tool on what is wrong: data, arrays, settings, checkpoints, a full device, and allocations and writes that fail. */
+/* The tool on what is wrong: data, arrays, settings, checkpoints, a full device, and allocations and writes that
+ * fail. */
 #include "nn/model/safetensors.h"
 #include "tests/support/tool.h"
 

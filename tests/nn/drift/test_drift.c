@@ -1,4 +1,5 @@
-/* Drift: measures against naive formulas and a Jacobian, the schedule, the file that grows, resuming, and what fails. */
+/* Drift: measures against naive formulas and a Jacobian, the schedule, the file that grows, resuming, and what
+ * fails. */
 #include "nn/nn.h"
 
 #include <criterion/criterion.h>
@@ -518,8 +519,8 @@ static void same_files(const char *a, const char *b)
     ad_free(two);
 }
 
-/* Broken after 12 steps, or killed at 17 with half a line when the last checkpoint was that of step 12; the fit that was
- * broken was to end there (its last row is off the schedule), or later. */
+/* Broken after 12 steps, or killed at 17 with half a line when the last checkpoint was that of step 12; the fit that
+ * was broken was to end there (its last row is off the schedule), or later. */
 Test(drift, a_resumed_fit_leaves_the_same_file)
 {
     static const struct {
@@ -688,8 +689,8 @@ static void check_whole_lines(const char *csv)
     ad_free(text);
 }
 
-/* At a rate of 1e200 the outputs are about 1e200 after a step, and their squares are not finite: a measurement tells so,
- * or, without one, the next step. */
+/* At a rate of 1e200 the outputs are about 1e200 after a step, and their squares are not finite: a measurement tells
+ * so, or, without one, the next step. */
 Test(drift, a_loss_that_blows_up_leaves_whole_rows)
 {
     static const struct {

@@ -114,9 +114,9 @@ static const struct {
     size_t shape[4];
     bool together;
 } cases[] = {
-    { mlp_bias, { 0 }, false }, { shared, { 0 }, false },         { residual, { 0 }, false },
-    { tied, { 0 }, false },     { twice, { 0 }, false },          { coupled, { 0 }, true },
-    { product, { 0 }, false },  { over_time, { 3, 2 }, false },   { recurrent, { 3, 2 }, false },
+    { mlp_bias, { 0 }, false }, { shared, { 0 }, false },       { residual, { 0 }, false },
+    { tied, { 0 }, false },     { twice, { 0 }, false },        { coupled, { 0 }, true },
+    { product, { 0 }, false },  { over_time, { 3, 2 }, false }, { recurrent, { 3, 2 }, false },
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -223,7 +223,8 @@ Test(kernel, same_in_float_and_by_threads)
     for (size_t k = 0; k < CASES; k++) {
         nn_net *net = trace_case(k, NN_NTK, NN_SIGMA_INIT);
         for (int threads = 1; threads <= 2; threads++) {
-            nn_model *a = nn_model_new(net, 40, 1, AD_DOUBLE, 1, NULL), *b = nn_model_new(net, 40, 1, AD_FLOAT, threads, NULL);
+            nn_model *a = nn_model_new(net, 40, 1, AD_DOUBLE, 1, NULL),
+                     *b = nn_model_new(net, 40, 1, AD_FLOAT, threads, NULL);
             cr_assert(nn_ntk(a, x, ROWS, NULL, 0, NN_FULL, one, NULL) == 0);
             cr_assert(nn_ntk(b, x, ROWS, NULL, 0, NN_FULL, two, NULL) == 0);
             for (size_t i = 0; i < ROWS * ROWS * OUTPUTS * OUTPUTS; i++)
@@ -263,7 +264,8 @@ Test(kernel, is_the_same_in_tiles)
     free(all);
 }
 
-/* Parameters that meet before they meet a sample have a seed for each sample of a tile, in tiles as small as memory asks. */
+/* Parameters that meet before they meet a sample have a seed for each sample of a tile, in tiles as small as memory
+ * asks. */
 Test(kernel, seeds_of_samples_that_do_not_meet)
 {
     enum { MANY = 23, OTHER = 5, COUNT = MANY * MANY * OUTPUTS * OUTPUTS };
@@ -328,8 +330,9 @@ Test(kernel, reference_mlp)
 {
     static const char *const settings[] = { "depth=2", "sigma_w=1.5", "sigma_b=0.3", NULL };
     ad_error error = { 0 };
-    nn_net *net = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = 10, .outputs = 3, .settings = settings,
-                                                          .sigma_in = NN_SIGMA_MULTIPLIER }, &error);
+    nn_net *net = nn_trace(
+        nn_builtin("mlp"),
+        &(nn_spec){ .features = 10, .outputs = 3, .settings = settings, .sigma_in = NN_SIGMA_MULTIPLIER }, &error);
     cr_assert(net, "%s", error.text);
     nn_model *model = nn_model_new(net, 16, 1, AD_DOUBLE, 1, NULL);
     double *x = reference_inputs(5, 10);

@@ -8,8 +8,14 @@
 
 static nn_net *trace_mlp(const char *const *settings, nn_parametrization scale, nn_sigma_in sigma_in, ad_error *error)
 {
-    return nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = 5, .outputs = 2, .parametrization = scale, .sigma_in = sigma_in,
-                                                   .settings = settings, .name = "mlp" }, error);
+    return nn_trace(nn_builtin("mlp"),
+                    &(nn_spec){ .features = 5,
+                                .outputs = 2,
+                                .parametrization = scale,
+                                .sigma_in = sigma_in,
+                                .settings = settings,
+                                .name = "mlp" },
+                    error);
 }
 
 static const char *name_of(const nn_net *net, int k)
@@ -83,7 +89,8 @@ Test(nn, forward_runs_any_number_of_rows)
     for (int i = 0; i < ROWS * 5; i++)
         x[i] = sin(0.37 * i);
     nn_net *net = trace_mlp(NULL, NN_NTK, NN_SIGMA_INIT, NULL);
-    nn_model *model = nn_model_new(net, 30, 1, AD_DOUBLE, 1, NULL), *single = nn_model_new(net, 30, 1, AD_FLOAT, 2, NULL);
+    nn_model *model = nn_model_new(net, 30, 1, AD_DOUBLE, 1, NULL),
+             *single = nn_model_new(net, 30, 1, AD_FLOAT, 2, NULL);
     cr_assert(nn_forward(model, x, 3, g, NULL) == 0 && nn_forward(model, x, ROWS, f, NULL) == 0);
     for (int i = 0; i < 6; i++)
         cr_assert_float_eq(f[i], g[i], 1e-14);
@@ -244,7 +251,8 @@ Test(nn, apply_t_is_the_transpose)
     cr_assert(net, "%s", error.text);
     nn_model *model = nn_model_new(net, N, 1, AD_DOUBLE, 1, NULL);
     cr_assert(strcmp(name_of(net, 0), "w") == 0);
-    const double *w = nn_param_values(model, 0, NULL), *e = nn_param_values(model, 1, NULL), *r = nn_param_values(model, 2, NULL);
+    const double *w = nn_param_values(model, 0, NULL), *e = nn_param_values(model, 1, NULL),
+                 *r = nn_param_values(model, 2, NULL);
     double x[D] = { 1, 2, -1 }, a[N] = { 0 }, b[M] = { 0 }, c[N] = { 0 }, want = 0, f;
     for (int i = 0; i < N; i++)
         for (int d = 0; d < D; d++)
@@ -322,7 +330,8 @@ Test(nn, a_width_that_cannot_be_is_refused)
     ad_error error = { 0 };
     cr_assert(!nn_model_new(net, 0, 1, AD_FLOAT, 1, &error) && strstr(error.text, "width 0"), "%s", error.text);
     error.text[0] = 0;
-    cr_assert(!nn_model_new(net, SIZE_MAX / 2, 1, AD_FLOAT, 1, &error) && strstr(error.text, "width"), "%s", error.text);
+    cr_assert(!nn_model_new(net, SIZE_MAX / 2, 1, AD_FLOAT, 1, &error) && strstr(error.text, "width"), "%s",
+              error.text);
     nn_net_free(net);
 }
 

@@ -342,8 +342,8 @@ Test(norm, kernels_are_the_jacobian_squared_in_both_modes)
         }
 }
 
-/* With little memory the seeds of a batch come in stores, two at a time, and the kernel is the same: by gradients and by
- * the adjoints, in one store and in several, of one batch and of two. */
+/* With little memory the seeds of a batch come in stores, two at a time, and the kernel is the same: by gradients and
+ * by the adjoints, in one store and in several, of one batch and of two. */
 Test(norm, kernels_by_seeds_are_those_of_all_at_once)
 {
     enum { MOST = 7, SQUARE = MOST * MOST * OUTPUTS * OUTPUTS };
@@ -367,8 +367,10 @@ Test(norm, kernels_by_seeds_are_those_of_all_at_once)
                 long allocations = 0;
                 for (int turn = 0; turn < 2; turn++) { /* the second one needs nothing anew */
                     allocations = ad_allocations();
-                    int status = (nngp ? nn_nngp : training ? nn_training_kernel : nn_ntk)(
-                        model, x, MOST, square ? NULL : x2, ROWS2, full ? NN_FULL : NN_MEAN, l ? some : whole, &error);
+                    int status = (nngp       ? nn_nngp
+                                  : training ? nn_training_kernel
+                                             : nn_ntk)(model, x, MOST, square ? NULL : x2, ROWS2,
+                                                       full ? NN_FULL : NN_MEAN, l ? some : whole, &error);
                     cr_assert(status == 0, "%s: %s", cases[k % CASES].name, error.text);
                 }
                 cr_assert_eq(ad_allocations(), allocations);
@@ -612,7 +614,8 @@ static void expect_same(nn_model *a, nn_model *b, size_t bytes)
     for (int k = 0; k < nn_n_statistics(nn_model_net(a)); k++) {
         size_t count;
         const void *one = nn_statistic(a, k, &count);
-        cr_assert(memcmp(one, nn_statistic(b, k, NULL), count * bytes) == 0, "%s", nn_statistic_name(nn_model_net(a), k));
+        cr_assert(memcmp(one, nn_statistic(b, k, NULL), count * bytes) == 0, "%s",
+                  nn_statistic_name(nn_model_net(a), k));
     }
 }
 
@@ -701,7 +704,8 @@ static void expect_refused(nn_net *net, const double *x, size_t rows, const char
     double f[ROWS * OUTPUTS], kernel[ROWS * ROWS], y[ROWS * OUTPUTS] = { 0 };
     nn_data data = { .x = x, .y = y, .rows = rows };
     for (int type = AD_FLOAT; type <= AD_DOUBLE; type++) {
-        nn_model *model = nn_model_new(net, 6, 1, (ad_type)type, 1, NULL), *same = nn_model_new(net, 6, 1, (ad_type)type, 1, NULL);
+        nn_model *model = nn_model_new(net, 6, 1, (ad_type)type, 1, NULL),
+                 *same = nn_model_new(net, 6, 1, (ad_type)type, 1, NULL);
         nn_set_mode(model, NN_TRAINING);
         for (int way = 0; way < 4; way++) {
             ad_error error = { 0 };

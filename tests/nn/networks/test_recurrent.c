@@ -186,7 +186,8 @@ Test(recurrent, cells_compute_what_they_say)
 static double gradient_error(nn_model *model, const nn_data *data)
 {
     size_t count = nn_model_size(model);
-    double *w = nn_param_values(model, 0, NULL), *numeric = calloc(count, sizeof *w), *before = calloc(count, sizeof *w);
+    double *w = nn_param_values(model, 0, NULL), *numeric = calloc(count, sizeof *w),
+           *before = calloc(count, sizeof *w);
     double worst = 0, h = 1e-5;
     for (size_t p = 0; p < count; p++) {
         double kept = w[p], above, below;
@@ -372,8 +373,10 @@ static void wide_kernel(const nn_net *net, const double *x, int seeds, double *m
     }
 }
 
-/* Every entry is within 7 standard errors of the limit, beside a bias of order 1/n, for which 1e-2 relative is allowed, and
- * 4 times the error that a limit by samples tells. With 15 degrees of freedom P(|t| > 7) < 5e-6, for each of 64 entries. */
+/* Every entry is within 7 standard errors of the limit, beside a bias of order 1/n, for which 1e-2 relative is allowed,
+ * and
+ * 4 times the error that a limit by samples tells. With 15 degrees of freedom P(|t| > 7) < 5e-6, for each of 64
+ * entries. */
 Test(recurrent, wide_networks_agree)
 {
     enum { SEEDS = 16, STEPS = 5 };

@@ -1,7 +1,7 @@
-/* What theory says of trained networks, against networks that nn_fit or its single steps trained: outputs follow the network's own
- * linearization with an error of order 1/n and the limit's with n^-1/2; an ensemble is a Gaussian process at all times
- * on the square loss; GP inference is what training the readout alone gives, and nothing else does. All batches are
- * full, all networks are of doubles. */
+/* What theory says of trained networks, against networks that nn_fit or its single steps trained: outputs follow the
+ * network's own linearization with an error of order 1/n and the limit's with n^-1/2; an ensemble is a Gaussian process
+ * at all times on the square loss; GP inference is what training the readout alone gives, and nothing else does. All
+ * batches are full, all networks are of doubles. */
 #include "limn.h"
 
 #include <criterion/criterion.h>
@@ -225,8 +225,8 @@ static double slope(const double *n, const double *y, int count, double *error)
 /* Trained outputs against the network's own linearization, and against the limit's from the same start. The first goes
  * like the drift of the kernel, whose slope is -1 for smooth activations; with kinks, neurons that change side add
  * fluctuations of order n^-3/4, which rule in one hidden layer at large widths. A slope has 4 standard errors for its
- * interval (passed by chance once in 10,000 times), and 0.1 for widths that are finite; the interval must be short enough
- * to tell -1/2 from what is expected of the first. Theory speaks of a fixed time: one rate for all widths. */
+ * interval (passed by chance once in 10,000 times), and 0.1 for widths that are finite; the interval must be short
+ * enough to tell -1/2 from what is expected of the first. Theory speaks of a fixed time: one rate for all widths. */
 static void measure_slopes(const char *phi, double most)
 {
     enum { WIDTHS = 5, SEEDS = 200, POINTS = WIDTHS * SEEDS, STEPS = 30 };
@@ -283,8 +283,8 @@ static void draw_again(nn_model *model, uint64_t seed)
     const nn_net *net = nn_model_net(model);
     ad_sizes sizes = { .n = nn_model_width(model) };
     for (int k = 0; k < nn_n_params(net); k++)
-        cr_assert(ad_draw(nn_param(net, k), &sizes, seed, AD_DOUBLE, nn_param_values(model, k, NULL), &error) == 0, "%s",
-                  error.text);
+        cr_assert(ad_draw(nn_param(net, k), &sizes, seed, AD_DOUBLE, nn_param_values(model, k, NULL), &error) == 0,
+                  "%s", error.text);
 }
 
 /* The networks' outputs of all inputs after so many steps, ascending: f (times, NETS, ALL). */

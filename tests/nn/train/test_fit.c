@@ -1,6 +1,6 @@
 /* Training: gradients, optimizers against scalar loops, resuming, files that are damaged, losses that blow up. */
-#include "nn/nn.h"
 #include "nn/model/safetensors.h"
+#include "nn/nn.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -37,8 +37,11 @@ static nn_net *make_net(nn_parametrization scale)
 {
     static const char *const settings[] = { "depth=2", "phi=tanh", "sigma_b=0.2", NULL };
     ad_error error = { 0 };
-    nn_net *net = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = FEATURES, .outputs = OUTPUTS, .parametrization = scale,
-                                                          .settings = settings, .name = "mlp" }, &error);
+    nn_net *net = nn_trace(
+        nn_builtin("mlp"),
+        &(nn_spec){
+            .features = FEATURES, .outputs = OUTPUTS, .parametrization = scale, .settings = settings, .name = "mlp" },
+        &error);
     cr_assert(net, "%s", error.text);
     return net;
 }
@@ -117,7 +120,8 @@ Test(fit, square_loss_of_classes_is_one_hot)
     nn_fit_spec spec = { .loss = NN_SQUARE, .rate = 0.5, .steps = 5, .batch = 8 };
     cr_assert(nn_fit(model, &classes, &spec, NULL, NULL) == 0);
     cr_assert(nn_fit(other, &rows, &spec, NULL, NULL) == 0);
-    cr_assert(memcmp(nn_param_values(model, 0, NULL), nn_param_values(other, 0, NULL), nn_model_size(model) * sizeof(double)) == 0);
+    cr_assert(memcmp(nn_param_values(model, 0, NULL), nn_param_values(other, 0, NULL),
+                     nn_model_size(model) * sizeof(double)) == 0);
     cr_assert(nn_evaluate(model, &classes, NN_SQUARE, &a, &accuracy, NULL) == 0);
     cr_assert(nn_evaluate(other, &rows, NN_SQUARE, &b, NULL, NULL) == 0);
     cr_assert_float_eq(a, b, 1e-15);
@@ -141,8 +145,14 @@ Test(fit, optimizers_do_what_they_say)
             size_t count = nn_model_size(model);
             double *w = nn_param_values(own, 0, NULL), *got = nn_param_values(model, 0, NULL), rate = 0.05;
             double *g = calloc(count, sizeof *g), *m = calloc(count, sizeof *m), *v = calloc(count, sizeof *v);
-            nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = (nn_optimizer)kind, .rate = rate,
-                                 .momentum = 0.8, .beta1 = 0.7, .beta2 = 0.95, .epsilon = 1e-3, .steps = STEPS };
+            nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY,
+                                 .optimizer = (nn_optimizer)kind,
+                                 .rate = rate,
+                                 .momentum = 0.8,
+                                 .beta1 = 0.7,
+                                 .beta2 = 0.95,
+                                 .epsilon = 1e-3,
+                                 .steps = STEPS };
             cr_assert(nn_fit(model, &data, &spec, NULL, NULL) == 0);
             for (int t = 1; t <= STEPS; t++) {
                 for (size_t p = 0; p < count; p++) {
@@ -272,8 +282,9 @@ Test(fit, callback_can_stop)
     nn_model *model = make_model(net, AD_DOUBLE);
     watch w = { .stop_at = 6 };
     nn_progress last;
-    nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .rate = 0.1, .steps = 10, .every = 2, .callback = watch_step,
-                         .context = &w };
+    nn_fit_spec spec = {
+        .loss = NN_CROSS_ENTROPY, .rate = 0.1, .steps = 10, .every = 2, .callback = watch_step, .context = &w
+    };
     cr_assert(nn_fit(model, &data, &spec, &last, NULL) == 0);
     cr_assert(w.calls == 3 && last.step == 6 && last.steps == 10);
     w = (watch){ 0 };
@@ -406,8 +417,9 @@ Test(fit, resuming_another_run_is_refused)
     nn_net *net = make_net(NN_NTK);
     nn_model *model = make_model(net, AD_DOUBLE), *wide = nn_model_new(net, 7, 4, AD_DOUBLE, 1, NULL);
     nn_model *single = make_model(net, AD_FLOAT);
-    nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = NN_ADAM, .rate = 0.01, .batch = 6, .steps = 5,
-                         .checkpoint = path };
+    nn_fit_spec spec = {
+        .loss = NN_CROSS_ENTROPY, .optimizer = NN_ADAM, .rate = 0.01, .batch = 6, .steps = 5, .checkpoint = path
+    };
     cr_assert(nn_fit(model, &data, &spec, NULL, NULL) == 0);
     spec.checkpoint = NULL;
     spec.resume = path;
@@ -423,8 +435,8 @@ Test(fit, resuming_another_run_is_refused)
         const nn_fit_spec *spec;
         const char *says;
     } wrong[] = {
-        { model, &data, &faster, "rate was 0.01" },   { model, &data, &larger, "batch was 6, now it is 7" },
-        { model, &data, &plain, "optimizer was adam" }, { model, &data, &seeded, "seed was 0, now it is 5" },
+        { model, &data, &faster, "rate was 0.01" },          { model, &data, &larger, "batch was 6, now it is 7" },
+        { model, &data, &plain, "optimizer was adam" },      { model, &data, &seeded, "seed was 0, now it is 5" },
         { model, &data, &square, "loss was cross-entropy" }, { model, &changed, &spec, "data was" },
         { wide, &data, &spec, "width was 6, now it is 7" },  { single, &data, &spec, "type was double" },
     };
@@ -452,14 +464,15 @@ Test(fit, weights_come_back)
     nn_net *net = make_net(NN_NTK);
     for (int from = AD_FLOAT; from <= AD_DOUBLE; from++)
         for (int to = AD_FLOAT; to <= AD_DOUBLE; to++) {
-            nn_model *a = nn_model_new(net, 6, 1, (ad_type)from, 1, NULL), *b = nn_model_new(net, 6, 2, (ad_type)to, 1, NULL);
+            nn_model *a = nn_model_new(net, 6, 1, (ad_type)from, 1, NULL),
+                     *b = nn_model_new(net, 6, 2, (ad_type)to, 1, NULL);
             ad_error error = { 0 };
             cr_assert(nn_save(a, path, &error) == 0 && nn_load(b, path, &error) == 0, "%s", error.text);
             for (size_t i = 0; i < nn_model_size(a); i++) {
                 double x = from == AD_FLOAT ? (double)((float *)nn_param_values(a, 0, NULL))[i]
                                             : ((double *)nn_param_values(a, 0, NULL))[i];
-                double y =
-                    to == AD_FLOAT ? (double)((float *)nn_param_values(b, 0, NULL))[i] : ((double *)nn_param_values(b, 0, NULL))[i];
+                double y = to == AD_FLOAT ? (double)((float *)nn_param_values(b, 0, NULL))[i]
+                                          : ((double *)nn_param_values(b, 0, NULL))[i];
                 cr_assert(to == AD_FLOAT ? (float)x == (float)y : memcmp(&x, &y, sizeof x) == 0);
             }
             nn_model_free(a);
@@ -630,7 +643,8 @@ Test(fit, a_failed_write_leaves_the_old_file)
         cr_assert(strstr(error.text, "cannot write"), "%s", error.text);
         nn_model *back = nn_model_new(net, 6, 9, AD_DOUBLE, 1, NULL);
         cr_assert(nn_load(back, path, NULL) == 0);
-        cr_assert(memcmp(nn_param_values(back, 0, NULL), nn_param_values(model, 0, NULL), nn_model_size(model) * sizeof(double)) == 0);
+        cr_assert(memcmp(nn_param_values(back, 0, NULL), nn_param_values(model, 0, NULL),
+                         nn_model_size(model) * sizeof(double)) == 0);
         nn_model_free(back);
         cr_assert(k < 100);
     }

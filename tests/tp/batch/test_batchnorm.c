@@ -1,4 +1,5 @@
-/* Batch normalisation at infinite width: against the exact reference, and against direct integration over the Gaussian. */
+/* Batch normalisation at infinite width: against the exact reference, and against direct integration over the
+ * Gaussian. */
 #include "limn.h"
 #include "tests/support/reference.h"
 #include "tests/support/tower.h"
@@ -41,9 +42,8 @@ Test(batchnorm, reference)
     ad_error error = { 0 };
     for (size_t b = 0; b < 3; b++) {
         const double *second = blocks[b].second < 0 ? NULL : x + 10 * blocks[b].second;
-        cr_assert_eq(
-            tower_kernels(&net, x + 10 * blocks[b].first, 6, second, 6, 10, nngp, ntk, &difference, &error), 0,
-            "%s", error.text);
+        cr_assert_eq(tower_kernels(&net, x + 10 * blocks[b].first, 6, second, 6, 10, nngp, ntk, &difference, &error), 0,
+                     "%s", error.text);
         cr_expect_lt(difference, 1e-9);
         cr_expect_lt(worst_of(36, nngp, reference_array(ref, blocks[b].nngp, 36)), 1e-12, "%s", blocks[b].nngp);
         cr_expect_lt(worst_of(36, ntk, reference_array(ref, blocks[b].ntk, 36)), 1e-12, "%s", blocks[b].ntk);
@@ -296,10 +296,10 @@ Test(batchnorm, kernels_of_one_layer_by_direct_integration)
                 expected[1][i] = c2 * d.v[i] + c2 * sigma * sigma * dot(M * N, d.t, k0) / PLANE;
             }
             tower_net net = { 1, sigma, epsilons[e], multiplier ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT,
-                                     functions[1].phi };
+                              functions[1].phi };
             ad_error error = { 0 };
-            cr_assert_eq(tower_kernels(&net, a.x[0], M, b.x[0], N, PLANE, nngp, ntk, &difference, &error), 0,
-                         "%s", error.text);
+            cr_assert_eq(tower_kernels(&net, a.x[0], M, b.x[0], N, PLANE, nngp, ntk, &difference, &error), 0, "%s",
+                         error.text);
             cr_expect_lt(worst_of(M * N, nngp, expected[0]), 1e-11);
             cr_expect_lt(worst_of(M * N, ntk, expected[1]), 1e-11);
         }
@@ -350,7 +350,9 @@ Test(batchnorm, a_constant_batch)
         pi[i] = sin(1.0 + i);
     }
     ad_error error = { 0 };
-    tp_batchnorm_spec spec = { .rows = B, .k11 = k, .epsilon = 0.1, .phi = TP_SLOPES_LEAKY(0.3), .phi2 = TP_SLOPES_LEAKY(0.3), .backward = true };
+    tp_batchnorm_spec spec = {
+        .rows = B, .k11 = k, .epsilon = 0.1, .phi = TP_SLOPES_LEAKY(0.3), .phi2 = TP_SLOPES_LEAKY(0.3), .backward = true
+    };
     tp_batchnorm *layer = tp_batchnorm_new(&spec, &error);
     cr_assert(layer, "%s", error.text);
     cr_assert_eq(tp_batchnorm_backward(layer, pi, t, NULL, &error), 0, "%s", error.text);
@@ -405,9 +407,14 @@ Test(batchnorm, what_has_no_limit_is_refused)
     tp_batchnorm_spec spec = { .rows = 2, .k11 = wrong, .epsilon = 0.1, .phi = TP_SLOPES_RELU, .phi2 = TP_SLOPES_RELU };
     cr_expect(!tp_batchnorm_new(&spec, &error) && strstr(error.text, "no covariance"), "%s", error.text);
     error = (ad_error){ 0 };
-    spec = (tp_batchnorm_spec){
-        .rows = 2, .rows2 = 2, .k11 = fits, .k22 = fits, .k12 = far, .epsilon = 0.1, .epsilon2 = 0.1, .phi = TP_SLOPES_RELU
-    };
+    spec = (tp_batchnorm_spec){ .rows = 2,
+                                .rows2 = 2,
+                                .k11 = fits,
+                                .k22 = fits,
+                                .k12 = far,
+                                .epsilon = 0.1,
+                                .epsilon2 = 0.1,
+                                .phi = TP_SLOPES_RELU };
     cr_expect(!tp_batchnorm_new(&spec, &error) && strstr(error.text, "fit together"), "%s", error.text);
     free(x);
 }

@@ -1,5 +1,5 @@
-/* Programs whose samples meet: translated, printed, and their limits: against exact values, the recursion written out by
- * hand, the executor and wide finite networks. */
+/* Programs whose samples meet: translated, printed, and their limits: against exact values, the recursion written out
+ * by hand, the executor and wide finite networks. */
 #include "limn.h"
 #include "tests/support/reference.h"
 #include "tests/support/tower.h"
@@ -129,8 +129,8 @@ static void release(traced t)
     nn_net_free(t.net);
 }
 
-static tp_kernel limit_of(const traced *t, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
-                          const tp_limit_spec *spec)
+static tp_kernel limit_of(const traced *t, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                          size_t rows2, const tp_limit_spec *spec)
 {
     ad_error error = { 0 };
     tp_kernel kernel;
@@ -206,8 +206,8 @@ Test(coupled, the_recursion_by_hand)
     free(x);
 }
 
-/* Samples that are equal have equal kernels; a batch beside itself is the batch; inputs far from the origin lose nothing
- * that the normalisation does not see. */
+/* Samples that are equal have equal kernels; a batch beside itself is the batch; inputs far from the origin lose
+ * nothing that the normalisation does not see. */
 Test(coupled, equal_samples_and_batches)
 {
     double *x = reference_inputs(7, FEATURES), far[60];
@@ -322,9 +322,9 @@ Test(coupled, executor_agrees_with_the_exact_engine)
 }
 
 /* ---- large batches ----
- * z_b^2 over a batch sum to B, less B epsilon over its variance: E (sum z_b^2)^2 = B^2 is the sum of all entries of the kernel
- * of squares, at any rank. Its standard error is at most that of the kernel in the norm times B. Eight of them are exceeded
- * once in 11,000 times at the 7 degrees of freedom of 8 runs, for each of five batches. */
+ * z_b^2 over a batch sum to B, less B epsilon over its variance: E (sum z_b^2)^2 = B^2 is the sum of all entries of the
+ * kernel of squares, at any rank. Its standard error is at most that of the kernel in the norm times B. Eight of them
+ * are exceeded once in 11,000 times at the 7 degrees of freedom of 8 runs, for each of five batches. */
 Test(coupled, spheres_of_any_rank)
 {
     static const size_t batches[] = { 4, 8, 16, 32, 64 };
@@ -338,7 +338,8 @@ Test(coupled, spheres_of_any_rank)
         nn_net *net = nn_trace(nn_builtin("batchnorm"), &(nn_spec){ .features = WIDE, .settings = settings }, &error);
         tp_program *program = net ? tp_translate(net, &error) : NULL;
         tp_limit_spec spec = { .runs = 8 };
-        cr_assert(program && tp_limit(program, TP_NNGP, x, rows, NULL, 0, &spec, &kernel, &error) == 0, "%s", error.text);
+        cr_assert(program && tp_limit(program, TP_NNGP, x, rows, NULL, 0, &spec, &kernel, &error) == 0, "%s",
+                  error.text);
         double sum = 0, size = 0, truth = (double)(rows * rows);
         for (size_t k = 0; k < rows * rows; k++) {
             sum += kernel.terms[0].values[k];
@@ -348,7 +349,8 @@ Test(coupled, spheres_of_any_rank)
         cr_log_info("%zu rows: %g of %g, allowed %g", rows, sum - truth, truth, most);
         cr_expect(strstr(kernel.method, "sphere"), "%s", kernel.method);
         cr_expect_float_eq(sum, truth, most, "%zu rows: %g against %g", rows, sum, truth);
-        cr_expect_lt(most, 0.05 * truth, "%g", most); /* steps of 0.45 at every rank err by 0.06 and more from 16 rows on */
+        cr_expect_lt(most, 0.05 * truth, "%g",
+                     most); /* steps of 0.45 at every rank err by 0.06 and more from 16 rows on */
         tp_kernel_free(&kernel);
         tp_program_free(program);
         nn_net_free(net);
@@ -357,10 +359,10 @@ Test(coupled, spheres_of_any_rank)
 }
 
 /* ---- wide finite networks ----
- * The NTK of two batches of 6 (rank 5) against each other. The mean of SEEDS networks is within limit_t standard errors of
- * the limit in each of 36 entries: Student's t with SEEDS - 1 degrees of freedom is beyond it with probability 2.7e-3 / 36
- * (three sigma, for the largest of all). And in the norm it is within 5 standard errors: at most 4e-4, if all entries are
- * the same number. The errors of a sampled limit are added. */
+ * The NTK of two batches of 6 (rank 5) against each other. The mean of SEEDS networks is within limit_t standard errors
+ * of the limit in each of 36 entries: Student's t with SEEDS - 1 degrees of freedom is beyond it with probability
+ * 2.7e-3 / 36 (three sigma, for the largest of all). And in the norm it is within 5 standard errors: at most 4e-4, if
+ * all entries are the same number. The errors of a sampled limit are added. */
 enum { ROWS = 6, SEEDS = 12 };
 static const double limit_t = 6.12, limit_norm = 5;
 

@@ -67,9 +67,9 @@ Test(sample, draws_are_normal_and_orthogonal)
     tp_space_free(&space);
 }
 
-/* E x^12 = 10395 and E tanh(x)^2, of one draw: nearly all of the first lies in the tails, where samples are few. The mean
- * over runs lies within 8 of its standard errors, a Student variable of 63 degrees of freedom but once in 3e10; at fixed
- * quantiles all runs would agree, on a wrong value. */
+/* E x^12 = 10395 and E tanh(x)^2, of one draw: nearly all of the first lies in the tails, where samples are few. The
+ * mean over runs lies within 8 of its standard errors, a Student variable of 63 degrees of freedom but once in 3e10; at
+ * fixed quantiles all runs would agree, on a wrong value. */
 Test(sample, runs_differ_by_what_samples_leave_out)
 {
     enum { SIZE = 1024, RUNS = 64 };
@@ -134,8 +134,8 @@ Test(sample, operators_are_adjoint)
     tp_space_free(&out);
 }
 
-/* WW'x = x + a Gaussian of variance 1 for Gaussian x: second moment 2, fourth 12, E[x WW'x] = 1; W(W~x) has mean product 0
- * with x and fourth moment 3. Plain sampling would spread by 0.006 and 0.06 at this size. */
+/* WW'x = x + a Gaussian of variance 1 for Gaussian x: second moment 2, fourth 12, E[x WW'x] = 1; W(W~x) has mean
+ * product 0 with x and fourth moment 3. Plain sampling would spread by 0.006 and 0.06 at this size. */
 Test(sample, a_matrix_and_its_transpose)
 {
     enum { SIZE = 65536 };
@@ -224,8 +224,8 @@ Test(sample, linear_networks_are_exact_at_any_number_of_samples)
     nn_net *net = nn_trace(linear, &spec, &error);
     tp_program *program = tp_translate(net, &error);
     tp_limit_spec few = { .engine = TP_ENGINE_SAMPLE, .samples = 32, .runs = 2 };
-    cr_expect(tp_limit(program, TP_NTK, x, ROWS, NULL, 0, &few, &kernel, &error) < 0 && strstr(error.text, "too few"), "%s",
-              error.text);
+    cr_expect(tp_limit(program, TP_NTK, x, ROWS, NULL, 0, &few, &kernel, &error) < 0 && strstr(error.text, "too few"),
+              "%s", error.text);
     tp_program_free(program);
     nn_net_free(net);
 }
@@ -242,7 +242,8 @@ Test(sample, agrees_with_the_exact_engine)
     ad_normal(1, 2, 0, 3 * FEATURES, x2);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         for (int which = TP_NTK; which <= TP_NNGP; which++) {
-            nn_spec spec = { .features = FEATURES, .settings = (const char *[]){ all[i][0], all[i][1], NULL },
+            nn_spec spec = { .features = FEATURES,
+                             .settings = (const char *[]){ all[i][0], all[i][1], NULL },
                              .sigma_in = i % 2 ? NN_SIGMA_INIT : NN_SIGMA_MULTIPLIER };
             tp_limit_spec limit = { .engine = TP_ENGINE_SAMPLE, .runs = 16 };
             tp_kernel exact = solve(nn_builtin("mlp"), &spec, (tp_kernel_kind)which, x, ROWS, x2, 3, NULL);
@@ -335,8 +336,9 @@ static ad_var normalised(nn_net *net, ad_var x)
     return nn_readout(net, "readout", h);
 }
 
-/* Entry by entry, the mean over seeds at width 1024 against the sampled limit: the difference in its standard error, from
- * both, and a bias of order 1/n that is allowed for, 2/n of the diagonal. 15 entries and three nets: 4.2 standard errors of
+/* Entry by entry, the mean over seeds at width 1024 against the sampled limit: the difference in its standard error,
+ * from both, and a bias of order 1/n that is allowed for, 2/n of the diagonal. 15 entries and three nets: 4.2 standard
+ * errors of
  * 24 seeds' Student distribution is one false alarm in about 60 changes of seed. */
 Test(sample, agrees_with_wide_networks_where_there_is_no_exact_rule)
 {
@@ -366,8 +368,9 @@ Test(sample, agrees_with_wide_networks_where_there_is_no_exact_rule)
             double seeds = sqrt(fmax(0, squares[k] - sum[k] * sum[k]) / (SEEDS - 1));
             double bias = 2.0 / WIDTH * sqrt(limit_value[k / ROWS * (ROWS + 1)] * limit_value[k % ROWS * (ROWS + 1)]);
             double off = fabs(sum[k] - limit_value[k]);
-            cr_expect(off < 4.2 * hypot(seeds, kernel.deviations[k]) + bias, "%s, entry %d: %g and %g, errors %g and %g",
-                      names[i], k, sum[k], limit_value[k], seeds, kernel.deviations[k]);
+            cr_expect(off < 4.2 * hypot(seeds, kernel.deviations[k]) + bias,
+                      "%s, entry %d: %g and %g, errors %g and %g", names[i], k, sum[k], limit_value[k], seeds,
+                      kernel.deviations[k]);
         }
         tp_kernel_free(&kernel);
         nn_net_free(net);
@@ -387,7 +390,8 @@ Test(sample, says_how_a_limit_was_found)
     nn_net *net = nn_trace(tied, &spec, &error);
     tp_program *program = tp_translate(net, &error);
     tp_kernel kernel;
-    cr_expect(tp_limit(program, TP_NTK, x, 2, NULL, 0, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT }, &kernel, &error) < 0);
+    cr_expect(tp_limit(program, TP_NTK, x, 2, NULL, 0, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT }, &kernel, &error) <
+              0);
     cr_expect(strstr(error.text, "together with its transpose"), "%s", error.text);
     tp_program_free(program);
     nn_net_free(net);

@@ -1,8 +1,9 @@
 /* Expectations over Gaussian pairs against integrals in long double that share no code with them: in polar coordinates
  * for piecewise linear functions (the radius is a moment), by a nested tanh-sinh rule for the others.
  *
- * A pair is the three doubles as they are given: truths use the determinant q11 q22 - q12^2 exactly. Errors are relative
- * to sqrt(E f^2 E g^2) where the value may vanish, to the value itself for the relu family and in the rule's tests. */
+ * A pair is the three doubles as they are given: truths use the determinant q11 q22 - q12^2 exactly. Errors are
+ * relative to sqrt(E f^2 E g^2) where the value may vanish, to the value itself for the relu family and in the rule's
+ * tests. */
 #include "tp/gauss/gauss.h"
 
 #include <criterion/criterion.h>
@@ -116,7 +117,8 @@ static int panels(real *ends, cuts c, real slope, real shift, cuts more, real mo
     return n;
 }
 
-/* E over the standard normal u of f(root1 u) and, for s > 0, over v of g(root2 (c u + s v)); both cut at their kinks. */
+/* E over the standard normal u of f(root1 u) and, for s > 0, over v of g(root2 (c u + s v)); both cut at their
+ * kinks. */
 static real nested(function *f, cuts cf, function *g, cuts cg, const angle *a)
 {
     const sinh_rule *r = the_rule(a->root1 > 3 || a->root2 > 3);
@@ -150,32 +152,95 @@ static real nested(function *f, cuts cf, function *g, cuts cg, const angle *a)
     return total;
 }
 
-static real t_relu(real x) { return x > 0 ? x : 0; }
-static real t_step(real x) { return x > 0; }
-static real t_leaky(real x) { return x > 0 ? x : 0.25L * x; }
-static real t_leaky_step(real x) { return x > 0 ? 1 : 0.25L; }
-static real t_abs(real x) { return fabsl(x); }
-static real t_sign(real x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
-static real t_erf(real x) { return erfl(x); }
-static real t_erf_grad(real x) { return 2 / sqrtl(pi) * expl(-x * x); }
-static real t_sin(real x) { return sinl(x); }
-static real t_cos(real x) { return cosl(x); }
-static real t_exp(real x) { return expl(x); }
-static real t_gelu(real x) { return x * erfcl(-x / sqrtl(2)) / 2; }
-static real t_gelu_grad(real x) { return erfcl(-x / sqrtl(2)) / 2 + x * expl(-x * x / 2) / sqrtl(2 * pi); }
-static real t_id(real x) { return x; }
-static real t_one(real x) { (void)x; return 1; }
-static real t_square(real x) { return x * x; }
-static real t_fifth(real x) { return x * x * x * x * x; }
-static real t_tanh(real x) { return tanhl(x); }
-static real t_shifted(real x) { return fabsl(x - 0.3L); }
-static real t_clip(real x) { return x > 1 ? 1 : x < -1 ? -1 : x; }
+static real t_relu(real x)
+{
+    return x > 0 ? x : 0;
+}
+static real t_step(real x)
+{
+    return x > 0;
+}
+static real t_leaky(real x)
+{
+    return x > 0 ? x : 0.25L * x;
+}
+static real t_leaky_step(real x)
+{
+    return x > 0 ? 1 : 0.25L;
+}
+static real t_abs(real x)
+{
+    return fabsl(x);
+}
+static real t_sign(real x)
+{
+    return x > 0 ? 1 : x < 0 ? -1 : 0;
+}
+static real t_erf(real x)
+{
+    return erfl(x);
+}
+static real t_erf_grad(real x)
+{
+    return 2 / sqrtl(pi) * expl(-x * x);
+}
+static real t_sin(real x)
+{
+    return sinl(x);
+}
+static real t_cos(real x)
+{
+    return cosl(x);
+}
+static real t_exp(real x)
+{
+    return expl(x);
+}
+static real t_gelu(real x)
+{
+    return x * erfcl(-x / sqrtl(2)) / 2;
+}
+static real t_gelu_grad(real x)
+{
+    return erfcl(-x / sqrtl(2)) / 2 + x * expl(-x * x / 2) / sqrtl(2 * pi);
+}
+static real t_id(real x)
+{
+    return x;
+}
+static real t_one(real x)
+{
+    (void)x;
+    return 1;
+}
+static real t_square(real x)
+{
+    return x * x;
+}
+static real t_fifth(real x)
+{
+    return x * x * x * x * x;
+}
+static real t_tanh(real x)
+{
+    return tanhl(x);
+}
+static real t_shifted(real x)
+{
+    return fabsl(x - 0.3L);
+}
+static real t_clip(real x)
+{
+    return x > 1 ? 1 : x < -1 ? -1 : x;
+}
 
 /* ---- grids ---- */
 static const double variances[][2] = { { 1, 1 }, { 0.5, 2 }, { 1e-8, 1 }, { 1e-8, 1e-8 }, { 1e4, 1e4 }, { 1e4, 3 } };
 static const double correlations[] = { 1, -1, 0, 0.3, -0.7, 1 - 1e-6, -1 + 1e-6, 1 - 1e-12, -1 + 1e-12 };
-enum { N_VARIANCES = sizeof variances / sizeof *variances,
-       N_CORRELATIONS = sizeof correlations / sizeof *correlations };
+enum {
+    N_VARIANCES = sizeof variances / sizeof *variances,
+    N_CORRELATIONS = sizeof correlations / sizeof *correlations
+};
 
 static double covariance(double q11, double q22, double c)
 {
@@ -203,15 +268,15 @@ typedef struct {
     double largest; /* variance at which the truth is integrated */
 } row;
 static const row piecewise_rows[] = {
-    { TP_RELU, "relu", t_relu, 1, 0 }, { TP_STEP, "step", t_step, 0, 0 },
+    { TP_RELU, "relu", t_relu, 1, 0 },    { TP_STEP, "step", t_step, 0, 0 },
     { TP_LEAKY, "leaky", t_leaky, 1, 0 }, { TP_LEAKY_STEP, "leaky_step", t_leaky_step, 0, 0 },
-    { TP_ABS, "abs", t_abs, 1, 0 }, { TP_SIGN, "sign", t_sign, 0, 0 },
+    { TP_ABS, "abs", t_abs, 1, 0 },       { TP_SIGN, "sign", t_sign, 0, 0 },
 };
 static const row smooth_rows[] = {
-    { TP_ERF, "erf", t_erf, 0, 1e5 }, { TP_ERF_GRAD, "erf_grad", t_erf_grad, 0, 1e5 },
-    { TP_GELU, "gelu", t_gelu, 0, 1e5 }, { TP_GELU_GRAD, "gelu_grad", t_gelu_grad, 0, 1e5 },
-    { TP_SIN, "sin", t_sin, 0, 2 }, { TP_COS, "cos", t_cos, 0, 2 },
-    { TP_EXP, "exp", t_exp, 0, 1 }, { TP_ID, "id", t_id, 0, 2 },
+    { TP_ERF, "erf", t_erf, 0, 1e5 },        { TP_ERF_GRAD, "erf_grad", t_erf_grad, 0, 1e5 },
+    { TP_GELU, "gelu", t_gelu, 0, 1e5 },     { TP_GELU_GRAD, "gelu_grad", t_gelu_grad, 0, 1e5 },
+    { TP_SIN, "sin", t_sin, 0, 2 },          { TP_COS, "cos", t_cos, 0, 2 },
+    { TP_EXP, "exp", t_exp, 0, 1 },          { TP_ID, "id", t_id, 0, 2 },
     { TP_SQUARE, "square", t_square, 0, 2 }, { TP_POWER, "power", t_fifth, 0, 0.5 },
     { TP_ONE, "one", t_one, 0, 2 },
 };
@@ -250,7 +315,8 @@ Test(gauss, smooth_functions_match_the_nested_integral)
                 const row *f = &smooth_rows[i];
                 tp_univariate u = univariate(f);
                 double q11 = variances[v][0], q22 = variances[v][1], q12 = covariance(q11, q22, correlations[k]);
-                bool costly = fmax(q11, q22) > 9 && k != 3 && k != 4 && k != 6; /* 0.3, -0.7, near -1; lines are cheap */
+                bool costly =
+                    fmax(q11, q22) > 9 && k != 3 && k != 4 && k != 6; /* 0.3, -0.7, near -1; lines are cheap */
                 if (fmax(q11, q22) > f->largest || (costly && fabs(correlations[k]) < 1))
                     continue;
                 angle a = angle_of(q11, q22, q12);
@@ -299,7 +365,8 @@ Test(gauss, near_equal_inputs_keep_their_angle)
     double distances[] = { 1e-4, 1e-8, 5e-13, 5e-19 };
     for (size_t i = 0; i < COUNT(distances); i++)
         for (int unequal = 0; unequal < 2; unequal++) {
-            double m = distances[i], q11 = 1.3, q22 = 1.3 + unequal * 1e-3 * sqrt(m), q12 = (q11 + q22) / 2 - m, r, s, e;
+            double m = distances[i], q11 = 1.3, q22 = 1.3 + unequal * 1e-3 * sqrt(m), q12 = (q11 + q22) / 2 - m, r, s,
+                   e;
             real gap = ((real)q11 - q22) / (sqrtl(q11) + sqrtl(q22)), d = sqrtl((real)q11 * q22);
             real versine = (m - gap * gap / 2) / d;
             angle a = angle_of(q11, q22, q12);
@@ -317,13 +384,14 @@ Test(gauss, near_equal_inputs_keep_their_angle)
         }
 }
 
-static const tp_form forms[] = { TP_ONE, TP_ID, TP_SQUARE, TP_POWER, TP_RELU, TP_STEP, TP_LEAKY, TP_LEAKY_STEP, TP_ABS,
-                                 TP_SIGN, TP_ERF, TP_ERF_GRAD, TP_SIN, TP_COS, TP_EXP, TP_GELU, TP_GELU_GRAD };
+static const tp_form forms[] = { TP_ONE,   TP_ID,         TP_SQUARE, TP_POWER, TP_RELU,     TP_STEP,
+                                 TP_LEAKY, TP_LEAKY_STEP, TP_ABS,    TP_SIGN,  TP_ERF,      TP_ERF_GRAD,
+                                 TP_SIN,   TP_COS,        TP_EXP,    TP_GELU,  TP_GELU_GRAD };
 
 Test(gauss, every_closed_pair_agrees_with_the_rule)
 {
-    double q[][3] = { { 0.7, 1.1, 0.4 }, { 1.1, 0.3, -0.5 }, { 0.5, 0.5, 0.5 }, { 0.6, 0.6, -0.6 }, { 0, 0.8, 0 },
-                      { 0.9, 0, 0 }, { 0, 0, 0 } };
+    double q[][3] = { { 0.7, 1.1, 0.4 }, { 1.1, 0.3, -0.5 }, { 0.5, 0.5, 0.5 }, { 0.6, 0.6, -0.6 },
+                      { 0, 0.8, 0 },     { 0.9, 0, 0 },      { 0, 0, 0 } };
     for (size_t i = 0; i < COUNT(forms); i++)
         for (size_t j = 0; j < COUNT(forms); j++) {
             tp_univariate f = tp_univariate_form(forms[i], forms[i] == TP_POWER ? 3 : 0.25);
@@ -390,8 +458,9 @@ Test(gauss, arrays_agree_with_single_pairs)
             cr_assert(fabs(first[i] - second[i]) <= 0);
         }
     }
-    tp_form pairs[][2] = { { TP_RELU, TP_STEP }, { TP_LEAKY, TP_LEAKY_STEP }, { TP_ABS, TP_SIGN }, { TP_SIN, TP_COS },
-                           { TP_ERF, TP_ERF_GRAD }, { TP_GELU, TP_GELU_GRAD }, { TP_ID, TP_ONE } };
+    tp_form pairs[][2] = { { TP_RELU, TP_STEP }, { TP_LEAKY, TP_LEAKY_STEP }, { TP_ABS, TP_SIGN },
+                           { TP_SIN, TP_COS },   { TP_ERF, TP_ERF_GRAD },     { TP_GELU, TP_GELU_GRAD },
+                           { TP_ID, TP_ONE } };
     for (size_t p = 0; p < COUNT(pairs); p++) {
         tp_univariate f = tp_univariate_form(pairs[p][0], 0.25), df = tp_univariate_form(pairs[p][1], 0.25);
         cr_assert(tp_closed_pair(&f, &df, N, q11, q22, q12, NULL, first, second));
@@ -443,12 +512,17 @@ static void rational(size_t n, const double *x, double *y)
     for (size_t i = 0; i < n; i++)
         y[i] = (1 + x[i]) / (4 + x[i] * x[i]);
 }
-static real t_rational(real x) { return (1 + x) / (4 + x * x); }
+static real t_rational(real x)
+{
+    return (1 + x) / (4 + x * x);
+}
 
-static const ad_function shifted_function = { .name = "shifted", .count = 1, .derivatives = { shifted }, .n_kinks = 1,
-                                              .kinks = { 0.3 } };
-static const ad_function clip_function = { .name = "clip", .count = 1, .derivatives = { clip }, .n_kinks = 2,
-                                           .kinks = { -1, 1 } };
+static const ad_function shifted_function = {
+    .name = "shifted", .count = 1, .derivatives = { shifted }, .n_kinks = 1, .kinks = { 0.3 }
+};
+static const ad_function clip_function = {
+    .name = "clip", .count = 1, .derivatives = { clip }, .n_kinks = 2, .kinks = { -1, 1 }
+};
 static const ad_function pole_function = { .name = "pole", .count = 1, .derivatives = { pole } };
 static const ad_function rational_function = { .name = "rational", .count = 1, .derivatives = { rational } };
 
@@ -497,10 +571,10 @@ Test(gauss, the_rule_agrees_with_closed_forms)
                                tp_univariate_form(TP_GELU, 0), tp_univariate_form(TP_GELU_GRAD, 0) };
     for (size_t f = 0; f < COUNT(smooth); f++)
         for (int v = 0; v < N_VARIANCES; v++)
-            for (int k = 0; k < N_CORRELATIONS; k += variances[v][0] > 9 ? 3 : 1) {
+            for (int k = 0; k<N_CORRELATIONS; k += variances[v][0]> 9 ? 3 : 1) {
                 double q11 = variances[v][0], q22 = variances[v][1], q12 = covariance(q11, q22, correlations[k]), got;
-                double size = sqrt(closed(&smooth[f], &smooth[f], q11, q11, q11) *
-                                   closed(&smooth[f], &smooth[f], q22, q22, q22));
+                double size =
+                    sqrt(closed(&smooth[f], &smooth[f], q11, q11, q11) * closed(&smooth[f], &smooth[f], q22, q22, q22));
                 cr_assert_eq(tp_quadrature(&smooth[f], &smooth[f], q11, q22, q12, &got, NULL, NULL), 0);
                 near(got, closed(&smooth[f], &smooth[f], q11, q22, q12), 1e-13 * size, "smooth rule", q11, q22, q12);
             }
@@ -544,8 +618,8 @@ Test(gauss, an_infinite_expectation_is_an_error)
         u.parameter = (const double[]){ -0.25, -0.4, -0.45 }[i];
         double truth = exp2(u.parameter) * tgamma(u.parameter + 0.5) / sqrt(acos(-1));
         cr_assert_eq(tp_quadrature(&u, &u, 1, 1, 1, &value, &difference, NULL), 0, "%g", u.parameter);
-        cr_expect(fabs(value - truth) < 20 * difference + 1e-14 * truth, "%g: %.12g, %.12g, moved %g", u.parameter, value,
-                  truth, difference);
+        cr_expect(fabs(value - truth) < 20 * difference + 1e-14 * truth, "%g: %.12g, %.12g, moved %g", u.parameter,
+                  value, truth, difference);
     }
     for (int i = 0; i < 3; i++) {
         ad_error error = { "" };
@@ -556,8 +630,8 @@ Test(gauss, an_infinite_expectation_is_an_error)
 }
 
 /* ---- Mehler's series ---- */
-static double series_error(const tp_univariate *f, const tp_univariate *g, size_t n, const double *q, const tp_mehler *m,
-                           const tp_mehler *k, double c, double *bound)
+static double series_error(const tp_univariate *f, const tp_univariate *g, size_t n, const double *q,
+                           const tp_mehler *m, const tp_mehler *k, double c, double *bound)
 {
     double worst = 0;
     *bound = 0;
@@ -598,9 +672,9 @@ Test(gauss, tanh_needs_the_known_number_of_terms)
 Test(gauss, series_agree_with_the_rule)
 {
     double q[] = { 1e-8, 0, 0.3, 1, 2.5 }, few[] = { 1, -1, 0, 0.3, -0.7, 0.95 };
-    tp_univariate f[] = { tp_univariate_op(AD_TANH, 0), tp_univariate_op(AD_SIGMOID, 0),
+    tp_univariate f[] = { tp_univariate_op(AD_TANH, 0),     tp_univariate_op(AD_SIGMOID, 0),
                           tp_univariate_op(AD_SOFTPLUS, 0), tp_univariate_op(AD_SWISH, 0),
-                          tp_univariate_form(TP_COS, 0), tp_univariate_form(TP_GELU, 0) };
+                          tp_univariate_form(TP_COS, 0),    tp_univariate_form(TP_GELU, 0) };
     tp_mehler *m[COUNT(f)];
     for (size_t i = 0; i < COUNT(f); i++) {
         ad_error error = { "" };
@@ -664,7 +738,8 @@ Test(gauss, tiles_agree_with_pairs)
         for (size_t j = 9; j < 80; j++) {
             double one, half = q12[i][j];
             tp_mehler_tile(mf, mg, i, 1, j, 1, &half, 1, &one, 1);
-            cr_assert(fabs(one - out[i][j]) <= 2e-13, "(%zu, %zu): %.17g alone, %.17g in the tile", i, j, one, out[i][j]);
+            cr_assert(fabs(one - out[i][j]) <= 2e-13, "(%zu, %zu): %.17g alone, %.17g in the tile", i, j, one,
+                      out[i][j]);
             worst = fmax(worst, tp_mehler_bound(mf, mg, i, j, q12[i][j]));
         }
     cr_expect(worst <= bound * (1 + 1e-12));

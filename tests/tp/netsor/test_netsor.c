@@ -77,7 +77,8 @@ static const char back_and_forth[] = "Input  W  : A(n, n) ~ N(0, 1/n)\n"
                                      "Moment f  := <w, x>\n"
                                      "Moment w4 := power(w, 4)\n";
 
-/* z = W W'x: the simple rule has E z x = 0 and the moments 1 and 3 of a standard normal variable; they are 1, 2 and 12. */
+/* z = W W'x: the simple rule has E z x = 0 and the moments 1 and 3 of a standard normal variable; they are 1, 2 and
+ * 12. */
 Test(netsor, transpose_moves_the_mean)
 {
     tp_solution *s = solved(back_and_forth, NULL);
@@ -138,7 +139,8 @@ Test(netsor, rectangular_matrices)
     tp_solution_free(sampled);
 }
 
-/* W W~ x is in law as W W x; with y = W x + x, W y and W x have covariance E y x = 1, and with another W~ they have 0. */
+/* W W~ x is in law as W W x; with y = W x + x, W y and W x have covariance E y x = 1, and with another W~ they have
+ * 0. */
 Test(netsor, the_same_matrix_correlates)
 {
     tp_solution *s = solved("Input W : A(n, n) ~ N(0, 1/n)\nInput V : A(n, n) ~ N(0, 1/n)\nInput x : G(n) ~ N(0, 1)\n"
@@ -246,8 +248,8 @@ static double farthest(const tp_solution *s, const tp_solution *exact, bool fini
     return most;
 }
 
-/* About 110 numbers, t with 31 degrees of freedom: P(|t| > 6.2) = 7e-7, so false alarms are below 1e-4. What finite width
- * shifts is of order 1/n: at 1024 less than a standard error of 32 seeds, of order (32 n)^(-1/2). */
+/* About 110 numbers, t with 31 degrees of freedom: P(|t| > 6.2) = 7e-7, so false alarms are below 1e-4. What finite
+ * width shifts is of order 1/n: at 1024 less than a standard error of 32 seeds, of order (32 n)^(-1/2). */
 Test(netsor, exact_sampled_and_finite_agree)
 {
     tp_solution *exact = solved(mixed, &(tp_solve_spec){ .engine = TP_ENGINE_EXACT, .width = 1024, .seeds = 32 });

@@ -302,7 +302,8 @@ Test(predict, kernels_between_outputs)
     reference_free(s.ref);
 }
 
-/* A is what training makes of targets that are 1 at one input: A = cross a(I). Any motion; C - A C' - C' A' + A C A'. */
+/* A is what training makes of targets that are 1 at one input: A = cross a(I). Any motion; C - A C' - C' A' + A C
+ * A'. */
 Test(predict, covariance_agrees_with_its_definition)
 {
     setting s = read_setting();
@@ -310,7 +311,8 @@ Test(predict, covariance_agrees_with_its_definition)
     ad_error error = { 0 };
     for (int i = 0; i < N; i++)
         eye[i * N + i] = 1;
-    tp_kernel_model *m = make(s.dd[1], N, (tp_kernel_model_spec){ 0 }), *own = make(s.dd[0], N, (tp_kernel_model_spec){ 0 });
+    tp_kernel_model *m = make(s.dd[1], N, (tp_kernel_model_spec){ 0 }),
+                    *own = make(s.dd[0], N, (tp_kernel_model_spec){ 0 });
     for (int readout = 0; readout < 2; readout++)
         for (int motion = TP_GRADIENT_FLOW; motion <= TP_MOMENTUM; motion++) {
             tp_training t = { .motion = (tp_dynamics)motion, .rate = 0.4, .divisor = 5 };
@@ -348,7 +350,8 @@ Test(predict, facts_by_eigenvalues_and_by_lanczos)
     cr_expect(fabs(all->largest - ends->largest) < 1e-8 * all->largest, "%g %g", all->largest, ends->largest);
     cr_expect(fabs(all->condition - ends->condition) < 0.01 * all->condition, "%g %g", all->condition, ends->condition);
     cr_expect(fabs(all->ridge - 0.01 * all->diagonal) < 1e-14 && fabs(all->ridge - ends->ridge) < 1e-14);
-    cr_expect(tp_kernel_model_bytes(MANY, &(tp_kernel_model_spec){ .cholesky = true }) < tp_kernel_model_bytes(MANY, NULL));
+    cr_expect(tp_kernel_model_bytes(MANY, &(tp_kernel_model_spec){ .cholesky = true }) <
+              tp_kernel_model_bytes(MANY, NULL));
     tp_kernel_model_free(all);
     tp_kernel_model_free(ends);
     free(kernel);

@@ -111,11 +111,12 @@ Test(program, json_holds_every_line)
 /* In every parametrization the variables are the same: an A-var N(0, sigma^2 / n), a G-var of order one. */
 Test(program, scales_differ_in_their_origins_alone)
 {
-    static const char *const origins[] = { "W := second.weight/√n :", "W := second.weight :",
-                                           "W := second.weight/√n :", "W := second.weight :" };
+    static const char *const origins[] = { "W := second.weight/√n :", "W := second.weight :", "W := second.weight/√n :",
+                                           "W := second.weight :" };
     for (int scale = NN_NTK; scale <= NN_MUP; scale++) {
         nn_net *net;
-        tp_program *program = translated(mine, &(nn_spec){ .features = 3, .parametrization = (nn_parametrization)scale }, &net);
+        tp_program *program =
+            translated(mine, &(nn_spec){ .features = 3, .parametrization = (nn_parametrization)scale }, &net);
         char *text = printed(program, TP_PAPER);
         plain(text);
         cr_expect(strstr(text, origins[scale]), "%s", text);
@@ -136,11 +137,13 @@ static ad_var breaking(nn_net *net, ad_var x)
     ad_graph *graph = nn_graph(net);
     ad_axis n = nn_width(net, "n");
     ad_var h = ad_relu(nn_dense(net, "first", x, n));
-    ad_init within = { .axis = n, .deviation = 1, .deviation_power = -0.5, .multiplier = 1,
-                       .mean = broken == MATRIX_MEAN ? 0.5 : 0 };
+    ad_init within = {
+        .axis = n, .deviation = 1, .deviation_power = -0.5, .multiplier = 1, .mean = broken == MATRIX_MEAN ? 0.5 : 0
+    };
     ad_var w = ad_param(graph, "within", ad_shape_of(n, ad_prime(n)), within);
     h = ad_relu(ad_matmul(h, w));
-    ad_init out = { .deviation = broken == NOT_RANDOM ? 0 : 1, .mean = broken == READOUT_MEAN ? 1 : 0,
+    ad_init out = { .deviation = broken == NOT_RANDOM ? 0 : 1,
+                    .mean = broken == READOUT_MEAN ? 1 : 0,
                     .multiplier = 1 };
     ad_var v = ad_param(graph, "out", ad_shape_of(n, nn_outputs(net)), out);
     ad_var f = ad_scale_by(ad_contract(h, v, ad_shape_of(n)), 1, n, -0.5);
@@ -151,7 +154,8 @@ static ad_var breaking(nn_net *net, ad_var x)
 
 Test(program, broken_conditions_are_named)
 {
-    static const char *const says[] = { "", "within", "out is a readout whose mean", "out is a readout that is not drawn",
+    static const char *const says[] = { "", "within", "out is a readout whose mean",
+                                        "out is a readout that is not drawn",
                                         "out is a readout that is used elsewhere" };
     for (broken = NOTHING; broken < N_BROKEN; broken++) {
         nn_net *net;
@@ -180,7 +184,8 @@ static ad_var averaged_output(nn_net *net, ad_var x)
     ad_var h = nn_dense(net, "first", x, n);
     ad_var size = ad_mean(ad_square(h), ad_shape_of(n)); /* an average on the way, not to the output */
     h = ad_mul(h, ad_expand(ad_rsqrt(size), *ad_shape_get(h)));
-    ad_var f = nn_setting_int(net, "average", 0, 0, 1) ? ad_mean(ad_relu(h), ad_shape_of(n)) : nn_readout(net, "out", h);
+    ad_var f =
+        nn_setting_int(net, "average", 0, 0, 1) ? ad_mean(ad_relu(h), ad_shape_of(n)) : nn_readout(net, "out", h);
     return ad_expand(f, ad_shape_of(nn_batch(net), nn_outputs(net)));
 }
 
@@ -193,8 +198,8 @@ Test(program, an_average_is_a_readout_that_is_not_centred)
         tp_checks checks;
         cr_expect_eq(tp_check(program, &checks, NULL), average);
         cr_expect_eq(checks.readout_mean, !average);
-        cr_expect(!average || (strstr(checks.text[1], "in place of a readout") && strstr(checks.text[1], "program.c:")), "%s",
-                  checks.text[1]);
+        cr_expect(!average || (strstr(checks.text[1], "in place of a readout") && strstr(checks.text[1], "program.c:")),
+                  "%s", checks.text[1]);
         tp_program_free(program);
         nn_net_free(net);
     }
@@ -281,15 +286,9 @@ static ad_var no_width(nn_net *net, ad_var x)
 
 Test(program, what_has_no_rule_is_refused_with_its_line)
 {
-    static const nn_function functions[] = { softmax_over_width,
-                                             largest_over_width,
-                                             permuted,
-                                             partition_over_width,
-                                             outer_product,
-                                             matrix_by_entries,
-                                             two_matrices_by_entries,
-                                             matrix_times_matrix,
-                                             no_width };
+    static const nn_function functions[] = { softmax_over_width,      largest_over_width,  permuted,
+                                             partition_over_width,    outer_product,       matrix_by_entries,
+                                             two_matrices_by_entries, matrix_times_matrix, no_width };
     static const char *const says[] = { "softmax: it runs along the width axis n",
                                         "max: it runs along the width axis n",
                                         "gather: it runs along the width axis n",

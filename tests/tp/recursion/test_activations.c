@@ -121,7 +121,8 @@ static double expectation(double (*f)(double), double a, double b, double c)
     return total;
 }
 
-/* Tensor Programs II, section 3: K <- sigma_w^2 E f f + sigma_b^2, and the NTK over omega with sigma in the deviation. */
+/* Tensor Programs II, section 3: K <- sigma_w^2 E f f + sigma_b^2, and the NTK over omega with sigma in the
+ * deviation. */
 static void by_hand(double (*f)(double), double (*g)(double), const double *x, double *nngp, double *ntk)
 {
     double k[ROWS][ROWS], theta[ROWS][ROWS], s2 = sigma_w * sigma_w, b2 = sigma_b * sigma_b;

@@ -1,4 +1,5 @@
-/* The general rule, with Z dot, by the exact engine: against formulas, the executor at n = infinity, and wide networks. */
+/* The general rule, with Z dot, by the exact engine: against formulas, the executor at n = infinity, and wide
+ * networks. */
 #include "limn.h"
 #include "tests/support/reference.h"
 
@@ -81,8 +82,9 @@ static double relu_relu(double a, double b, double c, double *step_step)
     return size * (sin(angle) + (M_PI - angle) * cos(angle)) / (2 * M_PI);
 }
 
-/* n times the NTK of ReLU and v = 1: R(Q2) + s S(Q2) R(Q1) + [s S(Q2) S(Q1) + theta theta' R(Q1)] x x'/d, s = sigma^2 = 2,
- * theta_i = s / sqrt(2 pi Q2_ii) (THEORY section 1). With v ~ N(1, 1), E v v' is 2 instead of 1 where v meets itself. */
+/* n times the NTK of ReLU and v = 1: R(Q2) + s S(Q2) R(Q1) + [s S(Q2) S(Q1) + theta theta' R(Q1)] x x'/d, s = sigma^2 =
+ * 2, theta_i = s / sqrt(2 pi Q2_ii) (THEORY section 1). With v ~ N(1, 1), E v v' is 2 instead of 1 where v meets
+ * itself. */
 static void averaged_relu(const double *x, double square, double *truth)
 {
     double gram[N * N], r1[N * N], s1[N * N];
@@ -175,8 +177,8 @@ static ad_var twice(nn_net *net, ad_var x)
     return nn_readout(net, "readout", ad_erf(ad_add(a, nn_apply_t(w, u))));
 }
 
-/* The limit by both engines; 5 standard errors of a mean over 8 runs, relative Frobenius, for strongly correlated entries:
- * P(|t| > 5) is 0.002 at 7 degrees of freedom, for each of ten. */
+/* The limit by both engines; 5 standard errors of a mean over 8 runs, relative Frobenius, for strongly correlated
+ * entries: P(|t| > 5) is 0.002 at 7 degrees of freedom, for each of ten. */
 Test(general, agrees_with_the_executor)
 {
     static const struct {
@@ -209,8 +211,8 @@ Test(general, agrees_with_the_executor)
     free(x);
 }
 
-/* f = v W'W h: |W'W h|^2 / n tends to K times the second moment r + r^2 of Marchenko and Pastur's law, r = m/n = 1/2, times
- * sigma^4. The executor gives both kernels to rounding, whatever its samples. */
+/* f = v W'W h: |W'W h|^2 / n tends to K times the second moment r + r^2 of Marchenko and Pastur's law, r = m/n = 1/2,
+ * times sigma^4. The executor gives both kernels to rounding, whatever its samples. */
 Test(general, a_linear_network_both_ways)
 {
     double *x = reference_inputs(N, D), gram[N * N];
@@ -237,8 +239,8 @@ Test(general, a_linear_network_both_ways)
 }
 
 /* Two steps of gradient descent on one example h', of label 1, unrolled (THEORY section 4). f = v (W h) / n is 0 at the
- * start, so the first step at rate n c adds c v <h', h> / n to W h, and c W h' to v; in the second W alone learns, whose
- * part is -c (f - 1) v <h', h> / n. x is (point, features), the example's point first. */
+ * start, so the first step at rate n c adds c v <h', h> / n to W h, and c W h' to v; in the second W alone learns,
+ * whose part is -c (f - 1) v <h', h> / n. x is (point, features), the example's point first. */
 static ad_var trained(nn_net *net, ad_var x)
 {
     const double c = 0.7;

@@ -43,7 +43,11 @@ Test(limit, multilayer_references)
         double n, tolerance;
     } rows[] = {
         { "mlp_relu_d3_bias", { "depth=3", "phi=relu", "sigma_w=1.5", "sigma_b=0.3" }, NN_NTK, 1, 1e-12 },
-        { "mlp_relu_d1_standard_bias", { "depth=1", "phi=relu", "sigma_w=1.5", "sigma_b=0.3" }, NN_STANDARD, 64, 1e-12 },
+        { "mlp_relu_d1_standard_bias",
+          { "depth=1", "phi=relu", "sigma_w=1.5", "sigma_b=0.3" },
+          NN_STANDARD,
+          64,
+          1e-12 },
         { "mlp_erf_d3_bias", { "depth=3", "phi=erf", "sigma_w=1.2", "sigma_b=0.3" }, NN_NTK, 1, 1e-12 },
         { "mlp_gelu_d1_bias", { "depth=1", "phi=gelu", "sigma_w=1.2", "sigma_b=0.3" }, NN_NTK, 1, 1e-12 },
         { "mlp_tanh_num50_d1_bias", { "depth=1", "phi=tanh", "sigma_w=1.2", "sigma_b=0.3" }, NN_NTK, 1, 1e-10 },
@@ -51,7 +55,10 @@ Test(limit, multilayer_references)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         reference *ref = reference_read(rows[i].file);
         double *x = reference_inputs(5, 10);
-        nn_spec spec = { .features = 10, .outputs = 1, .parametrization = rows[i].scale, .settings = rows[i].settings,
+        nn_spec spec = { .features = 10,
+                         .outputs = 1,
+                         .parametrization = rows[i].scale,
+                         .settings = rows[i].settings,
                          .sigma_in = rows[i].scale == NN_NTK ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT };
         tp_kernel nngp = solve(nn_builtin("mlp"), &spec, TP_NNGP, x, 5, NULL, 0);
         tp_kernel ntk = solve(nn_builtin("mlp"), &spec, TP_NTK, x, 5, NULL, 0);
@@ -84,9 +91,9 @@ Test(limit, two_sets_are_a_block_of_the_whole)
     free(x);
 }
 
-/* A recurrent kernel of one set is derived for half of the pairs of steps, and folded over; of two sets, even if they are
- * equal, it is not. Both ways the same numbers, to rounding. On the diagonal, two sets do not know that the samples are the
- * same one, which costs half of the digits at a kink: there only the smooth ones are compared. */
+/* A recurrent kernel of one set is derived for half of the pairs of steps, and folded over; of two sets, even if they
+ * are equal, it is not. Both ways the same numbers, to rounding. On the diagonal, two sets do not know that the samples
+ * are the same one, which costs half of the digits at a kink: there only the smooth ones are compared. */
 Test(limit, a_folded_kernel_is_the_whole)
 {
     enum { ROWS = 5, STEPS = 6, FEATURES = 3 };
@@ -212,15 +219,16 @@ static void own_step(size_t n, const double *x, double *y)
         y[i] = x[i] > 0;
 }
 static const ad_function my_tanh = { .name = "own tanh", .count = 2, .derivatives = { own_tanh, own_slope } };
-static const ad_function my_relu = { .name = "own relu", .count = 2, .derivatives = { own_relu, own_step },
-                                     .n_kinks = 1 };
+static const ad_function my_relu = {
+    .name = "own relu", .count = 2, .derivatives = { own_relu, own_step }, .n_kinks = 1
+};
 static ad_var own(nn_net *net, ad_var x)
 {
     ad_axis n = nn_width(net, "n");
     const ad_function *f = nn_setting_int(net, "relu", 0, 0, 1) ? &my_relu : &my_tanh;
     for (int layer = 1; layer <= 2; layer++)
-        x = ad_custom(f, nn_dense_with(net, nn_name(net, "dense%d", layer), x, n, .sigma_w = 1.3, .bias = true,
-                                       .sigma_b = 0.4));
+        x = ad_custom(
+            f, nn_dense_with(net, nn_name(net, "dense%d", layer), x, n, .sigma_w = 1.3, .bias = true, .sigma_b = 0.4));
     return nn_readout_with(net, "readout", x, .sigma_w = 1.3, .bias = true, .sigma_b = 0.4);
 }
 
@@ -264,7 +272,8 @@ Test(limit, inputs_a_millionth_apart)
         plus += powl(x[k] / sqrtl(u2) + x[D + k] / sqrtl(w2), 2);
     }
     long double theta = 2 * atan2l(sqrtl(minus), sqrtl(plus)), c = cosl(theta);
-    /* sigma^2 = 2 in every layer, sigma in the deviation: NTK = K + 2 S uw / d; K = 2 R over pre-activations of 2 uw / d */
+    /* sigma^2 = 2 in every layer, sigma in the deviation: NTK = K + 2 S uw / d; K = 2 R over pre-activations of 2 uw /
+     * d */
     long double k1 = 2 * sqrtl(u2 * w2) / D, r = k1 * (sinl(theta) + (pi - theta) * c) / (2 * pi);
     long double expected = r + 2 * (pi - theta) / (2 * pi) * uw / D;
     double got = ntk.terms[0].values[1];
@@ -274,7 +283,8 @@ Test(limit, inputs_a_millionth_apart)
 
 /* ---- wide finite networks ----
  * 24 networks of width 1024. Every entry of their mean kernel is within 6.4 standard errors of the limit: t with 23
- * degrees of freedom has P(|t| > 6.4) < 1.7e-6, so that 3 kernels of 15 entries give a false alarm with probability below
+ * degrees of freedom has P(|t| > 6.4) < 1.7e-6, so that 3 kernels of 15 entries give a false alarm with probability
+ * below
  * 8e-5. The kernel's own bias is of order 1/n, for which 2e-3 relative is allowed. */
 Test(limit, wide_networks_agree)
 {

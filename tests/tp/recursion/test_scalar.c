@@ -65,7 +65,8 @@ static ad_var attention(nn_net *net, ad_var x)
 {
     ad_axis n = nn_width(net, "n"), m = nn_width(net, "m");
     ad_axis position = ad_shape_get(x)->axes[1], other = ad_prime(position), channel = ad_shape_get(x)->axes[2];
-    nn_weight query = nn_make_weight(net, "query", channel, n, 1), value = nn_make_weight(net, "value", channel, n, 1.2);
+    nn_weight query = nn_make_weight(net, "query", channel, n, 1),
+              value = nn_make_weight(net, "value", channel, n, 1.2);
     nn_weight out = nn_make_weight(net, "out", n, m, 1.3);
     ad_var q = ad_scale(nn_apply(query, x), 0.9), k = ad_relabel(ad_scale(nn_apply(query, x), 1.1), position, other);
     ad_var scores = ad_scale_by(ad_contract(q, k, ad_shape_of(n)), 1, n, -1);
@@ -98,7 +99,9 @@ Test(scalar, references)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         reference *ref = reference_read(rows[i].file);
         double *x = reference_inputs(5, rows[i].features);
-        nn_spec spec = { .features = rows[i].features, .shape = { rows[i].shape[0], rows[i].shape[1] }, .outputs = 1,
+        nn_spec spec = { .features = rows[i].features,
+                         .shape = { rows[i].shape[0], rows[i].shape[1] },
+                         .outputs = 1,
                          .sigma_in = NN_SIGMA_MULTIPLIER };
         for (int which = 0; which < 2; which++) {
             tp_kernel kernel = solve(rows[i].function, &spec, which ? TP_NTK : TP_NNGP, x, 5);
@@ -112,9 +115,9 @@ Test(scalar, references)
 }
 
 /* ---- wide finite networks ----
- * Every entry of the mean kernel of some networks is within 6 standard errors of the limit (t with 15 degrees of freedom
- * has P(|t| > 6) < 3e-5); the kernel's own bias is of order 1/n, for which `bias` relative to the largest entry is
- * allowed. */
+ * Every entry of the mean kernel of some networks is within 6 standard errors of the limit (t with 15 degrees of
+ * freedom has P(|t| > 6) < 3e-5); the kernel's own bias is of order 1/n, for which `bias` relative to the largest entry
+ * is allowed. */
 enum { ROWS = 4 };
 static void compare_with_wide(const char *name, nn_function function, const nn_spec *spec, const double *x, size_t n,
                               int seeds, double bias)
@@ -138,8 +141,8 @@ static void compare_with_wide(const char *name, nn_function function, const nn_s
     for (int i = 0; i < ROWS * ROWS; i++) {
         double mean = sum[i] / seeds, variance = (squares[i] / seeds - mean * mean) * seeds / (seeds - 1);
         double expected = limit.terms[0].values[i], error_of_mean = sqrt(variance / seeds);
-        cr_expect_lt(fabs(mean - expected), 6 * error_of_mean + bias * largest, "%s entry %d: %g against %g +- %g", name,
-                     i, mean, expected, error_of_mean);
+        cr_expect_lt(fabs(mean - expected), 6 * error_of_mean + bias * largest, "%s entry %d: %g against %g +- %g",
+                     name, i, mean, expected, error_of_mean);
     }
     nn_net_free(net);
     tp_kernel_free(&limit);
@@ -159,8 +162,10 @@ static ad_var normalised(nn_net *net, ad_var x)
 
 Test(scalar, layernorm_of_activations_against_wide_networks)
 {
-    static const char *const settings[][3] = { { "inner=tanh", "outer=identity" }, { "inner=relu", "outer=identity" },
-                                               { "inner=relu", "outer=relu" }, { "inner=gelu", "outer=tanh" } };
+    static const char *const settings[][3] = { { "inner=tanh", "outer=identity" },
+                                               { "inner=relu", "outer=identity" },
+                                               { "inner=relu", "outer=relu" },
+                                               { "inner=gelu", "outer=tanh" } };
     double *x = reference_inputs(ROWS, 10);
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         nn_spec spec = { .features = 10, .outputs = 1, .settings = settings[i] };
@@ -239,8 +244,8 @@ Test(scalar, networks_with_scalars_against_wide_networks)
         const char *const *settings;
         bool positions;
     } rows[] = {
-        { "gain", rms_with_gain, NULL, false },         { "gate", gated, NULL, false },
-        { "attention", transformer, tied, true },       { "two weights", transformer, untied, true },
+        { "gain", rms_with_gain, NULL, false },   { "gate", gated, NULL, false },
+        { "attention", transformer, tied, true }, { "two weights", transformer, untied, true },
         { "pooled", pooled, NULL, true },
     };
     double *x = reference_inputs(ROWS, 12);
@@ -325,7 +330,8 @@ Test(scalar, sums_and_products_with_itself)
     for (int which = 0; which < 2; which++) {
         same[which][0] = solve(there_and_back, &spec, which ? TP_NTK : TP_NNGP, x, ROWS);
         same[which][1] = solve(rectified, &spec, which ? TP_NTK : TP_NNGP, x, ROWS);
-        cr_expect_lt(worst_difference(same[which][0].terms[0].values, same[which][1].terms[0].values, ROWS * ROWS), 1e-12);
+        cr_expect_lt(worst_difference(same[which][0].terms[0].values, same[which][1].terms[0].values, ROWS * ROWS),
+                     1e-12);
         tp_kernel_free(&same[which][0]);
         tp_kernel_free(&same[which][1]);
     }
@@ -342,8 +348,11 @@ Test(scalar, two_sets_are_a_block_of_the_whole)
         const char *name;
         nn_function function;
         bool positions;
-    } rows[] = { { "layernorm", ln_mlp, false }, { "normalised", normalised, false }, { "gate", gated, false },
-                 { "attention", transformer, true }, { "pooled", pooled, true } };
+    } rows[] = { { "layernorm", ln_mlp, false },
+                 { "normalised", normalised, false },
+                 { "gate", gated, false },
+                 { "attention", transformer, true },
+                 { "pooled", pooled, true } };
     static const char *const outer[] = { "inner=relu", "outer=relu", NULL };
     double *x = reference_inputs(5, 12);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -413,7 +422,8 @@ Test(scalar, what_does_not_tend_to_a_number_is_refused)
         }
         cr_expect_lt(try(rows[i].function, &spec, TP_NTK, x, 2, NULL, 0, &kernel, &error), 0, "network %zu", i);
         cr_expect(strstr(error.text, rows[i].words[0]) && strstr(error.text, rows[i].words[1]) &&
-                  strstr(error.text, "test_scalar.c"), "%s", error.text);
+                      strstr(error.text, "test_scalar.c"),
+                  "%s", error.text);
         tp_kernel_free(&kernel);
     }
     free(x);

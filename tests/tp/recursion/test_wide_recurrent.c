@@ -23,11 +23,12 @@ static void kernel_of(const nn_net *net, size_t width, uint64_t seed, const doub
     nn_model_free(model);
 }
 
-/* At the largest width the mean over 8 seeds is within 7.5 of its standard errors, those of a limit by samples added, of
- * each of 9 entries: P(|t| > 7.5) = 1.4e-4 at 7 degrees of freedom, 9 times that is below the 2.7e-3 of three standard
- * errors. log |deviation| of each network (root mean square over the entries) is fitted against log width; the slope
- * -1/2 is within 4 standard errors of the fit, 3e-4 at 46 degrees of freedom, and these are small enough for no slope at all
- * to be more than 3 of them away. */
+/* At the largest width the mean over 8 seeds is within 7.5 of its standard errors, those of a limit by samples added,
+ * of each of 9 entries: P(|t| > 7.5) = 1.4e-4 at 7 degrees of freedom, 9 times that is below the 2.7e-3 of three
+ * standard errors. log |deviation| of each network (root mean square over the entries) is fitted against log width; the
+ * slope
+ * -1/2 is within 4 standard errors of the fit, 3e-4 at 46 degrees of freedom, and these are small enough for no slope
+ * at all to be more than 3 of them away. */
 Test(wide_recurrent, limits_agree_at_width_4096_and_deviations_fall_like_the_root)
 {
     double *x = reference_sequences(ROWS, STEPS, FEATURES);

@@ -1,10 +1,10 @@
-/* Long work, as the tool does it: training that is killed at random moments, training that is interrupted, and the drift
- * that it measures on its way.
+/* Long work, as the tool does it: training that is killed at random moments, training that is interrupted, and the
+ * drift that it measures on its way.
  *
  *     LIMN_KILLS=200 build/tests/test_long --filter 'long/kill*'     kills 200 times in place of 40, and tells how */
 #include "datasets/datasets.h"
-#include "nn/nn.h"
 #include "nn/model/safetensors.h"
+#include "nn/nn.h"
 
 #include <cjson/cJSON.h>
 #include <criterion/criterion.h>
@@ -142,8 +142,9 @@ static int look_around(void)
 #define SMALL "train mlp --data digits --width 16 --set depth=1 --batch 16 "
 #define LONG SMALL "--steps 2000 --probes 8 "
 
-/* A life of the process ends after a time between 0 and that of the whole run, wherever it is; the next one goes on from
- * its checkpoint, or from the start if there is none. What comes out is what an unbroken run leaves, bit for bit. */
+/* A life of the process ends after a time between 0 and that of the whole run, wherever it is; the next one goes on
+ * from its checkpoint, or from the start if there is none. What comes out is what an unbroken run leaves, bit for
+ * bit. */
 Test(long, killed_at_any_moment)
 {
     const char *asked = getenv("LIMN_KILLS");
@@ -377,8 +378,10 @@ Test(long, wrong_usage_of_drift)
     fails(2, "--drift F.csv is missing", "train mlp --probes 9");
     fails(2, "--drift F.csv is missing", "train mlp --drift-kernels k");
     fails(2, "no --seeds", "train mlp --drift d.csv --seeds 2");
-    fails(2, "--drift-every takes log, epoch or a whole number from 1 to 1000000000, not never", "train mlp --drift d.csv --drift-every never");
-    fails(2, "--drift-every takes log, epoch or a whole number from 1 to 1000000000, not 0", "train mlp --drift d.csv --drift-every 0");
+    fails(2, "--drift-every takes log, epoch or a whole number from 1 to 1000000000, not never",
+          "train mlp --drift d.csv --drift-every never");
+    fails(2, "--drift-every takes log, epoch or a whole number from 1 to 1000000000, not 0",
+          "train mlp --drift d.csv --drift-every 0");
     fails(2, "--drift-share is below 1", "train mlp --drift d.csv --drift-share 1");
     fails(1, "--probes 2000: there are 1437 inputs", "train mlp --data digits --drift d.csv --probes 2000");
     fails(1, "cannot write", "train mlp --data digits --drift /nowhere/d.csv");

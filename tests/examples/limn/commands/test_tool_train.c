@@ -49,7 +49,8 @@ Test(tool_train, batchnorm_in_training_and_in_evaluation)
         ds_array values[3];
         for (int m = 0; m < 3; m++) {
             cr_assert(limn("%s " NORMAL "%s--weights w.safetensors %s--out k.npy", k ? "kernel" : "eval", modes[m],
-                           k ? "--probes 6 " : "").status == 0);
+                           k ? "--probes 6 " : "")
+                          .status == 0);
             values[m] = get_array("k.npy");
         }
         size_t bytes = values[0].shape[0] * values[0].shape[1] * sizeof(double);
@@ -66,7 +67,8 @@ Test(tool_train, batchnorm_in_training_and_in_evaluation)
         equal[i] = i % 10 + 1;
     put_array("equal.npy", equal, 2, 10);
     outcome r = limn("kernel batchnorm --inputs equal.npy --set eps=0 --width 8");
-    cr_expect(r.status == 1 && strstr(r.err, "batchnorm norm1: unit 0 has variance 0 over the batch, and epsilon is 0"));
+    cr_expect(r.status == 1 &&
+              strstr(r.err, "batchnorm norm1: unit 0 has variance 0 over the batch, and epsilon is 0"));
 }
 
 Test(tool_train, digits_are_learned)
@@ -129,8 +131,8 @@ Test(tool_train, a_recurrent_reference)
     for (int k = 0; k < 4; k++) {
         static const char *const names[] = { "limit.ntk_last", "limit.gp_last", "limit.ntk_avg", "limit.gp_avg" };
         outcome r = limn("kernel rnn --inputs x.npy --set phi=erf --set sigma_u=1.4142135623730951 --set readout=%s "
-                         "--set sigma_b=0.44721359549995793 --kernel %s --out k.npy", k < 2 ? "last" : "mean",
-                         k & 1 ? "nngp" : "ntk");
+                         "--set sigma_b=0.44721359549995793 --kernel %s --out k.npy",
+                         k < 2 ? "last" : "mean", k & 1 ? "nngp" : "ntk");
         cr_assert(r.status == 0, "%s", r.err);
         compare(names[k], "k.npy", reference_array(ref, names[k], 16), 16, 1e-12);
     }
@@ -197,7 +199,8 @@ Test(tool_train, digits_are_learned_row_by_row)
 }
 
 /* ---- what the defaults reach ---- */
-/* 784-512-512-10 on 8,000 digits; over seeds the accuracy on the other 2,000 spreads by 0.2 %, about a mean of 95.9 %. */
+/* 784-512-512-10 on 8,000 digits; over seeds the accuracy on the other 2,000 spreads by 0.2 %, about a mean of 95.9
+ * %. */
 Test(tool_train, the_digits_are_learned)
 {
     cJSON *root = cJSON_Parse(works("train mlp --set depth=2 --width 512 --seeds 3 --threads 2 --json").out);
@@ -213,8 +216,9 @@ Test(tool_train, the_digits_are_learned)
     cJSON_Delete(root);
 }
 
-/* The report's slopes in the width. At 24 draws a width the initial slope of tanh has a standard error of 0.015, and that
- * of ReLU one of 0.04 (from the intervals that the report prints): the bound of 0.1 about -1/2 is 2.5 of them or more. */
+/* The report's slopes in the width. At 24 draws a width the initial slope of tanh has a standard error of 0.015, and
+ * that of ReLU one of 0.04 (from the intervals that the report prints): the bound of 0.1 about -1/2 is 2.5 of them or
+ * more. */
 Test(tool_train, the_report_finds_the_theorys_slopes)
 {
     static const struct {

@@ -1,5 +1,5 @@
-/* The report: its page, opened in a browser (every plot is drawn, nothing fails, nothing is fetched, light and dark), its
- * seeds, intervals and remarks. */
+/* The report: its page, opened in a browser (every plot is drawn, nothing fails, nothing is fetched, light and dark),
+ * its seeds, intervals and remarks. */
 #include "autodiff/base.h"
 
 #include <cjson/cJSON.h>
@@ -160,10 +160,8 @@ Test(report, tells_its_command)
 Test(report, networks_share_no_draws)
 {
     const char *const keys[] = { "initial", "drift" };
-    cJSON *roots[2] = {
-        json_of("mlp --data digits --widths 16,16 --seeds 2 --steps 3 --probes 4"),
-        json_of("mlp --data digits --widths 16 --seed 9 --seeds 2 --steps 3 --probes 4")
-    };
+    cJSON *roots[2] = { json_of("mlp --data digits --widths 16,16 --seeds 2 --steps 3 --probes 4"),
+                        json_of("mlp --data digits --widths 16 --seed 9 --seeds 2 --steps 3 --probes 4") };
     const cJSON *one = cJSON_GetArrayItem(cJSON_GetObjectItem(roots[0], "widths"), 0);
     const cJSON *two = cJSON_GetArrayItem(cJSON_GetObjectItem(roots[0], "widths"), 1);
     const cJSON *again = cJSON_GetArrayItem(cJSON_GetObjectItem(roots[1], "widths"), 0);
@@ -182,8 +180,8 @@ Test(report, networks_share_no_draws)
     cJSON_Delete(roots[1]);
 }
 
-/* The interval of a slope against the textbook's, by the values of all draws: Student's 97.5 % point is 4.303 at 2 degrees
- * of freedom, of which the report's series lacks 1 %, and 2.145 at 14. */
+/* The interval of a slope against the textbook's, by the values of all draws: Student's 97.5 % point is 4.303 at 2
+ * degrees of freedom, of which the report's series lacks 1 %, and 2.145 at 14. */
 Test(report, intervals_are_students)
 {
     static const struct {
@@ -215,8 +213,8 @@ Test(report, intervals_are_students)
     cJSON_Delete(root);
 }
 
-/* Narrow ReLU networks whose kernel training all but erases: the drift is near 1 at every width, and the report says so.
- * Where a slope is in theory's band there is nothing to remark. */
+/* Narrow ReLU networks whose kernel training all but erases: the drift is near 1 at every width, and the report says
+ * so. Where a slope is in theory's band there is nothing to remark. */
 Test(report, remarks_on_a_slope_outside_the_band)
 {
     static const char line[] = "mlp --data digits --widths 8,16,32 --seeds 4 --steps 100 --probes 8";
@@ -243,12 +241,15 @@ Test(report, remarks_on_a_slope_outside_the_band)
 /* What the report says of its own: the theory of the network's activations, and which accuracies it shows. */
 Test(report, tells_theory_and_mode)
 {
-    shell("%s report mlp --set phi=tanh --data digits --widths 8,16 --seeds 2 --steps 1 --probes 2 --out p.html >out 2>err; "
+    shell("%s report mlp --set phi=tanh --data digits --widths 8,16 --seeds 2 --steps 1 --probes 2 --out p.html >out "
+          "2>err; "
           "grep -q 'as the activations are smooth' out && grep -q 'as the activations are smooth' p.html && "
           "! grep -q 'in evaluation' out",
           LIMN_TOOL);
-    shell("%s report batchnorm --data digits --set depth=1 --set eps=0.1 --widths 8,16 --seeds 2 --steps 1 --probes 8 --out "
-          "p.html >out 2>err; grep -q 'as an activation has kinks' out && grep -q 'Accuracies are in evaluation' out && grep "
+    shell("%s report batchnorm --data digits --set depth=1 --set eps=0.1 --widths 8,16 --seeds 2 --steps 1 --probes 8 "
+          "--out "
+          "p.html >out 2>err; grep -q 'as an activation has kinks' out && grep -q 'Accuracies are in evaluation' out "
+          "&& grep "
           "-q 'Accuracies are in evaluation' p.html",
           LIMN_TOOL);
 }
@@ -259,10 +260,12 @@ Test(report, nowhere_to_write)
     static const char *const places[] = { "none/page.html", ".", "page.html/page.html" };
     shell("echo >page.html; ls >before");
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        shell("%s report mlp --data digits --widths 16,32 --seeds 2 --steps 5 --probes 4 --out %s >out 2>err; test $? = 1 "
-              "&& test ! -s out && test $(wc -l <err) = 1 && grep -q '^limn: %s: cannot write' err && rm out err && ls | "
-              "cmp before",
-              LIMN_TOOL, places[i], places[i]);
+        shell(
+            "%s report mlp --data digits --widths 16,32 --seeds 2 --steps 5 --probes 4 --out %s >out 2>err; test $? = "
+            "1 "
+            "&& test ! -s out && test $(wc -l <err) = 1 && grep -q '^limn: %s: cannot write' err && rm out err && ls | "
+            "cmp before",
+            LIMN_TOOL, places[i], places[i]);
 }
 
 /* Without gnuplot there is one line that says so, before anything is trained, and no page. */
