@@ -12,9 +12,7 @@
 #define LIMN_AUTODIFF_H
 #include "autodiff/base.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+LIMN_API_BEGIN
 
 enum { AD_MAX_RANK = 8 };
 
@@ -301,7 +299,5 @@ uint64_t ad_stream(const char *name); /* the stream of a parameter's name */
 /* Fills a parameter with its initial draw at these sizes, in its type; the same numbers in float and double. */
 int ad_draw(ad_var param, const ad_sizes *, uint64_t seed, ad_type type, void *out, ad_error *);
 
-#ifdef __cplusplus
-}
-#endif
+LIMN_API_END
 #endif

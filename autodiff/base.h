@@ -1,4 +1,5 @@
-/* base.h: errors, memory and files, the ground every folder of limn stands on.
+/* base.h: errors, memory and files, the ground every folder of limn stands on. Every function may be called from any
+ * thread; an ad_error, an arena or a file belongs to one thread at a time.
  *
  * Errors. A function that can fail takes an `ad_error *` (NULL is allowed: the text is then lost), and returns 0 or a
  * pointer on success, -1 or NULL on failure. The first error stays; later ones do not overwrite it. Nothing prints.
@@ -16,9 +17,23 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#ifdef __cplusplus
-extern "C" {
+/* What stands between these two is what the shared library exports. */
+#if defined(__GNUC__)
+#define LIMN_API_VISIBLE _Pragma("GCC visibility push(default)")
+#define LIMN_API_HIDDEN _Pragma("GCC visibility pop")
+#else
+#define LIMN_API_VISIBLE
+#define LIMN_API_HIDDEN
 #endif
+#ifdef __cplusplus
+#define LIMN_API_BEGIN extern "C" { LIMN_API_VISIBLE
+#define LIMN_API_END LIMN_API_HIDDEN }
+#else
+#define LIMN_API_BEGIN LIMN_API_VISIBLE
+#define LIMN_API_END LIMN_API_HIDDEN
+#endif
+
+LIMN_API_BEGIN
 
 #if defined(__GNUC__)
 #define AD_PRINTF(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
@@ -51,7 +66,7 @@ void ad_hook_allocation(long k);
 void ad_hook_write(long k);
 void ad_hook_read(long k);
 
-/* An arena: many small allocations, one free. Memory is zeroed and aligned to 16 bytes. */
+/* An arena: many small allocations, one free. Memory is zeroed and aligned to 16 bytes. One thread at a time. */
 typedef struct ad_arena ad_arena;
 ad_arena *ad_arena_new(ad_error *error);
 void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size); /* NULL when memory is out */
@@ -75,7 +90,15 @@ int ad_file_sync(ad_file *file, ad_error *error);
  * The caller frees it with ad_free. */
 char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *error);
 
-#ifdef __cplusplus
-}
-#endif
+/* Numbers as text, always with a decimal point, whatever the process's locale says: strtod's contract. */
+double ad_number(const char *text, char **end);
+/* Between the two, this thread (and no other) prints and reads numbers in the C locale. */
+void *ad_c_locale_begin(void);
+void ad_c_locale_end(void *before);
+
+/* A number of threads that was asked for: at least 1. More than AD_MAX_THREADS is an error, and 0 is returned. */
+enum { AD_MAX_THREADS = 1024 };
+int ad_threads(int asked, ad_error *error);
+
+LIMN_API_END
 #endif

@@ -15,9 +15,7 @@
 #define LIMN_DATASETS_DATASETS_H
 #include "autodiff/base.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+LIMN_API_BEGIN
 
 /* What is done to x. The statistics come from the training rows only and are applied to all rows. */
 typedef enum {
@@ -120,7 +118,5 @@ int ds_npy_write(const char *path, const double *data, const size_t *shape, int 
 
 void ds_array_free(ds_array *array);
 
-#ifdef __cplusplus
-}
-#endif
+LIMN_API_END
 #endif

@@ -20,12 +20,8 @@
 #define LIMN_NN_ENTRY_H
 #include "nn/nn.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+LIMN_API_BEGIN
 ad_var limn_network(nn_net *net, ad_var x);
 extern const nn_input_kind limn_input; /* may be left out: NN_FEATURES */
-#ifdef __cplusplus
-}
-#endif
+LIMN_API_END
 #endif

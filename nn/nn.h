@@ -14,9 +14,7 @@
 #define LIMN_NN_H
 #include "autodiff/autodiff.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+LIMN_API_BEGIN
 
 /* ---- tracing a network ------------------------------------------------------------------------------------------- */
 typedef struct nn_net nn_net;
@@ -314,7 +312,5 @@ void nn_drift_free(nn_drift *drift);
 double nn_distance(const double *a, const double *b, size_t rows); /* |a - b| / |b| */
 double nn_alignment(const double *a, const double *b, size_t rows, bool centred);
 
-#ifdef __cplusplus
-}
-#endif
+LIMN_API_END
 #endif

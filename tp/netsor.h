@@ -25,9 +25,7 @@
 #define LIMN_TP_NETSOR_H
 #include "tp/tp.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+LIMN_API_BEGIN
 
 typedef struct tp_script tp_script;
 tp_script *tp_script_new(ad_error *error);
@@ -106,7 +104,5 @@ typedef struct {
 tp_solution *tp_script_solve(tp_script *script, const tp_solve_spec *spec, ad_error *error);
 void tp_solution_free(tp_solution *solution);
 
-#ifdef __cplusplus
-}
-#endif
+LIMN_API_END
 #endif

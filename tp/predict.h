@@ -20,9 +20,7 @@
 #define LIMN_TP_PREDICT_H
 #include "nn/nn.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+LIMN_API_BEGIN
 
 typedef struct {
     double ridge;   /* the ridge over the mean of the kernel's diagonal; it is added to the diagonal */
@@ -108,7 +106,5 @@ typedef struct {
 tp_score tp_score_of(nn_loss loss, const double *f, const double *y, const double *variance, size_t rows,
                      size_t columns, double divisor);
 
-#ifdef __cplusplus
-}
-#endif
+LIMN_API_END
 #endif

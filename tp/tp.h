@@ -7,9 +7,7 @@
 #define LIMN_TP_H
 #include "nn/nn.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+LIMN_API_BEGIN
 
 typedef struct tp_program tp_program;
 /* The net must outlive the program. Fails, with op, file and line, on what has no Netsor-transpose rule. */
@@ -93,7 +91,5 @@ void tp_kernel_at(const tp_kernel *kernel, double n, double *out);
 /* True if every term has power 0. */
 bool tp_kernel_converges(const tp_kernel *kernel);
 
-#ifdef __cplusplus
-}
-#endif
+LIMN_API_END
 #endif

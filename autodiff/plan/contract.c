@@ -489,35 +489,6 @@ static void run_packing(const call *u, const ad_nest *nest, char *to, const char
     }
 }
 
-/* An OpenBLAS on OpenMP goes by OpenMP's number, whatever it says of its own: beside clang's OpenMP it says 1, starts
- * two and waits for ever. So the larger of the two counts. */
-int ad_blas_begin(int threads)
-{
-    int blas = openblas_get_num_threads(), openmp = omp_get_max_threads(), before = blas > openmp ? blas : openmp;
-    if (blas != threads || openmp != threads)
-        openblas_set_num_threads(threads);
-    return before;
-}
-
-void ad_blas_end(int before)
-{
-    if (openblas_get_num_threads() != before)
-        openblas_set_num_threads(before);
-}
-
-void ad_start_again(char **argv)
-{
-    bool again = false;
-    if (!getenv("OMP_WAIT_POLICY"))
-        again = setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
-    const char *core = openblas_get_corename();
-    bool old = strcmp(core, "Prescott") == 0 || strcmp(core, "Core2") == 0 || strcmp(core, "Nehalem") == 0;
-    if (old && !getenv("OPENBLAS_CORETYPE") && __builtin_cpu_supports("avx2"))
-        again |= setenv("OPENBLAS_CORETYPE", __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell", 1) == 0;
-    if (again)
-        execv("/proc/self/exe", argv);
-}
-
 void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha,
                     double keep, void *c, const void *a, const void *b, void *room_a, void *room_b)
 {

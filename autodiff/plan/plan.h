@@ -5,6 +5,7 @@
  * elements. */
 #ifndef LIMN_AUTODIFF_PLAN_H
 #define LIMN_AUTODIFF_PLAN_H
+#include "autodiff/base/base.h"
 #include "autodiff/plan/loops.h"
 
 enum { AD_BLOCK = 512, AD_MAX_LOOPS = 2 * AD_MAX_RANK };
@@ -105,9 +106,6 @@ typedef struct {
 
 /* room: elements there are for a packed copy; where they do not suffice, a slow method that needs none is taken. */
 void ad_product_size(ad_product *product, int n, const ad_product_axis *axes, size_t room_a, size_t room_b);
-/* BLAS keeps to so many threads until ad_blas_end, which takes what begin returned. */
-int ad_blas_begin(int threads);
-void ad_blas_end(int before);
 /* c = alpha a b + keep c; keep is 0 but for AD_BY_GEMM. */
 void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha,
                     double keep, void *c, const void *a, const void *b, void *room_a, void *room_b);

@@ -1,6 +1,6 @@
 #include "tests/support/reference.h"
 
-#include "autodiff/base.h"
+#include "autodiff/base/base.h"
 
 #include <cjson/cJSON.h>
 #include <criterion/criterion.h>

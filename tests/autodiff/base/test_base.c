@@ -1,5 +1,5 @@
 /* Errors, memory, arenas and files. */
-#include "autodiff/base.h"
+#include "autodiff/base/base.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>

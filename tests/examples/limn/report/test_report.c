@@ -1,6 +1,6 @@
 /* The report: its page, opened in a browser (every plot is drawn, nothing fails, nothing is fetched, light and dark),
  * its seeds, intervals and remarks. */
-#include "autodiff/base.h"
+#include "autodiff/base/base.h"
 
 #include <cjson/cJSON.h>
 #include <criterion/criterion.h>

@@ -1,0 +1,18 @@
+/* base.h: the inside of the ground: arrays that grow, failures for the tests, BLAS's threads. */
+#ifndef LIMN_AUTODIFF_BASE_BASE_H
+#define LIMN_AUTODIFF_BASE_BASE_H
+#include "autodiff/base.h"
+
+typedef enum { AD_HOOK_ALLOCATION, AD_HOOK_WRITE, AD_HOOK_READ, AD_HOOKS } ad_hook;
+/* Counts a hook down; true on the call that must fail. */
+bool ad_hook_strikes(ad_hook hook);
+
+/* Room for one more element in an array of `used`: doubles one that is full, from 16 on; false when memory is out, and
+ * then the array is as it was. The arena keeps what it outgrew; without one, ad_alloc and ad_free. New elements are 0. */
+bool ad_grow(void **array, int used, int *capacity, size_t size, const char *what, ad_error *error);
+bool ad_arena_grow(ad_arena *arena, void **array, int used, int *capacity, size_t size);
+
+/* BLAS keeps to so many threads in the calls of this thread until ad_blas_end, which takes what begin returned. */
+int ad_blas_begin(int threads);
+void ad_blas_end(int before);
+#endif

@@ -1,0 +1,79 @@
+/* memory.c: errors, allocations and the hooks that make them fail. */
+#include "autodiff/base/base.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+double ad_seconds(void)
+{
+    struct timespec now = { 0 };
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+int ad_fail(ad_error *error, const char *format, ...)
+{
+    if (error && !error->text[0]) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(error->text, sizeof error->text, format, args);
+        va_end(args);
+    }
+    return -1;
+}
+
+static atomic_long allocations, hooks[AD_HOOKS];
+
+bool ad_hook_strikes(ad_hook hook)
+{
+    return atomic_load(&hooks[hook]) > 0 && atomic_fetch_sub(&hooks[hook], 1) == 1;
+}
+
+long ad_allocations(void)
+{
+    return atomic_load(&allocations);
+}
+
+void ad_hook_allocation(long k)
+{
+    atomic_store(&hooks[AD_HOOK_ALLOCATION], k);
+}
+
+void ad_hook_write(long k)
+{
+    atomic_store(&hooks[AD_HOOK_WRITE], k);
+}
+
+void ad_hook_read(long k)
+{
+    atomic_store(&hooks[AD_HOOK_READ], k);
+}
+
+/* More than any machine's addresses reach: an allocator need not be asked. */
+static const size_t most_bytes = (size_t)1 << (sizeof(size_t) > 4 ? 46 : 31);
+
+void *ad_reserve(size_t count, size_t size, const char *what, ad_error *error)
+{
+    atomic_fetch_add(&allocations, 1);
+    size_t bytes = 0;
+    void *memory = NULL;
+    if (!ad_hook_strikes(AD_HOOK_ALLOCATION) && !__builtin_mul_overflow(count, size, &bytes) && bytes < most_bytes)
+        memory = aligned_alloc(64, (bytes + 64) / 64 * 64);
+    if (!memory)
+        ad_fail(error, "out of memory: %zu x %zu bytes for %s", count, size, what);
+    return memory;
+}
+
+void *ad_alloc(size_t count, size_t size, const char *what, ad_error *error)
+{
+    void *memory = ad_reserve(count, size, what, error);
+    return memory ? memset(memory, 0, count * size) : NULL;
+}
+
+void ad_free(void *memory)
+{
+    free(memory);
+}
