@@ -1,5 +1,5 @@
 /* detect.c: a data set by name or path: which loader it belongs to. */
-#include "datasets/set.h"
+#include "datasets/set/set.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* cifar.c: CIFAR-10's binary version: records of one label byte, 0..9, and 32 x 32 bytes of red, of green, of blue. */
-#include "datasets/set.h"
+#include "datasets/set/set.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* folder.c: a folder of images for each class, in one folder or in its folders train and test. */
-#include "datasets/set.h"
+#include "datasets/set/set.h"
 
 #include <dirent.h>
 #include <errno.h>

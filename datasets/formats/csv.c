@@ -6,7 +6,7 @@
  *
  * The first record is a header if the label's column was named, if none of its cells but the label's is a number, or
  * if its label is none and the next one's is. */
-#include "datasets/set.h"
+#include "datasets/set/set.h"
 
 #include <errno.h>
 #include <math.h>

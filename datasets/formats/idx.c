@@ -3,7 +3,7 @@
  *     0 0 type axes  size (4 bytes, big-endian, for each axis)  elements (row-major)
  *
  * Images are bytes, type 0x08, on 3 axes (count, height, width); labels are bytes on one. */
-#include "datasets/set.h"
+#include "datasets/set/set.h"
 
 #include <string.h>
 

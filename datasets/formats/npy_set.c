@@ -1,5 +1,5 @@
 /* arrays.c: a data set from .npy files. */
-#include "datasets/set.h"
+#include "datasets/set/set.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 /* sheet.c: image sheets, and the data sets that come with limn; views of a set, and its end. */
-#include "datasets/set.h"
+#include "datasets/set/set.h"
 
 #include <stdlib.h>
 #include <string.h>

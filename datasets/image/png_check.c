@@ -1,5 +1,5 @@
 /* png.c: what stb_image does not look at: that a PNG is whole and that its checksums are right. */
-#include "datasets/set.h"
+#include "datasets/set/set.h"
 
 #include <string.h>
 #include <zlib.h>

@@ -1,5 +1,5 @@
 /* rows.c: how every loader begins and ends: a set of so many rows, its classes' names, its split and its scaling. */
-#include "datasets/set.h"
+#include "datasets/set/set.h"
 
 #include <Random123/philox.h>
 #include <math.h>
