@@ -6,6 +6,7 @@
  *
  * The first record is a header if the label's column was named, if none of its cells but the label's is a number, or
  * if its label is none and the next one's is. */
+#include "datasets/formats/formats.h"
 #include "datasets/set/set.h"
 
 #include <errno.h>
@@ -109,7 +110,7 @@ static bool number(const char *text, double *value, bool *whole)
     char *end;
     if (!text[0] || text[strspn(text, "+-.0123456789eE")])
         return false;
-    *value = strtod(text, &end);
+    *value = ad_number(text, &end);
     *whole = !text[digits] && fabs(*value) < 9007199254740992.0; /* 2^53 */
     return end != text && !*end && isfinite(*value);
 }
@@ -414,7 +415,7 @@ static ds_data *read_text(const char *path, const char *text, size_t bytes, cons
     return data;
 }
 
-ds_data *ds_csv(const char *path, const ds_options *options, ad_error *error)
+ds_data *ds_load_csv(const char *path, const ds_options *options, ad_error *error)
 {
     size_t bytes = 0;
     char *text = ad_file_read(path, DS_FILE, &bytes, error);

@@ -1,5 +1,6 @@
 /* gzip.c: a file's bytes in order, unfolded by zlib if it is gzipped. Whoever reads says how many bytes it wants, so
  * that nothing unfolds further than a header has promised. */
+#include "datasets/formats/gzip.h"
 #include "datasets/set/set.h"
 
 #include <string.h>

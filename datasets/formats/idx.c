@@ -3,6 +3,9 @@
  *     0 0 type axes  size (4 bytes, big-endian, for each axis)  elements (row-major)
  *
  * Images are bytes, type 0x08, on 3 axes (count, height, width); labels are bytes on one. */
+#include "datasets/formats/formats.h"
+#include "datasets/formats/gzip.h"
+#include "datasets/image/image.h"
 #include "datasets/set/set.h"
 
 #include <string.h>
@@ -137,7 +140,7 @@ static ds_data *load(const char *path, const char *const files[4], const ds_opti
 enum { PATH = 4096 };
 
 /* The file of a part ("train", "t10k") and kind ("images-idx3"), under one of its usual names. */
-static bool find(const char *folder, const char *part, const char *kind, char *path)
+static bool find_part(const char *folder, const char *part, const char *kind, char *path)
 {
     char name[64];
     for (int i = 0; i < 4; i++) {
@@ -148,19 +151,26 @@ static bool find(const char *folder, const char *part, const char *kind, char *p
     return false;
 }
 
-bool ds_idx_here(const char *folder)
+bool ds_idx_in_folder(const ds_found *found)
 {
     char path[PATH];
-    return find(folder, "train", "images-idx3", path) || find(folder, "t10k", "images-idx3", path);
+    return find_part(found->path, "train", "images-idx3", path) || find_part(found->path, "t10k", "images-idx3", path);
 }
 
-ds_data *ds_idx_folder(const char *path, const ds_options *options, ad_error *error)
+/* gzip's mark, two zeros, or its usual name. */
+bool ds_idx_in_file(const ds_found *found)
+{
+    return memcmp(found->head, "\x1F\x8B", 2) == 0 || (found->bytes >= 4 && memcmp(found->head, "\0\0", 2) == 0) ||
+           strstr(found->path, "-ubyte");
+}
+
+ds_data *ds_load_idx_folder(const char *path, const ds_options *options, ad_error *error)
 {
     static const char *const parts[] = { "train", "t10k" }, *const kinds[] = { "images-idx3", "labels-idx1" };
     char paths[4][PATH];
     const char *files[4] = { NULL };
     for (int i = 0; i < 4; i++)
-        if (find(path, parts[i / 2], kinds[i % 2], paths[i]))
+        if (find_part(path, parts[i / 2], kinds[i % 2], paths[i]))
             files[i] = paths[i];
     for (int p = 0; p < 2; p++)
         if (!files[2 * p] != !files[2 * p + 1]) {
@@ -192,7 +202,7 @@ static bool neighbour(const char *images, char *path)
     return ds_exists(NULL, path, NULL, 0);
 }
 
-ds_data *ds_idx_file(const char *path, const ds_options *options, ad_error *error)
+ds_data *ds_load_idx_file(const char *path, const ds_options *options, ad_error *error)
 {
     char found[PATH];
     const char *labels = options->labels;

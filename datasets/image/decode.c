@@ -1,7 +1,7 @@
-/* stb.c: stb_image, from memory only, on limn's allocator. Its functions are static here, so that a program with an
+/* decode.c: stb_image, from memory only, on limn's allocator. Its functions are static here, so that a program with an
  * stb_image of its own can link with limn. What it does not check is checked here: that a file is not cut short, and
  * that its pixels are no more than the file can hold. */
-#include "datasets/set/set.h"
+#include "datasets/image/image.h"
 
 #include <string.h>
 

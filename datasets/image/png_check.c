@@ -1,5 +1,5 @@
-/* png.c: what stb_image does not look at: that a PNG is whole and that its checksums are right. */
-#include "datasets/set/set.h"
+/* png_check.c: what stb_image does not look at: that a PNG is whole and that its checksums are right. */
+#include "datasets/image/image.h"
 
 #include <string.h>
 #include <zlib.h>
