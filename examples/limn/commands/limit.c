@@ -1,5 +1,5 @@
 /* limit.c: limn limit: a program written by hand, in a text file, and what it tends to. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/commands/commands.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -151,7 +151,7 @@ static int add_expectations(const options *o, tp_script *script)
     return 0;
 }
 
-int command_limit(const options *o, ad_error *error)
+static int run_limit(const options *o, ad_error *error)
 {
     tp_solve_spec spec = { .engine = o->engine,
                            .rule = o->rule,
@@ -188,3 +188,24 @@ int command_limit(const options *o, ad_error *error)
     ds_free(data);
     return status;
 }
+
+const tool_command command_limit = {
+    .name = "limit",
+    .argument = "FILE",
+    .summary = "solves a program written by hand",
+    .manual = "The file is in the notation of limn program, whose grammar stands in tp/netsor/text.c:\n\n"
+              "  Input    W  : A(n, n) ~ N(0, 1/n)\n"
+              "  Input    x  : G(n)    ~ N(0, 1)\n"
+              "  MatMul   h  := W x\n"
+              "  Nonlin   y  := tanh(h)\n"
+              "  Moment   e  := \u27e8y, h\u27e9\n\n"
+              "Prints means, variances and covariances of its vectors and the limits of its scalars, and with --width "
+              "the same\n"
+              "at that width, mean and standard error over --seeds. A law of data, N(0, \u27e8x, x\u27e9/784), takes "
+              "the first row of\n"
+              "--inputs.\n",
+    .takes = TAKE_ALWAYS | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) |
+             TAKE(RUNS) | TAKE(PSI),
+    .settle = NULL,
+    .run = run_limit,
+};

@@ -1,5 +1,6 @@
 /* predict.c: limn predict: what training would do, by a constant kernel: the limit's, or a network's own. */
 #include "examples/limn/commands/predict.h"
+#include "examples/limn/commands/commands.h"
 
 #include <math.h>
 #include <string.h>
@@ -114,12 +115,11 @@ static int open_network(prediction *p, ad_error *error)
     if (o->start && read_start(p, error))
         return -1;
     if (!o->width && !o->weights) {
-        char word[32];
         if (o->scale == NN_MEANFIELD || o->scale == NN_MUP)
             return ad_fail(error,
                            "limits are for --scale ntk and standard: in %s features move as much as outputs do, and no "
                            "constant kernel rules the limit; a network of --width N has one of its own",
-                           option_word("--scale", (int)o->scale, word, sizeof word));
+                           option_word(OPTION_SCALE, (int)o->scale));
         p->ensemble = !p->start && o->loss == NN_SQUARE;
         return (p->program = tp_translate(p->net, error)) ? 0 : -1;
     }
@@ -241,7 +241,9 @@ static int write_files(const prediction *p, const result *r, ad_error *error)
 }
 
 /* ---- telling ---- */
-static const char *const motions[] = { "gradient flow", "gradient descent", "gradient descent with momentum" };
+static const char *const dynamics[] = { [TP_GRADIENT_FLOW] = "gradient flow",
+                                        [TP_GRADIENT_DESCENT] = "gradient descent",
+                                        [TP_MOMENTUM] = "gradient descent with momentum" };
 
 static void tell_number(double x, double factor)
 {
@@ -268,7 +270,7 @@ static void tell(const prediction *p, const result *r)
                : o->start  ? "from --start on"
                            : "from outputs 0 on",
                p->method, p->error);
-    printf("%s on the %s, rate %.5g", motions[r->training.motion],
+    printf("%s on the %s, rate %.5g", dynamics[r->training.motion],
            square ? "square loss sum (f - y)^2 / (2 N k)" : "cross-entropy, a mean over inputs", rate);
     if (r->training.motion == TP_MOMENTUM)
         printf(", momentum %g", o->momentum);
@@ -307,10 +309,11 @@ static cJSON *number(double x)
 
 static int tell_json(const prediction *p, const result *r, ad_error *error)
 {
-    static const char *const names[] = { "train", "test" }, *const words[] = { "flow", "sgd", "momentum" };
+    static const char *const names[] = { "train", "test" }, *const words[] = {
+        [TP_GRADIENT_FLOW] = "flow", [TP_GRADIENT_DESCENT] = "sgd", [TP_MOMENTUM] = "momentum"
+    };
     const options *o = p->o;
     const tp_kernel_model *m = r->machine;
-    char word[32];
     cJSON *root = json_new(o);
     json_put(root, "kernel", cJSON_CreateString(p->readout ? "nngp" : "ntk"));
     json_put(root, "width",
@@ -321,7 +324,7 @@ static int tell_json(const prediction *p, const result *r, ad_error *error)
         json_put(root, "method", cJSON_CreateString(p->method));
         json_put(root, "error", cJSON_CreateNumber(p->error));
     }
-    json_put(root, "loss", cJSON_CreateString(option_word("--loss", (int)o->loss, word, sizeof word)));
+    json_put(root, "loss", cJSON_CreateString(option_word(OPTION_LOSS, (int)o->loss)));
     json_put(root, "optimizer", cJSON_CreateString(words[r->training.motion]));
     json_put(root, "rate", cJSON_CreateNumber(r->training.rate > 0 ? r->training.rate : 1));
     if (r->training.motion == TP_MOMENTUM)
@@ -359,7 +362,7 @@ static int tell_json(const prediction *p, const result *r, ad_error *error)
     return json_print(root, error);
 }
 
-int command_predict(const options *given, ad_error *error)
+static int run_predict(const options *given, ad_error *error)
 {
     static const double preset[] = { 1, 10, 100, (double)INFINITY };
     options o = *given;
@@ -396,3 +399,44 @@ int command_predict(const options *given, ad_error *error)
     close_prediction(&p);
     return status;
 }
+
+static int settle_predict(options *o)
+{
+    if (o->at_width > 0 && o->width)
+        return option_fail("--at-width sums a limit, --width N has none in", o->command);
+    if (o->infinite && o->weights)
+        return option_fail("--width inf knows no --weights in", o->command);
+    if (o->optimizer == NN_ADAM)
+        return option_fail("adam has no kernel: sgd, momentum or flow in", o->command);
+    if (o->covariance && (o->width || o->weights || o->start || o->loss == NN_CROSS_ENTROPY))
+        return option_fail("--covariance is of a limit's ensemble on the square loss, without --start, in", o->command);
+    if (o->outputs == NN_FULL && !o->width && !o->weights)
+        return option_fail("--outputs full is for a --width N, between outputs the limit is 0, in", o->command);
+    if (o->optimizer < 0)
+        o->optimizer = GRADIENT_FLOW;
+    return 0;
+}
+
+const tool_command command_predict = {
+    .name = "predict",
+    .argument = "NET",
+    .summary = "what training would do, by a constant kernel",
+    .manual =
+        "Train and test loss, accuracy and likelihood at --times of training, by the limit's kernel (an ensemble of "
+        "networks:\n"
+        "its mean, and its variance for the likelihood) or, with --width N, by the kernel of one network drawn from "
+        "--seed,\n"
+        "from its own outputs on. The square loss is sum (f - y)^2 / (2 N k), k outputs: limn train's, which has no k, "
+        "needs\n"
+        "1/k of the rate for the same. t is time with the flow, else steps. --kernel nngp trains the readout alone, at "
+        "inf it\n"
+        "is GP inference. A kernel that cannot be inverted is an error that names its condition number and a --ridge.\n"
+        "--out writes the test outputs (the training ones, if there are no others), (times, rows, outputs).",
+    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(LABELS2) | TAKE(WIDTH) |
+             TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(LOSS) |
+             TAKE(OPTIMIZER) | TAKE(MOMENTUM) | TAKE(TIMES) | TAKE(RIDGE) | TAKE(TRAIN) | TAKE(TEST) | TAKE(START) |
+             TAKE(COVARIANCE) | TAKE(RATE) | TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) |
+             TAKE(TOLERANCE) | TAKE(THREADS) | TAKE(EXPLAIN),
+    .settle = settle_predict,
+    .run = run_predict,
+};

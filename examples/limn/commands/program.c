@@ -1,5 +1,5 @@
 /* program.c: limn program: the network as a Netsor-transpose program, and the checks on it. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/commands/commands.h"
 
 #include <stdlib.h>
 
@@ -46,7 +46,7 @@ static int tell(const options *o, const tp_program *program, ad_error *error)
     return o->json ? tell_json(o, program, error) : tp_print(program, stdout, o->format, error);
 }
 
-int command_program(const options *o, ad_error *error)
+static int run_program(const options *o, ad_error *error)
 {
     ds_data *data = o->inputs || o->data ? data_load(o, error) : NULL;
     bool known = data || !(o->inputs || o->data);
@@ -58,3 +58,14 @@ int command_program(const options *o, ad_error *error)
     ds_free(data);
     return status;
 }
+
+const tool_command command_program = {
+    .name = "program",
+    .argument = "NET",
+    .summary = "prints the Netsor\u22a4 program and checks it",
+    .manual = "The forward and backward pass in the paper's notation, each command with its line of source.\n"
+              "--recursion prints the kernel's own recursion in its place.",
+    .takes = TAKE_NETWORK | TAKE(FORMAT) | TAKE(RECURSION),
+    .settle = NULL,
+    .run = run_program,
+};

@@ -1,6 +1,6 @@
-/* drift.c: what limn train --drift measures: the probes, their limit kernel, the kernels as files, the series as
+/* train_drift.c: what limn train --drift measures: the probes, their limit kernel, the kernels as files, the series as
  * JSON. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/commands/train_drift.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +85,7 @@ static int series(char *text, cJSON *result)
     for (char *at = end ? end + 1 : NULL; at && *at;) {
         for (int k = 0; k < columns; k++) {
             size_t length = strcspn(at, ",\n");
-            cJSON *item = length ? cJSON_CreateNumber(strtod(at, NULL)) : cJSON_CreateNull();
+            cJSON *item = length ? cJSON_CreateNumber(ad_number(at, NULL)) : cJSON_CreateNull();
             if (!item || !cJSON_AddItemToArray(lists[k], item))
                 return cJSON_Delete(item), -1;
             at += length + (at[length] != 0);

@@ -1,8 +1,9 @@
-/* report_page.c: the report as one HTML file: tables, plots as SVG inside, and what is needed to make it again. */
+/* page.c: the report as one HTML file: tables, plots as SVG inside, and what is needed to make it again. */
 #include "examples/limn/report/plot.h"
 #include "examples/limn/report/report.h"
 
 #include <cblas.h>
+#include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,23 @@ static int plot_matrix(page *p, const double *a, const double *less, const char 
     return end(p, &drawing, caption);
 }
 
+/* Eigenvalues of a symmetric (n, n), falling. */
+static int find_eigenvalues(const double *kernel, size_t n, double *values, ad_error *error)
+{
+    double *copy = ad_alloc(n * n, sizeof *copy, "eigenvalues", error);
+    if (!copy)
+        return -1;
+    memcpy(copy, kernel, n * n * sizeof *copy);
+    int failed = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'N', 'U', (lapack_int)n, copy, (lapack_int)n, values) != 0;
+    ad_free(copy);
+    for (size_t i = 0; i < n / 2 && !failed; i++) {
+        double value = values[i];
+        values[i] = values[n - 1 - i];
+        values[n - 1 - i] = value;
+    }
+    return failed ? ad_fail(error, "report: LAPACK found no eigenvalues") : 0;
+}
+
 /* Eigenvalues, falling; those of rounding are left out. */
 static int plot_spectra(page *p)
 {
@@ -178,7 +196,7 @@ static int plot_spectra(page *p)
         return -1;
     int status = begin(p, &drawing, 480, 360);
     for (int k = 0; k < 3 && !status; k++) {
-        status = report_eigenvalues(kernels[k], r->probes, values, p->error);
+        status = find_eigenvalues(kernels[k], r->probes, values, p->error);
         fprintf(drawing.stream, "$k%d << E\n", k);
         for (size_t i = 0; i < r->probes && !status; i++)
             if (values[i] > 1e-12 * values[0])

@@ -1,7 +1,7 @@
 /* network.c: finding the network, built in or in a C file, its trace, and its model at a width. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/base/base.h"
 
-#include "examples/limn/compile.h"
+#include "examples/limn/base/compile.h"
 #include "nn/model/safetensors.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* compile.c: a network in a C file of its own: compiled here into a shared object, and loaded. */
-#include "examples/limn/compile.h"
+#include "examples/limn/base/compile.h"
 
 #include <dlfcn.h>
 #include <errno.h>
