@@ -50,15 +50,6 @@ static int list_entries(const options *o, const tp_solution *s, entry *list)
 }
 
 /* ---- as text ---- */
-/* Columns on a screen. */
-static int columns(const char *text)
-{
-    int count = 0;
-    for (; *text; text++)
-        count += ((unsigned char)*text & 0xc0) != 0x80;
-    return count;
-}
-
 static void print_rule(const options *o, const tp_solution *s)
 {
     printf("%s: %s rule%s%s", o->network, s->general ? "general" : "simple",
@@ -78,7 +69,7 @@ static void print_text(const options *o, const tp_solution *s, const entry *list
     int widest = 10;
     print_rule(o, s);
     for (int k = 0; k < n; k++)
-        widest = columns(list[k].what) > widest ? columns(list[k].what) : widest;
+        widest = ad_columns(list[k].what) > widest ? ad_columns(list[k].what) : widest;
     printf("\n  %-*s %16s%s", widest, "", "limit", s->sampled ? "          " : "");
     printf(simple ? " %16s" : "%s", simple ? "simple rule" : "");
     if (o->width)
@@ -91,9 +82,9 @@ static void print_text(const options *o, const tp_solution *s, const entry *list
             snprintf(error, sizeof error, "± %.1e", e->error);
         if (simple && !isnan(e->simple))
             snprintf(at, sizeof at, "%.10g", fabs(e->simple) < 1e-14 ? 0 : e->simple);
-        printf("  %s%*s %16.10g", list[k].what, widest - columns(list[k].what), "",
+        printf("  %s%*s %16.10g", list[k].what, widest - ad_columns(list[k].what), "",
                fabs(e->value) < 1e-14 ? 0 : e->value);
-        printf(s->sampled ? " %s%*s" : "%s%*s", error, s->sampled ? 9 - columns(error) : 0, "");
+        printf(s->sampled ? " %s%*s" : "%s%*s", error, s->sampled ? 9 - ad_columns(error) : 0, "");
         printf(simple ? " %16s" : "%s", at);
         if (o->width && strcmp(list[k].of, "f") != 0)
             printf(" %16.8g ± %.1e", e->finite, e->finite_error);
