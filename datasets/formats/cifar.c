@@ -43,8 +43,8 @@ static int read_batch(const char *path, ds_data *data, ds_size to, size_t *rows,
 }
 
 /* The files in order; the first `n_train` are to train, 0: not told. */
-static ds_data *load(const char *path, const char *const *files, int count, int n_train, const ds_options *options,
-                     ad_error *error)
+static ds_data *load_batches(const char *path, const char *const *files, int count, int n_train,
+                             const ds_options *options, ad_error *error)
 {
     size_t rows = 0, filled = 0, train = 0;
     ds_size to;
@@ -114,10 +114,10 @@ ds_data *ds_load_cifar_folder(const char *path, const ds_options *options, ad_er
         count++;
     } else
         n_train = 0;
-    return load(path, files, count, n_train, options, error);
+    return load_batches(path, files, count, n_train, options, error);
 }
 
 ds_data *ds_load_cifar_file(const char *path, const ds_options *options, ad_error *error)
 {
-    return load(path, &path, 1, 0, options, error);
+    return load_batches(path, &path, 1, 0, options, error);
 }

@@ -148,7 +148,7 @@ static int list_set(job *j, const char *path)
 }
 
 /* The headers: all of one size, unless they are resized; of three channels if one of them has colours. */
-static int look(job *j)
+static int look_at_headers(job *j)
 {
     for (int i = 0; i < j->count; i++) {
         const char *path = j->images[i].path;
@@ -203,9 +203,9 @@ static int name_classes(const job *j, ds_data *data)
     return failed;
 }
 
-static ds_data *load(job *j, const char *path)
+static ds_data *load_images(job *j, const char *path)
 {
-    if (list_set(j, path) != 0 || look(j) != 0)
+    if (list_set(j, path) != 0 || look_at_headers(j) != 0)
         return NULL;
     ds_data *data = ds_new(path, (size_t)j->count, j->to.height * j->to.width * j->to.channels, 1, j->error);
     if (!data)
@@ -227,7 +227,7 @@ static ds_data *load(job *j, const char *path)
 ds_data *ds_load_class_folders(const char *path, const ds_options *options, ad_error *error)
 {
     job j = { .arena = ad_arena_new(error), .options = options, .error = error };
-    ds_data *data = j.arena ? load(&j, path) : NULL;
+    ds_data *data = j.arena ? load_images(&j, path) : NULL;
     ad_arena_free(j.arena);
     return data;
 }

@@ -63,7 +63,7 @@ ds_source *ds_source_open(const char *path, ad_error *error)
 }
 
 /* Deflate gives at most 1032 bytes for one: a copy of 258 takes at least two bits. */
-size_t ds_source_most(const ds_source *source, bool *exact)
+size_t ds_source_maximum(const ds_source *source, bool *exact)
 {
     *exact = !source->zipped;
     return source->zipped ? 1032 * source->bytes : source->bytes;

@@ -8,6 +8,6 @@ ds_source *ds_source_open(const char *path, ad_error *error);
 /* Fewer bytes than wanted come only at the end, where a gzip file's checksum is compared. */
 int ds_source_read(ds_source *source, void *out, size_t bytes, size_t *got, ad_error *error);
 /* The most bytes that the whole source can have; *exact if it is their number. */
-size_t ds_source_most(const ds_source *source, bool *exact);
+size_t ds_source_maximum(const ds_source *source, bool *exact);
 void ds_source_close(ds_source *source);
 #endif

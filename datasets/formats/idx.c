@@ -44,10 +44,10 @@ static int read_header(ds_source *source, const char *path, int axes, array *a, 
     for (int i = axes; i < 3; i++)
         a->shape[i] = 1;
     bool exact = false;
-    size_t most = ds_source_most(source, &exact), head_bytes = 4 + 4 * (size_t)axes;
-    if (overflow || *count > DS_VALUES || *count > most - head_bytes)
+    size_t maximum = ds_source_maximum(source, &exact), head_bytes = 4 + 4 * (size_t)axes;
+    if (overflow || *count > DS_VALUES || *count > maximum - head_bytes)
         return ad_fail(error, "%s: truncated: its IDX header promises %zu x %zu x %zu bytes, the file has %s%zu", path,
-                       a->shape[0], a->shape[1], a->shape[2], exact ? "" : "at most ", most - head_bytes);
+                       a->shape[0], a->shape[1], a->shape[2], exact ? "" : "at most ", maximum - head_bytes);
     return 0;
 }
 
@@ -84,7 +84,7 @@ static int read_pair(const char *images, const char *labels, array pair[2], ad_e
 }
 
 /* Rows first, first + 1, ... of the set from one pair of files. */
-static int fill(ds_data *data, size_t first, const array pair[2], ds_size to, ad_error *error)
+static int fill_pair(ds_data *data, size_t first, const array pair[2], ds_size to, ad_error *error)
 {
     ds_size from = { pair[0].shape[1], pair[0].shape[2], 1 };
     size_t pixels = from.height * from.width;
@@ -100,7 +100,7 @@ static int fill(ds_data *data, size_t first, const array pair[2], ds_size to, ad
 }
 
 /* The set of one or two pairs of files, the second its test part; an absent pair is two NULLs. */
-static ds_data *load(const char *path, const char *const files[4], const ds_options *options, ad_error *error)
+static ds_data *load_pairs(const char *path, const char *const files[4], const ds_options *options, ad_error *error)
 {
     array arrays[4] = { 0 };
     ds_data *data = NULL;
@@ -126,7 +126,7 @@ static ds_data *load(const char *path, const char *const files[4], const ds_opti
         data->channels = 1;
     }
     for (int p = 0; p < 2 && !failed; p++)
-        failed = fill(data, p ? arrays[0].shape[0] : 0, arrays + 2 * p, to, error);
+        failed = fill_pair(data, p ? arrays[0].shape[0] : 0, arrays + 2 * p, to, error);
     if (!failed)
         failed = ds_finish(data, files[0] && files[2] ? arrays[0].shape[0] : 0, options, error);
     for (int i = 0; i < 4; i++)
@@ -178,7 +178,7 @@ ds_data *ds_load_idx_folder(const char *path, const ds_options *options, ad_erro
                     files[2 * p] ? "images" : "labels");
             return NULL;
         }
-    return load(path, files, options, error);
+    return load_pairs(path, files, options, error);
 }
 
 /* The labels' file of an images' file: "images" and "idx3" in its name become "labels" and "idx1"; with or without
@@ -211,5 +211,5 @@ ds_data *ds_load_idx_file(const char *path, const ds_options *options, ad_error 
         return NULL;
     }
     const char *files[4] = { path, labels ? labels : found, NULL, NULL };
-    return load(path, files, options, error);
+    return load_pairs(path, files, options, error);
 }

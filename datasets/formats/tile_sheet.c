@@ -48,7 +48,7 @@ typedef struct {
 
 /* Fills x (to) and y; every labelled tile must show something, every tile after them nothing. `one` has room for a
  * tile. */
-static int fill(ds_data *data, const sheet *s, ds_size to, unsigned char *one, ad_error *error)
+static int fill_tiles(ds_data *data, const sheet *s, ds_size to, unsigned char *one, ad_error *error)
 {
     for (size_t r = 0; r < s->tiles; r++) {
         bool labelled = r < data->rows;
@@ -89,7 +89,7 @@ static ds_data *new_set(const sheet *s, size_t rows, const ds_options *options, 
         data->height = to.height;
         data->width = to.width;
         data->channels = 1;
-        failed = fill(data, s, to, one, error);
+        failed = fill_tiles(data, s, to, one, error);
     }
     if (!failed)
         failed = ds_finish(data, rows * 4 / 5, options, error);

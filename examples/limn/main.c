@@ -48,9 +48,10 @@ int main(int argc, char **argv)
     ad_error error = { 0 };
     int wrong = options_parse(&o, commands, argc, argv, &command), status = 0;
     if (!wrong && (status = command->run(&o, &error))) {
-        /* An error without words comes of memory that was asked for in silence. */
-        ad_fail(&error, "%s %s: failed without a word of why: memory may be out; see limn %s --explain or --help",
-                o.command, o.network, o.command);
+        ad_fail(&error,
+                "%s %s: no part of it said why it failed; most likely memory ran out: try fewer inputs or a "
+                "smaller network",
+                o.command, o.network);
         return fail(&error, status > 0 ? status : 1);
     }
     if (wrong <= 0 && (fflush(stdout) != 0 || ferror(stdout))) {

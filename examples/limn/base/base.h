@@ -5,7 +5,7 @@
 
 #include <cjson/cJSON.h>
 
-enum { MOST_SETTINGS = 32, MOST_WIDTHS = 16, MOST_TIMES = 64 };
+enum { MAX_SETTINGS = 32, MAX_WIDTHS = 16, MAX_TIMES = 64 };
 /* Of --optimizer, beyond nn_optimizer. */
 enum { GRADIENT_FLOW = NN_ADAM + 1 };
 
@@ -13,9 +13,9 @@ typedef struct {
     const char *command, *network;
     int argc;
     char *const *argv; /* as they were typed */
-    const char *settings[MOST_SETTINGS + 1];
+    const char *settings[MAX_SETTINGS + 1];
     int n_settings;
-    const char *psi[MOST_SETTINGS]; /* expectations to be found */
+    const char *psi[MAX_SETTINGS]; /* expectations to be found */
     int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
     const char *labels2, *start, *covariance;
@@ -40,9 +40,9 @@ typedef struct {
     double drift_share;
     long drift_every; /* 0: the schedule's default */
     long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
-    size_t widths[MOST_WIDTHS];
+    size_t widths[MAX_WIDTHS];
     int n_widths;
-    double times[MOST_TIMES]; /* ascending, INFINITY for inf */
+    double times[MAX_TIMES]; /* ascending, INFINITY for inf */
     int n_times;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
     tp_style format;

@@ -18,9 +18,9 @@ typedef struct {
     const char *const *words; /* of a choice */
 } row;
 
-#define MOST_WIDTH 1e7
-#define MOST_WHOLE 1e9
-#define MOST_REAL DBL_MAX
+#define MAX_WIDTH 1e7
+#define MAX_WHOLE 1e9
+#define MAX_REAL DBL_MAX
 _Static_assert(AD_MAX_THREADS == 1024, "the help of --threads tells it");
 
 static const row rows[OPTIONS] = {
@@ -105,7 +105,7 @@ static void print_help(const tool_command *const *commands, const tool_command *
 }
 
 /* ---- values ---- */
-static bool number(const char *text, double *value)
+static bool parse_number(const char *text, double *value)
 {
     char *end;
     errno = 0;
@@ -113,9 +113,9 @@ static bool number(const char *text, double *value)
     return end != text && !*end && !errno && isfinite(*value);
 }
 
-static bool whole_number(const char *text, double minimum, double maximum, double *value)
+static bool parse_whole(const char *text, double minimum, double maximum, double *value)
 {
-    return number(text, value) && *value >= minimum && *value <= maximum && !(floor(*value) < *value);
+    return parse_number(text, value) && *value >= minimum && *value <= maximum && !(floor(*value) < *value);
 }
 
 /* "--probes takes a whole number from 2 to 1000000000, not": what an option's row asks of its value. */
@@ -135,11 +135,11 @@ static int refuse(const row *r, const char *value)
         break;
     case WIDTHS:
         snprintf(text, sizeof text, "%s takes up to %d whole numbers of at least %.0f with commas, not", r->name,
-                 MOST_WIDTHS, r->minimum);
+                 MAX_WIDTHS, r->minimum);
         break;
     case TIMES:
         snprintf(text, sizeof text, "%s takes up to %d ascending times from 0 to inf with commas, not", r->name,
-                 MOST_TIMES);
+                 MAX_TIMES);
         break;
     case SCHEDULE:
         snprintf(text, sizeof text, "%s takes log, epoch or a whole number from %.0f to %.0f, not", r->name, r->minimum,
@@ -169,7 +169,7 @@ static bool set_width(options *o, const row *r, const char *value)
 {
     double n = 0;
     o->infinite = strcmp(value, "inf") == 0;
-    if (!o->infinite && !whole_number(value, r->minimum, r->maximum, &n))
+    if (!o->infinite && !parse_whole(value, r->minimum, r->maximum, &n))
         return false;
     o->width = (size_t)n;
     return true;
@@ -182,7 +182,7 @@ static bool set_widths(options *o, const row *r, const char *value)
         char *end;
         long n = strtol(at, &end, 10);
         if (end == at || (double)n < r->minimum || (double)n > r->maximum || (*end && *end != ',') ||
-            o->n_widths == MOST_WIDTHS)
+            o->n_widths == MAX_WIDTHS)
             return false;
         o->widths[o->n_widths++] = (size_t)n;
         at = *end ? end + 1 : NULL;
@@ -198,7 +198,7 @@ static bool set_times(options *o, const char *value)
         size_t length = strcspn(at, ",");
         double t = (double)INFINITY, before = o->n_times ? o->times[o->n_times - 1] : 0;
         snprintf(one, sizeof one, "%.*s", (int)(length < 31 ? length : 31), at);
-        if ((strcmp(one, "inf") != 0 && !number(one, &t)) || t < before || o->n_times == MOST_TIMES)
+        if ((strcmp(one, "inf") != 0 && !parse_number(one, &t)) || t < before || o->n_times == MAX_TIMES)
             return false;
         o->times[o->n_times] = t;
         at = at[length] ? at + length + 1 : NULL;
@@ -221,7 +221,7 @@ static bool set_schedule(options *o, const row *r, const char *value)
     o->drift_every = 0;
     if (strcmp(value, "log") == 0 || strcmp(value, "epoch") == 0)
         return true;
-    if (!whole_number(value, r->minimum, r->maximum, &steps))
+    if (!parse_whole(value, r->minimum, r->maximum, &steps))
         return false;
     o->drift_schedule = NN_STEPS;
     o->drift_every = (long)steps;
@@ -232,9 +232,9 @@ static bool set_number(options *o, const row *r, const char *value)
 {
     char *field = (char *)o + r->at;
     double x;
-    if (r->kind == WHOLE && whole_number(value, r->minimum, r->maximum, &x))
+    if (r->kind == WHOLE && parse_whole(value, r->minimum, r->maximum, &x))
         *(long *)(void *)field = (long)x;
-    else if (r->kind == REAL && number(value, &x) && x >= r->minimum)
+    else if (r->kind == REAL && parse_number(value, &x) && x >= r->minimum)
         *(double *)(void *)field = x;
     else
         return false;
@@ -250,13 +250,13 @@ static int set(options *o, const row *r, const char *value)
         *(const char **)(void *)((char *)o + r->at) = value;
         break;
     case SETTING:
-        if (o->n_settings == MOST_SETTINGS)
+        if (o->n_settings == MAX_SETTINGS)
             return option_fail("there are more than 32 settings at", value);
         good = strchr(value, '=');
         o->settings[o->n_settings++] = value;
         break;
     case EXPECTATION:
-        if (o->n_psi == MOST_SETTINGS)
+        if (o->n_psi == MAX_SETTINGS)
             return option_fail("there are more than 32 expectations at", value);
         o->psi[o->n_psi++] = value;
         break;

@@ -24,8 +24,8 @@ static int open_job(job *j, const options *o, ad_error *error)
     j->data = data_load(o, error);
     if (!j->data || data_second(o, j->data, &j->second, error))
         return -1;
-    size_t most = o->probes > 0 ? (size_t)o->probes : o->inputs || o->data ? SIZE_MAX : 32;
-    j->rows = j->data->rows < most ? j->data->rows : most;
+    size_t maximum = o->probes > 0 ? (size_t)o->probes : o->inputs || o->data ? SIZE_MAX : 32;
+    j->rows = j->data->rows < maximum ? j->data->rows : maximum;
     j->rows2 = j->second.data ? j->second.shape[0] : j->rows;
     if (!(j->net = network_trace(o, j->data, error)))
         return -1;
@@ -232,7 +232,7 @@ static void print_corner(const job *j, const double *values, size_t stride)
         puts("...");
 }
 
-static void tell(const job *j, const options *o, size_t width)
+static void print_kernel(const job *j, const options *o, size_t width)
 {
     char text[400];
     describe(j, o, width, text, sizeof text);
@@ -386,7 +386,7 @@ static int run_kernel(const options *o, ad_error *error)
         if (!status && o->json)
             status = tell_json(&j, o, width, error);
         else if (!status)
-            tell(&j, o, width);
+            print_kernel(&j, o, width);
     }
     close_job(&j);
     return status;

@@ -37,7 +37,7 @@ static int tell_json(const options *o, const tp_program *program, ad_error *erro
 }
 
 /* LaTeX, JSON of the program alone, or the kernel's recursion. */
-static int tell(const options *o, const tp_program *program, ad_error *error)
+static int print_program(const options *o, const tp_program *program, ad_error *error)
 {
     if (o->recursion && (o->json || o->format == TP_JSON))
         return ad_fail(error, "--recursion is printed as text or LaTeX");
@@ -52,7 +52,7 @@ static int run_program(const options *o, ad_error *error)
     bool known = data || !(o->inputs || o->data);
     nn_net *net = known ? network_trace(o, data, error) : NULL;
     tp_program *program = net ? tp_translate(net, error) : NULL;
-    int status = program ? tell(o, program, error) : -1;
+    int status = program ? print_program(o, program, error) : -1;
     tp_program_free(program);
     nn_net_free(net);
     ds_free(data);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_COLUMNS = 64 };
+enum { MAX_COLUMNS = 64 };
 
 /* Theta_inf of the probes at the width, from --drift-limit or by the exact engine; NULL where there is none. */
 static double *find_limit(const options *o, nn_net *net, const ds_data *data, size_t width, ad_error *error)
@@ -73,10 +73,10 @@ void drift_close(nn_drift_spec *spec)
 /* One list a column. */
 static int series(char *text, cJSON *result)
 {
-    cJSON *lists[MOST_COLUMNS];
+    cJSON *lists[MAX_COLUMNS];
     int columns = 0;
     char *end = strchr(text, '\n');
-    for (char *name = text; end && name < end && columns < MOST_COLUMNS; columns++) {
+    for (char *name = text; end && name < end && columns < MAX_COLUMNS; columns++) {
         size_t length = strcspn(name, ",\n");
         name[length] = 0;
         lists[columns] = json_put(result, name, cJSON_CreateArray());

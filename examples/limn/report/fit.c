@@ -44,14 +44,14 @@ static double student(double freedom)
     return z * (1 + u * (g1 + u * (g2 + u * (g3 + u * g4))));
 }
 
-bool report_fit(const report *r, field f, double most, report_line *line)
+bool report_fit(const report *r, field f, double maximum, report_line *line)
 {
     double sx = 0, sy = 0, sxx = 0, sxy = 0, residual = 0, m = 0;
     long count = report_count(r, f);
     int widths = 0;
     for (int pass = 0; pass < 3; pass++) /* means, then squares about them, then what is left */
         for (int k = 0; k < r->n_columns; k++) {
-            if (report_log_mean(r, f, k) > log(most))
+            if (report_log_mean(r, f, k) > log(maximum))
                 continue;
             widths += pass == 0;
             for (long s = 0; s < count; s++) {

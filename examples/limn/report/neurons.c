@@ -29,18 +29,18 @@ static int look_at(report *r, nn_model *model, ad_var vector, int number, ad_err
  * out. */
 int report_look(report *r, nn_model *model, ad_error *error)
 {
-    enum { ROOM = 256 };
-    ad_var found[ROOM], plain[ROOM];
+    enum { CAPACITY = 256 };
+    ad_var found[CAPACITY], plain[CAPACITY];
     ad_error refusal = { 0 };
-    int n = tp_preactivations(r->program, found, ROOM, error), count = 0;
+    int n = tp_preactivations(r->program, found, CAPACITY, error), count = 0;
     if (n < 0)
         return -1;
-    for (int k = 0; k < n && k < ROOM; k++) {
+    for (int k = 0; k < n && k < CAPACITY; k++) {
         const ad_shape *shape = ad_shape_get(found[k]);
         if (shape->rank == 2 && ad_same(shape->axes[0], nn_batch(r->net)))
             plain[count++] = found[k];
     }
-    int shown = count < MOST_NEURONS ? count : MOST_NEURONS;
+    int shown = count < MAX_NEURONS ? count : MAX_NEURONS;
     for (int k = 0; k < shown; k++) {
         int at = shown > 1 ? k * (count - 1) / (shown - 1) : 0;
         if (look_at(r, model, plain[at], at + 1, &refusal))

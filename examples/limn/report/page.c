@@ -105,17 +105,18 @@ static int plot_field(page *p, field f, const char *title, const char *caption)
         for (long s = 0; s < report_count(r, f); s++)
             fprintf(g, "%zu %.10g\n", r->columns[k].n, r->columns[k].values[f][s]);
     fputs("E\n$means << E\n", g);
-    size_t least = r->columns[0].n, most = least;
+    size_t narrowest = r->columns[0].n, widest = narrowest;
     for (int k = 0; k < r->n_columns; k++) {
         double mean, deviation;
         report_spread(r->columns[k].values[f], report_count(r, f), &mean, &deviation);
         fprintf(g, "%zu %.10g\n", r->columns[k].n, mean);
-        least = r->columns[k].n < least ? r->columns[k].n : least;
-        most = r->columns[k].n > most ? r->columns[k].n : most;
+        narrowest = r->columns[k].n < narrowest ? r->columns[k].n : narrowest;
+        widest = r->columns[k].n > widest ? r->columns[k].n : widest;
     }
     fputs("E\n$band << E\n", g);
     for (int i = 0; fitted && i <= 60; i++) {
-        double x = log((double)least / 1.15) + (log((double)most * 1.15) - log((double)least / 1.15)) * i / 60;
+        double x =
+            log((double)narrowest / 1.15) + (log((double)widest * 1.15) - log((double)narrowest / 1.15)) * i / 60;
         double y = line.at + line.slope * x;
         double half = line.quantile * line.spread * sqrt(1 / line.points + (x - line.x) * (x - line.x) / line.sxx);
         fprintf(g, "%.10g %.10g %.10g %.10g\n", exp(x), exp(y), exp(y - half), exp(y + half));
@@ -123,7 +124,7 @@ static int plot_field(page *p, field f, const char *title, const char *caption)
     fprintf(g,
             "E\nset logscale xy\nset title '%s'\nset xlabel 'width n'\nset xrange [%g:%g]\nset key top right\n"
             "set xtics (",
-            title, (double)least / 1.2, (double)most * 1.2);
+            title, (double)narrowest / 1.2, (double)widest * 1.2);
     for (int k = 0; k < r->n_columns; k++)
         fprintf(g, "%s'%zu' %zu", k ? ", " : "", r->columns[k].n, r->columns[k].n);
     fputs(")\nset format y '%g'\nplot ", g);

@@ -7,7 +7,7 @@
 
 typedef struct {
     tp_kernel ntk, nngp;
-    tp_kernel_model *machine;
+    tp_kernel_model *kernel_model;
     double *y, *coefficients, *outputs, *variances, *prior;
 } prediction;
 
@@ -23,20 +23,20 @@ static int predict(report *r, prediction *p, ad_error *error)
 {
     size_t columns = nn_n_outputs(r->net), n = TRAINED;
     tp_training training = { .motion = TP_MOMENTUM, .rate = r->rate, .momentum = MOMENTUM, .divisor = (double)n };
-    double times[MOST_POINTS];
+    double times[MAX_POINTS];
     for (int t = 0; t < r->n_points; t++)
         times[t] = (double)r->points[t];
     double *kernel = ad_alloc(n * n, sizeof *kernel, "the prediction", error);
     if (!kernel)
         return -1;
     memcpy(kernel, p->ntk.terms[0].values, n * n * sizeof *kernel);
-    p->machine = tp_kernel_model_new(kernel, n, &(tp_kernel_model_spec){ .threads = (int)r->o->threads }, error);
+    p->kernel_model = tp_kernel_model_new(kernel, n, &(tp_kernel_model_spec){ .threads = (int)r->o->threads }, error);
     p->y = ad_alloc(n * columns, sizeof *p->y, "the prediction", error);
     p->outputs = ad_alloc(n * columns, sizeof *p->outputs, "the prediction", error);
     p->variances = ad_alloc(r->probes, sizeof *p->variances, "the prediction", error);
     p->prior = ad_alloc(r->probes, sizeof *p->prior, "the prediction", error);
     p->coefficients = ad_alloc((size_t)r->n_points * n * columns, sizeof *p->coefficients, "the prediction", error);
-    if (!p->machine || !p->y || !p->outputs || !p->variances || !p->prior || !p->coefficients)
+    if (!p->kernel_model || !p->y || !p->outputs || !p->variances || !p->prior || !p->coefficients)
         return -1;
     targets(r, columns, p->y);
     for (size_t i = 0; i < r->probes; i++)
@@ -44,11 +44,12 @@ static int predict(report *r, prediction *p, ad_error *error)
     tp_prior prior = {
         .train = p->nngp.terms[0].values, .cross = p->nngp.terms[0].values, .test = p->prior, .diagonal = true
     };
-    if (tp_coefficients(p->machine, &training, p->y, columns, NULL, times, (size_t)r->n_points, p->coefficients, error))
+    if (tp_coefficients(p->kernel_model, &training, p->y, columns, NULL, times, (size_t)r->n_points, p->coefficients,
+                        error))
         return -1;
     for (int t = 0; t < r->n_points; t++) {
-        if (tp_outputs(p->machine, p->coefficients + (size_t)t * n * columns, columns, NULL, p->outputs, error) ||
-            tp_covariance(p->machine, &training, columns, times[t], p->ntk.terms[0].values, r->probes, &prior,
+        if (tp_outputs(p->kernel_model, p->coefficients + (size_t)t * n * columns, columns, NULL, p->outputs, error) ||
+            tp_covariance(p->kernel_model, &training, columns, times[t], p->ntk.terms[0].values, r->probes, &prior,
                           p->variances, error))
             return -1;
         double total = 0;
@@ -82,7 +83,7 @@ void report_predict(report *r)
              refusal.text);
     tp_kernel_free(&p.ntk);
     tp_kernel_free(&p.nngp);
-    tp_kernel_model_free(p.machine);
+    tp_kernel_model_free(p.kernel_model);
     ad_free(p.y);
     ad_free(p.outputs);
     ad_free(p.variances);

@@ -84,8 +84,8 @@ static int keep_point(const nn_drift_row *row, void *context, ad_error *error)
     trail *t = context;
     report *r = t->r;
     column *c = &r->columns[t->column];
-    if (t->at == MOST_POINTS)
-        return ad_fail(error, "report: more than %d measurements in one fit", MOST_POINTS);
+    if (t->at == MAX_POINTS)
+        return ad_fail(error, "report: more than %d measurements in one fit", MAX_POINTS);
     if (t->draw < r->followed) {
         c->drift[t->at] += row->from_start / (double)r->followed;
         c->loss[t->at] += row->loss / (double)r->followed;

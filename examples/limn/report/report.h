@@ -4,9 +4,9 @@
 #include "examples/limn/base/base.h"
 
 enum {
-    TRAINED = 256,     /* inputs to train on */
-    MOST_POINTS = 128, /* measurements in one fit */
-    MOST_NEURONS = 4,  /* vectors whose neurons are shown */
+    TRAINED = 256,    /* inputs to train on */
+    MAX_POINTS = 128, /* measurements in one fit */
+    MAX_NEURONS = 4,  /* vectors whose neurons are shown */
 };
 #define MOMENTUM 0.9
 
@@ -18,7 +18,7 @@ typedef enum { TRAIN_ACCURACY, TEST_ACCURACY, INITIAL, DRIFT, FINAL, SHOWN, NORM
 typedef struct {
     size_t n;
     double *values[FIELDS];
-    double drift[MOST_POINTS], loss[MOST_POINTS];
+    double drift[MAX_POINTS], loss[MAX_POINTS];
 } column;
 
 /* The neurons of one vector of the widest network, on the first probe, and the variance that they have in the limit. */
@@ -46,11 +46,11 @@ typedef struct {
     size_t probes;
     column *columns;
     int n_columns, widest;
-    long points[MOST_POINTS]; /* steps done when the fits were measured */
+    long points[MAX_POINTS]; /* steps done when the fits were measured */
     int n_points;
     bool has_prediction;
-    double predicted[MOST_POINTS]; /* the probes' loss in the limit, at the points */
-    report_neurons neurons[MOST_NEURONS];
+    double predicted[MAX_POINTS]; /* the probes' loss in the limit, at the points */
+    report_neurons neurons[MAX_NEURONS];
     int n_neurons;
     char no_neurons[600], no_prediction[600], method[600]; /* why there are none; how the limit was found */
 } report;
@@ -77,8 +77,8 @@ typedef struct {
     double at, x, spread, quantile, points, sxx;
     int widths;
 } report_line;
-/* Over the widths where the values' geometric mean is at most `most`; false where there are too few points. */
-bool report_fit(const report *r, field f, double most, report_line *line);
+/* Over the widths where the values' geometric mean is at most `maximum`; false where there are too few points. */
+bool report_fit(const report *r, field f, double maximum, report_line *line);
 double report_log_mean(const report *r, field f, int k);
 
 /* ---- neurons.c, prediction.c: what only the page shows ---- */
