@@ -105,9 +105,9 @@ static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char
         size += value * value;
     }
     kernel->simple_rule_error = size > 0 ? sqrt(off / size) : 0;
-    snprintf(text, sizeof text,
-             "; general rule, for the program is not BP-like: %s; the simple rule would be off by %.2g %%", why,
-             100 * kernel->simple_rule_error);
+    ad_snprintf(text, sizeof text,
+                "; general rule, for the program is not BP-like: %s; the simple rule would be off by %.2g %%", why,
+                100 * kernel->simple_rule_error);
     add_text(kernel->method, sizeof kernel->method, text);
 }
 
@@ -161,7 +161,7 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
     ad_error refusal = { 0 }, failure = { 0 };
     char why[sizeof error->text] = "";
     memset(kernel, 0, sizeof *kernel);
-    if (tp_check_rows(program, x, rows, "the first", error) ||
+    if (!ad_threads(spec.threads, error) || tp_check_rows(program, x, rows, "the first", error) ||
         (x2 && tp_check_rows(program, x2, rows2, "the second", error)))
         return -1;
     size_t outputs = nn_n_outputs(program->net);

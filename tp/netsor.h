@@ -9,7 +9,7 @@
  *     tp_moment(s, "e", "z*x");                           E z x, which is 1
  *     tp_solution *solution = tp_script_solve(s, NULL, &error);
  *
- * The same as a text is what tp_print writes of a network (its grammar stands in script_text.c):
+ * The same as a text is what tp_print writes of a network (its grammar stands in tp/netsor/text.c):
  *
  *     Input  W  : A(n, n) ~ N(0, 1/n)
  *     Input  x  : G(n)    ~ N(0, 1)

@@ -90,7 +90,7 @@ bool tp_take_number(tp_reader *reader, double *value, const char **text)
     if (!isdigit((unsigned char)*start) && !(*start == '.' && isdigit((unsigned char)start[1])))
         return false;
     char *end;
-    *value = strtod(start, &end);
+    *value = ad_number(start, &end);
     *text = keep(reader, start, (size_t)(end - start));
     reader->at = end;
     return *text != NULL;

@@ -53,7 +53,7 @@ int tp_gaussian_covariance(const tp_program *program, ad_var vector, const doubl
     if (vector.graph != program->graph || vector.id < 0 || vector.id >= program->forward ||
         tp_count_widths(program->graph, ad_shape_get(vector)) != 1)
         return ad_fail(error, "covariance: not a vector of the program's forward pass");
-    if (tp_check_rows(program, x, rows, "the first", error) ||
+    if (!ad_threads(given.threads, error) || tp_check_rows(program, x, rows, "the first", error) ||
         (x2 && tp_check_rows(program, x2, rows2, "the second", error)))
         return -1;
     view.output = vector;

@@ -1,10 +1,11 @@
-/* width_of_file.c: the width that a file of weights was written at. */
+/* weights_width.c: the width of the network that a file of weights is of. */
 #include "nn/model/safetensors.h"
-#include "nn/nn.h"
+#include "nn/network/network.h"
 
 #include <stdlib.h>
 
-/* Only sizes of the file's own axes come into question. */
+/* The width at which every tensor of a file has its parameter's shape; 0 if there is none. Only sizes of the file's own
+ * axes come into question. */
 static size_t width_of_tensors(const nn_net *net, const nn_tensors *file)
 {
     const ad_graph *graph = nn_graph(net);
@@ -23,12 +24,14 @@ static size_t width_of_tensors(const nn_net *net, const nn_tensors *file)
     return width || !said ? width : strtoul(said, NULL, 10);
 }
 
-int nn_width_of_file(const nn_net *net, const char *path, size_t *width, ad_error *error)
+size_t nn_width_of_weights(const nn_net *net, const char *path, ad_error *error)
 {
     nn_tensors *file = nn_tensors_read(path, error);
     if (!file)
-        return -1;
-    *width = width_of_tensors(net, file);
+        return 0;
+    size_t width = width_of_tensors(net, file);
     nn_tensors_free(file);
-    return 0;
+    if (!width)
+        ad_fail(error, "%s: no tensor of it tells the width of %s: give --width N", path, nn_title(net));
+    return width;
 }

@@ -1,12 +1,12 @@
 /* network.c: finding the network, built in or in a C file, its trace, and its model at a width. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/base/base.h"
 
-#include "examples/limn/compile.h"
+#include "examples/limn/base/compile.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static nn_function find(const char *name, nn_input_kind *input, ad_error *error)
+static nn_function find_network(const char *name, nn_input_kind *input, ad_error *error)
 {
     size_t length = strlen(name);
     if (length > 2 && strcmp(name + length - 2, ".c") == 0)
@@ -26,7 +26,7 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
 {
     static const ds_data mnist = { .features = 784, .height = 28, .width = 28, .classes = 10 };
     nn_input_kind input;
-    nn_function function = find(o->network, &input, error);
+    nn_function function = find_network(o->network, &input, error);
     if (!function)
         return NULL;
     if (!data)
@@ -55,14 +55,8 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
 {
     if (o->width)
         width = o->width;
-    else if (o->weights) {
-        if (nn_width_of_file(net, o->weights, &width, error))
-            return NULL;
-        if (!width) {
-            ad_fail(error, "%s: no tensor of it tells the width of %s: give --width N", o->weights, o->network);
-            return NULL;
-        }
-    }
+    else if (o->weights && !(width = nn_width_of_weights(net, o->weights, error)))
+        return NULL;
     nn_model *model = nn_model_new(net, width, seed, o->type, (int)o->threads, error);
     if (model && o->weights && nn_load(model, o->weights, error)) {
         nn_model_free(model);
