@@ -37,15 +37,23 @@ struct tp_program {
     int n_nodes;  /* what follows is by node, of those that there were when the program was made */
     bool *lives;  /* the output or a site depends on it */
     bool *learns; /* depends on a parameter */
+    int *widths;  /* how many width axes it has */
+    int *params;  /* the parameter that it is, renamed perhaps; -1 if it is none */
     int *adjoint; /* of a forward node: the node that holds its adjoint, -1 if there is none */
 };
 
 /* The network's output in the forms that rules are for (rewrite.c); its id is -1 without memory or with a poisoned
  * graph. */
 ad_var tp_rewrite(ad_var output, ad_axis batch);
+static inline bool tp_is_width(const ad_graph *graph, ad_axis axis)
+{
+    return axis.id && ad_axis_kind(graph, axis) == AD_WIDTH;
+}
 int tp_count_widths(const ad_graph *, const ad_shape *);
 /* A parameter under renamings, and the names of its axes as the node has them; -1 if the node is none. */
 int tp_peel(const ad_graph *, int node, ad_shape *names);
+/* A program's `widths` and `params` of the nodes from `from` up to `to`; those before are there. */
+void tp_measure(const ad_graph *, int from, int to, int *widths, int *params);
 bool tp_bp_like(const tp_checks *);
 /* A contraction or sum over a width axis that leaves no width: an average, or a readout's product. */
 bool tp_is_average(const ad_graph *, int node);
