@@ -1,5 +1,5 @@
 /* engine.c: which way a limit is found: exactly by the simple rules, or by the executor with the general rule. */
-#include "tp/program/program.h"
+#include "tp/recursion/recursion.h"
 
 #include <math.h>
 #include <string.h>

@@ -37,6 +37,7 @@ struct tp_program {
     int n_nodes;  /* what follows is by node, of those that there were when the program was made */
     bool *lives;  /* the output or a site depends on it */
     bool *learns; /* depends on a parameter */
+    bool *data;   /* made of the input, without parameters */
     int *widths;  /* how many width axes it has */
     int *params;  /* the parameter that it is, renamed perhaps; -1 if it is none */
     int *adjoint; /* of a forward node: the node that holds its adjoint, -1 if there is none */
@@ -63,20 +64,9 @@ const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, 
 void tp_print_lines(const tp_line *lines, int n, FILE *stream, tp_style style);
 /* The lines as a JSON array; NULL when memory is out. */
 struct cJSON *tp_lines_json(const tp_line *lines, int n);
-/* The simple rules of BP-like programs; these whether a gradient meets the forward pass or not, so that they are wrong;
- * the general rule, with Z dot. */
-typedef enum { TP_RULES_BP, TP_RULES_BP_UNCHECKED, TP_RULES_GENERAL } tp_rules;
-/* The limit by exact expectations: 0; TP_NO_RULE where there is none for something in the program, TP_NOT_BP where the
- * rules are the simple ones and a gradient meets the forward pass, -1 on other errors. */
-enum { TP_NO_RULE = -2, TP_NOT_BP = -3 };
-int tp_limit_exact(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
-                   const tp_limit_spec *, tp_rules, tp_kernel *, ad_error *error);
-/* The same of a program whose samples meet, by the simple rules: all of x is one batch, all of x2 another. */
+/* The limit of a program whose samples meet, by the simple rules: all of x is one batch, all of x2 another. */
 int tp_limit_coupled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
                      const tp_limit_spec *, tp_kernel *, ad_error *error);
-/* -1 where the program's kernel is found to grow, or to be random, in the limit. */
-int tp_check_limit(const tp_program *, tp_kernel_kind, ad_error *error);
-int tp_check_rows(const tp_program *, const double *x, size_t rows, const char *which, ad_error *error);
 /* One run of the executor at n = infinity, on so many samples: the kernel at n = samples, (rows, rows2), of the first
  * output. Both inputs are run as one batch, or as two batches if samples meet. */
 int tp_sample_once(const tp_program *, tp_kernel_kind, size_t samples, uint64_t seed, int threads, const double *x,

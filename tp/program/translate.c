@@ -93,12 +93,14 @@ static void *array(tp_program *program, int n, size_t size, ad_error *error)
 static int learn_nodes(tp_program *program, int known, int n, ad_error *error)
 {
     bool *lives = array(program, n, sizeof *lives, error), *learns = array(program, n, sizeof *learns, error);
+    bool *data = array(program, n, sizeof *data, error);
     int *widths = array(program, n, sizeof *widths, error), *params = array(program, n, sizeof *params, error);
-    if (!lives || !learns || !widths || !params)
+    if (!lives || !learns || !data || !widths || !params)
         return -1;
     if (known) {
         memcpy(lives, program->lives, (size_t)known * sizeof *lives);
         memcpy(learns, program->learns, (size_t)known * sizeof *learns);
+        memcpy(data, program->data, (size_t)known * sizeof *data);
         memcpy(widths, program->widths, (size_t)known * sizeof *widths);
         memcpy(params, program->params, (size_t)known * sizeof *params);
     }
@@ -106,11 +108,16 @@ static int learn_nodes(tp_program *program, int known, int n, ad_error *error)
     for (int id = known; id < n; id++) {
         const ad_node *node = ad_node_of(program->graph, id);
         learns[id] = node->op == AD_PARAM;
-        for (int k = 0; k < node->n_in; k++)
+        data[id] = node->op == AD_INPUT;
+        for (int k = 0; k < node->n_in; k++) {
             learns[id] |= learns[node->in[k]];
+            data[id] |= data[node->in[k]];
+        }
+        data[id] = data[id] && !learns[id];
     }
     program->lives = lives;
     program->learns = learns;
+    program->data = data;
     program->widths = widths;
     program->params = params;
     return 0;

@@ -1,5 +1,5 @@
 /* preactivation.c: vectors of the forward pass that are Gaussian in the limit, and their covariances. */
-#include "tp/symbolic/symbolic.h"
+#include "tp/recursion/recursion.h"
 
 #include <math.h>
 

@@ -1,6 +1,5 @@
 /* coordinate.c: the coordinate of a node, op by op. */
 #include "tp/gauss/gauss.h"
-#include "tp/recursion/recursion.h"
 #include "tp/symbolic/polynomial.h"
 
 #include <math.h>
@@ -566,13 +565,12 @@ int tp_coordinate_of(tp_algebra *algebra, int node, tp_point point)
         tp_point point;
     } key = { node, point };
     size_t size = sizeof key.node + offsetof(tp_point, at) + (size_t)point.n * sizeof *point.at;
-    int *slot = tp_memo(algebra, &key, size);
-    if (!slot)
+    int slot = tp_memo_slot(&algebra->memo, &key, size);
+    if (slot < 0)
         return tp_lacks_memory(algebra);
-    if (*slot >= 0)
-        return *slot;
-    int id = compute(algebra, node, key.point);
-    if (id >= 0 && (slot = tp_memo(algebra, &key, size)))
-        *slot = id;
+    if (algebra->memo.values[slot] >= 0)
+        return algebra->memo.values[slot];
+    int id = compute(algebra, node, key.point); /* which makes the memo larger */
+    algebra->memo.values[slot] = id;
     return id;
 }

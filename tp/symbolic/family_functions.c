@@ -6,13 +6,13 @@
 int tp_fn_make(tp_families *f, int op, double p, int a, int b)
 {
     int id = a < 0 || b < 0 ? -1 : tp_fn_intern(&f->algebra, (tp_fn){ .op = op, .p = p, .a = a, .b = b });
-    return id < 0 ? tp_family_no_memory(f) : id;
+    return id < 0 ? tp_lacks_memory(&f->algebra) : id;
 }
 
 int tp_fn_custom(tp_families *f, const ad_function *function, int order, int a)
 {
     int id = tp_fn_intern(&f->algebra, (tp_fn){ .op = AD_CUSTOM, .order = order, .a = a, .function = function });
-    return id < 0 ? tp_family_no_memory(f) : id;
+    return id < 0 ? tp_lacks_memory(&f->algebra) : id;
 }
 
 int tp_fn_number(tp_families *f, double value)

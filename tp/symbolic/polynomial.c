@@ -1,7 +1,7 @@
 /* polynomial.c: the algebra of coordinates: sums and products of polynomials in functions of Gaussians. */
 #include "tp/symbolic/polynomial.h"
+#include "autodiff/base/base.h"
 #include "tp/gauss/gauss.h"
-#include "tp/recursion/recursion.h"
 
 #include <math.h>
 #include <string.h>
@@ -93,16 +93,8 @@ bool tp_push_term(tp_algebra *algebra, tp_builder *b, const tp_term *term)
             return other->scalar >= 0;
         }
     }
-    if (b->n == b->room) {
-        int room = b->room ? 2 * b->room : 8;
-        tp_term *larger = ad_arena_alloc(algebra->arena, (size_t)room, sizeof *larger);
-        if (!larger)
-            return false;
-        if (b->n)
-            memcpy(larger, b->terms, (size_t)b->n * sizeof *larger);
-        b->terms = larger;
-        b->room = room;
-    }
+    if (!ad_arena_grow(algebra->arena, (void **)&b->terms, b->n, &b->capacity, sizeof *b->terms))
+        return false;
     memset(&b->terms[b->n], 0, sizeof *b->terms);
     memcpy(&b->terms[b->n++], term, sizeof *term);
     return true;
