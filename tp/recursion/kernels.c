@@ -35,12 +35,16 @@ static tp_point joined(const tp_point *point, const tp_point *more)
     return all;
 }
 
-static tp_point own_part(const tp_algebra *algebra, int node, const tp_point *all)
+/* The fixed axes of a node other than `without`, where `all` has them, else at 0. */
+static tp_point own_part(const tp_algebra *algebra, int node, const ad_shape *without, const tp_point *all)
 {
-    tp_point point = tp_point_of(algebra, node, NULL);
-    for (int i = 0; i < point.n; i++) {
-        int index = tp_point_index(all, point.at[i].axis);
-        point.at[i].index = index < 0 ? 0 : index;
+    const ad_shape *shape = &ad_node_of(algebra->graph, node)->shape;
+    tp_point point;
+    memset(&point, 0, sizeof point);
+    for (int i = 0; i < shape->rank; i++) {
+        int index = tp_point_index(all, shape->axes[i]);
+        if (ad_axis_kind(algebra->graph, shape->axes[i]) == AD_FIXED && !(without && ad_has(without, shape->axes[i])))
+            tp_point_set(&point, shape->axes[i], index < 0 ? 0 : index);
     }
     return point;
 }
@@ -80,20 +84,12 @@ static int refuse_left(tp_algebra *algebra, left_out left, const char *what)
                      fabs(left.power) > 0 ? left.power : 0, what);
 }
 
-static tp_point part_of(const tp_algebra *algebra, int node, const ad_shape *without, const tp_point *all)
-{
-    tp_point point = tp_point_of(algebra, node, without);
-    for (int i = 0; i < point.n; i++)
-        point.at[i].index = tp_point_index(all, point.at[i].axis);
-    return point;
-}
-
 static int data_inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y,
                       const ad_shape *axes, tp_series *series)
 {
     if (axes->rank != 1 || ad_axis_kind(algebra->graph, axes->axes[0]) != AD_FIXED)
         return tp_refuse(algebra, x, "data meets a parameter over other than one fixed axis");
-    tp_point from_x = part_of(algebra, x, axes, at_x), from_y = part_of(algebra, y, axes, at_y);
+    tp_point from_x = own_part(algebra, x, axes, at_x), from_y = own_part(algebra, y, axes, at_y);
     int q = tp_q_gram(algebra, x, &from_x, y, &from_y, axes->axes[0]);
     return q < 0 ? -1 : tp_series_add(algebra, series, 0, q);
 }
@@ -117,8 +113,8 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
     tp_point sums = points_over(algebra, axes);
     do {
         tp_point all_x = joined(at_x, &sums), all_y = joined(at_y, &sums);
-        int a = tp_coordinate_of(algebra, x, own_part(algebra, x, &all_x));
-        int b = a < 0 ? -1 : tp_coordinate_of(algebra, y, own_part(algebra, y, &all_y));
+        int a = tp_coordinate_of(algebra, x, own_part(algebra, x, NULL, &all_x));
+        int b = a < 0 ? -1 : tp_coordinate_of(algebra, y, own_part(algebra, y, NULL, &all_y));
         tp_series part;
         if (b < 0 ||
             (fold && a == b ? tp_folded_expectation(algebra, a, &part) : tp_expectation(algebra, a, b, false, &part)))
@@ -272,7 +268,7 @@ static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point 
     tp_point sums = points_over(algebra, &out);
     do {
         tp_point all = joined(at, &sums);
-        int delta = tp_coordinate_of(algebra, site->delta.id, own_part(algebra, site->delta.id, &all));
+        int delta = tp_coordinate_of(algebra, site->delta.id, own_part(algebra, site->delta.id, NULL, &all));
         if (delta < 0)
             return -1;
         const tp_coordinate *c = tp_coordinate_at(algebra, delta);

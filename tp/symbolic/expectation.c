@@ -74,7 +74,7 @@ static int covariance(tp_algebra *algebra, int a, int b, bool alone)
     const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
     if (u->param != v->param || u->position != v->position || u->argument != v->argument ||
         !same_point(&u->where, &v->where))
-        return tp_q_number(algebra, 0);
+        return TP_Q_ZERO;
     if (u->argument == TP_OF_INDEX)
         return TP_Q_ONE;
     if (u->argument == TP_OF_DATA)
@@ -85,7 +85,7 @@ static int covariance(tp_algebra *algebra, int a, int b, bool alone)
     for (int i = 0; i < series.n; i++)
         if (fabs(series.at[i].power) < 1e-9)
             return series.at[i].q; /* powers below 0 vanish; above it there are none: vectors are of order one */
-    return tp_q_number(algebra, 0);
+    return TP_Q_ZERO;
 }
 
 /* The scalars a of sample i and b of sample j, multiplied. */
@@ -107,7 +107,7 @@ static int product_of(tp_algebra *algebra, int a, int b, bool alone)
 static int sum_covariances(tp_algebra *algebra, int a, int b, bool alone)
 {
     const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
-    int total = tp_q_number(algebra, 0);
+    int total = TP_Q_ZERO;
     for (int i = 0; i < u->n && total >= 0; i++)
         for (int k = 0; k < v->n && total >= 0; k++) {
             int q = covariance(algebra, u->parts[i].gvar, v->parts[k].gvar, alone);
@@ -160,7 +160,7 @@ int tp_lins_related(tp_algebra *algebra, int a, int b, bool alone)
 typedef struct {
     tp_factor factor;
     bool second; /* of the second coordinate */
-    int block;
+    int block, parity;
 } member;
 
 /* E f(u) of one function of one sample. */
@@ -169,11 +169,11 @@ static int single_expectation(tp_algebra *algebra, tp_factor f)
     tp_quantity q = tp_q_blank(TP_Q_EXPECT);
     q.fn_a = f.fn;
     q.fn_b = tp_fn_intern(algebra, (tp_fn){ .op = TP_NUMBER, .p = 1 });
-    q.a = q.b = tp_q_number(algebra, 0);
+    q.a = q.b = TP_Q_ZERO;
     q.var_a = q.var_b = tp_lin_covariance(algebra, f.lin, f.lin, true);
     if (q.fn_b < 0)
         return tp_lacks_memory(algebra);
-    return q.a < 0 || q.var_a < 0 ? -1 : tp_q_expect(algebra, &q);
+    return q.var_a < 0 ? -1 : tp_q_expect(algebra, &q);
 }
 
 int tp_pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alone)
@@ -185,9 +185,12 @@ int tp_pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alon
     q.a = cov;
     q.fn_a = f.fn;
     q.fn_b = g.fn;
-    q.b = tp_lin_covariance(algebra, f.lin, g.lin, true);
-    q.var_a = q.b < 0 ? -1 : tp_lin_covariance(algebra, f.lin, f.lin, true);
-    q.var_b = q.var_a < 0 ? -1 : tp_lin_covariance(algebra, g.lin, g.lin, true);
+    q.b = alone ? cov : tp_lin_covariance(algebra, f.lin, g.lin, true);
+    q.var_a = q.var_b = q.b;
+    if (f.lin != g.lin) {
+        q.var_a = q.b < 0 ? -1 : tp_lin_covariance(algebra, f.lin, f.lin, true);
+        q.var_b = q.var_a < 0 ? -1 : tp_lin_covariance(algebra, g.lin, g.lin, true);
+    }
     return q.var_b < 0 ? -1 : tp_q_expect(algebra, &q);
 }
 
@@ -253,13 +256,16 @@ static int block_expectation(tp_algebra *algebra, const member *members, int n, 
 }
 
 /* G-vars have mean zero and are together as likely as their negatives: what is odd in a block has expectation 0. */
-static bool is_odd(const tp_algebra *algebra, const member *members, int n, int block)
+static bool has_odd_block(const member *members, int n)
 {
-    int parity = 1;
-    for (int i = 0; i < n; i++)
-        if (members[i].block == block)
-            parity *= tp_fn_parity(algebra, members[i].factor.fn);
-    return parity == -1;
+    for (int block = 0; block < n; block++) {
+        int parity = 1;
+        for (int i = 0; i < n; i++)
+            parity *= members[i].block == block ? members[i].parity : 1;
+        if (parity == -1)
+            return true;
+    }
+    return false;
 }
 
 static int find_blocks(tp_algebra *algebra, member *members, int n, bool alone)
@@ -286,14 +292,13 @@ static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term
     member members[2 * TP_MAX_FACTORS];
     int n = 0;
     for (int i = 0; i < a->n; i++)
-        members[n++] = (member){ a->factors[i], false, 0 };
+        members[n++] = (member){ a->factors[i], false, 0, tp_fn_parity(algebra, a->factors[i].fn) };
     for (int i = 0; i < b->n; i++)
-        members[n++] = (member){ b->factors[i], true, 0 };
+        members[n++] = (member){ b->factors[i], true, 0, tp_fn_parity(algebra, b->factors[i].fn) };
     if (find_blocks(algebra, members, n, alone))
         return -1;
-    for (int i = 0; i < n; i++)
-        if (is_odd(algebra, members, n, members[i].block))
-            return tp_q_number(algebra, 0);
+    if (has_odd_block(members, n))
+        return TP_Q_ZERO;
     int result = scalars_of(algebra, a->scalar, b->scalar, alone);
     for (int block = 0; block < n && result >= 0; block++) {
         bool present = false;

@@ -32,7 +32,7 @@ static bool is_shared(const tp_algebra *algebra, const tp_term *term, int *param
         for (int k = 0; k < lin->n; k++) {
             const tp_gvar *g = tp_gvar_at(algebra, lin->parts[k].gvar);
             const ad_shape *shape = &ad_node_of(algebra->graph, g->param)->shape;
-            int widths = tp_count_widths(algebra->graph, shape);
+            int widths = algebra->program->widths[g->param];
             if (g->position >= 0)
                 widths -= ad_axis_kind(algebra->graph, shape->axes[g->position]) == AD_WIDTH;
             *param = g->param;

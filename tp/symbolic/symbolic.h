@@ -105,7 +105,7 @@ typedef struct tp_quantity {
     } parts[];
 } tp_quantity;
 
-enum { TP_Q_ONE = 0 }; /* the quantity 1, before all others */
+enum { TP_Q_ONE, TP_Q_ZERO }; /* the quantities 1 and 0, before all others */
 
 /* ---- the algebra: where all of it is kept ---- */
 /* The simple rules of BP-like programs; these whether a gradient meets the forward pass or not, so that they are wrong;
@@ -188,8 +188,6 @@ static inline void tp_point_set(tp_point *point, ad_axis axis, int index)
 }
 /* Fixed axes of a node other than `without`, all at index 0. */
 tp_point tp_point_of(const tp_algebra *, int node, const ad_shape *without);
-/* The fixed axes of a node at the indices that `from` gives, in the node's order; others (summed ones) are left out. */
-tp_point tp_point_within(const tp_algebra *, int node, const tp_point *from);
 /* Size of an axis as c n^power. */
 double tp_axis_factor(const tp_algebra *, ad_axis axis, double *power);
 /* Is the node made of the input, without parameters? */

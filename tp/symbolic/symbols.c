@@ -30,20 +30,6 @@ tp_point tp_point_of(const tp_algebra *algebra, int node, const ad_shape *withou
     return point;
 }
 
-/* The fixed axes of a node at the indices that `from` gives, in the node's order; others (summed ones) are left out. */
-tp_point tp_point_within(const tp_algebra *algebra, int node, const tp_point *from)
-{
-    tp_point point;
-    memset(&point, 0, sizeof point);
-    const ad_shape *shape = &ad_node_of(algebra->graph, node)->shape;
-    for (int i = 0; i < shape->rank; i++) {
-        int index = tp_point_index(from, shape->axes[i]);
-        if (index >= 0)
-            tp_point_set(&point, shape->axes[i], index);
-    }
-    return point;
-}
-
 double tp_axis_factor(const tp_algebra *algebra, ad_axis axis, double *power)
 {
     *power = 0;
