@@ -1,5 +1,6 @@
 /* engine.c: which way a limit is found: exactly by the simple rules, or by the executor with the general rule. */
-#include "tp/program/program.h"
+#include "tp/batch/batch.h"
+#include "tp/executor/executor.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* script_sample.c: a program run on numbers: at a finite width with Gaussian matrices, or at n = infinity by the
  * executor (draws.h), whose vectors are samples and whose matrices are revealed as they are used. Everything else is
  * the same. */
-#include "tp/executor/draws.h"
+#include "tp/executor/executor.h"
 #include "tp/netsor/script.h"
 
 #include "autodiff/plan/loops.h"

@@ -63,14 +63,7 @@ typedef enum { TP_RULES_BP, TP_RULES_BP_UNCHECKED, TP_RULES_GENERAL } tp_rules;
 enum { TP_NO_RULE = -2, TP_NOT_BP = -3 };
 int tp_limit_exact(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
                    const tp_limit_spec *, tp_rules, tp_kernel *, ad_error *error);
-/* The same of a program whose samples meet, by the simple rules: all of x is one batch, all of x2 another. */
-int tp_limit_coupled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
-                     const tp_limit_spec *, tp_kernel *, ad_error *error);
 /* -1 where the program's kernel is found to grow, or to be random, in the limit. */
 int tp_check_limit(const tp_program *, tp_kernel_kind, ad_error *error);
 int tp_check_rows(const tp_program *, const double *x, size_t rows, const char *which, ad_error *error);
-/* One run of the executor at n = infinity, on so many samples: the kernel at n = samples, (rows, rows2), of the first
- * output. Both inputs are run as one batch, or as two batches if samples meet. */
-int tp_sample_once(const tp_program *, tp_kernel_kind, size_t samples, uint64_t seed, int threads, const double *x,
-                   size_t rows, const double *x2, size_t rows2, double *out, ad_error *error);
 #endif
