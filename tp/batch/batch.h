@@ -1,7 +1,7 @@
 /* batch.h: the limit of programs whose samples meet, as in batch normalisation, by exact rules over whole batches. */
 #ifndef LIMN_TP_BATCH_BATCH_H
 #define LIMN_TP_BATCH_BATCH_H
-#include "tp/program/program.h"
+#include "tp/recursion/recursion.h"
 
 /* The limit by the simple rules: all of x is one batch, all of x2 another. 0; TP_NO_RULE where there is none for
  * something in the program; -1 on other errors. */

@@ -397,14 +397,7 @@ static tp_univariate as_function(const direction *d)
 
 static bool row_of_table(const tp_basis *b, const tp_wick_factor *f, tp_univariate *u)
 {
-    const tp_fn *fn = tp_fn_at(&b->algebra, f->fn);
-    if (fn->op == TP_VARIABLE)
-        *u = tp_univariate_form(TP_ID, 0);
-    else if (fn->op < AD_CUSTOM && fn->a == b->algebra.variable)
-        *u = tp_univariate_op((ad_op)fn->op, fn->p);
-    else
-        return false;
-    return !(fabs(f->form->constant) > 0);
+    return !(fabs(f->form->constant) > 0) && tp_univariate_row(&b->algebra, f->fn, u);
 }
 
 /* One or two centred factors that have a closed form. */

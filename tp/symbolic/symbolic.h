@@ -115,35 +115,6 @@ int tp_fn_parity(const tp_algebra *, int fn);  /* 1: even, -1: odd, 0: neither o
 /* The scalars in f: how many, the first `room` of them in scalars. */
 int tp_fn_scalars(const tp_algebra *, int fn, int *scalars, int room);
 
-/* ---- functions as gauss.h knows them (univariate_of.c) ---- */
-enum { TP_MAX_KINKS = 64 };
-/* What is evaluated: a function, its scalars at a sample. */
-typedef struct {
-    const tp_algebra *algebra;
-    int fn;
-    tp_sample sample;
-} tp_fn_context;
-/* A function that is a row of the op table, the variable or 1, by its form; false, and *u untouched, of any other. */
-bool tp_univariate_row(const tp_algebra *, int fn, tp_univariate *u);
-/* Any function, else by evaluating it: u->context is a tp_fn_context. One with scalars has neither sample nor kinks
- * yet. -1 with an error, also for more than TP_MAX_KINKS kinks. */
-int tp_univariate_of(const tp_algebra *, int fn, tp_univariate *u);
-int tp_too_many_kinks(ad_error *error, int found); /* -1 */
-
-/* ---- functions as trees (family_functions.c): -1 with an error, or if an argument is -1 ---- */
-int tp_fn_make(tp_algebra *, int op, double p, int a, int b);
-int tp_fn_custom(tp_algebra *, const ad_function *function, int order, int a);
-int tp_fn_number(tp_algebra *, double value);
-bool tp_fn_is_number(const tp_algebra *, int fn, double *value);
-int tp_fn_plus(tp_algebra *, int a, int b);
-int tp_fn_times(tp_algebra *, int a, int b);
-int tp_fn_scaled(tp_algebra *, double c, int a);
-/* f'(x) of a row of the op table, x a function itself; y = f(x). */
-int tp_fn_row_derivative(tp_algebra *, const tp_fn *row, int y);
-int tp_fn_derivative(tp_algebra *, int fn);
-/* d with f(c x) = c^d f(x) for c > 0; NaN if there is none. */
-double tp_fn_degree(const tp_algebra *, int fn);
-
 /* The coordinate of a node (with a width axis, or an output) with its fixed axes at a point; -1 with an error that
  * names op, file and line if it is not a polynomial in univariate functions of G-vars. */
 int tp_coordinate_of(tp_algebra *, int node, tp_point point);
@@ -174,4 +145,33 @@ double tp_axis_factor(const tp_algebra *, ad_axis axis, double *power);
 int tp_refuse(const tp_algebra *, int node, const char *format, ...) AD_PRINTF(3, 4);
 /* A memo: *slot is where the value of this key is kept, -1 before it is set; NULL when memory is out. */
 int *tp_memo(tp_algebra *, const void *key, size_t size);
+
+/* ---- functions as gauss.h knows them (univariate_of.c) ---- */
+enum { TP_MAX_KINKS = 64 };
+/* What is evaluated: a function, its scalars at a sample. */
+typedef struct {
+    const tp_algebra *algebra;
+    int fn;
+    tp_sample sample;
+} tp_fn_context;
+/* A function that is a row of the op table, the variable or 1, by its form; false, and *u untouched, of any other. */
+bool tp_univariate_row(const tp_algebra *, int fn, tp_univariate *u);
+/* Any function, else by evaluating it: u->context is a tp_fn_context. One with scalars has neither sample nor kinks
+ * yet. -1 with an error, also for more than TP_MAX_KINKS kinks. */
+int tp_univariate_of(const tp_algebra *, int fn, tp_univariate *u);
+int tp_too_many_kinks(ad_error *error, int found); /* -1 */
+
+/* ---- functions as trees (family_functions.c): -1 with an error, or if an argument is -1 ---- */
+int tp_fn_make(tp_algebra *, int op, double p, int a, int b);
+int tp_fn_custom(tp_algebra *, const ad_function *function, int order, int a);
+int tp_fn_number(tp_algebra *, double value);
+bool tp_fn_is_number(const tp_algebra *, int fn, double *value);
+int tp_fn_plus(tp_algebra *, int a, int b);
+int tp_fn_times(tp_algebra *, int a, int b);
+int tp_fn_scaled(tp_algebra *, double c, int a);
+/* f'(x) of a row of the op table, x a function itself; y = f(x). */
+int tp_fn_row_derivative(tp_algebra *, const tp_fn *row, int y);
+int tp_fn_derivative(tp_algebra *, int fn);
+/* d with f(c x) = c^d f(x) for c > 0; NaN if there is none. */
+double tp_fn_degree(const tp_algebra *, int fn);
 #endif
