@@ -1,4 +1,6 @@
 /* engine.c: which way a limit is found: exactly by the simple rules, or by the executor with the general rule. */
+#include "tp/batch/batch.h"
+#include "tp/executor/executor.h"
 #include "tp/recursion/recursion.h"
 
 #include <math.h>

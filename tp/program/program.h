@@ -64,11 +64,4 @@ const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, 
 void tp_print_lines(const tp_line *lines, int n, FILE *stream, tp_style style);
 /* The lines as a JSON array; NULL when memory is out. */
 struct cJSON *tp_lines_json(const tp_line *lines, int n);
-/* The limit of a program whose samples meet, by the simple rules: all of x is one batch, all of x2 another. */
-int tp_limit_coupled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
-                     const tp_limit_spec *, tp_kernel *, ad_error *error);
-/* One run of the executor at n = infinity, on so many samples: the kernel at n = samples, (rows, rows2), of the first
- * output. Both inputs are run as one batch, or as two batches if samples meet. */
-int tp_sample_once(const tp_program *, tp_kernel_kind, size_t samples, uint64_t seed, int threads, const double *x,
-                   size_t rows, const double *x2, size_t rows2, double *out, ad_error *error);
 #endif

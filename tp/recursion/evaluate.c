@@ -3,6 +3,7 @@
  * Variances are quantities at (i, i): they are computed first, for each sample of either set. Then every tile of pairs
  * is filled quantity by quantity, threads taking tiles. Where a tile holds a sample against itself, the kernel is the
  * value found along with the variances, so that the diagonal is exact. */
+#include "autodiff/base/base.h"
 #include "tp/gauss/simd.h"
 #include "tp/recursion/values.h"
 
@@ -446,12 +447,16 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
                    size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, ad_error *error)
 {
     memset(kernel, 0, sizeof *kernel);
+    int threads = ad_threads(spec->threads, error);
+    if (!threads)
+        return -1;
     tp_solver s = { .x = { x, x2 ? x2 : x },
                     .rows = { rows, x2 ? rows2 : rows },
                     .same = !x2 && spec->output == spec->output2,
                     .error = error,
                     .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
     tp_series series = { .n = 0 };
+    int blas_threads = ad_blas_begin(threads);
     int status = tp_algebra_new(&s.algebra, program, error);
     s.algebra.rules = rules;
     s.folded = s.same;
@@ -471,12 +476,12 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         kernel->n_terms = k + 1;
     }
     if (!status)
-        status = solve_alone(&s, &series) || plan_all_series(&s) ||
-                 solve_tiles(&s, &series, kernel, spec->threads > 0 ? spec->threads : 1);
+        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads);
     if (!status && s.folded)
         unfold(&s, kernel);
     kernel->error = s.worst;
     release(&s);
+    ad_blas_end(blas_threads);
     if (status)
         tp_kernel_free(kernel);
     return status == TP_NO_RULE || status == TP_NOT_BP ? status : status ? -1 : 0;

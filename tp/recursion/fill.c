@@ -96,58 +96,13 @@ int tp_fill_blocks(const tp_solver *s, int set)
 }
 
 /* ---- expectations ---- */
-typedef struct {
-    const tp_algebra *algebra;
-    int fn;
-    tp_sample sample;
-} function_context;
-
-static void eval_function(const tp_univariate *u, size_t n, const double *x, double *y)
-{
-    const function_context *context = u->context;
-    tp_fn_eval(context->algebra, context->fn, &context->sample, n, x, y);
-}
-
-static int too_many_kinks(ad_error *error, int found)
-{
-    return ad_fail(error, "a function with %d kinks; at most %d are integrated", found, TP_MOST_KINKS);
-}
-
-/* By its form if it is a row of the table, else by evaluating it. */
 static int make_function(const tp_solver *s, int fn, tp_function *made)
 {
-    const tp_fn *f = tp_fn_at(&s->algebra, fn);
     made->n_scalars = tp_fn_scalars(&s->algebra, fn, NULL, 0);
     if (made->n_scalars > TP_MOST_SCALARS)
         return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", made->n_scalars,
                        TP_MOST_SCALARS);
-    if (f->op == TP_VARIABLE) {
-        made->u = tp_univariate_form(TP_ID, 0);
-        return 0;
-    }
-    if (f->op == TP_NUMBER && !(fabs(f->p - 1) > 0)) {
-        made->u = tp_univariate_form(TP_ONE, 0);
-        return 0;
-    }
-    if (f->op < AD_CUSTOM && f->a == s->algebra.variable) {
-        made->u = tp_univariate_op((ad_op)f->op, f->p);
-        return 0;
-    }
-    function_context *context = ad_arena_alloc(s->algebra.arena, 1, sizeof *context);
-    double *kinks = ad_arena_alloc(s->algebra.arena, TP_MOST_KINKS, sizeof *kinks);
-    if (!context || !kinks)
-        return ad_fail(s->error, "out of memory for a function");
-    *context = (function_context){ .algebra = &s->algebra, .fn = fn };
-    int found = made->n_scalars ? 0 : tp_fn_kinks(&s->algebra, fn, NULL, kinks, TP_MOST_KINKS);
-    if (found > TP_MOST_KINKS)
-        return too_many_kinks(s->error, found);
-    made->u = (tp_univariate){ .form = TP_NUMERIC,
-                               .eval = eval_function,
-                               .context = context,
-                               .kinks = kinks,
-                               .n_kinks = found,
-                               .parity = tp_fn_parity(&s->algebra, fn) };
-    return 0;
+    return tp_univariate_of(&s->algebra, fn, &made->u);
 }
 
 static const tp_function *find_function(tp_solver *s, int fn)
@@ -261,30 +216,30 @@ int tp_find_kinks(tp_solver *s, int fn, int set)
     size_t rows = s->rows[set];
     if (f->n_scalars == 0 || f->kinks[set] || tp_fn_smooth(&s->algebra, fn))
         return 0;
-    f->kinks[set] = ad_arena_alloc(s->algebra.arena, rows * TP_MOST_KINKS, sizeof(double));
+    f->kinks[set] = ad_arena_alloc(s->algebra.arena, rows * TP_MAX_KINKS, sizeof(double));
     f->n_kinks[set] = ad_arena_alloc(s->algebra.arena, rows, sizeof(int));
     if (!f->kinks[set] || !f->n_kinks[set])
         return ad_fail(s->error, "out of memory for the kinks of a function");
     for (size_t i = 0; i < rows; i++) {
         tp_sample sample = { s->single[set], i };
-        f->n_kinks[set][i] = tp_fn_kinks(&s->algebra, fn, &sample, f->kinks[set] + i * TP_MOST_KINKS, TP_MOST_KINKS);
-        if (f->n_kinks[set][i] > TP_MOST_KINKS)
-            return too_many_kinks(s->error, f->n_kinks[set][i]);
+        f->n_kinks[set][i] = tp_fn_kinks(&s->algebra, fn, &sample, f->kinks[set] + i * TP_MAX_KINKS, TP_MAX_KINKS);
+        if (f->n_kinks[set][i] > TP_MAX_KINKS)
+            return tp_too_many_kinks(s->error, f->n_kinks[set][i]);
     }
     return 0;
 }
 
 /* The function as it is for a row of a set: its scalars, and its kinks. */
-static tp_univariate at_sample(const tp_solver *s, int fn, int set, size_t row, function_context *context)
+static tp_univariate at_sample(const tp_solver *s, int fn, int set, size_t row, tp_fn_context *context)
 {
     const tp_function *f = s->functions[fn];
     tp_univariate u = f->u;
     if (f->n_scalars == 0)
         return u;
-    *context = (function_context){ &s->algebra, fn, { s->single[set], row } };
+    *context = (tp_fn_context){ &s->algebra, fn, { s->single[set], row } };
     u.context = context;
     if (f->kinks[set]) {
-        u.kinks = f->kinks[set] + row * TP_MOST_KINKS;
+        u.kinks = f->kinks[set] + row * TP_MAX_KINKS;
         u.n_kinks = f->n_kinks[set][row];
     }
     return u;
@@ -295,7 +250,7 @@ static int by_rule(const tp_solver *s, int id, const tp_tile *t, size_t i, size_
                    double *value, double *estimate, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    function_context contexts[2];
+    tp_fn_context contexts[2];
     tp_univariate f = at_sample(s, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
     tp_univariate g = at_sample(s, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
     return tp_quadrature(&f, &g, q11, q22, q12, value, estimate, error);

@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 
-enum { TP_MOST_SCALARS = 64, TP_MOST_KINKS = 64 };
+enum { TP_MOST_SCALARS = 64 };
 
 /* Data that a Gram quantity meets: (rows, size) of one set, contiguous; without an axis a single entry of each
  * sample. */
@@ -20,7 +20,7 @@ typedef struct {
 
 typedef enum { TP_BY_NOTHING, TP_BY_CLOSED, TP_BY_SERIES, TP_BY_RULE } tp_method;
 /* A function of the algebra as gauss.h knows it. One with scalars is another function for each sample of either set,
- * and has its kinks elsewhere: (rows, TP_MOST_KINKS) of them, and how many. */
+ * and has its kinks elsewhere: (rows, TP_MAX_KINKS) of them, and how many. */
 typedef struct {
     tp_univariate u;
     int n_scalars;

@@ -11,6 +11,7 @@
  * have equal numbers, so the kernel recursion is a graph without repetitions, whatever sharing the network has. */
 #ifndef LIMN_TP_SYMBOLIC_H
 #define LIMN_TP_SYMBOLIC_H
+#include "tp/gauss/gauss.h"
 #include "tp/program/program.h"
 #include "tp/symbolic/intern.h"
 
@@ -125,6 +126,7 @@ typedef struct {
     int outputs[2]; /* the kernel is between these */
     bool not_bp;    /* refused, for the simple rules are wrong here */
     bool no_limit;  /* what was refused has no limit at all, or a random one */
+    bool refused;   /* a function's derivative, or a family, has no rule: the error is not one of memory */
 } tp_algebra;
 
 int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error);
@@ -309,4 +311,33 @@ int tp_pair_expectation(tp_algebra *, tp_factor f, tp_factor g, bool alone);
 /* E a a of samples i and j, of two products of terms that mirror each other the first one twice: its mean with the
  * same of samples j and i is E a a. */
 int tp_folded_expectation(tp_algebra *, int a, tp_series *series);
+
+/* ---- functions as gauss.h knows them (univariate_of.c) ---- */
+enum { TP_MAX_KINKS = 64 };
+/* What is evaluated: a function, its scalars at a sample. */
+typedef struct {
+    const tp_algebra *algebra;
+    int fn;
+    tp_sample sample;
+} tp_fn_context;
+/* A function that is a row of the op table, the variable or 1, by its form; false, and *u untouched, of any other. */
+bool tp_univariate_row(const tp_algebra *, int fn, tp_univariate *u);
+/* Any function, else by evaluating it: u->context is a tp_fn_context. One with scalars has neither sample nor kinks
+ * yet. -1 with an error, also for more than TP_MAX_KINKS kinks. */
+int tp_univariate_of(const tp_algebra *, int fn, tp_univariate *u);
+int tp_too_many_kinks(ad_error *error, int found); /* -1 */
+
+/* ---- functions as trees (family_functions.c): -1 with an error, or if an argument is -1 ---- */
+int tp_fn_make(tp_algebra *, int op, double p, int a, int b);
+int tp_fn_custom(tp_algebra *, const ad_function *function, int order, int a);
+int tp_fn_number(tp_algebra *, double value);
+bool tp_fn_is_number(const tp_algebra *, int fn, double *value);
+int tp_fn_plus(tp_algebra *, int a, int b);
+int tp_fn_times(tp_algebra *, int a, int b);
+int tp_fn_scaled(tp_algebra *, double c, int a);
+/* f'(x) of a row of the op table, x a function itself; y = f(x). */
+int tp_fn_row_derivative(tp_algebra *, const tp_fn *row, int y);
+int tp_fn_derivative(tp_algebra *, int fn);
+/* d with f(c x) = c^d f(x) for c > 0; NaN if there is none. */
+double tp_fn_degree(const tp_algebra *, int fn);
 #endif
