@@ -450,9 +450,7 @@ int tp_limit_coupled(const tp_program *program, tp_kernel_kind which, const doub
     threads = ad_blas_begin(threads);
     status = kernel->terms[0].values ? run_all(&c, program, which, spec, kernel, &runs) : -1;
     ad_blas_end(threads);
-    if (status)
-        tp_kernel_free(kernel);
-    else
+    if (!status)
         describe(&c, kernel, runs);
     return status;
 }

@@ -134,17 +134,17 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
 }
 
 /* A kernel that has a limit, or grows, is rid of what vanishes beside it: of powers below this. */
-static double least_power(const tp_series *series)
+static double minimum_power(const tp_series *series)
 {
     return fmin(series_top(series), 0) - 1e-9;
 }
 
 static void drop_vanishing(tp_series *series)
 {
-    double least = least_power(series);
+    double minimum = minimum_power(series);
     int kept = 0;
     for (int i = 0; i < series->n; i++)
-        if (series->at[i].power >= least)
+        if (series->at[i].power >= minimum)
             series->at[kept++] = series->at[i];
     series->n = kept;
 }
@@ -263,7 +263,7 @@ static bool has_backward_factor(const tp_algebra *algebra, const tp_term *term, 
 static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point *at, int forward)
 {
     ad_shape out = site->y.graph ? minus(w_of(site), &site->over) : *w_of(site);
-    if (algebra->rules != TP_RULES_BP || tp_count_widths(algebra->graph, ad_shape_get(site->delta)) == 0)
+    if (algebra->rules != TP_RULES_BP || algebra->program->widths[site->delta.id] == 0)
         return 0;
     tp_point sums = points_over(algebra, &out);
     do {
@@ -384,7 +384,7 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series, bool *folded)
         return -1;
     if (isfinite(total.left.power) && total.left.power > series_top(series) - 1e-9)
         return refuse_left(algebra, total.left, "the NTK");
-    if (isfinite(total.random.power) && total.random.power > least_power(series))
+    if (isfinite(total.random.power) && total.random.power > minimum_power(series))
         return refuse_left(algebra, total.random, "the NTK");
     drop_vanishing(series);
     return 0;

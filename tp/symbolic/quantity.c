@@ -148,7 +148,7 @@ int tp_q_product(tp_algebra *algebra, int a, int b)
     return intern_quantity(algebra, &q, sizeof q);
 }
 
-enum { MOST_LEAVES = 64 };
+enum { MAX_LEAVES = 64 };
 
 /* The factors of a product, into leaves by increasing number; false if there are too many. */
 static bool gather_leaves(const tp_algebra *algebra, int id, int *leaves, int *n)
@@ -156,7 +156,7 @@ static bool gather_leaves(const tp_algebra *algebra, int id, int *leaves, int *n
     const tp_quantity *q = tp_quantity_at(algebra, id);
     if (q->kind == TP_Q_PRODUCT)
         return gather_leaves(algebra, q->a, leaves, n) && gather_leaves(algebra, q->b, leaves, n);
-    if (*n == MOST_LEAVES)
+    if (*n == MAX_LEAVES)
         return false;
     int at = (*n)++;
     for (; at > 0 && leaves[at - 1] > id; at--)
@@ -171,7 +171,7 @@ int tp_q_scalar_product(tp_algebra *algebra, int a, int b)
     int x = tp_q_split(algebra, a, &ca), y = tp_q_split(algebra, b, &cb);
     if (x == TP_Q_ONE || y == TP_Q_ONE)
         return tp_q_scaled(algebra, ca * cb, x == TP_Q_ONE ? y : x);
-    int leaves[MOST_LEAVES], n = 0;
+    int leaves[MAX_LEAVES], n = 0;
     if (!gather_leaves(algebra, x, leaves, &n) || !gather_leaves(algebra, y, leaves, &n))
         return tp_q_product(algebra, a, b);
     int all = leaves[0];

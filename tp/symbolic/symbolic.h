@@ -9,8 +9,8 @@
  * Where an expectation is 0, as that of dx x in the backward pass of a mean, only this is left; it must vanish beside
  * the terms that it is added to before a function or a kernel is taken of them. Everything is interned: equal things
  * have equal numbers, so the kernel recursion is a graph without repetitions, whatever sharing the network has. */
-#ifndef LIMN_TP_SYMBOLIC_H
-#define LIMN_TP_SYMBOLIC_H
+#ifndef LIMN_TP_SYMBOLIC_SYMBOLIC_H
+#define LIMN_TP_SYMBOLIC_SYMBOLIC_H
 #include "tp/gauss/gauss.h"
 #include "tp/program/program.h"
 #include "tp/symbolic/intern.h"
