@@ -53,10 +53,10 @@ static void declare_widths(tp_writer *w, int id)
         if (!tp_is_width(w->graph, shape->axes[i]) || tp_is_near(ad_axis_ratio(w->graph, shape->axes[i]), 1))
             continue;
         const char *name = ad_axis_name(w->graph, shape->axes[i]);
-        bool told = false;
+        bool declared = false;
         for (int k = 0; k < w->n_lines; k++)
-            told = told || (w->lines[k].rule == TP_WIDTH && strcmp(w->lines[k].name, name) == 0);
-        if (!told)
+            declared = declared || (w->lines[k].rule == TP_WIDTH && strcmp(w->lines[k].name, name) == 0);
+        if (!declared)
             tp_add_line(w, TP_WIDTH, id, name, tp_writer_text(w, "%.6g n", ad_axis_ratio(w->graph, shape->axes[i])),
                         "");
     }

@@ -330,8 +330,10 @@ static int matrix_product(tp_algebra *algebra, int id, int w, int y, const ad_no
     ad_axis axis = node->over.axes[0];
     tp_point y_point = point_within(algebra, y, point);
     bool wide = tp_is_width(algebra->graph, axis);
-    if (fabs(init->mean) > 0 && algebra->program->widths[param] == 1 && wide) /* not centred: an average like any */
-        return average(algebra, id, axis, tp_coordinate_of(algebra, y, y_point), vector_of(algebra, id, w, point));
+    if (fabs(init->mean) > 0 && algebra->program->widths[param] == 1 && wide) { /* not centred: an average like any */
+        int vector = vector_of(algebra, id, w, point);
+        return average(algebra, id, axis, tp_coordinate_of(algebra, y, y_point), vector);
+    }
     if (fabs(init->mean) > 0)
         return tp_refuse(algebra, id, "%s has mean %g: an A-var has mean zero", matrix->name, init->mean);
     if (!(init->deviation > 0))

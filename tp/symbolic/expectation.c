@@ -68,7 +68,7 @@ static bool same_point(const tp_point *a, const tp_point *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-/* Sigma(Wy, Wy') = E y y' for the same W (its deviation is outside), 0 for different ones: the simple rules. */
+/* Of Wy and Wy' for the same W from the same side, Zhat's part: E y y', the deviation outside; of others 0. */
 static int covariance(tp_algebra *algebra, int a, int b, bool alone)
 {
     const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
