@@ -1,6 +1,6 @@
 /* batchnorm_maps.c: V, T and its transpose: sums over the nodes of a layer's quadrature. */
-#include "autodiff/plan/plan.h"
-#include "tp/batch/batchnorm_inside.h"
+#include "autodiff/base/base.h"
+#include "tp/batch/batchnorm_factor.h"
 #include "tp/gauss/simd.h"
 
 #include <float.h>

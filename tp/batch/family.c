@@ -1,53 +1,8 @@
-#include "tp/batch/family_inside.h"
+/* family.c: the family of a node of the trace: what is normalised is recognised by algebra, however it is written. */
+#include "tp/batch/terms.h"
 
 #include <math.h>
 #include <string.h>
-
-int tp_family_no_memory(const tp_families *f)
-{
-    return ad_fail(f->algebra.error, "out of memory while solving the program");
-}
-
-int tp_family_refuse(tp_families *f, int node, const char *reason)
-{
-    f->refused = true;
-    return tp_refuse(&f->algebra, node, "%s", reason);
-}
-
-int tp_families_new(tp_families *f, const tp_program *program, ad_error *error)
-{
-    *f = (tp_families){ .refused = false };
-    if (tp_algebra_new(&f->algebra, program, error))
-        return -1;
-    tp_table *tables[] = { &f->lins, &f->bases, &f->families };
-    for (size_t i = 0; i < 3; i++)
-        if (tp_table_new(tables[i], f->algebra.arena, error))
-            return -1;
-    return 0;
-}
-
-void tp_families_free(tp_families *f)
-{
-    tp_table_free(&f->lins);
-    tp_table_free(&f->bases);
-    tp_table_free(&f->families);
-    tp_algebra_free(&f->algebra);
-}
-
-const tp_family *tp_family_at(const tp_families *f, int family)
-{
-    return tp_table_at(&f->families, family);
-}
-
-const tp_base *tp_base_at(const tp_families *f, int base)
-{
-    return tp_table_at(&f->bases, base);
-}
-
-const tp_batch_lin *tp_batch_lin_at(const tp_families *f, int lin)
-{
-    return tp_table_at(&f->lins, lin);
-}
 
 static int scaled(tp_families *f, int x, double c, double power, double batch)
 {
@@ -66,9 +21,8 @@ static int sum_of(tp_families *f, int x, int y, double sign)
 
 /* ---- the variance over a batch ---- */
 typedef struct {
-    int n, gvars[TP_MOST_PARTS];
-    double own[TP_MOST_PARTS][TP_MOST_PARTS],
-        mean[TP_MOST_PARTS][TP_MOST_PARTS]; /* of mean(g h), and of mean(g) mean(h) */
+    int n, gvars[TP_MAX_PARTS];
+    double own[TP_MAX_PARTS][TP_MAX_PARTS], mean[TP_MAX_PARTS][TP_MAX_PARTS]; /* of mean(g h), and of mean(g) mean(h) */
 } quadratic;
 
 static int place_of(quadratic *q, int gvar)
@@ -76,7 +30,7 @@ static int place_of(quadratic *q, int gvar)
     int i = 0;
     while (i < q->n && q->gvars[i] != gvar)
         i++;
-    if (i == TP_MOST_PARTS)
+    if (i == TP_MAX_PARTS)
         return -1;
     q->gvars[i] = gvar;
     q->n = i == q->n ? i + 1 : q->n;
@@ -210,7 +164,7 @@ static int normalised(tp_families *f, int node, int x, const tp_family_term *rad
 static int push_learned(tp_family_builder *b, int node, double c, int base, int fn, const tp_family_term *t)
 {
     double number;
-    if (tp_fn_is_number(b->f, fn, &number)) {
+    if (tp_fn_is_number(&b->f->algebra, fn, &number)) {
         tp_family_term same = *t;
         same.c *= c * number;
         tp_family_push(b, same);
@@ -219,7 +173,7 @@ static int push_learned(tp_family_builder *b, int node, double c, int base, int 
     if (t->kind == TP_TERM_ONE && !t->mean)
         return tp_family_push_function(b, c * t->c, base, fn, t->learned);
     if (t->kind == TP_TERM_FUNCTION && t->of == base && !t->mean)
-        return tp_family_push_function(b, c * t->c, base, tp_fn_times(b->f, fn, t->fn), t->learned);
+        return tp_family_push_function(b, c * t->c, base, tp_fn_times(&b->f->algebra, fn, t->fn), t->learned);
     return tp_family_refuse(b->f, node, "the gradient of a parameter that starts at a constant has no exact rule here");
 }
 
@@ -294,7 +248,7 @@ static int product_of(tp_families *f, int node, int x, int y)
     if (base_x != base_y)
         return tp_family_refuse(f, node, "a product of two vectors has no exact rule where samples meet");
     tp_family_builder b = { .f = f };
-    if (tp_family_push_function(&b, 1, base_x, tp_fn_times(f, fn_x, fn_y), -1) ||
+    if (tp_family_push_function(&b, 1, base_x, tp_fn_times(&f->algebra, fn_x, fn_y), -1) ||
         push_learned_of(&b, node, x, base_y, fn_y) || push_learned_of(&b, node, y, base_x, fn_x))
         return -1;
     return tp_family_finish(&b);
@@ -346,8 +300,9 @@ static int unary_of(tp_families *f, int node, int x)
     if (tp_family_function(f, node, x, &base, &fn))
         return -1;
     bool square = row->op == AD_POWER && fabs(row->c - 2) < TP_TINY;
-    y = row->op == AD_CUSTOM ? tp_fn_custom(f, row->function, row->order, fn)
-                             : tp_fn_make(f, square ? (int)AD_SQUARE : (int)row->op, square ? 0 : row->c, fn, 0);
+    y = row->op == AD_CUSTOM
+            ? tp_fn_custom(&f->algebra, row->function, row->order, fn)
+            : tp_fn_make(&f->algebra, square ? (int)AD_SQUARE : (int)row->op, square ? 0 : row->c, fn, 0);
     tp_family_builder b = { .f = f };
     if (y < 0)
         return -1;
@@ -363,7 +318,7 @@ static int unary_of(tp_families *f, int node, int x)
     for (int i = 0; i < family->n; i++)
         learned |= family->terms[i].learned >= 0;
     tp_fn made = *tp_fn_at(&f->algebra, y);
-    int slope = learned ? tp_fn_row_derivative(f, &made, y) : 0;
+    int slope = learned ? tp_fn_row_derivative(&f->algebra, &made, y) : 0;
     if (slope < 0 || (learned && push_learned_of(&b, node, x, base, slope)))
         return -1;
     return tp_family_finish(&b);

@@ -1,7 +1,9 @@
+/* sphere.c: expectations of any functions after batch normalisation, over blocks of sampled directions. */
 #include "tp/batch/sphere.h"
-#include "autodiff/plan/plan.h"
-#include "tp/batch/batchnorm_inside.h"
-#include "tp/executor/draws.h"
+
+#include "autodiff/base/base.h"
+#include "tp/batch/batchnorm_factor.h"
+#include "tp/executor/executor.h"
 
 #include <math.h>
 #include <string.h>
@@ -91,7 +93,7 @@ static int open_sphere(sphere *s, ad_error *error)
 }
 
 /* r of `count` directions, and |r|^2. */
-static void place(const sphere *s, side *at, size_t count)
+static void place_directions(const sphere *s, side *at, size_t count)
 {
     size_t k = s->layer->rank;
     tp_product(CblasNoTrans, CblasTrans, count, at->rows, k, 1, s->x, at->f, 0, at->r);
@@ -100,7 +102,7 @@ static void place(const sphere *s, side *at, size_t count)
 }
 
 /* z = sqrt(B) t r / rho, and what f and g make of it. */
-static void fill(const sphere *s, side *at, int which, size_t count, double t)
+static void fill_functions(const sphere *s, side *at, int which, size_t count, double t)
 {
     size_t n = at->rows;
     const tp_block_function *f = &s->spec->f[which], *slope = &s->spec->slope[which];
@@ -126,7 +128,7 @@ static void fill(const sphere *s, side *at, int which, size_t count, double t)
     }
 }
 
-static void times(size_t count, const double *a, const double *b, double *out)
+static void multiply_entries(size_t count, const double *a, const double *b, double *out)
 {
     for (size_t i = 0; i < count; i++)
         out[i] = a[i] * b[i];
@@ -146,11 +148,11 @@ static void add_backward(const sphere *s, const side *a, const side *b, size_t c
     }
     for (int k = 0; k < 2; k++, weight = -weight) { /* f, less g */
         tp_product(CblasTrans, CblasNoTrans, m, n, count, weight, a->slope[k], b->slope[k], 1, s->straight);
-        times(count * m, a->slope[k], a->v, s->scratch);
-        times(count * n, b->slope[k], s->through, s->scratch2);
+        multiply_entries(count * m, a->slope[k], a->v, s->scratch);
+        multiply_entries(count * n, b->slope[k], s->through, s->scratch2);
         tp_product(CblasTrans, CblasNoTrans, m, n, count, weight, s->scratch, s->scratch2, 1, s->t);
-        times(count * m, a->slope[k], s->back, s->scratch);
-        times(count * n, b->slope[k], b->v, s->scratch2);
+        multiply_entries(count * m, a->slope[k], s->back, s->scratch);
+        multiply_entries(count * n, b->slope[k], b->v, s->scratch2);
         tp_product(CblasTrans, CblasNoTrans, m, n, count, -weight, s->scratch, s->scratch2, 1, s->t);
     }
 }
@@ -160,9 +162,9 @@ static void add_block(const sphere *s, side *a, side *b, size_t count, const rad
 {
     size_t m = a->rows, n = b->rows;
     for (int q = 0; q < radius->n; q++) {
-        fill(s, a, 0, count, radius->t[q]);
+        fill_functions(s, a, 0, count, radius->t[q]);
         if (b != a)
-            fill(s, b, 1, count, radius->t[q]);
+            fill_functions(s, b, 1, count, radius->t[q]);
         for (int g = 0; g < 2; g++) /* f, less g */
             tp_product(CblasTrans, CblasNoTrans, m, n, count, (g ? -share : share) * radius->forward[q], a->y[g],
                        b->y[g], 1, s->v);
@@ -189,15 +191,15 @@ static void sum_directions(sphere *s, const radii *radius, const double *columns
                 size += pow(s->x[i * k + j] = columns[j * total + first + i], 2);
             cblas_dscal((int)k, 1 / sqrt(size), s->x + i * k, 1);
         }
-        place(s, a, count);
+        place_directions(s, a, count);
         if (b != a)
-            place(s, b, count);
+            place_directions(s, b, count);
         add_block(s, a, b, count, radius, (apart ? 0.5 : 1) / (double)total);
         if (!apart)
             continue;
         for (size_t i = 0; i < count * k; i++)
             s->x[i] *= layer->mu[0][i % k] > 0 ? 1 : -1;
-        place(s, b, count);
+        place_directions(s, b, count);
         add_block(s, a, b, count, radius, 0.5 / (double)total);
     }
 }

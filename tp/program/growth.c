@@ -1,3 +1,4 @@
+/* growth.c: ranges, degrees and orders of growth of coordinatewise functions. */
 #include "tp/program/growth.h"
 
 #include <math.h>

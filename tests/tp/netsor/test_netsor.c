@@ -597,7 +597,7 @@ Test(netsor, the_recursion_reads_as_by_hand)
         cr_expect(found, "%s\n%s", lines[k], text);
         at = found ? found : at;
     }
-    cr_expect(strstr(text, "builtin.c:"));
+    cr_expect(strstr(text, "mlp.c:"));
     free(text);
     tp_program_free(program);
     nn_net_free(net);
