@@ -1,7 +1,7 @@
 /* batchnorm_maps.c: V, T and its transpose: sums over the nodes of a layer's quadrature. */
 #include "autodiff/base/base.h"
 #include "tp/batch/batchnorm_factor.h"
-#include "tp/gauss/simd.h"
+#include "tp/gauss/gauss.h"
 
 #include <float.h>
 #include <math.h>
@@ -127,7 +127,8 @@ static void sheet_fill(const tp_batchnorm *layer, sheet *at, const tp_node_line 
     }
     for (size_t j = 0; j < count; j++)
         correlate(m, n, at->a11 + j * m * m, at->a22 + j * n * n, at->a12 + j * m * n, at->c + j * m * n);
-    tp_vector_get()->relu(count * m * n, at->ones, at->ones, at->c, NULL, at->r, at->s);
+    tp_univariate relu = tp_univariate_form(TP_RELU, 0), step = tp_univariate_form(TP_STEP, 0);
+    tp_closed_pair(&relu, &step, count * m * n, at->ones, at->ones, at->c, NULL, at->r, at->s);
     for (size_t j = 0; j < count; j++) {
         bend(&layer->phi, &layer->phi2, m, n, at->a11 + j * m * m, at->a22 + j * n * n, at->a12 + j * m * n,
              at->c + j * m * n, at->r + j * m * n, at->s + j * m * n);
