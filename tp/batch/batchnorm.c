@@ -23,7 +23,7 @@
 
 static const double negligible = -39; /* log of the weight, relative to the largest, of nodes that are left out */
 static const double stands = 1e-10;   /* the step is halved until values move less */
-enum { MOST_HALVINGS = 4 };
+enum { MAX_HALVINGS = 4 };
 
 /* ---- the rule ---- */
 /* |phi(r)|^2 decays like A, that is like 1 / 2s; phi' does not. */
@@ -129,12 +129,12 @@ static int fill_rule_of_two(tp_batchnorm *layer, double h, ad_error *error)
     int status = scratch ? 0 : -1;
     for (size_t j = 0; j < layer->n_points; j++)
         fill_point(layer, j, h, 0);
-    double least = negligible + log(layer->side[0].c * layer->side[1].c);
+    double minimum = negligible + log(layer->side[0].c * layer->side[1].c);
     for (size_t i = 0; i < n_lines && !status; i++) {
         tp_node_line *at = &layer->lines[i];
         status = fill_line(layer, at, i, h, scratch, scratch + layer->total * r, error);
         at->n = layer->n_points;
-        while (!status && at->n && tp_batchnorm_log_weight(layer, at, at->n - 1) < least)
+        while (!status && at->n && tp_batchnorm_log_weight(layer, at, at->n - 1) < minimum)
             at->n--;
     }
     ad_free(scratch);
@@ -167,7 +167,7 @@ static int choose_rule(tp_batchnorm *layer, ad_error *error)
 {
     double h = layer->one ? 0.5 : 0.25;
     int status = integrate(layer, h, error);
-    for (int k = 0; k < MOST_HALVINGS && !status && layer->difference > stands; k++)
+    for (int k = 0; k < MAX_HALVINGS && !status && layer->difference > stands; k++)
         status = integrate(layer, h = h / 2, error);
     if (!status && !(layer->difference < 1e-6))
         return ad_fail(error, "batchnorm: the quadrature does not converge: the last halving moved it by %g",

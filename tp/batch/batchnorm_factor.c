@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-static const double least_share = 1e-12; /* of the largest variance, that a direction must have */
+static const double minimum_share = 1e-12; /* of the largest variance, that a direction must have */
 
 /* ---- small matrices ---- */
 void tp_product(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, size_t m, size_t n, size_t k, double alpha, const double *a,
@@ -60,18 +60,19 @@ static int find_scale(tp_batch *b, const double *k, double epsilon, ad_error *er
     memcpy(copy, k, n * n * sizeof *copy);
     tp_centre(n, n, copy);
     int status = tp_batchnorm_eigen(n, copy, copy + n * n, error);
-    double top = copy[n * n + n - 1], least = copy[n * n], noise = 4 * (double)n * DBL_EPSILON * largest;
+    double top = copy[n * n + n - 1], minimum = copy[n * n], noise = 4 * (double)n * DBL_EPSILON * largest;
     ad_free(copy);
     if (status < 0)
         return -1;
-    if (least < -1e-8 * largest)
-        return ad_fail(error, "batchnorm: the matrix is no covariance: after centring it has the eigenvalue %g", least);
+    if (minimum < -1e-8 * largest)
+        return ad_fail(error, "batchnorm: the matrix is no covariance: after centring it has the eigenvalue %g",
+                       minimum);
     b->constant = top <= noise;
     if (b->constant && !(epsilon > 0))
         return ad_fail(error, "batchnorm: a batch of %zu equal samples has variance 0, which epsilon = 0 divides by",
                        n);
     b->scale = b->constant ? epsilon : top;
-    b->floor = b->constant ? least_share : fmax(least_share, noise / top);
+    b->floor = b->constant ? minimum_share : fmax(minimum_share, noise / top);
     b->decay = (double)n * epsilon / b->scale;
     b->c = 1 / sqrt(2 * (1 + b->decay));
     return 0;

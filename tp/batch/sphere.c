@@ -8,12 +8,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 128, MOST_RADII = 512 };
+enum { BLOCK = 128, MAX_RADII = 512 };
 
 /* The radius: nodes t of weights for 1 (forward) and for 1 / t^2 (backward, where epsilon = 0 alone leaves that). */
 typedef struct {
     int n;
-    double t[MOST_RADII], forward[MOST_RADII], backward[MOST_RADII];
+    double t[MAX_RADII], forward[MAX_RADII], backward[MAX_RADII];
 } radii;
 
 /* For each batch, (BLOCK, rows): r, z, v = r / rho; f(z) and f'(z) sqrt(B) / rho, and those of g. */
@@ -38,21 +38,21 @@ typedef struct {
  * the best v, pi / (k h) or pi / 4, 2e-5 of what is sampled. Tails below 1e-6 are left out. */
 static void find_radii(const sphere *s, radii *out)
 {
-    double k = (double)s->layer->rank, d1 = s->sides[0].decay, d2 = s->sides[1].decay, most = -INFINITY, u = 0;
+    double k = (double)s->layer->rank, d1 = s->sides[0].decay, d2 = s->sides[1].decay, largest = -INFINITY, u = 0;
     const double h = fmin(0.45, 0.95 / sqrt(k));
     double norm = (k / 2 - 1) * log(2) + lgamma(k / 2);
     *out = (radii){ .n = 1, .t = { 1 }, .forward = { 1 }, .backward = { k > 2 ? 1 / (k - 2) : 0 } };
     if (!(d1 > 0) && !(d2 > 0))
         return;
     out->n = 0;
-    for (double high = log(k + 40) / 2 + 0.3; out->n < MOST_RADII; out->n++) {
+    for (double high = log(k + 40) / 2 + 0.3; out->n < MAX_RADII; out->n++) {
         u = high - h * out->n;
         double t = exp(u), log_weight = k * u - t * t / 2 - norm;
         double both = log_weight - log((t * t + d1) * (t * t + d2)) / 2;
         out->t[out->n] = t;
         out->forward[out->n] = out->backward[out->n] = h * exp(log_weight);
-        most = fmax(most, fmax(both, log_weight));
-        if (fmax(both, log_weight) < most - 14 && t * t < k)
+        largest = fmax(largest, fmax(both, log_weight));
+        if (fmax(both, log_weight) < largest - 14 && t * t < k)
             break;
     }
 }

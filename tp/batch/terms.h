@@ -38,4 +38,12 @@ tp_family_term tp_family_one(double c);
 int tp_family_push_function(tp_family_builder *b, double c, int base, int fn, int learned);
 /* The part of x that is not learned as a function of one base: *base (-1: a constant) and *fn. */
 int tp_family_function(tp_families *f, int node, int x, int *base, int *fn);
+
+/* ---- normalisation.c ---- */
+/* *result = x^power, where x is epsilon and the variance of a u; -1, without an error, if x is something else. */
+int tp_radius_of(tp_families *f, int x, double power, int *result);
+/* The one term of a family that is a radius; NULL if it is not that. */
+const tp_family_term *tp_as_radius(const tp_families *f, int x);
+/* k G u / radius = k z. */
+int tp_normalised(tp_families *f, int node, int x, const tp_family_term *radius);
 #endif

@@ -30,18 +30,18 @@ int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *
     double weight = w->space[way] ? 1 / (double)from : 1;
     double ratio = (double)w->seen[1].length / (double)w->seen[0].length; /* out to in */
     double fresh = transposed ? sqrt(ratio) : 1, known = transposed ? ratio : 1 / sqrt(ratio);
-    int known_before = seen->n, most = known_before + count;
+    int known_before = seen->n, stride = known_before + count;
     double *rest = tp_rows_grow(seen, count, error);
-    double *c = ad_alloc((size_t)count * (size_t)most + 1, sizeof *c, "coefficients", error);
+    double *c = ad_alloc((size_t)count * (size_t)stride + 1, sizeof *c, "coefficients", error);
     double *d = ad_alloc((size_t)count * (size_t)back_seen->n + 1, sizeof *d, "coefficients", error);
     if (!rest || !c || !d)
         goto done;
     memcpy(rest, x, (size_t)count * from * sizeof *rest);
-    if (tp_orthonormalise(count, rest, seen, weight, 1e-10, c, most, error) ||
+    if (tp_orthonormalise(count, rest, seen, weight, 1e-10, c, stride, error) ||
         (seen->n > drawn->n && tp_draw(w->space[!way], seen->n - drawn->n, back_seen, drawn, error)))
         goto done;
     if (seen->n)
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, (int)to, seen->n, fresh, c, most, drawn->data,
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, (int)to, seen->n, fresh, c, stride, drawn->data,
                     (int)to, 1, y, (int)to);
     if (back_seen->n) {
         cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, back_seen->n, (int)from, weight, x, (int)from,

@@ -401,7 +401,7 @@ static bool is_variance(tp_script *script, int line, const char *name, double va
 {
     if (variance >= 0 && isfinite(variance))
         return true;
-    tp_script_fail(script, line, name, "a variance is not negative, and finite; %g is none", variance);
+    tp_script_fail(script, line, name, "its variance is %g: one is finite and not negative", variance);
     return false;
 }
 

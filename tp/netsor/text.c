@@ -169,7 +169,7 @@ static bool read_variance(line_reader *l)
     if (!isfinite(c->variance))
         return fail(l, c->name, "its variance is not finite");
     if (c->variance < 0) {
-        tp_script_fail(l->script, l->line, c->name, "its variance is %g: none is negative", c->variance);
+        tp_script_fail(l->script, l->line, c->name, "its variance is %g: one is finite and not negative", c->variance);
         return false;
     }
     return c->law_text != NULL;
