@@ -529,21 +529,13 @@ static void NAME(logsumexp)(size_t n, void *y_, const void *x_)
 }
 
 static const ad_loops NAME(loops) = {
-    .op = { [AD_IDENTITY] = NAME(identity), [AD_NEG] = NAME(neg),
-            [AD_RELU] = NAME(relu),         [AD_STEP] = NAME(step),
-            [AD_LEAKY] = NAME(leaky),       [AD_LEAKY_STEP] = NAME(leaky_step),
-            [AD_ABS] = NAME(abs),           [AD_SIGN] = NAME(sign),
-            [AD_SQUARE] = NAME(square),     [AD_POWER] = NAME(power),
-            [AD_EXP] = NAME(exp),           [AD_LOG] = NAME(log),
-            [AD_SQRT] = NAME(sqrt),         [AD_RSQRT] = NAME(rsqrt),
-            [AD_SIN] = NAME(sin),           [AD_COS] = NAME(cos),
-            [AD_TANH] = NAME(tanh),         [AD_SIGMOID] = NAME(sigmoid),
-            [AD_ERF] = NAME(erf),           [AD_ERF_GRAD] = NAME(erf_grad),
-            [AD_GELU] = NAME(gelu),         [AD_GELU_GRAD] = NAME(gelu_grad),
-            [AD_SOFTPLUS] = NAME(softplus), [AD_SWISH] = NAME(swish),
-            [AD_ADD] = NAME(add),           [AD_SUB] = NAME(sub),
-            [AD_MUL] = NAME(mul),           [AD_DIV] = NAME(div),
-            [AD_SCALE] = NAME(scale) },
+    .op = {
+#define AD_UNARY(OP, name, ...) [AD_##OP] = NAME(name),
+#define AD_WITHOUT_CUSTOM
+#define AD_BINARY(OP, name, ...) [AD_##OP] = NAME(name),
+#include "autodiff/ops.def"
+        [AD_SCALE] = NAME(scale),
+    },
     .to_double = NAME(to_double),
     .from_double = NAME(from_double),
     .copy = NAME(copy),

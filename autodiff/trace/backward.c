@@ -71,71 +71,28 @@ static void give(pass *p, const ad_node *node, int k, ad_var part, const ad_shap
 }
 
 /* dy/dx of a coordinatewise op, as nodes; id -1 with a healthy graph where it is zero. */
-static ad_var slope(const pass *p, const ad_node *node, ad_var x, ad_var y)
+static ad_var slope(const pass *at, const ad_node *node, ad_var x, ad_var y)
 {
-    ad_where w = p->where;
-    ad_var zero = { p->graph, -1 };
+    ad_where w = at->where;
+    ad_var s, t, u;
+    double p = node->c;
     switch (node->op) {
-    case AD_IDENTITY:
-        return ad_constant_at(w, p->graph, 1, (ad_shape){ 0 });
-    case AD_NEG:
-        return ad_constant_at(w, p->graph, -1, (ad_shape){ 0 });
-    case AD_RELU:
-        return ad_unary_at(w, AD_STEP, x, 0);
-    case AD_LEAKY:
-        return ad_unary_at(w, AD_LEAKY_STEP, x, node->c);
-    case AD_ABS:
-        return ad_unary_at(w, AD_SIGN, x, 0);
-    case AD_STEP:
-    case AD_LEAKY_STEP:
-    case AD_SIGN:
-        return zero;
-    case AD_SQUARE:
-        return ad_scale_at(w, x, 2, no_axis, 0);
-    case AD_POWER:
-        return ad_scale_at(w, ad_unary_at(w, AD_POWER, x, node->c - 1), node->c, no_axis, 0);
-    case AD_EXP:
-        return y;
-    case AD_LOG:
-        return ad_unary_at(w, AD_POWER, x, -1);
-    case AD_SQRT:
-        return ad_scale_at(w, ad_unary_at(w, AD_RSQRT, x, 0), 0.5, no_axis, 0);
-    case AD_RSQRT:
-        return ad_scale_at(w, ad_combine(w, AD_MUL, ad_unary_at(w, AD_SQUARE, y, 0), y), -0.5, no_axis, 0);
-    case AD_SIN:
-        return ad_unary_at(w, AD_COS, x, 0);
-    case AD_COS:
-        return ad_unary_at(w, AD_NEG, ad_unary_at(w, AD_SIN, x, 0), 0);
-    case AD_TANH: {
-        ad_var one = ad_constant_at(w, p->graph, 1, (ad_shape){ 0 });
-        return ad_combine(w, AD_SUB, one, ad_unary_at(w, AD_SQUARE, y, 0));
-    }
-    case AD_SIGMOID:
-        return ad_combine(w, AD_SUB, y, ad_unary_at(w, AD_SQUARE, y, 0));
-    case AD_ERF:
-        return ad_unary_at(w, AD_ERF_GRAD, x, 0);
-    case AD_ERF_GRAD:
-        return ad_scale_at(w, ad_combine(w, AD_MUL, x, y), -2, no_axis, 0);
-    case AD_GELU:
-        return ad_unary_at(w, AD_GELU_GRAD, x, 0);
-    case AD_GELU_GRAD: {
-        const double density = 0.39894228040143267794; /* 1 / sqrt(2 pi) */
-        ad_var square = ad_unary_at(w, AD_SQUARE, x, 0);
-        ad_var phi = ad_unary_at(w, AD_EXP, ad_scale_at(w, square, -0.5, no_axis, 0), 0);
-        ad_var two = ad_constant_at(w, p->graph, 2 * density, (ad_shape){ 0 });
-        return ad_combine(w, AD_MUL, ad_combine(w, AD_SUB, two, ad_scale_at(w, square, density, no_axis, 0)), phi);
-    }
-    case AD_SOFTPLUS:
-        return ad_unary_at(w, AD_SIGMOID, x, 0);
-    case AD_SWISH: {
-        ad_var s = ad_unary_at(w, AD_SIGMOID, x, 0);
-        ad_var ds = ad_combine(w, AD_SUB, s, ad_unary_at(w, AD_SQUARE, s, 0));
-        return ad_combine(w, AD_ADD, s, ad_combine(w, AD_MUL, x, ds));
-    }
-    case AD_CUSTOM:
-        return ad_custom_at(w, node->function, node->order + 1, x);
+#define OF(OP, a) ad_unary_at(w, AD_##OP, a, 0)
+#define OF_P(OP, a, parameter) ad_unary_at(w, AD_##OP, a, parameter)
+#define PLUS(a, b) ad_combine(w, AD_ADD, a, b)
+#define MINUS(a, b) ad_combine(w, AD_SUB, a, b)
+#define TIMES(a, b) ad_combine(w, AD_MUL, a, b)
+#define SCALED(c, a) ad_scale_at(w, a, c, no_axis, 0)
+#define NUMBER(c) ad_constant_at(w, at->graph, c, (ad_shape){ 0 })
+#define ZERO ((ad_var){ at->graph, -1 })
+#define AD_UNARY(NAME, name, formula, lo, hi, has_p, use, kinks, breaks, at_zero, parity, degree, domain, growth, form, \
+                 derivative)                                                                                           \
+    case AD_##NAME:                                                                                                    \
+        return derivative;
+#define AD_WITHOUT_CUSTOM
+#include "autodiff/ops.def"
     default:
-        return ad_poison(p->graph, node->where, "%s: no derivative rule", ad_op_name(node->op));
+        return ad_custom_at(w, node->function, node->order + 1, x);
     }
 }
 

@@ -270,36 +270,6 @@ const ad_shape *ad_shape_get(ad_var v)
     return v.graph && v.id >= 0 ? &v.graph->nodes[v.id]->shape : &scalar;
 }
 
-static const char *const op_names[] = {
-#define AD_UNARY(NAME, name, ...) #name,
-#define AD_BINARY(NAME, name, ...) #name,
-#define AD_SHAPE(NAME, name, ...) #name,
-#include "autodiff/ops.def"
-};
-
-const char *ad_op_name(ad_op op)
-{
-    return op_names[op];
-}
-
-bool ad_is_unary(ad_op op)
-{
-    return op <= AD_CUSTOM;
-}
-
-bool ad_is_binary(ad_op op)
-{
-    return op >= AD_ADD && op <= AD_DIV;
-}
-
-int ad_unary_named(const char *name)
-{
-    for (int op = 0; op < AD_CUSTOM; op++)
-        if (strcmp(op_names[op], name) == 0)
-            return op;
-    return -1;
-}
-
 char *ad_shape_text(const ad_graph *graph, const ad_shape *shape, char *buffer, size_t size)
 {
     size_t used = (size_t)snprintf(buffer, size, "(");
@@ -324,7 +294,8 @@ void ad_print(const ad_graph *graph, FILE *stream)
             fprintf(stream, "%s%%%d", i ? ", " : " ", node->in[i]);
         if (node->name)
             fprintf(stream, " %s", node->name);
-        if (node->op == AD_SCALE || node->op == AD_CONSTANT || node->op == AD_POWER || node->op == AD_LEAKY)
+        if (node->op == AD_SCALE || node->op == AD_CONSTANT ||
+            (ad_is_unary(node->op) && ad_op_facts_of(node->op)->takes_p))
             fprintf(stream, " %g", node->c);
         if (node->op == AD_SCALE && node->axis.id)
             fprintf(stream, " %s^%g", graph->axes[node->axis.id].name, node->power);

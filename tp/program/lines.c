@@ -478,7 +478,7 @@ static void call(writer *w, int id, term *t)
     if (node->op == AD_CUSTOM)
         for (int k = 0; k < node->order; k++)
             name = text(w, w->latex ? "%s'" : "%s′", name);
-    if (node->op == AD_LEAKY || node->op == AD_LEAKY_STEP || node->op == AD_POWER)
+    if (ad_is_unary(node->op) && ad_op_facts_of(node->op)->takes_p)
         list = text(w, "%s, %.6g", list, node->c);
     t->text = w->latex ? text(w, "%s\\left(%s\\right)", plain_name(w, name), list) : text(w, "%s(%s)", name, list);
     t->level = ATOM_LEVEL;
