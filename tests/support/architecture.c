@@ -74,17 +74,29 @@ static void own_derivative(size_t n, const double *x, double *y)
 
 static const ad_function own = { .name = "own", .count = 2, .derivatives = { own_function, own_derivative } };
 
+/* A row of the table. Seeds below 1000 know those up to swish, so that their networks stay when the table grows. */
+static ad_op any_row(maker *m)
+{
+    bool all = m->seed >= 1000;
+    int op = below(m, all ? AD_CUSTOM + 1 : AD_SWISH + 2);
+    return all || op <= AD_SWISH ? (ad_op)op : AD_CUSTOM;
+}
+
+static bool is_bounded(ad_op op)
+{
+    const ad_op_facts *facts = ad_op_facts_of(op);
+    return op != AD_GELU_GRAD && op != AD_LEAKY_STEP &&
+           (facts->growth == AD_BOUNDED || (facts->growth == AD_SCALES && facts->breaks == AD_JUMPS));
+}
+
 /* A random function of the table: what grows fast is taken of tanh x, what is not defined everywhere of 1 + x^2. */
 static ad_var activation(maker *m, int vector, bool bounded)
 {
     ad_var x = m->vectors[vector];
     ad_op op;
-    const ad_op_facts *facts;
-    do {
-        op = (ad_op)below(m, AD_CUSTOM + 1);
-        facts = ad_op_facts_of(op);
-    } while (op == AD_IDENTITY || op == AD_NEG ||
-             (bounded && facts->growth != AD_BOUNDED && !(facts->growth == AD_SCALES && facts->breaks == AD_JUMPS)));
+    do
+        op = any_row(m);
+    while (op == AD_IDENTITY || op == AD_NEG || (bounded && !is_bounded(op)));
     tell(" %s", ad_op_name(op));
     if (op == AD_CUSTOM) {
         tell("(v%d)", vector);
@@ -94,7 +106,7 @@ static ad_var activation(maker *m, int vector, bool bounded)
         tell("(tanh v%d)", vector);
         return ad_unary_at(AD_HERE, op, ad_tanh(x), 0);
     }
-    if (facts->lo > 0) {
+    if (ad_op_facts_of(op)->lo > 0) {
         tell("(1 + v%d^2)", vector);
         return ad_unary_at(AD_HERE, op, ad_add(ad_square(x), ad_constant(x.graph, 1, *ad_shape_get(x))),
                            op == AD_POWER ? 0.3 : 0);

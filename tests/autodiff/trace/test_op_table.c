@@ -34,7 +34,7 @@ Test(op_table, values_and_symmetry)
             double x = point(facts, k), y = value(op, p, x), tiny = 1e-14 * fmax(1, fabs(y));
             cr_expect(y >= facts->lowest && y <= facts->highest, "%s(%g) = %g outside its range", name, x, y);
             if (facts->parity != AD_NEITHER)
-                cr_expect_float_eq(value(op, p, -x), facts->parity * y, tiny, "%s: no such parity at %g", name, x);
+                cr_expect_float_eq(value(op, p, -x), (int)facts->parity * y, tiny, "%s: no such parity at %g", name, x);
             if (!isnan(degree))
                 cr_expect_float_eq(value(op, p, 2.5 * x), pow(2.5, degree) * y, 3 * tiny, "%s: no degree %g at %g",
                                    name, degree, x);
