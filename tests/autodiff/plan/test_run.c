@@ -103,6 +103,10 @@ static double unary(ad_op op, double x, double p)
         return cos(x);
     case AD_TANH:
         return tanh(x);
+    case AD_HARD_TANH:
+        return fmax(-1, fmin(1, x));
+    case AD_HARD_TANH_STEP:
+        return fabs(x) < 1;
     case AD_SIGMOID:
         return 1 / (1 + exp(-x));
     case AD_ERF:
