@@ -37,6 +37,7 @@
 /* sleef.h shows the functions of an instruction set only to files compiled for it as a whole. */
 #define SHOW(V, kind, set)                                                                                             \
     V Sleef_exp##kind##_u10##set(V);                                                                                   \
+    V Sleef_expm1##kind##_u10##set(V);                                                                                 \
     V Sleef_log##kind##_u10##set(V);                                                                                   \
     V Sleef_log1p##kind##_u10##set(V);                                                                                 \
     V Sleef_sin##kind##_u10##set(V);                                                                                   \
@@ -235,6 +236,7 @@ static inline V NAME(positive)(V x)
         return x;                                                                                                      \
     }
 VECTOR_MATH(exp, u10)
+VECTOR_MATH(expm1, u10)
 VECTOR_MATH(log, u10)
 VECTOR_MATH(log1p, u10)
 VECTOR_MATH(sin, u10)
@@ -332,6 +334,8 @@ UNARY(softplus, NAME(positive)(x) + NAME(log1p_of)(NAME(exp_of)(-NAME(absolute)(
 UNARY(swish, x *NAME(sigmoid_of)(x))
 UNARY(hard_tanh, NAME(select)((I)(x > 1), NAME(splat)(1), NAME(select)((I)(x < -1), NAME(splat)(-1), x)))
 UNARY(hard_tanh_step, NAME(select)((I)(NAME(absolute)(x) < 1), NAME(splat)(1), (V){ 0 }))
+UNARY(elu, NAME(select)((I)(x > 0), x, NAME(expm1_of)(x)))
+UNARY(elu_grad, NAME(select)((I)(x > 0), NAME(splat)(1), NAME(exp_of)(x)))
 UNARY(scale, p *x)
 BINARY(add, u + v)
 BINARY(sub, u - v)

@@ -107,6 +107,10 @@ static double unary(ad_op op, double x, double p)
         return fmax(-1, fmin(1, x));
     case AD_HARD_TANH_STEP:
         return fabs(x) < 1;
+    case AD_ELU:
+        return x > 0 ? x : expm1(x);
+    case AD_ELU_GRAD:
+        return x > 0 ? 1 : exp(x);
     case AD_SIGMOID:
         return 1 / (1 + exp(-x));
     case AD_ERF:

@@ -578,6 +578,39 @@ static real smooth_inside(real m, real s)
     return below((1 - m) / s) - below((-1 - m) / s);
 }
 
+/* Phi(-z) / phi(z) */
+static real mills(real z)
+{
+    real series = 1, term = 1;
+    if (z < 30)
+        return below(-z) / density(z);
+    for (int k = 1; k < 12; k++)
+        series += term *= -(2 * k - 1) / (z * z);
+    return series / z;
+}
+/* E e^x over x < 0, x ~ N(m, s^2): e^(m + s^2/2) Phi(-z) = phi(m / s) Phi(-z) / phi(z) at z = m / s + s. */
+static real exp_below(real m, real s)
+{
+    real z = m / s + s;
+    return z > 0 ? density(m / s) * mills(z) : expl(m + s * s / 2) * below(-z);
+}
+static real t_elu(real x)
+{
+    return x > 0 ? x : expm1l(x);
+}
+static real t_elu_grad(real x)
+{
+    return x > 0 ? 1 : expl(x);
+}
+static real smooth_elu(real m, real s)
+{
+    return m * below(m / s) + s * density(m / s) + exp_below(m, s) - below(-m / s);
+}
+static real smooth_elu_grad(real m, real s)
+{
+    return below(m / s) + exp_below(m, s);
+}
+
 typedef struct {
     ad_op op;
     function *f;
@@ -606,7 +639,9 @@ Test(gauss, kinked_activations)
 {
     static const real at[] = { -1, 1 };
     const kinked_row rows[] = { { AD_HARD_TANH, t_clip, smooth_clip, { at, 2 } },
-                                { AD_HARD_TANH_STEP, t_inside, smooth_inside, { at, 2 } } };
+                                { AD_HARD_TANH_STEP, t_inside, smooth_inside, { at, 2 } },
+                                { AD_ELU, t_elu, smooth_elu, { zero_cut, 1 } },
+                                { AD_ELU_GRAD, t_elu_grad, smooth_elu_grad, { zero_cut, 1 } } };
     const double q[][2] = { { 1, 1 }, { 0.5, 2 }, { 1e-8, 1e-8 }, { 1e-8, 3 }, { 1e6, 1e6 }, { 1e8, 0.3 } };
     for (size_t i = 0; i < COUNT(rows); i++)
         for (size_t v = 0; v < COUNT(q); v++) {

@@ -285,7 +285,22 @@ static real hard_tanh_step_mean(real m, real s)
     return below((1 - m) / s) - below((-1 - m) / s);
 }
 
+FN(elu, x > 0 ? x : expm1(x), x > 0 ? 1 : exp(x))
+static real exp_mean_below(real m, real s)
+{
+    return expl(m + s * s / 2) * below(-m / s - s);
+}
+static real elu_mean(real m, real s)
+{
+    return m * below(m / s) + s * bell_l(m / s) + exp_mean_below(m, s) - below(-m / s);
+}
+static real elu_grad_mean(real m, real s)
+{
+    return below(m / s) + exp_mean_below(m, s);
+}
+
 static const activation breaking[] = {
+    { "elu", elu_f, elu_g, { { elu_f, elu_mean, 1, { 0 } }, { elu_g, elu_grad_mean, 1, { 0 } } } },
     { "hard_tanh",
       hard_tanh_f,
       hard_tanh_g,
