@@ -1,4 +1,5 @@
 /* graph.c: axes, nodes, and the builders that check shapes. The derivative rules are in grad.c. */
+#include "autodiff/base/base.h"
 #include "autodiff/trace/trace.h"
 
 #include <math.h>
@@ -84,18 +85,22 @@ ad_shape ad_shape_replace(ad_shape shape, ad_axis from, ad_axis to)
 }
 
 /* ---- the graph ---- */
+enum { FIRST_NODES = 256, FIRST_AXES = 64 };
+
 ad_graph *ad_graph_new(ad_error *error)
 {
     ad_graph *graph = ad_alloc(1, sizeof *graph, "a graph", error);
-    if (!graph)
+    if (!graph || !(graph->arena = ad_arena_new(error))) {
+        ad_free(graph);
         return NULL;
-    graph->arena = ad_arena_new(error);
-    graph->axes_room = 64;
+    }
+    graph->nodes = ad_arena_alloc(graph->arena, FIRST_NODES, sizeof(ad_node *));
+    graph->axes = ad_arena_alloc(graph->arena, FIRST_AXES, sizeof(ad_axis_row));
+    graph->nodes_capacity = FIRST_NODES;
+    graph->axes_capacity = FIRST_AXES;
     graph->n_axes = 1;
-    graph->n_room = 256;
-    graph->axes = ad_alloc((size_t)graph->axes_room, sizeof *graph->axes, "axes", error);
-    graph->nodes = ad_alloc((size_t)graph->n_room, sizeof *graph->nodes, "nodes", error);
-    if (!graph->arena || !graph->axes || !graph->nodes) {
+    if (!graph->nodes || !graph->axes) {
+        ad_fail(error, "out of memory for a graph");
         ad_graph_free(graph);
         return NULL;
     }
@@ -107,9 +112,19 @@ void ad_graph_free(ad_graph *graph)
     if (!graph)
         return;
     ad_arena_free(graph->arena);
-    ad_free(graph->axes);
-    ad_free(graph->nodes);
     ad_free(graph);
+}
+
+ad_mark ad_graph_mark(const ad_graph *graph)
+{
+    return (ad_mark){ .nodes = graph->n_nodes, .axes = graph->n_axes };
+}
+
+void ad_graph_rewind(ad_graph *graph, ad_mark mark)
+{
+    graph->n_nodes = mark.nodes;
+    graph->n_axes = mark.axes;
+    graph->error.text[0] = 0;
 }
 
 bool ad_failed(const ad_graph *graph)
@@ -134,21 +149,6 @@ ad_var ad_poison(ad_graph *graph, ad_where where, const char *format, ...)
     return (ad_var){ graph, -1 };
 }
 
-/* Doubles an array that is full; false with the graph poisoned when memory is out. */
-static bool grow(ad_graph *graph, void **array, int used, int *room, size_t size)
-{
-    if (used < *room)
-        return true;
-    void *larger = ad_alloc((size_t)*room * 2, size, "a graph", &graph->error);
-    if (!larger)
-        return false;
-    memcpy(larger, *array, (size_t)used * size);
-    ad_free(*array);
-    *array = larger;
-    *room *= 2;
-    return true;
-}
-
 static ad_axis axis_row(ad_where where, ad_graph *graph, const char *name, ad_kind kind, double ratio, size_t size)
 {
     static const char *const kinds[] = { "batch", "width", "fixed" };
@@ -169,7 +169,8 @@ static ad_axis axis_row(ad_where where, ad_graph *graph, const char *name, ad_ki
         return (ad_axis){ (unsigned short)i, 0 };
     }
     void *axes = graph->axes;
-    if (graph->n_axes > 60000 || !grow(graph, &axes, graph->n_axes, &graph->axes_room, sizeof *graph->axes)) {
+    if (graph->n_axes > 60000 ||
+        !ad_arena_grow(graph->arena, &axes, graph->n_axes, &graph->axes_capacity, sizeof *graph->axes)) {
         ad_poison(graph, where, "axis %s: too many axes", name);
         return (ad_axis){ 0, 0 };
     }
@@ -346,7 +347,8 @@ ad_var ad_node_make(ad_graph *graph, ad_node node, int n_in, const int *in)
     void *nodes = graph->nodes;
     int *inputs = ad_arena_alloc(graph->arena, (size_t)n_in + 1, sizeof *inputs);
     ad_node *kept = ad_arena_alloc(graph->arena, 1, sizeof *kept);
-    if (!inputs || !kept || !grow(graph, &nodes, graph->n_nodes, &graph->n_room, sizeof *graph->nodes))
+    if (!inputs || !kept ||
+        !ad_arena_grow(graph->arena, &nodes, graph->n_nodes, &graph->nodes_capacity, sizeof *graph->nodes))
         return ad_poison(graph, node.where, "%s: out of memory", ad_op_name(node.op));
     graph->nodes = nodes;
     if (n_in)

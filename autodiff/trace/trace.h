@@ -3,6 +3,8 @@
 #define LIMN_AUTODIFF_GRAPH_H
 #include "autodiff/autodiff.h"
 
+#include <stdatomic.h>
+
 typedef struct {
     char name[32];
     ad_kind kind;
@@ -10,14 +12,24 @@ typedef struct {
     size_t size;
 } ad_axis_row;
 
+/* One thread at a time adds to a graph. Others may read meanwhile what they know of, plans that run among them: a node
+ * or an axis never moves and never changes (but for `moved`, which only the derivative reads), and tables that were
+ * outgrown stay in the arena, where they are right for all that was there before. */
 struct ad_graph {
     ad_arena *arena;
-    ad_node **nodes;
-    int n_nodes, n_room;
-    ad_axis_row *axes; /* axes[0] is no axis */
-    int n_axes, axes_room;
+    _Atomic(ad_node **) nodes;
+    atomic_int n_nodes;
+    _Atomic(ad_axis_row *) axes; /* axes[0] is no axis */
+    int n_axes, nodes_capacity, axes_capacity;
     ad_error error;
 };
+
+/* A place to go back to: what is added after it, errors as well, can be dropped again if nobody knows of it yet. */
+typedef struct {
+    int nodes, axes;
+} ad_mark;
+ad_mark ad_graph_mark(const ad_graph *graph);
+void ad_graph_rewind(ad_graph *graph, ad_mark mark);
 
 /* Binary op on operands neither of which need hold all axes of the other: what a user must expand explicitly, the
  * derivative rules may combine, because the axes of a seed are foreign by design. */
