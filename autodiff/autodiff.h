@@ -195,20 +195,20 @@ ad_var ad_argmax_at(ad_where, ad_var x, ad_axis axis); /* 1 at the first largest
 /* ---- reverse mode ---------------------------------------------------------------------------------------------- */
 /* One use of a parameter. With y: u = contract(y, W, over), delta is the adjoint of u, and the gradient is the
  * contraction of y and delta. Without (y.graph NULL): delta is the adjoint of W itself, up to the sum over the axes
- * that W has not. Axes of the seed that y has not stay on delta. */
+ * that W has not. Axes of the cotangent that y has not stay on delta. */
 typedef struct {
     ad_var param, y, delta;
     ad_shape over; /* the axes of W that meet y */
 } ad_site;
 
-/* Adds the backward pass of y with the given seed (the adjoint of y; its axes beyond y's are carried along). Fills
+/* Adds the backward pass of y with a cotangent (the adjoint of y; its axes beyond y's are carried along). Fills
  * wrt_adjoints[i] with the adjoint of wrt[i] (a zero constant where y does not depend on it), any number of them, and
  * *sites with a list (in the graph's arena) of all uses of all parameters, in the order of creation. Returns the
  * number of sites, -1 on error: also where wrt[i] is a scale whose factor has moved into a product. */
-int ad_backward_at(ad_where, ad_var y, ad_var seed, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
+int ad_backward_at(ad_where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
                    ad_site **sites);
 #define ad_backward(...) ad_backward_at(AD_HERE, __VA_ARGS__)
-/* The gradient of a parameter from its sites: an expression with exactly W's axes (and the seed's own, `keep`). */
+/* The gradient of a parameter from its sites: an expression with exactly W's axes (and the cotangent's own, `keep`). */
 ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape keep);
 /* Does any op between a parameter and y sum, gather or normalise over the axis, so that its entries meet? */
 bool ad_parameters_coupled(ad_var y, ad_axis axis);
