@@ -99,7 +99,7 @@ const ad_function *tp_script_custom(const tp_script *script, const char *name, i
 
 bool tp_takes_parameter(int op)
 {
-    return op == AD_LEAKY || op == AD_LEAKY_STEP || op == AD_POWER;
+    return op >= 0 && op < AD_CUSTOM && ad_op_facts_of((ad_op)op)->takes_p;
 }
 
 /* ---- types ---- */

@@ -309,10 +309,9 @@ tp_wick tp_wick_function(tp_basis *b, int op, double p, const ad_function *funct
     int fn = make_fn(b, (tp_fn){ .op = op, .p = p, .a = b->algebra.variable, .function = function, .order = order });
     if (x.n == 0 || (x.n == 1 && x.terms[0].n == 0)) { /* a number, with a power of n perhaps */
         double c = x.n ? x.terms[0].c : 0, power = x.n ? x.terms[0].power : 0;
-        bool homogeneous = whole || op == AD_RSQRT || op == AD_SQRT || op == AD_POWER;
-        if (fabs(power) > 1e-12 && !homogeneous)
+        double degree = ad_op_degree((ad_op)op, p);
+        if (fabs(power) > 1e-12 && isnan(degree))
             return tp_wick_unknown();
-        double degree = op == AD_RSQRT ? -0.5 : op == AD_SQRT ? 0.5 : op == AD_SQUARE ? 2 : p;
         return tp_wick_number(b, evaluate(b, fn, c), fabs(power) > 1e-12 ? power * degree : 0);
     }
     if (whole) {

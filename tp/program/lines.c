@@ -152,7 +152,7 @@ static void call(tp_writer *w, int id, tp_line_term *t)
     if (node->op == AD_CUSTOM)
         for (int k = 0; k < node->order; k++)
             name = tp_writer_text(w, w->latex ? "%s'" : "%s′", name);
-    if (node->op == AD_LEAKY || node->op == AD_LEAKY_STEP || node->op == AD_POWER)
+    if (ad_is_unary(node->op) && ad_op_facts_of(node->op)->takes_p)
         list = tp_writer_text(w, "%s, %.6g", list, node->c);
     t->text = w->latex ? tp_writer_text(w, "%s\\left(%s\\right)", tp_plain_name(w, name), list)
                        : tp_writer_text(w, "%s(%s)", name, list);

@@ -200,7 +200,7 @@ static const char *fn_text(writer *w, int fn, const char *variable)
     const char *inside = fn_text(w, f->a, variable);
     for (int k = 0; f->op == AD_CUSTOM && k < f->order; k++)
         name = text(w, w->latex ? "%s'" : "%s′", name);
-    if (f->op == AD_LEAKY || f->op == AD_LEAKY_STEP || f->op == AD_POWER)
+    if (f->op < AD_CUSTOM && ad_op_facts_of((ad_op)f->op)->takes_p)
         inside = text(w, "%s, %.6g", inside, f->p);
     return text(w, w->latex ? "\\mathrm{%s}(%s)" : "%s(%s)", escaped(w, name), inside);
 }

@@ -115,42 +115,23 @@ static int function_of_scalar(tp_algebra *algebra, tp_fn outer, const tp_coordin
     return argument < 0 ? -1 : tp_coordinate_scalar(algebra, tp_q_function(algebra, fn, argument));
 }
 
-/* f(a x) = a^degree f(x) for a > 0? */
+/* f(a x) = a^degree f(x) for a > 0? A square is a product of coordinates. */
 static bool is_homogeneous(ad_op op, double p, double *degree)
 {
-    switch (op) {
-    case AD_SQRT:
-        *degree = 0.5;
-        return true;
-    case AD_RSQRT:
-        *degree = -0.5;
-        return true;
-    case AD_POWER:
-        *degree = p;
-        return true;
-    case AD_RELU:
-    case AD_LEAKY:
-    case AD_ABS:
-        *degree = 1;
-        return true;
-    case AD_STEP:
-    case AD_LEAKY_STEP:
-    case AD_SIGN:
-        *degree = 0;
-        return true;
-    default:
-        return false;
-    }
+    *degree = ad_op_degree(op, p);
+    return isfinite(*degree) && op != AD_SQUARE;
 }
 
 /* Does f, or its value, jump at 0 or become infinite there? */
 static bool breaks_at_zero(ad_op op, double p, const ad_function *function)
 {
-    bool kink = false;
-    for (int k = 0; op == AD_CUSTOM && k < function->n_kinks; k++)
-        kink = kink || !(fabs(function->kinks[k]) > 0);
-    return kink || op == AD_STEP || op == AD_LEAKY_STEP || op == AD_SIGN || op == AD_LOG || op == AD_RSQRT ||
-           (op == AD_POWER && p < 0);
+    const ad_op_facts *facts = ad_op_facts_of(op);
+    const double *kinks = op == AD_CUSTOM ? function->kinks : facts->kinks;
+    int n_kinks = op == AD_CUSTOM ? function->n_kinks : facts->breaks == AD_JUMPS ? facts->n_kinks : 0;
+    for (int k = 0; k < n_kinks; k++)
+        if (!(fabs(kinks[k]) > 0))
+            return true;
+    return facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && p < 0);
 }
 
 static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, double p, int x)

@@ -64,62 +64,44 @@ int tp_fn_scaled(tp_algebra *algebra, double c, int a)
     return tp_fn_times(algebra, tp_fn_number(algebra, c), a);
 }
 
+/* A row of the op table; a sign is a factor. */
+static int of_row(tp_algebra *algebra, ad_op op, double p, int a)
+{
+    return op == AD_NEG ? tp_fn_scaled(algebra, -1, a) : tp_fn_make(algebra, (int)op, p, a, 0);
+}
+
+/* The derivative of a row of the op table whose argument may be anything real. */
+static int table_derivative(tp_algebra *algebra, const tp_fn *row, int y)
+{
+    int x = row->a, s, t, u;
+    double p = row->p;
+    switch (row->op) {
+#define OF(OP, a) of_row(algebra, AD_##OP, 0, a)
+#define OF_P(OP, a, parameter) of_row(algebra, AD_##OP, parameter, a)
+#define PLUS(a, b) tp_fn_plus(algebra, a, b)
+#define MINUS(a, b) tp_fn_plus(algebra, a, tp_fn_scaled(algebra, -1, b))
+#define TIMES(a, b) tp_fn_times(algebra, a, b)
+#define SCALED(c, a) tp_fn_scaled(algebra, c, a)
+#define NUMBER(c) tp_fn_number(algebra, c)
+#define ZERO tp_fn_number(algebra, 0)
+#define AD_UNARY(NAME, name, formula, lo, hi, has_p, use, kinks, breaks, at_zero, parity, degree, domain, growth, form, \
+                 derivative)                                                                                           \
+    case AD_##NAME:                                                                                                    \
+        return derivative;
+#define AD_WITHOUT_CUSTOM
+#include "autodiff/ops.def"
+    default:
+        return -1;
+    }
+}
+
 int tp_fn_row_derivative(tp_algebra *algebra, const tp_fn *row, int y)
 {
-    int x = row->a, s;
-    switch (row->op) {
-    case AD_IDENTITY:
-        return tp_fn_number(algebra, 1);
-    case AD_NEG:
-        return tp_fn_number(algebra, -1);
-    case AD_RELU:
-        return tp_fn_make(algebra, AD_STEP, 0, x, 0);
-    case AD_LEAKY:
-        return tp_fn_make(algebra, AD_LEAKY_STEP, row->p, x, 0);
-    case AD_ABS:
-        return tp_fn_make(algebra, AD_SIGN, 0, x, 0);
-    case AD_STEP:
-    case AD_SIGN:
-    case AD_LEAKY_STEP:
-        return tp_fn_number(algebra, 0);
-    case AD_SQUARE:
-        return tp_fn_scaled(algebra, 2, x);
-    case AD_POWER:
-        return tp_fn_scaled(algebra, row->p, tp_fn_make(algebra, AD_POWER, row->p - 1, x, 0));
-    case AD_EXP:
-        return y;
-    case AD_SIN:
-        return tp_fn_make(algebra, AD_COS, 0, x, 0);
-    case AD_COS:
-        return tp_fn_scaled(algebra, -1, tp_fn_make(algebra, AD_SIN, 0, x, 0));
-    case AD_TANH:
-        return tp_fn_plus(algebra, tp_fn_number(algebra, 1),
-                          tp_fn_scaled(algebra, -1, tp_fn_make(algebra, AD_SQUARE, 0, y, 0)));
-    case AD_SIGMOID:
-        return tp_fn_plus(algebra, y, tp_fn_scaled(algebra, -1, tp_fn_make(algebra, AD_SQUARE, 0, y, 0)));
-    case AD_ERF:
-        return tp_fn_make(algebra, AD_ERF_GRAD, 0, x, 0);
-    case AD_ERF_GRAD:
-        return tp_fn_scaled(algebra, -2, tp_fn_times(algebra, x, y));
-    case AD_GELU:
-        return tp_fn_make(algebra, AD_GELU_GRAD, 0, x, 0);
-    case AD_SOFTPLUS:
-        return tp_fn_make(algebra, AD_SIGMOID, 0, x, 0);
-    case AD_SWISH: /* s + x (s - s^2) */
-        s = tp_fn_make(algebra, AD_SIGMOID, 0, x, 0);
-        return s < 0 ? -1
-                     : tp_fn_plus(
-                           algebra, s,
-                           tp_fn_times(algebra, x,
-                                       tp_fn_plus(algebra, s,
-                                                  tp_fn_scaled(algebra, -1, tp_fn_make(algebra, AD_SQUARE, 0, s, 0)))));
-    case AD_CUSTOM:
-        if (row->order + 1 < row->function->count)
-            return tp_fn_custom(algebra, row->function, row->order + 1, x);
-        break;
-    default:
-        break;
-    }
+    const ad_op_facts *facts = row->op < AD_CUSTOM ? ad_op_facts_of((ad_op)row->op) : NULL;
+    if (facts && facts->domain != AD_POSITIVES && facts->domain != AD_NONNEGATIVES)
+        return table_derivative(algebra, row, y);
+    if (row->op == AD_CUSTOM && row->order + 1 < row->function->count)
+        return tp_fn_custom(algebra, row->function, row->order + 1, row->a);
     algebra->refused = true;
     return ad_fail(algebra->error, "the derivative of %s has no exact rule after batch normalisation",
                    row->op == AD_CUSTOM ? row->function->name : ad_op_name((ad_op)row->op));
@@ -162,19 +144,7 @@ double tp_fn_degree(const tp_algebra *algebra, int fn)
         return a >= b && a <= b ? a : (double)NAN;
     case TP_TIMES:
         return tp_fn_degree(algebra, at->a) + tp_fn_degree(algebra, at->b);
-    case AD_RELU:
-    case AD_LEAKY:
-    case AD_ABS:
-    case AD_NEG:
-    case AD_IDENTITY:
-        return tp_fn_degree(algebra, at->a);
-    case AD_SQUARE:
-        return 2 * tp_fn_degree(algebra, at->a);
-    case AD_STEP:
-    case AD_SIGN:
-    case AD_LEAKY_STEP:
-        return 0 * tp_fn_degree(algebra, at->a);
     default:
-        return (double)NAN;
+        return at->op < AD_CUSTOM ? ad_op_degree((ad_op)at->op, at->p) * tp_fn_degree(algebra, at->a) : (double)NAN;
     }
 }

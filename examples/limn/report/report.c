@@ -160,14 +160,11 @@ int report_draw(report *r, int k, long draw, ad_error *error)
 /* Does a function of a vector over the width jump, or its derivative? What only data goes through does not count. */
 static bool has_kinks(const nn_net *net)
 {
-    static const bool kinks[] = {
-#define AD_UNARY(NAME, name, formula, derivative, lo, hi, kinks) [AD_##NAME] = kinks,
-#include "autodiff/ops.def"
-    };
     const ad_graph *graph = nn_graph(net);
     for (int id = 0; id < ad_graph_size(graph); id++) {
         const ad_node *node = ad_node_of(graph, id);
-        bool found = ad_is_unary(node->op) && (kinks[node->op] || (node->function && node->function->n_kinks > 0));
+        bool found = ad_is_unary(node->op) &&
+                     (ad_op_facts_of(node->op)->breaks <= AD_BENDS || (node->function && node->function->n_kinks > 0));
         for (int k = 0; k < node->shape.rank && found; k++)
             if (ad_axis_kind(graph, node->shape.axes[k]) == AD_WIDTH)
                 return true;
