@@ -2,7 +2,7 @@
 #include "examples/limn/limn_tool.h"
 
 #include "examples/limn/compile.h"
-#include "nn/model/safetensors.h"
+#include "nn/safetensors/safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>

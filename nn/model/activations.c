@@ -1,5 +1,5 @@
-/* look.c: the value of any node of a network at a finite width. */
-#include "nn/network/network.h"
+/* activations.c: the value of any node of a network at a finite width. */
+#include "nn/model/model.h"
 
 int nn_activations(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error)
 {

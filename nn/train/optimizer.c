@@ -5,7 +5,7 @@
  * Adam       m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= r mh / (sqrt(vh) + eps),
  *            mh = m / (1 - b1^t), vh = v / (1 - b2^t)
  * r is the rate times the parameter's own scale c n^p. */
-#include "nn/network/network.h"
+#include "nn/train/train.h"
 
 #include <math.h>
 
@@ -60,13 +60,27 @@ struct nn_rule {
 LOOPS(float, sqrtf)
 LOOPS(double, sqrt)
 
-double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes)
+static double preset(double value, double otherwise)
 {
-    const ad_init *init = ad_node_of(net->graph, net->params[k].id)->init;
-    double scale = init->rate;
-    if (init->axis.id && fabs(init->rate_power) > 0)
-        scale *= pow((double)ad_axis_size(net->graph, init->axis, sizes), init->rate_power);
-    return scale;
+    return fabs(value) > 0 ? value : otherwise;
+}
+
+int nn_rule_settle(nn_fit_spec *spec, ad_error *error)
+{
+    static const double rates[] = { [NN_SGD] = 1, [NN_MOMENTUM] = 0.1, [NN_ADAM] = 1e-3 };
+    spec->rate = preset(spec->rate, rates[spec->optimizer]);
+    spec->momentum = preset(spec->momentum, 0.9);
+    spec->beta1 = preset(spec->beta1, 0.9);
+    spec->beta2 = preset(spec->beta2, 0.999);
+    spec->epsilon = preset(spec->epsilon, 1e-8);
+    if (!(spec->rate > 0) || !isfinite(spec->rate))
+        return ad_fail(error, "fit: rate %g is not positive", spec->rate);
+    if (!(spec->momentum >= 0 && spec->momentum < 1))
+        return ad_fail(error, "fit: momentum %g is not from 0 to 1", spec->momentum);
+    if (!(spec->beta1 >= 0 && spec->beta1 < 1 && spec->beta2 >= 0 && spec->beta2 < 1 && spec->epsilon > 0))
+        return ad_fail(error, "fit: Adam's beta1 %g, beta2 %g are not from 0 to 1, or epsilon %g is not positive",
+                       spec->beta1, spec->beta2, spec->epsilon);
+    return 0;
 }
 
 nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *outputs, ad_error *error)

@@ -1,6 +1,6 @@
 /* The tool on what is wrong: data, arrays, settings, checkpoints, a full device, and allocations and writes that
  * fail. */
-#include "nn/model/safetensors.h"
+#include "nn/safetensors/safetensors.h"
 #include "tests/support/tool.h"
 
 #include <criterion/criterion.h>

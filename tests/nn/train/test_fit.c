@@ -1,5 +1,5 @@
 /* Training: gradients, optimizers against scalar loops, resuming, files that are damaged, losses that blow up. */
-#include "nn/model/safetensors.h"
+#include "nn/safetensors/safetensors.h"
 #include "nn/nn.h"
 
 #include <criterion/criterion.h>
