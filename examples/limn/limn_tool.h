@@ -7,7 +7,7 @@
 
 enum { MOST_SETTINGS = 32, MOST_WIDTHS = 16, MOST_TIMES = 64 };
 /* Of --optimizer, beyond nn_optimizer. */
-enum { GRADIENT_FLOW = NN_ADAM + 1 };
+enum { GRADIENT_FLOW = NN_N_OPTIMIZERS };
 
 typedef struct {
     const char *command, *network;

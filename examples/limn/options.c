@@ -120,8 +120,10 @@ static const row rows[] = {
       CHOICE, AT(mode), 0, EVAL | KERNEL },
     { "--loss", "square|cross-entropy", "loss (classes: cross-entropy; targets, and predict: square)", CHOICE, AT(loss),
       0, TRAIN | EVAL | PREDICT },
-    { "--optimizer", "sgd|momentum|adam|flow", "optimizer (adam; predict: flow, without adam)", CHOICE, AT(optimizer),
-      0, TRAIN | PREDICT },
+#define NN_OPTIMIZER(NAME, word, ...) #word "|"
+    { "--optimizer",
+#include "nn/optimizers.def"
+      "flow", "optimizer (adam; predict: flow, sgd or momentum)", CHOICE, AT(optimizer), 0, TRAIN | PREDICT },
     { "--momentum", "M", "of --optimizer momentum (0.9)", REAL, AT(momentum), 0, PREDICT },
     { "--times", "T,T,...", "times or steps, ascending, inf included (1,10,100,inf)", TIMES, AT(times), 0, PREDICT },
     { "--ridge", "R", "added to the kernel's diagonal, times the mean of it (0)", REAL, AT(ridge), 0, PREDICT },
@@ -132,7 +134,17 @@ static const row rows[] = {
     { "--covariance", "C.npy", "a limit's, of the ensemble's test outputs: (times, rows, rows)", TEXT, AT(covariance),
       0, PREDICT },
     { "--rate", "R",
-      "learning rate (adam, by scale: 0.014, 0.0005, 0.001, 0.01; momentum 0.1, sgd 1;\n"
+#define RATE_false(word, rate) #word " " #rate "; "
+#define RATE_true(word, rate)
+#define NN_OPTIMIZER(NAME, word, rate, adaptive, ...) RATE_##adaptive(word, rate)
+      "learning rate ("
+#include "nn/optimizers.def"
+#define ADAPTIVE_false(word)
+#define ADAPTIVE_true(word) #word ", "
+#define NN_OPTIMIZER(NAME, word, rate, adaptive, ...) ADAPTIVE_##adaptive(word)
+#include "nn/optimizers.def"
+      "by scale:\n"
+      "                                                 0.014, 0.0005, 0.001, 0.01;\n"
       "                                                 report: 1/250 or 1/62.5 of the largest stable one;\n"
       "                                                 predict: flow 1, else half of the largest stable one)",
       REAL, AT(rate), 0, REPORT | TRAIN | PREDICT },
@@ -438,10 +450,11 @@ static int settle(options *o, int command)
         return usage_error("--width inf knows no --weights in", o->command);
     if (o->labels2 && !o->inputs2)
         return usage_error("--labels2 needs --inputs2 in", o->command);
-    if (predict && o->optimizer == NN_ADAM)
-        return usage_error("adam has no kernel: sgd, momentum or flow in", o->command);
+    if (predict && o->optimizer > NN_MOMENTUM && o->optimizer != GRADIENT_FLOW)
+        return usage_error("only sgd, momentum and flow have a kernel, not",
+                           nn_optimizer_name((nn_optimizer)o->optimizer));
     if (train && o->optimizer == GRADIENT_FLOW)
-        return usage_error("steps cannot follow the flow: sgd, momentum or adam in", o->command);
+        return usage_error("steps cannot follow the flow in", o->command);
     if (predict && o->covariance && (o->width || o->weights || o->start || o->loss == NN_CROSS_ENTROPY))
         return usage_error("--covariance is of a limit's ensemble on the square loss, without --start, in", o->command);
     if (predict && o->outputs == NN_FULL && !o->width && !o->weights)

@@ -5,6 +5,8 @@
 
 /* optimizer.c */
 typedef struct nn_rule nn_rule;
+/* The name and the value of the k-th number that the optimizer takes, NULL beyond the last; spec is settled. */
+const char *nn_optimizer_number(const nn_fit_spec *spec, int k, double *value);
 /* Fills in the optimizer's defaults; refuses what cannot train. */
 int nn_rule_settle(nn_fit_spec *spec, ad_error *error);
 /* spec is settled. outputs: of each parameter, which output of the plan its gradient is, -1 none; these are the plan's last outputs. */
@@ -13,6 +15,7 @@ void nn_rule_free(nn_rule *rule);
 int nn_rule_updates(const nn_rule *rule);                      /* how many of them it takes by ad_update: all or none */
 void nn_rule_step(nn_rule *rule, ad_plan *plan, void *values); /* after a run of the plan */
 int nn_rule_states(const nn_rule *rule);                       /* state arrays, each as long as the values */
+const char *nn_rule_state_name(const nn_rule *rule, int k);
 void *nn_rule_state(const nn_rule *rule, int k);
 long *nn_rule_time(nn_rule *rule); /* steps done */
 

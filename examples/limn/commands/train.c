@@ -5,7 +5,15 @@
 #include <string.h>
 
 enum { WIDTH = 512, BATCH = 64, EPOCHS = 20 };
-static const double adam_rate[] = { [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01 };
+/* Of the optimizers that adapt, by scale. */
+static const double adaptive_rate[] = {
+    [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01
+};
+
+static const bool adaptive[] = {
+#define NN_OPTIMIZER(NAME, word, rate, adaptive, ...) adaptive,
+#include "nn/optimizers.def"
+};
 
 /* The training part and the rest of the data. */
 typedef struct {
@@ -142,7 +150,7 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
 {
     long seeds = o->seeds > 0 ? o->seeds : 1;
     double sums[2] = { 0 }, start = ad_seconds();
-    double rate = o->rate > 0 ? o->rate : o->optimizer == NN_ADAM ? adam_rate[o->scale] : 0;
+    double rate = o->rate > 0 ? o->rate : adaptive[o->optimizer] ? adaptive_rate[o->scale] : 0;
     cJSON *runs = NULL;
     int status = 0;
     for (long s = 0; s < seeds && !status; s++) {
