@@ -36,6 +36,7 @@ typedef struct {
     double at_width, test_fraction;     /* 0: not given */
     long split_seed;
     double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
+    double weight_decay;                             /* -1: not given */
     nn_drift_schedule drift_schedule;
     double drift_share;
     long drift_every; /* 0: the schedule's default */

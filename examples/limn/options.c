@@ -124,6 +124,12 @@ static const row rows[] = {
     { "--optimizer",
 #include "nn/optimizers.def"
       "flow", "optimizer (adam; predict: flow, sgd or momentum)", CHOICE, AT(optimizer), 0, TRAIN | PREDICT },
+#define NN_OPTIMIZER(NAME, word, rate, decay, ...) #word " " #decay ", "
+    { "--weight-decay", "D",
+      "decay of omega, a step ("
+#include "nn/optimizers.def"
+      "unless given)",
+      REAL, AT(weight_decay), 0, TRAIN },
     { "--momentum", "M", "of --optimizer momentum (0.9)", REAL, AT(momentum), 0, PREDICT },
     { "--times", "T,T,...", "times or steps, ascending, inf included (1,10,100,inf)", TIMES, AT(times), 0, PREDICT },
     { "--ridge", "R", "added to the kernel's diagonal, times the mean of it (0)", REAL, AT(ridge), 0, PREDICT },
@@ -136,12 +142,12 @@ static const row rows[] = {
     { "--rate", "R",
 #define RATE_false(word, rate) #word " " #rate "; "
 #define RATE_true(word, rate)
-#define NN_OPTIMIZER(NAME, word, rate, adaptive, ...) RATE_##adaptive(word, rate)
+#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, ...) RATE_##adaptive(word, rate)
       "learning rate ("
 #include "nn/optimizers.def"
 #define ADAPTIVE_false(word)
 #define ADAPTIVE_true(word) #word ", "
-#define NN_OPTIMIZER(NAME, word, rate, adaptive, ...) ADAPTIVE_##adaptive(word)
+#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, ...) ADAPTIVE_##adaptive(word)
 #include "nn/optimizers.def"
       "by scale:\n"
       "                                                 0.014, 0.0005, 0.001, 0.01;\n"
@@ -453,6 +459,8 @@ static int settle(options *o, int command)
     if (predict && o->optimizer > NN_MOMENTUM && o->optimizer != GRADIENT_FLOW)
         return usage_error("only sgd, momentum and flow have a kernel, not",
                            nn_optimizer_name((nn_optimizer)o->optimizer));
+    if (train && !(o->weight_decay < 0) && !(o->weight_decay > 0))
+        return usage_error("--weight-decay takes a number above 0 (adamw without any is adam) in", o->command);
     if (train && o->optimizer == GRADIENT_FLOW)
         return usage_error("steps cannot follow the flow in", o->command);
     if (predict && o->covariance && (o->width || o->weights || o->start || o->loss == NN_CROSS_ENTROPY))
@@ -492,7 +500,8 @@ int options_parse(options *o, int argc, char **argv)
                     .threads = 1,
                     .batch = -1,
                     .optimizer = -1,
-                    .momentum = 0.9 };
+                    .momentum = 0.9,
+                    .weight_decay = -1 };
     const row **given = ad_alloc((size_t)argc, sizeof *given, "options", NULL);
     if (!given) {
         fprintf(stderr, "limn: out of memory for options\n");

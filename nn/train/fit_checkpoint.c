@@ -32,6 +32,7 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
     for (int k = 0; (number = nn_optimizer_number(spec, k, &value)); k++) {
         MARK(number, "%.17g", value);
     }
+    MARK("weight_decay", "%.17g", spec->weight_decay);
     MARK("batch", "%zu", batch);
     MARK("rows", "%zu", data->rows);
     MARK("seed", "%" PRIu64, spec->seed);
@@ -41,6 +42,12 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
 #undef MARK
     ad_c_locale_end(locale);
     return n;
+}
+
+/* A weight decay of 0 stands in no file. */
+static bool is_left_out(const nn_mark *mark)
+{
+    return strcmp(mark->key, "weight_decay") == 0 && strcmp(mark->value, "0") == 0;
 }
 
 /* The tensor of a state of parameter k; state -1: of the parameter itself. */
@@ -56,8 +63,10 @@ int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *
 {
     int n = model->net->n_params, n_all = nn_count_tensors(model), states = nn_rule_states(rule), failed = -1;
     nn_pair metadata[NN_MAX_MARKS + 1] = { { "format", "limn checkpoint" } };
+    int n_pairs = 1;
     for (int i = 0; i < n_marks; i++)
-        metadata[i + 1] = (nn_pair){ marks[i].key, marks[i].value };
+        if (!is_left_out(&marks[i]))
+            metadata[n_pairs++] = (nn_pair){ marks[i].key, marks[i].value };
     size_t count = (size_t)n_all + (size_t)n * (size_t)states + 2, used = 0;
     nn_tensor *tensors = ad_alloc(count, sizeof *tensors, "tensors", error);
     ad_arena *arena = ad_arena_new(error);
@@ -79,7 +88,7 @@ int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *
             }
             tensors[used++] = nn_tensor_of(model, k, name, nn_rule_state(rule, s));
         }
-    failed = nn_tensors_write(path, tensors, used, metadata, (size_t)n_marks + 1, error);
+    failed = nn_tensors_write(path, tensors, used, metadata, (size_t)n_pairs, error);
 done:
     ad_arena_free(arena);
     ad_free(tensors);
@@ -93,7 +102,7 @@ static int check_marks(const char *path, const nn_tensors *file, const nn_mark *
         return ad_fail(error, "%s: not a checkpoint of a fit", path);
     for (int i = 0; i < n_marks; i++) {
         const char *value = nn_tensors_metadata(file, marks[i].key);
-        if (!value || strcmp(value, marks[i].value) != 0)
+        if (value ? strcmp(value, marks[i].value) != 0 : !is_left_out(&marks[i]))
             return ad_fail(error, "%s: cannot resume: %s was %.60s, now it is %s", path, marks[i].key,
                            value ? value : "not given", marks[i].value);
     }

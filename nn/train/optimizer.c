@@ -39,7 +39,13 @@ static double rate_of(const nn_rule *rule, const entry *e)
     }                                                                                                                  \
     static void step_sgd_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                      \
     {                                                                                                                  \
-        ad_update(plan, e->output, 1, -rate_of(rule, e), (real *)values + e->first);                                   \
+        double rate = rate_of(rule, e);                                                                                \
+        ad_update(plan, e->output, 1 - rate * rule->spec.weight_decay, -rate, (real *)values + e->first);              \
+    }                                                                                                                  \
+    static void add_##real(size_t n, real factor, const real *restrict w, real *restrict v)                            \
+    {                                                                                                                  \
+        for (size_t i = 0; i < n; i++)                                                                                 \
+            v[i] += factor * w[i];                                                                                     \
     }                                                                                                                  \
     static void follow_##real(size_t n, real r, const real *restrict v, real *restrict w)                              \
     {                                                                                                                  \
@@ -50,24 +56,31 @@ static double rate_of(const nn_rule *rule, const entry *e)
     {                                                                                                                  \
         real *v = state_##real(rule, 0, e), *w = (real *)values + e->first;                                            \
         ad_update(plan, e->output, rule->spec.momentum, 1, v);                                                         \
+        if (rule->spec.weight_decay > 0)                                                                               \
+            add_##real(e->count, (real)rule->spec.weight_decay, w, v);                                                 \
         follow_##real(e->count, (real)rate_of(rule, e), v, w);                                                         \
     }                                                                                                                  \
-    static void moments_##real(size_t n, real r, real b1, real b2, real unbias, real epsilon, const real *restrict g,  \
-                               real *restrict m, real *restrict v, real *restrict w)                                   \
+    static void moments_##real(size_t n, real r, real b1, real b2, real unbias, real epsilon, real decay,              \
+                               const real *restrict gradient, real *restrict m, real *restrict v, real *restrict w)    \
     {                                                                                                                  \
         for (size_t i = 0; i < n; i++) {                                                                               \
-            m[i] = b1 * m[i] + (1 - b1) * g[i];                                                                        \
-            v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];                                                                 \
+            real g = decay > 0 ? gradient[i] + decay * w[i] : gradient[i];                                             \
+            m[i] = b1 * m[i] + (1 - b1) * g;                                                                           \
+            v[i] = b2 * v[i] + (1 - b2) * g * g;                                                                       \
             w[i] -= r * m[i] / (root(v[i]) * unbias + epsilon);                                                        \
         }                                                                                                              \
     }                                                                                                                  \
-    static void step_adam_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                     \
+    static void adam_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values, double decay)            \
     {                                                                                                                  \
         const nn_fit_spec *s = &rule->spec;                                                                            \
         double t = (double)rule->time, rate = rate_of(rule, e) / (1 - pow(s->beta1, t));                               \
         moments_##real(e->count, (real)rate, (real)s->beta1, (real)s->beta2, (real)(1 / sqrt(1 - pow(s->beta2, t))),   \
-                       (real)s->epsilon, ad_output(plan, e->output), state_##real(rule, 0, e),                         \
+                       (real)s->epsilon, (real)decay, ad_output(plan, e->output), state_##real(rule, 0, e),            \
                        state_##real(rule, 1, e), (real *)values + e->first);                                           \
+    }                                                                                                                  \
+    static void step_adam_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                     \
+    {                                                                                                                  \
+        adam_##real(rule, e, plan, values, rule->spec.weight_decay);                                                   \
     }
 STEPS(float, sqrtf)
 STEPS(double, sqrt)
@@ -90,7 +103,7 @@ static const struct {
 
 struct optimizer {
     const char *word;
-    double rate;
+    double rate, decay;
     bool adaptive;
     unsigned uses;
     void (*step[2])(const nn_rule *rule, const entry *e, ad_plan *plan, void *values); /* by type */
@@ -99,8 +112,8 @@ struct optimizer {
 
 static const optimizer optimizers[] = {
 #define USES(name) 1u << NUMBER_##name
-#define NN_OPTIMIZER(NAME, word, rate, adaptive, uses, step, ...)                                                      \
-    { #word, rate, adaptive, uses, { step_##word##_float, step_##word##_double }, { __VA_ARGS__ } },
+#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, uses, step, ...)                                               \
+    { #word, rate, decay, adaptive, uses, { step_##word##_float, step_##word##_double }, { __VA_ARGS__ } },
 #include "nn/optimizers.def"
 };
 
@@ -131,6 +144,10 @@ int nn_rule_settle(nn_fit_spec *spec, ad_error *error)
         spec->rate = optimizers[spec->optimizer].rate;
     if (!(spec->rate > 0) || !isfinite(spec->rate))
         return ad_fail(error, "fit: rate %g is not positive", spec->rate);
+    if (fpclassify(spec->weight_decay) == FP_ZERO)
+        spec->weight_decay = optimizers[spec->optimizer].decay;
+    if (!(spec->weight_decay >= 0) || !isfinite(spec->weight_decay))
+        return ad_fail(error, "fit: weight decay %g is negative or not finite", spec->weight_decay);
     for (int k = 0; k < NUMBERS; k++) {
         double *number = number_of(spec, k);
         if (!(fabs(*number) > 0))

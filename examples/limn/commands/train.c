@@ -11,7 +11,7 @@ static const double adaptive_rate[] = {
 };
 
 static const bool adaptive[] = {
-#define NN_OPTIMIZER(NAME, word, rate, adaptive, ...) adaptive,
+#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, ...) adaptive,
 #include "nn/optimizers.def"
 };
 
@@ -157,6 +157,7 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
         nn_fit_spec spec = { .loss = j->loss,
                              .optimizer = (nn_optimizer)o->optimizer,
                              .rate = rate,
+                             .weight_decay = fmax(o->weight_decay, 0),
                              .steps = o->steps,
                              .batch = o->batch < 0 ? BATCH : (size_t)o->batch,
                              .epochs = o->epochs > 0 ? o->epochs : EPOCHS,
