@@ -81,6 +81,21 @@ static double rate_of(const nn_rule *rule, const entry *e)
     static void step_adam_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                     \
     {                                                                                                                  \
         adam_##real(rule, e, plan, values, rule->spec.weight_decay);                                                   \
+    }                                                                                                                  \
+    static void normalise_##real(size_t n, real r, real alpha, real epsilon, real decay,                               \
+                                 const real *restrict gradient, real *restrict s, real *restrict w)                    \
+    {                                                                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            real g = decay > 0 ? gradient[i] + decay * w[i] : gradient[i];                                             \
+            s[i] = alpha * s[i] + (1 - alpha) * g * g;                                                                 \
+            w[i] -= r * g / (root(s[i]) + epsilon);                                                                    \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void step_rmsprop_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                  \
+    {                                                                                                                  \
+        const nn_fit_spec *s = &rule->spec;                                                                            \
+        normalise_##real(e->count, (real)rate_of(rule, e), (real)s->alpha, (real)s->epsilon, (real)s->weight_decay,    \
+                         ad_output(plan, e->output), state_##real(rule, 0, e), (real *)values + e->first);             \
     }
 STEPS(float, sqrtf)
 STEPS(double, sqrt)
