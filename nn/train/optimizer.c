@@ -96,6 +96,13 @@ static double rate_of(const nn_rule *rule, const entry *e)
         const nn_fit_spec *s = &rule->spec;                                                                            \
         normalise_##real(e->count, (real)rate_of(rule, e), (real)s->alpha, (real)s->epsilon, (real)s->weight_decay,    \
                          ad_output(plan, e->output), state_##real(rule, 0, e), (real *)values + e->first);             \
+    }                                                                                                                  \
+    static void step_adamw_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                    \
+    {                                                                                                                  \
+        real *w = (real *)values + e->first, left = (real)(1 - rate_of(rule, e) * rule->spec.weight_decay);            \
+        for (size_t i = 0; i < e->count; i++)                                                                          \
+            w[i] *= left;                                                                                              \
+        adam_##real(rule, e, plan, values, 0);                                                                         \
     }
 STEPS(float, sqrtf)
 STEPS(double, sqrt)

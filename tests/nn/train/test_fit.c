@@ -214,6 +214,12 @@ static double twin_step(int kind, double w, double g, double decay, double r, lo
         g += decay * w;
         *v = 0.99 * *v + 0.01 * g * g;
         return w - r * g / (sqrt(*v) + 1e-3);
+    case NN_ADAMW:
+        decay = decay > 0 ? decay : 0.01;
+        *m = 0.7 * *m + 0.3 * g;
+        *v = 0.95 * *v + 0.05 * g * g;
+        return w - r * decay * w -
+               r * (*m / (1 - pow(0.7, (double)t))) / (sqrt(*v / (1 - pow(0.95, (double)t))) + 1e-3);
     default:
         cr_assert_fail("optimizer %d has no twin", kind);
         return 0;
