@@ -10,7 +10,7 @@ static int make_plan(nn_call *c, const ad_var *outputs, int *ids, int n, int n_c
     ad_free(p->ids);
     *p = (nn_kernel_plan){ .ids = ids, .n_ids = n, .n_checked = n_checked, .rows = c->tile, .seeds = c->seeds };
     ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads, .capacity = nn_call_sizes(c, c->tile) };
-    return n && !(p->plan = ad_plan_new(outputs, n, &spec, error)) ? -1 : 0;
+    return n && !(p->plan = nn_plan_new(c->model->net, outputs, n, &spec, error)) ? -1 : 0;
 }
 
 int nn_prepare(nn_call *c, ad_error *error)

@@ -44,12 +44,9 @@ static ad_axis unused_prime(const nn_net *net, ad_var output, ad_axis axis)
     return prime;
 }
 
-const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, bool by_seeds, ad_error *error)
+static struct nn_tangent *trace_tangent(const nn_net *net, int v, bool by_seeds, ad_error *error)
 {
-    nn_variant *variant = &((nn_net *)net)->variants[v]; /* the tangent is a cache */
-    ad_var output = variant->output;
-    if (variant->tangents[by_seeds])
-        return variant->tangents[by_seeds];
+    ad_var output = net->variants[v].output;
     struct nn_tangent *t = ad_arena_alloc(net->arena, 1, sizeof *t);
     bool *marks = ad_arena_alloc(net->arena, 2 * (size_t)output.id + 2, sizeof *marks);
     if (!t || !marks) {
@@ -73,11 +70,17 @@ const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, bool by_seeds, 
         seed = ad_mul(ad_expand(seed, all), ad_expand(ad_delta(net->graph, t->sample, net->batch), all));
     }
     t->n_sites = ad_backward(output, seed, NULL, 0, NULL, &t->sites);
-    if (t->n_sites < 0 || ad_failed(net->graph)) {
-        ad_fail(error, "%s: kernel: %s", nn_title(net), ad_message(net->graph));
-        return NULL;
-    }
-    return variant->tangents[by_seeds] = t;
+    return ad_failed(net->graph) ? NULL : t;
+}
+
+const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, bool by_seeds, ad_error *error)
+{
+    struct nn_tangent **kept = &((nn_net *)net)->variants[v].tangents[by_seeds];
+    ad_mark before = nn_growth_begin(net);
+    if (!*kept)
+        *kept = trace_tangent(net, v, by_seeds, error);
+    const struct nn_tangent *t = *kept;
+    return nn_growth_end(net, before, "kernel", error) == 0 ? t : NULL;
 }
 
 /* The axes that tell one seed from another. */

@@ -4,11 +4,8 @@
  * cross-entropy:  L = mean_i (log sum_o exp f_io - f_i,y_i) */
 #include "nn/loss/loss.h"
 
-const nn_traced_loss *nn_trace_loss(const nn_net *net, nn_loss loss, ad_error *error)
+static void trace_loss(const nn_net *net, nn_loss loss, nn_traced_loss *t)
 {
-    nn_traced_loss *t = (nn_traced_loss *)&net->losses[loss];
-    if (t->traced)
-        return t;
     ad_graph *graph = net->graph;
     ad_axis batch = net->batch, outputs = net->outputs;
     ad_var sum, f = net->output;
@@ -32,10 +29,14 @@ const nn_traced_loss *nn_trace_loss(const nn_net *net, nn_loss loss, ad_error *e
         ad_var g = ad_gradient(net->params[k], sites, n_sites, (ad_shape){ 0 });
         t->gradients[k] = g.id < 0 ? g : ad_transpose_at(AD_HERE, ad_expand(g, *shape), *shape);
     }
-    if (ad_failed(graph)) {
-        ad_fail(error, "%s: loss: %s", nn_title(net), ad_message(graph));
-        return NULL;
-    }
-    t->traced = true;
-    return t;
+    t->traced = !ad_failed(graph);
+}
+
+const nn_traced_loss *nn_trace_loss(const nn_net *net, nn_loss loss, ad_error *error)
+{
+    nn_traced_loss *t = &((nn_net *)net)->losses[loss];
+    ad_mark before = nn_growth_begin(net);
+    if (!t->traced)
+        trace_loss(net, loss, t);
+    return nn_growth_end(net, before, "loss", error) == 0 ? t : NULL;
 }

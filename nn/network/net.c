@@ -9,7 +9,39 @@ void nn_net_free(nn_net *net)
         return;
     ad_graph_free(net->graph);
     ad_arena_free(net->arena);
+    pthread_mutex_destroy(&net->lock);
     ad_free(net);
+}
+
+/* The lock is the one part of a net that several threads change. */
+static pthread_mutex_t *lock_of(const nn_net *net)
+{
+    return &((nn_net *)net)->lock;
+}
+
+ad_mark nn_growth_begin(const nn_net *net)
+{
+    pthread_mutex_lock(lock_of(net));
+    return ad_graph_mark(net->graph);
+}
+
+int nn_growth_end(const nn_net *net, ad_mark before, const char *what, ad_error *error)
+{
+    int failed = 0;
+    if (ad_failed(net->graph)) {
+        failed = ad_fail(error, "%s: %s: %s", nn_title(net), what, ad_message(net->graph));
+        ad_graph_rewind(net->graph, before);
+    }
+    pthread_mutex_unlock(lock_of(net));
+    return failed;
+}
+
+ad_plan *nn_plan_new(const nn_net *net, const ad_var *outputs, int n, const ad_plan_spec *spec, ad_error *error)
+{
+    pthread_mutex_lock(lock_of(net));
+    ad_plan *plan = ad_plan_new(outputs, n, spec, error);
+    pthread_mutex_unlock(lock_of(net));
+    return plan;
 }
 
 const char *nn_title(const nn_net *net)

@@ -1,7 +1,10 @@
 /* network.h: the inside of a traced network. */
 #ifndef LIMN_NN_NETWORK_NETWORK_H
 #define LIMN_NN_NETWORK_NETWORK_H
+#include "autodiff/trace/trace.h"
 #include "nn/nn.h"
+
+#include <pthread.h>
 
 /* A setting: given, read, or both. */
 typedef struct nn_setting {
@@ -48,10 +51,18 @@ struct nn_net {
     nn_variant variants[2]; /* in training; in evaluation, the same without batch normalisation */
     /* Traced when first asked for. The graph only grows, so that the network itself stays what it was. */
     nn_traced_loss losses[2];
+    pthread_mutex_t lock; /* of the graph's growth, the arena and what is kept when first asked for */
 };
 
 /* net.c */
 const char *nn_title(const nn_net *net);
+/* Between the two, this thread alone adds to the net's graph, its arena and what it keeps; nothing else may. What is there
+ * already, other threads read all the while (nn/README.md has why they may). The end takes back what a failed trace
+ * added, with its error, which becomes the caller's: -1. */
+ad_mark nn_growth_begin(const nn_net *net);
+int nn_growth_end(const nn_net *net, ad_mark before, const char *what, ad_error *error);
+/* A plan of the net's graph, whose error may be another thread's only while it grows. */
+ad_plan *nn_plan_new(const nn_net *net, const ad_var *outputs, int n, const ad_plan_spec *spec, ad_error *error);
 
 /* settings.c */
 void nn_setting_give(nn_net *net, const char *text); /* "key=value"; a key given twice is an error */

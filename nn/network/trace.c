@@ -103,6 +103,7 @@ nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
     nn_net *net = ad_alloc(1, sizeof *net, "a network", error);
     if (!net)
         return NULL;
+    pthread_mutex_init(&net->lock, NULL);
     net->arena = ad_arena_new(error);
     net->graph = ad_graph_new(error);
     if (!net->arena || !net->graph) {

@@ -40,7 +40,7 @@ static int open_trainer(nn_trainer *trainer, const nn_fit_spec *spec, ad_var *ou
                           .threads = model->threads,
                           .capacity = nn_sizes(model, trainer->rows),
                           .updates = nn_rule_updates(trainer->rule) };
-    if (!(trainer->plan = ad_plan_new(outputs, n_outputs, &plan, error)))
+    if (!(trainer->plan = nn_plan_new(model->net, outputs, n_outputs, &plan, error)))
         return -1;
     return nn_bind_params(model, trainer->plan);
 }
