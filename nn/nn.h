@@ -208,8 +208,8 @@ typedef struct {
     nn_loss loss;
     nn_optimizer optimizer;
     double rate; /* 0: the optimizer's */
-    /* Of the raw omega of every parameter, biases as well, and in its own unit; 0: the optimizer's, which is none but for
-     * AdamW (AdamW without any is Adam). Added to the gradient, or decoupled, as nn/optimizers.def says. */
+    /* Of the raw omega of every parameter, biases as well, and in its own unit; 0: the optimizer's, which is none but
+     * for AdamW (AdamW without any is Adam). Added to the gradient, or decoupled, as nn/optimizers.def says. */
     double weight_decay;
 /* momentum, beta1, beta2, epsilon, ...: of those optimizers that take them; 0: as nn/optimizers.def has it. */
 #define NN_OPTIMIZER_NUMBER(name, ...) double name;

@@ -1,4 +1,5 @@
-/* jpeg_check.c: what stb_image does not look at: that a JPEG's Huffman tables have no more codes than there are bytes. */
+/* jpeg_check.c: what stb_image does not look at: that a JPEG's Huffman tables have no more codes than there are
+ * bytes. */
 #include "datasets/image/image.h"
 
 /* A DHT segment at `at`, behind its marker: length (2), then tables of class and number (1), how many codes there are

@@ -49,7 +49,8 @@ typedef enum { TP_VALUE, TP_TANGENT } tp_block_kind;
 /* ---- blocks.c ---- */
 /* What a key begins with. */
 enum { TP_OF_GVARS, TP_OF_SUMS, TP_OF_FAMILIES, TP_OF_FUNCTIONS, TP_OF_MEANS, TP_OF_LAYERS };
-/* A block by its key: *made tells whether it is new, and then zero. NULL without memory. It moves when more are made. */
+/* A block by its key: *made tells whether it is new, and then zero. NULL without memory. It moves when more are
+ * made. */
 tp_block *tp_block_of(tp_coupled *, const int *key, size_t n, bool *made);
 int tp_block_open(tp_coupled *, tp_block *, int p, int q); /* gives it values, all 0 */
 /* x (m, n): own x + mean (its mean) over the rows' batch, and over the columns'. */

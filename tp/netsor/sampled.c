@@ -3,7 +3,7 @@
  * the same. */
 #include "tp/netsor/script.h"
 
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 #include "tp/executor/executor.h"
 
 #include <cblas.h>

@@ -1,4 +1,5 @@
-/* kernel_model.c: a kernel factored once: eigenvalues, or Cholesky's factor with the two ends of the spectrum by Lanczos. */
+/* kernel_model.c: a kernel factored once: eigenvalues, or Cholesky's factor with the two ends of the spectrum by
+ * Lanczos. */
 #include "tp/predict/kernel_model.h"
 
 #include "autodiff/autodiff.h"

@@ -83,7 +83,8 @@ Test(op_table, kinks)
     }
 }
 
-/* A network's phi is defined everywhere, or its usual parameter makes it so; what stands in derivatives alone is none. */
+/* A network's phi is defined everywhere, or its usual parameter makes it so; what stands in derivatives alone is
+ * none. */
 Test(op_table, activations)
 {
     for (ad_op op = 0; op < AD_CUSTOM; op++) {

@@ -1,7 +1,7 @@
 /* One net, several threads: models of one net, each in its own thread, give what they give in one thread, bit for bit.
  *
- * Under ThreadSanitizer, which knows neither Criterion nor OpenMP's threads, the same work has a main of its own: in the
- * repository's folder, with libcjson, libsleef, liblapacke, libopenblas and libomp or libgomp,
+ * Under ThreadSanitizer, which knows neither Criterion nor OpenMP's threads, the same work has a main of its own: in
+ * the repository's folder, with libcjson, libsleef, liblapacke, libopenblas and libomp or libgomp,
  *
  *     clang -fsanitize=thread -g -O1 -std=gnu17 -ffp-contract=off -DPLAIN_MAIN -I. -Itp (cblas's and cJSON's folders)
  *         autodiff/[a-z]*\/[a-z]*.c nn/[a-z]*\/[a-z]*.c tp/program/[a-z]*.c tests/nn/model/test_threads.c -l...

@@ -1,5 +1,5 @@
-/* --threads holds for every BLAS call of a limit: its bytes are those of the asked number, whatever the environment says
- * OpenMP's is. */
+/* --threads holds for every BLAS call of a limit: its bytes are those of the asked number, whatever the environment
+ * says OpenMP's is. */
 #include "limn.h"
 #include "tests/support/tool.h"
 
