@@ -1,5 +1,5 @@
-/* limit.c: the door: which way a limit is found, exactly or by the executor, by the simple rules or the general one; and
- * what belongs to a finished kernel. */
+/* limit.c: the door: which way a limit is found, exactly or by the executor, by the simple rules or the general one;
+ * and what belongs to a finished kernel. */
 #include "tp/batch/batch.h"
 #include "tp/executor/executor.h"
 #include "tp/recursion/recursion.h"
@@ -144,8 +144,8 @@ static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char
     add_text(kernel->method, sizeof kernel->method, text);
 }
 
-/* Exactly, by the rules that hold: 0, or the refusal, without a kernel. *simple: whether these were the simple ones; where they prove
- * wrong in the auto rule, `why` says so and the general ones follow. */
+/* Exactly, by the rules that hold: 0, or the refusal, without a kernel. *simple: whether these were the simple ones;
+ * where they prove wrong in the auto rule, `why` says so and the general ones follow. */
 static int solve_exactly(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
                          const double *x2, size_t rows2, const tp_limit_spec *spec, bool *simple, char *why,
                          size_t why_size, tp_kernel *kernel, ad_error *refusal)

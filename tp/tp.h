@@ -4,9 +4,9 @@
  * tp_print writes it in the paper's notation; tp_check tells whether the simple rules hold for it; tp_limit solves it
  * by the Master theorem: NNGP kernel and NTK of any inputs.
  *
- * Threads. A program that is made is only read: all calls below that take one may go on at once in several threads, also
- * on the same program, each with a kernel, a stream and an error of its own. tp_translate adds the backward pass to the
- * net's graph: while it runs, no other thread uses the net or a program of it. */
+ * Threads. A program that is made is only read: all calls below that take one may go on at once in several threads,
+ * also on the same program, each with a kernel, a stream and an error of its own. tp_translate adds the backward pass
+ * to the net's graph: while it runs, no other thread uses the net or a program of it. */
 #ifndef LIMN_TP_H
 #define LIMN_TP_H
 #include "nn/nn.h"

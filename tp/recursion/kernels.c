@@ -214,8 +214,8 @@ static bool are_numbers(const tp_algebra *algebra, const tp_series *s)
 }
 
 /* c times one pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y
- * meets delta'. fold: the pair is a site at one time with itself. random: the largest of what pairs leave out that is as
- * large as the pair itself. */
+ * meets delta'. fold: the pair is a site at one time with itself. random: the largest of what pairs leave out that is
+ * as large as the pair itself. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
                      const tp_point *at_t, double c, bool fold, tp_long_sum *total, left_out *total_left,
                      left_out *random)
