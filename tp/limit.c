@@ -138,9 +138,9 @@ static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char
         size += value * value;
     }
     kernel->simple_rule_error = size > 0 ? sqrt(off / size) : 0;
-    snprintf(text, sizeof text,
-             "; general rule, for the program is not BP-like: %s; the simple rule would be off by %.2g %%", why,
-             100 * kernel->simple_rule_error);
+    ad_snprintf(text, sizeof text,
+                "; general rule, for the program is not BP-like: %s; the simple rule would be off by %.2g %%", why,
+                100 * kernel->simple_rule_error);
     add_text(kernel->method, sizeof kernel->method, text);
 }
 
@@ -218,7 +218,7 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
     ad_error refusal = { 0 }, failure = { 0 };
     char why[sizeof error->text] = "";
     memset(kernel, 0, sizeof *kernel);
-    if (check_inputs(program, x, rows, x2, rows2, error))
+    if (!ad_threads(spec.threads, error) || check_inputs(program, x, rows, x2, rows2, error))
         return -1;
     size_t outputs = nn_n_outputs(program->net);
     if (spec.output >= outputs || spec.output2 >= outputs)
@@ -268,7 +268,7 @@ int tp_gaussian_covariance(const tp_program *program, ad_var vector, const doubl
     if (vector.graph != program->graph || vector.id < 0 || vector.id >= program->forward ||
         program->widths[vector.id] != 1)
         return ad_fail(error, "covariance: not a vector of the program's forward pass");
-    if (check_inputs(program, x, rows, x2, rows2, error))
+    if (!ad_threads(given.threads, error) || check_inputs(program, x, rows, x2, rows2, error))
         return -1;
     view.output = vector;
     if (tp_limit_exact(&view, TP_NNGP, x, rows, x2, rows2, &given, TP_RULES_BP, kernel, error) == 0)

@@ -127,7 +127,7 @@ ad_var ad_poison(ad_graph *graph, ad_where where, const char *format, ...)
     char text[400];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (graph)
         ad_fail(&graph->error, "%s:%d: %s", where.file, where.line, text);
@@ -153,7 +153,7 @@ static ad_axis axis_row(ad_where where, ad_graph *graph, const char *name, ad_ki
 {
     static const char *const kinds[] = { "batch", "width", "fixed" };
     if (!name || !*name || strlen(name) >= sizeof graph->axes->name) {
-        ad_poison(graph, where, "axis \"%s\": a name has 1 to 31 letters", name ? name : "");
+        ad_poison(graph, where, "axis \"%s\": a name has 1 to 31 bytes", name ? name : "");
         return (ad_axis){ 0, 0 };
     }
     for (int i = 1; i < graph->n_axes; i++) {
@@ -317,6 +317,7 @@ char *ad_shape_text(const ad_graph *graph, const ad_shape *shape, char *buffer, 
 void ad_print(const ad_graph *graph, FILE *stream)
 {
     char shape[160];
+    void *locale = ad_c_locale_begin();
     for (int id = 0; id < graph->n_nodes; id++) {
         const ad_node *node = graph->nodes[id];
         fprintf(stream, "%%%d = %s", id, ad_op_name(node->op));
@@ -333,6 +334,7 @@ void ad_print(const ad_graph *graph, FILE *stream)
         fprintf(stream, " : %s    # %s:%d\n", ad_shape_text(graph, &node->shape, shape, sizeof shape), node->where.file,
                 node->where.line);
     }
+    ad_c_locale_end(locale);
 }
 
 /* ---- making nodes ---- */

@@ -34,7 +34,7 @@ int tp_script_fail(tp_script *script, int line, const char *name, const char *fo
     char text[300];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     const char *file = script->file ? script->file : "program";
     return ad_fail(&script->error, "%s:%d: %s%s%s", file, line, name ? name : "", name && *name ? ": " : "", text);
@@ -115,7 +115,7 @@ static int refuse(checker *c, const char *format, ...)
     char text[250];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     tp_script_fail(c->script, c->command->line, c->command->name, "%s", text);
     return WRONG;

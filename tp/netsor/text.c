@@ -482,7 +482,7 @@ static const char *number(ad_arena *arena, double value, const char *written)
     if (*written)
         return written;
     for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
+        ad_snprintf(text, sizeof text, "%.*g", digits, value);
         if (!(fabs(ad_number(text, NULL) - value) > 0))
             break;
     }

@@ -150,10 +150,10 @@ tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_m
                             .outputs = spec.outputs > 1 ? spec.outputs : 1,
                             .factor = kernel,
                             .threads = spec.threads > 0 ? spec.threads : 1 };
-    int status = 0;
-    if (n == 0 || n > INT32_MAX / 8 || n % m->outputs)
+    int status = ad_threads(spec.threads, error) ? 0 : -1;
+    if (!status && (n == 0 || n > INT32_MAX / 8 || n % m->outputs))
         status = ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", n / m->outputs, m->outputs);
-    else if (!spec.cholesky && n > MOST_INPUTS)
+    else if (!status && !spec.cholesky && n > MOST_INPUTS)
         status = ad_fail(error, "predict: a kernel of %zu inputs, of which eigenvalues are for %d: t = inf takes more",
                          n, MOST_INPUTS);
     for (size_t i = 0; i < n * n && !status; i++)

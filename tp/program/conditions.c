@@ -189,9 +189,9 @@ int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error
     if (all && !found && fastest < 0)
         snprintf(text, size, "polynomial at most");
     else if (all && !found)
-        snprintf(text, size, "exp(C |z|^%.3g) at most, by %s at %s:%d", order,
-                 ad_op_name(ad_node_of(graph, fastest)->op), ad_node_of(graph, fastest)->where.file,
-                 ad_node_of(graph, fastest)->where.line);
+        ad_snprintf(text, size, "exp(C |z|^%.3g) at most, by %s at %s:%d", order,
+                    ad_op_name(ad_node_of(graph, fastest)->op), ad_node_of(graph, fastest)->where.file,
+                    ad_node_of(graph, fastest)->where.line);
     bool made = all != NULL;
     ad_free(all);
     return made ? found : -1;

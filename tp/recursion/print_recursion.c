@@ -336,14 +336,6 @@ static void find_sources(writer *w)
 }
 
 /* ---- lines ---- */
-static int columns(const char *line)
-{
-    int count = 0;
-    for (; *line; line++) /* bytes that start a character, but for combining marks, as K's dot */
-        count += ((unsigned char)*line & 0xc0) != 0x80 && (unsigned char)*line != 0xcc;
-    return count;
-}
-
 static const char *short_file(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -359,8 +351,9 @@ static void put_line(writer *w, const char *name, const char *right, const ad_wh
         fprintf(stream, " \\\\\n");
         return;
     }
-    int pad = LONGEST_LINE - columns(right);
-    fprintf(stream, "  %s%*s%s%s", name, columns(name) < 4 ? 4 - columns(name) : 0, "", *name ? " = " : "   ", right);
+    int pad = LONGEST_LINE - ad_columns(right);
+    fprintf(stream, "  %s%*s%s%s", name, ad_columns(name) < 4 ? 4 - ad_columns(name) : 0, "", *name ? " = " : "   ",
+            right);
     if (place)
         fprintf(stream, "%*s  %s:%d", pad > 0 ? pad : 0, "", short_file(place->file), place->line);
     fputc('\n', stream);
@@ -370,7 +363,7 @@ static void put_line(writer *w, const char *name, const char *right, const ad_wh
 static void put_broken(writer *w, const char *name, const char *right, const ad_where *place, FILE *stream)
 {
     const char *equals = w->latex ? "= " : "";
-    while (columns(right) > LONGEST_LINE) {
+    while (ad_columns(right) > LONGEST_LINE) {
         const char *cut = NULL;
         int depth = 0;
         for (const char *c = right; *c && (c - right < LONGEST_LINE || !cut); c++) {
@@ -461,10 +454,8 @@ int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, 
     int status = tp_algebra_new(&algebra, program, error);
     if (!status && !(w.arena = ad_arena_new(error)))
         status = -1;
-    void *locale = ad_c_locale_begin();
     if (!status)
         status = write_recursion(&w, stream, error);
-    ad_c_locale_end(locale);
     ad_arena_free(w.arena);
     tp_algebra_free(&algebra);
     if (!status && ferror(stream))

@@ -8,7 +8,7 @@ int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
     char text[300];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     const ad_node *n = ad_node_of(algebra->graph, node);
     return ad_fail(algebra->error, "%s:%d: %s: %s", n->where.file, n->where.line, ad_op_name(n->op), text);
