@@ -1,7 +1,7 @@
 /* batchnorm_maps.c: V, T and its transpose: sums over the nodes of a layer's quadrature. */
 #include "autodiff/base/base.h"
 #include "tp/batch/batchnorm_factor.h"
-#include "tp/gauss/simd.h"
+#include "tp/gauss/gauss.h"
 
 #include <float.h>
 #include <math.h>

@@ -10,6 +10,7 @@
 #ifndef LIMN_TP_GAUSS_H
 #define LIMN_TP_GAUSS_H
 #include "autodiff/autodiff.h"
+#include "tp/gauss/simd.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,6 +1,5 @@
 /* conditions.c: what a program by hand is checked for before it is solved: its inputs' law, and BP-likeness. */
 #include "tp/netsor/script.h"
-#include "tp/program/growth.h"
 
 #include <lapacke.h>
 #include <math.h>

@@ -1,6 +1,7 @@
 /* program.h: what a program is, for the rooms above; its lines; what the width sees of a node. */
 #ifndef LIMN_TP_PROGRAM_PROGRAM_H
 #define LIMN_TP_PROGRAM_PROGRAM_H
+#include "tp/program/growth.h"
 #include "tp/tp.h"
 
 typedef enum { TP_INPUT, TP_TRSP, TP_MATMUL, TP_LINCOMB, TP_NONLIN, TP_MOMENT, TP_OUTPUT, TP_WIDTH } tp_rule;
