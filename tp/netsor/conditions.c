@@ -1,6 +1,5 @@
 /* conditions.c: what a program by hand is checked for before it is solved: its inputs' law, and BP-likeness. */
 #include "tp/netsor/script.h"
-#include "tp/program/program.h"
 
 #include <lapacke.h>
 #include <math.h>
@@ -218,8 +217,9 @@ static parity parity_of_expr(const analysis *a, const tp_expr *e)
         return p[0] == p[1] ? p[0] : p[0] == NEITHER || p[1] == NEITHER ? NEITHER : MIXED;
     case TP_E_CALL: {
         int op = ad_unary_named(e->text);
-        ad_parity own = op < 0 ? AD_NEITHER : ad_op_facts_of((ad_op)op)->parity;
-        return p[0] == EVEN || (own == AD_EVEN && p[0] == ODD) ? EVEN : own == AD_ODD && p[0] == ODD ? ODD : NEITHER;
+        bool even = op == AD_ABS || op == AD_SQUARE || op == AD_COS || op == AD_ERF_GRAD;
+        bool odd = op == AD_NEG || op == AD_IDENTITY || op == AD_TANH || op == AD_ERF || op == AD_SIN || op == AD_SIGN;
+        return p[0] == EVEN || (even && p[0] == ODD) ? EVEN : odd && p[0] == ODD ? ODD : NEITHER;
     }
     case TP_E_AVERAGE:
         return e->n == 2 ? parity_of_product(p[0], p[1]) : p[0];

@@ -1,5 +1,4 @@
 /* conditions.c: the initialization assumption and the three conditions of Proposition 2; how fast functions grow. */
-#include "tp/program/growth.h"
 #include "tp/program/program.h"
 
 #include <math.h>

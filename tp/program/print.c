@@ -194,7 +194,6 @@ int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *
 {
     int n = 0;
     tp_checks checks;
-    void *locale = ad_c_locale_begin();
     ad_arena *arena = ad_arena_new(error);
     const tp_line *lines = arena ? tp_lines(program, arena, style, &n, error) : NULL;
     char growth[400] = "";
@@ -214,7 +213,6 @@ int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *
         print_checks(program, &checks, growth, stream);
     }
     ad_arena_free(arena);
-    ad_c_locale_end(locale);
     if (!status && ferror(stream))
         status = ad_fail(error, "the program cannot be printed");
     return status;

@@ -4,7 +4,6 @@
  * is filled quantity by quantity, threads taking tiles. Where a tile holds a sample against itself, the kernel is the
  * value found along with the variances, so that the diagonal is exact. */
 #include "autodiff/base/base.h"
-#include "tp/gauss/gauss.h"
 #include "tp/recursion/solver.h"
 
 #include <math.h>

@@ -1,5 +1,4 @@
 /* fill.c: how an expectation is found, and one quantity over the pairs of a tile. */
-#include "tp/gauss/gauss.h"
 #include "tp/recursion/solver.h"
 
 #include <cblas.h>

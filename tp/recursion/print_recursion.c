@@ -454,10 +454,8 @@ int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, 
     int status = tp_algebra_new(&algebra, program, error);
     if (!status && !(w.arena = ad_arena_new(error)))
         status = -1;
-    void *locale = ad_c_locale_begin();
     if (!status)
         status = write_recursion(&w, stream, error);
-    ad_c_locale_end(locale);
     ad_arena_free(w.arena);
     tp_algebra_free(&algebra);
     if (!status && ferror(stream))
