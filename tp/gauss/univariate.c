@@ -1,5 +1,5 @@
 /* gauss.c: the univariate functions whose expectations are taken. */
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 
 #include <math.h>

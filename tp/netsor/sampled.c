@@ -4,7 +4,7 @@
 #include "tp/executor/draws.h"
 #include "tp/netsor/script.h"
 
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 
 #include <cblas.h>
 #include <lapacke.h>

@@ -1,6 +1,6 @@
 /* growth.c: how fast a coordinatewise function of Gaussians grows, from what the op table says of it. */
 #include "tp/program/growth.h"
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 
 #include <math.h>
 

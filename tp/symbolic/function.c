@@ -1,5 +1,5 @@
 /* function.c: evaluating the univariate functions of coordinates, and finding their kinks. */
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 #include "tp/symbolic/symbolic.h"
 

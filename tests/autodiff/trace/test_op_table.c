@@ -1,5 +1,5 @@
 /* What the op table says of the coordinatewise functions, against their loops. */
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
