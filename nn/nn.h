@@ -236,6 +236,8 @@ void nn_trainer_free(nn_trainer *trainer);
 int nn_save(nn_model *model, const char *path, ad_error *error);
 int nn_load(nn_model *model, const char *path,
             ad_error *error); /* F32 or F64, or a fit's checkpoint; every name, shape and value checked first */
+/* The width at which the file has the shapes of the net's parameters; 0 with an error if none of its tensors tells. */
+size_t nn_width_of_weights(const nn_net *net, const char *path, ad_error *error);
 
 /* ---- empirical kernels ------------------------------------------------------------------------------------------- */
 typedef enum { NN_FULL, NN_MEAN } nn_kernel_outputs; /* [N, M, O, O], or its mean over the diagonal of [O, O]: [N, M] */

@@ -47,10 +47,10 @@ char *ad_arena_vtext(ad_arena *arena, const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
+    int length = ad_vsnprintf(NULL, 0, format, args);
     char *text = ad_arena_alloc(arena, (size_t)length + 1, 1);
     if (text)
-        vsnprintf(text, (size_t)length + 1, format, again);
+        ad_vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
     return text;
 }

@@ -39,7 +39,8 @@ ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *spec, ad_
             ad_fail(error, "plan: given node %d is not a node of the outputs' graph", i);
             return NULL;
         }
-    ad_plan *plan = ad_alloc(1, sizeof *plan, "a plan", error);
+    int threads = ad_threads(spec->threads, error);
+    ad_plan *plan = threads ? ad_alloc(1, sizeof *plan, "a plan", error) : NULL;
     if (!plan)
         return NULL;
     *plan = (ad_plan){ .graph = graph,
@@ -47,7 +48,7 @@ ad_plan *ad_plan_new(const ad_var *outputs, int n, const ad_plan_spec *spec, ad_
                        .type = spec->type,
                        .n_results = n,
                        .element = spec->type == AD_DOUBLE ? sizeof(double) : sizeof(float),
-                       .threads = spec->threads > 1 ? spec->threads : 1,
+                       .threads = threads,
                        .capacity = spec->capacity,
                        .n_nodes = ad_graph_size(graph) };
     if (!(plan->arena = ad_arena_new(error)) || build(plan, outputs, spec, error) != 0) {

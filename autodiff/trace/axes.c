@@ -9,7 +9,7 @@ static ad_axis axis_row(ad_where where, ad_graph *graph, const char *name, ad_ki
 {
     static const char *const kinds[] = { "batch", "width", "fixed" };
     if (!name || !*name || strlen(name) >= sizeof graph->axes->name) {
-        ad_poison(graph, where, "axis \"%s\": a name has 1 to 31 letters", name ? name : "");
+        ad_poison(graph, where, "axis \"%s\": a name has 1 to 31 bytes", name ? name : "");
         return (ad_axis){ 0, 0 };
     }
     for (int i = 1; i < graph->n_axes; i++) {

@@ -108,7 +108,7 @@ static size_t row_line(const nn_drift_row *row, char *line)
     size_t used = (size_t)snprintf(line, LINE, "%ld", row->step);
     for (int k = 0; k < COLUMNS; k++) {
         double value = value_of(row, k);
-        used += (size_t)snprintf(line + used, LINE - used, isnan(value) ? "," : ",%.10g", value);
+        used += (size_t)ad_snprintf(line + used, LINE - used, isnan(value) ? "," : ",%.10g", value);
     }
     return used + (size_t)snprintf(line + used, LINE - used, "\n");
 }
@@ -129,7 +129,7 @@ static bool same_start(const nn_watch *w, const char *line)
     static const size_t compared[] = { offsetof(nn_drift_row, loss), offsetof(nn_drift_row, norm),
                                        offsetof(nn_drift_row, from_limit) };
     for (int k = 0; k < COLUMNS && (line = strchr(line, ',')); k++) {
-        double value = value_of(&w->row, k), found = strtod(++line, NULL);
+        double value = value_of(&w->row, k), found = ad_number(++line, NULL);
         for (size_t i = 0; i < sizeof compared / sizeof *compared; i++)
             if (columns[k].at == compared[i] &&
                 (isnan(value) ? *line != ',' : *line == ',' || !(fabs(found - value) <= 1e-3 * fabs(value))))

@@ -73,7 +73,7 @@ long nn_setting_int(nn_net *net, const char *key, long preset, long least, long 
 static bool real(const char *text, double *number)
 {
     char *end;
-    *number = strtod(text, &end);
+    *number = ad_number(text, &end);
     return end != text && !*end && isfinite(*number);
 }
 
@@ -82,7 +82,7 @@ double nn_setting_real(nn_net *net, const char *key, double preset)
     char text[40];
     double number;
     for (int digits = 6; digits <= 17; digits++) { /* the shortest text that is the number */
-        snprintf(text, sizeof text, "%.*g", digits, preset);
+        ad_snprintf(text, sizeof text, "%.*g", digits, preset);
         if (real(text, &number) && !(fabs(number - preset) > 0))
             break;
     }

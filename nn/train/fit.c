@@ -217,7 +217,7 @@ static int make_marks(nn_mark *marks, const nn_model *model, const nn_data *data
     int n = 0;
 #define MARK(name, ...)                                                                                                \
     marks[n].key = name;                                                                                               \
-    snprintf(marks[n++].value, sizeof marks->value, __VA_ARGS__)
+    ad_snprintf(marks[n++].value, sizeof marks->value, __VA_ARGS__)
     MARK("network", "%.60s", nn_title(model->net));
     MARK("width", "%zu", model->n);
     MARK("type", "%s", model->type == AD_FLOAT ? "float" : "double");

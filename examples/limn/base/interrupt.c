@@ -1,5 +1,5 @@
 /* interrupt.c: Ctrl-C in a fit ends it after its step; the second one ends the process, as ever. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/base/base.h"
 
 #include <signal.h>
 

@@ -1,5 +1,5 @@
 /* compile.c: a network in a C file of its own: compiled here into a shared object, and loaded. */
-#include "examples/limn/compile.h"
+#include "examples/limn/base/compile.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -9,13 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MOST_WORDS = 32, MOST_PATH = 1024 };
+enum { MAX_WORDS = 32, MAX_PATH = 1024 };
 
 /* The folder of this program's headers: beside an installed limn, else the build's source tree, else where the build
  * would install them. */
 static void headers(char *folder, size_t size)
 {
-    char self[MOST_PATH], probe[2 * MOST_PATH];
+    char self[MAX_PATH], probe[2 * MAX_PATH];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     self[length > 0 ? length : 0] = 0;
     char *slash = strrchr(self, '/');
@@ -35,7 +35,7 @@ static int compiler(char *text, size_t size, char **words)
     const char *cc = getenv("CC");
     int n = 0;
     snprintf(text, size, "%s", cc ? cc : "");
-    for (char *rest = text, *word; n < MOST_WORDS / 2 && (word = strtok_r(rest, " \t\n", &rest));)
+    for (char *rest = text, *word; n < MAX_WORDS / 2 && (word = strtok_r(rest, " \t\n", &rest));)
         words[n++] = word;
     if (!n)
         words[n++] = "cc";
@@ -44,7 +44,7 @@ static int compiler(char *text, size_t size, char **words)
 
 /* Runs a program and waits; its output goes to standard error, as its warnings do. -1 with an error unless it ends
  * with 0. */
-static int run(char **words, const char *path, ad_error *error)
+static int run_compiler(char **words, const char *path, ad_error *error)
 {
     int status = 0;
     pid_t child = fork();
@@ -62,7 +62,7 @@ static int run(char **words, const char *path, ad_error *error)
 }
 
 /* Loads limn_network. The object stays open, as the trace points into it; its file may go. */
-static nn_function load(const char *object, const char *path, nn_input_kind *input, ad_error *error)
+static nn_function load_network(const char *object, const char *path, nn_input_kind *input, ad_error *error)
 {
     void *handle = dlopen(object, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
@@ -84,8 +84,8 @@ static nn_function load(const char *object, const char *path, nn_input_kind *inp
 
 nn_function compile_network(const char *path, nn_input_kind *input, ad_error *error)
 {
-    char cc[MOST_PATH], folder[MOST_PATH + 128], include[2 * MOST_PATH], include_tp[2 * MOST_PATH], object[MOST_PATH];
-    char *words[MOST_WORDS + 1] = { NULL };
+    char cc[MAX_PATH], folder[MAX_PATH + 128], include[2 * MAX_PATH], include_tp[2 * MAX_PATH], object[MAX_PATH];
+    char *words[MAX_WORDS + 1] = { NULL };
     int source = open(path, O_RDONLY | O_CLOEXEC);
     if (source < 0) {
         ad_fail(error, "%s: cannot read: %s", path, strerror(errno));
@@ -110,7 +110,7 @@ nn_function compile_network(const char *path, nn_input_kind *input, ad_error *er
                            "-x",         "c",          (char *)path };
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         words[n++] = rest[i];
-    nn_function function = run(words, path, error) ? NULL : load(object, path, input, error);
+    nn_function function = run_compiler(words, path, error) ? NULL : load_network(object, path, input, error);
     unlink(object);
     return function;
 }

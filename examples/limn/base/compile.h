@@ -1,6 +1,6 @@
 /* compile.h: a network in a C file of its own. */
-#ifndef LIMN_COMPILE_H
-#define LIMN_COMPILE_H
+#ifndef LIMN_EXAMPLES_LIMN_BASE_COMPILE_H
+#define LIMN_EXAMPLES_LIMN_BASE_COMPILE_H
 #include "limn.h"
 
 /* Compiles a C file against the headers of this limn, with $CC or cc, and loads its limn_network (nn/entry.h);

@@ -1,4 +1,4 @@
-/* family.h: a vector of a program whose samples meet: what one coordinate is over a whole batch, as the exact rules
+/* families.h: a vector of a program whose samples meet: what one coordinate is over a whole batch, as the exact rules
  * know it (Yang et al., arXiv:1902.08129).
  *
  *     family = sum over terms  c n^power B^batch  t   or   c n^power B^batch  mean over the batch of t
@@ -10,8 +10,8 @@
  * What makes z is recognised by algebra, however it is written: a quadratic form of u over the batch that is its
  * variance, its root, and a product. Parameters that start at a constant (gamma at 1, beta at 0) are that constant, and
  * terms of first order in what they learn: such a term is 0, and has a gradient. */
-#ifndef LIMN_TP_FAMILY_H
-#define LIMN_TP_FAMILY_H
+#ifndef LIMN_TP_BATCH_FAMILIES_H
+#define LIMN_TP_BATCH_FAMILIES_H
 #include "tp/symbolic/symbolic.h"
 
 /* sum over parts of (own g + mean (mean of g)); what is the same for all samples counts as a mean. */
@@ -51,7 +51,6 @@ typedef struct {
 typedef struct {
     tp_algebra algebra;
     tp_table lins, bases, families;
-    bool refused; /* the error is of something without a rule here, not of memory */
 } tp_families;
 
 int tp_families_new(tp_families *, const tp_program *, ad_error *);
@@ -59,12 +58,11 @@ void tp_families_free(tp_families *);
 const tp_family *tp_family_at(const tp_families *, int family);
 const tp_base *tp_base_at(const tp_families *, int base);
 const tp_batch_lin *tp_batch_lin_at(const tp_families *, int lin);
+/* An error that names op, file and line of something without a rule here: -1, and algebra.refused. */
+int tp_family_refuse(tp_families *, int node, const char *reason);
+int tp_family_no_memory(const tp_families *f); /* -1, with the error */
+
+/* ---- family.c ---- */
 /* The family of a node with its fixed axes at a point; -1 with an error that names op, file and line. */
 int tp_family_of(tp_families *, int node, tp_point point);
-/* The sum that is the G-var alone. */
-int tp_batch_lin_of(tp_families *, int gvar);
-int tp_fn_derivative(tp_families *, int fn);
-/* d with f(c x) = c^d f(x) for c > 0; NaN if there is none. */
-double tp_fn_degree(const tp_families *, int fn);
-int tp_family_refuse(tp_families *, int node, const char *reason);
 #endif

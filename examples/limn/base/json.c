@@ -1,5 +1,5 @@
 /* json.c: results as JSON. cJSON's memory is limn's, so that it is counted and can fail like all other. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/base/base.h"
 
 #include <string.h>
 
@@ -44,7 +44,7 @@ cJSON *json_array(const double *values, const size_t *shape, int rank)
 
 cJSON *json_new(const options *o)
 {
-    char word[32], key[128];
+    char key[128];
     cJSON *root = cJSON_CreateObject();
     json_put(root, "command", cJSON_CreateString(o->command));
     json_put(root, "network", cJSON_CreateString(o->network));
@@ -53,8 +53,8 @@ cJSON *json_new(const options *o)
         snprintf(key, sizeof key, "%.*s", (int)strcspn(o->settings[k], "="), o->settings[k]);
         json_put(settings, key, cJSON_CreateString(strchr(o->settings[k], '=') + 1));
     }
-    json_put(root, "scale", cJSON_CreateString(option_word("--scale", (int)o->scale, word, sizeof word)));
-    json_put(root, "sigma_in", cJSON_CreateString(option_word("--sigma-in", (int)o->sigma_in, word, sizeof word)));
+    json_put(root, "scale", cJSON_CreateString(option_word(OPTION_SCALE, (int)o->scale)));
+    json_put(root, "sigma_in", cJSON_CreateString(option_word(OPTION_SIGMA_IN, (int)o->sigma_in)));
     return root;
 }
 

@@ -1,7 +1,8 @@
-/* batchnorm_inside.h: the inside of a layer, for the files of batch normalisation: batchnorm.c finds the covariances'
- * factors and chooses the quadrature, batchnorm_maps.c sums over its nodes, sphere.c samples directions instead. */
-#ifndef LIMN_TP_BATCHNORM_INSIDE_H
-#define LIMN_TP_BATCHNORM_INSIDE_H
+/* batchnorm_factor.h: the inside of a layer, for the files of batch normalisation: batchnorm_factor.c finds the
+ * covariances' factors, batchnorm.c chooses the quadrature, batchnorm_maps.c sums over its nodes, sphere.c samples
+ * directions instead. */
+#ifndef LIMN_TP_BATCH_BATCHNORM_FACTOR_H
+#define LIMN_TP_BATCH_BATCHNORM_FACTOR_H
 #include "tp/batch/batchnorm.h"
 
 #include <cblas.h>
@@ -47,15 +48,22 @@ struct tp_batchnorm {
     double difference;
 };
 
+/* ---- batchnorm_factor.c ---- */
 /* Scales, F and ranks, without a quadrature: NULL with an error. */
 tp_batchnorm *tp_batchnorm_factor(const tp_batchnorm_spec *spec, ad_error *error);
+/* log det(1 + 2 s values)^(-1/2). */
+double tp_batchnorm_log_det(const double *values, size_t n, double s);
 /* log of the weight of node j of a line, without the factor sqrt(B1 B2). */
 double tp_batchnorm_log_weight(const tp_batchnorm *layer, const tp_node_line *at, size_t j);
-/* V and the difference, by the rule that stands. */
-int tp_batchnorm_integrate(tp_batchnorm *layer, ad_error *error);
 /* c = alpha op(a) op(b) + beta c, row-major; op(a) is (m, k). */
 void tp_product(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, size_t m, size_t n, size_t k, double alpha, const double *a,
                 const double *b, double beta, double *c);
 /* a = G a G, the means of rows and columns removed. */
 void tp_centre(size_t rows, size_t columns, double *a);
+/* Symmetric a (n, n) becomes its eigenvectors, one a row; values ascend. */
+int tp_batchnorm_eigen(size_t n, double *a, double *values, ad_error *error);
+
+/* ---- batchnorm_maps.c ---- */
+/* V and the difference, by the rule that stands. */
+int tp_batchnorm_integrate(tp_batchnorm *layer, ad_error *error);
 #endif

@@ -1,11 +1,11 @@
-/* limn_tool.h: what the commands of the tool share. */
-#ifndef LIMN_TOOL_H
-#define LIMN_TOOL_H
+/* base.h: what the commands of the tool stand on: options, networks, data, results as JSON, Ctrl-C. */
+#ifndef LIMN_EXAMPLES_LIMN_BASE_BASE_H
+#define LIMN_EXAMPLES_LIMN_BASE_BASE_H
 #include "limn.h"
 
 #include <cjson/cJSON.h>
 
-enum { MOST_SETTINGS = 32, MOST_WIDTHS = 16, MOST_TIMES = 64 };
+enum { MAX_SETTINGS = 32, MAX_WIDTHS = 16, MAX_TIMES = 64 };
 /* Of --optimizer, beyond nn_optimizer. */
 enum { GRADIENT_FLOW = NN_ADAM + 1 };
 
@@ -13,9 +13,9 @@ typedef struct {
     const char *command, *network;
     int argc;
     char *const *argv; /* as they were typed */
-    const char *settings[MOST_SETTINGS + 1];
+    const char *settings[MAX_SETTINGS + 1];
     int n_settings;
-    const char *psi[MOST_SETTINGS]; /* expectations to be found */
+    const char *psi[MAX_SETTINGS]; /* expectations to be found */
     int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
     const char *labels2, *start, *covariance;
@@ -40,17 +40,48 @@ typedef struct {
     double drift_share;
     long drift_every; /* 0: the schedule's default */
     long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
-    size_t widths[MOST_WIDTHS];
+    size_t widths[MAX_WIDTHS];
     int n_widths;
-    double times[MOST_TIMES]; /* ascending, INFINITY for inf */
+    double times[MAX_TIMES]; /* ascending, INFINITY for inf */
     int n_times;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
     tp_style format;
-    bool json, explain, grey, recursion;
+    bool json, explain, grey, recursion, help, version;
 } options;
 
-/* 0, or 2 with one line on standard error; -1 after help or the version was printed. */
-int options_parse(options *o, int argc, char **argv);
+/* ---- options.c ---- */
+typedef enum {
+#define OPTION(ID, ...) OPTION_##ID,
+#define CHOICE(ID, ...) OPTION_##ID,
+#include "examples/limn/base/options.def"
+    OPTIONS
+} option;
+_Static_assert(OPTIONS <= 64, "a command's options are the bits of one word");
+
+/* Sets of options, as bits: TAKE(SEED) | TAKE(SEEDS). */
+#define TAKE(ID) (UINT64_C(1) << OPTION_##ID)
+#define TAKE_ALWAYS (TAKE(INPUTS) | TAKE(JSON) | TAKE(HELP) | TAKE(VERSION))
+#define TAKE_NETWORK                                                                                                   \
+    (TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(LABEL_COLUMN) |          \
+     TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE_ALWAYS)
+
+typedef struct {
+    const char *name, *argument;  /* NET, or FILE */
+    const char *summary, *manual; /* one line, and the rest of its help */
+    uint64_t takes;
+    /* What its options say to each other, and its defaults: 0, or 2 after option_fail. May be NULL. */
+    int (*settle)(options *o);
+    /* 0; -1 with an error; 128 and the signal with an error that tells where a fit was interrupted. */
+    int (*run)(const options *o, ad_error *error);
+} tool_command;
+
+/* `commands` ends with NULL. 0 and the command that was chosen; 2 with one line on standard error; -1 after help or the
+ * version was printed. */
+int options_parse(options *o, const tool_command *const *commands, int argc, char **argv, const tool_command **chosen);
+/* Prints "limn: WHAT VALUE; see limn --help"; returns 2. */
+int option_fail(const char *what, const char *value);
+/* The word of a choice: "ntk" for OPTION_SCALE and NN_NTK. */
+const char *option_word(option of, int choice);
 
 /* ---- network.c ---- */
 /* The network on inputs such as the data's, in the shape that it takes: a built-in one or a C file's. data NULL: the
@@ -81,27 +112,8 @@ cJSON *json_put(cJSON *object, const char *key, cJSON *item);
 cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */
 int json_print(cJSON *object, ad_error *error);                         /* prints and frees it */
 
-/* ---- drift.c ---- */
-/* The spec of --drift for a model of this width; drift_close frees what it holds. */
-int drift_open(const options *o, nn_net *net, const ds_data *data, size_t width, nn_drift_spec *spec, ad_error *error);
-void drift_close(nn_drift_spec *spec);
-/* Number and cost of the measurements, printed; or with the whole series, from the file, into run. */
-int drift_tell(const options *o, const nn_progress *last, cJSON *run, ad_error *error);
-
 /* ---- interrupt.c: SIGINT and SIGTERM between begin and end are noted; the second of a kind kills. ---- */
 void interrupt_begin(void);
 void interrupt_end(void);
 int interrupt_caught(void); /* the signal's number, 0: none */
-
-/* The words of an option's choices: "ntk" for --scale and 0. */
-const char *option_word(const char *option, int choice, char *word, size_t size);
-
-/* 0; -1 with an error; 128 and the signal with an error that tells where a fit was interrupted. */
-int command_report(const options *o, ad_error *error);
-int command_kernel(const options *o, ad_error *error);
-int command_predict(const options *o, ad_error *error);
-int command_program(const options *o, ad_error *error);
-int command_limit(const options *o, ad_error *error);
-int command_train(const options *o, ad_error *error);
-int command_eval(const options *o, ad_error *error);
 #endif

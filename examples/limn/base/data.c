@@ -1,5 +1,5 @@
 /* data.c: the inputs and labels that a command works on. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/base/base.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,13 +1,13 @@
-/* values.h: the inside of a limit's evaluation: what limit.c plans and values.c computes. */
-#ifndef LIMN_TP_VALUES_H
-#define LIMN_TP_VALUES_H
+/* solver.h: the inside of a limit's evaluation: what evaluate.c plans, data_blocks.c reads and fill.c computes. */
+#ifndef LIMN_TP_RECURSION_SOLVER_H
+#define LIMN_TP_RECURSION_SOLVER_H
 #include "tp/gauss/gauss.h"
 #include "tp/recursion/recursion.h"
 #include "tp/recursion/schedule.h"
 
 #include <stdatomic.h>
 
-enum { TP_MOST_SCALARS = 64, TP_MOST_KINKS = 64 };
+enum { TP_MAX_SCALARS = 64 };
 
 /* Data that a Gram quantity meets: (rows, size) of one set, contiguous; without an axis a single entry of each
  * sample. */
@@ -20,7 +20,7 @@ typedef struct {
 
 typedef enum { TP_BY_NOTHING, TP_BY_CLOSED, TP_BY_SERIES, TP_BY_RULE } tp_method;
 /* A function of the algebra as gauss.h knows it. One with scalars is another function for each sample of either set,
- * and has its kinks elsewhere: (rows, TP_MOST_KINKS) of them, and how many. */
+ * and has its kinks elsewhere: (rows, TP_MAX_KINKS) of them, and how many. */
 typedef struct {
     tp_univariate u;
     int n_scalars;
@@ -54,7 +54,7 @@ typedef struct {
     double **single[2];   /* [quantity][row]: values at (i, i) of either set, NULL where no longer needed */
     bool *kept;           /* by quantity: what pairs, functions and kernels read of them */
     tp_data_block *blocks;
-    int n_blocks, blocks_room, (*gram_blocks)[2];
+    int n_blocks, blocks_capacity, (*gram_blocks)[2];
     tp_function **functions; /* by the algebra's number; NULL where no expectation is taken of it */
     tp_expect_plan **plans;  /* by quantity, NULL but for expectations that are needed */
     tp_schedule schedule;
@@ -75,9 +75,9 @@ typedef struct {
     double *q11, *q22, *half; /* scratch of the tile's size */
 } tp_tile;
 
-/* The block of a node's data at a point, by number; and all blocks of one set filled. */
-int tp_find_block(tp_solver *s, int node, int from, ad_axis axis);
-int tp_fill_blocks(const tp_solver *s, int set);
+/* The data that is needed, in blocks, for either set; and the end of them. */
+int tp_fill_blocks(tp_solver *s);
+void tp_free_blocks(tp_solver *s);
 /* How an expectation is found; its series for pairs of these two sets; a function's kinks, once its scalars are
  * there. */
 int tp_plan_expect(tp_solver *s, int id);

@@ -1,34 +1,22 @@
-/* family_inside.h: the inside of families: family_functions.c has the functions of one argument, family_terms.c sums
- * and terms, family.c the nodes of the trace. */
-#ifndef LIMN_TP_FAMILY_INSIDE_H
-#define LIMN_TP_FAMILY_INSIDE_H
-#include "tp/batch/family.h"
+/* terms.h: sums of G-vars over a batch, and families as lists of terms: what family.c builds with. */
+#ifndef LIMN_TP_BATCH_TERMS_H
+#define LIMN_TP_BATCH_TERMS_H
+#include "tp/batch/families.h"
 
-enum { TP_MOST_PARTS = 64 };
+enum { TP_MAX_PARTS = 64 };
 #define TP_TINY 1e-12 /* relative: what is left of numbers that cancel */
-
-int tp_family_no_memory(const tp_families *f); /* -1, with the error */
-
-/* ---- functions: -1 with an error, or if an argument is -1 ---- */
-int tp_fn_make(tp_families *f, int op, double p, int a, int b);
-int tp_fn_custom(tp_families *f, const ad_function *function, int order, int a);
-int tp_fn_number(tp_families *f, double value);
-bool tp_fn_is_number(const tp_families *f, int fn, double *value);
-int tp_fn_plus(tp_families *f, int a, int b);
-int tp_fn_times(tp_families *f, int a, int b);
-int tp_fn_scaled(tp_families *f, double c, int a);
-/* f'(x) of a row of the op table, x a function itself; y = f(x). */
-int tp_fn_row_derivative(tp_families *f, const tp_fn *row, int y);
 
 /* ---- sums of G-vars ---- */
 typedef struct {
     int n;
-    tp_batch_part parts[TP_MOST_PARTS];
+    tp_batch_part parts[TP_MAX_PARTS];
 } tp_lin_builder;
 
 /* A product that all samples share, as a bias is. */
 bool tp_gvar_is_fixed(const tp_families *f, int gvar);
-bool tp_lin_add(tp_lin_builder *b, int gvar, double own, double mean); /* false: no room */
+/* The sum that is the G-var alone. */
+int tp_batch_lin_of(tp_families *f, int gvar);
+bool tp_lin_add(tp_lin_builder *b, int gvar, double own, double mean); /* false: too many parts */
 int tp_lin_finish(tp_families *f, tp_lin_builder *b);
 /* a = *c b? */
 bool tp_lin_proportional(const tp_batch_lin *a, const tp_batch_lin *b, double *c);
@@ -37,9 +25,9 @@ int tp_base_make(tp_families *f, tp_base_kind kind, int lin, double epsilon, dou
 /* ---- terms ---- */
 typedef struct {
     tp_families *f;
-    int n, room;
+    int n, capacity;
     tp_family_term *terms;
-    bool full;
+    bool full; /* memory is out */
 } tp_family_builder;
 
 void tp_family_push(tp_family_builder *b, tp_family_term t);
@@ -50,4 +38,12 @@ tp_family_term tp_family_one(double c);
 int tp_family_push_function(tp_family_builder *b, double c, int base, int fn, int learned);
 /* The part of x that is not learned as a function of one base: *base (-1: a constant) and *fn. */
 int tp_family_function(tp_families *f, int node, int x, int *base, int *fn);
+
+/* ---- normalisation.c ---- */
+/* *result = x^power, where x is epsilon and the variance of a u; -1, without an error, if x is something else. */
+int tp_radius_of(tp_families *f, int x, double power, int *result);
+/* The one term of a family that is a radius; NULL if it is not that. */
+const tp_family_term *tp_as_radius(const tp_families *f, int x);
+/* k G u / radius = k z. */
+int tp_normalised(tp_families *f, int node, int x, const tp_family_term *radius);
 #endif
