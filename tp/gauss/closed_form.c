@@ -1,4 +1,4 @@
-/* gauss_closed.c: expectations in closed form. The pairs that every kernel needs are whole loops of vector.c; what is
+/* closed_form.c: expectations in closed form. The pairs that every kernel needs are whole loops of simd.c; what is
  * left follows from them by linearity, by parity, or by Stein's lemma, E a g(b) = q12 E g'(b), from the moments of
  * g. */
 #include "tp/gauss/gauss.h"

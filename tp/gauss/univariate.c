@@ -1,4 +1,4 @@
-/* gauss.c: the univariate functions whose expectations are taken. */
+/* univariate.c: the functions whose expectations are taken: rows of the op table, forms, and users' functions. */
 #include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 
@@ -7,7 +7,7 @@
 static const double origin[1] = { 0 };
 
 static const tp_form forms[] = {
-#define AD_UNARY(NAME, name, formula, lo, hi, p, use, kinks, breaks, at_zero, parity, degree, domain, growth, form,     \
+#define AD_UNARY(NAME, name, formula, lo, hi, p, use, kinks, breaks, at_zero, parity, degree, domain, growth, form,    \
                  derivative)                                                                                           \
     [AD_##NAME] = TP_##form,
 #include "autodiff/ops.def"
