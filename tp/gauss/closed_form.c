@@ -248,7 +248,7 @@ static void bent(const tp_univariate *f, const tp_univariate *g, size_t n, const
     }
 }
 
-/* Loops of vector.c for a function with itself. */
+/* Loops of simd.c for a function with itself. */
 static void same(tp_form form, size_t n, const double *q11, const double *q22, const double *q12, const double *half,
                  double *out)
 {
