@@ -1,5 +1,6 @@
-/* gemm_small.c: small matrix products by LIBXSMM, which writes a kernel for a product's own sizes when they first occur: no
- * packing, and the processor's full vectors. OpenBLAS has the large ones, and all where there is no LIBXSMM. */
+/* gemm_small.c: small matrix products by LIBXSMM, which writes a kernel for a product's own sizes when they first
+ * occur: no packing, and the processor's full vectors. OpenBLAS has the large ones, and all where there is no
+ * LIBXSMM. */
 #include "autodiff/plan/steps.h"
 
 #if defined(LIMN_XSMM)

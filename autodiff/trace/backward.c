@@ -1,4 +1,5 @@
-/* backward.c: reverse mode, from graph to graph: the walk back over the nodes, and gradients from the uses of parameters.
+/* backward.c: reverse mode, from graph to graph: the walk back over the nodes, and gradients from the uses of
+ * parameters.
  *
  * The backward pass of a readout's output starts as a delta between outputs, has no batch axis until an activation
  * brings one, and all rows of the Jacobian come in one pass. */

@@ -83,7 +83,7 @@ Test(op_table, kinks)
     }
 }
 
-/* A network's phi is defined everywhere, or its usual parameter makes it so; what stands in derivatives alone is none. */
+/* What stands in derivatives alone, or has no usual parameter, is no network's phi. */
 Test(op_table, activations)
 {
     for (ad_op op = 0; op < AD_CUSTOM; op++) {
