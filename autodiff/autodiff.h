@@ -7,7 +7,13 @@
  *
  * Every builder is a macro that records the caller's file and line (AD_HERE). Errors are sticky: the first one stays in
  * the graph, with that file and line and both shapes, and all that is built on it does nothing. Check ad_failed
- * once. */
+ * once.
+ *
+ * Threads. One thread at a time adds to a graph: builders, ad_backward, ad_gradient, ad_replace and the questions
+ * ad_parameters_coupled and ad_coupled, which take memory in it. Others may read meanwhile what they already know of,
+ * and make and run plans of it. A plan belongs to one thread at a time, from ad_plan_new to ad_plan_free, and so does
+ * what it points to; several plans of one graph run side by side. Draws, names and facts of ops may be asked for from
+ * any thread. ad_start_again is for the first line of main. */
 #ifndef LIMN_AUTODIFF_H
 #define LIMN_AUTODIFF_H
 #include "autodiff/base.h"

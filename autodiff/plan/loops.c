@@ -1,6 +1,6 @@
 /* loops.c: the file includes itself once for every instruction set and type; the loops are below the #else. */
 #ifndef LOOP_T
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 
 #include <math.h>
 #include <string.h>

@@ -77,6 +77,7 @@ bool ad_needs_axis(ad_where where, const char *op, ad_var x, ad_axis axis)
 void ad_print(const ad_graph *graph, FILE *stream)
 {
     char shape[160];
+    void *locale = ad_c_locale_begin();
     for (int id = 0; id < graph->n_nodes; id++) {
         const ad_node *node = graph->nodes[id];
         fprintf(stream, "%%%d = %s", id, ad_op_name(node->op));
@@ -94,4 +95,5 @@ void ad_print(const ad_graph *graph, FILE *stream)
         fprintf(stream, " : %s    # %s:%d\n", ad_shape_text(graph, &node->shape, shape, sizeof shape), node->where.file,
                 node->where.line);
     }
+    ad_c_locale_end(locale);
 }

@@ -1,4 +1,4 @@
-/* gauss_closed.c: expectations in closed form. The pairs that every kernel needs are whole loops of vector.c; what is
+/* closed_form.c: expectations in closed form. The pairs that every kernel needs are whole loops of simd.c; what is
  * left follows from them by linearity, by parity, or by Stein's lemma, E a g(b) = q12 E g'(b), from the moments of
  * g. */
 #include "tp/gauss/gauss.h"
@@ -248,7 +248,7 @@ static void bent(const tp_univariate *f, const tp_univariate *g, size_t n, const
     }
 }
 
-/* Loops of vector.c for a function with itself. */
+/* Loops of simd.c for a function with itself. */
 static void same(tp_form form, size_t n, const double *q11, const double *q22, const double *q12, const double *half,
                  double *out)
 {

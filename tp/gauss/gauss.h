@@ -7,8 +7,8 @@
  * Conventions. At 0: step = relu' = 0, sign = 0, the derivative of a leaky relu is its slope; a variance of 0 means
  * that the argument is 0. A correlation may exceed 1 by roundoff (c^2 <= 1 + 1e-6) and counts as 1; beyond, and for
  * negative variances, closed forms and series give NaN, quadrature an error. */
-#ifndef LIMN_TP_GAUSS_H
-#define LIMN_TP_GAUSS_H
+#ifndef LIMN_TP_GAUSS_GAUSS_H
+#define LIMN_TP_GAUSS_GAUSS_H
 #include "autodiff/autodiff.h"
 #include "tp/gauss/simd.h"
 
@@ -106,6 +106,12 @@ double tp_mehler_bound(const tp_mehler *f, const tp_mehler *g, size_t i, size_t 
  * of small correlation take fewer terms, to the tolerance. Returns a bound on tp_mehler_bound over the tile. */
 double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t rows, size_t column, size_t columns,
                       const double *q12, size_t q12_stride, double *out, size_t out_stride);
+
+/* ---- whole arrays ------------------------------------------------------------------------------------------------ */
+void tp_array_multiply(size_t n, const double *a, const double *b, double *out);   /* out = a b */
+void tp_array_affine(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */
+/* out += c a, or c a b if b is not NULL; out is none of them. */
+void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out);
 
 #ifdef __cplusplus
 }

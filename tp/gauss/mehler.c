@@ -1,4 +1,4 @@
-/* gauss_mehler.c: Mehler's series, E f(a) g(b) = sum_k f_k g_k c^k with f_k = E f(sqrt(q) x) h_k(x), h_k = He_k /
+/* mehler.c: Mehler's series, E f(a) g(b) = sum_k f_k g_k c^k with f_k = E f(sqrt(q) x) h_k(x), h_k = He_k /
  * sqrt(k!).
  *
  * Coefficients: a trapezoid rule in x (between kinks: Gauss-Legendre panels) with the Hermite functions

@@ -1,4 +1,4 @@
-/* gauss_numeric.c: E f(a) g(b) of one pair by quadrature. With a = sqrt(q11) u and correlation c = cos, s = sin:
+/* quadrature.c: E f(a) g(b) of one pair by quadrature. With a = sqrt(q11) u and correlation c = cos, s = sin:
  *
  *   smooth   a = sqrt(q11) (alpha u + beta v), b = sqrt(q22) (alpha u - beta v), alpha, beta = sqrt((1 +- c) / 2):
  *   product

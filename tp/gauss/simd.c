@@ -1,7 +1,8 @@
-/* vector.c: the file includes itself once for every instruction set; the loops are below the #else. The exact products
+/* simd.c: the file includes itself once for every instruction set; the loops are below the #else. The exact products
  * need every operation rounded as written: no contraction, no fast-math. */
 #ifndef LOOP_V
 #include "tp/gauss/simd.h"
+#include "tp/gauss/gauss.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -76,6 +77,21 @@ const tp_vector *tp_vector_get(void)
         return &vector_avx2;
 #endif
     return &vector_base;
+}
+
+void tp_array_multiply(size_t n, const double *a, const double *b, double *out)
+{
+    tp_vector_get()->multiply(n, a, b, out);
+}
+
+void tp_array_affine(size_t n, double c, double ca, const double *a, double *out)
+{
+    tp_vector_get()->affine(n, c, ca, a, out);
+}
+
+void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out)
+{
+    tp_vector_get()->accumulate(n, c, a, b, out);
 }
 
 #else /* ---- the loops, for one instruction set ---- */

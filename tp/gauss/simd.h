@@ -1,9 +1,9 @@
-/* vector.h: the inner loops of gauss.h, in the best instruction set of this machine.
+/* simd.h: the inner loops of this room, in the best instruction set of this machine.
  *
  * Each takes n pairs (q11, q22, q12) and half distances (may be NULL: then the determinant q11 q22 - q12^2 is formed
  * exactly from the three). Outputs may be NULL, and may equal q12 but not each other. */
-#ifndef LIMN_TP_VECTOR_H
-#define LIMN_TP_VECTOR_H
+#ifndef LIMN_TP_GAUSS_SIMD_H
+#define LIMN_TP_GAUSS_SIMD_H
 #include <stddef.h>
 
 enum { TP_BLOCK = 32 }; /* pairs of one call of horner */

@@ -1,4 +1,4 @@
-/* gauss.c: the univariate functions whose expectations are taken. */
+/* univariate.c: the functions whose expectations are taken: rows of the op table, forms, and users' functions. */
 #include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 

@@ -4,6 +4,7 @@
  * is filled quantity by quantity, threads taking tiles. Where a tile holds a sample against itself, the kernel is the
  * value found along with the variances, so that the diagonal is exact. */
 #include "autodiff/base/base.h"
+#include "tp/gauss/gauss.h"
 #include "tp/recursion/solver.h"
 
 #include <math.h>
@@ -217,7 +218,7 @@ static int solve_alone(tp_solver *s, const tp_series *series)
             if (solve_row(s, id, set, &t, &pool))
                 return -1;
             if (pool.total[id] >= 0)
-                tp_vector_get()->accumulate(pool.rows, pool.times[id], values[id], NULL, values[pool.total[id]]);
+                tp_array_accumulate(pool.rows, pool.times[id], values[id], NULL, values[pool.total[id]]);
             for (int k = 0, in; (in = read_alone(s, id, k)) >= 0; k++)
                 if (pool.last[in] == id)
                     give_back(s, in, values, &pool);
@@ -250,7 +251,7 @@ static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
             continue;
         }
         const double *a = t->values[step->id], *b = step->partner >= 0 ? t->values[step->partner] : NULL;
-        tp_vector_get()->accumulate(n, step->c, a, b, totals[step->term]);
+        tp_array_accumulate(n, step->c, a, b, totals[step->term]);
     }
     for (int k = 0; k < series->n; k++) {
         const double *from = totals[k], *diagonal = s->single[0][series->at[k].q];

@@ -1,4 +1,5 @@
 /* fill.c: how an expectation is found, and one quantity over the pairs of a tile. */
+#include "tp/gauss/gauss.h"
 #include "tp/recursion/solver.h"
 
 #include <cblas.h>
@@ -319,12 +320,12 @@ int tp_fill(tp_solver *s, int id, int partner, const tp_tile *t, ad_error *error
         fill_side(s, q, t, out);
         return 0;
     case TP_Q_SUM:
-        tp_vector_get()->affine(n, q->c, q->parts[0].c, t->values[q->parts[0].q], out);
+        tp_array_affine(n, q->c, q->parts[0].c, t->values[q->parts[0].q], out);
         for (int k = 1; k < q->n; k++)
-            tp_vector_get()->accumulate(n, q->parts[k].c, t->values[q->parts[k].q], NULL, out);
+            tp_array_accumulate(n, q->parts[k].c, t->values[q->parts[k].q], NULL, out);
         return 0;
     case TP_Q_PRODUCT:
-        tp_vector_get()->multiply(n, t->values[q->a], t->values[q->b], out);
+        tp_array_multiply(n, t->values[q->a], t->values[q->b], out);
         return 0;
     case TP_Q_EXPECT:
         return fill_expect(s, id, partner, t, error);

@@ -84,8 +84,8 @@ static int table_derivative(tp_algebra *algebra, const tp_fn *row, int y)
 #define SCALED(c, a) tp_fn_scaled(algebra, c, a)
 #define NUMBER(c) tp_fn_number(algebra, c)
 #define ZERO tp_fn_number(algebra, 0)
-#define AD_UNARY(NAME, name, formula, lo, hi, has_p, use, kinks, breaks, at_zero, parity, degree, domain, growth, form, \
-                 derivative)                                                                                           \
+#define AD_UNARY(NAME, name, formula, lo, hi, has_p, use, kinks, breaks, at_zero, parity, degree, domain, growth,      \
+                 form, derivative)                                                                                     \
     case AD_##NAME:                                                                                                    \
         return derivative;
 #define AD_WITHOUT_CUSTOM

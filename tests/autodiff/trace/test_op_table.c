@@ -1,5 +1,5 @@
 /* What the op table says of the coordinatewise functions, against their loops. */
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -83,8 +83,7 @@ Test(op_table, kinks)
     }
 }
 
-/* A network's phi is defined everywhere, or its usual parameter makes it so; what stands in derivatives alone is
- * none. */
+/* What stands in derivatives alone, or has no usual parameter, is no network's phi. */
 Test(op_table, activations)
 {
     for (ad_op op = 0; op < AD_CUSTOM; op++) {
