@@ -9,7 +9,13 @@
  *     }
  *
  * Settings (depth=3, phi=tanh, ...) are read while the function runs, with nn_setting_*; each call names the setting,
- * its default, and so also documents it: a setting given but never read is an error that lists those that were. */
+ * its default, and so also documents it: a setting given but never read is an error that lists those that were.
+ *
+ * Threads. One net may serve several threads: all functions that take a `const nn_net *` or a model may be called at the
+ * same time, and so may tp_translate, as long as each model (and its trainer and drift) is used by one thread at a time
+ * and an ad_error by one as well. What comes out is what one thread alone gives, bit for bit. Not at the same time as any
+ * of these: nn_net_free, and builders of one's own on nn_graph(net). While its function is traced, a net belongs to the
+ * thread of nn_trace. */
 #ifndef LIMN_NN_H
 #define LIMN_NN_H
 #include "autodiff/autodiff.h"

@@ -117,9 +117,9 @@ enum {
 static const struct {
     const char *name;
     size_t at; /* in nn_fit_spec */
-    double preset, most;
+    double preset, maximum;
 } numbers[] = {
-#define NN_OPTIMIZER_NUMBER(name, preset, most) { #name, offsetof(nn_fit_spec, name), preset, most },
+#define NN_OPTIMIZER_NUMBER(name, preset, maximum) { #name, offsetof(nn_fit_spec, name), preset, maximum },
 #include "nn/optimizers.def"
 };
 
@@ -176,8 +176,8 @@ int nn_rule_settle(nn_fit_spec *spec, ad_error *error)
             *number = numbers[k].preset;
         if (!(*number > 0) || !isfinite(*number))
             return ad_fail(error, "fit: %s %g is not positive", numbers[k].name, *number);
-        if (*number >= numbers[k].most)
-            return ad_fail(error, "fit: %s %g is not below %g", numbers[k].name, *number, numbers[k].most);
+        if (*number >= numbers[k].maximum)
+            return ad_fail(error, "fit: %s %g is not below %g", numbers[k].name, *number, numbers[k].maximum);
     }
     return 0;
 }
