@@ -43,7 +43,8 @@ limn_install()
     fi
     echo "limn: installing $missing" >&2
     # shellcheck disable=SC2086 # a list of words
-    limn_apt install $missing >/dev/null 2>&1 || { limn_apt update >/dev/null && limn_apt install $missing >/dev/null; } || {
+    limn_apt install $missing >/dev/null 2>&1 ||
+        { limn_apt update >/dev/null && limn_apt install $missing >/dev/null; } || {
         echo "limn: apt-get could not install: $missing" >&2
         return 1
     }
@@ -73,8 +74,8 @@ limn_build()
     if limn_stale; then
         rm -rf "$root/build"
     fi
-    log=$(cmake -S "$root" -B "$root/build" -G "$generator" -DCMAKE_BUILD_TYPE=Release -DLIMN_SANITIZE=OFF \
-        -DBUILD_TESTING=ON 2>&1) || {
+    log=$(cmake -S "$root" -B "$root/build" -G "$generator" -DCMAKE_BUILD_TYPE=Release \
+        -DLIMN_SANITIZE=OFF -DLIMN_WERROR="${LIMN_WERROR:-OFF}" -DBUILD_TESTING=ON 2>&1) || {
         printf '%s\n' "$log" >&2
         return 1
     }

@@ -7,7 +7,13 @@
  *
  * Every builder is a macro that records the caller's file and line (AD_HERE). Errors are sticky: the first one stays in
  * the graph, with that file and line and both shapes, and all that is built on it does nothing. Check ad_failed
- * once. */
+ * once.
+ *
+ * Threads. One thread at a time adds to a graph: builders, ad_backward, ad_gradient, ad_replace and the questions
+ * ad_parameters_coupled and ad_coupled, which take memory in it. Others may read meanwhile what they already know of,
+ * and make and run plans of it. A plan belongs to one thread at a time, from ad_plan_new to ad_plan_free, and so does
+ * what it points to; several plans of one graph run side by side. Draws, names and facts of ops may be asked for from
+ * any thread. ad_start_again is for the first line of main. */
 #ifndef LIMN_AUTODIFF_H
 #define LIMN_AUTODIFF_H
 #include "autodiff/base.h"
@@ -98,29 +104,9 @@ ad_var ad_delta_at(ad_where, ad_graph *, ad_axis a, ad_axis b); /* (a, b): 1 on 
 #define ad_delta(...) ad_delta_at(AD_HERE, __VA_ARGS__)
 
 /* ---- coordinatewise ------------------------------------------------------------------------------------------ */
-ad_var ad_unary_at(ad_where, ad_op, ad_var x, double p); /* any row of the table by number; p for leaky and power */
+/* The builders of one argument, ad_relu(x), ad_leaky(x, slope), ad_power(x, p) and the like, stand in ops.def. */
+ad_var ad_unary_at(ad_where, ad_op, ad_var x, double p); /* any row of the table by number */
 ad_var ad_binary_at(ad_where, ad_op, ad_var a, ad_var b);
-#define ad_identity(x) ad_unary_at(AD_HERE, AD_IDENTITY, x, 0)
-#define ad_neg(x) ad_unary_at(AD_HERE, AD_NEG, x, 0)
-#define ad_relu(x) ad_unary_at(AD_HERE, AD_RELU, x, 0)
-#define ad_step(x) ad_unary_at(AD_HERE, AD_STEP, x, 0)
-#define ad_leaky(x, slope) ad_unary_at(AD_HERE, AD_LEAKY, x, slope)
-#define ad_abs(x) ad_unary_at(AD_HERE, AD_ABS, x, 0)
-#define ad_sign(x) ad_unary_at(AD_HERE, AD_SIGN, x, 0)
-#define ad_square(x) ad_unary_at(AD_HERE, AD_SQUARE, x, 0)
-#define ad_power(x, p) ad_unary_at(AD_HERE, AD_POWER, x, p)
-#define ad_exp(x) ad_unary_at(AD_HERE, AD_EXP, x, 0)
-#define ad_log(x) ad_unary_at(AD_HERE, AD_LOG, x, 0)
-#define ad_sqrt(x) ad_unary_at(AD_HERE, AD_SQRT, x, 0)
-#define ad_rsqrt(x) ad_unary_at(AD_HERE, AD_RSQRT, x, 0)
-#define ad_sin(x) ad_unary_at(AD_HERE, AD_SIN, x, 0)
-#define ad_cos(x) ad_unary_at(AD_HERE, AD_COS, x, 0)
-#define ad_tanh(x) ad_unary_at(AD_HERE, AD_TANH, x, 0)
-#define ad_sigmoid(x) ad_unary_at(AD_HERE, AD_SIGMOID, x, 0)
-#define ad_erf(x) ad_unary_at(AD_HERE, AD_ERF, x, 0)
-#define ad_gelu(x) ad_unary_at(AD_HERE, AD_GELU, x, 0)
-#define ad_softplus(x) ad_unary_at(AD_HERE, AD_SOFTPLUS, x, 0)
-#define ad_swish(x) ad_unary_at(AD_HERE, AD_SWISH, x, 0)
 #define ad_add(a, b) ad_binary_at(AD_HERE, AD_ADD, a, b)
 #define ad_sub(a, b) ad_binary_at(AD_HERE, AD_SUB, a, b)
 #define ad_mul(a, b) ad_binary_at(AD_HERE, AD_MUL, a, b)
@@ -139,6 +125,31 @@ ad_var ad_custom_at(ad_where, const ad_function *, int order, ad_var x);
 #define ad_custom(function, x) ad_custom_at(AD_HERE, function, 0, x)
 /* The op of a coordinatewise function by its name ("relu", "tanh", ...); -1 if there is none. */
 int ad_unary_named(const char *name);
+
+/* What the op table says of a coordinatewise function y(x), but for p and its degree: see ops.def. Of a user's function
+ * (custom) it knows nothing. */
+typedef enum { AD_NEITHER = 0, AD_EVEN = 1, AD_ODD = -1 } ad_parity;
+typedef enum { AD_JUMPS, AD_BENDS, AD_CURVES, AD_SMOOTH } ad_break;
+typedef enum { AD_REALS, AD_POSITIVES, AD_NONNEGATIVES, AD_BY_P } ad_domain;
+typedef enum { AD_BOUNDED, AD_LINEAR, AD_EXPONENTIAL, AD_LOGARITHMIC, AD_SCALES, AD_UNKNOWN } ad_growth;
+typedef struct {
+    const char *formula;
+    double lo, hi; /* where the tests take x from */
+    bool takes_p;
+    double usual_p; /* of an activation by its name; 0 if it takes none */
+    bool activation;
+    ad_break breaks; /* at its kinks */
+    int n_kinks;
+    const double *kinks;
+    double at_zero; /* NaN: none, or not known without p */
+    ad_parity parity;
+    ad_domain domain;
+    ad_growth growth;
+    double lowest, highest; /* of its range; infinite where the degree tells it */
+} ad_op_facts;
+const ad_op_facts *ad_op_facts_of(ad_op); /* NULL for an op that is not coordinatewise in one argument */
+/* d in y(a x) = a^d y(x) for a > 0 and all x; NaN where there is none. */
+double ad_op_degree(ad_op, double p);
 
 /* ---- along axes ---------------------------------------------------------------------------------------------- */
 ad_var ad_scale_at(ad_where, ad_var x, double c, ad_axis axis, double power); /* c * size(axis)^power * x */
@@ -190,20 +201,20 @@ ad_var ad_argmax_at(ad_where, ad_var x, ad_axis axis); /* 1 at the first largest
 /* ---- reverse mode ---------------------------------------------------------------------------------------------- */
 /* One use of a parameter. With y: u = contract(y, W, over), delta is the adjoint of u, and the gradient is the
  * contraction of y and delta. Without (y.graph NULL): delta is the adjoint of W itself, up to the sum over the axes
- * that W has not. Axes of the seed that y has not stay on delta. */
+ * that W has not. Axes of the cotangent that y has not stay on delta. */
 typedef struct {
     ad_var param, y, delta;
     ad_shape over; /* the axes of W that meet y */
 } ad_site;
 
-/* Adds the backward pass of y with the given seed (the adjoint of y; its axes beyond y's are carried along). Fills
+/* Adds the backward pass of y with a cotangent (the adjoint of y; its axes beyond y's are carried along). Fills
  * wrt_adjoints[i] with the adjoint of wrt[i] (a zero constant where y does not depend on it), any number of them, and
  * *sites with a list (in the graph's arena) of all uses of all parameters, in the order of creation. Returns the
  * number of sites, -1 on error: also where wrt[i] is a scale whose factor has moved into a product. */
-int ad_backward_at(ad_where, ad_var y, ad_var seed, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
+int ad_backward_at(ad_where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
                    ad_site **sites);
 #define ad_backward(...) ad_backward_at(AD_HERE, __VA_ARGS__)
-/* The gradient of a parameter from its sites: an expression with exactly W's axes (and the seed's own, `keep`). */
+/* The gradient of a parameter from its sites: an expression with exactly W's axes (and the cotangent's own, `keep`). */
 ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape keep);
 /* Does any op between a parameter and y sum, gather or normalise over the axis, so that its entries meet? */
 bool ad_parameters_coupled(ad_var y, ad_axis axis);

@@ -90,11 +90,16 @@ int ad_file_sync(ad_file *file, ad_error *error);
  * The caller frees it with ad_free. */
 char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *error);
 
-/* Numbers as text, always with a decimal point, whatever the process's locale says: strtod's contract. */
+/* Numbers as text, always with a decimal point, whatever the process's locale says: strtod, snprintf and vsnprintf. */
 double ad_number(const char *text, char **end);
+int ad_snprintf(char *text, size_t size, const char *format, ...) AD_PRINTF(3, 4);
+int ad_vsnprintf(char *text, size_t size, const char *format, va_list args) AD_PRINTF(3, 0);
 /* Between the two, this thread (and no other) prints and reads numbers in the C locale. */
 void *ad_c_locale_begin(void);
 void ad_c_locale_end(void *before);
+
+/* Columns that UTF-8 text takes on a screen: characters, without the marks that combine with the one before. */
+int ad_columns(const char *text);
 
 /* A number of threads that was asked for: at least 1. More than AD_MAX_THREADS is an error, and 0 is returned. */
 enum { AD_MAX_THREADS = 1024 };

@@ -30,22 +30,22 @@ typedef struct {
     ds_scaling scaling;
     size_t train;  /* the number of leading rows that are the training part; 0: what the files or `test` say */
     double test;   /* the fraction of rows that are the test part, above 0 and below 1; 0: as the files have it, or
-                         0.2. If it is given or taken, the rows are shuffled by `seed` first. */
+                    * 0.2. If it is given or taken, the rows are shuffled by `seed` first. */
     uint64_t seed; /* of the shuffle: the same seed and files give the same rows */
     size_t resize_height, resize_width; /* the size that images get; both 0: their own */
     bool grey;                          /* colours become (77 red + 150 green + 29 blue) / 256 */
-    const char *label_column; /* of a CSV: "last" (which NULL means), "first", "none", a number from 1 on, or a name in
-                                 the header */
-    const char *labels;       /* the labels' file of a single IDX or .npy file; NULL: an IDX file's neighbour */
+    /* Of a CSV: "last" (which NULL means), "first", "none", a number from 1 on, or a name in the header. */
+    const char *label_column;
+    const char *labels; /* the labels' file of a single IDX or .npy file; NULL: an IDX file's neighbour */
 } ds_options;
 
 typedef struct {
     double *x; /* (rows, features) */
     double *y; /* (rows) class index 0..classes-1, or (rows, targets) regression targets; NULL: unlabelled */
     size_t rows, features; /* both at least 1 */
-    size_t height,
-        width;          /* of a sequence, time and features, a picture being a sequence of its lines of `width` numbers
-                               (pixels x channels): height * width = features; else 0 */
+    /* Of a sequence, time and features, a picture being a sequence of its lines of `width` numbers (pixels x channels):
+     * height * width = features; else 0. */
+    size_t height, width;
     size_t channels;    /* of a picture: 1 grey, 3 red, green and blue, interleaved; else 0 */
     size_t classes;     /* 0: regression */
     size_t targets;     /* columns of y; 1 if y is a class index */
@@ -57,14 +57,13 @@ typedef struct {
 /* A data set by name: "mnist" (10,000 of 28 x 28, 8,000 to train) or "digits" (1,797 of 8 x 8, 1,437 to train); else by
  * the path of its files. What a path is shows in what is there:
  *
- *     a folder with MNIST's file names   IDX, gzipped or not: train-images-idx3-ubyte[.gz],
- *     train-labels-idx1-ubyte[.gz],
- *                                        t10k-images-..., t10k-labels-...; the latter two are the test part
+ *     a folder with MNIST's file names   IDX, gzipped or not: train-images-idx3-ubyte[.gz] and train-labels-idx1-...;
+ *                                        t10k-images-... and t10k-labels-... are the test part
  *     a folder with CIFAR-10's           data_batch_*.bin to train, test_batch.bin to test
  *     any other folder                   a folder of images a class, in the order of their names, or folders train and
  *                                        test of such folders: PNG, JPEG, BMP, GIF (its first picture), PNM, TGA
- *     a file                             .npy: (rows, features) or (rows, time, features); IDX; CIFAR-10 (*.bin); else
- *     CSV
+ *     a file                             .npy: (rows, features) or (rows, time, features); IDX; CIFAR-10 (*.bin);
+ *                                        else CSV
  *
  * Pixels become 0..1 before the scaling; an alpha channel is dropped. Integer labels of an .npy file are classes,
  * others targets. A CSV's label is a class if the first one is a word, or if all are whole numbers written without a

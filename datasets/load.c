@@ -1,89 +1,98 @@
-/* detect.c: a data set by name or path: which loader it belongs to. */
+/* load.c: a data set by name or path. One row a format: how it is known, who reads it, and which options it has. */
+#include "datasets/formats/formats.h"
 #include "datasets/set/set.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
-bool ds_exists(const char *folder, const char *file, char *path, size_t size)
-{
-    struct stat status;
-    if (!folder)
-        return stat(file, &status) == 0;
-    int length = snprintf(path, size, "%s/%s", folder, file);
-    return length > 0 && (size_t)length < size && stat(path, &status) == 0;
-}
+typedef enum { BY_NAME, FOLDER, A_FILE } path_form;
+/* What options a format takes beyond scaling and split. */
+enum { LABELS = 1, LABEL_COLUMN = 2, IMAGES = 4 };
 
-static bool ends(const char *text, const char *end)
-{
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
+typedef struct {
+    const char *name; /* in messages */
+    path_form form;
+    ds_sniffer *knows; /* NULL: all that no row above has */
+    ds_loader *load;
+    int takes;
+} ds_format;
 
-/* By its first bytes; CIFAR-10 has none that tell, but a name. */
-static ds_loader *of_file(const char *path, ad_error *error)
+/* In the order in which they are asked: the first that knows a path reads it. */
+static const ds_format formats[] = {
+    { "a sheet of tiles", BY_NAME, ds_sheet_named, ds_load_sheet, IMAGES },
+    { "IDX", FOLDER, ds_idx_in_folder, ds_load_idx_folder, IMAGES },
+    { "CIFAR-10", FOLDER, ds_cifar_in_folder, ds_load_cifar_folder, IMAGES },
+    { "a folder of images", FOLDER, NULL, ds_load_class_folders, IMAGES },
+    { ".npy", A_FILE, ds_npy_in_file, ds_load_npy, LABELS },
+    { "CIFAR-10", A_FILE, ds_cifar_in_file, ds_load_cifar_file, IMAGES },
+    { "IDX", A_FILE, ds_idx_in_file, ds_load_idx_file, LABELS | IMAGES },
+    { "an image", A_FILE, ds_image_in_file, ds_load_single_image, LABELS | LABEL_COLUMN | IMAGES },
+    { "CSV", A_FILE, NULL, ds_load_csv, LABEL_COLUMN },
+};
+
+/* The first row of the form that knows it, or NULL. */
+static const ds_format *first_of(path_form form, const ds_found *found)
 {
-    unsigned char head[8] = { 0 };
-    FILE *stream = fopen(path, "rb");
-    if (!stream) {
-        ad_fail(error, "%s: cannot read: %s", path, strerror(errno));
-        return NULL;
-    }
-    size_t bytes = fread(head, 1, sizeof head, stream);
-    fclose(stream);
-    if (!bytes)
-        ad_fail(error, "%s: it is empty", path);
-    else if (ends(path, ".npy") || memcmp(head, "\x93NUMPY", 6) == 0)
-        return ds_npy;
-    else if (ends(path, ".bin"))
-        return ds_cifar_file;
-    else if (memcmp(head, "\x1F\x8B", 2) == 0 || (bytes >= 4 && memcmp(head, "\0\0", 2) == 0) || strstr(path, "-ubyte"))
-        return ds_idx_file;
-    else if (memcmp(head, "\x89PNG", 4) == 0 || memcmp(head, "\xFF\xD8\xFF", 3) == 0 || memcmp(head, "GIF8", 4) == 0)
-        ad_fail(error, "%s: a single image; a set is a folder that has a folder of images for each class", path);
-    else
-        return ds_csv;
+    for (size_t k = 0; k < sizeof formats / sizeof *formats; k++)
+        if (formats[k].form == form && (!formats[k].knows || formats[k].knows(found)))
+            return &formats[k];
     return NULL;
 }
 
-/* NULL in place of the loader with an error if there is none. */
-static ds_loader *loader_of(const char *path, ad_error *error)
+static int read_head(ds_found *found, ad_error *error)
 {
+    FILE *stream = fopen(found->path, "rb");
+    if (!stream)
+        return ad_fail(error, "%s: cannot read: %s", found->path, strerror(errno));
+    found->bytes = fread(found->head, 1, sizeof found->head, stream);
+    fclose(stream);
+    return found->bytes ? 0 : ad_fail(error, "%s: it is empty", found->path);
+}
+
+/* NULL with an error if there is none. */
+static const ds_format *format_of(const char *path, ad_error *error)
+{
+    ds_found found = { .path = path };
     struct stat status;
+    const ds_format *named = first_of(BY_NAME, &found);
+    if (named)
+        return named;
     if (stat(path, &status) != 0) {
         if (errno == ENOENT)
             ad_fail(error, "no data set is named '%s': there are mnist and digits, and no such file or folder", path);
         else
             ad_fail(error, "%s: cannot read: %s", path, strerror(errno));
     } else if (S_ISDIR(status.st_mode))
-        return ds_idx_here(path) ? ds_idx_folder : ds_cifar_here(path) ? ds_cifar_folder : ds_folder;
-    else if (S_ISREG(status.st_mode))
-        return of_file(path, error);
-    else
+        return first_of(FOLDER, &found);
+    else if (!S_ISREG(status.st_mode))
         ad_fail(error, "%s: neither a file nor a folder", path);
+    else if (read_head(&found, error) == 0)
+        return first_of(A_FILE, &found);
     return NULL;
+}
+
+/* No option may be silently without effect. */
+static int check_options(const ds_format *format, const char *name, const ds_options *options, ad_error *error)
+{
+    if (options->labels && !(format->takes & LABELS))
+        return ad_fail(error, "%s: the labels %s do not belong to it: %s has its own", name, options->labels,
+                       format->name);
+    if (options->label_column && !(format->takes & LABEL_COLUMN))
+        return ad_fail(error, "%s: it has no column '%s': it is %s, no CSV file", name, options->label_column,
+                       format->name);
+    if ((options->grey || options->resize_height || options->resize_width) && !(format->takes & IMAGES))
+        return ad_fail(error, "%s: only images become grey or get another size, and it is %s", name, format->name);
+    return 0;
 }
 
 ds_data *ds_load(const char *name, const ds_options *options, ad_error *error)
 {
-    ds_options as_it_is = { .scaling = DS_STANDARD };
+    static const ds_options as_it_is = { .scaling = DS_STANDARD };
     if (!options)
         options = &as_it_is;
-    bool named = strcmp(name, "mnist") == 0 || strcmp(name, "digits") == 0;
-    ds_loader *loader = named ? ds_sheet_named : loader_of(name, error);
-    if (!loader)
+    const ds_format *format = format_of(name, error);
+    if (!format || check_options(format, name, options, error) != 0)
         return NULL;
-    if (options->labels && loader != ds_idx_file && loader != ds_npy) {
-        ad_fail(error, "%s: the labels %s do not belong to it: it has its own", name, options->labels);
-        return NULL;
-    }
-    if (options->label_column && loader != ds_csv) {
-        ad_fail(error, "%s: it has no column '%s': it is no CSV file", name, options->label_column);
-        return NULL;
-    }
-    if ((options->grey || options->resize_height || options->resize_width) && (loader == ds_csv || loader == ds_npy)) {
-        ad_fail(error, "%s: only images become grey or get another size", name);
-        return NULL;
-    }
-    return loader(name, options, error);
+    return format->load(name, options, error);
 }

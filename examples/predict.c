@@ -24,14 +24,14 @@ static int predict(const double *kernel, const double *y, const double *f, doubl
     for (int i = 0; i < ALL && train; i++)
         for (int j = 0; j < TRAIN; j++)
             *(i < TRAIN ? &train[i * TRAIN + j] : &cross[(i - TRAIN) * TRAIN + j]) = kernel[i * ALL + j];
-    tp_kernel_model *machine = train ? tp_kernel_model_new(train, TRAIN, NULL, error) : NULL;
+    tp_kernel_model *kernel_model = train ? tp_kernel_model_new(train, TRAIN, NULL, error) : NULL;
     tp_training descent = { .motion = TP_GRADIENT_DESCENT, .rate = rate };
-    int status = machine ? tp_coefficients(machine, &descent, y, OUTPUTS, f, steps, TIMES, a, error) : -1;
+    int status = kernel_model ? tp_coefficients(kernel_model, &descent, y, OUTPUTS, f, steps, TIMES, a, error) : -1;
     for (int k = 0; k < TIMES && !status; k++) {
-        tp_outputs_at(machine, cross, TEST, a + k * TRAIN, OUTPUTS, f + TRAIN, out);
+        tp_outputs_at(kernel_model, cross, TEST, a + k * TRAIN, OUTPUTS, f + TRAIN, out);
         loss[k] = tp_score_of(NN_SQUARE, out, y + TRAIN, NULL, TEST, OUTPUTS, 0).loss;
     }
-    tp_kernel_model_free(machine);
+    tp_kernel_model_free(kernel_model);
     return status;
 }
 

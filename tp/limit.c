@@ -1,10 +1,42 @@
-/* engine.c: which way a limit is found: exactly by the simple rules, or by the executor with the general rule. */
-#include "tp/program/program.h"
+/* limit.c: the door: which way a limit is found, exactly or by the executor, by the simple rules or the general one; and
+ * what belongs to a finished kernel. */
+#include "tp/batch/batch.h"
+#include "tp/executor/executor.h"
+#include "tp/recursion/recursion.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { SAMPLES = 4096, RUNS = 8, MOST_RUNS = 64 };
+/* ---- a kernel that is there ---- */
+void tp_kernel_free(tp_kernel *kernel)
+{
+    for (int k = 0; k < kernel->n_terms; k++)
+        ad_free(kernel->terms[k].values);
+    ad_free(kernel->deviations);
+    memset(kernel, 0, sizeof *kernel);
+}
+
+void tp_kernel_at(const tp_kernel *kernel, double n, double *out)
+{
+    size_t count = kernel->rows * kernel->rows2;
+    memset(out, 0, count * sizeof *out);
+    for (int k = 0; k < kernel->n_terms; k++) {
+        double factor = pow(n, kernel->terms[k].power);
+        for (size_t i = 0; i < count; i++)
+            out[i] += factor * kernel->terms[k].values[i];
+    }
+}
+
+bool tp_kernel_converges(const tp_kernel *kernel)
+{
+    for (int k = 0; k < kernel->n_terms; k++)
+        if (fabs(kernel->terms[k].power) > 1e-9)
+            return false;
+    return true;
+}
+
+/* ---- by samples ---- */
+enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = 64 };
 
 /* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
  * found; where several are summed, the largest. */
@@ -44,8 +76,8 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
                   size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
     size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
-    int runs = 0, least = spec->runs > 1 ? spec->runs : RUNS;
-    int most = spec->tolerance > 0 && least < MOST_RUNS ? MOST_RUNS : least;
+    int runs = 0, minimum = spec->runs > 1 ? spec->runs : RUNS;
+    int maximum = spec->tolerance > 0 && minimum < MAX_RUNS ? MAX_RUNS : minimum;
     double power = 0;
     if (spec->output + spec->output2 > 0)
         return ad_fail(error, "samples are of the first output's kernel alone");
@@ -64,7 +96,7 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     kernel->n_terms = 1;
     kernel->terms[0].power = power;
     double *mean = kernel->terms[0].values, *squares = kernel->deviations, scale = pow((double)samples, -power);
-    while (!status && (runs < least || (runs < most && kernel->error > spec->tolerance))) {
+    while (!status && (runs < minimum || (runs < maximum && kernel->error > spec->tolerance))) {
         status = tp_sample_once(program, which, samples, spec->seed + 1 + (uint64_t)runs, spec->threads, x, rows, x2,
                                 rows2, one, error);
         double uncertain = 0, size = 0;
@@ -87,6 +119,7 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     return status;
 }
 
+/* ---- what is said of it ---- */
 static void add_text(char *text, size_t size, const char *more)
 {
     size_t length = strlen(text);
@@ -105,35 +138,38 @@ static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char
         size += value * value;
     }
     kernel->simple_rule_error = size > 0 ? sqrt(off / size) : 0;
-    snprintf(text, sizeof text,
-             "; general rule, for the program is not BP-like: %s; the simple rule would be off by %.2g %%", why,
-             100 * kernel->simple_rule_error);
+    ad_snprintf(text, sizeof text,
+                "; general rule, for the program is not BP-like: %s; the simple rule would be off by %.2g %%", why,
+                100 * kernel->simple_rule_error);
     add_text(kernel->method, sizeof kernel->method, text);
 }
 
-/* Exactly, by the rules that hold: 0, or the refusal. *simple: whether these were the simple ones; where they prove
+/* Exactly, by the rules that hold: 0, or the refusal, without a kernel. *simple: whether these were the simple ones; where they prove
  * wrong in the auto rule, `why` says so and the general ones follow. */
 static int solve_exactly(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
                          const double *x2, size_t rows2, const tp_limit_spec *spec, bool *simple, char *why,
                          size_t why_size, tp_kernel *kernel, ad_error *refusal)
 {
-    if (program->coupled && *simple)
-        return tp_limit_coupled(program, which, x, rows, x2, rows2, spec, kernel, refusal);
-    if (program->coupled) {
+    int status = TP_NO_RULE;
+    if (program->coupled && *simple) {
+        status = tp_limit_coupled(program, which, x, rows, x2, rows2, spec, kernel, refusal);
+    } else if (program->coupled) {
         ad_fail(refusal, "samples meet, and there the general rule is the executor's: --engine sample");
-        return TP_NO_RULE;
+    } else {
+        tp_rules rules = !*simple ? TP_RULES_GENERAL : spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
+        status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
+        if (status == TP_NOT_BP) {
+            snprintf(why, why_size, "%s", refusal->text);
+            *simple = false;
+            *refusal = (ad_error){ 0 };
+            status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
+        }
+        if (status == 0)
+            snprintf(kernel->method, sizeof kernel->method,
+                     kernel->error > 0 ? "exact rules, series and quadrature" : "closed forms");
     }
-    tp_rules rules = !*simple ? TP_RULES_GENERAL : spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
-    int status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
-    if (status == TP_NOT_BP) {
-        snprintf(why, why_size, "%s", refusal->text);
-        *simple = false;
-        *refusal = (ad_error){ 0 };
-        status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
-    }
-    if (status == 0)
-        snprintf(kernel->method, sizeof kernel->method,
-                 kernel->error > 0 ? "exact rules, series and quadrature" : "closed forms");
+    if (status)
+        tp_kernel_free(kernel);
     return status;
 }
 
@@ -153,6 +189,27 @@ static void tell_rules(const tp_program *program, tp_kernel_kind which, const do
     tp_kernel_free(&simple);
 }
 
+/* ---- the door ---- */
+static int check_rows(const tp_program *program, const double *x, size_t rows, const char *which, ad_error *error)
+{
+    size_t features = nn_features(program->net);
+    if (rows == 0)
+        return ad_fail(error, "limit: %s inputs have no rows", which);
+    for (size_t i = 0; i < rows * features; i++)
+        if (!isfinite(x[i]))
+            return ad_fail(error, "limit: %s inputs: row %zu, column %zu is %g", which, i / features, i % features,
+                           x[i]);
+    return 0;
+}
+
+static int check_inputs(const tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
+                        ad_error *error)
+{
+    if (check_rows(program, x, rows, "the first", error))
+        return -1;
+    return x2 ? check_rows(program, x2, rows2, "the second", error) : 0;
+}
+
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *given, tp_kernel *kernel, ad_error *error)
 {
@@ -161,8 +218,7 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
     ad_error refusal = { 0 }, failure = { 0 };
     char why[sizeof error->text] = "";
     memset(kernel, 0, sizeof *kernel);
-    if (tp_check_rows(program, x, rows, "the first", error) ||
-        (x2 && tp_check_rows(program, x2, rows2, "the second", error)))
+    if (!ad_threads(spec.threads, error) || check_inputs(program, x, rows, x2, rows2, error))
         return -1;
     size_t outputs = nn_n_outputs(program->net);
     if (spec.output >= outputs || spec.output2 >= outputs)
@@ -202,4 +258,21 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
         add_text(kernel->method, sizeof kernel->method, refusal.text);
     }
     return 0;
+}
+
+int tp_gaussian_covariance(const tp_program *program, ad_var vector, const double *x, size_t rows, const double *x2,
+                           size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+{
+    tp_limit_spec given = spec ? *spec : (tp_limit_spec){ 0 };
+    tp_program view = *program; /* the same program, seen from another output */
+    if (vector.graph != program->graph || vector.id < 0 || vector.id >= program->forward ||
+        program->widths[vector.id] != 1)
+        return ad_fail(error, "covariance: not a vector of the program's forward pass");
+    if (!ad_threads(given.threads, error) || check_inputs(program, x, rows, x2, rows2, error))
+        return -1;
+    view.output = vector;
+    if (tp_limit_exact(&view, TP_NNGP, x, rows, x2, rows2, &given, TP_RULES_BP, kernel, error) == 0)
+        return 0;
+    tp_kernel_free(kernel);
+    return -1;
 }

@@ -9,7 +9,7 @@
  *     tp_moment(s, "e", "z*x");                           E z x, which is 1
  *     tp_solution *solution = tp_script_solve(s, NULL, &error);
  *
- * The same as a text is what tp_print writes of a network (its grammar stands in script_text.c):
+ * The same as a text is what tp_print writes of a network (its grammar stands in tp/netsor/text.c):
  *
  *     Input  W  : A(n, n) ~ N(0, 1/n)
  *     Input  x  : G(n)    ~ N(0, 1)
@@ -20,7 +20,10 @@
  *
  * Expressions are written with the functions of the op table (relu(x), power(x, 3), ...), + - * / and brackets; a
  * number or a scalar may stand before what it multiplies. Errors are sticky: the first one stays in the script, with
- * the line, and what follows does nothing; tp_script_solve and tp_script_print tell it. */
+ * the line, and what follows does nothing; tp_script_solve and tp_script_print tell it.
+ *
+ * Threads. A script belongs to one thread while commands are added; then several may print and solve it at once, each
+ * with an error of its own. A solution is not written to again. */
 #ifndef LIMN_TP_NETSOR_H
 #define LIMN_TP_NETSOR_H
 #include "tp/tp.h"
@@ -37,7 +40,7 @@ void tp_script_free(tp_script *script);
 int tp_script_print(const tp_script *script, FILE *stream, tp_style style, ad_error *error);
 
 /* The commands. Each gives `name` its value: by number, in order, or -1 if the script has an error. A width is a name,
- * a ratio of n; one that is not told is n. */
+ * a ratio of n; one that is not given is n. */
 int tp_width_at(ad_where, tp_script *, const char *name, double ratio);
 int tp_input_matrix_at(ad_where, tp_script *, const char *name, const char *rows, const char *columns,
                        double variance); /* N(0, variance / columns) */
@@ -73,6 +76,7 @@ typedef struct {
     uint64_t seed;
     const double *data; /* one input (times, features), where laws speak of data: N(0, <x, x>/d); else NULL */
     size_t times, features;
+    int threads; /* 0: one */
 } tp_solve_spec;
 
 /* A number of the limit and, where it is sampled, its standard error (0: exact up to rounding and quadrature, 1e-12 of
@@ -95,9 +99,9 @@ typedef struct {
     tp_estimate *covariances; /* (n, n): of vectors over the same width, both of type G; else zero */
     bool bp_like, general;    /* general: the general rule was used */
     char why[300];            /* why it is not BP-like */
-    double
-        simple_rule_error; /* how far the simple rule is off, relative to the covariances and scalars; 0 if it holds */
-    bool sampled;          /* some numbers are */
+    /* How far the simple rule is off, relative to the covariances and scalars; 0 if it holds. */
+    double simple_rule_error;
+    bool sampled; /* some numbers are */
     int finite_seeds;
     ad_arena *arena; /* keeps all this */
 } tp_solution;

@@ -1,11 +1,12 @@
-/* predict.h: what training does to a network whose tangent kernel stays as it is: predictions of a kernel machine.
+/* predict.h: what training does to a network whose tangent kernel stays as it is: predictions of a kernel model.
  *
- *     double *kernel = ...;                                       // (n, n): a limit's or a network's NTK, of ad_alloc
- *     tp_kernel_model *machine = tp_kernel_model_new(kernel, n, NULL, &error);                      // takes the kernel
- *     over tp_training flow = { .motion = TP_GRADIENT_FLOW, .rate = 1 };
- *     tp_coefficients(machine, &flow, y, outputs, NULL, (double[]){ 10, INFINITY }, 2, a, &error);  // (2, n, outputs)
- *     tp_outputs_at(machine, cross, tests, a, outputs, NULL, f);                          // cross (tests, n): at t =
- *     10 tp_kernel_model_free(machine);
+ *     double *kernel = ...;                       // (n, n): a limit's or a network's NTK, of ad_alloc
+ *     tp_kernel_model *model = tp_kernel_model_new(kernel, n, NULL, &error);        // takes the kernel over
+ *     tp_training flow = { .motion = TP_GRADIENT_FLOW, .rate = 1 };
+ *     double times[] = { 10, INFINITY };
+ *     tp_coefficients(model, &flow, y, outputs, NULL, times, 2, a, &error);         // a (2, n, outputs)
+ *     tp_outputs_at(model, cross, tests, a, outputs, NULL, f);                      // cross (tests, n): at t = 10
+ *     tp_kernel_model_free(model);
  *
  * With a constant kernel K every way of training moves the outputs as f_t(x) = f_0(x) + K(x, X) a_t, X the training
  * inputs, and so all that is to be found are the coefficients a_t (n, outputs). On the square loss
@@ -15,7 +16,10 @@
  *   gradient descent  q_t = (1 - h)^t
  *   momentum (mu)     q_t+1 = (1 + mu - h) q_t - mu q_t-1,   q_0 = 1, q_1 = 1 - h
  * (Lee et al., Wide Neural Networks of Any Depth Evolve as Linear Models, arXiv:1902.06720, eq. 8-11.)
- * Networks that start at f_0 ~ GP(0, C) and train on the square loss are a GP at every t; C is the NNGP kernel. */
+ * Networks that start at f_0 ~ GP(0, C) and train on the square loss are a GP at every t; C is the NNGP kernel.
+ *
+ * Threads. A model is not written to once it is made: any number of threads may use it at once, each with an error and
+ * arrays of its own; its `threads` is how many BLAS takes in each call. */
 #ifndef LIMN_TP_PREDICT_H
 #define LIMN_TP_PREDICT_H
 #include "nn/nn.h"
@@ -47,7 +51,7 @@ typedef struct {
 /* Takes the kernel (n, n), symmetric and of ad_alloc, over, also on failure. An indefinite kernel is an error, and for
  * Cholesky also a singular one; the message has the condition number and a ridge that would do. NULL for spec: {0}. */
 tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_model_spec *spec, ad_error *error);
-void tp_kernel_model_free(tp_kernel_model *machine);
+void tp_kernel_model_free(tp_kernel_model *model);
 /* Bytes that tp_kernel_model_new holds at most, the kernel included. */
 double tp_kernel_model_bytes(size_t n, const tp_kernel_model_spec *spec);
 
@@ -66,25 +70,25 @@ typedef struct {
 /* The rate below which descent and momentum on the square loss converge, 2 D / lambda, (1 + mu) times that with
  * momentum; the flow's is that of the descent which follows it. The cross-entropy bends half as much at most: twice
  * that is always enough. */
-double tp_maximum_stable_rate(const tp_kernel_model *machine, const tp_training *training, size_t columns);
+double tp_maximum_stable_rate(const tp_kernel_model *model, const tp_training *training, size_t columns);
 
 /* The coefficients a_t, (n_times, n, columns), at ascending times >= 0, INFINITY included; descent and momentum take
  * whole numbers, steps. y (n, columns): targets, or each input's probabilities of classes for the cross-entropy. start
  * (n, columns): f_0 at the training inputs; NULL: 0, which on the square loss gives an ensemble's mean.
  * t = infinity fails with a singular kernel, at a rate that is not stable, and for the cross-entropy, which has no
  * limit; finite times need no inverse. The cross-entropy's flow is integrated by Dormand and Prince's fifth order. */
-int tp_coefficients(const tp_kernel_model *machine, const tp_training *training, const double *y, size_t columns,
+int tp_coefficients(const tp_kernel_model *model, const tp_training *training, const double *y, size_t columns,
                     const double *start, const double *times, size_t n_times, double *out, ad_error *error);
 /* f_0 + (K + ridge) a at the training inputs: out (n, columns). */
-int tp_outputs(const tp_kernel_model *machine, const double *a, size_t columns, const double *start, double *out,
+int tp_outputs(const tp_kernel_model *model, const double *a, size_t columns, const double *start, double *out,
                ad_error *error);
 /* f_0 + cross a at other inputs: cross (rows, n), out (rows, columns). */
-void tp_outputs_at(const tp_kernel_model *machine, const double *cross, size_t rows, const double *a, size_t columns,
+void tp_outputs_at(const tp_kernel_model *model, const double *cross, size_t rows, const double *a, size_t columns,
                    const double *start, double *out);
 
 /* The kernel C of f_0: among the training inputs, of the other inputs with them, among the others. */
 typedef struct {
-    const double *train; /* (n, n); NULL: C is the machine's own kernel, that is, the readout alone is trained */
+    const double *train; /* (n, n); NULL: C is the model's own kernel, that is, the readout alone is trained */
     const double *cross; /* (rows, n); not looked at where train is NULL */
     const double *test;  /* (rows, rows), or (rows), its diagonal */
     bool diagonal;       /* only the variances are asked for */
@@ -92,7 +96,7 @@ typedef struct {
 /* Covariance of an ensemble at time t on the square loss, (rows, rows) or (rows): C - A C' - C' A' + A C A' with
  * A = cross (1 - q_t) / lambda (Lee et al., eq. 16). Where the readout alone is trained: C - cross (1 - q_t^2) / lambda
  * cross', at t = infinity the posterior of GP inference. */
-int tp_covariance(const tp_kernel_model *machine, const tp_training *training, size_t columns, double t,
+int tp_covariance(const tp_kernel_model *model, const tp_training *training, size_t columns, double t,
                   const double *cross, size_t rows, const tp_prior *prior, double *out, ad_error *error);
 
 /* How good outputs f (rows, columns) are on y (rows, columns). */

@@ -2,7 +2,11 @@
  *
  * tp_translate adds the backward pass to the trace and reads both as a program (Tensor Programs II, arXiv:2006.14548);
  * tp_print writes it in the paper's notation; tp_check tells whether the simple rules hold for it; tp_limit solves it
- * by the Master theorem: NNGP kernel and NTK of any inputs. */
+ * by the Master theorem: NNGP kernel and NTK of any inputs.
+ *
+ * Threads. A program that is made is only read: all calls below that take one may go on at once in several threads, also
+ * on the same program, each with a kernel, a stream and an error of its own. tp_translate adds the backward pass to the
+ * net's graph: while it runs, no other thread uses the net or a program of it. */
 #ifndef LIMN_TP_H
 #define LIMN_TP_H
 #include "nn/nn.h"
@@ -78,9 +82,9 @@ typedef struct {
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a
- * coordinatewise function is applied, or batch normalisation. Nodes of the trace in its order, the first `room` of
- * them; returns how many there are, -1 on error. */
-int tp_preactivations(const tp_program *program, ad_var *vectors, int room, ad_error *error);
+ * coordinatewise function is applied, or batch normalisation. Nodes of the trace in its order, the first `capacity`
+ * of them; returns how many there are, -1 on error. */
+int tp_preactivations(const tp_program *program, ad_var *vectors, int capacity, ad_error *error);
 /* The covariance E Z Z' of a vector's coordinate between the inputs, (rows, rows2), by the exact engine; fixed axes of
  * the vector at their first index. */
 int tp_gaussian_covariance(const tp_program *program, ad_var vector, const double *x, size_t rows, const double *x2,

@@ -10,7 +10,7 @@ typedef struct block {
 } block;
 
 /* Each block is twice the last, as what an arena holds is not known beforehand. */
-enum { LEAST_BLOCK = 1 << 15, MOST_BLOCK = 1 << 22 };
+enum { MINIMUM_BLOCK = 1 << 15, MAXIMUM_BLOCK = 1 << 22 };
 
 struct ad_arena {
     block *blocks;
@@ -29,8 +29,8 @@ void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size)
     bytes = (bytes + 15) / 16 * 16;
     block *b = arena->blocks;
     if (!b || b->size - b->used < bytes) {
-        size_t capacity = b ? 2 * b->size : LEAST_BLOCK;
-        capacity = capacity < MOST_BLOCK ? capacity : MOST_BLOCK;
+        size_t capacity = b ? 2 * b->size : MINIMUM_BLOCK;
+        capacity = capacity < MAXIMUM_BLOCK ? capacity : MAXIMUM_BLOCK;
         capacity = capacity > bytes ? capacity : bytes;
         b = ad_reserve(1, sizeof *b + capacity, "an arena's block", NULL);
         if (!b)
@@ -47,10 +47,10 @@ char *ad_arena_vtext(ad_arena *arena, const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
+    int length = ad_vsnprintf(NULL, 0, format, args);
     char *text = ad_arena_alloc(arena, (size_t)length + 1, 1);
     if (text)
-        vsnprintf(text, (size_t)length + 1, format, again);
+        ad_vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
     return text;
 }

@@ -8,7 +8,7 @@ typedef enum { AD_HOOK_ALLOCATION, AD_HOOK_WRITE, AD_HOOK_READ, AD_HOOKS } ad_ho
 bool ad_hook_strikes(ad_hook hook);
 
 /* Room for one more element in an array of `used`: doubles one that is full, from 16 on; false when memory is out, and
- * then the array is as it was. The arena keeps what it outgrew; without one, ad_alloc and ad_free. New elements are 0. */
+ * then the array is as it was. An arena keeps what it outgrew; without one: ad_alloc, ad_free. New elements are 0. */
 bool ad_grow(void **array, int used, int *capacity, size_t size, const char *what, ad_error *error);
 bool ad_arena_grow(ad_arena *arena, void **array, int used, int *capacity, size_t size);
 

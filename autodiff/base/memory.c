@@ -19,7 +19,7 @@ int ad_fail(ad_error *error, const char *format, ...)
     if (error && !error->text[0]) {
         va_list args;
         va_start(args, format);
-        vsnprintf(error->text, sizeof error->text, format, args);
+        ad_vsnprintf(error->text, sizeof error->text, format, args);
         va_end(args);
     }
     return -1;

@@ -34,3 +34,20 @@ void ad_c_locale_end(void *before)
 {
     uselocale(before);
 }
+
+int ad_vsnprintf(char *text, size_t size, const char *format, va_list args)
+{
+    void *before = ad_c_locale_begin();
+    int length = vsnprintf(text, size, format, args);
+    ad_c_locale_end(before);
+    return length;
+}
+
+int ad_snprintf(char *text, size_t size, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int length = ad_vsnprintf(text, size, format, args);
+    va_end(args);
+    return length;
+}

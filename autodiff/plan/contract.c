@@ -1,17 +1,14 @@
-/* product.c: c = alpha * sum over K of a b, for any order of the axes.
+/* contract.c: c = alpha * sum over K of a b, for any order of the axes.
  *
  * The axes fall into four groups: kept (in a, b and c), M (a and c), N (b and c), K (a and b). If M, N and K each run
  * along one stride, with a unit stride where BLAS needs one, the contraction is matrix products in loops over the kept
  * axes and the rest of M and N. An operand that does not lie like that is packed first. Without free axes it is rows of
  * dot products; where c's innermost axis is a kept one, plain loops along that axis. */
-#include "autodiff/plan/plan.h"
+#include "autodiff/plan/steps.h"
 
 #include <cblas.h>
 #include <limits.h>
-#include <omp.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Multiplications and additions above which a contraction is shared among threads. */
 static const double worth_threads = 4e6;
@@ -167,11 +164,8 @@ static size_t pack(ad_nest *nest, dims *const *lists, int n_lists, bool b)
 static void add_loops(ad_nest *nest, const dims *list, bool has_a, bool has_b)
 {
     for (int i = 0; i < list->count; i++) {
-        int at = nest->rank++;
-        nest->size[at] = list->dims[i].n;
-        nest->stride[0][at] = list->dims[i].c;
-        nest->stride[1][at] = has_a ? list->dims[i].a : 0;
-        nest->stride[2][at] = has_b ? list->dims[i].b : 0;
+        const dim *d = &list->dims[i];
+        ad_nest_add(nest, d->n, d->c, has_a ? d->a : 0, has_b ? d->b : 0);
     }
 }
 
@@ -202,11 +196,16 @@ static void by_loops(ad_product *product, const dims *kept, const dims *m, const
     }
 }
 
-void ad_product_size(ad_product *product, int n_axes, const ad_product_axis *axes, size_t room_a, size_t room_b)
+/* The axes by where they stand, and what a packed copy of an operand may take. */
+typedef struct {
+    dims kept, m, n, k;
+    size_t capacity_a, capacity_b;
+    bool unit_in_kept, unit_in_m; /* where c's unit stride runs */
+} layout;
+
+static layout sort_axes(ad_product *product, int n_axes, const ad_product_axis *axes)
 {
-    dims kept = { 0 }, m = { 0 }, n = { 0 }, k = { 0 };
-    *product = (ad_product){ .out = 1, .work = 2 };
-    bool unit_in_kept = false, unit_in_m = false;
+    layout l = { 0 };
     for (int i = 0; i < n_axes; i++) {
         const ad_product_axis *axis = &axes[i];
         dim d = { axis->size, axis->in_a ? axis->a : 0, axis->in_b ? axis->b : 0, axis->in_c ? axis->c : 0 };
@@ -216,66 +215,67 @@ void ad_product_size(ad_product *product, int n_axes, const ad_product_axis *axe
         if (d.n == 1)
             continue;
         bool unit = axis->in_c && axis->c == 1;
-        unit_in_kept |= unit && axis->in_a && axis->in_b;
-        unit_in_m |= unit && axis->in_a && !axis->in_b;
-        push(!axis->in_c ? &k : axis->in_a && axis->in_b ? &kept : axis->in_a ? &m : &n, d);
+        l.unit_in_kept |= unit && axis->in_a && axis->in_b;
+        l.unit_in_m |= unit && axis->in_a && !axis->in_b;
+        push(!axis->in_c ? &l.k : axis->in_a && axis->in_b ? &l.kept : axis->in_a ? &l.m : &l.n, d);
     }
-    sort_by(&kept, 'c');
-    sort_by(&m, 'c');
-    sort_by(&n, 'c');
-    join(&kept, true, true, true);
+    sort_by(&l.kept, 'c');
+    sort_by(&l.m, 'c');
+    sort_by(&l.n, 'c');
+    join(&l.kept, true, true, true);
+    return l;
+}
 
-    /* row-major BLAS writes unit stride along n; one free side only is a matrix times a vector, the matrix first */
-    if ((unit_in_m && n.count) || (!m.count && n.count)) {
-        dims old = m;
-        m = n;
-        n = old;
-        swap_operands(&kept);
-        swap_operands(&m);
-        swap_operands(&n);
-        swap_operands(&k);
-        size_t room = room_a;
-        room_a = room_b;
-        room_b = room;
-        product->swapped = true;
-    }
-    dims by_a = k, by_b = k;
-    sort_by(&by_a, 'a');
-    sort_by(&by_b, 'b');
+static void swap_sides(ad_product *product, layout *l)
+{
+    dims m = l->m;
+    size_t capacity = l->capacity_a;
+    l->m = l->n;
+    l->n = m;
+    swap_operands(&l->kept);
+    swap_operands(&l->m);
+    swap_operands(&l->n);
+    swap_operands(&l->k);
+    l->capacity_a = l->capacity_b;
+    l->capacity_b = capacity;
+    product->swapped = true;
+}
 
-    if (!m.count && !n.count) {
-        join(&by_a, true, true, false);
-        ptrdiff_t sa = one_stride(&by_a, false), sb = one_stride(&by_a, true);
-        bool along_k = by_a.count == 0 || (sa == 1 && sb == 1) || kept.count == 0;
-        if (by_a.count > 1 || !along_k) {
-            by_loops(product, &kept, &m, &n, &by_a);
-            return;
-        }
-        product->method = AD_BY_DOT;
-        product->k = turns_of(&by_a);
-        product->lda = (size_t)sa;
-        product->ldb = (size_t)sb;
-        add_loops(&product->loops, &kept, true, true);
+/* Without free axes: rows of dot products, if the summed axes run along one stride. */
+static void by_dots(ad_product *product, const layout *l, dims summed)
+{
+    join(&summed, true, true, false);
+    ptrdiff_t a = one_stride(&summed, false), b = one_stride(&summed, true);
+    bool along = summed.count == 0 || (a == 1 && b == 1) || l->kept.count == 0;
+    if (summed.count > 1 || !along) {
+        by_loops(product, &l->kept, &l->m, &l->n, &summed);
         return;
     }
-    if (unit_in_kept && (n.count || kept.dims[kept.count - 1].n >= 8)) {
-        by_loops(product, &kept, &m, &n, &by_a);
-        return;
-    }
-    bool matrix = n.count > 0;
-    dims m_run = cut_run(&m, false), n_run = cut_run(&n, true);
-    size_t size_a = turns_of(&kept) * turns_of(&m) * turns_of(&m_run) * turns_of(&k);
-    size_t size_b = turns_of(&kept) * turns_of(&n) * turns_of(&n_run) * turns_of(&k), least = SIZE_MAX;
+    product->method = AD_BY_DOT;
+    product->k = turns_of(&summed);
+    product->lda = (size_t)a;
+    product->ldb = (size_t)b;
+    add_loops(&product->loops, &l->kept, true, true);
+}
+
+/* Matrix products of runs of M and N, or a matrix times vectors, in loops over the other axes. */
+static void by_matrices(ad_product *product, layout *l, const dims *by_a, const dims *by_b)
+{
+    bool matrix = l->n.count > 0;
+    dims m_run = cut_run(&l->m, false), n_run = cut_run(&l->n, true), k = l->k;
+    size_t turns = turns_of(&l->kept), cheapest = SIZE_MAX;
+    size_t size_a = turns * turns_of(&l->m) * turns_of(&m_run) * turns_of(&k);
+    size_t size_b = turns * turns_of(&l->n) * turns_of(&n_run) * turns_of(&k);
     for (int order = 0; order < 2; order++) { /* the summed axes in a's order, or in b's: what packs less */
-        const dims *try = order ? &by_b : &by_a;
+        const dims *try = order ? by_b : by_a;
         bool good_a = lies_well(&m_run, try, false, &product->trans_a, &product->lda), good_b;
         if (matrix)
             good_b = lies_well(try, &n_run, true, &product->trans_b, &product->ldb);
         else
             good_b = one_stride(try, true) > 0 && one_stride(try, true) <= INT_MAX;
         size_t cost = (good_a ? 0 : size_a) + (good_b ? 0 : size_b);
-        if (cost < least) {
-            least = cost;
+        if (cost < cheapest) {
+            cheapest = cost;
             k = *try;
             product->pack_a = !good_a;
             product->pack_b = !good_b;
@@ -286,29 +286,49 @@ void ad_product_size(ad_product *product, int n_axes, const ad_product_axis *axe
     product->k = turns_of(&k);
     ptrdiff_t step_c = m_run.dims[m_run.count - 1].c;
     bool small = product->m <= INT_MAX && product->n <= INT_MAX && product->k <= INT_MAX && step_c <= INT_MAX;
-    bool fits = (!product->pack_a || size_a <= room_a) && (!product->pack_b || size_b <= room_b);
+    bool fits = (!product->pack_a || size_a <= l->capacity_a) && (!product->pack_b || size_b <= l->capacity_b);
     if (!fits || !small) {
         for (int i = 0; i < m_run.count; i++)
-            push(&m, m_run.dims[i]);
+            push(&l->m, m_run.dims[i]);
         for (int i = 0; i < n_run.count; i++)
-            push(&n, n_run.dims[i]);
-        by_loops(product, &kept, &m, &n, &k);
+            push(&l->n, n_run.dims[i]);
+        by_loops(product, &l->kept, &l->m, &l->n, &k);
         return;
     }
     int first = product->swapped;
     if (product->pack_a)
-        product->packed[first] = pack(&product->packing_a, (dims *const[]){ &kept, &m, &m_run, &k }, 4, false);
+        product->packed[first] = pack(&product->packing_a, (dims *const[]){ &l->kept, &l->m, &m_run, &k }, 4, false);
     if (product->pack_b)
-        product->packed[!first] = pack(&product->packing_b, (dims *const[]){ &kept, &n, &k, &n_run }, 4, true);
+        product->packed[!first] = pack(&product->packing_b, (dims *const[]){ &l->kept, &l->n, &k, &n_run }, 4, true);
     lies_well(&m_run, &k, false, &product->trans_a, &product->lda);
     product->method = matrix ? AD_BY_GEMM : AD_BY_GEMV;
     product->ldb = (size_t)one_stride(&k, true);
     product->ldc = (size_t)step_c;
     if (matrix)
         lies_well(&k, &n_run, true, &product->trans_b, &product->ldb);
-    add_loops(&product->loops, &kept, true, true);
-    add_loops(&product->loops, &m, true, false);
-    add_loops(&product->loops, &n, false, true);
+    add_loops(&product->loops, &l->kept, true, true);
+    add_loops(&product->loops, &l->m, true, false);
+    add_loops(&product->loops, &l->n, false, true);
+}
+
+void ad_product_size(ad_product *product, int n_axes, const ad_product_axis *axes, size_t capacity_a, size_t capacity_b)
+{
+    *product = (ad_product){ .out = 1, .work = 2 };
+    layout l = sort_axes(product, n_axes, axes);
+    l.capacity_a = capacity_a;
+    l.capacity_b = capacity_b;
+    /* row-major BLAS writes unit stride along n; one free side only is a matrix times a vector, the matrix first */
+    if ((l.unit_in_m && l.n.count) || (!l.m.count && l.n.count))
+        swap_sides(product, &l);
+    dims by_a = l.k, by_b = l.k;
+    sort_by(&by_a, 'a');
+    sort_by(&by_b, 'b');
+    if (!l.m.count && !l.n.count)
+        by_dots(product, &l, by_a);
+    else if (l.unit_in_kept && (l.n.count || l.kept.dims[l.kept.count - 1].n >= 8))
+        by_loops(product, &l.kept, &l.m, &l.n, &by_a);
+    else
+        by_matrices(product, &l, &by_a, &by_b);
 }
 
 /* ---- running ---- */
@@ -426,16 +446,10 @@ static void run_turns(const call *u, size_t first, size_t last, size_t share, si
 {
     const ad_product *p = u->product;
     const ad_nest *nest = &p->loops;
-    int rank = nest->rank, inner = p->method == AD_BY_LOOPS && rank > 0;
-    size_t index[AD_MAX_LOOPS], rest = first;
-    ptrdiff_t at[3] = { 0 };
-    rank -= inner;
-    for (int i = rank - 1; i >= 0; i--) {
-        index[i] = rest % nest->size[i];
-        rest /= nest->size[i];
-        for (int o = 0; o < 3; o++)
-            at[o] += (ptrdiff_t)index[i] * nest->stride[o][i];
-    }
+    int rank = nest->rank - (p->method == AD_BY_LOOPS && nest->rank > 0);
+    size_t index[AD_MAX_LOOPS];
+    ptrdiff_t at[3];
+    ad_nest_seek(nest, rank, first, index, at);
     for (size_t turn = first; turn < last; turn++) {
         char *c = u->c + at[0] * u->element;
         const char *a = u->a + at[1] * u->element, *b = u->b + at[2] * u->element;
@@ -455,42 +469,23 @@ static void run_turns(const call *u, size_t first, size_t last, size_t share, si
             loop(u, c, a, b, share, shares);
             break;
         }
-        for (int i = rank - 1; i >= 0; i--) {
-            for (int o = 0; o < 3; o++)
-                at[o] += nest->stride[o][i];
-            if (++index[i] < nest->size[i])
-                break;
-            index[i] = 0;
-            for (int o = 0; o < 3; o++)
-                at[o] -= nest->stride[o][i] * (ptrdiff_t)nest->size[i];
-        }
+        ad_nest_next(nest, rank, index, at);
     }
 }
 
 static void run_packing(const call *u, const ad_nest *nest, char *to, const char *from)
 {
     int rank = nest->rank > 0 ? nest->rank - 1 : 0;
-    size_t width = nest->rank ? nest->size[rank] : 1, turns = 1, index[AD_MAX_LOOPS] = { 0 };
-    ptrdiff_t at[2] = { 0 };
-    for (int i = 0; i < rank; i++)
-        turns *= nest->size[i];
+    size_t width = nest->rank ? nest->size[rank] : 1, turns = ad_nest_turns(nest, rank), index[AD_MAX_LOOPS] = { 0 };
+    ptrdiff_t at[3] = { 0 }, gap = nest->rank ? nest->stride[1][rank] : 1;
     for (size_t t = 0; t < turns; t++) {
-        u->loops->copy(width, to + at[0] * u->element, 1, from + at[1] * u->element,
-                       nest->rank ? nest->stride[1][rank] : 1);
-        for (int i = rank - 1; i >= 0; i--) {
-            for (int o = 0; o < 2; o++)
-                at[o] += nest->stride[o][i];
-            if (++index[i] < nest->size[i])
-                break;
-            index[i] = 0;
-            for (int o = 0; o < 2; o++)
-                at[o] -= nest->stride[o][i] * (ptrdiff_t)nest->size[i];
-        }
+        u->loops->copy(width, to + at[0] * u->element, 1, from + at[1] * u->element, gap);
+        ad_nest_next(nest, rank, index, at);
     }
 }
 
 void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha,
-                    double keep, void *c, const void *a, const void *b, void *room_a, void *room_b)
+                    double keep, void *c, const void *a, const void *b, void *packed_a, void *packed_b)
 {
     call u = { product,
                loops,
@@ -501,7 +496,7 @@ void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type ty
                product->swapped ? b : a,
                product->swapped ? a : b,
                type == AD_DOUBLE ? sizeof(double) : sizeof(float) };
-    char *to_a = product->swapped ? room_b : room_a, *to_b = product->swapped ? room_a : room_b;
+    char *to_a = product->swapped ? packed_b : packed_a, *to_b = product->swapped ? packed_a : packed_b;
     if (product->pack_a) {
         run_packing(&u, &product->packing_a, to_a, u.a);
         u.a = to_a;
@@ -512,9 +507,7 @@ void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type ty
     }
     const ad_nest *nest = &product->loops;
     bool by_loops = product->method == AD_BY_LOOPS;
-    size_t turns = 1;
-    for (int i = 0; i < nest->rank - by_loops; i++)
-        turns *= nest->size[i];
+    size_t turns = ad_nest_turns(nest, nest->rank - by_loops);
     if (by_loops)
         memset(c, 0, product->out * (size_t)u.element);
     size_t shared = product->work < worth_threads ? 1 : (size_t)threads, last = (size_t)nest->rank - 1;

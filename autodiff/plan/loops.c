@@ -1,6 +1,6 @@
 /* loops.c: the file includes itself once for every instruction set and type; the loops are below the #else. */
 #ifndef LOOP_T
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 
 #include <math.h>
 #include <string.h>
@@ -37,6 +37,7 @@
 /* sleef.h shows the functions of an instruction set only to files compiled for it as a whole. */
 #define SHOW(V, kind, set)                                                                                             \
     V Sleef_exp##kind##_u10##set(V);                                                                                   \
+    V Sleef_expm1##kind##_u10##set(V);                                                                                 \
     V Sleef_log##kind##_u10##set(V);                                                                                   \
     V Sleef_log1p##kind##_u10##set(V);                                                                                 \
     V Sleef_sin##kind##_u10##set(V);                                                                                   \
@@ -235,6 +236,7 @@ static inline V NAME(positive)(V x)
         return x;                                                                                                      \
     }
 VECTOR_MATH(exp, u10)
+VECTOR_MATH(expm1, u10)
 VECTOR_MATH(log, u10)
 VECTOR_MATH(log1p, u10)
 VECTOR_MATH(sin, u10)
@@ -330,6 +332,10 @@ UNARY(gelu, x *NAME(normal_of)(x))
 UNARY(gelu_grad, NAME(normal_of)(x) + (T)0.39894228040143267794 * x * NAME(exp_of)(x * x * (T)-0.5))
 UNARY(softplus, NAME(positive)(x) + NAME(log1p_of)(NAME(exp_of)(-NAME(absolute)(x))))
 UNARY(swish, x *NAME(sigmoid_of)(x))
+UNARY(hard_tanh, NAME(select)((I)(x > 1), NAME(splat)(1), NAME(select)((I)(x < -1), NAME(splat)(-1), x)))
+UNARY(hard_tanh_step, NAME(select)((I)(NAME(absolute)(x) < 1), NAME(splat)(1), (V){ 0 }))
+UNARY(elu, NAME(select)((I)(x > 0), x, NAME(expm1_of)(x)))
+UNARY(elu_grad, NAME(select)((I)(x > 0), NAME(splat)(1), NAME(exp_of)(x)))
 UNARY(scale, p *x)
 BINARY(add, u + v)
 BINARY(sub, u - v)
@@ -529,21 +535,13 @@ static void NAME(logsumexp)(size_t n, void *y_, const void *x_)
 }
 
 static const ad_loops NAME(loops) = {
-    .op = { [AD_IDENTITY] = NAME(identity), [AD_NEG] = NAME(neg),
-            [AD_RELU] = NAME(relu),         [AD_STEP] = NAME(step),
-            [AD_LEAKY] = NAME(leaky),       [AD_LEAKY_STEP] = NAME(leaky_step),
-            [AD_ABS] = NAME(abs),           [AD_SIGN] = NAME(sign),
-            [AD_SQUARE] = NAME(square),     [AD_POWER] = NAME(power),
-            [AD_EXP] = NAME(exp),           [AD_LOG] = NAME(log),
-            [AD_SQRT] = NAME(sqrt),         [AD_RSQRT] = NAME(rsqrt),
-            [AD_SIN] = NAME(sin),           [AD_COS] = NAME(cos),
-            [AD_TANH] = NAME(tanh),         [AD_SIGMOID] = NAME(sigmoid),
-            [AD_ERF] = NAME(erf),           [AD_ERF_GRAD] = NAME(erf_grad),
-            [AD_GELU] = NAME(gelu),         [AD_GELU_GRAD] = NAME(gelu_grad),
-            [AD_SOFTPLUS] = NAME(softplus), [AD_SWISH] = NAME(swish),
-            [AD_ADD] = NAME(add),           [AD_SUB] = NAME(sub),
-            [AD_MUL] = NAME(mul),           [AD_DIV] = NAME(div),
-            [AD_SCALE] = NAME(scale) },
+    .op = {
+#define AD_UNARY(OP, name, ...) [AD_##OP] = NAME(name),
+#define AD_WITHOUT_CUSTOM
+#define AD_BINARY(OP, name, ...) [AD_##OP] = NAME(name),
+#include "autodiff/ops.def"
+        [AD_SCALE] = NAME(scale),
+    },
     .to_double = NAME(to_double),
     .from_double = NAME(from_double),
     .copy = NAME(copy),

@@ -1,322 +1,57 @@
-/* grad.c: reverse mode, from graph to graph, and the derivative rule of every op.
+/* backward.c: reverse mode, from graph to graph: the walk back over the nodes, and gradients from the uses of parameters.
  *
- * An adjoint may lack axes of its node: it is constant along them. It may have axes the node has not: those of the
- * seed, which every rule carries along. So the backward pass of a readout's output starts as a delta between outputs,
- * has no batch axis until an activation brings one, and all rows of the Jacobian come in one pass. */
-#include "autodiff/trace/trace.h"
+ * The backward pass of a readout's output starts as a delta between outputs, has no batch axis until an activation
+ * brings one, and all rows of the Jacobian come in one pass. */
+#include "autodiff/trace/derivative.h"
 
 #include <math.h>
-#include <string.h>
 
-typedef struct {
-    ad_where where;
-    ad_graph *graph;
-    ad_var *adjoint; /* by node; id -1: none yet */
-    bool *wanted;    /* depends on a parameter or on one of wrt */
-    int n_nodes;
-    ad_site *sites;
-    int n_sites, sites_room;
-    ad_shape seed_axes;
-} pass;
-
-static ad_var var_at(const pass *p, int id)
+/* Which nodes have a derivative that somebody wants: the operands of what depends on a parameter or on one of wrt. */
+static void find_wanted(ad_pass *p, const ad_var *wrt, int n_wrt)
 {
-    return (ad_var){ p->graph, id };
-}
-
-static const ad_axis no_axis = { 0, 0 };
-
-/* Sums an adjoint given over `full` down to the axes of `to`; where it is constant along an axis, that is a factor. */
-static ad_var reduce(const pass *p, ad_var adjoint, const ad_shape *full, const ad_shape *to)
-{
-    ad_shape gone = ad_shape_minus(full, to);
-    ad_shape summed = ad_shape_meet(&gone, ad_shape_get(adjoint));
-    ad_shape factors = ad_shape_minus(&gone, &summed);
-    adjoint = ad_sum_at(p->where, adjoint, summed);
-    for (int i = 0; i < factors.rank; i++)
-        adjoint = ad_scale_at(p->where, adjoint, 1, factors.axes[i], 1);
-    return adjoint;
-}
-
-static void add_site(pass *p, ad_site site)
-{
-    if (p->n_sites == p->sites_room) {
-        int room = p->sites_room ? 2 * p->sites_room : 64;
-        ad_site *larger = ad_arena_alloc(p->graph->arena, (size_t)room, sizeof *larger);
-        if (!larger) {
-            ad_poison(p->graph, p->where, "backward: out of memory");
-            return;
-        }
-        if (p->n_sites)
-            memcpy(larger, p->sites, (size_t)p->n_sites * sizeof *larger);
-        p->sites = larger;
-        p->sites_room = room;
-    }
-    p->sites[p->n_sites++] = site;
-}
-
-/* Adds `part`, an adjoint given over the axes `full`, to operand k of a node. */
-static void give(pass *p, const ad_node *node, int k, ad_var part, const ad_shape *full)
-{
-    int id = node->in[k];
-    if (!p->wanted[id])
-        return;
-    if (p->graph->nodes[id]->op == AD_PARAM) {
-        ad_shape all = ad_shape_union(ad_shape_get(part), full);
-        add_site(p, (ad_site){ .param = var_at(p, id), .delta = ad_expand_at(p->where, part, all) });
-        return;
-    }
-    part = reduce(p, part, full, &p->graph->nodes[id]->shape);
-    p->adjoint[id] = p->adjoint[id].id < 0 ? part : ad_combine(p->where, AD_ADD, p->adjoint[id], part);
-}
-
-/* dy/dx of a coordinatewise op, as nodes; id -1 with a healthy graph where it is zero. */
-static ad_var slope(const pass *p, const ad_node *node, ad_var x, ad_var y)
-{
-    ad_where w = p->where;
-    ad_var zero = { p->graph, -1 };
-    switch (node->op) {
-    case AD_IDENTITY:
-        return ad_constant_at(w, p->graph, 1, (ad_shape){ 0 });
-    case AD_NEG:
-        return ad_constant_at(w, p->graph, -1, (ad_shape){ 0 });
-    case AD_RELU:
-        return ad_unary_at(w, AD_STEP, x, 0);
-    case AD_LEAKY:
-        return ad_unary_at(w, AD_LEAKY_STEP, x, node->c);
-    case AD_ABS:
-        return ad_unary_at(w, AD_SIGN, x, 0);
-    case AD_STEP:
-    case AD_LEAKY_STEP:
-    case AD_SIGN:
-        return zero;
-    case AD_SQUARE:
-        return ad_scale_at(w, x, 2, no_axis, 0);
-    case AD_POWER:
-        return ad_scale_at(w, ad_unary_at(w, AD_POWER, x, node->c - 1), node->c, no_axis, 0);
-    case AD_EXP:
-        return y;
-    case AD_LOG:
-        return ad_unary_at(w, AD_POWER, x, -1);
-    case AD_SQRT:
-        return ad_scale_at(w, ad_unary_at(w, AD_RSQRT, x, 0), 0.5, no_axis, 0);
-    case AD_RSQRT:
-        return ad_scale_at(w, ad_combine(w, AD_MUL, ad_unary_at(w, AD_SQUARE, y, 0), y), -0.5, no_axis, 0);
-    case AD_SIN:
-        return ad_unary_at(w, AD_COS, x, 0);
-    case AD_COS:
-        return ad_unary_at(w, AD_NEG, ad_unary_at(w, AD_SIN, x, 0), 0);
-    case AD_TANH: {
-        ad_var one = ad_constant_at(w, p->graph, 1, (ad_shape){ 0 });
-        return ad_combine(w, AD_SUB, one, ad_unary_at(w, AD_SQUARE, y, 0));
-    }
-    case AD_SIGMOID:
-        return ad_combine(w, AD_SUB, y, ad_unary_at(w, AD_SQUARE, y, 0));
-    case AD_ERF:
-        return ad_unary_at(w, AD_ERF_GRAD, x, 0);
-    case AD_ERF_GRAD:
-        return ad_scale_at(w, ad_combine(w, AD_MUL, x, y), -2, no_axis, 0);
-    case AD_GELU:
-        return ad_unary_at(w, AD_GELU_GRAD, x, 0);
-    case AD_GELU_GRAD: {
-        const double density = 0.39894228040143267794; /* 1 / sqrt(2 pi) */
-        ad_var square = ad_unary_at(w, AD_SQUARE, x, 0);
-        ad_var phi = ad_unary_at(w, AD_EXP, ad_scale_at(w, square, -0.5, no_axis, 0), 0);
-        ad_var two = ad_constant_at(w, p->graph, 2 * density, (ad_shape){ 0 });
-        return ad_combine(w, AD_MUL, ad_combine(w, AD_SUB, two, ad_scale_at(w, square, density, no_axis, 0)), phi);
-    }
-    case AD_SOFTPLUS:
-        return ad_unary_at(w, AD_SIGMOID, x, 0);
-    case AD_SWISH: {
-        ad_var s = ad_unary_at(w, AD_SIGMOID, x, 0);
-        ad_var ds = ad_combine(w, AD_SUB, s, ad_unary_at(w, AD_SQUARE, s, 0));
-        return ad_combine(w, AD_ADD, s, ad_combine(w, AD_MUL, x, ds));
-    }
-    case AD_CUSTOM:
-        return ad_custom_at(w, node->function, node->order + 1, x);
-    default:
-        return ad_poison(p->graph, node->where, "%s: no derivative rule", ad_op_name(node->op));
+    ad_graph *graph = p->graph;
+    for (int i = 0; i < n_wrt; i++)
+        if (wrt[i].id >= 0)
+            p->wanted[wrt[i].id] = true;
+    for (int id = 0; id < p->n_nodes; id++) {
+        const ad_node *node = graph->nodes[id];
+        p->wanted[id] |= node->op == AD_PARAM;
+        for (int k = 0; k < node->n_in; k++)
+            if (!((node->op == AD_GATHER || node->op == AD_SCATTER) && k == 1)) /* an index has no derivative */
+                p->wanted[id] |= p->wanted[node->in[k]];
     }
 }
 
-/* u = contract(a, b): the adjoint of a is the contraction of u's with b over what a has not. */
-static void contract_rule(pass *p, const ad_node *node, ad_var g)
+/* The adjoint of wrt with all of its axes and those that are carried; zero where nothing depends on it. */
+static ad_var adjoint_of(const ad_pass *p, ad_var wrt)
 {
-    for (int k = 0; k < 2; k++) {
-        ad_var self = var_at(p, node->in[k]), other = var_at(p, node->in[1 - k]);
-        if (!p->wanted[self.id])
-            continue;
-        if (p->graph->nodes[self.id]->op == AD_PARAM) {
-            ad_shape all = ad_shape_union(ad_shape_get(g), &node->shape);
-            add_site(
-                p, (ad_site){ .param = self, .y = other, .delta = ad_expand_at(p->where, g, all), .over = node->over });
-            continue;
-        }
-        ad_shape foreign = ad_shape_minus(ad_shape_get(other), ad_shape_get(self));
-        ad_shape met = ad_shape_meet(&foreign, ad_shape_get(g));
-        ad_shape constant = ad_shape_minus(&foreign, &met);
-        ad_var part = ad_contract_at(p->where, g, ad_sum_at(p->where, other, constant), met);
-        give(p, node, k, part, ad_shape_get(self));
-        /* axes that only `self` and g have were outer in u and stand in g; those g lacks stay constant */
+    ad_graph *graph = p->graph;
+    ad_var found = { graph, -1 };
+    if (wrt.id >= 0 && wrt.id < p->n_nodes)
+        found = graph->nodes[wrt.id]->op == AD_PARAM ? ad_gradient(wrt, p->sites, p->n_sites, p->carried)
+                                                     : p->adjoint[wrt.id];
+    if (found.id < 0)
+        found = ad_constant_at(p->where, graph, 0, (ad_shape){ 0 });
+    ad_shape whole = ad_shape_union(&p->carried, ad_shape_get(wrt));
+    found = ad_expand_at(p->where, found, whole);
+    return ad_transpose_at(p->where, found, whole);
+}
+
+/* A pass meets the last use first; the list is in the order of the trace. */
+static void reverse_sites(ad_pass *p)
+{
+    for (int i = 0, k = p->n_sites - 1; i < k; i++, k--) {
+        ad_site swap = p->sites[i];
+        p->sites[i] = p->sites[k];
+        p->sites[k] = swap;
     }
 }
 
-static ad_var with_axis(const pass *p, ad_var g, ad_axis axis)
-{
-    ad_shape shape = *ad_shape_get(g);
-    if (!ad_has(&shape, axis))
-        ad_shape_push(&shape, axis);
-    return ad_expand_at(p->where, g, shape);
-}
-
-static void reshape_rule(pass *p, const ad_node *node, ad_var g)
-{
-    const ad_shape *old = &p->graph->nodes[node->in[0]]->shape;
-    ad_shape before = ad_shape_minus(old, &node->shape), after = ad_shape_minus(&node->shape, old);
-    for (int i = 0; i < after.rank; i++)
-        g = with_axis(p, g, after.axes[i]);
-    if (before.rank == 2)
-        g = ad_split_at(p->where, g, after.axes[0], before.axes[0], before.axes[1]);
-    else
-        g = ad_merge_at(p->where, g, after.axes[0], after.axes[1], before.axes[0]);
-    give(p, node, 0, g, old);
-}
-
-static void concat_rule(pass *p, const ad_node *node, ad_var g)
-{
-    size_t start = 0;
-    for (int k = 0; k < node->n_in; k++) {
-        size_t count = ad_axis_fixed(p->graph, node->part_axes[k]);
-        ad_var part = g;
-        if (ad_has(ad_shape_get(g), node->axis))
-            part = ad_slice_at(p->where, g, node->axis, start, count, node->part_axes[k]);
-        give(p, node, k, part, &p->graph->nodes[node->in[k]]->shape);
-        start += count;
-    }
-}
-
-static void rule(pass *p, int id, ad_var g)
-{
-    const ad_node *node = p->graph->nodes[id];
-    ad_where w = p->where;
-    ad_var y = var_at(p, id), a = var_at(p, node->n_in > 0 ? node->in[0] : -1);
-    ad_var b = var_at(p, node->n_in > 1 ? node->in[1] : -1);
-    const ad_shape *full = &node->shape;
-    if (ad_is_unary(node->op)) {
-        ad_var d = slope(p, node, a, y);
-        if (d.id >= 0)
-            give(p, node, 0, ad_combine(w, AD_MUL, g, d), full);
-        return;
-    }
-    switch (node->op) {
-    case AD_ADD:
-        give(p, node, 0, g, full);
-        give(p, node, 1, g, full);
-        return;
-    case AD_SUB:
-        give(p, node, 0, g, full);
-        if (p->wanted[b.id])
-            give(p, node, 1, ad_unary_at(w, AD_NEG, g, 0), full);
-        return;
-    case AD_MUL:
-        if (p->wanted[a.id])
-            give(p, node, 0, ad_combine(w, AD_MUL, g, b), full);
-        if (p->wanted[b.id])
-            give(p, node, 1, ad_combine(w, AD_MUL, g, a), full);
-        return;
-    case AD_DIV:
-        g = ad_combine(w, AD_DIV, g, b);
-        give(p, node, 0, g, full);
-        if (p->wanted[b.id])
-            give(p, node, 1, ad_unary_at(w, AD_NEG, ad_combine(w, AD_MUL, g, y), 0), full);
-        return;
-    case AD_SCALE:
-        give(p, node, 0, ad_scale_at(w, g, node->c, node->axis, node->power), full);
-        return;
-    case AD_CONTRACT:
-        contract_rule(p, node, g);
-        return;
-    case AD_SUM:
-        give(p, node, 0, g, ad_shape_get(a));
-        return;
-    case AD_EXPAND:
-        give(p, node, 0, g, full);
-        return;
-    case AD_SLICE: {
-        g = with_axis(p, g, node->axis2);
-        ad_shape shape = ad_shape_replace(*ad_shape_get(g), node->axis2, node->axis);
-        ad_node put = {
-            .op = AD_UNSLICE, .where = w, .shape = shape, .axis = node->axis2, .axis2 = node->axis, .start = node->start
-        };
-        give(p, node, 0, ad_node_make(p->graph, put, 1, &g.id), ad_shape_get(a));
-        return;
-    }
-    case AD_UNSLICE:
-        if (ad_has(ad_shape_get(g), node->axis2))
-            g = ad_slice_at(w, g, node->axis2, node->start, ad_axis_fixed(p->graph, node->axis), node->axis);
-        give(p, node, 0, g, ad_shape_get(a));
-        return;
-    case AD_CONCAT:
-        concat_rule(p, node, g);
-        return;
-    case AD_RESHAPE:
-        reshape_rule(p, node, g);
-        return;
-    case AD_RELABEL:
-        if (ad_has(ad_shape_get(g), node->axis2))
-            g = ad_relabel_at(w, g, node->axis2, node->axis);
-        give(p, node, 0, g, ad_shape_get(a));
-        return;
-    case AD_TRANSPOSE:
-        give(p, node, 0, g, full);
-        return;
-    case AD_GATHER: {
-        if (ad_node_of(p->graph, a.id)->op == AD_PARAM) {
-            ad_shape all = ad_shape_union(ad_shape_get(g), &node->shape);
-            add_site(p, (ad_site){ .param = a,
-                                   .y = ad_one_hot_at(w, b, node->axis),
-                                   .delta = ad_expand_at(w, g, all),
-                                   .over = ad_shape_of(node->axis) });
-            return;
-        }
-        ad_shape whole = ad_shape_union(ad_shape_get(g), ad_shape_get(b));
-        ad_shape over = ad_shape_minus(ad_shape_get(b), ad_shape_get(a));
-        g = ad_expand_at(w, g, whole);
-        give(p, node, 0, ad_scatter_at(w, g, b, node->axis, over), ad_shape_get(a));
-        return;
-    }
-    case AD_SCATTER: {
-        g = with_axis(p, g, node->axis);
-        give(p, node, 0, ad_gather_at(w, g, b, node->axis), ad_shape_get(a));
-        return;
-    }
-    case AD_LOGSUMEXP:
-        give(p, node, 0, ad_combine(w, AD_MUL, g, ad_softmax_at(w, a, node->axis)), ad_shape_get(a));
-        return;
-    case AD_SOFTMAX: {
-        ad_var gy = ad_combine(w, AD_MUL, g, y);
-        ad_var mean = ad_sum_at(w, gy, ad_shape_of(node->axis));
-        give(p, node, 0, ad_combine(w, AD_SUB, gy, ad_combine(w, AD_MUL, y, mean)), full);
-        return;
-    }
-    case AD_MAX:
-        give(p, node, 0, ad_combine(w, AD_MUL, g, ad_argmax_at(w, a, node->axis)), ad_shape_get(a));
-        return;
-    case AD_ARGMAX:
-    case AD_INPUT:
-    case AD_CONSTANT:
-    case AD_DELTA:
-        return;
-    default:
-        ad_poison(p->graph, node->where, "%s: no derivative rule", ad_op_name(node->op));
-    }
-}
-
-int ad_backward_at(ad_where where, ad_var y, ad_var seed, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
+int ad_backward_at(ad_where where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
                    ad_site **sites)
 {
     ad_graph *graph = y.graph;
-    if (!graph || y.id < 0 || seed.id < 0 || ad_failed(graph))
+    if (!graph || y.id < 0 || cotangent.id < 0 || ad_failed(graph))
         return -1;
     for (int i = 0; i < n_wrt; i++) /* its adjoint cannot be told from that of its operand's other uses */
         if (wrt[i].id >= 0 && graph->nodes[wrt[i].id]->moved) {
@@ -326,55 +61,31 @@ int ad_backward_at(ad_where where, ad_var y, ad_var seed, const ad_var *wrt, int
                       graph->nodes[wrt[i].id]->where.file, graph->nodes[wrt[i].id]->where.line);
             return -1;
         }
-    pass p = { .where = where, .graph = graph, .n_nodes = y.id + 1 };
+    ad_pass p = { .where = where, .graph = graph, .n_nodes = y.id + 1 };
     p.adjoint = ad_arena_alloc(graph->arena, (size_t)graph->n_nodes, sizeof *p.adjoint);
     p.wanted = ad_arena_alloc(graph->arena, (size_t)graph->n_nodes, sizeof *p.wanted);
     if (!p.adjoint || !p.wanted) {
         ad_poison(graph, where, "backward: out of memory");
         return -1;
     }
-    for (int i = 0; i < n_wrt; i++)
-        if (wrt[i].id >= 0)
-            p.wanted[wrt[i].id] = true;
     for (int id = 0; id < graph->n_nodes; id++)
         p.adjoint[id] = (ad_var){ graph, -1 };
-    for (int id = 0; id < p.n_nodes; id++) {
-        const ad_node *node = graph->nodes[id];
-        p.wanted[id] |= node->op == AD_PARAM;
-        for (int k = 0; k < node->n_in; k++)
-            if (!((node->op == AD_GATHER || node->op == AD_SCATTER) && k == 1)) /* an index has no derivative */
-                p.wanted[id] |= p.wanted[node->in[k]];
-    }
-    p.seed_axes = ad_shape_minus(ad_shape_get(seed), ad_shape_get(y));
+    find_wanted(&p, wrt, n_wrt);
+    p.carried = ad_shape_minus(ad_shape_get(cotangent), ad_shape_get(y));
     if (graph->nodes[y.id]->op == AD_PARAM)
-        add_site(&p, (ad_site){ .param = y, .delta = seed });
-    p.adjoint[y.id] = seed;
+        ad_pass_add_site(&p, (ad_site){ .param = y, .delta = cotangent });
+    p.adjoint[y.id] = cotangent;
     for (int id = y.id; id >= 0 && !ad_failed(graph); id--)
         if (p.adjoint[id].id >= 0 && p.wanted[id]) {
             p.where = graph->nodes[id]->where; /* a backward node points at the line of its forward node */
-            rule(&p, id, p.adjoint[id]);
+            ad_pass_rule(&p, id, p.adjoint[id]);
         }
     p.where = where;
-    for (int i = 0; i < n_wrt; i++) {
-        ad_var found = { graph, -1 };
-        if (wrt[i].id >= 0 && wrt[i].id <= y.id && graph->nodes[wrt[i].id]->op == AD_PARAM)
-            found = ad_gradient(wrt[i], p.sites, p.n_sites, p.seed_axes);
-        else if (wrt[i].id >= 0 && wrt[i].id <= y.id)
-            found = p.adjoint[wrt[i].id];
-        if (found.id < 0)
-            found = ad_constant_at(where, graph, 0, (ad_shape){ 0 });
-        ad_shape whole = ad_shape_union(&p.seed_axes, ad_shape_get(wrt[i]));
-        found = ad_expand_at(where, found, whole);
-        wrt_adjoints[i] = ad_transpose_at(where, found, whole);
-    }
+    for (int i = 0; i < n_wrt; i++)
+        wrt_adjoints[i] = adjoint_of(&p, wrt[i]);
     if (ad_failed(graph))
         return -1;
-    /* the pass meets the last use first; the list is in the order of the trace */
-    for (int i = 0, k = p.n_sites - 1; i < k; i++, k--) {
-        ad_site swap = p.sites[i];
-        p.sites[i] = p.sites[k];
-        p.sites[k] = swap;
-    }
+    reverse_sites(&p);
     if (sites)
         *sites = p.sites;
     return p.n_sites;

@@ -1,4 +1,4 @@
-/* reach.c: what lies on the way to a node: do entries of an axis meet there, and the same computation from other
+/* dependence.c: what lies on the way to a node: do entries of an axis meet there, and the same computation from other
  * nodes. */
 #include "autodiff/trace/trace.h"
 
@@ -50,14 +50,6 @@ bool ad_coupled(ad_var y, ad_axis axis)
     return meets(y, axis, false);
 }
 
-static bool same_shape(const ad_shape *a, const ad_shape *b)
-{
-    bool same = a->rank == b->rank;
-    for (int i = 0; i < a->rank && same; i++)
-        same = ad_same(a->axes[i], b->axes[i]);
-    return same;
-}
-
 ad_var ad_replace_at(ad_where where, ad_var y, const ad_var *from, const ad_var *to, int n)
 {
     ad_graph *graph = y.graph;
@@ -71,7 +63,7 @@ ad_var ad_replace_at(ad_where where, ad_var y, const ad_var *from, const ad_var 
         becomes[id] = id;
     for (int i = 0; i < n; i++) {
         char one[160], two[160];
-        if (from[i].id < 0 || to[i].id < 0 || !same_shape(ad_shape_get(from[i]), ad_shape_get(to[i])))
+        if (from[i].id < 0 || to[i].id < 0 || !ad_shape_equal(ad_shape_get(from[i]), ad_shape_get(to[i])))
             return ad_poison(graph, where, "replace: %s by %s",
                              from[i].id < 0 ? "?" : ad_shape_text(graph, ad_shape_get(from[i]), one, sizeof one),
                              to[i].id < 0 ? "?" : ad_shape_text(graph, ad_shape_get(to[i]), two, sizeof two));

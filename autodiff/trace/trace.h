@@ -1,6 +1,6 @@
-/* graph.h: the inside of a graph, for the files of this folder. */
-#ifndef LIMN_AUTODIFF_GRAPH_H
-#define LIMN_AUTODIFF_GRAPH_H
+/* trace.h: the inside of a graph, for its own files and for rooms that build nodes. */
+#ifndef LIMN_AUTODIFF_TRACE_TRACE_H
+#define LIMN_AUTODIFF_TRACE_TRACE_H
 #include "autodiff/autodiff.h"
 
 #include <stdatomic.h>
@@ -32,14 +32,28 @@ ad_mark ad_graph_mark(const ad_graph *graph);
 void ad_graph_rewind(ad_graph *graph, ad_mark mark);
 
 /* Binary op on operands neither of which need hold all axes of the other: what a user must expand explicitly, the
- * derivative rules may combine, because the axes of a seed are foreign by design. */
+ * derivative rules may combine, because the axes of a cotangent are foreign by design. */
 ad_var ad_combine(ad_where where, ad_op op, ad_var a, ad_var b);
 /* Appends a node whose shape the caller vouches for. */
 ad_var ad_node_make(ad_graph *graph, ad_node node, int n_in, const int *in);
+/* The same with one operand. */
+ad_var ad_node_on(ad_var x, ad_node node);
+
+/* ---- what builders check ---- */
+bool ad_alive(ad_var v); /* not poisoned, and neither is its graph */
+ad_var ad_poisoned(ad_var a);
+/* The graph of an op's arguments if all is well, NULL if one is poisoned or they are of two graphs. */
+ad_graph *ad_common_graph(ad_where where, const char *op, ad_var a, ad_var b);
+/* True if x has the axis; otherwise poisons with the axis and the shape. */
+bool ad_needs_axis(ad_where where, const char *op, ad_var x, ad_axis axis);
+
+/* ---- shapes ---- */
 ad_shape ad_shape_minus(const ad_shape *a, const ad_shape *b);
 ad_shape ad_shape_union(const ad_shape *a, const ad_shape *b);
 ad_shape ad_shape_meet(const ad_shape *a, const ad_shape *b);
 bool ad_shape_within(const ad_shape *part, const ad_shape *whole);
 ad_shape ad_shape_replace(ad_shape shape, ad_axis from, ad_axis to);
 void ad_shape_push(ad_shape *shape, ad_axis axis);
+bool ad_shape_equal(const ad_shape *a, const ad_shape *b);  /* the same axes in the same order */
+int ad_shape_position(const ad_shape *shape, ad_axis axis); /* of an axis; -1 if it is not there */
 #endif

@@ -1,4 +1,6 @@
 /* cifar.c: CIFAR-10's binary version: records of one label byte, 0..9, and 32 x 32 bytes of red, of green, of blue. */
+#include "datasets/formats/formats.h"
+#include "datasets/image/image.h"
 #include "datasets/set/set.h"
 
 #include <string.h>
@@ -41,8 +43,8 @@ static int read_batch(const char *path, ds_data *data, ds_size to, size_t *rows,
 }
 
 /* The files in order; the first `n_train` are to train, 0: not told. */
-static ds_data *load(const char *path, const char *const *files, int count, int n_train, const ds_options *options,
-                     ad_error *error)
+static ds_data *load_batches(const char *path, const char *const *files, int count, int n_train,
+                             const ds_options *options, ad_error *error)
 {
     size_t rows = 0, filled = 0, train = 0;
     ds_size to;
@@ -81,16 +83,22 @@ static bool batch(const char *folder, int number, char *path)
     return ds_exists(folder, name, path, PATH);
 }
 
-bool ds_cifar_here(const char *folder)
+bool ds_cifar_in_folder(const ds_found *found)
 {
     char path[PATH];
     for (int i = 0; i <= BATCHES; i++)
-        if (batch(folder, i, path))
+        if (batch(found->path, i, path))
             return true;
     return false;
 }
 
-ds_data *ds_cifar_folder(const char *path, const ds_options *options, ad_error *error)
+/* Its first bytes tell nothing, its name does. */
+bool ds_cifar_in_file(const ds_found *found)
+{
+    return ds_ends(found->path, ".bin");
+}
+
+ds_data *ds_load_cifar_folder(const char *path, const ds_options *options, ad_error *error)
 {
     char paths[BATCHES + 1][PATH];
     const char *files[BATCHES + 1];
@@ -106,10 +114,10 @@ ds_data *ds_cifar_folder(const char *path, const ds_options *options, ad_error *
         count++;
     } else
         n_train = 0;
-    return load(path, files, count, n_train, options, error);
+    return load_batches(path, files, count, n_train, options, error);
 }
 
-ds_data *ds_cifar_file(const char *path, const ds_options *options, ad_error *error)
+ds_data *ds_load_cifar_file(const char *path, const ds_options *options, ad_error *error)
 {
-    return load(path, &path, 1, 0, options, error);
+    return load_batches(path, &path, 1, 0, options, error);
 }

@@ -1,4 +1,7 @@
-/* folder.c: a folder of images for each class, in one folder or in its folders train and test. */
+/* class_folders.c: a folder of images for each class, in one folder or in its folders train and test. */
+#include "autodiff/base/base.h"
+#include "datasets/formats/formats.h"
+#include "datasets/image/image.h"
 #include "datasets/set/set.h"
 
 #include <dirent.h>
@@ -14,7 +17,7 @@ typedef struct {
 
 typedef struct {
     entry *entries;
-    size_t count, room;
+    int count, capacity;
 } listing;
 
 typedef struct {
@@ -28,29 +31,14 @@ typedef struct {
     ad_error *error;
     listing classes;
     image *images;
-    size_t count, room, train; /* train 0: no part is told from another */
-    ds_size from, to;          /* of the first image, its channels those of all; of every row */
+    int count, capacity;
+    int train;        /* 0: no part is told from another */
+    ds_size from, to; /* of the first image, its channels those of all; of every row */
 } job;
 
 static int no_memory(const job *j, const char *path)
 {
     return ad_fail(j->error, "out of memory for the names in %s", path);
-}
-
-/* Room for one more element; the old array stays in the arena. */
-static bool grow(ad_arena *arena, void **array, size_t count, size_t *room, size_t size)
-{
-    if (count < *room)
-        return true;
-    size_t more = *room ? 2 * *room : 64;
-    void *memory = ad_arena_alloc(arena, more, size);
-    if (!memory)
-        return false;
-    if (count)
-        memcpy(memory, *array, count * size);
-    *array = memory;
-    *room = more;
-    return true;
 }
 
 static int by_name(const void *a, const void *b)
@@ -63,7 +51,7 @@ static int take_entry(job *j, const char *folder, const char *name, listing *lis
 {
     void *entries = list->entries;
     char *path = ad_arena_text(j->arena, "%s/%s", folder, name);
-    if (!path || !grow(j->arena, &entries, list->count, &list->room, sizeof(entry)))
+    if (!path || !ad_arena_grow(j->arena, &entries, list->count, &list->capacity, sizeof *list->entries))
         return no_memory(j, folder);
     list->entries = entries;
     struct stat status;
@@ -92,7 +80,7 @@ static int list_folder(job *j, const char *path, listing *list)
         failed = ad_fail(j->error, "%s: cannot read: %s", path, strerror(errno));
     closedir(stream);
     if (!failed && list->count)
-        qsort(list->entries, list->count, sizeof(entry), by_name);
+        qsort(list->entries, (size_t)list->count, sizeof(entry), by_name);
     return failed;
 }
 
@@ -104,11 +92,11 @@ static int list_class(job *j, const entry *class, size_t label)
         return -1;
     if (!files.count)
         return ad_fail(j->error, "%s: no images in this class", class->path);
-    for (size_t i = 0; i < files.count; i++) {
+    for (int i = 0; i < files.count; i++) {
         if (files.entries[i].folder)
             return ad_fail(j->error, "%s: a folder among the images of a class", files.entries[i].path);
         void *images = j->images;
-        if (!grow(j->arena, &images, j->count, &j->room, sizeof(image)))
+        if (!ad_arena_grow(j->arena, &images, j->count, &j->capacity, sizeof *j->images))
             return no_memory(j, class->path);
         j->images = images;
         j->images[j->count++] = (image){ files.entries[i].path, label };
@@ -122,18 +110,19 @@ static int list_part(job *j, const char *path, const listing *list)
     bool first = !j->classes.count;
     if (!list->count)
         return ad_fail(j->error, "%s: no images: the folder is empty", path);
-    for (size_t i = 0; i < list->count; i++)
+    for (int i = 0; i < list->count; i++)
         if (!list->entries[i].folder)
             return ad_fail(j->error, "%s: a file beside the folders of classes", list->entries[i].path);
     if (first) {
         if (list->count < 2)
             return ad_fail(j->error, "%s: one class only, %s; at least two are needed", path, list->entries[0].name);
-        if (list->count > DS_CLASSES)
-            return ad_fail(j->error, "%s: %zu classes; at most %zu are read", path, list->count, DS_CLASSES);
+        if (list->count > (int)DS_CLASSES)
+            return ad_fail(j->error, "%s: %d classes; at most %zu are read", path, list->count, DS_CLASSES);
         j->classes = *list;
     }
-    for (size_t i = 0; i < list->count; i++) {
-        const entry *known = bsearch(&list->entries[i], j->classes.entries, j->classes.count, sizeof(entry), by_name);
+    for (int i = 0; i < list->count; i++) {
+        const entry *known =
+            bsearch(&list->entries[i], j->classes.entries, (size_t)j->classes.count, sizeof(entry), by_name);
         if (!known)
             return ad_fail(j->error, "%s: a class that the training part has not", list->entries[i].path);
         if (list_class(j, &list->entries[i], (size_t)(known - j->classes.entries)) != 0)
@@ -159,9 +148,9 @@ static int list_set(job *j, const char *path)
 }
 
 /* The headers: all of one size, unless they are resized; of three channels if one of them has colours. */
-static int look(job *j)
+static int look_at_headers(job *j)
 {
-    for (size_t i = 0; i < j->count; i++) {
+    for (int i = 0; i < j->count; i++) {
         const char *path = j->images[i].path;
         size_t bytes = 0;
         ds_size size = { 0 };
@@ -181,7 +170,7 @@ static int look(job *j)
     return ds_image_target(j->from, j->options, &j->to, j->error);
 }
 
-static int read_image(const job *j, size_t row, ds_data *data)
+static int read_image(const job *j, int row, ds_data *data)
 {
     const char *path = j->images[row].path;
     size_t bytes = 0;
@@ -194,7 +183,7 @@ static int read_image(const job *j, size_t row, ds_data *data)
     if (!failed && !(pixels = ds_image_pixels(path, file, bytes, size, j->error)))
         failed = -1;
     if (!failed)
-        failed = ds_image_put(pixels, size, j->to, data->x + row * data->features, j->error);
+        failed = ds_image_put(pixels, size, j->to, data->x + (size_t)row * data->features, j->error);
     data->y[row] = (double)j->images[row].label;
     ad_free(pixels);
     ad_free(file);
@@ -203,42 +192,56 @@ static int read_image(const job *j, size_t row, ds_data *data)
 
 static int name_classes(const job *j, ds_data *data)
 {
-    const char **names = ad_alloc(j->classes.count, sizeof *names, "the classes' names", j->error);
+    const char **names = ad_alloc((size_t)j->classes.count, sizeof *names, "the classes' names", j->error);
     if (!names)
         return -1;
-    for (size_t k = 0; k < j->classes.count; k++)
+    for (int k = 0; k < j->classes.count; k++)
         names[k] = j->classes.entries[k].name;
-    data->classes = j->classes.count;
+    data->classes = (size_t)j->classes.count;
     int failed = ds_name_classes(data, names, j->error);
     ad_free(names);
     return failed;
 }
 
-static ds_data *load(job *j, const char *path)
+static ds_data *load_images(job *j, const char *path)
 {
-    if (list_set(j, path) != 0 || look(j) != 0)
+    if (list_set(j, path) != 0 || look_at_headers(j) != 0)
         return NULL;
-    ds_data *data = ds_new(path, j->count, j->to.height * j->to.width * j->to.channels, 1, j->error);
+    ds_data *data = ds_new(path, (size_t)j->count, j->to.height * j->to.width * j->to.channels, 1, j->error);
     if (!data)
         return NULL;
     data->height = j->to.height;
     data->width = j->to.width * j->to.channels;
     data->channels = j->to.channels;
     int failed = name_classes(j, data);
-    for (size_t row = 0; row < j->count && !failed; row++)
+    for (int row = 0; row < j->count && !failed; row++)
         failed = read_image(j, row, data);
     if (!failed)
-        failed = ds_finish(data, j->train, j->options, j->error);
+        failed = ds_finish(data, (size_t)j->train, j->options, j->error);
     if (!failed)
         return data;
     ds_free(data);
     return NULL;
 }
 
-ds_data *ds_folder(const char *path, const ds_options *options, ad_error *error)
+ds_data *ds_load_class_folders(const char *path, const ds_options *options, ad_error *error)
 {
     job j = { .arena = ad_arena_new(error), .options = options, .error = error };
-    ds_data *data = j.arena ? load(&j, path) : NULL;
+    ds_data *data = j.arena ? load_images(&j, path) : NULL;
     ad_arena_free(j.arena);
     return data;
+}
+
+/* By its first bytes: kinds whose mark no table begins with. */
+bool ds_image_in_file(const ds_found *found)
+{
+    const unsigned char *head = found->head;
+    return memcmp(head, "\x89PNG", 4) == 0 || memcmp(head, "\xFF\xD8\xFF", 3) == 0 || memcmp(head, "GIF8", 4) == 0;
+}
+
+ds_data *ds_load_single_image(const char *path, const ds_options *options, ad_error *error)
+{
+    (void)options;
+    ad_fail(error, "%s: a single image; a set is a folder that has a folder of images for each class", path);
+    return NULL;
 }

@@ -6,6 +6,7 @@
  *
  * The first record is a header if the label's column was named, if none of its cells but the label's is a number, or
  * if its label is none and the next one's is. */
+#include "datasets/formats/formats.h"
 #include "datasets/set/set.h"
 
 #include <errno.h>
@@ -44,7 +45,7 @@ static bool blank(const reader *r, char c)
     return c == ' ' || (c == '\t' && r->separator != '\t');
 }
 
-static int put(reader *r, size_t *length, char c)
+static int put_byte(reader *r, size_t *length, char c)
 {
     if (!c)
         return ad_fail(r->error, "%s: line %zu, column %zu: a byte of zero", r->path, r->lines, r->column);
@@ -63,7 +64,7 @@ static int read_quoted(reader *r, size_t *length)
         if (*r->at == '"' && (++r->at == r->end || *r->at != '"'))
             return 0;
         r->lines += *r->at == '\n';
-        if (put(r, length, *r->at) != 0)
+        if (put_byte(r, length, *r->at) != 0)
             return -1;
     }
 }
@@ -80,7 +81,7 @@ static int read_cell(reader *r)
     if (quoted && read_quoted(r, &length) != 0)
         return -1;
     for (; !quoted && r->at < r->end && *r->at != r->separator && !newline(*r->at); r->at++)
-        if (put(r, &length, *r->at) != 0)
+        if (put_byte(r, &length, *r->at) != 0)
             return -1;
     while (quoted && r->at < r->end && blank(r, *r->at))
         r->at++;
@@ -103,13 +104,13 @@ static int read_cell(reader *r)
 }
 
 /* A finite decimal number; *whole if it is written as a whole one. */
-static bool number(const char *text, double *value, bool *whole)
+static bool finite_number(const char *text, double *value, bool *whole)
 {
     size_t digits = strspn(text, "+-0123456789");
     char *end;
     if (!text[0] || text[strspn(text, "+-.0123456789eE")])
         return false;
-    *value = strtod(text, &end);
+    *value = ad_number(text, &end);
     *whole = !text[digits] && fabs(*value) < 9007199254740992.0; /* 2^53 */
     return end != text && !*end && isfinite(*value);
 }
@@ -157,7 +158,7 @@ static int read_label(reader *r, labels *l, bool first, double *y)
     bool whole = false;
     if (!r->cell[0])
         return wrong(r, "is empty, where a label is needed");
-    bool is_number = number(r->cell, y, &whole);
+    bool is_number = finite_number(r->cell, y, &whole);
     if (first)
         l->spoken = !is_number;
     if (l->spoken)
@@ -278,7 +279,7 @@ static bool next_is_number(reader r, size_t label)
     int more = 1;
     for (size_t c = 0; c <= label && more > 0; c++)
         more = read_cell(&r);
-    return more >= 0 && r.column == label + 1 && number(r.cell, &value, &whole);
+    return more >= 0 && r.column == label + 1 && finite_number(r.cell, &value, &whole);
 }
 
 /* Looks at the first record; r stands at its begin before, and at the first row's after. */
@@ -310,7 +311,7 @@ static int find_layout(reader *r, const char *choice, layout *l)
         double value;
         again.cell[0] = 0;
         read_cell(&again);
-        bool is_number = number(again.cell, &value, &whole);
+        bool is_number = finite_number(again.cell, &value, &whole);
         if (c == l->label)
             label_is_number = is_number;
         else
@@ -340,7 +341,7 @@ static int read_row(reader *r, const layout *l, labels *words, bool first, doubl
                 return -1;
         } else if (!r->cell[0] && r->column == 1 && !more)
             return ad_fail(r->error, "%s: line %zu is empty", r->path, r->line);
-        else if (!number(r->cell, x++, &whole))
+        else if (!finite_number(r->cell, x++, &whole))
             return wrong(r, r->cell[0] ? "is no finite number" : "is empty, where a number is needed");
     }
     if (r->column != l->columns)
@@ -369,12 +370,12 @@ static ds_data *read_table(reader *r, labels *words, const ds_options *options)
     for (const char *at = r->at; at + 1 < r->end; at++)
         rows += *at == '\n' || (*at == '\r' && at[1] != '\n');
     /* A row has a byte for each cell and one between two of them. */
-    size_t most = (size_t)(r->end - r->at) / (2 * l.columns - 1) + 1;
+    size_t maximum = (size_t)(r->end - r->at) / (2 * l.columns - 1) + 1;
     ds_data *data = NULL;
     if (!rows)
         ad_fail(r->error, "%s: no row of data follows its header", r->path);
     else
-        data = ds_new(r->path, rows < most ? rows : most, l.columns - labelled, labelled, r->error);
+        data = ds_new(r->path, rows < maximum ? rows : maximum, l.columns - labelled, labelled, r->error);
     if (!data)
         return NULL;
     int failed = read_rows(r, &l, words, data);
@@ -414,7 +415,7 @@ static ds_data *read_text(const char *path, const char *text, size_t bytes, cons
     return data;
 }
 
-ds_data *ds_csv(const char *path, const ds_options *options, ad_error *error)
+ds_data *ds_load_csv(const char *path, const ds_options *options, ad_error *error)
 {
     size_t bytes = 0;
     char *text = ad_file_read(path, DS_FILE, &bytes, error);

@@ -1,5 +1,6 @@
 /* gzip.c: a file's bytes in order, unfolded by zlib if it is gzipped. Whoever reads says how many bytes it wants, so
  * that nothing unfolds further than a header has promised. */
+#include "datasets/formats/gzip.h"
 #include "datasets/set/set.h"
 
 #include <string.h>
@@ -62,7 +63,7 @@ ds_source *ds_source_open(const char *path, ad_error *error)
 }
 
 /* Deflate gives at most 1032 bytes for one: a copy of 258 takes at least two bits. */
-size_t ds_source_most(const ds_source *source, bool *exact)
+size_t ds_source_maximum(const ds_source *source, bool *exact)
 {
     *exact = !source->zipped;
     return source->zipped ? 1032 * source->bytes : source->bytes;

@@ -3,6 +3,9 @@
  *     0 0 type axes  size (4 bytes, big-endian, for each axis)  elements (row-major)
  *
  * Images are bytes, type 0x08, on 3 axes (count, height, width); labels are bytes on one. */
+#include "datasets/formats/formats.h"
+#include "datasets/formats/gzip.h"
+#include "datasets/image/image.h"
 #include "datasets/set/set.h"
 
 #include <string.h>
@@ -41,10 +44,10 @@ static int read_header(ds_source *source, const char *path, int axes, array *a, 
     for (int i = axes; i < 3; i++)
         a->shape[i] = 1;
     bool exact = false;
-    size_t most = ds_source_most(source, &exact), head_bytes = 4 + 4 * (size_t)axes;
-    if (overflow || *count > DS_VALUES || *count > most - head_bytes)
+    size_t maximum = ds_source_maximum(source, &exact), head_bytes = 4 + 4 * (size_t)axes;
+    if (overflow || *count > DS_VALUES || *count > maximum - head_bytes)
         return ad_fail(error, "%s: truncated: its IDX header promises %zu x %zu x %zu bytes, the file has %s%zu", path,
-                       a->shape[0], a->shape[1], a->shape[2], exact ? "" : "at most ", most - head_bytes);
+                       a->shape[0], a->shape[1], a->shape[2], exact ? "" : "at most ", maximum - head_bytes);
     return 0;
 }
 
@@ -81,7 +84,7 @@ static int read_pair(const char *images, const char *labels, array pair[2], ad_e
 }
 
 /* Rows first, first + 1, ... of the set from one pair of files. */
-static int fill(ds_data *data, size_t first, const array pair[2], ds_size to, ad_error *error)
+static int fill_pair(ds_data *data, size_t first, const array pair[2], ds_size to, ad_error *error)
 {
     ds_size from = { pair[0].shape[1], pair[0].shape[2], 1 };
     size_t pixels = from.height * from.width;
@@ -97,7 +100,7 @@ static int fill(ds_data *data, size_t first, const array pair[2], ds_size to, ad
 }
 
 /* The set of one or two pairs of files, the second its test part; an absent pair is two NULLs. */
-static ds_data *load(const char *path, const char *const files[4], const ds_options *options, ad_error *error)
+static ds_data *load_pairs(const char *path, const char *const files[4], const ds_options *options, ad_error *error)
 {
     array arrays[4] = { 0 };
     ds_data *data = NULL;
@@ -123,7 +126,7 @@ static ds_data *load(const char *path, const char *const files[4], const ds_opti
         data->channels = 1;
     }
     for (int p = 0; p < 2 && !failed; p++)
-        failed = fill(data, p ? arrays[0].shape[0] : 0, arrays + 2 * p, to, error);
+        failed = fill_pair(data, p ? arrays[0].shape[0] : 0, arrays + 2 * p, to, error);
     if (!failed)
         failed = ds_finish(data, files[0] && files[2] ? arrays[0].shape[0] : 0, options, error);
     for (int i = 0; i < 4; i++)
@@ -137,7 +140,7 @@ static ds_data *load(const char *path, const char *const files[4], const ds_opti
 enum { PATH = 4096 };
 
 /* The file of a part ("train", "t10k") and kind ("images-idx3"), under one of its usual names. */
-static bool find(const char *folder, const char *part, const char *kind, char *path)
+static bool find_part(const char *folder, const char *part, const char *kind, char *path)
 {
     char name[64];
     for (int i = 0; i < 4; i++) {
@@ -148,19 +151,26 @@ static bool find(const char *folder, const char *part, const char *kind, char *p
     return false;
 }
 
-bool ds_idx_here(const char *folder)
+bool ds_idx_in_folder(const ds_found *found)
 {
     char path[PATH];
-    return find(folder, "train", "images-idx3", path) || find(folder, "t10k", "images-idx3", path);
+    return find_part(found->path, "train", "images-idx3", path) || find_part(found->path, "t10k", "images-idx3", path);
 }
 
-ds_data *ds_idx_folder(const char *path, const ds_options *options, ad_error *error)
+/* gzip's mark, two zeros, or its usual name. */
+bool ds_idx_in_file(const ds_found *found)
+{
+    return memcmp(found->head, "\x1F\x8B", 2) == 0 || (found->bytes >= 4 && memcmp(found->head, "\0\0", 2) == 0) ||
+           strstr(found->path, "-ubyte");
+}
+
+ds_data *ds_load_idx_folder(const char *path, const ds_options *options, ad_error *error)
 {
     static const char *const parts[] = { "train", "t10k" }, *const kinds[] = { "images-idx3", "labels-idx1" };
     char paths[4][PATH];
     const char *files[4] = { NULL };
     for (int i = 0; i < 4; i++)
-        if (find(path, parts[i / 2], kinds[i % 2], paths[i]))
+        if (find_part(path, parts[i / 2], kinds[i % 2], paths[i]))
             files[i] = paths[i];
     for (int p = 0; p < 2; p++)
         if (!files[2 * p] != !files[2 * p + 1]) {
@@ -168,7 +178,7 @@ ds_data *ds_idx_folder(const char *path, const ds_options *options, ad_error *er
                     files[2 * p] ? "images" : "labels");
             return NULL;
         }
-    return load(path, files, options, error);
+    return load_pairs(path, files, options, error);
 }
 
 /* The labels' file of an images' file: "images" and "idx3" in its name become "labels" and "idx1"; with or without
@@ -192,7 +202,7 @@ static bool neighbour(const char *images, char *path)
     return ds_exists(NULL, path, NULL, 0);
 }
 
-ds_data *ds_idx_file(const char *path, const ds_options *options, ad_error *error)
+ds_data *ds_load_idx_file(const char *path, const ds_options *options, ad_error *error)
 {
     char found[PATH];
     const char *labels = options->labels;
@@ -201,5 +211,5 @@ ds_data *ds_idx_file(const char *path, const ds_options *options, ad_error *erro
         return NULL;
     }
     const char *files[4] = { path, labels ? labels : found, NULL, NULL };
-    return load(path, files, options, error);
+    return load_pairs(path, files, options, error);
 }

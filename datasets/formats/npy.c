@@ -286,16 +286,16 @@ int ds_npy_read(const char *path, ds_array *out, ad_error *error)
 }
 
 /* The rank is one of least..most, no axis is empty, and all elements are finite. */
-static int check(const char *path, const ds_array *a, int least, int most, ad_error *error)
+static int check(const char *path, const ds_array *a, int minimum, int maximum, ad_error *error)
 {
     static const char *const names[] = { "a vector (rows,)", "a matrix (rows, columns)",
                                          "an array of sequences (rows, time, features)" };
     char shape[256];
     shape_text(shape, sizeof shape, a->shape, a->rank);
-    const char *wanted = names[a->rank < least ? least - 1 : (a->rank > most ? most : a->rank) - 1];
-    if (a->rank < least || a->rank > most)
+    const char *wanted = names[a->rank < minimum ? minimum - 1 : (a->rank > maximum ? maximum : a->rank) - 1];
+    if (a->rank < minimum || a->rank > maximum)
         return ad_fail(error, "%s: shape %s has %d axes, %s has %d", path, shape, a->rank, wanted,
-                       a->rank < least ? least : most);
+                       a->rank < minimum ? minimum : maximum);
     size_t columns = 1;
     for (int i = 1; i < a->rank; i++)
         columns *= a->shape[i];
@@ -308,11 +308,11 @@ static int check(const char *path, const ds_array *a, int least, int most, ad_er
     return 0;
 }
 
-static int read_rank(const char *path, ds_array *out, int least, int most, ad_error *error)
+static int read_rank(const char *path, ds_array *out, int minimum, int maximum, ad_error *error)
 {
     if (ds_npy_read(path, out, error) != 0)
         return -1;
-    if (check(path, out, least, most, error) == 0)
+    if (check(path, out, minimum, maximum, error) == 0)
         return 0;
     ds_array_free(out);
     return -1;

@@ -1,7 +1,9 @@
-/* arrays.c: a data set from .npy files. */
+/* npy_set.c: a data set from .npy files. */
+#include "datasets/formats/formats.h"
 #include "datasets/set/set.h"
 
 #include <math.h>
+#include <string.h>
 
 /* y of the labels' file: integers on one axis are classes, all else is targets. */
 static int take_labels(ds_data *data, const char *path, const char *inputs, ad_error *error)
@@ -34,7 +36,12 @@ static int take_labels(ds_data *data, const char *path, const char *inputs, ad_e
     return 0;
 }
 
-ds_data *ds_npy(const char *path, const ds_options *options, ad_error *error)
+bool ds_npy_in_file(const ds_found *found)
+{
+    return ds_ends(found->path, ".npy") || memcmp(found->head, "\x93NUMPY", 6) == 0;
+}
+
+ds_data *ds_load_npy(const char *path, const ds_options *options, ad_error *error)
 {
     ds_array x;
     if (ds_npy_samples(path, &x, error) != 0)

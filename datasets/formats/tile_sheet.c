@@ -1,7 +1,8 @@
-/* sheet.c: image sheets, and the data sets that come with limn; views of a set, and its end. */
+/* tile_sheet.c: image sheets, and the data sets that come with limn. */
+#include "datasets/formats/formats.h"
+#include "datasets/image/image.h"
 #include "datasets/set/set.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* The first `count` labels of a file that must be `count` digits, at most `tiles`, and one newline. */
@@ -47,7 +48,7 @@ typedef struct {
 
 /* Fills x (to) and y; every labelled tile must show something, every tile after them nothing. `one` has room for a
  * tile. */
-static int fill(ds_data *data, const sheet *s, ds_size to, unsigned char *one, ad_error *error)
+static int fill_tiles(ds_data *data, const sheet *s, ds_size to, unsigned char *one, ad_error *error)
 {
     for (size_t r = 0; r < s->tiles; r++) {
         bool labelled = r < data->rows;
@@ -88,7 +89,7 @@ static ds_data *new_set(const sheet *s, size_t rows, const ds_options *options, 
         data->height = to.height;
         data->width = to.width;
         data->channels = 1;
-        failed = fill(data, s, to, one, error);
+        failed = fill_tiles(data, s, to, one, error);
     }
     if (!failed)
         failed = ds_finish(data, rows * 4 / 5, options, error);
@@ -126,71 +127,38 @@ ds_data *ds_sheet(const char *png, const char *labels, size_t tile, const ds_opt
     return data;
 }
 
-int ds_find(const char *file, char *path, size_t size, ad_error *error)
+/* The sets that come with limn, in the data folder. */
+static const struct {
+    const char *name, *files; /* files.png, files.labels */
+    size_t tile;
+} embedded[] = { { "mnist", "mnist10k", 28 }, { "digits", "digits", 8 } };
+enum { EMBEDDED = sizeof embedded / sizeof *embedded };
+
+static int number_of(const char *name)
 {
-    const char *chosen = getenv("LIMN_DATA");
-    const char *folders[] = {
-#ifdef LIMN_DATA_BUILD
-        LIMN_DATA_BUILD,
-#endif
-#ifdef LIMN_DATA_INSTALL
-        LIMN_DATA_INSTALL,
-#endif
-        NULL,
-    };
-    bool ours = !chosen || !chosen[0];
-    for (const char **folder = ours ? folders : &chosen; *folder; folder++) {
-        int length = snprintf(path, size, "%s/%s", *folder, file);
-        if (length < 0 || (size_t)length >= size)
-            return ad_fail(error, "%s: the path in the data folder is longer than %zu bytes", file, size);
-        FILE *stream = fopen(path, "rb");
-        if (stream) {
-            fclose(stream);
-            return 0;
-        }
-        if (!ours)
-            return ad_fail(error, "%s: cannot be read; the environment variable LIMN_DATA names its folder", path);
-    }
-    return ad_fail(error, "%s: in none of limn's data folders; set LIMN_DATA to the folder that has it", file);
+    int k = 0;
+    while (k < EMBEDDED && strcmp(embedded[k].name, name) != 0)
+        k++;
+    return k;
 }
 
-ds_data *ds_sheet_named(const char *name, const ds_options *options, ad_error *error)
+bool ds_sheet_named(const ds_found *found)
 {
-    size_t tile = strcmp(name, "mnist") == 0 ? 28 : 8;
-    const char *base = tile == 28 ? "mnist10k" : name;
+    return number_of(found->path) < EMBEDDED;
+}
+
+ds_data *ds_load_sheet(const char *name, const ds_options *options, ad_error *error)
+{
+    int k = number_of(name);
     char file[32], png[4096], labels[4096];
-    snprintf(file, sizeof file, "%s.png", base);
+    snprintf(file, sizeof file, "%s.png", embedded[k].files);
     if (ds_find(file, png, sizeof png, error) != 0)
         return NULL;
-    snprintf(file, sizeof file, "%s.labels", base);
+    snprintf(file, sizeof file, "%s.labels", embedded[k].files);
     if (ds_find(file, labels, sizeof labels, error) != 0)
         return NULL;
-    ds_data *data = ds_sheet(png, labels, tile, options, error);
+    ds_data *data = ds_sheet(png, labels, embedded[k].tile, options, error);
     if (data)
         snprintf(data->name, sizeof data->name, "%s", name);
     return data;
-}
-
-ds_data ds_split(const ds_data *data, size_t first, size_t count)
-{
-    ds_data view = *data;
-    if (first > data->rows)
-        first = data->rows;
-    view.rows = count < data->rows - first ? count : data->rows - first;
-    view.x += first * data->features;
-    view.y = data->y ? data->y + first * data->targets : NULL;
-    view.train = data->train > first ? data->train - first : 0;
-    if (view.train > view.rows)
-        view.train = view.rows;
-    return view;
-}
-
-void ds_free(ds_data *data)
-{
-    if (!data)
-        return;
-    ad_free(data->x);
-    ad_free(data->y);
-    ad_free(data->class_names);
-    ad_free(data);
 }

@@ -1,7 +1,7 @@
-/* stb.c: stb_image, from memory only, on limn's allocator. Its functions are static here, so that a program with an
+/* decode.c: stb_image, from memory only, on limn's allocator. Its functions are static here, so that a program with an
  * stb_image of its own can link with limn. What it does not check is checked here: that a file is not cut short, and
  * that its pixels are no more than the file can hold. */
-#include "datasets/set/set.h"
+#include "datasets/image/image.h"
 
 #include <string.h>
 
@@ -153,12 +153,12 @@ int ds_image_size(const char *path, const unsigned char *file, size_t bytes, ds_
                                 kind, bytes, reason ? ": " : "", reason ? reason : "");
     }
     /* No kind unfolds a byte to more than 4096 pixels: a GIF has 2^12 codes, and each names at most so many. */
-    size_t most = bytes < DS_IMAGE / 4096 ? 4096 * bytes : DS_IMAGE;
+    size_t maximum = bytes < DS_IMAGE / 4096 ? 4096 * bytes : DS_IMAGE;
     if (width < 1 || height < 1 || (size_t)width > DS_SIDE || (size_t)height > DS_SIDE ||
-        (size_t)width > most / (size_t)height)
+        (size_t)width > maximum / (size_t)height)
         return ad_fail(error,
                        "%s: an image of %d x %d pixels in %zu bytes; sides are from 1 to %zu, pixels at most %zu", path,
-                       width, height, bytes, DS_SIDE, most);
+                       width, height, bytes, DS_SIDE, maximum);
     *size = (ds_size){ (size_t)height, (size_t)width, channels < 3 ? 1 : 3 };
     return 0;
 }

@@ -1,5 +1,5 @@
-/* jpeg.c: what stb_image does not look at: that a JPEG's Huffman tables have no more codes than there are bytes. */
-#include "datasets/set/set.h"
+/* jpeg_check.c: what stb_image does not look at: that a JPEG's Huffman tables have no more codes than there are bytes. */
+#include "datasets/image/image.h"
 
 /* A DHT segment at `at`, behind its marker: length (2), then tables of class and number (1), how many codes there are
  * of each length (16), and their values. */

@@ -1,5 +1,5 @@
-/* image.c: what becomes of an image's bytes: grey, resized, then numbers 0..1. */
-#include "datasets/set/set.h"
+/* pixels.c: what becomes of an image's bytes: grey, resized, then numbers 0..1. */
+#include "datasets/image/image.h"
 
 int ds_image_target(ds_size from, const ds_options *options, ds_size *to, ad_error *error)
 {

@@ -1,5 +1,5 @@
-/* png.c: what stb_image does not look at: that a PNG is whole and that its checksums are right. */
-#include "datasets/set/set.h"
+/* png_check.c: what stb_image does not look at: that a PNG is whole and that its checksums are right. */
+#include "datasets/image/image.h"
 
 #include <string.h>
 #include <zlib.h>
@@ -13,12 +13,12 @@ static uint32_t big_endian(const unsigned char *at)
 static int read_header(const char *path, const unsigned char *at, bool sheet, size_t *width, size_t *height,
                        ad_error *error)
 {
-    size_t most = sheet ? DS_PIXELS : DS_IMAGE;
+    size_t maximum = sheet ? DS_PIXELS : DS_IMAGE;
     *width = big_endian(at);
     *height = big_endian(at + 4);
-    if (!*width || !*height || *width > most / *height)
+    if (!*width || !*height || *width > maximum / *height)
         return ad_fail(error, "%s: an image of %zu x %zu pixels; from 1 to %zu pixels are read", path, *width, *height,
-                       most);
+                       maximum);
     if (sheet && (at[8] != 8 || at[9] != 0))
         return ad_fail(error, "%s: not an 8-bit grey PNG: %d bits, colour type %d", path, at[8], at[9]);
     return 0;

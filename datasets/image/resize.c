@@ -1,6 +1,6 @@
 /* resize.c: stb_image_resize on limn's allocator: Catmull-Rom to enlarge, Mitchell to shrink, edges clamped. Its
  * functions are static here, so that a program with an stb_image_resize of its own can link with limn. */
-#include "datasets/set/set.h"
+#include "datasets/image/image.h"
 
 #if defined(__GNUC__)
 #pragma GCC diagnostic push

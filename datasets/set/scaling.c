@@ -1,4 +1,4 @@
-/* scale.c: the scalings, each a pass for the mean, one for the deviation and one over all rows. */
+/* scaling.c: the scalings, each a pass for the mean, one for the deviation and one over all rows. */
 #include "datasets/datasets.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* rows.c: how every loader begins and ends: a set of so many rows, its classes' names, its split and its scaling. */
+/* set.c: how every loader begins and ends: a set of so many rows, its classes' names, its split and its scaling;
+ * views of a set, and its end. */
 #include "datasets/set/set.h"
 
 #include <Random123/philox.h>
@@ -102,4 +103,28 @@ int ds_finish(ds_data *data, size_t train, const ds_options *options, ad_error *
         train = 1;
     ds_options chosen = { .scaling = options->scaling, .train = options->train ? options->train : train };
     return ds_scale(data, &chosen, error);
+}
+
+ds_data ds_split(const ds_data *data, size_t first, size_t count)
+{
+    ds_data view = *data;
+    if (first > data->rows)
+        first = data->rows;
+    view.rows = count < data->rows - first ? count : data->rows - first;
+    view.x += first * data->features;
+    view.y = data->y ? data->y + first * data->targets : NULL;
+    view.train = data->train > first ? data->train - first : 0;
+    if (view.train > view.rows)
+        view.train = view.rows;
+    return view;
+}
+
+void ds_free(ds_data *data)
+{
+    if (!data)
+        return;
+    ad_free(data->x);
+    ad_free(data->y);
+    ad_free(data->class_names);
+    ad_free(data);
 }

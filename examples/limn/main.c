@@ -1,5 +1,5 @@
-/* main.c: limn, the tool. */
-#include "examples/limn/limn_tool.h"
+/* main.c: limn, the tool. The table of commands is in commands/. */
+#include "examples/limn/commands/commands.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,29 +31,29 @@ static int fail(ad_error *error, int status)
     for (char *c = error->text; *c; c++)
         *c = *c == '\n' || *c == '\r' ? ' ' : *c;
     fflush(stdout);
-    fprintf(stderr, "limn: %s\n", error->text[0] ? error->text : "failed, for a reason that was not told");
+    fprintf(stderr, "limn: %s\n", error->text);
     return status;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        int (*run)(const options *, ad_error *);
-    } commands[] = { { "report", command_report }, { "train", command_train },     { "eval", command_eval },
-                     { "kernel", command_kernel }, { "predict", command_predict }, { "program", command_program },
-                     { "limit", command_limit } };
     ad_start_again(argv);
+    ad_c_locale_begin(); /* a network's C file may set a locale */
     find_data();
     ad_hook_allocation(from_environment("LIMN_FAIL_ALLOC"));
     ad_hook_write(from_environment("LIMN_FAIL_WRITE"));
     json_begin();
     options o;
+    const tool_command *command = NULL;
     ad_error error = { 0 };
-    int wrong = options_parse(&o, argc, argv), status = 0;
-    for (size_t i = 0; i < sizeof commands / sizeof *commands && !wrong; i++)
-        if (strcmp(commands[i].name, o.command) == 0 && (status = commands[i].run(&o, &error)))
-            return fail(&error, status > 0 ? status : 1);
+    int wrong = options_parse(&o, commands, argc, argv, &command), status = 0;
+    if (!wrong && (status = command->run(&o, &error))) {
+        ad_fail(&error,
+                "%s %s: no part of it said why it failed; most likely memory ran out: try fewer inputs or a "
+                "smaller network",
+                o.command, o.network);
+        return fail(&error, status > 0 ? status : 1);
+    }
     if (wrong <= 0 && (fflush(stdout) != 0 || ferror(stdout))) {
         ad_fail(&error, "cannot write to standard output");
         return fail(&error, 1);

@@ -59,10 +59,10 @@ nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type,
         ad_fail(error, "%s: width %zu: it must be from 1 to %d", nn_title(net), n, MAX_WIDTH);
         return NULL;
     }
-    nn_model *model = ad_alloc(1, sizeof *model, "a model", error);
+    nn_model *model = (threads = ad_threads(threads, error)) ? ad_alloc(1, sizeof *model, "a model", error) : NULL;
     if (!model)
         return NULL;
-    *model = (nn_model){ .net = net, .n = n, .type = type, .threads = threads > 0 ? threads : 1, .sizes = { .n = n } };
+    *model = (nn_model){ .net = net, .n = n, .type = type, .threads = threads, .sizes = { .n = n } };
     int n_params = net->n_params, n_all = n_params + net->n_statistics;
     if (!(model->offsets = ad_alloc((size_t)n_all + 1, sizeof *model->offsets, "a model", error)))
         goto failed;

@@ -1,5 +1,5 @@
-/* running_statistics.c: what batch normalisation keeps of the batches of a fit. After each step, with N the numbers that
- * a mean is of,
+/* running_statistics.c: what batch normalisation keeps of the batches of a fit. After each step, with N the numbers
+ * that a mean is of,
  *
  *     running_mean = (1 - momentum) running_mean + momentum m
  *     running_var  = (1 - momentum) running_var  + momentum v N / (N - 1)

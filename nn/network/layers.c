@@ -79,21 +79,15 @@ ad_var nn_embedding_at(ad_where where, nn_net *net, const char *name, ad_var x, 
     return ad_scale_at(where, ad_gather_at(where, table.omega, x, entry), table.c, table.fan_in, table.power);
 }
 
-/* Not those that need a parameter without a usual value, nor those that only stand in derivatives. */
-static bool is_activation(int op)
-{
-    return op != AD_POWER && op != AD_LEAKY_STEP && op != AD_ERF_GRAD && op != AD_GELU_GRAD;
-}
-
 ad_var nn_activation_at(ad_where where, nn_net *net, const char *name, ad_var x)
 {
     int op = ad_unary_named(name);
-    if (op >= 0 && is_activation(op))
-        return ad_unary_at(where, (ad_op)op, x, op == AD_LEAKY ? 0.01 : 0);
+    if (op >= 0 && ad_op_facts_of((ad_op)op)->activation)
+        return ad_unary_at(where, (ad_op)op, x, ad_op_facts_of((ad_op)op)->usual_p);
     char list[300] = "";
     size_t used = 0;
     for (int k = 0; k < AD_CUSTOM && used < sizeof list; k++)
-        if (is_activation(k))
+        if (ad_op_facts_of((ad_op)k)->activation)
             used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", ad_op_name((ad_op)k));
     return ad_poison(net->graph, where, "no activation %.40s; there are %s", name, list);
 }

@@ -11,6 +11,7 @@
  * With padding in front, b is a weight of the step's presence, 0 or 1, and all states are 0 before the first step. */
 #include "nn/networks/networks.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { MAX_GATES = 4 };
@@ -121,12 +122,9 @@ static affine make_affine(const rnn *r, long number, const char *gate, ad_axis i
 /* Zeros keep a state of 0 where phi(0) is 0. */
 static void check_padding(nn_net *net, const char *phi)
 {
-    static const char *const words[] = { "identity", "neg", "relu", "leaky", "abs",  "sign",
-                                         "square",   "sin", "tanh", "erf",   "gelu", "swish" };
-    for (size_t k = 0; k < sizeof words / sizeof *words; k++)
-        if (strcmp(phi, words[k]) == 0)
-            return;
-    nn_setting_fail(net, "padding", "none where phi(0) is not 0");
+    int op = ad_unary_named(phi);
+    if (op < 0 || !(fabs(ad_op_facts_of((ad_op)op)->at_zero) <= 0))
+        nn_setting_fail(net, "padding", "none where phi(0) is not 0");
 }
 
 /* The mean over the steps that are present, of which it counts at least one. */

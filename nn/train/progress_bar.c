@@ -26,11 +26,11 @@ static void clock_text(double seconds, char *text, size_t size)
 static void rate_text(double rate, char *text, size_t size)
 {
     if (rate < 10)
-        snprintf(text, size, "%.2g", rate);
+        ad_snprintf(text, size, "%.2g", rate);
     else if (rate < 1e3)
         snprintf(text, size, "%.0f", rate);
     else
-        snprintf(text, size, rate < 1e6 ? "%.1fk" : "%.1fM", rate < 1e6 ? rate / 1e3 : rate / 1e6);
+        ad_snprintf(text, size, rate < 1e6 ? "%.1fk" : "%.1fM", rate < 1e6 ? rate / 1e3 : rate / 1e6);
 }
 
 void nn_bar_show(nn_bar *bar, const nn_progress *p, long first_step, bool last)
@@ -52,6 +52,7 @@ void nn_bar_show(nn_bar *bar, const nn_progress *p, long first_step, bool last)
     clock_text(last ? p->seconds : ahead, left, sizeof left);
     rate_text(pace, rate, sizeof rate);
     const char *word = last ? "taken" : "left";
+    void *locale = ad_c_locale_begin();
     if (bar->terminal) {
         int done = p->steps > 0 ? (int)(CELLS * p->step / p->steps) : CELLS;
         fprintf(bar->stream, "\r[%.*s%.*s] %ld/%ld  loss %.4g  %s/s  %s %s\033[K%s", done, full, CELLS - done, empty,
@@ -60,6 +61,7 @@ void nn_bar_show(nn_bar *bar, const nn_progress *p, long first_step, bool last)
         fprintf(bar->stream, "step %ld of %ld, loss %.6g, %s steps/s, %s %s\n", p->step, p->steps, p->loss, rate, left,
                 word);
     }
+    ad_c_locale_end(locale);
     fflush(bar->stream);
     bar->drawn = true;
 }

@@ -9,7 +9,8 @@ typedef struct nn_rule nn_rule;
 const char *nn_optimizer_number(const nn_fit_spec *spec, int k, double *value);
 /* Fills in the optimizer's defaults; refuses what cannot train. */
 int nn_rule_settle(nn_fit_spec *spec, ad_error *error);
-/* spec is settled. outputs: of each parameter, which output of the plan its gradient is, -1 none; these are the plan's last outputs. */
+/* spec is settled. outputs: of each parameter, which output of the plan its gradient is, -1 none; these are the plan's
+ * last outputs. */
 nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *outputs, ad_error *error);
 void nn_rule_free(nn_rule *rule);
 int nn_rule_updates(const nn_rule *rule);                      /* how many of them it takes by ad_update: all or none */

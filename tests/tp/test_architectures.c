@@ -12,9 +12,9 @@ Test(architectures, exact_sampled_and_finite_agree, .timeout = 3000)
 {
     architecture_tally tally = { 0 };
     /* Three that meet what is rare: a kernel that spreads widely from run to run, a part of one that is random but
-     * vanishes, and a jump at what vanishes. */
-    static const uint64_t more[] = { 83, 92, 186 };
-    for (int k = 0; k < NETS + 3; k++) {
+     * vanishes, and a jump at what vanishes. Then four of the table as it has grown. */
+    static const uint64_t more[] = { 83, 92, 186, 1001, 1002, 1003, 1004 };
+    for (int k = 0; k < NETS + (int)(sizeof more / sizeof *more); k++) {
         ad_error error = { 0 };
         int failed = architecture_compare(k < NETS ? (uint64_t)(k + 1) : more[k - NETS], 2, &tally, &error);
         cr_expect_eq(failed, 0, "%s", failed < 0 ? error.text : tally.text);

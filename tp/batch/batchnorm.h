@@ -12,13 +12,9 @@
  *
  * Directions of a batch with less than 1e-12 of its largest variance count as none: samples nearer to each other than a
  * millionth of the batch's spread count as equal. */
-#ifndef LIMN_TP_BATCHNORM_H
-#define LIMN_TP_BATCHNORM_H
+#ifndef LIMN_TP_BATCH_BATCHNORM_H
+#define LIMN_TP_BATCH_BATCHNORM_H
 #include "nn/nn.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* phi(u) = above u for u > 0 and below u for u < 0. at_zero is the slope at 0, which is seen only by samples that equal
  * their batch's mean. */
@@ -62,8 +58,4 @@ void tp_batchnorm_mean(const tp_batchnorm *layer, double *out);
 /* At epsilon = 0, is the rank so small that a finite network's tangent kernel has infinite variance? One batch: below
  * 5. */
 bool tp_batchnorm_heavy(const tp_batchnorm *layer, size_t *rank);
-
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -1,7 +1,7 @@
 /* batchnorm_maps.c: V, T and its transpose: sums over the nodes of a layer's quadrature. */
-#include "autodiff/plan/plan.h"
-#include "tp/batch/batchnorm_inside.h"
-#include "tp/gauss/simd.h"
+#include "autodiff/base/base.h"
+#include "tp/batch/batchnorm_factor.h"
+#include "tp/gauss/gauss.h"
 
 #include <float.h>
 #include <math.h>
@@ -20,7 +20,7 @@ typedef struct {
 } node;
 
 typedef struct {
-    size_t most; /* nodes at once */
+    size_t capacity; /* nodes at once */
     double *memory, *d, *a11, *a22, *a12, *c, *ones, *r, *s, *i1, *i2;
     double *outer11, *outer22, *outer12; /* (rank, rows rows) ...: what a line's A are made of */
 } sheet;
@@ -29,27 +29,27 @@ static int sheet_allocate(const tp_batchnorm *layer, sheet *at, ad_error *error)
 {
     size_t m = layer->side[0].rows, n = layer->side[1].rows, r = layer->rank;
     size_t apart = layer->one ? 0 : m * m + n * n, each = r + apart + 5 * m * n + m + n;
-    at->most = SHEET_DOUBLES / each + 1;
-    at->most = at->most < layer->n_points ? at->most : layer->n_points;
-    at->memory = ad_alloc(at->most * each + r * (apart + m * n), sizeof *at->memory, "batchnorm", error);
+    at->capacity = SHEET_DOUBLES / each + 1;
+    at->capacity = at->capacity < layer->n_points ? at->capacity : layer->n_points;
+    at->memory = ad_alloc(at->capacity * each + r * (apart + m * n), sizeof *at->memory, "batchnorm", error);
     if (!at->memory)
         return -1;
     double *next = at->memory, **shared[] = { &at->a12, &at->c, &at->ones, &at->r, &at->s };
-    for (size_t i = 0; i < 5; i++, next += at->most * m * n)
+    for (size_t i = 0; i < 5; i++, next += at->capacity * m * n)
         *shared[i] = next;
     at->d = next;
-    at->i1 = at->d + at->most * r;
-    at->i2 = at->i1 + at->most * m;
-    at->outer12 = at->i2 + at->most * n;
+    at->i1 = at->d + at->capacity * r;
+    at->i2 = at->i1 + at->capacity * m;
+    at->outer12 = at->i2 + at->capacity * n;
     at->a11 = at->a22 = at->a12;
     at->outer11 = at->outer22 = at->outer12;
     if (!layer->one) {
         at->outer11 = at->outer12 + r * m * n;
         at->outer22 = at->outer11 + r * m * m;
         at->a11 = at->outer22 + r * n * n;
-        at->a22 = at->a11 + at->most * m * m;
+        at->a22 = at->a11 + at->capacity * m * m;
     }
-    for (size_t i = 0; i < at->most * m * n; i++)
+    for (size_t i = 0; i < at->capacity * m * n; i++)
         at->ones[i] = 1;
     return 0;
 }
@@ -127,7 +127,8 @@ static void sheet_fill(const tp_batchnorm *layer, sheet *at, const tp_node_line 
     }
     for (size_t j = 0; j < count; j++)
         correlate(m, n, at->a11 + j * m * m, at->a22 + j * n * n, at->a12 + j * m * n, at->c + j * m * n);
-    tp_vector_get()->relu(count * m * n, at->ones, at->ones, at->c, NULL, at->r, at->s);
+    tp_univariate relu = tp_univariate_form(TP_RELU, 0), step = tp_univariate_form(TP_STEP, 0);
+    tp_closed_pair(&relu, &step, count * m * n, at->ones, at->ones, at->c, NULL, at->r, at->s);
     for (size_t j = 0; j < count; j++) {
         bend(&layer->phi, &layer->phi2, m, n, at->a11 + j * m * m, at->a22 + j * n * n, at->a12 + j * m * n,
              at->c + j * m * n, at->r + j * m * n, at->s + j * m * n);
@@ -166,8 +167,8 @@ static int sweep(const tp_batchnorm *layer, void (*visit)(const node *, void *),
     for (size_t i = 0; i < layer->n_lines; i++) {
         const tp_node_line *of = &layer->lines[i];
         sheet_open(layer, &at, of);
-        for (size_t first = 0; first < of->n; first += at.most) {
-            size_t count = of->n - first < at.most ? of->n - first : at.most;
+        for (size_t first = 0; first < of->n; first += at.capacity) {
+            size_t count = of->n - first < at.capacity ? of->n - first : at.capacity;
             sheet_fill(layer, &at, of, first, count);
             for (size_t j = 0; j < count; j++) {
                 node here = node_at(layer, &at, of, first, j);
@@ -200,12 +201,12 @@ static double coarse_factor(const tp_batchnorm *layer)
 
 static double difference_of(const tp_batchnorm *layer, const sums *of)
 {
-    double most = 0, largest = 0;
+    double off = 0, largest = 0;
     for (size_t i = 0; i < of->count; i++) {
-        most = fmax(most, fabs(of->fine[i] - coarse_factor(layer) * of->coarse[i]));
+        off = fmax(off, fabs(of->fine[i] - coarse_factor(layer) * of->coarse[i]));
         largest = fmax(largest, fabs(of->fine[i]));
     }
-    return largest > 0 ? most / largest : 0;
+    return largest > 0 ? off / largest : 0;
 }
 
 typedef struct {

@@ -1,124 +1,18 @@
+/* coupled.c: the recursion over whole batches: G-vars, sums, functions and families, each a matrix, down to the data;
+ * and the limit that it gives, with several runs where directions are sampled. */
 #include "tp/batch/coupled.h"
+#include "tp/batch/batch.h"
+#include "tp/batch/terms.h"
+
+#include "autodiff/base/base.h"
 
 #include <cblas.h>
 #include <math.h>
 #include <string.h>
 
-enum { SAMPLES = 8192, RUNS = 8, MOST_RUNS = 64, NO_RULE = -2 };
+enum { SAMPLES = 8192, RUNS = 8, MAX_RUNS = 64 };
 static const double usual_tolerance = 1e-3; /* of sampled kernels, if no number of runs is asked for */
-enum { OF_GVARS, OF_SUMS, OF_FAMILIES };
 static const double tiny = 1e-12;
-
-/* ---- blocks ---- */
-tp_block *tp_block_of(tp_coupled *c, const int *key, size_t n, bool *made)
-{
-    int before = c->keys.n, id = tp_intern(&c->keys, key, n * sizeof *key);
-    if (id >= c->room) {
-        int room = c->room ? 2 * c->room : 256;
-        tp_block *larger = ad_alloc((size_t)room, sizeof *larger, "blocks", c->error);
-        if (!larger)
-            return NULL;
-        if (c->room)
-            memcpy(larger, c->blocks, (size_t)c->room * sizeof *larger);
-        ad_free(c->blocks);
-        c->blocks = larger;
-        c->room = room;
-    }
-    if (id < 0) {
-        ad_fail(c->error, "out of memory for the kernels of a batch");
-        return NULL;
-    }
-    *made = id >= before;
-    if (*made)
-        c->blocks[id] = (tp_block){ .zero = true };
-    return &c->blocks[id];
-}
-
-int tp_block_open(tp_coupled *c, tp_block *block, int p, int q)
-{
-    block->values = ad_arena_alloc(c->families.algebra.arena, c->rows[p] * c->rows[q] + 1, sizeof(double));
-    block->zero = false;
-    return block->values ? 0 : ad_fail(c->error, "out of memory for the kernels of a batch");
-}
-
-/* own x + mean (its mean) over the rows' batch, and over the columns'. */
-static void mix(size_t m, size_t n, double own, double mean, double own2, double mean2, double *x)
-{
-    for (size_t k = 0; k < n && fabs(mean) > 0; k++) {
-        double average = 0;
-        for (size_t i = 0; i < m; i++)
-            average += x[i * n + k] / (double)m;
-        for (size_t i = 0; i < m; i++)
-            x[i * n + k] = own * x[i * n + k] + mean * average;
-    }
-    for (size_t i = 0; i < m; i++) {
-        double average = 0;
-        for (size_t k = 0; k < n && fabs(mean2) > 0; k++)
-            average += x[i * n + k] / (double)n;
-        for (size_t k = 0; k < n; k++)
-            x[i * n + k] = (fabs(mean) > 0 ? 1 : own) * (own2 * x[i * n + k] + mean2 * average);
-    }
-}
-
-/* ---- data ---- */
-/* (rows, size) of one batch: a data node at the G-var's point, along its axis; means over the batch taken out. */
-static double *data_rows(tp_coupled *c, const tp_gvar *g, int p, bool centred, size_t *size)
-{
-    const tp_program *program = c->families.algebra.program;
-    ad_graph *graph = program->graph;
-    ad_var node = { graph, g->node }, input = nn_input(program->net);
-    const ad_shape *shape = ad_shape_get(node);
-    ad_plan_spec spec = { .type = AD_DOUBLE, .capacity = { .n = 1, .n_batches = 1 } };
-    spec.capacity.batches[0].axis = nn_batch(program->net);
-    spec.capacity.batches[0].size = c->rows[p];
-    *size = ad_axis_fixed(graph, g->axis);
-    double *rows = ad_alloc(c->rows[p] * *size + 1, sizeof *rows, "inputs", c->error);
-    ad_plan *plan = NULL;
-    const double *values = c->x[p];
-    if (rows && g->node != input.id) {
-        plan = ad_plan_new(&node, 1, &spec, c->error);
-        if (!plan || ad_bind(plan, input, c->x[p]) || ad_run(plan, &spec.capacity, c->error)) {
-            ad_fail(c->error, "the program's data cannot be computed");
-            ad_plan_free(plan);
-            ad_free(rows);
-            return NULL;
-        }
-        values = ad_output(plan, 0);
-    }
-    size_t stride = 1, offset = 0, row_stride = 0, k_stride = 0;
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        ad_axis axis = shape->axes[i];
-        if (ad_same(axis, g->axis))
-            k_stride = stride;
-        else if (ad_axis_kind(graph, axis) == AD_BATCH)
-            row_stride = stride;
-        else
-            offset += (size_t)tp_point_index(&g->from, axis) * stride;
-        stride *= ad_axis_size(graph, axis, &spec.capacity);
-    }
-    for (size_t k = 0; k < *size && rows; k++) {
-        double mean = 0;
-        for (size_t i = 0; i < c->rows[p]; i++)
-            mean += (rows[i * *size + k] = values[offset + i * row_stride + k * k_stride]) / (double)c->rows[p];
-        for (size_t i = 0; i < c->rows[p] && centred; i++)
-            rows[i * *size + k] -= mean;
-    }
-    ad_plan_free(plan);
-    return rows;
-}
-
-static int data_gram(tp_coupled *c, const tp_gvar *g, const tp_gvar *h, int p, int q, bool centred, double *out)
-{
-    size_t size, size2;
-    double *a = data_rows(c, g, p, centred, &size), *b = a ? data_rows(c, h, q, centred, &size2) : NULL;
-    int status = b ? 0 : -1;
-    if (!status)
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)c->rows[p], (int)c->rows[q], (int)size, 1, a,
-                    (int)size, b, (int)size, 0, out, (int)c->rows[q]);
-    ad_free(a);
-    ad_free(b);
-    return status;
-}
 
 /* ---- G-vars ---- */
 /* 1 / (deviation of omega)^2: what the gradient of omega itself adds, relative to the covariance. */
@@ -135,10 +29,13 @@ static int gradient_factor(tp_coupled *c, const tp_gvar *g, double *factor)
     return 0;
 }
 
+/* K or Theta of two families; NULL with an error. */
+static const tp_block *family_block(tp_coupled *, tp_block_kind, int i, int j, int p, int q);
+
 static const tp_block *gvar_block(tp_coupled *c, tp_block_kind kind, int g, int h, int p, int q, bool centred)
 {
     bool made;
-    const int key[] = { OF_GVARS, (int)kind, g, h, p, q, centred };
+    const int key[] = { TP_OF_GVARS, (int)kind, g, h, p, q, centred };
     tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made);
     const tp_gvar *a = tp_gvar_at(&c->families.algebra, g), *b = tp_gvar_at(&c->families.algebra, h);
     if (!block || !made || a->param != b->param || a->position != b->position || a->argument != b->argument ||
@@ -156,7 +53,7 @@ static const tp_block *gvar_block(tp_coupled *c, tp_block_kind kind, int g, int 
     if (kind == TP_TANGENT && !(value = gvar_block(c, TP_VALUE, g, h, p, q, centred)))
         return NULL;
     tp_block value_copy = value ? *value : (tp_block){ .zero = true };
-    if (a->argument == TP_OF_VECTOR && !(passed = tp_family_block(c, kind, a->node, b->node, p, q)))
+    if (a->argument == TP_OF_VECTOR && !(passed = family_block(c, kind, a->node, b->node, p, q)))
         return NULL;
     tp_block passed_copy = passed ? *passed : (tp_block){ .zero = true };
     if (value_copy.zero && passed_copy.zero && (kind == TP_TANGENT || a->argument == TP_OF_VECTOR))
@@ -166,9 +63,9 @@ static const tp_block *gvar_block(tp_coupled *c, tp_block_kind kind, int g, int 
     if (!passed_copy.zero) {
         memcpy(made_block.values, passed_copy.values, count * sizeof(double));
         if (centred)
-            mix(c->rows[p], c->rows[q], 1, -1, 1, -1, made_block.values);
+            tp_block_mix(c->rows[p], c->rows[q], 1, -1, 1, -1, made_block.values);
     } else if (a->argument == TP_OF_DATA && kind == TP_VALUE) {
-        if (data_gram(c, a, b, p, q, centred, made_block.values))
+        if (tp_data_gram(c, a, b, p, q, centred, made_block.values))
             return NULL;
     } else if (kind == TP_VALUE) {
         for (size_t i = 0; i < count; i++)
@@ -180,10 +77,10 @@ static const tp_block *gvar_block(tp_coupled *c, tp_block_kind kind, int g, int 
     return &c->blocks[id];
 }
 
-const tp_block *tp_sum_block(tp_coupled *c, tp_block_kind kind, int lin, int lin2, int p, int q)
+static const tp_block *sum_block(tp_coupled *c, tp_block_kind kind, int lin, int lin2, int p, int q)
 {
     bool made;
-    const int key[] = { OF_SUMS, (int)kind, lin, lin2, p, q };
+    const int key[] = { TP_OF_SUMS, (int)kind, lin, lin2, p, q };
     tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made), sum = { .zero = true };
     if (!block || !made)
         return block;
@@ -205,7 +102,7 @@ const tp_block *tp_sum_block(tp_coupled *c, tp_block_kind kind, int lin, int lin
             if (centred)
                 cblas_dscal((int)(m * n), a->own * b->own, part, 1);
             else
-                mix(m, n, a->own, a->mean, b->own, b->mean, part);
+                tp_block_mix(m, n, a->own, a->mean, b->own, b->mean, part);
             cblas_daxpy((int)(m * n), 1, part, 1, sum.values, 1);
         }
     ad_free(part);
@@ -215,17 +112,151 @@ const tp_block *tp_sum_block(tp_coupled *c, tp_block_kind kind, int lin, int lin
     return &c->blocks[id];
 }
 
+/* ---- functions ---- */
+static int take_sum(tp_coupled *c, tp_block_kind kind, int lin, int lin2, int p, int q, tp_block *out)
+{
+    const tp_block *block = sum_block(c, kind, lin, lin2, p, q);
+    if (block)
+        *out = *block;
+    return block ? 0 : -1;
+}
+
+static int lin_of(const tp_coupled *c, tp_base_function f)
+{
+    return tp_base_at(&c->families, f.base)->lin;
+}
+
+static bool is_normal(const tp_coupled *c, tp_base_function f)
+{
+    return tp_base_at(&c->families, f.base)->kind == TP_BASE_NORMAL;
+}
+
+/* The covariances of either sum over its own batch. */
+static int take_own(tp_coupled *c, tp_base_function f, tp_base_function g, int p, int q, tp_covariances *cov)
+{
+    int lin = lin_of(c, f), lin2 = lin_of(c, g);
+    return take_sum(c, TP_VALUE, lin, lin, p, p, &cov->first) || take_sum(c, TP_VALUE, lin2, lin2, q, q, &cov->second)
+               ? -1
+               : 0;
+}
+
+/* Functions of one sample each. */
+static int plain_functions(tp_coupled *c, tp_block_kind kind, tp_base_function f, tp_base_function g, int p, int q,
+                           tp_block *out)
+{
+    tp_algebra *algebra = &c->families.algebra;
+    tp_covariances cov = { .between = { .zero = true } };
+    if (take_sum(c, TP_VALUE, lin_of(c, f), lin_of(c, g), p, q, &cov.between))
+        return -1;
+    if (kind == TP_TANGENT) {
+        if (take_sum(c, kind, lin_of(c, f), lin_of(c, g), p, q, &cov.tangent))
+            return -1;
+        if (cov.tangent.zero)
+            return 0;
+        f.fn = tp_fn_derivative(algebra, f.fn);
+        g.fn = f.fn < 0 ? -1 : tp_fn_derivative(algebra, g.fn);
+        if (g.fn < 0)
+            return -1;
+    }
+    if ((tp_plain_takes_variances(c, f, g, &cov.between) && take_own(c, f, g, p, q, &cov)) ||
+        tp_plain_block(c, f, g, p, q, &cov, out))
+        return -1;
+    for (size_t i = 0; i < c->rows[p] * c->rows[q] && kind == TP_TANGENT && !out->zero; i++)
+        out->values[i] *= cov.tangent.values[i];
+    return 0;
+}
+
+/* Functions of two normalised sums that depend on each other. */
+static int normal_functions(tp_coupled *c, tp_block_kind kind, tp_base_function f, tp_base_function g, int p, int q,
+                            tp_block *out)
+{
+    tp_covariances cov = { .tangent = { .zero = true } };
+    if (take_sum(c, TP_VALUE, lin_of(c, f), lin_of(c, g), p, q, &cov.between) ||
+        (kind == TP_TANGENT && take_sum(c, kind, lin_of(c, f), lin_of(c, g), p, q, &cov.tangent)) ||
+        take_own(c, f, g, p, q, &cov))
+        return -1;
+    return tp_normal_block(c, kind, f, g, p, q, &cov, out);
+}
+
+/* The mean of f over the law of one sample: (rows of p). NULL with an error. */
+static const tp_block *function_mean(tp_coupled *c, tp_base_function f, int p)
+{
+    bool made;
+    const int key[] = { TP_OF_MEANS, f.base, f.fn, p };
+    tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made), own, mean = { .zero = true };
+    if (!block || !made || tp_function_odd(c, f))
+        return block;
+    int id = (int)(block - c->blocks);
+    if (take_sum(c, TP_VALUE, lin_of(c, f), lin_of(c, f), p, p, &own) || tp_mean_block(c, f, p, &own, &mean))
+        return NULL;
+    c->blocks[id] = mean;
+    return &c->blocks[id];
+}
+
+/* A function of one sample and a normalised one, or two normalised ones, that do not depend on each other. */
+static int independent_functions(tp_coupled *c, tp_base_function f, tp_base_function g, int p, int q, tp_block *out)
+{
+    const tp_block *a = function_mean(c, f, p);
+    tp_block first = a ? *a : (tp_block){ .zero = true };
+    const tp_block *b = a ? function_mean(c, g, q) : NULL;
+    if (!b)
+        return -1;
+    tp_block second = *b;
+    if (first.zero || second.zero)
+        return 0;
+    if (tp_block_open(c, out, p, q))
+        return -1;
+    for (size_t i = 0; i < c->rows[p]; i++)
+        for (size_t k = 0; k < c->rows[q]; k++)
+            out->values[i * c->rows[q] + k] = first.values[i] * second.values[k];
+    return 0;
+}
+
+static int refuse_mixed(tp_coupled *c, tp_base_function f)
+{
+    const tp_batch_lin *u = tp_batch_lin_at(&c->families, lin_of(c, f));
+    int param = tp_gvar_at(&c->families.algebra, u->parts[0].gvar)->param;
+    return tp_family_refuse(&c->families, param,
+                            "a function of its product and one of that product normalised over the "
+                            "batch meet: no exact rule");
+}
+
+static int compute_functions(tp_coupled *c, tp_block_kind kind, tp_base_function f, tp_base_function g, int p, int q,
+                             tp_block *out)
+{
+    if (!is_normal(c, f) && !is_normal(c, g))
+        return plain_functions(c, kind, f, g, p, q, out);
+    const tp_block *between = sum_block(c, kind, lin_of(c, f), lin_of(c, g), p, q);
+    if (!between)
+        return -1;
+    if (between->zero)
+        return kind == TP_TANGENT ? 0 : independent_functions(c, f, g, p, q, out);
+    return is_normal(c, f) && is_normal(c, g) ? normal_functions(c, kind, f, g, p, q, out) : refuse_mixed(c, f);
+}
+
+static const tp_block *function_block(tp_coupled *c, tp_block_kind kind, tp_base_function f, tp_base_function g, int p,
+                                      int q)
+{
+    bool made;
+    const int key[] = { TP_OF_FUNCTIONS, (int)kind, f.base, f.fn, g.base, g.fn, p, q };
+    tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made), result = { .zero = true };
+    if (!block || !made || f.base < 0 || g.base < 0)
+        return f.base < 0 || g.base < 0 ? NULL : block;
+    int id = (int)(block - c->blocks);
+    if (compute_functions(c, kind, f, g, p, q, &result))
+        return NULL;
+    c->blocks[id] = result;
+    return &c->blocks[id];
+}
+
 /* ---- families ---- */
 /* A term as a function of a base; false for the constant 1. */
-static bool as_function(tp_coupled *c, const tp_family_term *t, int *base, int *fn)
+static bool as_function(tp_coupled *c, const tp_family_term *t, tp_base_function *f)
 {
-    *base = t->of;
-    *fn = t->fn;
-    if (t->kind == TP_TERM_GVAR) {
-        tp_base sum = { TP_BASE_SUM, tp_batch_lin_of(&c->families, t->of), 0, 0 };
-        *base = tp_intern(&c->families.bases, &sum, sizeof sum);
-        *fn = c->families.algebra.variable;
-    }
+    *f = (tp_base_function){ t->of, t->fn };
+    if (t->kind == TP_TERM_GVAR)
+        *f = (tp_base_function){ tp_base_make(&c->families, TP_BASE_SUM, tp_batch_lin_of(&c->families, t->of), 0, 0),
+                                 c->families.algebra.variable };
     return t->kind != TP_TERM_ONE;
 }
 
@@ -240,11 +271,11 @@ static int term_block(tp_coupled *c, tp_block_kind kind, const tp_family_term *s
         return 0;
     if (learned)
         kind = TP_VALUE;
-    int base, fn, base2, fn2;
-    bool first = as_function(c, s, &base, &fn), second = as_function(c, t, &base2, &fn2);
+    tp_base_function f, g;
+    bool first = as_function(c, s, &f), second = as_function(c, t, &g);
     const tp_block *of = NULL;
     if (first && second) {
-        of = tp_function_block(c, kind, base, fn, base2, fn2, p, q);
+        of = function_block(c, kind, f, g, p, q);
         if (of && !of->zero)
             memcpy(out, of->values, m * n * sizeof *out);
         *zero = of && of->zero;
@@ -253,7 +284,7 @@ static int term_block(tp_coupled *c, tp_block_kind kind, const tp_family_term *s
     if (kind == TP_TANGENT)
         return 0;
     if (first || second) {
-        of = first ? tp_function_mean(c, base, fn, p) : tp_function_mean(c, base2, fn2, q);
+        of = first ? function_mean(c, f, p) : function_mean(c, g, q);
         *zero = of && of->zero;
         for (size_t i = 0; of && !of->zero && i < m * n; i++)
             out[i] = of->values[first ? i / n : i % n];
@@ -265,10 +296,10 @@ static int term_block(tp_coupled *c, tp_block_kind kind, const tp_family_term *s
     return 0;
 }
 
-const tp_block *tp_family_block(tp_coupled *c, tp_block_kind kind, int i, int j, int p, int q)
+static const tp_block *family_block(tp_coupled *c, tp_block_kind kind, int i, int j, int p, int q)
 {
     bool made;
-    const int key[] = { OF_FAMILIES, (int)kind, i, j, p, q };
+    const int key[] = { TP_OF_FAMILIES, (int)kind, i, j, p, q };
     tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made), sum = { .zero = true };
     if (!block || !made)
         return block;
@@ -284,7 +315,7 @@ const tp_block *tp_family_block(tp_coupled *c, tp_block_kind kind, int i, int j,
             status = term_block(c, kind, x, y, p, q, part, &zero);
             if (status || zero || (sum.zero && tp_block_open(c, &sum, p, q)))
                 continue;
-            mix(m, n, !x->mean, x->mean, !y->mean, y->mean, part);
+            tp_block_mix(m, n, !x->mean, x->mean, !y->mean, y->mean, part);
             cblas_daxpy((int)(m * n), x->c * y->c * pow((double)m, x->batch) * pow((double)n, y->batch), part, 1,
                         sum.values, 1);
         }
@@ -326,17 +357,17 @@ static int solve(tp_coupled *c, const tp_program *program, tp_kernel_kind which,
     int f = status ? -1 : tp_family_of(&c->families, node, tp_point_of(&c->families.algebra, node, NULL));
     const tp_block *block = NULL;
     if (f >= 0 && !check_output(c, f, node))
-        block = tp_family_block(c, which == TP_NTK ? TP_TANGENT : TP_VALUE, f, f, 0, c->last);
+        block = family_block(c, which == TP_NTK ? TP_TANGENT : TP_VALUE, f, f, 0, c->last);
     size_t count = c->rows[0] * c->rows[c->last];
     if (block && !block->zero)
         memcpy(out, block->values, count * sizeof *out);
     else
         memset(out, 0, count * sizeof *out);
-    bool refused = c->families.refused;
+    bool refused = c->families.algebra.refused;
     close_coupled(c);
     if (!block && !error->text[0])
         ad_fail(error, "out of memory for the kernels of a batch");
-    return block ? 0 : refused ? NO_RULE : -1;
+    return block ? 0 : refused ? TP_NO_RULE : -1;
 }
 
 static void describe(const tp_coupled *c, tp_kernel *kernel, int runs)
@@ -355,47 +386,71 @@ static void describe(const tp_coupled *c, tp_kernel *kernel, int runs)
             c->heavy_rank);
 }
 
+/* One run's kernel into the means and sums of squares of all (Welford); the mean's relative error (Frobenius). */
+static double add_run(const double *one, size_t count, int runs, double *mean, double *squares)
+{
+    double uncertain = 0, size = 0;
+    for (size_t i = 0; i < count; i++) {
+        double before = one[i] - mean[i];
+        mean[i] += before / runs;
+        if (squares)
+            squares[i] += before * (one[i] - mean[i]);
+        uncertain += squares ? squares[i] / ((double)runs * (runs > 1 ? runs - 1 : 1)) : 0;
+        size += mean[i] * mean[i];
+    }
+    return sqrt(uncertain / (size > 0 ? size : 1));
+}
+
+/* One evaluation where all is integrated; where directions are sampled, runs until their mean stands. */
+static int run_all(tp_coupled *c, const tp_program *program, tp_kernel_kind which, const tp_limit_spec *spec,
+                   tp_kernel *kernel, int *runs)
+{
+    size_t count = kernel->rows * kernel->rows2;
+    double *one = ad_alloc(count, sizeof *one, "a limit kernel", c->error), *mean = kernel->terms[0].values;
+    double wanted = spec->tolerance > 0 ? spec->tolerance : usual_tolerance;
+    int status = one ? 0 : -1, minimum = spec->runs > 1 ? spec->runs : RUNS;
+    int maximum = (spec->tolerance > 0 || spec->runs < 2) && minimum < MAX_RUNS ? MAX_RUNS : minimum;
+    const tp_coupled blank = *c;
+    *runs = 0;
+    while (!status &&
+           (*runs == 0 || (c->sampled && (*runs < minimum || (*runs < maximum && kernel->error > wanted))))) {
+        *c = blank;
+        c->seed += 7919 * (uint64_t)++ * runs;
+        status = solve(c, program, which, one, c->error);
+        if (!status && c->sampled && !kernel->deviations &&
+            !(kernel->deviations = ad_alloc(count, sizeof *one, "a limit kernel", c->error)))
+            status = -1;
+        if (!status)
+            kernel->error = add_run(one, count, *runs, mean, kernel->deviations);
+        kernel->error = c->sampled ? kernel->error : c->difference;
+    }
+    for (size_t i = 0; i < count && kernel->deviations && !status; i++)
+        kernel->deviations[i] = sqrt(kernel->deviations[i] / ((double)*runs * (*runs - 1)));
+    ad_free(one);
+    return status;
+}
+
 int tp_limit_coupled(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                      size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
-    size_t columns = x2 ? rows2 : rows, count = rows * columns;
-    tp_coupled c = { .n_layers = 0 };
-    double *one = ad_alloc(count, sizeof *one, "a limit kernel", error);
+    size_t columns = x2 ? rows2 : rows;
+    int threads = ad_threads(spec->threads, error), runs, status;
+    if (!threads)
+        return -1;
+    tp_coupled c = { .x = { x, x2 ? x2 : x },
+                     .rows = { rows, columns },
+                     .last = x2 != NULL,
+                     .tangent = which == TP_NTK,
+                     .tolerance = spec->tolerance,
+                     .error = error,
+                     .samples = spec->samples ? spec->samples : SAMPLES,
+                     .seed = spec->seed };
     *kernel = (tp_kernel){ .rows = rows, .rows2 = columns, .n_terms = 1 };
-    kernel->terms[0].values = one ? ad_alloc(count, sizeof *one, "a limit kernel", error) : NULL;
-    double *mean = kernel->terms[0].values, *squares = NULL, uncertain = 0, size = 0;
-    int status = mean ? 0 : -1, runs = 0, least = spec->runs > 1 ? spec->runs : RUNS;
-    double wanted = spec->tolerance > 0 ? spec->tolerance : usual_tolerance;
-    int most = (spec->tolerance > 0 || spec->runs < 2) && least < MOST_RUNS ? MOST_RUNS : least;
-    do {
-        c = (tp_coupled){ .x = { x, x2 ? x2 : x },
-                          .rows = { rows, columns },
-                          .last = x2 != NULL,
-                          .tangent = which == TP_NTK,
-                          .tolerance = spec->tolerance,
-                          .error = error,
-                          .samples = spec->samples ? spec->samples : SAMPLES,
-                          .seed = spec->seed + 7919 * (uint64_t)++runs };
-        status = status ? status : solve(&c, program, which, one, error);
-        if (!status && c.sampled && !squares)
-            status = (squares = ad_alloc(count, sizeof *squares, "a limit kernel", error)) ? 0 : -1;
-        uncertain = size = 0;
-        for (size_t i = 0; i < count && !status; i++) { /* Welford's sums */
-            double before = one[i] - mean[i];
-            mean[i] += before / runs;
-            if (squares)
-                squares[i] += before * (one[i] - mean[i]);
-            uncertain += squares ? squares[i] / ((double)runs * (runs > 1 ? runs - 1 : 1)) : 0;
-            size += mean[i] * mean[i];
-        }
-        kernel->error = c.sampled ? sqrt(uncertain / (size > 0 ? size : 1)) : c.difference;
-    } while (!status && c.sampled && (runs < least || (runs < most && kernel->error > wanted)));
-    for (size_t i = 0; i < count && squares && !status; i++)
-        squares[i] = sqrt(squares[i] / ((double)runs * (runs - 1)));
-    kernel->deviations = squares;
-    describe(&c, kernel, runs);
-    ad_free(one);
-    if (status)
-        tp_kernel_free(kernel);
+    kernel->terms[0].values = ad_alloc(rows * columns, sizeof(double), "a limit kernel", error);
+    threads = ad_blas_begin(threads);
+    status = kernel->terms[0].values ? run_all(&c, program, which, spec, kernel, &runs) : -1;
+    ad_blas_end(threads);
+    if (!status)
+        describe(&c, kernel, runs);
     return status;
 }

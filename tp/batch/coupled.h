@@ -9,10 +9,10 @@
  *
  * so that Theta needs one matrix a layer (THEORY section 3(d)); for a function of one sample alone V is E f(u_a) f(u_c)
  * and T* the product with E f'(u_a) f'(u_c). */
-#ifndef LIMN_TP_COUPLED_H
-#define LIMN_TP_COUPLED_H
+#ifndef LIMN_TP_BATCH_COUPLED_H
+#define LIMN_TP_BATCH_COUPLED_H
 #include "tp/batch/batchnorm.h"
-#include "tp/batch/family.h"
+#include "tp/batch/families.h"
 
 /* zero: no values are kept. */
 typedef struct {
@@ -35,26 +35,47 @@ typedef struct {
     bool heavy;
     tp_table keys;
     tp_block *blocks; /* by key */
-    int room;
+    int capacity;
     struct tp_layer_memo {
         int key;
         tp_batchnorm *layer;
     } * layers;
-    int n_layers, layers_room, n_spheres;
+    int n_layers, layers_capacity, n_spheres;
     ad_error *error;
 } tp_coupled;
 
 typedef enum { TP_VALUE, TP_TANGENT } tp_block_kind;
-/* K or Theta of two families; NULL with an error. */
-const tp_block *tp_family_block(tp_coupled *, tp_block_kind, int i, int j, int p, int q);
-/* Of f(base) and g(base'): functions.c of batches. */
-const tp_block *tp_function_block(tp_coupled *, tp_block_kind, int base, int fn, int base2, int fn2, int p, int q);
-/* Of two sums of G-vars. */
-const tp_block *tp_sum_block(tp_coupled *, tp_block_kind, int lin, int lin2, int p, int q);
-/* The mean of f(base) over the law of one sample: (rows of p). NULL with an error. */
-const tp_block *tp_function_mean(tp_coupled *, int base, int fn, int p);
 
-/* A block by its key: *made tells whether it is new, and then zero. NULL without memory. */
+/* ---- blocks.c ---- */
+/* What a key begins with. */
+enum { TP_OF_GVARS, TP_OF_SUMS, TP_OF_FAMILIES, TP_OF_FUNCTIONS, TP_OF_MEANS, TP_OF_LAYERS };
+/* A block by its key: *made tells whether it is new, and then zero. NULL without memory. It moves when more are made. */
 tp_block *tp_block_of(tp_coupled *, const int *key, size_t n, bool *made);
 int tp_block_open(tp_coupled *, tp_block *, int p, int q); /* gives it values, all 0 */
+/* x (m, n): own x + mean (its mean) over the rows' batch, and over the columns'. */
+void tp_block_mix(size_t m, size_t n, double own, double mean, double own2, double mean2, double *x);
+/* The inner products of two G-vars' data; means over the batch taken out if centred. */
+int tp_data_gram(tp_coupled *, const tp_gvar *g, const tp_gvar *h, int p, int q, bool centred, double *out);
+
+/* ---- functions.c ---- */
+/* A function of a base: f(u), or f(z). */
+typedef struct {
+    int base, fn;
+} tp_base_function;
+/* Of the sums that two bases are made of: covariances over the batch of either, and between them, and Theta between
+ * them. */
+typedef struct {
+    tp_block first, second, between, tangent;
+} tp_covariances;
+bool tp_function_odd(const tp_coupled *, tp_base_function f);
+/* Are `first` and `second` looked at in E f(u) g(u')? */
+bool tp_plain_takes_variances(const tp_coupled *, tp_base_function f, tp_base_function g, const tp_block *between);
+/* E f(u) g(u'), functions of one sample each. */
+int tp_plain_block(tp_coupled *, tp_base_function f, tp_base_function g, int p, int q, const tp_covariances *,
+                   tp_block *out);
+/* Of two normalised sums that depend on each other: E f(z) g(z'), or T* of the tangent. */
+int tp_normal_block(tp_coupled *, tp_block_kind, tp_base_function f, tp_base_function g, int p, int q,
+                    const tp_covariances *, tp_block *out);
+/* The mean of f over the law of one sample, (rows of p), f not odd; own: the covariance of its sum over the batch. */
+int tp_mean_block(tp_coupled *, tp_base_function f, int p, const tp_block *own, tp_block *out);
 #endif

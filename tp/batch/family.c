@@ -1,53 +1,8 @@
-#include "tp/batch/family_inside.h"
+/* family.c: the family of a node of the trace. */
+#include "tp/batch/terms.h"
 
 #include <math.h>
 #include <string.h>
-
-int tp_family_no_memory(const tp_families *f)
-{
-    return ad_fail(f->algebra.error, "out of memory while solving the program");
-}
-
-int tp_family_refuse(tp_families *f, int node, const char *reason)
-{
-    f->refused = true;
-    return tp_refuse(&f->algebra, node, "%s", reason);
-}
-
-int tp_families_new(tp_families *f, const tp_program *program, ad_error *error)
-{
-    *f = (tp_families){ .refused = false };
-    if (tp_algebra_new(&f->algebra, program, error))
-        return -1;
-    tp_table *tables[] = { &f->lins, &f->bases, &f->families };
-    for (size_t i = 0; i < 3; i++)
-        if (tp_table_new(tables[i], f->algebra.arena, error))
-            return -1;
-    return 0;
-}
-
-void tp_families_free(tp_families *f)
-{
-    tp_table_free(&f->lins);
-    tp_table_free(&f->bases);
-    tp_table_free(&f->families);
-    tp_algebra_free(&f->algebra);
-}
-
-const tp_family *tp_family_at(const tp_families *f, int family)
-{
-    return tp_table_at(&f->families, family);
-}
-
-const tp_base *tp_base_at(const tp_families *f, int base)
-{
-    return tp_table_at(&f->bases, base);
-}
-
-const tp_batch_lin *tp_batch_lin_at(const tp_families *f, int lin)
-{
-    return tp_table_at(&f->lins, lin);
-}
 
 static int scaled(tp_families *f, int x, double c, double power, double batch)
 {
@@ -64,153 +19,12 @@ static int sum_of(tp_families *f, int x, int y, double sign)
     return tp_family_finish(&b);
 }
 
-/* ---- the variance over a batch ---- */
-typedef struct {
-    int n, gvars[TP_MOST_PARTS];
-    double own[TP_MOST_PARTS][TP_MOST_PARTS],
-        mean[TP_MOST_PARTS][TP_MOST_PARTS]; /* of mean(g h), and of mean(g) mean(h) */
-} quadratic;
-
-static int place_of(quadratic *q, int gvar)
-{
-    int i = 0;
-    while (i < q->n && q->gvars[i] != gvar)
-        i++;
-    if (i == TP_MOST_PARTS)
-        return -1;
-    q->gvars[i] = gvar;
-    q->n = i == q->n ? i + 1 : q->n;
-    return i;
-}
-
-/* c times the mean of u^2 over the batch, or u^2 of a u that is the same for all samples. */
-static bool add_square(quadratic *q, const tp_batch_lin *u, double c, bool mean)
-{
-    for (int i = 0; i < u->n; i++)
-        for (int k = 0; k < u->n; k++) {
-            const tp_batch_part *a = &u->parts[i], *b = &u->parts[k];
-            int row = place_of(q, a->gvar), column = place_of(q, b->gvar);
-            if (row < 0 || column < 0 || (!mean && fabs(a->own) + fabs(b->own) > 0))
-                return false;
-            q->own[row][column] += c * a->own * b->own;
-            q->mean[row][column] += c * (a->own * b->mean + a->mean * b->own + a->mean * b->mean);
-        }
-    return true;
-}
-
-/* The quadratic form as c times the variance of u over the batch, u's first part 1; -1 if it is none. */
-static int variance_of(tp_families *f, const quadratic *q, double *c)
-{
-    int first = 0;
-    tp_lin_builder u = { .n = 0 };
-    while (first < q->n && !(q->own[first][first] > TP_TINY))
-        first++;
-    if (first == q->n)
-        return -1;
-    for (int i = 0; i < q->n; i++) /* the first part by number is to be 1 */
-        if (q->own[i][i] > TP_TINY && q->gvars[i] < q->gvars[first])
-            first = i;
-    *c = q->own[first][first];
-    for (int i = 0; i < q->n; i++) {
-        for (int k = 0; k < q->n; k++) {
-            double expected = q->own[first][i] * q->own[first][k] / *c;
-            if (fabs(q->own[i][k] - expected) > TP_TINY * *c || fabs(q->own[i][k] + q->mean[i][k]) > TP_TINY * *c)
-                return -1;
-        }
-        tp_lin_add(&u, q->gvars[i], q->own[first][i] / *c, 0);
-    }
-    return tp_lin_finish(f, &u);
-}
-
-/* x^power, where x is epsilon and the variance of a u; 0 without an error if x is something else. */
-static int radius_of(tp_families *f, int x, double power, int *result)
-{
-    const tp_family *family = tp_family_at(f, x);
-    quadratic *q = ad_arena_alloc(f->algebra.arena, 1, sizeof *q);
-    double epsilon = 0, c;
-    *result = -1;
-    if (!q)
-        return tp_family_no_memory(f);
-    for (int i = 0; i < family->n; i++) {
-        const tp_family_term *t = &family->terms[i];
-        if (t->learned >= 0 || fabs(t->power) > TP_TINY || fabs(t->batch) > TP_TINY || t->kind == TP_TERM_GVAR)
-            return 0;
-        if (t->kind == TP_TERM_ONE) {
-            epsilon += t->c;
-            continue;
-        }
-        const tp_base *base = tp_base_at(f, t->of);
-        const tp_fn *fn = tp_fn_at(&f->algebra, t->fn);
-        if (base->kind != TP_BASE_SUM || fn->op != AD_SQUARE || fn->a != f->algebra.variable ||
-            !add_square(q, tp_batch_lin_at(f, base->lin), t->c, t->mean))
-            return 0;
-    }
-    int lin = variance_of(f, q, &c);
-    if (lin < 0)
-        return 0;
-    tp_family_builder b = { .f = f };
-    int base = tp_base_make(f, TP_BASE_RADIUS, lin, epsilon / c, power);
-    if (base < 0)
-        return -1;
-    tp_family_push(
-        &b, (tp_family_term){
-                .c = pow(c, power), .kind = TP_TERM_FUNCTION, .of = base, .fn = f->algebra.variable, .learned = -1 });
-    *result = tp_family_finish(&b);
-    return *result < 0 ? -1 : 0;
-}
-
-/* The one term of a family that is a radius; NULL if it is not that. */
-static const tp_family_term *as_radius(const tp_families *f, int x)
-{
-    const tp_family *family = tp_family_at(f, x);
-    bool is = family->n == 1 && family->terms[0].kind == TP_TERM_FUNCTION && family->terms[0].learned < 0 &&
-              tp_base_at(f, family->terms[0].of)->kind == TP_BASE_RADIUS;
-    return is ? &family->terms[0] : NULL;
-}
-
-/* k G u / radius = k z. */
-static int normalised(tp_families *f, int node, int x, const tp_family_term *radius)
-{
-    tp_base of = *tp_base_at(f, radius->of);
-    const tp_family *family = tp_family_at(f, x);
-    tp_lin_builder u = { .n = 0 };
-    double c;
-    for (int i = 0; i < family->n; i++) {
-        const tp_family_term *t = &family->terms[i];
-        bool fixed = t->mean || (t->kind == TP_TERM_GVAR && tp_gvar_is_fixed(f, t->of));
-        if (t->kind != TP_TERM_GVAR || t->learned >= 0 || fabs(t->power) + fabs(t->batch) > TP_TINY ||
-            !tp_lin_add(&u, t->of, fixed ? 0 : t->c, fixed ? t->c : 0))
-            return tp_family_refuse(f, node, "what is divided by a batch's deviation here has no exact rule");
-    }
-    for (int i = 0; i < u.n; i++) {
-        if (fabs(u.parts[i].own + u.parts[i].mean) > TP_TINY * fabs(u.parts[i].own))
-            return tp_family_refuse(f, node, "what is divided by a batch's deviation is not centred over the batch");
-        u.parts[i].mean = 0;
-    }
-    int lin = tp_lin_finish(f, &u);
-    if (lin < 0)
-        return -1;
-    if (!tp_lin_proportional(tp_batch_lin_at(f, lin), tp_batch_lin_at(f, of.lin), &c) || fabs(of.power + 0.5) > TP_TINY)
-        return tp_family_refuse(f, node,
-                                "a vector is divided by other than its own deviation over the batch: no exact "
-                                "rule");
-    tp_lin_builder centred = { .n = 0 };
-    const tp_batch_lin *own = tp_batch_lin_at(f, of.lin);
-    for (int i = 0; i < own->n; i++)
-        tp_lin_add(&centred, own->parts[i].gvar, own->parts[i].own, -own->parts[i].own);
-    tp_family_builder b = { .f = f };
-    int base = tp_base_make(f, TP_BASE_NORMAL, tp_lin_finish(f, &centred), of.epsilon, 0);
-    if (tp_family_push_function(&b, c * radius->c, base, f->algebra.variable, -1))
-        return -1;
-    return tp_family_finish(&b);
-}
-
 /* ---- products and functions ---- */
 /* c fn(base) times a learned term. */
 static int push_learned(tp_family_builder *b, int node, double c, int base, int fn, const tp_family_term *t)
 {
     double number;
-    if (tp_fn_is_number(b->f, fn, &number)) {
+    if (tp_fn_is_number(&b->f->algebra, fn, &number)) {
         tp_family_term same = *t;
         same.c *= c * number;
         tp_family_push(b, same);
@@ -219,7 +33,7 @@ static int push_learned(tp_family_builder *b, int node, double c, int base, int 
     if (t->kind == TP_TERM_ONE && !t->mean)
         return tp_family_push_function(b, c * t->c, base, fn, t->learned);
     if (t->kind == TP_TERM_FUNCTION && t->of == base && !t->mean)
-        return tp_family_push_function(b, c * t->c, base, tp_fn_times(b->f, fn, t->fn), t->learned);
+        return tp_family_push_function(b, c * t->c, base, tp_fn_times(&b->f->algebra, fn, t->fn), t->learned);
     return tp_family_refuse(b->f, node, "the gradient of a parameter that starts at a constant has no exact rule here");
 }
 
@@ -284,17 +98,17 @@ static int product_of(tp_families *f, int node, int x, int y)
         return times_constant(f, node, x, c, y);
     if (is_constant(f, y, &c))
         return times_constant(f, node, y, c, x);
-    if (as_radius(f, x))
-        return normalised(f, node, y, as_radius(f, x));
-    if (as_radius(f, y))
-        return normalised(f, node, x, as_radius(f, y));
+    if (tp_as_radius(f, x))
+        return tp_normalised(f, node, y, tp_as_radius(f, x));
+    if (tp_as_radius(f, y))
+        return tp_normalised(f, node, x, tp_as_radius(f, y));
     int base_x, base_y, fn_x, fn_y;
     if (tp_family_function(f, node, x, &base_x, &fn_x) || tp_family_function(f, node, y, &base_y, &fn_y))
         return -1;
     if (base_x != base_y)
         return tp_family_refuse(f, node, "a product of two vectors has no exact rule where samples meet");
     tp_family_builder b = { .f = f };
-    if (tp_family_push_function(&b, 1, base_x, tp_fn_times(f, fn_x, fn_y), -1) ||
+    if (tp_family_push_function(&b, 1, base_x, tp_fn_times(&f->algebra, fn_x, fn_y), -1) ||
         push_learned_of(&b, node, x, base_y, fn_y) || push_learned_of(&b, node, y, base_x, fn_x))
         return -1;
     return tp_family_finish(&b);
@@ -305,7 +119,7 @@ static int inverse_of(tp_families *f, int node, int x)
 {
     double c;
     tp_family_builder b = { .f = f };
-    const tp_family_term *radius = as_radius(f, x);
+    const tp_family_term *radius = tp_as_radius(f, x);
     if (radius) {
         tp_family_term t = *radius;
         tp_base of = *tp_base_at(f, t.of);
@@ -338,7 +152,7 @@ static int unary_of(tp_families *f, int node, int x)
     if (row->op == AD_IDENTITY || row->op == AD_NEG)
         return scaled(f, x, row->op == AD_NEG ? -1 : 1, 0, 0);
     if (root_of(row, &power)) {
-        if (radius_of(f, x, power, &y))
+        if (tp_radius_of(f, x, power, &y))
             return -1;
         if (y >= 0)
             return y;
@@ -346,8 +160,9 @@ static int unary_of(tp_families *f, int node, int x)
     if (tp_family_function(f, node, x, &base, &fn))
         return -1;
     bool square = row->op == AD_POWER && fabs(row->c - 2) < TP_TINY;
-    y = row->op == AD_CUSTOM ? tp_fn_custom(f, row->function, row->order, fn)
-                             : tp_fn_make(f, square ? (int)AD_SQUARE : (int)row->op, square ? 0 : row->c, fn, 0);
+    y = row->op == AD_CUSTOM
+            ? tp_fn_custom(&f->algebra, row->function, row->order, fn)
+            : tp_fn_make(&f->algebra, square ? (int)AD_SQUARE : (int)row->op, square ? 0 : row->c, fn, 0);
     tp_family_builder b = { .f = f };
     if (y < 0)
         return -1;
@@ -363,7 +178,7 @@ static int unary_of(tp_families *f, int node, int x)
     for (int i = 0; i < family->n; i++)
         learned |= family->terms[i].learned >= 0;
     tp_fn made = *tp_fn_at(&f->algebra, y);
-    int slope = learned ? tp_fn_row_derivative(f, &made, y) : 0;
+    int slope = learned ? tp_fn_row_derivative(&f->algebra, &made, y) : 0;
     if (slope < 0 || (learned && push_learned_of(&b, node, x, base, slope)))
         return -1;
     return tp_family_finish(&b);

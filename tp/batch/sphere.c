@@ -1,17 +1,19 @@
+/* sphere.c: expectations of any functions after batch normalisation, over blocks of sampled directions. */
 #include "tp/batch/sphere.h"
-#include "autodiff/plan/plan.h"
-#include "tp/batch/batchnorm_inside.h"
-#include "tp/executor/draws.h"
+
+#include "autodiff/base/base.h"
+#include "tp/batch/batchnorm_factor.h"
+#include "tp/executor/executor.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 128, MOST_RADII = 512 };
+enum { BLOCK = 128, MAX_RADII = 512 };
 
 /* The radius: nodes t of weights for 1 (forward) and for 1 / t^2 (backward, where epsilon = 0 alone leaves that). */
 typedef struct {
     int n;
-    double t[MOST_RADII], forward[MOST_RADII], backward[MOST_RADII];
+    double t[MAX_RADII], forward[MAX_RADII], backward[MAX_RADII];
 } radii;
 
 /* For each batch, (BLOCK, rows): r, z, v = r / rho; f(z) and f'(z) sqrt(B) / rho, and those of g. */
@@ -36,21 +38,21 @@ typedef struct {
  * the best v, pi / (k h) or pi / 4, 2e-5 of what is sampled. Tails below 1e-6 are left out. */
 static void find_radii(const sphere *s, radii *out)
 {
-    double k = (double)s->layer->rank, d1 = s->sides[0].decay, d2 = s->sides[1].decay, most = -INFINITY, u = 0;
+    double k = (double)s->layer->rank, d1 = s->sides[0].decay, d2 = s->sides[1].decay, largest = -INFINITY, u = 0;
     const double h = fmin(0.45, 0.95 / sqrt(k));
     double norm = (k / 2 - 1) * log(2) + lgamma(k / 2);
     *out = (radii){ .n = 1, .t = { 1 }, .forward = { 1 }, .backward = { k > 2 ? 1 / (k - 2) : 0 } };
     if (!(d1 > 0) && !(d2 > 0))
         return;
     out->n = 0;
-    for (double high = log(k + 40) / 2 + 0.3; out->n < MOST_RADII; out->n++) {
+    for (double high = log(k + 40) / 2 + 0.3; out->n < MAX_RADII; out->n++) {
         u = high - h * out->n;
         double t = exp(u), log_weight = k * u - t * t / 2 - norm;
         double both = log_weight - log((t * t + d1) * (t * t + d2)) / 2;
         out->t[out->n] = t;
         out->forward[out->n] = out->backward[out->n] = h * exp(log_weight);
-        most = fmax(most, fmax(both, log_weight));
-        if (fmax(both, log_weight) < most - 14 && t * t < k)
+        largest = fmax(largest, fmax(both, log_weight));
+        if (fmax(both, log_weight) < largest - 14 && t * t < k)
             break;
     }
 }
@@ -91,7 +93,7 @@ static int open_sphere(sphere *s, ad_error *error)
 }
 
 /* r of `count` directions, and |r|^2. */
-static void place(const sphere *s, side *at, size_t count)
+static void place_directions(const sphere *s, side *at, size_t count)
 {
     size_t k = s->layer->rank;
     tp_product(CblasNoTrans, CblasTrans, count, at->rows, k, 1, s->x, at->f, 0, at->r);
@@ -100,7 +102,7 @@ static void place(const sphere *s, side *at, size_t count)
 }
 
 /* z = sqrt(B) t r / rho, and what f and g make of it. */
-static void fill(const sphere *s, side *at, int which, size_t count, double t)
+static void fill_functions(const sphere *s, side *at, int which, size_t count, double t)
 {
     size_t n = at->rows;
     const tp_block_function *f = &s->spec->f[which], *slope = &s->spec->slope[which];
@@ -126,7 +128,7 @@ static void fill(const sphere *s, side *at, int which, size_t count, double t)
     }
 }
 
-static void times(size_t count, const double *a, const double *b, double *out)
+static void multiply_entries(size_t count, const double *a, const double *b, double *out)
 {
     for (size_t i = 0; i < count; i++)
         out[i] = a[i] * b[i];
@@ -146,11 +148,11 @@ static void add_backward(const sphere *s, const side *a, const side *b, size_t c
     }
     for (int k = 0; k < 2; k++, weight = -weight) { /* f, less g */
         tp_product(CblasTrans, CblasNoTrans, m, n, count, weight, a->slope[k], b->slope[k], 1, s->straight);
-        times(count * m, a->slope[k], a->v, s->scratch);
-        times(count * n, b->slope[k], s->through, s->scratch2);
+        multiply_entries(count * m, a->slope[k], a->v, s->scratch);
+        multiply_entries(count * n, b->slope[k], s->through, s->scratch2);
         tp_product(CblasTrans, CblasNoTrans, m, n, count, weight, s->scratch, s->scratch2, 1, s->t);
-        times(count * m, a->slope[k], s->back, s->scratch);
-        times(count * n, b->slope[k], b->v, s->scratch2);
+        multiply_entries(count * m, a->slope[k], s->back, s->scratch);
+        multiply_entries(count * n, b->slope[k], b->v, s->scratch2);
         tp_product(CblasTrans, CblasNoTrans, m, n, count, -weight, s->scratch, s->scratch2, 1, s->t);
     }
 }
@@ -160,9 +162,9 @@ static void add_block(const sphere *s, side *a, side *b, size_t count, const rad
 {
     size_t m = a->rows, n = b->rows;
     for (int q = 0; q < radius->n; q++) {
-        fill(s, a, 0, count, radius->t[q]);
+        fill_functions(s, a, 0, count, radius->t[q]);
         if (b != a)
-            fill(s, b, 1, count, radius->t[q]);
+            fill_functions(s, b, 1, count, radius->t[q]);
         for (int g = 0; g < 2; g++) /* f, less g */
             tp_product(CblasTrans, CblasNoTrans, m, n, count, (g ? -share : share) * radius->forward[q], a->y[g],
                        b->y[g], 1, s->v);
@@ -189,15 +191,15 @@ static void sum_directions(sphere *s, const radii *radius, const double *columns
                 size += pow(s->x[i * k + j] = columns[j * total + first + i], 2);
             cblas_dscal((int)k, 1 / sqrt(size), s->x + i * k, 1);
         }
-        place(s, a, count);
+        place_directions(s, a, count);
         if (b != a)
-            place(s, b, count);
+            place_directions(s, b, count);
         add_block(s, a, b, count, radius, (apart ? 0.5 : 1) / (double)total);
         if (!apart)
             continue;
         for (size_t i = 0; i < count * k; i++)
             s->x[i] *= layer->mu[0][i % k] > 0 ? 1 : -1;
-        place(s, b, count);
+        place_directions(s, b, count);
         add_block(s, a, b, count, radius, 0.5 / (double)total);
     }
 }

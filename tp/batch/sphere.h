@@ -7,8 +7,8 @@
  *
  * Only what a function f has beyond a homogeneous one, g(z) = above z for z > 0 and below z for z < 0, is sampled: what
  * g gives is known exactly (batchnorm.h). */
-#ifndef LIMN_TP_SPHERE_H
-#define LIMN_TP_SPHERE_H
+#ifndef LIMN_TP_BATCH_SPHERE_H
+#define LIMN_TP_BATCH_SPHERE_H
 #include "tp/batch/batchnorm.h"
 
 /* A function and its derivative, over blocks of z. */

@@ -1,5 +1,7 @@
-/* family_terms.c: sums of G-vars over a batch, and families as lists of terms. */
-#include "tp/batch/family_inside.h"
+/* terms.c: sums of G-vars over a batch, and families as lists of terms. */
+#include "tp/batch/terms.h"
+
+#include "autodiff/base/base.h"
 
 #include <math.h>
 #include <string.h>
@@ -32,7 +34,7 @@ bool tp_lin_add(tp_lin_builder *b, int gvar, double own, double mean)
     int i = 0;
     while (i < b->n && b->parts[i].gvar != gvar)
         i++;
-    if (i == TP_MOST_PARTS)
+    if (i == TP_MAX_PARTS)
         return false;
     if (i == b->n)
         b->parts[b->n++] = (tp_batch_part){ 0, 0, gvar, 0 };
@@ -43,7 +45,7 @@ bool tp_lin_add(tp_lin_builder *b, int gvar, double own, double mean)
 
 int tp_lin_finish(tp_families *f, tp_lin_builder *b)
 {
-    _Alignas(tp_batch_lin) unsigned char bytes[sizeof(tp_batch_lin) + TP_MOST_PARTS * sizeof(tp_batch_part)];
+    _Alignas(tp_batch_lin) unsigned char bytes[sizeof(tp_batch_lin) + TP_MAX_PARTS * sizeof(tp_batch_part)];
     int kept = 0;
     for (int i = 0; i < b->n; i++)
         if (fabs(b->parts[i].own) > TP_TINY || fabs(b->parts[i].mean) > TP_TINY)
@@ -105,18 +107,11 @@ void tp_family_push(tp_family_builder *b, tp_family_term t)
             return;
         }
     }
-    if (b->n == b->room) {
-        int room = b->room ? 2 * b->room : 8;
-        tp_family_term *larger = ad_arena_alloc(b->f->algebra.arena, (size_t)room, sizeof *larger);
-        b->full = !larger;
-        if (b->full)
-            return;
-        if (b->n)
-            memcpy(larger, b->terms, (size_t)b->n * sizeof *larger);
-        b->terms = larger;
-        b->room = room;
-    }
-    b->terms[b->n++] = t;
+    void *terms = b->terms;
+    b->full = !ad_arena_grow(b->f->algebra.arena, &terms, b->n, &b->capacity, sizeof t);
+    b->terms = terms;
+    if (!b->full)
+        b->terms[b->n++] = t;
 }
 
 int tp_family_finish(tp_family_builder *b)
@@ -156,10 +151,10 @@ int tp_family_push_function(tp_family_builder *b, double c, int base, int fn, in
         return -1;
     tp_family_term t = { .c = c, .kind = TP_TERM_FUNCTION, .of = base, .fn = fn, .learned = learned };
     tp_base of = *tp_base_at(b->f, base);
-    if (tp_fn_is_number(b->f, fn, &number)) {
+    if (tp_fn_is_number(&b->f->algebra, fn, &number)) {
         t = tp_family_one(c * number);
         t.learned = learned;
-    } else if (of.kind == TP_BASE_NORMAL && fabs(tp_fn_degree(b->f, fn)) < TP_TINY) {
+    } else if (of.kind == TP_BASE_NORMAL && fabs(tp_fn_degree(&b->f->algebra, fn)) < TP_TINY) {
         t.of = tp_base_make(b->f, TP_BASE_SUM, of.lin, 0, 0);
         if (t.of < 0)
             return -1;
@@ -175,7 +170,7 @@ int tp_family_function(tp_families *f, int node, int x, int *base, int *fn)
     tp_lin_builder u = { .n = 0 };
     double constant = 0, c;
     *base = -1;
-    *fn = tp_fn_number(f, 0);
+    *fn = tp_fn_number(&f->algebra, 0);
     for (int i = 0; i < family->n; i++) {
         const tp_family_term *t = &family->terms[i];
         if (t->learned >= 0)
@@ -195,7 +190,7 @@ int tp_family_function(tp_families *f, int node, int x, int *base, int *fn)
                 return tp_family_refuse(f, node,
                                         "a function of several vectors that samples meet in has no exact rule");
             *base = t->of;
-            *fn = tp_fn_plus(f, *fn, tp_fn_scaled(f, t->c, t->fn));
+            *fn = tp_fn_plus(&f->algebra, *fn, tp_fn_scaled(&f->algebra, t->c, t->fn));
         }
     }
     if (u.n) {
@@ -207,7 +202,7 @@ int tp_family_function(tp_families *f, int node, int x, int *base, int *fn)
             if (of.kind != TP_BASE_SUM || !tp_lin_proportional(tp_batch_lin_at(f, lin), tp_batch_lin_at(f, of.lin), &c))
                 return tp_family_refuse(f, node,
                                         "a function of several vectors that samples meet in has no exact rule");
-            *fn = tp_fn_plus(f, *fn, tp_fn_scaled(f, c, f->algebra.variable));
+            *fn = tp_fn_plus(&f->algebra, *fn, tp_fn_scaled(&f->algebra, c, f->algebra.variable));
         } else if (tp_batch_lin_at(f, lin)->n) {
             *base = tp_base_make(f, TP_BASE_SUM, lin, 0, 0);
             *fn = f->algebra.variable;
@@ -215,6 +210,6 @@ int tp_family_function(tp_families *f, int node, int x, int *base, int *fn)
         if (*base < 0 && tp_batch_lin_at(f, lin)->n)
             return -1;
     }
-    *fn = tp_fn_plus(f, *fn, tp_fn_number(f, constant));
+    *fn = tp_fn_plus(&f->algebra, *fn, tp_fn_number(&f->algebra, constant));
     return *fn < 0 ? -1 : 0;
 }

@@ -1,50 +1,16 @@
-/* draws.h: vectors at n = infinity as samples of their law, and Gaussian matrices that are revealed as they are used.
- *
- * A vector is `size` samples of its Z; <x, y> is the mean of x_s y_s. A space holds all normal draws of one size, each
- * orthogonal to 1 and to every other: sample means of their products are exact, so linear networks are, too. */
-#ifndef LIMN_TP_DRAWS_H
-#define LIMN_TP_DRAWS_H
-#include "autodiff/autodiff.h"
+/* draws.h: the inside of draws: Sobol's points, and orthonormal rows. */
+#ifndef LIMN_TP_EXECUTOR_DRAWS_H
+#define LIMN_TP_EXECUTOR_DRAWS_H
+#include "tp/executor/executor.h"
 
-/* Sobol's sequence, dimension after dimension, scrambled anew by the seed. Start with dimension 0. */
-typedef struct {
-    uint64_t seed;
-    int bits, dimension, degree; /* bits of a point */
-    uint32_t polynomial;
-    unsigned char *taken; /* 2^bits of them, or NULL: the first bits' rules, no two dimensions the same */
-} tp_sobol;
 /* The first `size` points of the next dimension, as whole numbers of `bits` bits; all of 2^bits are a permutation. */
 void tp_sobol_next(tp_sobol *sobol, size_t size, uint32_t *points);
-
-/* Rows of one length, growing. */
-typedef struct {
-    size_t length;
-    int n, room;
-    double *data;
-} tp_rows;
-
-typedef struct {
-    tp_rows basis;    /* 1, then all draws, orthonormal under the mean */
-    double *quantile; /* of the normal law, one in each of 2^bits equal pieces, all shifted alike by the seed */
-    tp_sobol sobol;
-} tp_space;
-/* size: at least 4. */
-int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error);
-void tp_space_free(tp_space *space);
-/* count new standard normal columns, orthogonal also to the rows of `avoid` (may be NULL); appended to out.
- * Quasi-random (Sobol, scrambled by the seed), then projected and normalised. An error if more than half of the space
- * is taken. */
-int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_error *error);
-
-/* A matrix W of entries N(0, 1 / in) from `in` to `out` samples, revealed as it is used (THEORY, the executor):
- * W = sum eps q' + sum p delta', an orthonormal q for each new direction that W has seen and a fresh draw eps for each
- * q; p and delta are the same for W'. The second sum is the part that W' made known: Z dot, by Stein's lemma. */
-typedef struct {
-    tp_space *space[2];        /* of `in` (NULL: a fixed axis, on which <x, y> is the plain sum) and of `out` */
-    tp_rows seen[2], drawn[2]; /* [0]: q and eps; [1]: p and delta */
-} tp_operator;
-void tp_operator_new(tp_operator *w, tp_space *in, size_t fixed_in, tp_space *out);
-void tp_operator_free(tp_operator *w);
-/* y += W x, or W' x, for `count` rows x; W' only if `in` is a space. */
-int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *x, double *y, ad_error *error);
+/* Room for `more` rows, whose address it returns; NULL without memory. */
+double *tp_rows_grow(tp_rows *rows, int more, ad_error *error);
+double *tp_row(const tp_rows *rows, int k);
+/* Gram-Schmidt, each projection twice, in panels: the directions of x that are new, beyond `minimum` of the length of
+ * their row, become rows of b. c (count, stride) receives the coefficients of x on b. x is used up, and may be b's
+ * tail. */
+int tp_orthonormalise(int count, double *x, tp_rows *b, double weight, double minimum, double *c, int stride,
+                      ad_error *error);
 #endif

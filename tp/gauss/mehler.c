@@ -5,7 +5,7 @@
  * psi_k = h_k e^{-x^2/4} by the stable recursion sqrt(k+1) psi_{k+1} = x psi_k - sqrt(k) psi_{k-1}, and e^{-x^2/4} left
  * for the weight; over all samples at once this is a matrix product. What a series of d degrees leaves out is at most
  * |c|^d sqrt(T_f T_g), with T = E f^2 - sum_{k < d} f_k^2 (Cauchy-Schwarz). */
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 #include "tp/gauss/simd.h"
 

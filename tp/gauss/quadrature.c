@@ -8,7 +8,7 @@
  *   over
  *            the parts of u between f's kinks and the points where a kink of g crosses v = 0. The rule crowds towards
  *            the ends of every part, which resolves layers of any width there. */
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* script_check.c: what a program by hand is checked for before it is solved: its inputs' law, and BP-likeness. */
+/* conditions.c: what a program by hand is checked for before it is solved: its inputs' law, and BP-likeness. */
 #include "tp/netsor/script.h"
 #include "tp/program/growth.h"
 
@@ -69,7 +69,7 @@ static int covariance(const tp_script *script, int a, int b, const tp_solve_spec
 }
 
 /* The smallest eigenvalue of the leading part of a covariance, relative to its largest entry. */
-static double least_eigenvalue(const double *cov, int count, int part, double *work, double *eigen)
+static double minimum_eigenvalue(const double *cov, int count, int part, double *work, double *eigen)
 {
     double largest = 0;
     for (int i = 0; i < part; i++)
@@ -82,19 +82,19 @@ static double least_eigenvalue(const double *cov, int count, int part, double *w
     return eigen[0] / largest;
 }
 
-/* Names the first input whose covariances with those before it are none. */
+/* Names the first input whose covariances with those before it no Gaussian has. */
 static int check_covariance(const tp_script *script, const double *cov, const int *which, int count, ad_error *error)
 {
     double *work = ad_alloc((size_t)(count * count) + 1, sizeof *work, "inputs", error);
     double *eigen = ad_alloc((size_t)count + 1, sizeof *eigen, "inputs", error);
     int status = work && eigen ? 0 : -1, part = count;
-    if (!status && least_eigenvalue(cov, count, count, work, eigen) < -1e-10) {
-        for (part = 1; least_eigenvalue(cov, count, part, work, eigen) >= -1e-10; part++) {
+    if (!status && minimum_eigenvalue(cov, count, count, work, eigen) < -1e-10) {
+        for (part = 1; minimum_eigenvalue(cov, count, part, work, eigen) >= -1e-10; part++) {
         }
         const tp_command *c = &script->commands[which[part - 1]];
         status = ad_fail(error,
-                         "%s:%d: %s: its covariances with the inputs before it are none: the matrix has the "
-                         "eigenvalue %.3g",
+                         "%s:%d: %s: its covariances with the inputs before it are impossible: their matrix has the "
+                         "negative eigenvalue %.3g",
                          script->file, c->line, c->name, eigen[0]);
     }
     ad_free(work);
@@ -191,7 +191,7 @@ bool tp_script_independent(const tp_script *script, int k, int of, bool *fed)
     return is_independent(script, k) && !fed[k];
 }
 
-static parity times(parity a, parity b)
+static parity parity_of_product(parity a, parity b)
 {
     if (a == EVEN || b == EVEN)
         return a == EVEN ? b : a;
@@ -218,14 +218,13 @@ static parity parity_of_expr(const analysis *a, const tp_expr *e)
         return p[0] == p[1] ? p[0] : p[0] == NEITHER || p[1] == NEITHER ? NEITHER : MIXED;
     case TP_E_CALL: {
         int op = ad_unary_named(e->text);
-        bool even = op == AD_ABS || op == AD_SQUARE || op == AD_COS || op == AD_ERF_GRAD;
-        bool odd = op == AD_NEG || op == AD_IDENTITY || op == AD_TANH || op == AD_ERF || op == AD_SIN || op == AD_SIGN;
-        return p[0] == EVEN || (even && p[0] == ODD) ? EVEN : odd && p[0] == ODD ? ODD : NEITHER;
+        ad_parity own = op < 0 ? AD_NEITHER : ad_op_facts_of((ad_op)op)->parity;
+        return p[0] == EVEN || (own == AD_EVEN && p[0] == ODD) ? EVEN : own == AD_ODD && p[0] == ODD ? ODD : NEITHER;
     }
     case TP_E_AVERAGE:
-        return e->n == 2 ? times(p[0], p[1]) : p[0];
+        return e->n == 2 ? parity_of_product(p[0], p[1]) : p[0];
     default:
-        return times(p[0], p[1]);
+        return parity_of_product(p[0], p[1]);
     }
 }
 

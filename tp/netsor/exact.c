@@ -1,4 +1,4 @@
-/* script_exact.c: a program's means and second moments by the Master theorem, command by command.
+/* exact.c: a program's means and second moments by the Master theorem, command by command.
  *
  * The general rule (Tensor Programs III, arXiv:2009.10685): Z^{Wx} = Ẑ + Ż. Ẑ is Gaussian, Cov(Ẑ^{Wx}, Ẑ^{Wx̄}) =
  * σ² E Z^x Z^x̄, independent of all that is no product with the same W from the same side. Ż = σ² Σ_i Z^{y_i} d_i over
@@ -144,7 +144,7 @@ static int add_dot(solver *s, const product *p, double factor, tp_wick x, tp_wic
         int gaussian = s->products[others[i]].gaussian;
         d[i] = expect_product(s, x, tp_wick_gaussian(&s->basis, gaussian, 0));
         for (int k = 0; k < n; k++) {
-            cov[i * n + k] = s->basis.covariance[gaussian * s->basis.room + s->products[others[k]].gaussian];
+            cov[i * n + k] = s->basis.covariance[gaussian * s->basis.capacity + s->products[others[k]].gaussian];
             known = known && !isnan(cov[i * n + k]);
         }
         known = known && !isnan(d[i]);

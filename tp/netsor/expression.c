@@ -13,10 +13,9 @@
 
 #include <ctype.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ARGS = 8, DEEPEST = 200 };
+enum { MAX_ARGS = 8, MAX_DEPTH = 200 };
 
 /* ---- tokens ---- */
 static const char *const symbols[] = { "⊙", "−", "√", "⟨", "⟩", "Σ" };
@@ -90,7 +89,7 @@ bool tp_take_number(tp_reader *reader, double *value, const char **text)
     if (!isdigit((unsigned char)*start) && !(*start == '.' && isdigit((unsigned char)start[1])))
         return false;
     char *end;
-    *value = strtod(start, &end);
+    *value = ad_number(start, &end);
     *text = keep(reader, start, (size_t)(end - start));
     reader->at = end;
     return *text != NULL;
@@ -139,12 +138,12 @@ static tp_expr *read_sum(tp_reader *reader, int depth);
 static tp_expr *read_product(tp_reader *reader, int depth);
 
 /* "a, b" up to the closing symbol. */
-static int read_list(tp_reader *reader, const char *close, const char *close2, tp_expr **args, int most, int depth)
+static int read_list(tp_reader *reader, const char *close, const char *close2, tp_expr **args, int maximum, int depth)
 {
     int n = 0;
     do {
-        if (n == most) {
-            snprintf(reader->message, sizeof reader->message, "more than %d arguments", most);
+        if (n == maximum) {
+            snprintf(reader->message, sizeof reader->message, "more than %d arguments", maximum);
             return -1;
         }
         if (!(args[n++] = read_sum(reader, depth)))
@@ -172,11 +171,11 @@ static tp_expr *read_root(tp_reader *reader)
 
 static tp_expr *read_factor(tp_reader *reader, int depth)
 {
-    tp_expr *args[MOST_ARGS];
+    tp_expr *args[MAX_ARGS];
     double value;
     const char *text;
-    if (depth > DEEPEST) {
-        snprintf(reader->message, sizeof reader->message, "brackets more than %d deep", DEEPEST);
+    if (depth > MAX_DEPTH) {
+        snprintf(reader->message, sizeof reader->message, "brackets more than %d deep", MAX_DEPTH);
         return NULL;
     }
     if (tp_take_number(reader, &value, &text))
@@ -208,7 +207,7 @@ static tp_expr *read_factor(tp_reader *reader, int depth)
         return tp_refused(reader, "a number, a name or a bracket");
     if (*reader->at == '(') {
         reader->at++;
-        int n = read_list(reader, ")", NULL, args, MOST_ARGS, depth + 1);
+        int n = read_list(reader, ")", NULL, args, MAX_ARGS, depth + 1);
         tp_expr *call = n < 0 ? NULL : node(reader, TP_E_CALL, n, args);
         if (call)
             call->text = name;

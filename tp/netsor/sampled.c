@@ -1,17 +1,17 @@
-/* script_sample.c: a program run on numbers: at a finite width with Gaussian matrices, or at n = infinity by the
- * executor (draws.h), whose vectors are samples and whose matrices are revealed as they are used. Everything else is
+/* sampled.c: a program run on numbers: at a finite width with Gaussian matrices, or at n = infinity by the
+ * executor (executor.h), whose vectors are samples and whose matrices are revealed as they are used. Everything else is
  * the same. */
-#include "tp/executor/draws.h"
 #include "tp/netsor/script.h"
 
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
+#include "tp/executor/executor.h"
 
 #include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
 #include <string.h>
 
-enum { MOST_BYTES_OF_MATRIX = 1 << 30 };
+enum { MAX_BYTES_OF_MATRIX = 1 << 30 };
 
 /* A vector, or one number (length 1) of a scalar. */
 typedef struct {
@@ -249,7 +249,7 @@ static int open_matrix(run *r, int root)
     }
     if (r->matrices[root])
         return 0;
-    if (rows > MOST_BYTES_OF_MATRIX / sizeof(double) / columns)
+    if (rows > MAX_BYTES_OF_MATRIX / sizeof(double) / columns)
         return refuse(r, w, " is too large at this width: more than 1 GiB", w->name);
     if (!(r->matrices[root] = ad_alloc(rows * columns + 1, sizeof(double), "a matrix of a program", r->error)))
         return -1;

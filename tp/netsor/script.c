@@ -1,6 +1,8 @@
 /* script.c: a program is made command by command; names are looked up and types checked as each is added. */
 #include "tp/netsor/script.h"
 
+#include "autodiff/base/base.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -32,7 +34,7 @@ int tp_script_fail(tp_script *script, int line, const char *name, const char *fo
     char text[300];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     const char *file = script->file ? script->file : "program";
     return ad_fail(&script->error, "%s:%d: %s%s%s", file, line, name ? name : "", name && *name ? ": " : "", text);
@@ -41,23 +43,6 @@ int tp_script_fail(tp_script *script, int line, const char *name, const char *fo
 static int no_memory(tp_script *script)
 {
     return ad_fail(&script->error, "out of memory for a program of %d commands", script->n);
-}
-
-/* Room for one more element of a growing array. */
-static bool make_room(void **array, int n, int *room, size_t size, ad_error *error)
-{
-    if (n < *room)
-        return true;
-    int wanted = *room ? 2 * *room : 16;
-    void *larger = ad_alloc((size_t)wanted, size, "a program", error);
-    if (!larger)
-        return false;
-    if (n)
-        memcpy(larger, *array, (size_t)n * size);
-    ad_free(*array);
-    *array = larger;
-    *room = wanted;
-    return true;
 }
 
 int tp_script_find(const tp_script *script, const char *name)
@@ -74,7 +59,8 @@ int tp_script_width_named(tp_script *script, const char *name)
         if (strcmp(script->widths[k].name, name) == 0)
             return k;
     void *widths = script->widths;
-    bool ok = make_room(&widths, script->n_widths, &script->widths_room, sizeof *script->widths, &script->error);
+    bool ok = ad_grow(&widths, script->n_widths, &script->widths_capacity, sizeof *script->widths, "a program",
+                      &script->error);
     script->widths = widths;
     const char *kept = ok ? ad_arena_text(script->arena, "%s", name) : NULL;
     if (!kept)
@@ -86,8 +72,8 @@ int tp_script_width_named(tp_script *script, const char *name)
 int tp_script_function(tp_script *script, const ad_function *function)
 {
     void *functions = script->functions;
-    bool ok =
-        make_room(&functions, script->n_functions, &script->functions_room, sizeof *script->functions, &script->error);
+    bool ok = ad_grow(&functions, script->n_functions, &script->functions_capacity, sizeof *script->functions,
+                      "a program", &script->error);
     script->functions = functions;
     if (!ok)
         return -1;
@@ -113,7 +99,7 @@ const ad_function *tp_script_custom(const tp_script *script, const char *name, i
 
 bool tp_takes_parameter(int op)
 {
-    return op == AD_LEAKY || op == AD_LEAKY_STEP || op == AD_POWER;
+    return op >= 0 && op < AD_CUSTOM && ad_op_facts_of((ad_op)op)->takes_p;
 }
 
 /* ---- types ---- */
@@ -129,7 +115,7 @@ static int refuse(checker *c, const char *format, ...)
     char text[250];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     tp_script_fail(c->script, c->command->line, c->command->name, "%s", text);
     return WRONG;
@@ -348,7 +334,7 @@ int tp_script_add(tp_script *script, const tp_command *given)
     if (check_types(&c, &command))
         return script->error.text[0] ? -1 : no_memory(script);
     void *commands = script->commands;
-    bool ok = make_room(&commands, script->n, &script->room, sizeof command, &script->error);
+    bool ok = ad_grow(&commands, script->n, &script->capacity, sizeof command, "a program", &script->error);
     script->commands = commands;
     if (!ok)
         return -1;
@@ -415,7 +401,7 @@ static bool is_variance(tp_script *script, int line, const char *name, double va
 {
     if (variance >= 0 && isfinite(variance))
         return true;
-    tp_script_fail(script, line, name, "a variance is not negative, and finite; %g is none", variance);
+    tp_script_fail(script, line, name, "its variance is %g: one is finite and not negative", variance);
     return false;
 }
 

@@ -1,6 +1,6 @@
 /* script.h: the inside of a program written by hand, for the files of this folder. */
-#ifndef LIMN_TP_SCRIPT_H
-#define LIMN_TP_SCRIPT_H
+#ifndef LIMN_TP_NETSOR_SCRIPT_H
+#define LIMN_TP_NETSOR_SCRIPT_H
 #include "tp/netsor.h"
 #include "tp/program/program.h"
 
@@ -46,7 +46,7 @@ const char *tp_take_name(tp_reader *reader);         /* NULL if none stands ther
 bool tp_take_number(tp_reader *reader, double *value, const char **text);
 tp_expr *tp_refused(tp_reader *reader, const char *wanted);
 
-/* ---- commands ---- */
+/* ---- commands (script.c) ---- */
 typedef struct {
     const char *name;
     double ratio;
@@ -83,11 +83,11 @@ struct tp_script {
     const char *file;          /* of the text; NULL: made by calls */
     const char *title, *notes; /* the first line and the last ones of a printed network's text; may be NULL */
     tp_command *commands;
-    int n, room;
+    int n, capacity;
     tp_script_width *widths;
-    int n_widths, widths_room;
+    int n_widths, widths_capacity;
     const ad_function **functions;
-    int n_functions, functions_room;
+    int n_functions, functions_capacity;
 };
 
 int tp_script_fail(tp_script *, int line, const char *name, const char *format, ...) AD_PRINTF(4, 5);
@@ -101,25 +101,26 @@ const ad_function *tp_script_custom(const tp_script *, const char *name, int *or
 bool tp_takes_parameter(int op);
 /* An input that stands for one vector a feature: what is multiplied with data. It has no value of its own. */
 bool tp_script_is_family(const tp_script *, int k);
+
+/* ---- checks (conditions.c) ---- */
 /* Covariances of all inputs over one width: (count, count), and which commands; NULL with an error, also if they are no
  * covariance. */
 double *tp_script_inputs(const tp_script *, const tp_solve_spec *, int width, int *which, int *count, ad_error *error);
 /* Is the program BP-like? 1, 0 with the reason, -1 error. */
 int tp_script_bp_like(const tp_script *, char *why, size_t size, ad_error *error);
-
 /* Poles, and functions that grow too fast for the Master theorem, are errors. */
 int tp_script_growth(const tp_script *, ad_error *error);
 /* Is k an input of mean zero, independent of all others, that `of` does not depend on? fed: zeros, by command. */
 bool tp_script_independent(const tp_script *, int k, int of, bool *fed);
 
-/* ---- sampling (script_sample.c) ---- */
+/* ---- sampling (sampled.c) ---- */
 /* One run: `values` gets each command's mean and second moment, (n, 2), `products` the means of products of two vectors
  * over the same width, both of type G: (n, n). finite: at n = size with matrices; else by the executor on size
  * samples. */
 int tp_script_run(const tp_script *, const tp_solve_spec *, bool finite, size_t size, uint64_t seed, double *values,
                   double *products, ad_error *error);
 
-/* ---- exact values (script_exact.c) ---- */
+/* ---- exact values (exact.c) ---- */
 /* The same numbers by the Master theorem, NAN where there is no exact way. general: with Z dot; *dot: there was
  * some. */
 int tp_script_exact(const tp_script *, const tp_solve_spec *, bool general, double *values, double *products, bool *dot,

@@ -1,6 +1,8 @@
-/* script_limit.c: what a program by hand tends to: exact where there is a way, else sampled, and at a width beside
+/* solve.c: what a program by hand tends to: exact where there is a way, else sampled, and at a width beside
  * it. */
 #include "tp/netsor/script.h"
+
+#include "autodiff/base/base.h"
 
 #include <math.h>
 #include <string.h>
@@ -22,7 +24,7 @@ typedef struct {
     ad_error *error;
 } job;
 
-static double *room(job *j, size_t count)
+static double *make_numbers(job *j, size_t count)
 {
     double *memory = ad_arena_alloc(j->arena, count + 1, sizeof *memory);
     if (!memory)
@@ -59,8 +61,8 @@ static bool is_asked(const job *j, size_t at, size_t *which)
 
 static int solve_exact(job *j, bool general, numbers *to, bool *dot)
 {
-    to->value = room(j, j->count);
-    to->error = room(j, j->count);
+    to->value = make_numbers(j, j->count);
+    to->error = make_numbers(j, j->count);
     if (!to->value || !to->error ||
         tp_script_exact(j->script, &j->spec, general, j->values, j->products, dot, j->error))
         return -1;
@@ -72,9 +74,9 @@ static int solve_exact(job *j, bool general, numbers *to, bool *dot)
 static int sample(job *j, bool finite, numbers *to)
 {
     int runs = finite ? j->spec.seeds : j->spec.runs;
-    double *one = room(j, j->count);
-    to->value = room(j, j->count);
-    to->error = room(j, j->count);
+    double *one = make_numbers(j, j->count);
+    to->value = make_numbers(j, j->count);
+    to->error = make_numbers(j, j->count);
     if (!one || !to->value || !to->error)
         return -1;
     for (int run = 0; run < runs; run++) {
@@ -218,6 +220,9 @@ void tp_solution_free(tp_solution *solution)
 
 tp_solution *tp_script_solve(tp_script *script, const tp_solve_spec *given, ad_error *error)
 {
+    int threads = ad_threads(given ? given->threads : 0, error);
+    if (!threads)
+        return NULL;
     job j = { .script = script, .spec = given ? *given : (tp_solve_spec){ 0 }, .n = (size_t)script->n, .error = error };
     j.count = 2 * j.n + j.n * j.n;
     j.spec.samples = j.spec.samples ? j.spec.samples : SAMPLES;
@@ -231,10 +236,13 @@ tp_solution *tp_script_solve(tp_script *script, const tp_solve_spec *given, ad_e
     if (!solution)
         return NULL;
     solution->arena = j.arena = ad_arena_new(error);
-    j.values = j.arena ? room(&j, 2 * j.n) : NULL;
-    j.products = j.values ? room(&j, j.n * j.n) : NULL;
+    j.values = j.arena ? make_numbers(&j, 2 * j.n) : NULL;
+    j.products = j.values ? make_numbers(&j, j.n * j.n) : NULL;
     solution->finite_seeds = j.spec.width ? j.spec.seeds : 0;
-    if (!j.products || solve(&j, solution) || fill(&j, solution)) {
+    threads = ad_blas_begin(threads);
+    int status = !j.products || solve(&j, solution) || fill(&j, solution);
+    ad_blas_end(threads);
+    if (status) {
         tp_solution_free(solution);
         return NULL;
     }

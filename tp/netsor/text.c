@@ -1,8 +1,9 @@
-/* script_text.c: a program as text, in the notation that tp_print writes: reading it and writing it.
+/* text.c: a program as text, in the notation that tp_print writes: reading it and writing it.
  *
  *     text    = [ "Netsor⊤ program" ... ] { [ command | "backward" ] [ "#" ... ] newline } [ notes ]
- *     notes   = "In brackets:" ... | "Initialization assumption:" ...          to the end: what tp_print says of a
- *     network command = "Width"   name ":=" number "n"                                               place
+ *     notes   = "In brackets:" ... | "Initialization assumption:" ...      to the end: what tp_print says
+ *                                                                                of a network
+ *     command = "Width"   name ":=" number "n"                                               place
  *             | "Input"   name [":=" origin] ":" type "~" law                                place
  *             | "Trsp"    name ":=" name            [":" type]                               place
  *             | "MatMul"  name ":=" name name       [":" type] ["(" factor ")"]              place
@@ -27,7 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_BYTES = 16 << 20 };
+enum { MAX_BYTES = 16 << 20 };
 
 typedef struct {
     tp_script *script;
@@ -45,7 +46,7 @@ static bool fail(line_reader *l, const char *name, const char *what)
 }
 
 /* What the reader has found wrong. */
-static bool told(line_reader *l)
+static bool report(line_reader *l)
 {
     return fail(l, l->command.name, l->reader.message[0] ? l->reader.message : "out of memory");
 }
@@ -54,7 +55,7 @@ static bool expect(line_reader *l, const char *symbol)
 {
     char wanted[40];
     snprintf(wanted, sizeof wanted, "\"%s\"", symbol);
-    return tp_take(&l->reader, symbol) || (tp_refused(&l->reader, wanted), told(l));
+    return tp_take(&l->reader, symbol) || (tp_refused(&l->reader, wanted), report(l));
 }
 
 static const char *expect_name(line_reader *l, const char *wanted)
@@ -62,7 +63,7 @@ static const char *expect_name(line_reader *l, const char *wanted)
     const char *name = tp_take_name(&l->reader);
     if (!name) {
         tp_refused(&l->reader, wanted);
-        told(l);
+        report(l);
     }
     return name;
 }
@@ -75,7 +76,7 @@ static bool expect_number(line_reader *l, double *value, const char **text)
     bool negative = tp_take(&l->reader, "−") || tp_take(&l->reader, "-");
     if (!tp_take_number(&l->reader, value, text)) {
         tp_refused(&l->reader, "a number");
-        return told(l);
+        return report(l);
     }
     if (!isfinite(*value))
         return fail(l, l->command.name, "a number that is not finite");
@@ -107,7 +108,7 @@ static bool read_type(line_reader *l)
     char letter = *l->reader.at;
     if (!letter || !strchr("AGH", letter) || l->reader.at[1] != '(') {
         tp_refused(&l->reader, "a type, A(n, n), G(n), H(n) or scalar,");
-        return told(l);
+        return report(l);
     }
     l->reader.at += 2;
     l->declared = letter;
@@ -124,7 +125,7 @@ static const char *read_data(line_reader *l)
     tp_expr *e = tp_expr_read(&l->reader);
     const char *text = e ? tp_expr_text(l->script->arena, e, false) : NULL;
     if (!text)
-        told(l);
+        report(l);
     return text;
 }
 
@@ -141,7 +142,7 @@ static bool read_variance(line_reader *l)
     bool gram = tp_take(&l->reader, "⟨") || tp_take(&l->reader, "<");
     if (!number && !gram) {
         tp_refused(&l->reader, "a variance");
-        return told(l);
+        return report(l);
     }
     if (gram) {
         if (!(c->gram_x = read_data(l)) || !expect(l, ",") || !(c->gram_y = read_data(l)))
@@ -167,6 +168,10 @@ static bool read_variance(line_reader *l)
     c->law_text = ad_arena_text(l->script->arena, "%.*s", (int)(l->reader.at - start), start);
     if (!isfinite(c->variance))
         return fail(l, c->name, "its variance is not finite");
+    if (c->variance < 0) {
+        tp_script_fail(l->script, l->line, c->name, "its variance is %g: one is finite and not negative", c->variance);
+        return false;
+    }
     return c->law_text != NULL;
 }
 
@@ -194,7 +199,7 @@ static bool read_covariance(line_reader *l)
         return fail(l, c->name, "a covariance is given of two vectors over one width");
     tp_script_covariance *list = ad_arena_alloc(l->script->arena, (size_t)c->n_covariances + 1, sizeof *list);
     if (!list)
-        return told(l);
+        return report(l);
     if (c->n_covariances)
         memcpy(list, c->covariances, (size_t)c->n_covariances * sizeof *list);
     list[c->n_covariances++] = cov;
@@ -245,7 +250,7 @@ static bool read_input(line_reader *l)
             length--;
         c->origin = ad_arena_text(l->script->arena, "%.*s", (int)length, l->reader.at);
         if (!c->origin)
-            return told(l);
+            return report(l);
         l->reader.at += length;
     }
     if (!expect(l, ":") || !read_type(l) || !expect(l, "~") || !read_law(l))
@@ -303,7 +308,7 @@ static bool read_body(line_reader *l)
     if (c->rule == TP_MATMUL)
         return find_operand(l, &c->matrix) && find_operand(l, &c->vector);
     c->body = tp_expr_read(&l->reader);
-    return c->body ? true : told(l);
+    return c->body ? true : report(l);
 }
 
 /* "(1/√n)": any text in brackets */
@@ -314,7 +319,7 @@ static bool read_factor(line_reader *l)
     size_t length = strcspn(l->reader.at, ")");
     l->command.factor = ad_arena_text(l->script->arena, "%.*s", (int)length, l->reader.at);
     l->reader.at += length;
-    return l->command.factor ? expect(l, ")") : told(l);
+    return l->command.factor ? expect(l, ")") : report(l);
 }
 
 /* ---- lines ---- */
@@ -389,7 +394,7 @@ static bool read_line(tp_script *script, char *text, int number, bool *backward)
     if (rule < 0) {
         l.reader.at = start;
         tp_refused(&l.reader, "a command (Width, Input, Trsp, MatMul, LinComb, Nonlin, Moment or Output)");
-        return told(&l);
+        return report(&l);
     }
     l.command.rule = (tp_rule)rule;
     l.command.backward = *backward;
@@ -401,7 +406,7 @@ static bool read_line(tp_script *script, char *text, int number, bool *backward)
         return false;
     if (!at_end(&l)) {
         tp_refused(&l.reader, "the end of the line");
-        return told(&l);
+        return report(&l);
     }
     int k = tp_script_add(script, &l.command);
     return k >= 0 && check_declared(&l, k);
@@ -459,7 +464,7 @@ tp_script *tp_script_parse(const char *text, const char *file, ad_error *error)
 tp_script *tp_script_read(const char *path, ad_error *error)
 {
     size_t bytes;
-    char *text = ad_file_read(path, MOST_BYTES, &bytes, error);
+    char *text = ad_file_read(path, MAX_BYTES, &bytes, error);
     tp_script *script = NULL;
     if (text && strlen(text) < bytes)
         ad_fail(error, "%s: a zero byte in it: no text", path);
@@ -477,8 +482,8 @@ static const char *number(ad_arena *arena, double value, const char *written)
     if (*written)
         return written;
     for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (!(fabs(strtod(text, NULL) - value) > 0))
+        ad_snprintf(text, sizeof text, "%.*g", digits, value);
+        if (!(fabs(ad_number(text, NULL) - value) > 0))
             break;
     }
     return ad_arena_text(arena, "%s", text);
@@ -589,6 +594,7 @@ int tp_script_print(const tp_script *script, FILE *stream, tp_style style, ad_er
 {
     if (script->error.text[0])
         return ad_fail(error, "%s", script->error.text);
+    void *locale = ad_c_locale_begin();
     ad_arena *arena = ad_arena_new(error);
     tp_line *lines = arena ? ad_arena_alloc(arena, (size_t)script->n + 1, sizeof *lines) : NULL;
     bool ok = lines != NULL;
@@ -607,6 +613,7 @@ int tp_script_print(const tp_script *script, FILE *stream, tp_style style, ad_er
         fputs(notes, stream);
     }
     ad_arena_free(arena);
+    ad_c_locale_end(locale);
     if (!ok)
         return ad_fail(error, "out of memory for printing a program");
     return ferror(stream) ? ad_fail(error, "the program cannot be printed") : 0;

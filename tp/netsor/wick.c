@@ -1,3 +1,4 @@
+/* wick.c: polynomials in functions of Gaussians: sums, products, functions, and their expectations. */
 #include "tp/netsor/wick.h"
 
 #include "tp/gauss/gauss.h"
@@ -5,16 +6,16 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_TERMS = 2000, MOST_KINKS = 64, LARGEST_POWER = 8 };
+enum { MAX_TERMS = 2000, MAX_KINKS = 64, MAX_POWER = 8 };
 
 /* ---- the basis ---- */
-int tp_basis_new(tp_basis *b, int room, ad_error *error)
+int tp_basis_new(tp_basis *b, int capacity, ad_error *error)
 {
-    *b = (tp_basis){ .room = room + 1, .error = error };
+    *b = (tp_basis){ .capacity = capacity + 1, .error = error };
     if (tp_algebra_new(&b->algebra, &b->program, error) || tp_table_new(&b->forms, b->algebra.arena, error))
         return -1;
-    b->covariance = ad_arena_alloc(b->algebra.arena, (size_t)b->room * (size_t)b->room, sizeof *b->covariance);
-    return b->covariance ? 0 : ad_fail(error, "out of memory for %d Gaussians", room);
+    b->covariance = ad_arena_alloc(b->algebra.arena, (size_t)b->capacity * (size_t)b->capacity, sizeof *b->covariance);
+    return b->covariance ? 0 : ad_fail(error, "out of memory for %d Gaussians", capacity);
 }
 
 void tp_basis_free(tp_basis *b)
@@ -30,10 +31,10 @@ int tp_basis_add(tp_basis *b)
 
 void tp_basis_set(tp_basis *b, int i, int k, double covariance)
 {
-    b->covariance[i * b->room + k] = b->covariance[k * b->room + i] = covariance;
+    b->covariance[i * b->capacity + k] = b->covariance[k * b->capacity + i] = covariance;
 }
 
-static void *take(tp_basis *b, size_t count, size_t size)
+static void *take_memory(tp_basis *b, size_t count, size_t size)
 {
     void *memory = ad_arena_alloc(b->algebra.arena, count + 1, size);
     b->full = b->full || !memory;
@@ -42,16 +43,16 @@ static void *take(tp_basis *b, size_t count, size_t size)
 
 static const tp_affine *intern_form(tp_basis *b, tp_affine *form)
 {
-    for (int k = 0; k < b->room; k++) /* no negative zeros: equal forms have equal bytes */
+    for (int k = 0; k < b->capacity; k++) /* no negative zeros: equal forms have equal bytes */
         form->c[k] += 0.0;
-    int id = tp_intern(&b->forms, form, sizeof *form + (size_t)b->room * sizeof *form->c);
+    int id = tp_intern(&b->forms, form, sizeof *form + (size_t)b->capacity * sizeof *form->c);
     b->full = b->full || id < 0;
     return id < 0 ? NULL : tp_table_at(&b->forms, id);
 }
 
 static tp_affine *blank_form(tp_basis *b)
 {
-    return take(b, 1, sizeof(tp_affine) + (size_t)b->room * sizeof(double));
+    return take_memory(b, 1, sizeof(tp_affine) + (size_t)b->capacity * sizeof(double));
 }
 
 static double form_covariance(const tp_basis *b, const tp_affine *f, const tp_affine *g)
@@ -60,7 +61,7 @@ static double form_covariance(const tp_basis *b, const tp_affine *f, const tp_af
     for (int i = 0; i < b->n; i++)
         for (int k = 0; k < b->n && fabs(f->c[i]) > 0; k++)
             if (fabs(g->c[k]) > 0)
-                sum += f->c[i] * g->c[k] * b->covariance[i * b->room + k];
+                sum += f->c[i] * g->c[k] * b->covariance[i * b->capacity + k];
     return sum;
 }
 
@@ -113,7 +114,7 @@ tp_wick tp_wick_number(tp_basis *b, double c, double power)
 {
     if (isnan(c))
         return tp_wick_unknown();
-    tp_wick x = { .known = true, .terms = take(b, 1, sizeof *x.terms) };
+    tp_wick x = { .known = true, .terms = take_memory(b, 1, sizeof *x.terms) };
     if (x.terms && fabs(c) > 0) {
         x.terms[0] = (tp_wick_term){ .c = c, .power = power };
         x.n = 1;
@@ -123,7 +124,7 @@ tp_wick tp_wick_number(tp_basis *b, double c, double power)
 
 static tp_wick of_form(tp_basis *b, const tp_affine *form, int fn, double power)
 {
-    tp_wick x = { .known = true, .n = 1, .terms = take(b, 1, sizeof *x.terms) };
+    tp_wick x = { .known = true, .n = 1, .terms = take_memory(b, 1, sizeof *x.terms) };
     if (!x.terms || !form)
         return tp_wick_unknown();
     x.terms[0] = (tp_wick_term){ .c = 1, .power = power, .n = 1, .factors = { { form, fn } } };
@@ -153,7 +154,7 @@ static bool same_factors(const tp_wick_term *a, const tp_wick_term *b)
     return same;
 }
 
-static void push(tp_wick *x, const tp_wick_term *t)
+static void push_term(tp_wick *x, const tp_wick_term *t)
 {
     for (int k = 0; k < x->n; k++)
         if (same_factors(&x->terms[k], t)) {
@@ -166,8 +167,8 @@ static void push(tp_wick *x, const tp_wick_term *t)
 /* Affine terms of one power become one form: so tanh(a + b) is a function of one argument. */
 static void gather_affine(tp_basis *b, tp_wick *x)
 {
-    tp_wick all = { .known = true, .terms = take(b, (size_t)x->n, sizeof *all.terms) };
-    bool *done = take(b, (size_t)x->n, sizeof *done);
+    tp_wick all = { .known = true, .terms = take_memory(b, (size_t)x->n, sizeof *all.terms) };
+    bool *done = take_memory(b, (size_t)x->n, sizeof *done);
     if (!all.terms || !done)
         return;
     for (int k = 0; k < x->n; k++) {
@@ -176,7 +177,7 @@ static void gather_affine(tp_basis *b, tp_wick *x)
             continue;
         tp_affine *form = is_affine(b, t) ? blank_form(b) : NULL;
         if (!form) {
-            push(&all, t);
+            push_term(&all, t);
             continue;
         }
         bool constant = true;
@@ -195,24 +196,24 @@ static void gather_affine(tp_basis *b, tp_wick *x)
         if (!constant)
             one.factors[0] = (tp_wick_factor){ intern_form(b, form), b->algebra.variable };
         if (!b->full)
-            push(&all, &one);
+            push_term(&all, &one);
     }
     *x = all;
 }
 
 tp_wick tp_wick_sum(tp_basis *b, tp_wick x, double factor, tp_wick y)
 {
-    if (!x.known || !y.known || isnan(factor) || x.n + y.n > MOST_TERMS)
+    if (!x.known || !y.known || isnan(factor) || x.n + y.n > MAX_TERMS)
         return tp_wick_unknown();
-    tp_wick sum = { .known = true, .terms = take(b, (size_t)(x.n + y.n), sizeof *sum.terms) };
+    tp_wick sum = { .known = true, .terms = take_memory(b, (size_t)(x.n + y.n), sizeof *sum.terms) };
     if (!sum.terms)
         return tp_wick_unknown();
     for (int k = 0; k < x.n; k++)
-        push(&sum, &x.terms[k]);
+        push_term(&sum, &x.terms[k]);
     for (int k = 0; k < y.n; k++) {
         tp_wick_term t = y.terms[k];
         t.c *= factor;
-        push(&sum, &t);
+        push_term(&sum, &t);
     }
     gather_affine(b, &sum);
     return sum;
@@ -233,19 +234,19 @@ static void insert(tp_wick_term *t, tp_wick_factor f)
 
 tp_wick tp_wick_product(tp_basis *b, tp_wick x, tp_wick y)
 {
-    if (!x.known || !y.known || x.n * y.n > MOST_TERMS)
+    if (!x.known || !y.known || x.n * y.n > MAX_TERMS)
         return tp_wick_unknown();
-    tp_wick all = { .known = true, .terms = take(b, (size_t)(x.n * y.n), sizeof *all.terms) };
+    tp_wick all = { .known = true, .terms = take_memory(b, (size_t)(x.n * y.n), sizeof *all.terms) };
     for (int i = 0; i < x.n && all.terms; i++)
         for (int k = 0; k < y.n; k++) {
             tp_wick_term t = x.terms[i];
-            if (t.n + y.terms[k].n > TP_MOST_WICK)
+            if (t.n + y.terms[k].n > TP_MAX_WICK)
                 return tp_wick_unknown();
             t.c *= y.terms[k].c;
             t.power += y.terms[k].power;
             for (int m = 0; m < y.terms[k].n; m++)
                 insert(&t, y.terms[k].factors[m]);
-            push(&all, &t);
+            push_term(&all, &t);
         }
     if (all.terms)
         gather_affine(b, &all);
@@ -302,16 +303,15 @@ tp_wick tp_wick_function(tp_basis *b, int op, double p, const ad_function *funct
         return x;
     if (op == AD_NEG)
         return tp_wick_sum(b, tp_wick_number(b, 0, 0), -1, x);
-    int whole = op == AD_SQUARE                                                               ? 2
-                : op == AD_POWER && p >= 1 && p <= LARGEST_POWER && !(fabs(p - round(p)) > 0) ? (int)p
-                                                                                              : 0;
+    int whole = op == AD_SQUARE                                                           ? 2
+                : op == AD_POWER && p >= 1 && p <= MAX_POWER && !(fabs(p - round(p)) > 0) ? (int)p
+                                                                                          : 0;
     int fn = make_fn(b, (tp_fn){ .op = op, .p = p, .a = b->algebra.variable, .function = function, .order = order });
     if (x.n == 0 || (x.n == 1 && x.terms[0].n == 0)) { /* a number, with a power of n perhaps */
         double c = x.n ? x.terms[0].c : 0, power = x.n ? x.terms[0].power : 0;
-        bool homogeneous = whole || op == AD_RSQRT || op == AD_SQRT || op == AD_POWER;
-        if (fabs(power) > 1e-12 && !homogeneous)
+        double degree = ad_op_degree((ad_op)op, p);
+        if (fabs(power) > 1e-12 && isnan(degree))
             return tp_wick_unknown();
-        double degree = op == AD_RSQRT ? -0.5 : op == AD_SQRT ? 0.5 : op == AD_SQUARE ? 2 : p;
         return tp_wick_number(b, evaluate(b, fn, c), fabs(power) > 1e-12 ? power * degree : 0);
     }
     if (whole) {
@@ -339,9 +339,9 @@ double tp_wick_top(const tp_wick *x)
 typedef struct {
     const tp_basis *basis;
     int n, power; /* t^power times the functions */
-    int fn[TP_MOST_WICK];
-    double alpha[TP_MOST_WICK], beta[TP_MOST_WICK]; /* of alpha t + beta, t ~ N(0, 1) */
-    double kinks[MOST_KINKS];
+    int fn[TP_MAX_WICK];
+    double alpha[TP_MAX_WICK], beta[TP_MAX_WICK]; /* of alpha t + beta, t ~ N(0, 1) */
+    double kinks[MAX_KINKS];
     int n_kinks;
     const tp_affine *form;
     double deviation;
@@ -370,9 +370,9 @@ static void eval_direction(const tp_univariate *u, size_t n, const double *x, do
 /* Adds a function to its direction; false if there are too many kinks. */
 static bool add_to_direction(direction *d, int fn, double alpha, double beta)
 {
-    double kinks[MOST_KINKS];
-    int found = tp_fn_kinks(&d->basis->algebra, fn, NULL, kinks, MOST_KINKS);
-    if (found > MOST_KINKS || d->n_kinks + found > MOST_KINKS)
+    double kinks[MAX_KINKS];
+    int found = tp_fn_kinks(&d->basis->algebra, fn, NULL, kinks, MAX_KINKS);
+    if (found > MAX_KINKS || d->n_kinks + found > MAX_KINKS)
         return false;
     for (int k = 0; k < found; k++) {
         double at = (kinks[k] - beta) / alpha;
@@ -397,14 +397,7 @@ static tp_univariate as_function(const direction *d)
 
 static bool row_of_table(const tp_basis *b, const tp_wick_factor *f, tp_univariate *u)
 {
-    const tp_fn *fn = tp_fn_at(&b->algebra, f->fn);
-    if (fn->op == TP_VARIABLE)
-        *u = tp_univariate_form(TP_ID, 0);
-    else if (fn->op < AD_CUSTOM && fn->a == b->algebra.variable)
-        *u = tp_univariate_op((ad_op)fn->op, fn->p);
-    else
-        return false;
-    return !(fabs(f->form->constant) > 0);
+    return !(fabs(f->form->constant) > 0) && tp_univariate_row(&b->algebra, f->fn, u);
 }
 
 /* One or two centred factors that have a closed form. */
@@ -421,10 +414,10 @@ static bool closed_block(const tp_basis *b, const tp_wick_factor *f, int n, doub
 /* Linear factors of a block, given t1 and t2: constant + slope . t + rest, the rests of a covariance. */
 typedef struct {
     int n, rank;
-    double constant[TP_MOST_WICK], slope[TP_MOST_WICK][2], rest[TP_MOST_WICK][TP_MOST_WICK];
+    double constant[TP_MAX_WICK], slope[TP_MAX_WICK][2], rest[TP_MAX_WICK][TP_MAX_WICK];
 } linear_part;
 typedef struct {
-    double at[TP_MOST_WICK + 1][TP_MOST_WICK + 1]; /* of t1^i t2^k */
+    double at[TP_MAX_WICK + 1][TP_MAX_WICK + 1]; /* of t1^i t2^k */
 } plane;
 
 /* out += factor E prod over the set of linear factors, as a polynomial in t1, t2 (Wick). */
@@ -478,8 +471,8 @@ static bool find_directions(const tp_basis *b, const tp_wick_factor *f, int n, d
 static void find_linear(const tp_basis *b, const tp_wick_factor *f, int n, const direction *d, int rank, double c,
                         linear_part *l)
 {
-    double with[TP_MOST_WICK][2] = { { 0 } };
-    const tp_affine *forms[TP_MOST_WICK];
+    double with[TP_MAX_WICK][2] = { { 0 } };
+    const tp_affine *forms[TP_MAX_WICK];
     l->n = 0;
     l->rank = rank;
     for (int k = 0; k < n; k++) {
@@ -534,7 +527,7 @@ static double block_expectation(const tp_basis *b, const tp_wick_factor *f, int 
 
 static double term_expectation(tp_basis *b, const tp_wick_term *t)
 {
-    tp_wick_factor left[TP_MOST_WICK], block[TP_MOST_WICK];
+    tp_wick_factor left[TP_MAX_WICK], block[TP_MAX_WICK];
     int n = 0;
     double value = t->c;
     for (int k = 0; k < t->n; k++) {

@@ -2,12 +2,12 @@
  *
  *     X = sum over terms  c n^power  prod over factors  f(u),     u = constant + sum of c_k Z_k
  *
- * Z_k are centred Gaussians with a covariance, f univariate functions (coordinate.h). E X splits over independent
+ * Z_k are centred Gaussians with a covariance, f univariate functions (symbolic.h). E X splits over independent
  * blocks; in a block linear factors go by Wick's theorem, also beside functions: given the arguments t1, t2 of the
  * functions a linear factor is a1 t1 + a2 t2 + an independent rest. What is left are E t1^i f(t1) t2^k g(t2): closed
  * forms, else quadrature. A block of three or more directions of functions has no exact value here: NAN. */
-#ifndef LIMN_TP_WICK_H
-#define LIMN_TP_WICK_H
+#ifndef LIMN_TP_NETSOR_WICK_H
+#define LIMN_TP_NETSOR_WICK_H
 #include "tp/symbolic/symbolic.h"
 
 typedef struct {
@@ -15,7 +15,7 @@ typedef struct {
     double c[]; /* by Gaussian */
 } tp_affine;
 
-enum { TP_MOST_WICK = 12 };
+enum { TP_MAX_WICK = 12 };
 typedef struct {
     const tp_affine *form; /* equal ones have one address */
     int fn;                /* algebra.variable: the form itself */
@@ -23,7 +23,7 @@ typedef struct {
 typedef struct {
     double c, power;
     int n;
-    tp_wick_factor factors[TP_MOST_WICK];
+    tp_wick_factor factors[TP_MAX_WICK];
 } tp_wick_term;
 typedef struct {
     bool known; /* else there is no such polynomial for it */
@@ -34,16 +34,16 @@ typedef struct {
 typedef struct {
     tp_algebra algebra; /* its functions */
     tp_program program; /* what the algebra wants to see: nothing */
-    int n, room;
-    double *covariance; /* (room, room) of the Gaussians; NAN: not known */
+    int n, capacity;
+    double *covariance; /* (capacity, capacity) of the Gaussians; NAN: not known */
     tp_table forms;
     ad_error *error;
     bool full; /* memory is out */
 } tp_basis;
 
-int tp_basis_new(tp_basis *basis, int room, ad_error *error);
+int tp_basis_new(tp_basis *basis, int capacity, ad_error *error);
 void tp_basis_free(tp_basis *basis);
-/* One more Gaussian, with covariance 0 with all before, and 0 with itself: to be set. At most `room` of them. */
+/* One more Gaussian, with covariance 0 with all before, and 0 with itself: to be set. At most `capacity` of them. */
 int tp_basis_add(tp_basis *basis);
 void tp_basis_set(tp_basis *basis, int i, int k, double covariance);
 

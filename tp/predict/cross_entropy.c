@@ -1,4 +1,4 @@
-/* entropy.c: training with the cross-entropy: the coefficients by steps, or along the gradient flow.
+/* cross_entropy.c: training with the cross-entropy: the coefficients by steps, or along the gradient flow.
  *
  *     a' = -rate / D g(a),   g = p - y,   p = softmax of f_0 + (K + ridge) a
  *
@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { STAGES = 7, MOST_STEPS = 1000000 };
+enum { STAGES = 7, MAX_STEPS = 1000000 };
 
 static const double nodes[STAGES][STAGES - 1] = {
     { 0 },
@@ -26,7 +26,7 @@ static const double difference[STAGES] = { 71.0 / 57600,      0,          -71.0 
                                            -17253.0 / 339200, 22.0 / 525, -1.0 / 40 };
 
 typedef struct {
-    const tp_kernel_model *machine;
+    const tp_kernel_model *model;
     const tp_training *training;
     const double *y, *start;
     size_t columns, classes, count; /* of numbers: n * columns = inputs * classes */
@@ -37,16 +37,16 @@ typedef struct {
 static void find_slope(const job *j, const double *a, double *slope)
 {
     double unit = j->training->rate / j->training->divisor;
-    tp_machine_product(j->machine, a, j->columns, j->scratch, j->f);
+    tp_model_product(j->model, a, j->columns, j->scratch, j->f);
     for (size_t i = 0; i < j->count && j->start; i++)
         j->f[i] += j->start[i];
     for (size_t row = 0; row < j->count; row += j->classes) {
         const double *f = j->f + row, *y = j->y + row;
-        double most = f[0], sum = 0;
+        double largest = f[0], sum = 0;
         for (size_t o = 1; o < j->classes; o++)
-            most = fmax(most, f[o]);
+            largest = fmax(largest, f[o]);
         for (size_t o = 0; o < j->classes; o++)
-            sum += slope[row + o] = exp(f[o] - most);
+            sum += slope[row + o] = exp(f[o] - largest);
         for (size_t o = 0; o < j->classes; o++)
             slope[row + o] = -unit * (slope[row + o] / sum - y[o]);
     }
@@ -68,7 +68,7 @@ static int flow(const job *j, double from, double to, double *h, double *a, doub
     while (t < to) {
         bool last = t + *h >= to;
         double step = last ? to - t : *h;
-        if (++*steps > MOST_STEPS || !(t + step > t))
+        if (++*steps > MAX_STEPS || !(t + step > t))
             return ad_fail(error,
                            "predict: the flow of the cross-entropy stands at t = %g after %ld steps: a looser "
                            "tolerance, or earlier times",
@@ -91,7 +91,7 @@ static int flow(const job *j, double from, double to, double *h, double *a, doub
         }
         /* an error of the coefficients is at most `largest` times as large in the outputs */
         error_size =
-            j->machine->largest * step * sqrt(error_size / (double)j->count) / (limit * (1 + size_of(j->f, j->count)));
+            j->model->largest * step * sqrt(error_size / (double)j->count) / (limit * (1 + size_of(j->f, j->count)));
         bool taken = error_size <= 1;
         double factor = error_size > 0 ? 0.9 * pow(error_size, -0.2) : 5;
         if (taken) {
@@ -124,16 +124,16 @@ static void descend(const job *j, double from, double to, double *a, double *v, 
 static int check_targets(const double *y, size_t inputs, size_t classes, ad_error *error)
 {
     for (size_t i = 0; i < inputs; i++) {
-        double sum = 0, least = 0;
+        double sum = 0, minimum = 0;
         for (size_t o = 0; o < classes; o++) {
             sum += y[i * classes + o];
-            least = fmin(least, y[i * classes + o]);
+            minimum = fmin(minimum, y[i * classes + o]);
         }
-        if (least < 0 || fabs(sum - 1) > 1e-9)
+        if (minimum < 0 || fabs(sum - 1) > 1e-9)
             return ad_fail(error,
                            "predict: cross-entropy: the targets of row %zu are no probabilities: their sum is %g, "
                            "the smallest is at most %g",
-                           i, sum, least);
+                           i, sum, minimum);
     }
     return 0;
 }
@@ -148,7 +148,7 @@ int tp_follow_entropy(const tp_kernel_model *m, const tp_training *t, const doub
     if (!memory)
         return -1;
     double *a = memory, *next = a + count, *k[STAGES];
-    job j = { .machine = m,
+    job j = { .model = m,
               .training = t,
               .y = y,
               .start = start,

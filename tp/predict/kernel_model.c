@@ -1,8 +1,8 @@
-/* machine.c: a kernel factored once: eigenvalues, or Cholesky's factor with the two ends of the spectrum by Lanczos. */
+/* kernel_model.c: a kernel factored once: eigenvalues, or Cholesky's factor with the two ends of the spectrum by Lanczos. */
 #include "tp/predict/kernel_model.h"
 
 #include "autodiff/autodiff.h"
-#include "autodiff/plan/plan.h"
+#include "autodiff/base/base.h"
 
 #include <cblas.h>
 #include <float.h>
@@ -11,8 +11,8 @@
 #include <string.h>
 
 enum {
-    MOST_STEPS = 100,    /* of Lanczos */
-    MOST_INPUTS = 32000, /* LAPACK counts the work of an eigendecomposition, 2 n^2, in 32 bits */
+    MAX_STEPS = 100,    /* of Lanczos */
+    MAX_INPUTS = 32000, /* LAPACK counts the work of an eigendecomposition, 2 n^2, in 32 bits */
 };
 static const double lanczos_tolerance = 1e-10;
 
@@ -41,16 +41,17 @@ static void apply(const linear *l, const double *x, double *y)
  * eigenvector, is small. */
 static int find_largest(const linear *l, double *largest, ad_error *error)
 {
-    size_t n = l->n, most = n < MOST_STEPS ? n : MOST_STEPS;
-    double *basis = ad_alloc((most + 2) * n + most * (most + 6), sizeof *basis, "Lanczos vectors", error);
+    size_t n = l->n, maximum = n < MAX_STEPS ? n : MAX_STEPS;
+    double *basis = ad_alloc((maximum + 2) * n + maximum * (maximum + 6), sizeof *basis, "Lanczos vectors", error);
     if (!basis)
         return -1;
-    double *w = basis + (most + 1) * n, *vectors = w + n, *alpha = vectors + most * most, *beta = alpha + most;
-    double *diagonal = beta + most, *off = diagonal + most, *work = off + most; /* work (2 most) */
+    double *w = basis + (maximum + 1) * n, *vectors = w + n, *alpha = vectors + maximum * maximum,
+           *beta = alpha + maximum;
+    double *diagonal = beta + maximum, *off = diagonal + maximum, *work = off + maximum; /* work (2 maximum) */
     int status = 0, wide = (int)n;
     ad_normal(1, ad_stream("lanczos"), 0, n, basis);
     cblas_dscal(wide, 1 / cblas_dnrm2(wide, basis, 1), basis, 1);
-    for (size_t m = 1; m <= most; m++) {
+    for (size_t m = 1; m <= maximum; m++) {
         apply(l, basis + (m - 1) * n, w);
         alpha[m - 1] = cblas_ddot(wide, basis + (m - 1) * n, 1, w, 1);
         for (size_t k = 0; k < 2 * m; k++)
@@ -81,7 +82,7 @@ static double rounding(const tp_kernel_model *m)
 }
 
 /* Names a ridge, a power of ten, that lifts the smallest eigenvalue well above rounding. */
-int tp_machine_refuse(const tp_kernel_model *m, const char *what, double smallest, ad_error *error)
+int tp_model_refuse(const tp_kernel_model *m, const char *what, double smallest, ad_error *error)
 {
     double lift = fmax(100 * rounding(m), smallest < 0 ? -2 * smallest : 0);
     double condition = m->largest / fmax(fabs(smallest), DBL_EPSILON * m->largest);
@@ -114,7 +115,7 @@ static int by_eigenvalues(tp_kernel_model *m, ad_error *error)
     m->smallest = m->values[0];
     m->largest = m->values[m->n - 1];
     if (!(m->largest > 0) || m->smallest < -rounding(m))
-        return tp_machine_refuse(m, "indefinite", m->smallest, error);
+        return tp_model_refuse(m, "indefinite", m->smallest, error);
     m->condition = m->smallest > rounding(m) ? m->largest / m->smallest : (double)INFINITY;
     for (size_t i = 0; i < m->n && m->values[i] < 0; i++)
         m->values[i] = 0;
@@ -128,45 +129,52 @@ static int by_cholesky(tp_kernel_model *m, ad_error *error)
         return -1;
     /* the lower triangle of the column order is the upper one of the row order */
     if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', (lapack_int)m->n, m->factor, (lapack_int)m->n) != 0)
-        return tp_machine_refuse(m, "not positive definite", 0, error);
+        return tp_model_refuse(m, "not positive definite", 0, error);
     if (find_largest(&(linear){ m->factor, m->n, true }, &inverse, error))
         return -1;
     m->smallest = 1 / inverse;
     if (!(m->smallest > rounding(m)))
-        return tp_machine_refuse(m, "singular", m->smallest, error);
+        return tp_model_refuse(m, "singular", m->smallest, error);
     m->condition = m->largest / m->smallest;
+    return 0;
+}
+
+/* The kernel and what is asked of it; the mean of its diagonal. */
+static int check_kernel(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_error *error)
+{
+    size_t n = m->n;
+    if (n == 0 || n > INT32_MAX / 8 || n % m->outputs)
+        return ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", n / m->outputs, m->outputs);
+    if (!spec->cholesky && n > MAX_INPUTS)
+        return ad_fail(error, "predict: a kernel of %zu inputs, of which eigenvalues are for %d: t = inf takes more", n,
+                       MAX_INPUTS);
+    for (size_t i = 0; i < n * n; i++)
+        if (!isfinite(m->factor[i]))
+            return ad_fail(error, "predict: the kernel of inputs %zu and %zu (counted from 0) is %g", i / n, i % n,
+                           m->factor[i]);
+    for (size_t i = 0; i < n; i++)
+        m->diagonal += m->factor[i * n + i] / (double)n;
+    if (!(m->diagonal > 0))
+        return ad_fail(error, "predict: the kernel's diagonal has mean %g: there is nothing to learn with",
+                       m->diagonal);
+    if (!(spec->ridge >= 0 && isfinite(spec->ridge)))
+        return ad_fail(error, "predict: ridge %g is not from 0 up", spec->ridge);
     return 0;
 }
 
 tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_model_spec *given, ad_error *error)
 {
     tp_kernel_model_spec spec = given ? *given : (tp_kernel_model_spec){ 0 };
-    tp_kernel_model *m = ad_alloc(1, sizeof *m, "a kernel machine", error);
+    int threads = ad_threads(spec.threads, error);
+    tp_kernel_model *m = threads ? ad_alloc(1, sizeof *m, "a kernel model", error) : NULL;
     if (!m) {
         ad_free(kernel);
         return NULL;
     }
-    *m = (tp_kernel_model){ .n = n,
-                            .outputs = spec.outputs > 1 ? spec.outputs : 1,
-                            .factor = kernel,
-                            .threads = spec.threads > 0 ? spec.threads : 1 };
-    int status = 0;
-    if (n == 0 || n > INT32_MAX / 8 || n % m->outputs)
-        status = ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", n / m->outputs, m->outputs);
-    else if (!spec.cholesky && n > MOST_INPUTS)
-        status = ad_fail(error, "predict: a kernel of %zu inputs, of which eigenvalues are for %d: t = inf takes more",
-                         n, MOST_INPUTS);
-    for (size_t i = 0; i < n * n && !status; i++)
-        if (!isfinite(kernel[i]))
-            status = ad_fail(error, "predict: the kernel of inputs %zu and %zu (counted from 0) is %g", i / n, i % n,
-                             kernel[i]);
-    for (size_t i = 0; i < n && !status; i++)
-        m->diagonal += kernel[i * n + i] / (double)n;
-    if (!status && !(m->diagonal > 0))
-        status =
-            ad_fail(error, "predict: the kernel's diagonal has mean %g: there is nothing to learn with", m->diagonal);
-    if (!status && !(spec.ridge >= 0 && isfinite(spec.ridge)))
-        status = ad_fail(error, "predict: ridge %g is not from 0 up", spec.ridge);
+    *m = (tp_kernel_model){
+        .n = n, .outputs = spec.outputs > 1 ? spec.outputs : 1, .factor = kernel, .threads = threads
+    };
+    int status = check_kernel(m, &spec, error);
     if (!status) {
         m->ridge = spec.ridge * m->diagonal;
         for (size_t i = 0; i < n; i++)
@@ -181,24 +189,24 @@ tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_m
     return NULL;
 }
 
-void tp_kernel_model_free(tp_kernel_model *machine)
+void tp_kernel_model_free(tp_kernel_model *model)
 {
-    if (!machine)
+    if (!model)
         return;
-    ad_free(machine->factor);
-    ad_free(machine->values);
-    ad_free(machine);
+    ad_free(model->factor);
+    ad_free(model->values);
+    ad_free(model);
 }
 
 double tp_kernel_model_bytes(size_t n, const tp_kernel_model_spec *spec)
 {
-    double wide = (double)n, most = wide < MOST_STEPS ? wide : MOST_STEPS;
+    double wide = (double)n, maximum = wide < MAX_STEPS ? wide : MAX_STEPS;
     bool cholesky = spec && spec->cholesky;
-    return 8 * (cholesky ? wide * (wide + most + 2) + most * (most + 6) : wide * (3 * wide + 8));
+    return 8 * (cholesky ? wide * (wide + maximum + 2) + maximum * (maximum + 6) : wide * (3 * wide + 8));
 }
 
 /* ---- products ---- */
-void tp_machine_product(const tp_kernel_model *m, const double *a, size_t columns, double *scratch, double *out)
+void tp_model_product(const tp_kernel_model *m, const double *a, size_t columns, double *scratch, double *out)
 {
     int n = (int)m->n, wide = (int)columns, before = ad_blas_begin(m->threads);
     if (m->values) {
@@ -222,7 +230,7 @@ int tp_outputs(const tp_kernel_model *m, const double *a, size_t columns, const 
     double *scratch = ad_alloc(m->n * columns, sizeof *scratch, "outputs", error);
     if (!scratch)
         return -1;
-    tp_machine_product(m, a, columns, scratch, out);
+    tp_model_product(m, a, columns, scratch, out);
     for (size_t i = 0; i < m->n * columns && start; i++)
         out[i] += start[i];
     ad_free(scratch);

@@ -1,7 +1,7 @@
-/* predict.c: the square loss, mode by mode: coefficients, covariance of an ensemble, scores. */
+/* square_loss.c: the square loss, mode by mode: coefficients, covariance of an ensemble, scores. */
 #include "tp/predict/kernel_model.h"
 
-#include "autodiff/plan/plan.h"
+#include "autodiff/base/base.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -89,7 +89,7 @@ static double gain(const tp_training *t, double lambda, double time)
 /* A finite time needs the eigenvalues; an infinite one a kernel that can be inverted and a rate that is stable. */
 static int check_limit(const tp_kernel_model *m, const tp_training *t, size_t columns, double time, ad_error *error)
 {
-    double most = tp_maximum_stable_rate(m, t, columns);
+    double maximum = tp_maximum_stable_rate(m, t, columns);
     if (isfinite(time))
         return m->values ? 0
                          : ad_fail(error,
@@ -97,10 +97,10 @@ static int check_limit(const tp_kernel_model *m, const tp_training *t, size_t co
                                    "inf alone",
                                    time);
     if (isinf(m->condition))
-        return tp_machine_refuse(m, "singular to rounding", m->smallest, error);
-    if (t->motion != TP_GRADIENT_FLOW && t->rate >= most)
+        return tp_model_refuse(m, "singular to rounding", m->smallest, error);
+    if (t->motion != TP_GRADIENT_FLOW && t->rate >= maximum)
         return ad_fail(error, "predict: no limit at t = inf: rate %g is not below %g, the largest stable one", t->rate,
-                       most);
+                       maximum);
     return 0;
 }
 
@@ -289,15 +289,15 @@ int tp_covariance(const tp_kernel_model *m, const tp_training *given, size_t col
 /* -sum_o y_o log softmax_o(f) */
 static double entropy(const double *f, const double *y, size_t columns)
 {
-    double most = f[0], sum = 0, weight = 0, dot = 0;
+    double largest = f[0], sum = 0, weight = 0, dot = 0;
     for (size_t o = 1; o < columns; o++)
-        most = fmax(most, f[o]);
+        largest = fmax(largest, f[o]);
     for (size_t o = 0; o < columns; o++) {
-        sum += exp(f[o] - most);
+        sum += exp(f[o] - largest);
         weight += y[o];
         dot += y[o] * f[o];
     }
-    return weight * (most + log(sum)) - dot;
+    return weight * (largest + log(sum)) - dot;
 }
 
 static size_t largest_of(const double *values, size_t count)

@@ -1,15 +1,9 @@
-/* check.c: the initialization assumption and the three conditions of Proposition 2 (THEORY of BP-like programs). */
+/* conditions.c: the initialization assumption and the three conditions of Proposition 2; how fast functions grow. */
 #include "tp/program/growth.h"
 #include "tp/program/program.h"
 
 #include <math.h>
 #include <string.h>
-
-static int parameter(const ad_graph *graph, int id)
-{
-    ad_shape names;
-    return tp_peel(graph, id, &names);
-}
 
 static void say(char *text, const ad_node *param, const char *what)
 {
@@ -33,10 +27,12 @@ static int check_ways(const tp_program *program, tp_checks *checks, ad_error *er
     for (int id = 0; id < program->forward; id++) {
         const ad_node *node = ad_node_of(graph, id);
         for (int k = 0; program->lives[id] && node->op == AD_CONTRACT && k < 2; k++) {
-            ad_shape names;
+            ad_shape names = { 0 };
+            if (program->params[node->in[k]] < 0 || program->widths[node->in[k]] != 2)
+                continue;
             int param = tp_peel(graph, node->in[k], &names);
-            for (int i = 0; param >= 0 && tp_count_widths(graph, &names) == 2 && i < names.rank; i++) {
-                if (!ad_has(&node->over, names.axes[i]) || ad_axis_kind(graph, names.axes[i]) != AD_WIDTH)
+            for (int i = 0; i < names.rank; i++) {
+                if (!ad_has(&node->over, names.axes[i]) || !tp_is_width(graph, names.axes[i]))
                     continue;
                 if (side[param] && side[param] != i + 1) {
                     checks->one_way = false;
@@ -61,12 +57,12 @@ static int check_averages(const tp_program *program, tp_checks *checks, ad_error
     reached[program->output.id] = true;
     for (int id = program->output.id; id >= 0; id--) {
         const ad_node *node = ad_node_of(graph, id);
-        if (!reached[id] || !program->learns[id] || tp_count_widths(graph, &node->shape) > 0)
+        if (!reached[id] || !program->learns[id] || program->widths[id] > 0)
             continue;
         if (!tp_is_average(graph, id)) {
             for (int k = 0; k < node->n_in; k++)
                 reached[node->in[k]] = true;
-        } else if (parameter(graph, node->in[0]) < 0 && (node->n_in < 2 || parameter(graph, node->in[1]) < 0)) {
+        } else if (program->params[node->in[0]] < 0 && (node->n_in < 2 || program->params[node->in[1]] < 0)) {
             checks->readout_mean = false;
             if (!checks->text[1][0])
                 snprintf(checks->text[1], sizeof checks->text[1],
@@ -79,6 +75,36 @@ static int check_averages(const tp_program *program, tp_checks *checks, ad_error
     return 0;
 }
 
+/* Is a parameter read by other ops than this one? Renamings are not asked, but what they make is. */
+static bool is_used_elsewhere(const tp_program *program, int param, int id)
+{
+    for (int other = 0; other < program->forward; other++) {
+        const ad_node *node = ad_node_of(program->graph, other);
+        for (int m = 0; program->lives[other] && m < node->n_in; m++)
+            if (other != id && node->op != AD_RELABEL && program->params[node->in[m]] == param)
+                return true;
+    }
+    return false;
+}
+
+/* Proposition 2 of a readout: a parameter that an average over the width is taken with. */
+static void check_readout(const tp_program *program, int readout, int average, tp_checks *checks)
+{
+    const ad_node *v = ad_node_of(program->graph, readout);
+    if (fabs(v->init->mean) > 0) {
+        checks->readout_mean = false;
+        say(checks->text[1], v, "is a readout whose mean is not zero");
+    }
+    if (!(v->init->deviation > 0)) {
+        checks->readout_independent = false;
+        say(checks->text[2], v, "is a readout that is not drawn at random");
+    }
+    if (is_used_elsewhere(program, readout, average)) {
+        checks->readout_unused = false;
+        say(checks->text[3], v, "is a readout that is used elsewhere, too");
+    }
+}
+
 int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
 {
     const ad_graph *graph = program->graph;
@@ -87,34 +113,15 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
         const ad_node *node = ad_node_of(graph, id);
         if (!program->lives[id])
             continue;
-        if (node->op == AD_PARAM && tp_count_widths(graph, &node->shape) == 2 && fabs(node->init->mean) > 0) {
+        if (node->op == AD_PARAM && program->widths[id] == 2 && fabs(node->init->mean) > 0) {
             checks->initialization = false;
             say(checks->text[0], node, "does not have mean zero: an A-var is N(0, σ²/n)");
         }
-        if (node->op != AD_CONTRACT || tp_count_widths(graph, &node->shape) > 0 ||
-            tp_count_widths(graph, &node->over) == 0)
+        if (node->op != AD_CONTRACT || program->widths[id] > 0 || !tp_is_average(graph, id))
             continue;
-        for (int k = 0; k < 2; k++) { /* an average over the width: its parameter is a readout */
-            int readout = parameter(graph, node->in[k]);
-            if (readout < 0)
-                continue;
-            const ad_node *v = ad_node_of(graph, readout);
-            if (fabs(v->init->mean) > 0) {
-                checks->readout_mean = false;
-                say(checks->text[1], v, "is a readout whose mean is not zero");
-            }
-            if (!(v->init->deviation > 0)) {
-                checks->readout_independent = false;
-                say(checks->text[2], v, "is a readout that is not drawn at random");
-            }
-            for (int other = 0; other < program->forward; other++)
-                for (int m = 0; program->lives[other] && m < ad_node_of(graph, other)->n_in; m++)
-                    if (other != id && ad_node_of(graph, other)->op != AD_RELABEL &&
-                        parameter(graph, ad_node_of(graph, other)->in[m]) == readout) {
-                        checks->readout_unused = false;
-                        say(checks->text[3], v, "is a readout that is used elsewhere, too");
-                    }
-        }
+        for (int k = 0; k < 2; k++)
+            if (program->params[node->in[k]] >= 0)
+                check_readout(program, program->params[node->in[k]], id, checks);
     }
     if (check_averages(program, checks, error) || check_ways(program, checks, error))
         return -1;
@@ -122,11 +129,11 @@ int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
 }
 
 /* A vector's growth from its operands': numbers that have no width are taken to be no poles. */
-static tp_growth node_growth(const ad_graph *graph, int id, const tp_growth *all, const char **problem)
+static tp_growth node_growth(const tp_program *program, int id, const tp_growth *all, const char **problem)
 {
-    const ad_node *node = ad_node_of(graph, id);
+    const ad_node *node = ad_node_of(program->graph, id);
     tp_growth number = { 1, 1, 0, 0 }, a = node->n_in > 0 ? all[node->in[0]] : number;
-    if (tp_count_widths(graph, &node->shape) == 0)
+    if (program->widths[id] == 0)
         return node->op == AD_CONSTANT ? tp_growth_number(node->c) : number;
     if (node->op == AD_CONSTANT)
         return tp_growth_number(node->c);
@@ -168,7 +175,7 @@ int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error
         const char *problem = NULL;
         if (!program->lives[id])
             continue;
-        all[id] = node_growth(graph, id, all, &problem);
+        all[id] = node_growth(program, id, all, &problem);
         const ad_node *node = ad_node_of(graph, id);
         if (all[id].order > order) {
             order = all[id].order;
@@ -182,9 +189,9 @@ int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error
     if (all && !found && fastest < 0)
         snprintf(text, size, "polynomial at most");
     else if (all && !found)
-        snprintf(text, size, "exp(C |z|^%.3g) at most, by %s at %s:%d", order,
-                 ad_op_name(ad_node_of(graph, fastest)->op), ad_node_of(graph, fastest)->where.file,
-                 ad_node_of(graph, fastest)->where.line);
+        ad_snprintf(text, size, "exp(C |z|^%.3g) at most, by %s at %s:%d", order,
+                    ad_op_name(ad_node_of(graph, fastest)->op), ad_node_of(graph, fastest)->where.file,
+                    ad_node_of(graph, fastest)->where.line);
     bool made = all != NULL;
     ad_free(all);
     return made ? found : -1;

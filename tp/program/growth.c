@@ -1,4 +1,6 @@
+/* growth.c: how fast a coordinatewise function of Gaussians grows, from what the op table says of it. */
 #include "tp/program/growth.h"
+#include "autodiff/plan/plan.h"
 
 #include <math.h>
 
@@ -50,57 +52,54 @@ static tp_growth power(double p, tp_growth x, const char **problem)
     return y;
 }
 
-tp_growth tp_growth_unary(int op, double p, tp_growth x, const char **problem)
-{
-    switch (op) {
-    case AD_NEG:
-        return (tp_growth){ -x.hi, -x.lo, x.degree, x.order };
-    case AD_STEP:
-    case AD_SIGMOID:
-        return bounded(0, 1);
-    case AD_SIGN:
-    case AD_TANH:
-    case AD_ERF:
-    case AD_SIN:
-    case AD_COS:
-        return bounded(-1, 1);
-    case AD_LEAKY_STEP:
-        return bounded(fmin(p, 1), fmax(p, 1));
-    case AD_ERF_GRAD:
-    case AD_GELU_GRAD:
-        return bounded(-2, 2);
-    case AD_RELU:
-        return (tp_growth){ fmax(x.lo, 0), fmax(x.hi, 0), isfinite(x.hi) ? 0 : x.degree, x.order };
-    case AD_ABS:
-        return (tp_growth){ has_zero(x) ? 0 : fmin(fabs(x.lo), fabs(x.hi)), fmax(fabs(x.lo), fabs(x.hi)), x.degree,
-                            x.order };
-    case AD_SOFTPLUS:
-        return (tp_growth){ 0, INFINITY, x.degree, x.order };
-    case AD_SQUARE:
-        return power(2, x, problem);
-    case AD_POWER:
-        return power(p, x, problem);
-    case AD_SQRT:
-        return power(0.5, x, problem);
-    case AD_RSQRT:
-        return power(-0.5, x, problem);
-    case AD_EXP:
-        return exponential(x, problem);
-    case AD_LOG:
-        if (x.lo <= 0)
-            *problem = x.lo < 0 ? undefined : pole;
-        return (tp_growth){ x.lo > 0 ? log(x.lo) : -INFINITY, log(fmax(x.hi, 0)), x.degree, 0 };
-    case AD_IDENTITY:
-        return x;
-    default:
-        return (tp_growth){ -INFINITY, INFINITY, x.degree, x.order };
-    }
-}
-
 /* A product of bounds, 0 where a factor is. */
 static double times(double a, double b)
 {
     return fabs(a) > 0 && fabs(b) > 0 ? a * b : 0;
+}
+
+/* A function of degree 0 or 1, which is y(1) x^degree above 0 and y(-1) |x|^degree below. */
+static tp_growth homogeneous(ad_op op, double p, double degree, tp_growth x)
+{
+    const double sides[2] = { 1, -1 };
+    double y[2];
+    ad_loops_get(AD_DOUBLE)->op[op](2, y, sides, NULL, p);
+    if (!(degree > 0))
+        return bounded(fmin(y[0], y[1]), fmax(y[0], y[1]));
+    double ends[4] = { times(y[0], fmax(x.lo, 0)), times(y[0], fmax(x.hi, 0)), times(y[1], fmax(-x.lo, 0)),
+                       times(y[1], fmax(-x.hi, 0)) };
+    int first = x.hi > 0 ? 0 : 2, last = x.lo < 0 ? 4 : 2; /* which sides the argument reaches */
+    tp_growth all = { ends[first], ends[first], x.degree, x.order };
+    for (int k = first + 1; k < last; k++) {
+        all.lo = fmin(all.lo, ends[k]);
+        all.hi = fmax(all.hi, ends[k]);
+    }
+    all.degree = isfinite(all.lo) && isfinite(all.hi) ? 0 : x.degree;
+    return all;
+}
+
+tp_growth tp_growth_unary(int row, double p, tp_growth x, const char **problem)
+{
+    ad_op op = (ad_op)row;
+    const ad_op_facts *facts = ad_op_facts_of(op);
+    double degree = ad_op_degree(op, p);
+    switch (facts ? facts->growth : AD_UNKNOWN) {
+    case AD_SCALES:
+        return degree >= 0 && (degree <= 0 || (degree <= 1 && degree >= 1)) ? homogeneous(op, p, degree, x)
+                                                                            : power(degree, x, problem);
+    case AD_BOUNDED:
+        return bounded(facts->lowest, facts->highest);
+    case AD_EXPONENTIAL:
+        return exponential(x, problem);
+    case AD_LOGARITHMIC:
+        if (x.lo <= 0)
+            *problem = x.lo < 0 ? undefined : pole;
+        return (tp_growth){ x.lo > 0 ? log(x.lo) : -INFINITY, log(fmax(x.hi, 0)), x.degree, 0 };
+    case AD_LINEAR:
+        return (tp_growth){ facts->lowest, facts->highest, x.degree, x.order };
+    default:
+        return (tp_growth){ -INFINITY, INFINITY, x.degree, x.order };
+    }
 }
 
 tp_growth tp_growth_binary(int op, tp_growth a, tp_growth b, const char **problem)

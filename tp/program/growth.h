@@ -3,8 +3,8 @@
  * The Master theorem asks of psi and the nonlinearities |f(z)| <= exp(C |z|^(2-e) + c) (Tensor Programs I, III:
  * controlled functions; polynomially bounded ones are). A function is known here by its range and by degree and order:
  * |f(z)| is at most about |z|^degree exp(C |z|^order). */
-#ifndef LIMN_TP_GROWTH_H
-#define LIMN_TP_GROWTH_H
+#ifndef LIMN_TP_PROGRAM_GROWTH_H
+#define LIMN_TP_PROGRAM_GROWTH_H
 #include "autodiff/autodiff.h"
 
 typedef struct {

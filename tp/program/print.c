@@ -12,20 +12,11 @@ const char *tp_rule_name(tp_rule rule)
     return rules[rule];
 }
 
-/* Columns on a screen: bytes that start a character. */
-static int columns(const char *text)
-{
-    int count = 0;
-    for (; *text; text++)
-        count += ((unsigned char)*text & 0xc0) != 0x80;
-    return count;
-}
-
 static int widest(const tp_line *lines, int n, int at_most, bool inputs, size_t field)
 {
     int most = 0;
     for (int i = 0; i < n; i++) {
-        int c = columns(*(const char *const *)(const void *)((const char *)&lines[i] + field));
+        int c = ad_columns(*(const char *const *)(const void *)((const char *)&lines[i] + field));
         if ((lines[i].law[0] != 0) == inputs && c > most && c <= at_most)
             most = c;
     }
@@ -34,7 +25,7 @@ static int widest(const tp_line *lines, int n, int at_most, bool inputs, size_t 
 
 static void put(FILE *stream, const char *text, int width)
 {
-    fprintf(stream, "%s%*s", text, columns(text) < width ? width - columns(text) : 0, "");
+    fprintf(stream, "%s%*s", text, ad_columns(text) < width ? width - ad_columns(text) : 0, "");
 }
 
 static const char *short_file(const char *path)
@@ -203,6 +194,7 @@ int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *
 {
     int n = 0;
     tp_checks checks;
+    void *locale = ad_c_locale_begin();
     ad_arena *arena = ad_arena_new(error);
     const tp_line *lines = arena ? tp_lines(program, arena, style, &n, error) : NULL;
     char growth[400] = "";
@@ -222,6 +214,7 @@ int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *
         print_checks(program, &checks, growth, stream);
     }
     ad_arena_free(arena);
+    ad_c_locale_end(locale);
     if (!status && ferror(stream))
         status = ad_fail(error, "the program cannot be printed");
     return status;

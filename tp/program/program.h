@@ -1,6 +1,6 @@
-/* program.h: what a program is, for the files of this folder. */
-#ifndef LIMN_TP_PROGRAM_H
-#define LIMN_TP_PROGRAM_H
+/* program.h: what a program is, for the rooms above; its lines; what the width sees of a node. */
+#ifndef LIMN_TP_PROGRAM_PROGRAM_H
+#define LIMN_TP_PROGRAM_PROGRAM_H
 #include "tp/tp.h"
 
 typedef enum { TP_INPUT, TP_TRSP, TP_MATMUL, TP_LINCOMB, TP_NONLIN, TP_MOMENT, TP_OUTPUT, TP_WIDTH } tp_rule;
@@ -37,15 +37,24 @@ struct tp_program {
     int n_nodes;  /* what follows is by node, of those that there were when the program was made */
     bool *lives;  /* the output or a site depends on it */
     bool *learns; /* depends on a parameter */
+    bool *data;   /* made of the input, without parameters */
+    int *widths;  /* how many width axes it has */
+    int *params;  /* the parameter that it is, renamed perhaps; -1 if it is none */
     int *adjoint; /* of a forward node: the node that holds its adjoint, -1 if there is none */
 };
 
 /* The network's output in the forms that rules are for (rewrite.c); its id is -1 without memory or with a poisoned
  * graph. */
 ad_var tp_rewrite(ad_var output, ad_axis batch);
+static inline bool tp_is_width(const ad_graph *graph, ad_axis axis)
+{
+    return axis.id && ad_axis_kind(graph, axis) == AD_WIDTH;
+}
 int tp_count_widths(const ad_graph *, const ad_shape *);
 /* A parameter under renamings, and the names of its axes as the node has them; -1 if the node is none. */
 int tp_peel(const ad_graph *, int node, ad_shape *names);
+/* A program's `widths` and `params` of the nodes from `from` up to `to`; those before are there. */
+void tp_measure(const ad_graph *, int from, int to, int *widths, int *params);
 bool tp_bp_like(const tp_checks *);
 /* A contraction or sum over a width axis that leaves no width: an average, or a readout's product. */
 bool tp_is_average(const ad_graph *, int node);
@@ -55,22 +64,4 @@ const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, 
 void tp_print_lines(const tp_line *lines, int n, FILE *stream, tp_style style);
 /* The lines as a JSON array; NULL when memory is out. */
 struct cJSON *tp_lines_json(const tp_line *lines, int n);
-/* The simple rules of BP-like programs; these whether a gradient meets the forward pass or not, so that they are wrong;
- * the general rule, with Z dot. */
-typedef enum { TP_RULES_BP, TP_RULES_BP_UNCHECKED, TP_RULES_GENERAL } tp_rules;
-/* The limit by exact expectations: 0; TP_NO_RULE where there is none for something in the program, TP_NOT_BP where the
- * rules are the simple ones and a gradient meets the forward pass, -1 on other errors. */
-enum { TP_NO_RULE = -2, TP_NOT_BP = -3 };
-int tp_limit_exact(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
-                   const tp_limit_spec *, tp_rules, tp_kernel *, ad_error *error);
-/* The same of a program whose samples meet, by the simple rules: all of x is one batch, all of x2 another. */
-int tp_limit_coupled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
-                     const tp_limit_spec *, tp_kernel *, ad_error *error);
-/* -1 where the program's kernel is found to grow, or to be random, in the limit. */
-int tp_check_limit(const tp_program *, tp_kernel_kind, ad_error *error);
-int tp_check_rows(const tp_program *, const double *x, size_t rows, const char *which, ad_error *error);
-/* One run of the executor at n = infinity, on so many samples: the kernel at n = samples, (rows, rows2), of the first
- * output. Both inputs are run as one batch, or as two batches if samples meet. */
-int tp_sample_once(const tp_program *, tp_kernel_kind, size_t samples, uint64_t seed, int threads, const double *x,
-                   size_t rows, const double *x2, size_t rows2, double *out, ad_error *error);
 #endif

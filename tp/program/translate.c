@@ -13,45 +13,9 @@ static int refuse(const tp_program *program, int id, ad_error *error, const char
     return ad_fail(error, "%s:%d: %s: %s", node->where.file, node->where.line, ad_op_name(node->op), reason);
 }
 
-static bool is_width(const ad_graph *graph, ad_axis axis)
-{
-    return axis.id && ad_axis_kind(graph, axis) == AD_WIDTH;
-}
-
-int tp_count_widths(const ad_graph *graph, const ad_shape *shape)
-{
-    int count = 0;
-    for (int i = 0; i < shape->rank; i++)
-        count += is_width(graph, shape->axes[i]);
-    return count;
-}
-
 static const ad_shape *shape_of(const ad_graph *graph, int id)
 {
     return &ad_node_of(graph, id)->shape;
-}
-
-bool tp_is_average(const ad_graph *graph, int id)
-{
-    const ad_node *node = ad_node_of(graph, id);
-    return (node->op == AD_SUM || node->op == AD_CONTRACT) && tp_count_widths(graph, &node->over) > 0 &&
-           tp_count_widths(graph, &node->shape) == 0;
-}
-
-int tp_peel(const ad_graph *graph, int node, ad_shape *names)
-{
-    const ad_node *n = ad_node_of(graph, node);
-    if (n->op == AD_PARAM) {
-        *names = n->shape;
-        return node;
-    }
-    if (n->op != AD_RELABEL && n->op != AD_TRANSPOSE)
-        return -1;
-    int param = tp_peel(graph, n->in[0], names);
-    for (int i = 0; param >= 0 && n->op == AD_RELABEL && i < names->rank; i++)
-        if (ad_same(names->axes[i], n->axis))
-            names->axes[i] = n->axis2;
-    return param;
 }
 
 /* ---- what no rule covers ---- */
@@ -67,7 +31,7 @@ static int check_node(const tp_program *program, int id, ad_error *error)
     char reason[300], text[120];
     bool along = node->op == AD_GATHER || node->op == AD_SCATTER || node->op == AD_LOGSUMEXP ||
                  node->op == AD_SOFTMAX || node->op == AD_MAX || node->op == AD_ARGMAX;
-    if (along && is_width(graph, node->axis)) {
+    if (along && tp_is_width(graph, node->axis)) {
         snprintf(reason, sizeof reason,
                  "it runs along the width axis %s: what mixes all coordinates of a vector, other "
                  "than an average or a product with a matrix, has no Netsor⊤ rule",
@@ -76,11 +40,11 @@ static int check_node(const tp_program *program, int id, ad_error *error)
     }
     int matrices = 0, matrix = -1;
     for (int k = 0; k < node->n_in; k++)
-        if (tp_count_widths(graph, shape_of(graph, node->in[k])) > 1) {
+        if (program->widths[node->in[k]] > 1) {
             matrices++;
             matrix = node->in[k];
         }
-    int widths = tp_count_widths(graph, &node->shape);
+    int widths = program->widths[id];
     if (widths > 2) {
         snprintf(reason, sizeof reason, "%s has %d width axes: a Netsor⊤ program has vectors and matrices",
                  ad_shape_text(graph, &node->shape, text, sizeof text), widths);
@@ -126,21 +90,37 @@ static void *array(tp_program *program, int n, size_t size, ad_error *error)
     return memory;
 }
 
-static int mark_forward(tp_program *program, ad_error *error)
+/* What is known of each of n nodes, where it is known of the first ones already: only `lives` is still to be marked. */
+static int learn_nodes(tp_program *program, int known, int n, ad_error *error)
 {
-    int n = program->forward;
-    program->lives = array(program, n, sizeof *program->lives, error);
-    program->learns = array(program, n, sizeof *program->learns, error);
-    if (!program->lives || !program->learns)
+    bool *lives = array(program, n, sizeof *lives, error), *learns = array(program, n, sizeof *learns, error);
+    bool *data = array(program, n, sizeof *data, error);
+    int *widths = array(program, n, sizeof *widths, error), *params = array(program, n, sizeof *params, error);
+    if (!lives || !learns || !data || !widths || !params)
         return -1;
-    for (int id = 0; id < n; id++) {
-        const ad_node *node = ad_node_of(program->graph, id);
-        program->learns[id] = node->op == AD_PARAM;
-        for (int k = 0; k < node->n_in; k++)
-            program->learns[id] |= program->learns[node->in[k]];
+    if (known) {
+        memcpy(lives, program->lives, (size_t)known * sizeof *lives);
+        memcpy(learns, program->learns, (size_t)known * sizeof *learns);
+        memcpy(data, program->data, (size_t)known * sizeof *data);
+        memcpy(widths, program->widths, (size_t)known * sizeof *widths);
+        memcpy(params, program->params, (size_t)known * sizeof *params);
     }
-    program->lives[program->output.id] = true;
-    mark_lives(program, program->output.id);
+    tp_measure(program->graph, known, n, widths, params);
+    for (int id = known; id < n; id++) {
+        const ad_node *node = ad_node_of(program->graph, id);
+        learns[id] = node->op == AD_PARAM;
+        data[id] = node->op == AD_INPUT;
+        for (int k = 0; k < node->n_in; k++) {
+            learns[id] |= learns[node->in[k]];
+            data[id] |= data[node->in[k]];
+        }
+        data[id] = data[id] && !learns[id];
+    }
+    program->lives = lives;
+    program->learns = learns;
+    program->data = data;
+    program->widths = widths;
+    program->params = params;
     return 0;
 }
 
@@ -156,7 +136,7 @@ static int add_backward(tp_program *program, ad_error *error)
     for (int id = 0; id < n; id++) {
         const ad_node *node = ad_node_of(graph, id);
         if (program->lives[id] && program->learns[id] && node->op != AD_PARAM && !node->moved &&
-            node->shape.rank + 1 + program->coupled <= AD_MAX_RANK && tp_count_widths(graph, &node->shape) == 1)
+            node->shape.rank + 1 + program->coupled <= AD_MAX_RANK && program->widths[id] == 1)
             wrt[n_wrt++] = (ad_var){ graph, id };
     }
     ad_axis outputs = nn_outputs(program->net), batch = nn_batch(program->net);
@@ -171,24 +151,14 @@ static int add_backward(tp_program *program, ad_error *error)
     if (program->n_sites < 0)
         return ad_fail(error, "%s", *ad_message(graph) ? ad_message(graph) : "out of memory for the backward pass");
 
-    bool *lives = program->lives, *learns = program->learns;
     program->n_nodes = ad_graph_size(graph);
-    program->lives = array(program, program->n_nodes, sizeof *lives, error);
-    program->learns = array(program, program->n_nodes, sizeof *learns, error);
     program->adjoint = array(program, program->n_nodes, sizeof *program->adjoint, error);
-    if (!program->lives || !program->learns || !program->adjoint)
+    if (!program->adjoint || learn_nodes(program, n, program->n_nodes, error))
         return -1;
-    memcpy(program->lives, lives, (size_t)n * sizeof *lives);
-    memcpy(program->learns, learns, (size_t)n * sizeof *learns);
     for (int id = 0; id < program->n_nodes; id++)
         program->adjoint[id] = -1;
     for (int i = 0; i < n_wrt; i++)
         program->adjoint[wrt[i].id] = adjoints[i].id;
-    for (int id = n; id < program->n_nodes; id++) {
-        const ad_node *node = ad_node_of(graph, id);
-        for (int k = 0; k < node->n_in; k++)
-            program->learns[id] |= program->learns[node->in[k]];
-    }
     for (int i = 0; i < program->n_sites; i++) {
         program->lives[program->sites[i].delta.id] = true;
         if (program->sites[i].y.graph)
@@ -201,7 +171,7 @@ static int add_backward(tp_program *program, ad_error *error)
 static bool has_width(const tp_program *program)
 {
     for (int id = 0; id < program->forward; id++)
-        if (program->lives[id] && tp_count_widths(program->graph, shape_of(program->graph, id)) > 0)
+        if (program->lives[id] && program->widths[id] > 0)
             return true;
     return false;
 }
@@ -210,8 +180,10 @@ static int translate(tp_program *program, ad_error *error)
 {
     if (ad_failed(program->graph))
         return ad_fail(error, "%s", ad_message(program->graph));
-    if (mark_forward(program, error))
+    if (learn_nodes(program, 0, program->forward, error))
         return -1;
+    program->lives[program->output.id] = true;
+    mark_lives(program, program->output.id);
     if (!has_width(program)) {
         const char *name = nn_spec_of(program->net)->name;
         return ad_fail(error, "%s: no width axis (nn_width makes one): nothing tends to infinity",

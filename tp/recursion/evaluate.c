@@ -1,31 +1,32 @@
-/* limit.c: evaluating a kernel's recursion: over tiles of sample pairs, the program as the inner loop.
+/* evaluate.c: a kernel's recursion in numbers: over tiles of sample pairs, the program as the inner loop.
  *
  * Variances are quantities at (i, i): they are computed first, for each sample of either set. Then every tile of pairs
  * is filled quantity by quantity, threads taking tiles. Where a tile holds a sample against itself, the kernel is the
  * value found along with the variances, so that the diagonal is exact. */
+#include "autodiff/base/base.h"
 #include "tp/gauss/simd.h"
-#include "tp/recursion/values.h"
+#include "tp/recursion/solver.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { TILE = 64, LEAST_TILE = 16, CACHE = 512 * 1024 };
+enum { TILE = 64, MIN_TILE = 16, CACHE = 512 * 1024 };
 
 /* ---- what is needed ---- */
-/* The scalars in the functions of an expectation: how many, TP_MOST_SCALARS of either at most. */
+/* The scalars in the functions of an expectation: how many, TP_MAX_SCALARS of either at most. */
 static int read_scalars(const tp_solver *s, const tp_quantity *q, int *scalars)
 {
-    int n = tp_fn_scalars(&s->algebra, q->fn_a, scalars, TP_MOST_SCALARS);
-    n = n < TP_MOST_SCALARS ? n : TP_MOST_SCALARS;
-    int more = tp_fn_scalars(&s->algebra, q->fn_b, scalars + n, TP_MOST_SCALARS);
-    return n + (more < TP_MOST_SCALARS ? more : TP_MOST_SCALARS);
+    int n = tp_fn_scalars(&s->algebra, q->fn_a, scalars, TP_MAX_SCALARS);
+    n = n < TP_MAX_SCALARS ? n : TP_MAX_SCALARS;
+    int more = tp_fn_scalars(&s->algebra, q->fn_b, scalars + n, TP_MAX_SCALARS);
+    return n + (more < TP_MAX_SCALARS ? more : TP_MAX_SCALARS);
 }
 
 /* What a quantity's value at (i, i) is computed from: number k of it, or -1 beyond the last. */
 static int read_alone(const tp_solver *s, int id, int k)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    int scalars[2 * TP_MOST_SCALARS], n;
+    int scalars[2 * TP_MAX_SCALARS], n;
     switch (q->kind) {
     case TP_Q_SUM:
     case TP_Q_ALONG:
@@ -80,7 +81,7 @@ static void need_paired(const tp_solver *s, int id)
         need_paired(s, q->b);
     if (q->kind != TP_Q_EXPECT)
         return;
-    int scalars[2 * TP_MOST_SCALARS], n = read_scalars(s, q, scalars);
+    int scalars[2 * TP_MAX_SCALARS], n = read_scalars(s, q, scalars);
     keep_alone(s, q->var_a);
     keep_alone(s, q->var_b);
     for (int k = 0; k < n; k++)
@@ -275,8 +276,8 @@ static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
 static size_t tile_edge(const tp_solver *s, size_t rows)
 {
     size_t edge = TILE, slots = (size_t)s->schedule.n_slots + 3 + TP_MAX_POWERS;
-    while (edge > LEAST_TILE && slots * edge * edge * sizeof(double) > CACHE)
-        edge -= LEAST_TILE / 2;
+    while (edge > MIN_TILE && slots * edge * edge * sizeof(double) > CACHE)
+        edge -= MIN_TILE / 2;
     size_t parts = (rows + edge - 1) / edge;
     return (rows + parts - 1) / parts;
 }
@@ -389,20 +390,8 @@ static int prepare(tp_solver *s, const tp_series *series)
         need_paired(s, series->at[k].q);
         keep_alone(s, series->at[k].q);
     }
-    for (int id = 0; id < s->n; id++) {
-        const tp_quantity *q = tp_quantity_at(a, id);
-        if ((q->kind != TP_Q_GRAM && q->kind != TP_Q_DATA) || !(s->alone[id] || s->paired[id]))
-            continue;
-        int first = tp_find_block(s, q->a, q->from_a, q->axis);
-        int second = q->kind == TP_Q_GRAM && first >= 0 ? tp_find_block(s, q->b, q->from_b, q->axis) : first;
-        if (second < 0)
-            return -1;
-        s->gram_blocks[id][0] = first;
-        s->gram_blocks[id][1] = second;
-    }
-    for (int set = 0; set < (s->same ? 1 : 2); set++)
-        if (tp_fill_blocks(s, set))
-            return -1;
+    if (tp_fill_blocks(s))
+        return -1;
     for (int id = 0; id < s->n; id++)
         if (tp_quantity_at(a, id)->kind == TP_Q_EXPECT && (s->alone[id] || s->paired[id]) && tp_plan_expect(s, id))
             return -1;
@@ -421,37 +410,27 @@ static int plan_all_series(tp_solver *s)
 
 static void release(tp_solver *s)
 {
-    for (int i = 0; i < s->n_blocks; i++)
-        for (int set = 0; set < 2; set++)
-            ad_free(s->blocks[i].rows[set]);
+    tp_free_blocks(s);
     for (tp_series_entry *e = s->series; e; e = e->next)
         tp_mehler_free(e->series);
     tp_schedule_free(&s->schedule);
     tp_algebra_free(&s->algebra);
 }
 
-int tp_check_rows(const tp_program *program, const double *x, size_t rows, const char *which, ad_error *error)
-{
-    size_t features = nn_features(program->net);
-    if (rows == 0)
-        return ad_fail(error, "limit: %s inputs have no rows", which);
-    for (size_t i = 0; i < rows * features; i++)
-        if (!isfinite(x[i]))
-            return ad_fail(error, "limit: %s inputs: row %zu, column %zu is %g", which, i / features, i % features,
-                           x[i]);
-    return 0;
-}
-
 int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                    size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, ad_error *error)
 {
     memset(kernel, 0, sizeof *kernel);
+    int threads = ad_threads(spec->threads, error);
+    if (!threads)
+        return -1;
     tp_solver s = { .x = { x, x2 ? x2 : x },
                     .rows = { rows, x2 ? rows2 : rows },
                     .same = !x2 && spec->output == spec->output2,
                     .error = error,
                     .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
     tp_series series = { .n = 0 };
+    int blas_threads = ad_blas_begin(threads);
     int status = tp_algebra_new(&s.algebra, program, error);
     s.algebra.rules = rules;
     s.folded = s.same;
@@ -471,14 +450,12 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         kernel->n_terms = k + 1;
     }
     if (!status)
-        status = solve_alone(&s, &series) || plan_all_series(&s) ||
-                 solve_tiles(&s, &series, kernel, spec->threads > 0 ? spec->threads : 1);
+        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads);
     if (!status && s.folded)
         unfold(&s, kernel);
     kernel->error = s.worst;
     release(&s);
-    if (status)
-        tp_kernel_free(kernel);
+    ad_blas_end(blas_threads);
     return status == TP_NO_RULE || status == TP_NOT_BP ? status : status ? -1 : 0;
 }
 
@@ -495,31 +472,4 @@ int tp_check_limit(const tp_program *program, tp_kernel_kind which, ad_error *er
         status = ad_fail(error, "%s", refusal.text);
     tp_algebra_free(&algebra);
     return status;
-}
-
-void tp_kernel_free(tp_kernel *kernel)
-{
-    for (int k = 0; k < kernel->n_terms; k++)
-        ad_free(kernel->terms[k].values);
-    ad_free(kernel->deviations);
-    memset(kernel, 0, sizeof *kernel);
-}
-
-void tp_kernel_at(const tp_kernel *kernel, double n, double *out)
-{
-    size_t count = kernel->rows * kernel->rows2;
-    memset(out, 0, count * sizeof *out);
-    for (int k = 0; k < kernel->n_terms; k++) {
-        double factor = pow(n, kernel->terms[k].power);
-        for (size_t i = 0; i < count; i++)
-            out[i] += factor * kernel->terms[k].values[i];
-    }
-}
-
-bool tp_kernel_converges(const tp_kernel *kernel)
-{
-    for (int k = 0; k < kernel->n_terms; k++)
-        if (fabs(kernel->terms[k].power) > 1e-9)
-            return false;
-    return true;
 }

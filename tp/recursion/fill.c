@@ -1,6 +1,6 @@
-/* values.c: data, expectations, and one quantity over the pairs of a tile. */
+/* fill.c: how an expectation is found, and one quantity over the pairs of a tile. */
 #include "tp/gauss/simd.h"
-#include "tp/recursion/values.h"
+#include "tp/recursion/solver.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -12,142 +12,15 @@ static void note_error(tp_solver *s, double error)
     while (error > seen && !atomic_compare_exchange_weak(&s->worst, &seen, error)) {
     }
 }
-/* ---- data ---- */
-int tp_find_block(tp_solver *s, int node, int from, ad_axis axis)
-{
-    for (int i = 0; i < s->n_blocks; i++)
-        if (s->blocks[i].node == node && ad_same(s->blocks[i].axis, axis) && s->blocks[i].from == from)
-            return i;
-    if (s->n_blocks == s->blocks_room) {
-        int room = s->blocks_room ? 2 * s->blocks_room : 8;
-        tp_data_block *larger = ad_arena_alloc(s->algebra.arena, (size_t)room, sizeof *larger);
-        if (!larger)
-            return ad_fail(s->error, "out of memory for %d blocks of data", room);
-        if (s->n_blocks)
-            memcpy(larger, s->blocks, (size_t)s->n_blocks * sizeof *larger);
-        s->blocks = larger;
-        s->blocks_room = room;
-    }
-    tp_data_block *b = &s->blocks[s->n_blocks];
-    *b = (tp_data_block){
-        .node = node, .from = from, .axis = axis, .size = axis.id ? ad_axis_fixed(s->algebra.graph, axis) : 1
-    };
-    return s->n_blocks++;
-}
-
-/* Copies (rows, size) at the block's fixed axes out of its node's values. */
-static int fill_block(const tp_solver *s, tp_data_block *b, int set, const double *values, const ad_sizes *sizes)
-{
-    const ad_graph *graph = s->algebra.graph;
-    const ad_shape *shape = &ad_node_of(graph, b->node)->shape;
-    size_t rows = s->rows[set], stride = 1, offset = 0, row_stride = 0, k_stride = 0;
-    b->rows[set] = ad_alloc(rows * b->size, sizeof(double), "the limit's inputs", s->error);
-    if (!b->rows[set])
-        return -1;
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        ad_axis axis = shape->axes[i];
-        if (ad_same(axis, b->axis))
-            k_stride = stride;
-        else if (ad_axis_kind(graph, axis) == AD_BATCH)
-            row_stride = stride;
-        else
-            offset += (size_t)tp_point_index(tp_point_at(&s->algebra, b->from), axis) * stride;
-        stride *= ad_axis_size(graph, axis, sizes);
-    }
-    for (size_t i = 0; i < rows; i++)
-        for (size_t k = 0; k < b->size; k++)
-            b->rows[set][i * b->size + k] = values[offset + i * row_stride + k * k_stride];
-    return 0;
-}
-
-/* Where a node stands among n of them; n if it does not. */
-static int position_of(const ad_var *nodes, int n, int node)
-{
-    int k = 0;
-    while (k < n && nodes[k].id != node)
-        k++;
-    return k;
-}
-
-/* Runs the data's nodes for one set, all in one plan, and fills the blocks. */
-int tp_fill_blocks(const tp_solver *s, int set)
-{
-    ad_var input = nn_input(s->algebra.program->net);
-    ad_plan_spec spec = { .type = AD_DOUBLE, .capacity = { .n = 1, .n_batches = 1 } };
-    spec.capacity.batches[0].axis = nn_batch(s->algebra.program->net);
-    spec.capacity.batches[0].size = s->rows[set];
-    ad_var *nodes = ad_arena_alloc(s->algebra.arena, (size_t)s->n_blocks + 1, sizeof *nodes);
-    ad_plan *plan = NULL;
-    int n = 0, status = nodes ? 0 : ad_fail(s->error, "out of memory for the limit's inputs");
-    for (int i = 0; i < s->n_blocks && !status; i++)
-        if (s->blocks[i].node != input.id && position_of(nodes, n, s->blocks[i].node) == n)
-            nodes[n++] = (ad_var){ s->algebra.graph, s->blocks[i].node };
-    if (n > 0 && !status) {
-        plan = ad_plan_new(nodes, n, &spec, s->error);
-        if (!plan || ad_bind(plan, input, s->x[set]) || ad_run(plan, &spec.capacity, s->error))
-            status = ad_fail(s->error, "the program's data cannot be computed");
-    }
-    for (int i = 0; i < s->n_blocks && !status; i++) {
-        int k = position_of(nodes, n, s->blocks[i].node);
-        status = fill_block(s, &s->blocks[i], set, k < n ? ad_output(plan, k) : s->x[set], &spec.capacity);
-    }
-    ad_plan_free(plan);
-    return status;
-}
 
 /* ---- expectations ---- */
-typedef struct {
-    const tp_algebra *algebra;
-    int fn;
-    tp_sample sample;
-} function_context;
-
-static void eval_function(const tp_univariate *u, size_t n, const double *x, double *y)
-{
-    const function_context *context = u->context;
-    tp_fn_eval(context->algebra, context->fn, &context->sample, n, x, y);
-}
-
-static int too_many_kinks(ad_error *error, int found)
-{
-    return ad_fail(error, "a function with %d kinks; at most %d are integrated", found, TP_MOST_KINKS);
-}
-
-/* By its form if it is a row of the table, else by evaluating it. */
+/* A function of the algebra as gauss.h knows it. */
 static int make_function(const tp_solver *s, int fn, tp_function *made)
 {
-    const tp_fn *f = tp_fn_at(&s->algebra, fn);
     made->n_scalars = tp_fn_scalars(&s->algebra, fn, NULL, 0);
-    if (made->n_scalars > TP_MOST_SCALARS)
-        return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", made->n_scalars,
-                       TP_MOST_SCALARS);
-    if (f->op == TP_VARIABLE) {
-        made->u = tp_univariate_form(TP_ID, 0);
-        return 0;
-    }
-    if (f->op == TP_NUMBER && !(fabs(f->p - 1) > 0)) {
-        made->u = tp_univariate_form(TP_ONE, 0);
-        return 0;
-    }
-    if (f->op < AD_CUSTOM && f->a == s->algebra.variable) {
-        made->u = tp_univariate_op((ad_op)f->op, f->p);
-        return 0;
-    }
-    function_context *context = ad_arena_alloc(s->algebra.arena, 1, sizeof *context);
-    double *kinks = ad_arena_alloc(s->algebra.arena, TP_MOST_KINKS, sizeof *kinks);
-    if (!context || !kinks)
-        return ad_fail(s->error, "out of memory for a function");
-    *context = (function_context){ .algebra = &s->algebra, .fn = fn };
-    int found = made->n_scalars ? 0 : tp_fn_kinks(&s->algebra, fn, NULL, kinks, TP_MOST_KINKS);
-    if (found > TP_MOST_KINKS)
-        return too_many_kinks(s->error, found);
-    made->u = (tp_univariate){ .form = TP_NUMERIC,
-                               .eval = eval_function,
-                               .context = context,
-                               .kinks = kinks,
-                               .n_kinks = found,
-                               .parity = tp_fn_parity(&s->algebra, fn) };
-    return 0;
+    if (made->n_scalars > TP_MAX_SCALARS)
+        return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", made->n_scalars, TP_MAX_SCALARS);
+    return tp_univariate_of(&s->algebra, fn, &made->u);
 }
 
 static const tp_function *find_function(tp_solver *s, int fn)
@@ -261,30 +134,30 @@ int tp_find_kinks(tp_solver *s, int fn, int set)
     size_t rows = s->rows[set];
     if (f->n_scalars == 0 || f->kinks[set] || tp_fn_smooth(&s->algebra, fn))
         return 0;
-    f->kinks[set] = ad_arena_alloc(s->algebra.arena, rows * TP_MOST_KINKS, sizeof(double));
+    f->kinks[set] = ad_arena_alloc(s->algebra.arena, rows * TP_MAX_KINKS, sizeof(double));
     f->n_kinks[set] = ad_arena_alloc(s->algebra.arena, rows, sizeof(int));
     if (!f->kinks[set] || !f->n_kinks[set])
         return ad_fail(s->error, "out of memory for the kinks of a function");
     for (size_t i = 0; i < rows; i++) {
         tp_sample sample = { s->single[set], i };
-        f->n_kinks[set][i] = tp_fn_kinks(&s->algebra, fn, &sample, f->kinks[set] + i * TP_MOST_KINKS, TP_MOST_KINKS);
-        if (f->n_kinks[set][i] > TP_MOST_KINKS)
-            return too_many_kinks(s->error, f->n_kinks[set][i]);
+        f->n_kinks[set][i] = tp_fn_kinks(&s->algebra, fn, &sample, f->kinks[set] + i * TP_MAX_KINKS, TP_MAX_KINKS);
+        if (f->n_kinks[set][i] > TP_MAX_KINKS)
+            return tp_too_many_kinks(s->error, f->n_kinks[set][i]);
     }
     return 0;
 }
 
 /* The function as it is for a row of a set: its scalars, and its kinks. */
-static tp_univariate at_sample(const tp_solver *s, int fn, int set, size_t row, function_context *context)
+static tp_univariate at_sample(const tp_solver *s, int fn, int set, size_t row, tp_fn_context *context)
 {
     const tp_function *f = s->functions[fn];
     tp_univariate u = f->u;
     if (f->n_scalars == 0)
         return u;
-    *context = (function_context){ &s->algebra, fn, { s->single[set], row } };
+    *context = (tp_fn_context){ &s->algebra, fn, { s->single[set], row } };
     u.context = context;
     if (f->kinks[set]) {
-        u.kinks = f->kinks[set] + row * TP_MOST_KINKS;
+        u.kinks = f->kinks[set] + row * TP_MAX_KINKS;
         u.n_kinks = f->n_kinks[set][row];
     }
     return u;
@@ -295,7 +168,7 @@ static int by_rule(const tp_solver *s, int id, const tp_tile *t, size_t i, size_
                    double *value, double *estimate, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    function_context contexts[2];
+    tp_fn_context contexts[2];
     tp_univariate f = at_sample(s, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
     tp_univariate g = at_sample(s, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
     return tp_quadrature(&f, &g, q11, q22, q12, value, estimate, error);
@@ -372,7 +245,7 @@ static int fill_expect(tp_solver *s, int id, int partner, const tp_tile *t, ad_e
 }
 
 /* Softmax and the like of m numbers x: entry `entry` of the result. */
-static double along(int op, const double *x, int m, int entry)
+static double along_entry(int op, const double *x, int m, int entry)
 {
     int largest = 0;
     for (int k = 1; k < m; k++)
@@ -397,7 +270,7 @@ static int fill_along(const tp_solver *s, int id, const tp_tile *t, size_t n, do
     for (size_t i = 0; i < n; i++) {
         for (int k = 0; k < q->n; k++)
             x[k] = t->values[q->parts[k].q][i];
-        out[i] = along(q->op, x, q->n, q->b);
+        out[i] = along_entry(q->op, x, q->n, q->b);
     }
     ad_free(x);
     return 0;

@@ -1,367 +1,10 @@
+/* kernels.c: the kernels of a program as quantities: the NNGP kernel of its outputs, and the NTK, a sum over pairs of
+ * the sites where parameters are used. */
 #include "tp/recursion/recursion.h"
-#include "tp/symbolic/polynomial.h"
 
 #include <math.h>
-#include <stddef.h>
 #include <string.h>
 
-/* ---- series ---- */
-static int series_add(tp_algebra *algebra, tp_series *s, double power, int q)
-{
-    if (tp_q_is_zero(algebra, q))
-        return 0;
-    for (int i = 0; i < s->n; i++)
-        if (fabs(s->at[i].power - power) < 1e-9) {
-            s->at[i].q = tp_q_plus(algebra, 1, s->at[i].q, 1, q);
-            return s->at[i].q < 0 ? -1 : 0;
-        }
-    if (s->n == TP_MAX_POWERS)
-        return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
-    s->at[s->n].power = power;
-    s->at[s->n++].q = q;
-    return 0;
-}
-
-/* Without the powers that are not there. */
-static size_t series_size(const tp_series *s)
-{
-    return offsetof(tp_series, at) + (size_t)s->n * sizeof *s->at;
-}
-
-/* A sum of very many quantities under way, by powers of n. */
-typedef struct {
-    int n_powers, n[TP_MAX_POWERS], room[TP_MAX_POWERS];
-    tp_q_part *parts[TP_MAX_POWERS];
-    double power[TP_MAX_POWERS];
-} long_sum;
-
-static int long_sum_add(const tp_algebra *algebra, long_sum *s, double power, double c, int q)
-{
-    int k = 0;
-    if (tp_q_is_zero(algebra, q))
-        return 0;
-    while (k < s->n_powers && !(fabs(s->power[k] - power) < 1e-9))
-        k++;
-    if (k == TP_MAX_POWERS)
-        return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
-    if (k == s->n_powers)
-        s->power[s->n_powers++] = power;
-    if (s->n[k] == s->room[k]) {
-        int room = s->room[k] ? 2 * s->room[k] : 4;
-        tp_q_part *larger = ad_arena_alloc(algebra->arena, (size_t)room, sizeof *larger);
-        if (!larger)
-            return tp_lacks_memory(algebra);
-        if (s->n[k])
-            memcpy(larger, s->parts[k], (size_t)s->n[k] * sizeof *larger);
-        s->parts[k] = larger;
-        s->room[k] = room;
-    }
-    s->parts[k][s->n[k]++] = (tp_q_part){ c, q };
-    return 0;
-}
-
-static int long_sum_count(const long_sum *s)
-{
-    int count = 0;
-    for (int k = 0; k < s->n_powers; k++)
-        count += s->n[k];
-    return count;
-}
-
-static int long_sum_end(tp_algebra *algebra, const long_sum *s, tp_series *series)
-{
-    memset(series, 0, sizeof *series);
-    for (int k = 0; k < s->n_powers; k++) {
-        int total = tp_q_total(algebra, s->parts[k], s->n[k]);
-        if (total < 0 || series_add(algebra, series, s->power[k], total))
-            return -1;
-    }
-    return 0;
-}
-
-/* ---- covariances and expectations ----
- * of two vectors of samples i and j, or of one and the same sample (alone): there scalars multiply as they are, while
- * in a pair each is taken at its own side's sample. */
-static bool same_point(const tp_point *a, const tp_point *b)
-{
-    return memcmp(a, b, sizeof *a) == 0;
-}
-
-/* Sigma(Wy, Wy') = E y y' for the same W (its deviation is outside), 0 for different ones: the simple rules. */
-static int covariance(tp_algebra *algebra, int a, int b, bool alone)
-{
-    const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
-    if (u->param != v->param || u->position != v->position || u->argument != v->argument ||
-        !same_point(&u->where, &v->where))
-        return tp_q_number(algebra, 0);
-    if (u->argument == TP_OF_INDEX)
-        return TP_Q_ONE;
-    if (u->argument == TP_OF_DATA)
-        return tp_q_gram(algebra, u->node, &u->from, v->node, &v->from, u->axis);
-    tp_series series;
-    if (tp_expectation(algebra, u->node, v->node, alone, &series))
-        return -1;
-    for (int i = 0; i < series.n; i++)
-        if (fabs(series.at[i].power) < 1e-9)
-            return series.at[i].q; /* powers below 0 vanish; above it there are none: vectors are of order one */
-    return tp_q_number(algebra, 0);
-}
-
-/* The scalars a of sample i and b of sample j, multiplied. */
-static int scalars(tp_algebra *algebra, int a, int b, bool alone)
-{
-    if (alone)
-        return tp_q_scalar_product(algebra, a, b);
-    int first = tp_q_side(algebra, a, TP_Q_FIRST), second = tp_q_side(algebra, b, TP_Q_SECOND);
-    return first < 0 || second < 0 ? -1 : tp_q_product(algebra, first, second);
-}
-
-static int times(tp_algebra *algebra, int a, int b, bool alone)
-{
-    if (a < 0 || b < 0)
-        return -1;
-    return alone ? tp_q_scalar_product(algebra, a, b) : tp_q_product(algebra, a, b);
-}
-
-static int sum_covariances(tp_algebra *algebra, int a, int b, bool alone)
-{
-    const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
-    int total = tp_q_number(algebra, 0);
-    for (int i = 0; i < u->n && total >= 0; i++)
-        for (int k = 0; k < v->n && total >= 0; k++) {
-            int q = covariance(algebra, u->parts[i].gvar, v->parts[k].gvar, alone);
-            if (q < 0)
-                return -1;
-            if (tp_q_is_zero(algebra, q))
-                continue;
-            q = times(algebra, scalars(algebra, u->parts[i].scalar, v->parts[k].scalar, alone), q, alone);
-            total = q < 0 ? -1 : tp_q_plus(algebra, 1, total, u->parts[i].c * v->parts[k].c, q);
-        }
-    return total;
-}
-
-int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
-{
-    struct {
-        int kind, a, b, alone;
-    } key = { -2, a, b, alone };
-    int *slot = tp_memo(algebra, &key, sizeof key);
-    if (!slot)
-        return tp_lacks_memory(algebra);
-    if (*slot >= 0)
-        return *slot;
-    int total = sum_covariances(algebra, a, b, alone);
-    if (total >= 0 && (slot = tp_memo(algebra, &key, sizeof key)))
-        *slot = total;
-    return slot ? total : tp_lacks_memory(algebra);
-}
-
-/* Only products with the same parameter, from the same side, can be correlated: are any here? */
-static bool alike(const tp_algebra *algebra, int a, int b)
-{
-    const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
-    for (int i = 0; i < u->n; i++)
-        for (int k = 0; k < v->n; k++) {
-            const tp_gvar *g = tp_gvar_at(algebra, u->parts[i].gvar), *h = tp_gvar_at(algebra, v->parts[k].gvar);
-            if (g->param == h->param && g->position == h->position)
-                return true;
-        }
-    return false;
-}
-
-int tp_lins_related(tp_algebra *algebra, int a, int b, bool alone)
-{
-    if (a == b || !alike(algebra, a, b))
-        return a == b;
-    int q = tp_lin_covariance(algebra, a, b, alone);
-    return q < 0 ? -1 : !tp_q_is_zero(algebra, q);
-}
-
-typedef struct {
-    tp_factor factor;
-    bool second; /* of the second coordinate */
-    int block;
-} member;
-
-/* E f(u) of one function of one sample. */
-static int single_expectation(tp_algebra *algebra, tp_factor f)
-{
-    tp_quantity q = tp_q_blank(TP_Q_EXPECT);
-    q.fn_a = f.fn;
-    q.fn_b = tp_fn_intern(algebra, (tp_fn){ .op = TP_NUMBER, .p = 1 });
-    q.a = q.b = tp_q_number(algebra, 0);
-    q.var_a = q.var_b = tp_lin_covariance(algebra, f.lin, f.lin, true);
-    if (q.fn_b < 0)
-        return tp_lacks_memory(algebra);
-    return q.a < 0 || q.var_a < 0 ? -1 : tp_q_expect(algebra, &q);
-}
-
-int tp_pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alone)
-{
-    int cov = tp_lin_covariance(algebra, f.lin, g.lin, alone);
-    if (cov < 0 || (f.fn == algebra->variable && g.fn == algebra->variable))
-        return cov;
-    tp_quantity q = tp_q_blank(TP_Q_EXPECT);
-    q.a = cov;
-    q.fn_a = f.fn;
-    q.fn_b = g.fn;
-    q.b = tp_lin_covariance(algebra, f.lin, g.lin, true);
-    q.var_a = q.b < 0 ? -1 : tp_lin_covariance(algebra, f.lin, f.lin, true);
-    q.var_b = q.var_a < 0 ? -1 : tp_lin_covariance(algebra, g.lin, g.lin, true);
-    return q.var_b < 0 ? -1 : tp_q_expect(algebra, &q);
-}
-
-/* g into f, both of one sample, where the lin of one is a multiple of the other's: 1, or 0 where it is none. */
-static int merge(tp_algebra *algebra, tp_factor *f, tp_factor g)
-{
-    double ratio;
-    if (!tp_lin_multiple(algebra, f->lin, g.lin, &ratio))
-        return 0;
-    if (g.fn != algebra->variable) { /* the plain variable is the one to be stretched */
-        tp_factor h = *f;
-        *f = g;
-        g = h;
-        ratio = 1 / ratio;
-    }
-    int stretched = tp_fn_stretched(algebra, g.fn, ratio);
-    f->fn = stretched < 0 ? -1 : tp_fn_intern(algebra, (tp_fn){ .op = TP_TIMES, .a = f->fn, .b = stretched });
-    return f->fn < 0 ? tp_lacks_memory(algebra) : 1;
-}
-
-/* The factors of one block: those of one lin and one sample become one function where there are more than two. */
-static int block_factors(tp_algebra *algebra, const member *members, int n, int block, bool alone, member *out)
-{
-    int count = 0;
-    for (int i = 0; i < n; i++)
-        if (members[i].block == block)
-            out[count++] = members[i];
-    for (int i = 0; i < count && count > 2; i++)
-        for (int k = i + 1; k < count && count > 2; k++) {
-            int merged = alone || out[i].second == out[k].second ? merge(algebra, &out[i].factor, out[k].factor) : 0;
-            if (merged < 0)
-                return -1;
-            if (merged)
-                out[k--] = out[--count];
-        }
-    return count;
-}
-
-/* E of one independent block: two functions, of samples i and j or both of one of them, or a single one. */
-/* Told by the parameters whose products the functions are of. */
-static int refuse_block(tp_algebra *algebra, const member *f, int count)
-{
-    const tp_gvar *g = tp_gvar_at(algebra, tp_lin_at(algebra, f[0].factor.lin)->parts[0].gvar);
-    return tp_refuse(algebra, g->param,
-                     "an expectation of %d correlated functions of products with %s: an exact rule "
-                     "there is for two",
-                     count, ad_node_of(algebra->graph, g->param)->name);
-}
-
-static int block_expectation(tp_algebra *algebra, const member *members, int n, int block, bool alone)
-{
-    member f[2 * TP_MAX_FACTORS];
-    int count = block_factors(algebra, members, n, block, alone, f);
-    if (count < 0)
-        return -1;
-    if (count > 2)
-        return refuse_block(algebra, f, count);
-    if (count == 2 && (alone || f[0].second != f[1].second))
-        return tp_pair_expectation(algebra, f[0].factor, f[1].factor, alone);
-    int e = count == 1 ? single_expectation(algebra, f[0].factor)
-                       : tp_pair_expectation(algebra, f[0].factor, f[1].factor, true);
-    return e < 0 || alone ? e : tp_q_side(algebra, e, f[0].second ? TP_Q_SECOND : TP_Q_FIRST);
-}
-
-/* G-vars have mean zero and are together as likely as their negatives: what is odd in a block has expectation 0. */
-static bool is_odd(const tp_algebra *algebra, const member *members, int n, int block)
-{
-    int parity = 1;
-    for (int i = 0; i < n; i++)
-        if (members[i].block == block)
-            parity *= tp_fn_parity(algebra, members[i].factor.fn);
-    return parity == -1;
-}
-
-static int find_blocks(tp_algebra *algebra, member *members, int n, bool alone)
-{
-    for (int i = 0; i < n; i++)
-        members[i].block = i;
-    for (int i = 0; i < n; i++)
-        for (int k = 0; k < i; k++) {
-            if (members[i].block == members[k].block)
-                continue;
-            int related = tp_lins_related(algebra, members[k].factor.lin, members[i].factor.lin,
-                                          alone || members[i].second == members[k].second);
-            if (related < 0)
-                return -1;
-            for (int m = 0, from = members[i].block, to = members[k].block; related && m < n; m++)
-                if (members[m].block == from)
-                    members[m].block = to;
-        }
-    return 0;
-}
-
-static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term *b, bool alone)
-{
-    member members[2 * TP_MAX_FACTORS];
-    int n = 0;
-    for (int i = 0; i < a->n; i++)
-        members[n++] = (member){ a->factors[i], false, 0 };
-    for (int i = 0; i < b->n; i++)
-        members[n++] = (member){ b->factors[i], true, 0 };
-    if (find_blocks(algebra, members, n, alone))
-        return -1;
-    for (int i = 0; i < n; i++)
-        if (is_odd(algebra, members, n, members[i].block))
-            return tp_q_number(algebra, 0);
-    int result = scalars(algebra, a->scalar, b->scalar, alone);
-    for (int block = 0; block < n && result >= 0; block++) {
-        bool present = false;
-        for (int i = 0; i < n; i++)
-            present = present || members[i].block == block;
-        if (present)
-            result = times(algebra, result, block_expectation(algebra, members, n, block, alone), alone);
-    }
-    return result < 0 ? -1 : tp_q_scaled(algebra, a->c * b->c, result);
-}
-
-/* fold, of a with itself: of two products of terms that mirror each other, the first one twice. */
-static int expectation(tp_algebra *algebra, int a, int b, bool alone, bool fold, tp_series *series)
-{
-    struct {
-        int kind, a, b, alone;
-    } key = { fold ? -3 : -1, a, b, alone };
-    int *slot = tp_memo(algebra, &key, sizeof key);
-    if (!slot)
-        return tp_lacks_memory(algebra);
-    if (*slot >= 0) {
-        const tp_series *known = tp_table_at(&algebra->series, *slot);
-        memcpy(series, known, series_size(known));
-        return 0;
-    }
-    const tp_coordinate *x = tp_coordinate_at(algebra, a), *y = tp_coordinate_at(algebra, b);
-    long_sum sum = { 0 };
-    for (int i = 0; i < x->n; i++)
-        for (int k = fold ? i : 0; k < y->n; k++) {
-            int q = term_expectation(algebra, &x->terms[i], &y->terms[k], alone);
-            if (q < 0 || long_sum_add(algebra, &sum, x->terms[i].power + y->terms[k].power, fold && k > i ? 2 : 1, q))
-                return -1;
-        }
-    if (long_sum_end(algebra, &sum, series))
-        return -1;
-    int id = tp_intern(&algebra->series, series, series_size(series));
-    if (id < 0 || !(slot = tp_memo(algebra, &key, sizeof key)))
-        return tp_lacks_memory(algebra);
-    *slot = id;
-    return 0;
-}
-
-int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *series)
-{
-    return expectation(algebra, a, b, alone, false, series);
-}
-
-/* ---- the kernels ---- */
 /* The next point of an odometer over fixed axes; false when all have been seen. */
 static bool next_point(const tp_algebra *algebra, tp_point *point)
 {
@@ -392,12 +35,16 @@ static tp_point joined(const tp_point *point, const tp_point *more)
     return all;
 }
 
-static tp_point own_part(const tp_algebra *algebra, int node, const tp_point *all)
+/* The fixed axes of a node other than `without`, where `all` has them, else at 0. */
+static tp_point own_part(const tp_algebra *algebra, int node, const ad_shape *without, const tp_point *all)
 {
-    tp_point point = tp_point_of(algebra, node, NULL);
-    for (int i = 0; i < point.n; i++) {
-        int index = tp_point_index(all, point.at[i].axis);
-        point.at[i].index = index < 0 ? 0 : index;
+    const ad_shape *shape = &ad_node_of(algebra->graph, node)->shape;
+    tp_point point;
+    memset(&point, 0, sizeof point);
+    for (int i = 0; i < shape->rank; i++) {
+        int index = tp_point_index(all, shape->axes[i]);
+        if (ad_axis_kind(algebra->graph, shape->axes[i]) == AD_FIXED && !(without && ad_has(without, shape->axes[i])))
+            tp_point_set(&point, shape->axes[i], index < 0 ? 0 : index);
     }
     return point;
 }
@@ -437,22 +84,14 @@ static int refuse_left(tp_algebra *algebra, left_out left, const char *what)
                      fabs(left.power) > 0 ? left.power : 0, what);
 }
 
-static tp_point part_of(const tp_algebra *algebra, int node, const ad_shape *without, const tp_point *all)
-{
-    tp_point point = tp_point_of(algebra, node, without);
-    for (int i = 0; i < point.n; i++)
-        point.at[i].index = tp_point_index(all, point.at[i].axis);
-    return point;
-}
-
 static int data_inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y,
                       const ad_shape *axes, tp_series *series)
 {
     if (axes->rank != 1 || ad_axis_kind(algebra->graph, axes->axes[0]) != AD_FIXED)
         return tp_refuse(algebra, x, "data meets a parameter over other than one fixed axis");
-    tp_point from_x = part_of(algebra, x, axes, at_x), from_y = part_of(algebra, y, axes, at_y);
+    tp_point from_x = own_part(algebra, x, axes, at_x), from_y = own_part(algebra, y, axes, at_y);
     int q = tp_q_gram(algebra, x, &from_x, y, &from_y, axes->axes[0]);
-    return q < 0 ? -1 : series_add(algebra, series, 0, q);
+    return q < 0 ? -1 : tp_series_add(algebra, series, 0, q);
 }
 
 /* <x, x'> summed over `axes`, x and x' two nodes with their other fixed axes at given points: a series. fold: x' is x
@@ -474,14 +113,15 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
     tp_point sums = points_over(algebra, axes);
     do {
         tp_point all_x = joined(at_x, &sums), all_y = joined(at_y, &sums);
-        int a = tp_coordinate_of(algebra, x, own_part(algebra, x, &all_x));
-        int b = a < 0 ? -1 : tp_coordinate_of(algebra, y, own_part(algebra, y, &all_y));
+        int a = tp_coordinate_of(algebra, x, own_part(algebra, x, NULL, &all_x));
+        int b = a < 0 ? -1 : tp_coordinate_of(algebra, y, own_part(algebra, y, NULL, &all_y));
         tp_series part;
-        if (b < 0 || expectation(algebra, a, b, false, fold && a == b, &part))
+        if (b < 0 ||
+            (fold && a == b ? tp_folded_expectation(algebra, a, &part) : tp_expectation(algebra, a, b, false, &part)))
             return -1;
         for (int i = 0; i < part.n; i++) {
             int q = tp_q_scaled(algebra, factor, part.at[i].q);
-            if (q < 0 || series_add(algebra, series, part.at[i].power + power, q))
+            if (q < 0 || tp_series_add(algebra, series, part.at[i].power + power, q))
                 return -1;
         }
         const tp_coordinate *u = tp_coordinate_at(algebra, a), *v = tp_coordinate_at(algebra, b);
@@ -494,17 +134,17 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
 }
 
 /* A kernel that has a limit, or grows, is rid of what vanishes beside it: of powers below this. */
-static double least_power(const tp_series *series)
+static double minimum_power(const tp_series *series)
 {
     return fmin(series_top(series), 0) - 1e-9;
 }
 
 static void drop_vanishing(tp_series *series)
 {
-    double least = least_power(series);
+    double minimum = minimum_power(series);
     int kept = 0;
     for (int i = 0; i < series->n; i++)
-        if (series->at[i].power >= least)
+        if (series->at[i].power >= minimum)
             series->at[kept++] = series->at[i];
     series->n = kept;
 }
@@ -574,10 +214,11 @@ static bool are_numbers(const tp_algebra *algebra, const tp_series *s)
 }
 
 /* c times one pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y
- * meets delta'. fold: the pair is a site at one time with itself. random: the largest part that what it leaves out is
- * as large as. */
+ * meets delta'. fold: the pair is a site at one time with itself. random: the largest of what pairs leave out that is as
+ * large as the pair itself. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
-                     const tp_point *at_t, double c, bool fold, long_sum *total, left_out *total_left, left_out *random)
+                     const tp_point *at_t, double c, bool fold, tp_long_sum *total, left_out *total_left,
+                     left_out *random)
 {
     ad_shape out = s->y.graph ? minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
@@ -589,7 +230,7 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
                             fold && are_numbers(algebra, &back), &forth, &forth_left))
         return -1;
     if (!s->y.graph)
-        series_add(algebra, &forth, 0, TP_Q_ONE);
+        tp_series_add(algebra, &forth, 0, TP_Q_ONE);
     leave_product(&left, series_top(&back), back_left, series_top(&forth), forth_left, 0);
     if (back.n > 0 && forth.n > 0 && left.power > series_top(&back) + series_top(&forth) - 1e-9)
         leave_out(random, left.power, left.node);
@@ -597,7 +238,7 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
     for (int i = 0; i < back.n; i++)
         for (int k = 0; k < forth.n; k++) {
             int q = tp_q_product(algebra, back.at[i].q, forth.at[k].q);
-            if (q < 0 || long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, c, q))
+            if (q < 0 || tp_long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, c, q))
                 return -1;
         }
     return 0;
@@ -622,12 +263,12 @@ static bool has_backward_factor(const tp_algebra *algebra, const tp_term *term, 
 static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point *at, int forward)
 {
     ad_shape out = site->y.graph ? minus(w_of(site), &site->over) : *w_of(site);
-    if (algebra->rules != TP_RULES_BP || tp_count_widths(algebra->graph, ad_shape_get(site->delta)) == 0)
+    if (algebra->rules != TP_RULES_BP || algebra->program->widths[site->delta.id] == 0)
         return 0;
     tp_point sums = points_over(algebra, &out);
     do {
         tp_point all = joined(at, &sums);
-        int delta = tp_coordinate_of(algebra, site->delta.id, own_part(algebra, site->delta.id, &all));
+        int delta = tp_coordinate_of(algebra, site->delta.id, own_part(algebra, site->delta.id, NULL, &all));
         if (delta < 0)
             return -1;
         const tp_coordinate *c = tp_coordinate_at(algebra, delta);
@@ -661,9 +302,17 @@ static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_sit
     return 0;
 }
 
+static int long_sum_count(const tp_long_sum *s)
+{
+    int count = 0;
+    for (int k = 0; k < s->n_powers; k++)
+        count += s->n[k];
+    return count;
+}
+
 /* What the pairs of sites and times sum up to. fold: of two pairs that mirror each other, the first one twice. */
 typedef struct {
-    long_sum sum;
+    tp_long_sum sum;
     left_out left, random;
     int own, across; /* summands of a site with itself at one time; of two different ones */
 } ntk_total;
@@ -731,11 +380,11 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series, bool *folded)
     }
     if (folded)
         *folded = fold;
-    if (long_sum_end(algebra, &total.sum, series))
+    if (tp_long_sum_end(algebra, &total.sum, series))
         return -1;
     if (isfinite(total.left.power) && total.left.power > series_top(series) - 1e-9)
         return refuse_left(algebra, total.left, "the NTK");
-    if (isfinite(total.random.power) && total.random.power > least_power(series))
+    if (isfinite(total.random.power) && total.random.power > minimum_power(series))
         return refuse_left(algebra, total.random, "the NTK");
     drop_vanishing(series);
     return 0;

@@ -1,4 +1,4 @@
-/* derivation.c: the kernel's recursion as one would derive it by hand: its quantities (quantity.h), with names.
+/* print_recursion.c: the kernel's recursion as one would derive it by hand: its quantities, with names.
  *
  *     Σ1 = 2 ⟨x, x′⟩/784          K1 = E relu(u) relu(v), (u, v) ~ Σ1          Σ2 = 2 K1          Θ = K2 + ...
  *
@@ -11,7 +11,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { MOST_LINES = 120, HEAD = 60, TAIL = 40, LONGEST_LINE = 72 };
+enum { MAX_LINES = 120, HEAD = 60, TAIL = 40, LONGEST_LINE = 72 };
 enum { SIGMA, KERNEL, DOT, PRODUCT, SCALAR, LETTERS };
 
 typedef struct {
@@ -36,20 +36,20 @@ static const char *text(writer *w, const char *format, ...)
     return kept ? kept : "";
 }
 
-static const tp_quantity *at(const writer *w, int id)
+static const tp_quantity *quantity_at(const writer *w, int id)
 {
     return tp_quantity_at(w->a, id);
 }
 
 /* ---- what is needed ---- */
-static void need(writer *w, int id, bool forward);
+static void need_quantity(writer *w, int id, bool forward);
 
 static void need_scalars(writer *w, int fn, bool forward)
 {
     const tp_fn *f = tp_fn_at(w->a, fn);
     if (f->op == TP_SCALAR) {
         w->forced[f->a] = true;
-        need(w, f->a, forward);
+        need_quantity(w, f->a, forward);
     }
     if (f->op == TP_VARIABLE || f->op == TP_NUMBER || f->op == TP_SCALAR)
         return;
@@ -61,31 +61,31 @@ static void need_scalars(writer *w, int fn, bool forward)
 static void need_covariance(writer *w, int id, bool forward)
 {
     w->covariance[id] = true;
-    need(w, id, forward);
+    need_quantity(w, id, forward);
 }
 
-static void need(writer *w, int id, bool forward)
+static void need_quantity(writer *w, int id, bool forward)
 {
-    const tp_quantity *q = at(w, id);
+    const tp_quantity *q = quantity_at(w, id);
     w->uses[id]++;
     if (w->needed[id])
         return;
     w->needed[id] = true;
     w->forward[id] = forward;
     for (int k = 0; k < q->n; k++)
-        need(w, q->parts[k].q, forward);
+        need_quantity(w, q->parts[k].q, forward);
     switch (q->kind) {
     case TP_Q_PRODUCT:
-        need(w, q->a, forward);
-        need(w, q->b, forward);
+        need_quantity(w, q->a, forward);
+        need_quantity(w, q->b, forward);
         return;
     case TP_Q_FUNCTION:
-        need(w, q->a, forward);
+        need_quantity(w, q->a, forward);
         return;
     case TP_Q_FIRST:
     case TP_Q_SECOND:
         w->forced[q->a] = true;
-        need(w, q->a, forward);
+        need_quantity(w, q->a, forward);
         return;
     case TP_Q_EXPECT:
         need_covariance(w, q->a, forward);
@@ -111,7 +111,7 @@ static const char *letter_name(writer *w, int letter)
 static void name_all(writer *w)
 {
     for (int id = 0; id < w->n; id++) {
-        const tp_quantity *q = at(w, id);
+        const tp_quantity *q = quantity_at(w, id);
         if (!w->needed[id] || q->kind == TP_Q_NUMBER)
             continue;
         bool multiple = q->kind == TP_Q_SUM && q->n == 1 && !(fabs(q->c) > 0);
@@ -130,7 +130,7 @@ static void name_all(writer *w)
 }
 
 /* ---- expressions ---- */
-static const char *mark(const writer *w, bool second)
+static const char *prime_of(const writer *w, bool second)
 {
     return !second ? "" : w->latex ? "'" : "′";
 }
@@ -148,7 +148,7 @@ static const char *data_text(writer *w, int node, const tp_point *from, bool sec
     const ad_node *n = ad_node_of(w->a->graph, node);
     const char *all;
     if (n->op == AD_INPUT)
-        all = text(w, "%s%s", escaped(w, n->name), mark(w, second));
+        all = text(w, "%s%s", escaped(w, n->name), prime_of(w, second));
     else if (n->op == AD_SLICE && ad_axis_fixed(w->a->graph, n->axis2) == 1)
         all = text(w, w->latex ? "%s_{[\\mathrm{%s}=%zu]}" : "%s[%s=%zu]", data_text(w, n->in[0], NULL, second),
                    escaped(w, ad_axis_name(w->a->graph, n->axis)), n->start);
@@ -168,7 +168,7 @@ static const char *data_text(writer *w, int node, const tp_point *from, bool sec
     return all;
 }
 
-static const char *times(writer *w, double c, const char *what)
+static const char *times_text(writer *w, double c, const char *what)
 {
     return fabs(c - 1) < 1e-12 ? what : text(w, "%.6g %s", c, what);
 }
@@ -182,13 +182,13 @@ static const char *fn_text(writer *w, int fn, const char *variable)
     case TP_NUMBER:
         return text(w, "%.6g", f->p);
     case TP_SCALAR:
-        return w->name[f->a] ? w->name[f->a] : text(w, "%.6g", at(w, f->a)->c);
+        return w->name[f->a] ? w->name[f->a] : text(w, "%.6g", quantity_at(w, f->a)->c);
     case TP_PLUS: {
         const tp_fn *b = tp_fn_at(w->a, f->b), *minus = b->op == TP_TIMES ? tp_fn_at(w->a, b->a) : NULL;
         bool less = minus && minus->op == TP_NUMBER && minus->p < 0;
         const char *right = fn_text(w, less ? b->b : f->b, variable), *left = fn_text(w, f->a, variable);
         if (less)
-            right = times(w, -minus->p, right);
+            right = times_text(w, -minus->p, right);
         return text(w, w->latex ? "\\left(%s %c %s\\right)" : "(%s %c %s)", left, less ? '-' : '+', right);
     }
     case TP_TIMES:
@@ -200,7 +200,7 @@ static const char *fn_text(writer *w, int fn, const char *variable)
     const char *inside = fn_text(w, f->a, variable);
     for (int k = 0; f->op == AD_CUSTOM && k < f->order; k++)
         name = text(w, w->latex ? "%s'" : "%s′", name);
-    if (f->op == AD_LEAKY || f->op == AD_LEAKY_STEP || f->op == AD_POWER)
+    if (f->op < AD_CUSTOM && ad_op_facts_of((ad_op)f->op)->takes_p)
         inside = text(w, "%s, %.6g", inside, f->p);
     return text(w, w->latex ? "\\mathrm{%s}(%s)" : "%s(%s)", escaped(w, name), inside);
 }
@@ -212,22 +212,22 @@ static const char *reference(writer *w, int id)
 {
     if (w->name[id])
         return w->name[id];
-    bool sum = at(w, id)->kind == TP_Q_SUM;
+    bool sum = quantity_at(w, id)->kind == TP_Q_SUM;
     return text(w, !sum ? "%s" : w->latex ? "\\left(%s\\right)" : "(%s)", expression(w, id));
 }
 
 /* The factors of a product without names of their own, numbers into *c, inner products of data last. */
-static void gather(writer *w, int id, double *c, const char **front, const char **data)
+static void gather_factors(writer *w, int id, double *c, const char **front, const char **data)
 {
-    const tp_quantity *q = at(w, id);
+    const tp_quantity *q = quantity_at(w, id);
     double factor;
     int base = w->name[id] ? id : tp_q_split(w->a, id, &factor);
     if (base != id) {
         *c *= factor;
-        gather(w, base, c, front, data);
+        gather_factors(w, base, c, front, data);
     } else if (!w->name[id] && q->kind == TP_Q_PRODUCT) {
-        gather(w, q->a, c, front, data);
-        gather(w, q->b, c, front, data);
+        gather_factors(w, q->a, c, front, data);
+        gather_factors(w, q->b, c, front, data);
     } else {
         const char **list = !w->name[id] && q->kind == TP_Q_GRAM ? data : front;
         *list = text(w, "%s%s%s", *list, **list ? " " : "", reference(w, id));
@@ -238,10 +238,10 @@ static const char *product_text(writer *w, const tp_quantity *q)
 {
     double c = 1;
     const char *front = "", *data = "";
-    gather(w, q->a, &c, &front, &data);
-    gather(w, q->b, &c, &front, &data);
+    gather_factors(w, q->a, &c, &front, &data);
+    gather_factors(w, q->b, &c, &front, &data);
     const char *all = text(w, "%s%s%s", front, *front && *data ? " " : "", data);
-    return times(w, c, all);
+    return times_text(w, c, all);
 }
 
 static const char *sum_text(writer *w, const tp_quantity *q)
@@ -251,9 +251,9 @@ static const char *sum_text(writer *w, const tp_quantity *q)
         double c = q->parts[k].c;
         const char *plus = !k ? (c < 0 ? "-" : "") : c < 0 ? " - " : " + ", *front = "", *data = "";
         c = fabs(c);
-        gather(w, q->parts[k].q, &c, &front, &data);
+        gather_factors(w, q->parts[k].q, &c, &front, &data);
         const char *part = text(w, "%s%s%s", front, *front && *data ? " " : "", data);
-        all = text(w, "%s%s%s", all, plus, times(w, c, part));
+        all = text(w, "%s%s%s", all, plus, times_text(w, c, part));
     }
     return fabs(q->c) > 0 ? text(w, "%s %c %.6g", all, q->c < 0 ? '-' : '+', fabs(q->c)) : all;
 }
@@ -273,7 +273,7 @@ static const char *expect_text(writer *w, const tp_quantity *q)
 
 static const char *expression(writer *w, int id)
 {
-    const tp_quantity *q = at(w, id);
+    const tp_quantity *q = quantity_at(w, id);
     const char *all;
     switch (q->kind) {
     case TP_Q_NUMBER:
@@ -292,7 +292,7 @@ static const char *expression(writer *w, int id)
         return fn_text(w, q->fn_a, reference(w, q->a));
     case TP_Q_FIRST:
     case TP_Q_SECOND: {
-        const char *x = mark(w, q->kind == TP_Q_SECOND);
+        const char *x = prime_of(w, q->kind == TP_Q_SECOND);
         return text(w, "%s(x%s, x%s)", reference(w, q->a), x, x);
     }
     case TP_Q_EXPECT:
@@ -316,7 +316,7 @@ static void find_sources(writer *w)
     w->a->error = &scratch;
     for (int id = 0; id < p->n_nodes; id++) {
         const ad_node *node = ad_node_of(w->a->graph, id);
-        if (!p->lives[id] || tp_count_widths(w->a->graph, &node->shape) != 1 || !p->learns[id])
+        if (!p->lives[id] || p->widths[id] != 1 || !p->learns[id])
             continue;
         tp_series series;
         int c = tp_coordinate_of(w->a, id, tp_point_of(w->a, id, NULL));
@@ -336,14 +336,6 @@ static void find_sources(writer *w)
 }
 
 /* ---- lines ---- */
-static int columns(const char *line)
-{
-    int count = 0;
-    for (; *line; line++) /* bytes that start a character, but for combining marks, as K's dot */
-        count += ((unsigned char)*line & 0xc0) != 0x80 && (unsigned char)*line != 0xcc;
-    return count;
-}
-
 static const char *short_file(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -359,8 +351,9 @@ static void put_line(writer *w, const char *name, const char *right, const ad_wh
         fprintf(stream, " \\\\\n");
         return;
     }
-    int pad = LONGEST_LINE - columns(right);
-    fprintf(stream, "  %s%*s%s%s", name, columns(name) < 4 ? 4 - columns(name) : 0, "", *name ? " = " : "   ", right);
+    int pad = LONGEST_LINE - ad_columns(right);
+    fprintf(stream, "  %s%*s%s%s", name, ad_columns(name) < 4 ? 4 - ad_columns(name) : 0, "", *name ? " = " : "   ",
+            right);
     if (place)
         fprintf(stream, "%*s  %s:%d", pad > 0 ? pad : 0, "", short_file(place->file), place->line);
     fputc('\n', stream);
@@ -370,7 +363,7 @@ static void put_line(writer *w, const char *name, const char *right, const ad_wh
 static void put_broken(writer *w, const char *name, const char *right, const ad_where *place, FILE *stream)
 {
     const char *equals = w->latex ? "= " : "";
-    while (columns(right) > LONGEST_LINE) {
+    while (ad_columns(right) > LONGEST_LINE) {
         const char *cut = NULL;
         int depth = 0;
         for (const char *c = right; *c && (c - right < LONGEST_LINE || !cut); c++) {
@@ -411,7 +404,7 @@ static void print_all(writer *w, const tp_series *kernels, FILE *stream)
         if (!w->name[id])
             continue;
         printed++;
-        if (total <= MOST_LINES || printed <= HEAD || printed > total - TAIL)
+        if (total <= MAX_LINES || printed <= HEAD || printed > total - TAIL)
             put_broken(w, w->name[id], expression(w, id), w->source[id], stream);
         else if (printed == HEAD + 1)
             put_line(w, w->latex ? "\\vdots" : "...",
@@ -446,7 +439,7 @@ static int write_recursion(writer *w, FILE *stream, ad_error *error)
     if (!w->full) {
         for (int which = TP_NNGP; which >= TP_NTK; which--)
             for (int k = 0; k < kernels[which].n; k++)
-                need(w, kernels[which].at[k].q, which == TP_NNGP);
+                need_quantity(w, kernels[which].at[k].q, which == TP_NNGP);
         name_all(w);
         find_sources(w);
         print_all(w, kernels, stream);
@@ -461,8 +454,10 @@ int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, 
     int status = tp_algebra_new(&algebra, program, error);
     if (!status && !(w.arena = ad_arena_new(error)))
         status = -1;
+    void *locale = ad_c_locale_begin();
     if (!status)
         status = write_recursion(&w, stream, error);
+    ad_c_locale_end(locale);
     ad_arena_free(w.arena);
     tp_algebra_free(&algebra);
     if (!status && ferror(stream))

@@ -1,3 +1,4 @@
+/* schedule.c: the order of a tile's quantities, group by group, and their slots. */
 #include "tp/recursion/schedule.h"
 
 #include <math.h>
@@ -21,7 +22,7 @@ typedef struct {
 } planner;
 
 /* What a quantity is made of for every pair: number k of it, or -1 beyond the last. */
-static int operand(const tp_quantity *q, int k)
+static int operand_of(const tp_quantity *q, int k)
 {
     switch (q->kind) {
     case TP_Q_SUM:
@@ -40,21 +41,21 @@ static int operand(const tp_quantity *q, int k)
 /* Leaves are cheap, or of one side's sample: they tie no summands together. */
 static bool is_leaf(const tp_quantity *q)
 {
-    return operand(q, 0) < 0;
+    return operand_of(q, 0) < 0;
 }
 
 /* ---- groups ---- */
-static int find(int *group, int id)
+static int group_of(int *group, int id)
 {
     while (group[id] != id)
         id = group[id] = group[group[id]];
     return id;
 }
 
-static void tie(int *group, int a, int b)
+static void tie_groups(int *group, int a, int b)
 {
-    a = find(group, a);
-    b = find(group, b);
+    a = group_of(group, a);
+    b = group_of(group, b);
     group[a > b ? a : b] = a > b ? b : a;
 }
 
@@ -65,16 +66,16 @@ static int compare_summands(const void *a, const void *b)
     return by_group ? by_group : (x->q > y->q) - (x->q < y->q);
 }
 
-static void gather(planner *p, const tp_series *series, const bool *needed)
+static void gather_summands(planner *p, const tp_series *series, const bool *needed)
 {
     for (int id = 0; id < p->algebra->quantities.n; id++) {
         const tp_quantity *q = tp_quantity_at(p->algebra, id);
         bool total = !needed[id];
         for (int k = 0; k < series->n; k++)
             total |= series->at[k].q == id && q->kind == TP_Q_SUM;
-        for (int k = 0, in; !total && (in = operand(q, k)) >= 0; k++)
+        for (int k = 0, in; !total && (in = operand_of(q, k)) >= 0; k++)
             if (!is_leaf(tp_quantity_at(p->algebra, in)))
-                tie(p->group, id, in);
+                tie_groups(p->group, id, in);
     }
     for (int k = 0; k < series->n; k++) {
         const tp_quantity *q = tp_quantity_at(p->algebra, series->at[k].q);
@@ -83,55 +84,55 @@ static void gather(planner *p, const tp_series *series, const bool *needed)
             p->summands[p->n_summands++] = (summand){ k, TP_Q_ONE, -1, q->c };
         for (int m = 0; m < (sum ? q->n : 1); m++) {
             int id = sum ? q->parts[m].q : series->at[k].q;
-            p->summands[p->n_summands++] = (summand){ k, id, find(p->group, id), sum ? q->parts[m].c : 1 };
+            p->summands[p->n_summands++] = (summand){ k, id, group_of(p->group, id), sum ? q->parts[m].c : 1 };
         }
     }
     qsort(p->summands, (size_t)p->n_summands, sizeof *p->summands, compare_summands);
 }
 
 /* ---- steps ---- */
-static void emit(planner *p, tp_step step)
+static void emit_step(planner *p, tp_step step)
 {
     p->out->steps[p->out->n_steps++] = step;
 }
 
 /* Everything that a quantity needs, then itself; slot >= 0 marks what is there. */
-static void compute(planner *p, int id)
+static void emit_quantity(planner *p, int id)
 {
     const tp_quantity *q = tp_quantity_at(p->algebra, id);
     int in, partner = p->partner[id];
     if (p->failed || p->out->slot[id] >= 0)
         return;
-    for (int k = 0; (in = operand(q, k)) >= 0; k++)
-        compute(p, in);
+    for (int k = 0; (in = operand_of(q, k)) >= 0; k++)
+        emit_quantity(p, in);
     p->out->slot[id] = 0;
     if (partner >= 0)
         p->out->slot[partner] = 0;
-    emit(p, (tp_step){ .kind = TP_STEP_FILL, .id = id, .partner = partner });
+    emit_step(p, (tp_step){ .kind = TP_STEP_FILL, .id = id, .partner = partner });
 }
 
-static void add(planner *p, const summand *s)
+static void emit_summand(planner *p, const summand *s)
 {
     const tp_quantity *q = tp_quantity_at(p->algebra, s->q);
     if (q->kind == TP_Q_PRODUCT && p->out->slot[s->q] < 0) {
-        compute(p, q->a);
-        compute(p, q->b);
-        emit(p, (tp_step){ TP_STEP_ADD_PRODUCT, q->a, q->b, s->term, s->c });
+        emit_quantity(p, q->a);
+        emit_quantity(p, q->b);
+        emit_step(p, (tp_step){ TP_STEP_ADD_PRODUCT, q->a, q->b, s->term, s->c });
         return;
     }
-    compute(p, s->q);
-    emit(p, (tp_step){ TP_STEP_ADD, s->q, -1, s->term, s->c });
+    emit_quantity(p, s->q);
+    emit_step(p, (tp_step){ TP_STEP_ADD, s->q, -1, s->term, s->c });
 }
 
 /* What a step reads: number k of it, or -1. */
-static int reads(const planner *p, const tp_step *step, int k)
+static int read_by_step(const planner *p, const tp_step *step, int k)
 {
     if (step->kind == TP_STEP_FILL)
-        return operand(tp_quantity_at(p->algebra, step->id), k);
+        return operand_of(tp_quantity_at(p->algebra, step->id), k);
     return k == 0 ? step->id : k == 1 ? step->partner : -1;
 }
 
-static void place(planner *p)
+static void assign_slots(planner *p)
 {
     tp_schedule *out = p->out;
     int n_free = 0, id, *freed = ad_alloc((size_t)p->algebra->quantities.n + 1, sizeof *freed, "a schedule", NULL);
@@ -146,7 +147,7 @@ static void place(planner *p)
             if (s->partner >= 0)
                 p->last[s->partner] = i;
         }
-        for (int k = 0; (id = reads(p, s, k)) >= 0; k++)
+        for (int k = 0; (id = read_by_step(p, s, k)) >= 0; k++)
             p->last[id] = i;
     }
     for (int i = 0; i < out->n_steps; i++) {
@@ -160,7 +161,7 @@ static void place(planner *p)
             if (s->partner >= 0 && p->last[s->partner] == i)
                 freed[n_free++] = out->slot[s->partner];
         }
-        for (int k = 0; (id = reads(p, s, k)) >= 0; k++)
+        for (int k = 0; (id = read_by_step(p, s, k)) >= 0; k++)
             if (p->last[id] == i) {
                 p->last[id] = -1; /* read twice by one step, freed once */
                 freed[n_free++] = out->slot[id];
@@ -189,11 +190,11 @@ int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_s
         p.group[id] = (int)id;
     }
     if (!p.failed)
-        gather(&p, series, needed);
+        gather_summands(&p, series, needed);
     for (int i = 0; i < p.n_summands && !p.failed; i++)
-        add(&p, &p.summands[i]);
+        emit_summand(&p, &p.summands[i]);
     if (!p.failed)
-        place(&p);
+        assign_slots(&p);
     ad_free(p.summands);
     ad_free(p.group);
     ad_free(p.last);

@@ -4,8 +4,8 @@
  * with their group. Of a recurrent network a group is a lag, so that the recursion runs along lag diagonals and holds
  * only as many blocks as one diagonal has steps. Each quantity has a slot, which others take over after its last
  * use. */
-#ifndef LIMN_TP_SCHEDULE_H
-#define LIMN_TP_SCHEDULE_H
+#ifndef LIMN_TP_RECURSION_SCHEDULE_H
+#define LIMN_TP_RECURSION_SCHEDULE_H
 #include "tp/recursion/recursion.h"
 
 typedef enum { TP_STEP_FILL, TP_STEP_ADD, TP_STEP_ADD_PRODUCT } tp_step_kind;

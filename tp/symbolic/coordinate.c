@@ -1,11 +1,24 @@
 /* coordinate.c: the coordinate of a node, op by op. */
 #include "tp/gauss/gauss.h"
-#include "tp/recursion/recursion.h"
 #include "tp/symbolic/polynomial.h"
 
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
+
+/* The fixed axes of a node at the indices that `from` gives, in the node's order; others (summed ones) are left out. */
+static tp_point point_within(const tp_algebra *algebra, int node, const tp_point *from)
+{
+    tp_point point;
+    memset(&point, 0, sizeof point);
+    const ad_shape *shape = &ad_node_of(algebra->graph, node)->shape;
+    for (int i = 0; i < shape->rank; i++) {
+        int index = tp_point_index(from, shape->axes[i]);
+        if (index >= 0)
+            tp_point_set(&point, shape->axes[i], index);
+    }
+    return point;
+}
 
 static bool is_scalar(const tp_coordinate *x)
 {
@@ -54,7 +67,7 @@ static int as_univariate(tp_algebra *algebra, const tp_coordinate *x, int *lin)
 /* The quantity that a coordinate without G-vars is in the limit; -1 with an error. */
 static int as_scalar(tp_algebra *algebra, const tp_coordinate *x)
 {
-    int total = tp_q_number(algebra, 0);
+    int total = TP_Q_ZERO;
     for (int i = 0; i < x->n && total >= 0; i++)
         if (x->terms[i].power > -1e-12)
             total = tp_q_plus(algebra, 1, total, x->terms[i].c, x->terms[i].scalar);
@@ -102,42 +115,23 @@ static int function_of_scalar(tp_algebra *algebra, tp_fn outer, const tp_coordin
     return argument < 0 ? -1 : tp_coordinate_scalar(algebra, tp_q_function(algebra, fn, argument));
 }
 
-/* f(a x) = a^degree f(x) for a > 0? */
+/* f(a x) = a^degree f(x) for a > 0? A square is a product of coordinates. */
 static bool is_homogeneous(ad_op op, double p, double *degree)
 {
-    switch (op) {
-    case AD_SQRT:
-        *degree = 0.5;
-        return true;
-    case AD_RSQRT:
-        *degree = -0.5;
-        return true;
-    case AD_POWER:
-        *degree = p;
-        return true;
-    case AD_RELU:
-    case AD_LEAKY:
-    case AD_ABS:
-        *degree = 1;
-        return true;
-    case AD_STEP:
-    case AD_LEAKY_STEP:
-    case AD_SIGN:
-        *degree = 0;
-        return true;
-    default:
-        return false;
-    }
+    *degree = ad_op_degree(op, p);
+    return isfinite(*degree) && op != AD_SQUARE;
 }
 
 /* Does f, or its value, jump at 0 or become infinite there? */
 static bool breaks_at_zero(ad_op op, double p, const ad_function *function)
 {
-    bool kink = false;
-    for (int k = 0; op == AD_CUSTOM && k < function->n_kinks; k++)
-        kink = kink || !(fabs(function->kinks[k]) > 0);
-    return kink || op == AD_STEP || op == AD_LEAKY_STEP || op == AD_SIGN || op == AD_LOG || op == AD_RSQRT ||
-           (op == AD_POWER && p < 0);
+    const ad_op_facts *facts = ad_op_facts_of(op);
+    const double *kinks = op == AD_CUSTOM ? function->kinks : facts->kinks;
+    int n_kinks = op == AD_CUSTOM ? function->n_kinks : facts->breaks == AD_JUMPS ? facts->n_kinks : 0;
+    for (int k = 0; k < n_kinks; k++)
+        if (!(fabs(kinks[k]) > 0))
+            return true;
+    return facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && p < 0);
 }
 
 static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, double p, int x)
@@ -225,10 +219,7 @@ static int param_vector(tp_algebra *algebra, int id, int param, const tp_point *
 {
     const ad_node *node = ad_node_of(algebra->graph, param);
     const ad_init *init = node->init;
-    int widths = 0;
-    for (int i = 0; i < node->shape.rank; i++)
-        widths += ad_axis_kind(algebra->graph, node->shape.axes[i]) == AD_WIDTH;
-    if (widths > 1)
+    if (algebra->program->widths[param] > 1)
         return tp_refuse(algebra, id, "the matrix %s is used coordinate by coordinate", node->name);
     int constant = tp_coordinate_number(algebra, init->mean);
     if (constant < 0 || !(init->deviation > 0))
@@ -277,77 +268,85 @@ static int of_vector(tp_algebra *algebra, int id, tp_gvar gvar, int vector, doub
 
 static int average(tp_algebra *algebra, int id, ad_axis width, int a, int b);
 
-static int vector_of(tp_algebra *algebra, int id, int param, const ad_shape *names, const tp_point *point)
+/* A parameter under renamings as a vector of its own, at a point of the node's axes. */
+static int vector_of(tp_algebra *algebra, int id, int node, const tp_point *point)
 {
-    tp_point own = param_point(algebra, param, names, point);
+    ad_shape names;
+    int param = tp_peel(algebra->graph, node, &names);
+    tp_point own = param_point(algebra, param, &names, point);
     return param_vector(algebra, id, param, &own);
 }
 
-/* u = contract(y, W): a G-var of variance E y^2 or |x|^2; deviation and size of the axis are taken out as c n^p. */
-static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape *names, int y, const ad_node *node,
+/* A parameter over a fixed axis of constants: a sum of its own vectors. */
+static int sum_of_vectors(tp_algebra *algebra, int id, int w, int y, ad_axis axis, const tp_point *y_point,
                           const tp_point *point)
 {
-    const ad_node *w = ad_node_of(algebra->graph, param);
-    const ad_init *init = w->init;
-    if (node->over.rank != 1)
-        return tp_refuse(algebra, id, "%s is contracted over %d axes at once", w->name, node->over.rank);
-    ad_axis axis = node->over.axes[0];
-    if (fabs(init->mean) > 0 && tp_count_widths(algebra->graph, &w->shape) == 1 &&
-        ad_axis_kind(algebra->graph, axis) == AD_WIDTH) /* a vector that is not centred: an average like any other */
-        return average(algebra, id, axis, tp_coordinate_of(algebra, y, tp_point_within(algebra, y, point)),
-                       vector_of(algebra, id, param, names, point));
-    if (fabs(init->mean) > 0)
-        return tp_refuse(algebra, id, "%s has mean %g: an A-var has mean zero", w->name, init->mean);
-    if (!(init->deviation > 0))
-        return tp_coordinate_number(algebra, 0);
-    tp_gvar gvar;
-    memset(&gvar, 0, sizeof gvar);
-    gvar.param = param;
-    gvar.where = param_point(algebra, param, names, point);
-    for (int i = 0; i < names->rank; i++)
-        if (ad_same(names->axes[i], axis))
-            gvar.position = i;
-    double axis_power, size = tp_axis_factor(algebra, init->axis, &axis_power);
-    double dp = init->axis.id ? init->deviation_power : 0;
-    double c = init->deviation * pow(size, dp), power = axis_power * dp;
-    tp_point y_point = tp_point_within(algebra, y, point);
-    if (ad_axis_kind(algebra->graph, axis) == AD_WIDTH) {
-        int vector = tp_coordinate_of(algebra, y, y_point);
-        double n_power, ratio = tp_axis_factor(algebra, axis, &n_power);
-        return vector < 0 ? -1 : of_vector(algebra, id, gvar, vector, c * sqrt(ratio), power + n_power / 2);
-    }
-    if (tp_is_data(algebra, y)) {
-        gvar.argument = TP_OF_DATA;
-        gvar.node = y;
-        gvar.from = y_point;
-        gvar.axis = axis;
-        return of_gvar(algebra, &gvar, c, power);
-    }
-    /* a fixed axis of constants: a sum of the parameter's own vectors */
     int total = tp_coordinate_number(algebra, 0);
     for (int k = 0; total >= 0 && k < (int)ad_axis_fixed(algebra->graph, axis); k++) {
-        tp_point at = y_point;
+        tp_point at = *y_point, own = *point;
         tp_point_set(&at, axis, k);
-        at = tp_point_within(algebra, y, &at);
-        int factor = tp_coordinate_of(algebra, y, at);
+        int factor = tp_coordinate_of(algebra, y, point_within(algebra, y, &at));
         if (factor < 0)
             return -1;
         if (tp_coordinate_at(algebra, factor)->n == 0)
             continue;
-        tp_point own = *point;
         tp_point_set(&own, axis, k);
-        own = param_point(algebra, param, names, &own);
-        int vector = param_vector(algebra, id, param, &own);
+        int vector = vector_of(algebra, id, w, &own);
         int part = vector < 0 ? -1 : tp_coordinate_product(algebra, id, factor, vector);
         total = part < 0 ? -1 : tp_coordinate_sum(algebra, total, 1, part, 1);
     }
     return total;
 }
 
+/* u = contract(y, W), W a parameter under renamings: a G-var of variance E y^2 or |x|^2; deviation and size of the axis
+ * are taken out as c n^p. */
+static int matrix_product(tp_algebra *algebra, int id, int w, int y, const ad_node *node, const tp_point *point)
+{
+    ad_shape names;
+    const int param = tp_peel(algebra->graph, w, &names);
+    const ad_node *matrix = ad_node_of(algebra->graph, param);
+    const ad_init *init = matrix->init;
+    if (node->over.rank != 1)
+        return tp_refuse(algebra, id, "%s is contracted over %d axes at once", matrix->name, node->over.rank);
+    ad_axis axis = node->over.axes[0];
+    tp_point y_point = point_within(algebra, y, point);
+    bool wide = tp_is_width(algebra->graph, axis);
+    if (fabs(init->mean) > 0 && algebra->program->widths[param] == 1 && wide) { /* not centred: an average like any */
+        int vector = vector_of(algebra, id, w, point);
+        return average(algebra, id, axis, tp_coordinate_of(algebra, y, y_point), vector);
+    }
+    if (fabs(init->mean) > 0)
+        return tp_refuse(algebra, id, "%s has mean %g: an A-var has mean zero", matrix->name, init->mean);
+    if (!(init->deviation > 0))
+        return tp_coordinate_number(algebra, 0);
+    tp_gvar gvar;
+    memset(&gvar, 0, sizeof gvar);
+    gvar.param = param;
+    gvar.where = param_point(algebra, param, &names, point);
+    for (int i = 0; i < names.rank; i++)
+        if (ad_same(names.axes[i], axis))
+            gvar.position = i;
+    double axis_power, size = tp_axis_factor(algebra, init->axis, &axis_power);
+    double dp = init->axis.id ? init->deviation_power : 0;
+    double c = init->deviation * pow(size, dp), power = axis_power * dp;
+    if (wide) {
+        int vector = tp_coordinate_of(algebra, y, y_point);
+        double n_power, ratio = tp_axis_factor(algebra, axis, &n_power);
+        return vector < 0 ? -1 : of_vector(algebra, id, gvar, vector, c * sqrt(ratio), power + n_power / 2);
+    }
+    if (!tp_is_data(algebra, y))
+        return sum_of_vectors(algebra, id, w, y, axis, &y_point, point);
+    gvar.argument = TP_OF_DATA;
+    gvar.node = y;
+    gvar.from = y_point;
+    gvar.axis = axis;
+    return of_gvar(algebra, &gvar, c, power);
+}
+
 /* ---- sums and averages ---- */
 static int operand(tp_algebra *algebra, const ad_node *node, int k, const tp_point *point)
 {
-    return tp_coordinate_of(algebra, node->in[k], tp_point_within(algebra, node->in[k], point));
+    return tp_coordinate_of(algebra, node->in[k], point_within(algebra, node->in[k], point));
 }
 
 /* The sum over the width of a b: n times the expectation, which is a scalar; off by the order of n^(1/2) terms. */
@@ -444,15 +443,14 @@ static int along(tp_algebra *algebra, int id, const ad_node *node, tp_point poin
 
 static int contraction(tp_algebra *algebra, int id, const ad_node *node, const tp_point *point)
 {
-    ad_shape names[2];
     int params[2], widths[2];
     for (int k = 0; k < 2; k++) {
-        params[k] = tp_peel(algebra->graph, node->in[k], &names[k]);
-        widths[k] = params[k] < 0 ? -1 : tp_count_widths(algebra->graph, &names[k]);
+        params[k] = algebra->program->params[node->in[k]];
+        widths[k] = params[k] < 0 ? -1 : algebra->program->widths[node->in[k]];
     }
     int k = widths[1] > widths[0]; /* of two parameters, the matrix is multiplied into the vector */
     if (params[k] >= 0)
-        return matrix_product(algebra, id, params[k], &names[k], node->in[1 - k], node, point);
+        return matrix_product(algebra, id, node->in[k], node->in[1 - k], node, point);
     return reduced(algebra, id, node, *point, 0);
 }
 
@@ -475,46 +473,84 @@ static int reshaped(tp_algebra *algebra, const ad_node *node, tp_point point)
     return operand(algebra, node, 0, &point);
 }
 
-static int compute(tp_algebra *algebra, int id, tp_point point)
+/* The operand at the place that the result's point has in it, where fixed axes are picked, moved, renamed or joined. */
+static int moved(tp_algebra *algebra, const ad_node *node, tp_point point)
+{
+    int index, part = 0;
+    switch (node->op) {
+    case AD_RESHAPE:
+        return reshaped(algebra, node, point);
+    case AD_RELABEL:
+        index = tp_point_index(&point, node->axis2);
+        point = point_within(algebra, node->in[0], &point);
+        if (index >= 0)
+            tp_point_set(&point, node->axis, index);
+        return operand(algebra, node, 0, &point);
+    case AD_SLICE:
+        tp_point_set(&point, node->axis, tp_point_index(&point, node->axis2) + (int)node->start);
+        return operand(algebra, node, 0, &point);
+    case AD_UNSLICE:
+        index = tp_point_index(&point, node->axis2) - (int)node->start;
+        if (index < 0 || index >= (int)ad_axis_fixed(algebra->graph, node->axis))
+            return tp_coordinate_number(algebra, 0);
+        tp_point_set(&point, node->axis, index);
+        return operand(algebra, node, 0, &point);
+    case AD_CONCAT:
+        index = tp_point_index(&point, node->axis);
+        while (index >= (int)ad_axis_fixed(algebra->graph, node->part_axes[part]))
+            index -= (int)ad_axis_fixed(algebra->graph, node->part_axes[part++]);
+        point = point_within(algebra, node->in[part], &point);
+        tp_point_set(&point, node->part_axes[part], index);
+        return operand(algebra, node, part, &point);
+    default: /* expanded, transposed */
+        return operand(algebra, node, 0, &point);
+    }
+}
+
+static int binary_of(tp_algebra *algebra, int id, const ad_node *node, const tp_point *point)
+{
+    int a = operand(algebra, node, 0, point);
+    int b = a < 0 ? -1 : operand(algebra, node, 1, point);
+    if (b >= 0 && node->op == AD_DIV)
+        b = unary_of(algebra, id, node, AD_POWER, -1, b);
+    if (b < 0)
+        return -1;
+    if (node->op == AD_ADD || node->op == AD_SUB)
+        return tp_coordinate_sum(algebra, a, 1, b, node->op == AD_ADD ? 1 : -1);
+    return tp_coordinate_product(algebra, id, a, b);
+}
+
+static int scale_of(tp_algebra *algebra, int id, const ad_node *node, const tp_point *point)
+{
+    if (node->axis.id && ad_axis_kind(algebra->graph, node->axis) == AD_BATCH)
+        return tp_refuse(algebra, id, "a factor that depends on the batch's size");
+    double power, size = tp_axis_factor(algebra, node->axis, &power);
+    int x = operand(algebra, node, 0, point);
+    return x < 0 ? -1 : tp_coordinate_scaled(algebra, x, node->c * pow(size, node->power), power * node->power);
+}
+
+static int node_at(tp_algebra *algebra, int id, tp_point point)
 {
     const ad_node *node = ad_node_of(algebra->graph, id);
-    ad_shape names;
-    int param = tp_peel(algebra->graph, id, &names);
-    if (param >= 0) {
-        tp_point own = param_point(algebra, param, &names, &point);
-        return param_vector(algebra, id, param, &own);
-    }
+    if (algebra->program->params[id] >= 0)
+        return vector_of(algebra, id, id, &point);
     if (tp_is_data(algebra, id)) {
-        tp_point own = tp_point_within(algebra, id, &point);
+        tp_point own = point_within(algebra, id, &point);
         return tp_coordinate_scalar(algebra, tp_q_data(algebra, id, &own));
     }
     if (ad_is_unary(node->op)) {
         int x = operand(algebra, node, 0, &point);
         return x < 0 ? -1 : unary_of(algebra, id, node, node->op, node->c, x);
     }
-    if (ad_is_binary(node->op)) {
-        int a = operand(algebra, node, 0, &point);
-        int b = a < 0 ? -1 : operand(algebra, node, 1, &point);
-        if (b >= 0 && node->op == AD_DIV)
-            b = unary_of(algebra, id, node, AD_POWER, -1, b);
-        if (b < 0)
-            return -1;
-        if (node->op == AD_ADD || node->op == AD_SUB)
-            return tp_coordinate_sum(algebra, a, 1, b, node->op == AD_ADD ? 1 : -1);
-        return tp_coordinate_product(algebra, id, a, b);
-    }
+    if (ad_is_binary(node->op))
+        return binary_of(algebra, id, node, &point);
     switch (node->op) {
     case AD_CONSTANT:
         return tp_coordinate_number(algebra, node->c);
     case AD_DELTA:
         return tp_coordinate_number(algebra, tp_point_index(&point, node->axis) == tp_point_index(&point, node->axis2));
-    case AD_SCALE: {
-        if (node->axis.id && ad_axis_kind(algebra->graph, node->axis) == AD_BATCH)
-            return tp_refuse(algebra, id, "a factor that depends on the batch's size");
-        double power, size = tp_axis_factor(algebra, node->axis, &power);
-        int x = operand(algebra, node, 0, &point);
-        return x < 0 ? -1 : tp_coordinate_scaled(algebra, x, node->c * pow(size, node->power), power * node->power);
-    }
+    case AD_SCALE:
+        return scale_of(algebra, id, node, &point);
     case AD_CONTRACT:
         return contraction(algebra, id, node, &point);
     case AD_SUM:
@@ -526,34 +562,12 @@ static int compute(tp_algebra *algebra, int id, tp_point point)
         return along(algebra, id, node, point);
     case AD_EXPAND:
     case AD_TRANSPOSE:
-        return operand(algebra, node, 0, &point);
     case AD_RESHAPE:
-        return reshaped(algebra, node, point);
-    case AD_RELABEL: {
-        int index = tp_point_index(&point, node->axis2);
-        tp_point at = tp_point_within(algebra, node->in[0], &point);
-        if (index >= 0)
-            tp_point_set(&at, node->axis, index);
-        return operand(algebra, node, 0, &at);
-    }
+    case AD_RELABEL:
     case AD_SLICE:
-        tp_point_set(&point, node->axis, tp_point_index(&point, node->axis2) + (int)node->start);
-        return operand(algebra, node, 0, &point);
-    case AD_UNSLICE: {
-        int index = tp_point_index(&point, node->axis2) - (int)node->start;
-        if (index < 0 || index >= (int)ad_axis_fixed(algebra->graph, node->axis))
-            return tp_coordinate_number(algebra, 0);
-        tp_point_set(&point, node->axis, index);
-        return operand(algebra, node, 0, &point);
-    }
-    case AD_CONCAT: {
-        int index = tp_point_index(&point, node->axis), part = 0;
-        while (index >= (int)ad_axis_fixed(algebra->graph, node->part_axes[part]))
-            index -= (int)ad_axis_fixed(algebra->graph, node->part_axes[part++]);
-        tp_point at = tp_point_within(algebra, node->in[part], &point);
-        tp_point_set(&at, node->part_axes[part], index);
-        return operand(algebra, node, part, &at);
-    }
+    case AD_UNSLICE:
+    case AD_CONCAT:
+        return moved(algebra, node, point);
     default:
         return tp_refuse(algebra, id, "it has no rule at infinite width here");
     }
@@ -566,13 +580,12 @@ int tp_coordinate_of(tp_algebra *algebra, int node, tp_point point)
         tp_point point;
     } key = { node, point };
     size_t size = sizeof key.node + offsetof(tp_point, at) + (size_t)point.n * sizeof *point.at;
-    int *slot = tp_memo(algebra, &key, size);
-    if (!slot)
+    int slot = tp_memo_slot(&algebra->memo, &key, size);
+    if (slot < 0)
         return tp_lacks_memory(algebra);
-    if (*slot >= 0)
-        return *slot;
-    int id = compute(algebra, node, key.point);
-    if (id >= 0 && (slot = tp_memo(algebra, &key, size)))
-        *slot = id;
+    if (algebra->memo.values[slot] >= 0)
+        return algebra->memo.values[slot];
+    int id = node_at(algebra, node, key.point); /* which makes the memo larger */
+    algebra->memo.values[slot] = id;
     return id;
 }

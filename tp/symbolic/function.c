@@ -1,5 +1,5 @@
 /* function.c: evaluating the univariate functions of coordinates, and finding their kinks. */
-#include "autodiff/plan/loops.h"
+#include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 #include "tp/symbolic/symbolic.h"
 
@@ -8,13 +8,16 @@
 
 enum { BLOCK = 128 };
 
-static bool kinked(int op)
+/* The points where a function of the op table or a user's, or its derivative, jumps. */
+static const double *kinks_of(const tp_fn *f, int *count)
 {
-#define AD_UNARY(NAME, name, formula, derivative, lo, hi, kinks) [AD_##NAME] = (kinks) != 0,
-    static const bool rows[AD_N_OPS] = {
-#include "autodiff/ops.def"
-    };
-    return rows[op];
+    if (f->op == AD_CUSTOM) {
+        *count = f->function->n_kinks;
+        return f->function->kinks;
+    }
+    const ad_op_facts *facts = f->op < AD_CUSTOM ? ad_op_facts_of((ad_op)f->op) : NULL;
+    *count = facts ? facts->n_kinks : 0;
+    return facts ? facts->kinks : NULL;
 }
 
 static void eval_block(const tp_algebra *algebra, int fn, const tp_sample *sample, size_t n, const double *x, double *y)
@@ -114,12 +117,11 @@ static int collect(const tp_algebra *algebra, int fn, const tp_sample *sample, d
     count = collect(algebra, f->a, sample, kinks, count, room);
     if (f->op == TP_PLUS || f->op == TP_TIMES)
         return collect(algebra, f->b, sample, kinks, count, room);
-    if (f->op == AD_CUSTOM) {
-        for (int i = 0; i < f->function->n_kinks; i++)
-            count = add_roots(algebra, f->a, sample, f->function->kinks[i], kinks, count, room);
-        return count;
-    }
-    return kinked(f->op) ? add_roots(algebra, f->a, sample, 0, kinks, count, room) : count;
+    int own;
+    const double *levels = kinks_of(f, &own);
+    for (int i = 0; i < own; i++)
+        count = add_roots(algebra, f->a, sample, levels[i], kinks, count, room);
+    return count;
 }
 
 int tp_fn_kinks(const tp_algebra *algebra, int fn, const tp_sample *sample, double *kinks, int room)
@@ -134,7 +136,9 @@ bool tp_fn_smooth(const tp_algebra *algebra, int fn)
         return true;
     if (f->op == TP_PLUS || f->op == TP_TIMES)
         return tp_fn_smooth(algebra, f->a) && tp_fn_smooth(algebra, f->b);
-    return !(f->op == AD_CUSTOM ? f->function->n_kinks > 0 : kinked(f->op)) && tp_fn_smooth(algebra, f->a);
+    int own;
+    kinks_of(f, &own);
+    return own == 0 && tp_fn_smooth(algebra, f->a);
 }
 
 int tp_fn_parity(const tp_algebra *algebra, int fn)

@@ -1,11 +1,13 @@
+/* intern.c: tables of interned byte strings, by open addressing, and the memo over one. */
 #include "tp/symbolic/intern.h"
+#include "autodiff/base/base.h"
 
 #include <string.h>
 
 int tp_table_new(tp_table *table, ad_arena *arena, ad_error *error)
 {
-    *table = (tp_table){ .arena = arena, .room = 64, .n_slots = 128 };
-    table->items = ad_alloc((size_t)table->room, sizeof *table->items, "a table", error);
+    *table = (tp_table){ .arena = arena, .capacity = 64, .n_slots = 128 };
+    table->items = ad_alloc((size_t)table->capacity, sizeof *table->items, "a table", error);
     table->slots = ad_alloc(table->n_slots, sizeof *table->slots, "a table", error);
     return table->items && table->slots ? 0 : -1;
 }
@@ -42,10 +44,12 @@ static size_t find_slot(const tp_table *table, uint32_t hash, const void *bytes,
     return slot;
 }
 
-static bool grow(tp_table *table)
+static bool grow_table(tp_table *table)
 {
-    tp_table larger = { .arena = table->arena, .n = table->n, .room = 4 * table->room, .n_slots = 4 * table->n_slots };
-    larger.items = ad_alloc((size_t)larger.room, sizeof *larger.items, "a table", NULL);
+    tp_table larger = {
+        .arena = table->arena, .n = table->n, .capacity = 4 * table->capacity, .n_slots = 4 * table->n_slots
+    };
+    larger.items = ad_alloc((size_t)larger.capacity, sizeof *larger.items, "a table", NULL);
     larger.slots = ad_alloc(larger.n_slots, sizeof *larger.slots, "a table", NULL);
     if (!larger.items || !larger.slots) {
         tp_table_free(&larger);
@@ -69,8 +73,8 @@ int tp_intern(tp_table *table, const void *bytes, size_t size)
     size_t slot = find_slot(table, hash, bytes, size);
     if (table->slots[slot])
         return (int)table->slots[slot] - 1;
-    if (table->n == table->room) {
-        if (!grow(table))
+    if (table->n == table->capacity) {
+        if (!grow_table(table))
             return -1;
         slot = find_slot(table, hash, bytes, size);
     }
@@ -81,4 +85,27 @@ int tp_intern(tp_table *table, const void *bytes, size_t size)
     table->items[table->n] = (tp_item){ copy, (uint32_t)size, hash };
     table->slots[slot] = (uint32_t)table->n + 1;
     return table->n++;
+}
+
+int tp_memo_new(tp_memo_table *memo, ad_arena *arena, ad_error *error)
+{
+    *memo = (tp_memo_table){ .capacity = 0 };
+    return tp_table_new(&memo->keys, arena, error);
+}
+
+void tp_memo_free(tp_memo_table *memo)
+{
+    tp_table_free(&memo->keys);
+    ad_free(memo->values);
+}
+
+int tp_memo_slot(tp_memo_table *memo, const void *key, size_t size)
+{
+    int before = memo->keys.n;
+    if (!ad_grow((void **)&memo->values, before, &memo->capacity, sizeof *memo->values, "a memo", NULL))
+        return -1;
+    int id = tp_intern(&memo->keys, key, size);
+    if (id == before)
+        memo->values[id] = -1;
+    return id;
 }

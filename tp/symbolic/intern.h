@@ -1,6 +1,6 @@
-/* table.h: interned byte strings: equal content, equal number. */
-#ifndef LIMN_TP_TABLE_H
-#define LIMN_TP_TABLE_H
+/* intern.h: interned byte strings: equal content, equal number; and what is remembered by such a key. */
+#ifndef LIMN_TP_SYMBOLIC_INTERN_H
+#define LIMN_TP_SYMBOLIC_INTERN_H
 #include "autodiff/base.h"
 
 #include <stdint.h>
@@ -13,7 +13,7 @@ typedef struct {
     ad_arena *arena; /* where the content is copied to */
     tp_item *items;
     uint32_t *slots; /* an item's number plus one, 0 where free; a power of two of them */
-    int n, room;
+    int n, capacity;
     size_t n_slots;
 } tp_table;
 
@@ -26,4 +26,15 @@ static inline const void *tp_table_at(const tp_table *table, int id)
 {
     return table->items[id].bytes;
 }
+
+/* A value for every key. */
+typedef struct {
+    tp_table keys;
+    int *values; /* by the key's number; -1 before it is set */
+    int capacity;
+} tp_memo_table;
+int tp_memo_new(tp_memo_table *memo, ad_arena *arena, ad_error *error);
+void tp_memo_free(tp_memo_table *memo);
+/* The key's number, whose value may be read and set; -1: out of memory. */
+int tp_memo_slot(tp_memo_table *memo, const void *key, size_t size);
 #endif

@@ -1,7 +1,7 @@
 /* polynomial.c: the algebra of coordinates: sums and products of polynomials in functions of Gaussians. */
 #include "tp/symbolic/polynomial.h"
+#include "autodiff/base/base.h"
 #include "tp/gauss/gauss.h"
-#include "tp/recursion/recursion.h"
 
 #include <math.h>
 #include <string.h>
@@ -32,7 +32,7 @@ static bool is_shared(const tp_algebra *algebra, const tp_term *term, int *param
         for (int k = 0; k < lin->n; k++) {
             const tp_gvar *g = tp_gvar_at(algebra, lin->parts[k].gvar);
             const ad_shape *shape = &ad_node_of(algebra->graph, g->param)->shape;
-            int widths = tp_count_widths(algebra->graph, shape);
+            int widths = algebra->program->widths[g->param];
             if (g->position >= 0)
                 widths -= ad_axis_kind(algebra->graph, shape->axes[g->position]) == AD_WIDTH;
             *param = g->param;
@@ -93,16 +93,8 @@ bool tp_push_term(tp_algebra *algebra, tp_builder *b, const tp_term *term)
             return other->scalar >= 0;
         }
     }
-    if (b->n == b->room) {
-        int room = b->room ? 2 * b->room : 8;
-        tp_term *larger = ad_arena_alloc(algebra->arena, (size_t)room, sizeof *larger);
-        if (!larger)
-            return false;
-        if (b->n)
-            memcpy(larger, b->terms, (size_t)b->n * sizeof *larger);
-        b->terms = larger;
-        b->room = room;
-    }
+    if (!ad_arena_grow(algebra->arena, (void **)&b->terms, b->n, &b->capacity, sizeof *b->terms))
+        return false;
     memset(&b->terms[b->n], 0, sizeof *b->terms);
     memcpy(&b->terms[b->n++], term, sizeof *term);
     return true;

@@ -1,44 +1,21 @@
 /* quantity.c: making quantities: numbers fold, sums flatten, what cancels is gone. */
-#include "tp/symbolic/quantity.h"
-#include "tp/symbolic/polynomial.h"
+#include "tp/symbolic/symbolic.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
-const tp_quantity *tp_quantity_at(const tp_algebra *algebra, int quantity)
-{
-    return tp_table_at(&algebra->quantities, quantity);
-}
-
-static int intern(tp_algebra *algebra, const tp_quantity *q, size_t size)
+static int intern_quantity(tp_algebra *algebra, const tp_quantity *q, size_t size)
 {
     int id = tp_intern(&algebra->quantities, q, size);
     return id < 0 ? tp_lacks_memory(algebra) : id;
-}
-
-tp_quantity tp_q_blank(tp_kind kind)
-{
-    tp_quantity q;
-    memset(&q, 0, sizeof q); /* padding takes part in the comparison */
-    q.kind = kind;
-    return q;
 }
 
 int tp_q_number(tp_algebra *algebra, double c)
 {
     tp_quantity q = tp_q_blank(TP_Q_NUMBER);
     q.c = c;
-    return intern(algebra, &q, sizeof q);
-}
-
-int tp_quantities_begin(tp_algebra *algebra)
-{
-    return tp_q_number(algebra, 1);
-}
-
-bool tp_q_is_zero(const tp_algebra *algebra, int q)
-{
-    return tp_quantity_at(algebra, q)->kind == TP_Q_NUMBER && !(fabs(tp_quantity_at(algebra, q)->c) > 0);
+    return intern_quantity(algebra, &q, sizeof q);
 }
 
 int tp_q_split(const tp_algebra *algebra, int id, double *c)
@@ -60,10 +37,10 @@ int tp_q_split(const tp_algebra *algebra, int id, double *c)
 /* A sum under way, the algebra's own: numbers fold, sums inside sums flatten, equal quantities meet. */
 static bool sum_begin(tp_algebra *algebra)
 {
-    enum { ROOM = 64 };
+    enum { CAPACITY = 64 };
     if (!algebra->sum) {
-        algebra->sum = ad_arena_alloc(algebra->arena, 1, sizeof *algebra->sum + ROOM * sizeof *algebra->sum->parts);
-        algebra->sum_room = ROOM;
+        algebra->sum = ad_arena_alloc(algebra->arena, 1, sizeof *algebra->sum + CAPACITY * sizeof *algebra->sum->parts);
+        algebra->sum_capacity = CAPACITY;
     }
     if (!algebra->sum)
         return false;
@@ -76,13 +53,13 @@ static bool sum_begin(tp_algebra *algebra)
 static bool sum_grow(tp_algebra *algebra)
 {
     tp_quantity *q = algebra->sum;
-    int room = 2 * algebra->sum_room;
-    tp_quantity *larger = ad_arena_alloc(algebra->arena, 1, sizeof *larger + (size_t)room * sizeof *larger->parts);
+    int capacity = 2 * algebra->sum_capacity;
+    tp_quantity *larger = ad_arena_alloc(algebra->arena, 1, sizeof *larger + (size_t)capacity * sizeof *larger->parts);
     if (!larger)
         return false;
     memcpy(larger, q, sizeof *larger + (size_t)q->n * sizeof *larger->parts);
     algebra->sum = larger;
-    algebra->sum_room = room;
+    algebra->sum_capacity = capacity;
     return true;
 }
 
@@ -110,7 +87,7 @@ static bool sum_add(tp_algebra *algebra, double c, int id)
         q->parts[at - 1].c += c;
         return true;
     }
-    if (q->n == algebra->sum_room && !sum_grow(algebra))
+    if (q->n == algebra->sum_capacity && !sum_grow(algebra))
         return false;
     q = algebra->sum;
     for (int k = q->n++; k > at; k--)
@@ -133,7 +110,7 @@ static int sum_end(tp_algebra *algebra)
     q->n = kept;
     if (kept == 1 && !(fabs(q->c) > 0) && !(fabs(q->parts[0].c - 1) > 0))
         return q->parts[0].q;
-    return intern(algebra, q, sizeof *q + (size_t)kept * sizeof *q->parts);
+    return intern_quantity(algebra, q, sizeof *q + (size_t)kept * sizeof *q->parts);
 }
 
 int tp_q_plus(tp_algebra *algebra, double ca, int a, double cb, int b)
@@ -168,10 +145,10 @@ int tp_q_product(tp_algebra *algebra, int a, int b)
     tp_quantity q = tp_q_blank(TP_Q_PRODUCT);
     q.a = a < b ? a : b;
     q.b = a < b ? b : a;
-    return intern(algebra, &q, sizeof q);
+    return intern_quantity(algebra, &q, sizeof q);
 }
 
-enum { MOST_LEAVES = 64 };
+enum { MAX_LEAVES = 64 };
 
 /* The factors of a product, into leaves by increasing number; false if there are too many. */
 static bool gather_leaves(const tp_algebra *algebra, int id, int *leaves, int *n)
@@ -179,7 +156,7 @@ static bool gather_leaves(const tp_algebra *algebra, int id, int *leaves, int *n
     const tp_quantity *q = tp_quantity_at(algebra, id);
     if (q->kind == TP_Q_PRODUCT)
         return gather_leaves(algebra, q->a, leaves, n) && gather_leaves(algebra, q->b, leaves, n);
-    if (*n == MOST_LEAVES)
+    if (*n == MAX_LEAVES)
         return false;
     int at = (*n)++;
     for (; at > 0 && leaves[at - 1] > id; at--)
@@ -194,7 +171,7 @@ int tp_q_scalar_product(tp_algebra *algebra, int a, int b)
     int x = tp_q_split(algebra, a, &ca), y = tp_q_split(algebra, b, &cb);
     if (x == TP_Q_ONE || y == TP_Q_ONE)
         return tp_q_scaled(algebra, ca * cb, x == TP_Q_ONE ? y : x);
-    int leaves[MOST_LEAVES], n = 0;
+    int leaves[MAX_LEAVES], n = 0;
     if (!gather_leaves(algebra, x, leaves, &n) || !gather_leaves(algebra, y, leaves, &n))
         return tp_q_product(algebra, a, b);
     int all = leaves[0];
@@ -215,7 +192,7 @@ int tp_q_function(tp_algebra *algebra, int fn, int a)
     tp_quantity q = tp_q_blank(TP_Q_FUNCTION);
     q.fn_a = fn;
     q.a = a;
-    return intern(algebra, &q, sizeof q);
+    return intern_quantity(algebra, &q, sizeof q);
 }
 
 int tp_q_along(tp_algebra *algebra, int op, const int *parts, int n, int entry)
@@ -232,7 +209,7 @@ int tp_q_along(tp_algebra *algebra, int op, const int *parts, int n, int entry)
         q->parts[k].c = 1;
         q->parts[k].q = parts[k];
     }
-    return intern(algebra, q, size);
+    return intern_quantity(algebra, q, size);
 }
 
 int tp_q_side(tp_algebra *algebra, int scalar, tp_kind side)
@@ -243,16 +220,21 @@ int tp_q_side(tp_algebra *algebra, int scalar, tp_kind side)
         return tp_q_number(algebra, c);
     tp_quantity q = tp_q_blank(side);
     q.a = base;
-    int id = intern(algebra, &q, sizeof q);
+    int id = intern_quantity(algebra, &q, sizeof q);
     return id < 0 ? -1 : tp_q_scaled(algebra, c, id);
+}
+
+static int point_number(tp_algebra *algebra, const tp_point *point)
+{
+    return tp_intern(&algebra->points, point, offsetof(tp_point, at) + (size_t)point->n * sizeof *point->at);
 }
 
 int tp_q_data(tp_algebra *algebra, int node, const tp_point *from)
 {
     tp_quantity q = tp_q_blank(TP_Q_DATA);
     q.a = node;
-    q.from_a = tp_point_number(algebra, from);
-    return q.from_a < 0 ? tp_lacks_memory(algebra) : intern(algebra, &q, sizeof q);
+    q.from_a = point_number(algebra, from);
+    return q.from_a < 0 ? tp_lacks_memory(algebra) : intern_quantity(algebra, &q, sizeof q);
 }
 
 int tp_q_gram(tp_algebra *algebra, int a, const tp_point *from_a, int b, const tp_point *from_b, ad_axis axis)
@@ -260,13 +242,13 @@ int tp_q_gram(tp_algebra *algebra, int a, const tp_point *from_a, int b, const t
     tp_quantity q = tp_q_blank(TP_Q_GRAM);
     q.a = a;
     q.b = b;
-    q.from_a = tp_point_number(algebra, from_a);
-    q.from_b = tp_point_number(algebra, from_b);
+    q.from_a = point_number(algebra, from_a);
+    q.from_b = point_number(algebra, from_b);
     q.axis = axis;
-    return q.from_a < 0 || q.from_b < 0 ? tp_lacks_memory(algebra) : intern(algebra, &q, sizeof q);
+    return q.from_a < 0 || q.from_b < 0 ? tp_lacks_memory(algebra) : intern_quantity(algebra, &q, sizeof q);
 }
 
 int tp_q_expect(tp_algebra *algebra, const tp_quantity *q)
 {
-    return intern(algebra, q, sizeof *q);
+    return intern_quantity(algebra, q, sizeof *q);
 }

@@ -1,18 +1,24 @@
-/* coordinate.h: what one coordinate of a width vector is: a polynomial in functions of Gaussians.
+/* symbolic.h: what one coordinate of a width vector is: a polynomial in functions of Gaussians, and what is asked of
+ * coordinates: numbers of a pair of samples.
  *
  *     coordinate = sum over terms  c s n^power  prod over factors  f(lin)  + O(n^rest),     lin = sum of c_k s_k Z_k
  *
- * where Z_k are G-vars, normalised to variance of order one, and s are scalars: quantities (quantity.h) of the sample
+ * where Z_k are G-vars, normalised to variance of order one, and s are scalars: quantities (below) of the sample
  * that the coordinate belongs to, averages over the width replaced by their limits. What an average fluctuates around
  * its limit is of order n^(-1/2) of its terms: it is left out, and `rest` says of what order all is that was left out.
  * Where an expectation is 0, as that of dx x in the backward pass of a mean, only this is left; it must vanish beside
  * the terms that it is added to before a function or a kernel is taken of them. Everything is interned: equal things
  * have equal numbers, so the kernel recursion is a graph without repetitions, whatever sharing the network has. */
-#ifndef LIMN_TP_COORDINATE_H
-#define LIMN_TP_COORDINATE_H
+#ifndef LIMN_TP_SYMBOLIC_SYMBOLIC_H
+#define LIMN_TP_SYMBOLIC_SYMBOLIC_H
+#include "tp/gauss/gauss.h"
 #include "tp/program/program.h"
 #include "tp/symbolic/intern.h"
 
+#include <math.h>
+#include <string.h>
+
+/* ---- what there is ---- */
 /* A univariate function, as a tree. */
 enum { TP_VARIABLE = AD_N_OPS, TP_NUMBER, TP_SCALAR, TP_PLUS, TP_TIMES, TP_INVERSE /* 1 / x, and 0 at 0 */ };
 typedef struct {
@@ -68,51 +74,196 @@ typedef struct {
     tp_term terms[];
 } tp_coordinate;
 
-struct tp_quantity;
+/* A quantity: a number for every pair (sample i of the first inputs, sample j of the second). Covariances of G-vars,
+ * expectations and kernels are quantities, which make a graph: each stands after what it needs. A scalar of the program
+ * (a mean over the width, a softmax of such) belongs to one sample: it is a quantity that is read at (i, i), for the
+ * sample on its side of a pair. */
+typedef enum {
+    TP_Q_NUMBER,   /* c */
+    TP_Q_DATA,     /* one entry of data */
+    TP_Q_GRAM,     /* the sum over an axis of two data's products */
+    TP_Q_SUM,      /* c + sum of parts[k].c * parts[k].q */
+    TP_Q_PRODUCT,  /* a b */
+    TP_Q_FUNCTION, /* fn_a(a) */
+    TP_Q_ALONG,    /* softmax, logsumexp, max or argmax of the parts; b: which entry of the result */
+    TP_Q_FIRST,    /* a at (i, i) */
+    TP_Q_SECOND,   /* a at (j, j) */
+    TP_Q_EXPECT    /* E fn_a(u) fn_b(v), u of sample i and v of sample j */
+} tp_kind;
+typedef struct tp_quantity {
+    tp_kind kind;
+    int op; /* along */
+    double c;
+    int a, b;           /* expect: covariance of u and v at (i, j), and at (i, i); data, gram: nodes */
+    int fn_a, fn_b;     /* expect, function */
+    int var_a, var_b;   /* expect: variances, at (i, i) and (j, j) */
+    int from_a, from_b; /* data, gram: points of fixed axes, by number */
+    ad_axis axis;       /* gram: the axis that is summed */
+    int n, unused;
+    struct {
+        double c;
+        int q, unused;
+    } parts[];
+} tp_quantity;
+
+enum { TP_Q_ONE, TP_Q_ZERO }; /* the quantities 1 and 0, before all others */
+
+/* ---- the algebra: where all of it is kept ---- */
+/* The simple rules of BP-like programs; these whether a gradient meets the forward pass or not, so that they are wrong;
+ * the general rule, with Z dot. */
+typedef enum { TP_RULES_BP, TP_RULES_BP_UNCHECKED, TP_RULES_GENERAL } tp_rules;
 typedef struct {
     const tp_program *program;
     ad_graph *graph;
     ad_arena *arena;
     ad_error *error;
     tp_table fns, gvars, lins, coordinates, quantities, series, points;
-    tp_table keys; /* (node, point) or (coordinate, coordinate): the keys of the memo */
-    int *memo;
-    int memo_room;
-    struct tp_quantity *sum; /* a sum under way, and room for how many parts it has */
-    int sum_room;
-    int variable;
+    tp_memo_table memo; /* (node, point) to coordinate, (coordinate, coordinate) to expectation */
+    tp_quantity *sum;   /* a sum under way, and room for how many parts it has */
+    int sum_capacity;
+    int variable; /* the function x */
     tp_rules rules;
     int outputs[2]; /* the kernel is between these */
     bool not_bp;    /* refused, for the simple rules are wrong here */
     bool no_limit;  /* what was refused has no limit at all, or a random one */
+    bool refused;   /* a function's derivative, or a family, has no rule: the error is not one of memory */
 } tp_algebra;
 
+int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error);
+void tp_algebra_free(tp_algebra *algebra);
+/* Both -1: with an error of a node, or of memory. */
+int tp_refuse(const tp_algebra *, int node, const char *format, ...) AD_PRINTF(3, 4);
+int tp_lacks_memory(const tp_algebra *);
+
+/* What has a number. */
+static inline const tp_fn *tp_fn_at(const tp_algebra *algebra, int fn)
+{
+    return tp_table_at(&algebra->fns, fn);
+}
+static inline const tp_gvar *tp_gvar_at(const tp_algebra *algebra, int gvar)
+{
+    return tp_table_at(&algebra->gvars, gvar);
+}
+static inline const tp_lin *tp_lin_at(const tp_algebra *algebra, int lin)
+{
+    return tp_table_at(&algebra->lins, lin);
+}
+static inline const tp_coordinate *tp_coordinate_at(const tp_algebra *algebra, int coordinate)
+{
+    return tp_table_at(&algebra->coordinates, coordinate);
+}
+static inline const tp_quantity *tp_quantity_at(const tp_algebra *algebra, int quantity)
+{
+    return tp_table_at(&algebra->quantities, quantity);
+}
+/* Only at[0] to at[n - 1] are there. */
+static inline const tp_point *tp_point_at(const tp_algebra *algebra, int point)
+{
+    return tp_table_at(&algebra->points, point);
+}
+
+/* Where the memo keeps the value of a key, until it is asked for another; -1 before it is set; NULL: memory is out. */
+static inline int *tp_memo(tp_algebra *algebra, const void *key, size_t size)
+{
+    int slot = tp_memo_slot(&algebra->memo, key, size);
+    return slot < 0 ? NULL : &algebra->memo.values[slot];
+}
+
+/* ---- points and nodes ---- */
+static inline int tp_point_index(const tp_point *point, ad_axis axis) /* -1 if it is not there */
+{
+    for (int i = 0; i < point->n; i++)
+        if (ad_same(point->at[i].axis, axis))
+            return point->at[i].index;
+    return -1;
+}
+static inline void tp_point_set(tp_point *point, ad_axis axis, int index)
+{
+    int i = 0;
+    while (i < point->n && !ad_same(point->at[i].axis, axis))
+        i++;
+    if (i == AD_MAX_RANK)
+        return;
+    point->n += i == point->n;
+    point->at[i].axis = axis;
+    point->at[i].index = index;
+}
+/* Fixed axes of a node other than `without`, all at index 0. */
+tp_point tp_point_of(const tp_algebra *, int node, const ad_shape *without);
+/* Size of an axis as c n^power. */
+double tp_axis_factor(const tp_algebra *, ad_axis axis, double *power);
+/* Is the node made of the input, without parameters? */
+static inline bool tp_is_data(const tp_algebra *algebra, int node)
+{
+    return algebra->program->data[node];
+}
+
+/* ---- functions ---- */
+static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 without memory */
+{
+    tp_fn clean;
+    memset(&clean, 0, sizeof clean); /* padding takes part in the comparison */
+    clean.op = fn.op;
+    clean.order = fn.order;
+    clean.p = fn.p;
+    clean.a = fn.a;
+    clean.b = fn.b;
+    clean.function = fn.function;
+    return tp_intern(&algebra->fns, &clean, sizeof clean);
+}
 /* Where the scalars of functions are read: values[quantity][row]. */
 typedef struct {
     double *const *values;
     size_t row;
 } tp_sample;
-
-int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error);
-void tp_algebra_free(tp_algebra *algebra);
-const tp_fn *tp_fn_at(const tp_algebra *, int fn);
-int tp_fn_intern(tp_algebra *, tp_fn fn); /* its number; -1 without memory */
-const tp_gvar *tp_gvar_at(const tp_algebra *, int gvar);
-const tp_lin *tp_lin_at(const tp_algebra *, int lin);
-const tp_coordinate *tp_coordinate_at(const tp_algebra *, int coordinate);
 /* y = f(x), by block; sample may be NULL if f has no scalars. */
 void tp_fn_eval(const tp_algebra *, int fn, const tp_sample *sample, size_t n, const double *x, double *y);
-/* The points where f or its derivative jumps: how many, the first `room` of them in kinks. */
-int tp_fn_kinks(const tp_algebra *, int fn, const tp_sample *sample, double *kinks, int room);
+/* The points where f or its derivative jumps: how many, the first `capacity` of them in kinks. */
+int tp_fn_kinks(const tp_algebra *, int fn, const tp_sample *sample, double *kinks, int capacity);
 /* The function x -> f(ratio x); -1 without memory. */
 int tp_fn_stretched(tp_algebra *, int fn, double ratio);
 /* Is lin b a multiple of lin a, b = ratio a? */
 bool tp_lin_multiple(const tp_algebra *, int a, int b, double *ratio);
 bool tp_fn_smooth(const tp_algebra *, int fn); /* none of its parts has a kink */
 int tp_fn_parity(const tp_algebra *, int fn);  /* 1: even, -1: odd, 0: neither or not known */
-/* The scalars in f: how many, the first `room` of them in scalars. */
-int tp_fn_scalars(const tp_algebra *, int fn, int *scalars, int room);
+/* The scalars in f: how many, the first `capacity` of them in scalars. */
+int tp_fn_scalars(const tp_algebra *, int fn, int *scalars, int capacity);
 
+/* ---- quantities ---- */
+/* What follows returns a quantity, -1 with an error when memory is out. */
+int tp_q_number(tp_algebra *, double c);
+int tp_q_scaled(tp_algebra *, double c, int q);
+int tp_q_plus(tp_algebra *, double ca, int a, double cb, int b);
+/* The sum of c q over n parts. */
+typedef struct {
+    double c;
+    int q;
+} tp_q_part;
+int tp_q_total(tp_algebra *, const tp_q_part *parts, int n);
+int tp_q_product(tp_algebra *, int a, int b);
+/* The product of scalars of one sample: whatever the order of its factors, it has one number. */
+int tp_q_scalar_product(tp_algebra *, int a, int b);
+int tp_q_function(tp_algebra *, int fn, int a);
+int tp_q_along(tp_algebra *, int op, const int *parts, int n, int entry);
+int tp_q_side(tp_algebra *, int scalar, tp_kind side); /* TP_Q_FIRST or TP_Q_SECOND */
+int tp_q_data(tp_algebra *, int node, const tp_point *from);
+int tp_q_gram(tp_algebra *, int a, const tp_point *from_a, int b, const tp_point *from_b, ad_axis axis);
+int tp_q_expect(tp_algebra *, const tp_quantity *q);
+static inline tp_quantity tp_q_blank(tp_kind kind)
+{
+    tp_quantity q;
+    memset(&q, 0, sizeof q); /* padding takes part in the comparison */
+    q.kind = kind;
+    return q;
+}
+static inline bool tp_q_is_zero(const tp_algebra *algebra, int q)
+{
+    return tp_quantity_at(algebra, q)->kind == TP_Q_NUMBER && !(fabs(tp_quantity_at(algebra, q)->c) > 0);
+}
+/* q = *c times the quantity returned: numbers are *c times one. */
+int tp_q_split(const tp_algebra *, int q, double *c);
+
+/* ---- coordinates ---- */
 /* The coordinate of a node (with a width axis, or an output) with its fixed axes at a point; -1 with an error that
  * names op, file and line if it is not a polynomial in univariate functions of G-vars. */
 int tp_coordinate_of(tp_algebra *, int node, tp_point point);
@@ -122,25 +273,71 @@ int tp_coordinate_term(tp_algebra *, const tp_term *term);
 int tp_coordinate_sum(tp_algebra *, int x, double cx, int y, double cy);
 int tp_coordinate_scaled(tp_algebra *, int x, double c, double power);
 int tp_coordinate_product(tp_algebra *, int node, int x, int y);
-/* Z dot of a product with a matrix, in units of its G-var, where `vector` is what is multiplied. */
-int tp_response(tp_algebra *, int node, const tp_gvar *product, int vector);
 /* The largest power of n among its terms; -INFINITY if there are none. */
 double tp_coordinate_top(const tp_coordinate *);
 /* The order of what the terms do not tell: the rest, and terms with a random number that all coordinates share (a
  * readout inside the network), whose average over the width is as random. *node: the op it comes from. */
 double tp_coordinate_rest(const tp_algebra *, const tp_coordinate *, int *node);
-bool tp_is_data(const tp_algebra *, int node);
-/* Fixed axes of a node other than `without`, all at index 0. */
-tp_point tp_point_of(const tp_algebra *, int node, const ad_shape *without);
-/* A point's number among the algebra's, -1 without memory; and the point of that number, of which only at[0] to at[n -
- * 1] are there. */
-int tp_point_number(tp_algebra *, const tp_point *point);
-const tp_point *tp_point_at(const tp_algebra *, int number);
-int tp_point_index(const tp_point *point, ad_axis axis); /* -1 if it is not there */
-void tp_point_set(tp_point *point, ad_axis axis, int index);
-/* Size of an axis as c n^power. */
-double tp_axis_factor(const tp_algebra *, ad_axis axis, double *power);
-int tp_refuse(const tp_algebra *, int node, const char *format, ...) AD_PRINTF(3, 4);
-/* A memo: *slot is where the value of this key is kept, -1 before it is set; NULL when memory is out. */
-int *tp_memo(tp_algebra *, const void *key, size_t size);
+
+/* ---- expectations, by powers of n ---- */
+enum { TP_MAX_POWERS = 8 };
+/* sum of n^power times a quantity */
+typedef struct {
+    int n, unused;
+    struct {
+        double power;
+        int q, unused;
+    } at[TP_MAX_POWERS];
+} tp_series;
+
+/* series += n^power q */
+int tp_series_add(tp_algebra *, tp_series *series, double power, int q);
+/* A sum of very many quantities under way. Start with 0. */
+typedef struct {
+    int n_powers, n[TP_MAX_POWERS], capacity[TP_MAX_POWERS];
+    tp_q_part *parts[TP_MAX_POWERS];
+    double power[TP_MAX_POWERS];
+} tp_long_sum;
+int tp_long_sum_add(tp_algebra *, tp_long_sum *sum, double power, double c, int q);
+int tp_long_sum_end(tp_algebra *, const tp_long_sum *sum, tp_series *series);
+
+/* E a b of two coordinates, by powers of n: a of sample i and b of sample j, or both of one sample (alone), for
+ * quantities that are only read at (i, i). */
+int tp_expectation(tp_algebra *, int a, int b, bool alone, tp_series *series);
+int tp_lin_covariance(tp_algebra *, int a, int b, bool alone);
+/* Are two lins dependent? 1, 0, or -1 with an error. */
+int tp_lins_related(tp_algebra *, int a, int b, bool alone);
+int tp_pair_expectation(tp_algebra *, tp_factor f, tp_factor g, bool alone);
+/* E a a of samples i and j, of two products of terms that mirror each other the first one twice: its mean with the
+ * same of samples j and i is E a a. */
+int tp_folded_expectation(tp_algebra *, int a, tp_series *series);
+
+/* ---- functions as gauss.h knows them (univariate_of.c) ---- */
+enum { TP_MAX_KINKS = 64 };
+/* What is evaluated: a function, its scalars at a sample. */
+typedef struct {
+    const tp_algebra *algebra;
+    int fn;
+    tp_sample sample;
+} tp_fn_context;
+/* A function that is a row of the op table, the variable or 1, by its form; false, and *u untouched, of any other. */
+bool tp_univariate_row(const tp_algebra *, int fn, tp_univariate *u);
+/* Any function, else by evaluating it: u->context is a tp_fn_context. One with scalars has neither sample nor kinks
+ * yet. -1 with an error, also for more than TP_MAX_KINKS kinks. */
+int tp_univariate_of(const tp_algebra *, int fn, tp_univariate *u);
+int tp_too_many_kinks(ad_error *error, int found); /* -1 */
+
+/* ---- functions as trees (family_functions.c): -1 with an error, or if an argument is -1 ---- */
+int tp_fn_make(tp_algebra *, int op, double p, int a, int b);
+int tp_fn_custom(tp_algebra *, const ad_function *function, int order, int a);
+int tp_fn_number(tp_algebra *, double value);
+bool tp_fn_is_number(const tp_algebra *, int fn, double *value);
+int tp_fn_plus(tp_algebra *, int a, int b);
+int tp_fn_times(tp_algebra *, int a, int b);
+int tp_fn_scaled(tp_algebra *, double c, int a);
+/* f'(x) of a row of the op table, x a function itself; y = f(x). */
+int tp_fn_row_derivative(tp_algebra *, const tp_fn *row, int y);
+int tp_fn_derivative(tp_algebra *, int fn);
+/* d with f(c x) = c^d f(x) for c > 0; NaN if there is none. */
+double tp_fn_degree(const tp_algebra *, int fn);
 #endif

@@ -1,100 +1,14 @@
-/* algebra.c: what coordinates are made in: the tables of interned things, the memo, and points of fixed axes. */
-#include "tp/symbolic/polynomial.h"
-#include "tp/symbolic/quantity.h"
+/* symbols.c: refusals, and what a node's axes are to coordinates: points of fixed ones, sizes of all. */
+#include "tp/symbolic/symbolic.h"
 
 #include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-/* ---- the memo ---- */
-int *tp_memo(tp_algebra *algebra, const void *key, size_t size)
-{
-    int before = algebra->keys.n, id = tp_intern(&algebra->keys, key, size);
-    if (id < 0)
-        return NULL;
-    if (id >= algebra->memo_room) {
-        int room = algebra->memo_room ? 2 * algebra->memo_room : 256;
-        int *larger = ad_alloc((size_t)room, sizeof *larger, "a memo", algebra->error);
-        if (!larger)
-            return NULL;
-        if (algebra->memo)
-            memcpy(larger, algebra->memo, (size_t)algebra->memo_room * sizeof *larger);
-        ad_free(algebra->memo);
-        algebra->memo = larger;
-        algebra->memo_room = room;
-    }
-    if (id >= before)
-        algebra->memo[id] = -1;
-    return &algebra->memo[id];
-}
-
-/* ---- the algebra ---- */
-int tp_fn_intern(tp_algebra *algebra, tp_fn fn)
-{
-    tp_fn clean;
-    memset(&clean, 0, sizeof clean); /* padding takes part in the comparison */
-    clean.op = fn.op;
-    clean.order = fn.order;
-    clean.p = fn.p;
-    clean.a = fn.a;
-    clean.b = fn.b;
-    clean.function = fn.function;
-    return tp_intern(&algebra->fns, &clean, sizeof clean);
-}
-
-int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error)
-{
-    *algebra = (tp_algebra){ .program = program, .graph = program->graph, .error = error };
-    algebra->arena = ad_arena_new(error);
-    if (!algebra->arena)
-        return -1;
-    tp_table *tables[] = { &algebra->fns,        &algebra->gvars,  &algebra->lins, &algebra->coordinates,
-                           &algebra->quantities, &algebra->series, &algebra->keys, &algebra->points };
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        if (tp_table_new(tables[i], algebra->arena, error))
-            return -1;
-    algebra->variable = tp_fn_intern(algebra, (tp_fn){ .op = TP_VARIABLE });
-    if (algebra->variable < 0)
-        return ad_fail(error, "out of memory while solving the program");
-    return tp_quantities_begin(algebra) == TP_Q_ONE ? 0 : -1;
-}
-
-void tp_algebra_free(tp_algebra *algebra)
-{
-    tp_table *tables[] = { &algebra->fns,        &algebra->gvars,  &algebra->lins, &algebra->coordinates,
-                           &algebra->quantities, &algebra->series, &algebra->keys, &algebra->points };
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        tp_table_free(tables[i]);
-    ad_free(algebra->memo);
-    ad_arena_free(algebra->arena);
-}
-
-const tp_fn *tp_fn_at(const tp_algebra *algebra, int fn)
-{
-    return tp_table_at(&algebra->fns, fn);
-}
-
-const tp_gvar *tp_gvar_at(const tp_algebra *algebra, int gvar)
-{
-    return tp_table_at(&algebra->gvars, gvar);
-}
-
-const tp_lin *tp_lin_at(const tp_algebra *algebra, int lin)
-{
-    return tp_table_at(&algebra->lins, lin);
-}
-
-const tp_coordinate *tp_coordinate_at(const tp_algebra *algebra, int coordinate)
-{
-    return tp_table_at(&algebra->coordinates, coordinate);
-}
 
 int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
 {
     char text[300];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     const ad_node *n = ad_node_of(algebra->graph, node);
     return ad_fail(algebra->error, "%s:%d: %s: %s", n->where.file, n->where.line, ad_op_name(n->op), text);
@@ -103,38 +17,6 @@ int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
 int tp_lacks_memory(const tp_algebra *algebra)
 {
     return ad_fail(algebra->error, "out of memory while solving the program");
-}
-
-/* ---- points ---- */
-int tp_point_number(tp_algebra *algebra, const tp_point *point)
-{
-    return tp_intern(&algebra->points, point, offsetof(tp_point, at) + (size_t)point->n * sizeof *point->at);
-}
-
-const tp_point *tp_point_at(const tp_algebra *algebra, int number)
-{
-    return tp_table_at(&algebra->points, number);
-}
-
-int tp_point_index(const tp_point *point, ad_axis axis)
-{
-    for (int i = 0; i < point->n; i++)
-        if (ad_same(point->at[i].axis, axis))
-            return point->at[i].index;
-    return -1;
-}
-
-void tp_point_set(tp_point *point, ad_axis axis, int index)
-{
-    for (int i = 0; i < point->n; i++)
-        if (ad_same(point->at[i].axis, axis)) {
-            point->at[i].index = index;
-            return;
-        }
-    if (point->n < AD_MAX_RANK) {
-        point->at[point->n].axis = axis;
-        point->at[point->n++].index = index;
-    }
 }
 
 tp_point tp_point_of(const tp_algebra *algebra, int node, const ad_shape *without)
@@ -148,20 +30,6 @@ tp_point tp_point_of(const tp_algebra *algebra, int node, const ad_shape *withou
     return point;
 }
 
-/* The fixed axes of a node at the indices that `from` gives, in the node's order; others (summed ones) are left out. */
-tp_point tp_point_within(const tp_algebra *algebra, int node, const tp_point *from)
-{
-    tp_point point;
-    memset(&point, 0, sizeof point);
-    const ad_shape *shape = &ad_node_of(algebra->graph, node)->shape;
-    for (int i = 0; i < shape->rank; i++) {
-        int index = tp_point_index(from, shape->axes[i]);
-        if (index >= 0)
-            tp_point_set(&point, shape->axes[i], index);
-    }
-    return point;
-}
-
 double tp_axis_factor(const tp_algebra *algebra, ad_axis axis, double *power)
 {
     *power = 0;
@@ -171,15 +39,4 @@ double tp_axis_factor(const tp_algebra *algebra, ad_axis axis, double *power)
         return (double)ad_axis_fixed(algebra->graph, axis);
     *power = 1;
     return ad_axis_ratio(algebra->graph, axis);
-}
-
-bool tp_is_data(const tp_algebra *algebra, int node)
-{
-    const ad_node *n = ad_node_of(algebra->graph, node);
-    if (algebra->program->learns[node] || n->op == AD_CONSTANT || n->op == AD_DELTA)
-        return false;
-    for (int k = 0; k < n->n_in; k++)
-        if (tp_is_data(algebra, n->in[k]))
-            return true;
-    return n->op == AD_INPUT;
 }

@@ -1,4 +1,4 @@
-/* response.c: Z dot, what a product of W keeps of the products with W transposed that came before (Tensor Programs III,
+/* zdot.c: Z dot, what a product of W keeps of the products with W transposed that came before (Tensor Programs III,
  * arXiv:2009.10685, definition 5.2):
  *
  *     Z^{Wx} = Zhat^{Wx} + Zdot^{Wx},    Zdot^{Wx} = sigma^2 rho' sum_i Z^{y_i} E[dZ^x / dZhat^{W' y_i}]
@@ -6,7 +6,7 @@
  * over the products W' y_i that x is made of, rho' the ratio of W's widths, in to out; likewise with W and W'
  * exchanged. A vector v is the 1 x n matrix whose transpose makes v itself: in the product v x, with dx / dv, the y_i
  * is 1. */
-#include "tp/recursion/recursion.h"
+#include "tp/symbolic/polynomial.h"
 
 #include <math.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static int mean_slope(tp_algebra *algebra, tp_factor f)
         return -1;
     int fn = tp_fn_intern(algebra, (tp_fn){ .op = TP_INVERSE, .a = algebra->variable });
     if (fn < 0)
-        return ad_fail(algebra->error, "out of memory while solving the program");
+        return tp_lacks_memory(algebra);
     int over = tp_q_function(algebra, fn, variance);
     return over < 0 ? -1 : tp_q_scalar_product(algebra, both, over);
 }

@@ -1,5 +1,5 @@
 /* kernel.c: limn kernel: the NTK or the NNGP kernel of inputs, at a width or in the limit, and what it would cost. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/commands/commands.h"
 
 #include <math.h>
 #include <string.h>
@@ -24,8 +24,8 @@ static int open_job(job *j, const options *o, ad_error *error)
     j->data = data_load(o, error);
     if (!j->data || data_second(o, j->data, &j->second, error))
         return -1;
-    size_t most = o->probes > 0 ? (size_t)o->probes : o->inputs || o->data ? SIZE_MAX : 32;
-    j->rows = j->data->rows < most ? j->data->rows : most;
+    size_t maximum = o->probes > 0 ? (size_t)o->probes : o->inputs || o->data ? SIZE_MAX : 32;
+    j->rows = j->data->rows < maximum ? j->data->rows : maximum;
     j->rows2 = j->second.data ? j->second.shape[0] : j->rows;
     if (!(j->net = network_trace(o, j->data, error)))
         return -1;
@@ -34,9 +34,8 @@ static int open_job(job *j, const options *o, ad_error *error)
     if (o->width || o->weights)
         return 0;
     if (o->scale == NN_MEANFIELD || o->scale == NN_MUP) {
-        char word[32];
         return ad_fail(error, "limits are for --scale ntk and standard: %s has a kernel at a --width N",
-                       option_word("--scale", (int)o->scale, word, sizeof word));
+                       option_word(OPTION_SCALE, (int)o->scale));
     }
     return (j->program = tp_translate(j->net, error)) ? 0 : -1;
 }
@@ -180,14 +179,13 @@ static void describe(const job *j, const options *o, size_t width, char *text, s
 
 static cJSON *describe_json(const job *j, const options *o, size_t width)
 {
-    char word[32];
     cJSON *root = json_new(o);
-    json_put(root, "kernel", cJSON_CreateString(option_word("--kernel", (int)o->kernel, word, sizeof word)));
+    json_put(root, "kernel", cJSON_CreateString(option_word(OPTION_KERNEL, (int)o->kernel)));
     json_put(root, "width", width ? cJSON_CreateNumber((double)width) : cJSON_CreateString("inf"));
     if (o->at_width > 0)
         json_put(root, "at_width", cJSON_CreateNumber(o->at_width));
     if (width)
-        json_put(root, "dtype", cJSON_CreateString(option_word("--dtype", (int)o->type, word, sizeof word)));
+        json_put(root, "dtype", cJSON_CreateString(option_word(OPTION_DTYPE, (int)o->type)));
     if (normalised(j, o))
         json_put(root, "normalised", cJSON_CreateString(normalised(j, o)));
     size_t shape[4] = { j->rows, j->rows2, j->outputs, j->outputs };
@@ -234,7 +232,7 @@ static void print_corner(const job *j, const double *values, size_t stride)
         puts("...");
 }
 
-static void tell(const job *j, const options *o, size_t width)
+static void print_kernel(const job *j, const options *o, size_t width)
 {
     char text[400];
     describe(j, o, width, text, sizeof text);
@@ -368,7 +366,7 @@ static int explain(const job *j, const options *o, ad_error *error)
     return 0;
 }
 
-int command_kernel(const options *o, ad_error *error)
+static int run_kernel(const options *o, ad_error *error)
 {
     job j = { 0 };
     size_t width = 0, shape[4];
@@ -388,8 +386,31 @@ int command_kernel(const options *o, ad_error *error)
         if (!status && o->json)
             status = tell_json(&j, o, width, error);
         else if (!status)
-            tell(&j, o, width);
+            print_kernel(&j, o, width);
     }
     close_job(&j);
     return status;
 }
+
+static int settle_kernel(options *o)
+{
+    if (o->at_width > 0 && o->width)
+        return option_fail("--at-width sums a limit, --width N has none in", o->command);
+    if (o->mode == NN_EVALUATION && !o->width && !o->weights)
+        return option_fail("--mode eval needs --width N or --weights in", o->command);
+    return o->infinite && o->weights ? option_fail("--width inf knows no --weights in", o->command) : 0;
+}
+
+const tool_command command_kernel = {
+    .name = "kernel",
+    .argument = "NET",
+    .summary = "NTK or NNGP kernel, at a width or in the limit",
+    .manual =
+        "Without --width (or with --width inf) it is the limit, else a network drawn from --seed, or of --weights.\n"
+        "Without --out it prints the first rows and columns. --explain tells memory and time in place of computing.",
+    .takes = TAKE_NETWORK | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(WIDTH) | TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(SEEDS) |
+             TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(MODE) | TAKE(PROBES) | TAKE(DTYPE) |
+             TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(THREADS) | TAKE(EXPLAIN),
+    .settle = settle_kernel,
+    .run = run_kernel,
+};

@@ -1,5 +1,5 @@
 /* limit.c: limn limit: a program written by hand, in a text file, and what it tends to. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/commands/commands.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -50,15 +50,6 @@ static int list_entries(const options *o, const tp_solution *s, entry *list)
 }
 
 /* ---- as text ---- */
-/* Columns on a screen. */
-static int columns(const char *text)
-{
-    int count = 0;
-    for (; *text; text++)
-        count += ((unsigned char)*text & 0xc0) != 0x80;
-    return count;
-}
-
 static void print_rule(const options *o, const tp_solution *s)
 {
     printf("%s: %s rule%s%s", o->network, s->general ? "general" : "simple",
@@ -78,7 +69,7 @@ static void print_text(const options *o, const tp_solution *s, const entry *list
     int widest = 10;
     print_rule(o, s);
     for (int k = 0; k < n; k++)
-        widest = columns(list[k].what) > widest ? columns(list[k].what) : widest;
+        widest = ad_columns(list[k].what) > widest ? ad_columns(list[k].what) : widest;
     printf("\n  %-*s %16s%s", widest, "", "limit", s->sampled ? "          " : "");
     printf(simple ? " %16s" : "%s", simple ? "simple rule" : "");
     if (o->width)
@@ -91,9 +82,9 @@ static void print_text(const options *o, const tp_solution *s, const entry *list
             snprintf(error, sizeof error, "± %.1e", e->error);
         if (simple && !isnan(e->simple))
             snprintf(at, sizeof at, "%.10g", fabs(e->simple) < 1e-14 ? 0 : e->simple);
-        printf("  %s%*s %16.10g", list[k].what, widest - columns(list[k].what), "",
+        printf("  %s%*s %16.10g", list[k].what, widest - ad_columns(list[k].what), "",
                fabs(e->value) < 1e-14 ? 0 : e->value);
-        printf(s->sampled ? " %s%*s" : "%s%*s", error, s->sampled ? 9 - columns(error) : 0, "");
+        printf(s->sampled ? " %s%*s" : "%s%*s", error, s->sampled ? 9 - ad_columns(error) : 0, "");
         printf(simple ? " %16s" : "%s", at);
         if (o->width && strcmp(list[k].of, "f") != 0)
             printf(" %16.8g ± %.1e", e->finite, e->finite_error);
@@ -151,7 +142,7 @@ static int add_expectations(const options *o, tp_script *script)
     return 0;
 }
 
-int command_limit(const options *o, ad_error *error)
+static int run_limit(const options *o, ad_error *error)
 {
     tp_solve_spec spec = { .engine = o->engine,
                            .rule = o->rule,
@@ -188,3 +179,24 @@ int command_limit(const options *o, ad_error *error)
     ds_free(data);
     return status;
 }
+
+const tool_command command_limit = {
+    .name = "limit",
+    .argument = "FILE",
+    .summary = "solves a program written by hand",
+    .manual = "The file is in the notation of limn program, whose grammar stands in tp/netsor/text.c:\n\n"
+              "  Input    W  : A(n, n) ~ N(0, 1/n)\n"
+              "  Input    x  : G(n)    ~ N(0, 1)\n"
+              "  MatMul   h  := W x\n"
+              "  Nonlin   y  := tanh(h)\n"
+              "  Moment   e  := \u27e8y, h\u27e9\n\n"
+              "Prints means, variances and covariances of its vectors and the limits of its scalars, and with --width "
+              "the same\n"
+              "at that width, mean and standard error over --seeds. A law of data, N(0, \u27e8x, x\u27e9/784), takes "
+              "the first row of\n"
+              "--inputs.\n",
+    .takes = TAKE_ALWAYS | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) |
+             TAKE(RUNS) | TAKE(PSI),
+    .settle = NULL,
+    .run = run_limit,
+};

@@ -1,5 +1,6 @@
 /* predict.c: limn predict: what training would do, by a constant kernel: the limit's, or a network's own. */
 #include "examples/limn/commands/predict.h"
+#include "examples/limn/commands/commands.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,9 +14,9 @@ typedef struct {
 } moment;
 
 typedef struct {
-    tp_kernel_model *machine;
+    tp_kernel_model *kernel_model;
     tp_training training;
-    moment moments[MOST_TIMES];
+    moment moments[MAX_TIMES];
     double *f[2];       /* (times, rows, outputs) */
     double *covariance; /* (times, rows, rows) */
 } result;
@@ -67,7 +68,7 @@ static int read_start(prediction *p, ad_error *error)
     return 0;
 }
 
-static size_t least(size_t a, size_t b)
+static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
@@ -84,10 +85,10 @@ static int open_data(prediction *p, ad_error *error)
         return ad_fail(error, "%s: cross-entropy takes classes, (rows)", o->labels ? o->labels : data_name(o));
     size_t preset = o->inputs ? SIZE_MAX : ROWS;
     p->x[0] = data->x;
-    p->rows[0] = least(data->train, o->train ? (size_t)o->train : preset);
+    p->rows[0] = smaller(data->train, o->train ? (size_t)o->train : preset);
     p->x[1] = p->second.data ? p->second.data : data->x + data->train * data->features;
     p->rows[1] =
-        least(p->second.data ? p->second.shape[0] : data->rows - data->train, o->test ? (size_t)o->test : preset);
+        smaller(p->second.data ? p->second.shape[0] : data->rows - data->train, o->test ? (size_t)o->test : preset);
     if (!(p->net = network_trace(o, data, error)))
         return -1;
     p->outputs = nn_n_outputs(p->net);
@@ -114,12 +115,11 @@ static int open_network(prediction *p, ad_error *error)
     if (o->start && read_start(p, error))
         return -1;
     if (!o->width && !o->weights) {
-        char word[32];
         if (o->scale == NN_MEANFIELD || o->scale == NN_MUP)
             return ad_fail(error,
                            "limits are for --scale ntk and standard: in %s features move as much as outputs do, and no "
                            "constant kernel rules the limit; a network of --width N has one of its own",
-                           option_word("--scale", (int)o->scale, word, sizeof word));
+                           option_word(OPTION_SCALE, (int)o->scale));
         p->ensemble = !p->start && o->loss == NN_SQUARE;
         return (p->program = tp_translate(p->net, error)) ? 0 : -1;
     }
@@ -168,12 +168,13 @@ static double *find_variances(prediction *p, result *r, const double *cross, siz
     tp_prior prior = { train, with, test, diagonal };
     for (size_t k = 0; k < times && !status; k++) {
         double *out = diagonal ? variances + k * tests : r->covariance + k * tests * tests;
-        status = tp_covariance(r->machine, &r->training, columns, r->moments[k].t, cross, tests, &prior, out, error);
+        status =
+            tp_covariance(r->kernel_model, &r->training, columns, r->moments[k].t, cross, tests, &prior, out, error);
         for (size_t i = 0; i < tests && !diagonal && !status; i++)
             variances[k * tests + i] = out[i * tests + i];
     }
     for (size_t i = 0; i < times * tests && !status && p->readout; i++)
-        variances[i] += r->machine->ridge; /* GP inference: the ridge is the noise of the targets */
+        variances[i] += r->kernel_model->ridge; /* GP inference: the ridge is the noise of the targets */
     ad_free(train);
     ad_free(with);
     ad_free(test);
@@ -194,7 +195,7 @@ static int score_tests(prediction *p, result *r, const double *a, size_t n, size
         status = (variances = find_variances(p, r, cross, columns, error)) ? 0 : -1;
     for (int k = 0; k < p->o->n_times && !status; k++) {
         double *f = r->f[1] + (size_t)k * count;
-        tp_outputs_at(r->machine, cross, rows, a + (size_t)k * n * columns, columns, start, f);
+        tp_outputs_at(r->kernel_model, cross, rows, a + (size_t)k * n * columns, columns, start, f);
         if (p->y[1])
             r->moments[k].score[1] =
                 tp_score_of(p->o->loss, f, p->y[1], variances ? variances + (size_t)k * p->rows[1] : NULL, p->rows[1],
@@ -210,18 +211,19 @@ static int predict(prediction *p, result *r, const tp_kernel_model_spec *spec, a
     const options *o = p->o;
     size_t n = p->rows[0] * (p->full ? p->outputs : 1), columns = p->full ? 1 : p->outputs, times = (size_t)o->n_times;
     double *kernel = predict_train_kernel(p, o->kernel, error), *a = NULL;
-    int status = kernel && (r->machine = tp_kernel_model_new(kernel, n, spec, error)) ? 0 : -1;
+    int status = kernel && (r->kernel_model = tp_kernel_model_new(kernel, n, spec, error)) ? 0 : -1;
     if (!status && o->rate <= 0 && r->training.motion != TP_GRADIENT_FLOW)
-        r->training.rate = tp_maximum_stable_rate(r->machine, &r->training, columns) / 2;
+        r->training.rate = tp_maximum_stable_rate(r->kernel_model, &r->training, columns) / 2;
     if (!status)
-        status = (a = ad_alloc(times * n * columns, sizeof *a, "coefficients", error)) &&
-                         (r->f[0] = ad_alloc(times * n * columns, sizeof *r->f[0], "outputs", error))
-                     ? tp_coefficients(r->machine, &r->training, p->y[0], columns, p->start, o->times, times, a, error)
-                     : -1;
+        status =
+            (a = ad_alloc(times * n * columns, sizeof *a, "coefficients", error)) &&
+                    (r->f[0] = ad_alloc(times * n * columns, sizeof *r->f[0], "outputs", error))
+                ? tp_coefficients(r->kernel_model, &r->training, p->y[0], columns, p->start, o->times, times, a, error)
+                : -1;
     for (size_t k = 0; k < times && !status; k++) {
         double *f = r->f[0] + k * n * columns;
         r->moments[k].t = o->times[k];
-        status = tp_outputs(r->machine, a + k * n * columns, columns, p->start, f, error);
+        status = tp_outputs(r->kernel_model, a + k * n * columns, columns, p->start, f, error);
         if (!status)
             r->moments[k].score[0] = tp_score_of(o->loss, f, p->y[0], NULL, p->rows[0], p->outputs, 0);
     }
@@ -241,9 +243,11 @@ static int write_files(const prediction *p, const result *r, ad_error *error)
 }
 
 /* ---- telling ---- */
-static const char *const motions[] = { "gradient flow", "gradient descent", "gradient descent with momentum" };
+static const char *const dynamics[] = { [TP_GRADIENT_FLOW] = "gradient flow",
+                                        [TP_GRADIENT_DESCENT] = "gradient descent",
+                                        [TP_MOMENTUM] = "gradient descent with momentum" };
 
-static void tell_number(double x, double factor)
+static void print_number(double x, double factor)
 {
     if (isnan(x))
         printf("%13s", "-");
@@ -251,10 +255,10 @@ static void tell_number(double x, double factor)
         printf("%13.5g", factor * x);
 }
 
-static void tell(const prediction *p, const result *r)
+static void print_prediction(const prediction *p, const result *r)
 {
     const options *o = p->o;
-    const tp_kernel_model *m = r->machine;
+    const tp_kernel_model *m = r->kernel_model;
     bool square = o->loss == NN_SQUARE, classes = p->data->classes > 0;
     double rate = r->training.rate > 0 ? r->training.rate : 1, outs = (double)p->outputs;
     printf("%s%s of %s", p->readout ? "NNGP kernel (the readout alone is trained)" : "NTK",
@@ -268,7 +272,7 @@ static void tell(const prediction *p, const result *r)
                : o->start  ? "from --start on"
                            : "from outputs 0 on",
                p->method, p->error);
-    printf("%s on the %s, rate %.5g", motions[r->training.motion],
+    printf("%s on the %s, rate %.5g", dynamics[r->training.motion],
            square ? "square loss sum (f - y)^2 / (2 N k)" : "cross-entropy, a mean over inputs", rate);
     if (r->training.motion == TP_MOMENTUM)
         printf(", momentum %g", o->momentum);
@@ -286,10 +290,10 @@ static void tell(const prediction *p, const result *r)
         printf("%10.6g", r->moments[k].t);
         for (int part = 0; part < 2; part++) {
             bool known = part == 0 || p->y[1];
-            tell_number(known ? s[part].loss : (double)NAN, 1);
-            tell_number(known && classes ? s[part].accuracy : (double)NAN, 100);
+            print_number(known ? s[part].loss : (double)NAN, 1);
+            print_number(known && classes ? s[part].accuracy : (double)NAN, 100);
         }
-        tell_number(p->y[1] ? s[1].nll : (double)NAN, 1);
+        print_number(p->y[1] ? s[1].nll : (double)NAN, 1);
         puts("");
     }
     if (o->out)
@@ -300,17 +304,18 @@ static void tell(const prediction *p, const result *r)
 }
 
 /* JSON has no infinity: it is a text. NAN is null. */
-static cJSON *number(double x)
+static cJSON *json_number(double x)
 {
     return isinf(x) ? cJSON_CreateString("inf") : isnan(x) ? cJSON_CreateNull() : cJSON_CreateNumber(x);
 }
 
 static int tell_json(const prediction *p, const result *r, ad_error *error)
 {
-    static const char *const names[] = { "train", "test" }, *const words[] = { "flow", "sgd", "momentum" };
+    static const char *const names[] = { "train", "test" }, *const words[] = {
+        [TP_GRADIENT_FLOW] = "flow", [TP_GRADIENT_DESCENT] = "sgd", [TP_MOMENTUM] = "momentum"
+    };
     const options *o = p->o;
-    const tp_kernel_model *m = r->machine;
-    char word[32];
+    const tp_kernel_model *m = r->kernel_model;
     cJSON *root = json_new(o);
     json_put(root, "kernel", cJSON_CreateString(p->readout ? "nngp" : "ntk"));
     json_put(root, "width",
@@ -321,32 +326,33 @@ static int tell_json(const prediction *p, const result *r, ad_error *error)
         json_put(root, "method", cJSON_CreateString(p->method));
         json_put(root, "error", cJSON_CreateNumber(p->error));
     }
-    json_put(root, "loss", cJSON_CreateString(option_word("--loss", (int)o->loss, word, sizeof word)));
+    json_put(root, "loss", cJSON_CreateString(option_word(OPTION_LOSS, (int)o->loss)));
     json_put(root, "optimizer", cJSON_CreateString(words[r->training.motion]));
     json_put(root, "rate", cJSON_CreateNumber(r->training.rate > 0 ? r->training.rate : 1));
     if (r->training.motion == TP_MOMENTUM)
         json_put(root, "momentum", cJSON_CreateNumber(o->momentum));
     json_put(root, "ensemble", cJSON_CreateBool(p->ensemble));
-    json_put(root, "largest_stable_rate", number(tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs)));
-    json_put(root, "condition_number", number(m->condition));
-    json_put(root, "smallest_eigenvalue", number(m->smallest));
-    json_put(root, "largest_eigenvalue", number(m->largest));
-    json_put(root, "ridge", number(m->ridge));
+    json_put(root, "largest_stable_rate",
+             json_number(tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs)));
+    json_put(root, "condition_number", json_number(m->condition));
+    json_put(root, "smallest_eigenvalue", json_number(m->smallest));
+    json_put(root, "largest_eigenvalue", json_number(m->largest));
+    json_put(root, "ridge", json_number(m->ridge));
     for (int part = 0; part < 2; part++)
         json_put(root, part ? "test_rows" : "train_rows", cJSON_CreateNumber((double)p->rows[part]));
     cJSON *times = json_put(root, "times", cJSON_CreateArray());
     for (int k = 0; k < o->n_times; k++) {
         cJSON *item = json_put(times, "", cJSON_CreateObject());
-        json_put(item, "t", number(r->moments[k].t));
+        json_put(item, "t", json_number(r->moments[k].t));
         for (int part = 0; part < 2 && p->rows[part]; part++) {
             const tp_score *s = &r->moments[k].score[part];
             cJSON *at = json_put(item, names[part], cJSON_CreateObject());
             if (p->y[part])
-                json_put(at, "loss", number(s->loss));
+                json_put(at, "loss", json_number(s->loss));
             if (p->y[part] && p->data->classes)
-                json_put(at, "accuracy", number(s->accuracy));
+                json_put(at, "accuracy", json_number(s->accuracy));
             if (p->y[part])
-                json_put(at, "nll", number(s->nll));
+                json_put(at, "nll", json_number(s->nll));
             size_t shape[2] = { p->rows[part], p->outputs };
             if (!o->out)
                 json_put(at, "outputs", json_array(r->f[part] + (size_t)k * shape[0] * shape[1], shape, 2));
@@ -359,7 +365,7 @@ static int tell_json(const prediction *p, const result *r, ad_error *error)
     return json_print(root, error);
 }
 
-int command_predict(const options *given, ad_error *error)
+static int run_predict(const options *given, ad_error *error)
 {
     static const double preset[] = { 1, 10, 100, (double)INFINITY };
     options o = *given;
@@ -387,12 +393,54 @@ int command_predict(const options *given, ad_error *error)
         if (!status && o.json)
             status = tell_json(&p, &r, error);
         else if (!status)
-            tell(&p, &r);
+            print_prediction(&p, &r);
     }
-    tp_kernel_model_free(r.machine);
+    tp_kernel_model_free(r.kernel_model);
     ad_free(r.f[0]);
     ad_free(r.f[1]);
     ad_free(r.covariance);
     close_prediction(&p);
     return status;
 }
+
+static int settle_predict(options *o)
+{
+    if (o->at_width > 0 && o->width)
+        return option_fail("--at-width sums a limit, --width N has none in", o->command);
+    if (o->infinite && o->weights)
+        return option_fail("--width inf knows no --weights in", o->command);
+    if (o->optimizer > NN_MOMENTUM && o->optimizer != GRADIENT_FLOW)
+        return option_fail("only sgd, momentum and flow have a kernel, not",
+                           option_word(OPTION_OPTIMIZER, o->optimizer));
+    if (o->covariance && (o->width || o->weights || o->start || o->loss == NN_CROSS_ENTROPY))
+        return option_fail("--covariance is of a limit's ensemble on the square loss, without --start, in", o->command);
+    if (o->outputs == NN_FULL && !o->width && !o->weights)
+        return option_fail("--outputs full is for a --width N, between outputs the limit is 0, in", o->command);
+    if (o->optimizer < 0)
+        o->optimizer = GRADIENT_FLOW;
+    return 0;
+}
+
+const tool_command command_predict = {
+    .name = "predict",
+    .argument = "NET",
+    .summary = "what training would do, by a constant kernel",
+    .manual =
+        "Train and test loss, accuracy and likelihood at --times of training, by the limit's kernel (an ensemble of "
+        "networks:\n"
+        "its mean, and its variance for the likelihood) or, with --width N, by the kernel of one network drawn from "
+        "--seed,\n"
+        "from its own outputs on. The square loss is sum (f - y)^2 / (2 N k), k outputs: limn train's, which has no k, "
+        "needs\n"
+        "1/k of the rate for the same. t is time with the flow, else steps. --kernel nngp trains the readout alone, at "
+        "inf it\n"
+        "is GP inference. A kernel that cannot be inverted is an error that names its condition number and a --ridge.\n"
+        "--out writes the test outputs (the training ones, if there are no others), (times, rows, outputs).",
+    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(LABELS2) | TAKE(WIDTH) |
+             TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(LOSS) |
+             TAKE(OPTIMIZER) | TAKE(MOMENTUM) | TAKE(TIMES) | TAKE(RIDGE) | TAKE(TRAIN) | TAKE(TEST) | TAKE(START) |
+             TAKE(COVARIANCE) | TAKE(RATE) | TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) |
+             TAKE(TOLERANCE) | TAKE(THREADS) | TAKE(EXPLAIN),
+    .settle = settle_predict,
+    .run = run_predict,
+};

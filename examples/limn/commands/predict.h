@@ -1,7 +1,7 @@
 /* predict.h: what the files of limn predict share. */
-#ifndef LIMN_TOOL_PREDICT_H
-#define LIMN_TOOL_PREDICT_H
-#include "examples/limn/limn_tool.h"
+#ifndef LIMN_EXAMPLES_LIMN_COMMANDS_PREDICT_H
+#define LIMN_EXAMPLES_LIMN_COMMANDS_PREDICT_H
+#include "examples/limn/base/base.h"
 
 typedef struct {
     const options *o;

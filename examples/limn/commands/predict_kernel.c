@@ -120,10 +120,10 @@ static int time_factoring(size_t side, const tp_kernel_model_spec *spec, double 
     for (size_t i = 0; i < side * side && piece; i++)
         piece[i] = (i / side == i % side) + 1.0 / (1 + fabs((double)(i / side) - (double)(i % side)));
     double start = ad_seconds();
-    tp_kernel_model *machine = piece ? tp_kernel_model_new(piece, side, &one, error) : NULL;
+    tp_kernel_model *kernel_model = piece ? tp_kernel_model_new(piece, side, &one, error) : NULL;
     *seconds = ad_seconds() - start;
-    tp_kernel_model_free(machine);
-    return machine ? 0 : -1;
+    tp_kernel_model_free(kernel_model);
+    return kernel_model ? 0 : -1;
 }
 
 int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_error *error)

@@ -1,5 +1,5 @@
 /* program.c: limn program: the network as a Netsor-transpose program, and the checks on it. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/commands/commands.h"
 
 #include <stdlib.h>
 
@@ -37,7 +37,7 @@ static int tell_json(const options *o, const tp_program *program, ad_error *erro
 }
 
 /* LaTeX, JSON of the program alone, or the kernel's recursion. */
-static int tell(const options *o, const tp_program *program, ad_error *error)
+static int print_program(const options *o, const tp_program *program, ad_error *error)
 {
     if (o->recursion && (o->json || o->format == TP_JSON))
         return ad_fail(error, "--recursion is printed as text or LaTeX");
@@ -46,15 +46,26 @@ static int tell(const options *o, const tp_program *program, ad_error *error)
     return o->json ? tell_json(o, program, error) : tp_print(program, stdout, o->format, error);
 }
 
-int command_program(const options *o, ad_error *error)
+static int run_program(const options *o, ad_error *error)
 {
     ds_data *data = o->inputs || o->data ? data_load(o, error) : NULL;
     bool known = data || !(o->inputs || o->data);
     nn_net *net = known ? network_trace(o, data, error) : NULL;
     tp_program *program = net ? tp_translate(net, error) : NULL;
-    int status = program ? tell(o, program, error) : -1;
+    int status = program ? print_program(o, program, error) : -1;
     tp_program_free(program);
     nn_net_free(net);
     ds_free(data);
     return status;
 }
+
+const tool_command command_program = {
+    .name = "program",
+    .argument = "NET",
+    .summary = "prints the Netsor\u22a4 program and checks it",
+    .manual = "The forward and backward pass in the paper's notation, each command with its line of source.\n"
+              "--recursion prints the kernel's own recursion in its place.",
+    .takes = TAKE_NETWORK | TAKE(FORMAT) | TAKE(RECURSION),
+    .settle = NULL,
+    .run = run_program,
+};

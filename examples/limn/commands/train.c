@@ -1,5 +1,6 @@
 /* train.c: limn train and limn eval: loss and accuracy on the data's parts, seed by seed. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/commands/commands.h"
+#include "examples/limn/commands/train_drift.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,10 +11,8 @@ static const double adaptive_rate[] = {
     [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01
 };
 
-static const bool adaptive[] = {
-#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, ...) adaptive,
-#include "nn/optimizers.def"
-};
+#define ADAPTIVE(NAME, word, rate, decay, adaptive, ...) adaptive,
+static const bool adaptive[] = { NN_OPTIMIZERS(ADAPTIVE) };
 
 /* The training part and the rest of the data. */
 typedef struct {
@@ -85,14 +84,13 @@ static int tell_parts(const job *j, const options *o, nn_model *model, long seed
 
 static cJSON *describe_json(const job *j, const options *o, const nn_model *model)
 {
-    char word[32];
     cJSON *root = json_new(o);
     json_put(root, "width", cJSON_CreateNumber((double)nn_model_width(model)));
     json_put(root, "parameters", cJSON_CreateNumber((double)nn_model_size(model)));
-    json_put(root, "dtype", cJSON_CreateString(option_word("--dtype", (int)o->type, word, sizeof word)));
+    json_put(root, "dtype", cJSON_CreateString(option_word(OPTION_DTYPE, (int)o->type)));
     data_tell(o, j->data, root);
     if (j->data->y)
-        json_put(root, "loss", cJSON_CreateString(option_word("--loss", (int)j->loss, word, sizeof word)));
+        json_put(root, "loss", cJSON_CreateString(option_word(OPTION_LOSS, (int)j->loss)));
     return root;
 }
 
@@ -235,12 +233,74 @@ static int learn(const options *o, int (*all)(const job *, const options *, cJSO
     return status;
 }
 
-int command_train(const options *o, ad_error *error)
+static int run_train(const options *o, ad_error *error)
 {
     return learn(o, train_all, error);
 }
 
-int command_eval(const options *o, ad_error *error)
+static int run_eval(const options *o, ad_error *error)
 {
     return learn(o, eval_all, error);
 }
+
+static int settle_train(options *o)
+{
+    if (o->infinite)
+        return option_fail("--width inf has no meaning in", o->command);
+    if (o->optimizer == GRADIENT_FLOW)
+        return option_fail("steps cannot follow the flow in", o->command);
+    if (!(o->weight_decay < 0) && !(o->weight_decay > 0))
+        return option_fail("--weight-decay takes a number above 0 (adamw without any is adam) in", o->command);
+    if (o->seeds > 1 && (o->checkpoint || o->resume || o->out))
+        return option_fail("one file of weights is of one seed: no --seeds in", o->command);
+    if (o->seeds > 1 && o->drift)
+        return option_fail("one file of --drift is of one seed: no --seeds in", o->command);
+    if (!o->drift && (o->probes || o->drift_kernels || o->drift_limit || o->drift_share > 0))
+        return option_fail("--drift F.csv is missing in", o->command);
+    if (o->drift_share >= 1)
+        return option_fail("--drift-share is below 1 in", o->command);
+    if (o->optimizer < 0)
+        o->optimizer = NN_ADAM;
+    if ((int)o->type < 0)
+        o->type = AD_FLOAT;
+    if (!o->probes)
+        o->probes = 64;
+    return 0;
+}
+
+const tool_command command_train = {
+    .name = "train",
+    .argument = "NET",
+    .summary = "trains at one width and tells loss and accuracy",
+    .manual = "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for "
+              "targets.\n"
+              "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for "
+              "bit, with\n"
+              "the same --threads. Ctrl-C ends after the step with a checkpoint, a second one at once. --drift "
+              "measures the NTK\n"
+              "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).",
+    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) |
+             TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) |
+             TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
+             TAKE(DRIFT_LIMIT) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
+    .settle = settle_train,
+    .run = run_train,
+};
+
+static int settle_eval(options *o)
+{
+    if (o->infinite)
+        return option_fail("--width inf has no meaning in", o->command);
+    return o->weights ? 0 : option_fail("--weights F.safetensors is missing in", o->command);
+}
+
+const tool_command command_eval = {
+    .name = "eval",
+    .argument = "NET",
+    .summary = "loss, accuracy and outputs of a network with given --weights",
+    .manual = "The width is that of the weights. --out writes the outputs of all inputs, (rows, outputs).",
+    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(MODE) |
+             TAKE(LOSS) | TAKE(DTYPE) | TAKE(THREADS),
+    .settle = settle_eval,
+    .run = run_eval,
+};

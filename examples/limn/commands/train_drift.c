@@ -1,11 +1,11 @@
-/* drift.c: what limn train --drift measures: the probes, their limit kernel, the kernels as files, the series as
+/* train_drift.c: what limn train --drift measures: the probes, their limit kernel, the kernels as files, the series as
  * JSON. */
-#include "examples/limn/limn_tool.h"
+#include "examples/limn/commands/train_drift.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_COLUMNS = 64 };
+enum { MAX_COLUMNS = 64 };
 
 /* Theta_inf of the probes at the width, from --drift-limit or by the exact engine; NULL where there is none. */
 static double *find_limit(const options *o, nn_net *net, const ds_data *data, size_t width, ad_error *error)
@@ -73,10 +73,10 @@ void drift_close(nn_drift_spec *spec)
 /* One list a column. */
 static int series(char *text, cJSON *result)
 {
-    cJSON *lists[MOST_COLUMNS];
+    cJSON *lists[MAX_COLUMNS];
     int columns = 0;
     char *end = strchr(text, '\n');
-    for (char *name = text; end && name < end && columns < MOST_COLUMNS; columns++) {
+    for (char *name = text; end && name < end && columns < MAX_COLUMNS; columns++) {
         size_t length = strcspn(name, ",\n");
         name[length] = 0;
         lists[columns] = json_put(result, name, cJSON_CreateArray());
@@ -85,7 +85,7 @@ static int series(char *text, cJSON *result)
     for (char *at = end ? end + 1 : NULL; at && *at;) {
         for (int k = 0; k < columns; k++) {
             size_t length = strcspn(at, ",\n");
-            cJSON *item = length ? cJSON_CreateNumber(strtod(at, NULL)) : cJSON_CreateNull();
+            cJSON *item = length ? cJSON_CreateNumber(ad_number(at, NULL)) : cJSON_CreateNull();
             if (!item || !cJSON_AddItemToArray(lists[k], item))
                 return cJSON_Delete(item), -1;
             at += length + (at[length] != 0);

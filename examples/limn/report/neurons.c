@@ -1,27 +1,8 @@
-/* report_look.c: what only the report's page shows: neurons beside their limit, and what the limit kernel predicts. */
+/* neurons.c: neurons of the widest network beside the law that they have in the limit. */
 #include "examples/limn/report/report.h"
 
-#include <lapacke.h>
-#include <math.h>
 #include <string.h>
 
-int report_eigenvalues(const double *kernel, size_t n, double *values, ad_error *error)
-{
-    double *copy = ad_alloc(n * n, sizeof *copy, "eigenvalues", error);
-    if (!copy)
-        return -1;
-    memcpy(copy, kernel, n * n * sizeof *copy);
-    int failed = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'N', 'U', (lapack_int)n, copy, (lapack_int)n, values) != 0;
-    ad_free(copy);
-    for (size_t i = 0; i < n / 2 && !failed; i++) {
-        double value = values[i];
-        values[i] = values[n - 1 - i];
-        values[n - 1 - i] = value;
-    }
-    return failed ? ad_fail(error, "report: LAPACK found no eigenvalues") : 0;
-}
-
-/* ---- neurons ---- */
 static int look_at(report *r, nn_model *model, ad_var vector, int number, ad_error *error)
 {
     const ad_node *node = ad_node_of(nn_graph(r->net), vector.id);
@@ -48,18 +29,18 @@ static int look_at(report *r, nn_model *model, ad_var vector, int number, ad_err
  * out. */
 int report_look(report *r, nn_model *model, ad_error *error)
 {
-    enum { ROOM = 256 };
-    ad_var found[ROOM], plain[ROOM];
+    enum { CAPACITY = 256 };
+    ad_var found[CAPACITY], plain[CAPACITY];
     ad_error refusal = { 0 };
-    int n = tp_preactivations(r->program, found, ROOM, error), count = 0;
+    int n = tp_preactivations(r->program, found, CAPACITY, error), count = 0;
     if (n < 0)
         return -1;
-    for (int k = 0; k < n && k < ROOM; k++) {
+    for (int k = 0; k < n && k < CAPACITY; k++) {
         const ad_shape *shape = ad_shape_get(found[k]);
         if (shape->rank == 2 && ad_same(shape->axes[0], nn_batch(r->net)))
             plain[count++] = found[k];
     }
-    int shown = count < MOST_NEURONS ? count : MOST_NEURONS;
+    int shown = count < MAX_NEURONS ? count : MAX_NEURONS;
     for (int k = 0; k < shown; k++) {
         int at = shown > 1 ? k * (count - 1) / (shown - 1) : 0;
         if (look_at(r, model, plain[at], at + 1, &refusal))
@@ -74,90 +55,4 @@ int report_look(report *r, nn_model *model, ad_error *error)
              "knows%s%.400s.",
              refusal.text[0] ? ": " : "", refusal.text);
     return 0;
-}
-
-/* ---- the prediction: an ensemble of networks of infinite width, trained as the finite ones are ---- */
-typedef struct {
-    tp_kernel ntk, nngp;
-    tp_kernel_model *machine;
-    double *y, *coefficients, *outputs, *variances, *prior;
-} prediction;
-
-static void targets(const report *r, size_t columns, double *y)
-{
-    for (size_t i = 0; i < TRAINED; i++)
-        for (size_t k = 0; k < columns; k++)
-            y[i * columns + k] = r->data->classes ? (double)((size_t)r->data->y[i] == k) : r->data->y[i * columns + k];
-}
-
-/* E |f - y|^2 / 2 over the ensemble, mean over the probes, point by point. */
-static int predict(report *r, prediction *p, ad_error *error)
-{
-    size_t columns = nn_n_outputs(r->net), n = TRAINED;
-    tp_training training = { .motion = TP_MOMENTUM, .rate = r->rate, .momentum = MOMENTUM, .divisor = (double)n };
-    double times[MOST_POINTS];
-    for (int t = 0; t < r->n_points; t++)
-        times[t] = (double)r->points[t];
-    double *kernel = ad_alloc(n * n, sizeof *kernel, "the prediction", error);
-    if (!kernel)
-        return -1;
-    memcpy(kernel, p->ntk.terms[0].values, n * n * sizeof *kernel);
-    p->machine = tp_kernel_model_new(kernel, n, &(tp_kernel_model_spec){ .threads = (int)r->o->threads }, error);
-    p->y = ad_alloc(n * columns, sizeof *p->y, "the prediction", error);
-    p->outputs = ad_alloc(n * columns, sizeof *p->outputs, "the prediction", error);
-    p->variances = ad_alloc(r->probes, sizeof *p->variances, "the prediction", error);
-    p->prior = ad_alloc(r->probes, sizeof *p->prior, "the prediction", error);
-    p->coefficients = ad_alloc((size_t)r->n_points * n * columns, sizeof *p->coefficients, "the prediction", error);
-    if (!p->machine || !p->y || !p->outputs || !p->variances || !p->prior || !p->coefficients)
-        return -1;
-    targets(r, columns, p->y);
-    for (size_t i = 0; i < r->probes; i++)
-        p->prior[i] = p->nngp.terms[0].values[i * n + i];
-    tp_prior prior = {
-        .train = p->nngp.terms[0].values, .cross = p->nngp.terms[0].values, .test = p->prior, .diagonal = true
-    };
-    if (tp_coefficients(p->machine, &training, p->y, columns, NULL, times, (size_t)r->n_points, p->coefficients, error))
-        return -1;
-    for (int t = 0; t < r->n_points; t++) {
-        if (tp_outputs(p->machine, p->coefficients + (size_t)t * n * columns, columns, NULL, p->outputs, error) ||
-            tp_covariance(p->machine, &training, columns, times[t], p->ntk.terms[0].values, r->probes, &prior,
-                          p->variances, error))
-            return -1;
-        double total = 0;
-        for (size_t i = 0; i < r->probes; i++) {
-            total += (double)columns * p->variances[i] / 2;
-            for (size_t k = 0; k < columns; k++)
-                total += pow(p->outputs[i * columns + k] - p->y[i * columns + k], 2) / 2;
-        }
-        r->predicted[t] = total / (double)r->probes;
-    }
-    return 0;
-}
-
-void report_predict(report *r)
-{
-    prediction p = { 0 };
-    ad_error refusal = { 0 };
-    tp_limit_spec spec = { .threads = (int)r->o->threads };
-    int status = 0;
-    if (r->coupled)
-        status = ad_fail(&refusal, "the network normalises over its batch, and the probes are another batch than the "
-                                   "training inputs");
-    else if (r->probes > TRAINED)
-        status = ad_fail(&refusal, "there are more probes than training inputs");
-    else
-        status = tp_limit(r->program, TP_NTK, r->data->x, TRAINED, NULL, 0, &spec, &p.ntk, &refusal) ||
-                 tp_limit(r->program, TP_NNGP, r->data->x, TRAINED, NULL, 0, &spec, &p.nngp, &refusal) ||
-                 predict(r, &p, &refusal);
-    r->has_prediction = status == 0;
-    snprintf(r->no_prediction, sizeof r->no_prediction, "No prediction of the limit is laid over: %.500s.",
-             refusal.text);
-    tp_kernel_free(&p.ntk);
-    tp_kernel_free(&p.nngp);
-    tp_kernel_model_free(p.machine);
-    ad_free(p.y);
-    ad_free(p.outputs);
-    ad_free(p.variances);
-    ad_free(p.prior);
-    ad_free(p.coefficients);
 }

@@ -1,8 +1,9 @@
-/* report_page.c: the report as one HTML file: tables, plots as SVG inside, and what is needed to make it again. */
+/* page.c: the report as one HTML file: tables, plots as SVG inside, and what is needed to make it again. */
 #include "examples/limn/report/plot.h"
 #include "examples/limn/report/report.h"
 
 #include <cblas.h>
+#include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,17 +105,18 @@ static int plot_field(page *p, field f, const char *title, const char *caption)
         for (long s = 0; s < report_count(r, f); s++)
             fprintf(g, "%zu %.10g\n", r->columns[k].n, r->columns[k].values[f][s]);
     fputs("E\n$means << E\n", g);
-    size_t least = r->columns[0].n, most = least;
+    size_t narrowest = r->columns[0].n, widest = narrowest;
     for (int k = 0; k < r->n_columns; k++) {
         double mean, deviation;
         report_spread(r->columns[k].values[f], report_count(r, f), &mean, &deviation);
         fprintf(g, "%zu %.10g\n", r->columns[k].n, mean);
-        least = r->columns[k].n < least ? r->columns[k].n : least;
-        most = r->columns[k].n > most ? r->columns[k].n : most;
+        narrowest = r->columns[k].n < narrowest ? r->columns[k].n : narrowest;
+        widest = r->columns[k].n > widest ? r->columns[k].n : widest;
     }
     fputs("E\n$band << E\n", g);
     for (int i = 0; fitted && i <= 60; i++) {
-        double x = log((double)least / 1.15) + (log((double)most * 1.15) - log((double)least / 1.15)) * i / 60;
+        double x =
+            log((double)narrowest / 1.15) + (log((double)widest * 1.15) - log((double)narrowest / 1.15)) * i / 60;
         double y = line.at + line.slope * x;
         double half = line.quantile * line.spread * sqrt(1 / line.points + (x - line.x) * (x - line.x) / line.sxx);
         fprintf(g, "%.10g %.10g %.10g %.10g\n", exp(x), exp(y), exp(y - half), exp(y + half));
@@ -122,7 +124,7 @@ static int plot_field(page *p, field f, const char *title, const char *caption)
     fprintf(g,
             "E\nset logscale xy\nset title '%s'\nset xlabel 'width n'\nset xrange [%g:%g]\nset key top right\n"
             "set xtics (",
-            title, (double)least / 1.2, (double)most * 1.2);
+            title, (double)narrowest / 1.2, (double)widest * 1.2);
     for (int k = 0; k < r->n_columns; k++)
         fprintf(g, "%s'%zu' %zu", k ? ", " : "", r->columns[k].n, r->columns[k].n);
     fputs(")\nset format y '%g'\nplot ", g);
@@ -166,6 +168,23 @@ static int plot_matrix(page *p, const double *a, const double *less, const char 
     return end(p, &drawing, caption);
 }
 
+/* Eigenvalues of a symmetric (n, n), falling. */
+static int find_eigenvalues(const double *kernel, size_t n, double *values, ad_error *error)
+{
+    double *copy = ad_alloc(n * n, sizeof *copy, "eigenvalues", error);
+    if (!copy)
+        return -1;
+    memcpy(copy, kernel, n * n * sizeof *copy);
+    int failed = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'N', 'U', (lapack_int)n, copy, (lapack_int)n, values) != 0;
+    ad_free(copy);
+    for (size_t i = 0; i < n / 2 && !failed; i++) {
+        double value = values[i];
+        values[i] = values[n - 1 - i];
+        values[n - 1 - i] = value;
+    }
+    return failed ? ad_fail(error, "report: LAPACK found no eigenvalues") : 0;
+}
+
 /* Eigenvalues, falling; those of rounding are left out. */
 static int plot_spectra(page *p)
 {
@@ -178,7 +197,7 @@ static int plot_spectra(page *p)
         return -1;
     int status = begin(p, &drawing, 480, 360);
     for (int k = 0; k < 3 && !status; k++) {
-        status = report_eigenvalues(kernels[k], r->probes, values, p->error);
+        status = find_eigenvalues(kernels[k], r->probes, values, p->error);
         fprintf(drawing.stream, "$k%d << E\n", k);
         for (size_t i = 0; i < r->probes && !status; i++)
             if (values[i] > 1e-12 * values[0])

@@ -63,7 +63,7 @@ static char *read_back(FILE *file, const char *from, ad_error *error)
 }
 
 /* gnuplot on files[0], to files[1] and files[2]. */
-static int run(FILE *const *files, ad_error *error)
+static int run_gnuplot(FILE *const *files, ad_error *error)
 {
     posix_spawn_file_actions_t actions;
     char *arguments[] = { "gnuplot", "-", NULL };
@@ -103,7 +103,7 @@ char *plot_end(plot *p, ad_error *error)
         status = ad_fail(error, "a plot's script cannot be written: %s", strerror(errno));
     if (!status) {
         rewind(files[0]);
-        status = run(files, error);
+        status = run_gnuplot(files, error);
     }
     if (!status)
         picture = read_back(files[1], "<svg", error);

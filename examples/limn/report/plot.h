@@ -1,6 +1,6 @@
 /* plot.h: plots by gnuplot, as SVG that an HTML page takes in. */
-#ifndef LIMN_PLOT_H
-#define LIMN_PLOT_H
+#ifndef LIMN_EXAMPLES_LIMN_REPORT_PLOT_H
+#define LIMN_EXAMPLES_LIMN_REPORT_PLOT_H
 #include "autodiff/base.h"
 
 /* Colours that a page's style sheet replaces, so that a plot is legible on a light and a dark ground: by name in a

@@ -1,6 +1,5 @@
 /* report.c: the main job: a network trained at several widths beside its limit. Every width takes the same full-batch
- * steps at the same rate, so that training time is the same. Slopes are least squares of log distance on log width over
- * all (width, draw) points, with Student's 95 % interval. */
+ * steps at the same rate, so that training time is the same. */
 #include "examples/limn/report/report.h"
 
 #include <lapacke.h>
@@ -25,11 +24,6 @@ enum {
 
 /* The default rate's share of the largest stable one: fewer steps, the same time. */
 static const double stable_share = 1 / 250.0, stable_share_dear = 1 / 62.5;
-
-long report_count(const report *r, field f)
-{
-    return f == INITIAL ? r->draws : r->seeds;
-}
 
 /* ---- the limit, and the rate that it allows ---- */
 /* Momentum's steps on |f - y|^2 / 2 / N are stable below 2 (1 + mu) N / lambda, lambda the largest eigenvalue of the
@@ -57,7 +51,7 @@ static int find_rate(report *r, double *kernel, size_t stride, ad_error *error)
 
 /* Where samples meet, the probes are one batch of their own, and the largest eigenvalue of more inputs is taken to grow
  * with their number. */
-static int find_limit(report *r, ad_error *error)
+int report_limit(report *r, ad_error *error)
 {
     size_t rows = r->coupled || r->probes > TRAINED ? r->probes : TRAINED;
     tp_kernel kernel = { 0 };
@@ -90,8 +84,8 @@ static int keep_point(const nn_drift_row *row, void *context, ad_error *error)
     trail *t = context;
     report *r = t->r;
     column *c = &r->columns[t->column];
-    if (t->at == MOST_POINTS)
-        return ad_fail(error, "report: more than %d measurements in one fit", MOST_POINTS);
+    if (t->at == MAX_POINTS)
+        return ad_fail(error, "report: more than %d measurements in one fit", MAX_POINTS);
     if (t->draw < r->followed) {
         c->drift[t->at] += row->from_start / (double)r->followed;
         c->loss[t->at] += row->loss / (double)r->followed;
@@ -108,13 +102,6 @@ static int keep_point(const nn_drift_row *row, void *context, ad_error *error)
     if (t->column == r->widest && t->draw == 0)
         memcpy(row->step == 0 ? r->first : r->last, row->kernel, r->probes * r->probes * sizeof *r->first);
     return 0;
-}
-
-/* Draws are by counter: one seed at two widths gives a parameter the same numbers from the first on, and networks that
- * go up and down together. So every width has seeds of its own, one after another in the order of the widths. */
-uint64_t report_seed(const report *r, int k, long draw)
-{
-    return (uint64_t)(r->o->seed + k * r->draws + draw);
 }
 
 static int train(report *r, int k, long draw, nn_model *model, ad_error *error)
@@ -156,7 +143,7 @@ static int draw_one(const report *r, nn_model *model, double *from_limit, ad_err
     return status;
 }
 
-static int run(report *r, int k, long draw, ad_error *error)
+int report_draw(report *r, int k, long draw, ad_error *error)
 {
     nn_model *model =
         nn_model_new(r->net, r->columns[k].n, report_seed(r, k, draw), AD_FLOAT, (int)r->o->threads, error);
@@ -170,81 +157,14 @@ static int run(report *r, int k, long draw, ad_error *error)
     return status ? -1 : 0;
 }
 
-/* ---- what they say ---- */
-void report_spread(const double *values, long n, double *mean, double *deviation)
-{
-    double sum = 0, squares = 0;
-    for (long s = 0; s < n; s++)
-        sum += values[s];
-    *mean = sum / (double)n;
-    for (long s = 0; s < n; s++)
-        squares += (values[s] - *mean) * (values[s] - *mean);
-    *deviation = n > 1 ? sqrt(squares / (double)(n - 1)) : 0;
-}
-
-double report_log_mean(const report *r, field f, int k)
-{
-    double sum = 0;
-    for (long s = 0; s < report_count(r, f); s++)
-        sum += log(r->columns[k].values[f][s]);
-    return sum / (double)report_count(r, f);
-}
-
-/* Student's 97.5 % point (Abramowitz and Stegun, 26.7.5): 1 % short at 2 degrees of freedom, 0.1 % at 3. */
-static double student(double freedom)
-{
-    const double z = 1.959963984540054, u = 1 / freedom, z2 = z * z;
-    double g1 = (z2 + 1) / 4, g2 = ((5 * z2 + 16) * z2 + 3) / 96, g3 = (((3 * z2 + 19) * z2 + 17) * z2 - 15) / 384;
-    double g4 = ((((79 * z2 + 776) * z2 + 1482) * z2 - 1920) * z2 - 945) / 92160;
-    return z * (1 + u * (g1 + u * (g2 + u * (g3 + u * g4))));
-}
-
-bool report_fit(const report *r, field f, double most, report_line *line)
-{
-    double sx = 0, sy = 0, sxx = 0, sxy = 0, residual = 0, m = 0;
-    long count = report_count(r, f);
-    int widths = 0;
-    for (int pass = 0; pass < 3; pass++) /* means, then squares about them, then what is left */
-        for (int k = 0; k < r->n_columns; k++) {
-            if (report_log_mean(r, f, k) > log(most))
-                continue;
-            widths += pass == 0;
-            for (long s = 0; s < count; s++) {
-                double x = log((double)r->columns[k].n), y = log(r->columns[k].values[f][s]);
-                m += pass == 0 ? 1 : 0;
-                sx += pass == 0 ? x : 0;
-                sy += pass == 0 ? y : 0;
-                sxx += pass == 1 ? (x - sx / m) * (x - sx / m) : 0;
-                sxy += pass == 1 ? (x - sx / m) * (y - sy / m) : 0;
-                residual += pass == 2 ? pow(y - sy / m - sxy / sxx * (x - sx / m), 2) : 0;
-            }
-        }
-    if (widths < 2 || m < 4)
-        return false;
-    double spread = sqrt(residual / (m - 2)), slope = sxy / sxx, t = student(m - 2);
-    *line = (report_line){ .slope = slope,
-                           .half = t * spread / sqrt(sxx),
-                           .at = (sy - slope * sx) / m,
-                           .x = sx / m,
-                           .spread = spread,
-                           .quantile = t,
-                           .points = m,
-                           .sxx = sxx,
-                           .widths = widths };
-    return isfinite(slope) && isfinite(line->half);
-}
-
 /* Does a function of a vector over the width jump, or its derivative? What only data goes through does not count. */
 static bool has_kinks(const nn_net *net)
 {
-    static const bool kinks[] = {
-#define AD_UNARY(NAME, name, formula, derivative, lo, hi, kinks) [AD_##NAME] = kinks,
-#include "autodiff/ops.def"
-    };
     const ad_graph *graph = nn_graph(net);
     for (int id = 0; id < ad_graph_size(graph); id++) {
         const ad_node *node = ad_node_of(graph, id);
-        bool found = ad_is_unary(node->op) && (kinks[node->op] || (node->function && node->function->n_kinks > 0));
+        bool found = ad_is_unary(node->op) &&
+                     (ad_op_facts_of(node->op)->breaks <= AD_BENDS || (node->function && node->function->n_kinks > 0));
         for (int k = 0; k < node->shape.rank && found; k++)
             if (ad_axis_kind(graph, node->shape.axes[k]) == AD_WIDTH)
                 return true;
@@ -252,8 +172,8 @@ static bool has_kinks(const nn_net *net)
     return false;
 }
 
-/* ---- the command ---- */
-static int open_report(report *r, ad_error *error)
+/* ---- the whole ---- */
+int report_open(report *r, ad_error *error)
 {
     static const size_t preset[] = { 64, 128, 256, 512, 1024 }; /* long sequences: the first four */
     const options *o = r->o;
@@ -290,7 +210,7 @@ static int open_report(report *r, ad_error *error)
     return 0;
 }
 
-static void close_report(report *r)
+void report_close(report *r)
 {
     for (int k = 0; r->columns && k < r->n_columns; k++)
         for (field f = 0; f < FIELDS; f++)
@@ -302,42 +222,4 @@ static void close_report(report *r)
     tp_program_free(r->program);
     nn_net_free(r->net);
     ds_free(r->data);
-}
-
-int command_report(const options *o, ad_error *error)
-{
-    report r = { .o = o };
-    const char *page = o->out ? o->out : o->json ? NULL : "limn-report.html";
-    int status = page ? report_page_possible(page, error) : 0;
-    if (!status)
-        status = open_report(&r, error);
-    if (!status && !o->json) {
-        data_tell(o, r.data, NULL);
-        status = tp_print(r.program, stdout, TP_PAPER, error);
-    }
-    if (!status)
-        status = find_limit(&r, error);
-    if (!status && !o->json)
-        report_tell_head(&r);
-    for (int k = 0; k < r.n_columns && !status; k++) {
-        for (long draw = 0; draw < r.draws && !status; draw++) {
-            if (draw < r.seeds)
-                fprintf(stderr, "width %zu: seed %ld of %ld\n", r.columns[k].n, draw + 1, r.seeds);
-            status = run(&r, k, draw, error);
-        }
-        if (!status && !o->json)
-            report_tell_column(&r, &r.columns[k]);
-    }
-    if (!status && o->json)
-        status = report_tell_json(&r, error);
-    else if (!status)
-        report_tell_slopes(&r);
-    if (!status && page) {
-        report_predict(&r);
-        status = report_page(&r, page, error);
-        if (!status && !o->json)
-            printf("\nPlots and all that it takes to repeat this: %s\n", page);
-    }
-    close_report(&r);
-    return status ? -1 : 0;
 }

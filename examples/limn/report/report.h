@@ -1,12 +1,12 @@
 /* report.h: what the report measured, for those who tell it: on the terminal, as JSON, as a page. */
-#ifndef LIMN_REPORT_H
-#define LIMN_REPORT_H
-#include "examples/limn/limn_tool.h"
+#ifndef LIMN_EXAMPLES_LIMN_REPORT_REPORT_H
+#define LIMN_EXAMPLES_LIMN_REPORT_REPORT_H
+#include "examples/limn/base/base.h"
 
 enum {
-    TRAINED = 256,     /* inputs to train on */
-    MOST_POINTS = 128, /* measurements in one fit */
-    MOST_NEURONS = 4,  /* vectors whose neurons are shown */
+    TRAINED = 256,    /* inputs to train on */
+    MAX_POINTS = 128, /* measurements in one fit */
+    MAX_NEURONS = 4,  /* vectors whose neurons are shown */
 };
 #define MOMENTUM 0.9
 
@@ -18,7 +18,7 @@ typedef enum { TRAIN_ACCURACY, TEST_ACCURACY, INITIAL, DRIFT, FINAL, SHOWN, NORM
 typedef struct {
     size_t n;
     double *values[FIELDS];
-    double drift[MOST_POINTS], loss[MOST_POINTS];
+    double drift[MAX_POINTS], loss[MAX_POINTS];
 } column;
 
 /* The neurons of one vector of the widest network, on the first probe, and the variance that they have in the limit. */
@@ -46,16 +46,23 @@ typedef struct {
     size_t probes;
     column *columns;
     int n_columns, widest;
-    long points[MOST_POINTS]; /* steps done when the fits were measured */
+    long points[MAX_POINTS]; /* steps done when the fits were measured */
     int n_points;
     bool has_prediction;
-    double predicted[MOST_POINTS]; /* the probes' loss in the limit, at the points */
-    report_neurons neurons[MOST_NEURONS];
+    double predicted[MAX_POINTS]; /* the probes' loss in the limit, at the points */
+    report_neurons neurons[MAX_NEURONS];
     int n_neurons;
     char no_neurons[600], no_prediction[600], method[600]; /* why there are none; how the limit was found */
 } report;
 
-/* ---- report.c ---- */
+/* ---- report.c: the data, the network and room for the results; the limit; one network; the end ---- */
+int report_open(report *r, ad_error *error);
+int report_limit(report *r, ad_error *error);
+/* Draws network `draw` of width k, measures it, and trains it if it is one of the first `seeds`. */
+int report_draw(report *r, int k, long draw, ad_error *error);
+void report_close(report *r);
+
+/* ---- fit.c ---- */
 long report_count(const report *r, field f); /* draws that have a value of the field */
 uint64_t report_seed(const report *r, int k, long draw);
 void report_spread(const double *values, long n, double *mean, double *deviation);
@@ -70,17 +77,15 @@ typedef struct {
     double at, x, spread, quantile, points, sxx;
     int widths;
 } report_line;
-/* Over the widths where the values' geometric mean is at most `most`; false where there are too few points. */
-bool report_fit(const report *r, field f, double most, report_line *line);
+/* Over the widths where the values' geometric mean is at most `maximum`; false where there are too few points. */
+bool report_fit(const report *r, field f, double maximum, report_line *line);
 double report_log_mean(const report *r, field f, int k);
 
-/* ---- report_look.c: what only the page shows ---- */
+/* ---- neurons.c, prediction.c: what only the page shows ---- */
 int report_look(report *r, nn_model *model, ad_error *error);
 void report_predict(report *r); /* predicted, or no_prediction */
-/* Eigenvalues of a symmetric (n, n), falling. */
-int report_eigenvalues(const double *kernel, size_t n, double *values, ad_error *error);
 
-/* ---- report_text.c ---- */
+/* ---- remark.c ---- */
 enum { REPORT_CLAIMS = 2 };
 /* What theory says of a slope, for smooth activations [0] and for those with kinks [1], and the band about it in which
  * a fitted one is taken to agree. */
@@ -92,12 +97,14 @@ extern const struct report_claim {
 /* Of a fitted slope outside the band: what the measured values say of it, in sentences on lines of their own. False,
  * and no text, where it is inside or there is none. */
 bool report_remark(const report *r, const struct report_claim *claim, char *text, size_t size);
+
+/* ---- text.c, report_json.c ---- */
 void report_tell_head(const report *r);
 void report_tell_column(const report *r, const column *c);
 void report_tell_slopes(const report *r);
 int report_tell_json(const report *r, ad_error *error);
 
-/* ---- report_page.c ---- */
+/* ---- page.c ---- */
 /* One self-contained HTML file with its plots, whole or not at all. */
 int report_page(const report *r, const char *path, ad_error *error);
 /* Can one be written there, and does gnuplot draw? Asked before the minutes of training, and leaves nothing. */

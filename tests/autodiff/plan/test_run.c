@@ -103,6 +103,14 @@ static double unary(ad_op op, double x, double p)
         return cos(x);
     case AD_TANH:
         return tanh(x);
+    case AD_HARD_TANH:
+        return fmax(-1, fmin(1, x));
+    case AD_HARD_TANH_STEP:
+        return fabs(x) < 1;
+    case AD_ELU:
+        return x > 0 ? x : expm1(x);
+    case AD_ELU_GRAD:
+        return x > 0 ? 1 : exp(x);
     case AD_SIGMOID:
         return 1 / (1 + exp(-x));
     case AD_ERF:
@@ -337,10 +345,16 @@ static ad_axis fixed_of(maker *m, ad_var x)
 
 static void grow(maker *m)
 {
-    static const ad_op smooth[] = { AD_NEG,     AD_RELU, AD_LEAKY,    AD_ABS,  AD_SIN,       AD_COS,      AD_TANH,
-                                    AD_SIGMOID, AD_ERF,  AD_ERF_GRAD, AD_GELU, AD_GELU_GRAD, AD_SOFTPLUS, AD_SWISH };
-    static const ad_op positive[] = { AD_LOG, AD_SQRT, AD_RSQRT, AD_POWER, AD_EXP, AD_SQUARE };
-    static const ad_op broken[] = { AD_STEP, AD_SIGN, AD_LEAKY_STEP };
+    /* functions that grow no faster than x, those that grow or are not defined everywhere, and those that jump */
+    enum { SLOW, FAST, BROKEN };
+    ad_op kinds[3][AD_CUSTOM];
+    size_t n_kinds[3] = { 0 };
+    for (ad_op op = AD_NEG; op < AD_CUSTOM; op++) {
+        const ad_op_facts *facts = ad_op_facts_of(op);
+        bool fast = facts->lo > 0 || facts->growth == AD_EXPONENTIAL || ad_op_degree(op, 2) > 1;
+        int kind = facts->breaks == AD_JUMPS ? BROKEN : fast ? FAST : SLOW;
+        kinds[kind][n_kinds[kind]++] = op;
+    }
     static const double powers[] = { 2, 3, -1, 0.5, 1.7 };
     ad_graph *g = m->graph;
     ad_var x = pick(m), y = pick(m);
@@ -351,14 +365,14 @@ static void grow(maker *m)
     case 0:
     case 1:
     case 2:
-        keep(m, ad_unary_at(AD_HERE, smooth[below(14)], x, 0.3));
+        keep(m, ad_unary_at(AD_HERE, kinds[SLOW][below((int)n_kinds[SLOW])], x, 0.3));
         break;
     case 3:
-        keep(m, ad_unary_at(AD_HERE, positive[below(6)], ad_sigmoid(x), powers[below(5)]));
+        keep(m, ad_unary_at(AD_HERE, kinds[FAST][below((int)n_kinds[FAST])], ad_sigmoid(x), powers[below(5)]));
         break;
     case 4:
         if (is_leaf(m, x))
-            keep(m, ad_unary_at(AD_HERE, broken[below(3)], x, 0.3));
+            keep(m, ad_unary_at(AD_HERE, kinds[BROKEN][below((int)n_kinds[BROKEN])], x, 0.3));
         break;
     case 5:
     case 6:

@@ -9,7 +9,7 @@
 #define _DEFAULT_SOURCE
 #include "limn.h"
 #include "tests/bench/bench.h"
-#include "tp/program/program.h"
+#include "tp/executor/executor.h"
 
 #include <cblas.h>
 #include <time.h>

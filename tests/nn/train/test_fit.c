@@ -226,8 +226,8 @@ static double twin_step(int kind, double w, double g, double decay, double r, lo
     }
 }
 
-/* Gradients are those that a step of SGD at rate 1 shows; then the trainer's steps are the scalar ones to rounding, with
- * a weight decay and without, where the parameters have rates of their own as well. */
+/* Gradients are those that a step of SGD at rate 1 shows; then the trainer's steps are the scalar ones to rounding,
+ * with a weight decay and without, where the parameters have rates of their own as well. */
 Test(fit, optimizers_are_their_scalar_twins)
 {
     enum { STEPS = 6 };

@@ -554,6 +554,112 @@ Test(gauss, the_rule_resolves_kinks)
                 }
 }
 
+/* ---- activations of the op table with kinks and without a closed form, and their derivatives ---- */
+/* The truth: E g(m + s v) over v by hand, then the rule over u. */
+static real density(real x)
+{
+    return expl(-x * x / 2) / sqrtl(2 * pi);
+}
+static real below(real x)
+{
+    return erfcl(-x / sqrtl(2)) / 2;
+}
+static real t_inside(real x)
+{
+    return fabsl(x) < 1;
+}
+static real smooth_clip(real m, real s)
+{
+    real low = (-1 - m) / s, high = (1 - m) / s;
+    return below(-high) - below(low) + m * (below(high) - below(low)) + s * (density(low) - density(high));
+}
+static real smooth_inside(real m, real s)
+{
+    return below((1 - m) / s) - below((-1 - m) / s);
+}
+
+/* Phi(-z) / phi(z) */
+static real mills(real z)
+{
+    real series = 1, term = 1;
+    if (z < 30)
+        return below(-z) / density(z);
+    for (int k = 1; k < 12; k++)
+        series += term *= -(2 * k - 1) / (z * z);
+    return series / z;
+}
+/* E e^x over x < 0, x ~ N(m, s^2): e^(m + s^2/2) Phi(-z) = phi(m / s) Phi(-z) / phi(z) at z = m / s + s. */
+static real exp_below(real m, real s)
+{
+    real z = m / s + s;
+    return z > 0 ? density(m / s) * mills(z) : expl(m + s * s / 2) * below(-z);
+}
+static real t_elu(real x)
+{
+    return x > 0 ? x : expm1l(x);
+}
+static real t_elu_grad(real x)
+{
+    return x > 0 ? 1 : expl(x);
+}
+static real smooth_elu(real m, real s)
+{
+    return m * below(m / s) + s * density(m / s) + exp_below(m, s) - below(-m / s);
+}
+static real smooth_elu_grad(real m, real s)
+{
+    return below(m / s) + exp_below(m, s);
+}
+
+typedef struct {
+    ad_op op;
+    function *f;
+    real (*smooth)(real m, real s);
+    cuts cut;
+} kinked_row;
+
+static real kinked_truth(const kinked_row *k, const angle *a)
+{
+    const sinh_rule *r = the_rule(true);
+    bool line = !(a->s > 0);
+    real ends[32], total = 0, along = line ? (a->c < 0 ? -1 : 1) : a->c;
+    int n = panels(ends, k->cut, a->root1, 0, k->cut, a->root2 * along);
+    for (int p = 0; p + 1 < n; p++)
+        for (int i = 0; i <= 2 * r->side; i++) {
+            real half = (ends[p + 1] - ends[p]) / 2, off = half * r->distance[i];
+            real u = i < r->side ? ends[p] + off : ends[p + 1] - off, m = a->root2 * along * u;
+            real weight = half * r->weight[i] * density(u) * k->f(a->root1 * u);
+            total += weight * (line ? k->f(m) : k->smooth(m, a->root2 * a->s));
+        }
+    return total;
+}
+
+/* Within 1e-12 of sqrt(E f^2 E g^2), also where kinks lie far out (tiny variances) or crowd around 0 (large ones). */
+Test(gauss, kinked_activations)
+{
+    static const real at[] = { -1, 1 };
+    const kinked_row rows[] = { { AD_HARD_TANH, t_clip, smooth_clip, { at, 2 } },
+                                { AD_HARD_TANH_STEP, t_inside, smooth_inside, { at, 2 } },
+                                { AD_ELU, t_elu, smooth_elu, { zero_cut, 1 } },
+                                { AD_ELU_GRAD, t_elu_grad, smooth_elu_grad, { zero_cut, 1 } } };
+    const double q[][2] = { { 1, 1 }, { 0.5, 2 }, { 1e-8, 1e-8 }, { 1e-8, 3 }, { 1e6, 1e6 }, { 1e8, 0.3 } };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        for (size_t v = 0; v < COUNT(q); v++) {
+            tp_univariate u = tp_univariate_op(rows[i].op, 0);
+            double size = 1;
+            for (int k = 0; k < 2; k++) {
+                angle a = angle_of(q[v][k], q[v][k], q[v][k]);
+                size *= (double)sqrtl(kinked_truth(&rows[i], &a));
+            }
+            for (int k = 0; k < N_CORRELATIONS; k++) {
+                double q11 = q[v][0], q22 = q[v][1], q12 = covariance(q11, q22, correlations[k]), got;
+                angle a = angle_of(q11, q22, q12);
+                cr_assert_eq(tp_quadrature(&u, &u, q11, q22, q12, &got, NULL, NULL), 0);
+                near(got, kinked_truth(&rows[i], &a), 1e-12 * size, ad_op_name(rows[i].op), q11, q22, q12);
+            }
+        }
+}
+
 Test(gauss, the_rule_agrees_with_closed_forms)
 {
     for (size_t f = 0; f < COUNT(piecewise_rows); f++)

@@ -1,0 +1,338 @@
+/* along_axes.c: what sums, multiplies, cuts, joins and moves along axes; each checks its arguments and appends a node.
+ */
+#include "autodiff/trace/trace.h"
+
+#include <math.h>
+
+/* ---- products and sums ---- */
+ad_var ad_contract_at(ad_where where, ad_var a, ad_var b, ad_shape over)
+{
+    ad_graph *graph = ad_common_graph(where, "contract", a, b);
+    if (!graph)
+        return ad_poisoned(a);
+    for (int i = 0; i < over.rank; i++)
+        if (!ad_needs_axis(where, "contract", a, over.axes[i]) || !ad_needs_axis(where, "contract", b, over.axes[i]))
+            return ad_poisoned(a);
+    const ad_node *na = graph->nodes[a.id], *nb = graph->nodes[b.id];
+    graph->nodes[a.id]->moved |=
+        na->op == AD_SCALE; /* a factor commutes with the sum: parameters stay plain operands */
+    if (na->op == AD_SCALE)
+        return ad_scale_at(where, ad_contract_at(where, (ad_var){ graph, na->in[0] }, b, over), na->c, na->axis,
+                           na->power);
+    graph->nodes[b.id]->moved |= nb->op == AD_SCALE;
+    if (nb->op == AD_SCALE)
+        return ad_scale_at(where, ad_contract_at(where, a, (ad_var){ graph, nb->in[0] }, over), nb->c, nb->axis,
+                           nb->power);
+    for (int swap = 0; swap < 2; swap++) { /* a delta renames */
+        const ad_node *d = swap ? nb : na;
+        ad_var other = swap ? a : b;
+        if (d->op != AD_DELTA || over.rank != 1)
+            continue;
+        ad_axis from = over.axes[0], to = ad_same(d->axis, from) ? d->axis2 : d->axis;
+        if (!ad_has(ad_shape_get(other), to))
+            return ad_relabel_at(where, other, from, to);
+    }
+    ad_shape kept = ad_shape_minus(&na->shape, &over), rest = ad_shape_minus(&nb->shape, &over);
+    return ad_node_make(
+        graph, (ad_node){ .op = AD_CONTRACT, .where = where, .shape = ad_shape_union(&kept, &rest), .over = over }, 2,
+        (int[]){ a.id, b.id });
+}
+
+static bool is_matrix(ad_where where, const char *op, ad_var w)
+{
+    char text[160];
+    if (!ad_alive(w))
+        return false;
+    if (ad_shape_get(w)->rank != 2)
+        ad_poison(w.graph, where, "%s: a matrix has two axes, this one has %s", op,
+                  ad_shape_text(w.graph, ad_shape_get(w), text, sizeof text));
+    return !ad_failed(w.graph);
+}
+
+/* The errors of a matrix product name both shapes. */
+static bool meets_matrix(ad_where where, const char *op, ad_var x, ad_var w, ad_axis axis)
+{
+    char one[160], two[160];
+    if (ad_has(ad_shape_get(x), axis))
+        return true;
+    ad_poison(x.graph, where, "%s: axes do not match: %s and %s (no axis %s in the first)", op,
+              ad_shape_text(x.graph, ad_shape_get(x), one, sizeof one),
+              ad_shape_text(x.graph, ad_shape_get(w), two, sizeof two), ad_axis_name(x.graph, axis));
+    return false;
+}
+
+ad_var ad_matmul_at(ad_where where, ad_var x, ad_var w)
+{
+    if (!ad_common_graph(where, "matmul", x, w) || !is_matrix(where, "matmul", w))
+        return ad_poisoned(x);
+    ad_axis in = ad_shape_get(w)->axes[0], out = ad_shape_get(w)->axes[1];
+    if (!meets_matrix(where, "matmul", x, w, in))
+        return ad_poisoned(x);
+    ad_var y = ad_contract_at(where, x, w, ad_shape_of(in));
+    return ad_relabel_at(where, y, out, (ad_axis){ out.id, 0 });
+}
+
+ad_var ad_matmul_t_at(ad_where where, ad_var y, ad_var w)
+{
+    if (!ad_common_graph(where, "matmul_t", y, w) || !is_matrix(where, "matmul_t", w))
+        return ad_poisoned(y);
+    ad_axis in = ad_shape_get(w)->axes[0], out = ad_shape_get(w)->axes[1];
+    if (!meets_matrix(where, "matmul_t", y, w, (ad_axis){ out.id, 0 }))
+        return ad_poisoned(y);
+    ad_var renamed = ad_relabel_at(where, y, (ad_axis){ out.id, 0 }, out);
+    return ad_relabel_at(where, ad_contract_at(where, renamed, w, ad_shape_of(out)), in, (ad_axis){ in.id, 0 });
+}
+
+ad_var ad_sum_at(ad_where where, ad_var x, ad_shape over)
+{
+    for (int i = 0; i < over.rank; i++)
+        if (!ad_needs_axis(where, "sum", x, over.axes[i]))
+            return ad_poisoned(x);
+    if (!ad_alive(x) || over.rank == 0)
+        return x;
+    ad_shape shape = ad_shape_minus(ad_shape_get(x), &over);
+    return ad_node_on(x, (ad_node){ .op = AD_SUM, .where = where, .shape = shape, .over = over });
+}
+
+ad_var ad_mean_at(ad_where where, ad_var x, ad_shape over)
+{
+    ad_var y = ad_sum_at(where, x, over);
+    for (int i = 0; i < over.rank; i++)
+        y = ad_scale_at(where, y, 1, over.axes[i], -1);
+    return y;
+}
+
+ad_var ad_expand_at(ad_where where, ad_var x, ad_shape shape)
+{
+    char one[160], two[160];
+    if (!ad_alive(x))
+        return ad_poisoned(x);
+    const ad_shape *old = ad_shape_get(x);
+    if (!ad_shape_within(old, &shape))
+        return ad_poison(x.graph, where, "expand: %s does not hold every axis of %s",
+                         ad_shape_text(x.graph, &shape, one, sizeof one), ad_shape_text(x.graph, old, two, sizeof two));
+    if (ad_shape_within(&shape, old))
+        return x;
+    return ad_node_on(x, (ad_node){ .op = AD_EXPAND, .where = where, .shape = shape });
+}
+
+/* ---- parts and other names ---- */
+ad_var ad_slice_at(ad_where where, ad_var x, ad_axis axis, size_t start, size_t count, ad_axis as)
+{
+    if (!ad_needs_axis(where, "slice", x, axis))
+        return ad_poisoned(x);
+    ad_graph *graph = x.graph;
+    if (ad_axis_kind(graph, axis) != AD_FIXED || ad_axis_fixed(graph, as) != count)
+        return ad_poison(graph, where, "slice: axis %s and its part %s must be fixed axes, the part of size %zu",
+                         ad_axis_name(graph, axis), ad_axis_name(graph, as), count);
+    if (start + count > ad_axis_fixed(graph, axis))
+        return ad_poison(graph, where, "slice: %zu to %zu of axis %s, which has %zu", start, start + count,
+                         ad_axis_name(graph, axis), ad_axis_fixed(graph, axis));
+    ad_shape shape = ad_shape_replace(*ad_shape_get(x), axis, as);
+    return ad_node_on(
+        x, (ad_node){ .op = AD_SLICE, .where = where, .shape = shape, .axis = axis, .axis2 = as, .start = start });
+}
+
+/* An axis of size one, under a name that the user's axes cannot have. */
+static ad_axis single(ad_where where, ad_graph *graph)
+{
+    return ad_fixed_at(where, graph, "one*", 1);
+}
+
+ad_var ad_take_at(ad_where where, ad_var x, ad_axis axis, size_t index)
+{
+    if (!ad_alive(x))
+        return ad_poisoned(x);
+    ad_axis one = single(where, x.graph);
+    return ad_sum_at(where, ad_slice_at(where, x, axis, index, 1, one), ad_shape_of(one));
+}
+
+ad_var ad_concat_at(ad_where where, const ad_var *parts, int n, const ad_axis *axes, ad_axis as)
+{
+    char one[160], two[160];
+    if (n < 1 || !ad_alive(parts[0]))
+        return parts[0];
+    ad_graph *graph = parts[0].graph;
+    ad_axis *kept = ad_arena_alloc(graph->arena, (size_t)n, sizeof *kept);
+    int *in = ad_arena_alloc(graph->arena, (size_t)n, sizeof *in);
+    if (!kept || !in)
+        return ad_poison(graph, where, "concat: out of memory");
+    ad_shape shape = ad_shape_replace(*ad_shape_get(parts[0]), axes[0], as);
+    size_t total = 0;
+    for (int i = 0; i < n; i++) {
+        if (!ad_common_graph(where, "concat", parts[0], parts[i]) || !ad_needs_axis(where, "concat", parts[i], axes[i]))
+            return ad_poisoned(parts[0]);
+        ad_shape other = ad_shape_replace(*ad_shape_get(parts[i]), axes[i], as);
+        if (!ad_shape_within(&other, &shape) || !ad_shape_within(&shape, &other))
+            return ad_poison(graph, where, "concat: axes do not match: %s and %s",
+                             ad_shape_text(graph, &shape, one, sizeof one),
+                             ad_shape_text(graph, &other, two, sizeof two));
+        if (ad_axis_kind(graph, axes[i]) != AD_FIXED)
+            return ad_poison(graph, where, "concat: axis %s is not a fixed axis", ad_axis_name(graph, axes[i]));
+        total += ad_axis_fixed(graph, axes[i]);
+        kept[i] = axes[i];
+        in[i] = parts[i].id;
+    }
+    if (ad_axis_fixed(graph, as) != total)
+        return ad_poison(graph, where, "concat: the parts have %zu together, axis %s has %zu", total,
+                         ad_axis_name(graph, as), ad_axis_fixed(graph, as));
+    return ad_node_make(
+        graph, (ad_node){ .op = AD_CONCAT, .where = where, .shape = shape, .axis = as, .part_axes = kept }, n, in);
+}
+
+ad_var ad_stack_at(ad_where where, const ad_var *parts, int n, ad_axis as)
+{
+    if (n < 1 || !ad_alive(parts[0]))
+        return parts[0];
+    ad_graph *graph = parts[0].graph;
+    ad_axis one = single(where, graph);
+    ad_var *rows = ad_arena_alloc(graph->arena, (size_t)n, sizeof *rows);
+    ad_axis *axes = ad_arena_alloc(graph->arena, (size_t)n, sizeof *axes);
+    if (!rows || !axes)
+        return ad_poison(graph, where, "stack: out of memory");
+    for (int i = 0; i < n; i++) {
+        ad_shape shape = ad_shape_of(one);
+        shape = ad_shape_union(&shape, ad_shape_get(parts[i]));
+        rows[i] = ad_expand_at(where, parts[i], shape);
+        axes[i] = one;
+    }
+    return ad_concat_at(where, rows, n, axes, as);
+}
+
+ad_var ad_merge_at(ad_where where, ad_var x, ad_axis a, ad_axis b, ad_axis as)
+{
+    if (!ad_needs_axis(where, "merge", x, a) || !ad_needs_axis(where, "merge", x, b))
+        return ad_poisoned(x);
+    ad_graph *graph = x.graph;
+    if (ad_axis_kind(graph, a) != AD_FIXED || ad_axis_kind(graph, b) != AD_FIXED ||
+        ad_axis_fixed(graph, a) * ad_axis_fixed(graph, b) != ad_axis_fixed(graph, as))
+        return ad_poison(graph, where, "merge: fixed axes %s (%zu) and %s (%zu) do not make %s (%zu)",
+                         ad_axis_name(graph, a), ad_axis_fixed(graph, a), ad_axis_name(graph, b),
+                         ad_axis_fixed(graph, b), ad_axis_name(graph, as), ad_axis_fixed(graph, as));
+    ad_shape order = { 0 }, shape = { 0 };
+    const ad_shape *old = ad_shape_get(x);
+    for (int i = 0; i < old->rank; i++) {
+        if (ad_same(old->axes[i], b))
+            continue;
+        ad_shape_push(&order, old->axes[i]);
+        ad_shape_push(&shape, ad_same(old->axes[i], a) ? as : old->axes[i]);
+        if (ad_same(old->axes[i], a))
+            ad_shape_push(&order, b);
+    }
+    ad_var y = ad_transpose_at(where, x, order);
+    return ad_node_on(y, (ad_node){ .op = AD_RESHAPE, .where = where, .shape = shape });
+}
+
+ad_var ad_split_at(ad_where where, ad_var x, ad_axis axis, ad_axis a, ad_axis b)
+{
+    if (!ad_needs_axis(where, "split", x, axis))
+        return ad_poisoned(x);
+    ad_graph *graph = x.graph;
+    if (ad_axis_kind(graph, axis) != AD_FIXED ||
+        ad_axis_fixed(graph, a) * ad_axis_fixed(graph, b) != ad_axis_fixed(graph, axis))
+        return ad_poison(graph, where, "split: fixed axis %s (%zu) is not %s (%zu) times %s (%zu)",
+                         ad_axis_name(graph, axis), ad_axis_fixed(graph, axis), ad_axis_name(graph, a),
+                         ad_axis_fixed(graph, a), ad_axis_name(graph, b), ad_axis_fixed(graph, b));
+    ad_shape shape = { 0 };
+    const ad_shape *old = ad_shape_get(x);
+    for (int i = 0; i < old->rank; i++) {
+        bool here = ad_same(old->axes[i], axis);
+        ad_shape_push(&shape, here ? a : old->axes[i]);
+        if (here)
+            ad_shape_push(&shape, b);
+    }
+    return ad_node_on(x, (ad_node){ .op = AD_RESHAPE, .where = where, .shape = shape });
+}
+
+ad_var ad_relabel_at(ad_where where, ad_var x, ad_axis from, ad_axis to)
+{
+    if (!ad_alive(x) || ad_same(from, to) || !ad_needs_axis(where, "relabel", x, from))
+        return ad_alive(x) ? x : ad_poisoned(x);
+    const ad_axis_row *a = &x.graph->axes[from.id], *b = &x.graph->axes[to.id];
+    if (a->kind != b->kind || a->size != b->size || fabs(a->ratio - b->ratio) > 0)
+        return ad_poison(x.graph, where, "relabel: axes %s and %s differ in kind or size", a->name, b->name);
+    ad_shape shape = ad_shape_replace(*ad_shape_get(x), from, to);
+    return ad_node_on(x, (ad_node){ .op = AD_RELABEL, .where = where, .shape = shape, .axis = from, .axis2 = to });
+}
+
+ad_var ad_transpose_at(ad_where where, ad_var x, ad_shape order)
+{
+    char one[160], two[160];
+    if (!ad_alive(x))
+        return ad_poisoned(x);
+    const ad_shape *old = ad_shape_get(x);
+    if (!ad_shape_within(old, &order) || !ad_shape_within(&order, old))
+        return ad_poison(x.graph, where, "transpose: %s is no order of %s",
+                         ad_shape_text(x.graph, &order, one, sizeof one), ad_shape_text(x.graph, old, two, sizeof two));
+    bool same = true;
+    for (int i = 0; i < order.rank; i++)
+        same = same && ad_same(order.axes[i], old->axes[i]);
+    return same ? x : ad_node_on(x, (ad_node){ .op = AD_TRANSPOSE, .where = where, .shape = order });
+}
+
+/* ---- picked entries and whole rows ---- */
+ad_var ad_gather_at(ad_where where, ad_var table, ad_var index, ad_axis axis)
+{
+    ad_graph *graph = ad_common_graph(where, "gather", table, index);
+    if (!graph || !ad_needs_axis(where, "gather", table, axis))
+        return ad_poisoned(table);
+    ad_shape one = ad_shape_of(axis), rest = ad_shape_minus(ad_shape_get(table), &one);
+    return ad_node_make(
+        graph,
+        (ad_node){ .op = AD_GATHER, .where = where, .axis = axis, .shape = ad_shape_union(ad_shape_get(index), &rest) },
+        2, (int[]){ table.id, index.id });
+}
+
+ad_var ad_scatter_at(ad_where where, ad_var x, ad_var index, ad_axis axis, ad_shape over)
+{
+    char one[160], two[160];
+    ad_graph *graph = ad_common_graph(where, "scatter", x, index);
+    if (!graph)
+        return ad_poisoned(x);
+    if (!ad_shape_within(ad_shape_get(index), ad_shape_get(x)) || !ad_shape_within(&over, ad_shape_get(index)))
+        return ad_poison(graph, where, "scatter: axes do not match: %s and the index's %s",
+                         ad_shape_text(graph, ad_shape_get(x), one, sizeof one),
+                         ad_shape_text(graph, ad_shape_get(index), two, sizeof two));
+    ad_shape shape = ad_shape_minus(ad_shape_get(x), &over);
+    ad_shape_push(&shape, axis);
+    return ad_node_make(graph,
+                        (ad_node){ .op = AD_SCATTER, .where = where, .shape = shape, .axis = axis, .over = over }, 2,
+                        (int[]){ x.id, index.id });
+}
+
+ad_var ad_one_hot_at(ad_where where, ad_var index, ad_axis axis)
+{
+    if (!index.graph || index.id < 0)
+        return index;
+    ad_var one = ad_constant_at(where, index.graph, 1, (ad_shape){ 0 });
+    return ad_scatter_at(where, ad_expand_at(where, one, *ad_shape_get(index)), index, axis, (ad_shape){ 0 });
+}
+
+static ad_var along(ad_where where, ad_op op, ad_var x, ad_axis axis)
+{
+    if (!ad_needs_axis(where, ad_op_name(op), x, axis))
+        return ad_poisoned(x);
+    ad_shape one = ad_shape_of(axis), rest = ad_shape_minus(ad_shape_get(x), &one);
+    bool keeps = op == AD_SOFTMAX || op == AD_ARGMAX;
+    return ad_node_on(x, (ad_node){ .op = op, .where = where, .shape = keeps ? *ad_shape_get(x) : rest, .axis = axis });
+}
+
+ad_var ad_logsumexp_at(ad_where where, ad_var x, ad_axis axis)
+{
+    return along(where, AD_LOGSUMEXP, x, axis);
+}
+
+ad_var ad_softmax_at(ad_where where, ad_var x, ad_axis axis)
+{
+    return along(where, AD_SOFTMAX, x, axis);
+}
+
+ad_var ad_max_at(ad_where where, ad_var x, ad_axis axis)
+{
+    return along(where, AD_MAX, x, axis);
+}
+
+ad_var ad_argmax_at(ad_where where, ad_var x, ad_axis axis)
+{
+    return along(where, AD_ARGMAX, x, axis);
+}

@@ -1,0 +1,120 @@
+/* base.h: what the commands of the tool stand on: options, networks, data, results as JSON, Ctrl-C. */
+#ifndef LIMN_EXAMPLES_LIMN_BASE_BASE_H
+#define LIMN_EXAMPLES_LIMN_BASE_BASE_H
+#include "limn.h"
+
+#include <cjson/cJSON.h>
+
+enum { MAX_SETTINGS = 32, MAX_WIDTHS = 16, MAX_TIMES = 64 };
+/* Of --optimizer, beyond nn_optimizer. */
+enum { GRADIENT_FLOW = NN_N_OPTIMIZERS };
+
+typedef struct {
+    const char *command, *network;
+    int argc;
+    char *const *argv; /* as they were typed */
+    const char *settings[MAX_SETTINGS + 1];
+    int n_settings;
+    const char *psi[MAX_SETTINGS]; /* expectations to be found */
+    int n_psi;
+    const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
+    const char *labels2, *start, *covariance;
+    const char *drift, *drift_kernels, *drift_limit;
+    nn_parametrization scale;
+    nn_sigma_in sigma_in;
+    nn_loss loss;
+    int optimizer; /* nn_optimizer or GRADIENT_FLOW; -1: not given */
+    tp_kernel_kind kernel;
+    tp_engine engine;
+    tp_rule_choice rule;
+    nn_kernel_outputs outputs;
+    nn_mode mode;
+    ad_type type;
+    ds_scaling scaling;
+    size_t width;                       /* 0: infinite, or the command's default */
+    size_t resize_width, resize_height; /* 0: not given */
+    double at_width, test_fraction;     /* 0: not given */
+    long split_seed;
+    double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
+    double weight_decay;                             /* -1: not given */
+    nn_drift_schedule drift_schedule;
+    double drift_share;
+    long drift_every; /* 0: the schedule's default */
+    long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
+    size_t widths[MAX_WIDTHS];
+    int n_widths;
+    double times[MAX_TIMES]; /* ascending, INFINITY for inf */
+    int n_times;
+    bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
+    tp_style format;
+    bool json, explain, grey, recursion, help, version;
+} options;
+
+/* ---- options.c ---- */
+typedef enum {
+#define OPTION(ID, ...) OPTION_##ID,
+#define CHOICE(ID, ...) OPTION_##ID,
+#include "examples/limn/base/options.def"
+    OPTIONS
+} option;
+_Static_assert(OPTIONS <= 64, "a command's options are the bits of one word");
+
+/* Sets of options, as bits: TAKE(SEED) | TAKE(SEEDS). */
+#define TAKE(ID) (UINT64_C(1) << OPTION_##ID)
+#define TAKE_ALWAYS (TAKE(INPUTS) | TAKE(JSON) | TAKE(HELP) | TAKE(VERSION))
+#define TAKE_NETWORK                                                                                                   \
+    (TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(LABEL_COLUMN) |          \
+     TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE_ALWAYS)
+
+typedef struct {
+    const char *name, *argument;  /* NET, or FILE */
+    const char *summary, *manual; /* one line, and the rest of its help */
+    uint64_t takes;
+    /* What its options say to each other, and its defaults: 0, or 2 after option_fail. May be NULL. */
+    int (*settle)(options *o);
+    /* 0; -1 with an error; 128 and the signal with an error that tells where a fit was interrupted. */
+    int (*run)(const options *o, ad_error *error);
+} tool_command;
+
+/* `commands` ends with NULL. 0 and the command that was chosen; 2 with one line on standard error; -1 after help or the
+ * version was printed. */
+int options_parse(options *o, const tool_command *const *commands, int argc, char **argv, const tool_command **chosen);
+/* Prints "limn: WHAT VALUE; see limn --help"; returns 2. */
+int option_fail(const char *what, const char *value);
+/* The word of a choice: "ntk" for OPTION_SCALE and NN_NTK. */
+const char *option_word(option of, int choice);
+
+/* ---- network.c ---- */
+/* The network on inputs such as the data's, in the shape that it takes: a built-in one or a C file's. data NULL: the
+ * embedded mnist's. */
+nn_net *network_trace(const options *o, const ds_data *data, ad_error *error);
+/* The network at --width, else at the width of --weights, else at `width`; its values are those of --weights, if given.
+ * It owns nothing of the net, which must outlive it. */
+nn_model *network_model(const options *o, const nn_net *net, size_t width, uint64_t seed, ad_error *error);
+
+/* ---- data.c ---- */
+/* Inputs and, where they are known, labels: --data, or --inputs and --labels. y is NULL without labels. */
+ds_data *data_load(const options *o, ad_error *error);
+/* --inputs2, which must have the axes of the data's inputs; none without that option. ds_array_free frees it. */
+int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error);
+/* The name or path of the inputs, for messages. */
+const char *data_name(const options *o);
+/* Name, rows, shape, split and classes of a set that --data read from files: one line, or a member of root if that is
+ * not NULL; nothing for other inputs. */
+void data_tell(const options *o, const ds_data *data, cJSON *root);
+/* What the data asks of a network: a number a class, or one a target; 0 without labels. */
+size_t data_outputs(const ds_data *data);
+
+/* ---- json.c: the result of a command as one object. Memory that runs out is told once, by json_print. ---- */
+void json_begin(void);             /* before all else */
+cJSON *json_new(const options *o); /* {"command": ..., "network": ..., "settings": {...}, "scale": ..., ...} */
+/* Adds item, which may be NULL, and returns it. */
+cJSON *json_put(cJSON *object, const char *key, cJSON *item);
+cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */
+int json_print(cJSON *object, ad_error *error);                         /* prints and frees it */
+
+/* ---- interrupt.c: SIGINT and SIGTERM between begin and end are noted; the second of a kind kills. ---- */
+void interrupt_begin(void);
+void interrupt_end(void);
+int interrupt_caught(void); /* the signal's number, 0: none */
+#endif

@@ -1,0 +1,68 @@
+/* network.c: finding the network, built in or in a C file, its trace, and its model at a width. */
+#include "examples/limn/base/base.h"
+
+#include "examples/limn/base/compile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static nn_function find_network(const char *name, nn_input_kind *input, ad_error *error)
+{
+    size_t length = strlen(name);
+    if (length > 2 && strcmp(name + length - 2, ".c") == 0)
+        return compile_network(name, input, error);
+    nn_function function = nn_builtin(name);
+    *input = nn_builtin_input(name);
+    if (!function) {
+        char list[200] = "";
+        for (int k = 0; nn_builtin_names()[k]; k++)
+            snprintf(list + strlen(list), sizeof list - strlen(list), "%s, ", nn_builtin_names()[k]);
+        ad_fail(error, "unknown network %s: there are %sor a C file, whose name ends in .c", name, list);
+    }
+    return function;
+}
+
+nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
+{
+    static const ds_data mnist = { .features = 784, .height = 28, .width = 28, .classes = 10 };
+    nn_input_kind input;
+    nn_function function = find_network(o->network, &input, error);
+    if (!function)
+        return NULL;
+    if (!data)
+        data = &mnist;
+    nn_spec spec = { .features = data->features,
+                     .outputs = data_outputs(data),
+                     .parametrization = o->scale,
+                     .sigma_in = o->sigma_in,
+                     .settings = o->settings,
+                     .name = o->network };
+    if (input == NN_SEQUENCE && data->height) {
+        spec.shape[0] = data->height;
+        spec.shape[1] = data->width;
+    } else if (input == NN_SEQUENCE) {
+        ad_fail(error, "%s: %s reads sequences: (rows, time, features), not (rows, features)", data_name(o),
+                o->network);
+        return NULL;
+    } else if (o->inputs && data->height) {
+        ad_fail(error, "%s: sequences (rows, time, features); %s takes (rows, features)", o->inputs, o->network);
+        return NULL;
+    }
+    return nn_trace(function, &spec, error);
+}
+
+nn_model *network_model(const options *o, const nn_net *net, size_t width, uint64_t seed, ad_error *error)
+{
+    if (o->width)
+        width = o->width;
+    else if (o->weights && !(width = nn_width_of_weights(net, o->weights, error)))
+        return NULL;
+    nn_model *model = nn_model_new(net, width, seed, o->type, (int)o->threads, error);
+    if (model && o->weights && nn_load(model, o->weights, error)) {
+        nn_model_free(model);
+        return NULL;
+    }
+    if (model)
+        nn_set_mode(model, o->mode);
+    return model;
+}

@@ -1,0 +1,92 @@
+/* prediction.c: what the limit kernel says of training: an ensemble of networks of infinite width, trained as the
+ * finite ones are. */
+#include "examples/limn/report/report.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    tp_kernel ntk, nngp;
+    tp_kernel_model *kernel_model;
+    double *y, *coefficients, *outputs, *variances, *prior;
+} prediction;
+
+static void targets(const report *r, size_t columns, double *y)
+{
+    for (size_t i = 0; i < TRAINED; i++)
+        for (size_t k = 0; k < columns; k++)
+            y[i * columns + k] = r->data->classes ? (double)((size_t)r->data->y[i] == k) : r->data->y[i * columns + k];
+}
+
+/* E |f - y|^2 / 2 over the ensemble, mean over the probes, point by point. */
+static int predict(report *r, prediction *p, ad_error *error)
+{
+    size_t columns = nn_n_outputs(r->net), n = TRAINED;
+    tp_training training = { .motion = TP_MOMENTUM, .rate = r->rate, .momentum = MOMENTUM, .divisor = (double)n };
+    double times[MAX_POINTS];
+    for (int t = 0; t < r->n_points; t++)
+        times[t] = (double)r->points[t];
+    double *kernel = ad_alloc(n * n, sizeof *kernel, "the prediction", error);
+    if (!kernel)
+        return -1;
+    memcpy(kernel, p->ntk.terms[0].values, n * n * sizeof *kernel);
+    p->kernel_model = tp_kernel_model_new(kernel, n, &(tp_kernel_model_spec){ .threads = (int)r->o->threads }, error);
+    p->y = ad_alloc(n * columns, sizeof *p->y, "the prediction", error);
+    p->outputs = ad_alloc(n * columns, sizeof *p->outputs, "the prediction", error);
+    p->variances = ad_alloc(r->probes, sizeof *p->variances, "the prediction", error);
+    p->prior = ad_alloc(r->probes, sizeof *p->prior, "the prediction", error);
+    p->coefficients = ad_alloc((size_t)r->n_points * n * columns, sizeof *p->coefficients, "the prediction", error);
+    if (!p->kernel_model || !p->y || !p->outputs || !p->variances || !p->prior || !p->coefficients)
+        return -1;
+    targets(r, columns, p->y);
+    for (size_t i = 0; i < r->probes; i++)
+        p->prior[i] = p->nngp.terms[0].values[i * n + i];
+    tp_prior prior = {
+        .train = p->nngp.terms[0].values, .cross = p->nngp.terms[0].values, .test = p->prior, .diagonal = true
+    };
+    if (tp_coefficients(p->kernel_model, &training, p->y, columns, NULL, times, (size_t)r->n_points, p->coefficients,
+                        error))
+        return -1;
+    for (int t = 0; t < r->n_points; t++) {
+        if (tp_outputs(p->kernel_model, p->coefficients + (size_t)t * n * columns, columns, NULL, p->outputs, error) ||
+            tp_covariance(p->kernel_model, &training, columns, times[t], p->ntk.terms[0].values, r->probes, &prior,
+                          p->variances, error))
+            return -1;
+        double total = 0;
+        for (size_t i = 0; i < r->probes; i++) {
+            total += (double)columns * p->variances[i] / 2;
+            for (size_t k = 0; k < columns; k++)
+                total += pow(p->outputs[i * columns + k] - p->y[i * columns + k], 2) / 2;
+        }
+        r->predicted[t] = total / (double)r->probes;
+    }
+    return 0;
+}
+
+void report_predict(report *r)
+{
+    prediction p = { 0 };
+    ad_error refusal = { 0 };
+    tp_limit_spec spec = { .threads = (int)r->o->threads };
+    int status = 0;
+    if (r->coupled)
+        status = ad_fail(&refusal, "the network normalises over its batch, and the probes are another batch than the "
+                                   "training inputs");
+    else if (r->probes > TRAINED)
+        status = ad_fail(&refusal, "there are more probes than training inputs");
+    else
+        status = tp_limit(r->program, TP_NTK, r->data->x, TRAINED, NULL, 0, &spec, &p.ntk, &refusal) ||
+                 tp_limit(r->program, TP_NNGP, r->data->x, TRAINED, NULL, 0, &spec, &p.nngp, &refusal) ||
+                 predict(r, &p, &refusal);
+    r->has_prediction = status == 0;
+    snprintf(r->no_prediction, sizeof r->no_prediction, "No prediction of the limit is laid over: %.500s.",
+             refusal.text);
+    tp_kernel_free(&p.ntk);
+    tp_kernel_free(&p.nngp);
+    tp_kernel_model_free(p.kernel_model);
+    ad_free(p.y);
+    ad_free(p.outputs);
+    ad_free(p.variances);
+    ad_free(p.prior);
+    ad_free(p.coefficients);
+}

@@ -1,0 +1,202 @@
+/* normal_basis.c: normal draws, each orthogonal to 1 and to all others: points of Sobol's sequence through the normal
+ * law's quantiles, then orthonormalised. */
+#include "tp/executor/draws.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- rows ---- */
+double *tp_rows_grow(tp_rows *rows, int more, ad_error *error)
+{
+    if (rows->n + more > rows->capacity) {
+        int capacity = rows->n + more > 2 * rows->capacity ? rows->n + more : 2 * rows->capacity;
+        double *larger = ad_reserve((size_t)capacity * rows->length, sizeof *larger, "vectors at n = infinity", error);
+        if (!larger)
+            return NULL;
+        if (rows->n)
+            memcpy(larger, rows->data, (size_t)rows->n * rows->length * sizeof *larger);
+        ad_free(rows->data);
+        rows->data = larger;
+        rows->capacity = capacity;
+    }
+    return rows->data + (size_t)rows->n * rows->length;
+}
+
+double *tp_row(const tp_rows *rows, int k)
+{
+    return rows->data + (size_t)k * rows->length;
+}
+
+/* c (count, b->n) += weight x b'; x -= that part. */
+static int project_rows(int count, double *x, const tp_rows *b, int first, double weight, double *c, int stride,
+                        ad_error *error)
+{
+    int n = b->n - first, length = (int)b->length;
+    if (n <= 0 || count <= 0)
+        return 0;
+    double *part = ad_alloc((size_t)count * (size_t)n, sizeof *part, "a projection", error);
+    if (!part)
+        return -1;
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, n, length, weight, x, length, tp_row(b, first), length,
+                0, part, n);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, length, n, -1, part, n, tp_row(b, first), length, 1,
+                x, length);
+    for (int i = 0; c && i < count; i++)
+        for (int k = 0; k < n; k++)
+            c[i * stride + first + k] += part[i * n + k];
+    ad_free(part);
+    return 0;
+}
+
+static double norm(const double *x, size_t length, double weight)
+{
+    return sqrt(weight * cblas_ddot((int)length, x, 1, x, 1));
+}
+
+int tp_orthonormalise(int count, double *x, tp_rows *b, double weight, double minimum, double *c, int stride,
+                      ad_error *error)
+{
+    enum { PANEL = 16 };
+    size_t length = b->length;
+    if (count > 0 && !tp_rows_grow(b, count, error))
+        return -1;
+    for (int start = 0; start < count; start += PANEL) {
+        int panel = count - start < PANEL ? count - start : PANEL, before = b->n;
+        double *p = x + (size_t)start * length, *coefficients = c ? c + start * stride : NULL, size[PANEL];
+        for (int i = 0; i < panel; i++)
+            size[i] = norm(p + (size_t)i * length, length, weight);
+        for (int pass = 0; pass < 2; pass++)
+            if (project_rows(panel, p, b, 0, weight, coefficients, stride, error))
+                return -1;
+        for (int i = 0; i < panel; i++) {
+            double *r = p + (size_t)i * length, *own = coefficients ? coefficients + i * stride : NULL;
+            for (int pass = 0; pass < 2; pass++)
+                if (project_rows(1, r, b, before, weight, own, stride, error))
+                    return -1;
+            double left = norm(r, length, weight);
+            if (!(left > minimum * size[i]))
+                continue;
+            double *q = tp_row(b, b->n);
+            for (size_t s = 0; s < length; s++)
+                q[s] = r[s] / left;
+            if (own)
+                own[b->n] += left;
+            b->n++;
+        }
+    }
+    return 0;
+}
+
+/* ---- draws ---- */
+/* The point below which the normal law has p <= 1/2, by Halley's steps from a point near it. */
+static double quantile(double p, double x)
+{
+    const double sqrt_half = 0.70710678118654752440, root = 2.50662827463100050242;
+    for (int step = 0; step < 8; step++) {
+        double off = (0.5 * erfc(-x * sqrt_half) - p) * root * exp(x * x / 2);
+        x -= off / (1 + x * off / 2);
+    }
+    return x;
+}
+
+/* The normal law's quantiles at (k + shift) / 2^bits, from the middle outwards, each from the last. The shift, uniform
+ * in (0, 1), is the part of the points below their last bit: with it the mean of any function of one draw has the right
+ * expectation, and independent runs differ by what the rule leaves out, in the tails above all. */
+static void fill_quantiles(double *z, int bits, double shift)
+{
+    size_t count = (size_t)1 << bits, half = count / 2;
+    double below = 0, above = 0;
+    for (size_t k = half; k-- > 0;) {
+        z[k] = below = quantile(((double)k + shift) / (double)count, below);
+        z[count - 1 - k] = above = -quantile(((double)k + 1 - shift) / (double)count, -above);
+    }
+}
+
+int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error)
+{
+    *space = (tp_space){ .basis.length = size, .sobol = { .seed = seed, .bits = 2 } };
+    int *bits = &space->sobol.bits;
+    while (*bits < 30 && (size_t)1 << *bits < size)
+        ++*bits;
+    double *one = tp_rows_grow(&space->basis, 1, error);
+    space->sobol.taken = one ? ad_alloc((size_t)1 << *bits, 1, "normal quantiles", error) : NULL;
+    space->quantile =
+        space->sobol.taken ? ad_alloc((size_t)1 << *bits, sizeof(double), "normal quantiles", error) : NULL;
+    if (!space->quantile)
+        return -1;
+    double shift;
+    ad_uniform(seed, ad_stream("quantiles"), 0, 1, &shift);
+    fill_quantiles(space->quantile, *bits, shift);
+    for (size_t s = 0; s < size; s++)
+        one[s] = 1;
+    space->basis.n = 1;
+    return 0;
+}
+
+void tp_space_free(tp_space *space)
+{
+    ad_free(space->basis.data);
+    ad_free(space->sobol.taken);
+    ad_free(space->quantile);
+}
+
+static int raw_draws(tp_space *space, int count, double *z, ad_error *error)
+{
+    size_t size = space->basis.length;
+    uint32_t *points = ad_alloc(size, sizeof *points, "points", error);
+    if (!points)
+        return -1;
+    for (int k = 0; k < count; k++) {
+        tp_sobol_next(&space->sobol, size, points);
+        for (size_t s = 0; s < size; s++)
+            z[(size_t)k * size + s] = space->quantile[points[s]];
+    }
+    ad_free(points);
+    return 0;
+}
+
+int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_error *error)
+{
+    size_t size = space->basis.length;
+    int n = avoid ? avoid->n : 0, before = space->basis.n, status = -1;
+    if (2 * ((size_t)before + (size_t)count) > size + 2)
+        return ad_fail(error,
+                       "%zu samples are too few: more than %d draws are needed, and at least twice as many samples",
+                       size, before + count - 1);
+    tp_rows beyond = { .length = size }; /* what `avoid` spans beyond the draws so far */
+    double *kept = ad_reserve((size_t)n * size + 1, sizeof *kept, "a projection", error);
+    double *z = tp_rows_grow(&space->basis, count, error);
+    double weight = 1 / (double)size;
+    if (!kept || !z || raw_draws(space, count, z, error))
+        goto done;
+    for (int k = 0; k < n; k++)
+        memcpy(kept + (size_t)k * size, tp_row(avoid, k), size * sizeof *kept);
+    for (int pass = 0; pass < 2; pass++)
+        if (project_rows(n, kept, &space->basis, 0, weight, NULL, 0, error))
+            goto done;
+    for (int k = 0; k < n; k++) /* rows of avoid have length 1: what is left below this is rounding */
+        if (norm(kept + (size_t)k * size, size, weight) < 1e-8)
+            memset(kept + (size_t)k * size, 0, size * sizeof *kept);
+    if (tp_orthonormalise(n, kept, &beyond, weight, 1e-8, NULL, 0, error))
+        goto done;
+    for (int pass = 0; pass < 2; pass++)
+        if (project_rows(count, z, &beyond, 0, weight, NULL, 0, error))
+            goto done;
+    if (tp_orthonormalise(count, z, &space->basis, weight, 1e-3, NULL, 0, error))
+        goto done;
+    if (space->basis.n != before + count) {
+        ad_fail(error, "%zu samples are too few: nothing is left of a draw after %d others", size, before);
+        goto done;
+    }
+    double *to = tp_rows_grow(out, count, error);
+    if (!to)
+        goto done;
+    memcpy(to, tp_row(&space->basis, before), (size_t)count * size * sizeof *to);
+    out->n += count;
+    status = 0;
+done:
+    ad_free(beyond.data);
+    ad_free(kept);
+    return status;
+}

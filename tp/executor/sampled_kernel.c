@@ -1,0 +1,224 @@
+/* sampled_kernel.c: the kernel of a program that was run on samples, from the sites of its backward pass. */
+#include "tp/executor/sampler.h"
+
+#include "autodiff/base/base.h"
+
+#include <cblas.h>
+#include <string.h>
+
+/* The axis of the kernel's samples: where they meet, a site's own samples are summed over like any of its axes. */
+static ad_axis row_axis(const tp_sampler *s)
+{
+    return s->program->coupled ? s->program->sample : nn_batch(s->program->net);
+}
+
+/* The axes of a site beyond the kernel's samples, the seed and the parameter's: time, positions. */
+static ad_shape free_axes(const tp_sampler *s, const ad_site *site)
+{
+    ad_shape axes = { 0 };
+    const ad_shape *shapes[2] = { ad_shape_get(site->delta), ad_shape_get(site->y.graph ? site->y : site->delta) };
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < shapes[k]->rank; i++) {
+            ad_axis axis = shapes[k]->axes[i];
+            if (!ad_has(ad_shape_get(site->param), axis) && !ad_has(&axes, axis) && !ad_same(axis, s->program->seed) &&
+                !ad_same(axis, row_axis(s)))
+                axes.axes[axes.rank++] = axis;
+        }
+    return axes;
+}
+
+/* A factor of a site, y or delta, as (points of its free axes, samples, the parameter's axes `over`), row-major; *copy,
+ * to be freed, where it does not lie like this already. */
+static const double *factor_rows(const tp_sampler *s, ad_var x, const ad_shape *free, const ad_shape *over,
+                                 size_t *length, double **copy)
+{
+    ad_axis batch = row_axis(s);
+    const ad_shape *shape = ad_shape_get(x);
+    tp_loops l = { 0 };
+    size_t total = tp_sampler_size(s, batch);
+    *length = 1;
+    for (int i = 0; i < over->rank; i++)
+        *length *= tp_sampler_size(s, over->axes[i]);
+    for (int i = 0; i < free->rank; i++)
+        total *= tp_sampler_size(s, free->axes[i]);
+    size_t left = total * *length;
+    for (int i = 0; i < free->rank; i++) {
+        left /= tp_sampler_size(s, free->axes[i]);
+        tp_loops_add(&l, tp_sampler_size(s, free->axes[i]), tp_sampler_stride(s, shape, free->axes[i]), left);
+    }
+    tp_loops_add(&l, tp_sampler_size(s, batch), tp_sampler_stride(s, shape, batch), *length);
+    left = *length;
+    for (int i = 0; i < over->rank; i++) {
+        left /= tp_sampler_size(s, over->axes[i]);
+        tp_loops_add(&l, tp_sampler_size(s, over->axes[i]), tp_sampler_stride(s, shape, over->axes[i]), left);
+    }
+    if (tp_loops_alike(&l))
+        return s->values[x.id];
+    *copy = tp_sampler_numbers(s, total * *length, "the sites of a kernel");
+    if (*copy)
+        tp_loops_copy(&l, s->values[x.id], *copy);
+    return *copy;
+}
+
+/* A site's two factors: rows over the axes that met y, and over the rest. NULL y: 1. */
+typedef struct {
+    const double *y, *delta;
+    double *copy_y, *copy_delta;
+    ad_shape over, rest;
+    size_t y_length, delta_length, points;
+} factors;
+
+static int take_factors(const tp_sampler *s, const ad_site *site, factors *f)
+{
+    const ad_shape *w = ad_shape_get(site->param);
+    ad_shape free = free_axes(s, site);
+    *f = (factors){ .points = 1 };
+    for (int i = 0; i < w->rank; i++) {
+        bool meets = site->y.graph && ad_has(&site->over, w->axes[i]);
+        ad_shape *to = meets ? &f->over : &f->rest;
+        to->axes[to->rank++] = w->axes[i];
+        if (site->y.graph && !meets && ad_has(ad_shape_get(site->y), w->axes[i]))
+            return tp_sampler_refuse(s, site->delta.id,
+                                     "a parameter that stays aligned with its argument has no sampled kernel");
+    }
+    for (int i = 0; i < free.rank; i++)
+        f->points *= tp_sampler_size(s, free.axes[i]);
+    f->delta = factor_rows(s, site->delta, &free, &f->rest, &f->delta_length, &f->copy_delta);
+    if (site->y.graph)
+        f->y = factor_rows(s, site->y, &free, &f->over, &f->y_length, &f->copy_y);
+    return f->delta && (f->y || !site->y.graph) ? 0 : -1;
+}
+
+typedef struct {
+    size_t first, rows, second, rows2; /* the rows that are the first and the second inputs, */
+    size_t total, total2;              /* of so many in their passes */
+    double *gram[2];
+} kernel_frame;
+
+static void gram(const kernel_frame *k, int which, const double *a, const double *b, size_t length, size_t p, size_t q)
+{
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)k->rows, (int)k->rows2, (int)length, 1,
+                a + (p * k->total + k->first) * length, (int)length, b + (q * k->total2 + k->second) * length,
+                (int)length, 0, k->gram[which], (int)k->rows2);
+}
+
+static bool same_axes(const ad_shape *a, const ad_shape *b)
+{
+    bool same = a->rank == b->rank;
+    for (int i = 0; same && i < a->rank; i++)
+        same = ad_has(b, a->axes[i]);
+    return same;
+}
+
+/* weight <delta, delta'> <y, y'> of two sites of one parameter; where one uses W and the other its transpose, y meets
+ * delta'. */
+static int add_pair(const tp_sampler *s, const kernel_frame *k, const ad_site *site, const factors *a, const factors *b,
+                    double weight, double *out)
+{
+    bool alike = same_axes(&a->over, &b->over), crossed = same_axes(&a->over, &b->rest) && a->y && b->y;
+    if (!alike && !crossed)
+        return tp_sampler_refuse(s, site->delta.id,
+                                 "two uses of a parameter over different axes have no sampled kernel");
+    const double *b_delta = alike ? b->delta : b->y, *b_y = alike ? b->y : b->delta;
+    for (size_t p = 0; p < a->points; p++)
+        for (size_t q = 0; q < b->points; q++) {
+            gram(k, 0, a->delta, b_delta, a->delta_length, p, q);
+            if (a->y)
+                gram(k, 1, a->y, b_y, a->y_length, p, q);
+            for (size_t i = 0; i < k->rows * k->rows2; i++)
+                out[i] += weight * k->gram[0][i] * (a->y ? k->gram[1][i] : 1);
+        }
+    return 0;
+}
+
+/* The factors of all sites of a parameter, in one pass. */
+static int take_all(tp_sampler *s, int pass, int param, factors *all)
+{
+    tp_sampler_enter(s, pass);
+    for (int i = 0; i < s->program->n_sites; i++)
+        if (s->program->sites[i].param.id == param && take_factors(s, &s->program->sites[i], &all[i]))
+            return -1;
+    return 0;
+}
+
+static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k, double *out)
+{
+    const tp_program *program = s->program;
+    const nn_net *net = program->net;
+    size_t n = (size_t)program->n_sites;
+    double *weights = tp_sampler_numbers(s, (size_t)nn_n_params(net), "weights");
+    factors *all = ad_alloc(2 * n + 1, sizeof *all, "sites", s->error), *second = all + (s->n_passes > 1 ? n : 0);
+    int status = !weights || !all || (which == TP_NNGP && nn_readout_variances(net, &s->sizes, weights, s->error));
+    for (int p = 0; p < nn_n_params(net) && !status; p++) {
+        double weight = which == TP_NNGP ? weights[p] : 1;
+        int param = nn_param(net, p).id;
+        if (!(weight > 0))
+            continue;
+        for (int pass = 0; pass < s->n_passes && !status; pass++)
+            status = take_all(s, pass, param, pass ? second : all);
+        for (int i = 0; i < program->n_sites; i++)
+            for (int j = 0; j < program->n_sites && !status; j++)
+                if (program->sites[i].param.id == param && program->sites[j].param.id == param)
+                    status = add_pair(s, k, &program->sites[i], &all[i], &second[j], weight, out);
+        for (size_t i = 0; i < 2 * n; i++) {
+            ad_free(all[i].copy_y);
+            ad_free(all[i].copy_delta);
+            all[i] = (factors){ 0 };
+        }
+    }
+    ad_free(weights);
+    ad_free(all);
+    return status ? -1 : 0;
+}
+
+int tp_sample_once(const tp_program *program, tp_kernel_kind which, size_t samples, uint64_t seed, int threads,
+                   const double *x, size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
+{
+    size_t features = nn_features(program->net), columns = x2 ? rows2 : rows;
+    int held = ad_threads(threads, error);
+    if (!held)
+        return -1;
+    tp_sampler s = { .program = program,
+                     .graph = program->graph,
+                     .error = error,
+                     .seed = seed,
+                     .n_passes = 1,
+                     .threads = held,
+                     .sizes = { .n = samples, .n_batches = 1 } };
+    kernel_frame k = { .rows = rows, .rows2 = columns, .total = rows, .total2 = columns };
+    s.sizes.batches[0].axis = nn_batch(program->net);
+    s.passes[0].x = x;
+    s.passes[0].rows = rows;
+    double *both = NULL;
+    int status = 0, before = ad_blas_begin(held);
+    if (program->coupled) {
+        s.sizes.batches[s.sizes.n_batches++].axis = program->sample;
+        s.passes[1].x = x2;
+        s.passes[1].rows = rows2;
+        s.n_passes = x2 ? 2 : 1;
+    } else if (x2) { /* both as one batch */
+        k.second = rows;
+        k.total = k.total2 = s.passes[0].rows = rows + rows2;
+        s.passes[0].x = both = tp_sampler_numbers(&s, (rows + rows2) * features, "inputs");
+        status = both ? 0 : -1;
+        if (both) {
+            memcpy(both, x, rows * features * sizeof *x);
+            memcpy(both + rows * features, x2, rows2 * features * sizeof *x2);
+        }
+    }
+    if (!status)
+        status = tp_sampler_open(&s);
+    if (!status)
+        status = tp_sampler_run(&s);
+    for (int i = 0; i < 2; i++)
+        k.gram[i] = tp_sampler_numbers(&s, rows * columns, "a kernel");
+    memset(out, 0, rows * columns * sizeof *out);
+    if (!status)
+        status = k.gram[0] && k.gram[1] ? sum_sites(&s, which, &k, out) : -1;
+    ad_free(k.gram[0]);
+    ad_free(k.gram[1]);
+    ad_free(both);
+    tp_sampler_close(&s);
+    ad_blas_end(before);
+    return status;
+}

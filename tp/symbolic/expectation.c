@@ -1,0 +1,351 @@
+/* expectation.c: covariances of G-vars and expectations of coordinates, as quantities of a pair of samples.
+ *
+ * E of a product of two coordinates is a sum over pairs of terms. The factors of a pair fall into blocks that do not
+ * depend on each other; of each block the expectation is a quantity, if it is of at most two functions. */
+#include "autodiff/base/base.h"
+#include "tp/symbolic/symbolic.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+/* ---- series ---- */
+int tp_series_add(tp_algebra *algebra, tp_series *s, double power, int q)
+{
+    if (tp_q_is_zero(algebra, q))
+        return 0;
+    for (int i = 0; i < s->n; i++)
+        if (fabs(s->at[i].power - power) < 1e-9) {
+            s->at[i].q = tp_q_plus(algebra, 1, s->at[i].q, 1, q);
+            return s->at[i].q < 0 ? -1 : 0;
+        }
+    if (s->n == TP_MAX_POWERS)
+        return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
+    s->at[s->n].power = power;
+    s->at[s->n++].q = q;
+    return 0;
+}
+
+/* Without the powers that are not there. */
+static size_t series_size(const tp_series *s)
+{
+    return offsetof(tp_series, at) + (size_t)s->n * sizeof *s->at;
+}
+
+int tp_long_sum_add(tp_algebra *algebra, tp_long_sum *s, double power, double c, int q)
+{
+    int k = 0;
+    if (tp_q_is_zero(algebra, q))
+        return 0;
+    while (k < s->n_powers && !(fabs(s->power[k] - power) < 1e-9))
+        k++;
+    if (k == TP_MAX_POWERS)
+        return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
+    if (k == s->n_powers)
+        s->power[s->n_powers++] = power;
+    if (!ad_arena_grow(algebra->arena, (void **)&s->parts[k], s->n[k], &s->capacity[k], sizeof *s->parts[k]))
+        return tp_lacks_memory(algebra);
+    s->parts[k][s->n[k]++] = (tp_q_part){ c, q };
+    return 0;
+}
+
+int tp_long_sum_end(tp_algebra *algebra, const tp_long_sum *s, tp_series *series)
+{
+    memset(series, 0, sizeof *series);
+    for (int k = 0; k < s->n_powers; k++) {
+        int total = tp_q_total(algebra, s->parts[k], s->n[k]);
+        if (total < 0 || tp_series_add(algebra, series, s->power[k], total))
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- covariances and expectations ----
+ * of two vectors of samples i and j, or of one and the same sample (alone): there scalars multiply as they are, while
+ * in a pair each is taken at its own side's sample. */
+static bool same_point(const tp_point *a, const tp_point *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* Of Wy and Wy' for the same W from the same side, Zhat's part: E y y', the deviation outside; of others 0. */
+static int covariance(tp_algebra *algebra, int a, int b, bool alone)
+{
+    const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
+    if (u->param != v->param || u->position != v->position || u->argument != v->argument ||
+        !same_point(&u->where, &v->where))
+        return TP_Q_ZERO;
+    if (u->argument == TP_OF_INDEX)
+        return TP_Q_ONE;
+    if (u->argument == TP_OF_DATA)
+        return tp_q_gram(algebra, u->node, &u->from, v->node, &v->from, u->axis);
+    tp_series series;
+    if (tp_expectation(algebra, u->node, v->node, alone, &series))
+        return -1;
+    for (int i = 0; i < series.n; i++)
+        if (fabs(series.at[i].power) < 1e-9)
+            return series.at[i].q; /* powers below 0 vanish; above it there are none: vectors are of order one */
+    return TP_Q_ZERO;
+}
+
+/* The scalars a of sample i and b of sample j, multiplied. */
+static int scalars_of(tp_algebra *algebra, int a, int b, bool alone)
+{
+    if (alone)
+        return tp_q_scalar_product(algebra, a, b);
+    int first = tp_q_side(algebra, a, TP_Q_FIRST), second = tp_q_side(algebra, b, TP_Q_SECOND);
+    return first < 0 || second < 0 ? -1 : tp_q_product(algebra, first, second);
+}
+
+static int product_of(tp_algebra *algebra, int a, int b, bool alone)
+{
+    if (a < 0 || b < 0)
+        return -1;
+    return alone ? tp_q_scalar_product(algebra, a, b) : tp_q_product(algebra, a, b);
+}
+
+static int sum_covariances(tp_algebra *algebra, int a, int b, bool alone)
+{
+    const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
+    int total = TP_Q_ZERO;
+    for (int i = 0; i < u->n && total >= 0; i++)
+        for (int k = 0; k < v->n && total >= 0; k++) {
+            int q = covariance(algebra, u->parts[i].gvar, v->parts[k].gvar, alone);
+            if (q < 0)
+                return -1;
+            if (tp_q_is_zero(algebra, q))
+                continue;
+            q = product_of(algebra, scalars_of(algebra, u->parts[i].scalar, v->parts[k].scalar, alone), q, alone);
+            total = q < 0 ? -1 : tp_q_plus(algebra, 1, total, u->parts[i].c * v->parts[k].c, q);
+        }
+    return total;
+}
+
+int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
+{
+    struct {
+        int kind, a, b, alone;
+    } key = { -2, a, b, alone };
+    int slot = tp_memo_slot(&algebra->memo, &key, sizeof key);
+    if (slot < 0)
+        return tp_lacks_memory(algebra);
+    if (algebra->memo.values[slot] >= 0)
+        return algebra->memo.values[slot];
+    int total = sum_covariances(algebra, a, b, alone); /* which makes the memo larger */
+    algebra->memo.values[slot] = total;
+    return total;
+}
+
+/* Only products with the same parameter, from the same side, can be correlated: are any here? */
+static bool alike(const tp_algebra *algebra, int a, int b)
+{
+    const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
+    for (int i = 0; i < u->n; i++)
+        for (int k = 0; k < v->n; k++) {
+            const tp_gvar *g = tp_gvar_at(algebra, u->parts[i].gvar), *h = tp_gvar_at(algebra, v->parts[k].gvar);
+            if (g->param == h->param && g->position == h->position)
+                return true;
+        }
+    return false;
+}
+
+int tp_lins_related(tp_algebra *algebra, int a, int b, bool alone)
+{
+    if (a == b || !alike(algebra, a, b))
+        return a == b;
+    int q = tp_lin_covariance(algebra, a, b, alone);
+    return q < 0 ? -1 : !tp_q_is_zero(algebra, q);
+}
+
+typedef struct {
+    tp_factor factor;
+    bool second; /* of the second coordinate */
+    int block, parity;
+} member;
+
+/* E f(u) of one function of one sample. */
+static int single_expectation(tp_algebra *algebra, tp_factor f)
+{
+    tp_quantity q = tp_q_blank(TP_Q_EXPECT);
+    q.fn_a = f.fn;
+    q.fn_b = tp_fn_intern(algebra, (tp_fn){ .op = TP_NUMBER, .p = 1 });
+    q.a = q.b = TP_Q_ZERO;
+    q.var_a = q.var_b = tp_lin_covariance(algebra, f.lin, f.lin, true);
+    if (q.fn_b < 0)
+        return tp_lacks_memory(algebra);
+    return q.var_a < 0 ? -1 : tp_q_expect(algebra, &q);
+}
+
+int tp_pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alone)
+{
+    int cov = tp_lin_covariance(algebra, f.lin, g.lin, alone);
+    if (cov < 0 || (f.fn == algebra->variable && g.fn == algebra->variable))
+        return cov;
+    tp_quantity q = tp_q_blank(TP_Q_EXPECT);
+    q.a = cov;
+    q.fn_a = f.fn;
+    q.fn_b = g.fn;
+    q.b = alone ? cov : tp_lin_covariance(algebra, f.lin, g.lin, true);
+    q.var_a = q.var_b = q.b;
+    if (f.lin != g.lin) {
+        q.var_a = q.b < 0 ? -1 : tp_lin_covariance(algebra, f.lin, f.lin, true);
+        q.var_b = q.var_a < 0 ? -1 : tp_lin_covariance(algebra, g.lin, g.lin, true);
+    }
+    return q.var_b < 0 ? -1 : tp_q_expect(algebra, &q);
+}
+
+/* g into f, both of one sample, where the lin of one is a multiple of the other's: 1, or 0 where it is none. */
+static int merge(tp_algebra *algebra, tp_factor *f, tp_factor g)
+{
+    double ratio;
+    if (!tp_lin_multiple(algebra, f->lin, g.lin, &ratio))
+        return 0;
+    if (g.fn != algebra->variable) { /* the plain variable is the one to be stretched */
+        tp_factor h = *f;
+        *f = g;
+        g = h;
+        ratio = 1 / ratio;
+    }
+    int stretched = tp_fn_stretched(algebra, g.fn, ratio);
+    f->fn = stretched < 0 ? -1 : tp_fn_intern(algebra, (tp_fn){ .op = TP_TIMES, .a = f->fn, .b = stretched });
+    return f->fn < 0 ? tp_lacks_memory(algebra) : 1;
+}
+
+/* The factors of one block: those of one lin and one sample become one function where there are more than two. */
+static int block_factors(tp_algebra *algebra, const member *members, int n, int block, bool alone, member *out)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        if (members[i].block == block)
+            out[count++] = members[i];
+    for (int i = 0; i < count && count > 2; i++)
+        for (int k = i + 1; k < count && count > 2; k++) {
+            int merged = alone || out[i].second == out[k].second ? merge(algebra, &out[i].factor, out[k].factor) : 0;
+            if (merged < 0)
+                return -1;
+            if (merged)
+                out[k--] = out[--count];
+        }
+    return count;
+}
+
+/* Told by the parameter whose products the functions are of. */
+static int refuse_block(tp_algebra *algebra, const member *f, int count)
+{
+    const tp_gvar *g = tp_gvar_at(algebra, tp_lin_at(algebra, f[0].factor.lin)->parts[0].gvar);
+    return tp_refuse(algebra, g->param,
+                     "an expectation of %d correlated functions of products with %s: an exact rule "
+                     "there is for two",
+                     count, ad_node_of(algebra->graph, g->param)->name);
+}
+
+/* E of one independent block: two functions, of samples i and j or both of one of them, or a single one. */
+static int block_expectation(tp_algebra *algebra, const member *members, int n, int block, bool alone)
+{
+    member f[2 * TP_MAX_FACTORS];
+    int count = block_factors(algebra, members, n, block, alone, f);
+    if (count < 0)
+        return -1;
+    if (count > 2)
+        return refuse_block(algebra, f, count);
+    if (count == 2 && (alone || f[0].second != f[1].second))
+        return tp_pair_expectation(algebra, f[0].factor, f[1].factor, alone);
+    int e = count == 1 ? single_expectation(algebra, f[0].factor)
+                       : tp_pair_expectation(algebra, f[0].factor, f[1].factor, true);
+    return e < 0 || alone ? e : tp_q_side(algebra, e, f[0].second ? TP_Q_SECOND : TP_Q_FIRST);
+}
+
+/* G-vars have mean zero and are together as likely as their negatives: what is odd in a block has expectation 0. */
+static bool has_odd_block(const member *members, int n)
+{
+    for (int block = 0; block < n; block++) {
+        int parity = 1;
+        for (int i = 0; i < n; i++)
+            parity *= members[i].block == block ? members[i].parity : 1;
+        if (parity == -1)
+            return true;
+    }
+    return false;
+}
+
+static int find_blocks(tp_algebra *algebra, member *members, int n, bool alone)
+{
+    for (int i = 0; i < n; i++)
+        members[i].block = i;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < i; k++) {
+            if (members[i].block == members[k].block)
+                continue;
+            int related = tp_lins_related(algebra, members[k].factor.lin, members[i].factor.lin,
+                                          alone || members[i].second == members[k].second);
+            if (related < 0)
+                return -1;
+            for (int m = 0, from = members[i].block, to = members[k].block; related && m < n; m++)
+                if (members[m].block == from)
+                    members[m].block = to;
+        }
+    return 0;
+}
+
+static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term *b, bool alone)
+{
+    member members[2 * TP_MAX_FACTORS];
+    int n = 0;
+    for (int i = 0; i < a->n; i++)
+        members[n++] = (member){ a->factors[i], false, 0, tp_fn_parity(algebra, a->factors[i].fn) };
+    for (int i = 0; i < b->n; i++)
+        members[n++] = (member){ b->factors[i], true, 0, tp_fn_parity(algebra, b->factors[i].fn) };
+    if (find_blocks(algebra, members, n, alone))
+        return -1;
+    if (has_odd_block(members, n))
+        return TP_Q_ZERO;
+    int result = scalars_of(algebra, a->scalar, b->scalar, alone);
+    for (int block = 0; block < n && result >= 0; block++) {
+        bool present = false;
+        for (int i = 0; i < n; i++)
+            present = present || members[i].block == block;
+        if (present)
+            result = product_of(algebra, result, block_expectation(algebra, members, n, block, alone), alone);
+    }
+    return result < 0 ? -1 : tp_q_scaled(algebra, a->c * b->c, result);
+}
+
+/* fold, of a with itself: of two products of terms that mirror each other, the first one twice. */
+static int expectation(tp_algebra *algebra, int a, int b, bool alone, bool fold, tp_series *series)
+{
+    struct {
+        int kind, a, b, alone;
+    } key = { fold ? -3 : -1, a, b, alone };
+    int slot = tp_memo_slot(&algebra->memo, &key, sizeof key);
+    if (slot < 0)
+        return tp_lacks_memory(algebra);
+    if (algebra->memo.values[slot] >= 0) {
+        const tp_series *known = tp_table_at(&algebra->series, algebra->memo.values[slot]);
+        memcpy(series, known, series_size(known));
+        return 0;
+    }
+    const tp_coordinate *x = tp_coordinate_at(algebra, a), *y = tp_coordinate_at(algebra, b);
+    tp_long_sum sum = { 0 };
+    for (int i = 0; i < x->n; i++)
+        for (int k = fold ? i : 0; k < y->n; k++) {
+            int q = term_expectation(algebra, &x->terms[i], &y->terms[k], alone);
+            if (q < 0 ||
+                tp_long_sum_add(algebra, &sum, x->terms[i].power + y->terms[k].power, fold && k > i ? 2 : 1, q))
+                return -1;
+        }
+    if (tp_long_sum_end(algebra, &sum, series))
+        return -1;
+    int id = tp_intern(&algebra->series, series, series_size(series));
+    algebra->memo.values[slot] = id;
+    return id < 0 ? tp_lacks_memory(algebra) : 0;
+}
+
+int tp_expectation(tp_algebra *algebra, int a, int b, bool alone, tp_series *series)
+{
+    return expectation(algebra, a, b, alone, false, series);
+}
+
+int tp_folded_expectation(tp_algebra *algebra, int a, tp_series *series)
+{
+    return expectation(algebra, a, a, false, true, series);
+}

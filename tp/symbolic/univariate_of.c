@@ -1,0 +1,48 @@
+/* univariate_of.c: a function of the algebra as a univariate function of gauss.h. */
+#include "tp/symbolic/symbolic.h"
+
+#include <math.h>
+
+static void eval_tree(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    const tp_fn_context *context = u->context;
+    tp_fn_eval(context->algebra, context->fn, &context->sample, n, x, y);
+}
+
+bool tp_univariate_row(const tp_algebra *algebra, int fn, tp_univariate *u)
+{
+    const tp_fn *f = tp_fn_at(algebra, fn);
+    if (f->op == TP_VARIABLE)
+        *u = tp_univariate_form(TP_ID, 0);
+    else if (f->op == TP_NUMBER && !(fabs(f->p - 1) > 0))
+        *u = tp_univariate_form(TP_ONE, 0);
+    else if (f->op < AD_CUSTOM && f->a == algebra->variable)
+        *u = tp_univariate_op((ad_op)f->op, f->p);
+    else
+        return false;
+    return true;
+}
+
+int tp_univariate_of(const tp_algebra *algebra, int fn, tp_univariate *u)
+{
+    if (tp_univariate_row(algebra, fn, u))
+        return 0;
+    tp_fn_context *context = ad_arena_alloc(algebra->arena, 1, sizeof *context);
+    double *kinks = ad_arena_alloc(algebra->arena, TP_MAX_KINKS, sizeof *kinks);
+    if (!context || !kinks)
+        return ad_fail(algebra->error, "out of memory for a function");
+    *context = (tp_fn_context){ .algebra = algebra, .fn = fn };
+    int n = tp_fn_scalars(algebra, fn, NULL, 0) ? 0 : tp_fn_kinks(algebra, fn, NULL, kinks, TP_MAX_KINKS);
+    *u = (tp_univariate){ .form = TP_NUMERIC,
+                          .eval = eval_tree,
+                          .context = context,
+                          .kinks = kinks,
+                          .n_kinks = n,
+                          .parity = tp_fn_parity(algebra, fn) };
+    return n > TP_MAX_KINKS ? tp_too_many_kinks(algebra->error, n) : 0;
+}
+
+int tp_too_many_kinks(ad_error *error, int found)
+{
+    return ad_fail(error, "a function with %d kinks; at most %d are integrated", found, TP_MAX_KINKS);
+}
