@@ -9,10 +9,17 @@
  *     }
  *
  * Settings (depth=3, phi=tanh, ...) are read while the function runs, with nn_setting_*; each call names the setting,
- * its default, and so also documents it: a setting given but never read is an error that lists those that were. */
+ * its default, and so also documents it: a setting given but never read is an error that lists those that were.
+ *
+ * Threads. One net may serve several threads: all functions that take a `const nn_net *` or a model may be called at
+ * the same time, and so may tp_translate, as long as each model (and its trainer and drift) is used by one thread at a
+ * time and an ad_error by one as well. What comes out is what one thread alone gives, bit for bit. Not at the same time
+ * as any of these: nn_net_free, and builders of one's own on nn_graph(net). While its function is traced, a net belongs
+ * to the thread of nn_trace. */
 #ifndef LIMN_NN_H
 #define LIMN_NN_H
 #include "autodiff/autodiff.h"
+#include "nn/optimizers.h"
 
 LIMN_API_BEGIN
 
@@ -177,12 +184,10 @@ int nn_forward(nn_model *model, const double *x, size_t rows, double *out, ad_er
 int nn_activations(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error);
 
 typedef enum { NN_SQUARE, NN_CROSS_ENTROPY } nn_loss; /* mean over the batch of |f - y|^2 / 2, or of -log softmax */
-/* NN_SGD, NN_MOMENTUM, NN_ADAM, ...: the rows of nn/optimizers.def, with what a step does. */
-typedef enum {
+/* NN_SGD, NN_MOMENTUM, NN_ADAM, ...: the rows of nn/optimizers.h, with what a step does. */
 #define NN_OPTIMIZER(NAME, ...) NN_##NAME,
-#include "nn/optimizers.def"
-    NN_N_OPTIMIZERS
-} nn_optimizer;
+typedef enum { NN_OPTIMIZERS(NN_OPTIMIZER) NN_N_OPTIMIZERS } nn_optimizer;
+#undef NN_OPTIMIZER
 const char *nn_optimizer_name(nn_optimizer which); /* "sgd" */
 
 /* Targets: y (rows) of class numbers if classes > 0 (the square loss then takes one-hot rows), else (rows, outputs). */
@@ -209,11 +214,12 @@ typedef struct {
     nn_optimizer optimizer;
     double rate; /* 0: the optimizer's */
     /* Of the raw omega of every parameter, biases as well, and in its own unit; 0: the optimizer's, which is none but
-     * for AdamW (AdamW without any is Adam). Added to the gradient, or decoupled, as nn/optimizers.def says. */
+     * for AdamW (AdamW without any is Adam). Added to the gradient, or decoupled, as nn/optimizers.h says. */
     double weight_decay;
-/* momentum, beta1, beta2, epsilon, ...: of those optimizers that take them; 0: as nn/optimizers.def has it. */
-#define NN_OPTIMIZER_NUMBER(name, ...) double name;
-#include "nn/optimizers.def"
+/* momentum, beta1, beta2, epsilon, ...: of those optimizers that take them; 0: as nn/optimizers.h has it. */
+#define NN_NUMBER(name, ...) double name;
+    NN_OPTIMIZER_NUMBERS(NN_NUMBER)
+#undef NN_NUMBER
     size_t batch;  /* 0: all rows, no shuffling */
     double epochs; /* used where steps is 0 */
     long steps;

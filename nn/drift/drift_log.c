@@ -105,13 +105,11 @@ static size_t header_line(char *line)
 
 static size_t row_line(const nn_drift_row *row, char *line)
 {
-    void *locale = ad_c_locale_begin();
     size_t used = (size_t)snprintf(line, LINE, "%ld", row->step);
     for (int k = 0; k < COLUMNS; k++) {
         double value = value_of(row, k);
         used += (size_t)ad_snprintf(line + used, LINE - used, isnan(value) ? "," : ",%.10g", value);
     }
-    ad_c_locale_end(locale);
     return used + (size_t)snprintf(line + used, LINE - used, "\n");
 }
 

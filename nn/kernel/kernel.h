@@ -112,7 +112,6 @@ size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows); /* elem
 /* The step in memory from one entry of an axis to the next; 0 where the tensor has it not. */
 size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows);
 void nn_append(ad_shape *shape, const ad_shape *more); /* the axes that it has not */
-bool nn_same_order(const ad_shape *a, const ad_shape *b);
 
 /* run.c */
 /* Plans the runs of c->tile rows (and c->seeds seeds), unless the plan that is there serves. */

@@ -174,7 +174,7 @@ void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char 
     nn_append(&forward, &u->rest);
     nn_append(&backward, &u->rest);
     nn_append(&backward, &u->over);
-    bool straight = nn_same_order(&forward, shape), turn = !straight && nn_same_order(&backward, shape);
+    bool straight = ad_shape_equal(&forward, shape), turn = !straight && ad_shape_equal(&backward, shape);
     nn_walk w = { .rank = shape->rank };
     for (int i = 0; i < w.rank; i++) {
         w.size[i] = nn_axis_size(c, shape->axes[i], 1);

@@ -124,7 +124,7 @@ static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t i
 {
     for (int i = 0; i < c->n_panels; i++)
         if (c->panels[i].id == id && c->panels[i].instances == instances &&
-            nn_same_order(&c->panels[i].order, &order) && nn_same_order(&c->panels[i].sum, &sum))
+            ad_shape_equal(&c->panels[i].order, &order) && ad_shape_equal(&c->panels[i].sum, &sum))
             return i;
     void *panels = c->panels;
     if (!ad_arena_grow(c->arena, &panels, c->n_panels, &c->panels_capacity, sizeof *c->panels))
@@ -211,7 +211,7 @@ static bool pairs_well(const nn_call *c, int param)
             return false;
         if (!first)
             first = site;
-        if (!site->y.graph != !first->y.graph || !nn_same_order(&site->over, &first->over))
+        if (!site->y.graph != !first->y.graph || !ad_shape_equal(&site->over, &first->over))
             return false;
         instances += site->y.graph ? (double)nn_size_of(c, &sum, 1) : 1;
     }
@@ -268,7 +268,7 @@ static bool meet_well(const nn_call *c, const nn_use *uses, int n)
     size_t turns = 0;
     for (int k = 0; k < n; k++) {
         if (uses[k].y == NN_NO_PANEL || uses[k].aligned.rank || c->panels[uses[k].y].sampled ||
-            !nn_same_order(&uses[k].over, &uses->over))
+            !ad_shape_equal(&uses[k].over, &uses->over))
             return false;
         turns += nn_size_of(c, &uses[k].sum, c->max_rows);
     }

@@ -40,11 +40,3 @@ void nn_append(ad_shape *shape, const ad_shape *more)
         if (!ad_has(shape, more->axes[i]) && shape->rank < AD_MAX_RANK)
             shape->axes[shape->rank++] = more->axes[i];
 }
-
-bool nn_same_order(const ad_shape *a, const ad_shape *b)
-{
-    bool same = a->rank == b->rank;
-    for (int i = 0; i < a->rank && same; i++)
-        same = ad_same(a->axes[i], b->axes[i]);
-    return same;
-}

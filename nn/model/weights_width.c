@@ -1,6 +1,5 @@
 /* weights_width.c: the width of the network that a file of weights is of. */
-#include "nn/safetensors/safetensors.h"
-#include "nn/network/network.h"
+#include "nn/model/model.h"
 
 #include <stdlib.h>
 

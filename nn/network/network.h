@@ -57,7 +57,7 @@ struct nn_net {
 /* net.c */
 const char *nn_title(const nn_net *net);
 /* Between the two, this thread alone adds to the net's graph, its arena and what it keeps; nothing else may. What is
- * there already, other threads read all the while (nn/README.md has why they may). The end takes back what a failed
+ * there already, other threads read all the while (nn/README.md says why they may). The end takes back what a failed
  * trace added, with its error, which becomes the caller's: -1. */
 ad_mark nn_growth_begin(const nn_net *net);
 int nn_growth_end(const nn_net *net, ad_mark before, const char *what, ad_error *error);

@@ -74,13 +74,11 @@ double nn_setting_real(nn_net *net, const char *key, double preset)
 {
     char text[40];
     double number;
-    void *locale = ad_c_locale_begin();
     for (int digits = 6; digits <= 17; digits++) { /* the shortest text that is the number */
         ad_snprintf(text, sizeof text, "%.*g", digits, preset);
         if (real(text, &number) && !(fabs(number - preset) > 0))
             break;
     }
-    ad_c_locale_end(locale);
     if (real(take_setting(net, key, text), &number))
         return number;
     nn_setting_fail(net, key, "a number");

@@ -19,10 +19,9 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
     const char *number;
     double value;
     int n = 0;
-    void *locale = ad_c_locale_begin();
 #define MARK(name, ...)                                                                                                \
     marks[n].key = name;                                                                                               \
-    snprintf(marks[n++].value, sizeof marks->value, __VA_ARGS__)
+    ad_snprintf(marks[n++].value, sizeof marks->value, __VA_ARGS__)
     MARK("network", "%.60s", nn_title(model->net));
     MARK("width", "%zu", model->n);
     MARK("type", "%s", model->type == AD_FLOAT ? "float" : "double");
@@ -40,7 +39,6 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
     uint64_t sum = hash_numbers(0xcbf29ce484222325u, data->x, data->rows * nn_features(model->net));
     MARK("data", "%016" PRIx64, hash_numbers(sum, data->y, data->rows * columns));
 #undef MARK
-    ad_c_locale_end(locale);
     return n;
 }
 

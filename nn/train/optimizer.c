@@ -1,4 +1,4 @@
-/* optimizer.c: the optimizers of nn/optimizers.def, which has their formulas: one loop over all parameters. */
+/* optimizer.c: the optimizers of nn/optimizers.h, which has their formulas: one loop over all parameters. */
 #include "nn/train/train.h"
 
 #include <math.h>
@@ -108,19 +108,17 @@ STEPS(float, sqrtf)
 STEPS(double, sqrt)
 
 /* ---- the table ---- */
-enum {
-#define NN_OPTIMIZER_NUMBER(name, ...) NUMBER_##name,
-#include "nn/optimizers.def"
-    NUMBERS
-};
+#define NUMBER(name, ...) NUMBER_##name,
+enum { NN_OPTIMIZER_NUMBERS(NUMBER) NUMBERS };
+#undef NUMBER
 
 static const struct {
     const char *name;
     size_t at; /* in nn_fit_spec */
-    double preset, most;
+    double preset, maximum;
 } numbers[] = {
-#define NN_OPTIMIZER_NUMBER(name, preset, most) { #name, offsetof(nn_fit_spec, name), preset, most },
-#include "nn/optimizers.def"
+#define NUMBER(name, preset, maximum) { #name, offsetof(nn_fit_spec, name), preset, maximum },
+    NN_OPTIMIZER_NUMBERS(NUMBER)
 };
 
 struct optimizer {
@@ -132,12 +130,10 @@ struct optimizer {
     const char *states[MAX_STATES + 1];                                                /* ended by NULL */
 };
 
-static const optimizer optimizers[] = {
 #define USES(name) 1u << NUMBER_##name
-#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, uses, step, ...)                                               \
+#define OPTIMIZER(NAME, word, rate, decay, adaptive, uses, step, ...)                                                  \
     { #word, rate, decay, adaptive, uses, { step_##word##_float, step_##word##_double }, { __VA_ARGS__ } },
-#include "nn/optimizers.def"
-};
+static const optimizer optimizers[] = { NN_OPTIMIZERS(OPTIMIZER) };
 
 static double *number_of(nn_fit_spec *spec, int k)
 {
@@ -176,8 +172,8 @@ int nn_rule_settle(nn_fit_spec *spec, ad_error *error)
             *number = numbers[k].preset;
         if (!(*number > 0) || !isfinite(*number))
             return ad_fail(error, "fit: %s %g is not positive", numbers[k].name, *number);
-        if (*number >= numbers[k].most)
-            return ad_fail(error, "fit: %s %g is not below %g", numbers[k].name, *number, numbers[k].most);
+        if (*number >= numbers[k].maximum)
+            return ad_fail(error, "fit: %s %g is not below %g", numbers[k].name, *number, numbers[k].maximum);
     }
     return 0;
 }

@@ -13,8 +13,8 @@ struct nn_trainer {
     double rate;
 };
 
-/* The plan's outputs: the loss, the statistics, the gradients; gradients[k]: which of them is parameter k's, -1
- * none. */
+/* The plan's outputs: the loss, the statistics, the gradients; gradients[k]: which of them is parameter k's, -1 none.
+ * */
 static int list_outputs(const nn_trainer *trainer, ad_var *outputs, int *gradients)
 {
     const nn_net *net = trainer->model->net;

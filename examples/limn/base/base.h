@@ -54,7 +54,6 @@ typedef struct {
 typedef enum {
 #define OPTION(ID, ...) OPTION_##ID,
 #define CHOICE(ID, ...) OPTION_##ID,
-#define CHOICE_OF(ID, ...) OPTION_##ID,
 #include "examples/limn/base/options.def"
     OPTIONS
 } option;

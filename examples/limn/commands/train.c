@@ -11,10 +11,8 @@ static const double adaptive_rate[] = {
     [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01
 };
 
-static const bool adaptive[] = {
-#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, ...) adaptive,
-#include "nn/optimizers.def"
-};
+#define ADAPTIVE(NAME, word, rate, decay, adaptive, ...) adaptive,
+static const bool adaptive[] = { NN_OPTIMIZERS(ADAPTIVE) };
 
 /* The training part and the rest of the data. */
 typedef struct {
@@ -249,10 +247,10 @@ static int settle_train(options *o)
 {
     if (o->infinite)
         return option_fail("--width inf has no meaning in", o->command);
-    if (!(o->weight_decay < 0) && !(o->weight_decay > 0))
-        return option_fail("--weight-decay takes a number above 0 (adamw without any is adam) in", o->command);
     if (o->optimizer == GRADIENT_FLOW)
         return option_fail("steps cannot follow the flow in", o->command);
+    if (!(o->weight_decay < 0) && !(o->weight_decay > 0))
+        return option_fail("--weight-decay takes a number above 0 (adamw without any is adam) in", o->command);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->out))
         return option_fail("one file of weights is of one seed: no --seeds in", o->command);
     if (o->seeds > 1 && o->drift)
@@ -282,7 +280,7 @@ const tool_command command_train = {
               "measures the NTK\n"
               "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).",
     .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) |
-             TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(WEIGHT_DECAY) | TAKE(RATE) | TAKE(BATCH) | TAKE(EPOCHS) |
+             TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) |
              TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
              TAKE(DRIFT_LIMIT) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_train,

@@ -308,7 +308,7 @@ Test(recurrent, padding_changes_no_limit)
     cr_expect_lt(worst, 1e-12, "%g", worst);
 }
 
-/* The network of nn/README.md, with nn_padding_mask. */
+/* The network of nn/networks/README.md, with nn_padding_mask. */
 static ad_var own(nn_net *net, ad_var x)
 {
     ad_axis n = nn_width(net, "n"), time = ad_shape_get(x)->axes[1], features = ad_shape_get(x)->axes[2];
