@@ -177,7 +177,13 @@ int nn_forward(nn_model *model, const double *x, size_t rows, double *out, ad_er
 int nn_activations(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error);
 
 typedef enum { NN_SQUARE, NN_CROSS_ENTROPY } nn_loss; /* mean over the batch of |f - y|^2 / 2, or of -log softmax */
-typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM } nn_optimizer;
+/* NN_SGD, NN_MOMENTUM, NN_ADAM, ...: the rows of nn/optimizers.def, with what a step does. */
+typedef enum {
+#define NN_OPTIMIZER(NAME, ...) NN_##NAME,
+#include "nn/optimizers.def"
+    NN_N_OPTIMIZERS
+} nn_optimizer;
+const char *nn_optimizer_name(nn_optimizer which); /* "sgd" */
 
 /* Targets: y (rows) of class numbers if classes > 0 (the square loss then takes one-hot rows), else (rows, outputs). */
 typedef struct {
@@ -201,11 +207,15 @@ typedef struct nn_progress {
 typedef struct {
     nn_loss loss;
     nn_optimizer optimizer;
-    double rate;                  /* 0: 1 for SGD, 0.1 for momentum, 1e-3 for Adam */
-    double momentum;              /* 0: 0.9 */
-    double beta1, beta2, epsilon; /* 0: 0.9, 0.999, 1e-8 */
-    size_t batch;                 /* 0: all rows, no shuffling */
-    double epochs;                /* used where steps is 0 */
+    double rate; /* 0: the optimizer's */
+    /* Of the raw omega of every parameter, biases as well, and in its own unit; 0: the optimizer's, which is none but for
+     * AdamW (AdamW without any is Adam). Added to the gradient, or decoupled, as nn/optimizers.def says. */
+    double weight_decay;
+/* momentum, beta1, beta2, epsilon, ...: of those optimizers that take them; 0: as nn/optimizers.def has it. */
+#define NN_OPTIMIZER_NUMBER(name, ...) double name;
+#include "nn/optimizers.def"
+    size_t batch;  /* 0: all rows, no shuffling */
+    double epochs; /* used where steps is 0 */
     long steps;
     uint64_t seed; /* of the shuffling: a permutation an epoch */
     long every;    /* callback each `every` steps; 0: none but the last */

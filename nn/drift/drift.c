@@ -2,9 +2,8 @@
  *
  * In the NTK parametrization Theta_t tends to Theta_inf at n = infinity for all t, so that |Theta_t - Theta_0| is what
  * a finite network has beyond its limit: of order 1/n for smooth activations, n^(-3/4) to 1/n with kinks (THEORY 5). */
-#include "nn/network/network.h"
-
-#include "autodiff/plan/plan.h"
+#include "nn/drift/drift.h"
+#include "autodiff/base/base.h"
 
 #include <lapacke.h>
 #include <math.h>
@@ -124,8 +123,7 @@ static void fill_labels(nn_drift *d)
     size_t n = d->probes.rows, outputs = d->outputs;
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++) {
-            const double *a = d->probes.y + i * (d->probes.classes ? 1 : outputs);
-            const double *b = d->probes.y + j * (d->probes.classes ? 1 : outputs);
+            const double *a = nn_target_row(&d->probes, outputs, i), *b = nn_target_row(&d->probes, outputs, j);
             double sum = 0;
             for (size_t o = 0; o < outputs && !d->probes.classes; o++)
                 sum += a[o] * b[o];

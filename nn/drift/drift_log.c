@@ -1,10 +1,10 @@
-/* watch.c: the drift that a fit measures on its way: when, and as a CSV that grows with it.
+/* drift_log.c: the drift that a fit measures on its way: when, and as a CSV that grows with it.
  *
  * A resumed fit leaves the same CSV as one that was never broken: its file is rewritten up to the checkpoint's step,
  * less rows that only the end of the broken fit had, and goes on from there. Rows reach the disk before the checkpoint
  * does, so that none is missing. Theta_0 is not in the checkpoint: it is measured again, of the network as it was
  * drawn, and the file's first row tells whether that is the same one. */
-#include "nn/network/network.h"
+#include "nn/drift/drift.h"
 
 #include <limits.h>
 #include <math.h>
@@ -58,7 +58,7 @@ struct nn_watch {
 
 /* ---- when ---- */
 /* The first step after `step` that is measured. */
-static long after(const nn_watch *w, long step)
+static long step_after(const nn_watch *w, long step)
 {
     long next = w->steps;
     if (step >= w->steps)
@@ -105,11 +105,13 @@ static size_t header_line(char *line)
 
 static size_t row_line(const nn_drift_row *row, char *line)
 {
+    void *locale = ad_c_locale_begin();
     size_t used = (size_t)snprintf(line, LINE, "%ld", row->step);
     for (int k = 0; k < COLUMNS; k++) {
         double value = value_of(row, k);
         used += (size_t)ad_snprintf(line + used, LINE - used, isnan(value) ? "," : ",%.10g", value);
     }
+    ad_c_locale_end(locale);
     return used + (size_t)snprintf(line + used, LINE - used, "\n");
 }
 
@@ -154,14 +156,14 @@ static int pick_lines(const nn_watch *w, char *text, size_t *used, long done, ad
         if (rest == line || *rest != ',' || (to == text + length && (step != 0 || !same_start(w, line))))
             return ad_fail(error, "%s: cannot resume: it is of another start, other probes or another limit", path);
         while (w->spec->share > 0 && expected < step)
-            expected = after(w, expected);
+            expected = step_after(w, expected);
         if (step > done || expected > done || step > expected)
             break;
         if (step < expected) /* the end of a fit that was shorter */
             continue;
         memmove(to, line, (size_t)(end + 1 - line));
         to += end + 1 - line;
-        expected = after(w, step);
+        expected = step_after(w, step);
     }
     *used = (size_t)(to - text);
     if (to == text + length || (expected <= done && !(w->spec->share > 0)))
@@ -212,7 +214,7 @@ int nn_watch_begin(nn_watch *w, bool resumed, long done, ad_error *error)
     char line[LINE];
     if (done > w->steps) /* a checkpoint from beyond the end: nothing is left to do */
         return 0;
-    w->next = after(w, done);
+    w->next = step_after(w, done);
     if (resumed && w->spec->csv && resume_file(w, done, error) != 0)
         return -1;
     if (w->spec->csv && !(w->csv = ad_file_stream(w->spec->csv, resumed, error)))
@@ -228,7 +230,7 @@ int nn_watch_step(nn_watch *w, nn_progress *progress, ad_error *error)
     bool due = progress->step == w->next, last = progress->step == w->steps;
     int failed = 0;
     if (due)
-        w->next = after(w, progress->step);
+        w->next = step_after(w, progress->step);
     if (due && (last || !(share > 0) || w->seconds + w->last <= share * (progress->seconds + w->last))) {
         failed = measure(w, error);
         w->row.step = progress->step;

@@ -1,4 +1,4 @@
-/* kernel_seeds.c: a kernel whose samples meet, seed by seed.
+/* batched.c: a kernel whose samples meet, seed by seed.
  *
  * A seed is one output of one sample. Its adjoints run through the whole batch, so that those of all seeds at once grow
  * with the square of the batch. Here a run takes as many seeds as fit, and a store keeps of each what its products
@@ -18,17 +18,12 @@ enum {
     RUN_BYTES = 256 << 20,   /* of a run's plan */
     STORE_BYTES = 1 << 30,   /* of a store; there are two */
     SQUARE_BYTES = 64 << 20, /* of the product of two stores, and of adjoints times K */
-    MOST_RUN = 64            /* seeds */
+    MAX_RUN = 64             /* seeds */
 };
 
 static size_t limit(size_t own, size_t preset)
 {
     return own ? own : preset;
-}
-
-static size_t at_most(size_t count, size_t most)
-{
-    return count < most ? count : most;
 }
 
 static size_t rounded(size_t bytes)
@@ -78,7 +73,7 @@ static int choose_run(nn_call *c, size_t list, ad_error *error)
     if (!two)
         return -1;
     size_t more = two > one ? two - one : 1;
-    c->run = at_most(at_most(one < most ? 1 + (most - one) / more : 1, MOST_RUN), list);
+    c->run = nn_smaller(nn_smaller(one < most ? 1 + (most - one) / more : 1, MAX_RUN), list);
     return plan_bytes(c, c->run, error) ? 0 : -1;
 }
 
@@ -92,14 +87,14 @@ static size_t place(nn_call *c, char *work)
             nn_panel *p = &c->panels[i];
             c->seeds = p->kept ? c->store : c->run;
             p->data[side] = work ? work + total : NULL;
-            total += rounded(nn_size_of(c, &p->order, c->most) * bytes);
+            total += rounded(nn_size_of(c, &p->order, c->max_rows) * bytes);
         }
     for (int i = 0; i < c->n_uses; i = uses_end(c, i)) {
         nn_use *u = &c->uses[i];
         size_t size = param_size(c, u);
         if (u->met) {
             for (int k = i; k < uses_end(c, i); k++) {
-                size_t n = nn_size_of(c, &c->uses[k].sum, c->most);
+                size_t n = nn_size_of(c, &c->uses[k].sum, c->max_rows);
                 turns = n > turns ? n : turns;
             }
             applied = u->n_rest > applied ? u->n_rest : applied;
@@ -113,11 +108,11 @@ static size_t place(nn_call *c, char *work)
         }
     }
     applied *= turns * bytes; /* of one seed */
-    c->applied_rows = applied ? at_most(c->store, SQUARE_BYTES / applied + 1) : 0;
+    c->applied_rows = applied ? nn_smaller(c->store, SQUARE_BYTES / applied + 1) : 0;
     struct {
         char **piece;
         size_t bytes;
-    } pieces[] = { { &c->seed, c->run * c->most * nn_n_outputs(c->model->net) * bytes },
+    } pieces[] = { { &c->seed, c->run * c->max_rows * nn_n_outputs(c->model->net) * bytes },
                    { &c->product, c->store * c->store * bytes },
                    { &c->scratch, formed ? scratch * bytes : 0 },
                    { &c->met, turns * turns * bytes },
@@ -131,12 +126,12 @@ static size_t place(nn_call *c, char *work)
 
 int nn_seeds_lay_out(nn_call *c, ad_error *error)
 {
-    size_t bytes = nn_bytes(c->model->type), list = c->most * (c->mean ? 1 : c->outputs), one = 0;
+    size_t bytes = nn_bytes(c->model->type), list = c->max_rows * (c->mean ? 1 : c->outputs), one = 0;
     c->n_panels = c->n_terms = c->n_uses = 0; /* those of all seeds at once */
     if (!(c->tangent = nn_tangent_of(c->model->net, c->variant, true, error)))
         return -1;
     c->by_seeds = true;
-    c->tile = c->most;
+    c->tile = c->max_rows;
     c->seeds = 1;
     if (nn_find_terms(c, error) != 0)
         return -1;
@@ -144,12 +139,12 @@ int nn_seeds_lay_out(nn_call *c, ad_error *error)
         if (c->uses[i].met)
             c->panels[c->uses[i].d].kept = true;
     for (int i = 0; i < c->n_panels; i++)
-        one += c->panels[i].kept ? nn_size_of(c, &c->panels[i].order, c->most) * bytes : 0;
+        one += c->panels[i].kept ? nn_size_of(c, &c->panels[i].order, c->max_rows) * bytes : 0;
     for (int i = 0; i < c->n_uses; i = uses_end(c, i))
         one += c->uses[i].met ? 0 : param_size(c, &c->uses[i]) * bytes;
     size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes);
-    c->store = at_most(at_most(limit(c->model->limits.store, STORE_BYTES) / (one + 1) + 1, square), list);
-    if (choose_run(c, c->store, error) != 0 || nn_make_room(c, place(c, NULL), error) != 0)
+    c->store = nn_smaller(nn_smaller(limit(c->model->limits.store, STORE_BYTES) / (one + 1) + 1, square), list);
+    if (choose_run(c, c->store, error) != 0 || nn_make_work(c, place(c, NULL), error) != 0)
         return -1;
     place(c, c->kernel->work);
     ad_bind(c->plan->plan, c->tangent->seed, c->seed);
@@ -191,7 +186,7 @@ static int fill_store(nn_call *c, int side, const piece *p, ad_error *error)
 {
     size_t bytes = nn_bytes(c->model->type);
     for (size_t first = 0; first < p->count; first += c->run) {
-        c->seeds = at_most(c->run, p->count - first);
+        c->seeds = nn_smaller(c->run, p->count - first);
         set_seeds(c, p, first);
         if (nn_run(c, p->x, 0, p->rows, error) != 0)
             return -1;
@@ -229,7 +224,7 @@ static void add_met(nn_call *c, int begin, const piece *p, const piece *p2, int 
         size_t turns = nn_size_of(c, &a->sum, p->rows), turns2 = nn_size_of(c, &b->sum, p2->rows);
         nn_meet(c, a, turns, c->panels[a->y].data[0], b, turns2, c->panels[b->y].data[other]);
         for (size_t first = 0, count; first < p->count; first += count) {
-            count = at_most(c->applied_rows, p->count - first);
+            count = nn_smaller(c->applied_rows, p->count - first);
             nn_apply_met(c, count, turns, turns2, rest, c->panels[a->d].data[0] + first * turns * rest * bytes);
             nn_gram(c, count, p2->count, turns2 * rest, c->weights[a->param], c->applied, c->panels[b->d].data[other],
                     1, c->product + first * p2->count * bytes, false);
@@ -294,7 +289,7 @@ static int compute_list(nn_call *c, piece p, piece p2, size_t list, size_t list2
 {
     size_t held = list; /* the first seed of the store of side 1 */
     for (p.first = 0; p.first < list; p.first += c->store) {
-        p.count = at_most(c->store, list - p.first);
+        p.count = nn_smaller(c->store, list - p.first);
         if (c->symmetric && held == p.first && p.first > 0) {
             if (!count)
                 swap_sides(c);
@@ -306,7 +301,7 @@ static int compute_list(nn_call *c, piece p, piece p2, size_t list, size_t list2
         size_t least = c->symmetric ? p.first : 0, stores = (list2 - least + c->store - 1) / c->store;
         for (size_t k = stores; k-- > 0;) {
             p2.first = least + k * c->store;
-            p2.count = at_most(c->store, list2 - p2.first);
+            p2.count = nn_smaller(c->store, list2 - p2.first);
             int other = c->symmetric && k == 0 ? 0 : 1;
             if (other)
                 held = p2.first;
@@ -331,13 +326,13 @@ static int estimate(nn_call *c, const piece *p, const tally *all, double *second
     piece some = *p;
     double start = 0;
     for (int turn = 0; turn < 2; turn++) {
-        some.count = turn ? at_most(c->run, SEEDS) : 1;
+        some.count = turn ? nn_smaller(c->run, SEEDS) : 1;
         start = ad_seconds();
         if (fill_store(c, 0, &some, error) != 0)
             return -1;
     }
     *seconds = (ad_seconds() - start) / (double)some.count * all->seeds;
-    some.count = at_most(c->store, PAIRS);
+    some.count = nn_smaller(c->store, PAIRS);
     start = ad_seconds();
     multiply(c, &some, &some, 0);
     *seconds += (ad_seconds() - start) / ((double)some.count * (double)(some.count + 1) / 2) * all->pairs;

@@ -19,7 +19,7 @@
  *
  * Where none of that applies (W used transposed as well, many more pairs (r, r') than W has rows), the gradients
  * are formed, a tile of samples at a time, and multiplied. A batch whose seeds are too many for memory is taken seed by
- * seed, in kernel_seeds.c.
+ * seed, in batched.c.
  *
  * The NNGP kernel is the same sum over the readout's parameters alone, each times its initial variance: f is linear in
  * them, so that this is the mean of f f' over a new draw of the readout. */
@@ -35,21 +35,7 @@ enum {
     GRADIENT_BYTES = 32 << 20 /* of one tile of gradients */
 };
 
-void nn_kernel_free(struct nn_kernel *kernel)
-{
-    if (!kernel)
-        return;
-    nn_call_free(kernel->last);
-    for (int i = 0; i < 4; i++) {
-        ad_plan_free(kernel->plans[i / 2][i % 2].plan);
-        ad_free(kernel->plans[i / 2][i % 2].ids);
-    }
-    ad_free(kernel->x);
-    ad_free(kernel->work);
-    ad_free(kernel);
-}
-
-void nn_call_free(nn_call *c)
+static void call_free(nn_call *c)
 {
     if (!c)
         return;
@@ -57,144 +43,18 @@ void nn_call_free(nn_call *c)
     ad_free(c);
 }
 
-ad_sizes nn_call_sizes(const nn_call *c, size_t rows)
+void nn_kernel_free(struct nn_kernel *kernel)
 {
-    ad_sizes sizes = nn_sizes(c->model, rows);
-    if (c->by_seeds) {
-        sizes.batches[sizes.n_batches].axis = c->tangent->sample;
-        sizes.batches[sizes.n_batches++].size = c->seeds;
+    if (!kernel)
+        return;
+    call_free(kernel->last);
+    for (int i = 0; i < 4; i++) {
+        ad_plan_free(kernel->plans[i / 2][i % 2].plan);
+        ad_free(kernel->plans[i / 2][i % 2].ids);
     }
-    return sizes;
-}
-
-size_t nn_axis_size(const nn_call *c, ad_axis axis, size_t rows)
-{
-    ad_sizes sizes = nn_call_sizes(c, rows);
-    return ad_axis_size(c->model->net->graph, axis, &sizes);
-}
-
-size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows)
-{
-    ad_sizes sizes = nn_call_sizes(c, rows);
-    return ad_elements(c->model->net->graph, shape, &sizes);
-}
-
-/* ---- one run ---- */
-static int make_plan(nn_call *c, const ad_var *outputs, int *ids, int n, int n_checked, ad_error *error)
-{
-    nn_kernel_plan *p = c->plan;
-    ad_plan_free(p->plan);
-    ad_free(p->ids);
-    *p = (nn_kernel_plan){ .ids = ids, .n_ids = n, .n_checked = n_checked, .rows = c->tile, .seeds = c->seeds };
-    ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads, .capacity = nn_call_sizes(c, c->tile) };
-    return n && !(p->plan = ad_plan_new(outputs, n, &spec, error)) ? -1 : 0;
-}
-
-int nn_prepare(nn_call *c, ad_error *error)
-{
-    const nn_net *net = c->model->net;
-    struct nn_kernel *kernel = c->kernel;
-    size_t room = (size_t)c->n_panels + (size_t)net->n_statistics + 1;
-    int n = 0, n_checked = 0, *ids = ad_alloc(room, sizeof *ids, "a kernel", error);
-    ad_var *outputs = ad_alloc(room, sizeof *outputs, "a kernel", error);
-    int failed = ids && outputs ? 0 : -1;
-    for (int i = 0; i < c->n_panels && !failed; i++) {
-        int id = c->panels[i].id, k = 0;
-        ad_op op = ad_node_of(net->graph, id)->op;
-        while (k < n && ids[k] != id)
-            k++;
-        if (k < n || op == AD_INPUT || op == AD_PARAM)
-            continue;
-        ids[n] = id;
-        outputs[n++] = (ad_var){ net->graph, id };
-    }
-    if (!failed && c->variant == 0)
-        n_checked = nn_norm_outputs(net, true, outputs + n);
-    for (int k = 0; k < n_checked; k++)
-        ids[n + k] = outputs[n + k].id;
-    n += n_checked;
-    if (kernel->x_rows < c->tile && !failed) {
-        ad_free(kernel->x);
-        kernel->x_rows = 0;
-        kernel->x = ad_alloc(c->tile * nn_features(net), nn_bytes(c->model->type), "inputs", error);
-        failed = kernel->x ? 0 : -1;
-        kernel->x_rows = failed ? 0 : c->tile;
-    }
-    bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->seeds >= c->seeds && c->plan->n_ids == n &&
-                !failed && memcmp(c->plan->ids, ids, (size_t)n * sizeof *ids) == 0;
-    if (!fits && !failed) {
-        failed = make_plan(c, outputs, ids, n, n_checked, error);
-        ids = NULL;
-    }
-    if (!failed && c->plan->plan) {
-        nn_bind_params(c->model, c->plan->plan);
-        ad_bind(c->plan->plan, net->input, kernel->x);
-    }
-    ad_free(ids);
-    ad_free(outputs);
-    return failed;
-}
-
-static const char *tensor_data(const nn_call *c, int id)
-{
-    const nn_model *model = c->model;
-    if (id == model->net->input.id)
-        return c->kernel->x;
-    if (c->by_seeds && id == c->tangent->seed.id)
-        return c->seed;
-    for (int k = 0; k < model->net->n_params + model->net->n_statistics; k++)
-        if (model->net->params[k].id == id)
-            return (const char *)model->values + model->offsets[k] * nn_bytes(model->type);
-    int k = 0;
-    while (c->plan->ids[k] != id)
-        k++;
-    return ad_output(c->plan->plan, k);
-}
-
-size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows)
-{
-    size_t stride = 1;
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        if (ad_same(shape->axes[i], axis))
-            return stride;
-        stride *= nn_axis_size(c, shape->axes[i], rows);
-    }
-    return 0;
-}
-
-void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to)
-{
-    const ad_shape *shape = &ad_node_of(c->model->net->graph, p->id)->shape;
-    size_t bytes = nn_bytes(c->model->type), turns = nn_size_of(c, &p->sum, rows);
-    const char *from = tensor_data(c, p->id);
-    nn_walk w = { .rank = p->order.rank };
-    for (int i = 0; i < w.rank; i++) {
-        w.size[i] = nn_axis_size(c, p->order.axes[i], rows);
-        w.stride[i] = nn_stride(c, shape, p->order.axes[i], rows);
-    }
-    for (size_t turn = 0; turn < turns; turn++) {
-        size_t offset = 0, rest = turn;
-        for (int i = p->sum.rank - 1; i >= 0; i--) {
-            size_t size = nn_axis_size(c, p->sum.axes[i], rows);
-            offset += rest % size * nn_stride(c, shape, p->sum.axes[i], rows);
-            rest /= size;
-        }
-        nn_pack(c, &w, from + offset * bytes, to, turn > 0);
-    }
-}
-
-int nn_run(nn_call *c, const double *x, size_t first, size_t rows, ad_error *error)
-{
-    size_t features = nn_features(c->model->net), bad = 0;
-    ad_sizes sizes = nn_call_sizes(c, rows);
-    ad_plan *plan = c->plan->plan;
-    if (!nn_convert(x + first * features, rows * features, c->model->type, c->kernel->x, &bad))
-        return ad_fail(error, "x: row %zu holds a number that is not finite", first + bad / features);
-    if (plan &&
-        (ad_run(plan, &sizes, error) != 0 ||
-         (c->plan->n_checked && nn_norm_check(c->model, plan, c->plan->n_ids - c->plan->n_checked, rows, error) != 0)))
-        return -1;
-    return 0;
+    ad_free(kernel->x);
+    ad_free(kernel->work);
+    ad_free(kernel);
 }
 
 /* Runs samples and packs all panels of one side. */
@@ -231,28 +91,11 @@ static void write_out(const nn_call *c, const size_t *first, const size_t *rows,
                 }
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-int nn_make_room(nn_call *c, size_t total, ad_error *error)
-{
-    if (total <= c->kernel->work_bytes)
-        return 0;
-    ad_free(c->kernel->work);
-    c->kernel->work_bytes = 0;
-    if (!(c->kernel->work = ad_alloc(total, 1, "a kernel", error)))
-        return -1;
-    c->kernel->work_bytes = total;
-    return 0;
-}
-
 /* The rows of one run; where the seed knows its sample, they take memory in the square. */
 static void choose_tile(nn_call *c)
 {
     size_t bytes = nn_bytes(c->model->type), per_row = 1;
-    c->tile = c->most;
+    c->tile = c->max_rows;
     if (c->model->net->variants[c->variant].mixes)
         return;
     if (c->tangent->together) {
@@ -263,7 +106,7 @@ static void choose_tile(nn_call *c)
     for (int i = 0; i < c->n_panels; i++)
         per_row += nn_size_of(c, &c->panels[i].order, 1) * bytes;
     size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes) / c->outs;
-    c->tile = least(c->most, least(square ? square : 1, TILE_BYTES / per_row + 1));
+    c->tile = nn_smaller(c->max_rows, nn_smaller(square ? square : 1, TILE_BYTES / per_row + 1));
 }
 
 /* Chooses the tile, and lays out the buffers of the call. */
@@ -285,7 +128,7 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
         largest = size > largest ? size : largest;
     }
     applied *= c->outputs * c->tile * turns * bytes;
-    c->gradient_rows = least(c->tile, GRADIENT_BYTES / (c->outputs * largest * bytes) + 1);
+    c->gradient_rows = nn_smaller(c->tile, GRADIENT_BYTES / (c->outputs * largest * bytes) + 1);
     bool once = c->symmetric && c->tile >= rows, crosses = false;
     for (int i = 0; i < c->n_terms && c->symmetric; i++)
         crosses = crosses || c->terms[i].d != c->terms[i].d2 || c->terms[i].d_at != c->terms[i].d2_at;
@@ -317,7 +160,7 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
                 c->panels[i].data[side] = turn ? c->kernel->work + total : NULL;
                 total += (nn_size_of(c, &c->panels[i].order, c->tile) * bytes + 63) / 64 * 64;
             }
-        if (!turn && nn_make_room(c, total, error) != 0)
+        if (!turn && nn_make_work(c, total, error) != 0)
             return -1;
     }
     return 0;
@@ -328,12 +171,12 @@ static int compute(nn_call *c, const double *x, size_t rows, const double *x2, s
 {
     size_t bytes = nn_bytes(c->model->type), n_columns = c->symmetric ? rows : rows2;
     for (size_t i = 0; i < rows; i += c->tile) {
-        size_t count[2] = { least(c->tile, rows - i), 0 };
+        size_t count[2] = { nn_smaller(c->tile, rows - i), 0 };
         if (run_tile(c, 0, x, i, count[0], error) != 0)
             return -1;
         for (size_t k = c->symmetric ? i : 0; k < n_columns; k += c->tile) {
             bool same = c->symmetric && k == i;
-            count[1] = least(c->tile, n_columns - k);
+            count[1] = nn_smaller(c->tile, n_columns - k);
             if (!same && run_tile(c, 1, c->symmetric ? x : x2, k, count[1], error) != 0)
                 return -1;
             size_t square = c->outs * c->outs * count[0] * count[1] * bytes;
@@ -369,7 +212,7 @@ static nn_call *make_call(const nn_call *form, ad_error *error)
     c->plan = &model->kernel->plans[c->variant][c->by == NN_READOUT];
     c->tangent = nn_tangent_of(net, c->variant, false, error);
     c->outputs = nn_n_outputs(net);
-    c->most = c->rows2 > c->rows ? c->rows2 : c->rows;
+    c->max_rows = c->rows2 > c->rows ? c->rows2 : c->rows;
     c->outs = c->mean ? 1 : c->outputs;
     if (!c->tangent || !(c->arena = ad_arena_new(error)))
         goto failed;
@@ -381,14 +224,14 @@ static nn_call *make_call(const nn_call *form, ad_error *error)
         goto failed;
     if (nn_find_terms(c, error) != 0)
         goto failed;
-    if (c->tangent->together && net->variants[c->variant].mixes && nn_too_many_seeds(c, c->most)) {
+    if (c->tangent->together && net->variants[c->variant].mixes && nn_too_many_seeds(c, c->max_rows)) {
         if (nn_seeds_lay_out(c, error) == 0)
             return c;
     } else if (lay_out(c, c->rows, error) == 0 && nn_prepare(c, error) == 0) {
         return c;
     }
 failed:
-    nn_call_free(c);
+    call_free(c);
     return NULL;
 }
 
@@ -403,6 +246,7 @@ static nn_call *call_of(nn_model *model, nn_weighing by, size_t rows, const doub
     }
     if (!model->kernel && !(model->kernel = ad_alloc(1, sizeof *model->kernel, "a kernel", error)))
         return NULL;
+    model->free_kernel = nn_kernel_free;
     int v = nn_variant_of(model, NN_TRAINING);
     if (v == 0 && (nn_norm_check_rows(model, rows, error) || (x2 && nn_norm_check_rows(model, rows2, error))))
         return NULL;
@@ -415,7 +259,7 @@ static nn_call *call_of(nn_model *model, nn_weighing by, size_t rows, const doub
                            .rows = rows,
                            .rows2 = x2 ? rows2 : rows };
     if (!model->kernel->last || !same_form(model->kernel->last, &form)) {
-        nn_call_free(model->kernel->last);
+        call_free(model->kernel->last);
         if (!(model->kernel->last = make_call(&form, error)))
             return NULL;
     }

@@ -1,10 +1,9 @@
-/* kernel_inside.h: the inside of an empirical kernel: kernel.c lays out and runs it, kernel_sites.c finds what it is
- * made of, kernel_products.c multiplies, kernel_seeds.c does it seed by seed, readout.c weighs. */
-#ifndef LIMN_NN_KERNEL_INSIDE_H
-#define LIMN_NN_KERNEL_INSIDE_H
-#include "nn/network/network.h"
-
-#include "autodiff/plan/plan.h"
+/* kernel.h: the inside of an empirical kernel: kernel.c lays it out, run.c runs the plan, sites.c finds what it is made
+ * of, products.c multiplies, batched.c does it seed by seed, readout.c weighs. */
+#ifndef LIMN_NN_KERNEL_KERNEL_H
+#define LIMN_NN_KERNEL_KERNEL_H
+#include "autodiff/base/base.h"
+#include "nn/model/model.h"
 
 struct nn_tangent {
     bool together; /* the seed knows its sample, too: samples meet, or parameters meet before they meet a sample */
@@ -80,41 +79,51 @@ typedef struct nn_call {
     double *weights;
     size_t outputs, outs; /* outs: outputs that are rows of the products: all, or 1 where only the mean is wanted */
     size_t tile;          /* samples in one run */
-    size_t most;          /* rows of x or of x2 */
+    size_t max_rows;      /* the larger of rows and rows2 */
     ad_arena *arena;
     nn_panel *panels;
-    int n_panels, panels_room;
+    int n_panels, panels_capacity;
     nn_term *terms;
-    int n_terms, terms_room;
+    int n_terms, terms_capacity;
     nn_use *uses;
-    int n_uses, uses_room;
+    int n_uses, uses_capacity;
     char *acc, *cross, *product, *factor, *gradient[2], *scratch, *applied, *met; /* pieces of the work */
     size_t gradient_rows;                                                         /* samples of one tile of gradients */
-    bool by_seeds;     /* all that follows is for kernel_seeds.c */
+    bool by_seeds;     /* all that follows is for batched.c */
     size_t seeds;      /* of a run: outputs of samples */
     size_t run, store; /* at most so many in a run, and in a store */
     size_t applied_rows;
     char *seed; /* (run, batch, outputs) */
 } nn_call;
 
-/* kernel.c */
 enum { NN_NO_PANEL = -1 };
-void nn_call_free(nn_call *c);
+static inline size_t nn_smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* kernel.c */
+void nn_kernel_free(struct nn_kernel *kernel);
+
+/* sizes.c */
 ad_sizes nn_call_sizes(const nn_call *c, size_t rows);
 size_t nn_axis_size(const nn_call *c, ad_axis axis, size_t rows);
 size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows); /* elements */
 /* The step in memory from one entry of an axis to the next; 0 where the tensor has it not. */
 size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows);
+void nn_append(ad_shape *shape, const ad_shape *more); /* the axes that it has not */
+bool nn_same_order(const ad_shape *a, const ad_shape *b);
 
+/* run.c */
 /* Plans the runs of c->tile rows (and c->seeds seeds), unless the plan that is there serves. */
 int nn_prepare(nn_call *c, ad_error *error);
 /* Runs the plan on samples x (rows, features). */
 int nn_run(nn_call *c, const double *x, size_t first, size_t rows, ad_error *error);
 void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to);
-/* Room for `total` bytes of work. */
-int nn_make_room(nn_call *c, size_t total, ad_error *error);
+/* At least `total` bytes of work. */
+int nn_make_work(nn_call *c, size_t total, ad_error *error);
 
-/* kernel_seeds.c: where samples meet, and the seeds of all of them are too many for memory. */
+/* batched.c: where samples meet, and the seeds of all of them are too many for memory. */
 bool nn_too_many_seeds(const nn_call *c,
                        size_t rows); /* if each of so many rows has its own, in a run of all of them */
 int nn_seeds_lay_out(nn_call *c, ad_error *error);
@@ -122,17 +131,15 @@ int nn_seeds_lay_out(nn_call *c, ad_error *error);
 int nn_seeds_compute(nn_call *c, const double *x, size_t rows, const double *x2, size_t rows2, double *out,
                      double *seconds, ad_error *error);
 
-/* kernel_sites.c */
+/* sites.c */
 const struct nn_tangent *nn_tangent_of(const nn_net *net, int variant, bool by_seeds, ad_error *error);
 /* The panels, terms and uses of all parameters that have a weight. */
 int nn_find_terms(nn_call *c, ad_error *error);
-void nn_append(ad_shape *shape, const ad_shape *more); /* the axes that it has not */
-bool nn_same_order(const ad_shape *a, const ad_shape *b);
 
 /* readout.c */
 int nn_weigh(const nn_model *model, int variant, nn_weighing by, double *weights, ad_error *error);
 
-/* kernel_products.c: `rows` are those of the two sides, `other` is the side of the columns, 0 where it is the first. */
+/* products.c: `rows` are those of the two sides, `other` is the side of the columns, 0 where it is the first. */
 void nn_pack(const nn_call *c, const nn_walk *w, const char *from, char *to, bool add);
 /* to (m, n) = alpha a (m, k) b (n, k)^T + beta to; only its upper triangle if b is a and `upper` */
 void nn_gram(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b, double beta,

@@ -1,4 +1,4 @@
-/* kernel_products.c: the products of packed panels: Gram by Gram where uses can be paired, by the gradients themselves
+/* products.c: the products of packed panels: Gram by Gram where uses can be paired, by the gradients themselves
  * or by K where they cannot (kernel.c has the formulas). */
 #include "nn/kernel/kernel.h"
 

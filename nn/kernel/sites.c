@@ -1,4 +1,4 @@
-/* kernel_sites.c: from a network's trace to what a kernel is made of: the adjoints of its outputs, the panels that they
+/* sites.c: from a network's trace to what a kernel is made of: the adjoints of its outputs, the panels that they
  * and the inputs of its parameters are packed in, and the terms or uses that pair them (kernel.c has the formulas). */
 #include "nn/kernel/kernel.h"
 
@@ -44,12 +44,9 @@ static ad_axis unused_prime(const nn_net *net, ad_var output, ad_axis axis)
     return prime;
 }
 
-const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, bool by_seeds, ad_error *error)
+static struct nn_tangent *trace_tangent(const nn_net *net, int v, bool by_seeds, ad_error *error)
 {
-    nn_variant *variant = &((nn_net *)net)->variants[v]; /* the tangent is a cache */
-    ad_var output = variant->output;
-    if (variant->tangents[by_seeds])
-        return variant->tangents[by_seeds];
+    ad_var output = net->variants[v].output;
     struct nn_tangent *t = ad_arena_alloc(net->arena, 1, sizeof *t);
     bool *marks = ad_arena_alloc(net->arena, 2 * (size_t)output.id + 2, sizeof *marks);
     if (!t || !marks) {
@@ -73,11 +70,17 @@ const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, bool by_seeds, 
         seed = ad_mul(ad_expand(seed, all), ad_expand(ad_delta(net->graph, t->sample, net->batch), all));
     }
     t->n_sites = ad_backward(output, seed, NULL, 0, NULL, &t->sites);
-    if (t->n_sites < 0 || ad_failed(net->graph)) {
-        ad_fail(error, "%s: kernel: %s", nn_title(net), ad_message(net->graph));
-        return NULL;
-    }
-    return variant->tangents[by_seeds] = t;
+    return ad_failed(net->graph) ? NULL : t;
+}
+
+const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, bool by_seeds, ad_error *error)
+{
+    struct nn_tangent **kept = &((nn_net *)net)->variants[v].tangents[by_seeds];
+    ad_mark before = nn_growth_begin(net);
+    if (!*kept)
+        *kept = trace_tangent(net, v, by_seeds, error);
+    const struct nn_tangent *t = *kept;
+    return nn_growth_end(net, before, "kernel", error) == 0 ? t : NULL;
 }
 
 /* The axes that tell one seed from another. */
@@ -89,7 +92,7 @@ static ad_shape seeds_of(const struct nn_tangent *t)
 /* ---- axes ---- */
 /* What is left of a tensor without its factors and its copies along axes: c times the node that is returned. A factor
  * that depends on the number of samples stays: it is another one for x than for x2. */
-static int peel(const nn_call *c, ad_var v, double *factor)
+static int peel_factors(const nn_call *c, ad_var v, double *factor)
 {
     const ad_graph *graph = c->model->net->graph;
     const ad_node *node = ad_node_of(graph, v.id);
@@ -117,37 +120,6 @@ static ad_shape without(const ad_shape *shape, const ad_shape *gone)
     return rest;
 }
 
-void nn_append(ad_shape *shape, const ad_shape *more)
-{
-    for (int i = 0; i < more->rank; i++)
-        if (!ad_has(shape, more->axes[i]) && shape->rank < AD_MAX_RANK)
-            shape->axes[shape->rank++] = more->axes[i];
-}
-
-bool nn_same_order(const ad_shape *a, const ad_shape *b)
-{
-    bool same = a->rank == b->rank;
-    for (int i = 0; i < a->rank && same; i++)
-        same = ad_same(a->axes[i], b->axes[i]);
-    return same;
-}
-
-/* Room for one more in an array of the arena. */
-static bool grow(nn_call *c, void **array, int used, int *room, size_t size)
-{
-    if (used < *room)
-        return true;
-    int larger = *room ? 2 * *room : 32;
-    void *new = ad_arena_alloc(c->arena, (size_t)larger, size);
-    if (!new)
-        return false;
-    if (used)
-        memcpy(new, *array, (size_t)used * size);
-    *array = new;
-    *room = larger;
-    return true;
-}
-
 static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t instances)
 {
     for (int i = 0; i < c->n_panels; i++)
@@ -155,7 +127,7 @@ static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t i
             nn_same_order(&c->panels[i].order, &order) && nn_same_order(&c->panels[i].sum, &sum))
             return i;
     void *panels = c->panels;
-    if (!grow(c, &panels, c->n_panels, &c->panels_room, sizeof *c->panels))
+    if (!ad_arena_grow(c->arena, &panels, c->n_panels, &c->panels_capacity, sizeof *c->panels))
         return -2;
     c->panels = panels;
     c->panels[c->n_panels] = (nn_panel){
@@ -195,7 +167,7 @@ static int gram_panel(nn_call *c, ad_var v, bool adjoint, const ad_shape *instan
                       const ad_shape *sum, double *factor)
 {
     const struct nn_tangent *t = c->tangent;
-    int id = peel(c, v, factor);
+    int id = peel_factors(c, v, factor);
     bool sampled = !adjoint || ad_has(&ad_node_of(c->model->net->graph, id)->shape, t->sample);
     ad_shape order = *instances, out = ad_shape_of(t->out), sample = ad_shape_of(t->sample);
     if (adjoint && !c->mean)
@@ -214,7 +186,7 @@ static bool add_term(nn_call *c, nn_term t)
     if (c->symmetric && (t.d > t.d2 || (t.d == t.d2 && t.d_at > t.d2_at)))
         return true;
     void *terms = c->terms;
-    if (!grow(c, &terms, c->n_terms, &c->terms_room, sizeof *c->terms))
+    if (!ad_arena_grow(c->arena, &terms, c->n_terms, &c->terms_capacity, sizeof *c->terms))
         return false;
     c->terms = terms;
     c->terms[c->n_terms++] = t;
@@ -298,7 +270,7 @@ static bool meet_well(const nn_call *c, const nn_use *uses, int n)
         if (uses[k].y == NN_NO_PANEL || uses[k].aligned.rank || c->panels[uses[k].y].sampled ||
             !nn_same_order(&uses[k].over, &uses->over))
             return false;
-        turns += nn_size_of(c, &uses[k].sum, c->most);
+        turns += nn_size_of(c, &uses[k].sum, c->max_rows);
     }
     return c->tangent->together && turns <= uses->n_over;
 }
@@ -321,9 +293,9 @@ static int make_uses(nn_call *c, int param, ad_error *error)
         if (product)
             nn_append(&order, &sum);
         nn_append(&order, &u.rest);
-        u.d = find_panel(c, peel(c, site->delta, &one), order, product ? none : sum, 1);
+        u.d = find_panel(c, peel_factors(c, site->delta, &one), order, product ? none : sum, 1);
         if (product) {
-            int id = peel(c, site->y, &two);
+            int id = peel_factors(c, site->y, &two);
             order = ad_has(&ad_node_of(c->model->net->graph, id)->shape, t->sample) ? sample : none;
             nn_append(&order, &u.aligned);
             nn_append(&order, &sum);
@@ -336,7 +308,7 @@ static int make_uses(nn_call *c, int param, ad_error *error)
         u.n_rest = nn_size_of(c, &u.rest, 1);
         u.sum = product ? sum : none;
         void *uses = c->uses;
-        if (u.d == -2 || u.y == -2 || !grow(c, &uses, c->n_uses, &c->uses_room, sizeof *c->uses))
+        if (u.d == -2 || u.y == -2 || !ad_arena_grow(c->arena, &uses, c->n_uses, &c->uses_capacity, sizeof *c->uses))
             return ad_fail(error, "kernel: out of memory");
         c->uses = uses;
         c->uses[c->n_uses++] = u;

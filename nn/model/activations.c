@@ -1,5 +1,5 @@
-/* look.c: the value of any node of a network at a finite width. */
-#include "nn/network/network.h"
+/* activations.c: the value of any node of a network at a finite width. */
+#include "nn/model/model.h"
 
 int nn_activations(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error)
 {
@@ -7,7 +7,7 @@ int nn_activations(nn_model *model, ad_var node, const double *x, size_t rows, d
     ad_plan_spec spec = { .type = model->type, .threads = model->threads, .capacity = nn_sizes(model, rows) };
     size_t features = nn_features(net), bad = 0, count = ad_elements(net->graph, ad_shape_get(node), &spec.capacity);
     void *input = ad_alloc(rows * features, nn_bytes(model->type), "inputs", error);
-    ad_plan *plan = input ? ad_plan_new(&node, 1, &spec, error) : NULL;
+    ad_plan *plan = input ? nn_plan_new(net, &node, 1, &spec, error) : NULL;
     int status = plan ? 0 : -1;
     if (!status && !nn_convert(x, rows * features, model->type, input, &bad))
         status = ad_fail(error, "x: row %zu holds a number that is not finite", bad / features);

@@ -1,5 +1,5 @@
 /* weights_width.c: the width of the network that a file of weights is of. */
-#include "nn/model/safetensors.h"
+#include "nn/safetensors/safetensors.h"
 #include "nn/network/network.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* layers.c: weights, biases, dense layers, activations. */
+/* layers.c: widths, weights, biases, dense layers, activations. */
 #include "nn/network/network.h"
 
 #include <math.h>
@@ -37,6 +37,11 @@ ad_var nn_add_bias_at(ad_where where, nn_weight bias, ad_var x)
     if (fabs(bias.c - 1) > 0 || fabs(bias.power) > 0)
         b = ad_scale_at(where, ad_expand_at(where, b, *ad_shape_get(x)), bias.c, bias.fan_in, bias.power);
     return ad_binary_at(where, AD_ADD, x, b);
+}
+
+ad_axis nn_width_at(ad_where where, nn_net *net, const char *name, double ratio)
+{
+    return ad_width_at(where, net->graph, name, ratio);
 }
 
 ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out, const nn_dense_spec *spec)

@@ -1,18 +1,12 @@
-/* norm.c: normalisation, made of rows of the op table: over the axes `over`,
+/* normalisation.c: normalisation, made of rows of the op table: over the axes `over`,
  *
  *     m = mean u,  c = u - m,  v = mean c^2,  z = c (v + epsilon)^(-1/2),  y = z gamma + beta
  *
  * Over the batch (Ioffe and Szegedy, arXiv:1502.03167), over the width or the features of one sample (Ba et al.,
  * arXiv:1607.06450), over groups of its channels (Wu and He, arXiv:1803.08494).
  *
- * Batch normalisation keeps what the batches had on average: after each step of training, with N the numbers that a
- * mean is of,
- *
- *     running_mean = (1 - momentum) running_mean + momentum m
- *     running_var  = (1 - momentum) running_var  + momentum v N / (N - 1)
- *
- * as PyTorch does; v itself is biased. A batch of one (N = 1) has no variance to tell of, and moves the mean alone. The
- * network in evaluation is the trace of training with m and v replaced by these two. */
+ * In evaluation m and v of the batch are replaced by running statistics, which are inputs of the same trace.
+ */
 #include "nn/network/network.h"
 
 #include <math.h>
@@ -187,51 +181,6 @@ ad_var nn_trace_evaluation(nn_net *net)
     return ad_replace(net->output, from, to, n);
 }
 
-/* ---- running statistics ---- */
-/* How many numbers a mean is of. */
-static double count_of(const nn_model *model, const nn_norm *norm, const ad_sizes *sizes)
-{
-    return (double)ad_elements(model->net->graph, &norm->over, sizes);
-}
-
-#define LOOP(real)                                                                                                     \
-    static void move_##real(size_t n, real keep, real add, const real *restrict batch, real *restrict running)         \
-    {                                                                                                                  \
-        for (size_t i = 0; i < n; i++)                                                                                 \
-            running[i] = keep * running[i] + add * batch[i];                                                           \
-    }
-LOOP(float)
-LOOP(double)
-
-void nn_norm_update(nn_model *model, const ad_plan *plan, int first, size_t rows)
-{
-    ad_sizes sizes = nn_sizes(model, rows);
-    int k = 0;
-    for (const nn_norm *norm = model->net->norms; norm; norm = norm->next)
-        for (int i = 0; i < 2; i++, k++) {
-            double n = count_of(model, norm, &sizes), add = norm->momentum;
-            size_t count;
-            void *running = nn_statistic(model, k, &count);
-            const void *batch = ad_output(plan, first + k);
-            if (i == 1 && n < 2)
-                continue;
-            add *= i == 1 ? n / (n - 1) : 1;
-            if (model->type == AD_FLOAT)
-                move_float(count, (float)(1 - norm->momentum), (float)add, batch, running);
-            else
-                move_double(count, 1 - norm->momentum, add, batch, running);
-        }
-}
-
-int nn_norm_check_rows(const nn_model *model, size_t rows, ad_error *error)
-{
-    ad_sizes sizes = nn_sizes(model, rows);
-    for (const nn_norm *norm = model->net->norms; norm; norm = norm->next)
-        if (norm->exact && count_of(model, norm, &sizes) < 2)
-            return ad_fail(error, "batchnorm %s: a batch of one sample has variance 0, and epsilon is 0", norm->name);
-    return 0;
-}
-
 int nn_norm_outputs(const nn_net *net, bool checked, ad_var *nodes)
 {
     int n = 0;
@@ -242,25 +191,4 @@ int nn_norm_outputs(const nn_net *net, bool checked, ad_var *nodes)
         for (int i = 0; i < 2; i++)
             nodes[n++] = norm->batch[i];
     return n;
-}
-
-/* Of equal samples, products may differ by a few roundings, and in double their mean by N (in float it is summed in
- * double). */
-int nn_norm_check(const nn_model *model, const ad_plan *plan, int first, size_t rows, ad_error *error)
-{
-    ad_sizes sizes = nn_sizes(model, rows);
-    for (const nn_norm *norm = model->net->norms; norm; norm = norm->next, first += 2) {
-        if (!norm->exact)
-            continue;
-        size_t count = ad_elements(model->net->graph, ad_shape_get(norm->batch[0]), &sizes);
-        const void *means = ad_output(plan, first), *variances = ad_output(plan, first + 1);
-        double rounding = model->type == AD_FLOAT ? 4 * 1.2e-7 : fmax(4, count_of(model, norm, &sizes)) * 2.3e-16;
-        for (size_t i = 0; i < count; i++) {
-            double least = rounding * nn_value(means, i, model->type);
-            if (nn_value(variances, i, model->type) <= least * least)
-                return ad_fail(error, "batchnorm %s: unit %zu has variance 0 over the batch, and epsilon is 0",
-                               norm->name, i);
-        }
-    }
-    return 0;
 }

@@ -1,4 +1,4 @@
-/* scale.c: parametrizations as data (THEORY section 2; the abc of Tensor Programs IV).
+/* parametrization.c: parametrizations as data (THEORY section 2; the abc of Tensor Programs IV).
  *
  * W = n^-a omega, omega ~ N(0, sigma^2 n^-2b), learning rate eta n^-c, for n the fan-in of a layer over a width axis.
  * An input layer has a fixed fan-in d: its 1/sqrt(d) stands apart, in the multiplier or in the deviation, and its own
@@ -64,4 +64,13 @@ ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma)
     if (!is_width(net, out)) /* the outputs' own bias is of order one in every scale, and so is its rate */
         return make(net, (ad_axis){ 0, 0 }, (powers){ 0, 0 }, 0, sigma);
     return make(net, out, table[net->spec.parametrization].bias, 0 - table[net->spec.parametrization].c, sigma);
+}
+
+double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes)
+{
+    const ad_init *init = ad_node_of(net->graph, net->params[k].id)->init;
+    double scale = init->rate;
+    if (init->axis.id && fabs(init->rate_power) > 0)
+        scale *= pow((double)ad_axis_size(net->graph, init->axis, sizes), init->rate_power);
+    return scale;
 }

@@ -1,150 +1,6 @@
-/* net.c: tracing a network, its settings, and what the trace knows. */
+/* trace.c: a network's function becomes a trace, in training and in evaluation. */
 #include "nn/network/network.h"
 
-#include <errno.h>
-#include <math.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-const char *nn_title(const nn_net *net)
-{
-    return net->spec.name ? net->spec.name : "network";
-}
-
-/* ---- settings ---- */
-static nn_setting *find(const nn_net *net, const char *key)
-{
-    nn_setting *s = net->settings;
-    while (s && strcmp(s->key, key) != 0)
-        s = s->next;
-    return s;
-}
-
-/* Settings stay in the order in which they were given or read. */
-static nn_setting *append(nn_net *net, const char *key, const char *value)
-{
-    nn_setting **end = &net->settings, *s = ad_arena_alloc(net->arena, 1, sizeof *s);
-    const char *kept = ad_arena_text(net->arena, "%s", key);
-    if (!s || !kept) {
-        ad_fail(&net->error, "%s: out of memory", nn_title(net));
-        return NULL;
-    }
-    *s = (nn_setting){ .key = kept, .value = value };
-    while (*end)
-        end = &(*end)->next;
-    return *end = s;
-}
-
-/* The text given for the key, else its preset; marks the setting as read. */
-static const char *take(nn_net *net, const char *key, const char *preset)
-{
-    nn_setting *s = find(net, key);
-    if (!s)
-        s = append(net, key, NULL);
-    if (!s)
-        return preset;
-    if (!s->preset && !(s->preset = ad_arena_text(net->arena, "%s", preset)))
-        ad_fail(&net->error, "%s: out of memory", nn_title(net));
-    return s->value ? s->value : preset;
-}
-
-void nn_setting_fail(nn_net *net, const char *key, const char *wanted)
-{
-    const nn_setting *s = find(net, key);
-    const char *value = s && s->value ? s->value : s ? s->preset : NULL;
-    ad_fail(&net->error, "%s: %s=%s: it must be %s", nn_title(net), key, value ? value : "", wanted);
-}
-
-long nn_setting_int(nn_net *net, const char *key, long preset, long least, long most)
-{
-    char text[32], wanted[96], *end;
-    snprintf(text, sizeof text, "%ld", preset);
-    const char *value = take(net, key, text);
-    errno = 0;
-    long number = strtol(value, &end, 10);
-    if (end != value && !*end && !errno && number >= least && number <= most)
-        return number;
-    snprintf(wanted, sizeof wanted, "a whole number from %ld to %ld", least, most);
-    nn_setting_fail(net, key, wanted);
-    return preset;
-}
-
-static bool real(const char *text, double *number)
-{
-    char *end;
-    *number = ad_number(text, &end);
-    return end != text && !*end && isfinite(*number);
-}
-
-double nn_setting_real(nn_net *net, const char *key, double preset)
-{
-    char text[40];
-    double number;
-    for (int digits = 6; digits <= 17; digits++) { /* the shortest text that is the number */
-        ad_snprintf(text, sizeof text, "%.*g", digits, preset);
-        if (real(text, &number) && !(fabs(number - preset) > 0))
-            break;
-    }
-    if (real(take(net, key, text), &number))
-        return number;
-    nn_setting_fail(net, key, "a number");
-    return preset;
-}
-
-const char *nn_setting_text(nn_net *net, const char *key, const char *preset)
-{
-    return take(net, key, preset);
-}
-
-bool nn_setting_sigma(nn_net *net, const char *key, const char *preset, double *sigma)
-{
-    const char *text = take(net, key, preset);
-    *sigma = 0;
-    if (strcmp(text, "none") == 0)
-        return false;
-    if (real(text, sigma) && *sigma >= 0)
-        return true;
-    nn_setting_fail(net, key, "none, or a number that is not negative");
-    *sigma = 0;
-    return false;
-}
-
-/* Splits "key=value" and keeps it; a key given twice is an error. */
-static void give(nn_net *net, const char *text)
-{
-    const char *equals = strchr(text, '=');
-    if (!equals || equals == text) {
-        ad_fail(&net->error, "%s: setting \"%s\" is not of the form key=value", nn_title(net), text);
-        return;
-    }
-    char *key = ad_arena_text(net->arena, "%.*s", (int)(equals - text), text);
-    char *value = ad_arena_text(net->arena, "%s", equals + 1);
-    if (!key || !value)
-        ad_fail(&net->error, "%s: out of memory", nn_title(net));
-    else if (find(net, key))
-        ad_fail(&net->error, "%s: setting %s is given twice", nn_title(net), key);
-    else
-        append(net, key, value);
-}
-
-/* A setting that nothing read is refused, with the list of those that were. */
-static void refuse_unread(nn_net *net)
-{
-    char list[320] = "";
-    size_t used = 0;
-    const nn_setting *unread = NULL;
-    for (const nn_setting *s = net->settings; s; s = s->next) {
-        if (!s->preset && !unread)
-            unread = s;
-        if (s->preset && used < sizeof list)
-            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s=%s", used ? ", " : "", s->key, s->preset);
-    }
-    if (unread)
-        ad_fail(&net->error, "%s: no setting %s; there are (with their defaults) %s", nn_title(net), unread->key, list);
-}
-
-/* ---- tracing ---- */
 static ad_var make_input(nn_net *net)
 {
     static const char *const names[4][4] = {
@@ -236,7 +92,7 @@ static int keep_spec(nn_net *net, const nn_spec *spec)
     for (int i = 0; i < count; i++) {
         if (!(settings[i] = ad_arena_text(net->arena, "%s", spec->settings[i])))
             return ad_fail(&net->error, "network: out of memory");
-        give(net, spec->settings[i]);
+        nn_setting_give(net, spec->settings[i]);
     }
     net->spec.settings = settings;
     return 0;
@@ -247,6 +103,7 @@ nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
     nn_net *net = ad_alloc(1, sizeof *net, "a network", error);
     if (!net)
         return NULL;
+    pthread_mutex_init(&net->lock, NULL);
     net->arena = ad_arena_new(error);
     net->graph = ad_graph_new(error);
     if (!net->arena || !net->graph) {
@@ -265,7 +122,7 @@ nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
     if (!net->error.text[0] && ad_failed(net->graph))
         ad_fail(&net->error, "%s", ad_message(net->graph));
     if (!net->error.text[0])
-        refuse_unread(net);
+        nn_settings_check_read(net);
     if (!net->error.text[0])
         check_output(net);
     if (!net->error.text[0]) {
@@ -280,90 +137,4 @@ nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
         return NULL;
     }
     return net;
-}
-
-void nn_net_free(nn_net *net)
-{
-    if (!net)
-        return;
-    ad_graph_free(net->graph);
-    ad_arena_free(net->arena);
-    ad_free(net);
-}
-
-/* ---- what a trace knows ---- */
-ad_graph *nn_graph(const nn_net *net)
-{
-    return net->graph;
-}
-
-ad_var nn_input(const nn_net *net)
-{
-    return net->input;
-}
-
-ad_var nn_output(const nn_net *net)
-{
-    return net->output;
-}
-
-ad_axis nn_batch(const nn_net *net)
-{
-    return net->batch;
-}
-
-ad_axis nn_outputs(const nn_net *net)
-{
-    return net->outputs;
-}
-
-const nn_spec *nn_spec_of(const nn_net *net)
-{
-    return &net->spec;
-}
-
-int nn_n_params(const nn_net *net)
-{
-    return net->n_params;
-}
-
-ad_var nn_param(const nn_net *net, int k)
-{
-    return net->params[k];
-}
-
-int nn_n_statistics(const nn_net *net)
-{
-    return net->n_statistics;
-}
-
-const char *nn_statistic_name(const nn_net *net, int k)
-{
-    return ad_node_of(net->graph, net->params[net->n_params + k].id)->name;
-}
-
-size_t nn_features(const nn_net *net)
-{
-    return net->spec.features;
-}
-
-size_t nn_n_outputs(const nn_net *net)
-{
-    return ad_axis_fixed(net->graph, net->outputs);
-}
-
-ad_axis nn_width_at(ad_where where, nn_net *net, const char *name, double ratio)
-{
-    return ad_width_at(where, net->graph, name, ratio);
-}
-
-const char *nn_name(nn_net *net, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    const char *name = ad_arena_vtext(net->arena, format, args);
-    va_end(args);
-    if (!name)
-        ad_fail(&net->error, "%s: out of memory", nn_title(net));
-    return name ? name : "";
 }

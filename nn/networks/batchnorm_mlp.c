@@ -1,6 +1,6 @@
-/* batchnorm.c: the built-in network batchnorm: depth times (W x, batch normalisation, phi), then a readout; no
+/* batchnorm_mlp.c: the network batchnorm: depth times (W x, batch normalisation, phi), then a readout; no
  * biases. */
-#include "nn/network/network.h"
+#include "nn/networks/networks.h"
 
 #include <string.h>
 
@@ -12,7 +12,7 @@ static bool yes(nn_net *net, const char *key)
     return strcmp(value, "yes") == 0;
 }
 
-ad_var nn_batchnorm_net(nn_net *net, ad_var x)
+ad_var nn_batchnorm_network(nn_net *net, ad_var x)
 {
     const double sqrt2 = 1.4142135623730951;
     long depth = nn_setting_int(net, "depth", 3, 1, 64);

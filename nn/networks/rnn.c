@@ -1,4 +1,4 @@
-/* recurrent.c: the built-in network rnn. A cell makes the next state s' of the last one s and of an input x:
+/* rnn.c: the network rnn. A cell makes the next state s' of the last one s and of an input x:
  *
  *     vanilla   s' = phi(W s + U x + b)
  *     gru       s' = (1 - z) s + z phi(W (r s) + U x + b)      z, r = sigmoid(Wz s + Uz x + bz), ...
@@ -9,12 +9,12 @@
  * states of one are the inputs of the next.
  *
  * With padding in front, b is a weight of the step's presence, 0 or 1, and all states are 0 before the first step. */
-#include "nn/network/network.h"
+#include "nn/networks/networks.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MOST_GATES = 4 };
+enum { MAX_GATES = 4 };
 
 /* W s + U x + b. `padded`: b is a weight of the presence. */
 typedef struct {
@@ -34,7 +34,7 @@ typedef struct {
     int steps;
     ad_var *states;  /* by step: the inputs of the layer, which its states replace */
     ad_var *present; /* by step, (batch, present); NULL without padding */
-    affine gates[MOST_GATES];
+    affine gates[MAX_GATES];
 } rnn;
 
 /* One step of a cell. s and c are the layer's states, id -1 before the first step; c is used by the LSTM alone. */
@@ -43,17 +43,6 @@ typedef void (*cell)(const rnn *r, int t, ad_var x, ad_var *s, ad_var *c);
 static bool exists(ad_var x)
 {
     return x.graph && x.id >= 0;
-}
-
-ad_var nn_padding_mask_at(ad_where where, nn_net *net, ad_var x, size_t t)
-{
-    if (!exists(x) || ad_shape_get(x)->rank != 3)
-        return ad_poison(net->graph, where, "present: only sequences, (batch, time, features), have padding");
-    ad_axis time = ad_shape_get(x)->axes[1], features = ad_shape_get(x)->axes[2];
-    ad_axis past = ad_fresh_at(where, net->graph, "past", t + 1);
-    ad_var size = ad_unary_at(where, AD_ABS, ad_slice_at(where, x, time, 0, t + 1, past), 0);
-    ad_var any = ad_unary_at(where, AD_STEP, ad_sum_at(where, size, ad_shape_of(past, features)), 0);
-    return ad_expand_at(where, any, ad_shape_of(net->batch, ad_fixed_at(where, net->graph, "present", 1)));
 }
 
 static ad_var apply(const rnn *r, const affine *a, int t, ad_var s, ad_var x)
@@ -93,7 +82,7 @@ static void lstm(const rnn *r, int t, ad_var x, ad_var *s, ad_var *c)
 static const char *const cell_names[] = { "vanilla", "gru", "lstm", NULL };
 static const struct {
     cell step;
-    const char *gates[MOST_GATES + 1]; /* what is added to W, U and b; the first goes through phi */
+    const char *gates[MAX_GATES + 1]; /* what is added to W, U and b; the first goes through phi */
 } cells[] = { { vanilla, { "" } }, { gru, { "", "z", "r" } }, { lstm, { "", "i", "f", "o" } } };
 
 /* ---- the network ---- */
@@ -201,7 +190,7 @@ static void run_layer(rnn *r, long number, ad_axis in)
     }
 }
 
-ad_var nn_rnn(nn_net *net, ad_var x)
+ad_var nn_rnn_network(nn_net *net, ad_var x)
 {
     char text[160];
     rnn r = read_settings(net);

@@ -1,151 +1,74 @@
-/* checkpoint.c: weights, and the whole state of a fit, as .safetensors. All is checked before anything is changed. */
-#include "nn/model/safetensors.h"
-#include "nn/network/network.h"
+/* fit_checkpoint.c: the whole state of a fit in a .safetensors file. All is checked before anything is changed. */
+#include "nn/train/train.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-static const char *const state_names[] = { "optimizer.first.", "optimizer.second." };
-
-/* Parameter k, or running statistic k - n_params, as a tensor of that name; values is laid out as the model's. */
-static nn_tensor tensor_of(const nn_model *model, int k, const char *name, const void *values)
+static uint64_t hash_numbers(uint64_t seed, const double *data, size_t count)
 {
-    const nn_net *net = model->net;
-    const ad_shape *shape = ad_shape_get(net->params[k]);
-    nn_tensor t = { .name = name,
-                    .dtype = model->type == AD_FLOAT ? NN_F32 : NN_F64,
-                    .rank = shape->rank,
-                    .data = (const char *)values + model->offsets[k] * nn_bytes(model->type),
-                    .count = model->offsets[k + 1] - model->offsets[k] };
-    for (int i = 0; i < shape->rank; i++)
-        t.shape[i] = ad_axis_size(net->graph, shape->axes[i], &model->sizes);
-    return t;
+    const unsigned char *bytes = (const unsigned char *)data;
+    for (size_t i = 0; i < count * sizeof *data; i++)
+        seed = (seed ^ bytes[i]) * 0x100000001b3u;
+    return seed;
 }
 
-/* Of parameters and running statistics. */
-static int count_all(const nn_model *model)
+int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, size_t batch)
 {
-    return model->net->n_params + model->net->n_statistics;
-}
-
-static const char *param_name(const nn_model *model, int k)
-{
-    return ad_node_of(model->net->graph, model->net->params[k].id)->name;
-}
-
-static char *shape_text(const nn_tensor *t, char *text, size_t size)
-{
-    size_t used = (size_t)snprintf(text, size, "(");
-    for (int i = 0; i < t->rank && used < size; i++)
-        used += (size_t)snprintf(text + used, size - used, "%s%zu", i ? ", " : "", t->shape[i]);
-    if (used < size)
-        snprintf(text + used, size - used, ")");
-    return text;
-}
-
-/* Finds a tensor as large as parameter k, of finite numbers that the model's type holds. */
-static const nn_tensor *matching(const char *path, const nn_tensors *file, const nn_model *model, int k,
-                                 const char *name, ad_error *error)
-{
-    char one[200], two[200];
-    const nn_tensor *t = nn_tensors_find(file, name);
-    nn_tensor own = tensor_of(model, k, name, model->values);
-    if (!t) {
-        ad_fail(error, "%s: no tensor %s", path, name);
-        return NULL;
+    static const char *const losses[] = { "square", "cross-entropy" };
+    const char *number;
+    double value;
+    int n = 0;
+    void *locale = ad_c_locale_begin();
+#define MARK(name, ...)                                                                                                \
+    marks[n].key = name;                                                                                               \
+    snprintf(marks[n++].value, sizeof marks->value, __VA_ARGS__)
+    MARK("network", "%.60s", nn_title(model->net));
+    MARK("width", "%zu", model->n);
+    MARK("type", "%s", model->type == AD_FLOAT ? "float" : "double");
+    MARK("loss", "%s", losses[spec->loss]);
+    MARK("optimizer", "%s", nn_optimizer_name(spec->optimizer));
+    MARK("rate", "%.17g", spec->rate);
+    for (int k = 0; (number = nn_optimizer_number(spec, k, &value)); k++) {
+        MARK(number, "%.17g", value);
     }
-    if (t->dtype == NN_U64) {
-        ad_fail(error, "%s: tensor %s: type U64, not F32 or F64", path, name);
-        return NULL;
-    }
-    if (t->rank != own.rank || memcmp(t->shape, own.shape, sizeof t->shape) != 0) {
-        ad_fail(error, "%s: tensor %s: shape %s, the network at width %zu has %s", path, name,
-                shape_text(t, one, sizeof one), model->n, shape_text(&own, two, sizeof two));
-        return NULL;
-    }
-    ad_type type = t->dtype == NN_F32 ? AD_FLOAT : AD_DOUBLE;
-    for (size_t i = 0; i < t->count; i++) {
-        double x = nn_value(t->data, i, type);
-        bool variance = k >= model->net->n_params && (k - model->net->n_params) % 2 == 1;
-        if (!isfinite(x) || (model->type == AD_FLOAT && !isfinite((float)x)) || (variance && x < 0)) {
-            ad_fail(error, "%s: tensor %s: number %zu is %g", path, name, i, x);
-            return NULL;
-        }
-    }
-    return t;
+    MARK("weight_decay", "%.17g", spec->weight_decay);
+    MARK("batch", "%zu", batch);
+    MARK("rows", "%zu", data->rows);
+    MARK("seed", "%" PRIu64, spec->seed);
+    size_t columns = data->classes ? 1 : nn_n_outputs(model->net);
+    uint64_t sum = hash_numbers(0xcbf29ce484222325u, data->x, data->rows * nn_features(model->net));
+    MARK("data", "%016" PRIx64, hash_numbers(sum, data->y, data->rows * columns));
+#undef MARK
+    ad_c_locale_end(locale);
+    return n;
 }
 
-static void copy(const nn_model *model, int k, const nn_tensor *t, void *values)
+/* A weight decay of 0 stands in no file. */
+static bool is_left_out(const nn_mark *mark)
 {
-    size_t first = model->offsets[k];
-    for (size_t i = 0; i < t->count; i++) {
-        double x = nn_value(t->data, i, t->dtype == NN_F32 ? AD_FLOAT : AD_DOUBLE);
-        if (model->type == AD_FLOAT)
-            ((float *)values)[first + i] = (float)x;
-        else
-            ((double *)values)[first + i] = x;
-    }
+    return strcmp(mark->key, "weight_decay") == 0 && strcmp(mark->value, "0") == 0;
 }
 
-/* ---- weights ---- */
-int nn_save(nn_model *model, const char *path, ad_error *error)
+/* The tensor of a state of parameter k; state -1: of the parameter itself. */
+static char *state_name(ad_arena *arena, const nn_model *model, const nn_rule *rule, int state, int k)
 {
-    int n = count_all(model);
-    char width[32];
-    snprintf(width, sizeof width, "%zu", model->n);
-    nn_pair metadata[] = { { "format", "limn" }, { "network", nn_title(model->net) }, { "width", width } };
-    nn_tensor *tensors = ad_alloc((size_t)n + 1, sizeof *tensors, "tensors", error);
-    if (!tensors)
-        return -1;
-    for (int k = 0; k < n; k++)
-        tensors[k] = tensor_of(model, k, param_name(model, k), model->values);
-    int failed = nn_tensors_write(path, tensors, (size_t)n, metadata, 3, error);
-    ad_free(tensors);
-    return failed;
+    const char *name = nn_tensor_name(model, k);
+    return state < 0 ? ad_arena_text(arena, "%s", name)
+                     : ad_arena_text(arena, "optimizer.%s.%s", nn_rule_state_name(rule, state), name);
 }
-
-/* Whether the tensor stands beside the weights of a checkpoint. */
-static bool is_state(const nn_tensors *file, const char *name)
-{
-    const char *format = nn_tensors_metadata(file, "format");
-    return format && strcmp(format, "limn checkpoint") == 0 &&
-           (strncmp(name, "fit.", 4) == 0 || strncmp(name, "optimizer.", 10) == 0);
-}
-
-int nn_load(nn_model *model, const char *path, ad_error *error)
-{
-    int n = count_all(model), failed = 0;
-    nn_tensors *file = nn_tensors_read(path, error);
-    if (!file)
-        return -1;
-    for (int k = 0; k < n && !failed; k++)
-        failed = matching(path, file, model, k, param_name(model, k), error) ? 0 : -1;
-    for (size_t i = 0; i < nn_tensors_count(file) && !failed; i++) {
-        const char *name = nn_tensors_at(file, i)->name;
-        int k = 0;
-        while (k < n && strcmp(param_name(model, k), name) != 0)
-            k++;
-        if (k == n && !is_state(file, name))
-            failed = ad_fail(error, "%s: tensor %.80s is no parameter of the network", path, name);
-    }
-    for (int k = 0; k < n && !failed; k++)
-        copy(model, k, nn_tensors_find(file, param_name(model, k)), model->values);
-    nn_tensors_free(file);
-    return failed;
-}
-
-/* ---- the state of a fit ---- */
-enum { MOST_MARKS = 24 };
 
 int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *rule, const nn_mark *marks, int n_marks,
                         const nn_position *position, ad_error *error)
 {
-    int n = model->net->n_params, n_all = count_all(model), states = nn_rule_states(rule), failed = -1;
-    nn_pair metadata[MOST_MARKS] = { { "format", "limn checkpoint" } };
-    for (int i = 0; i < n_marks && i + 1 < MOST_MARKS; i++)
-        metadata[i + 1] = (nn_pair){ marks[i].key, marks[i].value };
-    size_t room = (size_t)n_all + (size_t)n * (size_t)states + 2, used = 0;
-    nn_tensor *tensors = ad_alloc(room, sizeof *tensors, "tensors", error);
+    int n = model->net->n_params, n_all = nn_count_tensors(model), states = nn_rule_states(rule), failed = -1;
+    nn_pair metadata[NN_MAX_MARKS + 1] = { { "format", "limn checkpoint" } };
+    int n_pairs = 1;
+    for (int i = 0; i < n_marks; i++)
+        if (!is_left_out(&marks[i]))
+            metadata[n_pairs++] = (nn_pair){ marks[i].key, marks[i].value };
+    size_t count = (size_t)n_all + (size_t)n * (size_t)states + 2, used = 0;
+    nn_tensor *tensors = ad_alloc(count, sizeof *tensors, "tensors", error);
     ad_arena *arena = ad_arena_new(error);
     if (!tensors || !arena)
         goto done;
@@ -155,17 +78,17 @@ int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *
     tensors[used++] = (nn_tensor){ .name = "fit.losses", .dtype = NN_F64, .rank = 1, .shape = { 2 }, .data = losses };
     /* eight-byte tensors come first, so that all data is aligned */
     for (int k = 0; k < n_all; k++)
-        tensors[used++] = tensor_of(model, k, param_name(model, k), model->values);
+        tensors[used++] = nn_tensor_of(model, k, nn_tensor_name(model, k), model->values);
     for (int s = 0; s < states; s++)
         for (int k = 0; k < n; k++) {
-            const char *name = ad_arena_text(arena, "%s%s", state_names[s], param_name(model, k));
+            const char *name = state_name(arena, model, rule, s, k);
             if (!name) {
                 ad_fail(error, "%s: out of memory", path);
                 goto done;
             }
-            tensors[used++] = tensor_of(model, k, name, nn_rule_state(rule, s));
+            tensors[used++] = nn_tensor_of(model, k, name, nn_rule_state(rule, s));
         }
-    failed = nn_tensors_write(path, tensors, used, metadata, (size_t)n_marks + 1, error);
+    failed = nn_tensors_write(path, tensors, used, metadata, (size_t)n_pairs, error);
 done:
     ad_arena_free(arena);
     ad_free(tensors);
@@ -179,48 +102,79 @@ static int check_marks(const char *path, const nn_tensors *file, const nn_mark *
         return ad_fail(error, "%s: not a checkpoint of a fit", path);
     for (int i = 0; i < n_marks; i++) {
         const char *value = nn_tensors_metadata(file, marks[i].key);
-        if (!value || strcmp(value, marks[i].value) != 0)
+        if (value ? strcmp(value, marks[i].value) != 0 : !is_left_out(&marks[i]))
             return ad_fail(error, "%s: cannot resume: %s was %.60s, now it is %s", path, marks[i].key,
                            value ? value : "not given", marks[i].value);
     }
     return 0;
 }
 
+/* Where the fit stood. */
+static int read_position(const char *path, const nn_tensors *file, nn_position *position, ad_error *error)
+{
+    const nn_tensor *counts = nn_tensors_find(file, "fit.counts"), *losses = nn_tensors_find(file, "fit.losses");
+    if (!counts || counts->dtype != NN_U64 || counts->count != 2 || !losses || losses->dtype != NN_F64 ||
+        losses->count != 2)
+        return ad_fail(error, "%s: fit.counts or fit.losses is missing or misshapen", path);
+    const uint64_t *c = counts->data;
+    const double *l = losses->data;
+    if (c[0] > INT64_MAX / 2 || !isfinite(l[0]) || !isfinite(l[1]))
+        return ad_fail(error, "%s: fit.counts or fit.losses holds no position of a fit", path);
+    *position = (nn_position){ .step = c[0], .epoch_rows = c[1], .loss = l[0], .epoch_loss = l[1] };
+    return 0;
+}
+
+/* The tensors of the values, then those of the states; NULL where one of them is not as the model's. */
+static const nn_tensor **find_tensors(const char *path, const nn_tensors *file, const nn_model *model,
+                                      const nn_rule *rule, size_t count, ad_arena *arena, ad_error *error)
+{
+    const nn_tensor **found = ad_arena_alloc(arena, count, sizeof *found);
+    size_t n = 0;
+    for (int s = -1; s < nn_rule_states(rule); s++)
+        for (int k = 0; k < (s < 0 ? nn_count_tensors(model) : model->net->n_params); k++) {
+            const char *name = found ? state_name(arena, model, rule, s, k) : NULL;
+            if (!name) {
+                ad_fail(error, "%s: out of memory", path);
+                return NULL;
+            }
+            if (!(found[n++] = nn_matching_tensor(path, file, model, k, name, error)))
+                return NULL;
+        }
+    return found;
+}
+
+/* All is looked at before anything is copied. */
+static int take_checkpoint(const char *path, const nn_tensors *file, nn_model *model, nn_rule *rule,
+                           nn_position *position, ad_arena *arena, ad_error *error)
+{
+    nn_position at;
+    int n_all = nn_count_tensors(model), n = model->net->n_params, states = nn_rule_states(rule);
+    size_t wanted = (size_t)n_all + (size_t)n * (size_t)states + 2;
+    if (read_position(path, file, &at, error) != 0)
+        return -1;
+    if (nn_tensors_count(file) != wanted)
+        return ad_fail(error, "%s: %zu tensors, this fit has %zu", path, nn_tensors_count(file), wanted);
+    const nn_tensor **found = find_tensors(path, file, model, rule, wanted, arena, error);
+    if (!found)
+        return -1;
+    for (int k = 0; k < n_all; k++)
+        nn_copy_tensor(model, k, found[k], model->values);
+    for (int i = 0; i < n * states; i++)
+        nn_copy_tensor(model, i % n, found[n_all + i], nn_rule_state(rule, i / n));
+    *position = at;
+    *nn_rule_time(rule) = (long)at.step;
+    return 0;
+}
+
 int nn_checkpoint_read(const char *path, nn_model *model, nn_rule *rule, const nn_mark *marks, int n_marks,
                        nn_position *position, ad_error *error)
 {
-    int n = model->net->n_params, n_all = count_all(model), states = nn_rule_states(rule), failed = 0;
-    size_t wanted = (size_t)n_all + (size_t)n * (size_t)states + 2;
-    char name[320];
     nn_tensors *file = nn_tensors_read(path, error);
-    if (!file)
-        return -1;
-    failed = check_marks(path, file, marks, n_marks, error);
-    const nn_tensor *counts = nn_tensors_find(file, "fit.counts"), *losses = nn_tensors_find(file, "fit.losses");
-    if (!failed && (!counts || counts->dtype != NN_U64 || counts->count != 2 || !losses || losses->dtype != NN_F64 ||
-                    losses->count != 2))
-        failed = ad_fail(error, "%s: fit.counts or fit.losses is missing or misshapen", path);
-    if (!failed && nn_tensors_count(file) != wanted)
-        failed = ad_fail(error, "%s: %zu tensors, this fit has %zu", path, nn_tensors_count(file), wanted);
-    for (int change = 0; change < 2 && !failed; change++) /* first all is looked at, then all is copied */
-        for (int s = -1; s < states && !failed; s++)
-            for (int k = 0; k < (s < 0 ? n_all : n) && !failed; k++) {
-                snprintf(name, sizeof name, "%s%s", s < 0 ? "" : state_names[s], param_name(model, k));
-                if (change)
-                    copy(model, k, nn_tensors_find(file, name), s < 0 ? model->values : nn_rule_state(rule, s));
-                else
-                    failed = matching(path, file, model, k, name, error) ? 0 : -1;
-            }
-    if (!failed) {
-        const uint64_t *c = counts->data;
-        const double *l = losses->data;
-        if (c[0] > INT64_MAX / 2 || !isfinite(l[0]) || !isfinite(l[1])) {
-            failed = ad_fail(error, "%s: fit.counts or fit.losses holds no position of a fit", path);
-        } else {
-            *position = (nn_position){ .step = c[0], .epoch_rows = c[1], .loss = l[0], .epoch_loss = l[1] };
-            *nn_rule_time(rule) = (long)c[0];
-        }
-    }
+    ad_arena *arena = file ? ad_arena_new(error) : NULL;
+    int failed = arena ? check_marks(path, file, marks, n_marks, error) : -1;
+    if (!failed)
+        failed = take_checkpoint(path, file, model, rule, position, arena, error);
+    ad_arena_free(arena);
     nn_tensors_free(file);
     return failed;
 }

@@ -1,91 +1,199 @@
-/* optimizer.c: one loop over all parameters.
- *
- * SGD        w -= r g
- * momentum   v = mu v + g;  w -= r v
- * Adam       m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= r mh / (sqrt(vh) + eps),
- *            mh = m / (1 - b1^t), vh = v / (1 - b2^t)
- * r is the rate times the parameter's own scale c n^p. */
-#include "nn/network/network.h"
+/* optimizer.c: the optimizers of nn/optimizers.def, which has their formulas: one loop over all parameters. */
+#include "nn/train/train.h"
 
 #include <math.h>
+#include <stddef.h>
+#include <string.h>
 
-/* A parameter: its place among the values, its rate's factor, and the plan's output that is its gradient (-1: none). */
+enum { MAX_STATES = 2 };
+
+/* A parameter: its place among the values, its rate's factor, and the plan's output that is its gradient. */
 typedef struct {
     size_t first, count;
     double scale;
     int output;
 } entry;
 
+typedef struct optimizer optimizer;
 struct nn_rule {
-    nn_optimizer kind;
+    const optimizer *optimizer;
+    nn_fit_spec spec; /* its numbers are read, and nothing else */
     ad_type type;
-    double rate, momentum, beta1, beta2, epsilon;
     size_t count;
     entry *entries;
-    int n_entries, n_states;
-    void *states[2];
+    int n_entries;
+    void *states[MAX_STATES];
     long time;
 };
 
-/* The loops, written once for float and double: first and second are the entry's states. */
-#define LOOPS(real, root)                                                                                              \
+/* ---- steps, written once for float and double ---- */
+static double rate_of(const nn_rule *rule, const entry *e)
+{
+    return rule->spec.rate * e->scale;
+}
+
+#define STEPS(real, root)                                                                                              \
+    static real *state_##real(const nn_rule *rule, int k, const entry *e)                                              \
+    {                                                                                                                  \
+        return (real *)rule->states[k] + e->first;                                                                     \
+    }                                                                                                                  \
+    static void step_sgd_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                      \
+    {                                                                                                                  \
+        double rate = rate_of(rule, e);                                                                                \
+        ad_update(plan, e->output, 1 - rate * rule->spec.weight_decay, -rate, (real *)values + e->first);              \
+    }                                                                                                                  \
+    static void add_##real(size_t n, real factor, const real *restrict w, real *restrict v)                            \
+    {                                                                                                                  \
+        for (size_t i = 0; i < n; i++)                                                                                 \
+            v[i] += factor * w[i];                                                                                     \
+    }                                                                                                                  \
     static void follow_##real(size_t n, real r, const real *restrict v, real *restrict w)                              \
     {                                                                                                                  \
         for (size_t i = 0; i < n; i++)                                                                                 \
             w[i] -= r * v[i];                                                                                          \
     }                                                                                                                  \
-    static void adam_##real(size_t n, real r, real b1, real b2, real unbias, real epsilon, const real *restrict g,     \
-                            real *restrict m, real *restrict v, real *restrict w)                                      \
+    static void step_momentum_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                 \
+    {                                                                                                                  \
+        real *v = state_##real(rule, 0, e), *w = (real *)values + e->first;                                            \
+        ad_update(plan, e->output, rule->spec.momentum, 1, v);                                                         \
+        if (rule->spec.weight_decay > 0)                                                                               \
+            add_##real(e->count, (real)rule->spec.weight_decay, w, v);                                                 \
+        follow_##real(e->count, (real)rate_of(rule, e), v, w);                                                         \
+    }                                                                                                                  \
+    static void moments_##real(size_t n, real r, real b1, real b2, real unbias, real epsilon, real decay,              \
+                               const real *restrict gradient, real *restrict m, real *restrict v, real *restrict w)    \
     {                                                                                                                  \
         for (size_t i = 0; i < n; i++) {                                                                               \
-            m[i] = b1 * m[i] + (1 - b1) * g[i];                                                                        \
-            v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];                                                                 \
+            real g = decay > 0 ? gradient[i] + decay * w[i] : gradient[i];                                             \
+            m[i] = b1 * m[i] + (1 - b1) * g;                                                                           \
+            v[i] = b2 * v[i] + (1 - b2) * g * g;                                                                       \
             w[i] -= r * m[i] / (root(v[i]) * unbias + epsilon);                                                        \
         }                                                                                                              \
     }                                                                                                                  \
-    static void step_##real(const nn_rule *rule, const entry *e, ad_plan *plan, real *w)                               \
+    static void adam_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values, double decay)            \
     {                                                                                                                  \
-        real *first = rule->states[0], *second = rule->states[1];                                                      \
-        double t = (double)rule->time, rate = rule->rate * e->scale;                                                   \
-        if (rule->kind == NN_SGD)                                                                                      \
-            ad_update(plan, e->output, 1, -rate, w + e->first);                                                        \
-        else if (rule->kind == NN_MOMENTUM) {                                                                          \
-            ad_update(plan, e->output, rule->momentum, 1, first + e->first);                                           \
-            follow_##real(e->count, (real)rate, first + e->first, w + e->first);                                       \
-        } else                                                                                                         \
-            adam_##real(e->count, (real)(rate / (1 - pow(rule->beta1, t))), (real)rule->beta1, (real)rule->beta2,      \
-                        (real)(1 / sqrt(1 - pow(rule->beta2, t))), (real)rule->epsilon, ad_output(plan, e->output),    \
-                        first + e->first, second + e->first, w + e->first);                                            \
+        const nn_fit_spec *s = &rule->spec;                                                                            \
+        double t = (double)rule->time, rate = rate_of(rule, e) / (1 - pow(s->beta1, t));                               \
+        moments_##real(e->count, (real)rate, (real)s->beta1, (real)s->beta2, (real)(1 / sqrt(1 - pow(s->beta2, t))),   \
+                       (real)s->epsilon, (real)decay, ad_output(plan, e->output), state_##real(rule, 0, e),            \
+                       state_##real(rule, 1, e), (real *)values + e->first);                                           \
+    }                                                                                                                  \
+    static void step_adam_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                     \
+    {                                                                                                                  \
+        adam_##real(rule, e, plan, values, rule->spec.weight_decay);                                                   \
+    }                                                                                                                  \
+    static void normalise_##real(size_t n, real r, real alpha, real epsilon, real decay,                               \
+                                 const real *restrict gradient, real *restrict s, real *restrict w)                    \
+    {                                                                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            real g = decay > 0 ? gradient[i] + decay * w[i] : gradient[i];                                             \
+            s[i] = alpha * s[i] + (1 - alpha) * g * g;                                                                 \
+            w[i] -= r * g / (root(s[i]) + epsilon);                                                                    \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void step_rmsprop_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                  \
+    {                                                                                                                  \
+        const nn_fit_spec *s = &rule->spec;                                                                            \
+        normalise_##real(e->count, (real)rate_of(rule, e), (real)s->alpha, (real)s->epsilon, (real)s->weight_decay,    \
+                         ad_output(plan, e->output), state_##real(rule, 0, e), (real *)values + e->first);             \
+    }                                                                                                                  \
+    static void step_adamw_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                    \
+    {                                                                                                                  \
+        real *w = (real *)values + e->first, left = (real)(1 - rate_of(rule, e) * rule->spec.weight_decay);            \
+        for (size_t i = 0; i < e->count; i++)                                                                          \
+            w[i] *= left;                                                                                              \
+        adam_##real(rule, e, plan, values, 0);                                                                         \
     }
-LOOPS(float, sqrtf)
-LOOPS(double, sqrt)
+STEPS(float, sqrtf)
+STEPS(double, sqrt)
 
-double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes)
+/* ---- the table ---- */
+enum {
+#define NN_OPTIMIZER_NUMBER(name, ...) NUMBER_##name,
+#include "nn/optimizers.def"
+    NUMBERS
+};
+
+static const struct {
+    const char *name;
+    size_t at; /* in nn_fit_spec */
+    double preset, most;
+} numbers[] = {
+#define NN_OPTIMIZER_NUMBER(name, preset, most) { #name, offsetof(nn_fit_spec, name), preset, most },
+#include "nn/optimizers.def"
+};
+
+struct optimizer {
+    const char *word;
+    double rate, decay;
+    bool adaptive;
+    unsigned uses;
+    void (*step[2])(const nn_rule *rule, const entry *e, ad_plan *plan, void *values); /* by type */
+    const char *states[MAX_STATES + 1];                                                /* ended by NULL */
+};
+
+static const optimizer optimizers[] = {
+#define USES(name) 1u << NUMBER_##name
+#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, uses, step, ...)                                               \
+    { #word, rate, decay, adaptive, uses, { step_##word##_float, step_##word##_double }, { __VA_ARGS__ } },
+#include "nn/optimizers.def"
+};
+
+static double *number_of(nn_fit_spec *spec, int k)
 {
-    const ad_init *init = ad_node_of(net->graph, net->params[k].id)->init;
-    double scale = init->rate;
-    if (init->axis.id && fabs(init->rate_power) > 0)
-        scale *= pow((double)ad_axis_size(net->graph, init->axis, sizes), init->rate_power);
-    return scale;
+    return (double *)(void *)((char *)spec + numbers[k].at);
 }
 
+const char *nn_optimizer_name(nn_optimizer which)
+{
+    return optimizers[which].word;
+}
+
+const char *nn_optimizer_number(const nn_fit_spec *spec, int k, double *value)
+{
+    nn_fit_spec copy = *spec;
+    for (int i = 0; i < NUMBERS; i++)
+        if (optimizers[spec->optimizer].uses >> i & 1 && k-- == 0) {
+            *value = *number_of(&copy, i);
+            return numbers[i].name;
+        }
+    return NULL;
+}
+
+int nn_rule_settle(nn_fit_spec *spec, ad_error *error)
+{
+    if (!(fabs(spec->rate) > 0))
+        spec->rate = optimizers[spec->optimizer].rate;
+    if (!(spec->rate > 0) || !isfinite(spec->rate))
+        return ad_fail(error, "fit: rate %g is not positive", spec->rate);
+    if (fpclassify(spec->weight_decay) == FP_ZERO)
+        spec->weight_decay = optimizers[spec->optimizer].decay;
+    if (!(spec->weight_decay >= 0) || !isfinite(spec->weight_decay))
+        return ad_fail(error, "fit: weight decay %g is negative or not finite", spec->weight_decay);
+    for (int k = 0; k < NUMBERS; k++) {
+        double *number = number_of(spec, k);
+        if (!(fabs(*number) > 0))
+            *number = numbers[k].preset;
+        if (!(*number > 0) || !isfinite(*number))
+            return ad_fail(error, "fit: %s %g is not positive", numbers[k].name, *number);
+        if (*number >= numbers[k].most)
+            return ad_fail(error, "fit: %s %g is not below %g", numbers[k].name, *number, numbers[k].most);
+    }
+    return 0;
+}
+
+/* ---- a rule: an optimizer and its states, of one model ---- */
 nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *outputs, ad_error *error)
 {
     const nn_net *net = model->net;
     nn_rule *rule = ad_alloc(1, sizeof *rule, "an optimizer", error);
     if (!rule)
         return NULL;
-    *rule = (nn_rule){ .kind = spec->optimizer,
-                       .type = model->type,
-                       .rate = spec->rate,
-                       .momentum = spec->momentum,
-                       .beta1 = spec->beta1,
-                       .beta2 = spec->beta2,
-                       .epsilon = spec->epsilon,
-                       .count = nn_model_size(model) };
-    rule->n_states = rule->kind == NN_SGD ? 0 : rule->kind == NN_MOMENTUM ? 1 : 2;
+    *rule = (nn_rule){
+        .optimizer = &optimizers[spec->optimizer], .spec = *spec, .type = model->type, .count = nn_model_size(model)
+    };
     bool whole = (rule->entries = ad_alloc((size_t)net->n_params + 1, sizeof *rule->entries, "an optimizer", error));
-    for (int k = 0; k < rule->n_states && whole; k++)
+    for (int k = 0; k < nn_rule_states(rule) && whole; k++)
         whole = (rule->states[k] = ad_alloc(rule->count, nn_bytes(rule->type), "the optimizer's state", error));
     if (!whole) {
         nn_rule_free(rule);
@@ -104,29 +212,34 @@ void nn_rule_free(nn_rule *rule)
     if (!rule)
         return;
     ad_free(rule->entries);
-    ad_free(rule->states[0]);
-    ad_free(rule->states[1]);
+    for (int k = 0; k < MAX_STATES; k++)
+        ad_free(rule->states[k]);
     ad_free(rule);
 }
 
 int nn_rule_updates(const nn_rule *rule)
 {
-    return rule->kind == NN_ADAM ? 0 : rule->n_entries;
+    return rule->optimizer->adaptive ? 0 : rule->n_entries;
 }
 
 void nn_rule_step(nn_rule *rule, ad_plan *plan, void *values)
 {
     rule->time++;
     for (int k = 0; k < rule->n_entries; k++)
-        if (rule->type == AD_FLOAT)
-            step_float(rule, &rule->entries[k], plan, values);
-        else
-            step_double(rule, &rule->entries[k], plan, values);
+        rule->optimizer->step[rule->type == AD_DOUBLE](rule, &rule->entries[k], plan, values);
 }
 
 int nn_rule_states(const nn_rule *rule)
 {
-    return rule->n_states;
+    int n = 0;
+    while (rule->optimizer->states[n])
+        n++;
+    return n;
+}
+
+const char *nn_rule_state_name(const nn_rule *rule, int k)
+{
+    return rule->optimizer->states[k];
 }
 
 void *nn_rule_state(const nn_rule *rule, int k)

@@ -1,5 +1,5 @@
-/* progress.c: how far a fit is, for those who wait: a bar on a terminal, else a line now and then. */
-#include "nn/network/network.h"
+/* progress_bar.c: how far a fit is, for those who wait: a bar on a terminal, else a line now and then. */
+#include "nn/train/train.h"
 
 #include <math.h>
 #include <string.h>

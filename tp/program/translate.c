@@ -2,6 +2,7 @@
  *
  * What a width axis sees in an op decides: a Gaussian matrix times a vector is MatMul, a sum over fixed axes LinComb, a
  * coordinatewise function Nonlin, an average over the width a scalar. What is none of these is refused here. */
+#include "nn/network/network.h"
 #include "tp/program/program.h"
 
 #include <string.h>
@@ -206,13 +207,15 @@ tp_program *tp_translate(nn_net *net, ad_error *error)
         return NULL;
     program->net = net;
     program->graph = nn_graph(net);
+    ad_mark before = nn_growth_begin(net);
     program->output = ad_failed(program->graph) ? nn_output(net) : tp_rewrite(nn_output(net), nn_batch(net));
     program->forward = ad_graph_size(program->graph);
     program->coupled = program->output.id >= 0 && ad_parameters_coupled(program->output, nn_batch(net));
     program->arena = ad_arena_new(error);
     if (program->output.id < 0)
         ad_fail(error, "%s", *ad_message(program->graph) ? ad_message(program->graph) : "out of memory for a program");
-    if (!program->arena || program->output.id < 0 || translate(program, error)) {
+    bool failed = !program->arena || program->output.id < 0 || translate(program, error);
+    if (nn_growth_end(net, before, "program", error) != 0 || failed) {
         tp_program_free(program);
         return NULL;
     }

@@ -7,7 +7,7 @@
 
 enum { MAX_SETTINGS = 32, MAX_WIDTHS = 16, MAX_TIMES = 64 };
 /* Of --optimizer, beyond nn_optimizer. */
-enum { GRADIENT_FLOW = NN_ADAM + 1 };
+enum { GRADIENT_FLOW = NN_N_OPTIMIZERS };
 
 typedef struct {
     const char *command, *network;
@@ -36,6 +36,7 @@ typedef struct {
     double at_width, test_fraction;     /* 0: not given */
     long split_seed;
     double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
+    double weight_decay;                             /* -1: not given */
     nn_drift_schedule drift_schedule;
     double drift_share;
     long drift_every; /* 0: the schedule's default */
@@ -53,6 +54,7 @@ typedef struct {
 typedef enum {
 #define OPTION(ID, ...) OPTION_##ID,
 #define CHOICE(ID, ...) OPTION_##ID,
+#define CHOICE_OF(ID, ...) OPTION_##ID,
 #include "examples/limn/base/options.def"
     OPTIONS
 } option;

@@ -23,6 +23,31 @@ typedef struct {
 #define MAX_REAL DBL_MAX
 _Static_assert(AD_MAX_THREADS == 1024, "the help of --threads tells it");
 
+#define GO_ON "\n                                                 "
+
+/* What comes of the table of optimizers. */
+static const char *const optimizer_words[WORDS] = {
+#define NN_OPTIMIZER(NAME, word, ...) [NN_##NAME] = #word,
+#include "nn/optimizers.def"
+    [GRADIENT_FLOW] = "flow"
+};
+static const char weight_decay_help[] = "decay of omega, a step ("
+#define NN_OPTIMIZER(NAME, word, rate, decay, ...) #word " " #decay ", "
+#include "nn/optimizers.def"
+                                        "unless given)";
+#define RATE_false(word, rate) #word " " #rate ", "
+#define RATE_true(word, rate)
+#define ADAPTIVE_false(word)
+#define ADAPTIVE_true(word) #word ", "
+static const char rate_help[] = "learning rate ("
+#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, ...) RATE_##adaptive(word, rate)
+#include "nn/optimizers.def"
+#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, ...) ADAPTIVE_##adaptive(word)
+#include "nn/optimizers.def"
+                                "by scale:" GO_ON "0.014, 0.0005, 0.001, 0.01;" GO_ON
+                                "report: 1/250 or 1/62.5 of the largest stable one;" GO_ON
+                                "predict: flow 1, else half of the largest stable one)";
+
 static const row rows[OPTIONS] = {
 #define OPTION(ID, NAME, ARGUMENT, KIND, FIELD, MINIMUM, MAXIMUM, HELP)                                                \
     [OPTION_##ID] = { .name = NAME,                                                                                    \
@@ -38,8 +63,11 @@ static const row rows[OPTIONS] = {
                       .kind = WORD,                                                                                    \
                       .at = offsetof(options, FIELD),                                                                  \
                       .words = (const char *const[WORDS]){ __VA_ARGS__ } },
+#define CHOICE_OF(ID, NAME, FIELD, HELP, ARRAY)                                                                        \
+    [OPTION_##ID] = { .name = NAME, .help = HELP, .kind = WORD, .at = offsetof(options, FIELD), .words = ARRAY },
 #include "examples/limn/base/options.def"
 };
+#undef GO_ON
 
 int option_fail(const char *what, const char *value)
 {
@@ -394,7 +422,8 @@ int options_parse(options *o, const tool_command *const *commands, int argc, cha
                     .threads = 1,
                     .batch = -1,
                     .optimizer = -1,
-                    .momentum = 0.9 };
+                    .momentum = 0.9,
+                    .weight_decay = -1 };
     uint64_t given = 0;
     if (answer(commands, argc, argv))
         return -1;

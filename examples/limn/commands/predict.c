@@ -409,8 +409,9 @@ static int settle_predict(options *o)
         return option_fail("--at-width sums a limit, --width N has none in", o->command);
     if (o->infinite && o->weights)
         return option_fail("--width inf knows no --weights in", o->command);
-    if (o->optimizer == NN_ADAM)
-        return option_fail("adam has no kernel: sgd, momentum or flow in", o->command);
+    if (o->optimizer > NN_MOMENTUM && o->optimizer != GRADIENT_FLOW)
+        return option_fail("only sgd, momentum and flow have a kernel, not",
+                           nn_optimizer_name((nn_optimizer)o->optimizer));
     if (o->covariance && (o->width || o->weights || o->start || o->loss == NN_CROSS_ENTROPY))
         return option_fail("--covariance is of a limit's ensemble on the square loss, without --start, in", o->command);
     if (o->outputs == NN_FULL && !o->width && !o->weights)

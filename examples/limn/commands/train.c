@@ -6,7 +6,15 @@
 #include <string.h>
 
 enum { WIDTH = 512, BATCH = 64, EPOCHS = 20 };
-static const double adam_rate[] = { [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01 };
+/* Of the optimizers that adapt, by scale. */
+static const double adaptive_rate[] = {
+    [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01
+};
+
+static const bool adaptive[] = {
+#define NN_OPTIMIZER(NAME, word, rate, decay, adaptive, ...) adaptive,
+#include "nn/optimizers.def"
+};
 
 /* The training part and the rest of the data. */
 typedef struct {
@@ -142,13 +150,14 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
 {
     long seeds = o->seeds > 0 ? o->seeds : 1;
     double sums[2] = { 0 }, start = ad_seconds();
-    double rate = o->rate > 0 ? o->rate : o->optimizer == NN_ADAM ? adam_rate[o->scale] : 0;
+    double rate = o->rate > 0 ? o->rate : adaptive[o->optimizer] ? adaptive_rate[o->scale] : 0;
     cJSON *runs = NULL;
     int status = 0;
     for (long s = 0; s < seeds && !status; s++) {
         nn_fit_spec spec = { .loss = j->loss,
                              .optimizer = (nn_optimizer)o->optimizer,
                              .rate = rate,
+                             .weight_decay = fmax(o->weight_decay, 0),
                              .steps = o->steps,
                              .batch = o->batch < 0 ? BATCH : (size_t)o->batch,
                              .epochs = o->epochs > 0 ? o->epochs : EPOCHS,
@@ -240,8 +249,10 @@ static int settle_train(options *o)
 {
     if (o->infinite)
         return option_fail("--width inf has no meaning in", o->command);
+    if (!(o->weight_decay < 0) && !(o->weight_decay > 0))
+        return option_fail("--weight-decay takes a number above 0 (adamw without any is adam) in", o->command);
     if (o->optimizer == GRADIENT_FLOW)
-        return option_fail("steps cannot follow the flow: sgd, momentum or adam in", o->command);
+        return option_fail("steps cannot follow the flow in", o->command);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->out))
         return option_fail("one file of weights is of one seed: no --seeds in", o->command);
     if (o->seeds > 1 && o->drift)
@@ -271,8 +282,8 @@ const tool_command command_train = {
               "measures the NTK\n"
               "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).",
     .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) |
-             TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(BATCH) | TAKE(EPOCHS) | TAKE(STEPS) |
-             TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
+             TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(WEIGHT_DECAY) | TAKE(RATE) | TAKE(BATCH) | TAKE(EPOCHS) |
+             TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
              TAKE(DRIFT_LIMIT) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_train,
     .run = run_train,

@@ -1,7 +1,7 @@
 /* The tool on what is wrong: data, arrays, settings, checkpoints, a full device, and allocations and writes that
  * fail. */
 #include "limn.h"
-#include "nn/model/safetensors.h"
+#include "nn/safetensors/safetensors.h"
 #include "tests/support/tool.h"
 
 #include <criterion/criterion.h>
@@ -100,40 +100,6 @@ Test(tool_errors, bad_settings)
     fails("kernel mlp --inputs huge.npy --width 8 --out k.npy", 1, "range of a double");
     fails("kernel mlp --inputs huge.npy --scale standard", 1, "range of a double");
     fails("kernel mlp --out /nowhere/at/all.npy --probes 2", 1, "/nowhere");
-}
-
-/* By the tool, and at every door of the library. */
-Test(tool_errors, threads_have_a_bound)
-{
-    fails("kernel mlp --threads 1025", 2, "--threads takes a whole number from 1 to 1024, not 1025");
-    fails("train mlp --threads 100000", 2, "from 1 to 1024");
-    fails("report mlp --threads 0", 2, "from 1 to 1024");
-
-    enum { MANY = AD_MAX_THREADS + 1 };
-    double x[2] = { 1, 2 };
-    ad_error error = { 0 };
-    nn_net *net = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = 2, .outputs = 1, .name = "mlp" }, &error);
-    tp_program *program = net ? tp_translate(net, &error) : NULL;
-    cr_assert(program, "%s", error.text);
-    cr_expect(!nn_model_new(net, 4, 1, AD_FLOAT, MANY, &error) && strstr(error.text, "at most 1024"), "%s", error.text);
-    error = (ad_error){ 0 };
-    ad_var output = nn_output(net);
-    cr_expect(!ad_plan_new(&output, 1, &(ad_plan_spec){ .threads = MANY }, &error) &&
-                  strstr(error.text, "at most 1024"),
-              "%s", error.text);
-    error = (ad_error){ 0 };
-    tp_kernel kernel;
-    cr_expect(tp_limit(program, TP_NTK, x, 1, NULL, 0, &(tp_limit_spec){ .threads = MANY }, &kernel, &error) == -1 &&
-                  strstr(error.text, "at most 1024"),
-              "%s", error.text);
-    error = (ad_error){ 0 };
-    double *one = ad_alloc(1, sizeof *one, "a kernel", &error);
-    *one = 1;
-    cr_expect(!tp_kernel_model_new(one, 1, &(tp_kernel_model_spec){ .threads = MANY }, &error) &&
-                  strstr(error.text, "at most 1024"),
-              "%s", error.text);
-    tp_program_free(program);
-    nn_net_free(net);
 }
 
 Test(tool_errors, a_full_device)

@@ -2,7 +2,7 @@
  * in both modes, running statistics against a plain loop, files, and the cases at the edge. */
 #include "datasets/datasets.h"
 #include "nn/kernel/kernel.h"
-#include "nn/model/safetensors.h"
+#include "nn/safetensors/safetensors.h"
 #include "tests/support/reference.h"
 
 #include <criterion/criterion.h>

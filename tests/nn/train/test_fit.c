@@ -1,6 +1,6 @@
 /* Training: gradients, optimizers against scalar loops, resuming, files that are damaged, losses that blow up. */
-#include "nn/model/safetensors.h"
 #include "nn/nn.h"
+#include "nn/safetensors/safetensors.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -196,6 +196,89 @@ Test(fit, optimizers_do_what_they_say)
         }
 }
 
+/* One step of omega w by gradient g at step t, in plain scalars; m and v are the optimizer's. */
+static double twin_step(int kind, double w, double g, double decay, double r, long t, double *m, double *v)
+{
+    switch (kind) {
+    case NN_SGD:
+        return w - r * (g + decay * w);
+    case NN_MOMENTUM:
+        *v = 0.8 * *v + g + decay * w;
+        return w - r * *v;
+    case NN_ADAM:
+        g += decay * w;
+        *m = 0.7 * *m + 0.3 * g;
+        *v = 0.95 * *v + 0.05 * g * g;
+        return w - r * (*m / (1 - pow(0.7, (double)t))) / (sqrt(*v / (1 - pow(0.95, (double)t))) + 1e-3);
+    case NN_RMSPROP:
+        g += decay * w;
+        *v = 0.99 * *v + 0.01 * g * g;
+        return w - r * g / (sqrt(*v) + 1e-3);
+    case NN_ADAMW:
+        decay = decay > 0 ? decay : 0.01;
+        *m = 0.7 * *m + 0.3 * g;
+        *v = 0.95 * *v + 0.05 * g * g;
+        return w - r * decay * w -
+               r * (*m / (1 - pow(0.7, (double)t))) / (sqrt(*v / (1 - pow(0.95, (double)t))) + 1e-3);
+    default:
+        cr_assert_fail("optimizer %d has no twin", kind);
+        return 0;
+    }
+}
+
+/* Gradients are those that a step of SGD at rate 1 shows; then the trainer's steps are the scalar ones to rounding, with
+ * a weight decay and without, where the parameters have rates of their own as well. */
+Test(fit, optimizers_are_their_scalar_twins)
+{
+    enum { STEPS = 6 };
+    samples s = make_samples();
+    nn_data data = data_of(&s, NN_CROSS_ENTROPY);
+    for (int kind = NN_SGD; kind < NN_N_OPTIMIZERS; kind++)
+        for (int form = 0; form < 4; form++) {
+            nn_parametrization scale = form % 2 ? NN_MEANFIELD : NN_NTK;
+            double decay = form / 2 ? 0.03 : 0;
+            nn_net *net = make_net(scale);
+            nn_model *model = make_model(net, AD_DOUBLE), *own = make_model(net, AD_DOUBLE);
+            size_t count = nn_model_size(model);
+            double *w = nn_param_values(own, 0, NULL), *got = nn_param_values(model, 0, NULL);
+            double *m = calloc(count, sizeof *m), *v = calloc(count, sizeof *v), *kept = calloc(count, sizeof *v);
+            nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY,
+                                 .optimizer = (nn_optimizer)kind,
+                                 .rate = 0.05,
+                                 .weight_decay = decay,
+                                 .momentum = 0.8,
+                                 .beta1 = 0.7,
+                                 .beta2 = 0.95,
+                                 .epsilon = 1e-3,
+                                 .steps = STEPS };
+            cr_assert(nn_fit(model, &data, &spec, NULL, NULL) == 0);
+            for (long t = 1; t <= STEPS; t++) {
+                memcpy(kept, w, count * sizeof *w);
+                cr_assert(nn_fit(own, &data, &(nn_fit_spec){ .loss = NN_CROSS_ENTROPY, .rate = 1, .steps = 1 }, NULL,
+                                 NULL) == 0);
+                size_t p = 0;
+                for (int k = 0; k < nn_n_params(net); k++) {
+                    size_t n;
+                    nn_param_values(own, k, &n);
+                    const char *name = ad_node_of(nn_graph(net), nn_param(net, k).id)->name;
+                    double factor = scale == NN_MEANFIELD && strcmp(name, "readout.bias") != 0 ? 6 : 1;
+                    for (size_t end = p + n; p < end; p++)
+                        w[p] =
+                            twin_step(kind, kept[p], (kept[p] - w[p]) / factor, decay, 0.05 * factor, t, &m[p], &v[p]);
+                }
+            }
+            for (size_t p = 0; p < count; p++)
+                cr_assert_float_eq(got[p], w[p], 1e-12, "%s, form %d, %zu: %.15g, not %.15g",
+                                   nn_optimizer_name((nn_optimizer)kind), form, p, got[p], w[p]);
+            free(m);
+            free(v);
+            free(kept);
+            nn_model_free(model);
+            nn_model_free(own);
+            nn_net_free(net);
+        }
+}
+
 Test(fit, float_follows_double)
 {
     samples s = make_samples();
@@ -241,12 +324,12 @@ Test(fit, a_step_allocates_nothing)
     samples s = make_samples();
     nn_net *net = make_net(NN_NTK);
     for (int type = AD_FLOAT; type <= AD_DOUBLE; type++)
-        for (int kind = NN_SGD; kind <= NN_ADAM; kind++) {
+        for (int kind = NN_SGD; kind < NN_N_OPTIMIZERS; kind++) {
             nn_model *model = make_model(net, (ad_type)type);
             float x[8 * FEATURES] = { 0 }, y[8] = { 0 };
             const void *xs = type == AD_FLOAT ? (const void *)x : s.x,
                        *ys = type == AD_FLOAT ? (const void *)y : s.labels;
-            nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = (nn_optimizer)kind };
+            nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY, .optimizer = (nn_optimizer)kind, .weight_decay = 0.1 };
             nn_trainer *trainer = nn_trainer_new(model, &spec, 8, NULL);
             double loss;
             cr_assert(nn_trainer_step(trainer, xs, ys, 8, &loss, NULL) == 0);
@@ -323,6 +406,8 @@ Test(fit, wrong_requests_are_refused)
         { { .rate = -1, .steps = 1 }, "rate -1" },
         { { .rate = INFINITY, .steps = 1 }, "rate inf" },
         { { .momentum = 1.5, .steps = 1 }, "momentum 1.5" },
+        { { .weight_decay = -0.1, .steps = 1 }, "weight decay -0.1" },
+        { { .weight_decay = NAN, .steps = 1 }, "weight decay nan" },
         { { .steps = 0 }, "neither steps" },
         { { .steps = -3 }, "neither steps" },
         { { .loss = NN_CROSS_ENTROPY, .steps = 1 }, "class numbers" },
@@ -375,7 +460,7 @@ Test(fit, resumes_bit_for_bit)
     nn_data data = data_of(&s, NN_CROSS_ENTROPY);
     const char *path = temporary("resume");
     for (int type = AD_FLOAT; type <= AD_DOUBLE; type++)
-        for (int kind = NN_SGD; kind <= NN_ADAM; kind++)
+        for (int kind = NN_SGD; kind < NN_N_OPTIMIZERS; kind++)
             for (long stop = 4; stop <= 11; stop += 7) { /* within an epoch of 4 steps, and at its end */
                 nn_net *net = make_net(NN_NTK);
                 nn_model *whole = make_model(net, (ad_type)type), *parts = make_model(net, (ad_type)type);
@@ -384,6 +469,7 @@ Test(fit, resumes_bit_for_bit)
                 nn_fit_spec spec = { .loss = NN_CROSS_ENTROPY,
                                      .optimizer = (nn_optimizer)kind,
                                      .rate = 0.01,
+                                     .weight_decay = stop == 4 ? 0 : 0.03,
                                      .batch = 6,
                                      .seed = 9,
                                      .steps = 15 };
@@ -423,7 +509,8 @@ Test(fit, resuming_another_run_is_refused)
     cr_assert(nn_fit(model, &data, &spec, NULL, NULL) == 0);
     spec.checkpoint = NULL;
     spec.resume = path;
-    nn_fit_spec faster = spec, larger = spec, plain = spec, seeded = spec, square = spec;
+    nn_fit_spec faster = spec, larger = spec, plain = spec, seeded = spec, square = spec, decaying = spec;
+    decaying.weight_decay = 0.1;
     faster.rate = 0.02;
     larger.batch = 7;
     plain.optimizer = NN_SGD;
@@ -435,10 +522,15 @@ Test(fit, resuming_another_run_is_refused)
         const nn_fit_spec *spec;
         const char *says;
     } wrong[] = {
-        { model, &data, &faster, "rate was 0.01" },          { model, &data, &larger, "batch was 6, now it is 7" },
-        { model, &data, &plain, "optimizer was adam" },      { model, &data, &seeded, "seed was 0, now it is 5" },
-        { model, &data, &square, "loss was cross-entropy" }, { model, &changed, &spec, "data was" },
-        { wide, &data, &spec, "width was 6, now it is 7" },  { single, &data, &spec, "type was double" },
+        { model, &data, &faster, "rate was 0.01" },
+        { model, &data, &larger, "batch was 6, now it is 7" },
+        { model, &data, &decaying, "weight_decay was not given, now it is 0.1" },
+        { model, &data, &plain, "optimizer was adam" },
+        { model, &data, &seeded, "seed was 0, now it is 5" },
+        { model, &data, &square, "loss was cross-entropy" },
+        { model, &changed, &spec, "data was" },
+        { wide, &data, &spec, "width was 6, now it is 7" },
+        { single, &data, &spec, "type was double" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ad_error error = { 0 };

@@ -3,7 +3,7 @@
  *
  *     LIMN_KILLS=200 build/tests/test_long --filter 'long/kill*'     kills 200 times in place of 40, and tells how */
 #include "datasets/datasets.h"
-#include "nn/model/safetensors.h"
+#include "nn/safetensors/safetensors.h"
 #include "nn/nn.h"
 
 #include <cjson/cJSON.h>

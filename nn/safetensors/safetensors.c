@@ -1,4 +1,5 @@
-#include "nn/model/safetensors.h"
+/* safetensors.c: writing and reading .safetensors files. */
+#include "nn/safetensors/safetensors.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -6,7 +7,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian, and data is not swapped");
 
-static const size_t most_header = (size_t)64 << 20;
+static const size_t max_header = (size_t)64 << 20;
 static const struct {
     const char *name;
     size_t bytes;
@@ -180,7 +181,7 @@ static int parse(const char *path, nn_tensors *file, size_t n_bytes, ad_error *e
     if (n_bytes < sizeof length)
         return ad_fail(error, "%s: %zu bytes: not a .safetensors file", path, n_bytes);
     memcpy(&length, file->bytes, sizeof length);
-    if (length > n_bytes - sizeof length || length > most_header)
+    if (length > n_bytes - sizeof length || length > max_header)
         return ad_fail(error, "%s: a header of %llu bytes in a file of %zu: not a .safetensors file, or cut off", path,
                        (unsigned long long)length, n_bytes);
     const char *header = file->bytes + sizeof length, *data = file->bytes;

@@ -2,8 +2,8 @@
  *
  * Written whole or not at all. What is read is checked first: lengths, offsets, types and shapes come from a file that
  * somebody may have damaged or made up, and nothing in it is believed. */
-#ifndef LIMN_NN_SAFETENSORS_H
-#define LIMN_NN_SAFETENSORS_H
+#ifndef LIMN_NN_SAFETENSORS_SAFETENSORS_H
+#define LIMN_NN_SAFETENSORS_SAFETENSORS_H
 #include "autodiff/base.h"
 
 enum { NN_TENSOR_RANK = 8 };

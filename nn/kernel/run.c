@@ -1,0 +1,122 @@
+/* run.c: one run of a kernel's plan, and the panels packed from what it gives. */
+#include "nn/kernel/kernel.h"
+
+#include <string.h>
+
+static int make_plan(nn_call *c, const ad_var *outputs, int *ids, int n, int n_checked, ad_error *error)
+{
+    nn_kernel_plan *p = c->plan;
+    ad_plan_free(p->plan);
+    ad_free(p->ids);
+    *p = (nn_kernel_plan){ .ids = ids, .n_ids = n, .n_checked = n_checked, .rows = c->tile, .seeds = c->seeds };
+    ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads, .capacity = nn_call_sizes(c, c->tile) };
+    return n && !(p->plan = nn_plan_new(c->model->net, outputs, n, &spec, error)) ? -1 : 0;
+}
+
+int nn_prepare(nn_call *c, ad_error *error)
+{
+    const nn_net *net = c->model->net;
+    struct nn_kernel *kernel = c->kernel;
+    size_t capacity = (size_t)c->n_panels + (size_t)net->n_statistics + 1;
+    int n = 0, n_checked = 0, *ids = ad_alloc(capacity, sizeof *ids, "a kernel", error);
+    ad_var *outputs = ad_alloc(capacity, sizeof *outputs, "a kernel", error);
+    int failed = ids && outputs ? 0 : -1;
+    for (int i = 0; i < c->n_panels && !failed; i++) {
+        int id = c->panels[i].id, k = 0;
+        ad_op op = ad_node_of(net->graph, id)->op;
+        while (k < n && ids[k] != id)
+            k++;
+        if (k < n || op == AD_INPUT || op == AD_PARAM)
+            continue;
+        ids[n] = id;
+        outputs[n++] = (ad_var){ net->graph, id };
+    }
+    if (!failed && c->variant == 0)
+        n_checked = nn_norm_outputs(net, true, outputs + n);
+    for (int k = 0; k < n_checked; k++)
+        ids[n + k] = outputs[n + k].id;
+    n += n_checked;
+    if (kernel->x_rows < c->tile && !failed) {
+        ad_free(kernel->x);
+        kernel->x_rows = 0;
+        kernel->x = ad_alloc(c->tile * nn_features(net), nn_bytes(c->model->type), "inputs", error);
+        failed = kernel->x ? 0 : -1;
+        kernel->x_rows = failed ? 0 : c->tile;
+    }
+    bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->seeds >= c->seeds && c->plan->n_ids == n &&
+                !failed && memcmp(c->plan->ids, ids, (size_t)n * sizeof *ids) == 0;
+    if (!fits && !failed) {
+        failed = make_plan(c, outputs, ids, n, n_checked, error);
+        ids = NULL;
+    }
+    if (!failed && c->plan->plan) {
+        nn_bind_params(c->model, c->plan->plan);
+        ad_bind(c->plan->plan, net->input, kernel->x);
+    }
+    ad_free(ids);
+    ad_free(outputs);
+    return failed;
+}
+
+static const char *tensor_data(const nn_call *c, int id)
+{
+    const nn_model *model = c->model;
+    if (id == model->net->input.id)
+        return c->kernel->x;
+    if (c->by_seeds && id == c->tangent->seed.id)
+        return c->seed;
+    for (int k = 0; k < model->net->n_params + model->net->n_statistics; k++)
+        if (model->net->params[k].id == id)
+            return (const char *)model->values + model->offsets[k] * nn_bytes(model->type);
+    int k = 0;
+    while (c->plan->ids[k] != id)
+        k++;
+    return ad_output(c->plan->plan, k);
+}
+
+void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to)
+{
+    const ad_shape *shape = &ad_node_of(c->model->net->graph, p->id)->shape;
+    size_t bytes = nn_bytes(c->model->type), turns = nn_size_of(c, &p->sum, rows);
+    const char *from = tensor_data(c, p->id);
+    nn_walk w = { .rank = p->order.rank };
+    for (int i = 0; i < w.rank; i++) {
+        w.size[i] = nn_axis_size(c, p->order.axes[i], rows);
+        w.stride[i] = nn_stride(c, shape, p->order.axes[i], rows);
+    }
+    for (size_t turn = 0; turn < turns; turn++) {
+        size_t offset = 0, rest = turn;
+        for (int i = p->sum.rank - 1; i >= 0; i--) {
+            size_t size = nn_axis_size(c, p->sum.axes[i], rows);
+            offset += rest % size * nn_stride(c, shape, p->sum.axes[i], rows);
+            rest /= size;
+        }
+        nn_pack(c, &w, from + offset * bytes, to, turn > 0);
+    }
+}
+
+int nn_run(nn_call *c, const double *x, size_t first, size_t rows, ad_error *error)
+{
+    size_t features = nn_features(c->model->net), bad = 0;
+    ad_sizes sizes = nn_call_sizes(c, rows);
+    ad_plan *plan = c->plan->plan;
+    if (!nn_convert(x + first * features, rows * features, c->model->type, c->kernel->x, &bad))
+        return ad_fail(error, "x: row %zu holds a number that is not finite", first + bad / features);
+    if (plan &&
+        (ad_run(plan, &sizes, error) != 0 ||
+         (c->plan->n_checked && nn_norm_check(c->model, plan, c->plan->n_ids - c->plan->n_checked, rows, error) != 0)))
+        return -1;
+    return 0;
+}
+
+int nn_make_work(nn_call *c, size_t total, ad_error *error)
+{
+    if (total <= c->kernel->work_bytes)
+        return 0;
+    ad_free(c->kernel->work);
+    c->kernel->work_bytes = 0;
+    if (!(c->kernel->work = ad_alloc(total, 1, "a kernel", error)))
+        return -1;
+    c->kernel->work_bytes = total;
+    return 0;
+}

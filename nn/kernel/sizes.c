@@ -1,0 +1,50 @@
+/* sizes.c: sizes and strides of a call's axes and shapes. */
+#include "nn/kernel/kernel.h"
+
+ad_sizes nn_call_sizes(const nn_call *c, size_t rows)
+{
+    ad_sizes sizes = nn_sizes(c->model, rows);
+    if (c->by_seeds) {
+        sizes.batches[sizes.n_batches].axis = c->tangent->sample;
+        sizes.batches[sizes.n_batches++].size = c->seeds;
+    }
+    return sizes;
+}
+
+size_t nn_axis_size(const nn_call *c, ad_axis axis, size_t rows)
+{
+    ad_sizes sizes = nn_call_sizes(c, rows);
+    return ad_axis_size(c->model->net->graph, axis, &sizes);
+}
+
+size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows)
+{
+    ad_sizes sizes = nn_call_sizes(c, rows);
+    return ad_elements(c->model->net->graph, shape, &sizes);
+}
+
+size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows)
+{
+    size_t stride = 1;
+    for (int i = shape->rank - 1; i >= 0; i--) {
+        if (ad_same(shape->axes[i], axis))
+            return stride;
+        stride *= nn_axis_size(c, shape->axes[i], rows);
+    }
+    return 0;
+}
+
+void nn_append(ad_shape *shape, const ad_shape *more)
+{
+    for (int i = 0; i < more->rank; i++)
+        if (!ad_has(shape, more->axes[i]) && shape->rank < AD_MAX_RANK)
+            shape->axes[shape->rank++] = more->axes[i];
+}
+
+bool nn_same_order(const ad_shape *a, const ad_shape *b)
+{
+    bool same = a->rank == b->rank;
+    for (int i = 0; i < a->rank && same; i++)
+        same = ad_same(a->axes[i], b->axes[i]);
+    return same;
+}

@@ -1,0 +1,101 @@
+/* trainer.c: a fit's single steps: one plan of the loss, its gradients and the batch's statistics, and the optimizer. A
+ * step allocates nothing. */
+#include "nn/train/train.h"
+
+#include <math.h>
+
+struct nn_trainer {
+    nn_model *model;
+    const nn_traced_loss *traced;
+    ad_plan *plan;
+    nn_rule *rule;
+    size_t rows; /* capacity */
+    double rate;
+};
+
+/* The plan's outputs: the loss, the statistics, the gradients; gradients[k]: which of them is parameter k's, -1 none. */
+static int list_outputs(const nn_trainer *trainer, ad_var *outputs, int *gradients)
+{
+    const nn_net *net = trainer->model->net;
+    int n = 0;
+    outputs[n++] = trainer->traced->loss;
+    n += nn_norm_outputs(net, false, outputs + n);
+    for (int k = 0; k < net->n_params; k++) {
+        gradients[k] = trainer->traced->gradients[k].id < 0 ? -1 : n;
+        if (gradients[k] >= 0)
+            outputs[n++] = trainer->traced->gradients[k];
+    }
+    return n;
+}
+
+static int open_trainer(nn_trainer *trainer, const nn_fit_spec *spec, ad_var *outputs, int *gradients, ad_error *error)
+{
+    nn_model *model = trainer->model;
+    if (!(trainer->traced = nn_trace_loss(model->net, spec->loss, error)))
+        return -1;
+    int n_outputs = list_outputs(trainer, outputs, gradients);
+    if (!(trainer->rule = nn_rule_new(model, spec, gradients, error)))
+        return -1;
+    ad_plan_spec plan = { .type = model->type,
+                          .threads = model->threads,
+                          .capacity = nn_sizes(model, trainer->rows),
+                          .updates = nn_rule_updates(trainer->rule) };
+    if (!(trainer->plan = nn_plan_new(model->net, outputs, n_outputs, &plan, error)))
+        return -1;
+    return nn_bind_params(model, trainer->plan);
+}
+
+nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *fit_spec, size_t batch, ad_error *error)
+{
+    nn_fit_spec spec = *fit_spec;
+    size_t n_params = (size_t)model->net->n_params, n_statistics = (size_t)model->net->n_statistics;
+    nn_trainer *trainer = ad_alloc(1, sizeof *trainer, "a trainer", error);
+    ad_var *outputs = ad_alloc(n_params + n_statistics + 1, sizeof *outputs, "a trainer", error);
+    int *gradients = ad_alloc(n_params + 1, sizeof *gradients, "a trainer", error);
+    int failed = trainer && outputs && gradients ? nn_rule_settle(&spec, error) : -1;
+    if (!failed) {
+        *trainer = (nn_trainer){ .model = model, .rows = batch, .rate = spec.rate };
+        failed = open_trainer(trainer, &spec, outputs, gradients, error);
+    }
+    ad_free(outputs);
+    ad_free(gradients);
+    if (!failed)
+        return trainer;
+    nn_trainer_free(trainer);
+    return NULL;
+}
+
+void nn_trainer_free(nn_trainer *trainer)
+{
+    if (!trainer)
+        return;
+    ad_plan_free(trainer->plan);
+    nn_rule_free(trainer->rule);
+    ad_free(trainer);
+}
+
+nn_rule *nn_trainer_rule(nn_trainer *trainer)
+{
+    return trainer->rule;
+}
+
+int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t rows, double *loss, ad_error *error)
+{
+    nn_model *model = trainer->model;
+    if (rows == 0 || rows > trainer->rows)
+        return ad_fail(error, "fit: a batch of %zu rows, the trainer was made for %zu", rows, trainer->rows);
+    if (nn_norm_check_rows(model, rows, error) != 0)
+        return -1;
+    ad_sizes sizes = nn_sizes(model, rows);
+    ad_bind(trainer->plan, model->net->input, x);
+    ad_bind(trainer->plan, trainer->traced->target, y);
+    if (ad_run(trainer->plan, &sizes, error) != 0 || nn_norm_check(model, trainer->plan, 1, rows, error) != 0)
+        return -1;
+    *loss = nn_value(ad_output(trainer->plan, 0), 0, model->type);
+    long step = *nn_rule_time(trainer->rule) + 1;
+    if (!isfinite(*loss))
+        return ad_fail(error, "loss is not finite at step %ld (rate %g): lower --rate", step, trainer->rate);
+    nn_norm_update(model, trainer->plan, 1, rows);
+    nn_rule_step(trainer->rule, trainer->plan, model->values);
+    return 0;
+}
