@@ -60,7 +60,7 @@ ad_var ad_poison(ad_graph *graph, ad_where where, const char *format, ...)
     char text[400];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (graph)
         ad_fail(&graph->error, "%s:%d: %s", where.file, where.line, text);
