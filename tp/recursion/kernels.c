@@ -87,26 +87,6 @@ static bool same_point(const tp_point *a, const tp_point *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-/* Sigma(Wy, Wy') = E y y' for the same W (its deviation is outside), 0 for different ones: the simple rules. */
-static int covariance(tp_algebra *algebra, int a, int b, bool alone)
-{
-    const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
-    if (u->param != v->param || u->position != v->position || u->argument != v->argument ||
-        !same_point(&u->where, &v->where))
-        return tp_q_number(algebra, 0);
-    if (u->argument == TP_OF_INDEX)
-        return TP_Q_ONE;
-    if (u->argument == TP_OF_DATA)
-        return tp_q_gram(algebra, u->node, &u->from, v->node, &v->from, u->axis);
-    tp_series series;
-    if (tp_expectation(algebra, u->node, v->node, alone, &series))
-        return -1;
-    for (int i = 0; i < series.n; i++)
-        if (fabs(series.at[i].power) < 1e-9)
-            return series.at[i].q; /* powers below 0 vanish; above it there are none: vectors are of order one */
-    return tp_q_number(algebra, 0);
-}
-
 /* The scalars a of sample i and b of sample j, multiplied. */
 static int scalars(tp_algebra *algebra, int a, int b, bool alone)
 {
@@ -114,6 +94,78 @@ static int scalars(tp_algebra *algebra, int a, int b, bool alone)
         return tp_q_scalar_product(algebra, a, b);
     int first = tp_q_side(algebra, a, TP_Q_FIRST), second = tp_q_side(algebra, b, TP_Q_SECOND);
     return first < 0 || second < 0 ? -1 : tp_q_product(algebra, first, second);
+}
+
+/* The parameter's axis along which a G-var sums its rows, weighed by data; no axis: it is one row. */
+static ad_axis summed_axis(const tp_algebra *algebra, const tp_gvar *g)
+{
+    return g->argument == TP_OF_DATA ? ad_node_of(algebra->graph, g->param)->shape.axes[g->position] : (ad_axis){ 0 };
+}
+
+/* What u weighs the row with by which v goes through the axis that u sums over: an entry of u's data. */
+static int weight_of(tp_algebra *algebra, const tp_gvar *u, const tp_gvar *v)
+{
+    ad_axis axis = summed_axis(algebra, u);
+    if (!axis.id)
+        return TP_Q_ONE;
+    tp_point from = u->from;
+    tp_point_set(&from, u->axis, tp_point_index(&v->where, axis));
+    from = tp_point_within(algebra, u->node, &from);
+    return tp_q_data(algebra, u->node, &from);
+}
+
+/* Do two G-vars of one parameter go through the same entry of each of its fixed axes that neither sums over? */
+static bool same_rows(const tp_algebra *algebra, const tp_gvar *u, const tp_gvar *v)
+{
+    const ad_shape *shape = &ad_node_of(algebra->graph, u->param)->shape;
+    ad_axis of_u = summed_axis(algebra, u), of_v = summed_axis(algebra, v);
+    for (int i = 0; i < shape->rank; i++) {
+        ad_axis axis = shape->axes[i];
+        if (!ad_same(axis, of_u) && !ad_same(axis, of_v) &&
+            tp_point_index(&u->where, axis) != tp_point_index(&v->where, axis))
+            return false;
+    }
+    return true;
+}
+
+/* Of U^T a and U^T b, U a parameter with one width whose rows are independent and have variance one (its deviation is
+ * outside): a . b, whatever a and b are, data or the number of a row (THEORY section 9). */
+static int rows_covariance(tp_algebra *algebra, const tp_gvar *u, const tp_gvar *v, bool alone)
+{
+    if (!same_rows(algebra, u, v))
+        return tp_q_number(algebra, 0); /* other rows: independent draws */
+    ad_axis of_u = summed_axis(algebra, u), of_v = summed_axis(algebra, v);
+    if (of_u.id && ad_same(of_u, of_v))
+        return tp_q_gram(algebra, u->node, &u->from, v->node, &v->from, u->axis);
+    int a = weight_of(algebra, u, v), b = weight_of(algebra, v, u);
+    return a < 0 || b < 0 ? -1 : scalars(algebra, a, b, alone);
+}
+
+/* Can the products be correlated at all? One with a vector is a number for all coordinates of W's other side, or a vector
+ * over the other width: it has nothing in common with the rows of W, nor with W's products from the other side. */
+static bool same_kind(const tp_gvar *u, const tp_gvar *v)
+{
+    return u->param == v->param && (u->argument == TP_OF_VECTOR) == (v->argument == TP_OF_VECTOR) &&
+           (u->argument != TP_OF_VECTOR || u->position == v->position);
+}
+
+/* Sigma(Wy, Wy') = E y y' for the same W (its deviation is outside), 0 for different ones: the simple rules. */
+static int covariance(tp_algebra *algebra, int a, int b, bool alone)
+{
+    const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
+    if (!same_kind(u, v))
+        return tp_q_number(algebra, 0);
+    if (u->argument != TP_OF_VECTOR)
+        return rows_covariance(algebra, u, v, alone);
+    if (!same_point(&u->where, &v->where))
+        return tp_q_number(algebra, 0);
+    tp_series series;
+    if (tp_expectation(algebra, u->node, v->node, alone, &series))
+        return -1;
+    for (int i = 0; i < series.n; i++)
+        if (fabs(series.at[i].power) < 1e-9)
+            return series.at[i].q; /* powers below 0 vanish; above it there are none: vectors are of order one */
+    return tp_q_number(algebra, 0);
 }
 
 static int times(tp_algebra *algebra, int a, int b, bool alone)
@@ -163,7 +215,7 @@ static bool alike(const tp_algebra *algebra, int a, int b)
     for (int i = 0; i < u->n; i++)
         for (int k = 0; k < v->n; k++) {
             const tp_gvar *g = tp_gvar_at(algebra, u->parts[i].gvar), *h = tp_gvar_at(algebra, v->parts[k].gvar);
-            if (g->param == h->param && g->position == h->position)
+            if (same_kind(g, h))
                 return true;
         }
     return false;
@@ -445,14 +497,16 @@ static tp_point part_of(const tp_algebra *algebra, int node, const ad_shape *wit
     return point;
 }
 
+/* c n^power times the inner product of data with data. */
 static int data_inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y,
-                      const ad_shape *axes, tp_series *series)
+                      const ad_shape *axes, double c, double power, tp_series *series)
 {
     if (axes->rank != 1 || ad_axis_kind(algebra->graph, axes->axes[0]) != AD_FIXED)
         return tp_refuse(algebra, x, "data meets a parameter over other than one fixed axis");
     tp_point from_x = part_of(algebra, x, axes, at_x), from_y = part_of(algebra, y, axes, at_y);
-    int q = tp_q_gram(algebra, x, &from_x, y, &from_y, axes->axes[0]);
-    return q < 0 ? -1 : series_add(algebra, series, 0, q);
+    int gram = tp_q_gram(algebra, x, &from_x, y, &from_y, axes->axes[0]);
+    int q = gram < 0 ? -1 : tp_q_scaled(algebra, c, gram);
+    return q < 0 ? -1 : series_add(algebra, series, power, q);
 }
 
 /* <x, x'> summed over `axes`, x and x' two nodes with their other fixed axes at given points: a series. fold: x' is x
@@ -462,9 +516,12 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
 {
     memset(series, 0, sizeof *series);
     *left = nothing;
-    if (tp_is_data(algebra, x) && tp_is_data(algebra, y))
-        return data_inner(algebra, x, at_x, y, at_y, axes, series);
     double factor = 1, power = 0;
+    int data_x = tp_without_scale(algebra, x, &factor, &power), data_y = tp_without_scale(algebra, y, &factor, &power);
+    if (tp_is_data(algebra, data_x) && tp_is_data(algebra, data_y))
+        return data_inner(algebra, data_x, at_x, data_y, at_y, axes, factor, power, series);
+    factor = 1;
+    power = 0;
     for (int i = 0; i < axes->rank; i++)
         if (ad_axis_kind(algebra->graph, axes->axes[i]) == AD_WIDTH) {
             double p, c = tp_axis_factor(algebra, axes->axes[i], &p);
@@ -603,6 +660,68 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
     return 0;
 }
 
+/* The width axis of W that y has; no axis: y has none of them. */
+static ad_axis width_within(const tp_algebra *algebra, const ad_shape *axes)
+{
+    for (int i = 0; i < axes->rank; i++)
+        if (ad_axis_kind(algebra->graph, axes->axes[i]) == AD_WIDTH)
+            return axes->axes[i];
+    return (ad_axis){ 0 };
+}
+
+/* <x, x'> where either may be missing, which is the number 1; summed over the width if both have it. */
+static int inner_or_one(tp_algebra *algebra, const ad_var *x, const tp_point *at_x, const ad_var *y, const tp_point *at_y,
+                        const ad_shape *width, tp_series *series, left_out *left)
+{
+    memset(series, 0, sizeof *series);
+    *left = nothing;
+    if (x->graph && y->graph)
+        return inner(algebra, x->id, at_x, y->id, at_y, width, false, series, left);
+    if (!x->graph && !y->graph)
+        return series_add(algebra, series, 0, TP_Q_ONE);
+    const ad_var *there = x->graph ? x : y;
+    const tp_point *at = x->graph ? at_x : at_y;
+    int a = tp_coordinate_of(algebra, there->id, own_part(algebra, there->id, at));
+    int one = a < 0 ? -1 : tp_coordinate_number(algebra, 1);
+    if (one < 0 || expectation(algebra, x->graph ? a : one, x->graph ? one : a, false, false, series))
+        return -1;
+    left->power = tp_coordinate_rest(algebra, tp_coordinate_at(algebra, a), &left->node);
+    return 0;
+}
+
+/* c times one pair of sites whose tensors have different axes of W: entry by entry of its fixed axes, at each of which
+ * what has the width meets what has it, and what has it not is a number. A site without y has delta alone. */
+static int entry_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
+                       const tp_point *at_t, double c, long_sum *total, left_out *total_left, left_out *random)
+{
+    const ad_shape *w = w_of(s);
+    ad_axis width = width_within(algebra, w);
+    ad_shape over = { .rank = width.id ? 1 : 0, .axes = { width } }, none = { 0 };
+    bool swap = width.id && (s->y.graph && ad_has(&s->over, width)) != (t->y.graph && ad_has(&t->over, width));
+    const ad_var *meets_delta = swap ? &t->y : &t->delta, *meets_y = swap ? &t->delta : &t->y;
+    bool with_y = width.id && s->y.graph && ad_has(&s->over, width);
+    tp_point entry = points_over(algebra, w);
+    do {
+        tp_point of_s = joined(at_s, &entry), of_t = joined(at_t, &entry);
+        tp_series back, forth;
+        left_out back_left, forth_left, left = nothing;
+        if (inner_or_one(algebra, &s->delta, &of_s, meets_delta, &of_t, with_y ? &none : &over, &back, &back_left) ||
+            inner_or_one(algebra, &s->y, &of_s, meets_y, &of_t, with_y ? &over : &none, &forth, &forth_left))
+            return -1;
+        leave_product(&left, series_top(&back), back_left, series_top(&forth), forth_left, 0);
+        if (back.n > 0 && forth.n > 0 && left.power > series_top(&back) + series_top(&forth) - 1e-9)
+            leave_out(random, left.power, left.node);
+        leave_out(total_left, left.power, left.node);
+        for (int i = 0; i < back.n; i++)
+            for (int k = 0; k < forth.n; k++) {
+                int q = tp_q_product(algebra, back.at[i].q, forth.at[k].q);
+                if (q < 0 || long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, c, q))
+                    return -1;
+            }
+    } while (next_point(algebra, &entry));
+    return 0;
+}
+
 /* Does the term have a factor that is a combination of G-vars of the backward pass alone: of readouts? */
 static bool has_backward_factor(const tp_algebra *algebra, const tp_term *term, int forward)
 {
@@ -643,21 +762,32 @@ static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point 
     return 0;
 }
 
-static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_site *t)
+/* Are the tensors of both sites over the same axes of W, or one's y over those of the other's delta? */
+static bool same_or_crossed(const ad_site *s, const ad_site *t)
 {
     ad_shape inside = s->y.graph ? minus(w_of(s), &s->over) : (ad_shape){ 0 };
-    bool alike = (s->y.graph != NULL) == (t->y.graph != NULL) &&
-                 (!s->y.graph || same_axes(&s->over, &t->over) || same_axes(&inside, &t->over));
-    const char *name = ad_node_of(algebra->graph, s->param.id)->name;
     for (int m = 0; m < inside.rank; m++)
         if (ad_has(ad_shape_get(s->y), inside.axes[m]))
-            return tp_refuse(algebra, s->delta.id, "%s stays aligned with its argument along %s: no rule here", name,
-                             ad_axis_name(algebra->graph, inside.axes[m]));
-    if (!alike)
+            return false;
+    return (s->y.graph != NULL) == (t->y.graph != NULL) &&
+           (!s->y.graph || same_axes(&s->over, &t->over) || same_axes(&inside, &t->over));
+}
+
+/* Pairs that are not of this form go entry by entry; with two widths, or aligned along one, there is no rule. */
+static int check_entries(const tp_algebra *algebra, const ad_site *s, const ad_site *t)
+{
+    const char *name = ad_node_of(algebra->graph, s->param.id)->name;
+    ad_axis width = width_within(algebra, w_of(s));
+    const ad_site *sites[] = { s, t };
+    for (int k = 0; k < 2 && width.id; k++) {
+        const ad_site *u = sites[k];
+        if (u->y.graph && ad_has(ad_shape_get(u->y), width) && ad_has(ad_shape_get(u->delta), width))
+            return tp_refuse(algebra, u->delta.id, "%s stays aligned with its argument along %s: no rule here", name,
+                             ad_axis_name(algebra->graph, width));
+    }
+    if (tp_count_widths(algebra->graph, w_of(s)) > 1)
         return tp_refuse(algebra, s->param.id,
-                         "%s is used over different axes: the NTK between the uses has no exact rule "
-                         "here",
-                         name);
+                         "%s is used over different axes: the NTK between the uses has no exact rule here", name);
     return 0;
 }
 
@@ -679,7 +809,8 @@ static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fol
         const ad_site *t = &program->sites[k];
         if (s->param.id != t->param.id)
             continue;
-        if (check_sites(algebra, s, t))
+        bool plain = same_or_crossed(s, t) && same_or_crossed(t, s);
+        if (!plain && check_entries(algebra, s, t))
             return -1;
         tp_point at_t = fold && k == i ? *at_s : free_axes(algebra, t);
         do {
@@ -687,8 +818,9 @@ static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fol
             tp_point_set(&of_t, program->seed, algebra->outputs[1]);
             bool own = k == i && memcmp(&at_t, at_s, sizeof at_t) == 0;
             int before = long_sum_count(&total->sum);
-            if (site_pair(algebra, s, &of_s, t, &of_t, fold && !own ? 2 : 1, fold && own, &total->sum, &total->left,
-                          &total->random))
+            double c = fold && !own ? 2 : 1;
+            if (plain ? site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, &total->sum, &total->left, &total->random)
+                      : entry_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random))
                 return -1;
             *(own ? &total->own : &total->across) += long_sum_count(&total->sum) - before;
         } while (next_point(algebra, &at_t));

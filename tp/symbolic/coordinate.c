@@ -283,6 +283,23 @@ static int vector_of(tp_algebra *algebra, int id, int param, const ad_shape *nam
     return param_vector(algebra, id, param, &own);
 }
 
+/* Is a vector made of the parameter's own rows, coordinate by coordinate? Then it is no independent draw that meets them:
+ * the sum over the width is an average like any other, E by Stein's lemma, and a fluctuation (THEORY section 9). */
+static bool made_of_rows(const tp_algebra *algebra, int vector, int param)
+{
+    const tp_coordinate *x = tp_coordinate_at(algebra, vector);
+    for (int i = 0; i < x->n; i++)
+        for (int m = 0; m < x->terms[i].n; m++) {
+            const tp_lin *lin = tp_lin_at(algebra, x->terms[i].factors[m].lin);
+            for (int k = 0; k < lin->n; k++) {
+                const tp_gvar *g = tp_gvar_at(algebra, lin->parts[k].gvar);
+                if (g->param == param && g->argument != TP_OF_VECTOR)
+                    return true;
+            }
+        }
+    return false;
+}
+
 /* u = contract(y, W): a G-var of variance E y^2 or |x|^2; deviation and size of the axis are taken out as c n^p. */
 static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape *names, int y, const ad_node *node,
                           const tp_point *point)
@@ -292,10 +309,13 @@ static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape
     if (node->over.rank != 1)
         return tp_refuse(algebra, id, "%s is contracted over %d axes at once", w->name, node->over.rank);
     ad_axis axis = node->over.axes[0];
-    if (fabs(init->mean) > 0 && tp_count_widths(algebra->graph, &w->shape) == 1 &&
-        ad_axis_kind(algebra->graph, axis) == AD_WIDTH) /* a vector that is not centred: an average like any other */
-        return average(algebra, id, axis, tp_coordinate_of(algebra, y, tp_point_within(algebra, y, point)),
-                       vector_of(algebra, id, param, names, point));
+    if (tp_count_widths(algebra->graph, &w->shape) == 1 && ad_axis_kind(algebra->graph, axis) == AD_WIDTH) {
+        int vector = tp_coordinate_of(algebra, y, tp_point_within(algebra, y, point));
+        if (vector < 0)
+            return -1;
+        if (fabs(init->mean) > 0 || made_of_rows(algebra, vector, param)) /* of another mean, or of its own rows */
+            return average(algebra, id, axis, vector, vector_of(algebra, id, param, names, point));
+    }
     if (fabs(init->mean) > 0)
         return tp_refuse(algebra, id, "%s has mean %g: an A-var has mean zero", w->name, init->mean);
     if (!(init->deviation > 0))
@@ -316,9 +336,10 @@ static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape
         double n_power, ratio = tp_axis_factor(algebra, axis, &n_power);
         return vector < 0 ? -1 : of_vector(algebra, id, gvar, vector, c * sqrt(ratio), power + n_power / 2);
     }
-    if (tp_is_data(algebra, y)) {
+    int data = tp_without_scale(algebra, y, &c, &power);
+    if (tp_is_data(algebra, data)) {
         gvar.argument = TP_OF_DATA;
-        gvar.node = y;
+        gvar.node = data;
         gvar.from = y_point;
         gvar.axis = axis;
         return of_gvar(algebra, &gvar, c, power);

@@ -82,6 +82,7 @@ typedef struct {
     int sum_room;
     int variable;
     tp_rules rules;
+    const unsigned char *is_data; /* by node */
     int outputs[2]; /* the kernel is between these */
     bool not_bp;    /* refused, for the simple rules are wrong here */
     bool no_limit;  /* what was refused has no limit at all, or a random one */
@@ -129,7 +130,10 @@ double tp_coordinate_top(const tp_coordinate *);
 /* The order of what the terms do not tell: the rest, and terms with a random number that all coordinates share (a
  * readout inside the network), whose average over the width is as random. *node: the op it comes from. */
 double tp_coordinate_rest(const tp_algebra *, const tp_coordinate *, int *node);
+/* Computed of inputs, and of neither parameters nor n: run as it is. */
 bool tp_is_data(const tp_algebra *, int node);
+/* The data that a node is c n^power of, and these multiplied into *c and added to *power; else the node itself. */
+int tp_without_scale(const tp_algebra *, int node, double *c, double *power);
 /* Fixed axes of a node other than `without`, all at index 0. */
 tp_point tp_point_of(const tp_algebra *, int node, const ad_shape *without);
 /* A point's number among the algebra's, -1 without memory; and the point of that number, of which only at[0] to at[n -

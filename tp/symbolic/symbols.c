@@ -42,6 +42,30 @@ int tp_fn_intern(tp_algebra *algebra, tp_fn fn)
     return tp_intern(&algebra->fns, &clean, sizeof clean);
 }
 
+/* Data is run as it is, at no width: it must know nothing of n. */
+static bool knows_width(const ad_graph *graph, const ad_node *n)
+{
+    if (n->op == AD_SCALE)
+        return n->axis.id && fabs(n->power) > 0 && ad_axis_kind(graph, n->axis) == AD_WIDTH;
+    return (n->op == AD_SUM || n->op == AD_CONTRACT) && tp_count_widths(graph, &n->over) > 0;
+}
+
+/* Every node once: those it is made of stand before it. */
+static void find_data(const tp_algebra *algebra, unsigned char *is)
+{
+    enum { OF_INPUT = 1, OF_WIDTH = 2 };
+    for (int id = 0; id < algebra->program->n_nodes; id++) {
+        const ad_node *n = ad_node_of(algebra->graph, id);
+        is[id] = n->op == AD_INPUT ? OF_INPUT : 0;
+        for (int k = 0; k < n->n_in; k++)
+            is[id] |= is[n->in[k]];
+        if (knows_width(algebra->graph, n))
+            is[id] |= OF_WIDTH;
+    }
+    for (int id = 0; id < algebra->program->n_nodes; id++)
+        is[id] = is[id] == OF_INPUT && !algebra->program->learns[id];
+}
+
 int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error)
 {
     *algebra = (tp_algebra){ .program = program, .graph = program->graph, .error = error };
@@ -53,8 +77,12 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (tp_table_new(tables[i], algebra->arena, error))
             return -1;
+    unsigned char *data = ad_arena_alloc(algebra->arena, (size_t)program->n_nodes, 1);
+    algebra->is_data = data;
+    if (data)
+        find_data(algebra, data);
     algebra->variable = tp_fn_intern(algebra, (tp_fn){ .op = TP_VARIABLE });
-    if (algebra->variable < 0)
+    if (!data || algebra->variable < 0)
         return ad_fail(error, "out of memory while solving the program");
     return tp_quantities_begin(algebra) == TP_Q_ONE ? 0 : -1;
 }
@@ -175,11 +203,23 @@ double tp_axis_factor(const tp_algebra *algebra, ad_axis axis, double *power)
 
 bool tp_is_data(const tp_algebra *algebra, int node)
 {
-    const ad_node *n = ad_node_of(algebra->graph, node);
-    if (algebra->program->learns[node] || n->op == AD_CONSTANT || n->op == AD_DELTA)
-        return false;
-    for (int k = 0; k < n->n_in; k++)
-        if (tp_is_data(algebra, n->in[k]))
-            return true;
-    return n->op == AD_INPUT;
+    return algebra->is_data[node];
+}
+
+int tp_without_scale(const tp_algebra *algebra, int node, double *c, double *power)
+{
+    int inside = node;
+    double factor = 1, exponent = 0;
+    while (!tp_is_data(algebra, inside) && ad_node_of(algebra->graph, inside)->op == AD_SCALE) {
+        const ad_node *n = ad_node_of(algebra->graph, inside);
+        double p, size = tp_axis_factor(algebra, n->axis, &p);
+        factor *= n->c * pow(size, n->power);
+        exponent += p * n->power;
+        inside = n->in[0];
+    }
+    if (!tp_is_data(algebra, inside))
+        return node;
+    *c *= factor;
+    *power += exponent;
+    return inside;
 }
