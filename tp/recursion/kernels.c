@@ -722,6 +722,58 @@ static int entry_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at
     return 0;
 }
 
+/* A width that a site's tensors have and the parameter has not: its gradient sums over it. */
+static ad_axis summed_width(const tp_algebra *algebra, const ad_site *site)
+{
+    ad_shape of_y = site->y.graph ? minus(ad_shape_get(site->y), w_of(site)) : (ad_shape){ 0 };
+    ad_shape of_delta = minus(ad_shape_get(site->delta), w_of(site));
+    ad_axis axis = width_within(algebra, &of_delta);
+    return axis.id ? axis : width_within(algebra, &of_y);
+}
+
+/* One entry of a parameter's gradient at a site, a coordinate: y delta, summed over the width that W has not. */
+static int gradient_entry(tp_algebra *algebra, const ad_site *site, const tp_point *at)
+{
+    int delta = tp_coordinate_of(algebra, site->delta.id, own_part(algebra, site->delta.id, at));
+    int y = delta < 0       ? -1
+            : site->y.graph ? tp_coordinate_of(algebra, site->y.id, own_part(algebra, site->y.id, at))
+                            : tp_coordinate_number(algebra, 1);
+    ad_axis width = summed_width(algebra, site);
+    if (y < 0)
+        return -1;
+    return width.id ? tp_width_sum(algebra, site->delta.id, width, y, delta)
+                    : tp_coordinate_product(algebra, site->delta.id, y, delta);
+}
+
+/* c times one pair of sites of a parameter without a width, which sum over one: entry by entry, gradient times gradient.
+ * Each is a number, n E y delta; where that vanishes beside what it fluctuates by, so does the limit. */
+static int gradient_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
+                          const tp_point *at_t, double c, long_sum *total, left_out *total_left, left_out *random)
+{
+    if (tp_count_widths(algebra->graph, w_of(s)) > 0)
+        return tp_refuse(algebra, s->delta.id, "the gradient of %s sums over one width and has another: no rule here",
+                         ad_node_of(algebra->graph, s->param.id)->name);
+    tp_point entry = points_over(algebra, w_of(s));
+    do {
+        tp_point of_s = joined(at_s, &entry), of_t = joined(at_t, &entry);
+        int a = gradient_entry(algebra, s, &of_s), b = a < 0 ? -1 : gradient_entry(algebra, t, &of_t);
+        tp_series series;
+        if (b < 0 || expectation(algebra, a, b, false, false, &series))
+            return -1;
+        for (int i = 0; i < series.n; i++)
+            if (long_sum_add(algebra, total, series.at[i].power, c, series.at[i].q))
+                return -1;
+        const tp_coordinate *u = tp_coordinate_at(algebra, a), *v = tp_coordinate_at(algebra, b);
+        left_out of_u, of_v, left = nothing;
+        of_u.power = tp_coordinate_rest(algebra, u, &of_u.node);
+        of_v.power = tp_coordinate_rest(algebra, v, &of_v.node);
+        leave_product(&left, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, 0);
+        leave_out(left.power > tp_coordinate_top(u) + tp_coordinate_top(v) - 1e-9 ? random : total_left, left.power,
+                  left.node);
+    } while (next_point(algebra, &entry));
+    return 0;
+}
+
 /* Does the term have a factor that is a combination of G-vars of the backward pass alone: of readouts? */
 static bool has_backward_factor(const tp_algebra *algebra, const tp_term *term, int forward)
 {
@@ -809,8 +861,9 @@ static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fol
         const ad_site *t = &program->sites[k];
         if (s->param.id != t->param.id)
             continue;
+        bool sums = summed_width(algebra, s).id || summed_width(algebra, t).id;
         bool plain = same_or_crossed(s, t) && same_or_crossed(t, s);
-        if (!plain && check_entries(algebra, s, t))
+        if (!sums && !plain && check_entries(algebra, s, t))
             return -1;
         tp_point at_t = fold && k == i ? *at_s : free_axes(algebra, t);
         do {
@@ -819,8 +872,15 @@ static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fol
             bool own = k == i && memcmp(&at_t, at_s, sizeof at_t) == 0;
             int before = long_sum_count(&total->sum);
             double c = fold && !own ? 2 : 1;
-            if (plain ? site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, &total->sum, &total->left, &total->random)
-                      : entry_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random))
+            int failed;
+            if (sums)
+                failed = gradient_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random);
+            else if (plain)
+                failed = site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, &total->sum, &total->left,
+                                   &total->random);
+            else
+                failed = entry_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random);
+            if (failed)
                 return -1;
             *(own ? &total->own : &total->across) += long_sum_count(&total->sum) - before;
         } while (next_point(algebra, &at_t));

@@ -275,8 +275,6 @@ static int of_vector(tp_algebra *algebra, int id, tp_gvar gvar, int vector, doub
     return tp_finish(algebra, &b);
 }
 
-static int average(tp_algebra *algebra, int id, ad_axis width, int a, int b);
-
 static int vector_of(tp_algebra *algebra, int id, int param, const ad_shape *names, const tp_point *point)
 {
     tp_point own = param_point(algebra, param, names, point);
@@ -314,7 +312,7 @@ static int matrix_product(tp_algebra *algebra, int id, int param, const ad_shape
         if (vector < 0)
             return -1;
         if (fabs(init->mean) > 0 || made_of_rows(algebra, vector, param)) /* of another mean, or of its own rows */
-            return average(algebra, id, axis, vector, vector_of(algebra, id, param, names, point));
+            return tp_width_sum(algebra, id, axis, vector, vector_of(algebra, id, param, names, point));
     }
     if (fabs(init->mean) > 0)
         return tp_refuse(algebra, id, "%s has mean %g: an A-var has mean zero", w->name, init->mean);
@@ -371,8 +369,7 @@ static int operand(tp_algebra *algebra, const ad_node *node, int k, const tp_poi
     return tp_coordinate_of(algebra, node->in[k], tp_point_within(algebra, node->in[k], point));
 }
 
-/* The sum over the width of a b: n times the expectation, which is a scalar; off by the order of n^(1/2) terms. */
-static int average(tp_algebra *algebra, int id, ad_axis width, int a, int b)
+int tp_width_sum(tp_algebra *algebra, int id, ad_axis width, int a, int b)
 {
     double power, size = tp_axis_factor(algebra, width, &power);
     tp_series series;
@@ -430,7 +427,7 @@ static int reduced(tp_algebra *algebra, int id, const ad_node *node, tp_point po
     if (b < 0)
         return -1;
     if (width.id)
-        return average(algebra, id, width, a, b);
+        return tp_width_sum(algebra, id, width, a, b);
     return node->n_in > 1 ? tp_coordinate_product(algebra, id, a, b) : a;
 }
 

@@ -123,6 +123,9 @@ int tp_coordinate_term(tp_algebra *, const tp_term *term);
 int tp_coordinate_sum(tp_algebra *, int x, double cx, int y, double cy);
 int tp_coordinate_scaled(tp_algebra *, int x, double c, double power);
 int tp_coordinate_product(tp_algebra *, int node, int x, int y);
+/* The sum over the width of x y, for `node`: n times the expectation, which is a scalar; off by the order of n^(1/2)
+ * terms. */
+int tp_width_sum(tp_algebra *, int node, ad_axis width, int x, int y);
 /* Z dot of a product with a matrix, in units of its G-var, where `vector` is what is multiplied. */
 int tp_response(tp_algebra *, int node, const tp_gvar *product, int vector);
 /* The largest power of n among its terms; -INFINITY if there are none. */
