@@ -46,6 +46,8 @@ ad_var tp_rewrite(ad_var output, ad_axis batch);
 int tp_count_widths(const ad_graph *, const ad_shape *);
 /* A parameter under renamings, and the names of its axes as the node has them; -1 if the node is none. */
 int tp_peel(const ad_graph *, int node, ad_shape *names);
+/* -1 where a number that stays random at n = infinity meets what learns, or a nonlinear function: a random kernel. */
+int tp_check_fluctuations(const tp_program *, ad_error *error);
 bool tp_bp_like(const tp_checks *);
 /* A contraction or sum over a width axis that leaves no width: an average, or a readout's product. */
 bool tp_is_average(const ad_graph *, int node);

@@ -670,8 +670,8 @@ static ad_axis width_within(const tp_algebra *algebra, const ad_shape *axes)
 }
 
 /* <x, x'> where either may be missing, which is the number 1; summed over the width if both have it. */
-static int inner_or_one(tp_algebra *algebra, const ad_var *x, const tp_point *at_x, const ad_var *y, const tp_point *at_y,
-                        const ad_shape *width, tp_series *series, left_out *left)
+static int inner_or_one(tp_algebra *algebra, const ad_var *x, const tp_point *at_x, const ad_var *y,
+                        const tp_point *at_y, const ad_shape *width, tp_series *series, left_out *left)
 {
     memset(series, 0, sizeof *series);
     *left = nothing;
@@ -876,8 +876,8 @@ static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fol
             if (sums)
                 failed = gradient_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random);
             else if (plain)
-                failed = site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, &total->sum, &total->left,
-                                   &total->random);
+                failed =
+                    site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, &total->sum, &total->left, &total->random);
             else
                 failed = entry_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random);
             if (failed)
