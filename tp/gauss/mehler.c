@@ -76,15 +76,16 @@ static size_t place_panels(double left, double right, double width, double layer
         return count;
     }
     double half = (right - left) / 2, at = 0, step = layer;
-    size_t count = 0;
-    for (; at < half; at += step, step = fmin(2 * step, width), count++)
-        if (ends)
-            ends[count] = left + at;
-    for (size_t j = 0; ends && j < count; j++) /* the other half mirrors the first */
-        ends[2 * count - j] = right - (ends[j] - left);
+    size_t count = 0, panels = 0;
+    for (; at < half; at += step, step = fmin(2 * step, width))
+        panels += 2;
+    for (at = 0, step = layer; ends && at < half; at += step, step = fmin(2 * step, width), count++) {
+        ends[count] = left + at;
+        ends[panels - count] = right - at; /* an end at 0 keeps the layer's digits on both sides */
+    }
     if (ends)
         ends[count] = left + half;
-    return 2 * count;
+    return panels;
 }
 
 /* Nodes on [-length, length] for a function of sqrt(q) x with the given kinks. A panel is five steps wide. A function of

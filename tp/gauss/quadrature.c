@@ -25,7 +25,7 @@ static const double diverges = 1e-3;
 
 typedef struct {
     const tp_univariate *f, *g;
-    double kinks1[MOST_KINKS + 1], kinks2[MOST_KINKS + 1]; /* and 0, where large variances crowd the structure */
+    double kinks1[MOST_KINKS + 3], kinks2[MOST_KINKS + 3]; /* and 0, where large variances crowd the structure */
     int n_kinks1, n_kinks2;
     double root1, root2; /* sqrt q11, sqrt q22 */
     double c, s, alpha, beta;
@@ -189,7 +189,7 @@ static void place(const rule *r, const cut *left, const cut *right, double slope
 /* E over v of g(root2 (c u + s v)). */
 static estimate inner(problem *p, const rule *r, double length, double u)
 {
-    cut cuts[MOST_KINKS + 3];
+    cut cuts[MOST_KINKS + 5];
     double v[MOST_RULE], b[MOST_RULE], w[MOST_RULE], gb[MOST_RULE];
     double slope = p->root2 * p->s, shift = p->root2 * p->c * u;
     estimate sum = { 0, 0 };
@@ -210,7 +210,7 @@ static estimate inner(problem *p, const rule *r, double length, double u)
 
 static estimate nested(problem *p, const rule *r, double length)
 {
-    cut cuts[2 * MOST_KINKS + 4];
+    cut cuts[2 * MOST_KINKS + 8];
     double u[MOST_RULE], a[MOST_RULE], b[MOST_RULE], w[MOST_RULE], fa[MOST_RULE], gb[MOST_RULE];
     estimate sum = { 0, 0 };
     size_t n = 0;
@@ -273,9 +273,11 @@ static estimate kinked(problem *p, double *difference)
     return now;
 }
 
-/* The kinks and 0; how many. */
-static int copy_kinks(const tp_univariate *f, double *kinks)
+/* The kinks and 0, and where the layer around 0 is so thin that no rule over the whole would resolve it, its edges; how
+ * many. */
+static int copy_kinks(const tp_univariate *f, double root, double *kinks)
 {
+    const double thin = 1e5, edge = 40; /* tanh and its like have all but settled there */
     bool zero = false;
     int n = 0;
     for (; n < f->n_kinks; n++) {
@@ -284,6 +286,10 @@ static int copy_kinks(const tp_univariate *f, double *kinks)
     }
     if (!zero)
         kinks[n++] = 0;
+    if (root > thin) {
+        kinks[n++] = -edge;
+        kinks[n++] = edge;
+    }
     return n;
 }
 
@@ -313,8 +319,8 @@ int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, do
         return ad_fail(error, "expectation: a function with %d kinks; at most %d are integrated",
                        f->n_kinks > g->n_kinks ? f->n_kinks : g->n_kinks, MOST_KINKS);
     problem p = { .f = f, .g = g, .root1 = sqrt(q11), .root2 = sqrt(q22), .error = error };
-    p.n_kinks1 = copy_kinks(f, p.kinks1);
-    p.n_kinks2 = copy_kinks(g, p.kinks2);
+    p.n_kinks1 = copy_kinks(f, p.root1, p.kinks1);
+    p.n_kinks2 = copy_kinks(g, p.root2, p.kinks2);
     bool smooths = f->n_kinks + g->n_kinks == 0 && fmax(q11, q22) <= large;
     double d = sqrt(product), moved = 0;
     p.line = !(det > 0) || !(d > 0);
