@@ -242,7 +242,7 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
         if (last || status == -1)
             return ad_fail(error, "%s", refusal.text);
     }
-    if (!program->coupled && tp_check_limit(program, which, error))
+    if (tp_check_fluctuations(program, error) || (!program->coupled && tp_check_limit(program, which, error)))
         return -1;
     if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);

@@ -152,22 +152,33 @@ static double isserlis(int m, int n, double q11, double q22, double q12)
     return sum;
 }
 
+/* q = x 2^k, k even, x of order one. */
+static double split(double q, int *k)
+{
+    double x = frexp(q, k);
+    if (*k % 2) {
+        x /= 2;
+        ++*k;
+    }
+    return x;
+}
+
 /* E step(a) relu(b) = (sqrt q22 + q12 / sqrt q11) / (2 sqrt(2 pi)); for q12 < 0 through
- * d^2 - q12^2 = (d + q12)(d - q12), d = sqrt(q11 q22), where the sum cancels. */
+ * d^2 - q12^2 = (d + q12)(d - q12), d = sqrt(q11 q22), where the sum cancels. Both variances are scaled to order one. */
 static double step_relu(double q11, double q22, double q12)
 {
-    double root = sqrt(q11), d = root * sqrt(q22), sum = d + q12;
+    int k1, k2;
     if (is_zero(q11) || is_zero(q22))
         return 0;
-    if (q12 < 0) {
-        double p1 = q11 * q22, p2 = q12 * q12;
-        double det = (p1 - p2) + (fma(q11, q22, -p1) - fma(q12, q12, -p2));
-        sum = (det > 0 ? det : 0) / (d - q12);
-        if (det < -1e-6 * p1)
-            sum = (double)NAN;
-    } else if (q12 * q12 > (1 + 1e-6) * q11 * q22)
-        sum = (double)NAN;
-    return sum / (2 * 2.50662827463100050242 * root);
+    double a = split(q11, &k1), b = split(q22, &k2), c = ldexp(q12, -(k1 + k2) / 2);
+    double root = sqrt(a), d = root * sqrt(b), sum = d + c, p1 = a * b, p2 = c * c;
+    if (p2 > (1 + 1e-6) * p1)
+        return (double)NAN;
+    if (c < 0) {
+        double det = (p1 - p2) + (fma(a, b, -p1) - fma(c, c, -p2));
+        sum = (det > 0 ? det : 0) / (d - c);
+    }
+    return ldexp(sum / (2 * 2.50662827463100050242 * root), k2 / 2);
 }
 
 typedef enum { NONE, SAME, NOTHING, POWERS, STEIN, STEIN_SWAPPED, BENT, EXP_WAVE, EXP_WAVE_SWAPPED } way;

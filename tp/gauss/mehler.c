@@ -20,6 +20,7 @@ static const double root_2pi = 2.50662827463100050242;
 /* ---- nodes ---- */
 typedef struct {
     double h, length;
+    double thin; /* below 1: the layers' part of a step */
     size_t n;
     double *x, *w; /* w: the rule's weight times e^{-x^2/4} / sqrt(2 pi) */
 } rule;
@@ -51,50 +52,95 @@ static void legendre(double x[PANEL], double w[PANEL])
     }
 }
 
-/* Nodes on [-length, length] for a function of sqrt(q) x with the given kinks. A panel is five steps wide. */
+enum { MOST_CUTS = 64 };
+
+static size_t add_cut(double *cuts, size_t n, double at, double length)
+{
+    if (!(fabs(at) < length))
+        return n;
+    size_t i = n;
+    for (; i > 1 && cuts[i - 1] > at; i--)
+        cuts[i] = cuts[i - 1];
+    cuts[i] = at;
+    return n + 1;
+}
+
+/* The ends of the panels from left to right: of one width, or, towards both ends of [left, right], in steps that double
+ * from `layer` on. ends may be NULL; returns how many panels there are. */
+static size_t place_panels(double left, double right, double width, double layer, double *ends)
+{
+    if (!(layer < width)) {
+        size_t count = (size_t)ceil((right - left) / width);
+        for (size_t j = 0; ends && j <= count; j++)
+            ends[j] = left + (right - left) * (double)j / (double)count;
+        return count;
+    }
+    double half = (right - left) / 2, at = 0, step = layer;
+    size_t count = 0, panels = 0;
+    for (; at < half; at += step, step = fmin(2 * step, width))
+        panels += 2;
+    for (at = 0, step = layer; ends && at < half; at += step, step = fmin(2 * step, width), count++) {
+        ends[count] = left + at;
+        ends[panels - count] = right - at; /* an end at 0 keeps the layer's digits on both sides */
+    }
+    if (ends)
+        ends[count] = left + half;
+    return panels;
+}
+
+/* Nodes on [-length, length] for a function of sqrt(q) x with the given kinks. A panel is five steps wide. A function of
+ * a large variance varies in thin layers, around 0 and the kinks: steps of the order of its layer there, wider ones
+ * beyond, so that their number grows like log q. */
 static int rule_fill(rule *r, const tp_univariate *f, double root, ad_error *error)
 {
-    double cuts[66], gauss_x[PANEL], gauss_w[PANEL];
+    double cuts[MOST_CUTS + 3], gauss_x[PANEL], gauss_w[PANEL];
     size_t n = 0;
-    if (f->n_kinks > 64)
-        return ad_fail(error, "Mehler's series: a function with %d kinks; at most 64 are integrated", f->n_kinks);
+    if (f->n_kinks > MOST_CUTS)
+        return ad_fail(error, "Mehler's series: a function with %d kinks; at most %d are integrated", f->n_kinks,
+                       MOST_CUTS);
     cuts[n++] = -r->length;
-    for (int k = 0; k < f->n_kinks; k++)
-        if (root > 0 && fabs(f->kinks[k] / root) < r->length) {
-            size_t i = n++;
-            for (; i > 1 && cuts[i - 1] > f->kinks[k] / root; i--)
-                cuts[i] = cuts[i - 1];
-            cuts[i] = f->kinks[k] / root;
-        }
+    for (int k = 0; k < f->n_kinks && root > 0; k++)
+        n = add_cut(cuts, n, f->kinks[k] / root, r->length);
+    if (r->thin < 1)
+        n = add_cut(cuts, n, 0, r->length);
     cuts[n++] = r->length;
-    bool panels = f->n_kinks > 0;
-    size_t side = (size_t)ceil(r->length / r->h), nodes = 2 * side + 1;
+    bool panels = f->n_kinks > 0 || r->thin < 1;
+    size_t side = (size_t)ceil(r->length / r->h), nodes = 2 * side + 1, most = 0;
+    double width = 5 * r->h, layer = width * r->thin;
     if (panels) {
         nodes = 0;
-        for (size_t k = 0; k + 1 < n; k++)
-            nodes += PANEL * (size_t)ceil((cuts[k + 1] - cuts[k]) / (5 * r->h));
+        for (size_t k = 0; k + 1 < n; k++) {
+            size_t count = cuts[k + 1] > cuts[k] ? place_panels(cuts[k], cuts[k + 1], width, layer, NULL) : 0;
+            nodes += PANEL * count;
+            most = most > count ? most : count;
+        }
         legendre(gauss_x, gauss_w);
     }
+    double *ends = ad_alloc(most + 1, sizeof *ends, "the nodes of Mehler's series", error);
     rule_free(r);
     r->n = nodes;
     r->x = ad_alloc(nodes, sizeof *r->x, "the nodes of Mehler's series", error);
     r->w = ad_alloc(nodes, sizeof *r->w, "the nodes of Mehler's series", error);
-    if (!r->x || !r->w)
+    if (!r->x || !r->w || !ends) {
+        ad_free(ends);
         return -1;
+    }
     for (size_t i = 0; !panels && i < nodes; i++) {
         r->x[i] = ((double)i - (double)side) * r->h;
         r->w[i] = r->h;
     }
     size_t at = 0;
     for (size_t k = 0; panels && k + 1 < n; k++) {
-        size_t count = (size_t)ceil((cuts[k + 1] - cuts[k]) / (5 * r->h));
-        double half = (cuts[k + 1] - cuts[k]) / (2 * (double)count);
-        for (size_t j = 0; j < count; j++)
+        size_t count = cuts[k + 1] > cuts[k] ? place_panels(cuts[k], cuts[k + 1], width, layer, ends) : 0;
+        for (size_t j = 0; j < count; j++) {
+            double half = (ends[j + 1] - ends[j]) / 2, middle = ends[j] + half;
             for (int i = 0; i < PANEL; i++, at++) {
-                r->x[at] = cuts[k] + half * ((double)(2 * j + 1) + gauss_x[i]);
+                r->x[at] = middle + half * gauss_x[i];
                 r->w[at] = half * gauss_w[i];
             }
+        }
     }
+    ad_free(ends);
     for (size_t i = 0; i < nodes; i++)
         r->w[i] *= exp(-r->x[i] * r->x[i] / 4) / root_2pi;
     return 0;
@@ -163,8 +209,10 @@ static int settle(const tp_univariate *f, double q, size_t degrees, rule *r, dou
         return -1;
     /* The highest degree oscillates with frequency sqrt(degrees), and tanh's transform has fallen to 1e-16 at 24
      * root. */
-    r->h = 2 * 3.14159265358979323846 / (sqrt((double)degrees) + 12 + 24 * fmax(root, 1));
+    const double resolved = 10; /* a deviation up to which steps of one width do */
+    r->h = 2 * 3.14159265358979323846 / (sqrt((double)degrees) + 12 + 24 * fmin(fmax(root, 1), resolved));
     r->length = 12.5;
+    r->thin = root > resolved ? resolved / root : 1;
     if (rule_fill(r, f, root, error) || coefficients(f, 1, &q, r, degrees, 0, 1, degrees, out, square, s, error))
         goto done;
     for (;;) {
@@ -174,6 +222,7 @@ static int settle(const tp_univariate *f, double q, size_t degrees, rule *r, dou
             double second, most = 0;
             trial.h = widen ? r->h : r->h / 2;
             trial.length = widen ? 1.4 * r->length : r->length;
+            trial.thin = r->thin;
             if (rule_fill(&trial, f, root, error) ||
                 coefficients(f, 1, &q, &trial, degrees, 0, 1, degrees, other, &second, s, error))
                 goto done;

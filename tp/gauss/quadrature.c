@@ -13,7 +13,8 @@
 
 #include <math.h>
 
-enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST_RULE = 8 * 128 + 1 };
+enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST_REACH = 7 };
+enum { MOST_RULE = 2 * MOST_REACH * 128 + 1 };
 
 static const double start_length = 8.6, root_2pi = 2.50662827463100050242, stands = 2e-14;
 /* Beyond this variance a smooth function varies in a thin layer around 0 and is cut there as at a kink. */
@@ -24,11 +25,12 @@ static const double diverges = 1e-3;
 
 typedef struct {
     const tp_univariate *f, *g;
-    double kinks1[MOST_KINKS + 1], kinks2[MOST_KINKS + 1]; /* and 0, where large variances crowd the structure */
+    double kinks1[MOST_KINKS + 3], kinks2[MOST_KINKS + 3]; /* and 0, where large variances crowd the structure */
     int n_kinks1, n_kinks2;
     double root1, root2; /* sqrt q11, sqrt q22 */
     double c, s, alpha, beta;
-    bool line; /* a and b are functions of u alone */
+    bool line;    /* a and b are functions of u alone */
+    double reach; /* of the tanh-sinh rule, for layers as thin as these deviations make them */
     ad_error *error;
     bool failed;
 } problem;
@@ -124,10 +126,11 @@ typedef struct {
     double distance[MOST_RULE], weight[MOST_RULE];
 } rule;
 
-static void fill_rule(rule *r, int level)
+/* Up to t = reach: the nearest node to an end is 2 e^(-pi sinh t) from it. */
+static void fill_rule(rule *r, int level, double reach)
 {
     const double pi = 3.14159265358979323846;
-    int side = 4 << level;
+    int side = (int)ceil(reach * ldexp(1, level));
     double h = ldexp(1, -level);
     r->nodes = (size_t)(2 * side + 1);
     r->middle = (size_t)side;
@@ -186,7 +189,7 @@ static void place(const rule *r, const cut *left, const cut *right, double slope
 /* E over v of g(root2 (c u + s v)). */
 static estimate inner(problem *p, const rule *r, double length, double u)
 {
-    cut cuts[MOST_KINKS + 3];
+    cut cuts[MOST_KINKS + 5];
     double v[MOST_RULE], b[MOST_RULE], w[MOST_RULE], gb[MOST_RULE];
     double slope = p->root2 * p->s, shift = p->root2 * p->c * u;
     estimate sum = { 0, 0 };
@@ -207,7 +210,7 @@ static estimate inner(problem *p, const rule *r, double length, double u)
 
 static estimate nested(problem *p, const rule *r, double length)
 {
-    cut cuts[2 * MOST_KINKS + 4];
+    cut cuts[2 * MOST_KINKS + 8];
     double u[MOST_RULE], a[MOST_RULE], b[MOST_RULE], w[MOST_RULE], fa[MOST_RULE], gb[MOST_RULE];
     estimate sum = { 0, 0 };
     size_t n = 0;
@@ -250,12 +253,12 @@ static estimate kinked(problem *p, double *difference)
     rule r;
     estimate now = { 0, 0 };
     while (!p->failed) {
-        fill_rule(&r, COARSE);
+        fill_rule(&r, COARSE, p->reach);
         now = nested(p, &r, length);
         double by_step = INFINITY;
         int level = COARSE;
         while (!p->failed && level < FINE && by_step > stands * now.size) {
-            fill_rule(&r, ++level);
+            fill_rule(&r, ++level, p->reach);
             estimate finer = nested(p, &r, length);
             by_step = fabs(finer.value - now.value);
             now = finer;
@@ -270,9 +273,11 @@ static estimate kinked(problem *p, double *difference)
     return now;
 }
 
-/* The kinks and 0; how many. */
-static int copy_kinks(const tp_univariate *f, double *kinks)
+/* The kinks and 0, and where the layer around 0 is so thin that no rule over the whole would resolve it, its edges; how
+ * many. */
+static int copy_kinks(const tp_univariate *f, double root, double *kinks)
 {
+    const double thin = 1e5, edge = 40; /* tanh and its like have all but settled there */
     bool zero = false;
     int n = 0;
     for (; n < f->n_kinks; n++) {
@@ -281,15 +286,32 @@ static int copy_kinks(const tp_univariate *f, double *kinks)
     }
     if (!zero)
         kinks[n++] = 0;
+    if (root > thin) {
+        kinks[n++] = -edge;
+        kinks[n++] = edge;
+    }
     return n;
+}
+
+/* q = x 2^k, k even, x of order one. */
+static double order_one(double q, int *k)
+{
+    double x = frexp(q, k);
+    if (*k % 2) {
+        x /= 2;
+        ++*k;
+    }
+    return x;
 }
 
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
                   double *difference, ad_error *error)
 {
-    double product = q11 * q22, square = q12 * q12;
-    double det = (product - square) + (fma(q11, q22, -product) - fma(q12, q12, -square));
-    if (!(q11 >= 0 && q22 >= 0 && det >= -1e-6 * product && isfinite(product)))
+    int k1 = 0, k2 = 0; /* both variances scaled to order one: no product over- or underflows */
+    double x = q11 > 0 ? order_one(q11, &k1) : q11, y = q22 > 0 ? order_one(q22, &k2) : q22;
+    double z = ldexp(q12, -(k1 + k2) / 2), product = x * y, square = z * z;
+    double det = (product - square) + (fma(x, y, -product) - fma(z, z, -square));
+    if (!(q11 >= 0 && q22 >= 0 && det >= -1e-6 * product && isfinite(q11) && isfinite(q22)))
         return ad_fail(error, "expectation: q11 = %g, q22 = %g, q12 = %g is no covariance", q11, q22, q12);
     if (!f->eval || !g->eval)
         return ad_fail(error, "expectation: the %s function cannot be evaluated", f->eval ? "second" : "first");
@@ -297,13 +319,14 @@ int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, do
         return ad_fail(error, "expectation: a function with %d kinks; at most %d are integrated",
                        f->n_kinks > g->n_kinks ? f->n_kinks : g->n_kinks, MOST_KINKS);
     problem p = { .f = f, .g = g, .root1 = sqrt(q11), .root2 = sqrt(q22), .error = error };
-    p.n_kinks1 = copy_kinks(f, p.kinks1);
-    p.n_kinks2 = copy_kinks(g, p.kinks2);
+    p.n_kinks1 = copy_kinks(f, p.root1, p.kinks1);
+    p.n_kinks2 = copy_kinks(g, p.root2, p.kinks2);
     bool smooths = f->n_kinks + g->n_kinks == 0 && fmax(q11, q22) <= large;
     double d = sqrt(product), moved = 0;
     p.line = !(det > 0) || !(d > 0);
     p.s = p.line ? 0 : sqrt(det) / d;
-    p.c = d > 0 ? fmax(-1, fmin(1, q12 / d)) : 1;
+    p.c = d > 0 ? fmax(-1, fmin(1, z / d)) : 1;
+    p.reach = fmin(MOST_REACH, fmax(4, asinh(log(fmax(p.root1, p.root2) * 1e20) / 3.14159265358979323846)));
     if (p.line)
         p.c = p.c < 0 ? -1 : 1;
     /* 1 - c and 1 + c without cancellation: their product is s^2 */

@@ -38,7 +38,7 @@ struct tp_program {
     int n_nodes;  /* what follows is by node, of those that there were when the program was made */
     bool *lives;  /* the output or a site depends on it */
     bool *learns; /* depends on a parameter */
-    bool *data;   /* made of the input, without parameters */
+    bool *data;   /* made of the input, without parameters and without n */
     int *widths;  /* how many width axes it has */
     int *params;  /* the parameter that it is, renamed perhaps; -1 if it is none */
     int *adjoint; /* of a forward node: the node that holds its adjoint, -1 if there is none */
@@ -56,6 +56,8 @@ int tp_count_widths(const ad_graph *, const ad_shape *);
 int tp_peel(const ad_graph *, int node, ad_shape *names);
 /* A program's `widths` and `params` of the nodes from `from` up to `to`; those before are there. */
 void tp_measure(const ad_graph *, int from, int to, int *widths, int *params);
+/* -1 where a number that stays random at n = infinity meets what learns, or a nonlinear function: a random kernel. */
+int tp_check_fluctuations(const tp_program *, ad_error *error);
 bool tp_bp_like(const tp_checks *);
 /* A contraction or sum over a width axis that leaves no width: an average, or a readout's product. */
 bool tp_is_average(const ad_graph *, int node);

@@ -5,6 +5,7 @@
 #include "nn/network/network.h"
 #include "tp/program/program.h"
 
+#include <math.h>
 #include <string.h>
 
 static int refuse(const tp_program *program, int id, ad_error *error, const char *reason)
@@ -90,31 +91,39 @@ static void *array(tp_program *program, int n, size_t size, ad_error *error)
     return memory;
 }
 
+/* Does the size of a width enter the node's values? Data is run at no width, and must not know n. */
+static bool meets_size(const ad_graph *graph, const ad_node *node)
+{
+    if (node->op == AD_SCALE)
+        return node->axis.id && fabs(node->power) > 0 && ad_axis_kind(graph, node->axis) == AD_WIDTH;
+    return (node->op == AD_SUM || node->op == AD_CONTRACT) && tp_count_widths(graph, &node->over) > 0;
+}
+
 /* What is known of each of n nodes, where it is known of the first ones already: only `lives` is still to be marked. */
 static int learn_nodes(tp_program *program, int known, int n, ad_error *error)
 {
     bool *lives = array(program, n, sizeof *lives, error), *learns = array(program, n, sizeof *learns, error);
-    bool *data = array(program, n, sizeof *data, error);
+    bool *data = array(program, n, sizeof *data, error), *sized = array(program, n, sizeof *sized, error);
     int *widths = array(program, n, sizeof *widths, error), *params = array(program, n, sizeof *params, error);
-    if (!lives || !learns || !data || !widths || !params)
+    if (!lives || !learns || !data || !sized || !widths || !params)
         return -1;
     if (known) {
         memcpy(lives, program->lives, (size_t)known * sizeof *lives);
-        memcpy(learns, program->learns, (size_t)known * sizeof *learns);
-        memcpy(data, program->data, (size_t)known * sizeof *data);
         memcpy(widths, program->widths, (size_t)known * sizeof *widths);
         memcpy(params, program->params, (size_t)known * sizeof *params);
     }
     tp_measure(program->graph, known, n, widths, params);
-    for (int id = known; id < n; id++) {
+    for (int id = 0; id < n; id++) {
         const ad_node *node = ad_node_of(program->graph, id);
         learns[id] = node->op == AD_PARAM;
+        sized[id] = meets_size(program->graph, node);
         data[id] = node->op == AD_INPUT;
         for (int k = 0; k < node->n_in; k++) {
             learns[id] |= learns[node->in[k]];
+            sized[id] |= sized[node->in[k]];
             data[id] |= data[node->in[k]];
         }
-        data[id] = data[id] && !learns[id];
+        data[id] = data[id] && !learns[id] && !sized[id];
     }
     program->lives = lives;
     program->learns = learns;

@@ -84,14 +84,16 @@ static int refuse_left(tp_algebra *algebra, left_out left, const char *what)
                      fabs(left.power) > 0 ? left.power : 0, what);
 }
 
+/* c n^power times the inner product of data with data. */
 static int data_inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y,
-                      const ad_shape *axes, tp_series *series)
+                      const ad_shape *axes, double c, double power, tp_series *series)
 {
     if (axes->rank != 1 || ad_axis_kind(algebra->graph, axes->axes[0]) != AD_FIXED)
         return tp_refuse(algebra, x, "data meets a parameter over other than one fixed axis");
     tp_point from_x = own_part(algebra, x, axes, at_x), from_y = own_part(algebra, y, axes, at_y);
-    int q = tp_q_gram(algebra, x, &from_x, y, &from_y, axes->axes[0]);
-    return q < 0 ? -1 : tp_series_add(algebra, series, 0, q);
+    int gram = tp_q_gram(algebra, x, &from_x, y, &from_y, axes->axes[0]);
+    int q = gram < 0 ? -1 : tp_q_scaled(algebra, c, gram);
+    return q < 0 ? -1 : tp_series_add(algebra, series, power, q);
 }
 
 /* <x, x'> summed over `axes`, x and x' two nodes with their other fixed axes at given points: a series. fold: x' is x
@@ -101,9 +103,12 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
 {
     memset(series, 0, sizeof *series);
     *left = nothing;
-    if (tp_is_data(algebra, x) && tp_is_data(algebra, y))
-        return data_inner(algebra, x, at_x, y, at_y, axes, series);
     double factor = 1, power = 0;
+    int data_x = tp_without_scale(algebra, x, &factor, &power), data_y = tp_without_scale(algebra, y, &factor, &power);
+    if (tp_is_data(algebra, data_x) && tp_is_data(algebra, data_y))
+        return data_inner(algebra, data_x, at_x, data_y, at_y, axes, factor, power, series);
+    factor = 1;
+    power = 0;
     for (int i = 0; i < axes->rank; i++)
         if (ad_axis_kind(algebra->graph, axes->axes[i]) == AD_WIDTH) {
             double p, c = tp_axis_factor(algebra, axes->axes[i], &p);
@@ -244,6 +249,120 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
     return 0;
 }
 
+/* The width axis of W that y has; no axis: y has none of them. */
+static ad_axis width_within(const tp_algebra *algebra, const ad_shape *axes)
+{
+    for (int i = 0; i < axes->rank; i++)
+        if (ad_axis_kind(algebra->graph, axes->axes[i]) == AD_WIDTH)
+            return axes->axes[i];
+    return (ad_axis){ 0 };
+}
+
+/* <x, x'> where either may be missing, which is the number 1; summed over the width if both have it. */
+static int inner_or_one(tp_algebra *algebra, const ad_var *x, const tp_point *at_x, const ad_var *y,
+                        const tp_point *at_y, const ad_shape *width, tp_series *series, left_out *left)
+{
+    memset(series, 0, sizeof *series);
+    *left = nothing;
+    if (x->graph && y->graph)
+        return inner(algebra, x->id, at_x, y->id, at_y, width, false, series, left);
+    if (!x->graph && !y->graph)
+        return tp_series_add(algebra, series, 0, TP_Q_ONE);
+    const ad_var *there = x->graph ? x : y;
+    const tp_point *at = x->graph ? at_x : at_y;
+    int a = tp_coordinate_of(algebra, there->id, own_part(algebra, there->id, NULL, at));
+    int one = a < 0 ? -1 : tp_coordinate_number(algebra, 1);
+    if (one < 0 || tp_expectation(algebra, x->graph ? a : one, x->graph ? one : a, false, series))
+        return -1;
+    left->power = tp_coordinate_rest(algebra, tp_coordinate_at(algebra, a), &left->node);
+    return 0;
+}
+
+/* c times one pair of sites whose tensors have different axes of W: entry by entry of its fixed axes, at each of which
+ * what has the width meets what has it, and what has it not is a number. A site without y has delta alone. */
+static int entry_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
+                       const tp_point *at_t, double c, tp_long_sum *total, left_out *total_left, left_out *random)
+{
+    const ad_shape *w = w_of(s);
+    ad_axis width = width_within(algebra, w);
+    ad_shape over = { .rank = width.id ? 1 : 0, .axes = { width } }, none = { 0 };
+    bool swap = width.id && (s->y.graph && ad_has(&s->over, width)) != (t->y.graph && ad_has(&t->over, width));
+    const ad_var *meets_delta = swap ? &t->y : &t->delta, *meets_y = swap ? &t->delta : &t->y;
+    bool with_y = width.id && s->y.graph && ad_has(&s->over, width);
+    tp_point entry = points_over(algebra, w);
+    do {
+        tp_point of_s = joined(at_s, &entry), of_t = joined(at_t, &entry);
+        tp_series back, forth;
+        left_out back_left, forth_left, left = nothing;
+        if (inner_or_one(algebra, &s->delta, &of_s, meets_delta, &of_t, with_y ? &none : &over, &back, &back_left) ||
+            inner_or_one(algebra, &s->y, &of_s, meets_y, &of_t, with_y ? &over : &none, &forth, &forth_left))
+            return -1;
+        leave_product(&left, series_top(&back), back_left, series_top(&forth), forth_left, 0);
+        if (back.n > 0 && forth.n > 0 && left.power > series_top(&back) + series_top(&forth) - 1e-9)
+            leave_out(random, left.power, left.node);
+        leave_out(total_left, left.power, left.node);
+        for (int i = 0; i < back.n; i++)
+            for (int k = 0; k < forth.n; k++) {
+                int q = tp_q_product(algebra, back.at[i].q, forth.at[k].q);
+                if (q < 0 || tp_long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, c, q))
+                    return -1;
+            }
+    } while (next_point(algebra, &entry));
+    return 0;
+}
+
+/* A width that a site's tensors have and the parameter has not: its gradient sums over it. */
+static ad_axis summed_width(const tp_algebra *algebra, const ad_site *site)
+{
+    ad_shape of_y = site->y.graph ? minus(ad_shape_get(site->y), w_of(site)) : (ad_shape){ 0 };
+    ad_shape of_delta = minus(ad_shape_get(site->delta), w_of(site));
+    ad_axis axis = width_within(algebra, &of_delta);
+    return axis.id ? axis : width_within(algebra, &of_y);
+}
+
+/* One entry of a parameter's gradient at a site, a coordinate: y delta, summed over the width that W has not. */
+static int gradient_entry(tp_algebra *algebra, const ad_site *site, const tp_point *at)
+{
+    int delta = tp_coordinate_of(algebra, site->delta.id, own_part(algebra, site->delta.id, NULL, at));
+    int y = delta < 0       ? -1
+            : site->y.graph ? tp_coordinate_of(algebra, site->y.id, own_part(algebra, site->y.id, NULL, at))
+                            : tp_coordinate_number(algebra, 1);
+    ad_axis width = summed_width(algebra, site);
+    if (y < 0)
+        return -1;
+    return width.id ? tp_width_sum(algebra, site->delta.id, width, y, delta)
+                    : tp_coordinate_product(algebra, site->delta.id, y, delta);
+}
+
+/* c times one pair of sites of a parameter without a width, which sum over one: entry by entry, gradient times gradient.
+ * Each is a number, n E y delta; where that vanishes beside what it fluctuates by, so does the limit. */
+static int gradient_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
+                          const tp_point *at_t, double c, tp_long_sum *total, left_out *total_left, left_out *random)
+{
+    if (tp_count_widths(algebra->graph, w_of(s)) > 0)
+        return tp_refuse(algebra, s->delta.id, "the gradient of %s sums over one width and has another: no rule here",
+                         ad_node_of(algebra->graph, s->param.id)->name);
+    tp_point entry = points_over(algebra, w_of(s));
+    do {
+        tp_point of_s = joined(at_s, &entry), of_t = joined(at_t, &entry);
+        int a = gradient_entry(algebra, s, &of_s), b = a < 0 ? -1 : gradient_entry(algebra, t, &of_t);
+        tp_series series;
+        if (b < 0 || tp_expectation(algebra, a, b, false, &series))
+            return -1;
+        for (int i = 0; i < series.n; i++)
+            if (tp_long_sum_add(algebra, total, series.at[i].power, c, series.at[i].q))
+                return -1;
+        const tp_coordinate *u = tp_coordinate_at(algebra, a), *v = tp_coordinate_at(algebra, b);
+        left_out of_u, of_v, left = nothing;
+        of_u.power = tp_coordinate_rest(algebra, u, &of_u.node);
+        of_v.power = tp_coordinate_rest(algebra, v, &of_v.node);
+        leave_product(&left, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, 0);
+        leave_out(left.power > tp_coordinate_top(u) + tp_coordinate_top(v) - 1e-9 ? random : total_left, left.power,
+                  left.node);
+    } while (next_point(algebra, &entry));
+    return 0;
+}
+
 /* Does the term have a factor that is a combination of G-vars of the backward pass alone: of readouts? */
 static bool has_backward_factor(const tp_algebra *algebra, const tp_term *term, int forward)
 {
@@ -284,21 +403,32 @@ static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point 
     return 0;
 }
 
-static int check_sites(const tp_algebra *algebra, const ad_site *s, const ad_site *t)
+/* Are the tensors of both sites over the same axes of W, or one's y over those of the other's delta? */
+static bool same_or_crossed(const ad_site *s, const ad_site *t)
 {
     ad_shape inside = s->y.graph ? minus(w_of(s), &s->over) : (ad_shape){ 0 };
-    bool alike = (s->y.graph != NULL) == (t->y.graph != NULL) &&
-                 (!s->y.graph || same_axes(&s->over, &t->over) || same_axes(&inside, &t->over));
-    const char *name = ad_node_of(algebra->graph, s->param.id)->name;
     for (int m = 0; m < inside.rank; m++)
         if (ad_has(ad_shape_get(s->y), inside.axes[m]))
-            return tp_refuse(algebra, s->delta.id, "%s stays aligned with its argument along %s: no rule here", name,
-                             ad_axis_name(algebra->graph, inside.axes[m]));
-    if (!alike)
+            return false;
+    return (s->y.graph != NULL) == (t->y.graph != NULL) &&
+           (!s->y.graph || same_axes(&s->over, &t->over) || same_axes(&inside, &t->over));
+}
+
+/* Pairs that are not of this form go entry by entry; with two widths, or aligned along one, there is no rule. */
+static int check_entries(const tp_algebra *algebra, const ad_site *s, const ad_site *t)
+{
+    const char *name = ad_node_of(algebra->graph, s->param.id)->name;
+    ad_axis width = width_within(algebra, w_of(s));
+    const ad_site *sites[] = { s, t };
+    for (int k = 0; k < 2 && width.id; k++) {
+        const ad_site *u = sites[k];
+        if (u->y.graph && ad_has(ad_shape_get(u->y), width) && ad_has(ad_shape_get(u->delta), width))
+            return tp_refuse(algebra, u->delta.id, "%s stays aligned with its argument along %s: no rule here", name,
+                             ad_axis_name(algebra->graph, width));
+    }
+    if (tp_count_widths(algebra->graph, w_of(s)) > 1)
         return tp_refuse(algebra, s->param.id,
-                         "%s is used over different axes: the NTK between the uses has no exact rule "
-                         "here",
-                         name);
+                         "%s is used over different axes: the NTK between the uses has no exact rule here", name);
     return 0;
 }
 
@@ -328,7 +458,9 @@ static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fol
         const ad_site *t = &program->sites[k];
         if (s->param.id != t->param.id)
             continue;
-        if (check_sites(algebra, s, t))
+        bool sums = summed_width(algebra, s).id || summed_width(algebra, t).id;
+        bool plain = same_or_crossed(s, t) && same_or_crossed(t, s);
+        if (!sums && !plain && check_entries(algebra, s, t))
             return -1;
         tp_point at_t = fold && k == i ? *at_s : free_axes(algebra, t);
         do {
@@ -336,8 +468,16 @@ static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fol
             tp_point_set(&of_t, program->seed, algebra->outputs[1]);
             bool own = k == i && memcmp(&at_t, at_s, sizeof at_t) == 0;
             int before = long_sum_count(&total->sum);
-            if (site_pair(algebra, s, &of_s, t, &of_t, fold && !own ? 2 : 1, fold && own, &total->sum, &total->left,
-                          &total->random))
+            double c = fold && !own ? 2 : 1;
+            int failed;
+            if (sums)
+                failed = gradient_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random);
+            else if (plain)
+                failed =
+                    site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, &total->sum, &total->left, &total->random);
+            else
+                failed = entry_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random);
+            if (failed)
                 return -1;
             *(own ? &total->own : &total->across) += long_sum_count(&total->sum) - before;
         } while (next_point(algebra, &at_t));

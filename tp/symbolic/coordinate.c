@@ -266,8 +266,6 @@ static int of_vector(tp_algebra *algebra, int id, tp_gvar gvar, int vector, doub
     return tp_finish(algebra, &b);
 }
 
-static int average(tp_algebra *algebra, int id, ad_axis width, int a, int b);
-
 /* A parameter under renamings as a vector of its own, at a point of the node's axes. */
 static int vector_of(tp_algebra *algebra, int id, int node, const tp_point *point)
 {
@@ -298,6 +296,23 @@ static int sum_of_vectors(tp_algebra *algebra, int id, int w, int y, ad_axis axi
     return total;
 }
 
+/* Is a vector made of the parameter's own rows, coordinate by coordinate? Then it is no independent draw that meets
+ * them: the sum over the width is an average like any other, E by Stein's lemma, and a fluctuation (THEORY section 9). */
+static bool made_of_rows(const tp_algebra *algebra, int vector, int param)
+{
+    const tp_coordinate *x = tp_coordinate_at(algebra, vector);
+    for (int i = 0; i < x->n; i++)
+        for (int m = 0; m < x->terms[i].n; m++) {
+            const tp_lin *lin = tp_lin_at(algebra, x->terms[i].factors[m].lin);
+            for (int k = 0; k < lin->n; k++) {
+                const tp_gvar *g = tp_gvar_at(algebra, lin->parts[k].gvar);
+                if (g->param == param && g->argument != TP_OF_VECTOR)
+                    return true;
+            }
+        }
+    return false;
+}
+
 /* u = contract(y, W), W a parameter under renamings: a G-var of variance E y^2 or |x|^2; deviation and size of the axis
  * are taken out as c n^p. */
 static int matrix_product(tp_algebra *algebra, int id, int w, int y, const ad_node *node, const tp_point *point)
@@ -311,9 +326,12 @@ static int matrix_product(tp_algebra *algebra, int id, int w, int y, const ad_no
     ad_axis axis = node->over.axes[0];
     tp_point y_point = point_within(algebra, y, point);
     bool wide = tp_is_width(algebra->graph, axis);
-    if (fabs(init->mean) > 0 && algebra->program->widths[param] == 1 && wide) { /* not centred: an average like any */
-        int vector = vector_of(algebra, id, w, point);
-        return average(algebra, id, axis, tp_coordinate_of(algebra, y, y_point), vector);
+    if (algebra->program->widths[param] == 1 && wide) {
+        int vector = tp_coordinate_of(algebra, y, y_point);
+        if (vector < 0)
+            return -1;
+        if (fabs(init->mean) > 0 || made_of_rows(algebra, vector, param)) /* of another mean, or of its own rows */
+            return tp_width_sum(algebra, id, axis, vector, vector_of(algebra, id, w, point));
     }
     if (fabs(init->mean) > 0)
         return tp_refuse(algebra, id, "%s has mean %g: an A-var has mean zero", matrix->name, init->mean);
@@ -334,10 +352,11 @@ static int matrix_product(tp_algebra *algebra, int id, int w, int y, const ad_no
         double n_power, ratio = tp_axis_factor(algebra, axis, &n_power);
         return vector < 0 ? -1 : of_vector(algebra, id, gvar, vector, c * sqrt(ratio), power + n_power / 2);
     }
-    if (!tp_is_data(algebra, y))
+    int data = tp_without_scale(algebra, y, &c, &power);
+    if (!tp_is_data(algebra, data))
         return sum_of_vectors(algebra, id, w, y, axis, &y_point, point);
     gvar.argument = TP_OF_DATA;
-    gvar.node = y;
+    gvar.node = data;
     gvar.from = y_point;
     gvar.axis = axis;
     return of_gvar(algebra, &gvar, c, power);
@@ -349,8 +368,7 @@ static int operand(tp_algebra *algebra, const ad_node *node, int k, const tp_poi
     return tp_coordinate_of(algebra, node->in[k], point_within(algebra, node->in[k], point));
 }
 
-/* The sum over the width of a b: n times the expectation, which is a scalar; off by the order of n^(1/2) terms. */
-static int average(tp_algebra *algebra, int id, ad_axis width, int a, int b)
+int tp_width_sum(tp_algebra *algebra, int id, ad_axis width, int a, int b)
 {
     double power, size = tp_axis_factor(algebra, width, &power);
     tp_series series;
@@ -408,7 +426,7 @@ static int reduced(tp_algebra *algebra, int id, const ad_node *node, tp_point po
     if (b < 0)
         return -1;
     if (width.id)
-        return average(algebra, id, width, a, b);
+        return tp_width_sum(algebra, id, width, a, b);
     return node->n_in > 1 ? tp_coordinate_product(algebra, id, a, b) : a;
 }
 

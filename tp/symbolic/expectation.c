@@ -68,26 +68,6 @@ static bool same_point(const tp_point *a, const tp_point *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-/* Of Wy and Wy' for the same W from the same side, Zhat's part: E y y', the deviation outside; of others 0. */
-static int covariance(tp_algebra *algebra, int a, int b, bool alone)
-{
-    const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
-    if (u->param != v->param || u->position != v->position || u->argument != v->argument ||
-        !same_point(&u->where, &v->where))
-        return TP_Q_ZERO;
-    if (u->argument == TP_OF_INDEX)
-        return TP_Q_ONE;
-    if (u->argument == TP_OF_DATA)
-        return tp_q_gram(algebra, u->node, &u->from, v->node, &v->from, u->axis);
-    tp_series series;
-    if (tp_expectation(algebra, u->node, v->node, alone, &series))
-        return -1;
-    for (int i = 0; i < series.n; i++)
-        if (fabs(series.at[i].power) < 1e-9)
-            return series.at[i].q; /* powers below 0 vanish; above it there are none: vectors are of order one */
-    return TP_Q_ZERO;
-}
-
 /* The scalars a of sample i and b of sample j, multiplied. */
 static int scalars_of(tp_algebra *algebra, int a, int b, bool alone)
 {
@@ -95,6 +75,79 @@ static int scalars_of(tp_algebra *algebra, int a, int b, bool alone)
         return tp_q_scalar_product(algebra, a, b);
     int first = tp_q_side(algebra, a, TP_Q_FIRST), second = tp_q_side(algebra, b, TP_Q_SECOND);
     return first < 0 || second < 0 ? -1 : tp_q_product(algebra, first, second);
+}
+
+/* The parameter's axis along which a G-var sums its rows, weighed by data; no axis: it is one row. */
+static ad_axis summed_axis(const tp_algebra *algebra, const tp_gvar *g)
+{
+    return g->argument == TP_OF_DATA ? ad_node_of(algebra->graph, g->param)->shape.axes[g->position] : (ad_axis){ 0 };
+}
+
+/* What u weighs the row with by which v goes through the axis that u sums over: an entry of u's data. */
+static int weight_of(tp_algebra *algebra, const tp_gvar *u, const tp_gvar *v)
+{
+    ad_axis axis = summed_axis(algebra, u);
+    if (!axis.id)
+        return TP_Q_ONE;
+    tp_point from = tp_point_of(algebra, u->node, NULL), entry = u->from;
+    tp_point_set(&entry, u->axis, tp_point_index(&v->where, axis));
+    for (int i = 0; i < from.n; i++)
+        from.at[i].index = tp_point_index(&entry, from.at[i].axis);
+    return tp_q_data(algebra, u->node, &from);
+}
+
+/* Do two G-vars of one parameter go through the same entry of each of its fixed axes that neither sums over? */
+static bool same_rows(const tp_algebra *algebra, const tp_gvar *u, const tp_gvar *v)
+{
+    const ad_shape *shape = &ad_node_of(algebra->graph, u->param)->shape;
+    ad_axis of_u = summed_axis(algebra, u), of_v = summed_axis(algebra, v);
+    for (int i = 0; i < shape->rank; i++) {
+        ad_axis axis = shape->axes[i];
+        if (!ad_same(axis, of_u) && !ad_same(axis, of_v) &&
+            tp_point_index(&u->where, axis) != tp_point_index(&v->where, axis))
+            return false;
+    }
+    return true;
+}
+
+/* Of U^T a and U^T b, U a parameter with one width whose rows are independent and have variance one (its deviation is
+ * outside): a . b, whatever a and b are, data or the number of a row (THEORY section 9). */
+static int rows_covariance(tp_algebra *algebra, const tp_gvar *u, const tp_gvar *v, bool alone)
+{
+    if (!same_rows(algebra, u, v))
+        return TP_Q_ZERO; /* other rows: independent draws */
+    ad_axis of_u = summed_axis(algebra, u), of_v = summed_axis(algebra, v);
+    if (of_u.id && ad_same(of_u, of_v))
+        return tp_q_gram(algebra, u->node, &u->from, v->node, &v->from, u->axis);
+    int a = weight_of(algebra, u, v), b = weight_of(algebra, v, u);
+    return a < 0 || b < 0 ? -1 : scalars_of(algebra, a, b, alone);
+}
+
+/* Can the products be correlated at all? One with a vector is a number for all coordinates of W's other side, or a
+ * vector over the other width: it has nothing in common with the rows of W, nor with W's products from the other side. */
+static bool same_kind(const tp_gvar *u, const tp_gvar *v)
+{
+    return u->param == v->param && (u->argument == TP_OF_VECTOR) == (v->argument == TP_OF_VECTOR) &&
+           (u->argument != TP_OF_VECTOR || u->position == v->position);
+}
+
+/* Of Wy and Wy' for the same W from the same side, Zhat's part: E y y', the deviation outside; of others 0. */
+static int covariance(tp_algebra *algebra, int a, int b, bool alone)
+{
+    const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
+    if (!same_kind(u, v))
+        return TP_Q_ZERO;
+    if (u->argument != TP_OF_VECTOR)
+        return rows_covariance(algebra, u, v, alone);
+    if (!same_point(&u->where, &v->where))
+        return TP_Q_ZERO;
+    tp_series series;
+    if (tp_expectation(algebra, u->node, v->node, alone, &series))
+        return -1;
+    for (int i = 0; i < series.n; i++)
+        if (fabs(series.at[i].power) < 1e-9)
+            return series.at[i].q; /* powers below 0 vanish; above it there are none: vectors are of order one */
+    return TP_Q_ZERO;
 }
 
 static int product_of(tp_algebra *algebra, int a, int b, bool alone)
@@ -143,7 +196,7 @@ static bool alike(const tp_algebra *algebra, int a, int b)
     for (int i = 0; i < u->n; i++)
         for (int k = 0; k < v->n; k++) {
             const tp_gvar *g = tp_gvar_at(algebra, u->parts[i].gvar), *h = tp_gvar_at(algebra, v->parts[k].gvar);
-            if (g->param == h->param && g->position == h->position)
+            if (same_kind(g, h))
                 return true;
         }
     return false;

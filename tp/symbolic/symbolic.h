@@ -192,11 +192,14 @@ static inline void tp_point_set(tp_point *point, ad_axis axis, int index)
 tp_point tp_point_of(const tp_algebra *, int node, const ad_shape *without);
 /* Size of an axis as c n^power. */
 double tp_axis_factor(const tp_algebra *, ad_axis axis, double *power);
-/* Is the node made of the input, without parameters? */
+/* Is the node made of the input, without parameters, and without n: run as it is? */
 static inline bool tp_is_data(const tp_algebra *algebra, int node)
 {
     return algebra->program->data[node];
 }
+
+/* The data that a node is c n^power of, and these multiplied into *c and added to *power; else the node itself. */
+int tp_without_scale(const tp_algebra *, int node, double *c, double *power);
 
 /* ---- functions ---- */
 static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 without memory */
@@ -269,6 +272,10 @@ int tp_q_split(const tp_algebra *, int q, double *c);
 int tp_coordinate_of(tp_algebra *, int node, tp_point point);
 /* The algebra of coordinates: of a number of the sample, of a term; cx x + cy y, c n^power x, x y (for `node`). */
 int tp_coordinate_scalar(tp_algebra *, int quantity);
+int tp_coordinate_number(tp_algebra *, double value);
+/* The sum over the width of x y, for `node`: n times the expectation, which is a scalar; off by the order of n^(1/2)
+ * terms. */
+int tp_width_sum(tp_algebra *, int node, ad_axis width, int x, int y);
 int tp_coordinate_term(tp_algebra *, const tp_term *term);
 int tp_coordinate_sum(tp_algebra *, int x, double cx, int y, double cy);
 int tp_coordinate_scaled(tp_algebra *, int x, double c, double power);

@@ -1,6 +1,7 @@
 /* symbols.c: refusals, and what a node's axes are to coordinates: points of fixed ones, sizes of all. */
 #include "tp/symbolic/symbolic.h"
 
+#include <math.h>
 #include <stdarg.h>
 
 int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
@@ -39,4 +40,22 @@ double tp_axis_factor(const tp_algebra *algebra, ad_axis axis, double *power)
         return (double)ad_axis_fixed(algebra->graph, axis);
     *power = 1;
     return ad_axis_ratio(algebra->graph, axis);
+}
+
+int tp_without_scale(const tp_algebra *algebra, int node, double *c, double *power)
+{
+    int inside = node;
+    double factor = 1, exponent = 0;
+    while (!tp_is_data(algebra, inside) && ad_node_of(algebra->graph, inside)->op == AD_SCALE) {
+        const ad_node *n = ad_node_of(algebra->graph, inside);
+        double p, size = tp_axis_factor(algebra, n->axis, &p);
+        factor *= n->c * pow(size, n->power);
+        exponent += p * n->power;
+        inside = n->in[0];
+    }
+    if (!tp_is_data(algebra, inside))
+        return node;
+    *c *= factor;
+    *power += exponent;
+    return inside;
 }
