@@ -2,6 +2,7 @@
 #include "tp/symbolic/polynomial.h"
 #include "autodiff/base/base.h"
 #include "tp/gauss/gauss.h"
+#include "tp/symbolic/function.h"
 
 #include <math.h>
 #include <string.h>
@@ -113,6 +114,36 @@ int tp_fn_times_scalar(tp_algebra *algebra, double c, int scalar, int fn)
     return number < 0 ? -1 : tp_fn_intern(algebra, (tp_fn){ .op = TP_TIMES, .a = number, .b = fn });
 }
 
+/* By parts: what becomes of each. */
+int tp_fn_stretched(tp_algebra *algebra, int fn, double ratio)
+{
+    tp_fn_parts p;
+    if (!(fabs(ratio - 1) > 0))
+        return fn;
+    if (!tp_fn_parts_of(algebra, fn, &p))
+        return -1;
+    int *becomes = ad_alloc((size_t)p.n, sizeof *becomes, "a function", NULL), last = -1;
+    for (int k = 0; becomes && k < p.n; k++) {
+        tp_fn f = *tp_fn_at(algebra, p.ids[k]);
+        int n = tp_fn_arguments(&f);
+        if (n > 0)
+            f.a = becomes[p.at[f.a]];
+        if (n > 1)
+            f.b = becomes[p.at[f.b]];
+        if (f.op == TP_VARIABLE)
+            last = tp_fn_times_scalar(algebra, ratio, TP_Q_ONE, p.ids[k]);
+        else
+            last = n == 0 ? p.ids[k] : tp_fn_intern(algebra, f);
+        if (last < 0)
+            break;
+        becomes[k] = last;
+    }
+    int result = becomes ? last : -1;
+    ad_free(becomes);
+    tp_fn_parts_free(&p);
+    return result;
+}
+
 int tp_fn_of_scalar(tp_algebra *algebra, double c, int scalar)
 {
     if (scalar == TP_Q_ONE)
@@ -124,19 +155,6 @@ int tp_fn_of_scalar(tp_algebra *algebra, double c, int scalar)
 int tp_fn_sum(tp_algebra *algebra, int sum, int part)
 {
     return sum < 0 || part < 0 ? part : tp_fn_intern(algebra, (tp_fn){ .op = TP_PLUS, .a = sum, .b = part });
-}
-
-int tp_fn_stretched(tp_algebra *algebra, int fn, double ratio)
-{
-    tp_fn f = *tp_fn_at(algebra, fn);
-    if (f.op == TP_NUMBER || f.op == TP_SCALAR)
-        return fn;
-    if (f.op == TP_VARIABLE)
-        return tp_fn_times_scalar(algebra, ratio, TP_Q_ONE, fn);
-    f.a = tp_fn_stretched(algebra, f.a, ratio);
-    if (f.op == TP_PLUS || f.op == TP_TIMES)
-        f.b = tp_fn_stretched(algebra, f.b, ratio);
-    return f.a < 0 || f.b < 0 ? -1 : tp_fn_intern(algebra, f);
 }
 
 bool tp_lin_multiple(const tp_algebra *algebra, int a, int b, double *ratio)

@@ -27,6 +27,7 @@ typedef struct {
     double p;  /* the row's parameter, or the number */
     int a, b;  /* arguments; TP_SCALAR: a is a quantity */
     const ad_function *function;
+    int parity, smooth; /* of the whole: tp_fn_parity, tp_fn_smooth */
 } tp_fn;
 
 /* Fixed axes of a node, each at an index; axes in the node's order. */
@@ -202,6 +203,7 @@ static inline bool tp_is_data(const tp_algebra *algebra, int node)
 int tp_without_scale(const tp_algebra *, int node, double *c, double *power);
 
 /* ---- functions ---- */
+void tp_fn_learn(const tp_algebra *, tp_fn *fn);              /* parity and smoothness, from its arguments' */
 static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 without memory */
 {
     tp_fn clean;
@@ -212,6 +214,7 @@ static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 
     clean.a = fn.a;
     clean.b = fn.b;
     clean.function = fn.function;
+    tp_fn_learn(algebra, &clean);
     return tp_intern(&algebra->fns, &clean, sizeof clean);
 }
 /* Where the scalars of functions are read: values[quantity][row]. */
@@ -227,8 +230,16 @@ int tp_fn_kinks(const tp_algebra *, int fn, const tp_sample *sample, double *kin
 int tp_fn_stretched(tp_algebra *, int fn, double ratio);
 /* Is lin b a multiple of lin a, b = ratio a? */
 bool tp_lin_multiple(const tp_algebra *, int a, int b, double *ratio);
-bool tp_fn_smooth(const tp_algebra *, int fn); /* none of its parts has a kink */
-int tp_fn_parity(const tp_algebra *, int fn);  /* 1: even, -1: odd, 0: neither or not known */
+/* None of its parts has a kink. */
+static inline bool tp_fn_smooth(const tp_algebra *algebra, int fn)
+{
+    return tp_fn_at(algebra, fn)->smooth;
+}
+/* 1: even, -1: odd, 0: neither or not known. */
+static inline int tp_fn_parity(const tp_algebra *algebra, int fn)
+{
+    return tp_fn_at(algebra, fn)->parity;
+}
 /* The scalars in f: how many, the first `capacity` of them in scalars. */
 int tp_fn_scalars(const tp_algebra *, int fn, int *scalars, int capacity);
 
