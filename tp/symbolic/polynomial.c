@@ -413,6 +413,82 @@ static bool gather_linear(tp_algebra *algebra, tp_builder *b)
     return true;
 }
 
+/* The factor of t that is a function of lin, -1 if there is none. */
+static int factor_of(const tp_term *t, int lin)
+{
+    for (int m = 0; m < t->n; m++)
+        if (t->factors[m].lin == lin)
+            return m;
+    return -1;
+}
+
+/* Are two terms the same but for their numbers and their functions of lin, which are smooth and not linear? */
+static bool differ_in(const tp_algebra *algebra, const tp_term *t, const tp_term *u, int lin)
+{
+    int of_t = factor_of(t, lin), of_u = factor_of(u, lin);
+    if (t->scalar != u->scalar || fabs(t->power - u->power) > 0 || t->n - (of_t >= 0) != u->n - (of_u >= 0))
+        return false;
+    if (of_u >= 0 && (u->factors[of_u].fn == algebra->variable || !tp_fn_smooth(algebra, u->factors[of_u].fn)))
+        return false;
+    for (int m = 0; m < t->n; m++) {
+        int same = m == of_t ? m : factor_of(u, t->factors[m].lin);
+        if (m != of_t && (same < 0 || u->factors[same].fn != t->factors[m].fn))
+            return false;
+    }
+    return true;
+}
+
+/* c of a term times its function of lin, 1 if there is none. */
+static int weighed_function(tp_algebra *algebra, const tp_term *t, int lin)
+{
+    int m = factor_of(t, lin);
+    return m < 0 ? tp_fn_of_scalar(algebra, t->c, TP_Q_ONE)
+                 : tp_fn_times_scalar(algebra, t->c, TP_Q_ONE, t->factors[m].fn);
+}
+
+/* Joins to term i all that differ from it in a smooth function of its factor m's lin; *joined: how many. */
+static bool join_products(tp_algebra *algebra, tp_builder *b, int i, int m, int *joined)
+{
+    tp_term first = b->terms[i];
+    int lin = first.factors[m].lin, sum = -1, kept = 0;
+    *joined = 0;
+    for (int k = 0; k < b->n; k++)
+        *joined += differ_in(algebra, &first, &b->terms[k], lin);
+    if (*joined < 2)
+        return true;
+    for (int k = 0; k < b->n; k++) {
+        if (!differ_in(algebra, &first, &b->terms[k], lin))
+            b->terms[kept++] = b->terms[k];
+        else if ((sum = tp_fn_sum(algebra, sum, weighed_function(algebra, &b->terms[k], lin))) < 0)
+            return false;
+    }
+    b->n = kept;
+    first.c = 1;
+    first.factors[m].fn = sum;
+    return tp_push_term(algebra, b, &first);
+}
+
+/* Of many terms, those that are the same but for a function of one lin become one: nested functions, whose derivatives
+ * are products of sums, would double them with each nesting. */
+static bool gather_products(tp_algebra *algebra, tp_builder *b)
+{
+    enum { FEW = 8 };
+    for (int i = 0; b->n > FEW && i < b->n; i++)
+        for (int m = 0; m < b->terms[i].n; m++) {
+            tp_factor f = b->terms[i].factors[m];
+            int joined = 0;
+            if (f.fn == algebra->variable || !tp_fn_smooth(algebra, f.fn))
+                continue;
+            if (!join_products(algebra, b, i, m, &joined))
+                return false;
+            if (joined > 1) { /* the terms have changed: from the start */
+                i = -1;
+                break;
+            }
+        }
+    return true;
+}
+
 int tp_finish(tp_algebra *algebra, tp_builder *b)
 {
     int kept = 0;
@@ -420,7 +496,7 @@ int tp_finish(tp_algebra *algebra, tp_builder *b)
         if (fabs(b->terms[i].c) > 0)
             b->terms[kept++] = b->terms[i];
     b->n = kept;
-    if (!gather_linear(algebra, b) || !gather_univariate(algebra, b))
+    if (!gather_linear(algebra, b) || !gather_univariate(algebra, b) || !gather_products(algebra, b))
         return tp_lacks_memory(algebra);
     size_t size = sizeof(tp_coordinate) + (size_t)b->n * sizeof(tp_term);
     tp_coordinate *c = ad_arena_alloc(algebra->arena, 1, size);
