@@ -1,0 +1,335 @@
+/* Limits of networks whose uses of a parameter look different, whose powers of n stand in unusual places, whose inputs
+ * have norms of every size; and what is refused, as it stays random. Against closed forms written out here. */
+#include "limn.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+enum { N = 4, D = 3 };
+static const double x[N][D] = { { 1, 1, 1 }, { 1.3, 0.9, 0.8 }, { 0.5, -0.75, 1.25 }, { -0.7, 1.1, 0.15 } };
+
+static tp_program *traced(nn_function function, size_t outputs, nn_net **net)
+{
+    ad_error error = { 0 };
+    *net = nn_trace(function, &(nn_spec){ .features = D, .outputs = outputs }, &error);
+    cr_assert(*net, "%s", error.text);
+    tp_program *program = tp_translate(*net, &error);
+    cr_assert(program, "%s", error.text);
+    return program;
+}
+
+/* The kernel (N, N), which must be of the power and found exactly. */
+static void exact(nn_function function, tp_kernel_kind which, const double *inputs, double power, double *out)
+{
+    nn_net *net;
+    tp_program *program = traced(function, 1, &net);
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = TP_ENGINE_EXACT };
+    cr_assert_eq(tp_limit(program, which, inputs, N, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+    cr_assert_eq(kernel.n_terms, 1);
+    cr_expect_float_eq(kernel.terms[0].power, power, 1e-12);
+    memcpy(out, kernel.terms[0].values, N * N * sizeof *out);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+static void expect_kernel(const char *name, const double *found, double (*truth)(const double *, const double *))
+{
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) {
+            double right = truth(x[i], x[j]);
+            cr_expect(fabs(found[i * N + j] - right) < 1e-13, "%s (%d, %d): %.17g, %.17g is right", name, i, j,
+                      found[i * N + j], right);
+        }
+}
+
+static double dot(const double *a, const double *b)
+{
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+}
+
+static double arcsine(double a, double b, double c)
+{
+    return 2 / 3.14159265358979323846 * asin(2 * c / sqrt((1 + 2 * a) * (1 + 2 * b)));
+}
+
+static double arcsine_slope(double a, double b, double c)
+{
+    return 4 / 3.14159265358979323846 / sqrt((1 + 2 * a) * (1 + 2 * b) - 4 * c * c);
+}
+
+static double erf_at(const double *a, const double *b)
+{
+    return arcsine(dot(a, a) / D, dot(b, b) / D, dot(a, b) / D);
+}
+
+static double erf_slope_at(const double *a, const double *b)
+{
+    return arcsine_slope(dot(a, a) / D, dot(b, b) / D, dot(a, b) / D);
+}
+
+/* ---- one parameter, used in two ways ---- */
+static const double ones[D] = { 1, 1, 1 };
+
+static ad_var centred(nn_net *net, ad_var in)
+{
+    nn_weight u = nn_make_weight(net, "u", ad_fixed(nn_graph(net), "features", D), nn_width(net, "n"), 1);
+    ad_var origin = ad_constant(nn_graph(net), 1, *ad_shape_get(in));
+    return nn_readout(net, "v", ad_sub(ad_erf(nn_apply(u, in)), ad_erf(nn_apply(u, origin))));
+}
+
+static double centred_nngp(const double *a, const double *b)
+{
+    return erf_at(a, b) - erf_at(a, ones) - erf_at(ones, b) + erf_at(ones, ones);
+}
+
+static double centred_ntk(const double *a, const double *b)
+{
+    return centred_nngp(a, b) + (erf_slope_at(a, b) * dot(a, b) - erf_slope_at(a, ones) * dot(a, ones) -
+                                 erf_slope_at(ones, b) * dot(ones, b) + erf_slope_at(ones, ones) * D) /
+                                    D;
+}
+
+Test(right, a_matrix_that_meets_data_and_a_constant)
+{
+    double kernel[N * N];
+    exact(centred, TP_NNGP, x[0], 0, kernel);
+    expect_kernel("centred, NNGP", kernel, centred_nngp);
+    exact(centred, TP_NTK, x[0], 0, kernel);
+    expect_kernel("centred, NTK", kernel, centred_ntk);
+}
+
+/* erf of U x, and erf of U's own second row. */
+static ad_var with_row(nn_net *net, ad_var in)
+{
+    ad_axis features = ad_fixed(nn_graph(net), "features", D);
+    nn_weight u = nn_make_weight(net, "u", features, nn_width(net, "n"), 1);
+    ad_var h = nn_apply(u, in), row = ad_take(u.omega, features, 1);
+    return nn_readout(net, "v", ad_add(ad_erf(h), ad_erf(ad_expand(row, *ad_shape_get(h)))));
+}
+
+/* The row is N(0, 1), and its covariance with U x / sqrt(d) is x_1 / sqrt(d). */
+static double with_row_nngp(const double *a, const double *b)
+{
+    double qa = dot(a, a) / D, qb = dot(b, b) / D, root = sqrt(D);
+    return erf_at(a, b) + arcsine(qa, 1, a[1] / root) + arcsine(1, qb, b[1] / root) + arcsine(1, 1, 1);
+}
+
+static double with_row_ntk(const double *a, const double *b)
+{
+    double qa = dot(a, a) / D, qb = dot(b, b) / D, root = sqrt(D);
+    return with_row_nngp(a, b) + erf_slope_at(a, b) * dot(a, b) / D + arcsine_slope(qa, 1, a[1] / root) * a[1] / root +
+           arcsine_slope(1, qb, b[1] / root) * b[1] / root + arcsine_slope(1, 1, 1);
+}
+
+Test(right, a_matrix_that_meets_data_and_is_read_by_rows)
+{
+    double kernel[N * N];
+    exact(with_row, TP_NNGP, x[0], 0, kernel);
+    expect_kernel("row, NNGP", kernel, with_row_nngp);
+    exact(with_row, TP_NTK, x[0], 0, kernel);
+    expect_kernel("row, NTK", kernel, with_row_ntk);
+}
+
+/* U^T erf(U x) / sqrt(n) is sqrt(n) E[U_0 erf(U x)] at its leading order: its kernel is n times a product. */
+static ad_var tied(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), features = ad_fixed(nn_graph(net), "features", D);
+    nn_weight u = nn_make_weight(net, "u", features, n, 1);
+    ad_var back = ad_scale_by(ad_matmul_t(ad_erf(nn_apply(u, in)), u.omega), 1, n, -0.5);
+    return ad_relabel(ad_slice_at(AD_HERE, back, features, 0, 1, ad_fixed(nn_graph(net), "first", 1)),
+                      ad_fixed(nn_graph(net), "first", 1), nn_outputs(net));
+}
+
+static double tied_nngp(const double *a, const double *b)
+{
+    double slope_a = 2 / sqrt(3.14159265358979323846 * (1 + 2 * dot(a, a) / D));
+    double slope_b = 2 / sqrt(3.14159265358979323846 * (1 + 2 * dot(b, b) / D));
+    return slope_a * slope_b * a[0] * b[0] / D;
+}
+
+Test(right, a_matrix_and_its_transpose_on_a_fixed_axis_grow)
+{
+    double kernel[N * N];
+    exact(tied, TP_NNGP, x[0], 1, kernel);
+    expect_kernel("tied, NNGP", kernel, tied_nngp);
+}
+
+/* ---- powers of n ---- */
+static ad_var gated(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), features = ad_fixed(nn_graph(net), "features", D);
+    return ad_mul(nn_readout(net, "v", ad_erf(nn_dense(net, "a", in, n))), ad_take(in, features, 0));
+}
+
+static double gated_ntk(const double *a, const double *b)
+{
+    return a[0] * b[0] * (erf_at(a, b) + erf_slope_at(a, b) * dot(a, b) / D);
+}
+
+/* n^(1/4) in the network, taken back on the data, behind the readout, and on a constant. */
+static ad_var scaled(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), features = ad_fixed(nn_graph(net), "features", D);
+    ad_var gate = ad_scale_by(ad_take(in, features, 0), 1, n, -0.25);
+    ad_var up = ad_scale_by(ad_constant(nn_graph(net), 1, *ad_shape_get(gate)), 1, n, 0.25);
+    ad_var h = nn_dense(net, "a", ad_scale_by(ad_scale_by(in, 1, n, 0.5), 1, n, -0.5), n);
+    ad_var f = ad_mul(nn_readout(net, "v", ad_erf(h)), gate);
+    return ad_mul(ad_scale_by(ad_scale_by(f, 1, n, 0.7), 1, n, -0.7), up);
+}
+
+Test(right, powers_of_n_are_kept_where_they_stand)
+{
+    double kernel[N * N];
+    exact(gated, TP_NTK, x[0], 0, kernel);
+    expect_kernel("gated", kernel, gated_ntk);
+    exact(scaled, TP_NTK, x[0], 0, kernel);
+    expect_kernel("scaled", kernel, gated_ntk);
+}
+
+/* ---- what stays random ---- */
+static ad_var hidden(nn_net *net, ad_var in)
+{
+    return ad_relu(nn_dense(net, "d", in, nn_width(net, "n")));
+}
+
+static ad_var softmax(nn_net *net, ad_var in)
+{
+    return ad_softmax(nn_readout(net, "r", hidden(net, in)), nn_outputs(net));
+}
+
+static ad_var largest(nn_net *net, ad_var in)
+{
+    ad_var f = nn_readout(net, "r", hidden(net, in));
+    return ad_sub(f, ad_expand(ad_max(f, nn_outputs(net)), *ad_shape_get(f)));
+}
+
+static ad_var bounded(nn_net *net, ad_var in)
+{
+    return ad_tanh(nn_readout(net, "r", hidden(net, in)));
+}
+
+static ad_var bottleneck(nn_net *net, ad_var in)
+{
+    ad_var b = nn_dense(net, "b", hidden(net, in), ad_fixed(nn_graph(net), "three", 3));
+    return nn_readout(net, "r", ad_relu(nn_dense(net, "e", b, nn_width(net, "n"))));
+}
+
+static ad_var number(nn_net *net, double mean, double deviation)
+{
+    return ad_param(nn_graph(net), "s", (ad_shape){ 0 },
+                    (ad_init){ .mean = mean, .deviation = deviation, .multiplier = 1, .rate = 1 });
+}
+
+static ad_var learned_gain(nn_net *net, ad_var in)
+{
+    return nn_readout(net, "r", ad_mul(hidden(net, in), number(net, 1, 0)));
+}
+
+static ad_var random_gain(nn_net *net, ad_var in)
+{
+    return nn_readout(net, "r", ad_tanh(ad_mul(hidden(net, in), number(net, 0, 1))));
+}
+
+static ad_var temperature(nn_net *net, ad_var in)
+{
+    return ad_mul(nn_readout(net, "r", hidden(net, in)), number(net, 1, 0));
+}
+
+Test(right, what_stays_random_is_refused_by_every_engine)
+{
+    static const struct {
+        const char *name;
+        nn_function function;
+        const char *told;
+    } rows[] = { { "softmax", softmax, "softmax" },
+                 { "max", largest, "max" },
+                 { "tanh", bounded, "tanh" },
+                 { "bottleneck", bottleneck, "contract" },
+                 { "gain", learned_gain, "fluctuations" },
+                 { "random gain", random_gain, "mul" },
+                 { "temperature", temperature, "fluctuations" } };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
+        for (int engine = 0; engine < 2; engine++) {
+            nn_net *net;
+            tp_program *program = traced(rows[k].function, 2, &net);
+            ad_error error = { 0 };
+            tp_kernel kernel = { 0 };
+            tp_limit_spec spec = { .engine = engine ? TP_ENGINE_SAMPLE : TP_ENGINE_AUTO, .samples = 256, .runs = 2 };
+            cr_expect(tp_limit(program, TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error) != 0, "%s: a limit",
+                      rows[k].name);
+            if (!engine)
+                cr_expect(strstr(error.text, rows[k].told) || strstr(error.text, "fluctuations"), "%s: %s",
+                          rows[k].name, error.text);
+            tp_kernel_free(&kernel);
+            tp_program_free(program);
+            nn_net_free(net);
+        }
+}
+
+/* ---- norms of every size ---- */
+static ad_var signs(nn_net *net, ad_var in)
+{
+    return nn_readout(net, "v", ad_sign(nn_dense(net, "a", in, nn_width(net, "n"))));
+}
+
+static ad_var steep(nn_net *net, ad_var in)
+{
+    return nn_readout(net, "v", ad_tanh(nn_dense(net, "a", in, nn_width(net, "n"))));
+}
+
+static ad_var rectified(nn_net *net, ad_var in)
+{
+    return nn_readout(net, "v", ad_relu(nn_dense(net, "a", in, nn_width(net, "n"))));
+}
+
+Test(right, digits_are_kept_at_every_ratio_of_norms)
+{
+    for (int e = -140; e <= 140; e += 20) {
+        double inputs[N * D], kernel[N * N], relu[N * N], scale[N];
+        for (int i = 0; i < N; i++) {
+            scale[i] = pow(10, i % 2 ? e : 0);
+            for (int k = 0; k < D; k++)
+                inputs[i * D + k] = scale[i] * x[i][k];
+        }
+        exact(signs, TP_NNGP, inputs, 0, kernel);
+        exact(rectified, TP_NNGP, inputs, 0, relu);
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j++) {
+                double size = sqrt(dot(x[i], x[i]) * dot(x[j], x[j])), c = i == j ? 1 : dot(x[i], x[j]) / size;
+                double angle = acos(c), right = 1 - 2 / 3.14159265358979323846 * angle;
+                double of_relu =
+                    size / D * (sin(angle) + (3.14159265358979323846 - angle) * c) / 6.28318530717958647693;
+                cr_expect(fabs(kernel[i * N + j] - right) < 1e-14, "sign, 1e%d (%d, %d): %.17g, %.17g", e, i, j,
+                          kernel[i * N + j], right);
+                cr_expect(fabs(relu[i * N + j] / scale[i] / scale[j] - of_relu) < 1e-14 * size, "relu, 1e%d (%d, %d)",
+                          e, i, j);
+            }
+    }
+}
+
+/* tanh of ever larger arguments tends to the sign, and its NTK's own part to a number of order 1. */
+Test(right, saturating_functions_at_every_scale)
+{
+    double before[N * N] = { 0 };
+    for (int e = 8; e <= 120; e += 28) {
+        double inputs[N * D], kernel[N * N], limit[N * N], ntk[N * N];
+        for (int i = 0; i < N * D; i++)
+            inputs[i] = pow(10, e) * x[i / D][i % D];
+        exact(steep, TP_NNGP, inputs, 0, kernel);
+        exact(signs, TP_NNGP, inputs, 0, limit);
+        exact(steep, TP_NTK, inputs, 0, ntk);
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j++) {
+                cr_expect(fabs(kernel[i * N + j] - limit[i * N + j]) < 1e-7, "1e%d (%d, %d)", e, i, j);
+                double own = i == j ? 0 : ntk[i * N + j] - kernel[i * N + j];
+                if (e > 8)
+                    cr_expect(fabs(own - before[i * N + j]) < 1e-6 * (1 + fabs(own)),
+                              "NTK, 1e%d (%d, %d): %.12g, %.12g", e, i, j, own, before[i * N + j]);
+                before[i * N + j] = own;
+            }
+    }
+}
