@@ -125,9 +125,10 @@ ad_var ad_slice_at(ad_where where, ad_var x, ad_axis axis, size_t start, size_t 
     if (ad_axis_kind(graph, axis) != AD_FIXED || ad_axis_fixed(graph, as) != count)
         return ad_poison(graph, where, "slice: axis %s and its part %s must be fixed axes, the part of size %zu",
                          ad_axis_name(graph, axis), ad_axis_name(graph, as), count);
-    if (start + count > ad_axis_fixed(graph, axis))
-        return ad_poison(graph, where, "slice: %zu to %zu of axis %s, which has %zu", start, start + count,
-                         ad_axis_name(graph, axis), ad_axis_fixed(graph, axis));
+    if (count > ad_axis_fixed(graph, axis) || start > ad_axis_fixed(graph, axis) - count)
+        return ad_poison(graph, where,
+                         "slice: %zu entries from number %td on of axis %s, which has %zu, counted from 0", count,
+                         (ptrdiff_t)start, ad_axis_name(graph, axis), ad_axis_fixed(graph, axis));
     ad_shape shape = ad_shape_replace(*ad_shape_get(x), axis, as);
     return ad_node_on(
         x, (ad_node){ .op = AD_SLICE, .where = where, .shape = shape, .axis = axis, .axis2 = as, .start = start });

@@ -75,6 +75,9 @@ bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, c
  * finite at a node, the integral does not converge, or the three numbers are no covariance. */
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
                   double *difference, ad_error *error);
+/* *size: E |f g|, at most sqrt(E f^2 E g^2), which a difference is relative to where the value itself may be 0. */
+int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12,
+                        double *value, double *difference, double *size, ad_error *error);
 
 /* ---- Mehler's series --------------------------------------------------------------------------------------------- */
 /* The normalised Hermite coefficients f_k = E f(sqrt(q) x) He_k(x) / sqrt(k!) of one function at many variances, so

@@ -304,8 +304,8 @@ static double order_one(double q, int *k)
     return x;
 }
 
-int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
-                  double *difference, ad_error *error)
+int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12,
+                        double *value, double *difference, double *size, ad_error *error)
 {
     int k1 = 0, k2 = 0; /* both variances scaled to order one: no product over- or underflows */
     double x = q11 > 0 ? order_one(q11, &k1) : q11, y = q22 > 0 ? order_one(q22, &k2) : q22;
@@ -347,5 +347,13 @@ int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, do
         *value = e.value;
     if (difference)
         *difference = moved;
+    if (size)
+        *size = e.size;
     return 0;
+}
+
+int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
+                  double *difference, ad_error *error)
+{
+    return tp_quadrature_sized(f, g, q11, q22, q12, value, difference, NULL, error);
 }

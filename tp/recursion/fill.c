@@ -165,13 +165,13 @@ static tp_univariate at_sample(const tp_solver *s, int fn, int set, size_t row, 
 
 /* The rule for rows i and k of the tile's sets. */
 static int by_rule(const tp_solver *s, int id, const tp_tile *t, size_t i, size_t k, double q11, double q22, double q12,
-                   double *value, double *estimate, ad_error *error)
+                   double *value, double *estimate, double *size, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     tp_fn_context contexts[2];
     tp_univariate f = at_sample(s, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
     tp_univariate g = at_sample(s, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
-    return tp_quadrature(&f, &g, q11, q22, q12, value, estimate, error);
+    return tp_quadrature_sized(&f, &g, q11, q22, q12, value, estimate, size, error);
 }
 
 static void spread_variances(const tp_tile *t, const double *v1, const double *v2)
@@ -205,7 +205,8 @@ static int fill_by_series(tp_solver *s, int id, const tp_tile *t, const double *
             double estimate = 0;
             if (!line && tp_mehler_bound(f, g, t->row0 + i, column, cov[at]) <= 10 * limit)
                 continue;
-            if (by_rule(s, id, t, i, t->alone ? i : k, t->q11[at], t->q22[at], cov[at], &out[at], &estimate, error))
+            if (by_rule(s, id, t, i, t->alone ? i : k, t->q11[at], t->q22[at], cov[at], &out[at], &estimate, NULL,
+                        error))
                 return -1;
             note_error(s, size > 0 ? estimate / size : 0);
         }
@@ -234,12 +235,11 @@ static int fill_expect(tp_solver *s, int id, int partner, const tp_tile *t, ad_e
     if (plan->by == TP_BY_SERIES)
         return fill_by_series(s, id, t, cov, out, error);
     for (size_t i = 0; i < n; i++) {
-        double estimate = 0;
+        double estimate = 0, size = 0;
         size_t row = i / t->columns, column = t->alone ? row : i % t->columns;
-        if (by_rule(s, id, t, row, column, t->q11[i], t->q22[i], cov[i], &out[i], &estimate, error))
+        if (by_rule(s, id, t, row, column, t->q11[i], t->q22[i], cov[i], &out[i], &estimate, &size, error))
             return -1;
-        if (fabs(out[i]) > 0)
-            note_error(s, estimate / fabs(out[i]));
+        note_error(s, size > 0 ? estimate / size : 0);
     }
     return 0;
 }
