@@ -260,6 +260,41 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
     return 0;
 }
 
+/* Leaves the sites of what learns; -1 with an error where a rate is neither 0 nor 1. */
+static int keep_learning(const tp_program *program, tp_program *view, ad_error *error)
+{
+    view->n_sites = 0;
+    for (int k = 0; k < program->n_sites; k++) {
+        const ad_node *param = ad_node_of(program->graph, program->sites[k].param.id);
+        double rate = param->init->rate, power = param->init->axis.id ? param->init->rate_power : 0;
+        if (fabs(rate) > 0 && (fabs(rate - 1) > 0 || fabs(power) > 0))
+            return ad_fail(
+                error, "limit: %s has the learning-rate scale %g n^%g: training kernels in the limit are for 0 and 1",
+                param->name, rate, power);
+        if (fabs(rate) > 0)
+            view->sites[view->n_sites++] = program->sites[k];
+    }
+    if (view->n_sites == 0)
+        return ad_fail(error, "limit: no parameter has a rate other than 0: nothing learns");
+    if (view->n_sites < program->n_sites && program->coupled)
+        return ad_fail(error, "limit: a parameter with a rate of 0 has no rule where samples meet, as in batch "
+                              "normalisation");
+    return 0;
+}
+
+int tp_training_kernel(tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
+                       const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+{
+    tp_program view = *program; /* the same program, whose NTK has fewer terms */
+    memset(kernel, 0, sizeof *kernel);
+    view.sites = ad_alloc((size_t)program->n_sites + 1, sizeof *view.sites, "a training kernel", error);
+    int status = view.sites && keep_learning(program, &view, error) == 0
+                     ? tp_limit(&view, TP_NTK, x, rows, x2, rows2, spec, kernel, error)
+                     : -1;
+    ad_free(view.sites);
+    return status;
+}
+
 int tp_gaussian_covariance(const tp_program *program, ad_var vector, const double *x, size_t rows, const double *x2,
                            size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {

@@ -81,6 +81,11 @@ typedef struct {
  * matrix beside its transpose mostly do; else it is the executor's, which gives one term, the leading power of n. */
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
+/* The kernel that gradient descent with one rate moves the outputs by: the NTK over the parameters that learn, as
+ * nn_training_kernel has it of a network. Learning-rate scales are 0 or 1 (NTK and standard parametrization, and what is
+ * frozen); others are an error, and so is a frozen parameter where samples meet. */
+int tp_training_kernel(tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
+                       const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a
  * coordinatewise function is applied, or batch normalisation. Nodes of the trace in its order, the first `capacity`
  * of them; returns how many there are, -1 on error. */

@@ -17,7 +17,8 @@ static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, si
                            .runs = (int)o->runs,
                            .seed = (uint64_t)o->seed };
     tp_kernel kernel;
-    if (tp_limit(p->program, which, x, rows, x2, rows2, &spec, &kernel, error))
+    if (which == TP_NTK ? tp_training_kernel(p->program, x, rows, x2, rows2, &spec, &kernel, error)
+                        : tp_limit(p->program, which, x, rows, x2, rows2, &spec, &kernel, error))
         return NULL;
     char powers[200] = "";
     for (int k = 0; k < kernel.n_terms; k++)

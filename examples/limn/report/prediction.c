@@ -75,7 +75,7 @@ void report_predict(report *r)
     else if (r->probes > TRAINED)
         status = ad_fail(&refusal, "there are more probes than training inputs");
     else
-        status = tp_limit(r->program, TP_NTK, r->data->x, TRAINED, NULL, 0, &spec, &p.ntk, &refusal) ||
+        status = tp_training_kernel(r->program, r->data->x, TRAINED, NULL, 0, &spec, &p.ntk, &refusal) ||
                  tp_limit(r->program, TP_NNGP, r->data->x, TRAINED, NULL, 0, &spec, &p.nngp, &refusal) ||
                  predict(r, &p, &refusal);
     r->has_prediction = status == 0;

@@ -270,6 +270,42 @@ Test(right, what_stays_random_is_refused_by_every_engine)
         }
 }
 
+/* ---- a rate of 0 ---- */
+static ad_var frozen(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), outputs = nn_outputs(net);
+    ad_var h = ad_erf(nn_dense(net, "a", in, n));
+    ad_var v = ad_param(nn_graph(net), "v", ad_shape_of(n, outputs),
+                        (ad_init){ .axis = n, .deviation = 1, .multiplier = 1, .multiplier_power = -0.5, .rate = 0 });
+    return ad_scale_by(ad_matmul(h, v), 1, n, -0.5);
+}
+
+static double frozen_kernel(const double *a, const double *b)
+{
+    return erf_slope_at(a, b) * dot(a, b) / D;
+}
+
+Test(right, what_does_not_learn_is_left_out_of_the_training_kernel)
+{
+    nn_net *net;
+    tp_program *program = traced(frozen, 1, &net);
+    for (int engine = 0; engine < 2; engine++) {
+        ad_error error = { 0 };
+        tp_kernel kernel;
+        tp_limit_spec spec = { .engine = engine ? TP_ENGINE_SAMPLE : TP_ENGINE_EXACT, .samples = 8192, .runs = 8 };
+        cr_assert_eq(tp_training_kernel(program, x[0], N, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+        if (!engine)
+            expect_kernel("frozen", kernel.terms[0].values, frozen_kernel);
+        for (int i = 0; i < N * N && engine; i++) /* Student's t of 7 degrees of freedom: P(|t| > 12) < 7e-6 */
+            cr_expect(fabs(kernel.terms[0].values[i] - frozen_kernel(x[i / N], x[i % N])) <
+                          12 * kernel.deviations[i] + 1e-4,
+                      "frozen, sampled, %d", i);
+        tp_kernel_free(&kernel);
+    }
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 /* ---- norms of every size ---- */
 static ad_var signs(nn_net *net, ad_var in)
 {
