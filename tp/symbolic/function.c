@@ -40,24 +40,25 @@ static void eval_part(const tp_fn *f, const tp_sample *sample, size_t n, const d
     }
 }
 
+/* NAN without memory, which only functions of many parts need. */
 void tp_fn_eval(const tp_algebra *algebra, int fn, const tp_sample *sample, size_t n, const double *x, double *y)
 {
-    tp_fn_parts p;
-    double *values =
-        tp_fn_parts_of(algebra, fn, &p) ? ad_reserve((size_t)p.n * BLOCK, sizeof *values, "a function", NULL) : NULL;
+    enum { FEW = 24 };
+    const tp_fn_parts *p = &algebra->parts[fn];
+    double few[FEW * BLOCK];
+    double *values = p->n <= FEW ? few : ad_reserve((size_t)p->n * BLOCK, sizeof *values, "a function", NULL);
     for (size_t i = 0; i < n; i += BLOCK) {
         size_t count = n - i < BLOCK ? n - i : BLOCK;
-        for (int k = 0; values && k < p.n; k++) {
-            const tp_fn *f = tp_fn_at(algebra, p.ids[k]);
-            int some = tp_fn_arguments(f);
-            eval_part(f, sample, count, x + i, some > 0 ? values + (size_t)p.at[f->a] * BLOCK : NULL,
-                      some > 1 ? values + (size_t)p.at[f->b] * BLOCK : NULL, values + (size_t)k * BLOCK);
+        for (int k = 0; values && k < p->n; k++) {
+            double *to = k + 1 < p->n ? values + (size_t)k * BLOCK : y + i;
+            eval_part(tp_fn_at(algebra, p->at[k].id), sample, count, x + i, values + (ptrdiff_t)p->at[k].a * BLOCK,
+                      values + (ptrdiff_t)p->at[k].b * BLOCK, to);
         }
-        for (size_t k = 0; k < count; k++)
-            y[i + k] = values ? values[(size_t)(p.n - 1) * BLOCK + k] : (double)NAN;
+        for (size_t k = 0; k < count && !values; k++)
+            y[i + k] = (double)NAN;
     }
-    ad_free(values);
-    tp_fn_parts_free(&p);
+    if (values != few)
+        ad_free(values);
 }
 
 static int add_kink(double *kinks, int count, int room, double at)
@@ -102,32 +103,26 @@ static int add_roots(const tp_algebra *algebra, int fn, const tp_sample *sample,
 
 int tp_fn_kinks(const tp_algebra *algebra, int fn, const tp_sample *sample, double *kinks, int room)
 {
-    tp_fn_parts p;
+    const tp_fn_parts *p = &algebra->parts[fn];
     int count = 0;
-    if (!tp_fn_parts_of(algebra, fn, &p))
-        return room + 1;
-    for (int k = 0; k < p.n; k++) {
-        const tp_fn *f = tp_fn_at(algebra, p.ids[k]);
+    for (int k = 0; k < p->n; k++) {
+        const tp_fn *f = tp_fn_at(algebra, p->at[k].id);
         int own = 0;
         const double *levels = tp_fn_arguments(f) == 1 ? tp_fn_own_kinks(f, &own) : NULL;
         for (int i = 0; i < own; i++)
             count = add_roots(algebra, f->a, sample, levels[i], kinks, count, room);
     }
-    tp_fn_parts_free(&p);
     return count;
 }
 
 int tp_fn_scalars(const tp_algebra *algebra, int fn, int *scalars, int room)
 {
-    tp_fn_parts p;
+    const tp_fn_parts *p = &algebra->parts[fn];
     int count = 0;
-    if (!tp_fn_parts_of(algebra, fn, &p))
-        return INT32_MAX;
-    for (int k = 0; k < p.n; k++) {
-        const tp_fn *f = tp_fn_at(algebra, p.ids[k]);
+    for (int k = 0; k < p->n; k++) {
+        const tp_fn *f = tp_fn_at(algebra, p->at[k].id);
         if (f->op == TP_SCALAR && count++ < room)
             scalars[count - 1] = f->a;
     }
-    tp_fn_parts_free(&p);
     return count;
 }

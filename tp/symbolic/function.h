@@ -3,17 +3,6 @@
 #define LIMN_TP_SYMBOLIC_FUNCTION_H
 #include "tp/symbolic/symbolic.h"
 
-/* The functions that one is made of, itself the last: each once, and after its arguments. The shared parts of nested
- * functions are many times as many when they are counted as a tree. */
-typedef struct {
-    int n;
-    int *ids;
-    int *at; /* by id: its place among them */
-} tp_fn_parts;
-/* To be freed with tp_fn_parts_free; false without memory. */
-bool tp_fn_parts_of(const tp_algebra *, int fn, tp_fn_parts *);
-void tp_fn_parts_free(tp_fn_parts *);
-
 static inline int tp_fn_arguments(const tp_fn *f)
 {
     if (f->op == TP_VARIABLE || f->op == TP_NUMBER || f->op == TP_SCALAR)

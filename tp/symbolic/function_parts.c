@@ -1,6 +1,5 @@
 /* function_parts.c: what a function is made of, each part once, and what is known of it from its parts. */
 #include "autodiff/plan/plan.h"
-#include "tp/gauss/gauss.h"
 #include "tp/symbolic/function.h"
 
 #include <math.h>
@@ -16,30 +15,48 @@ const double *tp_fn_own_kinks(const tp_fn *f, int *count)
     return facts ? facts->kinks : NULL;
 }
 
-bool tp_fn_parts_of(const tp_algebra *algebra, int fn, tp_fn_parts *p)
+/* Where a function stands among the parts. */
+static int place_of(const tp_fn_parts *p, int id)
 {
-    p->n = 0;
-    p->ids = ad_alloc(2 * ((size_t)fn + 1), sizeof *p->ids, "a function's parts", NULL);
-    if (!p->ids)
-        return false;
-    p->at = p->ids + fn + 1;
-    p->at[fn] = 1;
-    for (int id = fn; id >= 0; id--) {
-        const tp_fn *f = tp_fn_at(algebra, id);
-        for (int k = 0; p->at[id] && k < tp_fn_arguments(f); k++)
-            p->at[k ? f->b : f->a] = 1;
+    int low = 0, high = p->n - 1;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (p->at[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    for (int id = 0; id <= fn; id++)
-        if (p->at[id]) {
-            p->at[id] = p->n;
-            p->ids[p->n++] = id;
-        }
-    return true;
+    return low;
 }
 
-void tp_fn_parts_free(tp_fn_parts *p)
+int tp_fn_keep_parts(tp_algebra *algebra, int fn)
 {
-    ad_free(p->ids);
+    const tp_fn *f = tp_fn_at(algebra, fn);
+    const int n = tp_fn_arguments(f);
+    void *all = algebra->parts;
+    if (!ad_arena_grow(algebra->arena, &all, fn, &algebra->parts_capacity, sizeof *algebra->parts))
+        return -1;
+    algebra->parts = all;
+    const tp_fn_parts none = { 0 }, *a = n > 0 ? &algebra->parts[f->a] : &none,
+                      *b = n > 1 ? &algebra->parts[f->b] : &none;
+    tp_fn_parts own = { .at = ad_arena_alloc(algebra->arena, (size_t)(a->n + b->n) + 1, sizeof *own.at) };
+    if (!own.at)
+        return -1;
+    for (int i = 0, k = 0; i < a->n || k < b->n;) {
+        int next = k == b->n || (i < a->n && a->at[i].id <= b->at[k].id) ? a->at[i].id : b->at[k].id;
+        i += i < a->n && a->at[i].id == next;
+        k += k < b->n && b->at[k].id == next;
+        own.at[own.n++].id = next;
+    }
+    own.at[own.n++].id = fn;
+    for (int k = 0; k < own.n; k++) {
+        const tp_fn *part = tp_fn_at(algebra, own.at[k].id);
+        int count = tp_fn_arguments(part);
+        own.at[k].a = count > 0 ? place_of(&own, part->a) : -1;
+        own.at[k].b = count > 1 ? place_of(&own, part->b) : -1;
+    }
+    algebra->parts[fn] = own;
+    return 0;
 }
 
 void tp_fn_learn(const tp_algebra *algebra, tp_fn *f)

@@ -2,7 +2,6 @@
 #include "tp/symbolic/polynomial.h"
 #include "autodiff/base/base.h"
 #include "tp/gauss/gauss.h"
-#include "tp/symbolic/function.h"
 
 #include <math.h>
 #include <string.h>
@@ -117,31 +116,25 @@ int tp_fn_times_scalar(tp_algebra *algebra, double c, int scalar, int fn)
 /* By parts: what becomes of each. */
 int tp_fn_stretched(tp_algebra *algebra, int fn, double ratio)
 {
-    tp_fn_parts p;
     if (!(fabs(ratio - 1) > 0))
         return fn;
-    if (!tp_fn_parts_of(algebra, fn, &p))
-        return -1;
-    int *becomes = ad_alloc((size_t)p.n, sizeof *becomes, "a function", NULL), last = -1;
+    const tp_fn_parts p = algebra->parts[fn]; /* the table of them grows */
+    int *becomes = ad_arena_alloc(algebra->arena, (size_t)p.n, sizeof *becomes), last = -1;
     for (int k = 0; becomes && k < p.n; k++) {
-        tp_fn f = *tp_fn_at(algebra, p.ids[k]);
-        int n = tp_fn_arguments(&f);
-        if (n > 0)
-            f.a = becomes[p.at[f.a]];
-        if (n > 1)
-            f.b = becomes[p.at[f.b]];
+        tp_fn f = *tp_fn_at(algebra, p.at[k].id);
+        if (p.at[k].a >= 0)
+            f.a = becomes[p.at[k].a];
+        if (p.at[k].b >= 0)
+            f.b = becomes[p.at[k].b];
         if (f.op == TP_VARIABLE)
-            last = tp_fn_times_scalar(algebra, ratio, TP_Q_ONE, p.ids[k]);
+            last = tp_fn_times_scalar(algebra, ratio, TP_Q_ONE, p.at[k].id);
         else
-            last = n == 0 ? p.ids[k] : tp_fn_intern(algebra, f);
+            last = p.at[k].a < 0 ? p.at[k].id : tp_fn_intern(algebra, f);
         if (last < 0)
-            break;
+            return -1;
         becomes[k] = last;
     }
-    int result = becomes ? last : -1;
-    ad_free(becomes);
-    tp_fn_parts_free(&p);
-    return result;
+    return last;
 }
 
 int tp_fn_of_scalar(tp_algebra *algebra, double c, int scalar)

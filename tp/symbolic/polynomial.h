@@ -19,7 +19,7 @@ void tp_leave(tp_builder *, double power, int node);                /* something
 bool tp_push_term(tp_algebra *, tp_builder *, const tp_term *term); /* into an equal one if there is one */
 bool tp_push_scaled(tp_algebra *, tp_builder *, int x, double c, double power); /* c n^power times a coordinate */
 int tp_finish(tp_algebra *, tp_builder *);                                      /* the coordinate, in normal form */
-bool tp_term_is_linear(const tp_algebra *, const tp_term *term); /* is it a multiple of one lin? */
+bool tp_term_is_linear(const tp_algebra *, const tp_term *term);                /* is it a multiple of one lin? */
 /* The lin of the terms of x that are multiples of lins, -1 if there are none, -2 without memory. */
 int tp_linear_part(tp_algebra *, const tp_coordinate *x);
 /* Z dot of a product with a matrix, in units of its G-var, where `vector` is what is multiplied. */

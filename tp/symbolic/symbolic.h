@@ -29,6 +29,14 @@ typedef struct {
     const ad_function *function;
     int parity, smooth; /* of the whole: tp_fn_parity, tp_fn_smooth */
 } tp_fn;
+/* The functions that one is made of, itself the last: each once, and after its arguments, whose places are a and b (-1:
+ * none). The shared parts of nested functions are many times as many when they are counted as a tree. */
+typedef struct {
+    int n;
+    struct {
+        int id, a, b;
+    } * at;
+} tp_fn_parts;
 
 /* Fixed axes of a node, each at an index; axes in the node's order. */
 typedef struct {
@@ -122,7 +130,9 @@ typedef struct {
     tp_memo_table memo; /* (node, point) to coordinate, (coordinate, coordinate) to expectation */
     tp_quantity *sum;   /* a sum under way, and room for how many parts it has */
     int sum_capacity;
-    int variable; /* the function x */
+    int variable;       /* the function x */
+    tp_fn_parts *parts; /* by function */
+    int parts_capacity;
     tp_rules rules;
     int outputs[2]; /* the kernel is between these */
     bool not_bp;    /* refused, for the simple rules are wrong here */
@@ -204,6 +214,7 @@ int tp_without_scale(const tp_algebra *, int node, double *c, double *power);
 
 /* ---- functions ---- */
 void tp_fn_learn(const tp_algebra *, tp_fn *fn);              /* parity and smoothness, from its arguments' */
+int tp_fn_keep_parts(tp_algebra *, int fn);                   /* of the last function; -1 without memory */
 static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 without memory */
 {
     tp_fn clean;
@@ -215,7 +226,8 @@ static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 
     clean.b = fn.b;
     clean.function = fn.function;
     tp_fn_learn(algebra, &clean);
-    return tp_intern(&algebra->fns, &clean, sizeof clean);
+    int known = algebra->fns.n, id = tp_intern(&algebra->fns, &clean, sizeof clean);
+    return id == known && tp_fn_keep_parts(algebra, id) ? -1 : id;
 }
 /* Where the scalars of functions are read: values[quantity][row]. */
 typedef struct {
