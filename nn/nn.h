@@ -54,6 +54,7 @@ ad_axis nn_outputs(const nn_net *net); /* the outputs' axis */
 const nn_spec *nn_spec_of(const nn_net *net);
 int nn_n_params(const nn_net *net);        /* how many parameters */
 ad_var nn_param(const nn_net *net, int k); /* in the order of creation */
+#define nn_params(net) nn_n_params(net)    /* its name before 0.1 */
 size_t nn_features(const nn_net *net);
 size_t nn_n_outputs(const nn_net *net);
 
