@@ -133,7 +133,7 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
 #define nn_groupnorm_with(net, name, u, groups, ...)                                                                   \
     nn_groupnorm_at(AD_HERE, net, name, u, groups, &(nn_norm_spec){ __VA_ARGS__ })
 
-long nn_setting_int(nn_net *, const char *key, long preset, long least, long most);
+long nn_setting_int(nn_net *, const char *key, long preset, long minimum, long maximum);
 double nn_setting_real(nn_net *, const char *key, double preset); /* finite */
 const char *nn_setting_text(nn_net *, const char *key, const char *preset);
 /* A bias's setting: "none" gives false, a number >= 0 gives true and *sigma. */
