@@ -245,6 +245,8 @@ typedef struct {
 } ad_node;
 int ad_graph_size(const ad_graph *); /* number of nodes */
 const ad_node *ad_node_of(const ad_graph *, int id);
+#define ad_size(graph) ad_graph_size(graph) /* their names before 0.1 */
+#define ad_look(graph, id) ad_node_of(graph, id)
 const ad_shape *ad_shape_get(ad_var);
 const char *ad_op_name(ad_op);
 bool ad_is_unary(ad_op);

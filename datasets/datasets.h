@@ -10,7 +10,10 @@
  *     int failed = ds_npy_write("test.npy", test.x, shape, 2, &error);
  *     ds_free(digits);
  *
- * Errors and memory are those of autodiff/base.h: -1 or NULL with one line of text, nothing prints. */
+ * Errors and memory are those of autodiff/base.h: -1 or NULL with one line of text, nothing prints.
+ *
+ * Threads. Every function may be called from any thread, several at once, each with an error of its own. A set or an
+ * array that is made is only read: threads may share it and its views until it is freed. */
 #ifndef LIMN_DATASETS_DATASETS_H
 #define LIMN_DATASETS_DATASETS_H
 #include "autodiff/base.h"

@@ -54,6 +54,7 @@ ad_axis nn_outputs(const nn_net *net); /* the outputs' axis */
 const nn_spec *nn_spec_of(const nn_net *net);
 int nn_n_params(const nn_net *net);        /* how many parameters */
 ad_var nn_param(const nn_net *net, int k); /* in the order of creation */
+#define nn_params(net) nn_n_params(net)    /* its name before 0.1 */
 size_t nn_features(const nn_net *net);
 size_t nn_n_outputs(const nn_net *net);
 
@@ -132,7 +133,7 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
 #define nn_groupnorm_with(net, name, u, groups, ...)                                                                   \
     nn_groupnorm_at(AD_HERE, net, name, u, groups, &(nn_norm_spec){ __VA_ARGS__ })
 
-long nn_setting_int(nn_net *, const char *key, long preset, long least, long most);
+long nn_setting_int(nn_net *, const char *key, long preset, long minimum, long maximum);
 double nn_setting_real(nn_net *, const char *key, double preset); /* finite */
 const char *nn_setting_text(nn_net *, const char *key, const char *preset);
 /* A bias's setting: "none" gives false, a number >= 0 gives true and *sigma. */

@@ -6,7 +6,7 @@
  *
  * Threads. A program that is made is only read: all calls below that take one may go on at once in several threads,
  * also on the same program, each with a kernel, a stream and an error of its own. tp_translate adds the backward pass
- * to the net's graph: while it runs, no other thread uses the net or a program of it. */
+ * to the net's graph under the net's lock: models of the net and programs of it may be in use meanwhile (nn/nn.h). */
 #ifndef LIMN_TP_H
 #define LIMN_TP_H
 #include "nn/nn.h"

@@ -1,4 +1,4 @@
-/* base.h: the inside of the ground: arrays that grow, failures for the tests, BLAS's threads. */
+/* base.h: the inside of the ground: arrays that grow, means of runs, failures for the tests, BLAS's threads. */
 #ifndef LIMN_AUTODIFF_BASE_BASE_H
 #define LIMN_AUTODIFF_BASE_BASE_H
 #include "autodiff/base.h"
@@ -11,6 +11,14 @@ bool ad_hook_strikes(ad_hook hook);
  * then the array is as it was. An arena keeps what it outgrew; without one: ad_alloc, ad_free. New elements are 0. */
 bool ad_grow(void **array, int used, int *capacity, size_t size, const char *what, ad_error *error);
 bool ad_arena_grow(ad_arena *arena, void **array, int used, int *capacity, size_t size);
+
+/* Run number `run`, from 1 on, its values times scale: into the means, and into the sums of squares about them (NULL:
+ * into none), both 0 before the first. */
+void ad_add_run(const double *values, double scale, size_t count, int run, double *mean, double *squares);
+/* The standard error of the means after so many runs, relative to them (Frobenius norms). */
+double ad_runs_error(const double *mean, const double *squares, size_t count, int runs);
+/* After the last of at least 2 runs the sums of squares become the standard error of each mean. */
+void ad_standard_errors(double *squares, size_t count, int runs);
 
 /* BLAS keeps to so many threads in the calls of this thread until ad_blas_end, which takes what begin returned. */
 int ad_blas_begin(int threads);

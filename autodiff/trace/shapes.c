@@ -70,6 +70,11 @@ bool ad_shape_within(const ad_shape *part, const ad_shape *whole)
     return true;
 }
 
+bool ad_shape_same(const ad_shape *a, const ad_shape *b)
+{
+    return a->rank == b->rank && ad_shape_within(a, b);
+}
+
 ad_shape ad_shape_replace(ad_shape shape, ad_axis from, ad_axis to)
 {
     for (int i = 0; i < shape.rank; i++)

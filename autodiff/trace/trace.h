@@ -54,6 +54,7 @@ ad_shape ad_shape_meet(const ad_shape *a, const ad_shape *b);
 bool ad_shape_within(const ad_shape *part, const ad_shape *whole);
 ad_shape ad_shape_replace(ad_shape shape, ad_axis from, ad_axis to);
 void ad_shape_push(ad_shape *shape, ad_axis axis);
+bool ad_shape_same(const ad_shape *a, const ad_shape *b);   /* the same axes in any order */
 bool ad_shape_equal(const ad_shape *a, const ad_shape *b);  /* the same axes in the same order */
 int ad_shape_position(const ad_shape *shape, ad_axis axis); /* of an axis; -1 if it is not there */
 #endif

@@ -111,15 +111,6 @@ static int peel_factors(const nn_call *c, ad_var v, double *factor)
     return v.id;
 }
 
-static ad_shape without(const ad_shape *shape, const ad_shape *gone)
-{
-    ad_shape rest = { 0 };
-    for (int i = 0; i < shape->rank; i++)
-        if (!ad_has(gone, shape->axes[i]))
-            rest.axes[rest.rank++] = shape->axes[i];
-    return rest;
-}
-
 static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t instances)
 {
     for (int i = 0; i < c->n_panels; i++)
@@ -143,10 +134,10 @@ static nn_use split(const ad_site *site)
     const ad_shape *w = ad_shape_get(site->param);
     nn_use u = { .y = NN_NO_PANEL, .c = 1, .over = site->over, .rest = *w };
     if (site->y.graph) {
-        u.rest = without(w, &site->over);
-        u.aligned = without(&u.rest, ad_shape_get(site->y));
-        u.aligned = without(&u.rest, &u.aligned);
-        u.rest = without(&u.rest, &u.aligned);
+        u.rest = ad_shape_minus(w, &site->over);
+        u.aligned = ad_shape_minus(&u.rest, ad_shape_get(site->y));
+        u.aligned = ad_shape_minus(&u.rest, &u.aligned);
+        u.rest = ad_shape_minus(&u.rest, &u.aligned);
     }
     return u;
 }
@@ -158,8 +149,8 @@ static ad_shape summed_axes(const nn_call *c, const ad_site *site)
     ad_shape all = *ad_shape_get(site->delta), seeds = seeds_of(t);
     if (site->y.graph)
         nn_append(&all, ad_shape_get(site->y));
-    all = without(&all, ad_shape_get(site->param));
-    return without(&all, &seeds);
+    all = ad_shape_minus(&all, ad_shape_get(site->param));
+    return ad_shape_minus(&all, &seeds);
 }
 
 /* The tensor's panel for the Gram way: (instances, rows, columns). A mean over outputs takes them as columns. */

@@ -49,16 +49,16 @@ void nn_setting_fail(nn_net *net, const char *key, const char *wanted)
     ad_fail(&net->error, "%s: %s=%s: it must be %s", nn_title(net), key, value ? value : "", wanted);
 }
 
-long nn_setting_int(nn_net *net, const char *key, long preset, long least, long most)
+long nn_setting_int(nn_net *net, const char *key, long preset, long minimum, long maximum)
 {
     char text[32], wanted[96], *end;
     snprintf(text, sizeof text, "%ld", preset);
     const char *value = take_setting(net, key, text);
     errno = 0;
     long number = strtol(value, &end, 10);
-    if (end != value && !*end && !errno && number >= least && number <= most)
+    if (end != value && !*end && !errno && number >= minimum && number <= maximum)
         return number;
-    snprintf(wanted, sizeof wanted, "a whole number from %ld to %ld", least, most);
+    snprintf(wanted, sizeof wanted, "a whole number from %ld to %ld", minimum, maximum);
     nn_setting_fail(net, key, wanted);
     return preset;
 }

@@ -24,6 +24,22 @@ static inline double bench_quantile(const double *values, int n, double p)
     return sorted[(int)(p * (n - 1) + 0.5)];
 }
 
+/* A line of one rival's rounds. */
+static inline void bench_show(const char *name, const double *seconds, int rounds)
+{
+    printf("  %-42s %7.1f ms   (p10 %.1f, p90 %.1f)\n", name, 1e3 * bench_quantile(seconds, rounds, 0.5),
+           1e3 * bench_quantile(seconds, rounds, 0.1), 1e3 * bench_quantile(seconds, rounds, 0.9));
+}
+
+/* Normal draws as inputs; NULL when memory is out. */
+static inline double *bench_draw(size_t count)
+{
+    double *x = malloc(count * sizeof *x);
+    if (x)
+        ad_normal(1, ad_stream("inputs"), 0, count, x);
+    return x;
+}
+
 /* numerator / denominator, round by round: the median, and the 10th and 90th percentiles. */
 static inline void bench_ratio(const char *text, const double *numerator, const double *denominator, int n)
 {

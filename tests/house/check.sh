@@ -4,7 +4,7 @@
 # ground up. A public header, in a top folder, may be included from anywhere: who calls whom is what counts.
 # Prints a line for each finding and what to do about it; exit status 0: none, 1: some, 2: it could not look.
 set -eu
-source=$1 build=$2 prefix=$3
+source=$(cd "$1" && pwd) build=$(cd "$2" && pwd) prefix=$(cd "$3" && pwd)
 [ -s "$build/rooms.txt" ] || { echo "house: $build/rooms.txt is missing: configure the build first" >&2; exit 2; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -386,21 +386,6 @@ static void describe(const tp_coupled *c, tp_kernel *kernel, int runs)
             c->heavy_rank);
 }
 
-/* One run's kernel into the means and sums of squares of all (Welford); the mean's relative error (Frobenius). */
-static double add_run(const double *one, size_t count, int runs, double *mean, double *squares)
-{
-    double uncertain = 0, size = 0;
-    for (size_t i = 0; i < count; i++) {
-        double before = one[i] - mean[i];
-        mean[i] += before / runs;
-        if (squares)
-            squares[i] += before * (one[i] - mean[i]);
-        uncertain += squares ? squares[i] / ((double)runs * (runs > 1 ? runs - 1 : 1)) : 0;
-        size += mean[i] * mean[i];
-    }
-    return sqrt(uncertain / (size > 0 ? size : 1));
-}
-
 /* One evaluation where all is integrated; where directions are sampled, runs until their mean stands. */
 static int run_all(tp_coupled *c, const tp_program *program, tp_kernel_kind which, const tp_limit_spec *spec,
                    tp_kernel *kernel, int *runs)
@@ -421,11 +406,11 @@ static int run_all(tp_coupled *c, const tp_program *program, tp_kernel_kind whic
             !(kernel->deviations = ad_alloc(count, sizeof *one, "a limit kernel", c->error)))
             status = -1;
         if (!status)
-            kernel->error = add_run(one, count, *runs, mean, kernel->deviations);
-        kernel->error = c->sampled ? kernel->error : c->difference;
+            ad_add_run(one, 1, count, *runs, mean, kernel->deviations);
+        kernel->error = c->sampled && !status ? ad_runs_error(mean, kernel->deviations, count, *runs) : c->difference;
     }
-    for (size_t i = 0; i < count && kernel->deviations && !status; i++)
-        kernel->deviations[i] = sqrt(kernel->deviations[i] / ((double)*runs * (*runs - 1)));
+    if (kernel->deviations && !status)
+        ad_standard_errors(kernel->deviations, count, *runs);
     ad_free(one);
     return status;
 }

@@ -2,6 +2,7 @@
 #include "tp/executor/sampler.h"
 
 #include "autodiff/base/base.h"
+#include "autodiff/trace/trace.h"
 
 #include <cblas.h>
 #include <string.h>
@@ -102,20 +103,12 @@ static void gram(const kernel_frame *k, int which, const double *a, const double
                 (int)length, 0, k->gram[which], (int)k->rows2);
 }
 
-static bool same_axes(const ad_shape *a, const ad_shape *b)
-{
-    bool same = a->rank == b->rank;
-    for (int i = 0; same && i < a->rank; i++)
-        same = ad_has(b, a->axes[i]);
-    return same;
-}
-
 /* weight <delta, delta'> <y, y'> of two sites of one parameter; where one uses W and the other its transpose, y meets
  * delta'. */
 static int add_pair(const tp_sampler *s, const kernel_frame *k, const ad_site *site, const factors *a, const factors *b,
                     double weight, double *out)
 {
-    bool alike = same_axes(&a->over, &b->over), crossed = same_axes(&a->over, &b->rest) && a->y && b->y;
+    bool alike = ad_shape_same(&a->over, &b->over), crossed = ad_shape_same(&a->over, &b->rest) && a->y && b->y;
     if (!alike && !crossed)
         return tp_sampler_refuse(s, site->delta.id,
                                  "two uses of a parameter over different axes have no sampled kernel");

@@ -84,14 +84,9 @@ static int sample(job *j, bool finite, numbers *to)
                           j->spec.seed + (uint64_t)run, j->values, j->products, j->error))
             return -1;
         centre(j, one);
-        for (size_t i = 0; i < j->count; i++) { /* Welford's sums */
-            double before = one[i] - to->value[i];
-            to->value[i] += before / (run + 1);
-            to->error[i] += before * (one[i] - to->value[i]);
-        }
+        ad_add_run(one, 1, j->count, run + 1, to->value, to->error);
     }
-    for (size_t i = 0; i < j->count; i++)
-        to->error[i] = sqrt(to->error[i] / ((double)runs * (runs - 1)));
+    ad_standard_errors(to->error, j->count, runs);
     return 0;
 }
 

@@ -99,8 +99,11 @@ static void print_help(const tool_command *const *commands, const tool_command *
     if (!about || strcmp(about->argument, "NET") == 0)
         print_networks();
     for (int i = 0; i < OPTIONS; i++)
-        if (!about || about->takes >> i & 1)
-            printf("  %-15s %-30s %s\n", rows[i].name, argument_of(&rows[i], text, sizeof text), rows[i].help);
+        if (!about || about->takes >> i & 1) {
+            const char *argument = argument_of(&rows[i], text, sizeof text);
+            bool wide = strlen(argument) > 30;
+            printf("  %-15s %-30s%s%*s%s\n", rows[i].name, argument, wide ? "\n" : "", wide ? 49 : 1, "", rows[i].help);
+        }
     puts("\nExit status: 0 done, 1 failed, 2 wrong usage, 130 or 143 ended by Ctrl-C or SIGTERM.");
 }
 

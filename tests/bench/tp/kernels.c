@@ -10,20 +10,6 @@
 
 #include <cblas.h>
 
-static double *draw(size_t count)
-{
-    double *x = malloc(count * sizeof *x);
-    if (x)
-        ad_normal(1, ad_stream("inputs"), 0, count, x);
-    return x;
-}
-
-static void show(const char *name, const double *seconds, int rounds)
-{
-    printf("  %-42s %7.1f ms   (p10 %.1f, p90 %.1f)\n", name, 1e3 * bench_quantile(seconds, rounds, 0.5),
-           1e3 * bench_quantile(seconds, rounds, 0.1), 1e3 * bench_quantile(seconds, rounds, 0.9));
-}
-
 static void empirical(int rounds)
 {
     enum { ROWS = 64, FEATURES = 784, OUTPUTS = 10 };
@@ -32,7 +18,7 @@ static void empirical(int rounds)
     nn_spec spec = { .features = FEATURES, .outputs = OUTPUTS, .settings = (const char *[]){ "depth=2", NULL } };
     nn_net *net = nn_trace(nn_builtin("mlp"), &spec, &error);
     nn_model *model = net ? nn_model_new(net, 512, 1, AD_FLOAT, 1, &error) : NULL;
-    double *x = draw(ROWS * FEATURES), *out = malloc(sizeof *out * ROWS * ROWS * OUTPUTS * OUTPUTS);
+    double *x = bench_draw(ROWS * FEATURES), *out = malloc(sizeof *out * ROWS * ROWS * OUTPUTS * OUTPUTS);
     float *delta = calloc(ROWS * OUTPUTS * 512, sizeof *delta);
     float *gram = malloc(sizeof *gram * ROWS * ROWS * OUTPUTS * OUTPUTS);
     if (!model || !x || !out || !delta || !gram)
@@ -51,8 +37,8 @@ static void empirical(int rounds)
         products[at] = ad_seconds() - start;
     }
     printf("W5: full NTK of 784-512-512-10 on 64 inputs, 640 x 640, float, %d rounds, one thread\n", rounds);
-    show("limn", ours, rounds);
-    show("two sgemm 640 x 640 x 512", products, rounds);
+    bench_show("limn", ours, rounds);
+    bench_show("two sgemm 640 x 640 x 512", products, rounds);
     bench_ratio("limn's time / these products'", ours, products, rounds);
     free(x);
     free(out);
@@ -69,7 +55,7 @@ static void limit(const char *title, const char *const *settings, size_t rows, s
     nn_spec spec = { .features = features, .settings = settings };
     nn_net *net = nn_trace(nn_builtin("mlp"), &spec, &error);
     tp_program *program = net ? tp_translate(net, &error) : NULL;
-    double *x = draw(rows * features), *gram = malloc(rows * rows * sizeof *gram);
+    double *x = bench_draw(rows * features), *gram = malloc(rows * rows * sizeof *gram);
     if (!program || !x || !gram)
         bench_fail(&error);
     for (int round = -1; round < rounds; round++) {
@@ -86,8 +72,8 @@ static void limit(const char *title, const char *const *settings, size_t rows, s
         product[at] = ad_seconds() - start;
     }
     printf("%s, %zu inputs of %zu features, double, %d rounds, one thread\n", title, rows, features, rounds);
-    show("limn", ours, rounds);
-    show("x x' alone, by dgemm", product, rounds);
+    bench_show("limn", ours, rounds);
+    bench_show("x x' alone, by dgemm", product, rounds);
     free(x);
     free(gram);
     tp_program_free(program);

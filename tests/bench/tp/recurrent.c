@@ -21,27 +21,13 @@ static double processor_seconds(void)
     return (double)clock() / CLOCKS_PER_SEC;
 }
 
-static double *draw(size_t count)
-{
-    double *x = malloc(count * sizeof *x);
-    if (x)
-        ad_normal(1, ad_stream("inputs"), 0, count, x);
-    return x;
-}
-
-static void show(const char *name, const double *seconds, int rounds)
-{
-    printf("  %-42s %7.1f ms   (p10 %.1f, p90 %.1f)\n", name, 1e3 * bench_quantile(seconds, rounds, 0.5),
-           1e3 * bench_quantile(seconds, rounds, 0.1), 1e3 * bench_quantile(seconds, rounds, 0.9));
-}
-
 /* Translation, and the kernel from the traced network on. */
 static void recurrent(const char *title, const char *const *settings, int rounds)
 {
     static double translation[BENCH_ROUNDS], whole[BENCH_ROUNDS];
     ad_error error = { 0 };
     nn_spec spec = { .shape = { STEPS, FEATURES }, .settings = settings };
-    double *x = draw((size_t)SEQUENCES * STEPS * FEATURES);
+    double *x = bench_draw((size_t)SEQUENCES * STEPS * FEATURES);
     for (int round = -1; round < rounds; round++) {
         int at = round < 0 ? 0 : round;
         tp_kernel kernel;
@@ -58,8 +44,8 @@ static void recurrent(const char *title, const char *const *settings, int rounds
     }
     printf("%s, %d sequences of %d steps of %d features, double, %d rounds, one thread\n", title, SEQUENCES, STEPS,
            FEATURES, rounds);
-    show("translation and kernel", whole, rounds);
-    show("translation alone", translation, rounds);
+    bench_show("translation and kernel", whole, rounds);
+    bench_show("translation alone", translation, rounds);
     free(x);
 }
 
@@ -71,8 +57,9 @@ static void executor(int rounds)
     nn_spec spec = { .features = FEATURES_IN, .settings = (const char *[]){ "depth=3", NULL } };
     nn_net *net = nn_trace(nn_builtin("mlp"), &spec, &error);
     tp_program *program = net ? tp_translate(net, &error) : NULL;
-    double *x = draw(INPUTS * FEATURES_IN), *basis = draw((size_t)SAMPLES * 6 * DRAWS), *c = draw(INPUTS * 6 * DRAWS);
-    double *kernel = draw(INPUTS * INPUTS);
+    double *x = bench_draw(INPUTS * FEATURES_IN), *basis = bench_draw((size_t)SAMPLES * 6 * DRAWS),
+           *c = bench_draw(INPUTS * 6 * DRAWS);
+    double *kernel = bench_draw(INPUTS * INPUTS);
     if (!program || !x || !basis || !c || !kernel)
         bench_fail(&error);
     for (int round = -1; round < rounds; round++) {
@@ -88,8 +75,8 @@ static void executor(int rounds)
     }
     printf("executor: limit NTK, ReLU, depth 3, %d inputs, %d samples, one run, %d rounds, one thread\n", INPUTS,
            SAMPLES, rounds);
-    show("limn", ours, rounds);
-    show("dgemm 64 x 384 x 16384, a projection", product, rounds);
+    bench_show("limn", ours, rounds);
+    bench_show("dgemm 64 x 384 x 16384, a projection", product, rounds);
     bench_ratio("limn's time / this product's", ours, product, rounds);
     free(x);
     free(basis);

@@ -51,6 +51,35 @@ Test(tool_c_file, an_installed_tree_compiles_against_its_own_headers)
 
 #define BODY(lines) "#include \"limn.h\"\nad_var limn_network(nn_net *net, ad_var x)\n{\n" lines "}\n"
 
+Test(tool_c_file, names_before_0_1_still_compile)
+{
+    put_inputs("x.npy");
+    put_text(
+        "own.c",
+        BODY("    ad_axis n = nn_width(net, \"n\");\n"
+             "    ad_var h = nn_dense(net, \"d\", x, n);\n"
+             "    bool sound = ad_look(nn_graph(net), h.id) && ad_size(nn_graph(net)) > h.id && nn_params(net) >= 0;\n"
+             "    return nn_readout(net, \"r\", sound ? ad_relu(h) : h);\n"));
+    works("kernel own.c --inputs x.npy --out old.npy");
+    put_text("own.c",
+             BODY("    return nn_readout(net, \"r\", ad_relu(nn_dense(net, \"d\", x, nn_width(net, \"n\"))));\n"));
+    works("kernel own.c --inputs x.npy --out new.npy");
+    ds_array same = get_array("new.npy");
+    compare("the same network", "old.npy", same.data, 25, 0);
+    ds_array_free(&same);
+    put_text("own.c", "#include \"limn.h\"\n"
+                      "const nn_input_kind limn_input = NN_SEQUENCE;\n"
+                      "ad_var limn_network(nn_net *net, ad_var x)\n"
+                      "{\n"
+                      "    ad_axis n = nn_width(net, \"n\");\n"
+                      "    ad_var first = ad_take_at(AD_HERE, x, ad_shape_get(x)->axes[1], 0);\n"
+                      "    nn_weight b = nn_make_weight(net, \"b\", ad_fixed(nn_graph(net), \"present\", 1), n, 1);\n"
+                      "    ad_var h = ad_add(nn_dense(net, \"d\", first, n), nn_apply(b, nn_present(net, x, 0)));\n"
+                      "    return nn_readout(net, \"r\", ad_relu(h));\n"
+                      "}\n");
+    works("program own.c");
+}
+
 Test(tool_c_file, a_mistake_in_a_c_file_is_told_with_its_line)
 {
     static const struct {
