@@ -1,5 +1,6 @@
 /* limit.c: the door: which way a limit is found, exactly or by the executor, by the simple rules or the general one;
  * and what belongs to a finished kernel. */
+#include "autodiff/base/base.h"
 #include "tp/batch/batch.h"
 #include "tp/executor/executor.h"
 #include "tp/recursion/recursion.h"
@@ -99,19 +100,13 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     while (!status && (runs < minimum || (runs < maximum && kernel->error > spec->tolerance))) {
         status = tp_sample_once(program, which, samples, spec->seed + 1 + (uint64_t)runs, spec->threads, x, rows, x2,
                                 rows2, one, error);
-        double uncertain = 0, size = 0;
         runs++;
-        for (size_t i = 0; i < count && !status; i++) { /* Welford's sums */
-            double value = one[i] * scale, before = value - mean[i];
-            mean[i] += before / runs;
-            squares[i] += before * (value - mean[i]);
-            uncertain += squares[i] / ((double)runs * (runs > 1 ? runs - 1 : 1));
-            size += mean[i] * mean[i];
-        }
-        kernel->error = size > 0 ? sqrt(uncertain / size) : 0;
+        if (!status)
+            ad_add_run(one, scale, count, runs, mean, squares);
+        kernel->error = status ? 0 : ad_runs_error(mean, squares, count, runs);
     }
-    for (size_t i = 0; i < count && !status; i++)
-        squares[i] = sqrt(squares[i] / ((double)runs * (runs - 1)));
+    if (!status)
+        ad_standard_errors(squares, count, runs);
     snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, samples);
     ad_free(one);
     if (status)

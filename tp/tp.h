@@ -82,8 +82,8 @@ typedef struct {
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The kernel that gradient descent with one rate moves the outputs by: the NTK over the parameters that learn, as
- * nn_training_kernel has it of a network. Learning-rate scales are 0 or 1 (NTK and standard parametrization, and what is
- * frozen); others are an error, and so is a frozen parameter where samples meet. */
+ * nn_training_kernel has it of a network. Learning-rate scales are 0 or 1 (NTK and standard parametrization, and what
+ * is frozen); others are an error, and so is a frozen parameter where samples meet. */
 int tp_training_kernel(tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
                        const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a

@@ -164,7 +164,8 @@ static double split(double q, int *k)
 }
 
 /* E step(a) relu(b) = (sqrt q22 + q12 / sqrt q11) / (2 sqrt(2 pi)); for q12 < 0 through
- * d^2 - q12^2 = (d + q12)(d - q12), d = sqrt(q11 q22), where the sum cancels. Both variances are scaled to order one. */
+ * d^2 - q12^2 = (d + q12)(d - q12), d = sqrt(q11 q22), where the sum cancels. Both variances are scaled to order
+ * one. */
 static double step_relu(double q11, double q22, double q12)
 {
     int k1, k2;

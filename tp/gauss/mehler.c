@@ -88,8 +88,8 @@ static size_t place_panels(double left, double right, double width, double layer
     return panels;
 }
 
-/* Nodes on [-length, length] for a function of sqrt(q) x with the given kinks. A panel is five steps wide. A function of
- * a large variance varies in thin layers, around 0 and the kinks: steps of the order of its layer there, wider ones
+/* Nodes on [-length, length] for a function of sqrt(q) x with the given kinks. A panel is five steps wide. A function
+ * of a large variance varies in thin layers, around 0 and the kinks: steps of the order of its layer there, wider ones
  * beyond, so that their number grows like log q. */
 static int rule_fill(rule *r, const tp_univariate *f, double root, ad_error *error)
 {

@@ -142,9 +142,9 @@ typedef struct {
     V a, b, c, det, scale;
 } NAME(pair);
 
-/* q11 q22 - q12^2. With m, the half distance, it is m (q11 + q22 - m) - (q11 - q22)^2 / 4 for c > 0, too, which has more
- * digits for inputs near each other, and fewer for norms that differ: what is subtracted tells which way to go. Roundoff
- * below 0 counts as 0; what is no covariance gives NaN. */
+/* q11 q22 - q12^2. With m, the half distance, it is m (q11 + q22 - m) - (q11 - q22)^2 / 4 for c > 0, too, which has
+ * more digits for inputs near each other, and fewer for norms that differ: what is subtracted tells which way to go.
+ * Roundoff below 0 counts as 0; what is no covariance gives NaN. */
 static inline V NAME(determinant)(V a, V b, V c, const V *m)
 {
     V e1, e2, p1 = NAME(product)(a, b, &e1), p2 = NAME(product)(c, c, &e2);

@@ -1,10 +1,11 @@
 /* fluctuations.c: numbers that stay random as the width grows, and what is done with them. A product of a vector with a
  * readout's weights, a parameter without a width, a weight of a bottleneck: each is one Gaussian of order one that all
- * coordinates share, not a vector of many, and no Master theorem averages it. A network may end in such numbers, linearly:
- * that is a Gaussian process. A function of one, or its product with what learns, makes the tangent kernel random.
+ * coordinates share, not a vector of many, and no Master theorem averages it. A network may end in such numbers,
+ * linearly: that is a Gaussian process. A function of one, or its product with what learns, makes the tangent kernel
+ * random.
  *
- * By node, from the trace alone: the order n^size of a coordinate at most, and the order n^spread of what of it is random
- * and shared. An average over the width, which adds 1 to the size, fluctuates by 1/2. */
+ * By node, from the trace alone: the order n^size of a coordinate at most, and the order n^spread of what of it is
+ * random and shared. An average over the width, which adds 1 to the size, fluctuates by 1/2. */
 #include "tp/program/program.h"
 
 #include <math.h>

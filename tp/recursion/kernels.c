@@ -1,5 +1,6 @@
 /* kernels.c: the kernels of a program as quantities: the NNGP kernel of its outputs, and the NTK, a sum over pairs of
  * the sites where parameters are used. */
+#include "autodiff/trace/trace.h"
 #include "tp/recursion/recursion.h"
 
 #include <math.h>
@@ -188,26 +189,9 @@ static tp_point free_axes(const tp_algebra *algebra, const ad_site *site)
     return points_over(algebra, &axes);
 }
 
-static ad_shape minus(const ad_shape *a, const ad_shape *b)
-{
-    ad_shape rest = { 0 };
-    for (int i = 0; i < a->rank; i++)
-        if (!ad_has(b, a->axes[i]))
-            rest.axes[rest.rank++] = a->axes[i];
-    return rest;
-}
-
 static const ad_shape *w_of(const ad_site *site)
 {
     return ad_shape_get(site->param);
-}
-
-static bool same_axes(const ad_shape *a, const ad_shape *b)
-{
-    bool same = a->rank == b->rank;
-    for (int i = 0; same && i < a->rank; i++)
-        same = ad_has(b, a->axes[i]);
-    return same;
 }
 
 static bool are_numbers(const tp_algebra *algebra, const tp_series *s)
@@ -225,10 +209,10 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
                      const tp_point *at_t, double c, bool fold, tp_long_sum *total, left_out *total_left,
                      left_out *random)
 {
-    ad_shape out = s->y.graph ? minus(w_of(s), &s->over) : *w_of(s);
+    ad_shape out = s->y.graph ? ad_shape_minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
     left_out back_left, forth_left = nothing, left = nothing;
-    bool crossed = s->y.graph && !same_axes(&s->over, &t->over);
+    bool crossed = s->y.graph && !ad_shape_same(&s->over, &t->over);
     if (inner(algebra, s->delta.id, at_s, crossed ? t->y.id : t->delta.id, at_t, &out, false, &back, &back_left))
         return -1;
     if (s->y.graph && inner(algebra, s->y.id, at_s, crossed ? t->delta.id : t->y.id, at_t, &s->over,
@@ -314,8 +298,8 @@ static int entry_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at
 /* A width that a site's tensors have and the parameter has not: its gradient sums over it. */
 static ad_axis summed_width(const tp_algebra *algebra, const ad_site *site)
 {
-    ad_shape of_y = site->y.graph ? minus(ad_shape_get(site->y), w_of(site)) : (ad_shape){ 0 };
-    ad_shape of_delta = minus(ad_shape_get(site->delta), w_of(site));
+    ad_shape of_y = site->y.graph ? ad_shape_minus(ad_shape_get(site->y), w_of(site)) : (ad_shape){ 0 };
+    ad_shape of_delta = ad_shape_minus(ad_shape_get(site->delta), w_of(site));
     ad_axis axis = width_within(algebra, &of_delta);
     return axis.id ? axis : width_within(algebra, &of_y);
 }
@@ -334,8 +318,8 @@ static int gradient_entry(tp_algebra *algebra, const ad_site *site, const tp_poi
                     : tp_coordinate_product(algebra, site->delta.id, y, delta);
 }
 
-/* c times one pair of sites of a parameter without a width, which sum over one: entry by entry, gradient times gradient.
- * Each is a number, n E y delta; where that vanishes beside what it fluctuates by, so does the limit. */
+/* c times one pair of sites of a parameter without a width, which sum over one: entry by entry, gradient times
+ * gradient. Each is a number, n E y delta; where that vanishes beside what it fluctuates by, so does the limit. */
 static int gradient_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
                           const tp_point *at_t, double c, tp_long_sum *total, left_out *total_left, left_out *random)
 {
@@ -381,7 +365,7 @@ static bool has_backward_factor(const tp_algebra *algebra, const tp_term *term, 
  * random readouts: so vectors of the two passes are uncorrelated. forward: G-vars below it are of the forward pass. */
 static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point *at, int forward)
 {
-    ad_shape out = site->y.graph ? minus(w_of(site), &site->over) : *w_of(site);
+    ad_shape out = site->y.graph ? ad_shape_minus(w_of(site), &site->over) : *w_of(site);
     if (algebra->rules != TP_RULES_BP || algebra->program->widths[site->delta.id] == 0)
         return 0;
     tp_point sums = points_over(algebra, &out);
@@ -406,12 +390,12 @@ static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point 
 /* Are the tensors of both sites over the same axes of W, or one's y over those of the other's delta? */
 static bool same_or_crossed(const ad_site *s, const ad_site *t)
 {
-    ad_shape inside = s->y.graph ? minus(w_of(s), &s->over) : (ad_shape){ 0 };
+    ad_shape inside = s->y.graph ? ad_shape_minus(w_of(s), &s->over) : (ad_shape){ 0 };
     for (int m = 0; m < inside.rank; m++)
         if (ad_has(ad_shape_get(s->y), inside.axes[m]))
             return false;
     return (s->y.graph != NULL) == (t->y.graph != NULL) &&
-           (!s->y.graph || same_axes(&s->over, &t->over) || same_axes(&inside, &t->over));
+           (!s->y.graph || ad_shape_same(&s->over, &t->over) || ad_shape_same(&inside, &t->over));
 }
 
 /* Pairs that are not of this form go entry by entry; with two widths, or aligned along one, there is no rule. */

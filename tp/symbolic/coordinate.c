@@ -297,7 +297,8 @@ static int sum_of_vectors(tp_algebra *algebra, int id, int w, int y, ad_axis axi
 }
 
 /* Is a vector made of the parameter's own rows, coordinate by coordinate? Then it is no independent draw that meets
- * them: the sum over the width is an average like any other, E by Stein's lemma, and a fluctuation (THEORY section 9). */
+ * them: the sum over the width is an average like any other, E by Stein's lemma, and a fluctuation (THEORY section
+ * 9). */
 static bool made_of_rows(const tp_algebra *algebra, int vector, int param)
 {
     const tp_coordinate *x = tp_coordinate_at(algebra, vector);

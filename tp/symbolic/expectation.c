@@ -124,7 +124,8 @@ static int rows_covariance(tp_algebra *algebra, const tp_gvar *u, const tp_gvar 
 }
 
 /* Can the products be correlated at all? One with a vector is a number for all coordinates of W's other side, or a
- * vector over the other width: it has nothing in common with the rows of W, nor with W's products from the other side. */
+ * vector over the other width: it has nothing in common with the rows of W, nor with W's products from the other
+ * side. */
 static bool same_kind(const tp_gvar *u, const tp_gvar *v)
 {
     return u->param == v->param && (u->argument == TP_OF_VECTOR) == (v->argument == TP_OF_VECTOR) &&
