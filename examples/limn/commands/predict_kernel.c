@@ -17,6 +17,11 @@ static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, si
                            .runs = (int)o->runs,
                            .seed = (uint64_t)o->seed };
     tp_kernel kernel;
+    if (!tp_outputs_alike(p->program)) {
+        ad_fail(error, "the outputs are not alike, as several heads or a readout a step are not: one kernel does not "
+                       "predict them all; give --width N, or a network of one of them");
+        return NULL;
+    }
     if (which == TP_NTK ? tp_training_kernel(p->program, x, rows, x2, rows2, &spec, &kernel, error)
                         : tp_limit(p->program, which, x, rows, x2, rows2, &spec, &kernel, error))
         return NULL;

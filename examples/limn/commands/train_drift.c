@@ -27,9 +27,12 @@ static double *find_limit(const options *o, nn_net *net, const ds_data *data, si
     tp_limit_spec spec = { .threads = (int)o->threads, .engine = TP_ENGINE_EXACT };
     double *limit = ad_alloc(rows * rows, sizeof *limit, "a kernel", error);
     tp_program *program = limit ? tp_translate(net, &why) : NULL;
-    if (program && tp_limit(program, TP_NTK, data->x, rows, NULL, 0, &spec, &kernel, &why) == 0) {
+    if (program && !tp_outputs_alike(program))
+        ad_fail(&why, "the outputs are not alike: each has a limit of its own");
+    else if (program && tp_limit(program, TP_NTK, data->x, rows, NULL, 0, &spec, &kernel, &why) == 0) {
         tp_kernel_at(&kernel, (double)width, limit);
-    } else if (limit) {
+    }
+    if (limit && why.text[0]) {
         fprintf(stderr, "from_limit stays empty, or give --drift-limit: %s\n", why.text);
         ad_free(limit);
         limit = NULL;

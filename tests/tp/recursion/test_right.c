@@ -270,6 +270,56 @@ Test(right, what_stays_random_is_refused_by_every_engine)
         }
 }
 
+/* ---- outputs that are not alike ---- */
+static ad_var two_heads(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), one = ad_fixed(nn_graph(net), "one", 1);
+    ad_var h = ad_erf(nn_dense(net, "d1", in, n));
+    ad_var heads[2] = { nn_apply(nn_make_weight(net, "r1", n, one, 1), h),
+                        nn_apply(nn_make_weight(net, "r2", n, one, 3), h) };
+    return ad_concat(heads, 2, (ad_axis[]){ one, one }, nn_outputs(net));
+}
+
+static double first_head(const double *a, const double *b)
+{
+    return erf_at(a, b) + erf_slope_at(a, b) * dot(a, b) / D;
+}
+
+static double second_head(const double *a, const double *b)
+{
+    return erf_at(a, b) + 9 * erf_slope_at(a, b) * dot(a, b) / D;
+}
+
+static double nothing_between(const double *a, const double *b)
+{
+    return 0 * a[0] * b[0];
+}
+
+Test(right, each_output_has_its_own_kernel)
+{
+    double (*const truths[])(const double *, const double *) = { first_head, nothing_between, nothing_between,
+                                                                 second_head };
+    nn_net *net;
+    tp_program *program = traced(two_heads, 2, &net);
+    cr_expect_not(tp_outputs_alike(program));
+    for (size_t pair = 0; pair < 4; pair++) {
+        ad_error error = { 0 };
+        tp_kernel kernel;
+        tp_limit_spec spec = { .engine = TP_ENGINE_EXACT, .output = pair / 2, .output2 = pair % 2 };
+        cr_assert_eq(tp_limit(program, TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+        double found[N * N];
+        tp_kernel_at(&kernel, 1, found);
+        expect_kernel("heads", found, truths[pair]);
+        tp_kernel_free(&kernel);
+    }
+    tp_program_free(program);
+    nn_net_free(net);
+    program = traced(softmax, 3, &net);
+    cr_expect(tp_outputs_alike(program));
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 /* ---- a rate of 0 ---- */
 static ad_var frozen(nn_net *net, ad_var in)
 {
