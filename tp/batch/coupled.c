@@ -32,12 +32,25 @@ static int gradient_factor(tp_coupled *c, const tp_gvar *g, double *factor)
 /* K or Theta of two families; NULL with an error. */
 static const tp_block *family_block(tp_coupled *, tp_block_kind, int i, int j, int p, int q);
 
+/* Two uses of one parameter's rows, summed over data along different axes or read one by one: they share draws, whatever
+ * they look like (THEORY section 9), and only the same kind of use has its covariance here. */
+static bool shares_rows(const tp_gvar *a, const tp_gvar *b)
+{
+    return a->param == b->param && a->argument != TP_OF_VECTOR && b->argument != TP_OF_VECTOR &&
+           (a->argument != b->argument || a->position != b->position);
+}
+
 static const tp_block *gvar_block(tp_coupled *c, tp_block_kind kind, int g, int h, int p, int q, bool centred)
 {
     bool made;
     const int key[] = { TP_OF_GVARS, (int)kind, g, h, p, q, centred };
     tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made);
     const tp_gvar *a = tp_gvar_at(&c->families.algebra, g), *b = tp_gvar_at(&c->families.algebra, h);
+    if (block && shares_rows(a, b)) {
+        tp_family_refuse(&c->families, a->param,
+                         "it meets data here and is read by rows there: no exact rule where samples meet");
+        return NULL;
+    }
     if (!block || !made || a->param != b->param || a->position != b->position || a->argument != b->argument ||
         memcmp(&a->where, &b->where, sizeof a->where) != 0)
         return block;

@@ -134,6 +134,31 @@ Test(right, a_matrix_that_meets_data_and_is_read_by_rows)
     expect_kernel("row, NTK", kernel, with_row_ntk);
 }
 
+/* Where samples meet there is no rule for such uses: the exact engine says so, and gives no independent ones. */
+static ad_var normalised_with_row(nn_net *net, ad_var in)
+{
+    ad_axis features = ad_fixed(nn_graph(net), "features", D);
+    nn_weight u = nn_make_weight(net, "u", features, nn_width(net, "n"), 1);
+    ad_var h = nn_apply(u, in), row = ad_take(u.omega, features, 1);
+    return nn_readout(net, "v", ad_add(ad_relu(nn_batchnorm(net, "bn", h)), ad_relu(ad_expand(row, *ad_shape_get(h)))));
+}
+
+Test(right, rows_beside_normalised_data_are_not_independent)
+{
+    for (int which = 0; which < 2; which++) {
+        nn_net *net;
+        tp_program *program = traced(normalised_with_row, 1, &net);
+        ad_error error = { 0 };
+        tp_kernel kernel = { 0 };
+        tp_limit_spec spec = { .engine = TP_ENGINE_EXACT };
+        cr_expect(tp_limit(program, which ? TP_NNGP : TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error) != 0);
+        cr_expect(strstr(error.text, "read by rows"), "%s", error.text);
+        tp_kernel_free(&kernel);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+}
+
 /* U^T erf(U x) / sqrt(n) is sqrt(n) E[U_0 erf(U x)] at its leading order: its kernel is n times a product. */
 static ad_var tied(nn_net *net, ad_var in)
 {
