@@ -81,8 +81,8 @@ typedef struct {
  * matrix beside its transpose mostly do; else it is the executor's, which gives one term, the leading power of n. */
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
-/* Are the outputs exchangeable, so that each has the kernel of the first one, and any two that of the first two? Read off
- * the trace: false where something picks, joins or numbers outputs, as several heads or a readout a step do. Then
+/* Are the outputs exchangeable, so that each has the kernel of the first one, and any two that of the first two? Read
+ * off the trace: false where something picks, joins or numbers outputs, as several heads or a readout a step do. Then
  * tp_limit_spec's output and output2 ask for each. */
 bool tp_outputs_alike(const tp_program *program);
 /* The kernel that gradient descent with one rate moves the outputs by: the NTK over the parameters that learn, as

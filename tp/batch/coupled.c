@@ -32,8 +32,8 @@ static int gradient_factor(tp_coupled *c, const tp_gvar *g, double *factor)
 /* K or Theta of two families; NULL with an error. */
 static const tp_block *family_block(tp_coupled *, tp_block_kind, int i, int j, int p, int q);
 
-/* Two uses of one parameter's rows, summed over data along different axes or read one by one: they share draws, whatever
- * they look like (THEORY section 9), and only the same kind of use has its covariance here. */
+/* Two uses of one parameter's rows, summed over data along different axes or read one by one: they share draws,
+ * whatever they look like (THEORY section 9), and only the same kind of use has its covariance here. */
 static bool shares_rows(const tp_gvar *a, const tp_gvar *b)
 {
     return a->param == b->param && a->argument != TP_OF_VECTOR && b->argument != TP_OF_VECTOR &&

@@ -137,53 +137,39 @@ static inline V NAME(product)(V a, V b, V *error)
     return p;
 }
 
-/* A pair, each of its variables scaled by a power of two of its own to a variance of order one: c by both. */
+/* A pair scaled by a power of two. */
 typedef struct {
     V a, b, c, det, scale;
 } NAME(pair);
 
 /* q11 q22 - q12^2. With m, the half distance, it is m (q11 + q22 - m) - (q11 - q22)^2 / 4 for c > 0, too, which has
- * more digits for inputs near each other, and fewer for norms that differ: what is subtracted tells which way to go.
- * Roundoff below 0 counts as 0; what is no covariance gives NaN. */
+ * more digits for inputs near each other, and fewer for norms that differ: there the other way is taken. Roundoff
+ * below 0 counts as 0; what is no covariance gives NaN. */
 static inline V NAME(determinant)(V a, V b, V c, const V *m)
 {
     V e1, e2, p1 = NAME(product)(a, b, &e1), p2 = NAME(product)(c, c, &e2);
     V det = (p1 - p2) + (e1 - e2);
     if (m) {
-        V d = a - b, whole = *m * (a + b - *m), part = 0.25 * d * d;
-        I near = (I)(a <= 4 * b) & (I)(b <= 4 * a);
-        det = NAME(select)((I)(c > 0) & (near | (I)(whole + part < p1)), whole - part, det);
+        V d = a - b, part = 0.25 * d * d, whole = *m * (a + b - *m);
+        /* part < p1: variances within a factor of 6 of each other */
+        det = NAME(select)((I)(c > 0) & (I)(part < p1), whole - part, det);
     }
     I bad = (I)(det < -1e-6 * p1) | (I)(a < 0) | (I)(b < 0);
     det = NAME(select)((I)(det > 0), det, NAME(absolute)(det * 0));
     return NAME(select)(bad, NAME(splat)((double)NAN), det);
 }
 
-/* 2^-k and 2^-k/2, k even, where q is of order 2^k; 1 for 0. */
-static inline V NAME(order)(V q, V *root)
-{
-    const I exponent = (I){ 0 } + 0x7ff0000000000000, one = (I)NAME(splat)(1);
-    I bits = (I)q & exponent;
-    bits = (I)NAME(select)((I)(bits == 0), (V)one, (V)bits);
-    bits -= (bits - one) & ((I){ 0 } + 0x0010000000000000); /* an even power */
-    *root = (V)(one - (bits - one) / 2);
-    return (V)(one - (bits - one));
-}
-
-/* No product over- or underflows, and the ratio of the norms costs no digits. */
+/* Divides by the power of two just below the larger variance, so that no product overflows, nor underflows for norms
+ * within 1e140 of each other. */
 static inline NAME(pair) NAME(scaled)(V a, V b, V c, const V *m)
 {
-    V root_a, root_b, half, inverse_a = NAME(order)(a, &root_a), inverse_b = NAME(order)(b, &root_b);
-    NAME(pair) p = { .a = a * inverse_a, .b = b * inverse_b, .c = c * root_a * root_b };
-    p.scale = 1 / root_a / root_b;
-    p.det = NAME(determinant)(p.a, p.b, p.c, NULL);
-    if (m) { /* one scale for both, which norms that are near each other nearly have */
-        half = *m * inverse_a;
-        V near = NAME(determinant)(p.a, b * inverse_a, c * inverse_a, &half);
-        V ratio = inverse_b / inverse_a;
-        I alike = (I)(ratio > 0.1) & (I)(ratio < 10);
-        p.det = NAME(select)(alike, near * ratio, p.det);
-    }
+    const I exponent = (I){ 0 } + 0x7ff0000000000000, twice = (I){ 0 } + 0x7fe0000000000000;
+    I power = (I)NAME(select)((I)(a > b), a, b) & exponent;
+    V inverse = (V)(twice - power), half;
+    if (m)
+        half = *m * inverse;
+    NAME(pair) p = { .a = a * inverse, .b = b * inverse, .c = c * inverse, .scale = (V)power };
+    p.det = NAME(determinant)(p.a, p.b, p.c, m ? &half : NULL);
     return p;
 }
 
