@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS = 6, FEATURES = 5, OUTPUTS = 3, WIDTH = 8, NUMBERS = 128, ROUNDS = 25, JOBS = 40, NETS = 3, KINDS = 10 };
+enum { ROWS = 6, FEATURES = 5, OUTPUTS = 3, WIDTH = 8, NUMBERS = 128, ROUNDS = 40, JOBS = 40, NETS = 3, KINDS = 10 };
 
 typedef struct {
     nn_net *nets[NETS]; /* shared by all threads */
