@@ -57,7 +57,6 @@ static double *data_rows(tp_coupled *c, const tp_gvar *g, int p, bool centred, s
     const tp_program *program = c->families.algebra.program;
     ad_graph *graph = program->graph;
     ad_var node = { graph, g->node }, input = nn_input(program->net);
-    const ad_shape *shape = ad_shape_get(node);
     ad_plan_spec spec = { .type = AD_DOUBLE, .capacity = { .n = 1, .n_batches = 1 } };
     spec.capacity.batches[0].axis = nn_batch(program->net);
     spec.capacity.batches[0].size = c->rows[p];
@@ -75,22 +74,13 @@ static double *data_rows(tp_coupled *c, const tp_gvar *g, int p, bool centred, s
         }
         values = ad_output(plan, 0);
     }
-    size_t stride = 1, offset = 0, row_stride = 0, k_stride = 0;
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        ad_axis axis = shape->axes[i];
-        if (ad_same(axis, g->axis))
-            k_stride = stride;
-        else if (ad_axis_kind(graph, axis) == AD_BATCH)
-            row_stride = stride;
-        else
-            offset += (size_t)tp_point_index(&g->from, axis) * stride;
-        stride *= ad_axis_size(graph, axis, &spec.capacity);
-    }
-    for (size_t k = 0; k < *size && rows; k++) {
+    if (rows)
+        tp_data_rows(graph, g->node, &g->from, g->axis, &spec.capacity, values, c->rows[p], *size, rows);
+    for (size_t k = 0; k < *size && rows && centred; k++) {
         double mean = 0;
         for (size_t i = 0; i < c->rows[p]; i++)
-            mean += (rows[i * *size + k] = values[offset + i * row_stride + k * k_stride]) / (double)c->rows[p];
-        for (size_t i = 0; i < c->rows[p] && centred; i++)
+            mean += rows[i * *size + k] / (double)c->rows[p];
+        for (size_t i = 0; i < c->rows[p]; i++)
             rows[i * *size + k] -= mean;
     }
     ad_plan_free(plan);

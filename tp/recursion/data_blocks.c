@@ -20,25 +20,11 @@ static int find_block(tp_solver *s, int node, int from, ad_axis axis)
 /* Copies (rows, size) at the block's fixed axes out of its node's values. */
 static int fill_block(const tp_solver *s, tp_data_block *b, int set, const double *values, const ad_sizes *sizes)
 {
-    const ad_graph *graph = s->algebra.graph;
-    const ad_shape *shape = &ad_node_of(graph, b->node)->shape;
-    size_t rows = s->rows[set], stride = 1, offset = 0, row_stride = 0, k_stride = 0;
-    b->rows[set] = ad_alloc(rows * b->size, sizeof(double), "the limit's inputs", s->error);
+    b->rows[set] = ad_alloc(s->rows[set] * b->size, sizeof(double), "the limit's inputs", s->error);
     if (!b->rows[set])
         return -1;
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        ad_axis axis = shape->axes[i];
-        if (ad_same(axis, b->axis))
-            k_stride = stride;
-        else if (ad_axis_kind(graph, axis) == AD_BATCH)
-            row_stride = stride;
-        else
-            offset += (size_t)tp_point_index(tp_point_at(&s->algebra, b->from), axis) * stride;
-        stride *= ad_axis_size(graph, axis, sizes);
-    }
-    for (size_t i = 0; i < rows; i++)
-        for (size_t k = 0; k < b->size; k++)
-            b->rows[set][i * b->size + k] = values[offset + i * row_stride + k * k_stride];
+    tp_data_rows(s->algebra.graph, b->node, tp_point_at(&s->algebra, b->from), b->axis, sizes, values, s->rows[set],
+                 b->size, b->rows[set]);
     return 0;
 }
 

@@ -209,6 +209,10 @@ static inline bool tp_is_data(const tp_algebra *algebra, int node)
     return algebra->program->data[node];
 }
 
+/* Copies (rows, size) out of a data node's values at these sizes: along `axis` (no axis: size 1), its other fixed axes
+ * at the point. */
+void tp_data_rows(const ad_graph *, int node, const tp_point *at, ad_axis axis, const ad_sizes *, const double *values,
+                  size_t rows, size_t size, double *out);
 /* The data that a node is c n^power of, and these multiplied into *c and added to *power; else the node itself. */
 int tp_without_scale(const tp_algebra *, int node, double *c, double *power);
 

@@ -59,3 +59,23 @@ int tp_without_scale(const tp_algebra *algebra, int node, double *c, double *pow
     *power += exponent;
     return inside;
 }
+
+void tp_data_rows(const ad_graph *graph, int node, const tp_point *at, ad_axis axis, const ad_sizes *sizes,
+                  const double *values, size_t rows, size_t size, double *out)
+{
+    const ad_shape *shape = &ad_node_of(graph, node)->shape;
+    size_t stride = 1, offset = 0, row_stride = 0, k_stride = 0;
+    for (int i = shape->rank - 1; i >= 0; i--) {
+        ad_axis own = shape->axes[i];
+        if (ad_same(own, axis))
+            k_stride = stride;
+        else if (ad_axis_kind(graph, own) == AD_BATCH)
+            row_stride = stride;
+        else
+            offset += (size_t)tp_point_index(at, own) * stride;
+        stride *= ad_axis_size(graph, own, sizes);
+    }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < size; k++)
+            out[i * size + k] = values[offset + i * row_stride + k * k_stride];
+}
