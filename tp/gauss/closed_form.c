@@ -152,17 +152,6 @@ static double isserlis(int m, int n, double q11, double q22, double q12)
     return sum;
 }
 
-/* q = x 2^k, k even, x of order one. */
-static double split(double q, int *k)
-{
-    double x = frexp(q, k);
-    if (*k % 2) {
-        x /= 2;
-        ++*k;
-    }
-    return x;
-}
-
 /* E step(a) relu(b) = (sqrt q22 + q12 / sqrt q11) / (2 sqrt(2 pi)); for q12 < 0 through
  * d^2 - q12^2 = (d + q12)(d - q12), d = sqrt(q11 q22), where the sum cancels. Both variances are scaled to order
  * one. */
@@ -171,7 +160,7 @@ static double step_relu(double q11, double q22, double q12)
     int k1, k2;
     if (is_zero(q11) || is_zero(q22))
         return 0;
-    double a = split(q11, &k1), b = split(q22, &k2), c = ldexp(q12, -(k1 + k2) / 2);
+    double a = tp_order_one(q11, &k1), b = tp_order_one(q22, &k2), c = ldexp(q12, -(k1 + k2) / 2);
     double root = sqrt(a), d = root * sqrt(b), sum = d + c, p1 = a * b, p2 = c * c;
     if (p2 > (1 + 1e-6) * p1)
         return (double)NAN;

@@ -12,6 +12,8 @@
 #include "autodiff/autodiff.h"
 #include "tp/gauss/simd.h"
 
+#include <math.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -55,6 +57,17 @@ tp_univariate tp_univariate_form(tp_form form, double parameter);
 tp_univariate tp_univariate_op(ad_op op, double parameter);
 /* A derivative (0: the function itself) of a user's function, which must outlive it. */
 tp_univariate tp_univariate_function(const ad_function *function, int order);
+
+/* q = x 2^k, k even, x of order one: the scale of a variance, so that no product of two over- or underflows. */
+static inline double tp_order_one(double q, int *k)
+{
+    double x = frexp(q, k);
+    if (*k % 2) {
+        x /= 2;
+        ++*k;
+    }
+    return x;
+}
 
 /* ---- closed forms ------------------------------------------------------------------------------------------------ */
 bool tp_has_closed(const tp_univariate *f, const tp_univariate *g);

@@ -293,22 +293,11 @@ static int copy_kinks(const tp_univariate *f, double root, double *kinks)
     return n;
 }
 
-/* q = x 2^k, k even, x of order one. */
-static double order_one(double q, int *k)
-{
-    double x = frexp(q, k);
-    if (*k % 2) {
-        x /= 2;
-        ++*k;
-    }
-    return x;
-}
-
 int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12,
                         double *value, double *difference, double *size, ad_error *error)
 {
     int k1 = 0, k2 = 0; /* both variances scaled to order one: no product over- or underflows */
-    double x = q11 > 0 ? order_one(q11, &k1) : q11, y = q22 > 0 ? order_one(q22, &k2) : q22;
+    double x = q11 > 0 ? tp_order_one(q11, &k1) : q11, y = q22 > 0 ? tp_order_one(q22, &k2) : q22;
     double z = ldexp(q12, -(k1 + k2) / 2), product = x * y, square = z * z;
     double det = (product - square) + (fma(x, y, -product) - fma(z, z, -square));
     if (!(q11 >= 0 && q22 >= 0 && det >= -1e-6 * product && isfinite(q11) && isfinite(q22)))

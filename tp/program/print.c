@@ -28,7 +28,7 @@ static void put(FILE *stream, const char *text, int width)
     fprintf(stream, "%s%*s", text, ad_columns(text) < width ? width - ad_columns(text) : 0, "");
 }
 
-static const char *short_file(const char *path)
+const char *tp_short_file(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
@@ -66,7 +66,7 @@ static void print_paper(const tp_line *lines, int n, FILE *stream)
         }
         put(stream, law, placed ? laws : 0);
         if (placed)
-            fprintf(stream, "  %s:%d", short_file(line->where.file), line->where.line);
+            fprintf(stream, "  %s:%d", tp_short_file(line->where.file), line->where.line);
         fputc('\n', stream);
     }
     if (factors)
@@ -99,7 +99,7 @@ static void print_latex(const tp_line *lines, int n, FILE *stream)
         fprintf(stream, " & ");
         if (line->where.file) {
             fprintf(stream, "\\texttt{");
-            put_escaped(short_file(line->where.file), stream);
+            put_escaped(tp_short_file(line->where.file), stream);
             fprintf(stream, ":%d}", line->where.line);
         }
         fprintf(stream, " \\\\\n");

@@ -58,6 +58,8 @@ int tp_peel(const ad_graph *, int node, ad_shape *names);
 void tp_measure(const ad_graph *, int from, int to, int *widths, int *params);
 /* -1 where a number that stays random at n = infinity meets what learns, or a nonlinear function: a random kernel. */
 int tp_check_fluctuations(const tp_program *, ad_error *error);
+/* The last part of a path, for a line's place in the source. */
+const char *tp_short_file(const char *path);
 bool tp_bp_like(const tp_checks *);
 /* A contraction or sum over a width axis that leaves no width: an average, or a readout's product. */
 bool tp_is_average(const ad_graph *, int node);

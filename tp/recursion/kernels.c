@@ -202,6 +202,24 @@ static bool are_numbers(const tp_algebra *algebra, const tp_series *s)
     return all;
 }
 
+/* c times the product of two series, and what it leaves out. */
+static int add_product(tp_algebra *algebra, const tp_series *back, left_out back_left, const tp_series *forth,
+                       left_out forth_left, double c, tp_long_sum *total, left_out *total_left, left_out *random)
+{
+    left_out left = nothing;
+    leave_product(&left, series_top(back), back_left, series_top(forth), forth_left, 0);
+    if (back->n > 0 && forth->n > 0 && left.power > series_top(back) + series_top(forth) - 1e-9)
+        leave_out(random, left.power, left.node);
+    leave_out(total_left, left.power, left.node);
+    for (int i = 0; i < back->n; i++)
+        for (int k = 0; k < forth->n; k++) {
+            int q = tp_q_product(algebra, back->at[i].q, forth->at[k].q);
+            if (q < 0 || tp_long_sum_add(algebra, total, back->at[i].power + forth->at[k].power, c, q))
+                return -1;
+        }
+    return 0;
+}
+
 /* c times one pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y
  * meets delta'. fold: the pair is a site at one time with itself. random: the largest of what pairs leave out that is
  * as large as the pair itself. */
@@ -211,7 +229,7 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
 {
     ad_shape out = s->y.graph ? ad_shape_minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
-    left_out back_left, forth_left = nothing, left = nothing;
+    left_out back_left, forth_left = nothing;
     bool crossed = s->y.graph && !ad_shape_same(&s->over, &t->over);
     if (inner(algebra, s->delta.id, at_s, crossed ? t->y.id : t->delta.id, at_t, &out, false, &back, &back_left))
         return -1;
@@ -220,17 +238,7 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
         return -1;
     if (!s->y.graph)
         tp_series_add(algebra, &forth, 0, TP_Q_ONE);
-    leave_product(&left, series_top(&back), back_left, series_top(&forth), forth_left, 0);
-    if (back.n > 0 && forth.n > 0 && left.power > series_top(&back) + series_top(&forth) - 1e-9)
-        leave_out(random, left.power, left.node);
-    leave_out(total_left, left.power, left.node);
-    for (int i = 0; i < back.n; i++)
-        for (int k = 0; k < forth.n; k++) {
-            int q = tp_q_product(algebra, back.at[i].q, forth.at[k].q);
-            if (q < 0 || tp_long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, c, q))
-                return -1;
-        }
-    return 0;
+    return add_product(algebra, &back, back_left, &forth, forth_left, c, total, total_left, random);
 }
 
 /* The width axis of W that y has; no axis: y has none of them. */
@@ -277,20 +285,12 @@ static int entry_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at
     do {
         tp_point of_s = joined(at_s, &entry), of_t = joined(at_t, &entry);
         tp_series back, forth;
-        left_out back_left, forth_left, left = nothing;
+        left_out back_left, forth_left;
         if (inner_or_one(algebra, &s->delta, &of_s, meets_delta, &of_t, with_y ? &none : &over, &back, &back_left) ||
             inner_or_one(algebra, &s->y, &of_s, meets_y, &of_t, with_y ? &over : &none, &forth, &forth_left))
             return -1;
-        leave_product(&left, series_top(&back), back_left, series_top(&forth), forth_left, 0);
-        if (back.n > 0 && forth.n > 0 && left.power > series_top(&back) + series_top(&forth) - 1e-9)
-            leave_out(random, left.power, left.node);
-        leave_out(total_left, left.power, left.node);
-        for (int i = 0; i < back.n; i++)
-            for (int k = 0; k < forth.n; k++) {
-                int q = tp_q_product(algebra, back.at[i].q, forth.at[k].q);
-                if (q < 0 || tp_long_sum_add(algebra, total, back.at[i].power + forth.at[k].power, c, q))
-                    return -1;
-            }
+        if (add_product(algebra, &back, back_left, &forth, forth_left, c, total, total_left, random))
+            return -1;
     } while (next_point(algebra, &entry));
     return 0;
 }

@@ -336,18 +336,12 @@ static void find_sources(writer *w)
 }
 
 /* ---- lines ---- */
-static const char *short_file(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static void put_line(writer *w, const char *name, const char *right, const ad_where *place, FILE *stream)
 {
     if (w->latex) {
         fprintf(stream, "%s & %s & ", name, right);
         if (place)
-            fprintf(stream, "\\texttt{%s:%d}", escaped(w, short_file(place->file)), place->line);
+            fprintf(stream, "\\texttt{%s:%d}", escaped(w, tp_short_file(place->file)), place->line);
         fprintf(stream, " \\\\\n");
         return;
     }
@@ -355,7 +349,7 @@ static void put_line(writer *w, const char *name, const char *right, const ad_wh
     fprintf(stream, "  %s%*s%s%s", name, ad_columns(name) < 4 ? 4 - ad_columns(name) : 0, "", *name ? " = " : "   ",
             right);
     if (place)
-        fprintf(stream, "%*s  %s:%d", pad > 0 ? pad : 0, "", short_file(place->file), place->line);
+        fprintf(stream, "%*s  %s:%d", pad > 0 ? pad : 0, "", tp_short_file(place->file), place->line);
     fputc('\n', stream);
 }
 
