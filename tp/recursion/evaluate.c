@@ -454,6 +454,8 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     if (!status && s.folded)
         unfold(&s, kernel);
     kernel->error = s.worst;
+    snprintf(kernel->method, sizeof kernel->method, "%s%s",
+             kernel->error > 0 ? "exact rules, series and quadrature" : "closed forms", s.algebra.left);
     release(&s);
     ad_blas_end(blas_threads);
     return status == TP_NO_RULE || status == TP_NOT_BP ? status : status ? -1 : 0;

@@ -81,8 +81,11 @@ static void leave_product(left_out *left, double top_a, left_out left_a, double 
 static int refuse_left(tp_algebra *algebra, left_out left, const char *what)
 {
     algebra->no_limit = true;
-    return tp_refuse(algebra, left.node, "its fluctuations, of order n^%g in %s, do not vanish beside the limit",
-                     fabs(left.power) > 0 ? left.power : 0, what);
+    return tp_refuse(
+        algebra, left.node,
+        "its fluctuations, of order n^%g in %s, do not vanish beside the limit, which is random here. Ask for "
+        "the kernel of the network without this step, or read it by random weights of mean zero",
+        fabs(left.power) > 0 ? left.power : 0, what);
 }
 
 /* c n^power times the inner product of data with data. */
@@ -145,14 +148,37 @@ static double minimum_power(const tp_series *series)
     return fmin(series_top(series), 0) - 1e-9;
 }
 
-static void drop_vanishing(tp_series *series)
+static void drop_below(tp_series *series, double minimum)
 {
-    double minimum = minimum_power(series);
     int kept = 0;
     for (int i = 0; i < series->n; i++)
         if (series->at[i].power >= minimum)
             series->at[kept++] = series->at[i];
     series->n = kept;
+}
+
+/* What two sums over the width leave out of their product: they fluctuate together. */
+static void leave_squared(left_out *squared, const tp_coordinate *u, const tp_coordinate *v)
+{
+    leave_out(squared, u->rest + v->rest, u->rest_node);
+}
+
+/* A kernel keeps the powers of n that it is known at: those above what its squared fluctuations are of. Where these are
+ * its leading power it is refused; where they stand below it, said so. */
+static int drop_incomplete(tp_algebra *algebra, tp_series *series, left_out squared, const char *what)
+{
+    double minimum = minimum_power(series);
+    if (isfinite(squared.power) && squared.power > minimum) {
+        if (squared.power > series_top(series) - 1e-9)
+            return refuse_left(algebra, squared, what);
+        const ad_node *node = ad_node_of(algebra->graph, squared.node);
+        ad_snprintf(algebra->left, sizeof algebra->left,
+                    "; no term of n^%g and below is printed, for %s:%d: %s fluctuates there", squared.power,
+                    node->where.file, node->where.line, ad_op_name(node->op));
+        minimum = squared.power + 1e-9;
+    }
+    drop_below(series, minimum);
+    return 0;
 }
 
 int tp_nngp_series(tp_algebra *algebra, tp_series *series)
@@ -167,11 +193,9 @@ int tp_nngp_series(tp_algebra *algebra, tp_series *series)
     }
     if (tp_expectation(algebra, f[0], f[1], false, series))
         return -1;
-    const tp_coordinate *c = tp_coordinate_at(algebra, f[0]);
-    if (isfinite(c->rest) && c->rest > tp_coordinate_top(c) - 1e-9)
-        return refuse_left(algebra, (left_out){ c->rest, c->rest_node }, "the output");
-    drop_vanishing(series);
-    return 0;
+    left_out squared = nothing;
+    leave_squared(&squared, tp_coordinate_at(algebra, f[0]), tp_coordinate_at(algebra, f[1]));
+    return drop_incomplete(algebra, series, squared, "the output's kernel");
 }
 
 /* The fixed axes that a site's tensors have beyond the parameter's own, the batch and the seed: time, positions. */
@@ -318,10 +342,17 @@ static int gradient_entry(tp_algebra *algebra, const ad_site *site, const tp_poi
                     : tp_coordinate_product(algebra, site->delta.id, y, delta);
 }
 
+/* What the pairs of sites and times sum up to. fold: of two pairs that mirror each other, the first one twice. */
+typedef struct {
+    tp_long_sum sum;
+    left_out left, random, squared; /* squared: what sums over the width that gradients are fluctuate by, squared */
+    int own, across;                /* summands of a site with itself at one time; of two different ones */
+} ntk_total;
+
 /* c times one pair of sites of a parameter without a width, which sum over one: entry by entry, gradient times
  * gradient. Each is a number, n E y delta; where that vanishes beside what it fluctuates by, so does the limit. */
 static int gradient_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
-                          const tp_point *at_t, double c, tp_long_sum *total, left_out *total_left, left_out *random)
+                          const tp_point *at_t, double c, ntk_total *total)
 {
     if (tp_count_widths(algebra->graph, w_of(s)) > 0)
         return tp_refuse(algebra, s->delta.id, "the gradient of %s sums over one width and has another: no rule here",
@@ -334,15 +365,16 @@ static int gradient_pairs(tp_algebra *algebra, const ad_site *s, const tp_point 
         if (b < 0 || tp_expectation(algebra, a, b, false, &series))
             return -1;
         for (int i = 0; i < series.n; i++)
-            if (tp_long_sum_add(algebra, total, series.at[i].power, c, series.at[i].q))
+            if (tp_long_sum_add(algebra, &total->sum, series.at[i].power, c, series.at[i].q))
                 return -1;
         const tp_coordinate *u = tp_coordinate_at(algebra, a), *v = tp_coordinate_at(algebra, b);
         left_out of_u, of_v, left = nothing;
         of_u.power = tp_coordinate_rest(algebra, u, &of_u.node);
         of_v.power = tp_coordinate_rest(algebra, v, &of_v.node);
         leave_product(&left, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, 0);
-        leave_out(left.power > tp_coordinate_top(u) + tp_coordinate_top(v) - 1e-9 ? random : total_left, left.power,
-                  left.node);
+        leave_out(left.power > tp_coordinate_top(u) + tp_coordinate_top(v) - 1e-9 ? &total->random : &total->left,
+                  left.power, left.node);
+        leave_squared(&total->squared, u, v);
     } while (next_point(algebra, &entry));
     return 0;
 }
@@ -424,13 +456,6 @@ static int long_sum_count(const tp_long_sum *s)
     return count;
 }
 
-/* What the pairs of sites and times sum up to. fold: of two pairs that mirror each other, the first one twice. */
-typedef struct {
-    tp_long_sum sum;
-    left_out left, random;
-    int own, across; /* summands of a site with itself at one time; of two different ones */
-} ntk_total;
-
 /* The pairs of one site at one time with all others. */
 static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fold, ntk_total *total)
 {
@@ -455,7 +480,7 @@ static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fol
             double c = fold && !own ? 2 : 1;
             int failed;
             if (sums)
-                failed = gradient_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random);
+                failed = gradient_pairs(algebra, s, &of_s, t, &of_t, c, total);
             else if (plain)
                 failed =
                     site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, &total->sum, &total->left, &total->random);
@@ -471,7 +496,7 @@ static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fol
 
 static int all_pairs(tp_algebra *algebra, int forward, bool fold, ntk_total *total)
 {
-    *total = (ntk_total){ .left = nothing, .random = nothing };
+    *total = (ntk_total){ .left = nothing, .random = nothing, .squared = nothing };
     for (int i = 0; i < algebra->program->n_sites; i++) {
         const ad_site *s = &algebra->program->sites[i];
         tp_point at = free_axes(algebra, s);
@@ -510,6 +535,5 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series, bool *folded)
         return refuse_left(algebra, total.left, "the NTK");
     if (isfinite(total.random.power) && total.random.power > minimum_power(series))
         return refuse_left(algebra, total.random, "the NTK");
-    drop_vanishing(series);
-    return 0;
+    return drop_incomplete(algebra, series, total.squared, "the NTK");
 }

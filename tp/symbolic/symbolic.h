@@ -137,6 +137,7 @@ typedef struct {
     int outputs[2]; /* the kernel is between these */
     bool not_bp;    /* refused, for the simple rules are wrong here */
     bool no_limit;  /* what was refused has no limit at all, or a random one */
+    char left[240]; /* which powers of n a kernel leaves out, and why; empty: none that do not vanish */
     bool refused;   /* a function's derivative, or a family, has no rule: the error is not one of memory */
 } tp_algebra;
 

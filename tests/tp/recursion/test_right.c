@@ -183,6 +183,28 @@ Test(right, a_matrix_and_its_transpose_on_a_fixed_axis_grow)
     expect_kernel("tied, NNGP", kernel, tied_nngp);
 }
 
+/* v relu(U x) + sum relu(U x) / sqrt(n): the sum has a mean of order sqrt(n), and fluctuates at order one, as v's part
+ * does. The kernel is known at n^1 alone. */
+static ad_var summed(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_relu(nn_dense(net, "a", in, n)), sum = ad_scale_by(ad_sum(h, ad_shape_of(n)), 1, n, -0.5);
+    ad_var f = nn_readout(net, "v", h);
+    return ad_add(f, ad_expand(sum, *ad_shape_get(f)));
+}
+
+static double summed_nngp(const double *a, const double *b)
+{
+    return sqrt(dot(a, a) / D) * sqrt(dot(b, b) / D) / (2 * 3.14159265358979323846);
+}
+
+Test(right, a_power_at_which_the_outputs_fluctuate_is_left_out)
+{
+    double kernel[N * N];
+    exact(summed, TP_NNGP, x[0], 1, kernel);
+    expect_kernel("summed, NNGP", kernel, summed_nngp);
+}
+
 /* ---- powers of n ---- */
 static ad_var gated(nn_net *net, ad_var in)
 {
