@@ -146,14 +146,17 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
         int y = order_one < 0 ? -1 : unary_of(algebra, id, node, op, p, order_one);
         return y < 0 ? -1 : tp_coordinate_scaled(algebra, y, 1, top * degree);
     }
+    bool of_rest = tp_coordinate_at(algebra, x)->n == 0; /* all there is are fluctuations, which no sample has right */
     if (check_argument(algebra, id, tp_coordinate_at(algebra, x)) || (x = limit_part(algebra, id, x)) < 0)
         return -1;
     const tp_coordinate *c = tp_coordinate_at(algebra, x);
-    if (c->n == 0 && isfinite(c->rest) && breaks_at_zero(op, p, node->function))
+    if (c->n == 0 && isfinite(c->rest) && breaks_at_zero(op, p, node->function)) {
+        algebra->no_limit |= of_rest;
         return tp_refuse(algebra, id,
                          "its argument vanishes like n^%g, and it is not continuous at 0: the limit is that of "
-                         "what vanishes",
+                         "what vanishes, which is random",
                          c->rest);
+    }
     if (op == AD_SQUARE && (c->n > 1 || is_scalar(c)))
         return tp_coordinate_product(algebra, id, x, x);
     tp_fn outer = { .op = (int)op, .p = p, .order = node->order, .function = node->function };

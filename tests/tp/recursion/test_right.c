@@ -205,6 +205,42 @@ Test(right, a_power_at_which_the_outputs_fluctuate_is_left_out)
     expect_kernel("summed, NNGP", kernel, summed_nngp);
 }
 
+/* Averages of odd functions vanish, and only their fluctuations are left: their sign, and what is divided by them, are
+ * random at any width, and no samples have a limit of them. */
+static ad_var gated_by_vanishing(nn_net *net, ad_var in, ad_op op)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "a", in, n), mean = ad_mean(ad_erf(h), ad_shape_of(n));
+    return nn_readout(net, "v", ad_mul(ad_erf(h), ad_expand(ad_unary_at(AD_HERE, op, mean, -1), *ad_shape_get(h))));
+}
+
+static ad_var gated_by_step(nn_net *net, ad_var in)
+{
+    return gated_by_vanishing(net, in, AD_STEP);
+}
+
+static ad_var gated_by_inverse(nn_net *net, ad_var in)
+{
+    return gated_by_vanishing(net, in, AD_POWER);
+}
+
+Test(right, the_sign_and_the_inverse_of_what_vanishes_are_random)
+{
+    nn_function functions[] = { gated_by_step, gated_by_inverse };
+    for (int k = 0; k < 8; k++) {
+        nn_net *net;
+        tp_program *program = traced(functions[k & 1], 1, &net);
+        ad_error error = { 0 };
+        tp_kernel kernel = { 0 };
+        tp_limit_spec spec = { .engine = k & 2 ? TP_ENGINE_SAMPLE : TP_ENGINE_AUTO };
+        cr_expect(tp_limit(program, k & 4 ? TP_NNGP : TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error) != 0);
+        cr_expect(strstr(error.text, "what vanishes, which is random"), "%s", error.text);
+        tp_kernel_free(&kernel);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+}
+
 /* ---- powers of n ---- */
 static ad_var gated(nn_net *net, ad_var in)
 {
