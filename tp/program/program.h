@@ -38,7 +38,7 @@ struct tp_program {
     int n_nodes;  /* what follows is by node, of those that there were when the program was made */
     bool *lives;  /* the output or a site depends on it */
     bool *learns; /* depends on a parameter */
-    bool *data;   /* made of the input, without parameters and without n */
+    bool *data;   /* made of the input, without parameters, without n and without an axis of a width */
     int *widths;  /* how many width axes it has */
     int *params;  /* the parameter that it is, renamed perhaps; -1 if it is none */
     int *adjoint; /* of a forward node: the node that holds its adjoint, -1 if there is none */

@@ -91,7 +91,8 @@ static void *array(tp_program *program, int n, size_t size, ad_error *error)
     return memory;
 }
 
-/* Does the size of a width enter the node's values? Data is run at no width, and must not know n. */
+/* Does the size of a width enter the node's values? Data is run at no width, and must not know n; spread over a width,
+ * it is a vector whose coordinates are all one number of the data. */
 static bool meets_size(const ad_graph *graph, const ad_node *node)
 {
     if (node->op == AD_SCALE)
@@ -123,7 +124,7 @@ static int learn_nodes(tp_program *program, int known, int n, ad_error *error)
             sized[id] |= sized[node->in[k]];
             data[id] |= data[node->in[k]];
         }
-        data[id] = data[id] && !learns[id] && !sized[id];
+        data[id] = data[id] && !learns[id] && !sized[id] && widths[id] == 0;
     }
     program->lives = lives;
     program->learns = learns;

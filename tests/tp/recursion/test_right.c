@@ -241,6 +241,71 @@ Test(right, the_sign_and_the_inverse_of_what_vanishes_are_random)
     }
 }
 
+/* ---- data that is spread over a width ---- */
+static ad_var gated_by_mean(nn_net *net, ad_var in)
+{
+    ad_axis features = ad_fixed(nn_graph(net), "features", D);
+    ad_var h = nn_dense(net, "a", in, nn_width(net, "n"));
+    ad_var thirds = ad_constant(nn_graph(net), 1. / D, ad_shape_of(features));
+    ad_var mean = ad_contract(in, thirds, ad_shape_of(features));
+    return nn_readout(net, "v", ad_erf(ad_mul(h, ad_expand(mean, *ad_shape_get(h)))));
+}
+
+static double mean_of(const double *a)
+{
+    return (a[0] + a[1] + a[2]) / D;
+}
+
+static double gated_by_mean_nngp(const double *a, const double *b)
+{
+    double gate_a = mean_of(a), gate_b = mean_of(b);
+    return arcsine(dot(a, a) / D * gate_a * gate_a, dot(b, b) / D * gate_b * gate_b, dot(a, b) / D * gate_a * gate_b);
+}
+
+/* The feature 2 is taken before it is spread, or after, or summed with the others against a delta. */
+static ad_var shifted(nn_net *net, ad_var in, int how)
+{
+    ad_graph *graph = nn_graph(net);
+    ad_axis features = ad_fixed(graph, "features", D), n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "a", in, n), spread = ad_expand(in, ad_shape_of(nn_batch(net), features, n));
+    ad_var delta = ad_take(ad_delta(graph, features, ad_prime(features)), ad_prime(features), 2);
+    ad_var feature = how == 0   ? ad_expand(ad_take(in, features, 2), *ad_shape_get(h))
+                     : how == 1 ? ad_take(spread, features, 2)
+                                : ad_contract(spread, delta, ad_shape_of(features));
+    return nn_readout(net, "v", ad_tanh(ad_add(h, feature)));
+}
+
+static ad_var shifted_before(nn_net *net, ad_var in)
+{
+    return shifted(net, in, 0);
+}
+
+static ad_var shifted_after(nn_net *net, ad_var in)
+{
+    return shifted(net, in, 1);
+}
+
+static ad_var shifted_by_delta(nn_net *net, ad_var in)
+{
+    return shifted(net, in, 2);
+}
+
+Test(right, data_spread_over_a_width_is_read_at_its_own_place)
+{
+    double kernel[N * N], before[N * N];
+    exact(gated_by_mean, TP_NNGP, x[0], 0, kernel);
+    expect_kernel("gated by its mean", kernel, gated_by_mean_nngp);
+    for (int which = 0; which < 2; which++) {
+        exact(shifted_before, which ? TP_NTK : TP_NNGP, x[0], 0, before);
+        nn_function others[] = { shifted_after, shifted_by_delta };
+        for (int k = 0; k < 2; k++) {
+            exact(others[k], which ? TP_NTK : TP_NNGP, x[0], 0, kernel);
+            for (int i = 0; i < N * N; i++)
+                cr_expect_float_eq(kernel[i], before[i], 1e-14, "%d: %.17g and %.17g", k, kernel[i], before[i]);
+        }
+    }
+}
+
 /* ---- powers of n ---- */
 static ad_var gated(nn_net *net, ad_var in)
 {
