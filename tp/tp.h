@@ -110,7 +110,7 @@ typedef struct {
     char text[700];    /* "checked against samples: ...", or "unchecked: ..." and why, one line */
 } tp_opinion;
 /* Holds a kernel that tp_limit found exactly, of these inputs and this spec, against the executor's samples (THEORY,
- * section 4, "A second opinion"): the first, the last and the most parallel rows of x and of x2, at most 10 entries;
+ * section 4, A second opinion): the first, the last and the most parallel rows of x and of x2, at most 10 entries;
  * where samples meet, in their whole batch. It takes about `seconds`, in which the number of samples is chosen, a power
  * of 2 from 256 to 4096, and so is the number of runs, 64 or, where time is short, 32, 16 or 8. The draws depend on
  * spec->seed alone.

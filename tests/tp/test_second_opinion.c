@@ -6,13 +6,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { ROWS = 7, MOST_FEATURES = 40 };
+enum { ROWS = 7, FEATURES = 20 };
 static const double plenty = 1000, off = 0.02;
 
 typedef struct {
     nn_net *net;
     tp_program *program;
-    double x[ROWS * MOST_FEATURES], x2[ROWS * MOST_FEATURES];
+    double x[ROWS * FEATURES], x2[ROWS * FEATURES];
     tp_kernel kernel;
 } asked;
 
@@ -25,20 +25,33 @@ static void open_inputs(asked *a, size_t features)
         a->x[5 * features + i] = a->x[2 * features + i] + 0.05 * a->x[5 * features + i];
 }
 
+/* Attention of scale 1/n over positions, a residual sum and a layernorm. */
+static ad_var attention(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), position = ad_shape_get(x)->axes[1], other = ad_prime(position);
+    ad_var h = ad_relu(nn_dense(net, "embed", x, n));
+    ad_var q = nn_dense(net, "query", h, n), k = ad_relabel(nn_dense(net, "key", ad_tanh(h), n), position, other);
+    ad_var weights = ad_softmax(ad_scale_by(ad_contract(q, k, ad_shape_of(n)), 1, n, -1), other);
+    ad_var value = ad_relabel(nn_dense(net, "value", h, n), position, other);
+    ad_var sum = ad_add(h, ad_contract(weights, value, ad_shape_of(other)));
+    ad_var centred = ad_sub(sum, ad_mean(sum, ad_shape_of(n))), size = ad_mean(ad_square(centred), ad_shape_of(n));
+    sum = ad_mul(centred, ad_rsqrt(ad_add(size, ad_constant(x.graph, 1e-3, (ad_shape){ 0 }))));
+    return nn_readout(net, "readout", ad_mean(ad_relu(nn_dense(net, "last", sum, n)), ad_shape_of(position)));
+}
+
 static void open_net(asked *a, const char *name, nn_parametrization scale, const char *const *settings)
 {
     ad_error error = { 0 };
-    bool sequence = nn_builtin_input(name) == NN_SEQUENCE;
-    size_t features = sequence ? 20 : MOST_FEATURES;
+    bool own = strcmp(name, "attention") == 0, sequence = own || nn_builtin_input(name) == NN_SEQUENCE;
     nn_spec spec = { .shape = { sequence ? 5 : 0, sequence ? 4 : 0 },
-                     .features = features,
+                     .features = FEATURES,
                      .outputs = 2,
                      .parametrization = scale,
                      .settings = settings,
                      .name = name };
-    cr_assert((a->net = nn_trace(nn_builtin(name), &spec, &error)) != NULL, "%s", error.text);
+    cr_assert((a->net = nn_trace(own ? attention : nn_builtin(name), &spec, &error)) != NULL, "%s", error.text);
     cr_assert((a->program = tp_translate(a->net, &error)) != NULL, "%s", error.text);
-    open_inputs(a, features);
+    open_inputs(a, FEATURES);
 }
 
 static void close_asked(asked *a)
@@ -83,7 +96,8 @@ static void expect_judged(const char *name, nn_parametrization scale, const char
     cr_expect_eq(opinion.entries, rows2 ? 9 : 10, "%s", opinion.text);
     cr_expect(strstr(opinion.text, "checked against samples: worst deviation ") == opinion.text, "%s", opinion.text);
     falsify(&a.kernel, SIZE_MAX, off);
-    cr_expect_eq(ask(&a, which, rows2, plenty, &opinion, &error), -1, "%s %s: %s", name, settings[0], opinion.text);
+    cr_expect_eq(ask(&a, which, rows2, plenty, &opinion, &error), -1, "%s %s: %s", name, settings[0] ? settings[0] : "",
+                 opinion.text);
     cr_expect(opinion.checked && strstr(error.text, "by exact rules") && strstr(error.text, "by samples") &&
                   strstr(error.text, "please report this network"),
               "%s", error.text);
@@ -98,6 +112,7 @@ Test(second_opinion, of_every_kind, .timeout = 600)
     expect_judged("mlp", NN_NTK, SETTINGS("phi=gelu", "sigma_b=0.3"), TP_NNGP, 6);
     expect_judged("mlp", NN_NTK, SETTINGS("phi=tanh", "depth=2"), TP_NTK, 6);
     expect_judged("rnn", NN_NTK, SETTINGS("phi=tanh"), TP_NTK, 0);
+    expect_judged("attention", NN_NTK, SETTINGS(NULL), TP_NTK, 0);
 }
 
 /* Two powers of n, which the executor sums. */
@@ -157,10 +172,10 @@ Test(second_opinion, training_kernel, .timeout = 600)
     asked a = { 0 };
     tp_opinion opinion;
     ad_error error = { 0 };
-    nn_spec spec = { .features = MOST_FEATURES, .outputs = 1, .name = "frozen" };
+    nn_spec spec = { .features = FEATURES, .outputs = 1, .name = "frozen" };
     cr_assert((a.net = nn_trace(frozen, &spec, &error)) != NULL, "%s", error.text);
     cr_assert((a.program = tp_translate(a.net, &error)) != NULL, "%s", error.text);
-    open_inputs(&a, MOST_FEATURES);
+    open_inputs(&a, FEATURES);
     int status = tp_training_kernel(a.program, a.x, ROWS, NULL, 0, NULL, &a.kernel, &error);
     cr_assert_eq(status, 0, "%s", error.text);
     status = tp_training_second_opinion(a.program, a.x, ROWS, NULL, 0, NULL, &a.kernel, plenty, &opinion, &error);
