@@ -241,6 +241,8 @@ static bool choose_size(const question *q, double seconds, answer *a, char *why,
             snprintf(why, size, "%s", error.text);
         return false;
     }
+    double again = MOST_RUNS * took > seconds ? time_run(q, a->samples, &error) : took;
+    took = again > 0 && again < took ? again : took; /* the first run may take what is made once */
     for (a->runs = MOST_RUNS; a->runs > LEAST_RUNS && a->runs * took > seconds;)
         a->runs /= 2;
     if (a->runs * took > seconds) {

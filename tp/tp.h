@@ -110,13 +110,13 @@ typedef struct {
     char text[700];    /* "checked against samples: ...", or "unchecked: ..." and why, one line */
 } tp_opinion;
 /* Holds a kernel that tp_limit found exactly, of these inputs and this spec, against the executor's samples (THEORY,
- * section 4, A second opinion): the first, the last and the most parallel rows of x and of x2, at most 10 entries;
- * where samples meet, in their whole batch. It takes about `seconds`, in which the number of samples is chosen, a power
- * of 2 from 256 to 4096, and so is the number of runs, 64 or, where time is short, 32, 16 or 8. The draws depend on
- * spec->seed alone.
+ * section 4, A second opinion): x (rows, features) and x2 (rows2, features; NULL: x), found (rows, rows2). Compared are
+ * the first, the last and the most parallel rows, at most 10 entries; where samples meet, in their whole batch. It
+ * takes about `seconds`, by which the samples are chosen, a power of 2 from 256 to 4096, and the runs, 64; where time
+ * is short, the most parallel rows alone and 32, 16 or 8 runs. The draws depend on spec->seed and these numbers alone.
  *
- * An entry beyond Student's point at 1e-3 / entries is measured again on fresh draws, with 64 runs of four times the
- * samples and what they tend to as samples grow; 2 K(S) - K(S/2), which takes a dozen times as long. One that is also
+ * An entry beyond Student's point at 1e-3 / entries is measured again on fresh draws, by at least 32 runs of four times
+ * the samples and what they tend to, 2 K(S) - K(S/2), which takes a dozen times as long, or more. One that is also
  * beyond the point at 1e-6 / entries, after what found->error allows, is an error that has both numbers: of right
  * kernels, one in a million at most. Several powers of n are summed at n = samples, as the executor has them: those
  * below the leading one are seen as far as they count there.

