@@ -248,6 +248,24 @@ Test(second_opinion, bad_arguments)
 }
 
 /* ---- random architectures ---- */
+/* Network 28 is an average whose NTK vanishes, by the general rule: one term of zeros, with which samples agree. */
+Test(second_opinion, of_nothing, .timeout = 600)
+{
+    asked a = { 0 };
+    tp_opinion opinion;
+    ad_error error = { 0 };
+    cr_assert((a.net = architecture_trace(28, &error)) != NULL, "%s", error.text);
+    cr_assert((a.program = tp_translate(a.net, &error)) != NULL, "%s", error.text);
+    open_inputs(&a, nn_features(a.net));
+    expect_found(&a, TP_NTK, 0, NULL);
+    cr_assert_eq(a.kernel.n_terms, 1);
+    for (int i = 0; i < ROWS * ROWS; i++)
+        cr_expect_eq(a.kernel.terms[0].values[i], 0);
+    cr_expect_eq(ask(&a, TP_NTK, 0, 1, &opinion, &error), 0, "%s", error.text);
+    cr_expect(opinion.checked && !(opinion.deviation > 0), "%s", opinion.text);
+    close_asked(&a);
+}
+
 /* Of each exact kernel, as it is and 5 % too large. A kernel that is zero cannot be falsified so. */
 Test(second_opinion, random_architectures, .timeout = 600)
 {

@@ -228,8 +228,8 @@ Test(locale, a_fit_and_its_drift_go_on_under_another_locale)
     free(points);
 }
 
-/* ---- the tool, with a network whose C file sets the locale; the check of a limit tells how many samples there was time
- * for, which two runs need not share ---- */
+/* ---- the tool, with a network whose C file sets the locale ---- */
+/* Without the check of a limit, which tells how many samples there was time for: two runs need not share it. */
 #define NETWORK(first)                                                                                                 \
     "#include \"limn.h\"\n"                                                                                            \
     "#include <locale.h>\n"                                                                                            \
