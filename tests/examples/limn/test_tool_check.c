@@ -1,4 +1,4 @@
-/* What the tool says of its limits: that samples agree, or why they were not asked; and that there was no exact rule. */
+/* What the tool says of its limits: that samples agree, or why they were not asked; and what had no exact rule. */
 #include "tests/support/tool.h"
 
 #include <cjson/cJSON.h>
