@@ -114,7 +114,8 @@ typedef struct {
     tp_limit_spec spec;
 } limit_question;
 /* Finds the limit and, where opinion is not NULL, asks for a second opinion of an exact one, unless --no-check is
- * given: a disagreement is an error, and there is no kernel. That the exact rules lacked one is told on standard error. */
+ * given: a disagreement is an error, and there is no kernel. That the exact rules lacked one is told on standard
+ * error. */
 int limit_find(const options *o, tp_program *program, const limit_question *q, tp_kernel *kernel, tp_opinion *opinion,
                ad_error *error);
 /* The opinion, if there is one, as one line, or as a member of root if that is not NULL. */
