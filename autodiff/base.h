@@ -101,6 +101,10 @@ void ad_c_locale_end(void *before);
 /* Columns that UTF-8 text takes on a screen: characters, without the marks that combine with the one before. */
 int ad_columns(const char *text);
 
+/* The t that Student's variable of so many degrees of freedom exceeds in absolute value with probability `tail`, from
+ * 1e-12 to 1, to eight digits at a tail of 1e-7; NAN for others, and without a degree of freedom. */
+double ad_student(double tail, int freedom);
+
 /* A number of threads that was asked for: at least 1. More than AD_MAX_THREADS is an error, and 0 is returned. */
 enum { AD_MAX_THREADS = 1024 };
 int ad_threads(int asked, ad_error *error);

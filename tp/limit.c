@@ -1,5 +1,4 @@
-/* limit.c: the door: which way a limit is found, exactly or by the executor, by the simple rules or the general one;
- * and what belongs to a finished kernel. */
+/* limit.c: the door: which way a limit is found, exactly or by the executor, by the simple rules or the general one. */
 #include "autodiff/base/base.h"
 #include "tp/batch/batch.h"
 #include "tp/executor/executor.h"
@@ -7,34 +6,6 @@
 
 #include <math.h>
 #include <string.h>
-
-/* ---- a kernel that is there ---- */
-void tp_kernel_free(tp_kernel *kernel)
-{
-    for (int k = 0; k < kernel->n_terms; k++)
-        ad_free(kernel->terms[k].values);
-    ad_free(kernel->deviations);
-    memset(kernel, 0, sizeof *kernel);
-}
-
-void tp_kernel_at(const tp_kernel *kernel, double n, double *out)
-{
-    size_t count = kernel->rows * kernel->rows2;
-    memset(out, 0, count * sizeof *out);
-    for (int k = 0; k < kernel->n_terms; k++) {
-        double factor = pow(n, kernel->terms[k].power);
-        for (size_t i = 0; i < count; i++)
-            out[i] += factor * kernel->terms[k].values[i];
-    }
-}
-
-bool tp_kernel_converges(const tp_kernel *kernel)
-{
-    for (int k = 0; k < kernel->n_terms; k++)
-        if (fabs(kernel->terms[k].power) > 1e-9)
-            return false;
-    return true;
-}
 
 /* ---- by samples ---- */
 enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = 64 };
@@ -139,6 +110,18 @@ static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char
     add_text(kernel->method, sizeof kernel->method, text);
 }
 
+/* A kernel that is zero has one term, too. */
+static int keep_a_term(tp_kernel *kernel, ad_error *error)
+{
+    if (kernel->n_terms)
+        return 0;
+    if (!(kernel->terms[0].values = ad_alloc(kernel->rows * kernel->rows2, sizeof(double), "a limit kernel", error)))
+        return -1;
+    kernel->terms[0].power = 0;
+    kernel->n_terms = 1;
+    return 0;
+}
+
 /* Exactly, by the rules that hold: 0, or the refusal, without a kernel. *simple: whether these were the simple ones;
  * where they prove wrong in the auto rule, `why` says so and the general ones follow. */
 static int solve_exactly(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
@@ -159,6 +142,8 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
             *refusal = (ad_error){ 0 };
             status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
         }
+        if (status == 0)
+            status = keep_a_term(kernel, refusal);
     }
     if (status)
         tp_kernel_free(kernel);
@@ -246,6 +231,7 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
             "; where a small batch is normalised, gradients have heavy tails, and the spread of runs may understate "
             "the error");
     if (refusal.text[0]) {
+        snprintf(kernel->no_rule, sizeof kernel->no_rule, "%s", refusal.text);
         add_text(kernel->method, sizeof kernel->method, "; no exact rule for ");
         add_text(kernel->method, sizeof kernel->method, refusal.text);
     }
@@ -274,15 +260,34 @@ static int keep_learning(const tp_program *program, tp_program *view, ad_error *
     return 0;
 }
 
+/* The same program, whose NTK has fewer terms. ad_free frees the view's sites. */
+static int view_learning(const tp_program *program, tp_program *view, ad_error *error)
+{
+    *view = *program;
+    view->sites = ad_alloc((size_t)program->n_sites + 1, sizeof *view->sites, "a training kernel", error);
+    return view->sites ? keep_learning(program, view, error) : -1;
+}
+
 int tp_training_kernel(tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
                        const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
-    tp_program view = *program; /* the same program, whose NTK has fewer terms */
+    tp_program view;
     memset(kernel, 0, sizeof *kernel);
-    view.sites = ad_alloc((size_t)program->n_sites + 1, sizeof *view.sites, "a training kernel", error);
-    int status = view.sites && keep_learning(program, &view, error) == 0
-                     ? tp_limit(&view, TP_NTK, x, rows, x2, rows2, spec, kernel, error)
-                     : -1;
+    int status =
+        view_learning(program, &view, error) ? -1 : tp_limit(&view, TP_NTK, x, rows, x2, rows2, spec, kernel, error);
+    ad_free(view.sites);
+    return status;
+}
+
+int tp_training_second_opinion(tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
+                               const tp_limit_spec *spec, const tp_kernel *found, double seconds, tp_opinion *opinion,
+                               ad_error *error)
+{
+    tp_program view;
+    *opinion = (tp_opinion){ 0 };
+    int status = view_learning(program, &view, error)
+                     ? -1
+                     : tp_second_opinion(&view, TP_NTK, x, rows, x2, rows2, spec, found, seconds, opinion, error);
     ad_free(view.sites);
     return status;
 }

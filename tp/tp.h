@@ -58,6 +58,8 @@ typedef struct {
     double *deviations; /* sampled: the standard error of each value of the one term; else NULL */
     double simple_rule_error; /* of a program that is not BP-like: how far the simple rule is off, relative; else 0 */
     char method[600];         /* how it was found, in words */
+    char no_rule[512];        /* of a kernel that the auto engine sampled: what has no exact rule, with op and line;
+                                 else empty */
 } tp_kernel;
 
 typedef enum { TP_ENGINE_AUTO, TP_ENGINE_EXACT, TP_ENGINE_SAMPLE } tp_engine;
@@ -98,6 +100,38 @@ int tp_preactivations(const tp_program *program, ad_var *vectors, int capacity, 
  * the vector at their first index. */
 int tp_gaussian_covariance(const tp_program *program, ad_var vector, const double *x, size_t rows, const double *x2,
                            size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
+/* What the executor of n = infinity says of a kernel that was found. */
+typedef struct {
+    bool checked;
+    int entries, runs; /* entries that were compared; independent runs of the executor, */
+    size_t samples;    /* of so many samples each */
+    double deviation;  /* the farthest that an entry is from the mean of the runs, in standard errors of that mean */
+    double precision;  /* the largest of these standard errors, relative to sqrt(K(x, x) K(y, y)) */
+    char text[700];    /* "checked against samples: ...", or "unchecked: ..." and why, one line */
+} tp_opinion;
+/* Holds a kernel that tp_limit found exactly, of these inputs and this spec, against the executor's samples (THEORY,
+ * section 4, A second opinion): x (rows, features) and x2 (rows2, features; NULL: x), found (rows, rows2). Compared are
+ * the first, the last and the most parallel rows, at most 10 entries; where samples meet, in their whole batch. It
+ * takes about `seconds`, by which the samples are chosen, a power of 2 from 256 to 4096, and the runs, 64; where time
+ * is short, the most parallel rows alone and 32, 16 or 8 runs. The draws depend on spec->seed and these numbers alone.
+ *
+ * An entry beyond Student's point at 1e-3 / entries is measured again on fresh draws, by at least 32 runs of four times
+ * the samples and what they tend to, 2 K(S) - K(S/2), which takes a dozen times as long, or more. One that is also
+ * beyond the point at 1e-6 / entries, after what found->error allows, is an error that has both numbers: of right
+ * kernels, one in a million at most. Several powers of n are summed at n = samples, as the executor has them: those
+ * below the leading one are seen as far as they count there.
+ *
+ * 0: the kernel agrees, or it is unchecked: not enough time for 8 runs; a kernel of samples itself, between other
+ * outputs than the first, or by the simple rule on demand; a program that the executor has no rule for; samples that
+ * spread too widely to tell anything, as gradients do where a small batch is normalised. -1 with an error: the kernel
+ * and the samples disagree, and then opinion->checked is true; or the arguments are bad. */
+int tp_second_opinion(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                      size_t rows2, const tp_limit_spec *spec, const tp_kernel *found, double seconds,
+                      tp_opinion *opinion, ad_error *error);
+/* The same of a kernel that tp_training_kernel found. */
+int tp_training_second_opinion(tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
+                               const tp_limit_spec *spec, const tp_kernel *found, double seconds, tp_opinion *opinion,
+                               ad_error *error);
 void tp_kernel_free(tp_kernel *kernel);
 /* The kernel's value at a width, all powers summed: (rows, rows2). */
 void tp_kernel_at(const tp_kernel *kernel, double n, double *out);

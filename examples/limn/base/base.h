@@ -47,7 +47,7 @@ typedef struct {
     int n_times;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
     tp_style format;
-    bool json, explain, grey, recursion, help, version;
+    bool json, explain, grey, recursion, no_check, help, version;
 } options;
 
 /* ---- options.c ---- */
@@ -104,6 +104,22 @@ const char *data_name(const options *o);
 void data_tell(const options *o, const ds_data *data, cJSON *root);
 /* What the data asks of a network: a number a class, or one a target; 0 without labels. */
 size_t data_outputs(const ds_data *data);
+
+/* ---- checked_limit.c ---- */
+typedef struct {
+    bool training; /* tp_training_kernel's, else tp_limit's */
+    tp_kernel_kind which;
+    const double *x, *x2; /* x2 NULL: x */
+    size_t rows, rows2;
+    tp_limit_spec spec;
+} limit_question;
+/* Finds the limit and, where opinion is not NULL, asks for a second opinion of an exact one, unless --no-check is
+ * given: a disagreement is an error, and there is no kernel. That the exact rules lacked one is told on standard
+ * error. */
+int limit_find(const options *o, tp_program *program, const limit_question *q, tp_kernel *kernel, tp_opinion *opinion,
+               ad_error *error);
+/* The opinion, if there is one, as one line, or as a member of root if that is not NULL. */
+void limit_tell(const tp_opinion *opinion, cJSON *root);
 
 /* ---- json.c: the result of a command as one object. Memory that runs out is told once, by json_print. ---- */
 void json_begin(void);             /* before all else */

@@ -16,7 +16,8 @@ typedef struct {
     size_t rows, rows2, outputs;
     bool full;
     tp_kernel limit; /* of a limit; its terms are of (rows, rows2) */
-    double *values;  /* (rows, rows2) or (rows, rows2, outputs, outputs); NULL if a limit has several powers */
+    tp_opinion opinion;
+    double *values; /* (rows, rows2) or (rows, rows2, outputs, outputs); NULL if a limit has several powers */
 } job;
 
 static int open_job(job *j, const options *o, ad_error *error)
@@ -62,21 +63,23 @@ static size_t result_size(const job *j, ad_error *error)
 }
 
 /* The limit of the first rows against the first rows2, between two outputs: others than the first are the exact
- * engine's. */
+ * engine's. opinion NULL: unchecked. */
 static int solve(const job *j, const options *o, size_t rows, size_t rows2, const size_t outputs[2], tp_kernel *kernel,
-                 ad_error *error)
+                 tp_opinion *opinion, ad_error *error)
 {
-    tp_limit_spec spec = { .threads = (int)o->threads,
-                           .tolerance = o->tolerance,
-                           .engine = outputs[0] || outputs[1] ? TP_ENGINE_EXACT : o->engine,
-                           .output = outputs[0],
-                           .output2 = outputs[1],
-                           .rule = o->rule,
-                           .samples = (size_t)o->samples,
-                           .runs = (int)o->runs,
-                           .seed = (uint64_t)o->seed };
-    return tp_limit(j->program, o->kernel, j->data->x, rows, j->second.data, j->second.data ? rows2 : 0, &spec, kernel,
-                    error);
+    limit_question q = {
+        .which = o->kernel, .x = j->data->x, .rows = rows, .x2 = j->second.data, .rows2 = j->second.data ? rows2 : 0
+    };
+    q.spec = (tp_limit_spec){ .threads = (int)o->threads,
+                              .tolerance = o->tolerance,
+                              .engine = outputs[0] || outputs[1] ? TP_ENGINE_EXACT : o->engine,
+                              .output = outputs[0],
+                              .output2 = outputs[1],
+                              .rule = o->rule,
+                              .samples = (size_t)o->samples,
+                              .runs = (int)o->runs,
+                              .seed = (uint64_t)o->seed };
+    return limit_find(o, j->program, &q, kernel, opinion, error);
 }
 
 static int measure(const job *j, const options *o, nn_model *model, size_t rows, size_t rows2, double *out,
@@ -111,7 +114,7 @@ static int compute_outputs(job *j, const options *o, ad_error *error)
         tp_kernel *kernel = p ? &(tp_kernel){ 0 } : &j->limit;
         if (!j->full && pair[0] != pair[1])
             continue;
-        if ((status = solve(j, o, j->rows, j->rows2, pair, kernel, error)))
+        if ((status = solve(j, o, j->rows, j->rows2, pair, kernel, p ? NULL : &j->opinion, error)))
             break;
         if (!tp_kernel_converges(kernel) && !(o->at_width > 0))
             status = ad_fail(error, "the limit between outputs %zu and %zu grows with n: give --at-width N", pair[0],
@@ -134,7 +137,7 @@ static int compute_limit(job *j, const options *o, ad_error *error)
 {
     if (!tp_outputs_alike(j->program))
         return compute_outputs(j, o, error);
-    if (solve(j, o, j->rows, j->rows2, (size_t[2]){ 0 }, &j->limit, error))
+    if (solve(j, o, j->rows, j->rows2, (size_t[2]){ 0 }, &j->limit, &j->opinion, error))
         return -1;
     if (!tp_kernel_converges(&j->limit) && !(o->at_width > 0)) {
         char powers[200] = "";
@@ -240,6 +243,7 @@ static int tell_json(const job *j, const options *o, size_t width, ad_error *err
     if (!width) {
         json_put(root, "method", cJSON_CreateString(j->limit.method));
         json_put(root, "error", cJSON_CreateNumber(j->limit.error));
+        limit_tell(&j->opinion, root);
         if (j->limit.deviations && !o->out)
             json_put(root, "deviations", json_array(j->limit.deviations, shape, 2));
     }
@@ -276,6 +280,7 @@ static void print_kernel(const job *j, const options *o, size_t width)
     describe(j, o, width, text, sizeof text);
     if (!width)
         printf("%s, relative error %.1g\n", j->limit.method, j->limit.error);
+    limit_tell(&j->opinion, NULL);
     if (o->out)
         printf("%s: written to %s\n", text, o->out);
     else if (j->values)
@@ -305,7 +310,7 @@ static int piece(const job *j, const options *o, nn_model *model, size_t rows, s
     size_t outputs = j->full ? j->outputs * j->outputs : 1;
     double *out = model ? ad_alloc(rows * rows2 * outputs, sizeof *out, "a piece", error) : NULL, start = ad_seconds();
     tp_kernel kernel = { 0 };
-    int status = !model ? solve(j, o, rows, rows2, (size_t[2]){ 0 }, &kernel, error)
+    int status = !model ? solve(j, o, rows, rows2, (size_t[2]){ 0 }, &kernel, NULL, error)
                  : out  ? measure(j, o, model, rows, rows2, out, error)
                         : -1;
     *seconds = ad_seconds() - start;
@@ -448,7 +453,8 @@ const tool_command command_kernel = {
         "Without --out it prints the first rows and columns. --explain tells memory and time in place of computing.",
     .takes = TAKE_NETWORK | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(WIDTH) | TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(SEEDS) |
              TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(MODE) | TAKE(PROBES) | TAKE(DTYPE) |
-             TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(THREADS) | TAKE(EXPLAIN),
+             TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) |
+             TAKE(EXPLAIN),
     .settle = settle_kernel,
     .run = run_kernel,
 };

@@ -272,6 +272,7 @@ static void print_prediction(const prediction *p, const result *r)
                : o->start  ? "from --start on"
                            : "from outputs 0 on",
                p->method, p->error);
+    limit_tell(&p->opinion, NULL);
     printf("%s on the %s, rate %.5g", dynamics[r->training.motion],
            square ? "square loss sum (f - y)^2 / (2 N k)" : "cross-entropy, a mean over inputs", rate);
     if (r->training.motion == TP_MOMENTUM)
@@ -325,6 +326,7 @@ static int tell_json(const prediction *p, const result *r, ad_error *error)
     if (!p->model) {
         json_put(root, "method", cJSON_CreateString(p->method));
         json_put(root, "error", cJSON_CreateNumber(p->error));
+        limit_tell(&p->opinion, root);
     }
     json_put(root, "loss", cJSON_CreateString(option_word(OPTION_LOSS, (int)o->loss)));
     json_put(root, "optimizer", cJSON_CreateString(words[r->training.motion]));
@@ -440,7 +442,7 @@ const tool_command command_predict = {
              TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(LOSS) |
              TAKE(OPTIMIZER) | TAKE(MOMENTUM) | TAKE(TIMES) | TAKE(RIDGE) | TAKE(TRAIN) | TAKE(TEST) | TAKE(START) |
              TAKE(COVARIANCE) | TAKE(RATE) | TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) |
-             TAKE(TOLERANCE) | TAKE(THREADS) | TAKE(EXPLAIN),
+             TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) | TAKE(EXPLAIN),
     .settle = settle_predict,
     .run = run_predict,
 };

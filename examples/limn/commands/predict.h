@@ -18,6 +18,8 @@ typedef struct {
     double *start;    /* (rows[0] + rows[1], outputs); NULL: 0 */
     char method[600]; /* how a limit was found */
     double error;
+    bool asked[2];      /* by kernel: its first limit was checked, */
+    tp_opinion opinion; /* and this is of the kernel that trains */
 } prediction;
 
 /* ---- predict_kernel.c: all are to be freed with ad_free, and NULL after an error ---- */

@@ -9,21 +9,23 @@ static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, si
                         size_t rows2, ad_error *error)
 {
     const options *o = p->o;
-    tp_limit_spec spec = { .threads = (int)o->threads,
-                           .tolerance = o->tolerance,
-                           .engine = o->engine,
-                           .rule = o->rule,
-                           .samples = (size_t)o->samples,
-                           .runs = (int)o->runs,
-                           .seed = (uint64_t)o->seed };
+    limit_question q = { .training = which == TP_NTK, .which = which, .x = x, .rows = rows, .x2 = x2, .rows2 = rows2 };
+    q.spec = (tp_limit_spec){ .threads = (int)o->threads,
+                              .tolerance = o->tolerance,
+                              .engine = o->engine,
+                              .rule = o->rule,
+                              .samples = (size_t)o->samples,
+                              .runs = (int)o->runs,
+                              .seed = (uint64_t)o->seed };
     tp_kernel kernel;
     if (!tp_outputs_alike(p->program)) {
         ad_fail(error, "the outputs are not alike, as several heads or a readout a step are not: one kernel does not "
                        "predict them all; give --width N, or a network of one of them");
         return NULL;
     }
-    if (which == TP_NTK ? tp_training_kernel(p->program, x, rows, x2, rows2, &spec, &kernel, error)
-                        : tp_limit(p->program, which, x, rows, x2, rows2, &spec, &kernel, error))
+    tp_opinion other, *opinion = p->asked[which] ? NULL : which == o->kernel ? &p->opinion : &other;
+    p->asked[which] = true;
+    if (limit_find(o, p->program, &q, &kernel, opinion, error))
         return NULL;
     char powers[200] = "";
     for (int k = 0; k < kernel.n_terms; k++)
@@ -34,7 +36,7 @@ static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, si
                 "the limit kernel has the powers%s, so that training has no limit at a fixed rate: give --at-width N "
                 "to sum them, or --width N",
                 powers);
-    } else if (kernel.n_terms > 0) {
+    } else {
         values = kernel.terms[0].values;
         kernel.terms[0].values = NULL;
         for (int k = 0; k < kernel.n_terms; k++) {
@@ -42,8 +44,6 @@ static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, si
             for (size_t i = 0; i < kernel.rows * kernel.rows2; i++)
                 values[i] = (k ? values[i] : 0) + factor * term[i];
         }
-    } else {
-        values = ad_alloc(kernel.rows * kernel.rows2, sizeof *values, "a kernel", error);
     }
     snprintf(p->method, sizeof p->method, "%s", kernel.method);
     p->error = fmax(p->error, kernel.error);

@@ -66,7 +66,7 @@ const tool_command command_report = {
         "drawn and\n"
         "the first --seeds trained. Accuracies of batch normalisation are in evaluation, with the running statistics.",
     .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) | TAKE(SEED) | TAKE(SEEDS) | TAKE(OUT) |
-             TAKE(RATE) | TAKE(STEPS) | TAKE(PROBES) | TAKE(THREADS),
+             TAKE(RATE) | TAKE(STEPS) | TAKE(PROBES) | TAKE(NO_CHECK) | TAKE(THREADS),
     .settle = settle_report,
     .run = run_report,
 };

@@ -122,13 +122,13 @@ static int look_up(const nn_progress *progress, nn_model *model, void *context)
 }
 
 static int fit(const job *j, const options *o, nn_model *model, const nn_fit_spec *plain, nn_progress *last,
-               ad_error *error)
+               tp_opinion *opinion, ad_error *error)
 {
     nn_fit_spec spec = *plain;
     nn_drift_spec drift = { 0 };
     int status = 0;
     if (o->drift) {
-        status = drift_open(o, j->net, j->data, nn_model_width(model), &drift, error);
+        status = drift_open(o, j->net, j->data, nn_model_width(model), &drift, opinion, error);
         spec.drift = &drift;
     }
     interrupt_begin();
@@ -167,9 +167,10 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
                              .checkpoint_every = 100,
                              .resume = o->resume };
         nn_progress last = { 0 };
+        tp_opinion opinion = { 0 };
         double accuracy = 0;
         nn_model *model = network_model(o, j->net, WIDTH, (uint64_t)(o->seed + s), error);
-        status = model ? fit(j, o, model, &spec, &last, error) : -1;
+        status = model ? fit(j, o, model, &spec, &last, &opinion, error) : -1;
         if (!status && o->out)
             status = nn_save(model, o->out, error);
         cJSON *run = NULL;
@@ -184,7 +185,7 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
             json_put(run, "seconds", cJSON_CreateNumber(last.seconds));
         }
         if (!status && o->drift)
-            status = drift_tell(o, &last, run, error);
+            status = drift_tell(o, &last, &opinion, run, error);
         if (!status)
             status = tell_parts(j, o, model, o->seed + s, run, &accuracy, error);
         sums[0] += accuracy;
@@ -282,7 +283,7 @@ const tool_command command_train = {
     .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) |
              TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) |
              TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
-             TAKE(DRIFT_LIMIT) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
+             TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_train,
     .run = run_train,
 };

@@ -8,7 +8,8 @@
 enum { MAX_COLUMNS = 64 };
 
 /* Theta_inf of the probes at the width, from --drift-limit or by the exact engine; NULL where there is none. */
-static double *find_limit(const options *o, nn_net *net, const ds_data *data, size_t width, ad_error *error)
+static double *find_limit(const options *o, nn_net *net, const ds_data *data, size_t width, tp_opinion *opinion,
+                          ad_error *error)
 {
     size_t rows = (size_t)o->probes;
     if (o->drift_limit) {
@@ -24,15 +25,21 @@ static double *find_limit(const options *o, nn_net *net, const ds_data *data, si
     }
     ad_error why = { 0 };
     tp_kernel kernel = { 0 };
-    tp_limit_spec spec = { .threads = (int)o->threads, .engine = TP_ENGINE_EXACT };
+    limit_question q = {
+        .which = TP_NTK, .x = data->x, .rows = rows, .spec = { .threads = (int)o->threads, .engine = TP_ENGINE_EXACT }
+    };
     double *limit = ad_alloc(rows * rows, sizeof *limit, "a kernel", error);
     tp_program *program = limit ? tp_translate(net, &why) : NULL;
     if (program && !tp_outputs_alike(program))
         ad_fail(&why, "the outputs are not alike: each has a limit of its own");
-    else if (program && tp_limit(program, TP_NTK, data->x, rows, NULL, 0, &spec, &kernel, &why) == 0) {
+    else if (program && limit_find(o, program, &q, &kernel, opinion, &why) == 0) {
         tp_kernel_at(&kernel, (double)width, limit);
     }
-    if (limit && why.text[0]) {
+    if (opinion->checked && why.text[0]) {
+        ad_fail(error, "%s", why.text);
+        ad_free(limit);
+        limit = NULL;
+    } else if (limit && why.text[0]) {
         fprintf(stderr, "from_limit stays empty, or give --drift-limit: %s\n", why.text);
         ad_free(limit);
         limit = NULL;
@@ -52,12 +59,13 @@ static int write_kernel(const nn_drift_row *row, void *context, ad_error *error)
     return ds_npy_write(path, row->kernel, shape, 2, error);
 }
 
-int drift_open(const options *o, nn_net *net, const ds_data *data, size_t width, nn_drift_spec *spec, ad_error *error)
+int drift_open(const options *o, nn_net *net, const ds_data *data, size_t width, nn_drift_spec *spec,
+               tp_opinion *opinion, ad_error *error)
 {
     if ((size_t)o->probes > data->train)
         return ad_fail(error, "--probes %ld: there are %zu inputs to train on", o->probes, data->train);
     *spec = (nn_drift_spec){ .probes = { data->x, data->y, (size_t)o->probes, data->classes },
-                             .limit = find_limit(o, net, data, width, error),
+                             .limit = find_limit(o, net, data, width, opinion, error),
                              .schedule = o->drift_schedule,
                              .every = o->drift_every,
                              .share = o->drift_share,
@@ -97,12 +105,13 @@ static int series(char *text, cJSON *result)
     return 0;
 }
 
-int drift_tell(const options *o, const nn_progress *last, cJSON *run, ad_error *error)
+int drift_tell(const options *o, const nn_progress *last, const tp_opinion *opinion, cJSON *run, ad_error *error)
 {
     double share = last->seconds > 0 ? last->measuring / last->seconds : 0;
     if (!o->json) {
         printf("drift   %ld measurements of %ld probes in %s: %.3g s, %.2g %% of the fit's time\n", last->measured,
                o->probes, o->drift, last->measuring, 100 * share);
+        limit_tell(opinion, NULL);
         return 0;
     }
     size_t bytes;
@@ -113,6 +122,7 @@ int drift_tell(const options *o, const nn_progress *last, cJSON *run, ad_error *
     json_put(result, "probes", cJSON_CreateNumber((double)o->probes));
     json_put(result, "measured", cJSON_CreateNumber((double)last->measured));
     json_put(result, "share", cJSON_CreateNumber(share));
+    limit_tell(opinion, result);
     int failed = series(text, json_put(result, "series", cJSON_CreateObject()));
     ad_free(text);
     return failed ? ad_fail(error, "out of memory for the result as JSON") : 0;

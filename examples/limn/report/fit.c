@@ -35,15 +35,6 @@ double report_log_mean(const report *r, field f, int k)
     return sum / (double)report_count(r, f);
 }
 
-/* Student's 97.5 % point (Abramowitz and Stegun, 26.7.5): 1 % short at 2 degrees of freedom, 0.1 % at 3. */
-static double student(double freedom)
-{
-    const double z = 1.959963984540054, u = 1 / freedom, z2 = z * z;
-    double g1 = (z2 + 1) / 4, g2 = ((5 * z2 + 16) * z2 + 3) / 96, g3 = (((3 * z2 + 19) * z2 + 17) * z2 - 15) / 384;
-    double g4 = ((((79 * z2 + 776) * z2 + 1482) * z2 - 1920) * z2 - 945) / 92160;
-    return z * (1 + u * (g1 + u * (g2 + u * (g3 + u * g4))));
-}
-
 bool report_fit(const report *r, field f, double maximum, report_line *line)
 {
     double sx = 0, sy = 0, sxx = 0, sxy = 0, residual = 0, m = 0;
@@ -66,7 +57,7 @@ bool report_fit(const report *r, field f, double maximum, report_line *line)
         }
     if (widths < 2 || m < 4)
         return false;
-    double spread = sqrt(residual / (m - 2)), slope = sxy / sxx, t = student(m - 2);
+    double spread = sqrt(residual / (m - 2)), slope = sxy / sxx, t = ad_student(0.05, (int)m - 2);
     *line = (report_line){ .slope = slope,
                            .half = t * spread / sqrt(sxx),
                            .at = (sy - slope * sx) / m,

@@ -393,6 +393,9 @@ static int write_body(page *p)
     escape(p->out, r->method, strlen(r->method));
     if (r->limit_error > 0)
         fprintf(p->out, ", relative error %.1g", r->limit_error);
+    if (r->opinion.text[0])
+        fputs("; ", p->out);
+    escape(p->out, r->opinion.text, strlen(r->opinion.text));
     fputs(".</p>\n", p->out);
     write_table(p);
     write_slopes(p);

@@ -55,10 +55,12 @@ int report_limit(report *r, ad_error *error)
 {
     size_t rows = r->coupled || r->probes > TRAINED ? r->probes : TRAINED;
     tp_kernel kernel = { 0 };
-    tp_limit_spec spec = { .threads = (int)r->o->threads, .runs = LIMIT_RUNS };
+    limit_question q = {
+        .which = TP_NTK, .x = r->data->x, .rows = rows, .spec = { .threads = (int)r->o->threads, .runs = LIMIT_RUNS }
+    };
     int status =
         tp_outputs_alike(r->program)
-            ? tp_limit(r->program, TP_NTK, r->data->x, rows, NULL, 0, &spec, &kernel, error)
+            ? limit_find(r->o, r->program, &q, &kernel, &r->opinion, error)
             : ad_fail(error, "report: the outputs are not alike, as several heads or a readout a step are not: "
                              "each has a limit of its own; limn kernel --outputs full has them all");
     if (!status && !tp_kernel_converges(&kernel))

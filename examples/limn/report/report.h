@@ -52,6 +52,7 @@ typedef struct {
     double predicted[MAX_POINTS]; /* the probes' loss in the limit, at the points */
     report_neurons neurons[MAX_NEURONS];
     int n_neurons;
+    tp_opinion opinion;                                    /* of the limit */
     char no_neurons[600], no_prediction[600], method[600]; /* why there are none; how the limit was found */
 } report;
 

@@ -22,6 +22,7 @@ int report_tell_json(const report *r, ad_error *error)
     json_put(root, "rate", cJSON_CreateNumber(r->rate));
     json_put(root, "largest_stable_rate", cJSON_CreateNumber(r->largest));
     json_put(root, "limit_error", cJSON_CreateNumber(r->limit_error));
+    limit_tell(&r->opinion, root);
     json_put(root, "probes", cJSON_CreateNumber((double)r->probes));
     json_put(root, "probes_are_one_batch", cJSON_CreateBool(r->coupled));
     json_put(root, "seed", cJSON_CreateNumber((double)r->o->seed));

@@ -8,8 +8,10 @@ void report_tell_head(const report *r)
     char rate[80] = "";
     if (r->share > 0)
         snprintf(rate, sizeof rate, ", 1/%g of the largest stable one", 1 / r->share);
+    puts("");
+    limit_tell(&r->opinion, NULL);
     printf(
-        "\nTrained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g%s.\n"
+        "Trained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g%s.\n"
         "Θ is the NTK of %zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).\n%s\n"
         "     n   train %%       test %%        ‖Θ₀−Θ∞‖/‖Θ∞‖    ‖Θₜ−Θ₀‖/‖Θ₀‖    ‖Θₜ−Θ∞‖/‖Θ∞‖\n",
         TRAINED, r->steps, MOMENTUM, r->rate, rate, r->probes, r->coupled ? ", one training-mode batch" : "", r->seeds,

@@ -1,0 +1,50 @@
+/* checked_limit.c: a limit and its second opinion. */
+#include "examples/limn/base/base.h"
+
+#include <math.h>
+
+/* Seconds of the check: the least that it has, and its share of the time that the limit took. */
+static const double least = 0.3, share = 0.1;
+
+int limit_find(const options *o, tp_program *program, const limit_question *q, tp_kernel *kernel, tp_opinion *opinion,
+               ad_error *error)
+{
+    double start = ad_seconds();
+    int status = q->training ? tp_training_kernel(program, q->x, q->rows, q->x2, q->rows2, &q->spec, kernel, error)
+                             : tp_limit(program, q->which, q->x, q->rows, q->x2, q->rows2, &q->spec, kernel, error);
+    if (status || !opinion)
+        return status;
+    *opinion = (tp_opinion){ 0 };
+    if (kernel->no_rule[0])
+        fprintf(stderr, "by samples, for there is no exact rule: %s\n", kernel->no_rule);
+    if (o->no_check || kernel->deviations)
+        return 0;
+    double seconds = fmax(least, share * (ad_seconds() - start));
+    status = q->training ? tp_training_second_opinion(program, q->x, q->rows, q->x2, q->rows2, &q->spec, kernel,
+                                                      seconds, opinion, error)
+                         : tp_second_opinion(program, q->which, q->x, q->rows, q->x2, q->rows2, &q->spec, kernel,
+                                             seconds, opinion, error);
+    if (status)
+        tp_kernel_free(kernel);
+    return status;
+}
+
+void limit_tell(const tp_opinion *opinion, cJSON *root)
+{
+    if (!opinion->text[0])
+        return;
+    if (!root) {
+        puts(opinion->text);
+        return;
+    }
+    cJSON *check = json_put(root, "check", cJSON_CreateObject());
+    json_put(check, "checked", cJSON_CreateBool(opinion->checked));
+    json_put(check, "text", cJSON_CreateString(opinion->text));
+    if (!opinion->checked)
+        return;
+    json_put(check, "deviation", cJSON_CreateNumber(opinion->deviation));
+    json_put(check, "precision", cJSON_CreateNumber(opinion->precision));
+    json_put(check, "entries", cJSON_CreateNumber(opinion->entries));
+    json_put(check, "runs", cJSON_CreateNumber(opinion->runs));
+    json_put(check, "samples", cJSON_CreateNumber((double)opinion->samples));
+}

@@ -1,0 +1,423 @@
+/* second_opinion.c: an exact kernel held against the executor's samples of the same program, which share nothing with
+ * the rules but the trace.
+ *
+ * A mean over independent runs is off by its standard errors as Student's variable is, and by a bias of the finite
+ * number of samples S, of order 1/S, that their spread does not show: measured over networks of all kinds, at most 0.4
+ * of one run's spread at S = 128 and 0.25 at S = 512, mostly less than 0.1. So what seems wrong is measured again,
+ * without the bias, by 2 K(S) - K(S/2) of fresh runs, before it is said to be wrong. */
+#include "autodiff/base/base.h"
+#include "tp/executor/executor.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+enum {
+    PICKED = 4, /* rows of one set, at most */
+    MOST_ENTRIES = 10,
+    CANDIDATES = 128, /* rows, evenly spread, whose angles are compared */
+    LEAST_SAMPLES = 256,
+    MOST_SAMPLES = 4096,
+    CLOSER = 4, /* times the samples */
+    LEAST_RUNS = 8,
+    MOST_RUNS = 64,
+    CLOSER_RUNS = 32, /* at least */
+    LEAST_RANK = 8,   /* of a batch that is normalised */
+    FIRST_SEED = 7000001,
+    CLOSER_SEED = FIRST_SEED + MOST_RUNS,
+};
+
+/* Probabilities that a right kernel is beyond, and how far off a mean is allowed to be at all. */
+static const double suspicious = 1e-3, wrong = 1e-6, widest = 0.1, rounding = 1e-9;
+
+/* An entry of the kernel that was found, and of the executor's. */
+typedef struct {
+    size_t row, row2;     /* in the kernel that was found */
+    size_t at, own, own2; /* in the executor's: the entry and, where there is one, those of the rows with themselves */
+    double scale;         /* sqrt(K(x, x) K(y, y)) */
+} entry;
+
+typedef struct {
+    const tp_program *program;
+    tp_kernel_kind which;
+    const tp_limit_spec *spec;
+    const tp_kernel *found;
+    double power;                 /* the leading one of n: all values are over n^power */
+    const double *given, *given2; /* of the kernel that was found */
+    const double *x, *x2;         /* of the executor */
+    double *gathered;             /* x, unless samples meet */
+    size_t rows, rows2;           /* of the executor's kernel */
+    entry entries[MOST_ENTRIES];
+    int n;
+    double *one; /* (rows, rows2): a run */
+} question;
+
+/* What so many runs said: of each entry the mean distance from what was found, and its standard error. */
+typedef struct {
+    size_t samples;
+    int runs;
+    double mean[MOST_ENTRIES], error[MOST_ENTRIES];
+    double deviation, precision;
+    int worst;
+} answer;
+
+/* ---- rows ---- */
+static double angle_cosine(const double *a, const double *b, size_t features)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < features; i++) {
+        ab += a[i] * b[i];
+        aa += a[i] * a[i];
+        bb += b[i] * b[i];
+    }
+    return aa > 0 && bb > 0 ? fabs(ab) / sqrt(aa * bb) : 0;
+}
+
+/* The two rows, of x and of x2 (NULL: of x), that are nearest to parallel and not the same. */
+static void find_parallel(const double *x, size_t rows, const double *x2, size_t rows2, size_t features,
+                          size_t found[2])
+{
+    const double *y = x2 ? x2 : x;
+    size_t columns = x2 ? rows2 : rows, step = 1 + (rows - 1) / CANDIDATES, step2 = 1 + (columns - 1) / CANDIDATES;
+    double closest = -1;
+    found[0] = found[1] = 0;
+    for (size_t i = 0; i < rows; i += step)
+        for (size_t j = x2 ? 0 : i + step; j < columns; j += step2) {
+            const double *a = x + i * features, *b = y + j * features;
+            double cosine = angle_cosine(a, b, features);
+            if (cosine > closest && memcmp(a, b, features * sizeof *a) != 0) {
+                closest = cosine;
+                found[0] = i;
+                found[1] = j;
+            }
+        }
+}
+
+static int add_row(size_t row, size_t *picked, int n)
+{
+    for (int k = 0; k < n; k++)
+        if (picked[k] == row)
+            return n;
+    picked[n] = row;
+    return n + 1;
+}
+
+static void free_entries(question *q)
+{
+    ad_free(q->gathered);
+    ad_free(q->one);
+    q->gathered = q->one = NULL;
+    q->n = 0;
+}
+
+/* The entries that are compared, between the first, the last and the most parallel rows, or `few`: between the latter
+ * alone. And the executor's inputs: the picked rows as one batch or, where samples meet, all rows as they are. */
+static int choose_entries(question *q, const size_t parallel[2], bool few, ad_error *error)
+{
+    const double *x = q->given, *x2 = q->given2;
+    size_t features = nn_features(q->program->net), rows = q->found->rows, rows2 = q->found->rows2;
+    size_t picked[2][PICKED];
+    int n[2] = { 0 };
+    for (int k = 0; k < 2; k++) {
+        n[k] = add_row(parallel[x2 ? k : 0], picked[k], 0);
+        n[k] = x2 ? n[k] : add_row(parallel[1], picked[k], n[k]);
+        n[k] = few ? n[k] : add_row(k && x2 ? rows2 - 1 : rows - 1, picked[k], add_row(0, picked[k], n[k]));
+    }
+    free_entries(q);
+    bool coupled = q->program->coupled;
+    size_t side = x2 ? (size_t)(n[0] + n[1]) : (size_t)n[0];
+    q->x = x;
+    q->x2 = coupled ? x2 : NULL;
+    q->rows = coupled ? rows : side;
+    q->rows2 = coupled && x2 ? rows2 : q->rows;
+    if (!coupled && !(q->x = q->gathered = ad_alloc(side * features, sizeof(double), "inputs", error)))
+        return -1;
+    for (size_t i = 0; i < side && !coupled; i++) {
+        bool second = i >= (size_t)n[0];
+        const double *from = second ? x2 + picked[1][i - (size_t)n[0]] * features : x + picked[0][i] * features;
+        memcpy(q->gathered + i * features, from, features * sizeof *from);
+    }
+    for (int i = 0; i < n[0]; i++)
+        for (int j = x2 ? 0 : i; j < n[1]; j++) {
+            size_t a = coupled ? picked[0][i] : (size_t)i;
+            size_t b = coupled ? picked[1][j] : (size_t)(x2 ? n[0] + j : j);
+            size_t own = x2 && coupled ? SIZE_MAX : a * (q->rows2 + 1);
+            q->entries[q->n++] = (entry){ .row = picked[0][i],
+                                          .row2 = picked[1][j],
+                                          .at = a * q->rows2 + b,
+                                          .own = own,
+                                          .own2 = own == SIZE_MAX ? own : b * (q->rows2 + 1) };
+        }
+    return (q->one = ad_alloc(q->rows * q->rows2, sizeof *q->one, "a second opinion", error)) ? 0 : -1;
+}
+
+/* ---- runs ---- */
+/* The kernel that was found at n = samples, over n^power. */
+static double found_at(const question *q, const entry *e, size_t samples)
+{
+    double sum = 0;
+    for (int k = 0; k < q->found->n_terms; k++)
+        sum += q->found->terms[k].values[e->row * q->found->rows2 + e->row2] *
+               pow((double)samples, q->found->terms[k].power - q->power);
+    return sum;
+}
+
+static int run_once(const question *q, size_t samples, uint64_t seed, ad_error *error)
+{
+    if (tp_sample_once(q->program, q->which, samples, q->spec->seed + seed, q->spec->threads, q->x, q->rows, q->x2,
+                       q->rows2, q->one, error))
+        return -1;
+    for (int k = 0; k < q->n; k++)
+        if (!isfinite(q->one[q->entries[k].at]))
+            return ad_fail(error, "a run of %zu samples leaves the range of a double", samples);
+    return 0;
+}
+
+/* Distances of one run, times weight, are added. */
+static int add_run(question *q, size_t samples, uint64_t seed, double weight, double *distances, ad_error *error)
+{
+    double unit = pow((double)samples, -q->power), largest = 0;
+    if (run_once(q, samples, seed, error))
+        return -1;
+    for (int k = 0; k < q->n; k++)
+        largest = fmax(largest, fabs(unit * q->one[q->entries[k].at]));
+    for (int k = 0; k < q->n; k++) {
+        entry *e = &q->entries[k];
+        double scale = e->own == SIZE_MAX ? largest : unit * sqrt(fabs(q->one[e->own] * q->one[e->own2]));
+        e->scale = fmax(e->scale, scale);
+        distances[k] += weight * (unit * q->one[e->at] - found_at(q, e, samples));
+    }
+    return 0;
+}
+
+/* a->samples and a->runs are given. closer: by fresh draws, and what they tend to. */
+static int ask(question *q, answer *a, bool closer, ad_error *error)
+{
+    for (int run = 1; run <= a->runs; run++) {
+        double distances[MOST_ENTRIES] = { 0 };
+        uint64_t seed = (uint64_t)run + (closer ? CLOSER_SEED : FIRST_SEED);
+        if (add_run(q, a->samples, seed, closer ? 2 : 1, distances, error) ||
+            (closer && add_run(q, a->samples / 2, seed + MOST_RUNS, -1, distances, error)))
+            return -1;
+        ad_add_run(distances, 1, (size_t)q->n, run, a->mean, a->error);
+    }
+    ad_standard_errors(a->error, (size_t)q->n, a->runs);
+    for (int k = 0; k < q->n; k++) {
+        double scale = q->entries[k].scale, error_of_mean = a->error[k] + rounding * 1e-3 * scale;
+        double far = fmax(0, fabs(a->mean[k]) - (q->found->error + rounding) * scale);
+        if (far > 0 && far / error_of_mean > a->deviation) {
+            a->deviation = far / error_of_mean;
+            a->worst = k;
+        }
+        if (scale > 0)
+            a->precision = fmax(a->precision, a->error[k] / scale);
+    }
+    return 0;
+}
+
+/* The seconds that one run takes; -1 with an error. */
+static double time_run(const question *q, size_t samples, ad_error *error)
+{
+    double start = ad_seconds();
+    return run_once(q, samples, FIRST_SEED, error) ? -1 : ad_seconds() - start;
+}
+
+/* Samples and runs that the time is enough for, from the least samples on that the program's draws leave room for;
+ * false, and why. A run that fails takes less time than one that does not. */
+static bool choose_size(const question *q, double seconds, answer *a, char *why, size_t size)
+{
+    ad_error error = { 0 };
+    double start = ad_seconds(), took = time_run(q, a->samples = LEAST_SAMPLES, &error);
+    while (took < 0 && a->samples < MOST_SAMPLES && LEAST_RUNS * (ad_seconds() - start) < seconds) {
+        error = (ad_error){ 0 };
+        start = ad_seconds();
+        took = time_run(q, a->samples *= 2, &error);
+    }
+    if (took < 0) {
+        if (a->samples < MOST_SAMPLES)
+            ad_snprintf(why, size, "more than %zu samples take longer than the %.2g s that the check may take: %s",
+                        a->samples, seconds, error.text);
+        else
+            snprintf(why, size, "%s", error.text);
+        return false;
+    }
+    double again = MOST_RUNS * took > seconds ? time_run(q, a->samples, &error) : took;
+    took = again > 0 && again < took ? again : took; /* the first run may take what is made once */
+    for (a->runs = MOST_RUNS; a->runs > LEAST_RUNS && a->runs * took > seconds;)
+        a->runs /= 2;
+    if (a->runs * took > seconds) {
+        ad_snprintf(why, size, "%d runs of %zu samples take about %.2g s, and the check may take %.2g s", LEAST_RUNS,
+                    a->samples, LEAST_RUNS * took, seconds);
+        return false;
+    }
+    while (a->samples < MOST_SAMPLES && took >= 0 && 2 * a->runs * took <= seconds)
+        took = time_run(q, a->samples *= 2, &error);
+    return true;
+}
+
+/* All entries that the time is enough for, and the size; false, and why, where it is enough for none. -1 with an
+ * error. */
+static int choose(question *q, double seconds, answer *a, char *why, size_t size, ad_error *error)
+{
+    size_t parallel[2];
+    answer more = { 0 };
+    char no_more[512];
+    find_parallel(q->given, q->found->rows, q->given2, q->found->rows2, nn_features(q->program->net), parallel);
+    if (choose_entries(q, parallel, true, error))
+        return -1;
+    if (!choose_size(q, seconds, a, why, size))
+        return 0;
+    if (!q->program->coupled && a->runs < MOST_RUNS)
+        return 1;
+    if (choose_entries(q, parallel, false, error))
+        return -1;
+    if (choose_size(q, seconds, &more, no_more, sizeof no_more))
+        *a = more;
+    else if (choose_entries(q, parallel, true, error))
+        return -1;
+    return 1;
+}
+
+/* ---- what there is no second opinion of ---- */
+/* How many directions the batch x, (rows, features), has about its mean: (sum of variances)^2 / sum of their squares;
+ * -1 without memory. */
+static double effective_rank(const double *x, size_t rows, size_t features)
+{
+    double *centred = ad_alloc(rows * features, sizeof *centred, "a batch", NULL);
+    double *gram = ad_alloc(rows * rows, sizeof *gram, "a batch", NULL), trace = 0, squares = 0;
+    for (size_t j = 0; j < features && centred && gram; j++) {
+        double mean = 0;
+        for (size_t i = 0; i < rows; i++)
+            mean += x[i * features + j] / (double)rows;
+        for (size_t i = 0; i < rows; i++)
+            centred[i * features + j] = x[i * features + j] - mean;
+    }
+    if (centred && gram)
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)rows, (int)features, 1, centred,
+                    (int)features, centred, (int)features, 0, gram, (int)rows);
+    for (size_t i = 0; i < rows * rows && centred && gram; i++) {
+        trace += i % (rows + 1) ? 0 : gram[i];
+        squares += gram[i] * gram[i];
+    }
+    bool there = centred && gram;
+    ad_free(centred);
+    ad_free(gram);
+    return !there ? -1 : squares > 0 ? trace * trace / squares : 0;
+}
+
+/* False, and why, where samples cannot judge the kernel. */
+static bool has_opinion(const question *q, char *why, size_t size)
+{
+    size_t features = nn_features(q->program->net);
+    *why = 0;
+    if (q->found->deviations)
+        snprintf(why, size, "the kernel is of samples itself");
+    else if (q->spec->output + q->spec->output2 > 0)
+        snprintf(why, size, "samples are of the first output's kernel alone");
+    else if (q->spec->rule == TP_RULE_BP)
+        snprintf(why, size, "the simple rule was asked for, and samples follow the general one");
+    else if (q->program->coupled && q->which == TP_NTK) {
+        double rank = effective_rank(q->given, q->found->rows, features);
+        rank = q->given2 ? fmin(rank, effective_rank(q->given2, q->found->rows2, features)) : rank;
+        if (rank < LEAST_RANK)
+            ad_snprintf(
+                why, size,
+                "a batch of %.2g directions is normalised, and where there are fewer than %d gradients have heavy "
+                "tails, which samples miss",
+                fmax(rank, 0), LEAST_RANK);
+    }
+    return !*why;
+}
+
+/* ---- judging ---- */
+static double bound(const question *q, const answer *a, double probability)
+{
+    return ad_student(probability / q->n, a->runs - 1);
+}
+
+static int accuse(const question *q, const answer *a, ad_error *error)
+{
+    const entry *e = &q->entries[a->worst];
+    double found = found_at(q, e, a->samples);
+    char power[40] = "";
+    if (fabs(q->power) > 1e-9)
+        ad_snprintf(power, sizeof power, " n^%g", q->power);
+    return ad_fail(
+        error,
+        "the exact limit disagrees with samples of the same program: the %s of inputs %zu and %zu (counted "
+        "from 0) is %.10g%s by exact rules and %.10g%s by samples, %.3g standard errors away, where %.3g are "
+        "chance (%d runs of %zu samples); please report this network",
+        q->which == TP_NTK ? "NTK" : "NNGP kernel", e->row, e->row2, found, power, found + a->mean[a->worst], power,
+        a->deviation, bound(q, a, wrong), a->runs, a->samples);
+}
+
+static void tell(const question *q, const answer *a, tp_opinion *opinion)
+{
+    opinion->checked = true;
+    opinion->entries = q->n;
+    opinion->runs = a->runs;
+    opinion->samples = a->samples;
+    opinion->deviation = a->deviation;
+    opinion->precision = a->precision;
+    ad_snprintf(opinion->text, sizeof opinion->text,
+                "checked against samples: worst deviation %.1f standard errors over %d entries (%d runs of %zu "
+                "samples, good to %.1g %%)",
+                a->deviation, q->n, a->runs, a->samples, 100 * a->precision);
+}
+
+/* 0: agrees, or *why is why it is unchecked; -1: disagrees. */
+static int judge(question *q, double seconds, tp_opinion *opinion, char *why, size_t size, ad_error *error)
+{
+    answer first = { 0 }, second = { 0 };
+    ad_error failure = { 0 };
+    int status = choose(q, seconds, &first, why, size, error);
+    if (status <= 0)
+        return status;
+    if (ask(q, &first, false, &failure)) {
+        snprintf(why, size, "%s", failure.text);
+        return 0;
+    }
+    second.samples = CLOSER * first.samples;
+    second.runs = first.runs < CLOSER_RUNS ? CLOSER_RUNS : first.runs;
+    bool closer = first.deviation > bound(q, &first, suspicious);
+    if (closer && ask(q, &second, true, &failure)) {
+        snprintf(why, size, "%s", failure.text);
+        return 0;
+    }
+    const answer *last = closer ? &second : &first;
+    if (last->precision > widest) {
+        ad_snprintf(why, size, "samples spread too widely: the mean of %d runs of %zu has a standard error of %.2g %%",
+                    last->runs, last->samples, 100 * last->precision);
+        return 0;
+    }
+    tell(q, last, opinion);
+    return closer && last->deviation > bound(q, last, wrong) ? accuse(q, last, error) : 0;
+}
+
+int tp_second_opinion(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                      size_t rows2, const tp_limit_spec *given, const tp_kernel *found, double seconds,
+                      tp_opinion *opinion, ad_error *error)
+{
+    tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
+    question q = { .program = program,
+                   .which = which,
+                   .spec = &spec,
+                   .found = found,
+                   .power = -(double)INFINITY,
+                   .given = x,
+                   .given2 = x2 };
+    char why[512];
+    memset(opinion, 0, sizeof *opinion);
+    if (!ad_threads(spec.threads, error))
+        return -1;
+    if (found->rows != rows || found->rows2 != (x2 ? rows2 : rows) || found->n_terms < 1)
+        return ad_fail(error, "a second opinion: the kernel is (%zu, %zu), the inputs are %zu and %zu", found->rows,
+                       found->rows2, rows, x2 ? rows2 : rows);
+    for (int k = 0; k < found->n_terms; k++)
+        q.power = fmax(q.power, found->terms[k].power);
+    int status = has_opinion(&q, why, sizeof why) ? judge(&q, seconds, opinion, why, sizeof why, error) : 0;
+    if (!opinion->checked)
+        snprintf(opinion->text, sizeof opinion->text, "unchecked: %s", why);
+    free_entries(&q);
+    return status;
+}
