@@ -27,15 +27,16 @@ typedef struct {
     double p;  /* the row's parameter, or the number */
     int a, b;  /* arguments; TP_SCALAR: a is a quantity */
     const ad_function *function;
-    int parity, smooth; /* of the whole: tp_fn_parity, tp_fn_smooth */
+    int parity, smooth, scalars; /* of the whole: tp_fn_parity, tp_fn_smooth; has it scalars? */
 } tp_fn;
 /* The functions that one is made of, itself the last: each once, and after its arguments, whose places are a and b (-1:
- * none). The shared parts of nested functions are many times as many when they are counted as a tree. */
+ * none). The shared parts of nested functions are many times as many when they are counted as a tree. While they are
+ * evaluated in this order, each has a slot, which others take over after its last use. */
 typedef struct {
-    int n;
+    int n, n_slots;
     struct {
-        int id, a, b;
-    } * at;
+        int id, a, b, slot;
+    } at[];
 } tp_fn_parts;
 
 /* Fixed axes of a node, each at an index; axes in the node's order. */
@@ -131,7 +132,7 @@ typedef struct {
     tp_quantity *sum;   /* a sum under way, and room for how many parts it has */
     int sum_capacity;
     int variable;       /* the function x */
-    tp_fn_parts *parts; /* by function */
+    const tp_fn_parts **parts; /* by function: those of what is evaluated often, else NULL */
     int parts_capacity;
     tp_rules rules;
     int outputs[2]; /* the kernel is between these */
@@ -218,7 +219,7 @@ int tp_without_scale(const tp_algebra *, int node, double *c, double *power);
 
 /* ---- functions ---- */
 void tp_fn_learn(const tp_algebra *, tp_fn *fn);              /* parity and smoothness, from its arguments' */
-int tp_fn_keep_parts(tp_algebra *, int fn);                   /* of the last function; -1 without memory */
+bool tp_fn_keep(tp_algebra *, int fn);                        /* makes room for what is kept of the last function */
 static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 without memory */
 {
     tp_fn clean;
@@ -231,8 +232,14 @@ static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 
     clean.function = fn.function;
     tp_fn_learn(algebra, &clean);
     int known = algebra->fns.n, id = tp_intern(&algebra->fns, &clean, sizeof clean);
-    return id == known && tp_fn_keep_parts(algebra, id) ? -1 : id;
+    return id == known && !tp_fn_keep(algebra, id) ? -1 : id;
 }
+/* The parts of a function: kept ones, or made for the caller; tp_fn_parts_end ends what tp_fn_parts_of returned. NULL
+ * without memory. */
+const tp_fn_parts *tp_fn_parts_of(const tp_algebra *, int fn);
+void tp_fn_parts_end(const tp_algebra *, int fn, const tp_fn_parts *parts);
+/* Keeps the parts of what will be evaluated often, while no other thread has the algebra; -1 with an error. */
+int tp_fn_prepare(const tp_algebra *, int fn);
 /* Where the scalars of functions are read: values[quantity][row]. */
 typedef struct {
     double *const *values;
@@ -240,7 +247,8 @@ typedef struct {
 } tp_sample;
 /* y = f(x), by block; sample may be NULL if f has no scalars. */
 void tp_fn_eval(const tp_algebra *, int fn, const tp_sample *sample, size_t n, const double *x, double *y);
-/* The points where f or its derivative jumps: how many, the first `capacity` of them in kinks. */
+/* The points where f or its derivative jumps: how many, the first `capacity` of them in kinks, no more counted than one
+ * beyond these; -1 without memory. */
 int tp_fn_kinks(const tp_algebra *, int fn, const tp_sample *sample, double *kinks, int capacity);
 /* The function x -> f(ratio x); -1 without memory. */
 int tp_fn_stretched(tp_algebra *, int fn, double ratio);
