@@ -122,13 +122,23 @@ enum { TP_Q_ONE, TP_Q_ZERO }; /* the quantities 1 and 0, before all others */
 /* The simple rules of BP-like programs; these whether a gradient meets the forward pass or not, so that they are wrong;
  * the general rule, with Z dot. */
 typedef enum { TP_RULES_BP, TP_RULES_BP_UNCHECKED, TP_RULES_GENERAL } tp_rules;
+typedef struct tp_algebra tp_algebra;
+/* The value of a key that is not known yet: -1 with an error, or because a value that it needs must be found first. */
+typedef int (*tp_solve_key)(tp_algebra *, const void *key);
 typedef struct {
+    int slot; /* of the memo */
+    tp_solve_key solve;
+} tp_task;
+struct tp_algebra {
     const tp_program *program;
     ad_graph *graph;
     ad_arena *arena;
     ad_error *error;
     tp_table fns, gvars, lins, coordinates, quantities, series, points;
     tp_memo_table memo; /* (node, point) to coordinate, (coordinate, coordinate) to expectation */
+    tp_task *tasks;     /* values to be found, each before those that it stands above (memo.c) */
+    int n_tasks, tasks_capacity, depth;
+    bool waits; /* a value waits for the last task: what returns -1 meanwhile is no error */
     tp_quantity *sum;   /* a sum under way, and room for how many parts it has */
     int sum_capacity;
     int variable;       /* the function x */
@@ -139,11 +149,11 @@ typedef struct {
     bool not_bp;    /* refused, for the simple rules are wrong here */
     bool no_limit;  /* what was refused has no limit at all, or a random one */
     bool refused;   /* a function's derivative, or a family, has no rule: the error is not one of memory */
-} tp_algebra;
+};
 
 int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error);
 void tp_algebra_free(tp_algebra *algebra);
-/* Both -1: with an error of a node, or of memory. */
+/* Both -1: with an error of a node, or of memory; without one while a value waits for another. */
 int tp_refuse(const tp_algebra *, int node, const char *format, ...) AD_PRINTF(3, 4);
 int tp_lacks_memory(const tp_algebra *);
 
@@ -180,6 +190,11 @@ static inline int *tp_memo(tp_algebra *algebra, const void *key, size_t size)
     int slot = tp_memo_slot(&algebra->memo, key, size);
     return slot < 0 ? NULL : &algebra->memo.values[slot];
 }
+
+/* The value of a key: known, or solved for. solve may ask for the values of other keys, and these for others, however
+ * deep: what stands too deep is found first, and who needs it is solved for again. Only values of keys are kept between
+ * the attempts, so that solve must leave nothing else behind. */
+int tp_memo_solve(tp_algebra *, const void *key, size_t size, tp_solve_key solve);
 
 /* ---- points and nodes ---- */
 static inline int tp_point_index(const tp_point *point, ad_axis axis) /* -1 if it is not there */
