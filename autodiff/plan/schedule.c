@@ -74,23 +74,43 @@ static void reads(ad_step *step, int node)
     step->in[step->n_in++] = node;
 }
 
-/* The newest group of this domain that comes after all inputs; a new one at the end if there is none. */
+/* The list that the newest group of a domain is in. */
+static int *domain_list(ad_plan *plan, const ad_shape *domain)
+{
+    unsigned hash = 0;
+    for (int i = 0; i < domain->rank; i++)
+        hash = hash * 31 + (unsigned)domain->axes[i].id * 7 + (unsigned)domain->axes[i].prime;
+    return &plan->domains[hash % AD_DOMAIN_LISTS];
+}
+
+/* The newest group of this domain if it comes after all inputs and has room; else a new one at the end. A group's
+ * registers are as many as its operands: of any number of nodes some groups of a bounded size each. */
 static int group_for(ad_plan *plan, int id, ad_error *error)
 {
+    enum { MOST_LINKS = 64 };
     const ad_node *node = ad_node_of(plan->graph, id);
-    int earliest = 0;
+    int earliest = 0, *list = domain_list(plan, &node->shape), *at = list;
     for (int i = 0; i < node->n_in; i++) {
         const ad_part *in = &plan->parts[node->in[i]];
         int after = in->kind == AD_PART_MEMBER ? in->step : in->step + 1;
         earliest = after > earliest ? after : earliest;
     }
-    for (int s = plan->n_steps - 1; s >= earliest; s--)
-        if (plan->steps[s].action == AD_DO_GROUP && ad_shape_equal(&plan->steps[s].group->domain, &node->shape))
-            return s;
+    while (*at >= 0 && !ad_shape_equal(&plan->steps[*at].group->domain, &node->shape))
+        at = &plan->steps[*at].group->older;
+    if (*at >= earliest && plan->steps[*at].group->n_links < MOST_LINKS) {
+        plan->steps[*at].group->n_links++;
+        return *at;
+    }
     ad_group *group = ad_plan_take(plan, 1, sizeof *group, error);
     if (!group)
         return -1;
     group->domain = node->shape;
+    group->n_links = 1;
+    if (*at >= 0) /* in the place of the one that was the newest */
+        group->older = plan->steps[*at].group->older;
+    else
+        group->older = -1;
+    *at = plan->n_steps;
     add_step(plan, AD_DO_GROUP, id)->group = group;
     return plan->n_steps - 1;
 }
@@ -290,6 +310,9 @@ static int place_registers(ad_plan *plan, ad_group *group, ad_error *error)
 /* Counts the links of every group, and makes room for them and their operands. */
 static int make_links(ad_plan *plan, ad_error *error)
 {
+    for (int s = 0; s < plan->n_steps; s++)
+        if (plan->steps[s].group)
+            plan->steps[s].group->n_links = 0;
     for (int id = 0; id < plan->n_nodes; id++)
         if (plan->parts[id].kind == AD_PART_MEMBER)
             plan->steps[plan->parts[id].step].group->n_links++;
@@ -474,6 +497,8 @@ int ad_plan_schedule(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *s
         plan->given[spec->given[i].id] = true;
     for (int i = 0; i < plan->n_results; i++)
         plan->results[i] = (ad_result){ outputs[i].id, -1, -1 };
+    for (int k = 0; k < AD_DOMAIN_LISTS; k++)
+        plan->domains[k] = -1;
     find_uses(plan);
     if (reserve_steps(plan, error) != 0 || make_steps(plan, error) != 0)
         return -1;

@@ -10,7 +10,7 @@
 #include "autodiff/plan/plan.h"
 #include "autodiff/trace/trace.h"
 
-enum { AD_BLOCK = 512, AD_MAX_LOOPS = 2 * AD_MAX_RANK };
+enum { AD_BLOCK = 512, AD_MAX_LOOPS = 2 * AD_MAX_RANK, AD_DOMAIN_LISTS = 256 };
 
 /* Nested loops, outermost first, over up to three operands. */
 typedef struct {
@@ -77,6 +77,7 @@ typedef struct {
 typedef struct {
     ad_shape domain;
     int n_operands, n_links, n_registers;
+    int older; /* the step of a group of another domain in the same list; -1 */
     ad_operand *operands;
     ad_link *links;
     int rank, split; /* a block is `chunk` entries of dimension split - 1 with all of the dimensions from split on */
@@ -176,6 +177,7 @@ struct ad_plan {
     ad_storage *storages;
     ad_result *results;
     int *leaves;
+    int domains[AD_DOMAIN_LISTS]; /* the steps of the newest group of each domain, by lists; -1: none */
     bool *given;          /* by node: bound by the caller, whatever its op */
     size_t longest_row;   /* of a rows step, in elements */
     int registers, slots; /* the most that a group needs */
