@@ -227,25 +227,37 @@ static int lay_out(ad_plan *plan, ad_error *error)
     return 0;
 }
 
+static int bytes_of(const ad_plan *plan, int id, size_t *bytes, ad_error *error)
+{
+    const ad_node *node = ad_node_of(plan->graph, id);
+    *bytes = plan->element;
+    for (int i = 0; i < node->shape.rank; i++)
+        if (__builtin_mul_overflow(*bytes, ad_axis_size(plan->graph, node->shape.axes[i], &plan->capacity), bytes) ||
+            *bytes > SIZE_MAX / 16)
+            return ad_fail(error, "%s:%d: %s: too large for memory", node->where.file, node->where.line,
+                           ad_op_name(node->op));
+    return 0;
+}
+
 static int set_bytes(ad_plan *plan, ad_error *error)
 {
+    size_t bytes;
     for (int id = 0; id < plan->n_nodes; id++) {
         const ad_part *part = &plan->parts[id];
-        const ad_node *node = ad_node_of(plan->graph, id);
-        size_t bytes = plan->element;
         if (part->kind == AD_PART_DEAD)
             continue;
-        for (int i = 0; i < node->shape.rank; i++)
-            if (__builtin_mul_overflow(bytes, ad_axis_size(plan->graph, node->shape.axes[i], &plan->capacity),
-                                       &bytes) ||
-                bytes > SIZE_MAX / 16)
-                return ad_fail(error, "%s:%d: %s: too large for memory", node->where.file, node->where.line,
-                               ad_op_name(node->op));
+        if (bytes_of(plan, id, &bytes, error))
+            return -1;
         if (part->base == id && part->storage >= 0)
             plan->storages[part->storage].bytes = bytes;
-        for (int i = 0; i < plan->n_results; i++)
-            if (plan->results[i].node == id && part->storage != plan->results[i].storage)
-                plan->storages[plan->results[i].storage].bytes = bytes;
+    }
+    for (int i = 0; i < plan->n_results; i++) {
+        const ad_result *result = &plan->results[i];
+        if (plan->parts[result->node].storage == result->storage)
+            continue;
+        if (bytes_of(plan, result->node, &bytes, error))
+            return -1;
+        plan->storages[result->storage].bytes = bytes;
     }
     return 0;
 }

@@ -420,17 +420,18 @@ static int drop_empty(ad_plan *plan, ad_error *error)
 
 /* ---- 4: outputs ---- */
 /* An output is computed in its own buffer if it is all of one that no other output has; else it is copied there. */
-static void place_results(ad_plan *plan)
+static int place_results(ad_plan *plan, ad_error *error)
 {
-    for (int i = 0; i < plan->n_results; i++) {
+    bool *taken = ad_plan_take(plan, (size_t)plan->n_storages, sizeof *taken, error);
+    for (int i = 0; taken && i < plan->n_results; i++) {
         ad_result *result = &plan->results[i];
         const ad_part *part = &plan->parts[result->node];
         const ad_part *base = &plan->parts[part->base];
         bool own = part->whole && (base->kind == AD_PART_MEMBER || base->kind == AD_PART_RESULT);
-        for (int k = 0; k < i; k++)
-            own = own && plan->results[k].storage != base->storage;
         result->storage = base->storage;
-        if (!own) {
+        if (own && !taken[base->storage]) {
+            taken[base->storage] = true;
+        } else {
             result->storage = ad_plan_add_storage(plan, plan->n_steps, true);
             ad_step *step = add_step(plan, AD_DO_COPY, result->node);
             step->storage = result->storage;
@@ -438,6 +439,7 @@ static void place_results(ad_plan *plan)
         }
         plan->storages[result->storage].last = plan->steps_capacity; /* after all steps */
     }
+    return taken ? 0 : -1;
 }
 
 /* Is an output the only one to see its base, perhaps through views and scales that the base has taken over? */
@@ -503,9 +505,8 @@ int ad_plan_schedule(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *s
     if (reserve_steps(plan, error) != 0 || make_steps(plan, error) != 0)
         return -1;
     sink(plan);
-    if (fill_groups(plan, error) != 0 || drop_empty(plan, error) != 0)
+    if (fill_groups(plan, error) != 0 || drop_empty(plan, error) != 0 || place_results(plan, error) != 0)
         return -1;
-    place_results(plan);
     defer_updates(plan, spec->updates);
     return 0;
 }
