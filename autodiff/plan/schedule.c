@@ -471,19 +471,54 @@ static void defer_updates(ad_plan *plan, int updates)
     }
 }
 
-/* The most steps there can be: of the nodes that the outputs need, and three buffers each. */
+/* The most steps that a node can become. */
+static int most_steps(const ad_plan *plan, int id)
+{
+    const ad_node *node = ad_node_of(plan->graph, id);
+    if (!plan->parts[id].uses || plan->given[id] || is_view(node->op))
+        return 0;
+    switch (node->op) {
+    case AD_INPUT:
+    case AD_PARAM:
+    case AD_CONSTANT:
+        return 0;
+    case AD_CONCAT:
+        return node->n_in;
+    case AD_UNSLICE:
+    case AD_DELTA:
+    case AD_SCATTER:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+/* The most steps and buffers that there can be: a buffer for every node, two packed operands for every step, and the
+ * outputs' copies. */
 static int reserve_steps(ad_plan *plan, ad_error *error)
 {
-    int nodes = 0, edges = 0;
-    for (int id = 0; id < plan->n_nodes; id++)
-        if (plan->parts[id].uses) {
-            nodes++;
-            edges += ad_node_of(plan->graph, id)->n_in;
-        }
-    plan->steps_capacity = 2 * nodes + edges + plan->n_results;
+    int nodes = 0;
+    for (int id = 0; id < plan->n_nodes; id++) {
+        nodes += plan->parts[id].uses > 0;
+        plan->steps_capacity += most_steps(plan, id);
+    }
+    plan->steps_capacity += plan->n_results;
+    size_t storages = (size_t)nodes + 2 * (size_t)plan->steps_capacity + (size_t)plan->n_results;
     plan->steps = ad_plan_take(plan, (size_t)plan->steps_capacity, sizeof *plan->steps, error);
-    plan->storages = ad_plan_take(plan, 3 * (size_t)plan->steps_capacity, sizeof *plan->storages, error);
+    plan->storages = ad_plan_take(plan, storages, sizeof *plan->storages, error);
     return plan->steps && plan->storages ? 0 : -1;
+}
+
+/* Steps that loop over their operands themselves have nests. */
+static int make_nests(ad_plan *plan, ad_error *error)
+{
+    for (int s = 0; s < plan->n_steps; s++) {
+        ad_step *step = &plan->steps[s];
+        bool loops = step->action != AD_DO_GROUP && step->action != AD_DO_PRODUCT && step->action != AD_DO_ZERO;
+        if (loops && !(step->nests = ad_plan_take(plan, 1, sizeof *step->nests, error)))
+            return -1;
+    }
+    return 0;
 }
 
 int ad_plan_schedule(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *spec, ad_error *error)
@@ -508,5 +543,5 @@ int ad_plan_schedule(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *s
     if (fill_groups(plan, error) != 0 || drop_empty(plan, error) != 0 || place_results(plan, error) != 0)
         return -1;
     defer_updates(plan, spec->updates);
-    return 0;
+    return make_nests(plan, error);
 }

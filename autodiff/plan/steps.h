@@ -140,6 +140,11 @@ typedef enum {
     AD_DO_ROWS
 } ad_action;
 
+/* A sum's kept and summed axes; of others outer over [0] out, [1], [2] the operands. */
+typedef struct {
+    ad_nest outer, inner;
+} ad_nests;
+
 typedef struct {
     ad_action action;
     int node;                 /* that it computes; a copy to an output: its source */
@@ -148,7 +153,7 @@ typedef struct {
     bool deferred;            /* a product that is an update and nothing else: run by ad_update */
     int packed[2];            /* storages for packed operands, -1 none */
     ptrdiff_t offset_out, offset[2];
-    ad_nest nest, inner;        /* sum: kept and summed axes; others: nest over [0] out, [1], [2] the operands */
+    ad_nests *nests;            /* of what loops over its operands itself */
     size_t length, count;       /* rows: of a row; gather, scatter: entries along the axis; zero: elements */
     ptrdiff_t along, along_out; /* rows, gather, scatter: stride of the axis */
     double alpha;
