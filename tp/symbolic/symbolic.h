@@ -134,7 +134,7 @@ struct tp_algebra {
     ad_graph *graph;
     ad_arena *arena;
     ad_error *error;
-    tp_table fns, gvars, lins, coordinates, quantities, series, points;
+    tp_table fns, gvars, lins, coordinates, quantities, series, points, carriers;
     tp_memo_table memo; /* (node, point) to coordinate, (coordinate, coordinate) to expectation */
     tp_task *tasks;     /* values to be found, each before those that it stands above (memo.c) */
     int n_tasks, tasks_capacity, depth;
@@ -368,6 +368,14 @@ int tp_pair_expectation(tp_algebra *, tp_factor f, tp_factor g, bool alone);
 /* E a a of samples i and j, of two products of terms that mirror each other the first one twice: its mean with the
  * same of samples j and i is E a a. */
 int tp_folded_expectation(tp_algebra *, int a, tp_series *series);
+
+/* What a coordinate is a multiple of, in every term (carrier.c): two of different classes, none of them 0, have E a b =
+ * 0 for samples i and j if no kind of either's carriers is among the others of one of them. */
+typedef struct {
+    int class, unused; /* 0: of nothing, or it leaves something out */
+    uint64_t carriers, others;
+} tp_carrier;
+int tp_carrier_of(tp_algebra *, int coordinate, tp_carrier *carrier);
 
 /* ---- functions as gauss.h knows them (univariate_of.c) ---- */
 enum { TP_MAX_KINKS = 64 };
