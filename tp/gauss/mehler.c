@@ -379,7 +379,7 @@ tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, 
             goto done;
     }
     double least = choose(m, all, most, square);
-    m->stride = (count + 2 * TP_BLOCK - 1) / TP_BLOCK * TP_BLOCK; /* a block may start at any column */
+    m->stride = (count + TP_BLOCK + 7) / 8 * 8; /* a block may start at any column */
     m->coefficients = ad_alloc(count * m->terms, sizeof *m->coefficients, what, error);
     m->columns = ad_alloc(m->terms * m->stride, sizeof *m->columns, what, error);
     m->tails = ad_alloc(m->degrees + 1, sizeof *m->tails, what, error);
