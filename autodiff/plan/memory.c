@@ -220,8 +220,8 @@ static int lay_out(ad_plan *plan, ad_error *error)
             ad_storage *storage = &plan->storages[i];
             size_t bytes = (storage->bytes + 63) / 64 * 64;
             storage->offset = bytes > 0 ? take_gap(&g, bytes) : 0;
-            plan->memory_bytes = storage->offset + bytes > plan->memory_bytes ? storage->offset + bytes
-                                                                              : plan->memory_bytes;
+            plan->memory_bytes =
+                storage->offset + bytes > plan->memory_bytes ? storage->offset + bytes : plan->memory_bytes;
         }
     }
     return 0;

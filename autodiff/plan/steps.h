@@ -183,10 +183,10 @@ struct ad_plan {
     ad_result *results;
     int *leaves;
     int domains[AD_DOMAIN_LISTS]; /* the steps of the newest group of each domain, by lists; -1: none */
-    bool *given;          /* by node: bound by the caller, whatever its op */
-    size_t longest_row;   /* of a rows step, in elements */
-    int registers, slots; /* the most that a group needs */
-    size_t scratch_bytes; /* of one thread */
+    bool *given;                  /* by node: bound by the caller, whatever its op */
+    size_t longest_row;           /* of a rows step, in elements */
+    int registers, slots;         /* the most that a group needs */
+    size_t scratch_bytes;         /* of one thread */
     char *memory, *scratch;
     size_t memory_bytes;
 };

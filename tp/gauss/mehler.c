@@ -267,7 +267,8 @@ static bool grows(const tp_univariate *f, const double *all, size_t degrees, dou
     double tail = beyond(square, energy), before = tail + upper;
     if (f->n_kinks > 0 || degrees == MOST_DEGREES || tail <= tolerance * square)
         return false;
-    double more = sqrt((double)MOST_DEGREES / (double)degrees); /* log(before / tail) is half of a sqrt(degrees) times 2 */
+    double more =
+        sqrt((double)MOST_DEGREES / (double)degrees); /* log(before / tail) is half of a sqrt(degrees) times 2 */
     return log(tail / square) - 2 * (more - 1) * log(before / tail) <= log(tolerance);
 }
 

@@ -201,8 +201,7 @@ int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_s
     p.seen = ad_alloc(n, sizeof *p.seen, "a schedule", error);
     schedule->steps =
         ad_alloc(n + summands, sizeof *schedule->steps, "a schedule", error); /* each filled, each added once */
-    p.failed = !schedule->slot || !schedule->steps || !p.summands || !p.group || !p.last ||
-               !p.waiting || !p.seen;
+    p.failed = !schedule->slot || !schedule->steps || !p.summands || !p.group || !p.last || !p.waiting || !p.seen;
     for (size_t id = 0; id < n && !p.failed; id++) {
         schedule->slot[id] = -1;
         p.group[id] = (int)id;

@@ -60,9 +60,8 @@ void tp_fn_eval(const tp_algebra *algebra, int fn, const tp_sample *sample, size
     enum { FEW = 16 };
     const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
     double few[FEW * BLOCK];
-    double *slots = p && p->n_slots > FEW
-                        ? ad_reserve((size_t)p->n_slots * BLOCK, sizeof *slots, "a function", NULL)
-                        : few;
+    double *slots =
+        p && p->n_slots > FEW ? ad_reserve((size_t)p->n_slots * BLOCK, sizeof *slots, "a function", NULL) : few;
     for (size_t i = 0; i < n; i += BLOCK) {
         size_t count = n - i < BLOCK ? n - i : BLOCK;
         if (p && slots)
@@ -143,7 +142,8 @@ static bool find_crossings(const tp_fn *f, int k, int first, int n, const double
     for (int level = 0; level < own; level++)
         for (int i = first > 0 ? 0 : 1; i < n; i++) {
             bool negative = x[i - 1] - levels[level] < 0;
-            if (negative != (x[i] - levels[level] < 0) && !add_crossing(all, (crossing){ k, level, first + i - 1, negative }))
+            if (negative != (x[i] - levels[level] < 0) &&
+                !add_crossing(all, (crossing){ k, level, first + i - 1, negative }))
                 return false;
         }
     return true;

@@ -68,8 +68,7 @@ static tp_fn_parts *make_parts(const tp_algebra *algebra, int fn)
 {
     int *place = ad_alloc((size_t)fn + 1, sizeof *place, "the parts of a function", NULL);
     int n = place ? number_parts(algebra, fn, place) : 0;
-    tp_fn_parts *p =
-        place ? ad_alloc(1, sizeof *p + (size_t)n * sizeof *p->at, "the parts of a function", NULL) : NULL;
+    tp_fn_parts *p = place ? ad_alloc(1, sizeof *p + (size_t)n * sizeof *p->at, "the parts of a function", NULL) : NULL;
     int *scratch = p ? ad_reserve(2 * (size_t)n, sizeof *scratch, "the parts of a function", NULL) : NULL;
     if (!scratch) {
         ad_free(place);
@@ -116,7 +115,8 @@ int tp_fn_prepare(const tp_algebra *algebra, int fn)
 {
     if (algebra->parts[fn])
         return 0;
-    tp_fn_parts *made = make_parts(algebra, fn), *kept = made ? ad_arena_alloc(algebra->arena, 1, parts_size(made)) : NULL;
+    tp_fn_parts *made = make_parts(algebra, fn),
+                *kept = made ? ad_arena_alloc(algebra->arena, 1, parts_size(made)) : NULL;
     if (kept)
         algebra->parts[fn] = memcpy(kept, made, parts_size(made));
     ad_free(made);

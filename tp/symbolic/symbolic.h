@@ -138,10 +138,10 @@ struct tp_algebra {
     tp_memo_table memo; /* (node, point) to coordinate, (coordinate, coordinate) to expectation */
     tp_task *tasks;     /* values to be found, each before those that it stands above (memo.c) */
     int n_tasks, tasks_capacity, depth;
-    bool waits; /* a value waits for the last task: what returns -1 meanwhile is no error */
-    tp_quantity *sum;   /* a sum under way, and room for how many parts it has */
+    bool waits;       /* a value waits for the last task: what returns -1 meanwhile is no error */
+    tp_quantity *sum; /* a sum under way, and room for how many parts it has */
     int sum_capacity;
-    int variable;       /* the function x */
+    int variable;              /* the function x */
     const tp_fn_parts **parts; /* by function: those of what is evaluated often, else NULL */
     int parts_capacity;
     tp_rules rules;
