@@ -1,5 +1,5 @@
-/* names.c: the nodes of a graph by their names: a table of open addressing. A node that a rewound graph has dropped leaves
- * its place behind; what is there by then has another name, or none. */
+/* names.c: the nodes of a graph by their names: a table of open addressing. A node that a rewound graph has dropped
+ * leaves its place behind; what is there by then has another name, or none. */
 #include "autodiff/base/base.h"
 #include "autodiff/trace/trace.h"
 

@@ -1,5 +1,5 @@
-/* Networks of thousands of steps and layers, in threads of a small stack: nothing recurs as deep as a network is. Values
- * against the recursions that one would write by hand, and against networks of a few layers. */
+/* Networks of thousands of steps and layers, in threads of a small stack: nothing recurs as deep as a network is.
+ * Values against the recursions that one would write by hand, and against networks of a few layers. */
 #include "limn.h"
 #include "tp/recursion/recursion.h"
 
