@@ -157,6 +157,7 @@ static int coefficients(const tp_univariate *f, size_t count, const double *q, c
                         size_t first, size_t step, size_t terms, double *out, double *squares, const scratch *s,
                         ad_error *error)
 {
+    const tp_vector *vector = tp_vector_get();
     double before[CHUNK], now[CHUNK];
     memset(out, 0, count * terms * sizeof *out);
     memset(squares, 0, count * sizeof *squares);
@@ -173,11 +174,7 @@ static int coefficients(const tp_univariate *f, size_t count, const double *q, c
             if (k == first + step * term)
                 memcpy(s->hermite + term++ * CHUNK, now, n * sizeof *now);
             double up = 1 / sqrt((double)k + 1), down = sqrt((double)k) * up;
-            for (size_t i = 0; i < n; i++) {
-                double next = up * x[i] * now[i] - down * before[i];
-                before[i] = now[i];
-                now[i] = next;
-            }
+            vector->hermite(n, up, down, x, before, now);
         }
         for (size_t j = 0; j < count; j++) {
             double *y = s->values + j * CHUNK, root = sqrt(q[j]), square = 0;
