@@ -113,7 +113,7 @@ static void run_group(const ad_plan *plan, const ad_group *group)
 /* Sums in double. If neighbours in memory are summed, row by row; if they are kept, whole rows are added up. */
 static void sum_rows(const ad_plan *plan, const ad_step *step, size_t first, size_t last)
 {
-    const ad_nest *in = &step->inner;
+    const ad_nest *in = &step->nests->inner;
     const char *x = operand_place(plan, step, 0);
     char *y = place(plan, step->storage, 0);
     ptrdiff_t e = (ptrdiff_t)plan->element;
@@ -123,7 +123,7 @@ static void sum_rows(const ad_plan *plan, const ad_step *step, size_t first, siz
         size_t index[AD_MAX_LOOPS] = { 0 };
         ptrdiff_t out[3], at[3] = { 0 };
         double total = 0;
-        ad_nest_seek(&step->nest, step->nest.rank, turn, NULL, out);
+        ad_nest_seek(&step->nests->outer, step->nests->outer.rank, turn, NULL, out);
         for (size_t t = 0; t < turns; t++) {
             total += plan->loops->sum(width, x + (out[1] + at[1]) * e, gap);
             ad_nest_next(in, in->rank - 1, index, at);
@@ -134,7 +134,7 @@ static void sum_rows(const ad_plan *plan, const ad_step *step, size_t first, siz
 
 static void sum_columns(const ad_plan *plan, const ad_step *step, double *sums, size_t first, size_t last)
 {
-    const ad_nest *in = &step->inner, *kept = &step->nest;
+    const ad_nest *in = &step->nests->inner, *kept = &step->nests->outer;
     const char *x = operand_place(plan, step, 0);
     char *y = place(plan, step->storage, 0);
     ptrdiff_t e = (ptrdiff_t)plan->element;
@@ -156,7 +156,7 @@ static void sum_columns(const ad_plan *plan, const ad_step *step, double *sums, 
 
 static void run_sum(const ad_plan *plan, const ad_step *step)
 {
-    const ad_nest *in = &step->inner, *kept = &step->nest;
+    const ad_nest *in = &step->nests->inner, *kept = &step->nests->outer;
     bool columns = kept->rank > 0 && in->rank > 0 && kept->stride[1][kept->rank - 1] == 1 &&
                    kept->stride[0][kept->rank - 1] == 1 && in->stride[1][in->rank - 1] != 1;
     size_t pieces = ad_nest_turns(kept, kept->rank - columns);
@@ -176,7 +176,7 @@ static void run_sum(const ad_plan *plan, const ad_step *step)
 
 static void run_copy(const ad_plan *plan, const ad_step *step)
 {
-    const ad_nest *nest = &step->nest;
+    const ad_nest *nest = &step->nests->outer;
     char *y = place(plan, step->storage, step->offset_out);
     const char *x = operand_place(plan, step, 0);
     ptrdiff_t e = (ptrdiff_t)plan->element;
@@ -212,7 +212,7 @@ static int run_pick(const ad_plan *plan, const ad_step *step, ad_error *error)
     static const double one[1] = { 1 };
     static const float one_float[1] = { 1 };
     const void *unit = plan->type == AD_DOUBLE ? (const void *)one : (const void *)one_float;
-    const ad_nest *nest = &step->nest;
+    const ad_nest *nest = &step->nests->outer;
     const ad_node *node = ad_node_of(plan->graph, step->node);
     char *y = place(plan, step->storage, 0);
     const char *x = operand_place(plan, step, 0), *picks = operand_place(plan, step, 1);
@@ -243,7 +243,7 @@ static int run_pick(const ad_plan *plan, const ad_step *step, ad_error *error)
 
 static void row_range(const ad_plan *plan, const ad_step *step, ad_op op, char *scratch, size_t first, size_t last)
 {
-    const ad_nest *nest = &step->nest;
+    const ad_nest *nest = &step->nests->outer;
     char *y = place(plan, step->storage, 0), *row = scratch, *result = scratch + plan->longest_row * plan->element;
     const char *x = operand_place(plan, step, 0);
     ptrdiff_t e = (ptrdiff_t)plan->element;
@@ -269,7 +269,7 @@ static void row_range(const ad_plan *plan, const ad_step *step, ad_op op, char *
 static void run_rows(const ad_plan *plan, const ad_step *step)
 {
     ad_op op = ad_node_of(plan->graph, step->node)->op;
-    size_t turns = ad_nest_turns(&step->nest, step->nest.rank);
+    size_t turns = ad_nest_turns(&step->nests->outer, step->nests->outer.rank);
     int threads = threads_for(plan, 8.0 * (double)turns * (double)step->length, turns);
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
     for (int t = 0; t < threads; t++)

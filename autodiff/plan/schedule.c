@@ -74,23 +74,43 @@ static void reads(ad_step *step, int node)
     step->in[step->n_in++] = node;
 }
 
-/* The newest group of this domain that comes after all inputs; a new one at the end if there is none. */
+/* The list that the newest group of a domain is in. */
+static int *domain_list(ad_plan *plan, const ad_shape *domain)
+{
+    unsigned hash = 0;
+    for (int i = 0; i < domain->rank; i++)
+        hash = hash * 31 + (unsigned)domain->axes[i].id * 7 + (unsigned)domain->axes[i].prime;
+    return &plan->domains[hash % AD_DOMAIN_LISTS];
+}
+
+/* The newest group of this domain if it comes after all inputs and has room; else a new one at the end. A group's
+ * registers are as many as its operands: of any number of nodes some groups of a bounded size each. */
 static int group_for(ad_plan *plan, int id, ad_error *error)
 {
+    enum { MOST_LINKS = 64 };
     const ad_node *node = ad_node_of(plan->graph, id);
-    int earliest = 0;
+    int earliest = 0, *list = domain_list(plan, &node->shape), *at = list;
     for (int i = 0; i < node->n_in; i++) {
         const ad_part *in = &plan->parts[node->in[i]];
         int after = in->kind == AD_PART_MEMBER ? in->step : in->step + 1;
         earliest = after > earliest ? after : earliest;
     }
-    for (int s = plan->n_steps - 1; s >= earliest; s--)
-        if (plan->steps[s].action == AD_DO_GROUP && ad_shape_equal(&plan->steps[s].group->domain, &node->shape))
-            return s;
+    while (*at >= 0 && !ad_shape_equal(&plan->steps[*at].group->domain, &node->shape))
+        at = &plan->steps[*at].group->older;
+    if (*at >= earliest && plan->steps[*at].group->n_links < MOST_LINKS) {
+        plan->steps[*at].group->n_links++;
+        return *at;
+    }
     ad_group *group = ad_plan_take(plan, 1, sizeof *group, error);
     if (!group)
         return -1;
     group->domain = node->shape;
+    group->n_links = 1;
+    if (*at >= 0) /* in the place of the one that was the newest */
+        group->older = plan->steps[*at].group->older;
+    else
+        group->older = -1;
+    *at = plan->n_steps;
     add_step(plan, AD_DO_GROUP, id)->group = group;
     return plan->n_steps - 1;
 }
@@ -290,6 +310,9 @@ static int place_registers(ad_plan *plan, ad_group *group, ad_error *error)
 /* Counts the links of every group, and makes room for them and their operands. */
 static int make_links(ad_plan *plan, ad_error *error)
 {
+    for (int s = 0; s < plan->n_steps; s++)
+        if (plan->steps[s].group)
+            plan->steps[s].group->n_links = 0;
     for (int id = 0; id < plan->n_nodes; id++)
         if (plan->parts[id].kind == AD_PART_MEMBER)
             plan->steps[plan->parts[id].step].group->n_links++;
@@ -397,17 +420,18 @@ static int drop_empty(ad_plan *plan, ad_error *error)
 
 /* ---- 4: outputs ---- */
 /* An output is computed in its own buffer if it is all of one that no other output has; else it is copied there. */
-static void place_results(ad_plan *plan)
+static int place_results(ad_plan *plan, ad_error *error)
 {
-    for (int i = 0; i < plan->n_results; i++) {
+    bool *taken = ad_plan_take(plan, (size_t)plan->n_storages, sizeof *taken, error);
+    for (int i = 0; taken && i < plan->n_results; i++) {
         ad_result *result = &plan->results[i];
         const ad_part *part = &plan->parts[result->node];
         const ad_part *base = &plan->parts[part->base];
         bool own = part->whole && (base->kind == AD_PART_MEMBER || base->kind == AD_PART_RESULT);
-        for (int k = 0; k < i; k++)
-            own = own && plan->results[k].storage != base->storage;
         result->storage = base->storage;
-        if (!own) {
+        if (own && !taken[base->storage]) {
+            taken[base->storage] = true;
+        } else {
             result->storage = ad_plan_add_storage(plan, plan->n_steps, true);
             ad_step *step = add_step(plan, AD_DO_COPY, result->node);
             step->storage = result->storage;
@@ -415,6 +439,7 @@ static void place_results(ad_plan *plan)
         }
         plan->storages[result->storage].last = plan->steps_capacity; /* after all steps */
     }
+    return taken ? 0 : -1;
 }
 
 /* Is an output the only one to see its base, perhaps through views and scales that the base has taken over? */
@@ -446,19 +471,54 @@ static void defer_updates(ad_plan *plan, int updates)
     }
 }
 
-/* The most steps there can be: of the nodes that the outputs need, and three buffers each. */
+/* The most steps that a node can become. */
+static int most_steps(const ad_plan *plan, int id)
+{
+    const ad_node *node = ad_node_of(plan->graph, id);
+    if (!plan->parts[id].uses || plan->given[id] || is_view(node->op))
+        return 0;
+    switch (node->op) {
+    case AD_INPUT:
+    case AD_PARAM:
+    case AD_CONSTANT:
+        return 0;
+    case AD_CONCAT:
+        return node->n_in;
+    case AD_UNSLICE:
+    case AD_DELTA:
+    case AD_SCATTER:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+/* The most steps and buffers that there can be: a buffer for every node, two packed operands for every step, and the
+ * outputs' copies. */
 static int reserve_steps(ad_plan *plan, ad_error *error)
 {
-    int nodes = 0, edges = 0;
-    for (int id = 0; id < plan->n_nodes; id++)
-        if (plan->parts[id].uses) {
-            nodes++;
-            edges += ad_node_of(plan->graph, id)->n_in;
-        }
-    plan->steps_capacity = 2 * nodes + edges + plan->n_results;
+    int nodes = 0;
+    for (int id = 0; id < plan->n_nodes; id++) {
+        nodes += plan->parts[id].uses > 0;
+        plan->steps_capacity += most_steps(plan, id);
+    }
+    plan->steps_capacity += plan->n_results;
+    size_t storages = (size_t)nodes + 2 * (size_t)plan->steps_capacity + (size_t)plan->n_results;
     plan->steps = ad_plan_take(plan, (size_t)plan->steps_capacity, sizeof *plan->steps, error);
-    plan->storages = ad_plan_take(plan, 3 * (size_t)plan->steps_capacity, sizeof *plan->storages, error);
+    plan->storages = ad_plan_take(plan, storages, sizeof *plan->storages, error);
     return plan->steps && plan->storages ? 0 : -1;
+}
+
+/* Steps that loop over their operands themselves have nests. */
+static int make_nests(ad_plan *plan, ad_error *error)
+{
+    for (int s = 0; s < plan->n_steps; s++) {
+        ad_step *step = &plan->steps[s];
+        bool loops = step->action != AD_DO_GROUP && step->action != AD_DO_PRODUCT && step->action != AD_DO_ZERO;
+        if (loops && !(step->nests = ad_plan_take(plan, 1, sizeof *step->nests, error)))
+            return -1;
+    }
+    return 0;
 }
 
 int ad_plan_schedule(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *spec, ad_error *error)
@@ -474,13 +534,14 @@ int ad_plan_schedule(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *s
         plan->given[spec->given[i].id] = true;
     for (int i = 0; i < plan->n_results; i++)
         plan->results[i] = (ad_result){ outputs[i].id, -1, -1 };
+    for (int k = 0; k < AD_DOMAIN_LISTS; k++)
+        plan->domains[k] = -1;
     find_uses(plan);
     if (reserve_steps(plan, error) != 0 || make_steps(plan, error) != 0)
         return -1;
     sink(plan);
-    if (fill_groups(plan, error) != 0 || drop_empty(plan, error) != 0)
+    if (fill_groups(plan, error) != 0 || drop_empty(plan, error) != 0 || place_results(plan, error) != 0)
         return -1;
-    place_results(plan);
     defer_updates(plan, spec->updates);
-    return 0;
+    return make_nests(plan, error);
 }

@@ -205,14 +205,14 @@ static void size_product(ad_plan *plan, ad_step *step, const ad_node *node)
 static void size_sum(ad_plan *plan, ad_step *step, const ad_node *node)
 {
     const ad_shape *shape = &ad_node_of(plan->graph, step->in[0])->shape;
-    step->nest.rank = step->inner.rank = 0;
+    step->nests->outer.rank = step->nests->inner.rank = 0;
     for (int i = 0; i < node->shape.rank; i++)
-        ad_nest_add(&step->nest, size_of(plan, node->shape.axes[i]), plan->parts[step->node].stride[i],
+        ad_nest_add(&step->nests->outer, size_of(plan, node->shape.axes[i]), plan->parts[step->node].stride[i],
                     stride_in(plan, step->in[0], node->shape.axes[i]), 0);
     for (int i = 0; i < shape->rank; i++)
         if (ad_shape_position(&node->shape, shape->axes[i]) < 0)
-            ad_nest_add(&step->inner, size_of(plan, shape->axes[i]), 0, plan->parts[step->in[0]].stride[i], 0);
-    ad_nest *inner = &step->inner;
+            ad_nest_add(&step->nests->inner, size_of(plan, shape->axes[i]), 0, plan->parts[step->in[0]].stride[i], 0);
+    ad_nest *inner = &step->nests->inner;
     for (int i = 1; i < inner->rank; i++) /* largest stride outermost */
         for (int k = i; k > 0 && inner->stride[1][k] > inner->stride[1][k - 1]; k--) {
             size_t size = inner->size[k];
@@ -222,7 +222,7 @@ static void size_sum(ad_plan *plan, ad_step *step, const ad_node *node)
             inner->size[k - 1] = size;
             inner->stride[1][k - 1] = stride;
         }
-    ad_nest_collapse(&step->nest, 2);
+    ad_nest_collapse(&step->nests->outer, 2);
     ad_nest_collapse(inner, 2);
     step->alpha = plan->parts[step->node].post * plan->parts[step->in[0]].factor;
 }
@@ -244,12 +244,12 @@ static void size_copy(ad_plan *plan, ad_step *step, const ad_node *node)
     bool to_output = from == step->node;
     const ad_shape *source = &ad_node_of(plan->graph, from)->shape;
     row_major(plan, &node->shape, out);
-    step->nest.rank = 0;
+    step->nests->outer.rank = 0;
     step->offset_out = 0;
     if (!to_output && node->op == AD_RESHAPE) { /* row-major order of the source */
         row_major(plan, source, out);
         for (int i = 0; i < source->rank; i++)
-            ad_nest_add(&step->nest, size_of(plan, source->axes[i]), out[i], plan->parts[from].stride[i], 0);
+            ad_nest_add(&step->nests->outer, size_of(plan, source->axes[i]), out[i], plan->parts[from].stride[i], 0);
     } else {
         ad_axis inside = { 0, 0 }, across = { 0, 0 };
         size_t start = 0;
@@ -267,13 +267,13 @@ static void size_copy(ad_plan *plan, ad_step *step, const ad_node *node)
             if (across.id && ad_same(axis, across)) {
                 step->offset_out += (ptrdiff_t)start * out[i];
                 if (inside.id)
-                    ad_nest_add(&step->nest, size_of(plan, inside), out[i], stride_in(plan, from, inside), 0);
+                    ad_nest_add(&step->nests->outer, size_of(plan, inside), out[i], stride_in(plan, from, inside), 0);
             } else {
-                ad_nest_add(&step->nest, size_of(plan, axis), out[i], stride_in(plan, from, axis), 0);
+                ad_nest_add(&step->nests->outer, size_of(plan, axis), out[i], stride_in(plan, from, axis), 0);
             }
         }
     }
-    ad_nest_collapse(&step->nest, 2);
+    ad_nest_collapse(&step->nests->outer, 2);
 }
 
 /* Gather loops over the result's axes, scatter over those of x; the strides along the picked axis stay apart. */
@@ -281,16 +281,16 @@ static void size_pick(ad_plan *plan, ad_step *step, const ad_node *node)
 {
     bool gather = node->op == AD_GATHER;
     const ad_shape *domain = gather ? &node->shape : &ad_node_of(plan->graph, step->in[0])->shape;
-    step->nest.rank = 0;
+    step->nests->outer.rank = 0;
     for (int i = 0; i < domain->rank; i++) {
         ad_axis axis = domain->axes[i];
         bool picked = ad_same(axis, node->axis);
         int out = ad_shape_position(&node->shape, axis);
-        ad_nest_add(&step->nest, size_of(plan, axis),
+        ad_nest_add(&step->nests->outer, size_of(plan, axis),
                     out < 0 || (!gather && picked) ? 0 : plan->parts[step->node].stride[out],
                     gather && picked ? 0 : stride_in(plan, step->in[0], axis), stride_in(plan, step->in[1], axis));
     }
-    ad_nest_collapse(&step->nest, 3);
+    ad_nest_collapse(&step->nests->outer, 3);
     step->length = size_of(plan, node->axis);
     step->along = gather ? stride_in(plan, step->in[0], node->axis) : 0;
     step->along_out = gather ? 0 : stride_in(plan, step->node, node->axis);
@@ -299,12 +299,12 @@ static void size_pick(ad_plan *plan, ad_step *step, const ad_node *node)
 static void size_rows(ad_plan *plan, ad_step *step, const ad_node *node)
 {
     const ad_shape *shape = &ad_node_of(plan->graph, step->in[0])->shape;
-    step->nest.rank = 0;
+    step->nests->outer.rank = 0;
     for (int i = 0; i < shape->rank; i++)
         if (!ad_same(shape->axes[i], node->axis))
-            ad_nest_add(&step->nest, size_of(plan, shape->axes[i]), stride_in(plan, step->node, shape->axes[i]),
+            ad_nest_add(&step->nests->outer, size_of(plan, shape->axes[i]), stride_in(plan, step->node, shape->axes[i]),
                         plan->parts[step->in[0]].stride[i], 0);
-    ad_nest_collapse(&step->nest, 2);
+    ad_nest_collapse(&step->nests->outer, 2);
     step->length = size_of(plan, node->axis);
     step->along = stride_in(plan, step->in[0], node->axis);
     step->along_out = stride_in(plan, step->node, node->axis);

@@ -10,7 +10,7 @@
 #include "autodiff/plan/plan.h"
 #include "autodiff/trace/trace.h"
 
-enum { AD_BLOCK = 512, AD_MAX_LOOPS = 2 * AD_MAX_RANK };
+enum { AD_BLOCK = 512, AD_MAX_LOOPS = 2 * AD_MAX_RANK, AD_DOMAIN_LISTS = 256 };
 
 /* Nested loops, outermost first, over up to three operands. */
 typedef struct {
@@ -77,6 +77,7 @@ typedef struct {
 typedef struct {
     ad_shape domain;
     int n_operands, n_links, n_registers;
+    int older; /* the step of a group of another domain in the same list; -1 */
     ad_operand *operands;
     ad_link *links;
     int rank, split; /* a block is `chunk` entries of dimension split - 1 with all of the dimensions from split on */
@@ -139,6 +140,11 @@ typedef enum {
     AD_DO_ROWS
 } ad_action;
 
+/* A sum's kept and summed axes; of others outer over [0] out, [1], [2] the operands. */
+typedef struct {
+    ad_nest outer, inner;
+} ad_nests;
+
 typedef struct {
     ad_action action;
     int node;                 /* that it computes; a copy to an output: its source */
@@ -147,7 +153,7 @@ typedef struct {
     bool deferred;            /* a product that is an update and nothing else: run by ad_update */
     int packed[2];            /* storages for packed operands, -1 none */
     ptrdiff_t offset_out, offset[2];
-    ad_nest nest, inner;        /* sum: kept and summed axes; others: nest over [0] out, [1], [2] the operands */
+    ad_nests *nests;            /* of what loops over its operands itself */
     size_t length, count;       /* rows: of a row; gather, scatter: entries along the axis; zero: elements */
     ptrdiff_t along, along_out; /* rows, gather, scatter: stride of the axis */
     double alpha;
@@ -176,10 +182,11 @@ struct ad_plan {
     ad_storage *storages;
     ad_result *results;
     int *leaves;
-    bool *given;          /* by node: bound by the caller, whatever its op */
-    size_t longest_row;   /* of a rows step, in elements */
-    int registers, slots; /* the most that a group needs */
-    size_t scratch_bytes; /* of one thread */
+    int domains[AD_DOMAIN_LISTS]; /* the steps of the newest group of each domain, by lists; -1: none */
+    bool *given;                  /* by node: bound by the caller, whatever its op */
+    size_t longest_row;           /* of a rows step, in elements */
+    int registers, slots;         /* the most that a group needs */
+    size_t scratch_bytes;         /* of one thread */
     char *memory, *scratch;
     size_t memory_bytes;
 };

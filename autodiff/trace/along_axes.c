@@ -5,25 +5,31 @@
 #include <math.h>
 
 /* ---- products and sums ---- */
-ad_var ad_contract_at(ad_where where, ad_var a, ad_var b, ad_shape over)
+enum { MOST_SCALINGS = 32 };
+typedef struct {
+    double c, power;
+    ad_axis axis;
+} ad_scaling;
+
+/* A factor commutes with the sum, so that parameters stay plain operands: takes those of v after the n that are taken,
+ * the outermost first, and returns how many there are then. */
+static int take_scalings(ad_graph *graph, ad_var *v, ad_scaling *taken, int n)
 {
-    ad_graph *graph = ad_common_graph(where, "contract", a, b);
-    if (!graph)
-        return ad_poisoned(a);
-    for (int i = 0; i < over.rank; i++)
-        if (!ad_needs_axis(where, "contract", a, over.axes[i]) || !ad_needs_axis(where, "contract", b, over.axes[i]))
-            return ad_poisoned(a);
+    for (; n < MOST_SCALINGS && graph->nodes[v->id]->op == AD_SCALE; n++) {
+        ad_node *node = graph->nodes[v->id];
+        node->moved = true;
+        taken[n] = (ad_scaling){ node->c, node->power, node->axis };
+        v->id = node->in[0];
+    }
+    return n;
+}
+
+/* Of operands without factors. A delta renames. */
+static ad_var contract_plain(ad_where where, ad_var a, ad_var b, ad_shape over)
+{
+    ad_graph *graph = a.graph;
     const ad_node *na = graph->nodes[a.id], *nb = graph->nodes[b.id];
-    graph->nodes[a.id]->moved |=
-        na->op == AD_SCALE; /* a factor commutes with the sum: parameters stay plain operands */
-    if (na->op == AD_SCALE)
-        return ad_scale_at(where, ad_contract_at(where, (ad_var){ graph, na->in[0] }, b, over), na->c, na->axis,
-                           na->power);
-    graph->nodes[b.id]->moved |= nb->op == AD_SCALE;
-    if (nb->op == AD_SCALE)
-        return ad_scale_at(where, ad_contract_at(where, a, (ad_var){ graph, nb->in[0] }, over), nb->c, nb->axis,
-                           nb->power);
-    for (int swap = 0; swap < 2; swap++) { /* a delta renames */
+    for (int swap = 0; swap < 2; swap++) {
         const ad_node *d = swap ? nb : na;
         ad_var other = swap ? a : b;
         if (d->op != AD_DELTA || over.rank != 1)
@@ -36,6 +42,23 @@ ad_var ad_contract_at(ad_where where, ad_var a, ad_var b, ad_shape over)
     return ad_node_make(
         graph, (ad_node){ .op = AD_CONTRACT, .where = where, .shape = ad_shape_union(&kept, &rest), .over = over }, 2,
         (int[]){ a.id, b.id });
+}
+
+ad_var ad_contract_at(ad_where where, ad_var a, ad_var b, ad_shape over)
+{
+    ad_graph *graph = ad_common_graph(where, "contract", a, b);
+    if (!graph)
+        return ad_poisoned(a);
+    for (int i = 0; i < over.rank; i++)
+        if (!ad_needs_axis(where, "contract", a, over.axes[i]) || !ad_needs_axis(where, "contract", b, over.axes[i]))
+            return ad_poisoned(a);
+    ad_scaling taken[MOST_SCALINGS];
+    int n = take_scalings(graph, &a, taken, 0);
+    n = take_scalings(graph, &b, taken, n);
+    ad_var product = contract_plain(where, a, b, over);
+    while (n-- > 0)
+        product = ad_scale_at(where, product, taken[n].c, taken[n].axis, taken[n].power);
+    return product;
 }
 
 static bool is_matrix(ad_where where, const char *op, ad_var w)

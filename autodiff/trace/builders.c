@@ -7,13 +7,15 @@
 /* ---- leaves ---- */
 static ad_var named_leaf(ad_where where, ad_graph *graph, ad_node node, const char *name)
 {
-    for (int i = 0; i < graph->n_nodes; i++)
-        if (graph->nodes[i]->name && strcmp(graph->nodes[i]->name, name) == 0)
-            return ad_poison(graph, where, "%s: the name \"%s\" is taken at %s:%d", ad_op_name(node.op), name,
-                             graph->nodes[i]->where.file, graph->nodes[i]->where.line);
-    if (!(node.name = ad_arena_text(graph->arena, "%s", name)))
+    int taken = ad_named(graph, name);
+    if (taken >= 0)
+        return ad_poison(graph, where, "%s: the name \"%s\" is taken at %s:%d", ad_op_name(node.op), name,
+                         graph->nodes[taken]->where.file, graph->nodes[taken]->where.line);
+    node.name = ad_arena_text(graph->arena, "%s", name);
+    ad_var made = node.name ? ad_node_make(graph, node, 0, NULL) : (ad_var){ graph, -1 };
+    if (!node.name || (made.id >= 0 && !ad_note_name(graph)))
         return ad_poison(graph, where, "%s: out of memory", ad_op_name(node.op));
-    return ad_node_make(graph, node, 0, NULL);
+    return made;
 }
 
 ad_var ad_input_at(ad_where where, ad_graph *graph, const char *name, ad_shape shape)

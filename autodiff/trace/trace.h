@@ -21,6 +21,7 @@ struct ad_graph {
     atomic_int n_nodes;
     _Atomic(ad_axis_row *) axes; /* axes[0] is no axis */
     int n_axes, nodes_capacity, axes_capacity;
+    int *named, n_named, named_capacity; /* the nodes with names by their hash, from 1 on, 0 where free (names.c) */
     ad_error error;
 };
 
@@ -38,6 +39,11 @@ ad_var ad_combine(ad_where where, ad_op op, ad_var a, ad_var b);
 ad_var ad_node_make(ad_graph *graph, ad_node node, int n_in, const int *in);
 /* The same with one operand. */
 ad_var ad_node_on(ad_var x, ad_node node);
+
+/* The node of this name; -1: none. */
+int ad_named(const ad_graph *graph, const char *name);
+/* Notes that the last node has a name, which no other has; false without memory. */
+bool ad_note_name(ad_graph *graph);
 
 /* ---- what builders check ---- */
 bool ad_alive(ad_var v); /* not poisoned, and neither is its graph */

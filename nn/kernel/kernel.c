@@ -51,6 +51,7 @@ void nn_kernel_free(struct nn_kernel *kernel)
     for (int i = 0; i < 4; i++) {
         ad_plan_free(kernel->plans[i / 2][i % 2].plan);
         ad_free(kernel->plans[i / 2][i % 2].ids);
+        ad_free(kernel->plans[i / 2][i % 2].places);
     }
     ad_free(kernel->x);
     ad_free(kernel->work);

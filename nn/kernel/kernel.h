@@ -30,6 +30,7 @@ typedef struct {
     bool kept;        /* of seeds: for all of a store, not for a run alone */
     bool sampled;     /* knows its sample; if not, `order` has no samples */
     size_t instances; /* blocks of (rows, columns) */
+    int older;        /* another one of the same node; -1: none */
     char *data[2];
 } nn_panel;
 
@@ -54,6 +55,7 @@ typedef struct {
     ad_plan *plan;
     size_t rows, seeds; /* capacity */
     int *ids;           /* of the plan's outputs: tensors for panels, then what is checked */
+    int *places;        /* by node: a panel's tensor among the outputs, from 1 on */
     int n_ids, n_checked;
 } nn_kernel_plan;
 
@@ -83,6 +85,8 @@ typedef struct nn_call {
     ad_arena *arena;
     nn_panel *panels;
     int n_panels, panels_capacity;
+    int *newest;                 /* by node: its panel, from 1 on */
+    int *first_site, *next_site; /* by parameter's node, its first use, from 1 on; by site, the next one; 0: none */
     nn_term *terms;
     int n_terms, terms_capacity;
     nn_use *uses;

@@ -4,8 +4,9 @@
 
 #include <math.h>
 
-/* Is the node linear, without a constant part, in the readout's parameters? depends: by node. Names what is not. */
-static int check_linear(const nn_net *net, int id, const bool *depends, ad_error *error)
+/* Is the node linear, without a constant part, in the readout's parameters, as far as its operands are, which are
+ * asked for? depends: by node. Names what is not. */
+static int check_node(const nn_net *net, int id, const bool *depends, bool *asked, ad_error *error)
 {
     const ad_node *node = ad_node_of(net->graph, id);
     if (!depends[id])
@@ -16,25 +17,42 @@ static int check_linear(const nn_net *net, int id, const bool *depends, ad_error
         return 0;
     case AD_ADD:
     case AD_SUB:
-        return check_linear(net, node->in[0], depends, error) || check_linear(net, node->in[1], depends, error) ? -1
-                                                                                                                : 0;
+        asked[node->in[0]] = asked[node->in[1]] = true;
+        return 0;
     case AD_NEG:
     case AD_SCALE:
     case AD_SUM:
     case AD_EXPAND:
     case AD_RELABEL:
     case AD_TRANSPOSE:
-        return check_linear(net, node->in[0], depends, error);
+        asked[node->in[0]] = true;
+        return 0;
     case AD_MUL:
     case AD_CONTRACT:
-        if (depends[node->in[0]] != depends[node->in[1]])
-            return check_linear(net, node->in[depends[node->in[0]] ? 0 : 1], depends, error);
+        if (depends[node->in[0]] != depends[node->in[1]]) {
+            asked[node->in[depends[node->in[0]] ? 0 : 1]] = true;
+            return 0;
+        }
         break;
     default:
         break;
     }
     return ad_fail(error, "%s:%d: nngp: %s: the outputs are no readout, linear in its parameters", node->where.file,
                    node->where.line, ad_op_name(node->op));
+}
+
+/* Is the output so, with all that it is made of? */
+static int check_linear(const nn_net *net, ad_var output, const bool *depends, ad_error *error)
+{
+    bool *asked = ad_alloc((size_t)output.id + 1, sizeof *asked, "a kernel", error);
+    int status = asked ? 0 : -1;
+    if (asked)
+        asked[output.id] = true;
+    for (int id = output.id; id >= 0 && !status; id--)
+        if (asked[id])
+            status = check_node(net, id, depends, asked, error);
+    ad_free(asked);
+    return status;
 }
 
 static int readout_variances(const nn_net *net, ad_var output, const ad_sizes *sizes, double *variances,
@@ -63,7 +81,7 @@ static int readout_variances(const nn_net *net, ad_var output, const ad_sizes *s
     for (int id = 0; id <= output.id; id++)
         for (int k = 0; k < ad_node_of(net->graph, id)->n_in; k++)
             depends[id] |= depends[ad_node_of(net->graph, id)->in[k]];
-    int failed = check_linear(net, output.id, depends, error);
+    int failed = check_linear(net, output, depends, error);
     ad_free(depends);
     return failed;
 }

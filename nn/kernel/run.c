@@ -3,12 +3,15 @@
 
 #include <string.h>
 
-static int make_plan(nn_call *c, const ad_var *outputs, int *ids, int n, int n_checked, ad_error *error)
+static int make_plan(nn_call *c, const ad_var *outputs, int *ids, int *places, int n, int n_checked, ad_error *error)
 {
     nn_kernel_plan *p = c->plan;
     ad_plan_free(p->plan);
     ad_free(p->ids);
-    *p = (nn_kernel_plan){ .ids = ids, .n_ids = n, .n_checked = n_checked, .rows = c->tile, .seeds = c->seeds };
+    ad_free(p->places);
+    *p = (nn_kernel_plan){
+        .ids = ids, .places = places, .n_ids = n, .n_checked = n_checked, .rows = c->tile, .seeds = c->seeds
+    };
     ad_plan_spec spec = { .type = c->model->type, .threads = c->model->threads, .capacity = nn_call_sizes(c, c->tile) };
     return n && !(p->plan = nn_plan_new(c->model->net, outputs, n, &spec, error)) ? -1 : 0;
 }
@@ -20,15 +23,15 @@ int nn_prepare(nn_call *c, ad_error *error)
     size_t capacity = (size_t)c->n_panels + (size_t)net->n_statistics + 1;
     int n = 0, n_checked = 0, *ids = ad_alloc(capacity, sizeof *ids, "a kernel", error);
     ad_var *outputs = ad_alloc(capacity, sizeof *outputs, "a kernel", error);
-    int failed = ids && outputs ? 0 : -1;
+    int *places = ad_alloc((size_t)ad_graph_size(net->graph) + 1, sizeof *places, "a kernel", error);
+    int failed = ids && outputs && places ? 0 : -1;
     for (int i = 0; i < c->n_panels && !failed; i++) {
-        int id = c->panels[i].id, k = 0;
+        int id = c->panels[i].id;
         ad_op op = ad_node_of(net->graph, id)->op;
-        while (k < n && ids[k] != id)
-            k++;
-        if (k < n || op == AD_INPUT || op == AD_PARAM)
+        if (places[id] || op == AD_INPUT || op == AD_PARAM)
             continue;
         ids[n] = id;
+        places[id] = n + 1;
         outputs[n++] = (ad_var){ net->graph, id };
     }
     if (!failed && c->variant == 0)
@@ -46,14 +49,15 @@ int nn_prepare(nn_call *c, ad_error *error)
     bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->seeds >= c->seeds && c->plan->n_ids == n &&
                 !failed && memcmp(c->plan->ids, ids, (size_t)n * sizeof *ids) == 0;
     if (!fits && !failed) {
-        failed = make_plan(c, outputs, ids, n, n_checked, error);
-        ids = NULL;
+        failed = make_plan(c, outputs, ids, places, n, n_checked, error);
+        ids = places = NULL;
     }
     if (!failed && c->plan->plan) {
         nn_bind_params(c->model, c->plan->plan);
         ad_bind(c->plan->plan, net->input, kernel->x);
     }
     ad_free(ids);
+    ad_free(places);
     ad_free(outputs);
     return failed;
 }
@@ -65,13 +69,11 @@ static const char *tensor_data(const nn_call *c, int id)
         return c->kernel->x;
     if (c->by_seeds && id == c->tangent->seed.id)
         return c->seed;
-    for (int k = 0; k < model->net->n_params + model->net->n_statistics; k++)
+    bool leaf = ad_node_of(model->net->graph, id)->op == AD_PARAM;
+    for (int k = 0; leaf && k < model->net->n_params + model->net->n_statistics; k++)
         if (model->net->params[k].id == id)
             return (const char *)model->values + model->offsets[k] * nn_bytes(model->type);
-    int k = 0;
-    while (c->plan->ids[k] != id)
-        k++;
-    return ad_output(c->plan->plan, k);
+    return ad_output(c->plan->plan, c->plan->places[id] - 1);
 }
 
 void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to)

@@ -113,21 +113,54 @@ static int peel_factors(const nn_call *c, ad_var v, double *factor)
 
 static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t instances)
 {
-    for (int i = 0; i < c->n_panels; i++)
-        if (c->panels[i].id == id && c->panels[i].instances == instances &&
-            ad_shape_equal(&c->panels[i].order, &order) && ad_shape_equal(&c->panels[i].sum, &sum))
+    for (int i = c->newest[id] - 1; i >= 0; i = c->panels[i].older)
+        if (c->panels[i].instances == instances && ad_shape_equal(&c->panels[i].order, &order) &&
+            ad_shape_equal(&c->panels[i].sum, &sum))
             return i;
     void *panels = c->panels;
     if (!ad_arena_grow(c->arena, &panels, c->n_panels, &c->panels_capacity, sizeof *c->panels))
         return -2;
     c->panels = panels;
-    c->panels[c->n_panels] = (nn_panel){
-        .id = id, .order = order, .sum = sum, .instances = instances, .sampled = ad_has(&order, c->tangent->sample)
-    };
-    return c->n_panels++;
+    c->panels[c->n_panels] = (nn_panel){ .id = id,
+                                         .order = order,
+                                         .sum = sum,
+                                         .instances = instances,
+                                         .older = c->newest[id] - 1,
+                                         .sampled = ad_has(&order, c->tangent->sample) };
+    c->newest[id] = ++c->n_panels;
+    return c->n_panels - 1;
 }
 
 /* ---- from sites to terms ---- */
+/* The sites of each parameter, and that no node has a panel yet. */
+static int list_sites(nn_call *c, ad_error *error)
+{
+    const struct nn_tangent *t = c->tangent;
+    size_t nodes = (size_t)ad_graph_size(c->model->net->graph) + 1;
+    c->newest = ad_arena_alloc(c->arena, nodes, sizeof *c->newest);
+    c->first_site = ad_arena_alloc(c->arena, nodes, sizeof *c->first_site);
+    c->next_site = ad_arena_alloc(c->arena, (size_t)t->n_sites + 1, sizeof *c->next_site);
+    if (!c->newest || !c->first_site || !c->next_site)
+        return ad_fail(error, "kernel: out of memory");
+    for (int s = t->n_sites - 1; s >= 0; s--) {
+        int *first = &c->first_site[t->sites[s].param.id];
+        c->next_site[s] = *first;
+        *first = s + 1;
+    }
+    return 0;
+}
+
+/* The sites of a parameter in their order; -1 after the last. */
+static int first_use(const nn_call *c, int param)
+{
+    return c->first_site[c->model->net->params[param].id] - 1;
+}
+
+static int next_use(const nn_call *c, int site)
+{
+    return c->next_site[site] - 1;
+}
+
 /* The axes of a site: of W, in y, in d or in both; and what is summed over. */
 static nn_use split(const ad_site *site)
 {
@@ -192,10 +225,8 @@ static bool pairs_well(const nn_call *c, int param)
     const struct nn_tangent *t = c->tangent;
     const ad_site *first = NULL;
     double instances = 0;
-    for (int s = 0; s < t->n_sites; s++) {
+    for (int s = first_use(c, param); s >= 0; s = next_use(c, s)) {
         const ad_site *site = &t->sites[s];
-        if (site->param.id != c->model->net->params[param].id)
-            continue;
         nn_use u = split(site);
         ad_shape sum = summed_axes(c, site);
         if (t->together || u.aligned.rank)
@@ -218,12 +249,13 @@ static int make_terms(nn_call *c, int param, ad_error *error)
         double c;
         size_t instances;
     } side;
-    side *sides = ad_arena_alloc(c->arena, (size_t)t->n_sites + 1, sizeof *sides);
     int n = 0;
-    for (int s = 0; s < t->n_sites && sides; s++) {
+    for (int s = first_use(c, param); s >= 0; s = next_use(c, s))
+        n++;
+    side *sides = ad_arena_alloc(c->arena, (size_t)n + 1, sizeof *sides);
+    n = 0;
+    for (int s = first_use(c, param); s >= 0 && sides; s = next_use(c, s)) {
         const ad_site *site = &t->sites[s];
-        if (site->param.id != c->model->net->params[param].id)
-            continue;
         nn_use u = split(site);
         ad_shape sum = summed_axes(c, site), none = { 0 };
         double one, two = 1;
@@ -270,10 +302,8 @@ static int make_uses(nn_call *c, int param, ad_error *error)
 {
     const struct nn_tangent *t = c->tangent;
     int first = c->n_uses;
-    for (int s = 0; s < t->n_sites; s++) {
+    for (int s = first_use(c, param); s >= 0; s = next_use(c, s)) {
         const ad_site *site = &t->sites[s];
-        if (site->param.id != c->model->net->params[param].id)
-            continue;
         nn_use u = split(site);
         ad_shape sum = summed_axes(c, site), none = { 0 };
         ad_shape order = seeds_of(t), sample = ad_shape_of(t->sample);
@@ -322,6 +352,8 @@ static int compare(const void *one, const void *two)
 
 int nn_find_terms(nn_call *c, ad_error *error)
 {
+    if (list_sites(c, error) != 0)
+        return -1;
     for (int k = 0; k < c->model->net->n_params; k++)
         if (c->weights[k] > 0 && (pairs_well(c, k) ? make_terms(c, k, error) : make_uses(c, k, error)) != 0)
             return -1;

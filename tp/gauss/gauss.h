@@ -110,8 +110,9 @@ typedef struct {
     double difference; /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */
 } tp_mehler;
 /* As many degrees as the largest variance needs to leave at most tolerance * sqrt(E f^2) (0: 1e-13, and not less than
- * 1e-14), so that pairs with any other function are good to the tolerance; at most `most` (0: 1024). Where that does
- * not suffice, as for kinks, tp_mehler_bound tells for each pair. */
+ * 1e-14), so that pairs with any other function are good to the tolerance; at most `most` (0: 1024, and up to 16384 of
+ * a smooth function that settles by then). Where that does not suffice, as for kinks, tp_mehler_bound tells for each
+ * pair. */
 tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
                          ad_error *error);
 void tp_mehler_free(tp_mehler *series);

@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK = 256, MOST_DEGREES = 1024, PANEL = 32, MOST_NODES = 1 << 17 };
+enum { CHUNK = 256, FEW_DEGREES = 1024, MOST_DEGREES = 16 * FEW_DEGREES, PANEL = 32, MOST_NODES = 1 << 17 };
 
 static const double root_2pi = 2.50662827463100050242;
 
@@ -157,6 +157,7 @@ static int coefficients(const tp_univariate *f, size_t count, const double *q, c
                         size_t first, size_t step, size_t terms, double *out, double *squares, const scratch *s,
                         ad_error *error)
 {
+    const tp_vector *vector = tp_vector_get();
     double before[CHUNK], now[CHUNK];
     memset(out, 0, count * terms * sizeof *out);
     memset(squares, 0, count * sizeof *squares);
@@ -173,11 +174,7 @@ static int coefficients(const tp_univariate *f, size_t count, const double *q, c
             if (k == first + step * term)
                 memcpy(s->hermite + term++ * CHUNK, now, n * sizeof *now);
             double up = 1 / sqrt((double)k + 1), down = sqrt((double)k) * up;
-            for (size_t i = 0; i < n; i++) {
-                double next = up * x[i] * now[i] - down * before[i];
-                before[i] = now[i];
-                now[i] = next;
-            }
+            vector->hermite(n, up, down, x, before, now);
         }
         for (size_t j = 0; j < count; j++) {
             double *y = s->values + j * CHUNK, root = sqrt(q[j]), square = 0;
@@ -253,6 +250,23 @@ done:
 static double beyond(double square, double energy)
 {
     return square - energy > 4e-15 * square ? square - energy : 0;
+}
+
+/* Does a series that has not settled at so many degrees settle before there are the most? Of a smooth function the
+ * tails fall like exp(-a sqrt(degree)), a the distance of its nearest pole. */
+static bool grows(const tp_univariate *f, const double *all, size_t degrees, double square, double tolerance)
+{
+    double energy = 0, upper = 0;
+    for (size_t k = 0; k < degrees; k++) {
+        energy += all[k] * all[k];
+        upper += k < degrees / 4 ? 0 : all[k] * all[k];
+    }
+    double tail = beyond(square, energy), before = tail + upper;
+    if (f->n_kinks > 0 || degrees == MOST_DEGREES || tail <= tolerance * square)
+        return false;
+    double more =
+        sqrt((double)MOST_DEGREES / (double)degrees); /* log(before / tail) is half of a sqrt(degrees) times 2 */
+    return log(tail / square) - 2 * (more - 1) * log(before / tail) <= log(tolerance);
 }
 
 /* Which degrees to keep: all, or those of one parity if the others carry nothing; and how many for the tolerance.
@@ -338,11 +352,12 @@ tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, 
         }
         q_most = fmax(q_most, q[j]);
     }
-    most = most == 0 || most > MOST_DEGREES ? MOST_DEGREES : most;
+    bool fixed = most > 0;
+    most = !fixed ? FEW_DEGREES : most > MOST_DEGREES ? MOST_DEGREES : most;
     tp_mehler *m = ad_alloc(1, sizeof *m, what, error);
     double *all = ad_alloc(most, sizeof *all, what, error), *squares = ad_alloc(count, sizeof *squares, what, error);
-    scratch s = { ad_alloc(CHUNK * (size_t)CHUNK, sizeof *s.values, what, error),
-                  ad_alloc(most * CHUNK, sizeof *s.hermite, what, error) };
+    scratch s = { ad_reserve((count < CHUNK ? count : CHUNK) * CHUNK, sizeof *s.values, what, error),
+                  ad_reserve(most * CHUNK, sizeof *s.hermite, what, error) };
     rule r = { 0 };
     bool made = false;
     if (!m || !all || !squares || !s.values || !s.hermite)
@@ -351,8 +366,18 @@ tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, 
     m->tolerance = fmax(tolerance > 0 ? tolerance : 1e-13, 1e-14);
     if (settle(f, q_most, most, &r, all, &square, &s, &m->difference, error))
         goto done;
+    while (!fixed && grows(f, all, most, square, m->tolerance)) {
+        most *= 4;
+        ad_free(all);
+        ad_free(s.hermite);
+        all = ad_alloc(most, sizeof *all, what, error);
+        s.hermite = ad_reserve(most * CHUNK, sizeof *s.hermite, what, error);
+        rule_free(&r);
+        if (!all || !s.hermite || settle(f, q_most, most, &r, all, &square, &s, &m->difference, error))
+            goto done;
+    }
     double least = choose(m, all, most, square);
-    m->stride = (count + 2 * TP_BLOCK - 1) / TP_BLOCK * TP_BLOCK; /* a block may start at any column */
+    m->stride = (count + TP_BLOCK + 7) / 8 * 8; /* a block may start at any column */
     m->coefficients = ad_alloc(count * m->terms, sizeof *m->coefficients, what, error);
     m->columns = ad_alloc(m->terms * m->stride, sizeof *m->columns, what, error);
     m->tails = ad_alloc(m->degrees + 1, sizeof *m->tails, what, error);

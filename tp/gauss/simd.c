@@ -288,6 +288,23 @@ PAIRS(wave)
 PAIRS(exp)
 #undef PAIRS
 
+/* Products before sums: the same bits in every instruction set. */
+static void NAME(hermite)(size_t n, double up, double down, const double *x, double *before, double *now)
+{
+    V ups = NAME(splat)(up), downs = NAME(splat)(down);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        V at = NAME(load)(now + i), next = ups * NAME(load)(x + i) * at - downs * NAME(load)(before + i);
+        NAME(store)(before + i, at);
+        NAME(store)(now + i, next);
+    }
+    for (; i < n; i++) {
+        double next = up * x[i] * now[i] - down * before[i];
+        before[i] = now[i];
+        now[i] = next;
+    }
+}
+
 /* Four vectors at a time hide the latency of the chain and stay in registers. */
 static void NAME(horner)(size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,
                          const double *x, double *out)
@@ -352,6 +369,7 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .wave = NAME(wave),
     .exp = NAME(exp),
     .horner = NAME(horner),
+    .hermite = NAME(hermite),
     .multiply = NAME(multiply),
     .affine = NAME(affine),
     .accumulate = NAME(accumulate),

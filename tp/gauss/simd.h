@@ -20,6 +20,8 @@ typedef struct {
     /* out[j] = sum_{k < terms} f[k f_step] g[k g_stride + j] x[j]^k for TP_BLOCK values of j. */
     void (*horner)(size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride, const double *x,
                    double *out);
+    /* One step of the Hermite functions at n points: (before, now) becomes (now, up x now - down before). */
+    void (*hermite)(size_t n, double up, double down, const double *x, double *before, double *now);
     void (*multiply)(size_t n, const double *a, const double *b, double *out);   /* out = a b */
     void (*affine)(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */
     /* out += c a, or c a b if b is not NULL; out is none of them. */

@@ -163,22 +163,22 @@ static bool is_independent(const tp_script *script, int k)
     return true;
 }
 
-static void feed(analysis *a, int k)
+/* All that the commands that are fed are made of: each stands after what it needs. */
+static void feed(analysis *a)
 {
-    const tp_command *c = &a->script->commands[k];
-    if (k < 0 || a->fed[k])
-        return;
-    a->fed[k] = true;
-    if (c->rule == TP_MATMUL)
-        feed(a, c->vector);
-    else if (c->body)
-        feed_expr(a, c->body);
+    for (int k = a->script->n - 1; k >= 0; k--) {
+        const tp_command *c = &a->script->commands[k];
+        if (a->fed[k] && c->rule == TP_MATMUL && c->vector >= 0)
+            a->fed[c->vector] = true;
+        else if (a->fed[k] && c->body)
+            feed_expr(a, c->body);
+    }
 }
 
 static void feed_expr(analysis *a, const tp_expr *e)
 {
     if (e->kind == TP_E_NAME && e->var >= 0)
-        feed(a, e->var);
+        a->fed[e->var] = true;
     for (int k = 0; k < e->n; k++)
         feed_expr(a, e->args[k]);
 }
@@ -186,7 +186,9 @@ static void feed_expr(analysis *a, const tp_expr *e)
 bool tp_script_independent(const tp_script *script, int k, int of, bool *fed)
 {
     analysis a = { .script = script, .fed = fed };
-    feed(&a, of);
+    if (of >= 0)
+        fed[of] = true;
+    feed(&a);
     return is_independent(script, k) && !fed[k];
 }
 
@@ -265,7 +267,8 @@ static void find_readouts(analysis *a)
     const tp_script *s = a->script;
     for (int k = 0; k < s->n; k++)
         if (s->commands[k].rule == TP_MATMUL && other_side(s, k) < 0)
-            feed(a, s->commands[k].vector);
+            a->fed[s->commands[k].vector] = true;
+    feed(a);
     for (int v = 0; v < s->n; v++) {
         if (a->fed[v] || !is_independent(s, v))
             continue;

@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_ARGS = 8, MAX_DEPTH = 200 };
+enum { MAX_ARGS = 8, MAX_DEPTH = 200, MAX_HEIGHT = 512 };
 
 /* ---- tokens ---- */
 static const char *const symbols[] = { "⊙", "−", "√", "⟨", "⟩", "Σ" };
@@ -119,9 +119,15 @@ static tp_expr *node(tp_reader *reader, tp_expr_kind kind, int n, tp_expr *const
         return NULL;
     }
     *e = (tp_expr){ .kind = kind, .text = "", .var = -1, .n = n };
-    for (int k = 0; k < n; k++)
+    for (int k = 0; k < n; k++) {
         e->args[k] = args[k];
-    return e;
+        e->height = args[k]->height >= e->height ? args[k]->height + 1 : e->height;
+    }
+    if (e->height <= MAX_HEIGHT)
+        return e;
+    snprintf(reader->message, sizeof reader->message,
+             "an expression of more than %d operations in a row: give a part of it a line of its own", MAX_HEIGHT);
+    return NULL;
 }
 
 static tp_expr *leaf(tp_reader *reader, tp_expr_kind kind, double c, const char *text)

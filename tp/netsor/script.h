@@ -26,7 +26,7 @@ typedef struct tp_expr {
     double c;
     const char *text; /* of a number or name as it was written */
     int var;          /* of a name: which command made it; -1 before it is looked up */
-    int n;
+    int n, height; /* height: of the tree below, 0 of a leaf; it is bounded, so that trees may be walked by recursion */
     struct tp_expr *args[];
 } tp_expr;
 

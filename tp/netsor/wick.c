@@ -83,18 +83,22 @@ static int number_fn(tp_basis *b, double c)
     return make_fn(b, (tp_fn){ .op = TP_NUMBER, .p = c });
 }
 
-/* f(inner) */
+/* f(inner): by parts, what becomes of each. */
 static int compose(tp_basis *b, int fn, int inner)
 {
-    tp_fn f = *tp_fn_at(&b->algebra, fn);
-    if (f.op == TP_VARIABLE)
-        return inner;
-    if (f.op == TP_NUMBER)
-        return fn;
-    f.a = compose(b, f.a, inner);
-    if (f.op == TP_PLUS || f.op == TP_TIMES)
-        f.b = compose(b, f.b, inner);
-    return make_fn(b, f);
+    const tp_fn_parts *p = tp_fn_parts_of(&b->algebra, fn);
+    int *becomes = p ? ad_arena_alloc(b->algebra.arena, (size_t)p->n, sizeof *becomes) : NULL, last = -1;
+    for (int k = 0; becomes && k < p->n; k++) {
+        tp_fn f = *tp_fn_at(&b->algebra, p->at[k].id);
+        if (p->at[k].a >= 0)
+            f.a = becomes[p->at[k].a];
+        if (p->at[k].b >= 0)
+            f.b = becomes[p->at[k].b];
+        becomes[k] = last = f.op == TP_VARIABLE ? inner : p->at[k].a < 0 ? p->at[k].id : make_fn(b, f);
+    }
+    tp_fn_parts_end(&b->algebra, fn, p);
+    b->full = b->full || last < 0;
+    return last < 0 ? 0 : last;
 }
 
 static double evaluate(const tp_basis *b, int fn, double x)
@@ -372,7 +376,7 @@ static bool add_to_direction(direction *d, int fn, double alpha, double beta)
 {
     double kinks[MAX_KINKS];
     int found = tp_fn_kinks(&d->basis->algebra, fn, NULL, kinks, MAX_KINKS);
-    if (found > MAX_KINKS || d->n_kinks + found > MAX_KINKS)
+    if (found < 0 || found > MAX_KINKS || d->n_kinks + found > MAX_KINKS)
         return false;
     for (int k = 0; k < found; k++) {
         double at = (kinks[k] - beta) / alpha;

@@ -23,18 +23,23 @@ static bool renames(ad_op op)
 
 int tp_peel(const ad_graph *graph, int node, ad_shape *names)
 {
-    const ad_node *n = ad_node_of(graph, node);
-    if (n->op == AD_PARAM) {
-        *names = n->shape;
-        return node;
+    ad_shape outside = ad_node_of(graph, node)->shape, inside = outside; /* an axis here, and what it is further in */
+    while (renames(ad_node_of(graph, node)->op)) {
+        const ad_node *n = ad_node_of(graph, node);
+        for (int i = 0; n->op == AD_RELABEL && i < inside.rank; i++)
+            if (ad_same(inside.axes[i], n->axis2))
+                inside.axes[i] = n->axis;
+        node = n->in[0];
     }
-    if (!renames(n->op))
+    const ad_node *param = ad_node_of(graph, node);
+    if (param->op != AD_PARAM)
         return -1;
-    int param = tp_peel(graph, n->in[0], names);
-    for (int i = 0; param >= 0 && n->op == AD_RELABEL && i < names->rank; i++)
-        if (ad_same(names->axes[i], n->axis))
-            names->axes[i] = n->axis2;
-    return param;
+    *names = param->shape;
+    for (int k = 0; k < names->rank; k++)
+        for (int i = 0; i < inside.rank; i++)
+            if (ad_same(param->shape.axes[k], inside.axes[i]))
+                names->axes[k] = outside.axes[i];
+    return node;
 }
 
 void tp_measure(const ad_graph *graph, int from, int to, int *widths, int *params)

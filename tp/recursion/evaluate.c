@@ -47,38 +47,26 @@ static int read_alone(const tp_solver *s, int id, int k)
     }
 }
 
-static void need_alone(const tp_solver *s, int id)
-{
-    if (s->alone[id])
-        return;
-    s->alone[id] = true;
-    for (int k = 0, in; (in = read_alone(s, id, k)) >= 0; k++)
-        need_alone(s, in);
-}
-
 /* At (i, i), and from now on. */
 static void keep_alone(const tp_solver *s, int id)
 {
-    need_alone(s, id);
-    s->kept[id] = true;
+    s->alone[id] = s->kept[id] = true;
 }
 
-static void need_paired(const tp_solver *s, int id)
+/* What a quantity that is needed for pairs reads. */
+static void need_operands(const tp_solver *s, int id)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    if (s->paired[id])
-        return;
-    s->paired[id] = true;
     if (q->kind == TP_Q_FIRST || q->kind == TP_Q_SECOND) {
         keep_alone(s, q->a);
         return;
     }
     for (int i = 0; i < q->n; i++)
-        need_paired(s, q->parts[i].q);
+        s->paired[q->parts[i].q] = true;
     if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_FUNCTION || q->kind == TP_Q_EXPECT)
-        need_paired(s, q->a);
+        s->paired[q->a] = true;
     if (q->kind == TP_Q_PRODUCT)
-        need_paired(s, q->b);
+        s->paired[q->b] = true;
     if (q->kind != TP_Q_EXPECT)
         return;
     int scalars[2 * TP_MAX_SCALARS], n = read_scalars(s, q, scalars);
@@ -86,6 +74,21 @@ static void need_paired(const tp_solver *s, int id)
     keep_alone(s, q->var_b);
     for (int k = 0; k < n; k++)
         keep_alone(s, scalars[k]);
+}
+
+/* All that the series is made of: each quantity stands after what it needs. */
+static void find_needed(const tp_solver *s, const tp_series *series)
+{
+    for (int k = 0; k < series->n; k++) {
+        s->paired[series->at[k].q] = true;
+        keep_alone(s, series->at[k].q);
+    }
+    for (int id = s->n - 1; id >= 0; id--) {
+        if (s->paired[id])
+            need_operands(s, id);
+        for (int k = 0, in; s->alone[id] && (in = read_alone(s, id, k)) >= 0; k++)
+            s->alone[in] = true;
+    }
 }
 
 /* ---- the run ---- */
@@ -386,10 +389,7 @@ static int prepare(tp_solver *s, const tp_series *series)
     if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->kept || !s->functions || !s->gram_blocks ||
         !s->plans || !s->partner || !by_argument)
         return ad_fail(s->error, "out of memory for %d quantities", s->n);
-    for (int k = 0; k < series->n; k++) {
-        need_paired(s, series->at[k].q);
-        keep_alone(s, series->at[k].q);
-    }
+    find_needed(s, series);
     if (tp_fill_blocks(s))
         return -1;
     for (int id = 0; id < s->n; id++)

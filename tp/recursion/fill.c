@@ -141,6 +141,8 @@ int tp_find_kinks(tp_solver *s, int fn, int set)
     for (size_t i = 0; i < rows; i++) {
         tp_sample sample = { s->single[set], i };
         f->n_kinks[set][i] = tp_fn_kinks(&s->algebra, fn, &sample, f->kinks[set] + i * TP_MAX_KINKS, TP_MAX_KINKS);
+        if (f->n_kinks[set][i] < 0)
+            return tp_lacks_memory(&s->algebra);
         if (f->n_kinks[set][i] > TP_MAX_KINKS)
             return tp_too_many_kinks(s->error, f->n_kinks[set][i]);
     }

@@ -1,5 +1,6 @@
 /* kernels.c: the kernels of a program as quantities: the NNGP kernel of its outputs, and the NTK, a sum over pairs of
  * the sites where parameters are used. */
+#include "autodiff/base/base.h"
 #include "autodiff/trace/trace.h"
 #include "tp/recursion/recursion.h"
 
@@ -257,6 +258,8 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
     bool crossed = s->y.graph && !ad_shape_same(&s->over, &t->over);
     if (inner(algebra, s->delta.id, at_s, crossed ? t->y.id : t->delta.id, at_t, &out, false, &back, &back_left))
         return -1;
+    if (back.n == 0 && isinf(back_left.power) && back_left.power < 0) /* 0, and nothing is left out */
+        return 0;
     if (s->y.graph && inner(algebra, s->y.id, at_s, crossed ? t->delta.id : t->y.id, at_t, &s->over,
                             fold && are_numbers(algebra, &back), &forth, &forth_left))
         return -1;
@@ -456,58 +459,145 @@ static int long_sum_count(const tp_long_sum *s)
     return count;
 }
 
-/* The pairs of one site at one time with all others. */
-static int site_pairs(tp_algebra *algebra, int i, const tp_point *at_s, bool fold, ntk_total *total)
+/* A use: a site at one point of its free axes. */
+typedef struct {
+    int site;
+    tp_point at;
+    tp_carrier of; /* its delta's carrier */
+    int first;     /* the first use that it may have a kernel with */
+    int next;      /* the next one of those; -1: none */
+} use;
+
+typedef struct {
+    use *at;
+    int n, capacity;
+} uses;
+
+/* The class of a use's delta: 0 where it is not one coordinate, and where the pairs are of two outputs. */
+static int find_carrier(tp_algebra *algebra, const ad_site *site, const tp_point *at, tp_carrier *carrier)
 {
-    const tp_program *program = algebra->program;
-    const ad_site *s = &program->sites[i];
-    tp_point of_s = *at_s;
-    tp_point_set(&of_s, program->seed, algebra->outputs[0]);
-    for (int k = fold ? i : 0; k < program->n_sites; k++) {
-        const ad_site *t = &program->sites[k];
-        if (s->param.id != t->param.id)
-            continue;
-        bool sums = summed_width(algebra, s).id || summed_width(algebra, t).id;
-        bool plain = same_or_crossed(s, t) && same_or_crossed(t, s);
-        if (!sums && !plain && check_entries(algebra, s, t))
-            return -1;
-        tp_point at_t = fold && k == i ? *at_s : free_axes(algebra, t);
-        do {
-            tp_point of_t = at_t;
-            tp_point_set(&of_t, program->seed, algebra->outputs[1]);
-            bool own = k == i && memcmp(&at_t, at_s, sizeof at_t) == 0;
-            int before = long_sum_count(&total->sum);
-            double c = fold && !own ? 2 : 1;
-            int failed;
-            if (sums)
-                failed = gradient_pairs(algebra, s, &of_s, t, &of_t, c, total);
-            else if (plain)
-                failed =
-                    site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, &total->sum, &total->left, &total->random);
-            else
-                failed = entry_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random);
-            if (failed)
-                return -1;
-            *(own ? &total->own : &total->across) += long_sum_count(&total->sum) - before;
-        } while (next_point(algebra, &at_t));
-    }
-    return 0;
+    ad_shape out = site->y.graph ? ad_shape_minus(w_of(site), &site->over) : *w_of(site);
+    memset(carrier, 0, sizeof *carrier);
+    if (algebra->rules == TP_RULES_GENERAL || algebra->outputs[0] != algebra->outputs[1] ||
+        algebra->program->widths[site->delta.id] == 0 || points_over(algebra, &out).n > 0)
+        return 0;
+    int delta = tp_coordinate_of(algebra, site->delta.id, own_part(algebra, site->delta.id, NULL, at));
+    return delta < 0 ? -1 : tp_carrier_of(algebra, delta, carrier);
 }
 
-static int all_pairs(tp_algebra *algebra, int forward, bool fold, ntk_total *total)
+/* All uses, in the order of the sites. */
+static int list_uses(tp_algebra *algebra, int forward, uses *all)
 {
-    *total = (ntk_total){ .left = nothing, .random = nothing, .squared = nothing };
-    for (int i = 0; i < algebra->program->n_sites; i++) {
-        const ad_site *s = &algebra->program->sites[i];
+    const tp_program *program = algebra->program;
+    for (int i = 0; i < program->n_sites; i++) {
+        const ad_site *s = &program->sites[i];
         tp_point at = free_axes(algebra, s);
         do {
             tp_point of_s = at;
-            tp_point_set(&of_s, algebra->program->seed, algebra->outputs[0]);
-            if (check_delta(algebra, s, &of_s, forward) || site_pairs(algebra, i, &at, fold, total))
+            tp_point_set(&of_s, program->seed, algebra->outputs[0]);
+            void *more = all->at;
+            if (check_delta(algebra, s, &of_s, forward))
+                return -1;
+            if (!ad_arena_grow(algebra->arena, &more, all->n, &all->capacity, sizeof *all->at))
+                return tp_lacks_memory(algebra);
+            all->at = more;
+            use *one = &all->at[all->n++];
+            *one = (use){ .site = i, .at = at };
+            if (find_carrier(algebra, s, &of_s, &one->of))
                 return -1;
         } while (next_point(algebra, &at));
     }
     return 0;
+}
+
+/* Is the kernel between two sites a product of <delta, delta'> and <y, y'>? */
+static bool meets_delta_by_delta(const tp_algebra *algebra, const ad_site *s, const ad_site *t)
+{
+    return !summed_width(algebra, s).id && !summed_width(algebra, t).id && same_or_crossed(s, t) &&
+           same_or_crossed(t, s) && (!s->y.graph || ad_shape_same(&s->over, &t->over));
+}
+
+/* Links the uses that may meet: those of one parameter, and of one class where all uses of it have one, none could be
+ * related to another's other factors, and delta meets delta. */
+static int link_uses(tp_algebra *algebra, const uses *all)
+{
+    size_t nodes = (size_t)algebra->program->n_nodes;
+    tp_carrier *of = ad_arena_alloc(algebra->arena, nodes, sizeof *of);
+    bool *joined = ad_arena_alloc(algebra->arena, nodes, sizeof *joined);
+    const ad_site **example = ad_arena_alloc(algebra->arena, nodes, sizeof *example), *sites = algebra->program->sites;
+    int *first = ad_arena_alloc(algebra->arena, (size_t)all->n + 1, sizeof *first);
+    int *last = ad_arena_alloc(algebra->arena, (size_t)all->n + 1, sizeof *last), status = 0;
+    tp_table chains;
+    if (!of || !joined || !example || !first || !last)
+        return tp_lacks_memory(algebra);
+    if (tp_table_new(&chains, algebra->arena, algebra->error))
+        status = -1;
+    for (int u = 0; u < all->n; u++) {
+        const ad_site *site = &sites[all->at[u].site];
+        int param = site->param.id;
+        example[param] = example[param] ? example[param] : site;
+        joined[param] |= !all->at[u].of.class || !meets_delta_by_delta(algebra, example[param], site);
+        of[param].carriers |= all->at[u].of.carriers;
+        of[param].others |= all->at[u].of.others;
+    }
+    for (int u = 0; u < all->n && !status; u++) {
+        int param = sites[all->at[u].site].param.id;
+        bool apart = !joined[param] && !(of[param].carriers & of[param].others);
+        int key[] = { param, apart ? all->at[u].of.class : 0 }, before = chains.n;
+        int chain = tp_intern(&chains, key, sizeof key);
+        if (chain < 0)
+            status = tp_lacks_memory(algebra);
+        else if (chain == before)
+            first[chain] = u;
+        else
+            all->at[last[chain]].next = u;
+        if (chain >= 0)
+            last[chain] = u;
+        all->at[u].first = chain < 0 ? u : first[chain];
+        all->at[u].next = -1;
+    }
+    tp_table_free(&chains);
+    return status;
+}
+
+/* The pairs of one use with all others. */
+static int use_pairs(tp_algebra *algebra, const uses *all, int u, bool fold, ntk_total *total)
+{
+    const tp_program *program = algebra->program;
+    const ad_site *s = &program->sites[all->at[u].site];
+    tp_point of_s = all->at[u].at;
+    tp_point_set(&of_s, program->seed, algebra->outputs[0]);
+    for (int v = fold ? u : all->at[u].first; v >= 0; v = all->at[v].next) {
+        const ad_site *t = &program->sites[all->at[v].site];
+        bool sums = summed_width(algebra, s).id || summed_width(algebra, t).id;
+        bool plain = same_or_crossed(s, t) && same_or_crossed(t, s);
+        if (!sums && !plain && check_entries(algebra, s, t))
+            return -1;
+        tp_point of_t = all->at[v].at;
+        tp_point_set(&of_t, program->seed, algebra->outputs[1]);
+        bool own = u == v;
+        int before = long_sum_count(&total->sum), failed;
+        double c = fold && !own ? 2 : 1;
+        if (sums)
+            failed = gradient_pairs(algebra, s, &of_s, t, &of_t, c, total);
+        else if (plain)
+            failed = site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, &total->sum, &total->left, &total->random);
+        else
+            failed = entry_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random);
+        if (failed)
+            return -1;
+        *(own ? &total->own : &total->across) += long_sum_count(&total->sum) - before;
+    }
+    return 0;
+}
+
+static int all_pairs(tp_algebra *algebra, const uses *all, bool fold, ntk_total *total)
+{
+    int status = 0;
+    *total = (ntk_total){ .left = nothing, .random = nothing, .squared = nothing };
+    for (int u = 0; u < all->n && !status; u++)
+        status = use_pairs(algebra, all, u, fold, total);
+    return status;
 }
 
 /* Folding spares the derivation half of the pairs, but a folded kernel must be evaluated at (i, j) and (j, i): it is
@@ -520,11 +610,12 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series, bool *folded)
         return -1;
     int forward = algebra->gvars.n;
     bool fold = folded && *folded;
-    if (all_pairs(algebra, forward, fold, &total))
+    uses all = { 0 };
+    if (list_uses(algebra, forward, &all) || link_uses(algebra, &all) || all_pairs(algebra, &all, fold, &total))
         return -1;
     if (fold && total.across <= total.own) {
         fold = false;
-        if (all_pairs(algebra, forward, false, &total))
+        if (all_pairs(algebra, &all, false, &total))
             return -1;
     }
     if (folded)

@@ -42,61 +42,73 @@ static const tp_quantity *quantity_at(const writer *w, int id)
 }
 
 /* ---- what is needed ---- */
-static void need_quantity(writer *w, int id, bool forward);
-
-static void need_scalars(writer *w, int fn, bool forward)
+/* One more use of a quantity; whoever uses it first tells whether it is of the forward pass. */
+static void use_quantity(writer *w, int id, bool forward)
 {
-    const tp_fn *f = tp_fn_at(w->a, fn);
-    if (f->op == TP_SCALAR) {
-        w->forced[f->a] = true;
-        need_quantity(w, f->a, forward);
-    }
-    if (f->op == TP_VARIABLE || f->op == TP_NUMBER || f->op == TP_SCALAR)
-        return;
-    need_scalars(w, f->a, forward);
-    if (f->op == TP_PLUS || f->op == TP_TIMES)
-        need_scalars(w, f->b, forward);
+    w->uses[id]++;
+    if (!w->needed[id])
+        w->forward[id] = forward;
+    w->needed[id] = true;
 }
 
-static void need_covariance(writer *w, int id, bool forward)
+static void use_covariance(writer *w, int id, bool forward)
 {
     w->covariance[id] = true;
-    need_quantity(w, id, forward);
+    use_quantity(w, id, forward);
 }
 
-static void need_quantity(writer *w, int id, bool forward)
+static void use_scalars(writer *w, int fn, bool forward)
+{
+    enum { MOST = 64 };
+    int scalars[MOST], n = tp_fn_scalars(w->a, fn, scalars, MOST);
+    w->full = w->full || n > MOST;
+    for (int k = 0; k < n && k < MOST; k++) {
+        w->forced[scalars[k]] = true;
+        use_quantity(w, scalars[k], forward);
+    }
+}
+
+/* What a quantity is made of. */
+static void use_operands(writer *w, int id, bool forward)
 {
     const tp_quantity *q = quantity_at(w, id);
-    w->uses[id]++;
-    if (w->needed[id])
-        return;
-    w->needed[id] = true;
-    w->forward[id] = forward;
     for (int k = 0; k < q->n; k++)
-        need_quantity(w, q->parts[k].q, forward);
+        use_quantity(w, q->parts[k].q, forward);
     switch (q->kind) {
     case TP_Q_PRODUCT:
-        need_quantity(w, q->a, forward);
-        need_quantity(w, q->b, forward);
+        use_quantity(w, q->a, forward);
+        use_quantity(w, q->b, forward);
         return;
     case TP_Q_FUNCTION:
-        need_quantity(w, q->a, forward);
+        use_quantity(w, q->a, forward);
         return;
     case TP_Q_FIRST:
     case TP_Q_SECOND:
         w->forced[q->a] = true;
-        need_quantity(w, q->a, forward);
+        use_quantity(w, q->a, forward);
         return;
     case TP_Q_EXPECT:
-        need_covariance(w, q->a, forward);
-        need_covariance(w, q->var_a, forward);
-        need_covariance(w, q->var_b, forward);
-        need_scalars(w, q->fn_a, forward);
-        need_scalars(w, q->fn_b, forward);
+        use_covariance(w, q->a, forward);
+        use_covariance(w, q->var_a, forward);
+        use_covariance(w, q->var_b, forward);
+        use_scalars(w, q->fn_a, forward);
+        use_scalars(w, q->fn_b, forward);
         return;
     default:
         return;
     }
+}
+
+/* All that a kernel is made of: each quantity stands after what it needs. listed: whose operands are counted. */
+static void need_kernel(writer *w, const tp_series *kernel, bool forward, bool *listed)
+{
+    for (int k = 0; k < kernel->n; k++)
+        use_quantity(w, kernel->at[k].q, forward);
+    for (int id = w->n - 1; id >= 0; id--)
+        if (w->needed[id] && !listed[id]) {
+            listed[id] = true;
+            use_operands(w, id, forward);
+        }
 }
 
 /* ---- names ---- */
@@ -108,8 +120,24 @@ static const char *letter_name(writer *w, int letter)
     return w->latex ? text(w, "%s^{%d}", latex[letter], number) : text(w, "%s%d", plain[letter], number);
 }
 
-static void name_all(writer *w)
+/* The most of quantities without a name that are within each other below this one. */
+static int unnamed_below(const tp_quantity *q, const unsigned char *levels)
 {
+    int most = 0;
+    for (int k = 0; k < q->n; k++)
+        most = levels[q->parts[k].q] > most ? levels[q->parts[k].q] : most;
+    bool one = q->kind == TP_Q_PRODUCT || q->kind == TP_Q_FUNCTION || q->kind == TP_Q_EXPECT;
+    if (one && levels[q->a] > most)
+        most = levels[q->a];
+    if (q->kind == TP_Q_PRODUCT && levels[q->b] > most)
+        most = levels[q->b];
+    return most;
+}
+
+/* levels: scratch, by quantity. */
+static void name_all(writer *w, unsigned char *levels)
+{
+    enum { MOST_LEVELS = 16 }; /* what is deeper has a name of its own */
     for (int id = 0; id < w->n; id++) {
         const tp_quantity *q = quantity_at(w, id);
         if (!w->needed[id] || q->kind == TP_Q_NUMBER)
@@ -118,14 +146,16 @@ static void name_all(writer *w)
         bool shared =
             w->uses[id] > 1 && !multiple &&
             (q->kind == TP_Q_SUM || q->kind == TP_Q_PRODUCT || q->kind == TP_Q_FUNCTION || q->kind == TP_Q_ALONG);
+        int level = unnamed_below(q, levels) + 1;
         if (q->kind == TP_Q_EXPECT)
             w->name[id] = letter_name(w, w->forward[id] ? KERNEL : DOT);
         else if (w->covariance[id])
             w->name[id] = letter_name(w, SIGMA);
         else if (w->forced[id])
             w->name[id] = letter_name(w, SCALAR);
-        else if (shared)
+        else if (shared || level > MOST_LEVELS)
             w->name[id] = letter_name(w, PRODUCT);
+        levels[id] = (unsigned char)(w->name[id] ? 0 : level);
     }
 }
 
@@ -143,22 +173,26 @@ static const char *escaped(writer *w, const char *name)
     return all;
 }
 
-static const char *data_text(writer *w, int node, const tp_point *from, bool second)
+/* What data are made of, down to some levels: beyond them dots. */
+static const char *data_text_within(writer *w, int node, const tp_point *from, bool second, int levels)
 {
     const ad_node *n = ad_node_of(w->a->graph, node);
     const char *all;
     if (n->op == AD_INPUT)
         all = text(w, "%s%s", escaped(w, n->name), prime_of(w, second));
+    else if (levels == 0)
+        all = text(w, w->latex ? "\\dots%s" : "...%s", prime_of(w, second));
     else if (n->op == AD_SLICE && ad_axis_fixed(w->a->graph, n->axis2) == 1)
-        all = text(w, w->latex ? "%s_{[\\mathrm{%s}=%zu]}" : "%s[%s=%zu]", data_text(w, n->in[0], NULL, second),
+        all = text(w, w->latex ? "%s_{[\\mathrm{%s}=%zu]}" : "%s[%s=%zu]",
+                   data_text_within(w, n->in[0], NULL, second, levels - 1),
                    escaped(w, ad_axis_name(w->a->graph, n->axis)), n->start);
     else if (n->n_in == 1 && (n->op == AD_SUM || n->op == AD_RELABEL || n->op == AD_EXPAND || n->op == AD_TRANSPOSE ||
                               n->op == AD_RESHAPE))
-        all = data_text(w, n->in[0], NULL, second);
+        all = data_text_within(w, n->in[0], NULL, second, levels - 1);
     else {
         all = text(w, w->latex ? "\\mathrm{%s}(" : "%s(", escaped(w, ad_op_name(n->op)));
         for (int k = 0; k < n->n_in; k++)
-            all = text(w, "%s%s%s", all, k ? ", " : "", data_text(w, n->in[k], NULL, second));
+            all = text(w, "%s%s%s", all, k ? ", " : "", data_text_within(w, n->in[k], NULL, second, levels - 1));
         all = text(w, "%s)", all);
     }
     for (int k = 0; from && k < from->n; k++)
@@ -168,14 +202,21 @@ static const char *data_text(writer *w, int node, const tp_point *from, bool sec
     return all;
 }
 
+static const char *data_text(writer *w, int node, const tp_point *from, bool second)
+{
+    enum { LEVELS = 12 };
+    return data_text_within(w, node, from, second, LEVELS);
+}
+
 static const char *times_text(writer *w, double c, const char *what)
 {
     return fabs(c - 1) < 1e-12 ? what : text(w, "%.6g %s", c, what);
 }
 
-static const char *fn_text(writer *w, int fn, const char *variable)
+/* A function that is made of others, whose texts are a and b. */
+static const char *part_text(writer *w, const tp_fn *f, const char *variable, const char *a, const char *b,
+                             const char *less)
 {
-    const tp_fn *f = tp_fn_at(w->a, fn);
     switch (f->op) {
     case TP_VARIABLE:
         return variable;
@@ -183,26 +224,40 @@ static const char *fn_text(writer *w, int fn, const char *variable)
         return text(w, "%.6g", f->p);
     case TP_SCALAR:
         return w->name[f->a] ? w->name[f->a] : text(w, "%.6g", quantity_at(w, f->a)->c);
-    case TP_PLUS: {
-        const tp_fn *b = tp_fn_at(w->a, f->b), *minus = b->op == TP_TIMES ? tp_fn_at(w->a, b->a) : NULL;
-        bool less = minus && minus->op == TP_NUMBER && minus->p < 0;
-        const char *right = fn_text(w, less ? b->b : f->b, variable), *left = fn_text(w, f->a, variable);
-        if (less)
-            right = times_text(w, -minus->p, right);
-        return text(w, w->latex ? "\\left(%s %c %s\\right)" : "(%s %c %s)", left, less ? '-' : '+', right);
-    }
+    case TP_PLUS:
+        return text(w, w->latex ? "\\left(%s %c %s\\right)" : "(%s %c %s)", a, less ? '-' : '+', less ? less : b);
     case TP_TIMES:
-        return text(w, "%s %s", fn_text(w, f->a, variable), fn_text(w, f->b, variable));
+        return text(w, "%s %s", a, b);
     default:
         break;
     }
     const char *name = f->op == AD_CUSTOM ? f->function->name : ad_op_name((ad_op)f->op);
-    const char *inside = fn_text(w, f->a, variable);
     for (int k = 0; f->op == AD_CUSTOM && k < f->order; k++)
         name = text(w, w->latex ? "%s'" : "%s′", name);
     if (f->op < AD_CUSTOM && ad_op_facts_of((ad_op)f->op)->takes_p)
-        inside = text(w, "%s, %.6g", inside, f->p);
-    return text(w, w->latex ? "\\mathrm{%s}(%s)" : "%s(%s)", escaped(w, name), inside);
+        a = text(w, "%s, %.6g", a, f->p);
+    return text(w, w->latex ? "\\mathrm{%s}(%s)" : "%s(%s)", escaped(w, name), a);
+}
+
+/* By parts: what is too long for a place in another one is dots there. */
+static const char *fn_text(writer *w, int fn, const char *variable)
+{
+    enum { LONGEST_PART = 400 };
+    const tp_fn_parts *p = tp_fn_parts_of(w->a, fn);
+    const char **all = p ? ad_arena_alloc(w->arena, (size_t)p->n, sizeof *all) : NULL, *last = "";
+    w->full = w->full || !all;
+    for (int k = 0; all && k < p->n; k++) {
+        const tp_fn *f = tp_fn_at(w->a, p->at[k].id);
+        const char *a = p->at[k].a < 0 ? "" : all[p->at[k].a], *b = p->at[k].b < 0 ? "" : all[p->at[k].b], *less = NULL;
+        const tp_fn *right = f->op == TP_PLUS ? tp_fn_at(w->a, f->b) : NULL;
+        const tp_fn *minus = right && right->op == TP_TIMES ? tp_fn_at(w->a, right->a) : NULL;
+        if (minus && minus->op == TP_NUMBER && minus->p < 0) /* a - |c| b */
+            less = times_text(w, -minus->p, all[p->at[p->at[k].b].b]);
+        last = part_text(w, f, variable, a, b, less);
+        all[k] = strlen(last) > LONGEST_PART ? w->latex ? "\\dots" : "..." : last;
+    }
+    tp_fn_parts_end(w->a, fn, p);
+    return last;
 }
 
 static const char *expression(writer *w, int id);
@@ -429,12 +484,14 @@ static int write_recursion(writer *w, FILE *stream, ad_error *error)
     w->uses = ad_arena_alloc(w->arena, n, sizeof *w->uses);
     w->name = ad_arena_alloc(w->arena, n, sizeof *w->name);
     w->source = ad_arena_alloc(w->arena, n, sizeof *w->source);
-    w->full = !w->needed || !w->forward || !w->covariance || !w->forced || !w->uses || !w->name || !w->source;
+    bool *listed = ad_arena_alloc(w->arena, n, sizeof *listed);
+    unsigned char *levels = ad_arena_alloc(w->arena, n, sizeof *levels);
+    w->full = !w->needed || !w->forward || !w->covariance || !w->forced || !w->uses || !w->name || !w->source ||
+              !listed || !levels;
     if (!w->full) {
         for (int which = TP_NNGP; which >= TP_NTK; which--)
-            for (int k = 0; k < kernels[which].n; k++)
-                need_quantity(w, kernels[which].at[k].q, which == TP_NNGP);
-        name_all(w);
+            need_kernel(w, &kernels[which], which == TP_NNGP, listed);
+        name_all(w, levels);
         find_sources(w);
         print_all(w, kernels, stream);
     }

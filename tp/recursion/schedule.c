@@ -18,6 +18,7 @@ typedef struct {
     summand *summands;
     int *group; /* union-find over quantities */
     int *last;  /* the step that reads a quantity last */
+    int *waiting, *seen;
     bool failed;
 } planner;
 
@@ -96,19 +97,33 @@ static void emit_step(planner *p, tp_step step)
     p->out->steps[p->out->n_steps++] = step;
 }
 
-/* Everything that a quantity needs, then itself; slot >= 0 marks what is there. */
-static void emit_quantity(planner *p, int id)
+/* Fills a quantity whose operands are there, and its partner; slot >= 0 marks what is. */
+static void emit_fill(planner *p, int id)
 {
-    const tp_quantity *q = tp_quantity_at(p->algebra, id);
-    int in, partner = p->partner[id];
-    if (p->failed || p->out->slot[id] >= 0)
-        return;
-    for (int k = 0; (in = operand_of(q, k)) >= 0; k++)
-        emit_quantity(p, in);
+    int partner = p->partner[id];
     p->out->slot[id] = 0;
     if (partner >= 0)
         p->out->slot[partner] = 0;
     emit_step(p, (tp_step){ .kind = TP_STEP_FILL, .id = id, .partner = partner });
+}
+
+/* Everything that a quantity needs, then itself. waiting: those under way, each needed by the one below it; seen: how
+ * many of their operands have been. */
+static void emit_quantity(planner *p, int id)
+{
+    int n = 0;
+    if (p->out->slot[id] < 0)
+        p->waiting[n++] = id;
+    while (n > 0) {
+        int top = p->waiting[n - 1], in = operand_of(tp_quantity_at(p->algebra, top), p->seen[top]++);
+        if (in >= 0 && p->out->slot[in] < 0) {
+            p->waiting[n++] = in;
+        } else if (in < 0) {
+            if (p->out->slot[top] < 0) /* else found with its partner meanwhile */
+                emit_fill(p, top);
+            n--;
+        }
+    }
 }
 
 static void emit_summand(planner *p, const summand *s)
@@ -182,9 +197,11 @@ int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_s
     p.summands = ad_alloc(summands, sizeof *p.summands, "a schedule", error);
     p.group = ad_alloc(n, sizeof *p.group, "a schedule", error);
     p.last = ad_alloc(n, sizeof *p.last, "a schedule", error);
+    p.waiting = ad_alloc(n, sizeof *p.waiting, "a schedule", error);
+    p.seen = ad_alloc(n, sizeof *p.seen, "a schedule", error);
     schedule->steps =
         ad_alloc(n + summands, sizeof *schedule->steps, "a schedule", error); /* each filled, each added once */
-    p.failed = !schedule->slot || !schedule->steps || !p.summands || !p.group || !p.last;
+    p.failed = !schedule->slot || !schedule->steps || !p.summands || !p.group || !p.last || !p.waiting || !p.seen;
     for (size_t id = 0; id < n && !p.failed; id++) {
         schedule->slot[id] = -1;
         p.group[id] = (int)id;
@@ -198,6 +215,8 @@ int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_s
     ad_free(p.summands);
     ad_free(p.group);
     ad_free(p.last);
+    ad_free(p.waiting);
+    ad_free(p.seen);
     if (!p.failed)
         return 0;
     tp_schedule_free(schedule);

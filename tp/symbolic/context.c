@@ -3,12 +3,12 @@
 
 #include <string.h>
 
-enum { TABLES = 7 };
+enum { TABLES = 8 };
 
 static void list_tables(tp_algebra *algebra, tp_table *tables[TABLES])
 {
-    tp_table *all[TABLES] = { &algebra->fns,        &algebra->gvars,  &algebra->lins,  &algebra->coordinates,
-                              &algebra->quantities, &algebra->series, &algebra->points };
+    tp_table *all[TABLES] = { &algebra->fns,        &algebra->gvars,  &algebra->lins,   &algebra->coordinates,
+                              &algebra->quantities, &algebra->series, &algebra->points, &algebra->carriers };
     memcpy(tables, all, sizeof all);
 }
 

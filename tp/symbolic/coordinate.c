@@ -595,19 +595,28 @@ static int node_at(tp_algebra *algebra, int id, tp_point point)
     }
 }
 
+/* A node, and as much of a point as there is. */
+typedef struct {
+    int node;
+    tp_point point;
+} place;
+
+static int solve_place(tp_algebra *algebra, const void *key)
+{
+    place at = { 0 };
+    memcpy(&at.node, key, sizeof at.node);
+    const tp_point *point = (const tp_point *)((const char *)key + offsetof(place, point));
+    memcpy(&at.point, point, offsetof(tp_point, at));
+    if (at.point.n > 0)
+        memcpy(at.point.at, point->at, (size_t)at.point.n * sizeof *point->at);
+    return node_at(algebra, at.node, at.point);
+}
+
 int tp_coordinate_of(tp_algebra *algebra, int node, tp_point point)
 {
-    struct {
-        int node;
-        tp_point point;
-    } key = { node, point };
-    size_t size = sizeof key.node + offsetof(tp_point, at) + (size_t)point.n * sizeof *point.at;
-    int slot = tp_memo_slot(&algebra->memo, &key, size);
-    if (slot < 0)
-        return tp_lacks_memory(algebra);
-    if (algebra->memo.values[slot] >= 0)
-        return algebra->memo.values[slot];
-    int id = node_at(algebra, node, key.point); /* which makes the memo larger */
-    algebra->memo.values[slot] = id;
-    return id;
+    place at;
+    memset(&at, 0, sizeof at); /* padding takes part in the comparison */
+    at.node = node;
+    at.point = point;
+    return tp_memo_solve(algebra, &at, offsetof(place, point.at) + (size_t)point.n * sizeof *point.at, solve_place);
 }

@@ -175,19 +175,21 @@ static int sum_covariances(tp_algebra *algebra, int a, int b, bool alone)
     return total;
 }
 
+typedef struct {
+    int kind, a, b, alone;
+} pair;
+
+static int solve_covariance(tp_algebra *algebra, const void *key)
+{
+    pair of;
+    memcpy(&of, key, sizeof of);
+    return sum_covariances(algebra, of.a, of.b, of.alone);
+}
+
 int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
 {
-    struct {
-        int kind, a, b, alone;
-    } key = { -2, a, b, alone };
-    int slot = tp_memo_slot(&algebra->memo, &key, sizeof key);
-    if (slot < 0)
-        return tp_lacks_memory(algebra);
-    if (algebra->memo.values[slot] >= 0)
-        return algebra->memo.values[slot];
-    int total = sum_covariances(algebra, a, b, alone); /* which makes the memo larger */
-    algebra->memo.values[slot] = total;
-    return total;
+    pair key = { -2, a, b, alone };
+    return tp_memo_solve(algebra, &key, sizeof key, solve_covariance);
 }
 
 /* Only products with the same parameter, from the same side, can be correlated: are any here? */
@@ -367,9 +369,7 @@ static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term
 /* fold, of a with itself: of two products of terms that mirror each other, the first one twice. */
 static int expectation(tp_algebra *algebra, int a, int b, bool alone, bool fold, tp_series *series)
 {
-    struct {
-        int kind, a, b, alone;
-    } key = { fold ? -3 : -1, a, b, alone };
+    pair key = { fold ? -3 : -1, a, b, alone };
     int slot = tp_memo_slot(&algebra->memo, &key, sizeof key);
     if (slot < 0)
         return tp_lacks_memory(algebra);

@@ -107,44 +107,64 @@ int tp_fn_row_derivative(tp_algebra *algebra, const tp_fn *row, int y)
                    row->op == AD_CUSTOM ? row->function->name : ad_op_name((ad_op)row->op));
 }
 
-int tp_fn_derivative(tp_algebra *algebra, int fn)
+/* The derivative of a part, y itself, da and db those of its arguments. */
+static int part_derivative(tp_algebra *algebra, int y, int da, int db)
 {
-    tp_fn at = *tp_fn_at(algebra, fn);
-    int a, b;
+    tp_fn at = *tp_fn_at(algebra, y);
     switch (at.op) {
     case TP_VARIABLE:
         return tp_fn_number(algebra, 1);
     case TP_NUMBER:
         return tp_fn_number(algebra, 0);
     case TP_PLUS:
-        a = tp_fn_derivative(algebra, at.a);
-        return a < 0 ? -1 : tp_fn_plus(algebra, a, tp_fn_derivative(algebra, at.b));
+        return tp_fn_plus(algebra, da, db);
     case TP_TIMES:
-        a = tp_fn_derivative(algebra, at.a);
-        b = a < 0 ? -1 : tp_fn_derivative(algebra, at.b);
-        return b < 0 ? -1 : tp_fn_plus(algebra, tp_fn_times(algebra, a, at.b), tp_fn_times(algebra, at.a, b));
+        return tp_fn_plus(algebra, tp_fn_times(algebra, da, at.b), tp_fn_times(algebra, at.a, db));
     default:
-        a = tp_fn_derivative(algebra, at.a);
-        return a < 0 ? -1 : tp_fn_times(algebra, tp_fn_row_derivative(algebra, &at, fn), a);
+        return tp_fn_times(algebra, tp_fn_row_derivative(algebra, &at, y), da);
     }
 }
 
-double tp_fn_degree(const tp_algebra *algebra, int fn)
+int tp_fn_derivative(tp_algebra *algebra, int fn)
 {
-    const tp_fn *at = tp_fn_at(algebra, fn);
-    double a, b;
-    switch (at->op) {
+    const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
+    int *of = p ? ad_arena_alloc(algebra->arena, (size_t)p->n, sizeof *of) : NULL, last = -1;
+    if (!of)
+        tp_lacks_memory(algebra);
+    for (int k = 0; of && k < p->n; k++) {
+        int da = p->at[k].a < 0 ? -1 : of[p->at[k].a], db = p->at[k].b < 0 ? -1 : of[p->at[k].b];
+        if ((of[k] = last = part_derivative(algebra, p->at[k].id, da, db)) < 0)
+            break;
+    }
+    tp_fn_parts_end(algebra, fn, p);
+    return last;
+}
+
+static double part_degree(const tp_fn *f, double a, double b)
+{
+    switch (f->op) {
     case TP_VARIABLE:
         return 1;
     case TP_NUMBER:
         return 0;
     case TP_PLUS:
-        a = tp_fn_degree(algebra, at->a);
-        b = tp_fn_degree(algebra, at->b);
         return a >= b && a <= b ? a : (double)NAN;
     case TP_TIMES:
-        return tp_fn_degree(algebra, at->a) + tp_fn_degree(algebra, at->b);
+        return a + b;
     default:
-        return at->op < AD_CUSTOM ? ad_op_degree((ad_op)at->op, at->p) * tp_fn_degree(algebra, at->a) : (double)NAN;
+        return f->op < AD_CUSTOM ? ad_op_degree((ad_op)f->op, f->p) * a : (double)NAN;
     }
+}
+
+double tp_fn_degree(const tp_algebra *algebra, int fn)
+{
+    const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
+    double *of = p ? ad_reserve((size_t)p->n, sizeof *of, "degrees", NULL) : NULL, last = (double)NAN;
+    for (int k = 0; of && k < p->n; k++) {
+        double a = p->at[k].a < 0 ? (double)NAN : of[p->at[k].a], b = p->at[k].b < 0 ? (double)NAN : of[p->at[k].b];
+        last = of[k] = part_degree(tp_fn_at(algebra, p->at[k].id), a, b);
+    }
+    ad_free(of);
+    tp_fn_parts_end(algebra, fn, p);
+    return last;
 }

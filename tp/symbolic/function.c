@@ -1,9 +1,11 @@
 /* function.c: evaluating the univariate functions of coordinates, and finding their kinks. */
 #include "tp/symbolic/function.h"
+#include "autodiff/base/base.h"
 #include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BLOCK = 128 };
@@ -40,25 +42,36 @@ static void eval_part(const tp_fn *f, const tp_sample *sample, size_t n, const d
     }
 }
 
-/* NAN without memory, which only functions of many parts need. */
+/* The values of all parts at n <= BLOCK points: those in slots that none has taken over, the last one's in y. */
+static void eval_parts(const tp_algebra *algebra, const tp_fn_parts *p, const tp_sample *sample, size_t n,
+                       const double *x, double *slots, double *y)
+{
+    for (int k = 0; k < p->n; k++) {
+        int a = p->at[k].a < 0 ? 0 : p->at[p->at[k].a].slot, b = p->at[k].b < 0 ? 0 : p->at[p->at[k].b].slot;
+        double *to = k + 1 < p->n ? slots + (size_t)p->at[k].slot * BLOCK : y;
+        eval_part(tp_fn_at(algebra, p->at[k].id), sample, n, x, slots + (size_t)a * BLOCK, slots + (size_t)b * BLOCK,
+                  to);
+    }
+}
+
+/* NAN without memory, which functions whose parts are not kept need, and those of many slots. */
 void tp_fn_eval(const tp_algebra *algebra, int fn, const tp_sample *sample, size_t n, const double *x, double *y)
 {
-    enum { FEW = 24 };
-    const tp_fn_parts *p = &algebra->parts[fn];
+    enum { FEW = 16 };
+    const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
     double few[FEW * BLOCK];
-    double *values = p->n <= FEW ? few : ad_reserve((size_t)p->n * BLOCK, sizeof *values, "a function", NULL);
+    double *slots =
+        p && p->n_slots > FEW ? ad_reserve((size_t)p->n_slots * BLOCK, sizeof *slots, "a function", NULL) : few;
     for (size_t i = 0; i < n; i += BLOCK) {
         size_t count = n - i < BLOCK ? n - i : BLOCK;
-        for (int k = 0; values && k < p->n; k++) {
-            double *to = k + 1 < p->n ? values + (size_t)k * BLOCK : y + i;
-            eval_part(tp_fn_at(algebra, p->at[k].id), sample, count, x + i, values + (ptrdiff_t)p->at[k].a * BLOCK,
-                      values + (ptrdiff_t)p->at[k].b * BLOCK, to);
-        }
-        for (size_t k = 0; k < count && !values; k++)
+        if (p && slots)
+            eval_parts(algebra, p, sample, count, x + i, slots, y + i);
+        for (size_t k = 0; k < count && !(p && slots); k++)
             y[i + k] = (double)NAN;
     }
-    if (values != few)
-        ad_free(values);
+    if (slots != few)
+        ad_free(slots);
+    tp_fn_parts_end(algebra, fn, p);
 }
 
 static int add_kink(double *kinks, int count, int room, double at)
@@ -71,58 +84,152 @@ static int add_kink(double *kinks, int count, int room, double at)
     return count + 1;
 }
 
-/* Where f(x) = level: changes of sign on a fine grid, by bisection. The variable itself is exact. */
-static int add_roots(const tp_algebra *algebra, int fn, const tp_sample *sample, double level, double *kinks, int count,
-                     int room)
+/* The root of f(x) = level between lo and hi, where f - level changes its sign from at_lo, by bisection. */
+static double find_root(const tp_algebra *algebra, int fn, const tp_sample *sample, double level, double lo, double hi,
+                        bool at_lo)
 {
-    if (tp_fn_at(algebra, fn)->op == TP_VARIABLE)
-        return add_kink(kinks, count, room, level);
-    enum { CELLS = 4096 };
-    const double reach = 64;
-    double before = 0;
-    for (int i = 0; i <= CELLS; i++) {
-        double x = -reach + 2 * reach * i / CELLS, y;
-        tp_fn_eval(algebra, fn, sample, 1, &x, &y);
-        y -= level;
-        if (i > 0 && (before < 0) != (y < 0)) {
-            double lo = x - 2 * reach / CELLS, hi = x, at_lo = before;
-            for (int k = 0; k < 60; k++) {
-                double mid = (lo + hi) / 2, value;
-                tp_fn_eval(algebra, fn, sample, 1, &mid, &value);
-                if ((value - level < 0) == (at_lo < 0))
-                    lo = mid;
-                else
-                    hi = mid;
-            }
-            count = add_kink(kinks, count, room, fabs(hi) < 1e-15 ? 0 : hi);
-        }
-        before = y;
+    for (int k = 0; k < 60; k++) {
+        double mid = (lo + hi) / 2, value;
+        tp_fn_eval(algebra, fn, sample, 1, &mid, &value);
+        if ((value - level < 0) == at_lo)
+            lo = mid;
+        else
+            hi = mid;
     }
-    return count;
+    return fabs(hi) < 1e-15 ? 0 : hi;
+}
+
+/* A sign that f - level changes, f the argument of a part that jumps at the level, or whose derivative does: in cell
+ * number `cell` of a fine grid, below which it is negative or not. The variable itself is exact: cell -1. */
+typedef struct {
+    int part, level, cell;
+    bool negative;
+} crossing;
+
+/* Parts first, then their levels, then from left to right. */
+static int compare_crossings(const void *a, const void *b)
+{
+    const crossing *x = a, *y = b;
+    int by_part = (x->part > y->part) - (x->part < y->part), by_level = (x->level > y->level) - (x->level < y->level);
+    return by_part ? by_part : by_level ? by_level : (x->cell > y->cell) - (x->cell < y->cell);
+}
+
+typedef struct {
+    crossing *at;
+    int n, capacity;
+} crossings;
+
+enum { CELLS = 4096 };
+static double grid_point(int i)
+{
+    const double reach = 64;
+    return -reach + 2 * reach * i / CELLS;
+}
+
+static bool add_crossing(crossings *all, crossing c)
+{
+    if (!ad_grow((void **)&all->at, all->n, &all->capacity, sizeof *all->at, "kinks", NULL))
+        return false;
+    all->at[all->n++] = c;
+    return true;
+}
+
+/* Of part k on grid points from `first` on, x its argument's values there, x[-1] at the point before. */
+static bool find_crossings(const tp_fn *f, int k, int first, int n, const double *x, crossings *all)
+{
+    int own = 0;
+    const double *levels = tp_fn_own_kinks(f, &own);
+    for (int level = 0; level < own; level++)
+        for (int i = first > 0 ? 0 : 1; i < n; i++) {
+            bool negative = x[i - 1] - levels[level] < 0;
+            if (negative != (x[i] - levels[level] < 0) &&
+                !add_crossing(all, (crossing){ k, level, first + i - 1, negative }))
+                return false;
+        }
+    return true;
+}
+
+/* All parts' on the whole grid, each part evaluated once. Slots begin with the value at the last point of the block
+ * before, so that they are not shared here. */
+static bool scan_grid(const tp_algebra *algebra, const tp_fn_parts *p, const tp_sample *sample, crossings *all)
+{
+    enum { ROOM = BLOCK + 1 };
+    double x[BLOCK], *values = ad_reserve((size_t)p->n * ROOM, sizeof *values, "kinks", NULL);
+    bool fine = values != NULL;
+    for (int i = 0; i <= CELLS && fine; i += BLOCK) {
+        int n = CELLS + 1 - i < BLOCK ? CELLS + 1 - i : BLOCK;
+        for (int k = 0; k < n; k++)
+            x[k] = grid_point(i + k);
+        for (int k = 0; k < p->n && fine; k++) {
+            const tp_fn *f = tp_fn_at(algebra, p->at[k].id);
+            double *own = values + (size_t)k * ROOM + 1;
+            const double *a = values + (size_t)(p->at[k].a < 0 ? 0 : p->at[k].a) * ROOM + 1;
+            const double *b = values + (size_t)(p->at[k].b < 0 ? 0 : p->at[k].b) * ROOM + 1;
+            own[-1] = i > 0 ? own[BLOCK - 1] : 0;
+            eval_part(f, sample, (size_t)n, x, a, b, own);
+            if (tp_fn_arguments(f) == 1 && tp_fn_at(algebra, f->a)->op != TP_VARIABLE)
+                fine = find_crossings(f, k, i, n, a, all);
+        }
+    }
+    ad_free(values);
+    return fine;
+}
+
+/* Those whose argument is the variable. */
+static bool add_exact(const tp_algebra *algebra, const tp_fn_parts *p, crossings *all)
+{
+    bool fine = true;
+    for (int k = 0; k < p->n; k++) {
+        const tp_fn *f = tp_fn_at(algebra, p->at[k].id);
+        int own = 0;
+        if (tp_fn_arguments(f) == 1 && tp_fn_at(algebra, f->a)->op == TP_VARIABLE)
+            tp_fn_own_kinks(f, &own);
+        for (int level = 0; level < own && fine; level++)
+            fine = add_crossing(all, (crossing){ .part = k, .level = level, .cell = -1 });
+    }
+    return fine;
+}
+
+/* The kink of a crossing: by bisection in its cell. */
+static double kink_of(const tp_algebra *algebra, const tp_fn_parts *p, const tp_sample *sample, const crossing *c)
+{
+    const tp_fn *f = tp_fn_at(algebra, p->at[c->part].id);
+    int own;
+    double level = tp_fn_own_kinks(f, &own)[c->level];
+    if (c->cell < 0)
+        return level;
+    double lo = grid_point(c->cell), hi = grid_point(c->cell + 1);
+    return find_root(algebra, f->a, sample, level, lo, hi, c->negative);
 }
 
 int tp_fn_kinks(const tp_algebra *algebra, int fn, const tp_sample *sample, double *kinks, int room)
 {
-    const tp_fn_parts *p = &algebra->parts[fn];
+    if (tp_fn_smooth(algebra, fn))
+        return 0;
+    const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
+    crossings all = { 0 };
+    bool fine = p && add_exact(algebra, p, &all) && scan_grid(algebra, p, sample, &all);
     int count = 0;
-    for (int k = 0; k < p->n; k++) {
-        const tp_fn *f = tp_fn_at(algebra, p->at[k].id);
-        int own = 0;
-        const double *levels = tp_fn_arguments(f) == 1 ? tp_fn_own_kinks(f, &own) : NULL;
-        for (int i = 0; i < own; i++)
-            count = add_roots(algebra, f->a, sample, levels[i], kinks, count, room);
-    }
-    return count;
+    if (fine && all.n > 0)
+        qsort(all.at, (size_t)all.n, sizeof *all.at, compare_crossings);
+    for (int i = 0; i < all.n && fine && count <= room; i++)
+        count = add_kink(kinks, count, room, kink_of(algebra, p, sample, &all.at[i]));
+    ad_free(all.at);
+    tp_fn_parts_end(algebra, fn, p);
+    return fine ? count : -1;
 }
 
 int tp_fn_scalars(const tp_algebra *algebra, int fn, int *scalars, int room)
 {
-    const tp_fn_parts *p = &algebra->parts[fn];
+    if (!tp_fn_at(algebra, fn)->scalars)
+        return 0;
+    const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
     int count = 0;
-    for (int k = 0; k < p->n; k++) {
+    for (int k = 0; p && k < p->n; k++) {
         const tp_fn *f = tp_fn_at(algebra, p->at[k].id);
         if (f->op == TP_SCALAR && count++ < room)
             scalars[count - 1] = f->a;
     }
+    tp_fn_parts_end(algebra, fn, p);
     return count;
 }

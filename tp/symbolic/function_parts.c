@@ -1,8 +1,10 @@
 /* function_parts.c: what a function is made of, each part once, and what is known of it from its parts. */
+#include "autodiff/base/base.h"
 #include "autodiff/plan/plan.h"
 #include "tp/symbolic/function.h"
 
 #include <math.h>
+#include <string.h>
 
 const double *tp_fn_own_kinks(const tp_fn *f, int *count)
 {
@@ -15,48 +17,110 @@ const double *tp_fn_own_kinks(const tp_fn *f, int *count)
     return facts ? facts->kinks : NULL;
 }
 
-/* Where a function stands among the parts. */
-static int place_of(const tp_fn_parts *p, int id)
+/* Numbers the functions that one is made of, from 1 on in their order, into place (by function, 0 before); how many.
+ * Arguments have smaller numbers than what is made of them, so that one pass down finds all. */
+static int number_parts(const tp_algebra *algebra, int fn, int *place)
 {
-    int low = 0, high = p->n - 1;
-    while (low < high) {
-        int middle = (low + high) / 2;
-        if (p->at[middle].id < id)
-            low = middle + 1;
-        else
-            high = middle;
+    int n = 0, open = 1, low = fn;
+    place[fn] = 1;
+    for (int id = fn; open > 0; low = id--) {
+        const tp_fn *f = tp_fn_at(algebra, id);
+        const int arguments[] = { f->a, f->b };
+        open -= place[id];
+        for (int k = 0; place[id] && k < tp_fn_arguments(f); k++) {
+            open += !place[arguments[k]];
+            place[arguments[k]] = 1;
+        }
     }
-    return low;
+    for (int id = low; id <= fn; id++)
+        if (place[id])
+            place[id] = ++n;
+    return n;
 }
 
-int tp_fn_keep_parts(tp_algebra *algebra, int fn)
+/* A part's slot is free for others after the last one that reads it. last, freed: scratch, by part. */
+static void assign_slots(tp_fn_parts *p, int *last, int *freed)
 {
-    const tp_fn *f = tp_fn_at(algebra, fn);
-    const int n = tp_fn_arguments(f);
+    int n_freed = 0;
+    for (int k = 0; k < p->n; k++) {
+        last[k] = k;
+        if (p->at[k].a >= 0)
+            last[p->at[k].a] = k;
+        if (p->at[k].b >= 0)
+            last[p->at[k].b] = k;
+    }
+    for (int k = 0; k < p->n; k++) {
+        int a = p->at[k].a, b = p->at[k].b;
+        p->at[k].slot = n_freed ? freed[--n_freed] : p->n_slots++;
+        if (a >= 0 && last[a] == k)
+            freed[n_freed++] = p->at[a].slot;
+        if (b >= 0 && b != a && last[b] == k)
+            freed[n_freed++] = p->at[b].slot;
+    }
+}
+
+static size_t parts_size(const tp_fn_parts *p)
+{
+    return sizeof *p + (size_t)p->n * sizeof *p->at;
+}
+
+static tp_fn_parts *make_parts(const tp_algebra *algebra, int fn)
+{
+    int *place = ad_alloc((size_t)fn + 1, sizeof *place, "the parts of a function", NULL);
+    int n = place ? number_parts(algebra, fn, place) : 0;
+    tp_fn_parts *p = place ? ad_alloc(1, sizeof *p + (size_t)n * sizeof *p->at, "the parts of a function", NULL) : NULL;
+    int *scratch = p ? ad_reserve(2 * (size_t)n, sizeof *scratch, "the parts of a function", NULL) : NULL;
+    if (!scratch) {
+        ad_free(place);
+        ad_free(p);
+        return NULL;
+    }
+    p->n = n;
+    for (int id = fn, k = n; k > 0; id--) {
+        if (!place[id])
+            continue;
+        const tp_fn *f = tp_fn_at(algebra, id);
+        int count = tp_fn_arguments(f);
+        k--;
+        p->at[k].id = id;
+        p->at[k].a = count > 0 ? place[f->a] - 1 : -1;
+        p->at[k].b = count > 1 ? place[f->b] - 1 : -1;
+    }
+    assign_slots(p, scratch, scratch + n);
+    ad_free(place);
+    ad_free(scratch);
+    return p;
+}
+
+bool tp_fn_keep(tp_algebra *algebra, int fn)
+{
     void *all = algebra->parts;
-    if (!ad_arena_grow(algebra->arena, &all, fn, &algebra->parts_capacity, sizeof *algebra->parts))
-        return -1;
+    bool room = ad_arena_grow(algebra->arena, &all, fn, &algebra->parts_capacity, sizeof *algebra->parts);
     algebra->parts = all;
-    const tp_fn_parts none = { 0 }, *a = n > 0 ? &algebra->parts[f->a] : &none,
-                      *b = n > 1 ? &algebra->parts[f->b] : &none;
-    tp_fn_parts own = { .at = ad_arena_alloc(algebra->arena, (size_t)(a->n + b->n) + 1, sizeof *own.at) };
-    if (!own.at)
-        return -1;
-    for (int i = 0, k = 0; i < a->n || k < b->n;) {
-        int next = k == b->n || (i < a->n && a->at[i].id <= b->at[k].id) ? a->at[i].id : b->at[k].id;
-        i += i < a->n && a->at[i].id == next;
-        k += k < b->n && b->at[k].id == next;
-        own.at[own.n++].id = next;
-    }
-    own.at[own.n++].id = fn;
-    for (int k = 0; k < own.n; k++) {
-        const tp_fn *part = tp_fn_at(algebra, own.at[k].id);
-        int count = tp_fn_arguments(part);
-        own.at[k].a = count > 0 ? place_of(&own, part->a) : -1;
-        own.at[k].b = count > 1 ? place_of(&own, part->b) : -1;
-    }
-    algebra->parts[fn] = own;
-    return 0;
+    return room;
+}
+
+const tp_fn_parts *tp_fn_parts_of(const tp_algebra *algebra, int fn)
+{
+    return algebra->parts[fn] ? algebra->parts[fn] : make_parts(algebra, fn);
+}
+
+void tp_fn_parts_end(const tp_algebra *algebra, int fn, const tp_fn_parts *parts)
+{
+    if (parts != algebra->parts[fn])
+        ad_free((void *)parts);
+}
+
+int tp_fn_prepare(const tp_algebra *algebra, int fn)
+{
+    if (algebra->parts[fn])
+        return 0;
+    tp_fn_parts *made = make_parts(algebra, fn),
+                *kept = made ? ad_arena_alloc(algebra->arena, 1, parts_size(made)) : NULL;
+    if (kept)
+        algebra->parts[fn] = memcpy(kept, made, parts_size(made));
+    ad_free(made);
+    return kept ? 0 : tp_lacks_memory(algebra);
 }
 
 void tp_fn_learn(const tp_algebra *algebra, tp_fn *f)
@@ -64,9 +128,11 @@ void tp_fn_learn(const tp_algebra *algebra, tp_fn *f)
     int n = tp_fn_arguments(f), own = 0;
     f->parity = f->op == TP_VARIABLE ? -1 : 1;
     f->smooth = true;
+    f->scalars = f->op == TP_SCALAR;
     if (n == 0)
         return;
     const tp_fn *a = tp_fn_at(algebra, f->a), *b = n > 1 ? tp_fn_at(algebra, f->b) : a;
+    f->scalars = a->scalars || b->scalars;
     if (n > 1) {
         f->parity = f->op == TP_TIMES ? a->parity * b->parity : a->parity == b->parity ? a->parity : 0;
         f->smooth = a->smooth && b->smooth;

@@ -118,22 +118,22 @@ int tp_fn_stretched(tp_algebra *algebra, int fn, double ratio)
 {
     if (!(fabs(ratio - 1) > 0))
         return fn;
-    const tp_fn_parts p = algebra->parts[fn]; /* the table of them grows */
-    int *becomes = ad_arena_alloc(algebra->arena, (size_t)p.n, sizeof *becomes), last = -1;
-    for (int k = 0; becomes && k < p.n; k++) {
-        tp_fn f = *tp_fn_at(algebra, p.at[k].id);
-        if (p.at[k].a >= 0)
-            f.a = becomes[p.at[k].a];
-        if (p.at[k].b >= 0)
-            f.b = becomes[p.at[k].b];
+    const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
+    int *becomes = p ? ad_arena_alloc(algebra->arena, (size_t)p->n, sizeof *becomes) : NULL, last = -1;
+    for (int k = 0; becomes && k < p->n; k++) {
+        tp_fn f = *tp_fn_at(algebra, p->at[k].id);
+        if (p->at[k].a >= 0)
+            f.a = becomes[p->at[k].a];
+        if (p->at[k].b >= 0)
+            f.b = becomes[p->at[k].b];
         if (f.op == TP_VARIABLE)
-            last = tp_fn_times_scalar(algebra, ratio, TP_Q_ONE, p.at[k].id);
+            last = tp_fn_times_scalar(algebra, ratio, TP_Q_ONE, p->at[k].id);
         else
-            last = p.at[k].a < 0 ? p.at[k].id : tp_fn_intern(algebra, f);
-        if (last < 0)
-            return -1;
-        becomes[k] = last;
+            last = p->at[k].a < 0 ? p->at[k].id : tp_fn_intern(algebra, f);
+        if ((becomes[k] = last) < 0)
+            break;
     }
+    tp_fn_parts_end(algebra, fn, p);
     return last;
 }
 

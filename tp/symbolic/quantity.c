@@ -63,23 +63,10 @@ static bool sum_grow(tp_algebra *algebra)
     return true;
 }
 
-static bool sum_add(tp_algebra *algebra, double c, int id)
+/* c times what is neither a number nor a sum. */
+static bool add_part(tp_algebra *algebra, double c, int id)
 {
-    const tp_quantity *part = tp_quantity_at(algebra, id);
     tp_quantity *q = algebra->sum;
-    if (!(fabs(c) > 0))
-        return true;
-    if (part->kind == TP_Q_NUMBER) {
-        q->c += c * part->c;
-        return true;
-    }
-    if (part->kind == TP_Q_SUM) {
-        q->c += c * part->c;
-        for (int i = 0; i < part->n; i++)
-            if (!sum_add(algebra, c * part->parts[i].c, part->parts[i].q))
-                return false;
-        return true;
-    }
     int at = q->n; /* most come in order */
     while (at > 0 && q->parts[at - 1].q > id)
         at--;
@@ -96,6 +83,21 @@ static bool sum_add(tp_algebra *algebra, double c, int id)
     q->parts[at].c = c;
     q->parts[at].q = id;
     return true;
+}
+
+/* The parts of a sum that is made are neither numbers nor sums. */
+static bool sum_add(tp_algebra *algebra, double c, int id)
+{
+    const tp_quantity *part = tp_quantity_at(algebra, id);
+    if (!(fabs(c) > 0))
+        return true;
+    if (part->kind != TP_Q_NUMBER && part->kind != TP_Q_SUM)
+        return add_part(algebra, c, id);
+    algebra->sum->c += c * part->c;
+    bool fine = true;
+    for (int i = 0; i < part->n && fine; i++)
+        fine = !(fabs(c * part->parts[i].c) > 0) || add_part(algebra, c * part->parts[i].c, part->parts[i].q);
+    return fine;
 }
 
 static int sum_end(tp_algebra *algebra)
@@ -150,18 +152,32 @@ int tp_q_product(tp_algebra *algebra, int a, int b)
 
 enum { MAX_LEAVES = 64 };
 
-/* The factors of a product, into leaves by increasing number; false if there are too many. */
-static bool gather_leaves(const tp_algebra *algebra, int id, int *leaves, int *n)
+static bool add_leaf(int id, int *leaves, int *n)
 {
-    const tp_quantity *q = tp_quantity_at(algebra, id);
-    if (q->kind == TP_Q_PRODUCT)
-        return gather_leaves(algebra, q->a, leaves, n) && gather_leaves(algebra, q->b, leaves, n);
     if (*n == MAX_LEAVES)
         return false;
     int at = (*n)++;
     for (; at > 0 && leaves[at - 1] > id; at--)
         leaves[at] = leaves[at - 1];
     leaves[at] = id;
+    return true;
+}
+
+/* The factors of a product, into leaves by increasing number; false if there are too many. */
+static bool gather_leaves(const tp_algebra *algebra, int id, int *leaves, int *n)
+{
+    int waiting[MAX_LEAVES + 1] = { id }, open = 1; /* each of these has a factor at least */
+    while (open > 0) {
+        const tp_quantity *q = tp_quantity_at(algebra, id = waiting[--open]);
+        if (q->kind == TP_Q_PRODUCT) {
+            if (open + 2 > MAX_LEAVES - *n)
+                return false;
+            waiting[open++] = q->b;
+            waiting[open++] = q->a;
+        } else if (!add_leaf(id, leaves, n)) {
+            return false;
+        }
+    }
     return true;
 }
 
@@ -189,6 +205,8 @@ int tp_q_function(tp_algebra *algebra, int fn, int a)
         tp_fn_eval(algebra, fn, NULL, 1, &in, &out);
         return tp_q_number(algebra, out);
     }
+    if (tp_fn_prepare(algebra, fn))
+        return -1;
     tp_quantity q = tp_q_blank(TP_Q_FUNCTION);
     q.fn_a = fn;
     q.a = a;

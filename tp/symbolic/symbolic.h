@@ -27,15 +27,16 @@ typedef struct {
     double p;  /* the row's parameter, or the number */
     int a, b;  /* arguments; TP_SCALAR: a is a quantity */
     const ad_function *function;
-    int parity, smooth; /* of the whole: tp_fn_parity, tp_fn_smooth */
+    int parity, smooth, scalars; /* of the whole: tp_fn_parity, tp_fn_smooth; has it scalars? */
 } tp_fn;
 /* The functions that one is made of, itself the last: each once, and after its arguments, whose places are a and b (-1:
- * none). The shared parts of nested functions are many times as many when they are counted as a tree. */
+ * none). The shared parts of nested functions are many times as many when they are counted as a tree. While they are
+ * evaluated in this order, each has a slot, which others take over after its last use. */
 typedef struct {
-    int n;
+    int n, n_slots;
     struct {
-        int id, a, b;
-    } * at;
+        int id, a, b, slot;
+    } at[];
 } tp_fn_parts;
 
 /* Fixed axes of a node, each at an index; axes in the node's order. */
@@ -121,17 +122,27 @@ enum { TP_Q_ONE, TP_Q_ZERO }; /* the quantities 1 and 0, before all others */
 /* The simple rules of BP-like programs; these whether a gradient meets the forward pass or not, so that they are wrong;
  * the general rule, with Z dot. */
 typedef enum { TP_RULES_BP, TP_RULES_BP_UNCHECKED, TP_RULES_GENERAL } tp_rules;
+typedef struct tp_algebra tp_algebra;
+/* The value of a key that is not known yet: -1 with an error, or because a value that it needs must be found first. */
+typedef int (*tp_solve_key)(tp_algebra *, const void *key);
 typedef struct {
+    int slot; /* of the memo */
+    tp_solve_key solve;
+} tp_task;
+struct tp_algebra {
     const tp_program *program;
     ad_graph *graph;
     ad_arena *arena;
     ad_error *error;
-    tp_table fns, gvars, lins, coordinates, quantities, series, points;
+    tp_table fns, gvars, lins, coordinates, quantities, series, points, carriers;
     tp_memo_table memo; /* (node, point) to coordinate, (coordinate, coordinate) to expectation */
-    tp_quantity *sum;   /* a sum under way, and room for how many parts it has */
+    tp_task *tasks;     /* values to be found, each before those that it stands above (memo.c) */
+    int n_tasks, tasks_capacity, depth;
+    bool waits;       /* a value waits for the last task: what returns -1 meanwhile is no error */
+    tp_quantity *sum; /* a sum under way, and room for how many parts it has */
     int sum_capacity;
-    int variable;       /* the function x */
-    tp_fn_parts *parts; /* by function */
+    int variable;              /* the function x */
+    const tp_fn_parts **parts; /* by function: those of what is evaluated often, else NULL */
     int parts_capacity;
     tp_rules rules;
     int outputs[2]; /* the kernel is between these */
@@ -139,11 +150,11 @@ typedef struct {
     bool no_limit;  /* what was refused has no limit at all, or a random one */
     char left[240]; /* which powers of n a kernel leaves out, and why; empty: none that do not vanish */
     bool refused;   /* a function's derivative, or a family, has no rule: the error is not one of memory */
-} tp_algebra;
+};
 
 int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error);
 void tp_algebra_free(tp_algebra *algebra);
-/* Both -1: with an error of a node, or of memory. */
+/* Both -1: with an error of a node, or of memory; without one while a value waits for another. */
 int tp_refuse(const tp_algebra *, int node, const char *format, ...) AD_PRINTF(3, 4);
 int tp_lacks_memory(const tp_algebra *);
 
@@ -180,6 +191,11 @@ static inline int *tp_memo(tp_algebra *algebra, const void *key, size_t size)
     int slot = tp_memo_slot(&algebra->memo, key, size);
     return slot < 0 ? NULL : &algebra->memo.values[slot];
 }
+
+/* The value of a key: known, or solved for. solve may ask for the values of other keys, and these for others, however
+ * deep: what stands too deep is found first, and who needs it is solved for again. Only values of keys are kept between
+ * the attempts, so that solve must leave nothing else behind. */
+int tp_memo_solve(tp_algebra *, const void *key, size_t size, tp_solve_key solve);
 
 /* ---- points and nodes ---- */
 static inline int tp_point_index(const tp_point *point, ad_axis axis) /* -1 if it is not there */
@@ -219,7 +235,7 @@ int tp_without_scale(const tp_algebra *, int node, double *c, double *power);
 
 /* ---- functions ---- */
 void tp_fn_learn(const tp_algebra *, tp_fn *fn);              /* parity and smoothness, from its arguments' */
-int tp_fn_keep_parts(tp_algebra *, int fn);                   /* of the last function; -1 without memory */
+bool tp_fn_keep(tp_algebra *, int fn);                        /* makes room for what is kept of the last function */
 static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 without memory */
 {
     tp_fn clean;
@@ -232,8 +248,14 @@ static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 
     clean.function = fn.function;
     tp_fn_learn(algebra, &clean);
     int known = algebra->fns.n, id = tp_intern(&algebra->fns, &clean, sizeof clean);
-    return id == known && tp_fn_keep_parts(algebra, id) ? -1 : id;
+    return id == known && !tp_fn_keep(algebra, id) ? -1 : id;
 }
+/* The parts of a function: kept ones, or made for the caller; tp_fn_parts_end ends what tp_fn_parts_of returned. NULL
+ * without memory. */
+const tp_fn_parts *tp_fn_parts_of(const tp_algebra *, int fn);
+void tp_fn_parts_end(const tp_algebra *, int fn, const tp_fn_parts *parts);
+/* Keeps the parts of what will be evaluated often, while no other thread has the algebra; -1 with an error. */
+int tp_fn_prepare(const tp_algebra *, int fn);
 /* Where the scalars of functions are read: values[quantity][row]. */
 typedef struct {
     double *const *values;
@@ -241,7 +263,8 @@ typedef struct {
 } tp_sample;
 /* y = f(x), by block; sample may be NULL if f has no scalars. */
 void tp_fn_eval(const tp_algebra *, int fn, const tp_sample *sample, size_t n, const double *x, double *y);
-/* The points where f or its derivative jumps: how many, the first `capacity` of them in kinks. */
+/* The points where f or its derivative jumps: how many, the first `capacity` of them in kinks, no more counted than one
+ * beyond these; -1 without memory. */
 int tp_fn_kinks(const tp_algebra *, int fn, const tp_sample *sample, double *kinks, int capacity);
 /* The function x -> f(ratio x); -1 without memory. */
 int tp_fn_stretched(tp_algebra *, int fn, double ratio);
@@ -346,6 +369,14 @@ int tp_pair_expectation(tp_algebra *, tp_factor f, tp_factor g, bool alone);
 /* E a a of samples i and j, of two products of terms that mirror each other the first one twice: its mean with the
  * same of samples j and i is E a a. */
 int tp_folded_expectation(tp_algebra *, int a, tp_series *series);
+
+/* What a coordinate is a multiple of, in every term (carrier.c): two of different classes, none of them 0, have E a b =
+ * 0 for samples i and j if no kind of either's carriers is among the others of one of them. */
+typedef struct {
+    int class, unused; /* 0: of nothing, or it leaves something out */
+    uint64_t carriers, others;
+} tp_carrier;
+int tp_carrier_of(tp_algebra *, int coordinate, tp_carrier *carrier);
 
 /* ---- functions as gauss.h knows them (univariate_of.c) ---- */
 enum { TP_MAX_KINKS = 64 };

@@ -8,6 +8,8 @@ int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
 {
     char text[300];
     va_list args;
+    if (algebra->waits)
+        return -1;
     va_start(args, format);
     ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
@@ -17,7 +19,7 @@ int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
 
 int tp_lacks_memory(const tp_algebra *algebra)
 {
-    return ad_fail(algebra->error, "out of memory while solving the program");
+    return algebra->waits ? -1 : ad_fail(algebra->error, "out of memory while solving the program");
 }
 
 tp_point tp_point_of(const tp_algebra *algebra, int node, const ad_shape *without)

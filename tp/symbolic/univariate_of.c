@@ -31,6 +31,8 @@ int tp_univariate_of(const tp_algebra *algebra, int fn, tp_univariate *u)
     double *kinks = ad_arena_alloc(algebra->arena, TP_MAX_KINKS, sizeof *kinks);
     if (!context || !kinks)
         return ad_fail(algebra->error, "out of memory for a function");
+    if (tp_fn_prepare(algebra, fn))
+        return -1;
     *context = (tp_fn_context){ .algebra = algebra, .fn = fn };
     int n = tp_fn_scalars(algebra, fn, NULL, 0) ? 0 : tp_fn_kinks(algebra, fn, NULL, kinks, TP_MAX_KINKS);
     *u = (tp_univariate){ .form = TP_NUMERIC,
@@ -39,10 +41,12 @@ int tp_univariate_of(const tp_algebra *algebra, int fn, tp_univariate *u)
                           .kinks = kinks,
                           .n_kinks = n,
                           .parity = tp_fn_parity(algebra, fn) };
+    if (n < 0)
+        return tp_lacks_memory(algebra);
     return n > TP_MAX_KINKS ? tp_too_many_kinks(algebra->error, n) : 0;
 }
 
 int tp_too_many_kinks(ad_error *error, int found)
 {
-    return ad_fail(error, "a function with %d kinks; at most %d are integrated", found, TP_MAX_KINKS);
+    return ad_fail(error, "a function with %d kinks or more; at most %d are integrated", found, TP_MAX_KINKS);
 }

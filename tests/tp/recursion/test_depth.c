@@ -1,0 +1,409 @@
+/* Networks of thousands of steps and layers, in threads of a small stack: nothing recurs as deep as a network is.
+ * Values against the recursions that one would write by hand, and against networks of a few layers. */
+#include "limn.h"
+#include "tp/recursion/recursion.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { STACK = 256 * 1024, ROWS = 2, FEATURES = 3, MOST_STEPS = 2000 };
+
+/* ---- a small stack ---- */
+static void *call(void *body)
+{
+    (*(void (**)(void))body)();
+    return NULL;
+}
+
+static void on_small_stack(void (*body)(void))
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    cr_assert_eq(pthread_attr_init(&attributes), 0);
+    cr_assert_eq(pthread_attr_setstacksize(&attributes, STACK), 0);
+    cr_assert_eq(pthread_create(&thread, &attributes, call, &body), 0);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    pthread_attr_destroy(&attributes);
+}
+
+/* Small numbers of both signs, the same on every call. */
+static void fill(double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = sin(1.0 + 2.7 * (double)i) + 0.3 * cos(0.1 * (double)i);
+}
+
+/* ---- networks ---- */
+static long times;
+
+/* Weights of variance 2, by which ReLUs keep the length of their inputs, or 1. */
+static ad_var layers(nn_net *net, ad_var x, const char *phi, double variance)
+{
+    ad_axis n = nn_width(net, "n");
+    for (long k = 0; k < times; k++)
+        x = nn_activation(net, phi, nn_dense_with(net, nn_name(net, "dense%ld", k), x, n, .sigma_w = sqrt(variance)));
+    return nn_readout(net, "readout", x);
+}
+static ad_var relu_layers(nn_net *net, ad_var x)
+{
+    return layers(net, x, "relu", 2);
+}
+static ad_var erf_layers(nn_net *net, ad_var x)
+{
+    return layers(net, x, "erf", 1);
+}
+static ad_var linear_layers(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    for (long k = 0; k < times; k++)
+        x = nn_dense(net, nn_name(net, "dense%ld", k), x, n);
+    return nn_readout(net, "readout", x);
+}
+static ad_var additions(nn_net *net, ad_var x)
+{
+    ad_var first = nn_dense(net, "dense", x, nn_width(net, "n")), h = first;
+    for (long k = 0; k < times; k++)
+        h = ad_add(h, first);
+    return nn_readout(net, "readout", ad_scale(h, 1.0 / (double)(times + 1)));
+}
+static ad_var nested(nn_net *net, ad_var x)
+{
+    ad_var h = nn_dense(net, "dense", x, nn_width(net, "n"));
+    for (long k = 0; k < times; k++)
+        h = ad_scale(ad_add(h, ad_tanh(h)), 0.5);
+    return nn_readout(net, "readout", h);
+}
+
+typedef struct {
+    nn_net *net;
+    tp_program *program;
+} traced;
+
+static traced trace(nn_function function, const nn_spec *spec)
+{
+    ad_error error = { 0 };
+    traced t = { .net = nn_trace(function, spec, &error) };
+    t.program = t.net ? tp_translate(t.net, &error) : NULL;
+    cr_assert(t.program, "%s", error.text);
+    return t;
+}
+
+static void end(traced t)
+{
+    tp_program_free(t.program);
+    nn_net_free(t.net);
+}
+
+/* (ROWS, ROWS) */
+static void limit_of(nn_function function, const nn_spec *spec, tp_kernel_kind kind, const double *x, double *out)
+{
+    ad_error error = { 0 };
+    tp_kernel k;
+    traced t = trace(function, spec);
+    cr_assert_eq(tp_limit(t.program, kind, x, ROWS, NULL, 0, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT }, &k, &error),
+                 0, "%s", error.text);
+    cr_assert_eq(k.n_terms, 1);
+    for (int i = 0; i < ROWS * ROWS; i++)
+        out[i] = k.terms[0].values[i];
+    tp_kernel_free(&k);
+    end(t);
+}
+
+/* ---- by hand ---- */
+/* E phi phi' and E phi' phi' of ReLU (Cho and Saul, 2009) and erf (Williams, 1997). */
+static void moments(bool erf, double q1, double q2, double q, double *value, double *slope)
+{
+    const double pi = acos(-1);
+    if (erf) {
+        double d1 = 1 + 2 * q1, d2 = 1 + 2 * q2;
+        *value = 2 / pi * asin(2 * q / sqrt(d1 * d2));
+        *slope = 4 / pi / sqrt(d1 * d2 - 4 * q * q);
+        return;
+    }
+    double root = sqrt(q1 * q2), c = fmin(1, q / root), angle = acos(c);
+    *value = root * (sin(angle) + (pi - angle) * c) / (2 * pi);
+    *slope = (pi - angle) / (2 * pi);
+}
+
+/* The kernels of `steps` layers with weights of this variance; the inputs' covariance is given at each step of a
+ * recurrent network, else at the first: (ROWS, ROWS) of the NNGP kernel and of the NTK. */
+static void by_hand(bool erf, double variance, int steps, double (*given)[ROWS][ROWS], bool recurrent,
+                    double nngp[ROWS][ROWS], double ntk[ROWS][ROWS])
+{
+    double h[ROWS][ROWS], theta[ROWS][ROWS] = { { 0 } }, y[ROWS][ROWS] = { { 0 } }, slope[ROWS][ROWS] = { { 0 } };
+    for (int t = 0; t < steps; t++) {
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j < ROWS; j++) {
+                h[i][j] = variance * ((t ? y[i][j] : 0) + (t == 0 || recurrent ? given[t][i][j] : 0));
+                theta[i][j] = h[i][j] / variance + variance * slope[i][j] * theta[i][j];
+            }
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j < ROWS; j++)
+                moments(erf, h[i][i], h[j][j], h[i][j], &y[i][j], &slope[i][j]);
+    }
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < ROWS; j++) {
+            nngp[i][j] = y[i][j];
+            ntk[i][j] = y[i][j] + slope[i][j] * theta[i][j];
+        }
+}
+
+static void check_equal(const double *found, double (*wanted)[ROWS], double tolerance)
+{
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < ROWS; j++)
+            cr_assert_leq(fabs(found[i * ROWS + j] - wanted[i][j]), tolerance * fabs(wanted[i][j]),
+                          "%d, %d: %g, not %g", i, j, found[i * ROWS + j], wanted[i][j]);
+}
+
+/* ---- the limit ---- */
+static void check_recurrent(int steps, const char *phi, bool erf)
+{
+    static double x[ROWS * MOST_STEPS * FEATURES], given[MOST_STEPS][ROWS][ROWS];
+    double found[ROWS * ROWS], nngp[ROWS][ROWS], ntk[ROWS][ROWS];
+    const char *settings[] = { phi, NULL };
+    nn_spec spec = { .shape = { (size_t)steps, FEATURES }, .settings = settings };
+    fill(x, sizeof x / sizeof *x);
+    for (int t = 0; t < steps; t++)
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j < ROWS; j++) {
+                given[t][i][j] = 0;
+                for (int k = 0; k < FEATURES; k++)
+                    given[t][i][j] += x[(i * steps + t) * FEATURES + k] * x[(j * steps + t) * FEATURES + k] / FEATURES;
+            }
+    by_hand(erf, 1, steps, given, true, nngp, ntk);
+    limit_of(nn_builtin("rnn"), &spec, TP_NNGP, x, found);
+    check_equal(found, nngp, 1e-11);
+    limit_of(nn_builtin("rnn"), &spec, TP_NTK, x, found);
+    check_equal(found, ntk, 1e-11);
+}
+
+static void recurrent(void)
+{
+    check_recurrent(MOST_STEPS, "phi=relu", false);
+    check_recurrent(MOST_STEPS, "phi=erf", true);
+}
+Test(depth, a_recurrent_limit_of_2000_steps)
+{
+    on_small_stack(recurrent);
+}
+
+static void check_layers(nn_function function, bool erf)
+{
+    double x[ROWS * FEATURES], given[1][ROWS][ROWS] = { 0 }, found[ROWS * ROWS], nngp[ROWS][ROWS], ntk[ROWS][ROWS];
+    fill(x, ROWS * FEATURES);
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < ROWS; j++)
+            for (int k = 0; k < FEATURES; k++)
+                given[0][i][j] += x[i * FEATURES + k] * x[j * FEATURES + k] / FEATURES;
+    by_hand(erf, erf ? 1 : 2, (int)times, given, false, nngp, ntk);
+    limit_of(function, &(nn_spec){ .features = FEATURES }, TP_NTK, x, found);
+    check_equal(found, ntk, 1e-9);
+}
+
+static void deep(void)
+{
+    times = 2000;
+    check_layers(relu_layers, false);
+    check_layers(erf_layers, true);
+}
+Test(depth, a_limit_of_2000_layers)
+{
+    on_small_stack(deep);
+}
+
+/* The sum of N equal vectors over N is one of them. */
+static void many_additions(void)
+{
+    double x[ROWS * FEATURES], one[ROWS * ROWS], many[ROWS * ROWS];
+    fill(x, ROWS * FEATURES);
+    for (int kind = TP_NTK; kind <= TP_NNGP; kind++) {
+        times = 1;
+        limit_of(additions, &(nn_spec){ .features = FEATURES }, (tp_kernel_kind)kind, x, one);
+        times = 100000;
+        limit_of(additions, &(nn_spec){ .features = FEATURES }, (tp_kernel_kind)kind, x, many);
+        for (int i = 0; i < ROWS * ROWS; i++)
+            cr_assert_leq(fabs(many[i] - one[i]), 1e-10 * fabs(one[i]));
+    }
+}
+Test(depth, a_limit_of_100000_additions)
+{
+    on_small_stack(many_additions);
+}
+
+/* ---- functions of functions ---- */
+static ad_var chain(nn_net *net, ad_var x)
+{
+    ad_var h = nn_dense(net, "dense", x, nn_width(net, "n"));
+    for (long k = 0; k < times; k++)
+        h = ad_tanh(h);
+    return nn_readout(net, "readout", h);
+}
+
+/* The program and its recursion, without a value: so many functions of functions have lines of their own. */
+static void chained(void)
+{
+    ad_error error = { 0 };
+    times = 20000;
+    traced t = trace(chain, &(nn_spec){ .features = FEATURES });
+    FILE *stream = fopen("/dev/null", "w");
+    ad_var vector;
+    cr_assert_eq(tp_preactivations(t.program, &vector, 1, &error), 1, "%s", error.text);
+    cr_assert_eq(tp_print_recursion(t.program, stream, TP_PAPER, &error), 0, "%s", error.text);
+    fclose(stream);
+    end(t);
+}
+Test(depth, the_recursion_of_20000_functions_of_functions)
+{
+    on_small_stack(chained);
+}
+
+static double half_and_half(double h)
+{
+    for (long k = 0; k < times; k++)
+        h = (h + tanh(h)) / 2;
+    return h;
+}
+
+/* E f f' of 64 nested functions by a trapezoid rule of its own. */
+static void nests(void)
+{
+    enum { SIDE = 250 };
+    double x[ROWS * FEATURES], k[ROWS * ROWS], q[ROWS][ROWS] = { { 0 } }, wanted[ROWS][ROWS];
+    const double step = 8.5 / SIDE, pi = acos(-1);
+    fill(x, ROWS * FEATURES);
+    times = 64;
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < ROWS; j++)
+            for (int m = 0; m < FEATURES; m++)
+                q[i][j] += x[i * FEATURES + m] * x[j * FEATURES + m] / FEATURES;
+    for (int i = 0; i < ROWS; i++)
+        for (int j = i; j < ROWS; j++) {
+            double root = sqrt(q[i][i]), along = q[i][j] / root, across = sqrt(fmax(0, q[j][j] - along * along));
+            wanted[i][j] = 0;
+            for (int a = -SIDE; a <= SIDE; a++) {
+                double u = step * a, f = half_and_half(root * u), sum = 0;
+                for (int b = i == j ? 0 : -SIDE; b <= (i == j ? 0 : SIDE); b++) {
+                    double v = step * b, weight = i == j ? 1 : exp(-v * v / 2) * step / sqrt(2 * pi);
+                    sum += i == j ? f : weight * half_and_half(along * u + across * v);
+                }
+                wanted[i][j] += exp(-u * u / 2) * step / sqrt(2 * pi) * f * sum;
+            }
+            wanted[j][i] = wanted[i][j];
+        }
+    limit_of(nested, &(nn_spec){ .features = FEATURES }, TP_NNGP, x, k);
+    check_equal(k, wanted, 1e-10);
+    limit_of(nested, &(nn_spec){ .features = FEATURES }, TP_NTK, x, k);
+    cr_assert(k[0] > wanted[0][0] && fabs(k[1]) <= sqrt(k[0] * k[3]) * (1 + 1e-12));
+}
+Test(depth, a_limit_of_64_nested_functions)
+{
+    on_small_stack(nests);
+}
+
+/* The parts that are evaluated are in proportion to the nesting. */
+static int parts_of_nests(long nesting)
+{
+    ad_error error = { 0 };
+    tp_algebra algebra;
+    tp_series series;
+    times = nesting;
+    traced t = trace(nested, &(nn_spec){ .features = FEATURES });
+    cr_assert_eq(tp_algebra_new(&algebra, t.program, &error), 0, "%s", error.text);
+    algebra.rules = TP_RULES_BP;
+    cr_assert_eq(tp_ntk_series(&algebra, &series, NULL), 0, "%s", error.text);
+    int most = 0;
+    for (int fn = 0; fn < algebra.fns.n; fn++) {
+        const tp_fn_parts *p = tp_fn_parts_of(&algebra, fn);
+        most = p->n > most ? p->n : most;
+        tp_fn_parts_end(&algebra, fn, p);
+    }
+    tp_algebra_free(&algebra);
+    end(t);
+    return most;
+}
+Test(depth, parts_grow_in_proportion_to_nesting)
+{
+    int few = parts_of_nests(16), many = parts_of_nests(64);
+    cr_assert(few > 16 && many < 6 * few, "%d, %d", few, many);
+}
+
+/* ---- samples ---- */
+static void sampled(void)
+{
+    ad_error error = { 0 };
+    double x[ROWS * FEATURES];
+    tp_kernel k;
+    fill(x, ROWS * FEATURES);
+    times = 2000;
+    traced t = trace(linear_layers, &(nn_spec){ .features = FEATURES });
+    cr_assert_eq(tp_limit(t.program, TP_NTK, x, ROWS, NULL, 0,
+                          &(tp_limit_spec){ .engine = TP_ENGINE_SAMPLE, .samples = 64, .runs = 2 }, &k, &error),
+                 -1);
+    cr_assert(strstr(error.text, "samples are too few"), "%s", error.text);
+    tp_kernel_free(&k);
+    end(t);
+}
+Test(depth, too_few_samples_for_2000_layers_are_told)
+{
+    on_small_stack(sampled);
+}
+
+/* ---- finite networks ---- */
+/* A vanilla cell of width 4 over 20,000 steps: outputs by a loop of its own, a kernel, a step of training. */
+static const double *values_of(nn_model *model, const nn_net *net, const char *name)
+{
+    for (int k = 0; k < nn_n_params(net); k++)
+        if (strcmp(ad_node_of(nn_graph(net), nn_param(net, k).id)->name, name) == 0)
+            return nn_param_values(model, k, NULL);
+    cr_assert_fail("no parameter %s", name);
+    return NULL;
+}
+
+static void finite_network(void)
+{
+    enum { STEPS = 20000, WIDTH = 4 };
+    static double x[ROWS * STEPS * FEATURES];
+    ad_error error = { 0 };
+    double out[ROWS], kernel[ROWS * ROWS], y[ROWS] = { 0.5, -0.5 }, loss;
+    nn_spec spec = { .shape = { STEPS, FEATURES } };
+    fill(x, sizeof x / sizeof *x);
+    nn_net *net = nn_trace(nn_builtin("rnn"), &spec, &error);
+    nn_model *model = net ? nn_model_new(net, WIDTH, 1, AD_DOUBLE, 1, &error) : NULL;
+    cr_assert(model && nn_forward(model, x, ROWS, out, &error) == 0, "%s", error.text);
+    const double *w = values_of(model, net, "layer1.W"), *u = values_of(model, net, "layer1.U");
+    const double *v = values_of(model, net, "readout.weight");
+    for (int i = 0; i < ROWS; i++) {
+        double s[WIDTH] = { 0 }, next[WIDTH], f = 0;
+        for (int t = 0; t < STEPS; t++) {
+            for (int a = 0; a < WIDTH; a++) {
+                double h = 0;
+                for (int b = 0; b < WIDTH; b++)
+                    h += s[b] * w[b * WIDTH + a] / sqrt(WIDTH);
+                for (int b = 0; b < FEATURES; b++)
+                    h += x[(i * STEPS + t) * FEATURES + b] * u[b * WIDTH + a] / sqrt(FEATURES);
+                next[a] = tanh(h);
+            }
+            memcpy(s, next, sizeof s);
+        }
+        for (int a = 0; a < WIDTH; a++)
+            f += s[a] * v[a] / sqrt(WIDTH);
+        cr_assert_leq(fabs(out[i] - f), 1e-9, "%g, not %g", out[i], f);
+    }
+    cr_assert_eq(nn_ntk(model, x, ROWS, NULL, 0, NN_MEAN, kernel, &error), 0, "%s", error.text);
+    cr_assert(kernel[0] > 0 && fabs(kernel[1]) <= sqrt(kernel[0] * kernel[3]) * (1 + 1e-12));
+    nn_fit_spec fit = { .rate = 1e-3 };
+    nn_trainer *trainer = nn_trainer_new(model, &fit, ROWS, &error);
+    cr_assert(trainer && nn_trainer_step(trainer, x, y, ROWS, &loss, &error) == 0, "%s", error.text);
+    double wanted = (pow(out[0] - y[0], 2) + pow(out[1] - y[1], 2)) / 2 / ROWS;
+    cr_assert_leq(fabs(loss - wanted), 1e-9, "%g, not %g", loss, wanted);
+    nn_trainer_free(trainer);
+    nn_model_free(model);
+    nn_net_free(net);
+}
+Test(depth, a_recurrent_network_of_20000_steps)
+{
+    on_small_stack(finite_network);
+}
