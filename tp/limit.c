@@ -159,9 +159,6 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
             *refusal = (ad_error){ 0 };
             status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
         }
-        if (status == 0)
-            snprintf(kernel->method, sizeof kernel->method,
-                     kernel->error > 0 ? "exact rules, series and quadrature" : "closed forms");
     }
     if (status)
         tp_kernel_free(kernel);
