@@ -97,7 +97,7 @@ bool tp_near_piecewise(const tp_univariate *f, const tp_univariate *g, double q1
 /* 1 - E f(a) f(b) / E f^2 at one variance and correlation 1 - gap; NaN without a rule. It is concave in the gap. */
 double tp_near_fall(const tp_univariate *f, double gap);
 /* The same gap of a smooth function at correlation 1 - gap, E (f(a) / sqrt(size1) - f(b) / sqrt(size2))^2 / 2, given
- * E f(a)^2 and E f(b)^2. Variances up to 100, gaps up to 0.02. */
+ * E f(a)^2 and E f(b)^2. Variances up to 1e4, and times the gap up to 0.05. */
 double tp_near_smooth(const tp_univariate *f, double q11, double q22, double gap, double size1, double size2);
 
 /* ---- quadrature -------------------------------------------------------------------------------------------------- */

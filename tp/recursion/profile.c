@@ -34,7 +34,7 @@ tp_probes tp_probe(const double *v, size_t rows, int most)
 
 static double level_at(int k)
 {
-    return 1 - ldexp(1, -k - 1);
+    return 1 - exp2(-k / 2.0);
 }
 
 /* sum_k k p_k m^(k-1) of weights p_k that sum to 1. */
@@ -50,16 +50,24 @@ static double most_of_any(double m)
     return best;
 }
 
+/* E f(a) f(b) at one variance and correlation 1 - gap. */
+static double closed_at(const tp_univariate *f, double q, double gap)
+{
+    double cov = q * (1 - gap), half = q * gap, value = 0;
+    tp_closed(f, f, 1, &q, &q, &cov, &half, &value);
+    return value;
+}
+
+/* By the secant a little further on. */
 static void slopes_closed(const tp_univariate *f, const tp_probes *p, double *slopes)
 {
-    for (int k = 0; k < p->n; k++)
-        for (int level = 0; level < TP_LEVELS; level++) {
-            double q = p->q[k], gap = fmax(1 - level_at(level), TP_NEAR), cov = q * (1 - gap), half = q * gap, at, one;
-            tp_closed(f, f, 1, &q, &q, &cov, &half, &at);
-            tp_closed(f, f, 1, &q, &q, &q, NULL, &one);
-            double slope = one > 0 && isfinite(one) ? (1 - at / one) / gap : 0;
-            slopes[level] = fmax(slopes[level], slope);
+    for (int k = 0; k < p->n; k++) {
+        double q = p->q[k], one = closed_at(f, q, 0);
+        for (int level = 0; level < TP_LEVELS && one > 0 && isfinite(one); level++) {
+            double gap = fmax(1 - level_at(level), TP_NEAR), less = level == TP_LEVELS - 1 ? 0 : gap * (31.0 / 32);
+            slopes[level] = fmax(slopes[level], (closed_at(f, q, less) - closed_at(f, q, gap)) / one / (gap - less));
         }
+    }
 }
 
 static void slopes_series(const tp_mehler *m, const tp_probes *p, double *slopes)
@@ -70,7 +78,8 @@ static void slopes_series(const tp_mehler *m, const tp_probes *p, double *slopes
         for (size_t i = 0; i < m->terms; i++)
             all += row[i] * row[i];
         for (int level = 0; level < TP_LEVELS && all > 0; level++) {
-            double c = level_at(level), power = pow(c, (double)m->first - 1), sum = 0, up = m->step == 2 ? c * c : c;
+            double c = level < TP_LEVELS - 1 ? fmax(level_at(level), 1e-3) : 1;
+            double power = pow(c, (double)m->first - 1), sum = 0, up = m->step == 2 ? c * c : c;
             for (size_t i = 0; i < m->terms; i++, power *= up)
                 sum += (double)(m->first + m->step * i) * row[i] * row[i] * power;
             slopes[level] = fmax(slopes[level], sum / all);
@@ -78,10 +87,10 @@ static void slopes_series(const tp_mehler *m, const tp_probes *p, double *slopes
     }
 }
 
-/* By the general rule at two levels, and what holds of any function below them. */
+/* By the general rule at some levels, and what holds of any function below them. */
 static void slopes_rule(const tp_solver *s, int fn, int set, const tp_probes *p, double *slopes)
 {
-    static const int at[] = { 2, 6, 16 };
+    static const int at[] = { 5, 13, TP_LEVELS - 2 };
     ad_error ignored = { 0 };
     for (int k = 0; k < p->n; k++) {
         double q = p->q[k], one = 0, value = 0;
@@ -185,19 +194,14 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
 /* Slopes up to a correlation; near 1, of what does not jump. */
 static double slope_to(const tp_profile *f, const tp_profile *g, double most)
 {
-    int level = TP_LEVELS - 1;
-    if (most <= near_one) {
-        int exponent;
-        frexp(1 - most, &exponent); /* 1 - most in [2^(exponent - 1), 2^exponent) */
-        level = exponent >= 0 ? 0 : -exponent;
-    }
+    int level = most <= near_one ? (int)ceil(-2 * log2(1 - most)) : TP_LEVELS - 1;
     return sqrt(f->slopes[level] * g->slopes[level]);
 }
 
-/* 1 - F(1 - off). */
+/* 1 - F(1 - off). With jumps it goes like an angle, of which the root falls short by pi / 2 at most. */
 static double fall(const tp_profile *f, double off)
 {
-    return f->jumps ? f->slopes[TP_LEVELS - 2] * TP_NEAR * sqrt(off / TP_NEAR) : f->slopes[TP_LEVELS - 1] * off;
+    return f->jumps ? 1.6 * f->slopes[TP_LEVELS - 2] * TP_NEAR * sqrt(off / TP_NEAR) : f->slopes[TP_LEVELS - 1] * off;
 }
 
 double tp_moved(const tp_profile *f, const tp_profile *g, double most, double off)

@@ -46,12 +46,12 @@ typedef struct tp_series_entry {
 /* Bounds on errors. A quantity q has a size on either side of a pair: S^2 is what E f^2 and |x|^2 make of it with all
  * coefficients positive, at one sample. Its error is told by one number e, |error(i, j)| <= e S(i) S'(j); at (i, i)
  * likewise. Where terms cancel, S^2 is larger than the value at (i, i): `ratio` is the root of by how much, at most. */
-enum { TP_LEVELS = 18 };
+enum { TP_LEVELS = 36 };
 typedef struct tp_profile {
     struct tp_profile *next;
     int fn, variance, set;
     double *norms;            /* (rows): E f^2 */
-    double slopes[TP_LEVELS]; /* of E f(a) f(b) / E f^2 by the correlation, up to 1 - 2^-(k+1) */
+    double slopes[TP_LEVELS]; /* of E f(a) f(b) / E f^2 by the correlation, up to 1 - 2^(-k/2), and at last 1 */
     double degree;            /* of a homogeneous function; NaN */
     bool jumps;
 } tp_profile;
