@@ -23,12 +23,14 @@ int tp_errors_begin(tp_solver *s)
     e->sizes = ad_arena_alloc(arena, n, sizeof *e->sizes);
     e->last = ad_arena_alloc(arena, n, sizeof *e->last);
     e->freed = ad_arena_alloc(arena, 2 * n, sizeof *e->freed);
-    bool there = e->sizes && e->last && e->freed;
+    e->profiles = ad_arena_alloc(arena, n, sizeof(tp_profile *));
+    bool there = e->sizes && e->last && e->freed && e->profiles;
     for (int set = 0; set < 2; set++) {
         there = there && (e->single[set] = ad_arena_alloc(arena, n, sizeof(double)));
         for (int side = 0; side < 2; side++) {
             there = there && (e->ratio[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->reach[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
+            there = there && (e->moves[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->of[set][side] = ad_arena_alloc(arena, n, sizeof(tp_profile *)));
         }
     }
@@ -192,6 +194,8 @@ static double closed_error(const tp_univariate *f, const tp_univariate *g, doubl
 /* Of the scalars in its functions. */
 static double scalar_error(const tp_solver *s, int fn, int set)
 {
+    if (s->functions[fn]->n_scalars == 0)
+        return 0;
     int scalars[TP_MAX_SCALARS], n = tp_fn_scalars(&s->algebra, fn, scalars, TP_MAX_SCALARS);
     double most = 0;
     for (int k = 0; k < n && k < TP_MAX_SCALARS; k++)
@@ -201,19 +205,17 @@ static double scalar_error(const tp_solver *s, int fn, int set)
 
 double tp_variance_error(const tp_solver *s, int id, int a, int b, double most)
 {
-    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    const tp_profile *f = s->errors.of[a][0][id], *g = s->errors.of[b][1][id];
-    double va = relative(s, a, q->var_a) + scalar_error(s, q->fn_a, a);
-    double vb = relative(s, b, q->var_b) + scalar_error(s, q->fn_b, b);
-    return tp_scaled(f, g, most) * va + tp_scaled(g, f, most) * vb;
+    const tp_errors *e = &s->errors;
+    const tp_profile *f = e->of[a][0][id], *g = e->of[b][1][id];
+    return tp_scaled(f, g, most) * e->moves[a][0][id] + tp_scaled(g, f, most) * e->moves[b][1][id];
 }
 
 /* What covariance and variances bring, where the correlation is at most `most`; variances of sets a and b. */
 static double passed_error(const tp_solver *s, int id, int a, int b, double cov, double most)
 {
-    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    double off = cov + (relative(s, a, q->var_a) + relative(s, b, q->var_b)) / 2;
-    return tp_moved(s->errors.of[a][0][id], s->errors.of[b][1][id], most, off) + tp_variance_error(s, id, a, b, most);
+    const tp_errors *e = &s->errors;
+    double off = cov + (e->moves[a][0][id] + e->moves[b][1][id]) / 2;
+    return tp_moved(e->of[a][0][id], e->of[b][1][id], most, off) + tp_variance_error(s, id, a, b, most);
 }
 
 static double largest_of(const double *v, size_t rows)
@@ -259,6 +261,8 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
     for (int side = 0; side < 2; side++) { /* how far terms of the covariance cancel */
         double *const *cov = s->errors.sizes[q->a];
         const double *v = side ? vb : va;
+        s->errors.moves[set][side][id] =
+            relative(s, set, side ? q->var_b : q->var_a) + scalar_error(s, side ? q->fn_b : q->fn_a, set);
         s->errors.reach[set][side][id] = cov[side] ? root_ratio(cov[side], v, rows) : 1;
     }
     if (!value)
@@ -429,7 +433,7 @@ static double expect_bound(const tp_solver *s, int id, const tp_tile *t, double 
 void tp_bound(const tp_solver *s, int id, tp_tile *t)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    for (int near = 0; near < 2; near++) {
+    for (int near = 1; near >= 0; near--) {
         double *e = t->error[near];
         switch (q->kind) {
         case TP_Q_NUMBER:
@@ -456,7 +460,10 @@ void tp_bound(const tp_solver *s, int id, tp_tile *t)
             e[id] = relative(s, t->set[q->kind == TP_Q_SECOND], q->a);
             break;
         case TP_Q_EXPECT:
-            e[id] = expect_bound(s, id, t, e[q->a], !near && t->has_near);
+            if (!near && !t->has_near && !(e[q->a] > t->error[1][q->a]))
+                e[id] = t->error[1][id];
+            else
+                e[id] = expect_bound(s, id, t, e[q->a], !near && t->has_near);
             break;
         }
     }

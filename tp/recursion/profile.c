@@ -158,8 +158,8 @@ static void fill_norms(const tp_solver *s, tp_profile *p, const tp_univariate *f
 /* known: E f^2 where it is there already, or NULL. */
 const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, const double *known)
 {
-    for (const tp_profile *p = s->errors.profiles; p; p = p->next)
-        if (p->fn == fn && p->variance == variance && p->set == set)
+    for (const tp_profile *p = s->errors.profiles[variance]; p; p = p->next)
+        if (p->fn == fn && p->set == set)
             return p;
     const tp_univariate *f = &s->functions[fn]->u;
     const double *v = s->single[set][variance];
@@ -170,7 +170,7 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
         ad_fail(s->error, "out of memory for the errors of an expectation");
         return NULL;
     }
-    *p = (tp_profile){ s->errors.profiles, fn, variance, set, .norms = norms };
+    *p = (tp_profile){ s->errors.profiles[variance], fn, set, .norms = norms };
     const tp_mehler *series = series_of(s, fn, variance, set);
     bool closed = tp_has_closed(f, f);
     if (known)
@@ -188,7 +188,7 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
         slopes_rule(s, fn, set, &at, p->slopes);
     for (int level = 0; level < TP_LEVELS; level++)
         p->slopes[level] *= at.factor * (level == TP_LEVELS - 1 ? 1.1 : 1);
-    return s->errors.profiles = p;
+    return s->errors.profiles[variance] = p;
 }
 
 /* Slopes up to a correlation; near 1, of what does not jump. */

@@ -49,7 +49,7 @@ typedef struct tp_series_entry {
 enum { TP_LEVELS = 36 };
 typedef struct tp_profile {
     struct tp_profile *next;
-    int fn, variance, set;
+    int fn, set;
     double *norms;            /* (rows): E f^2 */
     double slopes[TP_LEVELS]; /* of E f(a) f(b) / E f^2 by the correlation, up to 1 - 2^(-k/2), and at last 1 */
     double degree;            /* of a homogeneous function; NaN */
@@ -59,7 +59,8 @@ typedef struct {
     double *single[2];           /* by set and quantity: e at (i, i) */
     double *ratio[2][2];         /* by set, side and quantity */
     double *reach[2][2];         /* of an expectation: the ratio for its covariance beside the variances */
-    tp_profile *profiles;        /* all of them */
+    double *moves[2][2];         /* ... the error of the variance, and of scalars in the function */
+    tp_profile **profiles;       /* by the variance's quantity */
     const tp_profile **of[2][2]; /* by set, side and quantity: of an expectation's function */
     double *(*sizes)[2];         /* by quantity: (rows) on either side, while a set's values at (i, i) are found */
     int *last;                   /* by quantity: the last that reads its sizes */
