@@ -101,7 +101,9 @@ double tp_near_fall(const tp_univariate *f, double gap);
 double tp_near_smooth(const tp_univariate *f, double q11, double q22, double gap, double size1, double size2);
 
 /* ---- quadrature -------------------------------------------------------------------------------------------------- */
-/* One pair. Smooth functions: the product trapezoid rule in symmetric coordinates, its step halved and its interval
+enum { TP_DIVERGES = -2 };
+/* One pair: 0, TP_DIVERGES with an error where the integral is found to be infinite, -1 on other errors. Smooth
+ * functions: the product trapezoid rule in symmetric coordinates, its step halved and its interval
  * widened until the value stands. Functions with kinks: the plane is split there, tanh-sinh rule in every part.
  * *value, and *difference: by how much the last refinements moved it (either may be NULL). Fails if a function is not
  * finite at a node, the integral does not converge, or the three numbers are no covariance. */

@@ -565,9 +565,10 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     if (!status)
         snprintf(kernel->method, sizeof kernel->method,
                  s.closed ? "closed forms" : "exact rules, series and quadrature");
+    bool diverges = s.diverges;
     release(&s);
     ad_blas_end(blas_threads);
-    return status == TP_NO_RULE || status == TP_NOT_BP ? status : status ? -1 : 0;
+    return status == TP_NO_RULE || status == TP_NOT_BP ? status : diverges ? TP_INFINITE : status ? -1 : 0;
 }
 
 int tp_check_limit(const tp_program *program, tp_kernel_kind which, ad_error *error)

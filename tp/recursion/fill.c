@@ -161,14 +161,17 @@ tp_univariate tp_function_at(const tp_solver *s, int fn, int set, size_t row, tp
 }
 
 /* The rule for rows i and k of the tile's sets. */
-static int by_rule(const tp_solver *s, int id, const tp_tile *t, size_t i, size_t k, double q11, double q22, double q12,
+static int by_rule(tp_solver *s, int id, const tp_tile *t, size_t i, size_t k, double q11, double q22, double q12,
                    double *value, double *estimate, double *size, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     tp_fn_context contexts[2];
     tp_univariate f = tp_function_at(s, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
     tp_univariate g = tp_function_at(s, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
-    return tp_quadrature_sized(&f, &g, q11, q22, q12, value, estimate, size, error);
+    int status = tp_quadrature_sized(&f, &g, q11, q22, q12, value, estimate, size, error);
+    if (status == TP_DIVERGES)
+        s->diverges = true;
+    return status ? -1 : 0;
 }
 
 static void spread_variances(const tp_tile *t, const double *v1, const double *v2)

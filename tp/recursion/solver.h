@@ -86,7 +86,8 @@ typedef struct {
     tp_series_entry *series; /* all of them, each made once */
     tp_errors errors;
     double tolerance;
-    bool closed; /* closed forms alone */
+    bool closed;           /* closed forms alone */
+    _Atomic bool diverges; /* refused, for an expectation is infinite */
     ad_error *error;
 } tp_solver;
 
