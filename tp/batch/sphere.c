@@ -37,8 +37,8 @@ static const double radius_off = 2e-5, line_off = 1e-13; /* what the rules leave
 
 /* log t in steps h. Where log t = u + iv, the integrand t^k exp(-t^2 / 2) / (rho rho') grows by exp(k v^2) at most near
  * its peak, t^2 = k, and it is analytic up to v = pi / 4: the trapezoid rule is good to exp(k v^2 - 2 pi v / h) with
- * the best v, pi / (k h) or pi / 4, 2e-5 of what is sampled. Tails below 1e-6 are left out. In rank 1 nothing is sampled,
- * and a step of 1/8 and tails below 1e-17 leave roundings. */
+ * the best v, pi / (k h) or pi / 4, 2e-5 of what is sampled. Tails below 1e-6 are left out. In rank 1 nothing is
+ * sampled, and a step of 1/8 and tails below 1e-17 leave roundings. */
 static void find_radii(const sphere *s, radii *out)
 {
     double k = (double)s->layer->rank, d1 = s->sides[0].decay, d2 = s->sides[1].decay, largest = -INFINITY, u = 0;

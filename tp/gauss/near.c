@@ -1,5 +1,5 @@
-/* near.c: one pair whose correlation is c = sign (1 - gap), gap near 0: expectations by the gap, which c itself has lost
- * to rounding, and the gap of what comes out, 1 - |E f(a) f(b)| / sqrt(E f(a)^2 E f(b)^2). */
+/* near.c: one pair whose correlation is c = sign (1 - gap), gap near 0: expectations by the gap, which c itself has
+ * lost to rounding, and the gap of what comes out, 1 - |E f(a) f(b)| / sqrt(E f(a)^2 E f(b)^2). */
 #include "tp/gauss/gauss.h"
 
 #include <math.h>

@@ -243,6 +243,13 @@ static bool by_halves(const tp_solver *s)
     return s->same && !s->folded;
 }
 
+static void bound(const tp_solver *s, int id, tp_tile *t)
+{
+    tp_bound(s, id, t);
+    if (t->pair)
+        tp_fill_near(s, id, t);
+}
+
 /* One tile: all quantities, then the kernels' values into place, mirrored where only one half is computed. stated: the
  * kernels' errors, of all pairs and of those that are not near. */
 static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, tp_tile *t, double *const *totals,
@@ -258,9 +265,9 @@ static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
         if (step->kind == TP_STEP_FILL) {
             if (tp_fill(s, step->id, step->partner, t, error))
                 return -1;
-            tp_bound(s, step->id, t);
+            bound(s, step->id, t);
             if (step->partner >= 0)
-                tp_bound(s, step->partner, t);
+                bound(s, step->partner, t);
             continue;
         }
         const double *a = t->values[step->id], *b = step->partner >= 0 ? t->values[step->partner] : NULL;

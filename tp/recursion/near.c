@@ -1,8 +1,8 @@
 /* near.c: one pair of samples whose correlation is near 1 or -1 somewhere: 1 - |c| of every quantity, the gap, which
  * numbers near 1 have lost. Of data it is found from the data; of a sum of covariances whose signs agree it is
- * sum_k (w_k - v_k)^2 / 2 + w_k v_k gap_k, w_k^2 and v_k^2 being the parts' shares of the sizes of either side; of a
- * product a + b - a b; of expectations as gauss.h has it. An error of the gap comes in absolute. As 1 - F is concave, an
- * expectation makes it neither larger relative to the gap, nor more than F moves from 1 for it. */
+ * sum_k (w_k - v_k)^2 / 2 + w_k v_k gap_k, w_k^2 and v_k^2 being the parts' shares of the sizes of either side; of
+ * a product a + b - a b; of expectations as gauss.h has it. An error of the gap comes in absolute. As 1 - F is concave,
+ * an expectation makes it neither larger relative to the gap, nor more than F moves from 1 for it. */
 #include "tp/gauss/gauss.h"
 #include "tp/recursion/solver.h"
 

@@ -2,10 +2,10 @@
  *
  * It is a power series in the correlation, sum_k f_k g_k c^k: its slope up to |c| <= m is at most the root of
  * sum_k k f_k^2 m^(k-1) times the same of g, and such a sum is at most the secant (1 - F(m)) / (1 - m) of F(m) =
- * E f(a) f(b) / E f^2 at correlation m, which is convex, with F(1) = 1. Near 1 the error of c itself bounds the change, by
- * F(1) - F(1 - e): of a function that jumps it is of the order sqrt(e). With the variances an expectation of homogeneous
- * functions goes by their degrees; else x d/dx takes h_k to k h_k + sqrt(k(k-1)) h_(k-2), whence sqrt(s (s + 4)) with
- * the slope s. */
+ * E f(a) f(b) / E f^2 at correlation m, which is convex, with F(1) = 1. Near 1 the error of c itself bounds the change,
+ * by F(1) - F(1 - e): of a function that jumps it is of the order sqrt(e). With the variances an expectation of
+ * homogeneous functions goes by their degrees; else x d/dx takes h_k to k h_k + sqrt(k(k-1)) h_(k-2), whence
+ * sqrt(s (s + 4)) with the slope s. */
 #include "tp/gauss/gauss.h"
 #include "tp/recursion/solver.h"
 

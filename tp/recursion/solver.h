@@ -130,6 +130,10 @@ tp_univariate tp_function_at(const tp_solver *s, int fn, int set, size_t row, tp
 /* One quantity over a tile's pairs, and with it its partner (-1: none). */
 int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error);
 
+/* ---- correlations.c ---- */
+/* The largest correlation of a tile at this covariance, and which pairs are near 1 or -1. */
+void tp_find_near(const tp_solver *s, const tp_quantity *q, tp_tile *t, const double *cov);
+
 /* ---- profile.c ---- */
 /* Of a function at a set's variances; NULL with an error. known: (rows) of E f^2 where they are there, or NULL. */
 const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, const double *known);
@@ -153,9 +157,7 @@ int tp_errors_begin(tp_solver *s);
  * `times` to the sum `total` where that is not -1. */
 int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, double times);
 void tp_errors_start(tp_solver *s, int total, size_t rows); /* of such a sum */
-/* The largest correlation of a tile at this covariance, and which pairs are near 1 or -1. */
-void tp_find_near(const tp_solver *s, const tp_quantity *q, tp_tile *t, const double *cov);
-/* The error of a quantity over the tile; of a tile that is a pair near 1 or -1, its value too. */
+/* The error of a quantity over the tile. */
 void tp_bound(const tp_solver *s, int id, tp_tile *t);
 /* What a kernel's error is relative to sqrt(K_ii K_jj): of all its pairs of error e. */
 double tp_stated(const tp_solver *s, int id, double e);
