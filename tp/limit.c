@@ -166,6 +166,21 @@ static void tell_rules(const tp_program *program, tp_kernel_kind which, const do
     tp_kernel_free(&simple);
 }
 
+/* Samples of what is infinite have a mean, too: -1 with an error where the exact engine finds an expectation of the
+ * first row infinite. */
+static int check_finite(const tp_program *program, tp_kernel_kind which, const double *x, const tp_limit_spec *given,
+                        bool simple, ad_error *error)
+{
+    tp_kernel one;
+    ad_error refusal = { 0 };
+    char why[sizeof error->text];
+    tp_limit_spec spec = *given;
+    spec.threads = 1;
+    int status = solve_exactly(program, which, x, 1, NULL, 0, &spec, &simple, why, sizeof why, &one, &refusal);
+    tp_kernel_free(&one);
+    return status == TP_INFINITE ? ad_fail(error, "%s", refusal.text) : 0;
+}
+
 /* ---- the door ---- */
 static int check_rows(const tp_program *program, const double *x, size_t rows, const char *which, ad_error *error)
 {
@@ -216,9 +231,11 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
             return 0;
         if (last && !simple && *why)
             return ad_fail(error, "the program is not BP-like (%s), and by the general rule: %s", why, refusal.text);
-        if (last || status == -1)
+        if (last || status == -1 || status == TP_INFINITE)
             return ad_fail(error, "%s", refusal.text);
     }
+    if (spec.engine == TP_ENGINE_SAMPLE && !program->coupled && check_finite(program, which, x, &spec, simple, error))
+        return -1;
     if (tp_check_fluctuations(program, error) || (!program->coupled && tp_check_limit(program, which, error)))
         return -1;
     if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))

@@ -40,6 +40,8 @@ ad_var ad_param_at(ad_where where, ad_graph *graph, const char *name, ad_shape s
 
 ad_var ad_constant_at(ad_where where, ad_graph *graph, double value, ad_shape shape)
 {
+    if (isnan(value))
+        return ad_poison(graph, where, "constant: the value is not a number");
     return ad_node_make(graph, (ad_node){ .op = AD_CONSTANT, .where = where, .shape = shape, .c = value }, 0, NULL);
 }
 

@@ -220,3 +220,8 @@ double tp_batchnorm_difference(const tp_batchnorm *layer)
 {
     return layer->difference;
 }
+
+double tp_batchnorm_rounding(const tp_batchnorm *layer)
+{
+    return fmax(layer->side[0].noise, layer->side[1].noise);
+}

@@ -52,6 +52,8 @@ int tp_batchnorm_transpose(const tp_batchnorm *layer, const double *pi, double *
 /* By how much halving the quadrature's step has moved V and E phi' phi' / (sd sd'), relative to their largest entries.
  * What is given is the finer rule's, whose error is far smaller: both converge exponentially. */
 double tp_batchnorm_difference(const tp_batchnorm *layer);
+/* What roundings of the covariances, which centring and dividing enlarge, come to, relative likewise. */
+double tp_batchnorm_rounding(const tp_batchnorm *layer);
 
 /* (rows): the mean of phi(z) of one batch. */
 void tp_batchnorm_mean(const tp_batchnorm *layer, double *out);

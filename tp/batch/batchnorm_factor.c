@@ -72,6 +72,7 @@ static int find_scale(tp_batch *b, const double *k, double epsilon, ad_error *er
         return ad_fail(error, "batchnorm: a batch of %zu equal samples has variance 0, which epsilon = 0 divides by",
                        n);
     b->scale = b->constant ? epsilon : top;
+    b->noise = noise / (fmax(top, 0) + (double)n * epsilon);
     b->floor = b->constant ? minimum_share : fmax(minimum_share, noise / top);
     b->decay = (double)n * epsilon / b->scale;
     b->c = 1 / sqrt(2 * (1 + b->decay));

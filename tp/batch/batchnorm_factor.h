@@ -27,6 +27,7 @@ typedef struct {
     double scale; /* what Omega is divided by: its largest eigenvalue, 1 becomes the largest */
     double floor; /* directions below do not count */
     double decay; /* B epsilon / scale */
+    double noise; /* the covariance's roundings, relative to what is divided by */
     double c;     /* x = c sinh v */
     size_t rank;
     bool constant;

@@ -420,7 +420,9 @@ static int run_all(tp_coupled *c, const tp_program *program, tp_kernel_kind whic
             status = -1;
         if (!status)
             ad_add_run(one, 1, count, *runs, mean, kernel->deviations);
-        kernel->error = c->sampled && !status ? ad_runs_error(mean, kernel->deviations, count, *runs) : c->difference;
+        kernel->error = c->difference;
+        if (c->sampled && !status)
+            kernel->error += ad_runs_error(mean, kernel->deviations, count, *runs);
     }
     if (kernel->deviations && !status)
         ad_standard_errors(kernel->deviations, count, *runs);

@@ -29,7 +29,7 @@ typedef struct {
     double tolerance;
     size_t samples; /* of a sphere */
     uint64_t seed;
-    double difference; /* the largest of numerical rules, relative */
+    double difference; /* what numerical rules and roundings come to, relative: a sum over what is computed */
     bool sampled;      /* spheres were */
     size_t heavy_rank; /* a finite network's kernel has infinite variance: the centred batch's rank; else 0 */
     bool heavy;

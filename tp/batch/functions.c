@@ -19,30 +19,33 @@ bool tp_function_odd(const tp_coupled *c, tp_base_function f)
     return tp_fn_parity(&c->families.algebra, f.fn) == -1;
 }
 
+static const double rounding = 0x1p-53;
+
 /* ---- E f(u_a) g(u_c) ---- */
+/* *most: the largest difference so far, relative to E |f g|. */
 static int by_quadrature(tp_coupled *c, const tp_univariate *f, const tp_univariate *g, double q1, double q2,
-                         double q12, double size, double *out)
+                         double q12, double *most, double *out)
 {
-    double difference;
-    if (tp_quadrature(f, g, q1, q2, q12, out, &difference, c->error))
+    double difference, size;
+    if (tp_quadrature_sized(f, g, q1, q2, q12, out, &difference, &size, c->error))
         return -1;
-    c->difference = fmax(c->difference, size > 0 ? difference / size : 0);
+    *most = fmax(*most, size > 0 ? difference / size : 0);
     return 0;
 }
 
 static int by_mehler(tp_coupled *c, const tp_univariate *f, const tp_univariate *g, size_t m, size_t n,
-                     const double *q1, const double *q2, const double *q12, double *out)
+                     const double *q1, const double *q2, const double *q12, double *most, double *out)
 {
     tp_mehler *a = tp_mehler_new(f, m, q1, c->tolerance, 0, c->error);
     tp_mehler *b = a ? tp_mehler_new(g, n, q2, c->tolerance, 0, c->error) : NULL;
     int status = b ? 0 : -1;
     if (!status) {
         double limit = 10 * fmax(c->tolerance, 1e-13), size = a->tails[0] * b->tails[0];
-        c->difference = fmax(c->difference, fmax(a->difference, b->difference));
+        *most = fmax(*most, a->difference + b->difference + fmax(c->tolerance, 1e-13));
         tp_mehler_tile(a, b, 0, m, 0, n, q12, n, out, n);
         for (size_t i = 0; i < m * n && !status; i++)
             if (tp_mehler_bound(a, b, i / n, i % n, q12[i]) > limit * size)
-                status = by_quadrature(c, f, g, q1[i / n], q2[i % n], q12[i], size, &out[i]);
+                status = by_quadrature(c, f, g, q1[i / n], q2[i % n], q12[i], most, &out[i]);
     }
     tp_mehler_free(a);
     tp_mehler_free(b);
@@ -65,11 +68,13 @@ static int expectations(tp_coupled *c, int fn, int fn2, size_t m, size_t n, cons
     }
     bool closed = tp_closed(&f, &g, m * n, wide, wide + m * n, q12, NULL, out);
     int status = 0;
+    double most = 8 * rounding;
     if (!closed && f.n_kinks == 0 && g.n_kinks == 0)
-        status = by_mehler(c, &f, &g, m, n, q1, q2, q12, out);
+        status = by_mehler(c, &f, &g, m, n, q1, q2, q12, &most, out);
     else if (!closed)
         for (size_t i = 0; i < m * n && !status; i++)
-            status = by_quadrature(c, &f, &g, q1[i / n], q2[i % n], q12[i], fabs(out[i]), &out[i]);
+            status = by_quadrature(c, &f, &g, q1[i / n], q2[i % n], q12[i], &most, &out[i]);
+    c->difference += most;
     ad_free(wide);
     return status;
 }
@@ -213,7 +218,7 @@ static tp_batchnorm *layer_of(tp_coupled *c, tp_base_function f, tp_base_functio
     if (!layer)
         return NULL;
     c->layers[c->n_layers++] = (struct tp_layer_memo){ id, layer };
-    c->difference = fmax(c->difference, tp_batchnorm_difference(layer));
+    c->difference += tp_batchnorm_difference(layer) + tp_batchnorm_rounding(layer);
     return layer;
 }
 
@@ -227,7 +232,7 @@ static int laplace_part(tp_coupled *c, const tp_batchnorm *layer, const double *
     note_heavy(c, layer);
     if (tp_batchnorm_transpose(layer, tangent, out, &difference, c->error))
         return -1;
-    c->difference = fmax(c->difference, difference);
+    c->difference += difference + tp_batchnorm_rounding(layer);
     return 0;
 }
 
@@ -250,10 +255,17 @@ static int sphere_part(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, in
         spec.slope[i] = (tp_block_function){ eval_block, df };
     }
     double *value = ad_alloc(2 * count, sizeof *value, "a kernel", c->error), *passed = value ? value + count : NULL;
-    int status = value ? tp_sphere(&spec, value, passed, c->error) : -1;
-    for (size_t i = 0; i < count && !status; i++)
-        out[i] += tangent ? passed[i] : value[i];
-    c->sampled = true;
+    bool sampled = true;
+    double off = 0, part = 0, whole = 0;
+    int status = value ? tp_sphere(&spec, value, passed, &off, &sampled, c->error) : -1;
+    for (size_t i = 0; i < count && !status; i++) {
+        double add = tangent ? passed[i] : value[i];
+        out[i] += add;
+        part = fmax(part, fabs(add));
+        whole = fmax(whole, fabs(out[i]));
+    }
+    c->difference += whole > 0 ? off * part / whole : 0;
+    c->sampled = c->sampled || sampled;
     ad_free(value);
     return status;
 }

@@ -33,26 +33,30 @@ typedef struct {
     double *v, *t, *straight;
 } sphere;
 
+static const double radius_off = 2e-5, line_off = 1e-13; /* what the rules leave, relative to what they are of */
+
 /* log t in steps h. Where log t = u + iv, the integrand t^k exp(-t^2 / 2) / (rho rho') grows by exp(k v^2) at most near
  * its peak, t^2 = k, and it is analytic up to v = pi / 4: the trapezoid rule is good to exp(k v^2 - 2 pi v / h) with
- * the best v, pi / (k h) or pi / 4, 2e-5 of what is sampled. Tails below 1e-6 are left out. */
+ * the best v, pi / (k h) or pi / 4, 2e-5 of what is sampled. Tails below 1e-6 are left out. In rank 1 nothing is
+ * sampled, and a step of 1/8 and tails below 1e-17 leave roundings. */
 static void find_radii(const sphere *s, radii *out)
 {
     double k = (double)s->layer->rank, d1 = s->sides[0].decay, d2 = s->sides[1].decay, largest = -INFINITY, u = 0;
-    const double h = fmin(0.45, 0.95 / sqrt(k));
+    bool line = s->layer->rank == 1;
+    const double h = line ? 0.125 : fmin(0.45, 0.95 / sqrt(k)), tail = line ? 40 : 14;
     double norm = (k / 2 - 1) * log(2) + lgamma(k / 2);
     *out = (radii){ .n = 1, .t = { 1 }, .forward = { 1 }, .backward = { k > 2 ? 1 / (k - 2) : 0 } };
     if (!(d1 > 0) && !(d2 > 0))
         return;
     out->n = 0;
-    for (double high = log(k + 40) / 2 + 0.3; out->n < MAX_RADII; out->n++) {
+    for (double high = log(k + (line ? 80 : 40)) / 2 + 0.3; out->n < MAX_RADII; out->n++) {
         u = high - h * out->n;
         double t = exp(u), log_weight = k * u - t * t / 2 - norm;
         double both = log_weight - log((t * t + d1) * (t * t + d2)) / 2;
         out->t[out->n] = t;
         out->forward[out->n] = out->backward[out->n] = h * exp(log_weight);
         largest = fmax(largest, fmax(both, log_weight));
-        if (fmax(both, log_weight) < largest - 14 && t * t < k)
+        if (fmax(both, log_weight) < largest - tail && t * t < k)
             break;
     }
 }
@@ -175,10 +179,10 @@ static void add_block(const sphere *s, side *a, side *b, size_t count, const rad
 
 /* The directions of F that the first batch has no part in come with either sign: what the batches do not share
  * cancels. */
-static void sum_directions(sphere *s, const radii *radius, const double *columns)
+static void sum_directions(sphere *s, const radii *radius, const double *columns, size_t total)
 {
     const tp_batchnorm *layer = s->layer;
-    size_t total = s->spec->samples, k = layer->rank;
+    size_t k = layer->rank;
     side *a = &s->sides[0], *b = &s->sides[layer->one && s->spec->f[0].context == s->spec->f[1].context ? 0 : 1];
     bool apart = false;
     for (size_t j = 0; j < k; j++)
@@ -209,16 +213,17 @@ static int run(sphere *s, ad_error *error)
     size_t k = s->layer->rank, count = s->sides[0].rows * s->sides[1].rows;
     tp_space space = { 0 };
     tp_rows columns = { .length = s->spec->samples };
+    const double line[2] = { 1, -1 };
     radii radius;
     find_radii(s, &radius);
-    int status = tp_space_new(&space, s->spec->samples, s->spec->seed, error);
-    if (!status)
+    int status = k == 1 ? 0 : tp_space_new(&space, s->spec->samples, s->spec->seed, error);
+    if (!status && k > 1)
         status = tp_draw(&space, (int)k, NULL, &columns, error);
     memset(s->v, 0, count * sizeof *s->v);
     if (s->spec->theta)
         memset(s->t, 0, count * sizeof *s->t);
     if (!status)
-        sum_directions(s, &radius, columns.data);
+        sum_directions(s, &radius, k == 1 ? line : columns.data, k == 1 ? 2 : s->spec->samples);
     for (size_t i = 0; i < count && s->spec->theta && !status; i++)
         s->t[i] = (s->t[i] + s->theta[i] * s->straight[i]) / sqrt(s->layer->side[0].scale * s->layer->side[1].scale);
     ad_free(columns.data);
@@ -242,12 +247,14 @@ tp_slopes tp_nearest_slopes(const tp_block_function *f)
     return (tp_slopes){ sum[0] / size, -sum[1] / size, (sum[0] - sum[1]) / size / 2 };
 }
 
-int tp_sphere(const tp_sphere_spec *spec, double *v, double *t, ad_error *error)
+int tp_sphere(const tp_sphere_spec *spec, double *v, double *t, double *off, bool *sampled, ad_error *error)
 {
     tp_batchnorm *layer = tp_batchnorm_factor(&spec->layer, error);
     sphere s = { .spec = spec, .layer = layer, .v = v, .t = t };
     int status = layer ? open_sphere(&s, error) : -1;
     if (!status) {
+        *sampled = layer->rank > 1;
+        *off = layer->rank == 1 ? line_off : layer->side[0].decay > 0 || layer->side[1].decay > 0 ? radius_off : 0;
         int threads = ad_blas_begin(1);
         status = run(&s, error);
         ad_blas_end(threads);

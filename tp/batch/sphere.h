@@ -26,7 +26,9 @@ typedef struct {
 } tp_sphere_spec;
 /* The g nearest to f, for z of variance 1 over either half line. */
 tp_slopes tp_nearest_slopes(const tp_block_function *f);
-/* v = E f1(z_a) f2(z_c) - E g1(z_a) g2(z_c) and, with theta, t = T*(theta) = sum over b, d of E (dy_a / du_b) theta_bd
+/* One direction is there in rank 1 alone, and all is integrated: *sampled tells. *off: what the radius's rule may leave
+ * of the error, relative to the largest entry.
+ * v = E f1(z_a) f2(z_c) - E g1(z_a) g2(z_c) and, with theta, t = T*(theta) = sum over b, d of E (dy_a / du_b) theta_bd
  * (dy_c / du_d) of f less that of g, in the mean over one set of samples; both (rows, rows2), or (rows, rows). */
-int tp_sphere(const tp_sphere_spec *spec, double *v, double *t, ad_error *error);
+int tp_sphere(const tp_sphere_spec *spec, double *v, double *t, double *off, bool *sampled, ad_error *error);
 #endif

@@ -8,39 +8,6 @@
 
 enum { CHUNK = 512 };
 
-/* Piecewise functions: f = line + bend * relu times the variable (degree 1), or line + bend * step (degree 0). */
-typedef struct {
-    int degree;
-    double line, bend;
-} piecewise;
-
-static bool is_piecewise(const tp_univariate *u, piecewise *p)
-{
-    double slope = u->parameter;
-    switch (u->form) {
-    case TP_RELU:
-        *p = (piecewise){ 1, 0, 1 };
-        return true;
-    case TP_LEAKY:
-        *p = (piecewise){ 1, slope, 1 - slope };
-        return true;
-    case TP_ABS:
-        *p = (piecewise){ 1, -1, 2 };
-        return true;
-    case TP_STEP:
-        *p = (piecewise){ 0, 0, 1 };
-        return true;
-    case TP_LEAKY_STEP:
-        *p = (piecewise){ 0, slope, 1 - slope };
-        return true;
-    case TP_SIGN:
-        *p = (piecewise){ 0, -1, 2 };
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* The degree of a power, -1 for other forms. */
 static int power_of(const tp_univariate *u)
 {
@@ -56,9 +23,9 @@ static void moments(const tp_univariate *f, double q, double m[3])
 {
     const double root_pi = 1.77245385090551602730, root_2pi = 2.50662827463100050242;
     double density = 1 / (root_2pi * sqrt(q)), t, u;
-    piecewise p;
+    tp_piecewise p;
     m[0] = m[1] = m[2] = 0;
-    if (is_piecewise(f, &p)) {
+    if (tp_piecewise_of(f, &p)) {
         if (p.degree == 1) {
             m[0] = p.bend * sqrt(q) / root_2pi;
             m[1] = p.line + p.bend / 2;
@@ -180,7 +147,7 @@ static bool is_wave(const tp_univariate *u)
 
 static way way_of(const tp_univariate *f, const tp_univariate *g)
 {
-    piecewise p;
+    tp_piecewise p;
     int m = power_of(f), n = power_of(g);
     if (m >= 0 && n >= 0)
         return POWERS;
@@ -192,7 +159,7 @@ static way way_of(const tp_univariate *f, const tp_univariate *g)
         return m <= 2 ? STEIN : NONE;
     if (n >= 0)
         return n <= 2 ? STEIN_SWAPPED : NONE;
-    if (is_piecewise(f, &p) && is_piecewise(g, &p))
+    if (tp_piecewise_of(f, &p) && tp_piecewise_of(g, &p))
         return BENT;
     if (f->form == g->form)
         return SAME;
@@ -214,10 +181,10 @@ static void bent(const tp_univariate *f, const tp_univariate *g, size_t n, const
                  const double *q12, const double *half, double *out)
 {
     const tp_vector *vector = tp_vector_get();
-    piecewise p = { 0 }, r = { 0 };
+    tp_piecewise p = { 0 }, r = { 0 };
     double curve[CHUNK];
-    is_piecewise(f, &p);
-    is_piecewise(g, &r);
+    tp_piecewise_of(f, &p);
+    tp_piecewise_of(g, &r);
     bool signs = f->form == TP_SIGN || g->form == TP_SIGN;
     if (f->form == TP_SIGN && g->form == TP_SIGN) {
         vector->sign(n, q11, q22, q12, half, out, NULL);
@@ -236,7 +203,7 @@ static void bent(const tp_univariate *f, const tp_univariate *g, size_t n, const
         else {
             bool first = p.degree == 0; /* the step is f's */
             double step_q = first ? q11[i] : q22[i], relu_q = first ? q22[i] : q11[i];
-            const piecewise *s = first ? &p : &r, *l = first ? &r : &p;
+            const tp_piecewise *s = first ? &p : &r, *l = first ? &r : &p;
             const double root_2pi = 2.50662827463100050242;
             value = s->line * l->bend * sqrt(relu_q) / root_2pi;
             if (!is_zero(step_q))

@@ -81,8 +81,29 @@ bool tp_closed(const tp_univariate *f, const tp_univariate *g, size_t n, const d
 bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, const double *q11, const double *q22,
                     const double *q12, const double *half_distance, double *out_f, double *out_df);
 
+/* ---- pairs near the line ----------------------------------------------------------------------------------------- */
+/* Piecewise functions: f = line + bend * relu times the variable (degree 1), or line + bend * step (degree 0). */
+typedef struct {
+    int degree;
+    double line, bend;
+} tp_piecewise;
+bool tp_piecewise_of(const tp_univariate *u, tp_piecewise *p); /* false, and *p untouched, of another function */
+/* Is it one of these, x, or 1? The next two are of such functions. */
+bool tp_is_piecewise(const tp_univariate *u);
+/* E f(a) g(b) at correlation sign (1 - gap), however small the gap: true, *value, and *out, the gap of what comes out,
+ * 1 - |E f(a) g(b)| / sqrt(E f(a)^2 E g(b)^2), or NaN where that is far from 0; false without a rule. */
+bool tp_near_piecewise(const tp_univariate *f, const tp_univariate *g, double q11, double q22, int sign, double gap,
+                       double *value, double *out);
+/* 1 - E f(a) f(b) / E f^2 at one variance and correlation 1 - gap; NaN without a rule. It is concave in the gap. */
+double tp_near_fall(const tp_univariate *f, double gap);
+/* The same gap of a smooth function at correlation 1 - gap, E (f(a) / sqrt(size1) - f(b) / sqrt(size2))^2 / 2, given
+ * E f(a)^2 and E f(b)^2. Variances up to 1e4, and times the gap up to 0.05. */
+double tp_near_smooth(const tp_univariate *f, double q11, double q22, double gap, double size1, double size2);
+
 /* ---- quadrature -------------------------------------------------------------------------------------------------- */
-/* One pair. Smooth functions: the product trapezoid rule in symmetric coordinates, its step halved and its interval
+enum { TP_DIVERGES = -2 };
+/* One pair: 0, TP_DIVERGES with an error where the integral is found to be infinite, -1 on other errors. Smooth
+ * functions: the product trapezoid rule in symmetric coordinates, its step halved and its interval
  * widened until the value stands. Functions with kinks: the plane is split there, tanh-sinh rule in every part.
  * *value, and *difference: by how much the last refinements moved it (either may be NULL). Fails if a function is not
  * finite at a node, the integral does not converge, or the three numbers are no covariance. */
@@ -129,6 +150,7 @@ void tp_array_multiply(size_t n, const double *a, const double *b, double *out);
 void tp_array_affine(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */
 /* out += c a, or c a b if b is not NULL; out is none of them. */
 void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out);
+double tp_array_largest(size_t n, const double *a, const double *scale); /* of |a| scale, scale >= 0 */
 
 #ifdef __cplusplus
 }

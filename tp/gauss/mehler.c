@@ -183,7 +183,12 @@ static int coefficients(const tp_univariate *f, size_t count, const double *q, c
             f->eval(f, n, now, y);
             for (size_t i = 0; i < n; i++) {
                 if (!isfinite(y[i]))
-                    return ad_fail(error, "Mehler's series: the function is not finite at x = %.17g", now[i]);
+                    return ad_fail(error,
+                                   isnan(y[i]) ? "Mehler's series: the function is not a number at x = %.17g"
+                                               : "Mehler's series: the function leaves the range of a double (1.8e308) "
+                                                 "at x = %.17g, which counts at this deviation: smaller inputs, "
+                                                 "weights or powers keep it",
+                                   now[i]);
                 square += w[i] * gauss[i] * y[i] * y[i];
                 y[i] *= w[i];
             }

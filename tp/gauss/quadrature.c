@@ -44,7 +44,11 @@ static void check(problem *p, const char *which, size_t n, const double *x, cons
 {
     for (size_t i = 0; i < n && !p->failed; i++)
         if (!isfinite(y[i])) {
-            ad_fail(p->error, "expectation: the %s function is not finite at x = %.17g", which, x[i]);
+            ad_fail(p->error,
+                    isnan(y[i]) ? "expectation: the %s function is not a number at x = %.17g: not finite"
+                                : "expectation: the %s function is not finite at x = %.17g: it has a pole there, or "
+                                  "leaves the range of a double (1.8e308)",
+                    which, x[i]);
             p->failed = true;
         }
 }
@@ -327,11 +331,13 @@ int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q
         return -1;
     if (!isfinite(e.value))
         return ad_fail(error, "expectation: the integral overflows at q11 = %g, q22 = %g, q12 = %g", q11, q22, q12);
-    if (moved > diverges * e.size)
-        return ad_fail(error,
-                       "expectation: the integral does not converge at q11 = %g, q22 = %g, q12 = %g: it is infinite, "
-                       "or a function has kinks that it does not name",
-                       q11, q22, q12);
+    if (moved > diverges * e.size) {
+        ad_fail(error,
+                "expectation: the integral does not converge at q11 = %g, q22 = %g, q12 = %g: it is infinite, or a "
+                "function has kinks that it does not name",
+                q11, q22, q12);
+        return TP_DIVERGES;
+    }
     if (value)
         *value = e.value;
     if (difference)

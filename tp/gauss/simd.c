@@ -94,6 +94,11 @@ void tp_array_accumulate(size_t n, double c, const double *a, const double *b, d
     tp_vector_get()->accumulate(n, c, a, b, out);
 }
 
+double tp_array_largest(size_t n, const double *a, const double *scale)
+{
+    return tp_vector_get()->largest(n, a, scale);
+}
+
 #else /* ---- the loops, for one instruction set ---- */
 #define V NAME(lanes)
 #define I NAME(mask)
@@ -361,6 +366,23 @@ static void NAME(accumulate)(size_t n, double c, const double *a, const double *
         out[i] += b ? c * a[i] * b[i] : c * a[i];
 }
 
+static double NAME(largest)(size_t n, const double *a, const double *scale)
+{
+    size_t i = 0;
+    V most = { 0 };
+    double lanes[LANES], largest = 0;
+    for (; i + LANES <= n; i += LANES) {
+        V x = NAME(absolute)(NAME(load)(a + i)) * NAME(load)(scale + i);
+        most = NAME(select)((I)(x > most), x, most);
+    }
+    NAME(store)(lanes, most);
+    for (size_t k = 0; k < LANES; k++)
+        largest = lanes[k] > largest ? lanes[k] : largest;
+    for (; i < n; i++)
+        largest = fabs(a[i]) * scale[i] > largest ? fabs(a[i]) * scale[i] : largest;
+    return largest;
+}
+
 static const tp_vector PASTE(vector, LOOP_TAG) = {
     .relu = NAME(relu),
     .sign = NAME(sign),
@@ -373,6 +395,7 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .multiply = NAME(multiply),
     .affine = NAME(affine),
     .accumulate = NAME(accumulate),
+    .largest = NAME(largest),
 };
 
 #undef V

@@ -26,6 +26,8 @@ typedef struct {
     void (*affine)(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */
     /* out += c a, or c a b if b is not NULL; out is none of them. */
     void (*accumulate)(size_t n, double c, const double *a, const double *b, double *out);
+    double (*largest)(size_t n, const double *a,
+                      const double *scale); /* of |a| scale, scale >= 0; NaN does not count */
 } tp_vector;
 const tp_vector *tp_vector_get(void);
 #endif

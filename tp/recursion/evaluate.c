@@ -171,7 +171,7 @@ static int pool_begin(const tp_solver *s, rows_pool *pool, const tp_series *seri
 }
 
 /* A quantity at (i, i) for all samples of a set, and its partner with it. */
-static int solve_row(tp_solver *s, int id, int set, const tp_tile *t, rows_pool *pool)
+static int solve_row(tp_solver *s, int id, int set, tp_tile *t, rows_pool *pool)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     double **values = s->single[set];
@@ -215,11 +215,19 @@ static int solve_alone(tp_solver *s, const tp_series *series)
                       .half = scratch + 2 * pool.rows };
         if (pool_begin(s, &pool, series, values))
             return -1;
+        for (int id = 0; id < s->n; id++)
+            if (is_streamed(&pool, id))
+                tp_errors_start(s, id, pool.rows);
         for (int id = 0; id < s->n; id++) {
-            if (!s->alone[id] || is_streamed(&pool, id))
-                continue;
-            if (solve_row(s, id, set, &t, &pool))
+            bool computed = s->alone[id] && !is_streamed(&pool, id);
+            int total = computed ? pool.total[id] : -1;
+            if (computed && solve_row(s, id, set, &t, &pool))
                 return -1;
+            if ((s->alone[id] || s->paired[id]) &&
+                tp_errors_alone(s, id, set, &t, total, total < 0 ? 0 : pool.times[id]))
+                return -1;
+            if (!computed)
+                continue;
             if (pool.total[id] >= 0)
                 tp_array_accumulate(pool.rows, pool.times[id], values[id], NULL, values[pool.total[id]]);
             for (int k = 0, in; (in = read_alone(s, id, k)) >= 0; k++)
@@ -238,12 +246,21 @@ static bool by_halves(const tp_solver *s)
     return s->same && !s->folded;
 }
 
-/* One tile: all quantities, then the kernels' values into place, mirrored where only one half is computed. */
-static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, const tp_tile *t, double *const *totals,
-                      ad_error *error)
+static void bound(const tp_solver *s, int id, tp_tile *t)
+{
+    tp_bound(s, id, t);
+    if (t->pair)
+        tp_fill_near(s, id, t);
+}
+
+/* One tile: all quantities, then the kernels' values into place, mirrored where only one half is computed. stated: the
+ * kernels' errors, of all pairs and of those that are not near. */
+static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, tp_tile *t, double *const *totals,
+                      double stated[2], ad_error *error)
 {
     size_t n = t->rows * t->columns;
     bool half = by_halves(s);
+    double errors[TP_MAX_POWERS][2] = { { 0 } };
     for (int k = 0; k < series->n; k++)
         memset(totals[k], 0, n * sizeof *totals[k]);
     for (int i = 0; i < s->schedule.n_steps; i++) {
@@ -251,14 +268,23 @@ static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
         if (step->kind == TP_STEP_FILL) {
             if (tp_fill(s, step->id, step->partner, t, error))
                 return -1;
+            bound(s, step->id, t);
+            if (step->partner >= 0)
+                bound(s, step->partner, t);
             continue;
         }
         const double *a = t->values[step->id], *b = step->partner >= 0 ? t->values[step->partner] : NULL;
         tp_array_accumulate(n, step->c, a, b, totals[step->term]);
+        for (int near = 0; near < 2; near++)
+            errors[step->term][near] =
+                fmax(errors[step->term][near], t->error[near][step->id] + (b ? t->error[near][step->partner] : 0));
     }
+    stated[0] = stated[1] = 0;
     for (int k = 0; k < series->n; k++) {
         const double *from = totals[k], *diagonal = s->single[0][series->at[k].q];
         double *to = kernel->terms[k].values;
+        for (int near = 0; near < 2; near++)
+            stated[near] = fmax(stated[near], tp_stated(s, series->at[k].q, errors[k][near]));
         for (size_t i = 0; i < t->rows; i++)
             for (size_t j = 0; j < t->columns; j++) {
                 size_t row = t->row0 + i, column = t->column0 + j;
@@ -285,45 +311,133 @@ static size_t tile_edge(const tp_solver *s, size_t rows)
     return (rows + parts - 1) / parts;
 }
 
+/* What a thread has: memory of a tile, and, once there are pairs near 1 or -1, of one pair. */
+typedef struct {
+    tp_tile tile, one;
+    tp_near pair;
+    double *totals[TP_MAX_POWERS], *single[TP_MAX_POWERS];
+    double **values, *memory, *numbers;
+    double worst; /* error so far */
+} worker;
+
+static int worker_begin(worker *w, const tp_solver *s, const tp_series *series, size_t high, size_t wide,
+                        ad_error *error)
+{
+    size_t n = (size_t)s->n, area = high * wide, blocks = (size_t)s->schedule.n_slots + (size_t)series->n + 3;
+    w->values = ad_alloc(2 * n + 1, sizeof *w->values, "a tile", error);
+    w->memory = ad_alloc(blocks * area + high + wide + 2 * n + (area + 7) / 8, sizeof *w->memory, "a tile", error);
+    if (!w->values || !w->memory)
+        return -1;
+    double *next = w->memory;
+    for (int k = 0; k < series->n; k++, next += area)
+        w->totals[k] = next;
+    w->tile = (tp_tile){ .values = w->values, .q11 = next, .q22 = next + area, .half = next + 2 * area };
+    next += 3 * area;
+    for (int id = 0; id < s->n; id++)
+        if (s->schedule.slot[id] >= 0)
+            w->values[id] = next + (size_t)s->schedule.slot[id] * area;
+    next += (size_t)s->schedule.n_slots * area;
+    w->tile.scale[0] = next;
+    w->tile.scale[1] = next + high;
+    w->tile.error[0] = next + high + wide;
+    w->tile.error[1] = w->tile.error[0] + n;
+    w->tile.nearly = (unsigned char *)(w->tile.error[1] + n);
+    return 0;
+}
+
+/* A tile of one pair, each quantity with a number of its own. */
+static int one_begin(worker *w, const tp_solver *s, ad_error *error)
+{
+    size_t n = (size_t)s->n;
+    if (w->numbers)
+        return 0;
+    w->numbers = ad_alloc(7 * n + TP_MAX_POWERS + 5, sizeof *w->numbers, "a pair", error);
+    if (!w->numbers)
+        return -1;
+    double *next = w->numbers;
+    double **parts[] = { &w->one.error[0], &w->one.error[1], &w->pair.gap,
+                         &w->pair.off,     &w->pair.size[0], &w->pair.size[1] };
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++, next += n)
+        *parts[k] = next;
+    w->one.values = w->values + n;
+    for (size_t id = 0; id < n; id++)
+        w->one.values[id] = next++;
+    for (int k = 0; k < TP_MAX_POWERS; k++)
+        w->single[k] = next++;
+    w->one.q11 = next;
+    w->one.q22 = next + 1;
+    w->one.half = next + 2;
+    w->one.scale[0] = next + 3;
+    w->one.scale[1] = next + 4;
+    w->one.rows = w->one.columns = 1;
+    w->one.pair = &w->pair;
+    return 0;
+}
+
+/* The pairs of a tile that are near 1 or -1, one by one. */
+static int solve_near(tp_solver *s, const tp_series *series, tp_kernel *kernel, worker *w, ad_error *error)
+{
+    const tp_tile *t = &w->tile;
+    double stated[2];
+    if (one_begin(w, s, error))
+        return -1;
+    for (size_t at = 0; at < t->rows * t->columns; at++) {
+        size_t row = t->row0 + at / t->columns, column = t->column0 + at % t->columns;
+        if (!t->nearly[at] || (by_halves(s) && column < row))
+            continue;
+        w->one.row0 = row;
+        w->one.column0 = column;
+        w->one.set[1] = t->set[1];
+        if (solve_tile(s, series, kernel, &w->one, w->single, stated, error))
+            return -1;
+        w->worst = fmax(w->worst, stated[0]);
+    }
+    return 0;
+}
+
+static int solve_block(tp_solver *s, const tp_series *series, tp_kernel *kernel, worker *w, ad_error *error)
+{
+    double stated[2];
+    w->tile.n_near = 0;
+    memset(w->tile.nearly, 0, w->tile.rows * w->tile.columns);
+    if (solve_tile(s, series, kernel, &w->tile, w->totals, stated, error))
+        return -1;
+    bool again = w->tile.n_near && stated[0] > 4 * stated[1] + 1e-14;
+    w->worst = fmax(w->worst, stated[again]);
+    return again ? solve_near(s, series, kernel, w, error) : 0;
+}
+
 static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, int threads)
 {
-    size_t high = tile_edge(s, s->rows[0]), wide = s->same ? high : tile_edge(s, s->rows[1]), area = high * wide;
+    size_t high = tile_edge(s, s->rows[0]), wide = s->same ? high : tile_edge(s, s->rows[1]);
     size_t down = (s->rows[0] + high - 1) / high, across = (s->rows[1] + wide - 1) / wide;
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         ad_error error = { 0 };
-        double *totals[TP_MAX_POWERS], **values = ad_alloc((size_t)s->n + 1, sizeof *values, "a tile", &error);
-        size_t blocks = (size_t)s->schedule.n_slots + (size_t)series->n + 3;
-        double *memory = ad_alloc(blocks * area, sizeof *memory, "a tile", &error), *next = memory;
-        failed = !values || !memory;
-        for (int k = 0; k < series->n && !failed; k++, next += area)
-            totals[k] = next;
-        double *scratch = next;
-        for (int id = 0; id < s->n && !failed; id++)
-            if (s->schedule.slot[id] >= 0)
-                values[id] = scratch + (3 + (size_t)s->schedule.slot[id]) * area;
+        worker w = { .worst = 0 };
+        failed = worker_begin(&w, s, series, high, wide, &error) != 0;
 #pragma omp for schedule(dynamic)
         for (size_t k = 0; k < down * across; k++) {
             size_t i = k / across * high, j = k % across * wide;
             if (failed || (by_halves(s) && j + wide <= i))
                 continue;
-            tp_tile t = { .rows = s->rows[0] - i < high ? s->rows[0] - i : high,
-                          .columns = s->rows[1] - j < wide ? s->rows[1] - j : wide,
-                          .row0 = i,
-                          .column0 = j,
-                          .set = { 0, s->same ? 0 : 1 },
-                          .values = values,
-                          .q11 = scratch,
-                          .q22 = scratch + area,
-                          .half = scratch + 2 * area };
-            failed = solve_tile(s, series, kernel, &t, totals, &error) != 0;
+            w.tile.rows = s->rows[0] - i < high ? s->rows[0] - i : high;
+            w.tile.columns = s->rows[1] - j < wide ? s->rows[1] - j : wide;
+            w.tile.row0 = i;
+            w.tile.column0 = j;
+            w.tile.set[1] = s->same ? 0 : 1;
+            failed = solve_block(s, series, kernel, &w, &error) != 0;
         }
-        if (failed)
 #pragma omp critical
-            ad_fail(s->error, "%s", error.text);
-        ad_free(values);
-        ad_free(memory);
+        {
+            kernel->error = fmax(kernel->error, w.worst);
+            if (failed)
+                ad_fail(s->error, "%s", error.text);
+        }
+        ad_free(w.values);
+        ad_free(w.memory);
+        ad_free(w.numbers);
     }
     return failed ? -1 : 0;
 }
@@ -396,6 +510,8 @@ static int prepare(tp_solver *s, const tp_series *series)
         if (tp_quantity_at(a, id)->kind == TP_Q_EXPECT && (s->alone[id] || s->paired[id]) && tp_plan_expect(s, id))
             return -1;
     find_partners(s, by_argument);
+    if (tp_errors_begin(s))
+        return -1;
     return tp_schedule_new(&s->schedule, a, series, s->paired, s->partner, s->error);
 }
 
@@ -453,12 +569,13 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads);
     if (!status && s.folded)
         unfold(&s, kernel);
-    kernel->error = s.worst;
-    snprintf(kernel->method, sizeof kernel->method, "%s%s",
-             kernel->error > 0 ? "exact rules, series and quadrature" : "closed forms", s.algebra.left);
+    if (!status)
+        snprintf(kernel->method, sizeof kernel->method, "%s%s",
+                 s.closed ? "closed forms" : "exact rules, series and quadrature", s.algebra.left);
+    bool diverges = s.diverges;
     release(&s);
     ad_blas_end(blas_threads);
-    return status == TP_NO_RULE || status == TP_NOT_BP ? status : status ? -1 : 0;
+    return status == TP_NO_RULE || status == TP_NOT_BP ? status : diverges ? TP_INFINITE : status ? -1 : 0;
 }
 
 int tp_check_limit(const tp_program *program, tp_kernel_kind which, ad_error *error)

@@ -6,11 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-static void note_error(tp_solver *s, double error)
+/* Of the quantity under way. */
+static void note_error(tp_tile *t, double error)
 {
-    double seen = atomic_load(&s->worst);
-    while (error > seen && !atomic_compare_exchange_weak(&s->worst, &seen, error)) {
-    }
+    t->local = fmax(t->local, error);
 }
 
 /* ---- expectations ---- */
@@ -49,7 +48,6 @@ static const tp_mehler *find_series(tp_solver *s, int fn, const tp_univariate *f
     tp_mehler *made = tp_mehler_new(f, s->rows[set], s->single[set][variance], s->tolerance, 0, s->error);
     if (!made)
         return NULL;
-    note_error(s, made->difference);
     *entry = (tp_series_entry){ s->series, fn, variance, set, made };
     s->series = entry;
     return made;
@@ -149,8 +147,7 @@ int tp_find_kinks(tp_solver *s, int fn, int set)
     return 0;
 }
 
-/* The function as it is for a row of a set: its scalars, and its kinks. */
-static tp_univariate at_sample(const tp_solver *s, int fn, int set, size_t row, tp_fn_context *context)
+tp_univariate tp_function_at(const tp_solver *s, int fn, int set, size_t row, tp_fn_context *context)
 {
     const tp_function *f = s->functions[fn];
     tp_univariate u = f->u;
@@ -166,14 +163,17 @@ static tp_univariate at_sample(const tp_solver *s, int fn, int set, size_t row, 
 }
 
 /* The rule for rows i and k of the tile's sets. */
-static int by_rule(const tp_solver *s, int id, const tp_tile *t, size_t i, size_t k, double q11, double q22, double q12,
+static int by_rule(tp_solver *s, int id, const tp_tile *t, size_t i, size_t k, double q11, double q22, double q12,
                    double *value, double *estimate, double *size, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     tp_fn_context contexts[2];
-    tp_univariate f = at_sample(s, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
-    tp_univariate g = at_sample(s, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
-    return tp_quadrature_sized(&f, &g, q11, q22, q12, value, estimate, size, error);
+    tp_univariate f = tp_function_at(s, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
+    tp_univariate g = tp_function_at(s, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
+    int status = tp_quadrature_sized(&f, &g, q11, q22, q12, value, estimate, size, error);
+    if (status == TP_DIVERGES)
+        s->diverges = true;
+    return status ? -1 : 0;
 }
 
 static void spread_variances(const tp_tile *t, const double *v1, const double *v2)
@@ -187,36 +187,35 @@ static void spread_variances(const tp_tile *t, const double *v1, const double *v
 
 /* Pairs too close to c = 1 for the series go through the rule; so do variances themselves, which are
  * one-dimensional. */
-static int fill_by_series(tp_solver *s, int id, const tp_tile *t, const double *cov, double *out, ad_error *error)
+static int fill_by_series(tp_solver *s, int id, tp_tile *t, const double *cov, double *out, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const tp_mehler *f = s->plans[id]->series[0][t->set[0]], *g = s->plans[id]->series[1][t->set[1]];
-    double size = f->tails[0] * g->tails[0], limit = fmax(s->tolerance, 1e-13) * size, bound = 0;
+    double limit = fmax(s->tolerance, 1e-13) * f->tails[0] * g->tails[0], bound = 0;
     bool line = t->alone && q->b == q->var_a && q->b == q->var_b;
     if (!t->alone)
         bound = tp_mehler_tile(f, g, t->row0, t->rows, t->column0, t->columns, cov, t->columns, out, t->columns);
     for (size_t i = 0; i < t->rows && t->alone && !line; i++)
         bound = fmax(bound, tp_mehler_tile(f, g, i, 1, i, 1, cov + i, 1, out + i, 1));
-    if (bound <= 10 * limit && !line) {
-        note_error(s, size > 0 ? bound / size : 0);
+    note_error(t, f->difference + g->difference + fmin(bound, 10 * limit));
+    if (bound <= 10 * limit && !line)
         return 0;
-    }
     for (size_t i = 0; i < t->rows; i++)
         for (size_t k = 0; k < t->columns; k++) {
             size_t at = i * t->columns + k, column = t->alone ? i : t->column0 + k;
-            double estimate = 0;
+            double estimate = 0, size = 0;
             if (!line && tp_mehler_bound(f, g, t->row0 + i, column, cov[at]) <= 10 * limit)
                 continue;
-            if (by_rule(s, id, t, i, t->alone ? i : k, t->q11[at], t->q22[at], cov[at], &out[at], &estimate, NULL,
+            if (by_rule(s, id, t, i, t->alone ? i : k, t->q11[at], t->q22[at], cov[at], &out[at], &estimate, &size,
                         error))
                 return -1;
-            note_error(s, size > 0 ? estimate / size : 0);
+            note_error(t, size > 0 ? estimate / size : 0);
         }
     return 0;
 }
 
 /* An expectation, and its partner's (-1: none) at the same covariances. */
-static int fill_expect(tp_solver *s, int id, int partner, const tp_tile *t, ad_error *error)
+static int fill_expect(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const tp_expect_plan *plan = s->plans[id];
@@ -225,6 +224,8 @@ static int fill_expect(tp_solver *s, int id, int partner, const tp_tile *t, ad_e
     double *out = t->values[id];
     size_t n = t->rows * t->columns;
     spread_variances(t, v1, v2);
+    if (!t->alone)
+        tp_find_near(s, q, t, cov);
     if (partner >= 0) {
         tp_closed_pair(&plan->f->u, &s->plans[partner]->f->u, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out,
                        t->values[partner]);
@@ -241,7 +242,7 @@ static int fill_expect(tp_solver *s, int id, int partner, const tp_tile *t, ad_e
         size_t row = i / t->columns, column = t->alone ? row : i % t->columns;
         if (by_rule(s, id, t, row, column, t->q11[i], t->q22[i], cov[i], &out[i], &estimate, &size, error))
             return -1;
-        note_error(s, size > 0 ? estimate / size : 0);
+        note_error(t, size > 0 ? estimate / size : 0);
     }
     return 0;
 }
@@ -296,11 +297,12 @@ static void fill_data(const tp_solver *s, int id, const tp_tile *t, double *out)
             out[i * t->columns + k] = from[i];
 }
 
-int tp_fill(tp_solver *s, int id, int partner, const tp_tile *t, ad_error *error)
+int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     double *out = t->values[id];
     size_t n = t->alone ? t->rows : t->rows * t->columns;
+    t->local = 0;
     switch (q->kind) {
     case TP_Q_NUMBER:
         for (size_t i = 0; i < n; i++)

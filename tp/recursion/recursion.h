@@ -10,9 +10,10 @@ int tp_nngp_series(tp_algebra *, tp_series *series);
  * series, with half the quantities, and says whether it is one. It is for one set of inputs and one output. */
 int tp_ntk_series(tp_algebra *, tp_series *series, bool *folded);
 /* The limit by exact expectations: 0; TP_NO_RULE where there is none for something in the program, TP_NOT_BP where the
- * rules are the simple ones and a gradient meets the forward pass, -1 on other errors. A kernel that failed keeps what
+ * rules are the simple ones and a gradient meets the forward pass, TP_INFINITE where an expectation is found to be
+ * infinite, -1 on other errors. A kernel that failed keeps what
  * was made of it, for its owner to free. */
-enum { TP_NO_RULE = -2, TP_NOT_BP = -3 };
+enum { TP_NO_RULE = -2, TP_NOT_BP = -3, TP_INFINITE = -4 };
 int tp_limit_exact(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
                    const tp_limit_spec *, tp_rules, tp_kernel *, ad_error *error);
 /* -1 where the program's kernel is found to grow, or to be random, in the limit. */

@@ -1,11 +1,10 @@
-/* solver.h: the inside of a limit's evaluation: what evaluate.c plans, data_blocks.c reads and fill.c computes. */
+/* solver.h: the inside of a limit's evaluation: what evaluate.c plans, data_blocks.c reads, fill.c computes, errors.c
+ * bounds, and near.c computes again. */
 #ifndef LIMN_TP_RECURSION_SOLVER_H
 #define LIMN_TP_RECURSION_SOLVER_H
 #include "tp/gauss/gauss.h"
 #include "tp/recursion/recursion.h"
 #include "tp/recursion/schedule.h"
-
-#include <stdatomic.h>
 
 enum { TP_MAX_SCALARS = 64 };
 
@@ -44,6 +43,31 @@ typedef struct tp_series_entry {
     tp_mehler *series;
 } tp_series_entry;
 
+/* Bounds on errors. A quantity q has a size on either side of a pair: S^2 is what E f^2 and |x|^2 make of it with all
+ * coefficients positive, at one sample. Its error is told by one number e, |error(i, j)| <= e S(i) S'(j); at (i, i)
+ * likewise. Where terms cancel, S^2 is larger than the value at (i, i): `ratio` is the root of by how much, at most. */
+enum { TP_LEVELS = 36 };
+typedef struct tp_profile {
+    struct tp_profile *next;
+    int fn, set;
+    double *norms;            /* (rows): E f^2 */
+    double slopes[TP_LEVELS]; /* of E f(a) f(b) / E f^2 by the correlation, up to 1 - 2^(-k/2), and at last 1 */
+    double degree;            /* of a homogeneous function; NaN */
+    bool jumps;
+} tp_profile;
+typedef struct {
+    double *single[2];           /* by set and quantity: e at (i, i) */
+    double *ratio[2][2];         /* by set, side and quantity */
+    double *reach[2][2];         /* of an expectation: the ratio for its covariance beside the variances */
+    double *moves[2][2];         /* ... the error of the variance, and of scalars in the function */
+    tp_profile **profiles;       /* by the variance's quantity */
+    const tp_profile **of[2][2]; /* by set, side and quantity: of an expectation's function */
+    double *(*sizes)[2];         /* by quantity: (rows) on either side, while a set's values at (i, i) are found */
+    int *last;                   /* by quantity: the last that reads its sizes */
+    double **freed;
+    int n_freed;
+} tp_errors;
+
 typedef struct {
     tp_algebra algebra;
     const double *x[2];
@@ -60,10 +84,18 @@ typedef struct {
     tp_schedule schedule;
     int *partner;            /* by quantity: the expectation that is found in one go with it, or -1 */
     tp_series_entry *series; /* all of them, each made once */
+    tp_errors errors;
     double tolerance;
-    _Atomic double worst;
+    bool closed;           /* closed forms alone */
+    _Atomic bool diverges; /* refused, for an expectation is infinite */
     ad_error *error;
 } tp_solver;
+
+/* One pair whose inputs are nearly parallel, by quantity: how far the correlation's absolute value is from 1, a bound
+ * on the error of that, and the squared sizes on either side. */
+typedef struct {
+    double *gap, *off, *size[2];
+} tp_near;
 
 /* A part of the pairs, for which quantities are computed. */
 typedef struct {
@@ -73,7 +105,17 @@ typedef struct {
     bool alone;               /* values at (i, i) */
     double **values;          /* by quantity */
     double *q11, *q22, *half; /* scratch of the tile's size */
+    double *error[2];         /* by quantity: e of all pairs, and of those that are not near 1 or -1 in correlation */
+    double *scale[2];         /* scratch: of rows, and of columns */
+    double local, most;    /* of the quantity under way: numerical error; the largest correlation of pairs not near */
+    unsigned char *nearly; /* (rows, columns): pairs whose correlation is near 1 or -1 somewhere */
+    bool has_near;         /* of the quantity under way */
+    int n_near;
+    const tp_near *pair; /* of a tile that is one pair alone; NULL */
 } tp_tile;
+
+/* A correlation is near 1 from here on. */
+#define TP_NEAR 0x1p-17
 
 /* The data that is needed, in blocks, for either set; and the end of them. */
 int tp_fill_blocks(tp_solver *s);
@@ -83,6 +125,48 @@ void tp_free_blocks(tp_solver *s);
 int tp_plan_expect(tp_solver *s, int id);
 int tp_plan_series(tp_solver *s, int id, int first, int second);
 int tp_find_kinks(tp_solver *s, int fn, int set);
+/* The function as it is for a row of a set: its scalars, and its kinks. */
+tp_univariate tp_function_at(const tp_solver *s, int fn, int set, size_t row, tp_fn_context *context);
 /* One quantity over a tile's pairs, and with it its partner (-1: none). */
-int tp_fill(tp_solver *s, int id, int partner, const tp_tile *t, ad_error *error);
+int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error);
+
+/* ---- correlations.c ---- */
+/* The largest correlation of a tile at this covariance, and which pairs are near 1 or -1. */
+void tp_find_near(const tp_solver *s, const tp_quantity *q, tp_tile *t, const double *cov);
+
+/* ---- profile.c ---- */
+/* Of a function at a set's variances; NULL with an error. known: (rows) of E f^2 where they are there, or NULL. */
+const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, const double *known);
+/* By how much E f(a) g(b) moves, relative to the root of E f^2 E g^2, where the correlation moves by `off` from a value
+ * of at most `most`; and with the log of f's variance. */
+double tp_moved(const tp_profile *f, const tp_profile *g, double most, double off);
+double tp_scaled(const tp_profile *f, const tp_profile *g, double most);
+/* Variances at which an expectation is looked at, from the least to the largest, with rows near them; and by how much
+ * what is found may be larger in between. */
+enum { TP_MAX_PROBES = 5 };
+typedef struct {
+    int n;
+    size_t rows[TP_MAX_PROBES];
+    double q[TP_MAX_PROBES], factor;
+} tp_probes;
+tp_probes tp_probe(const double *v, size_t rows, int most);
+
+/* ---- errors.c ---- */
+int tp_errors_begin(tp_solver *s);
+/* Sizes and errors at (i, i) of a quantity whose values there, if any are needed, are found; t holds them. Added times
+ * `times` to the sum `total` where that is not -1. */
+int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, double times);
+void tp_errors_start(tp_solver *s, int total, size_t rows); /* of such a sum */
+/* The error of a quantity over the tile. */
+void tp_bound(const tp_solver *s, int id, tp_tile *t);
+/* What a kernel's error is relative to sqrt(K_ii K_jj): of all its pairs of error e. */
+double tp_stated(const tp_solver *s, int id, double e);
+/* The error of an expectation between two sets that its variances bring, where the correlation is at most `most`; and
+ * what its own computing brings. */
+double tp_variance_error(const tp_solver *s, int id, int a, int b, double most);
+double tp_local_error(const tp_solver *s, int id, const tp_tile *t);
+
+/* ---- near.c ---- */
+/* The gap and sizes of a quantity of one pair, and its value and error where these tell them better. */
+void tp_fill_near(const tp_solver *s, int id, tp_tile *t);
 #endif

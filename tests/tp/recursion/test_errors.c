@@ -1,0 +1,305 @@
+/* What a kernel says of its error is true: against recursions in long double, where inputs are collinear, layers many
+ * and chaotic, terms cancel, batches are of two, powers high, and variances at the ends of a double's range. */
+#include "limn.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+enum { MOST = 8, D = 3 };
+static const long double pi = 3.141592653589793238462643383279503L;
+
+/* The kernel (rows, rows), and its error. */
+static double solve(nn_function function, const char *const *settings, tp_kernel_kind which, size_t features,
+                    size_t rows, const double *x, double *out)
+{
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(function, &(nn_spec){ .features = features, .outputs = 1, .settings = settings }, &error);
+    cr_assert(net, "%s", error.text);
+    tp_program *program = tp_translate(net, &error);
+    cr_assert(program, "%s", error.text);
+    tp_kernel kernel;
+    cr_assert_eq(tp_limit(program, which, x, rows, NULL, 0, NULL, &kernel, &error), 0, "%s", error.text);
+    cr_assert_eq(kernel.n_terms, 1);
+    memcpy(out, kernel.terms[0].values, rows * rows * sizeof *out);
+    double said = kernel.error;
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+    return said;
+}
+
+static void expect_true(const char *name, size_t rows, const double *found, const long double *truth, double said,
+                        double most)
+{
+    long double worst = 0;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < rows; j++) {
+            long double size = sqrtl(truth[i * rows + i]) * sqrtl(truth[j * rows + j]);
+            worst = fmaxl(worst, fabsl((long double)found[i * rows + j] - truth[i * rows + j]) / size);
+        }
+    cr_log_info("%s: off by %.2Lg, said %.2g", name, worst, said);
+    cr_expect(worst <= (long double)said, "%s: off by %Lg, said %g", name, worst, said);
+    cr_expect(said > 0 && said < most, "%s: said %g", name, said);
+}
+
+/* ---- layers in long double ---- */
+typedef enum { RELU, ERF, SIN, SIGN, STEP } kind;
+static const char *const phis[] = { "relu", "erf", "sin", "sign", "step" };
+
+/* Correlations that rounding alone keeps from 1 and -1 are these. */
+static long double correlation(long double q1, long double q2, long double c)
+{
+    long double r = c / sqrtl(q1) / sqrtl(q2);
+    return 1 - fabsl(r) < 1e-17L ? copysignl(1, r) : r;
+}
+
+static long double value_of(kind k, long double a, long double b, long double c)
+{
+    long double r = correlation(a, b, c);
+    switch (k) {
+    case RELU:
+        return sqrtl(a) * sqrtl(b) * (sqrtl(1 - r * r) + (pi - acosl(r)) * r) / (2 * pi);
+    case ERF:
+        return 2 / pi * asinl(2 * c / sqrtl((1 + 2 * a) * (1 + 2 * b)));
+    case SIN:
+        return expl(-(a + b) / 2) * sinhl(c);
+    case SIGN:
+        return 2 / pi * asinl(r);
+    case STEP:
+        return (pi - acosl(r)) / (2 * pi);
+    }
+    return 0;
+}
+
+static long double slope_of(kind k, long double a, long double b, long double c)
+{
+    switch (k) {
+    case RELU:
+        return (pi - acosl(correlation(a, b, c))) / (2 * pi);
+    case ERF:
+        return 4 / pi / sqrtl((1 + 2 * a) * (1 + 2 * b) - 4 * c * c);
+    case SIN:
+        return expl(-(a + b) / 2) * coshl(c);
+    default:
+        return 0;
+    }
+}
+
+/* The mlp without biases: K' = s^2 E f f; Theta' = E f f + s^2 Theta E f' f'. */
+static void layers(kind k, int depth, double sigma, tp_kernel_kind which, size_t features, size_t rows, const double *x,
+                   long double *out)
+{
+    long double square = (long double)sigma * sigma, cov[MOST * MOST], theta[MOST * MOST];
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < rows; j++) {
+            long double sum = 0;
+            for (size_t m = 0; m < features; m++)
+                sum += (long double)x[i * features + m] * x[j * features + m] / features;
+            theta[i * rows + j] = sum;
+            cov[i * rows + j] = square * sum;
+        }
+    for (int layer = 0; layer < depth; layer++) {
+        long double next[MOST * MOST];
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < rows; j++) {
+                long double a = cov[i * rows + i], b = cov[j * rows + j], c = cov[i * rows + j];
+                long double value = value_of(k, a, b, c);
+                theta[i * rows + j] = value + square * theta[i * rows + j] * slope_of(k, a, b, c);
+                next[i * rows + j] = square * value;
+            }
+        memcpy(cov, next, sizeof cov);
+    }
+    memcpy(out, which == TP_NTK ? theta : cov, rows * rows * sizeof *out);
+}
+
+static void compare(const char *name, kind k, int depth, double sigma, tp_kernel_kind which, size_t features,
+                    size_t rows, const double *x, double most)
+{
+    char text[3][40];
+    double found[MOST * MOST];
+    long double truth[MOST * MOST];
+    snprintf(text[0], sizeof text[0], "depth=%d", depth);
+    snprintf(text[1], sizeof text[1], "phi=%s", phis[k]);
+    snprintf(text[2], sizeof text[2], "sigma_w=%.17g", sigma);
+    const char *settings[] = { text[0], text[1], text[2], NULL };
+    double said = solve(nn_builtin("mlp"), settings, which, features, rows, x, found);
+    layers(k, depth, sigma, which, features, rows, x, truth);
+    expect_true(name, rows, found, truth, said, most);
+}
+
+static const double spread[5 * D] = { 1, 0.2, -0.5, 0.3, -1.1, 0.8, -0.6, 0.4, 1.7, 1.2, 0.1, 0.9, -0.2, -0.7, -1.3 };
+
+/* One feature, and three with all rows on a line, to either side. */
+Test(errors, inputs_on_a_line)
+{
+    static const double one[6] = { 0.5, 1, 2, 3, -1, -4 };
+    static const double three[6 * D] = { 1,    2,   3,    2,  4,  6,  -1,      -2,      -3,
+                                         0.25, 0.5, 0.75, -3, -6, -9, 0x1p-17, 0x1p-16, 0x3p-17 };
+    for (int k = RELU; k <= STEP; k++)
+        for (int depth = 1; depth <= 5; depth += 2)
+            for (int which = TP_NTK; which <= TP_NNGP; which++) {
+                if (which == TP_NTK && k >= SIGN)
+                    continue;
+                compare("one feature", (kind)k, depth, sqrt(2), (tp_kernel_kind)which, 1, 6, one, 1e-12);
+                compare("collinear", (kind)k, depth, sqrt(2), (tp_kernel_kind)which, D, 6, three, 1e-11);
+            }
+}
+
+/* Of collinear inputs, ReLU's NTK of depth 1 is |x x'| (1/2 + 1/2) or 0, to the last digits. */
+Test(errors, relu_of_one_feature_is_exact)
+{
+    static const double x[6] = { 0.5, 1, 2, 3, -1, -4 };
+    const char *settings[] = { "depth=1", "phi=relu", "sigma_w=1.4142135623730951", NULL };
+    double found[36];
+    solve(nn_builtin("mlp"), settings, TP_NTK, 1, 6, x, found);
+    for (int i = 0; i < 6; i++)
+        for (int j = 0; j < 6; j++) {
+            double truth = x[i] * x[j] > 0 ? 2 * x[i] * x[j] : 0;
+            cr_expect_float_eq(found[i * 6 + j], truth, 4e-15 * fabs(x[i] * x[j]), "%d, %d: %.17g", i, j,
+                               found[i * 6 + j]);
+        }
+}
+
+Test(errors, ordinary_inputs)
+{
+    for (int k = RELU; k <= SIN; k++)
+        for (int which = TP_NTK; which <= TP_NNGP; which++)
+            compare("ordinary", (kind)k, 3, sqrt(2), (tp_kernel_kind)which, D, 5, spread, 1e-12);
+}
+
+Test(errors, many_chaotic_layers)
+{
+    compare("erf", ERF, 64, 2.5, TP_NNGP, D, 5, spread, 1e-11);
+    compare("sin", SIN, 64, 2.5, TP_NNGP, D, 5, spread, 1e-11);
+    compare("sin", SIN, 64, 2.5, TP_NTK, D, 5, spread, 1e-10);
+    compare("sign", SIGN, 64, 2.5, TP_NNGP, D, 5, spread, 1e-11);
+    compare("step", STEP, 64, 2.5, TP_NNGP, D, 5, spread, 1e-11);
+}
+
+/* Chaos drives what is near apart: what is left of 1e-5 after 12 layers. */
+Test(errors, near_inputs_in_chaos)
+{
+    static const double x[3 * D] = { 1, 0.2, -0.5, 1.00001, 0.2, -0.5, 0.3, -1.1, 0.8 };
+    compare("erf", ERF, 12, 2.5, TP_NNGP, D, 3, x, 1e-8);
+    compare("sin", SIN, 12, 2.5, TP_NTK, D, 3, x, 1e-6);
+}
+
+/* Squared norms from 1e-280 to 1e280. */
+Test(errors, variances_of_every_size)
+{
+    for (int power = -140; power <= 140; power += 70) {
+        double x[5 * D];
+        for (int i = 0; i < 5 * D; i++)
+            x[i] = spread[i] * pow(10, power);
+        compare("relu", RELU, 3, sqrt(2), TP_NTK, D, 5, x, 1e-12);
+        compare("sign", SIGN, 3, sqrt(2), TP_NNGP, D, 5, x, 1e-12);
+    }
+}
+
+/* ---- terms that cancel: v (erf(U x) - erf(U x0)) ---- */
+static ad_var centred(nn_net *net, ad_var x)
+{
+    ad_axis features = ad_fixed(nn_graph(net), "features", D), n = nn_width(net, "n");
+    nn_weight u = nn_make_weight(net, "u", features, n, 1);
+    ad_var x0 = ad_constant(nn_graph(net), 0.75, *ad_shape_get(x));
+    return nn_readout(net, "v", ad_sub(ad_erf(nn_apply(u, x)), ad_erf(nn_apply(u, x0))));
+}
+
+Test(errors, terms_that_cancel)
+{
+    double x[4 * D] = { 0.75, 0.75, 0.76, 0.7, 0.8, 0.75, -1, 2, 0.5, 0.7501, 0.75, 0.75 }, found[16];
+    const double x0[D] = { 0.75, 0.75, 0.75 };
+    long double truth[16];
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++) {
+            const double *row[3] = { x + i * D, x + j * D, x0 };
+            long double q[3][3] = { { 0 } }, e[3][3];
+            for (int a = 0; a < 3; a++)
+                for (int b = 0; b < 3; b++)
+                    for (int m = 0; m < D; m++)
+                        q[a][b] += (long double)row[a][m] * row[b][m] / D;
+            for (int a = 0; a < 3; a++)
+                for (int b = 0; b < 3; b++)
+                    e[a][b] = value_of(ERF, q[a][a], q[b][b], q[a][b]);
+            truth[i * 4 + j] = e[0][1] - e[0][2] - e[2][1] + e[2][2];
+        }
+    double said = solve(centred, NULL, TP_NNGP, D, 4, x, found);
+    expect_true("centred", 4, found, truth, said, 1e-3);
+}
+
+/* ---- x^32: E h^64 = 63!! q^32 ---- */
+static ad_var high_power(nn_net *net, ad_var x)
+{
+    ad_axis features = ad_fixed(nn_graph(net), "features", D), n = nn_width(net, "n");
+    ad_var h = nn_apply(nn_make_weight(net, "u", features, n, 1), x);
+    for (int k = 0; k < nn_setting_int(net, "times", 5, 1, 20); k++)
+        h = ad_mul(h, h);
+    return nn_readout(net, "v", h);
+}
+
+Test(errors, a_high_power)
+{
+    const double x[D] = { 1, 1, 1 };
+    double found;
+    long double truth = 1;
+    for (int k = 63; k > 0; k -= 2)
+        truth *= k;
+    double said = solve(high_power, NULL, TP_NNGP, D, 1, x, &found);
+    expect_true("x^32", 1, &found, &truth, said, 1e-11);
+}
+
+/* ---- refusals ---- */
+static void expect_refused(nn_function function, const char *const *settings, tp_engine engine, const char *words)
+{
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(function, &(nn_spec){ .features = D, .outputs = 1, .settings = settings }, &error);
+    cr_assert(net, "%s", error.text);
+    tp_program *program = tp_translate(net, &error);
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = engine };
+    cr_assert(program, "%s", error.text);
+    cr_expect_eq(tp_limit(program, TP_NTK, spread, 2, NULL, 0, &spec, &kernel, &error), -1);
+    cr_expect(strstr(error.text, words), "%s", error.text);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+/* The derivative of sqrt |x| has no second moment. */
+static ad_var root(nn_net *net, ad_var x)
+{
+    ad_axis features = ad_fixed(nn_graph(net), "features", D), n = nn_width(net, "n");
+    return nn_readout(net, "v", ad_sqrt(ad_abs(nn_apply(nn_make_weight(net, "u", features, n, 1), x))));
+}
+
+Test(errors, infinite_expectations_are_refused)
+{
+    expect_refused(root, NULL, TP_ENGINE_EXACT, "does not converge");
+    expect_refused(root, NULL, TP_ENGINE_SAMPLE, "does not converge");
+    expect_refused(root, NULL, TP_ENGINE_AUTO, "does not converge");
+}
+
+Test(errors, a_range_that_is_left_is_named)
+{
+    expect_refused(high_power, (const char *[]){ "times=9", NULL }, TP_ENGINE_EXACT, "range of a double");
+}
+
+/* ---- a batch of two: after normalisation both are +-d / sqrt(d^2 + 4 epsilon), d Gaussian ---- */
+Test(errors, a_batch_of_two)
+{
+    enum { NODES = 4000 };
+    const char *settings[] = { "depth=1", "phi=tanh", "sigma_w=1.4142135623730951", NULL };
+    const double x[2 * D] = { 1, 2, 3, 1.5, -0.3, 0.4 }, epsilon = 1e-5;
+    long double variance = 0, square = (long double)1.4142135623730951 * 1.4142135623730951, sum = 0;
+    for (int m = 0; m < D; m++)
+        variance += square * ((long double)x[m] - x[D + m]) * ((long double)x[m] - x[D + m]) / D;
+    for (int k = -NODES; k <= NODES; k++) { /* d = deviation e^t, both signs */
+        long double t = 40.0L * k / NODES - 15, d = expl(t),
+                    y = tanhl(sqrtl(variance) * d / sqrtl(variance * d * d + 4 * (long double)epsilon));
+        sum += 2 * 40.0L / NODES * d * expl(-d * d / 2) / sqrtl(2 * pi) * y * y;
+    }
+    long double truth[4] = { square * sum, -square * sum, -square * sum, square * sum };
+    double found[4], said = solve(nn_builtin("batchnorm"), settings, TP_NNGP, D, 2, x, found);
+    expect_true("a batch of two", 2, found, truth, said, 1e-11);
+}

@@ -1,0 +1,44 @@
+/* correlations.c: which pairs of a tile are near correlation 1 or -1, and how far the others go. */
+#include "tp/gauss/gauss.h"
+#include "tp/recursion/solver.h"
+
+#include <math.h>
+
+static const double near_one = 1 - TP_NEAR;
+
+void tp_find_near(const tp_solver *s, const tp_quantity *q, tp_tile *t, const double *cov)
+{
+    double *down = t->scale[0], *across = t->scale[1];
+    const double *v1 = s->single[t->set[0]][q->var_a] + t->row0, *v2 = s->single[t->set[1]][q->var_b] + t->column0;
+    for (size_t i = 0; i < t->rows; i++)
+        down[i] = v1[i] > 0 ? 1 / sqrt(v1[i]) : 0;
+    for (size_t k = 0; k < t->columns; k++)
+        across[k] = v2[k] > 0 ? 1 / sqrt(v2[k]) : 0;
+    t->most = 0;
+    t->has_near = false;
+    for (size_t i = 0; i < t->rows; i++) {
+        const double *row = cov + i * t->columns;
+        size_t own = t->columns; /* the place of the sample itself, of which the variance is known */
+        if (s->same && t->row0 + i >= t->column0 && t->row0 + i < t->column0 + t->columns)
+            own = t->row0 + i - t->column0;
+        double most = tp_array_largest(own, row, across) * down[i];
+        if (own < t->columns)
+            most = fmax(most, tp_array_largest(t->columns - own - 1, row + own + 1, across + own + 1) * down[i]);
+        if (most <= near_one) {
+            t->most = fmax(t->most, most);
+            continue;
+        }
+        for (size_t k = 0; k < t->columns; k++) {
+            double c = fabs(row[k]) * across[k] * down[i];
+            if (k == own)
+                continue;
+            if (c > near_one) {
+                t->n_near += t->nearly && !t->nearly[i * t->columns + k];
+                t->has_near = true;
+                if (t->nearly)
+                    t->nearly[i * t->columns + k] = 1;
+            } else if (c > t->most)
+                t->most = c;
+        }
+    }
+}

@@ -1,0 +1,440 @@
+/* errors.c: what a kernel's error is at most, to first order, carried along the recursion.
+ *
+ * Sizes and e are those of solver.h. With them, of a sum the error is that of its worst part (Cauchy and Schwarz), of a
+ * product the sum of both. How an
+ * expectation moves with its arguments, profile.c tells. */
+#include "tp/gauss/gauss.h"
+#include "tp/recursion/solver.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+static const double unit = 0x1p-53;   /* one rounding */
+static const double closed_units = 8; /* roundings of a closed form */
+
+/* ---- at (i, i) ---- */
+int tp_errors_begin(tp_solver *s)
+{
+    size_t n = (size_t)s->n;
+    ad_arena *arena = s->algebra.arena;
+    tp_errors *e = &s->errors;
+    e->sizes = ad_arena_alloc(arena, n, sizeof *e->sizes);
+    e->last = ad_arena_alloc(arena, n, sizeof *e->last);
+    e->freed = ad_arena_alloc(arena, 2 * n, sizeof *e->freed);
+    e->profiles = ad_arena_alloc(arena, n, sizeof(tp_profile *));
+    bool there = e->sizes && e->last && e->freed && e->profiles;
+    for (int set = 0; set < 2; set++) {
+        there = there && (e->single[set] = ad_arena_alloc(arena, n, sizeof(double)));
+        for (int side = 0; side < 2; side++) {
+            there = there && (e->ratio[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
+            there = there && (e->reach[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
+            there = there && (e->moves[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
+            there = there && (e->of[set][side] = ad_arena_alloc(arena, n, sizeof(tp_profile *)));
+        }
+    }
+    if (!there)
+        return ad_fail(s->error, "out of memory for the errors of %d quantities", s->n);
+    s->closed = true;
+    for (int id = 0; id < s->n; id++) {
+        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+        e->last[id] = id;
+        if (!s->alone[id] && !s->paired[id])
+            continue;
+        s->closed = s->closed && (!s->plans[id] || s->plans[id]->by == TP_BY_CLOSED);
+        for (int k = 0; k < q->n; k++)
+            e->last[q->parts[k].q] = id;
+        if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_FUNCTION || q->kind == TP_Q_FIRST || q->kind == TP_Q_SECOND ||
+            q->kind == TP_Q_EXPECT)
+            e->last[q->a] = id;
+        if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT)
+            e->last[q->b] = id;
+    }
+    return 0;
+}
+
+static bool take_sizes(tp_solver *s, int id, size_t rows)
+{
+    tp_errors *e = &s->errors;
+    for (int side = 0; side < 2; side++) {
+        if (!e->sizes[id][side])
+            e->sizes[id][side] =
+                e->n_freed ? e->freed[--e->n_freed] : ad_arena_alloc(s->algebra.arena, rows, sizeof(double));
+        if (!e->sizes[id][side]) {
+            ad_fail(s->error, "out of memory for the errors of a kernel");
+            return false;
+        }
+    }
+    return true;
+}
+
+static void give_sizes(tp_solver *s, int id)
+{
+    for (int side = 0; side < 2; side++)
+        if (s->errors.sizes[id][side]) {
+            s->errors.freed[s->errors.n_freed++] = s->errors.sizes[id][side];
+            s->errors.sizes[id][side] = NULL;
+        }
+}
+
+/* The largest root of size over what it is relative to. */
+static double root_ratio(const double *size, const double *to, size_t rows)
+{
+    double most = 1;
+    for (size_t i = 0; i < rows; i++)
+        if (fabs(to[i]) > 0 && size[i] > most * fabs(to[i]))
+            most = size[i] / fabs(to[i]);
+    return sqrt(most);
+}
+
+/* The error of a value at (i, i) relative to itself. */
+static double relative(const tp_solver *s, int set, int id)
+{
+    const tp_errors *e = &s->errors;
+    return e->single[set][id] * e->ratio[set][0][id] * e->ratio[set][1][id];
+}
+
+static double product_units(const tp_data_block *b)
+{
+    return 4 + sqrt((double)b->size);
+}
+
+static void gram_sizes(const tp_solver *s, int id, int set, size_t rows, double *const sizes[2])
+{
+    for (int side = 0; side < 2; side++) {
+        const tp_data_block *b = &s->blocks[s->gram_blocks[id][side]];
+        int n = (int)b->size;
+        for (size_t i = 0; i < rows; i++)
+            sizes[side][i] = cblas_ddot(n, b->rows[set] + i * b->size, 1, b->rows[set] + i * b->size, 1);
+    }
+}
+
+static double part_sum(const tp_quantity *q, double e, const double *errors)
+{
+    for (int k = 0; k < q->n; k++)
+        e = fmax(e, errors[q->parts[k].q]);
+    return e + unit * (2 + 2 * sqrt(q->n));
+}
+
+static void sum_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, double *const sizes[2])
+{
+    for (int side = 0; side < 2; side++) {
+        for (size_t i = 0; i < rows; i++)
+            sizes[side][i] = fabs(q->c);
+        for (int k = 0; k < q->n; k++)
+            if (s->errors.sizes[q->parts[k].q][side])
+                tp_array_accumulate(rows, fabs(q->parts[k].c), s->errors.sizes[q->parts[k].q][side], NULL, sizes[side]);
+    }
+}
+
+/* f(x) of numbers x: its size is |f| + |x f'|, so that its error is no more than the argument's. */
+static void function_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, const double *x,
+                           double *const sizes[2])
+{
+    const double h = 1e-4;
+    for (size_t i = 0; i < rows; i++) {
+        double in[3] = { x[i], x[i] * (1 + h), x[i] * (1 - h) }, out[3];
+        tp_fn_eval(&s->algebra, q->fn_a, NULL, 3, in, out);
+        double slope = fabs(out[1] - out[2]) / (2 * h);
+        sizes[0][i] = sizes[1][i] = fabs(out[0]) + (isfinite(slope) ? slope : 0);
+    }
+}
+
+/* Softmax and the like: absolute errors of the parts. */
+static double along_error(const tp_solver *s, const tp_quantity *q, int set, size_t rows, const double *value,
+                          double *const sizes[2])
+{
+    double off = 0;
+    for (int k = 0; k < q->n; k++) {
+        double *const *part = s->errors.sizes[q->parts[k].q];
+        for (size_t i = 0; i < rows && part[0]; i++)
+            off = fmax(off, s->errors.single[set][q->parts[k].q] * sqrt(part[0][i]) * sqrt(part[1][i]));
+    }
+    for (size_t i = 0; i < rows; i++)
+        sizes[0][i] = sizes[1][i] = q->op == AD_SOFTMAX ? fabs(value[i]) : fabs(value[i]) + 1;
+    return 2 * off + unit * (4 + q->n);
+}
+
+static int line_value(const tp_univariate *f, const tp_univariate *g, double q, double *value)
+{
+    ad_error ignored = { 0 };
+    return tp_closed(f, g, 1, &q, &q, &q, NULL, value) ? 0 : tp_quadrature(f, g, q, q, q, value, NULL, &ignored);
+}
+
+/* By how much E f(a) g(a), relative to the root of E f^2 E g^2, moves with the log of the variance. */
+static double line_change(const tp_solver *s, const tp_quantity *q, int set, const double *v, size_t rows)
+{
+    double df = tp_fn_degree(&s->algebra, q->fn_a), dg = tp_fn_degree(&s->algebra, q->fn_b), most = 0, h = 0.01;
+    if (!isnan(df + dg))
+        return (df + dg) / 2;
+    tp_probes p = tp_probe(v, rows, 3);
+    for (int k = 0; k < p.n; k++) {
+        tp_fn_context contexts[2];
+        tp_univariate f = tp_function_at(s, q->fn_a, set, p.rows[k], &contexts[0]);
+        tp_univariate g = tp_function_at(s, q->fn_b, set, p.rows[k], &contexts[1]);
+        double up, down, ff, gg;
+        if (line_value(&f, &g, p.q[k] * (1 + h), &up) || line_value(&f, &g, p.q[k] * (1 - h), &down) ||
+            line_value(&f, &f, p.q[k], &ff) || line_value(&g, &g, p.q[k], &gg))
+            continue;
+        double size = sqrt(ff) * sqrt(gg), change = fabs(up - down) / (2 * h);
+        most = fmax(most, size > 0 ? change / size : 0);
+    }
+    return 1.1 * p.factor * most;
+}
+
+static double closed_error(const tp_univariate *f, const tp_univariate *g, double largest)
+{
+    double units = closed_units;
+    if (f->form == TP_EXP || g->form == TP_EXP)
+        units += 4 * largest;
+    return unit * (units + fabs(f->parameter) + fabs(g->parameter));
+}
+
+/* Of the scalars in its functions. */
+static double scalar_error(const tp_solver *s, int fn, int set)
+{
+    if (s->functions[fn]->n_scalars == 0)
+        return 0;
+    int scalars[TP_MAX_SCALARS], n = tp_fn_scalars(&s->algebra, fn, scalars, TP_MAX_SCALARS);
+    double most = 0;
+    for (int k = 0; k < n && k < TP_MAX_SCALARS; k++)
+        most += relative(s, set, scalars[k]);
+    return 4 * most;
+}
+
+double tp_variance_error(const tp_solver *s, int id, int a, int b, double most)
+{
+    const tp_errors *e = &s->errors;
+    const tp_profile *f = e->of[a][0][id], *g = e->of[b][1][id];
+    return tp_scaled(f, g, most) * e->moves[a][0][id] + tp_scaled(g, f, most) * e->moves[b][1][id];
+}
+
+/* What covariance and variances bring, where the correlation is at most `most`; variances of sets a and b. */
+static double passed_error(const tp_solver *s, int id, int a, int b, double cov, double most)
+{
+    const tp_errors *e = &s->errors;
+    double off = cov + (e->moves[a][0][id] + e->moves[b][1][id]) / 2;
+    return tp_moved(e->of[a][0][id], e->of[b][1][id], most, off) + tp_variance_error(s, id, a, b, most);
+}
+
+static double largest_of(const double *v, size_t rows)
+{
+    double most = 0;
+    for (size_t i = 0; i < rows; i++)
+        most = fmax(most, v[i]);
+    return most;
+}
+
+double tp_local_error(const tp_solver *s, int id, const tp_tile *t)
+{
+    const tp_expect_plan *plan = s->plans[id];
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    if (plan->by != TP_BY_CLOSED)
+        return t->local + unit * 40;
+    if (plan->f->u.form != TP_EXP && plan->g->u.form != TP_EXP)
+        return closed_error(&plan->f->u, &plan->g->u, 0);
+    size_t rows = t->rows, columns = t->alone ? t->rows : t->columns;
+    return closed_error(&plan->f->u, &plan->g->u,
+                        largest_of(s->single[t->set[0]][q->var_a] + t->row0, rows) +
+                            largest_of(s->single[t->set[1]][q->var_b] + t->column0, columns));
+}
+
+static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double *const sizes[2], double *e)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const double *va = s->single[set][q->var_a], *vb = s->single[set][q->var_b], *value = s->single[set][id];
+    size_t rows = s->rows[set];
+    bool line = q->b == q->var_a && q->b == q->var_b;
+    const tp_profile **of[2] = { s->errors.of[set][0], s->errors.of[set][1] };
+    if (!va || !vb)
+        return 0;
+    if (tp_find_kinks(s, q->fn_a, set) || tp_find_kinks(s, q->fn_b, set) ||
+        (s->plans[id]->by == TP_BY_SERIES && tp_plan_series(s, id, set, set)))
+        return -1;
+    of[0][id] = tp_find_profile(s, q->fn_a, q->var_a, set, line && q->fn_a == q->fn_b ? value : NULL);
+    of[1][id] = of[0][id] ? tp_find_profile(s, q->fn_b, q->var_b, set, NULL) : NULL;
+    if (!of[1][id])
+        return -1;
+    for (int side = 0; side < 2; side++)
+        memcpy(sizes[side], of[side][id]->norms, rows * sizeof(double));
+    for (int side = 0; side < 2; side++) { /* how far terms of the covariance cancel */
+        double *const *cov = s->errors.sizes[q->a];
+        const double *v = side ? vb : va;
+        s->errors.moves[set][side][id] =
+            relative(s, set, side ? q->var_b : q->var_a) + scalar_error(s, side ? q->fn_b : q->fn_a, set);
+        s->errors.reach[set][side][id] = cov[side] ? root_ratio(cov[side], v, rows) : 1;
+    }
+    if (!value)
+        return 0;
+    *e = tp_local_error(s, id, t);
+    if (line) {
+        *e += line_change(s, q, set, va, rows) * (relative(s, set, q->b) + scalar_error(s, q->fn_a, set));
+        return 0;
+    }
+    double most = 0;
+    const double *cov = s->single[set][q->b];
+    for (size_t i = 0; i < rows; i++)
+        if (va[i] > 0 && vb[i] > 0)
+            most = fmax(most, fabs(cov[i]) / sqrt(va[i]) / sqrt(vb[i]));
+    double off = s->errors.single[set][q->b];
+    for (int side = 0; side < 2; side++) {
+        double *const *size = s->errors.sizes[q->b];
+        off *= size[side] ? root_ratio(size[side], side ? vb : va, rows) : 1;
+    }
+    *e += passed_error(s, id, set, set, off, most);
+    return 0;
+}
+
+void tp_errors_start(tp_solver *s, int total, size_t rows)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, total);
+    if (!take_sizes(s, total, rows))
+        return;
+    for (int side = 0; side < 2; side++)
+        for (size_t i = 0; i < rows; i++)
+            s->errors.sizes[total][side][i] = fabs(q->c);
+}
+
+static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const double *value = s->single[set][id], *errors = s->errors.single[set];
+    double *const *sizes = s->errors.sizes[id];
+    size_t rows = s->rows[set];
+    switch (q->kind) {
+    case TP_Q_EXPECT:
+        return expect_alone(s, id, set, t, sizes, e);
+    case TP_Q_NUMBER:
+    case TP_Q_SUM:
+        sum_sizes(s, q, rows, sizes);
+        *e = q->kind == TP_Q_SUM ? part_sum(q, 0, errors) : unit;
+        return 0;
+    case TP_Q_GRAM:
+        gram_sizes(s, id, set, rows, sizes);
+        *e = unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
+        return 0;
+    case TP_Q_PRODUCT:
+        for (int side = 0; side < 2; side++)
+            if (s->errors.sizes[q->a][side] && s->errors.sizes[q->b][side])
+                tp_array_multiply(rows, s->errors.sizes[q->a][side], s->errors.sizes[q->b][side], sizes[side]);
+        *e = errors[q->a] + errors[q->b] + unit;
+        return 0;
+    case TP_Q_FUNCTION:
+        if (s->single[set][q->a])
+            function_sizes(s, q, rows, s->single[set][q->a], sizes);
+        *e = relative(s, set, q->a) + 4 * unit;
+        return 0;
+    case TP_Q_ALONG:
+        *e = value ? along_error(s, q, set, rows, value, sizes) : 0;
+        return 0;
+    case TP_Q_DATA:
+    case TP_Q_FIRST:
+    case TP_Q_SECOND:
+        value = q->kind == TP_Q_DATA ? s->blocks[s->gram_blocks[id][0]].rows[set] : s->single[set][q->a];
+        for (size_t i = 0; i < rows && value; i++) {
+            sizes[q->kind == TP_Q_SECOND][i] = value[i] * value[i];
+            sizes[q->kind != TP_Q_SECOND][i] = 1;
+        }
+        *e = q->kind == TP_Q_DATA ? unit : relative(s, set, q->a);
+        return 0;
+    }
+    return 0;
+}
+
+int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, double times)
+{
+    tp_errors *errors = &s->errors;
+    size_t rows = s->rows[set];
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const double *value = s->single[set][id];
+    bool streamed = errors->sizes[id][0] != NULL;
+    double e = 0;
+    if (!take_sizes(s, id, rows))
+        return -1;
+    if (!streamed) {
+        memset(errors->sizes[id][0], 0, rows * sizeof(double));
+        memset(errors->sizes[id][1], 0, rows * sizeof(double));
+        if (own_sizes(s, id, set, t, &e))
+            return -1;
+        errors->single[set][id] = e;
+    } else {
+        errors->single[set][id] += unit * (2 + 2 * sqrt(q->n));
+    }
+    for (int side = 0; side < 2; side++) {
+        errors->ratio[set][side][id] = value ? root_ratio(errors->sizes[id][side], value, rows) : 1;
+        if (total >= 0)
+            tp_array_accumulate(rows, fabs(times), errors->sizes[id][side], NULL, errors->sizes[total][side]);
+    }
+    if (total >= 0) {
+        errors->single[set][total] = fmax(errors->single[set][total], e);
+        errors->last[id] = errors->last[id] == total ? id : errors->last[id];
+    }
+    int read[2] = { q->kind == TP_Q_PRODUCT || q->kind >= TP_Q_FUNCTION ? q->a : id,
+                    q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT ? q->b : id };
+    for (int k = 0; k < q->n; k++)
+        if (errors->last[q->parts[k].q] == id)
+            give_sizes(s, q->parts[k].q);
+    for (int k = 0; k < 2; k++)
+        if (read[k] != id && q->kind != TP_Q_ALONG && errors->last[read[k]] == id)
+            give_sizes(s, read[k]);
+    if (errors->last[id] == id)
+        give_sizes(s, id);
+    return 0;
+}
+
+/* ---- over a tile ---- */
+static double expect_bound(const tp_solver *s, int id, const tp_tile *t, double e, bool near)
+{
+    const tp_univariate *f = &s->plans[id]->f->u, *g = &s->plans[id]->g->u;
+    if (f->parity * g->parity == -1)
+        return 0;
+    double off = e * s->errors.reach[t->set[0]][0][id] * s->errors.reach[t->set[1]][1][id];
+    return tp_local_error(s, id, t) + passed_error(s, id, t->set[0], t->set[1], off, near ? 1 : t->most);
+}
+
+void tp_bound(const tp_solver *s, int id, tp_tile *t)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    for (int near = 1; near >= 0; near--) {
+        double *e = t->error[near];
+        switch (q->kind) {
+        case TP_Q_NUMBER:
+        case TP_Q_DATA:
+            e[id] = unit;
+            break;
+        case TP_Q_GRAM:
+            e[id] = unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
+            break;
+        case TP_Q_SUM:
+            e[id] = part_sum(q, 0, e);
+            break;
+        case TP_Q_PRODUCT:
+            e[id] = e[q->a] + e[q->b] + unit;
+            break;
+        case TP_Q_FUNCTION:
+            e[id] = e[q->a] + 4 * unit;
+            break;
+        case TP_Q_ALONG:
+            e[id] = 2 * part_sum(q, 0, e);
+            break;
+        case TP_Q_FIRST:
+        case TP_Q_SECOND:
+            e[id] = relative(s, t->set[q->kind == TP_Q_SECOND], q->a);
+            break;
+        case TP_Q_EXPECT:
+            if (!near && !t->has_near && !(e[q->a] > t->error[1][q->a]))
+                e[id] = t->error[1][id];
+            else
+                e[id] = expect_bound(s, id, t, e[q->a], !near && t->has_near);
+            break;
+        }
+    }
+}
+
+double tp_stated(const tp_solver *s, int id, double e)
+{
+    const tp_errors *errors = &s->errors;
+    int second = s->same ? 0 : 1;
+    double pairs = e * errors->ratio[0][0][id] * errors->ratio[second][1][id];
+    return s->same ? fmax(pairs, relative(s, 0, id)) : pairs;
+}
