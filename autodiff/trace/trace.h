@@ -20,7 +20,10 @@ struct ad_graph {
     _Atomic(ad_node **) nodes;
     atomic_int n_nodes;
     _Atomic(ad_axis_row *) axes; /* axes[0] is no axis */
-    int n_axes, nodes_capacity, axes_capacity;
+    atomic_int n_axes;
+    int nodes_capacity, axes_capacity;
+    unsigned char mark; /* in its axes: graphs made one after the other have different ones, from 1 to 255 */
+    struct ad_checked *checked; /* users' functions that were looked at (custom.c) */
     ad_error error;
 };
 
@@ -39,15 +42,31 @@ ad_var ad_node_make(ad_graph *graph, ad_node node, int n_in, const int *in);
 /* The same with one operand. */
 ad_var ad_node_on(ad_var x, ad_node node);
 
+/* The graph that this thread traces, from ad_graph_trace, which returns the one before, to its next call; NULL: none.
+ * It is told of variables that belong to no graph, or to another one. */
+ad_graph *ad_graph_trace(ad_graph *graph);
+ad_graph *ad_graph_traced(void);
+
 /* ---- what builders check ---- */
-bool ad_alive(ad_var v); /* not poisoned, and neither is its graph */
+/* Not poisoned, and neither is its graph. What was never set, or is no variable of its graph, is an error of that graph,
+ * or of the one that is traced. */
+bool ad_alive(ad_where where, const char *op, ad_var v);
 ad_var ad_poisoned(ad_var a);
 /* The graph of an op's arguments if all is well, NULL if one is poisoned or they are of two graphs. */
 ad_graph *ad_common_graph(ad_where where, const char *op, ad_var a, ad_var b);
+/* True for an axis of the graph, and a list of at most AD_MAX_RANK of them; otherwise poisons. */
+bool ad_owns_axis(ad_where where, const char *op, ad_graph *graph, ad_axis axis);
+bool ad_owns_shape(ad_where where, const char *op, ad_graph *graph, const ad_shape *shape);
+/* True for a text; NULL poisons: the op's `what` is missing. */
+bool ad_has_text(ad_where where, const char *op, ad_graph *graph, const char *what, const char *text);
+/* A user's function, looked at once in a graph: is it a function of all the numbers that its argument may be, are its
+ * derivatives those of the ones before, and its kinks all that there are? False: poisoned. */
+bool ad_function_sound(ad_where where, const ad_function *function, ad_var x);
 /* True if x has the axis; otherwise poisons with the axis and the shape. */
 bool ad_needs_axis(ad_where where, const char *op, ad_var x, ad_axis axis);
 
 /* ---- shapes ---- */
+ad_axis ad_unprimed(ad_axis axis);
 ad_shape ad_shape_minus(const ad_shape *a, const ad_shape *b);
 ad_shape ad_shape_union(const ad_shape *a, const ad_shape *b);
 ad_shape ad_shape_meet(const ad_shape *a, const ad_shape *b);
