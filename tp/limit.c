@@ -209,8 +209,7 @@ static int check_inputs(const tp_program *program, const double *x, size_t rows,
 static int refuse_random(const tp_program *program, tp_kernel_kind which, const char *told, ad_error *error)
 {
     ad_error found = { 0 };
-    if (!tp_check_fluctuations(program, which, &found) &&
-        (program->coupled || !tp_check_limit(program, which, &found)))
+    if (!tp_check_fluctuations(program, which, &found) && (program->coupled || !tp_check_limit(program, which, &found)))
         return 0;
     return ad_fail(error,
                    "%.270s: this kernel stays random at every width, and no engine has its limit: ask for that of the "

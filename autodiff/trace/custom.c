@@ -29,7 +29,7 @@ static double value(const ad_function *f, int order, double x)
 /* The points that are looked at: even ones, those that are no halves moved a little. */
 static double point(int k)
 {
-    double even = ENDS * (2.0 * k / (POINTS - 1) - 1);
+    double even = (k - (POINTS - 1) / 2) * (2.0 * ENDS / (POINTS - 1));
     return 2 * even > floor(2 * even) ? even + 0.01 * sin(3.0 * k) : even;
 }
 

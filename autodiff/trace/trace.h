@@ -22,7 +22,7 @@ struct ad_graph {
     _Atomic(ad_axis_row *) axes; /* axes[0] is no axis */
     atomic_int n_axes;
     int nodes_capacity, axes_capacity;
-    unsigned char mark; /* in its axes: graphs made one after the other have different ones, from 1 to 255 */
+    unsigned char mark;         /* in its axes: graphs made one after the other have different ones, from 1 to 255 */
     struct ad_checked *checked; /* users' functions that were looked at (custom.c) */
     ad_error error;
 };

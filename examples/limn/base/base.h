@@ -87,6 +87,24 @@ const char *option_word(option of, int choice);
 /* ---- network.c ---- */
 /* The network on inputs such as the data's, in the shape that it takes: a built-in one or a C file's. data NULL: the
  * embedded mnist's. */
+/* ---- outputs.c ---- */
+/* The limit kernels of (x, rows) with (x2, rows2), NULL: x itself, between the outputs of a program. */
+typedef struct {
+    tp_program *program;
+    tp_kernel_kind which;
+    bool training; /* of what learns alone: tp_training_kernel */
+    const double *x, *x2;
+    size_t rows, rows2, outputs;
+    const tp_limit_spec *spec; /* its outputs are not looked at */
+    double width;              /* where powers of n are summed; 0: they are an error */
+    bool full;                 /* (rows, rows2, outputs, outputs); else the mean of the outputs' own, (rows, rows2) */
+} outputs_job;
+/* Is the first output's kernel all that there is, with nothing between two outputs (which counts if `full`)? */
+bool outputs_share_a_kernel(const tp_program *program, bool full);
+/* *worst: raised to the largest error. */
+int outputs_limit(const outputs_job *job, double *out, char *method, size_t method_size, double *worst,
+                  ad_error *error);
+
 nn_net *network_trace(const options *o, const ds_data *data, ad_error *error);
 /* The network at --width, else at the width of --weights, else at `width`; its values are those of --weights, if given.
  * It owns nothing of the net, which must outlive it. */

@@ -23,21 +23,25 @@ static double *find_limit(const options *o, nn_net *net, const ds_data *data, si
         return NULL;
     }
     ad_error why = { 0 };
-    tp_kernel kernel = { 0 };
+    double worst = 0;
+    char method[600];
     tp_limit_spec spec = { .threads = (int)o->threads, .engine = TP_ENGINE_EXACT };
     double *limit = ad_alloc(rows * rows, sizeof *limit, "a kernel", error);
     tp_program *program = limit ? tp_translate(net, &why) : NULL;
-    if (program && !tp_outputs_alike(program))
-        ad_fail(&why, "the outputs are not alike: each has a limit of its own");
-    else if (program && tp_limit(program, TP_NTK, data->x, rows, NULL, 0, &spec, &kernel, &why) == 0) {
-        tp_kernel_at(&kernel, (double)width, limit);
-    }
+    outputs_job mean = { .program = program,
+                         .which = TP_NTK,
+                         .x = data->x,
+                         .rows = rows,
+                         .outputs = nn_n_outputs(net),
+                         .spec = &spec,
+                         .width = (double)width };
+    if (program)
+        outputs_limit(&mean, limit, method, sizeof method, &worst, &why);
     if (limit && why.text[0]) {
         fprintf(stderr, "from_limit stays empty, or give --drift-limit: %s\n", why.text);
         ad_free(limit);
         limit = NULL;
     }
-    tp_kernel_free(&kernel);
     tp_program_free(program);
     return limit;
 }
