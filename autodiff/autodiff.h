@@ -31,8 +31,8 @@ typedef struct {
 typedef enum { AD_BATCH, AD_WIDTH, AD_FIXED } ad_kind;
 typedef enum { AD_FLOAT, AD_DOUBLE } ad_type;
 
-/* An axis of a graph: which one, how many times primed, and whose: a mark of the graph, by which another's axis is told.
- * id 0 is no axis. */
+/* An axis of a graph: which one, how many times primed, and whose: a mark of the graph, by which another's axis is
+ * told. id 0 is no axis. */
 typedef struct {
     unsigned short id;
     unsigned char prime, graph;

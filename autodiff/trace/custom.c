@@ -1,10 +1,10 @@
 /* custom.c: users' functions, looked at once in a graph: is the function one of all the numbers that its argument may
  * be, is each derivative that of the one before, and do they jump at stated kinks alone?
  *
- * Derivatives are compared with central differences of every step from 0.05 down to 1e-12, and one that agrees is enough:
- * a steep function agrees at small steps, one with much rounding at large ones, and a wrong derivative at none. Jumps are
- * looked for by halving: between the ends of an interval a continuous function's difference shrinks with it, a jump's
- * stays. */
+ * Derivatives are compared with central differences of every step from 0.05 down to 1e-12, and one that agrees is
+ * enough: a steep function agrees at small steps, one with much rounding at large ones, and a wrong derivative at none.
+ * Jumps are looked for by halving: between the ends of an interval a continuous function's difference shrinks with it,
+ * a jump's stays. */
 #include "autodiff/trace/trace.h"
 
 #include <math.h>
@@ -166,8 +166,8 @@ static bool derivative_holds(ad_where where, const ad_function *f, int order, ad
 }
 
 /* ---- jumps ---- */
-/* Where between a and b the derivative jumps, but at kinks: a point, and by how much, which is more than `least`; NAN if
- * nowhere. */
+/* Where between a and b the derivative jumps, but at kinks: a point, and by how much, which is more than `least`; NAN
+ * if nowhere. */
 static double jump_between(const ad_function *f, int order, double a, double b, double least, double *by)
 {
     double kink = kink_between(f, a, b), beside = negligible * fmax(1, fabs(kink));

@@ -48,8 +48,8 @@ ad_graph *ad_graph_trace(ad_graph *graph);
 ad_graph *ad_graph_traced(void);
 
 /* ---- what builders check ---- */
-/* Not poisoned, and neither is its graph. What was never set, or is no variable of its graph, is an error of that graph,
- * or of the one that is traced. */
+/* Not poisoned, and neither is its graph. What was never set, or is no variable of its graph, is an error of that
+ * graph, or of the one that is traced. */
 bool ad_alive(ad_where where, const char *op, ad_var v);
 ad_var ad_poisoned(ad_var a);
 /* The graph of an op's arguments if all is well, NULL if one is poisoned or they are of two graphs. */

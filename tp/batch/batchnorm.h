@@ -55,8 +55,8 @@ double tp_batchnorm_difference(const tp_batchnorm *layer);
 
 /* (rows): the mean of phi(z) of one batch. */
 void tp_batchnorm_mean(const tp_batchnorm *layer, double *out);
-/* Does nothing go back? At epsilon = 0 and rank 1 of a centred batch z is 1 or -1 times fixed numbers, so T and T* are 0:
- * of a batch of two at any depth. They are not computed then. */
+/* Does nothing go back? At epsilon = 0 and rank 1 of a centred batch z is 1 or -1 times fixed numbers, so T and T* are
+ * 0: of a batch of two at any depth. They are not computed then. */
 bool tp_batchnorm_stops(const tp_batchnorm *layer);
 /* Is the rank of a batch so small that T has no limit, or another one, as epsilon tends to 0? */
 bool tp_batchnorm_small(const tp_batchnorm *layer);
