@@ -31,9 +31,11 @@ typedef struct {
 typedef enum { AD_BATCH, AD_WIDTH, AD_FIXED } ad_kind;
 typedef enum { AD_FLOAT, AD_DOUBLE } ad_type;
 
-/* An axis of a graph: which one, and how many times primed. id 0 is no axis. */
+/* An axis of a graph: which one, how many times primed, and whose: a mark of the graph, by which another's axis is
+ * told. id 0 is no axis. */
 typedef struct {
-    unsigned short id, prime;
+    unsigned short id;
+    unsigned char prime, graph;
 } ad_axis;
 
 typedef struct {
@@ -176,7 +178,7 @@ ad_var ad_logsumexp_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_softmax_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_max_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_argmax_at(ad_where, ad_var x, ad_axis axis); /* 1 at the first largest, else 0 */
-#define ad_scale(x, c) ad_scale_at(AD_HERE, x, c, (ad_axis){ 0, 0 }, 0)
+#define ad_scale(x, c) ad_scale_at(AD_HERE, x, c, (ad_axis){ 0 }, 0)
 #define ad_scale_by(...) ad_scale_at(AD_HERE, __VA_ARGS__)
 #define ad_contract(...) ad_contract_at(AD_HERE, __VA_ARGS__)
 #define ad_matmul(...) ad_matmul_at(AD_HERE, __VA_ARGS__)

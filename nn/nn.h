@@ -62,7 +62,8 @@ size_t nn_n_outputs(const nn_net *net);
 ad_axis nn_width_at(ad_where, nn_net *, const char *name, double ratio);
 #define nn_width(net, name) nn_width_at(AD_HERE, net, name, 1)
 #define nn_width_ratio(net, name, ratio) nn_width_at(AD_HERE, net, name, ratio)
-const char *nn_name(nn_net *, const char *format, ...) AD_PRINTF(2, 3); /* lives as long as the net */
+const char *nn_name_at(ad_where, nn_net *, const char *format, ...) AD_PRINTF(3, 4); /* lives as long as the net */
+#define nn_name(...) nn_name_at(AD_HERE, __VA_ARGS__)
 
 /* A dense layer's settings. Zero-initialised: sigma_w 1, no bias. */
 typedef struct {
@@ -133,11 +134,15 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
 #define nn_groupnorm_with(net, name, u, groups, ...)                                                                   \
     nn_groupnorm_at(AD_HERE, net, name, u, groups, &(nn_norm_spec){ __VA_ARGS__ })
 
-long nn_setting_int(nn_net *, const char *key, long preset, long minimum, long maximum);
-double nn_setting_real(nn_net *, const char *key, double preset); /* finite */
-const char *nn_setting_text(nn_net *, const char *key, const char *preset);
+long nn_setting_int_at(ad_where, nn_net *, const char *key, long preset, long minimum, long maximum);
+double nn_setting_real_at(ad_where, nn_net *, const char *key, double preset); /* finite */
+const char *nn_setting_text_at(ad_where, nn_net *, const char *key, const char *preset);
 /* A bias's setting: "none" gives false, a number >= 0 gives true and *sigma. */
-bool nn_setting_sigma(nn_net *, const char *key, const char *preset, double *sigma);
+bool nn_setting_sigma_at(ad_where, nn_net *, const char *key, const char *preset, double *sigma);
+#define nn_setting_int(...) nn_setting_int_at(AD_HERE, __VA_ARGS__)
+#define nn_setting_real(...) nn_setting_real_at(AD_HERE, __VA_ARGS__)
+#define nn_setting_text(...) nn_setting_text_at(AD_HERE, __VA_ARGS__)
+#define nn_setting_sigma(...) nn_setting_sigma_at(AD_HERE, __VA_ARGS__)
 
 /* For sequences of unequal length, padded with zeros in front: (batch, present), 0 for a step t of x (batch, time,
  * features) before the first one that has a feature other than 0, else 1; the axis present has size 1. A weight of

@@ -202,6 +202,27 @@ static int check_inputs(const tp_program *program, const double *x, size_t rows,
     return x2 ? check_rows(program, x2, rows2, "the second", error) : 0;
 }
 
+/* -1 where the kernel stays random: `told` says why, or where it is empty what is found. */
+static int refuse_random(const tp_program *program, tp_kernel_kind which, const char *told, ad_error *error)
+{
+    ad_error found = { 0 };
+    if (!tp_check_fluctuations(program, which, &found) && (program->coupled || !tp_check_limit(program, which, &found)))
+        return 0;
+    return ad_fail(error,
+                   "%.270s: this kernel stays random at every width, and no engine has its limit: ask for that of the "
+                   "network that returns what stands before this step (of a softmax its logits), or, with --width N, "
+                   "for one draw's",
+                   *told ? told : found.text);
+}
+
+static bool has_width(const tp_program *program)
+{
+    for (int id = 0; id < program->forward; id++)
+        if (program->lives[id] && program->widths[id] > 0)
+            return true;
+    return false;
+}
+
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *given, tp_kernel *kernel, ad_error *error)
 {
@@ -210,13 +231,15 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
     ad_error refusal = { 0 }, failure = { 0 };
     char why[sizeof error->text] = "";
     memset(kernel, 0, sizeof *kernel);
+    if (!program)
+        return ad_fail(error, "limit: no program (NULL)");
     if (!ad_threads(spec.threads, error) || check_inputs(program, x, rows, x2, rows2, error))
         return -1;
     size_t outputs = nn_n_outputs(program->net);
     if (spec.output >= outputs || spec.output2 >= outputs)
         return ad_fail(error, "limit: outputs %zu and %zu of %zu", spec.output, spec.output2, outputs);
     int checked = tp_check(program, &checks, error);
-    if (checked < 0)
+    if (checked < 0 || (which == TP_NNGP && refuse_random(program, which, "", error)))
         return -1;
     bool simple = spec.rule == TP_RULE_AUTO ? checked == 0 : spec.rule == TP_RULE_BP;
     for (int k = 0; k < TP_CHECKS && !*why; k++)
@@ -227,16 +250,20 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
         bool last = spec.engine == TP_ENGINE_EXACT || spec.rule == TP_RULE_BP;
         if (status == 0 && !simple && *why)
             tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
+        if (status == 0 && !has_width(program))
+            add_text(kernel->method, sizeof kernel->method, "; no width is met: it does not depend on n");
         if (status == 0)
             return 0;
+        if (refuse_random(program, which, status == -1 ? refusal.text : "", error))
+            return -1;
         if (last && !simple && *why)
             return ad_fail(error, "the program is not BP-like (%s), and by the general rule: %s", why, refusal.text);
         if (last || status == -1 || status == TP_INFINITE)
             return ad_fail(error, "%s", refusal.text);
     }
-    if (spec.engine == TP_ENGINE_SAMPLE && !program->coupled && check_finite(program, which, x, &spec, simple, error))
-        return -1;
-    if (tp_check_fluctuations(program, error) || (!program->coupled && tp_check_limit(program, which, error)))
+    if (spec.engine == TP_ENGINE_SAMPLE &&
+        (refuse_random(program, which, "", error) ||
+         (!program->coupled && check_finite(program, which, x, &spec, simple, error))))
         return -1;
     if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
@@ -290,6 +317,8 @@ int tp_training_kernel(tp_program *program, const double *x, size_t rows, const 
 {
     tp_program view;
     memset(kernel, 0, sizeof *kernel);
+    if (!program)
+        return ad_fail(error, "limit: no program (NULL)");
     int status =
         view_learning(program, &view, error) ? -1 : tp_limit(&view, TP_NTK, x, rows, x2, rows2, spec, kernel, error);
     ad_free(view.sites);
@@ -302,6 +331,8 @@ int tp_training_second_opinion(tp_program *program, const double *x, size_t rows
 {
     tp_program view;
     *opinion = (tp_opinion){ 0 };
+    if (!program)
+        return ad_fail(error, "limit: no program (NULL)");
     int status = view_learning(program, &view, error)
                      ? -1
                      : tp_second_opinion(&view, TP_NTK, x, rows, x2, rows2, spec, found, seconds, opinion, error);

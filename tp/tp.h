@@ -92,6 +92,9 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
  * off the trace: false where something picks, joins or numbers outputs, as several heads or a readout a step do. Then
  * tp_limit_spec's output and output2 ask for each. */
 bool tp_outputs_alike(const tp_program *program);
+/* Is nothing between two outputs in the limit: does all that they are made of end in parameters of mean 0 that each
+ * output has of its own, as a readout is and what all outputs share is not? Read off the trace, too: true is shown. */
+bool tp_outputs_independent(const tp_program *program);
 /* The kernel that gradient descent with one rate moves the outputs by: the NTK over the parameters that learn, as
  * nn_training_kernel has it of a network. Learning-rate scales are 0 or 1 (NTK and standard parametrization, and what
  * is frozen); others are an error, and so is a frozen parameter where samples meet. */

@@ -251,7 +251,7 @@ static void size_copy(ad_plan *plan, ad_step *step, const ad_node *node)
         for (int i = 0; i < source->rank; i++)
             ad_nest_add(&step->nests->outer, size_of(plan, source->axes[i]), out[i], plan->parts[from].stride[i], 0);
     } else {
-        ad_axis inside = { 0, 0 }, across = { 0, 0 };
+        ad_axis inside = { 0 }, across = { 0 };
         size_t start = 0;
         if (!to_output && node->op == AD_CONCAT) {
             inside = node->part_axes[step->part];

@@ -47,7 +47,7 @@ static ad_var contract_plain(ad_where where, ad_var a, ad_var b, ad_shape over)
 ad_var ad_contract_at(ad_where where, ad_var a, ad_var b, ad_shape over)
 {
     ad_graph *graph = ad_common_graph(where, "contract", a, b);
-    if (!graph)
+    if (!graph || !ad_owns_shape(where, "contract", graph, &over))
         return ad_poisoned(a);
     for (int i = 0; i < over.rank; i++)
         if (!ad_needs_axis(where, "contract", a, over.axes[i]) || !ad_needs_axis(where, "contract", b, over.axes[i]))
@@ -64,7 +64,7 @@ ad_var ad_contract_at(ad_where where, ad_var a, ad_var b, ad_shape over)
 static bool is_matrix(ad_where where, const char *op, ad_var w)
 {
     char text[160];
-    if (!ad_alive(w))
+    if (!ad_alive(where, op, w))
         return false;
     if (ad_shape_get(w)->rank != 2)
         ad_poison(w.graph, where, "%s: a matrix has two axes, this one has %s", op,
@@ -92,7 +92,7 @@ ad_var ad_matmul_at(ad_where where, ad_var x, ad_var w)
     if (!meets_matrix(where, "matmul", x, w, in))
         return ad_poisoned(x);
     ad_var y = ad_contract_at(where, x, w, ad_shape_of(in));
-    return ad_relabel_at(where, y, out, (ad_axis){ out.id, 0 });
+    return ad_relabel_at(where, y, out, ad_unprimed(out));
 }
 
 ad_var ad_matmul_t_at(ad_where where, ad_var y, ad_var w)
@@ -100,18 +100,20 @@ ad_var ad_matmul_t_at(ad_where where, ad_var y, ad_var w)
     if (!ad_common_graph(where, "matmul_t", y, w) || !is_matrix(where, "matmul_t", w))
         return ad_poisoned(y);
     ad_axis in = ad_shape_get(w)->axes[0], out = ad_shape_get(w)->axes[1];
-    if (!meets_matrix(where, "matmul_t", y, w, (ad_axis){ out.id, 0 }))
+    if (!meets_matrix(where, "matmul_t", y, w, ad_unprimed(out)))
         return ad_poisoned(y);
-    ad_var renamed = ad_relabel_at(where, y, (ad_axis){ out.id, 0 }, out);
-    return ad_relabel_at(where, ad_contract_at(where, renamed, w, ad_shape_of(out)), in, (ad_axis){ in.id, 0 });
+    ad_var renamed = ad_relabel_at(where, y, ad_unprimed(out), out);
+    return ad_relabel_at(where, ad_contract_at(where, renamed, w, ad_shape_of(out)), in, ad_unprimed(in));
 }
 
 ad_var ad_sum_at(ad_where where, ad_var x, ad_shape over)
 {
+    if (!ad_alive(where, "sum", x) || !ad_owns_shape(where, "sum", x.graph, &over))
+        return ad_poisoned(x);
     for (int i = 0; i < over.rank; i++)
         if (!ad_needs_axis(where, "sum", x, over.axes[i]))
             return ad_poisoned(x);
-    if (!ad_alive(x) || over.rank == 0)
+    if (over.rank == 0)
         return x;
     ad_shape shape = ad_shape_minus(ad_shape_get(x), &over);
     return ad_node_on(x, (ad_node){ .op = AD_SUM, .where = where, .shape = shape, .over = over });
@@ -120,7 +122,7 @@ ad_var ad_sum_at(ad_where where, ad_var x, ad_shape over)
 ad_var ad_mean_at(ad_where where, ad_var x, ad_shape over)
 {
     ad_var y = ad_sum_at(where, x, over);
-    for (int i = 0; i < over.rank; i++)
+    for (int i = 0; i < over.rank && y.id >= 0; i++)
         y = ad_scale_at(where, y, 1, over.axes[i], -1);
     return y;
 }
@@ -128,7 +130,7 @@ ad_var ad_mean_at(ad_where where, ad_var x, ad_shape over)
 ad_var ad_expand_at(ad_where where, ad_var x, ad_shape shape)
 {
     char one[160], two[160];
-    if (!ad_alive(x))
+    if (!ad_alive(where, "expand", x) || !ad_owns_shape(where, "expand", x.graph, &shape))
         return ad_poisoned(x);
     const ad_shape *old = ad_shape_get(x);
     if (!ad_shape_within(old, &shape))
@@ -142,7 +144,7 @@ ad_var ad_expand_at(ad_where where, ad_var x, ad_shape shape)
 /* ---- parts and other names ---- */
 ad_var ad_slice_at(ad_where where, ad_var x, ad_axis axis, size_t start, size_t count, ad_axis as)
 {
-    if (!ad_needs_axis(where, "slice", x, axis))
+    if (!ad_needs_axis(where, "slice", x, axis) || !ad_owns_axis(where, "slice", x.graph, as))
         return ad_poisoned(x);
     ad_graph *graph = x.graph;
     if (ad_axis_kind(graph, axis) != AD_FIXED || ad_axis_fixed(graph, as) != count)
@@ -165,18 +167,25 @@ static ad_axis single(ad_where where, ad_graph *graph)
 
 ad_var ad_take_at(ad_where where, ad_var x, ad_axis axis, size_t index)
 {
-    if (!ad_alive(x))
+    if (!ad_alive(where, "take", x))
         return ad_poisoned(x);
     ad_axis one = single(where, x.graph);
     return ad_sum_at(where, ad_slice_at(where, x, axis, index, 1, one), ad_shape_of(one));
 }
 
+static bool has_parts(ad_where where, const char *op, const ad_var *parts, int n)
+{
+    return ad_alive(where, op, parts && n > 0 ? parts[0] : (ad_var){ 0 });
+}
+
 ad_var ad_concat_at(ad_where where, const ad_var *parts, int n, const ad_axis *axes, ad_axis as)
 {
     char one[160], two[160];
-    if (n < 1 || !ad_alive(parts[0]))
-        return parts[0];
+    if (!has_parts(where, "concat", parts, n))
+        return (ad_var){ parts && n > 0 ? parts[0].graph : NULL, -1 };
     ad_graph *graph = parts[0].graph;
+    if (!axes || !ad_owns_axis(where, "concat", graph, as) || !ad_needs_axis(where, "concat", parts[0], axes[0]))
+        return ad_poison(graph, where, "concat: the parts' axes are missing");
     ad_axis *kept = ad_arena_alloc(graph->arena, (size_t)n, sizeof *kept);
     int *in = ad_arena_alloc(graph->arena, (size_t)n, sizeof *in);
     if (!kept || !in)
@@ -206,8 +215,8 @@ ad_var ad_concat_at(ad_where where, const ad_var *parts, int n, const ad_axis *a
 
 ad_var ad_stack_at(ad_where where, const ad_var *parts, int n, ad_axis as)
 {
-    if (n < 1 || !ad_alive(parts[0]))
-        return parts[0];
+    if (!has_parts(where, "stack", parts, n))
+        return (ad_var){ parts && n > 0 ? parts[0].graph : NULL, -1 };
     ad_graph *graph = parts[0].graph;
     ad_axis one = single(where, graph);
     ad_var *rows = ad_arena_alloc(graph->arena, (size_t)n, sizeof *rows);
@@ -215,6 +224,8 @@ ad_var ad_stack_at(ad_where where, const ad_var *parts, int n, ad_axis as)
     if (!rows || !axes)
         return ad_poison(graph, where, "stack: out of memory");
     for (int i = 0; i < n; i++) {
+        if (!ad_common_graph(where, "stack", parts[0], parts[i]))
+            return (ad_var){ graph, -1 };
         ad_shape shape = ad_shape_of(one);
         shape = ad_shape_union(&shape, ad_shape_get(parts[i]));
         rows[i] = ad_expand_at(where, parts[i], shape);
@@ -225,7 +236,8 @@ ad_var ad_stack_at(ad_where where, const ad_var *parts, int n, ad_axis as)
 
 ad_var ad_merge_at(ad_where where, ad_var x, ad_axis a, ad_axis b, ad_axis as)
 {
-    if (!ad_needs_axis(where, "merge", x, a) || !ad_needs_axis(where, "merge", x, b))
+    if (!ad_needs_axis(where, "merge", x, a) || !ad_needs_axis(where, "merge", x, b) ||
+        !ad_owns_axis(where, "merge", x.graph, as))
         return ad_poisoned(x);
     ad_graph *graph = x.graph;
     if (ad_axis_kind(graph, a) != AD_FIXED || ad_axis_kind(graph, b) != AD_FIXED ||
@@ -249,7 +261,8 @@ ad_var ad_merge_at(ad_where where, ad_var x, ad_axis a, ad_axis b, ad_axis as)
 
 ad_var ad_split_at(ad_where where, ad_var x, ad_axis axis, ad_axis a, ad_axis b)
 {
-    if (!ad_needs_axis(where, "split", x, axis))
+    if (!ad_needs_axis(where, "split", x, axis) || !ad_owns_axis(where, "split", x.graph, a) ||
+        !ad_owns_axis(where, "split", x.graph, b))
         return ad_poisoned(x);
     ad_graph *graph = x.graph;
     if (ad_axis_kind(graph, axis) != AD_FIXED ||
@@ -270,8 +283,12 @@ ad_var ad_split_at(ad_where where, ad_var x, ad_axis axis, ad_axis a, ad_axis b)
 
 ad_var ad_relabel_at(ad_where where, ad_var x, ad_axis from, ad_axis to)
 {
-    if (!ad_alive(x) || ad_same(from, to) || !ad_needs_axis(where, "relabel", x, from))
-        return ad_alive(x) ? x : ad_poisoned(x);
+    if (!ad_alive(where, "relabel", x) || !ad_owns_axis(where, "relabel", x.graph, to))
+        return ad_poisoned(x);
+    if (ad_same(from, to))
+        return x;
+    if (!ad_needs_axis(where, "relabel", x, from))
+        return ad_poisoned(x);
     const ad_axis_row *a = &x.graph->axes[from.id], *b = &x.graph->axes[to.id];
     if (a->kind != b->kind || a->size != b->size || fabs(a->ratio - b->ratio) > 0)
         return ad_poison(x.graph, where, "relabel: axes %s and %s differ in kind or size", a->name, b->name);
@@ -282,7 +299,7 @@ ad_var ad_relabel_at(ad_where where, ad_var x, ad_axis from, ad_axis to)
 ad_var ad_transpose_at(ad_where where, ad_var x, ad_shape order)
 {
     char one[160], two[160];
-    if (!ad_alive(x))
+    if (!ad_alive(where, "transpose", x) || !ad_owns_shape(where, "transpose", x.graph, &order))
         return ad_poisoned(x);
     const ad_shape *old = ad_shape_get(x);
     if (!ad_shape_within(old, &order) || !ad_shape_within(&order, old))
@@ -311,7 +328,7 @@ ad_var ad_scatter_at(ad_where where, ad_var x, ad_var index, ad_axis axis, ad_sh
 {
     char one[160], two[160];
     ad_graph *graph = ad_common_graph(where, "scatter", x, index);
-    if (!graph)
+    if (!graph || !ad_owns_axis(where, "scatter", graph, axis) || !ad_owns_shape(where, "scatter", graph, &over))
         return ad_poisoned(x);
     if (!ad_shape_within(ad_shape_get(index), ad_shape_get(x)) || !ad_shape_within(&over, ad_shape_get(index)))
         return ad_poison(graph, where, "scatter: axes do not match: %s and the index's %s",
@@ -326,8 +343,8 @@ ad_var ad_scatter_at(ad_where where, ad_var x, ad_var index, ad_axis axis, ad_sh
 
 ad_var ad_one_hot_at(ad_where where, ad_var index, ad_axis axis)
 {
-    if (!index.graph || index.id < 0)
-        return index;
+    if (!ad_alive(where, "one_hot", index))
+        return ad_poisoned(index);
     ad_var one = ad_constant_at(where, index.graph, 1, (ad_shape){ 0 });
     return ad_scatter_at(where, ad_expand_at(where, one, *ad_shape_get(index)), index, axis, (ad_shape){ 0 });
 }

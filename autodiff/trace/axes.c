@@ -5,12 +5,23 @@
 #include <math.h>
 #include <string.h>
 
+static ad_axis axis_of(const ad_graph *graph, int id)
+{
+    return (ad_axis){ .id = (unsigned short)id, .graph = graph->mark };
+}
+
+/* What is no axis of the graph has the row of no axis. */
+static const ad_axis_row *row_of(const ad_graph *graph, ad_axis axis)
+{
+    return &graph->axes[axis.graph == graph->mark && axis.id < graph->n_axes ? axis.id : 0];
+}
+
 static ad_axis axis_row(ad_where where, ad_graph *graph, const char *name, ad_kind kind, double ratio, size_t size)
 {
     static const char *const kinds[] = { "batch", "width", "fixed" };
     if (!name || !*name || strlen(name) >= sizeof graph->axes->name) {
         ad_poison(graph, where, "axis \"%s\": a name has 1 to 31 bytes", name ? name : "");
-        return (ad_axis){ 0, 0 };
+        return (ad_axis){ 0 };
     }
     for (int i = 1; i < graph->n_axes; i++) {
         const ad_axis_row *row = &graph->axes[i];
@@ -22,19 +33,19 @@ static ad_axis axis_row(ad_where where, ad_graph *graph, const char *name, ad_ki
             ad_poison(graph, where, "axis %s: it has size %zu, asked for with %zu", name, row->size, size);
         else if (fabs(row->ratio - ratio) > 0)
             ad_poison(graph, where, "axis %s: it is %g n wide, asked for with %g n", name, row->ratio, ratio);
-        return (ad_axis){ (unsigned short)i, 0 };
+        return axis_of(graph, i);
     }
     void *axes = graph->axes;
     if (graph->n_axes > 60000 ||
         !ad_arena_grow(graph->arena, &axes, graph->n_axes, &graph->axes_capacity, sizeof *graph->axes)) {
         ad_poison(graph, where, "axis %s: too many axes", name);
-        return (ad_axis){ 0, 0 };
+        return (ad_axis){ 0 };
     }
     graph->axes = axes;
     ad_axis_row *row = &graph->axes[graph->n_axes];
     *row = (ad_axis_row){ .kind = kind, .ratio = ratio, .size = size };
     snprintf(row->name, sizeof row->name, "%s", name);
-    return (ad_axis){ (unsigned short)graph->n_axes++, 0 };
+    return axis_of(graph, graph->n_axes++);
 }
 
 ad_axis ad_batch_at(ad_where where, ad_graph *graph, const char *name)
@@ -59,7 +70,7 @@ ad_axis ad_fixed_at(ad_where where, ad_graph *graph, const char *name, size_t si
 ad_axis ad_fresh_at(ad_where where, ad_graph *graph, const char *stem, size_t size)
 {
     char name[32];
-    snprintf(name, sizeof name, "%.20s", stem);
+    snprintf(name, sizeof name, "%.20s", stem ? stem : "");
     for (int k = 2, i = 1; i < graph->n_axes; i++)
         if (strcmp(graph->axes[i].name, name) == 0) {
             snprintf(name, sizeof name, "%.20s%d", stem, k++);
@@ -70,27 +81,27 @@ ad_axis ad_fresh_at(ad_where where, ad_graph *graph, const char *stem, size_t si
 
 ad_kind ad_axis_kind(const ad_graph *graph, ad_axis axis)
 {
-    return graph->axes[axis.id].kind;
+    return row_of(graph, axis)->kind;
 }
 
 const char *ad_axis_name(const ad_graph *graph, ad_axis axis)
 {
-    return graph->axes[axis.id].name;
+    return row_of(graph, axis)->name;
 }
 
 double ad_axis_ratio(const ad_graph *graph, ad_axis axis)
 {
-    return graph->axes[axis.id].ratio;
+    return row_of(graph, axis)->ratio;
 }
 
 size_t ad_axis_fixed(const ad_graph *graph, ad_axis axis)
 {
-    return graph->axes[axis.id].size;
+    return row_of(graph, axis)->size;
 }
 
 size_t ad_axis_size(const ad_graph *graph, ad_axis axis, const ad_sizes *sizes)
 {
-    const ad_axis_row *row = &graph->axes[axis.id];
+    const ad_axis_row *row = row_of(graph, axis);
     if (row->kind == AD_FIXED)
         return row->size;
     if (row->kind == AD_WIDTH) {
@@ -116,7 +127,7 @@ char *ad_shape_text(const ad_graph *graph, const ad_shape *shape, char *buffer, 
     size_t used = (size_t)snprintf(buffer, size, "(");
     for (int i = 0; i < shape->rank && i < AD_MAX_RANK && used < size; i++) {
         used +=
-            (size_t)snprintf(buffer + used, size - used, "%s%s", i ? ", " : "", graph->axes[shape->axes[i].id].name);
+            (size_t)snprintf(buffer + used, size - used, "%s%s", i ? ", " : "", ad_axis_name(graph, shape->axes[i]));
         for (int k = 0; k < shape->axes[i].prime && used < size; k++)
             used += (size_t)snprintf(buffer + used, size - used, "'");
     }

@@ -7,6 +7,9 @@
 /* ---- leaves ---- */
 static ad_var named_leaf(ad_where where, ad_graph *graph, ad_node node, const char *name)
 {
+    if (!ad_has_text(where, ad_op_name(node.op), graph, "name", name) ||
+        !ad_owns_shape(where, ad_op_name(node.op), graph, &node.shape))
+        return (ad_var){ graph, -1 };
     int taken = ad_named(graph, name);
     if (taken >= 0)
         return ad_poison(graph, where, "%s: the name \"%s\" is taken at %s:%d", ad_op_name(node.op), name,
@@ -29,10 +32,17 @@ ad_var ad_param_at(ad_where where, ad_graph *graph, const char *name, ad_shape s
     if (!kept)
         return ad_poison(graph, where, "param: out of memory");
     *kept = init;
+    if (!ad_has_text(where, "param", graph, "name", name) || !ad_owns_shape(where, "param", graph, &shape) ||
+        (init.axis.id && !ad_owns_axis(where, "param", graph, init.axis)))
+        return (ad_var){ graph, -1 };
     if (!(init.deviation >= 0) || !isfinite(init.deviation) || !isfinite(init.multiplier) || !isfinite(init.mean))
         return ad_poison(graph, where, "param %s: deviation %g, multiplier %g, mean %g: not finite or negative", name,
                          init.deviation, init.multiplier, init.mean);
-    for (int i = 0; i < shape.rank && i < AD_MAX_RANK; i++)
+    if (!isfinite(init.rate) || !isfinite(init.rate_power) || !isfinite(init.deviation_power) ||
+        !isfinite(init.multiplier_power))
+        return ad_poison(graph, where, "param %s: rate %g, powers %g, %g and %g of n: not finite", name, init.rate,
+                         init.rate_power, init.deviation_power, init.multiplier_power);
+    for (int i = 0; i < shape.rank; i++)
         if (ad_axis_kind(graph, shape.axes[i]) == AD_BATCH)
             return ad_poison(graph, where, "param %s: a parameter has no batch axis", name);
     return named_leaf(where, graph, (ad_node){ .op = AD_PARAM, .where = where, .shape = shape, .init = kept }, name);
@@ -47,6 +57,8 @@ ad_var ad_constant_at(ad_where where, ad_graph *graph, double value, ad_shape sh
 
 ad_var ad_delta_at(ad_where where, ad_graph *graph, ad_axis a, ad_axis b)
 {
+    if (!ad_owns_axis(where, "delta", graph, a) || !ad_owns_axis(where, "delta", graph, b))
+        return (ad_var){ graph, -1 };
     if (graph->axes[a.id].kind != graph->axes[b.id].kind || graph->axes[a.id].size != graph->axes[b.id].size)
         return ad_poison(graph, where, "delta: axes %s and %s differ in size", ad_axis_name(graph, a),
                          ad_axis_name(graph, b));
@@ -57,7 +69,10 @@ ad_var ad_delta_at(ad_where where, ad_graph *graph, ad_axis a, ad_axis b)
 /* ---- coordinatewise ---- */
 ad_var ad_unary_at(ad_where where, ad_op op, ad_var x, double p)
 {
-    if (!ad_alive(x))
+    if (!ad_is_unary(op) || op == AD_CUSTOM)
+        return ad_poison(x.graph, where, "unary: %d is no coordinatewise op of one argument (%s)", (int)op,
+                         ad_op_name(op));
+    if (!ad_alive(where, ad_op_name(op), x))
         return ad_poisoned(x);
     if (op == AD_IDENTITY)
         return x;
@@ -68,9 +83,9 @@ ad_var ad_unary_at(ad_where where, ad_op op, ad_var x, double p)
 
 ad_var ad_custom_at(ad_where where, const ad_function *function, int order, ad_var x)
 {
-    if (!ad_alive(x))
+    if (!ad_alive(where, "custom", x) || !ad_function_sound(where, function, x))
         return ad_poisoned(x);
-    if (order >= function->count || !function->derivatives[order])
+    if (order < 0 || order >= function->count || !function->derivatives[order])
         return ad_poison(x.graph, where, "%s: derivative %d of this function is not given", function->name, order);
     return ad_node_on(
         x,
@@ -90,10 +105,10 @@ ad_var ad_combine(ad_where where, ad_op op, ad_var a, ad_var b)
         return ad_poisoned(a);
     const ad_shape *sa = ad_shape_get(a), *sb = ad_shape_get(b);
     if (op == AD_MUL && is_constant(a) && ad_shape_within(sa, sb))
-        return ad_scale_at(where, b, graph->nodes[a.id]->c, (ad_axis){ 0, 0 }, 0);
+        return ad_scale_at(where, b, graph->nodes[a.id]->c, (ad_axis){ 0 }, 0);
     if ((op == AD_MUL || op == AD_DIV) && is_constant(b) && ad_shape_within(sb, sa)) {
         double c = graph->nodes[b.id]->c;
-        return ad_scale_at(where, a, op == AD_MUL ? c : 1 / c, (ad_axis){ 0, 0 }, 0);
+        return ad_scale_at(where, a, op == AD_MUL ? c : 1 / c, (ad_axis){ 0 }, 0);
     }
     ad_shape shape = ad_shape_within(sa, sb) && sb->rank > sa->rank ? *sb : ad_shape_union(sa, sb);
     return ad_node_make(graph, (ad_node){ .op = op, .where = where, .shape = shape }, 2, (int[]){ a.id, b.id });
@@ -102,6 +117,9 @@ ad_var ad_combine(ad_where where, ad_op op, ad_var a, ad_var b)
 ad_var ad_binary_at(ad_where where, ad_op op, ad_var a, ad_var b)
 {
     char one[160], two[160];
+    if (!ad_is_binary(op))
+        return ad_poison(a.graph ? a.graph : b.graph, where, "binary: %d is no coordinatewise op of two arguments (%s)",
+                         (int)op, ad_op_name(op));
     ad_graph *graph = ad_common_graph(where, ad_op_name(op), a, b);
     if (!graph)
         return ad_poisoned(a);
@@ -115,12 +133,12 @@ ad_var ad_binary_at(ad_where where, ad_op op, ad_var a, ad_var b)
 
 ad_var ad_scale_at(ad_where where, ad_var x, double c, ad_axis axis, double power)
 {
-    if (!ad_alive(x))
+    if (!ad_alive(where, "scale", x) || (axis.id && !ad_owns_axis(where, "scale", x.graph, axis)))
         return ad_poisoned(x);
     if (!isfinite(c) || !isfinite(power))
         return ad_poison(x.graph, where, "scale: factor %g, power %g: not finite", c, power);
     if (axis.id == 0 || !(fabs(power) > 0))
-        axis = (ad_axis){ 0, 0 }, power = 0;
+        axis = (ad_axis){ 0 }, power = 0;
     const ad_node *node = x.graph->nodes[x.id];
     if (node->op == AD_SCALE && (!axis.id || !node->axis.id || node->axis.id == axis.id)) {
         x.graph->nodes[x.id]->moved = true;

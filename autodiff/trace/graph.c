@@ -5,6 +5,26 @@
 
 enum { FIRST_NODES = 256, FIRST_AXES = 64 };
 
+static unsigned char next_mark(void)
+{
+    static atomic_uint count;
+    return (unsigned char)(1 + atomic_fetch_add(&count, 1) % 255);
+}
+
+static _Thread_local ad_graph *traced;
+
+ad_graph *ad_graph_trace(ad_graph *graph)
+{
+    ad_graph *before = traced;
+    traced = graph;
+    return before;
+}
+
+ad_graph *ad_graph_traced(void)
+{
+    return traced;
+}
+
 ad_graph *ad_graph_new(ad_error *error)
 {
     ad_graph *graph = ad_alloc(1, sizeof *graph, "a graph", error);
@@ -17,6 +37,7 @@ ad_graph *ad_graph_new(ad_error *error)
     graph->nodes_capacity = FIRST_NODES;
     graph->axes_capacity = FIRST_AXES;
     graph->n_axes = 1;
+    graph->mark = next_mark();
     if (!graph->nodes || !graph->axes) {
         ad_fail(error, "out of memory for a graph");
         ad_graph_free(graph);
@@ -80,5 +101,5 @@ const ad_node *ad_node_of(const ad_graph *graph, int id)
 const ad_shape *ad_shape_get(ad_var v)
 {
     static const ad_shape scalar = { 0 };
-    return v.graph && v.id >= 0 ? &v.graph->nodes[v.id]->shape : &scalar;
+    return v.graph && v.id >= 0 && v.id < v.graph->n_nodes ? &v.graph->nodes[v.id]->shape : &scalar;
 }

@@ -4,16 +4,62 @@
 
 #include <string.h>
 
-bool ad_alive(ad_var v)
+bool ad_alive(ad_where where, const char *op, ad_var v)
 {
-    return v.graph && v.id >= 0 && !ad_failed(v.graph);
+    if (!v.graph) {
+        ad_poison(ad_graph_traced(), where, "%s: its argument is a variable that was never set, of no graph", op);
+        return false;
+    }
+    if (v.id >= v.graph->n_nodes)
+        ad_poison(v.graph, where, "%s: its argument is number %d of a graph that has %d nodes", op, v.id,
+                  (int)v.graph->n_nodes);
+    return v.id >= 0 && !ad_failed(v.graph);
 }
 
 ad_graph *ad_common_graph(ad_where where, const char *op, ad_var a, ad_var b)
 {
-    if (a.graph != b.graph && a.graph && b.graph)
-        ad_poison(a.graph, where, "%s: the arguments are of two graphs", op);
-    return ad_alive(a) && ad_alive(b) ? a.graph : NULL;
+    if (a.graph != b.graph && a.graph && b.graph) {
+        ad_graph *traced = ad_graph_traced();
+        ad_poison(traced ? traced : a.graph, where,
+                  "%s: the arguments are of two graphs: a variable of another network, or of an earlier trace", op);
+        return NULL;
+    }
+    if (!a.graph && b.graph)
+        ad_poison(b.graph, where, "%s: its first argument is a variable that was never set", op);
+    if (a.graph && !b.graph)
+        ad_poison(a.graph, where, "%s: its second argument is a variable that was never set", op);
+    return ad_alive(where, op, a) && ad_alive(where, op, b) ? a.graph : NULL;
+}
+
+static bool is_axis_of(const ad_graph *graph, ad_axis axis)
+{
+    return axis.graph == graph->mark && axis.id > 0 && axis.id < graph->n_axes;
+}
+
+bool ad_owns_axis(ad_where where, const char *op, ad_graph *graph, ad_axis axis)
+{
+    if (is_axis_of(graph, axis))
+        return true;
+    ad_poison(graph, where, axis.id ? "%s: an axis of another network" : "%s: an axis that was never set", op);
+    return false;
+}
+
+bool ad_owns_shape(ad_where where, const char *op, ad_graph *graph, const ad_shape *shape)
+{
+    if (shape->rank > AD_MAX_RANK)
+        ad_poison(graph, where, "%s: more than %d axes", op, AD_MAX_RANK);
+    else if (shape->rank < 0)
+        ad_poison(graph, where, "%s: %d axes", op, shape->rank);
+    for (int i = 0; i < shape->rank && i < AD_MAX_RANK && ad_owns_axis(where, op, graph, shape->axes[i]); i++)
+        ;
+    return !ad_failed(graph);
+}
+
+bool ad_has_text(ad_where where, const char *op, ad_graph *graph, const char *what, const char *text)
+{
+    if (!text)
+        ad_poison(graph, where, "%s: its %s is missing (NULL)", op, what);
+    return text != NULL;
 }
 
 ad_var ad_poisoned(ad_var a)
@@ -27,12 +73,9 @@ ad_var ad_node_make(ad_graph *graph, ad_node node, int n_in, const int *in)
     char text[160];
     if (ad_failed(graph))
         return (ad_var){ graph, -1 };
-    if (node.shape.rank > AD_MAX_RANK)
-        return ad_poison(graph, node.where, "%s: %d axes, at most %d are carried", ad_op_name(node.op), node.shape.rank,
-                         AD_MAX_RANK);
+    if (!ad_owns_shape(node.where, ad_op_name(node.op), graph, &node.shape))
+        return (ad_var){ graph, -1 };
     for (int i = 0; i < node.shape.rank; i++) {
-        if (!node.shape.axes[i].id)
-            return ad_poison(graph, node.where, "%s: not an axis of this graph", ad_op_name(node.op));
         for (int k = 0; k < i; k++)
             if (ad_same(node.shape.axes[i], node.shape.axes[k]))
                 return ad_poison(graph, node.where, "%s: axis %s stands twice in %s", ad_op_name(node.op),
@@ -63,7 +106,7 @@ ad_var ad_node_on(ad_var x, ad_node node)
 bool ad_needs_axis(ad_where where, const char *op, ad_var x, ad_axis axis)
 {
     char text[160];
-    if (!ad_alive(x))
+    if (!ad_alive(where, op, x) || !ad_owns_axis(where, op, x.graph, axis))
         return false;
     if (ad_has(ad_shape_get(x), axis))
         return true;

@@ -13,12 +13,12 @@ static const char *const names[] = {
 
 const char *ad_op_name(ad_op op)
 {
-    return names[op];
+    return (unsigned)op < AD_N_OPS ? names[op] : "no op";
 }
 
 bool ad_is_unary(ad_op op)
 {
-    return op <= AD_CUSTOM;
+    return (unsigned)op <= AD_CUSTOM;
 }
 
 bool ad_is_binary(ad_op op)

@@ -11,7 +11,7 @@ static ad_var var_at(const ad_pass *p, int id)
     return (ad_var){ p->graph, id };
 }
 
-static const ad_axis no_axis = { 0, 0 };
+static const ad_axis no_axis = { 0 };
 
 /* Sums an adjoint given over `full` down to the axes of `to`; where it is constant along an axis, that is a factor. */
 static ad_var reduce(const ad_pass *p, ad_var adjoint, const ad_shape *full, const ad_shape *to)

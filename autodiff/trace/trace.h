@@ -20,8 +20,11 @@ struct ad_graph {
     _Atomic(ad_node **) nodes;
     atomic_int n_nodes;
     _Atomic(ad_axis_row *) axes; /* axes[0] is no axis */
-    int n_axes, nodes_capacity, axes_capacity;
+    atomic_int n_axes;
+    int nodes_capacity, axes_capacity;
     int *named, n_named, named_capacity; /* the nodes with names by their hash, from 1 on, 0 where free (names.c) */
+    unsigned char mark;         /* in its axes: graphs made one after the other have different ones, from 1 to 255 */
+    struct ad_checked *checked; /* users' functions that were looked at (custom.c) */
     ad_error error;
 };
 
@@ -45,15 +48,31 @@ int ad_named(const ad_graph *graph, const char *name);
 /* Notes that the last node has a name, which no other has; false without memory. */
 bool ad_note_name(ad_graph *graph);
 
+/* The graph that this thread traces, from ad_graph_trace, which returns the one before, to its next call; NULL: none.
+ * It is told of variables that belong to no graph, or to another one. */
+ad_graph *ad_graph_trace(ad_graph *graph);
+ad_graph *ad_graph_traced(void);
+
 /* ---- what builders check ---- */
-bool ad_alive(ad_var v); /* not poisoned, and neither is its graph */
+/* Not poisoned, and neither is its graph. What was never set, or is no variable of its graph, is an error of that
+ * graph, or of the one that is traced. */
+bool ad_alive(ad_where where, const char *op, ad_var v);
 ad_var ad_poisoned(ad_var a);
 /* The graph of an op's arguments if all is well, NULL if one is poisoned or they are of two graphs. */
 ad_graph *ad_common_graph(ad_where where, const char *op, ad_var a, ad_var b);
+/* True for an axis of the graph, and a list of at most AD_MAX_RANK of them; otherwise poisons. */
+bool ad_owns_axis(ad_where where, const char *op, ad_graph *graph, ad_axis axis);
+bool ad_owns_shape(ad_where where, const char *op, ad_graph *graph, const ad_shape *shape);
+/* True for a text; NULL poisons: the op's `what` is missing. */
+bool ad_has_text(ad_where where, const char *op, ad_graph *graph, const char *what, const char *text);
+/* A user's function, looked at once in a graph: is it a function of all the numbers that its argument may be, are its
+ * derivatives those of the ones before, and its kinks all that there are? False: poisoned. */
+bool ad_function_sound(ad_where where, const ad_function *function, ad_var x);
 /* True if x has the axis; otherwise poisons with the axis and the shape. */
 bool ad_needs_axis(ad_where where, const char *op, ad_var x, ad_axis axis);
 
 /* ---- shapes ---- */
+ad_axis ad_unprimed(ad_axis axis);
 ad_shape ad_shape_minus(const ad_shape *a, const ad_shape *b);
 ad_shape ad_shape_union(const ad_shape *a, const ad_shape *b);
 ad_shape ad_shape_meet(const ad_shape *a, const ad_shape *b);

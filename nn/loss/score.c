@@ -3,6 +3,18 @@
 
 #include <math.h>
 
+/* The class whose output is the largest; `outputs`, which is none, where one is NaN. */
+static size_t class_of(const double *f, size_t outputs)
+{
+    size_t best = 0;
+    for (size_t o = 0; o < outputs; o++) {
+        if (isnan(f[o]))
+            return outputs;
+        best = f[o] > f[best] ? o : best;
+    }
+    return best;
+}
+
 /* The loss of one row in double: f (outputs), y one class number or (outputs). */
 static double row_loss(nn_loss loss, const double *f, const double *y, size_t outputs)
 {
@@ -26,12 +38,9 @@ void nn_score(nn_loss loss, const double *f, const nn_data *data, size_t outputs
     double sum = 0;
     for (size_t i = 0; i < data->rows; i++) {
         const double *row = f + i * outputs, *y = nn_target_row(data, outputs, i);
-        size_t best = 0;
-        for (size_t o = 0; o < outputs; o++)
-            best = row[o] > row[best] ? o : best;
         if (data->classes) {
             size_t label = (size_t)y[0];
-            right += best == label;
+            right += class_of(row, outputs) == label;
             if (loss == NN_SQUARE) {
                 for (size_t o = 0; o < outputs; o++)
                     one_hot[o] = o == label ? 1 : 0;

@@ -3,6 +3,15 @@
 
 #include <math.h>
 
+bool nn_takes(ad_where where, nn_net *net, const char *kind, const char *name, ad_var x)
+{
+    if (!ad_has_text(where, kind, net->graph, "name", name))
+        return false;
+    if (x.graph && x.graph != net->graph)
+        ad_poison(net->graph, where, "%s %s: its input is a variable of another network", kind, name);
+    return ad_alive(where, kind, x) && !ad_failed(net->graph);
+}
+
 static nn_weight make(ad_where where, nn_net *net, const char *name, ad_shape shape, ad_init init)
 {
     ad_var omega = ad_param_at(where, net->graph, name, shape, init);
@@ -12,11 +21,16 @@ static nn_weight make(ad_where where, nn_net *net, const char *name, ad_shape sh
 nn_weight nn_weight_at(ad_where where, nn_net *net, const char *name, ad_axis in, ad_axis out, double sigma)
 {
     ad_axis second = in.id == out.id ? ad_prime(in) : out;
+    if (!ad_has_text(where, "weight", net->graph, "name", name) || !ad_owns_axis(where, name, net->graph, in) ||
+        !ad_owns_axis(where, name, net->graph, out))
+        return (nn_weight){ .omega = { net->graph, -1 } };
     return make(where, net, name, ad_shape_of(in, second), nn_weight_init(net, in, out, sigma));
 }
 
 nn_weight nn_bias_at(ad_where where, nn_net *net, const char *name, ad_axis out, double sigma)
 {
+    if (!ad_has_text(where, "bias", net->graph, "name", name) || !ad_owns_axis(where, name, net->graph, out))
+        return (nn_weight){ .omega = { net->graph, -1 } };
     return make(where, net, name, ad_shape_of(out), nn_bias_init(net, out, sigma));
 }
 
@@ -47,8 +61,8 @@ ad_axis nn_width_at(ad_where where, nn_net *net, const char *name, double ratio)
 ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out, const nn_dense_spec *spec)
 {
     const ad_shape *shape = ad_shape_get(x);
-    if (x.id < 0 || ad_failed(net->graph))
-        return x;
+    if (!nn_takes(where, net, "dense", name, x))
+        return (ad_var){ net->graph, -1 };
     if (shape->rank < 1)
         return ad_poison(net->graph, where, "dense %s: its input has no axis", name);
     double sigma_w = spec && fabs(spec->sigma_w) > 0 ? spec->sigma_w : 1;
@@ -69,8 +83,8 @@ ad_var nn_readout_at(ad_where where, nn_net *net, const char *name, ad_var x, co
 ad_var nn_embedding_at(ad_where where, nn_net *net, const char *name, ad_var x, size_t entries, ad_axis out,
                        double sigma)
 {
-    if (x.id < 0 || ad_failed(net->graph))
-        return x;
+    if (!nn_takes(where, net, "embedding", name, x) || !ad_owns_axis(where, name, net->graph, out))
+        return (ad_var){ net->graph, -1 };
     if (entries == 0)
         return ad_poison(net->graph, where, "embedding %s: its table has no entries", name);
     ad_axis entry = ad_fixed_at(where, net->graph, nn_name(net, "%s.entry", name), entries);
@@ -81,6 +95,8 @@ ad_var nn_embedding_at(ad_where where, nn_net *net, const char *name, ad_var x, 
 
 ad_var nn_activation_at(ad_where where, nn_net *net, const char *name, ad_var x)
 {
+    if (!ad_has_text(where, "activation", net->graph, "name", name) || !nn_takes(where, net, "activation", name, x))
+        return (ad_var){ net->graph, -1 };
     int op = ad_unary_named(name);
     if (op >= 0 && ad_op_facts_of((ad_op)op)->activation)
         return ad_unary_at(where, (ad_op)op, x, ad_op_facts_of((ad_op)op)->usual_p);

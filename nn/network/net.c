@@ -109,9 +109,11 @@ size_t nn_n_outputs(const nn_net *net)
     return ad_axis_fixed(net->graph, net->outputs);
 }
 
-const char *nn_name(nn_net *net, const char *format, ...)
+const char *nn_name_at(ad_where where, nn_net *net, const char *format, ...)
 {
     va_list args;
+    if (!ad_has_text(where, "name", net->graph, "format", format))
+        return "";
     va_start(args, format);
     const char *name = ad_arena_vtext(net->arena, format, args);
     va_end(args);

@@ -64,6 +64,9 @@ int nn_growth_end(const nn_net *net, ad_mark before, const char *what, ad_error 
 /* A plan of the net's graph, whose error may be another thread's only while it grows. */
 ad_plan *nn_plan_new(const nn_net *net, const ad_var *outputs, int n, const ad_plan_spec *spec, ad_error *error);
 
+/* layers.c: can a layer of this kind and name be built on x? If not, the graph is poisoned. */
+bool nn_takes(ad_where where, nn_net *net, const char *kind, const char *name, ad_var x);
+
 /* settings.c */
 void nn_setting_give(nn_net *net, const char *text); /* "key=value"; a key given twice is an error */
 void nn_setting_fail(nn_net *net, const char *key, const char *wanted);

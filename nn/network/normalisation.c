@@ -54,7 +54,7 @@ static ad_var normalise(ad_where where, ad_var u, ad_shape over, double epsilon,
 static bool settle(ad_where where, nn_net *net, const char *kind, const char *name, ad_var x, nn_norm_spec *spec)
 {
     char text[160];
-    if (!x.graph || x.id < 0 || ad_failed(net->graph))
+    if (!nn_takes(where, net, kind, name, x) || !ad_owns_shape(where, kind, net->graph, &spec->over))
         return false;
     const ad_shape *shape = ad_shape_get(x);
     if (!(spec->epsilon >= 0) || !isfinite(spec->epsilon) || (spec->exact && spec->epsilon > 0))

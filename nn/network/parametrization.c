@@ -62,7 +62,7 @@ ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
 ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma)
 {
     if (!is_width(net, out)) /* the outputs' own bias is of order one in every scale, and so is its rate */
-        return make(net, (ad_axis){ 0, 0 }, (powers){ 0, 0 }, 0, sigma);
+        return make(net, (ad_axis){ 0 }, (powers){ 0, 0 }, 0, sigma);
     return make(net, out, table[net->spec.parametrization].bias, 0 - table[net->spec.parametrization].c, sigma);
 }
 

@@ -30,8 +30,11 @@ static nn_setting *append_setting(nn_net *net, const char *key, const char *valu
 }
 
 /* The text given for the key, else its preset; marks the setting as read. */
-static const char *take_setting(nn_net *net, const char *key, const char *preset)
+static const char *take_setting(ad_where where, nn_net *net, const char *key, const char *preset)
 {
+    if (!ad_has_text(where, "setting", net->graph, "key", key) ||
+        !ad_has_text(where, "setting", net->graph, "default", preset))
+        return "";
     nn_setting *s = find_setting(net, key);
     if (!s)
         s = append_setting(net, key, NULL);
@@ -44,16 +47,18 @@ static const char *take_setting(nn_net *net, const char *key, const char *preset
 
 void nn_setting_fail(nn_net *net, const char *key, const char *wanted)
 {
+    if (ad_failed(net->graph)) /* the key itself is missing, say */
+        return;
     const nn_setting *s = find_setting(net, key);
     const char *value = s && s->value ? s->value : s ? s->preset : NULL;
     ad_fail(&net->error, "%s: %s=%s: it must be %s", nn_title(net), key, value ? value : "", wanted);
 }
 
-long nn_setting_int(nn_net *net, const char *key, long preset, long minimum, long maximum)
+long nn_setting_int_at(ad_where where, nn_net *net, const char *key, long preset, long minimum, long maximum)
 {
     char text[32], wanted[96], *end;
     snprintf(text, sizeof text, "%ld", preset);
-    const char *value = take_setting(net, key, text);
+    const char *value = take_setting(where, net, key, text);
     errno = 0;
     long number = strtol(value, &end, 10);
     if (end != value && !*end && !errno && number >= minimum && number <= maximum)
@@ -70,7 +75,7 @@ static bool real(const char *text, double *number)
     return end != text && !*end && isfinite(*number);
 }
 
-double nn_setting_real(nn_net *net, const char *key, double preset)
+double nn_setting_real_at(ad_where where, nn_net *net, const char *key, double preset)
 {
     char text[40];
     double number;
@@ -79,20 +84,20 @@ double nn_setting_real(nn_net *net, const char *key, double preset)
         if (real(text, &number) && !(fabs(number - preset) > 0))
             break;
     }
-    if (real(take_setting(net, key, text), &number))
+    if (real(take_setting(where, net, key, text), &number))
         return number;
     nn_setting_fail(net, key, "a number");
     return preset;
 }
 
-const char *nn_setting_text(nn_net *net, const char *key, const char *preset)
+const char *nn_setting_text_at(ad_where where, nn_net *net, const char *key, const char *preset)
 {
-    return take_setting(net, key, preset);
+    return take_setting(where, net, key, preset);
 }
 
-bool nn_setting_sigma(nn_net *net, const char *key, const char *preset, double *sigma)
+bool nn_setting_sigma_at(ad_where where, nn_net *net, const char *key, const char *preset, double *sigma)
 {
-    const char *text = take_setting(net, key, preset);
+    const char *text = take_setting(where, net, key, preset);
     *sigma = 0;
     if (strcmp(text, "none") == 0)
         return false;

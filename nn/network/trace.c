@@ -34,8 +34,14 @@ static void check_output(nn_net *net)
         ad_fail(&net->error, "%s: the network returns nothing", nn_title(net));
         return;
     }
+    if (net->output.graph != net->graph || net->output.id >= ad_graph_size(net->graph)) {
+        bool foreign = net->output.graph != net->graph && net->output.id < ad_graph_size(net->output.graph);
+        ad_where made = foreign ? ad_node_of(net->output.graph, net->output.id)->where : (ad_where){ nn_title(net), 0 };
+        ad_fail(&net->error, "%s:%d: the network returns a variable of another network, or none", made.file, made.line);
+        return;
+    }
     const ad_shape *shape = ad_shape_get(net->output);
-    ad_axis other = { 0, 0 };
+    ad_axis other = { 0 };
     for (int i = 0; i < shape->rank; i++)
         if (!ad_same(shape->axes[i], net->batch))
             other = shape->axes[i];
@@ -116,7 +122,9 @@ nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
         net->batch = ad_batch(net->graph, "batch");
         net->outputs = ad_fixed(net->graph, "outputs", (size_t)outputs);
         net->input = make_input(net);
+        ad_graph *before = ad_graph_trace(net->graph);
         net->output = function(net, net->input);
+        ad_graph_trace(before);
     }
     /* what a wrong setting does to the trace is not the first thing to be told */
     if (!net->error.text[0] && ad_failed(net->graph))

@@ -38,7 +38,7 @@ typedef struct {
 
 /* A layer, prepared: the quadrature is chosen once, and serves V, T and its transpose. Refused, with the reason:
  * epsilon < 0, no covariance; at epsilon = 0 a constant batch (or one of a single sample), and, with `backward`, an
- * infinite T: rank <= 2 of the centred covariance of one batch; of two, a batch of rank 1, or joint rank 2. */
+ * infinite T: rank 2 of the centred covariance of one batch; of two, joint rank 2. */
 typedef struct tp_batchnorm tp_batchnorm;
 tp_batchnorm *tp_batchnorm_new(const tp_batchnorm_spec *spec, ad_error *error);
 void tp_batchnorm_free(tp_batchnorm *layer);
@@ -57,6 +57,11 @@ double tp_batchnorm_rounding(const tp_batchnorm *layer);
 
 /* (rows): the mean of phi(z) of one batch. */
 void tp_batchnorm_mean(const tp_batchnorm *layer, double *out);
+/* Does nothing go back? At epsilon = 0 and rank 1 of a centred batch z is 1 or -1 times fixed numbers, so T and T* are
+ * 0: of a batch of two at any depth. They are not computed then. */
+bool tp_batchnorm_stops(const tp_batchnorm *layer);
+/* Is the rank of a batch so small that T has no limit, or another one, as epsilon tends to 0? */
+bool tp_batchnorm_small(const tp_batchnorm *layer);
 /* At epsilon = 0, is the rank so small that a finite network's tangent kernel has infinite variance? One batch: below
  * 5. */
 bool tp_batchnorm_heavy(const tp_batchnorm *layer, size_t *rank);

@@ -194,19 +194,34 @@ static int factor_joint(tp_batchnorm *layer, const tp_batchnorm_spec *spec, ad_e
  * integrable: ranks >= 2 and joint rank >= 3; of one batch, rank >= 3. */
 static int check_finite(const tp_batchnorm *layer, const tp_batchnorm_spec *spec, ad_error *error)
 {
+    if (tp_batchnorm_stops(layer))
+        return 0;
     size_t r1 = layer->side[0].rank, r2 = layer->side[1].rank, both = layer->joint_rank;
     bool free1 = spec->epsilon > 0, free2 = layer->one ? free1 : spec->epsilon2 > 0;
     if (!layer->backward || ((free1 || r1 >= 2) && (free2 || r2 >= 2) && (free1 || free2 || both >= 3)))
         return 0;
     if (layer->one)
         return ad_fail(error,
-                       "batchnorm: the tangent kernel is infinite: at epsilon = 0 the centred batch needs rank 3, and "
-                       "has %zu (%zu samples)",
+                       "batchnorm: the tangent kernel is infinite: at epsilon = 0 the centred batch needs rank 3 (or "
+                       "1, through which nothing goes back), and has %zu (%zu samples)",
                        both, layer->side[0].rows);
     return ad_fail(error,
                    "batchnorm: the tangent kernel is infinite: at epsilon = 0 the centred batches need ranks 2 and 2, "
                    "together 3, and have %zu and %zu, together %zu",
                    r1, r2, both);
+}
+
+bool tp_batchnorm_stops(const tp_batchnorm *layer)
+{
+    bool stops = false;
+    for (int i = 0; i < 2; i++)
+        stops = stops || (!(layer->side[i].decay > 0) && layer->side[i].rank == 1);
+    return stops;
+}
+
+bool tp_batchnorm_small(const tp_batchnorm *layer)
+{
+    return layer->side[0].rank < 3 || layer->side[1].rank < 3;
 }
 
 bool tp_batchnorm_heavy(const tp_batchnorm *layer, size_t *rank)
@@ -244,7 +259,10 @@ static int prepare(tp_batchnorm *layer, const tp_batchnorm_spec *spec, ad_error 
         b[1] = b[0];
     else if (find_scale(&b[1], spec->k22, spec->epsilon2, error) < 0)
         return -1;
-    return factor_joint(layer, spec, error) < 0 || check_finite(layer, spec, error) < 0 ? -1 : 0;
+    if (factor_joint(layer, spec, error) < 0 || check_finite(layer, spec, error) < 0)
+        return -1;
+    layer->backward = layer->backward && !tp_batchnorm_stops(layer);
+    return 0;
 }
 
 static bool valid(double epsilon)

@@ -33,6 +33,8 @@ typedef struct {
     bool sampled;      /* spheres were */
     size_t heavy_rank; /* a finite network's kernel has infinite variance: the centred batch's rank; else 0 */
     bool heavy;
+    bool stops; /* nothing goes back through a layer of rank 1 */
+    bool small; /* ranks at which epsilon to 0 and n to infinity do not commute */
     tp_table keys;
     tp_block *blocks; /* by key */
     int capacity;

@@ -189,6 +189,7 @@ static int layer_spec(tp_coupled *c, tp_base_function f, tp_base_function g, int
 static void note_heavy(tp_coupled *c, const tp_batchnorm *layer)
 {
     size_t rank;
+    c->small = c->small || tp_batchnorm_small(layer);
     if (tp_batchnorm_heavy(layer, &rank)) {
         c->heavy_rank = c->heavy && c->heavy_rank < rank ? c->heavy_rank : rank;
         c->heavy = true;
@@ -278,6 +279,9 @@ int tp_normal_block(tp_coupled *c, tp_block_kind kind, tp_base_function f, tp_ba
         return -1;
     tp_batchnorm_spec spec = { .backward = false };
     const tp_batchnorm *layer = layer_of(c, f, g, p, q, cov, &spec);
+    c->stops = c->stops || (layer && tangent && tp_batchnorm_stops(layer));
+    if (layer && tangent && tp_batchnorm_stops(layer))
+        return 0;
     if (!layer || laplace_part(c, layer, tangent, c->rows[p] * c->rows[q], out->values))
         return -1;
     bool homogeneous = is_homogeneous(c, f.fn) && is_homogeneous(c, g.fn);

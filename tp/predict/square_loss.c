@@ -300,11 +300,15 @@ static double entropy(const double *f, const double *y, size_t columns)
     return weight * (largest + log(sum)) - dot;
 }
 
+/* The largest one's number; `count`, which is none, where one is NaN. */
 static size_t largest_of(const double *values, size_t count)
 {
     size_t best = 0;
-    for (size_t o = 1; o < count; o++)
+    for (size_t o = 0; o < count; o++) {
+        if (isnan(values[o]))
+            return count;
         best = values[o] > values[best] ? o : best;
+    }
     return best;
 }
 

@@ -12,6 +12,7 @@
 
 typedef struct {
     double size, spread; /* -INFINITY: none */
+    bool positive;       /* no coordinate is negative, and what they are summed to is of this size, not less */
 } order;
 
 static const double TINY = 1e-9;
@@ -25,7 +26,7 @@ static order of_param(const ad_graph *graph, const ad_node *node)
 {
     double deviation =
         node->init->deviation > 0 ? fan_in_power(graph, node->init, node->init->deviation_power) : -INFINITY;
-    order o = { fabs(node->init->mean) > 0 ? fmax(0, deviation) : deviation, -INFINITY };
+    order o = { fabs(node->init->mean) > 0 ? fmax(0, deviation) : deviation, -INFINITY, false };
     if (tp_count_widths(graph, &node->shape) == 0)
         o.spread = deviation;
     return o;
@@ -33,33 +34,55 @@ static order of_param(const ad_graph *graph, const ad_node *node)
 
 static order product(order a, order b)
 {
-    return (order){ a.size + b.size, fmax(a.spread + b.size, a.size + b.spread) };
+    return (order){ a.size + b.size, fmax(a.spread + b.size, a.size + b.spread), a.positive && b.positive };
 }
 
 /* A sum over the width: of numbers that differ, and are centred or not. A matrix and a vector make a vector again. */
 static order over_width(order summed, bool matrix)
 {
-    order o = { summed.size + (matrix ? 0.5 : 1), summed.spread + (matrix ? 0.5 : 1) };
+    order o = { summed.size + (matrix ? 0.5 : 1), summed.spread + (matrix ? 0.5 : 1), summed.positive };
     if (!matrix)
         o.spread = fmax(o.spread, summed.size + 0.5);
     return o;
 }
 
+/* What fluctuates less than it amounts to is a number up to a factor that tends to 1. */
+static bool is_number(order o)
+{
+    return o.spread < -TINY || (o.positive && o.spread < o.size - TINY);
+}
+
+/* x^degree of such a number. */
+static order power_of(order x, double degree)
+{
+    return (order){ degree * x.size, x.spread + (degree - 1) * x.size, true };
+}
+
+static bool never_negative(const ad_node *node)
+{
+    const ad_op_facts *facts = ad_op_facts_of(node->op);
+    return facts && (facts->lowest >= 0 || node->op == AD_SQUARE || node->op == AD_ABS || node->op == AD_RELU ||
+                     node->op == AD_STEP);
+}
+
 static order of_node(const ad_graph *graph, const ad_node *node, const order *orders)
 {
-    order a = node->n_in > 0 ? orders[node->in[0]] : (order){ 0, -INFINITY };
+    order a = node->n_in > 0 ? orders[node->in[0]] : (order){ 0, -INFINITY, false };
     switch (node->op) {
     case AD_PARAM:
         return of_param(graph, node);
     case AD_SCALE: {
         bool width = node->axis.id && ad_axis_kind(graph, node->axis) == AD_WIDTH;
         double power = fabs(node->c) > 0 ? width ? node->power : 0 : -INFINITY;
-        return (order){ a.size + power, a.spread + power };
+        return (order){ a.size + power, a.spread + power, a.positive && node->c > 0 };
     }
     case AD_MUL:
         return product(a, orders[node->in[1]]);
-    case AD_DIV:
-        return product(a, (order){ 0, orders[node->in[1]].spread });
+    case AD_DIV: {
+        order b = orders[node->in[1]];
+        bool number = b.positive && b.spread < b.size - TINY;
+        return product(a, number ? power_of(b, -1) : (order){ 0, b.spread, false });
+    }
     case AD_SUM:
     case AD_CONTRACT: {
         order all = node->op == AD_SUM ? a : product(a, orders[node->in[1]]);
@@ -71,16 +94,37 @@ static order of_node(const ad_graph *graph, const ad_node *node, const order *or
     default:
         for (int k = 1; k < node->n_in; k++) {
             order b = orders[node->in[k]];
-            a = (order){ fmax(a.size, b.size), fmax(a.spread, b.spread) };
+            a = (order){ fmax(a.size, b.size), fmax(a.spread, b.spread), a.positive && b.positive };
         }
-        if (ad_is_unary(node->op) && node->op != AD_IDENTITY && node->op != AD_NEG)
-            a.size = 0;
+        if (node->op == AD_CONSTANT)
+            a.positive = node->c >= 0;
+        if (!ad_is_unary(node->op) || node->op == AD_IDENTITY)
+            return a;
+        if (isfinite(ad_op_degree(node->op, node->c)) && a.positive && node->op != AD_NEG)
+            return power_of(a, ad_op_degree(node->op, node->c));
+        a.size = node->op == AD_NEG ? a.size : 0;
+        a.positive = never_negative(node);
         return a;
     }
 }
 
-/* The operand that stays random and is not met linearly here; -1: none. */
-static int random_operand(const tp_program *program, const ad_node *node, const order *orders)
+/* By node: does a parameter that has a site move it? */
+static bool *find_moved(const tp_program *program, tp_kernel_kind which, ad_error *error)
+{
+    bool *moved = ad_alloc((size_t)program->forward + 1, sizeof *moved, "the orders of a program", error);
+    for (int k = 0; moved && which == TP_NTK && k < program->n_sites; k++)
+        moved[program->sites[k].param.id] = true;
+    for (int id = 0; moved && id < program->forward; id++) {
+        const ad_node *node = ad_node_of(program->graph, id);
+        for (int k = 0; k < node->n_in; k++)
+            moved[id] = moved[id] || moved[node->in[k]];
+    }
+    return moved;
+}
+
+/* The operand that stays random and is not met linearly here; -1: none. A product of two random numbers is not linear,
+ * nor is that of one and of what learns: its own gradient is random. */
+static int random_operand(const ad_node *node, const order *orders, const bool *moved)
 {
     bool linear = !ad_is_unary(node->op) || node->op == AD_IDENTITY || node->op == AD_NEG;
     linear =
@@ -88,11 +132,23 @@ static int random_operand(const tp_program *program, const ad_node *node, const 
     bool bilinear = node->op == AD_MUL || node->op == AD_CONTRACT || node->op == AD_DIV;
     for (int k = 0; k < node->n_in; k++) {
         int other = node->n_in > 1 ? node->in[1 - k] : -1;
-        bool met = !linear || (bilinear && other >= 0 && program->learns[other]) || (node->op == AD_DIV && k == 1);
-        if (met && orders[node->in[k]].spread > -TINY)
+        order x = orders[node->in[k]];
+        bool partner = other >= 0 && (moved[other] || orders[other].spread > -TINY);
+        bool by_degree = is_number(x) && (node->op == AD_DIV || isfinite(ad_op_degree(node->op, node->c)));
+        bool met = !linear || (bilinear && partner) || (node->op == AD_DIV && k == 1);
+        if (met && x.spread > -TINY && !by_degree)
             return node->in[k];
     }
     return -1;
+}
+
+/* What a user calls the number: a parameter by its name, else the op. */
+static const char *name_of(const tp_program *program, int id)
+{
+    const ad_node *node = ad_node_of(program->graph, id);
+    while (!node->name && (node->op == AD_SCALE || node->op == AD_EXPAND || node->op == AD_RELABEL))
+        node = ad_node_of(program->graph, node->in[0]);
+    return node->name ? node->name : ad_op_name(node->op);
 }
 
 static int refuse_node(const tp_program *program, int id, int random, double spread, ad_error *error)
@@ -100,27 +156,28 @@ static int refuse_node(const tp_program *program, int id, int random, double spr
     const ad_node *node = ad_node_of(program->graph, id), *from = ad_node_of(program->graph, random);
     char power[40] = "order one";
     if (spread > TINY)
-        snprintf(power, sizeof power, "order n^%g", spread);
+        ad_snprintf(power, sizeof power, "order n^%g", spread);
     return ad_fail(
         error,
-        "%s:%d: %s: it meets a number that stays random at n = infinity, of %s (%s of line %d: the same for all "
-        "coordinates, no vector over a width), so the kernel is random, too. Ask for the kernel of the network "
-        "without this step (its outputs before it), or freeze what learns there with a rate of 0",
-        node->where.file, node->where.line, ad_op_name(node->op), power, ad_op_name(from->op), from->where.line);
+        "%s:%d: %s: it meets a number whose fluctuations, of %s, do not vanish: %s of line %d, the same for all "
+        "coordinates, no vector over a width",
+        node->where.file, node->where.line, ad_op_name(node->op), power, name_of(program, random), from->where.line);
 }
 
-int tp_check_fluctuations(const tp_program *program, ad_error *error)
+int tp_check_fluctuations(const tp_program *program, tp_kernel_kind which, ad_error *error)
 {
     const ad_graph *graph = program->graph;
     order *orders = ad_alloc((size_t)program->forward + 1, sizeof *orders, "the orders of a program", error);
-    int status = orders ? 0 : -1;
+    bool *moved = find_moved(program, which, error);
+    int status = orders && moved ? 0 : -1;
     for (int id = 0; id < program->forward && !status; id++) {
         const ad_node *node = ad_node_of(graph, id);
         orders[id] = of_node(graph, node, orders);
-        int random = program->lives[id] && program->learns[id] ? random_operand(program, node, orders) : -1;
+        int random = program->lives[id] ? random_operand(node, orders, moved) : -1;
         if (random >= 0)
             status = refuse_node(program, id, random, orders[random].spread, error);
     }
     ad_free(orders);
+    ad_free(moved);
     return status;
 }

@@ -56,8 +56,9 @@ int tp_count_widths(const ad_graph *, const ad_shape *);
 int tp_peel(const ad_graph *, int node, ad_shape *names);
 /* A program's `widths` and `params` of the nodes from `from` up to `to`; those before are there. */
 void tp_measure(const ad_graph *, int from, int to, int *widths, int *params);
-/* -1 where a number that stays random at n = infinity meets what learns, or a nonlinear function: a random kernel. */
-int tp_check_fluctuations(const tp_program *, ad_error *error);
+/* -1 where a number that stays random at n = infinity meets another, a nonlinear function, or (NTK) what has a site: a
+ * random kernel. */
+int tp_check_fluctuations(const tp_program *, tp_kernel_kind, ad_error *error);
 /* The last part of a path, for a line's place in the source. */
 const char *tp_short_file(const char *path);
 bool tp_bp_like(const tp_checks *);

@@ -178,14 +178,6 @@ static int add_backward(tp_program *program, ad_error *error)
     return 0;
 }
 
-static bool has_width(const tp_program *program)
-{
-    for (int id = 0; id < program->forward; id++)
-        if (program->lives[id] && program->widths[id] > 0)
-            return true;
-    return false;
-}
-
 static int translate(tp_program *program, ad_error *error)
 {
     if (ad_failed(program->graph))
@@ -194,11 +186,6 @@ static int translate(tp_program *program, ad_error *error)
         return -1;
     program->lives[program->output.id] = true;
     mark_lives(program, program->output.id);
-    if (!has_width(program)) {
-        const char *name = nn_spec_of(program->net)->name;
-        return ad_fail(error, "%s: no width axis (nn_width makes one): nothing tends to infinity",
-                       name ? name : "network");
-    }
     for (int id = 0; id < program->forward; id++)
         if (program->lives[id] && check_node(program, id, error))
             return -1;
@@ -212,7 +199,9 @@ static int translate(tp_program *program, ad_error *error)
 
 tp_program *tp_translate(nn_net *net, ad_error *error)
 {
-    tp_program *program = ad_alloc(1, sizeof *program, "a program", error);
+    tp_program *program = net ? ad_alloc(1, sizeof *program, "a program", error) : NULL;
+    if (!net)
+        ad_fail(error, "program: no network (NULL)");
     if (!program)
         return NULL;
     program->net = net;

@@ -82,11 +82,8 @@ static void leave_product(left_out *left, double top_a, left_out left_a, double 
 static int refuse_left(tp_algebra *algebra, left_out left, const char *what)
 {
     algebra->no_limit = true;
-    return tp_refuse(
-        algebra, left.node,
-        "its fluctuations, of order n^%g in %s, do not vanish beside the limit, which is random here. Ask for "
-        "the kernel of the network without this step, or read it by random weights of mean zero",
-        fabs(left.power) > 0 ? left.power : 0, what);
+    return tp_refuse(algebra, left.node, "its fluctuations, of order n^%g in %s, do not vanish beside the limit",
+                     fabs(left.power) > 0 ? left.power : 0, what);
 }
 
 /* c n^power times the inner product of data with data. */

@@ -400,7 +400,7 @@ int tp_width_sum(tp_algebra *algebra, int id, ad_axis width, int a, int b)
 /* A sum or contraction over node->over, fixed axes first; depth: how many of them the point has. */
 static int reduced(tp_algebra *algebra, int id, const ad_node *node, tp_point point, int depth)
 {
-    ad_axis width = { 0, 0 };
+    ad_axis width = { 0 };
     for (int i = 0; i < node->over.rank; i++) {
         ad_axis axis = node->over.axes[i];
         ad_kind kind = ad_axis_kind(algebra->graph, axis);

@@ -121,6 +121,23 @@ int limit_find(const options *o, tp_program *program, const limit_question *q, t
 /* The opinion, if there is one, as one line, or as a member of root if that is not NULL. */
 void limit_tell(const tp_opinion *opinion, cJSON *root);
 
+/* ---- outputs.c ---- */
+/* Limit kernels between the outputs of a program. */
+typedef struct {
+    const options *o;
+    tp_program *program;
+    limit_question ask; /* its outputs are not looked at */
+    size_t outputs;
+    double width;        /* where powers of n are summed; 0: they are an error */
+    bool full;           /* (rows, rows2, outputs, outputs); else the mean of the outputs' own, (rows, rows2) */
+    tp_opinion *opinion; /* of the first output's own kernel; NULL: none is asked for */
+} outputs_job;
+/* Is the first output's kernel all that there is, with nothing between two outputs (which counts if `full`)? */
+bool outputs_share_a_kernel(const tp_program *program, bool full);
+/* *worst: raised to the largest error. */
+int outputs_limit(const outputs_job *job, double *out, char *method, size_t method_size, double *worst,
+                  ad_error *error);
+
 /* ---- json.c: the result of a command as one object. Memory that runs out is told once, by json_print. ---- */
 void json_begin(void);             /* before all else */
 cJSON *json_new(const options *o); /* {"command": ..., "network": ..., "settings": {...}, "scale": ..., ...} */

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_WORDS = 32, MAX_PATH = 1024 };
+enum { MAX_WORDS = 48, MAX_PATH = 1024 };
 
 /* The folder of this program's headers: beside an installed limn, else the build's source tree, else where the build
  * would install them. */
@@ -104,10 +104,25 @@ nn_function compile_network(const char *path, nn_input_kind *input, ad_error *er
     snprintf(include, sizeof include, "-I%s", folder);
     snprintf(include_tp, sizeof include_tp, "-I%s/tp", folder);
     int n = compiler(cc, sizeof cc, words);
-    char *const rest[] = { "-std=gnu17", "-O2",        "-Wall",     "-Werror=implicit-function-declaration",
-                           "-shared",    "-fPIC",      include,     include_tp,
-                           "-include",   "nn/entry.h", "-o",        object,
-                           "-x",         "c",          (char *)path };
+    char *const rest[] = { "-std=gnu17",
+                           "-O2",
+                           "-Wall",
+                           "-Werror=implicit-function-declaration",
+                           "-Werror=return-type",
+                           "-Werror=int-conversion",
+                           "-Werror=incompatible-pointer-types",
+                           "-Werror=uninitialized",
+                           "-shared",
+                           "-fPIC",
+                           include,
+                           include_tp,
+                           "-include",
+                           "nn/entry.h",
+                           "-o",
+                           object,
+                           "-x",
+                           "c",
+                           (char *)path };
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         words[n++] = rest[i];
     nn_function function = run_compiler(words, path, error) ? NULL : load_network(object, path, input, error);

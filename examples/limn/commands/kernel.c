@@ -62,23 +62,28 @@ static size_t result_size(const job *j, ad_error *error)
     return over ? 0 : size;
 }
 
-/* The limit of the first rows against the first rows2, between two outputs: others than the first are the exact
- * engine's. opinion NULL: unchecked. */
-static int solve(const job *j, const options *o, size_t rows, size_t rows2, const size_t outputs[2], tp_kernel *kernel,
-                 tp_opinion *opinion, ad_error *error)
+/* What is asked for of the first rows against the first rows2. */
+static limit_question question(const job *j, const options *o, size_t rows, size_t rows2)
 {
-    limit_question q = {
-        .which = o->kernel, .x = j->data->x, .rows = rows, .x2 = j->second.data, .rows2 = j->second.data ? rows2 : 0
-    };
-    q.spec = (tp_limit_spec){ .threads = (int)o->threads,
-                              .tolerance = o->tolerance,
-                              .engine = outputs[0] || outputs[1] ? TP_ENGINE_EXACT : o->engine,
-                              .output = outputs[0],
-                              .output2 = outputs[1],
-                              .rule = o->rule,
-                              .samples = (size_t)o->samples,
-                              .runs = (int)o->runs,
-                              .seed = (uint64_t)o->seed };
+    return (limit_question){ .which = o->kernel,
+                             .x = j->data->x,
+                             .rows = rows,
+                             .x2 = j->second.data,
+                             .rows2 = j->second.data ? rows2 : 0,
+                             .spec = { .threads = (int)o->threads,
+                                       .tolerance = o->tolerance,
+                                       .engine = o->engine,
+                                       .rule = o->rule,
+                                       .samples = (size_t)o->samples,
+                                       .runs = (int)o->runs,
+                                       .seed = (uint64_t)o->seed } };
+}
+
+/* The limit of the first rows against the first rows2, of the first output. opinion NULL: unchecked. */
+static int solve(const job *j, const options *o, size_t rows, size_t rows2, tp_kernel *kernel, tp_opinion *opinion,
+                 ad_error *error)
+{
+    limit_question q = question(j, o, rows, rows2);
     return limit_find(o, j->program, &q, kernel, opinion, error);
 }
 
@@ -101,43 +106,26 @@ static void spread(double *k, size_t count, size_t outputs)
     }
 }
 
-/* Outputs that are not alike: each one's own kernel, or its mean, and those between them. */
+/* Outputs that are not alike, or not independent: each one's own kernel, or its mean, and those between them. */
 static int compute_outputs(job *j, const options *o, ad_error *error)
 {
-    size_t count = j->rows * j->rows2, square = j->full ? j->outputs * j->outputs : 1;
-    double *one = ad_alloc(count, sizeof *one, "a kernel", error);
-    int status =
-        one && (j->values = ad_alloc(result_size(j, error) / sizeof(double), sizeof(double), "a kernel", error)) ? 0
-                                                                                                                 : -1;
-    for (size_t p = 0; p < j->outputs * j->outputs && !status; p++) {
-        size_t pair[2] = { p / j->outputs, p % j->outputs };
-        tp_kernel *kernel = p ? &(tp_kernel){ 0 } : &j->limit;
-        if (!j->full && pair[0] != pair[1])
-            continue;
-        if ((status = solve(j, o, j->rows, j->rows2, pair, kernel, p ? NULL : &j->opinion, error)))
-            break;
-        if (!tp_kernel_converges(kernel) && !(o->at_width > 0))
-            status = ad_fail(error, "the limit between outputs %zu and %zu grows with n: give --at-width N", pair[0],
-                             pair[1]);
-        tp_kernel_at(kernel, o->at_width > 0 ? o->at_width : 1, one);
-        for (size_t i = 0; i < count; i++)
-            if (j->full)
-                j->values[i * square + p] = one[i];
-            else
-                j->values[i] += one[i] / (double)j->outputs;
-        j->limit.error = kernel->error > j->limit.error ? kernel->error : j->limit.error;
-        if (p)
-            tp_kernel_free(kernel);
-    }
-    ad_free(one);
-    return status;
+    outputs_job all = { .o = o,
+                        .program = j->program,
+                        .ask = question(j, o, j->rows, j->rows2),
+                        .outputs = j->outputs,
+                        .width = o->at_width,
+                        .full = j->full,
+                        .opinion = &j->opinion };
+    j->values = ad_alloc(result_size(j, error) / sizeof(double), sizeof(double), "a kernel", error);
+    return j->values ? outputs_limit(&all, j->values, j->limit.method, sizeof j->limit.method, &j->limit.error, error)
+                     : -1;
 }
 
 static int compute_limit(job *j, const options *o, ad_error *error)
 {
-    if (!tp_outputs_alike(j->program))
+    if (!outputs_share_a_kernel(j->program, j->full))
         return compute_outputs(j, o, error);
-    if (solve(j, o, j->rows, j->rows2, (size_t[2]){ 0 }, &j->limit, &j->opinion, error))
+    if (solve(j, o, j->rows, j->rows2, &j->limit, &j->opinion, error))
         return -1;
     if (!tp_kernel_converges(&j->limit) && !(o->at_width > 0)) {
         char powers[200] = "";
@@ -310,7 +298,7 @@ static int piece(const job *j, const options *o, nn_model *model, size_t rows, s
     size_t outputs = j->full ? j->outputs * j->outputs : 1;
     double *out = model ? ad_alloc(rows * rows2 * outputs, sizeof *out, "a piece", error) : NULL, start = ad_seconds();
     tp_kernel kernel = { 0 };
-    int status = !model ? solve(j, o, rows, rows2, (size_t[2]){ 0 }, &kernel, NULL, error)
+    int status = !model ? solve(j, o, rows, rows2, &kernel, NULL, error)
                  : out  ? measure(j, o, model, rows, rows2, out, error)
                         : -1;
     *seconds = ad_seconds() - start;

@@ -121,7 +121,10 @@ static int open_network(prediction *p, ad_error *error)
                            "constant kernel rules the limit; a network of --width N has one of its own",
                            option_word(OPTION_SCALE, (int)o->scale));
         p->ensemble = !p->start && o->loss == NN_SQUARE;
-        return (p->program = tp_translate(p->net, error)) ? 0 : -1;
+        if (!(p->program = tp_translate(p->net, error)))
+            return -1;
+        p->full = p->full || !outputs_share_a_kernel(p->program, true);
+        return 0;
     }
     size_t outs = p->outputs, rows = p->rows[0];
     if (!(p->model = network_model(o, p->net, 0, (uint64_t)o->seed, error)))
@@ -150,10 +153,11 @@ static void close_prediction(prediction *p)
 }
 
 /* ---- predicting ---- */
-/* The variance of the test outputs at each time, (times, rows), of an ensemble; --covariance fills the result's. */
+/* The variance of the test outputs at each time, (times, rows) or (times, rows, outputs) if `full`, of an ensemble;
+ * --covariance fills the result's. */
 static double *find_variances(prediction *p, result *r, const double *cross, size_t columns, ad_error *error)
 {
-    size_t tests = p->rows[1], times = (size_t)p->o->n_times;
+    size_t tests = p->rows[1] * (p->full ? p->outputs : 1), times = (size_t)p->o->n_times;
     bool diagonal = !p->o->covariance;
     double *train = NULL, *with = NULL, *test = predict_test_kernel(p, TP_NNGP, diagonal, error);
     double *variances = test ? ad_alloc(times * tests, sizeof *variances, "variances", error) : NULL;
@@ -196,10 +200,12 @@ static int score_tests(prediction *p, result *r, const double *a, size_t n, size
     for (int k = 0; k < p->o->n_times && !status; k++) {
         double *f = r->f[1] + (size_t)k * count;
         tp_outputs_at(r->kernel_model, cross, rows, a + (size_t)k * n * columns, columns, start, f);
+        const double *variance = variances ? variances + (size_t)k * rows : NULL;
+        tp_score *score = &r->moments[k].score[1];
         if (p->y[1])
-            r->moments[k].score[1] =
-                tp_score_of(p->o->loss, f, p->y[1], variances ? variances + (size_t)k * p->rows[1] : NULL, p->rows[1],
-                            p->outputs, 0);
+            *score = tp_score_of(p->o->loss, f, p->y[1], p->full ? NULL : variance, p->rows[1], p->outputs, 0);
+        if (p->y[1] && p->full && variance)
+            score->nll = tp_score_of(p->o->loss, f, p->y[1], variance, count, 1, 0).nll;
     }
     ad_free(cross);
     ad_free(variances);
@@ -235,8 +241,8 @@ static int predict(prediction *p, result *r, const tp_kernel_model_spec *spec, a
 
 static int write_files(const prediction *p, const result *r, ad_error *error)
 {
-    size_t tests = p->rows[1], times = (size_t)p->o->n_times;
-    size_t shape[3] = { times, tests ? tests : p->rows[0], p->outputs }, square[3] = { times, tests, tests };
+    size_t tests = p->rows[1], times = (size_t)p->o->n_times, side = tests * (p->full ? p->outputs : 1);
+    size_t shape[3] = { times, tests ? tests : p->rows[0], p->outputs }, square[3] = { times, side, side };
     if (p->o->out && ds_npy_write(p->o->out, r->f[tests ? 1 : 0], shape, 3, error))
         return -1;
     return p->o->covariance ? ds_npy_write(p->o->covariance, r->covariance, square, 3, error) : 0;
@@ -300,8 +306,9 @@ static void print_prediction(const prediction *p, const result *r)
     if (o->out)
         printf("%s outputs (%d, %zu, %zu): written to %s\n", p->rows[1] ? "test" : "training", o->n_times,
                p->rows[p->rows[1] ? 1 : 0], p->outputs, o->out);
+    size_t side = p->rows[1] * (p->full ? p->outputs : 1);
     if (o->covariance)
-        printf("covariance (%d, %zu, %zu): written to %s\n", o->n_times, p->rows[1], p->rows[1], o->covariance);
+        printf("covariance (%d, %zu, %zu): written to %s\n", o->n_times, side, side, o->covariance);
 }
 
 /* JSON has no infinity: it is a text. NAN is null. */
@@ -416,8 +423,6 @@ static int settle_predict(options *o)
                            option_word(OPTION_OPTIMIZER, o->optimizer));
     if (o->covariance && (o->width || o->weights || o->start || o->loss == NN_CROSS_ENTROPY))
         return option_fail("--covariance is of a limit's ensemble on the square loss, without --start, in", o->command);
-    if (o->outputs == NN_FULL && !o->width && !o->weights)
-        return option_fail("--outputs full is for a --width N, between outputs the limit is 0, in", o->command);
     if (o->optimizer < 0)
         o->optimizer = GRADIENT_FLOW;
     return 0;
@@ -436,7 +441,10 @@ const tool_command command_predict = {
         "needs\n"
         "1/k of the rate for the same. t is time with the flow, else steps. --kernel nngp trains the readout alone, at "
         "inf it\n"
-        "is GP inference. A kernel that cannot be inverted is an error that names its condition number and a --ridge.\n"
+        "is GP inference. Outputs that are not alike, or depend on each other, are predicted together, by their own "
+        "kernels and\n"
+        "those between them, as --outputs full does; --covariance is then (times, rows x outputs, rows x outputs). A "
+        "kernel that cannot be inverted is an error that names its condition number and a --ridge.\n"
         "--out writes the test outputs (the training ones, if there are no others), (times, rows, outputs).",
     .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(LABELS2) | TAKE(WIDTH) |
              TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(LOSS) |

@@ -10,7 +10,8 @@ typedef struct {
     nn_net *net;
     tp_program *program; /* of a limit; else model */
     nn_model *model;
-    bool readout, full, ensemble; /* ensemble: of networks that start at random; its variance is known */
+    bool readout, full, ensemble; /* full: between outputs; ensemble: of networks that start at random; its variance is
+                                     known */
     double width;                 /* where a limit's powers are summed, or 1 */
     const double *x[2];           /* inputs to train and to test on; their rows, test: maybe 0 */
     size_t rows[2], outputs;
@@ -23,11 +24,11 @@ typedef struct {
 } prediction;
 
 /* ---- predict_kernel.c: all are to be freed with ad_free, and NULL after an error ---- */
-/* Of the training inputs, (n, n); n is rows, or rows * outputs with --outputs full. */
+/* Of the training inputs, (n, n); n is rows, or rows * outputs if `full`. */
 double *predict_train_kernel(prediction *p, tp_kernel_kind which, ad_error *error);
 /* Of the test inputs with the training inputs. */
 double *predict_cross_kernel(prediction *p, tp_kernel_kind which, ad_error *error);
-/* Of the test inputs of a limit: (rows, rows), or the diagonal (rows). */
+/* Of the test inputs of a limit: (rows, rows), or the diagonal (rows); between outputs, too, if `full`. */
 double *predict_test_kernel(prediction *p, tp_kernel_kind which, bool diagonal, ad_error *error);
 
 /* Memory by what it is for, and the time of the factoring, in place of a prediction. */

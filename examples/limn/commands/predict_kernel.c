@@ -4,6 +4,37 @@
 #include <math.h>
 #include <string.h>
 
+/* (rows, rows2, outputs, outputs) to (rows, outputs, rows2, outputs). */
+static double *interleave(const prediction *p, double *kernel, size_t rows, size_t rows2, ad_error *error)
+{
+    size_t outs = p->outputs, wide = rows2 * outs;
+    double *out = kernel ? ad_alloc(rows * outs * wide, sizeof *out, "a kernel", error) : NULL;
+    for (size_t i = 0; i < rows * rows2 * outs && out; i++)
+        memcpy(out + (i / outs / rows2 * outs + i % outs) * wide + i / outs % rows2 * outs, kernel + i * outs,
+               outs * sizeof *out);
+    ad_free(kernel);
+    return out;
+}
+
+/* The limits between all outputs, (rows, outputs, rows2, outputs). */
+static double *limit_of_outputs(prediction *p, const limit_question *q, tp_opinion *opinion, ad_error *error)
+{
+    size_t columns = q->x2 ? q->rows2 : q->rows;
+    outputs_job all = { .o = p->o,
+                        .program = p->program,
+                        .ask = *q,
+                        .outputs = p->outputs,
+                        .width = p->o->at_width,
+                        .full = true,
+                        .opinion = opinion };
+    double *out = ad_alloc(q->rows * columns * p->outputs * p->outputs, sizeof *out, "a kernel", error);
+    if (out && outputs_limit(&all, out, p->method, sizeof p->method, &p->error, error)) {
+        ad_free(out);
+        return NULL;
+    }
+    return interleave(p, out, q->rows, columns, error);
+}
+
 /* A limit of two sets (x2 NULL: one), its powers summed in the first term's own memory. */
 static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                         size_t rows2, ad_error *error)
@@ -18,13 +49,10 @@ static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, si
                               .runs = (int)o->runs,
                               .seed = (uint64_t)o->seed };
     tp_kernel kernel;
-    if (!tp_outputs_alike(p->program)) {
-        ad_fail(error, "the outputs are not alike, as several heads or a readout a step are not: one kernel does not "
-                       "predict them all; give --width N, or a network of one of them");
-        return NULL;
-    }
     tp_opinion other, *opinion = p->asked[which] ? NULL : which == o->kernel ? &p->opinion : &other;
     p->asked[which] = true;
+    if (p->full)
+        return limit_of_outputs(p, &q, opinion, error);
     if (limit_find(o, p->program, &q, &kernel, opinion, error))
         return NULL;
     char powers[200] = "";
@@ -49,18 +77,6 @@ static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, si
     p->error = fmax(p->error, kernel.error);
     tp_kernel_free(&kernel);
     return values;
-}
-
-/* (rows, rows2, outputs, outputs) to (rows, outputs, rows2, outputs). */
-static double *interleave(const prediction *p, double *kernel, size_t rows, size_t rows2, ad_error *error)
-{
-    size_t outs = p->outputs, wide = rows2 * outs;
-    double *out = kernel ? ad_alloc(rows * outs * wide, sizeof *out, "a kernel", error) : NULL;
-    for (size_t i = 0; i < rows * rows2 * outs && out; i++)
-        memcpy(out + (i / outs / rows2 * outs + i % outs) * wide + i / outs % rows2 * outs, kernel + i * outs,
-               outs * sizeof *out);
-    ad_free(kernel);
-    return out;
 }
 
 static double *own_of(prediction *p, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
@@ -97,12 +113,13 @@ double *predict_test_kernel(prediction *p, tp_kernel_kind which, bool diagonal, 
     enum { TILE = 64 };
     if (!diagonal)
         return kernel_of(p, which, p->x[1], p->rows[1], NULL, 0, error);
-    double *out = ad_alloc(p->rows[1], sizeof *out, "variances", error);
+    size_t outs = p->full ? p->outputs : 1;
+    double *out = ad_alloc(p->rows[1] * outs, sizeof *out, "variances", error);
     for (size_t i = 0; i < p->rows[1] && out; i += TILE) {
         size_t count = p->rows[1] - i < TILE ? p->rows[1] - i : TILE;
         double *tile = kernel_of(p, which, p->x[1] + i * p->data->features, count, NULL, 0, error);
-        for (size_t k = 0; k < count && tile; k++)
-            out[i + k] = tile[k * count + k];
+        for (size_t k = 0; k < count * outs && tile; k++)
+            out[i * outs + k] = tile[k * count * outs + k];
         if (!tile) {
             ad_free(out);
             return NULL;

@@ -76,6 +76,8 @@ static int tell_parts(const job *j, const options *o, nn_model *model, long seed
         printf("%-5s  %zu rows  loss %.4g", names[p], j->parts[p].rows, mean);
         if (j->data->classes)
             printf("  accuracy %.2f %%", 100 * *accuracy);
+        if (isnan(mean))
+            printf("  (outputs that are NaN count as wrong)");
         puts("");
     }
     fflush(stdout);

@@ -24,17 +24,21 @@ static double *find_limit(const options *o, nn_net *net, const ds_data *data, si
         return NULL;
     }
     ad_error why = { 0 };
-    tp_kernel kernel = { 0 };
-    limit_question q = {
-        .which = TP_NTK, .x = data->x, .rows = rows, .spec = { .threads = (int)o->threads, .engine = TP_ENGINE_EXACT }
-    };
+    double worst = 0;
+    char method[600];
     double *limit = ad_alloc(rows * rows, sizeof *limit, "a kernel", error);
     tp_program *program = limit ? tp_translate(net, &why) : NULL;
-    if (program && !tp_outputs_alike(program))
-        ad_fail(&why, "the outputs are not alike: each has a limit of its own");
-    else if (program && limit_find(o, program, &q, &kernel, opinion, &why) == 0) {
-        tp_kernel_at(&kernel, (double)width, limit);
-    }
+    outputs_job mean = { .o = o,
+                         .program = program,
+                         .ask = { .which = TP_NTK,
+                                  .x = data->x,
+                                  .rows = rows,
+                                  .spec = { .threads = (int)o->threads, .engine = TP_ENGINE_EXACT } },
+                         .outputs = nn_n_outputs(net),
+                         .width = (double)width,
+                         .opinion = opinion };
+    if (program)
+        outputs_limit(&mean, limit, method, sizeof method, &worst, &why);
     if (opinion->checked && why.text[0]) {
         ad_fail(error, "%s", why.text);
         ad_free(limit);
@@ -44,7 +48,6 @@ static double *find_limit(const options *o, nn_net *net, const ds_data *data, si
         ad_free(limit);
         limit = NULL;
     }
-    tp_kernel_free(&kernel);
     tp_program_free(program);
     return limit;
 }

@@ -72,6 +72,8 @@ void report_predict(report *r)
     if (r->coupled)
         status = ad_fail(&refusal, "the network normalises over its batch, and the probes are another batch than the "
                                    "training inputs");
+    else if (!outputs_share_a_kernel(r->program, true))
+        status = ad_fail(&refusal, "the outputs are not alike, or depend on each other: limn predict has them");
     else if (r->probes > TRAINED)
         status = ad_fail(&refusal, "there are more probes than training inputs");
     else

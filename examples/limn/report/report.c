@@ -27,12 +27,11 @@ static const double stable_share = 1 / 250.0, stable_share_dear = 1 / 62.5;
 
 /* ---- the limit, and the rate that it allows ---- */
 /* Momentum's steps on |f - y|^2 / 2 / N are stable below 2 (1 + mu) N / lambda, lambda the largest eigenvalue of the
- * kernel of the N training inputs. */
-static int find_rate(report *r, double *kernel, size_t stride, ad_error *error)
+ * kernel of the N training inputs: of its upper left corner, of so many lines. */
+static int find_rate(report *r, double *kernel, size_t stride, size_t lines, size_t rows, ad_error *error)
 {
-    size_t rows = stride < TRAINED ? stride : TRAINED;
-    lapack_int found = 0, n = (lapack_int)rows;
-    double *values = ad_alloc(rows, sizeof *values, "eigenvalues", error);
+    lapack_int found = 0, n = (lapack_int)lines;
+    double *values = ad_alloc(lines, sizeof *values, "eigenvalues", error);
     lapack_int *support = ad_alloc(2, sizeof *support, "eigenvalues", error);
     int status = !values || !support ? -1 : 0;
     if (!status && LAPACKE_dsyevr(LAPACK_ROW_MAJOR, 'N', 'I', 'U', n, kernel, (lapack_int)stride, 0, 0, n, n, 0, &found,
@@ -49,20 +48,45 @@ static int find_rate(report *r, double *kernel, size_t stride, ad_error *error)
     return status;
 }
 
+/* Outputs that are not alike: the limit is the mean of their own kernels, as the networks' is, and the rate that of the
+ * kernel between all of them. */
+static int limit_of_outputs(report *r, const limit_question *q, ad_error *error)
+{
+    size_t rows = q->rows, outs = nn_n_outputs(r->net), trained = rows < TRAINED ? rows : TRAINED;
+    size_t side = trained * outs;
+    outputs_job job = {
+        .o = r->o, .program = r->program, .ask = *q, .outputs = outs, .full = true, .opinion = &r->opinion
+    };
+    double *all = ad_alloc(rows * rows * outs * outs, sizeof *all, "a limit kernel", error), worst = 0;
+    double *square = ad_alloc(side * side, sizeof *square, "a limit kernel", error);
+    int status = all && square ? outputs_limit(&job, all, r->method, sizeof r->method, &worst, error) : -1;
+    for (size_t i = 0; i < rows * rows * outs * outs && !status; i++) {
+        size_t i0 = i / (outs * outs) / rows, i1 = i / (outs * outs) % rows, a = i / outs % outs, b = i % outs;
+        if (a == b && i0 < r->probes && i1 < r->probes)
+            r->limit[i0 * r->probes + i1] += all[i] / (double)outs;
+        if (i0 < trained && i1 < trained)
+            square[(i0 * outs + a) * side + i1 * outs + b] = all[i];
+    }
+    if (!status)
+        status = find_rate(r, square, side, side, trained, error);
+    ad_free(all);
+    ad_free(square);
+    return status;
+}
+
 /* Where samples meet, the probes are one batch of their own, and the largest eigenvalue of more inputs is taken to grow
  * with their number. */
 int report_limit(report *r, ad_error *error)
 {
     size_t rows = r->coupled || r->probes > TRAINED ? r->probes : TRAINED;
+    size_t trained = rows < TRAINED ? rows : TRAINED;
     tp_kernel kernel = { 0 };
     limit_question q = {
         .which = TP_NTK, .x = r->data->x, .rows = rows, .spec = { .threads = (int)r->o->threads, .runs = LIMIT_RUNS }
     };
-    int status =
-        tp_outputs_alike(r->program)
-            ? limit_find(r->o, r->program, &q, &kernel, &r->opinion, error)
-            : ad_fail(error, "report: the outputs are not alike, as several heads or a readout a step are not: "
-                             "each has a limit of its own; limn kernel --outputs full has them all");
+    if (!outputs_share_a_kernel(r->program, true))
+        return limit_of_outputs(r, &q, error);
+    int status = limit_find(r->o, r->program, &q, &kernel, &r->opinion, error);
     if (!status && !tp_kernel_converges(&kernel))
         status = ad_fail(error, "report: the kernel has powers of n in this scale: compare in --scale ntk");
     for (size_t i = 0; i < r->probes && !status; i++)
@@ -70,7 +94,7 @@ int report_limit(report *r, ad_error *error)
     if (!status) {
         snprintf(r->method, sizeof r->method, "%s", kernel.method);
         r->limit_error = kernel.deviations ? kernel.error : 0;
-        status = find_rate(r, kernel.terms[0].values, rows, error);
+        status = find_rate(r, kernel.terms[0].values, rows, trained, trained, error);
     }
     tp_kernel_free(&kernel);
     return status;

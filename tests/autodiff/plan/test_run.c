@@ -61,7 +61,7 @@ static double value_at(const naive *e, int id, const point *p, ad_axis from, siz
     return e->values[id][flat(e, id, p, from, index)];
 }
 
-static const ad_axis none = { 0, 0 };
+static const ad_axis none = { 0 };
 
 static double normal(double x)
 {

@@ -316,7 +316,6 @@ Test(predict_tool, failures_are_one_line)
     fails(DIGITS "--ridge -1", 2, "--ridge");
     fails(DIGITS "--labels2 y.npy", 2, "--inputs2");
     fails(DIGITS "--width 64 --covariance c.npy", 2, "--covariance");
-    fails(DIGITS "--outputs full", 2, "--outputs full");
     fails(DIGITS "--explain --out f.npy", 2, "--explain");
     fails(DIGITS "--probes 3", 2, "--probes");
     works(TWICE "--times 1"); /* a finite time needs no inverse */
