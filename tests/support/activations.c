@@ -16,11 +16,12 @@ static real half(real x)
     return real_scale(0.5, x);
 }
 
-/* aa bb - ab^2, not below 0. */
+/* aa bb - ab^2, which is 0 where nothing but the rounding of 77 digits is left of it: jumps would take its root, layer
+ * after layer. */
 static real determinant(covariance q)
 {
-    real d = real_sub(real_mul(q.aa, q.bb), square(q.ab));
-    return real_sign(d) < 0 ? real_of(0) : d;
+    real product = real_mul(q.aa, q.bb), d = real_sub(product, square(q.ab));
+    return real_less(d, real_scale(1e-66, product)) ? real_of(0) : d;
 }
 
 /* ---- kinks: f = c x + d |x| and its slope c + d sign; or f = c + d sign ---- */
@@ -164,8 +165,9 @@ static ad_var erf_build(ad_var x)
 }
 
 /* With P = E phi(a) phi(b) = 1 / (2 pi sqrt(spread)), F = E Phi Phi = 1/4 + asin(...) / (2 pi), by Stein's lemma
- * E phi(a) b Phi(b) = P (bb - ab^2 / (1 + aa)), E Phi(a) b phi(b) = P ab / (1 + bb), E a phi(a) b phi(b) = P ab / spread,
- * and once more E a Phi(a) b Phi(b) = aa E phi(a) b Phi(b) + ab (F + E Phi(a) b phi(b)). */
+ * E phi(a) b Phi(b) = P (bb - ab^2 / (1 + aa)), E Phi(a) b phi(b) = P ab / (1 + bb),
+ * E a phi(a) b phi(b) = P ab / spread, and once more
+ * E a Phi(a) b Phi(b) = aa E phi(a) b Phi(b) + ab (F + E Phi(a) b phi(b)). */
 static moments gelu_closed(covariance q)
 {
     real one = real_of(1), a1 = real_add(one, q.aa), b1 = real_add(one, q.bb), det = spread(q, 1);
@@ -417,10 +419,14 @@ static ad_var tanh_cos_build(ad_var x)
     return ad_add(ad_tanh(x), ad_cos(x));
 }
 
-#define CLOSED(name, kink, wave, bell, largest)                                                                         \
-    { #name, name##_build, name##_at, name##_closed, kink, INFINITY, wave, bell, largest }
+#define CLOSED(name, kink, wave, bell, largest)                                                                        \
+    {                                                                                                                  \
+#name, name##_build, name##_at, name##_closed, kink, INFINITY, wave, bell, largest                             \
+    }
 #define NUMERIC(name, text, kink, pole, wave, bell, largest)                                                           \
-    { text, name##_build, name##_at, NULL, kink, pole, wave, bell, largest }
+    {                                                                                                                  \
+        text, name##_build, name##_at, NULL, kink, pole, wave, bell, largest                                           \
+    }
 static const activation activations[] = {
     CLOSED(relu, true, 0, 0, INFINITY),
     CLOSED(leaky, true, 0, 0, INFINITY),

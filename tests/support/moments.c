@@ -21,7 +21,7 @@ static directions directions_of(covariance q)
     d.c = real_div(q.ab, d.s);
     real left = real_sub(q.bb, real_mul(d.c, d.c));
     /* nothing is left of what differs by the rounding of 77 digits */
-    d.t = real_less(real_scale(1e-70, q.bb), left) ? real_sqrt(left) : zero;
+    d.t = real_less(real_scale(1e-66, q.bb), left) ? real_sqrt(left) : zero;
     return d;
 }
 

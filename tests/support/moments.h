@@ -16,11 +16,11 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    ad_var (*build)(ad_var x);                   /* in a trace */
+    ad_var (*build)(ad_var x);                    /* in a trace */
     void (*at)(real x, real *value, real *slope); /* f(x) and f'(x), 0 at a jump of f */
-    moments (*closed)(covariance q);             /* NULL: by quadrature */
-    bool kink;                                   /* at 0 */
-    double pole; /* how far from the real line the nearest one of f is: INFINITY for an entire function */
+    moments (*closed)(covariance q);              /* NULL: by quadrature */
+    bool kink;                                    /* at 0 */
+    double pole;       /* how far from the real line the nearest one of f is: INFINITY for an entire function */
     double wave, bell; /* |f(x + i y)| and |f'| grow like e^(wave y) and like e^(bell y^2) */
     double largest; /* standard deviation of an argument for which f's expectations are finite in double, and cheap */
 } activation;

@@ -89,7 +89,8 @@ static void print_row(const char *name, const tally *t, FILE *stream)
 
 void tallies_print(const tallies *t, FILE *stream)
 {
-    fprintf(stream, "kind               kernels refused  wrong  worst ratio   median stated  median error  stated / error\n");
+    fprintf(stream,
+            "kind               kernels refused  wrong  worst ratio   median stated  median error  stated / error\n");
     for (int k = 0; k < N_TRUTH_KINDS; k++)
         print_row(truth_kind_name((truth_kind)k), &t->kinds[k], stream);
     print_row("all", &t->all, stream);

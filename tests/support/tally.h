@@ -3,7 +3,6 @@
 #define LIMN_TESTS_TALLY_H
 #include "tests/support/truth.h"
 
-
 typedef struct {
     int kernels, refused, failures;
     double worst; /* error / stated */

@@ -179,7 +179,9 @@ static void choose_weights(truth_case *c, draws *d)
 static void choose_inputs(truth_case *c, draws *d)
 {
     int k = below(d, INPUTS);
-    while (3 * inputs[k].size >= c->f->largest && inputs[k].size > 1)
+    bool jumps = strcmp(c->f->name, "step") == 0 || strcmp(c->f->name, "sign") == 0;
+    while ((3 * inputs[k].size >= c->f->largest && inputs[k].size > 1) ||
+           (inputs[k].size < 1 && ((c->bias && jumps) || c->kind == TRUTH_DIFFERENCE))) /* 77 digits do not tell */
         k = below(d, INPUTS);
     c->inputs = inputs[k].name;
     inputs[k].make((table){ c->x, (c->rows + c->rows2) * c->steps, c->features, d });
