@@ -5,6 +5,7 @@
 #include "tp/executor/executor.h"
 #include "tp/recursion/recursion.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -108,11 +109,13 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
         status = find_power(program, which, x, rows, samples, spec, kernel->error * sqrt(runs), power, error);
     if (!status)
         ad_standard_errors(squares, count, runs);
-    double scale = pow((double)samples, -*power);
+    /* runs that agree to the last digit still have the rounding of their sums in common */
+    double scale = pow((double)samples, -*power), rounding = sqrt((double)samples) * DBL_EPSILON;
     for (size_t i = 0; i < count && !status; i++) {
         mean[i] *= scale;
-        squares[i] *= scale;
+        squares[i] = fmax(squares[i] * scale, rounding * fabs(mean[i]));
     }
+    kernel->error = fmax(kernel->error, rounding);
     snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, samples);
     ad_free(one);
     if (status)

@@ -39,6 +39,44 @@ Test(coverage, noise_is_no_power_of_n, .timeout = 300)
     cr_expect_eq(all.powers, 0, "%d of %d", all.powers, all.kernels);
 }
 
+static moments linear_moments(covariance q)
+{
+    return (moments){ q.ab, real_of(1) };
+}
+static ad_var linear(ad_var x)
+{
+    return ad_identity(x);
+}
+
+/* Samples of linear networks are exact but for rounding, which runs have in common. */
+Test(coverage, what_does_not_spread_has_rounding)
+{
+    static truth_kernels truth;
+    static const activation function = {
+        .name = "linear", .build = linear, .closed = linear_moments, .largest = INFINITY
+    };
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .samples = SAMPLES };
+    truth_case c = truth_case_with(4 * N_TRUTH_KINDS, TRUTH_MLP, &function);
+    truth_solve(&c, &truth);
+    nn_net *net = truth_trace(&c, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s", error.text);
+    cr_assert_eq(tp_limit(program, TP_NNGP, c.x, (size_t)c.rows, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+    for (int i = 0; i < c.rows; i++)
+        for (int j = 0; j < c.rows; j++) {
+            double off = fabs(kernel.terms[0].values[i * c.rows + j] - real_double(truth.nngp[i][j]));
+            double said = kernel.deviations[i * c.rows + j];
+            cr_expect(off <= 2.364 * said, "(%d, %d): off by %g, said %g", i, j, off, said);
+            cr_expect_lt(said, 1e-12);
+        }
+    cr_expect_lt(kernel.error, 1e-12);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 /* Tables: 97.5 % and 99.5 % points. */
 Test(coverage, students_law)
 {
