@@ -4,6 +4,7 @@
 #include "tp/executor/executor.h"
 #include "tp/recursion/recursion.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -11,14 +12,17 @@
 enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = 64 };
 
 /* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
- * found; where several are summed, the largest. */
+ * found; where several are summed, the largest. noise: the relative standard deviation of one run. Half of the samples
+ * spread twice as far, so that the power of one pair is known to sqrt(5) noise / log 2; pairs are summed until three of
+ * these deviations do not reach the next power, or RUNS are done and it is 0: a power that is read into noise makes
+ * nonsense of the kernel. */
 static int find_power(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, size_t samples,
-                      const tp_limit_spec *spec, double *power, ad_error *error)
+                      const tp_limit_spec *spec, double noise, double *power, ad_error *error)
 {
     double k[2] = { 0 }, exact = 0, *all = NULL;
     size_t batch = program->coupled ? rows : 1;
     int status = (all = ad_alloc(batch * batch, sizeof *all, "a limit kernel", error)) ? 0 : -1;
-    for (uint64_t run = 0; run < RUNS && !status; run++) { /* sums over runs, where one does not tell */
+    for (uint64_t run = 0; (run < RUNS || (run < MAX_RUNS && fabs(exact) > 0.1)) && !status; run++) {
         for (int i = 0; i < 2 && !status; i++) {
             status = tp_sample_once(program, which, samples >> (1 - i), spec->seed + 1009 * run, spec->threads, x,
                                     batch, NULL, 0, all, error);
@@ -29,7 +33,7 @@ static int find_power(const tp_program *program, tp_kernel_kind which, const dou
             break;
         exact = log2(k[1] / k[0]);
         *power = round(2 * exact) / 2;
-        if (fabs(exact - *power) < 0.1)
+        if (fabs(exact - *power) + 3 * sqrt(5) * noise / (log(2) * sqrt((double)run + 1)) < 0.25)
             break;
     }
     ad_free(all);
@@ -50,7 +54,6 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
     int runs = 0, minimum = spec->runs > 1 ? spec->runs : RUNS;
     int maximum = spec->tolerance > 0 && minimum < MAX_RUNS ? MAX_RUNS : minimum;
-    double power = 0;
     if (spec->output + spec->output2 > 0)
         return ad_fail(error, "samples are of the first output's kernel alone");
     if (samples < 16)
@@ -58,26 +61,32 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     if (nn_spec_of(program->net)->parametrization == NN_STANDARD)
         return ad_fail(error, "in the standard scale several powers of n are summed, which samples cannot tell apart: "
                               "--scale ntk, or --engine exact");
-    if (find_power(program, which, x, rows, samples, spec, &power, error))
-        return -1;
     double *one = ad_alloc(count, sizeof *one, "a limit kernel", error);
     *kernel = (tp_kernel){ .rows = rows, .rows2 = columns };
     kernel->terms[0].values = one ? ad_alloc(count, sizeof(double), "a limit kernel", error) : NULL;
     kernel->deviations = kernel->terms[0].values ? ad_alloc(count, sizeof(double), "a limit kernel", error) : NULL;
     int status = kernel->deviations ? 0 : -1;
     kernel->n_terms = 1;
-    kernel->terms[0].power = power;
-    double *mean = kernel->terms[0].values, *squares = kernel->deviations, scale = pow((double)samples, -power);
+    double *mean = kernel->terms[0].values, *squares = kernel->deviations, *power = &kernel->terms[0].power;
     while (!status && (runs < minimum || (runs < maximum && kernel->error > spec->tolerance))) {
         status = tp_sample_once(program, which, samples, spec->seed + 1 + (uint64_t)runs, spec->threads, x, rows, x2,
                                 rows2, one, error);
         runs++;
         if (!status)
-            ad_add_run(one, scale, count, runs, mean, squares);
+            ad_add_run(one, 1, count, runs, mean, squares);
         kernel->error = status ? 0 : ad_runs_error(mean, squares, count, runs);
     }
     if (!status)
+        status = find_power(program, which, x, rows, samples, spec, kernel->error * sqrt(runs), power, error);
+    if (!status)
         ad_standard_errors(squares, count, runs);
+    /* runs that agree to the last digit still have the rounding of their sums in common */
+    double scale = pow((double)samples, -*power), rounding = sqrt((double)samples) * DBL_EPSILON;
+    for (size_t i = 0; i < count && !status; i++) {
+        mean[i] *= scale;
+        squares[i] = fmax(squares[i] * scale, rounding * fabs(mean[i]));
+    }
+    kernel->error = fmax(kernel->error, rounding);
     snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, samples);
     ad_free(one);
     if (status)

@@ -1,0 +1,86 @@
+/* How often the 95 % intervals of the sampled engine, of 8 runs, hold the truth. `build/bench/coverage` is the same
+ * for as many draws, samples and runs as one likes. */
+#include "tests/support/coverage.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+
+enum { SEEDS = 8, SAMPLES = 1024 };
+
+/* One entry of each kernel, whose draws are its own: the count is binomial. If intervals hold with a probability
+ * within 93 % and 97 %, the share is beyond the bounds, 3.9 deviations away, once in 20,000 changes of seeds. */
+Test(coverage, intervals_hold_the_truth, .timeout = 300)
+{
+    coverage kinds[N_TRUTH_KINDS];
+    ad_error error = { 0 };
+    coverage_spec spec = { .seeds = SEEDS, .samples = SAMPLES };
+    cr_assert_eq(coverage_run(&spec, kinds, NULL, &error), 0, "%s", error.text);
+    coverage all = coverage_sum(kinds);
+    double n = all.kernels, share = all.held / n;
+    for (int k = 0; k < N_TRUTH_KINDS; k++)
+        if (kinds[k].kernels)
+            coverage_print(truth_kind_name((truth_kind)k), &kinds[k], stderr);
+    coverage_print("all", &all, stderr);
+    cr_expect_gt(share, 0.93 - 3.9 * sqrt(0.93 * 0.07 / n), "%g", share);
+    cr_expect_lt(share, 0.97 + 3.9 * sqrt(0.97 * 0.03 / n), "%g", share);
+    cr_expect_eq(all.refused, 0);
+    cr_expect_eq(all.powers, 0, "%d kernels that converge are said to grow or to vanish", all.powers);
+}
+
+/* Samples so few that a run spreads by a tenth and more: a power of n that one pair of runs shows is noise. */
+Test(coverage, noise_is_no_power_of_n, .timeout = 300)
+{
+    coverage kinds[N_TRUTH_KINDS];
+    ad_error error = { 0 };
+    coverage_spec spec = { .seeds = SEEDS, .samples = SAMPLES / 4 };
+    cr_assert_eq(coverage_run(&spec, kinds, NULL, &error), 0, "%s", error.text);
+    coverage all = coverage_sum(kinds);
+    coverage_print("all", &all, stderr);
+    cr_expect_eq(all.powers, 0, "%d of %d", all.powers, all.kernels);
+}
+
+static moments linear_moments(covariance q)
+{
+    return (moments){ q.ab, real_of(1) };
+}
+static ad_var linear(ad_var x)
+{
+    return ad_identity(x);
+}
+
+/* Samples of linear networks are exact but for rounding, which runs have in common. */
+Test(coverage, what_does_not_spread_has_rounding)
+{
+    static truth_kernels truth;
+    static const activation function = {
+        .name = "linear", .build = linear, .closed = linear_moments, .largest = INFINITY
+    };
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .samples = SAMPLES };
+    truth_case c = truth_case_with(4 * N_TRUTH_KINDS, TRUTH_MLP, &function);
+    truth_solve(&c, &truth);
+    nn_net *net = truth_trace(&c, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s", error.text);
+    cr_assert_eq(tp_limit(program, TP_NNGP, c.x, (size_t)c.rows, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+    for (int i = 0; i < c.rows; i++)
+        for (int j = 0; j < c.rows; j++) {
+            double off = fabs(kernel.terms[0].values[i * c.rows + j] - real_double(truth.nngp[i][j]));
+            double said = kernel.deviations[i * c.rows + j];
+            cr_expect(off <= 2.364 * said, "(%d, %d): off by %g, said %g", i, j, off, said);
+            cr_expect_lt(said, 1e-12);
+        }
+    cr_expect_lt(kernel.error, 1e-12);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+/* Tables: 97.5 % and 99.5 % points. */
+Test(coverage, students_law)
+{
+    cr_expect_float_eq(student_within(2.364624252, 7), 0.95, 1e-9);
+    cr_expect_float_eq(student_within(12.70620474, 1), 0.95, 1e-9);
+    cr_expect_float_eq(student_within(2.750000000, 30), 0.99, 1e-6);
+}

@@ -1,0 +1,101 @@
+/* What the exact engine says of its own error, held against limits in 77 digits. `build/bench/truth COUNT` is the same
+ * for as many networks as one likes. */
+#include "tests/support/tally.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+
+/* ---- the truth itself ---- */
+static double off(real a, real b, real size)
+{
+    return real_sign(size) ? real_double(real_div(real_abs(real_sub(a, b)), size)) : real_double(real_abs(a));
+}
+
+/* Relative to sqrt(E f(a)^2 E f(b)^2), and so for the slopes. */
+static void expect_same(const activation *f, covariance q, moments first, moments second, const char *what)
+{
+    moments a = expected(f, (covariance){ q.aa, q.aa, q.aa }), b = expected(f, (covariance){ q.bb, q.bb, q.bb });
+    double value = off(first.value, second.value, real_sqrt(real_mul(a.value, b.value)));
+    double slope = off(first.slope, second.slope, real_sqrt(real_mul(a.slope, b.slope)));
+    cr_expect(value < 1e-21 && slope < 1e-21, "%s, %s at %g, %g, %g: %g, %g", f->name, what, real_double(q.aa),
+              real_double(q.bb), real_double(q.ab), value, slope);
+}
+
+/* Closed forms, trapezoids and sectors share nothing but the function; where one of them is not for it, the others. */
+Test(truth, expectations_agree_three_ways, .timeout = 300)
+{
+    static const double places[][3] = { { 1, 0.75, -0.5 }, { 0, 1, 0 }, { 0.5, 0.5, 0.5 }, { 1, 1, -1 } };
+    for (size_t p = 0; p < sizeof places / sizeof *places; p++) {
+        covariance q = { real_of(places[p][0]), real_of(places[p][1]), real_of(places[p][2]) };
+        for (int k = 0; activation_number(k); k++) {
+            const activation *f = activation_number(k);
+            moments sectors = expected_by_sectors(f, q);
+            if (f->closed)
+                expect_same(f, q, sectors, f->closed(q), "sectors");
+            if (!f->kink)
+                expect_same(f, q, expected_by_trapezoids(f, q), sectors, "trapezoids");
+        }
+    }
+}
+
+/* Where functions turn fast, and where a and b are nearly the same. */
+Test(truth, expectations_at_large_arguments_and_near_ones, .timeout = 300)
+{
+    covariance large = { real_of(400), real_of(300), real_of(100) };
+    const activation *f = activation_named("erf"), *g = activation_named("tanh");
+    expect_same(f, large, expected_by_sectors(f, large), f->closed(large), "sectors");
+    covariance near = { real_of(1), real_of(1), real_of(1 - 1e-9) };
+    expect_same(g, near, expected_by_sectors(g, near), expected_by_trapezoids(g, near), "trapezoids");
+}
+
+/* By central differences of step 1e-12, in 77 digits. */
+Test(truth, slopes_are_derivatives)
+{
+    for (int k = 0; activation_number(k); k++)
+        for (double x = -1.75; x < 2; x += 0.5) {
+            const activation *f = activation_number(k);
+            real h = real_of(1e-12), up, down, slope, ignored;
+            f->at(real_add(real_of(x), h), &up, &ignored);
+            f->at(real_sub(real_of(x), h), &down, &ignored);
+            f->at(real_of(x), &ignored, &slope);
+            real difference = real_div(real_sub(up, down), real_scale(2, h));
+            cr_expect(fabs(real_double(real_sub(difference, slope))) < 1e-20, "%s at %g", f->name, x);
+        }
+}
+
+/* ---- what limn says ---- */
+enum { NETWORKS = 50, LARGEST = 10000 };
+
+/* Two kernels each. What is stated is not silly, either: at the median, less than LARGEST times what is. */
+Test(truth, errors_are_within_what_is_stated, .timeout = 300)
+{
+    static tallies t;
+    ad_error error = { 0 };
+    int failures = tallies_run(&t, 1, NETWORKS, stderr, &error);
+    tallies_print(&t, stderr);
+    cr_expect_eq(failures, 0, "%s%s", error.text, t.all.text);
+    cr_expect_eq(t.all.kernels, 2 * NETWORKS);
+    cr_expect_lt(t.all.refused, NETWORKS / 10);
+    cr_expect_lt(tally_median(t.all.ratio, t.all.ratios), LARGEST);
+    tallies_free(&t);
+}
+
+/* The comparison sees an entry that is off by a millionth, of the kernel and of each power of n. */
+Test(truth, a_wrong_kernel_is_seen)
+{
+    static truth_kernels truth, wrong;
+    for (int power = 0; power < TRUTH_POWERS; power++) {
+        ad_error error = { 0 };
+        truth_outcome o;
+        truth_case c = truth_case_with(3, TRUTH_STANDARD, activation_named("erf"));
+        truth_solve(&c, &truth);
+        wrong = truth;
+        wrong.ntk[power][1][0] = wrong.ntk[power][0][1] = real_scale(1 + 1e-6, truth.ntk[power][0][1]);
+        cr_assert_eq(truth_compare(&c, &wrong, TP_NTK, &o, &error), 0, "%s", error.text);
+        cr_expect(o.error > 1e-9 && o.error > o.stated, "n^%d: %g, stated %g", power, o.error, o.stated);
+        wrong = truth;
+        wrong.nngp[1][1] = real_scale(1 + 1e-6, truth.nngp[1][1]);
+        cr_assert_eq(truth_compare(&c, &wrong, TP_NNGP, &o, &error), 0, "%s", error.text);
+        cr_expect(o.error > 1e-9 && o.error > o.stated, "%g, stated %g", o.error, o.stated);
+    }
+}
