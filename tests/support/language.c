@@ -201,13 +201,19 @@ static void push(maker *m, ad_var x, int width)
 }
 
 /* ---- parameters ---- */
+/* Does the style say by their number which parameters learn? Then each must have one. */
+static bool by_number(const maker *m)
+{
+    return m->style == LANGUAGE_EVEN || m->style == LANGUAGE_ODD;
+}
+
 static double rate_of(maker *m)
 {
     int number = m->n_params++;
     bool frozen = unit(m) < m->frozen;
     if (frozen)
         tell(" frozen");
-    if (m->style == LANGUAGE_EVEN || m->style == LANGUAGE_ODD)
+    if (by_number(m))
         return (number % 2 == 0) == (m->style == LANGUAGE_EVEN);
     return !frozen;
 }
@@ -973,6 +979,13 @@ static void grow_wide(maker *m, step kind, int x)
     }
 }
 
+static ad_var embedded(maker *m, const char *name, ad_axis width)
+{
+    if (!by_number(m))
+        return nn_embedding(m->net, name, m->token, POSITIONS, width, 0.8);
+    return ad_gather(plain_param(m, name, ad_shape_of(m->positions, width), 0, 0.8), m->token, m->positions);
+}
+
 static void grow(maker *m)
 {
     static const int chances[N_STEPS] = { 8, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 2, 9 };
@@ -986,7 +999,7 @@ static void grow(maker *m)
     tell(" v%d =", m->n_vectors);
     switch (kind) {
     case LAYER_NORM: {
-        bool affine = below(m, 2);
+        bool affine = below(m, 2) && !by_number(m);
         tell(" layernorm%s v%d", affine ? " affine" : "", x);
         push(m, nn_layernorm_with(m->net, nn_name(m->net, "ln%d", m->n_vectors), v, .epsilon = 0.1, .affine = affine),
              width);
@@ -1026,7 +1039,7 @@ static void grow(maker *m)
     }
     case EMBED:
         tell(" v%d + embedding of the token", x);
-        y = nn_embedding(m->net, nn_name(m->net, "token%d", m->n_vectors), m->token, POSITIONS, m->widths[width], 0.8);
+        y = embedded(m, nn_name(m->net, "token%d", m->n_vectors), m->widths[width]);
         push(m, binary(m, AD_ADD, y, v), width);
         return;
     case TIED:
@@ -1136,7 +1149,7 @@ static ad_var outputs_of(maker *m)
     case 1:
         f = readout(m, "readout", outputs, last, 1);
         tell(" + bias");
-        return nn_add_bias(nn_make_bias(m->net, "bias", outputs, 0.5), f);
+        return binary(m, AD_ADD, f, plain_param(m, "bias", ad_shape_of(outputs), 0, 0.5));
     case 2:
         tell(" mean of");
         return ad_expand(ad_mean(activation(m, last, false), ad_shape_of(width)), shape);

@@ -20,7 +20,7 @@ typedef enum {
 } language_style;
 extern const char *const language_style_names[LANGUAGE_STYLES];
 
-enum { LANGUAGE_ROWS = 4, LANGUAGE_FEATURES = 6 };
+enum { LANGUAGE_ROWS = 3, LANGUAGE_FEATURES = 6 };
 /* Inputs for it, (LANGUAGE_ROWS, LANGUAGE_FEATURES): first a token 0, 1 or 2, then four numbers of all sizes, then 1.
  */
 void language_inputs(double *x);

@@ -7,7 +7,7 @@
 #include <time.h>
 
 enum { ROWS = LANGUAGE_ROWS, ENTRIES = ROWS * ROWS, OUTPUTS = 2, PAIRS = 3 };
-enum { FIRST_WIDTH = 512, SECOND_WIDTH = 2048, FEW = 8, MANY = 32, SAMPLES = 4096 };
+enum { FIRST_WIDTH = 256, SECOND_WIDTH = 1024, FEW = 8, MANY = 32, SAMPLES = 4096 };
 static const double suspicious = 6, certain = 7;
 
 const char *const verdict_names[VERDICTS] = { "exact", "sampled", "refused" };
@@ -25,6 +25,12 @@ AD_PRINTF(2, 3) static void disagree(verdict_result *r, const char *format, ...)
     vsnprintf(r->text + length, sizeof r->text - length, format, args);
     va_end(args);
     r->disagreements++;
+}
+
+/* The way of writing that is tried where not all are. */
+static int one_style(uint64_t seed)
+{
+    return LANGUAGE_SWAPPED + (int)(seed / 2 % LANGUAGE_EVEN);
 }
 
 /* ---- kernels of a program ---- */
@@ -60,20 +66,17 @@ static void solved_free(solved *s)
     memset(s, 0, sizeof *s);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static size_t pairs(const solved *s)
 {
     return s->outputs > 1 ? PAIRS : 1;
 }
 
-/* All exact kernels; -1 where there is no net. */
-static int solve(uint64_t seed, language_style style, const double *x, const double *x2, solved *s, ad_error *error)
+/* What is asked for: by kernel, between any two outputs or for the first one alone, or not at all. */
+typedef enum { NOT, FIRST, ALL } extent;
+
+/* Exact kernels; -1 where there is no net. */
+static int solve(uint64_t seed, language_style style, const extent *asked, const double *x, const double *x2, solved *s,
+                 ad_error *error)
 {
     ad_error refusal = { 0 };
     memset(s, 0, sizeof *s);
@@ -82,12 +85,12 @@ static int solve(uint64_t seed, language_style style, const double *x, const dou
     s->outputs = nn_n_outputs(s->net);
     s->program = tp_translate(s->net, &refusal);
     for (int k = 0; k < KERNELS && s->program; k++)
-        for (size_t p = 0; p < pairs(s); p++) {
+        for (size_t p = 0; p < (asked[k] == ALL ? pairs(s) : asked[k] == FIRST); p++) {
             ad_error why = { 0 };
-            double start = now();
-            s->there[k][p] = limit_of(s->program, k, p, x, ROWS, x2, (tp_limit_spec){ .engine = TP_ENGINE_EXACT },
-                                      &s->kernels[k][p], &why) == 0;
-            s->seconds = fmax(s->seconds, now() - start);
+            clock_t start = clock();
+            tp_limit_spec spec = { .engine = TP_ENGINE_EXACT };
+            s->there[k][p] = limit_of(s->program, k, p, x, ROWS, x2, spec, &s->kernels[k][p], &why) == 0;
+            s->seconds = fmax(s->seconds, (double)(clock() - start) / CLOCKS_PER_SEC);
             if (k == 0 && p == 0)
                 refusal = why;
         }
@@ -378,41 +381,31 @@ static int compare_finite(solved *s, tp_kernel *sampled, const bool *has_sampled
     return status;
 }
 
-int verdict_of(uint64_t seed, bool wanted, verdict_result *r, ad_error *error)
+/* The executor and finite networks, as far as they are wanted, against what the exact engine gave. */
+static int compare_truth(solved *s, const extent *asked, const double *x, bool wanted, verdict_result *r,
+                         ad_error *error)
 {
-    double x[ROWS * LANGUAGE_FEATURES];
-    solved s;
     tp_kernel sampled[KERNELS] = { { 0 } };
-    bool has_sampled[KERNELS] = { false }, random_values = false;
-    language_inputs(x);
-    if (solve(seed, LANGUAGE_PLAIN, x, NULL, &s, error))
-        return -1;
-    language_read(s.net, &r->cells);
-    r->seconds = s.seconds;
-    r->verdict = s.there[0][0] ? VERDICT_EXACT : VERDICT_REFUSED;
-    snprintf(r->refusal, sizeof r->refusal, "%s", s.refusal);
-    for (int k = 0; k < KERNELS; k++)
-        for (size_t p = 0; p < pairs(&s); p++)
-            r->exact += s.there[k][p];
-    for (int k = 0; k < KERNELS && s.program; k++) {
+    bool has_sampled[KERNELS] = { false }, values = r->exact > 0;
+    for (int k = 0; k < KERNELS && s->program; k++) {
         ad_error why = { 0 };
-        int compared = s.there[k][0] ? compare_samples(s.program, k, &s.kernels[k][0], x, r) : 0;
-        wanted = wanted || compared != 0;
-        if (s.there[k][0])
+        if (asked[k] == NOT)
             continue;
+        if (s->there[k][0]) {
+            wanted = compare_samples(s->program, k, &s->kernels[k][0], x, r) != 0 || wanted;
+            continue;
+        }
         tp_limit_spec spec = { .engine = TP_ENGINE_AUTO };
-        has_sampled[k] = limit_of(s.program, k, 0, x, ROWS, NULL, spec, &sampled[k], &why) == 0;
-        random_values = random_values || has_sampled[k];
+        has_sampled[k] = limit_of(s->program, k, 0, x, ROWS, NULL, spec, &sampled[k], &why) == 0;
+        values = values || has_sampled[k];
         if (has_sampled[k] && k == 0)
             r->verdict = VERDICT_SAMPLED;
         r->sampled += has_sampled[k];
     }
-    wanted = wanted && (r->exact > 0 || random_values);
-    int status = wanted ? compare_finite(&s, sampled, has_sampled, x, r, error) : 0;
+    int status = wanted && values ? compare_finite(s, sampled, has_sampled, x, r, error) : 0;
     for (int k = 0; k < KERNELS; k++)
         if (has_sampled[k])
             tp_kernel_free(&sampled[k]);
-    solved_free(&s);
     return status;
 }
 
@@ -539,7 +532,7 @@ static void check_weighted(const solved *plain, const solved *weighted, verdict_
 }
 
 /* The training kernels of even and of odd parameters make the NTK. */
-static void check_frozen(const solved *plain, const solved *even, const solved *odd, verdict_result *r)
+static void check_frozen(const solved *even, const solved *odd, verdict_result *r)
 {
     double ntk[ENTRIES], sum[ENTRIES], more[ENTRIES], scale[ENTRIES];
     if (!even->there[0][0] || !even->there[TRAINING][0] || !odd->there[TRAINING][0])
@@ -550,14 +543,16 @@ static void check_frozen(const solved *plain, const solved *even, const solved *
     for (int i = 0; i < ENTRIES; i++)
         sum[i] += more[i];
     scale_at(even, 0, 0, widths[0], scale);
-    (void)plain;
     same(ntk, sum, NULL, scale, largest_error(&even->kernels[0][0], &odd->kernels[TRAINING][0]), "NTK",
          "of learning and frozen", r);
 }
 
-static int check_inputs(uint64_t seed, const solved *plain, const double *x, verdict_result *r, ad_error *error)
+static const extent first_ntk[KERNELS] = { FIRST, NOT, NOT };
+
+static int check_inputs(uint64_t seed, const solved *plain, const double *x, bool second, verdict_result *r,
+                        ad_error *error)
 {
-    static const int row[ROWS] = { 2, 0, 3, 1 };
+    static const int row[ROWS] = { 2, 0, 1 };
     double shuffled[ROWS * LANGUAGE_FEATURES];
     int order[ENTRIES];
     solved other;
@@ -565,47 +560,75 @@ static int check_inputs(uint64_t seed, const solved *plain, const double *x, ver
         memcpy(shuffled + i * LANGUAGE_FEATURES, x + row[i] * LANGUAGE_FEATURES, LANGUAGE_FEATURES * sizeof *x);
     for (int i = 0; i < ENTRIES; i++)
         order[row[i / ROWS] * ROWS + row[i % ROWS]] = i;
-    if (solve(seed, LANGUAGE_PLAIN, shuffled, NULL, &other, error))
+    if (solve(seed, LANGUAGE_PLAIN, first_ntk, second ? x : shuffled, second ? x : NULL, &other, error))
         return -1;
-    compare_solved(plain, &other, order, "rows permuted", r);
-    solved_free(&other);
-    if (solve(seed, LANGUAGE_PLAIN, x, x, &other, error))
-        return -1;
-    compare_solved(plain, &other, NULL, "x as a second set", r);
+    compare_solved(plain, &other, second ? NULL : order, second ? "x as a second set" : "rows permuted", r);
     solved_free(&other);
     return 0;
 }
 
-int verdict_of_styles(uint64_t seed, verdict_result *r, ad_error *error)
+static int check_style(uint64_t seed, language_style style, const solved *plain, const double *x, verdict_result *r,
+                       ad_error *error)
+{
+    static const extent learning[KERNELS] = { FIRST, NOT, FIRST };
+    solved other, odd;
+    bool frozen = style == LANGUAGE_EVEN, scale = nn_spec_of(plain->net)->parametrization == NN_NTK;
+    if ((style == LANGUAGE_WEIGHTED && plain->outputs < 2) || (frozen && !scale))
+        return 0;
+    if (solve(seed, style, frozen ? learning : first_ntk, x, NULL, &other, error))
+        return -1;
+    int status = 0;
+    if (style == LANGUAGE_WEIGHTED) {
+        check_weighted(plain, &other, r);
+    } else if (frozen) {
+        status = solve(seed, LANGUAGE_ODD, learning, x, NULL, &odd, error);
+        if (!status) {
+            check_frozen(&other, &odd, r);
+            solved_free(&odd);
+        }
+    } else {
+        compare_solved(plain, &other, NULL, language_style_names[style], r);
+    }
+    solved_free(&other);
+    return status;
+}
+
+static int check_styles(uint64_t seed, bool all, const solved *plain, const double *x, verdict_result *r,
+                        ad_error *error)
+{
+    int status = 0;
+    if (!plain->there[0][0])
+        return 0;
+    check_shape(plain, r);
+    for (int style = LANGUAGE_SWAPPED; style <= LANGUAGE_EVEN && !status; style++)
+        if (all || style == one_style(seed))
+            status = check_style(seed, (language_style)style, plain, x, r, error);
+    for (int second = 0; second < 2 && !status; second++)
+        if (all || seed % 8 == (second ? 3 : 7))
+            status = check_inputs(seed, plain, x, second, r, error);
+    return status;
+}
+
+int verdict_of(uint64_t seed, const verdict_spec *spec, verdict_result *r, ad_error *error)
 {
     double x[ROWS * LANGUAGE_FEATURES];
-    solved plain, other, odd;
+    solved s;
     language_inputs(x);
-    if (solve(seed, LANGUAGE_PLAIN, x, NULL, &plain, error))
+    bool between = spec->all_styles || seed % 4 == 1 || one_style(seed) == LANGUAGE_WEIGHTED;
+    bool more = spec->finite || seed % 3 == 0;
+    const extent asked[KERNELS] = { between ? ALL : FIRST, more ? FIRST : NOT, more ? FIRST : NOT };
+    if (solve(seed, LANGUAGE_PLAIN, asked, x, NULL, &s, error))
         return -1;
-    check_shape(&plain, r);
-    bool any_exact = plain.there[0][0] || plain.there[1][0];
-    int status = any_exact ? check_inputs(seed, &plain, x, r, error) : 0;
-    for (int style = LANGUAGE_SWAPPED; style <= LANGUAGE_EVEN && !status && any_exact; style++) {
-        if (style == LANGUAGE_WEIGHTED && plain.outputs < 2)
-            continue;
-        status = solve(seed, (language_style)style, x, NULL, &other, error);
-        if (status)
-            break;
-        if (style == LANGUAGE_WEIGHTED) {
-            check_weighted(&plain, &other, r);
-        } else if (style == LANGUAGE_EVEN) {
-            status = solve(seed, LANGUAGE_ODD, x, NULL, &odd, error);
-            if (!status)
-                check_frozen(&plain, &other, &odd, r);
-            if (!status)
-                solved_free(&odd);
-        } else {
-            compare_solved(&plain, &other, NULL, language_style_names[style], r);
-        }
-        solved_free(&other);
-    }
-    solved_free(&plain);
+    language_read(s.net, &r->cells);
+    r->seconds = s.seconds;
+    r->verdict = s.there[0][0] ? VERDICT_EXACT : VERDICT_REFUSED;
+    snprintf(r->refusal, sizeof r->refusal, "%s", s.refusal);
+    for (int k = 0; k < KERNELS; k++)
+        for (size_t p = 0; p < pairs(&s); p++)
+            r->exact += s.there[k][p];
+    int status = compare_truth(&s, asked, x, spec->finite, r, error);
+    status = status ? status : check_styles(seed, spec->all_styles, &s, x, r, error);
+    solved_free(&s);
     return status;
 }
 

@@ -19,20 +19,24 @@ typedef struct {
     language_cells cells;
 } verdict_result;
 
-/* The kernels of a seed's network on language_inputs, three ways; finite networks only if asked for, on suspicion, or
- * where the executor is not a way. 0, or -1 with an error where limn fails otherwise than by a refusal.
+typedef struct {
+    bool finite;     /* finite networks, too; else on suspicion, or where the executor is not a way */
+    bool all_styles; /* every other way to write it, not one of them */
+} verdict_spec;
+
+/* The kernels of a seed's network on language_inputs, three ways, and written otherwise. 0, or -1 with an error where
+ * limn fails otherwise than by a refusal.
  *
- * A suspicion is an entry 6 of its standard errors off (Student, 7 degrees of freedom: 5e-4). Then all is done again
- * from other seeds, at 4 times the samples, in 32 runs: a disagreement is one that is as large as half of the first
- * one, so that no bias like 1/S is one, and beyond 7 standard errors (31 degrees of freedom: 8e-8). With 4 inputs, 10
- * entries, and 5 kernels of a network that is at most 4e-6 a network, 1.2 % of one false alarm in 3,000; the two
- * conditions together make it less. Finite networks alike: 8 of width 512, then 32 of widths 512 and 2048,
- * extrapolated by 1/n and by 1/sqrt(n), which must both disagree. */
-int verdict_of(uint64_t seed, bool finite, verdict_result *result, ad_error *error);
-/* The exact kernels of the network against those of the same network written otherwise (language_style), with its rows
- * in another order, with the inputs as a second set, and against what all kernels are: symmetric, positive
- * semidefinite. To the stated errors. */
-int verdict_of_styles(uint64_t seed, verdict_result *result, ad_error *error);
+ * Truth. A suspicion is an entry 6 of its standard errors off (Student, 7 degrees of freedom: 5e-4). Then all is done
+ * again from other seeds, at 4 times the samples, in 32 runs: a disagreement is one that is as large as half of the
+ * first one, so that no bias like 1/S is one, and beyond 7 standard errors (31 degrees of freedom: 8e-8). With 3
+ * inputs, 6 entries, and 5 kernels of a network that is at most 2.4e-6 a network, 0.7 % of one false alarm in 3,000;
+ * the two conditions together make it less. Finite networks alike: 8 of width 256, then 32 of widths 128 and 1024,
+ * extrapolated by 1/n and by 1/sqrt(n), which must both disagree, and must not have the limit between them.
+ *
+ * Otherwise. The exact kernel against that of the same network in another way (language_style), with its rows in
+ * another order, with the inputs as a second set; symmetric, and positive semidefinite: all to the stated errors. */
+int verdict_of(uint64_t seed, const verdict_spec *spec, verdict_result *result, ad_error *error);
 
 /* Sums over networks: cells by verdict. */
 typedef struct {

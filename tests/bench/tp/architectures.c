@@ -59,9 +59,7 @@ static void ask(uint64_t seed, bool finite, FILE *pipe)
     nn_net *net = language_trace(seed, LANGUAGE_PLAIN, &a.error);
     snprintf(a.story, sizeof a.story, "%s", language_story());
     nn_net_free(net);
-    a.status = verdict_of(seed, finite, &a.result, &a.error);
-    if (!a.status)
-        a.status = verdict_of_styles(seed, &a.result, &a.error);
+    a.status = verdict_of(seed, &(verdict_spec){ .finite = finite }, &a.result, &a.error);
     fwrite(&a, sizeof a, 1, pipe);
     fclose(pipe);
 }
