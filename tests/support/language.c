@@ -129,18 +129,28 @@ static ad_var binary(maker *m, ad_op op, ad_var a, ad_var b)
     return ad_binary_at(AD_HERE, op, a, b);
 }
 
+/* A product with a matrix, which is 0 with probability 0. */
+static bool is_spread(ad_var x)
+{
+    const ad_node *node = ad_node_of(x.graph, x.id);
+    return node->op == AD_SCALE && ad_node_of(x.graph, node->in[0])->op == AD_CONTRACT;
+}
+
+/* Where x may be 0 with some probability, the values and derivatives there are those of the op. */
 static ad_var composed(maker *m, ad_op op, ad_var x, double p)
 {
+    if (x.id < 0)
+        return x;
     ad_var one = like(m, 1, x), two = like(m, 2, x);
     switch (op) {
     case AD_RELU:
-        return ad_scale(ad_add(x, ad_abs(x)), 0.5);
+        return is_spread(x) ? ad_scale(ad_add(x, ad_abs(x)), 0.5) : ad_mul(x, ad_step(x));
     case AD_ABS:
-        return ad_add(ad_relu(x), ad_relu(ad_neg(x)));
+        return is_spread(x) ? ad_add(ad_relu(x), ad_relu(ad_neg(x))) : ad_mul(x, ad_sign(x));
     case AD_LEAKY:
         return ad_add(ad_scale(x, p), ad_scale(ad_relu(x), 1 - p));
     case AD_STEP:
-        return ad_scale(ad_add(one, ad_sign(x)), 0.5);
+        return is_spread(x) ? ad_scale(ad_add(one, ad_sign(x)), 0.5) : ad_step(x);
     case AD_SQUARE:
         return ad_mul(x, x);
     case AD_IDENTITY:
@@ -158,6 +168,8 @@ static ad_var composed(maker *m, ad_op op, ad_var x, double p)
     case AD_GELU:
         return ad_mul(x, ad_scale(ad_add(one, ad_erf(ad_scale(x, sqrt(0.5)))), 0.5));
     case AD_HARD_TANH:
+        if (!is_spread(x))
+            return ad_hard_tanh(x);
         return ad_sub(ad_sub(ad_relu(ad_add(x, one)), ad_relu(ad_sub(x, one))), one);
     case AD_COS:
         return ad_sub(one, ad_scale(ad_square(ad_sin(ad_scale(x, 0.5))), 2));
@@ -218,16 +230,25 @@ static double rate_of(maker *m)
     return !frozen;
 }
 
-/* A weight as the net's scale has it; one that does not learn, in the NTK scale. */
+/* A weight as the net's scale has it; one that does not learn, as the NTK scale has it. */
 static nn_weight weight(maker *m, const char *name, ad_axis in, ad_axis out, double sigma)
 {
     if (rate_of(m) > 0)
         return nn_make_weight(m->net, name, in, out, sigma);
-    bool wide = ad_axis_kind(m->graph, in) == AD_WIDTH;
-    double c = wide ? 1 : 1 / sqrt((double)ad_axis_fixed(m->graph, in));
-    ad_init init = { .axis = in, .deviation = sigma, .multiplier = c, .multiplier_power = wide ? -0.5 : 0 };
+    bool wide = ad_axis_kind(m->graph, in) == AD_WIDTH, ahead = nn_spec_of(m->net)->sigma_in == NN_SIGMA_MULTIPLIER;
+    double c = (ahead ? sigma : 1) / (wide ? 1 : sqrt((double)ad_axis_fixed(m->graph, in)));
+    ad_init init = { .axis = in, .deviation = ahead ? 1 : sigma, .multiplier = c, .multiplier_power = wide ? -0.5 : 0 };
     ad_var omega = ad_param(m->graph, name, ad_shape_of(in, ad_same(in, out) ? ad_prime(in) : out), init);
     return (nn_weight){ .omega = omega, .c = c, .power = init.multiplier_power, .fan_in = in };
+}
+
+static nn_weight bias(maker *m, const char *name, ad_axis out, double sigma)
+{
+    if (rate_of(m) > 0)
+        return nn_make_bias(m->net, name, out, sigma);
+    bool ahead = nn_spec_of(m->net)->sigma_in == NN_SIGMA_MULTIPLIER;
+    ad_init init = { .deviation = ahead ? 1 : sigma, .multiplier = ahead ? sigma : 1 };
+    return (nn_weight){ .omega = ad_param(m->graph, name, ad_shape_of(out), init), .c = init.multiplier };
 }
 
 static ad_var plain_param(maker *m, const char *name, ad_shape shape, double mean, double deviation)
@@ -282,14 +303,7 @@ static nn_weight any_bias(maker *m, int width)
     int k = m->n_biases++;
     tell(" b%d", k);
     m->bias_width[k] = width;
-    double sigma = 0.3 + 0.4 * unit(m);
-    if (rate_of(m) > 0)
-        m->biases[k] = nn_make_bias(m->net, nn_name(m->net, "b%d", k), m->widths[width], sigma);
-    else {
-        ad_init init = { .deviation = sigma, .multiplier = 1 };
-        ad_var omega = ad_param(m->graph, nn_name(m->net, "b%d", k), ad_shape_of(m->widths[width]), init);
-        m->biases[k] = (nn_weight){ .omega = omega, .c = 1 };
-    }
+    m->biases[k] = bias(m, nn_name(m->net, "b%d", k), m->widths[width], 0.3 + 0.4 * unit(m));
     return m->biases[k];
 }
 

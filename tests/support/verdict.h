@@ -28,8 +28,8 @@ typedef struct {
  * limn fails otherwise than by a refusal.
  *
  * Truth. A suspicion is an entry 6 of its standard errors off (Student, 7 degrees of freedom: 5e-4). Then all is done
- * again from other seeds, at 4 times the samples, in 32 runs: a disagreement is one that is as large as half of the
- * first one, so that no bias like 1/S is one, and beyond 7 standard errors (31 degrees of freedom: 8e-8). With 3
+ * again from other seeds, at 4 times the samples, in 32 runs: a disagreement is one that is as large as 3/4 of the
+ * first one, so that no bias like 1/sqrt(S) is one, and beyond 7 standard errors (31 degrees of freedom: 8e-8). With 3
  * inputs, 6 entries, and 5 kernels of a network that is at most 2.4e-6 a network, 0.7 % of one false alarm in 3,000;
  * the two conditions together make it less. Finite networks alike: 8 of width 256, then 32 of widths 128 and 1024,
  * extrapolated by 1/n and by 1/sqrt(n), which must both disagree, and must not have the limit between them.
