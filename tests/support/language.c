@@ -33,6 +33,7 @@ typedef struct {
     ad_var tables[MOST]; /* (positions, n) */
     int n_matrices, n_biases, n_inputs, n_tables, n_params;
     bool wild;     /* outputs of order one meet functions */
+    bool even;     /* all kinds of arguments are as likely */
     bool meets;    /* samples do, in batch normalisation */
     double frozen; /* share of parameters with a rate of 0 */
 } maker;
@@ -561,7 +562,9 @@ static ad_var output_leaf(maker *m)
 static ad_var leaf(maker *m)
 {
     static const int tame[] = { 4, 3, 4, 6, 2, 0 }, bold[] = { 3, 2, 3, 3, 3, 3 };
-    switch (chosen(m, m->wild ? bold : tame, 6)) {
+    switch (m->even ? below(m, 7) : chosen(m, m->wild ? bold : tame, 6)) {
+    case 6:
+        return any_function(m, param_leaf(m));
     case 0:
         return data_leaf(m);
     case 1:
@@ -801,11 +804,22 @@ static ad_var along_axes(maker *m, int depth)
     return y;
 }
 
+static ad_var turned_leaves(maker *m)
+{
+    tell(" turned(");
+    ad_var a = leaf(m);
+    ad_var b = leaf(m);
+    tell(")");
+    return turned(m, a, b);
+}
+
 static ad_var expression(maker *m, int depth)
 {
     int what = below(m, 10);
     if (depth == 0 || what == 0)
         return leaf(m);
+    if (m->even && below(m, 2))
+        return below(m, 2) ? turned_leaves(m) : two_arguments(m, 1);
     if (what < 4) {
         ad_var x = expression(m, depth - 1);
         tell(" then");
@@ -1204,6 +1218,7 @@ static ad_var generate(nn_net *net, ad_var x)
     m.token = ad_take(x, ad_shape_get(x)->axes[1], 0);
     m.positions = ad_fixed(m.graph, "positions", POSITIONS);
     m.wild = below(&m, 4) == 0;
+    m.even = m.seed >= LANGUAGE_EVEN_KINDS;
     m.frozen = below(&m, 3) ? 0 : 0.3;
     for (int k = 0; k < WIDTHS; k++)
         m.widths[k] = nn_width_ratio(net, nn_name(net, "n%d", k), k == 0 ? 1 : k == 1 ? 0.5 : 2);
@@ -1335,6 +1350,10 @@ bool language_reaches(ad_op op, language_kind first, language_kind last)
     bool two = ad_is_binary(op) || op == AD_CONTRACT || op == AD_CONCAT;
     if (is_leaf || first == OF_NOTHING || last == OF_NOTHING)
         return is_leaf && first == OF_NOTHING && last == OF_NOTHING;
+    bool narrow = first >= OF_AVERAGE, wide = first >= OF_PARAM && !narrow, narrow2 = last >= OF_AVERAGE,
+         wide2 = last >= OF_PARAM && !narrow2;
+    if (op == AD_CONCAT && ((narrow && wide2) || (wide && narrow2))) /* its parts have the same axes */
+        return false;
     if (op == AD_GATHER || op == AD_SCATTER) /* the index is data or a constant */
         return last == OF_DATA || last == OF_CONSTANT;
     return two || first == last;
