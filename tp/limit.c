@@ -147,7 +147,9 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
 {
     int status = TP_NO_RULE;
     if (program->coupled && *simple) {
-        status = tp_limit_coupled(program, which, x, rows, x2, rows2, spec, kernel, refusal);
+        status = tp_check_fluctuations(program, refusal)
+                     ? -1
+                     : tp_limit_coupled(program, which, x, rows, x2, rows2, spec, kernel, refusal);
     } else if (program->coupled) {
         ad_fail(refusal, "samples meet, and there the general rule is the executor's: --engine sample");
     } else {

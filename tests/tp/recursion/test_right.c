@@ -237,6 +237,12 @@ static ad_var bounded(nn_net *net, ad_var in)
     return ad_tanh(nn_readout(net, "r", hidden(net, in)));
 }
 
+static ad_var bounded_batch(nn_net *net, ad_var in)
+{
+    ad_var u = nn_batchnorm_with(net, "bn", nn_dense(net, "d", in, nn_width(net, "n")), .epsilon = 0.5);
+    return ad_tanh(nn_readout(net, "r", ad_relu(u)));
+}
+
 static ad_var bottleneck(nn_net *net, ad_var in)
 {
     ad_var b = nn_dense(net, "b", hidden(net, in), ad_fixed(nn_graph(net), "three", 3));
@@ -273,6 +279,7 @@ Test(right, what_stays_random_is_refused_by_every_engine)
     } rows[] = { { "softmax", softmax, "softmax" },
                  { "max", largest, "max" },
                  { "tanh", bounded, "tanh" },
+                 { "tanh of a batch's", bounded_batch, "tanh" },
                  { "bottleneck", bottleneck, "contract" },
                  { "gain", learned_gain, "fluctuations" },
                  { "random gain", random_gain, "mul" },
