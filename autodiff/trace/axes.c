@@ -122,6 +122,18 @@ size_t ad_elements(const ad_graph *graph, const ad_shape *shape, const ad_sizes 
     return count;
 }
 
+ad_axis ad_unused_prime(const ad_graph *graph, int last, ad_axis axis)
+{
+    ad_axis prime = ad_prime(axis);
+    for (int id = 0; id <= last; id++) {
+        const ad_shape *shape = &ad_node_of(graph, id)->shape;
+        for (int i = 0; i < shape->rank; i++)
+            if (shape->axes[i].id == axis.id && shape->axes[i].prime >= prime.prime)
+                prime = ad_prime(shape->axes[i]);
+    }
+    return prime;
+}
+
 char *ad_shape_text(const ad_graph *graph, const ad_shape *shape, char *buffer, size_t size)
 {
     size_t used = (size_t)snprintf(buffer, size, "(");

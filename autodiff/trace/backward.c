@@ -75,7 +75,8 @@ int ad_backward_at(ad_where where, ad_var y, ad_var cotangent, const ad_var *wrt
     p.carried = ad_shape_minus(ad_shape_get(cotangent), ad_shape_get(y));
     if (graph->nodes[y.id]->op == AD_PARAM)
         ad_pass_add_site(&p, (ad_site){ .param = y, .delta = cotangent });
-    p.adjoint[y.id] = cotangent;
+    else
+        p.adjoint[y.id] = cotangent;
     for (int id = y.id; id >= 0 && !ad_failed(graph); id--)
         if (p.adjoint[id].id >= 0 && p.wanted[id]) {
             p.where = graph->nodes[id]->where; /* a backward node points at the line of its forward node */

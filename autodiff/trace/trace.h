@@ -71,6 +71,9 @@ bool ad_function_sound(ad_where where, const ad_function *function, ad_var x);
 /* True if x has the axis; otherwise poisons with the axis and the shape. */
 bool ad_needs_axis(ad_where where, const char *op, ad_var x, ad_axis axis);
 
+/* The axis, primed more often than in any node up to the last one: an axis for a cotangent that the trace has not. */
+ad_axis ad_unused_prime(const ad_graph *graph, int last, ad_axis axis);
+
 /* ---- shapes ---- */
 ad_axis ad_unprimed(ad_axis axis);
 ad_shape ad_shape_minus(const ad_shape *a, const ad_shape *b);

@@ -31,19 +31,6 @@ static bool meets_early(const nn_net *net, ad_var output, bool *learns, bool *re
     return false;
 }
 
-/* The axis, primed more often than anywhere in the network. */
-static ad_axis unused_prime(const nn_net *net, ad_var output, ad_axis axis)
-{
-    ad_axis prime = ad_prime(axis);
-    for (int id = 0; id <= output.id; id++) {
-        const ad_shape *shape = &ad_node_of(net->graph, id)->shape;
-        for (int i = 0; i < shape->rank; i++)
-            if (shape->axes[i].id == axis.id && shape->axes[i].prime >= prime.prime)
-                prime = ad_prime(shape->axes[i]);
-    }
-    return prime;
-}
-
 static struct nn_tangent *trace_tangent(const nn_net *net, int v, bool by_seeds, ad_error *error)
 {
     ad_var output = net->variants[v].output;
@@ -61,8 +48,8 @@ static struct nn_tangent *trace_tangent(const nn_net *net, int v, bool by_seeds,
         ad_shape all = ad_shape_of(t->sample, net->batch, net->outputs);
         seed = t->seed = ad_input(net->graph, v ? "kernel.seed (evaluation)" : "kernel.seed", all);
     } else {
-        t->out = unused_prime(net, output, net->outputs);
-        t->sample = t->together ? unused_prime(net, output, net->batch) : net->batch;
+        t->out = ad_unused_prime(net->graph, output.id, net->outputs);
+        t->sample = t->together ? ad_unused_prime(net->graph, output.id, net->batch) : net->batch;
         seed = ad_delta(net->graph, t->out, net->outputs);
     }
     if (t->together && !by_seeds) {

@@ -150,10 +150,10 @@ static int add_backward(tp_program *program, ad_error *error)
             wrt[n_wrt++] = (ad_var){ graph, id };
     }
     ad_axis outputs = nn_outputs(program->net), batch = nn_batch(program->net);
-    program->seed = ad_prime(outputs);
+    program->seed = ad_unused_prime(graph, program->output.id, outputs);
     ad_var seed = ad_delta(graph, program->seed, outputs);
     if (program->coupled) {
-        program->sample = ad_prime(batch);
+        program->sample = ad_unused_prime(graph, program->output.id, batch);
         ad_shape all = ad_shape_of(program->seed, outputs, program->sample, batch);
         seed = ad_mul(ad_expand(seed, all), ad_expand(ad_delta(graph, program->sample, batch), all));
     }

@@ -332,3 +332,21 @@ Test(grad, a_factor_that_has_moved_is_an_error)
               ad_message(s.graph));
     ad_graph_free(s.graph);
 }
+
+/* A parameter that is itself what is derived: its derivative is the cotangent. */
+Test(grad, of_a_parameter_by_itself)
+{
+    ad_graph *graph = ad_graph_new(NULL);
+    ad_axis n = ad_fixed(graph, "n", 3);
+    ad_var p = ad_param(graph, "p", ad_shape_of(n), (ad_init){ .deviation = 1 }), gradient;
+    cr_assert_eq(ad_backward(p, ad_constant(graph, 2, ad_shape_of(n)), &p, 1, &gradient, NULL), 1, "%s",
+                 ad_message(graph));
+    ad_error error = { 0 };
+    ad_plan *plan = ad_plan_new(&gradient, 1, &(ad_plan_spec){ .type = AD_DOUBLE }, &error);
+    cr_assert(plan, "%s", error.text);
+    cr_assert_eq(ad_run(plan, &(ad_sizes){ 0 }, &error), 0, "%s", error.text);
+    for (int k = 0; k < 3; k++)
+        cr_expect_float_eq(((const double *)ad_output(plan, 0))[k], 2, 1e-15);
+    ad_plan_free(plan);
+    ad_graph_free(graph);
+}

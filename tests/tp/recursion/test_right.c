@@ -360,6 +360,12 @@ static ad_var bounded(nn_net *net, ad_var in)
     return ad_tanh(nn_readout(net, "r", hidden(net, in)));
 }
 
+static ad_var bounded_batch(nn_net *net, ad_var in)
+{
+    ad_var u = nn_batchnorm_with(net, "bn", nn_dense(net, "d", in, nn_width(net, "n")), .epsilon = 0.5);
+    return ad_tanh(nn_readout(net, "r", ad_relu(u)));
+}
+
 static ad_var bottleneck(nn_net *net, ad_var in)
 {
     ad_var b = nn_dense(net, "b", hidden(net, in), ad_fixed(nn_graph(net), "three", 3));
@@ -396,6 +402,7 @@ Test(right, what_stays_random_is_refused_by_every_engine)
     } rows[] = { { "softmax", softmax, "softmax" },
                  { "max", largest, "max" },
                  { "tanh", bounded, "tanh" },
+                 { "tanh of a batch's", bounded_batch, "tanh" },
                  { "bottleneck", bottleneck, "contract" },
                  { "gain", learned_gain, "fluctuations" },
                  { "random gain", random_gain, "mul" },
@@ -566,4 +573,102 @@ Test(right, saturating_functions_at_every_scale)
                 before[i * N + j] = own;
             }
     }
+}
+
+/* ---- an axis of the network's own that the backward pass would like to have ---- */
+static ad_var over_primed(nn_net *net, ad_var in)
+{
+    ad_axis outputs = nn_outputs(net), again = ad_prime(outputs);
+    ad_var u = nn_readout(net, "v", ad_erf(nn_dense(net, "a", in, nn_width(net, "n"))));
+    ad_var gate = ad_expand(ad_constant(nn_graph(net), 1, ad_shape_of(again)), ad_shape_of(nn_batch(net), again));
+    return ad_relabel(ad_mul(ad_relabel(u, outputs, again), gate), again, outputs);
+}
+
+Test(right, outputs_that_were_called_by_their_prime)
+{
+    double kernel[N * N];
+    exact(over_primed, TP_NTK, x[0], 0, kernel);
+    expect_kernel("primed", kernel, first_head);
+}
+
+/* ---- data over a width ---- */
+static ad_var spread_over(nn_net *net, ad_var small)
+{
+    return ad_expand(small, ad_shape_of(nn_batch(net), nn_width(net, "n")));
+}
+
+/* v times x_1, which is picked after all features are spread over the width. */
+static ad_var picked_late(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), features = ad_fixed(nn_graph(net), "features", D);
+    ad_var late = ad_take(ad_expand(in, ad_shape_of(nn_batch(net), features, n)), features, 1);
+    return nn_readout(net, "v", ad_mul(ad_erf(nn_dense(net, "a", in, n)), late));
+}
+
+static double picked(const double *a, const double *b)
+{
+    return a[1] * b[1] * erf_at(a, b);
+}
+
+/* A gate by the features' mean. */
+static ad_var gated_by_mean(nn_net *net, ad_var in)
+{
+    ad_axis features = ad_fixed(nn_graph(net), "features", D);
+    ad_var h = ad_erf(nn_dense(net, "a", in, nn_width(net, "n")));
+    return nn_readout(net, "v", ad_mul(h, spread_over(net, ad_mean(in, ad_shape_of(features)))));
+}
+
+static double by_mean(const double *a, const double *b)
+{
+    return (a[0] + a[1] + a[2]) * (b[0] + b[1] + b[2]) / 9 * erf_at(a, b);
+}
+
+/* The mean over the width of the features by the width; the gate is their sum of squares. */
+static ad_var gated_by_average(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), features = ad_fixed(nn_graph(net), "features", D);
+    ad_var wide = ad_expand(ad_square(in), ad_shape_of(nn_batch(net), features, n));
+    ad_var gate = ad_sum(ad_mean(wide, ad_shape_of(n)), ad_shape_of(features));
+    return nn_readout(net, "v", ad_mul(ad_erf(nn_dense(net, "a", in, n)), spread_over(net, gate)));
+}
+
+static double by_average(const double *a, const double *b)
+{
+    return dot(a, a) * dot(b, b) * erf_at(a, b);
+}
+
+Test(right, data_spread_over_a_width_are_read_where_they_are)
+{
+    double kernel[N * N];
+    exact(picked_late, TP_NNGP, x[0], 0, kernel);
+    expect_kernel("picked late", kernel, picked);
+    exact(gated_by_mean, TP_NNGP, x[0], 0, kernel);
+    expect_kernel("gated by the mean", kernel, by_mean);
+    exact(gated_by_average, TP_NNGP, x[0], 0, kernel);
+    expect_kernel("gated by an average", kernel, by_average);
+}
+
+/* ---- a kernel that is 0 ---- */
+static ad_var flat(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n");
+    return ad_expand(ad_mean(ad_step(nn_dense(net, "a", in, n)), ad_shape_of(n)),
+                     ad_shape_of(nn_batch(net), nn_outputs(net)));
+}
+
+/* Nothing goes back through a step: the kernel has no terms, by either rule. */
+Test(right, nothing_learns_through_a_jump)
+{
+    nn_net *net;
+    tp_program *program = traced(flat, 1, &net);
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    double values[N * N];
+    cr_assert_eq(tp_limit(program, TP_NTK, x[0], N, NULL, 0, NULL, &kernel, &error), 0, "%s", error.text);
+    tp_kernel_at(&kernel, 100, values);
+    for (int i = 0; i < N * N; i++)
+        cr_expect(!(fabs(values[i]) > 0), "%d: %g", i, values[i]);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
 }
