@@ -101,13 +101,13 @@ static void add_text(char *text, size_t size, const char *more)
     snprintf(text + length, size - length, "%s", more);
 }
 
-/* How far the simple rule would have been off, where it gives anything; a kernel that is 0 has no terms. */
+/* How far the simple rule would have been off, where it gives anything. */
 static void compare_rules(tp_kernel *kernel, const tp_kernel *simple, const char *why)
 {
     char text[400];
     double off = 0, size = 0;
     double scale = simple->n_terms == 1 && fabs(simple->terms[0].power - kernel->terms[0].power) < 1e-9 ? 1 : 0;
-    for (size_t i = 0; kernel->n_terms > 0 && i < kernel->rows * kernel->rows2; i++) {
+    for (size_t i = 0; i < kernel->rows * kernel->rows2; i++) {
         double value = kernel->terms[0].values[i];
         off += pow(value - (scale > 0 ? simple->terms[0].values[i] : 0), 2);
         size += value * value;
@@ -139,7 +139,7 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
 {
     int status = TP_NO_RULE;
     if (program->coupled && *simple) {
-        status = tp_check_fluctuations(program, refusal)
+        status = tp_check_fluctuations(program, which, refusal)
                      ? -1
                      : tp_limit_coupled(program, which, x, rows, x2, rows2, spec, kernel, refusal);
     } else if (program->coupled) {

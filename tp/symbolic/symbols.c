@@ -73,7 +73,7 @@ void tp_data_rows(const ad_graph *graph, int node, const tp_point *at, ad_axis a
             k_stride = stride;
         else if (ad_axis_kind(graph, own) == AD_BATCH)
             row_stride = stride;
-        else if (!tp_is_width(graph, own)) /* along a width data are the same everywhere */
+        else
             offset += (size_t)tp_point_index(at, own) * stride;
         stride *= ad_axis_size(graph, own, sizes);
     }
