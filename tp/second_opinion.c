@@ -162,6 +162,19 @@ static double found_at(const question *q, const entry *e, size_t samples)
     return sum;
 }
 
+/* The largest entry of what was found, so taken. Entries of rows whose own kernel is 0, by terms that cancel, are as
+ * exact as its error of the largest ones. */
+static double largest_found(const question *q, size_t samples)
+{
+    double sum = 0;
+    for (int k = 0; k < q->found->n_terms; k++) {
+        const double *values = q->found->terms[k].values;
+        size_t at = cblas_idamax((blasint)(q->found->rows * q->found->rows2), values, 1);
+        sum += fabs(values[at]) * pow((double)samples, q->found->terms[k].power - q->power);
+    }
+    return sum;
+}
+
 static int run_once(const question *q, size_t samples, uint64_t seed, ad_error *error)
 {
     if (tp_sample_once(q->program, q->which, samples, q->spec->seed + seed, q->spec->threads, q->x, q->rows, q->x2,
@@ -202,9 +215,10 @@ static int ask(question *q, answer *a, bool closer, ad_error *error)
         ad_add_run(distances, 1, (size_t)q->n, run, a->mean, a->error);
     }
     ad_standard_errors(a->error, (size_t)q->n, a->runs);
+    double cancelled = q->found->error * largest_found(q, a->samples);
     for (int k = 0; k < q->n; k++) {
         double scale = q->entries[k].scale, error_of_mean = a->error[k] + rounding * 1e-3 * scale;
-        double far = fmax(0, fabs(a->mean[k]) - (q->found->error + rounding) * scale);
+        double far = fmax(0, fabs(a->mean[k]) - (q->found->error + rounding) * scale - cancelled);
         if (far > 0 && far / error_of_mean > a->deviation) {
             a->deviation = far / error_of_mean;
             a->worst = k;

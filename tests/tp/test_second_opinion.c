@@ -291,3 +291,35 @@ Test(second_opinion, random_architectures, .timeout = 600)
     }
     cr_expect(checked >= 8 && caught >= checked - 1, "%d checked, %d caught", checked, caught);
 }
+
+/* f(x) - f(x_0), and a row that is x_0: its kernels are 0 by terms that cancel, to rounding by exact rules and exactly
+ * by samples. */
+static ad_var centred(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    nn_weight u = nn_make_weight(net, "u", ad_shape_get(x)->axes[1], n, 1);
+    ad_var origin = ad_constant(x.graph, 1, *ad_shape_get(x));
+    return nn_readout(net, "v", ad_sub(ad_erf(nn_apply(u, x)), ad_erf(nn_apply(u, origin))));
+}
+
+Test(second_opinion, of_rows_whose_terms_cancel)
+{
+    static const double x[] = { 1, 1, 1, 1.2, 0.9, 1, 0.5, -0.7, 1.1, -1.3, 0.4, 0.2 };
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(centred, &(nn_spec){ .features = 3 }, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s", error.text);
+    for (int which = 0; which < 2; which++) {
+        tp_kernel kernel;
+        tp_opinion opinion;
+        cr_assert_eq(tp_limit(program, which ? TP_NNGP : TP_NTK, x, 4, NULL, 0, NULL, &kernel, &error), 0, "%s",
+                     error.text);
+        cr_expect_eq(tp_second_opinion(program, which ? TP_NNGP : TP_NTK, x, 4, NULL, 0, NULL, &kernel, plenty,
+                                       &opinion, &error),
+                     0, "%s", error.text);
+        cr_expect(opinion.checked, "%s", opinion.text);
+        tp_kernel_free(&kernel);
+    }
+    tp_program_free(program);
+    nn_net_free(net);
+}

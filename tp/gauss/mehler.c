@@ -478,7 +478,7 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
         size_t d = s.first + s.step * terms;
         left[steps++] = f->tails[d] * g->tails[d];
     }
-    double largest = 0;
+    double largest = 0, skipped = 0;
     for (size_t at = 0; at < columns; at += TP_BLOCK) {
         size_t n = columns - at < TP_BLOCK ? columns - at : TP_BLOCK;
         const double *block = g->columns + s.g_at * g->stride + column + at, *inverse = g->inverses + column + at;
@@ -500,13 +500,17 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
                 power *= ratio;
                 enough++;
             }
-            size_t terms = enough < steps ? EVERY * (enough + 1) : s.terms;
+            bool all = enough == steps;
+            size_t terms = all ? s.terms : EVERY * (enough + 1);
             vector->horner(terms, f->coefficients + (row + i) * f->terms + s.f_at, s.f_step, block,
                            s.g_step * g->stride, x, sum);
             for (size_t j = 0; j < n; j++)
                 to[j] = s.first ? c[j] * sum[j] : sum[j];
-            largest = fmax(largest, most);
+            if (all)
+                largest = fmax(largest, most);
+            else
+                skipped = fmax(skipped, left[enough] * power);
         }
     }
-    return pow(largest, (double)s.degrees) * f->tails[s.degrees] * g->tails[s.degrees];
+    return fmax(skipped, pow(largest, (double)s.degrees) * f->tails[s.degrees] * g->tails[s.degrees]);
 }

@@ -144,7 +144,7 @@ static inline V NAME(product)(V a, V b, V *error)
 
 /* A pair scaled by a power of two. */
 typedef struct {
-    V a, b, c, det, scale;
+    V a, b, c, det, scale, inverse; /* inverse: 1 / scale */
 } NAME(pair);
 
 /* q11 q22 - q12^2. With m, the half distance, it is m (q11 + q22 - m) - (q11 - q22)^2 / 4 for c > 0, too, which has
@@ -166,16 +166,29 @@ static inline V NAME(determinant)(V a, V b, V c, const V *m)
 
 /* Divides by the power of two just below the larger variance, so that no product overflows, nor underflows for norms
  * within 1e140 of each other. */
-static inline NAME(pair) NAME(scaled)(V a, V b, V c, const V *m)
+static inline NAME(pair) NAME(scaled_by)(V larger, V a, V b, V c, const V *m)
 {
     const I exponent = (I){ 0 } + 0x7ff0000000000000, twice = (I){ 0 } + 0x7fe0000000000000;
-    I power = (I)NAME(select)((I)(a > b), a, b) & exponent;
+    I power = (I)larger & exponent;
     V inverse = (V)(twice - power), half;
     if (m)
         half = *m * inverse;
-    NAME(pair) p = { .a = a * inverse, .b = b * inverse, .c = c * inverse, .scale = (V)power };
+    NAME(pair) p = { .a = a * inverse, .b = b * inverse, .c = c * inverse, .scale = (V)power, .inverse = inverse };
     p.det = NAME(determinant)(p.a, p.b, p.c, m ? &half : NULL);
     return p;
+}
+
+static inline NAME(pair) NAME(scaled)(V a, V b, V c, const V *m)
+{
+    return NAME(scaled_by)(NAME(select)((I)(a > b), a, b), a, b, c, m);
+}
+
+/* Of variances beside 1. */
+static inline NAME(pair) NAME(scaled_down)(V a, V b, V c, const V *m)
+{
+    const V one = NAME(splat)(1);
+    V larger = NAME(select)((I)(a > b), a, b);
+    return NAME(scaled_by)(NAME(select)((I)(larger > one), larger, one), a, b, c, m);
 }
 
 /* With t = d sin(theta) = sqrt(det), phi = pi - theta = atan2(t, -q12) and d = sqrt(q11 q22):
@@ -213,9 +226,10 @@ static inline void NAME(sign_at)(V a, V b, V c, const V *m, V *first, V *second)
  * E erf erf = (2 / pi) atan2(2 q12, sqrt D) (Williams, 1997), E erf' erf' = (4 / pi) / sqrt D. */
 static inline void NAME(erf_at)(V a, V b, V c, const V *m, V *first, V *second)
 {
-    V root = LOOP_SQRT(1 + 2 * (a + b) + 4 * NAME(determinant)(a, b, c, m));
-    *first = 0.63661977236758134308 * SLEEF(atan2, u35)(2 * c, root);
-    *second = 1.27323954473516268615 / root;
+    NAME(pair) p = NAME(scaled_down)(a, b, c, m);
+    V root = LOOP_SQRT(p.inverse * p.inverse + 2 * (p.a + p.b) * p.inverse + 4 * p.det);
+    *first = 0.63661977236758134308 * SLEEF(atan2, u35)(2 * p.c, root);
+    *second = 1.27323954473516268615 / root * p.inverse;
 }
 
 /* With D = (1 + q11)(1 + q22) - q12^2 = 1 + q11 + q22 + det, phi = atan2(sqrt D, -q12), u = 1 / (1 + q11) and
@@ -224,10 +238,11 @@ static inline void NAME(erf_at)(V a, V b, V c, const V *m, V *first, V *second)
 static inline void NAME(gelu_at)(V a, V b, V c, const V *m, V *first, V *second)
 {
     const double turn = 0.15915494309189533577;
-    V det = NAME(determinant)(a, b, c, m), big = 1 + a + b + det, root = LOOP_SQRT(big);
-    V phi = SLEEF(atan2, u10)(root, -c), sum = 1 / (1 + a) + 1 / (1 + b);
-    *first = turn * (c * phi + (det + c * c * sum) / root);
-    *second = turn * (phi + c * (sum + 1 / big) / root);
+    NAME(pair) p = NAME(scaled_down)(a, b, c, m);
+    V one = p.inverse, big = one * one + (p.a + p.b) * one + p.det, root = LOOP_SQRT(big);
+    V phi = SLEEF(atan2, u10)(root, -p.c), sum = one / (one + p.a) + one / (one + p.b);
+    *first = turn * p.scale * (p.c * phi + (p.det + p.c * p.c * sum) / root);
+    *second = turn * (phi + p.c * (sum + one * one / big) / root);
 }
 
 /* E sin sin = e^{-(q11 + q22) / 2} sinh q12 and E cos cos with cosh, as e^{-(q11 + q22 - 2 |q12|) / 2} times

@@ -53,9 +53,11 @@ int tp_errors_begin(tp_solver *s)
     return 0;
 }
 
-static bool take_sizes(tp_solver *s, int id, size_t rows)
+/* Blocks serve either set. */
+static bool take_sizes(tp_solver *s, int id)
 {
     tp_errors *e = &s->errors;
+    size_t rows = s->rows[0] > s->rows[1] ? s->rows[0] : s->rows[1];
     for (int side = 0; side < 2; side++) {
         if (!e->sizes[id][side])
             e->sizes[id][side] =
@@ -288,7 +290,7 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
 void tp_errors_start(tp_solver *s, int total, size_t rows)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, total);
-    if (!take_sizes(s, total, rows))
+    if (!take_sizes(s, total))
         return;
     for (int side = 0; side < 2; side++)
         for (size_t i = 0; i < rows; i++)
@@ -349,7 +351,7 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
     const double *value = s->single[set][id];
     bool streamed = errors->sizes[id][0] != NULL;
     double e = 0;
-    if (!take_sizes(s, id, rows))
+    if (!take_sizes(s, id))
         return -1;
     if (!streamed) {
         memset(errors->sizes[id][0], 0, rows * sizeof(double));

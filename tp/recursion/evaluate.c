@@ -279,6 +279,7 @@ static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
             errors[step->term][near] =
                 fmax(errors[step->term][near], t->error[near][step->id] + (b ? t->error[near][step->partner] : 0));
     }
+    bool finite = true;
     stated[0] = stated[1] = 0;
     for (int k = 0; k < series->n; k++) {
         const double *from = totals[k], *diagonal = s->single[0][series->at[k].q];
@@ -293,12 +294,16 @@ static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
                     value = diagonal[row];
                 if (half && column < row)
                     continue;
+                finite = finite && isfinite(value);
                 to[row * kernel->rows2 + column] = value;
                 if (half)
                     to[column * kernel->rows2 + row] = value;
             }
     }
-    return 0;
+    return finite ? 0
+                  : ad_fail(error, "the limit kernel leaves the range of a double (1.8e308) for inputs %zu to %zu and "
+                                   "%zu to %zu: smaller inputs or weights keep it",
+                            t->row0, t->row0 + t->rows - 1, t->column0, t->column0 + t->columns - 1);
 }
 
 /* The edge of tiles: as large as the slots leave room for in a cache, and of equal parts of the rows. */
@@ -442,6 +447,19 @@ static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel,
     return failed ? -1 : 0;
 }
 
+/* A number without a digit is none. */
+static int check_digits(const tp_kernel *kernel, ad_error *error)
+{
+    const double most = 0.1;
+    if (kernel->error <= most)
+        return 0;
+    return ad_fail(error,
+                   "the limit kernel has no digits left: its error may be %.2g of its size, by roundings of the inputs' "
+                   "products. Inputs are too near each other, or terms of the network's output cancel: leave out "
+                   "inputs that nearly repeat others, or read out less of a difference",
+                   kernel->error);
+}
+
 static void unfold(const tp_solver *s, tp_kernel *kernel)
 {
     size_t n = s->rows[0];
@@ -566,7 +584,8 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         kernel->n_terms = k + 1;
     }
     if (!status)
-        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads);
+        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads) ||
+                 check_digits(kernel, error);
     if (!status && s.folded)
         unfold(&s, kernel);
     if (!status)

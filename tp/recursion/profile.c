@@ -58,6 +58,18 @@ static double closed_at(const tp_univariate *f, double q, double gap)
     return value;
 }
 
+/* At correlation 1, of what does not jump. */
+static void slopes_end(const tp_solver *s, int fn, int set, const tp_probes *p, double *slopes)
+{
+    double most = 0;
+    for (int k = 0; k < p->n; k++) {
+        tp_fn_context context;
+        tp_univariate f = tp_function_at(s, fn, set, p->rows[k], &context);
+        most = fmax(most, tp_near_slope(&f, p->q[k]));
+    }
+    slopes[TP_LEVELS - 1] = fmax(most, slopes[TP_LEVELS - 2]);
+}
+
 /* By the secant a little further on. */
 static void slopes_closed(const tp_univariate *f, const tp_probes *p, double *slopes)
 {
@@ -74,7 +86,7 @@ static void slopes_series(const tp_mehler *m, const tp_probes *p, double *slopes
 {
     for (int k = 0; k < p->n; k++) {
         const double *row = m->coefficients + p->rows[k] * m->terms;
-        double all = 0;
+        double all = 0, rest = m->rests[p->rows[k]] * m->rests[p->rows[k]];
         for (size_t i = 0; i < m->terms; i++)
             all += row[i] * row[i];
         for (int level = 0; level < TP_LEVELS && all > 0; level++) {
@@ -82,7 +94,7 @@ static void slopes_series(const tp_mehler *m, const tp_probes *p, double *slopes
             double power = pow(c, (double)m->first - 1), sum = 0, up = m->step == 2 ? c * c : c;
             for (size_t i = 0; i < m->terms; i++, power *= up)
                 sum += (double)(m->first + m->step * i) * row[i] * row[i] * power;
-            slopes[level] = fmax(slopes[level], sum / all);
+            slopes[level] = fmax(slopes[level], sum / all + (level < TP_LEVELS - 1 ? rest * most_of_any(c) : 0));
         }
     }
 }
@@ -186,6 +198,8 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
         slopes_series(series, &at, p->slopes);
     else
         slopes_rule(s, fn, set, &at, p->slopes);
+    if (!p->jumps)
+        slopes_end(s, fn, set, &at, p->slopes);
     for (int level = 0; level < TP_LEVELS; level++)
         p->slopes[level] *= at.factor * (level == TP_LEVELS - 1 ? 1.1 : 1);
     return s->errors.profiles[variance] = p;
