@@ -1,14 +1,15 @@
 /* quadrature.c: E f(a) g(b) of one pair by quadrature. With a = sqrt(q11) u and correlation c = cos, s = sin:
  *
  *   smooth   a = sqrt(q11) (alpha u + beta v), b = sqrt(q22) (alpha u - beta v), alpha, beta = sqrt((1 +- c) / 2):
- *   product
- *            trapezoid rule on [-L, L]^2, weights e^{-(u^2 + v^2) / 2}. Its error falls like the Fourier transform of
+ *   product  trapezoid rule on [-L, L]^2, weights e^{-(u^2 + v^2) / 2}. Its error falls like the Fourier transform of
  *            the integrand at 2 pi / h, so halving h and widening L until the value stands tells the error.
- *   kinked   a = sqrt(q11) u, b = sqrt(q22) (c u + s v): a rule over the parts of v between g's kinks, then over the
- *            parts of u between f's kinks and the points where a kink of g crosses v = 0. At moderate variances that is
- *            Gauss-Legendre's in panels, in which functions without a singularity are analytic, with layers of width s
- *            around the crossings. Else, or where its orders differ, the tanh-sinh rule, which crowds towards the ends
- *            of every part: that resolves layers of any width there. */
+ *   kinked   a = sqrt(q11) u, b = sqrt(q22) (c u + s v): tanh-sinh rule over the parts of v between g's kinks, then
+ *   over     the parts of u between f's kinks and the points where a kink of g crosses v = 0. The rule crowds towards
+ *            the ends of every part, which resolves layers of any width there.
+ *
+ * At moderate variances Gauss-Legendre's rule is tried first in panels of these parts, where functions without a
+ * singularity are analytic, with layers of width s around the crossings: its orders agree, or differ and are not
+ * taken. */
 #include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 
@@ -313,8 +314,6 @@ static estimate kinked(problem *p, double *difference)
     double length = start_length;
     rule r;
     estimate now = { 0, 0 };
-    if (panelled(p, &now, difference))
-        return now;
     while (!p->failed) {
         fill_rule(&r, COARSE, p->reach);
         now = nested(p, &r, length);
@@ -385,7 +384,9 @@ int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q
     double plus = p.c >= 0 ? 1 + p.c : p.s * p.s / (1 - p.c), minus = p.c >= 0 ? p.s * p.s / (1 + p.c) : 1 - p.c;
     p.alpha = sqrt(plus / 2);
     p.beta = sqrt(minus / 2);
-    estimate e = smooths ? smooth(&p, &moved) : kinked(&p, &moved);
+    estimate e = { 0, 0 };
+    if (!panelled(&p, &e, &moved))
+        e = smooths ? smooth(&p, &moved) : kinked(&p, &moved);
     if (p.failed)
         return -1;
     if (!isfinite(e.value))
