@@ -65,6 +65,20 @@ static int check_kernel(tp_kernel *kernel, ad_error *error)
     return 0;
 }
 
+/* -1 with an error where one run is off by as much as the kernel is: a limit's runs come closer with the samples, those
+ * of a number that stays random do not. */
+static int check_spread(const tp_kernel *kernel, int runs, ad_error *error)
+{
+    const double random = 0.7;
+    double spread = kernel->error * sqrt((double)runs);
+    if (!(spread > random))
+        return 0;
+    return ad_fail(error,
+                   "the sampled kernel's runs differ by %.2g of what it is: it stays random at every width, or needs "
+                   "more samples",
+                   spread);
+}
+
 /* Means over independent runs, their standard errors, and the relative size (Frobenius) of these. */
 static int sample(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                   size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
@@ -94,6 +108,8 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
             ad_add_run(one, 1, count, runs, mean, squares);
         kernel->error = status ? 0 : ad_runs_error(mean, squares, count, runs);
     }
+    if (!status)
+        status = check_spread(kernel, runs, error);
     if (!status)
         status = find_power(program, which, x, rows, samples, spec, kernel->error * sqrt(runs), power, error);
     if (!status)
