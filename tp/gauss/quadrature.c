@@ -8,16 +8,16 @@
  *            the ends of every part, which resolves layers of any width there.
  *
  * At moderate variances Gauss-Legendre's rule is tried first in panels of these parts, where functions without a
- * singularity are analytic, with layers of width s around the crossings: its orders agree, or differ and are not
- * taken. */
+ * singularity are analytic, with layers of width s around the crossings. It is taken where two
+ * of its rules agree and a narrower range does not differ. */
 #include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST_REACH = 7, MOST_PANELS = 16 };
-enum { MOST_RULE = 2 * MOST_REACH * 128 + 1, MOST_ORDER = 72 };
+enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST_REACH = 7, MOST_PANELS = 32 };
+enum { MOST_RULE = 2 * MOST_REACH * 128 + 1, MOST_ORDER = 40 };
 
 static const double start_length = 8.6, root_2pi = 2.50662827463100050242, stands = 2e-14;
 /* Beyond this variance a smooth function varies in a thin layer around 0 and is cut there as at a kink. */
@@ -135,11 +135,11 @@ typedef struct {
     double panel, distance[MOST_RULE], weight[MOST_RULE];
 } rule;
 
-static void fill_legendre(rule *r, size_t nodes)
+static void fill_legendre(rule *r, size_t nodes, double panel)
 {
     double x[MOST_ORDER];
     tp_legendre(nodes, x, r->weight);
-    r->panel = 4;
+    r->panel = panel;
     r->nodes = nodes;
     r->middle = nodes / 2;
     for (size_t i = 0; i < nodes; i++)
@@ -259,7 +259,7 @@ static estimate nested(problem *p, const rule *r, double length)
         for (int k = 0; k < p->n_kinks2; k++) {
             double at = p->kinks2[k] / slope, layer = r->panel > 0 ? start_length * p->s / fabs(p->c) : 0;
             for (int side = -1; side <= 1; side++)
-                if (side == 0 || (layer > 0 && layer < r->panel / 2))
+                if (side == 0 || (layer > 0 && layer < 2))
                     n = add_cut(cuts, n, length, (cut){ .at = at + side * layer });
         }
     n = add_panels(r, cuts, add_ends(cuts, n, length));
@@ -288,23 +288,30 @@ static estimate nested(problem *p, const rule *r, double length)
     return sum;
 }
 
-/* By panels: true where two orders agree, the higher one over a wider range. */
+/* By panels: true where two rules agree, and the finer one over a narrower range. */
 static bool panelled(problem *p, estimate *found, double *difference)
 {
-    static const size_t orders[] = { 20, 28, 40, 56, MOST_ORDER };
+    static const struct {
+        size_t order;
+        double panel;
+    } rules[] = { { 20, 4 }, { 28, 4 }, { MOST_ORDER, 4 }, { 28, 2 }, { MOST_ORDER, 2 }, { 28, 1 }, { MOST_ORDER, 1 } };
     double wide = 1.5 * start_length;
     rule r;
     if (fmax(p->root1, p->root2) > sqrt(large))
         return false;
-    fill_legendre(&r, orders[0]);
+    fill_legendre(&r, rules[0].order, rules[0].panel);
     estimate now = nested(p, &r, start_length);
-    for (size_t k = 1; k < sizeof orders / sizeof *orders && !p->failed; k++) {
-        fill_legendre(&r, orders[k]);
+    for (size_t k = 1; k < sizeof rules / sizeof *rules && !p->failed; k++) {
+        fill_legendre(&r, rules[k].order, rules[k].panel);
         *found = nested(p, &r, wide);
         *difference = fabs(found->value - now.value);
-        if (*difference <= stands * found->size)
-            return true;
-        now = *found;
+        if (*difference > stands * found->size) {
+            now = *found;
+            continue;
+        }
+        if (k > 1) /* the rule before was over the wider range, too */
+            *difference += fabs(found->value - nested(p, &r, start_length).value);
+        return *difference <= 2 * stands * found->size;
     }
     return false;
 }
