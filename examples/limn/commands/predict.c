@@ -123,6 +123,12 @@ static int open_network(prediction *p, ad_error *error)
         p->ensemble = !p->start && o->loss == NN_SQUARE;
         if (!(p->program = tp_translate(p->net, error)))
             return -1;
+        char where[200];
+        if (!p->start && !tp_outputs_centred(p->program, where, sizeof where))
+            return ad_fail(error,
+                           "%s: the mean of the outputs over initial networks is not shown to be 0, and the limit's "
+                           "prediction starts from it: give --start F.npy, (train + test rows, outputs)",
+                           where);
         p->full = p->full || !outputs_share_a_kernel(p->program, true);
         return 0;
     }
