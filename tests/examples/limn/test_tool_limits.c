@@ -274,3 +274,20 @@ Test(tool_limits, a_network_without_a_width_has_its_kernels)
                        "    return ad_tanh(nn_readout(net, \"v\", x));\n}\n");
     expect_random("bent.c", "", true);
 }
+
+/* ---- programs by hand ---- */
+Test(tool_limits, a_long_text_prints_variances_and_what_is_asked)
+{
+    enum { LINES = 2000 };
+    char *text = ad_alloc(LINES * 60 + 200, 1, "a text", NULL), *at = text;
+    at += sprintf(at, "Input W : A(n, n) ~ N(0, 1/n)\nInput x : G(n) ~ N(0, 1)\nMatMul g0 := W x\n");
+    for (int k = 1; k <= LINES; k++)
+        at += sprintf(at, "LinComb g%d := 0.5 g%d + 0.5 x\n", k, k - 1);
+    put_text("long.tp", text);
+    ad_free(text);
+    outcome r = works("limit long.tp --psi g1*g2");
+    cr_expect(strstr(r.out, "Var g2000") && strstr(r.out, "E g1*g2") && strstr(r.out, "0.5\n"), "%s", r.out);
+    cr_expect(strstr(r.out, "Covariances are not listed") && !strstr(r.out, "Cov("), "%s", r.out);
+    r = works("limit long.tp --json");
+    cr_expect(strstr(r.out, "\"covariances\":false"), "%.300s", r.out);
+}
