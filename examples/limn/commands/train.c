@@ -252,8 +252,6 @@ static int settle_train(options *o)
         return option_fail("--width inf has no meaning in", o->command);
     if (o->optimizer == GRADIENT_FLOW)
         return option_fail("steps cannot follow the flow in", o->command);
-    if (!(o->weight_decay < 0) && !(o->weight_decay > 0))
-        return option_fail("--weight-decay takes a number above 0 (adamw without any is adam) in", o->command);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->out))
         return option_fail("one file of weights is of one seed: no --seeds in", o->command);
     if (o->seeds > 1 && o->drift)
@@ -262,8 +260,8 @@ static int settle_train(options *o)
         return option_fail("--drift F.csv is missing in", o->command);
     if (o->drift_share >= 1)
         return option_fail("--drift-share is below 1 in", o->command);
-    if (o->optimizer < 0)
-        o->optimizer = NN_ADAM;
+    if (o->optimizer < 0 || (o->optimizer == NN_ADAMW && fpclassify(o->weight_decay) == FP_ZERO))
+        o->optimizer = NN_ADAM; /* which adamw without a decay is */
     if ((int)o->type < 0)
         o->type = AD_FLOAT;
     if (!o->probes)

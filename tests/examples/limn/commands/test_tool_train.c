@@ -30,6 +30,25 @@ Test(tool_train, training_resumes_bit_for_bit_and_its_weights_are_kept)
     ds_array_free(&f);
 }
 
+/* A decay of 0 is one of no optimizer: adamw's steps are adam's then, and any other's are its own. */
+Test(tool_train, no_weight_decay)
+{
+    static const char *const pairs[][2] = { { "adamw --weight-decay 0", "adam" }, { "sgd --weight-decay 0", "sgd" } };
+    for (int k = 0; k < 2; k++) {
+        size_t size[2];
+        char line[300], *weights[2];
+        for (int i = 0; i < 2; i++) {
+            snprintf(line, sizeof line, "train %s--steps 20 --optimizer %s --out w.safetensors", SMALL, pairs[k][i]);
+            works(line);
+            weights[i] = slurp(in("w.safetensors"), &size[i]);
+        }
+        cr_expect(size[0] == size[1] && memcmp(weights[0], weights[1], size[0]) == 0, "%s", pairs[k][0]);
+        ad_free(weights[0]);
+        ad_free(weights[1]);
+    }
+    fails("train " SMALL "--weight-decay -1", 2, "--weight-decay");
+}
+
 #define NORMAL "batchnorm --data digits --set depth=1 --set affine=yes --dtype double "
 
 Test(tool_train, batchnorm_in_training_and_in_evaluation)
