@@ -460,6 +460,27 @@ static int check_digits(const tp_kernel *kernel, ad_error *error)
                    kernel->error);
 }
 
+/* A row whose variance has cancelled to 0 is 0. The kernel's highest power alone has no negative squares. */
+static int check_zeros(const tp_solver *s, const tp_series *series, const tp_kernel *kernel)
+{
+    int top = 0;
+    for (int k = 1; k < kernel->n_terms; k++)
+        top = kernel->terms[k].power > kernel->terms[top].power ? k : top;
+    for (int side = 0; side < 2 && kernel->n_terms > 0; side++) {
+        const double *variance = s->single[s->same ? 0 : side][series->at[top].q], *values = kernel->terms[top].values;
+        size_t along = side ? 1 : kernel->rows2, across = side ? kernel->rows2 : 1;
+        for (size_t i = 0; i < s->rows[side]; i++)
+            for (size_t k = 0; k < s->rows[!side] && !(fabs(variance[i]) > 0); k++)
+                if (fabs(values[i * along + k * across]) > 0)
+                    return ad_fail(s->error,
+                                   "the limit kernel has no digits left at input %zu: its variance cancels to 0, but "
+                                   "its covariance with input %zu is %.2g: leave out the input, or read out less of a "
+                                   "difference",
+                                   i, k, values[i * along + k * across]);
+    }
+    return 0;
+}
+
 static void unfold(const tp_solver *s, tp_kernel *kernel)
 {
     size_t n = s->rows[0];
@@ -585,7 +606,7 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     }
     if (!status)
         status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads) ||
-                 check_digits(kernel, error);
+                 check_digits(kernel, error) || check_zeros(&s, &series, kernel);
     if (!status && s.folded)
         unfold(&s, kernel);
     if (!status)
