@@ -24,13 +24,24 @@ int tp_errors_begin(tp_solver *s)
     e->freed = ad_arena_alloc(arena, 2 * n, sizeof *e->freed);
     e->profiles = ad_arena_alloc(arena, n, sizeof(tp_profile *));
     bool there = e->sizes && e->last && e->freed && e->profiles;
-    for (int set = 0; set < 2; set++) {
+    for (int set = 0; set < (s->same ? 1 : 2); set++) {
         there = there && (e->single[set] = ad_arena_alloc(arena, n, sizeof(double)));
+        there = there && (e->inverse[set] = ad_arena_alloc(arena, n, sizeof(double *)));
         for (int side = 0; side < 2; side++) {
             there = there && (e->ratio[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->reach[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->moves[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->of[set][side] = ad_arena_alloc(arena, n, sizeof(tp_profile *)));
+        }
+    }
+    if (s->same) {
+        e->single[1] = e->single[0];
+        e->inverse[1] = e->inverse[0];
+        for (int side = 0; side < 2; side++) {
+            e->ratio[1][side] = e->ratio[0][side];
+            e->reach[1][side] = e->reach[0][side];
+            e->moves[1][side] = e->moves[0][side];
+            e->of[1][side] = e->of[0][side];
         }
     }
     if (!there)
@@ -82,8 +93,12 @@ static void give_sizes(tp_solver *s, int id)
 /* The largest root of size over what it is relative to. */
 static double root_ratio(const double *size, const double *to, size_t rows)
 {
-    double most = 1;
+    const double roundings = 1 + 1e-12;
+    double most = roundings;
+    bool more = false;
     for (size_t i = 0; i < rows; i++)
+        more |= size[i] > roundings * fabs(to[i]);
+    for (size_t i = 0; i < rows && more; i++)
         if (fabs(to[i]) > 0 && size[i] > most * fabs(to[i]))
             most = size[i] / fabs(to[i]);
     return sqrt(most);
@@ -232,13 +247,28 @@ double tp_local_error(const tp_solver *s, int id, const tp_tile *t)
     const tp_expect_plan *plan = s->plans[id];
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     if (plan->by != TP_BY_CLOSED)
-        return t->local + unit * 40;
+        return t->now.local + unit * 40;
     if (plan->f->u.form != TP_EXP && plan->g->u.form != TP_EXP)
         return closed_error(&plan->f->u, &plan->g->u, 0);
     size_t rows = t->rows, columns = t->alone ? t->rows : t->columns;
     return closed_error(&plan->f->u, &plan->g->u,
                         largest_of(s->single[t->set[0]][q->var_a] + t->row0, rows) +
                             largest_of(s->single[t->set[1]][q->var_b] + t->column0, columns));
+}
+
+/* 1 / sqrt of a variance, for correlations. */
+static int find_inverse(tp_solver *s, int variance, int set)
+{
+    const double *v = s->single[set][variance];
+    double **inverse = &s->errors.inverse[set][variance];
+    if (*inverse)
+        return 0;
+    *inverse = ad_arena_alloc(s->algebra.arena, s->rows[set], sizeof **inverse);
+    if (!*inverse)
+        return ad_fail(s->error, "out of memory for correlations");
+    for (size_t i = 0; i < s->rows[set]; i++)
+        (*inverse)[i] = v[i] > 0 ? 1 / sqrt(v[i]) : 0;
+    return 0;
 }
 
 static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double *const sizes[2], double *e)
@@ -252,6 +282,8 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
         return 0;
     if (tp_find_kinks(s, q->fn_a, set) || tp_find_kinks(s, q->fn_b, set) ||
         (s->plans[id]->by == TP_BY_SERIES && tp_plan_series(s, id, set, set)))
+        return -1;
+    if (s->paired[id] && (find_inverse(s, q->var_a, set) || find_inverse(s, q->var_b, set)))
         return -1;
     of[0][id] = tp_find_profile(s, q->fn_a, q->var_a, set, line && q->fn_a == q->fn_b ? value : NULL);
     of[1][id] = of[0][id] ? tp_find_profile(s, q->fn_b, q->var_b, set, NULL) : NULL;
@@ -391,7 +423,7 @@ static double expect_bound(const tp_solver *s, int id, const tp_tile *t, double 
     if (f->parity * g->parity == -1)
         return 0;
     double off = e * s->errors.reach[t->set[0]][0][id] * s->errors.reach[t->set[1]][1][id];
-    return tp_local_error(s, id, t) + passed_error(s, id, t->set[0], t->set[1], off, near ? 1 : t->most);
+    return tp_local_error(s, id, t) + passed_error(s, id, t->set[0], t->set[1], off, near ? 1 : t->now.most);
 }
 
 void tp_bound(const tp_solver *s, int id, tp_tile *t)
@@ -424,11 +456,15 @@ void tp_bound(const tp_solver *s, int id, tp_tile *t)
             e[id] = relative(s, t->set[q->kind == TP_Q_SECOND], q->a);
             break;
         case TP_Q_EXPECT:
-            if (!near && !t->has_near && !(e[q->a] > t->error[1][q->a]))
+            if (!near && !t->now.has_near && !(e[q->a] > t->error[1][q->a]))
                 e[id] = t->error[1][id];
             else
-                e[id] = expect_bound(s, id, t, e[q->a], !near && t->has_near);
+                e[id] = expect_bound(s, id, t, e[q->a], !near && t->now.has_near);
             break;
+        }
+        if (near && !t->n_near && !t->pair) {
+            t->error[0][id] = e[id];
+            return;
         }
     }
 }
