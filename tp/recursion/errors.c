@@ -14,6 +14,25 @@ static const double unit = 0x1p-53;   /* one rounding */
 static const double closed_units = 8; /* roundings of a closed form */
 
 /* ---- at (i, i) ---- */
+/* What this one reads of values at (i, i) by their errors relative to themselves. */
+static void find_related(const tp_solver *s, int id)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    bool *related = s->errors.related;
+    int scalars[TP_MAX_SCALARS];
+    related[id] = related[id] || s->kept[id];
+    if (q->kind == TP_Q_FUNCTION || q->kind == TP_Q_FIRST || q->kind == TP_Q_SECOND)
+        related[q->a] = true;
+    if (!s->plans[id])
+        return;
+    related[q->var_a] = related[q->var_b] = true;
+    for (int side = 0; side < 2; side++) {
+        int n = tp_fn_scalars(&s->algebra, side ? q->fn_b : q->fn_a, scalars, TP_MAX_SCALARS);
+        for (int k = 0; k < n && k < TP_MAX_SCALARS; k++)
+            related[scalars[k]] = true;
+    }
+}
+
 int tp_errors_begin(tp_solver *s)
 {
     size_t n = (size_t)s->n;
@@ -23,7 +42,8 @@ int tp_errors_begin(tp_solver *s)
     e->last = ad_arena_alloc(arena, n, sizeof *e->last);
     e->freed = ad_arena_alloc(arena, 2 * n, sizeof *e->freed);
     e->profiles = ad_arena_alloc(arena, n, sizeof(tp_profile *));
-    bool there = e->sizes && e->last && e->freed && e->profiles;
+    e->related = ad_arena_alloc(arena, n, sizeof *e->related);
+    bool there = e->sizes && e->last && e->freed && e->profiles && e->related;
     for (int set = 0; set < (s->same ? 1 : 2); set++) {
         there = there && (e->single[set] = ad_arena_alloc(arena, n, sizeof(double)));
         there = there && (e->inverse[set] = ad_arena_alloc(arena, n, sizeof(double *)));
@@ -50,6 +70,7 @@ int tp_errors_begin(tp_solver *s)
     for (int id = 0; id < s->n; id++) {
         const tp_quantity *q = tp_quantity_at(&s->algebra, id);
         e->last[id] = id;
+        find_related(s, id);
         if (!s->alone[id] && !s->paired[id])
             continue;
         s->closed = s->closed && (!s->plans[id] || s->plans[id]->by == TP_BY_CLOSED);
@@ -116,14 +137,22 @@ static double product_units(const tp_data_block *b)
     return 4 + sqrt((double)b->size);
 }
 
-static void gram_sizes(const tp_solver *s, int id, int set, size_t rows, double *const sizes[2])
+static int gram_sizes(tp_solver *s, int id, int set, size_t rows, double *const sizes[2])
 {
     for (int side = 0; side < 2; side++) {
-        const tp_data_block *b = &s->blocks[s->gram_blocks[id][side]];
+        tp_data_block *b = &s->blocks[s->gram_blocks[id][side]];
         int n = (int)b->size;
-        for (size_t i = 0; i < rows; i++)
-            sizes[side][i] = cblas_ddot(n, b->rows[set] + i * b->size, 1, b->rows[set] + i * b->size, 1);
+        if (!b->squares[set]) {
+            double *squares = ad_arena_alloc(s->algebra.arena, rows, sizeof *squares);
+            if (!squares)
+                return ad_fail(s->error, "out of memory for the errors of a kernel");
+            for (size_t i = 0; i < rows; i++)
+                squares[i] = cblas_ddot(n, b->rows[set] + i * b->size, 1, b->rows[set] + i * b->size, 1);
+            b->squares[set] = squares;
+        }
+        memcpy(sizes[side], b->squares[set], rows * sizeof *sizes[side]);
     }
+    return 0;
 }
 
 static double part_sum(const tp_quantity *q, double e, const double *errors)
@@ -283,7 +312,7 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
     if (tp_find_kinks(s, q->fn_a, set) || tp_find_kinks(s, q->fn_b, set) ||
         (s->plans[id]->by == TP_BY_SERIES && tp_plan_series(s, id, set, set)))
         return -1;
-    if (s->paired[id] && (find_inverse(s, q->var_a, set) || find_inverse(s, q->var_b, set)))
+    if (find_inverse(s, q->var_a, set) || find_inverse(s, q->var_b, set))
         return -1;
     of[0][id] = tp_find_profile(s, q->fn_a, q->var_a, set, line && q->fn_a == q->fn_b ? value : NULL);
     of[1][id] = of[0][id] ? tp_find_profile(s, q->fn_b, q->var_b, set, NULL) : NULL;
@@ -307,9 +336,11 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
     }
     double most = 0;
     const double *cov = s->single[set][q->b];
-    for (size_t i = 0; i < rows; i++)
-        if (va[i] > 0 && vb[i] > 0)
-            most = fmax(most, fabs(cov[i]) / sqrt(va[i]) / sqrt(vb[i]));
+    const double *inverse[2] = { s->errors.inverse[set][q->var_a], s->errors.inverse[set][q->var_b] };
+    for (size_t i = 0; i < rows; i++) {
+        double c = fabs(cov[i]) * inverse[0][i] * inverse[1][i];
+        most = c > most ? c : most;
+    }
     double off = s->errors.single[set][q->b];
     for (int side = 0; side < 2; side++) {
         double *const *size = s->errors.sizes[q->b];
@@ -344,9 +375,8 @@ static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
         *e = q->kind == TP_Q_SUM ? part_sum(q, 0, errors) : unit;
         return 0;
     case TP_Q_GRAM:
-        gram_sizes(s, id, set, rows, sizes);
         *e = unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
-        return 0;
+        return gram_sizes(s, id, set, rows, sizes);
     case TP_Q_PRODUCT:
         for (int side = 0; side < 2; side++)
             if (s->errors.sizes[q->a][side] && s->errors.sizes[q->b][side])
@@ -386,8 +416,9 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
     if (!take_sizes(s, id))
         return -1;
     if (!streamed) {
-        memset(errors->sizes[id][0], 0, rows * sizeof(double));
-        memset(errors->sizes[id][1], 0, rows * sizeof(double));
+        bool filled = q->kind == TP_Q_NUMBER || q->kind == TP_Q_SUM || q->kind == TP_Q_GRAM;
+        for (int side = 0; side < 2 && !filled; side++)
+            memset(errors->sizes[id][side], 0, rows * sizeof(double));
         if (own_sizes(s, id, set, t, &e))
             return -1;
         errors->single[set][id] = e;
@@ -395,7 +426,8 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
         errors->single[set][id] += unit * (2 + 2 * sqrt(q->n));
     }
     for (int side = 0; side < 2; side++) {
-        errors->ratio[set][side][id] = value ? root_ratio(errors->sizes[id][side], value, rows) : 1;
+        errors->ratio[set][side][id] =
+            value && errors->related[id] ? root_ratio(errors->sizes[id][side], value, rows) : 1;
         if (total >= 0)
             tp_array_accumulate(rows, fabs(times), errors->sizes[id][side], NULL, errors->sizes[total][side]);
     }

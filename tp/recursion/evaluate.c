@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { TILE = 64, MIN_TILE = 16, CACHE = 512 * 1024 };
+enum { AHEAD = 4 }; /* quantities of a long program do not stay in the cache */
 
 /* ---- what is needed ---- */
 /* The scalars in the functions of an expectation: how many, TP_MAX_SCALARS of either at most. */
@@ -219,6 +220,8 @@ static int solve_alone(tp_solver *s, const tp_series *series)
             if (is_streamed(&pool, id))
                 tp_errors_start(s, id, pool.rows);
         for (int id = 0; id < s->n; id++) {
+            if (id + AHEAD < s->n)
+                __builtin_prefetch(tp_quantity_at(&s->algebra, id + AHEAD));
             bool computed = s->alone[id] && !is_streamed(&pool, id);
             int total = computed ? pool.total[id] : -1;
             if (computed && solve_row(s, id, set, &t, &pool))
@@ -292,6 +295,8 @@ static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
         memset(totals[k], 0, n * sizeof *totals[k]);
     for (int i = 0; i < s->schedule.n_steps; i++) {
         const tp_step *step = &s->schedule.steps[i];
+        if (i + AHEAD < s->schedule.n_steps)
+            __builtin_prefetch(tp_quantity_at(&s->algebra, step[AHEAD].id));
         if (step->kind == TP_STEP_FILL) {
             if (tp_fill(s, step->id, step->partner, t, error))
                 return -1;

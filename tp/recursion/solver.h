@@ -15,6 +15,7 @@ typedef struct {
     ad_axis axis;
     size_t size;
     double *rows[2];
+    double *squares[2]; /* (rows): |x|^2; NULL: not yet found */
 } tp_data_block;
 
 typedef enum { TP_BY_NOTHING, TP_BY_CLOSED, TP_BY_SERIES, TP_BY_RULE } tp_method;
@@ -65,6 +66,7 @@ typedef struct {
     const tp_profile **of[2][2]; /* by set, side and quantity: of an expectation's function */
     double *(*sizes)[2];         /* by quantity: (rows) on either side, while a set's values at (i, i) are found */
     int *last;                   /* by quantity: the last that reads its sizes */
+    bool *related;               /* by quantity: is `ratio` read of it? */
     double **freed;
     int n_freed;
 } tp_errors;
