@@ -327,8 +327,9 @@ static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
             }
     }
     return finite ? 0
-                  : ad_fail(error, "the limit kernel leaves the range of a double (1.8e308) for inputs %zu to %zu and "
-                                   "%zu to %zu: smaller inputs or weights keep it",
+                  : ad_fail(error,
+                            "the limit kernel leaves the range of a double (1.8e308) for inputs %zu to %zu and "
+                            "%zu to %zu: smaller inputs or weights keep it",
                             t->row0, t->row0 + t->rows - 1, t->column0, t->column0 + t->columns - 1);
 }
 
@@ -365,8 +366,8 @@ static int worker_begin(worker *w, const tp_solver *s, const tp_series *series, 
     double *next = w->memory;
     for (int k = 0; k < series->n; k++, next += area)
         w->totals[k] = next;
-    w->tile = (tp_tile){ .values = w->values, .q11 = next, .q22 = next + area, .half = next + 2 * area,
-                          .seen = w->seen };
+    w->tile =
+        (tp_tile){ .values = w->values, .q11 = next, .q22 = next + area, .half = next + 2 * area, .seen = w->seen };
     next += 3 * area;
     for (int id = 0; id < s->n; id++)
         if (s->schedule.slot[id] >= 0)
@@ -509,32 +510,28 @@ static int check_digits(const tp_kernel *kernel, ad_error *error)
     const double most = 0.1;
     if (kernel->error <= most)
         return 0;
-    return ad_fail(error,
-                   "the limit kernel has no digits left: its error may be %.2g of its size, by roundings of the inputs' "
-                   "products. Inputs are too near each other, or terms of the network's output cancel: leave out "
-                   "inputs that nearly repeat others, or read out less of a difference",
-                   kernel->error);
+    return ad_fail(
+        error,
+        "the limit kernel has no digits left: its error may be %.2g of its size, by roundings of the inputs' "
+        "products. Inputs are too near each other, or terms of the network's output cancel: leave out "
+        "inputs that nearly repeat others, or read out less of a difference",
+        kernel->error);
 }
 
-/* A row whose variance has cancelled to 0 is 0. The kernel's highest power alone has no negative squares. */
-static int check_zeros(const tp_solver *s, const tp_series *series, const tp_kernel *kernel)
+/* A row whose variance has cancelled to 0 is 0 as a whole: the kernel's highest power has no negative squares. */
+static void clear_zeros(const tp_solver *s, const tp_series *series, const tp_kernel *kernel)
 {
     int top = 0;
     for (int k = 1; k < kernel->n_terms; k++)
         top = kernel->terms[k].power > kernel->terms[top].power ? k : top;
     for (int side = 0; side < 2 && kernel->n_terms > 0; side++) {
-        const double *variance = s->single[s->same ? 0 : side][series->at[top].q], *values = kernel->terms[top].values;
+        const double *variance = s->single[s->same ? 0 : side][series->at[top].q];
+        double *values = kernel->terms[top].values;
         size_t along = side ? 1 : kernel->rows2, across = side ? kernel->rows2 : 1;
         for (size_t i = 0; i < s->rows[side]; i++)
             for (size_t k = 0; k < s->rows[!side] && !(fabs(variance[i]) > 0); k++)
-                if (fabs(values[i * along + k * across]) > 0)
-                    return ad_fail(s->error,
-                                   "the limit kernel has no digits left at input %zu: its variance cancels to 0, but "
-                                   "its covariance with input %zu is %.2g: leave out the input, or read out less of a "
-                                   "difference",
-                                   i, k, values[i * along + k * across]);
+                values[i * along + k * across] = 0;
     }
-    return 0;
 }
 
 static void unfold(const tp_solver *s, tp_kernel *kernel)
@@ -662,9 +659,11 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     }
     if (!status)
         status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads) ||
-                 check_digits(kernel, error) || check_zeros(&s, &series, kernel);
+                 check_digits(kernel, error);
     if (!status && s.folded)
         unfold(&s, kernel);
+    if (!status)
+        clear_zeros(&s, &series, kernel);
     if (!status)
         snprintf(kernel->method, sizeof kernel->method, "%s%s",
                  s.closed ? "closed forms" : "exact rules, series and quadrature", s.algebra.left);

@@ -180,8 +180,8 @@ static bool is_variance(const tp_solver *s, int cov, int variance, int side)
         for (int k = 0; k < c->n; k++) {
             bool found = false;
             for (int m = 0; m < v->n && !found; m++)
-                found = !(fabs(c->parts[k].c - v->parts[m].c) > 0) &&
-                        is_variance(s, c->parts[k].q, v->parts[m].q, side);
+                found =
+                    !(fabs(c->parts[k].c - v->parts[m].c) > 0) && is_variance(s, c->parts[k].q, v->parts[m].q, side);
             if (!found)
                 return false;
         }

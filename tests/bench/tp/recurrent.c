@@ -91,7 +91,6 @@ int main(int argc, char **argv)
     ad_start_again(argv);
     openblas_set_num_threads(1);
     int rounds = bench_rounds(argc, argv, 11);
-    if (getenv("ONLY")) { recurrent(getenv("ONLY"), (const char *[]){ getenv("ONLY"), "readout=mean", NULL }, rounds); return 0; }
     recurrent("erf: limit NTK, mean readout", (const char *[]){ "phi=erf", "readout=mean", NULL }, rounds);
     recurrent("last: limit NTK, erf, last state", (const char *[]){ "phi=erf", NULL }, rounds);
     recurrent("tanh: limit NTK, mean readout", (const char *[]){ "phi=tanh", "readout=mean", NULL }, rounds);

@@ -704,7 +704,7 @@ Test(gauss, a_pole_is_an_error)
     cr_expect(strstr(error.text, "not finite at x ="), "%s", error.text);
     error.text[0] = 0;
     cr_expect_null(tp_mehler_new(&inverse, 1, &q, 0, 0, &error));
-    cr_expect(strstr(error.text, "not finite at x ="), "%s", error.text);
+    cr_expect(strstr(error.text, "at x ="), "%s", error.text);
 }
 
 /* |x|^power; parameter: the power. */
@@ -730,7 +730,7 @@ Test(gauss, an_infinite_expectation_is_an_error)
     for (int i = 0; i < 3; i++) {
         ad_error error = { "" };
         u.parameter = (const double[]){ -0.5, -0.75, -2 }[i];
-        cr_expect_eq(tp_quadrature(&u, &u, 1, 1, 1, &value, &difference, &error), -1, "%g", u.parameter);
+        cr_expect_eq(tp_quadrature(&u, &u, 1, 1, 1, &value, &difference, &error), TP_DIVERGES, "%g", u.parameter);
         cr_expect(strstr(error.text, "does not converge"), "%s", error.text);
     }
 }
