@@ -47,6 +47,38 @@ static int find_power(const tp_program *program, tp_kernel_kind which, const dou
     return 0;
 }
 
+/* -1 with an error, and without a kernel, where an entry is no number. */
+static int check_kernel(tp_kernel *kernel, ad_error *error)
+{
+    for (int k = 0; k < kernel->n_terms; k++)
+        for (size_t i = 0; i < kernel->rows * kernel->rows2; i++) {
+            double value = kernel->terms[k].values[i];
+            if (isfinite(value))
+                continue;
+            ad_fail(error,
+                    "limit: entry (%zu, %zu) at n^%g is %g: it leaves the range of a double, or a covariance lost its "
+                    "digits on the way: other inputs or smaller weights, or the other engine (--engine)",
+                    i / kernel->rows2, i % kernel->rows2, kernel->terms[k].power, value);
+            tp_kernel_free(kernel);
+            return -1;
+        }
+    return 0;
+}
+
+/* -1 with an error where one run is off by as much as the kernel is: a limit's runs come closer with the samples, those
+ * of a number that stays random do not. */
+static int check_spread(const tp_kernel *kernel, int runs, ad_error *error)
+{
+    const double random = 0.7;
+    double spread = kernel->error * sqrt((double)runs);
+    if (!(spread > random))
+        return 0;
+    return ad_fail(error,
+                   "the sampled kernel's runs differ by %.2g of what it is: it stays random at every width, or needs "
+                   "more samples",
+                   spread);
+}
+
 /* Means over independent runs, their standard errors, and the relative size (Frobenius) of these. */
 static int sample(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                   size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
@@ -77,6 +109,8 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
         kernel->error = status ? 0 : ad_runs_error(mean, squares, count, runs);
     }
     if (!status)
+        status = check_spread(kernel, runs, error);
+    if (!status)
         status = find_power(program, which, x, rows, samples, spec, kernel->error * sqrt(runs), power, error);
     if (!status)
         ad_standard_errors(squares, count, runs);
@@ -91,7 +125,7 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     ad_free(one);
     if (status)
         tp_kernel_free(kernel);
-    return status;
+    return status ? status : check_kernel(kernel, error);
 }
 
 /* ---- what is said of it ---- */
@@ -158,7 +192,7 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
     }
     if (status)
         tp_kernel_free(kernel);
-    return status;
+    return status ? status : check_kernel(kernel, refusal);
 }
 
 /* What the simple rule would have given of a program that is not BP-like, into the method and simple_rule_error. */

@@ -462,10 +462,12 @@ static int run_all(tp_coupled *c, const tp_program *program, tp_kernel_kind whic
 int tp_limit_coupled(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                      size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
-    size_t columns = x2 ? rows2 : rows;
+    size_t columns = x2 ? rows2 : rows, features = nn_features(program->net);
     int threads = ad_threads(spec->threads, error), runs, status;
     if (!threads)
         return -1;
+    if (x2 && rows2 == rows && memcmp(x2, x, rows * features * sizeof *x) == 0)
+        x2 = NULL; /* one batch, to the last bit */
     tp_coupled c = { .x = { x, x2 ? x2 : x },
                      .rows = { rows, columns },
                      .last = x2 != NULL,

@@ -97,6 +97,22 @@ bool tp_plain_takes_variances(const tp_coupled *c, tp_base_function f, tp_base_f
     return !are_variables(c, f, g) && !(between->zero && (tp_function_odd(c, f) || tp_function_odd(c, g)));
 }
 
+/* Covariances that were sampled apart from their variances may pass these: they are brought back, and how far, relative
+ * to the variances, is an error. Of what bends or jumps it counts by the angle that it makes, its root. */
+static void bound_covariances(tp_coupled *c, bool smooth, size_t m, size_t n, const double *q1, const double *q2,
+                              double *q12)
+{
+    double most = 0;
+    for (size_t i = 0; i < m * n && c->sampled; i++) {
+        double size = sqrt(q1[i / n] * q2[i % n]);
+        if (!(fabs(q12[i]) > size))
+            continue;
+        most = fmax(most, fabs(q12[i]) / size - 1);
+        q12[i] = copysign(size, q12[i]);
+    }
+    c->difference += smooth ? most : sqrt(most);
+}
+
 int tp_plain_block(tp_coupled *c, tp_base_function f, tp_base_function g, int p, int q, const tp_covariances *cov,
                    tp_block *out)
 {
@@ -117,6 +133,8 @@ int tp_plain_block(tp_coupled *c, tp_base_function f, tp_base_function g, int p,
     variances(&cov->second, n, memory + m);
     if (!zero)
         memcpy(memory + m + n, cov->between.values, m * n * sizeof *memory);
+    bool smooth = tp_fn_smooth(&c->families.algebra, f.fn) && tp_fn_smooth(&c->families.algebra, g.fn);
+    bound_covariances(c, smooth, m, n, memory, memory + m, memory + m + n);
     int status = expectations(c, f.fn, g.fn, m, n, memory, memory + m, memory + m + n, out->values);
     ad_free(memory);
     return status;

@@ -103,11 +103,15 @@ double tp_near_slope(const tp_univariate *f, double q);
  * E f(a)^2 and E f(b)^2. Variances up to 1e4, and times the gap up to 0.05. */
 double tp_near_smooth(const tp_univariate *f, double q11, double q22, double gap, double size1, double size2);
 
+/* Gauss-Legendre's n nodes on [-1, 1], from left to right, and their weights, by Newton's method. */
+void tp_legendre(size_t n, double *x, double *w);
+
 /* ---- quadrature -------------------------------------------------------------------------------------------------- */
 enum { TP_DIVERGES = -2 };
 /* One pair: 0, TP_DIVERGES with an error where the integral is found to be infinite, -1 on other errors. Smooth
  * functions: the product trapezoid rule in symmetric coordinates, its step halved and its interval
- * widened until the value stands. Functions with kinks: the plane is split there, tanh-sinh rule in every part.
+ * widened until the value stands. Functions with kinks: the plane is split there, Gauss-Legendre rules in
+ * panels of every part, and where two of them differ, tanh-sinh rules, which resolve what is singular at an end.
  * *value, and *difference: by how much the last refinements moved it (either may be NULL). Fails if a function is not
  * finite at a node, the integral does not converge, or the three numbers are no covariance. */
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,

@@ -32,26 +32,6 @@ static void rule_free(rule *r)
     r->x = r->w = NULL;
 }
 
-/* Gauss-Legendre on [-1, 1], by Newton's method. */
-static void legendre(double x[PANEL], double w[PANEL])
-{
-    for (int i = 0; i < PANEL; i++) {
-        double z = cos(3.14159265358979323846 * (i + 0.75) / (PANEL + 0.5)), slope = 1;
-        for (int step = 0; step < 8; step++) {
-            double p = 1, before = 0;
-            for (int k = 0; k < PANEL; k++) {
-                double next = ((2 * k + 1) * z * p - k * before) / (k + 1);
-                before = p;
-                p = next;
-            }
-            slope = PANEL * (z * p - before) / (z * z - 1);
-            z -= p / slope;
-        }
-        x[PANEL - 1 - i] = z;
-        w[PANEL - 1 - i] = 2 / ((1 - z * z) * slope * slope);
-    }
-}
-
 enum { MOST_CUTS = 64 };
 
 static size_t add_cut(double *cuts, size_t n, double at, double length)
@@ -114,7 +94,7 @@ static int rule_fill(rule *r, const tp_univariate *f, double root, ad_error *err
             nodes += PANEL * count;
             most = most > count ? most : count;
         }
-        legendre(gauss_x, gauss_w);
+        tp_legendre(PANEL, gauss_x, gauss_w);
     }
     double *ends = ad_alloc(most + 1, sizeof *ends, "the nodes of Mehler's series", error);
     rule_free(r);

@@ -1,20 +1,23 @@
 /* quadrature.c: E f(a) g(b) of one pair by quadrature. With a = sqrt(q11) u and correlation c = cos, s = sin:
  *
  *   smooth   a = sqrt(q11) (alpha u + beta v), b = sqrt(q22) (alpha u - beta v), alpha, beta = sqrt((1 +- c) / 2):
- *   product
- *            trapezoid rule on [-L, L]^2, weights e^{-(u^2 + v^2) / 2}. Its error falls like the Fourier transform of
+ *   product  trapezoid rule on [-L, L]^2, weights e^{-(u^2 + v^2) / 2}. Its error falls like the Fourier transform of
  *            the integrand at 2 pi / h, so halving h and widening L until the value stands tells the error.
  *   kinked   a = sqrt(q11) u, b = sqrt(q22) (c u + s v): tanh-sinh rule over the parts of v between g's kinks, then
- *   over
- *            the parts of u between f's kinks and the points where a kink of g crosses v = 0. The rule crowds towards
- *            the ends of every part, which resolves layers of any width there. */
+ *   over     the parts of u between f's kinks and the points where a kink of g crosses v = 0. The rule crowds towards
+ *            the ends of every part, which resolves layers of any width there.
+ *
+ * At moderate variances Gauss-Legendre's rule is tried first in panels of these parts, where functions without a
+ * singularity are analytic, with layers of width s around the crossings: its orders agree, or differ and are not
+ * taken. */
 #include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 
 #include <math.h>
+#include <string.h>
 
-enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST_REACH = 7 };
-enum { MOST_RULE = 2 * MOST_REACH * 128 + 1 };
+enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST_REACH = 7, MOST_PANELS = 16 };
+enum { MOST_RULE = 2 * MOST_REACH * 128 + 1, MOST_ORDER = 72 };
 
 static const double start_length = 8.6, root_2pi = 2.50662827463100050242, stands = 2e-14;
 /* Beyond this variance a smooth function varies in a thin layer around 0 and is cut there as at a kink. */
@@ -124,18 +127,32 @@ static estimate smooth(problem *p, double *difference)
 }
 
 /* ---- functions with kinks ---- */
-/* The tanh-sinh rule on [-1, 1]: distances from the nearer end, and weights; nodes before `middle` are nearer to -1. */
+/* A rule on [-1, 1]: distances from the nearer end, and weights; nodes before `middle` are nearer to -1. panel: parts
+ * that are longer are halved until they are not, and layers are parts of their own; 0: the rule takes parts as they
+ * are. */
 typedef struct {
     size_t nodes, middle;
-    double distance[MOST_RULE], weight[MOST_RULE];
+    double panel, distance[MOST_RULE], weight[MOST_RULE];
 } rule;
 
-/* Up to t = reach: the nearest node to an end is 2 e^(-pi sinh t) from it. */
+static void fill_legendre(rule *r, size_t nodes)
+{
+    double x[MOST_ORDER];
+    tp_legendre(nodes, x, r->weight);
+    r->panel = 4;
+    r->nodes = nodes;
+    r->middle = nodes / 2;
+    for (size_t i = 0; i < nodes; i++)
+        r->distance[i] = 1 - fabs(x[i]);
+}
+
+/* The tanh-sinh rule up to t = reach: the nearest node to an end is 2 e^(-pi sinh t) from it. */
 static void fill_rule(rule *r, int level, double reach)
 {
     const double pi = 3.14159265358979323846;
     int side = (int)ceil(reach * ldexp(1, level));
     double h = ldexp(1, -level);
+    r->panel = 0;
     r->nodes = (size_t)(2 * side + 1);
     r->middle = (size_t)side;
     for (int i = 0; i <= side; i++) {
@@ -173,6 +190,22 @@ static size_t add_ends(cut *cuts, size_t n, double length)
     return n + 2;
 }
 
+/* Parts that are too long for the rule in equal panels; how many cuts there are then. */
+static size_t add_panels(const rule *r, cut *cuts, size_t n)
+{
+    for (size_t k = 0; k + 1 < n && r->panel > 0; k++) {
+        double left = cuts[k].at, length = cuts[k + 1].at - left;
+        size_t more = (size_t)ceil(length / r->panel);
+        more = more > 1 ? more - 1 : 0;
+        memmove(&cuts[k + 1 + more], &cuts[k + 1], (n - k - 1) * sizeof *cuts);
+        for (size_t i = 1; i <= more; i++)
+            cuts[k + i] = (cut){ .at = left + length * (double)i / (double)(more + 1) };
+        n += more;
+        k += more;
+    }
+    return n;
+}
+
 /* Nodes between two cuts: the variable x and slope * x + shift, measured from the kink where there is one, so that a
  * node stays on its side of it. Weights include the Gaussian. */
 static void place(const rule *r, const cut *left, const cut *right, double slope, double shift, double *x, double *y,
@@ -193,14 +226,14 @@ static void place(const rule *r, const cut *left, const cut *right, double slope
 /* E over v of g(root2 (c u + s v)). */
 static estimate inner(problem *p, const rule *r, double length, double u)
 {
-    cut cuts[MOST_KINKS + 5];
+    cut cuts[MOST_KINKS + 5 + MOST_PANELS];
     double v[MOST_RULE], b[MOST_RULE], w[MOST_RULE], gb[MOST_RULE];
     double slope = p->root2 * p->s, shift = p->root2 * p->c * u;
     estimate sum = { 0, 0 };
     size_t n = 0;
     for (int k = 0; k < p->n_kinks2; k++)
         n = add_cut(cuts, n, length, (cut){ (p->kinks2[k] - shift) / slope, p->kinks2[k], true });
-    n = add_ends(cuts, n, length);
+    n = add_panels(r, cuts, add_ends(cuts, n, length));
     for (size_t k = 0; k + 1 < n && !p->failed; k++) {
         place(r, &cuts[k], &cuts[k + 1], slope, shift, v, b, w);
         add(p->g, p, "second", r->nodes, b, gb);
@@ -214,7 +247,7 @@ static estimate inner(problem *p, const rule *r, double length, double u)
 
 static estimate nested(problem *p, const rule *r, double length)
 {
-    cut cuts[2 * MOST_KINKS + 8];
+    cut cuts[4 * MOST_KINKS + 14 + MOST_PANELS];
     double u[MOST_RULE], a[MOST_RULE], b[MOST_RULE], w[MOST_RULE], fa[MOST_RULE], gb[MOST_RULE];
     estimate sum = { 0, 0 };
     size_t n = 0;
@@ -223,9 +256,13 @@ static estimate nested(problem *p, const rule *r, double length)
             n = add_cut(cuts, n, length, (cut){ p->kinks1[k] / p->root1, p->kinks1[k], true });
     double slope = p->root2 * p->c;
     if (fabs(slope) > 0)
-        for (int k = 0; k < p->n_kinks2; k++)
-            n = add_cut(cuts, n, length, (cut){ .at = p->kinks2[k] / slope });
-    n = add_ends(cuts, n, length);
+        for (int k = 0; k < p->n_kinks2; k++) {
+            double at = p->kinks2[k] / slope, layer = r->panel > 0 ? start_length * p->s / fabs(p->c) : 0;
+            for (int side = -1; side <= 1; side++)
+                if (side == 0 || (layer > 0 && layer < r->panel / 2))
+                    n = add_cut(cuts, n, length, (cut){ .at = at + side * layer });
+        }
+    n = add_panels(r, cuts, add_ends(cuts, n, length));
     for (size_t k = 0; k + 1 < n && !p->failed; k++) {
         if (!(cuts[k + 1].at > cuts[k].at))
             continue;
@@ -249,6 +286,27 @@ static estimate nested(problem *p, const rule *r, double length)
         }
     }
     return sum;
+}
+
+/* By panels: true where two orders agree, the higher one over a wider range. */
+static bool panelled(problem *p, estimate *found, double *difference)
+{
+    static const size_t orders[] = { 20, 28, 40, 56, MOST_ORDER };
+    double wide = 1.5 * start_length;
+    rule r;
+    if (fmax(p->root1, p->root2) > sqrt(large))
+        return false;
+    fill_legendre(&r, orders[0]);
+    estimate now = nested(p, &r, start_length);
+    for (size_t k = 1; k < sizeof orders / sizeof *orders && !p->failed; k++) {
+        fill_legendre(&r, orders[k]);
+        *found = nested(p, &r, wide);
+        *difference = fabs(found->value - now.value);
+        if (*difference <= stands * found->size)
+            return true;
+        now = *found;
+    }
+    return false;
 }
 
 static estimate kinked(problem *p, double *difference)
@@ -326,7 +384,9 @@ int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q
     double plus = p.c >= 0 ? 1 + p.c : p.s * p.s / (1 - p.c), minus = p.c >= 0 ? p.s * p.s / (1 + p.c) : 1 - p.c;
     p.alpha = sqrt(plus / 2);
     p.beta = sqrt(minus / 2);
-    estimate e = smooths ? smooth(&p, &moved) : kinked(&p, &moved);
+    estimate e = { 0, 0 };
+    if (!panelled(&p, &e, &moved))
+        e = smooths ? smooth(&p, &moved) : kinked(&p, &moved);
     if (p.failed)
         return -1;
     if (!isfinite(e.value))

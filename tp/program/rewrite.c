@@ -2,9 +2,8 @@
  *
  * - Rows picked from a parameter are its product with one-hot rows.
  * - What is computed of parameters alone, before any sample is met, is computed for each sample: so the backward pass
- * of
- *   one sample does not meet that of another, and a function of a parameter is a coordinatewise one of a vector. Where
- *   samples meet anyway, the backward pass knows both samples, and this is not needed. */
+ *   of one sample does not meet that of another, and a function of a parameter is a coordinatewise one of a vector.
+ *   Where samples meet anyway, the backward pass knows both samples, and this is not needed. */
 #include "autodiff/trace/trace.h"
 #include "tp/program/program.h"
 
@@ -22,15 +21,21 @@ static ad_shape with_batch(const rewriter *r, const ad_shape *shape)
     return ad_shape_union(&all, shape);
 }
 
-/* Is it computed of parameters, without a sample? Matrices stay as they are: no rule is for functions of them. */
+static bool is_matrix(const rewriter *r, int id)
+{
+    return tp_count_widths(r->graph, &ad_node_of(r->graph, id)->shape) > 1;
+}
+
+/* Is it computed of parameters, without a sample? Matrices stay as they are, and are multiplied into vectors: no rule
+ * is for other functions of them. */
 static bool is_early(const rewriter *r, int id)
 {
     const ad_node *node = ad_node_of(r->graph, id);
-    bool early = !r->coupled && r->learns[id] && node->op != AD_PARAM && !ad_has(&node->shape, r->batch) &&
-                 node->shape.rank < AD_MAX_RANK;
-    for (int k = 0; early && k < node->n_in; k++)
-        early = tp_count_widths(r->graph, &ad_node_of(r->graph, node->in[k])->shape) < 2;
-    return early;
+    int matrices = 0;
+    for (int k = 0; k < node->n_in; k++)
+        matrices += is_matrix(r, node->in[k]);
+    return !r->coupled && r->learns[id] && node->op != AD_PARAM && !ad_has(&node->shape, r->batch) &&
+           node->shape.rank < AD_MAX_RANK && matrices < (node->op == AD_CONTRACT && node->n_in == 2 ? 2 : 1);
 }
 
 /* A node for each sample; -1 without memory. */
@@ -56,7 +61,7 @@ static int rewrite_node(rewriter *r, int id)
     if (!in)
         return -1;
     for (int k = 0; k < node.n_in; k++) {
-        in[k] = early ? spread(r, node.in[k]) : r->becomes[node.in[k]];
+        in[k] = early && !is_matrix(r, node.in[k]) ? spread(r, node.in[k]) : r->becomes[node.in[k]];
         changed |= in[k] != node.in[k];
         if (in[k] < 0)
             return -1;

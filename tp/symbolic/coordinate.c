@@ -289,7 +289,7 @@ static int sum_of_vectors(tp_algebra *algebra, int id, int w, int y, ad_axis axi
         int factor = tp_coordinate_of(algebra, y, point_within(algebra, y, &at));
         if (factor < 0)
             return -1;
-        if (tp_coordinate_at(algebra, factor)->n == 0)
+        if (tp_coordinate_at(algebra, factor)->n == 0 && !isfinite(tp_coordinate_at(algebra, factor)->rest))
             continue;
         tp_point_set(&own, axis, k);
         int vector = vector_of(algebra, id, w, &own);

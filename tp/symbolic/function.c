@@ -99,11 +99,34 @@ static double find_root(const tp_algebra *algebra, int fn, const tp_sample *samp
     return fabs(hi) < 1e-15 ? 0 : hi;
 }
 
+/* Where |f - level| is least between lo and hi, by golden sections; *least: what it is there, 0 where f is the level. */
+static double find_touch(const tp_algebra *algebra, int fn, const tp_sample *sample, double level, double lo, double hi,
+                         double *least)
+{
+    const double golden = 0.61803398874989484820;
+    double at[2] = { hi - golden * (hi - lo), lo + golden * (hi - lo) }, value[2];
+    tp_fn_eval(algebra, fn, sample, 2, at, value);
+    for (int k = 0; k < 80; k++) {
+        bool left = fabs(value[0] - level) < fabs(value[1] - level);
+        int kept = left ? 0 : 1, other = 1 - kept;
+        lo = left ? lo : at[0];
+        hi = left ? at[1] : hi;
+        at[other] = at[kept];
+        value[other] = value[kept];
+        at[kept] = left ? hi - golden * (hi - lo) : lo + golden * (hi - lo);
+        tp_fn_eval(algebra, fn, sample, 1, &at[kept], &value[kept]);
+    }
+    int nearest = fabs(value[0] - level) < fabs(value[1] - level) ? 0 : 1;
+    *least = fabs(value[nearest] - level);
+    return fabs(at[nearest]) < 1e-15 ? 0 : at[nearest];
+}
+
 /* A sign that f - level changes, f the argument of a part that jumps at the level, or whose derivative does: in cell
- * number `cell` of a fine grid, below which it is negative or not. The variable itself is exact: cell -1. */
+ * number `cell` of a fine grid, below which it is negative or not. The variable itself is exact: cell -1. Or the two
+ * cells from `cell` on, where f may reach the level and turn: as a square does 0, with no sign to change. */
 typedef struct {
     int part, level, cell;
-    bool negative;
+    bool negative, turns;
 } crossing;
 
 /* Parts first, then their levels, then from left to right. */
@@ -134,26 +157,36 @@ static bool add_crossing(crossings *all, crossing c)
     return true;
 }
 
-/* Of part k on grid points from `first` on, x its argument's values there, x[-1] at the point before. */
+/* May what has these values at three points reach 0 between them, on one side of 0? */
+static bool may_touch(double left, double middle, double right)
+{
+    double a = fabs(left), b = fabs(middle), c = fabs(right);
+    bool one_side = (left < 0) == (middle < 0) && (middle < 0) == (right < 0);
+    return one_side && b < a && b <= c && c > 0 && b < 0.75 * fmax(a, c);
+}
+
+/* Of part k on grid points from `first` on, x its argument's values there, x[-1] and x[-2] at the points before. */
 static bool find_crossings(const tp_fn *f, int k, int first, int n, const double *x, crossings *all)
 {
     int own = 0;
     const double *levels = tp_fn_own_kinks(f, &own);
     for (int level = 0; level < own; level++)
         for (int i = first > 0 ? 0 : 1; i < n; i++) {
-            bool negative = x[i - 1] - levels[level] < 0;
-            if (negative != (x[i] - levels[level] < 0) &&
-                !add_crossing(all, (crossing){ k, level, first + i - 1, negative }))
+            double before = x[i - 1] - levels[level], here = x[i] - levels[level];
+            bool negative = before < 0, changes = negative != (here < 0);
+            bool turns = first + i > 1 && may_touch(x[i - 2] - levels[level], before, here);
+            if ((changes || turns) &&
+                !add_crossing(all, (crossing){ k, level, first + i - (turns ? 2 : 1), negative, turns }))
                 return false;
         }
     return true;
 }
 
-/* All parts' on the whole grid, each part evaluated once. Slots begin with the value at the last point of the block
- * before, so that they are not shared here. */
+/* All parts' on the whole grid, each part evaluated once. Slots begin with the values at the last two points of the
+ * block before, so that they are not shared here. */
 static bool scan_grid(const tp_algebra *algebra, const tp_fn_parts *p, const tp_sample *sample, crossings *all)
 {
-    enum { ROOM = BLOCK + 1 };
+    enum { ROOM = BLOCK + 2 };
     double x[BLOCK], *values = ad_reserve((size_t)p->n * ROOM, sizeof *values, "kinks", NULL);
     bool fine = values != NULL;
     for (int i = 0; i <= CELLS && fine; i += BLOCK) {
@@ -162,9 +195,10 @@ static bool scan_grid(const tp_algebra *algebra, const tp_fn_parts *p, const tp_
             x[k] = grid_point(i + k);
         for (int k = 0; k < p->n && fine; k++) {
             const tp_fn *f = tp_fn_at(algebra, p->at[k].id);
-            double *own = values + (size_t)k * ROOM + 1;
-            const double *a = values + (size_t)(p->at[k].a < 0 ? 0 : p->at[k].a) * ROOM + 1;
-            const double *b = values + (size_t)(p->at[k].b < 0 ? 0 : p->at[k].b) * ROOM + 1;
+            double *own = values + (size_t)k * ROOM + 2;
+            const double *a = values + (size_t)(p->at[k].a < 0 ? 0 : p->at[k].a) * ROOM + 2;
+            const double *b = values + (size_t)(p->at[k].b < 0 ? 0 : p->at[k].b) * ROOM + 2;
+            own[-2] = i > 0 ? own[BLOCK - 2] : 0;
             own[-1] = i > 0 ? own[BLOCK - 1] : 0;
             eval_part(f, sample, (size_t)n, x, a, b, own);
             if (tp_fn_arguments(f) == 1 && tp_fn_at(algebra, f->a)->op != TP_VARIABLE)
@@ -190,16 +224,25 @@ static bool add_exact(const tp_algebra *algebra, const tp_fn_parts *p, crossings
     return fine;
 }
 
-/* The kink of a crossing: by bisection in its cell. */
-static double kink_of(const tp_algebra *algebra, const tp_fn_parts *p, const tp_sample *sample, const crossing *c)
+/* The kink of a crossing, by search in its cells; false where f turns before it reaches the level. */
+static bool kink_of(const tp_algebra *algebra, const tp_fn_parts *p, const tp_sample *sample, const crossing *c,
+                    double *kink)
 {
     const tp_fn *f = tp_fn_at(algebra, p->at[c->part].id);
+    const double reached = 1e-10; /* of the difference at the cells' ends */
     int own;
-    double level = tp_fn_own_kinks(f, &own)[c->level];
+    double level = tp_fn_own_kinks(f, &own)[c->level], ends[2], least;
+    *kink = level;
     if (c->cell < 0)
-        return level;
-    double lo = grid_point(c->cell), hi = grid_point(c->cell + 1);
-    return find_root(algebra, f->a, sample, level, lo, hi, c->negative);
+        return true;
+    double lo = grid_point(c->cell), hi = grid_point(c->cell + (c->turns ? 2 : 1));
+    if (!c->turns) {
+        *kink = find_root(algebra, f->a, sample, level, lo, hi, c->negative);
+        return true;
+    }
+    tp_fn_eval(algebra, f->a, sample, 2, (double[]){ lo, hi }, ends);
+    *kink = find_touch(algebra, f->a, sample, level, lo, hi, &least);
+    return least <= reached * fmax(fabs(ends[0] - level), fabs(ends[1] - level));
 }
 
 int tp_fn_kinks(const tp_algebra *algebra, int fn, const tp_sample *sample, double *kinks, int room)
@@ -212,8 +255,10 @@ int tp_fn_kinks(const tp_algebra *algebra, int fn, const tp_sample *sample, doub
     int count = 0;
     if (fine && all.n > 0)
         qsort(all.at, (size_t)all.n, sizeof *all.at, compare_crossings);
+    double kink;
     for (int i = 0; i < all.n && fine && count <= room; i++)
-        count = add_kink(kinks, count, room, kink_of(algebra, p, sample, &all.at[i]));
+        if (kink_of(algebra, p, sample, &all.at[i], &kink))
+            count = add_kink(kinks, count, room, kink);
     ad_free(all.at);
     tp_fn_parts_end(algebra, fn, p);
     return fine ? count : -1;

@@ -224,16 +224,25 @@ static ad_var gated_by_inverse(nn_net *net, ad_var in)
     return gated_by_vanishing(net, in, AD_POWER);
 }
 
+/* The step of U s / n, s = U' cos(U x), which is even: what has no limit but 0 is met by rows, over the features. */
+static ad_var rows_of_vanishing(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), features = ad_fixed(nn_graph(net), "features", D);
+    nn_weight u = nn_make_weight(net, "u", features, n, 1);
+    ad_var back = ad_matmul_t(ad_cos(nn_apply(u, in)), u.omega);
+    return nn_readout(net, "v", ad_step(nn_apply(u, ad_scale_by(back, 1, n, -1))));
+}
+
 Test(right, the_sign_and_the_inverse_of_what_vanishes_are_random)
 {
-    nn_function functions[] = { gated_by_step, gated_by_inverse };
-    for (int k = 0; k < 8; k++) {
+    nn_function functions[] = { gated_by_step, gated_by_inverse, rows_of_vanishing };
+    for (int k = 0; k < 12; k++) {
         nn_net *net;
-        tp_program *program = traced(functions[k & 1], 1, &net);
+        tp_program *program = traced(functions[k / 4], 1, &net);
         ad_error error = { 0 };
         tp_kernel kernel = { 0 };
-        tp_limit_spec spec = { .engine = k & 2 ? TP_ENGINE_SAMPLE : TP_ENGINE_AUTO };
-        cr_expect(tp_limit(program, k & 4 ? TP_NNGP : TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error) != 0);
+        tp_limit_spec spec = { .engine = k & 1 ? TP_ENGINE_SAMPLE : TP_ENGINE_AUTO };
+        cr_expect(tp_limit(program, k & 2 ? TP_NNGP : TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error) != 0);
         cr_expect(strstr(error.text, "what vanishes, which is random"), "%s", error.text);
         tp_kernel_free(&kernel);
         tp_program_free(program);
@@ -655,4 +664,139 @@ Test(right, outputs_are_centred_where_it_is_shown)
         tp_program_free(program);
         nn_net_free(net);
     }
+}
+
+/* ---- jumps that are touched and not crossed ---- */
+/* step(tanh(v)^2) is 1 but at v = 0, and so is what is made of it. */
+static ad_var touched(nn_net *net, ad_var in)
+{
+    ad_var v = nn_dense(net, "u", in, nn_width(net, "n")), square = ad_mul(ad_tanh(v), ad_tanh(v));
+    return nn_readout(net, "r", ad_mul(ad_step(ad_mul(ad_step(square), square)), ad_step(square)));
+}
+
+static double one_between(const double *a, const double *b)
+{
+    (void)a;
+    (void)b;
+    return 1;
+}
+
+/* step(v (v - 1)^2) = step(v) but at v = 1. */
+static ad_var touched_at_one(nn_net *net, ad_var in)
+{
+    ad_var v = nn_dense(net, "u", in, nn_width(net, "n"));
+    ad_var less = ad_sub(v, ad_constant(nn_graph(net), 1, *ad_shape_get(v)));
+    return nn_readout(net, "r", ad_step(ad_mul(v, ad_mul(less, less))));
+}
+
+static double both_positive(const double *a, const double *b)
+{
+    double c = fmin(1, dot(a, b) / sqrt(dot(a, a) * dot(b, b)));
+    return 0.25 + asin(c) / (2 * 3.14159265358979323846);
+}
+
+Test(right, a_jump_that_is_touched_and_not_crossed)
+{
+    double kernel[N * N];
+    exact(touched, TP_NNGP, x[0], 0, kernel);
+    expect_kernel("touched at 0", kernel, one_between);
+    exact(touched_at_one, TP_NNGP, x[0], 0, kernel);
+    expect_kernel("touched at 1", kernel, both_positive);
+}
+
+/* ---- parameters that meet before any sample ---- */
+/* erf(U x + W b): W b is of no sample, and each sample has its gradient. */
+static ad_var shifted(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n");
+    nn_weight w = nn_make_weight(net, "w", n, n, 1), b = nn_make_bias(net, "b", n, 1);
+    ad_var h = nn_dense(net, "u", in, n), shift = nn_apply(w, b.omega);
+    return nn_readout(net, "v", ad_erf(ad_add(h, ad_expand(shift, *ad_shape_get(h)))));
+}
+
+static double shifted_nngp(const double *a, const double *b)
+{
+    return arcsine(dot(a, a) / D + 1, dot(b, b) / D + 1, dot(a, b) / D + 1);
+}
+
+static double shifted_ntk(const double *a, const double *b)
+{
+    double slope = arcsine_slope(dot(a, a) / D + 1, dot(b, b) / D + 1, dot(a, b) / D + 1);
+    return shifted_nngp(a, b) + slope * (dot(a, b) / D + 2);
+}
+
+Test(right, a_matrix_times_a_parameter)
+{
+    double exactly[N * N];
+    exact(shifted, TP_NNGP, x[0], 0, exactly);
+    expect_kernel("shifted, NNGP", exactly, shifted_nngp);
+    exact(shifted, TP_NTK, x[0], 0, exactly);
+    expect_kernel("shifted, NTK", exactly, shifted_ntk);
+    nn_net *net;
+    tp_program *program = traced(shifted, 1, &net);
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .seed = 5 };
+    cr_assert_eq(tp_limit(program, TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+    for (int i = 0; i < N * N; i++)
+        cr_expect(fabs(kernel.terms[0].values[i] - exactly[i]) < 7 * kernel.deviations[i], "%d: %g, exactly %g, +- %g",
+                  i, kernel.terms[0].values[i], exactly[i], kernel.deviations[i]);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+/* ---- kernels without digits ---- */
+/* The average of sin(u w) vanishes, and no exact rule knows: samples have nothing but its fluctuations. */
+static ad_var times_vanishing(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var u = nn_dense(net, "u", in, n), w = nn_dense(net, "w", in, n);
+    ad_var mean = ad_mean(ad_sin(ad_mul(u, w)), ad_shape_of(n));
+    return nn_readout(net, "v", ad_mul(ad_erf(u), ad_expand(mean, *ad_shape_get(u))));
+}
+
+Test(right, what_runs_do_not_agree_on_is_refused)
+{
+    nn_net *net;
+    tp_program *program = traced(times_vanishing, 1, &net);
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    cr_expect(tp_limit(program, TP_NNGP, x[0], N, NULL, 0, NULL, &kernel, &error) != 0);
+    cr_expect(strstr(error.text, "runs differ by"), "%s", error.text);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+/* gelu of outputs behind batch normalisation: sampled covariances of equal batches pass their variances. */
+static ad_var normalised(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_gelu(nn_batchnorm(net, "n", nn_dense(net, "u", in, n)));
+    return nn_readout(net, "v", ad_gelu(nn_dense(net, "w", h, n)));
+}
+
+Test(right, a_batch_given_twice_or_shuffled)
+{
+    double shuffled[N][D];
+    nn_net *net;
+    tp_program *program = traced(normalised, 1, &net);
+    ad_error error = { 0 };
+    tp_kernel once, twice, moved;
+    for (int i = 0; i < N; i++)
+        memcpy(shuffled[i], x[N - 1 - i], sizeof *shuffled);
+    tp_limit_spec spec = { .engine = TP_ENGINE_EXACT, .samples = 2048 };
+    cr_assert_eq(tp_limit(program, TP_NTK, x[0], N, NULL, 0, &spec, &once, &error), 0, "%s", error.text);
+    cr_assert_eq(tp_limit(program, TP_NTK, x[0], N, x[0], N, &spec, &twice, &error), 0, "%s", error.text);
+    cr_assert_eq(tp_limit(program, TP_NTK, x[0], N, shuffled[0], N, &spec, &moved, &error), 0, "%s", error.text);
+    for (int i = 0; i < N * N; i++) {
+        double value = once.terms[0].values[i], same = moved.terms[0].values[i / N * N + N - 1 - i % N];
+        cr_expect_float_eq(twice.terms[0].values[i], value, 0);
+        cr_expect(fabs(same - value) < 0.02 * fabs(once.terms[0].values[0]), "%d: %g and %g", i, value, same);
+    }
+    tp_kernel_free(&once);
+    tp_kernel_free(&twice);
+    tp_kernel_free(&moved);
+    tp_program_free(program);
+    nn_net_free(net);
 }
