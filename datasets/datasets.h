@@ -105,8 +105,9 @@ typedef struct {
     bool integers; /* the file's elements were integers or booleans */
 } ds_array;
 
-/* Reads a .npy file, version 1.0, 2.0 or 3.0, in C order, of type <f8, <f4, <i8, <i4, |u1 or |b1. Integers that a
- * double cannot hold exactly are refused. ds_array_free frees the result. */
+/* Reads a .npy file, version 1.0, 2.0 or 3.0, in C or Fortran order, of booleans, integers of 8 to 64 bits or floats of
+ * 16, 32 or 64 bits, their bytes in either order. Integers that a double cannot hold exactly are refused; so is every
+ * other type, with what to save in its place. ds_array_free frees the result. */
 int ds_npy_read(const char *path, ds_array *out, ad_error *error);
 
 /* The same, and the array must be (rows, columns), or (rows), of positive sizes, with finite elements only. */

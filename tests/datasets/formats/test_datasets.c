@@ -659,6 +659,17 @@ Test(datasets, npy_types)
         { "<i4", "\xFE\xFF\xFF\xFF\x04\x03\x02\x01", 4, { -2, 16909060 } },
         { "|u1", "\x07\xFF", 1, { 7, 255 } },
         { "|b1", "\x00\x01", 1, { 0, 1 } },
+        { ">f8", "\xBF\xF8\0\0\0\0\0\0\x40\x09\x21\xFB\x54\x44\x2D\x18", 8, { -1.5, 3.141592653589793 } },
+        { ">f4", "\xBF\xC0\0\0\x3E\x80\0\0", 4, { -1.5, 0.25 } },
+        { "<f2", "\x00\xBE\x01\x00", 2, { -1.5, 1. / 16777216 } }, /* the smallest one, 2^-24 */
+        { ">f2", "\x7B\xFF\x03\xFF", 2, { 65504, 1023. / 16777216 } },
+        { ">i8", "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFE\0\0\0\1\0\0\0\0", 8, { -2, 4294967296.0 } },
+        { "<u8", "\xFF\xFF\xFF\xFF\xFF\xFF\x1F\0\2\0\0\0\0\0\0\0", 8, { 9007199254740991.0, 2 } },
+        { "<u4", "\xFE\xFF\xFF\xFF\x04\x03\x02\x01", 4, { 4294967294.0, 16909060 } },
+        { ">i2", "\xFF\xFE\x01\x02", 2, { -2, 258 } },
+        { "<i2", "\xFE\xFF\x02\x01", 2, { -2, 258 } },
+        { "<u2", "\xFE\xFF\x02\x01", 2, { 65534, 258 } },
+        { "|i1", "\x80\x7F", 1, { -128, 127 } },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (int major = 1; major <= 3; major++) {
@@ -703,17 +714,39 @@ Test(datasets, npy_headers_that_python_could_write)
     }
 }
 
+/* a[i, j, k] = 100 i + 10 j + k of shape (2, 3, 4), the first axis fastest. */
+Test(datasets, npy_in_fortran_order)
+{
+    const char *header = "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3, 4), }";
+    unsigned char bytes[24];
+    ad_error error = { 0 };
+    ds_array a;
+    for (int k = 0, at = 0; k < 4; k++)
+        for (int j = 0; j < 3; j++)
+            for (int i = 0; i < 2; i++)
+                bytes[at++] = (unsigned char)(100 * i + 10 * j + k);
+    cr_assert(ds_npy_read(npy(1, header, bytes, sizeof bytes), &a, &error) == 0, "%s", error.text);
+    for (int i = 0, at = 0; i < 2; i++)
+        for (int j = 0; j < 3; j++)
+            for (int k = 0; k < 4; k++)
+                cr_assert_eq(a.data[at++], 100 * i + 10 * j + k);
+    ds_array_free(&a);
+}
+
 Test(datasets, npy_bad_headers)
 {
     static const struct {
         const char *header, *words;
     } cases[] = {
-        { "{'descr': '>f8', 'fortran_order': False, 'shape': (2,), }",
-          "type '>f8' is big-endian; accepted are <f8, <f4, <i8, <i4, |u1 and |b1" },
-        { "{'descr': '<c16', 'fortran_order': False, 'shape': (2,), }", "type '<c16'; accepted are <f8" },
-        { "{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "type '|O'; accepted" },
-        { "{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (2,), }", "a structured type; accepted" },
-        { "{'descr': '<f8', 'fortran_order': True, 'shape': (2, 1), }", "np.ascontiguousarray" },
+        { "{'descr': '<c16', 'fortran_order': False, 'shape': (2,), }", "complex numbers: save a.real and a.imag" },
+        { "{'descr': '<f16', 'fortran_order': False, 'shape': (1,), }", "save a.astype('f8')" },
+        { "{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "type '|O': Python objects: save" },
+        { "{'descr': '<U4', 'fortran_order': False, 'shape': (1,), }", "type '<U4': texts: save numbers" },
+        { "{'descr': '<M8[ns]', 'fortran_order': False, 'shape': (2,), }", "dates: save numbers: a.astype('i8')" },
+        { "{'descr': '|V2', 'fortran_order': False, 'shape': (8,), }", "as of bfloat16: save a.astype('f4')" },
+        { "{'descr': '<f3', 'fortran_order': False, 'shape': (2,), }", "type '<f3' is unknown; accepted are" },
+        { "{'descr': '', 'fortran_order': False, 'shape': (2,), }", "type '' is unknown" },
+        { "{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (2,), }", "a structured type: save each" },
         { "{'descr': '<f8', 'fortran_order': 0, 'shape': (2,), }", "True or False expected at byte 44" },
         { "{'descr': '<f8', 'fortran_order': False, 'shape': (2), }", "',' expected" },
         { "{'descr': '<f8', 'fortran_order': False, 'shape': 2, }", "'(' expected" },
