@@ -107,7 +107,8 @@ typedef struct {
 
 /* Reads a .npy file, version 1.0, 2.0 or 3.0, in C or Fortran order, of booleans, integers of 8 to 64 bits or floats of
  * 16, 32 or 64 bits, their bytes in either order. Integers that a double cannot hold exactly are refused; so is every
- * other type, with what to save in its place. ds_array_free frees the result. */
+ * other type, with what to save in its place. ds_array_free frees the result. A path "FILE.npz:NAME" is an array of a
+ * .npz file, and "FILE.npz" is its only one. The functions below take such paths, too. */
 int ds_npy_read(const char *path, ds_array *out, ad_error *error);
 
 /* The same, and the array must be (rows, columns), or (rows), of positive sizes, with finite elements only. */

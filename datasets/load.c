@@ -21,6 +21,7 @@ typedef struct {
 /* In the order in which they are asked: the first that knows a path reads it. */
 static const ds_format formats[] = {
     { "a sheet of tiles", BY_NAME, ds_sheet_named, ds_load_sheet, IMAGES },
+    { ".npz", BY_NAME, ds_npz_named, ds_load_npy, LABELS },
     { "IDX", FOLDER, ds_idx_in_folder, ds_load_idx_folder, IMAGES },
     { "CIFAR-10", FOLDER, ds_cifar_in_folder, ds_load_cifar_folder, IMAGES },
     { "a folder of images", FOLDER, NULL, ds_load_class_folders, IMAGES },

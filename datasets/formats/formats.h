@@ -16,7 +16,7 @@ typedef bool ds_sniffer(const ds_found *found);
 typedef ds_data *ds_loader(const char *path, const ds_options *options, ad_error *error);
 
 /* ---- by name ---- */
-ds_sniffer ds_sheet_named;
+ds_sniffer ds_sheet_named, ds_npz_named;
 ds_loader ds_load_sheet;
 
 /* ---- folders ---- */

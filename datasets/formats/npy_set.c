@@ -1,5 +1,6 @@
 /* npy_set.c: a data set from .npy files. */
 #include "datasets/formats/formats.h"
+#include "datasets/formats/npz.h"
 #include "datasets/set/set.h"
 
 #include <math.h>
@@ -34,6 +35,11 @@ static int take_labels(ds_data *data, const char *path, const char *inputs, ad_e
     data->targets = columns;
     data->y = y.data;
     return 0;
+}
+
+bool ds_npz_named(const ds_found *found)
+{
+    return ds_npz_is(found->path);
 }
 
 bool ds_npy_in_file(const ds_found *found)

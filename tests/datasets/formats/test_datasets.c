@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zip.h>
 
 static char folder[64];
 
@@ -731,6 +732,75 @@ Test(datasets, npy_in_fortran_order)
             for (int k = 0; k < 4; k++)
                 cr_assert_eq(a.data[at++], 100 * i + 10 * j + k);
     ds_array_free(&a);
+}
+
+/* ---- npz --------------------------------------------------------------------------------------------------------- */
+/* a.npz with the entries of these names, each the same array of bytes 1 to 6. */
+static void npz(const char *const *names)
+{
+    static const char header[] = "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }";
+    static char file[10 + sizeof header - 1 + 6];
+    memcpy(file, "\x93NUMPY\x01\x00", 8);
+    file[8] = sizeof header - 1;
+    memcpy(file + 10, header, sizeof header - 1);
+    memcpy(file + 10 + sizeof header - 1, "\1\2\3\4\5\6", 6);
+    zip_t *zip = zip_open(in("a.npz"), ZIP_CREATE | ZIP_TRUNCATE, NULL);
+    cr_assert(zip);
+    for (int k = 0; names[k]; k++)
+        cr_assert(zip_file_add(zip, names[k], zip_source_buffer(zip, file, sizeof file, 0), 0) == k);
+    cr_assert(zip_close(zip) == 0);
+}
+
+static void npz_is_refused(const char *path, const char *words)
+{
+    ad_error error = { 0 };
+    ds_array a = { .rank = 7 };
+    cr_assert(ds_npy_read(in(path), &a, &error) == -1, "accepted, '%s' expected", words);
+    says(&error, "a.npz", words);
+}
+
+Test(datasets, npz_members)
+{
+    ad_error error = { 0 };
+    ds_array a;
+    npz((const char *[]){ "x.npy", "inner/y.npy", "notes.txt", NULL });
+    for (int k = 0; k < 2; k++) {
+        cr_assert(ds_npy_matrix(in(k ? "a.npz:inner/y" : "a.npz:x"), &a, &error) == 0, "%s", error.text);
+        cr_assert(a.shape[0] == 2 && a.shape[1] == 3 && a.data[5] == 6 && a.integers);
+        ds_array_free(&a);
+    }
+    ds_data *set = ds_load(in("a.npz:x"), NULL, &error);
+    cr_assert(set && set->rows == 2 && set->features == 3, "%s", error.text);
+    ds_free(set);
+    npz_is_refused("a.npz:z", "no array of that name; its arrays are: x, inner/y");
+    npz_is_refused("a.npz:notes.txt", "no array of that name");
+    npz_is_refused("a.npz", "which array? Name one, as in FILE.npz:NAME; its arrays are: x, inner/y");
+    npz((const char *[]){ "x.npy", NULL });
+    cr_assert(ds_npy_matrix(in("a.npz"), &a, &error) == 0, "%s", error.text);
+    ds_array_free(&a);
+    npz_is_refused("a.npz:xx", "no array of that name; its arrays are: x");
+}
+
+Test(datasets, damaged_npz)
+{
+    size_t bytes = 0;
+    ad_error error = { 0 };
+    npz((const char *[]){ "x.npy", NULL });
+    char *file = ad_file_read(in("a.npz"), 1 << 20, &bytes, &error);
+    cr_assert(file);
+    for (size_t cut = 0; cut < bytes; cut += 7) {
+        put("a.npz", file, cut);
+        npz_is_refused("a.npz:x", "");
+    }
+    for (size_t at = 40; at < 100; at += 5) { /* in the array: its checksum tells */
+        file[at] ^= 1;
+        put("a.npz", file, bytes);
+        npz_is_refused("a.npz:x", "cannot unfold it");
+        file[at] ^= 1;
+    }
+    unlink(in("a.npz"));
+    npz_is_refused("a.npz:x", "cannot read");
+    ad_free(file);
 }
 
 Test(datasets, npy_bad_headers)
