@@ -28,6 +28,13 @@ typedef enum {
     DS_SPHERE,    /* each row x scaled to |x|^2 = features; a row of zeros stays */
 } ds_scaling;
 
+/* What the labels of an .npy file are. Whatever the rule, more than one column is targets. */
+typedef enum {
+    DS_LABELS_BY_TYPE,  /* integers and booleans are classes, (rows) or (rows, 1); floats are targets */
+    DS_LABELS_BY_VALUE, /* so are floats (rows) that are all whole numbers */
+    DS_LABELS_CLASSES,  /* all must be classes, as a loss of cross-entropy needs them: anything else is an error */
+} ds_label_rule;
+
 /* NULL in place of options means { 0 }: as the files are, split by them or 80 to 20, standardized. */
 typedef struct {
     ds_scaling scaling;
@@ -39,7 +46,8 @@ typedef struct {
     bool grey;                          /* colours become (77 red + 150 green + 29 blue) / 256 */
     /* Of a CSV: "last" (which NULL means), "first", "none", a number from 1 on, or a name in the header. */
     const char *label_column;
-    const char *labels; /* the labels' file of a single IDX or .npy file; NULL: an IDX file's neighbour */
+    const char *labels;       /* the labels' file of a single IDX or .npy file; NULL: an IDX file's neighbour */
+    ds_label_rule label_rule; /* of an .npy file of labels */
 } ds_options;
 
 typedef struct {
@@ -49,12 +57,15 @@ typedef struct {
     /* Of a sequence, time and features, a picture being a sequence of its lines of `width` numbers (pixels x channels):
      * height * width = features; else 0. */
     size_t height, width;
-    size_t channels;    /* of a picture: 1 grey, 3 red, green and blue, interleaved; else 0 */
+    size_t channels;    /* of a picture, interleaved: 1 grey, 3 red, green and blue; of an array, its own; else 0 */
     size_t classes;     /* 0: regression */
     size_t targets;     /* columns of y; 1 if y is a class index */
     size_t train;       /* the leading rows that are the training part */
     char **class_names; /* (classes), NULL if the classes are named by their number; freed with the set */
     char name[64];
+    /* What the files left open and how it was taken, as "column 1 is an index, left out; ...": a line to be shown,
+     * printable, cut with "..." where it is too long; empty if nothing was left open. */
+    char note[400];
 } ds_data;
 
 /* A data set by name: "mnist" (10,000 of 28 x 28, 8,000 to train) or "digits" (1,797 of 8 x 8, 1,437 to train); else by
@@ -65,11 +76,11 @@ typedef struct {
  *     a folder with CIFAR-10's           data_batch_*.bin to train, test_batch.bin to test
  *     any other folder                   a folder of images a class, in the order of their names, or folders train and
  *                                        test of such folders: PNG, JPEG, BMP, GIF (its first picture), PNM, TGA
- *     a file                             .npy: (rows, features) or (rows, time, features); IDX; CIFAR-10 (*.bin);
- *                                        else CSV
+ *     a file                             .npy: (rows, features), (rows, time, features) or pictures (rows, height,
+ *                                        width, channels); IDX; CIFAR-10 (*.bin); else CSV
  *
- * Pixels become 0..1 before the scaling; an alpha channel is dropped. Integer labels of an .npy file are classes,
- * others targets. A CSV's label is a class if the first one is a word, or if all are whole numbers written without a
+ * Pixels become 0..1 before the scaling; an alpha channel is dropped. Labels of an .npy file are what
+ * ds_label_rule says. A CSV's label is a class if the first one is a word, or if all are whole numbers written without a
  * point; else it is a target.
  *
  * A file that is cut short, longer than it says, or wrong in any row is refused whole, and so is what would unfold to
@@ -114,8 +125,12 @@ int ds_npy_read(const char *path, ds_array *out, ad_error *error);
 /* The same, and the array must be (rows, columns), or (rows), of positive sizes, with finite elements only. */
 int ds_npy_matrix(const char *path, ds_array *out, ad_error *error);
 int ds_npy_vector(const char *path, ds_array *out, ad_error *error);
-/* The same, and the array is (rows, features), or (rows, time, features). */
+/* The same, and the array is (rows, features), (rows, time, features), or pictures (rows, height, width, channels), each
+ * a sequence of `height` lines of width * channels numbers. Channels before the height are refused. */
 int ds_npy_samples(const char *path, ds_array *out, ad_error *error);
+/* These samples as they are, all of them to train, with labels from a second file: (rows) or (rows, 1) of classes, or
+ * (rows, targets), as the rule says; NULL: unlabelled. ds_free frees the set. */
+ds_data *ds_npy_set(const char *inputs, const char *labels, ds_label_rule rule, ad_error *error);
 
 /* Writes a .npy file, version 1.0, <f8; after a failure the file is what it was before. 0 <= rank <= DS_RANK. */
 int ds_npy_write(const char *path, const double *data, const size_t *shape, int rank, ad_error *error);

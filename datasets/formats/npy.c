@@ -353,11 +353,21 @@ int ds_npy_read(const char *path, ds_array *out, ad_error *error)
     return failed;
 }
 
+/* (rows, 3, 32, 32), as PyTorch has pictures, would be read as lines of 32 x 32 numbers: its channels come first. */
+static int check_channels(const char *path, const ds_array *a, const char *shape, ad_error *error)
+{
+    if (a->rank != 4 || a->shape[1] > 4 || a->shape[3] <= 4)
+        return 0;
+    return ad_fail(error, "%s: shape %s has the channels before height and width: save a.transpose(0, 2, 3, 1)", path,
+                   shape);
+}
+
 /* The rank is one of least..most, no axis is empty, and all elements are finite. */
 static int check(const char *path, const ds_array *a, int minimum, int maximum, ad_error *error)
 {
     static const char *const names[] = { "a vector (rows,)", "a matrix (rows, columns)",
-                                         "an array of sequences (rows, time, features)" };
+                                         "an array of sequences (rows, time, features)",
+                                         "an array of pictures (rows, height, width, channels)" };
     char shape[256];
     shape_text(shape, sizeof shape, a->shape, a->rank);
     const char *wanted = names[a->rank < minimum ? minimum - 1 : (a->rank > maximum ? maximum : a->rank) - 1];
@@ -369,6 +379,8 @@ static int check(const char *path, const ds_array *a, int minimum, int maximum, 
         columns *= a->shape[i];
     if (!a->shape[0] || !columns)
         return ad_fail(error, "%s: shape %s is empty, %s is needed", path, shape, wanted);
+    if (check_channels(path, a, shape, error) != 0)
+        return -1;
     for (size_t i = 0; i < a->shape[0] * columns; i++)
         if (!isfinite(a->data[i]))
             return ad_fail(error, "%s: row %zu, column %zu (counted from 0) is %s; all elements must be finite", path,
@@ -398,7 +410,7 @@ int ds_npy_vector(const char *path, ds_array *out, ad_error *error)
 
 int ds_npy_samples(const char *path, ds_array *out, ad_error *error)
 {
-    return read_rank(path, out, 2, 3, error);
+    return read_rank(path, out, 2, 4, error);
 }
 
 void ds_array_free(ds_array *array)

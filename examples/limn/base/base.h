@@ -99,8 +99,8 @@ ds_data *data_load(const options *o, ad_error *error);
 int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error);
 /* The name or path of the inputs, for messages. */
 const char *data_name(const options *o);
-/* Name, rows, shape, split and classes of a set that --data read from files: one line, or a member of root if that is
- * not NULL; nothing for other inputs. */
+/* Name, rows, shape, split and classes of a set that --data read from files, and the set's note: a line each, or a
+ * member of root if that is not NULL; nothing for other inputs without a note. */
 void data_tell(const options *o, const ds_data *data, cJSON *root);
 /* What the data asks of a network: a number a class, or one a target; 0 without labels. */
 size_t data_outputs(const ds_data *data);

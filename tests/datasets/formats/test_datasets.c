@@ -941,10 +941,14 @@ Test(datasets, npy_samples)
     cr_assert(ds_npy_samples(in("a.npy"), &a, &error) == -1);
     says(&error, in("a.npy"), "row 0, column 5 (counted from 0) is NaN");
     m[5] = 6;
-    for (int rank = 0; rank <= 4; rank++) {
-        static const size_t shapes[5][4] = { { 0 }, { 6 }, { 3, 2 }, { 1, 2, 3 }, { 1, 1, 2, 3 } };
-        static const char *const words[] = { "a matrix (rows, columns) has 2", "a matrix (rows, columns) has 2", NULL,
-                                             NULL, "an array of sequences (rows, time, features) has 3" };
+    for (int rank = 0; rank <= 5; rank++) {
+        static const size_t shapes[6][5] = { { 0 }, { 6 }, { 3, 2 }, { 1, 2, 3 }, { 1, 1, 2, 3 }, { 1, 1, 1, 2, 3 } };
+        static const char *const words[] = { "a matrix (rows, columns) has 2",
+                                             "a matrix (rows, columns) has 2",
+                                             NULL,
+                                             NULL,
+                                             NULL,
+                                             "an array of pictures (rows, height, width, channels) has 4" };
         error.text[0] = 0;
         cr_assert(ds_npy_write(in("a.npy"), m, shapes[rank], rank, &error) == 0);
         cr_assert(ds_npy_samples(in("a.npy"), &a, &error) == (words[rank] ? -1 : 0), "%s", error.text);

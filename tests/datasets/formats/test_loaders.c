@@ -505,17 +505,76 @@ Test(loaders, npy_pairs)
     npy("x.npy", "<f8", x, "(6, 2, 1)", 12);
     data = loads("x.npy", &options);
     cr_assert(data->classes == 0 && data->targets == 1 && data->height == 2 && data->width == 1);
+    cr_assert(!data->note[0]);
     ds_free(data);
     npy("y.npy", "<i8", y, "(5,)", 5);
     refuses("x.npy", &options, "y.npy", "5 labels for the 6 rows of");
     npy("y.npy", "<i8", (double[]){ 0, 1, -1, 0, 0, 0 }, "(6,)", 6);
-    refuses("x.npy", &options, "y.npy", "row 2 (counted from 0) is -1; classes are");
+    refuses("x.npy", &options, "y.npy", "row 2 (counted from 0) is -1, which is no class; classes are");
     npy("y.npy", "<f8", (double[]){ 0, NAN, 1, 0, 0, 0 }, "(6,)", 6);
     refuses("x.npy", &options, "y.npy", "row 1 (counted from 0) is nan");
     npy("y.npy", "<f8", y, "(6, 0)", 0);
     refuses("x.npy", &options, "y.npy", "labels are (rows) or (rows, outputs)");
     npy("y.npy", "<f8", y, "()", 1);
     refuses("x.npy", &options, "y.npy", "0 axes");
+}
+
+/* What labels are, by type, shape and rule; the set's note tells what the shape left open. */
+Test(loaders, npy_label_rules)
+{
+    static const double x[] = { 1, 2, 3, 4 }, whole[] = { 0, 2, 1, 1 }, real[] = { 0.5, 2, 1, 1 };
+    const struct {
+        const char *type, *shape;
+        const double *y;
+        ds_label_rule rule;
+        size_t classes;
+        const char *words; /* of the note, or of the error */
+    } cases[] = {
+        { "<i8", "(4,)", whole, DS_LABELS_BY_TYPE, 3, "" },
+        { "<i8", "(4, 1)", whole, DS_LABELS_BY_TYPE, 3, "labels (4, 1) of integers are classes" },
+        { "<f8", "(4, 1)", whole, DS_LABELS_BY_VALUE, 0, "" },
+        { "<f8", "(4,)", whole, DS_LABELS_BY_TYPE, 0, "" },
+        { "<f8", "(4,)", whole, DS_LABELS_BY_VALUE, 3, "floats that are all whole numbers, taken as classes" },
+        { "<f8", "(4,)", real, DS_LABELS_BY_VALUE, 0, "" },
+        { "<f8", "(4, 1)", whole, DS_LABELS_CLASSES, 3, "labels (4, 1) of whole numbers are classes" },
+        { "<f8", "(4,)", real, DS_LABELS_CLASSES, SIZE_MAX, "row 0 (counted from 0) is 0.5, which is no class" },
+        { "<i8", "(4, 1)", (const double[]){ 1, 4096, 0, 0 }, DS_LABELS_BY_TYPE, SIZE_MAX,
+          "row 1 (counted from 0) is 4096, which is no class; classes are 0 to 4095, targets are floats" },
+        { "<i8", "(4, 2)", (const double[]){ 0, 1, 2, 3, 4, 5, 6, 7 }, DS_LABELS_CLASSES, SIZE_MAX,
+          "(rows, outputs); cross-entropy takes classes" },
+    };
+    npy("x.npy", "<f8", x, "(4, 1)", 4);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ad_error error = { 0 };
+        npy("y.npy", cases[i].type, cases[i].y, cases[i].shape, strcmp(cases[i].shape, "(4, 2)") ? 4 : 8);
+        ds_data *data = ds_npy_set(in("x.npy"), in("y.npy"), cases[i].rule, &error);
+        cr_assert(!data == (cases[i].classes == SIZE_MAX), "case %zu: %s", i, error.text);
+        const char *said = data ? data->note : error.text;
+        cr_assert(strstr(said, cases[i].words) && !said[0] == !cases[i].words[0], "case %zu: %s", i, said);
+        if (data)
+            cr_assert(data->classes == cases[i].classes && data->rows == 4 && data->train == 4, "case %zu", i);
+        for (size_t r = 0; data && r < 4; r++)
+            cr_assert(data->x[r] == x[r] && data->y[r] == cases[i].y[r]);
+        ds_free(data);
+    }
+}
+
+Test(loaders, npy_pictures)
+{
+    double x[2 * 2 * 3 * 5];
+    for (int i = 0; i < 60; i++)
+        x[i] = i;
+    npy("x.npy", "<f8", x, "(2, 2, 5, 3)", 60);
+    ds_data *data = loads("x.npy", &unit);
+    cr_assert(data->rows == 2 && data->height == 2 && data->width == 15 && data->channels == 3 && data->features == 30);
+    size_t r = row_of(data, 0);
+    for (size_t j = 0; j < 30; j++)
+        cr_assert(data->x[r * 30 + j] == x[j]);
+    ds_free(data);
+    npy("x.npy", "<f8", x, "(2, 3, 2, 5)", 60);
+    refuses("x.npy", &unit, "x.npy", "(2, 3, 2, 5) has the channels before height and width: save a.transpose");
+    npy("x.npy", "<f8", x, "(2, 1, 2, 3, 5)", 60);
+    refuses("x.npy", &unit, "x.npy", "has 5 axes, an array of pictures (rows, height, width, channels) has 4");
 }
 
 Test(loaders, what_is_no_set)
