@@ -41,16 +41,6 @@ static const ds_format *first_of(path_form form, const ds_found *found)
     return NULL;
 }
 
-static int read_head(ds_found *found, ad_error *error)
-{
-    FILE *stream = fopen(found->path, "rb");
-    if (!stream)
-        return ad_fail(error, "%s: cannot read: %s", found->path, strerror(errno));
-    found->bytes = fread(found->head, 1, sizeof found->head, stream);
-    fclose(stream);
-    return found->bytes ? 0 : ad_fail(error, "%s: it is empty", found->path);
-}
-
 /* NULL with an error if there is none. */
 static const ds_format *format_of(const char *path, ad_error *error)
 {
@@ -68,7 +58,7 @@ static const ds_format *format_of(const char *path, ad_error *error)
         return first_of(FOLDER, &found);
     else if (!S_ISREG(status.st_mode))
         ad_fail(error, "%s: neither a file nor a folder", path);
-    else if (read_head(&found, error) == 0)
+    else if (ds_look(&found, error) == 0)
         return first_of(A_FILE, &found);
     return NULL;
 }

@@ -1,5 +1,6 @@
 /* cifar.c: CIFAR-10's binary version: records of one label byte, 0..9, and 32 x 32 bytes of red, of green, of blue. */
 #include "datasets/formats/formats.h"
+#include "datasets/formats/gzip.h"
 #include "datasets/image/image.h"
 #include "datasets/set/set.h"
 
@@ -14,7 +15,7 @@ static const char *const class_names[] = { "airplane", "automobile", "bird",  "c
 static int read_batch(const char *path, ds_data *data, ds_size to, size_t *rows, ad_error *error)
 {
     size_t bytes = 0;
-    unsigned char *file = (unsigned char *)ad_file_read(path, DS_FILE, &bytes, error), pixels[3 * PLANE];
+    unsigned char *file = (unsigned char *)ds_unfold(path, DS_FILE, &bytes, error), pixels[3 * PLANE];
     if (!file)
         return -1;
     int failed = 0;
@@ -95,7 +96,7 @@ bool ds_cifar_in_folder(const ds_found *found)
 /* Its first bytes tell nothing, its name does. */
 bool ds_cifar_in_file(const ds_found *found)
 {
-    return ds_ends(found->path, ".bin");
+    return ds_ends(found->path, ".bin") || ds_ends(found->path, ".bin.gz");
 }
 
 ds_data *ds_load_cifar_folder(const char *path, const ds_options *options, ad_error *error)

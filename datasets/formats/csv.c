@@ -7,6 +7,7 @@
  * The first record is a header if the label's column was named, if none of its cells but the label's is a number, or
  * if its label is none and the next one's is. */
 #include "datasets/formats/formats.h"
+#include "datasets/formats/gzip.h"
 #include "datasets/set/set.h"
 
 #include <errno.h>
@@ -418,7 +419,7 @@ static ds_data *read_text(const char *path, const char *text, size_t bytes, cons
 ds_data *ds_load_csv(const char *path, const ds_options *options, ad_error *error)
 {
     size_t bytes = 0;
-    char *text = ad_file_read(path, DS_FILE, &bytes, error);
+    char *text = ds_unfold(path, DS_FILE, &bytes, error);
     ds_data *data = text ? read_text(path, text, bytes, options, error) : NULL;
     ad_free(text);
     return data;

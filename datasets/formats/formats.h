@@ -3,12 +3,16 @@
 #define LIMN_DATASETS_FORMATS_FORMATS_H
 #include "datasets/datasets.h"
 
-/* What shows of a path before a loader reads it: its name, and the first bytes of a file. */
+/* What shows of a path before a loader reads it: its name, and the first bytes of a file, unfolded if it is gzipped;
+ * none of a damaged gzip file, which its loader refuses. */
 typedef struct {
     const char *path;
     unsigned char head[8]; /* zeros behind the file's end */
     size_t bytes;          /* of head that were read */
 } ds_found;
+
+/* Reads the first bytes of found->path. */
+int ds_look(ds_found *found, ad_error *error);
 
 /* True if the path is of the sniffer's format, as far as shows. */
 typedef bool ds_sniffer(const ds_found *found);

@@ -157,11 +157,10 @@ bool ds_idx_in_folder(const ds_found *found)
     return find_part(found->path, "train", "images-idx3", path) || find_part(found->path, "t10k", "images-idx3", path);
 }
 
-/* gzip's mark, two zeros, or its usual name. */
+/* Two zeros, or its usual name. */
 bool ds_idx_in_file(const ds_found *found)
 {
-    return memcmp(found->head, "\x1F\x8B", 2) == 0 || (found->bytes >= 4 && memcmp(found->head, "\0\0", 2) == 0) ||
-           strstr(found->path, "-ubyte");
+    return (found->bytes >= 4 && memcmp(found->head, "\0\0", 2) == 0) || strstr(found->path, "-ubyte");
 }
 
 ds_data *ds_load_idx_folder(const char *path, const ds_options *options, ad_error *error)

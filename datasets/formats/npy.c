@@ -5,6 +5,7 @@
  *     entry  = 'descr' ":" string  |  'fortran_order' ":" ("True" | "False")  |  'shape' ":" tuple
  *     tuple  = "(" ")"  |  "(" number "," { number "," } [ number ] ")" */
 #include "datasets/datasets.h"
+#include "datasets/formats/gzip.h"
 #include "datasets/formats/npz.h"
 
 #include <math.h>
@@ -343,7 +344,7 @@ int ds_npy_read(const char *path, ds_array *out, ad_error *error)
     *out = (ds_array){ 0 };
     size_t bytes = 0;
     char *file =
-        ds_npz_is(path) ? ds_npz_read(path, NPY_LIMIT, &bytes, error) : ad_file_read(path, NPY_LIMIT, &bytes, error);
+        ds_npz_is(path) ? ds_npz_read(path, NPY_LIMIT, &bytes, error) : ds_unfold(path, NPY_LIMIT, &bytes, error);
     if (!file)
         return -1;
     int failed = read_file(path, file, bytes, out, error);

@@ -98,6 +98,9 @@ static void fails_everywhere(const char *file, const ds_options *options, long a
 
 static const ds_options unit = { .scaling = DS_UNIT };
 
+static void cifar(const char *name, int f, size_t count);
+static void npy(const char *name, const char *type, const double *values, const char *shape, size_t count);
+
 /* ---- IDX --------------------------------------------------------------------------------------------------------- */
 
 enum { IMAGES = 7, HEIGHT = 2, WIDTH = 3, PIXELS = HEIGHT * WIDTH, HEAD = 16 };
@@ -283,8 +286,54 @@ Test(loaders, gzip_bombs_and_damage)
     bytes[count] = 'x';
     put("x-images-idx3-ubyte.gz", bytes, count + 1);
     refuses("x-images-idx3-ubyte.gz", &unit, "x-images", "1 bytes follow the gzip data");
+    memset(bytes + count, 0, 600); /* as a tape's blocks are filled up */
+    put("x-images-idx3-ubyte.gz", bytes, count + 600);
+    ds_free(loads("x-images-idx3-ubyte.gz", &unit));
+    memcpy(bytes + count + 4, "\x1F\x8B", 2);
+    put("x-images-idx3-ubyte.gz", bytes, count + 600);
+    refuses("x-images-idx3-ubyte.gz", &unit, "x-images", "600 bytes follow the gzip data");
     ad_free(file);
     free(bytes);
+}
+
+/* Any file may be gzipped, by its bytes and not by its name, in one member or several. */
+Test(loaders, gzip_of_every_format)
+{
+    static const char *const parts[] = { "a,b,y\n1,2,cat\n3,4,dog\n5,", "", "6,cat\n" };
+    const char *path = in("a.table");
+    for (int i = 0; i < 3; i++) {
+        gzFile stream = gzopen(path, i ? "ab" : "wb");
+        int length = (int)strlen(parts[i]);
+        cr_assert(stream && gzwrite(stream, parts[i], (unsigned)length) == length && gzclose(stream) == Z_OK);
+    }
+    ds_data *data = loads("a.table", &unit);
+    cr_assert(data->rows == 3 && data->features == 2 && data->classes == 2);
+    ds_free(data);
+    fails_everywhere("a.table", &unit, 8, 1);
+    cifar("a.bin", 10, 3);
+    ad_error error = { 0 };
+    size_t count = 0;
+    char *file = ad_file_read(in("a.bin"), 1 << 20, &count, &error);
+    cr_assert(file != NULL);
+    zip("b.bin.gz", file, count);
+    ad_free(file);
+    data = loads("b.bin.gz", &unit);
+    cr_assert(data->rows == 3 && data->channels == 3);
+    ds_free(data);
+    npy("x.npy", "<f8", (const double[]){ 1, 2, 3, 4 }, "(2, 2)", 4);
+    file = ad_file_read(in("x.npy"), 1 << 20, &count, &error);
+    cr_assert(file != NULL);
+    zip("x.npy.gz", file, count);
+    ad_free(file);
+    data = loads("x.npy.gz", &unit);
+    cr_assert(data->rows == 2 && data->features == 2);
+    ds_free(data);
+    unsigned char *zeros = calloc(1, 1 << 20);
+    cr_assert(zeros != NULL);
+    zeros[0] = '1';
+    zip("z.csv", zeros, 1 << 20); /* 1000 for one */
+    refuses("z.csv", NULL, "z.csv", "a byte of zero");
+    free(zeros);
 }
 
 /* ---- CIFAR-10 ---------------------------------------------------------------------------------------------------- */
