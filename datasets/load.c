@@ -29,6 +29,7 @@ static const ds_format formats[] = {
     { "CIFAR-10", A_FILE, ds_cifar_in_file, ds_load_cifar_file, IMAGES },
     { "IDX", A_FILE, ds_idx_in_file, ds_load_idx_file, LABELS | IMAGES },
     { "an image", A_FILE, ds_image_in_file, ds_load_single_image, LABELS | LABEL_COLUMN | IMAGES },
+    { "ARFF", A_FILE, ds_arff_in_file, ds_load_arff, LABEL_COLUMN },
     { "CSV", A_FILE, NULL, ds_load_csv, LABEL_COLUMN },
 };
 
@@ -70,7 +71,7 @@ static int check_options(const ds_format *format, const char *name, const ds_opt
         return ad_fail(error, "%s: the labels %s do not belong to it: %s has its own", name, options->labels,
                        format->name);
     if (options->label_column && !(format->takes & LABEL_COLUMN))
-        return ad_fail(error, "%s: it has no column '%s': it is %s, no CSV file", name, options->label_column,
+        return ad_fail(error, "%s: it has no column '%s': it is %s, no table", name, options->label_column,
                        format->name);
     if ((options->grey || options->resize_height || options->resize_width) && !(format->takes & IMAGES))
         return ad_fail(error, "%s: only images become grey or get another size, and it is %s", name, format->name);

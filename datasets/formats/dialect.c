@@ -157,14 +157,12 @@ void ds_find_separator(ds_reader *r)
 
 /* ---- columns ---- */
 
-/* The label's column by its place: `columns` for none, more if there is no such place, SIZE_MAX for a name. */
-static size_t label_place(const char *choice, const ds_layout *l)
+size_t ds_label_place(const char *choice, size_t columns, size_t index)
 {
-    size_t columns = l->columns;
     if (!choice || strcmp(choice, "last") == 0)
         return columns - 1;
     if (strcmp(choice, "first") == 0)
-        return l->index == 0;
+        return index == 0;
     if (strcmp(choice, "none") == 0)
         return columns;
     if (!choice[0] || choice[strspn(choice, "0123456789")])
@@ -283,7 +281,7 @@ int ds_find_layout(ds_reader *r, const char *choice, ds_layout *l)
     r->unnamed = find_columns(&first, &below, l);
     l->index = r->unnamed ? 0 : l->columns;
     size_t named = named_place(begin, begin.at, choice);
-    l->label = label_place(choice, l);
+    l->label = ds_label_place(choice, l->columns, l->index);
     bool by_name = l->label == SIZE_MAX && named != SIZE_MAX, header = by_name || r->unnamed;
     if (by_name)
         l->label = named + r->unnamed;

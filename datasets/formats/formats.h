@@ -28,8 +28,8 @@ ds_sniffer ds_idx_in_folder, ds_cifar_in_folder;
 ds_loader ds_load_idx_folder, ds_load_cifar_folder, ds_load_class_folders;
 
 /* ---- files ---- */
-ds_sniffer ds_npy_in_file, ds_cifar_in_file, ds_idx_in_file, ds_image_in_file;
-ds_loader ds_load_npy, ds_load_cifar_file, ds_load_idx_file, ds_load_csv;
+ds_sniffer ds_arff_in_file, ds_npy_in_file, ds_cifar_in_file, ds_idx_in_file, ds_image_in_file;
+ds_loader ds_load_arff, ds_load_npy, ds_load_cifar_file, ds_load_idx_file, ds_load_csv;
 /* Refuses: a set of images is a folder. */
 ds_loader ds_load_single_image;
 #endif

@@ -65,6 +65,10 @@ void ds_find_separator(ds_reader *r);
 /* Looks at the first record, where r stands; afterwards it stands at the first row. */
 int ds_find_layout(ds_reader *r, const char *label_column, ds_layout *l);
 
+/* The label's column by its place; "first" is the first that is no index. `columns` for none, more if there is no such
+ * place, SIZE_MAX for a name. */
+size_t ds_label_place(const char *choice, size_t columns, size_t index);
+
 /* ---- labels.c: words and whole numbers are classes, other numbers are targets ---- */
 
 typedef struct {

@@ -33,7 +33,7 @@ static ds_data *load_bytes(const char *content, size_t count, const char *label,
     return data;
 }
 
-enum { X = 6 };
+enum { X = 10 };
 
 /* The rows in any order: x, and y behind it. */
 typedef struct {
@@ -233,4 +233,120 @@ Test(tables, every_truncation)
                 cr_assert(isfinite(data->x[k]));
             ds_free(data);
         }
+}
+
+/* ---- ARFF -------------------------------------------------------------------------------------------------------- */
+
+#define HEAD "@relation r\n@attribute a numeric\n@attribute 'c d' {red,'dark red',blue}\n@attribute y {no,yes}\n@data\n"
+
+static void write_as(const char *name, const char *content)
+{
+    snprintf(path, sizeof path, "/tmp/limn-tables-%d%s", (int)getpid(), name);
+    FILE *stream = fopen(path, "wb");
+    cr_assert(stream && fputs(content, stream) >= 0 && fclose(stream) == 0);
+}
+
+Test(tables, arff)
+{
+    static const char note[] = "c d one-hot (red, dark red, blue)";
+    static const table cases[] = {
+        { HEAD "1.5,red,no\n2,'dark red',yes\n", NULL, 2, 4, 2, { 1.5, 1, 0, 0, 2, 0, 1, 0 }, { 0, 1 }, note },
+        { HEAD "{0 1.5}\n{1 'dark red', 2 yes}\n", NULL, 2, 4, 2, { 1.5, 1, 0, 0, 0, 0, 1, 0 }, { 0, 1 }, note },
+        { HEAD "1.5 , red\tno % a remark\r\n\n%\n2,\"dark red\",yes",
+          "a",
+          2,
+          5,
+          0,
+          { 1, 0, 0, 1, 0, 0, 1, 0, 0, 1 },
+          { 1.5, 2 },
+          note },
+        { "@RELATION 'a b'\n% remark\n@ATTRIBUTE x REAL\n@ATTRIBUTE y INTEGER % more\n@DATA\n1,2\n3,4\n",
+          NULL,
+          2,
+          1,
+          0,
+          { 1, 3 },
+          { 2, 4 },
+          "" },
+        { "@relation r\n@attribute 'it\\'s' {'a\\'b',c}\n@attribute x real\n@data\n'a\\'b',1\nc,2\n",
+          "it's",
+          2,
+          1,
+          2,
+          { 1, 2 },
+          { 0, 1 },
+          "" },
+        { "@relation r\n@attribute x real\n@attribute z real\n@data\n1,2\n3,4\n",
+          "none",
+          2,
+          2,
+          0,
+          { 1, 2, 3, 4 },
+          { 0 },
+          "" },
+    };
+    reads(cases, sizeof cases / sizeof cases[0]);
+    for (int i = 0; i < 2; i++) {
+        unlink(path);
+        /* Known by its name, or by its first word. */
+        write_as(i ? ".table" : ".arff", &"% remark\n" HEAD "1,red,no\n2,blue,yes\n"[i ? 9 : 0]);
+        ad_error error = { 0 };
+        ds_data *data = ds_load(path, NULL, &error);
+        cr_assert(data && data->classes == 2 && data->features == 4, "%s", error.text);
+        cr_assert_str_eq(data->class_names[1], "yes");
+        ds_free(data);
+    }
+    for (long k = 1;; k++) {
+        ad_error error = { 0 };
+        ad_hook_allocation(k);
+        ds_data *data = ds_load(path, NULL, &error);
+        ad_hook_allocation(0);
+        cr_assert(!data == !!error.text[0] && (data || strstr(error.text, "memory")), "%s", error.text);
+        if (data) {
+            cr_assert(k > 6);
+            ds_free(data);
+            break;
+        }
+    }
+}
+
+Test(tables, bad_arff)
+{
+    static const struct {
+        const char *content, *label, *words;
+    } cases[] = {
+        { HEAD "1,red,no\n2,?,yes\n", NULL, "line 7, attribute 'c d': a missing value: leave its row out" },
+        { HEAD "1,green,no\n", NULL, "line 6, attribute 'c d': 'green' is none of its 3 values" },
+        { HEAD "nan,red,no\n", NULL, "line 6, attribute 'a': 'nan' is no finite number" },
+        { HEAD "1,red\n", NULL, "line 6: a word is missing" },
+        { HEAD "1,red,no,4\n", NULL, "line 6: more values than the 3 attributes" },
+        { HEAD "1,red,no,{5}\n", NULL, "line 6: rows have no weights" },
+        { HEAD "{3 5}\n", NULL, "line 6: place '3': it must be above the one before, and below 3" },
+        { HEAD "{1 red, 0 5}\n", NULL, "line 6: place '0'" },
+        { HEAD "{0 1.5\n", NULL, "line 6: a word is missing" },
+        { HEAD "1,'red,no\n", NULL, "line 6: no closing quote" },
+        { HEAD "1,red,no\n2,red,no\n", "z", "no attribute is named 'z'" },
+        { HEAD "1,red,no\n2,red,no\n", "4", "no attribute 4: there are 3" },
+        { HEAD, NULL, "no data: 0 rows" },
+        { "@relation r\n@attribute s string\n@data\nx\n", NULL, "line 2: attribute 's' is of type string" },
+        { "@relation r\n@attribute y {a,b,a}\n@data\n", NULL, "line 2: the value 'a' comes twice" },
+        { "@relation r\n@attribute y {a,b\n@data\n", NULL, "line 2: '}' is missing" },
+        { "@relation r\n@attribute y {a,b}\n@data\na\nb\n", NULL, "one attribute only, which is the label" },
+        { "@relation r\n@data\n1\n", NULL, "no @attribute stands before @data" },
+        { "@relation r\n1,2\n", NULL, "line 2: @relation, @attribute or @data expected" },
+        { "@relation r\n@attribute a real 5\n", NULL, "line 2: more than belongs to this line" },
+        { "@relation r\n@attribute a real\n", NULL, "line 3: @relation, @attribute or @data expected" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ad_error error = { 0 };
+        ds_data *data = load_bytes(cases[i].content, strlen(cases[i].content), cases[i].label, &error);
+        cr_expect(!data && strstr(error.text, cases[i].words), "case %zu: '%s' wanted: %s", i, cases[i].words,
+                  error.text);
+        ds_free(data);
+    }
+    static const char whole[] = HEAD "% remark\n1.5,'dark red',no\n{0 2, 2 yes}\n";
+    for (size_t count = 1; count < sizeof whole; count++) {
+        ad_error error = { 0 };
+        ds_free(load_bytes(whole, count, NULL, &error));
+    }
 }
