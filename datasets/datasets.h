@@ -44,7 +44,8 @@ typedef struct {
     uint64_t seed; /* of the shuffle: the same seed and files give the same rows */
     size_t resize_height, resize_width; /* the size that images get; both 0: their own */
     bool grey;                          /* colours become (77 red + 150 green + 29 blue) / 256 */
-    /* Of a CSV: "last" (which NULL means), "first", "none", a number from 1 on, or a name in the header. */
+    bool transpose;                     /* pictures of IDX files, as EMNIST needs it: rows become columns */
+    /* Of a table: "last" (which NULL means), "first", "none", a number from 1 on, or a name in the header. */
     const char *label_column;
     const char *labels;       /* the labels' file of a single IDX or .npy file; NULL: an IDX file's neighbour */
     ds_label_rule label_rule; /* of an .npy file of labels */

@@ -8,7 +8,7 @@
 
 typedef enum { BY_NAME, FOLDER, A_FILE } path_form;
 /* What options a format takes beyond scaling and split. */
-enum { LABELS = 1, LABEL_COLUMN = 2, IMAGES = 4 };
+enum { LABELS = 1, LABEL_COLUMN = 2, IMAGES = 4, TRANSPOSE = 8 };
 
 typedef struct {
     const char *name; /* in messages */
@@ -22,12 +22,12 @@ typedef struct {
 static const ds_format formats[] = {
     { "a sheet of tiles", BY_NAME, ds_sheet_named, ds_load_sheet, IMAGES },
     { ".npz", BY_NAME, ds_npz_named, ds_load_npy, LABELS },
-    { "IDX", FOLDER, ds_idx_in_folder, ds_load_idx_folder, IMAGES },
-    { "CIFAR-10", FOLDER, ds_cifar_in_folder, ds_load_cifar_folder, IMAGES },
+    { "IDX", FOLDER, ds_idx_in_folder, ds_load_idx_folder, IMAGES | TRANSPOSE },
+    { "CIFAR", FOLDER, ds_cifar_in_folder, ds_load_cifar_folder, IMAGES },
     { "a folder of images", FOLDER, NULL, ds_load_class_folders, IMAGES },
     { ".npy", A_FILE, ds_npy_in_file, ds_load_npy, LABELS },
-    { "CIFAR-10", A_FILE, ds_cifar_in_file, ds_load_cifar_file, IMAGES },
-    { "IDX", A_FILE, ds_idx_in_file, ds_load_idx_file, LABELS | IMAGES },
+    { "CIFAR", A_FILE, ds_cifar_in_file, ds_load_cifar_file, IMAGES },
+    { "IDX", A_FILE, ds_idx_in_file, ds_load_idx_file, LABELS | IMAGES | TRANSPOSE },
     { "an image", A_FILE, ds_image_in_file, ds_load_single_image, LABELS | LABEL_COLUMN | IMAGES },
     { "ARFF", A_FILE, ds_arff_in_file, ds_load_arff, LABEL_COLUMN },
     { "CSV", A_FILE, NULL, ds_load_csv, LABEL_COLUMN },
@@ -75,6 +75,8 @@ static int check_options(const ds_format *format, const char *name, const ds_opt
                        format->name);
     if ((options->grey || options->resize_height || options->resize_width) && !(format->takes & IMAGES))
         return ad_fail(error, "%s: only images become grey or get another size, and it is %s", name, format->name);
+    if (options->transpose && !(format->takes & TRANSPOSE))
+        return ad_fail(error, "%s: only pictures of IDX files are transposed, and it is %s", name, format->name);
     return 0;
 }
 

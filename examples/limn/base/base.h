@@ -47,7 +47,7 @@ typedef struct {
     int n_times;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
     tp_style format;
-    bool json, explain, grey, recursion, help, version;
+    bool json, explain, grey, transpose, recursion, help, version;
 } options;
 
 /* ---- options.c ---- */
@@ -63,8 +63,8 @@ _Static_assert(OPTIONS <= 64, "a command's options are the bits of one word");
 #define TAKE(ID) (UINT64_C(1) << OPTION_##ID)
 #define TAKE_ALWAYS (TAKE(INPUTS) | TAKE(JSON) | TAKE(HELP) | TAKE(VERSION))
 #define TAKE_NETWORK                                                                                                   \
-    (TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(LABEL_COLUMN) |          \
-     TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE_ALWAYS)
+    (TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(TRANSPOSE) |             \
+     TAKE(LABEL_COLUMN) | TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE_ALWAYS)
 
 typedef struct {
     const char *name, *argument;  /* NET, or FILE */

@@ -30,6 +30,7 @@ ds_data *data_load(const options *o, ad_error *error)
                           .resize_height = o->resize_height,
                           .resize_width = o->resize_width,
                           .grey = o->grey,
+                          .transpose = o->transpose,
                           .label_column = o->label_column,
                           .labels = o->labels,
                           .label_rule = label_rule(o) };

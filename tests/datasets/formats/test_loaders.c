@@ -157,6 +157,69 @@ Test(loaders, idx_folder_keeps_the_files_split_and_order)
     }
 }
 
+/* EMNIST: labels from 1, and pictures that lie on their side; its parts are named train and test. */
+Test(loaders, idx_of_emnist)
+{
+    unsigned char images[HEAD + IMAGES * PIXELS], labels[8 + IMAGES];
+    idx(images, labels, IMAGES);
+    for (int r = 0; r < IMAGES; r++)
+        labels[8 + r]++;
+    for (int part = 0; part < 2; part++) {
+        put(part ? "emnist-x-test-images-idx3-ubyte" : "emnist-x-train-images-idx3-ubyte", images, sizeof images);
+        put(part ? "emnist-x-test-labels-idx1-ubyte" : "emnist-x-train-labels-idx1-ubyte", labels, sizeof labels);
+    }
+    for (int transpose = 0; transpose < 2; transpose++) {
+        ds_data *data = loads("", &(ds_options){ .scaling = DS_UNIT, .transpose = transpose });
+        cr_assert(data->rows == 2 * IMAGES && data->train == IMAGES && data->classes == 3);
+        cr_assert(data->height == (transpose ? WIDTH : HEIGHT) && data->width == (transpose ? HEIGHT : WIDTH));
+        cr_assert_str_eq(data->class_names[2], "3");
+        cr_assert(strstr(data->note, "labels begin at 1"));
+        cr_assert(!!strstr(data->note, "the option transpose") == !transpose, "%s", data->note);
+        for (size_t r = 0; r < IMAGES; r++) {
+            cr_assert(data->y[r] == (double)(r % 3));
+            for (size_t i = 0; i < HEIGHT; i++)
+                for (size_t j = 0; j < WIDTH; j++)
+                    cr_assert(data->x[r * PIXELS + (transpose ? j * HEIGHT + i : i * WIDTH + j)] ==
+                              (double)(10 * r + i * WIDTH + j) / 255);
+        }
+        ds_free(data);
+    }
+    fails_everywhere("", &(ds_options){ .transpose = true }, 12, 4);
+    ds_data *data = loads("emnist-x-test-images-idx3-ubyte", &(ds_options){ .transpose = true });
+    cr_assert(data->rows == IMAGES);
+    ds_free(data);
+    put("train-images-idx3-ubyte", images, sizeof images);
+    refuses("", &unit, folder, "several sets, ");
+    text("a.csv", "1,0\n2,1\n");
+    refuses("a.csv", &(ds_options){ .transpose = true }, "a.csv", "only pictures of IDX files are transposed");
+}
+
+/* QMNIST: labels are rows of 8 integers, the class first. */
+Test(loaders, idx_of_qmnist)
+{
+    unsigned char images[HEAD + IMAGES * PIXELS], labels[8 + IMAGES], wide[12 + IMAGES * 32] = { 0 };
+    idx(images, labels, IMAGES);
+    memcpy(wide, "\0\0\x0C\2\0\0\0\7\0\0\0\10", 12);
+    for (int r = 0; r < IMAGES; r++) {
+        wide[12 + 32 * r + 3] = labels[8 + r];
+        memset(wide + 12 + 32 * r + 4, 200 + r, 28);
+    }
+    put("qmnist-train-images-idx3-ubyte", images, sizeof images);
+    zip("qmnist-train-labels-idx2-int.gz", wide, sizeof wide);
+    for (int one = 0; one < 2; one++) {
+        ds_data *data = loads(one ? "qmnist-train-images-idx3-ubyte" : "", &unit);
+        cr_assert(data->rows == IMAGES && data->classes == 3 && !data->class_names && !data->note[0]);
+        for (size_t r = 0; r < IMAGES; r++)
+            cr_assert(data->y[r] == (double)(lround(data->x[r * PIXELS] * 255 / 10) % 3));
+        ds_free(data);
+    }
+    wide[12 + 32] = 255;
+    zip("qmnist-train-labels-idx2-int.gz", wide, sizeof wide);
+    refuses("", &unit, "qmnist-train-labels-idx2-int.gz", "label 1 (counted from 0) is -16777");
+    put("qmnist-train-labels-idx2-int", wide, sizeof wide - 1);
+    refuses("", &unit, "qmnist-train-labels-idx2-int", "promises 7 x 8 x 1 x 4 bytes, the file has 223");
+}
+
 Test(loaders, shuffled_splits_keep_rows_whole)
 {
     unsigned char images[HEAD + IMAGES * PIXELS], labels[8 + IMAGES];
@@ -390,7 +453,7 @@ Test(loaders, bad_cifar)
 {
     cifar("a.bin", 3, 4);
     for (int i = 0; i < 3; i++) {
-        static const off_t sizes[] = { 4 * RECORD - 1, RECORD + 1, 1 };
+        static const off_t sizes[] = { 4 * RECORD - 1, RECORD + 2, 1 };
         cr_assert(truncate(in("a.bin"), sizes[i]) == 0);
         refuses("a.bin", NULL, "a.bin", "no whole number of CIFAR-10 records of 3073 bytes");
     }
@@ -404,6 +467,47 @@ Test(loaders, bad_cifar)
     refuses("a.bin", NULL, "a.bin", "record 2 (counted from 0), at byte 6146, has label 10");
     cr_assert(truncate(in("a.bin"), (off_t)1 << 32) == 0);
     refuses("a.bin", NULL, "a.bin", "4294967296 bytes, at most");
+}
+
+/* Two label bytes, of which the second is the class. */
+Test(loaders, cifar_100)
+{
+    enum { LONG = RECORD + 1 };
+    unsigned char *bytes = calloc(3, LONG);
+    cr_assert(bytes != NULL);
+    for (size_t r = 0; r < 3; r++) {
+        bytes[r * LONG] = 19;
+        bytes[r * LONG + 1] = (unsigned char)(99 - r);
+        bytes[r * LONG + 2] = (unsigned char)(10 + r);
+    }
+    put("train.bin", bytes, 2 * LONG);
+    put("test.bin", bytes + 2 * LONG, LONG);
+    char names[1000];
+    size_t length = 0;
+    for (int k = 0; k < 100; k++)
+        length += (size_t)sprintf(names + length, "class_%d\n", k);
+    for (int named = 0; named < 2; named++) {
+        if (named)
+            put("fine_label_names.txt", names, length);
+        for (int one = 0; one < 2; one++) {
+            ds_data *data = loads(one ? "train.bin" : "", &unit);
+            cr_assert(data->rows == (one ? 2 : 3) && data->train == (one ? 1 : 2) && data->classes == 100);
+            cr_assert(strstr(data->note, "100 fine labels are the classes"));
+            for (size_t r = 0; r < data->rows; r++)
+                cr_assert(lround(data->x[r * 3072] * 255) == 10 + 99 - (long)data->y[r]);
+            cr_assert(named == !!data->class_names);
+            if (named)
+                cr_assert_str_eq(data->class_names[42], "class_42");
+            ds_free(data);
+        }
+    }
+    fails_everywhere("", &unit, 5, 4);
+    bytes[LONG + 1] = 100;
+    put("train.bin", bytes, 2 * LONG);
+    refuses("", &unit, "train.bin", "record 1 (counted from 0), at byte 3074, has label 100; classes are 0 to 99");
+    put("train.bin", bytes, 2 * LONG - 1);
+    refuses("", &unit, "train.bin", "no whole number of CIFAR-100 records of 3074 bytes");
+    free(bytes);
 }
 
 /* ---- CSV --------------------------------------------------------------------------------------------------------- */
