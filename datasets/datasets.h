@@ -72,20 +72,24 @@ typedef struct {
 /* A data set by name: "mnist" (10,000 of 28 x 28, 8,000 to train) or "digits" (1,797 of 8 x 8, 1,437 to train); else by
  * the path of its files. What a path is shows in what is there:
  *
- *     a folder with MNIST's file names   IDX, gzipped or not: train-images-idx3-ubyte[.gz] and train-labels-idx1-...;
- *                                        t10k-images-... and t10k-labels-... are the test part
- *     a folder with CIFAR-10's           data_batch_*.bin to train, test_batch.bin to test
- *     any other folder                   a folder of images a class, in the order of their names, or folders train and
- *                                        test of such folders: PNG, JPEG, BMP, GIF (its first picture), PNM, TGA
+ *     a folder with MNIST's file names   IDX: train-images-idx3-ubyte and train-labels-idx1-ubyte; t10k-images-... or
+ *                                        test-images-... and its labels are the test part. EMNIST and QMNIST, too
+ *     a folder with CIFAR's              data_batch_*.bin to train, test_batch.bin to test; of CIFAR-100, whose fine
+ *                                        labels are the classes, train.bin and test.bin
+ *     any other folder                   a folder of images a class, in the order of their names, or folders train,
+ *                                        validation and test of such folders: PNG, JPEG, BMP, GIF (its first
+ *                                        picture), PNM, TGA
  *     a file                             .npy: (rows, features), (rows, time, features) or pictures (rows, height,
- *                                        width, channels); IDX; CIFAR-10 (*.bin); else CSV
+ *                                        width, channels); IDX; CIFAR (*.bin); ARFF; else a table of text
  *
- * Pixels become 0..1 before the scaling; an alpha channel is dropped. Labels of an .npy file are what
- * ds_label_rule says. A CSV's label is a class if the first one is a word, or if all are whole numbers written without a
- * point; else it is a target.
+ * All but images may be gzipped. Pixels become 0..1 before the scaling; an alpha channel is dropped. Labels of an .npy
+ * file are what ds_label_rule says. A table's label is a class if the first one is a word, or if all are whole numbers
+ * written without a point; else it is a target. ARFF's is a class if it has a list of values. What the files leave open
+ * is told in the set's note.
  *
- * A file that is cut short, longer than it says, or wrong in any row is refused whole, and so is what would unfold to
- * more than the limits in datasets/README.md: the error names the file and the row, line or byte. */
+ * A file that is cut short, longer than it says, or wrong in any row is refused whole, and so are missing values, what
+ * could be read in two ways, and what would unfold to more than the limits in datasets/README.md: the error names the
+ * file, the row, line or byte, and what to do. */
 ds_data *ds_load(const char *name, const ds_options *options, ad_error *error);
 
 /* The path of a file in the data folder: $LIMN_DATA if it is set, else the source tree's or the installed folder,
@@ -126,8 +130,8 @@ int ds_npy_read(const char *path, ds_array *out, ad_error *error);
 /* The same, and the array must be (rows, columns), or (rows), of positive sizes, with finite elements only. */
 int ds_npy_matrix(const char *path, ds_array *out, ad_error *error);
 int ds_npy_vector(const char *path, ds_array *out, ad_error *error);
-/* The same, and the array is (rows, features), (rows, time, features), or pictures (rows, height, width, channels), each
- * a sequence of `height` lines of width * channels numbers. Channels before the height are refused. */
+/* The same, and the array is (rows, features), (rows, time, features), or pictures (rows, height, width, channels),
+ * each a sequence of `height` lines of width * channels numbers. Channels before the height are refused. */
 int ds_npy_samples(const char *path, ds_array *out, ad_error *error);
 /* These samples as they are, all of them to train, with labels from a second file: (rows) or (rows, 1) of classes, or
  * (rows, targets), as the rule says; NULL: unlabelled. ds_free frees the set. */

@@ -203,8 +203,8 @@ bool ds_cell_numeric(const ds_reader *r)
     const char *cell = r->cell;
     if (ds_cell_missing(r))
         return true;
-    return cell[0] && strchr("+-.,0123456789", cell[0]) && strpbrk(cell, "0123456789") &&
-           !cell[strspn(cell, "+-.,0123456789eE' _:/%")];
+    return cell[0] && strchr("(+-.,0123456789", cell[0]) && strpbrk(cell, "0123456789") &&
+           !cell[strspn(cell, "()+-.,0123456789eEj' _:/%")];
 }
 
 /* 1,234 or 1.234.567 or 1 234: digits in groups of three, and maybe a decimal sign behind them. */
@@ -237,6 +237,8 @@ static int no_number(ds_reader *r)
         return ds_wrong_cell(r, "is no finite number but a missing one: leave its row out, or fill it in");
     if (has_thousands(r->cell))
         return ds_wrong_cell(r, "is no finite number: write it without separators of thousands");
+    if (strchr(r->cell, 'j') && ds_cell_numeric(r))
+        return ds_wrong_cell(r, "is no finite number but a complex one: save its real and its imaginary part");
     if (has_colon(r->cell))
         return ds_wrong_cell(r, "is no finite number but of svmlight's format: save it as .npy, "
                                 "by sklearn.datasets.load_svmlight_file and toarray");

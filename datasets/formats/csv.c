@@ -14,12 +14,15 @@ static const struct {
 } foreign[] = {
     { "\xFF\xFE", 2, "UTF-16: save it as UTF-8, as iconv -f UTF-16 -t UTF-8 does" },
     { "\xFE\xFF", 2, "UTF-16: save it as UTF-8, as iconv -f UTF-16 -t UTF-8 does" },
-    { "PK\3\4", 4, "a zip file, as a sheet of Excel or LibreOffice is one: unpack it, or save the sheet as CSV" },
+    { "PK\3\4", 4,
+      "a zip file, as a sheet of Excel or a tensor of PyTorch is one: unpack it, or save the sheet "
+      "as CSV, the tensor by np.save" },
     { "\xD0\xCF\x11\xE0", 4, "an old file of Excel: save the sheet as CSV" },
     { "\x89HDF", 4, "HDF5: save each array by np.save" },
     { "PAR1", 4, "Parquet: save it by df.to_csv" },
     { "ARROW1", 6, "Feather: save it by df.to_csv" },
     { "MATLAB 5.0", 10, "MATLAB's format: save the matrix by writematrix, or by scipy.io.loadmat and np.save" },
+    { "%%MatrixMarket", 14, "MatrixMarket's format: save it by scipy.io.mmread, toarray and np.save" },
     { "BZh", 3, "bzip2: unpack it, or use gzip" },
     { "\xFD"
       "7zXZ",

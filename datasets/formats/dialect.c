@@ -18,7 +18,8 @@ typedef struct {
     double start;
 } record;
 
-/* What shows of the records below the first. steady: they have as many cells each, the first record one less at most. */
+/* What shows of the records below the first. steady: they have as many cells each, and the first record has so many or
+ * one less. */
 typedef struct {
     record next; /* the second record */
     size_t count, cells, numbers, total;
