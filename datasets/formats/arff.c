@@ -298,7 +298,8 @@ static int read_sparse(parser *p, double *x, double *y)
     while (!accept(p, '}')) {
         if (read_word(p) != 0)
             return -1;
-        size_t place = p->word[strspn(p->word, "0123456789")] || strlen(p->word) > 9 ? count : (size_t)atol(p->word);
+        size_t place =
+            p->quoted || p->word[strspn(p->word, "0123456789")] || strlen(p->word) > 9 ? count : (size_t)atol(p->word);
         if (place < next || place >= count)
             return ad_fail(p->error, "%s: line %zu: place '%.40s': it must be above the one before, and below %zu",
                            p->path, p->line, p->word, count);
@@ -334,11 +335,13 @@ static void tell_lists(const parser *p, ds_data *data)
         const attribute *a = &p->attributes[k];
         if (k == p->label || !a->values)
             continue;
-        size_t used = 0;
-        for (int i = 0; i < a->count && used < sizeof text; i++)
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? ", " : "", a->list[i]);
-        if (used >= sizeof text)
-            memcpy(text + sizeof text - 4, "...", 4);
+        size_t used = 0, room = sizeof text - 5; /* for ", ..." */
+        int i = 0;
+        text[0] = 0;
+        for (; i < a->count && used + strlen(a->list[i]) + 2 < room; i++)
+            used += (size_t)snprintf(text + used, room - used, "%s%s", i ? ", " : "", a->list[i]);
+        if (i < a->count)
+            snprintf(text + used, sizeof text - used, i ? ", ..." : "...");
         ds_note(data, "%s one-hot (%s)", a->name, text);
     }
 }
