@@ -245,7 +245,7 @@ static int no_number(ds_reader *r)
     if (!r->cell[strspn(r->cell, "+-.,0123456789eE")] && strchr(r->cell, ','))
         return ds_wrong_cell(r, "is no finite number: write it with a decimal point");
     if (!r->cell[strspn(r->cell, "+-.0123456789eExX")] && strpbrk(r->cell, "0123456789"))
-        return ds_wrong_cell(r, "is no finite number");
+        return ds_wrong_cell(r, "is no finite number: write it as one, or leave its column out");
     return ds_wrong_cell(r, "is no finite number: only the label's column may hold words; number them, leave the "
                             "column out, or name the label's column");
 }

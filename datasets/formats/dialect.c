@@ -19,7 +19,7 @@ typedef struct {
 } record;
 
 /* What shows of the records below the first. steady: they have as many cells each, and the first record has so many or
- * one less. */
+ * one less, but two. */
 typedef struct {
     record next; /* the second record */
     size_t count, cells, numbers, total;
@@ -79,7 +79,8 @@ static void scan_sample(ds_reader r, const record *first, size_t left_out, sampl
         s->total += below.cells;
         s->count++;
     }
-    s->steady = s->steady && (!s->count || s->cells == first->cells || s->cells == first->cells + 1);
+    s->steady =
+        s->steady && (!s->count || s->cells == first->cells || (first->cells > 1 && s->cells == first->cells + 1));
     if (s->count)
         return;
     s->cells = s->total = first->cells;
@@ -263,7 +264,10 @@ static int check_label(const ds_reader *r, const char *choice, const ds_layout *
     if (l->label == l->index && l->index < l->columns)
         return ad_fail(r->error, "%s: column %zu is an index and cannot be the label", r->path, l->index + 1);
     if (l->columns == (size_t)(l->label < l->columns) + (l->index < l->columns))
-        return ad_fail(r->error, "%s: line %zu has one column only, which is the label", r->path, line);
+        return ad_fail(r->error,
+                       "%s: line %zu has one column only, which is the label; commas, semicolons, tabs or blanks "
+                       "separate columns",
+                       r->path, line);
     return 0;
 }
 
