@@ -47,7 +47,7 @@ typedef struct {
     int n_times;
     bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
     tp_style format;
-    bool json, explain, grey, recursion, no_check, help, version;
+    bool json, explain, grey, transpose, recursion, no_check, help, version;
 } options;
 
 /* ---- options.c ---- */
@@ -63,8 +63,8 @@ _Static_assert(OPTIONS <= 64, "a command's options are the bits of one word");
 #define TAKE(ID) (UINT64_C(1) << OPTION_##ID)
 #define TAKE_ALWAYS (TAKE(INPUTS) | TAKE(JSON) | TAKE(HELP) | TAKE(VERSION))
 #define TAKE_NETWORK                                                                                                   \
-    (TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(LABEL_COLUMN) |          \
-     TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE_ALWAYS)
+    (TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(TRANSPOSE) |             \
+     TAKE(LABEL_COLUMN) | TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE_ALWAYS)
 
 typedef struct {
     const char *name, *argument;  /* NET, or FILE */
@@ -99,8 +99,8 @@ ds_data *data_load(const options *o, ad_error *error);
 int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error);
 /* The name or path of the inputs, for messages. */
 const char *data_name(const options *o);
-/* Name, rows, shape, split and classes of a set that --data read from files: one line, or a member of root if that is
- * not NULL; nothing for other inputs. */
+/* Name, rows, shape, split and classes of a set that --data read from files, and the set's note: a line each, or a
+ * member of root if that is not NULL; nothing for other inputs without a note. */
 void data_tell(const options *o, const ds_data *data, cJSON *root);
 /* What the data asks of a network: a number a class, or one a target; 0 without labels. */
 size_t data_outputs(const ds_data *data);

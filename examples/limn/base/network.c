@@ -44,7 +44,7 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
         ad_fail(error, "%s: %s reads sequences: (rows, time, features), not (rows, features)", data_name(o),
                 o->network);
         return NULL;
-    } else if (o->inputs && data->height) {
+    } else if (o->inputs && data->height && !data->channels) {
         ad_fail(error, "%s: sequences (rows, time, features); %s takes (rows, features)", o->inputs, o->network);
         return NULL;
     }

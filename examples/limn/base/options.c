@@ -373,7 +373,8 @@ static int settle(options *o)
         return option_fail("--inputs and --data exclude each other in", o->command);
     if (o->labels && !o->inputs && !o->data)
         return option_fail("--labels needs --inputs or --data in", o->command);
-    if (o->inputs && (o->resize_width || o->grey || o->label_column || o->test_fraction > 0 || o->split_seed))
+    if (o->inputs &&
+        (o->resize_width || o->grey || o->transpose || o->label_column || o->test_fraction > 0 || o->split_seed))
         return option_fail(
             "--inputs are taken as they are: what changes images, columns and the split is for --data in", o->command);
     if (o->test_fraction >= 1)
