@@ -29,7 +29,11 @@ typedef struct nn_net nn_net;
 typedef ad_var (*nn_function)(nn_net *net, ad_var x);
 
 /* How multipliers, deviations and learning rates scale with the fan-in (THEORY section 2, the abc table). */
-typedef enum { NN_NTK, NN_STANDARD, NN_MEANFIELD, NN_MUP } nn_parametrization;
+#define NN_PARAMETRIZATIONS(ROW) ROW(NTK, ntk) ROW(STANDARD, standard) ROW(MEANFIELD, meanfield) ROW(MUP, mup)
+#define NN_PARAMETRIZATION(NAME, word) NN_##NAME,
+typedef enum { NN_PARAMETRIZATIONS(NN_PARAMETRIZATION) NN_N_PARAMETRIZATIONS } nn_parametrization;
+#undef NN_PARAMETRIZATION
+const char *nn_parametrization_name(nn_parametrization which); /* "ntk" */
 /* Where sigma stands: in the initial deviation (omega ~ N(0, sigma^2)), or in the multiplier (omega ~ N(0, 1)). */
 typedef enum { NN_SIGMA_INIT, NN_SIGMA_MULTIPLIER } nn_sigma_in;
 
@@ -249,10 +253,28 @@ int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t ro
 void nn_trainer_free(nn_trainer *trainer);
 
 /* Weights and running statistics as .safetensors: raw omega, shape (in, out), names as in the trace; whole or not at
- * all. */
+ * all. The file says what network it is of: its name, parametrization, sigma_in, all settings, and a mark of its
+ * trace. */
 int nn_save(nn_model *model, const char *path, ad_error *error);
-int nn_load(nn_model *model, const char *path,
-            ad_error *error); /* F32 or F64, or a fit's checkpoint; every name, shape and value checked first */
+/* Reads F64, F32, F16 or BF16, or a fit's checkpoint; every name, shape and value is checked first. Weights of another
+ * network, or of other settings, are refused; those of another parametrization or sigma_in are converted, W being the
+ * same, where both traces compute the same of W, and else refused. A file that says nothing of its network is taken by
+ * names and shapes; the layout of a square matrix is then to be given by nn_load_layout. num_batches_tracked (PyTorch)
+ * is left out. */
+int nn_load(nn_model *model, const char *path, ad_error *error);
+/* How matrices lie in a file that does not say: limn's are (in, out), PyTorch's (out, in). */
+typedef enum { NN_LAYOUT_AUTO, NN_LAYOUT_IN_OUT, NN_LAYOUT_OUT_IN } nn_layout;
+int nn_load_layout(nn_model *model, const char *path, nn_layout layout, ad_error *error);
+/* What a file of weights or a checkpoint says of its network. */
+typedef struct {
+    const char *network; /* its name; NULL: not said */
+    bool tells_scale;    /* whether it says these two */
+    nn_parametrization parametrization;
+    nn_sigma_in sigma_in;
+    const char *const *settings; /* all, defaults included, as "key=value"; ended by NULL */
+} nn_weights_info;
+nn_weights_info *nn_weights_info_read(const char *path, ad_error *error);
+void nn_weights_info_free(nn_weights_info *info);
 /* The width at which the file has the shapes of the net's parameters; 0 with an error if none of its tensors tells. */
 size_t nn_width_of_weights(const nn_net *net, const char *path, ad_error *error);
 

@@ -51,8 +51,28 @@ int nn_count_tensors(const nn_model *model);
 const char *nn_tensor_name(const nn_model *model, int k);
 /* Under that name; values is laid out as the model's. */
 nn_tensor nn_tensor_of(const nn_model *model, int k, const char *name, const void *values);
+bool nn_is_matrix(const nn_net *net, int k); /* (in, out), and not a table read by rows */
+/* A file that is read, and how its numbers become a model's. */
+typedef struct {
+    const char *path;
+    const nn_tensors *file;
+    nn_layout layout;      /* of its matrices */
+    const double *factors; /* by parameter, of its numbers; NULL: 1 */
+} nn_source;
 /* Finds a tensor as large as tensor k, of finite numbers that the model's type holds. */
-const nn_tensor *nn_matching_tensor(const char *path, const nn_tensors *file, const nn_model *model, int k,
-                                    const char *name, ad_error *error);
-void nn_copy_tensor(const nn_model *model, int k, const nn_tensor *t, void *values);
+const nn_tensor *nn_matching_tensor(const nn_source *from, const nn_model *model, int k, const char *name,
+                                    ad_error *error);
+void nn_copy_tensor(const nn_source *from, const nn_model *model, int k, const nn_tensor *t, void *values);
+
+/* weights_trace.c: what stands before omega of parameter k, c n^p. */
+double nn_multiplier(const nn_net *net, int k, const ad_sizes *sizes);
+int nn_trace_mark(const nn_net *net, uint64_t *mark, ad_error *error);
+
+/* weights_info.c: what a file says of the model's network, beside format, network and width. */
+enum { NN_MAX_PAIRS = 8 };
+nn_pair *nn_weights_pairs(const nn_model *model, ad_arena *arena, size_t *n, ad_error *error);
+bool nn_weights_of_limn(const nn_tensors *file); /* its matrices are (in, out) */
+/* Refuses the weights of another network. Where they are of another scale, fills in the factors of omega by parameter,
+ * which are 1 before; refused if factors is NULL. */
+int nn_weights_check(const char *path, const nn_tensors *file, const nn_model *model, double *factors, ad_error *error);
 #endif

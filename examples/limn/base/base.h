@@ -20,8 +20,10 @@ typedef struct {
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
     const char *labels2, *start, *covariance;
     const char *drift, *drift_kernels, *drift_limit;
+    nn_weights_info *info; /* what the file of --weights or --resume says; NULL: none is read */
     nn_parametrization scale;
     nn_sigma_in sigma_in;
+    nn_layout layout;
     nn_loss loss;
     int optimizer; /* nn_optimizer or GRADIENT_FLOW; -1: not given */
     tp_kernel_kind kernel;
@@ -45,7 +47,8 @@ typedef struct {
     int n_widths;
     double times[MAX_TIMES]; /* ascending, INFINITY for inf */
     int n_times;
-    bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
+    bool loss_given, scaling_given, scale_given, sigma_in_given;
+    bool infinite; /* infinite: --width inf was written */
     tp_style format;
     bool json, explain, grey, recursion, help, version;
 } options;
@@ -91,6 +94,13 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error);
 /* The network at --width, else at the width of --weights, else at `width`; its values are those of --weights, if given.
  * It owns nothing of the net, which must outlive it. */
 nn_model *network_model(const options *o, const nn_net *net, size_t width, uint64_t seed, ad_error *error);
+
+/* ---- weights.c ---- */
+/* Scale, sigma-in and settings of the file of --weights or --resume, where the command line has none, told in one line.
+ * weights_forget frees what they point to. */
+int weights_recall(options *o, ad_error *error);
+void weights_forget(options *o);
+bool weights_converted(const options *o); /* they are of another scale than --scale and --sigma-in say */
 
 /* ---- data.c ---- */
 /* Inputs and, where they are known, labels: --data, or --inputs and --labels. y is NULL without labels. */

@@ -58,10 +58,14 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
     else if (o->weights && !(width = nn_width_of_weights(net, o->weights, error)))
         return NULL;
     nn_model *model = nn_model_new(net, width, seed, o->type, (int)o->threads, error);
-    if (model && o->weights && nn_load(model, o->weights, error)) {
+    if (model && o->weights && nn_load_layout(model, o->weights, o->layout, error)) {
         nn_model_free(model);
         return NULL;
     }
+    if (model && o->weights && weights_converted(o) && !o->json)
+        printf("%s: converted from --scale %s --sigma-in %s, with the same W\n", o->weights,
+               option_word(OPTION_SCALE, (int)o->info->parametrization),
+               option_word(OPTION_SIGMA_IN, (int)o->info->sigma_in));
     if (model)
         nn_set_mode(model, o->mode);
     return model;

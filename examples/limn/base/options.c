@@ -165,6 +165,8 @@ static bool set_choice(options *o, const row *r, const char *value)
     *(int *)(void *)((char *)o + r->at) = k;
     o->loss_given |= r == &rows[OPTION_LOSS];
     o->scaling_given |= r == &rows[OPTION_SCALING];
+    o->scale_given |= r == &rows[OPTION_SCALE];
+    o->sigma_in_given |= r == &rows[OPTION_SIGMA_IN];
     return true;
 }
 
