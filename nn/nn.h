@@ -272,11 +272,39 @@ typedef struct {
     nn_parametrization parametrization;
     nn_sigma_in sigma_in;
     const char *const *settings; /* all, defaults included, as "key=value"; ended by NULL */
+    size_t sample[4];            /* the sizes of a sample's axes, as in nn_spec.shape; all 0: not said */
+    ad_type type;                /* AD_DOUBLE if a tensor is F64 */
 } nn_weights_info;
 nn_weights_info *nn_weights_info_read(const char *path, ad_error *error);
 void nn_weights_info_free(nn_weights_info *info);
 /* The width at which the file has the shapes of the net's parameters; 0 with an error if none of its tensors tells. */
 size_t nn_width_of_weights(const nn_net *net, const char *path, ad_error *error);
+
+/* Takes over the parameters and running statistics of a model of the same width in another parametrization or sigma_in,
+ * or the other type: omega changes, W stays. Refused unless both traces compute the same of W. */
+int nn_copy_weights(nn_model *to, const nn_model *from, ad_error *error);
+
+/* ---- weights from and to PyTorch --------------------------------------------------------------------------------- */
+/* A PyTorch model's tensors as .safetensors. Its matrices are (out, in), and those of recurrent layers hold all gates
+ * (LSTM: i, f, g, o; GRU: r, z, n): parameters called NAME.i, NAME.f, ... of NAME = weight_ih_l0 and the like are rows of
+ * one tensor; those called NAME.forward and NAME.backward are halves of its columns (torch_cells.c makes such names).
+ *
+ * Which tensor is which parameter: by `maps` ("TORCH=LIMN" of tensors, or of the modules before the last dot, ended by
+ * NULL; may be NULL); then by equal names; then modules whose tensors have equal last names and shapes are taken in the
+ * order of the trace and of the numbers in their names ("layers.0" before "layers.10"). What stays open is an error
+ * that lists both sides. Tensors num_batches_tracked are left out; every other one must have its parameter.
+ *
+ * W of PyTorch is omega where all multipliers are 1, in the standard parametrization with NN_SIGMA_INIT: the models of
+ * these functions are of it, and nn_copy_weights goes from and to all others. */
+typedef void (*nn_told)(const char *torch, const char *limn, void *context); /* called for each tensor; may be NULL */
+/* Fills in the width, unless it is given, and of the spec features (of sequences: shape = {2, features}) and outputs,
+ * unless they or a setting "outputs" are given, so that the network has the tensors' shapes. */
+int nn_import_sizes(nn_function function, nn_input_kind input, nn_spec *spec, size_t *width, const char *path,
+                    const char *const *maps, ad_error *error);
+int nn_import(nn_model *model, const char *path, const char *const *maps, nn_told each, void *context, ad_error *error);
+/* Tensors are called as in the file `like`, by the same rules; NULL: as ours are. They are of `type`. */
+int nn_export(const nn_model *model, const char *path, const char *like, const char *const *maps, ad_type type,
+              nn_told each, void *context, ad_error *error);
 
 /* ---- empirical kernels ------------------------------------------------------------------------------------------- */
 typedef enum { NN_FULL, NN_MEAN } nn_kernel_outputs; /* [N, M, O, O], or its mean over the diagonal of [O, O]: [N, M] */

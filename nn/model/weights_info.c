@@ -100,6 +100,13 @@ typedef struct {
     ad_arena *arena;
 } info;
 
+static void read_sample(nn_weights_info *out, const char *text)
+{
+    char *end = NULL;
+    for (int i = 0; text && *text && i < 4; i++, text = *end == ',' ? end + 1 : end)
+        out->sample[i] = strtoul(text, &end, 10);
+}
+
 static int fill_info(info *i, const nn_tensors *file, ad_error *error)
 {
     const char *name = nn_tensors_metadata(file, "network");
@@ -114,6 +121,11 @@ static int fill_info(info *i, const nn_tensors *file, ad_error *error)
         nn_pair pair = nn_tensors_pair(file, "setting.", k);
         whole = (settings[k] = ad_arena_text(i->arena, "%s=%s", pair.key + offset, pair.value));
     }
+    read_sample(&i->public, nn_tensors_metadata(file, "sample"));
+    i->public.type = AD_FLOAT;
+    for (size_t k = 0; k < nn_tensors_count(file); k++)
+        if (nn_tensors_at(file, k)->dtype == NN_F64)
+            i->public.type = AD_DOUBLE;
     i->public.tells_scale = scale >= 0 && sigma >= 0;
     i->public.parametrization = scale >= 0 ? (nn_parametrization)scale : NN_NTK;
     i->public.sigma_in = sigma >= 0 ? (nn_sigma_in)sigma : NN_SIGMA_INIT;

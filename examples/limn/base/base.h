@@ -11,10 +11,14 @@ enum { GRADIENT_FLOW = NN_N_OPTIMIZERS };
 
 typedef struct {
     const char *command, *network;
+    const char *source; /* of the commands that take a file before the network */
     int argc;
     char *const *argv; /* as they were typed */
     const char *settings[MAX_SETTINGS + 1];
     int n_settings;
+    const char *maps[MAX_SETTINGS + 1]; /* TORCH=LIMN, ended by NULL */
+    int n_maps;
+    const char *like;
     const char *psi[MAX_SETTINGS]; /* expectations to be found */
     int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
@@ -47,7 +51,7 @@ typedef struct {
     int n_widths;
     double times[MAX_TIMES]; /* ascending, INFINITY for inf */
     int n_times;
-    bool loss_given, scaling_given, scale_given, sigma_in_given;
+    bool loss_given, scaling_given, scale_given, sigma_in_given, type_given;
     bool infinite; /* infinite: --width inf was written */
     tp_style format;
     bool json, explain, grey, recursion, help, version;
@@ -70,7 +74,7 @@ _Static_assert(OPTIONS <= 64, "a command's options are the bits of one word");
      TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE_ALWAYS)
 
 typedef struct {
-    const char *name, *argument;  /* NET, or FILE */
+    const char *name, *argument;  /* NET, FILE, or a file and NET: "F.safetensors NET" */
     const char *summary, *manual; /* one line, and the rest of its help */
     uint64_t takes;
     /* What its options say to each other, and its defaults: 0, or 2 after option_fail. May be NULL. */
@@ -88,6 +92,8 @@ int option_fail(const char *what, const char *value);
 const char *option_word(option of, int choice);
 
 /* ---- network.c ---- */
+/* The network's function, built in or a C file's, and what it takes of one sample. */
+nn_function network_function(const options *o, nn_input_kind *input, ad_error *error);
 /* The network on inputs such as the data's, in the shape that it takes: a built-in one or a C file's. data NULL: the
  * embedded mnist's. */
 nn_net *network_trace(const options *o, const ds_data *data, ad_error *error);

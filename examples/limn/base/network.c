@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static nn_function find_network(const char *name, nn_input_kind *input, ad_error *error)
+nn_function network_function(const options *o, nn_input_kind *input, ad_error *error)
 {
+    const char *name = o->network;
     size_t length = strlen(name);
     if (length > 2 && strcmp(name + length - 2, ".c") == 0)
         return compile_network(name, input, error);
@@ -26,7 +27,7 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
 {
     static const ds_data mnist = { .features = 784, .height = 28, .width = 28, .classes = 10 };
     nn_input_kind input;
-    nn_function function = find_network(o->network, &input, error);
+    nn_function function = network_function(o, &input, error);
     if (!function)
         return NULL;
     if (!data)

@@ -418,11 +418,18 @@ Test(recurrent, what_is_wrong_is_told)
           "rnn reads sequences, (batch, time, features); its input is (batch, features)",
           { .features = 15 } },
         { { NULL }, "its input is (batch, rows, columns, channels)", { .shape = { 5, 3, 1 } } },
-        { { "cell=elman" }, "cell=elman: it must be vanilla, gru or lstm", { .shape = { 5, 3 } } },
-        { { "readout=first" }, "readout=first: it must be last or mean", { .shape = { 5, 3 } } },
+        { { "cell=elman" },
+          "cell=elman: it must be vanilla, gru, lstm, or PyTorch's: torch_rnn",
+          { .shape = { 5, 3 } } },
+        { { "readout=first" }, "readout=first: it must be last, mean or last_step", { .shape = { 5, 3 } } },
         { { "padding=back" }, "padding=back: it must be none or front", { .shape = { 5, 3 } } },
         { { "padding=front", "phi=softplus" },
           "padding=front: it must be none where phi(0) is not 0",
+          { .shape = { 5, 3 } } },
+        { { "cell=torch_gru", "padding=front" }, "no setting padding", { .shape = { 5, 3 } } },
+        { { "bidirectional=yes" }, "no setting bidirectional", { .shape = { 5, 3 } } },
+        { { "cell=torch_gru", "bidirectional=both" },
+          "bidirectional=both: it must be no or yes",
           { .shape = { 5, 3 } } },
         { { "sigma_v=0" }, "sigma_v=0: it must be a positive number", { .shape = { 5, 3 } } },
         { { "phi=than" }, "no activation than", { .shape = { 5, 3 } } },
@@ -441,16 +448,18 @@ Test(recurrent, what_is_wrong_is_told)
 
 Test(recurrent, survives_every_failed_allocation)
 {
-    static const char *const settings[] = { "cell=lstm", "padding=front", "sigma_b=1", "readout=mean", NULL };
-    for (long fail = 1, done = 0; !done; fail++) {
-        ad_error error = { 0 };
-        ad_hook_allocation(fail);
-        nn_spec spec = { .shape = { 3, FEATURES }, .settings = settings };
-        nn_net *net = nn_trace(nn_builtin("rnn"), &spec, &error);
-        ad_hook_allocation(0);
-        done = net != NULL;
-        cr_assert(done || error.text[0]);
-        cr_assert(fail < 1000);
-        nn_net_free(net);
-    }
+    static const char *const settings[2][5] = { { "cell=lstm", "padding=front", "sigma_b=1", "readout=mean", NULL },
+                                                { "cell=torch_lstm", "bidirectional=yes", "depth=2", NULL } };
+    for (int i = 0; i < 2; i++)
+        for (long fail = 1, done = 0; !done; fail++) {
+            ad_error error = { 0 };
+            ad_hook_allocation(fail);
+            nn_spec spec = { .shape = { 3, FEATURES }, .settings = settings[i] };
+            nn_net *net = nn_trace(nn_builtin("rnn"), &spec, &error);
+            ad_hook_allocation(0);
+            done = net != NULL;
+            cr_assert(done || error.text[0]);
+            cr_assert(fail < 1000);
+            nn_net_free(net);
+        }
 }
