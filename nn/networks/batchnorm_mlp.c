@@ -12,7 +12,7 @@ ad_var nn_batchnorm_network(nn_net *net, ad_var x)
     nn_dense_spec dense = { .sigma_w = nn_setting_real(net, "sigma_w", sqrt2) };
     dense.bias = nn_setting_sigma(net, "sigma_b", "none", &dense.sigma_b);
     nn_dense_spec readout = dense;
-    readout.bias = nn_setting_sigma(net, "readout_bias", "none", &readout.sigma_b);
+    readout.bias = nn_setting_sigma(net, "readout_bias", nn_setting_text(net, "sigma_b", "none"), &readout.sigma_b);
     if (!(epsilon >= 0))
         nn_setting_fail(net, "eps", "a number that is not negative");
     if (!(dense.sigma_w > 0))

@@ -10,7 +10,6 @@
  * what stands on both has a matrix for each: .forward and .backward are the halves of its columns in PyTorch. */
 #include "nn/networks/networks.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { GATES = 4 };
@@ -45,9 +44,16 @@ static const char *part_name(int n_parts, int part)
 
 nn_weight nn_torch_weight(nn_net *net, const char *name, int n_parts, int part, ad_axis in, ad_axis out, double sigma)
 {
-    /* two parts of n are one input of 2n */
-    return nn_make_weight(net, nn_name(net, "%s%s", name, part_name(n_parts, part)), in, out,
-                          sigma / sqrt((double)n_parts));
+    name = nn_name(net, "%s%s", name, part_name(n_parts, part));
+    if (n_parts == 1)
+        return nn_make_weight(net, name, in, out, sigma);
+    /* two parts of n are one input of 2n, which is the fan-in of both */
+    ad_axis both = nn_width_ratio(net, "both directions", 2), second = in.id == out.id ? ad_prime(in) : out;
+    ad_init init = nn_weight_init(net, both, out, sigma);
+    return (nn_weight){ .omega = ad_param(net->graph, name, ad_shape_of(in, second), init),
+                        .c = init.multiplier,
+                        .power = init.multiplier_power,
+                        .fan_in = both };
 }
 
 static bool exists(ad_var x)

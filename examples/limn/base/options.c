@@ -99,7 +99,7 @@ static void print_networks(void)
          "row;\n"
          "       PyTorch's cells: sigma_b=0, readout_bias=0, bidirectional=no (yes), and no padding\n"
          "  batchnorm  depth=3, phi=relu, eps=1e-05, affine=no (yes), sigma_w=1.41421, sigma_b=none, "
-         "readout_bias=none, outputs;\n"
+         "readout_bias (sigma_b), outputs;\n"
          "       the inputs of a kernel are one batch, and those of --inputs2 another\n");
 }
 
