@@ -159,6 +159,7 @@ static const char *const hooked[] = {
     "kernel " SMALL "--probes 4 --explain",
     "train " SMALL "--steps 2 --checkpoint new --out out.st",
     "eval " SMALL "--weights w.safetensors --out out.npy --json",
+    "export w.safetensors mlp --out out.st",
     "program mlp --json",
     "program own.c",
     "report mlp --data digits --widths 8,16 --seeds 2 --steps 1 --probes 2 --out out.html",
