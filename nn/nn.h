@@ -286,8 +286,9 @@ int nn_copy_weights(nn_model *to, const nn_model *from, ad_error *error);
 
 /* ---- weights from and to PyTorch --------------------------------------------------------------------------------- */
 /* A PyTorch model's tensors as .safetensors. Its matrices are (out, in), and those of recurrent layers hold all gates
- * (LSTM: i, f, g, o; GRU: r, z, n): parameters called NAME.i, NAME.f, ... of NAME = weight_ih_l0 and the like are rows of
- * one tensor; those called NAME.forward and NAME.backward are halves of its columns (torch_cells.c makes such names).
+ * (LSTM: i, f, g, o; GRU: r, z, n): parameters called NAME.i, NAME.f, ... of NAME = weight_ih_l0 and the like are rows
+ * of one tensor; those called NAME.forward and NAME.backward are halves of its columns (torch_cells.c makes such
+ * names).
  *
  * Which tensor is which parameter: by `maps` ("TORCH=LIMN" of tensors, or of the modules before the last dot, ended by
  * NULL; may be NULL); then by equal names; then modules whose tensors have equal last names and shapes are taken in the

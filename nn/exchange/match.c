@@ -190,8 +190,8 @@ static void match_equal_names(job *j)
 }
 
 /* ---- by shape and order ---- */
-/* Of the modules that would do for a group's, the first by its numbers; two that differ otherwise are ambiguous. 0, or 1
- * if none would do, or 2. */
+/* Of the modules that would do for a group's, the first by its numbers; two that differ otherwise are ambiguous. 0,
+ * or 1 if none would do, or 2. */
 static int choose_module(const job *j, const nn_group *of, int *chosen)
 {
     *chosen = -1;

@@ -40,15 +40,17 @@ double nn_value(const void *values, size_t i, ad_type type);
 /* Copies count doubles into the type; false if one of them is not finite there (*bad: which). */
 bool nn_convert(const double *from, size_t count, ad_type type, void *to, size_t *bad);
 
+/* Tensor k is parameter k, or running statistic k - n_params. */
+int nn_count_tensors(const nn_model *model);
+const char *nn_tensor_name(const nn_model *model, int k);
+
 /* running_statistics.c: nn_norm_outputs' nodes are outputs first, first + 1, ... of a plan: moves the running
  * statistics by them; refuses a variance of 0 where there is no epsilon. */
 void nn_norm_update(nn_model *model, const ad_plan *plan, int first, size_t rows);
 int nn_norm_check(const nn_model *model, const ad_plan *plan, int first, size_t rows, ad_error *error);
 int nn_norm_check_rows(const nn_model *model, size_t rows, ad_error *error); /* a batch of one, before it is run */
 
-/* weights.c: tensor k is parameter k, or running statistic k - n_params. */
-int nn_count_tensors(const nn_model *model);
-const char *nn_tensor_name(const nn_model *model, int k);
+/* weights.c */
 /* Under that name; values is laid out as the model's. */
 nn_tensor nn_tensor_of(const nn_model *model, int k, const char *name, const void *values);
 bool nn_is_matrix(const nn_net *net, int k); /* (in, out), and not a table read by rows */

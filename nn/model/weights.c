@@ -5,11 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-int nn_count_tensors(const nn_model *model)
-{
-    return model->net->n_params + model->net->n_statistics;
-}
-
 nn_tensor nn_tensor_of(const nn_model *model, int k, const char *name, const void *values)
 {
     const nn_net *net = model->net;
@@ -22,11 +17,6 @@ nn_tensor nn_tensor_of(const nn_model *model, int k, const char *name, const voi
     for (int i = 0; i < shape->rank; i++)
         t.shape[i] = ad_axis_size(net->graph, shape->axes[i], &model->sizes);
     return t;
-}
-
-const char *nn_tensor_name(const nn_model *model, int k)
-{
-    return ad_node_of(model->net->graph, model->net->params[k].id)->name;
 }
 
 static char *shape_text(const nn_tensor *t, char *text, size_t size)

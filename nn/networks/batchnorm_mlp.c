@@ -1,5 +1,5 @@
-/* batchnorm_mlp.c: the network batchnorm: depth times (W x, batch normalisation, phi), then a readout. Biases where they
- * are asked for. */
+/* batchnorm_mlp.c: the network batchnorm: depth times (W x, batch normalisation, phi), then a readout. Biases where
+ * they are asked for. */
 #include "nn/networks/networks.h"
 
 ad_var nn_batchnorm_network(nn_net *net, ad_var x)

@@ -8,8 +8,8 @@
  * 2000). States start at 0: no product with W, and neither r nor f, is in the first step. Layers are stacked: the
  * states of one are the inputs of the next.
  *
- * torch_rnn, torch_gru and torch_lstm are PyTorch's, in torch_cells.c: two biases, a readout with a bias, two directions
- * perhaps.
+ * torch_rnn, torch_gru and torch_lstm are PyTorch's, in torch_cells.c: two biases, a readout with a bias, and two
+ * directions perhaps.
  *
  * With padding in front, b is a weight of the step's presence, 0 or 1, and all states are 0 before the first step. */
 #include "nn/networks/networks.h"

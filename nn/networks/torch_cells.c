@@ -1,13 +1,13 @@
-/* torch_cells.c: the recurrent layers of PyTorch (torch.nn.RNN, GRU, LSTM), as their documentation has them. With a_g the
- * part of gate g from below, W_ig x + b_ig, and h_g the part from the state, W_hg s + b_hg:
+/* torch_cells.c: the recurrent layers of PyTorch (torch.nn.RNN, GRU, LSTM), as their documentation has them. With a_g
+ * the part of gate g from below, W_ig x + b_ig, and h_g the part from the state, W_hg s + b_hg:
  *
  *     torch_rnn    s' = phi(a + h)
  *     torch_gru    s' = (1 - z) q + z s,  q = phi(a_n + r h_n),  r, z = sigmoid(a_r + h_r), ...
  *     torch_lstm   s' = o phi(c'),  c' = f c + i phi(a_g + h_g),  i, f, o = sigmoid(a_i + h_i), ...
  *
  * States start at 0. Both biases are there, and parameters have PyTorch's names, a gate's after a dot: a matrix of
- * PyTorch's is one of ours for each gate, turned. Of two directions, the second goes from the last step to the first, and
- * what stands on both has a matrix for each: .forward and .backward are the halves of its columns in PyTorch. */
+ * PyTorch's is one of ours for each gate, turned. Of two directions, the second goes from the last step to the first,
+ * and what stands on both has a matrix for each: .forward and .backward are the halves of its columns in PyTorch. */
 #include "nn/networks/networks.h"
 
 #include <string.h>

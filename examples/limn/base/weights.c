@@ -1,4 +1,5 @@
-/* weights.c: what a file of --weights or --resume says of its network stands in for what the command line leaves out. */
+/* weights.c: what a file of --weights or --resume says of its network stands in for what the command line leaves
+ * out. */
 #include "examples/limn/base/base.h"
 
 #include <string.h>
