@@ -281,9 +281,10 @@ const tool_command command_train = {
               "measures the NTK\n"
               "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).",
     .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) |
-             TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) |
-             TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
-             TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
+             TAKE(LAYOUT) | TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) |
+             TAKE(EPOCHS) | TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) |
+             TAKE(DRIFT_KERNELS) | TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) |
+             TAKE(THREADS),
     .settle = settle_train,
     .run = run_train,
 };
@@ -300,8 +301,8 @@ const tool_command command_eval = {
     .argument = "NET",
     .summary = "loss, accuracy and outputs of a network with given --weights",
     .manual = "The width is that of the weights. --out writes the outputs of all inputs, (rows, outputs).",
-    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(MODE) |
-             TAKE(LOSS) | TAKE(DTYPE) | TAKE(THREADS),
+    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
+             TAKE(MODE) | TAKE(LOSS) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_eval,
     .run = run_eval,
 };
