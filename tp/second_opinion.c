@@ -7,6 +7,7 @@
  * without the bias, by 2 K(S) - K(S/2) of fresh runs, before it is said to be wrong. */
 #include "autodiff/base/base.h"
 #include "tp/executor/executor.h"
+#include "tp/recursion/recursion.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -373,8 +374,10 @@ static bool misses_the_middle(const question *q, const answer *a, char *why, siz
     for (int k = 0; k < 2 * (n < MOST ? n : MOST); k++) {
         tp_kernel variance = { 0 };
         double value = 0;
-        if (tp_gaussian_covariance(q->program, vectors[k / 2], k % 2 ? row2 : row, 1, NULL, 0, NULL, &variance,
-                                   &ignored) == 0)
+        tp_program seen = *q->program; /* from the preactivation */
+        seen.output = vectors[k / 2];
+        if (tp_limit_exact(&seen, TP_NNGP, k % 2 ? row2 : row, 1, NULL, 0, &(tp_limit_spec){ 0 }, TP_RULES_BP,
+                           &variance, &ignored) == 0)
             tp_kernel_at(&variance, (double)a->samples, &value);
         tp_kernel_free(&variance);
         double deviation = sqrt(fmax(value, 0));

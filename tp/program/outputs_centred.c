@@ -1,5 +1,5 @@
-/* outputs_centred.c: is the mean of the outputs over all initial networks 0? Shown from the trace: every summand of them
- * has a random parameter of mean 0 as a factor, on which its other factors do not depend. */
+/* outputs_centred.c: is the mean of the outputs over all initial networks 0? Shown from the trace: every summand of
+ * them has a random parameter of mean 0 as a factor, on which its other factors do not depend. */
 #include "tp/program/program.h"
 
 #include <math.h>

@@ -99,7 +99,8 @@ static double find_root(const tp_algebra *algebra, int fn, const tp_sample *samp
     return fabs(hi) < 1e-15 ? 0 : hi;
 }
 
-/* Where |f - level| is least between lo and hi, by golden sections; *least: what it is there, 0 where f is the level. */
+/* Where |f - level| is least between lo and hi, by golden sections; *least: what it is there, 0 where f is the level.
+ */
 static double find_touch(const tp_algebra *algebra, int fn, const tp_sample *sample, double level, double lo, double hi,
                          double *least)
 {
