@@ -504,20 +504,6 @@ static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel,
     return 0;
 }
 
-/* A number without a digit is none. */
-static int check_digits(const tp_kernel *kernel, ad_error *error)
-{
-    const double most = 0.1;
-    if (kernel->error <= most)
-        return 0;
-    return ad_fail(
-        error,
-        "the limit kernel has no digits left: its error may be %.2g of its size, by roundings of the inputs' "
-        "products. Inputs are too near each other, or terms of the network's output cancel: leave out "
-        "inputs that nearly repeat others, or read out less of a difference",
-        kernel->error);
-}
-
 /* A row whose variance has cancelled to 0 is 0 as a whole: the kernel's highest power has no negative squares. */
 static void clear_zeros(const tp_solver *s, const tp_series *series, const tp_kernel *kernel)
 {
@@ -658,8 +644,7 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         kernel->n_terms = k + 1;
     }
     if (!status)
-        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads) ||
-                 check_digits(kernel, error);
+        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads);
     if (!status && s.folded)
         unfold(&s, kernel);
     if (!status)
