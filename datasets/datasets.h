@@ -28,6 +28,13 @@ typedef enum {
     DS_SPHERE,    /* each row x scaled to |x|^2 = features; a row of zeros stays */
 } ds_scaling;
 
+/* What the labels of an .npy file are. Whatever the rule, more than one column is targets. */
+typedef enum {
+    DS_LABELS_BY_TYPE,  /* integers and booleans are classes, (rows) or (rows, 1); floats are targets */
+    DS_LABELS_BY_VALUE, /* so are floats (rows) that are all whole numbers */
+    DS_LABELS_CLASSES,  /* all must be classes, as a loss of cross-entropy needs them: anything else is an error */
+} ds_label_rule;
+
 /* NULL in place of options means { 0 }: as the files are, split by them or 80 to 20, standardized. */
 typedef struct {
     ds_scaling scaling;
@@ -37,9 +44,11 @@ typedef struct {
     uint64_t seed; /* of the shuffle: the same seed and files give the same rows */
     size_t resize_height, resize_width; /* the size that images get; both 0: their own */
     bool grey;                          /* colours become (77 red + 150 green + 29 blue) / 256 */
-    /* Of a CSV: "last" (which NULL means), "first", "none", a number from 1 on, or a name in the header. */
+    bool transpose;                     /* pictures of IDX files, as EMNIST needs it: rows become columns */
+    /* Of a table: "last" (which NULL means), "first", "none", a number from 1 on, or a name in the header. */
     const char *label_column;
-    const char *labels; /* the labels' file of a single IDX or .npy file; NULL: an IDX file's neighbour */
+    const char *labels;       /* the labels' file of a single IDX or .npy file; NULL: an IDX file's neighbour */
+    ds_label_rule label_rule; /* of an .npy file of labels */
 } ds_options;
 
 typedef struct {
@@ -49,31 +58,38 @@ typedef struct {
     /* Of a sequence, time and features, a picture being a sequence of its lines of `width` numbers (pixels x channels):
      * height * width = features; else 0. */
     size_t height, width;
-    size_t channels;    /* of a picture: 1 grey, 3 red, green and blue, interleaved; else 0 */
+    size_t channels;    /* of a picture, interleaved: 1 grey, 3 red, green and blue; of an array, its own; else 0 */
     size_t classes;     /* 0: regression */
     size_t targets;     /* columns of y; 1 if y is a class index */
     size_t train;       /* the leading rows that are the training part */
     char **class_names; /* (classes), NULL if the classes are named by their number; freed with the set */
     char name[64];
+    /* What the files left open and how it was taken, as "column 1 is an index, left out; ...": a line to be shown,
+     * printable, cut with "..." where it is too long; empty if nothing was left open. */
+    char note[400];
 } ds_data;
 
 /* A data set by name: "mnist" (10,000 of 28 x 28, 8,000 to train) or "digits" (1,797 of 8 x 8, 1,437 to train); else by
  * the path of its files. What a path is shows in what is there:
  *
- *     a folder with MNIST's file names   IDX, gzipped or not: train-images-idx3-ubyte[.gz] and train-labels-idx1-...;
- *                                        t10k-images-... and t10k-labels-... are the test part
- *     a folder with CIFAR-10's           data_batch_*.bin to train, test_batch.bin to test
- *     any other folder                   a folder of images a class, in the order of their names, or folders train and
- *                                        test of such folders: PNG, JPEG, BMP, GIF (its first picture), PNM, TGA
- *     a file                             .npy: (rows, features) or (rows, time, features); IDX; CIFAR-10 (*.bin);
- *                                        else CSV
+ *     a folder with MNIST's file names   IDX: train-images-idx3-ubyte and train-labels-idx1-ubyte; t10k-images-... or
+ *                                        test-images-... and its labels are the test part. EMNIST and QMNIST, too
+ *     a folder with CIFAR's              data_batch_*.bin to train, test_batch.bin to test; of CIFAR-100, whose fine
+ *                                        labels are the classes, train.bin and test.bin
+ *     any other folder                   a folder of images a class, in the order of their names, or folders train,
+ *                                        validation and test of such folders: PNG, JPEG, BMP, GIF (its first
+ *                                        picture), PNM, TGA
+ *     a file                             .npy: (rows, features), (rows, time, features) or pictures (rows, height,
+ *                                        width, channels); IDX; CIFAR (*.bin); ARFF; else a table of text
  *
- * Pixels become 0..1 before the scaling; an alpha channel is dropped. Integer labels of an .npy file are classes,
- * others targets. A CSV's label is a class if the first one is a word, or if all are whole numbers written without a
- * point; else it is a target.
+ * All but images may be gzipped. Pixels become 0..1 before the scaling; an alpha channel is dropped. Labels of an .npy
+ * file are what ds_label_rule says. A table's label is a class if the first one is a word, or if all are whole numbers
+ * written without a point; else it is a target. ARFF's is a class if it has a list of values. What the files leave open
+ * is told in the set's note.
  *
- * A file that is cut short, longer than it says, or wrong in any row is refused whole, and so is what would unfold to
- * more than the limits in datasets/README.md: the error names the file and the row, line or byte. */
+ * A file that is cut short, longer than it says, or wrong in any row is refused whole, and so are missing values, what
+ * could be read in two ways, and what would unfold to more than the limits in datasets/README.md: the error names the
+ * file, the row, line or byte, and what to do. */
 ds_data *ds_load(const char *name, const ds_options *options, ad_error *error);
 
 /* The path of a file in the data folder: $LIMN_DATA if it is set, else the source tree's or the installed folder,
@@ -105,15 +121,21 @@ typedef struct {
     bool integers; /* the file's elements were integers or booleans */
 } ds_array;
 
-/* Reads a .npy file, version 1.0, 2.0 or 3.0, in C order, of type <f8, <f4, <i8, <i4, |u1 or |b1. Integers that a
- * double cannot hold exactly are refused. ds_array_free frees the result. */
+/* Reads a .npy file, version 1.0, 2.0 or 3.0, in C or Fortran order, of booleans, integers of 8 to 64 bits or floats of
+ * 16, 32 or 64 bits, their bytes in either order. Integers that a double cannot hold exactly are refused; so is every
+ * other type, with what to save in its place. ds_array_free frees the result. A path "FILE.npz:NAME" is an array of a
+ * .npz file, and "FILE.npz" is its only one. The functions below take such paths, too. */
 int ds_npy_read(const char *path, ds_array *out, ad_error *error);
 
 /* The same, and the array must be (rows, columns), or (rows), of positive sizes, with finite elements only. */
 int ds_npy_matrix(const char *path, ds_array *out, ad_error *error);
 int ds_npy_vector(const char *path, ds_array *out, ad_error *error);
-/* The same, and the array is (rows, features), or (rows, time, features). */
+/* The same, and the array is (rows, features), (rows, time, features), or pictures (rows, height, width, channels),
+ * each a sequence of `height` lines of width * channels numbers. Channels before the height are refused. */
 int ds_npy_samples(const char *path, ds_array *out, ad_error *error);
+/* These samples as they are, all of them to train, with labels from a second file: (rows) or (rows, 1) of classes, or
+ * (rows, targets), as the rule says; NULL: unlabelled. ds_free frees the set. */
+ds_data *ds_npy_set(const char *inputs, const char *labels, ds_label_rule rule, ad_error *error);
 
 /* Writes a .npy file, version 1.0, <f8; after a failure the file is what it was before. 0 <= rank <= DS_RANK. */
 int ds_npy_write(const char *path, const double *data, const size_t *shape, int rank, ad_error *error);

@@ -8,7 +8,7 @@
 
 typedef enum { BY_NAME, FOLDER, A_FILE } path_form;
 /* What options a format takes beyond scaling and split. */
-enum { LABELS = 1, LABEL_COLUMN = 2, IMAGES = 4 };
+enum { LABELS = 1, LABEL_COLUMN = 2, IMAGES = 4, TRANSPOSE = 8 };
 
 typedef struct {
     const char *name; /* in messages */
@@ -21,13 +21,15 @@ typedef struct {
 /* In the order in which they are asked: the first that knows a path reads it. */
 static const ds_format formats[] = {
     { "a sheet of tiles", BY_NAME, ds_sheet_named, ds_load_sheet, IMAGES },
-    { "IDX", FOLDER, ds_idx_in_folder, ds_load_idx_folder, IMAGES },
-    { "CIFAR-10", FOLDER, ds_cifar_in_folder, ds_load_cifar_folder, IMAGES },
+    { ".npz", BY_NAME, ds_npz_named, ds_load_npy, LABELS },
+    { "IDX", FOLDER, ds_idx_in_folder, ds_load_idx_folder, IMAGES | TRANSPOSE },
+    { "CIFAR", FOLDER, ds_cifar_in_folder, ds_load_cifar_folder, IMAGES },
     { "a folder of images", FOLDER, NULL, ds_load_class_folders, IMAGES },
     { ".npy", A_FILE, ds_npy_in_file, ds_load_npy, LABELS },
-    { "CIFAR-10", A_FILE, ds_cifar_in_file, ds_load_cifar_file, IMAGES },
-    { "IDX", A_FILE, ds_idx_in_file, ds_load_idx_file, LABELS | IMAGES },
+    { "CIFAR", A_FILE, ds_cifar_in_file, ds_load_cifar_file, IMAGES },
+    { "IDX", A_FILE, ds_idx_in_file, ds_load_idx_file, LABELS | IMAGES | TRANSPOSE },
     { "an image", A_FILE, ds_image_in_file, ds_load_single_image, LABELS | LABEL_COLUMN | IMAGES },
+    { "ARFF", A_FILE, ds_arff_in_file, ds_load_arff, LABEL_COLUMN },
     { "CSV", A_FILE, NULL, ds_load_csv, LABEL_COLUMN },
 };
 
@@ -38,16 +40,6 @@ static const ds_format *first_of(path_form form, const ds_found *found)
         if (formats[k].form == form && (!formats[k].knows || formats[k].knows(found)))
             return &formats[k];
     return NULL;
-}
-
-static int read_head(ds_found *found, ad_error *error)
-{
-    FILE *stream = fopen(found->path, "rb");
-    if (!stream)
-        return ad_fail(error, "%s: cannot read: %s", found->path, strerror(errno));
-    found->bytes = fread(found->head, 1, sizeof found->head, stream);
-    fclose(stream);
-    return found->bytes ? 0 : ad_fail(error, "%s: it is empty", found->path);
 }
 
 /* NULL with an error if there is none. */
@@ -67,7 +59,7 @@ static const ds_format *format_of(const char *path, ad_error *error)
         return first_of(FOLDER, &found);
     else if (!S_ISREG(status.st_mode))
         ad_fail(error, "%s: neither a file nor a folder", path);
-    else if (read_head(&found, error) == 0)
+    else if (ds_look(&found, error) == 0)
         return first_of(A_FILE, &found);
     return NULL;
 }
@@ -79,10 +71,12 @@ static int check_options(const ds_format *format, const char *name, const ds_opt
         return ad_fail(error, "%s: the labels %s do not belong to it: %s has its own", name, options->labels,
                        format->name);
     if (options->label_column && !(format->takes & LABEL_COLUMN))
-        return ad_fail(error, "%s: it has no column '%s': it is %s, no CSV file", name, options->label_column,
+        return ad_fail(error, "%s: it has no column '%s': it is %s, no table", name, options->label_column,
                        format->name);
     if ((options->grey || options->resize_height || options->resize_width) && !(format->takes & IMAGES))
         return ad_fail(error, "%s: only images become grey or get another size, and it is %s", name, format->name);
+    if (options->transpose && !(format->takes & TRANSPOSE))
+        return ad_fail(error, "%s: only pictures of IDX files are transposed, and it is %s", name, format->name);
     return 0;
 }
 

@@ -29,7 +29,11 @@ typedef struct nn_net nn_net;
 typedef ad_var (*nn_function)(nn_net *net, ad_var x);
 
 /* How multipliers, deviations and learning rates scale with the fan-in (THEORY section 2, the abc table). */
-typedef enum { NN_NTK, NN_STANDARD, NN_MEANFIELD, NN_MUP } nn_parametrization;
+#define NN_PARAMETRIZATIONS(ROW) ROW(NTK, ntk) ROW(STANDARD, standard) ROW(MEANFIELD, meanfield) ROW(MUP, mup)
+#define NN_PARAMETRIZATION(NAME, word) NN_##NAME,
+typedef enum { NN_PARAMETRIZATIONS(NN_PARAMETRIZATION) NN_N_PARAMETRIZATIONS } nn_parametrization;
+#undef NN_PARAMETRIZATION
+const char *nn_parametrization_name(nn_parametrization which); /* "ntk" */
 /* Where sigma stands: in the initial deviation (omega ~ N(0, sigma^2)), or in the multiplier (omega ~ N(0, 1)). */
 typedef enum { NN_SIGMA_INIT, NN_SIGMA_MULTIPLIER } nn_sigma_in;
 
@@ -254,12 +258,59 @@ int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t ro
 void nn_trainer_free(nn_trainer *trainer);
 
 /* Weights and running statistics as .safetensors: raw omega, shape (in, out), names as in the trace; whole or not at
- * all. */
+ * all. The file says what network it is of: its name, parametrization, sigma_in, all settings, and a mark of its
+ * trace. */
 int nn_save(nn_model *model, const char *path, ad_error *error);
-int nn_load(nn_model *model, const char *path,
-            ad_error *error); /* F32 or F64, or a fit's checkpoint; every name, shape and value checked first */
+/* Reads F64, F32, F16 or BF16, or a fit's checkpoint; every name, shape and value is checked first. Weights of another
+ * network, or of other settings, are refused; those of another parametrization or sigma_in are converted, W being the
+ * same, where both traces compute the same of W, and else refused. A file that says nothing of its network is taken by
+ * names and shapes; the layout of a square matrix is then to be given by nn_load_layout. num_batches_tracked (PyTorch)
+ * is left out. */
+int nn_load(nn_model *model, const char *path, ad_error *error);
+/* How matrices lie in a file that does not say: limn's are (in, out), PyTorch's (out, in). */
+typedef enum { NN_LAYOUT_AUTO, NN_LAYOUT_IN_OUT, NN_LAYOUT_OUT_IN } nn_layout;
+int nn_load_layout(nn_model *model, const char *path, nn_layout layout, ad_error *error);
+/* What a file of weights or a checkpoint says of its network. */
+typedef struct {
+    const char *network; /* its name; NULL: not said */
+    bool tells_scale;    /* whether it says these two */
+    nn_parametrization parametrization;
+    nn_sigma_in sigma_in;
+    const char *const *settings; /* all, defaults included, as "key=value"; ended by NULL */
+    size_t sample[4];            /* the sizes of a sample's axes, as in nn_spec.shape; all 0: not said */
+    ad_type type;                /* AD_DOUBLE if a tensor is F64 */
+} nn_weights_info;
+nn_weights_info *nn_weights_info_read(const char *path, ad_error *error);
+void nn_weights_info_free(nn_weights_info *info);
 /* The width at which the file has the shapes of the net's parameters; 0 with an error if none of its tensors tells. */
 size_t nn_width_of_weights(const nn_net *net, const char *path, ad_error *error);
+
+/* Takes over the parameters and running statistics of a model of the same width in another parametrization or sigma_in,
+ * or the other type: omega changes, W stays. Refused unless both traces compute the same of W. */
+int nn_copy_weights(nn_model *to, const nn_model *from, ad_error *error);
+
+/* ---- weights from and to PyTorch --------------------------------------------------------------------------------- */
+/* A PyTorch model's tensors as .safetensors. Its matrices are (out, in), and those of recurrent layers hold all gates
+ * (LSTM: i, f, g, o; GRU: r, z, n): parameters called NAME.i, NAME.f, ... of NAME = weight_ih_l0 and the like are rows
+ * of one tensor; those called NAME.forward and NAME.backward are halves of its columns (torch_cells.c makes such
+ * names).
+ *
+ * Which tensor is which parameter: by `maps` ("TORCH=LIMN" of tensors, or of the modules before the last dot, ended by
+ * NULL; may be NULL); then by equal names; then modules whose tensors have equal last names and shapes are taken in the
+ * order of the trace and of the numbers in their names ("layers.0" before "layers.10"). What stays open is an error
+ * that lists both sides. Tensors num_batches_tracked are left out; every other one must have its parameter.
+ *
+ * W of PyTorch is omega where all multipliers are 1, in the standard parametrization with NN_SIGMA_INIT: the models of
+ * these functions are of it, and nn_copy_weights goes from and to all others. */
+typedef void (*nn_told)(const char *torch, const char *limn, void *context); /* called for each tensor; may be NULL */
+/* Fills in the width, unless it is given, and of the spec features (of sequences: shape = {2, features}) and outputs,
+ * unless they or a setting "outputs" are given, so that the network has the tensors' shapes. */
+int nn_import_sizes(nn_function function, nn_input_kind input, nn_spec *spec, size_t *width, const char *path,
+                    const char *const *maps, ad_error *error);
+int nn_import(nn_model *model, const char *path, const char *const *maps, nn_told each, void *context, ad_error *error);
+/* Tensors are called as in the file `like`, by the same rules; NULL: as ours are. They are of `type`. */
+int nn_export(const nn_model *model, const char *path, const char *like, const char *const *maps, ad_type type,
+              nn_told each, void *context, ad_error *error);
 
 /* ---- empirical kernels ------------------------------------------------------------------------------------------- */
 typedef enum { NN_FULL, NN_MEAN } nn_kernel_outputs; /* [N, M, O, O], or its mean over the diagonal of [O, O]: [N, M] */

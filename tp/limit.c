@@ -211,21 +211,6 @@ static void tell_rules(const tp_program *program, tp_kernel_kind which, const do
     tp_kernel_free(&simple);
 }
 
-/* Samples of what is infinite have a mean, too: -1 with an error where the exact engine finds an expectation of the
- * first row infinite. */
-static int check_finite(const tp_program *program, tp_kernel_kind which, const double *x, const tp_limit_spec *given,
-                        bool simple, ad_error *error)
-{
-    tp_kernel one;
-    ad_error refusal = { 0 };
-    char why[sizeof error->text];
-    tp_limit_spec spec = *given;
-    spec.threads = 1;
-    int status = solve_exactly(program, which, x, 1, NULL, 0, &spec, &simple, why, sizeof why, &one, &refusal);
-    tp_kernel_free(&one);
-    return status == TP_INFINITE ? ad_fail(error, "%s", refusal.text) : 0;
-}
-
 /* ---- the door ---- */
 static int check_rows(const tp_program *program, const double *x, size_t rows, const char *which, ad_error *error)
 {
@@ -258,6 +243,25 @@ static int refuse_random(const tp_program *program, tp_kernel_kind which, const 
                    "network that returns what stands before this step (of a softmax its logits), or, with --width N, "
                    "for one draw's",
                    *told ? told : found.text);
+}
+
+/* -1 where samples have no limit: the kernel stays random, or is infinite, of which they have a mean, too. What the
+ * exact engine finds for the first row has one, whatever the orders of its parts suggest. */
+static int check_samples(const tp_program *program, tp_kernel_kind which, const double *x, const tp_limit_spec *given,
+                         bool simple, ad_error *error)
+{
+    tp_kernel one;
+    ad_error refusal = { 0 };
+    char why[sizeof error->text];
+    tp_limit_spec spec = *given;
+    if (program->coupled)
+        return refuse_random(program, which, "", error);
+    spec.threads = 1;
+    int status = solve_exactly(program, which, x, 1, NULL, 0, &spec, &simple, why, sizeof why, &one, &refusal);
+    tp_kernel_free(&one);
+    if (status == TP_INFINITE)
+        return ad_fail(error, "%s", refusal.text);
+    return status ? refuse_random(program, which, "", error) : 0;
 }
 
 static bool has_width(const tp_program *program)
@@ -306,9 +310,7 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
         if (last || status == -1 || status == TP_INFINITE)
             return ad_fail(error, "%s", refusal.text);
     }
-    if (spec.engine == TP_ENGINE_SAMPLE &&
-        (refuse_random(program, which, "", error) ||
-         (!program->coupled && check_finite(program, which, x, &spec, simple, error))))
+    if (spec.engine == TP_ENGINE_SAMPLE && check_samples(program, which, x, &spec, simple, error))
         return -1;
     if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);

@@ -93,12 +93,15 @@ typedef struct {
     tp_estimate mean, variance; /* of a coordinate; a scalar: its limit, and nothing */
 } tp_value;
 
+enum { TP_MOST_PAIRED = 1000 };
 typedef struct {
     int n;
     tp_value *values;
-    tp_estimate *covariances; /* (n, n): of vectors over the same width, both of type G; else zero */
-    bool bp_like, general;    /* general: the general rule was used */
-    char why[300];            /* why it is not BP-like */
+    tp_estimate
+        *covariances;      /* (n, n): of vectors over the same width, both of type G; else zero. NULL for a program of
+                                 more than TP_MOST_PAIRED commands: tp_moment asks for one of them */
+    bool bp_like, general; /* general: the general rule was used */
+    char why[300];         /* why it is not BP-like */
     /* How far the simple rule is off, relative to the covariances and scalars; 0 if it holds. */
     double simple_rule_error;
     bool sampled; /* some numbers are */

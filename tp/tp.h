@@ -95,6 +95,10 @@ bool tp_outputs_alike(const tp_program *program);
 /* Is nothing between two outputs in the limit: does all that they are made of end in parameters of mean 0 that each
  * output has of its own, as a readout is and what all outputs share is not? Read off the trace, too: true is shown. */
 bool tp_outputs_independent(const tp_program *program);
+/* Is the mean of the outputs over all initial networks shown to be 0, which an ensemble's prediction starts from? Read
+ * off the trace: every summand has a random parameter of mean 0 as a factor. Where it is not, `text` (of `size` bytes)
+ * names the op that it is not shown of, as FILE:LINE: OP. */
+bool tp_outputs_centred(const tp_program *program, char *text, size_t size);
 /* The kernel that gradient descent with one rate moves the outputs by: the NTK over the parameters that learn, as
  * nn_training_kernel has it of a network. Learning-rate scales are 0 or 1 (NTK and standard parametrization, and what
  * is frozen); others are an error, and so is a frozen parameter where samples meet. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -34,7 +35,7 @@ static int create_beside(const char *path, char *temporary, size_t size)
     return -1;
 }
 
-ad_file *ad_file_create(const char *path, ad_error *error)
+static ad_file *create_whole(const char *path, ad_error *error)
 {
     size_t length = strlen(path) + 16;
     ad_file *file = ad_alloc(1, sizeof *file + 2 * length, "a file", error);
@@ -53,6 +54,28 @@ ad_file *ad_file_create(const char *path, ad_error *error)
     }
     ad_free(file);
     return NULL;
+}
+
+/* Where the path leads, links followed; NULL without memory. *special: what stands there is neither a regular file nor
+ * a folder, but a device or a pipe, which is written into and not replaced. */
+static char *follow(const char *path, bool *special, ad_error *error)
+{
+    struct stat status;
+    char *real = realpath(path, NULL), *target = ad_alloc(strlen(real ? real : path) + 1, 1, "a file's name", error);
+    *special = stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+    if (target)
+        strcpy(target, real ? real : path);
+    free(real); /* of realpath's own */
+    return target;
+}
+
+ad_file *ad_file_create(const char *path, ad_error *error)
+{
+    bool special = false;
+    char *target = follow(path, &special, error);
+    ad_file *file = !target ? NULL : special ? ad_file_stream(path, false, error) : create_whole(target, error);
+    ad_free(target);
+    return file;
 }
 
 int ad_file_write(ad_file *file, const void *data, size_t bytes, ad_error *error)

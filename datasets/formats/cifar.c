@@ -1,30 +1,45 @@
-/* cifar.c: CIFAR-10's binary version: records of one label byte, 0..9, and 32 x 32 bytes of red, of green, of blue. */
+/* cifar.c: the binary versions of CIFAR-10 and CIFAR-100: records of a label byte, 0..9, or of two, 0..19 (coarse) and
+ * 0..99 (fine); and 32 x 32 bytes of red, of green, of blue. */
 #include "datasets/formats/formats.h"
+#include "datasets/formats/gzip.h"
 #include "datasets/image/image.h"
 #include "datasets/set/set.h"
 
 #include <string.h>
 
-enum { SIDE = 32, PLANE = SIDE * SIDE, RECORD = 1 + 3 * PLANE, BATCHES = 9, PATH = 4096 };
+enum { SIDE = 32, PLANE = SIDE * SIDE, BATCHES = 9, PATH = 4096 };
+
+typedef struct {
+    const char *name;
+    size_t labels, classes; /* bytes before the picture, of which the last is the class */
+} form;
+
+static const form cifar_10 = { "CIFAR-10", 1, 10 }, cifar_100 = { "CIFAR-100", 2, 100 };
+
+static size_t record_of(const form *f)
+{
+    return f->labels + 3 * PLANE;
+}
 
 static const char *const class_names[] = { "airplane", "automobile", "bird",  "cat",  "deer",
                                            "dog",      "frog",       "horse", "ship", "truck" };
 
 /* The records of one file, appended to the set at *rows, or only counted while there is no set. */
-static int read_batch(const char *path, ds_data *data, ds_size to, size_t *rows, ad_error *error)
+static int read_batch(const char *path, const form *f, ds_data *data, ds_size to, size_t *rows, ad_error *error)
 {
-    size_t bytes = 0;
-    unsigned char *file = (unsigned char *)ad_file_read(path, DS_FILE, &bytes, error), pixels[3 * PLANE];
+    size_t bytes = 0, length = record_of(f), class = f->labels - 1;
+    unsigned char *file = (unsigned char *)ds_unfold(path, DS_FILE, &bytes, error), pixels[3 * PLANE];
     if (!file)
         return -1;
     int failed = 0;
-    if (!bytes || bytes % RECORD)
-        failed = ad_fail(error, "%s: %zu bytes, no whole number of CIFAR-10 records of %d bytes", path, bytes, RECORD);
-    for (size_t r = 0; r < bytes / RECORD && !failed; r++) {
-        const unsigned char *record = file + r * RECORD;
-        if (record[0] > 9)
-            failed = ad_fail(error, "%s: record %zu (counted from 0), at byte %zu, has label %d; classes are 0 to 9",
-                             path, r, r * RECORD, record[0]);
+    if (!bytes || bytes % length)
+        failed =
+            ad_fail(error, "%s: %zu bytes, no whole number of %s records of %zu bytes", path, bytes, f->name, length);
+    for (size_t r = 0; r < bytes / length && !failed; r++) {
+        const unsigned char *record = file + r * length, *planes = record + f->labels;
+        if (record[class] >= f->classes)
+            failed = ad_fail(error, "%s: record %zu (counted from 0), at byte %zu, has label %d; classes are 0 to %zu",
+                             path, r, r * length, record[class], f->classes - 1);
         if (failed || !data)
             continue;
         if (*rows + r >= data->rows) {
@@ -33,25 +48,49 @@ static int read_batch(const char *path, ds_data *data, ds_size to, size_t *rows,
         }
         for (size_t i = 0; i < PLANE; i++)
             for (size_t c = 0; c < 3; c++)
-                pixels[3 * i + c] = record[1 + c * PLANE + i];
-        data->y[*rows + r] = record[0];
+                pixels[3 * i + c] = planes[c * PLANE + i];
+        data->y[*rows + r] = record[class];
         failed = ds_image_put(pixels, (ds_size){ SIDE, SIDE, 3 }, to, data->x + (*rows + r) * data->features, error);
     }
-    *rows += bytes / RECORD;
+    *rows += bytes / length;
     ad_free(file);
     return failed;
 }
 
+/* The names of the fine classes, from the file beside the data, if it is there and has a line for each. */
+static int name_fine_classes(const char *folder, ds_data *data, ad_error *error)
+{
+    char path[PATH];
+    const char *names[100];
+    size_t bytes = 0, count = 0;
+    ds_note(data, "CIFAR-100's 100 fine labels are the classes, the 20 coarse ones are left out");
+    if (!ds_exists(folder, "fine_label_names.txt", path, sizeof path))
+        return 0;
+    char *text = ad_file_read(path, 1 << 16, &bytes, error);
+    if (!text)
+        return -1;
+    for (char *word = text; count < 100 && *(word += strspn(word, "\r\n")); count++) {
+        size_t length = strcspn(word, "\r\n");
+        names[count] = word;
+        word += length;
+        if (*word)
+            *word++ = 0;
+    }
+    int failed = count == 100 ? ds_name_classes(data, names, error) : 0;
+    ad_free(text);
+    return failed;
+}
+
 /* The files in order; the first `n_train` are to train, 0: not told. */
-static ds_data *load_batches(const char *path, const char *const *files, int count, int n_train,
-                             const ds_options *options, ad_error *error)
+static ds_data *load_batches(const char *path, const char *folder, const form *f, const char *const *files, int count,
+                             int n_train, const ds_options *options, ad_error *error)
 {
     size_t rows = 0, filled = 0, train = 0;
     ds_size to;
     if (ds_image_target((ds_size){ SIDE, SIDE, 3 }, options, &to, error) != 0)
         return NULL;
     for (int i = 0; i < count; i++) {
-        if (read_batch(files[i], NULL, to, &rows, error) != 0)
+        if (read_batch(files[i], f, NULL, to, &rows, error) != 0)
             return NULL;
         if (i + 1 == n_train)
             train = rows;
@@ -62,10 +101,10 @@ static ds_data *load_batches(const char *path, const char *const *files, int cou
     data->height = to.height;
     data->width = to.width * to.channels;
     data->channels = to.channels;
-    data->classes = 10;
-    int failed = ds_name_classes(data, class_names, error);
+    data->classes = f->classes;
+    int failed = f == &cifar_10 ? ds_name_classes(data, class_names, error) : name_fine_classes(folder, data, error);
     for (int i = 0; i < count && !failed; i++)
-        failed = read_batch(files[i], data, to, &filled, error);
+        failed = read_batch(files[i], f, data, to, &filled, error);
     if (!failed && filled != rows)
         failed = ad_fail(error, "%s: its files change while they are read", path);
     if (!failed)
@@ -89,13 +128,27 @@ bool ds_cifar_in_folder(const ds_found *found)
     for (int i = 0; i <= BATCHES; i++)
         if (batch(found->path, i, path))
             return true;
-    return false;
+    return ds_exists(found->path, "train.bin", path, PATH) || ds_exists(found->path, "test.bin", path, PATH);
 }
 
 /* Its first bytes tell nothing, its name does. */
 bool ds_cifar_in_file(const ds_found *found)
 {
-    return ds_ends(found->path, ".bin");
+    return ds_ends(found->path, ".bin") || ds_ends(found->path, ".bin.gz");
+}
+
+/* train.bin and test.bin. */
+static ds_data *load_cifar_100(const char *path, const ds_options *options, ad_error *error)
+{
+    char paths[2][PATH];
+    const char *files[2];
+    int count = 0;
+    bool train = ds_exists(path, "train.bin", paths[0], PATH), test = ds_exists(path, "test.bin", paths[1], PATH);
+    if (train)
+        files[count++] = paths[0];
+    if (test)
+        files[count++] = paths[1];
+    return load_batches(path, path, &cifar_100, files, count, train && test, options, error);
 }
 
 ds_data *ds_load_cifar_folder(const char *path, const ds_options *options, ad_error *error)
@@ -114,10 +167,24 @@ ds_data *ds_load_cifar_folder(const char *path, const ds_options *options, ad_er
         count++;
     } else
         n_train = 0;
-    return load_batches(path, files, count, n_train, options, error);
+    if (!count)
+        return load_cifar_100(path, options, error);
+    return load_batches(path, path, &cifar_10, files, count, n_train, options, error);
 }
 
+/* A file's form shows in its length; where both fit, in its name. */
 ds_data *ds_load_cifar_file(const char *path, const ds_options *options, ad_error *error)
 {
-    return load_batches(path, &path, 1, 0, options, error);
+    size_t bytes = 0, ten = record_of(&cifar_10), hundred = record_of(&cifar_100);
+    char *file = ds_unfold(path, DS_FILE, &bytes, error), folder[PATH] = ".";
+    ad_free(file);
+    if (!file)
+        return NULL;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (slash && slash - path < PATH)
+        snprintf(folder, sizeof folder, "%.*s", slash > path ? (int)(slash - path) : 1, path);
+    bool both = bytes % (ten * hundred) == 0;
+    const form *f =
+        bytes % hundred || (both && strncmp(name, "train.", 6) && strncmp(name, "test.", 5)) ? &cifar_10 : &cifar_100;
+    return load_batches(path, folder, f, &path, 1, 0, options, error);
 }

@@ -1,4 +1,4 @@
-/* class_folders.c: a folder of images for each class, in one folder or in its folders train and test. */
+/* class_folders.c: a folder of images for each class, in one folder or in its folders train, validation and test. */
 #include "autodiff/base/base.h"
 #include "datasets/formats/formats.h"
 #include "datasets/image/image.h"
@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 typedef struct {
@@ -32,8 +33,12 @@ typedef struct {
     listing classes;
     image *images;
     int count, capacity;
-    int train;        /* 0: no part is told from another */
-    ds_size from, to; /* of the first image, its channels those of all; of every row */
+    int train;               /* 0: no part is told from another */
+    int aside;               /* files that are no images, left out, */
+    const char *first_aside; /* and the name of the first */
+    const char *validation;  /* the name of that part; NULL: there is none */
+    bool tested;             /* there is a test part */
+    ds_size from, to;        /* of the first image, its channels those of all; of every row */
 } job;
 
 static int no_memory(const job *j, const char *path)
@@ -44,6 +49,25 @@ static int no_memory(const job *j, const char *path)
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
+}
+
+/* What lies beside images and is none: a system's files, notes, tables. */
+static bool lies_beside(const char *name, bool folder)
+{
+    static const char *const names[] = { "Thumbs.db", "desktop.ini", "Icon\r",  "README",
+                                         "LICENSE",   "LICENCE",     "Makefile" },
+                             *const ends[] = { ".txt",  ".json", ".jsonl", ".csv", ".tsv", ".md", ".rst",
+                                               ".html", ".xml",  ".yaml",  ".yml", ".pdf", ".log" };
+    size_t length = strlen(name);
+    if (folder)
+        return strcmp(name, "__MACOSX") == 0;
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+        if (strcasecmp(name, names[k]) == 0)
+            return true;
+    for (size_t k = 0; k < sizeof ends / sizeof *ends; k++)
+        if (length > strlen(ends[k]) && strcasecmp(name + length - strlen(ends[k]), ends[k]) == 0)
+            return true;
+    return false;
 }
 
 /* One entry; what a link points at counts, so that a loop of links is an error of its own. */
@@ -59,12 +83,18 @@ static int take_entry(job *j, const char *folder, const char *name, listing *lis
         return ad_fail(j->error, "%s: cannot read: %s", path, strerror(errno));
     if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode))
         return ad_fail(j->error, "%s: neither a file nor a folder", path);
+    if (lies_beside(name, S_ISDIR(status.st_mode))) {
+        const char *kept = path + strlen(folder) + 1;
+        if (!j->aside++ || strcmp(kept, j->first_aside) < 0)
+            j->first_aside = kept;
+        return 0;
+    }
     list->entries[list->count++] =
         (entry){ .path = path, .name = path + strlen(folder) + 1, .folder = S_ISDIR(status.st_mode) };
     return 0;
 }
 
-/* What is in a folder, sorted by name; names that begin with a point are left out. */
+/* What is in a folder, sorted by name, without what lies beside images; names that begin with a point are left out. */
 static int list_folder(job *j, const char *path, listing *list)
 {
     *list = (listing){ 0 };
@@ -131,20 +161,64 @@ static int list_part(job *j, const char *path, const listing *list)
     return 0;
 }
 
+enum { TRAIN, VALIDATION, TEST, PARTS };
+
+static int part_of(const entry *e)
+{
+    static const struct {
+        const char *name;
+        int part;
+    } names[] = { { "train", TRAIN },           { "training", TRAIN }, { "val", VALIDATION }, { "valid", VALIDATION },
+                  { "validation", VALIDATION }, { "dev", VALIDATION }, { "test", TEST },      { "testing", TEST } };
+    for (size_t k = 0; e->folder && k < sizeof names / sizeof *names; k++)
+        if (strcasecmp(e->name, names[k].name) == 0)
+            return names[k].part;
+    return PARTS;
+}
+
+/* The folders of the parts, NULL for those that are not there; false if some entry is none of them. */
+static bool find_parts(const listing *root, const entry *parts[PARTS])
+{
+    for (int i = 0; i < root->count; i++) {
+        int part = part_of(&root->entries[i]);
+        if (part == PARTS || parts[part])
+            return false;
+        parts[part] = &root->entries[i];
+    }
+    return root->count > 0;
+}
+
+/* Without a test part, the validation part is it; with one, it is left out. */
 static int list_set(job *j, const char *path)
 {
     listing root, part;
+    const entry *parts[PARTS] = { NULL };
     if (list_folder(j, path, &root) != 0)
         return -1;
-    const entry *parts = root.entries; /* sorted: test, train */
-    bool split = root.count == 2 && parts[0].folder && parts[1].folder && strcmp(parts[0].name, "test") == 0 &&
-                 strcmp(parts[1].name, "train") == 0;
-    if (!split)
+    if (!find_parts(&root, parts))
         return list_part(j, path, &root);
-    if (list_folder(j, parts[1].path, &part) != 0 || list_part(j, parts[1].path, &part) != 0)
+    if (!parts[TRAIN])
+        return ad_fail(j->error, "%s: a folder %s, and none named train", path, root.entries[0].name);
+    const entry *test = parts[TEST] ? parts[TEST] : parts[VALIDATION];
+    j->validation = parts[VALIDATION] ? parts[VALIDATION]->name : NULL;
+    j->tested = parts[TEST] != NULL;
+    if (list_folder(j, parts[TRAIN]->path, &part) != 0 || list_part(j, parts[TRAIN]->path, &part) != 0)
         return -1;
+    if (!test)
+        return 0;
     j->train = j->count;
-    return list_folder(j, parts[0].path, &part) != 0 ? -1 : list_part(j, parts[0].path, &part);
+    return list_folder(j, test->path, &part) != 0 ? -1 : list_part(j, test->path, &part);
+}
+
+static void tell(const job *j, ds_data *data)
+{
+    if (j->validation && j->tested)
+        ds_note(data, "%s is not used: test is the test part", j->validation);
+    else if (j->validation)
+        ds_note(data, "%s is the test part", j->validation);
+    if (j->aside)
+        ds_note(data, "%d %s no image, left out (%s%s)", j->aside, j->aside == 1 ? "file is" : "files are",
+                j->first_aside, j->aside == 1 ? "" : ", ...");
 }
 
 /* The headers: all of one size, unless they are resized; of three channels if one of them has colours. */
@@ -213,6 +287,7 @@ static ds_data *load_images(job *j, const char *path)
     data->height = j->to.height;
     data->width = j->to.width * j->to.channels;
     data->channels = j->to.channels;
+    tell(j, data);
     int failed = name_classes(j, data);
     for (int row = 0; row < j->count && !failed; row++)
         failed = read_image(j, row, data);

@@ -5,21 +5,37 @@
  *     entry  = 'descr' ":" string  |  'fortran_order' ":" ("True" | "False")  |  'shape' ":" tuple
  *     tuple  = "(" ")"  |  "(" number "," { number "," } [ number ] ")" */
 #include "datasets/datasets.h"
+#include "datasets/formats/gzip.h"
+#include "datasets/formats/npz.h"
 
 #include <math.h>
 #include <string.h>
 
 #define NPY_LIMIT ((size_t)1 << 34)
-#define ACCEPTED "accepted are <f8, <f4, <i8, <i4, |u1 and |b1"
+#define ACCEPTED "accepted are booleans, integers and floats of 16, 32 and 64 bits"
 
-/* The types, floating ones first: name and bytes an element. */
-typedef enum { NPY_F8, NPY_F4, NPY_I8, NPY_I4, NPY_U1, NPY_B1, NPY_TYPES } npy_type;
-static const struct {
-    char descr[4];
+/* An element's type as descr tells it: the order of its bytes, its kind (f, i, u, b) and how many bytes it has. */
+typedef struct {
+    char descr[64];
+    bool big_endian;
+    char kind;
     size_t size;
-} types[NPY_TYPES] = {
-    [NPY_F8] = { "<f8", 8 }, [NPY_F4] = { "<f4", 4 }, [NPY_I8] = { "<i8", 8 },
-    [NPY_I4] = { "<i4", 4 }, [NPY_U1] = { "|u1", 1 }, [NPY_B1] = { "|b1", 1 },
+} npy_type;
+
+/* Types that are no numbers, or have no place in a double, and what to save in their place. */
+static const struct {
+    const char *kind, *what, *cure;
+} refused[] = {
+    { "c", "complex numbers", "save a.real and a.imag" },
+    { "f16", "floats of 16 bytes, which no other machine reads", "save a.astype('f8')" },
+    { "f12", "floats of 12 bytes, which no other machine reads", "save a.astype('f8')" },
+    { "O", "Python objects", "save np.array(a.tolist(), dtype='f8')" },
+    { "U", "texts", "save numbers: np.unique(a, return_inverse=True)[1] numbers classes" },
+    { "S", "texts", "save numbers: np.unique(a, return_inverse=True)[1] numbers classes" },
+    { "M", "dates", "save numbers: a.astype('i8')" },
+    { "m", "differences of dates", "save numbers: a.astype('i8')" },
+    { "V2", "bytes of a type that NumPy does not name, as of bfloat16", "save a.astype('f4')" },
+    { "V", "bytes of a type that NumPy does not name", "save a.astype('f4')" },
 };
 
 typedef struct {
@@ -27,13 +43,22 @@ typedef struct {
     ad_error *error;
     const char *start, *at, *end; /* the file, the place in it, the header's end */
     npy_type type;
-    ds_array *out; /* shape and rank are set here */
+    bool columns_first; /* Fortran order: the first axis runs fastest */
+    ds_array *out;      /* shape and rank are set here */
 } npy_header;
 
 static uint64_t little_endian(const char *at, size_t bytes)
 {
     uint64_t bits = 0;
     for (size_t i = bytes; i-- > 0;)
+        bits = bits << 8 | (unsigned char)at[i];
+    return bits;
+}
+
+static uint64_t big_endian(const char *at, size_t bytes)
+{
+    uint64_t bits = 0;
+    for (size_t i = 0; i < bytes; i++)
         bits = bits << 8 | (unsigned char)at[i];
     return bits;
 }
@@ -87,20 +112,34 @@ static int read_string(npy_header *h, char *text, size_t size)
     return accept(h, quote) ? 0 : malformed(h, "a closing quote");
 }
 
+static bool is_one_of(const char *text, const char *const *list)
+{
+    while (*list && strcmp(text, *list) != 0)
+        list++;
+    return *list != NULL;
+}
+
 static int read_type(npy_header *h)
 {
+    static const char *const known[] = { "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", NULL };
+    npy_type *type = &h->type;
     blanks(h);
     if (h->at < h->end && *h->at == '[')
-        return ad_fail(h->error, "%s: a structured type; " ACCEPTED, h->path);
-    char descr[64];
-    if (read_string(h, descr, sizeof descr) != 0)
+        return ad_fail(h->error, "%s: a structured type: save each of its fields; " ACCEPTED, h->path);
+    if (read_string(h, type->descr, sizeof type->descr) != 0)
         return -1;
-    for (int type = 0; type < NPY_TYPES; type++)
-        if (strcmp(descr, types[type].descr) == 0) {
-            h->type = (npy_type)type;
-            return 0;
-        }
-    return ad_fail(h->error, "%s: type '%s'%s; " ACCEPTED, h->path, descr, descr[0] == '>' ? " is big-endian" : "");
+    const char *kind = type->descr + (type->descr[0] && strchr("<>|=", type->descr[0]) ? 1 : 0);
+    if (is_one_of(kind, known)) {
+        type->big_endian = type->descr[0] == '>';
+        type->kind = kind[0];
+        type->size = (size_t)(kind[1] - '0');
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (strncmp(kind, refused[i].kind, strlen(refused[i].kind)) == 0)
+            return ad_fail(h->error, "%s: type '%s': %s: %s; " ACCEPTED, h->path, type->descr, refused[i].what,
+                           refused[i].cure);
+    return ad_fail(h->error, "%s: type '%s' is unknown; " ACCEPTED, h->path, type->descr);
 }
 
 static int read_shape(npy_header *h)
@@ -130,11 +169,8 @@ static int read_shape(npy_header *h)
 
 static int read_order(npy_header *h)
 {
-    if (accept(h, "False"))
-        return 0;
-    if (accept(h, "True"))
-        return ad_fail(h->error, "%s: Fortran order; save np.ascontiguousarray(a) in place of a", h->path);
-    return malformed(h, "True or False");
+    h->columns_first = accept(h, "True");
+    return h->columns_first || accept(h, "False") ? 0 : malformed(h, "True or False");
 }
 
 static int read_dict(npy_header *h)
@@ -182,7 +218,7 @@ static int count_elements(const npy_header *h, size_t bytes, size_t *count)
     char shape[256];
     shape_text(shape, sizeof shape, h->out->shape, h->out->rank);
     bool overflow = false, empty = false;
-    size_t wanted = types[h->type].size;
+    size_t wanted = h->type.size;
     for (int i = 0; i < h->out->rank; i++) {
         empty = empty || !h->out->shape[i];
         overflow = overflow || __builtin_mul_overflow(wanted, h->out->shape[i], &wanted);
@@ -193,56 +229,88 @@ static int count_elements(const npy_header *h, size_t bytes, size_t *count)
         return ad_fail(h->error, "%s: shape %s is larger than any memory", h->path, shape);
     if (wanted > bytes)
         return ad_fail(h->error, "%s: truncated: shape %s of %s takes %zu bytes of data, the file has %zu", h->path,
-                       shape, types[h->type].descr, wanted, bytes);
+                       shape, h->type.descr, wanted, bytes);
     if (wanted < bytes)
         return ad_fail(h->error, "%s: %zu bytes follow the data: shape %s of %s takes %zu bytes, the file has %zu",
-                       h->path, bytes - wanted, shape, types[h->type].descr, wanted, bytes);
-    *count = wanted / types[h->type].size;
+                       h->path, bytes - wanted, shape, h->type.descr, wanted, bytes);
+    *count = wanted / h->type.size;
     return 0;
 }
 
-static double decode(npy_type type, const char *at)
+/* A float of 16 bits, IEEE 754: 1 bit of sign, 5 of exponent, 10 of fraction. */
+static double of_half(uint64_t bits)
 {
-    uint64_t bits = little_endian(at, types[type].size);
-    double wide = 0;
-    float narrow = 0;
-    uint32_t half = (uint32_t)bits;
-    switch (type) {
-    case NPY_F8:
-        memcpy(&wide, &bits, sizeof wide);
-        return wide;
-    case NPY_F4:
-        memcpy(&narrow, &half, sizeof narrow);
-        return (double)narrow;
-    case NPY_I8:
-        return (double)(int64_t)bits;
-    case NPY_I4:
-        return (double)(int32_t)half;
-    case NPY_U1:
-        return (double)bits;
-    default:
+    int exponent = (int)(bits >> 10 & 31);
+    double fraction = (double)(bits & 1023), sign = bits >> 15 ? -1 : 1;
+    if (exponent == 31)
+        return fraction > 0 ? (double)NAN : sign * (double)INFINITY;
+    return sign * (exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24));
+}
+
+static double of_float(uint64_t bits, size_t size)
+{
+    double wide;
+    float narrow;
+    uint32_t low = (uint32_t)bits;
+    if (size == 2)
+        return of_half(bits);
+    memcpy(&wide, &bits, sizeof wide);
+    memcpy(&narrow, &low, sizeof narrow);
+    return size == 4 ? (double)narrow : wide;
+}
+
+static double decode(const npy_type *type, const char *at)
+{
+    uint64_t bits = type->big_endian ? big_endian(at, type->size) : little_endian(at, type->size);
+    unsigned unused = (unsigned)(64 - 8 * type->size); /* the bits above the number's own */
+    switch (type->kind) {
+    case 'f':
+        return of_float(bits, type->size);
+    case 'i':
+        return (double)((int64_t)(bits << unused) >> unused);
+    case 'b':
         return bits != 0;
+    default:
+        return (double)bits;
     }
+}
+
+/* Where element i of the file stands in row-major order. */
+static size_t place(const npy_header *h, size_t i)
+{
+    const ds_array *out = h->out;
+    size_t at = 0, index[DS_RANK];
+    if (!h->columns_first)
+        return i;
+    for (int axis = 0; axis < out->rank; axis++) {
+        index[axis] = i % out->shape[axis];
+        i /= out->shape[axis];
+    }
+    for (int axis = 0; axis < out->rank; axis++)
+        at = at * out->shape[axis] + index[axis];
+    return at;
 }
 
 /* Decodes `count` elements into out->data. */
 static int read_elements(const npy_header *h, size_t count)
 {
     const double exact = 9007199254740992.0; /* 2^53: up to here every integer is a double */
+    const npy_type *type = &h->type;
     double *data = ad_alloc(count, sizeof *data, h->path, h->error);
     if (!data)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        data[i] = decode(h->type, h->end + i * types[h->type].size);
-        if (h->type == NPY_I8 && fabs(data[i]) >= exact) {
+        double value = decode(type, h->end + i * type->size);
+        if (type->kind != 'f' && fabs(value) >= exact) {
             ad_fail(h->error, "%s: element %zu (counted from 0) is about %g: integers must be below 2^53 in size",
-                    h->path, i, data[i]);
+                    h->path, place(h, i), value);
             ad_free(data);
             return -1;
         }
+        data[place(h, i)] = value;
     }
     h->out->data = data;
-    h->out->integers = h->type >= NPY_I8;
+    h->out->integers = type->kind != 'f';
     return 0;
 }
 
@@ -275,7 +343,8 @@ int ds_npy_read(const char *path, ds_array *out, ad_error *error)
 {
     *out = (ds_array){ 0 };
     size_t bytes = 0;
-    char *file = ad_file_read(path, NPY_LIMIT, &bytes, error);
+    char *file =
+        ds_npz_is(path) ? ds_npz_read(path, NPY_LIMIT, &bytes, error) : ds_unfold(path, NPY_LIMIT, &bytes, error);
     if (!file)
         return -1;
     int failed = read_file(path, file, bytes, out, error);
@@ -285,11 +354,21 @@ int ds_npy_read(const char *path, ds_array *out, ad_error *error)
     return failed;
 }
 
+/* (rows, 3, 32, 32), as PyTorch has pictures, would be read as lines of 32 x 32 numbers: its channels come first. */
+static int check_channels(const char *path, const ds_array *a, const char *shape, ad_error *error)
+{
+    if (a->rank != 4 || a->shape[1] > 4 || a->shape[3] <= 4)
+        return 0;
+    return ad_fail(error, "%s: shape %s has the channels before height and width: save a.transpose(0, 2, 3, 1)", path,
+                   shape);
+}
+
 /* The rank is one of least..most, no axis is empty, and all elements are finite. */
 static int check(const char *path, const ds_array *a, int minimum, int maximum, ad_error *error)
 {
     static const char *const names[] = { "a vector (rows,)", "a matrix (rows, columns)",
-                                         "an array of sequences (rows, time, features)" };
+                                         "an array of sequences (rows, time, features)",
+                                         "an array of pictures (rows, height, width, channels)" };
     char shape[256];
     shape_text(shape, sizeof shape, a->shape, a->rank);
     const char *wanted = names[a->rank < minimum ? minimum - 1 : (a->rank > maximum ? maximum : a->rank) - 1];
@@ -301,6 +380,8 @@ static int check(const char *path, const ds_array *a, int minimum, int maximum, 
         columns *= a->shape[i];
     if (!a->shape[0] || !columns)
         return ad_fail(error, "%s: shape %s is empty, %s is needed", path, shape, wanted);
+    if (check_channels(path, a, shape, error) != 0)
+        return -1;
     for (size_t i = 0; i < a->shape[0] * columns; i++)
         if (!isfinite(a->data[i]))
             return ad_fail(error, "%s: row %zu, column %zu (counted from 0) is %s; all elements must be finite", path,
@@ -330,7 +411,7 @@ int ds_npy_vector(const char *path, ds_array *out, ad_error *error)
 
 int ds_npy_samples(const char *path, ds_array *out, ad_error *error)
 {
-    return read_rank(path, out, 2, 3, error);
+    return read_rank(path, out, 2, 4, error);
 }
 
 void ds_array_free(ds_array *array)

@@ -4,6 +4,7 @@
 
 #include <Random123/philox.h>
 #include <math.h>
+#include <stdarg.h>
 #include <string.h>
 
 ds_data *ds_new(const char *path, size_t rows, size_t features, size_t targets, ad_error *error)
@@ -52,6 +53,28 @@ int ds_name_classes(ds_data *data, const char *const *names, ad_error *error)
         at += length;
     }
     return 0;
+}
+
+void ds_note(ds_data *data, const char *format, ...)
+{
+    size_t size = sizeof data->note, used = strlen(data->note), start = used;
+    if (used)
+        used += (size_t)snprintf(data->note + used, size - used, "; ");
+    if (used < size) {
+        va_list args;
+        va_start(args, format);
+        used += (size_t)ad_vsnprintf(data->note + used, size - used, format, args);
+        va_end(args);
+    }
+    for (char *c = data->note + start; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127)
+            *c = '?';
+    if (used < size)
+        return;
+    size_t cut = size - 4;
+    while (cut && ((unsigned char)data->note[cut] & 0xC0) == 0x80) /* no half character of UTF-8 */
+        cut--;
+    memcpy(data->note + cut, "...", 4);
 }
 
 /* A whole number below `count`, uniform up to 2^-52: draw `index` of the seed's stream. */

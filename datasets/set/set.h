@@ -15,6 +15,8 @@
 ds_data *ds_new(const char *path, size_t rows, size_t features, size_t targets, ad_error *error);
 /* Copies the names of all data->classes. */
 int ds_name_classes(ds_data *data, const char *const *names, ad_error *error);
+/* Adds a clause to the set's note; what is not printable becomes '?'. */
+void ds_note(ds_data *data, const char *format, ...) AD_PRINTF(2, 3);
 /* Splits and scales: the first `train` rows are the files' own training part; 0: they have none. */
 int ds_finish(ds_data *data, size_t train, const ds_options *options, ad_error *error);
 

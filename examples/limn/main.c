@@ -47,7 +47,10 @@ int main(int argc, char **argv)
     const tool_command *command = NULL;
     ad_error error = { 0 };
     int wrong = options_parse(&o, commands, argc, argv, &command), status = 0;
-    if (!wrong && (status = command->run(&o, &error))) {
+    if (!wrong && !(status = weights_recall(&o, &error)))
+        status = command->run(&o, &error);
+    weights_forget(&o);
+    if (status) {
         ad_fail(&error,
                 "%s %s: no part of it said why it failed; most likely memory ran out: try fewer inputs or a "
                 "smaller network",

@@ -150,3 +150,13 @@ int nn_variant_of(const nn_model *model, nn_mode otherwise)
 {
     return model->net->norms && (model->mode == NN_AUTO ? otherwise : model->mode) == NN_EVALUATION;
 }
+
+int nn_count_tensors(const nn_model *model)
+{
+    return model->net->n_params + model->net->n_statistics;
+}
+
+const char *nn_tensor_name(const nn_model *model, int k)
+{
+    return ad_node_of(model->net->graph, model->net->params[k].id)->name;
+}

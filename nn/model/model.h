@@ -40,19 +40,41 @@ double nn_value(const void *values, size_t i, ad_type type);
 /* Copies count doubles into the type; false if one of them is not finite there (*bad: which). */
 bool nn_convert(const double *from, size_t count, ad_type type, void *to, size_t *bad);
 
+/* Tensor k is parameter k, or running statistic k - n_params. */
+int nn_count_tensors(const nn_model *model);
+const char *nn_tensor_name(const nn_model *model, int k);
+
 /* running_statistics.c: nn_norm_outputs' nodes are outputs first, first + 1, ... of a plan: moves the running
  * statistics by them; refuses a variance of 0 where there is no epsilon. */
 void nn_norm_update(nn_model *model, const ad_plan *plan, int first, size_t rows);
 int nn_norm_check(const nn_model *model, const ad_plan *plan, int first, size_t rows, ad_error *error);
 int nn_norm_check_rows(const nn_model *model, size_t rows, ad_error *error); /* a batch of one, before it is run */
 
-/* weights.c: tensor k is parameter k, or running statistic k - n_params. */
-int nn_count_tensors(const nn_model *model);
-const char *nn_tensor_name(const nn_model *model, int k);
+/* weights.c */
 /* Under that name; values is laid out as the model's. */
 nn_tensor nn_tensor_of(const nn_model *model, int k, const char *name, const void *values);
+bool nn_is_matrix(const nn_net *net, int k); /* (in, out), and not a table read by rows */
+/* A file that is read, and how its numbers become a model's. */
+typedef struct {
+    const char *path;
+    const nn_tensors *file;
+    nn_layout layout;      /* of its matrices */
+    const double *factors; /* by parameter, of its numbers; NULL: 1 */
+} nn_source;
 /* Finds a tensor as large as tensor k, of finite numbers that the model's type holds. */
-const nn_tensor *nn_matching_tensor(const char *path, const nn_tensors *file, const nn_model *model, int k,
-                                    const char *name, ad_error *error);
-void nn_copy_tensor(const nn_model *model, int k, const nn_tensor *t, void *values);
+const nn_tensor *nn_matching_tensor(const nn_source *from, const nn_model *model, int k, const char *name,
+                                    ad_error *error);
+void nn_copy_tensor(const nn_source *from, const nn_model *model, int k, const nn_tensor *t, void *values);
+
+/* weights_trace.c: what stands before omega of parameter k, c n^p. */
+double nn_multiplier(const nn_net *net, int k, const ad_sizes *sizes);
+int nn_trace_mark(const nn_net *net, uint64_t *mark, ad_error *error);
+
+/* weights_info.c: what a file says of the model's network, beside format, network and width. */
+enum { NN_MAX_PAIRS = 8 };
+nn_pair *nn_weights_pairs(const nn_model *model, ad_arena *arena, size_t *n, ad_error *error);
+bool nn_weights_of_limn(const nn_tensors *file); /* its matrices are (in, out) */
+/* Refuses the weights of another network. Where they are of another scale, fills in the factors of omega by parameter,
+ * which are 1 before; refused if factors is NULL. */
+int nn_weights_check(const char *path, const nn_tensors *file, const nn_model *model, double *factors, ad_error *error);
 #endif

@@ -31,6 +31,7 @@ size_t nn_width_of_weights(const nn_net *net, const char *path, ad_error *error)
     size_t width = width_of_tensors(net, file);
     nn_tensors_free(file);
     if (!width)
-        ad_fail(error, "%s: no tensor of it tells the width of %s: give --width N", path, nn_title(net));
+        ad_fail(error, "%s: no tensor of it tells the width of %s: give --width N (tensors of PyTorch: limn import)",
+                path, nn_title(net));
     return width;
 }

@@ -1,16 +1,6 @@
-/* batchnorm_mlp.c: the network batchnorm: depth times (W x, batch normalisation, phi), then a readout; no
- * biases. */
+/* batchnorm_mlp.c: the network batchnorm: depth times (W x, batch normalisation, phi), then a readout. Biases where
+ * they are asked for. */
 #include "nn/networks/networks.h"
-
-#include <string.h>
-
-static bool yes(nn_net *net, const char *key)
-{
-    const char *value = nn_setting_text(net, key, "no");
-    if (strcmp(value, "no") != 0 && strcmp(value, "yes") != 0)
-        nn_setting_fail(net, key, "no or yes");
-    return strcmp(value, "yes") == 0;
-}
 
 ad_var nn_batchnorm_network(nn_net *net, ad_var x)
 {
@@ -18,8 +8,11 @@ ad_var nn_batchnorm_network(nn_net *net, ad_var x)
     long depth = nn_setting_int(net, "depth", 3, 1, 64);
     const char *phi = nn_setting_text(net, "phi", "relu");
     double epsilon = nn_setting_real(net, "eps", 1e-5);
-    nn_norm_spec norm = { .epsilon = epsilon, .exact = !(epsilon > 0), .affine = yes(net, "affine") };
+    nn_norm_spec norm = { .epsilon = epsilon, .exact = !(epsilon > 0), .affine = nn_setting_yes(net, "affine") };
     nn_dense_spec dense = { .sigma_w = nn_setting_real(net, "sigma_w", sqrt2) };
+    dense.bias = nn_setting_sigma(net, "sigma_b", "none", &dense.sigma_b);
+    nn_dense_spec readout = dense;
+    readout.bias = nn_setting_sigma(net, "readout_bias", nn_setting_text(net, "sigma_b", "none"), &readout.sigma_b);
     if (!(epsilon >= 0))
         nn_setting_fail(net, "eps", "a number that is not negative");
     if (!(dense.sigma_w > 0))
@@ -31,5 +24,5 @@ ad_var nn_batchnorm_network(nn_net *net, ad_var x)
         x = nn_batchnorm_at(AD_HERE, net, nn_name(net, "norm%ld", layer), x, &norm);
         x = nn_activation(net, phi, x);
     }
-    return nn_readout_at(AD_HERE, net, "readout", x, &dense);
+    return nn_readout_at(AD_HERE, net, "readout", x, &readout);
 }

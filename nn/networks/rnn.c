@@ -8,6 +8,9 @@
  * 2000). States start at 0: no product with W, and neither r nor f, is in the first step. Layers are stacked: the
  * states of one are the inputs of the next.
  *
+ * torch_rnn, torch_gru and torch_lstm are PyTorch's, in torch_cells.c: two biases, a readout with a bias, and two
+ * directions perhaps.
+ *
  * With padding in front, b is a weight of the step's presence, 0 or 1, and all states are 0 before the first step. */
 #include "nn/networks/networks.h"
 
@@ -15,6 +18,8 @@
 #include <string.h>
 
 enum { MAX_GATES = 4 };
+/* What is read: each direction's last state, the mean of all, or the states at the last step. */
+enum { LAST, MEAN, LAST_STEP };
 
 /* W s + U x + b. `padded`: b is a weight of the presence. */
 typedef struct {
@@ -27,8 +32,8 @@ typedef struct {
     nn_net *net;
     const char *phi;
     long depth;
-    int cell;
-    bool mean, padded, bias;
+    int cell, readout;
+    bool torch, padded, bias;
     double sigma_w, sigma_u, sigma_b, sigma_v;
     ad_axis n;
     int steps;
@@ -79,7 +84,8 @@ static void lstm(const rnn *r, int t, ad_var x, ad_var *s, ad_var *c)
     *s = ad_mul(ad_sigmoid(apply(r, &r->gates[3], t, *s, x)), nn_activation(r->net, r->phi, *c));
 }
 
-static const char *const cell_names[] = { "vanilla", "gru", "lstm", NULL };
+enum { OWN_CELLS = 3 };
+static const char *const cell_names[] = { "vanilla", "gru", "lstm", "torch_rnn", "torch_gru", "torch_lstm", NULL };
 static const struct {
     cell step;
     const char *gates[MAX_GATES + 1]; /* what is added to W, U and b; the first goes through phi */
@@ -92,17 +98,6 @@ static double positive(nn_net *net, const char *key)
     if (!(sigma > 0))
         nn_setting_fail(net, key, "a positive number");
     return sigma;
-}
-
-/* The position of a setting's value among words (ended by NULL); the first is the default. */
-static int choice(nn_net *net, const char *key, const char *const *words, const char *wanted)
-{
-    const char *value = nn_setting_text(net, key, words[0]);
-    for (int k = 0; words[k]; k++)
-        if (strcmp(value, words[k]) == 0)
-            return k;
-    nn_setting_fail(net, key, wanted);
-    return 0;
 }
 
 static affine make_affine(const rnn *r, long number, const char *gate, ad_axis in)
@@ -128,11 +123,11 @@ static void check_padding(nn_net *net, const char *phi)
 }
 
 /* The mean over the steps that are present, of which it counts at least one. */
-static ad_var mean_state(const rnn *r)
+static ad_var mean_state(const rnn *r, const ad_var *states)
 {
-    ad_var sum = r->states[0];
+    ad_var sum = states[0];
     for (int t = 1; t < r->steps; t++)
-        sum = ad_add(sum, r->states[t]);
+        sum = ad_add(sum, states[t]);
     if (!r->padded)
         return ad_scale(sum, 1.0 / r->steps);
     ad_axis unit = ad_shape_get(r->present[0])->axes[1];
@@ -144,16 +139,20 @@ static ad_var mean_state(const rnn *r)
 
 static rnn read_settings(nn_net *net)
 {
-    static const char *const readouts[] = { "last", "mean", NULL }, *const paddings[] = { "none", "front", NULL };
+    static const char *const readouts[] = { "last", "mean", "last_step", NULL };
+    static const char *const paddings[] = { "none", "front", NULL };
     rnn r = { .net = net, .n = nn_width(net, "n") };
     r.depth = nn_setting_int(net, "depth", 1, 1, 64);
     r.phi = nn_setting_text(net, "phi", "tanh");
-    r.cell = choice(net, "cell", cell_names, "vanilla, gru or lstm");
-    r.mean = choice(net, "readout", readouts, "last or mean") == 1;
-    r.padded = choice(net, "padding", paddings, "none or front") == 1;
+    r.cell = nn_setting_choice(net, "cell", cell_names,
+                               "vanilla, gru, lstm, or PyTorch's: torch_rnn, torch_gru, torch_lstm");
+    r.torch = r.cell >= OWN_CELLS;
+    r.readout = nn_setting_choice(net, "readout", readouts, "last, mean or last_step");
+    if (!r.torch)
+        r.padded = nn_setting_choice(net, "padding", paddings, "none or front") == 1;
     r.sigma_w = positive(net, "sigma_w");
     r.sigma_u = positive(net, "sigma_u");
-    r.bias = nn_setting_sigma(net, "sigma_b", "none", &r.sigma_b);
+    r.bias = nn_setting_sigma(net, "sigma_b", r.torch ? "0" : "none", &r.sigma_b);
     r.sigma_v = positive(net, "sigma_v");
     if (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !(r.sigma_b > 0))
         r.bias = false; /* it would never do anything */
@@ -190,6 +189,38 @@ static void run_layer(rnn *r, long number, ad_axis in)
     }
 }
 
+/* A readout of each direction's states, with a bias. */
+static ad_var run_torch(const rnn *r, ad_axis features)
+{
+    nn_net *net = r->net;
+    nn_torch_spec spec = { .net = net,
+                           .cell = (nn_torch_cell)(r->cell - OWN_CELLS),
+                           .phi = r->phi,
+                           .depth = r->depth,
+                           .bidirectional = nn_setting_yes(net, "bidirectional"),
+                           .bias = r->bias,
+                           .sigma_w = r->sigma_w,
+                           .sigma_u = r->sigma_u,
+                           .sigma_b = r->sigma_b,
+                           .n = r->n,
+                           .features = features };
+    double sigma_b;
+    bool bias = nn_setting_sigma(net, "readout_bias", "0", &sigma_b);
+    ad_var *states[2], f = { net->graph, -1 };
+    int directions = nn_torch_layers(&spec, r->states, r->steps, states);
+    if (directions < 0)
+        return ad_poison(net->graph, AD_HERE, "rnn: out of memory for its layers");
+    for (int d = 0; d < directions; d++) {
+        nn_weight v = nn_torch_weight(net, "readout.weight", directions, d, r->n, net->outputs, r->sigma_v);
+        int last = d && r->readout == LAST ? 0 : r->steps - 1;
+        ad_var u = nn_apply(v, r->readout == MEAN ? mean_state(r, states[d]) : states[d][last]);
+        f = d ? ad_add(f, u) : u;
+    }
+    if (!bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !(sigma_b > 0)))
+        return f;
+    return nn_add_bias(nn_make_bias(net, "readout.bias", net->outputs, sigma_b), f);
+}
+
 ad_var nn_rnn_network(nn_net *net, ad_var x)
 {
     char text[160];
@@ -202,8 +233,10 @@ ad_var nn_rnn_network(nn_net *net, ad_var x)
                          ad_shape_text(net->graph, &shape, text, sizeof text));
     if (!take_steps(&r, x))
         return ad_poison(net->graph, AD_HERE, "rnn: out of memory for its steps");
+    if (r.torch)
+        return run_torch(&r, shape.axes[2]);
     for (long number = 1; number <= r.depth; number++)
         run_layer(&r, number, number == 1 ? shape.axes[2] : r.n);
     nn_weight v = nn_make_weight(net, "readout.weight", r.n, net->outputs, r.sigma_v);
-    return nn_apply(v, r.mean ? mean_state(&r) : r.states[r.steps - 1]);
+    return nn_apply(v, r.readout == MEAN ? mean_state(&r, r.states) : r.states[r.steps - 1]);
 }

@@ -11,7 +11,24 @@ static const size_t max_header = (size_t)64 << 20;
 static const struct {
     const char *name;
     size_t bytes;
-} dtypes[] = { [NN_F32] = { "F32", 4 }, [NN_F64] = { "F64", 8 }, [NN_U64] = { "U64", 8 } };
+    bool real;
+} dtypes[NN_DTYPES] = {
+    [NN_F32] = { "F32", 4, true },    [NN_F64] = { "F64", 8, true },  [NN_F16] = { "F16", 2, true },
+    [NN_BF16] = { "BF16", 2, true },  [NN_I64] = { "I64", 8, false }, [NN_U64] = { "U64", 8, false },
+    [NN_I32] = { "I32", 4, false },   [NN_U32] = { "U32", 4, false }, [NN_I16] = { "I16", 2, false },
+    [NN_U16] = { "U16", 2, false },   [NN_I8] = { "I8", 1, false },   [NN_U8] = { "U8", 1, false },
+    [NN_BOOL] = { "BOOL", 1, false },
+};
+
+const char *nn_dtype_name(nn_dtype type)
+{
+    return dtypes[type].name;
+}
+
+bool nn_dtype_real(nn_dtype type)
+{
+    return dtypes[type].real;
+}
 
 static size_t tensor_count(const nn_tensor *t)
 {
@@ -121,10 +138,13 @@ static int read_entry(const char *path, const cJSON *entry, const char *data, si
     if (!cJSON_IsObject(entry) || !cJSON_IsString(dtype) || !cJSON_IsArray(shape) || !cJSON_IsArray(offsets))
         return ad_fail(error, "%s: tensor %.80s: dtype, shape or data_offsets is missing", path, name);
     size_t kind = 0, end = 0, count = 1, bytes = 0;
-    while (kind < sizeof dtypes / sizeof *dtypes && strcmp(dtypes[kind].name, dtype->valuestring) != 0)
+    while (kind < NN_DTYPES && strcmp(dtypes[kind].name, dtype->valuestring) != 0)
         kind++;
-    if (kind == sizeof dtypes / sizeof *dtypes)
-        return ad_fail(error, "%s: tensor %.80s: type %.20s is not F32, F64 or U64", path, name, dtype->valuestring);
+    if (kind == NN_DTYPES)
+        return ad_fail(error,
+                       "%s: tensor %.80s: type %.20s is not read: write it as F32 (in PyTorch: tensor.float()); read "
+                       "are F64, F32, F16, BF16, integers and BOOL",
+                       path, name, dtype->valuestring);
     t->dtype = (nn_dtype)kind;
     const cJSON *item;
     cJSON_ArrayForEach(item, shape)
@@ -152,15 +172,13 @@ static int read_entry(const char *path, const cJSON *entry, const char *data, si
 }
 
 /* Data must neither overlap nor leave holes; cJSON keeps the header's order, which need not be the data's. */
-static int check_cover(const char *path, const nn_tensors *file, const char *data, size_t n_data, ad_error *error)
+static int check_cover(const char *path, const nn_tensors *file, size_t n_data, ad_error *error)
 {
     size_t total = 0;
     for (size_t i = 0; i < file->n; i++) {
         const nn_tensor *a = &file->tensors[i];
         const char *from = a->data, *to = from + a->count * dtypes[a->dtype].bytes;
         total += (size_t)(to - from);
-        if ((size_t)(from - data) % dtypes[a->dtype].bytes)
-            return ad_fail(error, "%s: tensor %.80s: its data is not aligned", path, a->name);
         for (size_t k = 0; k < i; k++) {
             const nn_tensor *b = &file->tensors[k];
             const char *b_from = b->data, *b_to = b_from + b->count * dtypes[b->dtype].bytes;
@@ -203,7 +221,7 @@ static int parse(const char *path, nn_tensors *file, size_t n_bytes, ad_error *e
         if (read_entry(path, entry, data, n_data, &file->tensors[file->n++], &start, error) != 0)
             return -1;
     }
-    return check_cover(path, file, data, n_data, error);
+    return check_cover(path, file, n_data, error);
 }
 
 nn_tensors *nn_tensors_read(const char *path, ad_error *error)
@@ -243,4 +261,82 @@ const char *nn_tensors_metadata(const nn_tensors *file, const char *key)
     const cJSON *pairs = cJSON_GetObjectItemCaseSensitive(file->root, "__metadata__");
     const cJSON *item = pairs ? cJSON_GetObjectItemCaseSensitive(pairs, key) : NULL;
     return cJSON_IsString(item) ? item->valuestring : NULL;
+}
+
+nn_pair nn_tensors_pair(const nn_tensors *file, const char *prefix, size_t k)
+{
+    const cJSON *item, *pairs = cJSON_GetObjectItemCaseSensitive(file->root, "__metadata__");
+    cJSON_ArrayForEach(item, pairs)
+    {
+        if (cJSON_IsString(item) && item->string && strncmp(item->string, prefix, strlen(prefix)) == 0 && k-- == 0)
+            return (nn_pair){ item->string, item->valuestring };
+    }
+    return (nn_pair){ NULL, NULL };
+}
+
+/* ---- numbers ---- */
+/* Half precision: sign, 5 bits of exponent, 10 of mantissa. */
+static double from_half(uint16_t bits)
+{
+    int exponent = bits >> 10 & 31;
+    double mantissa = bits & 1023, x;
+    if (exponent == 31)
+        x = mantissa > 0 ? NAN : INFINITY;
+    else if (exponent == 0)
+        x = ldexp(mantissa, -24);
+    else
+        x = ldexp(1024 + mantissa, exponent - 25);
+    return bits >> 15 ? -x : x;
+}
+
+/* The upper half of a float. */
+static double from_bfloat(uint16_t bits)
+{
+    uint32_t whole = (uint32_t)bits << 16;
+    float x;
+    memcpy(&x, &whole, sizeof x);
+    return (double)x;
+}
+
+#define READ(type)                                                                                                     \
+    {                                                                                                                  \
+        type x;                                                                                                        \
+        memcpy(&x, at, sizeof x);                                                                                      \
+        return (double)x;                                                                                              \
+    }
+
+double nn_tensor_value(const nn_tensor *t, size_t i)
+{
+    const char *at = (const char *)t->data + i * dtypes[t->dtype].bytes;
+    uint16_t half;
+    switch (t->dtype) {
+    case NN_F32:
+        READ(float)
+    case NN_F64:
+        READ(double)
+    case NN_F16:
+        memcpy(&half, at, sizeof half);
+        return from_half(half);
+    case NN_BF16:
+        memcpy(&half, at, sizeof half);
+        return from_bfloat(half);
+    case NN_I64:
+        READ(int64_t)
+    case NN_U64:
+        READ(uint64_t)
+    case NN_I32:
+        READ(int32_t)
+    case NN_U32:
+        READ(uint32_t)
+    case NN_I16:
+        READ(int16_t)
+    case NN_U16:
+        READ(uint16_t)
+    case NN_I8:
+        READ(int8_t)
+    case NN_U8:
+    case NN_BOOL:
+    default:
+        READ(uint8_t)
+    }
 }

@@ -56,19 +56,36 @@ static char *state_name(ad_arena *arena, const nn_model *model, const nn_rule *r
                      : ad_arena_text(arena, "optimizer.%s.%s", nn_rule_state_name(rule, state), name);
 }
 
+/* What the fit is of, and what its network is. */
+static nn_pair *list_pairs(const nn_model *model, const nn_mark *marks, int n_marks, ad_arena *arena, size_t *n,
+                           ad_error *error)
+{
+    size_t n_said = 0;
+    nn_pair *said = nn_weights_pairs(model, arena, &n_said, error);
+    nn_pair *pairs = said ? ad_arena_alloc(arena, (size_t)n_marks + n_said + 1, sizeof *pairs) : NULL;
+    if (!pairs) {
+        ad_fail(error, "a checkpoint: out of memory");
+        return NULL;
+    }
+    pairs[(*n)++] = (nn_pair){ "format", "limn checkpoint" };
+    for (int i = 0; i < n_marks; i++)
+        if (!is_left_out(&marks[i]))
+            pairs[(*n)++] = (nn_pair){ marks[i].key, marks[i].value };
+    memcpy(pairs + *n, said, n_said * sizeof *said);
+    *n += n_said;
+    return pairs;
+}
+
 int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *rule, const nn_mark *marks, int n_marks,
                         const nn_position *position, ad_error *error)
 {
     int n = model->net->n_params, n_all = nn_count_tensors(model), states = nn_rule_states(rule), failed = -1;
-    nn_pair metadata[NN_MAX_MARKS + 1] = { { "format", "limn checkpoint" } };
-    int n_pairs = 1;
-    for (int i = 0; i < n_marks; i++)
-        if (!is_left_out(&marks[i]))
-            metadata[n_pairs++] = (nn_pair){ marks[i].key, marks[i].value };
+    size_t n_pairs = 0;
+    ad_arena *arena = ad_arena_new(error);
+    nn_pair *metadata = arena ? list_pairs(model, marks, n_marks, arena, &n_pairs, error) : NULL;
     size_t count = (size_t)n_all + (size_t)n * (size_t)states + 2, used = 0;
     nn_tensor *tensors = ad_alloc(count, sizeof *tensors, "tensors", error);
-    ad_arena *arena = ad_arena_new(error);
-    if (!tensors || !arena)
+    if (!tensors || !metadata)
         goto done;
     uint64_t counts[2] = { position->step, position->epoch_rows };
     double losses[2] = { position->loss, position->epoch_loss };
@@ -86,18 +103,23 @@ int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *
             }
             tensors[used++] = nn_tensor_of(model, k, name, nn_rule_state(rule, s));
         }
-    failed = nn_tensors_write(path, tensors, used, metadata, (size_t)n_pairs, error);
+    failed = nn_tensors_write(path, tensors, used, metadata, n_pairs, error);
 done:
     ad_arena_free(arena);
     ad_free(tensors);
     return failed;
 }
 
-static int check_marks(const char *path, const nn_tensors *file, const nn_mark *marks, int n_marks, ad_error *error)
+static int check_format(const char *path, const nn_tensors *file, ad_error *error)
 {
     const char *format = nn_tensors_metadata(file, "format");
     if (!format || strcmp(format, "limn checkpoint") != 0)
         return ad_fail(error, "%s: not a checkpoint of a fit", path);
+    return 0;
+}
+
+static int check_marks(const char *path, const nn_tensors *file, const nn_mark *marks, int n_marks, ad_error *error)
+{
     for (int i = 0; i < n_marks; i++) {
         const char *value = nn_tensors_metadata(file, marks[i].key);
         if (value ? strcmp(value, marks[i].value) != 0 : !is_left_out(&marks[i]))
@@ -114,8 +136,10 @@ static int read_position(const char *path, const nn_tensors *file, nn_position *
     if (!counts || counts->dtype != NN_U64 || counts->count != 2 || !losses || losses->dtype != NN_F64 ||
         losses->count != 2)
         return ad_fail(error, "%s: fit.counts or fit.losses is missing or misshapen", path);
-    const uint64_t *c = counts->data;
-    const double *l = losses->data;
+    uint64_t c[2];
+    double l[2];
+    memcpy(c, counts->data, sizeof c);
+    memcpy(l, losses->data, sizeof l);
     if (c[0] > INT64_MAX / 2 || !isfinite(l[0]) || !isfinite(l[1]))
         return ad_fail(error, "%s: fit.counts or fit.losses holds no position of a fit", path);
     *position = (nn_position){ .step = c[0], .epoch_rows = c[1], .loss = l[0], .epoch_loss = l[1] };
@@ -123,8 +147,8 @@ static int read_position(const char *path, const nn_tensors *file, nn_position *
 }
 
 /* The tensors of the values, then those of the states; NULL where one of them is not as the model's. */
-static const nn_tensor **find_tensors(const char *path, const nn_tensors *file, const nn_model *model,
-                                      const nn_rule *rule, size_t count, ad_arena *arena, ad_error *error)
+static const nn_tensor **find_tensors(const nn_source *from, const nn_model *model, const nn_rule *rule, size_t count,
+                                      ad_arena *arena, ad_error *error)
 {
     const nn_tensor **found = ad_arena_alloc(arena, count, sizeof *found);
     size_t n = 0;
@@ -132,10 +156,10 @@ static const nn_tensor **find_tensors(const char *path, const nn_tensors *file, 
         for (int k = 0; k < (s < 0 ? nn_count_tensors(model) : model->net->n_params); k++) {
             const char *name = found ? state_name(arena, model, rule, s, k) : NULL;
             if (!name) {
-                ad_fail(error, "%s: out of memory", path);
+                ad_fail(error, "%s: out of memory", from->path);
                 return NULL;
             }
-            if (!(found[n++] = nn_matching_tensor(path, file, model, k, name, error)))
+            if (!(found[n++] = nn_matching_tensor(from, model, k, name, error)))
                 return NULL;
         }
     return found;
@@ -146,19 +170,20 @@ static int take_checkpoint(const char *path, const nn_tensors *file, nn_model *m
                            nn_position *position, ad_arena *arena, ad_error *error)
 {
     nn_position at;
+    nn_source from = { .path = path, .file = file, .layout = NN_LAYOUT_IN_OUT };
     int n_all = nn_count_tensors(model), n = model->net->n_params, states = nn_rule_states(rule);
     size_t wanted = (size_t)n_all + (size_t)n * (size_t)states + 2;
     if (read_position(path, file, &at, error) != 0)
         return -1;
     if (nn_tensors_count(file) != wanted)
         return ad_fail(error, "%s: %zu tensors, this fit has %zu", path, nn_tensors_count(file), wanted);
-    const nn_tensor **found = find_tensors(path, file, model, rule, wanted, arena, error);
+    const nn_tensor **found = find_tensors(&from, model, rule, wanted, arena, error);
     if (!found)
         return -1;
     for (int k = 0; k < n_all; k++)
-        nn_copy_tensor(model, k, found[k], model->values);
+        nn_copy_tensor(&from, model, k, found[k], model->values);
     for (int i = 0; i < n * states; i++)
-        nn_copy_tensor(model, i % n, found[n_all + i], nn_rule_state(rule, i / n));
+        nn_copy_tensor(&from, model, i % n, found[n_all + i], nn_rule_state(rule, i / n));
     *position = at;
     *nn_rule_time(rule) = (long)at.step;
     return 0;
@@ -169,7 +194,11 @@ int nn_checkpoint_read(const char *path, nn_model *model, nn_rule *rule, const n
 {
     nn_tensors *file = nn_tensors_read(path, error);
     ad_arena *arena = file ? ad_arena_new(error) : NULL;
-    int failed = arena ? check_marks(path, file, marks, n_marks, error) : -1;
+    int failed = arena ? check_format(path, file, error) : -1;
+    if (!failed)
+        failed = nn_weights_check(path, file, model, NULL, error);
+    if (!failed)
+        failed = check_marks(path, file, marks, n_marks, error);
     if (!failed)
         failed = take_checkpoint(path, file, model, rule, position, arena, error);
     ad_arena_free(arena);

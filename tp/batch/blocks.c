@@ -7,22 +7,15 @@
 #include <math.h>
 #include <string.h>
 
-tp_block *tp_block_of(tp_coupled *c, const int *key, size_t n, bool *made)
+int tp_block_keep(tp_coupled *c, const tp_block *block)
 {
-    int before = c->keys.n, id = tp_intern(&c->keys, key, n * sizeof *key);
     void *blocks = c->blocks;
-    bool there = id < c->capacity || ad_grow(&blocks, c->capacity, &c->capacity, sizeof(tp_block), "blocks", c->error);
+    bool there = ad_grow(&blocks, c->n_blocks, &c->capacity, sizeof *block, "blocks", c->error);
     c->blocks = blocks;
     if (!there)
-        return NULL;
-    if (id < 0) {
-        ad_fail(c->error, "out of memory for the kernels of a batch");
-        return NULL;
-    }
-    *made = id >= before;
-    if (*made)
-        c->blocks[id] = (tp_block){ .zero = true };
-    return &c->blocks[id];
+        return -1;
+    c->blocks[c->n_blocks] = *block;
+    return c->n_blocks++;
 }
 
 int tp_block_open(tp_coupled *c, tp_block *block, int p, int q)

@@ -29,9 +29,6 @@ static int gradient_factor(tp_coupled *c, const tp_gvar *g, double *factor)
     return 0;
 }
 
-/* K or Theta of two families; NULL with an error. */
-static const tp_block *family_block(tp_coupled *, tp_block_kind, int i, int j, int p, int q);
-
 /* Two uses of one parameter's rows, summed over data along different axes or read one by one: they share draws,
  * whatever they look like (THEORY section 9), and only the same kind of use has its covariance here. */
 static bool shares_rows(const tp_gvar *a, const tp_gvar *b)
@@ -40,98 +37,131 @@ static bool shares_rows(const tp_gvar *a, const tp_gvar *b)
            (a->argument != b->argument || a->position != b->position);
 }
 
-static const tp_block *gvar_block(tp_coupled *c, tp_block_kind kind, int g, int h, int p, int q, bool centred)
+/* K or Theta of two G-vars, sums, functions or families, or a function's mean: what is known by key, or is found, in
+ * whatever depth. -1: with an error, or while one of its parts is to be found first. */
+static int solve_block(tp_algebra *algebra, const void *key);
+static int block_of(tp_coupled *c, tp_block_key key, tp_block *block)
 {
-    bool made;
-    const int key[] = { TP_OF_GVARS, (int)kind, g, h, p, q, centred };
-    tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made);
-    const tp_gvar *a = tp_gvar_at(&c->families.algebra, g), *b = tp_gvar_at(&c->families.algebra, h);
-    if (block && shares_rows(a, b)) {
-        tp_family_refuse(&c->families, a->param,
-                         "it meets data here and is read by rows there: no exact rule where samples meet");
-        return NULL;
-    }
-    if (!block || !made || a->param != b->param || a->position != b->position || a->argument != b->argument ||
-        memcmp(&a->where, &b->where, sizeof a->where) != 0)
-        return block;
-    int id = (int)(block - c->blocks);
-    size_t count = c->rows[p] * c->rows[q];
-    tp_block made_block = { .zero = true };
-    double factor = 0;
-    if (kind == TP_TANGENT && gradient_factor(c, a, &factor))
-        return NULL;
-    if (a->argument != TP_OF_VECTOR && centred && a->argument == TP_OF_INDEX)
-        return block;
-    const tp_block *value = NULL, *passed = NULL;
-    if (kind == TP_TANGENT && !(value = gvar_block(c, TP_VALUE, g, h, p, q, centred)))
-        return NULL;
-    tp_block value_copy = value ? *value : (tp_block){ .zero = true };
-    if (a->argument == TP_OF_VECTOR && !(passed = family_block(c, kind, a->node, b->node, p, q)))
-        return NULL;
-    tp_block passed_copy = passed ? *passed : (tp_block){ .zero = true };
-    if (value_copy.zero && passed_copy.zero && (kind == TP_TANGENT || a->argument == TP_OF_VECTOR))
-        return &c->blocks[id];
-    if (tp_block_open(c, &made_block, p, q))
-        return NULL;
-    if (!passed_copy.zero) {
-        memcpy(made_block.values, passed_copy.values, count * sizeof(double));
-        if (centred)
-            tp_block_mix(c->rows[p], c->rows[q], 1, -1, 1, -1, made_block.values);
-    } else if (a->argument == TP_OF_DATA && kind == TP_VALUE) {
-        if (tp_data_gram(c, a, b, p, q, centred, made_block.values))
-            return NULL;
-    } else if (kind == TP_VALUE) {
-        for (size_t i = 0; i < count; i++)
-            made_block.values[i] = 1;
-    }
-    for (size_t i = 0; i < count && !value_copy.zero; i++)
-        made_block.values[i] += factor * value_copy.values[i];
-    c->blocks[id] = made_block;
-    return &c->blocks[id];
+    int id = tp_memo_solve(&c->families.algebra, &key, sizeof key, solve_block);
+    if (id >= 0)
+        *block = c->blocks[id];
+    return id < 0 ? -1 : 0;
 }
 
-static const tp_block *sum_block(tp_coupled *c, tp_block_kind kind, int lin, int lin2, int p, int q)
+/* Is the covariance of two G-vars 0, whatever they are applied to? */
+static bool are_unrelated(const tp_gvar *a, const tp_gvar *b)
 {
-    bool made;
-    const int key[] = { TP_OF_SUMS, (int)kind, lin, lin2, p, q };
-    tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made), sum = { .zero = true };
-    if (!block || !made)
-        return block;
-    int id = (int)(block - c->blocks);
-    size_t m = c->rows[p], n = c->rows[q];
-    const tp_batch_lin *u = tp_batch_lin_at(&c->families, lin), *v = tp_batch_lin_at(&c->families, lin2);
-    double *part = ad_alloc(m * n + 1, sizeof *part, "a covariance", c->error);
-    int status = part ? 0 : -1;
+    return a->param != b->param || a->position != b->position || a->argument != b->argument ||
+           memcmp(&a->where, &b->where, sizeof a->where) != 0;
+}
+
+/* The covariance of two G-vars of one use of a parameter, `passed` that of their arguments. */
+static int gvar_values(tp_coupled *c, const tp_block_key *key, const tp_gvar *a, const tp_gvar *b,
+                       const tp_block *passed, double *out)
+{
+    size_t count = c->rows[key->p] * c->rows[key->q];
+    bool centred = key->at[2];
+    if (!passed->zero) {
+        memcpy(out, passed->values, count * sizeof *out);
+        if (centred)
+            tp_block_mix(c->rows[key->p], c->rows[key->q], 1, -1, 1, -1, out);
+    } else if (a->argument == TP_OF_DATA && key->kind == TP_VALUE) {
+        return tp_data_gram(c, a, b, key->p, key->q, centred, out);
+    } else if (key->kind == TP_VALUE) {
+        for (size_t i = 0; i < count; i++)
+            out[i] = 1;
+    }
+    return 0;
+}
+
+static int gvar_block(tp_coupled *c, const tp_block_key *key, tp_block *out)
+{
+    const tp_gvar *a = tp_gvar_at(&c->families.algebra, key->at[0]), *b = tp_gvar_at(&c->families.algebra, key->at[1]);
+    tp_block value = { .zero = true }, passed = { .zero = true };
+    double factor = 0;
+    if (shares_rows(a, b))
+        return tp_family_refuse(&c->families, a->param,
+                                "it meets data here and is read by rows there: no exact rule where samples meet");
+    if (are_unrelated(a, b))
+        return 0;
+    if (key->kind == TP_TANGENT && gradient_factor(c, a, &factor))
+        return -1;
+    if (a->argument == TP_OF_INDEX && key->at[2])
+        return 0;
+    if (key->kind == TP_TANGENT &&
+        block_of(c, (tp_block_key){ TP_OF_GVARS, TP_VALUE, { key->at[0], key->at[1], key->at[2] }, key->p, key->q },
+                 &value))
+        return -1;
+    if (a->argument == TP_OF_VECTOR &&
+        block_of(c, (tp_block_key){ TP_OF_FAMILIES, key->kind, { a->node, b->node }, key->p, key->q }, &passed))
+        return -1;
+    if (value.zero && passed.zero && (key->kind == TP_TANGENT || a->argument == TP_OF_VECTOR))
+        return 0;
+    if (tp_block_open(c, out, key->p, key->q) || gvar_values(c, key, a, b, &passed, out->values))
+        return -1;
+    for (size_t i = 0; i < c->rows[key->p] * c->rows[key->q] && !value.zero; i++)
+        out->values[i] += factor * value.values[i];
+    return 0;
+}
+
+/* A matrix that is summed up: its parts are in `part`, (rows, columns), each in its turn. */
+typedef struct {
+    double *part, *total;
+    bool zero;
+} block_sum;
+
+static int begin_sum(tp_coupled *c, const tp_block_key *key, block_sum *sum)
+{
+    size_t count = c->rows[key->p] * c->rows[key->q];
+    *sum = (block_sum){ .part = ad_alloc(2 * count + 1, sizeof *sum->part, "a covariance", c->error), .zero = true };
+    sum->total = sum->part ? sum->part + count : NULL;
+    return sum->part ? 0 : -1;
+}
+
+static void add_part(const tp_coupled *c, const tp_block_key *key, double factor, block_sum *sum)
+{
+    cblas_daxpy((int)(c->rows[key->p] * c->rows[key->q]), factor, sum->part, 1, sum->total, 1);
+    sum->zero = false;
+}
+
+static int end_sum(tp_coupled *c, const tp_block_key *key, int status, block_sum *sum, tp_block *out)
+{
+    if (!status && !sum->zero && !(status = tp_block_open(c, out, key->p, key->q)))
+        memcpy(out->values, sum->total, c->rows[key->p] * c->rows[key->q] * sizeof *sum->total);
+    ad_free(sum->part);
+    return status;
+}
+
+static int sum_block(tp_coupled *c, const tp_block_key *key, tp_block *out)
+{
+    size_t m = c->rows[key->p], n = c->rows[key->q];
+    const tp_batch_lin *u = tp_batch_lin_at(&c->families, key->at[0]), *v = tp_batch_lin_at(&c->families, key->at[1]);
+    block_sum sum;
+    int status = begin_sum(c, key, &sum);
     for (int i = 0; i < u->n && !status; i++)
         for (int k = 0; k < v->n && !status; k++) {
             const tp_batch_part *a = &u->parts[i], *b = &v->parts[k];
+            tp_block of;
             bool centred =
                 fabs(a->own + a->mean) <= tiny * fabs(a->own) && fabs(b->own + b->mean) <= tiny * fabs(b->own);
-            const tp_block *of = gvar_block(c, kind, a->gvar, b->gvar, p, q, centred);
-            status = of ? 0 : -1;
-            if (status || of->zero || (sum.zero && tp_block_open(c, &sum, p, q)))
+            status = block_of(
+                c, (tp_block_key){ TP_OF_GVARS, key->kind, { a->gvar, b->gvar, centred }, key->p, key->q }, &of);
+            if (status || of.zero)
                 continue;
-            memcpy(part, of->values, m * n * sizeof *part);
+            memcpy(sum.part, of.values, m * n * sizeof *sum.part);
             if (centred)
-                cblas_dscal((int)(m * n), a->own * b->own, part, 1);
+                cblas_dscal((int)(m * n), a->own * b->own, sum.part, 1);
             else
-                tp_block_mix(m, n, a->own, a->mean, b->own, b->mean, part);
-            cblas_daxpy((int)(m * n), 1, part, 1, sum.values, 1);
+                tp_block_mix(m, n, a->own, a->mean, b->own, b->mean, sum.part);
+            add_part(c, key, 1, &sum);
         }
-    ad_free(part);
-    if (status || (!sum.zero && !sum.values))
-        return NULL;
-    c->blocks[id] = sum;
-    return &c->blocks[id];
+    return end_sum(c, key, status, &sum, out);
 }
 
 /* ---- functions ---- */
-static int take_sum(tp_coupled *c, tp_block_kind kind, int lin, int lin2, int p, int q, tp_block *out)
+static int take_sum(tp_coupled *c, int kind, int lin, int lin2, int p, int q, tp_block *out)
 {
-    const tp_block *block = sum_block(c, kind, lin, lin2, p, q);
-    if (block)
-        *out = *block;
-    return block ? 0 : -1;
+    return block_of(c, (tp_block_key){ TP_OF_SUMS, kind, { lin, lin2 }, p, q }, out);
 }
 
 static int lin_of(const tp_coupled *c, tp_base_function f)
@@ -154,8 +184,7 @@ static int take_own(tp_coupled *c, tp_base_function f, tp_base_function g, int p
 }
 
 /* Functions of one sample each. */
-static int plain_functions(tp_coupled *c, tp_block_kind kind, tp_base_function f, tp_base_function g, int p, int q,
-                           tp_block *out)
+static int plain_functions(tp_coupled *c, int kind, tp_base_function f, tp_base_function g, int p, int q, tp_block *out)
 {
     tp_algebra *algebra = &c->families.algebra;
     tp_covariances cov = { .between = { .zero = true } };
@@ -180,7 +209,7 @@ static int plain_functions(tp_coupled *c, tp_block_kind kind, tp_base_function f
 }
 
 /* Functions of two normalised sums that depend on each other. */
-static int normal_functions(tp_coupled *c, tp_block_kind kind, tp_base_function f, tp_base_function g, int p, int q,
+static int normal_functions(tp_coupled *c, int kind, tp_base_function f, tp_base_function g, int p, int q,
                             tp_block *out)
 {
     tp_covariances cov = { .tangent = { .zero = true } };
@@ -191,30 +220,30 @@ static int normal_functions(tp_coupled *c, tp_block_kind kind, tp_base_function 
     return tp_normal_block(c, kind, f, g, p, q, &cov, out);
 }
 
-/* The mean of f over the law of one sample: (rows of p). NULL with an error. */
-static const tp_block *function_mean(tp_coupled *c, tp_base_function f, int p)
+/* The mean of f over the law of one sample: (rows of p). */
+static int take_mean(tp_coupled *c, tp_base_function f, int p, tp_block *out)
 {
-    bool made;
-    const int key[] = { TP_OF_MEANS, f.base, f.fn, p };
-    tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made), own, mean = { .zero = true };
-    if (!block || !made || tp_function_odd(c, f))
-        return block;
-    int id = (int)(block - c->blocks);
-    if (take_sum(c, TP_VALUE, lin_of(c, f), lin_of(c, f), p, p, &own) || tp_mean_block(c, f, p, &own, &mean))
-        return NULL;
-    c->blocks[id] = mean;
-    return &c->blocks[id];
+    return block_of(c, (tp_block_key){ TP_OF_MEANS, TP_VALUE, { f.base, f.fn }, p, p }, out);
+}
+
+static int mean_block(tp_coupled *c, const tp_block_key *key, tp_block *out)
+{
+    tp_base_function f = { key->at[0], key->at[1] };
+    tp_block own;
+    if (tp_function_odd(c, f))
+        return 0;
+    return take_sum(c, TP_VALUE, lin_of(c, f), lin_of(c, f), key->p, key->p, &own) ||
+                   tp_mean_block(c, f, key->p, &own, out)
+               ? -1
+               : 0;
 }
 
 /* A function of one sample and a normalised one, or two normalised ones, that do not depend on each other. */
 static int independent_functions(tp_coupled *c, tp_base_function f, tp_base_function g, int p, int q, tp_block *out)
 {
-    const tp_block *a = function_mean(c, f, p);
-    tp_block first = a ? *a : (tp_block){ .zero = true };
-    const tp_block *b = a ? function_mean(c, g, q) : NULL;
-    if (!b)
+    tp_block first, second;
+    if (take_mean(c, f, p, &first) || take_mean(c, g, q, &second))
         return -1;
-    tp_block second = *b;
     if (first.zero || second.zero)
         return 0;
     if (tp_block_open(c, out, p, q))
@@ -234,74 +263,63 @@ static int refuse_mixed(tp_coupled *c, tp_base_function f)
                             "batch meet: no exact rule");
 }
 
-static int compute_functions(tp_coupled *c, tp_block_kind kind, tp_base_function f, tp_base_function g, int p, int q,
-                             tp_block *out)
+static int function_block(tp_coupled *c, const tp_block_key *key, tp_block *out)
 {
+    tp_base_function f = { key->at[0], key->at[1] }, g = { key->at[2], key->at[3] };
+    tp_block between;
+    int p = key->p, q = key->q;
     if (!is_normal(c, f) && !is_normal(c, g))
-        return plain_functions(c, kind, f, g, p, q, out);
-    const tp_block *between = sum_block(c, kind, lin_of(c, f), lin_of(c, g), p, q);
-    if (!between)
+        return plain_functions(c, key->kind, f, g, p, q, out);
+    if (take_sum(c, key->kind, lin_of(c, f), lin_of(c, g), p, q, &between))
         return -1;
-    if (between->zero)
-        return kind == TP_TANGENT ? 0 : independent_functions(c, f, g, p, q, out);
-    return is_normal(c, f) && is_normal(c, g) ? normal_functions(c, kind, f, g, p, q, out) : refuse_mixed(c, f);
-}
-
-static const tp_block *function_block(tp_coupled *c, tp_block_kind kind, tp_base_function f, tp_base_function g, int p,
-                                      int q)
-{
-    bool made;
-    const int key[] = { TP_OF_FUNCTIONS, (int)kind, f.base, f.fn, g.base, g.fn, p, q };
-    tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made), result = { .zero = true };
-    if (!block || !made || f.base < 0 || g.base < 0)
-        return f.base < 0 || g.base < 0 ? NULL : block;
-    int id = (int)(block - c->blocks);
-    if (compute_functions(c, kind, f, g, p, q, &result))
-        return NULL;
-    c->blocks[id] = result;
-    return &c->blocks[id];
+    if (between.zero)
+        return key->kind == TP_TANGENT ? 0 : independent_functions(c, f, g, p, q, out);
+    return is_normal(c, f) && is_normal(c, g) ? normal_functions(c, key->kind, f, g, p, q, out) : refuse_mixed(c, f);
 }
 
 /* ---- families ---- */
-/* A term as a function of a base; false for the constant 1. */
-static bool as_function(tp_coupled *c, const tp_family_term *t, tp_base_function *f)
+/* A term as a function of a base; not of the constant 1. */
+static int as_function(tp_coupled *c, const tp_family_term *t, tp_base_function *f)
 {
     *f = (tp_base_function){ t->of, t->fn };
     if (t->kind == TP_TERM_GVAR)
         *f = (tp_base_function){ tp_base_make(&c->families, TP_BASE_SUM, tp_batch_lin_of(&c->families, t->of), 0, 0),
                                  c->families.algebra.variable };
-    return t->kind != TP_TERM_ONE;
+    return t->kind != TP_TERM_ONE && f->base < 0 ? -1 : 0;
 }
 
 /* out = E s t, or its tangent. *zero: out is not written. */
-static int term_block(tp_coupled *c, tp_block_kind kind, const tp_family_term *s, const tp_family_term *t, int p, int q,
+static int term_block(tp_coupled *c, const tp_block_key *key, const tp_family_term *s, const tp_family_term *t,
                       double *out, bool *zero)
 {
-    size_t m = c->rows[p], n = c->rows[q];
+    size_t m = c->rows[key->p], n = c->rows[key->q];
     bool learned = s->learned >= 0 && s->learned == t->learned;
-    *zero = true;
-    if (s->learned != t->learned || (kind == TP_VALUE && s->learned >= 0))
-        return 0;
-    if (learned)
-        kind = TP_VALUE;
+    bool first = s->kind != TP_TERM_ONE, second = t->kind != TP_TERM_ONE;
+    int kind = learned ? (int)TP_VALUE : key->kind;
     tp_base_function f, g;
-    bool first = as_function(c, s, &f), second = as_function(c, t, &g);
-    const tp_block *of = NULL;
+    tp_block of;
+    *zero = true;
+    if (s->learned != t->learned || (key->kind == TP_VALUE && s->learned >= 0))
+        return 0;
+    if (as_function(c, s, &f) || as_function(c, t, &g))
+        return -1;
     if (first && second) {
-        of = function_block(c, kind, f, g, p, q);
-        if (of && !of->zero)
-            memcpy(out, of->values, m * n * sizeof *out);
-        *zero = of && of->zero;
-        return of ? 0 : -1;
+        if (block_of(c, (tp_block_key){ TP_OF_FUNCTIONS, kind, { f.base, f.fn, g.base, g.fn }, key->p, key->q }, &of))
+            return -1;
+        if (!of.zero)
+            memcpy(out, of.values, m * n * sizeof *out);
+        *zero = of.zero;
+        return 0;
     }
     if (kind == TP_TANGENT)
         return 0;
     if (first || second) {
-        of = first ? function_mean(c, f, p) : function_mean(c, g, q);
-        *zero = of && of->zero;
-        for (size_t i = 0; of && !of->zero && i < m * n; i++)
-            out[i] = of->values[first ? i / n : i % n];
-        return of ? 0 : -1;
+        if (take_mean(c, first ? f : g, first ? key->p : key->q, &of))
+            return -1;
+        *zero = of.zero;
+        for (size_t i = 0; !of.zero && i < m * n; i++)
+            out[i] = of.values[first ? i / n : i % n];
+        return 0;
     }
     *zero = false;
     for (size_t i = 0; i < m * n; i++)
@@ -309,44 +327,45 @@ static int term_block(tp_coupled *c, tp_block_kind kind, const tp_family_term *s
     return 0;
 }
 
-static const tp_block *family_block(tp_coupled *c, tp_block_kind kind, int i, int j, int p, int q)
+static int family_block(tp_coupled *c, const tp_block_key *key, tp_block *out)
 {
-    bool made;
-    const int key[] = { TP_OF_FAMILIES, (int)kind, i, j, p, q };
-    tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made), sum = { .zero = true };
-    if (!block || !made)
-        return block;
-    int id = (int)(block - c->blocks), status = 0;
-    size_t m = c->rows[p], n = c->rows[q];
-    const tp_family *a = tp_family_at(&c->families, i), *b = tp_family_at(&c->families, j);
-    double *part = ad_alloc(m * n + 1, sizeof *part, "a kernel", c->error);
-    status = part ? 0 : -1;
+    size_t m = c->rows[key->p], n = c->rows[key->q];
+    const tp_family *a = tp_family_at(&c->families, key->at[0]), *b = tp_family_at(&c->families, key->at[1]);
+    block_sum sum;
+    int status = begin_sum(c, key, &sum);
     for (int s = 0; s < a->n && !status; s++)
         for (int t = 0; t < b->n && !status; t++) {
             bool zero;
             const tp_family_term *x = &a->terms[s], *y = &b->terms[t];
-            status = term_block(c, kind, x, y, p, q, part, &zero);
-            if (status || zero || (sum.zero && tp_block_open(c, &sum, p, q)))
+            status = term_block(c, key, x, y, sum.part, &zero);
+            if (status || zero)
                 continue;
-            tp_block_mix(m, n, !x->mean, x->mean, !y->mean, y->mean, part);
-            cblas_daxpy((int)(m * n), x->c * y->c * pow((double)m, x->batch) * pow((double)n, y->batch), part, 1,
-                        sum.values, 1);
+            tp_block_mix(m, n, !x->mean, x->mean, !y->mean, y->mean, sum.part);
+            add_part(c, key, x->c * y->c * pow((double)m, x->batch) * pow((double)n, y->batch), &sum);
         }
-    ad_free(part);
-    if (status || (!sum.zero && !sum.values))
-        return NULL;
-    c->blocks[id] = sum;
-    return &c->blocks[id];
+    return end_sum(c, key, status, &sum, out);
+}
+
+/* ---- any of them ---- */
+static int solve_block(tp_algebra *algebra, const void *key)
+{
+    static int (*const rules[])(tp_coupled *, const tp_block_key *, tp_block *) = {
+        [TP_OF_GVARS] = gvar_block,         [TP_OF_SUMS] = sum_block,   [TP_OF_FAMILIES] = family_block,
+        [TP_OF_FUNCTIONS] = function_block, [TP_OF_MEANS] = mean_block,
+    };
+    tp_coupled *c = (tp_coupled *)algebra; /* its first member's first */
+    tp_block block = { .zero = true };
+    return rules[((const tp_block_key *)key)->of](c, key, &block) ? -1 : tp_block_keep(c, &block);
 }
 
 /* ---- a limit ---- */
 static void close_coupled(tp_coupled *c)
 {
     for (int i = 0; i < c->n_layers; i++)
-        tp_batchnorm_free(c->layers[i].layer);
+        tp_batchnorm_free(c->layers[i]);
     ad_free(c->layers);
     ad_free(c->blocks);
-    tp_table_free(&c->keys);
+    tp_table_free(&c->layer_keys);
     tp_families_free(&c->families);
 }
 
@@ -366,21 +385,23 @@ static int solve(tp_coupled *c, const tp_program *program, tp_kernel_kind which,
 {
     int node = program->output.id, status = tp_families_new(&c->families, program, error);
     if (!status)
-        status = tp_table_new(&c->keys, c->families.algebra.arena, error);
+        status = tp_table_new(&c->layer_keys, c->families.algebra.arena, error);
     int f = status ? -1 : tp_family_of(&c->families, node, tp_point_of(&c->families.algebra, node, NULL));
-    const tp_block *block = NULL;
-    if (f >= 0 && !check_output(c, f, node))
-        block = family_block(c, which == TP_NTK ? TP_TANGENT : TP_VALUE, f, f, 0, c->last);
+    tp_block block = { .zero = true };
+    int kind = which == TP_NTK ? TP_TANGENT : TP_VALUE;
+    if (f < 0 || check_output(c, f, node) ||
+        block_of(c, (tp_block_key){ TP_OF_FAMILIES, kind, { f, f }, 0, c->last }, &block))
+        status = -1;
     size_t count = c->rows[0] * c->rows[c->last];
-    if (block && !block->zero)
-        memcpy(out, block->values, count * sizeof *out);
+    if (!block.zero)
+        memcpy(out, block.values, count * sizeof *out);
     else
         memset(out, 0, count * sizeof *out);
     bool refused = c->families.algebra.refused;
     close_coupled(c);
-    if (!block && !error->text[0])
+    if (status && !error->text[0])
         ad_fail(error, "out of memory for the kernels of a batch");
-    return block ? 0 : refused ? TP_NO_RULE : -1;
+    return !status ? 0 : refused ? TP_NO_RULE : -1;
 }
 
 static void describe(const tp_coupled *c, tp_kernel *kernel, int runs)

@@ -21,7 +21,7 @@ typedef struct {
 } tp_block;
 
 typedef struct {
-    tp_families families;
+    tp_families families; /* first, as its algebra is there: who has the algebra has all of it */
     const double *x[2];
     size_t rows[2];
     int last;     /* the wanted block is (0, last) */
@@ -33,15 +33,12 @@ typedef struct {
     bool sampled;      /* spheres were */
     size_t heavy_rank; /* a finite network's kernel has infinite variance: the centred batch's rank; else 0 */
     bool heavy;
-    bool stops; /* nothing goes back through a layer of rank 1 */
-    bool small; /* ranks at which epsilon to 0 and n to infinity do not commute */
-    tp_table keys;
-    tp_block *blocks; /* by key */
-    int capacity;
-    struct tp_layer_memo {
-        int key;
-        tp_batchnorm *layer;
-    } * layers;
+    bool stops;       /* nothing goes back through a layer of rank 1 */
+    bool small;       /* ranks at which epsilon to 0 and n to infinity do not commute */
+    tp_block *blocks; /* what the algebra's memo has the numbers of, by tp_block_key */
+    int n_blocks, capacity;
+    tp_table layer_keys;
+    tp_batchnorm **layers; /* by key */
     int n_layers, layers_capacity, n_spheres;
     ad_error *error;
 } tp_coupled;
@@ -49,11 +46,20 @@ typedef struct {
 typedef enum { TP_VALUE, TP_TANGENT } tp_block_kind;
 
 /* ---- blocks.c ---- */
-/* What a key begins with. */
-enum { TP_OF_GVARS, TP_OF_SUMS, TP_OF_FAMILIES, TP_OF_FUNCTIONS, TP_OF_MEANS, TP_OF_LAYERS };
-/* A block by its key: *made tells whether it is new, and then zero. NULL without memory. It moves when more are
- * made. */
-tp_block *tp_block_of(tp_coupled *, const int *key, size_t n, bool *made);
+/* What a block is of, and for which batches p and q. */
+typedef enum {
+    TP_OF_GVARS,     /* two, and whether their means over the batch are taken out */
+    TP_OF_SUMS,      /* two */
+    TP_OF_FAMILIES,  /* two */
+    TP_OF_FUNCTIONS, /* two: base and function of either */
+    TP_OF_MEANS      /* of a function: base, function */
+} tp_block_of;
+typedef struct {
+    int of, kind; /* tp_block_kind */
+    int at[4];    /* the rest 0 */
+    int p, q;
+} tp_block_key;
+int tp_block_keep(tp_coupled *, const tp_block *block);    /* its number; -1 with an error */
 int tp_block_open(tp_coupled *, tp_block *, int p, int q); /* gives it values, all 0 */
 /* x (m, n): own x + mean (its mean) over the rows' batch, and over the columns'. */
 void tp_block_mix(size_t m, size_t n, double own, double mean, double own2, double mean2, double *x);
@@ -77,7 +83,7 @@ bool tp_plain_takes_variances(const tp_coupled *, tp_base_function f, tp_base_fu
 int tp_plain_block(tp_coupled *, tp_base_function f, tp_base_function g, int p, int q, const tp_covariances *,
                    tp_block *out);
 /* Of two normalised sums that depend on each other: E f(z) g(z'), or T* of the tangent. */
-int tp_normal_block(tp_coupled *, tp_block_kind, tp_base_function f, tp_base_function g, int p, int q,
+int tp_normal_block(tp_coupled *, int kind, tp_base_function f, tp_base_function g, int p, int q,
                     const tp_covariances *, tp_block *out);
 /* The mean of f over the law of one sample, (rows of p), f not odd; own: the covariance of its sum over the batch. */
 int tp_mean_block(tp_coupled *, tp_base_function f, int p, const tp_block *own, tp_block *out);

@@ -49,8 +49,10 @@ typedef struct {
 } tp_family;
 
 typedef struct {
-    tp_algebra algebra;
+    tp_algebra algebra; /* first: who has the algebra has the families */
     tp_table lins, bases, families;
+    bool *fixed; /* by G-var: do all samples share it? */
+    int fixed_capacity;
 } tp_families;
 
 int tp_families_new(tp_families *, const tp_program *, ad_error *);

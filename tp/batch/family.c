@@ -233,9 +233,9 @@ static int param_vector(tp_families *f, int node, int param, const tp_point *whe
     gvar.position = -1;
     gvar.argument = TP_OF_INDEX;
     gvar.where = *where;
-    int id = tp_intern(&f->algebra.gvars, &gvar, sizeof gvar);
+    int id = tp_family_gvar(f, &gvar);
     if (id < 0)
-        return tp_family_no_memory(f);
+        return -1;
     tp_family_builder b = { .f = f };
     double power, deviation = deviation_of(f, param, &power);
     tp_family_push(&b, tp_family_one(at->init->mean));
@@ -251,6 +251,17 @@ static int param_vector(tp_families *f, int node, int param, const tp_point *whe
     return tp_family_finish(&b);
 }
 
+/* Do all terms of x go with n^power? */
+static bool has_one_power(const tp_families *f, int x, double *power)
+{
+    const tp_family *family = tp_family_at(f, x);
+    *power = family->n ? family->terms[0].power : 0;
+    for (int i = 1; i < family->n; i++)
+        if (fabs(family->terms[i].power - *power) > TP_TINY)
+            return false;
+    return true;
+}
+
 /* contract(y, W): a G-var of variance E y^2 or |x|^2; deviation and the axis's size stand before it. */
 static int product_with(tp_families *f, int node, int param, const ad_shape *names, int y, const tp_point *point)
 {
@@ -258,7 +269,7 @@ static int product_with(tp_families *f, int node, int param, const ad_shape *nam
     if (at->over.rank != 1)
         return tp_family_refuse(f, node, "a contraction over several axes at once");
     ad_axis axis = at->over.axes[0];
-    double power, n_power = 0, ratio = 1, deviation = deviation_of(f, param, &power);
+    double power, n_power = 0, ratio = 1, own = 0, deviation = deviation_of(f, param, &power);
     if (fabs(w->init->mean) > 0 || !(deviation > 0))
         return tp_family_refuse(f, node, "a weight that does not start at random, of mean zero");
     tp_gvar gvar;
@@ -275,12 +286,12 @@ static int product_with(tp_families *f, int node, int param, const ad_shape *nam
         ratio = tp_axis_factor(&f->algebra, axis, &n_power);
         if (gvar.node < 0)
             return -1;
-        const tp_family *vector = tp_family_at(f, gvar.node);
-        for (int i = 0; i < vector->n; i++)
-            if (fabs(vector->terms[i].power) > TP_TINY)
-                return tp_family_refuse(f, node,
-                                        "a vector that grows or vanishes with the width has no exact rule where "
-                                        "samples meet");
+        if (!has_one_power(f, gvar.node, &own))
+            return tp_family_refuse(f, node,
+                                    "a vector whose terms go with several powers of the width has no exact rule where "
+                                    "samples meet");
+        if (fabs(own) > TP_TINY && (gvar.node = scaled(f, gvar.node, 1, -own, 0)) < 0)
+            return -1;
     } else if (tp_is_data(&f->algebra, y)) {
         gvar.argument = TP_OF_DATA;
         gvar.node = y;
@@ -291,12 +302,12 @@ static int product_with(tp_families *f, int node, int param, const ad_shape *nam
                                 "a sum over a fixed axis of a vector and a parameter has no exact rule where "
                                 "samples meet");
     }
-    int id = tp_intern(&f->algebra.gvars, &gvar, sizeof gvar);
+    int id = tp_family_gvar(f, &gvar);
     if (id < 0)
-        return tp_family_no_memory(f);
+        return -1;
     tp_family_builder b = { .f = f };
     tp_family_push(&b, (tp_family_term){ .c = deviation * sqrt(ratio),
-                                         .power = power + n_power / 2,
+                                         .power = power + n_power / 2 + own,
                                          .kind = TP_TERM_GVAR,
                                          .of = id,
                                          .fn = -1,
@@ -434,23 +445,24 @@ static int compute(tp_families *f, int id, const tp_point *point)
     }
 }
 
+/* A node, and as much of a point as there is; the rest 0. */
+typedef struct {
+    tp_point point;
+    int node, unused;
+} place;
+
+static int solve_family(tp_algebra *algebra, const void *key)
+{
+    const place *at = key;
+    return compute((tp_families *)algebra, at->node, &at->point); /* its first member */
+}
+
 int tp_family_of(tp_families *f, int node, tp_point point)
 {
-    struct {
-        tp_point point;
-        int node, kind;
-    } key;
-    memset(&key, 0, sizeof key);
-    key.point.n = point.n;
-    memcpy(key.point.at, point.at, (size_t)point.n * sizeof *point.at);
-    key.node = node;
-    int *slot = tp_memo(&f->algebra, &key, sizeof key);
-    if (!slot)
-        return tp_family_no_memory(f);
-    if (*slot >= 0)
-        return *slot;
-    int id = compute(f, node, &point);
-    if (id < 0 || !(slot = tp_memo(&f->algebra, &key, sizeof key)))
-        return -1;
-    return *slot = id;
+    place at;
+    memset(&at, 0, sizeof at);
+    at.point.n = point.n;
+    memcpy(at.point.at, point.at, (size_t)point.n * sizeof *point.at);
+    at.node = node;
+    return tp_memo_solve(&f->algebra, &at, sizeof at, solve_family);
 }

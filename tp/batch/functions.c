@@ -218,26 +218,22 @@ static void note_heavy(tp_coupled *c, const tp_batchnorm *layer)
 static tp_batchnorm *layer_of(tp_coupled *c, tp_base_function f, tp_base_function g, int p, int q,
                               const tp_covariances *cov, tp_batchnorm_spec *spec)
 {
-    bool made;
-    const int key[] = { TP_OF_LAYERS, f.base, f.fn, g.base, g.fn, p, q };
-    const tp_block *block = tp_block_of(c, key, sizeof key / sizeof *key, &made);
-    int id = block ? (int)(block - c->blocks) : -1;
-    if (!block || slopes_of(c, f.fn, &spec->phi) || slopes_of(c, g.fn, &spec->phi2) ||
-        layer_spec(c, f, g, p, q, cov, spec))
+    const int key[] = { f.base, f.fn, g.base, g.fn, p, q };
+    if (slopes_of(c, f.fn, &spec->phi) || slopes_of(c, g.fn, &spec->phi2) || layer_spec(c, f, g, p, q, cov, spec))
         return NULL;
-    for (int i = 0; i < c->n_layers && !made; i++)
-        if (c->layers[i].key == id)
-            return c->layers[i].layer;
+    int id = tp_intern(&c->layer_keys, key, sizeof key);
+    if (id >= 0 && id < c->n_layers)
+        return c->layers[id];
     void *layers = c->layers;
     bool there = ad_grow(&layers, c->n_layers, &c->layers_capacity, sizeof *c->layers, "layers", c->error);
     c->layers = layers;
-    if (!there)
+    if (id < 0 || !there) {
+        tp_family_no_memory(&c->families);
         return NULL;
-    tp_batchnorm *layer = tp_batchnorm_new(spec, c->error);
-    if (!layer)
-        return NULL;
-    c->layers[c->n_layers++] = (struct tp_layer_memo){ id, layer };
-    c->difference += tp_batchnorm_difference(layer) + tp_batchnorm_rounding(layer);
+    }
+    tp_batchnorm *layer = c->layers[c->n_layers++] = tp_batchnorm_new(spec, c->error);
+    if (layer)
+        c->difference += tp_batchnorm_difference(layer) + tp_batchnorm_rounding(layer);
     return layer;
 }
 
@@ -289,7 +285,7 @@ static int sphere_part(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, in
     return status;
 }
 
-int tp_normal_block(tp_coupled *c, tp_block_kind kind, tp_base_function f, tp_base_function g, int p, int q,
+int tp_normal_block(tp_coupled *c, int kind, tp_base_function f, tp_base_function g, int p, int q,
                     const tp_covariances *cov, tp_block *out)
 {
     const double *tangent = kind == TP_TANGENT ? cov->tangent.values : NULL;

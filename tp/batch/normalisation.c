@@ -1,6 +1,8 @@
 /* normalisation.c: what is normalised over a batch, recognised by algebra: a variance, its root, and a product. */
 #include "tp/batch/terms.h"
 
+#include "autodiff/base/base.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -60,29 +62,36 @@ static int variance_of(tp_families *f, const quadratic *q, double *c)
     return tp_lin_finish(f, &u);
 }
 
-int tp_radius_of(tp_families *f, int x, double power, int *result)
+/* x less the constant *epsilon as a quadratic form over the batch. */
+static bool as_quadratic(tp_families *f, int x, quadratic *q, double *epsilon)
 {
     const tp_family *family = tp_family_at(f, x);
-    quadratic *q = ad_arena_alloc(f->algebra.arena, 1, sizeof *q);
-    double epsilon = 0, c;
-    *result = -1;
-    if (!q)
-        return tp_family_no_memory(f);
     for (int i = 0; i < family->n; i++) {
         const tp_family_term *t = &family->terms[i];
         if (t->learned >= 0 || fabs(t->power) > TP_TINY || fabs(t->batch) > TP_TINY || t->kind == TP_TERM_GVAR)
-            return 0;
+            return false;
         if (t->kind == TP_TERM_ONE) {
-            epsilon += t->c;
+            *epsilon += t->c;
             continue;
         }
         const tp_base *base = tp_base_at(f, t->of);
         const tp_fn *fn = tp_fn_at(&f->algebra, t->fn);
         if (base->kind != TP_BASE_SUM || fn->op != AD_SQUARE || fn->a != f->algebra.variable ||
             !add_square(q, tp_batch_lin_at(f, base->lin), t->c, t->mean))
-            return 0;
+            return false;
     }
-    int lin = variance_of(f, q, &c);
+    return true;
+}
+
+int tp_radius_of(tp_families *f, int x, double power, int *result)
+{
+    double epsilon = 0, c;
+    quadratic *q = ad_alloc(1, sizeof *q, "a variance", f->algebra.error);
+    *result = -1;
+    if (!q)
+        return -1;
+    int lin = as_quadratic(f, x, q, &epsilon) ? variance_of(f, q, &c) : -1;
+    ad_free(q);
     if (lin < 0)
         return 0;
     tp_family_builder b = { .f = f };

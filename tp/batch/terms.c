@@ -7,11 +7,20 @@
 #include <string.h>
 
 /* ---- sums of G-vars ---- */
-static bool same_for_all_samples(const tp_families *f, const tp_family_term *t);
-
 bool tp_gvar_is_fixed(const tp_families *f, int gvar)
 {
-    const tp_gvar *g = tp_gvar_at(&f->algebra, gvar);
+    return f->fixed[gvar];
+}
+
+static bool same_for_all_samples(const tp_families *f, const tp_family_term *t)
+{
+    return t->mean || t->kind == TP_TERM_ONE || (t->kind == TP_TERM_GVAR && tp_gvar_is_fixed(f, t->of)) ||
+           (t->kind == TP_TERM_FUNCTION && tp_base_at(f, t->of)->kind == TP_BASE_RADIUS);
+}
+
+/* Of a G-var that is not known yet; what it is made of is. */
+static bool is_fixed(const tp_families *f, const tp_gvar *g)
+{
     if (g->argument == TP_OF_INDEX)
         return true;
     if (g->argument == TP_OF_DATA)
@@ -23,10 +32,18 @@ bool tp_gvar_is_fixed(const tp_families *f, int gvar)
     return true;
 }
 
-static bool same_for_all_samples(const tp_families *f, const tp_family_term *t)
+int tp_family_gvar(tp_families *f, const tp_gvar *gvar)
 {
-    return t->mean || t->kind == TP_TERM_ONE || (t->kind == TP_TERM_GVAR && tp_gvar_is_fixed(f, t->of)) ||
-           (t->kind == TP_TERM_FUNCTION && tp_base_at(f, t->of)->kind == TP_BASE_RADIUS);
+    int before = f->algebra.gvars.n, id = tp_intern(&f->algebra.gvars, gvar, sizeof *gvar);
+    void *fixed = f->fixed;
+    if (id >= 0 && id < before)
+        return id;
+    bool room = id >= 0 && ad_arena_grow(f->algebra.arena, &fixed, before, &f->fixed_capacity, sizeof *f->fixed);
+    if (!room)
+        return tp_family_no_memory(f);
+    f->fixed = fixed;
+    f->fixed[id] = is_fixed(f, gvar);
+    return id;
 }
 
 bool tp_lin_add(tp_lin_builder *b, int gvar, double own, double mean)

@@ -12,6 +12,8 @@ typedef struct {
     tp_batch_part parts[TP_MAX_PARTS];
 } tp_lin_builder;
 
+/* The number of a G-var; -1 with an error. */
+int tp_family_gvar(tp_families *f, const tp_gvar *gvar);
 /* A product that all samples share, as a bias is. */
 bool tp_gvar_is_fixed(const tp_families *f, int gvar);
 /* The sum that is the G-var alone. */

@@ -147,13 +147,38 @@ static void add_panel(const tp_univariate *f, double root, double left, double r
     }
 }
 
+/* In closed form, or a bound; NaN without one. */
+static double known_slope(const tp_univariate *f, double q)
+{
+    double n = f->parameter, root = sqrt(1 + 4 * q);
+    tp_piecewise p;
+    if (pieces_of(f, &p) && (p.degree || !(fabs(p.bend) > 0)))
+        return p.degree;
+    switch (f->form) {
+    case TP_SQUARE:
+        return 4.0 / 3;
+    case TP_POWER:
+        return n > 0 ? n * n / (2 * n - 1) : 0;
+    case TP_ERF: /* E erf^2 = (2 / pi) atan2(2 q, sqrt(1 + 4 q)) */
+        return 2 * q / (root * atan2(2 * q, root));
+    case TP_ERF_GRAD:
+        return 4 * q * (q / (1 + 4 * q));
+    case TP_EXP:
+    case TP_SIN:
+    case TP_COS:
+        return 1 + q;
+    default:
+        return (double)NAN;
+    }
+}
+
 double tp_near_slope(const tp_univariate *f, double q)
 {
     const double length = 38, first = 0.25;
-    double cuts[MOST_CUTS + 3], root = sqrt(q), squares = 0, slopes = 0;
+    double cuts[MOST_CUTS + 3], root = sqrt(q), squares = 0, slopes = 0, known = known_slope(f, q);
     size_t n = 0;
-    if (f->form == TP_EXP || f->form == TP_SIN || f->form == TP_COS)
-        return 1 + q;
+    if (q > 0 && !isnan(known))
+        return known;
     if (!(q > 0) || f->n_kinks > MOST_CUTS)
         return q > 0 ? INFINITY : 0;
     cuts[n++] = -length;

@@ -49,6 +49,7 @@ SHOW(__m256d, d4, avx2)
 #define LOOP_KIND d4
 #define LOOP_TAG avx2
 #define LOOP_SQRT _mm256_sqrt_pd
+#undef LOOP_FMA
 #define LOOP_FMA _mm256_fmadd_pd
 #include "tp/gauss/simd.c"
 #undef LOOP_SET
@@ -65,7 +66,7 @@ SHOW(__m256d, d4, avx2)
 #define LOOP_KIND d2
 #define LOOP_TAG base
 #define LOOP_SQRT Sleef_sqrtd2_u05
-#define LOOP_FMA(a, b, c) ((a) * (b) + (c))
+#undef LOOP_FMA
 #include "tp/gauss/simd.c"
 
 const tp_vector *tp_vector_get(void)
@@ -133,13 +134,28 @@ static inline V NAME(absolute)(V x)
     return (V)((I)x & ~(I)NAME(splat)(-0.0));
 }
 
-/* a b = product + *error exactly (Dekker). */
+/* a b = product + *error exactly (by one rounding, or Dekker's way). */
 static inline V NAME(product)(V a, V b, V *error)
 {
-    V p = a * b, u = 134217729.0 * a, v = 134217729.0 * b;
+    V p = a * b;
+#ifdef LOOP_FMA
+    *error = LOOP_FMA(a, b, -p);
+#else
+    V u = 134217729.0 * a, v = 134217729.0 * b;
     V a1 = u - (u - a), a2 = a - a1, b1 = v - (v - b), b2 = b - b1;
     *error = ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2;
+#endif
     return p;
+}
+
+/* a b + c, in as few roundings as there are instructions for. */
+static inline V NAME(fused)(V a, V b, V c)
+{
+#ifdef LOOP_FMA
+    return LOOP_FMA(a, b, c);
+#else
+    return a * b + c;
+#endif
 }
 
 /* A pair scaled by a power of two. */
@@ -336,10 +352,10 @@ static void NAME(horner)(size_t terms, const double *f, size_t f_step, const dou
         for (size_t k = terms; k-- > 0;) {
             const double *row = g + k * g_stride + j;
             V fk = NAME(splat)(f[k * f_step]);
-            sum0 = LOOP_FMA(sum0, x0, fk * NAME(load)(row));
-            sum1 = LOOP_FMA(sum1, x1, fk * NAME(load)(row + LANES));
-            sum2 = LOOP_FMA(sum2, x2, fk * NAME(load)(row + 2 * LANES));
-            sum3 = LOOP_FMA(sum3, x3, fk * NAME(load)(row + 3 * LANES));
+            sum0 = NAME(fused)(sum0, x0, fk * NAME(load)(row));
+            sum1 = NAME(fused)(sum1, x1, fk * NAME(load)(row + LANES));
+            sum2 = NAME(fused)(sum2, x2, fk * NAME(load)(row + 2 * LANES));
+            sum3 = NAME(fused)(sum3, x3, fk * NAME(load)(row + 3 * LANES));
         }
         NAME(store)(out + j, sum0);
         NAME(store)(out + j + LANES, sum1);

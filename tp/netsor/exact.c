@@ -294,7 +294,7 @@ static void tell(solver *s, double *values, double *products)
             values[2 * k] = tp_wick_expectation(&s->basis, &s->values[k], 0);
         if (c->type == 'G' || c->type == 'H')
             values[2 * k + 1] = expect_product(s, s->values[k], s->values[k]);
-        for (int i = 0; i <= k; i++) {
+        for (int i = 0; i <= k && products; i++) {
             const tp_command *o = command(s, i);
             bool pair = c->type == 'G' && o->type == 'G' && c->width == o->width;
             products[k * n + i] = products[i * n + k] = pair ? expect_product(s, s->values[k], s->values[i]) : 0;
@@ -302,12 +302,28 @@ static void tell(solver *s, double *values, double *products)
     }
 }
 
+/* Each input and each product brings a Gaussian; their covariances are a table. */
+static int open_basis(solver *s)
+{
+    enum { MOST = 2048 };
+    int gaussians = 0;
+    for (int k = 0; k < s->script->n; k++)
+        gaussians += command(s, k)->rule == TP_INPUT || command(s, k)->rule == TP_MATMUL;
+    if (gaussians > MOST)
+        return ad_fail(
+            s->error,
+            "%s: %d inputs and products: exact values are for up to %d, whose covariances are kept; solve it "
+            "in parts, or trace it as a network (limn kernel), whose layers may be more",
+            s->script->file ? s->script->file : "a program", gaussians, MOST);
+    return tp_basis_new(&s->basis, gaussians, s->error);
+}
+
 int tp_script_exact(const tp_script *script, const tp_solve_spec *spec, bool general, double *values, double *products,
                     bool *dot, ad_error *error)
 {
     solver s = { .script = script, .spec = spec, .general = general, .error = error };
     size_t n = (size_t)script->n + 1;
-    int status = tp_basis_new(&s.basis, script->n, error);
+    int status = open_basis(&s);
     s.values = status ? NULL : ad_arena_alloc(s.basis.algebra.arena, n, sizeof *s.values);
     s.gaussian = s.values ? ad_arena_alloc(s.basis.algebra.arena, n, sizeof *s.gaussian) : NULL;
     s.products = s.gaussian ? ad_arena_alloc(s.basis.algebra.arena, n, sizeof *s.products) : NULL;

@@ -316,7 +316,7 @@ static void tell(const run *r, double *values, double *products)
         int length = (int)x->length;
         values[2 * k] = x->x ? r->loops->sum(x->length, x->x, 1) / length : NAN;
         values[2 * k + 1] = x->x && length > 1 ? cblas_ddot(length, x->x, 1, x->x, 1) / length : NAN;
-        for (int i = 0; i <= k; i++) {
+        for (int i = 0; i <= k && products; i++) {
             const tp_command *a = command(r, k), *b = command(r, i);
             bool pair = a->type == 'G' && b->type == 'G' && a->width == b->width && x->x && r->values[i].x;
             products[k * n + i] = products[i * n + k] =

@@ -114,9 +114,9 @@ int tp_script_growth(const tp_script *, ad_error *error);
 bool tp_script_independent(const tp_script *, int k, int of, bool *fed);
 
 /* ---- sampling (sampled.c) ---- */
-/* One run: `values` gets each command's mean and second moment, (n, 2), `products` the means of products of two vectors
- * over the same width, both of type G: (n, n). finite: at n = size with matrices; else by the executor on size
- * samples. */
+/* One run: `values` gets each command's mean and second moment, (n, 2), `products`, unless it is NULL, the means of
+ * products of two vectors over the same width, both of type G: (n, n). finite: at n = size with matrices; else by the
+ * executor on size samples. */
 int tp_script_run(const tp_script *, const tp_solve_spec *, bool finite, size_t size, uint64_t seed, double *values,
                   double *products, ad_error *error);
 

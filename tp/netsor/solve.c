@@ -9,7 +9,7 @@
 
 enum { SAMPLES = 4096, RUNS = 8, SEEDS = 8 };
 
-/* All numbers of a program: mean and variance of each command, and the covariances: 2 n + n n of them. */
+/* All numbers of a program: mean and variance of each command, and the covariances: 2 n + n n of them, or 2 n. */
 typedef struct {
     double *value, *error; /* error: standard errors, or zeros */
 } numbers;
@@ -18,7 +18,7 @@ typedef struct {
     const tp_script *script;
     tp_solve_spec spec;
     size_t n, count;           /* commands, numbers */
-    double *values, *products; /* one run's */
+    double *values, *products; /* one run's; products NULL: no covariances */
     numbers exact, simple, sampled, finite;
     ad_arena *arena;
     ad_error *error;
@@ -40,7 +40,7 @@ static void centre(const job *j, double *out)
         double mean = j->values[2 * k];
         out[2 * k] = mean;
         out[2 * k + 1] = j->values[2 * k + 1] - (j->script->commands[k].type == 'f' ? 0 : mean * mean);
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n && j->products; i++)
             out[2 * n + k * n + i] = j->products[k * n + i] - mean * j->values[2 * i];
     }
 }
@@ -164,8 +164,9 @@ static int fill(const job *j, tp_solution *solution)
     double off = 0, size = 0;
     int *kept = ad_arena_alloc(j->arena, n + 1, sizeof *kept);
     solution->values = ad_arena_alloc(j->arena, n + 1, sizeof *solution->values);
-    solution->covariances = ad_arena_alloc(j->arena, n * n + 1, sizeof *solution->covariances);
-    if (!kept || !solution->values || !solution->covariances)
+    if (j->products)
+        solution->covariances = ad_arena_alloc(j->arena, n * n + 1, sizeof *solution->covariances);
+    if (!kept || !solution->values || (j->products && !solution->covariances))
         return ad_fail(j->error, "out of memory for the limit of a program");
     for (size_t k = 0; k < n; k++) {
         const tp_command *c = &j->script->commands[k];
@@ -187,7 +188,7 @@ static int fill(const job *j, tp_solution *solution)
     }
     for (int a = 0; a < solution->n; a++) {
         const tp_value *v = &solution->values[a];
-        for (int b = 0; b < solution->n; b++) {
+        for (int b = 0; b < solution->n && j->products; b++) {
             size_t at = 2 * n + (size_t)kept[a] * n + (size_t)kept[b];
             if (!is_asked(j, at, &which))
                 continue;
@@ -195,9 +196,10 @@ static int fill(const job *j, tp_solution *solution)
             off += pow(e.value - e.simple, 2);
             size += e.value * e.value;
         }
-        if (v->type == 's') {
-            off += pow(v->mean.value - v->mean.simple, 2);
-            size += v->mean.value * v->mean.value;
+        const tp_estimate *own = v->type == 's' ? &v->mean : &v->variance;
+        if (v->type == 's' || (v->type == 'G' && !j->products)) {
+            off += pow(own->value - own->simple, 2);
+            size += own->value * own->value;
         }
     }
     if (solution->general)
@@ -219,7 +221,8 @@ tp_solution *tp_script_solve(tp_script *script, const tp_solve_spec *given, ad_e
     if (!threads)
         return NULL;
     job j = { .script = script, .spec = given ? *given : (tp_solve_spec){ 0 }, .n = (size_t)script->n, .error = error };
-    j.count = 2 * j.n + j.n * j.n;
+    size_t pairs = j.n <= TP_MOST_PAIRED ? j.n * j.n : 0;
+    j.count = 2 * j.n + pairs;
     j.spec.samples = j.spec.samples ? j.spec.samples : SAMPLES;
     j.spec.runs = j.spec.runs > 1 ? j.spec.runs : RUNS;
     j.spec.seeds = j.spec.seeds > 1 ? j.spec.seeds : SEEDS;
@@ -232,10 +235,10 @@ tp_solution *tp_script_solve(tp_script *script, const tp_solve_spec *given, ad_e
         return NULL;
     solution->arena = j.arena = ad_arena_new(error);
     j.values = j.arena ? make_numbers(&j, 2 * j.n) : NULL;
-    j.products = j.values ? make_numbers(&j, j.n * j.n) : NULL;
+    j.products = j.values && pairs ? make_numbers(&j, pairs) : NULL;
     solution->finite_seeds = j.spec.width ? j.spec.seeds : 0;
     threads = ad_blas_begin(threads);
-    int status = !j.products || solve(&j, solution) || fill(&j, solution);
+    int status = !j.values || (pairs && !j.products) || solve(&j, solution) || fill(&j, solution);
     ad_blas_end(threads);
     if (status) {
         tp_solution_free(solution);

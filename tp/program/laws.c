@@ -29,20 +29,25 @@ static const char *letter_of(const tp_program *program, int param)
     return tp_is_width(program->graph, shape->axes[0]) ? "v" : "U";
 }
 
+static const char letters[] = "WcbvU";
+
+void tp_count_parameters(tp_writer *w)
+{
+    int biases = 0, others = 0;
+    for (int id = 0; id < w->program->forward; id++) {
+        if (ad_node_of(w->graph, id)->op != AD_PARAM || !w->program->lives[id])
+            continue;
+        const char *letter = letter_of(w->program, id);
+        w->alike[strchr(letters, *letter) - letters]++;
+        w->number[id] = *letter == 'b' ? ++biases : ++others;
+    }
+}
+
 /* The only one of its letter goes without a number; weights are counted together, so that W2 makes h2. */
 static const char *parameter_name(tp_writer *w, int param)
 {
     const char *letter = letter_of(w->program, param);
-    int alike = 0, number = 0;
-    for (int id = 0; id < w->program->forward; id++) {
-        const ad_node *node = ad_node_of(w->graph, id);
-        if (node->op != AD_PARAM || !w->program->lives[id])
-            continue;
-        alike += letter_of(w->program, id)[0] == *letter;
-        if (id <= param)
-            number += (letter_of(w->program, id)[0] == 'b') == (*letter == 'b');
-    }
-    return tp_numbered_name(w, letter, alike > 1 ? number : 0);
+    return tp_numbered_name(w, letter, w->alike[strchr(letters, *letter) - letters] > 1 ? w->number[param] : 0);
 }
 
 /* A width that is not n has a line that says what it is, before its first vector. */

@@ -337,6 +337,7 @@ static void name_adjoint(tp_writer *w, int id)
     adjoint = real_node(w->graph, adjoint);
     if (adjoint >= p->forward && p->lives[adjoint] && !w->adjoint_of[adjoint]) {
         w->adjoint_of[adjoint] = tp_writer_text(w, "d%s", t->text);
+        tp_take_name_of(w, w->adjoint_of[adjoint]);
         w->force[adjoint] = true;
     }
 }
@@ -371,12 +372,14 @@ const tp_line *tp_lines(const tp_program *program, ad_arena *arena, tp_style sty
     size_t count = (size_t)program->n_nodes + 1;
     w.terms = ad_arena_alloc(arena, count, sizeof *w.terms);
     w.uses = ad_arena_alloc(arena, count, sizeof *w.uses);
+    w.number = ad_arena_alloc(arena, count, sizeof *w.number);
     w.added = ad_arena_alloc(arena, count, sizeof *w.added);
     w.force = ad_arena_alloc(arena, count, sizeof *w.force);
     w.adjoint_of = ad_arena_alloc(arena, count, sizeof *w.adjoint_of);
-    w.full = !w.terms || !w.uses || !w.added || !w.force || !w.adjoint_of;
+    w.full = !w.terms || !w.uses || !w.number || !w.added || !w.force || !w.adjoint_of;
     if (!w.full) {
         count_uses(&w);
+        tp_count_parameters(&w);
         write_all(&w);
     }
     if (w.full) {

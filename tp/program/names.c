@@ -97,15 +97,50 @@ const char *tp_plain_name(tp_writer *w, const char *name)
     return tp_writer_text(w, "\\mathrm{%s}", all);
 }
 
-/* Does a line have this name, or will one, as the adjoint of a vector? */
+/* Where a name stands in the table, or the free slot where it would stand; there is one. */
+static size_t slot_of(const tp_writer *w, const char *name)
+{
+    uint64_t hash = 14695981039346656037U; /* FNV-1a */
+    for (const char *at = name; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 1099511628211U;
+    size_t slot = (size_t)(hash ^ hash >> 32) & (w->n_slots - 1);
+    while (w->taken[slot] && strcmp(w->taken[slot], name) != 0)
+        slot = (slot + 1) & (w->n_slots - 1);
+    return slot;
+}
+
+/* Room for one name more, at least half of the slots free. */
+static bool grow_taken(tp_writer *w)
+{
+    tp_writer before = *w;
+    if (2 * (w->n_taken + 1) <= w->n_slots)
+        return true;
+    size_t n_slots = w->n_slots ? 2 * w->n_slots : 64;
+    const char **taken = ad_arena_alloc(w->arena, n_slots, sizeof *taken);
+    if (!taken)
+        return false;
+    w->taken = taken;
+    w->n_slots = n_slots;
+    for (size_t k = 0; k < before.n_slots; k++)
+        if (before.taken[k])
+            w->taken[slot_of(w, before.taken[k])] = before.taken[k];
+    return true;
+}
+
+void tp_take_name_of(tp_writer *w, const char *name)
+{
+    if (!grow_taken(w)) {
+        w->full = true;
+        return;
+    }
+    size_t slot = slot_of(w, name);
+    w->n_taken += !w->taken[slot];
+    w->taken[slot] = name;
+}
+
 static bool is_taken(const tp_writer *w, const char *name)
 {
-    bool taken = false;
-    for (int i = 0; i < w->n_lines && !taken; i++)
-        taken = strcmp(w->lines[i].name, name) == 0;
-    for (int id = w->program->forward; id < w->program->n_nodes && !taken; id++)
-        taken = w->adjoint_of[id] && strcmp(w->adjoint_of[id], name) == 0;
-    return taken;
+    return w->n_slots && w->taken[slot_of(w, name)];
 }
 
 static const char *fresh(tp_writer *w, const char *letter)
@@ -128,6 +163,7 @@ tp_line *tp_add_line(tp_writer *w, tp_rule rule, int node, const char *name, con
         return &w->nowhere;
     }
     tp_line *line = &w->lines[w->n_lines++];
+    tp_take_name_of(w, name);
     *line = (tp_line){ .rule = rule,
                        .backward = node >= w->program->forward,
                        .name = name,

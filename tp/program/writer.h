@@ -23,11 +23,15 @@ typedef struct {
     bool latex, full;    /* full: memory is out */
     tp_line_term *terms; /* by node */
     int *uses;
+    int *number;             /* by parameter: among those that are counted with it, from 1 */
+    int alike[8];            /* parameters of each letter */
     bool *added;             /* by node: a sum takes it in */
     bool *force;             /* a name is wanted: an argument of a product, a site, an adjoint */
     const char **adjoint_of; /* by backward node: the name it is the adjoint of */
     const char *letters[MOST_LETTERS];
     int counts[MOST_LETTERS];
+    const char **taken; /* the names of lines, and those that adjoints will have: a hash table, NULL where it is free */
+    size_t n_taken, n_slots; /* a power of two of them, or 0 */
     tp_line *lines;
     int n_lines, capacity;
     tp_line nowhere; /* what is written to when memory is out */
@@ -42,6 +46,8 @@ const char *tp_in_brackets(tp_writer *w, const char *inside);
 /* The whole, factor and base, at least at this level; and the base alone, as a factor of a product. */
 const char *tp_whole_text(tp_writer *w, const tp_line_term *t, int level);
 const char *tp_base_text(tp_writer *w, const tp_line_term *t);
+/* No line will be called so of itself. */
+void tp_take_name_of(tp_writer *w, const char *name);
 const char *tp_numbered_name(tp_writer *w, const char *letter, int number);
 /* What LaTeX takes for itself is escaped: a name of the user's. */
 const char *tp_plain_name(tp_writer *w, const char *name);
@@ -52,6 +58,8 @@ void tp_name_term(tp_writer *w, int id, tp_line_term *t, tp_rule rule);
 
 /* size(axis)^p, into c n^power */
 void tp_times_axis(const ad_graph *graph, ad_axis axis, double p, double *c, double *power);
+/* Fills in `number` and `alike`, before the first parameter is written. */
+void tp_count_parameters(tp_writer *w);
 /* The parameter is factor * (its variable): an A-var N(0, sigma^2 / n), else a G-var with variance of order one. */
 void tp_write_parameter(tp_writer *w, int id, tp_line_term *t);
 /* U x of data: an input G-var, whose covariance is the data's. A fan-in of 784 in its multiplier shows as such. */

@@ -8,14 +8,10 @@ static const double near_one = 1 - TP_NEAR;
 
 void tp_find_near(const tp_solver *s, const tp_quantity *q, tp_tile *t, const double *cov)
 {
-    double *down = t->scale[0], *across = t->scale[1];
-    const double *v1 = s->single[t->set[0]][q->var_a] + t->row0, *v2 = s->single[t->set[1]][q->var_b] + t->column0;
-    for (size_t i = 0; i < t->rows; i++)
-        down[i] = v1[i] > 0 ? 1 / sqrt(v1[i]) : 0;
-    for (size_t k = 0; k < t->columns; k++)
-        across[k] = v2[k] > 0 ? 1 / sqrt(v2[k]) : 0;
-    t->most = 0;
-    t->has_near = false;
+    const double *down = s->errors.inverse[t->set[0]][q->var_a] + t->row0;
+    const double *across = s->errors.inverse[t->set[1]][q->var_b] + t->column0;
+    t->now.most = 0;
+    t->now.has_near = false;
     for (size_t i = 0; i < t->rows; i++) {
         const double *row = cov + i * t->columns;
         size_t own = t->columns; /* the place of the sample itself, of which the variance is known */
@@ -25,7 +21,7 @@ void tp_find_near(const tp_solver *s, const tp_quantity *q, tp_tile *t, const do
         if (own < t->columns)
             most = fmax(most, tp_array_largest(t->columns - own - 1, row + own + 1, across + own + 1) * down[i]);
         if (most <= near_one) {
-            t->most = fmax(t->most, most);
+            t->now.most = fmax(t->now.most, most);
             continue;
         }
         for (size_t k = 0; k < t->columns; k++) {
@@ -34,11 +30,11 @@ void tp_find_near(const tp_solver *s, const tp_quantity *q, tp_tile *t, const do
                 continue;
             if (c > near_one) {
                 t->n_near += t->nearly && !t->nearly[i * t->columns + k];
-                t->has_near = true;
+                t->now.has_near = true;
                 if (t->nearly)
                     t->nearly[i * t->columns + k] = 1;
-            } else if (c > t->most)
-                t->most = c;
+            } else if (c > t->now.most)
+                t->now.most = c;
         }
     }
 }

@@ -14,6 +14,25 @@ static const double unit = 0x1p-53;   /* one rounding */
 static const double closed_units = 8; /* roundings of a closed form */
 
 /* ---- at (i, i) ---- */
+/* What this one reads of values at (i, i) by their errors relative to themselves. */
+static void find_related(const tp_solver *s, int id)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    bool *related = s->errors.related;
+    int scalars[TP_MAX_SCALARS];
+    related[id] = related[id] || s->kept[id];
+    if (q->kind == TP_Q_FUNCTION || q->kind == TP_Q_FIRST || q->kind == TP_Q_SECOND)
+        related[q->a] = true;
+    if (!s->plans[id])
+        return;
+    related[q->var_a] = related[q->var_b] = true;
+    for (int side = 0; side < 2; side++) {
+        int n = tp_fn_scalars(&s->algebra, side ? q->fn_b : q->fn_a, scalars, TP_MAX_SCALARS);
+        for (int k = 0; k < n && k < TP_MAX_SCALARS; k++)
+            related[scalars[k]] = true;
+    }
+}
+
 int tp_errors_begin(tp_solver *s)
 {
     size_t n = (size_t)s->n;
@@ -23,14 +42,26 @@ int tp_errors_begin(tp_solver *s)
     e->last = ad_arena_alloc(arena, n, sizeof *e->last);
     e->freed = ad_arena_alloc(arena, 2 * n, sizeof *e->freed);
     e->profiles = ad_arena_alloc(arena, n, sizeof(tp_profile *));
-    bool there = e->sizes && e->last && e->freed && e->profiles;
-    for (int set = 0; set < 2; set++) {
+    e->related = ad_arena_alloc(arena, n, sizeof *e->related);
+    bool there = e->sizes && e->last && e->freed && e->profiles && e->related;
+    for (int set = 0; set < (s->same ? 1 : 2); set++) {
         there = there && (e->single[set] = ad_arena_alloc(arena, n, sizeof(double)));
+        there = there && (e->inverse[set] = ad_arena_alloc(arena, n, sizeof(double *)));
         for (int side = 0; side < 2; side++) {
             there = there && (e->ratio[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->reach[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->moves[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->of[set][side] = ad_arena_alloc(arena, n, sizeof(tp_profile *)));
+        }
+    }
+    if (s->same) {
+        e->single[1] = e->single[0];
+        e->inverse[1] = e->inverse[0];
+        for (int side = 0; side < 2; side++) {
+            e->ratio[1][side] = e->ratio[0][side];
+            e->reach[1][side] = e->reach[0][side];
+            e->moves[1][side] = e->moves[0][side];
+            e->of[1][side] = e->of[0][side];
         }
     }
     if (!there)
@@ -39,6 +70,7 @@ int tp_errors_begin(tp_solver *s)
     for (int id = 0; id < s->n; id++) {
         const tp_quantity *q = tp_quantity_at(&s->algebra, id);
         e->last[id] = id;
+        find_related(s, id);
         if (!s->alone[id] && !s->paired[id])
             continue;
         s->closed = s->closed && (!s->plans[id] || s->plans[id]->by == TP_BY_CLOSED);
@@ -82,8 +114,12 @@ static void give_sizes(tp_solver *s, int id)
 /* The largest root of size over what it is relative to. */
 static double root_ratio(const double *size, const double *to, size_t rows)
 {
-    double most = 1;
+    const double roundings = 1 + 1e-12;
+    double most = roundings;
+    bool more = false;
     for (size_t i = 0; i < rows; i++)
+        more |= size[i] > roundings * fabs(to[i]);
+    for (size_t i = 0; i < rows && more; i++)
         if (fabs(to[i]) > 0 && size[i] > most * fabs(to[i]))
             most = size[i] / fabs(to[i]);
     return sqrt(most);
@@ -101,14 +137,22 @@ static double product_units(const tp_data_block *b)
     return 4 + sqrt((double)b->size);
 }
 
-static void gram_sizes(const tp_solver *s, int id, int set, size_t rows, double *const sizes[2])
+static int gram_sizes(tp_solver *s, int id, int set, size_t rows, double *const sizes[2])
 {
     for (int side = 0; side < 2; side++) {
-        const tp_data_block *b = &s->blocks[s->gram_blocks[id][side]];
+        tp_data_block *b = &s->blocks[s->gram_blocks[id][side]];
         int n = (int)b->size;
-        for (size_t i = 0; i < rows; i++)
-            sizes[side][i] = cblas_ddot(n, b->rows[set] + i * b->size, 1, b->rows[set] + i * b->size, 1);
+        if (!b->squares[set]) {
+            double *squares = ad_arena_alloc(s->algebra.arena, rows, sizeof *squares);
+            if (!squares)
+                return ad_fail(s->error, "out of memory for the errors of a kernel");
+            for (size_t i = 0; i < rows; i++)
+                squares[i] = cblas_ddot(n, b->rows[set] + i * b->size, 1, b->rows[set] + i * b->size, 1);
+            b->squares[set] = squares;
+        }
+        memcpy(sizes[side], b->squares[set], rows * sizeof *sizes[side]);
     }
+    return 0;
 }
 
 static double part_sum(const tp_quantity *q, double e, const double *errors)
@@ -232,13 +276,28 @@ double tp_local_error(const tp_solver *s, int id, const tp_tile *t)
     const tp_expect_plan *plan = s->plans[id];
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     if (plan->by != TP_BY_CLOSED)
-        return t->local + unit * 40;
+        return t->now.local + unit * 40;
     if (plan->f->u.form != TP_EXP && plan->g->u.form != TP_EXP)
         return closed_error(&plan->f->u, &plan->g->u, 0);
     size_t rows = t->rows, columns = t->alone ? t->rows : t->columns;
     return closed_error(&plan->f->u, &plan->g->u,
                         largest_of(s->single[t->set[0]][q->var_a] + t->row0, rows) +
                             largest_of(s->single[t->set[1]][q->var_b] + t->column0, columns));
+}
+
+/* 1 / sqrt of a variance, for correlations. */
+static int find_inverse(tp_solver *s, int variance, int set)
+{
+    const double *v = s->single[set][variance];
+    double **inverse = &s->errors.inverse[set][variance];
+    if (*inverse)
+        return 0;
+    *inverse = ad_arena_alloc(s->algebra.arena, s->rows[set], sizeof **inverse);
+    if (!*inverse)
+        return ad_fail(s->error, "out of memory for correlations");
+    for (size_t i = 0; i < s->rows[set]; i++)
+        (*inverse)[i] = v[i] > 0 ? 1 / sqrt(v[i]) : 0;
+    return 0;
 }
 
 static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double *const sizes[2], double *e)
@@ -252,6 +311,8 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
         return 0;
     if (tp_find_kinks(s, q->fn_a, set) || tp_find_kinks(s, q->fn_b, set) ||
         (s->plans[id]->by == TP_BY_SERIES && tp_plan_series(s, id, set, set)))
+        return -1;
+    if (find_inverse(s, q->var_a, set) || find_inverse(s, q->var_b, set))
         return -1;
     of[0][id] = tp_find_profile(s, q->fn_a, q->var_a, set, line && q->fn_a == q->fn_b ? value : NULL);
     of[1][id] = of[0][id] ? tp_find_profile(s, q->fn_b, q->var_b, set, NULL) : NULL;
@@ -275,9 +336,11 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
     }
     double most = 0;
     const double *cov = s->single[set][q->b];
-    for (size_t i = 0; i < rows; i++)
-        if (va[i] > 0 && vb[i] > 0)
-            most = fmax(most, fabs(cov[i]) / sqrt(va[i]) / sqrt(vb[i]));
+    const double *inverse[2] = { s->errors.inverse[set][q->var_a], s->errors.inverse[set][q->var_b] };
+    for (size_t i = 0; i < rows; i++) {
+        double c = fabs(cov[i]) * inverse[0][i] * inverse[1][i];
+        most = c > most ? c : most;
+    }
     double off = s->errors.single[set][q->b];
     for (int side = 0; side < 2; side++) {
         double *const *size = s->errors.sizes[q->b];
@@ -312,9 +375,8 @@ static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
         *e = q->kind == TP_Q_SUM ? part_sum(q, 0, errors) : unit;
         return 0;
     case TP_Q_GRAM:
-        gram_sizes(s, id, set, rows, sizes);
         *e = unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
-        return 0;
+        return gram_sizes(s, id, set, rows, sizes);
     case TP_Q_PRODUCT:
         for (int side = 0; side < 2; side++)
             if (s->errors.sizes[q->a][side] && s->errors.sizes[q->b][side])
@@ -354,8 +416,9 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
     if (!take_sizes(s, id))
         return -1;
     if (!streamed) {
-        memset(errors->sizes[id][0], 0, rows * sizeof(double));
-        memset(errors->sizes[id][1], 0, rows * sizeof(double));
+        bool filled = q->kind == TP_Q_NUMBER || q->kind == TP_Q_SUM || q->kind == TP_Q_GRAM;
+        for (int side = 0; side < 2 && !filled; side++)
+            memset(errors->sizes[id][side], 0, rows * sizeof(double));
         if (own_sizes(s, id, set, t, &e))
             return -1;
         errors->single[set][id] = e;
@@ -363,7 +426,8 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
         errors->single[set][id] += unit * (2 + 2 * sqrt(q->n));
     }
     for (int side = 0; side < 2; side++) {
-        errors->ratio[set][side][id] = value ? root_ratio(errors->sizes[id][side], value, rows) : 1;
+        errors->ratio[set][side][id] =
+            value && errors->related[id] ? root_ratio(errors->sizes[id][side], value, rows) : 1;
         if (total >= 0)
             tp_array_accumulate(rows, fabs(times), errors->sizes[id][side], NULL, errors->sizes[total][side]);
     }
@@ -391,7 +455,7 @@ static double expect_bound(const tp_solver *s, int id, const tp_tile *t, double 
     if (f->parity * g->parity == -1)
         return 0;
     double off = e * s->errors.reach[t->set[0]][0][id] * s->errors.reach[t->set[1]][1][id];
-    return tp_local_error(s, id, t) + passed_error(s, id, t->set[0], t->set[1], off, near ? 1 : t->most);
+    return tp_local_error(s, id, t) + passed_error(s, id, t->set[0], t->set[1], off, near ? 1 : t->now.most);
 }
 
 void tp_bound(const tp_solver *s, int id, tp_tile *t)
@@ -424,11 +488,15 @@ void tp_bound(const tp_solver *s, int id, tp_tile *t)
             e[id] = relative(s, t->set[q->kind == TP_Q_SECOND], q->a);
             break;
         case TP_Q_EXPECT:
-            if (!near && !t->has_near && !(e[q->a] > t->error[1][q->a]))
+            if (!near && !t->now.has_near && !(e[q->a] > t->error[1][q->a]))
                 e[id] = t->error[1][id];
             else
-                e[id] = expect_bound(s, id, t, e[q->a], !near && t->has_near);
+                e[id] = expect_bound(s, id, t, e[q->a], !near && t->now.has_near);
             break;
+        }
+        if (near && !t->n_near && !t->pair) {
+            t->error[0][id] = e[id];
+            return;
         }
     }
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { TILE = 64, MIN_TILE = 16, CACHE = 512 * 1024 };
+enum { AHEAD = 4 }; /* quantities of a long program do not stay in the cache */
 
 /* ---- what is needed ---- */
 /* The scalars in the functions of an expectation: how many, TP_MAX_SCALARS of either at most. */
@@ -219,6 +220,8 @@ static int solve_alone(tp_solver *s, const tp_series *series)
             if (is_streamed(&pool, id))
                 tp_errors_start(s, id, pool.rows);
         for (int id = 0; id < s->n; id++) {
+            if (id + AHEAD < s->n)
+                __builtin_prefetch(tp_quantity_at(&s->algebra, id + AHEAD));
             bool computed = s->alone[id] && !is_streamed(&pool, id);
             int total = computed ? pool.total[id] : -1;
             if (computed && solve_row(s, id, set, &t, &pool))
@@ -246,46 +249,69 @@ static bool by_halves(const tp_solver *s)
     return s->same && !s->folded;
 }
 
-static void bound(const tp_solver *s, int id, tp_tile *t)
+/* A quantity that has just been filled: of one pair, its error; of a tile, what will tell it. */
+static void note(const tp_solver *s, int id, tp_tile *t)
 {
+    if (t->seen && s->plans[id])
+        t->seen[id] = t->now;
+    if (!t->pair)
+        return;
     tp_bound(s, id, t);
-    if (t->pair)
-        tp_fill_near(s, id, t);
+    tp_fill_near(s, id, t);
 }
 
-/* One tile: all quantities, then the kernels' values into place, mirrored where only one half is computed. stated: the
- * kernels' errors, of all pairs and of those that are not near. */
+/* Kernels' errors, of all pairs and of those that are not near; of a tile from what is seen of its expectations. */
+static void state_errors(const tp_solver *s, const tp_series *series, tp_tile *t, double stated[2])
+{
+    double errors[TP_MAX_POWERS][2] = { { 0 } };
+    for (int i = 0; i < s->schedule.n_steps; i++) {
+        const tp_step *step = &s->schedule.steps[i];
+        for (int k = 0; k < 2 && step->kind == TP_STEP_FILL && t->seen; k++) {
+            int id = k ? step->partner : step->id;
+            if (id < 0)
+                continue;
+            t->now = t->seen[id];
+            tp_bound(s, id, t);
+        }
+        for (int near = 0; near < 2 && step->kind != TP_STEP_FILL; near++) {
+            const double *e = t->error[near];
+            errors[step->term][near] =
+                fmax(errors[step->term][near], e[step->id] + (step->partner >= 0 ? e[step->partner] : 0));
+        }
+    }
+    stated[0] = stated[1] = 0;
+    for (int k = 0; k < series->n; k++)
+        for (int near = 0; near < 2; near++)
+            stated[near] = fmax(stated[near], tp_stated(s, series->at[k].q, errors[k][near]));
+}
+
+/* One tile: all quantities, then the kernels' values into place, mirrored where only one half is computed. */
 static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, tp_tile *t, double *const *totals,
-                      double stated[2], ad_error *error)
+                      ad_error *error)
 {
     size_t n = t->rows * t->columns;
     bool half = by_halves(s);
-    double errors[TP_MAX_POWERS][2] = { { 0 } };
     for (int k = 0; k < series->n; k++)
         memset(totals[k], 0, n * sizeof *totals[k]);
     for (int i = 0; i < s->schedule.n_steps; i++) {
         const tp_step *step = &s->schedule.steps[i];
+        if (i + AHEAD < s->schedule.n_steps)
+            __builtin_prefetch(tp_quantity_at(&s->algebra, step[AHEAD].id));
         if (step->kind == TP_STEP_FILL) {
             if (tp_fill(s, step->id, step->partner, t, error))
                 return -1;
-            bound(s, step->id, t);
+            note(s, step->id, t);
             if (step->partner >= 0)
-                bound(s, step->partner, t);
+                note(s, step->partner, t);
             continue;
         }
         const double *a = t->values[step->id], *b = step->partner >= 0 ? t->values[step->partner] : NULL;
         tp_array_accumulate(n, step->c, a, b, totals[step->term]);
-        for (int near = 0; near < 2; near++)
-            errors[step->term][near] =
-                fmax(errors[step->term][near], t->error[near][step->id] + (b ? t->error[near][step->partner] : 0));
     }
     bool finite = true;
-    stated[0] = stated[1] = 0;
     for (int k = 0; k < series->n; k++) {
         const double *from = totals[k], *diagonal = s->single[0][series->at[k].q];
         double *to = kernel->terms[k].values;
-        for (int near = 0; near < 2; near++)
-            stated[near] = fmax(stated[near], tp_stated(s, series->at[k].q, errors[k][near]));
         for (size_t i = 0; i < t->rows; i++)
             for (size_t j = 0; j < t->columns; j++) {
                 size_t row = t->row0 + i, column = t->column0 + j;
@@ -301,8 +327,9 @@ static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
             }
     }
     return finite ? 0
-                  : ad_fail(error, "the limit kernel leaves the range of a double (1.8e308) for inputs %zu to %zu and "
-                                   "%zu to %zu: smaller inputs or weights keep it",
+                  : ad_fail(error,
+                            "the limit kernel leaves the range of a double (1.8e308) for inputs %zu to %zu and "
+                            "%zu to %zu: smaller inputs or weights keep it",
                             t->row0, t->row0 + t->rows - 1, t->column0, t->column0 + t->columns - 1);
 }
 
@@ -322,7 +349,8 @@ typedef struct {
     tp_near pair;
     double *totals[TP_MAX_POWERS], *single[TP_MAX_POWERS];
     double **values, *memory, *numbers;
-    double worst; /* error so far */
+    tp_seen *seen, *most; /* by quantity: of a tile; the worst of all tiles without pairs near 1 or -1 */
+    double worst;         /* error of the others so far */
 } worker;
 
 static int worker_begin(worker *w, const tp_solver *s, const tp_series *series, size_t high, size_t wide,
@@ -330,21 +358,22 @@ static int worker_begin(worker *w, const tp_solver *s, const tp_series *series, 
 {
     size_t n = (size_t)s->n, area = high * wide, blocks = (size_t)s->schedule.n_slots + (size_t)series->n + 3;
     w->values = ad_alloc(2 * n + 1, sizeof *w->values, "a tile", error);
-    w->memory = ad_alloc(blocks * area + high + wide + 2 * n + (area + 7) / 8, sizeof *w->memory, "a tile", error);
-    if (!w->values || !w->memory)
+    w->memory = ad_alloc(blocks * area + 2 * n + (area + 7) / 8, sizeof *w->memory, "a tile", error);
+    w->seen = ad_alloc(2 * n + 1, sizeof *w->seen, "a tile", error);
+    if (!w->values || !w->memory || !w->seen)
         return -1;
+    w->most = w->seen + n;
     double *next = w->memory;
     for (int k = 0; k < series->n; k++, next += area)
         w->totals[k] = next;
-    w->tile = (tp_tile){ .values = w->values, .q11 = next, .q22 = next + area, .half = next + 2 * area };
+    w->tile =
+        (tp_tile){ .values = w->values, .q11 = next, .q22 = next + area, .half = next + 2 * area, .seen = w->seen };
     next += 3 * area;
     for (int id = 0; id < s->n; id++)
         if (s->schedule.slot[id] >= 0)
             w->values[id] = next + (size_t)s->schedule.slot[id] * area;
     next += (size_t)s->schedule.n_slots * area;
-    w->tile.scale[0] = next;
-    w->tile.scale[1] = next + high;
-    w->tile.error[0] = next + high + wide;
+    w->tile.error[0] = next;
     w->tile.error[1] = w->tile.error[0] + n;
     w->tile.nearly = (unsigned char *)(w->tile.error[1] + n);
     return 0;
@@ -356,7 +385,7 @@ static int one_begin(worker *w, const tp_solver *s, ad_error *error)
     size_t n = (size_t)s->n;
     if (w->numbers)
         return 0;
-    w->numbers = ad_alloc(7 * n + TP_MAX_POWERS + 5, sizeof *w->numbers, "a pair", error);
+    w->numbers = ad_alloc(7 * n + TP_MAX_POWERS + 3, sizeof *w->numbers, "a pair", error);
     if (!w->numbers)
         return -1;
     double *next = w->numbers;
@@ -372,8 +401,6 @@ static int one_begin(worker *w, const tp_solver *s, ad_error *error)
     w->one.q11 = next;
     w->one.q22 = next + 1;
     w->one.half = next + 2;
-    w->one.scale[0] = next + 3;
-    w->one.scale[1] = next + 4;
     w->one.rows = w->one.columns = 1;
     w->one.pair = &w->pair;
     return 0;
@@ -393,11 +420,21 @@ static int solve_near(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
         w->one.row0 = row;
         w->one.column0 = column;
         w->one.set[1] = t->set[1];
-        if (solve_tile(s, series, kernel, &w->one, w->single, stated, error))
+        if (solve_tile(s, series, kernel, &w->one, w->single, error))
             return -1;
+        state_errors(s, series, &w->one, stated);
         w->worst = fmax(w->worst, stated[0]);
     }
     return 0;
+}
+
+static void take_most(const tp_solver *s, tp_seen *most, const tp_seen *seen)
+{
+    for (int id = 0; id < s->n; id++)
+        if (s->plans[id] && s->paired[id]) {
+            most[id].local = fmax(most[id].local, seen[id].local);
+            most[id].most = fmax(most[id].most, seen[id].most);
+        }
 }
 
 static int solve_block(tp_solver *s, const tp_series *series, tp_kernel *kernel, worker *w, ad_error *error)
@@ -405,8 +442,13 @@ static int solve_block(tp_solver *s, const tp_series *series, tp_kernel *kernel,
     double stated[2];
     w->tile.n_near = 0;
     memset(w->tile.nearly, 0, w->tile.rows * w->tile.columns);
-    if (solve_tile(s, series, kernel, &w->tile, w->totals, stated, error))
+    if (solve_tile(s, series, kernel, &w->tile, w->totals, error))
         return -1;
+    if (!w->tile.n_near) {
+        take_most(s, w->most, w->seen);
+        return 0;
+    }
+    state_errors(s, series, &w->tile, stated);
     bool again = w->tile.n_near && stated[0] > 4 * stated[1] + 1e-14;
     w->worst = fmax(w->worst, stated[again]);
     return again ? solve_near(s, series, kernel, w, error) : 0;
@@ -417,6 +459,14 @@ static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel,
     size_t high = tile_edge(s, s->rows[0]), wide = s->same ? high : tile_edge(s, s->rows[1]);
     size_t down = (s->rows[0] + high - 1) / high, across = (s->rows[1] + wide - 1) / wide;
     int failed = 0;
+    double stated[2], *errors = ad_arena_alloc(s->algebra.arena, 2 * (size_t)s->n, sizeof *errors);
+    tp_tile all = { .rows = s->rows[0],
+                    .columns = s->rows[1],
+                    .set = { 0, s->same ? 0 : 1 },
+                    .seen = ad_arena_alloc(s->algebra.arena, (size_t)s->n, sizeof *all.seen),
+                    .error = { errors, errors ? errors + s->n : NULL } };
+    if (!errors || !all.seen)
+        return ad_fail(s->error, "out of memory for the errors of a kernel");
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         ad_error error = { 0 };
@@ -437,27 +487,37 @@ static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel,
 #pragma omp critical
         {
             kernel->error = fmax(kernel->error, w.worst);
+            if (w.seen)
+                take_most(s, all.seen, w.most);
             if (failed)
                 ad_fail(s->error, "%s", error.text);
         }
         ad_free(w.values);
         ad_free(w.memory);
         ad_free(w.numbers);
+        ad_free(w.seen);
     }
-    return failed ? -1 : 0;
+    if (failed)
+        return -1;
+    state_errors(s, series, &all, stated);
+    kernel->error = fmax(kernel->error, stated[0]);
+    return 0;
 }
 
-/* A number without a digit is none. */
-static int check_digits(const tp_kernel *kernel, ad_error *error)
+/* A row whose variance has cancelled to 0 is 0 as a whole: the kernel's highest power has no negative squares. */
+static void clear_zeros(const tp_solver *s, const tp_series *series, const tp_kernel *kernel)
 {
-    const double most = 0.1;
-    if (kernel->error <= most)
-        return 0;
-    return ad_fail(error,
-                   "the limit kernel has no digits left: its error may be %.2g of its size, by roundings of the inputs' "
-                   "products. Inputs are too near each other, or terms of the network's output cancel: leave out "
-                   "inputs that nearly repeat others, or read out less of a difference",
-                   kernel->error);
+    int top = 0;
+    for (int k = 1; k < kernel->n_terms; k++)
+        top = kernel->terms[k].power > kernel->terms[top].power ? k : top;
+    for (int side = 0; side < 2 && kernel->n_terms > 0; side++) {
+        const double *variance = s->single[s->same ? 0 : side][series->at[top].q];
+        double *values = kernel->terms[top].values;
+        size_t along = side ? 1 : kernel->rows2, across = side ? kernel->rows2 : 1;
+        for (size_t i = 0; i < s->rows[side]; i++)
+            for (size_t k = 0; k < s->rows[!side] && !(fabs(variance[i]) > 0); k++)
+                values[i * along + k * across] = 0;
+    }
 }
 
 static void unfold(const tp_solver *s, tp_kernel *kernel)
@@ -584,10 +644,11 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         kernel->n_terms = k + 1;
     }
     if (!status)
-        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads) ||
-                 check_digits(kernel, error);
+        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads);
     if (!status && s.folded)
         unfold(&s, kernel);
+    if (!status)
+        clear_zeros(&s, &series, kernel);
     if (!status)
         snprintf(kernel->method, sizeof kernel->method, "%s%s",
                  s.closed ? "closed forms" : "exact rules, series and quadrature", s.algebra.left);

@@ -9,7 +9,7 @@
 /* Of the quantity under way. */
 static void note_error(tp_tile *t, double error)
 {
-    t->local = fmax(t->local, error);
+    t->now.local = fmax(t->now.local, error);
 }
 
 /* ---- expectations ---- */
@@ -302,7 +302,7 @@ int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error)
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     double *out = t->values[id];
     size_t n = t->alone ? t->rows : t->rows * t->columns;
-    t->local = 0;
+    t->now.local = 0;
     switch (q->kind) {
     case TP_Q_NUMBER:
         for (size_t i = 0; i < n; i++)

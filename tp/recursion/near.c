@@ -162,6 +162,57 @@ static bool is_smooth(const tp_univariate *f, double v1, double v2, int sign, do
     return f->n_kinks == 0 && (sign > 0 || f->parity != 0) && v <= 1e4 && v * gap <= 0.05;
 }
 
+/* Is this side of a covariance's size the variance, term by term? */
+static bool is_variance(const tp_solver *s, int cov, int variance, int side)
+{
+    const tp_quantity *c = tp_quantity_at(&s->algebra, cov), *v = tp_quantity_at(&s->algebra, variance);
+    if (cov == variance)
+        return true;
+    if (c->kind != v->kind || fabs(c->c - v->c) > 0 || c->n != v->n)
+        return false;
+    switch (c->kind) {
+    case TP_Q_NUMBER:
+        return true;
+    case TP_Q_GRAM:
+        return s->gram_blocks[cov][side] == s->gram_blocks[variance][0] &&
+               s->gram_blocks[cov][side] == s->gram_blocks[variance][1];
+    case TP_Q_SUM:
+        for (int k = 0; k < c->n; k++) {
+            bool found = false;
+            for (int m = 0; m < v->n && !found; m++)
+                found =
+                    !(fabs(c->parts[k].c - v->parts[m].c) > 0) && is_variance(s, c->parts[k].q, v->parts[m].q, side);
+            if (!found)
+                return false;
+        }
+        return true;
+    case TP_Q_PRODUCT:
+        return (is_variance(s, c->a, v->a, side) && is_variance(s, c->b, v->b, side)) ||
+               (is_variance(s, c->a, v->b, side) && is_variance(s, c->b, v->a, side));
+    case TP_Q_EXPECT: {
+        int fn = side ? c->fn_b : c->fn_a, var = side ? c->var_b : c->var_a;
+        return v->fn_a == fn && v->fn_b == fn && v->var_a == var && v->var_b == var;
+    }
+    default:
+        return false;
+    }
+}
+
+/* 1 - |c| of an expectation's arguments, whose variances may have more terms than the covariance; and its error. */
+static double gap_of_arguments(const tp_solver *s, const tp_quantity *q, const tp_near *p, const double v[2],
+                               double *off)
+{
+    double gap = p->gap[q->a], part = 1;
+    *off = p->off[q->a];
+    for (int side = 0; side < 2; side++)
+        if (!is_variance(s, q->a, side ? q->var_b : q->var_a, side)) {
+            part *= sqrt(p->size[side][q->a] / v[side]);
+            *off += 16 * unit;
+        }
+    gap += (1 - gap) * (1 - part);
+    return gap < 0 ? (gap + *off >= 0 ? 0 : (double)NAN) : gap;
+}
+
 static void near_expect(const tp_solver *s, const tp_quantity *q, int id, tp_tile *t)
 {
     const tp_near *p = t->pair;
@@ -169,7 +220,8 @@ static void near_expect(const tp_solver *s, const tp_quantity *q, int id, tp_til
     const tp_univariate *f = &plan->f->u, *g = &plan->g->u;
     const tp_profile *of[2] = { s->errors.of[t->set[0]][0][id], s->errors.of[t->set[1]][1][id] };
     double v1 = s->single[t->set[0]][q->var_a][t->row0], v2 = s->single[t->set[1]][q->var_b][t->column0];
-    double gap = p->gap[q->a], off = p->off[q->a], cov = *t->values[q->a], out = (double)NAN;
+    double cov = *t->values[q->a], out = (double)NAN, off;
+    double gap = gap_of_arguments(s, q, p, (const double[2]){ v1, v2 }, &off);
     int sign = cov < 0 ? -1 : 1;
     p->size[0][id] = of[0]->norms[t->row0];
     p->size[1][id] = of[1]->norms[t->column0];

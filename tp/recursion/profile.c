@@ -50,14 +50,6 @@ static double most_of_any(double m)
     return best;
 }
 
-/* E f(a) f(b) at one variance and correlation 1 - gap. */
-static double closed_at(const tp_univariate *f, double q, double gap)
-{
-    double cov = q * (1 - gap), half = q * gap, value = 0;
-    tp_closed(f, f, 1, &q, &q, &cov, &half, &value);
-    return value;
-}
-
 /* At correlation 1, of what does not jump. */
 static void slopes_end(const tp_solver *s, int fn, int set, const tp_probes *p, double *slopes)
 {
@@ -73,12 +65,22 @@ static void slopes_end(const tp_solver *s, int fn, int set, const tp_probes *p, 
 /* By the secant a little further on. */
 static void slopes_closed(const tp_univariate *f, const tp_probes *p, double *slopes)
 {
+    enum { POINTS = 2 * TP_LEVELS };
+    double gap[POINTS], q[POINTS], cov[POINTS], half[POINTS], value[POINTS]; /* two a level; the last gap is 0 */
+    for (int level = 0; level < TP_LEVELS; level++) {
+        gap[2 * level] = fmax(1 - level_at(level), TP_NEAR);
+        gap[2 * level + 1] = level == TP_LEVELS - 1 ? 0 : gap[2 * level] * (31.0 / 32);
+    }
     for (int k = 0; k < p->n; k++) {
-        double q = p->q[k], one = closed_at(f, q, 0);
-        for (int level = 0; level < TP_LEVELS && one > 0 && isfinite(one); level++) {
-            double gap = fmax(1 - level_at(level), TP_NEAR), less = level == TP_LEVELS - 1 ? 0 : gap * (31.0 / 32);
-            slopes[level] = fmax(slopes[level], (closed_at(f, q, less) - closed_at(f, q, gap)) / one / (gap - less));
+        for (int i = 0; i < POINTS; i++) {
+            q[i] = p->q[k];
+            cov[i] = q[i] * (1 - gap[i]);
+            half[i] = q[i] * gap[i];
         }
+        tp_closed(f, f, POINTS, q, q, cov, half, value);
+        double one = value[POINTS - 1];
+        for (int i = 0; i < POINTS && one > 0 && isfinite(one); i += 2)
+            slopes[i / 2] = fmax(slopes[i / 2], (value[i + 1] - value[i]) / one / (gap[i] - gap[i + 1]));
     }
 }
 

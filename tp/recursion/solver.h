@@ -15,6 +15,7 @@ typedef struct {
     ad_axis axis;
     size_t size;
     double *rows[2];
+    double *squares[2]; /* (rows): |x|^2; NULL: not yet found */
 } tp_data_block;
 
 typedef enum { TP_BY_NOTHING, TP_BY_CLOSED, TP_BY_SERIES, TP_BY_RULE } tp_method;
@@ -58,12 +59,14 @@ typedef struct tp_profile {
 typedef struct {
     double *single[2];           /* by set and quantity: e at (i, i) */
     double *ratio[2][2];         /* by set, side and quantity */
+    double **inverse[2];         /* by set and a variance's quantity: (rows) 1 / sqrt, 0 of 0; NULL: not needed */
     double *reach[2][2];         /* of an expectation: the ratio for its covariance beside the variances */
     double *moves[2][2];         /* ... the error of the variance, and of scalars in the function */
     tp_profile **profiles;       /* by the variance's quantity */
     const tp_profile **of[2][2]; /* by set, side and quantity: of an expectation's function */
     double *(*sizes)[2];         /* by quantity: (rows) on either side, while a set's values at (i, i) are found */
     int *last;                   /* by quantity: the last that reads its sizes */
+    bool *related;               /* by quantity: is `ratio` read of it? */
     double **freed;
     int n_freed;
 } tp_errors;
@@ -97,6 +100,13 @@ typedef struct {
     double *gap, *off, *size[2];
 } tp_near;
 
+/* What decides an expectation's error over pairs: its numerical error, the largest correlation of pairs that are not
+ * near 1 or -1, and whether there are others. */
+typedef struct {
+    double local, most;
+    bool has_near;
+} tp_seen;
+
 /* A part of the pairs, for which quantities are computed. */
 typedef struct {
     size_t rows, columns; /* of the tile; for values at (i, i): rows = n, columns = 1 */
@@ -106,10 +116,9 @@ typedef struct {
     double **values;          /* by quantity */
     double *q11, *q22, *half; /* scratch of the tile's size */
     double *error[2];         /* by quantity: e of all pairs, and of those that are not near 1 or -1 in correlation */
-    double *scale[2];         /* scratch: of rows, and of columns */
-    double local, most;    /* of the quantity under way: numerical error; the largest correlation of pairs not near */
-    unsigned char *nearly; /* (rows, columns): pairs whose correlation is near 1 or -1 somewhere */
-    bool has_near;         /* of the quantity under way */
+    tp_seen now;              /* of the expectation under way */
+    tp_seen *seen;            /* by quantity: of the tile's expectations; NULL where `now` is read at once */
+    unsigned char *nearly;    /* (rows, columns): pairs whose correlation is near 1 or -1 somewhere */
     int n_near;
     const tp_near *pair; /* of a tile that is one pair alone; NULL */
 } tp_tile;

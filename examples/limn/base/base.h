@@ -11,17 +11,23 @@ enum { GRADIENT_FLOW = NN_N_OPTIMIZERS };
 
 typedef struct {
     const char *command, *network;
+    const char *source; /* of the commands that take a file before the network */
     int argc;
     char *const *argv; /* as they were typed */
     const char *settings[MAX_SETTINGS + 1];
     int n_settings;
+    const char *maps[MAX_SETTINGS + 1]; /* TORCH=LIMN, ended by NULL */
+    int n_maps;
+    const char *like;
     const char *psi[MAX_SETTINGS]; /* expectations to be found */
     int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
     const char *labels2, *start, *covariance;
     const char *drift, *drift_kernels, *drift_limit;
+    nn_weights_info *info; /* what the file of --weights or --resume says; NULL: none is read */
     nn_parametrization scale;
     nn_sigma_in sigma_in;
+    nn_layout layout;
     nn_loss loss;
     int optimizer; /* nn_optimizer or GRADIENT_FLOW; -1: not given */
     tp_kernel_kind kernel;
@@ -45,9 +51,10 @@ typedef struct {
     int n_widths;
     double times[MAX_TIMES]; /* ascending, INFINITY for inf */
     int n_times;
-    bool loss_given, scaling_given, infinite; /* infinite: --width inf was written */
+    bool loss_given, scaling_given, scale_given, sigma_in_given, type_given;
+    bool infinite; /* infinite: --width inf was written */
     tp_style format;
-    bool json, explain, grey, recursion, no_check, help, version;
+    bool json, explain, grey, transpose, recursion, no_check, help, version;
 } options;
 
 /* ---- options.c ---- */
@@ -57,19 +64,21 @@ typedef enum {
 #include "examples/limn/base/options.def"
     OPTIONS
 } option;
-_Static_assert(OPTIONS <= 64, "a command's options are the bits of one word");
+/* A set of options, by their bits. */
+__extension__ typedef unsigned __int128 option_set;
+_Static_assert(OPTIONS <= 8 * sizeof(option_set), "a command's options are the bits of one word");
 
 /* Sets of options, as bits: TAKE(SEED) | TAKE(SEEDS). */
-#define TAKE(ID) (UINT64_C(1) << OPTION_##ID)
+#define TAKE(ID) ((option_set)1 << OPTION_##ID)
 #define TAKE_ALWAYS (TAKE(INPUTS) | TAKE(JSON) | TAKE(HELP) | TAKE(VERSION))
 #define TAKE_NETWORK                                                                                                   \
-    (TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(LABEL_COLUMN) |          \
-     TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE_ALWAYS)
+    (TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(TRANSPOSE) |             \
+     TAKE(LABEL_COLUMN) | TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE_ALWAYS)
 
 typedef struct {
-    const char *name, *argument;  /* NET, or FILE */
+    const char *name, *argument;  /* NET, FILE, or a file and NET: "F.safetensors NET" */
     const char *summary, *manual; /* one line, and the rest of its help */
-    uint64_t takes;
+    option_set takes;
     /* What its options say to each other, and its defaults: 0, or 2 after option_fail. May be NULL. */
     int (*settle)(options *o);
     /* 0; -1 with an error; 128 and the signal with an error that tells where a fit was interrupted. */
@@ -85,12 +94,21 @@ int option_fail(const char *what, const char *value);
 const char *option_word(option of, int choice);
 
 /* ---- network.c ---- */
+/* The network's function, built in or a C file's, and what it takes of one sample. */
+nn_function network_function(const options *o, nn_input_kind *input, ad_error *error);
 /* The network on inputs such as the data's, in the shape that it takes: a built-in one or a C file's. data NULL: the
  * embedded mnist's. */
 nn_net *network_trace(const options *o, const ds_data *data, ad_error *error);
 /* The network at --width, else at the width of --weights, else at `width`; its values are those of --weights, if given.
  * It owns nothing of the net, which must outlive it. */
 nn_model *network_model(const options *o, const nn_net *net, size_t width, uint64_t seed, ad_error *error);
+
+/* ---- weights.c ---- */
+/* Scale, sigma-in and settings of the file of --weights or --resume, where the command line has none, told in one line.
+ * weights_forget frees what they point to. */
+int weights_recall(options *o, ad_error *error);
+void weights_forget(options *o);
+bool weights_converted(const options *o); /* they are of another scale than --scale and --sigma-in say */
 
 /* ---- data.c ---- */
 /* Inputs and, where they are known, labels: --data, or --inputs and --labels. y is NULL without labels. */
@@ -99,8 +117,8 @@ ds_data *data_load(const options *o, ad_error *error);
 int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error);
 /* The name or path of the inputs, for messages. */
 const char *data_name(const options *o);
-/* Name, rows, shape, split and classes of a set that --data read from files: one line, or a member of root if that is
- * not NULL; nothing for other inputs. */
+/* Name, rows, shape, split and classes of a set that --data read from files, and the set's note: a line each, or a
+ * member of root if that is not NULL; nothing for other inputs without a note. */
 void data_tell(const options *o, const ds_data *data, cJSON *root);
 /* What the data asks of a network: a number a class, or one a target; 0 without labels. */
 size_t data_outputs(const ds_data *data);

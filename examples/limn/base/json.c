@@ -55,6 +55,10 @@ cJSON *json_new(const options *o)
     }
     json_put(root, "scale", cJSON_CreateString(option_word(OPTION_SCALE, (int)o->scale)));
     json_put(root, "sigma_in", cJSON_CreateString(option_word(OPTION_SIGMA_IN, (int)o->sigma_in)));
+    if (weights_converted(o)) {
+        json_put(root, "weights_scale", cJSON_CreateString(option_word(OPTION_SCALE, (int)o->info->parametrization)));
+        json_put(root, "weights_sigma_in", cJSON_CreateString(option_word(OPTION_SIGMA_IN, (int)o->info->sigma_in)));
+    }
     return root;
 }
 

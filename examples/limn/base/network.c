@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static nn_function find_network(const char *name, nn_input_kind *input, ad_error *error)
+nn_function network_function(const options *o, nn_input_kind *input, ad_error *error)
 {
+    const char *name = o->network;
     size_t length = strlen(name);
     if (length > 2 && strcmp(name + length - 2, ".c") == 0)
         return compile_network(name, input, error);
@@ -26,7 +27,7 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
 {
     static const ds_data mnist = { .features = 784, .height = 28, .width = 28, .classes = 10 };
     nn_input_kind input;
-    nn_function function = find_network(o->network, &input, error);
+    nn_function function = network_function(o, &input, error);
     if (!function)
         return NULL;
     if (!data)
@@ -44,7 +45,7 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
         ad_fail(error, "%s: %s reads sequences: (rows, time, features), not (rows, features)", data_name(o),
                 o->network);
         return NULL;
-    } else if (o->inputs && data->height) {
+    } else if (o->inputs && data->height && !data->channels) {
         ad_fail(error, "%s: sequences (rows, time, features); %s takes (rows, features)", o->inputs, o->network);
         return NULL;
     }
@@ -58,10 +59,14 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
     else if (o->weights && !(width = nn_width_of_weights(net, o->weights, error)))
         return NULL;
     nn_model *model = nn_model_new(net, width, seed, o->type, (int)o->threads, error);
-    if (model && o->weights && nn_load(model, o->weights, error)) {
+    if (model && o->weights && nn_load_layout(model, o->weights, o->layout, error)) {
         nn_model_free(model);
         return NULL;
     }
+    if (model && o->weights && weights_converted(o) && !o->json)
+        printf("%s: converted from --scale %s --sigma-in %s, with the same W\n", o->weights,
+               option_word(OPTION_SCALE, (int)o->info->parametrization),
+               option_word(OPTION_SIGMA_IN, (int)o->info->sigma_in));
     if (model)
         nn_set_mode(model, o->mode);
     return model;

@@ -8,7 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { TEXT, REAL, WHOLE, WORD, AT_WIDTH, WIDTHS, TIMES, SIZE, SCHEDULE, SETTING, EXPECTATION, FLAG } kind;
+typedef enum {
+    TEXT,
+    REAL,
+    WHOLE,
+    WORD,
+    AT_WIDTH,
+    WIDTHS,
+    TIMES,
+    SIZE,
+    SCHEDULE,
+    SETTING,
+    MAPPING,
+    EXPECTATION,
+    FLAG
+} kind;
 enum { WORDS = 8 };
 typedef struct {
     const char *name, *argument, *help;
@@ -79,12 +93,14 @@ static void print_networks(void)
     puts("\nNET is one of these, with the settings' defaults, or a C file that defines\n"
          "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n\n"
          "  mlp  depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, outputs\n"
-         "  rnn  depth=1, phi=tanh, cell=vanilla (gru, lstm), readout=last (mean), padding=none (front), "
-         "sigma_w=1,\n"
-         "       sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by row\n"
-         "  batchnorm  depth=3, phi=relu, eps=1e-05, affine=no (yes), sigma_w=1.41421, outputs; the inputs of a "
-         "kernel\n"
-         "       are one batch, and those of --inputs2 another\n");
+         "  rnn  depth=1, phi=tanh, cell=vanilla (gru, lstm; torch_rnn, torch_gru, torch_lstm), readout=last (mean, "
+         "last_step),\n"
+         "       padding=none (front), sigma_w=1, sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by "
+         "row;\n"
+         "       PyTorch's cells: sigma_b=0, readout_bias=0, bidirectional=no (yes), and no padding\n"
+         "  batchnorm  depth=3, phi=relu, eps=1e-05, affine=no (yes), sigma_w=1.41421, sigma_b=none, "
+         "readout_bias (sigma_b), outputs;\n"
+         "       the inputs of a kernel are one batch, and those of --inputs2 another\n");
 }
 
 /* Of one command, or, for NULL, of all. */
@@ -96,7 +112,7 @@ static void print_help(const tool_command *const *commands, const tool_command *
                about->manual);
     else
         print_commands(commands);
-    if (!about || strcmp(about->argument, "NET") == 0)
+    if (!about || strstr(about->argument, "NET"))
         print_networks();
     for (int i = 0; i < OPTIONS; i++)
         if (!about || about->takes >> i & 1) {
@@ -165,6 +181,9 @@ static bool set_choice(options *o, const row *r, const char *value)
     *(int *)(void *)((char *)o + r->at) = k;
     o->loss_given |= r == &rows[OPTION_LOSS];
     o->scaling_given |= r == &rows[OPTION_SCALING];
+    o->type_given |= r == &rows[OPTION_DTYPE];
+    o->scale_given |= r == &rows[OPTION_SCALE];
+    o->sigma_in_given |= r == &rows[OPTION_SIGMA_IN];
     return true;
 }
 
@@ -258,6 +277,12 @@ static int set(options *o, const row *r, const char *value)
         good = strchr(value, '=');
         o->settings[o->n_settings++] = value;
         break;
+    case MAPPING:
+        if (o->n_maps == MAX_SETTINGS)
+            return option_fail("there are more than 32 maps at", value);
+        good = strchr(value, '=');
+        o->maps[o->n_maps++] = value;
+        break;
     case EXPECTATION:
         if (o->n_psi == MAX_SETTINGS)
             return option_fail("there are more than 32 expectations at", value);
@@ -326,15 +351,31 @@ static bool answer(const tool_command *const *commands, int argc, char **argv)
     return help || version;
 }
 
-/* The first word is the command, the second the network; an option is "--name value" or "--name=value". */
-static int read_all(options *o, uint64_t *given)
+static bool takes_source(const tool_command *command)
+{
+    return command && strchr(command->argument, ' ');
+}
+
+/* The first word is the command, the last the network, and some commands have a file in between. */
+static int read_word(options *o, const tool_command *const *commands, const char *word)
+{
+    const char **at = !o->command ? &o->command : &o->network;
+    if (o->command && !o->source && takes_source(command_of(commands, o->command)))
+        at = &o->source;
+    if (*at)
+        return option_fail("one word too many:", word);
+    *at = word;
+    return 0;
+}
+
+/* An option is "--name value" or "--name=value". */
+static int read_all(options *o, const tool_command *const *commands, option_set *given)
 {
     char *const *argv = o->argv;
     for (int i = 1; i < o->argc; i++) {
         if (argv[i][0] != '-') {
-            if (o->network)
-                return option_fail("one word too many:", argv[i]);
-            *(o->command ? &o->network : &o->command) = argv[i];
+            if (read_word(o, commands, argv[i]))
+                return 2;
             continue;
         }
         size_t length = strcspn(argv[i], "=");
@@ -351,15 +392,15 @@ static int read_all(options *o, uint64_t *given)
         }
         if (set(o, &rows[k], value))
             return 2;
-        *given |= UINT64_C(1) << k;
+        *given |= (option_set)1 << k;
     }
     return 0;
 }
 
-static int check_taken(const tool_command *command, uint64_t given)
+static int check_taken(const tool_command *command, option_set given)
 {
     for (int k = 0; k < OPTIONS; k++)
-        if (given & ~command->takes & UINT64_C(1) << k) {
+        if (given & ~command->takes & (option_set)1 << k) {
             fprintf(stderr, "limn: %s takes no %s; see limn %s --help\n", command->name, rows[k].name, command->name);
             return 2;
         }
@@ -373,7 +414,8 @@ static int settle(options *o)
         return option_fail("--inputs and --data exclude each other in", o->command);
     if (o->labels && !o->inputs && !o->data)
         return option_fail("--labels needs --inputs or --data in", o->command);
-    if (o->inputs && (o->resize_width || o->grey || o->label_column || o->test_fraction > 0 || o->split_seed))
+    if (o->inputs &&
+        (o->resize_width || o->grey || o->transpose || o->label_column || o->test_fraction > 0 || o->split_seed))
         return option_fail(
             "--inputs are taken as they are: what changes images, columns and the split is for --data in", o->command);
     if (o->test_fraction >= 1)
@@ -399,15 +441,17 @@ int options_parse(options *o, const tool_command *const *commands, int argc, cha
                     .optimizer = -1,
                     .momentum = 0.9,
                     .weight_decay = -1 };
-    uint64_t given = 0;
+    option_set given = 0;
     if (answer(commands, argc, argv))
         return -1;
-    int status = read_all(o, &given);
+    int status = read_all(o, commands, &given);
     *chosen = o->command ? command_of(commands, o->command) : NULL;
     if (!status && !*chosen)
         status = option_fail("unknown command", o->command ? o->command : "(none)");
     if (!status)
         status = check_taken(*chosen, given);
+    if (!status && takes_source(*chosen) && !o->source)
+        status = option_fail("no file after", o->command);
     if (!status && !o->network)
         status =
             option_fail(strcmp((*chosen)->argument, "FILE") == 0 ? "no file after" : "no network after", o->command);

@@ -440,9 +440,9 @@ const tool_command command_kernel = {
         "Without --width (or with --width inf) it is the limit, else a network drawn from --seed, or of --weights.\n"
         "Without --out it prints the first rows and columns. --explain tells memory and time in place of computing.",
     .takes = TAKE_NETWORK | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(WIDTH) | TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(SEEDS) |
-             TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(MODE) | TAKE(PROBES) | TAKE(DTYPE) |
-             TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) |
-             TAKE(EXPLAIN),
+             TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) | TAKE(MODE) | TAKE(PROBES) |
+             TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) |
+             TAKE(THREADS) | TAKE(EXPLAIN),
     .settle = settle_kernel,
     .run = run_kernel,
 };

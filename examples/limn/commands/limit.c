@@ -40,7 +40,7 @@ static int list_entries(const options *o, const tp_solution *s, entry *list)
                                    name, "", &v->mean);
         if (v->type != 's')
             list[n++] = make_entry("Var ", "variance", name, "", &v->variance);
-        for (int i = 0; i < k; i++) {
+        for (int i = 0; i < k && s->covariances; i++) {
             const tp_estimate *e = &s->covariances[k * s->n + i];
             if (fabs(e->value) > 1e-14 || e->error > 0)
                 list[n++] = make_entry("Cov(", "covariance", s->values[i].name, name, e);
@@ -90,7 +90,11 @@ static void print_text(const options *o, const tp_solution *s, const entry *list
             printf(" %16.8g ± %.1e", e->finite, e->finite_error);
         putchar('\n');
     }
-    puts("Covariances of G-vars that are not listed are 0.");
+    if (s->covariances)
+        puts("Covariances of G-vars that are not listed are 0.");
+    else
+        printf("Covariances are not listed, for the program has more than %d commands: --psi 'x*y' gives E x y.\n",
+               TP_MOST_PAIRED);
 }
 
 /* ---- as JSON ---- */
@@ -101,6 +105,7 @@ static int print_json(const options *o, const tp_solution *s, const entry *list,
     json_put(root, "file", cJSON_CreateString(o->network));
     json_put(root, "bp_like", cJSON_CreateBool(s->bp_like));
     json_put(root, "rule", cJSON_CreateString(s->general ? "general" : "bp"));
+    json_put(root, "covariances", cJSON_CreateBool(s->covariances != NULL));
     if (*s->why)
         json_put(root, "reason", cJSON_CreateString(s->why));
     if (s->general && !isnan(s->simple_rule_error))
@@ -163,7 +168,7 @@ static int run_limit(const options *o, ad_error *error)
     if (script)
         add_expectations(o, script);
     tp_solution *solution = script ? tp_script_solve(script, &spec, error) : NULL;
-    size_t count = solution ? (size_t)solution->n * (size_t)(solution->n + 2) + 1 : 0;
+    size_t count = solution ? (size_t)solution->n * (solution->covariances ? (size_t)solution->n + 2 : 2) + 1 : 0;
     entry *list = solution ? ad_alloc(count, sizeof *list, "the limits", error) : NULL;
     int status = list ? 0 : -1;
     if (!status) {
@@ -190,8 +195,8 @@ const tool_command command_limit = {
               "  MatMul   h  := W x\n"
               "  Nonlin   y  := tanh(h)\n"
               "  Moment   e  := \u27e8y, h\u27e9\n\n"
-              "Prints means, variances and covariances of its vectors and the limits of its scalars, and with --width "
-              "the same\n"
+              "Prints means, variances and covariances of its vectors (of up to 1000 commands) and the limits of its "
+              "scalars, and\nwith --width the same\n"
               "at that width, mean and standard error over --seeds. A law of data, N(0, \u27e8x, x\u27e9/784), takes "
               "the first row of\n"
               "--inputs.\n",

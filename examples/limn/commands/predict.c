@@ -212,12 +212,26 @@ static int score_tests(prediction *p, result *r, const double *a, size_t n, size
     return status;
 }
 
+/* The limit's prediction starts from the outputs' mean. */
+static int check_start(const prediction *p, ad_error *error)
+{
+    char where[200];
+    if (!p->program || p->start || tp_outputs_centred(p->program, where, sizeof where))
+        return 0;
+    return ad_fail(error,
+                   "%s: the mean of the outputs over initial networks is not shown to be 0, and the limit's prediction "
+                   "starts from it: give --start F.npy, (train + test rows, outputs)",
+                   where);
+}
+
 static int predict(prediction *p, result *r, const tp_kernel_model_spec *spec, ad_error *error)
 {
     const options *o = p->o;
     size_t n = p->rows[0] * (p->full ? p->outputs : 1), columns = p->full ? 1 : p->outputs, times = (size_t)o->n_times;
     double *kernel = predict_train_kernel(p, o->kernel, error), *a = NULL;
     int status = kernel && (r->kernel_model = tp_kernel_model_new(kernel, n, spec, error)) ? 0 : -1;
+    if (!status)
+        status = check_start(p, error);
     if (!status && o->rate <= 0 && r->training.motion != TP_GRADIENT_FLOW)
         r->training.rate = tp_maximum_stable_rate(r->kernel_model, &r->training, columns) / 2;
     if (!status)
@@ -447,10 +461,10 @@ const tool_command command_predict = {
         "kernel that cannot be inverted is an error that names its condition number and a --ridge.\n"
         "--out writes the test outputs (the training ones, if there are no others), (times, rows, outputs).",
     .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(LABELS2) | TAKE(WIDTH) |
-             TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(LOSS) |
-             TAKE(OPTIMIZER) | TAKE(MOMENTUM) | TAKE(TIMES) | TAKE(RIDGE) | TAKE(TRAIN) | TAKE(TEST) | TAKE(START) |
-             TAKE(COVARIANCE) | TAKE(RATE) | TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) |
-             TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) | TAKE(EXPLAIN),
+             TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
+             TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(MOMENTUM) | TAKE(TIMES) | TAKE(RIDGE) | TAKE(TRAIN) | TAKE(TEST) |
+             TAKE(START) | TAKE(COVARIANCE) | TAKE(RATE) | TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) |
+             TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) | TAKE(EXPLAIN),
     .settle = settle_predict,
     .run = run_predict,
 };

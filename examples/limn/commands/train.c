@@ -252,8 +252,6 @@ static int settle_train(options *o)
         return option_fail("--width inf has no meaning in", o->command);
     if (o->optimizer == GRADIENT_FLOW)
         return option_fail("steps cannot follow the flow in", o->command);
-    if (!(o->weight_decay < 0) && !(o->weight_decay > 0))
-        return option_fail("--weight-decay takes a number above 0 (adamw without any is adam) in", o->command);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->out))
         return option_fail("one file of weights is of one seed: no --seeds in", o->command);
     if (o->seeds > 1 && o->drift)
@@ -262,8 +260,8 @@ static int settle_train(options *o)
         return option_fail("--drift F.csv is missing in", o->command);
     if (o->drift_share >= 1)
         return option_fail("--drift-share is below 1 in", o->command);
-    if (o->optimizer < 0)
-        o->optimizer = NN_ADAM;
+    if (o->optimizer < 0 || (o->optimizer == NN_ADAMW && fpclassify(o->weight_decay) == FP_ZERO))
+        o->optimizer = NN_ADAM; /* which adamw without a decay is */
     if ((int)o->type < 0)
         o->type = AD_FLOAT;
     if (!o->probes)
@@ -283,9 +281,10 @@ const tool_command command_train = {
               "measures the NTK\n"
               "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).",
     .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) |
-             TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) |
-             TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
-             TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
+             TAKE(LAYOUT) | TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) |
+             TAKE(EPOCHS) | TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) |
+             TAKE(DRIFT_KERNELS) | TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) |
+             TAKE(THREADS),
     .settle = settle_train,
     .run = run_train,
 };
@@ -302,8 +301,8 @@ const tool_command command_eval = {
     .argument = "NET",
     .summary = "loss, accuracy and outputs of a network with given --weights",
     .manual = "The width is that of the weights. --out writes the outputs of all inputs, (rows, outputs).",
-    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(WEIGHTS) | TAKE(OUT) | TAKE(MODE) |
-             TAKE(LOSS) | TAKE(DTYPE) | TAKE(THREADS),
+    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
+             TAKE(MODE) | TAKE(LOSS) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_eval,
     .run = run_eval,
 };

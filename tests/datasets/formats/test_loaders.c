@@ -98,6 +98,9 @@ static void fails_everywhere(const char *file, const ds_options *options, long a
 
 static const ds_options unit = { .scaling = DS_UNIT };
 
+static void cifar(const char *name, int f, size_t count);
+static void npy(const char *name, const char *type, const double *values, const char *shape, size_t count);
+
 /* ---- IDX --------------------------------------------------------------------------------------------------------- */
 
 enum { IMAGES = 7, HEIGHT = 2, WIDTH = 3, PIXELS = HEIGHT * WIDTH, HEAD = 16 };
@@ -152,6 +155,69 @@ Test(loaders, idx_folder_keeps_the_files_split_and_order)
             unlink(in("t10k-labels-idx1-ubyte"));
         }
     }
+}
+
+/* EMNIST: labels from 1, and pictures that lie on their side; its parts are named train and test. */
+Test(loaders, idx_of_emnist)
+{
+    unsigned char images[HEAD + IMAGES * PIXELS], labels[8 + IMAGES];
+    idx(images, labels, IMAGES);
+    for (int r = 0; r < IMAGES; r++)
+        labels[8 + r]++;
+    for (int part = 0; part < 2; part++) {
+        put(part ? "emnist-x-test-images-idx3-ubyte" : "emnist-x-train-images-idx3-ubyte", images, sizeof images);
+        put(part ? "emnist-x-test-labels-idx1-ubyte" : "emnist-x-train-labels-idx1-ubyte", labels, sizeof labels);
+    }
+    for (int transpose = 0; transpose < 2; transpose++) {
+        ds_data *data = loads("", &(ds_options){ .scaling = DS_UNIT, .transpose = transpose });
+        cr_assert(data->rows == 2 * IMAGES && data->train == IMAGES && data->classes == 3);
+        cr_assert(data->height == (transpose ? WIDTH : HEIGHT) && data->width == (transpose ? HEIGHT : WIDTH));
+        cr_assert_str_eq(data->class_names[2], "3");
+        cr_assert(strstr(data->note, "labels begin at 1"));
+        cr_assert(!!strstr(data->note, "the option transpose") == !transpose, "%s", data->note);
+        for (size_t r = 0; r < IMAGES; r++) {
+            cr_assert(data->y[r] == (double)(r % 3));
+            for (size_t i = 0; i < HEIGHT; i++)
+                for (size_t j = 0; j < WIDTH; j++)
+                    cr_assert(data->x[r * PIXELS + (transpose ? j * HEIGHT + i : i * WIDTH + j)] ==
+                              (double)(10 * r + i * WIDTH + j) / 255);
+        }
+        ds_free(data);
+    }
+    fails_everywhere("", &(ds_options){ .transpose = true }, 12, 4);
+    ds_data *data = loads("emnist-x-test-images-idx3-ubyte", &(ds_options){ .transpose = true });
+    cr_assert(data->rows == IMAGES);
+    ds_free(data);
+    put("train-images-idx3-ubyte", images, sizeof images);
+    refuses("", &unit, folder, "several sets, ");
+    text("a.csv", "1,0\n2,1\n");
+    refuses("a.csv", &(ds_options){ .transpose = true }, "a.csv", "only pictures of IDX files are transposed");
+}
+
+/* QMNIST: labels are rows of 8 integers, the class first. */
+Test(loaders, idx_of_qmnist)
+{
+    unsigned char images[HEAD + IMAGES * PIXELS], labels[8 + IMAGES], wide[12 + IMAGES * 32] = { 0 };
+    idx(images, labels, IMAGES);
+    memcpy(wide, "\0\0\x0C\2\0\0\0\7\0\0\0\10", 12);
+    for (int r = 0; r < IMAGES; r++) {
+        wide[12 + 32 * r + 3] = labels[8 + r];
+        memset(wide + 12 + 32 * r + 4, 200 + r, 28);
+    }
+    put("qmnist-train-images-idx3-ubyte", images, sizeof images);
+    zip("qmnist-train-labels-idx2-int.gz", wide, sizeof wide);
+    for (int one = 0; one < 2; one++) {
+        ds_data *data = loads(one ? "qmnist-train-images-idx3-ubyte" : "", &unit);
+        cr_assert(data->rows == IMAGES && data->classes == 3 && !data->class_names && !data->note[0]);
+        for (size_t r = 0; r < IMAGES; r++)
+            cr_assert(data->y[r] == (double)(lround(data->x[r * PIXELS] * 255 / 10) % 3));
+        ds_free(data);
+    }
+    wide[12 + 32] = 255;
+    zip("qmnist-train-labels-idx2-int.gz", wide, sizeof wide);
+    refuses("", &unit, "qmnist-train-labels-idx2-int.gz", "label 1 (counted from 0) is -16777");
+    put("qmnist-train-labels-idx2-int", wide, sizeof wide - 1);
+    refuses("", &unit, "qmnist-train-labels-idx2-int", "promises 7 x 8 x 1 x 4 bytes, the file has 223");
 }
 
 Test(loaders, shuffled_splits_keep_rows_whole)
@@ -283,8 +349,54 @@ Test(loaders, gzip_bombs_and_damage)
     bytes[count] = 'x';
     put("x-images-idx3-ubyte.gz", bytes, count + 1);
     refuses("x-images-idx3-ubyte.gz", &unit, "x-images", "1 bytes follow the gzip data");
+    memset(bytes + count, 0, 600); /* as a tape's blocks are filled up */
+    put("x-images-idx3-ubyte.gz", bytes, count + 600);
+    ds_free(loads("x-images-idx3-ubyte.gz", &unit));
+    memcpy(bytes + count + 4, "\x1F\x8B", 2);
+    put("x-images-idx3-ubyte.gz", bytes, count + 600);
+    refuses("x-images-idx3-ubyte.gz", &unit, "x-images", "600 bytes follow the gzip data");
     ad_free(file);
     free(bytes);
+}
+
+/* Any file may be gzipped, by its bytes and not by its name, in one member or several. */
+Test(loaders, gzip_of_every_format)
+{
+    static const char *const parts[] = { "a,b,y\n1,2,cat\n3,4,dog\n5,", "", "6,cat\n" };
+    const char *path = in("a.table");
+    for (int i = 0; i < 3; i++) {
+        gzFile stream = gzopen(path, i ? "ab" : "wb");
+        int length = (int)strlen(parts[i]);
+        cr_assert(stream && gzwrite(stream, parts[i], (unsigned)length) == length && gzclose(stream) == Z_OK);
+    }
+    ds_data *data = loads("a.table", &unit);
+    cr_assert(data->rows == 3 && data->features == 2 && data->classes == 2);
+    ds_free(data);
+    fails_everywhere("a.table", &unit, 8, 1);
+    cifar("a.bin", 10, 3);
+    ad_error error = { 0 };
+    size_t count = 0;
+    char *file = ad_file_read(in("a.bin"), 1 << 20, &count, &error);
+    cr_assert(file != NULL);
+    zip("b.bin.gz", file, count);
+    ad_free(file);
+    data = loads("b.bin.gz", &unit);
+    cr_assert(data->rows == 3 && data->channels == 3);
+    ds_free(data);
+    npy("x.npy", "<f8", (const double[]){ 1, 2, 3, 4 }, "(2, 2)", 4);
+    file = ad_file_read(in("x.npy"), 1 << 20, &count, &error);
+    cr_assert(file != NULL);
+    zip("x.npy.gz", file, count);
+    ad_free(file);
+    data = loads("x.npy.gz", &unit);
+    cr_assert(data->rows == 2 && data->features == 2);
+    ds_free(data);
+    unsigned char *zeros = calloc(1, 1 << 20);
+    cr_assert(zeros != NULL);
+    zeros[0] = '1';
+    zip("z.csv", zeros, 1 << 20); /* 1000 for one */
+    refuses("z.csv", NULL, "z.csv", "a byte of zero");
+    free(zeros);
 }
 
 /* ---- CIFAR-10 ---------------------------------------------------------------------------------------------------- */
@@ -341,7 +453,7 @@ Test(loaders, bad_cifar)
 {
     cifar("a.bin", 3, 4);
     for (int i = 0; i < 3; i++) {
-        static const off_t sizes[] = { 4 * RECORD - 1, RECORD + 1, 1 };
+        static const off_t sizes[] = { 4 * RECORD - 1, RECORD + 2, 1 };
         cr_assert(truncate(in("a.bin"), sizes[i]) == 0);
         refuses("a.bin", NULL, "a.bin", "no whole number of CIFAR-10 records of 3073 bytes");
     }
@@ -355,6 +467,47 @@ Test(loaders, bad_cifar)
     refuses("a.bin", NULL, "a.bin", "record 2 (counted from 0), at byte 6146, has label 10");
     cr_assert(truncate(in("a.bin"), (off_t)1 << 32) == 0);
     refuses("a.bin", NULL, "a.bin", "4294967296 bytes, at most");
+}
+
+/* Two label bytes, of which the second is the class. */
+Test(loaders, cifar_100)
+{
+    enum { LONG = RECORD + 1 };
+    unsigned char *bytes = calloc(3, LONG);
+    cr_assert(bytes != NULL);
+    for (size_t r = 0; r < 3; r++) {
+        bytes[r * LONG] = 19;
+        bytes[r * LONG + 1] = (unsigned char)(99 - r);
+        bytes[r * LONG + 2] = (unsigned char)(10 + r);
+    }
+    put("train.bin", bytes, 2 * LONG);
+    put("test.bin", bytes + 2 * LONG, LONG);
+    char names[1000];
+    size_t length = 0;
+    for (int k = 0; k < 100; k++)
+        length += (size_t)sprintf(names + length, "class_%d\n", k);
+    for (int named = 0; named < 2; named++) {
+        if (named)
+            put("fine_label_names.txt", names, length);
+        for (int one = 0; one < 2; one++) {
+            ds_data *data = loads(one ? "train.bin" : "", &unit);
+            cr_assert(data->rows == (one ? 2 : 3) && data->train == (one ? 1 : 2) && data->classes == 100);
+            cr_assert(strstr(data->note, "100 fine labels are the classes"));
+            for (size_t r = 0; r < data->rows; r++)
+                cr_assert(lround(data->x[r * 3072] * 255) == 10 + 99 - (long)data->y[r]);
+            cr_assert(named == !!data->class_names);
+            if (named)
+                cr_assert_str_eq(data->class_names[42], "class_42");
+            ds_free(data);
+        }
+    }
+    fails_everywhere("", &unit, 5, 4);
+    bytes[LONG + 1] = 100;
+    put("train.bin", bytes, 2 * LONG);
+    refuses("", &unit, "train.bin", "record 1 (counted from 0), at byte 3074, has label 100; classes are 0 to 99");
+    put("train.bin", bytes, 2 * LONG - 1);
+    refuses("", &unit, "train.bin", "no whole number of CIFAR-100 records of 3074 bytes");
+    free(bytes);
 }
 
 /* ---- CSV --------------------------------------------------------------------------------------------------------- */
@@ -505,17 +658,76 @@ Test(loaders, npy_pairs)
     npy("x.npy", "<f8", x, "(6, 2, 1)", 12);
     data = loads("x.npy", &options);
     cr_assert(data->classes == 0 && data->targets == 1 && data->height == 2 && data->width == 1);
+    cr_assert(!data->note[0]);
     ds_free(data);
     npy("y.npy", "<i8", y, "(5,)", 5);
     refuses("x.npy", &options, "y.npy", "5 labels for the 6 rows of");
     npy("y.npy", "<i8", (double[]){ 0, 1, -1, 0, 0, 0 }, "(6,)", 6);
-    refuses("x.npy", &options, "y.npy", "row 2 (counted from 0) is -1; classes are");
+    refuses("x.npy", &options, "y.npy", "row 2 (counted from 0) is -1, which is no class; classes are");
     npy("y.npy", "<f8", (double[]){ 0, NAN, 1, 0, 0, 0 }, "(6,)", 6);
     refuses("x.npy", &options, "y.npy", "row 1 (counted from 0) is nan");
     npy("y.npy", "<f8", y, "(6, 0)", 0);
     refuses("x.npy", &options, "y.npy", "labels are (rows) or (rows, outputs)");
     npy("y.npy", "<f8", y, "()", 1);
     refuses("x.npy", &options, "y.npy", "0 axes");
+}
+
+/* What labels are, by type, shape and rule; the set's note tells what the shape left open. */
+Test(loaders, npy_label_rules)
+{
+    static const double x[] = { 1, 2, 3, 4 }, whole[] = { 0, 2, 1, 1 }, real[] = { 0.5, 2, 1, 1 };
+    const struct {
+        const char *type, *shape;
+        const double *y;
+        ds_label_rule rule;
+        size_t classes;
+        const char *words; /* of the note, or of the error */
+    } cases[] = {
+        { "<i8", "(4,)", whole, DS_LABELS_BY_TYPE, 3, "" },
+        { "<i8", "(4, 1)", whole, DS_LABELS_BY_TYPE, 3, "labels (4, 1) of integers are classes" },
+        { "<f8", "(4, 1)", whole, DS_LABELS_BY_VALUE, 0, "" },
+        { "<f8", "(4,)", whole, DS_LABELS_BY_TYPE, 0, "" },
+        { "<f8", "(4,)", whole, DS_LABELS_BY_VALUE, 3, "floats that are all whole numbers, taken as classes" },
+        { "<f8", "(4,)", real, DS_LABELS_BY_VALUE, 0, "" },
+        { "<f8", "(4, 1)", whole, DS_LABELS_CLASSES, 3, "labels (4, 1) of whole numbers are classes" },
+        { "<f8", "(4,)", real, DS_LABELS_CLASSES, SIZE_MAX, "row 0 (counted from 0) is 0.5, which is no class" },
+        { "<i8", "(4, 1)", (const double[]){ 1, 4096, 0, 0 }, DS_LABELS_BY_TYPE, SIZE_MAX,
+          "row 1 (counted from 0) is 4096, which is no class; classes are 0 to 4095, targets are floats" },
+        { "<i8", "(4, 2)", (const double[]){ 0, 1, 2, 3, 4, 5, 6, 7 }, DS_LABELS_CLASSES, SIZE_MAX,
+          "(rows, outputs); cross-entropy takes classes" },
+    };
+    npy("x.npy", "<f8", x, "(4, 1)", 4);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ad_error error = { 0 };
+        npy("y.npy", cases[i].type, cases[i].y, cases[i].shape, strcmp(cases[i].shape, "(4, 2)") ? 4 : 8);
+        ds_data *data = ds_npy_set(in("x.npy"), in("y.npy"), cases[i].rule, &error);
+        cr_assert(!data == (cases[i].classes == SIZE_MAX), "case %zu: %s", i, error.text);
+        const char *said = data ? data->note : error.text;
+        cr_assert(strstr(said, cases[i].words) && !said[0] == !cases[i].words[0], "case %zu: %s", i, said);
+        if (data)
+            cr_assert(data->classes == cases[i].classes && data->rows == 4 && data->train == 4, "case %zu", i);
+        for (size_t r = 0; data && r < 4; r++)
+            cr_assert(data->x[r] == x[r] && data->y[r] == cases[i].y[r]);
+        ds_free(data);
+    }
+}
+
+Test(loaders, npy_pictures)
+{
+    double x[2 * 2 * 3 * 5];
+    for (int i = 0; i < 60; i++)
+        x[i] = i;
+    npy("x.npy", "<f8", x, "(2, 2, 5, 3)", 60);
+    ds_data *data = loads("x.npy", &unit);
+    cr_assert(data->rows == 2 && data->height == 2 && data->width == 15 && data->channels == 3 && data->features == 30);
+    size_t r = row_of(data, 0);
+    for (size_t j = 0; j < 30; j++)
+        cr_assert(data->x[r * 30 + j] == x[j]);
+    ds_free(data);
+    npy("x.npy", "<f8", x, "(2, 3, 2, 5)", 60);
+    refuses("x.npy", &unit, "x.npy", "(2, 3, 2, 5) has the channels before height and width: save a.transpose");
+    npy("x.npy", "<f8", x, "(2, 1, 2, 3, 5)", 60);
+    refuses("x.npy", &unit, "x.npy", "has 5 axes, an array of pictures (rows, height, width, channels) has 4");
 }
 
 Test(loaders, what_is_no_set)

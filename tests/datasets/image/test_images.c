@@ -205,6 +205,56 @@ Test(images, folders_train_and_test)
     refuses(&unit, "test/dog", "a class that the training part has not");
 }
 
+/* Parts under their other names: validation is the test part where there is none, and else it is not used. */
+Test(images, parts_by_their_names)
+{
+    static const char *const parts[] = { "Training", "valid", "testing" };
+    cr_assert(rmdir(in("cat")) == 0 && rmdir(in("ant")) == 0);
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        cr_assert(mkdir(in(parts[i]), 0700) == 0);
+        for (int c = 0; c < 2; c++) {
+            snprintf(name, sizeof name, "%s/%s", parts[i], c ? "dog" : "ant");
+            cr_assert(mkdir(in(name), 0700) == 0);
+            for (int k = 0; k <= i; k++) {
+                snprintf(name, sizeof name, "%s/%s/%d.png", parts[i], c ? "dog" : "ant", k);
+                write_picture(PNG, name, 1);
+            }
+        }
+        ds_data *data = loads(&unit);
+        static const size_t rows[] = { 2, 2 + 4, 2 + 6 };
+        static const char *const notes[] = { "", "valid is the test part", "valid is not used: test is the test part" };
+        cr_assert(data->rows == rows[i] && data->train == (i ? 2 : 1) && data->classes == 2);
+        cr_assert_str_eq(data->note, notes[i]);
+        ds_free(data);
+    }
+    char command[160];
+    snprintf(command, sizeof command, "rm -r %s/Training", folder);
+    cr_assert(system(command) == 0);
+    refuses(&unit, folder, "and none named train");
+}
+
+Test(images, files_beside_images)
+{
+    write_picture(PNG, "ant/a.png", 1);
+    write_picture(PNG, "cat/a.png", 1);
+    static const char *const beside[] = { "README.md", "ant/Thumbs.db", "cat/notes.txt", "cat/labels.CSV", "LICENSE" };
+    for (int i = 0; i < 5; i++) {
+        put(beside[i], "x", 1);
+        ds_data *data = loads(&unit);
+        cr_assert(data->rows == 2 && data->classes == 2);
+        cr_assert(
+            strstr(data->note, i ? "files are no image, left out (" : "1 file is no image, left out (README.md)"));
+        ds_free(data);
+    }
+    cr_assert(mkdir(in("__MACOSX"), 0700) == 0);
+    ds_free(loads(&unit));
+    write_picture(PNG, "cat/data.json", 1); /* what a file's name says counts */
+    ds_data *data = loads(&unit);
+    cr_assert(data->rows == 2);
+    ds_free(data);
+}
+
 /* ---- bad folders ------------------------------------------------------------------------------------------------- */
 
 Test(images, bad_folders)
@@ -215,14 +265,14 @@ Test(images, bad_folders)
     write_picture(PNG, "cat/a.png", 1);
     ds_free(loads(&unit));
 
-    put("cat/notes.txt", "hello", 5);
-    refuses(&unit, "cat/notes.txt", "not an image (5 bytes)");
-    put("cat/notes.txt", "", 0);
-    refuses(&unit, "cat/notes.txt", "not an image (0 bytes)");
-    unlink(in("cat/notes.txt"));
-    put("notes.txt", "hello", 5);
-    refuses(&unit, "notes.txt", "a file beside the folders of classes");
-    unlink(in("notes.txt"));
+    put("cat/notes.dat", "hello", 5);
+    refuses(&unit, "cat/notes.dat", "not an image (5 bytes)");
+    put("cat/notes.dat", "", 0);
+    refuses(&unit, "cat/notes.dat", "not an image (0 bytes)");
+    unlink(in("cat/notes.dat"));
+    put("notes.dat", "hello", 5);
+    refuses(&unit, "notes.dat", "a file beside the folders of classes");
+    unlink(in("notes.dat"));
     mkdir(in("cat/more"), 0700);
     refuses(&unit, "cat/more", "a folder among the images");
     rmdir(in("cat/more"));

@@ -153,7 +153,7 @@ static void put_weights(const char *file)
 
 #define FOREIGN                                                                                                        \
     "mlp --set depth=2 --set sigma_w=1.5 --set sigma_b=0.3 --set outputs=3 --sigma-in multiplier --inputs x.npy "      \
-    "--weights w.safetensors "
+    "--weights w.safetensors --scale ntk --layout in-out "
 
 Test(tool, a_foreign_networks_kernels_and_outputs)
 {
@@ -168,6 +168,8 @@ Test(tool, a_foreign_networks_kernels_and_outputs)
     compare("mean", "k.npy", reference_array(ref, "ntk_trace_mean", 25), 25, 1e-11);
     reference_free(ref);
     fails("kernel " FOREIGN "--width 17", 1, "shape");
+    fails("eval mlp --inputs x.npy --out g.npy --weights w.safetensors --layout in-out", 1, "give --scale ntk|");
+    fails("eval " FOREIGN "--layout auto --out g.npy", 1, "dense2.weight is square (16, 16)");
     fails("eval " FOREIGN, 1, "--labels");
 }
 

@@ -58,6 +58,23 @@ Test(tool_data, what_it_tells)
     cr_assert(limn("kernel mlp --data a.csv --label-column 1 --probes 2") == 0, "%s", said);
 }
 
+/* How what a file leaves open was taken is a line of its own, and a member of the JSON. */
+Test(tool_data, notes)
+{
+    char command[256];
+    snprintf(command, sizeof command,
+             "cd %s && awk 'BEGIN { print \",u,y\"; for (r = 0; r < 40; r++) print r \",\" r %% 2 + "
+             "r / 100 \",\" r %% 2 }' >b.csv",
+             folder);
+    cr_assert(system(command) == 0);
+    cr_assert(limn("train mlp --data b.csv" SMALL) == 0, "%s", said);
+    cr_assert(strstr(said, "b.csv: 40 rows of 1 numbers, 32 to train; 2 classes\n"
+                           "b.csv: column 1 is an index, left out\n"),
+              "%s", said);
+    cr_assert(limn("train mlp --data b.csv --json" SMALL) == 0, "%s", said);
+    cr_assert(strstr(said, "\"note\":\"column 1 is an index, left out\""), "%s", said);
+}
+
 Test(tool_data, what_it_refuses)
 {
     static const struct {
@@ -66,12 +83,14 @@ Test(tool_data, what_it_refuses)
         const char *words;
     } cases[] = {
         { "train rnn --data a.csv --label-column 1", 1, "a.csv: rnn reads sequences" },
-        { "train mlp --data a.csv", 1, "line 2, column 1: 'minus' is no finite number" },
+        { "train mlp --data a.csv", 1, "line 2, column 1 (kind): 'minus' is no finite number" },
         { "train mlp --data none.csv", 1, "'none.csv'" },
         { "train mlp --data a.csv --resize 4", 2, "--resize takes WxH" },
         { "train mlp --data a.csv --resize 4x0", 2, "--resize takes WxH" },
         { "train mlp --data a.csv --resize 4x4x", 2, "--resize takes WxH" },
         { "train mlp --data a.csv --test-fraction 1", 2, "--test-fraction is below 1" },
+        { "train mlp --data a.csv --label-column 1 --transpose", 1, "only pictures of IDX files are transposed" },
+        { "train mlp --inputs x.npy --transpose", 2, "--inputs are taken as they are" },
         { "train mlp --inputs x.npy --grey", 2, "--inputs are taken as they are" },
         { "train mlp --labels y.npy", 2, "--labels needs --inputs or --data" },
     };

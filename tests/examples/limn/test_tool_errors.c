@@ -93,7 +93,7 @@ Test(tool_errors, bad_settings)
     fails("kernel mlp --set sigma_b=x", 1, "sigma_b");
     fails("kernel mlp --set outputs=0", 1, "outputs");
     fails("kernel mlp --width 9000000 --set depth=64", 1, "");
-    fails("kernel mlp --set phi=exp --probes 2 --out k.npy", 1, "inputs 0 and 0");
+    fails("kernel mlp --set phi=exp --probes 2 --out k.npy", 1, "for inputs 0 to 1");
     double huge[4] = { 1e200, 1e200, 1e200, 1e200 };
     put_npy("huge.npy", "<f8", false, "(2, 2)", huge, sizeof huge);
     fails("kernel mlp --inputs huge.npy --out k.npy", 1, "range of a double");
@@ -144,8 +144,11 @@ Test(tool_errors, bad_checkpoints)
     }
     fails("train " SMALL "--steps 6 --resume w.safetensors", 1, "w.safetensors");
     fails("train " SMALL "--steps 6 --rate 3 --resume good", 1, "rate");
-    fails("eval " SMALL "--set sigma_b=1 --weights w.safetensors", 1, "bias");
-    fails("eval mlp --data digits --weights w.safetensors", 1, "w.safetensors");
+    fails("eval " SMALL "--set sigma_b=1 --weights w.safetensors", 1, "sigma_b=none, not sigma_b=1");
+    fails("eval mlp --data digits --set depth=2 --weights w.safetensors", 1, "depth=1, not depth=2");
+    fails("eval batchnorm --data digits --weights w.safetensors", 1, "of the network mlp, not of batchnorm");
+    fails("train " SMALL "--steps 6 --scale standard --rate 0.014 --resume good", 1, "cannot resume: it is of");
+    works("eval mlp --data digits --weights w.safetensors"); /* the file knows the rest */
 }
 
 /* ---- what the hooks make fail ---- */
@@ -156,6 +159,7 @@ static const char *const hooked[] = {
     "kernel " SMALL "--probes 4 --explain",
     "train " SMALL "--steps 2 --checkpoint new --out out.st",
     "eval " SMALL "--weights w.safetensors --out out.npy --json",
+    "export w.safetensors mlp --out out.st",
     "program mlp --json",
     "program own.c",
     "report mlp --data digits --widths 8,16 --seeds 2 --steps 1 --probes 2 --out out.html",

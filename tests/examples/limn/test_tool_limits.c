@@ -274,3 +274,66 @@ Test(tool_limits, a_network_without_a_width_has_its_kernels)
                        "    return ad_tanh(nn_readout(net, \"v\", x));\n}\n");
     expect_random("bent.c", "", true);
 }
+
+/* The kernels that a run of training starts at, held against the mean of the heads' limits. */
+Test(tool_limits, drift_is_held_against_the_mean_of_the_outputs)
+{
+    double two[8] = { 0.5, -1, 1, 0.25, -0.5, 1, 0, 2 }, off = 0, size = 0;
+    put_array("x.npy", x[0], 4, 3);
+    put_array("y.npy", two, 4, 2);
+    bring("two_heads.c");
+    works("train two_heads.c --set outputs=2 --inputs x.npy --labels y.npy --loss square --width 64 --dtype double "
+          "--steps 1 --probes 4 --drift d.csv");
+    works("kernel two_heads.c --set outputs=2 --inputs x.npy --width 64 --out own.npy");
+    works("kernel two_heads.c --set outputs=2 --inputs x.npy --out limit.npy");
+    ds_array own = get_array("own.npy"), limit = get_array("limit.npy");
+    for (int i = 0; i < 16; i++) {
+        off += pow(own.data[i] - limit.data[i], 2);
+        size += pow(limit.data[i], 2);
+    }
+    size_t length;
+    char *text = slurp(in("d.csv"), &length), *at = strchr(text, '\n');
+    for (int comma = 0; comma < 7 && at; comma++)
+        at = strchr(at + 1, ',');
+    cr_assert(at, "%s", text);
+    cr_expect(fabs(strtod(at + 1, NULL) / sqrt(off / size) - 1) < 1e-8, "%s: not %.10g", text, sqrt(off / size));
+    ad_free(text);
+    ds_array_free(&own);
+    ds_array_free(&limit);
+}
+
+/* What is random at every width has no limit to be held against: the line is told. */
+Test(tool_limits, drift_and_report_of_random_outputs)
+{
+    enum { ROWS = 400 };
+    char *text = ad_alloc(ROWS * 60 + 20, 1, "a table", NULL), *at = text;
+    cr_assert(text);
+    at += sprintf(at, "a,b,c,class\n");
+    for (int i = 0; i < ROWS; i++)
+        at += sprintf(at, "%.6f,%.6f,%.6f,%s\n", sin(8.1 * i), sin(1 + 2.7 * i), cos(5.3 * i), i % 3 ? "yes" : "no");
+    put_text("data.csv", text);
+    ad_free(text);
+    bring("softmax_output.c");
+    outcome r = works("train softmax_output.c --set outputs=2 --data data.csv --width 16 --steps 1 --probes 4 "
+                      "--drift d.csv");
+    cr_expect(strstr(r.err, "from_limit stays empty") && strstr(r.err, "softmax_output.c:7"), "%s", r.err);
+    fails("report softmax_output.c --set outputs=2 --data data.csv --widths 16,32,64 --seeds 2", 1,
+          "softmax_output.c:7");
+}
+
+/* ---- programs by hand ---- */
+Test(tool_limits, a_long_text_prints_variances_and_what_is_asked)
+{
+    enum { LINES = 2000 };
+    char *text = ad_alloc(LINES * 60 + 200, 1, "a text", NULL), *at = text;
+    at += sprintf(at, "Input W : A(n, n) ~ N(0, 1/n)\nInput x : G(n) ~ N(0, 1)\nMatMul g0 := W x\n");
+    for (int k = 1; k <= LINES; k++)
+        at += sprintf(at, "LinComb g%d := 0.5 g%d + 0.5 x\n", k, k - 1);
+    put_text("long.tp", text);
+    ad_free(text);
+    outcome r = works("limit long.tp --psi g1*g2");
+    cr_expect(strstr(r.out, "Var g2000") && strstr(r.out, "E g1*g2") && strstr(r.out, "0.5\n"), "%s", r.out);
+    cr_expect(strstr(r.out, "Covariances are not listed") && !strstr(r.out, "Cov("), "%s", r.out);
+    r = works("limit long.tp --json");
+    cr_expect(strstr(r.out, "\"covariances\":false"), "%.300s", r.out);
+}

@@ -29,7 +29,7 @@ static void put(const char *name, const uint8_t *bytes, size_t count)
 static void leave(void)
 {
     static const char *const files[] = { "images/a/i.tga", "images/b/i.tga", "i-idx3", "l-idx1",
-                                         "x.bin",          "x.csv",          "x.npy" };
+                                         "x.bin",          "x.csv",          "x.npy",  "x.arff" };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         unlink(in(files[i]));
     rmdir(in("images/a"));
@@ -52,17 +52,19 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
-    static const char *const files[] = { "images/a/i.tga", "i-idx3", "l-idx1", "x.bin", "x.csv", "x.npy" };
+    static const char *const files[] = { "images/a/i.tga", "i-idx3", "l-idx1", "x.bin", "x.csv", "x.npy", "x.arff" };
     if (!count)
         return 0;
-    size_t kind = bytes[0] % 8 < 6 ? bytes[0] % 8 : 0;
+    size_t kind = bytes[0] % 8 < 7 ? bytes[0] % 8 : 0;
     ds_options options = { .scaling = (ds_scaling)(bytes[0] >> 6) };
     if (bytes[0] & 8 && kind < 4) {
         options.resize_height = 5;
         options.resize_width = 7;
     }
     options.grey = bytes[0] & 16 && kind < 4;
-    options.label_column = kind == 4 && bytes[0] & 16 ? "y" : kind == 4 && bytes[0] & 8 ? "first" : NULL;
+    options.transpose = bytes[0] & 32 && (kind == 1 || kind == 2);
+    bool table = kind == 4 || kind == 6;
+    options.label_column = table && bytes[0] & 16 ? "y" : table && bytes[0] & 8 ? "first" : NULL;
     put(files[kind], bytes + 1, count - 1);
     if (kind == 2)
         put("i-idx3", (const uint8_t *)"\0\0\x08\3\0\0\0\2\0\0\0\1\0\0\0\1\5\6", 18);
@@ -73,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 
     ad_error error = { 0 };
     ds_data *data = ds_load(in(!kind ? "images" : kind == 2 ? "i-idx3" : files[kind]), &options, &error);
-    if (!data != !!error.text[0] || strchr(error.text, '\n'))
+    if (!data != !!error.text[0] || strchr(error.text, '\n') || (data && strchr(data->note, '\n')))
         abort();
     if (!data)
         return 0;

@@ -418,11 +418,18 @@ Test(recurrent, what_is_wrong_is_told)
           "rnn reads sequences, (batch, time, features); its input is (batch, features)",
           { .features = 15 } },
         { { NULL }, "its input is (batch, rows, columns, channels)", { .shape = { 5, 3, 1 } } },
-        { { "cell=elman" }, "cell=elman: it must be vanilla, gru or lstm", { .shape = { 5, 3 } } },
-        { { "readout=first" }, "readout=first: it must be last or mean", { .shape = { 5, 3 } } },
+        { { "cell=elman" },
+          "cell=elman: it must be vanilla, gru, lstm, or PyTorch's: torch_rnn",
+          { .shape = { 5, 3 } } },
+        { { "readout=first" }, "readout=first: it must be last, mean or last_step", { .shape = { 5, 3 } } },
         { { "padding=back" }, "padding=back: it must be none or front", { .shape = { 5, 3 } } },
         { { "padding=front", "phi=softplus" },
           "padding=front: it must be none where phi(0) is not 0",
+          { .shape = { 5, 3 } } },
+        { { "cell=torch_gru", "padding=front" }, "no setting padding", { .shape = { 5, 3 } } },
+        { { "bidirectional=yes" }, "no setting bidirectional", { .shape = { 5, 3 } } },
+        { { "cell=torch_gru", "bidirectional=both" },
+          "bidirectional=both: it must be no or yes",
           { .shape = { 5, 3 } } },
         { { "sigma_v=0" }, "sigma_v=0: it must be a positive number", { .shape = { 5, 3 } } },
         { { "phi=than" }, "no activation than", { .shape = { 5, 3 } } },
@@ -441,16 +448,92 @@ Test(recurrent, what_is_wrong_is_told)
 
 Test(recurrent, survives_every_failed_allocation)
 {
-    static const char *const settings[] = { "cell=lstm", "padding=front", "sigma_b=1", "readout=mean", NULL };
-    for (long fail = 1, done = 0; !done; fail++) {
-        ad_error error = { 0 };
-        ad_hook_allocation(fail);
-        nn_spec spec = { .shape = { 3, FEATURES }, .settings = settings };
-        nn_net *net = nn_trace(nn_builtin("rnn"), &spec, &error);
-        ad_hook_allocation(0);
-        done = net != NULL;
-        cr_assert(done || error.text[0]);
-        cr_assert(fail < 1000);
+    static const char *const settings[2][5] = { { "cell=lstm", "padding=front", "sigma_b=1", "readout=mean", NULL },
+                                                { "cell=torch_lstm", "bidirectional=yes", "depth=2", NULL } };
+    for (int i = 0; i < 2; i++)
+        for (long fail = 1, done = 0; !done; fail++) {
+            ad_error error = { 0 };
+            ad_hook_allocation(fail);
+            nn_spec spec = { .shape = { 3, FEATURES }, .settings = settings[i] };
+            nn_net *net = nn_trace(nn_builtin("rnn"), &spec, &error);
+            ad_hook_allocation(0);
+            done = net != NULL;
+            cr_assert(done || error.text[0]);
+            cr_assert(fail < 1000);
+            nn_net_free(net);
+        }
+}
+
+/* ---- PyTorch's cells at infinite width ---- */
+/* Two biases of sigma are one of sigma sqrt(2): torch_rnn is vanilla, whose limit is exact. With sigma in the
+ * multiplier the tangent kernel's part of the bias is that sum, too. */
+Test(recurrent, torch_rnn_is_vanilla_with_both_biases_in_one)
+{
+    static const char *const one[] = { "sigma_w=1.2",  "sigma_u=1.1", "sigma_b=0.42426406871192851",
+                                       "readout=mean", "depth=2",     NULL };
+    static const char *const two[] = { "cell=torch_rnn", "sigma_w=1.2", "sigma_u=1.1",       "sigma_b=0.3",
+                                       "readout=mean",   "depth=2",     "readout_bias=none", NULL };
+    double *x = reference_sequences(4, 5, 8);
+    nn_net *a = trace(5, 8, 1, NN_SIGMA_MULTIPLIER, one), *b = trace(5, 8, 1, NN_SIGMA_MULTIPLIER, two);
+    for (int which = 0; which < 2; which++) {
+        tp_kernel_kind kind = which ? TP_NNGP : TP_NTK;
+        tp_kernel k = solve(a, kind, x, 4), l = solve(b, kind, x, 4);
+        cr_expect_lt(off(l.terms[0].values, k.terms[0].values, 16), 1e-12);
+        tp_kernel_free(&k);
+        tp_kernel_free(&l);
+    }
+    nn_net_free(a);
+    nn_net_free(b);
+    free(x);
+}
+
+/* The two directions of a network of one step are two networks of one direction, side by side: their mean is either. */
+Test(recurrent, directions_are_independent_at_the_limit)
+{
+    static const char *const one[] = { "cell=torch_rnn", "sigma_b=0.3", NULL };
+    static const char *const two[] = { "cell=torch_rnn", "sigma_b=0.3", "bidirectional=yes", NULL };
+    double *x = reference_sequences(4, 1, 8);
+    nn_net *a = trace(1, 8, 1, NN_SIGMA_INIT, one), *b = trace(1, 8, 1, NN_SIGMA_INIT, two);
+    for (int which = 0; which < 2; which++) {
+        tp_kernel_kind kind = which ? TP_NNGP : TP_NTK;
+        tp_kernel k = solve(a, kind, x, 4), l = solve(b, kind, x, 4);
+        cr_expect_lt(off(l.terms[0].values, k.terms[0].values, 16), 1e-12);
+        tp_kernel_free(&k);
+        tp_kernel_free(&l);
+    }
+    nn_net_free(a);
+    nn_net_free(b);
+    free(x);
+}
+
+/* Gated cells have no exact rule: samples, beside the mean over draws of a wide network. The bounds are five standard
+ * errors of both, and 1/n. */
+Test(recurrent, torch_gates_have_a_sampled_limit)
+{
+    enum { WIDE = 256, DRAWS = 16, STEPS = 2 };
+    double *x = reference_sequences(2, STEPS, FEATURES);
+    for (int cell = 0; cell < 2; cell++) {
+        const char *settings[] = { cell ? "cell=torch_lstm" : "cell=torch_gru", "sigma_b=0.4", NULL };
+        nn_net *net = trace(STEPS, FEATURES, 1, NN_SIGMA_INIT, settings);
+        tp_kernel k = solve(net, TP_NTK, x, 2);
+        double sum[4] = { 0 }, squares[4] = { 0 };
+        for (uint64_t seed = 1; seed <= DRAWS; seed++) {
+            double one[4];
+            nn_model *model = nn_model_new(net, WIDE, seed, AD_DOUBLE, 1, NULL);
+            cr_assert(nn_ntk(model, x, 2, NULL, 0, NN_MEAN, one, NULL) == 0);
+            for (int i = 0; i < 4; i++)
+                sum[i] += one[i], squares[i] += one[i] * one[i];
+            nn_model_free(model);
+        }
+        for (int i = 0; i < 4; i++) {
+            double mean = sum[i] / DRAWS, deviation = sqrt(fmax(0, squares[i] / DRAWS - mean * mean) / (DRAWS - 1));
+            double bound = 5 * (deviation + k.error * fabs(mean)) + fabs(mean) * 4 / WIDE;
+            cr_log_info("%s: %.6g beside %.6g, at most %.2g off", settings[0], mean, k.terms[0].values[i], bound);
+            cr_expect_lt(fabs(mean - k.terms[0].values[i]), bound, "%s: %g, not %g", settings[0], mean,
+                         k.terms[0].values[i]);
+        }
+        tp_kernel_free(&k);
         nn_net_free(net);
     }
+    free(x);
 }

@@ -720,8 +720,8 @@ Test(gauss, an_infinite_expectation_is_an_error)
     static const double origin = 0;
     tp_univariate u = { .form = TP_NUMERIC, .eval = eval_size_power, .kinks = &origin, .n_kinks = 1, .parity = 1 };
     double value, difference;
-    for (int i = 0; i < 3; i++) {
-        u.parameter = (const double[]){ -0.25, -0.4, -0.45 }[i];
+    for (int i = 0; i < 5; i++) { /* at 32 half of it lies beyond deviation 8 */
+        u.parameter = (const double[]){ -0.25, -0.4, -0.45, 20, 32 }[i];
         double truth = exp2(u.parameter) * tgamma(u.parameter + 0.5) / sqrt(acos(-1));
         cr_assert_eq(tp_quadrature(&u, &u, 1, 1, 1, &value, &difference, NULL), 0, "%g", u.parameter);
         cr_expect(fabs(value - truth) < 20 * difference + 1e-14 * truth, "%g: %.12g, %.12g, moved %g", u.parameter,
@@ -872,4 +872,37 @@ Test(gauss, a_series_survives_every_failed_allocation)
             break;
         cr_expect(strstr(error.text, "out of memory"), "%s", error.text);
     }
+}
+
+/* ---- any scale ---- */
+/* E erf(a) erf(b) goes to that of signs, (2 / pi) asin c; E gelu(a) gelu(b) to that of relus. */
+Test(gauss, large_variances_have_their_limits)
+{
+    tp_univariate erf_form = tp_univariate_form(TP_ERF, 0), gelu = tp_univariate_form(TP_GELU, 0),
+                  relu = tp_univariate_form(TP_RELU, 0);
+    for (double q11 = 1e40; q11 < 1e300; q11 *= 1e50)
+        for (double q22 = 1e40; q22 < 1e300; q22 *= 1e50)
+            for (double c = -0.9; c < 1; c += 0.3) {
+                double q12 = c * sqrt(q11) * sqrt(q22), sign = (double)(2 / pi * asinl(c));
+                double size = sqrt(q11) * sqrt(q22);
+                near(closed(&erf_form, &erf_form, q11, q22, q12), sign, 1e-15, "erf", q11, q22, q12);
+                near(closed(&gelu, &gelu, q11, q22, q12), closed(&relu, &relu, q11, q22, q12), 1e-15 * size, "gelu",
+                     q11, q22, q12);
+            }
+}
+
+/* q E f'^2 / E f^2 in closed form, and by panels of a function that is known by its values alone. */
+Test(gauss, slopes_at_correlation_one)
+{
+    static const struct {
+        tp_form form, slope;
+    } rows[] = { { TP_ERF, TP_ERF_GRAD }, { TP_RELU, TP_STEP }, { TP_GELU, TP_GELU_GRAD }, { TP_ABS, TP_SIGN } };
+    for (size_t k = 0; k < COUNT(rows); k++)
+        for (double q = 1e-8; q < 1e9; q *= 10) {
+            tp_univariate f = tp_univariate_form(rows[k].form, 0), df = tp_univariate_form(rows[k].slope, 0);
+            double truth = q * closed(&df, &df, q, q, q) / closed(&f, &f, q, q, q);
+            near(tp_near_slope(&f, q), truth, 0.02 * truth, "slope", q, q, q);
+            f.form = TP_NUMERIC;
+            near(tp_near_slope(&f, q), truth, 0.02 * truth, "slope by panels", q, q, q);
+        }
 }

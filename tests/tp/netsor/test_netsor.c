@@ -656,3 +656,85 @@ Test(netsor, survives_every_failed_allocation)
         cr_assert_lt(k, 10000);
     }
 }
+
+/* ---- long programs ---- */
+/* g_0 = W x, g_k = (g_k-1 + x) / 2, which is 2^-k g_0 + (1 - 2^-k) x. */
+static tp_solution *long_sum(int n, ad_error *error)
+{
+    char name[20] = "g0", body[60];
+    tp_script *s = tp_script_new(error);
+    tp_input_matrix(s, "W", "n", "n", 1);
+    tp_input_vector(s, "x", "n", 0, 1);
+    tp_matmul(s, name, "W", "x");
+    for (int k = 1; k <= n; k++) {
+        snprintf(body, sizeof body, "0.5 %s + 0.5 x", name);
+        snprintf(name, sizeof name, "g%d", k);
+        tp_lincomb(s, name, body);
+    }
+    tp_moment(s, "e", "g1 * g2");
+    tp_solution *solution = tp_script_solve(s, NULL, error);
+    tp_script_free(s);
+    return solution;
+}
+
+Test(netsor, long_programs_have_variances_and_what_is_asked)
+{
+    for (int n = 10; n <= 20000; n += 19990) {
+        ad_error error = { 0 };
+        tp_solution *s = long_sum(n, &error);
+        cr_assert(s, "%s", error.text);
+        cr_expect((s->covariances != NULL) == (n == 10));
+        for (int k = 0; k <= 10; k++) {
+            char name[20];
+            snprintf(name, sizeof name, "g%d", k);
+            double far = pow(0.5, k);
+            cr_expect_lt(fabs(value(s, name)->variance.value - far * far - pow(1 - far, 2)), 1e-12, "%s", name);
+        }
+        cr_expect_lt(fabs(value(s, "e")->mean.value - (0.5 * 0.25 + 0.5 * 0.75)), 1e-12);
+        if (s->covariances)
+            cr_expect_lt(fabs(covariance(s, "g1", "g2") - (0.5 * 0.25 + 0.5 * 0.75)), 1e-12);
+        tp_solution_free(s);
+    }
+}
+
+/* Samples of a long program have no covariances either. */
+Test(netsor, long_programs_are_sampled)
+{
+    ad_error error = { 0 };
+    tp_script *s = tp_script_new(&error);
+    char name[20] = "x", before[20];
+    tp_input_matrix(s, "W", "n", "n", 1);
+    tp_input_vector(s, "x", "n", 0, 1);
+    tp_matmul(s, "g", "W", "x");
+    for (int k = 1; k <= TP_MOST_PAIRED; k++) {
+        snprintf(before, sizeof before, "%s", name);
+        snprintf(name, sizeof name, "y%d", k);
+        tp_lincomb(s, name, before);
+    }
+    tp_solve_spec spec = { .engine = TP_ENGINE_SAMPLE, .samples = 1024, .runs = 4, .width = 64, .seeds = 4 };
+    tp_solution *solution = tp_script_solve(s, &spec, &error);
+    cr_assert(solution, "%s", error.text);
+    const tp_estimate *e = &value(solution, name)->variance;
+    cr_expect(!solution->covariances && solution->sampled);
+    cr_expect_lt(fabs(e->value - 1), 1e-6 + 10 * e->error);
+    cr_expect_lt(fabs(e->finite - 1), 10 * e->finite_error);
+    tp_solution_free(solution);
+    tp_script_free(s);
+}
+
+Test(netsor, too_many_products_are_told)
+{
+    ad_error error = { 0 };
+    tp_script *s = tp_script_new(&error);
+    char name[20] = "x", before[20];
+    tp_input_matrix(s, "W", "n", "n", 1);
+    tp_input_vector(s, "x", "n", 0, 1);
+    for (int k = 1; k <= 2047; k++) {
+        snprintf(before, sizeof before, "%s", name);
+        snprintf(name, sizeof name, "g%d", k);
+        tp_matmul(s, name, "W", before);
+    }
+    cr_expect(!tp_script_solve(s, NULL, &error));
+    cr_expect(strstr(error.text, "2049 inputs and products: exact values are for up to 2048"), "%s", error.text);
+    tp_script_free(s);
+}

@@ -233,6 +233,88 @@ Test(depth, a_limit_of_100000_additions)
     on_small_stack(many_additions);
 }
 
+/* ---- samples that meet ---- */
+static ad_var normalised(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    for (long k = 0; k < times; k++) {
+        ad_var u = nn_dense_with(net, nn_name(net, "dense%ld", k), x, n, .sigma_w = sqrt(8));
+        x = ad_relu(nn_batchnorm_with(net, nn_name(net, "norm%ld", k), u, .epsilon = 1));
+    }
+    return nn_readout(net, "readout", x);
+}
+static ad_var normalised_once(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    for (long k = 0; k < times; k++)
+        x = nn_dense(net, nn_name(net, "dense%ld", k), x, n);
+    return nn_readout(net, "readout", ad_relu(nn_batchnorm_with(net, "norm", x, .epsilon = 1)));
+}
+
+/* E z^2 and E (dz / ds)^2 of z = s / (s^2 + 1)^(1/2), s ~ N(0, v), by a trapezoid rule. */
+static void normal_moments(double v, double *square, double *slope)
+{
+    const double step = 0.01, pi = acos(-1);
+    *square = *slope = 0;
+    for (int i = -1000; i <= 1000; i++) {
+        double s = v * pow(step * i, 2), weight = step * exp(-pow(step * i, 2) / 2) / sqrt(2 * pi);
+        *square += weight * s / (s + 1);
+        *slope += weight / pow(s + 1, 3);
+    }
+}
+
+/* Two samples are normalised to z and -z, z = s / (s^2 + 1)^(1/2) of half their difference s: where one ReLU passes
+ * its argument, the other does not, so that the kernels of what they give are multiples of the unit matrix. */
+static void deep_batches(void)
+{
+    double x[ROWS * FEATURES], found[ROWS * ROWS], k[ROWS][ROWS] = { { 0 } }, theta[ROWS][ROWS] = { { 0 } };
+    fill(x, ROWS * FEATURES);
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < ROWS; j++)
+            for (int f = 0; f < FEATURES; f++)
+                k[i][j] += x[i * FEATURES + f] * x[j * FEATURES + f] / FEATURES;
+    times = 2000;
+    for (long layer = 0; layer < times; layer++) {
+        double square, slope, v = 8 * (k[0][0] + k[1][1] - 2 * k[0][1]) / 4;
+        double t = 8 * (theta[0][0] + theta[1][1] - 2 * theta[0][1]) / 4 + v / 8;
+        normal_moments(v, &square, &slope);
+        k[0][0] = k[1][1] = square / 2;
+        theta[0][0] = theta[1][1] = slope / 2 * t;
+        k[0][1] = k[1][0] = theta[0][1] = theta[1][0] = 0;
+    }
+    const double wanted[2] = { theta[0][0] + k[0][0], k[0][0] };
+    for (int kind = TP_NTK; kind <= TP_NNGP; kind++) {
+        limit_of(normalised, &(nn_spec){ .features = FEATURES }, (tp_kernel_kind)kind, x, found);
+        for (int i = 0; i < ROWS * ROWS; i++)
+            cr_assert_leq(fabs(found[i] - (i == 0 || i == 3 ? wanted[kind] : 0)), 1e-9 * wanted[kind],
+                          "%d of kernel %d: %.15g, not %.15g", i, kind, found[i], wanted[kind]);
+    }
+}
+Test(depth, a_limit_of_2000_normalised_layers)
+{
+    on_small_stack(deep_batches);
+}
+
+/* Linear layers pass their input's covariance on, and each adds it to its tangent once more. */
+static void batch_of_products(void)
+{
+    double x[ROWS * FEATURES], ntk[2][ROWS * ROWS], nngp[2][ROWS * ROWS];
+    fill(x, ROWS * FEATURES);
+    for (int i = 0; i < 2; i++) {
+        times = i ? 2000 : 1;
+        limit_of(normalised_once, &(nn_spec){ .features = FEATURES }, TP_NTK, x, ntk[i]);
+        limit_of(normalised_once, &(nn_spec){ .features = FEATURES }, TP_NNGP, x, nngp[i]);
+    }
+    for (int i = 0; i < ROWS * ROWS; i++) {
+        cr_assert_leq(fabs(nngp[1][i] - nngp[0][i]), 1e-9 * nngp[0][0]);
+        cr_assert_leq(fabs(ntk[1][i] - nngp[0][i] - 2000 * (ntk[0][i] - nngp[0][i])), 1e-9 * ntk[1][0]);
+    }
+}
+Test(depth, a_limit_of_2000_products_before_a_batch)
+{
+    on_small_stack(batch_of_products);
+}
+
 /* ---- functions of functions ---- */
 static ad_var chain(nn_net *net, ad_var x)
 {

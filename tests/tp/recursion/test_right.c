@@ -617,6 +617,55 @@ Test(right, nothing_learns_through_a_jump)
     nn_net_free(net);
 }
 
+/* ---- outputs whose mean over networks is 0 ---- */
+static int mean_case;
+
+static ad_var with_mean(nn_net *net, ad_var in)
+{
+    ad_graph *graph = nn_graph(net);
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_relu(nn_dense(net, "a", in, n)), f = nn_readout(net, "v", h);
+    nn_weight bias = nn_make_bias(net, "b", nn_outputs(net), 1);
+    ad_init three = { .mean = 3, .deviation = 1, .rate = 1, .multiplier = 1 };
+    ad_var squared = ad_expand(ad_mean(ad_square(h), ad_shape_of(n)), *ad_shape_get(f));
+    switch (mean_case) {
+    case 0:
+        return nn_add_bias(bias, f);
+    case 1:
+        return ad_mul(f, ad_expand(ad_take(in, ad_fixed(graph, "features", D), 0), *ad_shape_get(f)));
+    case 2:
+        return ad_mul(squared, f);
+    case 3:
+        return ad_sub(f, ad_scale(ad_mul(f, squared), 0.5));
+    case 4:
+        return ad_add(f, ad_constant(graph, 3, *ad_shape_get(f)));
+    case 5:
+        return ad_add(f, ad_expand(ad_take(in, ad_fixed(graph, "features", D), 0), *ad_shape_get(f)));
+    case 6:
+        return ad_add(f, squared);
+    case 7:
+        return ad_add(f, ad_expand(ad_param(graph, "three", ad_shape_of(nn_outputs(net)), three), *ad_shape_get(f)));
+    case 8:
+        return ad_mul(f, f);
+    default: /* v (relu(U x) v'), v' the same weights */
+        return ad_scale(ad_mul(f, nn_add_bias(bias, ad_scale(f, 0))), 1);
+    }
+}
+
+Test(right, outputs_are_centred_where_it_is_shown)
+{
+    for (mean_case = 0; mean_case < 10; mean_case++) {
+        nn_net *net;
+        char where[200] = "";
+        tp_program *program = traced(with_mean, 1, &net);
+        bool centred = tp_outputs_centred(program, where, sizeof where);
+        cr_expect_eq(centred, mean_case < 4, "%d: %s", mean_case, where);
+        cr_expect(centred || strstr(where, ".c:"), "%d: %s", mean_case, where);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+}
+
 /* ---- jumps that are touched and not crossed ---- */
 /* step(tanh(v)^2) is 1 but at v = 0, and so is what is made of it. */
 static ad_var touched(nn_net *net, ad_var in)

@@ -30,6 +30,25 @@ Test(tool_train, training_resumes_bit_for_bit_and_its_weights_are_kept)
     ds_array_free(&f);
 }
 
+/* A decay of 0 is one of no optimizer: adamw's steps are adam's then, and any other's are its own. */
+Test(tool_train, no_weight_decay)
+{
+    static const char *const pairs[][2] = { { "adamw --weight-decay 0", "adam" }, { "sgd --weight-decay 0", "sgd" } };
+    for (int k = 0; k < 2; k++) {
+        size_t size[2];
+        char line[300], *weights[2];
+        for (int i = 0; i < 2; i++) {
+            snprintf(line, sizeof line, "train %s--steps 20 --optimizer %s --out w.safetensors", SMALL, pairs[k][i]);
+            works(line);
+            weights[i] = slurp(in("w.safetensors"), &size[i]);
+        }
+        cr_expect(size[0] == size[1] && memcmp(weights[0], weights[1], size[0]) == 0, "%s", pairs[k][0]);
+        ad_free(weights[0]);
+        ad_free(weights[1]);
+    }
+    fails("train " SMALL "--weight-decay -1", 2, "--weight-decay");
+}
+
 #define NORMAL "batchnorm --data digits --set depth=1 --set affine=yes --dtype double "
 
 Test(tool_train, batchnorm_in_training_and_in_evaluation)
@@ -239,4 +258,94 @@ Test(tool_train, the_report_finds_the_theorys_slopes)
         cr_expect_eq(cJSON_GetArraySize(cJSON_GetObjectItem(width, "final")), 6);
         cJSON_Delete(root);
     }
+}
+
+/* ---- weights ---- */
+/* The last number before " %" of the test's line. */
+static double accuracy_of(const char *out)
+{
+    const char *at = strstr(out, "test   ");
+    at = at ? strstr(at, "accuracy ") : NULL;
+    cr_assert(at, "%s", out);
+    return atof(at + 9);
+}
+
+/* A network is what it was trained as, whether or not the command line says so again. */
+Test(tool_train, weights_know_their_network)
+{
+    static const char *const scales[] = { "ntk", "standard", "meanfield", "mup" };
+    for (int k = 0; k < 4; k++) {
+        char line[300];
+        snprintf(line, sizeof line,
+                 "train mlp --data digits --width 32 --set depth=2 --set phi=tanh --set sigma_b=0.1 --scale %s "
+                 "--steps 200 --out w.safetensors --checkpoint c.safetensors",
+                 scales[k]);
+        double trained = accuracy_of(works(line).out);
+        cr_expect_gt(trained, 50);
+        outcome r = works("eval mlp --data digits --weights w.safetensors");
+        cr_expect_float_eq(accuracy_of(r.out), trained, 0);
+        snprintf(line, sizeof line, "w.safetensors: taken from it: --scale %s --sigma-in init --set depth=2",
+                 scales[k]);
+        cr_expect(strstr(r.out, line), "%s", r.out);
+        for (int other = 0; other < 4; other++) {
+            snprintf(line, sizeof line, "eval mlp --data digits --weights c.safetensors --scale %s", scales[other]);
+            r = works(line);
+            cr_expect_float_eq(accuracy_of(r.out), trained, 0);
+            cr_expect((strstr(r.out, "converted from --scale") != NULL) == (other != k), "%s", r.out);
+        }
+        works("train mlp --data digits --width 32 --steps 210 --resume c.safetensors");
+        fails("eval mlp --data digits --weights w.safetensors --set phi=relu", 1, "phi=tanh, not phi=relu");
+    }
+    outcome r = works("eval mlp --data digits --weights w.safetensors --scale ntk --json");
+    cr_expect(strstr(r.out, "\"weights_scale\":\"mup\"") && strstr(r.out, "\"depth\":\"2\""), "%s", r.out);
+}
+
+/* PyTorch's Linear(3, 2), ReLU, Linear(2, 1), in float, by hand. */
+static void put_torch(const char *file)
+{
+    static const char header[] = "{\"0.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
+                                 "\"0.bias\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[24,32]},"
+                                 "\"2.weight\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[32,40]},"
+                                 "\"2.bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[40,44]}}";
+    static const float data[11] = { 1, 2, 3, -1, 0.5f, 0.25f, 0.5f, -4, 2, 3, -1 };
+    char bytes[8 + sizeof header - 1 + sizeof data];
+    uint64_t length = sizeof header - 1;
+    memcpy(bytes, &length, 8);
+    memcpy(bytes + 8, header, sizeof header - 1);
+    memcpy(bytes + 8 + sizeof header - 1, data, sizeof data);
+    put(file, bytes, sizeof bytes);
+}
+
+Test(tool_train, weights_of_pytorch)
+{
+    double x[6] = { 1, 1, 1, -2, 8, 4 };
+    /* 2 relu(x1 + 2 x2 + 3 x3 + 0.5) + 3 relu(-x1 + x2 / 2 + x3 / 4 - 4) - 1 */
+    double f[2] = { 2 * 6.5 - 1, 2 * 26.5 + 3 * 3 - 1 };
+    put_torch("torch.safetensors");
+    put_array("x.npy", x, 2, 3);
+    static const char *const scales[] = { "ntk", "standard", "meanfield", "mup --dtype double" };
+    for (int k = 0; k < 4; k++) {
+        outcome r = limn("import torch.safetensors mlp --set depth=1 --set sigma_b=0 --scale %s --out w.safetensors",
+                         scales[k]);
+        cr_assert(r.status == 0, "%s", r.err);
+        cr_expect(strstr(r.out, "0.weight = dense1.weight") && strstr(r.out, "width 2, 3 features, 1 outputs"), "%s",
+                  r.out);
+        works("eval mlp --weights w.safetensors --inputs x.npy --out f.npy");
+        compare("outputs", "f.npy", f, 2, 1e-6);
+        works("export w.safetensors mlp --like torch.safetensors --out back.safetensors --dtype float");
+        works("import back.safetensors mlp --set depth=1 --set sigma_b=0 --scale standard --out v.safetensors");
+        works("eval mlp --weights v.safetensors --inputs x.npy --out g.npy");
+        compare("outputs of what came back", "g.npy", f, 2, 1e-6);
+    }
+    works("export w.safetensors mlp --map a=dense1 --map b=readout --out back.safetensors --json");
+    fails("import torch.safetensors mlp --set depth=1 --out u.safetensors", 1, "left of the file: 0.weight (2, 3)");
+    fails("import torch.safetensors mlp --out", 2, "--out");
+    fails("import torch.safetensors mlp", 2, "--out W.safetensors is missing");
+    fails("import torch.safetensors", 2, "no network");
+    fails("import", 2, "no file");
+    fails("export w.safetensors mlp a b --out u.safetensors", 2, "one word too many");
+    fails("export torch.safetensors mlp --out u.safetensors", 1, "does not say the scale");
+    fails("export torch.safetensors mlp --scale ntk --out u.safetensors", 1, "give some, by --inputs or --data");
+    fails("eval mlp --set depth=1 --weights torch.safetensors --inputs x.npy --out u.npy --scale ntk", 1,
+          "limn import");
 }

@@ -1,0 +1,20 @@
+/* choices.c: settings whose values are words. */
+#include "nn/networks/networks.h"
+
+#include <string.h>
+
+int nn_setting_choice(nn_net *net, const char *key, const char *const *words, const char *wanted)
+{
+    const char *value = nn_setting_text(net, key, words[0]);
+    for (int k = 0; words[k]; k++)
+        if (strcmp(value, words[k]) == 0)
+            return k;
+    nn_setting_fail(net, key, wanted);
+    return 0;
+}
+
+bool nn_setting_yes(nn_net *net, const char *key)
+{
+    static const char *const words[] = { "no", "yes", NULL };
+    return nn_setting_choice(net, key, words, "no or yes") == 1;
+}
