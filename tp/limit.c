@@ -32,7 +32,7 @@ static int find_power(const tp_program *program, tp_kernel_kind which, const dou
         if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
             break;
         exact = log2(k[1] / k[0]);
-        *power = round(2 * exact) / 2;
+        *power = round(2 * exact) / 2 + 0.0; /* 0, not -0 */
         if (fabs(exact - *power) + 3 * sqrt(5) * noise / (log(2) * sqrt((double)run + 1)) < 0.25)
             break;
     }

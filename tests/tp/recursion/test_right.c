@@ -800,3 +800,40 @@ Test(right, a_batch_given_twice_or_shuffled)
     tp_program_free(program);
     nn_net_free(net);
 }
+
+/* U2 s / n, s = U1' erf(U x), is random, and vanishes: what is left of its sine is 0, and a bias. By the orders of its
+ * parts alone the executor could not tell. */
+static ad_var beside_vanishing(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), features = ad_fixed(nn_graph(net), "features", D);
+    nn_weight u1 = nn_make_weight(net, "u1", features, n, 1), u2 = nn_make_weight(net, "u2", features, n, 1);
+    ad_var back = ad_scale_by(ad_matmul_t(ad_erf(nn_dense(net, "u", in, n)), u1.omega), 1, n, -1);
+    ad_var h = nn_dense(net, "w", ad_sin(nn_apply(u2, back)), n);
+    return nn_readout(net, "v", ad_erf(nn_add_bias(nn_make_bias(net, "b", n, 1), h)));
+}
+
+static double beside_vanishing_ntk(const double *a, const double *b)
+{
+    (void)a;
+    (void)b;
+    return arcsine(1, 1, 1) + arcsine_slope(1, 1, 1);
+}
+
+Test(right, what_the_exact_engine_has_is_sampled)
+{
+    double exactly[N * N];
+    exact(beside_vanishing, TP_NTK, x[0], 0, exactly);
+    expect_kernel("beside what vanishes", exactly, beside_vanishing_ntk);
+    nn_net *net;
+    tp_program *program = traced(beside_vanishing, 1, &net);
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .seed = 3 };
+    cr_assert_eq(tp_limit(program, TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+    for (int i = 0; i < N * N; i++)
+        cr_expect(fabs(kernel.terms[0].values[i] - exactly[i]) < 7 * kernel.deviations[i], "%d: %g, exactly %g, +- %g",
+                  i, kernel.terms[0].values[i], exactly[i], kernel.deviations[i]);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
