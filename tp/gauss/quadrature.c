@@ -206,28 +206,34 @@ static size_t add_panels(const rule *r, cut *cuts, size_t n)
     return n;
 }
 
-/* Nodes between two cuts: the variable x and slope * x + shift, measured from the kink where there is one, so that a
- * node stays on its side of it. Weights include the Gaussian. */
-static void place(const rule *r, const cut *left, const cut *right, double slope, double shift, double *x, double *y,
-                  double *w)
+/* So many of the rule's nodes from the first on, between two cuts: the variable x and slope * x + shift, measured from
+ * the kink where there is one, so that a node stays on its side of it. Weights include the Gaussian. */
+static void place(const rule *r, size_t first, size_t count, const cut *left, const cut *right, double slope,
+                  double shift, double *x, double *y, double *w)
 {
     double half = (right->at - left->at) / 2;
-    for (size_t i = 0; i < r->nodes; i++) {
-        const cut *end = i < r->middle ? left : right;
-        double offset = (end == left ? 1 : -1) * half * r->distance[i];
+    for (size_t i = 0; i < count; i++) {
+        const cut *end = first + i < r->middle ? left : right;
+        double offset = (end == left ? 1 : -1) * half * r->distance[first + i];
         x[i] = end->at + offset;
         y[i] = end->is_kink ? end->kink + slope * offset : slope * x[i] + shift;
     }
-    normal_weights(r->nodes, x, w);
-    for (size_t i = 0; i < r->nodes; i++)
-        w[i] *= r->weight[i] * half / root_2pi;
+    normal_weights(count, x, w);
+    for (size_t i = 0; i < count; i++)
+        w[i] *= r->weight[first + i] * half / root_2pi;
+}
+
+/* How many nodes from the first on are taken together. */
+static size_t taken(const rule *r, size_t first)
+{
+    return r->nodes - first < ROW ? r->nodes - first : ROW;
 }
 
 /* E over v of g(root2 (c u + s v)). */
 static estimate inner(problem *p, const rule *r, double length, double u)
 {
     cut cuts[MOST_KINKS + 5 + MOST_PANELS];
-    double v[MOST_RULE], b[MOST_RULE], w[MOST_RULE], gb[MOST_RULE];
+    double v[ROW], b[ROW], w[ROW], gb[ROW];
     double slope = p->root2 * p->s, shift = p->root2 * p->c * u;
     estimate sum = { 0, 0 };
     size_t n = 0;
@@ -235,20 +241,46 @@ static estimate inner(problem *p, const rule *r, double length, double u)
         n = add_cut(cuts, n, length, (cut){ (p->kinks2[k] - shift) / slope, p->kinks2[k], true });
     n = add_panels(r, cuts, add_ends(cuts, n, length));
     for (size_t k = 0; k + 1 < n && !p->failed; k++) {
-        place(r, &cuts[k], &cuts[k + 1], slope, shift, v, b, w);
-        add(p->g, p, "second", r->nodes, b, gb);
-        for (size_t i = 0; i < r->nodes; i++) {
-            sum.value += w[i] * gb[i];
-            sum.size += fabs(w[i] * gb[i]);
+        for (size_t first = 0, count; first < r->nodes && !p->failed; first += count) {
+            count = taken(r, first);
+            place(r, first, count, &cuts[k], &cuts[k + 1], slope, shift, v, b, w);
+            add(p->g, p, "second", count, b, gb);
+            for (size_t i = 0; i < count; i++) {
+                sum.value += w[i] * gb[i];
+                sum.size += fabs(w[i] * gb[i]);
+            }
         }
     }
     return sum;
 }
 
+/* Over one part, of so many nodes from the first on. */
+static void add_outer(problem *p, const rule *r, size_t first, size_t count, const cut *part, double length,
+                      estimate *sum)
+{
+    double u[ROW], a[ROW], b[ROW], w[ROW], fa[ROW], gb[ROW], slope = p->root2 * p->c;
+    place(r, first, count, &part[0], &part[1], p->root1, 0, u, a, w);
+    add(p->f, p, "first", count, a, fa);
+    for (size_t i = 0; i < count && p->line; i++)
+        b[i] = slope * u[i];
+    if (p->line)
+        add(p->g, p, "second", count, b, gb);
+    for (size_t i = 0; i < count && !p->failed; i++) {
+        double weight = w[i] * fa[i];
+        if (p->line) {
+            sum->value += weight * gb[i];
+            sum->size += fabs(weight * gb[i]);
+        } else if (fabs(weight) > 0) {
+            estimate e = inner(p, r, length, u[i]);
+            sum->value += weight * e.value;
+            sum->size += fabs(weight) * e.size;
+        }
+    }
+}
+
 static estimate nested(problem *p, const rule *r, double length)
 {
     cut cuts[4 * MOST_KINKS + 14 + MOST_PANELS];
-    double u[MOST_RULE], a[MOST_RULE], b[MOST_RULE], w[MOST_RULE], fa[MOST_RULE], gb[MOST_RULE];
     estimate sum = { 0, 0 };
     size_t n = 0;
     if (p->root1 > 0)
@@ -266,23 +298,9 @@ static estimate nested(problem *p, const rule *r, double length)
     for (size_t k = 0; k + 1 < n && !p->failed; k++) {
         if (!(cuts[k + 1].at > cuts[k].at))
             continue;
-        place(r, &cuts[k], &cuts[k + 1], p->root1, 0, u, a, w);
-        add(p->f, p, "first", r->nodes, a, fa);
-        if (p->line) {
-            for (size_t i = 0; i < r->nodes; i++)
-                b[i] = slope * u[i];
-            add(p->g, p, "second", r->nodes, b, gb);
-        }
-        for (size_t i = 0; i < r->nodes && !p->failed; i++) {
-            double weight = w[i] * fa[i];
-            if (p->line) {
-                sum.value += weight * gb[i];
-                sum.size += fabs(weight * gb[i]);
-            } else if (fabs(weight) > 0) {
-                estimate e = inner(p, r, length, u[i]);
-                sum.value += weight * e.value;
-                sum.size += fabs(weight) * e.size;
-            }
+        for (size_t first = 0, count; first < r->nodes && !p->failed; first += count) {
+            count = taken(r, first);
+            add_outer(p, r, first, count, &cuts[k], length, &sum);
         }
     }
     return sum;

@@ -189,9 +189,9 @@ Test(tool_mistakes, outputs_that_are_nan_count_as_wrong)
                  "    ad_var f = nn_readout(net, \"v\", nn_dense(net, \"a\", x, nn_width(net, \"n\")));\n"
                  "    return ad_add(ad_scale(f, 0), ad_expand(ad_sqrt(ad_take(x, ad_shape_get(x)->axes[1], 0)), "
                  "*ad_shape_get(f)));\n}\n");
-    put_text("start.c", TOP "ad_var limn_network(nn_net *net, ad_var x)\n{\n"
-                            "    return nn_readout(net, \"v\", nn_dense(net, \"a\", x, nn_width(net, \"n\")));\n}\n");
-    works("train start.c --inputs x.npy --labels y.npy --width 4 --steps 1 --out w.safetensors");
+    static const double positive[4][1] = { { 1 }, { 2 }, { 3 }, { 4 } };
+    put_array("positive.npy", positive[0], 4, 1);
+    works("train own.c --inputs positive.npy --labels y.npy --width 4 --steps 1 --out w.safetensors");
     outcome r = works("eval own.c --inputs x.npy --labels y.npy --weights w.safetensors");
     cr_expect(strstr(r.out, "NaN count as wrong"), "%s", r.out);
     cr_expect(strstr(r.out, "accuracy 25.00 %") || strstr(r.out, "accuracy 50.00 %"), "%s", r.out);
