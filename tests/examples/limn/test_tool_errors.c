@@ -49,7 +49,7 @@ Test(tool_errors, bad_arrays)
     double x[6] = { 1, 2, 3, 4, 5, 6 }, nan[6] = { 1, 2, 3, NAN, 5, 6 };
     put_npy("good.npy", "<f8", false, "(2, 3)", x, sizeof x);
     put_npy("type.npy", "<c16", false, "(1, 3)", x, sizeof x);
-    put_npy("order.npy", "<f8", true, "(2, 3)", x, sizeof x);
+    put_npy("words.npy", "<U4", false, "(1, 3)", x, sizeof x);
     put_npy("one.npy", "<f8", false, "(6,)", x, sizeof x);
     put_npy("three.npy", "<f8", false, "(1, 2, 3)", x, sizeof x);
     put_npy("nan.npy", "<f8", false, "(2, 3)", nan, sizeof nan);
@@ -59,7 +59,7 @@ Test(tool_errors, bad_arrays)
     put_npy("wide.npy", "<f8", false, "(1, 6)", x, sizeof x);
     put_text("text.npy", "1 2 3\n");
     put_text("empty.npy", "");
-    static const char *const bad[] = { "type",    "order", "one",  "three", "nan",    "rows",
+    static const char *const bad[] = { "type",    "words", "one",  "three", "nan",    "rows",
                                        "columns", "short", "text", "empty", "missing" };
     char arguments[256], name[32];
     works("kernel mlp --inputs good.npy --inputs2 good.npy");
