@@ -504,22 +504,6 @@ static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel,
     return 0;
 }
 
-/* A row whose variance has cancelled to 0 is 0 as a whole: the kernel's highest power has no negative squares. */
-static void clear_zeros(const tp_solver *s, const tp_series *series, const tp_kernel *kernel)
-{
-    int top = 0;
-    for (int k = 1; k < kernel->n_terms; k++)
-        top = kernel->terms[k].power > kernel->terms[top].power ? k : top;
-    for (int side = 0; side < 2 && kernel->n_terms > 0; side++) {
-        const double *variance = s->single[s->same ? 0 : side][series->at[top].q];
-        double *values = kernel->terms[top].values;
-        size_t along = side ? 1 : kernel->rows2, across = side ? kernel->rows2 : 1;
-        for (size_t i = 0; i < s->rows[side]; i++)
-            for (size_t k = 0; k < s->rows[!side] && !(fabs(variance[i]) > 0); k++)
-                values[i * along + k * across] = 0;
-    }
-}
-
 static void unfold(const tp_solver *s, tp_kernel *kernel)
 {
     size_t n = s->rows[0];
@@ -647,8 +631,6 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads);
     if (!status && s.folded)
         unfold(&s, kernel);
-    if (!status)
-        clear_zeros(&s, &series, kernel);
     if (!status)
         snprintf(kernel->method, sizeof kernel->method, "%s%s",
                  s.closed ? "closed forms" : "exact rules, series and quadrature", s.algebra.left);

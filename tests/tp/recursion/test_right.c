@@ -394,6 +394,38 @@ static double nothing_between(const double *a, const double *b)
     return 0 * a[0] * b[0];
 }
 
+/* One readout, and an output for each of two features that it is times: between the outputs the kernel of an input
+ * with itself may be 0 where that with others is not. */
+static ad_var gates(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), features = ad_fixed(nn_graph(net), "features", D);
+    ad_axis one = ad_fixed(nn_graph(net), "one", 1);
+    ad_var f = nn_apply(nn_make_weight(net, "v", n, one, 1), ad_erf(nn_dense(net, "a", in, n))), parts[2];
+    for (size_t k = 0; k < 2; k++)
+        parts[k] = ad_mul(f, ad_expand(ad_take(in, features, k), *ad_shape_get(f)));
+    return ad_concat_at(AD_HERE, parts, 2, (ad_axis[]){ one, one }, nn_outputs(net));
+}
+
+Test(right, between_outputs_an_input_may_be_alone_at_zero)
+{
+    static const double inputs[3][D] = { { 1, 0, 1 }, { 0.5, 2, 1 }, { -1, 1, 0.3 } };
+    nn_net *net;
+    tp_program *program = traced(gates, 2, &net);
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = TP_ENGINE_EXACT, .output2 = 1 };
+    cr_assert_eq(tp_limit(program, TP_NNGP, inputs[0], 3, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++) {
+            double right = inputs[i][0] * inputs[j][1] * erf_at(inputs[i], inputs[j]);
+            cr_expect_float_eq(kernel.terms[0].values[i * 3 + j], right, 1e-13, "(%d, %d): %.17g, %.17g is right", i, j,
+                               kernel.terms[0].values[i * 3 + j], right);
+        }
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 Test(right, each_output_has_its_own_kernel)
 {
     double (*const truths[])(const double *, const double *) = { first_head, nothing_between, nothing_between,
