@@ -572,7 +572,7 @@ static int prepare(tp_solver *s, const tp_series *series)
         if (tp_quantity_at(a, id)->kind == TP_Q_EXPECT && (s->alone[id] || s->paired[id]) && tp_plan_expect(s, id))
             return -1;
     find_partners(s, by_argument);
-    if (tp_errors_begin(s))
+    if (tp_errors_begin(s) || tp_near_begin(s))
         return -1;
     return tp_schedule_new(&s->schedule, a, series, s->paired, s->partner, s->error);
 }

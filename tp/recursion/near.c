@@ -162,12 +162,45 @@ static bool is_smooth(const tp_univariate *f, double v1, double v2, int sign, do
     return f->n_kinks == 0 && (sign > 0 || f->parity != 0) && v <= 1e4 && v * gap <= 0.05;
 }
 
+/* Is the value at (i, i) its size, as it is of products with itself, their sums and products? Not of x's product with
+ * sin x, say, whose size is |x|^2 on one side and |sin x|^2 on the other. */
+static bool is_own_size(const tp_solver *s, const tp_quantity *q, int id)
+{
+    switch (q->kind) {
+    case TP_Q_NUMBER:
+        return q->c >= 0;
+    case TP_Q_GRAM:
+        return s->gram_blocks[id][0] == s->gram_blocks[id][1];
+    case TP_Q_SUM:
+        for (int k = 0; k < q->n; k++)
+            if (!(q->parts[k].c >= 0) || !s->sized[q->parts[k].q])
+                return false;
+        return q->c >= 0;
+    case TP_Q_PRODUCT:
+        return s->sized[q->a] && s->sized[q->b];
+    case TP_Q_EXPECT:
+        return q->fn_a == q->fn_b && q->var_a == q->var_b;
+    default:
+        return false;
+    }
+}
+
+int tp_near_begin(tp_solver *s)
+{
+    s->sized = ad_arena_alloc(s->algebra.arena, (size_t)s->n, sizeof *s->sized);
+    if (!s->sized)
+        return ad_fail(s->error, "out of memory for %d quantities", s->n);
+    for (int id = 0; id < s->n; id++)
+        s->sized[id] = is_own_size(s, tp_quantity_at(&s->algebra, id), id);
+    return 0;
+}
+
 /* Is this side of a covariance's size the variance, term by term? */
 static bool is_variance(const tp_solver *s, int cov, int variance, int side)
 {
     const tp_quantity *c = tp_quantity_at(&s->algebra, cov), *v = tp_quantity_at(&s->algebra, variance);
     if (cov == variance)
-        return true;
+        return s->sized[cov];
     if (c->kind != v->kind || fabs(c->c - v->c) > 0 || c->n != v->n)
         return false;
     switch (c->kind) {

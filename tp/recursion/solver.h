@@ -89,6 +89,7 @@ typedef struct {
     tp_series_entry *series; /* all of them, each made once */
     tp_errors errors;
     double tolerance;
+    bool *sized;           /* by quantity: at (i, i) it is its own size, term by term */
     bool closed;           /* closed forms alone */
     _Atomic bool diverges; /* refused, for an expectation is infinite */
     ad_error *error;
@@ -176,6 +177,8 @@ double tp_variance_error(const tp_solver *s, int id, int a, int b, double most);
 double tp_local_error(const tp_solver *s, int id, const tp_tile *t);
 
 /* ---- near.c ---- */
+/* What is known of quantities before any pair is. */
+int tp_near_begin(tp_solver *s);
 /* The gap and sizes of a quantity of one pair, and its value and error where these tell them better. */
 void tp_fill_near(const tp_solver *s, int id, tp_tile *t);
 #endif
