@@ -143,6 +143,28 @@ Test(nn, wrong_settings_are_named)
     cr_assert(!trace_mlp(doubled, NN_NTK, NN_SIGMA_INIT, &error) && strstr(error.text, "given twice"));
 }
 
+static double not_a_number[2]; /* sigma_w, sigma_b */
+
+static ad_var dense_of_nan(nn_net *net, ad_var x)
+{
+    return nn_dense_with(net, "hidden", x, nn_width(net, "hidden"), .sigma_w = not_a_number[0], .bias = true,
+                         .sigma_b = not_a_number[1]);
+}
+
+Test(nn, a_deviation_that_is_not_a_number_is_refused_at_its_line)
+{
+    for (int k = 0; k < 2; k++)
+        for (int sigma_in = 0; sigma_in < 2; sigma_in++) {
+            ad_error error = { 0 };
+            nn_spec spec = { .features = 3, .sigma_in = sigma_in ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT };
+            not_a_number[k] = NAN;
+            not_a_number[1 - k] = 1;
+            nn_net *net = nn_trace(dense_of_nan, &spec, &error);
+            cr_expect(!net && strstr(error.text, "test_nn.c:") && strstr(error.text, "nan"), "%s", error.text);
+            nn_net_free(net);
+        }
+}
+
 Test(nn, a_bias_of_sigma_zero_is_none_in_the_multiplier)
 {
     static const char *const settings[] = { "depth=1", "sigma_b=0", NULL };
