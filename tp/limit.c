@@ -165,6 +165,79 @@ static int keep_a_term(tp_kernel *kernel, ad_error *error)
     return 0;
 }
 
+/* ---- digits ---- */
+/* A bound up to which a kernel is taken at its word; one that moves by more than the second of its size, while inputs
+ * move by 2^-46, is made of their roundings. */
+static const double shown = 0.1, moved = 0.05;
+
+/* Equal inputs stay equal: each number goes by what it is itself, and by its column. */
+static double *disturbed(const double *x, size_t rows, size_t features, ad_error *error)
+{
+    double *out = ad_alloc(rows * features, sizeof *out, "inputs", error);
+    for (size_t i = 0; out && i < rows * features; i++) {
+        uint64_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits = (bits ^ (i % features + 1) * 0x9E3779B97F4A7C15u) * 0xBF58476D1CE4E5B9u;
+        out[i] = x[i] * (1 + ldexp((double)(int64_t)(bits ^ bits >> 31), -63 - 46));
+    }
+    return out;
+}
+
+/* The largest distance of entries, each relative to the largest entry of its row or column. */
+static double distance(const tp_kernel *a, const tp_kernel *b, double *row_size, double *column_size)
+{
+    double most = 0;
+    for (int k = 0; k < a->n_terms && k < b->n_terms; k++) {
+        const double *v = a->terms[k].values, *w = b->terms[k].values;
+        memset(row_size, 0, a->rows * sizeof *row_size);
+        memset(column_size, 0, a->rows2 * sizeof *column_size);
+        for (size_t i = 0; i < a->rows * a->rows2; i++) {
+            double *size[2] = { &row_size[i / a->rows2], &column_size[i % a->rows2] };
+            *size[0] = fmax(*size[0], fabs(v[i]));
+            *size[1] = fmax(*size[1], fabs(v[i]));
+        }
+        for (size_t i = 0; i < a->rows * a->rows2; i++) {
+            double size = fmax(row_size[i / a->rows2], column_size[i % a->rows2]), off = fabs(v[i] - w[i]);
+            most = off > most * size ? size > 0 ? off / size : INFINITY : most;
+        }
+    }
+    return most;
+}
+
+/* -1 with an error where nothing is left of a kernel but roundings, found by solving once more. */
+static int check_digits(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                        size_t rows2, const tp_limit_spec *spec, tp_rules rules, const tp_kernel *kernel,
+                        ad_error *error)
+{
+    size_t features = nn_features(program->net);
+    double *y = disturbed(x, rows, features, error), *y2 = y && x2 ? disturbed(x2, rows2, features, error) : NULL;
+    double *sizes = y && (y2 || !x2) ? ad_alloc(kernel->rows + kernel->rows2, sizeof *sizes, "rows", error) : NULL;
+    tp_kernel other = { 0 };
+    int status = sizes ? tp_limit_exact(program, which, y, rows, y2, rows2, spec, rules, &other, NULL, error) : -1;
+    if (!status && distance(kernel, &other, sizes, sizes + kernel->rows) > moved)
+        status = ad_fail(error,
+                         "the limit kernel has no digits left: its error may be %.2g of its size, by roundings of the "
+                         "inputs' products. Inputs are too near each other, or terms of the network's output cancel: "
+                         "leave out inputs that nearly repeat others, or read out less of a difference",
+                         kernel->error);
+    tp_kernel_free(&other);
+    ad_free(y);
+    ad_free(y2);
+    ad_free(sizes);
+    return status ? -1 : 0;
+}
+
+/* tp_limit_exact, of kernels that have digits. */
+static int solve_shown(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                       size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, ad_error *error)
+{
+    bool fragile;
+    int status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, rules, kernel, &fragile, error);
+    if (status || !fragile || kernel->error <= shown)
+        return status;
+    return check_digits(program, which, x, rows, x2, rows2, spec, rules, kernel, error);
+}
+
 /* Exactly, by the rules that hold: 0, or the refusal, without a kernel. *simple: whether these were the simple ones;
  * where they prove wrong in the auto rule, `why` says so and the general ones follow. */
 static int solve_exactly(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
@@ -180,12 +253,12 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
         ad_fail(refusal, "samples meet, and there the general rule is the executor's: --engine sample");
     } else {
         tp_rules rules = !*simple ? TP_RULES_GENERAL : spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
-        status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
+        status = solve_shown(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
         if (status == TP_NOT_BP) {
             snprintf(why, why_size, "%s", refusal->text);
             *simple = false;
             *refusal = (ad_error){ 0 };
-            status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
+            status = solve_shown(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
         }
         if (status == 0)
             status = keep_a_term(kernel, refusal);
@@ -202,7 +275,7 @@ static void tell_rules(const tp_program *program, tp_kernel_kind which, const do
     tp_kernel simple = { 0 };
     ad_error refusal = { 0 };
     if (!program->coupled &&
-        tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_BP_UNCHECKED, &simple, &refusal) == 0) {
+        tp_limit_exact(program, which, x, rows, x2, rows2, spec, TP_RULES_BP_UNCHECKED, &simple, NULL, &refusal) == 0) {
         compare_rules(kernel, &simple, why);
     } else {
         add_text(kernel->method, sizeof kernel->method, "; general rule, for the program is not BP-like: ");
@@ -398,7 +471,7 @@ int tp_gaussian_covariance(const tp_program *program, ad_var vector, const doubl
     if (!ad_threads(given.threads, error) || check_inputs(program, x, rows, x2, rows2, error))
         return -1;
     view.output = vector;
-    if (tp_limit_exact(&view, TP_NNGP, x, rows, x2, rows2, &given, TP_RULES_BP, kernel, error) == 0)
+    if (tp_limit_exact(&view, TP_NNGP, x, rows, x2, rows2, &given, TP_RULES_BP, kernel, NULL, error) == 0)
         return 0;
     tp_kernel_free(kernel);
     return -1;

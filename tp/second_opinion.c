@@ -377,7 +377,7 @@ static bool misses_the_middle(const question *q, const answer *a, char *why, siz
         tp_program seen = *q->program; /* from the preactivation */
         seen.output = vectors[k / 2];
         if (tp_limit_exact(&seen, TP_NNGP, k % 2 ? row2 : row, 1, NULL, 0, &(tp_limit_spec){ 0 }, TP_RULES_BP,
-                           &variance, &ignored) == 0)
+                           &variance, NULL, &ignored) == 0)
             tp_kernel_at(&variance, (double)a->samples, &value);
         tp_kernel_free(&variance);
         double deviation = sqrt(fmax(value, 0));

@@ -5,12 +5,22 @@
 #include <math.h>
 #include <stdio.h>
 
-/* |value - truth| / sqrt(K_ii K_jj); infinite where the size is 0 and the value is not. */
-static double distance_of(double value, real (*truth)[TRUTH_ROWS], int i, int j)
+/* K_ii, or where it is 0 the largest K_jj of the same set of inputs. */
+static real size_of(const truth_case *c, real (*truth)[TRUTH_ROWS], int i)
+{
+    real size = real_abs(truth[i][i]);
+    int from = i < c->rows ? 0 : c->rows, to = i < c->rows ? c->rows : c->rows + c->rows2;
+    for (int j = from; j < to && real_sign(truth[i][i]) == 0; j++)
+        size = real_less(size, real_abs(truth[j][j])) ? real_abs(truth[j][j]) : size;
+    return size;
+}
+
+/* |value - truth|, relative to the root of both sizes; infinite where one is 0 and the value is not. */
+static double distance_of(const truth_case *c, double value, real (*truth)[TRUTH_ROWS], int i, int j)
 {
     if (!isfinite(value))
         return INFINITY;
-    real size = real_sqrt(real_abs(real_mul(truth[i][i], truth[j][j])));
+    real size = real_sqrt(real_mul(size_of(c, truth, i), size_of(c, truth, j)));
     real off = real_abs(real_sub(real_of(value), truth[i][j]));
     if (real_less(off, real_of(DBL_MIN)))
         return 0;
@@ -35,7 +45,7 @@ static void compare_term(const truth_case *c, const truth_kernels *kernels, cons
     int first = c->rows2 ? c->rows : 0, columns = c->rows2 ? c->rows2 : c->rows;
     for (int i = 0; i < c->rows; i++)
         for (int j = 0; j < columns; j++) {
-            double value = values ? values[i * columns + j] : 0, off = distance_of(value, truth, i, first + j);
+            double value = values ? values[i * columns + j] : 0, off = distance_of(c, value, truth, i, first + j);
             if (off < outcome->error || !(off > 0) || kernels->lost[i] || kernels->lost[first + j])
                 continue;
             outcome->error = off;

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <string.h>
 
 /* ---- the truth itself ---- */
 static double off(real a, real b, real size)
@@ -97,5 +98,24 @@ Test(truth, a_wrong_kernel_is_seen)
         wrong.nngp[1][1] = real_scale(1 + 1e-6, truth.nngp[1][1]);
         cr_assert_eq(truth_compare(&c, &wrong, TP_NNGP, &o, &error), 0, "%s", error.text);
         cr_expect(o.error > 1e-9 && o.error > o.stated, "%g, stated %g", o.error, o.stated);
+    }
+}
+
+/* Differences f(x) - f(x') of rows that are so near that nothing is left of them but the inputs' roundings, and a
+ * kernel of jumps upon jumps. */
+Test(truth, kernels_without_a_digit_are_refused)
+{
+    static truth_kernels truth;
+    static const uint64_t seeds[] = { 1058, 1076, 1157, 1517 };
+    for (int k = 0; k < 4; k++) {
+        ad_error error = { 0 };
+        truth_outcome o;
+        truth_case c = truth_case_of(seeds[k]);
+        truth_solve(&c, &truth);
+        cr_assert_eq(truth_compare(&c, &truth, TP_NTK, &o, &error), 0, "%s", error.text);
+        cr_expect(o.refused || o.error <= o.stated, "%llu: %g, stated %g", (unsigned long long)seeds[k], o.error,
+                  o.stated);
+        cr_expect(!o.refused || strstr(o.text, "no digits left"), "%s", o.text);
+        cr_expect(k == 1 || o.refused, "%llu: stated %g", (unsigned long long)seeds[k], o.stated);
     }
 }

@@ -111,17 +111,21 @@ static void give_sizes(tp_solver *s, int id)
         }
 }
 
-/* The largest root of size over what it is relative to. */
+/* The largest root of size over what it is relative to: the value itself, or where that is 0 the largest one. */
 static double root_ratio(const double *size, const double *to, size_t rows)
 {
     const double roundings = 1 + 1e-12;
-    double most = roundings;
+    double most = roundings, largest = 0;
     bool more = false;
     for (size_t i = 0; i < rows; i++)
         more |= size[i] > roundings * fabs(to[i]);
     for (size_t i = 0; i < rows && more; i++)
-        if (fabs(to[i]) > 0 && size[i] > most * fabs(to[i]))
-            most = size[i] / fabs(to[i]);
+        largest = fmax(largest, fabs(to[i]));
+    for (size_t i = 0; i < rows && more; i++) {
+        double of = fabs(to[i]) > 0 ? fabs(to[i]) : largest;
+        if (of > 0 && size[i] > most * of)
+            most = size[i] / of;
+    }
     return sqrt(most);
 }
 

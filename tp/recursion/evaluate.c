@@ -595,8 +595,21 @@ static void release(tp_solver *s)
     tp_algebra_free(&s->algebra);
 }
 
+/* Do jumps, or terms that cancel to a millionth, let roundings of the inputs through to the kernel? */
+static bool is_fragile(const tp_solver *s, const tp_series *series)
+{
+    const double millionth = 1e6;
+    bool cancels = false;
+    for (int k = 0; k < series->n; k++)
+        for (int set = 0; set < (s->same ? 1 : 2); set++)
+            cancels = cancels ||
+                      s->errors.ratio[set][0][series->at[k].q] * s->errors.ratio[set][1][series->at[k].q] > millionth;
+    return cancels || s->errors.jumps;
+}
+
 int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                   size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, ad_error *error)
+                   size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, bool *fragile,
+                   ad_error *error)
 {
     memset(kernel, 0, sizeof *kernel);
     int threads = ad_threads(spec->threads, error);
@@ -634,6 +647,8 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     if (!status)
         snprintf(kernel->method, sizeof kernel->method, "%s%s",
                  s.closed ? "closed forms" : "exact rules, series and quadrature", s.algebra.left);
+    if (fragile)
+        *fragile = !status && is_fragile(&s, &series);
     bool diverges = s.diverges;
     release(&s);
     ad_blas_end(blas_threads);

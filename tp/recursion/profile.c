@@ -37,17 +37,11 @@ static double level_at(int k)
     return 1 - exp2(-k / 2.0);
 }
 
-/* sum_k k p_k m^(k-1) of weights p_k that sum to 1. */
+/* sum_k k p_k m^(k-1) of weights p_k that sum to 1, at most: k m^(k-1) is largest at k = -1 / log m, or at 1. */
 static double most_of_any(double m)
 {
-    double best = 1, power = 1;
-    for (int k = 2; k < 4096; k++) {
-        power *= m;
-        if (k * power < best && k > 2)
-            break;
-        best = fmax(best, k * power);
-    }
-    return best;
+    double log_m = log(m);
+    return log_m < -1 ? 1 : -1 / (exp(1) * m * log_m);
 }
 
 /* At correlation 1, of what does not jump. */
@@ -94,8 +88,13 @@ static void slopes_series(const tp_mehler *m, const tp_probes *p, double *slopes
         for (int level = 0; level < TP_LEVELS && all > 0; level++) {
             double c = level < TP_LEVELS - 1 ? fmax(level_at(level), 1e-3) : 1;
             double power = pow(c, (double)m->first - 1), sum = 0, up = m->step == 2 ? c * c : c;
-            for (size_t i = 0; i < m->terms; i++, power *= up)
-                sum += (double)(m->first + m->step * i) * row[i] * row[i] * power;
+            /* what is left of the powers is 2^-60 of 1 at most, and falls from degree 1 / (1 - c) on */
+            for (size_t i = 0; i < m->terms; i++, power *= up) {
+                double degree = (double)(m->first + m->step * i);
+                sum += degree * row[i] * row[i] * power;
+                if (degree * power < 0x1p-60 && degree * (1 - c) > 1)
+                    break;
+            }
             slopes[level] = fmax(slopes[level], sum / all + (level < TP_LEVELS - 1 ? rest * most_of_any(c) : 0));
         }
     }
@@ -193,6 +192,7 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
         fill_norms(s, p, f, series, v, rows);
     p->degree = tp_fn_degree(&s->algebra, fn);
     p->jumps = jumps(s, fn, f);
+    s->errors.jumps = s->errors.jumps || p->jumps;
     tp_probes at = tp_probe(v, rows, closed || series ? TP_MAX_PROBES : 2);
     if (closed)
         slopes_closed(f, &at, p->slopes);

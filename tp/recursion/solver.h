@@ -69,6 +69,7 @@ typedef struct {
     bool *related;               /* by quantity: is `ratio` read of it? */
     double **freed;
     int n_freed;
+    bool jumps; /* some function that an expectation is taken of does */
 } tp_errors;
 
 typedef struct {
