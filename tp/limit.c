@@ -215,11 +215,11 @@ static int check_digits(const tp_program *program, tp_kernel_kind which, const d
     tp_kernel other = { 0 };
     int status = sizes ? tp_limit_exact(program, which, y, rows, y2, rows2, spec, rules, &other, NULL, error) : -1;
     if (!status && distance(kernel, &other, sizes, sizes + kernel->rows) > moved)
-        status = ad_fail(error,
-                         "the limit kernel has no digits left: its error may be %.2g of its size, by roundings of the "
-                         "inputs' products. Inputs are too near each other, or terms of the network's output cancel: "
-                         "leave out inputs that nearly repeat others, or read out less of a difference",
-                         kernel->error);
+        status = ad_fail(
+            error,
+            "the limit kernel has no digits left, only roundings of the inputs' products: inputs are too near each "
+            "other, or terms of the network's output cancel. Leave out inputs that nearly repeat others, or "
+            "read out less of a difference");
     tp_kernel_free(&other);
     ad_free(y);
     ad_free(y2);
