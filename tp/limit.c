@@ -11,6 +11,11 @@
 /* ---- by samples ---- */
 enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = 64 };
 
+static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed)
+{
+    return (tp_sampling){ samples, seed, spec->threads, spec->output, spec->output2 };
+}
+
 /* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
  * found; where several are summed, the largest. noise: the relative standard deviation of one run. Half of the samples
  * spread twice as far, so that the power of one pair is known to sqrt(5) noise / log 2; pairs are summed until three of
@@ -24,8 +29,8 @@ static int find_power(const tp_program *program, tp_kernel_kind which, const dou
     int status = (all = ad_alloc(batch * batch, sizeof *all, "a limit kernel", error)) ? 0 : -1;
     for (uint64_t run = 0; (run < RUNS || (run < MAX_RUNS && fabs(exact) > 0.1)) && !status; run++) {
         for (int i = 0; i < 2 && !status; i++) {
-            status = tp_sample_once(program, which, samples >> (1 - i), spec->seed + 1009 * run, spec->threads, x,
-                                    batch, NULL, 0, all, error);
+            tp_sampling sampling = sampling_of(spec, samples >> (1 - i), spec->seed + 1009 * run);
+            status = tp_sample_once(program, which, &sampling, x, batch, NULL, 0, all, error);
             k[i] += status ? 0 : all[0];
         }
         *power = 0;
@@ -86,8 +91,6 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
     int runs = 0, minimum = spec->runs > 1 ? spec->runs : RUNS;
     int maximum = spec->tolerance > 0 && minimum < MAX_RUNS ? MAX_RUNS : minimum;
-    if (spec->output + spec->output2 > 0)
-        return ad_fail(error, "samples are of the first output's kernel alone");
     if (samples < 16)
         return ad_fail(error, "%zu samples are too few", samples);
     if (nn_spec_of(program->net)->parametrization == NN_STANDARD)
@@ -101,8 +104,8 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     kernel->n_terms = 1;
     double *mean = kernel->terms[0].values, *squares = kernel->deviations, *power = &kernel->terms[0].power;
     while (!status && (runs < minimum || (runs < maximum && kernel->error > spec->tolerance))) {
-        status = tp_sample_once(program, which, samples, spec->seed + 1 + (uint64_t)runs, spec->threads, x, rows, x2,
-                                rows2, one, error);
+        tp_sampling sampling = sampling_of(spec, samples, spec->seed + 1 + (uint64_t)runs);
+        status = tp_sample_once(program, which, &sampling, x, rows, x2, rows2, one, error);
         runs++;
         if (!status)
             ad_add_run(one, 1, count, runs, mean, squares);

@@ -179,8 +179,8 @@ static double largest_found(const question *q, size_t samples)
 
 static int run_once(const question *q, size_t samples, uint64_t seed, ad_error *error)
 {
-    if (tp_sample_once(q->program, q->which, samples, q->spec->seed + seed, q->spec->threads, q->x, q->rows, q->x2,
-                       q->rows2, q->one, error))
+    tp_sampling sampling = { samples, q->spec->seed + seed, q->spec->threads, q->spec->output, q->spec->output2 };
+    if (tp_sample_once(q->program, q->which, &sampling, q->x, q->rows, q->x2, q->rows2, q->one, error))
         return -1;
     for (int k = 0; k < q->n; k++)
         if (!isfinite(q->one[q->entries[k].at]))
@@ -328,8 +328,8 @@ static bool has_opinion(const question *q, char *why, size_t size)
     *why = 0;
     if (q->found->deviations)
         snprintf(why, size, "the kernel is of samples itself");
-    else if (q->spec->output + q->spec->output2 > 0)
-        snprintf(why, size, "samples are of the first output's kernel alone");
+    else if (q->spec->output != q->spec->output2)
+        snprintf(why, size, "the kernel is between two outputs");
     else if (q->spec->rule == TP_RULE_BP)
         snprintf(why, size, "the simple rule was asked for, and samples follow the general one");
     else if (q->program->coupled && q->which == TP_NTK) {

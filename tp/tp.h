@@ -133,8 +133,8 @@ typedef struct {
  * kernels, one in a million at most. Several powers of n are summed at n = samples, as the executor has them: those
  * below the leading one are seen as far as they count there.
  *
- * 0: the kernel agrees, or it is unchecked: not enough time for 8 runs; a kernel of samples itself, between other
- * outputs than the first, or by the simple rule on demand; a program that the executor has no rule for; samples that
+ * 0: the kernel agrees, or it is unchecked: not enough time for 8 runs; a kernel of samples itself, between two
+ * outputs, or by the simple rule on demand; a program that the executor has no rule for; samples that
  * spread too widely to tell anything, as gradients do where a small batch is normalised. -1 with an error: the kernel
  * and the samples disagree, and then opinion->checked is true; or the arguments are bad. */
 int tp_second_opinion(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,

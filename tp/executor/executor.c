@@ -388,14 +388,14 @@ static int run_products(tp_sampler *s, int level)
     return 0;
 }
 
-/* The backward pass starts from the first output alone: equal outputs have equal limits. */
+/* The backward pass starts from one output alone. */
 static int seed_backward(tp_sampler *s)
 {
     for (int id = s->program->forward; id < s->program->n_nodes; id++)
         if (node_at(s, id)->op == AD_DELTA && ad_has(&node_at(s, id)->shape, s->program->seed)) {
             if (!(s->values[id] = tp_sampler_numbers(s, elements(s, id), "the seed of the backward pass")))
                 return -1;
-            s->values[id][0] = 1;
+            s->values[id][s->output * tp_sampler_stride(s, &node_at(s, id)->shape, nn_outputs(s->program->net))] = 1;
         }
     return 0;
 }
@@ -403,6 +403,7 @@ static int seed_backward(tp_sampler *s)
 void tp_sampler_enter(tp_sampler *s, int pass)
 {
     s->x = s->passes[pass].x;
+    s->output = s->passes[pass].output;
     s->values = s->passes[pass].values;
     for (int i = 0; i < s->sizes.n_batches; i++)
         s->sizes.batches[i].size = s->passes[pass].rows;

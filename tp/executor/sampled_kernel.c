@@ -164,32 +164,33 @@ static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k,
     return status ? -1 : 0;
 }
 
-int tp_sample_once(const tp_program *program, tp_kernel_kind which, size_t samples, uint64_t seed, int threads,
-                   const double *x, size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
+int tp_sample_once(const tp_program *program, tp_kernel_kind which, const tp_sampling *spec, const double *x,
+                   size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
 {
     size_t features = nn_features(program->net), columns = x2 ? rows2 : rows;
-    int held = ad_threads(threads, error);
+    int held = ad_threads(spec->threads, error);
     if (!held)
         return -1;
     tp_sampler s = { .program = program,
                      .graph = program->graph,
                      .error = error,
-                     .seed = seed,
-                     .n_passes = 1,
+                     .seed = spec->seed,
+                     .n_passes = spec->output != spec->output2 || (x2 && program->coupled) ? 2 : 1,
                      .threads = held,
-                     .sizes = { .n = samples, .n_batches = 1 } };
+                     .sizes = { .n = spec->samples, .n_batches = 1 } };
     kernel_frame k = { .rows = rows, .rows2 = columns, .total = rows, .total2 = columns };
     s.sizes.batches[0].axis = nn_batch(program->net);
     s.passes[0].x = x;
+    s.passes[1].x = x2 ? x2 : x;
     s.passes[0].rows = rows;
+    s.passes[1].rows = columns;
+    s.passes[0].output = spec->output;
+    s.passes[1].output = spec->output2;
     double *both = NULL;
     int status = 0, before = ad_blas_begin(held);
-    if (program->coupled) {
+    if (program->coupled)
         s.sizes.batches[s.sizes.n_batches++].axis = program->sample;
-        s.passes[1].x = x2;
-        s.passes[1].rows = rows2;
-        s.n_passes = x2 ? 2 : 1;
-    } else if (x2) { /* both as one batch */
+    if (x2 && s.n_passes == 1) { /* both as one batch */
         k.second = rows;
         k.total = k.total2 = s.passes[0].rows = rows + rows2;
         s.passes[0].x = both = tp_sampler_numbers(&s, (rows + rows2) * features, "inputs");

@@ -130,6 +130,8 @@ typedef struct {
     const double *x, *x2; /* x2 NULL: x */
     size_t rows, rows2;
     tp_limit_spec spec;
+    double sharing;   /* so many questions have one's time for second opinions; 0: this one alone */
+    const char *told; /* a missing rule that stands in it is told already; NULL */
 } limit_question;
 /* Finds the limit and, where opinion is not NULL, asks for a second opinion of an exact one, unless --no-check is
  * given: a disagreement is an error, and there is no kernel. That the exact rules lacked one is told on standard
@@ -148,7 +150,7 @@ typedef struct {
     size_t outputs;
     double width;        /* where powers of n are summed; 0: they are an error */
     bool full;           /* (rows, rows2, outputs, outputs); else the mean of the outputs' own, (rows, rows2) */
-    tp_opinion *opinion; /* of the first output's own kernel; NULL: none is asked for */
+    tp_opinion *opinion; /* of the output whose own kernel is farthest from its samples; NULL: none is asked for */
 } outputs_job;
 /* Is the first output's kernel all that there is, with nothing between two outputs (which counts if `full`)? */
 bool outputs_share_a_kernel(const tp_program *program, bool full);
