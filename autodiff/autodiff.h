@@ -16,7 +16,7 @@
  * any thread. ad_start_again is for the first line of main. */
 #ifndef LIMN_AUTODIFF_H
 #define LIMN_AUTODIFF_H
-#include "autodiff/base.h"
+#include "base.h"
 
 LIMN_API_BEGIN
 
@@ -57,7 +57,7 @@ typedef enum {
 #define AD_UNARY(NAME, ...) AD_##NAME,
 #define AD_BINARY(NAME, ...) AD_##NAME,
 #define AD_SHAPE(NAME, ...) AD_##NAME,
-#include "autodiff/ops.def"
+#include "ops.def"
     AD_N_OPS
 } ad_op;
 

@@ -18,8 +18,8 @@
  * to the thread of nn_trace. */
 #ifndef LIMN_NN_H
 #define LIMN_NN_H
-#include "autodiff/autodiff.h"
-#include "nn/optimizers.h"
+#include "../autodiff/autodiff.h"
+#include "optimizers.h"
 
 LIMN_API_BEGIN
 
