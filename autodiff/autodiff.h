@@ -26,7 +26,11 @@ typedef struct {
     const char *file;
     int line;
 } ad_where;
+#ifdef __cplusplus
+#define AD_HERE (ad_where{ __FILE__, __LINE__ })
+#else
 #define AD_HERE ((ad_where){ __FILE__, __LINE__ })
+#endif
 
 typedef enum { AD_BATCH, AD_WIDTH, AD_FIXED } ad_kind;
 typedef enum { AD_FLOAT, AD_DOUBLE } ad_type;
@@ -43,8 +47,16 @@ typedef struct {
     ad_axis axes[AD_MAX_RANK];
 } ad_shape;
 /* ad_shape_of(batch, n): a shape from a list of axes. */
+#ifdef __cplusplus
+#define ad_shape_of(...)                                                                                               \
+    [&] {                                                                                                              \
+        const ad_axis limn_axes[] = { __VA_ARGS__ };                                                                   \
+        return ad_shape_make((int)(sizeof limn_axes / sizeof *limn_axes), limn_axes);                                  \
+    }()
+#else
 #define ad_shape_of(...)                                                                                               \
     ad_shape_make((int)(sizeof((ad_axis[]){ __VA_ARGS__ }) / sizeof(ad_axis)), (ad_axis[]){ __VA_ARGS__ })
+#endif
 ad_shape ad_shape_make(int rank, const ad_axis *axes);
 
 typedef struct ad_graph ad_graph;
@@ -178,7 +190,7 @@ ad_var ad_logsumexp_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_softmax_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_max_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_argmax_at(ad_where, ad_var x, ad_axis axis); /* 1 at the first largest, else 0 */
-#define ad_scale(x, c) ad_scale_at(AD_HERE, x, c, (ad_axis){ 0 }, 0)
+#define ad_scale(x, c) ad_scale_at(AD_HERE, x, c, LIMN_ZERO(ad_axis), 0)
 #define ad_scale_by(...) ad_scale_at(AD_HERE, __VA_ARGS__)
 #define ad_contract(...) ad_contract_at(AD_HERE, __VA_ARGS__)
 #define ad_matmul(...) ad_matmul_at(AD_HERE, __VA_ARGS__)

@@ -37,6 +37,39 @@
 #define LIMN_API_END LIMN_API_HIDDEN
 #endif
 
+/* For the macros of the headers: a value of zeros, and the address of one made of ".member = value", ..., that lives to
+ * the end of the full expression (C++; in C, of the block). C++ before 2020 has no such initializers, and no C++ has
+ * compound literals: there each is an assignment, at least one and at most six. */
+#ifdef __cplusplus
+#define LIMN_ZERO(type) type()
+#define LIMN_MADE(type, ...)                                                                                           \
+    (&static_cast<const type &>([&] {                                                                                  \
+        type limn_made = type();                                                                                       \
+        LIMN_COUNTED(__VA_ARGS__, LIMN_SET6, LIMN_SET5, LIMN_SET4, LIMN_SET3, LIMN_SET2, LIMN_SET1, )                  \
+        (__VA_ARGS__) return limn_made;                                                                                \
+    }()))
+#define LIMN_COUNTED(a, b, c, d, e, f, chosen, ...) chosen
+#define LIMN_SET1(set) limn_made set;
+#define LIMN_SET2(set, ...)                                                                                            \
+    limn_made set;                                                                                                     \
+    LIMN_SET1(__VA_ARGS__)
+#define LIMN_SET3(set, ...)                                                                                            \
+    limn_made set;                                                                                                     \
+    LIMN_SET2(__VA_ARGS__)
+#define LIMN_SET4(set, ...)                                                                                            \
+    limn_made set;                                                                                                     \
+    LIMN_SET3(__VA_ARGS__)
+#define LIMN_SET5(set, ...)                                                                                            \
+    limn_made set;                                                                                                     \
+    LIMN_SET4(__VA_ARGS__)
+#define LIMN_SET6(set, ...)                                                                                            \
+    limn_made set;                                                                                                     \
+    LIMN_SET5(__VA_ARGS__)
+#else
+#define LIMN_ZERO(type) ((type){ 0 })
+#define LIMN_MADE(type, ...) (&(type){ __VA_ARGS__ })
+#endif
+
 LIMN_API_BEGIN
 
 #if defined(__GNUC__)

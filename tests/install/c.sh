@@ -1,6 +1,6 @@
 #!/bin/sh
-# c.sh SOURCE BUILD: the installed tree serves C. One -I finds <limn/limn.h> for a program and "limn.h" for a network; the
-# program links with either library, and the tool compiles the network wherever its tree was moved to.
+# c.sh SOURCE BUILD: the installed tree serves C. One -I finds <limn/limn.h> for a program and "limn.h" for a network;
+# the program links with either library, and the tool compiles the network wherever its tree was moved to.
 . "$(dirname "$0")/stranger.sh"
 cat >net.c <<'END'
 #include "limn.h"
@@ -33,7 +33,8 @@ int main(void)
 }
 END
 printf '1,0,0\n0,1,1\n' >x.csv
-says "in the limit, 2 x 2 inputs" limn kernel net.c --data x.csv --label-column none --scaling unit --test-fraction 0.5 --no-check
+says "in the limit, 2 x 2 inputs" limn kernel net.c --data x.csv --label-column none --scaling unit \
+    --test-fraction 0.5 --no-check
 for cc in $(compilers gcc clang); do
     "$cc" -std=c11 -Wall -Wextra -pedantic -Werror "-I$prefix/include" program.c net.c -o shared "-L$lib" -llimn \
         "-Wl,-rpath,$lib"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# deb.sh SOURCE BUILD: the Debian package by cpack; its files, unpacked, serve as they are. With LIMN_DPKG=1, as root, it
-# is installed, used and removed, too.
+# deb.sh SOURCE BUILD: the Debian package by cpack; its files, unpacked, serve as they are. With LIMN_DPKG=1, as root,
+# it is installed, used and removed, too.
 . "$(dirname "$0")/stranger.sh"
 command -v dpkg-shlibdeps >/dev/null 2>&1 || { echo "skipped: no dpkg-shlibdeps (Debian: dpkg-dev)"; exit 77; }
 (cd "$build" && cpack -B "$work/package" >"$work/log" 2>&1) || { cat "$work/log" >&2; fail "no package"; }
