@@ -137,7 +137,8 @@ typedef struct {
 } ad_function;
 ad_var ad_custom_at(ad_where, const ad_function *, int order, ad_var x);
 #define ad_custom(function, x) ad_custom_at(AD_HERE, function, 0, x)
-/* The op of a coordinatewise function by its name ("relu", "tanh", ...); -1 if there is none. */
+/* The op of a coordinatewise function by its name ("relu", "tanh", ...; silu is swish and hardtanh hard_tanh, as
+ * PyTorch calls them); -1 if there is none. */
 int ad_unary_named(const char *name);
 
 /* What the op table says of a coordinatewise function y(x), but for p and its degree: see ops.def. Of a user's function

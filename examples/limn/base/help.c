@@ -156,10 +156,10 @@ void help_first(void)
 {
     fputs("limn: which command? For example\n"
           "\n"
-          "  limn kernel mlp --inputs x.npy --out k.npy   the NTK of a network at n = infinity\n"
-          "  limn program mlp                             the network as a Netsor\u22a4 program\n"
-          "  limn predict mlp --data digits               what training would do, by the kernel\n"
-          "  limn report mlp                              widths trained beside their limit\n"
+          "  limn kernel mlp --inputs x.npy --out k.npy   the NTK at n = infinity\n"
+          "  limn program mlp                             its Netsor\u22a4 program\n"
+          "  limn predict mlp --data digits               what training would do\n"
+          "  limn report mlp                              widths beside their limit\n"
           "  limn help                                    commands, networks, options\n",
           stderr);
 }
