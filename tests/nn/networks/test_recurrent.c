@@ -432,7 +432,7 @@ Test(recurrent, what_is_wrong_is_told)
           "bidirectional=both: it must be no or yes",
           { .shape = { 5, 3 } } },
         { { "sigma_v=0" }, "sigma_v=0: it must be a positive number", { .shape = { 5, 3 } } },
-        { { "phi=than" }, "no activation than (did you mean tanh?)", { .shape = { 5, 3 } } },
+        { { "phi=than" }, "no activation than; there", { .shape = { 5, 3 } } },
         { { "sigma=1" },
           "no setting sigma (did you mean sigma_w?); there are (with their defaults) outputs=1, depth=1, phi=tanh, "
           "cell=vanilla",
