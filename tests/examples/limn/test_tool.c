@@ -172,6 +172,27 @@ Test(tool, limit_references)
     }
 }
 
+/* neural-tangents has sigma in the multiplier: with no biases and one sigma_w each layer's own term, and so the NTK, is
+ * sigma_w^2 of ours. Its values are those of the reference; the default network's is half of its. */
+Test(tool, the_default_kernel_is_half_of_neural_tangents_and_says_so)
+{
+    static const char *const told = "neural-tangents' NTK is that of --sigma-in multiplier";
+    put_inputs("x.npy");
+    reference *ref = reference_read("mlp_relu_d3_bias");
+    works("kernel mlp --inputs x.npy --sigma-in multiplier --set sigma_w=1.5 --set sigma_b=0.3 --out k.npy");
+    compare("multiplier", "k.npy", reference_array(ref, "ntk", 25), 25, 1e-12);
+    reference_free(ref);
+    cr_expect(strstr(works("kernel mlp --inputs x.npy --out own.npy").out, told));
+    outcome theirs = works("kernel mlp --inputs x.npy --sigma-in multiplier --out theirs.npy");
+    cr_expect(!strstr(theirs.out, told), "%s", theirs.out);
+    ds_array k = get_array("theirs.npy");
+    for (size_t i = 0; i < 25; i++)
+        k.data[i] /= 2;
+    compare("half", "own.npy", k.data, 25, 1e-13);
+    ds_array_free(&k);
+    cr_expect(!strstr(works("kernel mlp --inputs x.npy --kernel nngp").out, told));
+}
+
 /* A file of the reference's weights, written here from the format's description: dense1.weight, dense1.bias, ... */
 static void put_weights(const char *file)
 {
