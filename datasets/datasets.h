@@ -16,7 +16,7 @@
  * array that is made is only read: threads may share it and its views until it is freed. */
 #ifndef LIMN_DATASETS_DATASETS_H
 #define LIMN_DATASETS_DATASETS_H
-#include "autodiff/base.h"
+#include "../autodiff/base.h"
 
 LIMN_API_BEGIN
 

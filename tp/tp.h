@@ -9,7 +9,7 @@
  * to the net's graph under the net's lock: models of the net and programs of it may be in use meanwhile (nn/nn.h). */
 #ifndef LIMN_TP_H
 #define LIMN_TP_H
-#include "nn/nn.h"
+#include "../nn/nn.h"
 
 LIMN_API_BEGIN
 

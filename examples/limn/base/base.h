@@ -64,6 +64,20 @@ typedef enum {
 #include "examples/limn/base/options.def"
     OPTIONS
 } option;
+/* The groups of the help, in its order. */
+#define OPTION_GROUPS(ROW)                                                                                             \
+    ROW(USUAL, "Most used")                                                                                            \
+    ROW(NETWORK, "The network")                                                                                        \
+    ROW(DATA, "Data and their form")                                                                                   \
+    ROW(KERNEL, "Kernels")                                                                                             \
+    ROW(LIMIT, "The limit")                                                                                            \
+    ROW(PREDICTION, "Prediction")                                                                                      \
+    ROW(TRAINING, "Training")                                                                                          \
+    ROW(DRIFT, "Drift of the kernel while it trains")                                                                  \
+    ROW(WEIGHTS, "Weights")                                                                                            \
+    ROW(PROGRAM, "Programs")                                                                                           \
+    ROW(RUN, "The run")
+
 /* A set of options, by their bits. */
 __extension__ typedef unsigned __int128 option_set;
 _Static_assert(OPTIONS <= 8 * sizeof(option_set), "a command's options are the bits of one word");
@@ -92,6 +106,18 @@ int options_parse(options *o, const tool_command *const *commands, int argc, cha
 int option_fail(const char *what, const char *value);
 /* The word of a choice: "ntk" for OPTION_SCALE and NN_NTK. */
 const char *option_word(option of, int choice);
+
+/* ---- help.c ---- */
+/* In 80 columns: of one command, or, for NULL, of all. */
+void help_print(const tool_command *const *commands, const tool_command *about);
+void help_first(void); /* what to type, for one who typed nothing: on standard error */
+/* The text that the help has of networks. */
+extern const char help_networks[];
+
+/* ---- pages.c: what is installed beside the tool, from the same table: to standard output ---- */
+void pages_man(const tool_command *const *commands, const tool_command *about); /* limn.1, or limn-COMMAND.1 */
+void pages_bash(const tool_command *const *commands);                           /* completion */
+void pages_zsh(const tool_command *const *commands);
 
 /* ---- network.c ---- */
 /* The network's function, built in or a C file's, and what it takes of one sample. */

@@ -269,6 +269,8 @@ static void print_kernel(const job *j, const options *o, size_t width)
     if (!width)
         printf("%s, relative error %.1g\n", j->limit.method, j->limit.error);
     limit_tell(&j->opinion, NULL);
+    if (o->kernel == TP_NTK && o->sigma_in == NN_SIGMA_INIT)
+        puts("sigma is in the weights' deviations; neural-tangents' NTK is that of --sigma-in multiplier");
     if (o->out)
         printf("%s: written to %s\n", text, o->out);
     else if (j->values)
