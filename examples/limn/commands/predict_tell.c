@@ -158,13 +158,16 @@ static int write_text(ad_file *file, const char *text, ad_error *error)
     return ad_file_write(file, text, strlen(text), error);
 }
 
-/* ",0.123", or nothing behind the comma for a NAN. */
-static int write_number(ad_file *file, double x, ad_error *error)
+/* The shortest text that is the number; none of a NAN. */
+static int write_number(ad_file *file, const char *before, double x, ad_error *error)
 {
-    char text[40] = ",";
-    if (!isnan(x))
-        ad_snprintf(text, sizeof text, ",%.17g", x);
-    return write_text(file, text, error);
+    char text[40] = "";
+    for (int digits = 15; digits <= 17 && !isnan(x); digits++) {
+        ad_snprintf(text, sizeof text, "%.*g", digits, x);
+        if (!(fabs(ad_number(text, NULL) - x) > 0))
+            break;
+    }
+    return write_text(file, before, error) || write_text(file, text, error) ? -1 : 0;
 }
 
 static int write_rows(const selection *s, ad_file *file, ad_error *error)
@@ -184,13 +187,11 @@ static int write_rows(const selection *s, ad_file *file, ad_error *error)
             const char *value = strchr(s->values[i / s->ridges * keys + g], '=') + 1;
             status = (g && write_text(file, ",", error)) || write_text(file, value, error) ? -1 : 0;
         }
-        char ridge[40];
-        ad_snprintf(ridge, sizeof ridge, "%s%.17g", keys ? "," : "", s->candidates[i].ridge);
         if (!status)
-            status = write_text(file, ridge, error);
+            status = write_number(file, keys ? "," : "", s->candidates[i].ridge, error);
         for (int k = 0; k < COLUMNS && !status; k++)
             if (has_column(s, k))
-                status = write_number(file, value_at(s->candidates + i, k), error);
+                status = write_number(file, ",", value_at(s->candidates + i, k), error);
     }
     return status ? status : write_text(file, "\n", error);
 }
