@@ -5,8 +5,8 @@
 
 /* out = (K + ridge) a; all are (n, columns). */
 void tp_model_product(const tp_kernel_model *model, const double *a, size_t columns, double *scratch, double *out);
-/* The eigenvalues, ascending, of a symmetric matrix (n, n), whose rows become its eigenvectors; on the threads that BLAS
- * has. */
+/* The eigenvalues, ascending, of a symmetric matrix (n, n), whose rows become its eigenvectors; on the threads that
+ * BLAS has. */
 int tp_eigenvectors(double *matrix, size_t n, double *values, ad_error *error);
 /* Are all of the n * columns numbers finite? `what` names them; NULL values are. */
 int tp_check_finite(const char *what, const double *values, size_t n, size_t columns, ad_error *error);
