@@ -5,9 +5,11 @@
 
 #include <cjson/cJSON.h>
 
-enum { MAX_SETTINGS = 32, MAX_WIDTHS = 16, MAX_TIMES = 64 };
+enum { MAX_SETTINGS = 32, MAX_WIDTHS = 16, MAX_TIMES = 64, MAX_RIDGES = 64 };
 /* Of --optimizer, beyond nn_optimizer. */
 enum { GRADIENT_FLOW = NN_N_OPTIMIZERS };
+/* Of --choose. */
+enum { CHOOSE_CV, CHOOSE_LOO, CHOOSE_LIKELIHOOD };
 
 typedef struct {
     const char *command, *network;
@@ -19,6 +21,14 @@ typedef struct {
     const char *maps[MAX_SETTINGS + 1]; /* TORCH=LIMN, ended by NULL */
     int n_maps;
     const char *like;
+    const char *grid[MAX_SETTINGS]; /* key=value,value,... */
+    int n_grid;
+    double ridges[MAX_RIDGES]; /* relative ones, as ridge is */
+    int n_ridges;
+    int choose; /* CHOOSE_CV ...; -1: not given */
+    long folds; /* 0: none */
+    const char *csv;
+    bool centre, no_centre;
     const char *psi[MAX_SETTINGS]; /* expectations to be found */
     int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
@@ -42,7 +52,7 @@ typedef struct {
     double at_width, test_fraction;     /* 0: not given */
     long split_seed;
     double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
-    double weight_decay;                             /* -1: not given */
+    double weight_decay, noise;                      /* -1: not given */
     nn_drift_schedule drift_schedule;
     double drift_share;
     long drift_every; /* 0: the schedule's default */
@@ -189,6 +199,7 @@ void json_begin(void);             /* before all else */
 cJSON *json_new(const options *o); /* {"command": ..., "network": ..., "settings": {...}, "scale": ..., ...} */
 /* Adds item, which may be NULL, and returns it. */
 cJSON *json_put(cJSON *object, const char *key, cJSON *item);
+cJSON *json_number(double x); /* JSON has no infinity: it is a text. NAN is null. */
 cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */
 int json_print(cJSON *object, ad_error *error);                         /* prints and frees it */
 
