@@ -101,6 +101,11 @@ void ad_c_locale_end(void *before);
 /* Columns that UTF-8 text takes on a screen: characters, without the marks that combine with the one before. */
 int ad_columns(const char *text);
 
+/* Which of the words (the list ends with NULL) was meant: the one that the fewest edits lead to (a letter put in, left
+ * out, replaced, or swapped with its neighbour; upper case as lower), if they are at most a third of its letters; else
+ * NULL. Words of more than 63 bytes are not looked at. */
+const char *ad_closest(const char *word, const char *const *words);
+
 /* The t that Student's variable of so many degrees of freedom exceeds in absolute value with probability `tail`, from
  * 1e-12 to 1, to eight digits at a tail of 1e-7; NAN for others, and without a degree of freedom. */
 double ad_student(double tail, int freedom);

@@ -334,8 +334,8 @@ typedef struct {
     ad_var of;          /* a hidden vector of the trace, (batch, axis), whose coordinates take the outputs' place (O is
                            the axis's size, and NN_MEAN the mean over them); graph NULL: the outputs */
 } nn_kernel_part;
-/* As nn_ntk, of a part: the kernels of parts that have each parameter once sum up to the whole. Vectors are those of the
- * training trace, as in nn_activations: with batch normalisation in evaluation a part of one is refused. */
+/* As nn_ntk, of a part: the kernels of parts that have each parameter once sum up to the whole. Vectors are those of
+ * the training trace, as in nn_activations: with batch normalisation in evaluation a part of one is refused. */
 int nn_ntk_part(nn_model *model, const nn_kernel_part *part, const double *x, size_t rows, const double *x2,
                 size_t rows2, nn_kernel_outputs outputs, double *out, ad_error *error);
 /* The NNGP kernel of such a vector h at this width, the mean of h h' over its coordinates: out (rows, rows2). */

@@ -416,7 +416,8 @@ static bool site_counts(const tp_program *program, const tp_limit_spec *spec, co
     return counts;
 }
 
-/* A parameter that does not learn has no part in a training kernel; -1 with an error where a rate is neither 0 nor 1. */
+/* A parameter that does not learn has no part in a training kernel; -1 with an error where a rate is neither 0 nor
+ * 1. */
 static int site_learns(const ad_site *site, ad_graph *graph, bool *learns, ad_error *error)
 {
     const ad_node *param = ad_node_of(graph, site->param.id);

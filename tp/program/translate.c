@@ -197,8 +197,9 @@ static int translate(tp_program *program, ad_error *error)
     return 0;
 }
 
-/* Reads a vector out by a parameter of its own, omega ~ N(0, 1): f = omega h / sqrt(size), whose NNGP kernel is the mean
- * of h h' over the coordinates, and whose NTK over all other parameters that of <dh, dh'>. *probe: that parameter. */
+/* Reads a vector out by a parameter of its own, omega ~ N(0, 1): f = omega h / sqrt(size), whose NNGP kernel is the
+ * mean of h h' over the coordinates, and whose NTK over all other parameters that of <dh, dh'>. *probe: that
+ * parameter. */
 static ad_var read_out(nn_net *net, ad_var vector, int *probe)
 {
     ad_graph *graph = nn_graph(net);

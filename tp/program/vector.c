@@ -37,24 +37,30 @@ static int take_line(const tp_program *program, const tp_line *line, ad_var *vec
 
 int tp_vector_named(const tp_program *program, const char *name, ad_var *vector, ad_error *error)
 {
-    int n = 0;
-    char names[300] = "";
+    int n = 0, n_names = 0;
+    char list[300] = "";
     ad_arena *arena = program ? ad_arena_new(error) : NULL;
     if (!program)
         return ad_fail(error, "vector: no program (NULL)");
+    const char **names = NULL, *closest = NULL;
     const tp_line *lines = arena ? tp_lines(program, arena, TP_PAPER, &n, error) : NULL, *found = NULL;
-    for (int k = 0; k < n && lines; k++) {
+    if (lines && !(names = ad_arena_alloc(arena, (size_t)n + 1, sizeof *names)))
+        ad_fail(error, "vector: out of memory");
+    for (int k = 0; k < n && names; k++) {
         if (!is_candidate(program, &lines[k]))
             continue;
-        size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", lines[k].name);
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", lines[k].name);
+        names[n_names++] = lines[k].name;
         if (strcmp(lines[k].name, name) == 0)
             found = &lines[k];
     }
-    int status = !lines  ? -1
-                 : found ? take_line(program, found, vector, error)
-                         : ad_fail(error, "no vector of the program is called %.40s: its vectors over the batch are %s",
-                                   name, *names ? names : "none");
+    int status = found ? take_line(program, found, vector, error) : -1;
+    if (names && !found) {
+        closest = ad_closest(name, names);
+        ad_fail(error, "no vector of the program is called %.40s%s%s%s: its vectors over the batch are %s", name,
+                closest ? " (did you mean " : "", closest ? closest : "", closest ? "?)" : "", *list ? list : "none");
+    }
     ad_arena_free(arena);
     return status;
 }
