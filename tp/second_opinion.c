@@ -461,22 +461,20 @@ static int judge(question *q, double seconds, tp_opinion *opinion, char *why, si
     return off ? accuse(q, last, error) : 0;
 }
 
-int tp_second_opinion(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                      size_t rows2, const tp_limit_spec *given, const tp_kernel *found, double seconds,
-                      tp_opinion *opinion, ad_error *error)
+int tp_hear_samples(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                    size_t rows2, const tp_limit_spec *spec, const tp_kernel *found, double seconds,
+                    tp_opinion *opinion, ad_error *error)
 {
-    tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
     question q = { .program = program,
                    .which = which,
-                   .spec = &spec,
+                   .spec = spec,
                    .found = found,
                    .power = -(double)INFINITY,
                    .whole = program->coupled || ad_coupled(program->output, nn_batch(program->net)),
                    .given = x,
                    .given2 = x2 };
     char why[512];
-    memset(opinion, 0, sizeof *opinion);
-    if (!ad_threads(spec.threads, error))
+    if (!ad_threads(spec->threads, error))
         return -1;
     if (found->rows != rows || found->rows2 != (x2 ? rows2 : rows) || found->n_terms < 1)
         return ad_fail(error, "a second opinion: the kernel is (%zu, %zu), the inputs are %zu and %zu", found->rows,

@@ -478,7 +478,7 @@ int tp_sampler_open(tp_sampler *s)
     s->kept = ad_arena_alloc(s->arena, n, sizeof *s->kept);
     for (int pass = 0; pass < s->n_passes; pass++)
         s->passes[pass].values = ad_arena_alloc(s->arena, n, sizeof *s->values);
-    s->revealed = ad_arena_alloc(s->arena, (size_t)nn_n_params(s->program->net) + 1, sizeof *s->revealed);
+    s->revealed = ad_arena_alloc(s->arena, (size_t)nn_n_params(s->program->net) + 2, sizeof *s->revealed);
     if (!s->level || !s->revealed_of || !s->kept || !s->revealed || !s->passes[0].values ||
         !s->passes[s->n_passes - 1].values)
         return ad_fail(s->error, "out of memory for %zu nodes", n);

@@ -139,12 +139,17 @@ static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k,
     const tp_program *program = s->program;
     const nn_net *net = program->net;
     size_t n = (size_t)program->n_sites;
-    double *weights = tp_sampler_numbers(s, (size_t)nn_n_params(net), "weights");
+    int n_params = nn_n_params(net), probed = program->probe >= 0;
+    double *weights = tp_sampler_numbers(s, (size_t)n_params + 1, "weights");
     factors *all = ad_alloc(2 * n + 1, sizeof *all, "sites", s->error), *second = all + (s->n_passes > 1 ? n : 0);
-    int status = !weights || !all || (which == TP_NNGP && nn_readout_variances(net, &s->sizes, weights, s->error));
-    for (int p = 0; p < nn_n_params(net) && !status; p++) {
+    int status = !weights || !all;
+    if (!status && which == TP_NNGP && probed)
+        weights[n_params] = 1; /* its omega is N(0, 1) */
+    else if (!status && which == TP_NNGP)
+        status = nn_readout_variances(net, &s->sizes, weights, s->error);
+    for (int p = 0; p < n_params + probed && !status; p++) {
         double weight = which == TP_NNGP ? weights[p] : 1;
-        int param = nn_param(net, p).id;
+        int param = p < n_params ? nn_param(net, p).id : program->probe;
         if (!(weight > 0))
             continue;
         for (int pass = 0; pass < s->n_passes && !status; pass++)

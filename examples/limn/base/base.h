@@ -10,6 +10,8 @@ enum { MAX_SETTINGS = 32, MAX_WIDTHS = 16, MAX_TIMES = 64, MAX_RIDGES = 64 };
 enum { GRADIENT_FLOW = NN_N_OPTIMIZERS };
 /* Of --choose. */
 enum { CHOOSE_CV, CHOOSE_LOO, CHOOSE_LIKELIHOOD };
+/* Of --kernel, beyond tp_kernel_kind. */
+enum { KERNEL_BOTH = TP_NNGP + 1 };
 
 typedef struct {
     const char *command, *network;
@@ -40,7 +42,8 @@ typedef struct {
     nn_layout layout;
     nn_loss loss;
     int optimizer; /* nn_optimizer or GRADIENT_FLOW; -1: not given */
-    tp_kernel_kind kernel;
+    tp_kernel_kind kernel; /* or KERNEL_BOTH */
+    const char *params, *of, *block;
     tp_engine engine;
     tp_rule_choice rule;
     nn_kernel_outputs outputs;

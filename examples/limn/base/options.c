@@ -440,6 +440,8 @@ static int settle(options *o)
             "--inputs are taken as they are: what changes images, columns and the split is for --data in", o->command);
     if (o->test_fraction >= 1)
         return option_fail("--test-fraction is below 1 in", o->command);
+    if ((int)o->kernel == KERNEL_BOTH && strcmp(o->command, "kernel") != 0)
+        return option_fail("--kernel both is for limn kernel, not", o->command);
     if (o->labels2 && !o->inputs2)
         return option_fail("--labels2 needs --inputs2 in", o->command);
     if (o->seeds > 1 && o->weights)
