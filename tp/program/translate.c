@@ -197,6 +197,19 @@ static int translate(tp_program *program, ad_error *error)
     return 0;
 }
 
+/* The output in the forms that rules are for; one whose readout is now last has new functions of parameters alone. */
+static ad_var rewritten(nn_net *net)
+{
+    ad_var output = nn_output(net);
+    if (ad_failed(output.graph))
+        return output;
+    ad_var first = tp_rewrite(output, nn_batch(net));
+    if (first.id < 0)
+        return first;
+    ad_var last = tp_read_out_last(first, nn_outputs(net), nn_batch(net));
+    return last.id < 0 || last.id == first.id ? last : tp_rewrite(last, nn_batch(net));
+}
+
 tp_program *tp_translate(nn_net *net, ad_error *error)
 {
     tp_program *program = net ? ad_alloc(1, sizeof *program, "a program", error) : NULL;
@@ -207,7 +220,7 @@ tp_program *tp_translate(nn_net *net, ad_error *error)
     program->net = net;
     program->graph = nn_graph(net);
     ad_mark before = nn_growth_begin(net);
-    program->output = ad_failed(program->graph) ? nn_output(net) : tp_rewrite(nn_output(net), nn_batch(net));
+    program->output = rewritten(net);
     program->forward = ad_graph_size(program->graph);
     program->coupled = program->output.id >= 0 && ad_parameters_coupled(program->output, nn_batch(net));
     program->arena = ad_arena_new(error);

@@ -140,6 +140,30 @@ int tp_fn_derivative(tp_algebra *algebra, int fn)
     return last;
 }
 
+/* Jumps neither where its table says so nor at the pole of a power; a user's function has kinks of any kind. */
+static bool part_continuous(const tp_algebra *algebra, int part)
+{
+    const tp_fn *f = tp_fn_at(algebra, part);
+    const ad_op_facts *facts = f->op < AD_CUSTOM ? ad_op_facts_of((ad_op)f->op) : NULL;
+    if (f->op == AD_CUSTOM)
+        return f->function->n_kinks == 0;
+    if (f->op == TP_INVERSE)
+        return false;
+    if (f->op == AD_POWER)
+        return f->p >= 0 && !(fabs(f->p - floor(f->p)) > 0);
+    return !facts || (facts->breaks != AD_JUMPS && facts->domain == AD_REALS);
+}
+
+bool tp_fn_continuous(const tp_algebra *algebra, int fn)
+{
+    const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
+    bool continuous = p != NULL;
+    for (int k = 0; p && k < p->n && continuous; k++)
+        continuous = part_continuous(algebra, p->at[k].id);
+    tp_fn_parts_end(algebra, fn, p);
+    return continuous;
+}
+
 static double part_degree(const tp_fn *f, double a, double b)
 {
     switch (f->op) {

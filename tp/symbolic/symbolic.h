@@ -280,6 +280,10 @@ static inline int tp_fn_parity(const tp_algebra *algebra, int fn)
 {
     return tp_fn_at(algebra, fn)->parity;
 }
+/* The exponent of a function that is a power of its argument, 0 of others. */
+int tp_fn_exponent(const tp_algebra *, int fn);
+/* Is it known to be continuous, so that Stein's lemma holds with its derivative? */
+bool tp_fn_continuous(const tp_algebra *, int fn);
 /* The scalars in f: how many, the first `capacity` of them in scalars. */
 int tp_fn_scalars(const tp_algebra *, int fn, int *scalars, int capacity);
 
