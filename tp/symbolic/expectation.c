@@ -344,7 +344,8 @@ static int members_covariance(tp_algebra *algebra, const member *f, const member
 /* May a linear factor be taken out: is every other one that it is related to continuous? */
 static int may_take_out(tp_algebra *algebra, const member *f, int count, int taken, bool alone)
 {
-    if (tp_fn_exponent(algebra, f[taken].factor.fn) == 0)
+    double c;
+    if (tp_fn_monomial(algebra, f[taken].factor.fn, &c) == 0)
         return 0;
     for (int k = 0; k < count; k++) {
         if (k == taken || tp_fn_continuous(algebra, f[k].factor.fn))
@@ -372,20 +373,21 @@ static int with_function(tp_algebra *algebra, const member *f, int count, int k,
     return n;
 }
 
-/* E u^p F = sum over factors k of u^(p-1) F  of Cov(u, lin_k) E d/d lin_k (u^(p-1) F), u the factor number `taken`. */
+/* E c u^p F = c sum over the factors k of u^(p-1) F  of Cov(u, lin_k) E d/d lin_k (u^(p-1) F), c u^p the factor number
+ * `taken`. */
 static int stein(tp_algebra *algebra, const member *f, int count, int taken, bool alone)
 {
     member left[2 * TP_MAX_FACTORS], next[2 * TP_MAX_FACTORS];
     member u = f[taken];
     double c = 1;
-    int p = tp_fn_exponent(algebra, u.factor.fn), total = TP_Q_ZERO;
+    int p = tp_fn_monomial(algebra, u.factor.fn, &c), total = TP_Q_ZERO;
     int power = p == 1   ? tp_fn_number(algebra, 1)
                 : p == 2 ? algebra->variable
                 : p == 3 ? tp_fn_make(algebra, AD_SQUARE, 0, algebra->variable, 0)
                          : tp_fn_make(algebra, AD_POWER, p - 1, algebra->variable, 0);
     int n = power < 0 ? -1 : with_function(algebra, f, count, taken, power, &c, left);
     for (int k = 0; k < n && total >= 0; k++) {
-        double factor = 1;
+        double factor = c;
         int cov = members_covariance(algebra, &u, &left[k], alone);
         if (cov < 0)
             return -1;
@@ -405,8 +407,9 @@ static int reduced_expectation(tp_algebra *algebra, const member *f, int count, 
 {
     enum { MAX_DEGREE = 8 }; /* each one that is taken out makes of one expectation many */
     int degree = 0;
+    double c;
     for (int k = 0; k < count; k++)
-        degree += tp_fn_exponent(algebra, f[k].factor.fn);
+        degree += tp_fn_monomial(algebra, f[k].factor.fn, &c);
     for (int k = 0; k < count && degree <= MAX_DEGREE; k++) {
         int may = may_take_out(algebra, f, count, k, alone);
         if (may)
