@@ -161,12 +161,28 @@ static ad_var read_out(const euler *e, int id, ad_where where, const ad_site *si
     return shaped(where, seed.id ? ad_relabel_at(where, f, seed, e->outputs) : f, ad_shape_get(e->output));
 }
 
-/* The output with its readouts last. Where outputs do not meet, one backward pass is all of theirs. */
+/* Does every output have readouts of its own, which no other meets or takes? */
+static bool outputs_apart(const euler *e)
+{
+    bool apart = true;
+    for (int id = 0; id <= e->output.id && apart; id++) {
+        const ad_node *node = ad_node_of(e->graph, id);
+        if (e->degrees[id] == CONSTANT)
+            continue;
+        bool kept = node->op == AD_PARAM || node->op == AD_ADD || node->op == AD_SUB || node->op == AD_MUL ||
+                    node->op == AD_DIV || node->op == AD_NEG || node->op == AD_IDENTITY || node->op == AD_SCALE ||
+                    node->op == AD_TRANSPOSE || node->op == AD_EXPAND || node->op == AD_SUM || node->op == AD_CONTRACT;
+        apart = kept && ad_has(&node->shape, e->outputs);
+    }
+    return apart;
+}
+
+/* The output with its readouts last. Where outputs are apart, one backward pass is all of theirs. */
 static ad_var rewritten(const euler *e, int late)
 {
     ad_graph *graph = e->graph;
     ad_where where = ad_node_of(graph, late)->where;
-    bool meet = ad_axis_fixed(graph, e->outputs) > 1 && ad_parameters_coupled(e->output, e->outputs);
+    bool meet = ad_axis_fixed(graph, e->outputs) > 1 && !outputs_apart(e);
     ad_axis seed = meet ? ad_unused_prime(graph, e->output.id, e->outputs) : (ad_axis){ 0 };
     ad_var cotangent =
         meet ? ad_delta_at(where, graph, seed, e->outputs) : ad_constant_at(where, graph, 1, *ad_shape_get(e->output));
