@@ -49,6 +49,9 @@ struct tp_program {
 
 /* A node of the net's graph with two axes, the batch and a width? */
 bool tp_is_vector(const nn_net *net, ad_var vector);
+/* The network's output, linear in readouts that it multiplies vectors with before the end, with these last
+ * (read_out_last.c); others as they are; its id is -1 without memory or with a poisoned graph. */
+ad_var tp_read_out_last(ad_var output, ad_axis outputs, ad_axis batch);
 /* The network's output in the forms that rules are for (rewrite.c); its id is -1 without memory or with a poisoned
  * graph. */
 ad_var tp_rewrite(ad_var output, ad_axis batch);

@@ -197,6 +197,18 @@ static int translate(tp_program *program, ad_error *error)
     return 0;
 }
 
+/* An output in the forms that rules are for; one whose readout is now last has new functions of parameters alone. */
+static ad_var rewritten(const nn_net *net, ad_var output)
+{
+    if (ad_failed(output.graph))
+        return output;
+    ad_var first = tp_rewrite(output, nn_batch(net));
+    if (first.id < 0)
+        return first;
+    ad_var last = tp_read_out_last(first, nn_outputs(net), nn_batch(net));
+    return last.id < 0 || last.id == first.id ? last : tp_rewrite(last, nn_batch(net));
+}
+
 /* Reads a vector out by a parameter of its own, omega ~ N(0, 1): f = omega h / sqrt(size), whose NNGP kernel is the
  * mean of h h' over the coordinates, and whose NTK over all other parameters that of <dh, dh'>. *probe: that
  * parameter. */
@@ -224,7 +236,7 @@ static tp_program *make_program(nn_net *net, const ad_var *vector, ad_error *err
     program->probe = -1;
     ad_mark before = nn_growth_begin(net);
     ad_var output = vector && !ad_failed(program->graph) ? read_out(net, *vector, &program->probe) : nn_output(net);
-    program->output = ad_failed(program->graph) ? nn_output(net) : tp_rewrite(output, nn_batch(net));
+    program->output = rewritten(net, output);
     program->forward = ad_graph_size(program->graph);
     program->coupled = program->output.id >= 0 && ad_parameters_coupled(program->output, nn_batch(net));
     program->arena = ad_arena_new(error);
