@@ -156,7 +156,7 @@ Test(tool_limits, outputs_that_share_a_readout_are_not_independent)
     }
 }
 
-/* U' tanh(U x) / sqrt n, an autoencoder with tied weights: each feature's output has another kernel, its own. Of the
+/* U' relu(U x) / sqrt n, an autoencoder with tied weights: each feature's output has another kernel, its own. Of the
  * NTK, which has no exact rule, a mean over wide networks and the samples agree; the NNGP kernel grows like n. */
 Test(tool_limits, outputs_that_have_no_exact_rule_are_sampled_each)
 {
@@ -164,7 +164,7 @@ Test(tool_limits, outputs_that_have_no_exact_rule_are_sampled_each)
     put_text("tied.c", "#include \"limn.h\"\nad_var limn_network(nn_net *net, ad_var x)\n{\n"
                        "    ad_axis n = nn_width(net, \"n\"), in = ad_fixed(nn_graph(net), \"features\", 3);\n"
                        "    nn_weight u = nn_make_weight(net, \"u\", in, n, 1);\n"
-                       "    ad_var back = ad_contract(ad_tanh(nn_apply(u, x)), u.omega, ad_shape_of(n));\n"
+                       "    ad_var back = ad_contract(ad_relu(nn_apply(u, x)), u.omega, ad_shape_of(n));\n"
                        "    return ad_relabel(ad_scale_by(back, 1, n, -0.5), in, nn_outputs(net));\n}\n");
     fails("kernel tied.c --set outputs=3 --inputs x.npy --kernel nngp", 1,
           "between outputs 0 and 0 the kernel goes like n^1: give --at-width N");
