@@ -97,6 +97,13 @@ static void run_blocks(const ad_plan *plan, const ad_group *group, char *scratch
     }
 }
 
+/* The first piece of thread t of so many. No parallel region with num_threads has an if clause: libomp 14 keeps the
+ * number of one that is not taken for the next region, OpenBLAS's, which then waits for threads that are not there. */
+static size_t piece_of(size_t pieces, int t, int threads)
+{
+    return pieces * (size_t)t / (size_t)threads;
+}
+
 static void run_group(const ad_plan *plan, const ad_group *group)
 {
     int threads = threads_for(plan, (double)group->total * group->n_links, group->n_blocks);
@@ -106,8 +113,8 @@ static void run_group(const ad_plan *plan, const ad_group *group)
     }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        run_blocks(plan, group, plan->scratch + (size_t)t * plan->scratch_bytes,
-                   group->n_blocks * (size_t)t / (size_t)threads, group->n_blocks * (size_t)(t + 1) / (size_t)threads);
+        run_blocks(plan, group, plan->scratch + (size_t)t * plan->scratch_bytes, piece_of(group->n_blocks, t, threads),
+                   piece_of(group->n_blocks, t + 1, threads));
 }
 
 /* Sums in double. If neighbours in memory are summed, row by row; if they are kept, whole rows are added up. */
@@ -154,6 +161,15 @@ static void sum_columns(const ad_plan *plan, const ad_step *step, double *sums, 
     }
 }
 
+static void sum_part(const ad_plan *plan, const ad_step *step, bool columns, size_t pieces, int t, int threads)
+{
+    size_t first = piece_of(pieces, t, threads), last = piece_of(pieces, t + 1, threads);
+    if (columns)
+        sum_columns(plan, step, (double *)(void *)(plan->scratch + (size_t)t * plan->scratch_bytes), first, last);
+    else
+        sum_rows(plan, step, first, last);
+}
+
 static void run_sum(const ad_plan *plan, const ad_step *step)
 {
     const ad_nest *in = &step->nests->inner, *kept = &step->nests->outer;
@@ -164,39 +180,46 @@ static void run_sum(const ad_plan *plan, const ad_step *step)
     if (columns)
         pieces *= (kept->size[kept->rank - 1] + AD_BLOCK - 1) / AD_BLOCK;
     int threads = threads_for(plan, work, pieces);
-#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
-    for (int t = 0; t < threads; t++) {
-        size_t first = pieces * (size_t)t / (size_t)threads, last = pieces * (size_t)(t + 1) / (size_t)threads;
-        if (columns)
-            sum_columns(plan, step, (double *)(void *)(plan->scratch + (size_t)t * plan->scratch_bytes), first, last);
-        else
-            sum_rows(plan, step, first, last);
+    if (threads <= 1) {
+        sum_part(plan, step, columns, pieces, 0, 1);
+        return;
     }
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int t = 0; t < threads; t++)
+        sum_part(plan, step, columns, pieces, t, threads);
 }
 
-static void run_copy(const ad_plan *plan, const ad_step *step)
+static void copy_part(const ad_plan *plan, const ad_step *step, size_t turns, int t, int threads)
 {
     const ad_nest *nest = &step->nests->outer;
     char *y = place(plan, step->storage, step->offset_out);
     const char *x = operand_place(plan, step, 0);
     ptrdiff_t e = (ptrdiff_t)plan->element;
     int rank = nest->rank - 1;
+    for (size_t turn = piece_of(turns, t, threads); turn < piece_of(turns, t + 1, threads); turn++) {
+        ptrdiff_t at[3];
+        ad_nest_seek(nest, rank, turn, NULL, at);
+        plan->loops->copy(nest->size[rank], y + at[0] * e, nest->stride[0][rank], x + at[1] * e, nest->stride[1][rank]);
+    }
+}
+
+static void run_copy(const ad_plan *plan, const ad_step *step)
+{
+    const ad_nest *nest = &step->nests->outer;
+    int rank = nest->rank - 1;
     if (rank < 0) {
-        memcpy(y, x, plan->element);
+        memcpy(place(plan, step->storage, step->offset_out), operand_place(plan, step, 0), plan->element);
         return;
     }
     size_t turns = ad_nest_turns(nest, rank);
     int threads = threads_for(plan, (double)turns * (double)nest->size[rank], turns);
-#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
-    for (int t = 0; t < threads; t++) {
-        size_t first = turns * (size_t)t / (size_t)threads, last = turns * (size_t)(t + 1) / (size_t)threads;
-        for (size_t turn = first; turn < last; turn++) {
-            ptrdiff_t at[3];
-            ad_nest_seek(nest, rank, turn, NULL, at);
-            plan->loops->copy(nest->size[rank], y + at[0] * e, nest->stride[0][rank], x + at[1] * e,
-                              nest->stride[1][rank]);
-        }
+    if (threads <= 1) {
+        copy_part(plan, step, turns, 0, 1);
+        return;
     }
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int t = 0; t < threads; t++)
+        copy_part(plan, step, turns, t, threads);
 }
 
 static double number_at(const ad_plan *plan, const char *data)
@@ -271,10 +294,14 @@ static void run_rows(const ad_plan *plan, const ad_step *step)
     ad_op op = ad_node_of(plan->graph, step->node)->op;
     size_t turns = ad_nest_turns(&step->nests->outer, step->nests->outer.rank);
     int threads = threads_for(plan, 8.0 * (double)turns * (double)step->length, turns);
-#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
+    if (threads <= 1) {
+        row_range(plan, step, op, plan->scratch, 0, turns);
+        return;
+    }
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        row_range(plan, step, op, plan->scratch + (size_t)t * plan->scratch_bytes, turns * (size_t)t / (size_t)threads,
-                  turns * (size_t)(t + 1) / (size_t)threads);
+        row_range(plan, step, op, plan->scratch + (size_t)t * plan->scratch_bytes, piece_of(turns, t, threads),
+                  piece_of(turns, t + 1, threads));
 }
 
 static bool same_sizes(const ad_sizes *a, const ad_sizes *b)
