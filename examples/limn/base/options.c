@@ -221,10 +221,11 @@ static const char *const *command_names(const tool_command *const *commands)
 {
     static const char *names[32];
     int n = 0;
-    while (commands[n] && n < 31) {
+    while (commands[n] && n < 30) {
         names[n] = commands[n]->name;
         n++;
     }
+    names[n] = "help";
     return names;
 }
 
