@@ -125,8 +125,10 @@ void pages_man(const tool_command *const *commands, const tool_command *about)
     if (!about)
         put_roff_commands(commands);
     if (!about || strstr(about->argument, "NET")) {
+        char text[2000];
+        help_networks(text, sizeof text);
         puts(".SH NETWORKS");
-        put_roff_paragraphs(help_networks);
+        put_roff_paragraphs(text);
     }
     puts(".SH OPTIONS");
     put_roff_options(about);

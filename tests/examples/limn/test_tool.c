@@ -55,6 +55,7 @@ Test(tool, help_is_80_columns_wide_and_begins_with_what_is_used_most)
         cr_expect_str_eq(help, works(arguments).out, "%s", arguments);
         const char *usual = strstr(help, "\nMost used:\n"), *run = strstr(help, "\nThe run:\n");
         cr_expect(run && (!usual || usual < run), "%s", help);
+        cr_expect(!strstr(help, "phi=") || strstr(help, "mish, silu"), "%s", help);
     }
     outcome all = works("help");
     for (const char *at = strstr(all.out, "\n  --"); at; at = strstr(at + 1, "\n  --")) {
