@@ -9,9 +9,9 @@
     model(x[:5]), model.parameters["readout.weight"]
     print(limn.program("mlp", features=10))                  # the Netsor-T program
 
-A network is "mlp", "rnn", "batchnorm" or the path of a C file that defines limn_network (nn/entry.h; compiled by $CC or
-cc). Keywords that are no argument of a function are the network's settings: depth=2, phi="tanh", sigma_w=1.5. Inputs are
-(rows, features) or, of sequences, (rows, time, features). What limn refuses is a limn.Error with its text.
+A network is "mlp", "rnn", "batchnorm" or the path of a C file that defines limn_network (nn/entry.h; compiled by $CC
+or cc). Keywords that are no argument of a function are the network's settings: depth=2, phi="tanh", sigma_w=1.5. Inputs
+are (rows, features) or, of sequences, (rows, time, features). What limn refuses is a limn.Error with its text.
 
 There is nothing to build: the module calls the C library by ctypes. It takes $LIMN_LIBRARY, the library that it was
 installed with, the build/ of its source tree, or the system's, in this order."""
@@ -203,8 +203,9 @@ def _compile(path):
         shared = os.path.join(folder, "net.so")
         command = shlex.split(os.environ.get("CC") or "cc") + [
             "-std=gnu17", "-O2", "-Wall", "-Werror=implicit-function-declaration", "-Werror=return-type",
-            "-Werror=int-conversion", "-Werror=incompatible-pointer-types", "-Werror=uninitialized", "-shared", "-fPIC",
-            *("-I" + include for include in _include_folders()), "-include", "nn/entry.h", "-o", shared, "-x", "c", path]
+            "-Werror=int-conversion", "-Werror=incompatible-pointer-types", "-Werror=uninitialized", "-shared",
+            "-fPIC", *("-I" + include for include in _include_folders()), "-include", "nn/entry.h", "-o", shared,
+            "-x", "c", path]
         try:
             done = subprocess.run(command, capture_output=True, text=True)
         except OSError as error:
@@ -291,17 +292,18 @@ class Network:
         return self._printed("tp_print_recursion", style)
 
     def kernel(self, x, x2=None, kind="ntk", width=None, seed=1, at_width=None, check=True, threads=1, training=False):
-        """NTK or NNGP kernel of x and x2 (x), (rows, rows2): the mean over outputs at a width, or the limit. A limit that
-        has several powers of n is summed at at_width. check: an exact limit is held against samples at n = infinity.
-        training: the kernel that gradient descent moves the outputs by."""
-        x, x2, which = self._rows(x), None if x2 is None else self._rows(x2, "x2"), _word("kind", kind, ("ntk", "nngp"))
+        """NTK or NNGP kernel of x and x2 (x), (rows, rows2): the mean over outputs at a width, or the limit. A limit
+        that has several powers of n is summed at at_width. check: an exact limit is held against samples at n =
+        infinity. training: the kernel that gradient descent moves the outputs by."""
+        x, x2 = self._rows(x), None if x2 is None else self._rows(x2, "x2")
+        which = _word("kind", kind, ("ntk", "nngp"))
         if width is not None:
             return Model(self, width, seed, numpy.float64, threads).kernel(x, x2, kind, training)
         program, spec, kernel = self._translated(), _LimitSpec(threads=threads, seed=seed), _Kernel()
         if not _lib.tp_outputs_alike(program):
             raise Error("the outputs are not alike: limn kernel --outputs full has the kernel of each")
-        arguments = [program, which, _pointer(x), c_size_t(len(x)), _pointer(x2), c_size_t(0 if x2 is None else len(x2)),
-                     byref(spec)]
+        arguments = [program, which, _pointer(x), c_size_t(len(x)), _pointer(x2),
+                     c_size_t(0 if x2 is None else len(x2)), byref(spec)]
         if training and kind == "ntk":
             del arguments[1]
         try:

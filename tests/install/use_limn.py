@@ -97,15 +97,15 @@ def kernels():
 
 
 def predictions():
-    tool("predict", "mlp", "--inputs", "x.npy", "--labels", "y.npy", "--inputs2", "x2.npy", "--times", "1,10,inf", "--ridge",
-         "0.01", "--out", "f.npy", "--covariance", "c.npy")
+    tool("predict", "mlp", "--inputs", "x.npy", "--labels", "y.npy", "--inputs2", "x2.npy", "--times", "1,10,inf",
+         "--ridge", "0.01", "--out", "f.npy", "--covariance", "c.npy")
     f, c = limn.predict("mlp", x, y, x2, times=[1, 10, numpy.inf], ridge=0.01, covariance=True)
     near(f, numpy.load("f.npy"), 1e-9)
     near(c, numpy.load("c.npy"), 1e-9)
     k, cross = limn.kernel("mlp", x), limn.kernel("mlp", x2, x)
     near(limn.predict("mlp", x, y, x2), cross @ numpy.linalg.solve(k, y), 1e-9)
-    tool("predict", "mlp", "--inputs", "x.npy", "--labels", "y.npy", "--inputs2", "x2.npy", "--times", "inf", "--width",
-         "64", "--out", "f.npy")
+    tool("predict", "mlp", "--inputs", "x.npy", "--labels", "y.npy", "--inputs2", "x2.npy", "--times", "inf",
+         "--width", "64", "--out", "f.npy")
     near(limn.predict("mlp", x, y, x2, width=64)[None], numpy.load("f.npy"), 1e-7)
     assert limn.predict("mlp", x, classes, x2).shape == (4, 2)
 

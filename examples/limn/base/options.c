@@ -333,9 +333,12 @@ static int read_all(options *o, const tool_command *const *commands, option_set 
         size_t length = strcspn(argv[i], "=");
         int k = option_of(argv[i], length);
         const char *value = argv[i][length] ? argv[i] + length + 1 : NULL;
-        if (k == OPTIONS)
-            return fail_unknown("unknown option", argv[i],
+        if (k == OPTIONS) {
+            char name[64]; /* without its value */
+            snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63), argv[i]);
+            return fail_unknown("unknown option", name,
                                 option_names(o->command ? command_of(commands, o->command) : NULL));
+        }
         if (rows[k].kind == FLAG && value)
             return option_fail("no value belongs to", rows[k].name);
         if (rows[k].kind != FLAG && !value) {

@@ -82,6 +82,7 @@ Test(tool, a_mistyped_word_is_told_with_the_one_that_was_meant)
     fails("kernle mlp", 2, "unknown command kernle (did you mean kernel?)");
     fails("help trian", 2, "no help on trian (did you mean train?)");
     fails("kernel mlp --widht 64", 2, "unknown option --widht (did you mean --width?)");
+    fails("kernel mlp --widht=64", 2, "unknown option --widht (did you mean --width?)");
     fails("kernel mlp --wholly", 2, "unknown option --wholly; see");
     fails("kernel mpl", 1, "unknown network mpl (did you mean mlp?)");
     fails("kernel mlp --set dpeth=2", 1, "no setting dpeth (did you mean depth?)");
