@@ -30,7 +30,8 @@ static bool parse_whole(const char *text, double minimum, double maximum, double
 /* "--probes takes a whole number from 2 to 1000000000, not": what an option's row asks of its value. */
 static int refuse(const row *r, const char *value)
 {
-    char text[128], argument[80];
+    char text[160], argument[80];
+    const char *words[WORDS + 1] = { NULL }, *closest = NULL;
     switch (r->kind) {
     case WHOLE:
         snprintf(text, sizeof text, "%s takes a whole number from %.0f to %.0f, not", r->name, r->minimum, r->maximum);
@@ -55,7 +56,11 @@ static int refuse(const row *r, const char *value)
                  r->maximum);
         break;
     default:
-        snprintf(text, sizeof text, "%s takes %s, not", r->name, option_argument(r, argument, sizeof argument));
+        for (int k = 0; k < WORDS && r->words; k++)
+            words[k] = r->words[k];
+        closest = ad_closest(value, words);
+        snprintf(text, sizeof text, closest ? "%s takes %s (did you mean %s?), not" : "%s takes %s, not", r->name,
+                 option_argument(r, argument, sizeof argument), closest);
     }
     return option_fail(text, *value ? value : "an empty text");
 }

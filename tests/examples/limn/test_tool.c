@@ -83,6 +83,7 @@ Test(tool, a_mistyped_word_is_told_with_the_one_that_was_meant)
     fails("help trian", 2, "no help on trian (did you mean train?)");
     fails("kernel mlp --widht 64", 2, "unknown option --widht (did you mean --width?)");
     fails("kernel mlp --widht=64", 2, "unknown option --widht (did you mean --width?)");
+    fails("kernel mlp --scale nkt", 2, "--scale takes ntk|standard|meanfield|mup (did you mean ntk?), not nkt");
     fails("kernel mlp --wholly", 2, "unknown option --wholly; see");
     fails("kernel mpl", 1, "unknown network mpl (did you mean mlp?)");
     fails("kernel mlp --set dpeth=2", 1, "no setting dpeth (did you mean depth?)");
