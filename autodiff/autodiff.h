@@ -222,7 +222,8 @@ typedef struct {
     ad_shape over; /* the axes of W that meet y */
 } ad_site;
 
-/* Adds the backward pass of y with a cotangent (the adjoint of y; its axes beyond y's are carried along). Fills
+/* Adds the backward pass of y with a cotangent (the adjoint of y; its axes beyond y's are carried along, and are none
+ * of those that y is made of). Fills
  * wrt_adjoints[i] with the adjoint of wrt[i] (a zero constant where y does not depend on it), any number of them, and
  * *sites with a list (in the graph's arena) of all uses of all parameters, in the order of creation. Returns the
  * number of sites, -1 on error: also where wrt[i] is a scale whose factor has moved into a product. */

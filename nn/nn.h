@@ -331,6 +331,19 @@ int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, siz
  * scale (n in the mean-field scale, and of gamma and beta in mu-P; else 1; a parameter of rate 0 does not count). */
 int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
                        nn_kernel_outputs outputs, double *out, ad_error *error);
+/* A part of the tangent kernel. Zero-initialised: the whole. */
+typedef struct {
+    const bool *params; /* (nn_n_params): the parameters whose parts of the sum count; NULL: all */
+    ad_var of;          /* a hidden vector of the trace, (batch, axis), whose coordinates take the outputs' place (O is
+                           the axis's size, and NN_MEAN the mean over them); graph NULL: the outputs */
+} nn_kernel_part;
+/* As nn_ntk, of a part: the kernels of parts that have each parameter once sum up to the whole. Vectors are those of
+ * the training trace, as in nn_activations: with batch normalisation in evaluation a part of one is refused. */
+int nn_ntk_part(nn_model *model, const nn_kernel_part *part, const double *x, size_t rows, const double *x2,
+                size_t rows2, nn_kernel_outputs outputs, double *out, ad_error *error);
+/* The NNGP kernel of such a vector h at this width, the mean of h h' over its coordinates: out (rows, rows2). */
+int nn_nngp_vector(nn_model *model, ad_var vector, const double *x, size_t rows, const double *x2, size_t rows2,
+                   double *out, ad_error *error);
 /* What nn_ntk (nngp: nn_nngp) of these inputs takes beside them and its result, which is not computed: bytes, and
  * seconds where the batch is so large that it comes output by output of its samples: from one of its runs. NAN
  * otherwise. */

@@ -51,6 +51,11 @@ static int refuse(const row *r, const char *value)
         snprintf(text, sizeof text, "%s takes up to %d ascending times from 0 to inf with commas, not", r->name,
                  MAX_TIMES);
         break;
+    case RIDGES:
+        snprintf(text, sizeof text,
+                 "%s takes LO:HI[:COUNT], 0 < LO < HI, or numbers from 0 with commas (up to %d), not", r->name,
+                 MAX_RIDGES);
+        break;
     case SCHEDULE:
         snprintf(text, sizeof text, "%s takes log, epoch or a whole number from %.0f to %.0f, not", r->name, r->minimum,
                  r->maximum);
@@ -123,6 +128,60 @@ static bool set_times(options *o, const char *value)
     return true;
 }
 
+/* "1e-6:1e2:9", evenly spaced by their logarithms, one a decade if there is no count. */
+static bool set_ridge_range(options *o, const char *value)
+{
+    char *end;
+    double low = ad_number(value, &end), count = 0;
+    if (*end != ':' || !(low > 0))
+        return false;
+    double high = ad_number(end + 1, &end);
+    if (!(high > low && isfinite(high)) || (*end && *end != ':'))
+        return false;
+    if (!*end)
+        count = floor(log10(high / low) + 0.5) + 1;
+    else if (!parse_whole(end + 1, 2, MAX_RIDGES, &count))
+        return false;
+    count = fmin(fmax(count, 2), MAX_RIDGES);
+    o->n_ridges = (int)count;
+    for (int k = 0; k < o->n_ridges; k++) { /* rounded, so that a decade is one */
+        char text[32];
+        ad_snprintf(text, sizeof text, "%.14g", low * pow(high / low, k / (count - 1)));
+        o->ridges[k] = ad_number(text, NULL);
+    }
+    o->ridges[0] = low;
+    o->ridges[o->n_ridges - 1] = high;
+    return true;
+}
+
+static bool set_ridges(options *o, const char *value)
+{
+    if (strchr(value, ':'))
+        return set_ridge_range(o, value);
+    const char *at = value;
+    for (o->n_ridges = 0; at; o->n_ridges++) {
+        char one[40];
+        size_t length = strcspn(at, ",");
+        snprintf(one, sizeof one, "%.*s", (int)(length < 39 ? length : 39), at);
+        if (o->n_ridges == MAX_RIDGES || !parse_number(one, &o->ridges[o->n_ridges]) || o->ridges[o->n_ridges] < 0)
+            return false;
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return true;
+}
+
+/* key=value,value,...: neither is empty. */
+static bool is_grid(const char *value)
+{
+    const char *equals = strchr(value, '=');
+    if (!equals || equals == value)
+        return false;
+    for (const char *at = equals; at; at = strchr(at + 1, ','))
+        if (!at[1] || at[1] == ',')
+            return false;
+    return true;
+}
+
 static bool set_size(options *o, const char *value)
 {
     int length = 0;
@@ -171,6 +230,15 @@ static int set(options *o, const row *r, const char *value)
             return option_fail("there are more than 32 settings at", value);
         good = strchr(value, '=');
         o->settings[o->n_settings++] = value;
+        break;
+    case GRID:
+        if (o->n_grid == MAX_SETTINGS)
+            return option_fail("there are more than 32 grids at", value);
+        good = is_grid(value);
+        o->grid[o->n_grid++] = value;
+        break;
+    case RIDGES:
+        good = set_ridges(o, value);
         break;
     case MAPPING:
         if (o->n_maps == MAX_SETTINGS)
@@ -381,6 +449,8 @@ static int settle(options *o)
             "--inputs are taken as they are: what changes images, columns and the split is for --data in", o->command);
     if (o->test_fraction >= 1)
         return option_fail("--test-fraction is below 1 in", o->command);
+    if ((int)o->kernel == KERNEL_BOTH && strcmp(o->command, "kernel") != 0)
+        return option_fail("--kernel both is for limn kernel, not", o->command);
     if (o->labels2 && !o->inputs2)
         return option_fail("--labels2 needs --inputs2 in", o->command);
     if (o->seeds > 1 && o->weights)
@@ -401,7 +471,9 @@ int options_parse(options *o, const tool_command *const *commands, int argc, cha
                     .batch = -1,
                     .optimizer = -1,
                     .momentum = 0.9,
-                    .weight_decay = -1 };
+                    .weight_decay = -1,
+                    .noise = -1,
+                    .choose = -1 };
     option_set given = 0;
     int answered = answer(commands, argc, argv);
     if (answered)

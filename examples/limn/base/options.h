@@ -11,6 +11,8 @@ typedef enum {
     AT_WIDTH,
     WIDTHS,
     TIMES,
+    RIDGES,
+    GRID,
     SIZE,
     SCHEDULE,
     SETTING,

@@ -361,7 +361,9 @@ Test(tool, limit_solves_what_program_prints)
     outcome recursion = works("program mlp --recursion --set depth=1 --set sigma_w=1");
     cr_expect(strstr(recursion.out, "E relu(u) relu(v),  (u, v) ~ \u03a31") && strstr(recursion.out, "\u0398"), "%s",
               recursion.out);
-    cr_expect(cJSON_IsArray(cJSON_GetObjectItem(cJSON_Parse(works("program mlp --format json").out), "commands")));
+    cJSON *root = cJSON_Parse(works("program mlp --format json").out);
+    cr_expect(cJSON_IsArray(cJSON_GetObjectItem(root, "commands")));
+    cJSON_Delete(root);
     fails("limit a.tp", 1, "none is given");
     fails("limit missing.tp", 1, "missing.tp: cannot read");
     fails("limit a.tp --inputs flat.npy --psi \"tanh(q)\"", 1, "psi1: unknown name q");
