@@ -51,13 +51,16 @@ def _open_library():
 _lib = _open_library()
 
 
+_MORE = ("_more", c_char * 256)  # members that limn's structures may have got since: zeros are what they were without
+
+
 class _Error(ctypes.Structure):
     _fields_ = [("text", c_char * 512)]
 
 
 class _Spec(ctypes.Structure):  # nn_spec
     _fields_ = [("features", c_size_t), ("shape", c_size_t * 4), ("outputs", c_size_t), ("parametrization", c_int),
-                ("sigma_in", c_int), ("settings", POINTER(c_char_p)), ("name", c_char_p)]
+                ("sigma_in", c_int), ("settings", POINTER(c_char_p)), ("name", c_char_p), _MORE]
 
 
 class _Term(ctypes.Structure):
@@ -67,17 +70,18 @@ class _Term(ctypes.Structure):
 class _Kernel(ctypes.Structure):  # tp_kernel
     _fields_ = [("rows", c_size_t), ("rows2", c_size_t), ("n_terms", c_int), ("terms", _Term * 8), ("error", c_double),
                 ("deviations", POINTER(c_double)), ("simple_rule_error", c_double), ("method", c_char * 600),
-                ("no_rule", c_char * 512)]
+                ("no_rule", c_char * 512), _MORE]
 
 
 class _LimitSpec(ctypes.Structure):  # tp_limit_spec
     _fields_ = [("threads", c_int), ("tolerance", c_double), ("engine", c_int), ("rule", c_int), ("samples", c_size_t),
-                ("runs", c_int), ("seed", c_uint64), ("output", c_size_t), ("output2", c_size_t)]
+                ("runs", c_int), ("seed", c_uint64), ("output", c_size_t), ("output2", c_size_t),
+                ("params", c_void_p), _MORE]
 
 
 class _Opinion(ctypes.Structure):  # tp_opinion
     _fields_ = [("checked", c_bool), ("entries", c_int), ("runs", c_int), ("samples", c_size_t),
-                ("deviation", c_double), ("precision", c_double), ("text", c_char * 700)]
+                ("deviation", c_double), ("precision", c_double), ("text", c_char * 700), _MORE]
 
 
 class _Data(ctypes.Structure):  # nn_data
@@ -89,20 +93,22 @@ class _FitSpec(ctypes.Structure):  # nn_fit_spec
                 ("momentum", c_double), ("beta1", c_double), ("beta2", c_double), ("epsilon", c_double),
                 ("alpha", c_double), ("batch", c_size_t), ("epochs", c_double), ("steps", c_long), ("seed", c_uint64),
                 ("every", c_long), ("callback", c_void_p), ("context", c_void_p), ("progress", c_void_p),
-                ("checkpoint", c_char_p), ("checkpoint_every", c_long), ("resume", c_char_p), ("drift", c_void_p)]
+                ("checkpoint", c_char_p), ("checkpoint_every", c_long), ("resume", c_char_p), ("drift", c_void_p),
+                _MORE]
 
 
 class _ModelSpec(ctypes.Structure):  # tp_kernel_model_spec
-    _fields_ = [("ridge", c_double), ("cholesky", c_bool), ("outputs", c_size_t), ("threads", c_int)]
+    _fields_ = [("ridge", c_double), ("noise", c_double), ("cholesky", c_bool), ("outputs", c_size_t),
+                ("threads", c_int), _MORE]
 
 
 class _Training(ctypes.Structure):  # tp_training
     _fields_ = [("motion", c_int), ("loss", c_int), ("rate", c_double), ("momentum", c_double), ("divisor", c_double),
-                ("tolerance", c_double)]
+                ("tolerance", c_double), _MORE]
 
 
 class _Prior(ctypes.Structure):  # tp_prior
-    _fields_ = [("train", c_void_p), ("cross", c_void_p), ("test", c_void_p), ("diagonal", c_bool)]
+    _fields_ = [("train", c_void_p), ("cross", c_void_p), ("test", c_void_p), ("diagonal", c_bool), _MORE]
 
 
 class _Var(ctypes.Structure):  # ad_var
