@@ -447,11 +447,12 @@ def kernel(network, x, x2=None, kind="ntk", width=None, seed=1, at_width=None, c
     return net.kernel(x, x2, kind, width, seed, at_width, check, threads)
 
 
-def predict(network, x, y, x2, times=numpy.inf, ridge=0, kind="ntk", rate=1, width=None, seed=1, covariance=False,
-            check=True, threads=1, scale="ntk", sigma_in="init", **settings):
+def predict(network, x, y, x2, times=numpy.inf, ridge=0, noise=0, kind="ntk", rate=1, width=None, seed=1,
+            covariance=False, check=True, threads=1, scale="ntk", sigma_in="init", **settings):
     """limn predict: the outputs at x2 after gradient flow on the square loss from the network's own start (width), or
     of an ensemble of infinite width: its mean, and with covariance also that, (rows2, rows2), at each time. Classes y
-    (integers) are one-hot rows. times: one, or a list, ascending; then outputs are (times, rows2, outputs)."""
+    (integers) are one-hot rows. ridge is added to the kernel's diagonal times the mean of it, noise as it is. times:
+    one, or a list, ascending; then outputs are (times, rows2, outputs)."""
     y, classes = _labels(y)
     if classes:
         y = numpy.eye(classes)[y.astype(int)]
@@ -473,7 +474,7 @@ def predict(network, x, y, x2, times=numpy.inf, ridge=0, kind="ntk", rate=1, wid
         k = net.kernel(x, None, kind, None, seed, None, check, threads, True)
         cross = net.kernel(x2, x, kind, None, seed, None, False, threads, True)
     at = numpy.atleast_1d(numpy.asarray(times, dtype=numpy.float64))
-    machine, training = _machine(k, ridge, threads), _Training(rate=rate)
+    machine, training = _machine(k, ridge, noise, threads), _Training(rate=rate)
     try:
         a, n, columns = numpy.empty((len(at), *y.shape)), len(x), c_size_t(net.outputs)
         _call("tp_coefficients", machine, byref(training), _pointer(y), columns, _pointer(start[0]), _pointer(at),
@@ -490,10 +491,10 @@ def predict(network, x, y, x2, times=numpy.inf, ridge=0, kind="ntk", rate=1, wid
     return (f, spread) if covariance else f
 
 
-def _machine(k, ridge, threads):
+def _machine(k, ridge, noise, threads):
     memory = _call("ad_alloc", c_size_t(k.size), c_size_t(8), b"a kernel")
     ctypes.memmove(memory, k.ctypes.data, k.nbytes)
-    spec = _ModelSpec(ridge=ridge, threads=threads)
+    spec = _ModelSpec(ridge=ridge, noise=noise, threads=threads)
     return c_void_p(_call("tp_kernel_model_new", c_void_p(memory), c_size_t(len(k)), byref(spec)))
 
 

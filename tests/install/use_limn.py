@@ -108,6 +108,7 @@ def predictions():
     near(c, numpy.load("c.npy"), 1e-9)
     k, cross = limn.kernel("mlp", x), limn.kernel("mlp", x2, x)
     near(limn.predict("mlp", x, y, x2), cross @ numpy.linalg.solve(k, y), 1e-9)
+    near(limn.predict("mlp", x, y, x2, noise=0.2), cross @ numpy.linalg.solve(k + 0.2 * numpy.eye(12), y), 1e-9)
     tool("predict", "mlp", "--inputs", "x.npy", "--labels", "y.npy", "--inputs2", "x2.npy", "--times", "inf",
          "--width", "64", "--out", "f.npy")
     near(limn.predict("mlp", x, y, x2, width=64)[None], numpy.load("f.npy"), 1e-7)
