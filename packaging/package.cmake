@@ -38,7 +38,7 @@ endif()
 set(LIMN_PYTHON_DIR lib/python3/dist-packages CACHE STRING "where limn.py is installed, under the prefix")
 install(FILES examples/python/limn.py DESTINATION ${LIMN_PYTHON_DIR})
 install(FILES README.md CHANGES.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES examples/networks/residual.c DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(FILES examples/networks/residual.c examples/tutorial.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
 # ---- the Debian package ----------------------------------------------------------------------------------------------
 # In the build folder: cpack. One package has the tool, the library and the headers, as the tool compiles a user's C

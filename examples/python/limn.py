@@ -9,9 +9,9 @@
     model(x[:5]), model.parameters["readout.weight"]
     print(limn.program("mlp", features=10))                  # the Netsor-T program
 
-A network is "mlp", "rnn", "batchnorm" or the path of a C file that defines limn_network (nn/entry.h; compiled by $CC or
-cc). Keywords that are no argument of a function are the network's settings: depth=2, phi="tanh", sigma_w=1.5. Inputs are
-(rows, features) or, of sequences, (rows, time, features). What limn refuses is a limn.Error with its text.
+A network is "mlp", "rnn", "batchnorm" or the path of a C file that defines limn_network (nn/entry.h; compiled by $CC
+or cc). Keywords that are no argument of a function are the network's settings: depth=2, phi="tanh", sigma_w=1.5. Inputs
+are (rows, features) or, of sequences, (rows, time, features). What limn refuses is a limn.Error with its text.
 
 There is nothing to build: the module calls the C library by ctypes. It takes $LIMN_LIBRARY, the library that it was
 installed with, the build/ of its source tree, or the system's, in this order."""
@@ -51,13 +51,16 @@ def _open_library():
 _lib = _open_library()
 
 
+_MORE = ("_more", c_char * 256)  # members that limn's structures may have got since: zeros are what they were without
+
+
 class _Error(ctypes.Structure):
     _fields_ = [("text", c_char * 512)]
 
 
 class _Spec(ctypes.Structure):  # nn_spec
     _fields_ = [("features", c_size_t), ("shape", c_size_t * 4), ("outputs", c_size_t), ("parametrization", c_int),
-                ("sigma_in", c_int), ("settings", POINTER(c_char_p)), ("name", c_char_p)]
+                ("sigma_in", c_int), ("settings", POINTER(c_char_p)), ("name", c_char_p), _MORE]
 
 
 class _Term(ctypes.Structure):
@@ -67,17 +70,18 @@ class _Term(ctypes.Structure):
 class _Kernel(ctypes.Structure):  # tp_kernel
     _fields_ = [("rows", c_size_t), ("rows2", c_size_t), ("n_terms", c_int), ("terms", _Term * 8), ("error", c_double),
                 ("deviations", POINTER(c_double)), ("simple_rule_error", c_double), ("method", c_char * 600),
-                ("no_rule", c_char * 512)]
+                ("no_rule", c_char * 512), _MORE]
 
 
 class _LimitSpec(ctypes.Structure):  # tp_limit_spec
     _fields_ = [("threads", c_int), ("tolerance", c_double), ("engine", c_int), ("rule", c_int), ("samples", c_size_t),
-                ("runs", c_int), ("seed", c_uint64), ("output", c_size_t), ("output2", c_size_t)]
+                ("runs", c_int), ("seed", c_uint64), ("output", c_size_t), ("output2", c_size_t),
+                ("params", c_void_p), _MORE]
 
 
 class _Opinion(ctypes.Structure):  # tp_opinion
     _fields_ = [("checked", c_bool), ("entries", c_int), ("runs", c_int), ("samples", c_size_t),
-                ("deviation", c_double), ("precision", c_double), ("text", c_char * 700)]
+                ("deviation", c_double), ("precision", c_double), ("text", c_char * 700), _MORE]
 
 
 class _Data(ctypes.Structure):  # nn_data
@@ -89,20 +93,22 @@ class _FitSpec(ctypes.Structure):  # nn_fit_spec
                 ("momentum", c_double), ("beta1", c_double), ("beta2", c_double), ("epsilon", c_double),
                 ("alpha", c_double), ("batch", c_size_t), ("epochs", c_double), ("steps", c_long), ("seed", c_uint64),
                 ("every", c_long), ("callback", c_void_p), ("context", c_void_p), ("progress", c_void_p),
-                ("checkpoint", c_char_p), ("checkpoint_every", c_long), ("resume", c_char_p), ("drift", c_void_p)]
+                ("checkpoint", c_char_p), ("checkpoint_every", c_long), ("resume", c_char_p), ("drift", c_void_p),
+                _MORE]
 
 
 class _ModelSpec(ctypes.Structure):  # tp_kernel_model_spec
-    _fields_ = [("ridge", c_double), ("cholesky", c_bool), ("outputs", c_size_t), ("threads", c_int)]
+    _fields_ = [("ridge", c_double), ("noise", c_double), ("cholesky", c_bool), ("outputs", c_size_t),
+                ("threads", c_int), _MORE]
 
 
 class _Training(ctypes.Structure):  # tp_training
     _fields_ = [("motion", c_int), ("loss", c_int), ("rate", c_double), ("momentum", c_double), ("divisor", c_double),
-                ("tolerance", c_double)]
+                ("tolerance", c_double), _MORE]
 
 
 class _Prior(ctypes.Structure):  # tp_prior
-    _fields_ = [("train", c_void_p), ("cross", c_void_p), ("test", c_void_p), ("diagonal", c_bool)]
+    _fields_ = [("train", c_void_p), ("cross", c_void_p), ("test", c_void_p), ("diagonal", c_bool), _MORE]
 
 
 class _Var(ctypes.Structure):  # ad_var
@@ -203,8 +209,9 @@ def _compile(path):
         shared = os.path.join(folder, "net.so")
         command = shlex.split(os.environ.get("CC") or "cc") + [
             "-std=gnu17", "-O2", "-Wall", "-Werror=implicit-function-declaration", "-Werror=return-type",
-            "-Werror=int-conversion", "-Werror=incompatible-pointer-types", "-Werror=uninitialized", "-shared", "-fPIC",
-            *("-I" + include for include in _include_folders()), "-include", "nn/entry.h", "-o", shared, "-x", "c", path]
+            "-Werror=int-conversion", "-Werror=incompatible-pointer-types", "-Werror=uninitialized", "-shared",
+            "-fPIC", *("-I" + include for include in _include_folders()), "-include", "nn/entry.h", "-o", shared,
+            "-x", "c", path]
         try:
             done = subprocess.run(command, capture_output=True, text=True)
         except OSError as error:
@@ -291,17 +298,18 @@ class Network:
         return self._printed("tp_print_recursion", style)
 
     def kernel(self, x, x2=None, kind="ntk", width=None, seed=1, at_width=None, check=True, threads=1, training=False):
-        """NTK or NNGP kernel of x and x2 (x), (rows, rows2): the mean over outputs at a width, or the limit. A limit that
-        has several powers of n is summed at at_width. check: an exact limit is held against samples at n = infinity.
-        training: the kernel that gradient descent moves the outputs by."""
-        x, x2, which = self._rows(x), None if x2 is None else self._rows(x2, "x2"), _word("kind", kind, ("ntk", "nngp"))
+        """NTK or NNGP kernel of x and x2 (x), (rows, rows2): the mean over outputs at a width, or the limit. A limit
+        that has several powers of n is summed at at_width. check: an exact limit is held against samples at n =
+        infinity. training: the kernel that gradient descent moves the outputs by."""
+        x, x2 = self._rows(x), None if x2 is None else self._rows(x2, "x2")
+        which = _word("kind", kind, ("ntk", "nngp"))
         if width is not None:
             return Model(self, width, seed, numpy.float64, threads).kernel(x, x2, kind, training)
         program, spec, kernel = self._translated(), _LimitSpec(threads=threads, seed=seed), _Kernel()
         if not _lib.tp_outputs_alike(program):
             raise Error("the outputs are not alike: limn kernel --outputs full has the kernel of each")
-        arguments = [program, which, _pointer(x), c_size_t(len(x)), _pointer(x2), c_size_t(0 if x2 is None else len(x2)),
-                     byref(spec)]
+        arguments = [program, which, _pointer(x), c_size_t(len(x)), _pointer(x2),
+                     c_size_t(0 if x2 is None else len(x2)), byref(spec)]
         if training and kind == "ntk":
             del arguments[1]
         try:
@@ -439,11 +447,12 @@ def kernel(network, x, x2=None, kind="ntk", width=None, seed=1, at_width=None, c
     return net.kernel(x, x2, kind, width, seed, at_width, check, threads)
 
 
-def predict(network, x, y, x2, times=numpy.inf, ridge=0, kind="ntk", rate=1, width=None, seed=1, covariance=False,
-            check=True, threads=1, scale="ntk", sigma_in="init", **settings):
+def predict(network, x, y, x2, times=numpy.inf, ridge=0, noise=0, kind="ntk", rate=1, width=None, seed=1,
+            covariance=False, check=True, threads=1, scale="ntk", sigma_in="init", **settings):
     """limn predict: the outputs at x2 after gradient flow on the square loss from the network's own start (width), or
     of an ensemble of infinite width: its mean, and with covariance also that, (rows2, rows2), at each time. Classes y
-    (integers) are one-hot rows. times: one, or a list, ascending; then outputs are (times, rows2, outputs)."""
+    (integers) are one-hot rows. ridge is added to the kernel's diagonal times the mean of it, noise as it is. times:
+    one, or a list, ascending; then outputs are (times, rows2, outputs)."""
     y, classes = _labels(y)
     if classes:
         y = numpy.eye(classes)[y.astype(int)]
@@ -465,7 +474,7 @@ def predict(network, x, y, x2, times=numpy.inf, ridge=0, kind="ntk", rate=1, wid
         k = net.kernel(x, None, kind, None, seed, None, check, threads, True)
         cross = net.kernel(x2, x, kind, None, seed, None, False, threads, True)
     at = numpy.atleast_1d(numpy.asarray(times, dtype=numpy.float64))
-    machine, training = _machine(k, ridge, threads), _Training(rate=rate)
+    machine, training = _machine(k, ridge, noise, threads), _Training(rate=rate)
     try:
         a, n, columns = numpy.empty((len(at), *y.shape)), len(x), c_size_t(net.outputs)
         _call("tp_coefficients", machine, byref(training), _pointer(y), columns, _pointer(start[0]), _pointer(at),
@@ -482,10 +491,10 @@ def predict(network, x, y, x2, times=numpy.inf, ridge=0, kind="ntk", rate=1, wid
     return (f, spread) if covariance else f
 
 
-def _machine(k, ridge, threads):
+def _machine(k, ridge, noise, threads):
     memory = _call("ad_alloc", c_size_t(k.size), c_size_t(8), b"a kernel")
     ctypes.memmove(memory, k.ctypes.data, k.nbytes)
-    spec = _ModelSpec(ridge=ridge, threads=threads)
+    spec = _ModelSpec(ridge=ridge, noise=noise, threads=threads)
     return c_void_p(_call("tp_kernel_model_new", c_void_p(memory), c_size_t(len(k)), byref(spec)))
 
 

@@ -22,7 +22,8 @@ cat >complete.sh <<'END'
 . "$1/share/bash-completion/completions/limn"
 complete_words() { COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _limn; echo "${COMPREPLY[*]}"; }
 [ "$(complete_words limn ke)" = kernel ] &&
-    [ "$(complete_words limn kernel mlp --kernel '')" = "ntk nngp" ] &&
+    [ "$(complete_words limn kernel mlp --kernel nn)" = nngp ] &&
+    [ "$(complete_words limn kernel mlp --sigma-in '')" = "init multiplier" ] &&
     [ "$(complete_words limn kernel mlp --at)" = --at-width ] &&
     [ "$(complete_words limn program mlp --at)" = "" ] &&
     [ "$(complete_words limn kernel ml)" = mlp ] &&

@@ -1,13 +1,13 @@
-"""run_documents.py PREFIX SOURCE [--update] DOCUMENT...: every code block and command of the documents runs, in an empty
-folder with the installed tree of PREFIX, and the rows of README's table of features are those of features.txt.
+"""run_documents.py PREFIX SOURCE [--update] DOCUMENT...: every code block and command of the documents runs, in an
+empty folder with the installed tree of PREFIX, and README's table of features has the rows of features.txt.
 
     ```c net.c        the block is a file of that name
     ```sh             each line is a command
     ```sh by=F,G      commands that are not for a test: the first words of each stand in these files, which run them
-    ```console        "$ command" and what it prints: a line "..." stands for any number of lines, numbers agree to 1e-5,
-                      and what samples say differs from run to run
+    ```console        "$ command" and what it prints: a line "..." stands for any number of lines, numbers agree to
+                      1e-5, and what samples say differs from run to run
     ```text           no code
-    `limn ...`        a command in the text; NET, FILE, N, K stand for a network, a file, numbers; long ones are shortened
+    `limn ...`        a command in the text; NET, FILE, N, K stand for a network, a file, numbers; long ones run short
 
 --update writes into the documents what the commands of console blocks print."""
 
@@ -54,8 +54,8 @@ def environment():
                                   if "liblimn.a" in files))
     os.makedirs("bin", exist_ok=True)
     os.symlink(sys.executable, os.path.join("bin", "python3"))
-    os.environ.update(PATH=f"{os.getcwd()}/bin:{prefix}/bin:{os.environ['PATH']}", LD_LIBRARY_PATH=folder, SOURCE=source,
-                      PKG_CONFIG_PATH=os.path.join(folder, "pkgconfig"), CMAKE_PREFIX_PATH=prefix,
+    os.environ.update(PATH=f"{os.getcwd()}/bin:{prefix}/bin:{os.environ['PATH']}", LD_LIBRARY_PATH=folder,
+                      SOURCE=source, PKG_CONFIG_PATH=os.path.join(folder, "pkgconfig"), CMAKE_PREFIX_PATH=prefix,
                       PYTHONPATH=os.path.join(prefix, "lib", "python3", "dist-packages"), OMP_WAIT_POLICY="passive")
     os.symlink(os.path.join(source, "examples"), "examples")
     for name, text in NETWORKS.items():
@@ -100,15 +100,19 @@ def console(lines, where):
     while k < len(lines):
         command = lines[k].removeprefix("$ ")
         assert command != lines[k], f"{where}: {lines[k]} is no command"
-        end = k + 1
+        first = k + 1  # of what it prints
+        while lines[first - 1].endswith("\\"):
+            command = command[:-1] + lines[first].strip()
+            first += 1
+        end = first
         while end < len(lines) and not lines[end].startswith("$ "):
             end += 1
-        wanted, got = lines[k + 1:end], run(command, where).rstrip("\n").split("\n")
+        wanted, got = lines[first:end], run(command, where).rstrip("\n").split("\n")
         got = [] if got == [""] else [line.rstrip() for line in got]
         if not same(wanted, got) and not update:
             failures.append(f"{where}: {command}: prints\n" + "\n".join(got) + "\nand not\n" + "\n".join(wanted))
         keep = wanted if same(wanted, got) else got
-        out += [lines[k]] + keep
+        out += lines[k:first] + keep
         k = end
     return out
 
@@ -179,6 +183,7 @@ def document(path):
 def features(text):
     """README's table against features.txt, whose commands run."""
     numpy.save("x.npy", numpy.random.default_rng(1).standard_normal((6, 3)))
+    numpy.save("y.npy", numpy.arange(6.0))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text if line.startswith("|")]
     start = next(k for k, row in enumerate(rows) if row[:2] == ["", "limn"])
     claimed, refused, shown, name = [], [], {}, None
@@ -193,7 +198,8 @@ def features(text):
             elif line and not line.startswith("#"):
                 name = line
                 shown[name] = []
-    failures.extend(f"README claims \"{row}\", and features.txt does not show it" for row in claimed if not shown.get(row))
+    failures.extend(f"README claims \"{row}\", and features.txt does not show it"
+                    for row in claimed if not shown.get(row))
     failures.extend(f"features.txt has \"{row}\", which README does not claim" for row in shown if row not in claimed)
     for row, commands in shown.items():
         for command in commands:

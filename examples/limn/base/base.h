@@ -124,8 +124,8 @@ const char *option_word(option of, int choice);
 /* In 80 columns: of one command, or, for NULL, of all. */
 void help_print(const tool_command *const *commands, const tool_command *about);
 void help_first(void); /* what to type, for one who typed nothing: on standard error */
-/* The text that the help has of networks. */
-extern const char help_networks[];
+/* What the help says of networks and their settings. */
+void help_networks(char *text, size_t size);
 
 /* ---- pages.c: what is installed beside the tool, from the same table: to standard output ---- */
 void pages_man(const tool_command *const *commands, const tool_command *about); /* limn.1, or limn-COMMAND.1 */

@@ -5,7 +5,7 @@
 
 enum { COLUMNS = 80, HELP_AT = 27 };
 
-const char help_networks[] =
+static const char networks[] =
     "NET is one of these, with their settings (--set KEY=VALUE) and what they are unless given, or a C file that "
     "defines ad_var limn_network(nn_net *net, ad_var x), see nn/entry.h.\n"
     "\n"
@@ -18,6 +18,16 @@ const char help_networks[] =
     "  batchnorm  depth=3  phi=relu  eps=1e-05  affine=no (yes)  sigma_w=1.41421\n"
     "             sigma_b=none  readout_bias (sigma_b)  outputs; the inputs of a\n"
     "             kernel are one batch, and those of --inputs2 another\n";
+
+void help_networks(char *text, size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "%s\nphi is", networks);
+    for (int op = 0; op < AD_CUSTOM && used < size; op++)
+        if (ad_op_facts_of((ad_op)op)->activation)
+            used += (size_t)snprintf(text + used, size - used, " %s,", ad_op_name((ad_op)op));
+    if (used < size)
+        snprintf(text + used, size - used, " silu (swish) or hardtanh (hard_tanh).\n");
+}
 
 /* One word at *column, on a new line at `indent` if this one is full. */
 static void put_word(const char *word, size_t length, int indent, int *column)
@@ -140,13 +150,15 @@ void help_print(const tool_command *const *commands, const tool_command *about)
     } else {
         puts("limn COMMAND NET|FILE [options]\n");
         for (int k = 0; commands[k]; k++)
-            printf("  %-9s %s\n", commands[k]->name, commands[k]->summary);
-        printf("  %-9s %s\n", "help", "this text; limn help COMMAND: of a command alone;");
-        printf("  %-9s %s\n", "", "limn help man|bash|zsh [COMMAND]: a man page, or completion");
+            printf("  %-8s %s\n", commands[k]->name, commands[k]->summary);
+        printf("  %-8s %s\n", "help", "this text; limn help COMMAND: of a command alone;");
+        printf("  %-8s %s\n", "", "limn help man|bash|zsh [COMMAND]: a man page, or completion");
     }
     if (!about || strstr(about->argument, "NET")) {
+        char text[2000];
+        help_networks(text, sizeof text);
         putchar('\n');
-        put_paragraphs(help_networks);
+        put_paragraphs(text);
     }
     put_options(about);
     puts("\nExit status: 0 done, 1 failed, 2 wrong usage, 130 or 143 ended by Ctrl-C or\nSIGTERM.");

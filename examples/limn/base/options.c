@@ -30,7 +30,8 @@ static bool parse_whole(const char *text, double minimum, double maximum, double
 /* "--probes takes a whole number from 2 to 1000000000, not": what an option's row asks of its value. */
 static int refuse(const row *r, const char *value)
 {
-    char text[128], argument[80];
+    char text[160], argument[80];
+    const char *words[WORDS + 1] = { NULL }, *closest = NULL;
     switch (r->kind) {
     case WHOLE:
         snprintf(text, sizeof text, "%s takes a whole number from %.0f to %.0f, not", r->name, r->minimum, r->maximum);
@@ -60,7 +61,11 @@ static int refuse(const row *r, const char *value)
                  r->maximum);
         break;
     default:
-        snprintf(text, sizeof text, "%s takes %s, not", r->name, option_argument(r, argument, sizeof argument));
+        for (int k = 0; k < WORDS && r->words; k++)
+            words[k] = r->words[k];
+        closest = ad_closest(value, words);
+        snprintf(text, sizeof text, closest ? "%s takes %s (did you mean %s?), not" : "%s takes %s, not", r->name,
+                 option_argument(r, argument, sizeof argument), closest);
     }
     return option_fail(text, *value ? value : "an empty text");
 }
@@ -289,10 +294,11 @@ static const char *const *command_names(const tool_command *const *commands)
 {
     static const char *names[32];
     int n = 0;
-    while (commands[n] && n < 31) {
+    while (commands[n] && n < 30) {
         names[n] = commands[n]->name;
         n++;
     }
+    names[n] = "help";
     return names;
 }
 
@@ -400,9 +406,12 @@ static int read_all(options *o, const tool_command *const *commands, option_set 
         size_t length = strcspn(argv[i], "=");
         int k = option_of(argv[i], length);
         const char *value = argv[i][length] ? argv[i] + length + 1 : NULL;
-        if (k == OPTIONS)
-            return fail_unknown("unknown option", argv[i],
+        if (k == OPTIONS) {
+            char name[64]; /* without its value */
+            snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63), argv[i]);
+            return fail_unknown("unknown option", name,
                                 option_names(o->command ? command_of(commands, o->command) : NULL));
+        }
         if (rows[k].kind == FLAG && value)
             return option_fail("no value belongs to", rows[k].name);
         if (rows[k].kind != FLAG && !value) {

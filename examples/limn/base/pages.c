@@ -125,8 +125,10 @@ void pages_man(const tool_command *const *commands, const tool_command *about)
     if (!about)
         put_roff_commands(commands);
     if (!about || strstr(about->argument, "NET")) {
+        char text[2000];
+        help_networks(text, sizeof text);
         puts(".SH NETWORKS");
-        put_roff_paragraphs(help_networks);
+        put_roff_paragraphs(text);
     }
     puts(".SH OPTIONS");
     put_roff_options(about);
@@ -203,7 +205,7 @@ static void put_zsh_text(const char *text)
 
 static void put_zsh_option(const row *r)
 {
-    bool many = r->kind == SETTING || r->kind == MAPPING || r->kind == EXPECTATION;
+    bool many = r->kind == SETTING || r->kind == GRID || r->kind == MAPPING || r->kind == EXPECTATION;
     printf("            '%s%s[", many ? "*" : "", r->name);
     put_zsh_text(r->help);
     fputs("]", stdout);

@@ -55,6 +55,7 @@ Test(tool, help_is_80_columns_wide_and_begins_with_what_is_used_most)
         cr_expect_str_eq(help, works(arguments).out, "%s", arguments);
         const char *usual = strstr(help, "\nMost used:\n"), *run = strstr(help, "\nThe run:\n");
         cr_expect(run && (!usual || usual < run), "%s", help);
+        cr_expect(!strstr(help, "phi=") || strstr(help, "mish, silu"), "%s", help);
     }
     outcome all = works("help");
     for (const char *at = strstr(all.out, "\n  --"); at; at = strstr(at + 1, "\n  --")) {
@@ -81,6 +82,8 @@ Test(tool, a_mistyped_word_is_told_with_the_one_that_was_meant)
     fails("kernle mlp", 2, "unknown command kernle (did you mean kernel?)");
     fails("help trian", 2, "no help on trian (did you mean train?)");
     fails("kernel mlp --widht 64", 2, "unknown option --widht (did you mean --width?)");
+    fails("kernel mlp --widht=64", 2, "unknown option --widht (did you mean --width?)");
+    fails("kernel mlp --scale nkt", 2, "--scale takes ntk|standard|meanfield|mup (did you mean ntk?), not nkt");
     fails("kernel mlp --wholly", 2, "unknown option --wholly; see");
     fails("kernel mpl", 1, "unknown network mpl (did you mean mlp?)");
     fails("kernel mlp --set dpeth=2", 1, "no setting dpeth (did you mean depth?)");

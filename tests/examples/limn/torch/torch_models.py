@@ -165,7 +165,8 @@ good = True
 rows, sequences = torch.randn(4, 5, dtype=torch.float64), torch.randn(4, 6, 5, dtype=torch.float64)
 for dtype in (torch.float64, torch.float32):
     for word, activation in (("relu", nn.ReLU), ("tanh", nn.Tanh), ("gelu", nn.GELU), ("sigmoid", nn.Sigmoid),
-                             ("softplus", nn.Softplus), ("swish", nn.SiLU), ("elu", nn.ELU)):
+                             ("softplus", nn.Softplus), ("swish", nn.SiLU), ("elu", nn.ELU), ("silu", nn.SiLU),
+                             ("selu", nn.SELU), ("mish", nn.Mish), ("hardtanh", nn.Hardtanh)):
         good &= check("mlp " + word, mlp(activation, [5, 8, 8, 8, 3]), "mlp", "--set sigma_b=0 --set phi=" + word,
                       rows, dtype)
     good &= check("mlp without biases", mlp(nn.ReLU, [5, 8, 3], False), "mlp", "--set depth=1", rows, dtype)
