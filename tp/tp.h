@@ -81,6 +81,9 @@ typedef struct {
     size_t output,
         output2; /* the kernel is between these two of the outputs, which matters where they are not alike, as
                                one a step of a sequence; 0 and 0: the first one's own. Others are the exact engine's */
+    void (*progress)(double share, void *context); /* is told now and then, by one thread at a time, which share of the
+                                                      work is done, from 0 to 1; NULL: nobody is */
+    void *context;
 } tp_limit_spec;
 /* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). Where samples meet, as in batch
  * normalisation, all of x is one batch and all of x2 another, normalised apart. The general rule (Tensor Programs III,

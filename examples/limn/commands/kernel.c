@@ -84,6 +84,8 @@ static int solve(const job *j, const options *o, size_t rows, size_t rows2, tp_k
                  ad_error *error)
 {
     limit_question q = question(j, o, rows, rows2);
+    if (!o->explain)
+        q.spec.progress = progress_tell;
     return limit_find(o, j->program, &q, kernel, opinion, error);
 }
 
@@ -158,6 +160,7 @@ static int compute_finite(job *j, const options *o, size_t *width, ad_error *err
         for (size_t i = 0; one && i < count && !status; i++)
             j->values[i] += one[i] / (double)seeds;
         nn_model_free(model);
+        progress_tell((double)(s + 1) / (double)seeds, NULL);
     }
     ad_free(one);
     return status;
@@ -404,10 +407,13 @@ static int run_kernel(const options *o, ad_error *error)
     int status = open_job(&j, o, error);
     if (!status && o->explain)
         status = explain(&j, o, error);
-    else if (!status)
+    else if (!status) {
+        progress_begin(o, "the kernel");
         status = !result_size(&j, error) ? -1
                  : j.program             ? compute_limit(&j, o, error)
                                          : compute_finite(&j, o, &width, error);
+        progress_end();
+    }
     if (!status && !o->explain)
         status = check_all(&j, error);
     if (!status && !o->explain) {
@@ -442,7 +448,7 @@ const tool_command command_kernel = {
     .takes = TAKE_NETWORK | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(WIDTH) | TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(SEEDS) |
              TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) | TAKE(MODE) | TAKE(PROBES) |
              TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) |
-             TAKE(THREADS) | TAKE(EXPLAIN),
+             TAKE(THREADS) | TAKE(EXPLAIN) | TAKE(PROGRESS),
     .settle = settle_kernel,
     .run = run_kernel,
 };
