@@ -1,5 +1,5 @@
 #!/bin/sh
-# test_tables.sh TABLES_PY LIMN: the short form of examples/tables/tables.py, and its readers on files of both kinds; 77,
+# test_small_tables.sh TABLES_PY LIMN: the short form of examples/tables/tables.py, and its readers on files of both kinds; 77,
 # skipped, without scikit-learn (Debian: python3-sklearn).
 set -eu
 script=$1 limn=$2
