@@ -1,6 +1,6 @@
 #!/bin/sh
-# test_small_tables.sh TABLES_PY LIMN: the short form of examples/tables/tables.py, and its readers on files of both kinds; 77,
-# skipped, without scikit-learn (Debian: python3-sklearn).
+# test_small_tables.sh TABLES_PY LIMN: the short form of examples/tables/tables.py, and its readers on files of both
+# kinds; 77, skipped, without scikit-learn (Debian: python3-sklearn).
 set -eu
 script=$1 limn=$2
 /usr/bin/python3 -c 'import numpy, sklearn' 2>/dev/null || {
@@ -47,7 +47,8 @@ expect "the last lines are not those of the table" awk '
         for (k = 6; k <= 9; k++) { sum[k] += $k; if ($k > best) best = $k }
         for (k = 6; k <= 9; k++) if ($k == best) ties++
         for (k = 6; k <= 9; k++) if ($k == best) wins[k] += 1 / ties
-        for (k = 6; k <= 9; k++) { rank[k] += 0.5; for (l = 6; l <= 9; l++) rank[k] += $l > $k ? 1 : $l == $k ? 0.5 : 0 }
+        for (k = 6; k <= 9; k++)
+            for (l = 6; l <= 9; l++) rank[k] += $l > $k ? 1 : $l < $k ? 0 : l == k ? 1 : 0.5
     }
     function far(a, b, by) { return a - b > by || b - a > by }
     /^mean accuracy/ { for (k = 6; k <= 9; k++) bad += far($(NF - 9 + k), sum[k] / n, 0.011); lines++ }
