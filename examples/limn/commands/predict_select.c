@@ -234,9 +234,12 @@ static int try_grid_point(trial *t, size_t kernel, ad_error *error)
 {
     t->kernel = kernel;
     options o = *t->s->o;
-    prediction q = {
-        .o = &o, .data = t->base->data, .x = { t->base->x[0] }, .rows = { t->rows }, .asked = { true, true }
-    }; /* the best one is checked, where it predicts */
+    prediction q = { .o = &o,
+                     .data = t->base->data,
+                     .x = { t->base->x[0] },
+                     .rows = { t->rows },
+                     .quiet = true,
+                     .asked = { true, true } }; /* the best one is checked, where it predicts */
     int status =
         set_kernel(t->s, kernel, &o, error) || predict_open_limit(&q, error) || check_limit(&q, error) ? -1 : 0;
     if (!status && !t->f)

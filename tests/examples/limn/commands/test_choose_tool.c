@@ -337,13 +337,17 @@ Test(choose, targets)
 Test(choose, progress_of_long_work)
 {
     put_table();
-    outcome told = limn("kernel mlp --inputs x.npy --width 1500 --seeds 150 --progress");
+    outcome told = limn("kernel mlp --inputs x.npy --width 1500 --seeds 40 --progress");
     const char *left = strstr(told.err, " left\n");
     cr_expect(told.status == 0 && strstr(told.err, "kernel: the kernel, ") == told.err && left, "%d, %s", told.status,
               told.err);
+    told = limn("predict mlp --data digits --grid depth=1,2,3,4,5,6,7,8 --folds 5 --ridge 1e-3 --progress --no-check");
+    left = strstr(told.err, " left\n");
+    cr_expect(told.status == 0 && strstr(told.err, "predict: 8 kernels, ") == told.err && left, "%d, %s", told.status,
+              told.err);
     told = limn("kernel mlp --inputs x.npy --width 8 --progress");
     cr_expect(told.status == 0 && !*told.err, "%s", told.err);
-    told = limn("kernel mlp --inputs x.npy --width 1500 --seeds 50");
+    told = limn("kernel mlp --inputs x.npy --width 1500 --seeds 20");
     cr_expect(told.status == 0 && !*told.err, "%s", told.err);
 }
 
