@@ -175,6 +175,8 @@ def main():
         all_means.append(means)
         print("%-40s%6d%5d%4d" % (table, *x.shape, y.max() + 1) + "".join("%12.2f" % mean for mean in means),
               flush=True)
+    if not all_means:
+        sys.exit("tables.py: no table of at most %d rows is there" % given.rows)
     means = np.array(all_means)
     best = means >= means.max(axis=1, keepdims=True) - 1e-9
     ranks = (means[:, None, :] > means[:, :, None] + 1e-9).sum(axis=2) + \
