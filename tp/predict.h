@@ -22,7 +22,7 @@
  * arrays of its own; its `threads` is how many BLAS takes in each call. */
 #ifndef LIMN_TP_PREDICT_H
 #define LIMN_TP_PREDICT_H
-#include "nn/nn.h"
+#include "../nn/nn.h"
 
 LIMN_API_BEGIN
 

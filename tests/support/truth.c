@@ -5,22 +5,23 @@
 #include <math.h>
 #include <stdio.h>
 
-/* K_ii, or where it is 0 the largest K_jj of the same set of inputs. */
-static real size_of(const truth_case *c, real (*truth)[TRUTH_ROWS], int i)
+/* K_ii, or where outputs cancel to less than what is stated of the largest K_jj of the same inputs, this. */
+static real size_of(const truth_case *c, real (*truth)[TRUTH_ROWS], int i, double stated)
 {
-    real size = real_abs(truth[i][i]);
+    real size = real_abs(truth[i][i]), largest = size;
     int from = i < c->rows ? 0 : c->rows, to = i < c->rows ? c->rows : c->rows + c->rows2;
-    for (int j = from; j < to && real_sign(truth[i][i]) == 0; j++)
-        size = real_less(size, real_abs(truth[j][j])) ? real_abs(truth[j][j]) : size;
-    return size;
+    for (int j = from; j < to; j++)
+        largest = real_less(largest, real_abs(truth[j][j])) ? real_abs(truth[j][j]) : largest;
+    bool cancels = c->kind == TRUTH_DIFFERENCE || c->kind == TRUTH_MEAN;
+    return cancels && !real_less(real_mul(real_of(stated), largest), size) ? largest : size;
 }
 
 /* |value - truth|, relative to the root of both sizes; infinite where one is 0 and the value is not. */
-static double distance_of(const truth_case *c, double value, real (*truth)[TRUTH_ROWS], int i, int j)
+static double distance_of(const truth_case *c, double value, real (*truth)[TRUTH_ROWS], int i, int j, double stated)
 {
     if (!isfinite(value))
         return INFINITY;
-    real size = real_sqrt(real_mul(size_of(c, truth, i), size_of(c, truth, j)));
+    real size = real_sqrt(real_mul(size_of(c, truth, i, stated), size_of(c, truth, j, stated)));
     real off = real_abs(real_sub(real_of(value), truth[i][j]));
     if (real_less(off, real_of(DBL_MIN)))
         return 0;
@@ -45,7 +46,8 @@ static void compare_term(const truth_case *c, const truth_kernels *kernels, cons
     int first = c->rows2 ? c->rows : 0, columns = c->rows2 ? c->rows2 : c->rows;
     for (int i = 0; i < c->rows; i++)
         for (int j = 0; j < columns; j++) {
-            double value = values ? values[i * columns + j] : 0, off = distance_of(c, value, truth, i, first + j);
+            double value = values ? values[i * columns + j] : 0;
+            double off = distance_of(c, value, truth, i, first + j, outcome->stated);
             if (off < outcome->error || !(off > 0) || kernels->lost[i] || kernels->lost[first + j])
                 continue;
             outcome->error = off;

@@ -49,6 +49,7 @@ int tp_errors_begin(tp_solver *s)
         there = there && (e->inverse[set] = ad_arena_alloc(arena, n, sizeof(double *)));
         for (int side = 0; side < 2; side++) {
             there = there && (e->ratio[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
+            there = there && (e->stated[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->reach[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->moves[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->of[set][side] = ad_arena_alloc(arena, n, sizeof(tp_profile *)));
@@ -59,6 +60,7 @@ int tp_errors_begin(tp_solver *s)
         e->inverse[1] = e->inverse[0];
         for (int side = 0; side < 2; side++) {
             e->ratio[1][side] = e->ratio[0][side];
+            e->stated[1][side] = e->stated[0][side];
             e->reach[1][side] = e->reach[0][side];
             e->moves[1][side] = e->moves[0][side];
             e->of[1][side] = e->of[0][side];
@@ -111,8 +113,9 @@ static void give_sizes(tp_solver *s, int id)
         }
 }
 
-/* The largest root of size over what it is relative to: the value itself, or where that is 0 the largest one. */
-static double root_ratio(const double *size, const double *to, size_t rows)
+/* The largest root of size over what it is relative to: the value itself, or where e sizes are as much the largest one.
+ * Values that are all 0 count where e is 0. */
+static double root_ratio(const double *size, const double *to, size_t rows, double e)
 {
     const double roundings = 1 + 1e-12;
     double most = roundings, largest = 0;
@@ -122,8 +125,8 @@ static double root_ratio(const double *size, const double *to, size_t rows)
     for (size_t i = 0; i < rows && more; i++)
         largest = fmax(largest, fabs(to[i]));
     for (size_t i = 0; i < rows && more; i++) {
-        double of = fabs(to[i]) > 0 ? fabs(to[i]) : largest;
-        if (of > 0 && size[i] > most * of)
+        double of = fabs(to[i]) > e * size[i] ? fabs(to[i]) : largest;
+        if (size[i] > most * of && (of > 0 || e > 0))
             most = size[i] / of;
     }
     return sqrt(most);
@@ -329,7 +332,7 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
         const double *v = side ? vb : va;
         s->errors.moves[set][side][id] =
             relative(s, set, side ? q->var_b : q->var_a) + scalar_error(s, side ? q->fn_b : q->fn_a, set);
-        s->errors.reach[set][side][id] = cov[side] ? root_ratio(cov[side], v, rows) : 1;
+        s->errors.reach[set][side][id] = cov[side] ? root_ratio(cov[side], v, rows, 0) : 1;
     }
     if (!value)
         return 0;
@@ -348,7 +351,7 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
     double off = s->errors.single[set][q->b];
     for (int side = 0; side < 2; side++) {
         double *const *size = s->errors.sizes[q->b];
-        off *= size[side] ? root_ratio(size[side], side ? vb : va, rows) : 1;
+        off *= size[side] ? root_ratio(size[side], side ? vb : va, rows, 0) : 1;
     }
     *e += passed_error(s, id, set, set, off, most);
     return 0;
@@ -430,8 +433,10 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
         errors->single[set][id] += unit * (2 + 2 * sqrt(q->n));
     }
     for (int side = 0; side < 2; side++) {
-        errors->ratio[set][side][id] =
-            value && errors->related[id] ? root_ratio(errors->sizes[id][side], value, rows) : 1;
+        const double *size = errors->sizes[id][side];
+        bool read = value && errors->related[id];
+        errors->ratio[set][side][id] = read ? root_ratio(size, value, rows, 0) : 1;
+        errors->stated[set][side][id] = read ? root_ratio(size, value, rows, errors->single[set][id]) : 1;
         if (total >= 0)
             tp_array_accumulate(rows, fabs(times), errors->sizes[id][side], NULL, errors->sizes[total][side]);
     }
@@ -509,6 +514,6 @@ double tp_stated(const tp_solver *s, int id, double e)
 {
     const tp_errors *errors = &s->errors;
     int second = s->same ? 0 : 1;
-    double pairs = e * errors->ratio[0][0][id] * errors->ratio[second][1][id];
-    return s->same ? fmax(pairs, relative(s, 0, id)) : pairs;
+    double ratio = errors->stated[0][0][id] * errors->stated[second][1][id];
+    return s->same ? fmax(e, errors->single[0][id]) * ratio : e * ratio;
 }

@@ -614,7 +614,7 @@ static bool is_fragile(const tp_solver *s, const tp_series *series)
     for (int k = 0; k < series->n; k++)
         for (int set = 0; set < (s->same ? 1 : 2); set++)
             cancels = cancels ||
-                      s->errors.ratio[set][0][series->at[k].q] * s->errors.ratio[set][1][series->at[k].q] > millionth;
+                      s->errors.stated[set][0][series->at[k].q] * s->errors.stated[set][1][series->at[k].q] > millionth;
     return cancels || s->errors.jumps;
 }
 

@@ -57,12 +57,13 @@ typedef struct tp_profile {
     bool jumps;
 } tp_profile;
 typedef struct {
-    double *single[2];           /* by set and quantity: e at (i, i) */
-    double *ratio[2][2];         /* by set, side and quantity */
-    double **inverse[2];         /* by set and a variance's quantity: (rows) 1 / sqrt, 0 of 0; NULL: not needed */
-    double *reach[2][2];         /* of an expectation: the ratio for its covariance beside the variances */
-    double *moves[2][2];         /* ... the error of the variance, and of scalars in the function */
-    tp_profile **profiles;       /* by the variance's quantity */
+    double *single[2];     /* by set and quantity: e at (i, i) */
+    double *ratio[2][2];   /* by set, side and quantity */
+    double *stated[2][2];  /* likewise, for a kernel: a value of which nothing is known counts as the largest one */
+    double **inverse[2];   /* by set and a variance's quantity: (rows) 1 / sqrt, 0 of 0; NULL: not needed */
+    double *reach[2][2];   /* of an expectation: the ratio for its covariance beside the variances */
+    double *moves[2][2];   /* ... the error of the variance, and of scalars in the function */
+    tp_profile **profiles; /* by the variance's quantity */
     const tp_profile **of[2][2]; /* by set, side and quantity: of an expectation's function */
     double *(*sizes)[2];         /* by quantity: (rows) on either side, while a set's values at (i, i) are found */
     int *last;                   /* by quantity: the last that reads its sizes */

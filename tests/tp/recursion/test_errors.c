@@ -228,6 +228,41 @@ Test(errors, terms_that_cancel)
     expect_true("centred", 4, found, truth, said, 1e-3);
 }
 
+/* f(x) - f(x0), with f an mlp. */
+static ad_var centred_mlp(nn_net *net, ad_var x)
+{
+    int depth = (int)nn_setting_int(net, "depth", 1, 1, 8);
+    const char *phi = nn_setting_text(net, "phi", "relu");
+    ad_axis in = ad_fixed(nn_graph(net), "features", D), outputs = ad_fixed(nn_graph(net), "outputs", 1);
+    ad_var h[2] = { x, ad_constant(nn_graph(net), 0.75, *ad_shape_get(x)) };
+    for (int l = 0; l <= depth; l++) {
+        ad_axis out = l < depth ? nn_width(net, nn_name(net, "n%d", l)) : outputs;
+        nn_weight w = nn_make_weight(net, nn_name(net, "w%d", l), in, out, 1.3);
+        for (int k = 0; k < 2; k++)
+            h[k] = l < depth ? nn_activation(net, phi, nn_apply(w, h[k])) : nn_apply(w, h[k]);
+        in = out;
+    }
+    return ad_sub(h[0], h[1]);
+}
+
+/* The row of x0 is 0 to what is said, and takes no digits from the others. */
+Test(errors, a_row_that_cancels_leaves_the_others_their_digits)
+{
+    static const char *const depths[] = { "depth=1", "depth=2", "depth=3", "depth=8" };
+    static const char *const functions[] = { "phi=relu", "phi=erf", "phi=tanh" };
+    double x[4 * D] = { 0.75, 0.75, 0.75, 1.5, 0.7, 0.8, -1, 2, 0.5, 0.3, -0.9, 0.75 }, found[16];
+    for (int k = 0; k < 24; k++) {
+        const char *settings[] = { depths[k % 4], functions[k / 8], NULL };
+        double said = solve(centred_mlp, settings, k / 4 % 2 ? TP_NTK : TP_NNGP, D, 4, x, found), largest = 0;
+        for (int i = 0; i < 4; i++)
+            largest = fmax(largest, found[i * 5]);
+        cr_expect(said < 1e-5, "%s %s: said %g", settings[0], settings[1], said);
+        for (int j = 0; j < 4; j++)
+            cr_expect(fabs(found[j]) <= said * sqrt(largest * (j ? found[j * 5] : largest)), "%s %s: %g, said %g",
+                      settings[0], settings[1], found[j], said);
+    }
+}
+
 /* phi(U x + U sin x): the covariance has products of x with sin x, whose sizes are not what the variance is made of. */
 static ad_var of_two_views(nn_net *net, ad_var x)
 {
