@@ -72,7 +72,8 @@ class _Kernel(ctypes.Structure):  # tp_kernel
 
 class _LimitSpec(ctypes.Structure):  # tp_limit_spec
     _fields_ = [("threads", c_int), ("tolerance", c_double), ("engine", c_int), ("rule", c_int), ("samples", c_size_t),
-                ("runs", c_int), ("seed", c_uint64), ("output", c_size_t), ("output2", c_size_t)]
+                ("runs", c_int), ("seed", c_uint64), ("output", c_size_t), ("output2", c_size_t),
+                ("params", c_void_p), ("progress", c_void_p), ("context", c_void_p)]
 
 
 class _Opinion(ctypes.Structure):  # tp_opinion
@@ -93,7 +94,7 @@ class _FitSpec(ctypes.Structure):  # nn_fit_spec
 
 
 class _ModelSpec(ctypes.Structure):  # tp_kernel_model_spec
-    _fields_ = [("ridge", c_double), ("cholesky", c_bool), ("outputs", c_size_t), ("threads", c_int)]
+    _fields_ = [("ridge", c_double), ("noise", c_double), ("cholesky", c_bool), ("outputs", c_size_t), ("threads", c_int)]
 
 
 class _Training(ctypes.Structure):  # tp_training
