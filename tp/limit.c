@@ -111,6 +111,8 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
         if (!status)
             ad_add_run(one, 1, count, runs, mean, squares);
         kernel->error = status ? 0 : ad_runs_error(mean, squares, count, runs);
+        if (spec->progress && !status)
+            spec->progress(runs < minimum ? (double)runs / minimum : 1, spec->context);
     }
     if (!status)
         status = check_spread(kernel, runs, error);
@@ -334,6 +336,7 @@ static int check_samples(const tp_program *program, tp_kernel_kind which, const 
     if (program->coupled)
         return refuse_random(program, which, "", error);
     spec.threads = 1;
+    spec.progress = NULL;
     int status = solve_exactly(program, which, x, 1, NULL, 0, &spec, &simple, why, sizeof why, &one, &refusal);
     tp_kernel_free(&one);
     if (status == TP_INFINITE)

@@ -92,6 +92,9 @@ typedef struct {
     const bool *params; /* of the NTK, by nn_param's number: the parameters whose parts of it count; NULL: all. The
                            kernels of parts that have each parameter once sum up to the whole. Where samples meet a
                            part is the executor's */
+    void (*progress)(double share, void *context); /* is told now and then, by one thread at a time, which share of the
+                                                      work is done, from 0 to 1; NULL: nobody is */
+    void *context;
 } tp_limit_spec;
 /* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). Where samples meet, as in batch
  * normalisation, all of x is one batch and all of x2 another, normalised apart. The general rule (Tensor Programs III,

@@ -76,7 +76,7 @@ class _Kernel(ctypes.Structure):  # tp_kernel
 class _LimitSpec(ctypes.Structure):  # tp_limit_spec
     _fields_ = [("threads", c_int), ("tolerance", c_double), ("engine", c_int), ("rule", c_int), ("samples", c_size_t),
                 ("runs", c_int), ("seed", c_uint64), ("output", c_size_t), ("output2", c_size_t),
-                ("params", c_void_p), _MORE]
+                ("params", c_void_p), ("progress", c_void_p), ("context", c_void_p), _MORE]
 
 
 class _Opinion(ctypes.Structure):  # tp_opinion

@@ -454,10 +454,20 @@ static int solve_block(tp_solver *s, const tp_series *series, tp_kernel *kernel,
     return again ? solve_near(s, series, kernel, w, error) : 0;
 }
 
-static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, int threads)
+/* A tile is done, of so many. */
+static void tell_progress(const tp_limit_spec *spec, size_t *done, size_t all)
+{
+    if (!spec->progress)
+        return;
+#pragma omp critical(limn_limit_progress)
+    spec->progress((double)++*done / (double)all, spec->context);
+}
+
+static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, const tp_limit_spec *spec, int threads)
 {
     size_t high = tile_edge(s, s->rows[0]), wide = s->same ? high : tile_edge(s, s->rows[1]);
     size_t down = (s->rows[0] + high - 1) / high, across = (s->rows[1] + wide - 1) / wide;
+    size_t done = 0, tiles = by_halves(s) ? down * (down + 1) / 2 : down * across;
     int failed = 0;
     double stated[2], *errors = ad_arena_alloc(s->algebra.arena, 2 * (size_t)s->n, sizeof *errors);
     tp_tile all = { .rows = s->rows[0],
@@ -483,6 +493,7 @@ static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel,
             w.tile.column0 = j;
             w.tile.set[1] = s->same ? 0 : 1;
             failed = solve_block(s, series, kernel, &w, &error) != 0;
+            tell_progress(spec, &done, tiles);
         }
 #pragma omp critical
         {
@@ -641,7 +652,7 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         kernel->n_terms = k + 1;
     }
     if (!status)
-        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, threads);
+        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, spec, threads);
     if (!status && s.folded)
         unfold(&s, kernel);
     if (!status)

@@ -67,7 +67,7 @@ typedef struct {
     bool loss_given, scaling_given, scale_given, sigma_in_given, type_given;
     bool infinite; /* infinite: --width inf was written */
     tp_style format;
-    bool json, explain, grey, transpose, recursion, no_check, help, version;
+    bool json, explain, grey, transpose, recursion, no_check, progress, help, version;
 } options;
 
 /* ---- options.c ---- */
@@ -205,6 +205,12 @@ cJSON *json_put(cJSON *object, const char *key, cJSON *item);
 cJSON *json_number(double x); /* JSON has no infinity: it is a text. NAN is null. */
 cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */
 int json_print(cJSON *object, ad_error *error);                         /* prints and frees it */
+
+/* ---- progress.c: how far a long piece of work is, on standard error: if that is a terminal, or --progress is given.
+ * One piece at a time. ---- */
+void progress_begin(const options *o, const char *what); /* "36 kernels" */
+void progress_tell(double share, void *context); /* of the work that is done, from 0 to 1; context is not looked at */
+void progress_end(void);                         /* takes it off the terminal */
 
 /* ---- interrupt.c: SIGINT and SIGTERM between begin and end are noted; the second of a kind kills. ---- */
 void interrupt_begin(void);

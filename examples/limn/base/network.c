@@ -10,9 +10,22 @@ nn_function network_function(const options *o, nn_input_kind *input, ad_error *e
 {
     const char *name = o->network;
     size_t length = strlen(name);
-    if (length > 2 && strcmp(name + length - 2, ".c") == 0)
-        return compile_network(name, input, error);
-    nn_function function = nn_builtin(name);
+    nn_function function;
+    if (length > 2 && strcmp(name + length - 2, ".c") == 0) {
+        static const char *compiled; /* once a run, however many networks of a grid it makes */
+        static nn_function known;
+        static nn_input_kind takes;
+        if (!compiled || strcmp(compiled, name) != 0) {
+            if (!(function = compile_network(name, input, error)))
+                return NULL;
+            compiled = name;
+            known = function;
+            takes = *input;
+        }
+        *input = takes;
+        return known;
+    }
+    function = nn_builtin(name);
     *input = nn_builtin_input(name);
     if (!function) {
         char list[200] = "";

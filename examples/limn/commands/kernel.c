@@ -106,7 +106,7 @@ const tool_command command_kernel = {
     .takes = TAKE_NETWORK | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(WIDTH) | TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(SEEDS) |
              TAKE(KERNEL) | TAKE(PARAMS) | TAKE(OF) | TAKE(BLOCK) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(LAYOUT) |
              TAKE(OUT) | TAKE(MODE) | TAKE(PROBES) | TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) |
-             TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) | TAKE(EXPLAIN),
+             TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) | TAKE(EXPLAIN) | TAKE(PROGRESS),
     .settle = settle_kernel,
     .run = run_kernel,
 };

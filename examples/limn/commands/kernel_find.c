@@ -46,7 +46,13 @@ int kernel_solve(const kernel_job *j, tp_kernel_kind which, size_t rows, size_t 
                  tp_opinion *opinion, ad_error *error)
 {
     limit_question q = question(j, which, rows, rows2);
-    return limit_find(j->o, j->program, &q, kernel, opinion, error);
+    if (!j->o->explain) {
+        q.spec.progress = progress_tell;
+        progress_begin(j->o, "the kernel");
+    }
+    int status = limit_find(j->o, j->program, &q, kernel, opinion, error);
+    progress_end();
+    return status;
 }
 
 /* Different outputs are independent in the limit: the kernel times the identity. In place, from the end. */
@@ -191,6 +197,7 @@ static int find_finite(kernel_job *j, ad_error *error)
         r->errors = r->values && seeds > 1 ? ad_alloc(count, sizeof(double), "standard errors", error) : NULL;
         status = !r->values || (seeds > 1 && !r->errors) ? -1 : status;
     }
+    progress_begin(o, "the kernel");
     for (int s = 0; s < seeds && !status; s++) {
         nn_model *model = network_model(o, j->net, 0, (uint64_t)(o->seed + s), error);
         status = model ? 0 : -1;
@@ -202,7 +209,9 @@ static int find_finite(kernel_job *j, ad_error *error)
                 add_seed(r, one, count, s + 1, seeds);
         }
         nn_model_free(model);
+        progress_tell((double)(s + 1) / seeds, NULL);
     }
+    progress_end();
     ad_free(one);
     return status;
 }

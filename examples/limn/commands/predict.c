@@ -421,7 +421,8 @@ const tool_command command_predict = {
              TAKE(NOISE) | TAKE(CENTRE) | TAKE(NO_CENTRE) | TAKE(GRID) | TAKE(RIDGES) | TAKE(FOLDS) | TAKE(CHOOSE) |
              TAKE(CSV) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(MOMENTUM) | TAKE(TIMES) | TAKE(RIDGE) | TAKE(TRAIN) |
              TAKE(TEST) | TAKE(START) | TAKE(COVARIANCE) | TAKE(RATE) | TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) |
-             TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) | TAKE(EXPLAIN),
+             TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) | TAKE(EXPLAIN) |
+             TAKE(PROGRESS),
     .settle = settle_predict,
     .run = run_predict,
 };

@@ -53,6 +53,8 @@ static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, si
     p->asked[which] = true;
     if (p->full)
         return limit_of_outputs(p, &q, opinion, error);
+    if (!p->quiet)
+        q.spec.progress = progress_tell;
     if (limit_find(o, p->program, &q, &kernel, opinion, error))
         return NULL;
     char powers[200] = "";
@@ -98,21 +100,33 @@ static double *kernel_of(prediction *p, tp_kernel_kind which, const double *x, s
     return (p->program ? limit_of : own_of)(p, which, x, rows, x2, rows2, error);
 }
 
+/* The same, and how far it is. */
+static double *told_kernel(prediction *p, const char *what, tp_kernel_kind which, const double *x, size_t rows,
+                           const double *x2, size_t rows2, ad_error *error)
+{
+    if (!p->quiet)
+        progress_begin(p->o, what);
+    double *kernel = kernel_of(p, which, x, rows, x2, rows2, error);
+    if (!p->quiet)
+        progress_end();
+    return kernel;
+}
+
 double *predict_train_kernel(prediction *p, tp_kernel_kind which, ad_error *error)
 {
-    return kernel_of(p, which, p->x[0], p->rows[0], NULL, 0, error);
+    return told_kernel(p, "training inputs' kernel", which, p->x[0], p->rows[0], NULL, 0, error);
 }
 
 double *predict_cross_kernel(prediction *p, tp_kernel_kind which, ad_error *error)
 {
-    return kernel_of(p, which, p->x[1], p->rows[1], p->x[0], p->rows[0], error);
+    return told_kernel(p, "test inputs' kernel", which, p->x[1], p->rows[1], p->x[0], p->rows[0], error);
 }
 
 double *predict_test_kernel(prediction *p, tp_kernel_kind which, bool diagonal, ad_error *error)
 {
     enum { TILE = 64 };
     if (!diagonal)
-        return kernel_of(p, which, p->x[1], p->rows[1], NULL, 0, error);
+        return told_kernel(p, "test inputs' covariance", which, p->x[1], p->rows[1], NULL, 0, error);
     size_t outs = p->full ? p->outputs : 1;
     double *out = ad_alloc(p->rows[1] * outs, sizeof *out, "variances", error);
     for (size_t i = 0; i < p->rows[1] && out; i += TILE) {

@@ -13,13 +13,13 @@ typedef struct {
     const prediction *base;
     selection *s;
     tp_selection spec;
-    size_t rows, outputs;
-    size_t *folds;           /* (rows) */
-    double *scaled;          /* (rows, features): by the rows that train in a fold */
-    double *f;               /* (ridges, rows, outputs) */
-    double *likelihood;      /* (ridges) */
-    double *f_part, *y_part; /* (rows, outputs): of one fold */
-    double *by_fold;         /* (folds, 2): MSE and share of wrong classes */
+    size_t rows, outputs, kernel; /* kernel: the one that is tried */
+    size_t *folds;                /* (rows) */
+    double *scaled;               /* (rows, features): by the rows that train in a fold */
+    double *f;                    /* (ridges, rows, outputs) */
+    double *likelihood;           /* (ridges) */
+    double *f_part, *y_part;      /* (rows, outputs): of one fold */
+    double *by_fold;              /* (folds, 2): MSE and share of wrong classes */
 } trial;
 
 /* ---- the grid ---- */
@@ -147,6 +147,13 @@ static void score_folds(trial *t, const double *f, const double *y, candidate *c
     c->cv_error_se = sqrt(square[1] / (folds - 1) / folds);
 }
 
+/* Of the kernel under way so many parts are done: all rows, and a fold each. */
+static void tell_progress(const trial *t, size_t parts)
+{
+    double of = 1 + (double)t->s->o->folds;
+    progress_tell(((double)t->kernel + (double)parts / of) / (double)t->s->kernels, NULL);
+}
+
 /* What is left out is predicted fold by fold; kernel: of all rows, scaled together. */
 static int try_folds(trial *t, prediction *q, const double *kernel, candidate *candidates, ad_error *error)
 {
@@ -161,6 +168,7 @@ static int try_folds(trial *t, prediction *q, const double *kernel, candidate *c
             status = tp_leave_fold_out(own ? own : kernel, t->rows, &t->spec, q->y[0], t->outputs, t->folds, fold, t->f,
                                        error);
         ad_free(own);
+        tell_progress(t, fold + 2);
     }
     for (size_t r = 0; r < t->s->ridges && !status; r++)
         score_folds(t, t->f + r * t->rows * t->outputs, q->y[0], candidates + r);
@@ -177,6 +185,7 @@ static int try_kernel(trial *t, prediction *q, candidate *candidates, ad_error *
         *c = (candidate){ t->s->ridge[r], nothing, nothing, nothing, nothing, nothing, nothing, t->likelihood[r] };
         score(t, t->f + r * t->rows * t->outputs, q->y[0], t->rows, &c->loo_mse, &c->loo_error);
     }
+    tell_progress(t, 1);
     if (!status && t->s->o->folds)
         status = try_folds(t, q, kernel, candidates, error);
     ad_free(kernel);
@@ -223,10 +232,14 @@ static int open_trial(trial *t, size_t outputs, ad_error *error)
 
 static int try_grid_point(trial *t, size_t kernel, ad_error *error)
 {
+    t->kernel = kernel;
     options o = *t->s->o;
-    prediction q = {
-        .o = &o, .data = t->base->data, .x = { t->base->x[0] }, .rows = { t->rows }, .asked = { true, true }
-    }; /* the best one is checked, where it predicts */
+    prediction q = { .o = &o,
+                     .data = t->base->data,
+                     .x = { t->base->x[0] },
+                     .rows = { t->rows },
+                     .quiet = true,
+                     .asked = { true, true } }; /* the best one is checked, where it predicts */
     int status =
         set_kernel(t->s, kernel, &o, error) || predict_open_limit(&q, error) || check_limit(&q, error) ? -1 : 0;
     if (!status && !t->f)
@@ -286,9 +299,13 @@ static int try_all(const prediction *p, selection *s, ad_error *error)
                              .noise = fmax(0, s->o->noise),
                              .centre = s->o->centre,
                              .threads = (int)s->o->threads };
+    char what[40];
     int status = 0;
+    snprintf(what, sizeof what, "%zu kernel%s", s->kernels, s->kernels > 1 ? "s" : "");
+    progress_begin(s->o, what);
     for (size_t k = 0; k < s->kernels && !status; k++)
         status = try_grid_point(&t, k, error);
+    progress_end();
     ad_free(t.folds);
     ad_free(t.scaled);
     ad_free(t.f);

@@ -327,6 +327,49 @@ static ad_var softmax_over_n(nn_net *net, ad_var x)
     return nn_readout(net, "v", ad_softmax(nn_dense(net, "h", x, n), n));
 }
 
+/* What a caller is told of the work: shares that grow to 1, in either engine and in several threads. */
+typedef struct {
+    int calls;
+    double last;
+    bool grows;
+} told;
+
+static void listen(double share, void *context)
+{
+    told *t = context;
+    t->grows = t->grows && share >= t->last && share <= 1;
+    t->last = share;
+    t->calls++;
+}
+
+Test(limit, tells_how_far_it_is)
+{
+    enum { ROWS = 700 };
+    double *x = reference_inputs(ROWS, 10);
+    ad_error error = { 0 };
+    nn_spec spec = { .features = 10 };
+    nn_net *net = nn_trace(nn_builtin("mlp"), &spec, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s", error.text);
+    for (int k = 0; k < 3; k++) {
+        told t = { .grows = true };
+        tp_limit_spec limit = { .threads = k < 2 ? 1 + k : 1,
+                                .engine = k < 2 ? TP_ENGINE_EXACT : TP_ENGINE_SAMPLE,
+                                .samples = 64,
+                                .progress = listen,
+                                .context = &t };
+        tp_kernel kernel;
+        size_t rows = k < 2 ? ROWS : 3, rows2 = k ? 0 : 300;
+        cr_assert(!tp_limit(program, TP_NTK, x, rows, rows2 ? x : NULL, rows2, &limit, &kernel, &error), "%s",
+                  error.text);
+        cr_expect(t.grows && t.calls > 3 && fabs(t.last - 1) < 1e-15, "%d: %d calls, the last %g", k, t.calls, t.last);
+        tp_kernel_free(&kernel);
+    }
+    tp_program_free(program);
+    nn_net_free(net);
+    free(x);
+}
+
 Test(limit, a_softmax_over_the_width_is_refused)
 {
     ad_error error = { 0 };

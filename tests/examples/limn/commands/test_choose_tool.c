@@ -333,6 +333,24 @@ Test(choose, targets)
     cr_expect(!strstr(told.out, "CV") && strstr(told.out, "noise 0.001"), "%s", told.out);
 }
 
+/* A piece of work of some seconds tells what is left of it where it is asked to, and nothing where it is short. */
+Test(choose, progress_of_long_work)
+{
+    put_table();
+    outcome told = limn("kernel mlp --inputs x.npy --width 1500 --seeds 40 --progress");
+    const char *left = strstr(told.err, " left\n");
+    cr_expect(told.status == 0 && strstr(told.err, "kernel: the kernel, ") == told.err && left, "%d, %s", told.status,
+              told.err);
+    told = limn("predict mlp --data digits --grid depth=1,2,3,4,5,6,7,8 --folds 5 --ridge 1e-3 --progress --no-check");
+    left = strstr(told.err, " left\n");
+    cr_expect(told.status == 0 && strstr(told.err, "predict: 8 kernels, ") == told.err && left, "%d, %s", told.status,
+              told.err);
+    told = limn("kernel mlp --inputs x.npy --width 8 --progress");
+    cr_expect(told.status == 0 && !*told.err, "%s", told.err);
+    told = limn("kernel mlp --inputs x.npy --width 1500 --seeds 20");
+    cr_expect(told.status == 0 && !*told.err, "%s", told.err);
+}
+
 Test(choose, failures_are_one_line)
 {
     put_table();

@@ -463,6 +463,6 @@ Test(predict_tool, help)
     ad_free(out);
     works("--help");
     out = slurp("out");
-    cr_expect(strstr(out, "predict  what"), "%s", out);
+    cr_expect(strstr(out, "what training would do, by a constant kernel"), "%s", out);
     ad_free(out);
 }

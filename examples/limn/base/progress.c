@@ -1,0 +1,48 @@
+/* progress.c: how far a long piece of work is: a line on a terminal that is written over, else one now and then. */
+#include "examples/limn/base/base.h"
+
+#include <unistd.h>
+
+/* Seconds until something is told and between two times; of lines, which stay, also a share of the time so far. */
+static const double first = 1, redraw = 0.2, pause_between = 1, share_between = 0.2;
+
+static struct {
+    bool told, terminal, drawn;
+    const char *command, *what;
+    double start, last;
+} state;
+
+void progress_begin(const options *o, const char *what)
+{
+    bool terminal = isatty(STDERR_FILENO);
+    state.told = terminal || o->progress;
+    state.terminal = terminal;
+    state.drawn = false;
+    state.command = o->command;
+    state.what = what;
+    state.start = state.last = ad_seconds();
+}
+
+void progress_tell(double share, void *context)
+{
+    (void)context;
+    double now = ad_seconds(), since = now - state.last, spent = now - state.start;
+    double wait = state.terminal                          ? redraw
+                  : spent * share_between > pause_between ? spent * share_between
+                                                          : pause_between;
+    if (!state.told || !(share > 0) || share >= 1 || spent < first || since < wait)
+        return;
+    state.last = now;
+    state.drawn = true;
+    long left = (long)(spent * (1 - share) / share + 0.5);
+    fprintf(stderr, "%s%s: %s, %.0f %%, %ld:%02ld left%s", state.terminal ? "\r" : "", state.command, state.what,
+            100 * share, left / 60, left % 60, state.terminal ? "\033[K" : "\n");
+    fflush(stderr);
+}
+
+void progress_end(void)
+{
+    if (state.terminal && state.drawn)
+        fprintf(stderr, "\r\033[K");
+    state.told = state.drawn = false;
+}
