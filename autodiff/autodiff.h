@@ -216,7 +216,8 @@ typedef struct {
 int ad_backward_at(ad_where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
                    ad_site **sites);
 #define ad_backward(...) ad_backward_at(AD_HERE, __VA_ARGS__)
-/* The adjoints of wrt alone, parameters taken as constants: what does not lead to wrt needs no derivative. 0; -1 on error. */
+/* The adjoints of wrt alone, parameters taken as constants: what does not lead to wrt needs no derivative. 0; -1 on
+ * error. */
 int ad_adjoints_at(ad_where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints);
 #define ad_adjoints(...) ad_adjoints_at(AD_HERE, __VA_ARGS__)
 /* The gradient of a parameter from its sites: an expression with exactly W's axes (and the cotangent's own, `keep`). */
