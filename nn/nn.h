@@ -223,6 +223,7 @@ typedef struct {
     nn_loss loss;
     nn_optimizer optimizer;
     double rate; /* 0: the optimizer's */
+    bool frozen; /* the rate is 0: steps are taken, and no parameter moves */
     /* Of the raw omega of every parameter, biases as well, and in its own unit; 0: the optimizer's, which is none but
      * for AdamW (AdamW without any is Adam). Added to the gradient, or decoupled, as nn/optimizers.h says. */
     double weight_decay;

@@ -349,6 +349,7 @@ static int tell_json(const prediction *p, const result *r, ad_error *error)
         json_put(root, "error", cJSON_CreateNumber(p->error));
         limit_tell(&p->opinion, root);
     }
+    data_tell(o, p->data, root);
     json_put(root, "loss", cJSON_CreateString(option_word(OPTION_LOSS, (int)o->loss)));
     json_put(root, "optimizer", cJSON_CreateString(words[r->training.motion]));
     json_put(root, "rate", cJSON_CreateNumber(r->training.rate > 0 ? r->training.rate : 1));
@@ -401,6 +402,8 @@ static int run_predict(const options *given, ad_error *error)
         memcpy(o.times, preset, sizeof preset);
     }
     int status = open_data(&p, error) || open_network(&p, error) ? -1 : 0;
+    if (!status && !o.json)
+        data_tell(&o, p.data, NULL);
     tp_kernel_model_spec spec = { .ridge = o.ridge,
                                   .cholesky = o.loss == NN_SQUARE && isinf(o.times[0]),
                                   .outputs = p.full ? p.outputs : 1,

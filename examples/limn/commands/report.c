@@ -43,8 +43,8 @@ static int run_report(const options *o, ad_error *error)
 
 static int settle_report(options *o)
 {
-    if (!o->probes)
-        o->probes = 32;
+    if ((o->rate_given && !(o->rate > 0)) || (o->steps_given && !o->steps))
+        return option_fail("nothing moves with --rate 0 or --steps 0: nothing is to be told in", o->command);
     return 0;
 }
 

@@ -385,10 +385,10 @@ static int write_body(page *p)
 {
     const report *r = p->r;
     fprintf(p->out,
-            "<p>Trained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g. Θ is the NTK of "
+            "<p>Trained on %zu inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g. Θ is the NTK of "
             "%zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).%s</p>\n",
-            TRAINED, r->steps, MOMENTUM, r->rate, r->probes, r->coupled ? ", one batch in training mode" : "", r->seeds,
-            r->draws, r->coupled ? " Accuracies are in evaluation, with the running statistics." : "");
+            r->trained, r->steps, MOMENTUM, r->rate, r->probes, r->coupled ? ", one batch in training mode" : "",
+            r->seeds, r->draws, r->coupled ? " Accuracies are in evaluation, with the running statistics." : "");
     fputs("<p class=\"soft\">Θ∞: ", p->out);
     escape(p->out, r->method, strlen(r->method));
     if (r->limit_error > 0)

@@ -4,7 +4,7 @@
 #include "examples/limn/base/base.h"
 
 enum {
-    TRAINED = 256,    /* inputs to train on */
+    TRAINED = 256,    /* inputs to train on, at most */
     MAX_POINTS = 128, /* measurements in one fit */
     MAX_NEURONS = 4,  /* vectors whose neurons are shown */
 };
@@ -41,9 +41,9 @@ typedef struct {
     double limit_error;   /* of a limit by samples, relative; else 0 */
     bool kinks;           /* an activation has them */
     long seeds, draws, steps;
-    bool dear;     /* a step or a kernel costs much: samples meet, or sequences */
-    long followed; /* of the seeds, those that are measured on the way */
-    size_t probes;
+    bool dear;              /* a step or a kernel costs much: samples meet, or sequences */
+    long followed;          /* of the seeds, those that are measured on the way */
+    size_t probes, trained; /* inputs whose kernel is measured, and that networks train on */
     column *columns;
     int n_columns, widest;
     long points[MAX_POINTS]; /* steps done when the fits were measured */
