@@ -33,7 +33,7 @@ typedef struct {
     nn_loss loss;
     int optimizer;         /* nn_optimizer or GRADIENT_FLOW; -1: not given */
     tp_kernel_kind kernel; /* or KERNEL_BOTH */
-    const char *params, *of, *block;
+    const char *params, *of, *block, *plots;
     tp_engine engine;
     tp_rule_choice rule;
     nn_kernel_outputs outputs;

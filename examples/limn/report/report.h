@@ -106,8 +106,9 @@ void report_tell_slopes(const report *r);
 int report_tell_json(const report *r, ad_error *error);
 
 /* ---- page.c ---- */
-/* One self-contained HTML file with its plots, whole or not at all. */
+/* One self-contained HTML file with its plots, whole or not at all; and each plot as files in --plots. path NULL: these
+ * alone. */
 int report_page(const report *r, const char *path, ad_error *error);
 /* Can one be written there, and does gnuplot draw? Asked before the minutes of training, and leaves nothing. */
-int report_page_possible(const char *path, ad_error *error);
+int report_page_possible(const char *path, const char *folder, ad_error *error);
 #endif
