@@ -230,6 +230,10 @@ typedef struct {
 int ad_backward_at(ad_where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
                    ad_site **sites);
 #define ad_backward(...) ad_backward_at(AD_HERE, __VA_ARGS__)
+/* The adjoints of wrt alone, parameters taken as constants: what does not lead to wrt needs no derivative. 0; -1 on
+ * error. */
+int ad_adjoints_at(ad_where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints);
+#define ad_adjoints(...) ad_adjoints_at(AD_HERE, __VA_ARGS__)
 /* The gradient of a parameter from its sites: an expression with exactly W's axes (and the cotangent's own, `keep`). */
 ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape keep);
 /* Does any op between a parameter and y sum, gather or normalise over the axis, so that its entries meet? */

@@ -226,6 +226,7 @@ typedef struct {
     nn_loss loss;
     nn_optimizer optimizer;
     double rate; /* 0: the optimizer's */
+    bool frozen; /* the rate is 0: steps are taken, and no parameter moves */
     /* Of the raw omega of every parameter, biases as well, and in its own unit; 0: the optimizer's, which is none but
      * for AdamW (AdamW without any is Adam). Added to the gradient, or decoupled, as nn/optimizers.h says. */
     double weight_decay;
@@ -352,6 +353,25 @@ int nn_kernel_cost(nn_model *model, bool nngp, const double *x, size_t rows, con
 /* By parameter: the initial variance of a readout's, 0 of the others: the NNGP kernel is the tangent kernel with these
  * weights. Fails where the outputs are not linear in the readout, or the readout's mean is not 0. */
 int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error);
+
+/* ---- the Jacobian without the kernel ----------------------------------------------------------------------------- */
+/* J (rows outputs, nn_model_size) is the Jacobian of the outputs by omega at the model's weights, in the order of
+ * nn_param_values; it is not formed. In the mode NN_AUTO these are of the network in evaluation, as nn_forward, but for
+ * nn_ntk_vector, which is of the network in training, as nn_ntk. Each is reverse passes through the trace, one for
+ * J^T v, two for J t, in chunks of rows where samples do not meet; the plans are the model's, and a second call of no
+ * more rows allocates no others. Vectors are double whatever the model's type; one that is not finite there is an
+ * error. */
+/* J^T v: v (rows, outputs), out (nn_model_size). */
+int nn_vector_jacobian(nn_model *model, const double *x, size_t rows, const double *v, double *out, ad_error *error);
+/* J t: t (nn_model_size), out (rows, outputs). */
+int nn_jacobian_vector(nn_model *model, const double *x, size_t rows, const double *t, double *out, ad_error *error);
+/* Theta(x, x2) v = J(x) J(x2)^T v: v (rows2, outputs), out (rows, outputs). x2 NULL: x, and v (rows, outputs). Where
+ * samples meet, all of x is one batch and all of x2 another. */
+int nn_ntk_vector(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, const double *v,
+                  double *out, ad_error *error);
+/* f(x; w0) + J(x; w0) (w - w0): the network linearised about w0, the model's weights, at w (nn_model_size); out
+ * (rows, outputs). */
+int nn_linearised(nn_model *model, const double *w, const double *x, size_t rows, double *out, ad_error *error);
 
 /* ---- drift of the tangent kernel while a network trains ---------------------------------------------------------- */
 /* When a fit measures: before its first step, after its last, and in between after the steps round(10^(k/every)), every

@@ -16,7 +16,7 @@ static void find_wanted(ad_pass *p, const ad_var *wrt, int n_wrt)
             p->wanted[wrt[i].id] = true;
     for (int id = 0; id < p->n_nodes; id++) {
         const ad_node *node = graph->nodes[id];
-        p->wanted[id] |= node->op == AD_PARAM;
+        p->wanted[id] |= node->op == AD_PARAM && !p->wrt_alone;
         for (int k = 0; k < node->n_in; k++)
             if (!((node->op == AD_GATHER || node->op == AD_SCATTER) && k == 1)) /* an index has no derivative */
                 p->wanted[id] |= p->wanted[node->in[k]];
@@ -74,8 +74,8 @@ static void reverse_sites(ad_pass *p)
     }
 }
 
-int ad_backward_at(ad_where where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
-                   ad_site **sites)
+static int backward(ad_where where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, bool wrt_alone,
+                    ad_var *wrt_adjoints, ad_site **sites)
 {
     ad_graph *graph = y.graph;
     if (!graph || y.id < 0 || cotangent.id < 0 || ad_failed(graph))
@@ -88,7 +88,7 @@ int ad_backward_at(ad_where where, ad_var y, ad_var cotangent, const ad_var *wrt
                       graph->nodes[wrt[i].id]->where.file, graph->nodes[wrt[i].id]->where.line);
             return -1;
         }
-    ad_pass p = { .where = where, .graph = graph, .n_nodes = y.id + 1 };
+    ad_pass p = { .where = where, .graph = graph, .n_nodes = y.id + 1, .wrt_alone = wrt_alone };
     p.adjoint = ad_arena_alloc(graph->arena, (size_t)graph->n_nodes, sizeof *p.adjoint);
     p.wanted = ad_arena_alloc(graph->arena, (size_t)graph->n_nodes, sizeof *p.wanted);
     if (!p.adjoint || !p.wanted) {
@@ -119,6 +119,17 @@ int ad_backward_at(ad_where where, ad_var y, ad_var cotangent, const ad_var *wrt
     if (sites)
         *sites = p.sites;
     return p.n_sites;
+}
+
+int ad_backward_at(ad_where where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
+                   ad_site **sites)
+{
+    return backward(where, y, cotangent, wrt, n_wrt, false, wrt_adjoints, sites);
+}
+
+int ad_adjoints_at(ad_where where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints)
+{
+    return backward(where, y, cotangent, wrt, n_wrt, true, wrt_adjoints, NULL) < 0 ? -1 : 0;
 }
 
 /* The sum of y d over what `whole` lacks. */

@@ -9,6 +9,7 @@ typedef struct {
     ad_var *adjoint; /* by node; id -1: none yet */
     bool *wanted;    /* depends on a parameter or on one of wrt */
     int n_nodes;     /* up to the one that is derived */
+    bool wrt_alone;  /* parameters are constants */
     ad_site *sites;  /* uses of parameters, the last one first */
     int n_sites, sites_capacity;
     ad_shape carried; /* the cotangent's axes that the node has not */

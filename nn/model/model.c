@@ -103,6 +103,8 @@ void nn_model_free(nn_model *model)
 {
     if (!model)
         return;
+    if (model->free_jacobian)
+        model->free_jacobian(model->jacobian);
     if (model->free_kernel)
         model->free_kernel(model->kernel);
     for (int v = 0; v < 2; v++) {

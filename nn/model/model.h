@@ -28,6 +28,8 @@ struct nn_model {
     struct nn_kernel *kernel;
     void (*free_kernel)(struct nn_kernel *); /* set by who makes the kernel */
     nn_kernel_limits limits;
+    struct nn_jacobian *jacobian;
+    void (*free_jacobian)(struct nn_jacobian *);
 };
 
 /* model.c */

@@ -33,7 +33,8 @@ typedef struct nn_norm {
 /* The network in training, or in evaluation. */
 typedef struct {
     ad_var output;
-    bool mixes;                     /* an output depends on other samples, too: all rows of a run belong together */
+    bool mixes;                         /* an output depends on other samples, too: all rows of a run belong together */
+    struct nn_jacobian_trace *jacobian; /* its products with vectors; NULL: not traced yet */
     struct nn_tangent *tangents[2]; /* traced when first asked for: with all seeds at once, and by seeds; lists, of the
                                        outputs' and of those of vectors that were asked for */
 } nn_variant;

@@ -193,9 +193,20 @@ static int check_cover(const char *path, const nn_tensors *file, size_t n_data, 
     return 0;
 }
 
+/* torch.save writes a zip file, or in older versions a pickle. */
+static bool is_of_torch(const char *bytes, size_t n_bytes)
+{
+    return n_bytes >= 4 && (memcmp(bytes, "PK\x03\x04", 4) == 0 || memcmp(bytes, "\x80\x02\x8a\x0a", 4) == 0);
+}
+
 static int parse(const char *path, nn_tensors *file, size_t n_bytes, ad_error *error)
 {
     uint64_t length = 0;
+    if (is_of_torch((const char *)file->bytes, n_bytes))
+        return ad_fail(error,
+                       "%s: no .safetensors file but one of torch.save: load it in Python, and save the state_dict by "
+                       "safetensors.torch.save_file",
+                       path);
     if (n_bytes < sizeof length)
         return ad_fail(error, "%s: %zu bytes: not a .safetensors file", path, n_bytes);
     memcpy(&length, file->bytes, sizeof length);

@@ -158,9 +158,11 @@ const char *nn_optimizer_number(const nn_fit_spec *spec, int k, double *value)
 
 int nn_rule_settle(nn_fit_spec *spec, ad_error *error)
 {
-    if (!(fabs(spec->rate) > 0))
+    if (!spec->frozen && !(fabs(spec->rate) > 0))
         spec->rate = optimizers[spec->optimizer].rate;
-    if (!(spec->rate > 0) || !isfinite(spec->rate))
+    if (spec->frozen && fabs(spec->rate) > 0)
+        return ad_fail(error, "fit: a frozen one has no rate, not %g", spec->rate);
+    if ((!spec->frozen && !(spec->rate > 0)) || !isfinite(spec->rate))
         return ad_fail(error, "fit: rate %g is not positive", spec->rate);
     if (fpclassify(spec->weight_decay) == FP_ZERO)
         spec->weight_decay = optimizers[spec->optimizer].decay;

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""writers.py LIBLIMN.SO: what everyday tools write, read by limn. Each row of the table writes one file by the real
-writer, loads it by ds_load and compares every number, or expects an error with these words. Tools that are not
-installed are left out. Prints the table of README.md; the exit status is the number of rows that failed."""
+"""writers.py LIBLIMN.SO [LIMN [NODE_MODULES]]: what everyday tools write, read by limn. Each row of the table writes one
+file by the real writer, loads it by ds_load (weights: by the tool LIMN) and compares every number, or expects an error
+with these words. Tools that are not installed are left out; those of npm (npyjs, and tfjs-npy with
+@tensorflow/tfjs-core) are looked for in NODE_MODULES. Prints the table of README.md; the exit status is the number of
+rows that failed."""
 import csv
 import ctypes
 import gzip
@@ -15,6 +17,8 @@ import sys
 import tempfile
 
 LIB = ctypes.CDLL(os.path.abspath(sys.argv[1]))
+TOOL = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
+MODULES = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 else None
 SIZE, DOUBLES = ctypes.c_size_t, ctypes.POINTER(ctypes.c_double)
 
 
@@ -71,9 +75,40 @@ def row(writer, what, wants=None, label=None, labels=None, digits=0):
     return register
 
 
+# W1 (in, out), W2 of an mlp with one hidden layer of width 3, and outputs of X2 by them.
+W1, W2 = [[1.5, -2.0, 0.25], [0.5, 1.0, -0.75]], [[1.0, -0.5], [0.25, 2.0], [-1.5, 0.125]]
+X2 = [[1.0, 2.0], [-0.5, 0.75], [3.0, -1.0]]
+
+
+def weights_outcome(folder, path, wants, digits):
+    """The tool reads the weights and gives the outputs of X2, or refuses with the words that are wanted."""
+    import numpy as np
+    given, out = os.path.join(folder, "x2.npy"), os.path.join(folder, "f.npy")
+    np.save(given, np.array(X2))
+    torch = "torch" in os.path.basename(path)
+    if torch:
+        command = ["import", path, "mlp", "--set", "depth=1", "--out", path + ".w"]
+        digits = 1e-6
+        done = subprocess.run([TOOL] + command, capture_output=True, text=True)
+    weights = path + ".w" if torch else path
+    if not torch or done.returncode == 0:
+        scale = [] if torch else ["--scale", "standard", "--layout", "in-out"]
+        done = subprocess.run([TOOL, "eval", "mlp", "--set", "depth=1", "--set", "outputs=2", "--inputs", given,
+                               "--weights", weights, "--out", out] + scale, capture_output=True, text=True)
+    said = done.stderr.strip().replace("limn: ", "").replace(folder + "/", "")
+    if isinstance(wants, str):
+        return (done.returncode == 1 and wants in said), ("refused: " if done.returncode else "read: ") + said
+    if done.returncode:
+        return False, said
+    want = np.maximum(np.array(X2) @ np.array(W1), 0) @ np.array(W2)
+    return bool(np.abs(np.load(out) - want).max() <= digits), "read"
+
+
 def outcome(write, wants, label, labels, digits):
     with tempfile.TemporaryDirectory() as folder:
         path = write(os.path.join(folder, "data")) or os.path.join(folder, "data")
+        if path.endswith(".safetensors"):
+            return weights_outcome(folder, path, wants, digits)
         rows, said = load(path, label, labels and os.path.join(folder, labels), os.path.isdir(path))
         said = said.replace(folder + "/", "")
     if isinstance(wants, str):
@@ -265,11 +300,13 @@ def other_rows():
             subprocess.run("(gzip -c '%sa'; gzip -c '%sb') > '%s'" % (f, f, f), shell=True, check=True)
 
 
-def pictures(version, write):
-    """A folder of two classes of 2 x 2 pictures, written by `write`, and files beside them."""
+def pictures(version, write, upside_down=()):
+    """A folder of two classes of 2 x 2 pictures, written by `write`, and files beside them. upside_down: endings of files
+    whose header says that their rows go upwards, though they do not."""
     values = {"cat": [10, 20, 30, 40], "dog": [50, 60, 70, 80]}
-    want = ([[v / 255 for v in values[k]] for k in values], ["cat", "dog"])
     for end in ("png", "bmp", "pgm", "tga", "gif"):
+        turn = (lambda v: v[2:] + v[:2]) if end in upside_down else (lambda v: v)
+        want = ([[v / 255 for v in turn(values[k])] for k in values], ["cat", "dog"])
         @row(version, "a folder a class, *.%s" % end, want)
         def _(f, end=end):
             for name, v in values.items():
@@ -299,7 +336,7 @@ def image_rows():
                 out.write("P2\n2 2\n255\n%d %d %d %d\n" % tuple(v))
             subprocess.run(["convert", "pgm:" + source, path], check=True, capture_output=True)
         if "ImageMagick" in version:
-            pictures("ImageMagick " + version[2], by_magick)
+            pictures("ImageMagick " + version[2], by_magick, ["tga"] if version[2].startswith("6.") else [])
 
 
 def science_rows():
@@ -328,8 +365,159 @@ def science_rows():
 
         @row("PyTorch " + torch.__version__, "torch.save(tensor, f)", "a zip file")
         def _(f): torch.save(torch.tensor(X), f)
+
+        @row("PyTorch " + torch.__version__, "np.save(f, tensor.T.numpy()), its rows in Fortran order", (X, None))
+        def _(f):
+            import numpy as np
+            np.save(f + ".npy", torch.tensor(list(zip(*X)), dtype=torch.float64).T.numpy())
+            return f + ".npy"
     except ImportError:
         pass
+
+
+def hand_made(path, tensors, pad=0):
+    """A .safetensors file by its description alone: name -> (type, shape, bytes)."""
+    header, data = {}, b""
+    for name, (kind, shape, part) in tensors.items():
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [len(data), len(data) + len(part)]}
+        data += part
+    text = json.dumps(header).encode() + b" " * pad
+    with open(path, "wb") as out:
+        out.write(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def weight_rows():
+    import numpy as np
+    if not TOOL:
+        return
+    w1, w2 = np.array(W1), np.array(W2)
+    for kind, code in (("F64", "<f8"), ("F32", "<f4"), ("F16", "<f2")):
+        @row("hand-made .safetensors", "%s, (in, out), by limn's names" % kind, None, digits=1e-12)
+        def _(f, kind=kind, code=code):
+            return hand_made(f + ".safetensors", {"dense1.weight": (kind, w1.shape, w1.astype(code).tobytes()),
+                                                  "readout.weight": (kind, w2.shape, w2.astype(code).tobytes())}, 3)
+
+    @row("hand-made .safetensors", "BF16, (in, out), by limn's names", None, digits=1e-12)
+    def _(f):
+        def half(a): return (a.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
+        return hand_made(f + ".safetensors", {"dense1.weight": ("BF16", w1.shape, half(w1)),
+                                              "readout.weight": ("BF16", w2.shape, half(w2))})
+
+    @row("hand-made .safetensors", "(out, in), by PyTorch's names, no biases", None)
+    def _(f):
+        return hand_made(f + "-torch.safetensors", {"0.weight": ("F32", (3, 2), w1.T.astype("<f4").tobytes()),
+                                                    "2.weight": ("F32", (2, 3), w2.T.astype("<f4").tobytes())})
+
+    @row("hand-made .safetensors", "a tensor with a hole before it", "97 bytes of data, the tensors take 96")
+    def _(f):
+        path = hand_made(f + ".safetensors", {"dense1.weight": ("F64", w1.shape, w1.astype("<f8").tobytes()),
+                                              "readout.weight": ("F64", w2.shape, w2.astype("<f8").tobytes())})
+        text = open(path, "rb").read().replace(b"[48, 96]", b"[49, 97]") + b"\0"
+        open(path, "wb").write(text)
+        return path
+
+    @row("hand-made .safetensors", "a NaN among the weights", "number 4 is nan")
+    def _(f):
+        bad = w1.copy()
+        bad[1, 1] = np.nan
+        return hand_made(f + ".safetensors", {"dense1.weight": ("F64", w1.shape, bad.astype("<f8").tobytes()),
+                                              "readout.weight": ("F64", w2.shape, w2.astype("<f8").tobytes())})
+    try:
+        import torch
+
+        @row("PyTorch " + torch.__version__, "torch.save(state_dict, 'f.safetensors'), to limn import",
+             "safetensors.torch.save_file")
+        def _(f):
+            torch.save({"0.weight": torch.tensor(W1).T}, f + "-torch.safetensors")
+            return f + "-torch.safetensors"
+    except ImportError:
+        pass
+    try:
+        import safetensors.numpy
+
+        @row("safetensors " + safetensors.__version__, "safetensors.numpy.save_file, limn's names", None, digits=1e-12)
+        def _(f):
+            safetensors.numpy.save_file({"dense1.weight": w1, "readout.weight": w2}, f + ".safetensors")
+            return f + ".safetensors"
+
+        @row("safetensors " + safetensors.__version__, "safetensors.torch.save_file of a state_dict", None)
+        def _(f):
+            import safetensors.torch
+            import torch
+            safetensors.torch.save_file({"0.weight": torch.tensor(W1).T.contiguous(),
+                                         "2.weight": torch.tensor(W2).T.contiguous()}, f + "-torch.safetensors")
+            return f + "-torch.safetensors"
+    except ImportError:
+        pass
+
+
+def office_rows():
+    if not shutil.which("soffice"):
+        return
+    version = " ".join(subprocess.run(["soffice", "--version"], capture_output=True, text=True).stdout.split()[:2])
+
+    def sheet(f, kind):
+        with open(f + ".csv", "w", newline="") as out:
+            csv.writer(out).writerows([["a", "b", "c", "y"]] + [r + [w] for r, w in zip(X, WORDS)])
+        home = "-env:UserInstallation=file://" + f + "-home"
+        folder = os.path.dirname(f)
+        for made, target in ((f + ".csv", "ods"), (f + ".ods", kind)):
+            if target != "ods" or made.endswith("csv"):
+                subprocess.run(["soffice", home, "--headless", "--convert-to", target, "--outdir", folder, made],
+                               check=True, capture_output=True, timeout=120)
+        return f + "." + kind.split(":")[0]
+
+    for kind, what in (("csv", "a sheet saved as CSV"),
+                       ("csv:Text - txt - csv (StarCalc):59,34,76", "as CSV with semicolons"),
+                       ("csv:Text - txt - csv (StarCalc):9,34,76", "as CSV with tabs")):
+        @row(version, what, WORDS, digits=1e-12)
+        def _(f, kind=kind): return sheet(f, kind)
+    for kind in ("ods", "xlsx"):
+        @row(version, "a sheet as .%s" % kind, "save the sheet as CSV")
+        def _(f, kind=kind): return sheet(f, kind)
+
+
+def npm_rows():
+    if not MODULES or not shutil.which("node"):
+        return
+
+    def version(name):
+        with open(os.path.join(MODULES, name, "package.json")) as file:
+            return json.load(file)["version"]
+
+    def node(script, f):
+        script = script.replace("MODULES", MODULES).replace("FILE", f).replace("NUMBERS", json.dumps(X))
+        subprocess.run(["node", "--input-type=module", "-e", script], check=True, capture_output=True)
+        return f + ".npy"
+
+    if os.path.isdir(os.path.join(MODULES, "npyjs")):
+        for kind, array, digits in (("f8", "Float64Array", 0), ("f4", "Float32Array", 1e-6)):
+            @row("npyjs " + version("npyjs"), "dump(new %s(a), [4, 3])" % array, (X, None), digits=digits)
+            def _(f, array=array):
+                return node("import fs from 'fs'; import {dump} from 'MODULES/npyjs/dist/index.js';"
+                            "fs.writeFileSync('FILE.npy', Buffer.from(dump(new %s(NUMBERS.flat()), [4, 3])))" % array, f)
+
+        @row("npyjs " + version("npyjs"), "dump(new Int32Array(a), [2, 2])", ([[1, -2], [3, 40000]], None))
+        def _(f):
+            return node("import fs from 'fs'; import {dump} from 'MODULES/npyjs/dist/index.js';"
+                        "fs.writeFileSync('FILE.npy', Buffer.from(dump(new Int32Array([1, -2, 3, 40000]), [2, 2])))", f)
+    if os.path.isdir(os.path.join(MODULES, "tfjs-npy")):
+        @row("tfjs-npy " + version("tfjs-npy"), "serialize(tf.tensor2d(a))", (X, None), digits=1e-6)
+        def _(f):
+            return node("import fs from 'fs'; import {createRequire} from 'module';"
+                        "const need = createRequire('MODULES/x.js');"
+                        "const tf = need('@tensorflow/tfjs-core'), npy = need('tfjs-npy');"
+                        "tf.registerBackend('none', () => new Store());"
+                        "class Store extends tf.KernelBackend { constructor() { super(); this.m = new Map();"
+                        "this.d = new tf.DataStorage(this, tf.engine()) }"
+                        "numDataIds() { return this.m.size } write(v, s, t) { const id = {}; this.m.set(id, v); return id }"
+                        "move(id, v) { this.m.set(id, v) } read(id) { return Promise.resolve(this.m.get(id)) }"
+                        "readSync(id) { return this.m.get(id) } disposeData() { return true } incRef() {} floatPrecision()"
+                        "{ return 32 } refCount() { return 1 } }"
+                        "await tf.setBackend('none');"
+                        "const b = await npy.serialize(tf.tensor2d(NUMBERS));"
+                        "fs.writeFileSync('FILE.npy', Buffer.from(b))", f)
 
 
 def program(name, arguments, version, what, wants, script):
@@ -342,7 +530,7 @@ def program(name, arguments, version, what, wants, script):
 
 
 def main():
-    for rows in (numpy_rows, pandas_rows, other_rows, image_rows, science_rows):
+    for rows in (numpy_rows, pandas_rows, other_rows, image_rows, science_rows, weight_rows, office_rows, npm_rows):
         try:
             rows()
         except ImportError:

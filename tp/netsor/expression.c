@@ -352,11 +352,11 @@ static const char *write(writer *w, const tp_expr *e)
     case TP_E_CALL:
         for (int k = 1; k < e->n; k++)
             a = text(w, "%s, %s", a, k > 1 ? write(w, e->args[k]) : b);
-        return text(w, w->latex ? "\\mathrm{%s}\\left(%s\\right)" : "%s(%s)", e->text, a);
+        return text(w, w->latex ? "\\mathrm{%s}(%s)" : "%s(%s)", e->text, a);
     case TP_E_NEG:
         return text(w, w->latex ? "-%s" : "−%s", a);
     case TP_E_BRACKET:
-        return text(w, w->latex ? "\\left(%s\\right)" : "(%s)", a);
+        return text(w, "(%s)", a);
     case TP_E_AVERAGE:
         if (e->n == 2)
             a = text(w, "%s, %s", a, b);

@@ -62,8 +62,8 @@ static void declare_widths(tp_writer *w, int id)
         for (int k = 0; k < w->n_lines; k++)
             declared = declared || (w->lines[k].rule == TP_WIDTH && strcmp(w->lines[k].name, name) == 0);
         if (!declared)
-            tp_add_line(w, TP_WIDTH, id, name, tp_writer_text(w, "%.6g n", ad_axis_ratio(w->graph, shape->axes[i])),
-                        "");
+            tp_add_line(w, TP_WIDTH, id, name,
+                        tp_writer_text(w, "%s n", tp_number_text(w, ad_axis_ratio(w->graph, shape->axes[i]))), "");
     }
 }
 
@@ -103,9 +103,10 @@ void tp_write_parameter(tp_writer *w, int id, tp_line_term *t)
         variance *= ad_axis_ratio(w->graph, node->shape.axes[in]);
     }
     tp_line *line = tp_add_line(w, TP_INPUT, id, name, origin, tp_type_text(w, t, &node->shape));
-    const char *mean = fabs(init->mean) > 0 ? tp_writer_text(w, "%.6g", init->mean) : "0";
-    line->law = widths == 2 ? tp_writer_text(w, "N(%s, %.6g/%s)", mean, variance, over)
-                            : tp_writer_text(w, "N(%s, %.6g)", mean, variance);
+    const char *mean = fabs(init->mean) > 0 ? tp_number_text(w, init->mean) : "0";
+    const char *number = tp_number_text(w, variance);
+    line->law = widths == 2 ? tp_writer_text(w, "N(%s, %s/%s)", mean, number, over)
+                            : tp_writer_text(w, "N(%s, %s)", mean, number);
 }
 
 /* U x of data: an input G-var, whose covariance is the data's. A fan-in of 784 in its multiplier shows as such. */

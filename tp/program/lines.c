@@ -153,9 +153,9 @@ static void call(tp_writer *w, int id, tp_line_term *t)
         for (int k = 0; k < node->order; k++)
             name = tp_writer_text(w, w->latex ? "%s'" : "%s′", name);
     if (ad_is_unary(node->op) && ad_op_facts_of(node->op)->takes_p)
-        list = tp_writer_text(w, "%s, %.6g", list, node->c);
-    t->text = w->latex ? tp_writer_text(w, "%s\\left(%s\\right)", tp_plain_name(w, name), list)
-                       : tp_writer_text(w, "%s(%s)", name, list);
+        list = tp_writer_text(w, "%s, %s", list, tp_number_text(w, node->c));
+    t->text =
+        w->latex ? tp_writer_text(w, "%s(%s)", tp_plain_name(w, name), list) : tp_writer_text(w, "%s(%s)", name, list);
     t->level = ATOM_LEVEL;
     t->type = vector_type(w, id);
 }
@@ -246,7 +246,7 @@ static void write_node(tp_writer *w, int id)
         t->named = true;
         return;
     case AD_CONSTANT:
-        t->text = tp_writer_text(w, "%.6g", node->c);
+        t->text = tp_number_text(w, node->c);
         t->type = SCALAR;
         return;
     case AD_DELTA:

@@ -32,16 +32,23 @@ static const char *root(tp_writer *w, double p)
     return tp_writer_text(w, w->latex ? "n^{%.4g}" : "n^%.4g", p);
 }
 
+const char *tp_number_text(tp_writer *w, double c)
+{
+    char text[TP_NUMBER_TEXT];
+    return w->latex ? tp_writer_text(w, "%s", tp_number_latex(c, text)) : tp_writer_text(w, "%.6g", c);
+}
+
 const char *tp_coefficient_text(tp_writer *w, double c, double power)
 {
     bool one = tp_is_near(c, 1), flat = !(fabs(power) > 1e-9);
     if (one && flat)
         return "";
+    const char *number = tp_number_text(w, c);
     if (flat)
-        return tp_writer_text(w, "%.6g", c);
+        return number;
     if (power > 0)
-        return one ? root(w, power) : tp_writer_text(w, "%.6g %s", c, root(w, power));
-    return tp_writer_text(w, "%.6g/%s", c, root(w, -power));
+        return one ? root(w, power) : tp_writer_text(w, "%s %s", number, root(w, power));
+    return tp_writer_text(w, "%s/%s", number, root(w, -power));
 }
 
 const char *tp_times_text(tp_writer *w, double c, double power, const char *what)
@@ -59,7 +66,7 @@ static bool is_one(const tp_line_term *t)
 
 const char *tp_in_brackets(tp_writer *w, const char *inside)
 {
-    return tp_writer_text(w, w->latex ? "\\left(%s\\right)" : "(%s)", inside);
+    return tp_writer_text(w, "(%s)", inside);
 }
 
 /* The whole, factor and base, at least at this level. */
@@ -86,14 +93,21 @@ const char *tp_numbered_name(tp_writer *w, const char *letter, int number)
     return tp_writer_text(w, w->latex ? "%s^{%d}" : "%s%d", letter, number);
 }
 
+enum { LONG_NAME = 14 };
+
 /* What LaTeX takes for itself is escaped: a name of the user's. */
 const char *tp_plain_name(tp_writer *w, const char *name)
 {
     if (!w->latex)
         return name;
     const char *all = "";
+    bool parts = strlen(name) > LONG_NAME; /* may then be broken before a dot */
     for (; *name; name++)
-        all = tp_writer_text(w, strchr("_#%&$", *name) ? "%s\\%c" : "%s%c", all, *name);
+        all = tp_writer_text(w,
+                             parts && *name == '.'    ? "%s}\\allowbreak \\mathrm{%c"
+                             : strchr("_#%&$", *name) ? "%s\\%c"
+                                                      : "%s%c",
+                             all, *name);
     return tp_writer_text(w, "\\mathrm{%s}", all);
 }
 

@@ -28,12 +28,6 @@ static void put(FILE *stream, const char *text, int width)
     fprintf(stream, "%s%*s", text, ad_columns(text) < width ? width - ad_columns(text) : 0, "");
 }
 
-const char *tp_short_file(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 /* name := text : type   ~ law   (factor)   file:line; an input of which no origin is known has no text. */
 static void print_paper(const tp_line *lines, int n, FILE *stream)
 {
@@ -73,38 +67,38 @@ static void print_paper(const tp_line *lines, int n, FILE *stream)
         fprintf(stream, "In brackets: what the traced quantity is this vector times; da stands for ∂f/∂a.\n");
 }
 
-/* In text mode: what LaTeX takes for itself is escaped. */
-static void put_escaped(const char *text, FILE *stream)
-{
-    for (; *text; text++)
-        fprintf(stream, strchr("_#%&$", *text) ? "\\%c" : "%c", *text);
-}
-
 /* A table of five columns that goes over pages: command, definition, type, law or factor, source. */
 static void print_latex(const tp_line *lines, int n, FILE *stream)
 {
-    fprintf(stream, "%% \\usepackage{amsmath,array,longtable}\n"
-                    "\\begin{longtable}{@{}l>{$}l<{$}>{$}l<{$}>{$}l<{$}l@{}}\n");
+    fprintf(stream,
+            "%% \\usepackage{amsmath,array,longtable}\n{\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"
+            "\\begin{longtable}{@{}l>{\\raggedright$}p{0.35\\linewidth}<{$}>{\\raggedright$}p{0.11\\linewidth}<{$}"
+            ">{\\raggedright$}p{0.19\\linewidth}<{$}"
+            ">{\\scriptsize\\raggedright\\arraybackslash}p{0.15\\linewidth}@{}}\n");
     for (int i = 0; i < n; i++) {
         const tp_line *line = &lines[i];
         if (line->backward && (i == 0 || !lines[i - 1].backward))
             fprintf(stream, "\\multicolumn{5}{@{}l}{backward}\\\\\n");
-        fprintf(stream, "\\textsc{%s} & %s%s%s & ", rules[line->rule], line->name, line->text[0] ? " := " : "",
-                line->text);
-        fprintf(stream, strcmp(line->type, "scalar") == 0 ? "\\mathrm{%s} & " : "%s & ", line->type);
+        fprintf(stream, "\\textsc{%s} & %s%s", rules[line->rule], line->name, line->text[0] ? " := " : "");
+        tp_put_math(line->text, stream);
+        fputs(" & ", stream);
+        if (strcmp(line->type, "scalar") == 0)
+            fputs("\\mathrm{scalar}", stream);
+        else
+            tp_put_math(line->type, stream);
+        fputs(" & ", stream);
         if (line->law[0])
-            fprintf(stream, "\\sim %s", line->law);
+            fputs("\\sim ", stream);
+        if (line->law[0])
+            tp_put_math(line->law, stream);
         else if (line->factor[0])
             fprintf(stream, "(%s)", line->factor);
         fprintf(stream, " & ");
-        if (line->where.file) {
-            fprintf(stream, "\\texttt{");
-            put_escaped(tp_short_file(line->where.file), stream);
-            fprintf(stream, ":%d}", line->where.line);
-        }
+        if (line->where.file)
+            tp_put_place(&line->where, stream);
         fprintf(stream, " \\\\\n");
     }
-    fprintf(stream, "\\end{longtable}\n");
+    fprintf(stream, "\\end{longtable}}\n");
 }
 
 void tp_print_lines(const tp_line *lines, int n, FILE *stream, tp_style style)

@@ -67,6 +67,12 @@ void tp_measure(const ad_graph *, int from, int to, int *widths, int *params);
 /* -1 where a number that stays random at n = infinity meets another, a nonlinear function, or (NTK) what has a site: a
  * random kernel. */
 int tp_check_fluctuations(const tp_program *, tp_kernel_kind, ad_error *error);
+/* A number as one writes it in LaTeX: 10^{-5}, \tfrac{1}{784}, 0.25; else with six digits. */
+enum { TP_NUMBER_TEXT = 64 };
+const char *tp_number_latex(double x, char text[TP_NUMBER_TEXT]);
+/* Text in math mode, with places where TeX may break it, and a source's place in text mode. */
+void tp_put_math(const char *math, FILE *stream);
+void tp_put_place(const ad_where *where, FILE *stream);
 /* The last part of a path, for a line's place in the source. */
 const char *tp_short_file(const char *path);
 bool tp_bp_like(const tp_checks *);

@@ -40,6 +40,7 @@ typedef struct {
 /* Text in the arena; empty, with `full`, when memory is out. */
 const char *tp_writer_text(tp_writer *w, const char *format, ...) AD_PRINTF(2, 3);
 bool tp_is_near(double a, double b);
+const char *tp_number_text(tp_writer *w, double c);
 const char *tp_coefficient_text(tp_writer *w, double c, double power); /* c n^power; empty for 1 */
 const char *tp_times_text(tp_writer *w, double c, double power, const char *what);
 const char *tp_in_brackets(tp_writer *w, const char *inside);

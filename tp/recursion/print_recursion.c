@@ -18,11 +18,13 @@ typedef struct {
     tp_algebra *a;
     ad_arena *arena;
     bool latex, full;
-    int n, counts[LETTERS];
+    int n, counts[LETTERS], n_functions;
     bool *needed, *forward, *covariance, *forced;
     int *uses;
     const char **name;
     const ad_where **source;
+    int *fn_uses;         /* by function: in expectations */
+    const char **fn_name; /* in LaTeX, of a long one that has several uses, once it is defined */
 } writer;
 
 static const char *text(writer *w, const char *format, ...) AD_PRINTF(2, 3);
@@ -93,6 +95,8 @@ static void use_operands(writer *w, int id, bool forward)
         use_covariance(w, q->var_b, forward);
         use_scalars(w, q->fn_a, forward);
         use_scalars(w, q->fn_b, forward);
+        w->fn_uses[q->fn_a]++;
+        w->fn_uses[q->fn_b]++;
         return;
     default:
         return;
@@ -208,9 +212,15 @@ static const char *data_text(writer *w, int node, const tp_point *from, bool sec
     return data_text_within(w, node, from, second, LEVELS);
 }
 
+static const char *number_text(writer *w, double x)
+{
+    char number[TP_NUMBER_TEXT];
+    return w->latex ? text(w, "%s", tp_number_latex(x, number)) : text(w, "%.6g", x);
+}
+
 static const char *times_text(writer *w, double c, const char *what)
 {
-    return fabs(c - 1) < 1e-12 ? what : text(w, "%.6g %s", c, what);
+    return fabs(c - 1) < 1e-12 ? what : text(w, "%s %s", number_text(w, c), what);
 }
 
 /* A function that is made of others, whose texts are a and b. */
@@ -221,11 +231,11 @@ static const char *part_text(writer *w, const tp_fn *f, const char *variable, co
     case TP_VARIABLE:
         return variable;
     case TP_NUMBER:
-        return text(w, "%.6g", f->p);
+        return number_text(w, f->p);
     case TP_SCALAR:
-        return w->name[f->a] ? w->name[f->a] : text(w, "%.6g", quantity_at(w, f->a)->c);
+        return w->name[f->a] ? w->name[f->a] : number_text(w, quantity_at(w, f->a)->c);
     case TP_PLUS:
-        return text(w, w->latex ? "\\left(%s %c %s\\right)" : "(%s %c %s)", a, less ? '-' : '+', less ? less : b);
+        return text(w, "(%s %c %s)", a, less ? '-' : '+', less ? less : b);
     case TP_TIMES:
         return text(w, "%s %s", a, b);
     default:
@@ -235,7 +245,7 @@ static const char *part_text(writer *w, const tp_fn *f, const char *variable, co
     for (int k = 0; f->op == AD_CUSTOM && k < f->order; k++)
         name = text(w, w->latex ? "%s'" : "%s′", name);
     if (f->op < AD_CUSTOM && ad_op_facts_of((ad_op)f->op)->takes_p)
-        a = text(w, "%s, %.6g", a, f->p);
+        a = text(w, "%s, %s", a, number_text(w, f->p));
     return text(w, w->latex ? "\\mathrm{%s}(%s)" : "%s(%s)", escaped(w, name), a);
 }
 
@@ -268,7 +278,7 @@ static const char *reference(writer *w, int id)
     if (w->name[id])
         return w->name[id];
     bool sum = quantity_at(w, id)->kind == TP_Q_SUM;
-    return text(w, !sum ? "%s" : w->latex ? "\\left(%s\\right)" : "(%s)", expression(w, id));
+    return text(w, sum ? "(%s)" : "%s", expression(w, id));
 }
 
 /* The factors of a product without names of their own, numbers into *c, inner products of data last. */
@@ -310,20 +320,26 @@ static const char *sum_text(writer *w, const tp_quantity *q)
         const char *part = text(w, "%s%s%s", front, *front && *data ? " " : "", data);
         all = text(w, "%s%s%s", all, plus, times_text(w, c, part));
     }
-    return fabs(q->c) > 0 ? text(w, "%s %c %.6g", all, q->c < 0 ? '-' : '+', fabs(q->c)) : all;
+    return fabs(q->c) > 0 ? text(w, "%s %c %s", all, q->c < 0 ? '-' : '+', number_text(w, fabs(q->c))) : all;
+}
+
+/* A function by its name, if it has one. */
+static const char *applied(writer *w, int fn, const char *variable)
+{
+    return w->fn_name[fn] ? text(w, "%s(%s)", w->fn_name[fn], variable) : fn_text(w, fn, variable);
 }
 
 static const char *expect_text(writer *w, const tp_quantity *q)
 {
     const tp_fn *g = tp_fn_at(w->a, q->fn_b);
     const char *e = w->latex ? "\\mathbb{E}\\," : "E ", *tilde = w->latex ? "\\sim" : "~";
-    const char *f = fn_text(w, q->fn_a, "u"), *quad = w->latex ? ",\\quad " : ",  ";
+    const char *f = applied(w, q->fn_a, "u"), *quad = w->latex ? ",\\quad " : ",  ";
     if (g->op == TP_NUMBER)
         return text(w, "%s%s%su %s %s", e, f, quad, tilde, reference(w, q->var_a));
     const char *sigma = reference(w, q->a);
     if (q->var_a != q->a || q->var_b != q->a)
         sigma = text(w, "(%s, %s; %s)", reference(w, q->var_a), reference(w, q->var_b), sigma);
-    return text(w, "%s%s %s%s(u, v) %s %s", e, f, fn_text(w, q->fn_b, "v"), quad, tilde, sigma);
+    return text(w, "%s%s %s%s(u, v) %s %s", e, f, applied(w, q->fn_b, "v"), quad, tilde, sigma);
 }
 
 static const char *expression(writer *w, int id)
@@ -332,7 +348,7 @@ static const char *expression(writer *w, int id)
     const char *all;
     switch (q->kind) {
     case TP_Q_NUMBER:
-        return text(w, "%.6g", q->c);
+        return number_text(w, q->c);
     case TP_Q_DATA:
         return data_text(w, q->a, tp_point_at(w->a, q->from_a), false);
     case TP_Q_GRAM:
@@ -394,9 +410,11 @@ static void find_sources(writer *w)
 static void put_line(writer *w, const char *name, const char *right, const ad_where *place, FILE *stream)
 {
     if (w->latex) {
-        fprintf(stream, "%s & %s & ", name, right);
+        fprintf(stream, "%s & ", name);
+        tp_put_math(right, stream);
+        fputs(" & ", stream);
         if (place)
-            fprintf(stream, "\\texttt{%s:%d}", escaped(w, tp_short_file(place->file)), place->line);
+            tp_put_place(place, stream);
         fprintf(stream, " \\\\\n");
         return;
     }
@@ -408,11 +426,11 @@ static void put_line(writer *w, const char *name, const char *right, const ad_wh
     fputc('\n', stream);
 }
 
-/* A long sum goes over several lines, broken before a sign outside of brackets. */
+/* A long sum goes over several lines, broken before a sign outside of brackets; TeX breaks its lines itself. */
 static void put_broken(writer *w, const char *name, const char *right, const ad_where *place, FILE *stream)
 {
     const char *equals = w->latex ? "= " : "";
-    while (ad_columns(right) > LONGEST_LINE) {
+    while (!w->latex && ad_columns(right) > LONGEST_LINE) {
         const char *cut = NULL;
         int depth = 0;
         for (const char *c = right; *c && (c - right < LONGEST_LINE || !cut); c++) {
@@ -429,6 +447,28 @@ static void put_broken(writer *w, const char *name, const char *right, const ad_
     put_line(w, name, text(w, "%s%s", equals, right), place, stream);
 }
 
+/* In LaTeX, a function that expectations have more than once, and is long, has a line and a name. */
+static void define_function(writer *w, int fn, FILE *stream)
+{
+    enum { LONG = 24 };
+    if (!w->latex || w->fn_name[fn] || w->fn_uses[fn] < 2)
+        return;
+    const char *what = fn_text(w, fn, "u");
+    if (strlen(what) < LONG)
+        return;
+    w->fn_name[fn] = text(w, "\\varphi^{%d}", ++w->n_functions);
+    put_line(w, text(w, "%s(u)", w->fn_name[fn]), text(w, "= %s", what), NULL, stream);
+}
+
+static void define_functions(writer *w, int id, FILE *stream)
+{
+    const tp_quantity *q = quantity_at(w, id);
+    if (q->kind != TP_Q_EXPECT)
+        return;
+    define_function(w, q->fn_a, stream);
+    define_function(w, q->fn_b, stream);
+}
+
 static const char *kernel_name(writer *w, int which, double power)
 {
     const char *name = which == TP_NTK ? w->latex ? "\\Theta" : "Θ" : w->latex ? "K" : "K";
@@ -443,8 +483,9 @@ static void print_all(writer *w, const tp_series *kernels, FILE *stream)
     for (int id = 0; id < w->n; id++)
         total += w->name[id] != NULL;
     if (w->latex)
-        fprintf(stream, "%% \\usepackage{amsmath,amssymb,array,longtable}\n"
-                        "\\begin{longtable}{@{}>{$}l<{$}>{${}}l<{$}l@{}}\n");
+        fprintf(stream, "%% \\usepackage{amsmath,amssymb,array,longtable}\n{\\small\n"
+                        "\\begin{longtable}{@{}>{$}l<{$}>{\\raggedright${}}p{0.64\\linewidth}<{$}"
+                        ">{\\footnotesize\\raggedright\\arraybackslash}p{0.18\\linewidth}@{}}\n");
     else
         fprintf(stream,
                 "Each line is a function of two inputs (x, x′); (u, v) ~ Σ: centred Gaussians of variances Σ(x, x), "
@@ -453,7 +494,10 @@ static void print_all(writer *w, const tp_series *kernels, FILE *stream)
         if (!w->name[id])
             continue;
         printed++;
-        if (total <= MAX_LINES || printed <= HEAD || printed > total - TAIL)
+        bool shown = total <= MAX_LINES || printed <= HEAD || printed > total - TAIL;
+        if (shown)
+            define_functions(w, id, stream);
+        if (shown)
             put_broken(w, w->name[id], expression(w, id), w->source[id], stream);
         else if (printed == HEAD + 1)
             put_line(w, w->latex ? "\\vdots" : "...",
@@ -467,7 +511,7 @@ static void print_all(writer *w, const tp_series *kernels, FILE *stream)
                                                        : expression(w, kernels[which].at[k].q),
                        &ad_node_of(w->a->graph, w->a->program->output.id)->where, stream);
     if (w->latex)
-        fprintf(stream, "\\end{longtable}\n");
+        fprintf(stream, "\\end{longtable}}\n");
 }
 
 static int write_recursion(writer *w, FILE *stream, ad_error *error)
@@ -484,10 +528,13 @@ static int write_recursion(writer *w, FILE *stream, ad_error *error)
     w->uses = ad_arena_alloc(w->arena, n, sizeof *w->uses);
     w->name = ad_arena_alloc(w->arena, n, sizeof *w->name);
     w->source = ad_arena_alloc(w->arena, n, sizeof *w->source);
+    size_t fns = (size_t)w->a->fns.n + 1;
+    w->fn_uses = ad_arena_alloc(w->arena, fns, sizeof *w->fn_uses);
+    w->fn_name = ad_arena_alloc(w->arena, fns, sizeof *w->fn_name);
     bool *listed = ad_arena_alloc(w->arena, n, sizeof *listed);
     unsigned char *levels = ad_arena_alloc(w->arena, n, sizeof *levels);
     w->full = !w->needed || !w->forward || !w->covariance || !w->forced || !w->uses || !w->name || !w->source ||
-              !listed || !levels;
+              !listed || !levels || !w->fn_uses || !w->fn_name;
     if (!w->full) {
         for (int which = TP_NNGP; which >= TP_NTK; which--)
             need_kernel(w, &kernels[which], which == TP_NNGP, listed);

@@ -41,9 +41,9 @@ typedef struct {
     nn_sigma_in sigma_in;
     nn_layout layout;
     nn_loss loss;
-    int optimizer; /* nn_optimizer or GRADIENT_FLOW; -1: not given */
+    int optimizer;         /* nn_optimizer or GRADIENT_FLOW; -1: not given */
     tp_kernel_kind kernel; /* or KERNEL_BOTH */
-    const char *params, *of, *block;
+    const char *params, *of, *block, *plots;
     tp_engine engine;
     tp_rule_choice rule;
     nn_kernel_outputs outputs;
@@ -65,6 +65,7 @@ typedef struct {
     double times[MAX_TIMES]; /* ascending, INFINITY for inf */
     int n_times;
     bool loss_given, scaling_given, scale_given, sigma_in_given, type_given;
+    bool rate_given, epochs_given, steps_given;
     bool infinite; /* infinite: --width inf was written */
     tp_style format;
     bool json, explain, grey, transpose, recursion, no_check, progress, help, version;
@@ -152,8 +153,11 @@ bool weights_converted(const options *o); /* they are of another scale than --sc
 /* ---- data.c ---- */
 /* Inputs and, where they are known, labels: --data, or --inputs and --labels. y is NULL without labels. */
 ds_data *data_load(const options *o, ad_error *error);
-/* --inputs2, which must have the axes of the data's inputs; none without that option. ds_array_free frees it. */
+/* --inputs2, which must have the axes of the data's inputs, scaled with these where --scaling says so; none without
+ * that option. ds_array_free frees it. */
 int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error);
+/* --labels2, of the second inputs: classes or targets, as --labels are; ds_array_free frees it. */
+int data_labels2(const options *o, const ds_data *data, size_t rows, ds_array *labels, ad_error *error);
 /* The name or path of the inputs, for messages. */
 const char *data_name(const options *o);
 /* Name, rows, shape, split and classes of a set that --data read from files, and the set's note: a line each, or a

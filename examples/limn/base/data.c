@@ -1,6 +1,7 @@
 /* data.c: the inputs and labels that a command works on. */
 #include "examples/limn/base/base.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Of an .npy file of labels: the loss says what floats are. */
@@ -93,6 +94,26 @@ void data_tell(const options *o, const ds_data *data, cJSON *root)
         printf("%s: %s\n", data->name, data->note);
 }
 
+/* The second inputs as rows that follow the first ones, whose mean and deviation scale both. */
+static int scale_second(const options *o, const ds_data *data, ds_array *second, ad_error *error)
+{
+    ds_array first = { 0 };
+    size_t n = data->features, rows = second->shape[0], total = data->rows + rows;
+    int status = ds_npy_samples(o->inputs, &first, error);
+    ds_data all = { .rows = total, .features = n };
+    all.x = status ? NULL : ad_alloc(total * n, sizeof *all.x, "inputs", error);
+    if (all.x) {
+        memcpy(all.x, first.data, data->rows * n * sizeof *all.x);
+        memcpy(all.x + data->rows * n, second->data, rows * n * sizeof *all.x);
+        status = ds_scale(&all, &(ds_options){ .scaling = o->scaling, .train = data->rows }, error);
+        memcpy(second->data, all.x + data->rows * n, rows * n * sizeof *all.x);
+    }
+    status = all.x ? status : -1;
+    ad_free(all.x);
+    ds_array_free(&first);
+    return status;
+}
+
 /* An image has either: rows of pixels, or its pixels in a row. */
 int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error)
 {
@@ -111,6 +132,23 @@ int data_second(const options *o, const ds_data *data, ds_array *second, ad_erro
                        sequence ? "with" : "without");
     if (sequence && shape[1] != steps)
         return ad_fail(error, "%s: %zu steps, the first inputs have %zu", o->inputs2, shape[1], steps);
+    return o->inputs && o->scaling_given ? scale_second(o, data, second, error) : 0;
+}
+
+int data_labels2(const options *o, const ds_data *data, size_t rows, ds_array *labels, ad_error *error)
+{
+    size_t classes = data->classes, columns = classes ? 1 : data->targets;
+    const char *path = o->labels2;
+    if (ds_npy_read(path, labels, error))
+        return -1;
+    const ds_array *a = labels;
+    if (a->rank < 1 || a->rank > 2 || a->shape[0] != rows || (a->rank == 2 ? a->shape[1] : 1) != columns)
+        return ad_fail(error, "%s: its shape is not (%zu%s), as the rows of %s and --labels ask", path, rows,
+                       classes ? "" : ", targets", o->inputs2);
+    for (size_t i = 0; i < rows * columns; i++)
+        if (!isfinite(a->data[i]) ||
+            (classes && !(a->data[i] >= 0 && a->data[i] < (double)classes && !(floor(a->data[i]) < a->data[i]))))
+            return ad_fail(error, "%s: row %zu is %g, which --labels do not have", path, i / columns, a->data[i]);
     return 0;
 }
 

@@ -214,6 +214,9 @@ static bool set_number(options *o, const row *r, const char *value)
         *(double *)(void *)field = x;
     else
         return false;
+    o->rate_given |= r == &rows[OPTION_RATE];
+    o->epochs_given |= r == &rows[OPTION_EPOCHS];
+    o->steps_given |= r == &rows[OPTION_STEPS];
     return true;
 }
 
@@ -451,6 +454,8 @@ static int settle(options *o)
         return option_fail("--test-fraction is below 1 in", o->command);
     if ((int)o->kernel == KERNEL_BOTH && strcmp(o->command, "kernel") != 0)
         return option_fail("--kernel both is for limn kernel, not", o->command);
+    if (o->rate_given && !(o->rate > 0) && strcmp(o->command, "predict") == 0)
+        return option_fail("nothing moves with --rate 0: nothing is to be told in", o->command);
     if (o->labels2 && !o->inputs2)
         return option_fail("--labels2 needs --inputs2 in", o->command);
     if (o->seeds > 1 && o->weights)

@@ -240,6 +240,7 @@ static int tell_json(const prediction *p, const result *r, const selection *chos
         json_put(root, "error", cJSON_CreateNumber(p->error));
         limit_tell(&p->opinion, root);
     }
+    data_tell(o, p->data, root);
     json_put(root, "loss", cJSON_CreateString(option_word(OPTION_LOSS, (int)o->loss)));
     json_put(root, "optimizer", cJSON_CreateString(words[r->training.motion]));
     json_put(root, "rate", cJSON_CreateNumber(r->training.rate > 0 ? r->training.rate : 1));
@@ -326,6 +327,8 @@ static int run_predict(const options *given, ad_error *error)
         r.training.motion = o.optimizer == NN_MOMENTUM && o.momentum > 0 ? TP_MOMENTUM : TP_GRADIENT_DESCENT;
     settle_times(&o);
     int status = predict_open_data(&p, error);
+    if (!status && !o.json)
+        data_tell(&o, p.data, NULL);
     if (!status && predict_selects(&o))
         status = (chosen = selection_new(&p, error)) ? 0 : -1;
     if (chosen)

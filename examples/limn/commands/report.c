@@ -7,7 +7,7 @@ static int run_report(const options *o, ad_error *error)
 {
     report r = { .o = o };
     const char *page = o->out ? o->out : o->json ? NULL : "limn-report.html";
-    int status = page ? report_page_possible(page, error) : 0;
+    int status = page || o->plots ? report_page_possible(page, o->plots, error) : 0;
     if (!status)
         status = report_open(&r, error);
     if (!status && !o->json) {
@@ -31,11 +31,13 @@ static int run_report(const options *o, ad_error *error)
         status = report_tell_json(&r, error);
     else if (!status)
         report_tell_slopes(&r);
-    if (!status && page) {
+    if (!status && (page || o->plots)) {
         report_predict(&r);
         status = report_page(&r, page, error);
         if (!status && !o->json)
             printf("\nPlots and all that it takes to repeat this: %s\n", page);
+        if (!status && !o->json && o->plots)
+            printf("Each plot as SVG, PDF and CSV: %s\n", o->plots);
     }
     report_close(&r);
     return status ? -1 : 0;
@@ -43,8 +45,8 @@ static int run_report(const options *o, ad_error *error)
 
 static int settle_report(options *o)
 {
-    if (!o->probes)
-        o->probes = 32;
+    if ((o->rate_given && !(o->rate > 0)) || (o->steps_given && !o->steps))
+        return option_fail("nothing moves with --rate 0 or --steps 0: nothing is to be told in", o->command);
     return 0;
 }
 
@@ -66,7 +68,7 @@ const tool_command command_report = {
         "drawn and\n"
         "the first --seeds trained. Accuracies of batch normalisation are in evaluation, with the running statistics.",
     .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) | TAKE(SEED) | TAKE(SEEDS) | TAKE(OUT) |
-             TAKE(RATE) | TAKE(STEPS) | TAKE(PROBES) | TAKE(NO_CHECK) | TAKE(THREADS),
+             TAKE(PLOTS) | TAKE(RATE) | TAKE(STEPS) | TAKE(PROBES) | TAKE(NO_CHECK) | TAKE(THREADS),
     .settle = settle_report,
     .run = run_report,
 };

@@ -17,6 +17,7 @@ static const bool adaptive[] = { NN_OPTIMIZERS(ADAPTIVE) };
 /* The training part and the rest of the data. */
 typedef struct {
     ds_data *data;
+    ds_array second, labels2; /* of --inputs2 and --labels2, the test part in place of the data's own */
     nn_net *net;
     nn_data parts[2];
     nn_loss loss;
@@ -27,12 +28,21 @@ static int open_job(job *j, const options *o, ad_error *error)
     ds_data *data = j->data = data_load(o, error);
     if (!data)
         return -1;
-    if (!data->y && !(o->weights && o->out))
-        return ad_fail(error, "%s: --labels are missing", data_name(o));
+    bool outputs = strcmp(o->command, "eval") == 0 && o->out;
+    if (!data->y && !outputs)
+        return ad_fail(error, "%s: --labels are missing%s", data_name(o),
+                       o->weights ? " (without any, limn eval writes outputs to --out F.npy)" : "");
+    if (data_second(o, data, &j->second, error))
+        return -1;
     j->loss = o->loss_given ? o->loss : data->classes || !data->y ? NN_CROSS_ENTROPY : NN_SQUARE;
     for (int p = 0; p < 2 && data->y; p++) {
         ds_data part = ds_split(data, p ? data->train : 0, p ? SIZE_MAX : data->train);
         j->parts[p] = (nn_data){ part.x, part.y, part.rows, data->classes };
+    }
+    if (o->labels2) {
+        if (data_labels2(o, data, j->second.shape[0], &j->labels2, error))
+            return -1;
+        j->parts[1] = (nn_data){ j->second.data, j->labels2.data, j->second.shape[0], data->classes };
     }
     if (!(j->net = network_trace(o, data, error)))
         return -1;
@@ -116,6 +126,12 @@ static void tell_all(const job *j, const options *o, const double *sums, long se
     printf("time: %.1f s for %ld seed%s\n", seconds, seeds, seeds > 1 ? "s" : "");
 }
 
+/* --epochs 0 and --steps 0 leave the network as it was drawn. */
+static bool no_step(const options *o)
+{
+    return (o->steps_given && o->steps == 0) || (!o->steps && o->epochs_given && !(o->epochs > 0));
+}
+
 /* A signal ends the fit after its step. */
 static int look_up(const nn_progress *progress, nn_model *model, void *context)
 {
@@ -134,7 +150,7 @@ static int fit(const job *j, const options *o, nn_model *model, const nn_fit_spe
         spec.drift = &drift;
     }
     interrupt_begin();
-    if (!status)
+    if (!status && !no_step(o))
         status = nn_fit(model, &j->parts[0], &spec, last, error);
     interrupt_end();
     drift_close(&drift);
@@ -150,13 +166,14 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
 {
     long seeds = o->seeds > 0 ? o->seeds : 1;
     double sums[2] = { 0 }, start = ad_seconds();
-    double rate = o->rate > 0 ? o->rate : adaptive[o->optimizer] ? adaptive_rate[o->scale] : 0;
+    double rate = o->rate > 0 || o->rate_given ? o->rate : adaptive[o->optimizer] ? adaptive_rate[o->scale] : 0;
     cJSON *runs = NULL;
     int status = 0;
     for (long s = 0; s < seeds && !status; s++) {
         nn_fit_spec spec = { .loss = j->loss,
                              .optimizer = (nn_optimizer)o->optimizer,
                              .rate = rate,
+                             .frozen = o->rate_given && !(o->rate > 0),
                              .weight_decay = fmax(o->weight_decay, 0),
                              .steps = o->steps,
                              .batch = o->batch < 0 ? BATCH : (size_t)o->batch,
@@ -231,6 +248,8 @@ static int learn(const options *o, int (*all)(const job *, const options *, cJSO
         status = json_print(root, error);
     else
         cJSON_Delete(root);
+    ds_array_free(&j.second);
+    ds_array_free(&j.labels2);
     nn_net_free(j.net);
     ds_free(j.data);
     return status;
@@ -258,6 +277,10 @@ static int settle_train(options *o)
         return option_fail("one file of --drift is of one seed: no --seeds in", o->command);
     if (!o->drift && (o->probes || o->drift_kernels || o->drift_limit || o->drift_share > 0))
         return option_fail("--drift F.csv is missing in", o->command);
+    if (no_step(o) && (o->drift || o->checkpoint || o->resume))
+        return option_fail("without a step there is no --drift, no --checkpoint and no --resume in", o->command);
+    if (o->inputs2 && (!o->inputs || !o->labels2))
+        return option_fail("--inputs2, to test on, needs --inputs and --labels2 in", o->command);
     if (o->drift_share >= 1)
         return option_fail("--drift-share is below 1 in", o->command);
     if (o->optimizer < 0 || (o->optimizer == NN_ADAMW && fpclassify(o->weight_decay) == FP_ZERO))
@@ -277,14 +300,15 @@ const tool_command command_train = {
               "targets.\n"
               "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for "
               "bit, with\n"
-              "the same --threads. Ctrl-C ends after the step with a checkpoint, a second one at once. --drift "
+              "the same --threads. --inputs2 and --labels2 are the test set of --inputs. Ctrl-C ends after the step "
+              "with a checkpoint, a second one at once. --drift "
               "measures the NTK\n"
               "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).",
-    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) |
-             TAKE(LAYOUT) | TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) |
-             TAKE(EPOCHS) | TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) |
-             TAKE(DRIFT_KERNELS) | TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) |
-             TAKE(THREADS),
+    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(INPUTS2) | TAKE(LABELS2) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) |
+             TAKE(SEEDS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) |
+             TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) | TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) |
+             TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) | TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) |
+             TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_train,
     .run = run_train,
 };
@@ -300,7 +324,9 @@ const tool_command command_eval = {
     .name = "eval",
     .argument = "NET",
     .summary = "loss, accuracy and outputs of a network with given --weights",
-    .manual = "The width is that of the weights. --out writes the outputs of all inputs, (rows, outputs).",
+    .manual =
+        "The width is that of the weights. --out writes the outputs of all inputs, (rows, outputs); without labels\n"
+        "that is all.",
     .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
              TAKE(MODE) | TAKE(LOSS) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_eval,

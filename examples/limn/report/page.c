@@ -3,6 +3,7 @@
 #include "examples/limn/report/report.h"
 
 #include <cblas.h>
+#include <errno.h>
 #include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
@@ -16,7 +17,6 @@ typedef struct {
     const report *r;
     FILE *out;
     ad_error *error;
-    int plots;
 } page;
 
 static const char style[] =
@@ -72,16 +72,9 @@ static void note(page *p, const char *text)
 }
 
 /* ---- plots ---- */
-static int begin(page *p, plot *drawing, int width, int height)
-{
-    char name[32];
-    snprintf(name, sizeof name, "plot%d", ++p->plots);
-    return plot_begin(drawing, name, width, height, p->error);
-}
-
 static int end(page *p, plot *drawing, const char *caption)
 {
-    char *picture = plot_end(drawing, p->error);
+    char *picture = plot_end(drawing, p->r->o->plots, p->error);
     if (!picture)
         return -1;
     fprintf(p->out, "<figure role=\"img\" aria-label=\"%s\">%s<figcaption>%s</figcaption></figure>\n", caption, picture,
@@ -91,20 +84,21 @@ static int end(page *p, plot *drawing, const char *caption)
 }
 
 /* All draws, their mean, and the fitted line with its band. */
-static int plot_field(page *p, field f, const char *title, const char *caption)
+static int plot_field(page *p, field f, const char *name, const char *title, const char *caption)
 {
     const report *r = p->r;
     plot drawing;
     report_line line;
     bool fitted = report_fit(r, f, (double)INFINITY, &line);
-    if (begin(p, &drawing, 480, 360))
+    if (plot_begin(&drawing, name, 480, 360, p->error))
         return -1;
     FILE *g = drawing.stream;
-    fputs("$draws << E\n", g);
+    plot_data(&drawing, "$draws", "draw", "width,value");
     for (int k = 0; k < r->n_columns; k++)
         for (long s = 0; s < report_count(r, f); s++)
             fprintf(g, "%zu %.10g\n", r->columns[k].n, r->columns[k].values[f][s]);
-    fputs("E\n$means << E\n", g);
+    fputs("E\n", g);
+    plot_data(&drawing, "$means", "mean", "width,value");
     size_t narrowest = r->columns[0].n, widest = narrowest;
     for (int k = 0; k < r->n_columns; k++) {
         double mean, deviation;
@@ -113,7 +107,8 @@ static int plot_field(page *p, field f, const char *title, const char *caption)
         narrowest = r->columns[k].n < narrowest ? r->columns[k].n : narrowest;
         widest = r->columns[k].n > widest ? r->columns[k].n : widest;
     }
-    fputs("E\n$band << E\n", g);
+    fputs("E\n", g);
+    plot_data(&drawing, "$band", "fit", "width,value,lowest,highest");
     for (int i = 0; fitted && i <= 60; i++) {
         double x =
             log((double)narrowest / 1.15) + (log((double)widest * 1.15) - log((double)narrowest / 1.15)) * i / 60;
@@ -140,7 +135,8 @@ static int plot_field(page *p, field f, const char *title, const char *caption)
     return end(p, &drawing, caption);
 }
 
-static int plot_matrix(page *p, const double *a, const double *less, const char *title, const char *caption)
+static int plot_matrix(page *p, const double *a, const double *less, const char *name, const char *title,
+                       const char *caption)
 {
     plot drawing;
     size_t n = p->r->probes, shown = n > 64 ? 64 : n;
@@ -148,10 +144,13 @@ static int plot_matrix(page *p, const double *a, const double *less, const char 
     for (size_t i = 0; i < shown; i++)
         for (size_t j = 0; j < shown; j++)
             largest = fmax(largest, fabs(a[i * n + j] - (less ? less[i * n + j] : 0)));
-    if (begin(p, &drawing, 360, 340))
+    char columns[64 * 10] = "input0";
+    for (size_t j = 1; j < shown; j++)
+        snprintf(columns + strlen(columns), sizeof columns - strlen(columns), ",input%zu", j);
+    if (plot_begin(&drawing, name, 360, 340, p->error))
         return -1;
     FILE *g = drawing.stream;
-    fputs("$a << E\n", g);
+    plot_data(&drawing, "$a", "kernel", columns);
     for (size_t i = 0; i < shown; i++)
         for (size_t j = 0; j < shown; j++)
             fprintf(g, "%.6g%c", a[i * n + j] - (less ? less[i * n + j] : 0), j + 1 < shown ? ' ' : '\n');
@@ -189,16 +188,19 @@ static int find_eigenvalues(const double *kernel, size_t n, double *values, ad_e
 static int plot_spectra(page *p)
 {
     static const char *const names[] = { "Θ∞", "Θ₀", "Θₜ" };
+    static const char *const series[] = { "limit", "initial", "trained" };
     const report *r = p->r;
     const double *kernels[] = { r->limit, r->first, r->last };
     plot drawing;
     double *values = ad_alloc(r->probes, sizeof *values, "eigenvalues", p->error);
     if (!values)
         return -1;
-    int status = begin(p, &drawing, 480, 360);
+    int status = plot_begin(&drawing, "eigenvalues", 480, 360, p->error);
     for (int k = 0; k < 3 && !status; k++) {
         status = find_eigenvalues(kernels[k], r->probes, values, p->error);
-        fprintf(drawing.stream, "$k%d << E\n", k);
+        char block[8];
+        snprintf(block, sizeof block, "$k%d", k);
+        plot_data(&drawing, block, series[k], "rank,eigenvalue");
         for (size_t i = 0; i < r->probes && !status; i++)
             if (values[i] > 1e-12 * values[0])
                 fprintf(drawing.stream, "%zu %.10g\n", i + 1, values[i]);
@@ -223,17 +225,21 @@ static int plot_series(page *p, bool drift, const double *predicted, const char 
 {
     const report *r = p->r;
     plot drawing;
-    if (begin(p, &drawing, 480, 360))
+    const char *columns = drift ? "step,drift" : "step,loss";
+    if (plot_begin(&drawing, drift ? "drift_training" : "loss_training", 480, 360, p->error))
         return -1;
     FILE *g = drawing.stream;
     for (int k = 0; k < r->n_columns; k++) {
-        fprintf(g, "$w%d << E\n", k);
+        char block[16], series[32];
+        snprintf(block, sizeof block, "$w%d", k);
+        snprintf(series, sizeof series, "n=%zu", r->columns[k].n);
+        plot_data(&drawing, block, series, columns);
         for (int t = 0; t < r->n_points; t++)
             if (r->points[t] > 0)
                 fprintf(g, "%ld %.10g\n", r->points[t], drift ? r->columns[k].drift[t] : r->columns[k].loss[t]);
         fputs("E\n", g);
     }
-    fputs("$p << E\n", g);
+    plot_data(&drawing, "$p", "n=inf", columns);
     for (int t = 0; predicted && t < r->n_points; t++)
         if (r->points[t] > 0)
             fprintf(g, "%ld %.10g\n", r->points[t], predicted[t]);
@@ -249,11 +255,11 @@ static int plot_series(page *p, bool drift, const double *predicted, const char 
 }
 
 /* The neurons of one vector at the widest width, one input, over the Gaussian of the limit. */
-static int plot_neurons(page *p, const report_neurons *neurons)
+static int plot_neurons(page *p, const report_neurons *neurons, const char *name)
 {
     plot drawing;
     double deviation = sqrt(neurons->variance), reach = 4 * deviation, step = 2 * reach / BINS, bins[BINS] = { 0 };
-    if (begin(p, &drawing, 360, 280))
+    if (plot_begin(&drawing, name, 360, 280, p->error))
         return -1;
     for (size_t i = 0; i < neurons->n; i++) {
         double at = floor((neurons->values[i] + reach) / step);
@@ -262,7 +268,7 @@ static int plot_neurons(page *p, const report_neurons *neurons)
     }
     FILE *g = drawing.stream;
     double top = 1 / sqrt(2 * 3.141592653589793 * neurons->variance);
-    fputs("$h << E\n", g);
+    plot_data(&drawing, "$h", "neurons", "value,density");
     for (int i = 0; i < BINS; i++) {
         top = fmax(top, bins[i]);
         fprintf(g, "%.8g %.8g\n", -reach + (i + 0.5) * step, bins[i]);
@@ -385,10 +391,10 @@ static int write_body(page *p)
 {
     const report *r = p->r;
     fprintf(p->out,
-            "<p>Trained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g. Θ is the NTK of "
+            "<p>Trained on %zu inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g. Θ is the NTK of "
             "%zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).%s</p>\n",
-            TRAINED, r->steps, MOMENTUM, r->rate, r->probes, r->coupled ? ", one batch in training mode" : "", r->seeds,
-            r->draws, r->coupled ? " Accuracies are in evaluation, with the running statistics." : "");
+            r->trained, r->steps, MOMENTUM, r->rate, r->probes, r->coupled ? ", one batch in training mode" : "",
+            r->seeds, r->draws, r->coupled ? " Accuracies are in evaluation, with the running statistics." : "");
     fputs("<p class=\"soft\">Θ∞: ", p->out);
     escape(p->out, r->method, strlen(r->method));
     if (r->limit_error > 0)
@@ -400,9 +406,9 @@ static int write_body(page *p)
     write_table(p);
     write_slopes(p);
     fputs("<h2>Convergence in width</h2>\n<div class=\"plots\">\n", p->out);
-    if (plot_field(p, INITIAL, "‖Θ₀−Θ∞‖/‖Θ∞‖",
+    if (plot_field(p, INITIAL, "initial_distance", "‖Θ₀−Θ∞‖/‖Θ∞‖",
                    "How far the kernel at initialization is from its limit, for every draw.") ||
-        plot_field(p, DRIFT, "‖Θₜ−Θ₀‖/‖Θ₀‖", "How far training moves the kernel, for every trained network."))
+        plot_field(p, DRIFT, "drift", "‖Θₜ−Θ₀‖/‖Θ₀‖", "How far training moves the kernel, for every trained network."))
         return -1;
     fputs("</div>\n<h2>Training</h2>\n<div class=\"plots\">\n", p->out);
     if (plot_series(p, true, NULL, "‖Θₜ−Θ₀‖/‖Θ₀‖ while it trains", "top left",
@@ -419,25 +425,28 @@ static int write_body(page *p)
     snprintf(at, sizeof at, "Θ₀ at n = %zu", widest);
     snprintf(apart, sizeof apart, "Θ₀ − Θ∞ at n = %zu", widest);
     fputs("</div>\n<h2>Kernels</h2>\n<div class=\"plots\">\n", p->out);
-    if (plot_matrix(p, r->limit, NULL, "Θ∞", "The limit kernel of the probes.") ||
-        plot_matrix(p, r->first, NULL, at, "The kernel of one network, before training.") ||
-        plot_matrix(p, r->first, r->limit, apart, "Their difference: blue below the limit, orange above it.") ||
+    if (plot_matrix(p, r->limit, NULL, "kernel_limit", "Θ∞", "The limit kernel of the probes.") ||
+        plot_matrix(p, r->first, NULL, "kernel_initial", at, "The kernel of one network, before training.") ||
+        plot_matrix(p, r->first, r->limit, "kernel_difference", apart,
+                    "Their difference: blue below the limit, orange above it.") ||
         plot_spectra(p))
         return -1;
     fputs("</div>\n<h2>Neurons</h2>\n", p->out);
     if (r->n_neurons == 0)
         note(p, r->no_neurons);
     fputs("<div class=\"plots\">\n", p->out);
-    for (int k = 0; k < r->n_neurons; k++)
-        if (plot_neurons(p, &r->neurons[k]))
+    for (int k = 0; k < r->n_neurons; k++) {
+        char name[32];
+        snprintf(name, sizeof name, "neurons%d", k + 1);
+        if (plot_neurons(p, &r->neurons[k], name))
             return -1;
+    }
     fputs("</div>\n", p->out);
     return write_program(p);
 }
 
-int report_page_possible(const char *path, ad_error *error)
+static int file_possible(const char *path, ad_error *error)
 {
-    plot drawing;
     struct stat found;
     if (stat(path, &found) == 0 && S_ISDIR(found.st_mode))
         return ad_fail(error, "%s: cannot write: it is a folder", path);
@@ -445,10 +454,29 @@ int report_page_possible(const char *path, ad_error *error)
     if (!file)
         return -1;
     ad_file_discard(file);
+    return 0;
+}
+
+/* A folder that is there, or can be made. */
+static int folder_possible(const char *folder, ad_error *error)
+{
+    char path[512];
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return ad_fail(error, "--plots %s: cannot make the folder: %s", folder, strerror(errno));
+    if ((size_t)snprintf(path, sizeof path, "%s/drift.csv", folder) >= sizeof path)
+        return ad_fail(error, "--plots %.60s...: the path is too long", folder);
+    return file_possible(path, error);
+}
+
+int report_page_possible(const char *path, const char *folder, ad_error *error)
+{
+    plot drawing;
+    if ((path && file_possible(path, error)) || (folder && folder_possible(folder, error)))
+        return -1;
     if (plot_begin(&drawing, "trial", 200, 150, error))
         return -1;
     fputs("plot [0:1] x\n", drawing.stream);
-    char *picture = plot_end(&drawing, error);
+    char *picture = plot_end(&drawing, NULL, error);
     ad_free(picture);
     return picture ? 0 : -1;
 }
@@ -472,6 +500,10 @@ int report_page(const report *r, const char *path, ad_error *error)
     fputs("</body></html>\n", p.out);
     if (fclose(p.out) && !status)
         status = ad_fail(error, "out of memory for the page");
+    if (!path) { /* the plots alone */
+        free(text);
+        return status;
+    }
     ad_file *file = status ? NULL : ad_file_create(path, error);
     if (file && ad_file_write(file, text, size, error)) {
         ad_file_discard(file);

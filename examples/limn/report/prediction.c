@@ -13,7 +13,7 @@ typedef struct {
 
 static void targets(const report *r, size_t columns, double *y)
 {
-    for (size_t i = 0; i < TRAINED; i++)
+    for (size_t i = 0; i < r->trained; i++)
         for (size_t k = 0; k < columns; k++)
             y[i * columns + k] = r->data->classes ? (double)((size_t)r->data->y[i] == k) : r->data->y[i * columns + k];
 }
@@ -21,7 +21,7 @@ static void targets(const report *r, size_t columns, double *y)
 /* E |f - y|^2 / 2 over the ensemble, mean over the probes, point by point. */
 static int predict(report *r, prediction *p, ad_error *error)
 {
-    size_t columns = nn_n_outputs(r->net), n = TRAINED;
+    size_t columns = nn_n_outputs(r->net), n = r->trained;
     tp_training training = { .motion = TP_MOMENTUM, .rate = r->rate, .momentum = MOMENTUM, .divisor = (double)n };
     double times[MAX_POINTS];
     for (int t = 0; t < r->n_points; t++)
@@ -74,11 +74,11 @@ void report_predict(report *r)
                                    "training inputs");
     else if (!outputs_share_a_kernel(r->program, true))
         status = ad_fail(&refusal, "the outputs are not alike, or depend on each other: limn predict has them");
-    else if (r->probes > TRAINED)
+    else if (r->probes > r->trained)
         status = ad_fail(&refusal, "there are more probes than training inputs");
     else
-        status = tp_training_kernel(r->program, r->data->x, TRAINED, NULL, 0, &spec, &p.ntk, &refusal) ||
-                 tp_limit(r->program, TP_NNGP, r->data->x, TRAINED, NULL, 0, &spec, &p.nngp, &refusal) ||
+        status = tp_training_kernel(r->program, r->data->x, r->trained, NULL, 0, &spec, &p.ntk, &refusal) ||
+                 tp_limit(r->program, TP_NNGP, r->data->x, r->trained, NULL, 0, &spec, &p.nngp, &refusal) ||
                  predict(r, &p, &refusal);
     r->has_prediction = status == 0;
     snprintf(r->no_prediction, sizeof r->no_prediction, "No prediction of the limit is laid over: %.500s.",

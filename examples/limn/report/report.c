@@ -8,6 +8,7 @@
 
 enum {
     STEPS = 100,
+    PROBES = 32,
     SEEDS = 10, /* networks that are trained, a width */
     DRAWS = 4,  /* networks that are drawn for the initial deviation, for each that is trained */
     /* The same where samples meet and kernels are dear. */
@@ -52,7 +53,7 @@ static int find_rate(report *r, double *kernel, size_t stride, size_t lines, siz
  * kernel between all of them. */
 static int limit_of_outputs(report *r, const limit_question *q, ad_error *error)
 {
-    size_t rows = q->rows, outs = nn_n_outputs(r->net), trained = rows < TRAINED ? rows : TRAINED;
+    size_t rows = q->rows, outs = nn_n_outputs(r->net), trained = rows < r->trained ? rows : r->trained;
     size_t side = trained * outs;
     outputs_job job = {
         .o = r->o, .program = r->program, .ask = *q, .outputs = outs, .full = true, .opinion = &r->opinion
@@ -78,8 +79,8 @@ static int limit_of_outputs(report *r, const limit_question *q, ad_error *error)
  * with their number. */
 int report_limit(report *r, ad_error *error)
 {
-    size_t rows = r->coupled || r->probes > TRAINED ? r->probes : TRAINED;
-    size_t trained = rows < TRAINED ? rows : TRAINED;
+    size_t rows = r->coupled || r->probes > r->trained ? r->probes : r->trained;
+    size_t trained = rows < r->trained ? rows : r->trained;
     tp_kernel kernel = { 0 };
     limit_question q = {
         .which = TP_NTK, .x = r->data->x, .rows = rows, .spec = { .threads = (int)r->o->threads, .runs = LIMIT_RUNS }
@@ -139,7 +140,7 @@ static int train(report *r, int k, long draw, nn_model *model, ad_error *error)
     const ds_data *data = r->data;
     column *c = &r->columns[k];
     double loss;
-    nn_data inputs = { data->x, data->y, TRAINED, data->classes };
+    nn_data inputs = { data->x, data->y, r->trained, data->classes };
     nn_data test = { data->x + data->train * data->features, data->y + data->train, data->rows - data->train,
                      data->classes };
     trail on_the_way = { .r = r, .column = k, .draw = draw };
@@ -207,13 +208,16 @@ int report_open(report *r, ad_error *error)
 {
     static const size_t preset[] = { 64, 128, 256, 512, 1024 }; /* long sequences: the first four */
     const options *o = r->o;
-    r->probes = (size_t)o->probes;
     r->n_columns = o->n_widths ? o->n_widths : 4;
     const ds_data *data = r->data = data_load(o, error);
     if (!data)
         return -1;
-    if (!data->y || data->train < TRAINED || data->rows == data->train || r->probes > data->train)
-        return ad_fail(error, "report needs labelled data with at least %d training and some test inputs", TRAINED);
+    if (!data->y || data->train < 2 || data->rows == data->train)
+        return ad_fail(error, "report needs labelled data with at least 2 training and some test inputs");
+    if (o->probes > 0 && (size_t)o->probes > data->train)
+        return ad_fail(error, "report: %ld probes of %zu training inputs", o->probes, data->train);
+    r->trained = data->train < TRAINED ? data->train : TRAINED;
+    r->probes = o->probes > 0 ? (size_t)o->probes : data->train < PROBES ? data->train : PROBES;
     size_t count = r->probes * r->probes;
     if (!(r->net = network_trace(o, data, error)) || !(r->program = tp_translate(r->net, error)) ||
         !(r->columns = ad_alloc((size_t)r->n_columns, sizeof *r->columns, "the report", error)) ||

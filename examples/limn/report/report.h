@@ -4,7 +4,7 @@
 #include "examples/limn/base/base.h"
 
 enum {
-    TRAINED = 256,    /* inputs to train on */
+    TRAINED = 256,    /* inputs to train on, at most */
     MAX_POINTS = 128, /* measurements in one fit */
     MAX_NEURONS = 4,  /* vectors whose neurons are shown */
 };
@@ -41,9 +41,9 @@ typedef struct {
     double limit_error;   /* of a limit by samples, relative; else 0 */
     bool kinks;           /* an activation has them */
     long seeds, draws, steps;
-    bool dear;     /* a step or a kernel costs much: samples meet, or sequences */
-    long followed; /* of the seeds, those that are measured on the way */
-    size_t probes;
+    bool dear;              /* a step or a kernel costs much: samples meet, or sequences */
+    long followed;          /* of the seeds, those that are measured on the way */
+    size_t probes, trained; /* inputs whose kernel is measured, and that networks train on */
     column *columns;
     int n_columns, widest;
     long points[MAX_POINTS]; /* steps done when the fits were measured */
@@ -106,8 +106,9 @@ void report_tell_slopes(const report *r);
 int report_tell_json(const report *r, ad_error *error);
 
 /* ---- page.c ---- */
-/* One self-contained HTML file with its plots, whole or not at all. */
+/* One self-contained HTML file with its plots, whole or not at all; and each plot as files in --plots. path NULL: these
+ * alone. */
 int report_page(const report *r, const char *path, ad_error *error);
 /* Can one be written there, and does gnuplot draw? Asked before the minutes of training, and leaves nothing. */
-int report_page_possible(const char *path, ad_error *error);
+int report_page_possible(const char *path, const char *folder, ad_error *error);
 #endif

@@ -16,7 +16,7 @@ int report_tell_json(const report *r, ad_error *error)
 {
     cJSON *root = json_new(r->o);
     data_tell(r->o, r->data, root);
-    json_put(root, "trained", cJSON_CreateNumber(TRAINED));
+    json_put(root, "trained", cJSON_CreateNumber((double)r->trained));
     json_put(root, "steps", cJSON_CreateNumber((double)r->steps));
     json_put(root, "momentum", cJSON_CreateNumber(MOMENTUM));
     json_put(root, "rate", cJSON_CreateNumber(r->rate));

@@ -11,11 +11,11 @@ void report_tell_head(const report *r)
     puts("");
     limit_tell(&r->opinion, NULL);
     printf(
-        "Trained on %d inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g%s.\n"
+        "Trained on %zu inputs: square loss, %ld full-batch steps with momentum %g, rate %.3g%s.\n"
         "Θ is the NTK of %zu probes%s, distances are Frobenius norms; mean ± deviation of %ld seeds (Θ₀: of %ld).\n%s\n"
         "     n   train %%       test %%        ‖Θ₀−Θ∞‖/‖Θ∞‖    ‖Θₜ−Θ₀‖/‖Θ₀‖    ‖Θₜ−Θ∞‖/‖Θ∞‖\n",
-        TRAINED, r->steps, MOMENTUM, r->rate, rate, r->probes, r->coupled ? ", one training-mode batch" : "", r->seeds,
-        r->draws, r->coupled ? "Accuracies are in evaluation, with the running statistics.\n" : "");
+        r->trained, r->steps, MOMENTUM, r->rate, rate, r->probes, r->coupled ? ", one training-mode batch" : "",
+        r->seeds, r->draws, r->coupled ? "Accuracies are in evaluation, with the running statistics.\n" : "");
     fflush(stdout);
 }
 

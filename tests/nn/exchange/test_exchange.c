@@ -455,3 +455,21 @@ Test(exchange, survives_every_failed_allocation)
     remove(path);
     remove(back);
 }
+
+/* What torch.save writes, a zip file or an old pickle, is told as such. */
+Test(exchange, files_of_torch_save_are_told)
+{
+    static const char *const starts[] = { "PK\x03\x04 and the rest", "\x80\x02\x8a\x0al\xfc and the rest" };
+    char path[] = "/tmp/limn-torch-XXXXXX";
+    int file = mkstemp(path);
+    cr_assert(file >= 0);
+    for (int k = 0; k < 2; k++) {
+        ad_error error = { 0 };
+        FILE *stream = fopen(path, "wb");
+        cr_assert(stream && fputs(starts[k], stream) >= 0 && fclose(stream) == 0);
+        cr_assert(!nn_tensors_read(path, &error));
+        cr_expect(strstr(error.text, "torch.save") && strstr(error.text, "save_file"), "%s", error.text);
+    }
+    close(file);
+    unlink(path);
+}

@@ -21,10 +21,10 @@ static void expect_compiles(const char *body, const char *what)
     fclose(file);
     snprintf(command, sizeof command,
              "cd %s && pdflatex -interaction=nonstopmode -halt-on-error a.tex > out.txt 2>&1 "
-             "&& test -s a.pdf && ! grep -q 'Missing character' a.log",
+             "&& test -s a.pdf && ! grep -q 'Missing character' a.log && ! grep -A3 'Overfull .hbox' a.log",
              folder);
     int status = system(command);
-    snprintf(command, sizeof command, "grep -A6 '^!' %s/out.txt; rm -r %s", folder, folder);
+    snprintf(command, sizeof command, "grep -A6 -e '^!' -e 'Overfull .hbox' %s/out.txt; rm -r %s", folder, folder);
     cr_expect_eq(status, 0, "%s: pdflatex gave %d:\n%s", what, status, body);
     cr_expect(system(command) >= 0);
 }
@@ -101,6 +101,71 @@ Test(latex, recursions)
     check_network(nn_builtin("rnn"), (const char *const[]){ "readout=mean", NULL }, (nn_spec){ .shape = { 8, 2 } },
                   true, "rnn");
     check_network(difficult, NULL, (nn_spec){ .features = 3 }, true, "names");
+}
+
+/* A residual network with layernorm, GELU and biases, whose names are long: nothing stands over the margin. */
+static ad_var resnet(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense_with(net, "embedding.projection_in", x, n, .bias = true, .sigma_b = 0.1);
+    for (int block = 1; block <= 4; block++) {
+        ad_var u = nn_layernorm(net, nn_name(net, "blocks.%d.norm", block), h);
+        u = ad_gelu(nn_dense_with(net, nn_name(net, "blocks.%d.linear1", block), u, n, .sigma_w = 1.5, .bias = true,
+                                  .sigma_b = 0.3));
+        h = ad_add(h, ad_scale(nn_dense(net, nn_name(net, "blocks.%d.linear2", block), u, n), 0.7));
+    }
+    return nn_readout(net, "head.readout_weights", ad_tanh(nn_layernorm(net, "final_norm", h)));
+}
+
+Test(latex, a_residual_network_fits_the_page)
+{
+    check_network(resnet, NULL, (nn_spec){ .features = 784, .outputs = 10 }, false, "a ResNet's program");
+    check_network(resnet, NULL, (nn_spec){ .features = 784, .outputs = 10 }, true, "a ResNet's recursion");
+}
+
+static ad_var deep_tanh(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    for (int layer = 1; layer <= 3; layer++)
+        x = ad_tanh(nn_dense(net, nn_name(net, "dense%d", layer), x, n));
+    return nn_readout(net, "readout", x);
+}
+
+static char *text_of(nn_function function, size_t features, bool recursion)
+{
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(function, &(nn_spec){ .features = features }, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s", error.text);
+    char *text = fill(program, NULL, recursion);
+    tp_program_free(program);
+    nn_net_free(net);
+    return text;
+}
+
+static int count(const char *text, const char *what)
+{
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, what)); at++)
+        n++;
+    return n;
+}
+
+/* 1e-05 is 10^{-5}, 1/784 a fraction, 0.49 stays; what several expectations have is defined once. */
+Test(latex, numbers_and_names)
+{
+    char *text = text_of(resnet, 784, true);
+    cr_expect(strstr(text, "10^{-5}") && strstr(text, "\\tfrac{1}{784}") && strstr(text, "0.49"), "%s", text);
+    cr_expect(!strstr(text, "1e-05") && !strstr(text, "0.00127551") && !strstr(text, "\\left("), "%s", text);
+    free(text);
+    text = text_of(resnet, 784, false);
+    cr_expect(strstr(text, "10^{-5}") && !strstr(text, "e-05"), "%s", text);
+    free(text);
+    text = text_of(deep_tanh, 3, true);
+    cr_expect_eq(count(text, "\\mathrm{square}"), 1, "%s", text);
+    cr_expect_eq(count(text, "\\varphi^{1}(u) & ="), 1, "%s", text);
+    cr_expect_eq(count(text, "\\varphi^{1}(v)"), 3, "%s", text);
+    free(text);
 }
 
 Test(latex, programs_by_hand)

@@ -106,7 +106,7 @@ def check(name, model, net, options, x, dtype, import_options=""):
         run("import torch.safetensors %s %s --scale %s %s --out w.safetensors" % (net, options, scale, import_options))
         run("eval %s --weights w.safetensors --inputs x.npy --out f.npy" % net)
         worst["outputs"] = max(worst["outputs"], off(np.load("f.npy"), expected))
-        if scale == "standard" and wide:
+        if scale == "standard":
             mode = " --mode eval" if net == "batchnorm" else ""
             run("kernel %s --weights w.safetensors --inputs x.npy --outputs full --out k.npy%s" % (net, mode))
             worst["NTK"] = max(worst["NTK"], off(np.load("k.npy"), jacobian_gram(model, x)))
@@ -119,7 +119,7 @@ def check(name, model, net, options, x, dtype, import_options=""):
         model.load_state_dict(state, strict=True)
         worst["export"] = max(worst["export"], off(model(x).detach().numpy(), expected))
         model.load_state_dict(before)
-    limits = {"outputs": 1e-12 if wide else 1e-6, "NTK": 1e-9, "export": 1e-12 if wide else 1e-6}
+    limits = dict.fromkeys(worst, 1e-12 if wide else 1e-6)
     good = all(worst[key] <= limits[key] for key in worst)
     print("%s %-26s %s: %s" % ("ok  " if good else "FAIL", name, "double" if wide else "float",
                                ", ".join("%s %.1e" % item for item in worst.items())))
