@@ -99,6 +99,7 @@ double tp_near_fall(const tp_univariate *f, double gap);
 /* Its slope at gap 0, q E f'(a)^2 / E f(a)^2, to a few per cent: the largest of all, as its correlation's power series
  * has positive coefficients. Of a function without jumps. */
 double tp_near_slope(const tp_univariate *f, double q);
+bool tp_near_slope_known(const tp_univariate *f, double q, double *slope); /* in closed form; false without one */
 /* The same gap of a smooth function at correlation 1 - gap, E (f(a) / sqrt(size1) - f(b) / sqrt(size2))^2 / 2, given
  * E f(a)^2 and E f(b)^2. Variances up to 1e4, and times the gap up to 0.05. */
 double tp_near_smooth(const tp_univariate *f, double q11, double q22, double gap, double size1, double size2);

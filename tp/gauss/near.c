@@ -147,6 +147,16 @@ static void add_panel(const tp_univariate *f, double root, double left, double r
     }
 }
 
+/* q E f'^2 / E f^2 by the closed forms of both. */
+static double slope_by_forms(tp_form form, tp_form derivative, double q)
+{
+    tp_univariate f = tp_univariate_form(form, 0), df = tp_univariate_form(derivative, 0);
+    double squares, slopes;
+    tp_closed(&f, &f, 1, &q, &q, &q, NULL, &squares);
+    tp_closed(&df, &df, 1, &q, &q, &q, NULL, &slopes);
+    return q * (slopes / squares) * (1 + 1e-12);
+}
+
 /* In closed form, or a bound; NaN without one. */
 static double known_slope(const tp_univariate *f, double q)
 {
@@ -155,6 +165,8 @@ static double known_slope(const tp_univariate *f, double q)
     if (pieces_of(f, &p) && (p.degree || !(fabs(p.bend) > 0)))
         return p.degree;
     switch (f->form) {
+    case TP_GELU:
+        return slope_by_forms(TP_GELU, TP_GELU_GRAD, q);
     case TP_SQUARE:
         return 4.0 / 3;
     case TP_POWER:
@@ -170,6 +182,12 @@ static double known_slope(const tp_univariate *f, double q)
     default:
         return (double)NAN;
     }
+}
+
+bool tp_near_slope_known(const tp_univariate *f, double q, double *slope)
+{
+    *slope = q > 0 ? known_slope(f, q) : 0;
+    return isfinite(*slope);
 }
 
 double tp_near_slope(const tp_univariate *f, double q)

@@ -205,33 +205,6 @@ static double along_error(const tp_solver *s, const tp_quantity *q, int set, siz
     return 2 * off + unit * (4 + q->n);
 }
 
-static int line_value(const tp_univariate *f, const tp_univariate *g, double q, double *value)
-{
-    ad_error ignored = { 0 };
-    return tp_closed(f, g, 1, &q, &q, &q, NULL, value) ? 0 : tp_quadrature(f, g, q, q, q, value, NULL, &ignored);
-}
-
-/* By how much E f(a) g(a), relative to the root of E f^2 E g^2, moves with the log of the variance. */
-static double line_change(const tp_solver *s, const tp_quantity *q, int set, const double *v, size_t rows)
-{
-    double df = tp_fn_degree(&s->algebra, q->fn_a), dg = tp_fn_degree(&s->algebra, q->fn_b), most = 0, h = 0.01;
-    if (!isnan(df + dg))
-        return (df + dg) / 2;
-    tp_probes p = tp_probe(v, rows, 3);
-    for (int k = 0; k < p.n; k++) {
-        tp_fn_context contexts[2];
-        tp_univariate f = tp_function_at(s, q->fn_a, set, p.rows[k], &contexts[0]);
-        tp_univariate g = tp_function_at(s, q->fn_b, set, p.rows[k], &contexts[1]);
-        double up, down, ff, gg;
-        if (line_value(&f, &g, p.q[k] * (1 + h), &up) || line_value(&f, &g, p.q[k] * (1 - h), &down) ||
-            line_value(&f, &f, p.q[k], &ff) || line_value(&g, &g, p.q[k], &gg))
-            continue;
-        double size = sqrt(ff) * sqrt(gg), change = fabs(up - down) / (2 * h);
-        most = fmax(most, size > 0 ? change / size : 0);
-    }
-    return 1.1 * p.factor * most;
-}
-
 static double closed_error(const tp_univariate *f, const tp_univariate *g, double largest)
 {
     double units = closed_units;
@@ -263,8 +236,7 @@ double tp_variance_error(const tp_solver *s, int id, int a, int b, double most)
 static double passed_error(const tp_solver *s, int id, int a, int b, double cov, double most)
 {
     const tp_errors *e = &s->errors;
-    double off = cov + (e->moves[a][0][id] + e->moves[b][1][id]) / 2;
-    return tp_moved(e->of[a][0][id], e->of[b][1][id], most, off) + tp_variance_error(s, id, a, b, most);
+    return tp_passed(e->of[a][0][id], e->of[b][1][id], most, cov, e->moves[a][0][id], e->moves[b][1][id]);
 }
 
 static double largest_of(const double *v, size_t rows)
@@ -335,7 +307,7 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
         return 0;
     *e = tp_local_error(s, id, t);
     if (line) {
-        *e += line_change(s, q, set, va, rows) * (relative(s, set, q->b) + scalar_error(s, q->fn_a, set));
+        *e += tp_line_change(s, id, set) * (relative(s, set, q->b) + scalar_error(s, q->fn_a, set));
         return 0;
     }
     double most = 0;

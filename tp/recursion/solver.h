@@ -55,6 +55,7 @@ typedef struct tp_profile {
     double slopes[TP_LEVELS]; /* of E f(a) f(b) / E f^2 by the correlation, up to 1 - 2^(-k/2), and at last 1 */
     double degree;            /* of a homogeneous function; NaN */
     bool jumps;
+    bool linear; /* but for a kink at 0 */
 } tp_profile;
 typedef struct {
     double *single[2];           /* by set and quantity: e at (i, i) */
@@ -152,15 +153,25 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
  * of at most `most`; and with the log of f's variance. */
 double tp_moved(const tp_profile *f, const tp_profile *g, double most, double off);
 double tp_scaled(const tp_profile *f, const tp_profile *g, double most);
-/* Variances at which an expectation is looked at, from the least to the largest, with rows near them; and by how much
- * what is found may be larger in between. */
-enum { TP_MAX_PROBES = 5 };
+/* What covariance, first and second variance bring, whose relative errors are these. */
+double tp_passed(const tp_profile *f, const tp_profile *g, double most, double cov, double first, double second);
+/* Rows at whose variances an expectation is looked at: all that differ, or from the least to the largest. */
+enum { TP_MAX_PROBES = 8 };
 typedef struct {
     int n;
     size_t rows[TP_MAX_PROBES];
-    double q[TP_MAX_PROBES], factor;
+    double q[TP_MAX_PROBES];
+    bool between; /* there are others in between */
 } tp_probes;
 tp_probes tp_probe(const double *v, size_t rows, int most);
+/* The largest number that was found at them; and as much more in between as neighbours differ. */
+double tp_most_probed(const tp_probes *p, const double *found);
+/* The series of a function at a set's variances; NULL where there is none. */
+const tp_mehler *tp_series_of(const tp_solver *s, int fn, int variance, int set);
+
+/* ---- variances.c ---- */
+/* By how much E f(a) g(a), relative to the root of E f^2 E g^2, moves with the log of the variance, at most. */
+double tp_line_change(const tp_solver *s, int id, int set);
 
 /* ---- errors.c ---- */
 int tp_errors_begin(tp_solver *s);
