@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK = 256, FEW_DEGREES = 1024, MOST_DEGREES = 16 * FEW_DEGREES, PANEL = 32, MOST_NODES = 1 << 17 };
+enum { CHUNK = 256, FEW_DEGREES = 1024, MOST_DEGREES = 16 * FEW_DEGREES, PANEL = 32, MOST_NODES = 1 << 17, FEW_SAMPLES = 3 };
 
 static const double root_2pi = 2.50662827463100050242;
 
@@ -174,8 +174,12 @@ static int coefficients(const tp_univariate *f, size_t count, const double *q, c
             }
             squares[j] += square;
         }
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)terms, (int)n, 1, s->values, CHUNK,
-                    s->hermite, CHUNK, 1, out, (int)terms);
+        if (count > FEW_SAMPLES)
+            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)terms, (int)n, 1, s->values, CHUNK,
+                        s->hermite, CHUNK, 1, out, (int)terms);
+        for (size_t j = 0; j < count && count <= FEW_SAMPLES; j++) /* dgemm would copy all of the polynomials */
+            cblas_dgemv(CblasRowMajor, CblasNoTrans, (int)terms, (int)n, 1, s->hermite, CHUNK, s->values + j * CHUNK, 1,
+                        1, out + j * terms, 1);
     }
     return 0;
 }
