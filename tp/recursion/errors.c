@@ -40,12 +40,14 @@ int tp_errors_begin(tp_solver *s)
     tp_errors *e = &s->errors;
     e->sizes = ad_arena_alloc(arena, n, sizeof *e->sizes);
     e->last = ad_arena_alloc(arena, n, sizeof *e->last);
-    e->freed = ad_arena_alloc(arena, 2 * n, sizeof *e->freed);
+    e->freed = ad_arena_alloc(arena, 3 * n, sizeof *e->freed);
     e->profiles = ad_arena_alloc(arena, n, sizeof(tp_profile *));
     e->related = ad_arena_alloc(arena, n, sizeof *e->related);
-    bool there = e->sizes && e->last && e->freed && e->profiles && e->related;
+    e->gain = ad_arena_alloc(arena, n, sizeof *e->gain);
+    bool there = e->sizes && e->last && e->freed && e->profiles && e->related && e->gain;
     for (int set = 0; set < (s->same ? 1 : 2); set++) {
         there = there && (e->single[set] = ad_arena_alloc(arena, n, sizeof(double)));
+        there = there && (e->relative[set] = ad_arena_alloc(arena, n, sizeof(double)));
         there = there && (e->inverse[set] = ad_arena_alloc(arena, n, sizeof(double *)));
         for (int side = 0; side < 2; side++) {
             there = there && (e->ratio[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
@@ -56,6 +58,7 @@ int tp_errors_begin(tp_solver *s)
     }
     if (s->same) {
         e->single[1] = e->single[0];
+        e->relative[1] = e->relative[0];
         e->inverse[1] = e->inverse[0];
         for (int side = 0; side < 2; side++) {
             e->ratio[1][side] = e->ratio[0][side];
@@ -66,6 +69,8 @@ int tp_errors_begin(tp_solver *s)
     }
     if (!there)
         return ad_fail(s->error, "out of memory for the errors of %d quantities", s->n);
+    if (tp_sources_begin(s))
+        return -1;
     s->closed = true;
     for (int id = 0; id < s->n; id++) {
         const tp_quantity *q = tp_quantity_at(&s->algebra, id);
@@ -81,6 +86,8 @@ int tp_errors_begin(tp_solver *s)
             e->last[q->a] = id;
         if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT)
             e->last[q->b] = id;
+        if (q->kind == TP_Q_EXPECT)
+            e->last[q->var_a] = e->last[q->var_b] = id;
     }
     return 0;
 }
@@ -90,7 +97,7 @@ static bool take_sizes(tp_solver *s, int id)
 {
     tp_errors *e = &s->errors;
     size_t rows = s->rows[0] > s->rows[1] ? s->rows[0] : s->rows[1];
-    for (int side = 0; side < 2; side++) {
+    for (int side = 0; side < (e->normalises ? 3 : 2); side++) {
         if (!e->sizes[id][side])
             e->sizes[id][side] =
                 e->n_freed ? e->freed[--e->n_freed] : ad_arena_alloc(s->algebra.arena, rows, sizeof(double));
@@ -104,7 +111,7 @@ static bool take_sizes(tp_solver *s, int id)
 
 static void give_sizes(tp_solver *s, int id)
 {
-    for (int side = 0; side < 2; side++)
+    for (int side = 0; side < 3; side++)
         if (s->errors.sizes[id][side]) {
             s->errors.freed[s->errors.n_freed++] = s->errors.sizes[id][side];
             s->errors.sizes[id][side] = NULL;
@@ -132,8 +139,7 @@ static double root_ratio(const double *size, const double *to, size_t rows)
 /* The error of a value at (i, i) relative to itself. */
 static double relative(const tp_solver *s, int set, int id)
 {
-    const tp_errors *e = &s->errors;
-    return e->single[set][id] * e->ratio[set][0][id] * e->ratio[set][1][id];
+    return s->errors.relative[set][id];
 }
 
 static double product_units(const tp_data_block *b)
@@ -177,17 +183,30 @@ static void sum_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, dou
     }
 }
 
-/* f(x) of numbers x: its size is |f| + |x f'|, so that its error is no more than the argument's. */
-static void function_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, const double *x,
-                           double *const sizes[2])
+/* f(x) of numbers x: its size is |f|, and its relative error that of x times |x f' / f|, the gain. Where that is large
+ * the size is |f| + |x f'|, so that its error is no more than the argument's. Into sizes[2], where it is there, goes
+ * x f' / f, or NaN. Returns the gain, or 1. */
+static double function_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, const double *x,
+                             double *const sizes[3])
 {
-    const double h = 1e-4;
+    const double h = 1e-4, large = 4;
+    double gain = 0;
     for (size_t i = 0; i < rows; i++) {
         double in[3] = { x[i], x[i] * (1 + h), x[i] * (1 - h) }, out[3];
         tp_fn_eval(&s->algebra, q->fn_a, NULL, 3, in, out);
-        double slope = fabs(out[1] - out[2]) / (2 * h);
-        sizes[0][i] = sizes[1][i] = fabs(out[0]) + (isfinite(slope) ? slope : 0);
+        double slope = (out[1] - out[2]) / (2 * h), own = slope / out[0];
+        sizes[0][i] = fabs(out[0]);
+        sizes[1][i] = isfinite(slope) ? fabs(slope) : 0;
+        gain = fabs(own) <= large ? fmax(gain, fabs(own)) : INFINITY;
+        if (sizes[2])
+            sizes[2][i] = own;
     }
+    for (size_t i = 0; i < rows; i++) {
+        sizes[0][i] = sizes[1][i] = sizes[0][i] + (gain > large ? sizes[1][i] : 0);
+        if (sizes[2] && gain > large)
+            sizes[2][i] = (double)NAN;
+    }
+    return gain > large ? 1 : gain;
 }
 
 /* Softmax and the like: absolute errors of the parts. */
@@ -276,7 +295,7 @@ static int find_inverse(tp_solver *s, int variance, int set)
     return 0;
 }
 
-static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double *const sizes[2], double *e)
+static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double *const sizes[3], double *e)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const double *va = s->single[set][q->var_a], *vb = s->single[set][q->var_b], *value = s->single[set][id];
@@ -361,8 +380,8 @@ static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
         return 0;
     case TP_Q_FUNCTION:
         if (s->single[set][q->a])
-            function_sizes(s, q, rows, s->single[set][q->a], sizes);
-        *e = relative(s, set, q->a) + 4 * unit;
+            s->errors.gain[id] = fmax(s->errors.gain[id], function_sizes(s, q, rows, s->single[set][q->a], sizes));
+        *e = s->errors.gain[id] * relative(s, set, q->a) + 4 * unit;
         return 0;
     case TP_Q_ALONG:
         *e = value ? along_error(s, q, set, rows, value, sizes) : 0;
@@ -388,16 +407,19 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const double *value = s->single[set][id];
     bool streamed = errors->sizes[id][0] != NULL;
-    double e = 0;
+    double e = 0, by_source = INFINITY;
     if (!take_sizes(s, id))
         return -1;
+    errors->source[set][id] = streamed ? -1 : errors->source[set][id];
     if (!streamed) {
         bool filled = q->kind == TP_Q_NUMBER || q->kind == TP_Q_SUM || q->kind == TP_Q_GRAM;
         for (int side = 0; side < 2 && !filled; side++)
             memset(errors->sizes[id][side], 0, rows * sizeof(double));
         if (own_sizes(s, id, set, t, &e))
             return -1;
-        errors->single[set][id] = e;
+        if (errors->normalises)
+            by_source = tp_find_source(s, id, set, s->plans[id] ? tp_local_error(s, id, t) : 0, errors->sizes[id][2]);
+        errors->single[set][id] = e = fmin(e, by_source);
     } else {
         errors->single[set][id] += unit * (2 + 2 * sqrt(q->n));
     }
@@ -407,16 +429,23 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
         if (total >= 0)
             tp_array_accumulate(rows, fabs(times), errors->sizes[id][side], NULL, errors->sizes[total][side]);
     }
+    errors->relative[set][id] =
+        fmin(errors->single[set][id] * errors->ratio[set][0][id] * errors->ratio[set][1][id], by_source);
     if (total >= 0) {
         errors->single[set][total] = fmax(errors->single[set][total], e);
         errors->last[id] = errors->last[id] == total ? id : errors->last[id];
     }
-    int read[2] = { q->kind == TP_Q_PRODUCT || q->kind >= TP_Q_FUNCTION ? q->a : id,
-                    q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT ? q->b : id };
+    fprintf(stderr, "%d kind %d a %d b %d va %d vb %d n %d (%d %d %d) e %g rel %g src %d own %g ratio %g\n", id,
+            q->kind, q->a, q->b, q->var_a, q->var_b, q->n, q->n ? q->parts[0].q : -1, q->n > 1 ? q->parts[1].q : -1,
+            q->n > 2 ? q->parts[2].q : -1, e / unit, errors->relative[set][id] / unit, errors->source[set][id],
+            errors->own[set][id] / unit, errors->ratio[set][0][id]);
+    int read[4] = { q->kind == TP_Q_PRODUCT || q->kind >= TP_Q_FUNCTION ? q->a : id,
+                    q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT ? q->b : id,
+                    q->kind == TP_Q_EXPECT ? q->var_a : id, q->kind == TP_Q_EXPECT ? q->var_b : id };
     for (int k = 0; k < q->n; k++)
         if (errors->last[q->parts[k].q] == id)
             give_sizes(s, q->parts[k].q);
-    for (int k = 0; k < 2; k++)
+    for (int k = 0; k < 4; k++)
         if (read[k] != id && q->kind != TP_Q_ALONG && errors->last[read[k]] == id)
             give_sizes(s, read[k]);
     if (errors->last[id] == id)
@@ -454,7 +483,7 @@ void tp_bound(const tp_solver *s, int id, tp_tile *t)
             e[id] = e[q->a] + e[q->b] + unit;
             break;
         case TP_Q_FUNCTION:
-            e[id] = e[q->a] + 4 * unit;
+            e[id] = fmax(1, s->errors.gain[id]) * e[q->a] + 4 * unit;
             break;
         case TP_Q_ALONG:
             e[id] = 2 * part_sum(q, 0, e);

@@ -65,9 +65,15 @@ typedef struct {
     double *moves[2][2];         /* ... the error of the variance, and of scalars in the function */
     tp_profile **profiles;       /* by the variance's quantity */
     const tp_profile **of[2][2]; /* by set, side and quantity: of an expectation's function */
-    double *(*sizes)[2];         /* by quantity: (rows) on either side, while a set's values at (i, i) are found */
-    int *last;                   /* by quantity: the last that reads its sizes */
-    bool *related;               /* by quantity: is `ratio` read of it? */
+    int *source[2];      /* by set and quantity: the one variance that a value at (i, i) is a function of, or -1 */
+    double *own[2];      /* ... and what else its error relative to itself is made of */
+    double *relative[2]; /* ... that error, at most */
+    double *gain;        /* by quantity: of f(x), by how much larger its relative error is than that of x */
+    bool normalises;     /* there are such f at (i, i) */
+    double *(*sizes)[3]; /* by quantity: (rows) on either side, and d log value / d log source, while a set's values at
+                            (i, i) are found */
+    int *last;           /* by quantity: the last that reads its sizes */
+    bool *related;       /* by quantity: is `ratio` read of it? */
     double **freed;
     int n_freed;
     bool jumps; /* some function that an expectation is taken of does */
@@ -172,6 +178,13 @@ const tp_mehler *tp_series_of(const tp_solver *s, int fn, int variance, int set)
 /* ---- variances.c ---- */
 /* By how much E f(a) g(a), relative to the root of E f^2 E g^2, moves with the log of the variance, at most. */
 double tp_line_change(const tp_solver *s, int id, int set);
+
+/* ---- sources.c ---- */
+/* Whether values at (i, i) may be functions of a variance that their factors are of, too: then their sources are told. */
+int tp_sources_begin(tp_solver *s);
+/* The source of a quantity's value at (i, i), whose own computing errs by `local`, and the error relative to the value
+ * that comes of it; INFINITY without one. slopes: (rows) to be filled. */
+double tp_find_source(tp_solver *s, int id, int set, double local, double *slopes);
 
 /* ---- errors.c ---- */
 int tp_errors_begin(tp_solver *s);
