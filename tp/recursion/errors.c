@@ -44,7 +44,8 @@ int tp_errors_begin(tp_solver *s)
     e->profiles = ad_arena_alloc(arena, n, sizeof(tp_profile *));
     e->related = ad_arena_alloc(arena, n, sizeof *e->related);
     e->gain = ad_arena_alloc(arena, n, sizeof *e->gain);
-    bool there = e->sizes && e->last && e->freed && e->profiles && e->related && e->gain;
+    e->shares = ad_arena_alloc(arena, n, sizeof *e->shares);
+    bool there = e->sizes && e->last && e->freed && e->profiles && e->related && e->gain && e->shares;
     for (int set = 0; set < (s->same ? 1 : 2); set++) {
         there = there && (e->single[set] = ad_arena_alloc(arena, n, sizeof(double)));
         there = there && (e->relative[set] = ad_arena_alloc(arena, n, sizeof(double)));
@@ -165,15 +166,51 @@ static int gram_sizes(tp_solver *s, int id, int set, size_t rows, double *const 
     return 0;
 }
 
-static double part_sum(const tp_quantity *q, double e, const double *errors)
+enum { MOST_SHARES = 16 }; /* a kernel's own sum has thousands of parts, and the worst of them will do */
+
+/* Of parts of errors e_k and shares of the size w_k and w'_k on either side, the sum of e_k sqrt(w_k w'_k): at most that
+ * of e_k (w_k + w'_k) / 2, and so of the worst parts, each at its largest share, until the shares add up to 1. */
+static double part_sum(const tp_quantity *q, const double *errors, const double *shares)
 {
+    bool taken[MOST_SHARES] = { false };
+    double left = 1, sum = 0, most = 0;
     for (int k = 0; k < q->n; k++)
-        e = fmax(e, errors[q->parts[k].q]);
-    return e + unit * (2 + 2 * sqrt(q->n));
+        most = fmax(most, errors[q->parts[k].q]);
+    for (int step = 0; step < q->n && shares && left > 0; step++) {
+        int worst = -1;
+        for (int k = 0; k < q->n; k++)
+            worst = !taken[k] && (worst < 0 || errors[q->parts[k].q] > errors[q->parts[worst].q]) ? k : worst;
+        double share = fmin(shares[worst], left);
+        taken[worst] = true;
+        sum += share * errors[q->parts[worst].q];
+        left -= share;
+    }
+    return (shares ? sum : most) + unit * (2 + 2 * sqrt(q->n));
 }
 
-static void sum_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, double *const sizes[2])
+/* The largest shares of a sum's parts at the samples of any set. */
+static int note_shares(tp_solver *s, int id, size_t rows, double *const sizes[3])
 {
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    double **shares = &s->errors.shares[id];
+    if (q->n > MOST_SHARES || (q->n == 1 && !(fabs(q->c) > 0)))
+        return 0;
+    if (!*shares && !(*shares = ad_arena_alloc(s->algebra.arena, (size_t)q->n, sizeof **shares)))
+        return ad_fail(s->error, "out of memory for the errors of a kernel");
+    for (int k = 0; k < q->n; k++)
+        for (int side = 0; side < 2; side++) {
+            const double *part = s->errors.sizes[q->parts[k].q][side];
+            for (size_t i = 0; i < rows; i++) {
+                double share = part && sizes[side][i] > 0 ? fabs(q->parts[k].c) * part[i] / sizes[side][i] : 1;
+                (*shares)[k] = fmin(1, fmax((*shares)[k], share));
+            }
+        }
+    return 0;
+}
+
+static int sum_sizes(tp_solver *s, int id, size_t rows, double *const sizes[3])
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     for (int side = 0; side < 2; side++) {
         for (size_t i = 0; i < rows; i++)
             sizes[side][i] = fabs(q->c);
@@ -181,6 +218,7 @@ static void sum_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, dou
             if (s->errors.sizes[q->parts[k].q][side])
                 tp_array_accumulate(rows, fabs(q->parts[k].c), s->errors.sizes[q->parts[k].q][side], NULL, sizes[side]);
     }
+    return q->kind == TP_Q_SUM ? note_shares(s, id, rows, sizes) : 0;
 }
 
 /* f(x) of numbers x: its size is |f|, and its relative error that of x times |x f' / f|, the gain. Where that is large
@@ -366,8 +404,9 @@ static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
         return expect_alone(s, id, set, t, sizes, e);
     case TP_Q_NUMBER:
     case TP_Q_SUM:
-        sum_sizes(s, q, rows, sizes);
-        *e = q->kind == TP_Q_SUM ? part_sum(q, 0, errors) : unit;
+        if (sum_sizes(s, id, rows, sizes))
+            return -1;
+        *e = q->kind == TP_Q_SUM ? part_sum(q, errors, s->errors.shares[id]) : unit;
         return 0;
     case TP_Q_GRAM:
         *e = unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
@@ -435,10 +474,6 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
         errors->single[set][total] = fmax(errors->single[set][total], e);
         errors->last[id] = errors->last[id] == total ? id : errors->last[id];
     }
-    fprintf(stderr, "%d kind %d a %d b %d va %d vb %d n %d (%d %d %d) e %g rel %g src %d own %g ratio %g\n", id,
-            q->kind, q->a, q->b, q->var_a, q->var_b, q->n, q->n ? q->parts[0].q : -1, q->n > 1 ? q->parts[1].q : -1,
-            q->n > 2 ? q->parts[2].q : -1, e / unit, errors->relative[set][id] / unit, errors->source[set][id],
-            errors->own[set][id] / unit, errors->ratio[set][0][id]);
     int read[4] = { q->kind == TP_Q_PRODUCT || q->kind >= TP_Q_FUNCTION ? q->a : id,
                     q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT ? q->b : id,
                     q->kind == TP_Q_EXPECT ? q->var_a : id, q->kind == TP_Q_EXPECT ? q->var_b : id };
@@ -477,7 +512,7 @@ void tp_bound(const tp_solver *s, int id, tp_tile *t)
             e[id] = unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
             break;
         case TP_Q_SUM:
-            e[id] = part_sum(q, 0, e);
+            e[id] = part_sum(q, e, s->errors.shares[id]);
             break;
         case TP_Q_PRODUCT:
             e[id] = e[q->a] + e[q->b] + unit;
@@ -486,7 +521,7 @@ void tp_bound(const tp_solver *s, int id, tp_tile *t)
             e[id] = fmax(1, s->errors.gain[id]) * e[q->a] + 4 * unit;
             break;
         case TP_Q_ALONG:
-            e[id] = 2 * part_sum(q, 0, e);
+            e[id] = 2 * part_sum(q, e, NULL);
             break;
         case TP_Q_FIRST:
         case TP_Q_SECOND:

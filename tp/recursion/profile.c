@@ -261,11 +261,19 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
     return s->errors.profiles[variance] = p;
 }
 
-/* Slopes up to a correlation; near 1, of what does not jump. */
+/* The slope up to a correlation, by the chord between levels, as it is convex; near 1, of what does not jump. */
+static double slope_of(const tp_profile *f, double most)
+{
+    if (most > near_one)
+        return f->slopes[TP_LEVELS - 1];
+    int above = (int)fmax(1, fmin(TP_LEVELS - 2, ceil(-2 * log2(1 - most))));
+    double low = level_at(above - 1), high = level_at(above), part = fmin(1, fmax(0, (most - low) / (high - low)));
+    return fmin(f->slopes[above], f->slopes[above - 1] * (1 - part) + f->slopes[above] * part);
+}
+
 static double slope_to(const tp_profile *f, const tp_profile *g, double most)
 {
-    int level = most <= near_one ? (int)ceil(-2 * log2(1 - most)) : TP_LEVELS - 1;
-    return sqrt(f->slopes[level] * g->slopes[level]);
+    return sqrt(slope_of(f, most) * slope_of(g, most));
 }
 
 /* 1 - F(1 - off). With jumps it goes like an angle, of which the root falls short by pi / 2 at most. */
@@ -285,10 +293,9 @@ double tp_moved(const tp_profile *f, const tp_profile *g, double most, double of
 /* With the log of f's variance at the same covariance. */
 static double bent(const tp_profile *f, const tp_profile *g, double most)
 {
-    const double least = 1 - exp2(-0.5); /* of level 1: the bound falls with c before it rises */
-    int level = most <= near_one ? (int)fmax(1, ceil(-2 * log2(1 - most))) : TP_LEVELS - 1;
-    double c = level < TP_LEVELS - 1 ? fmax(level_at(level), least) : 1;
-    return sqrt(f->slopes[level] * (g->slopes[level] + 1 / c)) / 2;
+    const double least = 0.29; /* the bound falls with c before it rises */
+    double c = fmin(1, fmax(most, least));
+    return sqrt(slope_of(f, c) * (slope_of(g, c) + 1 / c)) / 2;
 }
 
 double tp_scaled(const tp_profile *f, const tp_profile *g, double most)

@@ -69,6 +69,7 @@ typedef struct {
     double *own[2];      /* ... and what else its error relative to itself is made of */
     double *relative[2]; /* ... that error, at most */
     double *gain;        /* by quantity: of f(x), by how much larger its relative error is than that of x */
+    double **shares;     /* by quantity: of a sum, the largest shares of its parts; NULL: not known */
     bool normalises;     /* there are such f at (i, i) */
     double *(*sizes)[3]; /* by quantity: (rows) on either side, and d log value / d log source, while a set's values at
                             (i, i) are found */
