@@ -134,6 +134,7 @@ typedef struct {
     double *columns;      /* (terms, stride): the same, transposed and padded by zeros */
     double *tails;        /* (degrees + 1): the largest sqrt(sum_{k >= d} f_k^2 / E f^2) over all samples */
     double *rests;        /* (count): that ratio at d = degrees for each sample */
+    double *squares;      /* (count): E f^2, whole */
     double *inverses;     /* (count): 1 / sqrt(q), 0 for q = 0 */
     double tolerance;
     double difference; /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */

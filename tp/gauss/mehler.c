@@ -13,7 +13,14 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK = 256, FEW_DEGREES = 1024, MOST_DEGREES = 16 * FEW_DEGREES, PANEL = 32, MOST_NODES = 1 << 17, FEW_SAMPLES = 3 };
+enum {
+    CHUNK = 256,
+    FEW_DEGREES = 1024,
+    MOST_DEGREES = 16 * FEW_DEGREES,
+    PANEL = 32,
+    MOST_NODES = 1 << 17,
+    FEW_SAMPLES = 3
+};
 
 static const double root_2pi = 2.50662827463100050242;
 
@@ -281,8 +288,9 @@ static double choose(tp_mehler *m, const double *all, size_t most, double square
 
 /* Tails of every sample relative to its sqrt(E f^2), and the largest of them degree by degree. Where a sample's own
  * rest is lost in roundoff, that of the largest variance stands for it. */
-static void fill_tails(tp_mehler *m, const double *squares, double least)
+static void fill_tails(tp_mehler *m, double least)
 {
+    const double *squares = m->squares;
     for (size_t j = 0; j < m->count; j++) {
         const double *row = m->coefficients + j * m->terms;
         double energy = 0;
@@ -302,8 +310,8 @@ static void fill_tails(tp_mehler *m, const double *squares, double least)
     }
 }
 
-static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, rule *r, double least, double *squares,
-                       const scratch *s, ad_error *error)
+static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, rule *r, double least, const scratch *s,
+                       ad_error *error)
 {
     bool shared = true; /* kinks at 0 stay where they are at every variance */
     for (int k = 0; k < f->n_kinks; k++)
@@ -313,10 +321,10 @@ static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, ru
         size_t n = m->count - j < block ? m->count - j : block;
         if ((!shared && rule_fill(r, f, sqrt(q[j]), error)) ||
             coefficients(f, n, q + j, r, m->degrees, m->first, m->step, m->terms, m->coefficients + j * m->terms,
-                         squares + j, s, error))
+                         m->squares + j, s, error))
             return -1;
     }
-    fill_tails(m, squares, least);
+    fill_tails(m, least);
     for (size_t j = 0; j < m->count; j++) {
         m->inverses[j] = q[j] > 0 ? 1 / sqrt(q[j]) : 0;
         for (size_t k = 0; k < m->terms; k++)
@@ -344,12 +352,12 @@ tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, 
     bool fixed = most > 0;
     most = !fixed ? FEW_DEGREES : most > MOST_DEGREES ? MOST_DEGREES : most;
     tp_mehler *m = ad_alloc(1, sizeof *m, what, error);
-    double *all = ad_alloc(most, sizeof *all, what, error), *squares = ad_alloc(count, sizeof *squares, what, error);
+    double *all = ad_alloc(most, sizeof *all, what, error);
     scratch s = { ad_reserve((count < CHUNK ? count : CHUNK) * CHUNK, sizeof *s.values, what, error),
                   ad_reserve(most * CHUNK, sizeof *s.hermite, what, error) };
     rule r = { 0 };
     bool made = false;
-    if (!m || !all || !squares || !s.values || !s.hermite)
+    if (!m || !all || !s.values || !s.hermite)
         goto done;
     m->count = count;
     m->tolerance = fmax(tolerance > 0 ? tolerance : 1e-13, 1e-14);
@@ -372,12 +380,12 @@ tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, 
     m->tails = ad_alloc(m->degrees + 1, sizeof *m->tails, what, error);
     m->rests = ad_alloc(count, sizeof *m->rests, what, error);
     m->inverses = ad_alloc(count, sizeof *m->inverses, what, error);
-    made = m->coefficients && m->columns && m->tails && m->rests && m->inverses &&
-           fill_series(m, f, q, &r, least, squares, &s, error) == 0;
+    m->squares = ad_alloc(count, sizeof *m->squares, what, error);
+    made = m->coefficients && m->columns && m->tails && m->rests && m->inverses && m->squares &&
+           fill_series(m, f, q, &r, least, &s, error) == 0;
 done:
     rule_free(&r);
     ad_free(all);
-    ad_free(squares);
     ad_free(s.values);
     ad_free(s.hermite);
     if (!made) {
@@ -396,6 +404,7 @@ void tp_mehler_free(tp_mehler *m)
     ad_free(m->tails);
     ad_free(m->rests);
     ad_free(m->inverses);
+    ad_free(m->squares);
     ad_free(m);
 }
 

@@ -120,9 +120,7 @@ static void slopes_closed(const tp_univariate *f, double q, level_table slopes)
 static void slopes_series(const tp_mehler *m, size_t row, level_table slopes)
 {
     const double *coefficients = m->coefficients + row * m->terms;
-    double all = 0, rest = m->rests[row] * m->rests[row];
-    for (size_t i = 0; i < m->terms; i++)
-        all += coefficients[i] * coefficients[i];
+    double all = m->squares[row], rest = m->rests[row] * m->rests[row];
     for (int level = 0; level < TP_LEVELS; level++) {
         double c = level < TP_LEVELS - 1 ? fmax(level_at(level), 1e-3) : 1;
         double power = pow(c, (double)m->first - 1), sum = 0, up = m->step == 2 ? c * c : c;
@@ -218,9 +216,7 @@ static void fill_norms(const tp_solver *s, tp_profile *p, const tp_univariate *f
     if (tp_closed(f, f, rows, v, v, v, NULL, p->norms))
         return;
     for (size_t i = 0; i < rows; i++) {
-        double sum = 0;
-        for (size_t k = 0; series && k < series->terms; k++)
-            sum += series->coefficients[i * series->terms + k] * series->coefficients[i * series->terms + k];
+        double sum = series ? series->squares[i] : 0;
         if (!series) {
             tp_fn_context context;
             tp_univariate at = tp_function_at(s, p->fn, p->set, i, &context);
