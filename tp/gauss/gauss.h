@@ -58,6 +58,9 @@ tp_univariate tp_univariate_op(ad_op op, double parameter);
 /* A derivative (0: the function itself) of a user's function, which must outlive it. */
 tp_univariate tp_univariate_function(const ad_function *function, int order);
 
+/* y = f(x), x may be y; where f is not a number at 0 but tends to one on either side, as tanh(x) / x does, that one. */
+void tp_evaluate(const tp_univariate *f, size_t n, const double *x, double *y);
+
 /* q = x 2^k, k even, x of order one: the scale of a variance, so that no product of two over- or underflows. */
 static inline double tp_order_one(double q, int *k)
 {

@@ -167,7 +167,7 @@ static int coefficients(const tp_univariate *f, size_t count, const double *q, c
             double *y = s->values + j * CHUNK, root = sqrt(q[j]), square = 0;
             for (size_t i = 0; i < n; i++)
                 now[i] = root * x[i];
-            f->eval(f, n, now, y);
+            tp_evaluate(f, n, now, y);
             for (size_t i = 0; i < n; i++) {
                 if (!isfinite(y[i]))
                     return ad_fail(error,

@@ -137,7 +137,7 @@ static void add_panel(const tp_univariate *f, double root, double left, double r
         x[k + PANEL] = a - step;
         x[k + 2 * PANEL] = a + step;
     }
-    f->eval(f, 3 * PANEL, x, y);
+    tp_evaluate(f, 3 * PANEL, x, y);
     for (int k = 0; k < PANEL; k++) {
         double u = x[k] / root, w = half * weight[k / 2] * exp(-u * u / 2);
         double slope = root * (y[k + 2 * PANEL] - y[k + PANEL]) / (x[k + 2 * PANEL] - x[k + PANEL]);
@@ -264,8 +264,8 @@ double tp_near_smooth(const tp_univariate *f, double q11, double q22, double gap
                 a[j] = root1 * (alpha * u + across);
                 b[j] = root2 * (alpha * u - across);
             }
-            f->eval(f, n, a, a);
-            f->eval(f, n, b, b);
+            tp_evaluate(f, n, a, a);
+            tp_evaluate(f, n, b, b);
             for (size_t j = 0; j < n; j++) {
                 double u = ((double)(i + j) - (double)side) * step, d = n1 * a[j] - n2 * b[j];
                 sum += exp(-u * u / 2) * d * d;

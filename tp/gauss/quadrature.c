@@ -58,7 +58,7 @@ static void check(problem *p, const char *which, size_t n, const double *x, cons
 
 static void add(const tp_univariate *f, problem *p, const char *which, size_t n, const double *x, double *y)
 {
-    f->eval(f, n, x, y);
+    tp_evaluate(f, n, x, y);
     check(p, which, n, x, y);
 }
 
