@@ -104,7 +104,7 @@ double tp_near_fall(const tp_univariate *f, double gap);
 double tp_near_slope(const tp_univariate *f, double q);
 bool tp_near_slope_known(const tp_univariate *f, double q, double *slope); /* in closed form; false without one */
 /* The same gap of a smooth function at correlation 1 - gap, E (f(a) / sqrt(size1) - f(b) / sqrt(size2))^2 / 2, given
- * E f(a)^2 and E f(b)^2. Variances up to 1e4, and times the gap up to 0.05. */
+ * E f(a)^2 and E f(b)^2. Variances up to 1e4, times the gap up to 0.05, and tp_near_slope up to 16 max(1, variance). */
 double tp_near_smooth(const tp_univariate *f, double q11, double q22, double gap, double size1, double size2);
 
 /* Gauss-Legendre's n nodes on [-1, 1], from left to right, and their weights, by Newton's method. */
@@ -113,7 +113,7 @@ void tp_legendre(size_t n, double *x, double *w);
 /* ---- quadrature -------------------------------------------------------------------------------------------------- */
 enum { TP_DIVERGES = -2 };
 /* One pair: 0, TP_DIVERGES with an error where the integral is found to be infinite, -1 on other errors. Smooth
- * functions: the product trapezoid rule in symmetric coordinates, its step halved and its interval
+ * functions: the product trapezoid rule in symmetric coordinates, its step shortened and its interval
  * widened until the value stands. Functions with kinks: the plane is split there, Gauss-Legendre rules in
  * panels of every part, and where two of them differ, tanh-sinh rules, which resolve what is singular at an end.
  * *value, and *difference: by how much the last refinements moved it (either may be NULL). Fails if a function is not

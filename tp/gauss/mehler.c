@@ -23,6 +23,7 @@ enum {
 };
 
 static const double root_2pi = 2.50662827463100050242;
+static const double golden = 0.61803398874989485; /* of steps: what two see alike is no wave that both miss */
 
 /* ---- nodes ---- */
 typedef struct {
@@ -213,7 +214,7 @@ static int settle(const tp_univariate *f, double q, size_t degrees, rule *r, dou
         *difference = 0;
         for (int widen = 0; widen < 2; widen++) {
             double second, most = 0;
-            trial.h = widen ? r->h : r->h / 2;
+            trial.h = widen ? r->h : r->h * golden;
             trial.length = widen ? 1.4 * r->length : r->length;
             trial.thin = r->thin;
             if (rule_fill(&trial, f, root, error) ||
@@ -230,7 +231,7 @@ static int settle(const tp_univariate *f, double q, size_t degrees, rule *r, dou
         bool halve = moved[0] && r->n < MOST_NODES / 4, widen = moved[1] && r->length < 38;
         if (!halve && !widen)
             break;
-        r->h *= halve ? 0.5 : 1;
+        r->h *= halve ? golden : 1;
         r->length *= widen ? 1.4 : 1;
         if (rule_fill(r, f, root, error) || coefficients(f, 1, &q, r, degrees, 0, 1, degrees, out, square, s, error))
             goto done;
