@@ -140,6 +140,48 @@ Test(truth, bounds_of_hundreds_of_layers_are_of_use, .timeout = 300)
     }
 }
 
+/* The last state of 2,000 steps of erf, all weights of variance 1. */
+Test(truth, the_bound_of_two_thousand_steps_is_of_use, .timeout = 300)
+{
+    enum { STEPS = 2000, FEATURES = 2 };
+    static double x[2][STEPS][FEATURES];
+    const activation *f = activation_named("erf");
+    covariance q = { real_of(0), real_of(0), real_of(0) };
+    for (int t = 0; t < STEPS; t++) {
+        real xx[3] = { real_of(0), real_of(0), real_of(0) };
+        covariance before = q;
+        for (int i = 0; i < FEATURES; i++) {
+            x[0][t][i] = sin(1.0 + 2.7 * (FEATURES * t + i));
+            x[1][t][i] = sin(3.0 + 1.9 * (FEATURES * t + i));
+            for (int k = 0; k < 3; k++)
+                xx[k] = real_add(xx[k], real_scale(0.5, real_mul(real_of(x[k == 1][t][i]), real_of(x[k > 0][t][i]))));
+        }
+        q = (covariance){ xx[0], xx[1], xx[2] };
+        if (t) {
+            q.aa = real_add(q.aa, expected(f, (covariance){ before.aa, before.aa, before.aa }).value);
+            q.bb = real_add(q.bb, expected(f, (covariance){ before.bb, before.bb, before.bb }).value);
+            q.ab = real_add(q.ab, expected(f, before).value);
+        }
+    }
+    ad_error error = { 0 };
+    const char *settings[] = { "phi=erf", NULL };
+    nn_spec spec = { .features = (size_t)STEPS * FEATURES, .shape = { STEPS, FEATURES }, .outputs = 1 };
+    spec.settings = settings;
+    nn_net *net = nn_trace(nn_builtin("rnn"), &spec, &error);
+    cr_assert(net, "%s", error.text);
+    tp_program *program = tp_translate(net, &error);
+    tp_kernel kernel;
+    cr_assert(program, "%s", error.text);
+    cr_assert_eq(tp_limit(program, TP_NNGP, &x[0][0][0], 2, NULL, 0, NULL, &kernel, &error), 0, "%s", error.text);
+    double truth = real_double(expected(f, q).value);
+    cr_expect(fabs(kernel.terms[0].values[1] - truth) <= kernel.error, "%.17g, truly %.17g", kernel.terms[0].values[1],
+              truth);
+    cr_expect_lt(kernel.error, 1e-10);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 /* The comparison sees an entry that is off by a millionth, of the kernel and of each power of n. */
 Test(truth, a_wrong_kernel_is_seen)
 {

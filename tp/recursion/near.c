@@ -156,11 +156,12 @@ static double fall(const tp_univariate *f, const tp_profile *profile, double gap
 }
 
 /* Is there tp_near_smooth of it? */
-static bool is_smooth(const tp_univariate *f, const tp_profile *profile, double v1, double v2, int sign, double gap)
+static bool is_smooth(const tp_univariate *f, double v1, double v2, int sign, double gap)
 {
     double v = fmax(v1, v2);
-    bool resolved = profile->slopes[TP_LEVELS - 1] <= 16 * fmax(1, fmin(v1, v2)); /* else it turns too fast */
-    return resolved && f->n_kinks == 0 && (sign > 0 || f->parity != 0) && v <= 1e4 && v * gap <= 0.05;
+    if (f->n_kinks > 0 || (sign < 0 && f->parity == 0) || !(v <= 1e4 && v * gap <= 0.05))
+        return false;
+    return tp_near_slope(f, v) <= 16 * fmax(1, v); /* else it turns too fast */
 }
 
 /* Is the value at (i, i) its size, as it is of products with itself, their sums and products? Not of x's product with
@@ -265,7 +266,7 @@ static void near_expect(const tp_solver *s, const tp_quantity *q, int id, tp_til
         return;
     double size = sqrt(p->size[0][id]) * sqrt(p->size[1][id]);
     if (!tp_near_piecewise(f, g, v1, v2, sign, gap, t->values[id], &out) && q->fn_a == q->fn_b && size > 0 &&
-        is_smooth(f, of[0], v1, v2, sign, gap)) {
+        is_smooth(f, v1, v2, sign, gap)) {
         out = tp_near_smooth(f, v1, v2, gap, p->size[0][id], p->size[1][id]);
         *t->values[id] = (sign < 0 ? f->parity : 1) * size * (1 - out);
     }
