@@ -166,8 +166,8 @@ static int keep_a_term(tp_kernel *kernel, ad_error *error)
 }
 
 /* ---- digits ---- */
-/* A bound up to which a kernel is taken at its word, and one above which it says nothing; one that moves by more than `moved` of its size, while inputs
- * move by 2^-46, is made of their roundings. */
+/* A bound up to which a kernel is taken at its word, and one above which it says nothing; one that moves by more than
+ * `moved` of its size, while inputs move by 2^-46, is made of their roundings. */
 static const double shown = 0.1, moved = 0.05, lost = 0.5;
 
 /* Equal inputs stay equal: each number goes by what it is itself, and by its column. */

@@ -168,8 +168,8 @@ static int gram_sizes(tp_solver *s, int id, int set, size_t rows, double *const 
 
 enum { MOST_SHARES = 16 }; /* a kernel's own sum has thousands of parts, and the worst of them will do */
 
-/* Of parts of errors e_k and shares of the size w_k and w'_k on either side, the sum of e_k sqrt(w_k w'_k): at most that
- * of e_k (w_k + w'_k) / 2, and so of the worst parts, each at its largest share, until the shares add up to 1. */
+/* Of parts of errors e_k and shares of the size w_k and w'_k on either side, the sum of e_k sqrt(w_k w'_k): at most
+ * that of e_k (w_k + w'_k) / 2, and so of the worst parts, each at its largest share, until the shares add up to 1. */
 static double part_sum(const tp_quantity *q, const double *errors, const double *shares)
 {
     bool taken[MOST_SHARES] = { false };

@@ -2,8 +2,8 @@
  *
  * It is a power series in the correlation, sum_k f_k g_k c^k of f's and g's normalised Hermite coefficients. Its slope
  * A(c) up to |c| <= m is at most the root of sum_k k f_k^2 m^(k-1) times the same of g, and such a sum is at most the
- * secant (1 - F(m)) / (1 - m) of F(m) = E f(a) f(b) / E f^2 at correlation m, which is convex, with F(1) = 1. Near 1 the
- * error of c itself bounds the change, by F(1) - F(1 - e): of a function that jumps it is of the order sqrt(e).
+ * secant (1 - F(m)) / (1 - m) of F(m) = E f(a) f(b) / E f^2 at correlation m, which is convex, with F(1) = 1. Near 1
+ * the error of c itself bounds the change, by F(1) - F(1 - e): of a function that jumps it is of the order sqrt(e).
  *
  * With the log of a variance it moves, at the same covariance, by half of sum_k sqrt((k+1)(k+2)) f_(k+2) g_k c^k, which
  * by Cauchy and Schwarz is at most sqrt(A_f (A_g + 1 / c)); at the same correlation by c A / 2 more, or, of homogeneous

@@ -181,7 +181,8 @@ const tp_mehler *tp_series_of(const tp_solver *s, int fn, int variance, int set)
 double tp_line_change(const tp_solver *s, int id, int set);
 
 /* ---- sources.c ---- */
-/* Whether values at (i, i) may be functions of a variance that their factors are of, too: then their sources are told. */
+/* Whether values at (i, i) may be functions of a variance that their factors are of, too: their sources are then
+ * told. */
 int tp_sources_begin(tp_solver *s);
 /* The source of a quantity's value at (i, i), whose own computing errs by `local`, and the error relative to the value
  * that comes of it; INFINITY without one. slopes: (rows) to be filled. */

@@ -1,6 +1,6 @@
-/* sources.c: errors at (i, i) that cancel. A normalised variance K / (K + eps) is a product of K and twice a function of
- * K: each errs by what K does, and the product by eps / (K + eps) of that. So of each value goes along which variance it
- * is a function of, its source: an expectation or an inner product; and the slope of its log by the log of that. */
+/* sources.c: errors at (i, i) that cancel. A normalised variance K / (K + eps) is a product of K and twice a function
+ * of K: each errs by what K does, and the product by eps / (K + eps) of that. So with each value goes which variance it
+ * is a function of, its source, an expectation or an inner product, and the slope of its log by the log of that. */
 #include "tp/recursion/solver.h"
 
 #include <math.h>

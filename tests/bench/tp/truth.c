@@ -1,6 +1,7 @@
-/* truth.c: truth [COUNT [FIRST [deep]]]: limn's exact kernels of COUNT networks, or of deep ones, of seeds from FIRST on, against recursions in
- * 77 digits (tests/support/truth.h): each error within what is stated of it. Whatever is not, and whatever is refused,
- * is told with its seed; the exit status is then 1 for the former. A table of all kinds ends it. */
+/* truth.c: truth [COUNT [FIRST [deep]]]: limn's exact kernels of COUNT networks, or of deep ones, of seeds from FIRST
+ * on, against recursions in 77 digits (tests/support/truth.h): each error within what is stated of it. Whatever is not,
+ * and whatever is refused, is told with its seed; the exit status is then 1 for the former. A table of all kinds ends
+ * it. */
 #include "tests/support/tally.h"
 
 #include <stdlib.h>
