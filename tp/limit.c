@@ -172,9 +172,9 @@ static int keep_a_term(tp_kernel *kernel, ad_error *error)
 }
 
 /* ---- digits ---- */
-/* A bound up to which a kernel is taken at its word; one that moves by more than the second of its size, while inputs
- * move by 2^-46, is made of their roundings. */
-static const double shown = 0.1, moved = 0.05;
+/* A bound up to which a kernel is taken at its word, and one above which it says nothing; one that moves by more than
+ * `moved` of its size, while inputs move by 2^-46, is made of their roundings. */
+static const double shown = 0.1, moved = 0.05, lost = 0.5;
 
 /* Equal inputs stay equal: each number goes by what it is itself, and by its column. */
 static double *disturbed(const double *x, size_t rows, size_t features, ad_error *error)
@@ -220,7 +220,7 @@ static int check_digits(const tp_program *program, tp_kernel_kind which, const d
     double *sizes = y && (y2 || !x2) ? ad_alloc(kernel->rows + kernel->rows2, sizeof *sizes, "rows", error) : NULL;
     tp_kernel other = { 0 };
     int status = sizes ? tp_limit_exact(program, which, y, rows, y2, rows2, spec, rules, &other, NULL, error) : -1;
-    if (!status && distance(kernel, &other, sizes, sizes + kernel->rows) > moved)
+    if (!status && (kernel->error > lost || distance(kernel, &other, sizes, sizes + kernel->rows) > moved))
         status = ad_fail(
             error,
             "the limit kernel has no digits left, only roundings of the inputs' products: inputs are too near each "

@@ -52,11 +52,10 @@ static bool add(tally *t, const truth_outcome *o, const char *story)
     return fine;
 }
 
-static int run_case(tallies *t, uint64_t seed, FILE *stream, ad_error *error)
+static int run_case(tallies *t, truth_case c, uint64_t seed, FILE *stream, ad_error *error)
 {
     static truth_kernels truth;
     char story[1500], network[400];
-    truth_case c = truth_case_of(seed);
     truth_solve(&c, &truth);
     truth_tell(&c, network, sizeof network);
     for (int which = 0; which < 2; which++) {
@@ -73,10 +72,11 @@ static int run_case(tallies *t, uint64_t seed, FILE *stream, ad_error *error)
     return 0;
 }
 
-int tallies_run(tallies *t, uint64_t first, int count, FILE *stream, ad_error *error)
+int tallies_run(tallies *t, truth_case (*case_of)(uint64_t seed), uint64_t first, int count, FILE *stream,
+                ad_error *error)
 {
     for (int k = 0; k < count; k++)
-        if (run_case(t, first + (uint64_t)k, stream, error))
+        if (run_case(t, case_of(first + (uint64_t)k), first + (uint64_t)k, stream, error))
             return -1;
     return t->all.failures;
 }
@@ -92,7 +92,8 @@ void tallies_print(const tallies *t, FILE *stream)
     fprintf(stream,
             "kind               kernels refused  wrong  worst ratio   median stated  median error  stated / error\n");
     for (int k = 0; k < N_TRUTH_KINDS; k++)
-        print_row(truth_kind_name((truth_kind)k), &t->kinds[k], stream);
+        if (t->kinds[k].kernels)
+            print_row(truth_kind_name((truth_kind)k), &t->kinds[k], stream);
     print_row("all", &t->all, stream);
 }
 

@@ -17,7 +17,8 @@ typedef struct {
 } tallies;
 /* The kernels of `count` cases from `first` on; failures and refusals are told to `stream` (NULL: not), and so is a
  * table. How many failed; -1 with an error. tallies_free what it leaves. */
-int tallies_run(tallies *t, uint64_t first, int count, FILE *stream, ad_error *error);
+int tallies_run(tallies *t, truth_case (*case_of)(uint64_t seed), uint64_t first, int count, FILE *stream,
+                ad_error *error);
 void tallies_print(const tallies *t, FILE *stream);
 void tallies_free(tallies *t);
 double tally_median(const double *values, int n); /* NAN of none */

@@ -144,6 +144,23 @@ static const struct {
 enum { INPUTS = sizeof inputs / sizeof *inputs };
 
 /* ---- cases ---- */
+/* Layers and steps of it soon leave the range of a double. */
+static bool grows(const activation *f)
+{
+    return strstr(f->name, "exp") || strstr(f->name, "square") || strcmp(f->name, "cubic") == 0;
+}
+
+static void deepen(truth_case *c, draws *d)
+{
+    bool slow = !c->f->closed;
+    if (c->kind == TRUTH_LONG) {
+        c->depth = 1;
+        c->rows = 2;
+        c->steps = slow ? 4 : grows(c->f) ? 2 : 8 + below(d, 17);
+    } else if (!c->f->kink || !slow)
+        c->depth = slow ? 8 + below(d, 9) : 30 + below(d, 71);
+}
+
 /* Rows and layers cost time where f has no closed form. */
 static void choose_sizes(truth_case *c, draws *d)
 {
@@ -160,7 +177,9 @@ static void choose_sizes(truth_case *c, draws *d)
         c->depth = 1;
     if (c->kind == TRUTH_TWO_SETS)
         c->rows2 = 1 + below(d, slow ? 1 : 3);
-    if (strstr(c->f->name, "exp") || strstr(c->f->name, "square") || strcmp(c->f->name, "cubic") == 0)
+    if (c->kind >= TRUTH_DEEP)
+        deepen(c, d);
+    if (grows(c->f))
         c->depth = 1 + below(d, 2);
     if (strstr(c->f->name, "exp"))
         c->depth = 1;
@@ -191,21 +210,33 @@ truth_case truth_case_with(uint64_t seed, truth_kind kind, const activation *f)
 {
     draws d = { .seed = seed };
     truth_case c = { .kind = kind, .f = f };
+    c.norm = kind == TRUTH_LAYERNORM || kind == TRUTH_DEEP_LAYERNORM;
+    c.recurrent = kind == TRUTH_RNN || kind == TRUTH_LONG;
     choose_sizes(&c, &d);
     choose_weights(&c, &d);
     choose_inputs(&c, &d);
     return c;
 }
 
-/* Kinds in turn; closed forms as often again as quadrature. */
-truth_case truth_case_of(uint64_t seed)
+/* Closed forms as often again as quadrature. */
+static truth_case case_of(uint64_t seed, truth_kind kind)
 {
     draws d = { .seed = seed + 1000003 };
     int closed = 0, all = 0;
     while (activation_number(all))
         closed += activation_number(all++)->closed != NULL;
     int k = below(&d, 3) ? below(&d, closed) : closed + below(&d, all - closed);
-    return truth_case_with(seed, (truth_kind)(seed % N_TRUTH_KINDS), activation_number(k));
+    return truth_case_with(seed, kind, activation_number(k));
+}
+
+truth_case truth_case_of(uint64_t seed)
+{
+    return case_of(seed, (truth_kind)(seed % TRUTH_DEEP));
+}
+
+truth_case truth_deep_case_of(uint64_t seed)
+{
+    return case_of(seed, (truth_kind)(TRUTH_DEEP + seed % (N_TRUTH_KINDS - TRUTH_DEEP)));
 }
 
 void truth_tell(const truth_case *c, char *text, size_t size)
@@ -213,13 +244,13 @@ void truth_tell(const truth_case *c, char *text, size_t size)
     snprintf(text, size, "%s %s depth %d, %d+%d rows of %d x %d features (%s), sigma_w %g, %s %g%s%s",
              truth_kind_name(c->kind), c->f->name, c->depth, c->rows, c->rows2, c->steps, c->features, c->inputs,
              c->sigma_w, c->bias ? "sigma_b" : "no bias", c->sigma_b, c->multiplier ? ", sigma a multiplier" : "",
-             c->kind == TRUTH_RNN ? c->mean ? ", mean of states" : ", last state" : "");
+             c->recurrent ? c->mean ? ", mean of states" : ", last state" : "");
 }
 
 /* ---- as limn is told of them ---- */
 static const truth_case *tracing; /* nn_trace has no room for a context */
 
-enum { MOST_LAYERS = 10 };
+enum { MOST_LAYERS = 1004 };
 typedef struct {
     nn_weight w[MOST_LAYERS], b[MOST_LAYERS];
 } layers;
@@ -251,7 +282,7 @@ static ad_var function_of(nn_net *net, const layers *l, ad_var x)
     const truth_case *c = tracing;
     ad_var h = dense(l, 0, x);
     for (int k = 1; k <= c->depth; k++) {
-        if (c->kind == TRUTH_LAYERNORM)
+        if (c->norm)
             h = nn_layernorm(net, nn_name(net, "norm%d", k), h);
         ad_var y = c->f->build(h);
         if (c->kind == TRUTH_GATE && k == c->depth)
@@ -306,7 +337,7 @@ nn_net *truth_trace(const truth_case *c, ad_error *error)
     spec.shape[1] = c->steps > 1 ? (size_t)c->features : 0;
     spec.features = (size_t)(c->steps * c->features);
     tracing = c;
-    nn_net *net = nn_trace(c->kind == TRUTH_RNN ? recurrent : network, &spec, error);
+    nn_net *net = nn_trace(c->recurrent ? recurrent : network, &spec, error);
     tracing = NULL;
     return net;
 }

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { POINTS = TRUTH_ROWS * TRUTH_STEPS };
+enum { POINTS = TRUTH_POINTS };
 /* Between all rows of all inputs: point = row * steps + step. */
 typedef struct {
     const truth_case *c;
@@ -122,7 +122,7 @@ static void feed_forward(state *s)
     static state before;
     first_layer(s);
     for (int l = 1; l <= s->c->depth; l++) {
-        if (s->c->kind == TRUTH_LAYERNORM)
+        if (s->c->norm)
             normalise(s);
         before = *s;
         layer(s, false);
@@ -188,6 +188,7 @@ static double coefficient(const truth_case *c, int step)
     case TRUTH_DIFFERENCE:
         return step ? -1 : 1;
     case TRUTH_RNN:
+    case TRUTH_LONG:
         return c->mean ? 1.0 / c->steps : step == c->steps - 1;
     default:
         return 1;
@@ -221,7 +222,7 @@ void truth_solve(const truth_case *c, truth_kernels *kernels)
     static state s;
     int rows = c->rows + c->rows2;
     s = (state){ .c = c, .n = rows * c->steps };
-    if (c->kind == TRUTH_RNN)
+    if (c->recurrent)
         recurrent(&s);
     else
         feed_forward(&s);

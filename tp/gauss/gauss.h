@@ -58,6 +58,9 @@ tp_univariate tp_univariate_op(ad_op op, double parameter);
 /* A derivative (0: the function itself) of a user's function, which must outlive it. */
 tp_univariate tp_univariate_function(const ad_function *function, int order);
 
+/* y = f(x), x may be y; where f is not a number at 0 but tends to one on either side, as tanh(x) / x does, that one. */
+void tp_evaluate(const tp_univariate *f, size_t n, const double *x, double *y);
+
 /* q = x 2^k, k even, x of order one: the scale of a variance, so that no product of two over- or underflows. */
 static inline double tp_order_one(double q, int *k)
 {
@@ -99,8 +102,9 @@ double tp_near_fall(const tp_univariate *f, double gap);
 /* Its slope at gap 0, q E f'(a)^2 / E f(a)^2, to a few per cent: the largest of all, as its correlation's power series
  * has positive coefficients. Of a function without jumps. */
 double tp_near_slope(const tp_univariate *f, double q);
+bool tp_near_slope_known(const tp_univariate *f, double q, double *slope); /* in closed form; false without one */
 /* The same gap of a smooth function at correlation 1 - gap, E (f(a) / sqrt(size1) - f(b) / sqrt(size2))^2 / 2, given
- * E f(a)^2 and E f(b)^2. Variances up to 1e4, and times the gap up to 0.05. */
+ * E f(a)^2 and E f(b)^2. Variances up to 1e4, times the gap up to 0.05, and tp_near_slope up to 16 max(1, variance). */
 double tp_near_smooth(const tp_univariate *f, double q11, double q22, double gap, double size1, double size2);
 
 /* Gauss-Legendre's n nodes on [-1, 1], from left to right, and their weights, by Newton's method. */
@@ -109,7 +113,7 @@ void tp_legendre(size_t n, double *x, double *w);
 /* ---- quadrature -------------------------------------------------------------------------------------------------- */
 enum { TP_DIVERGES = -2 };
 /* One pair: 0, TP_DIVERGES with an error where the integral is found to be infinite, -1 on other errors. Smooth
- * functions: the product trapezoid rule in symmetric coordinates, its step halved and its interval
+ * functions: the product trapezoid rule in symmetric coordinates, its step shortened and its interval
  * widened until the value stands. Functions with kinks: the plane is split there, Gauss-Legendre rules in
  * panels of every part, and where two of them differ, tanh-sinh rules, which resolve what is singular at an end.
  * *value, and *difference: by how much the last refinements moved it (either may be NULL). Fails if a function is not
@@ -133,6 +137,7 @@ typedef struct {
     double *columns;      /* (terms, stride): the same, transposed and padded by zeros */
     double *tails;        /* (degrees + 1): the largest sqrt(sum_{k >= d} f_k^2 / E f^2) over all samples */
     double *rests;        /* (count): that ratio at d = degrees for each sample */
+    double *squares;      /* (count): E f^2, whole */
     double *inverses;     /* (count): 1 / sqrt(q), 0 for q = 0 */
     double tolerance;
     double difference; /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */

@@ -13,9 +13,17 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK = 256, FEW_DEGREES = 1024, MOST_DEGREES = 16 * FEW_DEGREES, PANEL = 32, MOST_NODES = 1 << 17 };
+enum {
+    CHUNK = 256,
+    FEW_DEGREES = 1024,
+    MOST_DEGREES = 16 * FEW_DEGREES,
+    PANEL = 32,
+    MOST_NODES = 1 << 17,
+    FEW_SAMPLES = 3
+};
 
 static const double root_2pi = 2.50662827463100050242;
+static const double golden = 0.61803398874989485; /* of steps: what two see alike is no wave that both miss */
 
 /* ---- nodes ---- */
 typedef struct {
@@ -160,7 +168,7 @@ static int coefficients(const tp_univariate *f, size_t count, const double *q, c
             double *y = s->values + j * CHUNK, root = sqrt(q[j]), square = 0;
             for (size_t i = 0; i < n; i++)
                 now[i] = root * x[i];
-            f->eval(f, n, now, y);
+            tp_evaluate(f, n, now, y);
             for (size_t i = 0; i < n; i++) {
                 if (!isfinite(y[i]))
                     return ad_fail(error,
@@ -174,8 +182,12 @@ static int coefficients(const tp_univariate *f, size_t count, const double *q, c
             }
             squares[j] += square;
         }
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)terms, (int)n, 1, s->values, CHUNK,
-                    s->hermite, CHUNK, 1, out, (int)terms);
+        if (count > FEW_SAMPLES)
+            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)terms, (int)n, 1, s->values, CHUNK,
+                        s->hermite, CHUNK, 1, out, (int)terms);
+        for (size_t j = 0; j < count && count <= FEW_SAMPLES; j++) /* dgemm would copy all of the polynomials */
+            cblas_dgemv(CblasRowMajor, CblasNoTrans, (int)terms, (int)n, 1, s->hermite, CHUNK, s->values + j * CHUNK, 1,
+                        1, out + j * terms, 1);
     }
     return 0;
 }
@@ -202,7 +214,7 @@ static int settle(const tp_univariate *f, double q, size_t degrees, rule *r, dou
         *difference = 0;
         for (int widen = 0; widen < 2; widen++) {
             double second, most = 0;
-            trial.h = widen ? r->h : r->h / 2;
+            trial.h = widen ? r->h : r->h * golden;
             trial.length = widen ? 1.4 * r->length : r->length;
             trial.thin = r->thin;
             if (rule_fill(&trial, f, root, error) ||
@@ -219,7 +231,7 @@ static int settle(const tp_univariate *f, double q, size_t degrees, rule *r, dou
         bool halve = moved[0] && r->n < MOST_NODES / 4, widen = moved[1] && r->length < 38;
         if (!halve && !widen)
             break;
-        r->h *= halve ? 0.5 : 1;
+        r->h *= halve ? golden : 1;
         r->length *= widen ? 1.4 : 1;
         if (rule_fill(r, f, root, error) || coefficients(f, 1, &q, r, degrees, 0, 1, degrees, out, square, s, error))
             goto done;
@@ -277,8 +289,9 @@ static double choose(tp_mehler *m, const double *all, size_t most, double square
 
 /* Tails of every sample relative to its sqrt(E f^2), and the largest of them degree by degree. Where a sample's own
  * rest is lost in roundoff, that of the largest variance stands for it. */
-static void fill_tails(tp_mehler *m, const double *squares, double least)
+static void fill_tails(tp_mehler *m, double least)
 {
+    const double *squares = m->squares;
     for (size_t j = 0; j < m->count; j++) {
         const double *row = m->coefficients + j * m->terms;
         double energy = 0;
@@ -298,8 +311,8 @@ static void fill_tails(tp_mehler *m, const double *squares, double least)
     }
 }
 
-static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, rule *r, double least, double *squares,
-                       const scratch *s, ad_error *error)
+static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, rule *r, double least, const scratch *s,
+                       ad_error *error)
 {
     bool shared = true; /* kinks at 0 stay where they are at every variance */
     for (int k = 0; k < f->n_kinks; k++)
@@ -309,10 +322,10 @@ static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, ru
         size_t n = m->count - j < block ? m->count - j : block;
         if ((!shared && rule_fill(r, f, sqrt(q[j]), error)) ||
             coefficients(f, n, q + j, r, m->degrees, m->first, m->step, m->terms, m->coefficients + j * m->terms,
-                         squares + j, s, error))
+                         m->squares + j, s, error))
             return -1;
     }
-    fill_tails(m, squares, least);
+    fill_tails(m, least);
     for (size_t j = 0; j < m->count; j++) {
         m->inverses[j] = q[j] > 0 ? 1 / sqrt(q[j]) : 0;
         for (size_t k = 0; k < m->terms; k++)
@@ -340,12 +353,12 @@ tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, 
     bool fixed = most > 0;
     most = !fixed ? FEW_DEGREES : most > MOST_DEGREES ? MOST_DEGREES : most;
     tp_mehler *m = ad_alloc(1, sizeof *m, what, error);
-    double *all = ad_alloc(most, sizeof *all, what, error), *squares = ad_alloc(count, sizeof *squares, what, error);
+    double *all = ad_alloc(most, sizeof *all, what, error);
     scratch s = { ad_reserve((count < CHUNK ? count : CHUNK) * CHUNK, sizeof *s.values, what, error),
                   ad_reserve(most * CHUNK, sizeof *s.hermite, what, error) };
     rule r = { 0 };
     bool made = false;
-    if (!m || !all || !squares || !s.values || !s.hermite)
+    if (!m || !all || !s.values || !s.hermite)
         goto done;
     m->count = count;
     m->tolerance = fmax(tolerance > 0 ? tolerance : 1e-13, 1e-14);
@@ -368,12 +381,12 @@ tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, 
     m->tails = ad_alloc(m->degrees + 1, sizeof *m->tails, what, error);
     m->rests = ad_alloc(count, sizeof *m->rests, what, error);
     m->inverses = ad_alloc(count, sizeof *m->inverses, what, error);
-    made = m->coefficients && m->columns && m->tails && m->rests && m->inverses &&
-           fill_series(m, f, q, &r, least, squares, &s, error) == 0;
+    m->squares = ad_alloc(count, sizeof *m->squares, what, error);
+    made = m->coefficients && m->columns && m->tails && m->rests && m->inverses && m->squares &&
+           fill_series(m, f, q, &r, least, &s, error) == 0;
 done:
     rule_free(&r);
     ad_free(all);
-    ad_free(squares);
     ad_free(s.values);
     ad_free(s.hermite);
     if (!made) {
@@ -392,6 +405,7 @@ void tp_mehler_free(tp_mehler *m)
     ad_free(m->tails);
     ad_free(m->rests);
     ad_free(m->inverses);
+    ad_free(m->squares);
     ad_free(m);
 }
 

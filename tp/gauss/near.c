@@ -137,7 +137,7 @@ static void add_panel(const tp_univariate *f, double root, double left, double r
         x[k + PANEL] = a - step;
         x[k + 2 * PANEL] = a + step;
     }
-    f->eval(f, 3 * PANEL, x, y);
+    tp_evaluate(f, 3 * PANEL, x, y);
     for (int k = 0; k < PANEL; k++) {
         double u = x[k] / root, w = half * weight[k / 2] * exp(-u * u / 2);
         double slope = root * (y[k + 2 * PANEL] - y[k + PANEL]) / (x[k + 2 * PANEL] - x[k + PANEL]);
@@ -145,6 +145,13 @@ static void add_panel(const tp_univariate *f, double root, double left, double r
         *squares += isfinite(square) ? square : 0;
         *slopes += isfinite(change) ? change : 0;
     }
+}
+
+/* q E f'^2 / E f^2 of gelu, by the closed forms of THEORY section 3 (a) at q11 = q22 = q12. */
+static double gelu_slope(double q)
+{
+    double det = 1 + 2 * q, p = 1 / (2 * pi * sqrt(det)), half = 0.25 + asin(q / (1 + q)) / (2 * pi);
+    return 1 + p * (q / det) / (half + 2 * p * (q / (1 + q)));
 }
 
 /* In closed form, or a bound; NaN without one. */
@@ -155,6 +162,8 @@ static double known_slope(const tp_univariate *f, double q)
     if (pieces_of(f, &p) && (p.degree || !(fabs(p.bend) > 0)))
         return p.degree;
     switch (f->form) {
+    case TP_GELU:
+        return gelu_slope(q);
     case TP_SQUARE:
         return 4.0 / 3;
     case TP_POWER:
@@ -170,6 +179,12 @@ static double known_slope(const tp_univariate *f, double q)
     default:
         return (double)NAN;
     }
+}
+
+bool tp_near_slope_known(const tp_univariate *f, double q, double *slope)
+{
+    *slope = q > 0 ? known_slope(f, q) : 0;
+    return isfinite(*slope);
 }
 
 double tp_near_slope(const tp_univariate *f, double q)
@@ -246,8 +261,8 @@ double tp_near_smooth(const tp_univariate *f, double q11, double q22, double gap
                 a[j] = root1 * (alpha * u + across);
                 b[j] = root2 * (alpha * u - across);
             }
-            f->eval(f, n, a, a);
-            f->eval(f, n, b, b);
+            tp_evaluate(f, n, a, a);
+            tp_evaluate(f, n, b, b);
             for (size_t j = 0; j < n; j++) {
                 double u = ((double)(i + j) - (double)side) * step, d = n1 * a[j] - n2 * b[j];
                 sum += exp(-u * u / 2) * d * d;

@@ -2,7 +2,7 @@
  *
  *   smooth   a = sqrt(q11) (alpha u + beta v), b = sqrt(q22) (alpha u - beta v), alpha, beta = sqrt((1 +- c) / 2):
  *   product  trapezoid rule on [-L, L]^2, weights e^{-(u^2 + v^2) / 2}. Its error falls like the Fourier transform of
- *            the integrand at 2 pi / h, so halving h and widening L until the value stands tells the error.
+ *            the integrand at 2 pi / h, so shortening h and widening L until the value stands tells the error.
  *   kinked   a = sqrt(q11) u, b = sqrt(q22) (c u + s v): tanh-sinh rule over the parts of v between g's kinks, then
  *   over     the parts of u between f's kinks and the points where a kink of g crosses v = 0. The rule crowds towards
  *            the ends of every part, which resolves layers of any width there.
@@ -20,6 +20,9 @@ enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST
 enum { MOST_RULE = 2 * MOST_REACH * 128 + 1, MOST_ORDER = 40 };
 
 static const double start_length = 8.6, root_2pi = 2.50662827463100050242, stands = 2e-14;
+/* A step by which the next one is shorter: by no ratio of whole numbers, for a function that waves too fast for either
+ * of two such steps may look the same to both. */
+static const double golden = 0.61803398874989485;
 /* Beyond this variance a smooth function varies in a thin layer around 0 and is cut there as at a kink. */
 static const double large = 100;
 /* A value that the last refinement still moves by this part of E |f g| does not converge: of the powers of |x|, -0.9
@@ -58,7 +61,7 @@ static void check(problem *p, const char *which, size_t n, const double *x, cons
 
 static void add(const tp_univariate *f, problem *p, const char *which, size_t n, const double *x, double *y)
 {
-    f->eval(f, n, x, y);
+    tp_evaluate(f, n, x, y);
     check(p, which, n, x, y);
 }
 
@@ -107,7 +110,7 @@ static estimate smooth(problem *p, double *difference)
     h = fmax(h, 8 * length / most);
     estimate now = trapezoid(p, h, length), best = now;
     while (!p->failed) {
-        estimate finer = trapezoid(p, h / 2, length), wider = trapezoid(p, h, 1.5 * length);
+        estimate finer = trapezoid(p, h * golden, length), wider = trapezoid(p, h, 1.5 * length);
         double by_step = fabs(finer.value - now.value), by_length = fabs(wider.value - now.value);
         double enough = stands * fmax(finer.size, wider.size);
         best = finer;
@@ -116,7 +119,7 @@ static estimate smooth(problem *p, double *difference)
         /* past 38 the weights underflow: a value that still moves does not converge */
         if ((!halve && !widen) || (widen && length > 38))
             break;
-        double next_h = halve ? h / 2 : h, next_length = widen ? 1.5 * length : length;
+        double next_h = halve ? h * golden : h, next_length = widen ? 1.5 * length : length;
         if (4 * next_length / next_h > most)
             break;
         now = halve && !widen ? finer : widen && !halve ? wider : trapezoid(p, next_h, next_length);

@@ -96,3 +96,47 @@ tp_univariate tp_univariate_function(const ad_function *function, int order)
     u.n_kinks = function->n_kinks;
     return u;
 }
+
+/* The mean of f(h) and f(-h) without its term of h^2. slope: how far they are apart, in h. */
+static double without_square(const tp_univariate *f, double h, double *slope)
+{
+    double x[4] = { h, -h, 2 * h, -2 * h }, y[4];
+    f->eval(f, 4, x, y);
+    *slope = fabs(y[0] - y[1]) / h;
+    return (2 * (y[0] + y[1]) - (y[2] + y[3]) / 2) / 3;
+}
+
+/* f(0) by its neighbours, where three steps agree better than the ones before; NaN where f jumps, or is not finite. */
+static double value_at_zero(const tp_univariate *f)
+{
+    const double rough = 1e-9;
+    double best = (double)NAN, least = INFINITY, before = (double)NAN, slope_before = INFINITY, size = 0, slope;
+    for (int k = 4; k <= 40; k += 2) {
+        double now = without_square(f, ldexp(1, -k), &slope), off = fabs(now - before);
+        if (!isfinite(now) || (k > 4 && slope > 2.5 * slope_before))
+            break;
+        size = fmax(size, fabs(now) + slope);
+        if (off < least) {
+            least = off;
+            best = now;
+        }
+        before = now;
+        slope_before = fmax(slope, rough * size);
+    }
+    return least <= rough * size ? best : (double)NAN;
+}
+
+void tp_evaluate(const tp_univariate *f, size_t n, const double *x, double *y)
+{
+    enum { BLOCK = 256 };
+    for (size_t i = 0; i < n; i += BLOCK) {
+        size_t count = n - i < BLOCK ? n - i : BLOCK, zeros = 0, at[BLOCK];
+        for (size_t k = 0; k < count; k++) {
+            at[zeros] = i + k;
+            zeros += fabs(x[i + k]) > 0 ? 0 : 1;
+        }
+        f->eval(f, count, x + i, y + i);
+        for (size_t k = 0; k < zeros; k++)
+            y[at[k]] = isnan(y[at[k]]) ? value_at_zero(f) : y[at[k]];
+    }
+}

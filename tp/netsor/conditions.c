@@ -44,7 +44,7 @@ static int of_data(const tp_script *script, const tp_command *a, const tp_comman
     *value = 0;
     for (size_t k = 0; k < spec->features; k++)
         *value += x[k] * y[k];
-    *value *= sqrt(a->variance * b->variance);
+    *value *= sqrt(a->variance) * sqrt(b->variance);
     return 0;
 }
 

@@ -148,7 +148,7 @@ static int add_dot(solver *s, const product *p, double factor, tp_wick x, tp_wic
             known = known && !isnan(cov[i * n + k]);
         }
         known = known && !isnan(d[i]);
-        zero = zero && fabs(d[i]) <= 1e-13 * sqrt(fabs(cov[i * n + i]) * fabs(expect_product(s, x, x)));
+        zero = zero && fabs(d[i]) <= 1e-13 * sqrt(fabs(cov[i * n + i])) * sqrt(fabs(expect_product(s, x, x)));
     }
     status = 0;
     if (!known)
@@ -282,7 +282,7 @@ static int run(solver *s, int k)
     }
 }
 
-static void tell(solver *s, double *values, double *products)
+static int tell(solver *s, double *values, double *products)
 {
     int n = s->script->n;
     for (int k = 0; k < n; k++) {
@@ -294,12 +294,20 @@ static void tell(solver *s, double *values, double *products)
             values[2 * k] = tp_wick_expectation(&s->basis, &s->values[k], 0);
         if (c->type == 'G' || c->type == 'H')
             values[2 * k + 1] = expect_product(s, s->values[k], s->values[k]);
+        if (isinf(values[2 * k]) || isinf(values[2 * k + 1]))
+            return ad_fail(
+                s->error,
+                "%s:%d: %s: its %s leaves the range of a double (1.8e308): smaller inputs, weights or powers "
+                "keep it",
+                s->script->file ? s->script->file : "a program", c->line, c->name,
+                isinf(values[2 * k]) ? "mean" : "second moment");
         for (int i = 0; i <= k && products; i++) {
             const tp_command *o = command(s, i);
             bool pair = c->type == 'G' && o->type == 'G' && c->width == o->width;
             products[k * n + i] = products[i * n + k] = pair ? expect_product(s, s->values[k], s->values[i]) : 0;
         }
     }
+    return 0;
 }
 
 /* Each input and each product brings a Gaussian; their covariances are a table. */
@@ -334,7 +342,7 @@ int tp_script_exact(const tp_script *script, const tp_solve_spec *spec, bool gen
     for (int k = 0; k < script->n && !status; k++)
         status = run(&s, k);
     if (!status)
-        tell(&s, values, products);
+        status = tell(&s, values, products);
     *dot = s.dot;
     if (!status && s.basis.full)
         status = ad_fail(error, "out of memory for the expectations of a program");

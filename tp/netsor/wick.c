@@ -550,7 +550,7 @@ static double term_expectation(tp_basis *b, const tp_wick_term *t)
             for (int k = 0; k < n; k++) {
                 double q = form_covariance(b, block[i].form, left[k].form);
                 double own = form_covariance(b, block[i].form, block[i].form);
-                if (fabs(q) <= 1e-14 * sqrt(own * form_covariance(b, left[k].form, left[k].form)))
+                if (fabs(q) <= 1e-14 * sqrt(own) * sqrt(form_covariance(b, left[k].form, left[k].form)))
                     continue;
                 block[size++] = left[k];
                 left[k--] = left[--n];

@@ -40,12 +40,15 @@ int tp_errors_begin(tp_solver *s)
     tp_errors *e = &s->errors;
     e->sizes = ad_arena_alloc(arena, n, sizeof *e->sizes);
     e->last = ad_arena_alloc(arena, n, sizeof *e->last);
-    e->freed = ad_arena_alloc(arena, 2 * n, sizeof *e->freed);
+    e->freed = ad_arena_alloc(arena, 3 * n, sizeof *e->freed);
     e->profiles = ad_arena_alloc(arena, n, sizeof(tp_profile *));
     e->related = ad_arena_alloc(arena, n, sizeof *e->related);
-    bool there = e->sizes && e->last && e->freed && e->profiles && e->related;
+    e->gain = ad_arena_alloc(arena, n, sizeof *e->gain);
+    e->shares = ad_arena_alloc(arena, n, sizeof *e->shares);
+    bool there = e->sizes && e->last && e->freed && e->profiles && e->related && e->gain && e->shares;
     for (int set = 0; set < (s->same ? 1 : 2); set++) {
         there = there && (e->single[set] = ad_arena_alloc(arena, n, sizeof(double)));
+        there = there && (e->relative[set] = ad_arena_alloc(arena, n, sizeof(double)));
         there = there && (e->inverse[set] = ad_arena_alloc(arena, n, sizeof(double *)));
         for (int side = 0; side < 2; side++) {
             there = there && (e->ratio[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
@@ -57,6 +60,7 @@ int tp_errors_begin(tp_solver *s)
     }
     if (s->same) {
         e->single[1] = e->single[0];
+        e->relative[1] = e->relative[0];
         e->inverse[1] = e->inverse[0];
         for (int side = 0; side < 2; side++) {
             e->ratio[1][side] = e->ratio[0][side];
@@ -68,6 +72,8 @@ int tp_errors_begin(tp_solver *s)
     }
     if (!there)
         return ad_fail(s->error, "out of memory for the errors of %d quantities", s->n);
+    if (tp_sources_begin(s))
+        return -1;
     s->closed = true;
     for (int id = 0; id < s->n; id++) {
         const tp_quantity *q = tp_quantity_at(&s->algebra, id);
@@ -83,6 +89,8 @@ int tp_errors_begin(tp_solver *s)
             e->last[q->a] = id;
         if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT)
             e->last[q->b] = id;
+        if (q->kind == TP_Q_EXPECT)
+            e->last[q->var_a] = e->last[q->var_b] = id;
     }
     return 0;
 }
@@ -92,7 +100,7 @@ static bool take_sizes(tp_solver *s, int id)
 {
     tp_errors *e = &s->errors;
     size_t rows = s->rows[0] > s->rows[1] ? s->rows[0] : s->rows[1];
-    for (int side = 0; side < 2; side++) {
+    for (int side = 0; side < (e->normalises ? 3 : 2); side++) {
         if (!e->sizes[id][side])
             e->sizes[id][side] =
                 e->n_freed ? e->freed[--e->n_freed] : ad_arena_alloc(s->algebra.arena, rows, sizeof(double));
@@ -106,7 +114,7 @@ static bool take_sizes(tp_solver *s, int id)
 
 static void give_sizes(tp_solver *s, int id)
 {
-    for (int side = 0; side < 2; side++)
+    for (int side = 0; side < 3; side++)
         if (s->errors.sizes[id][side]) {
             s->errors.freed[s->errors.n_freed++] = s->errors.sizes[id][side];
             s->errors.sizes[id][side] = NULL;
@@ -135,8 +143,7 @@ static double root_ratio(const double *size, const double *to, size_t rows, doub
 /* The error of a value at (i, i) relative to itself. */
 static double relative(const tp_solver *s, int set, int id)
 {
-    const tp_errors *e = &s->errors;
-    return e->single[set][id] * e->ratio[set][0][id] * e->ratio[set][1][id];
+    return s->errors.relative[set][id];
 }
 
 static double product_units(const tp_data_block *b)
@@ -162,15 +169,51 @@ static int gram_sizes(tp_solver *s, int id, int set, size_t rows, double *const 
     return 0;
 }
 
-static double part_sum(const tp_quantity *q, double e, const double *errors)
+enum { MOST_SHARES = 16 }; /* a kernel's own sum has thousands of parts, and the worst of them will do */
+
+/* Of parts of errors e_k and shares of the size w_k and w'_k on either side, the sum of e_k sqrt(w_k w'_k): at most
+ * that of e_k (w_k + w'_k) / 2, and so of the worst parts, each at its largest share, until the shares add up to 1. */
+static double part_sum(const tp_quantity *q, const double *errors, const double *shares)
 {
+    bool taken[MOST_SHARES] = { false };
+    double left = 1, sum = 0, most = 0;
     for (int k = 0; k < q->n; k++)
-        e = fmax(e, errors[q->parts[k].q]);
-    return e + unit * (2 + 2 * sqrt(q->n));
+        most = fmax(most, errors[q->parts[k].q]);
+    for (int step = 0; step < q->n && shares && left > 0; step++) {
+        int worst = -1;
+        for (int k = 0; k < q->n; k++)
+            worst = !taken[k] && (worst < 0 || errors[q->parts[k].q] > errors[q->parts[worst].q]) ? k : worst;
+        double share = fmin(shares[worst], left);
+        taken[worst] = true;
+        sum += share * errors[q->parts[worst].q];
+        left -= share;
+    }
+    return (shares ? sum : most) + unit * (2 + 2 * sqrt(q->n));
 }
 
-static void sum_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, double *const sizes[2])
+/* The largest shares of a sum's parts at the samples of any set. */
+static int note_shares(tp_solver *s, int id, size_t rows, double *const sizes[3])
 {
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    double **shares = &s->errors.shares[id];
+    if (q->n > MOST_SHARES || (q->n == 1 && !(fabs(q->c) > 0)))
+        return 0;
+    if (!*shares && !(*shares = ad_arena_alloc(s->algebra.arena, (size_t)q->n, sizeof **shares)))
+        return ad_fail(s->error, "out of memory for the errors of a kernel");
+    for (int k = 0; k < q->n; k++)
+        for (int side = 0; side < 2; side++) {
+            const double *part = s->errors.sizes[q->parts[k].q][side];
+            for (size_t i = 0; i < rows; i++) {
+                double share = part && sizes[side][i] > 0 ? fabs(q->parts[k].c) * part[i] / sizes[side][i] : 1;
+                (*shares)[k] = fmin(1, fmax((*shares)[k], share));
+            }
+        }
+    return 0;
+}
+
+static int sum_sizes(tp_solver *s, int id, size_t rows, double *const sizes[3])
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     for (int side = 0; side < 2; side++) {
         for (size_t i = 0; i < rows; i++)
             sizes[side][i] = fabs(q->c);
@@ -178,19 +221,33 @@ static void sum_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, dou
             if (s->errors.sizes[q->parts[k].q][side])
                 tp_array_accumulate(rows, fabs(q->parts[k].c), s->errors.sizes[q->parts[k].q][side], NULL, sizes[side]);
     }
+    return q->kind == TP_Q_SUM ? note_shares(s, id, rows, sizes) : 0;
 }
 
-/* f(x) of numbers x: its size is |f| + |x f'|, so that its error is no more than the argument's. */
-static void function_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, const double *x,
-                           double *const sizes[2])
+/* f(x) of numbers x: its size is |f|, and its relative error that of x times |x f' / f|, the gain. Where that is large
+ * the size is |f| + |x f'|, so that its error is no more than the argument's. Into sizes[2], where it is there, goes
+ * x f' / f, or NaN. Returns the gain, or 1. */
+static double function_sizes(const tp_solver *s, const tp_quantity *q, size_t rows, const double *x,
+                             double *const sizes[3])
 {
-    const double h = 1e-4;
+    const double h = 1e-4, large = 4;
+    double gain = 0;
     for (size_t i = 0; i < rows; i++) {
         double in[3] = { x[i], x[i] * (1 + h), x[i] * (1 - h) }, out[3];
         tp_fn_eval(&s->algebra, q->fn_a, NULL, 3, in, out);
-        double slope = fabs(out[1] - out[2]) / (2 * h);
-        sizes[0][i] = sizes[1][i] = fabs(out[0]) + (isfinite(slope) ? slope : 0);
+        double slope = (out[1] - out[2]) / (2 * h), own = slope / out[0];
+        sizes[0][i] = fabs(out[0]);
+        sizes[1][i] = isfinite(slope) ? fabs(slope) : 0;
+        gain = fabs(own) <= large ? fmax(gain, fabs(own)) : INFINITY;
+        if (sizes[2])
+            sizes[2][i] = own;
     }
+    for (size_t i = 0; i < rows; i++) {
+        sizes[0][i] = sizes[1][i] = sizes[0][i] + (gain > large ? sizes[1][i] : 0);
+        if (sizes[2] && gain > large)
+            sizes[2][i] = (double)NAN;
+    }
+    return gain > large ? 1 : gain;
 }
 
 /* Softmax and the like: absolute errors of the parts. */
@@ -206,33 +263,6 @@ static double along_error(const tp_solver *s, const tp_quantity *q, int set, siz
     for (size_t i = 0; i < rows; i++)
         sizes[0][i] = sizes[1][i] = q->op == AD_SOFTMAX ? fabs(value[i]) : fabs(value[i]) + 1;
     return 2 * off + unit * (4 + q->n);
-}
-
-static int line_value(const tp_univariate *f, const tp_univariate *g, double q, double *value)
-{
-    ad_error ignored = { 0 };
-    return tp_closed(f, g, 1, &q, &q, &q, NULL, value) ? 0 : tp_quadrature(f, g, q, q, q, value, NULL, &ignored);
-}
-
-/* By how much E f(a) g(a), relative to the root of E f^2 E g^2, moves with the log of the variance. */
-static double line_change(const tp_solver *s, const tp_quantity *q, int set, const double *v, size_t rows)
-{
-    double df = tp_fn_degree(&s->algebra, q->fn_a), dg = tp_fn_degree(&s->algebra, q->fn_b), most = 0, h = 0.01;
-    if (!isnan(df + dg))
-        return (df + dg) / 2;
-    tp_probes p = tp_probe(v, rows, 3);
-    for (int k = 0; k < p.n; k++) {
-        tp_fn_context contexts[2];
-        tp_univariate f = tp_function_at(s, q->fn_a, set, p.rows[k], &contexts[0]);
-        tp_univariate g = tp_function_at(s, q->fn_b, set, p.rows[k], &contexts[1]);
-        double up, down, ff, gg;
-        if (line_value(&f, &g, p.q[k] * (1 + h), &up) || line_value(&f, &g, p.q[k] * (1 - h), &down) ||
-            line_value(&f, &f, p.q[k], &ff) || line_value(&g, &g, p.q[k], &gg))
-            continue;
-        double size = sqrt(ff) * sqrt(gg), change = fabs(up - down) / (2 * h);
-        most = fmax(most, size > 0 ? change / size : 0);
-    }
-    return 1.1 * p.factor * most;
 }
 
 static double closed_error(const tp_univariate *f, const tp_univariate *g, double largest)
@@ -266,8 +296,7 @@ double tp_variance_error(const tp_solver *s, int id, int a, int b, double most)
 static double passed_error(const tp_solver *s, int id, int a, int b, double cov, double most)
 {
     const tp_errors *e = &s->errors;
-    double off = cov + (e->moves[a][0][id] + e->moves[b][1][id]) / 2;
-    return tp_moved(e->of[a][0][id], e->of[b][1][id], most, off) + tp_variance_error(s, id, a, b, most);
+    return tp_passed(e->of[a][0][id], e->of[b][1][id], most, cov, e->moves[a][0][id], e->moves[b][1][id]);
 }
 
 static double largest_of(const double *v, size_t rows)
@@ -307,7 +336,7 @@ static int find_inverse(tp_solver *s, int variance, int set)
     return 0;
 }
 
-static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double *const sizes[2], double *e)
+static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double *const sizes[3], double *e)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const double *va = s->single[set][q->var_a], *vb = s->single[set][q->var_b], *value = s->single[set][id];
@@ -338,7 +367,7 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
         return 0;
     *e = tp_local_error(s, id, t);
     if (line) {
-        *e += line_change(s, q, set, va, rows) * (relative(s, set, q->b) + scalar_error(s, q->fn_a, set));
+        *e += tp_line_change(s, id, set) * (relative(s, set, q->b) + scalar_error(s, q->fn_a, set));
         return 0;
     }
     double most = 0;
@@ -378,8 +407,9 @@ static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
         return expect_alone(s, id, set, t, sizes, e);
     case TP_Q_NUMBER:
     case TP_Q_SUM:
-        sum_sizes(s, q, rows, sizes);
-        *e = q->kind == TP_Q_SUM ? part_sum(q, 0, errors) : unit;
+        if (sum_sizes(s, id, rows, sizes))
+            return -1;
+        *e = q->kind == TP_Q_SUM ? part_sum(q, errors, s->errors.shares[id]) : unit;
         return 0;
     case TP_Q_GRAM:
         *e = unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
@@ -392,8 +422,8 @@ static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
         return 0;
     case TP_Q_FUNCTION:
         if (s->single[set][q->a])
-            function_sizes(s, q, rows, s->single[set][q->a], sizes);
-        *e = relative(s, set, q->a) + 4 * unit;
+            s->errors.gain[id] = fmax(s->errors.gain[id], function_sizes(s, q, rows, s->single[set][q->a], sizes));
+        *e = s->errors.gain[id] * relative(s, set, q->a) + 4 * unit;
         return 0;
     case TP_Q_ALONG:
         *e = value ? along_error(s, q, set, rows, value, sizes) : 0;
@@ -419,16 +449,19 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const double *value = s->single[set][id];
     bool streamed = errors->sizes[id][0] != NULL;
-    double e = 0;
+    double e = 0, by_source = INFINITY;
     if (!take_sizes(s, id))
         return -1;
+    errors->source[set][id] = streamed ? -1 : errors->source[set][id];
     if (!streamed) {
         bool filled = q->kind == TP_Q_NUMBER || q->kind == TP_Q_SUM || q->kind == TP_Q_GRAM;
         for (int side = 0; side < 2 && !filled; side++)
             memset(errors->sizes[id][side], 0, rows * sizeof(double));
         if (own_sizes(s, id, set, t, &e))
             return -1;
-        errors->single[set][id] = e;
+        if (errors->normalises)
+            by_source = tp_find_source(s, id, set, s->plans[id] ? tp_local_error(s, id, t) : 0, errors->sizes[id][2]);
+        errors->single[set][id] = e = fmin(e, by_source);
     } else {
         errors->single[set][id] += unit * (2 + 2 * sqrt(q->n));
     }
@@ -440,16 +473,19 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
         if (total >= 0)
             tp_array_accumulate(rows, fabs(times), errors->sizes[id][side], NULL, errors->sizes[total][side]);
     }
+    errors->relative[set][id] =
+        fmin(errors->single[set][id] * errors->ratio[set][0][id] * errors->ratio[set][1][id], by_source);
     if (total >= 0) {
         errors->single[set][total] = fmax(errors->single[set][total], e);
         errors->last[id] = errors->last[id] == total ? id : errors->last[id];
     }
-    int read[2] = { q->kind == TP_Q_PRODUCT || q->kind >= TP_Q_FUNCTION ? q->a : id,
-                    q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT ? q->b : id };
+    int read[4] = { q->kind == TP_Q_PRODUCT || q->kind >= TP_Q_FUNCTION ? q->a : id,
+                    q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT ? q->b : id,
+                    q->kind == TP_Q_EXPECT ? q->var_a : id, q->kind == TP_Q_EXPECT ? q->var_b : id };
     for (int k = 0; k < q->n; k++)
         if (errors->last[q->parts[k].q] == id)
             give_sizes(s, q->parts[k].q);
-    for (int k = 0; k < 2; k++)
+    for (int k = 0; k < 4; k++)
         if (read[k] != id && q->kind != TP_Q_ALONG && errors->last[read[k]] == id)
             give_sizes(s, read[k]);
     if (errors->last[id] == id)
@@ -481,16 +517,16 @@ void tp_bound(const tp_solver *s, int id, tp_tile *t)
             e[id] = unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
             break;
         case TP_Q_SUM:
-            e[id] = part_sum(q, 0, e);
+            e[id] = part_sum(q, e, s->errors.shares[id]);
             break;
         case TP_Q_PRODUCT:
             e[id] = e[q->a] + e[q->b] + unit;
             break;
         case TP_Q_FUNCTION:
-            e[id] = e[q->a] + 4 * unit;
+            e[id] = fmax(1, s->errors.gain[id]) * e[q->a] + 4 * unit;
             break;
         case TP_Q_ALONG:
-            e[id] = 2 * part_sum(q, 0, e);
+            e[id] = 2 * part_sum(q, e, NULL);
             break;
         case TP_Q_FIRST:
         case TP_Q_SECOND:

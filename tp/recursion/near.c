@@ -159,7 +159,9 @@ static double fall(const tp_univariate *f, const tp_profile *profile, double gap
 static bool is_smooth(const tp_univariate *f, double v1, double v2, int sign, double gap)
 {
     double v = fmax(v1, v2);
-    return f->n_kinks == 0 && (sign > 0 || f->parity != 0) && v <= 1e4 && v * gap <= 0.05;
+    if (f->n_kinks > 0 || (sign < 0 && f->parity == 0) || !(v <= 1e4 && v * gap <= 0.05))
+        return false;
+    return tp_near_slope(f, v) <= 16 * fmax(1, v); /* else it turns too fast */
 }
 
 /* Is the value at (i, i) its size, as it is of products with itself, their sums and products? Not of x's product with

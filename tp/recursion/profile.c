@@ -1,11 +1,15 @@
-/* profile.c: how far an expectation E f(a) g(b) moves when its arguments do.
+/* profile.c: how far an expectation E f(a) g(b) moves when its arguments do, relative to the root of E f^2 E g^2.
  *
- * It is a power series in the correlation, sum_k f_k g_k c^k: its slope up to |c| <= m is at most the root of
- * sum_k k f_k^2 m^(k-1) times the same of g, and such a sum is at most the secant (1 - F(m)) / (1 - m) of F(m) =
- * E f(a) f(b) / E f^2 at correlation m, which is convex, with F(1) = 1. Near 1 the error of c itself bounds the change,
- * by F(1) - F(1 - e): of a function that jumps it is of the order sqrt(e). With the variances an expectation of
- * homogeneous functions goes by their degrees; else x d/dx takes h_k to k h_k + sqrt(k(k-1)) h_(k-2), whence
- * sqrt(s (s + 4)) with the slope s. */
+ * It is a power series in the correlation, sum_k f_k g_k c^k of f's and g's normalised Hermite coefficients. Its slope
+ * A(c) up to |c| <= m is at most the root of sum_k k f_k^2 m^(k-1) times the same of g, and such a sum is at most the
+ * secant (1 - F(m)) / (1 - m) of F(m) = E f(a) f(b) / E f^2 at correlation m, which is convex, with F(1) = 1. Near 1
+ * the error of c itself bounds the change, by F(1) - F(1 - e): of a function that jumps it is of the order sqrt(e).
+ *
+ * With the log of a variance it moves, at the same covariance, by half of sum_k sqrt((k+1)(k+2)) f_(k+2) g_k c^k, which
+ * by Cauchy and Schwarz is at most sqrt(A_f (A_g + 1 / c)); at the same correlation by c A / 2 more, or, of homogeneous
+ * functions, by half their degree. Of f that is linear but for a kink at 0, E f(a) f(b) = sqrt(q11 q22) F(c) E f^2, and
+ * what covariance and variances bring, weighed by A and twice (F - c A) / 2, is no more than the largest of the three,
+ * as F + (1 - c) A <= F(1) = 1: layers add up their errors, and do not multiply them. */
 #include "tp/gauss/gauss.h"
 #include "tp/recursion/solver.h"
 
@@ -13,23 +17,64 @@
 #include <string.h>
 
 static const double near_one = 1 - TP_NEAR;
+static const double alike = 1e-9; /* variances that differ by less are one */
+
+/* The row whose variance is nearest to q. */
+static size_t nearest(const double *v, size_t rows, double q)
+{
+    size_t best = rows;
+    double least = INFINITY;
+    for (size_t i = 0; i < rows; i++) {
+        double off = v[i] > 0 ? fabs(log(v[i] / q)) : INFINITY;
+        best = off < least ? i : best;
+        least = fmin(off, least);
+    }
+    return best;
+}
+
+static void add_probe(tp_probes *p, size_t row, double q)
+{
+    for (int k = 0; k < p->n; k++)
+        if (fabs(p->q[k] - q) <= alike * q)
+            return;
+    p->rows[p->n] = row;
+    p->q[p->n++] = q;
+}
 
 tp_probes tp_probe(const double *v, size_t rows, int most)
 {
-    size_t least = rows, largest = rows;
+    tp_probes p = { .n = 0 };
+    double least = INFINITY, largest = 0;
     for (size_t i = 0; i < rows; i++) {
-        least = v[i] > 0 && (least == rows || v[i] < v[least]) ? i : least;
-        largest = v[i] > 0 && (largest == rows || v[i] > v[largest]) ? i : largest;
+        least = v[i] > 0 ? fmin(least, v[i]) : least;
+        largest = fmax(largest, v[i]);
     }
-    if (least == rows)
-        return (tp_probes){ .factor = 1 };
-    tp_probes p = { .n = v[largest] < 1.5 * v[least] ? 1 : most, .factor = v[largest] < 1.01 * v[least] ? 1 : 1.1 };
-    for (int k = 0; k < p.n; k++) {
-        double part = p.n > 1 ? (double)k / (p.n - 1) : 1;
-        p.rows[k] = k == 0 && p.n > 1 ? least : largest;
-        p.q[k] = exp(log(v[least]) * (1 - part) + log(v[largest]) * part);
+    if (!(largest > 0))
+        return p;
+    if (rows <= (size_t)most) {
+        for (size_t i = 0; i < rows; i++)
+            if (v[i] > 0)
+                add_probe(&p, i, v[i]);
+        return p;
+    }
+    p.between = largest > (1 + alike) * least;
+    for (int k = 0; k < most; k++) {
+        double part = (double)k / (most - 1);
+        size_t row = nearest(v, rows, exp(log(least) * (1 - part) + log(largest) * part));
+        if (row < rows)
+            add_probe(&p, row, v[row]);
     }
     return p;
+}
+
+double tp_most_probed(const tp_probes *p, const double *found)
+{
+    double most = 0, step = 0;
+    for (int k = 0; k < p->n; k++) {
+        most = fmax(most, found[k]);
+        step = k && p->between ? fmax(step, fabs(found[k] - found[k - 1])) : step;
+    }
+    return most + step;
 }
 
 static double level_at(int k)
@@ -44,83 +89,99 @@ static double most_of_any(double m)
     return log_m < -1 ? 1 : -1 / (exp(1) * m * log_m);
 }
 
-/* At correlation 1, of what does not jump. */
-static void slopes_end(const tp_solver *s, int fn, int set, const tp_probes *p, double *slopes)
+/* Of one variance, each by level. */
+typedef double level_table[TP_LEVELS];
+
+/* At correlation 1, of what does not jump: to a few per cent where there is no closed form. */
+static double slope_at_one(const tp_univariate *f, double q)
 {
-    double most = 0;
-    for (int k = 0; k < p->n; k++) {
-        tp_fn_context context;
-        tp_univariate f = tp_function_at(s, fn, set, p->rows[k], &context);
-        most = fmax(most, tp_near_slope(&f, p->q[k]));
-    }
-    slopes[TP_LEVELS - 1] = fmax(most, slopes[TP_LEVELS - 2]);
+    double known;
+    return tp_near_slope_known(f, q, &known) ? known : 1.1 * tp_near_slope(f, q);
 }
 
 /* By the secant a little further on. */
-static void slopes_closed(const tp_univariate *f, const tp_probes *p, double *slopes)
+static void slopes_closed(const tp_univariate *f, double q, level_table slopes)
 {
     enum { POINTS = 2 * TP_LEVELS };
-    double gap[POINTS], q[POINTS], cov[POINTS], half[POINTS], value[POINTS]; /* two a level; the last gap is 0 */
-    for (int level = 0; level < TP_LEVELS; level++) {
-        gap[2 * level] = fmax(1 - level_at(level), TP_NEAR);
-        gap[2 * level + 1] = level == TP_LEVELS - 1 ? 0 : gap[2 * level] * (31.0 / 32);
+    double gap[POINTS], same[POINTS], cov[POINTS], half[POINTS], value[POINTS]; /* two a level; the last gap is 0 */
+    for (int i = 0; i < POINTS; i++) {
+        double left = fmax(1 - level_at(i / 2), TP_NEAR);
+        gap[i] = i % 2 == 0 ? left : i / 2 == TP_LEVELS - 1 ? 0 : left * (31.0 / 32);
+        same[i] = q;
+        cov[i] = q * (1 - gap[i]);
+        half[i] = q * gap[i];
     }
-    for (int k = 0; k < p->n; k++) {
-        for (int i = 0; i < POINTS; i++) {
-            q[i] = p->q[k];
-            cov[i] = q[i] * (1 - gap[i]);
-            half[i] = q[i] * gap[i];
-        }
-        tp_closed(f, f, POINTS, q, q, cov, half, value);
-        double one = value[POINTS - 1];
-        for (int i = 0; i < POINTS && one > 0 && isfinite(one); i += 2)
-            slopes[i / 2] = fmax(slopes[i / 2], (value[i + 1] - value[i]) / one / (gap[i] - gap[i + 1]));
-    }
+    tp_closed(f, f, POINTS, same, same, cov, half, value);
+    double one = value[POINTS - 1];
+    for (int i = 0; i < POINTS; i += 2)
+        slopes[i / 2] = one > 0 && isfinite(one) ? (value[i + 1] - value[i]) / one / (gap[i] - gap[i + 1]) : 0;
 }
 
-static void slopes_series(const tp_mehler *m, const tp_probes *p, double *slopes)
+static void slopes_series(const tp_mehler *m, size_t row, level_table slopes)
 {
-    for (int k = 0; k < p->n; k++) {
-        const double *row = m->coefficients + p->rows[k] * m->terms;
-        double all = 0, rest = m->rests[p->rows[k]] * m->rests[p->rows[k]];
-        for (size_t i = 0; i < m->terms; i++)
-            all += row[i] * row[i];
-        for (int level = 0; level < TP_LEVELS && all > 0; level++) {
-            double c = level < TP_LEVELS - 1 ? fmax(level_at(level), 1e-3) : 1;
-            double power = pow(c, (double)m->first - 1), sum = 0, up = m->step == 2 ? c * c : c;
-            /* what is left of the powers is 2^-60 of 1 at most, and falls from degree 1 / (1 - c) on */
-            for (size_t i = 0; i < m->terms; i++, power *= up) {
-                double degree = (double)(m->first + m->step * i);
-                sum += degree * row[i] * row[i] * power;
-                if (degree * power < 0x1p-60 && degree * (1 - c) > 1)
-                    break;
-            }
-            slopes[level] = fmax(slopes[level], sum / all + (level < TP_LEVELS - 1 ? rest * most_of_any(c) : 0));
+    const double *coefficients = m->coefficients + row * m->terms;
+    double all = m->squares[row], rest = m->rests[row] * m->rests[row];
+    for (int level = 0; level < TP_LEVELS; level++) {
+        double c = level < TP_LEVELS - 1 ? fmax(level_at(level), 1e-3) : 1;
+        double power = pow(c, (double)m->first - 1), sum = 0, up = m->step == 2 ? c * c : c;
+        /* what is left of the powers is 2^-60 of 1 at most, and falls from degree 1 / (1 - c) on */
+        for (size_t i = 0; i < m->terms && all > 0; i++, power *= up) {
+            double degree = (double)(m->first + m->step * i);
+            sum += degree * coefficients[i] * coefficients[i] * power;
+            if (degree * power < 0x1p-60 && degree * (1 - c) > 1)
+                break;
         }
+        slopes[level] = all > 0 ? sum / all + (level < TP_LEVELS - 1 ? rest * most_of_any(c) : 0) : 0;
     }
 }
 
 /* By the general rule at some levels, and what holds of any function below them. */
-static void slopes_rule(const tp_solver *s, int fn, int set, const tp_probes *p, double *slopes)
+static void slopes_rule(const tp_univariate *f, double q, level_table slopes)
 {
     static const int at[] = { 5, 13, TP_LEVELS - 2 };
     ad_error ignored = { 0 };
-    for (int k = 0; k < p->n; k++) {
-        double q = p->q[k], one = 0, value = 0;
-        tp_fn_context context;
-        tp_univariate f = tp_function_at(s, fn, set, p->rows[k], &context);
-        bool there = tp_quadrature(&f, &f, q, q, q, &one, NULL, &ignored) == 0 && one > 0;
-        for (int i = 0; i < 3; i++) {
-            double gap = 1 - level_at(at[i]), slope = INFINITY;
-            if (there && tp_quadrature(&f, &f, q, q, q * (1 - gap), &value, NULL, &ignored) == 0)
-                slope = (1 - value / one) / gap;
-            for (int level = i ? at[i - 1] + 1 : 0; level < TP_LEVELS && level <= at[i]; level++)
-                slopes[level] = fmax(slopes[level], slope);
-        }
-        slopes[TP_LEVELS - 1] = slopes[TP_LEVELS - 2];
+    double one = 0, value = 0;
+    bool there = tp_quadrature(f, f, q, q, q, &one, NULL, &ignored) == 0 && one > 0;
+    for (int i = 0; i < 3; i++) {
+        double gap = 1 - level_at(at[i]), slope = INFINITY;
+        if (there && tp_quadrature(f, f, q, q, q * (1 - gap), &value, NULL, &ignored) == 0)
+            slope = (1 - value / one) / gap;
+        for (int level = i ? at[i - 1] + 1 : 0; level <= at[i]; level++)
+            slopes[level] = fmin(slope, most_of_any(level_at(level)));
     }
-    for (int level = 0; level < TP_LEVELS - 1; level++)
-        slopes[level] = fmin(slopes[level], most_of_any(level_at(level)));
+    slopes[TP_LEVELS - 1] = slopes[TP_LEVELS - 2];
+}
+
+/* The series is as good as whole: nothing of its slope at 1 is left out. */
+static bool is_whole(const tp_mehler *m, size_t row)
+{
+    return m && m->rests[row] < 1e-9;
+}
+
+static void fill_slopes(const tp_solver *s, tp_profile *p, const tp_mehler *series, const double *v, size_t rows)
+{
+    bool closed = tp_has_closed(&s->functions[p->fn]->u, &s->functions[p->fn]->u);
+    tp_probes at = tp_probe(v, rows, closed || series ? TP_MAX_PROBES : 2);
+    level_table slopes[TP_MAX_PROBES];
+    double found[TP_MAX_PROBES];
+    for (int k = 0; k < at.n; k++) {
+        tp_fn_context context;
+        tp_univariate f = tp_function_at(s, p->fn, p->set, at.rows[k], &context);
+        if (closed)
+            slopes_closed(&f, at.q[k], slopes[k]);
+        else if (series)
+            slopes_series(series, at.rows[k], slopes[k]);
+        else
+            slopes_rule(&f, at.q[k], slopes[k]);
+        double *last = &slopes[k][TP_LEVELS - 1];
+        if (!p->jumps && !is_whole(series, at.rows[k]))
+            *last = fmax(slope_at_one(&f, at.q[k]), slopes[k][TP_LEVELS - 2]);
+    }
+    for (int level = 0; level < TP_LEVELS; level++) {
+        for (int k = 0; k < at.n; k++)
+            found[k] = slopes[k][level];
+        p->slopes[level] = tp_most_probed(&at, found);
+    }
 }
 
 static bool jumps(const tp_solver *s, int fn, const tp_univariate *f)
@@ -139,7 +200,7 @@ static bool jumps(const tp_solver *s, int fn, const tp_univariate *f)
     return false;
 }
 
-static const tp_mehler *series_of(const tp_solver *s, int fn, int variance, int set)
+const tp_mehler *tp_series_of(const tp_solver *s, int fn, int variance, int set)
 {
     for (const tp_series_entry *e = s->series; e; e = e->next)
         if (e->fn == fn && e->variance == variance && e->set == set)
@@ -155,9 +216,7 @@ static void fill_norms(const tp_solver *s, tp_profile *p, const tp_univariate *f
     if (tp_closed(f, f, rows, v, v, v, NULL, p->norms))
         return;
     for (size_t i = 0; i < rows; i++) {
-        double sum = 0;
-        for (size_t k = 0; series && k < series->terms; k++)
-            sum += series->coefficients[i * series->terms + k] * series->coefficients[i * series->terms + k];
+        double sum = series ? series->squares[i] : 0;
         if (!series) {
             tp_fn_context context;
             tp_univariate at = tp_function_at(s, p->fn, p->set, i, &context);
@@ -184,8 +243,7 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
         return NULL;
     }
     *p = (tp_profile){ s->errors.profiles[variance], fn, set, .norms = norms };
-    const tp_mehler *series = series_of(s, fn, variance, set);
-    bool closed = tp_has_closed(f, f);
+    const tp_mehler *series = tp_series_of(s, fn, variance, set);
     if (known)
         memcpy(norms, known, rows * sizeof *norms);
     else
@@ -193,25 +251,25 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
     p->degree = tp_fn_degree(&s->algebra, fn);
     p->jumps = jumps(s, fn, f);
     s->errors.jumps = s->errors.jumps || p->jumps;
-    tp_probes at = tp_probe(v, rows, closed || series ? TP_MAX_PROBES : 2);
-    if (closed)
-        slopes_closed(f, &at, p->slopes);
-    else if (series)
-        slopes_series(series, &at, p->slopes);
-    else
-        slopes_rule(s, fn, set, &at, p->slopes);
-    if (!p->jumps)
-        slopes_end(s, fn, set, &at, p->slopes);
-    for (int level = 0; level < TP_LEVELS; level++)
-        p->slopes[level] *= at.factor * (level == TP_LEVELS - 1 ? 1.1 : 1);
+    tp_piecewise pieces;
+    p->linear = tp_piecewise_of(f, &pieces) && pieces.degree == 1;
+    fill_slopes(s, p, series, v, rows);
     return s->errors.profiles[variance] = p;
 }
 
-/* Slopes up to a correlation; near 1, of what does not jump. */
+/* The slope up to a correlation, by the chord between levels, as it is convex; near 1, of what does not jump. */
+static double slope_of(const tp_profile *f, double most)
+{
+    if (most > near_one)
+        return f->slopes[TP_LEVELS - 1];
+    int above = (int)fmax(1, fmin(TP_LEVELS - 2, ceil(-2 * log2(1 - most))));
+    double low = level_at(above - 1), high = level_at(above), part = fmin(1, fmax(0, (most - low) / (high - low)));
+    return fmin(f->slopes[above], f->slopes[above - 1] * (1 - part) + f->slopes[above] * part);
+}
+
 static double slope_to(const tp_profile *f, const tp_profile *g, double most)
 {
-    int level = most <= near_one ? (int)ceil(-2 * log2(1 - most)) : TP_LEVELS - 1;
-    return sqrt(f->slopes[level] * g->slopes[level]);
+    return sqrt(slope_of(f, most) * slope_of(g, most));
 }
 
 /* 1 - F(1 - off). With jumps it goes like an angle, of which the root falls short by pi / 2 at most. */
@@ -228,8 +286,27 @@ double tp_moved(const tp_profile *f, const tp_profile *g, double most, double of
     return fmin(2, reach <= near_one ? slope_to(f, g, reach) * off : sqrt(fall(f, off) * fall(g, off)));
 }
 
+/* With the log of f's variance at the same covariance. */
+static double bent(const tp_profile *f, const tp_profile *g, double most)
+{
+    const double least = 0.29; /* the bound falls with c before it rises */
+    double c = fmin(1, fmax(most, least));
+    return sqrt(slope_of(f, c) * (slope_of(g, c) + 1 / c)) / 2;
+}
+
 double tp_scaled(const tp_profile *f, const tp_profile *g, double most)
 {
-    double slope = slope_to(f, g, most);
-    return isnan(f->degree) ? (slope + sqrt(slope * (slope + 4))) / 2 : f->degree / 2;
+    return isnan(f->degree) ? slope_to(f, g, most) / 2 + bent(f, g, most) : f->degree / 2;
+}
+
+double tp_passed(const tp_profile *f, const tp_profile *g, double most, double cov, double first, double second)
+{
+    double by_correlation = tp_moved(f, g, most, cov + (first + second) / 2);
+    double passed = by_correlation + tp_scaled(f, g, most) * first + tp_scaled(g, f, most) * second;
+    double reach = most + cov + (first + second) / 2;
+    if ((f->jumps || g->jumps) && reach > near_one)
+        return passed;
+    double direct = slope_to(f, g, reach) * cov + bent(f, g, most) * first + bent(g, f, most) * second;
+    passed = fmin(passed, direct);
+    return f->linear && f->fn == g->fn ? fmin(passed, fmax(cov, (first + second) / 2)) : passed;
 }

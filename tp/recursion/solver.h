@@ -55,6 +55,7 @@ typedef struct tp_profile {
     double slopes[TP_LEVELS]; /* of E f(a) f(b) / E f^2 by the correlation, up to 1 - 2^(-k/2), and at last 1 */
     double degree;            /* of a homogeneous function; NaN */
     bool jumps;
+    bool linear; /* but for a kink at 0 */
 } tp_profile;
 typedef struct {
     double *single[2];     /* by set and quantity: e at (i, i) */
@@ -65,9 +66,16 @@ typedef struct {
     double *moves[2][2];   /* ... the error of the variance, and of scalars in the function */
     tp_profile **profiles; /* by the variance's quantity */
     const tp_profile **of[2][2]; /* by set, side and quantity: of an expectation's function */
-    double *(*sizes)[2];         /* by quantity: (rows) on either side, while a set's values at (i, i) are found */
-    int *last;                   /* by quantity: the last that reads its sizes */
-    bool *related;               /* by quantity: is `ratio` read of it? */
+    int *source[2];      /* by set and quantity: the one variance that a value at (i, i) is a function of, or -1 */
+    double *own[2];      /* ... and what else its error relative to itself is made of */
+    double *relative[2]; /* ... that error, at most */
+    double *gain;        /* by quantity: of f(x), by how much larger its relative error is than that of x */
+    double **shares;     /* by quantity: of a sum, the largest shares of its parts; NULL: not known */
+    bool normalises;     /* there are such f at (i, i) */
+    double *(*sizes)[3]; /* by quantity: (rows) on either side, and d log value / d log source, while a set's values at
+                            (i, i) are found */
+    int *last;           /* by quantity: the last that reads its sizes */
+    bool *related;       /* by quantity: is `ratio` read of it? */
     double **freed;
     int n_freed;
     bool jumps; /* some function that an expectation is taken of does */
@@ -153,15 +161,33 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
  * of at most `most`; and with the log of f's variance. */
 double tp_moved(const tp_profile *f, const tp_profile *g, double most, double off);
 double tp_scaled(const tp_profile *f, const tp_profile *g, double most);
-/* Variances at which an expectation is looked at, from the least to the largest, with rows near them; and by how much
- * what is found may be larger in between. */
-enum { TP_MAX_PROBES = 5 };
+/* What covariance, first and second variance bring, whose relative errors are these. */
+double tp_passed(const tp_profile *f, const tp_profile *g, double most, double cov, double first, double second);
+/* Rows at whose variances an expectation is looked at: all that differ, or from the least to the largest. */
+enum { TP_MAX_PROBES = 8 };
 typedef struct {
     int n;
     size_t rows[TP_MAX_PROBES];
-    double q[TP_MAX_PROBES], factor;
+    double q[TP_MAX_PROBES];
+    bool between; /* there are others in between */
 } tp_probes;
 tp_probes tp_probe(const double *v, size_t rows, int most);
+/* The largest number that was found at them; and as much more in between as neighbours differ. */
+double tp_most_probed(const tp_probes *p, const double *found);
+/* The series of a function at a set's variances; NULL where there is none. */
+const tp_mehler *tp_series_of(const tp_solver *s, int fn, int variance, int set);
+
+/* ---- variances.c ---- */
+/* By how much E f(a) g(a), relative to the root of E f^2 E g^2, moves with the log of the variance, at most. */
+double tp_line_change(const tp_solver *s, int id, int set);
+
+/* ---- sources.c ---- */
+/* Whether values at (i, i) may be functions of a variance that their factors are of, too: their sources are then
+ * told. */
+int tp_sources_begin(tp_solver *s);
+/* The source of a quantity's value at (i, i), whose own computing errs by `local`, and the error relative to the value
+ * that comes of it; INFINITY without one. slopes: (rows) to be filled. */
+double tp_find_source(tp_solver *s, int id, int set, double local, double *slopes);
 
 /* ---- errors.c ---- */
 int tp_errors_begin(tp_solver *s);

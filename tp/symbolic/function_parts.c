@@ -12,6 +12,12 @@ const double *tp_fn_own_kinks(const tp_fn *f, int *count)
         *count = f->function->n_kinks;
         return f->function->kinks;
     }
+    static const double origin[] = { 0 };
+    if (f->op == AD_POWER &&
+        (f->p < 0 || fabs(f->p - floor(f->p)) > 0)) { /* the table knows of no power in particular */
+        *count = 1;
+        return origin;
+    }
     const ad_op_facts *facts = f->op < AD_CUSTOM ? ad_op_facts_of((ad_op)f->op) : NULL;
     *count = facts ? facts->n_kinks : 0;
     return facts ? facts->kinks : NULL;

@@ -46,7 +46,8 @@ Test(op_table, values_and_symmetry)
     }
 }
 
-/* The first of the value and two derivatives that differs on both sides of a point; 3 if none does. */
+/* The first of the value and two derivatives that differs on both sides of a point, or, where there is nothing to the
+ * left of it, has no bound on the right; 3 if none does. */
 static int breaks_at(ad_op op, double p, double at)
 {
     const double h = 1e-4;
@@ -60,7 +61,7 @@ static int breaks_at(ad_op op, double p, double at)
         sides[side][2] = (y[2] - 2 * y[1] + y[0]) / (step * step);
     }
     for (int k = 0; k < 3; k++)
-        if (fabs(sides[1][k] - sides[0][k]) > 0.1)
+        if (isnan(sides[0][0]) ? fabs(sides[1][k]) > 10 : fabs(sides[1][k] - sides[0][k]) > 0.1)
             return k;
     return 3;
 }

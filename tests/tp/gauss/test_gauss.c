@@ -926,3 +926,72 @@ Test(gauss, slopes_at_correlation_one)
             near(tp_near_slope(&f, q), truth, 0.02 * truth, "slope by panels", q, q, q);
         }
 }
+
+static void fast_cosine(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    (void)u;
+    for (size_t i = 0; i < n; i++)
+        y[i] = cos(200 * x[i]);
+}
+
+/* Trapezoids of steps 1/4 and 1/8 both take cos(400 x) for cos(2.1 x). */
+Test(gauss, waves_that_steps_of_whole_ratios_miss)
+{
+    tp_univariate f = { .form = TP_NUMERIC, .eval = fast_cosine, .parity = 1 };
+    for (double q = 0.25; q < 7; q += 0.25) {
+        double value, difference;
+        ad_error error = { 0 };
+        cr_assert_eq(tp_quadrature(&f, &f, q, q, q, &value, &difference, &error), 0, "%s", error.text);
+        cr_expect(fabs(value - 0.5) < 1e-12 + difference && difference < 1e-10, "at %g: %.17g, moved by %g", q, value,
+                  difference);
+    }
+}
+
+static void quotient(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (u->parameter > 0 ? tanh(x[i]) : u->parameter < 0 ? fabs(x[i]) : x[i] * x[i] / x[i]) / x[i];
+}
+
+/* tanh(x) / x is 1 at 0, |x| / x is nothing there. */
+Test(gauss, quotients_have_their_limit_at_0)
+{
+    double x[3] = { 0, 1, -0.0 }, y[3];
+    tp_univariate f = { .form = TP_NUMERIC, .eval = quotient, .parameter = 1 };
+    tp_evaluate(&f, 3, x, y);
+    cr_expect(fabs(y[0] - 1) < 1e-13 && fabs(y[2] - 1) < 1e-13, "%.17g, %.17g", y[0], y[2]);
+    cr_expect_float_eq(y[1], tanh(1), 1e-16);
+    f.parameter = -1;
+    tp_evaluate(&f, 3, x, x);
+    cr_expect(isnan(x[0]) && isnan(x[2]));
+    f.parameter = 1;
+    double value;
+    ad_error error = { 0 };
+    cr_assert_eq(tp_quadrature(&f, &f, 1, 1, 0, &value, NULL, &error), 0, "%s", error.text);
+    double mean = 0; /* by midpoints, none of which is 0 */
+    for (double a = -9 + 1.0 / 64; a < 9; a += 1.0 / 32)
+        mean += tanh(a) / a * exp(-a * a / 2) / sqrt(2 * acos(-1)) / 32;
+    cr_expect_float_eq(value, mean * mean, 1e-13);
+}
+
+static void spike(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    (void)u;
+    for (size_t i = 0; i < n; i++)
+        y[i] = tanh(x[i]) * (1 - tanh(2 * x[i]) * tanh(2 * x[i]));
+}
+
+/* A series of thousands of degrees has next to nothing of it, and the size is told apart. */
+Test(gauss, sizes_of_spikes_are_whole)
+{
+    tp_univariate f = { .form = TP_NUMERIC, .eval = spike, .parity = -1 };
+    for (double q = 1; q < 1e20; q *= 1e3) {
+        double value;
+        ad_error error = { 0 };
+        tp_mehler *series = tp_mehler_new(&f, 1, &q, 0, 0, &error);
+        cr_assert(series, "%s", error.text);
+        cr_assert_eq(tp_quadrature(&f, &f, q, q, q, &value, NULL, &error), 0, "%s", error.text);
+        cr_expect_float_eq(series->squares[0], value, 1e-12 * value, "at %g", q);
+        tp_mehler_free(series);
+    }
+}

@@ -738,3 +738,28 @@ Test(netsor, too_many_products_are_told)
     cr_expect(strstr(error.text, "2049 inputs and products: exact values are for up to 2048"), "%s", error.text);
     tp_script_free(s);
 }
+
+/* ---- large variances ---- */
+Test(netsor, variances_up_to_the_range_of_a_double)
+{
+    tp_solution *s = solved("Input  W  : A(n, n) ~ N(0, 1/n)\n"
+                            "Input  x  : G(n) ~ N(0, 1e200)\n"
+                            "MatMul h  := W x\n"
+                            "Nonlin y  := tanh(h)\n"
+                            "Moment e  := <x, x>\n",
+                            NULL);
+    cr_expect_float_eq(covariance(s, "x", "x"), 1e200, 1e185);
+    cr_expect_float_eq(covariance(s, "h", "h"), 1e200, 1e185);
+    cr_expect_float_eq(value(s, "e")->mean.value, 1e200, 1e185);
+    tp_solution_free(s);
+}
+
+Test(netsor, a_moment_beyond_it_is_refused_at_its_line)
+{
+    ad_error error = { 0 };
+    tp_script *script = parsed("Input  x  : G(n) ~ N(0, 1e200)\n"
+                               "Nonlin y  := x*x\n");
+    cr_expect_null(tp_script_solve(script, NULL, &error));
+    cr_expect(strstr(error.text, "test.tp:2: y") && strstr(error.text, "range of a double"), "%s", error.text);
+    tp_script_free(script);
+}

@@ -869,3 +869,27 @@ Test(right, what_the_exact_engine_has_is_sampled)
     tp_program_free(program);
     nn_net_free(net);
 }
+
+/* ---- roots ---- */
+static ad_var root_of_square(nn_net *net, ad_var in)
+{
+    ad_var h = nn_dense_with(net, "d", in, nn_width(net, "n"), .sigma_w = 1);
+    return nn_readout_with(net, "r", ad_sqrt(ad_square(h)), .sigma_w = 1);
+}
+
+/* E |a| |b|. */
+static double sizes(const double *a, const double *b)
+{
+    double p = dot(a, a) / D, q = dot(b, b) / D, c = fmin(1, dot(a, b) / D / sqrt(p * q));
+    return 2 / 3.14159265358979323846 * sqrt(p * q) * (sqrt(1 - c * c) + c * asin(c));
+}
+
+/* A square root has a kink at 0, where its argument turns. */
+Test(right, the_root_of_a_square_is_the_size)
+{
+    double found[N * N];
+    exact(root_of_square, TP_NNGP, &x[0][0], 0, found);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++)
+            cr_expect(fabs(found[i * N + j] - sizes(x[i], x[j])) < 1e-11, "(%d, %d): %.17g", i, j, found[i * N + j]);
+}
