@@ -111,6 +111,8 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     if (!status)
         status = check_spread(kernel, runs, error);
     if (!status)
+        status = tp_check_convergence(program, which, samples / 4, spec->seed, spec->threads, x, rows, error);
+    if (!status)
         status = find_power(program, which, x, rows, samples, spec, kernel->error * sqrt(runs), power, error);
     if (!status)
         ad_standard_errors(squares, count, runs);

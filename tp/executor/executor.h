@@ -26,6 +26,8 @@ typedef struct {
     tp_rows basis;    /* 1, then all draws, orthonormal under the mean */
     double *quantile; /* of the normal law, one in each of 2^bits equal pieces, all shifted alike by the seed */
     tp_sobol sobol;
+    uint64_t drawn;   /* how many numbers, of independent draws */
+    bool independent; /* set after tp_space_new: draws are those of a network of that width, orthogonal to none */
 } tp_space;
 /* size: at least 4. */
 int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error);
@@ -51,4 +53,11 @@ int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *
  * inputs are run as one batch, or as two batches if samples meet. */
 int tp_sample_once(const tp_program *, tp_kernel_kind, size_t samples, uint64_t seed, int threads, const double *x,
                    size_t rows, const double *x2, size_t rows2, double *out, ad_error *error);
+/* The same by independent draws: of one network of that width, with all that fluctuates in it. */
+int tp_sample_network(const tp_program *, tp_kernel_kind, size_t width, uint64_t seed, int threads, const double *x,
+                      size_t rows, const double *x2, size_t rows2, double *out, ad_error *error);
+/* -1 with an error where the kernel of single networks does not come closer to a number as their width grows to
+ * `width`, whatever the reason: it stays random. Of a few rows of x; where samples meet there is no verdict. */
+int tp_check_convergence(const tp_program *, tp_kernel_kind, size_t width, uint64_t seed, int threads, const double *x,
+                         size_t rows, ad_error *error);
 #endif

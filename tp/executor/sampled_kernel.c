@@ -305,8 +305,9 @@ static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k,
     return status ? -1 : 0;
 }
 
-int tp_sample_once(const tp_program *program, tp_kernel_kind which, size_t samples, uint64_t seed, int threads,
-                   const double *x, size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
+static int run_once(const tp_program *program, tp_kernel_kind which, size_t samples, uint64_t seed, bool independent,
+                    int threads, const double *x, size_t rows, const double *x2, size_t rows2, double *out,
+                    ad_error *error)
 {
     size_t features = nn_features(program->net), columns = x2 ? rows2 : rows;
     int held = ad_threads(threads, error);
@@ -316,6 +317,7 @@ int tp_sample_once(const tp_program *program, tp_kernel_kind which, size_t sampl
                      .graph = program->graph,
                      .error = error,
                      .seed = seed,
+                     .independent = independent,
                      .n_passes = 1,
                      .threads = held,
                      .sizes = { .n = samples, .n_batches = 1 } };
@@ -355,4 +357,16 @@ int tp_sample_once(const tp_program *program, tp_kernel_kind which, size_t sampl
     tp_sampler_close(&s);
     ad_blas_end(before);
     return status;
+}
+
+int tp_sample_once(const tp_program *program, tp_kernel_kind which, size_t samples, uint64_t seed, int threads,
+                   const double *x, size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
+{
+    return run_once(program, which, samples, seed, false, threads, x, rows, x2, rows2, out, error);
+}
+
+int tp_sample_network(const tp_program *program, tp_kernel_kind which, size_t width, uint64_t seed, int threads,
+                      const double *x, size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
+{
+    return run_once(program, which, width, seed, true, threads, x, rows, x2, rows2, out, error);
 }
