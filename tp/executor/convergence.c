@@ -4,8 +4,8 @@
  * less at WIDER times the width. That of a kernel that stays random does not fall: where an average whose mean is 0, or
  * at a jump, or is another one's, is asked for its sign or for who is larger, or two such are divided, no rule over the
  * orders of things sees that its fluctuations decide. The logarithm of the ratio of two variances over R runs each
- * spreads by 0.8 for R = 8 by 0.37 for R = 32 and by 0.26 for R = 64 where these are normal, so that what is suspicious at first is looked
- * at again, and then at a larger width. */
+ * spreads by 0.8 for R = 8, 0.37 for R = 32 and 0.26 for R = 64 where these are normal, so that what is suspicious at
+ * first is looked at again, and then at a larger width. */
 #include "autodiff/base/base.h"
 #include "tp/executor/executor.h"
 
@@ -49,7 +49,7 @@ static double size_of(const spread *s, size_t count)
     return sqrt(size / (double)count);
 }
 
-/* By how much the relative variance of the entry for which it is least falls, as a logarithm; INFINITY: no entry varies.
+/* By how much the relative variance of the entry for which it is least falls, as a logarithm; INFINITY: none varies.
  * *worst: relative standard deviations of that entry. */
 static double least_fall(const spread *narrow, const spread *wide, size_t count, int runs, double *worst)
 {

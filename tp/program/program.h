@@ -62,8 +62,8 @@ void tp_measure(const ad_graph *, int from, int to, int *widths, int *params);
 /* -1 where a number that stays random at n = infinity meets another, a nonlinear function, or (NTK) what has a site: a
  * random kernel. */
 int tp_check_fluctuations(const tp_program *, tp_kernel_kind, ad_error *error);
-/* The first op that jumps, has a pole or asks for the largest, and that averages over the width reach: where their limit
- * is there, their fluctuations decide. -1: there is none. */
+/* The first op that jumps, has a pole or asks for the largest, and that averages over the width reach: where their
+ * limit is there, their fluctuations decide. -1: there is none. */
 int tp_find_suspect(const tp_program *);
 /* The last part of a path, for a line's place in the source. */
 const char *tp_short_file(const char *path);

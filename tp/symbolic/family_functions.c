@@ -176,7 +176,7 @@ int tp_fn_monomial(const tp_algebra *algebra, int fn, double *c)
     return last.p > 0 && last.p <= TP_MAX_POWER ? last.p : 0;
 }
 
-/* Jumps neither where its table says so nor at a pole, and has a derivative; a user's function has kinks of any kind. */
+/* Jumps neither where its table says so nor at a pole, and has a derivative; a user's kinks may be of any kind. */
 static bool part_continuous(const tp_algebra *algebra, int part)
 {
     const tp_fn *f = tp_fn_at(algebra, part);
