@@ -14,7 +14,7 @@ enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = 64 };
 
 static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed)
 {
-    return (tp_sampling){ samples, seed, spec->threads, spec->output, spec->output2 };
+    return (tp_sampling){ samples, seed, spec->threads, spec->output, spec->output2, false };
 }
 
 /* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
@@ -85,6 +85,28 @@ static int check_spread(const tp_kernel *kernel, int runs, ad_error *error)
                    spread);
 }
 
+/* -1 with an error where the kernel stays random for single networks, with the op that may be the reason. */
+static int check_convergence(const tp_program *program, tp_kernel_kind which, size_t width, const double *x,
+                             size_t rows, const tp_limit_spec *spec, ad_error *error)
+{
+    ad_error found = { 0 };
+    char reason[300] = "";
+    tp_sampling sampling = sampling_of(spec, width, spec->seed);
+    if (!tp_check_convergence(program, which, &sampling, x, rows, &found))
+        return 0;
+    int suspect = tp_find_suspect(program);
+    if (suspect >= 0) {
+        const ad_node *node = ad_node_of(program->graph, suspect);
+        snprintf(reason, sizeof reason,
+                 "; %.160s:%d: %s: averages over the width reach it, and what they fluctuate by may decide",
+                 node->where.file, node->where.line, ad_op_name(node->op));
+    }
+    return ad_fail(error,
+                   "%.300s%s: ask for the network that returns what stands before, or, with --width N, for one "
+                   "draw's",
+                   found.text, reason);
+}
+
 /* Means over independent runs, their standard errors, and the relative size (Frobenius) of these. */
 static int sample(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                   size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
@@ -114,6 +136,8 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
         if (spec->progress && !status)
             spec->progress(runs < minimum ? (double)runs / minimum : 1, spec->context);
     }
+    if (!status)
+        status = check_convergence(program, which, samples / 4, x, rows, spec, error);
     if (!status)
         status = check_spread(kernel, runs, error);
     if (!status)

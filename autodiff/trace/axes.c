@@ -55,8 +55,11 @@ ad_axis ad_batch_at(ad_where where, ad_graph *graph, const char *name)
 
 ad_axis ad_width_at(ad_where where, ad_graph *graph, const char *name, double ratio)
 {
-    if (!(ratio > 0) || ratio > 1e6)
+    const double largest = 1e6;
+    if (!(ratio > 0))
         ad_poison(graph, where, "axis %s: width ratio %g is not positive", name, ratio);
+    else if (ratio > largest)
+        ad_poison(graph, where, "axis %s: width ratio %g is above %g, the largest there is", name, ratio, largest);
     return axis_row(where, graph, name, AD_WIDTH, ratio, 0);
 }
 

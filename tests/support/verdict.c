@@ -1,5 +1,6 @@
 #include "tests/support/verdict.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -311,7 +312,10 @@ static void conclude(const second_look *look, int kernel, size_t pair, const tp_
     tp_kernel_at(diagonal, n, one);
     tp_kernel_at(diagonal2, n, two);
     set_scale(one, two, scale);
+    const double roundings = 16.0 * (double)FLT_EPSILON * (double)FLT_EPSILON; /* networks run in floats: of a 0 */
     for (int i = 0; i < ENTRIES; i++) {
+        if (fabs(values[i] * unit) < roundings && fabs(b->mean[i] * unit) < roundings)
+            continue;
         double allowed = (8 / n + 20 * (limit->deviations ? 0 : limit->error) + 1e-5) * scale[i] * unit,
                nearest = INFINITY;
         static const double powers[] = { 1, 0.5, 100 };

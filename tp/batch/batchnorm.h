@@ -60,8 +60,8 @@ void tp_batchnorm_mean(const tp_batchnorm *layer, double *out);
 /* Does nothing go back? At epsilon = 0 and rank 1 of a centred batch z is 1 or -1 times fixed numbers, so T and T* are
  * 0: of a batch of two at any depth. They are not computed then. */
 bool tp_batchnorm_stops(const tp_batchnorm *layer);
-/* Is the rank of a batch so small that T has no limit, or another one, as epsilon tends to 0? */
-bool tp_batchnorm_small(const tp_batchnorm *layer);
+/* The rank of a centred batch, the smaller one of two: below 3 T has no limit, or another one, as epsilon goes to 0. */
+int tp_batchnorm_rank(const tp_batchnorm *layer);
 /* At epsilon = 0, is the rank so small that a finite network's tangent kernel has infinite variance? One batch: below
  * 5. */
 bool tp_batchnorm_heavy(const tp_batchnorm *layer, size_t *rank);

@@ -219,9 +219,10 @@ bool tp_batchnorm_stops(const tp_batchnorm *layer)
     return stops;
 }
 
-bool tp_batchnorm_small(const tp_batchnorm *layer)
+int tp_batchnorm_rank(const tp_batchnorm *layer)
 {
-    return layer->side[0].rank < 3 || layer->side[1].rank < 3;
+    size_t a = layer->side[0].rank, b = layer->side[1].rank;
+    return (int)(a < b ? a : b);
 }
 
 bool tp_batchnorm_heavy(const tp_batchnorm *layer, size_t *rank)

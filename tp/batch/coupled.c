@@ -412,11 +412,15 @@ static void describe(const tp_coupled *c, tp_kernel *kernel, int runs)
                           "exact rules over the batch; after batch normalisation the radius is integrated, the sphere "
                           "sampled: %d runs of %zu directions",
                           runs, c->samples);
+    char small[160];
+    snprintf(
+        small, sizeof small,
+        "; the centred batch has rank %d: n to infinity at this epsilon, and epsilon = 0 has another limit, or none",
+        c->least_rank);
     const char *order =
         c->stops   ? "; nothing goes back through a layer at epsilon = 0 whose centred batch has rank 1: n to infinity "
                      "at epsilon = 0, while epsilon to 0 after n to infinity diverges"
-        : c->small ? "; the centred batch has rank 1 or 2: n to infinity at this epsilon, and epsilon = 0 has another "
-                     "limit, or none"
+        : c->small ? small
                    : "";
     if (length > 0 && (size_t)length < sizeof kernel->method)
         length += snprintf(kernel->method + length, sizeof kernel->method - (size_t)length, "%s", order);

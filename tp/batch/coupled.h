@@ -34,7 +34,8 @@ typedef struct {
     size_t heavy_rank; /* a finite network's kernel has infinite variance: the centred batch's rank; else 0 */
     bool heavy;
     bool stops;       /* nothing goes back through a layer of rank 1 */
-    bool small;       /* ranks at which epsilon to 0 and n to infinity do not commute */
+    bool small;       /* ranks at which epsilon to 0 and n to infinity do not commute: */
+    int least_rank;   /* the least of these */
     tp_block *blocks; /* what the algebra's memo has the numbers of, by tp_block_key */
     int n_blocks, capacity;
     tp_table layer_keys;

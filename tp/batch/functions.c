@@ -207,7 +207,10 @@ static int layer_spec(tp_coupled *c, tp_base_function f, tp_base_function g, int
 static void note_heavy(tp_coupled *c, const tp_batchnorm *layer)
 {
     size_t rank;
-    c->small = c->small || tp_batchnorm_small(layer);
+    int own = tp_batchnorm_rank(layer);
+    if (own < 3 && (!c->small || own < c->least_rank))
+        c->least_rank = own;
+    c->small = c->small || own < 3;
     if (tp_batchnorm_heavy(layer, &rank)) {
         c->heavy_rank = c->heavy && c->heavy_rank < rank ? c->heavy_rank : rank;
         c->heavy = true;

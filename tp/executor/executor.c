@@ -60,7 +60,10 @@ static tp_space *space_of(tp_sampler *s, size_t size)
         return NULL;
     }
     tp_space *space = &s->spaces[s->n_spaces++];
-    return tp_space_new(space, size, s->seed + 977 * (uint64_t)s->n_spaces, s->error) ? NULL : space;
+    if (tp_space_new(space, size, s->seed + 977 * (uint64_t)s->n_spaces, s->error))
+        return NULL;
+    space->independent = s->independent;
+    return space;
 }
 
 size_t tp_sampler_stride(const tp_sampler *s, const ad_shape *shape, ad_axis axis)

@@ -26,6 +26,8 @@ typedef struct {
     tp_rows basis;    /* 1, then all draws, orthonormal under the mean */
     double *quantile; /* of the normal law, one in each of 2^bits equal pieces, all shifted alike by the seed */
     tp_sobol sobol;
+    uint64_t drawn;   /* how many numbers, of independent draws */
+    bool independent; /* set after tp_space_new: draws are those of a network of that width, orthogonal to none */
 } tp_space;
 /* size: at least 4. */
 int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error);
@@ -48,13 +50,19 @@ void tp_operator_free(tp_operator *w);
 int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *x, double *y, ad_error *error);
 
 /* One run of the executor on so many samples: the kernel at n = samples, (rows, rows2), between two outputs. Both
- * inputs are run as one batch, or as two batches if samples meet or the outputs differ. */
+ * inputs are run as one batch, or as two batches if samples meet or the outputs differ. With independent draws it is
+ * that of one network of the width `samples`, with all that fluctuates in it. */
 typedef struct {
     size_t samples;
     uint64_t seed;
     int threads;
     size_t output, output2;
+    bool independent;
 } tp_sampling;
 int tp_sample_once(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
                    const double *x2, size_t rows2, double *out, ad_error *error);
+/* -1 with an error where the kernel of single networks does not come closer to a number as their width grows to
+ * `samples`, whatever the reason: it stays random. Of a few rows of x; where samples meet there is no verdict. */
+int tp_check_convergence(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
+                         ad_error *error);
 #endif

@@ -156,10 +156,28 @@ static int raw_draws(tp_space *space, int count, double *z, ad_error *error)
     return 0;
 }
 
+/* A Gaussian matrix is independent of what is orthogonal to all that its products have shown of it. */
+static int draw_independent(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_error *error)
+{
+    size_t size = space->basis.length, total = (size_t)count * size;
+    double *to = tp_rows_grow(out, count, error);
+    if (!to)
+        return -1;
+    ad_normal(space->sobol.seed, ad_stream("independent draws"), space->drawn, total, to);
+    space->drawn += total;
+    for (int pass = 0; pass < 2 && avoid; pass++)
+        if (project_rows(count, to, avoid, 0, 1 / (double)size, NULL, 0, error))
+            return -1;
+    out->n += count;
+    return 0;
+}
+
 int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_error *error)
 {
     size_t size = space->basis.length;
     int n = avoid ? avoid->n : 0, before = space->basis.n, status = -1;
+    if (space->independent)
+        return draw_independent(space, count, avoid, out, error);
     if (2 * ((size_t)before + (size_t)count) > size + 2)
         return ad_fail(error,
                        "%zu samples are too few: more than %d draws are needed, and at least twice as many samples",

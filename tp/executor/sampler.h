@@ -22,6 +22,7 @@ typedef struct {
     ad_sizes sizes;
     uint64_t seed;
     int threads, n_levels;
+    bool independent; /* draws: those of one network */
     tp_space spaces[TP_MAX_SPACES];
     int n_spaces;
     int *level, *revealed_of; /* by node; revealed_of a parameter: -1 if its values are drawn at once */

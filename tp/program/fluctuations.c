@@ -181,3 +181,32 @@ int tp_check_fluctuations(const tp_program *program, tp_kernel_kind which, ad_er
     ad_free(moved);
     return status;
 }
+
+/* Jumps it, has it a pole, or does it ask who is the largest? */
+static bool is_broken(const ad_node *node)
+{
+    const ad_op_facts *facts = ad_op_facts_of(node->op);
+    bool pole = facts && (facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && node->c < 0));
+    return node->op == AD_ARGMAX || node->op == AD_DIV || pole ||
+           (ad_is_unary(node->op) && facts && facts->n_kinks > 0 && facts->breaks == AD_JUMPS);
+}
+
+int tp_find_suspect(const tp_program *program)
+{
+    int n = program->forward, found = -1;
+    bool *averages = ad_alloc((size_t)n + 1, sizeof *averages, "the averages of a program", NULL);
+    for (int id = 0; averages && id < n && found < 0; id++) {
+        const ad_node *node = ad_node_of(program->graph, id);
+        if (!program->lives[id])
+            continue;
+        averages[id] = program->learns[id] && tp_is_average(program->graph, id);
+        bool reached = false;
+        for (int k = node->op == AD_DIV; k < node->n_in; k++)
+            reached |= averages[node->in[k]];
+        found = reached && is_broken(node) ? id : -1;
+        for (int k = 0; k < node->n_in; k++)
+            averages[id] |= averages[node->in[k]];
+    }
+    ad_free(averages);
+    return found;
+}

@@ -46,48 +46,71 @@ bool tp_outputs_alike(const tp_program *program)
     return nn_n_outputs(program->net) == 1 || axis_alike(program, nn_outputs(program->net), AD_MAX_RANK);
 }
 
-/* Does the node, which has the axis, have entries of it that share no parameter, each with a mean of 0? Whatever they
- * are made of, a factor of its own is in every term. */
-static bool axis_independent(const ad_graph *graph, int id, ad_axis axis, signed char *known);
+/* What the outputs' axis is called at a node, and whether entries of it there share no parameter, each with a mean of
+ * 0: whatever they are made of, a factor of its own is in every term. */
+typedef struct {
+    ad_axis axis; /* none: it is not asked for */
+    bool independent;
+} entries;
 
-static bool find_independent(const ad_graph *graph, int id, ad_axis axis, signed char *known)
+/* The axis within the node's operands. */
+static ad_axis axis_within(const ad_node *node, ad_axis axis)
+{
+    return node->op == AD_RELABEL && ad_same(node->axis2, axis) ? node->axis : axis;
+}
+
+/* Names the axis on the way down from the output; false where a node is met by two names. */
+static bool name_axis(const ad_graph *graph, int output, entries *of)
+{
+    bool one_name = true;
+    for (int id = output; id >= 0 && one_name; id--) {
+        const ad_node *node = ad_node_of(graph, id);
+        ad_axis axis = axis_within(node, of[id].axis);
+        for (int k = 0; k < node->n_in && of[id].axis.id; k++) {
+            entries *operand = &of[node->in[k]];
+            if (!ad_has(&ad_node_of(graph, node->in[k])->shape, axis))
+                continue;
+            one_name = one_name && (!operand->axis.id || ad_same(operand->axis, axis));
+            operand->axis = axis;
+        }
+    }
+    return one_name;
+}
+
+/* Of operands that are known. */
+static bool node_independent(const ad_graph *graph, int id, const entries *of)
 {
     const ad_node *node = ad_node_of(graph, id);
     if (node->op == AD_PARAM)
         return !(fabs(node->init->mean) > 0);
-    if (node->op == AD_EXPAND || !treats_alike(node, axis))
-        return ad_has(&ad_node_of(graph, node->n_in ? node->in[0] : id)->shape, axis) && node->op == AD_EXPAND &&
-               axis_independent(graph, node->in[0], axis, known);
-    if (node->op == AD_RELABEL && ad_same(node->axis2, axis))
-        axis = node->axis;
+    if (!treats_alike(node, of[id].axis))
+        return false;
+    ad_axis axis = axis_within(node, of[id].axis);
     bool sum = node->op == AD_ADD || node->op == AD_SUB, product = node->op == AD_MUL || node->op == AD_CONTRACT;
     bool moved = node->op == AD_SCALE || node->op == AD_RELABEL || node->op == AD_TRANSPOSE || node->op == AD_SUM ||
-                 node->op == AD_SLICE || node->op == AD_NEG;
+                 node->op == AD_SLICE || node->op == AD_NEG || node->op == AD_EXPAND;
     int with = 0, independent = 0;
     for (int k = 0; k < node->n_in && (sum || product || moved); k++)
         if (ad_has(&ad_node_of(graph, node->in[k])->shape, axis)) {
             with++;
-            independent += axis_independent(graph, node->in[k], axis, known);
+            independent += of[node->in[k]].independent;
         }
     return product ? with == 1 && independent == 1 : with == node->n_in && independent == with && with > 0;
-}
-
-/* Each node once: `known` is 1 where it is, -1 where it is not. */
-static bool axis_independent(const ad_graph *graph, int id, ad_axis axis, signed char *known)
-{
-    if (!known[id])
-        known[id] = find_independent(graph, id, axis, known) ? 1 : -1;
-    return known[id] > 0;
 }
 
 bool tp_outputs_independent(const tp_program *program)
 {
     ad_axis axis = nn_outputs(program->net);
+    int output = program->output.id;
     if (nn_n_outputs(program->net) == 1)
         return true;
-    signed char *known = ad_alloc((size_t)program->output.id + 1, 1, "the outputs of a program", NULL);
-    bool independent = known && axis_alike(program, axis, AD_MAX_RANK) &&
-                       axis_independent(program->graph, program->output.id, axis, known);
-    ad_free(known);
+    entries *of = ad_alloc((size_t)output + 1, sizeof *of, "the outputs of a program", NULL);
+    if (of)
+        of[output].axis = axis;
+    bool independent = of && axis_alike(program, axis, AD_MAX_RANK) && name_axis(program->graph, output, of);
+    for (int id = 0; id <= output && independent; id++)
+        of[id].independent = of[id].axis.id && node_independent(program->graph, id, of);
+    independent = independent && of[output].independent;
+    ad_free(of);
     return independent;
 }

@@ -73,6 +73,9 @@ const char *tp_number_latex(double x, char text[TP_NUMBER_TEXT]);
 /* Text in math mode, with places where TeX may break it, and a source's place in text mode. */
 void tp_put_math(const char *math, FILE *stream);
 void tp_put_place(const ad_where *where, FILE *stream);
+/* The first op that jumps, has a pole or asks for the largest, and that averages over the width reach: where their
+ * limit is there, their fluctuations decide. -1: there is none. */
+int tp_find_suspect(const tp_program *);
 /* The last part of a path, for a line's place in the source. */
 const char *tp_short_file(const char *path);
 bool tp_bp_like(const tp_checks *);

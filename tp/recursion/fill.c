@@ -268,14 +268,31 @@ static int fill_along(const tp_solver *s, int id, const tp_tile *t, size_t n, do
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     double *x = ad_alloc((size_t)q->n, sizeof *x, "a softmax", error);
+    int status = 0;
     if (!x)
         return -1;
     for (size_t i = 0; i < n; i++) {
         for (int k = 0; k < q->n; k++)
             x[k] = t->values[q->parts[k].q][i];
+        if (q->jumps && status == 0 && tp_at_tie(x, q->n))
+            status = tp_refuse_jump(&s->algebra, id, error);
         out[i] = along_entry(q->op, x, q->n, q->b);
     }
     ad_free(x);
+    return status;
+}
+
+static int fill_function(const tp_solver *s, int id, const tp_tile *t, size_t n, double *out, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id), *of = tp_quantity_at(&s->algebra, q->a);
+    const double *x = t->values[q->a];
+    double size = of->kind == TP_Q_SUM ? fabs(of->c) : 0; /* quantities are of order one; what they are may be gone */
+    for (int k = 0; k < of->n && of->kind == TP_Q_SUM; k++)
+        size += fabs(of->parts[k].c);
+    for (size_t i = 0; i < n && q->jumps; i++)
+        if (tp_at_jump(&s->algebra, q->fn_a, x[i], size))
+            return tp_refuse_jump(&s->algebra, id, error);
+    tp_fn_eval(&s->algebra, q->fn_a, NULL, n, x, out);
     return 0;
 }
 
@@ -315,8 +332,7 @@ int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error)
         fill_data(s, id, t, out);
         return 0;
     case TP_Q_FUNCTION:
-        tp_fn_eval(&s->algebra, q->fn_a, NULL, n, t->values[q->a], out);
-        return 0;
+        return fill_function(s, id, t, n, out, error);
     case TP_Q_ALONG:
         return fill_along(s, id, t, n, out, error);
     case TP_Q_FIRST:

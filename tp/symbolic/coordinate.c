@@ -106,13 +106,16 @@ static int limit_part(tp_algebra *algebra, int id, int x)
 }
 
 /* A function of a coordinate without G-vars. */
-static int function_of_scalar(tp_algebra *algebra, tp_fn outer, const tp_coordinate *x)
+static int function_of_scalar(tp_algebra *algebra, int id, tp_fn outer, const tp_coordinate *x)
 {
     outer.a = algebra->variable;
     int fn = tp_fn_intern(algebra, outer), argument = as_scalar(algebra, x);
     if (fn < 0)
         return tp_lacks_memory(algebra);
-    return argument < 0 ? -1 : tp_coordinate_scalar(algebra, tp_q_function(algebra, fn, argument));
+    int value = argument < 0 ? -1 : tp_q_function(algebra, fn, argument);
+    if (value >= 0 && isfinite(x->rest) && tp_fn_jumps(algebra, fn))
+        value = tp_q_jump(algebra, value, id);
+    return value < 0 ? -1 : tp_coordinate_scalar(algebra, value);
 }
 
 /* f(a x) = a^degree f(x) for a > 0? A square is a product of coordinates. */
@@ -162,7 +165,7 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
     tp_fn outer = { .op = (int)op, .p = p, .order = node->order, .function = node->function };
     int result;
     if (is_scalar(c))
-        result = function_of_scalar(algebra, outer, c);
+        result = function_of_scalar(algebra, id, outer, c);
     else {
         tp_term term = { .c = 1, .n = 1 };
         outer.a = as_univariate(algebra, c, &term.factors[0].lin);
@@ -435,7 +438,7 @@ static int reduced(tp_algebra *algebra, int id, const ad_node *node, tp_point po
 }
 
 /* Softmax and the like over a fixed axis of scalars. */
-static int along(tp_algebra *algebra, int id, const ad_node *node, tp_point point)
+static int along_axis(tp_algebra *algebra, int id, const ad_node *node, tp_point point)
 {
     int n = (int)ad_axis_fixed(algebra->graph, node->axis), entry = tp_point_index(&point, node->axis);
     int *parts = ad_arena_alloc(algebra->arena, (size_t)n, sizeof *parts);
@@ -457,7 +460,10 @@ static int along(tp_algebra *algebra, int id, const ad_node *node, tp_point poin
     }
     if (!parts)
         return tp_lacks_memory(algebra);
-    int value = tp_coordinate_scalar(algebra, tp_q_along(algebra, (int)node->op, parts, n, entry < 0 ? 0 : entry));
+    int along = tp_q_along(algebra, (int)node->op, parts, n, entry < 0 ? 0 : entry);
+    if (node->op == AD_ARGMAX && isfinite(b.rest))
+        along = tp_q_jump(algebra, along, id);
+    int value = tp_coordinate_scalar(algebra, along);
     if (value < 0 || !tp_push_scaled(algebra, &b, value, 1, 0))
         return -1;
     return tp_finish(algebra, &b);
@@ -581,7 +587,7 @@ static int node_at(tp_algebra *algebra, int id, tp_point point)
     case AD_SOFTMAX:
     case AD_MAX:
     case AD_ARGMAX:
-        return along(algebra, id, node, point);
+        return along_axis(algebra, id, node, point);
     case AD_EXPAND:
     case AD_TRANSPOSE:
     case AD_RESHAPE:

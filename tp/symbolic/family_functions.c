@@ -115,6 +115,7 @@ static int part_derivative(tp_algebra *algebra, int y, int da, int db)
     case TP_VARIABLE:
         return tp_fn_number(algebra, 1);
     case TP_NUMBER:
+    case TP_SCALAR:
         return tp_fn_number(algebra, 0);
     case TP_PLUS:
         return tp_fn_plus(algebra, da, db);
@@ -175,13 +176,13 @@ int tp_fn_monomial(const tp_algebra *algebra, int fn, double *c)
     return last.p > 0 && last.p <= TP_MAX_POWER ? last.p : 0;
 }
 
-/* Jumps neither where its table says so nor at the pole of a power; a user's function has kinks of any kind. */
+/* Jumps neither where its table says so nor at a pole, and has a derivative; a user's kinks may be of any kind. */
 static bool part_continuous(const tp_algebra *algebra, int part)
 {
     const tp_fn *f = tp_fn_at(algebra, part);
     const ad_op_facts *facts = f->op < AD_CUSTOM ? ad_op_facts_of((ad_op)f->op) : NULL;
     if (f->op == AD_CUSTOM)
-        return f->function->n_kinks == 0;
+        return f->function->n_kinks == 0 && f->order + 1 < f->function->count;
     if (f->op == TP_INVERSE)
         return false;
     if (f->op == AD_POWER)

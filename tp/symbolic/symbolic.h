@@ -109,12 +109,17 @@ typedef struct tp_quantity {
     int var_a, var_b;   /* expect: variances, at (i, i) and (j, j) */
     int from_a, from_b; /* data, gram: points of fixed axes, by number */
     ad_axis axis;       /* gram: the axis that is summed */
-    int n, unused;
+    int n, jumps;       /* jumps: 1 for a function (argmax) that jumps, of what fluctuates around its limit */
     struct {
         double c;
         int q, unused;
     } parts[];
 } tp_quantity;
+
+static inline size_t tp_quantity_size(const tp_quantity *q)
+{
+    return sizeof *q + (size_t)q->n * sizeof *q->parts;
+}
 
 enum { TP_Q_ONE, TP_Q_ZERO }; /* the quantities 1 and 0, before all others */
 
@@ -148,6 +153,10 @@ struct tp_algebra {
     int outputs[2]; /* the kernel is between these */
     bool not_bp;    /* refused, for the simple rules are wrong here */
     bool no_limit;  /* what was refused has no limit at all, or a random one */
+    struct {
+        int quantity, node;
+    } * jumps; /* of quantities that jump, with their ops */
+    int n_jumps, jumps_capacity;
     char left[240]; /* which powers of n a kernel leaves out, and why; empty: none that do not vanish */
     bool refused;   /* a function's derivative, or a family, has no rule: the error is not one of memory */
 };
@@ -304,6 +313,17 @@ int tp_q_product(tp_algebra *, int a, int b);
 /* The product of scalars of one sample: whatever the order of its factors, it has one number. */
 int tp_q_scalar_product(tp_algebra *, int a, int b);
 int tp_q_function(tp_algebra *, int fn, int a);
+/* Of a function that jumps, or an argmax, the same of numbers that fluctuate around their limits, at an op: where these
+ * are at a jump, there is no limit. */
+int tp_q_jump(tp_algebra *, int quantity, int node);
+/* Has the function, a row of the op table or a user's of the variable, jumps or poles? Is x, whose summands are of this
+ * size, at one? */
+bool tp_fn_jumps(const tp_algebra *, int fn);
+bool tp_at_jump(const tp_algebra *, int fn, double x, double size);
+/* Are the largest of the numbers equal? */
+bool tp_at_tie(const double *x, int n);
+/* -1, with an error of the op that a quantity which jumps comes from. */
+int tp_refuse_jump(const tp_algebra *, int quantity, ad_error *error);
 int tp_q_along(tp_algebra *, int op, const int *parts, int n, int entry);
 int tp_q_side(tp_algebra *, int scalar, tp_kind side); /* TP_Q_FIRST or TP_Q_SECOND */
 int tp_q_data(tp_algebra *, int node, const tp_point *from);
