@@ -1,0 +1,246 @@
+/* density.c: the density of a chain over log lambda, lambda rho(lambda) = -Im M / pi, by continuation along lambda.
+ *
+ * Points are midpoints of equal pieces of a parameter t, in which M is smooth up to the ends: log lambda = high - t^2
+ * where the support reaches 0, and (high + low + (high - low) cos t) / 2 where it has two ends; so sums over points are
+ * integrals to many digits (the midpoint rule of an even function). */
+#include "autodiff/base/base.h"
+#include "tp/spectrum/chain.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double pi = 3.14159265358979323846;
+static const double tail = 1e-9; /* mass that may be left out near 0 */
+
+typedef struct {
+    const tp_equation *e;
+    tp_edges edges;
+    bool two_ended;
+    size_t points;
+    double step;          /* of t */
+    double complex *u[4]; /* the last three solutions, and the one that is sought */
+    ad_error *error;
+} grid;
+
+static double log_lambda(const grid *g, size_t i)
+{
+    double t = ((double)i + 0.5) * g->step;
+    if (!g->two_ended)
+        return g->edges.high - t * t;
+    return g->edges.low + (g->edges.high - g->edges.low) * pow(cos(t / 2), 2);
+}
+
+/* |d log lambda / dt| dt */
+static double weight(const grid *g, size_t i)
+{
+    double t = ((double)i + 0.5) * g->step;
+    return g->step * (g->two_ended ? (g->edges.high - g->edges.low) * sin(t) / 2 : 2 * t);
+}
+
+/* From a point inside towards 0, until less mass than `tail` is below: there the density goes as a power of lambda. */
+static int find_tail(grid *g, double inside, double complex *u)
+{
+    double at = inside, step = 0.5, mass = INFINITY;
+    double complex slope, above;
+    size_t size = TP_UNKNOWNS(g->e) * sizeof *u;
+    double complex *kept = g->u[3];
+    if (!tp_equation_enter(g->e, inside, u))
+        return -1;
+    for (int k = 0; k < 4000 && mass > tail; k++) {
+        memcpy(kept, u, size);
+        if (!tp_equation_solve(g->e, at - step, u, &slope) || !(cimag(u[0]) < 0)) {
+            memcpy(u, kept, size);
+            step /= 2;
+            if (step < 1e-4)
+                break;
+            continue;
+        }
+        at -= step;
+        tp_equation_m(g->e, u, &above);
+        double density = -cimag(above) / pi, growth = cimag(1 / slope) / pi; /* d density / d log lambda */
+        mass = growth > 0 ? density / g->e->to * density / growth : INFINITY;
+        step = fmin(step * 1.3, 4);
+    }
+    g->edges.low = at;
+    return mass <= tail ? 0 : -1;
+}
+
+/* The next solution from the last ones, by a parabola through them; had: how many there are. */
+static void extrapolate(grid *g, int had)
+{
+    for (int k = 0; k <= g->e->n; k++)
+        g->u[3][k] = had > 2   ? 3 * g->u[2][k] - 3 * g->u[1][k] + g->u[0][k]
+                     : had > 1 ? 2 * g->u[2][k] - g->u[1][k]
+                               : g->u[2][k];
+}
+
+static int march(grid *g, size_t first, int direction, double complex *start, double *density)
+{
+    size_t size = TP_UNKNOWNS(g->e) * sizeof *start;
+    int had = 1;
+    double complex above;
+    memcpy(g->u[2], start, size);
+    for (size_t i = first; i < g->points; i += (size_t)(ptrdiff_t)direction) { /* below 0 it wraps */
+        extrapolate(g, had);
+        if (!tp_equation_solve(g->e, log_lambda(g, i), g->u[3], NULL)) {
+            memcpy(g->u[3], g->u[2], size);
+            if (!tp_equation_enter(g->e, log_lambda(g, i), g->u[3]))
+                return -1;
+        }
+        tp_equation_m(g->e, g->u[3], &above);
+        density[i] = fmax(0, -cimag(above) / pi);
+        double complex *oldest = g->u[0];
+        g->u[0] = g->u[1];
+        g->u[1] = g->u[2];
+        g->u[2] = g->u[3];
+        g->u[3] = oldest;
+        had = had < 3 ? had + 1 : 3;
+    }
+    return 0;
+}
+
+/* A point inside the support: the mean of what is not 0. */
+static double inside_of(const grid *g, const tp_spectrum *s)
+{
+    double mean = g->e->first / g->e->to, mass = 1;
+    for (int k = 0; k < s->n_atoms; k++) {
+        mean -= s->atoms[k].at * s->atoms[k].mass;
+        mass -= s->atoms[k].mass;
+    }
+    double at = log(mean / mass), high = g->edges.high, low = g->edges.low;
+    if (!(at < high))
+        at = high - 1e-3;
+    return at > low ? at : (low + high) / 2;
+}
+
+/* The mass below each point, from the left: the masses between are sums of halves. */
+static void sum_below(tp_spectrum *s)
+{
+    double below = s->left_out;
+    for (size_t i = 0; i < s->points; i++) {
+        double piece = s->weights[i] * s->per_log[i];
+        s->below[i] = below + piece / 2;
+        below += piece;
+        for (int k = 0; k < s->n_atoms; k++)
+            s->below[i] += s->atoms[k].at < exp(s->log_lambda[i]) ? s->atoms[k].mass : 0;
+    }
+}
+
+static int fill(grid *g, tp_spectrum *s)
+{
+    double inside = inside_of(g, s), range;
+    double complex *start = g->u[3] + TP_UNKNOWNS(g->e);
+    g->two_ended = g->edges.high - g->edges.low < 60;
+    if (!g->two_ended && find_tail(g, inside, start))
+        return ad_fail(g->error, "spectrum: the density of this chain is not resolved near 0; its moments are");
+    range = g->edges.high - g->edges.low;
+    g->step = (g->two_ended ? pi : sqrt(range)) / (double)g->points;
+    size_t first = 0;
+    while (first + 1 < g->points && log_lambda(g, first) > inside)
+        first++;
+    double *density = s->per_log;
+    if (!tp_equation_enter(g->e, log_lambda(g, first), start) || march(g, first, 1, start, density) ||
+        (first > 0 && march(g, first - 1, -1, start, density)))
+        return ad_fail(g->error, "spectrum: the density of this chain is not resolved; its moments are");
+    for (size_t i = 0; i < g->points; i++) {
+        s->log_lambda[i] = log_lambda(g, i);
+        s->weights[i] = weight(g, i);
+        s->per_log[i] /= g->e->to;
+    }
+    for (size_t i = 0, k = g->points - 1; i < k; i++, k--) { /* ascending */
+        double *lists[3] = { s->log_lambda, s->weights, s->per_log };
+        for (int j = 0; j < 3; j++) {
+            double swap = lists[j][i];
+            lists[j][i] = lists[j][k];
+            lists[j][k] = swap;
+        }
+    }
+    return 0;
+}
+
+/* -1 where the density and the atoms have not mass 1 and the chain's mean: it is not the whole of the spectrum. */
+static int check_mass(const tp_equation *e, tp_spectrum *s, ad_error *error)
+{
+    double mass = 0, mean = 0;
+    for (int k = 0; k < s->n_atoms; k++) {
+        mass += s->atoms[k].mass;
+        mean += s->atoms[k].mass * s->atoms[k].at;
+    }
+    for (size_t i = 0; i < s->points; i++) {
+        mass += s->weights[i] * s->per_log[i];
+        mean += s->weights[i] * s->per_log[i] * exp(s->log_lambda[i]);
+    }
+    double expected = e->first / e->to;
+    if (fabs(mass - 1) < 1e-6 && fabs(mean - expected) < 1e-6 * expected)
+        return 0;
+    return ad_fail(error,
+                   "spectrum: the density found has mass %.8g and mean %.8g for 1 and %.8g: it has more than one band, "
+                   "or needs more points; its moments are known",
+                   mass, mean, expected);
+}
+
+static int reserve(tp_spectrum *s, size_t points, ad_error *error)
+{
+    s->points = points;
+    s->log_lambda = ad_alloc(points, sizeof(double), "a density", error);
+    s->per_log = ad_alloc(points, sizeof(double), "a density", error);
+    s->below = ad_alloc(points, sizeof(double), "a density", error);
+    s->weights = ad_alloc(points, sizeof(double), "a density", error);
+    return s->log_lambda && s->per_log && s->below && s->weights ? 0 : -1;
+}
+
+static void tell_ends(const tp_equation *e, const tp_edges *edges, tp_spectrum *s)
+{
+    double low = edges->empty ? INFINITY : exp(edges->low), high = edges->empty ? 0 : exp(edges->high);
+    bool unbounded = false;
+    for (int k = 0; k < s->n_atoms; k++) {
+        low = fmin(low, s->atoms[k].at);
+        high = fmax(high, s->atoms[k].at);
+    }
+    for (int k = 0; k < e->n; k++)
+        unbounded = unbounded || e->diagonals[k]->law.unbounded;
+    s->largest = unbounded ? INFINITY : sqrt(high);
+    s->smallest = sqrt(low);
+    s->condition = low > 0 ? s->largest / s->smallest : INFINITY;
+    s->log_support[0] = edges->empty ? NAN : edges->low;
+    s->log_support[1] = edges->empty ? NAN : unbounded ? INFINITY : edges->high;
+}
+
+int tp_chain_density(const tp_chain *chain, size_t points, tp_spectrum *s, ad_error *error)
+{
+    tp_equation e;
+    grid g = { .e = &e, .points = points, .error = error };
+    if (tp_equation_of(&e, chain, error))
+        return -1;
+    size_t size = TP_UNKNOWNS(&e);
+    double complex *memory = ad_alloc(5 * size, sizeof *memory, "a density", error);
+    int status = memory ? 0 : -1;
+    for (size_t k = 0; k < 4 && memory; k++)
+        g.u[k] = memory + k * size;
+    if (!status)
+        status = (s->n_atoms = tp_find_atoms(&e, &s->atoms, error)) < 0 ? -1 : 0;
+    if (!status)
+        status = tp_find_edges(&e, &g.edges, error);
+    if (!status)
+        tell_ends(&e, &g.edges, s);
+    if (!status && !g.edges.empty)
+        status = reserve(s, points, error) || fill(&g, s) ? -1 : 0;
+    if (!status)
+        status = check_mass(&e, s, error);
+    if (!status)
+        sum_below(s);
+    ad_free(memory);
+    tp_equation_free(&e);
+    return status;
+}
+
+void tp_spectrum_free(tp_spectrum *s)
+{
+    ad_free(s->log_lambda);
+    ad_free(s->per_log);
+    ad_free(s->below);
+    ad_free(s->weights);
+    ad_free(s->atoms);
+    memset(s, 0, sizeof *s);
+}
