@@ -30,20 +30,38 @@ typedef struct {
     int n_moments;
     double moments[TP_SPECTRUM_MOMENTS]; /* m_1, m_2, ... */
     double errors[TP_SPECTRUM_MOMENTS];  /* a bound where they are exact, else a standard error */
-    /* The density of what is no atom, at `points` values of log lambda that ascend; NULL without a chain. */
+    /* The density of what is no atom, at `points` values of log lambda that ascend; without a chain, and where atoms are
+     * all, points is 0 and the lists are NULL. */
     size_t points;
     double *log_lambda;
-    double *per_log;        /* lambda rho(lambda), the density of log lambda */
-    double *below;          /* the mass of J J' below lambda, atoms included */
-    double *weights;        /* sum weights per_log f(lambda) is the integral of rho f */
-    double left_out;        /* mass below the first point that is left out */
-    double log_support[2];  /* -infinity: 0 */
+    double *per_log;       /* lambda rho(lambda), the density of log lambda */
+    double *below;         /* the mass of J J' below lambda, atoms included */
+    double *weights;       /* sum weights per_log f(lambda) is the integral of rho f */
+    double left_out;       /* mass near 0 that lies below the first point, at most 1e-7 */
+    double log_support[2]; /* the ends of the density's support; -infinity: 0; NaN without a density */
+    bool has_law;          /* the chain's: density, atoms and what follows are known */
     int n_atoms;
     tp_atom *atoms;
-    double largest, smallest; /* singular values; condition is infinite if the smallest is 0 */
-    double condition;
-    char method[400];
+    double largest, smallest; /* singular values: infinite, and 0, where the support says so */
+    double condition;         /* infinite if the smallest is 0 */
+    char method[400];         /* how the moments were found, and the density or why there is none */
 } tp_spectrum;
+
+typedef struct {
+    const char *from, *to; /* vectors of the forward pass, as tp_print names them; NULL: the first and the last hidden
+                              preactivation */
+    int moments;           /* 0: 4; at most TP_SPECTRUM_MOMENTS */
+    size_t points;         /* of the density; 0: 400 */
+    tp_engine engine; /* of moments: auto and exact, of a chain's or of the exact engine's; sample: the executor's */
+    size_t samples;   /* of the executor; 0: 4096 */
+    int runs;         /* of the executor, at least 2; 0: 8 */
+    uint64_t seed;
+    int threads; /* 0: one */
+} tp_spectrum_spec;
+/* The spectrum at one input x (features). An error where the two are no vectors over one width of which the second
+ * depends on the first, where samples meet, where J J' is 0 or goes like a power of n. NULL for spec: {0}. */
+int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spec *spec, tp_spectrum *spectrum,
+                     ad_error *error);
 void tp_spectrum_free(tp_spectrum *spectrum);
 
 LIMN_API_END

@@ -171,7 +171,9 @@ tp_line *tp_add_line(tp_writer *w, tp_rule rule, int node, const char *name, con
                        .type = type,
                        .law = "",
                        .factor = "",
-                       .where = ad_node_of(w->graph, node)->where };
+                       .where = ad_node_of(w->graph, node)->where,
+                       .node = node,
+                       .c = 1 };
     return line;
 }
 
@@ -206,6 +208,8 @@ void tp_name_term(tp_writer *w, int id, tp_line_term *t, tp_rule rule)
     tp_line *line = tp_add_line(w, rule, id, name, t->text, tp_type_text(w, t, &ad_node_of(w->graph, id)->shape));
     if (line->backward)
         line->factor = tp_coefficient_text(w, t->c, t->power);
+    line->c = t->c;
+    line->power = t->power;
     t->text = name;
     t->level = ATOM_LEVEL;
     t->named = true;

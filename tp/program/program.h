@@ -18,6 +18,8 @@ typedef struct {
     const char *law;    /* an input's distribution, "N(0, 2/n)"; else empty */
     const char *factor; /* what the traced quantity is this times, "1/√n"; empty for 1 */
     ad_where where;     /* file NULL: none is printed */
+    int node;           /* of the trace, which is c n^power times what the line defines */
+    double c, power;
 } tp_line;
 
 /* The trace that is translated: the output f (batch, outputs), and the sites that the backward pass from a delta over

@@ -11,7 +11,8 @@
 #include <string.h>
 
 static const double pi = 3.14159265358979323846;
-static const double tail = 1e-9; /* mass that may be left out near 0 */
+static const double tail = 1e-9; /* mass that is left out near 0, */
+static const double left = 1e-7; /* and at most, where the density cannot be followed as far */
 
 typedef struct {
     const tp_equation *e;
@@ -19,6 +20,7 @@ typedef struct {
     bool two_ended;
     size_t points;
     double step;          /* of t */
+    double left_out;      /* mass below the last point */
     double complex *u[4]; /* the last three solutions, and the one that is sought */
     ad_error *error;
 } grid;
@@ -63,7 +65,8 @@ static int find_tail(grid *g, double inside, double complex *u)
         step = fmin(step * 1.3, 4);
     }
     g->edges.low = at;
-    return mass <= tail ? 0 : -1;
+    g->left_out = mass;
+    return mass <= left ? 0 : -1;
 }
 
 /* The next solution from the last ones, by a parabola through them; had: how many there are. */
@@ -134,6 +137,7 @@ static int fill(grid *g, tp_spectrum *s)
     g->two_ended = g->edges.high - g->edges.low < 60;
     if (!g->two_ended && find_tail(g, inside, start))
         return ad_fail(g->error, "spectrum: the density of this chain is not resolved near 0; its moments are");
+    s->left_out = g->left_out;
     range = g->edges.high - g->edges.low;
     g->step = (g->two_ended ? pi : sqrt(range)) / (double)g->points;
     size_t first = 0;
@@ -162,7 +166,7 @@ static int fill(grid *g, tp_spectrum *s)
 /* -1 where the density and the atoms have not mass 1 and the chain's mean: it is not the whole of the spectrum. */
 static int check_mass(const tp_equation *e, tp_spectrum *s, ad_error *error)
 {
-    double mass = 0, mean = 0;
+    double mass = s->left_out, mean = 0;
     for (int k = 0; k < s->n_atoms; k++) {
         mass += s->atoms[k].mass;
         mean += s->atoms[k].mass * s->atoms[k].at;
@@ -190,6 +194,16 @@ static int reserve(tp_spectrum *s, size_t points, ad_error *error)
     return s->log_lambda && s->per_log && s->below && s->weights ? 0 : -1;
 }
 
+static void free_points(tp_spectrum *s)
+{
+    ad_free(s->log_lambda);
+    ad_free(s->per_log);
+    ad_free(s->below);
+    ad_free(s->weights);
+    s->log_lambda = s->per_log = s->below = s->weights = NULL;
+    s->points = 0;
+}
+
 static void tell_ends(const tp_equation *e, const tp_edges *edges, tp_spectrum *s)
 {
     double low = edges->empty ? INFINITY : exp(edges->low), high = edges->empty ? 0 : exp(edges->high);
@@ -207,40 +221,84 @@ static void tell_ends(const tp_equation *e, const tp_edges *edges, tp_spectrum *
     s->log_support[1] = edges->empty ? NAN : unbounded ? INFINITY : edges->high;
 }
 
+static int fill_points(const tp_equation *e, const tp_edges *edges, size_t points, tp_spectrum *s, ad_error *error)
+{
+    grid g = { .e = e, .edges = *edges, .points = points, .error = error };
+    size_t size = TP_UNKNOWNS(e);
+    double complex *memory = ad_alloc(5 * size, sizeof *memory, "a density", error);
+    for (size_t k = 0; k < 4 && memory; k++)
+        g.u[k] = memory + k * size;
+    int status = memory ? reserve(s, points, error) : -1;
+    if (!status)
+        status = fill(&g, s);
+    ad_free(memory);
+    return status ? -1 : 0;
+}
+
+/* A function between orthogonal matrices alone: the spectrum is its law. Its values' neighbourhoods meet halfway. */
+static int copy_law(const tp_equation *e, tp_spectrum *s, ad_error *error)
+{
+    const tp_law *law = &e->diagonals[0]->law;
+    double scale = log(e->first) - log(law->derivative);
+    if (reserve(s, law->n, error))
+        return -1;
+    s->points = 0;
+    for (size_t i = 0; i < law->n; i++) {
+        if (law->atoms[i])
+            continue;
+        double at = log(law->squares[i]), low = i ? log(law->squares[i - 1]) : at, high = at;
+        if (i + 1 < law->n)
+            high = log(law->squares[i + 1]);
+        s->log_lambda[s->points] = at + scale;
+        s->weights[s->points] = (high - low) / 2;
+        s->per_log[s->points++] = 2 * law->masses[i] / (high - low);
+    }
+    return 0;
+}
+
+static int find_density(const tp_equation *e, size_t points, tp_spectrum *s, ad_error *error)
+{
+    tp_edges edges;
+    ad_error refusal = { 0 };
+    if ((s->n_atoms = tp_find_atoms(e, &s->atoms, error)) < 0)
+        return -1;
+    if (!e->gaussian && e->n == 1) {
+        const tp_law *law = &e->diagonals[0]->law;
+        double scale = log(e->first) - log(law->derivative);
+        edges = (tp_edges){ .low = log(law->squares[0]) + scale,
+                            .high = log(law->squares[law->n - 1]) + scale,
+                            .empty = law->atoms[0] && law->atoms[law->n - 1] };
+        tell_ends(e, &edges, s);
+        return copy_law(e, s, error);
+    }
+    if (tp_find_edges(e, &edges, error))
+        return -1;
+    tell_ends(e, &edges, s);
+    for (size_t times = 1; times <= 16 && !edges.empty; times *= 2) {
+        refusal = (ad_error){ 0 };
+        if (!fill_points(e, &edges, points * times, s, &refusal) && !check_mass(e, s, &refusal))
+            break;
+        free_points(s);
+    }
+    return *refusal.text ? ad_fail(error, "%s", refusal.text) : check_mass(e, s, error);
+}
+
 int tp_chain_density(const tp_chain *chain, size_t points, tp_spectrum *s, ad_error *error)
 {
     tp_equation e;
-    grid g = { .e = &e, .points = points, .error = error };
     if (tp_equation_of(&e, chain, error))
         return -1;
-    size_t size = TP_UNKNOWNS(&e);
-    double complex *memory = ad_alloc(5 * size, sizeof *memory, "a density", error);
-    int status = memory ? 0 : -1;
-    for (size_t k = 0; k < 4 && memory; k++)
-        g.u[k] = memory + k * size;
-    if (!status)
-        status = (s->n_atoms = tp_find_atoms(&e, &s->atoms, error)) < 0 ? -1 : 0;
-    if (!status)
-        status = tp_find_edges(&e, &g.edges, error);
-    if (!status)
-        tell_ends(&e, &g.edges, s);
-    if (!status && !g.edges.empty)
-        status = reserve(s, points, error) || fill(&g, s) ? -1 : 0;
-    if (!status)
-        status = check_mass(&e, s, error);
+    int status = find_density(&e, points, s, error);
     if (!status)
         sum_below(s);
-    ad_free(memory);
+    s->has_law = !status;
     tp_equation_free(&e);
     return status;
 }
 
 void tp_spectrum_free(tp_spectrum *s)
 {
-    ad_free(s->log_lambda);
-    ad_free(s->per_log);
-    ad_free(s->below);
-    ad_free(s->weights);
+    free_points(s);
     ad_free(s->atoms);
     memset(s, 0, sizeof *s);
 }

@@ -51,7 +51,8 @@ static double psi_at(const tp_law *law, double v, double *slope)
 /* v with psi = m in the region, where psi falls from end to end as v rises; false if there is none. */
 static bool invert(const tp_law *law, region r, double m, double *v, double *slope)
 {
-    double low = r == ABOVE_ALL || r == NEGATIVE ? -80 : -36, high = r == ABOVE_ALL || r == NEGATIVE ? 80 : 36, sign = r == NEGATIVE ? -1 : 1;
+    double low = r == ABOVE_ALL || r == NEGATIVE ? -80 : -36, high = r == ABOVE_ALL || r == NEGATIVE ? 80 : 36,
+           sign = r == NEGATIVE ? -1 : 1;
     if (sign * (psi_at(law, place(law, r, low), slope) - m) < 0 ||
         sign * (psi_at(law, place(law, r, high), slope) - m) > 0)
         return false;
@@ -64,7 +65,7 @@ static bool invert(const tp_law *law, region r, double m, double *v, double *slo
         double derivative = r == ABOVE_ALL || r == NEGATIVE ? -*slope / *v * (*v - bound) : NAN; /* d psi / dy */
         double next = y - f / derivative;
         bool inside = next > low && next < high;
-        if (inside && fabs(next - y) < 1e-14 * fmax(1, fabs(y))) {
+        if (inside && fabs(next - y) < 1e-11 * fmax(1, fabs(y))) {
             *v = place(law, r, next);
             psi_at(law, *v, slope);
             return true;

@@ -1,0 +1,28 @@
+/* inside.h: what the files of this room share that look at a program. */
+#ifndef LIMN_TP_SPECTRUM_INSIDE_H
+#define LIMN_TP_SPECTRUM_INSIDE_H
+#include "tp/program/program.h"
+#include "tp/spectrum/chain.h"
+
+/* Two vectors of the trace; the Jacobian asked for is scale n^power d to / d from. */
+typedef struct {
+    ad_var from, to;
+    double scale, power;
+} tp_vectors;
+
+/* ---- vectors.c ---- */
+/* By the names of the program's lines; NULL: the first and the last preactivation of the forward pass. */
+int tp_find_vectors(const tp_program *program, const char *from, const char *to, tp_vectors *found, ad_error *error);
+/* By node up to `to`: does it depend on `from`? Of ad_alloc. */
+bool *tp_depends_on(const ad_graph *graph, int from, int to, ad_error *error);
+
+/* ---- function_law.c ---- */
+/* The law of (d v / d argument)^2, and E v^2, where v is a coordinatewise function of the vector `argument`, Gaussian
+ * with mean 0 and this variance. */
+int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, tp_law *law, double *mean_square,
+                       ad_error *error);
+
+/* ---- trace_chain.c ---- */
+/* The chain between the two at the input x; an error that names op, file and line where there is none. */
+int tp_trace_chain(tp_program *program, const tp_vectors *between, const double *x, tp_chain *chain, ad_error *error);
+#endif
