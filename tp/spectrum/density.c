@@ -163,25 +163,27 @@ static int fill(grid *g, tp_spectrum *s)
     return 0;
 }
 
-/* -1 where the density and the atoms have not mass 1 and the chain's mean: it is not the whole of the spectrum. */
-static int check_mass(const tp_equation *e, tp_spectrum *s, ad_error *error)
+/* -1 where the density and the atoms have not the mass and the moments of the chain: it is not the whole of the
+ * spectrum. */
+static int check_whole(const tp_equation *e, const tp_spectrum *s, ad_error *error)
 {
-    double mass = s->left_out, mean = 0;
-    for (int k = 0; k < s->n_atoms; k++) {
-        mass += s->atoms[k].mass;
-        mean += s->atoms[k].mass * s->atoms[k].at;
+    enum { CHECKED = 4 };
+    const double most = 5e-7;
+    double moments[CHECKED + 1] = { 1 }, sums[CHECKED + 1] = { s->left_out };
+    if (tp_chain_moments(e->chain, CHECKED, moments + 1, error))
+        return -1;
+    for (int k = 0; k <= CHECKED; k++) {
+        for (int a = 0; a < s->n_atoms; a++)
+            sums[k] += s->atoms[a].mass * (k ? pow(s->atoms[a].at, k) : 1);
+        for (size_t i = 0; i < s->points; i++)
+            sums[k] += s->weights[i] * s->per_log[i] * exp(k * s->log_lambda[i]);
+        if (!(fabs(sums[k] - moments[k]) < most * moments[k]))
+            return ad_fail(error,
+                           "spectrum: the density found has moment %d %.8g for %.8g: it has more than one band, or "
+                           "needs more points; its moments are known",
+                           k, sums[k], moments[k]);
     }
-    for (size_t i = 0; i < s->points; i++) {
-        mass += s->weights[i] * s->per_log[i];
-        mean += s->weights[i] * s->per_log[i] * exp(s->log_lambda[i]);
-    }
-    double expected = e->first / e->to;
-    if (fabs(mass - 1) < 1e-6 && fabs(mean - expected) < 1e-6 * expected)
-        return 0;
-    return ad_fail(error,
-                   "spectrum: the density found has mass %.8g and mean %.8g for 1 and %.8g: it has more than one band, "
-                   "or needs more points; its moments are known",
-                   mass, mean, expected);
+    return 0;
 }
 
 static int reserve(tp_spectrum *s, size_t points, ad_error *error)
@@ -276,11 +278,11 @@ static int find_density(const tp_equation *e, size_t points, tp_spectrum *s, ad_
     tell_ends(e, &edges, s);
     for (size_t times = 1; times <= 16 && !edges.empty; times *= 2) {
         refusal = (ad_error){ 0 };
-        if (!fill_points(e, &edges, points * times, s, &refusal) && !check_mass(e, s, &refusal))
+        if (!fill_points(e, &edges, points * times, s, &refusal) && !check_whole(e, s, &refusal))
             break;
         free_points(s);
     }
-    return *refusal.text ? ad_fail(error, "%s", refusal.text) : check_mass(e, s, error);
+    return *refusal.text ? ad_fail(error, "%s", refusal.text) : check_whole(e, s, error);
 }
 
 int tp_chain_density(const tp_chain *chain, size_t points, tp_spectrum *s, ad_error *error)
