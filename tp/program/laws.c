@@ -106,6 +106,10 @@ void tp_write_parameter(tp_writer *w, int id, tp_line_term *t)
     const char *mean = fabs(init->mean) > 0 ? tp_writer_text(w, "%.6g", init->mean) : "0";
     line->law = widths == 2 ? tp_writer_text(w, "N(%s, %.6g/%s)", mean, variance, over)
                             : tp_writer_text(w, "N(%s, %.6g)", mean, variance);
+    if (init->orthogonal)
+        line->law =
+            tp_writer_text(w, w->latex ? "\\text{orthogonal, }%s {%s}^{\\top} = %.6g" : "orthogonal, %s %sᵀ = %.6g",
+                           name, name, variance);
 }
 
 /* U x of data: an input G-var, whose covariance is the data's. A fan-in of 784 in its multiplier shows as such. */

@@ -64,6 +64,9 @@ int tp_check_fluctuations(const tp_program *, tp_kernel_kind, ad_error *error);
 /* The last part of a path, for a line's place in the source. */
 const char *tp_short_file(const char *path);
 bool tp_bp_like(const tp_checks *);
+/* -1 where a matrix that starts orthogonal has not the limit of a Gaussian one: it is used more than once, or the
+ * program is not BP-like. */
+int tp_check_orthogonal(const tp_program *, ad_error *error);
 /* A contraction or sum over a width axis that leaves no width: an average, or a readout's product. */
 bool tp_is_average(const ad_graph *, int node);
 /* The lines of the program as text of a style; NULL with an error. */

@@ -96,10 +96,12 @@ static int add_matrix(builder *b, int id, int k)
     if (!(init->deviation > 0))
         return refuse(b, id, "its weights are 0, and so is the Jacobian");
     double in = space_of(b, node->in[1 - k]), out = space_of(b, id);
+    if (init->orthogonal && fabs(in - out) > 1e-12 * in)
+        return refuse(b, id, "an orthogonal matrix between widths of different size has no density here");
     double power = init->axis.id ? init->deviation_power : 0;
     double ratio = init->axis.id ? ad_axis_ratio(b->graph, init->axis) : 1;
     b->power += 2 * power + 1;
-    return add_factor(b, (tp_factor){ .kind = TP_GAUSSIAN_FACTOR,
+    return add_factor(b, (tp_factor){ .kind = init->orthogonal ? TP_ORTHOGONAL_FACTOR : TP_GAUSSIAN_FACTOR,
                                       .variance = pow(init->deviation * pow(ratio, power), 2) * in,
                                       .in = in,
                                       .out = out })
