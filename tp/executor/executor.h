@@ -51,4 +51,7 @@ int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *
  * inputs are run as one batch, or as two batches if samples meet. */
 int tp_sample_once(const tp_program *, tp_kernel_kind, size_t samples, uint64_t seed, int threads, const double *x,
                    size_t rows, const double *x2, size_t rows2, double *out, ad_error *error);
+/* One run: the mean squares of the vectors that a view of a program keeps (tp_view_of), over the rows of x. */
+int tp_sample_squares(const tp_program *view, size_t samples, uint64_t seed, int threads, const double *x, size_t rows,
+                      double *squares, ad_error *error);
 #endif

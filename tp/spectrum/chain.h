@@ -28,10 +28,10 @@ typedef struct {
     double variance; /* sigma^2 */
     double in, out;  /* the spaces that it goes between, in n */
     tp_law law;
-} tp_factor;
+} tp_chain_factor;
 typedef struct {
     int n;
-    tp_factor *factors;
+    tp_chain_factor *factors;
     double log_scale; /* the logarithm of a square that J J' is multiplied with */
 } tp_chain;
 
@@ -52,7 +52,7 @@ void tp_chain_free(tp_chain *chain);
 typedef struct {
     const tp_chain *chain;
     int n, n_spaces; /* diagonal factors; different spaces */
-    const tp_factor **diagonals;
+    const tp_chain_factor **diagonals;
     double constant, power, to; /* to: the last space */
     double *spaces, *exponents;
     double rank;    /* of J, in n */

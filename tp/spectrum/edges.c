@@ -138,7 +138,7 @@ static double extreme(const tp_equation *e, bool top, double *rest)
     double log_z = e->chain->log_scale;
     *rest = 0;
     for (int k = 0; k < e->chain->n; k++) {
-        const tp_factor *f = &e->chain->factors[k];
+        const tp_chain_factor *f = &e->chain->factors[k];
         size_t i = top ? f->law.n - 1 : 0;
         if (f->kind != TP_DIAGONAL_FACTOR) {
             log_z += log(f->variance);

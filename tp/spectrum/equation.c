@@ -15,7 +15,7 @@ static void add_space(tp_equation *e, double space, double exponent)
     e->n_spaces += k == e->n_spaces;
 }
 
-static void add_factor(tp_equation *e, const tp_factor *f)
+static void add_factor(tp_equation *e, const tp_chain_factor *f)
 {
     switch (f->kind) {
     case TP_GAUSSIAN_FACTOR:
@@ -98,7 +98,7 @@ double complex tp_equation_m(const tp_equation *e, const double complex *u, doub
 
 /* A law's equation, of psi or of what is left of it to its mass, by which has the digits: its residual; *by_m: the
  * derivative of the other side's logarithm by M; *by_w: of its own by log w. */
-static double complex law_residual(const tp_equation *e, const tp_factor *f, double complex w, double complex m,
+static double complex law_residual(const tp_equation *e, const tp_chain_factor *f, double complex w, double complex m,
                                    double complex above, double complex *by_m, double complex *by_w)
 {
     tp_law_values v;

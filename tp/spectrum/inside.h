@@ -13,14 +13,21 @@ typedef struct {
 /* ---- vectors.c ---- */
 /* By the names of the program's lines; NULL: the first and the last preactivation of the forward pass. */
 int tp_find_vectors(const tp_program *program, const char *from, const char *to, tp_vectors *found, ad_error *error);
+/* Is a vector a sum of products with parameters and of biases, all of mean 0? */
+bool tp_is_gaussian(const tp_program *program, int id);
 /* By node up to `to`: does it depend on `from`? Of ad_alloc. */
 bool *tp_depends_on(const ad_graph *graph, int from, int to, ad_error *error);
 
 /* ---- function_law.c ---- */
 /* The law of (d v / d argument)^2, and E v^2, where v is a coordinatewise function of the vector `argument`, Gaussian
  * with mean 0 and this variance. */
-int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, tp_law *law, double *mean_square,
-                       ad_error *error);
+int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, tp_law *law,
+                       double *mean_square, ad_error *error);
+
+/* ---- jacobian.c ---- */
+/* spec->moments moments and errors at the input x, by the exact engine or the executor, and the method. */
+int tp_jacobian_moments(tp_program *program, const tp_vectors *between, const double *x, const tp_spectrum_spec *spec,
+                        tp_spectrum *s, ad_error *error);
 
 /* ---- trace_chain.c ---- */
 /* The chain between the two at the input x; an error that names op, file and line where there is none. */

@@ -32,7 +32,7 @@ static series inverse(const series *a, int degree)
 }
 
 /* M / w(M) of a diagonal factor: w = M g(M) solves sum_k moment_k w^k = M / space, term by term. */
-static series over_w(const tp_factor *f, int degree)
+static series over_w(const tp_chain_factor *f, int degree)
 {
     long double moment[MOST + 2] = { 0 };
     for (size_t i = 0; i < f->law.n; i++) {

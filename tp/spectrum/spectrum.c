@@ -61,9 +61,18 @@ int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spe
     spec.points = spec.points ? spec.points : POINTS;
     if (tp_find_vectors(program, spec.from, spec.to, &between, error))
         return -1;
-    if (tp_trace_chain(program, &between, x, &chain, &refusal))
-        return ad_fail(error, "%s", refusal.text);
-    int status = solve_chain(&chain, &spec, s, error);
-    tp_chain_free(&chain);
-    return status;
+    if (spec.engine != TP_ENGINE_SAMPLE && tp_trace_chain(program, &between, x, &chain, &refusal) == 0) {
+        int status = solve_chain(&chain, &spec, s, error);
+        tp_chain_free(&chain);
+        return status;
+    }
+    if (tp_jacobian_moments(program, &between, x, &spec, s, error)) {
+        tp_spectrum_free(s);
+        return -1;
+    }
+    if (*refusal.text) {
+        size_t length = strlen(s->method);
+        ad_snprintf(s->method + length, sizeof s->method - length, "; no density: %s", refusal.text);
+    }
+    return 0;
 }

@@ -49,7 +49,7 @@ static double space_of(const builder *b, int id)
     return 0;
 }
 
-static tp_factor *add_factor(builder *b, tp_factor factor)
+static tp_chain_factor *add_factor(builder *b, tp_chain_factor factor)
 {
     if (!ad_grow((void **)&b->chain->factors, b->chain->n, &b->capacity, sizeof factor, "a chain", b->error))
         return NULL;
@@ -101,44 +101,15 @@ static int add_matrix(builder *b, int id, int k)
     double power = init->axis.id ? init->deviation_power : 0;
     double ratio = init->axis.id ? ad_axis_ratio(b->graph, init->axis) : 1;
     b->power += 2 * power + 1;
-    return add_factor(b, (tp_factor){ .kind = init->orthogonal ? TP_ORTHOGONAL_FACTOR : TP_GAUSSIAN_FACTOR,
-                                      .variance = pow(init->deviation * pow(ratio, power), 2) * in,
-                                      .in = in,
-                                      .out = out })
+    return add_factor(b, (tp_chain_factor){ .kind = init->orthogonal ? TP_ORTHOGONAL_FACTOR : TP_GAUSSIAN_FACTOR,
+                                            .variance = pow(init->deviation * pow(ratio, power), 2) * in,
+                                            .in = in,
+                                            .out = out })
                ? 0
                : -1;
 }
 
 /* ---- functions ---- */
-/* A linear combination of vectors that are Gaussian with mean 0: products with parameters, and biases. */
-static bool is_gaussian(const builder *b, int id)
-{
-    const ad_node *node = node_at(b, id);
-    switch (node->op) {
-    case AD_ADD:
-    case AD_SUB:
-        return is_gaussian(b, node->in[0]) && is_gaussian(b, node->in[1]);
-    case AD_SCALE:
-    case AD_NEG:
-    case AD_EXPAND:
-    case AD_IDENTITY:
-    case AD_RELABEL:
-    case AD_TRANSPOSE:
-        return is_gaussian(b, node->in[0]);
-    case AD_PARAM:
-        return b->program->widths[id] == 1 && !(fabs(node->init->mean) > 0);
-    case AD_CONTRACT:
-        for (int k = 0; k < 2; k++) {
-            int param = b->program->params[node->in[k]];
-            if (param >= 0 && b->program->widths[id] == 1)
-                return !(fabs(node_at(b, param)->init->mean) > 0);
-        }
-        return false;
-    default:
-        return false;
-    }
-}
-
 static bool is_coordinatewise(const ad_node *node)
 {
     return ad_is_unary(node->op) || ad_is_binary(node->op) || node->op == AD_SCALE || node->op == AD_EXPAND ||
@@ -158,7 +129,7 @@ static int find_argument(builder *b, int v)
         const ad_node *node = node_at(b, id);
         if (!marked[id])
             continue;
-        if (id != v && waiting == 1 && is_gaussian(b, id)) {
+        if (id != v && waiting == 1 && tp_is_gaussian(b->program, id)) {
             status = id;
             break;
         }
@@ -194,7 +165,7 @@ static int add_function(builder *b, int v, int *next)
     if (g < 0)
         return -1;
     double space = space_of(b, v);
-    if (!add_factor(b, (tp_factor){ .kind = TP_DIAGONAL_FACTOR, .variance = 1, .in = space, .out = space }) ||
+    if (!add_factor(b, (tp_chain_factor){ .kind = TP_DIAGONAL_FACTOR, .variance = 1, .in = space, .out = space }) ||
         !ad_grow((void **)&b->pieces, b->n_pieces, &b->piece_capacity, sizeof *b->pieces, "a chain", b->error))
         return -1;
     b->pieces[b->n_pieces++] = (piece){ b->chain->n - 1, v, g, 0 };
@@ -391,7 +362,7 @@ static int step_down(builder *b, int *v)
 static void reverse(tp_chain *chain)
 {
     for (int i = 0, k = chain->n - 1; i < k; i++, k--) {
-        tp_factor swap = chain->factors[i];
+        tp_chain_factor swap = chain->factors[i];
         chain->factors[i] = chain->factors[k];
         chain->factors[k] = swap;
     }

@@ -107,20 +107,49 @@ static int find_gaussian(const tp_program *program, bool last, int *node, double
     return lines ? 0 : -1;
 }
 
-/* The first and the last preactivation. */
+/* A linear combination of vectors that are Gaussian with mean 0: products with parameters, and biases. */
+bool tp_is_gaussian(const tp_program *program, int id)
+{
+    const ad_node *node = ad_node_of(program->graph, id);
+    switch (node->op) {
+    case AD_ADD:
+    case AD_SUB:
+        return tp_is_gaussian(program, node->in[0]) && tp_is_gaussian(program, node->in[1]);
+    case AD_SCALE:
+    case AD_NEG:
+    case AD_EXPAND:
+    case AD_IDENTITY:
+    case AD_RELABEL:
+    case AD_TRANSPOSE:
+        return tp_is_gaussian(program, node->in[0]);
+    case AD_PARAM:
+        return program->widths[id] == 1 && !(fabs(node->init->mean) > 0);
+    case AD_CONTRACT:
+        for (int k = 0; k < 2; k++) {
+            int param = program->params[node->in[k]];
+            if (param >= 0 && program->widths[id] == 1)
+                return !(fabs(ad_node_of(program->graph, param)->init->mean) > 0);
+        }
+        return false;
+    default:
+        return false;
+    }
+}
+
+/* The first and the last preactivation: a Gaussian vector that a coordinatewise function is applied to. */
 static int find_default(const tp_program *program, bool last, int *node, double *c, double *power, ad_error *error)
 {
-    enum { MOST = 512 };
-    ad_var list[MOST];
-    int n = tp_preactivations(program, list, MOST, error);
-    if (n < 0)
-        return -1;
-    n = n < MOST ? n : MOST;
     *node = -1;
-    for (int k = 0; k < n; k++) {
+    for (int id = 0; id < program->forward; id++) {
+        const ad_node *function = ad_node_of(program->graph, id);
         ad_error ignored = { 0 };
-        if (check_vector(program, list[k].id, "", &ignored) == 0 && (*node < 0 || last))
-            *node = list[k].id;
+        if (!program->lives[id] || !program->learns[id] || !ad_is_unary(function->op) || function->op == AD_NEG ||
+            function->op == AD_IDENTITY)
+            continue;
+        int argument = function->in[0];
+        if (program->widths[argument] == 1 && (*node < 0 || last) && tp_is_gaussian(program, argument) &&
+            ad_node_of(program->graph, argument)->op != AD_PARAM && !check_vector(program, argument, "", &ignored))
+            *node = argument;
     }
     if (*node < 0 && find_gaussian(program, last, node, c, power, error))
         return -1;
