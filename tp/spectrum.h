@@ -35,7 +35,7 @@ typedef struct {
     size_t points;
     double *log_lambda;
     double *per_log;       /* lambda rho(lambda), the density of log lambda */
-    double *below;         /* the mass of J J' below lambda, atoms included */
+    double *continuous;    /* the mass of the density below lambda, atoms not included */
     double *weights;       /* sum weights per_log f(lambda) is the integral of rho f */
     double left_out;       /* mass near 0 that lies below the first point, at most 1e-7 */
     double log_support[2]; /* the ends of the density's support; -infinity: 0; NaN without a density */
@@ -63,6 +63,16 @@ typedef struct {
 int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spec *spec, tp_spectrum *spectrum,
                      ad_error *error);
 void tp_spectrum_free(tp_spectrum *spectrum);
+
+/* The mass of J J' at most at lambda, atoms included, of a spectrum that has a law. */
+double tp_spectrum_below(const tp_spectrum *spectrum, double log_lambda);
+/* The Kolmogorov distance of squared singular values, ascending, from that law. Values of at most 1e-26 of the largest
+ * one are what rounding leaves of smaller ones: they count as below all others. */
+double tp_spectrum_distance(const tp_spectrum *spectrum, const double *squares, size_t count);
+/* The squared singular values of the same Jacobian of a network at a width, ascending, as many as `to` has coordinates,
+ * of ad_alloc: one backward pass for all rows, and LAPACK's singular values. */
+int tp_jacobian_squares(tp_program *program, nn_model *model, const double *x, const char *from, const char *to,
+                        double **squares, size_t *count, ad_error *error);
 
 LIMN_API_END
 #endif

@@ -123,10 +123,8 @@ static void sum_below(tp_spectrum *s)
     double below = s->left_out;
     for (size_t i = 0; i < s->points; i++) {
         double piece = s->weights[i] * s->per_log[i];
-        s->below[i] = below + piece / 2;
+        s->continuous[i] = below + piece / 2;
         below += piece;
-        for (int k = 0; k < s->n_atoms; k++)
-            s->below[i] += s->atoms[k].at < exp(s->log_lambda[i]) ? s->atoms[k].mass : 0;
     }
 }
 
@@ -191,18 +189,18 @@ static int reserve(tp_spectrum *s, size_t points, ad_error *error)
     s->points = points;
     s->log_lambda = ad_alloc(points, sizeof(double), "a density", error);
     s->per_log = ad_alloc(points, sizeof(double), "a density", error);
-    s->below = ad_alloc(points, sizeof(double), "a density", error);
+    s->continuous = ad_alloc(points, sizeof(double), "a density", error);
     s->weights = ad_alloc(points, sizeof(double), "a density", error);
-    return s->log_lambda && s->per_log && s->below && s->weights ? 0 : -1;
+    return s->log_lambda && s->per_log && s->continuous && s->weights ? 0 : -1;
 }
 
 static void free_points(tp_spectrum *s)
 {
     ad_free(s->log_lambda);
     ad_free(s->per_log);
-    ad_free(s->below);
+    ad_free(s->continuous);
     ad_free(s->weights);
-    s->log_lambda = s->per_log = s->below = s->weights = NULL;
+    s->log_lambda = s->per_log = s->continuous = s->weights = NULL;
     s->points = 0;
 }
 

@@ -70,6 +70,10 @@ int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spe
         tp_spectrum_free(s);
         return -1;
     }
+    if (!(s->moments[0] > 0)) {
+        tp_spectrum_free(s);
+        return ad_fail(error, "%s", *refusal.text ? refusal.text : "spectrum: the Jacobian is 0 in the limit");
+    }
     if (*refusal.text) {
         size_t length = strlen(s->method);
         ad_snprintf(s->method + length, sizeof s->method - length, "; no density: %s", refusal.text);

@@ -58,7 +58,7 @@ static void is_whole(const tp_spectrum *s)
     for (int k = 1; k <= s->n_moments; k++)
         same(moment(s, k), s->moments[k - 1], 1e-6, "a moment of the density");
     for (size_t i = 1; i < s->points; i++)
-        cr_assert(s->log_lambda[i] > s->log_lambda[i - 1] && s->below[i] >= s->below[i - 1] - 1e-15);
+        cr_assert(s->log_lambda[i] > s->log_lambda[i - 1] && s->continuous[i] >= s->continuous[i - 1]);
 }
 
 /* binomial(k (L + 1), k) / (k L + 1) */
