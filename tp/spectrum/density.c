@@ -17,56 +17,94 @@ static const double left = 1e-7; /* and at most, where the density cannot be fol
 typedef struct {
     const tp_equation *e;
     tp_edges edges;
-    bool two_ended;
+    enum { EDGE_AND_TAIL, TWO_EDGES, TWO_TAILS } kind;
     size_t points;
     double step;          /* of t */
-    double left_out;      /* mass below the last point */
     double complex *u[4]; /* the last three solutions, and the one that is sought */
     ad_error *error;
 } grid;
 
+/* t of the i-th point, from the right end on. */
+static double place(const grid *g, size_t i)
+{
+    return ((double)i + 0.5) * g->step;
+}
+
 static double log_lambda(const grid *g, size_t i)
 {
-    double t = ((double)i + 0.5) * g->step;
-    if (!g->two_ended)
+    double t = place(g, i);
+    switch (g->kind) {
+    case EDGE_AND_TAIL:
         return g->edges.high - t * t;
-    return g->edges.low + (g->edges.high - g->edges.low) * pow(cos(t / 2), 2);
+    case TWO_EDGES:
+        return g->edges.low + (g->edges.high - g->edges.low) * pow(cos(t / 2), 2);
+    case TWO_TAILS:
+        return g->edges.high - t;
+    }
+    return NAN;
 }
 
 /* |d log lambda / dt| dt */
 static double weight(const grid *g, size_t i)
 {
-    double t = ((double)i + 0.5) * g->step;
-    return g->step * (g->two_ended ? (g->edges.high - g->edges.low) * sin(t) / 2 : 2 * t);
+    double t = place(g, i);
+    return g->step * (g->kind == TWO_EDGES       ? (g->edges.high - g->edges.low) * sin(t) / 2
+                      : g->kind == EDGE_AND_TAIL ? 2 * t
+                                                 : 1);
 }
 
-/* From a point inside towards 0, until less mass than `tail` is below: there the density goes as a power of lambda. */
-static int find_tail(grid *g, double inside, double complex *u)
+/* From a point inside to where less mass than `tail` is beyond, towards 0 (sign -1) or away from it, as the density and
+ * its slope there tell. False where it cannot be followed so far. */
+static bool find_tail(grid *g, double inside, int sign, double complex *u, double *end, double *mass)
 {
-    double at = inside, step = 0.5, mass = INFINITY;
+    double at = inside, step = 0.5;
     double complex slope, above;
     size_t size = TP_UNKNOWNS(g->e) * sizeof *u;
     double complex *kept = g->u[3];
+    *mass = INFINITY;
     if (!tp_equation_enter(g->e, inside, u))
-        return -1;
-    for (int k = 0; k < 4000 && mass > tail; k++) {
+        return false;
+    for (int k = 0; k < 4000 && *mass > tail && step > 1e-4; k++) {
         memcpy(kept, u, size);
-        if (!tp_equation_solve(g->e, at - step, u, &slope) || !(cimag(u[0]) < 0)) {
+        if (!tp_equation_solve(g->e, at + sign * step, u, &slope) || !(cimag(u[0]) < 0)) {
             memcpy(u, kept, size);
             step /= 2;
-            if (step < 1e-4)
-                break;
             continue;
         }
-        at -= step;
+        at += sign * step;
         tp_equation_m(g->e, u, &above);
-        double density = -cimag(above) / pi, growth = cimag(1 / slope) / pi; /* d density / d log lambda */
-        mass = growth > 0 ? density / g->e->to * density / growth : INFINITY;
+        double density = -cimag(above) / pi, growth = -sign * cimag(1 / slope) / pi; /* towards the inside */
+        *mass = growth > 0 ? density / g->e->to * density / growth : INFINITY;
         step = fmin(step * 1.3, 4);
     }
-    g->edges.low = at;
-    g->left_out = mass;
-    return mass <= left ? 0 : -1;
+    *end = at;
+    return *mass <= left;
+}
+
+/* Which ends are edges, and which are tails that are cut: a support may go on where next to no mass is. */
+static int find_ends(grid *g, double inside, double complex *u, tp_spectrum *s)
+{
+    const double near = 0.02; /* of an edge that the tail's criterion reaches, too */
+    double end, mass;
+    bool low_edge = g->edges.high - g->edges.low < 60, high_edge = true;
+    if (!g->e->gaussian && !g->edges.high_open && find_tail(g, inside, 1, u, &end, &mass) &&
+        end < g->edges.high - near) {
+        g->edges.high = end;
+        high_edge = false;
+    }
+    if (!g->e->gaussian && low_edge && !g->edges.low_open && find_tail(g, inside, -1, u, &end, &mass) &&
+        end > g->edges.low + near)
+        low_edge = false;
+    if (!low_edge) {
+        if (!find_tail(g, inside, -1, u, &end, &mass))
+            return -1;
+        g->edges.low = end;
+        s->left_out = mass;
+    }
+    if (low_edge && !high_edge)
+        return -1;
+    g->kind = low_edge ? TWO_EDGES : high_edge ? EDGE_AND_TAIL : TWO_TAILS;
+    return 0;
 }
 
 /* The next solution from the last ones, by a parabola through them; had: how many there are. */
@@ -132,12 +170,11 @@ static int fill(grid *g, tp_spectrum *s)
 {
     double inside = inside_of(g, s), range;
     double complex *start = g->u[3] + TP_UNKNOWNS(g->e);
-    g->two_ended = g->edges.high - g->edges.low < 60;
-    if (!g->two_ended && find_tail(g, inside, start))
-        return ad_fail(g->error, "spectrum: the density of this chain is not resolved near 0; its moments are");
-    s->left_out = g->left_out;
+    s->left_out = 0;
+    if (find_ends(g, inside, start, s))
+        return ad_fail(g->error, "spectrum: the density of this chain is not resolved near its ends; its moments are");
     range = g->edges.high - g->edges.low;
-    g->step = (g->two_ended ? pi : sqrt(range)) / (double)g->points;
+    g->step = (g->kind == TWO_EDGES ? pi : g->kind == EDGE_AND_TAIL ? sqrt(range) : range) / (double)g->points;
     size_t first = 0;
     while (first + 1 < g->points && log_lambda(g, first) > inside)
         first++;
