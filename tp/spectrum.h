@@ -74,5 +74,27 @@ double tp_spectrum_distance(const tp_spectrum *spectrum, const double *squares, 
 int tp_jacobian_squares(tp_program *program, nn_model *model, const double *x, const char *from, const char *to,
                         double **squares, size_t *count, ad_error *error);
 
+/* ---- criticality --------------------------------------------------------------------------------------------------- */
+/* A point of the critical line: sigma_w and sigma_b at which a layer's mean squared singular value chi = sigma_w^2 E
+ * phi'(h)^2 is 1 at the variance q* of its preactivations that layers do not change (Schoenholz et al.,
+ * arXiv:1611.01232). */
+typedef struct {
+    double sigma_b, sigma_w, q;
+} tp_critical_point;
+/* Of a network: its first hidden layer after the first preactivation, taken to go on for ever. */
+typedef struct {
+    double sigma_w, sigma_b;
+    double q;                  /* q*: 0 where signals vanish, infinite where they grow */
+    double chi;                /* at q* */
+    double correlation;        /* c*: what the correlation of two inputs tends to; 1 for chi at most 1 */
+    double correlation_length; /* xi_c, in layers: |c_l - c*| ~ exp(-l / xi_c); infinite at chi = 1 */
+    double variance_length;    /* xi_q: |q_l - q*| ~ exp(-l / xi_q) */
+    int n_line;
+    tp_critical_point line[32]; /* by sigma_b; where any q will do, as of relu, q is NaN */
+} tp_critical;
+/* At the input x: the activation, sigma_w and sigma_b are those of the trace, a table's or a user's own. An error where
+ * the network is no chain of layers. */
+int tp_critical_find(tp_program *program, const double *x, tp_critical *critical, ad_error *error);
+
 LIMN_API_END
 #endif

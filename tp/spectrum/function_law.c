@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NODES = 12, GRID = 2048, MOST_MARKS = 200, MOST_KINKED = 32 };
+enum { NODES = 12, GRID = 2048, MOST_MARKS = 200 };
 static const double reach = 9; /* deviations: beyond are 2e-19 of the mass */
 /* Panels next to a zero of the derivative shrink towards it, each to a quarter, down to a length of this order. */
 static const double finest = 1e-11;
@@ -17,17 +17,8 @@ static const double finest = 1e-11;
 /* A point between two panels, in deviations. */
 typedef struct {
     double at;
-    bool zero; /* of the derivative */
+    bool zero, kink; /* of the derivative; of a function in it */
 } mark;
-
-/* The derivative as a function of one vector, and the arguments of functions with kinks in it. */
-typedef struct {
-    tp_program *program;
-    ad_var argument, function, derivative;
-    int n_kinked;
-    ad_var kinked[MOST_KINKED];
-    ad_error *error;
-} slope;
 
 static int kinks_of(const ad_node *node, const double **kinks)
 {
@@ -42,7 +33,7 @@ static int kinks_of(const ad_node *node, const double **kinks)
 }
 
 /* v with a fresh input in the place of its argument, and the derivative by it, as new nodes of the graph. */
-static int build(slope *s, ad_var v, ad_var argument)
+int tp_slope_open(tp_slope *s, ad_var v, ad_var argument)
 {
     ad_graph *graph = v.graph;
     const nn_net *net = s->program->net;
@@ -55,7 +46,7 @@ static int build(slope *s, ad_var v, ad_var argument)
     if (ad_backward(s->function, one, &s->argument, 1, &s->derivative, NULL) < 0)
         s->derivative.id = -1;
     int last = ad_graph_size(graph);
-    for (int id = first; id < last && s->n_kinked < MOST_KINKED; id++) {
+    for (int id = first; id < last && s->n_kinked < TP_MOST_KINKED; id++) {
         const double *kinks;
         const ad_node *node = ad_node_of(graph, id);
         if (kinks_of(node, &kinks) > 0)
@@ -65,7 +56,7 @@ static int build(slope *s, ad_var v, ad_var argument)
 }
 
 /* A node that is made of the argument alone, at points of it. */
-static int evaluate(const slope *s, ad_var output, size_t n, const double *points, double *out)
+static int evaluate(const tp_slope *s, ad_var output, size_t n, const double *points, double *out)
 {
     const ad_graph *graph = s->program->graph;
     ad_axis width = { 0 };
@@ -105,7 +96,7 @@ static int ascending(const void *a, const void *b)
 }
 
 /* Where an argument passes a kink between two neighbours of a grid, narrowed down grid by grid. */
-static int narrow(const slope *s, ad_var which, double kink, double low, double high, double *at)
+static int narrow(const tp_slope *s, ad_var which, double kink, double low, double high, double *at)
 {
     double points[GRID], values[GRID];
     for (int round = 0; round < 6; round++) {
@@ -126,7 +117,7 @@ static int narrow(const slope *s, ad_var which, double kink, double low, double 
 }
 
 /* Where a node passes a level, over points of the argument. */
-static int add_marks(const slope *s, ad_var node, double level, double deviation, bool zero, mark *marks, int *n)
+static int add_marks(const tp_slope *s, ad_var node, double level, double deviation, bool zero, mark *marks, int *n)
 {
     double points[GRID], values[GRID];
     for (int i = 0; i < GRID; i++)
@@ -141,21 +132,21 @@ static int add_marks(const slope *s, ad_var node, double level, double deviation
             return ad_fail(s->error, "spectrum: a function has more than %d kinks and zeros", (int)MOST_MARKS);
         if (narrow(s, node, level, points[i], points[i + 1], &at))
             return -1;
-        marks[(*n)++] = (mark){ at / deviation, zero };
+        marks[(*n)++] = (mark){ at / deviation, zero, !zero };
     }
     return 0;
 }
 
 /* Ends, kinks and zeros, ascending; returns how many, -1 on error. */
-static int find_marks(const slope *s, double deviation, mark *marks)
+static int find_marks(const tp_slope *s, double deviation, mark *marks)
 {
     double middle[2] = { 0, deviation }, values[2];
     int n = 0;
     if (evaluate(s, s->derivative, 2, middle, values))
         return -1;
-    marks[n++] = (mark){ -reach, false };
-    marks[n++] = (mark){ 0, fabs(values[0]) < 1e-9 * fabs(values[1]) };
-    marks[n++] = (mark){ reach, false };
+    marks[n++] = (mark){ .at = -reach };
+    marks[n++] = (mark){ .zero = fabs(values[0]) < 1e-9 * fabs(values[1]) };
+    marks[n++] = (mark){ .at = reach };
     for (int w = 0; w < s->n_kinked; w++) {
         const double *kinks;
         const ad_node *node = ad_node_of(s->program->graph, s->kinked[w].id);
@@ -173,7 +164,8 @@ static int find_marks(const slope *s, double deviation, mark *marks)
         if (marks[k].at - marks[kept - 1].at > 1e-12)
             marks[kept++] = marks[k];
         else
-            marks[kept - 1].zero |= marks[k].zero;
+            marks[kept - 1] = (mark){ marks[kept - 1].at, marks[kept - 1].zero || marks[k].zero,
+                                      marks[kept - 1].kink || marks[k].kink };
     }
     return kept;
 }
@@ -229,7 +221,7 @@ static void lay_nodes(nodes *l, const mark *marks, int n)
 }
 
 /* Does the derivative grow on, far beyond what the argument reaches? */
-static int find_bound(const slope *s, double deviation, tp_law *law)
+static int find_bound(const tp_slope *s, double deviation, tp_law *law)
 {
     double points[2] = { -100 * deviation, 100 * deviation }, values[2];
     if (evaluate(s, s->derivative, 2, points, values))
@@ -239,7 +231,7 @@ static int find_bound(const slope *s, double deviation, tp_law *law)
     return 0;
 }
 
-static int fill_law(const slope *s, double deviation, tp_law *law, double *mean_square)
+static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *mean_square)
 {
     mark marks[MOST_MARKS];
     int n_marks = find_marks(s, deviation, marks);
@@ -270,13 +262,51 @@ static int fill_law(const slope *s, double deviation, tp_law *law, double *mean_
     return status ? status : find_bound(s, deviation, law);
 }
 
+/* ---- as a function that gauss/ knows ---- */
+static void eval_node(const tp_slope *s, ad_var node, size_t n, const double *x, double *y)
+{
+    if (evaluate(s, node, n, x, y))
+        for (size_t i = 0; i < n; i++)
+            y[i] = NAN;
+}
+
+static void eval_function(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    const tp_slope *s = u->context;
+    eval_node(s, s->function, n, x, y);
+}
+
+static void eval_derivative(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    const tp_slope *s = u->context;
+    eval_node(s, s->derivative, n, x, y);
+}
+
+int tp_slope_univariates(tp_slope *s, tp_univariate *function, tp_univariate *derivative)
+{
+    const double widest = 12; /* deviations in which kinks are looked for */
+    mark marks[MOST_MARKS];
+    int n = find_marks(s, widest, marks);
+    if (n < 0)
+        return -1;
+    for (int k = 0; k < n && s->n_kinks < TP_MOST_KINKED; k++)
+        if (marks[k].kink)
+            s->kinks[s->n_kinks++] = marks[k].at * widest;
+    *function = (tp_univariate){
+        .form = TP_NUMERIC, .eval = eval_function, .context = s, .kinks = s->kinks, .n_kinks = s->n_kinks
+    };
+    *derivative = *function;
+    derivative->eval = eval_derivative;
+    return 0;
+}
+
 int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, tp_law *law,
                        double *mean_square, ad_error *error)
 {
-    slope s = { .program = program, .error = error };
+    tp_slope s = { .program = program, .error = error };
     *law = (tp_law){ 0 };
     *mean_square = 0;
-    if (build(&s, v, argument))
+    if (tp_slope_open(&s, v, argument))
         return -1;
     return fill_law(&s, sqrt(variance), law, mean_square);
 }

@@ -1,6 +1,7 @@
 /* inside.h: what the files of this room share that look at a program. */
 #ifndef LIMN_TP_SPECTRUM_INSIDE_H
 #define LIMN_TP_SPECTRUM_INSIDE_H
+#include "tp/gauss/gauss.h"
 #include "tp/program/program.h"
 #include "tp/spectrum/chain.h"
 
@@ -19,6 +20,20 @@ bool tp_is_gaussian(const tp_program *program, int id);
 bool *tp_depends_on(const ad_graph *graph, int from, int to, ad_error *error);
 
 /* ---- function_law.c ---- */
+/* A coordinatewise function of one vector and its derivative, as nodes of their own, and the functions with kinks in
+ * them. Set program and error, then open. */
+enum { TP_MOST_KINKED = 32 };
+typedef struct {
+    tp_program *program;
+    ad_var argument, function, derivative;
+    int n_kinked, n_kinks;
+    ad_var kinked[TP_MOST_KINKED];
+    double kinks[TP_MOST_KINKED];
+    ad_error *error;
+} tp_slope;
+int tp_slope_open(tp_slope *s, ad_var v, ad_var argument);
+/* Both as functions for expectations over Gaussians, of variances up to about 100; they point to *s. */
+int tp_slope_univariates(tp_slope *s, tp_univariate *function, tp_univariate *derivative);
 /* The law of (d v / d argument)^2, and E v^2, where v is a coordinatewise function of the vector `argument`, Gaussian
  * with mean 0 and this variance. */
 int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, tp_law *law,
@@ -30,6 +45,14 @@ int tp_jacobian_moments(tp_program *program, const tp_vectors *between, const do
                         tp_spectrum *s, ad_error *error);
 
 /* ---- trace_chain.c ---- */
+/* A layer of a chain: phi from a Gaussian vector, the matrix after it and the next vector's bias. */
+typedef struct {
+    ad_var function, argument;
+    double variance;                   /* of the argument at the input */
+    double weight_square, bias_square; /* sigma_w^2, sigma_b^2 */
+} tp_layer;
+/* The first one between the two vectors. */
+int tp_first_layer(tp_program *program, const tp_vectors *between, const double *x, tp_layer *layer, ad_error *error);
 /* The chain between the two at the input x; an error that names op, file and line where there is none. */
 int tp_trace_chain(tp_program *program, const tp_vectors *between, const double *x, tp_chain *chain, ad_error *error);
 #endif

@@ -368,21 +368,25 @@ static void reverse(tp_chain *chain)
     }
 }
 
+/* From the first vector to the last. */
+static int walk(builder *b, const tp_vectors *between)
+{
+    *b->chain = (tp_chain){ 0 };
+    b->graph = b->program->graph;
+    b->from = between->from.id;
+    b->to = between->to.id;
+    b->log_scale = 2 * log(between->scale);
+    b->power = 2 * between->power;
+    int status = (b->reach = tp_depends_on(b->graph, b->from, b->to, b->error)) ? 0 : -1;
+    for (int v = b->to; !status && v != b->from;)
+        status = step_down(b, &v);
+    return status;
+}
+
 int tp_trace_chain(tp_program *program, const tp_vectors *between, const double *x, tp_chain *chain, ad_error *error)
 {
-    builder b = { .program = program,
-                  .graph = program->graph,
-                  .x = x,
-                  .from = between->from.id,
-                  .to = between->to.id,
-                  .chain = chain,
-                  .log_scale = 2 * log(between->scale),
-                  .power = 2 * between->power,
-                  .error = error };
-    *chain = (tp_chain){ 0 };
-    int status = (b.reach = tp_depends_on(program->graph, b.from, b.to, error)) ? 0 : -1;
-    for (int v = b.to; !status && v != b.from;)
-        status = step_down(&b, &v);
+    builder b = { .program = program, .x = x, .chain = chain, .error = error };
+    int status = walk(&b, between);
     if (!status)
         status = find_laws(&b);
     ad_free(b.reach);
@@ -395,5 +399,35 @@ int tp_trace_chain(tp_program *program, const tp_vectors *between, const double 
     chain->log_scale = b.log_scale;
     if (status)
         tp_chain_free(chain);
+    return status;
+}
+
+int tp_first_layer(tp_program *program, const tp_vectors *between, const double *x, tp_layer *layer, ad_error *error)
+{
+    tp_chain chain;
+    builder b = { .program = program, .x = x, .chain = &chain, .error = error };
+    double variance, square, power = 0, off = 0;
+    int status = walk(&b, between);
+    if (!status && b.n_pieces < 2)
+        status = ad_fail(error, "spectrum: a critical line is of networks with two hidden preactivations or more");
+    if (!status)
+        status = find_laws(&b);
+    if (!status) {
+        piece first = b.pieces[b.n_pieces - 1], next = b.pieces[b.n_pieces - 2];
+        status = asked_variance(&b, first.argument, &layer->variance, &off);
+        if (!status)
+            status = variance_of(&b, next.argument, &variance, &power);
+        layer->function = (ad_var){ program->graph, first.v };
+        layer->argument = (ad_var){ program->graph, first.argument };
+        square = first.mean_square;
+        layer->bias_square = 0;
+        const ad_node *node = node_at(&b, next.argument);
+        if (node->op == AD_ADD && bias_variance(&b, node->in[1], &layer->bias_square, &power))
+            status = refuse(&b, next.argument, "no bias of its own is added to the product");
+        layer->weight_square = (variance - layer->bias_square) / square;
+    }
+    ad_free(b.reach);
+    ad_free(b.pieces);
+    tp_chain_free(&chain);
     return status;
 }

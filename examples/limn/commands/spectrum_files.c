@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool ends_with(const char *path, const char *ending)
+bool spectrum_ends_with(const char *path, const char *ending)
 {
     size_t n = strlen(path), m = strlen(ending);
     return n > m && strcmp(path + n - m, ending) == 0;
@@ -14,7 +14,7 @@ static bool ends_with(const char *path, const char *ending)
 
 bool spectrum_writes(const char *path)
 {
-    return ends_with(path, ".npy") || ends_with(path, ".csv") || ends_with(path, ".svg");
+    return spectrum_ends_with(path, ".npy") || spectrum_ends_with(path, ".csv") || spectrum_ends_with(path, ".svg");
 }
 
 void spectrum_histogram(const spectrum_result *r, int bins, double low, double high, double *heights)
@@ -48,7 +48,7 @@ static int write_array(const spectrum_result *r, ad_error *error)
     return status;
 }
 
-static int write_text(const char *path, const char *text, ad_error *error)
+int spectrum_write_text(const char *path, const char *text, ad_error *error)
 {
     ad_file *file = ad_file_create(path, error);
     if (!file)
@@ -72,7 +72,8 @@ static int write_table(const spectrum_result *r, ad_error *error)
         row_of(&r->limit, i, row);
         fprintf(stream, "%.17g,%.17g,%.17g,%.17g\n", row[0], row[1], row[2], row[3]);
     }
-    int status = fclose(stream) ? ad_fail(error, "out of memory for a table") : write_text(r->o->out, text, error);
+    int status =
+        fclose(stream) ? ad_fail(error, "out of memory for a table") : spectrum_write_text(r->o->out, text, error);
     free(text);
     return status;
 }
@@ -123,7 +124,7 @@ static int draw(const spectrum_result *r, ad_error *error)
         fprintf(p.stream, "$limit with lines lw 2 lc rgb '%s' title 'n = ∞'", plot_colours[1]);
     fputs("\n", p.stream);
     char *picture = plot_end(&p, error);
-    int status = picture ? write_text(r->o->out, picture, error) : -1;
+    int status = picture ? spectrum_write_text(r->o->out, picture, error) : -1;
     ad_free(picture);
     return status;
 }
@@ -131,10 +132,10 @@ static int draw(const spectrum_result *r, ad_error *error)
 int spectrum_write(const spectrum_result *r, ad_error *error)
 {
     const char *out = r->o->out;
-    if (!r->limit.points && !(ends_with(out, ".svg") && r->n_squares))
+    if (!r->limit.points && !(spectrum_ends_with(out, ".svg") && r->n_squares))
         return ad_fail(error, "%s: there is no density to write: %s", out,
                        r->limit.has_law ? "atoms are all of the spectrum" : r->limit.method);
-    if (ends_with(out, ".npy"))
+    if (spectrum_ends_with(out, ".npy"))
         return write_array(r, error);
-    return ends_with(out, ".csv") ? write_table(r, error) : draw(r, error);
+    return spectrum_ends_with(out, ".csv") ? write_table(r, error) : draw(r, error);
 }
