@@ -30,8 +30,8 @@ typedef struct {
     int n_moments;
     double moments[TP_SPECTRUM_MOMENTS]; /* m_1, m_2, ... */
     double errors[TP_SPECTRUM_MOMENTS];  /* a bound where they are exact, else a standard error */
-    /* The density of what is no atom, at `points` values of log lambda that ascend; without a chain, and where atoms are
-     * all, points is 0 and the lists are NULL. */
+    /* The density of what is no atom, at `points` values of log lambda that ascend; without a chain, and where atoms
+     * are all, points is 0 and the lists are NULL. */
     size_t points;
     double *log_lambda;
     double *per_log;       /* lambda rho(lambda), the density of log lambda */
@@ -74,7 +74,7 @@ double tp_spectrum_distance(const tp_spectrum *spectrum, const double *squares, 
 int tp_jacobian_squares(tp_program *program, nn_model *model, const double *x, const char *from, const char *to,
                         double **squares, size_t *count, ad_error *error);
 
-/* ---- criticality --------------------------------------------------------------------------------------------------- */
+/* ---- criticality -------------------------------------------------------------------------------------------- */
 /* A point of the critical line: sigma_w and sigma_b at which a layer's mean squared singular value chi = sigma_w^2 E
  * phi'(h)^2 is 1 at the variance q* of its preactivations that layers do not change (Schoenholz et al.,
  * arXiv:1611.01232). */

@@ -1,9 +1,9 @@
 /* orthogonal.c: when matrices that start orthogonal have the limit of Gaussian ones.
  *
- * Times a vector that it is independent of, a matrix of Haar's law gives coordinates that are Gaussian in the limit, with
- * the covariance that a Gaussian matrix gives; so it does on the way back if the vector there is orthogonal to what the
- * forward pass made of it, as in a BP-like program (Huang, Du and Xu, arXiv:2004.05867). Used twice, or with its
- * transpose, it has other laws: W' W x = sigma^2 x. */
+ * Times a vector that it is independent of, a matrix of Haar's law gives coordinates that are Gaussian in the limit,
+ * with the covariance that a Gaussian matrix gives; so it does on the way back if the vector there is orthogonal to
+ * what the forward pass made of it, as in a BP-like program (Huang, Du and Xu, arXiv:2004.05867). Used twice, or with
+ * its transpose, it has other laws: W' W x = sigma^2 x. */
 #include "tp/program/program.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 /* chain.h: the inside of the room: a Jacobian as a product of free factors, and the equation of its spectrum.
  *
- * A chain is J = F_k ... F_2 F_1, its factors from the first vector to the last: Gaussian or orthogonal matrices of their
- * own, and diagonal ones, D = diag f'(h). They are free at n = infinity (Pennington et al., arXiv:1711.04735; Yang,
- * arXiv:2009.10685), so that with M(z) = (1/n) tr sum_k (J J')^k / z^k the inverse function is a product,
+ * A chain is J = F_k ... F_2 F_1, its factors from the first vector to the last: Gaussian or orthogonal matrices of
+ * their own, and diagonal ones, D = diag f'(h). They are free at n = infinity (Pennington et al., arXiv:1711.04735;
+ * Yang, arXiv:2009.10685), so that with M(z) = (1/n) tr sum_k (J J')^k / z^k the inverse function is a product,
  *   1/z = prod chi_F(M) prod (rho + M)/M,    the second over the spaces between two factors, of rho n dimensions,
  *   chi_W = M rho_in / (sigma^2 (rho_in + M)(rho_out + M))   Gaussian, of entries N(0, sigma^2 / n_in),
  *   chi_W = M / (sigma^2 (rho + M))                          orthogonal, W W' = sigma^2,
@@ -36,7 +36,8 @@ typedef struct {
 } tp_chain;
 
 /* ---- law.c ---- */
-/* The law of values given with masses that sum to 1; those within a few roundings of each other are one. Of ad_alloc. */
+/* The law of values given with masses that sum to 1; those within a few roundings of each other are one. tp_law_free
+ * frees it. */
 int tp_law_of(tp_law *law, size_t n, const double *squares, const double *masses, ad_error *error);
 void tp_law_free(tp_law *law);
 /* psi(w) = E w d^2 / (1 - w d^2), psi + 1 - zero without cancellation, and w psi'(w). */

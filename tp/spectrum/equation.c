@@ -115,8 +115,8 @@ static double complex law_residual(const tp_equation *e, const tp_chain_factor *
     return clog(v.psi * f->in) - clog(m);
 }
 
-/* One step; returns its size. The laws' unknowns are eliminated: each stands in one equation of its own and, with factor
- * 1, in the product. */
+/* One step; returns its size. The laws' unknowns are eliminated: each stands in one equation of its own and, with
+ * factor 1, in the product. */
 static double newton_step(const tp_equation *e, double complex log_z, double complex *u, double complex *slope)
 {
     double complex above, m = tp_equation_m(e, u, &above), f = log_z + e->constant + e->power * clog(m);

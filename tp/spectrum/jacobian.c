@@ -1,7 +1,7 @@
 /* jacobian.c: products with a Jacobian as vectors of the trace, and their mean squares in the limit.
  *
- * J' t is the backward pass from t. It is linear in t, and so the derivative of <J' t, w> by t is J w: a backward pass of
- * the backward pass (Pearlmutter, 1994). With u of independent N(0, 1) coordinates and t_j = (J J')^j u,
+ * J' t is the backward pass from t. It is linear in t, and so the derivative of <J' t, w> by t is J w: a backward pass
+ * of the backward pass (Pearlmutter, 1994). With u of independent N(0, 1) coordinates and t_j = (J J')^j u,
  *   m_2j = |t_j|^2 / n,   m_2j+1 = |J' t_j|^2 / n,
  * which the Master theorem's general rule knows (Tensor Programs III, arXiv:2009.10685): J J' u uses every matrix with
  * its transpose. */

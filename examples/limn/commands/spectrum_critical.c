@@ -1,6 +1,6 @@
 /* spectrum_critical.c: limn spectrum --critical: where gradients neither grow nor vanish with depth. */
 #include "examples/limn/commands/spectrum.h"
-#include "examples/limn/report/plot.h"
+#include "examples/limn/report/report.h"
 
 #include <math.h>
 #include <stdlib.h>
