@@ -14,6 +14,13 @@
 #include <complex.h>
 
 typedef enum { TP_GAUSSIAN_FACTOR, TP_ORTHOGONAL_FACTOR, TP_DIAGONAL_FACTOR } tp_factor_kind;
+/* A piece of a function's Gauss-Legendre rule: from middle - half to middle + half deviations of the argument, with the
+ * coefficients of log d^2 by Legendre's polynomials, and its range. */
+enum { TP_PANEL_NODES = 12 };
+typedef struct {
+    double middle, half, lowest, highest;
+    double x[TP_PANEL_NODES], w[TP_PANEL_NODES], y[TP_PANEL_NODES];
+} tp_panel;
 /* The law of d^2: values above 0 that ascend, with their masses; what is missing from 1 is at 0. */
 typedef struct {
     size_t n;
@@ -22,6 +29,8 @@ typedef struct {
     double zero;       /* the mass at 0 */
     bool unbounded;    /* d^2 has no bound */
     double derivative; /* E d^2 */
+    int n_panels;      /* of a function's law where d^2 is smooth and not constant */
+    tp_panel *panels;
 } tp_law;
 typedef struct {
     tp_factor_kind kind;
@@ -46,6 +55,12 @@ typedef struct {
 } tp_law_values;
 void tp_law_at(const tp_law *law, double complex w, tp_law_values *out);
 void tp_chain_free(tp_chain *chain);
+
+/* ---- panels.c ---- */
+/* From the values of d^2 at the nodes. */
+void tp_panel_fill(tp_panel *panel, double low, double high, const double *squares);
+/* Adds to tp_law_at's values what the nodes miss where w d^2 = 1 is near the line. */
+void tp_law_add_poles(const tp_law *law, double complex log_w, tp_law_values *values);
 
 /* ---- equation.c ---- */
 /* log 1/z = constant + power log M + sum exponent log(space + M) + sum log w; the unknowns are log Y,

@@ -98,13 +98,15 @@ double complex tp_equation_m(const tp_equation *e, const double complex *u, doub
 
 /* A law's equation, of psi or of what is left of it to its mass, by which has the digits: its residual; *by_m: the
  * derivative of the other side's logarithm by M; *by_w: of its own by log w. */
-static double complex law_residual(const tp_equation *e, const tp_chain_factor *f, double complex w, double complex m,
-                                   double complex above, double complex *by_m, double complex *by_w)
+static double complex law_residual(const tp_equation *e, const tp_chain_factor *f, double complex log_w,
+                                   double complex m, double complex above, double complex *by_m, double complex *by_w)
 {
     tp_law_values v;
     double missing = f->in * (1 - f->law.zero) - e->rank;
     double complex left = above + (missing > 1e-12 * e->rank ? missing : 0);
-    tp_law_at(&f->law, w, &v);
+    tp_law_at(&f->law, cexp(log_w), &v);
+    if (!e->gaussian)
+        tp_law_add_poles(&f->law, log_w, &v);
     if (cabs(left) < cabs(m)) {
         *by_m = 1 / left;
         *by_w = v.slope / v.rest;
@@ -130,7 +132,7 @@ static double newton_step(const tp_equation *e, double complex log_z, double com
     }
     for (int k = 0; k < e->n; k++) {
         double complex by_m, by_w;
-        double complex residual = law_residual(e, e->diagonals[k], cexp(u[1 + k]), m, above, &by_m, &by_w);
+        double complex residual = law_residual(e, e->diagonals[k], u[1 + k], m, above, &by_m, &by_w);
         shift[k] = residual / by_w;
         rate[k] = by_m / by_w;
         f += u[1 + k];

@@ -106,7 +106,8 @@ double tp_spectrum_below(const tp_spectrum *s, double log_lambda)
         double share = (log_lambda - s->log_lambda[low - 1]) / (s->log_lambda[low] - s->log_lambda[low - 1]);
         at += share * (s->continuous[low] - at);
     } else {
-        at += s->weights[low - 1] * s->per_log[low - 1] / 2;
+        double share = (log_lambda - s->log_lambda[low - 1]) / (s->log_support[1] - s->log_lambda[low - 1]);
+        at += fmin(1, fmax(0, share)) * s->weights[low - 1] * s->per_log[low - 1] / 2;
     }
     return below + at;
 }

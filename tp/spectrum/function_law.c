@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NODES = 12, GRID = 2048, MOST_MARKS = 200 };
+enum { NODES = TP_PANEL_NODES, GRID = 2048, MOST_MARKS = 200 };
 static const double reach = 9; /* deviations: beyond are 2e-19 of the mass */
 /* Panels next to a zero of the derivative shrink towards it, each to a quarter, down to a length of this order. */
 static const double finest = 1e-11;
@@ -174,12 +174,17 @@ static int find_marks(const tp_slope *s, double deviation, mark *marks)
 typedef struct {
     double deviation, x[NODES], w[NODES];
     double *points, *masses; /* NULL: they are counted */
+    double *ends;            /* of each panel */
     size_t n;
 } nodes;
 
 static void lay_panel(nodes *l, double low, double high)
 {
     const double root = 2.50662827463100050; /* of 2 pi */
+    if (l->ends) {
+        l->ends[2 * (l->n / NODES)] = low;
+        l->ends[2 * (l->n / NODES) + 1] = high;
+    }
     for (int i = 0; i < NODES; i++) {
         double at = low + (high - low) * (l->x[i] + 1) / 2;
         if (l->points) {
@@ -231,6 +236,24 @@ static int find_bound(const tp_slope *s, double deviation, tp_law *law)
     return 0;
 }
 
+/* The panels on which d^2 is smooth, above 0, and varies. */
+static int fill_panels(tp_law *law, size_t n, const double *squares, const double *ends, ad_error *error)
+{
+    if (!(law->panels = ad_alloc(n, sizeof *law->panels, "a law", error)))
+        return -1;
+    for (size_t p = 0; p < n; p++) {
+        const double *at = squares + p * NODES;
+        double least = at[0], most = at[0];
+        for (int i = 1; i < NODES; i++) {
+            least = fmin(least, at[i]);
+            most = fmax(most, at[i]);
+        }
+        if (least > 1e-280 && most > least * (1 + 1e-9) && ends[2 * p + 1] - ends[2 * p] > 2 * finest)
+            tp_panel_fill(&law->panels[law->n_panels++], ends[2 * p], ends[2 * p + 1], at);
+    }
+    return 0;
+}
+
 static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *mean_square)
 {
     mark marks[MOST_MARKS];
@@ -241,11 +264,12 @@ static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *me
     tp_legendre(NODES, l.x, l.w);
     lay_nodes(&l, marks, n_marks);
     size_t n = l.n;
-    double *points = ad_alloc(3 * n, sizeof *points, "a law", s->error), *masses = points ? points + n : NULL;
+    double *points = ad_alloc(4 * n, sizeof *points, "a law", s->error), *masses = points ? points + n : NULL;
     double *values = points ? masses + n : NULL;
     int status = points ? 0 : -1;
     l.points = points;
     l.masses = masses;
+    l.ends = points ? values + n : NULL;
     if (!status) {
         lay_nodes(&l, marks, n_marks);
         status = evaluate(s, s->function, n, points, values) || evaluate(s, s->derivative, n, points, points) ? -1 : 0;
@@ -257,7 +281,7 @@ static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *me
         *mean_square += masses[i] * values[i] * values[i];
     }
     if (!status)
-        status = tp_law_of(law, n, points, masses, s->error);
+        status = tp_law_of(law, n, points, masses, s->error) || fill_panels(law, n / NODES, points, l.ends, s->error);
     ad_free(points);
     return status ? status : find_bound(s, deviation, law);
 }

@@ -68,6 +68,7 @@ void tp_law_free(tp_law *law)
     ad_free(law->squares);
     ad_free(law->masses);
     ad_free(law->atoms);
+    ad_free(law->panels);
     *law = (tp_law){ 0 };
 }
 

@@ -10,6 +10,7 @@ enum { FEATURES = 3 };
 static const double input[FEATURES] = { 1, -0.5, 0.75 };
 
 /* A mlp with `layers` factors W D between its first and its last hidden preactivation. */
+static const char *weights = "weights=gaussian";
 static int find(int layers, const char *phi, double variance, const tp_spectrum_spec *spec, tp_spectrum *s,
                 ad_error *error)
 {
@@ -17,7 +18,7 @@ static int find(int layers, const char *phi, double variance, const tp_spectrum_
     snprintf(depth, sizeof depth, "depth=%d", layers + 1);
     snprintf(activation, sizeof activation, "phi=%s", phi);
     snprintf(sigma, sizeof sigma, "sigma_w=%.17g", sqrt(variance));
-    const char *settings[] = { depth, activation, sigma, NULL };
+    const char *settings[] = { depth, activation, sigma, weights, NULL };
     nn_spec net_spec = { .features = FEATURES, .settings = settings, .name = "mlp" };
     nn_net *net = nn_trace(nn_builtin("mlp"), &net_spec, error);
     tp_program *program = net ? tp_translate(net, error) : NULL;
@@ -145,6 +146,47 @@ Test(spectrum, deep_chains_of_every_activation)
                 cr_assert(!s.has_law && strstr(s.method, "no density") && strstr(s.method, "more than one band"));
             else
                 is_whole(&s);
+            tp_spectrum_free(&s);
+        }
+}
+
+Test(spectrum, orthogonal_relu)
+{
+    const double moments[2][4] = { { 1, 2, 4, 8 }, { 1, 3, 10, 35 } };
+    weights = "weights=orthogonal";
+    for (int l = 1; l <= 2; l++) {
+        tp_spectrum s = found(l, "relu", 2, (tp_spectrum_spec){ .moments = 4 });
+        for (int k = 0; k < 4; k++)
+            same(s.moments[k], moments[l - 1][k], 1e-12, "a moment");
+        same(s.atoms[0].at, 0, 0, "the first atom");
+        same(s.atoms[0].mass, 0.5, 1e-12, "its mass");
+        if (l == 1) {
+            cr_assert(s.has_law && s.n_atoms == 2 && s.points == 0);
+            same(s.atoms[1].at, 2, 1e-12, "the second atom");
+            same(s.atoms[1].mass, 0.5, 1e-12, "its mass");
+        } else {
+            is_whole(&s);
+            same(exp(s.log_support[1]), 4, 1e-10, "the right edge");
+            for (size_t i = 0; i < s.points; i++) { /* half of the arcsine law on [0, 4] */
+                double lambda = exp(s.log_lambda[i]), arcsine = lambda / sqrt(lambda * (4 - lambda)) / (2 * acos(-1));
+                cr_assert(fabs(s.per_log[i] - arcsine) < 1e-9 * fmax(1, arcsine), "%g: %g %g", lambda, s.per_log[i],
+                          arcsine);
+                double below = 0.5 + asin(sqrt(lambda / 4)) / acos(-1);
+                cr_assert(fabs(tp_spectrum_below(&s, s.log_lambda[i]) - below) < 1e-5, "%g %g", lambda, below);
+            }
+        }
+        tp_spectrum_free(&s);
+    }
+}
+
+Test(spectrum, orthogonal_chains_of_smooth_functions)
+{
+    const char *const phis[] = { "tanh", "erf", "softplus", "hard_tanh", "relu" };
+    weights = "weights=orthogonal";
+    for (int p = 0; p < 5; p++)
+        for (int l = 2; l <= 16; l *= 2) {
+            tp_spectrum s = found(l, phis[p], 1.1, (tp_spectrum_spec){ .moments = 3 });
+            is_whole(&s);
             tp_spectrum_free(&s);
         }
 }

@@ -173,8 +173,7 @@ Test(spectrum_finite, distribution_functions)
     for (int p = 0; p < 4; p++)
         for (int layers = 1; layers <= 4; layers += 3) {
             laws_agree(phis[p], "sigma_w=1.3", "weights=gaussian", layers, 384, 0.03);
-            if (p > 1 || layers == 1)
-                laws_agree(phis[p], "sigma_w=1.3", "weights=orthogonal", layers, 384, 0.03);
+            laws_agree(phis[p], "sigma_w=1.3", "weights=orthogonal", layers, 384, 0.03);
         }
 }
 
