@@ -28,6 +28,7 @@ typedef struct {
     bool *atoms;       /* the value has this mass itself; else it stands for its neighbourhood */
     double zero;       /* the mass at 0 */
     bool unbounded;    /* d^2 has no bound */
+    bool vanishes;     /* d^2 comes near 0, whatever little mass is there */
     double derivative; /* E d^2 */
     int n_panels;      /* of a function's law where d^2 is smooth and not constant */
     tp_panel *panels;

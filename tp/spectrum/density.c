@@ -57,24 +57,26 @@ static double weight(const grid *g, size_t i)
  * its slope there tell. False where it cannot be followed so far. */
 static bool find_tail(grid *g, double inside, int sign, double complex *u, double *end, double *mass)
 {
-    double at = inside, step = 0.5;
+    double range = fmin(1, g->edges.high - g->edges.low), at = inside, step = 0.5 * range, last = 0;
     double complex slope, above;
     size_t size = TP_UNKNOWNS(g->e) * sizeof *u;
     double complex *kept = g->u[3];
     *mass = INFINITY;
     if (!tp_equation_enter(g->e, inside, u))
         return false;
-    for (int k = 0; k < 4000 && *mass > tail && step > 1e-4; k++) {
+    for (int k = 0; k < 4000 && *mass > tail && step > 1e-4 * range; k++) {
         memcpy(kept, u, size);
-        if (!tp_equation_solve(g->e, at + sign * step, u, &slope) || !(cimag(u[0]) < 0)) {
+        bool solved = tp_equation_solve(g->e, at + sign * step, u, &slope) && cimag(u[0]) < 0;
+        tp_equation_m(g->e, u, &above);
+        double density = -cimag(above) / pi, growth = -sign * cimag(1 / slope) / pi; /* towards the inside */
+        if (!solved || (density < 0.05 * last && step > 2e-3 * range)) { /* a fall is followed in small steps */
             memcpy(u, kept, size);
             step /= 2;
             continue;
         }
         at += sign * step;
-        tp_equation_m(g->e, u, &above);
-        double density = -cimag(above) / pi, growth = -sign * cimag(1 / slope) / pi; /* towards the inside */
-        *mass = growth > 0 ? density / g->e->to * density / growth : INFINITY;
+        last = density;
+        *mass = growth > 0 ? density / g->e->to * density / growth : density < 1e-12 ? density : INFINITY;
         step = fmin(step * 1.3, 4);
     }
     *end = at;
@@ -84,7 +86,7 @@ static bool find_tail(grid *g, double inside, int sign, double complex *u, doubl
 /* Which ends are edges, and which are tails that are cut: a support may go on where next to no mass is. */
 static int find_ends(grid *g, double inside, double complex *u, tp_spectrum *s)
 {
-    const double near = 0.02; /* of an edge that the tail's criterion reaches, too */
+    const double near = 0.02 * fmin(1, g->edges.high - g->edges.low); /* an edge is reached, not a tail */
     double end, mass;
     bool low_edge = g->edges.high - g->edges.low < 60, high_edge = true;
     if (!g->e->gaussian && !g->edges.high_open && find_tail(g, inside, 1, u, &end, &mass) &&
@@ -302,7 +304,7 @@ static int find_density(const tp_equation *e, size_t points, tp_spectrum *s, ad_
     if (!e->gaussian && e->n == 1) {
         const tp_law *law = &e->diagonals[0]->law;
         double scale = log(e->first) - log(law->derivative);
-        edges = (tp_edges){ .low = log(law->squares[0]) + scale,
+        edges = (tp_edges){ .low = law->vanishes ? -INFINITY : log(law->squares[0]) + scale,
                             .high = log(law->squares[law->n - 1]) + scale,
                             .empty = law->atoms[0] && law->atoms[law->n - 1] };
         tell_ends(e, &edges, s);

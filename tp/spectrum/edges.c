@@ -170,6 +170,9 @@ int tp_find_edges(const tp_equation *e, tp_edges *edges, ad_error *error)
                 edges->empty = true;
         }
     }
+    for (int k = 0; k < e->n; k++)
+        if (e->diagonals[k]->law.vanishes && !(e->diagonals[k]->law.zero > 0))
+            return 0;
     if (e->rank_poles != 1 || (e->gaussian && e->rank > 0 && e->n == 0 && e->n_spaces == 1))
         return 0;
     if (find_end(e, -e->rank, -1, -24, far, BELOW_ALL, BELOW_ALL, &edges->low, &open)) {

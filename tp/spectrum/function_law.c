@@ -225,14 +225,18 @@ static void lay_nodes(nodes *l, const mark *marks, int n)
     }
 }
 
-/* Does the derivative grow on, far beyond what the argument reaches? */
-static int find_bound(const tp_slope *s, double deviation, tp_law *law)
+/* Does the derivative grow on, and does it vanish, far beyond what the rule's nodes reach or between them? */
+static int find_bounds(const tp_slope *s, double deviation, const mark *marks, int n, tp_law *law)
 {
-    double points[2] = { -100 * deviation, 100 * deviation }, values[2];
-    if (evaluate(s, s->derivative, 2, points, values))
+    double points[4] = { -100 * deviation, 100 * deviation, -1e6 * deviation, 1e6 * deviation }, values[4];
+    if (evaluate(s, s->derivative, 4, points, values))
         return -1;
     double most = fmax(values[0] * values[0], values[1] * values[1]);
     law->unbounded = !(most <= 10 * (law->n ? law->squares[law->n - 1] : 0)) && most > 0;
+    for (int k = 2; k < 4 && law->n; k++)
+        law->vanishes = law->vanishes || fabs(values[k]) < 1e-6 * sqrt(law->squares[0]);
+    for (int k = 0; k < n; k++)
+        law->vanishes = law->vanishes || marks[k].zero;
     return 0;
 }
 
@@ -283,7 +287,7 @@ static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *me
     if (!status)
         status = tp_law_of(law, n, points, masses, s->error) || fill_panels(law, n / NODES, points, l.ends, s->error);
     ad_free(points);
-    return status ? status : find_bound(s, deviation, law);
+    return status ? status : find_bounds(s, deviation, marks, n_marks, law);
 }
 
 /* ---- as a function that gauss/ knows ---- */

@@ -1,5 +1,5 @@
-/* panels.c: the transform of a law near its own values. A rule's nodes stand for a smooth function until w d^2 = 1 comes
- * near the line: then each panel's pole is taken out and integrated by itself.
+/* panels.c: the transform of a law near its own values. A rule's nodes stand for a smooth function until w d^2 = 1
+ * comes near the line: then each panel's pole is taken out and integrated by itself.
  *
  * On a panel with s from -1 to 1, y(s) = log d^2 is a polynomial through the nodes and m(s) the mass, and with
  * eta = -log w the integrand m / (e^(eta - y) - 1) has a pole of residue R = -m / y' at y(s0) = eta, so that

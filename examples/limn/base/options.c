@@ -92,7 +92,8 @@ static void print_networks(void)
 {
     puts("\nNET is one of these, with the settings' defaults, or a C file that defines\n"
          "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n\n"
-         "  mlp  depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, outputs\n"
+         "  mlp  depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, weights=gaussian (orthogonal: the hidden ones), "
+         "outputs\n"
          "  rnn  depth=1, phi=tanh, cell=vanilla (gru, lstm; torch_rnn, torch_gru, torch_lstm), readout=last (mean, "
          "last_step),\n"
          "       padding=none (front), sigma_w=1, sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by "
