@@ -62,6 +62,9 @@ typedef struct {
  * depends on the first, where samples meet, where J J' is 0 or goes like a power of n. NULL for spec: {0}. */
 int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spec *spec, tp_spectrum *spectrum,
                      ad_error *error);
+/* The equation of a chain's density, as it is solved, as LaTeX (amsmath); an error where there is no chain. */
+int tp_spectrum_print(tp_program *program, const double *x, const char *from, const char *to, FILE *stream,
+                      ad_error *error);
 void tp_spectrum_free(tp_spectrum *spectrum);
 
 /* The mass of J J' at most at lambda, atoms included, of a spectrum that has a law. */

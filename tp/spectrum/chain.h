@@ -30,6 +30,7 @@ typedef struct {
     bool unbounded;    /* d^2 has no bound */
     bool vanishes;     /* d^2 comes near 0, whatever little mass is there */
     double derivative; /* E d^2 */
+    double variance;   /* of the function's argument */
     int n_panels;      /* of a function's law where d^2 is smooth and not constant */
     tp_panel *panels;
 } tp_law;

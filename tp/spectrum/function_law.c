@@ -287,6 +287,7 @@ static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *me
     if (!status)
         status = tp_law_of(law, n, points, masses, s->error) || fill_panels(law, n / NODES, points, l.ends, s->error);
     ad_free(points);
+    law->variance = deviation * deviation;
     return status ? status : find_bounds(s, deviation, marks, n_marks, law);
 }
 

@@ -39,6 +39,9 @@ int tp_slope_univariates(tp_slope *s, tp_univariate *function, tp_univariate *de
 int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, tp_law *law,
                        double *mean_square, ad_error *error);
 
+/* ---- print_equation.c ---- */
+int tp_chain_print(const tp_chain *chain, FILE *out, ad_error *error);
+
 /* ---- jacobian.c ---- */
 /* spec->moments moments and errors at the input x, by the exact engine or the executor, and the method. */
 int tp_jacobian_moments(tp_program *program, const tp_vectors *between, const double *x, const tp_spectrum_spec *spec,

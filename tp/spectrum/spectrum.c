@@ -80,3 +80,16 @@ int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spe
     }
     return 0;
 }
+
+int tp_spectrum_print(tp_program *program, const double *x, const char *from, const char *to, FILE *stream,
+                      ad_error *error)
+{
+    tp_vectors between;
+    tp_chain chain;
+    if (check_arguments(program, x, &(tp_spectrum_spec){ 0 }, error) ||
+        tp_find_vectors(program, from, to, &between, error) || tp_trace_chain(program, &between, x, &chain, error))
+        return -1;
+    int status = tp_chain_print(&chain, stream, error);
+    tp_chain_free(&chain);
+    return status;
+}

@@ -232,9 +232,10 @@ static int run_spectrum(const options *o, ad_error *error)
     ds_data *data = data_load(o, error);
     nn_net *net = data ? network_trace(o, data, error) : NULL;
     tp_program *program = net ? tp_translate(net, error) : NULL;
-    int status = !program      ? -1
-                 : o->critical ? spectrum_critical(o, program, data->x, error)
-                               : find(o, program, net, data->x, error);
+    int status = !program                ? -1
+                 : o->format == TP_LATEX ? tp_spectrum_print(program, data->x, o->from, o->to, stdout, error)
+                 : o->critical           ? spectrum_critical(o, program, data->x, error)
+                                         : find(o, program, net, data->x, error);
     tp_program_free(program);
     nn_net_free(net);
     ds_free(data);
@@ -247,6 +248,10 @@ static int settle_spectrum(options *o)
         return option_fail("--out of a spectrum ends in .npy, .csv or .svg, not", o->out);
     if (o->seeds && !o->width)
         return option_fail("--seeds without --width in", o->command);
+    if (o->format == TP_JSON)
+        return option_fail("the result as JSON is --json, not --format", "json");
+    if (o->format == TP_LATEX && (o->critical || o->width || o->out || o->json || o->moments))
+        return option_fail("--format latex is the density's equation: no other result beside it in", o->command);
     if (o->critical && (o->from || o->to || o->width || o->moments || o->points))
         return option_fail("--critical is of a layer: no --from, --to, --width, --moments and --points in", o->command);
     return 0;
@@ -260,9 +265,11 @@ const tool_command command_spectrum = {
         "J = dv/du at the first input, u and v by the names of limn program, --from and --to; J J' has moments m_k "
         "= (1/n) tr (J J')^k.\n"
         "Chains of layers, Gaussian or orthogonal, have a density, by free probability; of all other networks the\n"
-        "moments are found, exactly or by samples. --width N measures networks of width N, N/2 and N/4 beside it.\n",
-    .takes = TAKE_NETWORK | TAKE(FROM) | TAKE(TO) | TAKE(MOMENTS) | TAKE(POINTS) | TAKE(CRITICAL) | TAKE(WIDTH) |
-             TAKE(SEED) | TAKE(SEEDS) | TAKE(ENGINE) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(OUT) | TAKE(THREADS),
+        "moments are found, exactly or by samples. --width N measures networks of width N, N/2 and N/4 beside it.\n"
+        "--format latex prints the equation that is solved for the density.\n",
+    .takes = TAKE_NETWORK | TAKE(FROM) | TAKE(TO) | TAKE(MOMENTS) | TAKE(POINTS) | TAKE(FORMAT) | TAKE(CRITICAL) |
+             TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(ENGINE) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(OUT) |
+             TAKE(THREADS),
     .settle = settle_spectrum,
     .run = run_spectrum,
 };

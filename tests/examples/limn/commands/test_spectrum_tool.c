@@ -78,6 +78,10 @@ Test(spectrum_tool, text)
     cr_assert(strstr(r.out, "mass 0.5 at 0") && strstr(r.out, "mass 0.5 at 2"), "%s", r.out);
     r = works("spectrum mlp --data digits --critical --set phi=tanh --set sigma_w=1");
     cr_assert(strstr(r.out, "critical line, chi = 1") && strstr(r.out, "xi_c"), "%s", r.out);
+    r = works("spectrum mlp --data digits --set depth=2 --format latex");
+    cr_assert(strstr(r.out, "\\frac{1}{z} &= 0.5\\, \\frac{1}{(1 + M)}\\prod_{l=1}^{1} w_l") &&
+                  strstr(r.out, "&= -\\frac{1}{\\pi}\\, \\operatorname{Im} M(\\lambda + i0)"),
+              "%s", r.out);
     r = works("program mlp --set weights=orthogonal");
     cr_assert(strstr(r.out, "orthogonal, W2 W2ᵀ = 2"), "%s", r.out);
 }
