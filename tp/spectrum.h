@@ -12,8 +12,8 @@
  * between the two is a chain of matrices of their own, Gaussian or orthogonal, and functions of one Gaussian vector
  * each; moments are of any trace.
  *
- * Threads. As tp.h has it: a program is only read, but for tp_spectrum_find, which adds the Jacobian to the net's graph
- * under its lock. */
+ * Threads. Calls of this header add to the net's graph under its lock, and read it: on one net they go one at a time,
+ * while models of the net and its other programs may be in use. */
 #ifndef LIMN_TP_SPECTRUM_H
 #define LIMN_TP_SPECTRUM_H
 #include "tp/tp.h"

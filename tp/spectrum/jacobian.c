@@ -100,6 +100,37 @@ static int find_exactly(const tp_program *view, const tp_vectors *between, const
     return count;
 }
 
+/* One run's moments. */
+static int sample_once(const tp_program *view, const tp_vectors *between, const double *x, size_t samples, uint64_t run,
+                       const tp_spectrum_spec *spec, double *moments, ad_error *error)
+{
+    if (tp_sample_squares(view, samples, spec->seed + run, spec->threads, x, 1, moments, error))
+        return -1;
+    for (int k = 0; k < view->n_sites; k++)
+        moments[k] *= factor_of(view, between, k) * pow((double)samples, 2 * (k + 1) * between->power);
+    return 0;
+}
+
+/* -1 where the mean square goes like a power of the width, as samples at a half of them show: one pair of runs knows it
+ * to a few times their spread. */
+static int check_power(const tp_program *view, const tp_vectors *between, const double *x, size_t samples,
+                       const tp_spectrum_spec *spec, double mean, ad_error *error)
+{
+    enum { RUNS = 3 };
+    double one[TP_SPECTRUM_MOMENTS], half = 0;
+    for (uint64_t run = 1; run <= RUNS; run++) {
+        if (sample_once(view, between, x, samples / 2, run, spec, one, error))
+            return -1;
+        half += one[0] / RUNS;
+    }
+    double power = half > 0 && mean > 0 ? log2(mean / half) : 0;
+    if (fabs(power) < 0.25)
+        return 0;
+    return ad_fail(error,
+                   "spectrum: J J' goes like n^%.2g: it has no limit in this parametrization, or needs more samples",
+                   round(2 * power) / 2);
+}
+
 /* By the executor's runs: means and standard errors. */
 static int find_by_samples(const tp_program *view, const tp_vectors *between, const double *x,
                            const tp_spectrum_spec *spec, tp_spectrum *s, ad_error *error)
@@ -110,11 +141,8 @@ static int find_by_samples(const tp_program *view, const tp_vectors *between, co
     double one[TP_SPECTRUM_MOMENTS], squares[TP_SPECTRUM_MOMENTS] = { 0 };
     memset(s->moments, 0, sizeof s->moments);
     for (int run = 1; run <= runs; run++) {
-        uint64_t seed = spec->seed + (uint64_t)run;
-        if (tp_sample_squares(view, samples, seed, spec->threads, x, 1, one, error))
+        if (sample_once(view, between, x, samples, (uint64_t)run, spec, one, error))
             return -1;
-        for (int k = 0; k < count; k++)
-            one[k] *= factor_of(view, between, k) * pow((double)samples, 2 * (k + 1) * between->power);
         ad_add_run(one, 1, (size_t)count, run, s->moments, squares);
     }
     ad_standard_errors(squares, (size_t)count, runs);
@@ -127,6 +155,8 @@ static int find_by_samples(const tp_program *view, const tp_vectors *between, co
                 "the limit, or needs more samples",
                 k + 1);
     }
+    if (check_power(view, between, x, samples, spec, s->moments[0], error))
+        return -1;
     snprintf(s->method, sizeof s->method, "moments sampled at n = infinity: %d runs of %zu samples", runs, samples);
     return 0;
 }

@@ -110,6 +110,7 @@ Test(spectrum_tool, what_is_refused)
     fails("spectrum mlp --data digits --set depth=1", 1, "no layer in it");
     fails("spectrum mlp --data digits --set sigma_w=0", 1, "sigma_w=0");
     fails("spectrum batchnorm --data digits", 1, "samples of a batch meet");
+    fails("spectrum mlp --data digits --scale meanfield --set phi=tanh", 1, "J J' goes like n^-2");
     fails("spectrum fixed.c --data digits", 1, "one vector");
     fails("spectrum step.c --data digits", 1, "its derivative is 0 almost everywhere");
     fails("spectrum mlp --data digits --out s.txt", 2, "ends in .npy, .csv or .svg");
