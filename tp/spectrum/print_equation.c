@@ -1,4 +1,5 @@
 /* print_equation.c: the equation of a chain's density as LaTeX. */
+#include "autodiff/base/base.h"
 #include "tp/spectrum/inside.h"
 
 #include <math.h>
@@ -39,6 +40,7 @@ int tp_chain_print(const tp_chain *chain, FILE *out, ad_error *error)
     tp_equation e;
     if (tp_equation_of(&e, chain, error))
         return -1;
+    void *locale = ad_c_locale_begin();
     fputs("\\begin{align*}\n\\frac{1}{z} &= ", out);
     print_number(out, exp(e.constant));
     fputs("\\frac{", out);
@@ -61,6 +63,7 @@ int tp_chain_print(const tp_chain *chain, FILE *out, ad_error *error)
     fputs(",\\\\\n\\lambda\\, \\rho(\\lambda) &= -\\frac{1}{", out);
     print_number(out, e.to);
     fputs("\\pi}\\, \\operatorname{Im} M(\\lambda + i0)\n\\end{align*}\n", out);
+    ad_c_locale_end(locale);
     tp_equation_free(&e);
     return ferror(out) ? ad_fail(error, "the equation cannot be printed") : 0;
 }
