@@ -100,8 +100,11 @@ static int find_ends(grid *g, double inside, double complex *u, tp_spectrum *s)
     if (!low_edge) {
         if (!find_tail(g, inside, -1, u, &end, &mass))
             return -1;
-        g->edges.low = end;
-        s->left_out = mass;
+        low_edge = end - g->edges.low < 1; /* a far edge, not a tail */
+        if (!low_edge) {
+            g->edges.low = end;
+            s->left_out = mass;
+        }
     }
     if (low_edge && !high_edge)
         return -1;
