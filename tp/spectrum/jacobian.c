@@ -151,8 +151,8 @@ static int find_by_samples(const tp_program *view, const tp_vectors *between, co
         if (!isfinite(s->moments[k]) || squares[k] * sqrt(runs) > 0.7 * s->moments[k])
             return ad_fail(
                 error,
-                "spectrum: the sampled moment %d differs from run to run by as much as it is: it is random in "
-                "the limit, or needs more samples",
+                "spectrum: the sampled moment %d differs from run to run by as much as it is: fewer moments, or more "
+                "samples, or it is random in the limit",
                 k + 1);
     }
     if (check_power(view, between, x, samples, spec, s->moments[0], error))

@@ -137,7 +137,7 @@ static int find_argument(builder *b, int v)
             refuse(b, id,
                    id == b->from ? "a vector that is not Gaussian with mean 0 goes through a function"
                    : node->op == AD_CONTRACT
-                       ? "its product is not multiplied on alone: no chain of free factors"
+                       ? "its product is added to what it was made of, or meets another: no chain of free factors"
                        : "it is neither a product with a matrix nor coordinatewise: no chain of free factors");
             break;
         }
@@ -406,7 +406,7 @@ int tp_first_layer(tp_program *program, const tp_vectors *between, const double 
 {
     tp_chain chain;
     builder b = { .program = program, .x = x, .chain = &chain, .error = error };
-    double variance, square, power = 0, off = 0;
+    double variance = 0, square = 0, power = 0, off = 0;
     int status = walk(&b, between);
     if (!status && b.n_pieces < 2)
         status = ad_fail(error, "spectrum: a critical line is of networks with two hidden preactivations or more");
