@@ -232,3 +232,37 @@ Test(spectrum, what_is_refused)
     is_refused(2, "tanh", 1, (tp_spectrum_spec){ .moments = 99 }, "99 moments");
     is_refused(2, "step", 1, (tp_spectrum_spec){ 0 }, "derivative");
 }
+
+/* Whatever allocation fails, there is an error and nothing of the spectrum is left, or the method says what there is
+ * not. */
+static void survives(const char *phi, tp_spectrum_spec spec, long step, int least)
+{
+    const char *settings[] = { "depth=3", phi, weights, NULL };
+    nn_spec net_spec = { .features = FEATURES, .settings = settings, .name = "mlp" };
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(nn_builtin("mlp"), &net_spec, &error);
+    tp_program *program = tp_translate(net, &error);
+    cr_assert(program, "%s", error.text);
+    int failures = 0;
+    for (long k = 1, done = 0; !done && k < 3000; k += step) {
+        tp_spectrum s;
+        ad_error failure = { 0 };
+        ad_hook_allocation(k);
+        int status = tp_spectrum_find(program, input, &spec, &s, &failure);
+        ad_hook_allocation(0);
+        failures += status != 0;
+        cr_assert(status == 0 || (*failure.text && !s.log_lambda && !s.atoms), "allocation %ld: %s", k, failure.text);
+        done = status == 0 && s.n_moments && (s.has_law || spec.engine == TP_ENGINE_SAMPLE) && !strstr(s.method, "no ");
+        tp_spectrum_free(&s);
+    }
+    cr_assert(failures >= least, "%d", failures);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+Test(spectrum, memory_that_runs_out)
+{
+    survives("phi=relu", (tp_spectrum_spec){ .points = 16, .moments = 1 }, 3, 1);
+    survives("phi=relu", (tp_spectrum_spec){ .moments = 2, .engine = TP_ENGINE_SAMPLE, .samples = 64, .runs = 2 }, 2,
+             10);
+}
