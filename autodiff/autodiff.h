@@ -16,7 +16,7 @@
  * any thread. ad_start_again is for the first line of main. */
 #ifndef LIMN_AUTODIFF_H
 #define LIMN_AUTODIFF_H
-#include "autodiff/base.h"
+#include "base.h"
 
 LIMN_API_BEGIN
 
@@ -26,7 +26,11 @@ typedef struct {
     const char *file;
     int line;
 } ad_where;
+#ifdef __cplusplus
+#define AD_HERE (ad_where{ __FILE__, __LINE__ })
+#else
 #define AD_HERE ((ad_where){ __FILE__, __LINE__ })
+#endif
 
 typedef enum { AD_BATCH, AD_WIDTH, AD_FIXED } ad_kind;
 typedef enum { AD_FLOAT, AD_DOUBLE } ad_type;
@@ -43,8 +47,16 @@ typedef struct {
     ad_axis axes[AD_MAX_RANK];
 } ad_shape;
 /* ad_shape_of(batch, n): a shape from a list of axes. */
+#ifdef __cplusplus
+#define ad_shape_of(...)                                                                                               \
+    [&] {                                                                                                              \
+        const ad_axis limn_axes[] = { __VA_ARGS__ };                                                                   \
+        return ad_shape_make((int)(sizeof limn_axes / sizeof *limn_axes), limn_axes);                                  \
+    }()
+#else
 #define ad_shape_of(...)                                                                                               \
     ad_shape_make((int)(sizeof((ad_axis[]){ __VA_ARGS__ }) / sizeof(ad_axis)), (ad_axis[]){ __VA_ARGS__ })
+#endif
 ad_shape ad_shape_make(int rank, const ad_axis *axes);
 
 typedef struct ad_graph ad_graph;
@@ -57,7 +69,7 @@ typedef enum {
 #define AD_UNARY(NAME, ...) AD_##NAME,
 #define AD_BINARY(NAME, ...) AD_##NAME,
 #define AD_SHAPE(NAME, ...) AD_##NAME,
-#include "autodiff/ops.def"
+#include "ops.def"
     AD_N_OPS
 } ad_op;
 
@@ -127,7 +139,8 @@ typedef struct {
 } ad_function;
 ad_var ad_custom_at(ad_where, const ad_function *, int order, ad_var x);
 #define ad_custom(function, x) ad_custom_at(AD_HERE, function, 0, x)
-/* The op of a coordinatewise function by its name ("relu", "tanh", ...); -1 if there is none. */
+/* The op of a coordinatewise function by its name ("relu", "tanh", ...; silu is swish and hardtanh hard_tanh, as
+ * PyTorch calls them); -1 if there is none. */
 int ad_unary_named(const char *name);
 
 /* What the op table says of a coordinatewise function y(x), but for p and its degree: see ops.def. Of a user's function
@@ -180,7 +193,7 @@ ad_var ad_logsumexp_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_softmax_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_max_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_argmax_at(ad_where, ad_var x, ad_axis axis); /* 1 at the first largest, else 0 */
-#define ad_scale(x, c) ad_scale_at(AD_HERE, x, c, (ad_axis){ 0 }, 0)
+#define ad_scale(x, c) ad_scale_at(AD_HERE, x, c, LIMN_ZERO(ad_axis), 0)
 #define ad_scale_by(...) ad_scale_at(AD_HERE, __VA_ARGS__)
 #define ad_contract(...) ad_contract_at(AD_HERE, __VA_ARGS__)
 #define ad_matmul(...) ad_matmul_at(AD_HERE, __VA_ARGS__)
@@ -211,7 +224,8 @@ typedef struct {
     ad_shape over; /* the axes of W that meet y */
 } ad_site;
 
-/* Adds the backward pass of y with a cotangent (the adjoint of y; its axes beyond y's are carried along). Fills
+/* Adds the backward pass of y with a cotangent (the adjoint of y; its axes beyond y's are carried along, and are none
+ * of those that y is made of). Fills
  * wrt_adjoints[i] with the adjoint of wrt[i] (a zero constant where y does not depend on it), any number of them, and
  * *sites with a list (in the graph's arena) of all uses of all parameters, in the order of creation. Returns the
  * number of sites, -1 on error: also where wrt[i] is a scale whose factor has moved into a product. */

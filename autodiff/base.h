@@ -26,11 +26,48 @@
 #define LIMN_API_HIDDEN
 #endif
 #ifdef __cplusplus
-#define LIMN_API_BEGIN extern "C" { LIMN_API_VISIBLE
-#define LIMN_API_END LIMN_API_HIDDEN }
+#define LIMN_API_BEGIN                                                                                                 \
+    extern "C" {                                                                                                       \
+    LIMN_API_VISIBLE
+#define LIMN_API_END                                                                                                   \
+    LIMN_API_HIDDEN                                                                                                    \
+    }
 #else
 #define LIMN_API_BEGIN LIMN_API_VISIBLE
 #define LIMN_API_END LIMN_API_HIDDEN
+#endif
+
+/* For the macros of the headers: a value of zeros, and the address of one made of ".member = value", ..., that lives to
+ * the end of the full expression (C++; in C, of the block). C++ before 2020 has no such initializers, and no C++ has
+ * compound literals: there each is an assignment, at least one and at most six. */
+#ifdef __cplusplus
+#define LIMN_ZERO(type) type()
+#define LIMN_MADE(type, ...)                                                                                           \
+    (&static_cast<const type &>([&] {                                                                                  \
+        type limn_made = type();                                                                                       \
+        LIMN_COUNTED(__VA_ARGS__, LIMN_SET6, LIMN_SET5, LIMN_SET4, LIMN_SET3, LIMN_SET2, LIMN_SET1, )                  \
+        (__VA_ARGS__) return limn_made;                                                                                \
+    }()))
+#define LIMN_COUNTED(a, b, c, d, e, f, chosen, ...) chosen
+#define LIMN_SET1(set) limn_made set;
+#define LIMN_SET2(set, ...)                                                                                            \
+    limn_made set;                                                                                                     \
+    LIMN_SET1(__VA_ARGS__)
+#define LIMN_SET3(set, ...)                                                                                            \
+    limn_made set;                                                                                                     \
+    LIMN_SET2(__VA_ARGS__)
+#define LIMN_SET4(set, ...)                                                                                            \
+    limn_made set;                                                                                                     \
+    LIMN_SET3(__VA_ARGS__)
+#define LIMN_SET5(set, ...)                                                                                            \
+    limn_made set;                                                                                                     \
+    LIMN_SET4(__VA_ARGS__)
+#define LIMN_SET6(set, ...)                                                                                            \
+    limn_made set;                                                                                                     \
+    LIMN_SET5(__VA_ARGS__)
+#else
+#define LIMN_ZERO(type) ((type){ 0 })
+#define LIMN_MADE(type, ...) (&(type){ __VA_ARGS__ })
 #endif
 
 LIMN_API_BEGIN
@@ -100,6 +137,11 @@ void ad_c_locale_end(void *before);
 
 /* Columns that UTF-8 text takes on a screen: characters, without the marks that combine with the one before. */
 int ad_columns(const char *text);
+
+/* Which of the words (the list ends with NULL) was meant: the one that the fewest edits lead to (a letter put in, left
+ * out, replaced, or swapped with its neighbour; upper case as lower), if they are at most a third of its letters; else
+ * NULL. Words of more than 63 bytes are not looked at. */
+const char *ad_closest(const char *word, const char *const *words);
 
 /* The t that Student's variable of so many degrees of freedom exceeds in absolute value with probability `tail`, from
  * 1e-12 to 1, to eight digits at a tail of 1e-7; NAN for others, and without a degree of freedom. */

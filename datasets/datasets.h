@@ -16,7 +16,7 @@
  * array that is made is only read: threads may share it and its views until it is freed. */
 #ifndef LIMN_DATASETS_DATASETS_H
 #define LIMN_DATASETS_DATASETS_H
-#include "autodiff/base.h"
+#include "../autodiff/base.h"
 
 LIMN_API_BEGIN
 
@@ -139,6 +139,16 @@ ds_data *ds_npy_set(const char *inputs, const char *labels, ds_label_rule rule, 
 
 /* Writes a .npy file, version 1.0, <f8; after a failure the file is what it was before. 0 <= rank <= DS_RANK. */
 int ds_npy_write(const char *path, const double *data, const size_t *shape, int rank, ad_error *error);
+
+/* Arrays as members of a .npz file, NumPy's zip file of .npy files: "name" becomes name.npy. Not compressed; equal
+ * arrays make equal bytes. After a failure the file is what it was before. */
+typedef struct {
+    const char *name;
+    const double *data;
+    size_t shape[DS_RANK];
+    int rank;
+} ds_member;
+int ds_npz_write(const char *path, const ds_member *members, size_t n, ad_error *error);
 
 void ds_array_free(ds_array *array);
 

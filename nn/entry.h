@@ -18,7 +18,7 @@
  *  const nn_input_kind limn_input = NN_SEQUENCE; */
 #ifndef LIMN_NN_ENTRY_H
 #define LIMN_NN_ENTRY_H
-#include "nn/nn.h"
+#include "nn.h"
 
 LIMN_API_BEGIN
 ad_var limn_network(nn_net *net, ad_var x);

@@ -18,8 +18,8 @@
  * to the thread of nn_trace. */
 #ifndef LIMN_NN_H
 #define LIMN_NN_H
-#include "autodiff/autodiff.h"
-#include "nn/optimizers.h"
+#include "../autodiff/autodiff.h"
+#include "optimizers.h"
 
 LIMN_API_BEGIN
 
@@ -79,11 +79,12 @@ typedef struct {
 /* u = W x (+ b) over the last axis of x; names "name.weight" (in, out) and "name.bias" (out). */
 ad_var nn_dense_at(ad_where, nn_net *, const char *name, ad_var x, ad_axis out, const nn_dense_spec *);
 #define nn_dense(net, name, x, out) nn_dense_at(AD_HERE, net, name, x, out, NULL)
-#define nn_dense_with(net, name, x, out, ...) nn_dense_at(AD_HERE, net, name, x, out, &(nn_dense_spec){ __VA_ARGS__ })
+#define nn_dense_with(net, name, x, out, ...)                                                                          \
+    nn_dense_at(AD_HERE, net, name, x, out, LIMN_MADE(nn_dense_spec, __VA_ARGS__))
 /* A dense layer onto the network's outputs (axis "outputs", of the setting's size). */
 ad_var nn_readout_at(ad_where, nn_net *, const char *name, ad_var x, const nn_dense_spec *);
 #define nn_readout(net, name, x) nn_readout_at(AD_HERE, net, name, x, NULL)
-#define nn_readout_with(net, name, x, ...) nn_readout_at(AD_HERE, net, name, x, &(nn_dense_spec){ __VA_ARGS__ })
+#define nn_readout_with(net, name, x, ...) nn_readout_at(AD_HERE, net, name, x, LIMN_MADE(nn_dense_spec, __VA_ARGS__))
 /* A single weight (in, out) or bias (out) with the net's parametrization: the raw omega, and its product with x already
  * multiplied by c n^p. Sharing is using the handle twice. */
 typedef struct {
@@ -132,17 +133,19 @@ typedef struct {
  * every time step, each has a name of its own. */
 ad_var nn_batchnorm_at(ad_where, nn_net *, const char *name, ad_var u, const nn_norm_spec *);
 #define nn_batchnorm(net, name, u) nn_batchnorm_at(AD_HERE, net, name, u, NULL)
-#define nn_batchnorm_with(net, name, u, ...) nn_batchnorm_at(AD_HERE, net, name, u, &(nn_norm_spec){ __VA_ARGS__ })
+#define nn_batchnorm_with(net, name, u, ...)                                                                           \
+    nn_batchnorm_at(AD_HERE, net, name, u, LIMN_MADE(nn_norm_spec, __VA_ARGS__))
 /* Of every sample alone, over the last axis of u: its width, or its features. */
 ad_var nn_layernorm_at(ad_where, nn_net *, const char *name, ad_var u, const nn_norm_spec *);
 #define nn_layernorm(net, name, u) nn_layernorm_at(AD_HERE, net, name, u, NULL)
-#define nn_layernorm_with(net, name, u, ...) nn_layernorm_at(AD_HERE, net, name, u, &(nn_norm_spec){ __VA_ARGS__ })
+#define nn_layernorm_with(net, name, u, ...)                                                                           \
+    nn_layernorm_at(AD_HERE, net, name, u, LIMN_MADE(nn_norm_spec, __VA_ARGS__))
 /* Of every sample alone, over the channels of a group and the axes before them (`over`: these axes only): the last axis
  * of u is fixed, and falls into so many groups of neighbours. */
 ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t groups, const nn_norm_spec *);
 #define nn_groupnorm(net, name, u, groups) nn_groupnorm_at(AD_HERE, net, name, u, groups, NULL)
 #define nn_groupnorm_with(net, name, u, groups, ...)                                                                   \
-    nn_groupnorm_at(AD_HERE, net, name, u, groups, &(nn_norm_spec){ __VA_ARGS__ })
+    nn_groupnorm_at(AD_HERE, net, name, u, groups, LIMN_MADE(nn_norm_spec, __VA_ARGS__))
 
 long nn_setting_int_at(ad_where, nn_net *, const char *key, long preset, long minimum, long maximum);
 double nn_setting_real_at(ad_where, nn_net *, const char *key, double preset); /* finite */
@@ -334,6 +337,19 @@ int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, siz
  * scale (n in the mean-field scale, and of gamma and beta in mu-P; else 1; a parameter of rate 0 does not count). */
 int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
                        nn_kernel_outputs outputs, double *out, ad_error *error);
+/* A part of the tangent kernel. Zero-initialised: the whole. */
+typedef struct {
+    const bool *params; /* (nn_n_params): the parameters whose parts of the sum count; NULL: all */
+    ad_var of;          /* a hidden vector of the trace, (batch, axis), whose coordinates take the outputs' place (O is
+                           the axis's size, and NN_MEAN the mean over them); graph NULL: the outputs */
+} nn_kernel_part;
+/* As nn_ntk, of a part: the kernels of parts that have each parameter once sum up to the whole. Vectors are those of
+ * the training trace, as in nn_activations: with batch normalisation in evaluation a part of one is refused. */
+int nn_ntk_part(nn_model *model, const nn_kernel_part *part, const double *x, size_t rows, const double *x2,
+                size_t rows2, nn_kernel_outputs outputs, double *out, ad_error *error);
+/* The NNGP kernel of such a vector h at this width, the mean of h h' over its coordinates: out (rows, rows2). */
+int nn_nngp_vector(nn_model *model, ad_var vector, const double *x, size_t rows, const double *x2, size_t rows2,
+                   double *out, ad_error *error);
 /* What nn_ntk (nngp: nn_nngp) of these inputs takes beside them and its result, which is not computed: bytes, and
  * seconds where the batch is so large that it comes output by output of its samples: from one of its runs. NAN
  * otherwise. */

@@ -3,6 +3,7 @@
 #include "tp/batch/batch.h"
 #include "tp/executor/executor.h"
 #include "tp/recursion/recursion.h"
+#include "tp/second_opinion.h"
 
 #include <float.h>
 #include <math.h>
@@ -10,6 +11,11 @@
 
 /* ---- by samples ---- */
 enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = 64 };
+
+static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed)
+{
+    return (tp_sampling){ samples, seed, spec->threads, spec->output, spec->output2 };
+}
 
 /* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
  * found; where several are summed, the largest. noise: the relative standard deviation of one run. Half of the samples
@@ -24,8 +30,8 @@ static int find_power(const tp_program *program, tp_kernel_kind which, const dou
     int status = (all = ad_alloc(batch * batch, sizeof *all, "a limit kernel", error)) ? 0 : -1;
     for (uint64_t run = 0; (run < RUNS || (run < MAX_RUNS && fabs(exact) > 0.1)) && !status; run++) {
         for (int i = 0; i < 2 && !status; i++) {
-            status = tp_sample_once(program, which, samples >> (1 - i), spec->seed + 1009 * run, spec->threads, x,
-                                    batch, NULL, 0, all, error);
+            tp_sampling sampling = sampling_of(spec, samples >> (1 - i), spec->seed + 1009 * run);
+            status = tp_sample_once(program, which, &sampling, x, batch, NULL, 0, all, error);
             k[i] += status ? 0 : all[0];
         }
         *power = 0;
@@ -86,8 +92,6 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
     int runs = 0, minimum = spec->runs > 1 ? spec->runs : RUNS;
     int maximum = spec->tolerance > 0 && minimum < MAX_RUNS ? MAX_RUNS : minimum;
-    if (spec->output + spec->output2 > 0)
-        return ad_fail(error, "samples are of the first output's kernel alone");
     if (samples < 16)
         return ad_fail(error, "%zu samples are too few", samples);
     if (nn_spec_of(program->net)->parametrization == NN_STANDARD)
@@ -101,8 +105,8 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     kernel->n_terms = 1;
     double *mean = kernel->terms[0].values, *squares = kernel->deviations, *power = &kernel->terms[0].power;
     while (!status && (runs < minimum || (runs < maximum && kernel->error > spec->tolerance))) {
-        status = tp_sample_once(program, which, samples, spec->seed + 1 + (uint64_t)runs, spec->threads, x, rows, x2,
-                                rows2, one, error);
+        tp_sampling sampling = sampling_of(spec, samples, spec->seed + 1 + (uint64_t)runs);
+        status = tp_sample_once(program, which, &sampling, x, rows, x2, rows2, one, error);
         runs++;
         if (!status)
             ad_add_run(one, 1, count, runs, mean, squares);
@@ -345,16 +349,20 @@ static bool has_width(const tp_program *program)
     return false;
 }
 
-int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
-             const tp_limit_spec *given, tp_kernel *kernel, ad_error *error)
+/* part: sites are left out, for which there is no rule where samples meet. */
+static int limit_of(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                    size_t rows2, const tp_limit_spec *given, bool part, tp_kernel *kernel, ad_error *error)
 {
-    tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
+    tp_limit_spec spec = *given;
     tp_checks checks;
     ad_error refusal = { 0 }, failure = { 0 };
     char why[sizeof error->text] = "";
-    memset(kernel, 0, sizeof *kernel);
-    if (!program)
-        return ad_fail(error, "limit: no program (NULL)");
+    if (part && program->coupled && spec.engine == TP_ENGINE_EXACT)
+        return ad_fail(error,
+                       "limit: a part of the NTK has no exact rule where samples meet, as in batch normalisation: "
+                       "--engine sample");
+    if (part && program->coupled)
+        spec.engine = TP_ENGINE_SAMPLE;
     if (!ad_threads(spec.threads, error) || check_inputs(program, x, rows, x2, rows2, error))
         return -1;
     size_t outputs = nn_n_outputs(program->net);
@@ -402,62 +410,108 @@ int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t 
     return 0;
 }
 
-/* Leaves the sites of what learns; -1 with an error where a rate is neither 0 nor 1. */
-static int keep_learning(const tp_program *program, tp_program *view, ad_error *error)
+/* Does the part of a site count in the program's NTK? */
+static bool site_counts(const tp_program *program, const tp_limit_spec *spec, const ad_site *site)
 {
+    bool counts = site->param.id != program->probe;
+    for (int k = 0; spec->params && k < nn_n_params(program->net); k++)
+        counts = counts && (nn_param(program->net, k).id != site->param.id || spec->params[k]);
+    return counts;
+}
+
+/* A parameter that does not learn has no part in a training kernel; -1 with an error where a rate is neither 0 nor
+ * 1. */
+static int site_learns(const ad_site *site, ad_graph *graph, bool *learns, ad_error *error)
+{
+    const ad_node *param = ad_node_of(graph, site->param.id);
+    double rate = param->init->rate, power = param->init->axis.id ? param->init->rate_power : 0;
+    *learns = fabs(rate) > 0;
+    if (*learns && (fabs(rate - 1) > 0 || fabs(power) > 0))
+        return ad_fail(error,
+                       "limit: %s has the learning-rate scale %g n^%g: training kernels in the limit are for 0 and 1",
+                       param->name, rate, power);
+    return 0;
+}
+
+/* The same program, whose NTK has the terms that are asked for: of what learns, if `training`. ad_free frees the view's
+ * sites. */
+static int view_sites(const tp_program *program, tp_kernel_kind which, const tp_limit_spec *spec, bool training,
+                      tp_program *view, ad_error *error)
+{
+    *view = (tp_program){ 0 };
+    if (!program)
+        return ad_fail(error, "limit: no program (NULL)");
+    *view = *program;
+    view->sites = ad_alloc((size_t)program->n_sites + 1, sizeof *view->sites, "a kernel's sites", error);
+    if (!view->sites)
+        return -1;
     view->n_sites = 0;
     for (int k = 0; k < program->n_sites; k++) {
-        const ad_node *param = ad_node_of(program->graph, program->sites[k].param.id);
-        double rate = param->init->rate, power = param->init->axis.id ? param->init->rate_power : 0;
-        if (fabs(rate) > 0 && (fabs(rate - 1) > 0 || fabs(power) > 0))
-            return ad_fail(
-                error, "limit: %s has the learning-rate scale %g n^%g: training kernels in the limit are for 0 and 1",
-                param->name, rate, power);
-        if (fabs(rate) > 0)
+        bool counts = which == TP_NNGP || site_counts(program, spec, &program->sites[k]), learns = true;
+        if (training && site_learns(&program->sites[k], program->graph, &learns, error))
+            return -1;
+        if (counts && learns)
             view->sites[view->n_sites++] = program->sites[k];
     }
-    if (view->n_sites == 0)
+    if (training && view->n_sites == 0)
         return ad_fail(error, "limit: no parameter has a rate other than 0: nothing learns");
-    if (view->n_sites < program->n_sites && program->coupled)
+    if (training && view->n_sites < program->n_sites && program->coupled)
         return ad_fail(error, "limit: a parameter with a rate of 0 has no rule where samples meet, as in batch "
                               "normalisation");
     return 0;
 }
 
-/* The same program, whose NTK has fewer terms. ad_free frees the view's sites. */
-static int view_learning(const tp_program *program, tp_program *view, ad_error *error)
+static int limit_of_view(const tp_program *program, tp_kernel_kind which, bool training, const double *x, size_t rows,
+                         const double *x2, size_t rows2, const tp_limit_spec *given, tp_kernel *kernel, ad_error *error)
 {
-    *view = *program;
-    view->sites = ad_alloc((size_t)program->n_sites + 1, sizeof *view->sites, "a training kernel", error);
-    return view->sites ? keep_learning(program, view, error) : -1;
+    const tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
+    tp_program view;
+    memset(kernel, 0, sizeof *kernel);
+    int status = view_sites(program, which, &spec, training, &view, error);
+    if (!status)
+        status = limit_of(&view, which, x, rows, x2, rows2, &spec, view.n_sites < program->n_sites, kernel, error);
+    ad_free(view.sites);
+    return status;
+}
+
+int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
+             const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+{
+    return limit_of_view(program, which, false, x, rows, x2, rows2, spec, kernel, error);
 }
 
 int tp_training_kernel(tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
                        const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
+    return limit_of_view(program, TP_NTK, true, x, rows, x2, rows2, spec, kernel, error);
+}
+
+static int opinion_of_view(const tp_program *program, tp_kernel_kind which, bool training, const double *x, size_t rows,
+                           const double *x2, size_t rows2, const tp_limit_spec *given, const tp_kernel *found,
+                           double seconds, tp_opinion *opinion, ad_error *error)
+{
+    const tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
     tp_program view;
-    memset(kernel, 0, sizeof *kernel);
-    if (!program)
-        return ad_fail(error, "limit: no program (NULL)");
-    int status =
-        view_learning(program, &view, error) ? -1 : tp_limit(&view, TP_NTK, x, rows, x2, rows2, spec, kernel, error);
+    memset(opinion, 0, sizeof *opinion);
+    int status = view_sites(program, which, &spec, training, &view, error);
+    if (!status)
+        status = tp_hear_samples(&view, which, x, rows, x2, rows2, &spec, found, seconds, opinion, error);
     ad_free(view.sites);
     return status;
+}
+
+int tp_second_opinion(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                      size_t rows2, const tp_limit_spec *spec, const tp_kernel *found, double seconds,
+                      tp_opinion *opinion, ad_error *error)
+{
+    return opinion_of_view(program, which, false, x, rows, x2, rows2, spec, found, seconds, opinion, error);
 }
 
 int tp_training_second_opinion(tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
                                const tp_limit_spec *spec, const tp_kernel *found, double seconds, tp_opinion *opinion,
                                ad_error *error)
 {
-    tp_program view;
-    *opinion = (tp_opinion){ 0 };
-    if (!program)
-        return ad_fail(error, "limit: no program (NULL)");
-    int status = view_learning(program, &view, error)
-                     ? -1
-                     : tp_second_opinion(&view, TP_NTK, x, rows, x2, rows2, spec, found, seconds, opinion, error);
-    ad_free(view.sites);
-    return status;
+    return opinion_of_view(program, TP_NTK, true, x, rows, x2, rows2, spec, found, seconds, opinion, error);
 }
 
 int tp_gaussian_covariance(const tp_program *program, ad_var vector, const double *x, size_t rows, const double *x2,

@@ -26,7 +26,7 @@
  * with an error of its own. A solution is not written to again. */
 #ifndef LIMN_TP_NETSOR_H
 #define LIMN_TP_NETSOR_H
-#include "tp/tp.h"
+#include "tp.h"
 
 LIMN_API_BEGIN
 

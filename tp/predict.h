@@ -22,12 +22,13 @@
  * arrays of its own; its `threads` is how many BLAS takes in each call. */
 #ifndef LIMN_TP_PREDICT_H
 #define LIMN_TP_PREDICT_H
-#include "nn/nn.h"
+#include "../nn/nn.h"
 
 LIMN_API_BEGIN
 
 typedef struct {
     double ridge;   /* the ridge over the mean of the kernel's diagonal; it is added to the diagonal */
+    double noise;   /* the variance of the targets' noise, which is added to the diagonal as it is */
     bool cholesky;  /* Cholesky's factor in place of eigenvalues: t = infinity and the cross-entropy alone, in less time
                         and memory */
     size_t outputs; /* 0 or 1: the kernel is between inputs and the same for all outputs. k: it is of (inputs, k) by
@@ -41,7 +42,7 @@ typedef struct {
     size_t n, outputs;
     int threads;
     double diagonal;          /* its mean, without ridge */
-    double ridge;             /* what was added to it */
+    double ridge;             /* what was added to it, noise included */
     double largest, smallest; /* eigenvalues */
     double condition;         /* largest / smallest; infinite for a kernel that is singular to rounding */
     double *factor;           /* (n, n): a row an eigenvector, or Cholesky's upper triangle U, K = U' U */
@@ -79,9 +80,13 @@ double tp_maximum_stable_rate(const tp_kernel_model *model, const tp_training *t
  * limit; finite times need no inverse. The cross-entropy's flow is integrated by Dormand and Prince's fifth order. */
 int tp_coefficients(const tp_kernel_model *model, const tp_training *training, const double *y, size_t columns,
                     const double *start, const double *times, size_t n_times, double *out, ad_error *error);
-/* f_0 + (K + ridge) a at the training inputs: out (n, columns). */
+/* f_0 + (K + ridge) a at the training inputs: out (n, columns). With a ridge that is what training drives to the
+ * targets, and not the function that others see. */
 int tp_outputs(const tp_kernel_model *model, const double *a, size_t columns, const double *start, double *out,
                ad_error *error);
+/* The function itself at the training inputs, f_0 + K a, as tp_outputs_at would have it: out (n, columns). */
+int tp_fitted_values(const tp_kernel_model *model, const double *a, size_t columns, const double *start, double *out,
+                     ad_error *error);
 /* f_0 + cross a at other inputs: cross (rows, n), out (rows, columns). */
 void tp_outputs_at(const tp_kernel_model *model, const double *cross, size_t rows, const double *a, size_t columns,
                    const double *start, double *out);
@@ -109,6 +114,41 @@ typedef struct {
 /* variance (rows) of f, plus noise that y has; NULL where there is none. divisor 0: the default. */
 tp_score tp_score_of(nn_loss loss, const double *f, const double *y, const double *variance, size_t rows,
                      size_t columns, double divisor);
+
+/* ---- choosing a kernel ----
+ *
+ *     double *kernel = ..., ridges[] = { 1e-4, 1e-2, 1 };      // (n, n), read alone
+ *     tp_selection choose = { .ridges = ridges, .n_ridges = 3, .centre = true };
+ *     tp_leave_one_out(kernel, n, &choose, y, outputs, f, likelihood, &error);    // f (3, n, outputs), likelihood (3)
+ *     tp_score score = tp_score_of(NN_SQUARE, f, y, NULL, n, outputs, 0);         // of the first ridge
+ *
+ * What a machine that is trained to t = infinity on the square loss, from outputs 0 on, says of rows that it was not
+ * trained on. The kernel is between inputs and the same for all outputs; with A = K + ridge + noise the machine is
+ * f(x) = m + K(x, X) A^-1 (y - m), m = 0 or the mean of the targets. One factorization serves all ridges. */
+typedef struct {
+    const double *ridges; /* (n_ridges), each over the mean of the diagonal of the kernel of the rows that train */
+    size_t n_ridges;
+    double noise; /* the variance of the targets' noise, added to the diagonal as it is */
+    bool centre;  /* m is the mean of the targets that train, a number a column; else 0 */
+    int threads;  /* 0: one */
+} tp_selection;
+/* Leave-one-out: out (n_ridges, n, columns), in each row what the machine of all other rows says of it, found from the
+ * one of all rows:
+ *     y_i - f_i = (A^-1 (y - m_i))_i / (A^-1)_ii,   m_i the mean without row i
+ * (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.12). What a ridge adds is that of all
+ * rows. likelihood (n_ridges): the log density of y, all columns, under the Gaussian process N(m, A) (eq. 5.8), with
+ * the mean of all rows for m; NULL: it is not asked for. y (n, columns), at least two rows, kernel (n, n).
+ * A ridge at which A is indefinite or singular to rounding has NANs and is no error. */
+int tp_leave_one_out(const double *kernel, size_t n, const tp_selection *spec, const double *y, size_t columns,
+                     double *out, double *likelihood, ad_error *error);
+/* The rows i with folds[i] = fold by the machine of all others, which sees nothing of them: neither their targets, nor
+ * in m, nor in the mean of the diagonal. Of out (n_ridges, n, columns) these rows are written, and no others. NANs as
+ * above. */
+int tp_leave_fold_out(const double *kernel, size_t n, const tp_selection *spec, const double *y, size_t columns,
+                      const size_t *folds, size_t fold, double *out, ad_error *error);
+/* Deals rows at random, by the seed alone, to k folds, 2 <= k <= rows, whose sizes differ by 1 at most, and so do those
+ * of each class in them: folds (rows), from 0 to k - 1. classes (rows); NULL: there are none. */
+int tp_deal_folds(const double *classes, size_t rows, size_t k, uint64_t seed, size_t *folds, ad_error *error);
 
 LIMN_API_END
 #endif

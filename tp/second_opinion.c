@@ -179,8 +179,8 @@ static double largest_found(const question *q, size_t samples)
 
 static int run_once(const question *q, size_t samples, uint64_t seed, ad_error *error)
 {
-    if (tp_sample_once(q->program, q->which, samples, q->spec->seed + seed, q->spec->threads, q->x, q->rows, q->x2,
-                       q->rows2, q->one, error))
+    tp_sampling sampling = { samples, q->spec->seed + seed, q->spec->threads, q->spec->output, q->spec->output2 };
+    if (tp_sample_once(q->program, q->which, &sampling, q->x, q->rows, q->x2, q->rows2, q->one, error))
         return -1;
     for (int k = 0; k < q->n; k++)
         if (!isfinite(q->one[q->entries[k].at]))
@@ -328,8 +328,8 @@ static bool has_opinion(const question *q, char *why, size_t size)
     *why = 0;
     if (q->found->deviations)
         snprintf(why, size, "the kernel is of samples itself");
-    else if (q->spec->output + q->spec->output2 > 0)
-        snprintf(why, size, "samples are of the first output's kernel alone");
+    else if (q->spec->output != q->spec->output2)
+        snprintf(why, size, "the kernel is between two outputs");
     else if (q->spec->rule == TP_RULE_BP)
         snprintf(why, size, "the simple rule was asked for, and samples follow the general one");
     else if (q->program->coupled && q->which == TP_NTK) {
@@ -461,22 +461,20 @@ static int judge(question *q, double seconds, tp_opinion *opinion, char *why, si
     return off ? accuse(q, last, error) : 0;
 }
 
-int tp_second_opinion(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                      size_t rows2, const tp_limit_spec *given, const tp_kernel *found, double seconds,
-                      tp_opinion *opinion, ad_error *error)
+int tp_hear_samples(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                    size_t rows2, const tp_limit_spec *spec, const tp_kernel *found, double seconds,
+                    tp_opinion *opinion, ad_error *error)
 {
-    tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
     question q = { .program = program,
                    .which = which,
-                   .spec = &spec,
+                   .spec = spec,
                    .found = found,
                    .power = -(double)INFINITY,
                    .whole = program->coupled || ad_coupled(program->output, nn_batch(program->net)),
                    .given = x,
                    .given2 = x2 };
     char why[512];
-    memset(opinion, 0, sizeof *opinion);
-    if (!ad_threads(spec.threads, error))
+    if (!ad_threads(spec->threads, error))
         return -1;
     if (found->rows != rows || found->rows2 != (x2 ? rows2 : rows) || found->n_terms < 1)
         return ad_fail(error, "a second opinion: the kernel is (%zu, %zu), the inputs are %zu and %zu", found->rows,

@@ -16,7 +16,7 @@
  * while models of the net and its other programs may be in use. */
 #ifndef LIMN_TP_SPECTRUM_H
 #define LIMN_TP_SPECTRUM_H
-#include "tp/tp.h"
+#include "tp.h"
 
 LIMN_API_BEGIN
 

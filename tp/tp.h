@@ -9,7 +9,7 @@
  * to the net's graph under the net's lock: models of the net and programs of it may be in use meanwhile (nn/nn.h). */
 #ifndef LIMN_TP_H
 #define LIMN_TP_H
-#include "nn/nn.h"
+#include "../nn/nn.h"
 
 LIMN_API_BEGIN
 
@@ -17,6 +17,14 @@ typedef struct tp_program tp_program;
 /* The net must outlive the program. Fails, with op, file and line, on what has no Netsor-transpose rule. */
 tp_program *tp_translate(nn_net *net, ad_error *error);
 void tp_program_free(tp_program *program);
+
+/* The same of a hidden vector (batch, width) of the trace, read out by a parameter of its own, N(0, 1/n): its NNGP
+ * kernel is the mean of h h' over the vector's coordinates, its NTK the mean of <dh, dh'> over all parameters of the
+ * network. In the limit each coordinate's own. */
+tp_program *tp_translate_vector(nn_net *net, ad_var vector, ad_error *error);
+/* The vector of the forward pass that tp_print calls `name` in the paper's notation ("h2"), as a node of the net's
+ * trace; an error that lists the names if there is none. */
+int tp_vector_named(const tp_program *program, const char *name, ad_var *vector, ad_error *error);
 
 typedef enum { TP_PAPER, TP_LATEX, TP_JSON } tp_style;
 int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *error);
@@ -79,8 +87,11 @@ typedef struct {
     int runs;       /* independent repetitions, at least 2; 0: 8 (directions: as many as give 1e-3, 64 at most) */
     uint64_t seed;
     size_t output,
-        output2; /* the kernel is between these two of the outputs, which matters where they are not alike, as
+        output2;        /* the kernel is between these two of the outputs, which matters where they are not alike, as
                                one a step of a sequence; 0 and 0: the first one's own. Others are the exact engine's */
+    const bool *params; /* of the NTK, by nn_param's number: the parameters whose parts of it count; NULL: all. The
+                           kernels of parts that have each parameter once sum up to the whole. Where samples meet a
+                           part is the executor's */
 } tp_limit_spec;
 /* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). Where samples meet, as in batch
  * normalisation, all of x is one batch and all of x2 another, normalised apart. The general rule (Tensor Programs III,
@@ -133,8 +144,8 @@ typedef struct {
  * kernels, one in a million at most. Several powers of n are summed at n = samples, as the executor has them: those
  * below the leading one are seen as far as they count there.
  *
- * 0: the kernel agrees, or it is unchecked: not enough time for 8 runs; a kernel of samples itself, between other
- * outputs than the first, or by the simple rule on demand; a program that the executor has no rule for; samples that
+ * 0: the kernel agrees, or it is unchecked: not enough time for 8 runs; a kernel of samples itself, between two
+ * outputs, or by the simple rule on demand; a program that the executor has no rule for; samples that
  * spread too widely to tell anything, as gradients do where a small batch is normalised. -1 with an error: the kernel
  * and the samples disagree, and then opinion->checked is true; or the arguments are bad. */
 int tp_second_opinion(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,

@@ -264,6 +264,13 @@ static inline V NAME(sigmoid_of)(V x)
     return NAME(select)((I)(x < 0), e, NAME(splat)(1)) / (1 + e);
 }
 
+/* tanh log(1 + e^x) = (e^2 + 2 e) / (e^2 + 2 e + 2) with e = e^x, which is 1 to rounding from x = 20 on. */
+static inline V NAME(tanh_log_of)(V x)
+{
+    V e = NAME(exp_of)(NAME(select)((I)(x < 20), x, NAME(splat)(20))), part = e * (e + 2);
+    return part / (part + 2);
+}
+
 /* The normal distribution function, erfc(-x / sqrt 2) / 2: accurate in the left tail, too. */
 static inline V NAME(normal_of)(V x)
 {
@@ -336,6 +343,10 @@ UNARY(hard_tanh, NAME(select)((I)(x > 1), NAME(splat)(1), NAME(select)((I)(x < -
 UNARY(hard_tanh_step, NAME(select)((I)(NAME(absolute)(x) < 1), NAME(splat)(1), (V){ 0 }))
 UNARY(elu, NAME(select)((I)(x > 0), x, NAME(expm1_of)(x)))
 UNARY(elu_grad, NAME(select)((I)(x > 0), NAME(splat)(1), NAME(exp_of)(x)))
+UNARY(selu, NAME(select)((I)(x > 0), (T)1.05070098735548049342 * x, (T)1.75809934084737685994 * NAME(expm1_of)(x)))
+UNARY(selu_grad,
+      NAME(select)((I)(x > 0), NAME(splat)((T)1.05070098735548049342), (T)1.75809934084737685994 * NAME(exp_of)(x)))
+UNARY(mish, x *NAME(tanh_log_of)(x))
 UNARY(scale, p *x)
 BINARY(add, u + v)
 BINARY(sub, u - v)

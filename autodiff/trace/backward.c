@@ -23,6 +23,32 @@ static void find_wanted(ad_pass *p, const ad_var *wrt, int n_wrt)
     }
 }
 
+/* An axis of the cotangent that y has not is carried through the whole pass, and must be a new one: with an axis of
+ * what y is made of it would be confused. False: poisoned. */
+static bool carries_new_axes(const ad_pass *p, ad_var y)
+{
+    ad_graph *graph = p->graph;
+    bool *reached = p->carried.rank ? ad_arena_alloc(graph->arena, (size_t)y.id + 1, sizeof *reached) : NULL;
+    if (reached)
+        reached[y.id] = true;
+    for (int id = y.id; reached && id >= 0; id--) {
+        const ad_node *node = graph->nodes[id];
+        for (int k = 0; reached[id] && k < node->n_in; k++)
+            reached[node->in[k]] = true;
+        ad_shape met = reached[id] ? ad_shape_meet(&p->carried, &node->shape) : (ad_shape){ 0 };
+        if (met.rank) {
+            char text[160];
+            ad_poison(graph, p->where,
+                      "backward: the cotangent's axes %s stand in the %s of %s:%d, too, of which the derivative is "
+                      "taken: give it others, their ad_prime",
+                      ad_shape_text(graph, &met, text, sizeof text), ad_op_name(node->op), node->where.file,
+                      node->where.line);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The adjoint of wrt with all of its axes and those that are carried; zero where nothing depends on it. */
 static ad_var adjoint_of(const ad_pass *p, ad_var wrt)
 {
@@ -73,6 +99,8 @@ int ad_backward_at(ad_where where, ad_var y, ad_var cotangent, const ad_var *wrt
         p.adjoint[id] = (ad_var){ graph, -1 };
     find_wanted(&p, wrt, n_wrt);
     p.carried = ad_shape_minus(ad_shape_get(cotangent), ad_shape_get(y));
+    if (!carries_new_axes(&p, y))
+        return -1;
     if (graph->nodes[y.id]->op == AD_PARAM)
         ad_pass_add_site(&p, (ad_site){ .param = y, .delta = cotangent });
     else

@@ -28,6 +28,13 @@ bool ad_is_binary(ad_op op)
 
 int ad_unary_named(const char *name)
 {
+    static const struct {
+        const char *name;
+        ad_op op;
+    } others[] = { { "silu", AD_SWISH }, { "hardtanh", AD_HARD_TANH } };
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+        if (strcmp(others[k].name, name) == 0)
+            return (int)others[k].op;
     for (int op = 0; op < AD_CUSTOM; op++)
         if (strcmp(names[op], name) == 0)
             return op;

@@ -420,20 +420,21 @@ void ds_array_free(ds_array *array)
     *array = (ds_array){ 0 };
 }
 
-/* The magic, the version, the length and the header, padded with blanks to a multiple of 64 bytes. */
-static int write_header(ad_file *file, const size_t *shape, int rank, ad_error *error)
+/* The magic, the version, the length and the header, padded with blanks to a multiple of 64 bytes. Returns its
+ * bytes. */
+size_t ds_npy_header(const char *descr, const size_t *shape, int rank, char head[DS_NPY_HEADER])
 {
-    char tuple[256], head[512];
+    char tuple[256];
     shape_text(tuple, sizeof tuple, shape, rank);
     memcpy(head, "\x93NUMPY\x01\x00", 8);
-    size_t used = 10 + (size_t)snprintf(head + 10, sizeof head - 10,
-                                        "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }", tuple);
+    size_t used = 10 + (size_t)snprintf(head + 10, DS_NPY_HEADER - 10,
+                                        "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", descr, tuple);
     size_t total = (used + 1 + 63) / 64 * 64;
     memset(head + used, ' ', total - used);
     head[total - 1] = '\n';
     head[8] = (char)((total - 10) & 255);
     head[9] = (char)((total - 10) >> 8);
-    return ad_file_write(file, head, total, error);
+    return total;
 }
 
 /* The elements as little-endian bytes, a block at a time. */
@@ -454,18 +455,26 @@ static int write_elements(ad_file *file, const double *data, size_t count, ad_er
     return 0;
 }
 
-int ds_npy_write(const char *path, const double *data, const size_t *shape, int rank, ad_error *error)
+int ds_npy_count(const char *path, const size_t *shape, int rank, size_t *count, ad_error *error)
 {
     if (rank < 0 || rank > DS_RANK)
         return ad_fail(error, "%s: an array of %d axes; 0 to %d can be written", path, rank, DS_RANK);
-    size_t count = 1;
+    *count = 1;
     for (int i = 0; i < rank; i++)
-        if (__builtin_mul_overflow(count, shape[i], &count))
+        if (__builtin_mul_overflow(*count, shape[i], count))
             return ad_fail(error, "%s: the array is larger than any memory", path);
-    ad_file *file = ad_file_create(path, error);
+    return 0;
+}
+
+int ds_npy_write(const char *path, const double *data, const size_t *shape, int rank, ad_error *error)
+{
+    char head[DS_NPY_HEADER];
+    size_t count = 0;
+    ad_file *file = ds_npy_count(path, shape, rank, &count, error) == 0 ? ad_file_create(path, error) : NULL;
     if (!file)
         return -1;
-    if (write_header(file, shape, rank, error) != 0 || write_elements(file, data, count, error) != 0) {
+    if (ad_file_write(file, head, ds_npy_header("<f8", shape, rank, head), error) != 0 ||
+        write_elements(file, data, count, error) != 0) {
         ad_file_discard(file);
         return -1;
     }

@@ -46,7 +46,6 @@ static void *stb_realloc(void *old, size_t old_bytes, size_t bytes)
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_BMP
 #define STBI_ONLY_GIF
-#define STBI_ONLY_PNM
 #define STBI_ONLY_TGA
 #define STBI_NO_STDIO
 #define STBI_MALLOC(bytes) stb_malloc((size_t)(bytes))
@@ -109,39 +108,9 @@ static int source_end(void *user)
 
 static const stbi_io_callbacks callbacks = { source_read, source_skip, source_end };
 
-/* "P5" or "P6", width, height and the largest value, with blanks and comments between. stb_image takes the largest
- * value to be 255 or 65535 and lets numbers overflow. */
-static int check_pnm(const char *path, const unsigned char *file, size_t bytes, ad_error *error)
+static int size_by_stb(const char *path, const char *kind, const unsigned char *file, size_t bytes, ds_size *size,
+                       ad_error *error)
 {
-    size_t at = 2, number = 0;
-    for (int k = 0; k < 3; k++) {
-        while (at < bytes && memchr("# \t\r\n\v\f", file[at], 7)) {
-            bool comment = file[at++] == '#';
-            while (comment && at < bytes && file[at] != '\n' && file[at] != '\r')
-                at++;
-        }
-        for (number = 0; at < bytes && file[at] >= '0' && file[at] <= '9'; at++)
-            if ((number = 10 * number + file[at] - '0') > DS_SIDE)
-                return ad_fail(error, "%s: a PNM header with a number above %zu at byte %zu", path, DS_SIDE, at);
-    }
-    if (number == 255 || number == 65535)
-        return 0;
-    return ad_fail(error, "%s: a PNM whose largest value is %zu, at byte %zu; read are 255 and 65535", path, number,
-                   at);
-}
-
-int ds_image_size(const char *path, const unsigned char *file, size_t bytes, ds_size *size, ad_error *error)
-{
-    const char *kind = kind_of(path, file, bytes);
-    if (!kind)
-        return ad_fail(error, "%s: not an image (%zu bytes): PNG, JPEG, BMP, GIF, binary PNM and TGA are read", path,
-                       bytes);
-    if (strcmp(kind, "PNG") == 0 && ds_png_check(path, file, bytes, false, &size->width, &size->height, error) != 0)
-        return -1;
-    if (strcmp(kind, "PNM") == 0 && check_pnm(path, file, bytes, error) != 0)
-        return -1;
-    if (file[0] == 0xFF && ds_jpeg_check(path, file, bytes, error) != 0)
-        return -1;
     source s = { file, bytes, false };
     int width = 0, height = 0, channels = 0;
     budget = 65536 + 2 * bytes;
@@ -152,14 +121,30 @@ int ds_image_size(const char *path, const unsigned char *file, size_t bytes, ds_
                       : ad_fail(error, "%s: %s %s header (%zu bytes)%s%s", path, s.beyond ? "truncated" : "corrupt",
                                 kind, bytes, reason ? ": " : "", reason ? reason : "");
     }
+    *size = (ds_size){ height > 0 ? (size_t)height : 0, width > 0 ? (size_t)width : 0, channels < 3 ? 1 : 3 };
+    return 0;
+}
+
+int ds_image_size(const char *path, const unsigned char *file, size_t bytes, ds_size *size, ad_error *error)
+{
+    const char *kind = kind_of(path, file, bytes);
+    if (!kind)
+        return ad_fail(error, "%s: not an image (%zu bytes): PNG, JPEG, BMP, GIF, binary PNM and TGA are read", path,
+                       bytes);
+    if (strcmp(kind, "PNG") == 0 && ds_png_check(path, file, bytes, false, &size->width, &size->height, error) != 0)
+        return -1;
+    if (file[0] == 0xFF && ds_jpeg_check(path, file, bytes, error) != 0)
+        return -1;
+    bool pnm = strcmp(kind, "PNM") == 0;
+    if (pnm ? ds_pnm_size(path, file, bytes, size, error) : size_by_stb(path, kind, file, bytes, size, error))
+        return -1;
     /* No kind unfolds a byte to more than 4096 pixels: a GIF has 2^12 codes, and each names at most so many. */
     size_t maximum = bytes < DS_IMAGE / 4096 ? 4096 * bytes : DS_IMAGE;
-    if (width < 1 || height < 1 || (size_t)width > DS_SIDE || (size_t)height > DS_SIDE ||
-        (size_t)width > maximum / (size_t)height)
+    if (size->width < 1 || size->height < 1 || size->width > DS_SIDE || size->height > DS_SIDE ||
+        size->width > maximum / size->height)
         return ad_fail(error,
-                       "%s: an image of %d x %d pixels in %zu bytes; sides are from 1 to %zu, pixels at most %zu", path,
-                       width, height, bytes, DS_SIDE, maximum);
-    *size = (ds_size){ (size_t)height, (size_t)width, channels < 3 ? 1 : 3 };
+                       "%s: an image of %zu x %zu pixels in %zu bytes; sides are from 1 to %zu, pixels at most %zu",
+                       path, size->width, size->height, bytes, DS_SIDE, maximum);
     return 0;
 }
 
@@ -167,6 +152,8 @@ unsigned char *ds_image_pixels(const char *path, const unsigned char *file, size
 {
     const char *kind = kind_of(path, file, bytes);
     size_t width = size.width, height = size.height;
+    if (strcmp(kind, "PNM") == 0)
+        return ds_pnm_pixels(path, file, bytes, size.channels, error);
     /* stb_image doubles its buffer of compressed data; a pixel takes at most 8 bytes, in blocks of up to 64 x 64. */
     budget = 65536 + 2 * bytes + 8 * (width + 64) * (height + 64);
     exceeded = denied = false;

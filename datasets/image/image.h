@@ -11,7 +11,7 @@ typedef struct {
     size_t height, width, channels; /* 1 grey, 3 red, green and blue */
 } ds_size;
 
-/* ---- png_check.c, jpeg_check.c, decode.c: one image from memory ---- */
+/* ---- png_check.c, jpeg_check.c, pnm.c, decode.c: one image from memory ---- */
 
 /* Walks the chunks: signature, lengths, checksums, IHDR first, IEND last. Gives the size; `sheet`: of an 8-bit grey
  * image of at most DS_PIXELS, else of any of at most DS_IMAGE. */
@@ -19,6 +19,10 @@ int ds_png_check(const char *path, const unsigned char *file, size_t bytes, bool
                  ad_error *error);
 /* What stb_image trusts and must not. */
 int ds_jpeg_check(const char *path, const unsigned char *file, size_t bytes, ad_error *error);
+/* Of a binary PGM or PPM: the size, unchecked; and the pixels, of a file whose size is checked: as ds_image_pixels. */
+int ds_pnm_size(const char *path, const unsigned char *file, size_t bytes, ds_size *size, ad_error *error);
+unsigned char *ds_pnm_pixels(const char *path, const unsigned char *file, size_t bytes, size_t channels,
+                             ad_error *error);
 /* What the header of an image of any kind says, checked against the limits and the file's length. */
 int ds_image_size(const char *path, const unsigned char *file, size_t bytes, ds_size *size, ad_error *error);
 /* The pixels (height, width, channels), to be freed with ad_free. Height and width are those of the header; an image

@@ -112,7 +112,7 @@ static size_t place(nn_call *c, char *work)
     struct {
         char **piece;
         size_t bytes;
-    } pieces[] = { { &c->seed, c->run * c->max_rows * nn_n_outputs(c->model->net) * bytes },
+    } pieces[] = { { &c->seed, c->run * c->max_rows * c->outputs * bytes },
                    { &c->product, c->store * c->store * bytes },
                    { &c->scratch, formed ? scratch * bytes : 0 },
                    { &c->met, turns * turns * bytes },
@@ -128,7 +128,7 @@ int nn_seeds_lay_out(nn_call *c, ad_error *error)
 {
     size_t bytes = nn_bytes(c->model->type), list = c->max_rows * (c->mean ? 1 : c->outputs), one = 0;
     c->n_panels = c->n_terms = c->n_uses = 0; /* those of all seeds at once */
-    if (!(c->tangent = nn_tangent_of(c->model->net, c->variant, true, error)))
+    if (!(c->tangent = nn_tangent_of(c->model->net, c->variant, c->of, true, error)))
         return -1;
     c->by_seeds = true;
     c->tile = c->max_rows;

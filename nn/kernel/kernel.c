@@ -196,8 +196,28 @@ static int compute(nn_call *c, const double *x, size_t rows, const double *x2, s
 
 static bool same_form(const nn_call *a, const nn_call *b)
 {
-    return a->variant == b->variant && a->by == b->by && a->mean == b->mean && a->symmetric == b->symmetric &&
-           a->rows == b->rows && a->rows2 == b->rows2;
+    size_t params = (size_t)a->model->net->n_params;
+    if (!a->counts != !b->counts || (a->counts && memcmp(a->counts, b->counts, params * sizeof *a->counts) != 0))
+        return false;
+    return a->variant == b->variant && a->by == b->by && a->of.id == b->of.id && a->mean == b->mean &&
+           a->symmetric == b->symmetric && a->rows == b->rows && a->rows2 == b->rows2;
+}
+
+/* The weights of the parameters, 0 of those that do not count; and the call's own copy of which do. */
+static int weigh(nn_call *c, ad_error *error)
+{
+    size_t params = (size_t)c->model->net->n_params;
+    bool *counts = c->counts ? ad_arena_alloc(c->arena, params + 1, sizeof *counts) : NULL;
+    if (!(c->weights = ad_arena_alloc(c->arena, params + 1, sizeof *c->weights)) || (c->counts && !counts))
+        return ad_fail(error, "kernel: out of memory");
+    if (nn_weigh(c->model, c->variant, c->by, c->weights, error) != 0)
+        return -1;
+    for (size_t k = 0; c->counts && k < params; k++) {
+        counts[k] = c->counts[k];
+        c->weights[k] *= counts[k];
+    }
+    c->counts = counts;
+    return 0;
 }
 
 /* A call of the form, with its terms, its plan and its places in the work: nothing of it depends on what the inputs
@@ -211,19 +231,13 @@ static nn_call *make_call(const nn_call *form, ad_error *error)
         return NULL;
     *c = *form;
     c->plan = &model->kernel->plans[c->variant][c->by == NN_READOUT];
-    c->tangent = nn_tangent_of(net, c->variant, false, error);
-    c->outputs = nn_n_outputs(net);
+    c->tangent = nn_tangent_of(net, c->variant, c->of, false, error);
     c->max_rows = c->rows2 > c->rows ? c->rows2 : c->rows;
-    c->outs = c->mean ? 1 : c->outputs;
     if (!c->tangent || !(c->arena = ad_arena_new(error)))
         goto failed;
-    if (!(c->weights = ad_arena_alloc(c->arena, (size_t)net->n_params + 1, sizeof *c->weights))) {
-        ad_fail(error, "kernel: out of memory");
-        goto failed;
-    }
-    if (nn_weigh(model, c->variant, c->by, c->weights, error) != 0)
-        goto failed;
-    if (nn_find_terms(c, error) != 0)
+    c->outputs = nn_axis_size(c, c->tangent->outputs, 1);
+    c->outs = c->mean ? 1 : c->outputs;
+    if (weigh(c, error) != 0 || nn_find_terms(c, error) != 0)
         goto failed;
     if (c->tangent->together && net->variants[c->variant].mixes && nn_too_many_seeds(c, c->max_rows)) {
         if (nn_seeds_lay_out(c, error) == 0)
@@ -237,8 +251,8 @@ failed:
 }
 
 /* A kernel of the same form as the one before allocates nothing. */
-static nn_call *call_of(nn_model *model, nn_weighing by, size_t rows, const double *x2, size_t rows2,
-                        nn_kernel_outputs outputs, ad_error *error)
+static nn_call *call_of(nn_model *model, nn_weighing by, const nn_kernel_part *part, size_t rows, const double *x2,
+                        size_t rows2, nn_kernel_outputs outputs, ad_error *error)
 {
     const nn_net *net = model->net;
     if (rows == 0 || (x2 && rows2 == 0)) {
@@ -251,10 +265,15 @@ static nn_call *call_of(nn_model *model, nn_weighing by, size_t rows, const doub
     int v = nn_variant_of(model, NN_TRAINING);
     if (v == 0 && (nn_norm_check_rows(model, rows, error) || (x2 && nn_norm_check_rows(model, rows2, error))))
         return NULL;
+    bool vector = part && part->of.graph;
+    if (vector && nn_vector_check(model, part->of, error) != 0)
+        return NULL;
     const nn_call form = { .model = model,
                            .kernel = model->kernel,
                            .variant = v,
                            .by = by,
+                           .of = vector ? part->of : net->variants[v].output,
+                           .counts = part ? part->params : NULL,
                            .mean = outputs == NN_MEAN,
                            .symmetric = !x2,
                            .rows = rows,
@@ -267,10 +286,10 @@ static nn_call *call_of(nn_model *model, nn_weighing by, size_t rows, const doub
     return model->kernel->last;
 }
 
-static int kernel_of(nn_model *model, nn_weighing by, const double *x, size_t rows, const double *x2, size_t rows2,
-                     nn_kernel_outputs outputs, double *out, ad_error *error)
+static int kernel_of(nn_model *model, nn_weighing by, const nn_kernel_part *part, const double *x, size_t rows,
+                     const double *x2, size_t rows2, nn_kernel_outputs outputs, double *out, ad_error *error)
 {
-    nn_call *c = call_of(model, by, rows, x2, rows2, outputs, error);
+    nn_call *c = call_of(model, by, part, rows, x2, rows2, outputs, error);
     if (!c)
         return -1;
     return c->by_seeds ? nn_seeds_compute(c, x, rows, x2, rows2, out, NULL, error)
@@ -280,7 +299,7 @@ static int kernel_of(nn_model *model, nn_weighing by, const double *x, size_t ro
 int nn_kernel_cost(nn_model *model, bool nngp, const double *x, size_t rows, const double *x2, size_t rows2,
                    nn_kernel_outputs outputs, double *bytes, double *seconds, ad_error *error)
 {
-    nn_call *c = call_of(model, nngp ? NN_READOUT : NN_TANGENT, rows, x2, rows2, outputs, error);
+    nn_call *c = call_of(model, nngp ? NN_READOUT : NN_TANGENT, NULL, rows, x2, rows2, outputs, error);
     if (!c)
         return -1;
     *bytes = (double)c->kernel->work_bytes + (c->plan->plan ? (double)ad_plan_bytes(c->plan->plan) : 0) +
@@ -292,17 +311,23 @@ int nn_kernel_cost(nn_model *model, bool nngp, const double *x, size_t rows, con
 int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
            double *out, ad_error *error)
 {
-    return kernel_of(model, NN_TANGENT, x, rows, x2, rows2, outputs, out, error);
+    return kernel_of(model, NN_TANGENT, NULL, x, rows, x2, rows2, outputs, out, error);
 }
 
 int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
             double *out, ad_error *error)
 {
-    return kernel_of(model, NN_READOUT, x, rows, x2, rows2, outputs, out, error);
+    return kernel_of(model, NN_READOUT, NULL, x, rows, x2, rows2, outputs, out, error);
 }
 
 int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
                        nn_kernel_outputs outputs, double *out, ad_error *error)
 {
-    return kernel_of(model, NN_TRAINED, x, rows, x2, rows2, outputs, out, error);
+    return kernel_of(model, NN_TRAINED, NULL, x, rows, x2, rows2, outputs, out, error);
+}
+
+int nn_ntk_part(nn_model *model, const nn_kernel_part *part, const double *x, size_t rows, const double *x2,
+                size_t rows2, nn_kernel_outputs outputs, double *out, ad_error *error)
+{
+    return kernel_of(model, NN_TANGENT, part, x, rows, x2, rows2, outputs, out, error);
 }

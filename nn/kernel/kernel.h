@@ -6,8 +6,11 @@
 #include "nn/model/model.h"
 
 struct nn_tangent {
-    bool together; /* the seed knows its sample, too: samples meet, or parameters meet before they meet a sample */
-    ad_var seed;   /* an input, one output of one sample an entry of `sample`; no graph: the delta of all at once */
+    struct nn_tangent *next;
+    ad_var of;       /* whose derivative it is: (batch, outputs), the network's outputs or a vector in their place */
+    ad_axis outputs; /* the other axis of `of` than the batch */
+    bool together;   /* the seed knows its sample, too: samples meet, or parameters meet before they meet a sample */
+    ad_var seed;     /* an input, one output of one sample an entry of `sample`; no graph: the delta of all at once */
     ad_axis out, sample, batch; /* the seed's output, the sample whose output it is, and the samples of a run */
     ad_site *sites;
     int n_sites;
@@ -74,6 +77,8 @@ typedef struct nn_call {
     const struct nn_tangent *tangent;
     struct nn_kernel *kernel;
     nn_weighing by;
+    ad_var of;          /* the outputs, or a vector */
+    const bool *counts; /* by parameter: whether its part counts; NULL: all do */
     nn_kernel_plan *plan;
     int variant; /* in training or in evaluation */
     bool mean, symmetric;
@@ -135,12 +140,15 @@ int nn_seeds_compute(nn_call *c, const double *x, size_t rows, const double *x2,
                      double *seconds, ad_error *error);
 
 /* sites.c */
-const struct nn_tangent *nn_tangent_of(const nn_net *net, int variant, bool by_seeds, ad_error *error);
+const struct nn_tangent *nn_tangent_of(const nn_net *net, int variant, ad_var of, bool by_seeds, ad_error *error);
 /* The panels, terms and uses of all parameters that have a weight. */
 int nn_find_terms(nn_call *c, ad_error *error);
 
 /* readout.c */
 int nn_weigh(const nn_model *model, int variant, nn_weighing by, double *weights, ad_error *error);
+
+/* vector.c: is it a vector of the network, (batch, axis), in the mode of the model? */
+int nn_vector_check(const nn_model *model, ad_var vector, ad_error *error);
 
 /* products.c: `rows` are those of the two sides, `other` is the side of the columns, 0 where it is the first. */
 void nn_pack(const nn_call *c, const nn_walk *w, const char *from, char *to, bool add);

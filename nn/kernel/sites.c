@@ -31,9 +31,9 @@ static bool meets_early(const nn_net *net, ad_var output, bool *learns, bool *re
     return false;
 }
 
-static struct nn_tangent *trace_tangent(const nn_net *net, int v, bool by_seeds, ad_error *error)
+static struct nn_tangent *trace_tangent(const nn_net *net, int v, ad_var output, bool by_seeds, ad_error *error)
 {
-    ad_var output = net->variants[v].output;
+    const ad_shape *shape = ad_shape_get(output);
     struct nn_tangent *t = ad_arena_alloc(net->arena, 1, sizeof *t);
     bool *marks = ad_arena_alloc(net->arena, 2 * (size_t)output.id + 2, sizeof *marks);
     if (!t || !marks) {
@@ -41,31 +41,37 @@ static struct nn_tangent *trace_tangent(const nn_net *net, int v, bool by_seeds,
         return NULL;
     }
     t->together = ad_parameters_coupled(output, net->batch) || meets_early(net, output, marks, marks + output.id + 1);
+    t->of = output;
     t->batch = net->batch;
+    t->outputs = shape->axes[ad_same(shape->axes[0], net->batch) ? 1 : 0];
     ad_var seed = { 0 };
     if (by_seeds) {
+        const char *name = v ? "kernel.seed (evaluation)" : "kernel.seed";
+        if (output.id != net->variants[v].output.id)
+            name = ad_arena_text(net->arena, "kernel.seed of %d", output.id);
         t->sample = ad_batch(net->graph, "kernel.seeds");
-        ad_shape all = ad_shape_of(t->sample, net->batch, net->outputs);
-        seed = t->seed = ad_input(net->graph, v ? "kernel.seed (evaluation)" : "kernel.seed", all);
+        seed = t->seed = ad_input(net->graph, name, ad_shape_of(t->sample, net->batch, t->outputs));
     } else {
-        t->out = ad_unused_prime(net->graph, output.id, net->outputs);
+        t->out = ad_unused_prime(net->graph, output.id, t->outputs);
         t->sample = t->together ? ad_unused_prime(net->graph, output.id, net->batch) : net->batch;
-        seed = ad_delta(net->graph, t->out, net->outputs);
+        seed = ad_delta(net->graph, t->out, t->outputs);
     }
     if (t->together && !by_seeds) {
-        ad_shape all = ad_shape_of(t->out, net->outputs, t->sample, net->batch);
+        ad_shape all = ad_shape_of(t->out, t->outputs, t->sample, net->batch);
         seed = ad_mul(ad_expand(seed, all), ad_expand(ad_delta(net->graph, t->sample, net->batch), all));
     }
     t->n_sites = ad_backward(output, seed, NULL, 0, NULL, &t->sites);
     return ad_failed(net->graph) ? NULL : t;
 }
 
-const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, bool by_seeds, ad_error *error)
+const struct nn_tangent *nn_tangent_of(const nn_net *net, int v, ad_var of, bool by_seeds, ad_error *error)
 {
-    struct nn_tangent **kept = &((nn_net *)net)->variants[v].tangents[by_seeds];
     ad_mark before = nn_growth_begin(net);
+    struct nn_tangent **kept = &((nn_net *)net)->variants[v].tangents[by_seeds];
+    while (*kept && (*kept)->of.id != of.id)
+        kept = &(*kept)->next;
     if (!*kept)
-        *kept = trace_tangent(net, v, by_seeds, error);
+        *kept = trace_tangent(net, v, of, by_seeds, error);
     const struct nn_tangent *t = *kept;
     return nn_growth_end(net, before, "kernel", error) == 0 ? t : NULL;
 }

@@ -120,13 +120,20 @@ ad_var nn_activation_at(ad_where where, nn_net *net, const char *name, ad_var x)
 {
     if (!ad_has_text(where, "activation", net->graph, "name", name) || !nn_takes(where, net, "activation", name, x))
         return (ad_var){ net->graph, -1 };
-    int op = ad_unary_named(name);
+    int op = ad_unary_named(name), n = 0;
     if (op >= 0 && ad_op_facts_of((ad_op)op)->activation)
         return ad_unary_at(where, (ad_op)op, x, ad_op_facts_of((ad_op)op)->usual_p);
-    char list[300] = "";
+    const char *names[AD_CUSTOM + 3] = { NULL };
+    char list[320] = "";
     size_t used = 0;
-    for (int k = 0; k < AD_CUSTOM && used < sizeof list; k++)
+    for (int k = 0; k < AD_CUSTOM; k++)
         if (ad_op_facts_of((ad_op)k)->activation)
-            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", ad_op_name((ad_op)k));
-    return ad_poison(net->graph, where, "no activation %.40s; there are %s", name, list);
+            names[n++] = ad_op_name((ad_op)k);
+    for (int k = 0; k < n && used < sizeof list; k++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", names[k]);
+    names[n++] = "silu"; /* other names of swish and hard_tanh */
+    names[n] = "hardtanh";
+    const char *closest = ad_closest(name, names);
+    return ad_poison(net->graph, where, "no activation %.40s%s%s%s; there are %s", name,
+                     closest ? " (did you mean " : "", closest ? closest : "", closest ? "?)" : "", list);
 }

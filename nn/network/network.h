@@ -34,7 +34,8 @@ typedef struct nn_norm {
 typedef struct {
     ad_var output;
     bool mixes;                     /* an output depends on other samples, too: all rows of a run belong together */
-    struct nn_tangent *tangents[2]; /* traced when first asked for: with all seeds at once, and by seeds */
+    struct nn_tangent *tangents[2]; /* traced when first asked for: with all seeds at once, and by seeds; lists, of the
+                                       outputs' and of those of vectors that were asked for */
 } nn_variant;
 
 struct nn_net {

@@ -135,15 +135,22 @@ void nn_setting_give(nn_net *net, const char *text)
 
 void nn_settings_check_read(nn_net *net)
 {
+    enum { MAX_NAMES = 64 };
     char list[320] = "";
+    const char *names[MAX_NAMES + 1] = { NULL };
     size_t used = 0;
+    int n = 0;
     const nn_setting *unread = NULL;
     for (const nn_setting *s = net->settings; s; s = s->next) {
         if (!s->preset && !unread)
             unread = s;
+        if (s->preset && n < MAX_NAMES)
+            names[n++] = s->key;
         if (s->preset && used < sizeof list)
             used += (size_t)snprintf(list + used, sizeof list - used, "%s%s=%s", used ? ", " : "", s->key, s->preset);
     }
+    const char *closest = unread ? ad_closest(unread->key, names) : NULL;
     if (unread)
-        ad_fail(&net->error, "%s: no setting %s; there are (with their defaults) %s", nn_title(net), unread->key, list);
+        ad_fail(&net->error, "%s: no setting %s%s%s%s; there are (with their defaults) %s", nn_title(net), unread->key,
+                closest ? " (did you mean " : "", closest ? closest : "", closest ? "?)" : "", list);
 }

@@ -9,7 +9,10 @@ int nn_setting_choice(nn_net *net, const char *key, const char *const *words, co
     for (int k = 0; words[k]; k++)
         if (strcmp(value, words[k]) == 0)
             return k;
-    nn_setting_fail(net, key, wanted);
+    const char *closest = ad_closest(value, words);
+    char text[200];
+    snprintf(text, sizeof text, closest ? "%.120s: did you mean %s?" : "%.120s", wanted, closest);
+    nn_setting_fail(net, key, text);
     return 0;
 }
 

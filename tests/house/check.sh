@@ -30,9 +30,9 @@ for objects in limn_objects limn; do
 done
 [ -s "$work/calls" ] || { echo "house: no object files under $build: build first" >&2; exit 2; }
 
-# from to header, of every include between files of the house.
+# from to header, of every include between files of the house; "../" is the public headers' own.
 (cd "$source" && find autodiff nn tp datasets examples/limn -name '*.[ch]' 2>/dev/null | while read -r file; do
-    sed -n 's/^#include "\([^"]*\/[^"]*\/[^"]*\)".*/\1/p' "$file" | while read -r header; do
+    sed -n 's/^#include "\([^".][^"]*\/[^"]*\/[^"]*\)".*/\1/p' "$file" | while read -r header; do
         echo "$file $header"
     done
 done) >"$work/includes"
@@ -85,7 +85,7 @@ awk '{
      }' "$work/includes" | sort -u >>"$findings"
 
 # 4. A room'"'"'s inside is not installed.
-(cd "$prefix" && find . -name '*.h' -o -name '*.def' -o -name '*.c') | sed 's|^\./||' | while read -r header; do
+(cd "$prefix" && find include -name '*.h' -o -name '*.def' -o -name '*.c') | sed 's|^\./||' | while read -r header; do
     case ${header#*include/limn/} in
     */*/*) echo "installed: $header is the inside of a room: take it out of the public headers in CMakeLists.txt" ;;
     esac

@@ -38,9 +38,10 @@ static void gram(size_t m, size_t n, size_t k, double factor, const double *a, c
 static int input_covariances(tower *t, const double *x, const double *x2, size_t features, ad_error *error)
 {
     size_t m = t->rows[0], n = t->rows[1];
-    double *memory = ad_alloc((m + n) * features, sizeof *memory, "batchnorm", error), *second = memory + m * features;
+    double *memory = ad_alloc((m + n) * features, sizeof *memory, "batchnorm", error);
     if (!memory)
         return -1;
+    double *second = memory + m * features;
     shift(m, features, x, memory);
     double factor = 1 / (double)features;
     gram(m, m, features, factor, memory, memory, 0, t->k[0]);

@@ -141,6 +141,50 @@ static ad_var picked_late(nn_net *net, ad_var x)
     return nn_readout(net, "readout", ad_mean(h, ad_shape_of(time)));
 }
 
+/* ---- derivatives of the network's own output ---- */
+static ad_var ones_like(ad_var f)
+{
+    return ad_constant(f.graph, 1, *ad_shape_get(f));
+}
+
+/* f and its first two derivatives, as Sobolev training has them. */
+static ad_var slopes(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), one = ad_fixed(x.graph, "one", 1), features = ad_shape_get(x)->axes[1];
+    ad_var h = ad_tanh(nn_dense(net, "second", ad_erf(nn_dense(net, "first", x, n)), n)), dx;
+    ad_var f = nn_apply(nn_make_weight(net, "v", n, one, 1), h);
+    ad_backward(f, ones_like(f), &x, 1, &dx, NULL);
+    ad_var parts[] = { ad_take(f, one, 0), ad_take(dx, features, 0), ad_take(dx, features, 1) };
+    return ad_stack(parts, 3, nn_outputs(net));
+}
+
+/* f and the derivative along (1, 1, 1, 1), of a function with kinks. */
+static ad_var bent(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_relu(nn_dense(net, "second", ad_relu(nn_dense(net, "first", x, n)), n)), dx;
+    ad_var f = nn_readout(net, "readout", h);
+    ad_backward(f, ones_like(f), &x, 1, &dx, NULL);
+    return ad_add(f, ad_expand(ad_sum(dx, ad_shape_of(ad_shape_get(x)->axes[1])), *ad_shape_get(f)));
+}
+
+/* The derivative with respect to a hidden vector, summed against that vector; and the Laplacian. */
+static ad_var hidden(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), features = ad_shape_get(x)->axes[1];
+    ad_var h = nn_dense(net, "first", x, n), g, dx, second;
+    ad_var f = nn_readout(net, "readout", ad_tanh(nn_dense(net, "second", ad_tanh(h), n)));
+    ad_backward(f, ones_like(f), &h, 1, &g, NULL);
+    ad_backward(f, ones_like(f), &x, 1, &dx, NULL);
+    ad_var all = ad_contract(g, h, ad_shape_of(n));
+    for (size_t k = 0; k < FEATURES; k++) {
+        ad_var d = ad_take(dx, features, k);
+        ad_backward(d, ones_like(d), &x, 1, &second, NULL);
+        all = ad_add(all, ad_take(second, features, k));
+    }
+    return ad_expand(all, *ad_shape_get(f));
+}
+
 static const struct {
     const char *name;
     nn_function function;
@@ -156,6 +200,9 @@ static const struct {
     { "autoencoder", autoencoder, 1, false, false, true },
     { "early", early, 1, false, false, true },
     { "picked late", picked_late, 1, true, true, false },
+    { "slopes", slopes, 3, false, false, true },
+    { "bent", bent, 1, false, false, false },
+    { "hidden", hidden, 1, false, false, true },
 };
 enum { NETS = sizeof nets / sizeof *nets };
 

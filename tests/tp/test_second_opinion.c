@@ -212,7 +212,7 @@ Test(second_opinion, unchecked, .timeout = 600)
     expect_unchecked(&a, TP_NTK, &simple, plenty, "the simple rule was asked for");
     tp_limit_spec between = { .output = 1 };
     expect_found(&a, TP_NTK, 0, &between);
-    expect_unchecked(&a, TP_NTK, &between, plenty, "the first output's kernel alone");
+    expect_unchecked(&a, TP_NTK, &between, plenty, "the kernel is between two outputs");
     close_asked(&a);
 }
 

@@ -388,14 +388,14 @@ static int run_products(tp_sampler *s, int level)
     return 0;
 }
 
-/* The backward pass starts from the first output alone: equal outputs have equal limits. */
+/* The backward pass starts from one output alone. */
 static int seed_backward(tp_sampler *s)
 {
     for (int id = s->program->forward; id < s->program->n_nodes; id++)
         if (node_at(s, id)->op == AD_DELTA && ad_has(&node_at(s, id)->shape, s->program->seed)) {
             if (!(s->values[id] = tp_sampler_numbers(s, elements(s, id), "the seed of the backward pass")))
                 return -1;
-            s->values[id][0] = 1;
+            s->values[id][s->output * tp_sampler_stride(s, &node_at(s, id)->shape, nn_outputs(s->program->net))] = 1;
         }
     return 0;
 }
@@ -403,6 +403,7 @@ static int seed_backward(tp_sampler *s)
 void tp_sampler_enter(tp_sampler *s, int pass)
 {
     s->x = s->passes[pass].x;
+    s->output = s->passes[pass].output;
     s->values = s->passes[pass].values;
     for (int i = 0; i < s->sizes.n_batches; i++)
         s->sizes.batches[i].size = s->passes[pass].rows;
@@ -477,7 +478,7 @@ int tp_sampler_open(tp_sampler *s)
     s->kept = ad_arena_alloc(s->arena, n, sizeof *s->kept);
     for (int pass = 0; pass < s->n_passes; pass++)
         s->passes[pass].values = ad_arena_alloc(s->arena, n, sizeof *s->values);
-    s->revealed = ad_arena_alloc(s->arena, (size_t)nn_n_params(s->program->net) + 1, sizeof *s->revealed);
+    s->revealed = ad_arena_alloc(s->arena, (size_t)nn_n_params(s->program->net) + 2, sizeof *s->revealed);
     if (!s->level || !s->revealed_of || !s->kept || !s->revealed || !s->passes[0].values ||
         !s->passes[s->n_passes - 1].values)
         return ad_fail(s->error, "out of memory for %zu nodes", n);

@@ -47,10 +47,16 @@ void tp_operator_free(tp_operator *w);
 /* y += W x, or W' x, for `count` rows x; W' only if `in` is a space. */
 int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *x, double *y, ad_error *error);
 
-/* One run of the executor on so many samples: the kernel at n = samples, (rows, rows2), of the first output. Both
- * inputs are run as one batch, or as two batches if samples meet. */
-int tp_sample_once(const tp_program *, tp_kernel_kind, size_t samples, uint64_t seed, int threads, const double *x,
-                   size_t rows, const double *x2, size_t rows2, double *out, ad_error *error);
+/* One run of the executor on so many samples: the kernel at n = samples, (rows, rows2), between two outputs. Both
+ * inputs are run as one batch, or as two batches if samples meet or the outputs differ. */
+typedef struct {
+    size_t samples;
+    uint64_t seed;
+    int threads;
+    size_t output, output2;
+} tp_sampling;
+int tp_sample_once(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
+                   const double *x2, size_t rows2, double *out, ad_error *error);
 /* One run: the mean squares of the vectors that a view of a program keeps (tp_view_of), over the rows of x. */
 int tp_sample_squares(const tp_program *view, size_t samples, uint64_t seed, int threads, const double *x, size_t rows,
                       double *squares, ad_error *error);

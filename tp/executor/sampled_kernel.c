@@ -124,6 +124,143 @@ static int add_pair(const tp_sampler *s, const kernel_frame *k, const ad_site *s
     return 0;
 }
 
+/* ---- gradients entry by entry ---- */
+static int count_widths(const tp_sampler *s, const ad_shape *shape)
+{
+    int count = 0;
+    for (int i = 0; i < shape->rank; i++)
+        count += ad_axis_kind(s->graph, shape->axes[i]) == AD_WIDTH;
+    return count;
+}
+
+/* The axes of a parameter that a site's y is not summed over. */
+static ad_shape rest_of(const ad_site *site)
+{
+    const ad_shape *w = ad_shape_get(site->param);
+    return site->y.graph ? ad_shape_minus(w, &site->over) : *w;
+}
+
+/* Is the kernel between two sites <delta, delta'> <y, y'>, or that of a matrix and its transpose? */
+static bool has_factors(const ad_site *a, const ad_site *b)
+{
+    ad_shape rest = rest_of(a), of_b = rest_of(b);
+    bool crossed = a->y.graph && b->y.graph && ad_shape_same(&a->over, &of_b);
+    return ad_shape_same(&rest, &of_b) || crossed;
+}
+
+/* Does the gradient of a parameter with one width at most go entry by entry: where its uses differ in what they sum
+ * over, stay aligned with it, or are summed over a width that it has not? */
+static bool goes_by_entries(const tp_sampler *s, int param)
+{
+    const tp_program *program = s->program;
+    const ad_site *first = NULL;
+    bool by_entries = false;
+    for (int i = 0; i < program->n_sites; i++) {
+        const ad_site *site = &program->sites[i];
+        if (site->param.id != param)
+            continue;
+        ad_shape rest = rest_of(site), free = free_axes(s, site);
+        ad_shape aligned = site->y.graph ? ad_shape_meet(&rest, ad_shape_get(site->y)) : (ad_shape){ 0 };
+        first = first ? first : site;
+        by_entries |= !has_factors(first, site) || aligned.rank > 0 || count_widths(s, &free) > 0;
+    }
+    return by_entries && count_widths(s, ad_shape_get((ad_var){ (ad_graph *)s->graph, param })) < 2;
+}
+
+/* Loops over a site's free axes, its rows and the parameter's width; strides of y, of delta and of the gradient. */
+typedef struct {
+    int rank;
+    size_t size[AD_MAX_RANK + 2], y[AD_MAX_RANK + 2], delta[AD_MAX_RANK + 2], to[AD_MAX_RANK + 2];
+} gradient_loops;
+
+static void add_loop(const tp_sampler *s, gradient_loops *l, const ad_site *site, ad_axis axis, size_t to)
+{
+    l->size[l->rank] = tp_sampler_size(s, axis);
+    l->y[l->rank] = site->y.graph ? tp_sampler_stride(s, ad_shape_get(site->y), axis) : 0;
+    l->delta[l->rank] = tp_sampler_stride(s, ad_shape_get(site->delta), axis);
+    l->to[l->rank++] = to;
+}
+
+static void add_products(const gradient_loops *l, const double *y, const double *delta, double *to)
+{
+    size_t at[AD_MAX_RANK + 2] = { 0 }, of_y = 0, of_delta = 0, of_to = 0;
+    int last = l->rank - 1, axis;
+    do {
+        for (size_t i = 0; i < l->size[last]; i++)
+            to[of_to + i * l->to[last]] += (y ? y[of_y + i * l->y[last]] : 1) * delta[of_delta + i * l->delta[last]];
+        for (axis = last - 1; axis >= 0; axis--) {
+            of_y += l->y[axis];
+            of_delta += l->delta[axis];
+            of_to += l->to[axis];
+            if (++at[axis] < l->size[axis])
+                break;
+            of_y -= l->y[axis] * at[axis];
+            of_delta -= l->delta[axis] * at[axis];
+            of_to -= l->to[axis] * at[axis];
+            at[axis] = 0;
+        }
+    } while (axis >= 0);
+}
+
+/* The gradients (rows, width) of a parameter at entry number `entry` of its fixed axes. */
+static void gradient_at(const tp_sampler *s, int param, size_t entry, size_t length, double *to)
+{
+    const tp_program *program = s->program;
+    for (int i = 0; i < program->n_sites; i++) {
+        const ad_site *site = &program->sites[i];
+        if (site->param.id != param)
+            continue;
+        const ad_shape *w = ad_shape_get(site->param);
+        ad_shape free = free_axes(s, site);
+        gradient_loops l = { 0 };
+        size_t of_y = 0, of_delta = 0, left = entry;
+        for (int k = 0; k < free.rank; k++)
+            add_loop(s, &l, site, free.axes[k], 0);
+        add_loop(s, &l, site, row_axis(s), length);
+        for (int k = w->rank - 1; k >= 0; k--) {
+            size_t size = tp_sampler_size(s, w->axes[k]);
+            if (ad_axis_kind(s->graph, w->axes[k]) == AD_WIDTH) {
+                add_loop(s, &l, site, w->axes[k], 1);
+                continue;
+            }
+            of_y += left % size * (site->y.graph ? tp_sampler_stride(s, ad_shape_get(site->y), w->axes[k]) : 0);
+            of_delta += left % size * tp_sampler_stride(s, ad_shape_get(site->delta), w->axes[k]);
+            left /= size;
+        }
+        add_products(&l, site->y.graph ? s->values[site->y.id] + of_y : NULL, s->values[site->delta.id] + of_delta, to);
+    }
+}
+
+/* weight times the inner products of a parameter's gradients. */
+static int add_by_entries(tp_sampler *s, const kernel_frame *k, int param, double weight, double *out)
+{
+    const ad_shape *w = ad_shape_get((ad_var){ (ad_graph *)s->graph, param });
+    size_t length = 1, entries = 1;
+    for (int i = 0; i < w->rank; i++) {
+        bool wide = ad_axis_kind(s->graph, w->axes[i]) == AD_WIDTH;
+        *(wide ? &length : &entries) *= tp_sampler_size(s, w->axes[i]);
+    }
+    double *first = tp_sampler_numbers(s, k->total * length, "a gradient"), *second = first;
+    if (first && s->n_passes > 1)
+        second = tp_sampler_numbers(s, k->total2 * length, "a gradient");
+    for (size_t e = 0; e < entries && first && second; e++) {
+        for (int pass = 0; pass < s->n_passes; pass++) {
+            double *to = pass ? second : first;
+            tp_sampler_enter(s, pass);
+            memset(to, 0, (pass ? k->total2 : k->total) * length * sizeof *to);
+            gradient_at(s, param, e, length, to);
+        }
+        gram(k, 0, first, second, length, 0, 0);
+        for (size_t i = 0; i < k->rows * k->rows2; i++)
+            out[i] += weight * k->gram[0][i];
+    }
+    bool made = first && second;
+    if (second != first)
+        ad_free(second);
+    ad_free(first);
+    return made ? 0 : -1;
+}
+
 /* The factors of all sites of a parameter, in one pass. */
 static int take_all(tp_sampler *s, int pass, int param, factors *all)
 {
@@ -139,14 +276,23 @@ static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k,
     const tp_program *program = s->program;
     const nn_net *net = program->net;
     size_t n = (size_t)program->n_sites;
-    double *weights = tp_sampler_numbers(s, (size_t)nn_n_params(net), "weights");
+    int n_params = nn_n_params(net), probed = program->probe >= 0;
+    double *weights = tp_sampler_numbers(s, (size_t)n_params + 1, "weights");
     factors *all = ad_alloc(2 * n + 1, sizeof *all, "sites", s->error), *second = all + (s->n_passes > 1 ? n : 0);
-    int status = !weights || !all || (which == TP_NNGP && nn_readout_variances(net, &s->sizes, weights, s->error));
-    for (int p = 0; p < nn_n_params(net) && !status; p++) {
+    int status = !weights || !all;
+    if (!status && which == TP_NNGP && probed)
+        weights[n_params] = 1; /* its omega is N(0, 1) */
+    else if (!status && which == TP_NNGP)
+        status = nn_readout_variances(net, &s->sizes, weights, s->error);
+    for (int p = 0; p < n_params + probed && !status; p++) {
         double weight = which == TP_NNGP ? weights[p] : 1;
-        int param = nn_param(net, p).id;
+        int param = p < n_params ? nn_param(net, p).id : program->probe;
         if (!(weight > 0))
             continue;
+        if (goes_by_entries(s, param)) {
+            status = add_by_entries(s, k, param, weight, out);
+            continue;
+        }
         for (int pass = 0; pass < s->n_passes && !status; pass++)
             status = take_all(s, pass, param, pass ? second : all);
         for (int i = 0; i < program->n_sites; i++)
@@ -164,32 +310,33 @@ static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k,
     return status ? -1 : 0;
 }
 
-int tp_sample_once(const tp_program *program, tp_kernel_kind which, size_t samples, uint64_t seed, int threads,
-                   const double *x, size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
+int tp_sample_once(const tp_program *program, tp_kernel_kind which, const tp_sampling *spec, const double *x,
+                   size_t rows, const double *x2, size_t rows2, double *out, ad_error *error)
 {
     size_t features = nn_features(program->net), columns = x2 ? rows2 : rows;
-    int held = ad_threads(threads, error);
+    int held = ad_threads(spec->threads, error);
     if (!held)
         return -1;
     tp_sampler s = { .program = program,
                      .graph = program->graph,
                      .error = error,
-                     .seed = seed,
-                     .n_passes = 1,
+                     .seed = spec->seed,
+                     .n_passes = spec->output != spec->output2 || (x2 && program->coupled) ? 2 : 1,
                      .threads = held,
-                     .sizes = { .n = samples, .n_batches = 1 } };
+                     .sizes = { .n = spec->samples, .n_batches = 1 } };
     kernel_frame k = { .rows = rows, .rows2 = columns, .total = rows, .total2 = columns };
     s.sizes.batches[0].axis = nn_batch(program->net);
     s.passes[0].x = x;
+    s.passes[1].x = x2 ? x2 : x;
     s.passes[0].rows = rows;
+    s.passes[1].rows = columns;
+    s.passes[0].output = spec->output;
+    s.passes[1].output = spec->output2;
     double *both = NULL;
     int status = 0, before = ad_blas_begin(held);
-    if (program->coupled) {
+    if (program->coupled)
         s.sizes.batches[s.sizes.n_batches++].axis = program->sample;
-        s.passes[1].x = x2;
-        s.passes[1].rows = rows2;
-        s.n_passes = x2 ? 2 : 1;
-    } else if (x2) { /* both as one batch */
+    if (x2 && s.n_passes == 1) { /* both as one batch */
         k.second = rows;
         k.total = k.total2 = s.passes[0].rows = rows + rows2;
         s.passes[0].x = both = tp_sampler_numbers(&s, (rows + rows2) * features, "inputs");

@@ -30,11 +30,13 @@ typedef struct {
     tp_revealed *revealed;
     int n_revealed;
     const double *x;
-    /* One pass over the trace, or one for each of two batches whose samples meet: the weights are the same. */
+    size_t output; /* whose gradient the pass has */
+    /* One pass over the trace, or one for each of two batches whose samples meet, or of two outputs: by the same
+     * weights. */
     int n_passes;
     struct {
         const double *x;
-        size_t rows;
+        size_t rows, output;
         double **values;
     } passes[2];
 } tp_sampler;

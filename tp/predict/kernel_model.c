@@ -95,23 +95,31 @@ int tp_model_refuse(const tp_kernel_model *m, const char *what, double smallest,
         pow(10, ceil(log10((lift + m->ridge) / m->diagonal))), m->diagonal);
 }
 
-static int by_eigenvalues(tp_kernel_model *m, ad_error *error)
+int tp_eigenvectors(double *matrix, size_t n, double *values, ad_error *error)
 {
-    lapack_int n = (lapack_int)m->n, i_size = 3 + 5 * n;
-    size_t size = 1 + 6 * m->n + 2 * m->n * m->n;
+    lapack_int order = (lapack_int)n, i_size = 3 + 5 * order;
+    size_t size = 1 + 6 * n + 2 * n * n;
     double *work = NULL;
     lapack_int *i_work = NULL;
     int status = -1;
-    if ((m->values = ad_alloc(m->n, sizeof *m->values, "eigenvalues", error)) &&
-        (work = ad_alloc(size, sizeof *work, "the work of an eigendecomposition", error)) &&
+    if (n > MAX_INPUTS)
+        return ad_fail(error, "predict: a kernel of %zu inputs, of which eigenvalues are for %d: t = inf takes more", n,
+                       MAX_INPUTS);
+    if ((work = ad_alloc(size, sizeof *work, "the work of an eigendecomposition", error)) &&
         (i_work = ad_alloc((size_t)i_size, sizeof *i_work, "the work of an eigendecomposition", error)))
         status = 0;
-    if (!status && LAPACKE_dsyevd_work(LAPACK_COL_MAJOR, 'V', 'L', n, m->factor, n, m->values, work, (lapack_int)size,
+    if (!status && LAPACKE_dsyevd_work(LAPACK_COL_MAJOR, 'V', 'L', order, matrix, order, values, work, (lapack_int)size,
                                        i_work, i_size) != 0)
         status = ad_fail(error, "predict: LAPACK found no eigenvalues of the kernel");
     ad_free(work);
     ad_free(i_work);
-    if (status)
+    return status;
+}
+
+static int by_eigenvalues(tp_kernel_model *m, ad_error *error)
+{
+    if (!(m->values = ad_alloc(m->n, sizeof *m->values, "eigenvalues", error)) ||
+        tp_eigenvectors(m->factor, m->n, m->values, error))
         return -1;
     m->smallest = m->values[0];
     m->largest = m->values[m->n - 1];
@@ -140,26 +148,41 @@ static int by_cholesky(tp_kernel_model *m, ad_error *error)
     return 0;
 }
 
-/* The kernel and what is asked of it; the mean of its diagonal. */
-static int check_kernel(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_error *error)
+int tp_check_finite(const char *what, const double *values, size_t n, size_t columns, ad_error *error)
 {
-    size_t n = m->n;
-    if (n == 0 || n > INT32_MAX / 8 || n % m->outputs)
-        return ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", n / m->outputs, m->outputs);
-    if (!spec->cholesky && n > MAX_INPUTS)
-        return ad_fail(error, "predict: a kernel of %zu inputs, of which eigenvalues are for %d: t = inf takes more", n,
-                       MAX_INPUTS);
+    for (size_t i = 0; values && i < n * columns; i++)
+        if (!isfinite(values[i]))
+            return ad_fail(error, "predict: %s: row %zu is %g", what, i / columns, values[i]);
+    return 0;
+}
+
+int tp_check_kernel(const double *kernel, size_t n, double *diagonal, ad_error *error)
+{
+    *diagonal = 0;
+    if (n == 0 || n > INT32_MAX / 8)
+        return ad_fail(error, "predict: a kernel of %zu inputs", n);
     for (size_t i = 0; i < n * n; i++)
-        if (!isfinite(m->factor[i]))
+        if (!isfinite(kernel[i]))
             return ad_fail(error, "predict: the kernel of inputs %zu and %zu (counted from 0) is %g", i / n, i % n,
-                           m->factor[i]);
+                           kernel[i]);
     for (size_t i = 0; i < n; i++)
-        m->diagonal += m->factor[i * n + i] / (double)n;
-    if (!(m->diagonal > 0))
-        return ad_fail(error, "predict: the kernel's diagonal has mean %g: there is nothing to learn with",
-                       m->diagonal);
+        *diagonal += kernel[i * n + i] / (double)n;
+    if (!(*diagonal > 0))
+        return ad_fail(error, "predict: the kernel's diagonal has mean %g: there is nothing to learn with", *diagonal);
+    return 0;
+}
+
+/* The kernel and what is asked of it; the mean of its diagonal. */
+static int check_model(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_error *error)
+{
+    if (m->n % m->outputs)
+        return ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", m->n / m->outputs, m->outputs);
+    if (tp_check_kernel(m->factor, m->n, &m->diagonal, error))
+        return -1;
     if (!(spec->ridge >= 0 && isfinite(spec->ridge)))
         return ad_fail(error, "predict: ridge %g is not from 0 up", spec->ridge);
+    if (!(spec->noise >= 0 && isfinite(spec->noise)))
+        return ad_fail(error, "predict: noise %g is not from 0 up", spec->noise);
     return 0;
 }
 
@@ -175,9 +198,9 @@ tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_m
     *m = (tp_kernel_model){
         .n = n, .outputs = spec.outputs > 1 ? spec.outputs : 1, .factor = kernel, .threads = threads
     };
-    int status = check_kernel(m, &spec, error);
+    int status = check_model(m, &spec, error);
     if (!status) {
-        m->ridge = spec.ridge * m->diagonal;
+        m->ridge = spec.ridge * m->diagonal + spec.noise;
         for (size_t i = 0; i < n; i++)
             kernel[i * n + i] += m->ridge;
         int before = ad_blas_begin(m->threads);
@@ -225,17 +248,30 @@ void tp_model_product(const tp_kernel_model *m, const double *a, size_t columns,
     ad_blas_end(before);
 }
 
-int tp_outputs(const tp_kernel_model *m, const double *a, size_t columns, const double *start, double *out,
-               ad_error *error)
+/* f_0 + (K + ridge - without) a. */
+static int outputs(const tp_kernel_model *m, double without, const double *a, size_t columns, const double *start,
+                   double *out, ad_error *error)
 {
     double *scratch = ad_alloc(m->n * columns, sizeof *scratch, "outputs", error);
     if (!scratch)
         return -1;
     tp_model_product(m, a, columns, scratch, out);
-    for (size_t i = 0; i < m->n * columns && start; i++)
-        out[i] += start[i];
+    for (size_t i = 0; i < m->n * columns; i++)
+        out[i] += (start ? start[i] : 0) - without * a[i];
     ad_free(scratch);
     return 0;
+}
+
+int tp_outputs(const tp_kernel_model *m, const double *a, size_t columns, const double *start, double *out,
+               ad_error *error)
+{
+    return outputs(m, 0, a, columns, start, out, error);
+}
+
+int tp_fitted_values(const tp_kernel_model *m, const double *a, size_t columns, const double *start, double *out,
+                     ad_error *error)
+{
+    return outputs(m, m->ridge, a, columns, start, out, error);
 }
 
 void tp_outputs_at(const tp_kernel_model *m, const double *cross, size_t rows, const double *a, size_t columns,

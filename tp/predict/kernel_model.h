@@ -5,6 +5,13 @@
 
 /* out = (K + ridge) a; all are (n, columns). */
 void tp_model_product(const tp_kernel_model *model, const double *a, size_t columns, double *scratch, double *out);
+/* The eigenvalues, ascending, of a symmetric matrix (n, n), whose rows become its eigenvectors; on the threads that
+ * BLAS has. */
+int tp_eigenvectors(double *matrix, size_t n, double *values, ad_error *error);
+/* Are all of the n * columns numbers finite? `what` names them; NULL values are. */
+int tp_check_finite(const char *what, const double *values, size_t n, size_t columns, ad_error *error);
+/* The mean of the diagonal of a kernel (n, n) of finite numbers, which must be positive. */
+int tp_check_kernel(const double *kernel, size_t n, double *diagonal, ad_error *error);
 /* The error that a kernel cannot be inverted ("singular"), with its condition number and a ridge that would do. */
 int tp_model_refuse(const tp_kernel_model *model, const char *what, double smallest, ad_error *error);
 /* The training with its defaults filled in, for so many columns; an error if a number of it is out of range. */

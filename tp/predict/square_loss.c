@@ -139,14 +139,6 @@ static int solve_square(const tp_kernel_model *m, const tp_training *t, const do
     return 0;
 }
 
-static int check_numbers(const char *what, const double *values, size_t rows, size_t columns, ad_error *error)
-{
-    for (size_t i = 0; values && i < rows * columns; i++)
-        if (!isfinite(values[i]))
-            return ad_fail(error, "predict: %s: row %zu is %g", what, i / columns, values[i]);
-    return 0;
-}
-
 int tp_coefficients(const tp_kernel_model *m, const tp_training *given, const double *y, size_t columns,
                     const double *start, const double *times, size_t n_times, double *out, ad_error *error)
 {
@@ -154,8 +146,8 @@ int tp_coefficients(const tp_kernel_model *m, const tp_training *given, const do
     size_t count = m->n * columns;
     if (columns == 0 || columns > INT32_MAX / 8 || (m->outputs > 1 && columns > 1))
         return ad_fail(error, "predict: %zu columns of targets", columns);
-    if (tp_training_settle(m, &t, columns, error) || check_numbers("targets", y, m->n, columns, error) ||
-        check_numbers("outputs at the start", start, m->n, columns, error))
+    if (tp_training_settle(m, &t, columns, error) || tp_check_finite("targets", y, m->n, columns, error) ||
+        tp_check_finite("outputs at the start", start, m->n, columns, error))
         return -1;
     for (size_t k = 0; k < n_times; k++) {
         if (check_time(&t, times[k], error) || (t.loss == NN_SQUARE && check_limit(m, &t, columns, times[k], error)))

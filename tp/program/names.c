@@ -171,9 +171,9 @@ tp_line *tp_add_line(tp_writer *w, tp_rule rule, int node, const char *name, con
                        .type = type,
                        .law = "",
                        .factor = "",
-                       .where = ad_node_of(w->graph, node)->where,
                        .node = node,
-                       .c = 1 };
+                       .c = 1,
+                       .where = ad_node_of(w->graph, node)->where };
     return line;
 }
 
@@ -206,10 +206,10 @@ void tp_name_term(tp_writer *w, int id, tp_line_term *t, tp_rule rule)
     if (!name)
         name = fresh(w, (id >= w->program->forward ? backward : forward)[t->type]);
     tp_line *line = tp_add_line(w, rule, id, name, t->text, tp_type_text(w, t, &ad_node_of(w->graph, id)->shape));
-    if (line->backward)
-        line->factor = tp_coefficient_text(w, t->c, t->power);
     line->c = t->c;
     line->power = t->power;
+    if (line->backward)
+        line->factor = tp_coefficient_text(w, t->c, t->power);
     t->text = name;
     t->level = ATOM_LEVEL;
     t->named = true;

@@ -17,9 +17,9 @@ typedef struct {
     const char *type;   /* "A(n, n)", "G(n)", "H(n)" or "scalar" */
     const char *law;    /* an input's distribution, "N(0, 2/n)"; else empty */
     const char *factor; /* what the traced quantity is this times, "1/√n"; empty for 1 */
-    ad_where where;     /* file NULL: none is printed */
-    int node;           /* of the trace, which is c n^power times what the line defines */
+    int node;           /* the traced quantity, which is c n^power times what the line defines */
     double c, power;
+    ad_where where; /* file NULL: none is printed */
 } tp_line;
 
 /* The trace that is translated: the output f (batch, outputs), and the sites that the backward pass from a delta over
@@ -35,6 +35,7 @@ struct tp_program {
     int forward;
     ad_site *sites;
     int n_sites;
+    int probe; /* of a program of a vector: the parameter that reads it out, which has no part in its NTK; else -1 */
 
     ad_arena *arena;
     int n_nodes;  /* what follows is by node, of those that there were when the program was made */
@@ -46,6 +47,11 @@ struct tp_program {
     int *adjoint; /* of a forward node: the node that holds its adjoint, -1 if there is none */
 };
 
+/* A node of the net's graph with two axes, the batch and a width? */
+bool tp_is_vector(const nn_net *net, ad_var vector);
+/* The network's output, linear in readouts that it multiplies vectors with before the end, with these last
+ * (read_out_last.c); others as they are; its id is -1 without memory or with a poisoned graph. */
+ad_var tp_read_out_last(ad_var output, ad_axis outputs, ad_axis batch);
 /* The network's output in the forms that rules are for (rewrite.c); its id is -1 without memory or with a poisoned
  * graph. */
 ad_var tp_rewrite(ad_var output, ad_axis batch);

@@ -197,17 +197,46 @@ static int translate(tp_program *program, ad_error *error)
     return 0;
 }
 
-tp_program *tp_translate(nn_net *net, ad_error *error)
+/* An output in the forms that rules are for; one whose readout is now last has new functions of parameters alone. */
+static ad_var rewritten(const nn_net *net, ad_var output)
 {
-    tp_program *program = net ? ad_alloc(1, sizeof *program, "a program", error) : NULL;
-    if (!net)
-        ad_fail(error, "program: no network (NULL)");
+    if (ad_failed(output.graph))
+        return output;
+    ad_var first = tp_rewrite(output, nn_batch(net));
+    if (first.id < 0)
+        return first;
+    ad_var last = tp_read_out_last(first, nn_outputs(net), nn_batch(net));
+    return last.id < 0 || last.id == first.id ? last : tp_rewrite(last, nn_batch(net));
+}
+
+/* Reads a vector out by a parameter of its own, omega ~ N(0, 1): f = omega h / sqrt(size), whose NNGP kernel is the
+ * mean of h h' over the coordinates, and whose NTK over all other parameters that of <dh, dh'>. *probe: that
+ * parameter. */
+static ad_var read_out(nn_net *net, ad_var vector, int *probe)
+{
+    ad_graph *graph = nn_graph(net);
+    const ad_shape *shape = ad_shape_get(vector);
+    ad_axis axis = shape->axes[ad_same(shape->axes[0], nn_batch(net)) ? 1 : 0];
+    const ad_init init = { .axis = axis, .deviation = 1, .multiplier = 1, .multiplier_power = -0.5, .rate = 1 };
+    const char *name = ad_arena_text(net->arena, "probe.%d", ad_graph_size(graph));
+    ad_var omega = ad_param(graph, name, ad_shape_of(axis, nn_outputs(net)), init);
+    *probe = omega.id;
+    ad_var f = ad_scale_by(ad_contract(vector, omega, ad_shape_of(axis)), 1, axis, -0.5);
+    return ad_transpose(f, ad_shape_of(nn_batch(net), nn_outputs(net)));
+}
+
+/* vector NULL: of the outputs. */
+static tp_program *make_program(nn_net *net, const ad_var *vector, ad_error *error)
+{
+    tp_program *program = ad_alloc(1, sizeof *program, "a program", error);
     if (!program)
         return NULL;
     program->net = net;
     program->graph = nn_graph(net);
+    program->probe = -1;
     ad_mark before = nn_growth_begin(net);
-    program->output = ad_failed(program->graph) ? nn_output(net) : tp_rewrite(nn_output(net), nn_batch(net));
+    ad_var output = vector && !ad_failed(program->graph) ? read_out(net, *vector, &program->probe) : nn_output(net);
+    program->output = rewritten(net, output);
     program->forward = ad_graph_size(program->graph);
     program->coupled = program->output.id >= 0 && ad_parameters_coupled(program->output, nn_batch(net));
     program->arena = ad_arena_new(error);
@@ -245,6 +274,27 @@ int tp_view_of(const tp_program *program, const ad_var *vectors, int n, tp_progr
     if (status)
         ad_arena_free(view->arena);
     return status;
+}
+
+tp_program *tp_translate(nn_net *net, ad_error *error)
+{
+    if (net)
+        return make_program(net, NULL, error);
+    ad_fail(error, "program: no network (NULL)");
+    return NULL;
+}
+
+tp_program *tp_translate_vector(nn_net *net, ad_var vector, ad_error *error)
+{
+    if (!net) {
+        ad_fail(error, "program: no network (NULL)");
+        return NULL;
+    }
+    if (!tp_is_vector(net, vector)) {
+        ad_fail(error, "program: the vector is not of this network's trace, with the axes batch and a width");
+        return NULL;
+    }
+    return make_program(net, &vector, error);
 }
 
 void tp_program_free(tp_program *program)

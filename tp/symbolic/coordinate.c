@@ -471,7 +471,7 @@ static int contraction(tp_algebra *algebra, int id, const ad_node *node, const t
         widths[k] = params[k] < 0 ? -1 : algebra->program->widths[node->in[k]];
     }
     int k = widths[1] > widths[0]; /* of two parameters, the matrix is multiplied into the vector */
-    if (params[k] >= 0)
+    if (params[k] >= 0 && node->over.rank > 0)
         return matrix_product(algebra, id, node->in[k], node->in[1 - k], node, point);
     return reduced(algebra, id, node, *point, 0);
 }

@@ -295,22 +295,6 @@ static int refuse_block(tp_algebra *algebra, const member *f, int count)
                      count, ad_node_of(algebra->graph, g->param)->name);
 }
 
-/* E of one independent block: two functions, of samples i and j or both of one of them, or a single one. */
-static int block_expectation(tp_algebra *algebra, const member *members, int n, int block, bool alone)
-{
-    member f[2 * TP_MAX_FACTORS];
-    int count = block_factors(algebra, members, n, block, alone, f);
-    if (count < 0)
-        return -1;
-    if (count > 2)
-        return refuse_block(algebra, f, count);
-    if (count == 2 && (alone || f[0].second != f[1].second))
-        return tp_pair_expectation(algebra, f[0].factor, f[1].factor, alone);
-    int e = count == 1 ? single_expectation(algebra, f[0].factor)
-                       : tp_pair_expectation(algebra, f[0].factor, f[1].factor, true);
-    return e < 0 || alone ? e : tp_q_side(algebra, e, f[0].second ? TP_Q_SECOND : TP_Q_FIRST);
-}
-
 /* G-vars have mean zero and are together as likely as their negatives: what is odd in a block has expectation 0. */
 static bool has_odd_block(const member *members, int n)
 {
@@ -343,19 +327,122 @@ static int find_blocks(tp_algebra *algebra, member *members, int n, bool alone)
     return 0;
 }
 
-static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term *b, bool alone)
+/* ---- Stein's lemma ---- */
+static int members_expectation(tp_algebra *algebra, member *members, int n, bool alone, int result);
+
+/* The covariance of two factors, each of its own sample. */
+static int members_covariance(tp_algebra *algebra, const member *f, const member *g, bool alone)
 {
-    member members[2 * TP_MAX_FACTORS];
+    if (!alone && f->second != g->second) {
+        const member *first = f->second ? g : f, *second = f->second ? f : g;
+        return tp_lin_covariance(algebra, first->factor.lin, second->factor.lin, false);
+    }
+    int q = tp_lin_covariance(algebra, f->factor.lin, g->factor.lin, true);
+    return q < 0 || alone ? q : tp_q_side(algebra, q, f->second ? TP_Q_SECOND : TP_Q_FIRST);
+}
+
+/* May a linear factor be taken out: is every other one that it is related to continuous? */
+static int may_take_out(tp_algebra *algebra, const member *f, int count, int taken, bool alone)
+{
+    double c;
+    if (tp_fn_monomial(algebra, f[taken].factor.fn, &c) == 0)
+        return 0;
+    for (int k = 0; k < count; k++) {
+        if (k == taken || tp_fn_continuous(algebra, f[k].factor.fn))
+            continue;
+        int q = members_covariance(algebra, &f[taken], &f[k], alone);
+        if (q < 0 || !tp_q_is_zero(algebra, q))
+            return q < 0 ? -1 : 0;
+    }
+    return 1;
+}
+
+/* f without member k, or with another function in its place; how many there are then. */
+static int with_function(tp_algebra *algebra, const member *f, int count, int k, int fn, double *c, member *out)
+{
+    double value;
+    bool number = tp_fn_is_number(algebra, fn, &value);
     int n = 0;
-    for (int i = 0; i < a->n; i++)
-        members[n++] = (member){ a->factors[i], false, 0, tp_fn_parity(algebra, a->factors[i].fn) };
-    for (int i = 0; i < b->n; i++)
-        members[n++] = (member){ b->factors[i], true, 0, tp_fn_parity(algebra, b->factors[i].fn) };
+    for (int i = 0; i < count; i++)
+        if (i != k || !number)
+            out[n++] = f[i];
+    if (number)
+        *c *= value;
+    else
+        out[k].factor.fn = fn;
+    return n;
+}
+
+/* E c u^p F = c sum over the factors k of u^(p-1) F  of Cov(u, lin_k) E d/d lin_k (u^(p-1) F), c u^p the factor number
+ * `taken`. */
+static int stein(tp_algebra *algebra, const member *f, int count, int taken, bool alone)
+{
+    member left[2 * TP_MAX_FACTORS], next[2 * TP_MAX_FACTORS];
+    member u = f[taken];
+    double c = 1;
+    int p = tp_fn_monomial(algebra, u.factor.fn, &c), total = TP_Q_ZERO;
+    int power = p == 1   ? tp_fn_number(algebra, 1)
+                : p == 2 ? algebra->variable
+                : p == 3 ? tp_fn_make(algebra, AD_SQUARE, 0, algebra->variable, 0)
+                         : tp_fn_make(algebra, AD_POWER, p - 1, algebra->variable, 0);
+    int n = power < 0 ? -1 : with_function(algebra, f, count, taken, power, &c, left);
+    for (int k = 0; k < n && total >= 0; k++) {
+        double factor = c;
+        int cov = members_covariance(algebra, &u, &left[k], alone);
+        if (cov < 0)
+            return -1;
+        if (tp_q_is_zero(algebra, cov))
+            continue;
+        int slope = tp_fn_derivative(algebra, left[k].factor.fn);
+        int m = slope < 0 ? -1 : with_function(algebra, left, n, k, slope, &factor, next);
+        int rest = m < 0 ? -1 : members_expectation(algebra, next, m, alone, TP_Q_ONE);
+        int part = product_of(algebra, cov, rest, alone);
+        total = part < 0 ? -1 : tp_q_plus(algebra, 1, total, factor, part);
+    }
+    return n < 0 ? -1 : total;
+}
+
+/* Of more than two functions that are related, of which some are powers: these are taken out one by one. */
+static int reduced_expectation(tp_algebra *algebra, const member *f, int count, bool alone)
+{
+    enum { MAX_DEGREE = 8 }; /* each one that is taken out makes of one expectation many */
+    int degree = 0;
+    double c;
+    for (int k = 0; k < count; k++)
+        degree += tp_fn_monomial(algebra, f[k].factor.fn, &c);
+    for (int k = 0; k < count && degree <= MAX_DEGREE; k++) {
+        int may = may_take_out(algebra, f, count, k, alone);
+        if (may)
+            return may < 0 ? -1 : stein(algebra, f, count, k, alone);
+    }
+    return refuse_block(algebra, f, count);
+}
+
+/* E of one independent block: two functions, of samples i and j or both of one of them, or a single one. */
+static int block_expectation(tp_algebra *algebra, const member *members, int n, int block, bool alone)
+{
+    member f[2 * TP_MAX_FACTORS];
+    int count = block_factors(algebra, members, n, block, alone, f);
+    if (count < 0)
+        return -1;
+    if (count > 2)
+        return reduced_expectation(algebra, f, count, alone);
+    if (count == 2 && (alone || f[0].second != f[1].second))
+        return tp_pair_expectation(algebra, f[0].factor, f[1].factor, alone);
+    int e = count == 1 ? single_expectation(algebra, f[0].factor)
+                       : tp_pair_expectation(algebra, f[0].factor, f[1].factor, true);
+    return e < 0 || alone ? e : tp_q_side(algebra, e, f[0].second ? TP_Q_SECOND : TP_Q_FIRST);
+}
+
+/* E of a product of functions, each of sample i or of sample j, times `result`. */
+static int members_expectation(tp_algebra *algebra, member *members, int n, bool alone, int result)
+{
+    for (int i = 0; i < n; i++)
+        members[i].parity = tp_fn_parity(algebra, members[i].factor.fn);
     if (find_blocks(algebra, members, n, alone))
         return -1;
     if (has_odd_block(members, n))
         return TP_Q_ZERO;
-    int result = scalars_of(algebra, a->scalar, b->scalar, alone);
     for (int block = 0; block < n && result >= 0; block++) {
         bool present = false;
         for (int i = 0; i < n; i++)
@@ -363,6 +450,19 @@ static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term
         if (present)
             result = product_of(algebra, result, block_expectation(algebra, members, n, block, alone), alone);
     }
+    return result;
+}
+
+static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term *b, bool alone)
+{
+    member members[2 * TP_MAX_FACTORS];
+    int n = 0;
+    for (int i = 0; i < a->n; i++)
+        members[n++] = (member){ .factor = a->factors[i] };
+    for (int i = 0; i < b->n; i++)
+        members[n++] = (member){ .factor = b->factors[i], .second = true };
+    int scalars = scalars_of(algebra, a->scalar, b->scalar, alone);
+    int result = scalars < 0 ? -1 : members_expectation(algebra, members, n, alone, scalars);
     return result < 0 ? -1 : tp_q_scaled(algebra, a->c * b->c, result);
 }
 

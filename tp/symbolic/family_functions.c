@@ -140,6 +140,65 @@ int tp_fn_derivative(tp_algebra *algebra, int fn)
     return last;
 }
 
+/* c x^p, p >= 0; p = -1: no such function. */
+typedef struct {
+    double c;
+    int p;
+} monomial;
+
+static monomial part_monomial(const tp_fn *f, monomial a, monomial b)
+{
+    const monomial none = { 0, -1 };
+    bool whole = f->op == AD_POWER && f->p > 0 && f->p <= TP_MAX_POWER && !(fabs(f->p - floor(f->p)) > 0);
+    if (f->op == TP_VARIABLE)
+        return (monomial){ 1, 1 };
+    if (f->op == TP_NUMBER)
+        return (monomial){ f->p, 0 };
+    if (f->op == TP_TIMES && a.p >= 0 && b.p >= 0)
+        return (monomial){ a.c * b.c, a.p + b.p };
+    if (f->op == AD_SQUARE && a.p >= 0)
+        return (monomial){ a.c * a.c, 2 * a.p };
+    return whole && a.p >= 0 ? (monomial){ pow(a.c, f->p), (int)f->p * a.p } : none;
+}
+
+int tp_fn_monomial(const tp_algebra *algebra, int fn, double *c)
+{
+    const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
+    monomial *of = p ? ad_reserve((size_t)p->n, sizeof *of, "powers", NULL) : NULL, last = { 0, -1 };
+    for (int k = 0; of && k < p->n; k++) {
+        monomial a = p->at[k].a < 0 ? last : of[p->at[k].a], b = p->at[k].b < 0 ? last : of[p->at[k].b];
+        last = of[k] = part_monomial(tp_fn_at(algebra, p->at[k].id), a, b);
+    }
+    ad_free(of);
+    tp_fn_parts_end(algebra, fn, p);
+    *c = last.c;
+    return last.p > 0 && last.p <= TP_MAX_POWER ? last.p : 0;
+}
+
+/* Jumps neither where its table says so nor at the pole of a power; a user's function has kinks of any kind. */
+static bool part_continuous(const tp_algebra *algebra, int part)
+{
+    const tp_fn *f = tp_fn_at(algebra, part);
+    const ad_op_facts *facts = f->op < AD_CUSTOM ? ad_op_facts_of((ad_op)f->op) : NULL;
+    if (f->op == AD_CUSTOM)
+        return f->function->n_kinks == 0;
+    if (f->op == TP_INVERSE)
+        return false;
+    if (f->op == AD_POWER)
+        return f->p >= 0 && !(fabs(f->p - floor(f->p)) > 0);
+    return !facts || (facts->breaks != AD_JUMPS && facts->domain == AD_REALS);
+}
+
+bool tp_fn_continuous(const tp_algebra *algebra, int fn)
+{
+    const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
+    bool continuous = p != NULL;
+    for (int k = 0; p && k < p->n && continuous; k++)
+        continuous = part_continuous(algebra, p->at[k].id);
+    tp_fn_parts_end(algebra, fn, p);
+    return continuous;
+}
+
 static double part_degree(const tp_fn *f, double a, double b)
 {
     switch (f->op) {

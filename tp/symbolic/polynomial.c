@@ -262,8 +262,7 @@ int tp_linear_part(tp_algebra *algebra, const tp_coordinate *x)
     return id < 0 ? -2 : id;
 }
 
-/* The exponent of a function that is a power of its argument, 0 of others. */
-static int exponent(const tp_algebra *algebra, int fn)
+int tp_fn_exponent(const tp_algebra *algebra, int fn)
 {
     const tp_fn *f = tp_fn_at(algebra, fn);
     if (f->op == TP_VARIABLE)
@@ -278,7 +277,7 @@ static int exponent(const tp_algebra *algebra, int fn)
 static int function_product(tp_algebra *algebra, int f, int g)
 {
     const tp_fn *a = tp_fn_at(algebra, f), *b = tp_fn_at(algebra, g);
-    int p = exponent(algebra, f), q = exponent(algebra, g);
+    int p = tp_fn_exponent(algebra, f), q = tp_fn_exponent(algebra, g);
     if (p > 0 && q > 0 && p + q == 2)
         return tp_fn_intern(algebra, (tp_fn){ .op = AD_SQUARE, .a = algebra->variable });
     if (p > 0 && q > 0 && p + q <= TP_MAX_POWER)

@@ -280,6 +280,12 @@ static inline int tp_fn_parity(const tp_algebra *algebra, int fn)
 {
     return tp_fn_at(algebra, fn)->parity;
 }
+/* The exponent of a function that is a power of its argument, 0 of others. */
+int tp_fn_exponent(const tp_algebra *, int fn);
+/* p where it is c x^p, p > 0, as products are, too; else 0. */
+int tp_fn_monomial(const tp_algebra *, int fn, double *c);
+/* Is it known to be continuous, so that Stein's lemma holds with its derivative? */
+bool tp_fn_continuous(const tp_algebra *, int fn);
 /* The scalars in f: how many, the first `capacity` of them in scalars. */
 int tp_fn_scalars(const tp_algebra *, int fn, int *scalars, int capacity);
 

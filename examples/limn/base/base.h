@@ -5,9 +5,13 @@
 
 #include <cjson/cJSON.h>
 
-enum { MAX_SETTINGS = 32, MAX_WIDTHS = 16, MAX_TIMES = 64 };
+enum { MAX_SETTINGS = 32, MAX_WIDTHS = 16, MAX_TIMES = 64, MAX_RIDGES = 64 };
 /* Of --optimizer, beyond nn_optimizer. */
 enum { GRADIENT_FLOW = NN_N_OPTIMIZERS };
+/* Of --choose. */
+enum { CHOOSE_CV, CHOOSE_LOO, CHOOSE_LIKELIHOOD };
+/* Of --kernel, beyond tp_kernel_kind. */
+enum { KERNEL_BOTH = TP_NNGP + 1 };
 
 typedef struct {
     const char *command, *network;
@@ -19,6 +23,14 @@ typedef struct {
     const char *maps[MAX_SETTINGS + 1]; /* TORCH=LIMN, ended by NULL */
     int n_maps;
     const char *like;
+    const char *grid[MAX_SETTINGS]; /* key=value,value,... */
+    int n_grid;
+    double ridges[MAX_RIDGES]; /* relative ones, as ridge is */
+    int n_ridges;
+    int choose; /* CHOOSE_CV ...; -1: not given */
+    long folds; /* 0: none */
+    const char *csv;
+    bool centre, no_centre;
     const char *psi[MAX_SETTINGS]; /* expectations to be found */
     int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
@@ -31,7 +43,8 @@ typedef struct {
     nn_layout layout;
     nn_loss loss;
     int optimizer; /* nn_optimizer or GRADIENT_FLOW; -1: not given */
-    tp_kernel_kind kernel;
+    tp_kernel_kind kernel; /* or KERNEL_BOTH */
+    const char *params, *of, *block;
     tp_engine engine;
     tp_rule_choice rule;
     nn_kernel_outputs outputs;
@@ -43,7 +56,7 @@ typedef struct {
     double at_width, test_fraction;     /* 0: not given */
     long split_seed;
     double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
-    double weight_decay;                             /* -1: not given */
+    double weight_decay, noise;                      /* -1: not given */
     nn_drift_schedule drift_schedule;
     double drift_share;
     long drift_every; /* 0: the schedule's default */
@@ -66,6 +79,20 @@ typedef enum {
 #include "examples/limn/base/options.def"
     OPTIONS
 } option;
+/* The groups of the help, in its order. */
+#define OPTION_GROUPS(ROW)                                                                                             \
+    ROW(USUAL, "Most used")                                                                                            \
+    ROW(NETWORK, "The network")                                                                                        \
+    ROW(DATA, "Data and their form")                                                                                   \
+    ROW(KERNEL, "Kernels")                                                                                             \
+    ROW(LIMIT, "The limit")                                                                                            \
+    ROW(PREDICTION, "Prediction")                                                                                      \
+    ROW(TRAINING, "Training")                                                                                          \
+    ROW(DRIFT, "Drift of the kernel while it trains")                                                                  \
+    ROW(WEIGHTS, "Weights")                                                                                            \
+    ROW(PROGRAM, "Programs")                                                                                           \
+    ROW(RUN, "The run")
+
 /* A set of options, by their bits. */
 __extension__ typedef unsigned __int128 option_set;
 _Static_assert(OPTIONS <= 8 * sizeof(option_set), "a command's options are the bits of one word");
@@ -94,6 +121,18 @@ int options_parse(options *o, const tool_command *const *commands, int argc, cha
 int option_fail(const char *what, const char *value);
 /* The word of a choice: "ntk" for OPTION_SCALE and NN_NTK. */
 const char *option_word(option of, int choice);
+
+/* ---- help.c ---- */
+/* In 80 columns: of one command, or, for NULL, of all. */
+void help_print(const tool_command *const *commands, const tool_command *about);
+void help_first(void); /* what to type, for one who typed nothing: on standard error */
+/* The text that the help has of networks. */
+extern const char help_networks[];
+
+/* ---- pages.c: what is installed beside the tool, from the same table: to standard output ---- */
+void pages_man(const tool_command *const *commands, const tool_command *about); /* limn.1, or limn-COMMAND.1 */
+void pages_bash(const tool_command *const *commands);                           /* completion */
+void pages_zsh(const tool_command *const *commands);
 
 /* ---- network.c ---- */
 /* The network's function, built in or a C file's, and what it takes of one sample. */
@@ -132,6 +171,8 @@ typedef struct {
     const double *x, *x2; /* x2 NULL: x */
     size_t rows, rows2;
     tp_limit_spec spec;
+    double sharing;   /* so many questions have one's time for second opinions; 0: this one alone */
+    const char *told; /* a missing rule that stands in it is told already; NULL */
 } limit_question;
 /* Finds the limit and, where opinion is not NULL, asks for a second opinion of an exact one, unless --no-check is
  * given: a disagreement is an error, and there is no kernel. That the exact rules lacked one is told on standard
@@ -150,7 +191,7 @@ typedef struct {
     size_t outputs;
     double width;        /* where powers of n are summed; 0: they are an error */
     bool full;           /* (rows, rows2, outputs, outputs); else the mean of the outputs' own, (rows, rows2) */
-    tp_opinion *opinion; /* of the first output's own kernel; NULL: none is asked for */
+    tp_opinion *opinion; /* of the output whose own kernel is farthest from its samples; NULL: none is asked for */
 } outputs_job;
 /* Is the first output's kernel all that there is, with nothing between two outputs (which counts if `full`)? */
 bool outputs_share_a_kernel(const tp_program *program, bool full);
@@ -163,6 +204,7 @@ void json_begin(void);             /* before all else */
 cJSON *json_new(const options *o); /* {"command": ..., "network": ..., "settings": {...}, "scale": ..., ...} */
 /* Adds item, which may be NULL, and returns it. */
 cJSON *json_put(cJSON *object, const char *key, cJSON *item);
+cJSON *json_number(double x); /* JSON has no infinity: it is a text. NAN is null. */
 cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */
 int json_print(cJSON *object, ad_error *error);                         /* prints and frees it */
 

@@ -2,6 +2,7 @@
 #include "examples/limn/base/base.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Seconds of the check: the least that it has, and its share of the time that the limit took. */
 static const double least = 0.3, share = 0.1;
@@ -15,11 +16,11 @@ int limit_find(const options *o, tp_program *program, const limit_question *q, t
     if (status || !opinion)
         return status;
     *opinion = (tp_opinion){ 0 };
-    if (kernel->no_rule[0])
+    if (kernel->no_rule[0] && !(q->told && strstr(q->told, kernel->no_rule)))
         fprintf(stderr, "by samples, for there is no exact rule: %s\n", kernel->no_rule);
     if (o->no_check || kernel->deviations)
         return 0;
-    double seconds = fmax(least, share * (ad_seconds() - start));
+    double seconds = fmax(least / (q->sharing > 1 ? q->sharing : 1), share * (ad_seconds() - start));
     status = q->training ? tp_training_second_opinion(program, q->x, q->rows, q->x2, q->rows2, &q->spec, kernel,
                                                       seconds, opinion, error)
                          : tp_second_opinion(program, q->which, q->x, q->rows, q->x2, q->rows2, &q->spec, kernel,

@@ -11,9 +11,9 @@
 
 enum { MAX_WORDS = 48, MAX_PATH = 1024 };
 
-/* The folder of this program's headers: beside an installed limn, else the build's source tree, else where the build
- * would install them. */
-static void headers(char *folder, size_t size)
+/* The folder of this program's headers (beside an installed limn, else the build's source tree, else where the build
+ * would install them), and the one where <limn/limn.h> is found. */
+static void headers(char *folder, size_t size, char *above, size_t above_size)
 {
     char self[MAX_PATH], probe[2 * MAX_PATH];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -21,12 +21,14 @@ static void headers(char *folder, size_t size)
     char *slash = strrchr(self, '/');
     if (slash)
         *slash = 0;
-    bool built = strcmp(self, LIMN_LIB_BUILD) == 0;
+    bool built = strcmp(self, LIMN_LIB_BUILD) == 0, source = false;
     snprintf(folder, size, "%s/%s", self, LIMN_BIN_TO_INCLUDE);
     snprintf(probe, sizeof probe, "%s/nn/entry.h", folder);
-    if (built || access(probe, R_OK) != 0)
-        snprintf(folder, size, "%s",
-                 access(LIMN_INCLUDE_BUILD "/nn/entry.h", R_OK) == 0 ? LIMN_INCLUDE_BUILD : LIMN_INCLUDE_INSTALL);
+    if (built || access(probe, R_OK) != 0) {
+        source = access(LIMN_INCLUDE_BUILD "/nn/entry.h", R_OK) == 0;
+        snprintf(folder, size, "%s", source ? LIMN_INCLUDE_BUILD : LIMN_INCLUDE_INSTALL);
+    }
+    snprintf(above, above_size, source ? LIMN_LIB_BUILD "/include" : "%s/..", folder);
 }
 
 /* Splits $CC at its blanks ("ccache gcc"); cc if there is none. The number of words. */
@@ -84,7 +86,8 @@ static nn_function load_network(const char *object, const char *path, nn_input_k
 
 nn_function compile_network(const char *path, nn_input_kind *input, ad_error *error)
 {
-    char cc[MAX_PATH], folder[MAX_PATH + 128], include[2 * MAX_PATH], include_tp[2 * MAX_PATH], object[MAX_PATH];
+    char cc[MAX_PATH], folder[MAX_PATH + 128], above[MAX_PATH + 256], object[MAX_PATH];
+    char include[2 * MAX_PATH], include_above[2 * MAX_PATH];
     char *words[MAX_WORDS + 1] = { NULL };
     int source = open(path, O_RDONLY | O_CLOEXEC);
     if (source < 0) {
@@ -100,9 +103,9 @@ nn_function compile_network(const char *path, nn_input_kind *input, ad_error *er
         return NULL;
     }
     close(descriptor);
-    headers(folder, sizeof folder);
+    headers(folder, sizeof folder, above, sizeof above);
     snprintf(include, sizeof include, "-I%s", folder);
-    snprintf(include_tp, sizeof include_tp, "-I%s/tp", folder);
+    snprintf(include_above, sizeof include_above, "-I%s", above);
     int n = compiler(cc, sizeof cc, words);
     char *const rest[] = { "-std=gnu17",
                            "-O2",
@@ -115,7 +118,7 @@ nn_function compile_network(const char *path, nn_input_kind *input, ad_error *er
                            "-shared",
                            "-fPIC",
                            include,
-                           include_tp,
+                           include_above,
                            "-include",
                            "nn/entry.h",
                            "-o",

@@ -1,6 +1,7 @@
 /* json.c: results as JSON. cJSON's memory is limn's, so that it is counted and can fail like all other. */
 #include "examples/limn/base/base.h"
 
+#include <math.h>
 #include <string.h>
 
 static bool out_of_memory;
@@ -15,6 +16,11 @@ static void *take(size_t size)
 void json_begin(void)
 {
     cJSON_InitHooks(&(cJSON_Hooks){ take, ad_free });
+}
+
+cJSON *json_number(double x)
+{
+    return isinf(x) ? cJSON_CreateString("inf") : isnan(x) ? cJSON_CreateNull() : cJSON_CreateNumber(x);
 }
 
 cJSON *json_put(cJSON *object, const char *key, cJSON *item)

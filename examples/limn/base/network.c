@@ -18,7 +18,9 @@ nn_function network_function(const options *o, nn_input_kind *input, ad_error *e
         char list[200] = "";
         for (int k = 0; nn_builtin_names()[k]; k++)
             snprintf(list + strlen(list), sizeof list - strlen(list), "%s, ", nn_builtin_names()[k]);
-        ad_fail(error, "unknown network %s: there are %sor a C file, whose name ends in .c", name, list);
+        const char *closest = ad_closest(name, nn_builtin_names());
+        ad_fail(error, "unknown network %s%s%s%s: there are %sor a C file, whose name ends in .c", name,
+                closest ? " (did you mean " : "", closest ? closest : "", closest ? "?)" : "", list);
     }
     return function;
 }

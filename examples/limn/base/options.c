@@ -1,127 +1,16 @@
-/* options.c: what stands on the command line: parsing, checking and help, from the table in options.def. */
-#include "examples/limn/base/base.h"
+/* options.c: what stands on the command line: parsing and checking, from the table in options.def. */
+#include "examples/limn/base/options.h"
 
 #include <errno.h>
-#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum {
-    TEXT,
-    REAL,
-    WHOLE,
-    WORD,
-    AT_WIDTH,
-    WIDTHS,
-    TIMES,
-    SIZE,
-    SCHEDULE,
-    SETTING,
-    MAPPING,
-    EXPECTATION,
-    FLAG
-} kind;
-enum { WORDS = 8 };
-typedef struct {
-    const char *name, *argument, *help;
-    kind kind;
-    size_t at;
-    double minimum, maximum;  /* of a number */
-    const char *const *words; /* of a choice */
-} row;
-
-#define MAX_WIDTH 1e7
-#define MAX_WHOLE 1e9
-#define MAX_REAL DBL_MAX
-_Static_assert(AD_MAX_THREADS == 1024, "the help of --threads tells it");
-
-static const row rows[OPTIONS] = {
-#define OPTION(ID, NAME, ARGUMENT, KIND, FIELD, MINIMUM, MAXIMUM, HELP)                                                \
-    [OPTION_##ID] = { .name = NAME,                                                                                    \
-                      .argument = ARGUMENT,                                                                            \
-                      .help = HELP,                                                                                    \
-                      .kind = KIND,                                                                                    \
-                      .at = offsetof(options, FIELD),                                                                  \
-                      .minimum = MINIMUM,                                                                              \
-                      .maximum = MAXIMUM },
-#define CHOICE(ID, NAME, FIELD, HELP, ...)                                                                             \
-    [OPTION_##ID] = { .name = NAME,                                                                                    \
-                      .help = HELP,                                                                                    \
-                      .kind = WORD,                                                                                    \
-                      .at = offsetof(options, FIELD),                                                                  \
-                      .words = (const char *const[WORDS]){ __VA_ARGS__ } },
-#include "examples/limn/base/options.def"
-};
-
 int option_fail(const char *what, const char *value)
 {
     fprintf(stderr, "limn: %s %s; see limn --help\n", what, value);
     return 2;
-}
-
-const char *option_word(option of, int choice)
-{
-    return rows[of].words[choice];
-}
-
-/* ---- help ---- */
-/* What stands behind the option's name: "ntk|nngp" for a choice. */
-static const char *argument_of(const row *r, char *text, size_t size)
-{
-    size_t used = 0;
-    if (!r->words)
-        return r->argument ? r->argument : "";
-    for (int k = 0; k < WORDS && r->words[k] && used < size; k++)
-        used += (size_t)snprintf(text + used, size - used, "%s%s", k ? "|" : "", r->words[k]);
-    return text;
-}
-
-static void print_commands(const tool_command *const *commands)
-{
-    printf("limn ");
-    for (int k = 0; commands[k]; k++)
-        printf("%s%s", k ? "|" : "", commands[k]->name);
-    puts(" NET|FILE [options]\n");
-    for (int k = 0; commands[k]; k++)
-        printf("  %-8s %s\n", commands[k]->name, commands[k]->summary);
-}
-
-static void print_networks(void)
-{
-    puts("\nNET is one of these, with the settings' defaults, or a C file that defines\n"
-         "ad_var limn_network(nn_net *net, ad_var x); see nn/entry.h.\n\n"
-         "  mlp  depth=3, phi=relu, sigma_w=1.41421, sigma_b=none, weights=gaussian (orthogonal: the hidden ones), "
-         "outputs\n"
-         "  rnn  depth=1, phi=tanh, cell=vanilla (gru, lstm; torch_rnn, torch_gru, torch_lstm), readout=last (mean, "
-         "last_step),\n"
-         "       padding=none (front), sigma_w=1, sigma_u=1, sigma_b=none, sigma_v=1, outputs; reads an image row by "
-         "row;\n"
-         "       PyTorch's cells: sigma_b=0, readout_bias=0, bidirectional=no (yes), and no padding\n"
-         "  batchnorm  depth=3, phi=relu, eps=1e-05, affine=no (yes), sigma_w=1.41421, sigma_b=none, "
-         "readout_bias (sigma_b), outputs;\n"
-         "       the inputs of a kernel are one batch, and those of --inputs2 another\n");
-}
-
-/* Of one command, or, for NULL, of all. */
-static void print_help(const tool_command *const *commands, const tool_command *about)
-{
-    char text[80];
-    if (about)
-        printf("limn %s %s [options]\n\n%s: %s.\n%s\n", about->name, about->argument, about->name, about->summary,
-               about->manual);
-    else
-        print_commands(commands);
-    if (!about || strstr(about->argument, "NET"))
-        print_networks();
-    for (int i = 0; i < OPTIONS; i++)
-        if (!about || about->takes >> i & 1) {
-            const char *argument = argument_of(&rows[i], text, sizeof text);
-            bool wide = strlen(argument) > 30;
-            printf("  %-15s %-30s%s%*s%s\n", rows[i].name, argument, wide ? "\n" : "", wide ? 49 : 1, "", rows[i].help);
-        }
-    puts("\nExit status: 0 done, 1 failed, 2 wrong usage, 130 or 143 ended by Ctrl-C or SIGTERM.");
 }
 
 /* ---- values ---- */
@@ -161,12 +50,17 @@ static int refuse(const row *r, const char *value)
         snprintf(text, sizeof text, "%s takes up to %d ascending times from 0 to inf with commas, not", r->name,
                  MAX_TIMES);
         break;
+    case RIDGES:
+        snprintf(text, sizeof text,
+                 "%s takes LO:HI[:COUNT], 0 < LO < HI, or numbers from 0 with commas (up to %d), not", r->name,
+                 MAX_RIDGES);
+        break;
     case SCHEDULE:
         snprintf(text, sizeof text, "%s takes log, epoch or a whole number from %.0f to %.0f, not", r->name, r->minimum,
                  r->maximum);
         break;
     default:
-        snprintf(text, sizeof text, "%s takes %s, not", r->name, argument_of(r, argument, sizeof argument));
+        snprintf(text, sizeof text, "%s takes %s, not", r->name, option_argument(r, argument, sizeof argument));
     }
     return option_fail(text, *value ? value : "an empty text");
 }
@@ -229,6 +123,60 @@ static bool set_times(options *o, const char *value)
     return true;
 }
 
+/* "1e-6:1e2:9", evenly spaced by their logarithms, one a decade if there is no count. */
+static bool set_ridge_range(options *o, const char *value)
+{
+    char *end;
+    double low = ad_number(value, &end), count = 0;
+    if (*end != ':' || !(low > 0))
+        return false;
+    double high = ad_number(end + 1, &end);
+    if (!(high > low && isfinite(high)) || (*end && *end != ':'))
+        return false;
+    if (!*end)
+        count = floor(log10(high / low) + 0.5) + 1;
+    else if (!parse_whole(end + 1, 2, MAX_RIDGES, &count))
+        return false;
+    count = fmin(fmax(count, 2), MAX_RIDGES);
+    o->n_ridges = (int)count;
+    for (int k = 0; k < o->n_ridges; k++) { /* rounded, so that a decade is one */
+        char text[32];
+        ad_snprintf(text, sizeof text, "%.14g", low * pow(high / low, k / (count - 1)));
+        o->ridges[k] = ad_number(text, NULL);
+    }
+    o->ridges[0] = low;
+    o->ridges[o->n_ridges - 1] = high;
+    return true;
+}
+
+static bool set_ridges(options *o, const char *value)
+{
+    if (strchr(value, ':'))
+        return set_ridge_range(o, value);
+    const char *at = value;
+    for (o->n_ridges = 0; at; o->n_ridges++) {
+        char one[40];
+        size_t length = strcspn(at, ",");
+        snprintf(one, sizeof one, "%.*s", (int)(length < 39 ? length : 39), at);
+        if (o->n_ridges == MAX_RIDGES || !parse_number(one, &o->ridges[o->n_ridges]) || o->ridges[o->n_ridges] < 0)
+            return false;
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return true;
+}
+
+/* key=value,value,...: neither is empty. */
+static bool is_grid(const char *value)
+{
+    const char *equals = strchr(value, '=');
+    if (!equals || equals == value)
+        return false;
+    for (const char *at = equals; at; at = strchr(at + 1, ','))
+        if (!at[1] || at[1] == ',')
+            return false;
+    return true;
+}
+
 static bool set_size(options *o, const char *value)
 {
     int length = 0;
@@ -278,6 +226,15 @@ static int set(options *o, const row *r, const char *value)
         good = strchr(value, '=');
         o->settings[o->n_settings++] = value;
         break;
+    case GRID:
+        if (o->n_grid == MAX_SETTINGS)
+            return option_fail("there are more than 32 grids at", value);
+        good = is_grid(value);
+        o->grid[o->n_grid++] = value;
+        break;
+    case RIDGES:
+        good = set_ridges(o, value);
+        break;
     case MAPPING:
         if (o->n_maps == MAX_SETTINGS)
             return option_fail("there are more than 32 maps at", value);
@@ -319,6 +276,38 @@ static int set(options *o, const row *r, const char *value)
 }
 
 /* ---- the command line ---- */
+/* "unknown option --widht (did you mean --width?)", with the closest of the names, if one is close. */
+static int fail_unknown(const char *what, const char *word, const char *const *names)
+{
+    char text[200];
+    const char *closest = ad_closest(word, names);
+    snprintf(text, sizeof text, closest ? "%.80s (did you mean %s?)" : "%.80s", word, closest);
+    return option_fail(what, text);
+}
+
+static const char *const *command_names(const tool_command *const *commands)
+{
+    static const char *names[32];
+    int n = 0;
+    while (commands[n] && n < 31) {
+        names[n] = commands[n]->name;
+        n++;
+    }
+    return names;
+}
+
+/* Of those that the command takes; NULL: of all. */
+static const char *const *option_names(const tool_command *command)
+{
+    static const char *names[OPTIONS + 1];
+    int n = 0;
+    for (int k = 0; k < OPTIONS; k++)
+        if (option_taken(command, k))
+            names[n++] = rows[k].name;
+    names[n] = NULL;
+    return names;
+}
+
 static const tool_command *command_of(const tool_command *const *commands, const char *name)
 {
     while (*commands && strcmp((*commands)->name, name) != 0)
@@ -335,21 +324,50 @@ static int option_of(const char *name, size_t length)
     return k;
 }
 
-/* Help and version answer even to what is wrong elsewhere. True if one was asked for. */
-static bool answer(const tool_command *const *commands, int argc, char **argv)
+/* limn help [COMMAND], limn help man|bash|zsh [COMMAND], limn help commands (their names). */
+static int answer_help(const tool_command *const *commands, int argc, char **argv)
+{
+    const char *topic = argc > 2 ? argv[2] : "", *name = argc > 3 ? argv[3] : NULL;
+    bool page = strcmp(topic, "man") == 0, names = strcmp(topic, "commands") == 0;
+    const tool_command *about = command_of(commands, page && name ? name : topic);
+    if (page && name && !about)
+        return fail_unknown("unknown command", name, command_names(commands));
+    if (page)
+        pages_man(commands, about);
+    else if (strcmp(topic, "bash") == 0)
+        pages_bash(commands);
+    else if (strcmp(topic, "zsh") == 0)
+        pages_zsh(commands);
+    else if (about || !*topic)
+        help_print(commands, about);
+    else if (!names)
+        return fail_unknown("no help on", topic, command_names(commands));
+    for (int k = 0; names && commands[k]; k++)
+        puts(commands[k]->name);
+    return -1;
+}
+
+/* Help and version answer even to what is wrong elsewhere: -1 if one was asked for. 2 for nothing at all. */
+static int answer(const tool_command *const *commands, int argc, char **argv)
 {
     bool help = false, version = false;
     const tool_command *about = NULL;
+    if (argc < 2) {
+        help_first();
+        return 2;
+    }
     for (int i = 1; i < argc; i++) {
         help |= strcmp(argv[i], rows[OPTION_HELP].name) == 0 || strcmp(argv[i], "-h") == 0;
         version |= strcmp(argv[i], rows[OPTION_VERSION].name) == 0;
         about = about ? about : command_of(commands, argv[i]);
     }
     if (help)
-        print_help(commands, about);
+        help_print(commands, about);
+    else if (strcmp(argv[1], "help") == 0)
+        return answer_help(commands, argc, argv);
     else if (version)
         puts("limn " LIMN_VERSION);
-    return help || version;
+    return help || version ? -1 : 0;
 }
 
 static bool takes_source(const tool_command *command)
@@ -383,7 +401,8 @@ static int read_all(options *o, const tool_command *const *commands, option_set 
         int k = option_of(argv[i], length);
         const char *value = argv[i][length] ? argv[i] + length + 1 : NULL;
         if (k == OPTIONS)
-            return option_fail("unknown option", argv[i]);
+            return fail_unknown("unknown option", argv[i],
+                                option_names(o->command ? command_of(commands, o->command) : NULL));
         if (rows[k].kind == FLAG && value)
             return option_fail("no value belongs to", rows[k].name);
         if (rows[k].kind != FLAG && !value) {
@@ -421,6 +440,8 @@ static int settle(options *o)
             "--inputs are taken as they are: what changes images, columns and the split is for --data in", o->command);
     if (o->test_fraction >= 1)
         return option_fail("--test-fraction is below 1 in", o->command);
+    if ((int)o->kernel == KERNEL_BOTH && strcmp(o->command, "kernel") != 0)
+        return option_fail("--kernel both is for limn kernel, not", o->command);
     if (o->labels2 && !o->inputs2)
         return option_fail("--labels2 needs --inputs2 in", o->command);
     if (o->seeds > 1 && o->weights)
@@ -441,14 +462,18 @@ int options_parse(options *o, const tool_command *const *commands, int argc, cha
                     .batch = -1,
                     .optimizer = -1,
                     .momentum = 0.9,
-                    .weight_decay = -1 };
+                    .weight_decay = -1,
+                    .noise = -1,
+                    .choose = -1 };
     option_set given = 0;
-    if (answer(commands, argc, argv))
-        return -1;
+    int answered = answer(commands, argc, argv);
+    if (answered)
+        return answered;
     int status = read_all(o, commands, &given);
     *chosen = o->command ? command_of(commands, o->command) : NULL;
     if (!status && !*chosen)
-        status = option_fail("unknown command", o->command ? o->command : "(none)");
+        status = o->command ? fail_unknown("unknown command", o->command, command_names(commands))
+                            : option_fail("no command among", argv[1]);
     if (!status)
         status = check_taken(*chosen, given);
     if (!status && takes_source(*chosen) && !o->source)

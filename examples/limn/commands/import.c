@@ -96,7 +96,8 @@ const tool_command command_import = {
     .summary = "the weights of a PyTorch model as those of a network",
     .manual =
         "In PyTorch: safetensors.torch.save_file(model.state_dict(), \"torch.safetensors\"). Then, say,\n\n"
-        "  limn import torch.safetensors mlp --set depth=2 --set sigma_b=0 --set phi=tanh --out w.safetensors\n"
+        "  limn import torch.safetensors mlp --set depth=2 --set sigma_b=0 \\\n"
+        "      --set phi=tanh --out w.safetensors\n"
         "  limn eval mlp --weights w.safetensors --inputs x.npy --out f.npy\n\n"
         "The function stays the same in every --scale: matrices are turned from (out, in) to (in, out), and omega is\n"
         "W / (c n^p), c n^p what the scale multiplies by (1 in --scale standard). Width, features and outputs are "

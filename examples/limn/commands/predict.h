@@ -6,6 +6,8 @@
 typedef struct {
     const options *o;
     ds_data *data;
+    ds_scaling scaling; /* of the inputs */
+    double *raw;        /* (rows[0], features): as they were read, where a kernel is to be chosen; else NULL */
     ds_array second;
     nn_net *net;
     tp_program *program; /* of a limit; else model */
@@ -23,6 +25,19 @@ typedef struct {
     tp_opinion opinion; /* and this is of the kernel that trains */
 } prediction;
 
+/* ---- predict_open.c ---- */
+/* Does it choose a kernel or a ridge? */
+bool predict_selects(const options *o);
+/* Inputs and their labels: data, second, scaling, raw, x, rows. */
+int predict_open_data(prediction *p, ad_error *error);
+/* The network's trace, the targets and, of a limit, its program; needs the data. */
+int predict_open_limit(prediction *p, ad_error *error);
+/* Of a width, the network; outputs at the start. */
+int predict_open_start(prediction *p, ad_error *error);
+/* The limit's prediction starts from the outputs' mean, which must be known. */
+int predict_check_centred(const prediction *p, ad_error *error);
+void predict_close(prediction *p);
+
 /* ---- predict_kernel.c: all are to be freed with ad_free, and NULL after an error ---- */
 /* Of the training inputs, (n, n); n is rows, or rows * outputs if `full`. */
 double *predict_train_kernel(prediction *p, tp_kernel_kind which, ad_error *error);
@@ -33,4 +48,38 @@ double *predict_test_kernel(prediction *p, tp_kernel_kind which, bool diagonal, 
 
 /* Memory by what it is for, and the time of the factoring, in place of a prediction. */
 int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_error *error);
+
+/* ---- predict_select.c: which kernel of a grid, and which ridge ---- */
+/* A kernel and a ridge; NAN where it is not known: no folds, no classes, or a kernel that is singular. */
+typedef struct {
+    double ridge;                 /* over the mean of the diagonal */
+    double cv_error, cv_error_se; /* the share of rows of a wrong class, by folds, and its standard error over them */
+    double cv_mse, cv_mse_se;     /* mean of (f - y)^2 */
+    double loo_error, loo_mse;
+    double likelihood; /* its logarithm */
+} candidate;
+typedef struct {
+    const options *o;
+    ad_arena *arena;
+    size_t kernels, ridges, rows, best;
+    bool classes, scaled_by_fold; /* scaled_by_fold: folds have inputs scaled by their own training rows */
+    const char **keys;            /* (n_grid) */
+    const char **values;          /* (kernels, n_grid): "key=value" */
+    const double *ridge;          /* (ridges) */
+    candidate *candidates;        /* (kernels, ridges) */
+} selection;
+/* Tries each kernel of --grid at each ridge on the data; p has its data open. */
+selection *selection_new(const prediction *p, ad_error *error);
+void selection_free(selection *s);
+/* Settings and ridge of the best one, in place of the options' own; the texts stay the selection's. */
+void selection_take(const selection *s, options *o);
+
+/* The best of the candidates from .. to - 1; SIZE_MAX: none can be inverted. */
+size_t selection_best(const selection *s, size_t from, size_t to);
+
+/* ---- predict_tell.c ---- */
+/* The table, or a member of root if that is not NULL. */
+void selection_tell(const selection *s, cJSON *root);
+/* --csv: all candidates, a line each. */
+int selection_write(const selection *s, ad_error *error);
 #endif

@@ -133,12 +133,6 @@ static void print_text(const spectrum_result *r)
         printf("  slope in n %.2f\n", slope_of(r));
 }
 
-/* Infinity and NaN are null. */
-static cJSON *json_number(double value)
-{
-    return isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull();
-}
-
 static void json_list(cJSON *object, const char *key, const double *values, size_t n)
 {
     cJSON *list = json_put(object, key, cJSON_CreateArray());
@@ -260,7 +254,7 @@ static int settle_spectrum(options *o)
 const tool_command command_spectrum = {
     .name = "spectrum",
     .argument = "NET",
-    .summary = "the singular values of a Jacobian between two of its layers, at n = ∞",
+    .summary = "the singular values of a Jacobian between two layers",
     .manual =
         "J = dv/du at the first input, u and v by the names of limn program, --from and --to; J J' has moments m_k "
         "= (1/n) tr (J J')^k.\n"

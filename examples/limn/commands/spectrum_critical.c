@@ -27,11 +27,6 @@ static void print_text(const options *o, const tp_critical *c)
                number(c->line[k].q, text, sizeof text));
 }
 
-static cJSON *json_number(double value)
-{
-    return isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull();
-}
-
 static int print_json(const options *o, const tp_critical *c, ad_error *error)
 {
     cJSON *root = json_new(o);

@@ -329,3 +329,34 @@ Test(base, a_stream_has_whole_lines_only, .init = enter, .fini = leave)
     expect_content("first\nthird\n");
     cr_assert(!ad_file_stream("/nowhere/at/all", true, &error) && strstr(error.text, "/nowhere/at/all: cannot write"));
 }
+
+Test(base, the_word_that_was_meant)
+{
+    static const char *const words[] = { "relu", "leaky", "tanh", "hard_tanh", "--width", "--widths", "e", NULL };
+    static const char *const rows[][2] = {
+        { "relu", "relu" },
+        { "rleu", "relu" },
+        { "RELU", "relu" },
+        { "elu", "relu" },
+        { "tnah", "tanh" },
+        { "leeky", "leaky" },
+        { "hardtanh", "hard_tanh" },
+        { "--widht", "--width" },
+        { "--width", "--width" },
+        { "--widt", "--width" },
+        { "--widthss", "--widths" },
+        { "f", "e" },
+        { "nothing", NULL },
+        { "", "e" },
+        { "ruel", NULL },
+    };
+    char longer[100];
+    memset(longer, 'x', 99);
+    longer[99] = 0;
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        const char *got = ad_closest(rows[k][0], words);
+        cr_expect(rows[k][1] ? got && strcmp(got, rows[k][1]) == 0 : !got, "%s: %s", rows[k][0], got ? got : "(none)");
+    }
+    cr_expect_null(ad_closest(longer, words));
+    cr_expect_null(ad_closest("relu", words + 7));
+}

@@ -111,6 +111,12 @@ static double unary(ad_op op, double x, double p)
         return x > 0 ? x : expm1(x);
     case AD_ELU_GRAD:
         return x > 0 ? 1 : exp(x);
+    case AD_SELU:
+        return x > 0 ? 1.0507009873554805 * x : 1.0507009873554805 * 1.6732632423543772 * expm1(x);
+    case AD_SELU_GRAD:
+        return x > 0 ? 1.0507009873554805 : 1.0507009873554805 * 1.6732632423543772 * exp(x);
+    case AD_MISH:
+        return x * tanh(log1p(exp(x)));
     case AD_SIGMOID:
         return 1 / (1 + exp(-x));
     case AD_ERF:

@@ -94,4 +94,6 @@ Test(op_table, activations)
     }
     cr_expect_null(ad_op_facts_of(AD_ADD));
     cr_expect_eq(ad_unary_named("custom"), -1);
+    cr_expect_eq(ad_unary_named("silu"), (int)AD_SWISH);
+    cr_expect_eq(ad_unary_named("hardtanh"), (int)AD_HARD_TANH);
 }

@@ -333,6 +333,39 @@ Test(images, every_truncation_and_every_changed_byte)
     }
 }
 
+/* A sample is the same grey at 15, 255, 1000 and 65535 greys. */
+Test(images, pnm_of_any_number_of_greys)
+{
+    static const unsigned maxima[] = { 1, 15, 255, 1000, 65535 };
+    static const unsigned thirds[] = { 0, 1, 2, 3, 3, 1 }; /* of the largest value, two colours or six greys */
+    for (int k = 0; k < 10; k++) {
+        unsigned char file[64];
+        unsigned most = maxima[k / 2], colours = k % 2 ? 3 : 1;
+        size_t n = (size_t)snprintf((char *)file, sizeof file, "P%u\n# a comment\n%u 1\n%u\n", colours > 1 ? 6u : 5u,
+                                    6 / colours, most);
+        for (int i = 0; i < 6; i++) {
+            unsigned value = most == 1 ? thirds[i] / 2 : (most * thirds[i] + 1) / 3;
+            if (most > 255)
+                file[n++] = (unsigned char)(value >> 8);
+            file[n++] = (unsigned char)(value & 255);
+        }
+        put("cat/a.pnm", file, n);
+        put("ant/a.pnm", file, n);
+        ds_data *data = loads(&unit);
+        cr_assert(data->rows == 2 && data->features == 6);
+        for (int i = 0; i < 6; i++) {
+            double value = most == 1 ? thirds[i] / 2 : (most * thirds[i] + 1) / 3;
+            cr_expect_float_eq(data->x[i], value / most, 0.5 / 255 + 1e-12, "%u: %g", most, data->x[i]);
+        }
+        ds_free(data);
+    }
+    put("cat/a.pnm", "P5 4 1 50\n0123", 14);
+    put("ant/a.pnm", "P5 4 1 50\n0143", 14);
+    refuses(&unit, "ant/a.pnm", "a value of 52, of at most 50, at byte 12");
+    put("ant/a.pnm", "P5 4 1 65535\n0123456", 20);
+    refuses(&unit, "ant/a.pnm", "truncated PNM of 4 x 1 pixels");
+}
+
 /* Headers that promise up to 2^62 pixels; nothing of the kind is allocated. */
 Test(images, hostile_headers)
 {
@@ -344,7 +377,9 @@ Test(images, hostile_headers)
         { "cat/a.pnm", "P5 1048576 1048576 255\n0", 24, "a number above 65536 at byte" },
         { "cat/b.pnm", "P5 60000 60000 255\n0", 20, "an image of 60000 x 60000 pixels in 20 bytes" },
         { "cat/c.pnm", "P5 4 21474836470 255\n0", 22, "a number above 65536 at byte" },
-        { "cat/d.pnm", "P5 4 1 15\n0123", 14, "a PNM whose largest value is 15" },
+        { "cat/d.pnm", "P5 4 1 0\n0123", 13, "a PNM whose largest value is 0" },
+        { "cat/d.pnm", "P5 4 1", 6, "truncated PNM header: no number at byte 6" },
+        { "cat/d.pnm", "P5 4 x", 6, "corrupt PNM header: no number at byte 5" },
         { "cat/e.pnm", "P6 0 0 255\n", 11, "an image of 0 x 0 pixels" },
         { "cat/f.gif", "GIF89a\xFF\xFF\xFF\xFF\0\0\0,", 14, "an image of 65535 x 65535 pixels in 14 bytes" },
         { "cat/g.tga", "\0\0\2\0\0\0\0\0\0\0\0\0\xFF\xFF\xFF\xFF\x18\0", 18, "an image of 65535 x 65535 pixels" },

@@ -30,10 +30,68 @@ Test(tool, help_tells_each_command_its_own_options)
     cr_expect(strncmp(works("--version").out, "limn ", 5) == 0);
 }
 
+/* No line of it is wider than 80 columns. */
+static void check_columns(const char *what, const char *text)
+{
+    while (*text) {
+        char line[400];
+        size_t length = strcspn(text, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)length, text);
+        cr_expect(ad_columns(line) <= 80, "%s: %s", what, line);
+        text += length + (text[length] == '\n');
+    }
+}
+
+Test(tool, help_is_80_columns_wide_and_begins_with_what_is_used_most)
+{
+    static const char *const commands[] = { "",        "report",  "train", "eval",   "kernel",
+                                            "predict", "program", "limit", "import", "export" };
+    char arguments[64], help[60000];
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        snprintf(arguments, sizeof arguments, "help %s", commands[i]);
+        snprintf(help, sizeof help, "%s", works(arguments).out);
+        check_columns(arguments, help);
+        snprintf(arguments, sizeof arguments, "%s --help", commands[i]);
+        cr_expect_str_eq(help, works(arguments).out, "%s", arguments);
+        const char *usual = strstr(help, "\nMost used:\n"), *run = strstr(help, "\nThe run:\n");
+        cr_expect(run && (!usual || usual < run), "%s", help);
+    }
+    outcome all = works("help");
+    for (const char *at = strstr(all.out, "\n  --"); at; at = strstr(at + 1, "\n  --")) {
+        char name[40] = "";
+        sscanf(at, " %38[a-z0-9-]", name);
+        strcat(name, " ");
+        int count = 0;
+        for (const char *found = all.out; (found = strstr(found, name)); found++)
+            count += found[-1] == ' ' && found[-2] == ' ' && found[-3] == '\n';
+        cr_expect(count <= 1, "%s stands in two groups", name);
+    }
+}
+
+Test(tool, one_who_types_nothing_is_told_what_to_type)
+{
+    outcome r = limn("%s", "");
+    cr_expect(r.status == 2 && !*r.out && strstr(r.err, "limn kernel mlp --inputs x.npy") &&
+              strstr(r.err, "limn help"));
+    check_columns("limn", r.err);
+}
+
+Test(tool, a_mistyped_word_is_told_with_the_one_that_was_meant)
+{
+    fails("kernle mlp", 2, "unknown command kernle (did you mean kernel?)");
+    fails("help trian", 2, "no help on trian (did you mean train?)");
+    fails("kernel mlp --widht 64", 2, "unknown option --widht (did you mean --width?)");
+    fails("kernel mlp --wholly", 2, "unknown option --wholly; see");
+    fails("kernel mpl", 1, "unknown network mpl (did you mean mlp?)");
+    fails("kernel mlp --set dpeth=2", 1, "no setting dpeth (did you mean depth?)");
+    fails("kernel mlp --set phi=rleu", 1, "no activation rleu (did you mean relu?)");
+    fails("kernel rnn --set cell=gruu", 1, "did you mean gru?");
+    fails("kernel mlp --set phi=nothing", 1, "no activation nothing; there are");
+}
+
 Test(tool, wrong_usage_is_one_line_and_status_2)
 {
     static const char *const wrong[] = {
-        "",
         "nothing mlp",
         "kernel",
         "kernel mlp mlp",
@@ -112,6 +170,27 @@ Test(tool, limit_references)
         }
         reference_free(ref);
     }
+}
+
+/* neural-tangents has sigma in the multiplier: with no biases and one sigma_w each layer's own term, and so the NTK, is
+ * sigma_w^2 of ours. Its values are those of the reference; the default network's is half of its. */
+Test(tool, the_default_kernel_is_half_of_neural_tangents_and_says_so)
+{
+    static const char *const told = "neural-tangents' NTK is that of --sigma-in multiplier";
+    put_inputs("x.npy");
+    reference *ref = reference_read("mlp_relu_d3_bias");
+    works("kernel mlp --inputs x.npy --sigma-in multiplier --set sigma_w=1.5 --set sigma_b=0.3 --out k.npy");
+    compare("multiplier", "k.npy", reference_array(ref, "ntk", 25), 25, 1e-12);
+    reference_free(ref);
+    cr_expect(strstr(works("kernel mlp --inputs x.npy --out own.npy").out, told));
+    outcome theirs = works("kernel mlp --inputs x.npy --sigma-in multiplier --out theirs.npy");
+    cr_expect(!strstr(theirs.out, told), "%s", theirs.out);
+    ds_array k = get_array("theirs.npy");
+    for (size_t i = 0; i < 25; i++)
+        k.data[i] /= 2;
+    compare("half", "own.npy", k.data, 25, 1e-13);
+    ds_array_free(&k);
+    cr_expect(!strstr(works("kernel mlp --inputs x.npy --kernel nngp").out, told));
 }
 
 /* A file of the reference's weights, written here from the format's description: dense1.weight, dense1.bias, ... */
@@ -279,7 +358,9 @@ Test(tool, limit_solves_what_program_prints)
     outcome recursion = works("program mlp --recursion --set depth=1 --set sigma_w=1");
     cr_expect(strstr(recursion.out, "E relu(u) relu(v),  (u, v) ~ \u03a31") && strstr(recursion.out, "\u0398"), "%s",
               recursion.out);
-    cr_expect(cJSON_IsArray(cJSON_GetObjectItem(cJSON_Parse(works("program mlp --format json").out), "commands")));
+    cJSON *root = cJSON_Parse(works("program mlp --format json").out);
+    cr_expect(cJSON_IsArray(cJSON_GetObjectItem(root, "commands")));
+    cJSON_Delete(root);
     fails("limit a.tp", 1, "none is given");
     fails("limit missing.tp", 1, "missing.tp: cannot read");
     fails("limit a.tp --inputs flat.npy --psi \"tanh(q)\"", 1, "psi1: unknown name q");

@@ -156,6 +156,30 @@ Test(tool_limits, outputs_that_share_a_readout_are_not_independent)
     }
 }
 
+/* U' relu(U x) / sqrt n, an autoencoder with tied weights: each feature's output has another kernel, its own. Of the
+ * NTK, which has no exact rule, a mean over wide networks and the samples agree; the NNGP kernel grows like n. */
+Test(tool_limits, outputs_that_have_no_exact_rule_are_sampled_each)
+{
+    put_array("x.npy", x[0], 4, 3);
+    put_text("tied.c", "#include \"limn.h\"\nad_var limn_network(nn_net *net, ad_var x)\n{\n"
+                       "    ad_axis n = nn_width(net, \"n\"), in = ad_fixed(nn_graph(net), \"features\", 3);\n"
+                       "    nn_weight u = nn_make_weight(net, \"u\", in, n, 1);\n"
+                       "    ad_var back = ad_contract(ad_relu(nn_apply(u, x)), u.omega, ad_shape_of(n));\n"
+                       "    return ad_relabel(ad_scale_by(back, 1, n, -0.5), in, nn_outputs(net));\n}\n");
+    fails("kernel tied.c --set outputs=3 --inputs x.npy --kernel nngp", 1,
+          "between outputs 0 and 0 the kernel goes like n^1: give --at-width N");
+    outcome r = works("kernel tied.c --set outputs=3 --inputs x.npy --out k.npy --samples 16384");
+    cr_expect(strstr(r.err, "by samples, for there is no exact rule: tied.c:5"), "%s", r.err);
+    cr_expect(!strstr(strstr(r.err, "by samples") + 1, "by samples"), "told once: %s", r.err);
+    works("kernel tied.c --set outputs=3 --inputs x.npy --width 1024 --seeds 64 --seed 7 --out w.npy");
+    ds_array k = get_array("k.npy"), w = get_array("w.npy");
+    for (int i = 0; i < 16; i++) /* 64 networks' mean spreads by 0.003 of its size */
+        cr_expect_float_eq(w.data[i], k.data[i], 0.02 * sqrt(k.data[i / 4 * 5] * k.data[i % 4 * 5]), "%d: %g, %g", i,
+                           w.data[i], k.data[i]);
+    ds_array_free(&k);
+    ds_array_free(&w);
+}
+
 /* ---- a rate of 0 ---- */
 Test(tool_limits, what_does_not_learn_is_not_predicted_to)
 {

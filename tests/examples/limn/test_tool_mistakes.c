@@ -8,13 +8,14 @@
 TOOL_SUITE(tool_mistakes);
 
 #define TOP "#include \"limn.h\"\n#include <math.h>\n"
+#define OTHER "static ad_graph *other; __attribute__((destructor)) static void end(void) { ad_graph_free(other); } "
 /* Line 9 of the file is the first of `lines`. */
 #define NETWORK(lines)                                                                                                 \
-    TOP "ad_var limn_network(nn_net *net, ad_var x)\n{\n"                                                              \
-        "    ad_graph *graph = nn_graph(net), *other = ad_graph_new(NULL);\n"                                          \
-        "    ad_axis n = nn_width(net, \"n\"), p = ad_fixed(other, \"p\", 3), m = ad_width(other, \"m\", 1);\n"        \
-        "    ad_var h = nn_dense(net, \"h\", x, n), none = { 0 }, y = ad_constant(other, 1, ad_shape_of(p));\n"        \
-        "    (void)graph; (void)m; (void)h; (void)none; (void)y;\n" lines "}\n"
+    TOP OTHER "ad_var limn_network(nn_net *net, ad_var x)\n{\n"                                                        \
+              "    ad_graph *graph = nn_graph(net); other = other ? other : ad_graph_new(NULL);\n"                     \
+              "    ad_axis n = nn_width(net, \"n\"), p = ad_fixed(other, \"p\", 3), m = ad_width(other, \"m\", 1);\n"  \
+              "    ad_var h = nn_dense(net, \"h\", x, n), none = { 0 }, y = ad_constant(other, 1, ad_shape_of(p));\n"  \
+              "    (void)graph; (void)m; (void)h; (void)none; (void)y;\n" lines "}\n"
 #define READ(what) "    return nn_readout(net, \"v\", " what ");\n"
 
 static void put_data(void)

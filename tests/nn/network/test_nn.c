@@ -126,7 +126,7 @@ Test(nn, wrong_settings_are_named)
         { "sigma_b=-1", "sigma_b=-1: it must be none, or" },
         { "sigma_b=inf", "sigma_b=inf" },
         { "outputs=0", "outputs=0: it must be" },
-        { "phi=rellu", "no activation rellu; there are identity, neg, relu, " },
+        { "phi=rellu", "no activation rellu (did you mean relu?); there are identity, neg, relu, " },
         { "width=3",
           "no setting width; there are (with their defaults) outputs=2, depth=3, phi=relu, sigma_w=1.41421" },
         { "depth", "setting \"depth\" is not of the form key=value" },

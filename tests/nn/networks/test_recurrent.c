@@ -432,9 +432,10 @@ Test(recurrent, what_is_wrong_is_told)
           "bidirectional=both: it must be no or yes",
           { .shape = { 5, 3 } } },
         { { "sigma_v=0" }, "sigma_v=0: it must be a positive number", { .shape = { 5, 3 } } },
-        { { "phi=than" }, "no activation than", { .shape = { 5, 3 } } },
+        { { "phi=than" }, "no activation than; there", { .shape = { 5, 3 } } },
         { { "sigma=1" },
-          "no setting sigma; there are (with their defaults) outputs=1, depth=1, phi=tanh, cell=vanilla",
+          "no setting sigma (did you mean sigma_w?); there are (with their defaults) outputs=1, depth=1, phi=tanh, "
+          "cell=vanilla",
           { .shape = { 5, 3 } } },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

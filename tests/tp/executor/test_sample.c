@@ -258,6 +258,40 @@ Test(sample, agrees_with_the_exact_engine)
         }
 }
 
+/* Outputs that are not alike and have a readout in common: v erf(U x) and v erf(U x) / 2 + 2 v' relu(U x). */
+static ad_var unlike_heads(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), one = ad_fixed(nn_graph(net), "one", 1);
+    ad_var h = nn_dense(net, "u", x, n), f = nn_apply(nn_make_weight(net, "v", n, one, 1), ad_erf(h));
+    ad_var g = nn_apply(nn_make_weight(net, "w", n, one, 2), ad_relu(h));
+    return ad_concat((ad_var[]){ f, ad_add(ad_scale(f, 0.5), g) }, 2, (ad_axis[]){ one, one }, nn_outputs(net));
+}
+
+Test(sample, of_each_output_and_between_them)
+{
+    double x[ROWS * FEATURES], x2[3 * FEATURES];
+    ad_normal(2, 1, 0, ROWS * FEATURES, x);
+    ad_normal(2, 2, 0, 3 * FEATURES, x2);
+    nn_spec spec = { .features = FEATURES, .outputs = 2 };
+    for (int k = 0; k < 8; k++) {
+        bool second = k & 4;
+        tp_limit_spec asked = { .output = (size_t)(k & 1), .output2 = (size_t)(k >> 1 & 1) }, by_samples = asked;
+        by_samples.engine = TP_ENGINE_SAMPLE;
+        by_samples.runs = 16;
+        size_t count = ROWS * (second ? 3 : ROWS);
+        tp_kernel exact = solve(unlike_heads, &spec, TP_NTK, x, ROWS, second ? x2 : NULL, 3, &asked);
+        tp_kernel sampled = solve(unlike_heads, &spec, TP_NTK, x, ROWS, second ? x2 : NULL, 3, &by_samples);
+        for (size_t i = 0; i < count; i++) {
+            double off = fabs(sampled.terms[0].values[i] - exact.terms[0].values[i]);
+            cr_expect(off < 6 * sampled.deviations[i], "%d, entry %zu: %g of %g by samples, said %g", k, i,
+                      sampled.terms[0].values[i], exact.terms[0].values[i], sampled.deviations[i]);
+        }
+        cr_expect(sampled.error < 0.02, "%d: said %g", k, sampled.error);
+        tp_kernel_free(&exact);
+        tp_kernel_free(&sampled);
+    }
+}
+
 /* f = (1/n) sum of v relu(h2), every v = 1 at the start (THEORY section 1): n times the NTK tends to
  * R(Q2) + s S(Q2) R(Q1) + [s S(Q2) S(Q1) + theta theta' R(Q1)] xx'/d, s = sigma^2; the simple rule drops theta. */
 static ad_var averaging(nn_net *net, ad_var x)

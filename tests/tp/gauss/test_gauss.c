@@ -611,6 +611,24 @@ static real smooth_elu_grad(real m, real s)
     return below(m / s) + exp_below(m, s);
 }
 
+static const real selu_right = 1.05070098735548049342L, selu_left = 1.75809934084737685994L;
+static real t_selu(real x)
+{
+    return x > 0 ? selu_right * x : selu_left * expm1l(x);
+}
+static real t_selu_grad(real x)
+{
+    return x > 0 ? selu_right : selu_left * expl(x);
+}
+static real smooth_selu(real m, real s)
+{
+    return selu_right * (m * below(m / s) + s * density(m / s)) + selu_left * (exp_below(m, s) - below(-m / s));
+}
+static real smooth_selu_grad(real m, real s)
+{
+    return selu_right * below(m / s) + selu_left * exp_below(m, s);
+}
+
 typedef struct {
     ad_op op;
     function *f;
@@ -641,7 +659,9 @@ Test(gauss, kinked_activations)
     const kinked_row rows[] = { { AD_HARD_TANH, t_clip, smooth_clip, { at, 2 } },
                                 { AD_HARD_TANH_STEP, t_inside, smooth_inside, { at, 2 } },
                                 { AD_ELU, t_elu, smooth_elu, { zero_cut, 1 } },
-                                { AD_ELU_GRAD, t_elu_grad, smooth_elu_grad, { zero_cut, 1 } } };
+                                { AD_ELU_GRAD, t_elu_grad, smooth_elu_grad, { zero_cut, 1 } },
+                                { AD_SELU, t_selu, smooth_selu, { zero_cut, 1 } },
+                                { AD_SELU_GRAD, t_selu_grad, smooth_selu_grad, { zero_cut, 1 } } };
     const double q[][2] = { { 1, 1 }, { 0.5, 2 }, { 1e-8, 1e-8 }, { 1e-8, 3 }, { 1e6, 1e6 }, { 1e8, 0.3 } };
     for (size_t i = 0; i < COUNT(rows); i++)
         for (size_t v = 0; v < COUNT(q); v++) {

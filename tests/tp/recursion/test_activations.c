@@ -50,6 +50,11 @@ FN(sigmoid, sig(x), sig(x) * (1 - sig(x)))
 FN(erf, erf(x), 2 / sqrt(pi) * exp(-x * x))
 FN(gelu, x *erfc(-x / sqrt(2)) / 2, erfc(-x / sqrt(2)) / 2 + x * bell(x))
 FN(softplus, log1p(exp(x)), sig(x))
+static double gate_of_mish(double x)
+{
+    return tanh(x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)));
+}
+FN(mish, x *gate_of_mish(x), gate_of_mish(x) + x * (1 - gate_of_mish(x) * gate_of_mish(x)) * sig(x))
 FN(swish, x *sig(x), sig(x) + x * sig(x) * (1 - sig(x)))
 FN(gate, tanh(x) * sig(1.7 * x), (1 - tanh(x) * tanh(x)) * sig(1.7 * x) + 1.7 * tanh(x) * sig(1.7 * x) * sig(-1.7 * x))
 FN(nested, tanh(x + sin(x)), (1 - pow(tanh(x + sin(x)), 2)) * (1 + cos(x)))
@@ -265,10 +270,10 @@ Test(activations, all_have_an_exact_limit)
     {                                                                                                                  \
         .name = #word, .f = word##_f, .g = word##_g                                                                    \
     }
-    static const activation rows[] = { ROW(identity), ROW(relu),   ROW(leaky),     ROW(abs),          ROW(step),
-                                       ROW(sign),     ROW(square), ROW(sin),       ROW(cos),          ROW(tanh),
-                                       ROW(sigmoid),  ROW(erf),    ROW(gelu),      ROW(softplus),     ROW(swish),
-                                       ROW(gate),     ROW(nested), ROW(one_sided), ROW(signed_square) };
+    static const activation rows[] = { ROW(identity), ROW(relu),   ROW(leaky),     ROW(abs),           ROW(step),
+                                       ROW(sign),     ROW(square), ROW(sin),       ROW(cos),           ROW(tanh),
+                                       ROW(sigmoid),  ROW(erf),    ROW(gelu),      ROW(softplus),      ROW(swish),
+                                       ROW(gate),     ROW(nested), ROW(one_sided), ROW(signed_square), ROW(mish) };
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
         check_limit(&rows[r], 1e-11);
 }
@@ -299,7 +304,19 @@ static real elu_grad_mean(real m, real s)
     return below(m / s) + exp_mean_below(m, s);
 }
 
+static const double selu_right = 1.05070098735548049342, selu_left = 1.75809934084737685994;
+FN(selu, x > 0 ? selu_right * x : selu_left * expm1(x), x > 0 ? selu_right : selu_left * exp(x))
+static real selu_mean(real m, real s)
+{
+    return selu_right * (m * below(m / s) + s * bell_l(m / s)) + selu_left * (exp_mean_below(m, s) - below(-m / s));
+}
+static real selu_grad_mean(real m, real s)
+{
+    return selu_right * below(m / s) + selu_left * exp_mean_below(m, s);
+}
+
 static const activation breaking[] = {
+    { "selu", selu_f, selu_g, { { selu_f, selu_mean, 1, { 0 } }, { selu_g, selu_grad_mean, 1, { 0 } } } },
     { "elu", elu_f, elu_g, { { elu_f, elu_mean, 1, { 0 } }, { elu_g, elu_grad_mean, 1, { 0 } } } },
     { "hard_tanh",
       hard_tanh_f,

@@ -1,4 +1,5 @@
-/* limn.h: all of limn. */
+/* limn.h: all of limn. Installed, it is <limn/limn.h>; headers name each other by where they lie, so that one -I, of the
+ * folder that limn/ is in, finds all of them. */
 #ifndef LIMN_H
 #define LIMN_H
 #include "autodiff/autodiff.h"

@@ -1,0 +1,41 @@
+/* options.h: private to the room: the rows that options.def makes. */
+#ifndef LIMN_EXAMPLES_LIMN_BASE_OPTIONS_H
+#define LIMN_EXAMPLES_LIMN_BASE_OPTIONS_H
+#include "examples/limn/base/base.h"
+
+typedef enum {
+    TEXT,
+    REAL,
+    WHOLE,
+    WORD,
+    AT_WIDTH,
+    WIDTHS,
+    TIMES,
+    RIDGES,
+    GRID,
+    SIZE,
+    SCHEDULE,
+    SETTING,
+    MAPPING,
+    EXPECTATION,
+    FLAG
+} kind;
+enum { WORDS = 8 };
+typedef struct {
+    const char *name, *argument, *help;
+    kind kind;
+    size_t at;
+    double minimum, maximum;  /* of a number */
+    const char *const *words; /* of a choice */
+} row;
+
+extern const row rows[OPTIONS];
+
+/* What stands behind the option's name: "ntk|nngp" for a choice; "" for a flag. Returns text, of so many bytes, or what
+ * stays. */
+const char *option_argument(const row *r, char *text, size_t size);
+/* ---- help.c ---- */
+int option_group(int which);                             /* its place among OPTION_GROUPS */
+const char *option_group_title(int group);               /* NULL beyond the last */
+bool option_taken(const tool_command *about, int which); /* NULL: of all commands */
+#endif
