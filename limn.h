@@ -7,5 +7,6 @@
 #include "nn/nn.h"
 #include "tp/netsor.h"
 #include "tp/predict.h"
+#include "tp/spectrum.h"
 #include "tp/tp.h"
 #endif

@@ -108,6 +108,8 @@ typedef struct {
     double multiplier, multiplier_power; /* c n^p in front of omega */
     double rate, rate_power;             /* learning-rate scale */
     double mean;                         /* initial mean */
+    bool orthogonal; /* of two axes: orthogonal up to a factor, Haar's law, with entries of this deviation in the mean
+                        square; where the axes differ in size, the shorter side's vectors are orthogonal */
 } ad_init;
 ad_var ad_param_at(ad_where, ad_graph *, const char *name, ad_shape, ad_init);
 ad_var ad_constant_at(ad_where, ad_graph *, double value, ad_shape);

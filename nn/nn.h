@@ -74,6 +74,7 @@ typedef struct {
     double sigma_w; /* 0: 1 */
     bool bias;
     double sigma_b;
+    bool orthogonal; /* the weights are nn_orthogonal's */
 } nn_dense_spec;
 /* u = W x (+ b) over the last axis of x; names "name.weight" (in, out) and "name.bias" (out). */
 ad_var nn_dense_at(ad_where, nn_net *, const char *name, ad_var x, ad_axis out, const nn_dense_spec *);
@@ -92,11 +93,16 @@ typedef struct {
     ad_axis fan_in;
 } nn_weight;
 nn_weight nn_weight_at(ad_where, nn_net *, const char *name, ad_axis in, ad_axis out, double sigma);
+/* A weight between two widths that starts as an orthogonal matrix of Haar's law times sigma, W W' = sigma^2 (between
+ * widths of different size, the side of the smaller one is orthogonal): the QR decomposition of a Gaussian one, with
+ * R's diagonal positive. Its limit kernels are those of Gaussian weights where it is used once. */
+nn_weight nn_orthogonal_at(ad_where, nn_net *, const char *name, ad_axis in, ad_axis out, double sigma);
 nn_weight nn_bias_at(ad_where, nn_net *, const char *name, ad_axis out, double sigma);
 ad_var nn_apply_at(ad_where, nn_weight, ad_var x);   /* c n^p x W : axis in becomes out */
 ad_var nn_apply_t_at(ad_where, nn_weight, ad_var y); /* with W transposed, and the same multiplier */
 ad_var nn_add_bias_at(ad_where, nn_weight bias, ad_var x);
 #define nn_make_weight(...) nn_weight_at(AD_HERE, __VA_ARGS__)
+#define nn_orthogonal(...) nn_orthogonal_at(AD_HERE, __VA_ARGS__)
 #define nn_make_bias(...) nn_bias_at(AD_HERE, __VA_ARGS__)
 #define nn_apply(...) nn_apply_at(AD_HERE, __VA_ARGS__)
 #define nn_apply_t(...) nn_apply_t_at(AD_HERE, __VA_ARGS__)

@@ -330,7 +330,7 @@ static int check_rows(const tp_program *program, const double *x, size_t rows, c
 static int check_inputs(const tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
                         ad_error *error)
 {
-    if (check_rows(program, x, rows, "the first", error))
+    if (tp_check_orthogonal(program, error) || check_rows(program, x, rows, "the first", error))
         return -1;
     return x2 ? check_rows(program, x2, rows2, "the second", error) : 0;
 }

@@ -42,6 +42,8 @@ ad_var ad_param_at(ad_where where, ad_graph *graph, const char *name, ad_shape s
         !isfinite(init.multiplier_power))
         return ad_poison(graph, where, "param %s: rate %g, powers %g, %g and %g of n: not finite", name, init.rate,
                          init.rate_power, init.deviation_power, init.multiplier_power);
+    if (init.orthogonal && (shape.rank != 2 || fabs(init.mean) > 0))
+        return ad_poison(graph, where, "param %s: orthogonal is a matrix of two axes, of mean 0", name);
     for (int i = 0; i < shape.rank; i++)
         if (ad_axis_kind(graph, shape.axes[i]) == AD_BATCH)
             return ad_poison(graph, where, "param %s: a parameter has no batch axis", name);

@@ -18,13 +18,30 @@ static nn_weight make(ad_where where, nn_net *net, const char *name, ad_shape sh
     return (nn_weight){ .omega = omega, .c = init.multiplier, .power = init.multiplier_power, .fan_in = init.axis };
 }
 
-nn_weight nn_weight_at(ad_where where, nn_net *net, const char *name, ad_axis in, ad_axis out, double sigma)
+static nn_weight make_weight(ad_where where, nn_net *net, const char *name, ad_axis in, ad_axis out, double sigma,
+                             bool orthogonal)
 {
     ad_axis second = in.id == out.id ? ad_prime(in) : out;
     if (!ad_has_text(where, "weight", net->graph, "name", name) || !ad_owns_axis(where, name, net->graph, in) ||
         !ad_owns_axis(where, name, net->graph, out))
         return (nn_weight){ .omega = { net->graph, -1 } };
-    return make(where, net, name, ad_shape_of(in, second), nn_weight_init(net, in, out, sigma));
+    if (orthogonal && (ad_axis_kind(net->graph, in) != AD_WIDTH || ad_axis_kind(net->graph, out) != AD_WIDTH)) {
+        ad_poison(net->graph, where, "orthogonal %s: it is between two widths", name);
+        return (nn_weight){ .omega = { net->graph, -1 } };
+    }
+    ad_init init = nn_weight_init(net, in, out, sigma);
+    init.orthogonal = orthogonal;
+    return make(where, net, name, ad_shape_of(in, second), init);
+}
+
+nn_weight nn_weight_at(ad_where where, nn_net *net, const char *name, ad_axis in, ad_axis out, double sigma)
+{
+    return make_weight(where, net, name, in, out, sigma, false);
+}
+
+nn_weight nn_orthogonal_at(ad_where where, nn_net *net, const char *name, ad_axis in, ad_axis out, double sigma)
+{
+    return make_weight(where, net, name, in, out, sigma, true);
 }
 
 nn_weight nn_bias_at(ad_where where, nn_net *net, const char *name, ad_axis out, double sigma)
@@ -72,8 +89,8 @@ ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_a
     if (shape->rank < 1)
         return ad_poison(net->graph, where, "dense %s: its input has no axis", name);
     double sigma_w = spec && is_given(spec->sigma_w) ? spec->sigma_w : 1;
-    nn_weight weight =
-        nn_weight_at(where, net, nn_name(net, "%s.weight", name), shape->axes[shape->rank - 1], out, sigma_w);
+    nn_weight weight = make_weight(where, net, nn_name(net, "%s.weight", name), shape->axes[shape->rank - 1], out,
+                                   sigma_w, spec && spec->orthogonal);
     ad_var u = nn_apply_at(where, weight, x);
     /* with sigma in the multiplier, a bias of sigma 0 never does anything */
     if (!spec || !spec->bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !is_given(spec->sigma_b)))

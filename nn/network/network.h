@@ -72,6 +72,8 @@ bool nn_takes(ad_where where, nn_net *net, const char *kind, const char *name, a
 /* settings.c */
 void nn_setting_give(nn_net *net, const char *text); /* "key=value"; a key given twice is an error */
 void nn_setting_fail(nn_net *net, const char *key, const char *wanted);
+/* Of a setting of two words: is it the second one? */
+bool nn_setting_is(nn_net *net, const char *key, const char *preset, const char *other);
 void nn_settings_check_read(nn_net *net); /* one that nothing read is refused, with the list of those that were */
 
 /* parametrization.c: what stands in front of omega, how it starts and learns. */

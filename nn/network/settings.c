@@ -108,6 +108,14 @@ bool nn_setting_sigma_at(ad_where where, nn_net *net, const char *key, const cha
     return false;
 }
 
+bool nn_setting_is(nn_net *net, const char *key, const char *preset, const char *other)
+{
+    const char *text = nn_setting_text(net, key, preset);
+    if (strcmp(text, preset) != 0 && strcmp(text, other) != 0)
+        nn_setting_fail(net, key, nn_name(net, "%s or %s", preset, other));
+    return strcmp(text, other) == 0;
+}
+
 void nn_setting_give(nn_net *net, const char *text)
 {
     const char *equals = strchr(text, '=');

@@ -3,17 +3,17 @@
 
 ad_var nn_mlp_network(nn_net *net, ad_var x)
 {
-    const double sqrt2 = 1.4142135623730951;
-    long depth = nn_setting_int(net, "depth", 3, 1, 64);
+    long depth = nn_setting_int(net, "depth", 3, 1, 256);
     const char *phi = nn_setting_text(net, "phi", "relu");
-    nn_dense_spec dense = { .sigma_w = nn_setting_real(net, "sigma_w", sqrt2) };
+    nn_dense_spec dense = { .sigma_w = nn_setting_real(net, "sigma_w", 1.4142135623730951) }, hidden;
     dense.bias = nn_setting_sigma(net, "sigma_b", "none", &dense.sigma_b);
     if (!(dense.sigma_w > 0))
         nn_setting_fail(net, "sigma_w", "a positive number");
-
+    hidden = dense;
+    hidden.orthogonal = nn_setting_is(net, "weights", "gaussian", "orthogonal");
     ad_axis n = nn_width(net, "n");
     for (long layer = 1; layer <= depth; layer++) {
-        x = nn_dense_at(AD_HERE, net, nn_name(net, "dense%ld", layer), x, n, &dense);
+        x = nn_dense_at(AD_HERE, net, nn_name(net, "dense%ld", layer), x, n, layer > 1 ? &hidden : &dense);
         x = nn_activation(net, phi, x);
     }
     return nn_readout_at(AD_HERE, net, "readout", x, &dense);

@@ -65,4 +65,7 @@ int tp_sample_once(const tp_program *, tp_kernel_kind, const tp_sampling *, cons
  * `samples`, whatever the reason: it stays random. Of a few rows of x; where samples meet there is no verdict. */
 int tp_check_convergence(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
                          ad_error *error);
+/* One run: the mean squares of the vectors that a view of a program keeps (tp_view_of), over the rows of x. */
+int tp_sample_squares(const tp_program *view, size_t samples, uint64_t seed, int threads, const double *x, size_t rows,
+                      double *squares, ad_error *error);
 #endif

@@ -107,6 +107,9 @@ void tp_write_parameter(tp_writer *w, int id, tp_line_term *t)
     const char *number = tp_number_text(w, variance);
     line->law = widths == 2 ? tp_writer_text(w, "N(%s, %s/%s)", mean, number, over)
                             : tp_writer_text(w, "N(%s, %s)", mean, number);
+    if (init->orthogonal)
+        line->law = tp_writer_text(w, w->latex ? "\\text{orthogonal, }%s {%s}^{\\top} = %s" : "orthogonal, %s %sᵀ = %s",
+                                   name, name, number);
 }
 
 /* U x of data: an input G-var, whose covariance is the data's. A fan-in of 784 in its multiplier shows as such. */

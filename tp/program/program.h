@@ -79,6 +79,13 @@ int tp_find_suspect(const tp_program *);
 /* The last part of a path, for a line's place in the source. */
 const char *tp_short_file(const char *path);
 bool tp_bp_like(const tp_checks *);
+/* -1 where a matrix that starts orthogonal has not the limit of a Gaussian one: it is used more than once, or the
+ * program is not BP-like. */
+int tp_check_orthogonal(const tp_program *, ad_error *error);
+/* The same net's program of other vectors of its graph, which may have grown since: all nodes are its forward pass, and
+ * the vectors are kept as the deltas of its sites. The caller frees view->arena; -1 with an error that names op, file
+ * and line where one has no rule. */
+int tp_view_of(const tp_program *, const ad_var *vectors, int n, tp_program *view, ad_error *error);
 /* A contraction or sum over a width axis that leaves no width: an average, or a readout's product. */
 bool tp_is_average(const ad_graph *, int node);
 /* The lines of the program as text of a style; NULL with an error. */

@@ -250,6 +250,32 @@ static tp_program *make_program(nn_net *net, const ad_var *vector, ad_error *err
     return program;
 }
 
+int tp_view_of(const tp_program *program, const ad_var *vectors, int n, tp_program *view, ad_error *error)
+{
+    *view = *program;
+    if (!(view->arena = ad_arena_new(error)))
+        return -1;
+    view->forward = view->n_nodes = ad_graph_size(program->graph);
+    view->sites = array(view, n, sizeof *view->sites, error);
+    view->adjoint = array(view, view->n_nodes, sizeof *view->adjoint, error);
+    view->n_sites = n;
+    int status = view->sites && view->adjoint && !learn_nodes(view, 0, view->n_nodes, error) ? 0 : -1;
+    for (int id = 0; id < view->n_nodes && !status; id++)
+        view->adjoint[id] = -1;
+    for (int i = 0; i < n && !status; i++) {
+        view->sites[i] = (ad_site){ .param = vectors[i], .delta = vectors[i] };
+        view->lives[vectors[i].id] = true;
+    }
+    if (!status)
+        mark_lives(view, view->n_nodes - 1);
+    for (int id = 0; id < view->n_nodes && !status; id++)
+        if (view->lives[id])
+            status = check_node(view, id, error);
+    if (status)
+        ad_arena_free(view->arena);
+    return status;
+}
+
 tp_program *tp_translate(nn_net *net, ad_error *error)
 {
     if (net)

@@ -550,6 +550,8 @@ int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, 
     tp_algebra algebra;
     writer w = { .a = &algebra, .latex = style == TP_LATEX };
     int status = tp_algebra_new(&algebra, program, error);
+    if (!status)
+        status = tp_check_orthogonal(program, error);
     if (!status && !(w.arena = ad_arena_new(error)))
         status = -1;
     if (!status)

@@ -35,6 +35,7 @@ typedef struct {
     int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
     const char *labels2, *start, *covariance;
+    const char *from, *to; /* vectors of a Jacobian; NULL: the default ones */
     const char *drift, *drift_kernels, *drift_limit;
     nn_weights_info *info; /* what the file of --weights or --resume says; NULL: none is read */
     nn_parametrization scale;
@@ -60,6 +61,7 @@ typedef struct {
     double drift_share;
     long drift_every; /* 0: the schedule's default */
     long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
+    long moments, points; /* 0: not given */
     size_t widths[MAX_WIDTHS];
     int n_widths;
     double times[MAX_TIMES]; /* ascending, INFINITY for inf */
@@ -68,7 +70,7 @@ typedef struct {
     bool rate_given, epochs_given, steps_given;
     bool infinite; /* infinite: --width inf was written */
     tp_style format;
-    bool json, explain, grey, transpose, recursion, no_check, progress, help, version;
+    bool critical, json, explain, grey, transpose, recursion, no_check, progress, help, version;
 } options;
 
 /* ---- options.c ---- */

@@ -2,6 +2,7 @@
 #ifndef LIMN_EXAMPLES_LIMN_REPORT_REPORT_H
 #define LIMN_EXAMPLES_LIMN_REPORT_REPORT_H
 #include "examples/limn/base/base.h"
+#include "examples/limn/report/plot.h"
 
 enum {
     TRAINED = 256,    /* inputs to train on, at most */

@@ -65,8 +65,8 @@ static void executor(int rounds)
     for (int round = -1; round < rounds; round++) {
         int at = round < 0 ? 0 : round;
         double start = processor_seconds();
-        if (tp_sample_once(program, TP_NTK, &(tp_sampling){ SAMPLES, 1, 1, 0, 0 }, x, INPUTS, NULL, 0, kernel,
-                           &error) != 0)
+        if (tp_sample_once(program, TP_NTK, &(tp_sampling){ .samples = SAMPLES, .seed = 1, .threads = 1 }, x, INPUTS,
+                           NULL, 0, kernel, &error) != 0)
             bench_fail(&error);
         ours[at] = processor_seconds() - start;
         start = processor_seconds();

@@ -1,0 +1,268 @@
+/* The spectra of chains against closed forms: Fuss-Catalan numbers, ReLU's recursion, the arcsine law; and against
+ * themselves: mass, moments of the density, edges. */
+#include "limn.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+enum { FEATURES = 3 };
+static const double input[FEATURES] = { 1, -0.5, 0.75 };
+
+/* A mlp with `layers` factors W D between its first and its last hidden preactivation. */
+static const char *weights = "weights=gaussian";
+static int find(int layers, const char *phi, double variance, const tp_spectrum_spec *spec, tp_spectrum *s,
+                ad_error *error)
+{
+    char depth[30], activation[40], sigma[60];
+    snprintf(depth, sizeof depth, "depth=%d", layers + 1);
+    snprintf(activation, sizeof activation, "phi=%s", phi);
+    snprintf(sigma, sizeof sigma, "sigma_w=%.17g", sqrt(variance));
+    const char *settings[] = { depth, activation, sigma, weights, NULL };
+    nn_spec net_spec = { .features = FEATURES, .settings = settings, .name = "mlp" };
+    nn_net *net = nn_trace(nn_builtin("mlp"), &net_spec, error);
+    tp_program *program = net ? tp_translate(net, error) : NULL;
+    int status = program ? tp_spectrum_find(program, input, spec, s, error) : -1;
+    tp_program_free(program);
+    nn_net_free(net);
+    return status;
+}
+
+static tp_spectrum found(int layers, const char *phi, double variance, tp_spectrum_spec spec)
+{
+    tp_spectrum s;
+    ad_error error = { 0 };
+    cr_assert_eq(find(layers, phi, variance, &spec, &s, &error), 0, "%s", error.text);
+    return s;
+}
+
+static void same(double a, double b, double tolerance, const char *what)
+{
+    cr_assert(fabs(a - b) <= tolerance * fmax(fabs(b), 1e-300), "%s: %.17g for %.17g", what, a, b);
+}
+
+/* sum weights per_log lambda^k, and atoms. */
+static double moment(const tp_spectrum *s, int k)
+{
+    double sum = 0;
+    for (size_t i = 0; i < s->points; i++)
+        sum += s->weights[i] * s->per_log[i] * exp(k * s->log_lambda[i]);
+    for (int a = 0; a < s->n_atoms; a++)
+        sum += s->atoms[a].mass * (k ? pow(s->atoms[a].at, k) : 1);
+    return sum;
+}
+
+static void is_whole(const tp_spectrum *s)
+{
+    cr_assert(s->has_law, "%s", s->method);
+    same(moment(s, 0), 1, 1e-6, "mass");
+    for (int k = 1; k <= s->n_moments; k++)
+        same(moment(s, k), s->moments[k - 1], 1e-6, "a moment of the density");
+    for (size_t i = 1; i < s->points; i++)
+        cr_assert(s->log_lambda[i] > s->log_lambda[i - 1] && s->continuous[i] >= s->continuous[i - 1]);
+}
+
+/* binomial(k (L + 1), k) / (k L + 1) */
+static double fuss_catalan(int layers, int k)
+{
+    double value = 1;
+    for (int i = 1; i <= k; i++)
+        value = value * (k * layers + i) / i;
+    return value / (k * layers + 1);
+}
+
+Test(spectrum, linear_chains_have_fuss_catalan_moments)
+{
+    const int layers[] = { 1, 2, 3, 10, 40 };
+    for (int i = 0; i < 5; i++) {
+        int l = layers[i];
+        tp_spectrum s = found(l, "identity", 1, (tp_spectrum_spec){ .moments = 6 });
+        for (int k = 1; k <= 6; k++)
+            same(s.moments[k - 1], fuss_catalan(l, k), 1e-12, "a Fuss-Catalan number");
+        is_whole(&s);
+        same(exp(s.log_support[1]), pow(l + 1, l + 1) / pow(l, l), 1e-10, "the right edge");
+        cr_assert(isinf(s.condition) && s.smallest == 0 && s.n_atoms == 0);
+        tp_spectrum_free(&s);
+    }
+}
+
+/* lambda m = (1 + m)(1 + 2m)^L, by its own series: coefficients of (1 + m)^k (1 + 2m)^(kL), Lagrange. */
+static double relu_moment(int layers, int k)
+{
+    double sum = 0, a = 1;
+    for (int i = 0; i <= k - 1; i++) {
+        double b = 1;
+        int j = k - 1 - i;
+        for (int r = 1; r <= j; r++)
+            b = b * (k * layers - r + 1) / r * 2;
+        sum += a * b;
+        a = a * (k - i) / (i + 1);
+    }
+    return sum / k;
+}
+
+Test(spectrum, relu_chains)
+{
+    const double first[] = { 1, 3, 11, 45 };
+    for (int l = 1; l <= 20; l += l < 4 ? 1 : 8) {
+        tp_spectrum s = found(l, "relu", 2, (tp_spectrum_spec){ .moments = 4 });
+        for (int k = 1; k <= 4; k++) {
+            same(s.moments[k - 1], relu_moment(l, k), 1e-12, "a moment");
+            if (l == 1)
+                same(s.moments[k - 1], first[k - 1], 1e-12, "a moment");
+        }
+        is_whole(&s);
+        cr_assert(s.n_atoms == 1 && s.atoms[0].at == 0 && fabs(s.atoms[0].mass - 0.5) < 1e-12);
+        if (l == 1) {
+            same(exp(s.log_support[1]), 3 + 2 * sqrt(2), 1e-10, "the right edge");
+            same(exp(s.log_support[0]), 3 - 2 * sqrt(2), 1e-10, "the left edge");
+        }
+        tp_spectrum_free(&s);
+    }
+}
+
+Test(spectrum, a_function_after_the_last_matrix)
+{
+    const double moments[] = { 0.5, 1, 2.5 };
+    tp_spectrum s = found(1, "relu", 2, (tp_spectrum_spec){ .moments = 3, .from = "h1", .to = "x2" });
+    for (int k = 0; k < 3; k++)
+        same(s.moments[k], moments[k], 1e-12, "D W D");
+    same(exp(s.log_support[1]), 4, 1e-10, "its edge");
+    is_whole(&s);
+    tp_spectrum_free(&s);
+    s = found(1, "relu", 2, (tp_spectrum_spec){ .moments = 3, .from = "x1", .to = "h2" });
+    same(s.moments[1], 8, 1e-12, "W alone");
+    tp_spectrum_free(&s);
+}
+
+Test(spectrum, deep_chains_of_every_activation)
+{
+    const char *const phis[] = { "tanh", "erf", "hard_tanh", "gelu", "swish", "sin", "leaky", "elu", "softplus" };
+    const int layers[] = { 1, 4, 16, 100 };
+    for (int p = 0; p < 9; p++)
+        for (int i = 0; i < 4; i++) {
+            tp_spectrum s = found(layers[i], phis[p], 1.2, (tp_spectrum_spec){ .moments = 3 });
+            if (layers[i] == 1 && strcmp(phis[p], "leaky") == 0) /* two bands, about 1e-4 and 1 */
+                cr_assert(!s.has_law && strstr(s.method, "no density") && strstr(s.method, "more than one band"));
+            else
+                is_whole(&s);
+            tp_spectrum_free(&s);
+        }
+}
+
+Test(spectrum, orthogonal_relu)
+{
+    const double moments[2][4] = { { 1, 2, 4, 8 }, { 1, 3, 10, 35 } };
+    weights = "weights=orthogonal";
+    for (int l = 1; l <= 2; l++) {
+        tp_spectrum s = found(l, "relu", 2, (tp_spectrum_spec){ .moments = 4 });
+        for (int k = 0; k < 4; k++)
+            same(s.moments[k], moments[l - 1][k], 1e-12, "a moment");
+        same(s.atoms[0].at, 0, 0, "the first atom");
+        same(s.atoms[0].mass, 0.5, 1e-12, "its mass");
+        if (l == 1) {
+            cr_assert(s.has_law && s.n_atoms == 2 && s.points == 0);
+            same(s.atoms[1].at, 2, 1e-12, "the second atom");
+            same(s.atoms[1].mass, 0.5, 1e-12, "its mass");
+        } else {
+            is_whole(&s);
+            same(exp(s.log_support[1]), 4, 1e-10, "the right edge");
+            for (size_t i = 0; i < s.points; i++) { /* half of the arcsine law on [0, 4] */
+                double lambda = exp(s.log_lambda[i]), arcsine = lambda / sqrt(lambda * (4 - lambda)) / (2 * acos(-1));
+                cr_assert(fabs(s.per_log[i] - arcsine) < 1e-9 * fmax(1, arcsine), "%g: %g %g", lambda, s.per_log[i],
+                          arcsine);
+                double below = 0.5 + asin(sqrt(lambda / 4)) / acos(-1);
+                cr_assert(fabs(tp_spectrum_below(&s, s.log_lambda[i]) - below) < 1e-5, "%g %g", lambda, below);
+            }
+        }
+        tp_spectrum_free(&s);
+    }
+}
+
+Test(spectrum, orthogonal_chains_of_smooth_functions)
+{
+    const char *const phis[] = { "tanh", "erf", "softplus", "hard_tanh", "relu" };
+    weights = "weights=orthogonal";
+    for (int p = 0; p < 5; p++)
+        for (int l = 2; l <= 16; l *= 2) {
+            tp_spectrum s = found(l, phis[p], 1.1, (tp_spectrum_spec){ .moments = 3 });
+            is_whole(&s);
+            tp_spectrum_free(&s);
+        }
+}
+
+Test(spectrum, mean_square_is_the_product_of_slopes)
+{
+    /* E tanh'^2 by the trapezoid rule, over the variances of the forward pass by the same rule */
+    double q = 0, product = 1;
+    for (int i = 0; i < FEATURES; i++)
+        q += input[i] * input[i] / FEATURES * 1.3;
+    for (int l = 0; l < 5; l++) {
+        double slope = 0, square = 0;
+        for (int i = -3000; i <= 3000; i++) {
+            double x = i * 0.003, w = 0.003 * exp(-x * x / 2) / sqrt(2 * acos(-1)), t = tanh(sqrt(q) * x);
+            slope += w * pow(1 - t * t, 2);
+            square += w * t * t;
+        }
+        product *= 1.3 * slope;
+        q = 1.3 * square;
+    }
+    tp_spectrum s = found(5, "tanh", 1.3, (tp_spectrum_spec){ .moments = 1 });
+    same(s.moments[0], product, 1e-10, "m_1");
+    tp_spectrum_free(&s);
+}
+
+static void is_refused(int layers, const char *phi, double variance, tp_spectrum_spec spec, const char *part)
+{
+    tp_spectrum s;
+    ad_error error = { 0 };
+    cr_assert_eq(find(layers, phi, variance, &spec, &s, &error), -1, "%s is not refused", part);
+    cr_assert(strstr(error.text, part), "%s", error.text);
+    cr_assert(!strchr(error.text, '\n'));
+}
+
+Test(spectrum, what_is_refused)
+{
+    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "h7" }, "no vector h7 in the program; there are h1, x1, h2");
+    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "f" }, "no vector over one width");
+    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "W2" }, "is a parameter");
+    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "dh2" }, "backward pass");
+    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "h3", .to = "h1" }, "does not depend on");
+    is_refused(0, "tanh", 1, (tp_spectrum_spec){ 0 }, "no layer in it");
+    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .moments = 99 }, "99 moments");
+    is_refused(2, "step", 1, (tp_spectrum_spec){ 0 }, "derivative");
+}
+
+/* Whatever allocation fails, there is an error and nothing of the spectrum is left, or the method says what there is
+ * not. */
+static void survives(const char *phi, tp_spectrum_spec spec, long step, int least)
+{
+    const char *settings[] = { "depth=3", phi, weights, NULL };
+    nn_spec net_spec = { .features = FEATURES, .settings = settings, .name = "mlp" };
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(nn_builtin("mlp"), &net_spec, &error);
+    tp_program *program = tp_translate(net, &error);
+    cr_assert(program, "%s", error.text);
+    int failures = 0;
+    for (long k = 1, done = 0; !done && k < 3000; k += step) {
+        tp_spectrum s;
+        ad_error failure = { 0 };
+        ad_hook_allocation(k);
+        int status = tp_spectrum_find(program, input, &spec, &s, &failure);
+        ad_hook_allocation(0);
+        failures += status != 0;
+        cr_assert(status == 0 || (*failure.text && !s.log_lambda && !s.atoms), "allocation %ld: %s", k, failure.text);
+        done = status == 0 && s.n_moments && (s.has_law || spec.engine == TP_ENGINE_SAMPLE) && !strstr(s.method, "no ");
+        tp_spectrum_free(&s);
+    }
+    cr_assert(failures >= least, "%d", failures);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+Test(spectrum, memory_that_runs_out)
+{
+    survives("phi=relu", (tp_spectrum_spec){ .points = 16, .moments = 1 }, 3, 1);
+    survives("phi=relu", (tp_spectrum_spec){ .moments = 2, .engine = TP_ENGINE_SAMPLE, .samples = 64, .runs = 2 }, 2,
+             10);
+}

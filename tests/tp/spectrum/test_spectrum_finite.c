@@ -1,0 +1,213 @@
+/* Limits of Jacobians' spectra beside those of finite networks: distribution functions of chains, moments of networks
+ * that share weights, and that the executor and the exact ways agree. */
+#include "limn.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FEATURES = 24, MOST = 8 };
+static double input[FEATURES];
+
+static ad_var residual(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "embed", x, n);
+    for (int block = 1; block <= 2; block++)
+        h = ad_add(h, nn_dense_with(net, nn_name(net, "block%d", block), ad_tanh(h), n, .sigma_w = 0.7));
+    return nn_readout(net, "readout", ad_tanh(h));
+}
+
+/* A matrix and its transpose in one pass. */
+static ad_var tied(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    nn_weight w = nn_make_weight(net, "w", n, n, 1.2);
+    ad_var h = nn_apply(w, ad_tanh(nn_dense(net, "embed", x, n)));
+    return nn_readout(net, "readout", ad_tanh(nn_apply_t(w, ad_tanh(h))));
+}
+
+/* Widths that differ. */
+static ad_var narrowing(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), half = nn_width_ratio(net, "half", 0.5), wide = nn_width_ratio(net, "wide", 1.5);
+    ad_var h = ad_tanh(nn_dense(net, "first", x, n));
+    h = ad_relu(nn_dense(net, "second", h, half));
+    return nn_readout(net, "readout", ad_tanh(nn_dense(net, "third", h, wide)));
+}
+
+static nn_net *traced(nn_function function, const char *name, const char *const *settings)
+{
+    ad_error error = { 0 };
+    nn_spec spec = { .features = FEATURES, .settings = settings, .name = name };
+    if (strcmp(name, "rnn") == 0)
+        memcpy(spec.shape, (size_t[4]){ 8, 3 }, sizeof spec.shape);
+    for (int i = 0; i < FEATURES; i++)
+        input[i] = cos(1.3 * i);
+    nn_net *net = nn_trace(function ? function : nn_builtin(name), &spec, &error);
+    cr_assert(net, "%s", error.text);
+    return net;
+}
+
+static void solve(tp_program *program, tp_spectrum_spec spec, tp_spectrum *s)
+{
+    ad_error error = { 0 };
+    cr_assert_eq(tp_spectrum_find(program, input, &spec, s, &error), 0, "%s", error.text);
+}
+
+/* Moments of `seeds` networks at width n: their means, and standard errors of these. */
+static void measure(nn_net *net, tp_program *program, size_t n, int seeds, int count, double *mean, double *error)
+{
+    double squares[MOST] = { 0 };
+    ad_error failure = { 0 };
+    memset(mean, 0, (size_t)count * sizeof *mean);
+    for (int seed = 1; seed <= seeds; seed++) {
+        double *values;
+        size_t size;
+        nn_model *model = nn_model_new(net, n, (uint64_t)seed, AD_DOUBLE, 1, &failure);
+        cr_assert_eq(tp_jacobian_squares(program, model, input, NULL, NULL, &values, &size, &failure), 0, "%s",
+                     failure.text);
+        for (int k = 0; k < count; k++) {
+            double moment = 0;
+            for (size_t i = 0; i < size; i++)
+                moment += pow(values[i], k + 1) / (double)size;
+            mean[k] += moment / seeds;
+            squares[k] += moment * moment / seeds;
+        }
+        ad_free(values);
+        nn_model_free(model);
+    }
+    for (int k = 0; k < count; k++)
+        error[k] = sqrt(fmax(0, squares[k] - mean[k] * mean[k]) / (seeds - 1));
+}
+
+/* The limit's moments and those of networks of width n, whose mean is off by c / n: two widths take it out. */
+static void moments_agree(nn_function function, const char *name, const char *const *settings, size_t n, int seeds,
+                          int count)
+{
+    double wide[MOST], wide_error[MOST], narrow[MOST], narrow_error[MOST];
+    tp_spectrum s;
+    nn_net *net = traced(function, name, settings);
+    ad_error error = { 0 };
+    tp_program *program = tp_translate(net, &error);
+    solve(program, (tp_spectrum_spec){ .moments = count }, &s);
+    measure(net, program, n, seeds, count, wide, wide_error);
+    measure(net, program, n / 2, 4 * seeds, count, narrow, narrow_error);
+    for (int k = 0; k < count; k++) {
+        double found = 2 * wide[k] - narrow[k];
+        double spread = sqrt(4 * pow(wide_error[k], 2) + pow(narrow_error[k], 2) + pow(s.errors[k], 2));
+        cr_assert(fabs(found - s.moments[k]) < 4 * spread + 0.01 * s.moments[k], "%s m_%d: %g ± %g for %g ± %g", name,
+                  k + 1, found, spread, s.moments[k], s.errors[k]);
+        cr_assert(spread < 0.2 * s.moments[k], "%s m_%d: %g of %g", name, k + 1, spread, s.moments[k]);
+    }
+    tp_spectrum_free(&s);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+Test(spectrum_finite, networks_that_share_weights)
+{
+    moments_agree(tied, "tied", NULL, 256, 24, 3);
+    moments_agree(residual, "residual", NULL, 256, 24, 3);
+    moments_agree(NULL, "rnn", (const char *const[]){ "phi=tanh", "sigma_w=0.9", NULL }, 160, 120, 2);
+    moments_agree(NULL, "rnn", (const char *const[]){ "cell=lstm", "sigma_w=1.5", NULL }, 128, 24, 1);
+}
+
+Test(spectrum_finite, widths_that_differ)
+{
+    moments_agree(narrowing, "narrowing", NULL, 256, 24, 3);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The distance of four networks' pooled squares from the law. */
+static double distance_at(nn_net *net, tp_program *program, const tp_spectrum *s, size_t n)
+{
+    enum { SEEDS = 4 };
+    ad_error error = { 0 };
+    double *all = ad_alloc(SEEDS * n, sizeof *all, "squares", &error);
+    for (size_t seed = 0; seed < SEEDS; seed++) {
+        double *values;
+        size_t size;
+        nn_model *model = nn_model_new(net, n, seed + 1, AD_DOUBLE, 1, &error);
+        cr_assert_eq(tp_jacobian_squares(program, model, input, NULL, NULL, &values, &size, &error), 0, "%s",
+                     error.text);
+        memcpy(all + seed * n, values, n * sizeof *values);
+        ad_free(values);
+        nn_model_free(model);
+    }
+    qsort(all, SEEDS * n, sizeof *all, ascending);
+    double found = tp_spectrum_distance(s, all, SEEDS * n);
+    ad_free(all);
+    return found;
+}
+
+/* Below `most` at width n, and falling. */
+static void laws_agree(const char *phi, const char *sigma, const char *weights, int layers, size_t n, double most)
+{
+    char depth[30];
+    snprintf(depth, sizeof depth, "depth=%d", layers + 1);
+    const char *settings[] = { depth, phi, sigma, weights, NULL };
+    nn_net *net = traced(NULL, "mlp", settings);
+    ad_error error = { 0 };
+    tp_program *program = tp_translate(net, &error);
+    tp_spectrum s;
+    solve(program, (tp_spectrum_spec){ 0 }, &s);
+    cr_assert(s.has_law, "%s %s %d: %s", phi, weights, layers, s.method);
+    double wide = distance_at(net, program, &s, n), narrow = distance_at(net, program, &s, n / 8);
+    cr_assert(wide < most && (wide < 0.8 * narrow || wide < 0.01), "%s %s %s %d: %g, %g", phi, sigma, weights, layers,
+              narrow, wide);
+    tp_spectrum_free(&s);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+Test(spectrum_finite, distribution_functions)
+{
+    const char *const phis[] = { "phi=tanh", "phi=erf", "phi=hard_tanh", "phi=relu" };
+    for (int p = 0; p < 4; p++)
+        for (int layers = 1; layers <= 4; layers += 3) {
+            laws_agree(phis[p], "sigma_w=1.3", "weights=gaussian", layers, 384, 0.03);
+            laws_agree(phis[p], "sigma_w=1.3", "weights=orthogonal", layers, 384, 0.03);
+        }
+}
+
+/* The executor, which needs the trace alone, and the series of a chain; the general rule. */
+Test(spectrum_finite, ways_agree)
+{
+    nn_net *net = traced(NULL, "mlp", (const char *const[]){ "phi=tanh", NULL });
+    ad_error error = { 0 };
+    tp_program *program = tp_translate(net, &error);
+    tp_spectrum chain, sampled;
+    solve(program, (tp_spectrum_spec){ .moments = 5 }, &chain);
+    solve(program, (tp_spectrum_spec){ .moments = 5, .engine = TP_ENGINE_SAMPLE }, &sampled);
+    for (int k = 0; k < 5; k++)
+        cr_assert(fabs(chain.moments[k] - sampled.moments[k]) < 4 * sampled.errors[k], "m_%d %g %g ± %g", k + 1,
+                  chain.moments[k], sampled.moments[k], sampled.errors[k]);
+    tp_program_free(program);
+    nn_net_free(net);
+    net = traced(NULL, "mlp", (const char *const[]){ "phi=identity", "sigma_w=1", NULL });
+    program = tp_translate(net, &error);
+    solve(program, (tp_spectrum_spec){ .moments = 4, .engine = TP_ENGINE_SAMPLE, .samples = 256 }, &sampled);
+    const double linear[] = { 1, 3, 12, 55 }; /* linear networks are exact on samples of any number */
+    for (int k = 0; k < 4; k++)
+        cr_assert(fabs(sampled.moments[k] - linear[k]) < 1e-9 * linear[k], "%.15g", sampled.moments[k]);
+    tp_program_free(program);
+    nn_net_free(net);
+    net = traced(tied, "tied", NULL);
+    program = tp_translate(net, &error);
+    tp_spectrum exact;
+    solve(program, (tp_spectrum_spec){ .moments = 3, .engine = TP_ENGINE_EXACT }, &exact);
+    solve(program, (tp_spectrum_spec){ .moments = 3, .engine = TP_ENGINE_SAMPLE }, &sampled);
+    for (int k = 0; k < 3; k++)
+        cr_assert(fabs(exact.moments[k] - sampled.moments[k]) < 4 * sampled.errors[k], "m_%d %g %g", k + 1,
+                  exact.moments[k], sampled.moments[k]);
+    tp_spectrum_free(&chain);
+    tp_program_free(program);
+    nn_net_free(net);
+}

@@ -1,0 +1,346 @@
+/* density.c: the density of a chain over log lambda, lambda rho(lambda) = -Im M / pi, by continuation along lambda.
+ *
+ * Points are midpoints of equal pieces of a parameter t, in which M is smooth up to the ends: log lambda = high - t^2
+ * where the support reaches 0, and (high + low + (high - low) cos t) / 2 where it has two ends; so sums over points are
+ * integrals to many digits (the midpoint rule of an even function). */
+#include "autodiff/base/base.h"
+#include "tp/spectrum/chain.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double pi = 3.14159265358979323846;
+static const double tail = 1e-9; /* mass that is left out near 0, */
+static const double left = 1e-7; /* and at most, where the density cannot be followed as far */
+
+typedef struct {
+    const tp_equation *e;
+    tp_edges edges;
+    enum { EDGE_AND_TAIL, TWO_EDGES, TWO_TAILS } kind;
+    size_t points;
+    double step;          /* of t */
+    double complex *u[4]; /* the last three solutions, and the one that is sought */
+    ad_error *error;
+} grid;
+
+/* t of the i-th point, from the right end on. */
+static double place(const grid *g, size_t i)
+{
+    return ((double)i + 0.5) * g->step;
+}
+
+static double log_lambda(const grid *g, size_t i)
+{
+    double t = place(g, i);
+    switch (g->kind) {
+    case EDGE_AND_TAIL:
+        return g->edges.high - t * t;
+    case TWO_EDGES:
+        return g->edges.low + (g->edges.high - g->edges.low) * pow(cos(t / 2), 2);
+    case TWO_TAILS:
+        return g->edges.high - t;
+    }
+    return NAN;
+}
+
+/* |d log lambda / dt| dt */
+static double weight(const grid *g, size_t i)
+{
+    double t = place(g, i);
+    return g->step * (g->kind == TWO_EDGES       ? (g->edges.high - g->edges.low) * sin(t) / 2
+                      : g->kind == EDGE_AND_TAIL ? 2 * t
+                                                 : 1);
+}
+
+/* From a point inside to where less mass than `tail` is beyond, towards 0 (sign -1) or away from it, as the density and
+ * its slope there tell. False where it cannot be followed so far. */
+static bool find_tail(grid *g, double inside, int sign, double complex *u, double *end, double *mass)
+{
+    double range = fmin(1, g->edges.high - g->edges.low), at = inside, step = 0.5 * range, last = 0;
+    double complex slope, above;
+    size_t size = TP_UNKNOWNS(g->e) * sizeof *u;
+    double complex *kept = g->u[3];
+    *mass = INFINITY;
+    if (!tp_equation_enter(g->e, inside, u))
+        return false;
+    for (int k = 0; k < 4000 && *mass > tail && step > 1e-4 * range; k++) {
+        memcpy(kept, u, size);
+        bool solved = tp_equation_solve(g->e, at + sign * step, u, &slope) && cimag(u[0]) < 0;
+        tp_equation_m(g->e, u, &above);
+        double density = -cimag(above) / pi, growth = -sign * cimag(1 / slope) / pi; /* towards the inside */
+        if (!solved || (density < 0.05 * last && step > 2e-3 * range)) { /* a fall is followed in small steps */
+            memcpy(u, kept, size);
+            step /= 2;
+            continue;
+        }
+        at += sign * step;
+        last = density;
+        *mass = growth > 0 ? density / g->e->to * density / growth : density < 1e-12 ? density : INFINITY;
+        step = fmin(step * 1.3, 4);
+    }
+    *end = at;
+    return *mass <= left;
+}
+
+/* Which ends are edges, and which are tails that are cut: a support may go on where next to no mass is. */
+static int find_ends(grid *g, double inside, double complex *u, tp_spectrum *s)
+{
+    const double near = 0.02 * fmin(1, g->edges.high - g->edges.low); /* an edge is reached, not a tail */
+    double end, mass;
+    bool low_edge = g->edges.high - g->edges.low < 60, high_edge = true;
+    if (!g->e->gaussian && !g->edges.high_open && find_tail(g, inside, 1, u, &end, &mass) &&
+        end < g->edges.high - near) {
+        g->edges.high = end;
+        high_edge = false;
+    }
+    if (!g->e->gaussian && low_edge && !g->edges.low_open && find_tail(g, inside, -1, u, &end, &mass) &&
+        end > g->edges.low + near)
+        low_edge = false;
+    if (!low_edge) {
+        if (!find_tail(g, inside, -1, u, &end, &mass))
+            return -1;
+        low_edge = end - g->edges.low < 1; /* a far edge, not a tail */
+        if (!low_edge) {
+            g->edges.low = end;
+            s->left_out = mass;
+        }
+    }
+    if (low_edge && !high_edge)
+        return -1;
+    g->kind = low_edge ? TWO_EDGES : high_edge ? EDGE_AND_TAIL : TWO_TAILS;
+    return 0;
+}
+
+/* The next solution from the last ones, by a parabola through them; had: how many there are. */
+static void extrapolate(grid *g, int had)
+{
+    for (int k = 0; k <= g->e->n; k++)
+        g->u[3][k] = had > 2   ? 3 * g->u[2][k] - 3 * g->u[1][k] + g->u[0][k]
+                     : had > 1 ? 2 * g->u[2][k] - g->u[1][k]
+                               : g->u[2][k];
+}
+
+static int march(grid *g, size_t first, int direction, double complex *start, double *density)
+{
+    size_t size = TP_UNKNOWNS(g->e) * sizeof *start;
+    int had = 1;
+    double complex above;
+    memcpy(g->u[2], start, size);
+    for (size_t i = first; i < g->points; i += (size_t)(ptrdiff_t)direction) { /* below 0 it wraps */
+        extrapolate(g, had);
+        if (!tp_equation_solve(g->e, log_lambda(g, i), g->u[3], NULL)) {
+            memcpy(g->u[3], g->u[2], size);
+            if (!tp_equation_enter(g->e, log_lambda(g, i), g->u[3]))
+                return -1;
+        }
+        tp_equation_m(g->e, g->u[3], &above);
+        density[i] = fmax(0, -cimag(above) / pi);
+        double complex *oldest = g->u[0];
+        g->u[0] = g->u[1];
+        g->u[1] = g->u[2];
+        g->u[2] = g->u[3];
+        g->u[3] = oldest;
+        had = had < 3 ? had + 1 : 3;
+    }
+    return 0;
+}
+
+/* A point inside the support: the mean of what is not 0. */
+static double inside_of(const grid *g, const tp_spectrum *s)
+{
+    double mean = g->e->first / g->e->to, mass = 1;
+    for (int k = 0; k < s->n_atoms; k++) {
+        mean -= s->atoms[k].at * s->atoms[k].mass;
+        mass -= s->atoms[k].mass;
+    }
+    double at = log(mean / mass), high = g->edges.high, low = g->edges.low;
+    if (!(at < high))
+        at = high - 1e-3;
+    return at > low ? at : (low + high) / 2;
+}
+
+/* The mass below each point, from the left: the masses between are sums of halves. */
+static void sum_below(tp_spectrum *s)
+{
+    double below = s->left_out;
+    for (size_t i = 0; i < s->points; i++) {
+        double piece = s->weights[i] * s->per_log[i];
+        s->continuous[i] = below + piece / 2;
+        below += piece;
+    }
+}
+
+static int fill(grid *g, tp_spectrum *s)
+{
+    double inside = inside_of(g, s), range;
+    double complex *start = g->u[3] + TP_UNKNOWNS(g->e);
+    s->left_out = 0;
+    if (find_ends(g, inside, start, s))
+        return ad_fail(g->error, "spectrum: the density of this chain is not resolved near its ends; its moments are");
+    range = g->edges.high - g->edges.low;
+    g->step = (g->kind == TWO_EDGES ? pi : g->kind == EDGE_AND_TAIL ? sqrt(range) : range) / (double)g->points;
+    size_t first = 0;
+    while (first + 1 < g->points && log_lambda(g, first) > inside)
+        first++;
+    double *density = s->per_log;
+    if (!tp_equation_enter(g->e, log_lambda(g, first), start) || march(g, first, 1, start, density) ||
+        (first > 0 && march(g, first - 1, -1, start, density)))
+        return ad_fail(g->error, "spectrum: the density of this chain is not resolved; its moments are");
+    for (size_t i = 0; i < g->points; i++) {
+        s->log_lambda[i] = log_lambda(g, i);
+        s->weights[i] = weight(g, i);
+        s->per_log[i] /= g->e->to;
+    }
+    for (size_t i = 0, k = g->points - 1; i < k; i++, k--) { /* ascending */
+        double *lists[3] = { s->log_lambda, s->weights, s->per_log };
+        for (int j = 0; j < 3; j++) {
+            double swap = lists[j][i];
+            lists[j][i] = lists[j][k];
+            lists[j][k] = swap;
+        }
+    }
+    return 0;
+}
+
+/* -1 where the density and the atoms have not the mass and the moments of the chain: it is not the whole of the
+ * spectrum. */
+static int check_whole(const tp_equation *e, const tp_spectrum *s, ad_error *error)
+{
+    enum { CHECKED = 4 };
+    const double most = 5e-7;
+    double moments[CHECKED + 1] = { 1 }, sums[CHECKED + 1] = { s->left_out };
+    if (tp_chain_moments(e->chain, CHECKED, moments + 1, error))
+        return -1;
+    for (int k = 0; k <= CHECKED; k++) {
+        for (int a = 0; a < s->n_atoms; a++)
+            sums[k] += s->atoms[a].mass * (k ? pow(s->atoms[a].at, k) : 1);
+        for (size_t i = 0; i < s->points; i++)
+            sums[k] += s->weights[i] * s->per_log[i] * exp(k * s->log_lambda[i]);
+        if (!(fabs(sums[k] - moments[k]) < most * moments[k]))
+            return ad_fail(error,
+                           "spectrum: the density found has moment %d %.8g for %.8g: it has more than one band, or "
+                           "needs more points; its moments are known",
+                           k, sums[k], moments[k]);
+    }
+    return 0;
+}
+
+static int reserve(tp_spectrum *s, size_t points, ad_error *error)
+{
+    s->points = points;
+    s->log_lambda = ad_alloc(points, sizeof(double), "a density", error);
+    s->per_log = ad_alloc(points, sizeof(double), "a density", error);
+    s->continuous = ad_alloc(points, sizeof(double), "a density", error);
+    s->weights = ad_alloc(points, sizeof(double), "a density", error);
+    return s->log_lambda && s->per_log && s->continuous && s->weights ? 0 : -1;
+}
+
+static void free_points(tp_spectrum *s)
+{
+    ad_free(s->log_lambda);
+    ad_free(s->per_log);
+    ad_free(s->continuous);
+    ad_free(s->weights);
+    s->log_lambda = s->per_log = s->continuous = s->weights = NULL;
+    s->points = 0;
+}
+
+static void tell_ends(const tp_equation *e, const tp_edges *edges, tp_spectrum *s)
+{
+    double low = edges->empty ? INFINITY : exp(edges->low), high = edges->empty ? 0 : exp(edges->high);
+    bool unbounded = false;
+    for (int k = 0; k < s->n_atoms; k++) {
+        low = fmin(low, s->atoms[k].at);
+        high = fmax(high, s->atoms[k].at);
+    }
+    for (int k = 0; k < e->n; k++)
+        unbounded = unbounded || e->diagonals[k]->law.unbounded;
+    s->largest = unbounded ? INFINITY : sqrt(high);
+    s->smallest = sqrt(low);
+    s->condition = low > 0 ? s->largest / s->smallest : INFINITY;
+    s->log_support[0] = edges->empty ? NAN : edges->low;
+    s->log_support[1] = edges->empty ? NAN : unbounded ? INFINITY : edges->high;
+}
+
+static int fill_points(const tp_equation *e, const tp_edges *edges, size_t points, tp_spectrum *s, ad_error *error)
+{
+    grid g = { .e = e, .edges = *edges, .points = points, .error = error };
+    size_t size = TP_UNKNOWNS(e);
+    double complex *memory = ad_alloc(5 * size, sizeof *memory, "a density", error);
+    for (size_t k = 0; k < 4 && memory; k++)
+        g.u[k] = memory + k * size;
+    int status = memory ? reserve(s, points, error) : -1;
+    if (!status)
+        status = fill(&g, s);
+    ad_free(memory);
+    return status ? -1 : 0;
+}
+
+/* A function between orthogonal matrices alone: the spectrum is its law. Its values' neighbourhoods meet halfway. */
+static int copy_law(const tp_equation *e, tp_spectrum *s, ad_error *error)
+{
+    const tp_law *law = &e->diagonals[0]->law;
+    double scale = log(e->first) - log(law->derivative);
+    if (reserve(s, law->n, error))
+        return -1;
+    s->points = 0;
+    for (size_t i = 0; i < law->n; i++) {
+        if (law->atoms[i])
+            continue;
+        double at = log(law->squares[i]), low = i ? log(law->squares[i - 1]) : at, high = at;
+        if (i + 1 < law->n)
+            high = log(law->squares[i + 1]);
+        s->log_lambda[s->points] = at + scale;
+        s->weights[s->points] = (high - low) / 2;
+        s->per_log[s->points++] = 2 * law->masses[i] / (high - low);
+    }
+    return 0;
+}
+
+static int find_density(const tp_equation *e, size_t points, tp_spectrum *s, ad_error *error)
+{
+    tp_edges edges;
+    ad_error refusal = { 0 };
+    if ((s->n_atoms = tp_find_atoms(e, &s->atoms, error)) < 0)
+        return -1;
+    if (!e->gaussian && e->n == 1) {
+        const tp_law *law = &e->diagonals[0]->law;
+        double scale = log(e->first) - log(law->derivative);
+        edges = (tp_edges){ .low = law->vanishes ? -INFINITY : log(law->squares[0]) + scale,
+                            .high = log(law->squares[law->n - 1]) + scale,
+                            .empty = law->atoms[0] && law->atoms[law->n - 1] };
+        tell_ends(e, &edges, s);
+        return copy_law(e, s, error);
+    }
+    if (tp_find_edges(e, &edges, error))
+        return -1;
+    tell_ends(e, &edges, s);
+    for (size_t times = 1; times <= 16 && !edges.empty; times *= 2) {
+        refusal = (ad_error){ 0 };
+        if (!fill_points(e, &edges, points * times, s, &refusal) && !check_whole(e, s, &refusal))
+            break;
+        free_points(s);
+    }
+    return *refusal.text ? ad_fail(error, "%s", refusal.text) : check_whole(e, s, error);
+}
+
+int tp_chain_density(const tp_chain *chain, size_t points, tp_spectrum *s, ad_error *error)
+{
+    tp_equation e;
+    if (tp_equation_of(&e, chain, error))
+        return -1;
+    int status = find_density(&e, points, s, error);
+    if (!status)
+        sum_below(s);
+    s->has_law = !status;
+    tp_equation_free(&e);
+    return status;
+}
+
+void tp_spectrum_free(tp_spectrum *s)
+{
+    free_points(s);
+    ad_free(s->atoms);
+    memset(s, 0, sizeof *s);
+}

@@ -1,0 +1,341 @@
+/* function_law.c: the law of a coordinatewise function's squared derivative under the Gaussian law of its argument, by
+ * Gauss-Legendre rules between the points where a function of the trace has kinks. */
+#include "autodiff/trace/trace.h"
+#include "nn/network/network.h"
+#include "tp/gauss/gauss.h"
+#include "tp/spectrum/inside.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NODES = TP_PANEL_NODES, GRID = 2048, MOST_MARKS = 200 };
+static const double reach = 9; /* deviations: beyond are 2e-19 of the mass */
+/* Panels next to a zero of the derivative shrink towards it, each to a quarter, down to a length of this order. */
+static const double finest = 1e-11;
+
+/* A point between two panels, in deviations. */
+typedef struct {
+    double at;
+    bool zero, kink; /* of the derivative; of a function in it */
+} mark;
+
+static int kinks_of(const ad_node *node, const double **kinks)
+{
+    if (node->op == AD_CUSTOM) {
+        *kinks = node->function->kinks;
+        return node->function->n_kinks;
+    }
+    if (!ad_is_unary(node->op))
+        return 0;
+    *kinks = ad_op_facts_of(node->op)->kinks;
+    return ad_op_facts_of(node->op)->n_kinks;
+}
+
+/* v with a fresh input in the place of its argument, and the derivative by it, as new nodes of the graph. */
+int tp_slope_open(tp_slope *s, ad_var v, ad_var argument)
+{
+    ad_graph *graph = v.graph;
+    const nn_net *net = s->program->net;
+    ad_mark before = nn_growth_begin(net);
+    int first = ad_graph_size(graph);
+    ad_shape shape = *ad_shape_get(argument);
+    s->argument = ad_input(graph, nn_name(s->program->net, "a vector %d", first), shape);
+    s->function = ad_replace(v, &argument, &s->argument, 1);
+    ad_var one = ad_constant(graph, 1, *ad_shape_get(s->function));
+    if (ad_backward(s->function, one, &s->argument, 1, &s->derivative, NULL) < 0)
+        s->derivative.id = -1;
+    int last = ad_graph_size(graph);
+    for (int id = first; id < last && s->n_kinked < TP_MOST_KINKED; id++) {
+        const double *kinks;
+        const ad_node *node = ad_node_of(graph, id);
+        if (kinks_of(node, &kinks) > 0)
+            s->kinked[s->n_kinked++] = (ad_var){ graph, id };
+    }
+    return nn_growth_end(net, before, "spectrum", s->error);
+}
+
+/* A node that is made of the argument alone, at points of it. */
+static int evaluate(const tp_slope *s, ad_var output, size_t n, const double *points, double *out)
+{
+    const ad_graph *graph = s->program->graph;
+    ad_axis width = { 0 };
+    const ad_shape *shape = ad_shape_get(s->argument);
+    for (int i = 0; i < shape->rank; i++)
+        if (tp_is_width(graph, shape->axes[i]))
+            width = shape->axes[i];
+    ad_sizes sizes = { .n = (size_t)ceil((double)n / ad_axis_ratio(graph, width)) + 1, .n_batches = 1 };
+    sizes.batches[0].axis = nn_batch(s->program->net);
+    sizes.batches[0].size = 1;
+    size_t count = ad_axis_size(graph, width, &sizes);
+    ad_plan_spec spec = { .type = AD_DOUBLE, .capacity = sizes };
+    double *values = ad_alloc(count, sizeof *values, "a law", s->error);
+    ad_plan *plan = values ? nn_plan_new(s->program->net, &output, 1, &spec, s->error) : NULL;
+    int status = plan ? 0 : -1;
+    for (size_t i = 0; i < count && values; i++)
+        values[i] = i < n ? points[i] : 0;
+    if (!status) {
+        ad_bind(plan, s->argument, values);
+        status = ad_run(plan, &sizes, s->error);
+    }
+    if (!status) {
+        bool spread = ad_elements(graph, ad_shape_get(output), &sizes) >= count; /* a constant has no width */
+        const double *found = ad_output(plan, 0);
+        for (size_t i = 0; i < n; i++)
+            out[i] = found[spread ? i : 0];
+    }
+    ad_plan_free(plan);
+    ad_free(values);
+    return status;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = ((const mark *)a)->at, y = ((const mark *)b)->at;
+    return (x > y) - (x < y);
+}
+
+/* Where an argument passes a kink between two neighbours of a grid, narrowed down grid by grid. */
+static int narrow(const tp_slope *s, ad_var which, double kink, double low, double high, double *at)
+{
+    double points[GRID], values[GRID];
+    for (int round = 0; round < 6; round++) {
+        for (int i = 0; i < GRID; i++)
+            points[i] = low + (high - low) * i / (GRID - 1);
+        if (evaluate(s, which, GRID, points, values))
+            return -1;
+        int i = 1;
+        while (i < GRID - 1 && (values[i] - kink) * (values[0] - kink) > 0)
+            i++;
+        low = points[i - 1];
+        high = points[i];
+        if (!(high - low > 4e-16 * fmax(fabs(low), fabs(high))))
+            break;
+    }
+    *at = (low + high) / 2;
+    return 0;
+}
+
+/* Where a node passes a level, over points of the argument. */
+static int add_marks(const tp_slope *s, ad_var node, double level, double deviation, bool zero, mark *marks, int *n)
+{
+    double points[GRID], values[GRID];
+    for (int i = 0; i < GRID; i++)
+        points[i] = deviation * reach * (2.0 * i / (GRID - 1) - 1);
+    if (evaluate(s, node, GRID, points, values))
+        return -1;
+    for (int i = 0; i + 1 < GRID; i++) {
+        double a = values[i] - level, b = values[i + 1] - level, at;
+        if ((a < 0) == (b < 0) || (!(a > 0) && !(a < 0)))
+            continue;
+        if (*n == MOST_MARKS)
+            return ad_fail(s->error, "spectrum: a function has more than %d kinks and zeros", (int)MOST_MARKS);
+        if (narrow(s, node, level, points[i], points[i + 1], &at))
+            return -1;
+        marks[(*n)++] = (mark){ at / deviation, zero, !zero };
+    }
+    return 0;
+}
+
+/* Ends, kinks and zeros, ascending; returns how many, -1 on error. */
+static int find_marks(const tp_slope *s, double deviation, mark *marks)
+{
+    double middle[2] = { 0, deviation }, values[2];
+    int n = 0;
+    if (evaluate(s, s->derivative, 2, middle, values))
+        return -1;
+    marks[n++] = (mark){ .at = -reach };
+    marks[n++] = (mark){ .zero = fabs(values[0]) < 1e-9 * fabs(values[1]) };
+    marks[n++] = (mark){ .at = reach };
+    for (int w = 0; w < s->n_kinked; w++) {
+        const double *kinks;
+        const ad_node *node = ad_node_of(s->program->graph, s->kinked[w].id);
+        ad_var argument = { s->program->graph, node->in[0] };
+        int count = kinks_of(node, &kinks);
+        for (int k = 0; k < count; k++)
+            if (add_marks(s, argument, kinks[k], deviation, false, marks, &n))
+                return -1;
+    }
+    if (add_marks(s, s->derivative, 0, deviation, true, marks, &n))
+        return -1;
+    qsort(marks, (size_t)n, sizeof *marks, ascending);
+    int kept = 1;
+    for (int k = 1; k < n; k++) {
+        if (marks[k].at - marks[kept - 1].at > 1e-12)
+            marks[kept++] = marks[k];
+        else
+            marks[kept - 1] = (mark){ marks[kept - 1].at, marks[kept - 1].zero || marks[k].zero,
+                                      marks[kept - 1].kink || marks[k].kink };
+    }
+    return kept;
+}
+
+/* Points and masses of the argument over its deviation. */
+typedef struct {
+    double deviation, x[NODES], w[NODES];
+    double *points, *masses; /* NULL: they are counted */
+    double *ends;            /* of each panel */
+    size_t n;
+} nodes;
+
+static void lay_panel(nodes *l, double low, double high)
+{
+    const double root = 2.50662827463100050; /* of 2 pi */
+    if (l->ends) {
+        l->ends[2 * (l->n / NODES)] = low;
+        l->ends[2 * (l->n / NODES) + 1] = high;
+    }
+    for (int i = 0; i < NODES; i++) {
+        double at = low + (high - low) * (l->x[i] + 1) / 2;
+        if (l->points) {
+            l->points[l->n] = at * l->deviation;
+            l->masses[l->n] = l->w[i] / 2 * (high - low) * exp(-at * at / 2) / root;
+        }
+        l->n++;
+    }
+}
+
+/* From a zero of the derivative, panels that grow. */
+static void lay_graded(nodes *l, double zero, double far)
+{
+    double length = far - zero;
+    for (; fabs(length) > finest; length /= 4)
+        lay_panel(l, fmin(zero + length / 4, zero + length), fmax(zero + length / 4, zero + length));
+    lay_panel(l, fmin(zero, zero + length), fmax(zero, zero + length));
+}
+
+static void lay_nodes(nodes *l, const mark *marks, int n)
+{
+    double piece = 1 / fmax(1, l->deviation);
+    l->n = 0;
+    for (int k = 0; k + 1 < n; k++) {
+        double low = marks[k].at, high = marks[k + 1].at;
+        int panels = (int)ceil((high - low) / piece);
+        if (panels < 2 && marks[k].zero && marks[k + 1].zero)
+            panels = 2;
+        for (int p = 0; p < panels; p++) {
+            double from = low + (high - low) * p / panels, to = low + (high - low) * (p + 1) / panels;
+            if (p == 0 && marks[k].zero)
+                lay_graded(l, from, to);
+            else if (p == panels - 1 && marks[k + 1].zero)
+                lay_graded(l, to, from);
+            else
+                lay_panel(l, from, to);
+        }
+    }
+}
+
+/* Does the derivative grow on, and does it vanish, far beyond what the rule's nodes reach or between them? */
+static int find_bounds(const tp_slope *s, double deviation, const mark *marks, int n, tp_law *law)
+{
+    double points[4] = { -100 * deviation, 100 * deviation, -1e6 * deviation, 1e6 * deviation }, values[4];
+    if (evaluate(s, s->derivative, 4, points, values))
+        return -1;
+    double most = fmax(values[0] * values[0], values[1] * values[1]);
+    law->unbounded = !(most <= 10 * (law->n ? law->squares[law->n - 1] : 0)) && most > 0;
+    for (int k = 2; k < 4 && law->n; k++)
+        law->vanishes = law->vanishes || fabs(values[k]) < 1e-6 * sqrt(law->squares[0]);
+    for (int k = 0; k < n; k++)
+        law->vanishes = law->vanishes || marks[k].zero;
+    return 0;
+}
+
+/* The panels on which d^2 is smooth, above 0, and varies. */
+static int fill_panels(tp_law *law, size_t n, const double *squares, const double *ends, ad_error *error)
+{
+    if (!(law->panels = ad_alloc(n, sizeof *law->panels, "a law", error)))
+        return -1;
+    for (size_t p = 0; p < n; p++) {
+        const double *at = squares + p * NODES;
+        double least = at[0], most = at[0];
+        for (int i = 1; i < NODES; i++) {
+            least = fmin(least, at[i]);
+            most = fmax(most, at[i]);
+        }
+        if (least > 1e-280 && most > least * (1 + 1e-9) && ends[2 * p + 1] - ends[2 * p] > 2 * finest)
+            tp_panel_fill(&law->panels[law->n_panels++], ends[2 * p], ends[2 * p + 1], at);
+    }
+    return 0;
+}
+
+static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *mean_square)
+{
+    mark marks[MOST_MARKS];
+    int n_marks = find_marks(s, deviation, marks);
+    if (n_marks < 0)
+        return -1;
+    nodes l = { .deviation = deviation };
+    tp_legendre(NODES, l.x, l.w);
+    lay_nodes(&l, marks, n_marks);
+    size_t n = l.n;
+    double *points = ad_alloc(4 * n, sizeof *points, "a law", s->error), *masses = points ? points + n : NULL;
+    double *values = points ? masses + n : NULL;
+    int status = points ? 0 : -1;
+    l.points = points;
+    l.masses = masses;
+    l.ends = points ? values + n : NULL;
+    if (!status) {
+        lay_nodes(&l, marks, n_marks);
+        status = evaluate(s, s->function, n, points, values) || evaluate(s, s->derivative, n, points, points) ? -1 : 0;
+    }
+    for (size_t i = 0; i < n && !status; i++) {
+        if (!isfinite(points[i]))
+            status = ad_fail(s->error, "spectrum: a derivative is %g", points[i]);
+        points[i] *= points[i];
+        *mean_square += masses[i] * values[i] * values[i];
+    }
+    if (!status)
+        status = tp_law_of(law, n, points, masses, s->error) || fill_panels(law, n / NODES, points, l.ends, s->error);
+    ad_free(points);
+    law->variance = deviation * deviation;
+    return status ? status : find_bounds(s, deviation, marks, n_marks, law);
+}
+
+/* ---- as a function that gauss/ knows ---- */
+static void eval_node(const tp_slope *s, ad_var node, size_t n, const double *x, double *y)
+{
+    if (evaluate(s, node, n, x, y))
+        for (size_t i = 0; i < n; i++)
+            y[i] = NAN;
+}
+
+static void eval_function(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    const tp_slope *s = u->context;
+    eval_node(s, s->function, n, x, y);
+}
+
+static void eval_derivative(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    const tp_slope *s = u->context;
+    eval_node(s, s->derivative, n, x, y);
+}
+
+int tp_slope_univariates(tp_slope *s, tp_univariate *function, tp_univariate *derivative)
+{
+    const double widest = 12; /* deviations in which kinks are looked for */
+    mark marks[MOST_MARKS];
+    int n = find_marks(s, widest, marks);
+    if (n < 0)
+        return -1;
+    for (int k = 0; k < n && s->n_kinks < TP_MOST_KINKED; k++)
+        if (marks[k].kink)
+            s->kinks[s->n_kinks++] = marks[k].at * widest;
+    *function = (tp_univariate){
+        .form = TP_NUMERIC, .eval = eval_function, .context = s, .kinks = s->kinks, .n_kinks = s->n_kinks
+    };
+    *derivative = *function;
+    derivative->eval = eval_derivative;
+    return 0;
+}
+
+int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, tp_law *law,
+                       double *mean_square, ad_error *error)
+{
+    tp_slope s = { .program = program, .error = error };
+    *law = (tp_law){ 0 };
+    *mean_square = 0;
+    if (tp_slope_open(&s, v, argument))
+        return -1;
+    return fill_law(&s, sqrt(variance), law, mean_square);
+}

@@ -1,0 +1,95 @@
+/* spectrum.c: the door: the spectrum of a Jacobian, as a chain's or by its moments alone. */
+#include "tp/spectrum/inside.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MOMENTS = 4, POINTS = 400 };
+
+static int check_arguments(const tp_program *program, const double *x, const tp_spectrum_spec *spec, ad_error *error)
+{
+    if (!program)
+        return ad_fail(error, "spectrum: no program (NULL)");
+    if (!x)
+        return ad_fail(error, "spectrum: no input (NULL)");
+    for (size_t i = 0; i < nn_features(program->net); i++)
+        if (!isfinite(x[i]))
+            return ad_fail(error, "spectrum: feature %zu of the input is %g", i, x[i]);
+    if (spec->moments < 0 || spec->moments > TP_SPECTRUM_MOMENTS)
+        return ad_fail(error, "spectrum: %d moments: from 1 to %d", spec->moments, (int)TP_SPECTRUM_MOMENTS);
+    if (spec->points && spec->points < 16)
+        return ad_fail(error, "spectrum: %zu points are too few for a density", spec->points);
+    return 0;
+}
+
+/* Moments, density and atoms of a chain. */
+static int solve_chain(const tp_chain *chain, const tp_spectrum_spec *spec, tp_spectrum *s, ad_error *error)
+{
+    ad_error refusal = { 0 };
+    s->n_moments = spec->moments;
+    if (tp_chain_moments(chain, s->n_moments, s->moments, error))
+        return -1;
+    for (int k = 0; k < s->n_moments; k++)
+        s->errors[k] = 1e-13 * s->moments[k] * (k + 1);
+    snprintf(s->method, sizeof s->method,
+             "a chain of %d free factors: moments by the series of its equation, density by Newton's method along "
+             "lambda",
+             chain->n);
+    if (tp_chain_density(chain, spec->points, s, &refusal)) {
+        tp_spectrum_free(s);
+        s->n_moments = spec->moments;
+        if (tp_chain_moments(chain, s->n_moments, s->moments, error))
+            return -1;
+        ad_snprintf(s->method, sizeof s->method,
+                    "a chain of %d free factors: moments by the series of its equation; no density: %s", chain->n,
+                    refusal.text);
+    }
+    return 0;
+}
+
+int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spec *given, tp_spectrum *s,
+                     ad_error *error)
+{
+    tp_spectrum_spec spec = given ? *given : (tp_spectrum_spec){ 0 };
+    tp_vectors between;
+    tp_chain chain;
+    ad_error refusal = { 0 };
+    memset(s, 0, sizeof *s);
+    if (check_arguments(program, x, &spec, error))
+        return -1;
+    spec.moments = spec.moments ? spec.moments : MOMENTS;
+    spec.points = spec.points ? spec.points : POINTS;
+    if (tp_find_vectors(program, spec.from, spec.to, &between, error))
+        return -1;
+    if (spec.engine != TP_ENGINE_SAMPLE && tp_trace_chain(program, &between, x, &chain, &refusal) == 0) {
+        int status = solve_chain(&chain, &spec, s, error);
+        tp_chain_free(&chain);
+        return status;
+    }
+    if (tp_jacobian_moments(program, &between, x, &spec, s, error)) {
+        tp_spectrum_free(s);
+        return -1;
+    }
+    if (!(s->moments[0] > 0)) {
+        tp_spectrum_free(s);
+        return ad_fail(error, "%s", *refusal.text ? refusal.text : "spectrum: the Jacobian is 0 in the limit");
+    }
+    if (*refusal.text) {
+        size_t length = strlen(s->method);
+        ad_snprintf(s->method + length, sizeof s->method - length, "; no density: %s", refusal.text);
+    }
+    return 0;
+}
+
+int tp_spectrum_print(tp_program *program, const double *x, const char *from, const char *to, FILE *stream,
+                      ad_error *error)
+{
+    tp_vectors between;
+    tp_chain chain;
+    if (check_arguments(program, x, &(tp_spectrum_spec){ 0 }, error) ||
+        tp_find_vectors(program, from, to, &between, error) || tp_trace_chain(program, &between, x, &chain, error))
+        return -1;
+    int status = tp_chain_print(&chain, stream, error);
+    tp_chain_free(&chain);
+    return status;
+}
