@@ -47,7 +47,7 @@ int predict_open_data(prediction *p, ad_error *error)
     as_read.scaling = DS_UNIT;
     as_read.scaling_given = false;
     ds_data *data = p->data = data_load(&as_read, error);
-    if (!data || data_second(o, data, &p->second, error))
+    if (!data || data_second(&as_read, data, &p->second, error))
         return -1;
     if (!data->y)
         return ad_fail(error, "%s: --labels are missing", data_name(o));

@@ -358,7 +358,7 @@ static void grow(maker *m)
     for (ad_op op = AD_NEG; op < AD_CUSTOM; op++) {
         const ad_op_facts *facts = ad_op_facts_of(op);
         bool fast = facts->lo > 0 || facts->growth == AD_EXPONENTIAL || ad_op_degree(op, 2) > 1;
-        int kind = facts->breaks == AD_JUMPS ? BROKEN : fast ? FAST : SLOW;
+        int kind = fast ? FAST : facts->breaks == AD_JUMPS ? BROKEN : SLOW;
         kinds[kind][n_kinds[kind]++] = op;
     }
     static const double powers[] = { 2, 3, -1, 0.5, 1.7 };
