@@ -2,7 +2,6 @@
  * start. */
 #include "examples/limn/commands/predict.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { ROWS = 1000 }; /* of embedded data, for each part */
@@ -86,23 +85,13 @@ static double *spread_labels(const prediction *p, const double *labels, size_t r
     return y;
 }
 
-/* --labels2: such as --labels are. */
 static int read_labels2(prediction *p, ad_error *error)
 {
-    ds_array a = { 0 };
-    const char *path = p->o->labels2;
-    size_t classes = p->data->classes, columns = classes ? 1 : p->outputs, rows = p->second.shape[0];
-    int status = ds_npy_read(path, &a, error);
-    if (!status && (a.rank < 1 || a.rank > 2 || a.shape[0] != rows || (a.rank == 2 ? a.shape[1] : 1) != columns))
-        status = ad_fail(error, "%s: its shape is not (%zu%s), as the rows of %s and --labels ask", path, rows,
-                         classes ? "" : ", outputs", p->o->inputs2);
-    for (size_t i = 0; i < rows * columns && !status; i++)
-        if (!isfinite(a.data[i]) ||
-            (classes && !(a.data[i] >= 0 && a.data[i] < (double)classes && !(floor(a.data[i]) < a.data[i]))))
-            status = ad_fail(error, "%s: row %zu is %g, which --labels do not have", path, i / columns, a.data[i]);
+    ds_array labels = { 0 };
+    int status = data_labels2(p->o, p->data, p->second.shape[0], &labels, error);
     if (!status)
-        status = (p->y[1] = spread_labels(p, a.data, p->rows[1], error)) ? 0 : -1;
-    ds_array_free(&a);
+        status = (p->y[1] = spread_labels(p, labels.data, p->rows[1], error)) ? 0 : -1;
+    ds_array_free(&labels);
     return status;
 }
 
