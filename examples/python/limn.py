@@ -89,8 +89,8 @@ class _Data(ctypes.Structure):  # nn_data
 
 
 class _FitSpec(ctypes.Structure):  # nn_fit_spec
-    _fields_ = [("loss", c_int), ("optimizer", c_int), ("rate", c_double), ("weight_decay", c_double),
-                ("momentum", c_double), ("beta1", c_double), ("beta2", c_double), ("epsilon", c_double),
+    _fields_ = [("loss", c_int), ("optimizer", c_int), ("rate", c_double), ("frozen", c_bool),
+                ("weight_decay", c_double), ("momentum", c_double), ("beta1", c_double), ("beta2", c_double), ("epsilon", c_double),
                 ("alpha", c_double), ("batch", c_size_t), ("epochs", c_double), ("steps", c_long), ("seed", c_uint64),
                 ("every", c_long), ("callback", c_void_p), ("context", c_void_p), ("progress", c_void_p),
                 ("checkpoint", c_char_p), ("checkpoint_every", c_long), ("resume", c_char_p), ("drift", c_void_p),

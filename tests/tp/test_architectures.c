@@ -28,7 +28,7 @@ Test(architectures, exact_sampled_and_finite_agree, .timeout = 3000)
  * coordinates, stays random at every width, and so does the kernel between two inputs. */
 Test(architectures, jumps_at_what_vanishes_are_refused)
 {
-    static const uint64_t seeds[] = { 92, 186 };
+    static const uint64_t seeds[] = { 106, 186 };
     static const double x[] = { 1, 0.5, -0.25, 0, 1.5, 1, 0.5, 1, 0.75, -1, 0.25, 0.5 };
     for (int k = 0; k < 4; k++) {
         ad_error error = { 0 };

@@ -272,7 +272,7 @@ Test(second_opinion, of_nothing, .timeout = 600)
 Test(second_opinion, random_architectures, .timeout = 600)
 {
     int checked = 0, caught = 0;
-    for (uint64_t seed = 1; seed <= 16; seed++) {
+    for (uint64_t seed = 1; seed <= 20; seed++) {
         asked a = { 0 };
         tp_opinion opinion;
         ad_error error = { 0 };

@@ -5,23 +5,16 @@
 
 #include <math.h>
 
-/* Of the degree k, 0 of one that is left out. */
-static double coefficient(const tp_mehler *m, size_t row, size_t k)
-{
-    if (k < m->first || (k - m->first) % m->step)
-        return 0;
-    size_t term = (k - m->first) / m->step;
-    return term < m->terms ? m->coefficients[row * m->terms + term] : 0;
-}
-
-/* sum_k f_k d f_k / d log q, twice, over sum_k f_k^2. */
+/* sum_k f_k d f_k / d log q, twice, over sum_k f_k^2; a degree that is left out is 0. */
 static double change_of_series(const tp_mehler *m, size_t row)
 {
+    const double *f = m->coefficients + row * m->terms;
+    size_t two = 2 / m->step; /* terms to the degree k + 2 */
     double change = 0, all = 0;
-    for (size_t k = m->first; k < m->degrees; k += m->step) {
-        double f = coefficient(m, row, k), degree = (double)k;
-        change += f * (degree * f + sqrt((degree + 1) * (degree + 2)) * coefficient(m, row, k + 2));
-        all += f * f;
+    for (size_t i = 0; i < m->terms; i++) {
+        double k = (double)(m->first + i * m->step), above = i + two < m->terms ? f[i + two] : 0;
+        change += f[i] * (k * f[i] + sqrt((k + 1) * (k + 2)) * above);
+        all += f[i] * f[i];
     }
     return all > 0 ? fabs(change) / all : 0;
 }
