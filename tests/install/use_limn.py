@@ -160,7 +160,7 @@ def errors():
     refuses("broken.c: it does not compile", limn.program, "broken.c")
     with open("pole.c", "w") as file:
         file.write(NET.replace("ad_tanh", "ad_rsqrt"))
-    refuses("the function is not a number at x", limn.kernel, "pole.c", x)
+    refuses("function is not a number at x", limn.kernel, "pole.c", x)
 
 
 if __name__ == "__main__":
