@@ -383,47 +383,45 @@ static int copy_kinks(const tp_univariate *f, double root, double *kinks)
     return n;
 }
 
-int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12,
-                        double *value, double *difference, double *size, ad_error *error)
+static int begin(problem *p, const tp_univariate *f, const tp_univariate *g, double q11, double q22, ad_error *error)
 {
-    int k1 = 0, k2 = 0; /* both variances scaled to order one: no product over- or underflows */
-    double x = q11 > 0 ? tp_order_one(q11, &k1) : q11, y = q22 > 0 ? tp_order_one(q22, &k2) : q22;
-    double z = ldexp(q12, -(k1 + k2) / 2), product = x * y, square = z * z;
-    double det = (product - square) + (fma(x, y, -product) - fma(z, z, -square));
-    if (!(q11 >= 0 && q22 >= 0 && det >= -1e-6 * product && isfinite(q11) && isfinite(q22)))
-        return ad_fail(error, "expectation: q11 = %g, q22 = %g, q12 = %g is no covariance", q11, q22, q12);
+    const double pi = 3.14159265358979323846;
     if (!f->eval || !g->eval)
         return ad_fail(error, "expectation: the %s function cannot be evaluated", f->eval ? "second" : "first");
     if (f->n_kinks > MOST_KINKS || g->n_kinks > MOST_KINKS)
         return ad_fail(error, "expectation: a function with %d kinks; at most %d are integrated",
                        f->n_kinks > g->n_kinks ? f->n_kinks : g->n_kinks, MOST_KINKS);
-    problem p = { .f = f, .g = g, .root1 = sqrt(q11), .root2 = sqrt(q22), .error = error };
-    p.n_kinks1 = copy_kinks(f, p.root1, p.kinks1);
-    p.n_kinks2 = copy_kinks(g, p.root2, p.kinks2);
-    bool smooths = f->n_kinks + g->n_kinks == 0 && fmax(q11, q22) <= large;
-    double d = sqrt(product), moved = 0;
-    p.line = !(det > 0) || !(d > 0);
-    p.s = p.line ? 0 : sqrt(det) / d;
-    p.c = d > 0 ? fmax(-1, fmin(1, z / d)) : 1;
-    p.reach = fmin(MOST_REACH, fmax(4, asinh(log(fmax(p.root1, p.root2) * 1e20) / 3.14159265358979323846)));
-    if (p.line)
-        p.c = p.c < 0 ? -1 : 1;
+    *p = (problem){ .f = f, .g = g, .root1 = sqrt(q11), .root2 = sqrt(q22), .error = error };
+    p->n_kinks1 = copy_kinks(f, p->root1, p->kinks1);
+    p->n_kinks2 = copy_kinks(g, p->root2, p->kinks2);
+    p->reach = fmin(MOST_REACH, fmax(4, asinh(log(fmax(p->root1, p->root2) * 1e20) / pi)));
+    return 0;
+}
+
+/* At correlation c and sine s. */
+static int integrate(problem *p, double c, double s, double *value, double *difference, double *size)
+{
+    double q11 = p->root1 * p->root1, q22 = p->root2 * p->root2, moved = 0;
+    bool smooths = p->f->n_kinks + p->g->n_kinks == 0 && fmax(q11, q22) <= large;
+    p->line = !(s > 0);
+    p->s = s;
+    p->c = p->line ? (c < 0 ? -1 : 1) : c;
     /* 1 - c and 1 + c without cancellation: their product is s^2 */
-    double plus = p.c >= 0 ? 1 + p.c : p.s * p.s / (1 - p.c), minus = p.c >= 0 ? p.s * p.s / (1 + p.c) : 1 - p.c;
-    p.alpha = sqrt(plus / 2);
-    p.beta = sqrt(minus / 2);
+    double plus = p->c >= 0 ? 1 + p->c : s * s / (1 - p->c), minus = p->c >= 0 ? s * s / (1 + p->c) : 1 - p->c;
+    p->alpha = sqrt(plus / 2);
+    p->beta = sqrt(minus / 2);
     estimate e = { 0, 0 };
-    if (!panelled(&p, &e, &moved))
-        e = smooths ? smooth(&p, &moved) : kinked(&p, &moved);
-    if (p.failed)
+    if (!panelled(p, &e, &moved))
+        e = smooths ? smooth(p, &moved) : kinked(p, &moved);
+    if (p->failed)
         return -1;
     if (!isfinite(e.value))
-        return ad_fail(error, "expectation: the integral overflows at q11 = %g, q22 = %g, q12 = %g", q11, q22, q12);
+        return ad_fail(p->error, "expectation: the integral overflows at q11 = %g, q22 = %g, c = %g", q11, q22, p->c);
     if (moved > diverges * e.size) {
-        ad_fail(error,
-                "expectation: the integral does not converge at q11 = %g, q22 = %g, q12 = %g: it is infinite, or a "
+        ad_fail(p->error,
+                "expectation: the integral does not converge at q11 = %g, q22 = %g, c = %g: it is infinite, or a "
                 "function has kinks that it does not name",
-                q11, q22, q12);
+                q11, q22, p->c);
         return TP_DIVERGES;
     }
     if (value)
@@ -433,6 +431,31 @@ int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q
     if (size)
         *size = e.size;
     return 0;
+}
+
+int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12,
+                        double *value, double *difference, double *size, ad_error *error)
+{
+    int k1 = 0, k2 = 0; /* both variances scaled to order one: no product over- or underflows */
+    double x = q11 > 0 ? tp_order_one(q11, &k1) : q11, y = q22 > 0 ? tp_order_one(q22, &k2) : q22;
+    double z = ldexp(q12, -(k1 + k2) / 2), product = x * y, square = z * z;
+    double det = (product - square) + (fma(x, y, -product) - fma(z, z, -square)), d = sqrt(product);
+    problem p;
+    if (!(q11 >= 0 && q22 >= 0 && det >= -1e-6 * product && isfinite(q11) && isfinite(q22)))
+        return ad_fail(error, "expectation: q11 = %g, q22 = %g, q12 = %g is no covariance", q11, q22, q12);
+    if (begin(&p, f, g, q11, q22, error))
+        return -1;
+    return integrate(&p, d > 0 ? fmax(-1, fmin(1, z / d)) : 1, det > 0 && d > 0 ? sqrt(det) / d : 0, value, difference,
+                     size);
+}
+
+int tp_quadrature_near(const tp_univariate *f, const tp_univariate *g, double q11, double q22, int sign, double gap,
+                       double *value, double *difference, double *size, ad_error *error)
+{
+    problem p;
+    if (begin(&p, f, g, q11, q22, error))
+        return -1;
+    return integrate(&p, sign * (1 - gap), sqrt(gap * (2 - gap)), value, difference, size);
 }
 
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
