@@ -271,13 +271,13 @@ static ad_var of_two_views(nn_net *net, ad_var x)
     return nn_readout(net, "v", nn_activation(net, nn_setting_text(net, "phi", "relu"), v));
 }
 
-/* phi(U x), so that the correlation of equal rows is 1 without an error. */
+/* phi(W tanh(U x)): the correlation of equal rows is 1 without an error, and its covariance a rounding off. */
 static ad_var of_one_view(nn_net *net, ad_var x)
 {
-    nn_weight u = nn_make_weight(net, "u", ad_shape_get(x)->axes[1], nn_width(net, "n"), 1.7);
-    nn_weight w = nn_make_weight(net, "w", nn_width(net, "n"), nn_width(net, "m"), 1.3);
-    const char *phi = nn_setting_text(net, "phi", "relu");
-    return nn_readout(net, "v", nn_activation(net, phi, nn_apply(w, nn_activation(net, phi, nn_apply(u, x)))));
+    ad_axis n = nn_width(net, "n"), m = nn_width(net, "m");
+    nn_weight u = nn_make_weight(net, "u", ad_shape_get(x)->axes[1], n, 1.7), w = nn_make_weight(net, "w", n, m, 1.3);
+    ad_var h = nn_apply(w, ad_tanh(nn_apply(u, x)));
+    return nn_readout(net, "v", nn_activation(net, nn_setting_text(net, "phi", "relu"), h));
 }
 
 /* Rows that a second set has again, so that the correlation is 1, against the same from one set. */
