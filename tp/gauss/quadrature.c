@@ -132,9 +132,10 @@ static estimate smooth(problem *p, double *difference)
 /* ---- functions with kinks ---- */
 /* A rule on [-1, 1]: distances from the nearer end, and weights; nodes before `middle` are nearer to -1. panel: parts
  * that are longer are halved until they are not, and layers are parts of their own; 0: the rule takes parts as they
- * are. */
-typedef struct {
+ * are. shorter: of fewer nodes, for parts that are no longer than its panel; NULL. */
+typedef struct rule {
     size_t nodes, middle;
+    const struct rule *shorter;
     double panel, distance[MOST_RULE], weight[MOST_RULE];
 } rule;
 
@@ -142,11 +143,31 @@ static void fill_legendre(rule *r, size_t nodes, double panel)
 {
     double x[MOST_ORDER];
     tp_legendre(nodes, x, r->weight);
+    r->shorter = NULL;
     r->panel = panel;
     r->nodes = nodes;
     r->middle = nodes / 2;
     for (size_t i = 0; i < nodes; i++)
         r->distance[i] = 1 - fabs(x[i]);
+}
+
+/* The rule for this part. */
+static const rule *rule_for(const rule *r, double length)
+{
+    while (r->shorter && length <= r->shorter->panel)
+        r = r->shorter;
+    return r;
+}
+
+/* Rules for parts of any length up to a panel: of a function that the first one resolves there, an analytic one, the
+ * others resolve their shorter parts as well. */
+static void fill_panels(rule r[3], size_t nodes, double panel)
+{
+    fill_legendre(&r[0], nodes, panel);
+    fill_legendre(&r[1], nodes * 2 / 3, panel / 4);
+    fill_legendre(&r[2], nodes * 2 / 5, panel / 16);
+    r[0].shorter = &r[1];
+    r[1].shorter = &r[2];
 }
 
 /* The tanh-sinh rule up to t = reach: the nearest node to an end is 2 e^(-pi sinh t) from it. */
@@ -155,6 +176,7 @@ static void fill_rule(rule *r, int level, double reach)
     const double pi = 3.14159265358979323846;
     int side = (int)ceil(reach * ldexp(1, level));
     double h = ldexp(1, -level);
+    r->shorter = NULL;
     r->panel = 0;
     r->nodes = (size_t)(2 * side + 1);
     r->middle = (size_t)side;
@@ -244,9 +266,10 @@ static estimate inner(problem *p, const rule *r, double length, double u)
         n = add_cut(cuts, n, length, (cut){ (p->kinks2[k] - shift) / slope, p->kinks2[k], true });
     n = add_panels(r, cuts, add_ends(cuts, n, length));
     for (size_t k = 0; k + 1 < n && !p->failed; k++) {
-        for (size_t first = 0, count; first < r->nodes && !p->failed; first += count) {
-            count = taken(r, first);
-            place(r, first, count, &cuts[k], &cuts[k + 1], slope, shift, v, b, w);
+        const rule *own = rule_for(r, cuts[k + 1].at - cuts[k].at);
+        for (size_t first = 0, count; first < own->nodes && !p->failed; first += count) {
+            count = taken(own, first);
+            place(own, first, count, &cuts[k], &cuts[k + 1], slope, shift, v, b, w);
             add(p->g, p, "second", count, b, gb);
             for (size_t i = 0; i < count; i++) {
                 sum.value += w[i] * gb[i];
@@ -257,12 +280,12 @@ static estimate inner(problem *p, const rule *r, double length, double u)
     return sum;
 }
 
-/* Over one part, of so many nodes from the first on. */
-static void add_outer(problem *p, const rule *r, size_t first, size_t count, const cut *part, double length,
-                      estimate *sum)
+/* Over one part by its own rule, of so many nodes from the first on. */
+static void add_outer(problem *p, const rule *r, const rule *own, size_t first, size_t count, const cut *part,
+                      double length, estimate *sum)
 {
     double u[ROW], a[ROW], b[ROW], w[ROW], fa[ROW], gb[ROW], slope = p->root2 * p->c;
-    place(r, first, count, &part[0], &part[1], p->root1, 0, u, a, w);
+    place(own, first, count, &part[0], &part[1], p->root1, 0, u, a, w);
     add(p->f, p, "first", count, a, fa);
     for (size_t i = 0; i < count && p->line; i++)
         b[i] = slope * u[i];
@@ -301,9 +324,10 @@ static estimate nested(problem *p, const rule *r, double length)
     for (size_t k = 0; k + 1 < n && !p->failed; k++) {
         if (!(cuts[k + 1].at > cuts[k].at))
             continue;
-        for (size_t first = 0, count; first < r->nodes && !p->failed; first += count) {
-            count = taken(r, first);
-            add_outer(p, r, first, count, &cuts[k], length, &sum);
+        const rule *own = rule_for(r, cuts[k + 1].at - cuts[k].at);
+        for (size_t first = 0, count; first < own->nodes && !p->failed; first += count) {
+            count = taken(own, first);
+            add_outer(p, r, own, first, count, &cuts[k], length, &sum);
         }
     }
     return sum;
@@ -317,21 +341,21 @@ static bool panelled(problem *p, estimate *found, double *difference)
         double panel;
     } rules[] = { { 20, 4 }, { 28, 4 }, { MOST_ORDER, 4 }, { 28, 2 }, { MOST_ORDER, 2 }, { 28, 1 }, { MOST_ORDER, 1 } };
     double wide = 1.5 * start_length;
-    rule r;
+    rule r[3];
     if (fmax(p->root1, p->root2) > sqrt(large))
         return false;
-    fill_legendre(&r, rules[0].order, rules[0].panel);
-    estimate now = nested(p, &r, start_length);
+    fill_panels(r, rules[0].order, rules[0].panel);
+    estimate now = nested(p, r, start_length);
     for (size_t k = 1; k < sizeof rules / sizeof *rules && !p->failed; k++) {
-        fill_legendre(&r, rules[k].order, rules[k].panel);
-        *found = nested(p, &r, wide);
+        fill_panels(r, rules[k].order, rules[k].panel);
+        *found = nested(p, r, wide);
         *difference = fabs(found->value - now.value);
         if (*difference > stands * found->size) {
             now = *found;
             continue;
         }
         if (k > 1) /* the rule before was over the wider range, too */
-            *difference += fabs(found->value - nested(p, &r, start_length).value);
+            *difference += fabs(found->value - nested(p, r, start_length).value);
         return *difference <= 2 * stands * found->size;
     }
     return false;
