@@ -694,7 +694,10 @@ static ad_var derived(maker *m, ad_var a)
         y = binary(m, AD_MUL, a, unary(m, AD_TANH, a, 0));
         y = has(y, m->positions) ? ad_take(y, m->positions, 1) : y;
     }
-    if (ad_backward(y, ad_constant(m->graph, 1, *ad_shape_get(y)), &a, 1, &adjoint, &sites) < 0)
+    ad_var of = a; /* what is scaled, where y has taken the factor over */
+    while (ad_node_of(m->graph, of.id)->moved)
+        of.id = ad_node_of(m->graph, of.id)->in[0];
+    if (ad_backward(y, ad_constant(m->graph, 1, *ad_shape_get(y)), &of, 1, &adjoint, &sites) < 0)
         return a;
     const ad_shape *shape = ad_shape_get(adjoint);
     bool within = true;

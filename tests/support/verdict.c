@@ -132,9 +132,9 @@ static void add_full(const double *full, size_t outputs, int seed, measured *pai
         }
 }
 
-/* Means over so many networks of a width, and their standard errors. */
-static int measure(const nn_net *net, const double *x, size_t width, int seeds, uint64_t first, networks *out,
-                   ad_error *error)
+/* Means over so many networks of a width and a type, and their standard errors. */
+static int measure(const nn_net *net, const double *x, size_t width, ad_type type, int seeds, uint64_t first,
+                   networks *out, ad_error *error)
 {
     size_t outputs = nn_n_outputs(net);
     double full[ENTRIES * OUTPUTS * OUTPUTS];
@@ -142,7 +142,7 @@ static int measure(const nn_net *net, const double *x, size_t width, int seeds, 
     memset(out, 0, sizeof *out);
     out->there[0] = out->there[1] = out->there[2] = true;
     for (int seed = 1; seed <= seeds; seed++) {
-        nn_model *model = nn_model_new(net, width, first + (uint64_t)seed, AD_FLOAT, 1, error);
+        nn_model *model = nn_model_new(net, width, first + (uint64_t)seed, type, 1, error);
         if (!model)
             return -1;
         int status = nn_ntk(model, x, ROWS, NULL, 0, NN_FULL, full, error);
@@ -275,9 +275,9 @@ static int look_again(second_look *look, verdict_result *r, ad_error *error)
     if (look->there)
         return 0;
     look->there = true;
-    if (measure(look->net, look->x, FIRST_WIDTH / 2, MANY, 100, &look->narrow, error))
+    if (measure(look->net, look->x, FIRST_WIDTH / 2, AD_DOUBLE, MANY, 100, &look->narrow, error))
         return -1;
-    return measure(look->net, look->x, SECOND_WIDTH, MANY, 1000, &look->wide, error);
+    return measure(look->net, look->x, SECOND_WIDTH, AD_DOUBLE, MANY, 1000, &look->wide, error);
 }
 
 /* The limit by the power of the bias in n, in units of kernel_at(n): from narrow at n / 8 and wide at n. */
@@ -312,9 +312,9 @@ static void conclude(const second_look *look, int kernel, size_t pair, const tp_
     tp_kernel_at(diagonal, n, one);
     tp_kernel_at(diagonal2, n, two);
     set_scale(one, two, scale);
-    const double roundings = 16.0 * (double)FLT_EPSILON * (double)FLT_EPSILON; /* networks run in floats: of a 0 */
+    const double zero = 16 * DBL_EPSILON * DBL_EPSILON; /* the squares of roundings that a 0 leaves on either side */
     for (int i = 0; i < ENTRIES; i++) {
-        if (fabs(values[i] * unit) < roundings && fabs(b->mean[i] * unit) < roundings)
+        if (fabs(values[i] * unit) < zero && fabs(b->mean[i] * unit) < zero)
             continue;
         double allowed = (8 / n + 20 * (limit->deviations ? 0 : limit->error) + 1e-5) * scale[i] * unit,
                nearest = INFINITY;
@@ -369,7 +369,7 @@ static int compare_finite(solved *s, tp_kernel *sampled, const bool *has_sampled
     int status = look && few ? 0 : ad_fail(error, "out of memory");
     if (!status) {
         *look = (second_look){ .net = s->net, .x = x };
-        status = measure(s->net, x, FIRST_WIDTH, FEW, 0, few, error);
+        status = measure(s->net, x, FIRST_WIDTH, AD_FLOAT, FEW, 0, few, error);
     }
     for (int k = 0; k < KERNELS && !status; k++) {
         for (size_t p = 0; p < pairs(s) && !status; p++) {

@@ -132,9 +132,10 @@ static estimate smooth(problem *p, double *difference)
 /* ---- functions with kinks ---- */
 /* A rule on [-1, 1]: distances from the nearer end, and weights; nodes before `middle` are nearer to -1. panel: parts
  * that are longer are halved until they are not, and layers are parts of their own; 0: the rule takes parts as they
- * are. */
-typedef struct {
+ * are. shorter: of fewer nodes, for parts that are no longer than its panel; NULL. */
+typedef struct rule {
     size_t nodes, middle;
+    const struct rule *shorter;
     double panel, distance[MOST_RULE], weight[MOST_RULE];
 } rule;
 
@@ -142,11 +143,31 @@ static void fill_legendre(rule *r, size_t nodes, double panel)
 {
     double x[MOST_ORDER];
     tp_legendre(nodes, x, r->weight);
+    r->shorter = NULL;
     r->panel = panel;
     r->nodes = nodes;
     r->middle = nodes / 2;
     for (size_t i = 0; i < nodes; i++)
         r->distance[i] = 1 - fabs(x[i]);
+}
+
+/* The rule for this part. */
+static const rule *rule_for(const rule *r, double length)
+{
+    while (r->shorter && length <= r->shorter->panel)
+        r = r->shorter;
+    return r;
+}
+
+/* Rules for parts of any length up to a panel: of a function that the first one resolves there, an analytic one, the
+ * others resolve their shorter parts as well. */
+static void fill_panels(rule r[3], size_t nodes, double panel)
+{
+    fill_legendre(&r[0], nodes, panel);
+    fill_legendre(&r[1], nodes * 2 / 3, panel / 4);
+    fill_legendre(&r[2], nodes * 2 / 5, panel / 16);
+    r[0].shorter = &r[1];
+    r[1].shorter = &r[2];
 }
 
 /* The tanh-sinh rule up to t = reach: the nearest node to an end is 2 e^(-pi sinh t) from it. */
@@ -155,6 +176,7 @@ static void fill_rule(rule *r, int level, double reach)
     const double pi = 3.14159265358979323846;
     int side = (int)ceil(reach * ldexp(1, level));
     double h = ldexp(1, -level);
+    r->shorter = NULL;
     r->panel = 0;
     r->nodes = (size_t)(2 * side + 1);
     r->middle = (size_t)side;
@@ -244,9 +266,10 @@ static estimate inner(problem *p, const rule *r, double length, double u)
         n = add_cut(cuts, n, length, (cut){ (p->kinks2[k] - shift) / slope, p->kinks2[k], true });
     n = add_panels(r, cuts, add_ends(cuts, n, length));
     for (size_t k = 0; k + 1 < n && !p->failed; k++) {
-        for (size_t first = 0, count; first < r->nodes && !p->failed; first += count) {
-            count = taken(r, first);
-            place(r, first, count, &cuts[k], &cuts[k + 1], slope, shift, v, b, w);
+        const rule *own = rule_for(r, cuts[k + 1].at - cuts[k].at);
+        for (size_t first = 0, count; first < own->nodes && !p->failed; first += count) {
+            count = taken(own, first);
+            place(own, first, count, &cuts[k], &cuts[k + 1], slope, shift, v, b, w);
             add(p->g, p, "second", count, b, gb);
             for (size_t i = 0; i < count; i++) {
                 sum.value += w[i] * gb[i];
@@ -257,12 +280,12 @@ static estimate inner(problem *p, const rule *r, double length, double u)
     return sum;
 }
 
-/* Over one part, of so many nodes from the first on. */
-static void add_outer(problem *p, const rule *r, size_t first, size_t count, const cut *part, double length,
-                      estimate *sum)
+/* Over one part by its own rule, of so many nodes from the first on. */
+static void add_outer(problem *p, const rule *r, const rule *own, size_t first, size_t count, const cut *part,
+                      double length, estimate *sum)
 {
     double u[ROW], a[ROW], b[ROW], w[ROW], fa[ROW], gb[ROW], slope = p->root2 * p->c;
-    place(r, first, count, &part[0], &part[1], p->root1, 0, u, a, w);
+    place(own, first, count, &part[0], &part[1], p->root1, 0, u, a, w);
     add(p->f, p, "first", count, a, fa);
     for (size_t i = 0; i < count && p->line; i++)
         b[i] = slope * u[i];
@@ -301,9 +324,10 @@ static estimate nested(problem *p, const rule *r, double length)
     for (size_t k = 0; k + 1 < n && !p->failed; k++) {
         if (!(cuts[k + 1].at > cuts[k].at))
             continue;
-        for (size_t first = 0, count; first < r->nodes && !p->failed; first += count) {
-            count = taken(r, first);
-            add_outer(p, r, first, count, &cuts[k], length, &sum);
+        const rule *own = rule_for(r, cuts[k + 1].at - cuts[k].at);
+        for (size_t first = 0, count; first < own->nodes && !p->failed; first += count) {
+            count = taken(own, first);
+            add_outer(p, r, own, first, count, &cuts[k], length, &sum);
         }
     }
     return sum;
@@ -317,21 +341,21 @@ static bool panelled(problem *p, estimate *found, double *difference)
         double panel;
     } rules[] = { { 20, 4 }, { 28, 4 }, { MOST_ORDER, 4 }, { 28, 2 }, { MOST_ORDER, 2 }, { 28, 1 }, { MOST_ORDER, 1 } };
     double wide = 1.5 * start_length;
-    rule r;
+    rule r[3];
     if (fmax(p->root1, p->root2) > sqrt(large))
         return false;
-    fill_legendre(&r, rules[0].order, rules[0].panel);
-    estimate now = nested(p, &r, start_length);
+    fill_panels(r, rules[0].order, rules[0].panel);
+    estimate now = nested(p, r, start_length);
     for (size_t k = 1; k < sizeof rules / sizeof *rules && !p->failed; k++) {
-        fill_legendre(&r, rules[k].order, rules[k].panel);
-        *found = nested(p, &r, wide);
+        fill_panels(r, rules[k].order, rules[k].panel);
+        *found = nested(p, r, wide);
         *difference = fabs(found->value - now.value);
         if (*difference > stands * found->size) {
             now = *found;
             continue;
         }
         if (k > 1) /* the rule before was over the wider range, too */
-            *difference += fabs(found->value - nested(p, &r, start_length).value);
+            *difference += fabs(found->value - nested(p, r, start_length).value);
         return *difference <= 2 * stands * found->size;
     }
     return false;
@@ -383,47 +407,45 @@ static int copy_kinks(const tp_univariate *f, double root, double *kinks)
     return n;
 }
 
-int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12,
-                        double *value, double *difference, double *size, ad_error *error)
+static int begin(problem *p, const tp_univariate *f, const tp_univariate *g, double q11, double q22, ad_error *error)
 {
-    int k1 = 0, k2 = 0; /* both variances scaled to order one: no product over- or underflows */
-    double x = q11 > 0 ? tp_order_one(q11, &k1) : q11, y = q22 > 0 ? tp_order_one(q22, &k2) : q22;
-    double z = ldexp(q12, -(k1 + k2) / 2), product = x * y, square = z * z;
-    double det = (product - square) + (fma(x, y, -product) - fma(z, z, -square));
-    if (!(q11 >= 0 && q22 >= 0 && det >= -1e-6 * product && isfinite(q11) && isfinite(q22)))
-        return ad_fail(error, "expectation: q11 = %g, q22 = %g, q12 = %g is no covariance", q11, q22, q12);
+    const double pi = 3.14159265358979323846;
     if (!f->eval || !g->eval)
         return ad_fail(error, "expectation: the %s function cannot be evaluated", f->eval ? "second" : "first");
     if (f->n_kinks > MOST_KINKS || g->n_kinks > MOST_KINKS)
         return ad_fail(error, "expectation: a function with %d kinks; at most %d are integrated",
                        f->n_kinks > g->n_kinks ? f->n_kinks : g->n_kinks, MOST_KINKS);
-    problem p = { .f = f, .g = g, .root1 = sqrt(q11), .root2 = sqrt(q22), .error = error };
-    p.n_kinks1 = copy_kinks(f, p.root1, p.kinks1);
-    p.n_kinks2 = copy_kinks(g, p.root2, p.kinks2);
-    bool smooths = f->n_kinks + g->n_kinks == 0 && fmax(q11, q22) <= large;
-    double d = sqrt(product), moved = 0;
-    p.line = !(det > 0) || !(d > 0);
-    p.s = p.line ? 0 : sqrt(det) / d;
-    p.c = d > 0 ? fmax(-1, fmin(1, z / d)) : 1;
-    p.reach = fmin(MOST_REACH, fmax(4, asinh(log(fmax(p.root1, p.root2) * 1e20) / 3.14159265358979323846)));
-    if (p.line)
-        p.c = p.c < 0 ? -1 : 1;
+    *p = (problem){ .f = f, .g = g, .root1 = sqrt(q11), .root2 = sqrt(q22), .error = error };
+    p->n_kinks1 = copy_kinks(f, p->root1, p->kinks1);
+    p->n_kinks2 = copy_kinks(g, p->root2, p->kinks2);
+    p->reach = fmin(MOST_REACH, fmax(4, asinh(log(fmax(p->root1, p->root2) * 1e20) / pi)));
+    return 0;
+}
+
+/* At correlation c and sine s. */
+static int integrate(problem *p, double c, double s, double *value, double *difference, double *size)
+{
+    double q11 = p->root1 * p->root1, q22 = p->root2 * p->root2, moved = 0;
+    bool smooths = p->f->n_kinks + p->g->n_kinks == 0 && fmax(q11, q22) <= large;
+    p->line = !(s > 0);
+    p->s = s;
+    p->c = p->line ? (c < 0 ? -1 : 1) : c;
     /* 1 - c and 1 + c without cancellation: their product is s^2 */
-    double plus = p.c >= 0 ? 1 + p.c : p.s * p.s / (1 - p.c), minus = p.c >= 0 ? p.s * p.s / (1 + p.c) : 1 - p.c;
-    p.alpha = sqrt(plus / 2);
-    p.beta = sqrt(minus / 2);
+    double plus = p->c >= 0 ? 1 + p->c : s * s / (1 - p->c), minus = p->c >= 0 ? s * s / (1 + p->c) : 1 - p->c;
+    p->alpha = sqrt(plus / 2);
+    p->beta = sqrt(minus / 2);
     estimate e = { 0, 0 };
-    if (!panelled(&p, &e, &moved))
-        e = smooths ? smooth(&p, &moved) : kinked(&p, &moved);
-    if (p.failed)
+    if (!panelled(p, &e, &moved))
+        e = smooths ? smooth(p, &moved) : kinked(p, &moved);
+    if (p->failed)
         return -1;
     if (!isfinite(e.value))
-        return ad_fail(error, "expectation: the integral overflows at q11 = %g, q22 = %g, q12 = %g", q11, q22, q12);
+        return ad_fail(p->error, "expectation: the integral overflows at q11 = %g, q22 = %g, c = %g", q11, q22, p->c);
     if (moved > diverges * e.size) {
-        ad_fail(error,
-                "expectation: the integral does not converge at q11 = %g, q22 = %g, q12 = %g: it is infinite, or a "
+        ad_fail(p->error,
+                "expectation: the integral does not converge at q11 = %g, q22 = %g, c = %g: it is infinite, or a "
                 "function has kinks that it does not name",
-                q11, q22, q12);
+                q11, q22, p->c);
         return TP_DIVERGES;
     }
     if (value)
@@ -433,6 +455,31 @@ int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q
     if (size)
         *size = e.size;
     return 0;
+}
+
+int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12,
+                        double *value, double *difference, double *size, ad_error *error)
+{
+    int k1 = 0, k2 = 0; /* both variances scaled to order one: no product over- or underflows */
+    double x = q11 > 0 ? tp_order_one(q11, &k1) : q11, y = q22 > 0 ? tp_order_one(q22, &k2) : q22;
+    double z = ldexp(q12, -(k1 + k2) / 2), product = x * y, square = z * z;
+    double det = (product - square) + (fma(x, y, -product) - fma(z, z, -square)), d = sqrt(product);
+    problem p;
+    if (!(q11 >= 0 && q22 >= 0 && det >= -1e-6 * product && isfinite(q11) && isfinite(q22)))
+        return ad_fail(error, "expectation: q11 = %g, q22 = %g, q12 = %g is no covariance", q11, q22, q12);
+    if (begin(&p, f, g, q11, q22, error))
+        return -1;
+    return integrate(&p, d > 0 ? fmax(-1, fmin(1, z / d)) : 1, det > 0 && d > 0 ? sqrt(det) / d : 0, value, difference,
+                     size);
+}
+
+int tp_quadrature_near(const tp_univariate *f, const tp_univariate *g, double q11, double q22, int sign, double gap,
+                       double *value, double *difference, double *size, ad_error *error)
+{
+    problem p;
+    if (begin(&p, f, g, q11, q22, error))
+        return -1;
+    return integrate(&p, sign * (1 - gap), sqrt(gap * (2 - gap)), value, difference, size);
 }
 
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,

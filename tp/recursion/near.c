@@ -248,6 +248,40 @@ static double gap_of_arguments(const tp_solver *s, const tp_quantity *q, const t
     return gap < 0 ? (gap + *off >= 0 ? 0 : (double)NAN) : gap;
 }
 
+/* What near_expect knows of its pair. */
+typedef struct {
+    double v1, v2, gap;
+    int sign;
+} arguments;
+
+/* The value of an expectation by the gap, and the gap of what comes out, NaN where that is not known; false, and the
+ * value as it is, without a way. */
+static bool near_value(const tp_solver *s, const tp_quantity *q, int id, const arguments *at, tp_tile *t, double *out)
+{
+    const tp_near *p = t->pair;
+    const tp_expect_plan *plan = s->plans[id];
+    const tp_univariate *f = &plan->f->u, *g = &plan->g->u;
+    double size1 = p->size[0][id], size2 = p->size[1][id], size = sqrt(size1) * sqrt(size2), moved, of, value;
+    bool same = q->fn_a == q->fn_b;
+    *out = (double)NAN;
+    if (tp_near_piecewise(f, g, at->v1, at->v2, at->sign, at->gap, t->values[id], out))
+        return true;
+    if (same && size > 0 && is_smooth(f, at->v1, at->v2, at->sign, at->gap)) {
+        *out = tp_near_smooth(f, at->v1, at->v2, at->gap, size1, size2);
+        *t->values[id] = (at->sign < 0 ? f->parity : 1) * size * (1 - *out);
+        return true;
+    }
+    ad_error ignored = { 0 };
+    if (plan->by != TP_BY_RULE ||
+        tp_quadrature_near(f, g, at->v1, at->v2, at->sign, at->gap, &value, &moved, &of, &ignored))
+        return false;
+    *t->values[id] = value;
+    t->now.local = of > 0 ? moved / of : 0;
+    if (same && (at->sign > 0 || f->parity != 0) && !(at->gap > 0) && !(fabs(at->v1 - at->v2) > 0))
+        *out = 0;
+    return true;
+}
+
 static void near_expect(const tp_solver *s, const tp_quantity *q, int id, tp_tile *t)
 {
     const tp_near *p = t->pair;
@@ -255,21 +289,16 @@ static void near_expect(const tp_solver *s, const tp_quantity *q, int id, tp_til
     const tp_univariate *f = &plan->f->u, *g = &plan->g->u;
     const tp_profile *of[2] = { s->errors.of[t->set[0]][0][id], s->errors.of[t->set[1]][1][id] };
     double v1 = s->single[t->set[0]][q->var_a][t->row0], v2 = s->single[t->set[1]][q->var_b][t->column0];
-    double cov = *t->values[q->a], out = (double)NAN, off;
-    double gap = gap_of_arguments(s, q, p, (const double[2]){ v1, v2 }, &off);
-    int sign = cov < 0 ? -1 : 1;
+    double out, off, gap = gap_of_arguments(s, q, p, (const double[2]){ v1, v2 }, &off);
+    const arguments at = { v1, v2, gap, *t->values[q->a] < 0 ? -1 : 1 };
     p->size[0][id] = of[0]->norms[t->row0];
     p->size[1][id] = of[1]->norms[t->column0];
     from_value(t, id);
     if (f->parity * g->parity == -1 || isnan(gap) || !(v1 > 0) || !(v2 > 0) || gap > 0.02 ||
         plan->f->n_scalars + plan->g->n_scalars > 0)
         return;
-    double size = sqrt(p->size[0][id]) * sqrt(p->size[1][id]);
-    if (!tp_near_piecewise(f, g, v1, v2, sign, gap, t->values[id], &out) && q->fn_a == q->fn_b && size > 0 &&
-        is_smooth(f, v1, v2, sign, gap)) {
-        out = tp_near_smooth(f, v1, v2, gap, p->size[0][id], p->size[1][id]);
-        *t->values[id] = (sign < 0 ? f->parity : 1) * size * (1 - out);
-    }
+    if (!near_value(s, q, id, &at, t, &out))
+        off += 4 * unit; /* of the correlation itself */
     double most = sqrt(fall(f, of[0], gap) * fall(g, of[1], gap));
     double moved = sqrt(fall(f, of[0], off) * fall(g, of[1], off));
     moved = gap > 0 ? fmin(moved, most * off / gap) : moved;
@@ -278,9 +307,10 @@ static void near_expect(const tp_solver *s, const tp_quantity *q, int id, tp_til
     from_value(t, id);
     if (isnan(out))
         return;
+    bool jumps = of[0]->jumps || of[1]->jumps;
     double shift = isnan(of[0]->degree + of[1]->degree) ? 2 * variances + 4 * unit : 0;
     p->gap[id] = out;
-    p->off[id] = moved + 8 * unit * out + shift * (4 * sqrt(2 * out) + shift);
+    p->off[id] = moved + 8 * unit * out + shift * (jumps ? 1 : 4 * sqrt(2 * out) + shift);
 }
 
 void tp_fill_near(const tp_solver *s, int id, tp_tile *t)
