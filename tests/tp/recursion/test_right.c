@@ -551,6 +551,41 @@ Test(right, saturating_functions_at_every_scale)
     }
 }
 
+/* The networks of one hidden layer fail at variances below 1e-300, where their kernels were 0 or without digits; a bias
+ * keeps them, rows of zeros are none, and of a cosine they are 1. */
+Test(right, what_falls_below_the_range_is_refused)
+{
+    static const struct {
+        const char *phi, *bias;
+        double scale;
+        bool found;
+    } cases[] = { { "relu", "none", 1e-149, true },   { "relu", "none", 1e-154, false },
+                  { "relu", "none", 1e-170, false },  { "sign", "none", 1e-160, false },
+                  { "tanh", "none", 1e-170, false },  { "square", "none", 1e-70, true },
+                  { "square", "none", 1e-80, false }, { "relu", "0.5", 1e-170, true },
+                  { "cos", "none", 1e-170, true } };
+    for (size_t k = 0; k < 2 * sizeof cases / sizeof *cases; k++) {
+        ad_error error = { 0 };
+        char phi[32], bias[32];
+        double inputs[(N + 1) * D] = { 0 }; /* the last row is 0 */
+        snprintf(phi, sizeof phi, "phi=%s", cases[k / 2].phi);
+        snprintf(bias, sizeof bias, "sigma_b=%s", cases[k / 2].bias);
+        for (int i = 0; i < N * D; i++)
+            inputs[i] = cases[k / 2].scale * x[i / D][i % D];
+        const char *settings[] = { phi, bias, "depth=1", NULL };
+        nn_net *net = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = D, .settings = settings }, &error);
+        tp_program *program = net ? tp_translate(net, &error) : NULL;
+        tp_kernel kernel = { 0 };
+        cr_assert(program, "%s", error.text);
+        int status = tp_limit(program, k % 2 ? TP_NTK : TP_NNGP, inputs, N + 1, NULL, 0, NULL, &kernel, &error);
+        cr_expect_eq(status == 0, cases[k / 2].found, "%s at %g: %d: %s", phi, cases[k / 2].scale, status, error.text);
+        cr_expect(status == 0 || strstr(error.text, "leaves the range of a double"), "%s", error.text);
+        tp_kernel_free(&kernel);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+}
+
 /* ---- an axis of the network's own that the backward pass would like to have ---- */
 static ad_var over_primed(nn_net *net, ad_var in)
 {
