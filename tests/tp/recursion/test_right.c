@@ -273,9 +273,33 @@ static ad_var scaled(nn_net *net, ad_var in)
     return ad_mul(ad_scale_by(ad_scale_by(f, 1, n, 0.7), 1, n, -0.7), up);
 }
 
+/* h^2, the powers inside the square and behind it; E h^2 h'^2 and E h h' of it, h of variance |x|^2/D. */
+static ad_var square_of_vanishing(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_scale_by(nn_dense(net, "a", in, n), 1, n, -0.5);
+    return nn_readout(net, "v", ad_scale_by(ad_square(h), 1, n, 1));
+}
+
+static double square_nngp(const double *a, const double *b)
+{
+    double c = dot(a, b) / D;
+    return dot(a, a) / D * dot(b, b) / D + 2 * c * c;
+}
+
+static double square_ntk(const double *a, const double *b)
+{
+    double c = dot(a, b) / D;
+    return square_nngp(a, b) + 4 * c * c;
+}
+
 Test(right, powers_of_n_are_kept_where_they_stand)
 {
     double kernel[N * N];
+    exact(square_of_vanishing, TP_NNGP, x[0], 0, kernel);
+    expect_kernel("square", kernel, square_nngp);
+    exact(square_of_vanishing, TP_NTK, x[0], 0, kernel);
+    expect_kernel("square", kernel, square_ntk);
     exact(gated, TP_NTK, x[0], 0, kernel);
     expect_kernel("gated", kernel, gated_ntk);
     exact(scaled, TP_NTK, x[0], 0, kernel);
