@@ -35,7 +35,7 @@ static const double suspicious = 1e-3, wrong = 1e-6, widest = 0.1, rounding = 1e
 typedef struct {
     size_t row, row2;     /* in the kernel that was found */
     size_t at, own, own2; /* in the executor's: the entry and, where there is one, those of the rows with themselves */
-    double scale;         /* sqrt(K(x, x) K(y, y)) */
+    double scale;         /* sqrt(K(x, x) K(y, y)), the mean of runs: of heavy tails the largest one says little */
 } entry;
 
 typedef struct {
@@ -190,8 +190,9 @@ static int run_once(const question *q, size_t samples, uint64_t seed, ad_error *
     return 0;
 }
 
-/* Distances of one run, times weight, are added. */
-static int add_run(question *q, size_t samples, uint64_t seed, double weight, double *distances, ad_error *error)
+/* Distances of one run, times weight, are added, and its share of the mean scales. */
+static int add_run(question *q, size_t samples, uint64_t seed, double weight, double share, double *distances,
+                   ad_error *error)
 {
     double unit = pow((double)samples, -q->power), largest = 0;
     if (run_once(q, samples, seed, error))
@@ -201,7 +202,7 @@ static int add_run(question *q, size_t samples, uint64_t seed, double weight, do
     for (int k = 0; k < q->n; k++) {
         entry *e = &q->entries[k];
         double scale = e->own == SIZE_MAX ? largest : unit * sqrt(fabs(q->one[e->own] * q->one[e->own2]));
-        e->scale = fmax(e->scale, scale);
+        e->scale += share * scale;
         distances[k] += weight * (unit * q->one[e->at] - found_at(q, e, samples));
     }
     return 0;
@@ -211,11 +212,14 @@ static int add_run(question *q, size_t samples, uint64_t seed, double weight, do
 static int ask(question *q, answer *a, bool closer, ad_error *error)
 {
     double largest = largest_found(q, a->samples), unit = largest > 0 ? 1 / largest : 1;
+    double share = 1 / (double)(closer ? 2 * a->runs : a->runs);
+    for (int k = 0; k < q->n; k++)
+        q->entries[k].scale = 0;
     for (int run = 1; run <= a->runs; run++) {
         double distances[MOST_ENTRIES] = { 0 };
         uint64_t seed = (uint64_t)run + (closer ? CLOSER_SEED : FIRST_SEED);
-        if (add_run(q, a->samples, seed, closer ? 2 : 1, distances, error) ||
-            (closer && add_run(q, a->samples / 2, seed + MOST_RUNS, -1, distances, error)))
+        if (add_run(q, a->samples, seed, closer ? 2 : 1, share, distances, error) ||
+            (closer && add_run(q, a->samples / 2, seed + MOST_RUNS, -1, share, distances, error)))
             return -1;
         ad_add_run(distances, unit, (size_t)q->n, run, a->mean, a->error);
     }

@@ -59,13 +59,14 @@ typedef struct {
     int n_terms;
     struct {
         double power;   /* this term grows like n^power */
-        double *values; /* (rows, rows2): between equal outputs; between different ones the limit is 0 */
+        double *values; /* (rows, rows2) */
     } terms[8];
     double error;       /* exact: a bound on each value's error relative to sqrt(K_ii K_jj), to first order: roundings,
                            series and quadrature, and what the recursion makes of them. Where K_ii cancels to what may
-                           be nothing, it is the largest K_jj of the same inputs that counts. Where samples meet:
-                           relative to the largest value, without what later layers make of it. Sampled: standard error
-                           of the mean, relative Frobenius norm, and what else there is */
+                           be nothing, it is the largest K_jj of the same inputs that counts. Between two outputs
+                           relative to the square roots of E f^2 E g^2 of its terms, which may cancel. Where samples
+                           meet: relative to the largest value, without what later layers make of it. Sampled: standard
+                           error of the mean, relative Frobenius norm, and what else there is */
     double *deviations; /* sampled: the standard error of each value of the one term, from r independent runs (`method`
                            tells r); else NULL. A 95 % interval is the value plus and minus Student's quantile of r - 1
                            degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. What layers add to the mean of

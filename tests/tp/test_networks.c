@@ -185,6 +185,19 @@ static ad_var hidden(nn_net *net, ad_var x)
     return ad_expand(all, *ad_shape_get(f));
 }
 
+/* One readout of an odd vector, of an even one, and of the first times a feature: between the second and the others
+ * there is nothing, but for roundings. */
+static ad_var odd_and_even(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), one = ad_fixed(nn_graph(net), "one", 1);
+    ad_var h = ad_tanh(nn_dense(net, "first", x, n));
+    nn_weight r = nn_make_weight(net, "readout", n, one, 1);
+    ad_var odd = nn_apply(r, h), even = nn_apply(r, ad_square(h));
+    ad_var y[] = { odd, even, ad_mul(odd, ad_take(x, ad_shape_get(x)->axes[1], 0)) };
+    ad_axis axes[] = { one, one, one };
+    return ad_concat(y, 3, axes, nn_outputs(net));
+}
+
 static const struct {
     const char *name;
     nn_function function;
@@ -203,6 +216,7 @@ static const struct {
     { "slopes", slopes, 3, false, false, true },
     { "bent", bent, 1, false, false, false },
     { "hidden", hidden, 1, false, false, true },
+    { "odd and even", odd_and_even, 3, false, false, true },
 };
 enum { NETS = sizeof nets / sizeof *nets };
 

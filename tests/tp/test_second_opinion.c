@@ -216,6 +216,20 @@ Test(second_opinion, unchecked, .timeout = 600)
     close_asked(&a);
 }
 
+/* E e^(2u) of a variance of 18 comes from u about 36, which no sample meets: a right kernel is not accused. */
+Test(second_opinion, heavy_tails, .timeout = 600)
+{
+    asked a = { 0 };
+    open_net(&a, "mlp", NN_NTK, SETTINGS("phi=exp", "depth=1"));
+    for (size_t i = 0; i < ROWS * FEATURES; i++)
+        a.x[i] *= 3;
+    for (int which = 0; which < 2; which++) {
+        expect_found(&a, which ? TP_NNGP : TP_NTK, 0, NULL);
+        expect_unchecked(&a, which ? TP_NNGP : TP_NTK, NULL, plenty, "samples spread too widely");
+    }
+    close_asked(&a);
+}
+
 /* Seven inputs about their mean have six directions at most. */
 Test(second_opinion, small_batches, .timeout = 600)
 {

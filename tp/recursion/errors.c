@@ -469,7 +469,10 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
         const double *size = errors->sizes[id][side];
         bool read = value && errors->related[id];
         errors->ratio[set][side][id] = read ? root_ratio(size, value, rows, 0) : 1;
-        errors->stated[set][side][id] = read ? root_ratio(size, value, rows, errors->single[set][id]) : 1;
+        /* between two outputs values at (i, i) are no squares, and may be 0 */
+        errors->stated[set][side][id] = read && s->algebra.outputs[0] == s->algebra.outputs[1]
+                                            ? root_ratio(size, value, rows, errors->single[set][id])
+                                            : 1;
         if (total >= 0)
             tp_array_accumulate(rows, fabs(times), errors->sizes[id][side], NULL, errors->sizes[total][side]);
     }

@@ -198,13 +198,90 @@ static void give_back(const tp_solver *s, int id, double **values, rows_pool *po
     values[id] = NULL;
 }
 
+/* ---- what falls below the range of a double ---- */
+static const double least = 1e-300; /* not 0, and with all its digits */
+
+static size_t find_least(const double *values, size_t from, size_t rows)
+{
+    while (from < rows && fabs(values[from]) >= least)
+        from++;
+    return from;
+}
+
+static bool is_zero(const double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (x[i] != 0)
+            return false;
+    return true;
+}
+
+/* Is E f(u)^2 0 where u is, and only there? So of f(a x) = a^d f(x), d > 0, and of what is linear near 0. */
+static bool vanishes_with(const tp_solver *s, int id)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    if (q->fn_a != q->fn_b)
+        return false;
+    bool scales = tp_fn_degree(&s->algebra, q->fn_a) > 0;
+    double near = scales ? 1 : 1e-100, at[2] = { near, -near }, y[2];
+    tp_evaluate(&s->plans[id]->f->u, 2, at, y);
+    double size = fmax(fabs(y[0]), fabs(y[1]));
+    return scales ? size > 0 : size > 1e-110 && size < 1e-90;
+}
+
+/* Is one of these values at (i, i) below the least, and not 0 if it were computed exactly? lost: the same of those that
+ * it reads. */
+static bool is_lost(const tp_solver *s, int id, int set, const bool *lost)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const double *values = s->single[set][id];
+    size_t rows = s->rows[set], i = find_least(values, 0, rows);
+    bool read = false;
+    if (i == rows)
+        return false;
+    if (q->kind == TP_Q_GRAM && s->gram_blocks[id][0] == s->gram_blocks[id][1]) {
+        const tp_data_block *block = &s->blocks[s->gram_blocks[id][0]];
+        for (; i < rows && !read; i = find_least(values, i + 1, rows))
+            read = !is_zero(block->rows[set] + i * block->size, block->size);
+    } else if (q->kind == TP_Q_SUM) {
+        const double *part = q->n == 1 ? s->single[set][q->parts[0].q] : NULL;
+        for (int k = 0; k < q->n; k++)
+            read = read || lost[q->parts[k].q];
+        for (; part && i < rows && !read; i = find_least(values, i + 1, rows))
+            read = part[i] != 0;
+    } else if (q->kind == TP_Q_PRODUCT) {
+        read = lost[q->a] || lost[q->b];
+    } else if (q->kind == TP_Q_EXPECT) {
+        const double *variance = s->single[set][q->var_a];
+        read = lost[q->var_a] || lost[q->var_b];
+        for (bool same = !read && vanishes_with(s, id); same && i < rows && !read; i = find_least(values, i + 1, rows))
+            read = variance[i] > 0;
+    }
+    return read;
+}
+
+/* -1 with an error where a kernel, or a jump or kink, reads what is lost. */
+static int check_lost(const tp_solver *s, int id, const bool *lost, bool kernel)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const tp_expect_plan *plan = q->kind == TP_Q_EXPECT ? s->plans[id] : NULL;
+    bool bends = plan && (plan->f->u.n_kinks > 0 || plan->g->u.n_kinks > 0);
+    if (kernel ? !lost[id] : !(bends && (lost[q->var_a] || lost[q->var_b])))
+        return 0;
+    return ad_fail(s->error,
+                   "the limit kernel leaves the range of a double: a variance on the way to it is below %g, and not 0: "
+                   "larger inputs or weights keep it, or rows of zeros",
+                   least);
+}
+
 /* All values at (i, i), for either set, quantity after quantity. */
 static int solve_alone(tp_solver *s, const tp_series *series)
 {
     for (int set = 0; set < (s->same ? 1 : 2); set++) {
         rows_pool pool = { .rows = s->rows[set] };
         double *scratch = ad_arena_alloc(s->algebra.arena, 3 * pool.rows, sizeof *scratch), **values = s->single[set];
-        if (!scratch)
+        bool *lost = ad_arena_alloc(s->algebra.arena, (size_t)s->n, sizeof *lost);
+        if (!scratch || !lost)
             return ad_fail(s->error, "out of memory for variances");
         tp_tile t = { .rows = pool.rows,
                       .columns = 1,
@@ -231,6 +308,9 @@ static int solve_alone(tp_solver *s, const tp_series *series)
                 return -1;
             if (!computed)
                 continue;
+            lost[id] = is_lost(s, id, set, lost);
+            if (check_lost(s, id, lost, false))
+                return -1;
             if (pool.total[id] >= 0)
                 tp_array_accumulate(pool.rows, pool.times[id], values[id], NULL, values[pool.total[id]]);
             for (int k = 0, in; (in = read_alone(s, id, k)) >= 0; k++)
@@ -238,6 +318,12 @@ static int solve_alone(tp_solver *s, const tp_series *series)
                     give_back(s, in, values, &pool);
             if (pool.last[id] == id)
                 give_back(s, id, values, &pool);
+        }
+        for (int k = 0; k < series->n; k++) {
+            int id = series->at[k].q; /* a streamed sum is complete now */
+            lost[id] = lost[id] || (is_streamed(&pool, id) && is_lost(s, id, set, lost));
+            if (check_lost(s, id, lost, true))
+                return -1;
         }
     }
     return 0;

@@ -149,6 +149,8 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
         int y = order_one < 0 ? -1 : unary_of(algebra, id, node, op, p, order_one);
         return y < 0 ? -1 : tp_coordinate_scaled(algebra, y, 1, top * degree);
     }
+    if (isfinite(top) && fabs(top) > 1e-12 && op == AD_SQUARE)
+        return tp_coordinate_product(algebra, id, x, x);
     bool of_rest = tp_coordinate_at(algebra, x)->n == 0; /* all there is are fluctuations, which no sample has right */
     if (check_argument(algebra, id, tp_coordinate_at(algebra, x)) || (x = limit_part(algebra, id, x)) < 0)
         return -1;

@@ -273,9 +273,33 @@ static ad_var scaled(nn_net *net, ad_var in)
     return ad_mul(ad_scale_by(ad_scale_by(f, 1, n, 0.7), 1, n, -0.7), up);
 }
 
+/* h^2, the powers inside the square and behind it; E h^2 h'^2 and E h h' of it, h of variance |x|^2/D. */
+static ad_var square_of_vanishing(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_scale_by(nn_dense(net, "a", in, n), 1, n, -0.5);
+    return nn_readout(net, "v", ad_scale_by(ad_square(h), 1, n, 1));
+}
+
+static double square_nngp(const double *a, const double *b)
+{
+    double c = dot(a, b) / D;
+    return dot(a, a) / D * dot(b, b) / D + 2 * c * c;
+}
+
+static double square_ntk(const double *a, const double *b)
+{
+    double c = dot(a, b) / D;
+    return square_nngp(a, b) + 4 * c * c;
+}
+
 Test(right, powers_of_n_are_kept_where_they_stand)
 {
     double kernel[N * N];
+    exact(square_of_vanishing, TP_NNGP, x[0], 0, kernel);
+    expect_kernel("square", kernel, square_nngp);
+    exact(square_of_vanishing, TP_NTK, x[0], 0, kernel);
+    expect_kernel("square", kernel, square_ntk);
     exact(gated, TP_NTK, x[0], 0, kernel);
     expect_kernel("gated", kernel, gated_ntk);
     exact(scaled, TP_NTK, x[0], 0, kernel);
@@ -548,6 +572,41 @@ Test(right, saturating_functions_at_every_scale)
                               "NTK, 1e%d (%d, %d): %.12g, %.12g", e, i, j, own, before[i * N + j]);
                 before[i * N + j] = own;
             }
+    }
+}
+
+/* The networks of one hidden layer fail at variances below 1e-300, where their kernels were 0 or without digits; a bias
+ * keeps them, rows of zeros are none, and of a cosine they are 1. */
+Test(right, what_falls_below_the_range_is_refused)
+{
+    static const struct {
+        const char *phi, *bias;
+        double scale;
+        bool found;
+    } cases[] = { { "relu", "none", 1e-149, true },   { "relu", "none", 1e-154, false },
+                  { "relu", "none", 1e-170, false },  { "sign", "none", 1e-160, false },
+                  { "tanh", "none", 1e-170, false },  { "square", "none", 1e-70, true },
+                  { "square", "none", 1e-80, false }, { "relu", "0.5", 1e-170, true },
+                  { "cos", "none", 1e-170, true } };
+    for (size_t k = 0; k < 2 * sizeof cases / sizeof *cases; k++) {
+        ad_error error = { 0 };
+        char phi[32], bias[32];
+        double inputs[(N + 1) * D] = { 0 }; /* the last row is 0 */
+        snprintf(phi, sizeof phi, "phi=%s", cases[k / 2].phi);
+        snprintf(bias, sizeof bias, "sigma_b=%s", cases[k / 2].bias);
+        for (int i = 0; i < N * D; i++)
+            inputs[i] = cases[k / 2].scale * x[i / D][i % D];
+        const char *settings[] = { phi, bias, "depth=1", NULL };
+        nn_net *net = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = D, .settings = settings }, &error);
+        tp_program *program = net ? tp_translate(net, &error) : NULL;
+        tp_kernel kernel = { 0 };
+        cr_assert(program, "%s", error.text);
+        int status = tp_limit(program, k % 2 ? TP_NTK : TP_NNGP, inputs, N + 1, NULL, 0, NULL, &kernel, &error);
+        cr_expect_eq(status == 0, cases[k / 2].found, "%s at %g: %d: %s", phi, cases[k / 2].scale, status, error.text);
+        cr_expect(status == 0 || strstr(error.text, "leaves the range of a double"), "%s", error.text);
+        tp_kernel_free(&kernel);
+        tp_program_free(program);
+        nn_net_free(net);
     }
 }
 
