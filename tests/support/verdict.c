@@ -10,6 +10,7 @@
 enum { ROWS = LANGUAGE_ROWS, ENTRIES = ROWS * ROWS, OUTPUTS = 2, PAIRS = 3 };
 enum { FIRST_WIDTH = 256, SECOND_WIDTH = 1024, FEW = 8, MANY = 32, SAMPLES = 4096 };
 static const double suspicious = 6, certain = 7;
+static const double zero = 16 * DBL_EPSILON * DBL_EPSILON; /* the squares of roundings that a 0 leaves on either side */
 
 const char *const verdict_names[VERDICTS] = { "exact", "sampled", "refused" };
 
@@ -196,9 +197,10 @@ static int against_samples(tp_program *program, int kernel, const tp_kernel *exa
     set_scale(truth, values, scale);
     *distance = 0;
     for (int i = 0; i < ENTRIES; i++) {
-        differences[i] = (values[i] - truth[i]) / (scale[i] + 1e-300);
+        bool are_zero = fabs(values[i]) < zero && fabs(truth[i]) < zero;
+        differences[i] = are_zero ? 0 : (values[i] - truth[i]) / (scale[i] + 1e-300);
         double far = off(values[i], truth[i], errors[i], scale[i], 8 / n + 20 * exact->error + 1e-9);
-        *distance = far < *distance ? *distance : far; /* NaN counts as far */
+        *distance = are_zero || far < *distance ? *distance : far; /* NaN counts as far */
     }
     tp_kernel_free(&sampled);
     return 0;
@@ -312,7 +314,6 @@ static void conclude(const second_look *look, int kernel, size_t pair, const tp_
     tp_kernel_at(diagonal, n, one);
     tp_kernel_at(diagonal2, n, two);
     set_scale(one, two, scale);
-    const double zero = 16 * DBL_EPSILON * DBL_EPSILON; /* the squares of roundings that a 0 leaves on either side */
     for (int i = 0; i < ENTRIES; i++) {
         if (fabs(values[i] * unit) < zero && fabs(b->mean[i] * unit) < zero)
             continue;

@@ -123,6 +123,9 @@ int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, do
 /* *size: E |f g|, at most sqrt(E f^2 E g^2), which a difference is relative to where the value itself may be 0. */
 int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12,
                         double *value, double *difference, double *size, ad_error *error);
+/* E f(a) f(b) at one variance q > 0 and correlation 1 - gap, to a difference of about tolerance E f^2. */
+int tp_quadrature_rough(const tp_univariate *f, double q, double gap, double tolerance, double *value,
+                        double *difference, ad_error *error);
 /* The same at correlation sign (1 - gap), 0 <= gap <= 1, of which q12 has lost the digits; q11, q22 > 0. */
 int tp_quadrature_near(const tp_univariate *f, const tp_univariate *g, double q11, double q22, int sign, double gap,
                        double *value, double *difference, double *size, ad_error *error);

@@ -19,7 +19,7 @@
 enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST_REACH = 7, MOST_PANELS = 32 };
 enum { MOST_RULE = 2 * MOST_REACH * 128 + 1, MOST_ORDER = 40 };
 
-static const double start_length = 8.6, root_2pi = 2.50662827463100050242, stands = 2e-14;
+static const double start_length = 8.6, root_2pi = 2.50662827463100050242, finest = 2e-14;
 /* A step by which the next one is shorter: by no ratio of whole numbers, for a function that waves too fast for either
  * of two such steps may look the same to both. */
 static const double golden = 0.61803398874989485;
@@ -35,8 +35,9 @@ typedef struct {
     int n_kinks1, n_kinks2;
     double root1, root2; /* sqrt q11, sqrt q22 */
     double c, s, alpha, beta;
-    bool line;    /* a and b are functions of u alone */
-    double reach; /* of the tanh-sinh rule, for layers as thin as these deviations make them */
+    double stands; /* a value does that moves by no more, relative to E |f g| */
+    bool line;     /* a and b are functions of u alone */
+    double reach;  /* of the tanh-sinh rule, for layers as thin as these deviations make them */
     ad_error *error;
     bool failed;
 } problem;
@@ -112,7 +113,7 @@ static estimate smooth(problem *p, double *difference)
     while (!p->failed) {
         estimate finer = trapezoid(p, h * golden, length), wider = trapezoid(p, h, 1.5 * length);
         double by_step = fabs(finer.value - now.value), by_length = fabs(wider.value - now.value);
-        double enough = stands * fmax(finer.size, wider.size);
+        double enough = p->stands * fmax(finer.size, wider.size);
         best = finer;
         *difference = by_step + by_length;
         bool halve = by_step > enough, widen = by_length > enough;
@@ -350,13 +351,13 @@ static bool panelled(problem *p, estimate *found, double *difference)
         fill_panels(r, rules[k].order, rules[k].panel);
         *found = nested(p, r, wide);
         *difference = fabs(found->value - now.value);
-        if (*difference > stands * found->size) {
+        if (*difference > p->stands * found->size) {
             now = *found;
             continue;
         }
         if (k > 1) /* the rule before was over the wider range, too */
             *difference += fabs(found->value - nested(p, r, start_length).value);
-        return *difference <= 2 * stands * found->size;
+        return *difference <= 2 * p->stands * found->size;
     }
     return false;
 }
@@ -371,7 +372,7 @@ static estimate kinked(problem *p, double *difference)
         now = nested(p, &r, length);
         double by_step = INFINITY;
         int level = COARSE;
-        while (!p->failed && level < FINE && by_step > stands * now.size) {
+        while (!p->failed && level < FINE && by_step > p->stands * now.size) {
             fill_rule(&r, ++level, p->reach);
             estimate finer = nested(p, &r, length);
             by_step = fabs(finer.value - now.value);
@@ -380,7 +381,7 @@ static estimate kinked(problem *p, double *difference)
         estimate wider = nested(p, &r, 1.5 * length);
         double by_length = fabs(wider.value - now.value);
         *difference = by_step + by_length;
-        if (by_length <= fmax(stands * wider.size, by_step) || length > 38)
+        if (by_length <= fmax(p->stands * wider.size, by_step) || length > 38)
             break;
         length *= 1.5;
     }
@@ -415,7 +416,7 @@ static int begin(problem *p, const tp_univariate *f, const tp_univariate *g, dou
     if (f->n_kinks > MOST_KINKS || g->n_kinks > MOST_KINKS)
         return ad_fail(error, "expectation: a function with %d kinks; at most %d are integrated",
                        f->n_kinks > g->n_kinks ? f->n_kinks : g->n_kinks, MOST_KINKS);
-    *p = (problem){ .f = f, .g = g, .root1 = sqrt(q11), .root2 = sqrt(q22), .error = error };
+    *p = (problem){ .f = f, .g = g, .root1 = sqrt(q11), .root2 = sqrt(q22), .stands = finest, .error = error };
     p->n_kinks1 = copy_kinks(f, p->root1, p->kinks1);
     p->n_kinks2 = copy_kinks(g, p->root2, p->kinks2);
     p->reach = fmin(MOST_REACH, fmax(4, asinh(log(fmax(p->root1, p->root2) * 1e20) / pi)));
@@ -480,6 +481,16 @@ int tp_quadrature_near(const tp_univariate *f, const tp_univariate *g, double q1
     if (begin(&p, f, g, q11, q22, error))
         return -1;
     return integrate(&p, sign * (1 - gap), sqrt(gap * (2 - gap)), value, difference, size);
+}
+
+int tp_quadrature_rough(const tp_univariate *f, double q, double gap, double tolerance, double *value,
+                        double *difference, ad_error *error)
+{
+    problem p;
+    if (begin(&p, f, f, q, q, error))
+        return -1;
+    p.stands = fmax(finest, tolerance);
+    return integrate(&p, 1 - gap, sqrt(gap * (2 - gap)), value, difference, NULL);
 }
 
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,

@@ -139,13 +139,14 @@ static void slopes_series(const tp_mehler *m, size_t row, level_table slopes)
 static void slopes_rule(const tp_univariate *f, double q, level_table slopes)
 {
     static const int at[] = { 5, 13, TP_LEVELS - 2 };
+    const double rough = 1e-8; /* a thousandth of the least gap */
     ad_error ignored = { 0 };
-    double one = 0, value = 0;
+    double one = 0, value = 0, moved = 0;
     bool there = tp_quadrature(f, f, q, q, q, &one, NULL, &ignored) == 0 && one > 0;
     for (int i = 0; i < 3; i++) {
         double gap = 1 - level_at(at[i]), slope = INFINITY;
-        if (there && tp_quadrature(f, f, q, q, q * (1 - gap), &value, NULL, &ignored) == 0)
-            slope = (1 - value / one) / gap;
+        if (there && tp_quadrature_rough(f, q, gap, rough, &value, &moved, &ignored) == 0)
+            slope = (1 - (value - moved) / one) / gap;
         for (int level = i ? at[i - 1] + 1 : 0; level <= at[i]; level++)
             slopes[level] = fmin(slope, most_of_any(level_at(level)));
     }
