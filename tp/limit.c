@@ -234,7 +234,8 @@ static double distance(const tp_kernel *a, const tp_kernel *b, double *row_size,
     return most;
 }
 
-/* -1 with an error where nothing is left of a kernel but roundings, found by solving once more. */
+/* -1 with an error where nothing is left of a kernel but roundings, found by solving once more. Inputs that cannot be
+ * moved, as numbers of rows of a table cannot, are taken as they are. */
 static int check_digits(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                         size_t rows2, const tp_limit_spec *spec, tp_rules rules, const tp_kernel *kernel,
                         ad_error *error)
@@ -243,8 +244,10 @@ static int check_digits(const tp_program *program, tp_kernel_kind which, const d
     double *y = disturbed(x, rows, features, error), *y2 = y && x2 ? disturbed(x2, rows2, features, error) : NULL;
     double *sizes = y && (y2 || !x2) ? ad_alloc(kernel->rows + kernel->rows2, sizeof *sizes, "rows", error) : NULL;
     tp_kernel other = { 0 };
-    int status = sizes ? tp_limit_exact(program, which, y, rows, y2, rows2, spec, rules, &other, NULL, error) : -1;
-    if (!status && (kernel->error > lost || distance(kernel, &other, sizes, sizes + kernel->rows) > moved))
+    ad_error unmoved = { 0 };
+    int status = sizes ? 0 : -1;
+    bool there = sizes && !tp_limit_exact(program, which, y, rows, y2, rows2, spec, rules, &other, NULL, &unmoved);
+    if (sizes && (kernel->error > lost || (there && distance(kernel, &other, sizes, sizes + kernel->rows) > moved)))
         status = ad_fail(
             error,
             "the limit kernel has no digits left, only roundings of the inputs' products: inputs are too near each "
@@ -254,7 +257,7 @@ static int check_digits(const tp_program *program, tp_kernel_kind which, const d
     ad_free(y);
     ad_free(y2);
     ad_free(sizes);
-    return status ? -1 : 0;
+    return status;
 }
 
 /* tp_limit_exact, of kernels that have digits. */
