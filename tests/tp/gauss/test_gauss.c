@@ -995,3 +995,25 @@ Test(gauss, sizes_of_spikes_are_whole)
         tp_mehler_free(series);
     }
 }
+
+/* By the gap, at correlations whose own digits have lost it. */
+Test(gauss, quadrature_near_one)
+{
+    static const double gaps[] = { 0, 1e-20, 1e-12, 1e-6, 0.01 };
+    static const tp_form pieces[] = { TP_RELU, TP_STEP, TP_SIGN, TP_ABS };
+    for (int k = 0; k < 40; k++) {
+        tp_univariate f = tp_univariate_form(pieces[k / 10], 0);
+        int sign = k % 2 ? 1 : -1;
+        double gap = gaps[k / 2 % 5], truth, out, value, moved, size, rough;
+        ad_error error = { 0 };
+        cr_assert(tp_near_piecewise(&f, &f, 0.8, 2.3, sign, gap, &truth, &out));
+        cr_assert_eq(tp_quadrature_near(&f, &f, 0.8, 2.3, sign, gap, &value, &moved, &size, &error), 0, "%s",
+                     error.text);
+        cr_expect_float_eq(value, truth, 1e-13, "form %d, gap %g: %.17g, not %.17g", (int)pieces[k / 10], gap, value,
+                           truth);
+        cr_assert(tp_near_piecewise(&f, &f, 1.7, 1.7, 1, gap, &truth, &out));
+        cr_assert_eq(tp_quadrature_rough(&f, 1.7, gap, 1e-8, &rough, &moved, &error), 0, "%s", error.text);
+        cr_expect_float_eq(rough, truth, 2e-8, "form %d, gap %g: %.17g, not %.17g", (int)pieces[k / 10], gap, rough,
+                           truth);
+    }
+}
