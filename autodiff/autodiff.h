@@ -228,7 +228,8 @@ typedef struct {
  * of those that y is made of). Fills
  * wrt_adjoints[i] with the adjoint of wrt[i] (a zero constant where y does not depend on it), any number of them, and
  * *sites with a list (in the graph's arena) of all uses of all parameters, in the order of creation. Returns the
- * number of sites, -1 on error: also where wrt[i] is a scale whose factor has moved into a product. */
+ * number of sites, -1 on error, with adjoints that no node is: also where wrt[i] is a scale whose factor has moved into
+ * a product. */
 int ad_backward_at(ad_where, ad_var y, ad_var cotangent, const ad_var *wrt, int n_wrt, ad_var *wrt_adjoints,
                    ad_site **sites);
 #define ad_backward(...) ad_backward_at(AD_HERE, __VA_ARGS__)

@@ -78,6 +78,8 @@ static int backward(ad_where where, ad_var y, ad_var cotangent, const ad_var *wr
                     ad_var *wrt_adjoints, ad_site **sites)
 {
     ad_graph *graph = y.graph;
+    for (int i = 0; i < n_wrt; i++)
+        wrt_adjoints[i] = (ad_var){ graph, -1 };
     if (!graph || y.id < 0 || cotangent.id < 0 || ad_failed(graph))
         return -1;
     for (int i = 0; i < n_wrt; i++) /* its adjoint cannot be told from that of its operand's other uses */
