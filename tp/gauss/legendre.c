@@ -4,8 +4,8 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { ORDERS = 4, MOST = 40 };
-static const size_t orders[ORDERS] = { 8, 20, 28, MOST };
+enum { ORDERS = 11, MOST = 40 };
+static const size_t orders[ORDERS] = { 8, 11, 12, 13, 16, 18, 20, 26, 28, 32, MOST };
 static struct {
     double x[MOST], w[MOST];
 } rules[ORDERS];
