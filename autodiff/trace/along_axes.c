@@ -148,8 +148,8 @@ ad_var ad_slice_at(ad_where where, ad_var x, ad_axis axis, size_t start, size_t 
         return ad_poisoned(x);
     ad_graph *graph = x.graph;
     if (ad_axis_kind(graph, axis) != AD_FIXED || ad_axis_fixed(graph, as) != count)
-        return ad_poison(graph, where, "slice: axis %s and its part %s must be fixed axes, the part of size %zu",
-                         ad_axis_name(graph, axis), ad_axis_name(graph, as), count);
+        return ad_poison(graph, where, "slice: axis %s and its part %s must be fixed axes, the part of size %td",
+                         ad_axis_name(graph, axis), ad_axis_name(graph, as), (ptrdiff_t)count);
     if (count > ad_axis_fixed(graph, axis) || start > ad_axis_fixed(graph, axis) - count)
         return ad_poison(graph, where,
                          "slice: %zu entries from number %td on of axis %s, which has %zu, counted from 0", count,

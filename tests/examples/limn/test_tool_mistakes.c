@@ -42,6 +42,8 @@ Test(tool_mistakes, of_axes_variables_and_names)
         { NETWORK(READ("ad_relu(nn_dense(net, \"a\", x, m))")), "own.c:9: a.weight: an axis of another network" },
         { NETWORK(READ("ad_sum(h, ad_shape_of(m))")), "own.c:9: sum: an axis of another network" },
         { NETWORK(READ("ad_take(x, p, 0)")), "own.c:9: slice: an axis of another network" },
+        { NETWORK(READ("ad_slice(x, ad_shape_get(x)->axes[1], 0, -1, ad_fixed(graph, \"q\", 1))")),
+          "own.c:9: slice: axis features and its part q must be fixed axes, the part of size -1" },
         { NETWORK(READ("ad_scale_by(h, 1, m, -0.5)")), "own.c:9: scale: an axis of another network" },
         { NETWORK("    ad_axis z = { 0 };\n" READ("nn_dense(net, \"a\", x, z)")),
           "own.c:10: a.weight: an axis that was never set" },
