@@ -160,6 +160,7 @@ ds_data *data_load(const options *o, ad_error *error);
 int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error);
 /* --labels2, of the second inputs: classes or targets, as --labels are; ds_array_free frees it. */
 int data_labels2(const options *o, const ds_data *data, size_t rows, ds_array *labels, ad_error *error);
+bool path_ends_with(const char *path, const char *ending); /* ".npy": what kind of file it is */
 /* The name or path of the inputs, for messages. */
 const char *data_name(const options *o);
 /* Name, rows, shape, split and classes of a set that --data read from files, and the set's note: a line each, or a

@@ -38,6 +38,12 @@ ds_data *data_load(const options *o, ad_error *error)
     return o->inputs ? from_arrays(o, error) : ds_load(o->data ? o->data : "mnist", &chosen, error);
 }
 
+bool path_ends_with(const char *path, const char *ending)
+{
+    size_t n = strlen(path), m = strlen(ending);
+    return n >= m && strcmp(path + n - m, ending) == 0;
+}
+
 const char *data_name(const options *o)
 {
     return o->inputs ? o->inputs : o->data ? o->data : "mnist";

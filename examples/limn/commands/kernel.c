@@ -63,8 +63,7 @@ static int run_kernel(const options *o, ad_error *error)
 /* Files of several arrays have an ending of their own. */
 static bool takes_several(const char *path)
 {
-    const char *end = strrchr(path, '.');
-    return end && (strcmp(end, ".npz") == 0 || strcmp(end, ".csv") == 0);
+    return path_ends_with(path, ".npz") || path_ends_with(path, ".csv");
 }
 
 static int settle_part(const options *o)

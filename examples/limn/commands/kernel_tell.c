@@ -235,8 +235,8 @@ static int write_csv(const kernel_job *j, const ds_member *members, size_t n, ad
 /* k.npy, and the standard errors of several seeds as k.standard_errors.npy. */
 static int write_npy(const kernel_job *j, const ds_member *members, size_t n, ad_error *error)
 {
-    const char *out = j->o->out, *end = strrchr(out, '.');
-    size_t stem = end && strcmp(end, ".npy") == 0 ? (size_t)(end - out) : strlen(out);
+    const char *out = j->o->out;
+    size_t stem = strlen(out) - (path_ends_with(out, ".npy") ? strlen(".npy") : 0);
     int status = ds_npy_write(out, members[0].data, members[0].shape, members[0].rank, error);
     if (status || n < 2 || !j->width)
         return status;
@@ -253,8 +253,7 @@ int kernel_write(const kernel_job *j, ad_error *error)
 {
     ds_member members[4];
     size_t n = list_members(j, members);
-    const char *end = strrchr(j->o->out, '.');
-    if (end && strcmp(end, ".npz") == 0)
+    if (path_ends_with(j->o->out, ".npz"))
         return ds_npz_write(j->o->out, members, n, error);
-    return (end && strcmp(end, ".csv") == 0 ? write_csv : write_npy)(j, members, n, error);
+    return (path_ends_with(j->o->out, ".csv") ? write_csv : write_npy)(j, members, n, error);
 }

@@ -52,7 +52,7 @@ static int write_rows(const char *path, const tp_critical *c, ad_error *error)
     double rows[3 * (sizeof c->line / sizeof *c->line)];
     for (int k = 0; k < c->n_line; k++)
         memcpy(rows + 3 * k, (double[]){ c->line[k].sigma_b, c->line[k].sigma_w, c->line[k].q }, 3 * sizeof *rows);
-    if (spectrum_ends_with(path, ".npy"))
+    if (path_ends_with(path, ".npy"))
         return ds_npy_write(path, rows, (size_t[]){ (size_t)c->n_line, 3 }, 2, error);
     char text[4000] = "sigma_b,sigma_w,q\n";
     for (int k = 0; k < c->n_line; k++) {
@@ -87,7 +87,7 @@ int spectrum_critical(const options *o, tp_program *program, const double *x, ad
     tp_critical c;
     int status = tp_critical_find(program, x, &c, error);
     if (!status && o->out)
-        status = spectrum_ends_with(o->out, ".svg") ? draw(o->out, &c, error) : write_rows(o->out, &c, error);
+        status = path_ends_with(o->out, ".svg") ? draw(o->out, &c, error) : write_rows(o->out, &c, error);
     if (!status && o->json)
         return print_json(o, &c, error);
     if (!status)

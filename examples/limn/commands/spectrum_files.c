@@ -6,15 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool spectrum_ends_with(const char *path, const char *ending)
-{
-    size_t n = strlen(path), m = strlen(ending);
-    return n > m && strcmp(path + n - m, ending) == 0;
-}
-
 bool spectrum_writes(const char *path)
 {
-    return spectrum_ends_with(path, ".npy") || spectrum_ends_with(path, ".csv") || spectrum_ends_with(path, ".svg");
+    return path_ends_with(path, ".npy") || path_ends_with(path, ".csv") || path_ends_with(path, ".svg");
 }
 
 void spectrum_histogram(const spectrum_result *r, int bins, double low, double high, double *heights)
@@ -132,10 +126,10 @@ static int draw(const spectrum_result *r, ad_error *error)
 int spectrum_write(const spectrum_result *r, ad_error *error)
 {
     const char *out = r->o->out;
-    if (!r->limit.points && !(spectrum_ends_with(out, ".svg") && r->n_squares))
+    if (!r->limit.points && !(path_ends_with(out, ".svg") && r->n_squares))
         return ad_fail(error, "%s: there is no density to write: %s", out,
                        r->limit.has_law ? "atoms are all of the spectrum" : r->limit.method);
-    if (spectrum_ends_with(out, ".npy"))
+    if (path_ends_with(out, ".npy"))
         return write_array(r, error);
-    return spectrum_ends_with(out, ".csv") ? write_table(r, error) : draw(r, error);
+    return path_ends_with(out, ".csv") ? write_table(r, error) : draw(r, error);
 }
