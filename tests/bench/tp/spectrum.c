@@ -4,6 +4,7 @@
  *     build/bench/spectrum laws [WIDTH] [L]     Kolmogorov distances of four pooled networks (2000; 1, 4 and 16)
  *     build/bench/spectrum moments [WIDTH]      networks that share weights (4096 and its halves) beside the limit */
 #include "limn.h"
+#include "tests/support/jacobians.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -17,23 +18,6 @@ typedef struct {
     nn_net *net;
     tp_program *program;
 } network;
-
-static ad_var residual(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    ad_var h = nn_dense(net, "embed", x, n);
-    for (int block = 1; block <= 2; block++)
-        h = ad_add(h, nn_dense_with(net, nn_name(net, "block%d", block), ad_tanh(h), n, .sigma_w = 0.7));
-    return nn_readout(net, "readout", ad_tanh(h));
-}
-
-static ad_var tied(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    nn_weight w = nn_make_weight(net, "w", n, n, 1.2);
-    ad_var h = nn_apply(w, ad_tanh(nn_dense(net, "embed", x, n)));
-    return nn_readout(net, "readout", ad_tanh(nn_apply_t(w, ad_tanh(h))));
-}
 
 static void stop_on(const ad_error *error)
 {
@@ -217,8 +201,8 @@ int main(int argc, char **argv)
         laws(width ? width : 2000, argc > 3 ? atoi(argv[3]) : 0);
     } else if (strcmp(what, "moments") == 0) {
         width = width ? width : 4096;
-        compare(made(tied, "tied", NULL), "tied", width);
-        compare(made(residual, "residual", NULL), "residual", width);
+        compare(made(jacobian_tied, "tied", NULL), "tied", width);
+        compare(made(jacobian_residual, "residual", NULL), "residual", width);
         compare(made(NULL, "rnn", (const char *const[]){ "phi=tanh", NULL }), "rnn", width);
         compare(made(NULL, "rnn", (const char *const[]){ "cell=lstm", NULL }), "lstm", width);
     } else {

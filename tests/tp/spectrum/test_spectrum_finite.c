@@ -1,6 +1,7 @@
 /* Limits of Jacobians' spectra beside those of finite networks: distribution functions of chains, moments of networks
  * that share weights, and that the executor and the exact ways agree. */
 #include "limn.h"
+#include "tests/support/jacobians.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -9,24 +10,6 @@
 
 enum { FEATURES = 24, MOST = 8 };
 static double input[FEATURES];
-
-static ad_var residual(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    ad_var h = nn_dense(net, "embed", x, n);
-    for (int block = 1; block <= 2; block++)
-        h = ad_add(h, nn_dense_with(net, nn_name(net, "block%d", block), ad_tanh(h), n, .sigma_w = 0.7));
-    return nn_readout(net, "readout", ad_tanh(h));
-}
-
-/* A matrix and its transpose in one pass. */
-static ad_var tied(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    nn_weight w = nn_make_weight(net, "w", n, n, 1.2);
-    ad_var h = nn_apply(w, ad_tanh(nn_dense(net, "embed", x, n)));
-    return nn_readout(net, "readout", ad_tanh(nn_apply_t(w, ad_tanh(h))));
-}
 
 /* Widths that differ. */
 static ad_var narrowing(nn_net *net, ad_var x)
@@ -108,8 +91,8 @@ static void moments_agree(nn_function function, const char *name, const char *co
 
 Test(spectrum_finite, networks_that_share_weights)
 {
-    moments_agree(tied, "tied", NULL, 256, 24, 3);
-    moments_agree(residual, "residual", NULL, 256, 24, 3);
+    moments_agree(jacobian_tied, "tied", NULL, 256, 24, 3);
+    moments_agree(jacobian_residual, "residual", NULL, 256, 24, 3);
     moments_agree(NULL, "rnn", (const char *const[]){ "phi=tanh", "sigma_w=0.9", NULL }, 160, 120, 2);
     moments_agree(NULL, "rnn", (const char *const[]){ "cell=lstm", "sigma_w=1.5", NULL }, 128, 24, 1);
 }
@@ -199,7 +182,7 @@ Test(spectrum_finite, ways_agree)
         cr_assert(fabs(sampled.moments[k] - linear[k]) < 1e-9 * linear[k], "%.15g", sampled.moments[k]);
     tp_program_free(program);
     nn_net_free(net);
-    net = traced(tied, "tied", NULL);
+    net = traced(jacobian_tied, "tied", NULL);
     program = tp_translate(net, &error);
     tp_spectrum exact;
     solve(program, (tp_spectrum_spec){ .moments = 3, .engine = TP_ENGINE_EXACT }, &exact);
