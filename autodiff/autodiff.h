@@ -189,6 +189,18 @@ ad_var ad_gather_at(ad_where, ad_var table, ad_var index, ad_axis axis);
 ad_var ad_one_hot_at(ad_where, ad_var index, ad_axis axis); /* 1 where index is the entry's number, else 0 */
 /* Adds x at index along a new `axis`, summing over the axes `over` of index; its other axes stay. */
 ad_var ad_scatter_at(ad_where, ad_var x, ad_var index, ad_axis axis, ad_shape over);
+/* Windows along a fixed axis: (.., axis, ..) becomes (.., out, offset, ..), whose entry (p, k) is that of x number
+ * start + stride p + dilation k; all of these must be there. Of several axes, one after the other; `out` may be the axis
+ * itself. Runs as other strides on the same data: a window is not copied. */
+typedef struct {
+    size_t start, stride; /* stride 0: 1 */
+    ptrdiff_t dilation;   /* 0: 1; below 0 a window runs backwards */
+} ad_window;
+ad_var ad_windows_at(ad_where, ad_var x, ad_axis axis, ad_axis out, ad_axis offset, ad_window);
+/* Its adjoint: y (.., out, offset, ..) becomes (.., axis, ..), each entry the sum of all y that windows took from it. */
+ad_var ad_unwindows_at(ad_where, ad_var y, ad_axis out, ad_axis offset, ad_axis axis, ad_window);
+/* x among zeros: its first entry along the fixed axis is entry `before` of the longer fixed axis `as`. */
+ad_var ad_pad_at(ad_where, ad_var x, ad_axis axis, size_t before, ad_axis as);
 ad_var ad_logsumexp_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_softmax_at(ad_where, ad_var x, ad_axis axis);
 ad_var ad_max_at(ad_where, ad_var x, ad_axis axis);
@@ -211,6 +223,9 @@ ad_var ad_argmax_at(ad_where, ad_var x, ad_axis axis); /* 1 at the first largest
 #define ad_transpose(...) ad_transpose_at(AD_HERE, __VA_ARGS__)
 #define ad_gather(...) ad_gather_at(AD_HERE, __VA_ARGS__)
 #define ad_one_hot(...) ad_one_hot_at(AD_HERE, __VA_ARGS__)
+#define ad_windows(...) ad_windows_at(AD_HERE, __VA_ARGS__)
+#define ad_unwindows(...) ad_unwindows_at(AD_HERE, __VA_ARGS__)
+#define ad_pad(...) ad_pad_at(AD_HERE, __VA_ARGS__)
 #define ad_logsumexp(...) ad_logsumexp_at(AD_HERE, __VA_ARGS__)
 #define ad_softmax(...) ad_softmax_at(AD_HERE, __VA_ARGS__)
 #define ad_max(...) ad_max_at(AD_HERE, __VA_ARGS__)
@@ -260,11 +275,14 @@ typedef struct {
     bool moved;          /* scale: what was built on it took its factor over and does not depend on this node */
     ad_axis axis, axis2; /* scale, slice (old, new), concat (new), relabel (from, to), delta, gather ... */
     ad_shape over;       /* contract, sum */
-    size_t start;        /* slice, unslice */
+    size_t start;        /* slice, unslice, windows */
     const ad_init *init; /* param */
     const ad_function *function;
     int order;                /* custom: which derivative */
     const ad_axis *part_axes; /* concat: the axis of each part */
+    ad_axis axis3;            /* windows, unwindows: along a window; axis is the whole one, axis2 counts windows */
+    size_t stride;            /* of these: entry start + stride p + dilation k is where window p has its entry k */
+    ptrdiff_t dilation;
 } ad_node;
 int ad_graph_size(const ad_graph *); /* number of nodes */
 const ad_node *ad_node_of(const ad_graph *, int id);

@@ -15,7 +15,9 @@
  *
  * A network of sequences says so, and its x is (batch, time, features); an image is then a sequence of its rows:
  *
- *  const nn_input_kind limn_input = NN_SEQUENCE; */
+ *  const nn_input_kind limn_input = NN_SEQUENCE;
+ *
+ * One of images says NN_IMAGE, and its x is (batch, rows, columns, channels). */
 #ifndef LIMN_NN_ENTRY_H
 #define LIMN_NN_ENTRY_H
 #include "nn.h"

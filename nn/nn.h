@@ -147,6 +147,50 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
 #define nn_groupnorm_with(net, name, u, groups, ...)                                                                   \
     nn_groupnorm_at(AD_HERE, net, name, u, groups, LIMN_MADE(nn_norm_spec, __VA_ARGS__))
 
+/* ---- convolutions ---- */
+/* What stands around a picture: nothing; zeros, so that the output has ceil(size / stride) positions, half of them
+ * rounded down on the low side; or its own other end. */
+typedef enum { NN_SAME, NN_VALID, NN_CIRCULAR } nn_padding;
+/* A filter's settings. Zero-initialised: 3 entries along each axis, stride 1, dilation 1, padding with zeros, sigma_w 1,
+ * no bias, over all fixed axes before the last. A number of the second axis that is 0 is that of the first. */
+typedef struct {
+    size_t filter[2], stride[2], dilation[2];
+    nn_padding padding;
+    double sigma_w; /* 0: 1 */
+    bool bias;
+    double sigma_b;
+    ad_shape over; /* one or two fixed axes of x; none: all between the batch and the channels */
+} nn_conv_spec;
+/* Convolution, or what the field calls so: u(p) = sum over offsets k of x(s p + d k) W_k (+ b) of x (batch, rows,
+ * columns, channels), or (batch, time, features); the last axis of x, its channels, becomes `out`, a width. Positions
+ * keep their axes where their number stays, and are else "rows.14" and the like, so that layers of one size can be
+ * added; windows that do not divide the picture are left out at its end. "name.weight" (offsets.., channels, out) has
+ * the multiplier 1/sqrt(channels x offsets), all offsets counted at borders, too; "name.bias" (out). */
+ad_var nn_conv_at(ad_where, nn_net *, const char *name, ad_var x, ad_axis out, const nn_conv_spec *);
+#define nn_conv(net, name, x, out) nn_conv_at(AD_HERE, net, name, x, out, NULL)
+#define nn_conv_with(net, name, x, out, ...)                                                                           \
+    nn_conv_at(AD_HERE, net, name, x, out, LIMN_MADE(nn_conv_spec, __VA_ARGS__))
+/* The mean, or the largest, of windows. Zero-initialised: windows of 2 along each axis, side by side. */
+typedef struct {
+    size_t window[2], stride[2]; /* stride 0: the window */
+    ad_shape over;               /* as a filter's */
+} nn_pool_spec;
+ad_var nn_average_pool_at(ad_where, nn_net *, ad_var x, const nn_pool_spec *);
+ad_var nn_max_pool_at(ad_where, nn_net *, ad_var x, const nn_pool_spec *);
+#define nn_average_pool(net, x) nn_average_pool_at(AD_HERE, net, x, NULL)
+#define nn_average_pool_with(net, x, ...) nn_average_pool_at(AD_HERE, net, x, LIMN_MADE(nn_pool_spec, __VA_ARGS__))
+#define nn_max_pool(net, x) nn_max_pool_at(AD_HERE, net, x, NULL)
+#define nn_max_pool_with(net, x, ...) nn_max_pool_at(AD_HERE, net, x, LIMN_MADE(nn_pool_spec, __VA_ARGS__))
+/* The mean over all positions: (batch, channels). */
+ad_var nn_global_pool_at(ad_where, nn_net *, ad_var x);
+#define nn_global_pool(net, x) nn_global_pool_at(AD_HERE, net, x)
+/* Onto the network's outputs, with a weight for each position and channel: "name.weight" (positions.., channels,
+ * outputs), whose fan-in is all of them. */
+ad_var nn_flatten_readout_at(ad_where, nn_net *, const char *name, ad_var x, const nn_dense_spec *);
+#define nn_flatten_readout(net, name, x) nn_flatten_readout_at(AD_HERE, net, name, x, NULL)
+#define nn_flatten_readout_with(net, name, x, ...)                                                                     \
+    nn_flatten_readout_at(AD_HERE, net, name, x, LIMN_MADE(nn_dense_spec, __VA_ARGS__))
+
 long nn_setting_int_at(ad_where, nn_net *, const char *key, long preset, long minimum, long maximum);
 double nn_setting_real_at(ad_where, nn_net *, const char *key, double preset); /* finite */
 const char *nn_setting_text_at(ad_where, nn_net *, const char *key, const char *preset);
@@ -164,11 +208,11 @@ ad_var nn_padding_mask_at(ad_where, nn_net *, ad_var x, size_t t);
 #define nn_padding_mask(...) nn_padding_mask_at(AD_HERE, __VA_ARGS__)
 #define nn_present nn_padding_mask /* its name before 0.1 */
 
-/* The built-in networks ("mlp", "rnn", "batchnorm"); NULL if there is none of that name. */
+/* The built-in networks ("mlp", "rnn", "batchnorm", "cnn"); NULL if there is none of that name. */
 nn_function nn_builtin(const char *name);
-/* What a network takes of one sample: its features in a row, or a sequence, (time, features), as an image is of
- * rows. */
-typedef enum { NN_FEATURES, NN_SEQUENCE } nn_input_kind;
+/* What a network takes of one sample: its features in a row; a sequence, (time, features), as an image is of rows; or an
+ * image, (rows, columns, channels). */
+typedef enum { NN_FEATURES, NN_SEQUENCE, NN_IMAGE } nn_input_kind;
 nn_input_kind nn_builtin_input(const char *name);
 const char *const *nn_builtin_names(void); /* ended by NULL */
 
@@ -313,8 +357,9 @@ int nn_copy_weights(nn_model *to, const nn_model *from, ad_error *error);
  * W of PyTorch is omega where all multipliers are 1, in the standard parametrization with NN_SIGMA_INIT: the models of
  * these functions are of it, and nn_copy_weights goes from and to all others. */
 typedef void (*nn_told)(const char *torch, const char *limn, void *context); /* called for each tensor; may be NULL */
-/* Fills in the width, unless it is given, and of the spec features (of sequences: shape = {2, features}) and outputs,
- * unless they or a setting "outputs" are given, so that the network has the tensors' shapes. */
+/* Fills in the width, unless it is given, and of the spec features (of sequences: shape = {2, features}; the shape of an
+ * image must be given) and outputs, unless they or a setting "outputs" are given, so that the network has the tensors'
+ * shapes. */
 int nn_import_sizes(nn_function function, nn_input_kind input, nn_spec *spec, size_t *width, const char *path,
                     const char *const *maps, ad_error *error);
 int nn_import(nn_model *model, const char *path, const char *const *maps, nn_told each, void *context, ad_error *error);

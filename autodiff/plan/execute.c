@@ -229,12 +229,34 @@ static double number_at(const ad_plan *plan, const char *data)
     return value;
 }
 
-/* Gather: out[...] = table[..., index[...], ...]. Scatter: out[..., index[...], ...] += x[...], in the order of x. */
-static int run_pick(const ad_plan *plan, const ad_step *step, ad_error *error)
+/* The number 1 in the plan's type. */
+static const void *unit_of(const ad_plan *plan)
 {
     static const double one[1] = { 1 };
     static const float one_float[1] = { 1 };
-    const void *unit = plan->type == AD_DOUBLE ? (const void *)one : (const void *)one_float;
+    return plan->type == AD_DOUBLE ? (const void *)one : (const void *)one_float;
+}
+
+/* Windows added to where they lie, which overlap: by one thread. */
+static void run_add(const ad_plan *plan, const ad_step *step)
+{
+    const ad_nest *nest = &step->nests->outer;
+    char *y = place(plan, step->storage, step->offset_out);
+    const char *x = operand_place(plan, step, 0);
+    ptrdiff_t e = (ptrdiff_t)plan->element, at[3] = { 0 };
+    size_t index[AD_MAX_LOOPS] = { 0 };
+    int rank = nest->rank > 0 ? nest->rank - 1 : 0;
+    size_t width = nest->rank > 0 ? nest->size[rank] : 1, turns = ad_nest_turns(nest, rank);
+    ptrdiff_t gap_y = nest->rank > 0 ? nest->stride[0][rank] : 1, gap_x = nest->rank > 0 ? nest->stride[1][rank] : 1;
+    for (size_t t = 0; t < turns; t++) {
+        plan->loops->multiply_add(width, y + at[0] * e, gap_y, x + at[1] * e, gap_x, unit_of(plan), 0, 1);
+        ad_nest_next(nest, rank, index, at);
+    }
+}
+
+/* Gather: out[...] = table[..., index[...], ...]. Scatter: out[..., index[...], ...] += x[...], in the order of x. */
+static int run_pick(const ad_plan *plan, const ad_step *step, ad_error *error)
+{
     const ad_nest *nest = &step->nests->outer;
     const ad_node *node = ad_node_of(plan->graph, step->node);
     char *y = place(plan, step->storage, 0);
@@ -258,7 +280,7 @@ static int run_pick(const ad_plan *plan, const ad_step *step, ad_error *error)
         if (node->op == AD_GATHER)
             plan->loops->copy(width, to, gap_y, from, gap_x);
         else
-            plan->loops->multiply_add(width, to, gap_y, from, gap_x, unit, 0, 1);
+            plan->loops->multiply_add(width, to, gap_y, from, gap_x, unit_of(plan), 0, 1);
         ad_nest_next(nest, rank, index, at);
     }
     return 0;
@@ -334,6 +356,9 @@ static int run_step(const ad_plan *plan, const ad_step *step, ad_error *error)
     case AD_DO_COPY:
         run_copy(plan, step);
         break;
+    case AD_DO_ADD:
+        run_add(plan, step);
+        break;
     case AD_DO_ZERO:
         memset(place(plan, step->storage, 0), 0, step->count * plan->element);
         break;
@@ -385,12 +410,9 @@ int ad_update(ad_plan *plan, int output, double keep, double factor, void *data)
         if (direct)
             return 0;
     }
-    static const double one[1] = { 1 };
-    static const float one_float[1] = { 1 };
     size_t count = ad_elements(plan->graph, &ad_node_of(plan->graph, result->node)->shape, &plan->sizes);
     if (keep < 1 || keep > 1)
         plan->loops->op[AD_SCALE](count, data, data, data, keep);
-    plan->loops->multiply_add(count, data, 1, place(plan, result->storage, 0), 1,
-                              plan->type == AD_DOUBLE ? (const void *)one : (const void *)one_float, 0, factor);
+    plan->loops->multiply_add(count, data, 1, place(plan, result->storage, 0), 1, unit_of(plan), 0, factor);
     return 0;
 }

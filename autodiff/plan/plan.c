@@ -100,8 +100,8 @@ const void *ad_output(const ad_plan *plan, int output)
 
 void ad_plan_print(const ad_plan *plan, FILE *stream)
 {
-    static const char *const actions[] = { "group", "product", "sum",     "copy", "zero",
-                                           "delta", "gather",  "scatter", "rows" };
+    static const char *const actions[] = { "group", "product", "sum",    "copy",    "add",
+                                           "zero",  "delta",   "gather", "scatter", "rows" };
     static const char *const methods[] = { "gemm", "gemv", "dot", "loops" };
     char text[160];
     fprintf(stream, "%d steps, %zu bytes, %s loops\n", plan->n_steps, plan->memory_bytes, ad_loops_name());

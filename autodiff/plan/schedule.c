@@ -25,7 +25,8 @@ static bool is_coordinatewise(const ad_node *node)
 /* A change of strides whatever the input's layout; a reshape is one only for dense inputs. */
 static bool is_view(ad_op op)
 {
-    return op == AD_IDENTITY || op == AD_EXPAND || op == AD_SLICE || op == AD_RELABEL || op == AD_TRANSPOSE;
+    return op == AD_IDENTITY || op == AD_EXPAND || op == AD_SLICE || op == AD_RELABEL || op == AD_TRANSPOSE ||
+           op == AD_WINDOWS;
 }
 
 /* ---- 1: what is needed ---- */
@@ -125,6 +126,7 @@ static bool stays_dense(const ad_node *node, const ad_node *in)
     case AD_TRANSPOSE:
         return ad_shape_equal(&node->shape, &in->shape);
     case AD_EXPAND:
+    case AD_WINDOWS:
         return false;
     default:
         return true;
@@ -166,6 +168,10 @@ static int make_result(ad_plan *plan, int id, ad_error *error)
     case AD_UNSLICE:
         add_step(plan, AD_DO_ZERO, id);
         reads(add_step(plan, AD_DO_COPY, id), node->in[0]);
+        break;
+    case AD_UNWINDOWS:
+        add_step(plan, AD_DO_ZERO, id);
+        reads(add_step(plan, AD_DO_ADD, id), node->in[0]);
         break;
     case AD_RESHAPE:
         reads(add_step(plan, AD_DO_COPY, id), node->in[0]);
@@ -485,6 +491,7 @@ static int most_steps(const ad_plan *plan, int id)
     case AD_CONCAT:
         return node->n_in;
     case AD_UNSLICE:
+    case AD_UNWINDOWS:
     case AD_DELTA:
     case AD_SCATTER:
         return 2;

@@ -111,10 +111,16 @@ static void size_part(ad_plan *plan, int id)
         part->factor *= factor_of(plan, node);
     for (int i = 0; i < node->shape.rank; i++) {
         ad_axis axis = node->shape.axes[i];
-        bool renamed = (node->op == AD_RELABEL || node->op == AD_SLICE) && ad_same(axis, node->axis2);
-        part->stride[i] = stride_in(plan, from, renamed ? node->axis : axis);
+        bool windows = node->op == AD_WINDOWS;
+        bool renamed = (windows || node->op == AD_RELABEL || node->op == AD_SLICE) && ad_same(axis, node->axis2);
+        bool within = windows && ad_same(axis, node->axis3);
+        part->stride[i] = stride_in(plan, from, renamed || within ? node->axis : axis);
+        if (windows && renamed)
+            part->stride[i] *= (ptrdiff_t)node->stride;
+        if (within)
+            part->stride[i] *= node->dilation;
     }
-    if (node->op == AD_SLICE)
+    if (node->op == AD_SLICE || node->op == AD_WINDOWS)
         part->offset += (ptrdiff_t)node->start * stride_in(plan, from, node->axis);
 }
 
@@ -276,6 +282,23 @@ static void size_copy(ad_plan *plan, ad_step *step, const ad_node *node)
     ad_nest_collapse(&step->nests->outer, 2);
 }
 
+/* Loops over the axes of windows, to where each entry lies in the whole. */
+static void size_add(ad_plan *plan, ad_step *step, const ad_node *node)
+{
+    const ad_shape *source = &ad_node_of(plan->graph, step->in[0])->shape;
+    ptrdiff_t along = stride_in(plan, step->node, node->axis);
+    step->nests->outer.rank = 0;
+    step->offset_out = (ptrdiff_t)node->start * along;
+    for (int i = 0; i < source->rank; i++) {
+        ad_axis axis = source->axes[i];
+        ptrdiff_t out = ad_same(axis, node->axis2)   ? along * (ptrdiff_t)node->stride
+                        : ad_same(axis, node->axis3) ? along * node->dilation
+                                                     : stride_in(plan, step->node, axis);
+        ad_nest_add(&step->nests->outer, size_of(plan, axis), out, plan->parts[step->in[0]].stride[i], 0);
+    }
+    ad_nest_collapse(&step->nests->outer, 2);
+}
+
 /* Gather loops over the result's axes, scatter over those of x; the strides along the picked axis stay apart. */
 static void size_pick(ad_plan *plan, ad_step *step, const ad_node *node)
 {
@@ -348,6 +371,9 @@ int ad_plan_size(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
             break;
         case AD_DO_COPY:
             size_copy(plan, step, node);
+            break;
+        case AD_DO_ADD:
+            size_add(plan, step, node);
             break;
         case AD_DO_ZERO:
             step->count = ad_elements(plan->graph, &node->shape, &plan->sizes);

@@ -133,6 +133,7 @@ typedef enum {
     AD_DO_PRODUCT,
     AD_DO_SUM,
     AD_DO_COPY,
+    AD_DO_ADD,
     AD_DO_ZERO,
     AD_DO_DELTA,
     AD_DO_GATHER,

@@ -159,6 +159,87 @@ ad_var ad_slice_at(ad_where where, ad_var x, ad_axis axis, size_t start, size_t 
         x, (ad_node){ .op = AD_SLICE, .where = where, .shape = shape, .axis = axis, .axis2 = as, .start = start });
 }
 
+/* Are these two fixed axes, and a window that lies within? Fills in what it leaves open. */
+static bool settle_window(ad_where where, const char *op, ad_graph *graph, ad_axis axis, ad_axis out, ad_axis offset,
+                          ad_window *window)
+{
+    window->stride = window->stride ? window->stride : 1;
+    window->dilation = window->dilation ? window->dilation : 1;
+    size_t size = ad_axis_fixed(graph, axis), count = ad_axis_fixed(graph, out), length = ad_axis_fixed(graph, offset);
+    if (!size || !count || !length)
+        ad_poison(graph, where, "%s: axes %s, %s and %s must be fixed axes", op, ad_axis_name(graph, axis),
+                  ad_axis_name(graph, out), ad_axis_name(graph, offset));
+    double first = (double)window->start, last = first + (double)window->stride * (double)(count - 1);
+    double reach = (double)window->dilation * (double)(length - 1);
+    if (size && count && length && (first + fmin(reach, 0) < 0 || last + fmax(reach, 0) > (double)size - 1))
+        ad_poison(graph, where,
+                  "%s: %zu windows of %zu entries (first %zu, stride %zu, dilation %td) do not lie within axis %s of "
+                  "size %zu",
+                  op, count, length, window->start, window->stride, window->dilation, ad_axis_name(graph, axis), size);
+    return !ad_failed(graph);
+}
+
+static ad_node window_node(ad_where where, ad_op op, ad_shape shape, ad_axis axis, ad_axis out, ad_axis offset,
+                           ad_window window)
+{
+    return (ad_node){ .op = op,
+                      .where = where,
+                      .shape = shape,
+                      .axis = axis,
+                      .axis2 = out,
+                      .axis3 = offset,
+                      .start = window.start,
+                      .stride = window.stride,
+                      .dilation = window.dilation };
+}
+
+ad_var ad_windows_at(ad_where where, ad_var x, ad_axis axis, ad_axis out, ad_axis offset, ad_window window)
+{
+    char text[160];
+    if (!ad_needs_axis(where, "windows", x, axis) || !ad_owns_axis(where, "windows", x.graph, out) ||
+        !ad_owns_axis(where, "windows", x.graph, offset) ||
+        !settle_window(where, "windows", x.graph, axis, out, offset, &window))
+        return ad_poisoned(x);
+    const ad_shape *old = ad_shape_get(x);
+    ad_shape shape = { 0 };
+    if (old->rank == AD_MAX_RANK)
+        return ad_poison(x.graph, where, "windows: %s has %d axes, and there are no more",
+                         ad_shape_text(x.graph, old, text, sizeof text), AD_MAX_RANK);
+    for (int i = 0; i < old->rank; i++) {
+        bool here = ad_same(old->axes[i], axis);
+        ad_shape_push(&shape, here ? out : old->axes[i]);
+        if (here)
+            ad_shape_push(&shape, offset);
+    }
+    return ad_node_on(x, window_node(where, AD_WINDOWS, shape, axis, out, offset, window));
+}
+
+ad_var ad_unwindows_at(ad_where where, ad_var y, ad_axis out, ad_axis offset, ad_axis axis, ad_window window)
+{
+    if (!ad_needs_axis(where, "unwindows", y, out) || !ad_needs_axis(where, "unwindows", y, offset) ||
+        !ad_owns_axis(where, "unwindows", y.graph, axis) ||
+        !settle_window(where, "unwindows", y.graph, axis, out, offset, &window))
+        return ad_poisoned(y);
+    ad_shape gone = ad_shape_of(offset), shape = ad_shape_minus(ad_shape_get(y), &gone);
+    shape = ad_shape_replace(shape, out, axis);
+    return ad_node_on(y, window_node(where, AD_UNWINDOWS, shape, axis, out, offset, window));
+}
+
+ad_var ad_pad_at(ad_where where, ad_var x, ad_axis axis, size_t before, ad_axis as)
+{
+    if (!ad_needs_axis(where, "pad", x, axis) || !ad_owns_axis(where, "pad", x.graph, as))
+        return ad_poisoned(x);
+    size_t size = ad_axis_fixed(x.graph, axis), whole = ad_axis_fixed(x.graph, as);
+    if (!size || whole < size || before > whole - size)
+        return ad_poison(x.graph, where, "pad: axis %s of size %zu, from entry %zu on, does not lie within %s of size %zu",
+                         ad_axis_name(x.graph, axis), size, before, ad_axis_name(x.graph, as), whole);
+    if (ad_same(axis, as))
+        return x;
+    ad_shape shape = ad_shape_replace(*ad_shape_get(x), axis, as);
+    return ad_node_on(
+        x, (ad_node){ .op = AD_UNSLICE, .where = where, .shape = shape, .axis = axis, .axis2 = as, .start = before });
+}
+
 /* An axis of size one, under a name that the user's axes cannot have. */
 static ad_axis single(ad_where where, ad_graph *graph)
 {

@@ -174,20 +174,122 @@ static void concat_rule(ad_pass *p, const ad_node *node, ad_var g)
 static void slice_rule(ad_pass *p, const ad_node *node, ad_var g, ad_var a)
 {
     g = with_axis(p, g, node->axis2);
-    ad_shape shape = ad_shape_replace(*ad_shape_get(g), node->axis2, node->axis);
-    ad_node put = { .op = AD_UNSLICE,
-                    .where = p->where,
-                    .shape = shape,
-                    .axis = node->axis2,
-                    .axis2 = node->axis,
-                    .start = node->start };
-    give(p, node, 0, ad_node_make(p->graph, put, 1, &g.id), ad_shape_get(a));
+    give(p, node, 0, ad_pad_at(p->where, g, node->axis2, node->start, node->axis), ad_shape_get(a));
 }
 
+/* g as a product with factors: which of its operands has the axis, and the other not; -1 if it is none, or sums over
+ * the axis. *product: the contraction. */
+static int factor_with(const ad_pass *p, ad_var g, ad_axis axis, int *product)
+{
+    const ad_node *node = ad_node_of(p->graph, *product = g.id);
+    while (node->op == AD_SCALE)
+        node = ad_node_of(p->graph, *product = node->in[0]);
+    if (node->op != AD_CONTRACT || ad_has(&node->over, axis))
+        return -1;
+    bool has[2];
+    for (int k = 0; k < 2; k++)
+        has[k] = ad_has(&ad_node_of(p->graph, node->in[k])->shape, axis);
+    return has[0] == has[1] ? -1 : has[1];
+}
+
+/* The contraction that g is, under its factors, with another operand number k, over these axes. */
+static ad_var product_again(const ad_pass *p, ad_var g, int product, int k, ad_var operand, ad_shape over)
+{
+    const ad_node *node = ad_node_of(p->graph, g.id);
+    if (g.id != product)
+        return ad_scale_at(p->where, product_again(p, var_at(p, node->in[0]), product, k, operand, over), node->c,
+                           node->axis, node->power);
+    ad_var other = var_at(p, node->in[1 - k]);
+    return ad_contract_at(p->where, k ? other : operand, k ? operand : other, over);
+}
+
+/* Is it windows, or a part of them? */
+static bool reads_windows(const ad_pass *p, int id)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    while (node->op == AD_SLICE)
+        node = ad_node_of(p->graph, node->in[0]);
+    return node->op == AD_WINDOWS;
+}
+
+/* A part of a filter's product is the product of a part of the windows: the rest need not be computed. */
 static void unslice_rule(ad_pass *p, const ad_node *node, ad_var g, ad_var a)
 {
-    if (ad_has(ad_shape_get(g), node->axis2))
-        g = ad_slice_at(p->where, g, node->axis2, node->start, ad_axis_fixed(p->graph, node->axis), node->axis);
+    int product, k = factor_with(p, g, node->axis2, &product);
+    size_t count = ad_axis_fixed(p->graph, node->axis);
+    if (k >= 0 && reads_windows(p, ad_node_of(p->graph, product)->in[k])) {
+        const ad_node *whole = ad_node_of(p->graph, product);
+        ad_var part = ad_slice_at(p->where, var_at(p, whole->in[k]), node->axis2, node->start, count, node->axis);
+        g = product_again(p, g, product, k, part, whole->over);
+    } else if (ad_has(ad_shape_get(g), node->axis2)) {
+        g = ad_slice_at(p->where, g, node->axis2, node->start, count, node->axis);
+    }
+    give(p, node, 0, g, ad_shape_get(a));
+}
+
+static ad_window window_of(const ad_node *node)
+{
+    return (ad_window){ node->start, node->stride, node->dilation };
+}
+
+/* x among zeros along the axis; below windows over other axes, so that these stay what costs nothing. */
+static ad_var pad_below(const ad_pass *p, ad_var x, ad_axis axis, size_t before, ad_axis as)
+{
+    const ad_node *node = ad_node_of(p->graph, x.id);
+    if (node->op != AD_WINDOWS || ad_same(node->axis2, axis) || ad_same(node->axis3, axis))
+        return ad_pad_at(p->where, x, axis, before, as);
+    ad_var inside = pad_below(p, var_at(p, node->in[0]), axis, before, as);
+    return ad_windows_at(p->where, inside, node->axis, node->axis2, node->axis3, window_of(node));
+}
+
+/* An axis of size `size` for zeros around another, under a name that the user's axes cannot have. */
+static ad_axis padded_axis(const ad_pass *p, ad_axis axis, size_t size)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%.12s*%d*%zu", ad_axis_name(p->graph, axis), axis.id, size);
+    ad_axis padded = ad_fixed_at(p->where, p->graph, name, size);
+    padded.prime = axis.prime;
+    return padded;
+}
+
+/* Windows of stride 1 under a product with a filter, u(p) = sum over k of x(start + p + d k) w(k): the adjoint of x is
+ * the filter's product with windows that run backwards, x'(h) = sum over k of u'(h - start - d k) w(k). So no adjoint of
+ * the windows is formed. id -1 where g is none. */
+static ad_var filter_adjoint(ad_pass *p, const ad_node *node, ad_var g)
+{
+    const ad_var none = { p->graph, -1 };
+    int product, k = factor_with(p, g, node->axis2, &product);
+    if (k < 0 || node->stride != 1 || factor_with(p, g, node->axis3, &product) != 1 - k)
+        return none;
+    const ad_node *whole = ad_node_of(p->graph, product);
+    ad_var u = var_at(p, whole->in[k]);
+    size_t size = ad_axis_fixed(p->graph, node->axis), length = ad_axis_fixed(p->graph, node->axis3);
+    size_t reach = (length - 1) * (size_t)(node->dilation < 0 ? -node->dilation : node->dilation);
+    size_t forward = node->dilation > 0 ? reach : 0;
+    if (ad_shape_get(u)->rank == AD_MAX_RANK)
+        return none;
+    ad_axis padded = padded_axis(p, node->axis2, size + reach);
+    u = pad_below(p, u, node->axis2, node->start + forward, padded);
+    u = ad_windows_at(p->where, u, padded, node->axis, node->axis3, (ad_window){ forward, 1, -node->dilation });
+    ad_shape over = whole->over;
+    ad_shape_push(&over, node->axis3);
+    return product_again(p, g, product, k, u, over);
+}
+
+static void windows_rule(ad_pass *p, const ad_node *node, ad_var g, ad_var a)
+{
+    ad_var by_filter = filter_adjoint(p, node, g);
+    if (by_filter.id < 0) {
+        g = with_axis(p, with_axis(p, g, node->axis2), node->axis3);
+        by_filter = ad_unwindows_at(p->where, g, node->axis2, node->axis3, node->axis, window_of(node));
+    }
+    give(p, node, 0, by_filter, ad_shape_get(a));
+}
+
+static void unwindows_rule(ad_pass *p, const ad_node *node, ad_var g, ad_var a)
+{
+    if (ad_has(ad_shape_get(g), node->axis))
+        g = ad_windows_at(p->where, g, node->axis, node->axis2, node->axis3, window_of(node));
     give(p, node, 0, g, ad_shape_get(a));
 }
 
@@ -250,6 +352,12 @@ void ad_pass_rule(ad_pass *p, int id, ad_var g)
         return;
     case AD_UNSLICE:
         unslice_rule(p, node, g, a);
+        return;
+    case AD_WINDOWS:
+        windows_rule(p, node, g, a);
+        return;
+    case AD_UNWINDOWS:
+        unwindows_rule(p, node, g, a);
         return;
     case AD_CONCAT:
         concat_rule(p, node, g);

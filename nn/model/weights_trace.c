@@ -69,8 +69,8 @@ double nn_multiplier(const nn_net *net, int k, const ad_sizes *sizes)
 /* Linear in each of its operands, but for an index. */
 static bool is_linear(ad_op op)
 {
-    static const ad_op linear[] = { AD_MUL,     AD_SCALE,   AD_CONTRACT, AD_SUM,       AD_EXPAND, AD_SLICE,
-                                    AD_UNSLICE, AD_RESHAPE, AD_RELABEL,  AD_TRANSPOSE, AD_GATHER };
+    static const ad_op linear[] = { AD_MUL,     AD_SCALE,   AD_CONTRACT,  AD_SUM,    AD_EXPAND,  AD_SLICE,    AD_UNSLICE,
+                                    AD_RESHAPE, AD_RELABEL, AD_TRANSPOSE, AD_GATHER, AD_WINDOWS, AD_UNWINDOWS };
     for (size_t i = 0; i < sizeof linear / sizeof *linear; i++)
         if (op == linear[i])
             return true;
@@ -89,6 +89,10 @@ static uint64_t mix_node(const ad_graph *graph, const ad_node *node)
     }
     hash = mix(hash, &node->start, sizeof node->start);
     hash = mix(hash, &node->order, sizeof node->order);
+    if (node->op == AD_WINDOWS || node->op == AD_UNWINDOWS) {
+        int64_t steps[2] = { (int64_t)node->stride, node->dilation };
+        hash = mix_axis(mix(hash, steps, sizeof steps), graph, node->axis3);
+    }
     return mix_text(hash, node->function ? node->function->name : NULL);
 }
 

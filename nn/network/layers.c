@@ -70,15 +70,14 @@ ad_var nn_add_bias_at(ad_where where, nn_weight bias, ad_var x)
     return ad_binary_at(where, AD_ADD, x, b);
 }
 
+bool nn_is_given(double sigma)
+{
+    return isnan(sigma) || fabs(sigma) > 0;
+}
+
 ad_axis nn_width_at(ad_where where, nn_net *net, const char *name, double ratio)
 {
     return ad_width_at(where, net->graph, name, ratio);
-}
-
-/* A number other than 0: NaN is one, so that a weight or bias is made of it, and refused. */
-static bool is_given(double sigma)
-{
-    return isnan(sigma) || fabs(sigma) > 0;
 }
 
 ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out, const nn_dense_spec *spec)
@@ -88,12 +87,12 @@ ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_a
         return (ad_var){ net->graph, -1 };
     if (shape->rank < 1)
         return ad_poison(net->graph, where, "dense %s: its input has no axis", name);
-    double sigma_w = spec && is_given(spec->sigma_w) ? spec->sigma_w : 1;
+    double sigma_w = spec && nn_is_given(spec->sigma_w) ? spec->sigma_w : 1;
     nn_weight weight = make_weight(where, net, nn_name(net, "%s.weight", name), shape->axes[shape->rank - 1], out,
                                    sigma_w, spec && spec->orthogonal);
     ad_var u = nn_apply_at(where, weight, x);
     /* with sigma in the multiplier, a bias of sigma 0 never does anything */
-    if (!spec || !spec->bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !is_given(spec->sigma_b)))
+    if (!spec || !spec->bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !nn_is_given(spec->sigma_b)))
         return u;
     return nn_add_bias_at(where, nn_bias_at(where, net, nn_name(net, "%s.bias", name), out, spec->sigma_b), u);
 }

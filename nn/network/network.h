@@ -68,6 +68,8 @@ ad_plan *nn_plan_new(const nn_net *net, const ad_var *outputs, int n, const ad_p
 
 /* layers.c: can a layer of this kind and name be built on x? If not, the graph is poisoned. */
 bool nn_takes(ad_where where, nn_net *net, const char *kind, const char *name, ad_var x);
+/* A sigma other than 0: NaN is one, so that a weight or bias is made of it, and refused. */
+bool nn_is_given(double sigma);
 
 /* settings.c */
 void nn_setting_give(nn_net *net, const char *text); /* "key=value"; a key given twice is an error */
@@ -78,6 +80,9 @@ void nn_settings_check_read(nn_net *net); /* one that nothing read is refused, w
 
 /* parametrization.c: what stands in front of omega, how it starts and learns. */
 ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma);
+/* Of a weight that has (in, out) for each of so many offsets of a filter, or positions: they are counted in its
+ * fan-in. */
+ad_init nn_filter_init(const nn_net *net, ad_axis in, ad_axis out, size_t offsets, double sigma);
 ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma);
 /* Parameter k's learning-rate scale c n^p at these sizes. */
 double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes);

@@ -59,6 +59,20 @@ ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
     return init;
 }
 
+ad_init nn_filter_init(const nn_net *net, ad_axis in, ad_axis out, size_t offsets, double sigma)
+{
+    ad_init init = nn_weight_init(net, in, out, sigma);
+    powers p = table[net->spec.parametrization].features;
+    double count = (double)offsets;
+    if (is_width(net, in)) { /* powers of the fan-in, which is so many times the width */
+        p = (powers){ 0 - init.multiplier_power, 0 - init.deviation_power };
+        init.rate *= pow(count, init.rate_power);
+    }
+    init.multiplier *= pow(count, -p.a);
+    init.deviation *= pow(count, -p.b);
+    return init;
+}
+
 ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma)
 {
     if (!is_width(net, out)) /* the outputs' own bias is of order one in every scale, and so is its rate */

@@ -6,6 +6,7 @@
 ad_var nn_mlp_network(nn_net *net, ad_var x);
 ad_var nn_rnn_network(nn_net *net, ad_var x);
 ad_var nn_batchnorm_network(nn_net *net, ad_var x);
+ad_var nn_cnn_network(nn_net *net, ad_var x);
 
 /* choices.c: the position of a setting's value among words (ended by NULL); the first is the default. */
 int nn_setting_choice(nn_net *net, const char *key, const char *const *words, const char *wanted);

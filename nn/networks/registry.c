@@ -7,7 +7,8 @@
 #define NETWORKS(ROW)                                                                                                  \
     ROW("mlp", nn_mlp_network, NN_FEATURES)                                                                            \
     ROW("rnn", nn_rnn_network, NN_SEQUENCE)                                                                            \
-    ROW("batchnorm", nn_batchnorm_network, NN_FEATURES)
+    ROW("batchnorm", nn_batchnorm_network, NN_FEATURES)                                                                \
+    ROW("cnn", nn_cnn_network, NN_IMAGE)
 
 #define NAME(name, function, input) name,
 static const char *const names[] = { NETWORKS(NAME) NULL };

@@ -278,7 +278,10 @@ static int multiply_revealed(tp_sampler *s, int id)
         return tp_sampler_refuse(s, id, "a matrix is summed over both of its widths: that is no product with a vector");
     double *to = s->values[id] = tp_sampler_numbers(s, elements(s, id), "a product with a matrix");
     row_layout l = lay_out_rows(s, node, y, f, &names, transposed);
-    bool packs = !tp_loops_alike(&l.pack), unpacks = !tp_loops_alike(&l.unpack);
+    bool sums = false; /* over other axes of the parameter, each entry of which is an operator of its own */
+    for (int i = 0; i < f->n_others; i++)
+        sums = sums || ad_has(&node->over, names.axes[f->others[i]]);
+    bool packs = !tp_loops_alike(&l.pack), unpacks = sums || !tp_loops_alike(&l.unpack);
     double *packed = packs ? tp_sampler_numbers(s, l.rows * l.in_size, "a vector") : NULL;
     double *result = unpacks ? tp_sampler_numbers(s, l.rows * l.out_size, "a vector") : NULL;
     int status = to && (packed || !packs) && (result || !unpacks) ? 0 : -1;

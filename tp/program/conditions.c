@@ -146,10 +146,14 @@ static tp_growth node_growth(const tp_program *program, int id, const tp_growth 
     case AD_RELABEL:
     case AD_TRANSPOSE:
     case AD_SLICE:
+    case AD_WINDOWS:
         return a;
+    case AD_UNSLICE:
+        return (tp_growth){ fmin(a.lo, 0), fmax(a.hi, 0), a.degree, a.order };
     case AD_SCALE:
         return tp_growth_binary(AD_MUL, a, tp_growth_number(node->c), problem);
     case AD_SUM:
+    case AD_UNWINDOWS:
         return (tp_growth){ -INFINITY, INFINITY, a.degree, a.order };
     case AD_CONCAT: {
         tp_growth y = a;

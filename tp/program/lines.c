@@ -44,7 +44,9 @@ static const char *matrix_text(tp_writer *w, int id, int param, const tp_line_te
         if (w->lines[i].rule == TP_TRSP && strcmp(w->lines[i].name, name) == 0)
             return name;
     const ad_shape *shape = &ad_node_of(w->graph, param)->shape;
-    ad_shape turned = ad_shape_of(shape->axes[1], shape->axes[0]);
+    ad_shape turned = { 0 };
+    for (int i = shape->rank - 1; i >= 0; i--)
+        turned.axes[turned.rank++] = shape->axes[i];
     tp_add_line(w, TP_TRSP, id, name, m->text, tp_type_text(w, m, &turned));
     return name;
 }
@@ -69,13 +71,14 @@ static void contraction(tp_writer *w, int id, tp_line_term *t)
         int from = node->in[matrix];
         while (ad_node_of(w->graph, from)->op != AD_PARAM && ad_node_of(w->graph, from)->n_in > 0)
             from = ad_node_of(w->graph, from)->in[0];
-        /* The first axis of a parameter is its input: meeting the second one is the transpose. Renaming keeps
+        /* The first width of a parameter is its input: meeting the second one is the transpose. Renaming keeps
          * places. */
         const ad_shape *seen = &ad_node_of(w->graph, node->in[matrix])->shape;
         int place = 0;
-        while (place < seen->rank && !ad_has(&node->over, seen->axes[place]))
+        while (place < seen->rank && !tp_is_width(w->graph, seen->axes[place]))
             place++;
-        t->text = tp_writer_text(w, "%s %s", matrix_text(w, id, from, m, place != 0), tp_base_text(w, x));
+        bool transposed = place < seen->rank && !ad_has(&node->over, seen->axes[place]);
+        t->text = tp_writer_text(w, "%s %s", matrix_text(w, id, from, m, transposed), tp_base_text(w, x));
         t->level = PRODUCT_LEVEL;
         t->type = G_VAR;
         tp_name_term(w, id, t, TP_MATMUL);
@@ -286,6 +289,8 @@ static void write_node(tp_writer *w, int id)
     case AD_SLICE:
     case AD_RESHAPE:
     case AD_UNSLICE:
+    case AD_WINDOWS:
+    case AD_UNWINDOWS:
         moved(w, id, t);
         return;
     default:

@@ -17,6 +17,9 @@ static bool treats_alike(const ad_node *node, ad_axis axis)
         return false;
     case AD_SLICE:
         return !ad_same(node->axis, axis) && !ad_same(node->axis2, axis);
+    case AD_WINDOWS:
+    case AD_UNWINDOWS:
+        return !ad_same(node->axis, axis) && !ad_same(node->axis2, axis) && !ad_same(node->axis3, axis);
     case AD_DELTA:
         return !ad_same(node->axis, axis) && !ad_same(node->axis2, axis);
     default:

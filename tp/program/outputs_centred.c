@@ -20,6 +20,8 @@ static bool is_linear(ad_op op)
     case AD_RELABEL:
     case AD_SLICE:
     case AD_UNSLICE:
+    case AD_WINDOWS:
+    case AD_UNWINDOWS:
     case AD_CONCAT:
         return true;
     default:

@@ -7,17 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-/* The next point of an odometer over fixed axes; false when all have been seen. */
-static bool next_point(const tp_algebra *algebra, tp_point *point)
-{
-    for (int i = point->n - 1; i >= 0; i--) {
-        if (++point->at[i].index < (int)ad_axis_fixed(algebra->graph, point->at[i].axis))
-            return true;
-        point->at[i].index = 0;
-    }
-    return false;
-}
-
 static tp_point points_over(const tp_algebra *algebra, const ad_shape *axes)
 {
     tp_point point;
@@ -86,16 +75,29 @@ static int refuse_left(tp_algebra *algebra, left_out left, const char *what)
                      fabs(left.power) > 0 ? left.power : 0, what);
 }
 
-/* c n^power times the inner product of data with data. */
+/* c n^power times the inner product of data with data, summed along the last axis, at each entry of the others. */
 static int data_inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const tp_point *at_y,
                       const ad_shape *axes, double c, double power, tp_series *series)
 {
-    if (axes->rank != 1 || ad_axis_kind(algebra->graph, axes->axes[0]) != AD_FIXED)
-        return tp_refuse(algebra, x, "data meets a parameter over other than one fixed axis");
-    tp_point from_x = own_part(algebra, x, axes, at_x), from_y = own_part(algebra, y, axes, at_y);
-    int gram = tp_q_gram(algebra, x, &from_x, y, &from_y, axes->axes[0]);
-    int q = gram < 0 ? -1 : tp_q_scaled(algebra, c, gram);
-    return q < 0 ? -1 : tp_series_add(algebra, series, power, q);
+    for (int i = 0; i < axes->rank; i++)
+        if (ad_axis_kind(algebra->graph, axes->axes[i]) != AD_FIXED)
+            return tp_refuse(algebra, x, "data meets a parameter over other than fixed axes");
+    if (axes->rank == 0)
+        return tp_refuse(algebra, x, "data meets a parameter over no axis");
+    ad_shape last = ad_shape_of(axes->axes[axes->rank - 1]), others = ad_shape_minus(axes, &last);
+    tp_point entry = points_over(algebra, &others);
+    do {
+        tp_point all_x = joined(at_x, &entry), all_y = joined(at_y, &entry);
+        tp_point from_x = own_part(algebra, x, &last, &all_x), from_y = own_part(algebra, y, &last, &all_y);
+        int a = tp_data_source(algebra, x, last.axes[0], &from_x), b = tp_data_source(algebra, y, last.axes[0], &from_y);
+        if (a < 0 || b < 0)
+            continue;
+        int gram = tp_q_gram(algebra, a, &from_x, b, &from_y, last.axes[0]);
+        int q = gram < 0 ? -1 : tp_q_scaled(algebra, c, gram);
+        if (q < 0 || tp_series_add(algebra, series, power, q))
+            return -1;
+    } while (tp_point_next(algebra, &entry));
+    return 0;
 }
 
 /* <x, x'> summed over `axes`, x and x' two nodes with their other fixed axes at given points: a series. fold: x' is x
@@ -136,7 +138,7 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
         of_u.power = tp_coordinate_rest(algebra, u, &of_u.node);
         of_v.power = tp_coordinate_rest(algebra, v, &of_v.node);
         leave_product(left, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, power);
-    } while (next_point(algebra, &sums));
+    } while (tp_point_next(algebra, &sums));
     return 0;
 }
 
@@ -315,7 +317,7 @@ static int entry_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at
             return -1;
         if (add_product(algebra, &back, back_left, &forth, forth_left, c, total, total_left, random))
             return -1;
-    } while (next_point(algebra, &entry));
+    } while (tp_point_next(algebra, &entry));
     return 0;
 }
 
@@ -375,7 +377,7 @@ static int gradient_pairs(tp_algebra *algebra, const ad_site *s, const tp_point 
         leave_out(left.power > tp_coordinate_top(u) + tp_coordinate_top(v) - 1e-9 ? &total->random : &total->left,
                   left.power, left.node);
         leave_squared(&total->squared, u, v);
-    } while (next_point(algebra, &entry));
+    } while (tp_point_next(algebra, &entry));
     return 0;
 }
 
@@ -415,7 +417,7 @@ static int check_delta(tp_algebra *algebra, const ad_site *site, const tp_point 
                                  "a gradient that does not come from a random readout of mean "
                                  "zero has no rule here");
             }
-    } while (next_point(algebra, &sums));
+    } while (tp_point_next(algebra, &sums));
     return 0;
 }
 
@@ -502,7 +504,7 @@ static int list_uses(tp_algebra *algebra, int forward, uses *all)
             *one = (use){ .site = i, .at = at };
             if (find_carrier(algebra, s, &of_s, &one->of))
                 return -1;
-        } while (next_point(algebra, &at));
+        } while (tp_point_next(algebra, &at));
     }
     return 0;
 }

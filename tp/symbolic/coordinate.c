@@ -322,17 +322,14 @@ static bool made_of_rows(const tp_algebra *algebra, int vector, int param)
     return false;
 }
 
-/* u = contract(y, W), W a parameter under renamings: a G-var of variance E y^2 or |x|^2; deviation and size of the axis
- * are taken out as c n^p. */
-static int matrix_product(tp_algebra *algebra, int id, int w, int y, const ad_node *node, const tp_point *point)
+/* u = contract(y, W) over one axis, others being at the point, W a parameter under renamings: a G-var of variance E y^2
+ * or |x|^2; deviation and size of the axis are taken out as c n^p. */
+static int product_over(tp_algebra *algebra, int id, int w, int y, ad_axis axis, const tp_point *point)
 {
     ad_shape names;
     const int param = tp_peel(algebra->graph, w, &names);
     const ad_node *matrix = ad_node_of(algebra->graph, param);
     const ad_init *init = matrix->init;
-    if (node->over.rank != 1)
-        return tp_refuse(algebra, id, "%s is contracted over %d axes at once", matrix->name, node->over.rank);
-    ad_axis axis = node->over.axes[0];
     tp_point y_point = point_within(algebra, y, point);
     bool wide = tp_is_width(algebra->graph, axis);
     if (algebra->program->widths[param] == 1 && wide) {
@@ -365,10 +362,37 @@ static int matrix_product(tp_algebra *algebra, int id, int w, int y, const ad_no
     if (!tp_is_data(algebra, data))
         return sum_of_vectors(algebra, id, w, y, axis, &y_point, point);
     gvar.argument = TP_OF_DATA;
-    gvar.node = data;
     gvar.from = y_point;
+    gvar.node = tp_data_source(algebra, data, axis, &gvar.from);
     gvar.axis = axis;
-    return of_gvar(algebra, &gvar, c, power);
+    return gvar.node < 0 ? tp_coordinate_number(algebra, 0) : of_gvar(algebra, &gvar, c, power);
+}
+
+/* The same over several axes, of which one may be a width: each entry of the others has a row or a matrix of its own,
+ * as each offset of a filter has. */
+static int matrix_product(tp_algebra *algebra, int id, int w, int y, const ad_node *node, const tp_point *given)
+{
+    ad_axis axis = node->over.axes[node->over.rank - 1];
+    tp_point point = *given, entry;
+    memset(&entry, 0, sizeof entry);
+    for (int i = 0; i < node->over.rank; i++)
+        if (tp_is_width(algebra->graph, node->over.axes[i]))
+            axis = node->over.axes[i];
+    for (int i = 0; i < node->over.rank; i++)
+        if (!ad_same(node->over.axes[i], axis) && ad_axis_kind(algebra->graph, node->over.axes[i]) != AD_FIXED)
+            return tp_refuse(algebra, id, "a product over two axes that are not fixed");
+        else if (!ad_same(node->over.axes[i], axis))
+            tp_point_set(&entry, node->over.axes[i], 0);
+    int total = -1;
+    do {
+        for (int i = 0; i < entry.n; i++)
+            tp_point_set(&point, entry.at[i].axis, entry.at[i].index);
+        int part = product_over(algebra, id, w, y, axis, &point);
+        if (part < 0)
+            return -1;
+        total = total < 0 ? part : tp_coordinate_sum(algebra, total, 1, part, 1);
+    } while (total >= 0 && tp_point_next(algebra, &entry));
+    return total;
 }
 
 /* ---- sums and averages ---- */
@@ -525,6 +549,11 @@ static int moved(tp_algebra *algebra, const ad_node *node, tp_point point)
             return tp_coordinate_number(algebra, 0);
         tp_point_set(&point, node->axis, index);
         return operand(algebra, node, 0, &point);
+    case AD_WINDOWS:
+        index = tp_window_entry(node, tp_point_index(&point, node->axis2), tp_point_index(&point, node->axis3));
+        point = point_within(algebra, node->in[0], &point);
+        tp_point_set(&point, node->axis, index);
+        return operand(algebra, node, 0, &point);
     case AD_CONCAT:
         index = tp_point_index(&point, node->axis);
         while (index >= (int)ad_axis_fixed(algebra->graph, node->part_axes[part]))
@@ -535,6 +564,23 @@ static int moved(tp_algebra *algebra, const ad_node *node, tp_point point)
     default: /* expanded, transposed */
         return operand(algebra, node, 0, &point);
     }
+}
+
+/* What windows took from one entry, added up. */
+static int unwindowed(tp_algebra *algebra, const ad_node *node, const tp_point *point)
+{
+    int entry = tp_point_index(point, node->axis), total = tp_coordinate_number(algebra, 0);
+    for (int k = 0; total >= 0 && k < (int)ad_axis_fixed(algebra->graph, node->axis3); k++) {
+        int left = entry - tp_window_entry(node, 0, k), window = left / (int)node->stride;
+        if (left < 0 || left % (int)node->stride || window >= (int)ad_axis_fixed(algebra->graph, node->axis2))
+            continue;
+        tp_point at = point_within(algebra, node->in[0], point);
+        tp_point_set(&at, node->axis2, window);
+        tp_point_set(&at, node->axis3, k);
+        int part = operand(algebra, node, 0, &at);
+        total = part < 0 ? -1 : tp_coordinate_sum(algebra, total, 1, part, 1);
+    }
+    return total;
 }
 
 static int binary_of(tp_algebra *algebra, int id, const ad_node *node, const tp_point *point)
@@ -585,6 +631,8 @@ static int node_at(tp_algebra *algebra, int id, tp_point point)
         return contraction(algebra, id, node, &point);
     case AD_SUM:
         return reduced(algebra, id, node, point, 0);
+    case AD_UNWINDOWS:
+        return unwindowed(algebra, node, &point);
     case AD_LOGSUMEXP:
     case AD_SOFTMAX:
     case AD_MAX:
@@ -596,6 +644,7 @@ static int node_at(tp_algebra *algebra, int id, tp_point point)
     case AD_RELABEL:
     case AD_SLICE:
     case AD_UNSLICE:
+    case AD_WINDOWS:
     case AD_CONCAT:
         return moved(algebra, node, point);
     default:

@@ -227,6 +227,8 @@ static inline void tp_point_set(tp_point *point, ad_axis axis, int index)
 }
 /* Fixed axes of a node other than `without`, all at index 0. */
 tp_point tp_point_of(const tp_algebra *, int node, const ad_shape *without);
+/* The next point of an odometer over fixed axes; false when all have been seen. */
+bool tp_point_next(const tp_algebra *, tp_point *point);
 /* Size of an axis as c n^power. */
 double tp_axis_factor(const tp_algebra *, ad_axis axis, double *power);
 /* Is the node made of the input, without parameters, and without n: run as it is? */
@@ -241,6 +243,14 @@ void tp_data_rows(const ad_graph *, int node, const tp_point *at, ad_axis axis, 
                   size_t rows, size_t size, double *out);
 /* The data that a node is c n^power of, and these multiplied into *c and added to *power; else the node itself. */
 int tp_without_scale(const tp_algebra *, int node, double *c, double *power);
+/* Where data's entries at a point of its fixed axes, without `axis`, come from: windows and zeros around are data of
+ * data further in, whose point is put in *point. -1: they are the zeros. */
+int tp_data_source(const tp_algebra *, int node, ad_axis axis, tp_point *point);
+/* The entry of the whole that entry `offset` of window number `window` is. */
+static inline int tp_window_entry(const ad_node *node, int window, int offset)
+{
+    return (int)node->start + (int)node->stride * window + (int)node->dilation * offset;
+}
 
 /* ---- functions ---- */
 void tp_fn_learn(const tp_algebra *, tp_fn *fn);              /* parity and smoothness, from its arguments' */

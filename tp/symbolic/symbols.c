@@ -33,6 +33,16 @@ tp_point tp_point_of(const tp_algebra *algebra, int node, const ad_shape *withou
     return point;
 }
 
+bool tp_point_next(const tp_algebra *algebra, tp_point *point)
+{
+    for (int i = point->n - 1; i >= 0; i--) {
+        if (++point->at[i].index < (int)ad_axis_fixed(algebra->graph, point->at[i].axis))
+            return true;
+        point->at[i].index = 0;
+    }
+    return false;
+}
+
 double tp_axis_factor(const tp_algebra *algebra, ad_axis axis, double *power)
 {
     *power = 0;
@@ -60,6 +70,38 @@ int tp_without_scale(const tp_algebra *algebra, int node, double *c, double *pow
     *c *= factor;
     *power += exponent;
     return inside;
+}
+
+/* The point of a node's operand where a fixed axis is moved; it may lie outside, among zeros. */
+static void step_into(const ad_node *node, tp_point *point)
+{
+    int index = tp_point_index(point, node->axis2);
+    if (node->op == AD_WINDOWS)
+        index = tp_window_entry(node, index, tp_point_index(point, node->axis3));
+    else
+        index += node->op == AD_SLICE ? (int)node->start : -(int)node->start;
+    tp_point_set(point, node->axis, index);
+}
+
+int tp_data_source(const tp_algebra *algebra, int node, ad_axis axis, tp_point *point)
+{
+    const ad_node *n = ad_node_of(algebra->graph, node);
+    while ((n->op == AD_WINDOWS || n->op == AD_UNSLICE || n->op == AD_SLICE) && !ad_same(n->axis2, axis) &&
+           !ad_same(n->axis3, axis)) {
+        step_into(n, point);
+        int index = tp_point_index(point, n->axis);
+        if (index < 0 || index >= (int)ad_axis_fixed(algebra->graph, n->axis))
+            return -1;
+        node = n->in[0];
+        n = ad_node_of(algebra->graph, node);
+        tp_point own;
+        memset(&own, 0, sizeof own);
+        for (int i = 0; i < n->shape.rank; i++)
+            if (tp_point_index(point, n->shape.axes[i]) >= 0)
+                tp_point_set(&own, n->shape.axes[i], tp_point_index(point, n->shape.axes[i]));
+        *point = own;
+    }
+    return node;
 }
 
 void tp_data_rows(const ad_graph *graph, int node, const tp_point *at, ad_axis axis, const ad_sizes *sizes,

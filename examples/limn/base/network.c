@@ -40,7 +40,7 @@ nn_function network_function(const options *o, nn_input_kind *input, ad_error *e
 
 nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
 {
-    static const ds_data mnist = { .features = 784, .height = 28, .width = 28, .classes = 10 };
+    static const ds_data mnist = { .features = 784, .height = 28, .width = 28, .channels = 1, .classes = 10 };
     nn_input_kind input;
     nn_function function = network_function(o, &input, error);
     if (!function)
@@ -53,7 +53,15 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
                      .sigma_in = o->sigma_in,
                      .settings = o->settings,
                      .name = o->network };
-    if (input == NN_SEQUENCE && data->height) {
+    if (input == NN_IMAGE && data->channels) {
+        spec.shape[0] = data->height;
+        spec.shape[1] = data->width / data->channels;
+        spec.shape[2] = data->channels;
+    } else if (input == NN_IMAGE) {
+        ad_fail(error, "%s: %s takes images: (rows, height, width, channels), not (rows, %s)", data_name(o), o->network,
+                data->height ? "time, features), which have no channels" : "features)");
+        return NULL;
+    } else if (input == NN_SEQUENCE && data->height) {
         spec.shape[0] = data->height;
         spec.shape[1] = data->width;
     } else if (input == NN_SEQUENCE) {

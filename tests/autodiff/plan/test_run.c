@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 400, LEAVES = 8 };
+/* Graphs of seeds from WINDOWS on have windows. */
+enum { MOST = 400, LEAVES = 8, WINDOWS = 10000 };
 
 /* ---- the naive evaluator: every node as a row-major array of doubles, one element at a time ---- */
 typedef struct {
@@ -62,6 +63,29 @@ static double value_at(const naive *e, int id, const point *p, ad_axis from, siz
 }
 
 static const ad_axis none = { 0 };
+
+/* Of windows along node->axis, whose count may be over that axis itself. */
+static double window_value(const naive *e, const ad_node *node, const point *p, size_t entry)
+{
+    point q = *p;
+    for (int i = 0; i < q.axes.rank; i++)
+        if (ad_same(q.axes.axes[i], node->axis2)) {
+            q.axes.axes[i] = node->axis;
+            q.at[i] = entry;
+        }
+    return value_at(e, node->in[0], &q, none, 0);
+}
+
+static double unwindow_value(const naive *e, const ad_node *node, const point *p, size_t window, size_t offset)
+{
+    point q = *p;
+    for (int i = 0; i < q.axes.rank; i++)
+        if (ad_same(q.axes.axes[i], node->axis)) {
+            q.axes.axes[i] = node->axis2;
+            q.at[i] = window;
+        }
+    return value_at(e, node->in[0], &q, node->axis3, offset);
+}
 
 static double normal(double x)
 {
@@ -176,6 +200,18 @@ static double element(const naive *e, const ad_node *node, const point *p)
     case AD_UNSLICE:
         at = where(p, node->axis2);
         return at < node->start || at >= node->start + length ? 0 : value_at(e, in[0], p, node->axis, at - node->start);
+    case AD_WINDOWS:
+        at = (size_t)((ptrdiff_t)(node->start + node->stride * where(p, node->axis2)) +
+                      node->dilation * (ptrdiff_t)where(p, node->axis3));
+        return window_value(e, node, p, at);
+    case AD_UNWINDOWS:
+        for (size_t i = 0; i < size_of(e, node->axis2); i++)
+            for (size_t k = 0; k < size_of(e, node->axis3); k++) {
+                ptrdiff_t entry = (ptrdiff_t)(node->start + node->stride * i) + node->dilation * (ptrdiff_t)k;
+                if (entry == (ptrdiff_t)where(p, node->axis))
+                    total += unwindow_value(e, node, p, i, k);
+            }
+        return total;
     case AD_CONCAT:
         at = where(p, node->axis);
         for (int i = 0; i < node->n_in; i++) {
@@ -267,6 +303,7 @@ typedef struct {
     int n_leaves;
     ad_var pool[MOST];
     int n_pool, n_fixed;
+    bool windows; /* are drawn, too */
 } maker;
 
 static const int odd[] = { 1, 2, 3, 7, 10, 64, 65 };
@@ -349,6 +386,52 @@ static ad_axis fixed_of(maker *m, ad_var x)
     return none;
 }
 
+/* Windows of x along a fixed axis of this size, or of its windows added back. */
+static ad_var random_windows(maker *m, ad_var x, ad_axis axis, size_t size)
+{
+    ad_window window = { .stride = 1 + (size_t)below(3) };
+    size_t length = 1 + (size_t)below(size < 4 ? (int)size : 4), step = length > 1 ? (size - 1) / (length - 1) : 1;
+    step = 1 + (size_t)below(step > 3 ? 3 : (int)step);
+    size_t reach = (length - 1) * step;
+    window.start = (size_t)below((int)(size - reach));
+    size_t count = (size - 1 - reach - window.start) / window.stride + 1;
+    window.dilation = (ptrdiff_t)step;
+    if (below(3) == 0) {
+        window.start += reach;
+        window.dilation = -window.dilation;
+    }
+    ad_axis out = count == size ? axis : fixed(m, count), offset = fixed(m, length);
+    ad_var y = ad_windows(x, axis, out, offset, window);
+    return below(3) ? y : ad_unwindows(y, out, offset, axis, window);
+}
+
+/* Windows times a filter over their offsets, and other axes perhaps. */
+static ad_var filtered(maker *m, ad_var windows)
+{
+    const ad_node *node = ad_node_of(m->graph, windows.id);
+    if (node->op != AD_WINDOWS)
+        return windows;
+    ad_shape over = ad_shape_of(node->axis3), shape = *ad_shape_get(windows);
+    ad_var filter = ad_take(ad_sin(windows), node->axis2, 0);
+    for (int i = 0; i < shape.rank; i++) {
+        if (ad_same(shape.axes[i], node->axis2) || ad_same(shape.axes[i], node->axis3))
+            continue;
+        int way = below(3);
+        if (way == 0)
+            over.axes[over.rank++] = shape.axes[i];
+        else if (way == 1 && shape.axes[i].prime == 0 && !ad_has(&shape, ad_prime(shape.axes[i])))
+            filter = ad_relabel(filter, shape.axes[i], ad_prime(shape.axes[i]));
+    }
+    const ad_shape *other = ad_shape_get(filter);
+    size_t all = volume(m, shape);
+    for (int i = 0; i < other->rank; i++)
+        if (!ad_has(&shape, other->axes[i]))
+            all *= ad_axis_size(m->graph, other->axes[i], &m->capacity);
+    if (all > 300000 || other->rank + shape.rank > 8)
+        return windows;
+    return ad_scale(ad_contract(windows, filter, over), 1 / sqrt((double)volume(m, over)));
+}
+
 static void grow(maker *m)
 {
     /* functions that grow no faster than x, those that grow or are not defined everywhere, and those that jump */
@@ -367,7 +450,7 @@ static void grow(maker *m)
     ad_shape sx = *ad_shape_get(x), sy = *ad_shape_get(y), shape = { 0 };
     ad_axis axis = fixed_of(m, x);
     size_t size = axis.id ? ad_axis_fixed(g, axis) : 0;
-    switch (below(24)) {
+    switch (below(m->windows ? 26 : 24)) {
     case 0:
     case 1:
     case 2:
@@ -514,6 +597,14 @@ static void grow(maker *m)
                                     : ad_softmax(x, axis));
         }
         break;
+    case 24:
+        if (size)
+            keep(m, random_windows(m, x, axis, size));
+        break;
+    case 25:
+        if (size)
+            keep(m, filtered(m, random_windows(m, x, axis, size)));
+        break;
     default:
         axis = m->axes[below(m->n_axes)];
         shape = random_shape(m, 2, 5000);
@@ -527,7 +618,7 @@ static void make(maker *m, int seed, int steps)
 {
     static const ad_init init = { .deviation = 1 };
     char name[16];
-    *m = (maker){ .graph = ad_graph_new(NULL) };
+    *m = (maker){ .graph = ad_graph_new(NULL), .windows = seed >= WINDOWS };
     state = (uint64_t)seed * 7919 + 1;
     for (int i = 0; i < 4; i++)
         below(2);
@@ -686,6 +777,14 @@ Test(run, random_graphs_on_two_threads)
 {
     for (int seed = 2 * SEEDS; seed < 2 * SEEDS + 100; seed++)
         compare(seed, AD_DOUBLE, 2, 2e-13);
+}
+
+Test(run, random_graphs_with_windows)
+{
+    for (int seed = WINDOWS; seed < WINDOWS + 200; seed++)
+        compare(seed, AD_DOUBLE, 1 + seed % 2, 2e-13);
+    for (int seed = WINDOWS + 200; seed < WINDOWS + 300; seed++)
+        compare(seed, AD_FLOAT, 1, 5e-5);
 }
 
 /* ---- a training step's shape, at sizes that share work among threads ---- */

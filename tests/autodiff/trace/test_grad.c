@@ -256,6 +256,57 @@ static ad_var gathered_aligned(scene *s)
         index[i] = ad_constant(s->graph, (i + 1) % COLUMNS, (ad_shape){ 0 });
     return ad_square(ad_gather(s->x, ad_stack(index, ROWS, s->rows), s->columns));
 }
+/* Windows that overlap, at their own stride, and backwards. */
+static ad_var windowed(scene *s)
+{
+    ad_axis two = ad_fixed(s->graph, "two", 2), offset = ad_fixed(s->graph, "offset", 3);
+    return ad_square(ad_windows(s->x, s->columns, two, offset, ((ad_window){ .stride = 1 })));
+}
+static ad_var windowed_apart(scene *s)
+{
+    ad_axis two = ad_fixed(s->graph, "two", 2), offset = ad_fixed(s->graph, "offset", 2);
+    return ad_square(ad_windows(s->x, s->rows, two, offset, ((ad_window){ 1, 1, -1 })));
+}
+static ad_var unwindowed(scene *s)
+{
+    ad_axis seven = ad_fixed(s->graph, "seven", 7);
+    return ad_square(ad_unwindows(s->x, s->rows, s->columns, seven, ((ad_window){ .stride = 1, .start = 1 })));
+}
+static ad_var padded(scene *s)
+{
+    ad_axis six = ad_fixed(s->graph, "six", 6);
+    return ad_exp(ad_pad(s->x, s->columns, 1, six));
+}
+/* A filter that is made of x, too, on x among zeros; of one axis, and of two, at strides 1 and 2. */
+static ad_var convolved(scene *s, size_t stride, bool both)
+{
+    size_t count = (COLUMNS - 1) / stride + 1;
+    ad_axis padded = ad_fixed(s->graph, "padded", COLUMNS + 2), offset = ad_fixed(s->graph, "offset", 3);
+    ad_axis out = count == COLUMNS ? s->columns : ad_fixed(s->graph, "out", count);
+    ad_axis high = ad_fixed(s->graph, "high", ROWS + 2), other = ad_fixed(s->graph, "other", 3);
+    ad_var w = ad_relabel(ad_windows(s->x, s->columns, ad_fixed(s->graph, "two", 2), offset, ((ad_window){ 0 })),
+                          s->rows, other);
+    ad_var x = ad_sin(s->x);
+    if (both)
+        x = ad_pad(x, s->rows, 1, high);
+    x = ad_pad(x, s->columns, 1, padded);
+    if (both)
+        x = ad_windows(x, high, s->rows, other, ((ad_window){ 0 }));
+    x = ad_windows(x, padded, out, offset, ((ad_window){ .stride = stride }));
+    return ad_tanh(ad_scale(ad_contract(x, w, both ? ad_shape_of(other, offset) : ad_shape_of(offset)), 0.5));
+}
+static ad_var filtered(scene *s)
+{
+    return convolved(s, 1, false);
+}
+static ad_var filtered_twice(scene *s)
+{
+    return convolved(s, 1, true);
+}
+static ad_var filtered_apart(scene *s)
+{
+    return convolved(s, 2, true);
+}
 static ad_var logsumexped(scene *s)
 {
     return ad_logsumexp(ad_square(s->x), s->columns);
@@ -293,6 +344,13 @@ Test(grad, every_row_along_axes)
         { "merge backwards", merged_backwards },
         { "gather", gathered },
         { "gather aligned", gathered_aligned },
+        { "windows", windowed },
+        { "windows apart", windowed_apart },
+        { "unwindows", unwindowed },
+        { "pad", padded },
+        { "filter", filtered },
+        { "filter of two axes", filtered_twice },
+        { "filter at a stride", filtered_apart },
         { "logsumexp", logsumexped },
         { "softmax", softmaxed },
         { "max", largest },
