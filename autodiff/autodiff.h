@@ -190,14 +190,14 @@ ad_var ad_one_hot_at(ad_where, ad_var index, ad_axis axis); /* 1 where index is 
 /* Adds x at index along a new `axis`, summing over the axes `over` of index; its other axes stay. */
 ad_var ad_scatter_at(ad_where, ad_var x, ad_var index, ad_axis axis, ad_shape over);
 /* Windows along a fixed axis: (.., axis, ..) becomes (.., out, offset, ..), whose entry (p, k) is that of x number
- * start + stride p + dilation k; all of these must be there. Of several axes, one after the other; `out` may be the axis
- * itself. Runs as other strides on the same data: a window is not copied. */
+ * start + stride p + dilation k; all of these must be there. Of several axes, one after the other; `out` may be the
+ * axis itself. Runs as other strides on the same data: a window is not copied. */
 typedef struct {
     size_t start, stride; /* stride 0: 1 */
     ptrdiff_t dilation;   /* 0: 1; below 0 a window runs backwards */
 } ad_window;
 ad_var ad_windows_at(ad_where, ad_var x, ad_axis axis, ad_axis out, ad_axis offset, ad_window);
-/* Its adjoint: y (.., out, offset, ..) becomes (.., axis, ..), each entry the sum of all y that windows took from it. */
+/* Its adjoint: y (.., out, offset, ..) becomes (.., axis, ..), each entry the sum of all y that windows took there. */
 ad_var ad_unwindows_at(ad_where, ad_var y, ad_axis out, ad_axis offset, ad_axis axis, ad_window);
 /* x among zeros: its first entry along the fixed axis is entry `before` of the longer fixed axis `as`. */
 ad_var ad_pad_at(ad_where, ad_var x, ad_axis axis, size_t before, ad_axis as);

@@ -151,8 +151,8 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
 /* What stands around a picture: nothing; zeros, so that the output has ceil(size / stride) positions, half of them
  * rounded down on the low side; or its own other end. */
 typedef enum { NN_SAME, NN_VALID, NN_CIRCULAR } nn_padding;
-/* A filter's settings. Zero-initialised: 3 entries along each axis, stride 1, dilation 1, padding with zeros, sigma_w 1,
- * no bias, over all fixed axes before the last. A number of the second axis that is 0 is that of the first. */
+/* A filter's settings. Zero-initialised: 3 entries along each axis, stride 1, dilation 1, zeros around, sigma_w 1, no
+ * bias, over all fixed axes before the last. A number of the second axis that is 0 is that of the first. */
 typedef struct {
     size_t filter[2], stride[2], dilation[2];
     nn_padding padding;
@@ -210,8 +210,8 @@ ad_var nn_padding_mask_at(ad_where, nn_net *, ad_var x, size_t t);
 
 /* The built-in networks ("mlp", "rnn", "batchnorm", "cnn"); NULL if there is none of that name. */
 nn_function nn_builtin(const char *name);
-/* What a network takes of one sample: its features in a row; a sequence, (time, features), as an image is of rows; or an
- * image, (rows, columns, channels). */
+/* What a network takes of one sample: its features in a row; a sequence, (time, features), as an image is of rows; or
+ * an image, (rows, columns, channels). */
 typedef enum { NN_FEATURES, NN_SEQUENCE, NN_IMAGE } nn_input_kind;
 nn_input_kind nn_builtin_input(const char *name);
 const char *const *nn_builtin_names(void); /* ended by NULL */
@@ -357,7 +357,7 @@ int nn_copy_weights(nn_model *to, const nn_model *from, ad_error *error);
  * W of PyTorch is omega where all multipliers are 1, in the standard parametrization with NN_SIGMA_INIT: the models of
  * these functions are of it, and nn_copy_weights goes from and to all others. */
 typedef void (*nn_told)(const char *torch, const char *limn, void *context); /* called for each tensor; may be NULL */
-/* Fills in the width, unless it is given, and of the spec features (of sequences: shape = {2, features}; the shape of an
+/* Fills in the width, unless it is given, and of the spec features (of sequences: shape = {2, features}; that of an
  * image must be given) and outputs, unless they or a setting "outputs" are given, so that the network has the tensors'
  * shapes. */
 int nn_import_sizes(nn_function function, nn_input_kind input, nn_spec *spec, size_t *width, const char *path,

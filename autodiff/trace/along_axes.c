@@ -231,7 +231,8 @@ ad_var ad_pad_at(ad_where where, ad_var x, ad_axis axis, size_t before, ad_axis 
         return ad_poisoned(x);
     size_t size = ad_axis_fixed(x.graph, axis), whole = ad_axis_fixed(x.graph, as);
     if (!size || whole < size || before > whole - size)
-        return ad_poison(x.graph, where, "pad: axis %s of size %zu, from entry %zu on, does not lie within %s of size %zu",
+        return ad_poison(x.graph, where,
+                         "pad: axis %s of size %zu, from entry %zu on, does not lie within %s of size %zu",
                          ad_axis_name(x.graph, axis), size, before, ad_axis_name(x.graph, as), whole);
     if (ad_same(axis, as))
         return x;

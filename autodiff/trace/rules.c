@@ -253,8 +253,8 @@ static ad_axis padded_axis(const ad_pass *p, ad_axis axis, size_t size)
 }
 
 /* Windows of stride 1 under a product with a filter, u(p) = sum over k of x(start + p + d k) w(k): the adjoint of x is
- * the filter's product with windows that run backwards, x'(h) = sum over k of u'(h - start - d k) w(k). So no adjoint of
- * the windows is formed. id -1 where g is none. */
+ * the filter's product with windows that run backwards, x'(h) = sum over k of u'(h - start - d k) w(k), and no adjoint
+ * of the windows is formed. id -1 where g is none. */
 static ad_var filter_adjoint(ad_pass *p, const ad_node *node, ad_var g)
 {
     const ad_var none = { p->graph, -1 };

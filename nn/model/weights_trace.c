@@ -69,8 +69,9 @@ double nn_multiplier(const nn_net *net, int k, const ad_sizes *sizes)
 /* Linear in each of its operands, but for an index. */
 static bool is_linear(ad_op op)
 {
-    static const ad_op linear[] = { AD_MUL,     AD_SCALE,   AD_CONTRACT,  AD_SUM,    AD_EXPAND,  AD_SLICE,    AD_UNSLICE,
-                                    AD_RESHAPE, AD_RELABEL, AD_TRANSPOSE, AD_GATHER, AD_WINDOWS, AD_UNWINDOWS };
+    static const ad_op linear[] = { AD_MUL,    AD_SCALE,   AD_CONTRACT, AD_SUM,     AD_EXPAND,
+                                    AD_SLICE,  AD_UNSLICE, AD_RESHAPE,  AD_RELABEL, AD_TRANSPOSE,
+                                    AD_GATHER, AD_WINDOWS, AD_UNWINDOWS };
     for (size_t i = 0; i < sizeof linear / sizeof *linear; i++)
         if (op == linear[i])
             return true;

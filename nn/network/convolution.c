@@ -179,8 +179,8 @@ static nn_weight filter(ad_where where, nn_net *net, const char *name, ad_shape 
 }
 
 /* c n^p times the product over all axes of the weight but its last one, and the bias. */
-static ad_var apply_filter(ad_where where, nn_net *net, const char *name, nn_weight w, ad_var x, ad_axis out,
-                           bool bias, double sigma_b)
+static ad_var apply_filter(ad_where where, nn_net *net, const char *name, nn_weight w, ad_var x, ad_axis out, bool bias,
+                           double sigma_b)
 {
     if (w.omega.id < 0)
         return w.omega;

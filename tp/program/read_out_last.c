@@ -25,8 +25,8 @@ typedef struct {
 static bool moves(ad_op op)
 {
     return op == AD_IDENTITY || op == AD_NEG || op == AD_SCALE || op == AD_SUM || op == AD_EXPAND || op == AD_SLICE ||
-           op == AD_UNSLICE || op == AD_RESHAPE || op == AD_RELABEL || op == AD_TRANSPOSE ||
-           op == AD_WINDOWS || op == AD_UNWINDOWS;
+           op == AD_UNSLICE || op == AD_RESHAPE || op == AD_RELABEL || op == AD_TRANSPOSE || op == AD_WINDOWS ||
+           op == AD_UNWINDOWS;
 }
 
 static bool adds(ad_op op)

@@ -89,7 +89,8 @@ static int data_inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, c
     do {
         tp_point all_x = joined(at_x, &entry), all_y = joined(at_y, &entry);
         tp_point from_x = own_part(algebra, x, &last, &all_x), from_y = own_part(algebra, y, &last, &all_y);
-        int a = tp_data_source(algebra, x, last.axes[0], &from_x), b = tp_data_source(algebra, y, last.axes[0], &from_y);
+        int a = tp_data_source(algebra, x, last.axes[0], &from_x),
+            b = tp_data_source(algebra, y, last.axes[0], &from_y);
         if (a < 0 || b < 0)
             continue;
         int gram = tp_q_gram(algebra, a, &from_x, b, &from_y, last.axes[0]);

@@ -1,0 +1,525 @@
+/* Limits of networks with filters, held against a recursion that is written plainly here: the covariance of every pair
+ * of positions of every pair of samples, and its tangent kernel, layer by layer (THEORY section 8). */
+#include "tests/support/moments.h"
+#include "tests/support/reference.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the recursion ---- */
+/* k and t are (n, n, P, P), P = size[0] size[1] positions. */
+typedef struct {
+    int n, size[2];
+    bool outside; /* sigma stands in the multiplier: a weight's own gradient has it, too */
+    double *k, *t;
+} plain;
+
+static int positions(const plain *s)
+{
+    return s->size[0] * s->size[1];
+}
+
+static double *entry(const plain *s, double *of, int i, int j, int p, int q)
+{
+    int count = positions(s);
+    return &of[((size_t)(i * s->n + j) * (size_t)count + (size_t)p) * (size_t)count + (size_t)q];
+}
+
+static plain plain_like(const plain *s, int rows, int columns)
+{
+    plain out = { .n = s->n, .size = { rows, columns }, .outside = s->outside };
+    size_t count = (size_t)(s->n * s->n) * (size_t)(rows * columns) * (size_t)(rows * columns);
+    out.k = calloc(count, sizeof *out.k);
+    out.t = calloc(count, sizeof *out.t);
+    return out;
+}
+
+static void plain_end(plain *s)
+{
+    free(s->k);
+    free(s->t);
+}
+
+static plain plain_input(const double *x, int n, int rows, int columns, int channels, bool outside)
+{
+    plain like = { .n = n, .outside = outside }, s = plain_like(&like, rows, columns);
+    int count = positions(&s);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++)
+            for (int p = 0; p < count; p++)
+                for (int q = 0; q < count; q++)
+                    for (int c = 0; c < channels; c++)
+                        *entry(&s, s.k, i, j, p, q) +=
+                            x[(i * count + p) * channels + c] * x[(j * count + q) * channels + c] / channels;
+    return s;
+}
+
+typedef struct {
+    int filter[2], stride[2], dilation[2];
+    nn_padding padding;
+    double sigma_w, sigma_b;
+} filter;
+
+static int low_of(const filter *f, int axis, int size, int *count)
+{
+    int reach = (f->filter[axis] - 1) * f->dilation[axis] + 1, stride = f->stride[axis];
+    if (f->padding == NN_VALID) {
+        *count = (size - reach) / stride + 1;
+        return 0;
+    }
+    *count = (size + stride - 1) / stride;
+    int total = (*count - 1) * stride + reach - size;
+    return total > 0 ? total / 2 : 0;
+}
+
+/* The position of an offset of the filter at a position; -1: outside. */
+static int source(const plain *s, const filter *f, const int *low, const int *to, int p, int offset)
+{
+    int at[2] = { p / to[1], p % to[1] }, k[2] = { offset / f->filter[1], offset % f->filter[1] };
+    for (int a = 0; a < 2; a++) {
+        at[a] = f->stride[a] * at[a] + f->dilation[a] * k[a] - low[a];
+        if (f->padding == NN_CIRCULAR)
+            at[a] = (at[a] + s->size[a]) % s->size[a];
+        if (at[a] < 0 || at[a] >= s->size[a])
+            return -1;
+    }
+    return at[0] * s->size[1] + at[1];
+}
+
+static void plain_filter(plain *s, const filter *f)
+{
+    int to[2], low[2], count, offsets = f->filter[0] * f->filter[1];
+    for (int a = 0; a < 2; a++)
+        low[a] = low_of(f, a, s->size[a], &to[a]);
+    plain out = plain_like(s, to[0], to[1]);
+    count = positions(&out);
+    double sw = f->sigma_w * f->sigma_w, sb = f->sigma_b * f->sigma_b;
+    for (int ij = 0; ij < s->n * s->n; ij++)
+        for (int p = 0; p < count; p++)
+            for (int q = 0; q < count; q++) {
+                int i = ij / s->n, j = ij % s->n;
+                double k = 0, t = 0;
+                for (int offset = 0; offset < offsets; offset++) {
+                    int from = source(s, f, low, to, p, offset), from2 = source(s, f, low, to, q, offset);
+                    if (from < 0 || from2 < 0)
+                        continue;
+                    k += *entry(s, s->k, i, j, from, from2) / offsets;
+                    t += *entry(s, s->t, i, j, from, from2) / offsets;
+                }
+                *entry(&out, out.k, i, j, p, q) = sw * k + sb;
+                *entry(&out, out.t, i, j, p, q) = (s->outside ? sw * k + sb : k + (f->sigma_b > 0)) + sw * t;
+            }
+    plain_end(s);
+    *s = out;
+}
+
+static double tanh_slope(double x)
+{
+    return 1 - tanh(x) * tanh(x);
+}
+
+/* Trapezoids in symmetric coordinates (THEORY section 3). */
+static void tanh_moments(double aa, double bb, double ab, double *value, double *slope)
+{
+    double c = ab / sqrt(aa * bb), u = sqrt((1 + c) / 2), v = sqrt(fmax(0, 1 - c) / 2), h = 0.1, all = 0;
+    *value = *slope = 0;
+    for (double x = -8.6; x < 8.65; x += h)
+        for (double y = -8.6; y < 8.65; y += h) {
+            double w = exp(-(x * x + y * y) / 2), a = sqrt(aa) * (u * x + v * y), b = sqrt(bb) * (u * x - v * y);
+            all += w;
+            *value += w * tanh(a) * tanh(b);
+            *slope += w * tanh_slope(a) * tanh_slope(b);
+        }
+    *value /= all;
+    *slope /= all;
+}
+
+static void plain_phi(plain *s, const char *phi)
+{
+    const activation *f = activation_named(phi);
+    int count = positions(s);
+    plain out = plain_like(s, s->size[0], s->size[1]);
+    for (int ij = 0; ij < s->n * s->n; ij++)
+        for (int p = 0; p < count; p++)
+            for (int q = 0; q < count; q++) {
+                int i = ij / s->n, j = ij % s->n;
+                double ab = *entry(s, s->k, i, j, p, q), aa = *entry(s, s->k, i, i, p, p);
+                double bb = *entry(s, s->k, j, j, q, q), value, slope;
+                if (strcmp(phi, "tanh") == 0) {
+                    tanh_moments(aa, bb, ab, &value, &slope);
+                } else {
+                    moments m = expected(f, (covariance){ real_of(aa), real_of(bb), real_of(ab) });
+                    value = real_double(m.value);
+                    slope = real_double(m.slope);
+                }
+                *entry(&out, out.k, i, j, p, q) = value;
+                *entry(&out, out.t, i, j, p, q) = slope * *entry(s, s->t, i, j, p, q);
+            }
+    plain_end(s);
+    *s = out;
+}
+
+/* Layernorm of channels whose mean is 0: a number at each position, through which nothing goes back. */
+static void plain_norm(plain *s, double epsilon)
+{
+    int count = positions(s);
+    plain out = plain_like(s, s->size[0], s->size[1]);
+    for (int ij = 0; ij < s->n * s->n; ij++)
+        for (int p = 0; p < count; p++)
+            for (int q = 0; q < count; q++) {
+                int i = ij / s->n, j = ij % s->n;
+                double size = sqrt((*entry(s, s->k, i, i, p, p) + epsilon) * (*entry(s, s->k, j, j, q, q) + epsilon));
+                *entry(&out, out.k, i, j, p, q) = *entry(s, s->k, i, j, p, q) / size;
+                *entry(&out, out.t, i, j, p, q) = *entry(s, s->t, i, j, p, q) / size;
+            }
+    plain_end(s);
+    *s = out;
+}
+
+static void plain_pool(plain *s, int window, int stride)
+{
+    filter f = { { window, s->size[1] > 1 ? window : 1 }, { stride, stride }, { 1, 1 }, NN_VALID, 1, 0 };
+    int to[2], low[2], offsets = f.filter[0] * f.filter[1];
+    for (int a = 0; a < 2; a++)
+        low[a] = low_of(&f, a, s->size[a], &to[a]);
+    plain out = plain_like(s, to[0], to[1]);
+    int count = positions(&out);
+    for (int ij = 0; ij < s->n * s->n; ij++)
+        for (int p = 0; p < count * count; p++)
+            for (int k = 0; k < offsets * offsets; k++) {
+                int from = source(s, &f, low, to, p / count, k / offsets);
+                int from2 = source(s, &f, low, to, p % count, k % offsets), i = ij / s->n, j = ij % s->n;
+                double part = 1.0 / (offsets * offsets);
+                *entry(&out, out.k, i, j, p / count, p % count) += part * *entry(s, s->k, i, j, from, from2);
+                *entry(&out, out.t, i, j, p / count, p % count) += part * *entry(s, s->t, i, j, from, from2);
+            }
+    plain_end(s);
+    *s = out;
+}
+
+static void plain_add(plain *s, plain *other)
+{
+    size_t count = (size_t)(s->n * s->n) * (size_t)(positions(s) * positions(s));
+    for (size_t i = 0; i < count; i++) {
+        s->k[i] += other->k[i];
+        s->t[i] += other->t[i];
+    }
+    plain_end(other);
+}
+
+static plain plain_copy(const plain *s)
+{
+    plain out = plain_like(s, s->size[0], s->size[1]);
+    size_t bytes = (size_t)(s->n * s->n) * (size_t)(positions(s) * positions(s)) * sizeof *s->k;
+    memcpy(out.k, s->k, bytes);
+    memcpy(out.t, s->t, bytes);
+    return out;
+}
+
+/* A readout of each position, or of their mean: kernels (n, n). */
+static void plain_readout(plain *s, bool flatten, double sigma_w, double sigma_b, double *nngp, double *ntk)
+{
+    int count = positions(s);
+    double sw = sigma_w * sigma_w, sb = sigma_b * sigma_b;
+    for (int ij = 0; ij < s->n * s->n; ij++) {
+        double k = 0, t = 0;
+        for (int p = 0; p < count; p++)
+            for (int q = 0; q < count; q++) {
+                double part = flatten ? (p == q ? 1.0 / count : 0) : 1.0 / (count * count);
+                k += part * *entry(s, s->k, ij / s->n, ij % s->n, p, q);
+                t += part * *entry(s, s->t, ij / s->n, ij % s->n, p, q);
+            }
+        nngp[ij] = sw * k + sb;
+        ntk[ij] = (s->outside ? sw * k + sb : k + (sigma_b > 0)) + sw * t;
+    }
+}
+
+/* ---- networks ---- */
+typedef enum { PLAIN, RESIDUAL, NORMALISED } kind;
+typedef struct {
+    const char *name, *phi;
+    int rows, columns, channels; /* columns 0: a sequence */
+    int depth, pool, pool_stride;
+    filter f;
+    kind kind;
+    bool flatten, outside;
+} network;
+
+static const network *tested;
+
+static ad_var build(nn_net *net, ad_var x)
+{
+    const filter *f = &tested->f;
+    nn_conv_spec conv = { .filter = { (size_t)f->filter[0], (size_t)f->filter[1] },
+                          .stride = { (size_t)f->stride[0], (size_t)f->stride[1] },
+                          .dilation = { (size_t)f->dilation[0], (size_t)f->dilation[1] },
+                          .padding = f->padding,
+                          .sigma_w = f->sigma_w,
+                          .bias = f->sigma_b > 0,
+                          .sigma_b = f->sigma_b };
+    nn_dense_spec readout = { .sigma_w = f->sigma_w, .bias = conv.bias, .sigma_b = f->sigma_b };
+    ad_axis n = nn_width(net, "n");
+    for (int layer = 1; layer <= tested->depth; layer++) {
+        bool residual = tested->kind == RESIDUAL;
+        ad_var below = residual && layer > 1 ? nn_activation(net, tested->phi, x) : x;
+        ad_var u = nn_conv_at(AD_HERE, net, nn_name(net, "conv%d", layer), below, n, &conv);
+        if (residual) {
+            x = layer > 1 ? ad_add(x, u) : u;
+            continue;
+        }
+        if (tested->kind == NORMALISED)
+            u = nn_layernorm(net, nn_name(net, "norm%d", layer), u);
+        x = nn_activation(net, tested->phi, u);
+        if (tested->pool)
+            x = nn_average_pool_with(net, x, .window = { (size_t)tested->pool },
+                                     .stride = { (size_t)tested->pool_stride });
+    }
+    if (tested->kind == RESIDUAL)
+        x = nn_activation(net, tested->phi, x);
+    if (tested->flatten)
+        return nn_flatten_readout_at(AD_HERE, net, "readout", x, &readout);
+    return nn_readout_at(AD_HERE, net, "readout", nn_global_pool(net, x), &readout);
+}
+
+static nn_net *trace(const network *n, ad_error *error)
+{
+    nn_spec spec = { .sigma_in = n->outside ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT, .name = n->name };
+    size_t shape[] = { (size_t)n->rows, (size_t)(n->columns ? n->columns : n->channels),
+                       (size_t)(n->columns ? n->channels : 0) };
+    memcpy(spec.shape, shape, sizeof shape);
+    tested = n;
+    return nn_trace(build, &spec, error);
+}
+
+static void solve(const network *n, const double *x, int samples, double *nngp, double *ntk)
+{
+    plain s = plain_input(x, samples, n->rows, n->columns ? n->columns : 1, n->channels, n->outside);
+    filter f = n->f;
+    if (!n->columns)
+        f.filter[1] = f.stride[1] = f.dilation[1] = 1;
+    for (int layer = 1; layer <= n->depth; layer++) {
+        plain before = plain_copy(&s);
+        if (n->kind == RESIDUAL && layer > 1)
+            plain_phi(&s, n->phi);
+        plain_filter(&s, &f);
+        if (n->kind == RESIDUAL && layer > 1)
+            plain_add(&s, &before);
+        else
+            plain_end(&before);
+        if (n->kind == RESIDUAL && layer < n->depth)
+            continue;
+        if (n->kind == NORMALISED)
+            plain_norm(&s, 1e-5);
+        plain_phi(&s, n->phi);
+        if (n->pool)
+            plain_pool(&s, n->pool, n->pool_stride ? n->pool_stride : n->pool);
+    }
+    plain_readout(&s, n->flatten, n->f.sigma_w, n->f.sigma_b, nngp, ntk);
+    plain_end(&s);
+}
+
+static void limit_of(const network *n, tp_kernel_kind which, const double *x, size_t rows, double *out)
+{
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = TP_ENGINE_EXACT };
+    nn_net *net = trace(n, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s: %s", n->name, error.text);
+    cr_assert_eq(tp_limit(program, which, x, rows, NULL, 0, &spec, &kernel, &error), 0, "%s: %s", n->name, error.text);
+    cr_assert(kernel.n_terms == 1 && !(fabs(kernel.terms[0].power) > 0), "%s", n->name);
+    memcpy(out, kernel.terms[0].values, rows * rows * sizeof *out);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+static void check(const network *n)
+{
+    enum { SAMPLES = 3 };
+    double nngp[SAMPLES * SAMPLES], ntk[SAMPLES * SAMPLES], found[SAMPLES * SAMPLES];
+    double *x = reference_inputs(SAMPLES, (size_t)(n->rows * (n->columns ? n->columns : 1) * n->channels));
+    double tolerance = strcmp(n->phi, "tanh") == 0 ? 1e-10 : 1e-12;
+    solve(n, x, SAMPLES, nngp, ntk);
+    for (int which = 0; which < 2; which++) {
+        const double *truth = which ? ntk : nngp;
+        limit_of(n, which ? TP_NTK : TP_NNGP, x, SAMPLES, found);
+        for (int i = 0; i < SAMPLES * SAMPLES; i++)
+            cr_expect(fabs(found[i] - truth[i]) <= tolerance * fabs(truth[i]), "%s, %s, %d: %.16g, not %.16g", n->name,
+                      which ? "NTK" : "NNGP", i, found[i], truth[i]);
+    }
+    free(x);
+}
+
+static const network networks[] = {
+    { "flatten, relu",
+      "relu",
+      5,
+      4,
+      2,
+      2,
+      0,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      PLAIN,
+      true,
+      true },
+    { "average, erf", "erf", 4, 4, 1, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0 }, PLAIN, false, true },
+    { "gelu, valid",
+      "gelu",
+      6,
+      5,
+      3,
+      2,
+      0,
+      0,
+      { { 3, 2 }, { 1, 1 }, { 1, 1 }, NN_VALID, 1.2, 0.3 },
+      PLAIN,
+      false,
+      false },
+    { "circular, relu",
+      "relu",
+      4,
+      3,
+      2,
+      3,
+      0,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_CIRCULAR, 1.4, 0.2 },
+      PLAIN,
+      false,
+      false },
+    { "strides, relu",
+      "relu",
+      7,
+      6,
+      1,
+      2,
+      0,
+      0,
+      { { 3, 2 }, { 2, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      PLAIN,
+      true,
+      false },
+    { "dilated, relu",
+      "relu",
+      6,
+      5,
+      1,
+      2,
+      0,
+      0,
+      { { 2, 3 }, { 1, 1 }, { 3, 2 }, NN_SAME, 1.4, 0.1 },
+      PLAIN,
+      true,
+      true },
+    { "pooled, relu",
+      "relu",
+      7,
+      7,
+      1,
+      2,
+      2,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      PLAIN,
+      true,
+      true },
+    { "pools that overlap, erf",
+      "erf",
+      5,
+      5,
+      1,
+      1,
+      3,
+      1,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0 },
+      PLAIN,
+      false,
+      true },
+    { "layernorm, relu",
+      "relu",
+      3,
+      4,
+      2,
+      2,
+      0,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      NORMALISED,
+      false,
+      true },
+    { "residual, relu",
+      "relu",
+      3,
+      4,
+      2,
+      3,
+      0,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      RESIDUAL,
+      false,
+      true },
+    { "a sequence, erf",
+      "erf",
+      8,
+      0,
+      3,
+      3,
+      0,
+      0,
+      { { 3, 0 }, { 1, 0 }, { 2, 0 }, NN_SAME, 1.3, 0.1 },
+      PLAIN,
+      false,
+      true },
+    { "a sequence at a stride, gelu",
+      "gelu",
+      12,
+      0,
+      2,
+      2,
+      2,
+      0,
+      { { 4, 0 }, { 2, 0 }, { 1, 0 }, NN_SAME, 1.3, 0.1 },
+      PLAIN,
+      true,
+      true },
+    { "tanh", "tanh", 3, 3, 1, 1, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 }, PLAIN, false, true },
+};
+
+Test(convolution, limits_are_those_of_the_recursion, .timeout = 300)
+{
+    for (size_t k = 0; k < sizeof networks / sizeof *networks; k++)
+        check(&networks[k]);
+}
+
+Test(convolution, has_the_reference_kernels)
+{
+    enum { ROWS = 5 };
+    static const network n = { "conv2d_relu_d2_same_gap_4x4x1",
+                               "relu",
+                               4,
+                               4,
+                               1,
+                               2,
+                               0,
+                               0,
+                               { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4142135623730951, 0.1 },
+                               PLAIN,
+                               false,
+                               true };
+    reference *ref = reference_read(n.name);
+    double *x = reference_inputs(ROWS, 16), found[ROWS * ROWS];
+    for (int which = 0; which < 2; which++) {
+        const double *truth = reference_array(ref, which ? "ntk" : "nngp", (size_t)ROWS * ROWS);
+        limit_of(&n, which ? TP_NTK : TP_NNGP, x, ROWS, found);
+        for (int i = 0; i < ROWS * ROWS; i++)
+            cr_expect(fabs(found[i] - truth[i]) <= 1e-12 * fabs(truth[i]), "%d, %d: %.16g, not %.16g", which, i,
+                      found[i], truth[i]);
+    }
+    free(x);
+    reference_free(ref);
+}
