@@ -34,6 +34,7 @@ typedef struct {
     int n_matrices, n_biases, n_inputs, n_tables, n_params;
     bool wild;     /* outputs of order one meet functions */
     bool even;     /* all kinds of arguments are as likely */
+    bool windows;  /* along positions are drawn, too */
     bool meets;    /* samples do, in batch normalisation */
     double frozen; /* share of parameters with a rate of 0 */
 } maker;
@@ -721,6 +722,8 @@ typedef enum {
     DERIVE,
     WEIGH,
     ALONG,
+    SLIDE,
+    ADD_BACK, /* these two last: seeds below LANGUAGE_WINDOWS do not draw them */
     N_SHAPES
 } shape_step;
 
@@ -737,12 +740,25 @@ static ad_var powers_of_n(maker *m, ad_var a, int depth)
     return binary(m, AD_MUL, scaled_by(m, a, 1, n, p), scaled_by(m, b, 0.8, n, -p));
 }
 
+/* Sums of neighbours among zeros around; or each position as often as windows of two meet it. */
+static ad_var slid(maker *m, ad_var a, bool back)
+{
+    ad_axis two = ad_fixed(m->graph, "two", 2), three = ad_fixed(m->graph, "three", 3);
+    ad_axis padded = ad_fixed(m->graph, "padded", POSITIONS + 2), pairs = ad_fixed(m->graph, "pairs", POSITIONS - 1);
+    if (back)
+        return ad_unwindows(ad_windows(a, m->positions, pairs, two, ((ad_window){ 0 })), pairs, two, m->positions,
+                            ((ad_window){ 0 }));
+    a = ad_windows(ad_pad(a, m->positions, 1, padded), padded, m->positions, three, ((ad_window){ 0 }));
+    return scaled(m, ad_sum(a, ad_shape_of(three)), 0.5);
+}
+
 static ad_var along_axes(maker *m, int depth)
 {
-    static const char *const names[] = { "scaled", "contract", "sum",    "mean",    "expand",  "turned",  "take",
-                                         "merged", "reversed", "gather", "scatter", "derived", "weighed", "" };
-    static const int chances[] = { 3, 5, 1, 2, 1, 4, 1, 1, 1, 2, 2, 3, 1, 5 };
-    shape_step what = (shape_step)chosen(m, chances, N_SHAPES);
+    static const char *const names[] = { "scaled",  "contract", "sum",      "mean",      "expand",  "turned",
+                                         "take",    "merged",   "reversed", "gather",    "scatter", "derived",
+                                         "weighed", "",         "windows",  "added back" };
+    static const int chances[N_SHAPES] = { 3, 5, 1, 2, 1, 4, 1, 1, 1, 2, 2, 3, 1, 5, 8, 8 };
+    shape_step what = (shape_step)chosen(m, chances, m->windows ? N_SHAPES : SLIDE);
     tell(" %s(", names[what]);
     ad_var a = expression(m, depth - 1), y = a, b;
     ad_axis n = m->widths[0];
@@ -784,6 +800,10 @@ static ad_var along_axes(maker *m, int depth)
         break;
     case DERIVE:
         y = derived(m, a);
+        break;
+    case SLIDE:
+    case ADD_BACK:
+        y = slid(m, with(m, a, false, true, false), what == ADD_BACK);
         break;
     case WEIGH: { /* a matrix, where a is wide */
         if (has(a, n)) {
@@ -1221,7 +1241,8 @@ static ad_var generate(nn_net *net, ad_var x)
     m.token = ad_take(x, ad_shape_get(x)->axes[1], 0);
     m.positions = ad_fixed(m.graph, "positions", POSITIONS);
     m.wild = below(&m, 4) == 0;
-    m.even = m.seed >= LANGUAGE_EVEN_KINDS;
+    m.windows = m.seed >= LANGUAGE_WINDOWS;
+    m.even = m.seed >= LANGUAGE_EVEN_KINDS && !(m.windows && m.seed % 2 == 0);
     m.frozen = below(&m, 3) ? 0 : 0.3;
     for (int k = 0; k < WIDTHS; k++)
         m.widths[k] = nn_width_ratio(net, nn_name(net, "n%d", k), k == 0 ? 1 : k == 1 ? 0.5 : 2);
@@ -1291,6 +1312,7 @@ static bool keeps_parameter(ad_op op)
     case AD_SCALE:
     case AD_EXPAND:
     case AD_SLICE:
+    case AD_WINDOWS:
     case AD_RESHAPE:
     case AD_RELABEL:
     case AD_TRANSPOSE:
@@ -1348,7 +1370,7 @@ void language_read(const nn_net *net, language_cells *cells)
 bool language_reaches(ad_op op, language_kind first, language_kind last)
 {
     bool is_leaf = op == AD_INPUT || op == AD_PARAM || op == AD_CONSTANT || op == AD_DELTA;
-    if (op == AD_IDENTITY || op == AD_UNSLICE) /* its builder gives x itself; derivatives alone have it */
+    if (op == AD_IDENTITY) /* its builder gives x itself; derivatives alone have it */
         return false;
     bool two = ad_is_binary(op) || op == AD_CONTRACT || op == AD_CONCAT;
     if (is_leaf || first == OF_NOTHING || last == OF_NOTHING)

@@ -23,6 +23,8 @@ extern const char *const language_style_names[LANGUAGE_STYLES];
 enum { LANGUAGE_ROWS = 3, LANGUAGE_FEATURES = 6 };
 /* Seeds from here draw all kinds of arguments alike, so that rare pairs of them meet; those below, as networks do. */
 enum { LANGUAGE_EVEN_KINDS = 100000 };
+/* Seeds from here have windows along positions, and zeros around them, as well; odd ones are of the latter kind. */
+enum { LANGUAGE_WINDOWS = 500000000 };
 /* Inputs for it, (LANGUAGE_ROWS, LANGUAGE_FEATURES): first a token 0, 1 or 2, then four numbers of all sizes, then 1.
  */
 void language_inputs(double *x);
