@@ -523,3 +523,120 @@ Test(convolution, has_the_reference_kernels)
     free(x);
     reference_free(ref);
 }
+
+/* The executor shares the trace with the exact engine, and nothing else. Of the largest of windows it alone has the
+ * limit. */
+static ad_var with_largest(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    x = nn_max_pool(net, ad_relu(nn_conv_with(net, "conv", x, n, .sigma_w = sqrt(2))));
+    return nn_flatten_readout(net, "readout", x);
+}
+
+static void check_samples(nn_net *net, const double *x, size_t rows, const double *truth)
+{
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .samples = 2048, .runs = 8, .seed = 1 };
+    tp_program *program = tp_translate(net, &error);
+    cr_assert_eq(tp_limit(program, TP_NTK, x, rows, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+    for (size_t i = 0; i < rows * rows; i++) /* 6 deviations of 7 degrees of freedom: once in 1,800 entries */
+        cr_expect(fabs(kernel.terms[0].values[i] - truth[i]) <= 6 * kernel.deviations[i], "%zu: %g +- %g, not %g", i,
+                  kernel.terms[0].values[i], kernel.deviations[i], truth[i]);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+}
+
+Test(convolution, samples_agree_with_the_recursion)
+{
+    enum { ROWS = 2 };
+    double nngp[ROWS * ROWS], ntk[ROWS * ROWS];
+    for (int k = 0; k < 4; k++) {
+        ad_error error = { 0 };
+        double *x = reference_inputs(ROWS, (size_t)(networks[k].rows * networks[k].columns * networks[k].channels));
+        nn_net *net = trace(&networks[k], &error);
+        solve(&networks[k], x, ROWS, nngp, ntk);
+        check_samples(net, x, ROWS, ntk);
+        nn_net_free(net);
+        free(x);
+    }
+}
+
+/* The NTK's mean over draws of a width, with its standard errors, and the root mean square of their distances from a
+ * limit. */
+static void draw_many(nn_net *net, size_t width, int seeds, const double *x, size_t rows, const double *limit,
+                      double *mean, double *deviations, double *distance)
+{
+    double *one = calloc(rows * rows, sizeof *one), *squares = calloc(rows * rows, sizeof *squares), size = 0;
+    memset(mean, 0, rows * rows * sizeof *mean);
+    *distance = 0;
+    for (int seed = 1; seed <= seeds; seed++) {
+        ad_error error = { 0 };
+        nn_model *model = nn_model_new(net, width, (uint64_t)seed, AD_DOUBLE, 1, &error);
+        cr_assert(model && nn_ntk(model, x, rows, NULL, 0, NN_MEAN, one, &error) == 0, "%s", error.text);
+        for (size_t i = 0; i < rows * rows; i++) {
+            double step = one[i] - mean[i];
+            mean[i] += step / seed;
+            squares[i] += step * (one[i] - mean[i]);
+            *distance += limit ? pow(one[i] - limit[i], 2) / seeds : 0;
+        }
+        nn_model_free(model);
+    }
+    for (size_t i = 0; i < rows * rows; i++) {
+        deviations[i] = sqrt(squares[i] / (seeds - 1.0) / seeds);
+        size += limit ? limit[i] * limit[i] : 0;
+    }
+    *distance = size > 0 ? sqrt(*distance / size) : 0;
+    free(one);
+    free(squares);
+}
+
+/* Means of 24 draws lie within 5 standard errors, and what a mean is off by at a width, O(1/n): once in 10,000 entries
+ * they would not. A draw's distance falls by 4 from 32 channels to 512; ratios of 24 draws spread by a fifth. */
+Test(convolution, wide_networks_come_to_the_limit, .timeout = 300)
+{
+    enum { ROWS = 2, SEEDS = 24, NARROW = 32, WIDE = 512 };
+    static const int chosen[] = { 0, 1, 8 };
+    for (size_t c = 0; c < sizeof chosen / sizeof *chosen; c++) {
+        const network *n = &networks[chosen[c]];
+        ad_error error = { 0 };
+        double nngp[ROWS * ROWS], ntk[ROWS * ROWS], mean[ROWS * ROWS], deviation[ROWS * ROWS], far, near;
+        double *x = reference_inputs(ROWS, (size_t)(n->rows * n->columns * n->channels));
+        nn_net *net = trace(n, &error);
+        solve(n, x, ROWS, nngp, ntk);
+        draw_many(net, NARROW, SEEDS, x, ROWS, ntk, mean, deviation, &far);
+        draw_many(net, WIDE, SEEDS, x, ROWS, ntk, mean, deviation, &near);
+        for (int i = 0; i < ROWS * ROWS; i++)
+            cr_expect(fabs(mean[i] - ntk[i]) <= 5 * deviation[i] + 2.0 / WIDE * fabs(ntk[i]),
+                      "%s, %d: %g +- %g, not %g", n->name, i, mean[i], deviation[i], ntk[i]);
+        double slope = log(near / far) / log((double)WIDE / NARROW);
+        cr_expect(slope < -0.35 && slope > -0.7, "%s: %g", n->name, slope);
+        nn_net_free(net);
+        free(x);
+    }
+}
+
+Test(convolution, samples_have_the_largest_of_windows)
+{
+    enum { ROWS = 2, SEEDS = 24, WIDTH = 512 };
+    ad_error error = { 0 };
+    double mean[ROWS * ROWS], deviation[ROWS * ROWS], distance, *x = reference_inputs(ROWS, 24);
+    nn_spec spec = { .shape = { 4, 6, 1 } };
+    nn_net *net = nn_trace(with_largest, &spec, &error);
+    cr_assert(net, "%s", error.text);
+    draw_many(net, WIDTH, SEEDS, x, ROWS, NULL, mean, deviation, &distance);
+    tp_kernel kernel;
+    tp_program *program = tp_translate(net, &error);
+    tp_limit_spec limit = { .samples = 2048, .runs = 8, .seed = 1 };
+    cr_assert_eq(tp_limit(program, TP_NTK, x, ROWS, NULL, 0, &limit, &kernel, &error), 0, "%s", error.text);
+    cr_expect(strstr(kernel.no_rule, ": max: "), "%s", kernel.no_rule);
+    for (int i = 0; i < ROWS * ROWS; i++)
+        cr_expect(fabs(kernel.terms[0].values[i] - mean[i]) <=
+                      5 * deviation[i] + 6 * kernel.deviations[i] + 2.0 / WIDTH * fabs(mean[i]),
+                  "%d: %g +- %g, not %g +- %g", i, kernel.terms[0].values[i], kernel.deviations[i], mean[i],
+                  deviation[i]);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+    free(x);
+}
