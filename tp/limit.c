@@ -2,6 +2,7 @@
 #include "autodiff/base/base.h"
 #include "tp/batch/batch.h"
 #include "tp/executor/executor.h"
+#include "tp/positions/positions.h"
 #include "tp/recursion/recursion.h"
 #include "tp/second_opinion.h"
 
@@ -271,6 +272,28 @@ static int solve_shown(const tp_program *program, tp_kernel_kind which, const do
     return check_digits(program, which, x, rows, x2, rows2, spec, rules, kernel, error);
 }
 
+/* Of a program whose samples do not meet, by arrays over positions where there are such, else by the recursion; `simple`
+ * and `why` as below. */
+static int solve_samples(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
+                         const double *x2, size_t rows2, const tp_limit_spec *spec, bool *simple, char *why,
+                         size_t why_size, tp_kernel *kernel, ad_error *refusal)
+{
+    int status = *simple && tp_has_windows(program)
+                     ? tp_limit_positions(program, which, x, rows, x2, rows2, spec, kernel, refusal)
+                     : 1;
+    if (status <= 0)
+        return status;
+    tp_rules rules = !*simple ? TP_RULES_GENERAL : spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
+    status = solve_shown(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
+    if (status == TP_NOT_BP) {
+        snprintf(why, why_size, "%s", refusal->text);
+        *simple = false;
+        *refusal = (ad_error){ 0 };
+        status = solve_shown(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
+    }
+    return status ? status : keep_a_term(kernel, refusal);
+}
+
 /* Exactly, by the rules that hold: 0, or the refusal, without a kernel. *simple: whether these were the simple ones;
  * where they prove wrong in the auto rule, `why` says so and the general ones follow. */
 static int solve_exactly(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
@@ -278,24 +301,14 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
                          size_t why_size, tp_kernel *kernel, ad_error *refusal)
 {
     int status = TP_NO_RULE;
-    if (program->coupled && *simple) {
+    if (program->coupled && *simple)
         status = tp_check_fluctuations(program, which, refusal)
                      ? -1
                      : tp_limit_coupled(program, which, x, rows, x2, rows2, spec, kernel, refusal);
-    } else if (program->coupled) {
+    else if (program->coupled)
         ad_fail(refusal, "samples meet, and there the general rule is the executor's: --engine sample");
-    } else {
-        tp_rules rules = !*simple ? TP_RULES_GENERAL : spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
-        status = solve_shown(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
-        if (status == TP_NOT_BP) {
-            snprintf(why, why_size, "%s", refusal->text);
-            *simple = false;
-            *refusal = (ad_error){ 0 };
-            status = solve_shown(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
-        }
-        if (status == 0)
-            status = keep_a_term(kernel, refusal);
-    }
+    else
+        status = solve_samples(program, which, x, rows, x2, rows2, spec, simple, why, why_size, kernel, refusal);
     if (status)
         tp_kernel_free(kernel);
     return status ? status : check_kernel(kernel, refusal);

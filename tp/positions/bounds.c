@@ -1,0 +1,72 @@
+/* bounds.c: how far the arrays of a plan may be off: roundings and series, and what later steps make of them. */
+#include "tp/positions/inside.h"
+
+#include <float.h>
+
+/* By how much more an expectation's error is than its covariance's, at any of these variances. */
+static double slope_of(const tp_univariate *u, const tp_field_variance *v, const size_t rows[2])
+{
+    double least = INFINITY, most = 0;
+    if (tp_is_piecewise(u))
+        return 1;
+    for (int set = 0; set < 2; set++)
+        for (size_t i = 0; v->values[set] && i < v->points * rows[set]; i++) {
+            double q = v->values[set][i];
+            least = q > 0 && q < least ? q : least;
+            most = q > most ? q : most;
+        }
+    return most > 0 ? fmax(tp_near_slope(u, least), tp_near_slope(u, most)) : 1;
+}
+
+static double local_error(const tp_univariate *f, const tp_univariate *g)
+{
+    return tp_has_closed(f, g) ? 16 * DBL_EPSILON : 3e-13;
+}
+
+/* Of E f g, given the errors of covariance and variances. */
+static double expectation_error(const tp_univariate *f, const tp_univariate *g, double slope, double covariance,
+                                double variances, const tp_field_seen *seen)
+{
+    const double pi = 3.14159265358979323846;
+    double local = local_error(f, g);
+    tp_piecewise bend;
+    bool jumps = (tp_piecewise_of(f, &bend) && bend.degree == 0) || (f->n_kinks > 0 && !tp_is_piecewise(f));
+    if (!jumps)
+        return local + slope * (covariance + variances) + variances;
+    /* the slope of a jump's correlation is 1 / sqrt(1 - c^2) / pi, infinite at 1; c is off by the errors' sum */
+    double off = covariance + variances, gap = 1 - seen->most;
+    double error = gap > off ? off / (pi * sqrt(gap)) : sqrt(2 * off);
+    return local + 2 * error + (seen->on_line ? 2 * sqrt(2 * (off + TP_ON_LINE)) / pi : 0);
+}
+
+void tp_bound_fields(const tp_field_plan *p, const double *single, const tp_field_seen *seen, const size_t rows[2],
+                     double *errors)
+{
+    const tp_field_plan *owner = p->single ? p->single : p;
+    for (int i = 0; i < p->n_arrays; i++)
+        errors[i] = 0;
+    for (int i = 0; i < p->n_steps; i++) {
+        const tp_field_step *s = &p->steps[i];
+        double *out = s->out < 0 ? NULL : &errors[s->out];
+        if (s->kind == TP_DATA)
+            *out = (2 + (double)s->map.fan) * DBL_EPSILON;
+        if (s->kind == TP_ADD)
+            *out = fmax(*out, errors[s->in] + (2 + (double)s->map.fan) * DBL_EPSILON);
+        if (s->kind != TP_EXPECT)
+            continue;
+        const tp_field_variance *v = &owner->variances[s->variance], *w = &owner->variances[s->variance2];
+        const double *of = single ? single : errors;
+        double variances = fmax(of[owner->fields[v->field].array], of[owner->fields[w->field].array]);
+        const tp_univariate *f = &p->functions[s->f].u, *g = &p->functions[s->g].u;
+        double slope = fmax(slope_of(f, v, rows), slope_of(g, w, rows));
+        if (out)
+            *out = expectation_error(f, g, slope, errors[s->in], variances, &seen[i]);
+        if (s->tangent_out < 0)
+            continue;
+        f = &p->functions[s->df].u;
+        g = &p->functions[s->dg].u;
+        slope = fmax(slope_of(f, v, rows), slope_of(g, w, rows));
+        errors[s->tangent_out] =
+            errors[s->tangent] + expectation_error(f, g, slope, errors[s->in], variances, &seen[i]);
+    }
+}

@@ -1,0 +1,151 @@
+/* inside.h: what the files of this room share: points, pairs of points, and a plan of arrays over pairs. */
+#ifndef LIMN_TP_POSITIONS_INSIDE_H
+#define LIMN_TP_POSITIONS_INSIDE_H
+#include "tp/gauss/gauss.h"
+#include "tp/positions/positions.h"
+#include "tp/symbolic/symbolic.h"
+
+/* A point of a node: an index along each of its fixed axes, as one number, the last axis fastest. Pairs of points of two
+ * nodes: without repetitions, by the first and then by the second. */
+typedef struct {
+    size_t n;
+    const int32_t *first, *second;
+} tp_point_pairs;
+
+/* For each point of a node, or each pair: `fan` numbers of points or pairs, -1 for zeros. */
+typedef struct {
+    size_t n, fan;
+    const int32_t *to;
+} tp_point_map;
+
+/* Equal arrays are kept once. */
+typedef struct tp_kept {
+    struct tp_kept *next;
+    uint64_t hash;
+    size_t n;
+    const int32_t *numbers;
+} tp_kept;
+
+enum { TP_COVARIANCE, TP_TANGENT }; /* E a b, and the mean of <da, db> over the parameters */
+enum { TP_NO_FIELD = -1, TP_NO_RULE_HERE = -2, TP_NO_ROOM = -3 };
+
+/* Numbers of all pairs of points, for a pair of samples: n^power times c times an array, which several fields share. */
+typedef struct {
+    int array;
+    bool under_way; /* a sum that nobody else has yet */
+    double c, power;
+} tp_field;
+typedef struct {
+    size_t n;
+    int last; /* the step that reads it last */
+    int slot; /* where it lies meanwhile */
+} tp_field_array;
+
+typedef enum { TP_FILL, TP_DATA, TP_ADD, TP_EXPECT } tp_step_kind;
+/* FILL: all are c. DATA: sums of products of data x of the first sample and y of the second one. ADD: out += c in.
+ * EXPECT: E f(u) g(v) of covariance c in into out, and tangent_c times `tangent` times E f'(u) g'(v) into tangent_out; -1:
+ * not asked for. */
+typedef struct {
+    tp_step_kind kind;
+    int out, in, tangent, tangent_out; /* arrays */
+    bool starts;                       /* ADD: out = c in */
+    double c, tangent_c;
+    tp_point_map map;        /* ADD: of pairs to pairs; DATA: entries of x and y, two by two */
+    int x, y;                /* DATA: numbers of the plan's data */
+    int f, g, df, dg;        /* EXPECT: numbers of the plan's functions */
+    int variance, variance2; /* EXPECT: numbers of u's and v's variances */
+    tp_point_pairs pairs;    /* EXPECT */
+} tp_field_step;
+
+/* What has been asked for. */
+typedef struct {
+    int kind, a, b, field;
+    ad_shape along;
+    const int32_t *first, *second; /* of the pairs, which are kept once */
+} tp_request;
+
+/* A function that expectations are taken of, and its derivative. */
+typedef struct {
+    int fn;
+    tp_univariate u;
+} tp_field_function;
+
+/* A Gaussian vector's variances at all of its points, (points, rows) of either set: found before all pairs, by the plan
+ * of single samples, whose field it is. */
+typedef struct {
+    int node, field;
+    size_t points;
+    double *values[2];
+} tp_field_variance;
+
+/* Data that filters meet first: (points, rows) of either set. */
+typedef struct {
+    int node;
+    size_t points;
+    double *values[2];
+} tp_field_data;
+
+typedef struct tp_field_plan {
+    const tp_program *program;
+    const ad_graph *graph;
+    tp_algebra *algebra;
+    ad_arena *arena;
+    ad_error *error;
+    struct tp_field_plan *single; /* of pairs: the plan of single samples; NULL: this is one */
+    tp_kept *kept;
+    tp_point_map *maps; /* by node and operand: (nodes, 2) of those asked for */
+    tp_field *fields;
+    tp_field_array *arrays;
+    tp_field_step *steps;
+    tp_request *requests;
+    tp_field_variance *variances;
+    tp_field_data *data; /* of the plan of single samples, for both */
+    int n_data, data_capacity, n_arrays, arrays_capacity;
+    int n_fields, fields_capacity, n_steps, steps_capacity, n_requests, requests_capacity;
+    int n_variances, variances_capacity;
+    tp_field_function *functions;
+    int n_functions, functions_capacity;
+    int depth;
+    bool *learns;          /* by node: of a parameter, whether it has a part in the tangent kernel */
+    signed char *gaussian; /* by node: whether it is a sum of products and biases, 0 not yet known, -1 no */
+} tp_field_plan;
+
+/* ---- points.c ---- */
+ad_shape tp_fixed_axes(const ad_graph *, int node, const ad_shape *without);
+size_t tp_count_points(const ad_graph *, const ad_shape *axes);
+/* The operand's points that a point of the node is made of; NULL without a rule (the plan's error is unset) or memory. */
+const tp_point_map *tp_map_operand(tp_field_plan *, int node, int operand);
+/* A point over the axes `from`, as one over `to`; axes of `to` that are missing are at `entry`'s place, by its axes. */
+int32_t tp_move_point(const ad_graph *, const ad_shape *from, int32_t point, const ad_shape *to);
+/* The same array, or an equal one that is kept; NULL without memory. */
+const int32_t *tp_keep(tp_field_plan *, const int32_t *numbers, size_t n);
+/* The pairs among `count` of first points of n1 and second ones of n2 (-1: none), and in `to` where each is among them
+ * (-1). -1 without memory. */
+int tp_gather_pairs(tp_field_plan *, const int32_t *first, const int32_t *second, size_t count, size_t n1, size_t n2,
+                    tp_point_pairs *pairs, int32_t *to);
+
+/* ---- plan.c ---- */
+/* The field of a pair of nodes at pairs of their points, summed over equal entries of the axes `along`; TP_NO_FIELD
+ * where it is zero, TP_NO_RULE_HERE, or TP_NO_ROOM with an error. */
+int tp_field_of(tp_field_plan *, int kind, int a, int b, const ad_shape *along, const tp_point_pairs *pairs);
+
+/* ---- run.c ---- */
+/* The kernel that is c times the array `out` of the plan at its one pair of points; 1: a function has neither closed form
+ * nor series. */
+int tp_run_fields(tp_field_plan *, int out, double c, const double *x, size_t rows, const double *x2, size_t rows2,
+                  const tp_limit_spec *, tp_kernel *kernel);
+
+/* ---- bounds.c ---- */
+/* What a run has seen of an expectation: the largest correlation that is not taken for 1, and whether there are any that
+ * are so taken. */
+typedef struct {
+    double most;
+    bool on_line;
+} tp_field_seen;
+/* Bounds of the arrays' errors, relative to the roots of values at (p, p), to first order: `errors` of the plan, given
+ * those of the plan of single samples (NULL: it is this one) and what was seen. */
+void tp_bound_fields(const tp_field_plan *, const double *single, const tp_field_seen *seen, const size_t rows[2],
+                     double *errors);
+/* Correlations are taken for 1 from here on: what is collinear is so up to this. */
+#define TP_ON_LINE 0x1p-48
+#endif

@@ -1,0 +1,109 @@
+/* limit.c: a kernel over positions, from its plan to its values. */
+#include "tp/positions/inside.h"
+
+#include "autodiff/base/base.h"
+
+#include <string.h>
+
+bool tp_has_windows(const tp_program *program)
+{
+    for (int id = 0; id < program->forward; id++)
+        if (program->lives[id] && ad_node_of(program->graph, id)->op == AD_WINDOWS)
+            return true;
+    return false;
+}
+
+/* Is every parameter met in one way alone: as a bias, or by products that sum over the same of its axes? */
+static bool uses_alike(const tp_field_plan *p)
+{
+    const tp_program *program = p->program;
+    int *way =
+        ad_arena_alloc(p->arena, (size_t)program->n_nodes + 1, sizeof *way); /* 0: not met; 1: a bias; 2: a product */
+    for (int id = 0; way && id < program->n_nodes; id++)
+        way[id] = 0;
+    for (int id = 0; way && id < program->forward; id++) {
+        const ad_node *node = ad_node_of(program->graph, id);
+        if (!program->lives[id] || program->params[id] >= 0)
+            continue;
+        for (int k = 0; k < node->n_in; k++) {
+            int param = program->params[node->in[k]], now = node->op == AD_CONTRACT ? 2 : 1;
+            if (param < 0)
+                continue;
+            if (way[param] && way[param] != now)
+                return false;
+            way[param] = now;
+        }
+    }
+    return way;
+}
+
+static int plan_new(tp_field_plan *p, tp_algebra *algebra, tp_field_plan *single)
+{
+    const tp_program *program = algebra->program;
+    size_t n = (size_t)program->n_nodes + 1;
+    *p = (tp_field_plan){ .program = program,
+                          .graph = program->graph,
+                          .algebra = algebra,
+                          .arena = algebra->arena,
+                          .error = algebra->error,
+                          .single = single };
+    p->maps = single ? single->maps : ad_arena_alloc(p->arena, 2 * n, sizeof *p->maps);
+    p->learns = single ? single->learns : ad_arena_alloc(p->arena, n, sizeof *p->learns);
+    p->gaussian = single ? single->gaussian : ad_arena_alloc(p->arena, n, sizeof *p->gaussian);
+    if (!p->maps || !p->learns || !p->gaussian)
+        return ad_fail(p->error, "out of memory for a kernel over positions");
+    if (single)
+        return 0;
+    memset(p->maps, 0, 2 * n * sizeof *p->maps);
+    memset(p->learns, 0, n * sizeof *p->learns);
+    memset(p->gaussian, 0, n * sizeof *p->gaussian);
+    for (int k = 0; k < program->n_sites; k++)
+        p->learns[program->sites[k].param.id] = true;
+    return 0;
+}
+
+/* The output's kernel at a pair of outputs, as a field. */
+static int plan_output(tp_field_plan *p, tp_kernel_kind which, const tp_limit_spec *spec)
+{
+    int id = p->program->output.id;
+    ad_shape axes = tp_fixed_axes(p->graph, id, NULL), outputs = { 0 };
+    outputs.axes[outputs.rank++] = nn_outputs(p->program->net);
+    int32_t pair[2] = { tp_move_point(p->graph, &outputs, (int32_t)spec->output, &axes),
+                        tp_move_point(p->graph, &outputs, (int32_t)spec->output2, &axes) };
+    const int32_t *first = tp_keep(p, pair, 1), *second = first ? tp_keep(p, pair + 1, 1) : NULL;
+    if (!second)
+        return TP_NO_ROOM;
+    ad_shape none = { 0 };
+    return tp_field_of(p, which == TP_NTK ? TP_TANGENT : TP_COVARIANCE, id, id, &none,
+                       &(tp_point_pairs){ 1, first, second });
+}
+
+int tp_limit_positions(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                       size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+{
+    memset(kernel, 0, sizeof *kernel);
+    tp_algebra algebra;
+    tp_field_plan single, plan;
+    ad_error refusal = { 0 };
+    if (spec->output != spec->output2 && !x2)
+        return 1;
+    int status = tp_algebra_new(&algebra, program, error);
+    algebra.error = &refusal;
+    int field = TP_NO_ROOM;
+    if (!status && !(status = plan_new(&single, &algebra, NULL)) && !(status = plan_new(&plan, &algebra, &single))) {
+        field = uses_alike(&plan) ? plan_output(&plan, which, spec) : TP_NO_RULE_HERE;
+        status = field >= 0 ? 0 : field == TP_NO_ROOM ? -1 : 1;
+    }
+    if (!status) {
+        const tp_field out = plan.fields[field];
+        *kernel = (tp_kernel){ .rows = rows, .rows2 = x2 ? rows2 : rows, .n_terms = 1 };
+        kernel->terms[0].power = out.power;
+        kernel->terms[0].values = ad_alloc(kernel->rows * kernel->rows2, sizeof(double), "a limit kernel", &refusal);
+        status =
+            !kernel->terms[0].values ? -1 : tp_run_fields(&plan, out.array, out.c, x, rows, x2, rows2, spec, kernel);
+    }
+    tp_algebra_free(&algebra);
+    if (status)
+        tp_kernel_free(kernel);
+    return status < 0 ? ad_fail(error, "%s", refusal.text) : status;
+}

@@ -1,0 +1,674 @@
+/* plan.c: from a program to arrays over pairs of positions: covariances and tangent kernels of pairs of nodes, each from
+ * those of what the nodes are made of.
+ *
+ * Of vectors a and b at points p and q, in the limit (THEORY sections 2 and 8; Tensor Programs II):
+ *   linear in other vectors   bilinear: sums of what these have, at the points that the op takes
+ *   W x, W' x'                E 0 and no tangent kernel unless W and W' are one; else sigma^2 sum_k E x_k x'_k over the
+ *                             entries of W that both meet, and for the tangent kernel that without sigma^2, which is W's
+ *                             own part, plus sigma^2 sum_k of x's and x''s
+ *   biases                    sigma^2, and 1
+ *   f(u), g(v)                E f(u) g(v), and E f'(u) g'(v) times that of u and v; u and v are Gaussian
+ * Sums over entries that both nodes have in common, as over the offsets of a filter, are taken axis by axis, so that a
+ * window of k by k entries costs 2 k additions. */
+#include "tp/positions/inside.h"
+
+#include "autodiff/base/base.h"
+
+#include <string.h>
+
+enum { MOST_NESTED = 4000 }; /* of nodes that wait for each other */
+
+static int no_room(const tp_field_plan *p)
+{
+    ad_fail(p->error, "out of memory for a kernel over positions");
+    return TP_NO_ROOM;
+}
+
+/* ---- fields ---- */
+static int new_array(tp_field_plan *p, size_t n)
+{
+    if (!ad_arena_grow(p->arena, (void **)&p->arrays, p->n_arrays, &p->arrays_capacity, sizeof *p->arrays))
+        return no_room(p);
+    p->arrays[p->n_arrays] = (tp_field_array){ .n = n, .last = -1, .slot = -1 };
+    return p->n_arrays++;
+}
+
+static int new_field(tp_field_plan *p, int array, double c, double power)
+{
+    if (array < 0)
+        return array;
+    if (!ad_arena_grow(p->arena, (void **)&p->fields, p->n_fields, &p->fields_capacity, sizeof *p->fields))
+        return no_room(p);
+    p->fields[p->n_fields] = (tp_field){ array, false, c, power };
+    return p->n_fields++;
+}
+
+static int add_step(tp_field_plan *p, const tp_field_step *step)
+{
+    if (!ad_arena_grow(p->arena, (void **)&p->steps, p->n_steps, &p->steps_capacity, sizeof *p->steps))
+        return no_room(p);
+    p->steps[p->n_steps++] = *step;
+    return 0;
+}
+
+static int filled(tp_field_plan *p, size_t n, double value)
+{
+    int array = new_array(p, n);
+    if (array < 0 || add_step(p, &(tp_field_step){ .kind = TP_FILL, .out = array, .c = value }))
+        return TP_NO_ROOM;
+    return new_field(p, array, 1, 0);
+}
+
+static bool is_identity(const tp_point_map *map, size_t n)
+{
+    if (map->fan != 1 || map->n != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (map->to[i] != (int32_t)i)
+            return false;
+    return true;
+}
+
+/* to = c times a field of n numbers. */
+static int copy_array(tp_field_plan *p, const tp_field *from, int to, size_t n)
+{
+    int32_t *same = ad_arena_alloc(p->arena, n + 1, sizeof *same);
+    if (!same)
+        return no_room(p);
+    for (size_t i = 0; i < n; i++)
+        same[i] = (int32_t)i;
+    return add_step(
+        p, &(tp_field_step){
+               .kind = TP_ADD, .out = to, .in = from->array, .c = from->c, .starts = true, .map = { n, 1, same } });
+}
+
+/* sum += c n^power times `of`, at the pairs that the map names; *sum starts as TP_NO_FIELD, and a single summand of the
+ * same pairs is the same array. */
+static int add_to(tp_field_plan *p, int *sum, int of, double c, double power, const tp_point_map *map)
+{
+    if (of < 0)
+        return of == TP_NO_FIELD ? 0 : of;
+    const tp_field from = p->fields[of];
+    if (*sum == TP_NO_FIELD && is_identity(map, p->arrays[from.array].n)) {
+        *sum = new_field(p, from.array, c * from.c, power + from.power);
+        return *sum < 0 ? *sum : 0;
+    }
+    tp_field before = *sum >= 0 ? p->fields[*sum] : (tp_field){ -1, false, 1, power + from.power };
+    if (fabs(before.power - power - from.power) > 1e-9)
+        return TP_NO_RULE_HERE;
+    tp_field_step step = { .kind = TP_ADD, .out = before.array, .in = from.array, .c = c * from.c, .map = *map };
+    if (before.under_way)
+        return add_step(p, &step);
+    step.starts = before.array < 0;
+    if ((step.out = new_array(p, map->n)) < 0 || (!step.starts && copy_array(p, &before, step.out, map->n)) ||
+        add_step(p, &step))
+        return TP_NO_ROOM;
+    if ((*sum = new_field(p, step.out, 1, before.power)) < 0)
+        return *sum;
+    p->fields[*sum].under_way = true;
+    return 0;
+}
+
+/* ---- nodes ---- */
+static bool is_linear(const tp_field_plan *p, int id)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    if (p->program->params[id] >= 0)
+        return false;
+    switch (node->op) {
+    case AD_IDENTITY:
+    case AD_ADD:
+    case AD_SCALE:
+    case AD_SUM:
+    case AD_EXPAND:
+    case AD_SLICE:
+    case AD_UNSLICE:
+    case AD_WINDOWS:
+    case AD_CONCAT:
+    case AD_RELABEL:
+    case AD_TRANSPOSE:
+    case AD_RESHAPE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A scale's c n^power. */
+static double factor_of(const tp_field_plan *p, int id, double *power)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    *power = 0;
+    if (node->op != AD_SCALE)
+        return 1;
+    double size = tp_axis_factor(p->algebra, node->axis, power);
+    *power *= node->power;
+    return node->c * pow(size, node->power);
+}
+
+/* The operand of a product that is a parameter; -1 where it is no product with one. */
+static int matrix_of(const tp_field_plan *p, int id)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    if (node->op != AD_CONTRACT)
+        return -1;
+    bool first = p->program->params[node->in[0]] >= 0, second = p->program->params[node->in[1]] >= 0;
+    return first == second ? -1 : second;
+}
+
+static bool is_function(const ad_node *node)
+{
+    return node->op <= AD_CUSTOM && node->op != AD_IDENTITY && node->op != AD_NEG;
+}
+
+/* Is it a sum of products with parameters, and of biases? */
+static bool is_gaussian(const tp_field_plan *p, int id)
+{
+    if (p->gaussian[id])
+        return p->gaussian[id] > 0;
+    const ad_node *node = ad_node_of(p->graph, id);
+    bool is = p->program->params[id] >= 0 || matrix_of(p, id) >= 0, sum = is_linear(p, id) && !p->program->data[id];
+    for (int k = 0; k < node->n_in && sum; k++)
+        sum = is_gaussian(p, node->in[k]);
+    p->gaussian[id] = is || sum ? 1 : -1;
+    return is || sum;
+}
+
+/* The Gaussian vector that a node is a function of, and the function; -1 where it is none. */
+static int function_of(const tp_field_plan *p, int id, int *fn)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    *fn = p->algebra->variable;
+    if (p->program->widths[id] != 1)
+        return -1;
+    if (is_gaussian(p, id))
+        return id;
+    int inside, x;
+    if (!is_function(node) || p->program->data[id] || (x = function_of(p, node->in[0], &inside)) < 0)
+        return -1;
+    *fn = node->op == AD_CUSTOM ? tp_fn_custom(p->algebra, node->function, node->order, inside)
+                                : tp_fn_make(p->algebra, (int)node->op, node->c, inside, 0);
+    return *fn < 0 ? -1 : x;
+}
+
+/* ---- sums over entries in common ---- */
+/* first[i], second[i]: pair i with the entry e of axes that both have in common. */
+static int with_entries(tp_field_plan *p, int kind, int a, int b, const ad_shape *along_a, const ad_shape *along_b,
+                        const tp_point_pairs *pairs)
+{
+    ad_shape full_a = tp_fixed_axes(p->graph, a, NULL), full_b = tp_fixed_axes(p->graph, b, NULL);
+    ad_shape of_a = tp_fixed_axes(p->graph, a, along_a), of_b = tp_fixed_axes(p->graph, b, along_b);
+    size_t entries = tp_count_points(p->graph, along_a), count = pairs->n * entries;
+    ad_shape wide_a = of_a, wide_b = of_b; /* a point, and then an entry */
+    for (int i = 0; i < along_a->rank; i++) {
+        wide_a.axes[wide_a.rank++] = along_a->axes[i];
+        wide_b.axes[wide_b.rank++] = along_b->axes[i];
+    }
+    if (entries != tp_count_points(p->graph, along_b) || count > INT32_MAX / 2)
+        return TP_NO_RULE_HERE;
+    int32_t *list = ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error);
+    int32_t *to = list ? ad_arena_alloc(p->arena, count + 1, sizeof *to) : NULL;
+    for (size_t i = 0; i < count && to; i++) {
+        int32_t entry = (int32_t)(i % entries);
+        list[i] = tp_move_point(p->graph, &wide_a, pairs->first[i / entries] * (int32_t)entries + entry, &full_a);
+        list[count + i] =
+            tp_move_point(p->graph, &wide_b, pairs->second[i / entries] * (int32_t)entries + entry, &full_b);
+    }
+    tp_point_pairs all;
+    int status = !to ? TP_NO_ROOM
+                 : tp_gather_pairs(p, list, list + count, count, tp_count_points(p->graph, &full_a),
+                                   tp_count_points(p->graph, &full_b), &all, to)
+                     ? TP_NO_ROOM
+                     : 0;
+    ad_free(list);
+    ad_shape none = { 0 };
+    int sum = TP_NO_FIELD, of = status ? status : tp_field_of(p, kind, a, b, &none, &all);
+    status = add_to(p, &sum, of, 1, 0, &(tp_point_map){ pairs->n, entries, to });
+    return status ? status : sum;
+}
+
+/* Axes that an op hands on as they are, or under another name; false where it has to do with one of them. `opened`: one
+ * that ends at this op, being the offset of its windows. */
+static bool pass_axes(const ad_node *node, const ad_shape *along, ad_shape *inside, ad_axis *opened)
+{
+    *inside = (ad_shape){ 0 };
+    *opened = (ad_axis){ 0 };
+    for (int i = 0; i < along->rank; i++) {
+        ad_axis axis = along->axes[i];
+        if (node->op == AD_WINDOWS && ad_same(axis, node->axis3)) {
+            *opened = axis;
+            continue;
+        }
+        bool met = (node->op == AD_WINDOWS && ad_same(axis, node->axis2)) || node->op == AD_RESHAPE ||
+                   ((node->op == AD_SLICE || node->op == AD_UNSLICE) && ad_same(axis, node->axis2));
+        if (met)
+            return false;
+        inside->axes[inside->rank++] = node->op == AD_RELABEL && ad_same(axis, node->axis2) ? node->axis : axis;
+    }
+    return true;
+}
+
+static bool moves_alone(ad_op op)
+{
+    switch (op) {
+    case AD_IDENTITY:
+    case AD_SCALE:
+    case AD_SLICE:
+    case AD_UNSLICE:
+    case AD_WINDOWS:
+    case AD_RELABEL:
+    case AD_TRANSPOSE:
+    case AD_RESHAPE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A node with itself, where its op moves entries: both sides at once. TP_NO_RULE_HERE: not this way. */
+static int both_sides(tp_field_plan *p, int kind, int a, const ad_shape *along, const tp_point_pairs *pairs)
+{
+    const ad_node *node = ad_node_of(p->graph, a);
+    ad_shape within;
+    ad_axis opened;
+    if (!moves_alone(node->op) || !pass_axes(node, along, &within, &opened))
+        return TP_NO_RULE_HERE;
+    const tp_point_map *map = tp_map_operand(p, a, 0);
+    if (!map)
+        return p->error->text[0] ? TP_NO_ROOM : TP_NO_RULE_HERE;
+    int child = node->in[0];
+    ad_shape full = tp_fixed_axes(p->graph, a, NULL), of_a = tp_fixed_axes(p->graph, a, along);
+    ad_shape inside = tp_fixed_axes(p->graph, child, NULL), of_child = tp_fixed_axes(p->graph, child, &within);
+    size_t fan = opened.id ? ad_axis_fixed(p->graph, opened) : 1, count = pairs->n * fan;
+    ad_shape wide = of_a;
+    if (opened.id)
+        wide.axes[wide.rank++] = opened;
+    if (count > INT32_MAX / 2)
+        return TP_NO_RULE_HERE;
+    int32_t *list = ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error);
+    int32_t *to = list ? ad_arena_alloc(p->arena, count + 1, sizeof *to) : NULL;
+    for (size_t i = 0; i < 2 * count && to; i++) {
+        int32_t point = (i < count ? pairs->first : pairs->second)[i % count / fan];
+        int32_t at = map->to[tp_move_point(p->graph, &wide, point * (int32_t)fan + (int32_t)(i % fan), &full)];
+        list[i] = at < 0 ? -1 : tp_move_point(p->graph, &inside, at, &of_child);
+    }
+    size_t n = tp_count_points(p->graph, &of_child);
+    tp_point_pairs within_pairs;
+    bool failed = !to || tp_gather_pairs(p, list, list + count, count, n, n, &within_pairs, to);
+    ad_free(list);
+    if (failed)
+        return TP_NO_ROOM;
+    double power, c = factor_of(p, a, &power);
+    int sum = TP_NO_FIELD, of = tp_field_of(p, kind, child, child, &within, &within_pairs);
+    int status = add_to(p, &sum, of, c * c, 2 * power, &(tp_point_map){ pairs->n, fan, to });
+    return status ? status : sum;
+}
+
+/* One side of a pair is linear in its operands. */
+static int one_side(tp_field_plan *p, int kind, int a, int b, bool second, const tp_point_pairs *pairs)
+{
+    int id = second ? b : a, other = second ? a : b, sum = TP_NO_FIELD;
+    const ad_node *node = ad_node_of(p->graph, id);
+    double power, c = factor_of(p, id, &power);
+    ad_shape none = { 0 }, axes = tp_fixed_axes(p->graph, other, NULL);
+    for (int k = 0; k < node->n_in; k++) {
+        const tp_point_map *map = tp_map_operand(p, id, k);
+        if (!map)
+            return p->error->text[0] ? TP_NO_ROOM : TP_NO_RULE_HERE;
+        ad_shape inside = tp_fixed_axes(p->graph, node->in[k], NULL);
+        size_t count = pairs->n * map->fan, n = tp_count_points(p->graph, &inside),
+               m = tp_count_points(p->graph, &axes);
+        int32_t *list = ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error);
+        int32_t *to = list ? ad_arena_alloc(p->arena, count + 1, sizeof *to) : NULL;
+        for (size_t i = 0; i < count && to; i++) {
+            int32_t here = (second ? pairs->second : pairs->first)[i / map->fan];
+            list[second ? count + i : i] = map->to[(size_t)here * map->fan + i % map->fan];
+            list[second ? i : count + i] = (second ? pairs->first : pairs->second)[i / map->fan];
+        }
+        tp_point_pairs within;
+        bool failed = !to || tp_gather_pairs(p, list, list + count, count, second ? m : n, second ? n : m, &within, to);
+        ad_free(list);
+        if (failed)
+            return TP_NO_ROOM;
+        int of = within.n ? tp_field_of(p, kind, second ? a : node->in[k], second ? node->in[k] : b, &none, &within)
+                          : TP_NO_FIELD;
+        int status = add_to(p, &sum, of, c, power, &(tp_point_map){ pairs->n, map->fan, to });
+        if (status)
+            return status;
+    }
+    return sum;
+}
+
+/* ---- what is not linear ---- */
+/* Entries of data in common, for each pair: products of the two samples' data. */
+static int data_field(tp_field_plan *p, int a, int b, const ad_shape *along, const tp_point_pairs *pairs)
+{
+    tp_field_plan *owner = p->single ? p->single : p;
+    int nodes[2] = { a, b }, numbers[2];
+    for (int side = 0; side < 2; side++) {
+        int k = 0;
+        while (k < owner->n_data && owner->data[k].node != nodes[side])
+            k++;
+        if (k == owner->n_data) {
+            if (!ad_arena_grow(owner->arena, (void **)&owner->data, k, &owner->data_capacity, sizeof *owner->data))
+                return no_room(p);
+            ad_shape axes = tp_fixed_axes(p->graph, nodes[side], NULL);
+            owner->data[owner->n_data++] =
+                (tp_field_data){ .node = nodes[side], .points = tp_count_points(p->graph, &axes) };
+        }
+        numbers[side] = k;
+    }
+    size_t entries = tp_count_points(p->graph, along), count = pairs->n * entries;
+    int32_t *to = count < INT32_MAX / 2 ? ad_arena_alloc(p->arena, 2 * count + 1, sizeof *to) : NULL;
+    if (!to)
+        return no_room(p);
+    for (int side = 0; side < 2; side++) {
+        ad_shape full = tp_fixed_axes(p->graph, nodes[side], NULL), wide = tp_fixed_axes(p->graph, nodes[side], along);
+        for (int i = 0; i < along->rank; i++)
+            wide.axes[wide.rank++] = along->axes[i];
+        for (size_t i = 0; i < count; i++) {
+            int32_t point = (side ? pairs->second : pairs->first)[i / entries];
+            to[2 * i + (size_t)side] =
+                tp_move_point(p->graph, &wide, point * (int32_t)entries + (int32_t)(i % entries), &full);
+        }
+    }
+    int array = new_array(p, pairs->n);
+    tp_field_step step = {
+        .kind = TP_DATA, .out = array, .c = 1, .map = { pairs->n, entries, to }, .x = numbers[0], .y = numbers[1]
+    };
+    return array < 0 || add_step(p, &step) ? TP_NO_ROOM : new_field(p, array, 1, 0);
+}
+
+/* A parameter under renamings: the number of the entry that a point of a node names, of the fixed axes that the node
+ * has. */
+typedef struct {
+    int param;
+    ad_shape names, fixed,
+        over;     /* as the node calls its axes; the fixed ones that the node has; those that are summed */
+    double width; /* the size of the width that is summed, over n; 0: there is none */
+} use;
+
+static int find_use(const tp_field_plan *p, int id, const ad_shape *over, use *u)
+{
+    memset(u, 0, sizeof *u);
+    u->param = tp_peel(p->graph, id, &u->names);
+    const ad_init *init = u->param < 0 ? NULL : ad_node_of(p->graph, u->param)->init;
+    if (!init || fabs(init->mean) > 0 || init->orthogonal)
+        return -1;
+    for (int i = 0; i < u->names.rank; i++) {
+        ad_axis axis = u->names.axes[i];
+        bool wide = ad_axis_kind(p->graph, axis) == AD_WIDTH, summed = over && ad_has(over, axis);
+        if (wide && summed && u->width > 0)
+            return -1;
+        if (wide && summed)
+            u->width = ad_axis_ratio(p->graph, axis);
+        else if (!wide && summed)
+            u->over.axes[u->over.rank++] = axis;
+        else if (!wide)
+            u->fixed.axes[u->fixed.rank++] = axis;
+    }
+    return over && u->over.rank + (u->width > 0) != over->rank ? -1 : 0;
+}
+
+/* The variance of an entry of a parameter, as c n^power. */
+static double variance_of_entry(const tp_field_plan *p, int param, double *power)
+{
+    const ad_init *init = ad_node_of(p->graph, param)->init;
+    double size = tp_axis_factor(p->algebra, init->axis, power), dp = init->axis.id ? init->deviation_power : 0;
+    *power *= 2 * dp;
+    return init->deviation * init->deviation * pow(size, 2 * dp);
+}
+
+/* Do both sides have the same entry of a parameter's axes? */
+static bool same_entry(const tp_field_plan *p, int a, const use *u, int32_t first, int b, const use *v, int32_t second)
+{
+    ad_shape of_a = tp_fixed_axes(p->graph, a, NULL), of_b = tp_fixed_axes(p->graph, b, NULL);
+    return tp_move_point(p->graph, &of_a, first, &u->fixed) == tp_move_point(p->graph, &of_b, second, &v->fixed);
+}
+
+static int bias_field(tp_field_plan *p, int kind, int a, int b, const tp_point_pairs *pairs)
+{
+    use u, v;
+    if (find_use(p, a, NULL, &u) || find_use(p, b, NULL, &v))
+        return TP_NO_RULE_HERE;
+    if (u.param != v.param || (kind == TP_TANGENT && !p->learns[u.param]))
+        return TP_NO_FIELD;
+    double power = 0, value = kind == TP_TANGENT ? 1 : variance_of_entry(p, u.param, &power);
+    int one = filled(p, 1, value), sum = TP_NO_FIELD;
+    int32_t *to = ad_arena_alloc(p->arena, pairs->n + 1, sizeof *to);
+    if (one < 0 || !to)
+        return no_room(p);
+    for (size_t i = 0; i < pairs->n; i++)
+        to[i] = same_entry(p, a, &u, pairs->first[i], b, &v, pairs->second[i]) ? 0 : -1;
+    int status = add_to(p, &sum, one, 1, power, &(tp_point_map){ pairs->n, 1, to });
+    return status ? status : sum;
+}
+
+/* The sums of x x' over the entries of W that both products meet: of W's pairs. */
+static int product_sum(tp_field_plan *p, int kind, int x, int y, const use *u, const use *v,
+                       const tp_point_pairs *pairs)
+{
+    bool same = x == y && u->over.rank == v->over.rank;
+    for (int i = 0; i < u->over.rank && same; i++)
+        same = ad_same(u->over.axes[i], v->over.axes[i]);
+    return same ? tp_field_of(p, kind, x, y, &u->over, pairs) : with_entries(p, kind, x, y, &u->over, &v->over, pairs);
+}
+
+/* Is it data, or a vector over the width that is summed? */
+static bool meets_vector(const tp_field_plan *p, int x, const use *u)
+{
+    return u->width > 0 ? p->program->widths[x] == 1 && p->program->params[x] < 0 : p->program->data[x];
+}
+
+static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_point_pairs *pairs)
+{
+    const ad_node *of_a = ad_node_of(p->graph, a), *of_b = ad_node_of(p->graph, b);
+    int ma = matrix_of(p, a), mb = matrix_of(p, b);
+    use u, v;
+    if (find_use(p, of_a->in[ma], &of_a->over, &u) || find_use(p, of_b->in[mb], &of_b->over, &v))
+        return TP_NO_RULE_HERE;
+    if (u.param != v.param)
+        return TP_NO_FIELD;
+    for (int i = 0; i < u.names.rank; i++) /* both meet W by the same of its axes */
+        if (ad_has(&of_a->over, u.names.axes[i]) != ad_has(&of_b->over, v.names.axes[i]))
+            return TP_NO_RULE_HERE;
+    int x = of_a->in[!ma], y = of_b->in[!mb];
+    if (!meets_vector(p, x, &u) || !meets_vector(p, y, &v))
+        return TP_NO_RULE_HERE;
+    ad_shape axes_a = tp_fixed_axes(p->graph, a, NULL), axes_b = tp_fixed_axes(p->graph, b, NULL);
+    ad_shape of_x = tp_fixed_axes(p->graph, x, &u.over), of_y = tp_fixed_axes(p->graph, y, &v.over);
+    int32_t *list = ad_alloc(2 * pairs->n + 1, sizeof *list, "a network's positions", p->error);
+    int32_t *to = list ? ad_arena_alloc(p->arena, pairs->n + 1, sizeof *to) : NULL;
+    for (size_t i = 0; i < pairs->n && to; i++) {
+        bool meets = same_entry(p, a, &u, pairs->first[i], b, &v, pairs->second[i]);
+        list[i] = meets ? tp_move_point(p->graph, &axes_a, pairs->first[i], &of_x) : -1;
+        list[pairs->n + i] = meets ? tp_move_point(p->graph, &axes_b, pairs->second[i], &of_y) : -1;
+    }
+    tp_point_pairs within;
+    bool failed = !to || tp_gather_pairs(p, list, list + pairs->n, pairs->n, tp_count_points(p->graph, &of_x),
+                                         tp_count_points(p->graph, &of_y), &within, to);
+    ad_free(list);
+    if (failed)
+        return TP_NO_ROOM;
+    double power, variance = variance_of_entry(p, u.param, &power), width = u.width > 0 ? u.width : 1;
+    double n_power = u.width > 0 ? 1 : 0;
+    const tp_point_map map = { pairs->n, 1, to };
+    int sum = TP_NO_FIELD, status = 0;
+    if (within.n == 0)
+        return TP_NO_FIELD;
+    if (kind == TP_TANGENT && variance > 0)
+        status =
+            add_to(p, &sum, product_sum(p, TP_TANGENT, x, y, &u, &v, &within), variance * width, power + n_power, &map);
+    if (!status && kind == TP_TANGENT && p->learns[u.param])
+        status = add_to(p, &sum, product_sum(p, TP_COVARIANCE, x, y, &u, &v, &within), width, n_power, &map);
+    if (kind == TP_COVARIANCE && variance > 0)
+        status = add_to(p, &sum, product_sum(p, TP_COVARIANCE, x, y, &u, &v, &within), variance * width,
+                        power + n_power, &map);
+    return status ? status : sum;
+}
+
+/* ---- expectations ---- */
+static int number_of_function(tp_field_plan *p, int fn)
+{
+    int k = 0;
+    while (k < p->n_functions && p->functions[k].fn != fn)
+        k++;
+    if (k < p->n_functions)
+        return k;
+    if (!ad_arena_grow(p->arena, (void **)&p->functions, k, &p->functions_capacity, sizeof *p->functions))
+        return no_room(p);
+    p->functions[k].fn = fn;
+    if (tp_univariate_of(p->algebra, fn, &p->functions[k].u))
+        return TP_NO_RULE_HERE;
+    return p->n_functions++;
+}
+
+/* The number of a Gaussian vector's variances. */
+static int find_variance(tp_field_plan *p, int node)
+{
+    tp_field_plan *owner = p->single ? p->single : p;
+    for (int k = 0; k < owner->n_variances; k++)
+        if (owner->variances[k].node == node)
+            return k;
+    ad_shape axes = tp_fixed_axes(p->graph, node, NULL), none = { 0 };
+    size_t n = tp_count_points(p->graph, &axes);
+    int32_t *points = ad_alloc(n + 1, sizeof *points, "a network's positions", p->error);
+    for (size_t i = 0; i < n && points; i++)
+        points[i] = (int32_t)i;
+    const int32_t *list = points ? tp_keep(owner, points, n) : NULL;
+    ad_free(points);
+    int field =
+        list ? tp_field_of(owner, TP_COVARIANCE, node, node, &none, &(tp_point_pairs){ n, list, list }) : TP_NO_ROOM;
+    if (field == TP_NO_FIELD)
+        field = filled(owner, n, 0);
+    if (field < 0)
+        return field;
+    if (fabs(owner->fields[field].power) > 1e-9)
+        return TP_NO_RULE_HERE;
+    if (!ad_arena_grow(owner->arena, (void **)&owner->variances, owner->n_variances, &owner->variances_capacity,
+                       sizeof *owner->variances))
+        return no_room(p);
+    owner->variances[owner->n_variances] = (tp_field_variance){ .node = node, .field = field, .points = n };
+    return owner->n_variances++;
+}
+
+static int remember(tp_field_plan *p, int kind, int a, int b, const ad_shape *along, const tp_point_pairs *pairs,
+                    int field)
+{
+    if (!ad_arena_grow(p->arena, (void **)&p->requests, p->n_requests, &p->requests_capacity, sizeof *p->requests))
+        return no_room(p);
+    p->requests[p->n_requests++] = (tp_request){ kind, a, b, field, *along, pairs->first, pairs->second };
+    return field;
+}
+
+static const tp_request *known(const tp_field_plan *p, int kind, int a, int b, const ad_shape *along,
+                               const tp_point_pairs *pairs)
+{
+    for (int k = p->n_requests; k-- > 0;) {
+        const tp_request *r = &p->requests[k];
+        bool same = r->kind == kind && r->a == a && r->b == b && r->first == pairs->first &&
+                    r->second == pairs->second && r->along.rank == along->rank;
+        for (int i = 0; i < along->rank && same; i++)
+            same = ad_same(r->along.axes[i], along->axes[i]);
+        if (same)
+            return r;
+    }
+    return NULL;
+}
+
+static int expectation(tp_field_plan *p, int kind, int a, int b, const tp_point_pairs *pairs)
+{
+    int fn[2], u = function_of(p, a, &fn[0]), v = u < 0 ? -1 : function_of(p, b, &fn[1]);
+    ad_shape none = { 0 };
+    tp_field_step step = {
+        .kind = TP_EXPECT, .out = -1, .tangent = -1, .tangent_out = -1, .df = -1, .dg = -1, .pairs = *pairs
+    };
+    if (v < 0)
+        return p->error->text[0] ? TP_NO_ROOM : TP_NO_RULE_HERE;
+    int tangent = TP_NO_FIELD;
+    if (kind == TP_TANGENT) {
+        if ((tangent = tp_field_of(p, TP_TANGENT, u, v, &none, pairs)) < 0)
+            return tangent;
+        for (int side = 0; side < 2; side++) {
+            double value;
+            int derivative = tp_fn_derivative(p->algebra, fn[side]);
+            if (derivative < 0)
+                return TP_NO_RULE_HERE;
+            if (tp_fn_is_number(p->algebra, derivative, &value) && !(fabs(value) > 0))
+                return TP_NO_FIELD;
+            int number = number_of_function(p, derivative);
+            if (number < 0)
+                return number;
+            *(side ? &step.dg : &step.df) = number;
+        }
+    }
+    int covariance = tp_field_of(p, TP_COVARIANCE, u, v, &none, pairs);
+    if (covariance == TP_NO_FIELD)
+        covariance = filled(p, pairs->n, 0);
+    if (covariance < 0 || (step.f = number_of_function(p, fn[0])) < 0 || (step.g = number_of_function(p, fn[1])) < 0)
+        return covariance < 0 ? covariance : TP_NO_RULE_HERE;
+    if ((step.variance = find_variance(p, u)) < 0 || (step.variance2 = find_variance(p, v)) < 0)
+        return step.variance < 0 ? step.variance : step.variance2;
+    step.in = p->fields[covariance].array;
+    step.c = p->fields[covariance].c;
+    if (fabs(p->fields[covariance].power) > 1e-9)
+        return TP_NO_RULE_HERE;
+    bool once = kind == TP_TANGENT && !known(p, TP_COVARIANCE, a, b, &none, pairs); /* both in one pass */
+    if (kind == TP_COVARIANCE || once)
+        step.out = new_array(p, pairs->n);
+    double power = 0;
+    if (kind == TP_TANGENT) {
+        step.tangent = p->fields[tangent].array;
+        step.tangent_c = p->fields[tangent].c;
+        power = p->fields[tangent].power;
+        step.tangent_out = new_array(p, pairs->n);
+    }
+    if (step.out == TP_NO_ROOM || step.tangent_out == TP_NO_ROOM || add_step(p, &step))
+        return TP_NO_ROOM;
+    if (once && remember(p, TP_COVARIANCE, a, b, &none, pairs, new_field(p, step.out, 1, 0)) < 0)
+        return TP_NO_ROOM;
+    return kind == TP_TANGENT ? new_field(p, step.tangent_out, 1, power) : new_field(p, step.out, 1, 0);
+}
+
+/* ---- the rules ---- */
+static int by_rules(tp_field_plan *p, int kind, int a, int b, const ad_shape *along, const tp_point_pairs *pairs)
+{
+    bool data_a = p->program->data[a], data_b = p->program->data[b];
+    if (kind == TP_TANGENT && (data_a || data_b))
+        return TP_NO_FIELD;
+    if (data_a != data_b)
+        return TP_NO_RULE_HERE;
+    int way = a == b && is_linear(p, a) ? both_sides(p, kind, a, along, pairs) : TP_NO_RULE_HERE;
+    if (way != TP_NO_RULE_HERE)
+        return way;
+    if (data_a)
+        return data_field(p, a, b, along, pairs);
+    if (along->rank)
+        return with_entries(p, kind, a, b, along, along, pairs);
+    if (is_linear(p, a) || is_linear(p, b))
+        return one_side(p, kind, a, b, !is_linear(p, a) || (is_linear(p, b) && b > a), pairs);
+    bool bias_a = p->program->params[a] >= 0, bias_b = p->program->params[b] >= 0;
+    bool product_a = matrix_of(p, a) >= 0, product_b = matrix_of(p, b) >= 0;
+    if (bias_a && bias_b)
+        return bias_field(p, kind, a, b, pairs);
+    if (product_a && product_b)
+        return product_field(p, kind, a, b, pairs);
+    if ((bias_a || product_a) && (bias_b || product_b)) /* a parameter is one or the other, never both */
+        return TP_NO_FIELD;
+    return expectation(p, kind, a, b, pairs);
+}
+
+int tp_field_of(tp_field_plan *p, int kind, int a, int b, const ad_shape *along, const tp_point_pairs *pairs)
+{
+    const tp_request *request = known(p, kind, a, b, along, pairs);
+    if (request)
+        return request->field;
+    if (pairs->n == 0)
+        return TP_NO_FIELD;
+    if (p->program->widths[a] > 1 || p->program->widths[b] > 1 || p->depth >= MOST_NESTED)
+        return TP_NO_RULE_HERE;
+    p->depth++;
+    int field = by_rules(p, kind, a, b, along, pairs);
+    p->depth--;
+    return field <= TP_NO_RULE_HERE ? field : remember(p, kind, a, b, along, pairs, field);
+}

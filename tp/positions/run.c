@@ -1,0 +1,577 @@
+/* run.c: a plan in numbers: a sample of the first set against several of the second at a time, which lie side by side. */
+#include "tp/positions/inside.h"
+
+#include "autodiff/base/base.h"
+
+#include <limits.h>
+#include <string.h>
+
+enum { LANES = 64, FEWEST_LANES = 8, CACHE = 512 * 1024, TOGETHER = 1024 /* numbers of an expectation at a time */ };
+
+/* Mehler's series of a function over a vector's variances, of either set. */
+typedef struct {
+    int function, variance;
+    tp_mehler *of[2];
+} series;
+
+typedef struct {
+    tp_field_plan *plan, *single;
+    const double *x[2];
+    size_t rows[2];
+    bool same;
+    series *series;
+    int n_series, series_capacity;
+    ad_error *error;
+} run;
+
+/* One thread's part: arrays, slot by slot. */
+typedef struct {
+    const run *run;
+    const tp_field_plan *plan;
+    double **slots;
+    double *memory;
+    size_t lanes; /* room for */
+    /* a pair plan's: sample `row` of the first set, `count` ones from `column` on of the second. A single plan's: `count`
+     * samples from `column` on, of `set`, each with itself */
+    size_t row, column, count;
+    int set;
+    tp_field_seen *seen; /* by step */
+    ad_error *error;
+} worker;
+
+/* ---- slots ---- */
+static void read_at(tp_field_plan *p, int array, int step)
+{
+    if (array >= 0 && p->arrays[array].last < step)
+        p->arrays[array].last = step;
+}
+
+/* Where arrays lie: those that are read no more leave their place to others of the same size. How many numbers a lane
+ * has, and the places' sizes; 0 without memory. */
+static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_slots)
+{
+    int *freed = ad_alloc((size_t)p->n_arrays + 1, sizeof *freed, "a plan", p->error), n_freed = 0;
+    *sizes = ad_arena_alloc(p->arena, (size_t)p->n_arrays + 1, sizeof **sizes);
+    size_t total = 0;
+    *n_slots = 0;
+    for (int i = 0; i < p->n_steps && freed; i++) {
+        const tp_field_step *s = &p->steps[i];
+        read_at(p, s->out, i);
+        read_at(p, s->tangent_out, i);
+        if (s->kind == TP_ADD || s->kind == TP_EXPECT)
+            read_at(p, s->in, i);
+        if (s->kind == TP_EXPECT && !p->single) {
+            read_at(p, p->fields[p->variances[s->variance].field].array, INT_MAX);
+            read_at(p, p->fields[p->variances[s->variance2].field].array, INT_MAX);
+        }
+        read_at(p, s->kind == TP_EXPECT ? s->tangent : -1, i);
+    }
+    for (int k = 0; k < p->n_variances; k++)
+        read_at(p, p->fields[p->variances[k].field].array, INT_MAX);
+    read_at(p, kept, INT_MAX);
+    for (int i = 0; i < p->n_steps && freed && *sizes; i++) {
+        const tp_field_step *s = &p->steps[i];
+        int made[2] = { s->out, s->kind == TP_EXPECT ? s->tangent_out : -1 };
+        for (int k = 0; k < 2; k++) {
+            if (made[k] < 0 || p->arrays[made[k]].slot >= 0)
+                continue;
+            tp_field_array *a = &p->arrays[made[k]];
+            int at = n_freed - 1;
+            while (at >= 0 && (*sizes)[freed[at]] != a->n)
+                at--;
+            if (at >= 0) {
+                a->slot = freed[at];
+                freed[at] = freed[--n_freed];
+            } else {
+                a->slot = *n_slots;
+                (*sizes)[(*n_slots)++] = a->n;
+                total += a->n;
+            }
+        }
+        int reads[4] = { s->kind == TP_ADD || s->kind == TP_EXPECT ? s->in : -1, s->kind == TP_EXPECT ? s->tangent : -1,
+                         s->out, made[1] };
+        for (int k = 0; k < 4; k++) {
+            bool again = false;
+            for (int l = 0; l < k; l++)
+                again = again || reads[l] == reads[k];
+            if (reads[k] >= 0 && !again && p->arrays[reads[k]].last == i)
+                freed[n_freed++] = p->arrays[reads[k]].slot;
+        }
+    }
+    ad_free(freed);
+    return *sizes && freed ? total + 1 : 0;
+}
+
+static int worker_begin(worker *w, const run *r, const tp_field_plan *p, const size_t *sizes, int n_slots, size_t total,
+                        size_t lanes, ad_error *error)
+{
+    *w = (worker){ .run = r, .plan = p, .lanes = lanes, .error = error };
+    w->slots = ad_alloc((size_t)n_slots + 1, sizeof *w->slots, "a kernel over positions", error);
+    w->memory = w->slots ? ad_alloc(total * lanes, sizeof *w->memory, "a kernel over positions", error) : NULL;
+    w->seen = w->memory ? ad_alloc((size_t)p->n_steps + 1, sizeof *w->seen, "a kernel over positions", error) : NULL;
+    double *next = w->memory;
+    for (int k = 0; k < n_slots && w->seen; k++, next += sizes[k - 1] * lanes)
+        w->slots[k] = next;
+    return w->seen ? 0 : -1;
+}
+
+static void worker_end(worker *w)
+{
+    ad_free(w->slots);
+    ad_free(w->memory);
+    ad_free(w->seen);
+}
+
+static double *values_of(const worker *w, int array)
+{
+    return w->slots[w->plan->arrays[array].slot];
+}
+
+/* ---- steps ---- */
+static void add(const worker *w, const tp_field_step *s)
+{
+    size_t lanes = w->count, fan = s->map.fan;
+    const double *in = values_of(w, s->in);
+    double *out = values_of(w, s->out);
+    for (size_t i = 0; i < s->map.n; i++, out += lanes) {
+        double sum[LANES] = { 0 };
+        const int32_t *to = s->map.to + i * fan;
+        for (size_t k = 0; k < fan; k++) {
+            if (to[k] < 0)
+                continue;
+            const double *from = in + (size_t)to[k] * lanes;
+            for (size_t t = 0; t < lanes; t++)
+                sum[t] += from[t];
+        }
+        if (s->starts)
+            for (size_t t = 0; t < lanes; t++)
+                out[t] = s->c * sum[t];
+        else
+            for (size_t t = 0; t < lanes; t++)
+                out[t] += s->c * sum[t];
+    }
+}
+
+static void multiply_data(const worker *w, const tp_field_step *s)
+{
+    const tp_field_plan *owner = w->plan->single ? w->plan->single : w->plan;
+    bool single = !w->plan->single;
+    const size_t *rows = w->run->rows;
+    int first = single ? w->set : 0, second = single ? w->set : 1;
+    const double *x = owner->data[s->x].values[first], *y = owner->data[s->y].values[second];
+    double *out = values_of(w, s->out);
+    for (size_t i = 0; i < s->map.n; i++, out += w->count) {
+        memset(out, 0, w->count * sizeof *out);
+        for (size_t k = 0; k < s->map.fan; k++) {
+            const int32_t *entry = s->map.to + 2 * (i * s->map.fan + k);
+            const double *a = x + (size_t)entry[0] * rows[first], *b = y + (size_t)entry[1] * rows[second] + w->column;
+            if (single)
+                for (size_t t = 0; t < w->count; t++)
+                    out[t] += a[w->column + t] * b[t];
+            else if (fabs(a[w->row]) > 0)
+                for (size_t t = 0; t < w->count; t++)
+                    out[t] += a[w->row] * b[t];
+        }
+    }
+}
+
+/* Covariances and variances of some pairs. */
+typedef struct {
+    double q11[TOGETHER], q22[TOGETHER], q12[TOGETHER], spare[TOGETHER];
+} block;
+
+static void load(const worker *w, const tp_field_step *s, size_t from, size_t pairs, block *b)
+{
+    const tp_field_plan *p = w->plan, *owner = p->single ? p->single : p;
+    const double *in = values_of(w, s->in) + from * w->count;
+    size_t lanes = w->count;
+    for (size_t i = 0; i < pairs; i++) {
+        size_t first = (size_t)s->pairs.first[from + i], second = (size_t)s->pairs.second[from + i];
+        double *q11 = b->q11 + i * lanes, *q22 = b->q22 + i * lanes;
+        if (p->single) {
+            double q = owner->variances[s->variance].values[0][first * w->run->rows[0] + w->row];
+            const double *v = owner->variances[s->variance2].values[1] + second * w->run->rows[1] + w->column;
+            for (size_t t = 0; t < lanes; t++) {
+                q11[t] = q;
+                q22[t] = v[t];
+            }
+        } else {
+            const tp_field *u = &p->fields[p->variances[s->variance].field],
+                           *v = &p->fields[p->variances[s->variance2].field];
+            const double *of_u = values_of(w, u->array) + first * lanes,
+                         *of_v = values_of(w, v->array) + second * lanes;
+            for (size_t t = 0; t < lanes; t++) {
+                q11[t] = u->c * of_u[t];
+                q22[t] = v->c * of_v[t];
+            }
+        }
+    }
+    for (size_t i = 0; i < pairs * lanes; i++)
+        b->q12[i] = s->c * in[i];
+}
+
+/* Correlations that are 1 up to roundings count as 1: closed forms take what is beyond it so. */
+static void settle_line(block *b, size_t n, tp_field_seen *seen)
+{
+    double most = 0;
+    int on_line = 0;
+    for (size_t i = 0; i < n; i++) {
+        double limit = sqrt(b->q11[i]) * sqrt(b->q22[i]), size = fabs(b->q12[i]), c = limit > 0 ? size / limit : 0;
+        bool on = c > 1 - TP_ON_LINE, exact = b->q11[i] == b->q22[i] && size == b->q11[i];
+        most = on || c < most ? most : c;
+        on_line |= on && !exact;
+        b->q12[i] = on && !exact ? copysign(limit * (1 + 2 * TP_ON_LINE), b->q12[i]) : b->q12[i];
+    }
+    seen->most = fmax(seen->most, most);
+    seen->on_line = seen->on_line || on_line;
+}
+
+static const tp_mehler *series_of(const run *r, int function, int variance, int set)
+{
+    for (int k = 0; k < r->n_series; k++)
+        if (r->series[k].function == function && r->series[k].variance == variance)
+            return r->series[k].of[r->same ? 0 : set];
+    return NULL;
+}
+
+/* E f g by series, pair by pair. */
+static void by_series(const worker *w, const tp_field_step *s, int f, int g, size_t from, size_t pairs,
+                      const double *q12, double *out)
+{
+    const run *r = w->run;
+    const tp_mehler *of_f = series_of(r, f, s->variance, 0), *of_g = series_of(r, g, s->variance2, 1);
+    for (size_t i = 0; i < pairs; i++) {
+        size_t a = (size_t)s->pairs.first[from + i] * r->rows[0] + w->row;
+        size_t b = (size_t)s->pairs.second[from + i] * r->rows[1] + w->column;
+        tp_mehler_tile(of_f, of_g, a, 1, b, w->count, q12 + i * w->count, w->count, out + i * w->count, w->count);
+    }
+}
+
+/* The same where each sample meets itself, and there are no series yet. */
+static int by_new_series(const worker *w, const tp_univariate *f, const tp_univariate *g, const block *b, size_t n,
+                         double *out)
+{
+    tp_mehler *of_f = tp_mehler_new(f, n, b->q11, 0, 0, w->error);
+    tp_mehler *of_g = of_f ? tp_mehler_new(g, n, b->q22, 0, 0, w->error) : NULL;
+    for (size_t i = 0; i < n && of_g; i++)
+        tp_mehler_tile(of_f, of_g, i, 1, i, 1, &b->q12[i], 1, &out[i], 1);
+    int status = of_g ? 0 : -1;
+    tp_mehler_free(of_f);
+    tp_mehler_free(of_g);
+    return status;
+}
+
+static int expect_one(const worker *w, const tp_field_step *s, int f, int g, size_t from, size_t pairs, block *b,
+                      double *out)
+{
+    const tp_univariate *u = &w->plan->functions[f].u, *v = &w->plan->functions[g].u;
+    if (tp_closed(u, v, pairs * w->count, b->q11, b->q22, b->q12, NULL, out))
+        return 0;
+    if (!w->plan->single)
+        return by_new_series(w, u, v, b, pairs * w->count, out);
+    by_series(w, s, f, g, from, pairs, b->q12, out);
+    return 0;
+}
+
+static int expect(const worker *w, const tp_field_step *s, tp_field_seen *seen)
+{
+    block b;
+    const tp_field_plan *p = w->plan;
+    size_t together = TOGETHER / w->count;
+    double *out = s->out < 0 ? NULL : values_of(w, s->out);
+    double *tangent_out = s->tangent_out < 0 ? NULL : values_of(w, s->tangent_out);
+    const double *tangent = s->tangent < 0 ? NULL : values_of(w, s->tangent);
+    for (size_t from = 0; from < s->pairs.n; from += together) {
+        size_t pairs = s->pairs.n - from < together ? s->pairs.n - from : together, n = pairs * w->count;
+        size_t at = from * w->count;
+        load(w, s, from, pairs, &b);
+        settle_line(&b, n, seen);
+        bool both = out && tangent_out && s->f == s->g && s->df == s->dg &&
+                    tp_closed_pair(&p->functions[s->f].u, &p->functions[s->df].u, n, b.q11, b.q22, b.q12, NULL,
+                                   out + at, b.spare);
+        if (!both && out && expect_one(w, s, s->f, s->g, from, pairs, &b, out + at))
+            return -1;
+        if (!both && tangent_out && expect_one(w, s, s->df, s->dg, from, pairs, &b, b.spare))
+            return -1;
+        for (size_t i = 0; i < n && tangent_out; i++)
+            tangent_out[at + i] = s->tangent_c * tangent[at + i] * b.spare[i];
+    }
+    return 0;
+}
+
+static int run_steps(const worker *w)
+{
+    for (int i = 0; i < w->plan->n_steps; i++) {
+        const tp_field_step *s = &w->plan->steps[i];
+        switch (s->kind) {
+        case TP_FILL:
+            for (size_t k = 0; k < w->plan->arrays[s->out].n * w->count; k++)
+                values_of(w, s->out)[k] = s->c;
+            break;
+        case TP_DATA:
+            multiply_data(w, s);
+            break;
+        case TP_ADD:
+            add(w, s);
+            break;
+        case TP_EXPECT:
+            if (expect(w, s, &w->seen[i]))
+                return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- data ---- */
+/* (rows, points) of a node's values, or of the inputs, as (points, rows). */
+static int turn_data(const run *r, tp_field_data *d, int set, const double *values)
+{
+    size_t rows = r->rows[set];
+    if (!(d->values[set] = ad_alloc(d->points * rows, sizeof(double), "the limit's inputs", r->error)))
+        return -1;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < d->points; k++)
+            d->values[set][k * rows + i] = values[i * d->points + k];
+    return 0;
+}
+
+static int load_data(const run *r, int set)
+{
+    tp_field_plan *owner = r->single;
+    ad_var input = nn_input(owner->program->net);
+    ad_plan_spec spec = { .type = AD_DOUBLE, .capacity = { .n = 1, .n_batches = 1 } };
+    spec.capacity.batches[0].axis = nn_batch(owner->program->net);
+    spec.capacity.batches[0].size = r->rows[set];
+    int status = 0;
+    for (int k = 0; k < owner->n_data && !status; k++) {
+        ad_var node = { owner->program->graph, owner->data[k].node };
+        if (node.id == input.id) {
+            status = turn_data(r, &owner->data[k], set, r->x[set]);
+            continue;
+        }
+        ad_plan *plan = ad_plan_new(&node, 1, &spec, r->error);
+        if (!plan || ad_bind(plan, input, r->x[set]) || ad_run(plan, &spec.capacity, r->error) ||
+            turn_data(r, &owner->data[k], set, ad_output(plan, 0)))
+            status = ad_fail(r->error, "the program's data cannot be computed");
+        ad_plan_free(plan);
+    }
+    return status;
+}
+
+/* Data over the batch and fixed axes, the batch first. */
+static bool data_lies_well(const tp_field_plan *owner, int node)
+{
+    const ad_shape *shape = &ad_node_of(owner->graph, node)->shape;
+    bool well = shape->rank > 0 && ad_same(shape->axes[0], nn_batch(owner->program->net));
+    for (int i = 1; i < shape->rank; i++)
+        well = well && ad_axis_fixed(owner->graph, shape->axes[i]) > 0;
+    return well;
+}
+
+/* ---- single samples ---- */
+static size_t lanes_for(size_t total)
+{
+    size_t lanes = LANES;
+    while (lanes > FEWEST_LANES && total * lanes * sizeof(double) > CACHE)
+        lanes /= 2;
+    return lanes;
+}
+
+/* Variances of all vectors at all points, of both sets. */
+static int run_single(run *r, tp_field_seen *seen)
+{
+    tp_field_plan *p = r->single;
+    size_t *sizes, total;
+    int n_slots, status = 0;
+    if (!(total = place_arrays(p, -1, &sizes, &n_slots)))
+        return -1;
+    worker w;
+    size_t lanes = lanes_for(total);
+    status = worker_begin(&w, r, p, sizes, n_slots, total, lanes, r->error);
+    for (int set = 0; set < (r->same ? 1 : 2) && !status; set++) {
+        for (int k = 0; k < p->n_variances && !status; k++) {
+            tp_field_variance *v = &p->variances[k];
+            v->values[set] = ad_alloc(v->points * r->rows[set], sizeof(double), "variances", r->error);
+            status = v->values[set] ? 0 : -1;
+        }
+        for (size_t from = 0; from < r->rows[set] && !status; from += lanes) {
+            w.set = set;
+            w.column = from;
+            w.count = r->rows[set] - from < lanes ? r->rows[set] - from : lanes;
+            status = run_steps(&w);
+            for (int k = 0; k < p->n_variances && !status; k++) {
+                const tp_field *f = &p->fields[p->variances[k].field];
+                const double *values = values_of(&w, f->array);
+                for (size_t i = 0; i < p->variances[k].points; i++)
+                    for (size_t t = 0; t < w.count; t++)
+                        p->variances[k].values[set][i * r->rows[set] + from + t] = f->c * values[i * w.count + t];
+            }
+        }
+    }
+    if (!status)
+        memcpy(seen, w.seen, (size_t)p->n_steps * sizeof *seen);
+    worker_end(&w);
+    return status;
+}
+
+/* ---- series ---- */
+/* Of a function that has no closed form with another one: 1 where its series does not settle. */
+static int add_series(run *r, int function, int variance)
+{
+    const double enough = 1e-12;
+    const tp_field_variance *v = &r->single->variances[variance];
+    for (int k = 0; k < r->n_series; k++)
+        if (r->series[k].function == function && r->series[k].variance == variance)
+            return 0;
+    if (!ad_arena_grow(r->plan->arena, (void **)&r->series, r->n_series, &r->series_capacity, sizeof *r->series))
+        return ad_fail(r->error, "out of memory for a series");
+    series *s = &r->series[r->n_series++];
+    *s = (series){ function, variance, { NULL, NULL } };
+    for (int set = 0; set < (r->same ? 1 : 2); set++) {
+        s->of[set] =
+            tp_mehler_new(&r->plan->functions[function].u, v->points * r->rows[set], v->values[set], 0, 0, r->error);
+        if (!s->of[set])
+            return -1;
+        for (size_t i = 0; i < s->of[set]->count; i++)
+            if (!(s->of[set]->rests[i] * s->of[set]->rests[i] < enough))
+                return 1;
+    }
+    return 0;
+}
+
+static int find_series(run *r)
+{
+    const tp_field_plan *p = r->plan;
+    for (int i = 0; i < p->n_steps; i++) {
+        const tp_field_step *s = &p->steps[i];
+        if (s->kind != TP_EXPECT)
+            continue;
+        int f[2][2] = { { s->f, s->g }, { s->df, s->dg } };
+        for (int k = 0; k < (s->tangent_out < 0 ? 1 : 2); k++) {
+            if (tp_has_closed(&p->functions[f[k][0]].u, &p->functions[f[k][1]].u))
+                continue;
+            for (int side = 0; side < 2; side++) {
+                int status = add_series(r, f[k][side], side ? s->variance2 : s->variance);
+                if (status)
+                    return status;
+            }
+        }
+    }
+    return 0;
+}
+
+/* ---- pairs ---- */
+static void merge_seen(tp_field_seen *all, const tp_field_seen *more, int n)
+{
+    for (int i = 0; i < n; i++) {
+        all[i].most = fmax(all[i].most, more[i].most);
+        all[i].on_line = all[i].on_line || more[i].on_line;
+    }
+}
+
+static int run_pairs(const run *r, int out, double c, const tp_limit_spec *spec, tp_field_seen *seen, tp_kernel *kernel)
+{
+    tp_field_plan *p = r->plan;
+    size_t *sizes, total, done = 0;
+    int n_slots, failed = 0;
+    if (!(total = place_arrays(p, out, &sizes, &n_slots)))
+        return -1;
+    size_t lanes = lanes_for(total), across = (r->rows[1] + lanes - 1) / lanes, all = r->rows[0] * across;
+    double *values = kernel->terms[0].values;
+    int threads = ad_threads(spec->threads, r->error);
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+        ad_error error = { 0 };
+        worker w;
+        failed = worker_begin(&w, r, p, sizes, n_slots, total, lanes, &error) != 0;
+#pragma omp for schedule(dynamic)
+        for (size_t k = 0; k < all; k++) {
+            w.row = k / across;
+            w.column = k % across * lanes;
+            w.count = r->rows[1] - w.column < lanes ? r->rows[1] - w.column : lanes;
+            if (failed || (r->same && w.column + w.count <= w.row))
+                continue;
+            failed = run_steps(&w) != 0;
+            for (size_t t = 0; t < w.count && !failed; t++) {
+                size_t column = w.column + t;
+                if (r->same && column < w.row)
+                    continue;
+                double value = c * values_of(&w, out)[t];
+                values[w.row * r->rows[1] + column] = value;
+                if (r->same)
+                    values[column * r->rows[1] + w.row] = value;
+            }
+            if (spec->progress) {
+#pragma omp critical(limn_positions_progress)
+                spec->progress((double)++done / (double)all, spec->context);
+            }
+        }
+#pragma omp critical(limn_positions)
+        {
+            if (w.seen)
+                merge_seen(seen, w.seen, p->n_steps);
+            if (failed)
+                ad_fail(r->error, "%s", error.text);
+        }
+        worker_end(&w);
+    }
+    return failed ? -1 : 0;
+}
+
+/* ---- all of it ---- */
+static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kernel *kernel)
+{
+    tp_field_plan *p = r->plan, *single = r->single;
+    for (int k = 0; k < single->n_data; k++)
+        if (!data_lies_well(single, single->data[k].node))
+            return 1;
+    size_t steps = (size_t)(p->n_steps + single->n_steps), arrays = (size_t)(p->n_arrays + single->n_arrays);
+    tp_field_seen *seen = ad_arena_alloc(p->arena, steps + 1, sizeof *seen);
+    double *errors = ad_arena_alloc(p->arena, arrays + 1, sizeof *errors);
+    if (!seen || !errors)
+        return ad_fail(r->error, "out of memory for a kernel over positions");
+    memset(seen, 0, steps * sizeof *seen);
+    for (int set = 0; set < (r->same ? 1 : 2); set++)
+        if (load_data(r, set))
+            return -1;
+    if (r->same)
+        for (int k = 0; k < single->n_data; k++)
+            single->data[k].values[1] = single->data[k].values[0];
+    if (run_single(r, seen + p->n_steps))
+        return -1;
+    if (r->same)
+        for (int k = 0; k < single->n_variances; k++)
+            single->variances[k].values[1] = single->variances[k].values[0];
+    int status = find_series(r);
+    if (!status)
+        status = run_pairs(r, out, c, spec, seen, kernel);
+    if (status)
+        return status;
+    tp_bound_fields(single, NULL, seen + p->n_steps, r->rows, errors + p->n_arrays);
+    tp_bound_fields(p, errors + p->n_arrays, seen, r->rows, errors);
+    kernel->error = errors[out];
+    return 0;
+}
+
+int tp_run_fields(tp_field_plan *plan, int out, double c, const double *x, size_t rows, const double *x2, size_t rows2,
+                  const tp_limit_spec *spec, tp_kernel *kernel)
+{
+    run r = { .plan = plan,
+              .single = plan->single,
+              .x = { x, x2 ? x2 : x },
+              .rows = { rows, x2 ? rows2 : rows },
+              .same = !x2,
+              .error = plan->error };
+    int status = run_all(&r, out, c, spec, kernel);
+    for (int set = 0; set < (r.same ? 1 : 2); set++) {
+        for (int k = 0; k < plan->single->n_data; k++)
+            ad_free(plan->single->data[k].values[set]);
+        for (int k = 0; k < plan->single->n_variances; k++)
+            ad_free(plan->single->variances[k].values[set]);
+        for (int k = 0; k < r.n_series; k++)
+            tp_mehler_free(r.series[k].of[set]);
+    }
+    snprintf(kernel->method, sizeof kernel->method, "%s over positions",
+             r.n_series ? "exact rules and series" : "closed forms");
+    return status;
+}
