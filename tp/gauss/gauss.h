@@ -168,6 +168,10 @@ void tp_array_multiply(size_t n, const double *a, const double *b, double *out);
 void tp_array_affine(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */
 /* out += c a, or c a b if b is not NULL; out is none of them. */
 void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out);
+/* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: none. */
+void tp_array_gather(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out);
+/* The largest of |q12| a b that is at most 1 - line, and whether there are others. */
+double tp_array_correlation(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond);
 double tp_array_largest(size_t n, const double *a, const double *scale); /* of |a| scale, scale >= 0 */
 
 #ifdef __cplusplus

@@ -95,6 +95,16 @@ void tp_array_accumulate(size_t n, double c, const double *a, const double *b, d
     tp_vector_get()->accumulate(n, c, a, b, out);
 }
 
+void tp_array_gather(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out)
+{
+    tp_vector_get()->gather(n, fan, rows, c, in, starts, out);
+}
+
+double tp_array_correlation(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond)
+{
+    return tp_vector_get()->correlation(n, q12, a, b, line, beyond);
+}
+
 double tp_array_largest(size_t n, const double *a, const double *scale)
 {
     return tp_vector_get()->largest(n, a, scale);
@@ -397,6 +407,57 @@ static void NAME(accumulate)(size_t n, double c, const double *a, const double *
         out[i] += b ? c * a[i] * b[i] : c * a[i];
 }
 
+static void NAME(gather)(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts,
+                         double *out)
+{
+    enum { VECTORS = TP_LANES / LANES };
+    V factor = NAME(splat)(c);
+    for (size_t i = 0; i < n; i++, rows += fan, out += TP_LANES) {
+        V sum[VECTORS] = { 0 };
+        for (size_t k = 0; k < fan; k++) {
+            if (rows[k] < 0)
+                continue;
+            const double *from = in + (size_t)rows[k] * TP_LANES;
+            for (size_t v = 0; v < VECTORS; v++)
+                sum[v] += NAME(load)(from + v * LANES);
+        }
+        for (size_t v = 0; v < VECTORS; v++) {
+            V value = factor * sum[v];
+            if (!starts)
+                value += NAME(load)(out + v * LANES);
+            NAME(store)(out + v * LANES, value);
+        }
+    }
+}
+
+static double NAME(correlation)(size_t n, const double *q12, const double *a, const double *b, double line,
+                                bool *beyond)
+{
+    size_t i = 0;
+    V most = { 0 }, limit = NAME(splat)(1 - line);
+    I on = { 0 };
+    double lanes[LANES], largest = 0;
+    *beyond = false;
+    for (; i + LANES <= n; i += LANES) {
+        V c = NAME(absolute)(NAME(load)(q12 + i)) * NAME(load)(a + i) * NAME(load)(b + i);
+        I over = (I)(c > limit);
+        on |= over;
+        most = NAME(select)((I)(c > most) & ~over, c, most);
+    }
+    NAME(store)(lanes, most);
+    for (size_t k = 0; k < LANES; k++) {
+        largest = lanes[k] > largest ? lanes[k] : largest;
+        *beyond = *beyond || on[k];
+    }
+    for (; i < n; i++) {
+        double c = fabs(q12[i]) * a[i] * b[i];
+        bool over = c > 1 - line;
+        *beyond = *beyond || over;
+        largest = !over && c > largest ? c : largest;
+    }
+    return largest;
+}
+
 static double NAME(largest)(size_t n, const double *a, const double *scale)
 {
     size_t i = 0;
@@ -426,6 +487,8 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .multiply = NAME(multiply),
     .affine = NAME(affine),
     .accumulate = NAME(accumulate),
+    .gather = NAME(gather),
+    .correlation = NAME(correlation),
     .largest = NAME(largest),
 };
 

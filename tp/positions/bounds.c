@@ -50,8 +50,8 @@ void tp_bound_fields(const tp_field_plan *p, const double *single, const tp_fiel
         double *out = s->out < 0 ? NULL : &errors[s->out];
         if (s->kind == TP_DATA)
             *out = (2 + (double)s->map.fan) * DBL_EPSILON;
-        if (s->kind == TP_ADD)
-            *out = fmax(*out, errors[s->in] + (2 + (double)s->map.fan) * DBL_EPSILON);
+        for (int k = 0; k < s->n_parts; k++)
+            *out = fmax(*out, errors[s->part[k].in] + (2 + (double)s->part[k].map.fan) * DBL_EPSILON);
         if (s->kind != TP_EXPECT)
             continue;
         const tp_field_variance *v = &owner->variances[s->variance], *w = &owner->variances[s->variance2];

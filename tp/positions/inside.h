@@ -29,11 +29,14 @@ typedef struct tp_kept {
 enum { TP_COVARIANCE, TP_TANGENT }; /* E a b, and the mean of <da, db> over the parameters */
 enum { TP_NO_FIELD = -1, TP_NO_RULE_HERE = -2, TP_NO_ROOM = -3 };
 
-/* Numbers of all pairs of points, for a pair of samples: n^power times c times an array, which several fields share. */
+/* Numbers of n pairs of points, for a pair of samples: n^power times c times the entries of an array that `view` names
+ * (-1: zeros; NULL: all in order). */
 typedef struct {
     int array;
     bool under_way; /* a sum that nobody else has yet */
+    size_t n;
     double c, power;
+    const int32_t *view;
 } tp_field;
 typedef struct {
     size_t n;
@@ -42,15 +45,23 @@ typedef struct {
 } tp_field_array;
 
 typedef enum { TP_FILL, TP_DATA, TP_ADD, TP_EXPECT } tp_step_kind;
-/* FILL: all are c. DATA: sums of products of data x of the first sample and y of the second one. ADD: out += c in.
- * EXPECT: E f(u) g(v) of covariance c in into out, and tangent_c times `tangent` times E f'(u) g'(v) into tangent_out; -1:
- * not asked for. */
+/* Of an array the sums over `fan` of its entries, times c. */
+typedef struct {
+    int in;
+    double c;
+    tp_point_map map;
+} tp_field_part;
+/* FILL: all are c. DATA: sums of products of data x of the first sample and y of the second one. ADD: out = (or, where it
+ * goes on, +=) the sum of the parts. EXPECT: E f(u) g(v) of covariance c in into out, and tangent_c times `tangent` times
+ * E f'(u) g'(v) into tangent_out; -1: not asked for. */
 typedef struct {
     tp_step_kind kind;
     int out, in, tangent, tangent_out; /* arrays */
-    bool starts;                       /* ADD: out = c in */
     double c, tangent_c;
-    tp_point_map map;        /* ADD: of pairs to pairs; DATA: entries of x and y, two by two */
+    tp_field_part part[2]; /* ADD */
+    int n_parts;
+    bool goes_on;
+    tp_point_map map;        /* DATA: entries of x and y, two by two */
     int x, y;                /* DATA: numbers of the plan's data */
     int f, g, df, dg;        /* EXPECT: numbers of the plan's functions */
     int variance, variance2; /* EXPECT: numbers of u's and v's variances */
@@ -70,15 +81,15 @@ typedef struct {
     tp_univariate u;
 } tp_field_function;
 
-/* A Gaussian vector's variances at all of its points, (points, rows) of either set: found before all pairs, by the plan
+/* A Gaussian vector's variances at all of its points, (points, padded rows) of either set: found before all pairs, by the plan
  * of single samples, whose field it is. */
 typedef struct {
     int node, field;
     size_t points;
-    double *values[2];
+    double *values[2], *inverse[2]; /* ... and 1 / sqrt, 0 of 0 */
 } tp_field_variance;
 
-/* Data that filters meet first: (points, rows) of either set. */
+/* Data that filters meet first: (points, padded rows) of either set. */
 typedef struct {
     int node;
     size_t points;
@@ -128,6 +139,8 @@ int tp_gather_pairs(tp_field_plan *, const int32_t *first, const int32_t *second
 /* The field of a pair of nodes at pairs of their points, summed over equal entries of the axes `along`; TP_NO_FIELD
  * where it is zero, TP_NO_RULE_HERE, or TP_NO_ROOM with an error. */
 int tp_field_of(tp_field_plan *, int kind, int a, int b, const ad_shape *along, const tp_point_pairs *pairs);
+/* The same field, or what is no field, with all entries of its array in order. */
+int tp_materialize(tp_field_plan *, int field);
 
 /* ---- run.c ---- */
 /* The kernel that is c times the array `out` of the plan at its one pair of points; 1: a function has neither closed form

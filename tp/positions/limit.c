@@ -74,8 +74,8 @@ static int plan_output(tp_field_plan *p, tp_kernel_kind which, const tp_limit_sp
     if (!second)
         return TP_NO_ROOM;
     ad_shape none = { 0 };
-    return tp_field_of(p, which == TP_NTK ? TP_TANGENT : TP_COVARIANCE, id, id, &none,
-                       &(tp_point_pairs){ 1, first, second });
+    return tp_materialize(p, tp_field_of(p, which == TP_NTK ? TP_TANGENT : TP_COVARIANCE, id, id, &none,
+                                         &(tp_point_pairs){ 1, first, second }));
 }
 
 int tp_limit_positions(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,

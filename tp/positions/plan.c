@@ -33,13 +33,13 @@ static int new_array(tp_field_plan *p, size_t n)
     return p->n_arrays++;
 }
 
-static int new_field(tp_field_plan *p, int array, double c, double power)
+static int new_field(tp_field_plan *p, int array, size_t n, double c, double power)
 {
     if (array < 0)
         return array;
     if (!ad_arena_grow(p->arena, (void **)&p->fields, p->n_fields, &p->fields_capacity, sizeof *p->fields))
         return no_room(p);
-    p->fields[p->n_fields] = (tp_field){ array, false, c, power };
+    p->fields[p->n_fields] = (tp_field){ .array = array, .n = n, .c = c, .power = power };
     return p->n_fields++;
 }
 
@@ -56,54 +56,73 @@ static int filled(tp_field_plan *p, size_t n, double value)
     int array = new_array(p, n);
     if (array < 0 || add_step(p, &(tp_field_step){ .kind = TP_FILL, .out = array, .c = value }))
         return TP_NO_ROOM;
-    return new_field(p, array, 1, 0);
+    return new_field(p, array, n, 1, 0);
 }
 
-static bool is_identity(const tp_point_map *map, size_t n)
+/* The entries of a field's array that a map of the field's entries names. */
+static const int32_t *see_through(tp_field_plan *p, const tp_field *f, const tp_point_map *map)
 {
-    if (map->fan != 1 || map->n != n)
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if (map->to[i] != (int32_t)i)
-            return false;
-    return true;
+    if (!f->view)
+        return map->to;
+    int32_t *to = ad_arena_alloc(p->arena, map->n * map->fan + 1, sizeof *to);
+    for (size_t i = 0; to && i < map->n * map->fan; i++)
+        to[i] = map->to[i] < 0 ? -1 : f->view[map->to[i]];
+    return to;
 }
 
-/* to = c times a field of n numbers. */
-static int copy_array(tp_field_plan *p, const tp_field *from, int to, size_t n)
+static const int32_t *identity(tp_field_plan *p, size_t n)
 {
-    int32_t *same = ad_arena_alloc(p->arena, n + 1, sizeof *same);
-    if (!same)
-        return no_room(p);
-    for (size_t i = 0; i < n; i++)
-        same[i] = (int32_t)i;
-    return add_step(
-        p, &(tp_field_step){
-               .kind = TP_ADD, .out = to, .in = from->array, .c = from->c, .starts = true, .map = { n, 1, same } });
+    int32_t *to = ad_arena_alloc(p->arena, n + 1, sizeof *to);
+    for (size_t i = 0; to && i < n; i++)
+        to[i] = (int32_t)i;
+    return to;
 }
 
-/* sum += c n^power times `of`, at the pairs that the map names; *sum starts as TP_NO_FIELD, and a single summand of the
- * same pairs is the same array. */
+int tp_materialize(tp_field_plan *p, int field)
+{
+    if (field < 0 || !p->fields[field].view)
+        return field;
+    const tp_field f = p->fields[field];
+    tp_field_step step = { .kind = TP_ADD, .n_parts = 1, .part = { { f.array, 1, { f.n, 1, f.view } } } };
+    if ((step.out = new_array(p, f.n)) < 0 || add_step(p, &step))
+        return TP_NO_ROOM;
+    p->fields[field].array = step.out;
+    p->fields[field].view = NULL;
+    return field;
+}
+
+/* sum += c n^power times `of`, at the entries that the map names; *sum starts as TP_NO_FIELD, and where entries are not
+ * added up stays a view of the array. */
 static int add_to(tp_field_plan *p, int *sum, int of, double c, double power, const tp_point_map *map)
 {
     if (of < 0)
         return of == TP_NO_FIELD ? 0 : of;
     const tp_field from = p->fields[of];
-    if (*sum == TP_NO_FIELD && is_identity(map, p->arrays[from.array].n)) {
-        *sum = new_field(p, from.array, c * from.c, power + from.power);
+    const int32_t *to = see_through(p, &from, map);
+    if (!to)
+        return no_room(p);
+    tp_field_part part = { from.array, c * from.c, { map->n, map->fan, to } };
+    if (*sum == TP_NO_FIELD && map->fan == 1) {
+        if ((*sum = new_field(p, from.array, map->n, c * from.c, power + from.power)) >= 0)
+            p->fields[*sum].view = to;
         return *sum < 0 ? *sum : 0;
     }
-    tp_field before = *sum >= 0 ? p->fields[*sum] : (tp_field){ -1, false, 1, power + from.power };
+    const tp_field before = *sum >= 0 ? p->fields[*sum] : (tp_field){ .power = power + from.power };
     if (fabs(before.power - power - from.power) > 1e-9)
         return TP_NO_RULE_HERE;
-    tp_field_step step = { .kind = TP_ADD, .out = before.array, .in = from.array, .c = c * from.c, .map = *map };
+    tp_field_step step = { .kind = TP_ADD, .out = before.array, .part = { part }, .n_parts = 1, .goes_on = true };
     if (before.under_way)
         return add_step(p, &step);
-    step.starts = before.array < 0;
-    if ((step.out = new_array(p, map->n)) < 0 || (!step.starts && copy_array(p, &before, step.out, map->n)) ||
-        add_step(p, &step))
+    step.goes_on = false;
+    if (*sum >= 0) {
+        const int32_t *all = before.view ? before.view : identity(p, map->n);
+        step.part[step.n_parts++] = (tp_field_part){ before.array, before.c, { map->n, 1, all } };
+        if (!all)
+            return no_room(p);
+    }
+    if ((step.out = new_array(p, map->n)) < 0 || add_step(p, &step))
         return TP_NO_ROOM;
-    if ((*sum = new_field(p, step.out, 1, before.power)) < 0)
+    if ((*sum = new_field(p, step.out, map->n, 1, before.power)) < 0)
         return *sum;
     p->fields[*sum].under_way = true;
     return 0;
@@ -376,7 +395,7 @@ static int data_field(tp_field_plan *p, int a, int b, const ad_shape *along, con
     tp_field_step step = {
         .kind = TP_DATA, .out = array, .c = 1, .map = { pairs->n, entries, to }, .x = numbers[0], .y = numbers[1]
     };
-    return array < 0 || add_step(p, &step) ? TP_NO_ROOM : new_field(p, array, 1, 0);
+    return array < 0 || add_step(p, &step) ? TP_NO_ROOM : new_field(p, array, pairs->n, 1, 0);
 }
 
 /* A parameter under renamings: the number of the entry that a point of a node names, of the fixed axes that the node
@@ -539,8 +558,7 @@ static int find_variance(tp_field_plan *p, int node)
     ad_free(points);
     int field =
         list ? tp_field_of(owner, TP_COVARIANCE, node, node, &none, &(tp_point_pairs){ n, list, list }) : TP_NO_ROOM;
-    if (field == TP_NO_FIELD)
-        field = filled(owner, n, 0);
+    field = field == TP_NO_FIELD ? filled(owner, n, 0) : tp_materialize(owner, field);
     if (field < 0)
         return field;
     if (fabs(owner->fields[field].power) > 1e-9)
@@ -587,7 +605,8 @@ static int expectation(tp_field_plan *p, int kind, int a, int b, const tp_point_
         return p->error->text[0] ? TP_NO_ROOM : TP_NO_RULE_HERE;
     int tangent = TP_NO_FIELD;
     if (kind == TP_TANGENT) {
-        if ((tangent = tp_field_of(p, TP_TANGENT, u, v, &none, pairs)) < 0)
+        tangent = tp_materialize(p, tp_field_of(p, TP_TANGENT, u, v, &none, pairs));
+        if (tangent < 0)
             return tangent;
         for (int side = 0; side < 2; side++) {
             double value;
@@ -603,8 +622,7 @@ static int expectation(tp_field_plan *p, int kind, int a, int b, const tp_point_
         }
     }
     int covariance = tp_field_of(p, TP_COVARIANCE, u, v, &none, pairs);
-    if (covariance == TP_NO_FIELD)
-        covariance = filled(p, pairs->n, 0);
+    covariance = covariance == TP_NO_FIELD ? filled(p, pairs->n, 0) : tp_materialize(p, covariance);
     if (covariance < 0 || (step.f = number_of_function(p, fn[0])) < 0 || (step.g = number_of_function(p, fn[1])) < 0)
         return covariance < 0 ? covariance : TP_NO_RULE_HERE;
     if ((step.variance = find_variance(p, u)) < 0 || (step.variance2 = find_variance(p, v)) < 0)
@@ -625,9 +643,10 @@ static int expectation(tp_field_plan *p, int kind, int a, int b, const tp_point_
     }
     if (step.out == TP_NO_ROOM || step.tangent_out == TP_NO_ROOM || add_step(p, &step))
         return TP_NO_ROOM;
-    if (once && remember(p, TP_COVARIANCE, a, b, &none, pairs, new_field(p, step.out, 1, 0)) < 0)
+    if (once && remember(p, TP_COVARIANCE, a, b, &none, pairs, new_field(p, step.out, pairs->n, 1, 0)) < 0)
         return TP_NO_ROOM;
-    return kind == TP_TANGENT ? new_field(p, step.tangent_out, 1, power) : new_field(p, step.out, 1, 0);
+    return kind == TP_TANGENT ? new_field(p, step.tangent_out, pairs->n, 1, power)
+                              : new_field(p, step.out, pairs->n, 1, 0);
 }
 
 /* ---- the rules ---- */

@@ -1,4 +1,5 @@
-/* run.c: a plan in numbers: a sample of the first set against several of the second at a time, which lie side by side. */
+/* run.c: a plan in numbers: a sample of the first set against TP_LANES of the second at a time, which lie side by side;
+ * sets are padded by zeros to whole lanes. */
 #include "tp/positions/inside.h"
 
 #include "autodiff/base/base.h"
@@ -6,7 +7,7 @@
 #include <limits.h>
 #include <string.h>
 
-enum { LANES = 64, FEWEST_LANES = 8, CACHE = 512 * 1024, TOGETHER = 1024 /* numbers of an expectation at a time */ };
+enum { TOGETHER = 1024 / TP_LANES, ROWS = 64 }; /* pairs of an expectation, and of a sum, at a time */
 
 /* Mehler's series of a function over a vector's variances, of either set. */
 typedef struct {
@@ -17,7 +18,7 @@ typedef struct {
 typedef struct {
     tp_field_plan *plan, *single;
     const double *x[2];
-    size_t rows[2];
+    size_t rows[2], padded[2];
     bool same;
     series *series;
     int n_series, series_capacity;
@@ -30,10 +31,9 @@ typedef struct {
     const tp_field_plan *plan;
     double **slots;
     double *memory;
-    size_t lanes; /* room for */
-    /* a pair plan's: sample `row` of the first set, `count` ones from `column` on of the second. A single plan's: `count`
-     * samples from `column` on, of `set`, each with itself */
-    size_t row, column, count;
+    /* a plan of pairs': sample `row` of the first set, those from `column` on of the second. One of single samples': those
+     * from `column` on of `set`, each with itself */
+    size_t row, column;
     int set;
     tp_field_seen *seen; /* by step */
     ad_error *error;
@@ -58,8 +58,10 @@ static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_sl
         const tp_field_step *s = &p->steps[i];
         read_at(p, s->out, i);
         read_at(p, s->tangent_out, i);
-        if (s->kind == TP_ADD || s->kind == TP_EXPECT)
+        if (s->kind == TP_EXPECT)
             read_at(p, s->in, i);
+        for (int k = 0; k < s->n_parts; k++)
+            read_at(p, s->part[k].in, i);
         if (s->kind == TP_EXPECT && !p->single) {
             read_at(p, p->fields[p->variances[s->variance].field].array, INT_MAX);
             read_at(p, p->fields[p->variances[s->variance2].field].array, INT_MAX);
@@ -103,14 +105,14 @@ static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_sl
 }
 
 static int worker_begin(worker *w, const run *r, const tp_field_plan *p, const size_t *sizes, int n_slots, size_t total,
-                        size_t lanes, ad_error *error)
+                        ad_error *error)
 {
-    *w = (worker){ .run = r, .plan = p, .lanes = lanes, .error = error };
+    *w = (worker){ .run = r, .plan = p, .error = error };
     w->slots = ad_alloc((size_t)n_slots + 1, sizeof *w->slots, "a kernel over positions", error);
-    w->memory = w->slots ? ad_alloc(total * lanes, sizeof *w->memory, "a kernel over positions", error) : NULL;
+    w->memory = w->slots ? ad_alloc(total * TP_LANES, sizeof *w->memory, "a kernel over positions", error) : NULL;
     w->seen = w->memory ? ad_alloc((size_t)p->n_steps + 1, sizeof *w->seen, "a kernel over positions", error) : NULL;
     double *next = w->memory;
-    for (int k = 0; k < n_slots && w->seen; k++, next += sizes[k - 1] * lanes)
+    for (int k = 0; k < n_slots && w->seen; k++, next += sizes[k - 1] * TP_LANES)
         w->slots[k] = next;
     return w->seen ? 0 : -1;
 }
@@ -130,100 +132,91 @@ static double *values_of(const worker *w, int array)
 /* ---- steps ---- */
 static void add(const worker *w, const tp_field_step *s)
 {
-    size_t lanes = w->count, fan = s->map.fan;
-    const double *in = values_of(w, s->in);
     double *out = values_of(w, s->out);
-    for (size_t i = 0; i < s->map.n; i++, out += lanes) {
-        double sum[LANES] = { 0 };
-        const int32_t *to = s->map.to + i * fan;
-        for (size_t k = 0; k < fan; k++) {
-            if (to[k] < 0)
-                continue;
-            const double *from = in + (size_t)to[k] * lanes;
-            for (size_t t = 0; t < lanes; t++)
-                sum[t] += from[t];
+    size_t n = s->part[0].map.n;
+    for (size_t i = 0; i < n; i += ROWS)
+        for (int k = 0; k < s->n_parts; k++) {
+            const tp_field_part *part = &s->part[k];
+            tp_array_gather(n - i < ROWS ? n - i : ROWS, part->map.fan, part->map.to + i * part->map.fan, part->c,
+                            values_of(w, part->in), !s->goes_on && k == 0, out + i * TP_LANES);
         }
-        if (s->starts)
-            for (size_t t = 0; t < lanes; t++)
-                out[t] = s->c * sum[t];
-        else
-            for (size_t t = 0; t < lanes; t++)
-                out[t] += s->c * sum[t];
-    }
 }
 
 static void multiply_data(const worker *w, const tp_field_step *s)
 {
     const tp_field_plan *owner = w->plan->single ? w->plan->single : w->plan;
     bool single = !w->plan->single;
-    const size_t *rows = w->run->rows;
     int first = single ? w->set : 0, second = single ? w->set : 1;
-    const double *x = owner->data[s->x].values[first], *y = owner->data[s->y].values[second];
+    const double *x = owner->data[s->x].values[first], *y = owner->data[s->y].values[second] + w->column;
     double *out = values_of(w, s->out);
-    for (size_t i = 0; i < s->map.n; i++, out += w->count) {
-        memset(out, 0, w->count * sizeof *out);
+    for (size_t i = 0; i < s->map.n; i++, out += TP_LANES) {
+        double sum[TP_LANES] = { 0 };
         for (size_t k = 0; k < s->map.fan; k++) {
             const int32_t *entry = s->map.to + 2 * (i * s->map.fan + k);
-            const double *a = x + (size_t)entry[0] * rows[first], *b = y + (size_t)entry[1] * rows[second] + w->column;
-            if (single)
-                for (size_t t = 0; t < w->count; t++)
-                    out[t] += a[w->column + t] * b[t];
-            else if (fabs(a[w->row]) > 0)
-                for (size_t t = 0; t < w->count; t++)
-                    out[t] += a[w->row] * b[t];
+            const double *a = x + (size_t)entry[0] * w->run->padded[first],
+                         *b = y + (size_t)entry[1] * w->run->padded[second];
+            for (size_t t = 0; t < TP_LANES; t++)
+                sum[t] += (single ? a[w->column + t] : a[w->row]) * b[t];
         }
+        memcpy(out, sum, sizeof sum);
     }
 }
 
-/* Covariances and variances of some pairs. */
+/* Covariances and variances of some pairs, and one over the variances' roots. */
 typedef struct {
-    double q11[TOGETHER], q22[TOGETHER], q12[TOGETHER], spare[TOGETHER];
+    double q11[TOGETHER * TP_LANES], q22[TOGETHER * TP_LANES], q12[TOGETHER * TP_LANES], spare[TOGETHER * TP_LANES];
+    double inverse[TOGETHER * TP_LANES], inverse2[TOGETHER * TP_LANES];
 } block;
 
-static void load(const worker *w, const tp_field_step *s, size_t from, size_t pairs, block *b)
+/* Of two samples: from the variances that are known. */
+static void load_pair(const worker *w, const tp_field_step *s, size_t from, size_t pairs, block *b)
 {
-    const tp_field_plan *p = w->plan, *owner = p->single ? p->single : p;
-    const double *in = values_of(w, s->in) + from * w->count;
-    size_t lanes = w->count;
+    const tp_field_variance *u = &w->plan->single->variances[s->variance],
+                            *v = &w->plan->single->variances[s->variance2];
     for (size_t i = 0; i < pairs; i++) {
-        size_t first = (size_t)s->pairs.first[from + i], second = (size_t)s->pairs.second[from + i];
-        double *q11 = b->q11 + i * lanes, *q22 = b->q22 + i * lanes;
-        if (p->single) {
-            double q = owner->variances[s->variance].values[0][first * w->run->rows[0] + w->row];
-            const double *v = owner->variances[s->variance2].values[1] + second * w->run->rows[1] + w->column;
-            for (size_t t = 0; t < lanes; t++) {
-                q11[t] = q;
-                q22[t] = v[t];
-            }
-        } else {
-            const tp_field *u = &p->fields[p->variances[s->variance].field],
-                           *v = &p->fields[p->variances[s->variance2].field];
-            const double *of_u = values_of(w, u->array) + first * lanes,
-                         *of_v = values_of(w, v->array) + second * lanes;
-            for (size_t t = 0; t < lanes; t++) {
-                q11[t] = u->c * of_u[t];
-                q22[t] = v->c * of_v[t];
-            }
+        size_t first = (size_t)s->pairs.first[from + i] * w->run->padded[0] + w->row;
+        size_t second = (size_t)s->pairs.second[from + i] * w->run->padded[1] + w->column, at = i * TP_LANES;
+        for (size_t t = 0; t < TP_LANES; t++) {
+            b->q11[at + t] = u->values[0][first];
+            b->inverse[at + t] = u->inverse[0][first];
         }
+        memcpy(b->q22 + at, v->values[1] + second, TP_LANES * sizeof(double));
+        memcpy(b->inverse2 + at, v->inverse[1] + second, TP_LANES * sizeof(double));
     }
-    for (size_t i = 0; i < pairs * lanes; i++)
-        b->q12[i] = s->c * in[i];
+}
+
+static double inverse_root(double q)
+{
+    return q > 0 ? 1 / sqrt(q) : 0;
+}
+
+/* Of samples with themselves: from the plan's own arrays. */
+static void load_single(const worker *w, const tp_field_step *s, size_t from, size_t pairs, block *b)
+{
+    const tp_field *u = &w->plan->fields[w->plan->variances[s->variance].field],
+                   *v = &w->plan->fields[w->plan->variances[s->variance2].field];
+    for (size_t i = 0; i < pairs * TP_LANES; i++) {
+        size_t pair = from + i / TP_LANES, lane = i % TP_LANES;
+        b->q11[i] = u->c * values_of(w, u->array)[(size_t)s->pairs.first[pair] * TP_LANES + lane];
+        b->q22[i] = v->c * values_of(w, v->array)[(size_t)s->pairs.second[pair] * TP_LANES + lane];
+        b->inverse[i] = inverse_root(b->q11[i]);
+        b->inverse2[i] = inverse_root(b->q22[i]);
+    }
 }
 
 /* Correlations that are 1 up to roundings count as 1: closed forms take what is beyond it so. */
 static void settle_line(block *b, size_t n, tp_field_seen *seen)
 {
-    double most = 0;
-    int on_line = 0;
-    for (size_t i = 0; i < n; i++) {
-        double limit = sqrt(b->q11[i]) * sqrt(b->q22[i]), size = fabs(b->q12[i]), c = limit > 0 ? size / limit : 0;
-        bool on = c > 1 - TP_ON_LINE, exact = b->q11[i] == b->q22[i] && size == b->q11[i];
-        most = on || c < most ? most : c;
-        on_line |= on && !exact;
-        b->q12[i] = on && !exact ? copysign(limit * (1 + 2 * TP_ON_LINE), b->q12[i]) : b->q12[i];
-    }
+    bool beyond;
+    double most = tp_array_correlation(n, b->q12, b->inverse, b->inverse2, TP_ON_LINE, &beyond);
     seen->most = fmax(seen->most, most);
-    seen->on_line = seen->on_line || on_line;
+    for (size_t i = 0; i < n && beyond; i++) {
+        bool on = fabs(b->q12[i]) * b->inverse[i] * b->inverse2[i] > 1 - TP_ON_LINE;
+        if (!on || (b->q11[i] == b->q22[i] && fabs(b->q12[i]) == b->q11[i]))
+            continue;
+        b->q12[i] = copysign(sqrt(b->q11[i]) * sqrt(b->q22[i]) * (1 + 2 * TP_ON_LINE), b->q12[i]);
+        seen->on_line = true;
+    }
 }
 
 static const tp_mehler *series_of(const run *r, int function, int variance, int set)
@@ -241,9 +234,9 @@ static void by_series(const worker *w, const tp_field_step *s, int f, int g, siz
     const run *r = w->run;
     const tp_mehler *of_f = series_of(r, f, s->variance, 0), *of_g = series_of(r, g, s->variance2, 1);
     for (size_t i = 0; i < pairs; i++) {
-        size_t a = (size_t)s->pairs.first[from + i] * r->rows[0] + w->row;
-        size_t b = (size_t)s->pairs.second[from + i] * r->rows[1] + w->column;
-        tp_mehler_tile(of_f, of_g, a, 1, b, w->count, q12 + i * w->count, w->count, out + i * w->count, w->count);
+        size_t a = (size_t)s->pairs.first[from + i] * r->padded[0] + w->row;
+        size_t b = (size_t)s->pairs.second[from + i] * r->padded[1] + w->column;
+        tp_mehler_tile(of_f, of_g, a, 1, b, TP_LANES, q12 + i * TP_LANES, TP_LANES, out + i * TP_LANES, TP_LANES);
     }
 }
 
@@ -265,10 +258,10 @@ static int expect_one(const worker *w, const tp_field_step *s, int f, int g, siz
                       double *out)
 {
     const tp_univariate *u = &w->plan->functions[f].u, *v = &w->plan->functions[g].u;
-    if (tp_closed(u, v, pairs * w->count, b->q11, b->q22, b->q12, NULL, out))
+    if (tp_closed(u, v, pairs * TP_LANES, b->q11, b->q22, b->q12, NULL, out))
         return 0;
     if (!w->plan->single)
-        return by_new_series(w, u, v, b, pairs * w->count, out);
+        return by_new_series(w, u, v, b, pairs * TP_LANES, out);
     by_series(w, s, f, g, from, pairs, b->q12, out);
     return 0;
 }
@@ -277,14 +270,14 @@ static int expect(const worker *w, const tp_field_step *s, tp_field_seen *seen)
 {
     block b;
     const tp_field_plan *p = w->plan;
-    size_t together = TOGETHER / w->count;
     double *out = s->out < 0 ? NULL : values_of(w, s->out);
     double *tangent_out = s->tangent_out < 0 ? NULL : values_of(w, s->tangent_out);
     const double *tangent = s->tangent < 0 ? NULL : values_of(w, s->tangent);
-    for (size_t from = 0; from < s->pairs.n; from += together) {
-        size_t pairs = s->pairs.n - from < together ? s->pairs.n - from : together, n = pairs * w->count;
-        size_t at = from * w->count;
-        load(w, s, from, pairs, &b);
+    for (size_t from = 0; from < s->pairs.n; from += TOGETHER) {
+        size_t pairs = s->pairs.n - from < TOGETHER ? s->pairs.n - from : TOGETHER, n = pairs * TP_LANES;
+        size_t at = from * TP_LANES;
+        (p->single ? load_pair : load_single)(w, s, from, pairs, &b);
+        tp_array_affine(n, 0, s->c, values_of(w, s->in) + at, b.q12);
         settle_line(&b, n, seen);
         bool both = out && tangent_out && s->f == s->g && s->df == s->dg &&
                     tp_closed_pair(&p->functions[s->f].u, &p->functions[s->df].u, n, b.q11, b.q22, b.q12, NULL,
@@ -293,8 +286,10 @@ static int expect(const worker *w, const tp_field_step *s, tp_field_seen *seen)
             return -1;
         if (!both && tangent_out && expect_one(w, s, s->df, s->dg, from, pairs, &b, b.spare))
             return -1;
-        for (size_t i = 0; i < n && tangent_out; i++)
-            tangent_out[at + i] = s->tangent_c * tangent[at + i] * b.spare[i];
+        if (tangent_out) {
+            tp_array_affine(n, 0, s->tangent_c, b.spare, b.spare);
+            tp_array_multiply(n, tangent + at, b.spare, tangent_out + at);
+        }
     }
     return 0;
 }
@@ -305,7 +300,7 @@ static int run_steps(const worker *w)
         const tp_field_step *s = &w->plan->steps[i];
         switch (s->kind) {
         case TP_FILL:
-            for (size_t k = 0; k < w->plan->arrays[s->out].n * w->count; k++)
+            for (size_t k = 0; k < w->plan->arrays[s->out].n * TP_LANES; k++)
                 values_of(w, s->out)[k] = s->c;
             break;
         case TP_DATA:
@@ -323,15 +318,15 @@ static int run_steps(const worker *w)
 }
 
 /* ---- data ---- */
-/* (rows, points) of a node's values, or of the inputs, as (points, rows). */
+/* (rows, points) of a node's values, or of the inputs, as (points, padded rows). */
 static int turn_data(const run *r, tp_field_data *d, int set, const double *values)
 {
     size_t rows = r->rows[set];
-    if (!(d->values[set] = ad_alloc(d->points * rows, sizeof(double), "the limit's inputs", r->error)))
+    if (!(d->values[set] = ad_alloc(d->points * r->padded[set], sizeof(double), "the limit's inputs", r->error)))
         return -1;
     for (size_t i = 0; i < rows; i++)
         for (size_t k = 0; k < d->points; k++)
-            d->values[set][k * rows + i] = values[i * d->points + k];
+            d->values[set][k * r->padded[set] + i] = values[i * d->points + k];
     return 0;
 }
 
@@ -369,12 +364,16 @@ static bool data_lies_well(const tp_field_plan *owner, int node)
 }
 
 /* ---- single samples ---- */
-static size_t lanes_for(size_t total)
+static void keep_variances(const worker *w, const tp_field_variance *v)
 {
-    size_t lanes = LANES;
-    while (lanes > FEWEST_LANES && total * lanes * sizeof(double) > CACHE)
-        lanes /= 2;
-    return lanes;
+    const tp_field *f = &w->plan->fields[v->field];
+    const double *values = values_of(w, f->array);
+    size_t padded = w->run->padded[w->set];
+    for (size_t i = 0; i < v->points * TP_LANES; i++) {
+        size_t at = i / TP_LANES * padded + w->column + i % TP_LANES;
+        v->values[w->set][at] = f->c * values[i];
+        v->inverse[w->set][at] = inverse_root(v->values[w->set][at]);
+    }
 }
 
 /* Variances of all vectors at all points, of both sets. */
@@ -386,26 +385,19 @@ static int run_single(run *r, tp_field_seen *seen)
     if (!(total = place_arrays(p, -1, &sizes, &n_slots)))
         return -1;
     worker w;
-    size_t lanes = lanes_for(total);
-    status = worker_begin(&w, r, p, sizes, n_slots, total, lanes, r->error);
+    status = worker_begin(&w, r, p, sizes, n_slots, total, r->error);
     for (int set = 0; set < (r->same ? 1 : 2) && !status; set++) {
         for (int k = 0; k < p->n_variances && !status; k++) {
             tp_field_variance *v = &p->variances[k];
-            v->values[set] = ad_alloc(v->points * r->rows[set], sizeof(double), "variances", r->error);
-            status = v->values[set] ? 0 : -1;
+            size_t n = v->points * r->padded[set];
+            if (!(v->values[set] = ad_alloc(n, sizeof(double), "variances", r->error)) ||
+                !(v->inverse[set] = ad_alloc(n, sizeof(double), "variances", r->error)))
+                status = -1;
         }
-        for (size_t from = 0; from < r->rows[set] && !status; from += lanes) {
-            w.set = set;
-            w.column = from;
-            w.count = r->rows[set] - from < lanes ? r->rows[set] - from : lanes;
+        for (w.set = set, w.column = 0; w.column < r->rows[set] && !status; w.column += TP_LANES) {
             status = run_steps(&w);
-            for (int k = 0; k < p->n_variances && !status; k++) {
-                const tp_field *f = &p->fields[p->variances[k].field];
-                const double *values = values_of(&w, f->array);
-                for (size_t i = 0; i < p->variances[k].points; i++)
-                    for (size_t t = 0; t < w.count; t++)
-                        p->variances[k].values[set][i * r->rows[set] + from + t] = f->c * values[i * w.count + t];
-            }
+            for (int k = 0; k < p->n_variances && !status; k++)
+                keep_variances(&w, &p->variances[k]);
         }
     }
     if (!status)
@@ -429,7 +421,7 @@ static int add_series(run *r, int function, int variance)
     *s = (series){ function, variance, { NULL, NULL } };
     for (int set = 0; set < (r->same ? 1 : 2); set++) {
         s->of[set] =
-            tp_mehler_new(&r->plan->functions[function].u, v->points * r->rows[set], v->values[set], 0, 0, r->error);
+            tp_mehler_new(&r->plan->functions[function].u, v->points * r->padded[set], v->values[set], 0, 0, r->error);
         if (!s->of[set])
             return -1;
         for (size_t i = 0; i < s->of[set]->count; i++)
@@ -476,25 +468,24 @@ static int run_pairs(const run *r, int out, double c, const tp_limit_spec *spec,
     int n_slots, failed = 0;
     if (!(total = place_arrays(p, out, &sizes, &n_slots)))
         return -1;
-    size_t lanes = lanes_for(total), across = (r->rows[1] + lanes - 1) / lanes, all = r->rows[0] * across;
+    size_t across = r->padded[1] / TP_LANES, all = r->rows[0] * across;
     double *values = kernel->terms[0].values;
     int threads = ad_threads(spec->threads, r->error);
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         ad_error error = { 0 };
         worker w;
-        failed = worker_begin(&w, r, p, sizes, n_slots, total, lanes, &error) != 0;
+        failed = worker_begin(&w, r, p, sizes, n_slots, total, &error) != 0;
 #pragma omp for schedule(dynamic)
         for (size_t k = 0; k < all; k++) {
             w.row = k / across;
-            w.column = k % across * lanes;
-            w.count = r->rows[1] - w.column < lanes ? r->rows[1] - w.column : lanes;
-            if (failed || (r->same && w.column + w.count <= w.row))
+            w.column = k % across * TP_LANES;
+            if (failed || (r->same && w.column + TP_LANES <= w.row))
                 continue;
             failed = run_steps(&w) != 0;
-            for (size_t t = 0; t < w.count && !failed; t++) {
+            for (size_t t = 0; t < TP_LANES && !failed; t++) {
                 size_t column = w.column + t;
-                if (r->same && column < w.row)
+                if (column >= r->rows[1] || (r->same && column < w.row))
                     continue;
                 double value = c * values_of(&w, out)[t];
                 values[w.row * r->rows[1] + column] = value;
@@ -539,18 +530,25 @@ static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kern
             single->data[k].values[1] = single->data[k].values[0];
     if (run_single(r, seen + p->n_steps))
         return -1;
-    if (r->same)
-        for (int k = 0; k < single->n_variances; k++)
-            single->variances[k].values[1] = single->variances[k].values[0];
+    for (int k = 0; k < single->n_variances && r->same; k++) {
+        single->variances[k].values[1] = single->variances[k].values[0];
+        single->variances[k].inverse[1] = single->variances[k].inverse[0];
+    }
     int status = find_series(r);
     if (!status)
         status = run_pairs(r, out, c, spec, seen, kernel);
     if (status)
         return status;
-    tp_bound_fields(single, NULL, seen + p->n_steps, r->rows, errors + p->n_arrays);
-    tp_bound_fields(p, errors + p->n_arrays, seen, r->rows, errors);
+    tp_bound_fields(single, NULL, seen + p->n_steps, r->padded, errors + p->n_arrays);
+    tp_bound_fields(p, errors + p->n_arrays, seen, r->padded, errors);
     kernel->error = errors[out];
     return 0;
+}
+
+static void free_variances(const tp_field_variance *v, int set)
+{
+    ad_free(v->values[set]);
+    ad_free(v->inverse[set]);
 }
 
 int tp_run_fields(tp_field_plan *plan, int out, double c, const double *x, size_t rows, const double *x2, size_t rows2,
@@ -562,12 +560,14 @@ int tp_run_fields(tp_field_plan *plan, int out, double c, const double *x, size_
               .rows = { rows, x2 ? rows2 : rows },
               .same = !x2,
               .error = plan->error };
+    for (int set = 0; set < 2; set++)
+        r.padded[set] = (r.rows[set] + TP_LANES - 1) / TP_LANES * TP_LANES;
     int status = run_all(&r, out, c, spec, kernel);
     for (int set = 0; set < (r.same ? 1 : 2); set++) {
         for (int k = 0; k < plan->single->n_data; k++)
             ad_free(plan->single->data[k].values[set]);
         for (int k = 0; k < plan->single->n_variances; k++)
-            ad_free(plan->single->variances[k].values[set]);
+            free_variances(&plan->single->variances[k], set);
         for (int k = 0; k < r.n_series; k++)
             tp_mehler_free(r.series[k].of[set]);
     }
