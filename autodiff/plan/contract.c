@@ -260,7 +260,7 @@ static void by_dots(ad_product *product, const layout *l, dims summed)
     add_loops(&product->loops, &l->kept, true, true);
 }
 
-/* Are the entries of an operand over these dimensions the same ones several times, as windows that overlap have them? */
+/* Does an operand over these dimensions have the same entries several times, as windows that overlap have them? */
 static bool repeats(dims *const *lists, int n_lists, bool b)
 {
     double size = 1, span = 1;
