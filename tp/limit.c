@@ -431,7 +431,7 @@ static int limit_of(const tp_program *program, tp_kernel_kind which, const doubl
             return -1;
         if (last && !simple && *why)
             return ad_fail(error, "the program is not BP-like (%s), and by the general rule: %s", why, refusal.text);
-        if (last || status == -1 || status == TP_INFINITE)
+        if (last || status == -1 || status == TP_INFINITE || status == TP_TOO_LARGE)
             return ad_fail(error, "%s", refusal.text);
     }
     if (spec.engine == TP_ENGINE_SAMPLE && check_samples(program, which, x, &spec, simple, error))

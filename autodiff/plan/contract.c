@@ -2,8 +2,10 @@
  *
  * The axes fall into four groups: kept (in a, b and c), M (a and c), N (b and c), K (a and b). If M, N and K each run
  * along one stride, with a unit stride where BLAS needs one, the contraction is matrix products in loops over the kept
- * axes and the rest of M and N. An operand that does not lie like that is packed first. Without free axes it is rows of
- * dot products; where c's innermost axis is a kept one, plain loops along that axis. */
+ * axes and the rest of M and N. An operand that does not lie like that is packed first; but windows that overlap, of
+ * which a copy is many times the data, are multiplied where they lie, entry by entry of the filter, each product added
+ * to c. Without free axes it is rows of dot products; where c's innermost axis is a kept one, plain loops along that
+ * axis. */
 #include "autodiff/plan/steps.h"
 
 #include <cblas.h>
@@ -258,6 +260,108 @@ static void by_dots(ad_product *product, const layout *l, dims summed)
     add_loops(&product->loops, &l->kept, true, true);
 }
 
+/* Does an operand over these dimensions have the same entries several times, as windows that overlap have them? */
+static bool repeats(dims *const *lists, int n_lists, bool b)
+{
+    double size = 1, span = 1;
+    for (int l = 0; l < n_lists; l++)
+        for (int i = 0; i < lists[l]->count; i++) {
+            const dim *d = &lists[l]->dims[i];
+            ptrdiff_t stride = b ? d->b : d->a;
+            size *= (double)d->n;
+            span += (double)(d->n - 1) * (double)(stride < 0 ? -stride : stride);
+        }
+    return size >= 2 * span;
+}
+
+/* Moves outer dimensions of a run to `rest` until operand a (b) lies well with so many summed ones; false: it never
+ * does. */
+static bool shorten(dims *run, dims *rest, const dims *summed, bool b)
+{
+    bool trans;
+    size_t ld;
+    while (run->count &&
+           !(b ? lies_well(summed, run, true, &trans, &ld) : lies_well(run, summed, false, &trans, &ld))) {
+        push(rest, run->dims[0]);
+        memmove(run->dims, run->dims + 1, (size_t)--run->count * sizeof *run->dims);
+    }
+    return run->count > 0;
+}
+
+/* The summed axes split in those of one product, and loops over the others. */
+typedef struct {
+    dims outer, inner, m, n, m_rest, n_rest;
+} parts;
+
+/* The longest innermost run of the summed axes with which both operands lie well, where it is long enough. */
+static bool split_sums(const dims *k, const dims *m_run, const dims *n_run, parts *p)
+{
+    enum { FEW = 6, LITTLE_WORK = 4096 };
+    for (int from = 0; from < k->count; from++) {
+        *p = (parts){ .m = *m_run, .n = *n_run };
+        for (int i = 0; i < k->count; i++)
+            push(i < from ? &p->outer : &p->inner, k->dims[i]);
+        if (turns_of(&p->inner) >= FEW && one_stride(&p->inner, false) > 0 && one_stride(&p->inner, true) > 0 &&
+            shorten(&p->m, &p->m_rest, &p->inner, false) && shorten(&p->n, &p->n_rest, &p->inner, true) &&
+            turns_of(&p->inner) * turns_of(&p->m) * turns_of(&p->n) >= LITTLE_WORK)
+            return true;
+    }
+    return false;
+}
+
+static void append(dims *list, const dims *more)
+{
+    for (int i = 0; i < more->count; i++)
+        push(list, more->dims[i]);
+}
+
+/* Products that are added up, of operands that lie as they are, but for a small matrix that is better turned first.
+ * False: there is no such way. */
+static bool by_sums(ad_product *product, layout *l, const dims *m_run, const dims *n_run, const dims *by_a,
+                    const dims *by_b)
+{
+    parts p;
+    dims k = *by_a;
+    if (!split_sums(by_a, m_run, n_run, &p)) {
+        k = *by_b;
+        if (!split_sums(by_b, m_run, n_run, &p))
+            return false;
+    }
+    product->m = turns_of(&p.m);
+    product->n = turns_of(&p.n);
+    product->k = turns_of(&p.inner);
+    ptrdiff_t step_c = p.m.dims[p.m.count - 1].c;
+    if (product->m > INT_MAX || product->n > INT_MAX || product->k > INT_MAX || step_c > INT_MAX)
+        return false;
+    append(&l->m, &p.m_rest);
+    append(&l->n, &p.n_rest);
+    lies_well(&p.m, &p.inner, false, &product->trans_a, &product->lda);
+    lies_well(&p.inner, &p.n, true, &product->trans_b, &product->ldb);
+    size_t size_b = turns_of(&l->kept) * turns_of(&l->n) * turns_of(&p.n) * turns_of(&k);
+    product->pack_a = false;
+    product->pack_b = product->trans_b && size_b <= l->capacity_b && 16 * size_b < product->out * product->k;
+    if (product->pack_b) {
+        dims *lists[] = { &l->kept, &l->n, &p.outer, &p.inner, &p.n };
+        product->packed[!product->swapped] = pack(&product->packing_b, lists, 5, true);
+        lies_well(&p.inner, &p.n, true, &product->trans_b, &product->ldb);
+    }
+    product->method = AD_BY_GEMM;
+    product->ldc = (size_t)step_c;
+    add_loops(&product->loops, &l->kept, true, true);
+    add_loops(&product->loops, &l->m, true, false);
+    add_loops(&product->loops, &l->n, false, true);
+    add_loops(&product->sums, &p.outer, true, true);
+    return true;
+}
+
+/* Do neighbours in memory of operand a run along the kept axes rather than the summed ones, in pieces longer than
+ * these? */
+static bool runs_along(const dims *kept, const dims *summed)
+{
+    const dim *m = &kept->dims[kept->count - 1], *k = summed->count ? &summed->dims[summed->count - 1] : NULL;
+    return m->a == 1 && k && m->n > 4 * k->n;
+}
+
 /* Matrix products of runs of M and N, or a matrix times vectors, in loops over the other axes. */
 static void by_matrices(ad_product *product, layout *l, const dims *by_a, const dims *by_b)
 {
@@ -281,6 +385,11 @@ static void by_matrices(ad_product *product, layout *l, const dims *by_a, const 
             product->pack_b = !good_b;
         }
     }
+    if (matrix &&
+        ((product->pack_a && repeats((dims *const[]){ &l->kept, &l->m, &m_run, &k }, 4, false)) ||
+         (product->pack_b && repeats((dims *const[]){ &l->kept, &l->n, &n_run, &k }, 4, true))) &&
+        by_sums(product, l, &m_run, &n_run, by_a, by_b))
+        return;
     product->m = turns_of(&m_run);
     product->n = turns_of(&n_run);
     product->k = turns_of(&k);
@@ -296,8 +405,11 @@ static void by_matrices(ad_product *product, layout *l, const dims *by_a, const 
         return;
     }
     int first = product->swapped;
+    bool turned = runs_along(&m_run, &k); /* the copy is, as it then is of longer pieces */
     if (product->pack_a)
-        product->packed[first] = pack(&product->packing_a, (dims *const[]){ &l->kept, &l->m, &m_run, &k }, 4, false);
+        product->packed[first] =
+            pack(&product->packing_a, (dims *const[]){ &l->kept, &l->m, turned ? &k : &m_run, turned ? &m_run : &k }, 4,
+                 false);
     if (product->pack_b)
         product->packed[!first] = pack(&product->packing_b, (dims *const[]){ &l->kept, &l->n, &k, &n_run }, 4, true);
     lies_well(&m_run, &k, false, &product->trans_a, &product->lda);
@@ -352,7 +464,8 @@ static void part_of(size_t n, size_t share, size_t shares, size_t *first, size_t
 }
 
 /* The part of a matrix product that is a share's: rows of c, or columns where there are more of them. */
-static void gemm(const call *u, char *c, const char *a, const char *b, size_t share, size_t shares)
+static void gemm(const call *u, double alpha, double keep, char *c, const char *a, const char *b, size_t share,
+                 size_t shares)
 {
     const ad_product *p = u->product;
     size_t first, last, e = (size_t)u->element;
@@ -370,8 +483,8 @@ static void gemm(const call *u, char *c, const char *a, const char *b, size_t sh
                   (int)p->lda,
                   (int)p->ldb,
                   (int)p->ldc,
-                  u->alpha,
-                  u->keep,
+                  alpha,
+                  keep,
                   c,
                   a,
                   b };
@@ -391,6 +504,29 @@ static void gemm(const call *u, char *c, const char *a, const char *b, size_t sh
     else
         cblas_sgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, (float)g.alpha, (const void *)g.a, g.lda, (const void *)g.b,
                     g.ldb, (float)g.keep, (void *)g.c, g.ldc);
+}
+
+/* Products that are added up, the factor last: where there is more than one, c keeps nothing. */
+static void gemms(const call *u, char *c, const char *a, const char *b, size_t share, size_t shares)
+{
+    const ad_product *p = u->product;
+    size_t turns = ad_nest_turns(&p->sums, p->sums.rank), index[AD_MAX_LOOPS] = { 0 };
+    ptrdiff_t at[3] = { 0 };
+    if (turns == 1) {
+        gemm(u, u->alpha, u->keep, c, a, b, share, shares);
+        return;
+    }
+    for (size_t t = 0; t < turns; t++) {
+        gemm(u, 1, t > 0, c, a + at[1] * u->element, b + at[2] * u->element, share, shares);
+        ad_nest_next(&p->sums, p->sums.rank, index, at);
+    }
+    bool rows = p->m >= p->n;
+    size_t first, last;
+    part_of(rows ? p->m : p->n, share, shares, &first, &last);
+    for (size_t i = rows ? first : 0; i < (rows ? last : p->m) && first < last && u->alpha != 1; i++) {
+        char *row = c + (i * p->ldc + (rows ? 0 : first)) * (size_t)u->element;
+        u->loops->op[AD_SCALE](rows ? p->n : last - first, row, row, NULL, u->alpha);
+    }
 }
 
 static const void *zero(ad_type type)
@@ -456,7 +592,7 @@ static void run_turns(const call *u, size_t first, size_t last, size_t share, si
         double value;
         switch (p->method) {
         case AD_BY_GEMM:
-            gemm(u, c, a, b, share, shares);
+            gemms(u, c, a, b, share, shares);
             break;
         case AD_BY_GEMV:
             gemv(u, c, a, b, share, shares);

@@ -403,7 +403,7 @@ int ad_update(ad_plan *plan, int output, double keep, double factor, void *data)
     const ad_step *step = result->step < 0 ? NULL : &plan->steps[result->step];
     if (step) {
         int blas_threads = ad_blas_begin(1);
-        bool direct = step->product->method == AD_BY_GEMM;
+        bool direct = step->product->method == AD_BY_GEMM && step->product->sums.rank == 0;
         run_product(plan, step, direct ? factor * step->alpha : step->alpha, direct ? keep : 0,
                     direct ? data : place(plan, step->storage, 0));
         ad_blas_end(blas_threads);

@@ -146,6 +146,29 @@ static void make_view(ad_plan *plan, int id)
     part->whole = in->whole && part->dense && node->op != AD_SLICE;
 }
 
+/* An unslice that the steps before this are of and that another one alone reads is one with that: its steps are taken
+ * back. */
+static bool join_unslice(ad_plan *plan, int inner)
+{
+    ad_part *part = &plan->parts[inner];
+    int last = plan->n_steps - 1;
+    if (part->kind != AD_PART_RESULT || part->uses > 1 || ad_node_of(plan->graph, inner)->op != AD_UNSLICE ||
+        last < 1 || plan->steps[last].node != inner)
+        return false;
+    part->kind = AD_PART_DEAD;
+    part->storage = -1;
+    plan->n_steps -= 2;
+    return true;
+}
+
+/* What unslices that are joined begin with. */
+static int unsliced(const ad_plan *plan, int id)
+{
+    while (plan->parts[id].kind == AD_PART_DEAD)
+        id = ad_node_of(plan->graph, id)->in[0];
+    return id;
+}
+
 static int make_result(ad_plan *plan, int id, ad_error *error)
 {
     const ad_node *node = ad_node_of(plan->graph, id);
@@ -166,8 +189,10 @@ static int make_result(ad_plan *plan, int id, ad_error *error)
         reads(add_step(plan, AD_DO_SUM, id), node->in[0]);
         break;
     case AD_UNSLICE:
+        first -= 2 * join_unslice(plan, node->in[0]);
+        plan->storages[part->storage].first = plan->storages[part->storage].last = first;
         add_step(plan, AD_DO_ZERO, id);
-        reads(add_step(plan, AD_DO_COPY, id), node->in[0]);
+        reads(add_step(plan, AD_DO_COPY, id), unsliced(plan, node->in[0]));
         break;
     case AD_UNWINDOWS:
         add_step(plan, AD_DO_ZERO, id);

@@ -2,6 +2,7 @@
 #include "autodiff/plan/steps.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static size_t size_of(const ad_plan *plan, ad_axis axis)
@@ -242,6 +243,20 @@ static size_t part_start(const ad_plan *plan, const ad_node *node, int part)
     return start;
 }
 
+/* What the axis of an unslice is called in the source of all that are one step, and where that begins. */
+static size_t find_inside(const ad_plan *plan, int id, int source, ad_axis *axis)
+{
+    size_t start = 0;
+    for (; id != source; id = ad_node_of(plan->graph, id)->in[0]) {
+        const ad_node *node = ad_node_of(plan->graph, id);
+        if (ad_same(*axis, node->axis2)) {
+            start += node->start;
+            *axis = node->axis;
+        }
+    }
+    return start;
+}
+
 /* A whole copy, a part of a concat, or an unslice: loops over the source's axes, and those it is repeated along. */
 static void size_copy(ad_plan *plan, ad_step *step, const ad_node *node)
 {
@@ -257,29 +272,34 @@ static void size_copy(ad_plan *plan, ad_step *step, const ad_node *node)
         for (int i = 0; i < source->rank; i++)
             ad_nest_add(&step->nests->outer, size_of(plan, source->axes[i]), out[i], plan->parts[from].stride[i], 0);
     } else {
-        ad_axis inside = { 0 }, across = { 0 };
-        size_t start = 0;
-        if (!to_output && node->op == AD_CONCAT) {
-            inside = node->part_axes[step->part];
-            across = node->axis;
-            start = part_start(plan, node, step->part);
-        } else if (!to_output && node->op == AD_UNSLICE) {
-            inside = node->axis;
-            across = node->axis2;
-            start = node->start;
-        }
         for (int i = 0; i < node->shape.rank; i++) {
             ad_axis axis = node->shape.axes[i];
-            if (across.id && ad_same(axis, across)) {
-                step->offset_out += (ptrdiff_t)start * out[i];
-                if (inside.id)
-                    ad_nest_add(&step->nests->outer, size_of(plan, inside), out[i], stride_in(plan, from, inside), 0);
-            } else {
-                ad_nest_add(&step->nests->outer, size_of(plan, axis), out[i], stride_in(plan, from, axis), 0);
+            if (!to_output && node->op == AD_CONCAT && ad_same(axis, node->axis)) {
+                step->offset_out += (ptrdiff_t)part_start(plan, node, step->part) * out[i];
+                axis = node->part_axes[step->part];
+            } else if (!to_output && node->op == AD_UNSLICE) {
+                step->offset_out += (ptrdiff_t)find_inside(plan, step->node, from, &axis) * out[i];
             }
+            if (axis.id)
+                ad_nest_add(&step->nests->outer, size_of(plan, axis), out[i], stride_in(plan, from, axis), 0);
         }
     }
     ad_nest_collapse(&step->nests->outer, 2);
+}
+
+/* Neighbours in the result stand in the innermost loop. */
+static void longest_stride_first(ad_nest *nest)
+{
+    for (int i = 1; i < nest->rank; i++)
+        for (int k = i; k > 0 && labs(nest->stride[0][k]) > labs(nest->stride[0][k - 1]); k--) {
+            ad_nest old = *nest;
+            nest->size[k] = old.size[k - 1];
+            nest->size[k - 1] = old.size[k];
+            for (int o = 0; o < 2; o++) {
+                nest->stride[o][k] = old.stride[o][k - 1];
+                nest->stride[o][k - 1] = old.stride[o][k];
+            }
+        }
 }
 
 /* Loops over the axes of windows, to where each entry lies in the whole. */
@@ -296,6 +316,7 @@ static void size_add(ad_plan *plan, ad_step *step, const ad_node *node)
                                                      : stride_in(plan, step->node, axis);
         ad_nest_add(&step->nests->outer, size_of(plan, axis), out, plan->parts[step->in[0]].stride[i], 0);
     }
+    longest_stride_first(&step->nests->outer);
     ad_nest_collapse(&step->nests->outer, 2);
 }
 

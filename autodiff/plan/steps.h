@@ -89,8 +89,8 @@ typedef enum { AD_BY_GEMM, AD_BY_GEMV, AD_BY_DOT, AD_BY_LOOPS } ad_method;
 /* c = alpha * sum of a b. After ad_product_size: outer loops (stride[0] of c, [1] of a, [2] of b) around one call. */
 typedef struct {
     ad_method method;
-    ad_nest loops;
-    bool swapped; /* a and b have changed places */
+    ad_nest loops, sums; /* sums: over summed axes, of products that are each added to c */
+    bool swapped;        /* a and b have changed places */
     bool trans_a, trans_b;
     size_t m, n, k, lda, ldb, ldc; /* gemv: ldb and ldc are the steps of the vectors; dot: lda and ldb those of a, b */
     bool pack_a, pack_b;
@@ -110,7 +110,7 @@ typedef struct {
 /* capacities: elements there are for a packed copy; where they do not suffice, a slow method that needs none is taken.
  */
 void ad_product_size(ad_product *product, int n, const ad_product_axis *axes, size_t capacity_a, size_t capacity_b);
-/* c = alpha a b + keep c; keep is 0 but for AD_BY_GEMM. */
+/* c = alpha a b + keep c; keep is 0 but for AD_BY_GEMM without sums. */
 void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha,
                     double keep, void *c, const void *a, const void *b, void *packed_a, void *packed_b);
 

@@ -9,9 +9,10 @@
     model(x[:5]), model.parameters["readout.weight"]
     print(limn.program("mlp", features=10))                  # the Netsor-T program
 
-A network is "mlp", "rnn", "batchnorm" or the path of a C file that defines limn_network (nn/entry.h; compiled by $CC
-or cc). Keywords that are no argument of a function are the network's settings: depth=2, phi="tanh", sigma_w=1.5. Inputs
-are (rows, features) or, of sequences, (rows, time, features). What limn refuses is a limn.Error with its text.
+A network is "mlp", "rnn", "batchnorm", "cnn" or the path of a C file that defines limn_network (nn/entry.h; compiled by
+$CC or cc). Keywords that are no argument of a function are the network's settings: depth=2, phi="tanh", sigma_w=1.5.
+Inputs are (rows, features), of sequences (rows, time, features), of images (rows, height, width, channels). What limn
+refuses is a limn.Error with its text.
 
 There is nothing to build: the module calls the C library by ctypes. It takes $LIMN_LIBRARY, the library that it was
 installed with, the build/ of its source tree, or the system's, in this order."""
@@ -222,28 +223,28 @@ def _compile(path):
     if not hasattr(loaded, "limn_network"):
         raise Error(f"{path}: it does not define ad_var limn_network(nn_net *net, ad_var x)")
     try:
-        sequence = c_int.in_dll(loaded, "limn_input").value == 1
+        kind = c_int.in_dll(loaded, "limn_input").value
     except ValueError:
-        sequence = False
-    return loaded, ctypes.cast(loaded.limn_network, c_void_p), sequence
+        kind = 0
+    return loaded, ctypes.cast(loaded.limn_network, c_void_p), kind
 
 
 # ---- networks --------------------------------------------------------------------------------------------------------
 class Network:
-    """A traced network. features: an int, or (time, features) of sequences."""
+    """A traced network. features: an int, (time, features) of sequences, or (rows, columns, channels) of images."""
 
     def __init__(self, network, features, outputs=None, scale="ntk", sigma_in="init", **settings):
         self._net = self._program = None
         if str(network).endswith(".c"):
-            self._object, function, sequence = _compile(str(network))
+            self._object, function, kind = _compile(str(network))
         else:
             function = _lib.nn_builtin(os.fsencode(network))
             if not function:
-                raise Error(f"unknown network {network}: there are mlp, rnn, batchnorm, or a C file (.c)")
-            sequence = _lib.nn_builtin_input(os.fsencode(network)) == 1
+                raise Error(f"unknown network {network}: there are mlp, rnn, batchnorm, cnn, or a C file (.c)")
+            kind = _lib.nn_builtin_input(os.fsencode(network))
         self.shape = (features,) if numpy.ndim(features) == 0 else tuple(features)
-        if sequence != (len(self.shape) == 2):
-            raise Error(f"{network} takes " + ("(rows, time, features)" if sequence else "(rows, features)"))
+        if len(self.shape) != kind + 1:
+            raise Error(f"{network} takes (rows, {('features', 'time, features', 'height, width, channels')[kind]})")
         texts = [f"{key}={self._text(value)}".encode() for key, value in settings.items()]
         self._settings = (c_char_p * (len(texts) + 1))(*texts, None)
         self._name = os.fsencode(network)
@@ -252,7 +253,7 @@ class Network:
         spec = _Spec(features=int(numpy.prod(self.shape)), outputs=outputs or 0, settings=self._settings,
                      parametrization=_word("scale", scale, ("ntk", "standard", "meanfield", "mup")),
                      sigma_in=_word("sigma_in", sigma_in, ("init", "multiplier")), name=self._name)
-        if sequence:
+        if kind:
             spec.shape = (c_size_t * 4)(*self.shape)
         self._net = _call("nn_trace", c_void_p(function) if isinstance(function, int) else function, byref(spec))
         self.outputs = _lib.nn_n_outputs(c_void_p(self._net))
@@ -434,8 +435,9 @@ def _network(network, x, outputs, scale, sigma_in, settings):
     if isinstance(network, Network):
         return network
     x = numpy.asarray(x)
-    if x.ndim not in (2, 3):
-        raise Error(f"x: its shape is {x.shape}, not (rows, features) or (rows, time, features)")
+    if x.ndim not in (2, 3, 4):
+        raise Error(f"x: its shape is {x.shape}, not (rows, features), (rows, time, features) or (rows, height, width, "
+                    "channels)")
     return Network(network, x.shape[1] if x.ndim == 2 else x.shape[1:], outputs, scale, sigma_in, **settings)
 
 

@@ -640,3 +640,49 @@ Test(convolution, samples_have_the_largest_of_windows)
     nn_net_free(net);
     free(x);
 }
+
+/* One line a layer, whatever the picture's size. */
+Test(convolution, programs_are_families_over_positions)
+{
+    static const char *const lines[] = {
+        "positions, 0 outside the picture.",
+        "Σ[offset, offset2] U1 x[rows+offset−1, columns+offset2−1]",
+        "Σ[offset3, offset4] W x1[rows+offset3−1, columns+offset4−1]",
+        "Σ[rows, columns] ⟨x2, U3⟩",
+        "Wᵀ dh2[rows−offset3+1, columns−offset4+1]",
+    };
+    ad_error error = { 0 };
+    char *text = NULL;
+    size_t size;
+    nn_spec spec = { .shape = { 5, 6, 1 }, .settings = (const char *const[]){ "depth=2", "readout=flatten", NULL } };
+    nn_net *net = nn_trace(nn_builtin("cnn"), &spec, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    FILE *stream = open_memstream(&text, &size);
+    cr_assert(program && tp_print(program, stream, TP_PAPER, &error) == 0, "%s", error.text);
+    fclose(stream);
+    for (size_t k = 0; k < sizeof lines / sizeof *lines; k++)
+        cr_expect(strstr(text, lines[k]), "no %s in\n%s", lines[k], text);
+    free(text);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+/* What would not fit in memory is told before it is tried. */
+Test(convolution, large_pictures_are_refused)
+{
+    ad_error error = { 0 };
+    double *x = reference_inputs(1, 28 * 28);
+    tp_kernel kernel;
+    nn_spec spec = { .shape = { 28, 28, 1 } };
+    nn_net *net = nn_trace(nn_builtin("cnn"), &spec, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s", error.text);
+    for (int which = 0; which < 2; which++) {
+        error = (ad_error){ 0 };
+        cr_expect(tp_limit(program, which ? TP_NTK : TP_NNGP, x, 1, NULL, 0, NULL, &kernel, &error) != 0);
+        cr_expect(strstr(error.text, "784 positions are too many"), "%s", error.text);
+    }
+    tp_program_free(program);
+    nn_net_free(net);
+    free(x);
+}

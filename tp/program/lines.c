@@ -51,6 +51,21 @@ static const char *matrix_text(tp_writer *w, int id, int param, const tp_line_te
     return name;
 }
 
+/* The text summed over fixed axes beside the one that a product is over: a filter's offsets, positions. */
+static const char *summed(tp_writer *w, const ad_shape *over, const char *text)
+{
+    const char *axes = "";
+    ad_axis main = over->rank ? over->axes[over->rank - 1] : (ad_axis){ 0 };
+    for (int i = 0; i < over->rank; i++)
+        main = tp_is_width(w->graph, over->axes[i]) ? over->axes[i] : main;
+    for (int i = 0; i < over->rank; i++)
+        if (!ad_same(over->axes[i], main))
+            axes = tp_writer_text(w, "%s%s%s", axes, *axes ? ", " : "", ad_axis_name(w->graph, over->axes[i]));
+    if (!*axes)
+        return text;
+    return tp_writer_text(w, w->latex ? "\\sum_{%s} %s" : "Σ[%s] %s", w->latex ? tp_plain_name(w, axes) : axes, text);
+}
+
 static void contraction(tp_writer *w, int id, tp_line_term *t)
 {
     const ad_node *node = ad_node_of(w->graph, id);
@@ -79,6 +94,7 @@ static void contraction(tp_writer *w, int id, tp_line_term *t)
             place++;
         bool transposed = place < seen->rank && !ad_has(&node->over, seen->axes[place]);
         t->text = tp_writer_text(w, "%s %s", matrix_text(w, id, from, m, transposed), tp_base_text(w, x));
+        t->text = summed(w, &node->over, t->text);
         t->level = PRODUCT_LEVEL;
         t->type = G_VAR;
         tp_name_term(w, id, t, TP_MATMUL);
@@ -88,13 +104,16 @@ static void contraction(tp_writer *w, int id, tp_line_term *t)
         for (int i = 0; i < node->over.rank; i++)
             tp_times_axis(w->graph, node->over.axes[i], 1, &t->c, &t->power);
         t->text = tp_writer_text(w, w->latex ? "\\langle %s, %s\\rangle" : "⟨%s, %s⟩", a->text, b->text);
-        t->level = ATOM_LEVEL;
+        t->text = summed(w, &node->over, t->text);
+        t->level = node->over.rank > 1 ? PRODUCT_LEVEL : ATOM_LEVEL;
         t->type = SCALAR;
         return;
     }
     bool input = a->type == G_VAR && b->type == SCALAR, other = b->type == G_VAR && a->type == SCALAR;
     t->text = input ? tp_writer_text(w, "%s %s", tp_base_text(w, a), tp_base_text(w, b))
                     : tp_writer_text(w, "%s %s", tp_base_text(w, b), tp_base_text(w, a));
+    if (input || other)
+        t->text = summed(w, &node->over, t->text);
     if (!input && !other && vector_type(w, id) != SCALAR)
         t->text = tp_writer_text(w, w->latex ? "%s \\odot %s" : "%s ⊙ %s", tp_base_text(w, a), tp_base_text(w, b));
     t->level = PRODUCT_LEVEL;
@@ -169,9 +188,15 @@ static void moved(tp_writer *w, int id, tp_line_term *t)
     const ad_node *node = ad_node_of(w->graph, id);
     need_name(w, id, 0);
     const tp_line_term *x = operand(w, id, 0);
+    int below;
+    const char *place = tp_place_text(w, id, &below);
     *t = *x;
     t->named = true;
     t->level = ATOM_LEVEL;
+    if (place) {
+        t->text = tp_writer_text(w, "%s%s", tp_base_text(w, &w->terms[below]), place);
+        return;
+    }
     const char *axis = tp_plain_name(w, ad_axis_name(w->graph, node->axis));
     size_t count = node->op == AD_SLICE ? ad_axis_fixed(w->graph, node->axis2) : 0;
     if (node->op == AD_SLICE && count == 1)

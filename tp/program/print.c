@@ -184,6 +184,14 @@ static void print_checks(const tp_program *program, const tp_checks *checks, con
     fprintf(stream, "Convention: %s.\n", convention(program));
 }
 
+static bool has_windows(const tp_program *program)
+{
+    for (int id = 0; id < program->forward; id++)
+        if (program->lives[id] && ad_node_of(program->graph, id)->op == AD_WINDOWS)
+            return true;
+    return false;
+}
+
 int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *error)
 {
     int n = 0;
@@ -201,8 +209,8 @@ int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *
         tp_print_lines(lines, n, stream, style);
     else if (!status) {
         const char *name = nn_spec_of(program->net)->name;
-        fprintf(stream, "Netsor⊤ program%s%s. Every vector is a family over the batch.\n", name ? " of " : "",
-                name ? name : "");
+        fprintf(stream, "Netsor⊤ program%s%s. Every vector is a family over the batch%s.\n", name ? " of " : "",
+                name ? name : "", has_windows(program) ? ", and over its positions, 0 outside the picture" : "");
         tp_print_lines(lines, n, stream, style);
         print_checks(program, &checks, growth, stream);
     }

@@ -57,6 +57,10 @@ tp_line *tp_add_line(tp_writer *w, tp_rule rule, int node, const char *name, con
 /* Gives the term a line of its own. The name of a backward vector comes from what it is the adjoint of. */
 void tp_name_term(tp_writer *w, int id, tp_line_term *t, tp_rule rule);
 
+/* places.c: where windows of a vector lie, "[rows+offset−1]", and the node of the vector; NULL: it is not windows of
+ * one. */
+const char *tp_place_text(tp_writer *w, int id, int *below);
+
 /* size(axis)^p, into c n^power */
 void tp_times_axis(const ad_graph *graph, ad_axis axis, double p, double *c, double *power);
 /* Fills in `number` and `alike`, before the first parameter is written. */

@@ -726,7 +726,10 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     s.algebra.outputs[1] = (int)spec->output2;
     if (!status &&
         (which == TP_NTK ? tp_ntk_series(&s.algebra, &series, &s.folded) : tp_nngp_series(&s.algebra, &series)))
-        status = s.algebra.no_limit ? -1 : s.algebra.not_bp ? TP_NOT_BP : TP_NO_RULE;
+        status = s.algebra.no_limit    ? -1
+                 : s.algebra.not_bp    ? TP_NOT_BP
+                 : s.algebra.too_large ? TP_TOO_LARGE
+                                       : TP_NO_RULE;
     if (!status)
         status = prepare(&s, &series);
     kernel->rows = s.rows[0];
@@ -749,7 +752,8 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     bool diverges = s.diverges;
     release(&s);
     ad_blas_end(blas_threads);
-    return status == TP_NO_RULE || status == TP_NOT_BP ? status : diverges ? TP_INFINITE : status ? -1 : 0;
+    bool told = status == TP_NO_RULE || status == TP_NOT_BP || status == TP_TOO_LARGE;
+    return told ? status : diverges ? TP_INFINITE : status ? -1 : 0;
 }
 
 int tp_check_limit(const tp_program *program, tp_kernel_kind which, ad_error *error)

@@ -186,6 +186,8 @@ int tp_nngp_series(tp_algebra *algebra, tp_series *series)
 {
     int node = algebra->program->output.id;
     int f[2];
+    if (tp_check_positions(algebra, TP_NNGP))
+        return -1;
     for (int side = 0; side < 2; side++) {
         tp_point point = tp_point_of(algebra, node, NULL);
         tp_point_set(&point, nn_outputs(algebra->program->net), algebra->outputs[side]);
@@ -606,6 +608,8 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series, bool *folded)
 {
     const tp_program *program = algebra->program;
     ntk_total total;
+    if (tp_check_positions(algebra, TP_NTK))
+        return -1;
     if (tp_coordinate_of(algebra, program->output.id, tp_point_of(algebra, program->output.id, NULL)) < 0)
         return -1;
     int forward = algebra->gvars.n;

@@ -9,11 +9,14 @@ int tp_nngp_series(tp_algebra *, tp_series *series);
 /* *folded (may be NULL: no) asks for a series whose kernel is Theta(i, j) = (Q(i, j) + Q(j, i)) / 2, Q being the
  * series, with half the quantities, and says whether it is one. It is for one set of inputs and one output. */
 int tp_ntk_series(tp_algebra *, tp_series *series, bool *folded);
+/* -1 with an error where a kernel of filters is of more pairs of positions than there is room for. */
+int tp_check_positions(tp_algebra *, tp_kernel_kind);
 /* The limit by exact expectations: 0; TP_NO_RULE where there is none for something in the program, TP_NOT_BP where the
  * rules are the simple ones and a gradient meets the forward pass, TP_INFINITE where an expectation is found to be
- * infinite, -1 on other errors. A kernel that failed keeps what was made of it, for its owner to free. *fragile (may be
- * NULL): whether the kernel may be made of the inputs' roundings where its bound does not show digits. */
-enum { TP_NO_RULE = -2, TP_NOT_BP = -3, TP_INFINITE = -4 };
+ * infinite, TP_TOO_LARGE where filters have too many positions, -1 on other errors. A kernel that failed keeps what was
+ * made of it, for its owner to free. *fragile (may be NULL): whether the kernel may be made of the inputs' roundings
+ * where its bound does not show digits. */
+enum { TP_NO_RULE = -2, TP_NOT_BP = -3, TP_INFINITE = -4, TP_TOO_LARGE = -5 };
 int tp_limit_exact(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
                    const tp_limit_spec *, tp_rules, tp_kernel *, bool *fragile, ad_error *error);
 /* -1 where the program's kernel is found to grow, or to be random, in the limit. */

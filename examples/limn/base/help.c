@@ -18,7 +18,12 @@ static const char networks[] =
     "             bidirectional=no (yes), and no padding\n"
     "  batchnorm  depth=3  phi=relu  eps=1e-05  affine=no (yes)  sigma_w=1.41421\n"
     "             sigma_b=none  readout_bias (sigma_b)  outputs; the inputs of a\n"
-    "             kernel are one batch, and those of --inputs2 another\n";
+    "             kernel are one batch, and those of --inputs2 another\n"
+    "  cnn        depth=3  phi=relu  filter=3  stride=1  padding=same (valid,\n"
+    "             circular)  pool=1 (a window's size: averages after each layer)\n"
+    "             readout=average (flatten)  sigma_w=1.41421  sigma_b=none  outputs;\n"
+    "             takes images; windows that do not divide one are left out at its\n"
+    "             end (7 -> 3), and channels are n\n";
 
 void help_networks(char *text, size_t size)
 {

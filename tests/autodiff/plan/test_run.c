@@ -787,6 +787,85 @@ Test(run, random_graphs_with_windows)
         compare(seed, AD_FLOAT, 1, 5e-5);
 }
 
+/* Pictures among zeros, filters of both axes, and the adjoints of both: products where windows lie, in one thread and
+ * in two, at a full batch and at one sample. */
+static void check_filter(ad_type type, int threads, size_t stride, size_t channels, double tolerance)
+{
+    enum { SIZE = 10, LENGTH = 3, OUTPUTS = 4, SAMPLES = 2 };
+    ad_graph *g = ad_graph_new(NULL);
+    ad_axis batch = ad_batch(g, "batch"), rows = ad_fixed(g, "rows", SIZE), columns = ad_fixed(g, "columns", SIZE);
+    ad_axis in = ad_fixed(g, "in", channels), out = ad_fixed(g, "out", 32), k1 = ad_fixed(g, "k1", LENGTH);
+    ad_axis k2 = ad_fixed(g, "k2", LENGTH), high = ad_fixed(g, "high", SIZE + 2), wide = ad_fixed(g, "wide", SIZE + 2);
+    size_t count = (SIZE - 1) / stride + 1;
+    ad_axis rows2 = stride > 1 ? ad_fixed(g, "rows2", count) : rows;
+    ad_axis columns2 = stride > 1 ? ad_fixed(g, "columns2", count) : columns;
+    ad_var x = ad_input(g, "x", ad_shape_of(batch, rows, columns, in));
+    ad_var w = ad_param(g, "w", ad_shape_of(k1, k2, in, out), (ad_init){ .deviation = 1 });
+    ad_var padded = ad_pad(ad_pad(ad_sin(x), rows, 1, high), columns, 1, wide);
+    ad_var windows = ad_windows(padded, high, rows2, k1, ((ad_window){ .stride = stride }));
+    windows = ad_windows(windows, wide, columns2, k2, ((ad_window){ .stride = stride }));
+    ad_var y = ad_scale(ad_contract(windows, w, ad_shape_of(k1, k2, in)), 0.1), adjoint;
+    ad_site *sites;
+    int n = ad_backward(y, ad_cos(y), &x, 1, &adjoint, &sites);
+    ad_var outputs[OUTPUTS] = { y, adjoint, ad_gradient(w, sites, n, (ad_shape){ 0 }), padded };
+    ad_sizes sizes = { .n = 1, .n_batches = 1, .batches = { { batch, SAMPLES } } };
+    ad_error error = { 0 };
+    ad_plan_spec spec = { .type = type, .threads = threads, .capacity = sizes };
+    ad_plan *plan = ad_plan_new(outputs, OUTPUTS, &spec, &error);
+    cr_assert(plan, "%s", error.text);
+    ad_var leaves[] = { x, w };
+    for (int round = 0; round < 2; round++) {
+        naive e = { .graph = g, .sizes = sizes };
+        void *data[2];
+        e.sizes.batches[0].size = round ? 1 : SAMPLES;
+        for (int i = 0; i < 2; i++) {
+            size_t size = ad_elements(g, ad_shape_get(leaves[i]), &e.sizes);
+            double *values = e.values[leaves[i].id] = calloc(size, sizeof *values);
+            data[i] = calloc(size, sizeof(double));
+            for (size_t k = 0; k < size; k++) {
+                values[k] = (double)(float)real(-1, 1);
+                if (type == AD_DOUBLE)
+                    ((double *)data[i])[k] = values[k];
+                else
+                    ((float *)data[i])[k] = (float)values[k];
+            }
+            ad_bind(plan, leaves[i], data[i]);
+        }
+        cr_assert_eq(ad_run(plan, &e.sizes, &error), 0, "%s", error.text);
+        for (int o = 0; o < OUTPUTS; o++) {
+            evaluate(&e, outputs[o].id);
+            const void *got = ad_output(plan, o);
+            size_t size = ad_elements(g, ad_shape_get(outputs[o]), &e.sizes);
+            double worst = 0, most = 1;
+            for (size_t k = 0; k < size; k++) {
+                double truth = e.values[outputs[o].id][k];
+                worst =
+                    fmax(worst, fabs((type == AD_DOUBLE ? ((const double *)got)[k] : (double)((const float *)got)[k]) -
+                                     truth));
+                most = fmax(most, fabs(truth));
+            }
+            cr_expect(worst <= tolerance * most, "stride %zu, %zu channels, output %d: off by %g of %g", stride,
+                      channels, o, worst, most);
+        }
+        for (int i = 0; i < 2; i++)
+            free(data[i]);
+        for (int id = 0; id < MOST; id++)
+            free(e.values[id]);
+    }
+    ad_plan_free(plan);
+    ad_graph_free(g);
+}
+
+Test(run, filters_are_products_where_their_windows_lie)
+{
+    static const size_t channels[] = { 1, 3, 32 };
+    for (size_t stride = 1; stride <= 2; stride++)
+        for (int c = 0; c < 3; c++) {
+            check_filter(AD_DOUBLE, 1 + c % 2, stride, channels[c], 1e-14);
+            check_filter(AD_FLOAT, 2 - c % 2, stride, channels[c], 1e-5);
+        }
+}
+
 /* ---- a training step's shape, at sizes that share work among threads ---- */
 Test(run, large_work_agrees_between_threads)
 {
