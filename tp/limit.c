@@ -282,7 +282,7 @@ static int solve_samples(const tp_program *program, tp_kernel_kind which, const 
                      ? tp_limit_positions(program, which, x, rows, x2, rows2, spec, kernel, refusal)
                      : 1;
     if (status <= 0)
-        return status;
+        return status ? status : keep_a_term(kernel, refusal);
     tp_rules rules = !*simple ? TP_RULES_GENERAL : spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
     status = solve_shown(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
     if (status == TP_NOT_BP) {

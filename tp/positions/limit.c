@@ -92,11 +92,15 @@ int tp_limit_positions(const tp_program *program, tp_kernel_kind which, const do
     int field = TP_NO_ROOM;
     if (!status && !(status = plan_new(&single, &algebra, NULL)) && !(status = plan_new(&plan, &algebra, &single))) {
         field = uses_alike(&plan) ? plan_output(&plan, which, spec) : TP_NO_RULE_HERE;
-        status = field >= 0 ? 0 : field == TP_NO_ROOM ? -1 : 1;
+        status = field >= TP_NO_FIELD ? 0 : field == TP_NO_ROOM ? -1 : 1;
     }
     if (!status) {
+        *kernel = (tp_kernel){ .rows = rows, .rows2 = x2 ? rows2 : rows };
+        snprintf(kernel->method, sizeof kernel->method, "closed forms over positions");
+    }
+    if (!status && field >= 0) {
         const tp_field out = plan.fields[field];
-        *kernel = (tp_kernel){ .rows = rows, .rows2 = x2 ? rows2 : rows, .n_terms = 1 };
+        kernel->n_terms = 1;
         kernel->terms[0].power = out.power;
         kernel->terms[0].values = ad_alloc(kernel->rows * kernel->rows2, sizeof(double), "a limit kernel", &refusal);
         status =

@@ -107,7 +107,7 @@ const tp_point_map *tp_map_operand(tp_field_plan *p, int id, int operand)
 {
     const ad_node *node = ad_node_of(p->graph, id);
     tp_point_map *map = operand < 2 ? &p->maps[2 * id + operand] : ad_arena_alloc(p->arena, 1, sizeof *map);
-    if (!map || map->to)
+    if (operand < 2 && map->to)
         return map;
     int child = node->in[operand];
     ad_shape axes = tp_fixed_axes(p->graph, id, NULL), inside = tp_fixed_axes(p->graph, child, NULL), over = { 0 };
@@ -123,7 +123,7 @@ const tp_point_map *tp_map_operand(tp_field_plan *p, int id, int operand)
     bool reshaped = node->op == AD_RESHAPE;
     if (n * fan > INT32_MAX || (reshaped && tp_count_points(p->graph, &inside) != n))
         return NULL;
-    int32_t *to = ad_arena_alloc(p->arena, n * fan, sizeof *to);
+    int32_t *to = map ? ad_arena_alloc(p->arena, n * fan, sizeof *to) : NULL;
     for (size_t i = 0; to && i < n; i++)
         for (size_t k = 0; k < fan; k++) {
             tp_point point = decode(p->graph, &axes, (int32_t)i), entry = decode(p->graph, &over, (int32_t)k);

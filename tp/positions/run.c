@@ -34,6 +34,8 @@ typedef struct {
     /* a plan of pairs': sample `row` of the first set, those from `column` on of the second. One of single samples': those
      * from `column` on of `set`, each with itself */
     size_t row, column;
+    double **of_row; /* by variance: the row's at all points, and their inverse roots */
+    size_t loaded;   /* the row that they are of, and 1 */
     int set;
     tp_field_seen *seen; /* by step */
     ad_error *error;
@@ -104,6 +106,24 @@ static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_sl
     return *sizes && freed ? total + 1 : 0;
 }
 
+static int rows_begin(worker *w, ad_error *error)
+{
+    const tp_field_plan *single = w->plan->single;
+    size_t all = 1;
+    for (int k = 0; k < single->n_variances; k++)
+        all += 2 * single->variances[k].points;
+    w->of_row = ad_alloc((size_t)single->n_variances + 1, sizeof *w->of_row, "variances", error);
+    double *next = w->of_row ? ad_alloc(all, sizeof *next, "variances", error) : NULL;
+    if (!next)
+        return -1;
+    w->of_row[single->n_variances] = next; /* for the end */
+    for (int k = 0; k < single->n_variances; k++) {
+        w->of_row[k] = next;
+        next += 2 * single->variances[k].points;
+    }
+    return 0;
+}
+
 static int worker_begin(worker *w, const run *r, const tp_field_plan *p, const size_t *sizes, int n_slots, size_t total,
                         ad_error *error)
 {
@@ -114,11 +134,14 @@ static int worker_begin(worker *w, const run *r, const tp_field_plan *p, const s
     double *next = w->memory;
     for (int k = 0; k < n_slots && w->seen; k++, next += sizes[k - 1] * TP_LANES)
         w->slots[k] = next;
-    return w->seen ? 0 : -1;
+    return w->seen && (!p->single || rows_begin(w, error) == 0) ? 0 : -1;
 }
 
 static void worker_end(worker *w)
 {
+    if (w->of_row)
+        ad_free(w->of_row[w->plan->single->n_variances]);
+    ad_free(w->of_row);
     ad_free(w->slots);
     ad_free(w->memory);
     ad_free(w->seen);
@@ -168,18 +191,34 @@ typedef struct {
     double inverse[TOGETHER * TP_LANES], inverse2[TOGETHER * TP_LANES];
 } block;
 
+/* The first sample's variances, which lie apart, side by side. */
+static void load_row(worker *w)
+{
+    if (w->loaded == w->row + 1)
+        return;
+    w->loaded = w->row + 1;
+    for (int k = 0; k < w->plan->single->n_variances; k++) {
+        const tp_field_variance *v = &w->plan->single->variances[k];
+        for (size_t i = 0; i < v->points; i++) {
+            w->of_row[k][i] = v->values[0][i * w->run->padded[0] + w->row];
+            w->of_row[k][v->points + i] = v->inverse[0][i * w->run->padded[0] + w->row];
+        }
+    }
+}
+
 /* Of two samples: from the variances that are known. */
 static void load_pair(const worker *w, const tp_field_step *s, size_t from, size_t pairs, block *b)
 {
-    const tp_field_variance *u = &w->plan->single->variances[s->variance],
-                            *v = &w->plan->single->variances[s->variance2];
+    const tp_field_variance *v = &w->plan->single->variances[s->variance2];
+    const double *row = w->of_row[s->variance], *inverse = row + w->plan->single->variances[s->variance].points;
     for (size_t i = 0; i < pairs; i++) {
-        size_t first = (size_t)s->pairs.first[from + i] * w->run->padded[0] + w->row;
-        size_t second = (size_t)s->pairs.second[from + i] * w->run->padded[1] + w->column, at = i * TP_LANES;
-        for (size_t t = 0; t < TP_LANES; t++) {
-            b->q11[at + t] = u->values[0][first];
-            b->inverse[at + t] = u->inverse[0][first];
-        }
+        size_t first = (size_t)s->pairs.first[from + i], at = i * TP_LANES;
+        size_t second = (size_t)s->pairs.second[from + i] * w->run->padded[1] + w->column;
+        const double q = row[first], r = inverse[first];
+        for (size_t t = 0; t < TP_LANES; t++)
+            b->q11[at + t] = q;
+        for (size_t t = 0; t < TP_LANES; t++)
+            b->inverse[at + t] = r;
         memcpy(b->q22 + at, v->values[1] + second, TP_LANES * sizeof(double));
         memcpy(b->inverse2 + at, v->inverse[1] + second, TP_LANES * sizeof(double));
     }
@@ -482,6 +521,7 @@ static int run_pairs(const run *r, int out, double c, const tp_limit_spec *spec,
             w.column = k % across * TP_LANES;
             if (failed || (r->same && w.column + TP_LANES <= w.row))
                 continue;
+            load_row(&w);
             failed = run_steps(&w) != 0;
             for (size_t t = 0; t < TP_LANES && !failed; t++) {
                 size_t column = w.column + t;
