@@ -312,8 +312,8 @@ static bool has_odd_block(const member *members, int n)
     return false;
 }
 
-/* Is an odd one related to no other? Then the expectation is 0, whatever else is related: products with a readout at two
- * positions are told by this, before anything is asked of the vectors there. 1, 0, or -1. */
+/* Is an odd one related to no other? Then the expectation is 0, whatever else is related: products with a readout at
+ * two positions are told by this, before anything is asked of the vectors there. 1, 0, or -1. */
 static int has_lone_odd(tp_algebra *algebra, const member *members, int n, bool alone)
 {
     for (int i = 0; i < n; i++) {
