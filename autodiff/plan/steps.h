@@ -1,5 +1,6 @@
 /* steps.h: what a plan is made of, for the files of this folder: schedule.c writes the steps, memory.c gives them their
- * buffers, sizes.c their strides, execute.c runs them; contract.c has the contractions, nests.c nested loops.
+ * buffers, sizes.c their strides, execute.c runs them; contract.c and multiply.c have the contractions, nests.c
+ * nested loops.
  *
  * A node is a leaf, a constant, a view (other strides on the buffer of another node), a member of a group (a fused
  * chain of coordinatewise ops over one domain) or the result of a step of its own. Strides and offsets count

@@ -2,8 +2,8 @@
  * of large pictures are more than memory holds, and that is told before they are made. */
 #include "tp/recursion/recursion.h"
 
-/* Pairs of positions of all layers together: some 10 kB each. */
-static const double most_pairs = 3e5;
+/* Pairs of positions of all layers together: some 10 kB each where all of them count; else what shows them to be 0. */
+static const double most_pairs = 3e5, most_apart = 3e6;
 
 static double fixed_size(const tp_algebra *algebra, const ad_shape *axes)
 {
@@ -51,7 +51,8 @@ int tp_check_positions(tp_algebra *algebra, tp_kernel_kind which)
             at = id;
         }
     }
-    if (pairs <= most_pairs || (which == TP_NNGP && !adds_positions(algebra, last)))
+    bool adds = adds_positions(algebra, last);
+    if (pairs <= (adds ? most_pairs : most_apart) || (which == TP_NNGP && !adds))
         return 0;
     algebra->too_large = true;
     return tp_refuse(algebra, at,

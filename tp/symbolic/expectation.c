@@ -110,12 +110,10 @@ static bool same_rows(const tp_algebra *algebra, const tp_gvar *u, const tp_gvar
     return true;
 }
 
-/* Of U^T a and U^T b, U a parameter with one width whose rows are independent and have variance one (its deviation is
- * outside): a . b, whatever a and b are, data or the number of a row (THEORY section 9). */
+/* Of U^T a and U^T b with rows in common, U a parameter with one width whose rows are independent and have variance one
+ * (its deviation is outside): a . b, whatever a and b are, data or the number of a row (THEORY section 9). */
 static int rows_covariance(tp_algebra *algebra, const tp_gvar *u, const tp_gvar *v, bool alone)
 {
-    if (!same_rows(algebra, u, v))
-        return TP_Q_ZERO; /* other rows: independent draws */
     ad_axis of_u = summed_axis(algebra, u), of_v = summed_axis(algebra, v);
     if (of_u.id && ad_same(of_u, of_v))
         return tp_q_gram(algebra, u->node, &u->from, v->node, &v->from, u->axis);
@@ -132,16 +130,22 @@ static bool same_kind(const tp_gvar *u, const tp_gvar *v)
            (u->argument != TP_OF_VECTOR || u->position == v->position);
 }
 
+/* Can they, by what costs nothing to see: another row, another matrix? */
+static bool may_covary(const tp_algebra *algebra, const tp_gvar *u, const tp_gvar *v)
+{
+    if (!same_kind(u, v))
+        return false;
+    return u->argument == TP_OF_VECTOR ? same_point(&u->where, &v->where) : same_rows(algebra, u, v);
+}
+
 /* Of Wy and Wy' for the same W from the same side, Zhat's part: E y y', the deviation outside; of others 0. */
 static int covariance(tp_algebra *algebra, int a, int b, bool alone)
 {
     const tp_gvar *u = tp_gvar_at(algebra, a), *v = tp_gvar_at(algebra, b);
-    if (!same_kind(u, v))
+    if (!may_covary(algebra, u, v)) /* independent draws */
         return TP_Q_ZERO;
     if (u->argument != TP_OF_VECTOR)
         return rows_covariance(algebra, u, v, alone);
-    if (!same_point(&u->where, &v->where))
-        return TP_Q_ZERO;
     tp_series series;
     if (tp_expectation(algebra, u->node, v->node, alone, &series))
         return -1;
@@ -192,14 +196,14 @@ int tp_lin_covariance(tp_algebra *algebra, int a, int b, bool alone)
     return tp_memo_solve(algebra, &key, sizeof key, solve_covariance);
 }
 
-/* Only products with the same parameter, from the same side, can be correlated: are any here? */
+/* Only products with the same parameter, from the same side, at the same places can be correlated: are any here? */
 static bool alike(const tp_algebra *algebra, int a, int b)
 {
     const tp_lin *u = tp_lin_at(algebra, a), *v = tp_lin_at(algebra, b);
     for (int i = 0; i < u->n; i++)
         for (int k = 0; k < v->n; k++) {
             const tp_gvar *g = tp_gvar_at(algebra, u->parts[i].gvar), *h = tp_gvar_at(algebra, v->parts[k].gvar);
-            if (same_kind(g, h))
+            if (may_covary(algebra, g, h))
                 return true;
         }
     return false;
@@ -306,6 +310,24 @@ static bool has_odd_block(const member *members, int n)
             return true;
     }
     return false;
+}
+
+/* Is an odd one related to no other? Then the expectation is 0, whatever else is related: products with a readout at
+ * two positions are told by this, before anything is asked of the vectors there. 1, 0, or -1. */
+static int has_lone_odd(tp_algebra *algebra, const member *members, int n, bool alone)
+{
+    for (int i = 0; i < n; i++) {
+        int related = members[i].parity != -1;
+        for (int k = 0; k < n && !related; k++) {
+            const member *first = k < i ? &members[k] : &members[i], *second = k < i ? &members[i] : &members[k];
+            if (k != i)
+                related = tp_lins_related(algebra, first->factor.lin, second->factor.lin,
+                                          alone || first->second == second->second);
+        }
+        if (related <= 0)
+            return related < 0 ? -1 : 1;
+    }
+    return 0;
 }
 
 static int find_blocks(tp_algebra *algebra, member *members, int n, bool alone)
@@ -439,8 +461,9 @@ static int members_expectation(tp_algebra *algebra, member *members, int n, bool
 {
     for (int i = 0; i < n; i++)
         members[i].parity = tp_fn_parity(algebra, members[i].factor.fn);
-    if (find_blocks(algebra, members, n, alone))
-        return -1;
+    int lone = has_lone_odd(algebra, members, n, alone);
+    if (lone || find_blocks(algebra, members, n, alone))
+        return lone > 0 ? TP_Q_ZERO : -1;
     if (has_odd_block(members, n))
         return TP_Q_ZERO;
     for (int block = 0; block < n && result >= 0; block++) {
