@@ -295,13 +295,27 @@ static void settle_times(options *o)
     memcpy(o->times, predict_selects(o) ? preset + 3 : preset, (size_t)o->n_times * sizeof *preset);
 }
 
+/* Is a band form the quicker one? Eigenvectors take 9 n^3 operations, a band form 4/3 n^3, and at each finite time
+ * 25,000 n for each right side, that is each output, and each test row whose variance is asked for. */
+static bool prefers_band(const prediction *p, size_t n)
+{
+    const options *o = p->o;
+    double sides = (double)(p->outputs + (p->ensemble ? p->rows[1] : 0));
+    long finite = o->n_times - (isinf(o->times[o->n_times - 1]) ? 1 : 0);
+    return o->loss == NN_SQUARE && o->optimizer == GRADIENT_FLOW &&
+           25000 * sides * (double)finite < 7 * (double)n * (double)n;
+}
+
 static int run(prediction *p, result *r, const selection *chosen, ad_error *error)
 {
     const options *o = p->o;
+    bool limit = o->loss == NN_SQUARE && isinf(o->times[0]);
+    size_t outputs = p->full ? p->outputs : 1;
     tp_kernel_model_spec spec = { .ridge = o->ridge,
                                   .noise = fmax(0, o->noise),
-                                  .cholesky = o->loss == NN_SQUARE && isinf(o->times[0]),
-                                  .outputs = p->full ? p->outputs : 1,
+                                  .cholesky = limit,
+                                  .band = !limit && prefers_band(p, p->rows[0] * outputs),
+                                  .outputs = outputs,
                                   .threads = (int)o->threads };
     if (o->covariance && !p->rows[1])
         return ad_fail(error, "--covariance: there are no test inputs: --inputs2 X.npy is missing");
