@@ -179,7 +179,7 @@ int predict_open_start(prediction *p, ad_error *error)
         p->ensemble = !p->start && o->loss == NN_SQUARE;
         return o->centre ? start_at_mean(p, error) : 0;
     }
-    if (!(p->model = network_model(o, p->net, 0, (uint64_t)o->seed, error)))
+    if (!p->model && !(p->model = network_model(o, p->net, 0, (uint64_t)o->seed, error)))
         return -1;
     nn_set_mode(p->model, NN_TRAINING); /* where samples meet, each part is one batch, in outputs as in kernels */
     if (p->start)
