@@ -402,7 +402,7 @@ const tool_command command_predict = {
               "--covariance is then (times, rows x outputs, rows x outputs). With a ridge the\n"
               "train loss is that of the function at its training inputs. A kernel that cannot\n"
               "be inverted is told with its condition number and a --ridge; finite times are\n"
-              "predicted all the same. --inputs2 are scaled as the inputs that train.\n"
+              "predicted all the same.\n"
               "--out writes the test outputs (the training ones, if there are no others),\n"
               "(times, rows, outputs).\n\n"
               "--grid, --ridges, --folds and --choose choose a kernel and ridge, of the limit\n"

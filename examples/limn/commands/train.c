@@ -25,15 +25,13 @@ typedef struct {
 
 static int open_job(job *j, const options *o, ad_error *error)
 {
-    ds_data *data = j->data = data_load(o, error);
+    ds_data *data = j->data = data_load_both(o, &j->second, error);
     if (!data)
         return -1;
     bool outputs = strcmp(o->command, "eval") == 0 && o->out;
     if (!data->y && !outputs)
         return ad_fail(error, "%s: --labels are missing%s", data_name(o),
                        o->weights ? " (without any, limn eval writes outputs to --out F.npy)" : "");
-    if (data_second(o, data, &j->second, error))
-        return -1;
     j->loss = o->loss_given ? o->loss : data->classes || !data->y ? NN_CROSS_ENTROPY : NN_SQUARE;
     for (int p = 0; p < 2 && data->y; p++) {
         ds_data part = ds_split(data, p ? data->train : 0, p ? SIZE_MAX : data->train);
