@@ -53,10 +53,10 @@ typedef struct {
     ds_scaling scaling;
     size_t width;                       /* 0: infinite, or the command's default */
     size_t resize_width, resize_height; /* 0: not given */
-    double at_width, test_fraction;     /* 0: not given */
+    double at_width;                    /* 0: not given */
     long split_seed;
     double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
-    double weight_decay, noise;                      /* -1: not given */
+    double weight_decay, noise, test_fraction;       /* -1: not given */
     nn_drift_schedule drift_schedule;
     double drift_share;
     long drift_every; /* 0: the schedule's default */

@@ -16,7 +16,7 @@ static ds_label_rule label_rule(const options *o)
 static ds_data *read_data(const options *o, ad_error *error)
 {
     ds_options how = { .scaling = DS_UNIT,
-                       .test = o->test_fraction,
+                       .test = fmax(o->test_fraction, 0),
                        .seed = (uint64_t)o->split_seed,
                        .resize_height = o->resize_height,
                        .resize_width = o->resize_width,
@@ -25,8 +25,11 @@ static ds_data *read_data(const options *o, ad_error *error)
                        .label_column = o->label_column,
                        .labels = o->labels,
                        .label_rule = label_rule(o) };
-    return o->inputs ? ds_npy_set(o->inputs, o->labels, label_rule(o), error)
-                     : ds_load(o->data ? o->data : "mnist", &how, error);
+    ds_data *data = o->inputs ? ds_npy_set(o->inputs, o->labels, label_rule(o), error)
+                              : ds_load(o->data ? o->data : "mnist", &how, error);
+    if (data && o->test_fraction >= 0 && !(o->test_fraction > 0))
+        data->train = data->rows;
+    return data;
 }
 
 ds_scaling data_scaling(const options *o)
