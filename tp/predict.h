@@ -139,8 +139,9 @@ typedef struct {
  * one of all rows:
  *     y_i - f_i = (A^-1 (y - m_i))_i / (A^-1)_ii,   m_i the mean without row i
  * (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.12), a block of k rows by the block of
- * A^-1 where an input has k. What a ridge adds is that of all rows. likelihood (n_ridges): the log density of y, all columns, under the Gaussian process N(m, A) (eq. 5.8), with
- * the mean of all rows for m; NULL: it is not asked for. y (n, columns), at least two rows, kernel (n, n).
+ * A^-1 where an input has k. What a ridge adds is that of all rows. likelihood (n_ridges): the log density of y, all
+ * columns, under the Gaussian process N(m, A) (eq. 5.8), with the mean of all rows for m; NULL: it is not asked for.
+ * y (n, columns), at least two rows, kernel (n, n).
  * A ridge at which A is indefinite or singular to rounding has NANs and is no error. */
 int tp_leave_one_out(const double *kernel, size_t n, const tp_selection *spec, const double *y, size_t columns,
                      double *out, double *likelihood, ad_error *error);
