@@ -347,7 +347,7 @@ static int answer_help(const tool_command *const *commands, int argc, char **arg
         pages_bash(commands);
     else if (strcmp(topic, "zsh") == 0)
         pages_zsh(commands);
-    else if (about || !*topic)
+    else if (about || !*topic || strcmp(topic, "help") == 0)
         help_print(commands, about);
     else if (!names)
         return fail_unknown("no help on", topic, command_names(commands));
