@@ -99,7 +99,7 @@ static int check_convergence(const tp_program *program, tp_kernel_kind which, si
         const ad_node *node = ad_node_of(program->graph, suspect);
         snprintf(reason, sizeof reason,
                  "; %.160s:%d: %s: averages over the width reach it, and what they fluctuate by may decide",
-                 node->where.file, node->where.line, ad_op_name(node->op));
+                 node->where.file, node->where.line, tp_node_name(node));
     }
     return ad_fail(error,
                    "%.300s%s: ask for the network that returns what stands before, or, with --width N, for one "

@@ -28,7 +28,7 @@ size_t tp_sampler_size(const tp_sampler *s, ad_axis axis)
 int tp_sampler_refuse(const tp_sampler *s, int id, const char *reason)
 {
     const ad_node *node = node_at(s, id);
-    return ad_fail(s->error, "%s:%d: %s: %s", node->where.file, node->where.line, ad_op_name(node->op), reason);
+    return ad_fail(s->error, "%s:%d: %s: %s", node->where.file, node->where.line, tp_node_name(node), reason);
 }
 
 /* The product of a node with an operator: which input is the parameter; -1 if it is none. */

@@ -7,6 +7,8 @@
 typedef enum { TP_INPUT, TP_TRSP, TP_MATMUL, TP_LINCOMB, TP_NONLIN, TP_MOMENT, TP_OUTPUT, TP_WIDTH } tp_rule;
 enum { TP_RULES = TP_WIDTH + 1 };
 const char *tp_rule_name(tp_rule);
+/* What a message calls a node: a parameter or an input by the name that the user gave it, else the op. */
+const char *tp_node_name(const ad_node *node);
 
 /* One line of the program. The texts are UTF-8 (or LaTeX) and live in an arena. */
 typedef struct {

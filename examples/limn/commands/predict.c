@@ -363,11 +363,10 @@ static int run_predict(const options *given, ad_error *error)
 /* What asks for a choice says of the other options. */
 static int settle_selection(options *o)
 {
-    static const char *const words = "--grid, --ridges, --folds and --choose are of limits at t = inf";
+    static const char *const words = "--grid, --ridges, --folds and --choose are of the square loss at t = inf";
     char text[200];
-    const char *without = o->width || o->weights        ? "--width and --weights"
-                          : o->loss == NN_CROSS_ENTROPY ? "--loss cross-entropy"
-                          : o->outputs == NN_FULL       ? "--outputs full"
+    const char *without = o->loss == NN_CROSS_ENTROPY   ? "--loss cross-entropy"
+                          : o->weights && o->n_grid     ? "a --grid beside --weights, which are of one network"
                           : o->start                    ? "--start"
                           : o->explain                  ? "--explain"
                           : o->n_ridges && o->ridge > 0 ? "a --ridge beside --ridges"
@@ -417,16 +416,18 @@ const tool_command command_predict = {
               "--covariance is then (times, rows x outputs, rows x outputs). With a ridge the\n"
               "train loss is that of the function at its training inputs. A kernel that cannot\n"
               "be inverted is told with its condition number and a --ridge; finite times are\n"
-              "predicted all the same. --inputs2 are scaled as the inputs that train.\n"
+              "predicted all the same.\n"
               "--out writes the test outputs (the training ones, if there are no others),\n"
               "(times, rows, outputs).\n\n"
-              "--grid, --ridges, --folds and --choose choose a limit's kernel and ridge, for\n"
-              "t = inf, among all rows that train (with --inputs2, all of --data):\n\n"
+              "--grid, --ridges, --folds and --choose choose a kernel and ridge, of the limit\n"
+              "or a network's own, for t = inf, among all rows that train (with --inputs2, all\n"
+              "of --data):\n\n"
               "  limn predict mlp --data iris.csv --scaling pixelwise --folds 5 \\\n"
               "    --grid depth=1,2,3 --grid sigma_b=0,0.5 --ridges 1e-6:1e2\n\n"
               "  CV             each fold by the others, targets, centre and inputs scaled by\n"
               "                 them alone; its standard error is that of the folds' mean\n"
-              "  LOO            each row by all others, in closed form; inputs are scaled once\n"
+              "  LOO            each row by all others, in closed form; inputs are scaled once;\n"
+              "                 not where rows of a batch meet\n"
               "  log likelihood of the targets under the Gaussian process of this kernel and\n"
               "                 noise (ridge and --noise), marginal, summed over outputs\n\n"
               "An error is the share of wrong classes (equal ones: by the MSE, the mean of\n"

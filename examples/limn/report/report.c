@@ -213,7 +213,8 @@ int report_open(report *r, ad_error *error)
     if (!data)
         return -1;
     if (!data->y || data->train < 2 || data->rows == data->train)
-        return ad_fail(error, "report needs labelled data with at least 2 training and some test inputs");
+        return ad_fail(error, "report needs labelled data with at least 2 training and some test inputs%s",
+                       o->inputs ? ": --inputs have no test part, --data FILE has" : "");
     if (o->probes > 0 && (size_t)o->probes > data->train)
         return ad_fail(error, "report: %ld probes of %zu training inputs", o->probes, data->train);
     r->trained = data->train < TRAINED ? data->train : TRAINED;
