@@ -35,18 +35,28 @@ static const tp_function *find_function(tp_solver *s, int fn)
 }
 
 /* Series that stop early serve pairs that are not near 1 or -1, the rule all others: of kinks, whose coefficients fall
- * slowly, and of few samples, for which more degrees are more work than the rule. */
-enum { KINKED_DEGREES = 384, FEW_SAMPLES = 16, FEW_DEGREES = 1024 };
+ * slowly, and of a few pairs of a short function, for which more degrees are more work than the rule. */
+enum { KINKED_DEGREES = 384, FEW_DEGREES = 1024, FEW_PARTS = 256 };
+
+static size_t most_degrees(const tp_solver *s, int fn, const tp_univariate *f, size_t count)
+{
+    if (f->n_kinks > 0 || s->functions[fn]->n_scalars > 0)
+        return KINKED_DEGREES;
+    const tp_fn_parts *parts = tp_fn_parts_of(&s->algebra, fn);
+    size_t n = parts ? (size_t)parts->n : 0;
+    tp_fn_parts_end(&s->algebra, fn, parts);
+    return n * count * count <= FEW_PARTS ? FEW_DEGREES : 0;
+}
 
 /* NULL of a function with kinks or scalars that panels do not resolve, as a singular one: the rule alone integrates
  * it; of others with an error. */
-static tp_mehler *new_series(const tp_solver *s, const tp_univariate *f, bool by_row, size_t count, const double *q,
+static tp_mehler *new_series(const tp_solver *s, int fn, const tp_univariate *f, size_t count, const double *q,
                              ad_error *error)
 {
     const double resolved = 2e-13;
-    size_t most = f->n_kinks > 0 || by_row ? KINKED_DEGREES : count <= FEW_SAMPLES ? FEW_DEGREES : 0;
+    size_t most = most_degrees(s, fn, f, count);
     tp_mehler *made = tp_mehler_new(f, count, q, s->tolerance, most, error);
-    if (!made || made->difference <= resolved || !(f->n_kinks > 0 || by_row))
+    if (!made || made->difference <= resolved || most != KINKED_DEGREES)
         return made;
     tp_mehler_free(made);
     return NULL;
@@ -76,7 +86,7 @@ static int find_rows(tp_solver *s, int fn, int variance, int set, const tp_mehle
         tp_fn_context context;
         ad_error ignored = { 0 };
         tp_univariate f = tp_function_at(s, fn, set, i, &context);
-        tp_mehler *made = new_series(s, &f, true, 1, &s->single[set][variance][i], &ignored);
+        tp_mehler *made = new_series(s, fn, &f, 1, &s->single[set][variance][i], &ignored);
         if (made && !add_entry(s, (tp_series_entry){ .fn = -1, .series = made }))
             return -1;
         all[i] = made;
@@ -101,7 +111,7 @@ static int find_series(tp_solver *s, int fn, int variance, int set, const tp_meh
         if (find_rows(s, fn, variance, set, &made.rows))
             return -1;
     } else {
-        made.series = new_series(s, &f->u, false, s->rows[set], s->single[set][variance], &error);
+        made.series = new_series(s, fn, &f->u, s->rows[set], s->single[set][variance], &error);
         if (!made.series && f->u.n_kinks == 0)
             return ad_fail(s->error, "%s", error.text);
     }

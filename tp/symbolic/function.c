@@ -75,13 +75,14 @@ void tp_fn_eval(const tp_algebra *algebra, int fn, const tp_sample *sample, size
     tp_fn_parts_end(algebra, fn, p);
 }
 
-static int add_kink(double *kinks, int count, int room, double at)
+/* Unless there is one nearer than `near`. */
+static int add_kink(double *kinks, int count, int room, double at, double near)
 {
     for (int i = 0; i < count && i < room; i++)
-        if (fabs(kinks[i] - at) < 1e-12)
+        if (fabs(kinks[i] - at) < near)
             return count;
     if (count < room)
-        kinks[count] = at;
+        kinks[count] = fabs(at) < near ? 0 : at;
     return count + 1;
 }
 
@@ -229,6 +230,8 @@ static bool add_exact(const tp_algebra *algebra, const tp_fn_parts *p, crossings
 
 /* So much of the difference at its cells' ends is what rounding makes of a level that is reached. */
 static const double reached = 1e-10;
+/* Where it is reached and not crossed is known to the root of that. */
+static const double told_apart = 1e-7;
 
 /* The kinks of a crossing, by search in its cells, from left to right; how many: none where f turns before it reaches
  * the level, two where it turns beyond it. */
@@ -288,10 +291,13 @@ int tp_fn_kinks(const tp_algebra *algebra, int fn, const tp_sample *sample, doub
         int n = kinks_of(algebra, p, sample, &all.at[i], found);
         bool touches = n > 0 && count > 0 && !(fabs(kinks[count - 1] - before) > 0) &&
                        only_touches(algebra, p, sample, &all.at[i], &all.at[i - 1], before, found[0]);
-        if (touches)
-            kinks[count - 1] = (before + found[0]) / 2;
-        for (int k = touches ? 1 : 0; k < n && count <= room; k++)
-            count = add_kink(kinks, count, room, found[k]);
+        double near = touches || (n == 1 && all.at[i].turns) ? told_apart : 1e-12;
+        if (touches) {
+            found[0] = (before + found[0]) / 2;
+            count--;
+        }
+        for (int k = 0; k < n && count <= room; k++)
+            count = add_kink(kinks, count, room, found[k], near);
         before = n > 0 ? found[n - 1] : before;
     }
     ad_free(all.at);
