@@ -763,6 +763,7 @@ int tp_check_limit(const tp_program *program, tp_kernel_kind which, ad_error *er
     if (!status && (which == TP_NTK ? tp_ntk_series(&algebra, &series, NULL) : tp_nngp_series(&algebra, &series)) &&
         algebra.no_limit)
         status = ad_fail(error, "%s", refusal.text);
+    status = status && algebra.grows ? TP_GROWS : status;
     tp_algebra_free(&algebra);
     return status;
 }
