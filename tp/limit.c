@@ -53,7 +53,7 @@ static int find_power(const tp_program *program, tp_kernel_kind which, const dou
     return 0;
 }
 
-/* -1 with an error, and without a kernel, where an entry is no number. */
+/* -1 with an error, and without a kernel, where an entry is no number, or not a digit of an exact one is sure. */
 static int check_kernel(tp_kernel *kernel, ad_error *error)
 {
     for (int k = 0; k < kernel->n_terms; k++)
@@ -68,7 +68,15 @@ static int check_kernel(tp_kernel *kernel, ad_error *error)
             tp_kernel_free(kernel);
             return -1;
         }
-    return 0;
+    if (kernel->deviations || kernel->error < 1)
+        return 0;
+    ad_fail(
+        error,
+        "limit: the kernel's error may be %.2g of what it is, so that no digit of it is sure: a function is all but "
+        "a jump at these variances, or terms cancel: smaller inputs or weights, or --engine sample",
+        kernel->error);
+    tp_kernel_free(kernel);
+    return -1;
 }
 
 /* -1 with an error where one run is off by as much as the kernel is: a limit's runs come closer with the samples, those
@@ -342,8 +350,13 @@ static int check_inputs(const tp_program *program, const double *x, size_t rows,
 static int refuse_random(const tp_program *program, tp_kernel_kind which, const char *told, ad_error *error)
 {
     ad_error found = { 0 };
-    if (!tp_check_fluctuations(program, which, &found) && (program->coupled || !tp_check_limit(program, which, &found)))
+    int status = tp_check_fluctuations(program, which, &found);
+    if (!status && !program->coupled)
+        status = tp_check_limit(program, which, &found);
+    if (!status)
         return 0;
+    if (status == TP_GROWS)
+        return ad_fail(error, "%.400s; or, with --width N, ask for one draw's kernel", *told ? told : found.text);
     return ad_fail(error,
                    "%.270s: this kernel stays random at every width, and no engine has its limit: ask for that of the "
                    "network that returns what stands before this step (of a softmax its logits), or, with --width N, "

@@ -217,14 +217,16 @@ static bool is_zero(const double *x, size_t n)
 }
 
 /* Is E f(u)^2 0 where u is, and only there? So of f(a x) = a^d f(x), d > 0, and of what is linear near 0. */
-static bool vanishes_with(const tp_solver *s, int id)
+static bool vanishes_with(const tp_solver *s, int id, int set, size_t row)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     if (q->fn_a != q->fn_b)
         return false;
     bool scales = tp_fn_degree(&s->algebra, q->fn_a) > 0;
     double near = scales ? 1 : 1e-100, at[2] = { near, -near }, y[2];
-    tp_evaluate(&s->plans[id]->f->u, 2, at, y);
+    tp_fn_context context;
+    tp_univariate f = tp_function_at(s, q->fn_a, set, row, &context);
+    tp_evaluate(&f, 2, at, y);
     double size = fmax(fabs(y[0]), fabs(y[1]));
     return scales ? size > 0 : size > 1e-110 && size < 1e-90;
 }
@@ -254,7 +256,8 @@ static bool is_lost(const tp_solver *s, int id, int set, const bool *lost)
     } else if (q->kind == TP_Q_EXPECT) {
         const double *variance = s->single[set][q->var_a];
         read = lost[q->var_a] || lost[q->var_b];
-        for (bool same = !read && vanishes_with(s, id); same && i < rows && !read; i = find_least(values, i + 1, rows))
+        for (bool same = !read && vanishes_with(s, id, set, i); same && i < rows && !read;
+             i = find_least(values, i + 1, rows))
             read = variance[i] > 0;
     }
     return read;
@@ -763,6 +766,7 @@ int tp_check_limit(const tp_program *program, tp_kernel_kind which, ad_error *er
     if (!status && (which == TP_NTK ? tp_ntk_series(&algebra, &series, NULL) : tp_nngp_series(&algebra, &series)) &&
         algebra.no_limit)
         status = ad_fail(error, "%s", refusal.text);
+    status = status && algebra.grows ? TP_GROWS : status;
     tp_algebra_free(&algebra);
     return status;
 }

@@ -117,6 +117,12 @@ static void slopes_closed(const tp_univariate *f, double q, level_table slopes)
         slopes[i / 2] = one > 0 && isfinite(one) ? (value[i + 1] - value[i]) / one / (gap[i] - gap[i + 1]) : 0;
 }
 
+/* The same from k = first on. */
+static double most_from(size_t first, double m)
+{
+    return (double)first * -log(m) < 1 ? most_of_any(m) : (double)first * pow(m, (double)first - 1);
+}
+
 static void slopes_series(const tp_mehler *m, size_t row, level_table slopes)
 {
     const double *coefficients = m->coefficients + row * m->terms;
@@ -131,7 +137,7 @@ static void slopes_series(const tp_mehler *m, size_t row, level_table slopes)
             if (degree * power < 0x1p-60 && degree * (1 - c) > 1)
                 break;
         }
-        slopes[level] = all > 0 ? sum / all + (level < TP_LEVELS - 1 ? rest * most_of_any(c) : 0) : 0;
+        slopes[level] = all > 0 ? sum / all + (level < TP_LEVELS - 1 ? rest * most_from(m->degrees, c) : 0) : 0;
     }
 }
 

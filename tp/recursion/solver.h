@@ -18,7 +18,7 @@ typedef struct {
     double *squares[2]; /* (rows): |x|^2; NULL: not yet found */
 } tp_data_block;
 
-typedef enum { TP_BY_NOTHING, TP_BY_CLOSED, TP_BY_SERIES, TP_BY_RULE } tp_method;
+typedef enum { TP_BY_NOTHING, TP_BY_CLOSED, TP_BY_SERIES } tp_method; /* what a series does not reach, the rule does */
 /* A function of the algebra as gauss.h knows it. One with scalars is another function for each sample of either set,
  * and has its kinks elsewhere: (rows, TP_MAX_KINKS) of them, and how many. */
 typedef struct {
@@ -32,16 +32,19 @@ typedef struct {
 typedef struct {
     tp_method by;
     const tp_function *f, *g;
-    const tp_mehler *series[2][2]; /* of f and of g, over the samples of either set; NULL: not yet made */
+    const tp_mehler *series[2][2]; /* of f and of g, over the samples of either set; NULL: not yet made, or none */
+    const tp_mehler **rows[2][2];  /* of a function with scalars: (rows), each of one sample, or NULL */
     double scale; /* half squared distances are scale times the data's, where cov is affine in one Gram; else 0 */
     int gram;
 } tp_expect_plan;
 
-/* Mehler's series of a function, over the samples of a set, whose variances are a quantity. */
+/* Mehler's series of a function, over the samples of a set, whose variances are a quantity; NULL of a function that
+ * the rule alone integrates. Of one with scalars: rows, whose series have entries of function -1. */
 typedef struct tp_series_entry {
     struct tp_series_entry *next;
     int fn, variance, set;
     tp_mehler *series;
+    const tp_mehler **rows;
 } tp_series_entry;
 
 /* Bounds on errors. A quantity q has a size on either side of a pair: S^2 is what E f^2 and |x|^2 make of it with all
