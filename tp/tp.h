@@ -69,8 +69,8 @@ typedef struct {
                            error of the mean, relative Frobenius norm, and what else there is */
     double *deviations; /* sampled: the standard error of each value of the one term, from r independent runs (`method`
                            tells r); else NULL. A 95 % interval is the value plus and minus Student's quantile of r - 1
-                           degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. What layers add to the mean of
-                           all runs, of the order of the depth over the samples, is not in it */
+                           degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. What the finite samples add
+                           to the mean of all runs is not in it: below half of one run's spread, measured */
     double simple_rule_error; /* of a program that is not BP-like: how far the simple rule is off, relative; else 0 */
     char method[600];         /* how it was found, in words */
     char no_rule[512];        /* of a kernel that the auto engine sampled: what has no exact rule, with op and line;

@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
-enum { SEEDS = 8, SAMPLES = 1024 };
+enum { SEEDS = 8, DEEP_SEEDS = 1, SAMPLES = 1024 };
 
 /* One entry of each kernel, whose draws are its own: the count is binomial. If intervals hold with a probability
  * within 93 % and 97 %, the share is beyond the bounds, 3.9 deviations away, once in 20,000 changes of seeds. */
@@ -13,7 +13,7 @@ Test(coverage, intervals_hold_the_truth, .timeout = 300)
 {
     coverage kinds[N_TRUTH_KINDS];
     ad_error error = { 0 };
-    coverage_spec spec = { .seeds = SEEDS, .samples = SAMPLES };
+    coverage_spec spec = { .seeds = SEEDS, .deep_seeds = DEEP_SEEDS, .samples = SAMPLES };
     cr_assert_eq(coverage_run(&spec, kinds, NULL, &error), 0, "%s", error.text);
     coverage all = coverage_sum(kinds);
     double n = all.kernels, share = all.held / n;
@@ -32,7 +32,7 @@ Test(coverage, noise_is_no_power_of_n, .timeout = 300)
 {
     coverage kinds[N_TRUTH_KINDS];
     ad_error error = { 0 };
-    coverage_spec spec = { .seeds = SEEDS, .samples = SAMPLES / 4 };
+    coverage_spec spec = { .seeds = SEEDS, .deep_seeds = DEEP_SEEDS, .samples = SAMPLES / 4 };
     cr_assert_eq(coverage_run(&spec, kinds, NULL, &error), 0, "%s", error.text);
     coverage all = coverage_sum(kinds);
     coverage_print("all", &all, stderr);
