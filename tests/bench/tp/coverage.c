@@ -1,7 +1,7 @@
-/* coverage.c: coverage [SEEDS [SAMPLES [RUNS [HEAVY [KIND]]]]]: how often the sampled engine's 95 % intervals hold the truth,
- * for each of the networks of tests/support/coverage.h with SEEDS draws, and for their kinds. SAMPLES and RUNS are the
- * engine's own where they are 0. HEAVY 1: with functions that grow faster than linearly; their intervals fail. KIND:
- * "deep mlp", say, alone. */
+/* coverage.c: coverage [SEEDS [SAMPLES [RUNS [HEAVY [KIND]]]]]: how often the sampled engine's 95 % intervals hold the
+ * truth, for each of the networks of tests/support/coverage.h with SEEDS draws, and for their kinds. SAMPLES and RUNS
+ * are the engine's own where they are 0. HEAVY 1: with functions that grow faster than linearly; their intervals fail.
+ * KIND: networks of this one alone, as "deep mlp". */
 #include "tests/support/coverage.h"
 
 #include <stdlib.h>
