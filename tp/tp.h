@@ -143,10 +143,10 @@ typedef struct {
  * takes about `seconds`, by which the samples are chosen, a power of 2 from 256 to 4096, and the runs, 64; where time
  * is short, the most parallel rows alone and 32, 16 or 8 runs. The draws depend on spec->seed and these numbers alone.
  *
- * An entry beyond Student's point at 1e-3 / entries is measured again on fresh draws, by at least 32 runs of four times
- * the samples and what they tend to, 2 K(S) - K(S/2), which takes a dozen times as long, or more. One that is also
- * beyond the point at 1e-6 / entries, after what found->error allows, is an error that has both numbers: of right
- * kernels, one in a million at most. Several powers of n are summed at n = samples, as the executor has them: those
+ * An entry beyond Student's point at 1e-3 / entries is measured again on fresh draws, by 32 runs or more of four times
+ * the samples and what they tend to, 2 K(S) - K(S/2), or as many, from 8 on, as there is time for: ten times `seconds`,
+ * or 5 if that is more; where there is not, it is unchecked. One that is also beyond the point at 1e-6 / entries, after
+ * what found->error allows, is an error that has both numbers: of right kernels, one in a million at most. Several powers of n are summed at n = samples, as the executor has them: those
  * below the leading one are seen as far as they count there.
  *
  * 0: the kernel agrees, or it is unchecked: not enough time for 8 runs; a kernel of samples itself, between two
