@@ -146,8 +146,9 @@ typedef struct {
  * An entry beyond Student's point at 1e-3 / entries is measured again on fresh draws, by 32 runs or more of four times
  * the samples and what they tend to, 2 K(S) - K(S/2), or as many, from 8 on, as there is time for: ten times `seconds`,
  * or 5 if that is more; where there is not, it is unchecked. One that is also beyond the point at 1e-6 / entries, after
- * what found->error allows, is an error that has both numbers: of right kernels, one in a million at most. Several powers of n are summed at n = samples, as the executor has them: those
- * below the leading one are seen as far as they count there.
+ * what found->error allows, is an error that has both numbers: of right kernels, one in a million at most. Several
+ * powers of n are summed at n = samples, as the executor has them: those below the leading one are seen as far as they
+ * count there.
  *
  * 0: the kernel agrees, or it is unchecked: not enough time for 8 runs; a kernel of samples itself, between two
  * outputs, or by the simple rule on demand; a program that the executor has no rule for; samples that

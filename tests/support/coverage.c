@@ -148,7 +148,7 @@ int coverage_run(const coverage_spec *spec, coverage kinds[N_TRUTH_KINDS], FILE 
                 !(spec->heavy ? activation_number(i)->closed != NULL : has_light_tails(activation_number(i))))
                 continue;
             truth_case c = next_case(&seed, (truth_kind)k, activation_number(i));
-            if (spec->only && k != (int)spec->kind)
+            if ((spec->only && k != (int)spec->kind) || seeds_of(&c, spec) < 1)
                 continue;
             if (run_network(&c, (i + k) % 2 ? TP_NNGP : TP_NTK, spec, draw, &one, error))
                 return -1;

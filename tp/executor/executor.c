@@ -31,19 +31,6 @@ int tp_sampler_refuse(const tp_sampler *s, int id, const char *reason)
     return ad_fail(s->error, "%s:%d: %s: %s", node->where.file, node->where.line, ad_op_name(node->op), reason);
 }
 
-int tp_operator_input(const tp_sampler *s, int id, int *param, ad_shape *names)
-{
-    const ad_node *node = node_at(s, id);
-    if (node->op != AD_CONTRACT || !s->program->lives[id])
-        return -1;
-    for (int k = 0; k < 2; k++) {
-        *param = tp_peel(s->graph, node->in[k], names);
-        if (*param >= 0 && s->revealed_of[*param] >= 0)
-            return k;
-    }
-    return -1;
-}
-
 double *tp_sampler_numbers(const tp_sampler *s, size_t count, const char *what)
 {
     return ad_alloc(count + 1, sizeof(double), what, s->error);

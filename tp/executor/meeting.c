@@ -6,6 +6,19 @@
  * the spread and the bias of every layer. */
 #include "tp/executor/sampler.h"
 
+int tp_operator_input(const tp_sampler *s, int id, int *param, ad_shape *names)
+{
+    const ad_node *node = ad_node_of(s->graph, id);
+    if (node->op != AD_CONTRACT || !s->program->lives[id])
+        return -1;
+    for (int k = 0; k < 2; k++) {
+        *param = tp_peel(s->graph, node->in[k], names);
+        if (*param >= 0 && s->revealed_of[*param] >= 0)
+            return k;
+    }
+    return -1;
+}
+
 int tp_meeting_of(const tp_sampler *s, int element)
 {
     while (s->meets[element] != element)

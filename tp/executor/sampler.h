@@ -59,8 +59,6 @@ void tp_sampler_enter(tp_sampler *s, int pass); /* x, values and sizes are those
 size_t tp_sampler_size(const tp_sampler *s, ad_axis axis);
 /* The stride of an axis in a row-major array of this shape; 0 if it has not the axis. */
 size_t tp_sampler_stride(const tp_sampler *s, const ad_shape *shape, ad_axis axis);
-/* Which input of a product with an operator is the parameter; -1 if it is none. */
-int tp_operator_input(const tp_sampler *s, int id, int *param, ad_shape *names);
 double *tp_sampler_numbers(const tp_sampler *s, size_t count, const char *what); /* zeros; NULL with an error */
 int tp_sampler_refuse(const tp_sampler *s, int id, const char *reason);          /* -1, with op, file and line */
 
@@ -74,6 +72,8 @@ static inline int tp_meeting_in(int id)
 {
     return 2 * id + 1;
 }
+/* Which input of a product with an operator is the parameter; -1 if it is none. */
+int tp_operator_input(const tp_sampler *s, int id, int *param, ad_shape *names);
 /* Once revealed_of is known. */
 void tp_find_meetings(tp_sampler *s);
 int tp_meeting_of(const tp_sampler *s, int element); /* the first element of its class */
