@@ -32,6 +32,8 @@ typedef struct {
     ad_error *error;
 } tp_slope;
 int tp_slope_open(tp_slope *s, ad_var v, ad_var argument);
+/* A node that is made of the argument alone, at n points of it; `out` may be the points. */
+int tp_slope_evaluate(const tp_slope *s, ad_var node, size_t n, const double *points, double *out);
 /* Both as functions for expectations over Gaussians, of variances up to about 100; they point to *s. */
 int tp_slope_univariates(tp_slope *s, tp_univariate *function, tp_univariate *derivative);
 /* The law of (d v / d argument)^2, and E v^2, where v is a coordinatewise function of the vector `argument`, Gaussian
