@@ -157,16 +157,20 @@ int tp_stream_density(const tp_streams *streams, size_t points, tp_spectrum *s, 
     if (tp_cavity_open(&w.cavity, streams, error))
         return -1;
     size_t n = (size_t)w.cavity.unknowns;
+    int status = -1;
     w.inside = ad_alloc(4 * n, sizeof *w.inside, "a density", error);
     w.u = w.inside + n;
     w.kept = w.u + n;
     w.last = w.kept + n;
-    int status = w.inside ? tp_density_reserve(s, points, error) : -1;
-    if (!status)
-        status = fill(&w, s, off, error);
-    if (status) {
+    for (size_t times = 1; w.inside && status && times <= 4; times *= 2) {
+        ad_error refusal = { 0 };
+        status = tp_density_reserve(s, points * times, error) || fill(&w, s, off, &refusal) ? -1 : 0;
+        if (!status)
+            break;
         tp_density_free(s);
         s->has_law = false;
+        if (times == 4)
+            ad_fail(error, "%s", refusal.text);
     }
     ad_free(w.inside);
     tp_cavity_close(&w.cavity);

@@ -33,7 +33,8 @@ static double point(size_t i, size_t n, int which, int dimensions)
     return at - floor(at);
 }
 
-/* The variance of a function's argument, and how it follows from the last one's: X = c X_last + step xi. */
+/* The variance of a function's argument, and how it follows from the last one's: X = c X_last + step xi. An argument is
+ * its event's factor times the stream. */
 typedef struct {
     double variance, c, step;
 } place;
@@ -84,10 +85,10 @@ static int sample_stream(const tp_walk *w, tp_stream *s, size_t samples)
     double c = 1;
     for (int k = 0; k < s->n && !status; k++) {
         const tp_event *e = &s->events[k];
-        if (e->v >= 0 && !(status = find_place(w, e, &last, c, &places[k]))) {
+        if (e->v >= 0 && !(status = find_place(w, e, &last, c * e->factor, &places[k]))) {
             dimensions += places[k].step > 0;
             last = places[k];
-            c = 1;
+            c = 1 / e->factor;
         }
         c *= e->kind == TP_TIMES ? e->factor : 1;
     }

@@ -212,8 +212,7 @@ static int matrix_below(const tp_walk *b, int id)
     return k < 0 ? -1 : b->program->params[node->in[k]];
 }
 
-/* How many nodes of the forward pass take a node as an operand. */
-static int takers_of(const tp_walk *b, int operand)
+int tp_walk_takers(const tp_walk *b, int operand)
 {
     int takers = 0;
     for (int id = 0; id < b->program->forward; id++)
@@ -232,7 +231,7 @@ int tp_walk_bias(const tp_walk *b, int id, double *variance, double *power)
         *variance *= node->c * node->c;
         return 0;
     }
-    if (node->op != AD_PARAM || b->program->widths[id] != 1 || fabs(node->init->mean) > 0 || takers_of(b, id) > 1)
+    if (node->op != AD_PARAM || b->program->widths[id] != 1 || fabs(node->init->mean) > 0 || tp_walk_takers(b, id) > 1)
         return -1;
     *variance = pow(node->init->deviation, 2);
     *power = node->init->axis.id ? 2 * node->init->deviation_power : 0;

@@ -49,11 +49,14 @@ static bool only_renames(ad_op op)
     return op == AD_NEG || op == AD_IDENTITY || op == AD_EXPAND || op == AD_RELABEL || op == AD_TRANSPOSE;
 }
 
-/* Down through scales, names and biases of their own; what they bring to the square. */
-static int below(const builder *b, int id, double *log_scale, double *power)
+/* Down through scales, names and biases of their own; what they bring to the square, and whether nothing else takes
+ * what is passed (NULL: unasked). */
+static int below(const builder *b, int id, double *log_scale, double *power, bool *alone)
 {
     const tp_walk *w = &b->walk;
     for (;;) {
+        if (alone)
+            *alone = *alone && tp_walk_takers(w, id) == 1;
         const ad_node *node = tp_walk_node(w, id);
         double variance, other;
         if (node->op == AD_SCALE && w->reach[node->in[0]])
@@ -89,7 +92,7 @@ static int enter_product(builder *b, int stream, int id, double log_scale, doubl
     if (tp_walk_uses(w, w->program->params[node->in[k]]) > 1)
         return tp_walk_refuse(w, id, "its matrix is used several times, and sums have a density of matrices used once");
     power += own + all->streams[stream].power;
-    int v = below(b, node->in[1 - k], &read_scale, &power);
+    int v = below(b, node->in[1 - k], &read_scale, &power, NULL);
     if (fabs(power) > 1e-9)
         return tp_walk_refuse(w, id, "its square goes like a power of n");
     if (!ad_grow((void **)&all->matrices, all->n_matrices, &all->matrix_capacity, sizeof *all->matrices, "a Jacobian",
@@ -107,7 +110,7 @@ static int enter_product(builder *b, int stream, int id, double log_scale, doubl
     return reading.argument < 0 ? -1 : add_head(b, (head){ reading.argument, -1, reading });
 }
 
-/* A sum: products enter; at most one operand goes on as the stream. */
+/* A sum: products that nothing else reads enter; at most one operand goes on as the stream. */
 static int step_sum(builder *b, int stream, int id)
 {
     const tp_walk *w = &b->walk;
@@ -121,8 +124,9 @@ static int step_sum(builder *b, int stream, int id)
                 return tp_walk_refuse(w, id, "what it adds is no bias of its own: no density");
             continue;
         }
-        int product = below(b, node->in[k], &log_scale, &own);
-        if (product_at(b, product) >= 0 && (w->reach[node->in[1 - k]] || product == node->in[k])) {
+        bool alone = true;
+        int product = below(b, node->in[k], &log_scale, &own, &alone);
+        if (alone && product_at(b, product) >= 0) {
             if (enter_product(b, stream, product, log_scale, own))
                 return -1;
         } else if (on >= 0) {
@@ -164,10 +168,24 @@ static int step_down(builder *b, int stream, int id)
         return step_sum(b, stream, id);
     if (node->op != AD_SCALE && !only_renames(node->op))
         return step_function(b, stream, id);
+    if (node->op == AD_SCALE && !(fabs(node->c) > 0))
+        return tp_walk_refuse(w, id, "times 0");
     if (node->op == AD_SCALE)
         tp_walk_scale(w, node, &log_scale, &s->power);
-    double factor = node->op == AD_NEG || (node->op == AD_SCALE && node->c < 0) ? -1 : 1;
-    if (add_event(b, stream, (tp_event){ .kind = TP_TIMES, .v = -1, .factor = factor * exp(log_scale / 2) }))
+    double factor = (node->op == AD_NEG || (node->op == AD_SCALE && node->c < 0) ? -1 : 1) * exp(log_scale / 2);
+    bool only_read = !(fabs(s->power) > 1e-9);
+    for (int k = 0; k < s->n; k++)
+        only_read = only_read && s->events[k].kind == TP_READS;
+    for (int k = 0; k < s->n && only_read; k++) { /* they read what is scaled, which other streams may come to */
+        s->events[k].factor *= factor;
+        if (add_head(b, (head){ node->in[0], -1, s->events[k] }))
+            return -1;
+    }
+    if (only_read) {
+        s->n = 0;
+        return 0;
+    }
+    if (add_event(b, stream, (tp_event){ .kind = TP_TIMES, .v = -1, .factor = factor }))
         return -1;
     return add_head(b, (head){ .node = node->in[0], .stream = stream });
 }
@@ -220,8 +238,15 @@ int tp_trace_streams(tp_program *program, const tp_vectors *between, const doubl
     }
     while (!status && b.n > 0)
         status = take_node(&b);
-    for (int k = 0; k < streams->n; k++)
+    int kept = 0;
+    for (int k = 0; k < streams->n; k++) {
         reverse(&streams->streams[k]);
+        if (streams->streams[k].n)
+            streams->streams[kept++] = streams->streams[k];
+        else
+            ad_free(streams->streams[k].events);
+    }
+    streams->n = kept;
     if (!status)
         status = tp_stream_samples(&b.walk, streams, SAMPLES);
     ad_free(b.walk.reach);

@@ -33,6 +33,8 @@ int tp_walk_refuse(const tp_walk *w, int id, const char *why);
 double tp_walk_space(const tp_walk *w, int id);
 /* How often the forward pass multiplies with a parameter. */
 int tp_walk_uses(const tp_walk *w, int param);
+/* How many nodes of the forward pass take a node as an operand. */
+int tp_walk_takers(const tp_walk *w, int operand);
 /* W x, or W' x: which operand is the matrix; -1: none is. */
 int tp_walk_operand(const tp_walk *w, const ad_node *node);
 /* The matrix of such a product as a factor, of a square that grows as n^*power. */
