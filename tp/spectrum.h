@@ -99,5 +99,19 @@ typedef struct {
  * the network is no chain of layers. */
 int tp_critical_find(tp_program *program, const double *x, tp_critical *critical, ad_error *error);
 
+/* ---- eigenvalues by degree ---------------------------------------------------------------------------------- */
+/* Of a kernel of x . y / d with d features: its eigenvalue on polynomials of a degree, over the uniform measures of the
+ * sphere |x|^2 = d and of the cube {-1, 1}^d, and how many eigenfunctions there are (Yang and Salman,
+ * arXiv:1907.10599). */
+enum { TP_DEGREES = 64 };
+typedef struct {
+    double sphere, cube;       /* eigenvalues; the sum of all times their numbers is the kernel at x = y */
+    double error;              /* of either: a bound on the kernel's own */
+    double on_sphere, on_cube; /* eigenfunctions of this degree */
+} tp_degree;
+/* Degrees 0 to count - 1 of the limit's NNGP kernel or NTK, by the exact engine. An error where features meet more than
+ * sums with one layer's weights, so that the kernel may be none of x . y. */
+int tp_degrees_find(tp_program *program, tp_kernel_kind which, int count, tp_degree *degrees, ad_error *error);
+
 LIMN_API_END
 #endif

@@ -45,6 +45,9 @@ int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double va
 int tp_chain_print(const tp_chain *chain, FILE *out, ad_error *error);
 
 /* ---- jacobian.c ---- */
+/* `count` vectors whose mean squares are the moments, in order, as new nodes; they begin with a parameter of their own,
+ * N(0, 1). */
+int tp_jacobian_vectors(tp_program *program, const tp_vectors *between, int count, ad_var *vectors, ad_error *error);
 /* spec->moments moments and errors at the input x, by the exact engine or the executor, and the method. */
 int tp_jacobian_moments(tp_program *program, const tp_vectors *between, const double *x, const tp_spectrum_spec *spec,
                         tp_spectrum *s, ad_error *error);

@@ -90,7 +90,7 @@ static int enter_product(builder *b, int stream, int id, double log_scale, doubl
     if (factor.kind != TP_GAUSSIAN_FACTOR)
         return tp_walk_refuse(w, id, "an orthogonal matrix in a sum has no density here");
     if (tp_walk_uses(w, w->program->params[node->in[k]]) > 1)
-        return tp_walk_refuse(w, id, "its matrix is used several times, and sums have a density of matrices used once");
+        return tp_walk_refuse(w, id, "its matrix is used several times, in a sum or with its transpose: no density");
     power += own + all->streams[stream].power;
     int v = below(b, node->in[1 - k], &read_scale, &power, NULL);
     if (fabs(power) > 1e-9)

@@ -22,6 +22,8 @@ void spectrum_histogram(const spectrum_result *r, int bins, double low, double h
 int spectrum_write(const spectrum_result *r, ad_error *error);
 /* A file of a text, whole or not at all. */
 int spectrum_write_text(const char *path, const char *text, ad_error *error);
+/* --degrees. */
+int spectrum_degrees(const options *o, tp_program *program, ad_error *error);
 /* --critical. */
 int spectrum_critical(const options *o, tp_program *program, const double *x, ad_error *error);
 /* Is the ending one of them? */
