@@ -16,8 +16,6 @@ typedef struct {
     size_t n_squares;
 } spectrum_result;
 
-/* The histogram of the networks' squares in `bins` equal pieces of log10 lambda from *low on, as a density of it. */
-void spectrum_histogram(const spectrum_result *r, int bins, double low, double high, double *heights);
 /* --out, by its ending: .npy (points, 4), .csv or .svg. */
 int spectrum_write(const spectrum_result *r, ad_error *error);
 /* A file of a text, whole or not at all. */

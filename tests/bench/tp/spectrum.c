@@ -253,7 +253,7 @@ static void compare(network n, const char *what, size_t width)
     for (int i = 0; i < WIDTHS; i++) {
         size_t at = (size_t)16 << i;
         logs[i] = log((double)at);
-        for (int seed = 1; seed <= 8000 >> i; seed++) {
+        for (int seed = 1; seed <= 2000 >> i; seed++) {
             measure(&n, at, (uint64_t)seed, one);
             add(&narrow[i], &s, one, seed);
         }
