@@ -8,7 +8,7 @@
 #include <lapacke.h>
 #include <math.h>
 
-enum { POINTS = 800, MOST = 4 };
+enum { POINTS = 2000, MOST = 4 };
 
 typedef struct {
     int count;
