@@ -130,7 +130,7 @@ static int plot_layers(const report *r, const report_depth *d, bool correlation,
                 correlation ? d->layers[k].measured_c : d->layers[k].measured_q);
     fprintf(p.stream,
             "E\nset xlabel 'preactivation l'\nset title '%s'\nset xrange [0.5:%d.5]\nset offsets 0, 0, graph 0.1, "
-            "graph 0.1\nset key best\nset xtics %d\n",
+            "graph 0.1\nset key below horizontal\nset xtics %d\n",
             correlation ? "correlation c_l of two inputs" : "variance q_l", d->n, d->n > 12 ? d->n / 6 : 1);
     fprintf(
         p.stream,
@@ -156,7 +156,7 @@ static int plot_squares(const report *r, const report_depth *d, FILE *out, ad_er
 {
     spectrum_shown shown = { &d->spectrum, d->squares, d->n_squares, d->width, d->seeds };
     plot p;
-    if (plot_begin(&p, "jacobian", 480, 360, error))
+    if (plot_begin(&p, "jacobian", 360, 280, error))
         return -1;
     if (spectrum_script(&p, &shown, error)) {
         ad_free(plot_end(&p, NULL, &(ad_error){ 0 }));
@@ -181,10 +181,13 @@ int report_write_depth(const report *r, const report_depth *d, FILE *out, ad_err
         note(out, d->no_critical);
     if (!d->n)
         note(out, d->no_layers);
-    if (d->has_spectrum)
-        note(out, d->spectrum.method);
-    else
+    if (d->has_spectrum) {
+        fputs("<p class=\"soft\">Spectrum: ", out);
+        report_escape(out, d->spectrum.method);
+        fputs(".</p>\n", out);
+    } else {
         note(out, d->no_spectrum);
+    }
     fputs("<div class=\"plots\">\n", out);
     if (d->n && (plot_layers(r, d, false, out, error) || plot_layers(r, d, true, out, error)))
         return -1;
