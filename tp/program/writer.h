@@ -57,8 +57,6 @@ tp_line *tp_add_line(tp_writer *w, tp_rule rule, int node, const char *name, con
 /* Gives the term a line of its own. The name of a backward vector comes from what it is the adjoint of. */
 void tp_name_term(tp_writer *w, int id, tp_line_term *t, tp_rule rule);
 
-/* size(axis)^p, into c n^power */
-void tp_times_axis(const ad_graph *graph, ad_axis axis, double p, double *c, double *power);
 /* Fills in `number` and `alike`, before the first parameter is written. */
 void tp_count_parameters(tp_writer *w);
 /* The parameter is factor * (its variable): an A-var N(0, sigma^2 / n), else a G-var with variance of order one. */
