@@ -70,7 +70,8 @@ typedef struct {
     double *deviations; /* sampled: the standard error of each value of the one term, from r independent runs (`method`
                            tells r); else NULL. A 95 % interval is the value plus and minus Student's quantile of r - 1
                            degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. What the finite samples add
-                           to the mean of all runs is not in it: below half of one run's spread, measured */
+                           to the mean of all runs is not in it: below half of one run's spread, measured, where layers
+                           do not meet; of residual and recurrent networks of the order of the depth over the samples */
     double simple_rule_error; /* of a program that is not BP-like: how far the simple rule is off, relative; else 0 */
     char method[600];         /* how it was found, in words */
     char no_rule[512];        /* of a kernel that the auto engine sampled: what has no exact rule, with op and line;
