@@ -82,7 +82,7 @@ static void limit(const char *title, const char *const *settings, size_t rows, s
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     openblas_set_num_threads(1);
     int rounds = bench_rounds(argc, argv, 11);
     empirical(rounds);

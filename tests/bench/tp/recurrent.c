@@ -89,7 +89,7 @@ static void executor(int rounds)
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     openblas_set_num_threads(1);
     int rounds = bench_rounds(argc, argv, 11);
     recurrent("erf: limit NTK, mean readout", (const char *[]){ "phi=erf", "readout=mean", NULL }, rounds);
