@@ -298,7 +298,7 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
     }
     if (status)
         tp_kernel_free(kernel);
-    return status ? status : check_kernel(kernel, refusal);
+    return status || !program->coupled ? status : check_kernel(kernel, refusal); /* the others are checked in tiles */
 }
 
 /* What the simple rule would have given of a program that is not BP-like, into the method and simple_rule_error. */
