@@ -1,13 +1,14 @@
-# Measures limn, rivals in turn: sh tests/bench.sh [--rounds R] [--old COMMIT] [--json FILE] [BUILD]
+# Measures limn, rivals in turn: sh tests/bench.sh [--rounds R] [--only PROGRAMS] [--old COMMIT] [--json FILE] [BUILD]
 #
 # Every round runs each program once, limn as it is and, with --old, as it was at a commit, which is built beside BUILD
 # (build); NumPy and PyTorch join where /usr/bin/python3 (or $PYTHON) has them. Printed are medians with 10th and 90th
 # percentiles, and ratios taken round by round; FILE gets all of it.
 set -e
-rounds=7 old= json= build=build
+rounds=7 old= json= build=build only='machine limits start kernels executor train drift batchnorm'
 while [ $# -gt 0 ]; do
     case $1 in
     --rounds) rounds=$2; shift 2 ;;
+    --only) only=$2; shift 2 ;;
     --old) old=$2; shift 2 ;;
     --json) json=$2; shift 2 ;;
     -*) echo "bench.sh: $1 is no option" >&2; exit 2 ;;
@@ -55,20 +56,23 @@ take() {
 }
 round=1
 while [ "$round" -le "$rounds" ]; do
-    for program in machine limits kernels executor train drift batchnorm; do
+    for program in $only; do
+        [ $program != start ] || continue
         "$build/bench/$program" 1 > "$work/out"
         take $round limn < "$work/out" >> "$work/all"
         [ -z "$old" ] || [ $program != limits ] || "$work/limits" 1 | take $round old >> "$work/all"
     done
-    for tree_of in "limn $build" ${old:+"old $tree/build"}; do
-        who=${tree_of%% *} tool=${tree_of#* }/limn
-        "$build/bench/start" 1 "$tool" --help | sed 's/^start:.*/help:/' | take $round $who >> "$work/all"
-        "$build/bench/start" 1 "$tool" kernel mlp --no-check --inputs "$work/x.npy" --out "$work/k.npy" |
-            sed 's/^start:.*/kernel of 100 rows:/' | take $round $who >> "$work/all"
-    done
-    if "$python" -c 'import numpy' 2> /dev/null; then
-        "$python" tests/bench/ntk.py | take $round limn >> "$work/all"
-    fi
+    case " $only " in *' start '*)
+        for tree_of in "limn $build" ${old:+"old $tree/build"}; do
+            who=${tree_of%% *} tool=${tree_of#* }/limn
+            "$build/bench/start" 1 "$tool" --help | sed 's/^start:.*/help:/' | take $round $who >> "$work/all"
+            "$build/bench/start" 1 "$tool" kernel mlp --no-check --inputs "$work/x.npy" --out "$work/k.npy" |
+                sed 's/^start:.*/kernel of 100 rows:/' | take $round $who >> "$work/all"
+        done ;;
+    esac
+    case " $only " in *' limits '*)
+        "$python" tests/bench/ntk.py 2> /dev/null | take $round limn >> "$work/all" ;;
+    esac
     round=$((round + 1))
 done
 

@@ -524,22 +524,31 @@ static void NAME(horner)(size_t n, size_t terms, const double *f, size_t f_step,
     }
 }
 
-static double NAME(correlate)(size_t n, double inverse1, const double *inverse2, const double *q12, double *c)
+static inline V NAME(correlation)(V c)
 {
     const double slack = 5e-7;
-    V most = { 0 }, one = NAME(splat)(1), limit = NAME(splat)(1 + slack), first = NAME(splat)(inverse1);
+    V one = NAME(splat)(1), size = NAME(absolute)(c);
+    c = NAME(select)((I)(size > one), NAME(signed_as)(one, c), c);
+    return NAME(select)((I)(size <= one + slack), c, NAME(splat)((double)NAN));
+}
+
+static double NAME(correlate)(size_t n, double inverse1, const double *inverse2, const double *q12, double *c)
+{
+    V most = { 0 }, first = NAME(splat)(inverse1);
     double lanes[LANES], largest = 0;
-    for (size_t i = 0; i < n; i += LANES) {
-        V x = { 0 }, y = { 0 };
-        size_t bytes = i + LANES <= n ? sizeof x : (n - i) * sizeof(double);
-        memcpy(&x, q12 + i, bytes);
-        memcpy(&y, inverse2 + i, bytes);
-        x = x * first * y;
-        V size = NAME(absolute)(x);
-        x = NAME(select)((I)(size > one), NAME(signed_as)(one, x), x);
-        x = NAME(select)((I)(size <= limit), x, NAME(splat)((double)NAN));
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        V x = NAME(correlation)(NAME(load)(q12 + i) * first * NAME(load)(inverse2 + i));
         most = LOOP_MAX(NAME(absolute)(x), most);
-        memcpy(c + i, &x, bytes);
+        NAME(store)(c + i, x);
+    }
+    if (i < n) {
+        V x = { 0 }, y = { 0 };
+        memcpy(&x, q12 + i, (n - i) * sizeof *c);
+        memcpy(&y, inverse2 + i, (n - i) * sizeof *c);
+        x = NAME(correlation)(x * first * y);
+        most = LOOP_MAX(NAME(absolute)(x), most);
+        memcpy(c + i, &x, (n - i) * sizeof *c);
     }
     NAME(store)(lanes, most);
     for (size_t k = 0; k < LANES; k++)
@@ -584,7 +593,10 @@ static void NAME(products)(size_t rows, size_t columns, size_t size, const doubl
             V sum = { 0 };
             for (size_t k = 0; k < size; k++)
                 sum = NAME(fused)(NAME(splat)(x[i * size + k]), NAME(load)(turned + k * stride + j), sum);
-            memcpy(out + i * columns + j, &sum, j + LANES <= columns ? sizeof sum : (columns - j) * sizeof *out);
+            if (j + LANES <= columns)
+                NAME(store)(out + i * columns + j, sum);
+            else
+                memcpy(out + i * columns + j, &sum, (columns - j) * sizeof *out);
         }
 }
 

@@ -7,9 +7,18 @@
 #include <math.h>
 #include <string.h>
 
-/* A block's edges; the caches that strips are to fit in; pairs that make up for what a step costs; and the number of
- * products of data up to which they are found block by block. */
-enum { HIGH = 128, WIDE = 128, NEAREST = 24 * 1024, CACHE = 512 * 1024, FEW_PAIRS = 256, MOST_PANELS = 8 };
+/* A block's edges, at most, and how many blocks there are for threads to take, at least; the caches that strips are to
+ * fit in; pairs that make up for what a step costs; the number of products of data up to which they are found block by
+ * block. */
+enum {
+    HIGH = 128,
+    WIDE = 128,
+    FEW_BLOCKS = 8,
+    NEAREST = 24 * 1024,
+    CACHE = 512 * 1024,
+    FEW_PAIRS = 256,
+    MOST_PANELS = 8
+};
 
 /* Are the values at (j, i) those at (i, j), and only the latter computed? */
 static bool by_halves(const tp_solver *s)
@@ -159,12 +168,13 @@ static size_t strip_rows(const tp_solver *s, const tp_series *series, const divi
     return rows < 1 ? 1 : rows < d->high ? rows : d->high;
 }
 
-static division divide(const tp_solver *s, const tp_series *series, int threads)
+/* The same for any number of threads, and so are the roundings. */
+static division divide(const tp_solver *s, const tp_series *series)
 {
     division d = { .high = equal_parts(s->rows[0], HIGH), .wide = (equal_parts(s->rows[1], WIDE) + 7) / 8 * 8 };
     d.across = (s->rows[1] + d.wide - 1) / d.wide;
     d.rows = strip_rows(s, series, &d);
-    while (d.high / 2 >= d.rows && s->rows[0] / d.high * d.across < 4 * (size_t)threads)
+    while (d.high / 2 >= d.rows && s->rows[0] / d.high * d.across < FEW_BLOCKS)
         d.high = equal_parts(s->rows[0], d.high / 2);
     d.down = (s->rows[0] + d.high - 1) / d.high;
     return d;
@@ -412,7 +422,7 @@ static void unfold(const tp_solver *s, tp_kernel *kernel)
 
 int tp_solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, const tp_limit_spec *spec, int threads)
 {
-    division d = divide(s, series, threads);
+    division d = divide(s, series);
     size_t done = 0, blocks = 0;
     for (size_t k = 0; k < d.down * d.across; k++)
         blocks += is_computed(s, k / d.across * d.high, k % d.across * d.wide + d.wide - 1);
