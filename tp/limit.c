@@ -53,7 +53,21 @@ static int find_power(const tp_program *program, tp_kernel_kind which, const dou
     return 0;
 }
 
-/* -1 with an error, and without a kernel, where an entry is no number, or not a digit of an exact one is sure. */
+/* -1 with an error, and without a kernel, where not a digit of an exact one is sure. */
+static int check_sure(tp_kernel *kernel, ad_error *error)
+{
+    if (kernel->deviations || kernel->error < 1)
+        return 0;
+    ad_fail(
+        error,
+        "limit: the kernel's error may be %.2g of what it is, so that no digit of it is sure: a function is all but "
+        "a jump at these variances, or terms cancel: smaller inputs or weights, or --engine sample",
+        kernel->error);
+    tp_kernel_free(kernel);
+    return -1;
+}
+
+/* The same, and where an entry is no number. */
 static int check_kernel(tp_kernel *kernel, ad_error *error)
 {
     for (int k = 0; k < kernel->n_terms; k++)
@@ -68,15 +82,7 @@ static int check_kernel(tp_kernel *kernel, ad_error *error)
             tp_kernel_free(kernel);
             return -1;
         }
-    if (kernel->deviations || kernel->error < 1)
-        return 0;
-    ad_fail(
-        error,
-        "limit: the kernel's error may be %.2g of what it is, so that no digit of it is sure: a function is all but "
-        "a jump at these variances, or terms cancel: smaller inputs or weights, or --engine sample",
-        kernel->error);
-    tp_kernel_free(kernel);
-    return -1;
+    return check_sure(kernel, error);
 }
 
 /* -1 with an error where one run is off by as much as the kernel is: a limit's runs come closer with the samples, those
@@ -306,7 +312,10 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
     }
     if (status)
         tp_kernel_free(kernel);
-    return status ? status : check_kernel(kernel, refusal);
+    if (status)
+        return status;
+    /* where samples do not meet, numbers are checked in tiles */
+    return (program->coupled ? check_kernel : check_sure)(kernel, refusal);
 }
 
 /* What the simple rule would have given of a program that is not BP-like, into the method and simple_rule_error. */

@@ -55,7 +55,8 @@ static tp_mehler *new_series(const tp_solver *s, int fn, const tp_univariate *f,
 {
     const double resolved = 2e-13;
     size_t most = most_degrees(s, fn, f, count);
-    tp_mehler *made = tp_mehler_new(f, count, q, s->tolerance, most, error);
+    tp_mehler *made = most > 0 ? tp_mehler_new(f, count, q, s->tolerance, most, error)
+                               : tp_mehler_new_of(&s->functions[fn]->family, f, count, q, s->tolerance, error);
     if (!made || made->difference <= resolved || most != KINKED_DEGREES)
         return made;
     tp_mehler_free(made);
@@ -142,6 +143,7 @@ int tp_plan_expect(tp_solver *s, int id)
     if (!plan->g)
         return -1;
     plan->by = tp_has_closed(&plan->f->u, &plan->g->u) ? TP_BY_CLOSED : TP_BY_SERIES;
+    plan->row = q->fn_a == q->fn_b ? tp_closed_row(&plan->f->u) : NULL;
     plan->gram = -1;
     int part = cov->kind == TP_Q_GRAM ? q->a : cov->kind == TP_Q_SUM && cov->n == 1 ? cov->parts[0].q : -1;
     const tp_quantity *gram = part >= 0 ? tp_quantity_at(&s->algebra, part) : NULL;
@@ -156,12 +158,22 @@ int tp_plan_expect(tp_solver *s, int id)
 /* ---- one quantity over n pairs ---- */
 static void fill_gram(const tp_solver *s, int id, const tp_tile *t, double *out)
 {
+    const tp_panel *p = t->panel;
+    if (p && p->values[id]) {
+        const double *from = p->values[id] + (t->row0 - p->row0) * p->columns + (t->column0 - p->column0);
+        for (size_t i = 0; i < t->rows && out != from; i++)
+            memcpy(out + i * t->columns, from + i * p->columns, t->columns * sizeof *out);
+        return;
+    }
     const tp_data_block *a = &s->blocks[s->gram_blocks[id][0]], *b = &s->blocks[s->gram_blocks[id][1]];
     const double *x = a->rows[t->set[0]] + t->row0 * a->size;
     const double *y = b->rows[t->set[1]] + t->column0 * b->size;
     if (t->alone)
         for (size_t i = 0; i < t->rows; i++)
             out[i] = cblas_ddot((int)a->size, x + i * a->size, 1, y + i * a->size, 1);
+    else if (b->turned[t->set[1]])
+        tp_array_products(t->rows, t->columns, a->size, x, b->turned[t->set[1]] + t->column0, b->stride[t->set[1]],
+                          out);
     else
         cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)t->rows, (int)t->columns, (int)a->size, 1, x,
                     (int)a->size, y, (int)b->size, 0, out, (int)t->columns);
@@ -316,8 +328,13 @@ static int fill_by_series(tp_solver *s, int id, tp_tile *t, const double *cov, d
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const tp_expect_plan *plan = s->plans[id];
     const tp_mehler *f = plan->series[0][t->set[0]], *g = plan->series[1][t->set[1]];
-    if (t->alone && q->b == q->var_a && q->b == q->var_b)
-        return fill_by_rule(s, id, t, cov, out, error);
+    if (t->alone && q->b == q->var_a && q->b == q->var_b) {
+        if (q->fn_a != q->fn_b || !f || plan->f->u.n_kinks > 0)
+            return fill_by_rule(s, id, t, cov, out, error);
+        memcpy(out, f->squares, t->rows * sizeof *out); /* E f^2 is there with the series */
+        note_error(t, 2 * f->difference);
+        return 0;
+    }
     if (t->alone || !f || !g)
         return fill_by_pairs(s, id, t, cov, out, error);
     double limit = most_left(s, f, g);
@@ -332,15 +349,54 @@ static int fill_by_series(tp_solver *s, int id, tp_tile *t, const double *cov, d
     return 0;
 }
 
+/* The place of a row's sample among the tile's columns. */
+static bool at_own(const tp_tile *t, size_t i, size_t *place)
+{
+    *place = t->row0 + i - t->column0;
+    return t->row0 + i >= t->column0 && *place < t->columns;
+}
+
+/* An expectation of f f, and its partner's (-1: none), by the correlations, if none is near 1 or -1: else false. What
+ * is found of a sample with itself is not its value, which is known. */
+static bool fill_rows(const tp_solver *s, int id, int partner, tp_tile *t, double *cov)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const tp_scales *down = &s->errors.scales[t->set[0]][q->var_a], *across = &s->errors.scales[t->set[1]][q->var_b];
+    tp_form form = s->plans[id]->f->u.form;
+    bool own = tp_holds_own(s, t), first = form == TP_RELU || form == TP_ERF,
+         erf = form == TP_ERF || form == TP_ERF_GRAD;
+    double *other = partner >= 0 ? t->values[partner] : t->half, *value = t->values[id], most = 0;
+    size_t place = 0;
+    if (!s->plans[id]->row || t->alone || t->pair || !down->positive || !across->positive)
+        return false;
+    for (size_t i = 0; i < t->rows && most <= 1 - TP_NEAR; i++) {
+        size_t at = i * t->columns;
+        const tp_side row = { down->inverse + t->row0 + i, (erf ? down->erf : down->root) + t->row0 + i };
+        const tp_side columns = { across->inverse + t->column0, (erf ? across->erf : across->root) + t->column0 };
+        double *same = own && at_own(t, i, &place) ? cov + at + place : NULL, kept = same ? *same : 0;
+        if (same)
+            *same = 0;
+        double found = s->plans[id]->row(t->columns, &row, &columns, cov + at, first ? value + at : other + at,
+                                         first ? other + at : value + at);
+        if (same)
+            *same = kept;
+        most = fmax(most, found);
+    }
+    t->now.most = most;
+    t->now.has_near = false;
+    return most <= 1 - TP_NEAR;
+}
+
 /* An expectation, and its partner's (-1: none) at the same covariances. */
 static int fill_expect(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const tp_expect_plan *plan = s->plans[id];
     const double *v1 = s->single[t->set[0]][q->var_a] + t->row0, *v2 = s->single[t->set[1]][q->var_b] + t->column0;
-    const double *cov = t->values[t->alone ? q->b : q->a];
-    double *out = t->values[id];
+    double *cov = t->values[t->alone ? q->b : q->a], *out = t->values[id];
     size_t n = t->rows * t->columns;
+    if (fill_rows(s, id, partner, t, cov))
+        return 0;
     spread_variances(t, v1, v2);
     if (!t->alone)
         tp_find_near(s, q, t, cov);
@@ -449,8 +505,12 @@ int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error)
         fill_side(s, q, t, out);
         return 0;
     case TP_Q_SUM:
-        tp_array_affine(n, q->c, q->parts[0].c, t->values[q->parts[0].q], out);
-        for (int k = 1; k < q->n; k++)
+        if (q->n == 1)
+            tp_array_affine(n, q->c, q->parts[0].c, t->values[q->parts[0].q], out);
+        else
+            tp_array_affine2(n, q->c, q->parts[0].c, t->values[q->parts[0].q], q->parts[1].c, t->values[q->parts[1].q],
+                             out);
+        for (int k = 2; k < q->n; k++)
             tp_array_accumulate(n, q->parts[k].c, t->values[q->parts[k].q], NULL, out);
         return 0;
     case TP_Q_PRODUCT:

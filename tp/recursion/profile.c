@@ -19,15 +19,15 @@
 static const double near_one = 1 - TP_NEAR;
 static const double alike = 1e-9; /* variances that differ by less are one */
 
-/* The row whose variance is nearest to q. */
+/* The row whose variance is nearest to q by its ratio. */
 static size_t nearest(const double *v, size_t rows, double q)
 {
     size_t best = rows;
     double least = INFINITY;
     for (size_t i = 0; i < rows; i++) {
-        double off = v[i] > 0 ? fabs(log(v[i] / q)) : INFINITY;
+        double off = v[i] > q ? v[i] / q : v[i] > 0 ? q / v[i] : INFINITY;
         best = off < least ? i : best;
-        least = fmin(off, least);
+        least = off < least ? off : least;
     }
     return best;
 }
@@ -46,8 +46,8 @@ tp_probes tp_probe(const double *v, size_t rows, int most)
     tp_probes p = { .n = 0 };
     double least = INFINITY, largest = 0;
     for (size_t i = 0; i < rows; i++) {
-        least = v[i] > 0 ? fmin(least, v[i]) : least;
-        largest = fmax(largest, v[i]);
+        least = v[i] > 0 && v[i] < least ? v[i] : least;
+        largest = v[i] > largest ? v[i] : largest;
     }
     if (!(largest > 0))
         return p;

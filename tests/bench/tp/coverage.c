@@ -9,7 +9,7 @@
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     long given[4] = { 10, 0, 0, 0 };
     for (int k = 1; k < argc && k < 5; k++)
         given[k - 1] = strtol(argv[k], NULL, 10);

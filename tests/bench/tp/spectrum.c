@@ -277,7 +277,7 @@ static void compare(network n, const char *what, size_t width)
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     for (int i = 0; i < FEATURES; i++)
         input[i] = cos(1.3 * i);
     const char *what = argc > 1 ? argv[1] : "cost";
