@@ -13,7 +13,7 @@
  * ad_parameters_coupled and ad_coupled, which take memory in it. Others may read meanwhile what they already know of,
  * and make and run plans of it. A plan belongs to one thread at a time, from ad_plan_new to ad_plan_free, and so does
  * what it points to; several plans of one graph run side by side. Draws, names and facts of ops may be asked for from
- * any thread. ad_start_again is for the first line of main. */
+ * any thread. ad_start_again is for the first lines of main. */
 #ifndef LIMN_AUTODIFF_H
 #define LIMN_AUTODIFF_H
 #include "base.h"
@@ -338,11 +338,11 @@ const void *ad_output(const ad_plan *, int output); /* row-major in the order of
  * be a parameter's own, whose new values the other updates of this run do not see. */
 int ad_update(ad_plan *, int output, double keep, double factor, void *data);
 
-/* For the first line of main, never for a library: starts the program again, once, with an environment that runs fast.
- * OpenBLAS and OpenMP read theirs before main, an old OpenBLAS does not know new processors (it would run at a quarter
- * of their speed), and threads that wait should not spin on a shared machine. What the user has set stays. Returns
- * where nothing is to be changed, or where starting again fails. */
-void ad_start_again(char **argv);
+/* For the first lines of main, never for a library: starts the program again, once, with an environment that runs fast
+ * on so many threads. OpenBLAS and OpenMP read theirs before main, an old OpenBLAS does not know new processors (it
+ * would run at a quarter of their speed), and threads that wait, if there are several, should not spin on a shared
+ * machine. What the user has set stays. Returns where nothing is to be changed, or where starting again fails. */
+void ad_start_again(char **argv, int threads);
 
 /* ---- random numbers ---------------------------------------------------------------------------------------------- */
 /* count standard normal (uniform: in (0, 1)) draws number first, first+1, ... of the stream (seed, stream): the same

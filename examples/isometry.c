@@ -48,7 +48,7 @@ static int show(const kind *k, int layers, const double *x, ad_error *error)
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     (void)argc;
     ad_error error = { 0 };
     double x[FEATURES];

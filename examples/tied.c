@@ -50,7 +50,7 @@ static void show(const char *name, const double *k)
 int main(int argc, char **argv)
 {
     (void)argc;
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     double x[INPUTS * FEATURES], mean[INPUTS * INPUTS] = { 0 };
     for (int i = 0; i < INPUTS * FEATURES; i++)
         x[i] = 2 * sin(1 + 2.4 * i);

@@ -54,7 +54,21 @@ static int find_power(const tp_program *program, tp_kernel_kind which, const dou
     return 0;
 }
 
-/* -1 with an error, and without a kernel, where an entry is no number. */
+/* -1 with an error, and without a kernel, where not a digit of an exact one is sure. */
+static int check_sure(tp_kernel *kernel, ad_error *error)
+{
+    if (kernel->deviations || kernel->error < 1)
+        return 0;
+    ad_fail(
+        error,
+        "limit: the kernel's error may be %.2g of what it is, so that no digit of it is sure: a function is all but "
+        "a jump at these variances, or terms cancel: smaller inputs or weights, or --engine sample",
+        kernel->error);
+    tp_kernel_free(kernel);
+    return -1;
+}
+
+/* The same, and where an entry is no number. */
 static int check_kernel(tp_kernel *kernel, ad_error *error)
 {
     for (int k = 0; k < kernel->n_terms; k++)
@@ -69,7 +83,7 @@ static int check_kernel(tp_kernel *kernel, ad_error *error)
             tp_kernel_free(kernel);
             return -1;
         }
-    return 0;
+    return check_sure(kernel, error);
 }
 
 /* -1 with an error where one run is off by as much as the kernel is: a limit's runs come closer with the samples, those
@@ -100,7 +114,7 @@ static int check_convergence(const tp_program *program, tp_kernel_kind which, si
         const ad_node *node = ad_node_of(program->graph, suspect);
         snprintf(reason, sizeof reason,
                  "; %.160s:%d: %s: averages over the width reach it, and what they fluctuate by may decide",
-                 node->where.file, node->where.line, ad_op_name(node->op));
+                 node->where.file, node->where.line, tp_node_name(node));
     }
     return ad_fail(error,
                    "%.300s%s: ask for the network that returns what stands before, or, with --width N, for one "
@@ -311,7 +325,10 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
         status = solve_samples(program, which, x, rows, x2, rows2, spec, simple, why, why_size, kernel, refusal);
     if (status)
         tp_kernel_free(kernel);
-    return status ? status : check_kernel(kernel, refusal);
+    if (status)
+        return status;
+    /* where samples do not meet, numbers are checked in tiles */
+    return (program->coupled ? check_kernel : check_sure)(kernel, refusal);
 }
 
 /* What the simple rule would have given of a program that is not BP-like, into the method and simple_rule_error. */
@@ -355,8 +372,13 @@ static int check_inputs(const tp_program *program, const double *x, size_t rows,
 static int refuse_random(const tp_program *program, tp_kernel_kind which, const char *told, ad_error *error)
 {
     ad_error found = { 0 };
-    if (!tp_check_fluctuations(program, which, &found) && (program->coupled || !tp_check_limit(program, which, &found)))
+    int status = tp_check_fluctuations(program, which, &found);
+    if (!status && !program->coupled)
+        status = tp_check_limit(program, which, &found);
+    if (!status)
         return 0;
+    if (status == TP_GROWS)
+        return ad_fail(error, "%.400s; or, with --width N, ask for one draw's kernel", *told ? told : found.text);
     return ad_fail(error,
                    "%.270s: this kernel stays random at every width, and no engine has its limit: ask for that of the "
                    "network that returns what stands before this step (of a softmax its logits), or, with --width N, "

@@ -34,6 +34,9 @@ typedef struct {
     size_t outputs; /* 0 or 1: the kernel is between inputs and the same for all outputs. k: it is of (inputs, k) by
                         (inputs, k), and what follows has n = inputs * k and one column */
     int threads;    /* 0: one */
+    bool band;      /* a band form in place of eigenvectors, for gradient flow on the square loss at any time, in less
+                        time and a third of the memory. Coefficients have a relative error of 2e-13 along each
+                        eigenvector, besides rounding. Not with cholesky */
 } tp_kernel_model_spec;
 
 /* A kernel of the training inputs, factored once. The ridge is part of the kernel, as if every training input had noise
@@ -45,8 +48,10 @@ typedef struct {
     double ridge;             /* what was added to it, noise included */
     double largest, smallest; /* eigenvalues */
     double condition;         /* largest / smallest; infinite for a kernel that is singular to rounding */
-    double *factor;           /* (n, n): a row an eigenvector, or Cholesky's upper triangle U, K = U' U */
+    double *factor;           /* (n, n): a row an eigenvector; or Cholesky's upper triangle U, K = U' U; or of the band
+                                 form K = Q B Q' Householder's reflections, whose product is Q */
     double *values;           /* (n) eigenvalues, ascending; NULL: Cholesky */
+    double *band, *tau;       /* B by LAPACK's columns, and the reflections' factors; NULL: no band form */
 } tp_kernel_model;
 
 /* Takes the kernel (n, n), symmetric and of ad_alloc, over, also on failure. An indefinite kernel is an error, and for
@@ -123,27 +128,32 @@ tp_score tp_score_of(nn_loss loss, const double *f, const double *y, const doubl
  *     tp_score score = tp_score_of(NN_SQUARE, f, y, NULL, n, outputs, 0);         // of the first ridge
  *
  * What a machine that is trained to t = infinity on the square loss, from outputs 0 on, says of rows that it was not
- * trained on. The kernel is between inputs and the same for all outputs; with A = K + ridge + noise the machine is
- * f(x) = m + K(x, X) A^-1 (y - m), m = 0 or the mean of the targets. One factorization serves all ridges. */
+ * trained on; with A = K + ridge + noise the machine is f(x) = m + K(x, X) A^-1 (y - m), m = 0 or the mean of the
+ * targets. One factorization serves all ridges. Of a machine that starts at f_0, y is y - f_0, and f_0 is added to what
+ * comes out. */
 typedef struct {
     const double *ridges; /* (n_ridges), each over the mean of the diagonal of the kernel of the rows that train */
     size_t n_ridges;
-    double noise; /* the variance of the targets' noise, added to the diagonal as it is */
-    bool centre;  /* m is the mean of the targets that train, a number a column; else 0 */
-    int threads;  /* 0: one */
+    double noise;   /* the variance of the targets' noise, added to the diagonal as it is */
+    bool centre;    /* m is the mean of the targets that train, a number an output; else 0 */
+    int threads;    /* 0: one */
+    size_t outputs; /* 0 or 1: the kernel is between inputs, the same for all columns of y. k: it is of (inputs, k) by
+                       (inputs, k), n = inputs * k, columns is 1, and the k outputs of an input are left out together */
 } tp_selection;
 /* Leave-one-out: out (n_ridges, n, columns), in each row what the machine of all other rows says of it, found from the
  * one of all rows:
  *     y_i - f_i = (A^-1 (y - m_i))_i / (A^-1)_ii,   m_i the mean without row i
- * (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.12). What a ridge adds is that of all
- * rows. likelihood (n_ridges): the log density of y, all columns, under the Gaussian process N(m, A) (eq. 5.8), with
- * the mean of all rows for m; NULL: it is not asked for. y (n, columns), at least two rows, kernel (n, n).
+ * (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.12), a block of k rows by the block of
+ * A^-1 where an input has k. What a ridge adds is that of all rows. likelihood (n_ridges): the log density of y, all
+ * columns, under the Gaussian process N(m, A) (eq. 5.8), with the mean of all rows for m; NULL: it is not asked for.
+ * y (n, columns), at least two rows, kernel (n, n).
  * A ridge at which A is indefinite or singular to rounding has NANs and is no error. */
 int tp_leave_one_out(const double *kernel, size_t n, const tp_selection *spec, const double *y, size_t columns,
                      double *out, double *likelihood, ad_error *error);
 /* The rows i with folds[i] = fold by the machine of all others, which sees nothing of them: neither their targets, nor
  * in m, nor in the mean of the diagonal. Of out (n_ridges, n, columns) these rows are written, and no others. NANs as
- * above. */
+ * above. The outputs of an input are in one fold, folds (n). Of the kernel, entries between rows that are kept, and of
+ * those left out with them, are looked at: what it is among rows left out need not be known. */
 int tp_leave_fold_out(const double *kernel, size_t n, const tp_selection *spec, const double *y, size_t columns,
                       const size_t *folds, size_t fold, double *out, ad_error *error);
 /* Deals rows at random, by the seed alone, to k folds, 2 <= k <= rows, whose sizes differ by 1 at most, and so do those

@@ -30,6 +30,7 @@ enum {
 
 /* Probabilities that a right kernel is beyond, and how far off a mean is allowed to be at all. */
 static const double suspicious = 1e-3, wrong = 1e-6, widest = 0.1, rounding = 1e-9;
+static const double least_closer = 5; /* seconds that a closer look may take however short the first one is */
 
 /* An entry of the kernel that was found, and of the executor's. */
 typedef struct {
@@ -208,22 +209,47 @@ static int add_run(question *q, size_t samples, uint64_t seed, double weight, do
     return 0;
 }
 
-/* a->samples and a->runs are given. closer: by fresh draws, and what they tend to. */
-static int ask(question *q, answer *a, bool closer, ad_error *error)
+/* After `run` runs that took so long: are they all that there is time for? -1 with an error where there is none for the
+ * least. */
+static int is_last_run(const answer *a, int run, double took, double seconds, ad_error *error)
 {
-    double largest = largest_found(q, a->samples), unit = largest > 0 ? 1 / largest : 1;
-    double share = 1 / (double)(closer ? 2 * a->runs : a->runs);
+    double least = took * LEAST_RUNS / run;
+    if (run < LEAST_RUNS && least > seconds)
+        return ad_fail(error, "%d runs of %zu samples take about %.2g s, and it may take %.2g s", LEAST_RUNS,
+                       a->samples, least, seconds);
+    return run == a->runs || (run >= LEAST_RUNS && took * (run + 1) / run > seconds);
+}
+
+/* Distances of so many runs, their standard errors, and scales. Without a bound of time: seconds INFINITY. */
+static int add_runs(question *q, answer *a, bool closer, double unit, double seconds, ad_error *error)
+{
+    double start = ad_seconds();
     for (int k = 0; k < q->n; k++)
         q->entries[k].scale = 0;
-    for (int run = 1; run <= a->runs; run++) {
-        double distances[MOST_ENTRIES] = { 0 };
+    for (int run = 1, last = 0; !last; run++) {
+        double distances[MOST_ENTRIES] = { 0 }, share = closer ? 0.5 : 1;
         uint64_t seed = (uint64_t)run + (closer ? CLOSER_SEED : FIRST_SEED);
         if (add_run(q, a->samples, seed, closer ? 2 : 1, share, distances, error) ||
             (closer && add_run(q, a->samples / 2, seed + MOST_RUNS, -1, share, distances, error)))
             return -1;
         ad_add_run(distances, unit, (size_t)q->n, run, a->mean, a->error);
+        if ((last = is_last_run(a, run, ad_seconds() - start, seconds, error)) < 0)
+            return -1;
+        a->runs = last ? run : a->runs;
     }
     ad_standard_errors(a->error, (size_t)q->n, a->runs);
+    for (int k = 0; k < q->n; k++)
+        q->entries[k].scale /= a->runs;
+    return 0;
+}
+
+/* a->samples and a->runs are given, the latter as the most that there are. closer: by fresh draws, and what they tend
+ * to, in as many runs as there is time for. */
+static int ask(question *q, answer *a, bool closer, double seconds, ad_error *error)
+{
+    double largest = largest_found(q, a->samples), unit = largest > 0 ? 1 / largest : 1;
+    if (add_runs(q, a, closer, unit, seconds, error))
+        return -1;
     for (int k = 0; k < q->n; k++) {
         double scale = q->entries[k].scale * unit, error_of_mean = a->error[k] + rounding * 1e-3 * scale;
         double far = fmax(0, fabs(a->mean[k]) - (q->found->error + rounding) * scale - q->found->error);
@@ -443,15 +469,18 @@ static int judge(question *q, double seconds, tp_opinion *opinion, char *why, si
     int status = choose(q, seconds, &first, why, size, error);
     if (status <= 0)
         return status;
-    if (ask(q, &first, false, &failure)) {
+    if (ask(q, &first, false, INFINITY, &failure)) {
         snprintf(why, size, "%s", failure.text);
         return 0;
     }
     second.samples = CLOSER * first.samples;
     second.runs = first.runs < CLOSER_RUNS ? CLOSER_RUNS : first.runs;
     bool closer = first.deviation > bound(q, &first, suspicious);
-    if (closer && ask(q, &second, true, &failure)) {
-        snprintf(why, size, "%s", failure.text);
+    if (closer && ask(q, &second, true, fmax(10 * seconds, least_closer), &failure)) {
+        ad_snprintf(why, size,
+                    "an entry is %.1f standard errors off by %d runs of %zu samples, and there is no closer look: "
+                    "%s",
+                    first.deviation, first.runs, first.samples, failure.text);
         return 0;
     }
     const answer *last = closer ? &second : &first;

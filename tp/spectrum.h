@@ -67,6 +67,12 @@ int tp_spectrum_print(tp_program *program, const double *x, const char *from, co
                       ad_error *error);
 void tp_spectrum_free(tp_spectrum *spectrum);
 
+/* Where there is no law: a smooth density of log lambda with as many of the spectrum's moments as can be met, at n points
+ * (per_log: n values); returns how many, -1 on error. An estimate: of the densities that have these moments one of the
+ * largest entropy, no limit's own, and blind to atoms. */
+int tp_spectrum_estimate(const tp_spectrum *spectrum, size_t n, const double *log_lambda, double *per_log,
+                         ad_error *error);
+
 /* The mass of J J' at most at lambda, atoms included, of a spectrum that has a law. */
 double tp_spectrum_below(const tp_spectrum *spectrum, double log_lambda);
 /* The Kolmogorov distance of squared singular values, ascending, from that law. Values of at most 1e-26 of the largest
@@ -98,6 +104,20 @@ typedef struct {
 /* At the input x: the activation, sigma_w and sigma_b are those of the trace, a table's or a user's own. An error where
  * the network is no chain of layers. */
 int tp_critical_find(tp_program *program, const double *x, tp_critical *critical, ad_error *error);
+
+/* ---- eigenvalues by degree ---------------------------------------------------------------------------------- */
+/* Of a kernel of x . y / d with d features: its eigenvalue on polynomials of a degree, over the uniform measures of the
+ * sphere |x|^2 = d and of the cube {-1, 1}^d, and how many eigenfunctions there are (Yang and Salman,
+ * arXiv:1907.10599). */
+enum { TP_DEGREES = 64 };
+typedef struct {
+    double sphere, cube;       /* eigenvalues; the sum of all times their numbers is the kernel at x = y */
+    double error;              /* of either: a bound on the kernel's own */
+    double on_sphere, on_cube; /* eigenfunctions of this degree */
+} tp_degree;
+/* Degrees 0 to count - 1 of the limit's NNGP kernel or NTK, by the exact engine. An error where features meet more than
+ * sums with one layer's weights, so that the kernel may be none of x . y. */
+int tp_degrees_find(tp_program *program, tp_kernel_kind which, int count, tp_degree *degrees, ad_error *error);
 
 LIMN_API_END
 #endif

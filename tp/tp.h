@@ -69,8 +69,9 @@ typedef struct {
                            error of the mean, relative Frobenius norm, and what else there is */
     double *deviations; /* sampled: the standard error of each value of the one term, from r independent runs (`method`
                            tells r); else NULL. A 95 % interval is the value plus and minus Student's quantile of r - 1
-                           degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. What layers add to the mean of
-                           all runs, of the order of the depth over the samples, is not in it */
+                           degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. What the finite samples add
+                           to the mean of all runs is not in it: below half of one run's spread, measured, where layers
+                           do not meet; of residual and recurrent networks of the order of the depth over the samples */
     double simple_rule_error; /* of a program that is not BP-like: how far the simple rule is off, relative; else 0 */
     char method[600];         /* how it was found, in words */
     char no_rule[512];        /* of a kernel that the auto engine sampled: what has no exact rule, with op and line;
@@ -143,11 +144,12 @@ typedef struct {
  * takes about `seconds`, by which the samples are chosen, a power of 2 from 256 to 4096, and the runs, 64; where time
  * is short, the most parallel rows alone and 32, 16 or 8 runs. The draws depend on spec->seed and these numbers alone.
  *
- * An entry beyond Student's point at 1e-3 / entries is measured again on fresh draws, by at least 32 runs of four times
- * the samples and what they tend to, 2 K(S) - K(S/2), which takes a dozen times as long, or more. One that is also
- * beyond the point at 1e-6 / entries, after what found->error allows, is an error that has both numbers: of right
- * kernels, one in a million at most. Several powers of n are summed at n = samples, as the executor has them: those
- * below the leading one are seen as far as they count there.
+ * An entry beyond Student's point at 1e-3 / entries is measured again on fresh draws, by 32 runs or more of four times
+ * the samples and what they tend to, 2 K(S) - K(S/2), or as many, from 8 on, as there is time for: ten times `seconds`,
+ * or 5 if that is more; where there is not, it is unchecked. One that is also beyond the point at 1e-6 / entries, after
+ * what found->error allows, is an error that has both numbers: of right kernels, one in a million at most. Several
+ * powers of n are summed at n = samples, as the executor has them: those below the leading one are seen as far as they
+ * count there.
  *
  * 0: the kernel agrees, or it is unchecked: not enough time for 8 runs; a kernel of samples itself, between two
  * outputs, or by the simple rule on demand; a program that the executor has no rule for; samples that

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 double ad_seconds(void)
@@ -55,13 +56,26 @@ void ad_hook_read(long k)
 /* More than any machine's addresses reach: an allocator need not be asked. */
 static const size_t most_bytes = (size_t)1 << (sizeof(size_t) > 4 ? 46 : 31);
 
+/* Large blocks in pages of 2 MB where the system has them: the first touch of a kernel costs less. */
+static void *take(size_t bytes)
+{
+    const size_t page = (size_t)1 << 21, large = 8 * page;
+    size_t align = bytes < large ? 64 : page;
+    void *memory = aligned_alloc(align, (bytes + align) / align * align);
+#ifdef MADV_HUGEPAGE
+    if (memory && align == page)
+        madvise(memory, bytes / page * page, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
 void *ad_reserve(size_t count, size_t size, const char *what, ad_error *error)
 {
     atomic_fetch_add(&allocations, 1);
     size_t bytes = 0;
     void *memory = NULL;
     if (!ad_hook_strikes(AD_HOOK_ALLOCATION) && !__builtin_mul_overflow(count, size, &bytes) && bytes < most_bytes)
-        memory = aligned_alloc(64, (bytes + 64) / 64 * 64);
+        memory = take(bytes);
     if (!memory)
         ad_fail(error, "out of memory: %zu x %zu bytes for %s", count, size, what);
     return memory;

@@ -39,10 +39,10 @@ int ad_threads(int asked, ad_error *error)
     return 0;
 }
 
-void ad_start_again(char **argv)
+void ad_start_again(char **argv, int threads)
 {
     bool again = false;
-    if (!getenv("OMP_WAIT_POLICY"))
+    if (threads > 1 && !getenv("OMP_WAIT_POLICY"))
         again = setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
     const char *core = openblas_get_corename();
     bool old = strcmp(core, "Prescott") == 0 || strcmp(core, "Core2") == 0 || strcmp(core, "Nehalem") == 0;

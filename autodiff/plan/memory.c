@@ -25,7 +25,8 @@ static void extend_life(ad_plan *plan, int storage, int step)
 
 static void find_lifetimes(ad_plan *plan)
 {
-    for (int id = 0; id < plan->n_nodes; id++) {
+    for (int k = 0; k < plan->n_live; k++) {
+        int id = plan->live[k];
         ad_part *part = &plan->parts[id];
         if (part->kind == AD_PART_VIEW)
             part->storage = plan->parts[part->base].storage;
@@ -242,7 +243,8 @@ static int bytes_of(const ad_plan *plan, int id, size_t *bytes, ad_error *error)
 static int set_bytes(ad_plan *plan, ad_error *error)
 {
     size_t bytes;
-    for (int id = 0; id < plan->n_nodes; id++) {
+    for (int k = 0; k < plan->n_live; k++) {
+        int id = plan->live[k];
         const ad_part *part = &plan->parts[id];
         if (part->kind == AD_PART_DEAD)
             continue;

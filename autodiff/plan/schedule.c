@@ -5,6 +5,8 @@
  * chains of loops. 4. Where outputs end up, and which products wait for ad_update. */
 #include "autodiff/plan/steps.h"
 
+#include <stdlib.h>
+
 static bool is_linear(ad_op op)
 {
     return op == AD_SCALE || op == AD_NEG;
@@ -30,13 +32,45 @@ static bool is_view(ad_op op)
 }
 
 /* ---- 1: what is needed ---- */
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* The nodes that the results need, by number: a plan of a part of a graph takes no more time than the part. */
+static int find_live(ad_plan *plan, ad_error *error)
+{
+    bool *seen = ad_alloc((size_t)plan->n_nodes, sizeof *seen, "a plan", error);
+    int n = 0;
+    for (int i = 0; i < plan->n_results && seen; i++) {
+        int id = plan->results[i].node;
+        if (!seen[id])
+            plan->live[n++] = id;
+        seen[id] = true;
+    }
+    for (int at = 0; at < n; at++) {
+        const ad_node *node = ad_node_of(plan->graph, plan->live[at]);
+        for (int i = 0; i < node->n_in && !plan->given[plan->live[at]]; i++)
+            if (!seen[node->in[i]]) {
+                plan->live[n++] = node->in[i];
+                seen[node->in[i]] = true;
+            }
+    }
+    qsort(plan->live, (size_t)n, sizeof *plan->live, by_number);
+    plan->n_live = n;
+    bool made = seen != NULL;
+    ad_free(seen);
+    return made ? 0 : -1;
+}
+
 static void find_uses(ad_plan *plan)
 {
     for (int i = 0; i < plan->n_results; i++) {
         plan->parts[plan->results[i].node].uses++;
         plan->parts[plan->results[i].node].plain = true;
     }
-    for (int id = plan->n_nodes - 1; id >= 0; id--) {
+    for (int k = plan->n_live - 1; k >= 0; k--) {
+        int id = plan->live[k];
         ad_part *part = &plan->parts[id];
         const ad_node *node = ad_node_of(plan->graph, id);
         bool passes = is_view(node->op) || is_linear(node->op);
@@ -234,7 +268,8 @@ static int make_result(ad_plan *plan, int id, ad_error *error)
 
 static int make_steps(ad_plan *plan, ad_error *error)
 {
-    for (int id = 0; id < plan->n_nodes; id++) {
+    for (int k = 0; k < plan->n_live; k++) {
+        int id = plan->live[k];
         ad_part *part = &plan->parts[id];
         const ad_node *node = ad_node_of(plan->graph, id);
         *part = (ad_part){ .uses = part->uses,
@@ -284,7 +319,8 @@ static void sink(ad_plan *plan)
 {
     for (int i = 0; i < plan->n_results; i++)
         plan->parts[plan->results[i].node].only = -2;
-    for (int id = plan->n_nodes - 1; id >= 0; id--) {
+    for (int k = plan->n_live - 1; k >= 0; k--) {
+        int id = plan->live[k];
         ad_part *part = &plan->parts[id];
         const ad_node *node = ad_node_of(plan->graph, id);
         if (!part->uses || plan->given[id])
@@ -344,9 +380,9 @@ static int make_links(ad_plan *plan, ad_error *error)
     for (int s = 0; s < plan->n_steps; s++)
         if (plan->steps[s].group)
             plan->steps[s].group->n_links = 0;
-    for (int id = 0; id < plan->n_nodes; id++)
-        if (plan->parts[id].kind == AD_PART_MEMBER)
-            plan->steps[plan->parts[id].step].group->n_links++;
+    for (int k = 0; k < plan->n_live; k++)
+        if (plan->parts[plan->live[k]].kind == AD_PART_MEMBER)
+            plan->steps[plan->parts[plan->live[k]].step].group->n_links++;
     for (int s = 0; s < plan->n_steps; s++) {
         ad_group *group = plan->steps[s].group;
         if (!group)
@@ -368,7 +404,8 @@ static bool in_group(const ad_plan *plan, int node, int step)
 /* The operands from outside come first among a group's slots. */
 static void find_operands(ad_plan *plan)
 {
-    for (int id = 0; id < plan->n_nodes; id++) {
+    for (int k = 0; k < plan->n_live; k++) {
+        int id = plan->live[k];
         const ad_part *part = &plan->parts[id];
         const ad_node *node = ad_node_of(plan->graph, id);
         for (int i = 0; part->kind == AD_PART_MEMBER && i < node->n_in; i++)
@@ -407,9 +444,9 @@ static int fill_groups(ad_plan *plan, ad_error *error)
     if (make_links(plan, error) != 0)
         return -1;
     find_operands(plan);
-    for (int id = 0; id < plan->n_nodes; id++)
-        if (plan->parts[id].kind == AD_PART_MEMBER)
-            add_link(plan, id);
+    for (int k = 0; k < plan->n_live; k++)
+        if (plan->parts[plan->live[k]].kind == AD_PART_MEMBER)
+            add_link(plan, plan->live[k]);
     for (int s = 0; s < plan->n_steps; s++) {
         ad_group *group = plan->steps[s].group;
         if (!group)
@@ -439,9 +476,9 @@ static int drop_empty(ad_plan *plan, ad_error *error)
         if (!plan->steps[s].group || plan->steps[s].group->n_links)
             plan->steps[kept++] = plan->steps[s];
     }
-    for (int id = 0; id < plan->n_nodes; id++)
-        if (plan->parts[id].step >= 0)
-            plan->parts[id].step = number[plan->parts[id].step];
+    for (int k = 0; k < plan->n_live; k++)
+        if (plan->parts[plan->live[k]].step >= 0)
+            plan->parts[plan->live[k]].step = number[plan->parts[plan->live[k]].step];
     for (int i = 0; i < plan->n_storages; i++)
         if (plan->storages[i].first >= 0)
             plan->storages[i].first = plan->storages[i].last = number[plan->storages[i].first];
@@ -530,7 +567,8 @@ static int most_steps(const ad_plan *plan, int id)
 static int reserve_steps(ad_plan *plan, ad_error *error)
 {
     int nodes = 0;
-    for (int id = 0; id < plan->n_nodes; id++) {
+    for (int k = 0; k < plan->n_live; k++) {
+        int id = plan->live[k];
         nodes += plan->parts[id].uses > 0;
         plan->steps_capacity += most_steps(plan, id);
     }
@@ -559,8 +597,9 @@ int ad_plan_schedule(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *s
     plan->parts = ad_plan_take(plan, nodes, sizeof *plan->parts, error);
     plan->leaves = ad_plan_take(plan, nodes, sizeof *plan->leaves, error);
     plan->results = ad_plan_take(plan, (size_t)plan->n_results, sizeof *plan->results, error);
+    plan->live = ad_plan_take(plan, nodes, sizeof *plan->live, error);
     plan->given = ad_plan_take(plan, nodes, sizeof *plan->given, error);
-    if (!plan->parts || !plan->leaves || !plan->results || !plan->given)
+    if (!plan->parts || !plan->leaves || !plan->results || !plan->live || !plan->given)
         return -1;
     for (int i = 0; i < spec->n_given; i++)
         plan->given[spec->given[i].id] = true;
@@ -568,6 +607,8 @@ int ad_plan_schedule(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *s
         plan->results[i] = (ad_result){ outputs[i].id, -1, -1 };
     for (int k = 0; k < AD_DOMAIN_LISTS; k++)
         plan->domains[k] = -1;
+    if (find_live(plan, error) != 0)
+        return -1;
     find_uses(plan);
     if (reserve_steps(plan, error) != 0 || make_steps(plan, error) != 0)
         return -1;

@@ -21,7 +21,8 @@ static int check_sizes(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
 {
     if (sizes->n != plan->capacity.n)
         return ad_fail(error, "run: n is %zu, the plan is for %zu", sizes->n, plan->capacity.n);
-    for (int id = 0; id < plan->n_nodes; id++) {
+    for (int k = 0; k < plan->n_live; k++) {
+        int id = plan->live[k];
         const ad_node *node = ad_node_of(plan->graph, id);
         if (plan->parts[id].kind == AD_PART_DEAD)
             continue;
@@ -362,12 +363,14 @@ int ad_plan_size(ad_plan *plan, const ad_sizes *sizes, ad_error *error)
     if (check_sizes(plan, sizes, error) != 0)
         return -1;
     plan->sizes = *sizes;
-    for (int id = 0; id < plan->n_nodes; id++)
-        if (plan->parts[id].kind != AD_PART_DEAD && check_node(plan, ad_node_of(plan->graph, id), error) != 0)
+    for (int k = 0; k < plan->n_live; k++)
+        if (plan->parts[plan->live[k]].kind != AD_PART_DEAD &&
+            check_node(plan, ad_node_of(plan->graph, plan->live[k]), error) != 0)
             return -1;
-    for (int id = 0; id < plan->n_nodes; id++)
-        plan->parts[id].post = 1;
-    for (int id = 0; id < plan->n_nodes; id++) {
+    for (int k = 0; k < plan->n_live; k++)
+        plan->parts[plan->live[k]].post = 1;
+    for (int k = 0; k < plan->n_live; k++) {
+        int id = plan->live[k];
         ad_part *part = &plan->parts[id];
         if (part->kind == AD_PART_DEAD)
             continue;

@@ -177,13 +177,13 @@ struct ad_plan {
     int threads;
     ad_sizes capacity, sizes; /* sizes: those of the last run */
     bool sized, planned;
-    int n_nodes, n_steps, n_storages, n_results, n_leaves;
+    int n_nodes, n_live, n_steps, n_storages, n_results, n_leaves;
     int steps_capacity; /* as many steps as there can be; after all of them */
     ad_part *parts;
     ad_step *steps;
     ad_storage *storages;
     ad_result *results;
-    int *leaves;
+    int *leaves, *live;           /* live: the nodes that are needed, by number; the parts of all others are dead */
     int domains[AD_DOMAIN_LISTS]; /* the steps of the newest group of each domain, by lists; -1: none */
     bool *given;                  /* by node: bound by the caller, whatever its op */
     size_t longest_row;           /* of a rows step, in elements */

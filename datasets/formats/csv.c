@@ -58,7 +58,7 @@ static int read_row(ds_reader *r, const ds_layout *l, ds_labels *words, bool fir
             if (ds_read_label(r, words, first, y) != 0)
                 return -1;
         } else if (!r->cell[0] && !place && !more)
-            return ad_fail(r->error, "%s: line %zu is empty", r->path, r->line);
+            return ad_fail(r->error, "%s: line %zu is empty: take it out", r->path, r->line);
         else if (place != l->index && ds_take_number(r, x++, &whole) != 0)
             return -1;
     }

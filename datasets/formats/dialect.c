@@ -106,7 +106,7 @@ static bool told_separator(ds_reader *r)
     const char *at = r->at;
     bool quoted = at < r->end && *at == '"';
     at += quoted;
-    if (r->end - at < 5 || memcmp(at, "sep=", 4) != 0 || !strchr(",;\t ", at[4]))
+    if (r->end - at < 5 || memcmp(at, "sep=", 4) != 0 || !strchr(",;\t| ", at[4]))
         return false;
     char separator = at[4];
     at += 5;
@@ -126,7 +126,7 @@ static bool told_separator(ds_reader *r)
  * of the first line. */
 void ds_find_separator(ds_reader *r)
 {
-    static const char separators[] = ";\t, ";
+    static const char separators[] = ";\t,| ";
     size_t numbers = 0, total = 0, most = 0;
     if (told_separator(r))
         return;
@@ -265,7 +265,7 @@ static int check_label(const ds_reader *r, const char *choice, const ds_layout *
         return ad_fail(r->error, "%s: column %zu is an index and cannot be the label", r->path, l->index + 1);
     if (l->columns == (size_t)(l->label < l->columns) + (l->index < l->columns))
         return ad_fail(r->error,
-                       "%s: line %zu has one column only, which is the label; commas, semicolons, tabs or blanks "
+                       "%s: line %zu has one column only, which is the label; commas, semicolons, tabs, bars or blanks "
                        "separate columns",
                        r->path, line);
     return 0;

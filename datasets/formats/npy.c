@@ -373,8 +373,9 @@ static int check(const char *path, const ds_array *a, int minimum, int maximum, 
     shape_text(shape, sizeof shape, a->shape, a->rank);
     const char *wanted = names[a->rank < minimum ? minimum - 1 : (a->rank > maximum ? maximum : a->rank) - 1];
     if (a->rank < minimum || a->rank > maximum)
-        return ad_fail(error, "%s: shape %s has %d axes, %s has %d", path, shape, a->rank, wanted,
-                       a->rank < minimum ? minimum : maximum);
+        return ad_fail(error, "%s: shape %s has %d axes, %s has %d%s", path, shape, a->rank, wanted,
+                       a->rank < minimum ? minimum : maximum,
+                       a->rank == 1 && minimum == 2 ? ": save x.reshape(-1, 1) where each number is a row" : "");
     size_t columns = 1;
     for (int i = 1; i < a->rank; i++)
         columns *= a->shape[i];

@@ -11,6 +11,19 @@ static bool is_class(double y)
     return y >= 0 && y < (double)DS_CLASSES && !(floor(y) < y);
 }
 
+/* Rows of zeros with a single 1. */
+static bool is_one_hot(const ds_array *y)
+{
+    size_t columns = y->rank == 2 ? y->shape[1] : 1, ones = 0;
+    for (size_t i = 0; i < y->shape[0] * columns; i++) {
+        bool one = !(y->data[i] < 1) && !(y->data[i] > 1), zero = !(y->data[i] < 0) && !(y->data[i] > 0);
+        ones = (i % columns ? ones : 0) + one;
+        if (!(one || zero) || (i % columns == columns - 1 && ones != 1))
+            return false;
+    }
+    return columns > 1;
+}
+
 /* Which of both the labels are, by their type, their shape and the rule; what is taken for granted by nobody is told in
  * the set's note. `bad` is the first row that is no class, or the number of rows. */
 static int choose_classes(const ds_array *y, const char *path, ds_label_rule rule, size_t bad, ds_data *data,
@@ -19,6 +32,11 @@ static int choose_classes(const ds_array *y, const char *path, ds_label_rule rul
     bool column = y->rank == 2 && y->shape[1] == 1, one = y->rank == 1 || column;
     bool by_value = rule == DS_LABELS_BY_VALUE && y->rank == 1 && bad == data->rows;
     *classes = rule == DS_LABELS_CLASSES || (one && y->integers) || by_value;
+    if (!*classes && rule == DS_LABELS_BY_VALUE && column && bad == data->rows)
+        ds_note(data, "labels (%zu, 1) of floats are targets; all are whole numbers, and integers were classes",
+                data->rows);
+    else if (!*classes && rule == DS_LABELS_BY_VALUE && is_one_hot(y))
+        ds_note(data, "labels are one-hot rows, taken as targets; np.argmax(y, 1) has them as classes");
     if (!*classes)
         return 0;
     if (!one)

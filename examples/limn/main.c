@@ -37,7 +37,6 @@ static int fail(ad_error *error, int status)
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
     ad_c_locale_begin(); /* a network's C file may set a locale */
     find_data();
     ad_hook_allocation(from_environment("LIMN_FAIL_ALLOC"));
@@ -47,6 +46,8 @@ int main(int argc, char **argv)
     const tool_command *command = NULL;
     ad_error error = { 0 };
     int wrong = options_parse(&o, commands, argc, argv, &command), status = 0;
+    if (!wrong)
+        ad_start_again(argv, (int)o.threads);
     if (!wrong && !(status = weights_recall(&o, &error)))
         status = command->run(&o, &error);
     weights_forget(&o);

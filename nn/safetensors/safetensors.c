@@ -3,6 +3,7 @@
 
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian, and data is not swapped");
@@ -171,26 +172,48 @@ static int read_entry(const char *path, const cJSON *entry, const char *data, si
     return 0;
 }
 
+static const char *end_of(const nn_tensor *t)
+{
+    return (const char *)t->data + t->count * dtypes[t->dtype].bytes;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(nn_tensor *const *)a)->name, (*(nn_tensor *const *)b)->name);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const nn_tensor *s = *(nn_tensor *const *)a, *t = *(nn_tensor *const *)b;
+    const char *from = s->data, *other = t->data;
+    return from != other ? (from > other) - (from < other) : (end_of(s) > end_of(t)) - (end_of(s) < end_of(t));
+}
+
 /* Data must neither overlap nor leave holes; cJSON keeps the header's order, which need not be the data's. */
 static int check_cover(const char *path, const nn_tensors *file, size_t n_data, ad_error *error)
 {
     size_t total = 0;
+    int status = 0;
+    const nn_tensor **sorted = ad_alloc(file->n + 1, sizeof *sorted, "tensors", error);
+    if (!sorted)
+        return -1;
     for (size_t i = 0; i < file->n; i++) {
-        const nn_tensor *a = &file->tensors[i];
-        const char *from = a->data, *to = from + a->count * dtypes[a->dtype].bytes;
-        total += (size_t)(to - from);
-        for (size_t k = 0; k < i; k++) {
-            const nn_tensor *b = &file->tensors[k];
-            const char *b_from = b->data, *b_to = b_from + b->count * dtypes[b->dtype].bytes;
-            if (strcmp(a->name, b->name) == 0)
-                return ad_fail(error, "%s: tensor %.80s stands twice", path, a->name);
-            if (from < b_to && b_from < to)
-                return ad_fail(error, "%s: tensors %.80s and %.80s share data", path, b->name, a->name);
-        }
+        sorted[i] = &file->tensors[i];
+        total += (size_t)(end_of(sorted[i]) - (const char *)sorted[i]->data);
     }
-    if (total != n_data)
-        return ad_fail(error, "%s: %zu bytes of data, the tensors take %zu", path, n_data, total);
-    return 0;
+    qsort(sorted, file->n, sizeof(const nn_tensor *), by_name);
+    for (size_t i = 1; i < file->n && !status; i++)
+        if (strcmp(sorted[i]->name, sorted[i - 1]->name) == 0)
+            status = ad_fail(error, "%s: tensor %.80s stands twice", path, sorted[i]->name);
+    qsort(sorted, file->n, sizeof(const nn_tensor *), by_place);
+    for (size_t i = 1; i < file->n && !status; i++)
+        if ((const char *)sorted[i]->data < end_of(sorted[i - 1]))
+            status =
+                ad_fail(error, "%s: tensors %.80s and %.80s share data", path, sorted[i - 1]->name, sorted[i]->name);
+    if (total != n_data && !status)
+        status = ad_fail(error, "%s: %zu bytes of data, the tensors take %zu", path, n_data, total);
+    ad_free(sorted);
+    return status;
 }
 
 /* torch.save writes a zip file, or in older versions a pickle. */

@@ -114,7 +114,8 @@ static int check_format(const char *path, const nn_tensors *file, ad_error *erro
 {
     const char *format = nn_tensors_metadata(file, "format");
     if (!format || strcmp(format, "limn checkpoint") != 0)
-        return ad_fail(error, "%s: not a checkpoint of a fit", path);
+        return ad_fail(error, "%s: not a checkpoint of a fit: weights alone are for nn_load (limn train --weights)",
+                       path);
     return 0;
 }
 

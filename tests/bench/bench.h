@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { BENCH_ROUNDS = 101 };
 
@@ -22,6 +23,12 @@ static inline double bench_quantile(const double *values, int n, double p)
         sorted[i] = values[i];
     qsort(sorted, (size_t)n, sizeof *sorted, bench_compare);
     return sorted[(int)(p * (n - 1) + 0.5)];
+}
+
+/* Seconds of this process on a processor, which others on the machine lengthen less than those of the clock. */
+static inline double bench_seconds(void)
+{
+    return (double)clock() / CLOCKS_PER_SEC;
 }
 
 /* A line of one rival's rounds. */

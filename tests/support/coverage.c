@@ -77,13 +77,18 @@ static void add_kernel(coverage *sum, const tp_kernel *kernel, int column, doubl
     sum->squares += pow(off / error, 2);
 }
 
+static int seeds_of(const truth_case *c, const coverage_spec *spec)
+{
+    return c->kind >= TRUTH_DEEP ? spec->deep_seeds : spec->seeds;
+}
+
 static int run_network(const truth_case *c, tp_kernel_kind which, const coverage_spec *spec, uint64_t seed,
                        coverage *sum, ad_error *error)
 {
     network n;
     int status = network_new(&n, c, which, error);
     double width = half_width(0.95, (spec->runs ? spec->runs : 8) - 1);
-    for (int k = 0; k < spec->seeds && !status; k++) {
+    for (int k = 0; k < seeds_of(c, spec) && !status; k++) {
         tp_kernel kernel = { 0 };
         ad_error refusal = { 0 };
         tp_limit_spec limit = { .engine = TP_ENGINE_SAMPLE, .samples = spec->samples, .runs = spec->runs };
@@ -131,8 +136,6 @@ static bool has_light_tails(const activation *f)
     return f->closed && (isinf(f->largest) || f->wave > 0);
 }
 
-/* Deep networks are left out: what each layer adds to the mean of all runs, a depth over their samples, is not seen in
- * their spread. */
 int coverage_run(const coverage_spec *spec, coverage kinds[N_TRUTH_KINDS], FILE *stream, ad_error *error)
 {
     uint64_t seed = 1, draw = 1;
@@ -141,19 +144,23 @@ int coverage_run(const coverage_spec *spec, coverage kinds[N_TRUTH_KINDS], FILE 
         for (int i = 0; activation_number(i); i++) {
             char text[500];
             coverage one = { 0 };
-            if (k == TRUTH_STANDARD || k >= TRUTH_DEEP ||
+            if (k == TRUTH_STANDARD ||
                 !(spec->heavy ? activation_number(i)->closed != NULL : has_light_tails(activation_number(i))))
                 continue;
             truth_case c = next_case(&seed, (truth_kind)k, activation_number(i));
+            if ((spec->only && k != (int)spec->kind) || seeds_of(&c, spec) < 1)
+                continue;
             if (run_network(&c, (i + k) % 2 ? TP_NNGP : TP_NTK, spec, draw, &one, error))
                 return -1;
-            draw += (uint64_t)spec->seeds;
+            draw += (uint64_t)seeds_of(&c, spec);
             add(&kinds[k], &one);
             truth_tell(&c, text, sizeof text);
             if (stream && one.kernels)
                 coverage_print(text, &one, stream);
             else if (stream)
                 fprintf(stream, "%s: refused\n", text);
+            if (stream)
+                fflush(stream);
         }
     return 0;
 }

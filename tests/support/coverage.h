@@ -15,9 +15,12 @@ typedef struct {
 
 typedef struct {
     int seeds;      /* for each network; each is a kernel */
+    int deep_seeds; /* for each of the deep kinds */
     size_t samples; /* 0: the engine's own choice, as of runs */
     int runs;
     bool heavy; /* functions that grow faster than linearly as well */
+    bool only;  /* networks of one kind: */
+    truth_kind kind;
 } coverage_spec;
 /* Student's 95 % intervals of deviations of `runs` runs, 0: 8: networks of all kinds but standard scale, which the
  * sampled engine refuses, with functions that have closed forms and grow at most linearly, and NNGP kernels and NTKs in

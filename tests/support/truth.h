@@ -7,29 +7,31 @@
 /* mlp: depth times a dense layer and f, then a readout. residual: h + W f(h) instead of W f(h). layernorm: before each
  * f. gate: after the mlp's layers two more dense layers, f of one times f of another. mean and difference: of the
  * mlp's outputs at several rows of one input, one minus the other for two. standard: the mlp in standard scale, whose
- * NTK has two powers of n. rnn: one layer, read out at its last step or by the mean of its states. Deep: the mlp and
- * layernorm of 30 to 100 layers, of 8 to 16 where expectations have no closed form, and rnn of 8 to 24 steps. */
+ * NTK has two powers of n. rnn: one layer, read out at its last step or by the mean of its states. Deep: the mlp,
+ * layernorm and residual of 30 to 100 layers, of 8 to 16 where expectations have no closed form, and rnn of 8 to 40
+ * steps. */
 #define TRUTH_KINDS(X)                                                                                                 \
     X(MLP, "mlp")                                                                                                      \
     X(RESIDUAL, "residual")                                                                                            \
     X(LAYERNORM, "layernorm")                                                                                          \
-    X(GATE, "gate") X(MEAN, "mean of outputs") X(DIFFERENCE, "f(x) - f(x')") X(STANDARD, "standard scale")             \
-        X(RNN, "rnn") X(TWO_SETS, "two sets") X(DEEP, "deep mlp") X(DEEP_LAYERNORM, "deep layernorm")                  \
-            X(LONG, "long rnn")
+    X(GATE, "gate")                                                                                                    \
+    X(MEAN, "mean of outputs") X(DIFFERENCE, "f(x) - f(x')") X(STANDARD, "standard scale") X(RNN, "rnn")               \
+        X(TWO_SETS, "two sets") X(DEEP, "deep mlp") X(DEEP_LAYERNORM, "deep layernorm") X(LONG, "long rnn")            \
+            X(DEEP_RESIDUAL, "deep residual")
 #define TRUTH_KIND(NAME, text) TRUTH_##NAME,
 typedef enum { TRUTH_KINDS(TRUTH_KIND) N_TRUTH_KINDS } truth_kind;
 #undef TRUTH_KIND
 const char *truth_kind_name(truth_kind kind);
 
-enum { TRUTH_ROWS = 6, TRUTH_POINTS = 48, TRUTH_FEATURES = 4, TRUTH_POWERS = 2 };
+enum { TRUTH_ROWS = 6, TRUTH_POINTS = 80, TRUTH_FEATURES = 4, TRUTH_POWERS = 2 };
 typedef struct {
     truth_kind kind;
     int depth, rows, rows2, steps, features; /* rows2: of the second set, or 0; steps: rows of one input */
     const activation *f;
     double sigma_w, sigma_b;
-    bool norm, recurrent, bias, multiplier, mean; /* mean: the rnn's readout */
-    const char *inputs;                           /* what is hard about them */
-    double x[TRUTH_POINTS * TRUTH_FEATURES];      /* (rows + rows2, steps, features) */
+    bool norm, residual, recurrent, bias, multiplier, mean; /* mean: the rnn's readout */
+    const char *inputs;                                     /* what is hard about them */
+    double x[TRUTH_POINTS * TRUTH_FEATURES];                /* (rows + rows2, steps, features) */
 } truth_case;
 truth_case truth_case_of(uint64_t seed);
 truth_case truth_deep_case_of(uint64_t seed);

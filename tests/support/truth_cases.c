@@ -156,7 +156,7 @@ static void deepen(truth_case *c, draws *d)
     if (c->kind == TRUTH_LONG) {
         c->depth = 1;
         c->rows = 2;
-        c->steps = slow ? 4 : grows(c->f) ? 2 : 8 + below(d, 17);
+        c->steps = slow ? 4 : grows(c->f) ? 2 : 8 + below(d, 33);
     } else if (!c->f->kink || !slow)
         c->depth = slow ? 8 + below(d, 9) : 30 + below(d, 71);
 }
@@ -211,6 +211,7 @@ truth_case truth_case_with(uint64_t seed, truth_kind kind, const activation *f)
     draws d = { .seed = seed };
     truth_case c = { .kind = kind, .f = f };
     c.norm = kind == TRUTH_LAYERNORM || kind == TRUTH_DEEP_LAYERNORM;
+    c.residual = kind == TRUTH_RESIDUAL || kind == TRUTH_DEEP_RESIDUAL;
     c.recurrent = kind == TRUTH_RNN || kind == TRUTH_LONG;
     choose_sizes(&c, &d);
     choose_weights(&c, &d);
@@ -289,7 +290,7 @@ static ad_var function_of(nn_net *net, const layers *l, ad_var x)
             y = ad_mul(c->f->build(dense(l, k, y)), c->f->build(dense(l, k + 1, y)));
         bool last = k == c->depth;
         ad_var next = dense(l, c->kind == TRUTH_GATE && last ? k + 2 : k, y);
-        h = c->kind == TRUTH_RESIDUAL && !last ? ad_add(h, next) : next;
+        h = c->residual && !last ? ad_add(h, next) : next;
     }
     return h;
 }

@@ -126,7 +126,7 @@ static void feed_forward(state *s)
             normalise(s);
         before = *s;
         layer(s, false);
-        if (s->c->kind == TRUTH_RESIDUAL && l < s->c->depth)
+        if (s->c->residual && l < s->c->depth)
             add_state(s, &before);
         if (s->c->kind == TRUTH_GATE && l == s->c->depth)
             layer(s, true);

@@ -267,8 +267,9 @@ static double against_width(const tp_kernel *kernel, const tp_kernel *diagonal, 
 typedef struct {
     const nn_net *net;
     const double *x;
-    networks narrow, wide; /* many networks of FIRST_WIDTH and SECOND_WIDTH */
-    bool there;
+    networks narrow, wide;   /* many networks of FIRST_WIDTH / 2 and SECOND_WIDTH */
+    networks narrow2, wide2; /* more of them, other ones, that tell heavy tails from what stays random */
+    bool there, twice;
 } second_look;
 
 static int look_again(second_look *look, verdict_result *r, ad_error *error)
@@ -280,6 +281,30 @@ static int look_again(second_look *look, verdict_result *r, ad_error *error)
     if (measure(look->net, look->x, FIRST_WIDTH / 2, AD_DOUBLE, MANY, 100, &look->narrow, error))
         return -1;
     return measure(look->net, look->x, SECOND_WIDTH, AD_DOUBLE, MANY, 1000, &look->wide, error);
+}
+
+/* Does an entry spread as much at the second width as at the first, relative to the leading power? */
+static bool spreads(const networks *narrow, const networks *wide, int kernel, size_t pair, int entry, double leading,
+                    double scale)
+{
+    const measured *a = &narrow->kernels[kernel][pair], *b = &wide->kernels[kernel][pair];
+    double in_narrow = a->error[entry] * sqrt(a->n) * pow(FIRST_WIDTH / 2, -leading);
+    double in_wide = b->error[entry] * sqrt(b->n);
+    return in_wide * pow(SECOND_WIDTH, -leading) > 0.75 * in_narrow && in_wide > 0.2 * scale;
+}
+
+/* Of few networks a kernel with heavy tails may: so it is random where more of them spread, too. */
+static int stays_random(second_look *look, int kernel, size_t pair, int entry, double leading, double scale,
+                        ad_error *error)
+{
+    if (!spreads(&look->narrow, &look->wide, kernel, pair, entry, leading, scale))
+        return 0;
+    if (!look->twice &&
+        (measure(look->net, look->x, FIRST_WIDTH / 2, AD_DOUBLE, 4 * MANY, 2000, &look->narrow2, error) ||
+         measure(look->net, look->x, SECOND_WIDTH, AD_DOUBLE, 4 * MANY, 3000, &look->wide2, error)))
+        return -1;
+    look->twice = true;
+    return spreads(&look->narrow2, &look->wide2, kernel, pair, entry, leading, scale);
 }
 
 /* The limit by the power of the bias in n, in units of kernel_at(n): from narrow at n / 8 and wide at n. */
@@ -304,8 +329,8 @@ static double leading_power(const tp_kernel *kernel)
 }
 
 /* After a second look: does a limit disagree, extrapolated either way, or does it stay random? */
-static void conclude(const second_look *look, int kernel, size_t pair, const tp_kernel *limit,
-                     const tp_kernel *diagonal, const tp_kernel *diagonal2, verdict_result *r)
+static int conclude(second_look *look, int kernel, size_t pair, const tp_kernel *limit, const tp_kernel *diagonal,
+                    const tp_kernel *diagonal2, verdict_result *r, ad_error *error)
 {
     double values[ENTRIES], errors[ENTRIES], one[ENTRIES], two[ENTRIES], scale[ENTRIES];
     double leading = leading_power(limit), n = SECOND_WIDTH, unit = pow(n, -leading);
@@ -322,16 +347,17 @@ static void conclude(const second_look *look, int kernel, size_t pair, const tp_
         static const double powers[] = { 1, 0.5, 100 };
         double guesses[3];
         for (int p = 0; p < 3; p++) {
-            double error;
-            guesses[p] = extrapolated(look, kernel, pair, i, powers[p], leading, &error);
+            double off_by;
+            guesses[p] = extrapolated(look, kernel, pair, i, powers[p], leading, &off_by);
             double far = fmax(0, fabs(guesses[p] - values[i] * unit) - allowed) /
-                         (hypot(error, errors[i] * unit) + 1e-6 * scale[i] * unit + 1e-300);
+                         (hypot(off_by, errors[i] * unit) + 1e-6 * scale[i] * unit + 1e-300);
             nearest = far < nearest ? far : nearest;
         }
         bool between =
             fmin(guesses[1], guesses[2]) <= values[i] * unit && values[i] * unit <= fmax(guesses[1], guesses[2]);
-        double spread = b->error[i] * unit / (a->error[i] * pow(FIRST_WIDTH / 2, -leading) + 1e-300);
-        bool random = spread > 0.75 && b->error[i] * sqrt(MANY) > 0.2 * scale[i];
+        int random = stays_random(look, kernel, pair, i, leading, scale[i], error);
+        if (random < 0)
+            return -1;
         if ((nearest < certain || between) && !random)
             continue;
         disagree(r,
@@ -341,8 +367,9 @@ static void conclude(const second_look *look, int kernel, size_t pair, const tp_
                  leading, i, values[i] * unit, FIRST_WIDTH / 2, a->mean[i] * pow(FIRST_WIDTH / 2, -leading),
                  a->error[i] * pow(FIRST_WIDTH / 2, -leading), SECOND_WIDTH, b->mean[i] * unit, b->error[i] * unit,
                  leading, guesses[0], random ? "it stays random" : "another value");
-        return;
+        return 0;
     }
+    return 0;
 }
 
 /* One limit against a first look at finite networks, and a second one where that is not enough. */
@@ -358,8 +385,7 @@ static int compare_widths(second_look *look, const networks *few, int kernel, si
         return 0;
     if (look_again(look, r, error))
         return -1;
-    conclude(look, kernel, pair, limit, diagonal, diagonal2, r);
-    return 0;
+    return conclude(look, kernel, pair, limit, diagonal, diagonal2, r, error);
 }
 
 static int compare_finite(solved *s, tp_kernel *sampled, const bool *has_sampled, const double *x, verdict_result *r,

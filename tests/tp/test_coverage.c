@@ -5,15 +5,15 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
-enum { SEEDS = 8, SAMPLES = 1024 };
+enum { SEEDS = 8, DEEP_SEEDS = 1, SAMPLES = 1024 };
 
 /* One entry of each kernel, whose draws are its own: the count is binomial. If intervals hold with a probability
  * within 93 % and 97 %, the share is beyond the bounds, 3.9 deviations away, once in 20,000 changes of seeds. */
-Test(coverage, intervals_hold_the_truth, .timeout = 300)
+Test(coverage, intervals_hold_the_truth, .timeout = 600)
 {
     coverage kinds[N_TRUTH_KINDS];
     ad_error error = { 0 };
-    coverage_spec spec = { .seeds = SEEDS, .samples = SAMPLES };
+    coverage_spec spec = { .seeds = SEEDS, .deep_seeds = DEEP_SEEDS, .samples = SAMPLES };
     cr_assert_eq(coverage_run(&spec, kinds, NULL, &error), 0, "%s", error.text);
     coverage all = coverage_sum(kinds);
     double n = all.kernels, share = all.held / n;
@@ -23,12 +23,14 @@ Test(coverage, intervals_hold_the_truth, .timeout = 300)
     coverage_print("all", &all, stderr);
     cr_expect_gt(share, 0.93 - 3.9 * sqrt(0.93 * 0.07 / n), "%g", share);
     cr_expect_lt(share, 0.97 + 3.9 * sqrt(0.97 * 0.03 / n), "%g", share);
-    cr_expect_eq(all.refused, 0);
+    /* layers with skips all meet: for the deepest the samples are too few, and it is said */
+    cr_expect_eq(all.refused, kinds[TRUTH_DEEP_RESIDUAL].refused);
+    cr_expect_leq(all.refused, 3);
     cr_expect_eq(all.powers, 0, "%d kernels that converge are said to grow or to vanish", all.powers);
 }
 
 /* Samples so few that a run spreads by a tenth and more: a power of n that one pair of runs shows is noise. */
-Test(coverage, noise_is_no_power_of_n, .timeout = 300)
+Test(coverage, noise_is_no_power_of_n, .timeout = 600)
 {
     coverage kinds[N_TRUTH_KINDS];
     ad_error error = { 0 };

@@ -150,6 +150,8 @@ static void eval_block(const void *given, size_t n, const double *x, double *y)
 static const tp_fn_context *context_of(tp_coupled *c, int fn)
 {
     tp_fn_context *context = ad_arena_alloc(c->families.algebra.arena, 1, sizeof *context);
+    if (tp_fn_prepare(&c->families.algebra, fn))
+        return NULL;
     if (context)
         *context = (tp_fn_context){ &c->families.algebra, fn, { 0 } };
     else
@@ -173,7 +175,7 @@ static int slopes_of(tp_coupled *c, int fn, tp_slopes *slopes)
         return context ? 0 : -1;
     }
     int slope = tp_fn_derivative(&c->families.algebra, fn);
-    if (slope < 0)
+    if (slope < 0 || tp_fn_prepare(&c->families.algebra, fn) || tp_fn_prepare(&c->families.algebra, slope))
         return -1;
     tp_fn_eval(&c->families.algebra, fn, NULL, 2, x, y);
     tp_fn_eval(&c->families.algebra, slope, NULL, 1, x + 2, y + 2);

@@ -28,21 +28,7 @@ size_t tp_sampler_size(const tp_sampler *s, ad_axis axis)
 int tp_sampler_refuse(const tp_sampler *s, int id, const char *reason)
 {
     const ad_node *node = node_at(s, id);
-    return ad_fail(s->error, "%s:%d: %s: %s", node->where.file, node->where.line, ad_op_name(node->op), reason);
-}
-
-/* The product of a node with an operator: which input is the parameter; -1 if it is none. */
-static int operator_input(const tp_sampler *s, int id, int *param, ad_shape *names)
-{
-    const ad_node *node = node_at(s, id);
-    if (node->op != AD_CONTRACT || !s->program->lives[id])
-        return -1;
-    for (int k = 0; k < 2; k++) {
-        *param = tp_peel(s->graph, node->in[k], names);
-        if (*param >= 0 && s->revealed_of[*param] >= 0)
-            return k;
-    }
-    return -1;
+    return ad_fail(s->error, "%s:%d: %s: %s", node->where.file, node->where.line, tp_node_name(node), reason);
 }
 
 double *tp_sampler_numbers(const tp_sampler *s, size_t count, const char *what)
@@ -50,20 +36,25 @@ double *tp_sampler_numbers(const tp_sampler *s, size_t count, const char *what)
     return ad_alloc(count + 1, sizeof(double), what, s->error);
 }
 
-static tp_space *space_of(tp_sampler *s, size_t size)
+/* The draws of vectors of this size that meet those of an element of the union (meeting.c). */
+static tp_space *space_of(tp_sampler *s, int element, size_t size)
 {
-    for (int i = 0; i < s->n_spaces; i++)
-        if (s->spaces[i].basis.length == size)
-            return &s->spaces[i];
-    if (s->n_spaces == TP_MAX_SPACES) {
-        ad_fail(s->error, "more than %d widths of different size", TP_MAX_SPACES);
+    const uint64_t far = 0x9E3779B97F4A7C15u; /* seeds of other runs are near */
+    tp_class **first = &s->classes[tp_meeting_of(s, element)], *c = *first;
+    while (c && c->space.basis.length != size)
+        c = c->next;
+    if (c)
+        return &c->space;
+    if (!(c = ad_arena_alloc(s->arena, 1, sizeof *c))) {
+        ad_fail(s->error, "out of memory for draws");
         return NULL;
     }
-    tp_space *space = &s->spaces[s->n_spaces++];
-    if (tp_space_new(space, size, s->seed + 977 * (uint64_t)s->n_spaces, s->error))
+    c->next = *first;
+    *first = c;
+    if (tp_space_new(&c->space, size, s->seed + far * (uint64_t)++s->n_classes, s->error))
         return NULL;
-    space->independent = s->independent;
-    return space;
+    c->space.independent = s->independent;
+    return &c->space;
 }
 
 size_t tp_sampler_stride(const tp_sampler *s, const ad_shape *shape, ad_axis axis)
@@ -161,16 +152,23 @@ static int open_revealed(tp_sampler *s, int param)
         }
     }
     f.deviation = deviation_of(s, node->init) * (f.matrix ? sqrt((double)in_size) : 1);
-    f.operators = ad_arena_alloc(s->arena, (size_t)f.n_operators, sizeof *f.operators);
-    tp_space *out = space_of(s, tp_sampler_size(s, node->shape.axes[f.out]));
-    tp_space *in = f.matrix && out ? space_of(s, in_size) : NULL;
-    if (!f.operators || !out || (f.matrix && !in))
-        return ad_fail(s->error, "out of memory for %s", node->name);
-    out = space_of(s, tp_sampler_size(s, node->shape.axes[f.out]));
-    for (int k = 0; k < f.n_operators; k++)
-        tp_operator_new(&f.operators[k], in, in_size, out);
+    f.in_size = in_size;
     s->revealed_of[param] = s->n_revealed;
     s->revealed[s->n_revealed++] = f;
+    return 0;
+}
+
+static int open_operators(tp_sampler *s, tp_revealed *f)
+{
+    const ad_node *node = node_at(s, f->param);
+    tp_space *out = space_of(s, tp_meeting_out(f->param), tp_sampler_size(s, node->shape.axes[f->out]));
+    tp_space *in = f->matrix && out ? space_of(s, tp_meeting_in(f->param), f->in_size) : NULL;
+    if (!out || (f->matrix && !in))
+        return -1;
+    if (!(f->operators = ad_arena_alloc(s->arena, (size_t)f->n_operators, sizeof *f->operators)))
+        return ad_fail(s->error, "out of memory for %s", node->name);
+    for (int k = 0; k < f->n_operators; k++)
+        tp_operator_new(&f->operators[k], in, f->in_size, out);
     return 0;
 }
 
@@ -188,7 +186,7 @@ static int draw_param(tp_sampler *s, int param)
     if (!width.id)
         return ad_draw((ad_var){ s->program->graph, param }, &s->sizes, s->seed, AD_DOUBLE, s->values[param], s->error);
     size_t size = tp_sampler_size(s, width), inner = tp_sampler_stride(s, &node->shape, width);
-    tp_space *space = space_of(s, size);
+    tp_space *space = space_of(s, tp_meeting_out(param), size);
     tp_rows rows = { .length = size };
     double deviation = deviation_of(s, node->init);
     draws = count / size;
@@ -270,7 +268,7 @@ static int multiply_revealed(tp_sampler *s, int id)
     const ad_node *node = node_at(s, id);
     int param = -1;
     ad_shape names;
-    int k = operator_input(s, id, &param, &names), y_id = node->in[1 - k];
+    int k = tp_operator_input(s, id, &param, &names), y_id = node->in[1 - k];
     tp_revealed *f = &s->revealed[s->revealed_of[param]];
     const ad_shape *y = &node_at(s, y_id)->shape;
     bool transposed = f->matrix && ad_has(&node->over, names.axes[f->out]);
@@ -319,7 +317,7 @@ static void find_levels(tp_sampler *s)
             continue;
         for (int k = 0; k < node->n_in; k++)
             s->level[id] = s->level[node->in[k]] > s->level[id] ? s->level[node->in[k]] : s->level[id];
-        if (operator_input(s, id, &param, &names) >= 0)
+        if (tp_operator_input(s, id, &param, &names) >= 0)
             s->level[id]++;
         s->n_levels = s->level[id] >= s->n_levels ? s->level[id] + 1 : s->n_levels;
     }
@@ -328,7 +326,7 @@ static void find_levels(tp_sampler *s)
         ad_shape names;
         if (!program->lives[id])
             continue;
-        bool product = operator_input(s, id, &param, &names) >= 0;
+        bool product = tp_operator_input(s, id, &param, &names) >= 0;
         for (int k = 0; k < node_at(s, id)->n_in; k++) {
             int in = node_at(s, id)->in[k];
             s->kept[in] |= product || s->level[in] < s->level[id];
@@ -388,7 +386,7 @@ static int run_products(tp_sampler *s, int level)
     for (int id = 0; id < s->program->n_nodes; id++) {
         int param;
         ad_shape names;
-        if (s->level[id] == level && operator_input(s, id, &param, &names) >= 0 && multiply_revealed(s, id))
+        if (s->level[id] == level && tp_operator_input(s, id, &param, &names) >= 0 && multiply_revealed(s, id))
             return -1;
     }
     return 0;
@@ -438,6 +436,10 @@ int tp_sampler_run(tp_sampler *s)
     for (int id = 0; id < program->n_nodes; id++)
         if (node_at(s, id)->op == AD_PARAM && program->lives[id] && open_revealed(s, id))
             return -1;
+    tp_find_meetings(s);
+    for (int k = 0; k < s->n_revealed; k++)
+        if (open_operators(s, &s->revealed[k]))
+            return -1;
     for (int id = 0; id < program->n_nodes; id++)
         if (node_at(s, id)->op == AD_PARAM && program->lives[id] && s->revealed_of[id] < 0 && draw_param(s, id))
             return -1;
@@ -467,10 +469,11 @@ void tp_sampler_close(tp_sampler *s)
                 ad_free(values[id]);
     }
     for (int k = 0; k < s->n_revealed; k++)
-        for (int o = 0; o < s->revealed[k].n_operators; o++)
+        for (int o = 0; s->revealed[k].operators && o < s->revealed[k].n_operators; o++)
             tp_operator_free(&s->revealed[k].operators[o]);
-    for (int k = 0; k < s->n_spaces; k++)
-        tp_space_free(&s->spaces[k]);
+    for (int k = 0; s->classes && k < 2 * s->program->n_nodes; k++)
+        for (tp_class *c = s->classes[k]; c; c = c->next)
+            tp_space_free(&c->space);
     ad_arena_free(s->arena);
 }
 
@@ -485,7 +488,9 @@ int tp_sampler_open(tp_sampler *s)
     for (int pass = 0; pass < s->n_passes; pass++)
         s->passes[pass].values = ad_arena_alloc(s->arena, n, sizeof *s->values);
     s->revealed = ad_arena_alloc(s->arena, (size_t)nn_n_params(s->program->net) + 2, sizeof *s->revealed);
-    if (!s->level || !s->revealed_of || !s->kept || !s->revealed || !s->passes[0].values ||
+    s->meets = ad_arena_alloc(s->arena, 2 * n, sizeof *s->meets);
+    s->classes = ad_arena_alloc(s->arena, 2 * n, sizeof(tp_class *));
+    if (!s->level || !s->revealed_of || !s->kept || !s->revealed || !s->meets || !s->classes || !s->passes[0].values ||
         !s->passes[s->n_passes - 1].values)
         return ad_fail(s->error, "out of memory for %zu nodes", n);
     return 0;

@@ -24,7 +24,8 @@ typedef struct {
 
 typedef struct {
     tp_rows basis;    /* 1, then all draws, orthonormal under the mean */
-    double *quantile; /* of the normal law, one in each of 2^bits equal pieces, all shifted alike by the seed */
+    double *quantile; /* of the normal law, one in each of 2^bits equal pieces, all shifted alike by the seed; NULL
+                         before the first draw */
     tp_sobol sobol;
     uint64_t drawn;   /* how many numbers, of independent draws */
     bool independent; /* set after tp_space_new: draws are those of a network of that width, orthogonal to none */

@@ -94,8 +94,10 @@ static double quantile(double p, double x)
 {
     const double sqrt_half = 0.70710678118654752440, root = 2.50662827463100050242;
     for (int step = 0; step < 8; step++) {
-        double off = (0.5 * erfc(-x * sqrt_half) - p) * root * exp(x * x / 2);
-        x -= off / (1 + x * off / 2);
+        double off = (0.5 * erfc(-x * sqrt_half) - p) * root * exp(x * x / 2), by = off / (1 + x * off / 2);
+        x -= by;
+        if (fabs(by) < 1e-7 * (1 + fabs(x))) /* the next step is of its third power */
+            break;
     }
     return x;
 }
@@ -120,14 +122,8 @@ int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error)
     while (*bits < 30 && (size_t)1 << *bits < size)
         ++*bits;
     double *one = tp_rows_grow(&space->basis, 1, error);
-    space->sobol.taken = one ? ad_alloc((size_t)1 << *bits, 1, "normal quantiles", error) : NULL;
-    space->quantile =
-        space->sobol.taken ? ad_alloc((size_t)1 << *bits, sizeof(double), "normal quantiles", error) : NULL;
-    if (!space->quantile)
+    if (!one)
         return -1;
-    double shift;
-    ad_uniform(seed, ad_stream("quantiles"), 0, 1, &shift);
-    fill_quantiles(space->quantile, *bits, shift);
     for (size_t s = 0; s < size; s++)
         one[s] = 1;
     space->basis.n = 1;
@@ -141,9 +137,25 @@ void tp_space_free(tp_space *space)
     ad_free(space->quantile);
 }
 
+/* With the first draw: independent ones need no quantiles. */
+static int make_quantiles(tp_space *space, ad_error *error)
+{
+    size_t count = (size_t)1 << space->sobol.bits;
+    double shift;
+    space->sobol.taken = ad_alloc(count, 1, "normal quantiles", error);
+    space->quantile = space->sobol.taken ? ad_alloc(count, sizeof(double), "normal quantiles", error) : NULL;
+    if (!space->quantile)
+        return -1;
+    ad_uniform(space->sobol.seed, ad_stream("quantiles"), 0, 1, &shift);
+    fill_quantiles(space->quantile, space->sobol.bits, shift);
+    return 0;
+}
+
 static int raw_draws(tp_space *space, int count, double *z, ad_error *error)
 {
     size_t size = space->basis.length;
+    if (!space->quantile && make_quantiles(space, error))
+        return -1;
     uint32_t *points = ad_alloc(size, sizeof *points, "points", error);
     if (!points)
         return -1;

@@ -261,14 +261,47 @@ static int add_by_entries(tp_sampler *s, const kernel_frame *k, int param, doubl
     return made ? 0 : -1;
 }
 
-/* The factors of all sites of a parameter, in one pass. */
-static int take_all(tp_sampler *s, int pass, int param, factors *all)
+/* The factors of sites of one parameter, in one pass. */
+static int take_all(tp_sampler *s, int pass, const int *sites, int n, factors *all)
 {
     tp_sampler_enter(s, pass);
-    for (int i = 0; i < s->program->n_sites; i++)
-        if (s->program->sites[i].param.id == param && take_factors(s, &s->program->sites[i], &all[i]))
+    for (int i = 0; i < n; i++)
+        if (take_factors(s, &s->program->sites[sites[i]], &all[i]))
             return -1;
     return 0;
+}
+
+/* weight times the products of all pairs of these sites of one parameter; `all` has room for twice as many. */
+static int add_pairs(tp_sampler *s, const kernel_frame *k, const int *sites, int n, factors *all, double weight,
+                     double *out)
+{
+    factors *second = all + (s->n_passes > 1 ? n : 0);
+    int status = 0;
+    memset(all, 0, 2 * (size_t)n * sizeof *all);
+    for (int pass = 0; pass < s->n_passes && !status; pass++)
+        status = take_all(s, pass, sites, n, pass ? second : all);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n && !status; j++)
+            status = add_pair(s, k, &s->program->sites[sites[i]], &all[i], &second[j], weight, out);
+    for (int i = 0; i < 2 * n; i++) {
+        ad_free(all[i].copy_y);
+        ad_free(all[i].copy_delta);
+    }
+    return status;
+}
+
+/* Numbers of sites, in their order, next to others of the same parameter; those of node `id` start at first[id]. */
+static void sort_sites(const tp_program *program, int *first, int *sorted)
+{
+    for (int i = 0; i < program->n_sites; i++)
+        first[program->sites[i].param.id + 1]++;
+    for (int id = 0; id < program->n_nodes; id++)
+        first[id + 1] += first[id];
+    for (int i = 0; i < program->n_sites; i++)
+        sorted[first[program->sites[i].param.id]++] = i;
+    for (int id = program->n_nodes; id > 0; id--)
+        first[id] = first[id - 1];
+    first[0] = 0;
 }
 
 static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k, double *out)
@@ -278,8 +311,14 @@ static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k,
     size_t n = (size_t)program->n_sites;
     int n_params = nn_n_params(net), probed = program->probe >= 0;
     double *weights = tp_sampler_numbers(s, (size_t)n_params + 1, "weights");
-    factors *all = ad_alloc(2 * n + 1, sizeof *all, "sites", s->error), *second = all + (s->n_passes > 1 ? n : 0);
-    int status = !weights || !all;
+    factors *all = ad_alloc(2 * n + 1, sizeof *all, "sites", s->error);
+    int *first = ad_arena_alloc(s->arena, (size_t)program->n_nodes + 2, sizeof *first);
+    int *sorted = ad_arena_alloc(s->arena, n + 1, sizeof *sorted);
+    int status = weights && all ? 0 : -1;
+    if (!status && (!first || !sorted))
+        status = ad_fail(s->error, "out of memory for %zu sites", n);
+    if (!status)
+        sort_sites(program, first, sorted);
     if (!status && which == TP_NNGP && probed)
         weights[n_params] = 1; /* its omega is N(0, 1) */
     else if (!status && which == TP_NNGP)
@@ -289,21 +328,9 @@ static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k,
         int param = p < n_params ? nn_param(net, p).id : program->probe;
         if (!(weight > 0))
             continue;
-        if (goes_by_entries(s, param)) {
-            status = add_by_entries(s, k, param, weight, out);
-            continue;
-        }
-        for (int pass = 0; pass < s->n_passes && !status; pass++)
-            status = take_all(s, pass, param, pass ? second : all);
-        for (int i = 0; i < program->n_sites; i++)
-            for (int j = 0; j < program->n_sites && !status; j++)
-                if (program->sites[i].param.id == param && program->sites[j].param.id == param)
-                    status = add_pair(s, k, &program->sites[i], &all[i], &second[j], weight, out);
-        for (size_t i = 0; i < 2 * n; i++) {
-            ad_free(all[i].copy_y);
-            ad_free(all[i].copy_delta);
-            all[i] = (factors){ 0 };
-        }
+        status = goes_by_entries(s, param)
+                     ? add_by_entries(s, k, param, weight, out)
+                     : add_pairs(s, k, sorted + first[param], first[param + 1] - first[param], all, weight, out);
     }
     ad_free(weights);
     ad_free(all);

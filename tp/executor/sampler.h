@@ -3,16 +3,23 @@
 #define LIMN_TP_EXECUTOR_SAMPLER_H
 #include "tp/executor/executor.h"
 
-enum { TP_MAX_SPACES = 16, TP_MAX_LOOPS = 2 * AD_MAX_RANK };
+enum { TP_MAX_LOOPS = 2 * AD_MAX_RANK };
 
 /* A parameter that is an operator, or one for each index of its fixed axes that are not summed together. */
 typedef struct {
     int param, in_rank, n_operators;
     bool matrix; /* two widths: `in` is the first of them; else `in` is all fixed axes that are summed */
     int in[AD_MAX_RANK], out, others[AD_MAX_RANK], n_others; /* positions in the parameter's shape */
+    size_t in_size;
     double deviation; /* of omega, times the square root of the width `in`: the operators have entries N(0, 1/in) */
     tp_operator *operators;
 } tp_revealed;
+
+/* The draws of one size of vectors that meet. */
+typedef struct tp_class {
+    tp_space space;
+    struct tp_class *next; /* of another size */
+} tp_class;
 
 typedef struct {
     const tp_program *program;
@@ -22,9 +29,10 @@ typedef struct {
     ad_sizes sizes;
     uint64_t seed;
     int threads, n_levels;
-    bool independent; /* draws: those of one network */
-    tp_space spaces[TP_MAX_SPACES];
-    int n_spaces;
+    bool independent;   /* draws: those of one network */
+    int *meets;         /* by element of the union of what meets: another one of its class, or itself */
+    tp_class **classes; /* by the class's first element */
+    int n_classes;
     int *level, *revealed_of; /* by node; revealed_of a parameter: -1 if its values are drawn at once */
     bool *kept;               /* by node: its value is kept for later levels */
     double **values;          /* of the pass that is run */
@@ -53,6 +61,22 @@ size_t tp_sampler_size(const tp_sampler *s, ad_axis axis);
 size_t tp_sampler_stride(const tp_sampler *s, const ad_shape *shape, ad_axis axis);
 double *tp_sampler_numbers(const tp_sampler *s, size_t count, const char *what); /* zeros; NULL with an error */
 int tp_sampler_refuse(const tp_sampler *s, int id, const char *reason);          /* -1, with op, file and line */
+
+/* ---- meeting.c ---- */
+/* Elements: a vector, or what a matrix gives; what a matrix takes. */
+static inline int tp_meeting_out(int id)
+{
+    return 2 * id;
+}
+static inline int tp_meeting_in(int id)
+{
+    return 2 * id + 1;
+}
+/* Which input of a product with an operator is the parameter; -1 if it is none. */
+int tp_operator_input(const tp_sampler *s, int id, int *param, ad_shape *names);
+/* Once revealed_of is known. */
+void tp_find_meetings(tp_sampler *s);
+int tp_meeting_of(const tp_sampler *s, int element); /* the first element of its class */
 
 /* ---- strided_copy.c ---- */
 typedef struct {

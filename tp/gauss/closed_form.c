@@ -342,3 +342,18 @@ bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, c
     }
     return true;
 }
+
+tp_row *tp_closed_row(const tp_univariate *f)
+{
+    const tp_vector *vector = tp_vector_get();
+    switch (f->form) {
+    case TP_RELU:
+    case TP_STEP:
+        return vector->relu_row;
+    case TP_ERF:
+    case TP_ERF_GRAD:
+        return vector->erf_row;
+    default:
+        return NULL;
+    }
+}

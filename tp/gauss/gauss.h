@@ -84,6 +84,10 @@ bool tp_closed(const tp_univariate *f, const tp_univariate *g, size_t n, const d
 bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, const double *q11, const double *q22,
                     const double *q12, const double *half_distance, double *out_f, double *out_df);
 
+/* E f f and E f' f' of one sample with many by their correlations, for f = relu and erf, and the same for f = step and
+ * erf'; NULL of other functions. Not for correlations near 1 or -1, which have lost 1 - |c|. See simd.h. */
+tp_row *tp_closed_row(const tp_univariate *f);
+
 /* ---- pairs near the line ----------------------------------------------------------------------------------------- */
 /* Piecewise functions: f = line + bend * relu times the variable (degree 1), or line + bend * step (degree 0). */
 typedef struct {
@@ -142,9 +146,10 @@ typedef struct {
     double *coefficients; /* (count, terms) */
     double *columns;      /* (terms, stride): the same, transposed and padded by zeros */
     double *tails;        /* (degrees + 1): the largest sqrt(sum_{k >= d} f_k^2 / E f^2) over all samples */
-    double *rests;        /* (count): that ratio at d = degrees for each sample */
-    double *squares;      /* (count): E f^2, whole */
-    double *inverses;     /* (count): 1 / sqrt(q), 0 for q = 0 */
+    double *log_tails;
+    double *rests;    /* (count): that ratio at d = degrees for each sample */
+    double *squares;  /* (count): E f^2, whole */
+    double *inverses; /* (count): 1 / sqrt(q), 0 for q = 0 */
     double tolerance;
     double difference; /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */
 } tp_mehler;
@@ -154,6 +159,12 @@ typedef struct {
  * pair. */
 tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
                          ad_error *error);
+/* The same of one function at many sets of variances, at one tolerance: *family, NULL at first, keeps what they have in
+ * common, its coefficients interpolated over the variance among it. Not by several threads at once. */
+typedef struct tp_mehler_family tp_mehler_family;
+tp_mehler *tp_mehler_new_of(tp_mehler_family **family, const tp_univariate *f, size_t count, const double *q,
+                            double tolerance, ad_error *error);
+void tp_mehler_family_free(tp_mehler_family *family);
 void tp_mehler_free(tp_mehler *series);
 /* What the terms left out can amount to for the pair (i, j), relative to sqrt(E f(a)^2 E g(b)^2): |c|^degrees times
  * both rests. */
@@ -166,6 +177,13 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
 /* ---- whole arrays ------------------------------------------------------------------------------------------------ */
 void tp_array_multiply(size_t n, const double *a, const double *b, double *out);   /* out = a b */
 void tp_array_affine(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */
+/* out = c + ca a + cb b */
+void tp_array_affine2(size_t n, double c, double ca, const double *a, double cb, const double *b, double *out);
+/* out (rows, columns) = x (rows, size) times `turned` (size, stride), of which TP_MORE columns more may be read: for
+ * sizes of a few. */
+enum { TP_MORE = 8 };
+void tp_array_products(size_t rows, size_t columns, size_t size, const double *x, const double *turned, size_t stride,
+                       double *out);
 /* out += c a, or c a b if b is not NULL; out is none of them. */
 void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out);
 /* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: none. */

@@ -1,281 +1,35 @@
-/* mehler.c: Mehler's series, E f(a) g(b) = sum_k f_k g_k c^k with f_k = E f(sqrt(q) x) h_k(x), h_k = He_k /
- * sqrt(k!).
- *
- * Coefficients: a trapezoid rule in x (between kinks: Gauss-Legendre panels) with the Hermite functions
- * psi_k = h_k e^{-x^2/4} by the stable recursion sqrt(k+1) psi_{k+1} = x psi_k - sqrt(k) psi_{k-1}, and e^{-x^2/4} left
- * for the weight; over all samples at once this is a matrix product. What a series of d degrees leaves out is at most
- * |c|^d sqrt(T_f T_g), with T = E f^2 - sum_{k < d} f_k^2 (Cauchy-Schwarz). */
-#include "autodiff/plan/plan.h"
+/* mehler.c: Mehler's series, E f(a) g(b) = sum_k f_k g_k c^k of the Hermite coefficients that hermite.c finds. What a
+ * series of d degrees leaves out is at most |c|^d sqrt(T_f T_g), with T = E f^2 - sum_{k < d} f_k^2 (Cauchy and
+ * Schwarz). */
+#include "tp/gauss/chebyshev.h"
 #include "tp/gauss/gauss.h"
+#include "tp/gauss/hermite.h"
 #include "tp/gauss/simd.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
-enum {
-    CHUNK = 256,
-    FEW_DEGREES = 1024,
-    MOST_DEGREES = 16 * FEW_DEGREES,
-    PANEL = 32,
-    MOST_NODES = 1 << 17,
-    FEW_SAMPLES = 3
+enum { LINE = 8 }; /* numbers of a cache line */
+
+/* What series of one function have in common: nodes, degrees, and the coefficients over variances, where that pays. */
+struct tp_mehler_family {
+    double low, high; /* variances that it serves */
+    double tolerance, least, difference;
+    size_t degrees, terms, first, step, seen; /* seen: variances that were asked for */
+    tp_hermite_rule nodes;
+    tp_chebyshev table; /* log E f^2, and f_k / sqrt(E f^2); n = 0: none */
 };
-
-static const double root_2pi = 2.50662827463100050242;
-static const double golden = 0.61803398874989485; /* of steps: what two see alike is no wave that both miss */
-
-/* ---- nodes ---- */
-typedef struct {
-    double h, length;
-    double thin; /* below 1: the layers' part of a step */
-    size_t n;
-    double *x, *w; /* w: the rule's weight times e^{-x^2/4} / sqrt(2 pi) */
-} rule;
-
-static void rule_free(rule *r)
-{
-    ad_free(r->x);
-    ad_free(r->w);
-    r->x = r->w = NULL;
-}
-
-enum { MOST_CUTS = 64 };
-
-static size_t add_cut(double *cuts, size_t n, double at, double length)
-{
-    if (!(fabs(at) < length))
-        return n;
-    size_t i = n;
-    for (; i > 1 && cuts[i - 1] > at; i--)
-        cuts[i] = cuts[i - 1];
-    cuts[i] = at;
-    return n + 1;
-}
-
-/* The ends of the panels from left to right: of one width, or, towards both ends of [left, right], in steps that double
- * from `layer` on. ends may be NULL; returns how many panels there are. */
-static size_t place_panels(double left, double right, double width, double layer, double *ends)
-{
-    if (!(layer < width)) {
-        size_t count = (size_t)ceil((right - left) / width);
-        for (size_t j = 0; ends && j <= count; j++)
-            ends[j] = left + (right - left) * (double)j / (double)count;
-        return count;
-    }
-    double half = (right - left) / 2, at = 0, step = layer;
-    size_t count = 0, panels = 0;
-    for (; at < half; at += step, step = fmin(2 * step, width))
-        panels += 2;
-    for (at = 0, step = layer; ends && at < half; at += step, step = fmin(2 * step, width), count++) {
-        ends[count] = left + at;
-        ends[panels - count] = right - at; /* an end at 0 keeps the layer's digits on both sides */
-    }
-    if (ends)
-        ends[count] = left + half;
-    return panels;
-}
-
-/* Nodes on [-length, length] for a function of sqrt(q) x with the given kinks. A panel is five steps wide. A function
- * of a large variance varies in thin layers, around 0 and the kinks: steps of the order of its layer there, wider ones
- * beyond, so that their number grows like log q. */
-static int rule_fill(rule *r, const tp_univariate *f, double root, ad_error *error)
-{
-    double cuts[MOST_CUTS + 3], gauss_x[PANEL], gauss_w[PANEL];
-    size_t n = 0;
-    if (f->n_kinks > MOST_CUTS)
-        return ad_fail(error, "Mehler's series: a function with %d kinks; at most %d are integrated", f->n_kinks,
-                       MOST_CUTS);
-    cuts[n++] = -r->length;
-    for (int k = 0; k < f->n_kinks && root > 0; k++)
-        n = add_cut(cuts, n, f->kinks[k] / root, r->length);
-    if (r->thin < 1)
-        n = add_cut(cuts, n, 0, r->length);
-    cuts[n++] = r->length;
-    bool panels = f->n_kinks > 0 || r->thin < 1;
-    size_t side = (size_t)ceil(r->length / r->h), nodes = 2 * side + 1, most = 0;
-    double width = 5 * r->h, layer = width * r->thin;
-    if (panels) {
-        nodes = 0;
-        for (size_t k = 0; k + 1 < n; k++) {
-            size_t count = cuts[k + 1] > cuts[k] ? place_panels(cuts[k], cuts[k + 1], width, layer, NULL) : 0;
-            nodes += PANEL * count;
-            most = most > count ? most : count;
-        }
-        tp_legendre(PANEL, gauss_x, gauss_w);
-    }
-    double *ends = ad_alloc(most + 1, sizeof *ends, "the nodes of Mehler's series", error);
-    rule_free(r);
-    r->n = nodes;
-    r->x = ad_alloc(nodes, sizeof *r->x, "the nodes of Mehler's series", error);
-    r->w = ad_alloc(nodes, sizeof *r->w, "the nodes of Mehler's series", error);
-    if (!r->x || !r->w || !ends) {
-        ad_free(ends);
-        return -1;
-    }
-    for (size_t i = 0; !panels && i < nodes; i++) {
-        r->x[i] = ((double)i - (double)side) * r->h;
-        r->w[i] = r->h;
-    }
-    size_t at = 0;
-    for (size_t k = 0; panels && k + 1 < n; k++) {
-        size_t count = cuts[k + 1] > cuts[k] ? place_panels(cuts[k], cuts[k + 1], width, layer, ends) : 0;
-        for (size_t j = 0; j < count; j++) {
-            double half = (ends[j + 1] - ends[j]) / 2, middle = ends[j] + half;
-            for (int i = 0; i < PANEL; i++, at++) {
-                r->x[at] = middle + half * gauss_x[i];
-                r->w[at] = half * gauss_w[i];
-            }
-        }
-    }
-    ad_free(ends);
-    for (size_t i = 0; i < nodes; i++)
-        r->w[i] *= exp(-r->x[i] * r->x[i] / 4) / root_2pi;
-    return 0;
-}
-
-/* ---- coefficients ---- */
-typedef struct {
-    double *values;  /* (samples, CHUNK) */
-    double *hermite; /* (terms, CHUNK) */
-} scratch;
-
-/* out (count, terms): the degrees first, first + step, ... below `degrees`; squares (count): E f^2. */
-static int coefficients(const tp_univariate *f, size_t count, const double *q, const rule *r, size_t degrees,
-                        size_t first, size_t step, size_t terms, double *out, double *squares, const scratch *s,
-                        ad_error *error)
-{
-    const tp_vector *vector = tp_vector_get();
-    double before[CHUNK], now[CHUNK];
-    memset(out, 0, count * terms * sizeof *out);
-    memset(squares, 0, count * sizeof *squares);
-    for (size_t start = 0; start < r->n; start += CHUNK) {
-        size_t n = r->n - start < CHUNK ? r->n - start : CHUNK;
-        const double *x = r->x + start, *w = r->w + start;
-        double gauss[CHUNK]; /* e^{-x^2/4} */
-        for (size_t i = 0; i < n; i++) {
-            gauss[i] = exp(-x[i] * x[i] / 4);
-            before[i] = 0;
-            now[i] = gauss[i];
-        }
-        for (size_t k = 0, term = 0; k < degrees && term < terms; k++) {
-            if (k == first + step * term)
-                memcpy(s->hermite + term++ * CHUNK, now, n * sizeof *now);
-            double up = 1 / sqrt((double)k + 1), down = sqrt((double)k) * up;
-            vector->hermite(n, up, down, x, before, now);
-        }
-        for (size_t j = 0; j < count; j++) {
-            double *y = s->values + j * CHUNK, root = sqrt(q[j]), square = 0;
-            for (size_t i = 0; i < n; i++)
-                now[i] = root * x[i];
-            tp_evaluate(f, n, now, y);
-            for (size_t i = 0; i < n; i++) {
-                if (!isfinite(y[i]))
-                    return ad_fail(error,
-                                   isnan(y[i]) ? "Mehler's series: the function is not a number at x = %.17g"
-                                               : "Mehler's series: the function leaves the range of a double (1.8e308) "
-                                                 "at x = %.17g, which counts at this deviation: smaller inputs, "
-                                                 "weights or powers keep it",
-                                   now[i]);
-                square += w[i] * gauss[i] * y[i] * y[i];
-                y[i] *= w[i];
-            }
-            squares[j] += square;
-        }
-        if (count > FEW_SAMPLES)
-            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)terms, (int)n, 1, s->values, CHUNK,
-                        s->hermite, CHUNK, 1, out, (int)terms);
-        for (size_t j = 0; j < count && count <= FEW_SAMPLES; j++) /* dgemm would copy all of the polynomials */
-            cblas_dgemv(CblasRowMajor, CblasNoTrans, (int)terms, (int)n, 1, s->hermite, CHUNK, s->values + j * CHUNK, 1,
-                        1, out + j * terms, 1);
-    }
-    return 0;
-}
-
-/* Finds a rule that settles all coefficients up to `degrees` at one variance, and leaves them in out. */
-static int settle(const tp_univariate *f, double q, size_t degrees, rule *r, double *out, double *square,
-                  const scratch *s, double *difference, ad_error *error)
-{
-    double root = sqrt(q), *other = ad_alloc(degrees, sizeof *other, "Mehler's coefficients", error);
-    rule trial = { 0 };
-    int status = -1;
-    if (!other)
-        return -1;
-    /* The highest degree oscillates with frequency sqrt(degrees), and tanh's transform has fallen to 1e-16 at 24
-     * root. */
-    const double resolved = 10; /* a deviation up to which steps of one width do */
-    r->h = 2 * 3.14159265358979323846 / (sqrt((double)degrees) + 12 + 24 * fmin(fmax(root, 1), resolved));
-    r->length = 12.5;
-    r->thin = root > resolved ? resolved / root : 1;
-    if (rule_fill(r, f, root, error) || coefficients(f, 1, &q, r, degrees, 0, 1, degrees, out, square, s, error))
-        goto done;
-    for (;;) {
-        bool moved[2] = { false, false };
-        *difference = 0;
-        for (int widen = 0; widen < 2; widen++) {
-            double second, most = 0;
-            trial.h = widen ? r->h : r->h * golden;
-            trial.length = widen ? 1.4 * r->length : r->length;
-            trial.thin = r->thin;
-            if (rule_fill(&trial, f, root, error) ||
-                coefficients(f, 1, &q, &trial, degrees, 0, 1, degrees, other, &second, s, error))
-                goto done;
-            for (size_t k = 0; k < degrees; k++)
-                most = fmax(most, fabs(other[k] - out[k]));
-            double size = sqrt(fmax(*square, second));
-            most = fmax(most, size > 0 ? fabs(second - *square) / size : 0);
-            moved[widen] = most > 1e-14 * size;
-            *difference = fmax(*difference, size > 0 ? most / size : 0);
-        }
-        /* past 38 the weights of E f^2 underflow */
-        bool halve = moved[0] && r->n < MOST_NODES / 4, widen = moved[1] && r->length < 38;
-        if (!halve && !widen)
-            break;
-        r->h *= halve ? golden : 1;
-        r->length *= widen ? 1.4 : 1;
-        if (rule_fill(r, f, root, error) || coefficients(f, 1, &q, r, degrees, 0, 1, degrees, out, square, s, error))
-            goto done;
-    }
-    status = 0;
-done:
-    rule_free(&trial);
-    ad_free(other);
-    return status;
-}
-
-/* What is left of E f^2 beyond all coefficients, unless it is lost in roundoff. */
-static double beyond(double square, double energy)
-{
-    return square - energy > 4e-15 * square ? square - energy : 0;
-}
-
-/* Does a series that has not settled at so many degrees settle before there are the most? Of a smooth function the
- * tails fall like exp(-a sqrt(degree)), a the distance of its nearest pole. */
-static bool grows(const tp_univariate *f, const double *all, size_t degrees, double square, double tolerance)
-{
-    double energy = 0, upper = 0;
-    for (size_t k = 0; k < degrees; k++) {
-        energy += all[k] * all[k];
-        upper += k < degrees / 4 ? 0 : all[k] * all[k];
-    }
-    double tail = beyond(square, energy), before = tail + upper;
-    if (f->n_kinks > 0 || degrees == MOST_DEGREES || tail <= tolerance * square)
-        return false;
-    double more =
-        sqrt((double)MOST_DEGREES / (double)degrees); /* log(before / tail) is half of a sqrt(degrees) times 2 */
-    return log(tail / square) - 2 * (more - 1) * log(before / tail) <= log(tolerance);
-}
 
 /* Which degrees to keep: all, or those of one parity if the others carry nothing; and how many for the tolerance.
  * Returns sum_{k >= degrees} f_k^2 / E f^2. */
-static double choose(tp_mehler *m, const double *all, size_t most, double square)
+static double choose(tp_mehler_family *m, const double *all, size_t most, double square)
 {
     double energy[2] = { 0, 0 }, nothing = 1e-26 * square, enough = m->tolerance * m->tolerance * square;
     for (size_t k = 0; k < most; k++)
         energy[k % 2] += all[k] * all[k];
     m->step = energy[0] <= nothing || energy[1] <= nothing ? 2 : 1;
     m->first = energy[0] <= nothing && energy[1] > nothing;
-    double tail = beyond(square, energy[0] + energy[1]);
+    double tail = tp_hermite_beyond(square, energy[0] + energy[1]);
     m->degrees = most;
     for (size_t k = most; k-- > m->first + 1; m->degrees = k) {
         double term = m->step == 2 && k % 2 != m->first ? 0 : all[k] * all[k];
@@ -299,101 +53,261 @@ static void fill_tails(tp_mehler *m, double least)
             continue;
         for (size_t k = 0; k < m->terms; k++)
             energy += row[k] * row[k];
-        double left = fmax(beyond(squares[j], energy), least * squares[j]);
+        double left = fmax(tp_hermite_beyond(squares[j], energy), least * squares[j]), inverse = 1 / squares[j];
         m->rests[j] = sqrt(left / squares[j]);
         for (size_t d = m->degrees + 1, k = m->terms; d-- > 0;) {
             if (k > 0 && d == m->first + m->step * (k - 1)) {
                 k--;
                 left += row[k] * row[k];
             }
-            m->tails[d] = fmax(m->tails[d], sqrt(left / squares[j]));
+            double ratio = left * inverse;
+            m->tails[d] = ratio > m->tails[d] ? ratio : m->tails[d];
         }
+    }
+    for (size_t d = 0; d <= m->degrees; d++) {
+        m->tails[d] = sqrt(m->tails[d]);
+        m->log_tails[d] = log(m->tails[d]);
     }
 }
 
-static int fill_series(tp_mehler *m, const tp_univariate *f, const double *q, rule *r, double least, const scratch *s,
-                       ad_error *error)
+/* Coefficients (count, terms) and E f^2 at these variances, by the rule. */
+static int by_rule(tp_mehler_family *y, const tp_univariate *f, size_t count, const double *q, double *out,
+                   double *squares, ad_error *error)
 {
     bool shared = true; /* kinks at 0 stay where they are at every variance */
     for (int k = 0; k < f->n_kinks; k++)
         shared = shared && !(fabs(f->kinks[k]) > 0);
-    size_t block = shared ? CHUNK : 1;
-    for (size_t j = 0; j < m->count; j += block) {
-        size_t n = m->count - j < block ? m->count - j : block;
-        if ((!shared && rule_fill(r, f, sqrt(q[j]), error)) ||
-            coefficients(f, n, q + j, r, m->degrees, m->first, m->step, m->terms, m->coefficients + j * m->terms,
-                         m->squares + j, s, error))
-            return -1;
+    size_t block = shared ? TP_HERMITE_CHUNK : 1;
+    tp_hermite_scratch s = tp_hermite_take(count, y->terms, error);
+    int status = s.values && s.hermite ? 0 : -1;
+    for (size_t j = 0; j < count && !status; j += block) {
+        size_t n = count - j < block ? count - j : block;
+        if ((!shared && tp_hermite_rule_fill(&y->nodes, f, sqrt(q[j]), error)) ||
+            tp_hermite_coefficients(f, n, q + j, &y->nodes, y->degrees, y->first, y->step, y->terms, out + j * y->terms,
+                                    squares + j, &s, error))
+            status = -1;
     }
+    tp_hermite_give(&s);
+    return status;
+}
+
+/* The same from the table, of the first so many terms. */
+static int by_table(const tp_mehler_family *y, size_t terms, size_t count, const double *q, double *out,
+                    double *squares, ad_error *error)
+{
+    size_t width = terms + 1, block = count < TP_HERMITE_CHUNK ? count : TP_HERMITE_CHUNK;
+    double *values = ad_reserve(block * width, sizeof *values, "Mehler's coefficients", error);
+    int status = values ? 0 : -1;
+    for (size_t j = 0; j < count && !status; j += block) {
+        size_t n = count - j < block ? count - j : block;
+        status = tp_chebyshev_get(&y->table, width, n, q + j, values, error);
+        for (size_t i = 0; i < n && !status; i++) {
+            double root = exp(values[i * width] / 2);
+            squares[j + i] = root * root;
+            for (size_t k = 0; k < terms; k++)
+                out[(j + i) * terms + k] = root * values[i * width + 1 + k];
+        }
+    }
+    ad_free(values);
+    return status;
+}
+
+/* A table of the family's range, kept where it has all digits. */
+static int fill_table(tp_mehler_family *y, const tp_univariate *f, ad_error *error)
+{
+    const double digits = 6e-15; /* a sum over the nodes rounds to 2e-15 */
+    size_t n = tp_chebyshev_nodes(y->low, y->high), width = y->terms + 1;
+    tp_chebyshev_free(&y->table);
+    if (n == 0)
+        return 0;
+    double *q = ad_alloc(2 * n, sizeof *q, "Mehler's coefficients", error), *squares = q ? q + n : NULL;
+    double *found = q ? ad_alloc(n * y->terms, sizeof *found, "Mehler's coefficients", error) : NULL;
+    double *values = found ? ad_alloc(n * width, sizeof *values, "Mehler's coefficients", error) : NULL;
+    bool some = true;
+    int status = -1;
+    if (!values)
+        goto done;
+    tp_chebyshev_at(y->low, y->high, n, q);
+    if (by_rule(y, f, n, q, found, squares, error))
+        goto done;
+    for (size_t i = 0; i < n; i++) {
+        some = some && squares[i] > 0;
+        for (size_t k = 0; k < y->terms && some; k++)
+            values[i * width + 1 + k] = found[i * y->terms + k] / sqrt(squares[i]);
+        values[i * width] = some ? log(squares[i]) : 0;
+    }
+    status = some ? tp_chebyshev_new(&y->table, y->low, y->high, n, width, values, error) : 0;
+    if (y->table.last > digits)
+        tp_chebyshev_free(&y->table);
+    else if (y->table.n > 0)
+        y->difference += y->table.last;
+done:
+    ad_free(q);
+    ad_free(found);
+    ad_free(values);
+    return status;
+}
+
+/* Nodes and degrees for variances up to y->high. */
+static int find_degrees(tp_mehler_family *y, const tp_univariate *f, size_t most, ad_error *error)
+{
+    bool fixed = most > 0;
+    double square = 0;
+    int status = -1;
+    most = !fixed ? TP_FEW_DEGREES : most > TP_MOST_DEGREES ? TP_MOST_DEGREES : most;
+    for (bool more = true; more; most *= 4) {
+        tp_hermite_scratch s = tp_hermite_take(1, most, error);
+        double *all = ad_alloc(most, sizeof *all, "Mehler's coefficients", error);
+        tp_hermite_rule_free(&y->nodes);
+        status = s.values && s.hermite && all
+                     ? tp_hermite_settle(f, y->high, most, &y->nodes, all, &square, &s, &y->difference, error)
+                     : -1;
+        more = !status && !fixed && tp_hermite_grows(f, all, most, square, y->tolerance);
+        if (!status && !more)
+            y->least = choose(y, all, most, square);
+        tp_hermite_give(&s);
+        ad_free(all);
+    }
+    return status;
+}
+
+/* Makes the family fit for these variances too. shared: others will follow. */
+static int fit(tp_mehler_family *y, const tp_univariate *f, size_t count, double low, double high, size_t most,
+               bool shared, ad_error *error)
+{
+    const double wide = 1e3, more = 1.25; /* a range that a table is not for; by how much it exceeds what is asked */
+    const size_t many = 24;
+    bool known = y->degrees > 0;
+    y->seen += count;
+    if (known && low >= y->low && high <= y->high && y->table.n > 0)
+        return 0;
+    bool range = !most && f->n_kinks == 0 && y->seen >= many && low > 0 && high < wide * low;
+    if (range && shared) {
+        bool near = known && y->table.n > 0 && fmax(high, y->high) < wide * fmin(low, y->low);
+        low = fmin(low / more, near ? y->low : INFINITY);
+        high = fmax(high * more, near ? y->high : 0);
+    }
+    y->low = low;
+    y->high = high;
+    tp_chebyshev_free(&y->table);
+    if (find_degrees(y, f, most, error))
+        return -1;
+    return range ? fill_table(y, f, error) : 0;
+}
+
+static int fill_series(tp_mehler *m, tp_mehler_family *y, double least, const tp_univariate *f, const double *q,
+                       ad_error *error)
+{
+    int status = y->table.n > 0 ? by_table(y, m->terms, m->count, q, m->coefficients, m->squares, error)
+                                : by_rule(y, f, m->count, q, m->coefficients, m->squares, error);
+    if (status)
+        return -1;
     fill_tails(m, least);
-    for (size_t j = 0; j < m->count; j++) {
+    for (size_t j = 0; j < m->count; j++)
         m->inverses[j] = q[j] > 0 ? 1 / sqrt(q[j]) : 0;
+    for (size_t first = 0; first < m->count; first += LINE)
         for (size_t k = 0; k < m->terms; k++)
-            m->columns[k * m->stride + j] = m->coefficients[j * m->terms + k];
-    }
+            for (size_t j = first; j < m->count && j < first + LINE; j++)
+                m->columns[k * m->stride + j] = m->coefficients[j * m->terms + k];
     return 0;
 }
 
-tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
-                         ad_error *error)
+/* The degrees that variances up to `high` need, of those that the table has. */
+static int trim(const tp_mehler_family *y, double high, tp_mehler_family *own, ad_error *error)
+{
+    double square = 0, *row = ad_alloc(y->terms + y->degrees, sizeof *row, "Mehler's coefficients", error);
+    if (!row || by_table(y, y->terms, 1, &high, row, &square, error)) {
+        ad_free(row);
+        return -1;
+    }
+    double *all = row + y->terms;
+    for (size_t k = 0; k < y->terms; k++)
+        all[y->first + k * y->step] = row[k];
+    own->least = fmax(choose(own, all, y->degrees, square), y->least);
+    ad_free(row);
+    return 0;
+}
+
+static tp_mehler *make_series(tp_mehler_family *y, const tp_univariate *f, size_t count, const double *q, size_t most,
+                              bool shared, ad_error *error)
 {
     static const char what[] = "Mehler's coefficients";
-    double q_most = 0, square = 0;
-    if (!f->eval) {
-        ad_fail(error, "Mehler's series: the function cannot be evaluated");
-        return NULL;
-    }
+    double low = INFINITY, high = 0;
     for (size_t j = 0; j < count; j++) {
         if (!(q[j] >= 0 && isfinite(q[j]))) {
             ad_fail(error, "Mehler's series: sample %zu has variance %g", j, q[j]);
             return NULL;
         }
-        q_most = fmax(q_most, q[j]);
+        low = fmin(low, q[j]);
+        high = fmax(high, q[j]);
     }
-    bool fixed = most > 0;
-    most = !fixed ? FEW_DEGREES : most > MOST_DEGREES ? MOST_DEGREES : most;
+    if (fit(y, f, count, low, high, most, shared, error))
+        return NULL;
+    tp_mehler_family own = *y;
+    if (y->table.n > 0 && trim(y, high, &own, error))
+        return NULL;
     tp_mehler *m = ad_alloc(1, sizeof *m, what, error);
-    double *all = ad_alloc(most, sizeof *all, what, error);
-    scratch s = { ad_reserve((count < CHUNK ? count : CHUNK) * CHUNK, sizeof *s.values, what, error),
-                  ad_reserve(most * CHUNK, sizeof *s.hermite, what, error) };
-    rule r = { 0 };
-    bool made = false;
-    if (!m || !all || !s.values || !s.hermite)
-        goto done;
-    m->count = count;
-    m->tolerance = fmax(tolerance > 0 ? tolerance : 1e-13, 1e-14);
-    if (settle(f, q_most, most, &r, all, &square, &s, &m->difference, error))
-        goto done;
-    while (!fixed && grows(f, all, most, square, m->tolerance)) {
-        most *= 4;
-        ad_free(all);
-        ad_free(s.hermite);
-        all = ad_alloc(most, sizeof *all, what, error);
-        s.hermite = ad_reserve(most * CHUNK, sizeof *s.hermite, what, error);
-        rule_free(&r);
-        if (!all || !s.hermite || settle(f, q_most, most, &r, all, &square, &s, &m->difference, error))
-            goto done;
-    }
-    double least = choose(m, all, most, square);
+    if (!m)
+        return NULL;
+    *m = (tp_mehler){ .count = count, .degrees = own.degrees, .terms = own.terms, .first = y->first, .step = y->step };
+    m->tolerance = y->tolerance;
+    m->difference = y->difference;
     m->stride = (count + TP_BLOCK + 7) / 8 * 8; /* a block may start at any column */
     m->coefficients = ad_alloc(count * m->terms, sizeof *m->coefficients, what, error);
     m->columns = ad_alloc(m->terms * m->stride, sizeof *m->columns, what, error);
-    m->tails = ad_alloc(m->degrees + 1, sizeof *m->tails, what, error);
+    m->tails = ad_alloc(2 * (m->degrees + 1), sizeof *m->tails, what, error);
+    m->log_tails = m->tails ? m->tails + m->degrees + 1 : NULL;
     m->rests = ad_alloc(count, sizeof *m->rests, what, error);
     m->inverses = ad_alloc(count, sizeof *m->inverses, what, error);
     m->squares = ad_alloc(count, sizeof *m->squares, what, error);
-    made = m->coefficients && m->columns && m->tails && m->rests && m->inverses && m->squares &&
-           fill_series(m, f, q, &r, least, &s, error) == 0;
-done:
-    rule_free(&r);
-    ad_free(all);
-    ad_free(s.values);
-    ad_free(s.hermite);
-    if (!made) {
-        tp_mehler_free(m);
+    if (m->coefficients && m->columns && m->tails && m->rests && m->inverses && m->squares &&
+        fill_series(m, y, own.least, f, q, error) == 0)
+        return m;
+    tp_mehler_free(m);
+    return NULL;
+}
+
+static bool can_evaluate(const tp_univariate *f, ad_error *error)
+{
+    return f->eval || ad_fail(error, "Mehler's series: the function cannot be evaluated") == 0;
+}
+
+static double least_tolerance(double tolerance)
+{
+    return fmax(tolerance > 0 ? tolerance : 1e-13, 1e-14);
+}
+
+tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
+                         ad_error *error)
+{
+    tp_mehler_family y = { .tolerance = least_tolerance(tolerance) };
+    tp_mehler *made = can_evaluate(f, error) ? make_series(&y, f, count, q, most, false, error) : NULL;
+    tp_hermite_rule_free(&y.nodes);
+    tp_chebyshev_free(&y.table);
+    return made;
+}
+
+tp_mehler *tp_mehler_new_of(tp_mehler_family **family, const tp_univariate *f, size_t count, const double *q,
+                            double tolerance, ad_error *error)
+{
+    if (!can_evaluate(f, error))
         return NULL;
+    if (!*family) {
+        *family = ad_alloc(1, sizeof **family, "Mehler's coefficients", error);
+        if (!*family)
+            return NULL;
+        (*family)->tolerance = least_tolerance(tolerance);
     }
-    return m;
+    return make_series(*family, f, count, q, 0, true, error);
+}
+
+void tp_mehler_family_free(tp_mehler_family *family)
+{
+    if (!family)
+        return;
+    tp_hermite_rule_free(&family->nodes);
+    tp_chebyshev_free(&family->table);
+    ad_free(family);
 }
 
 void tp_mehler_free(tp_mehler *m)
@@ -452,7 +366,27 @@ double tp_mehler_bound(const tp_mehler *f, const tp_mehler *g, size_t i, size_t 
     return pow(c, (double)s.degrees) * rest(f, i, s.degrees) * rest(g, j, s.degrees);
 }
 
-enum { EVERY = 4, MOST_STEPS = MOST_DEGREES / EVERY + 1 };
+enum { EVERY = 4 };
+
+/* The log of what terms up to degree d leave out where |c| = exp(log_c). */
+static double log_left(const tp_mehler *f, const tp_mehler *g, const common *s, size_t step, double log_c)
+{
+    size_t d = s->first + s->step * EVERY * (step + 1);
+    return f->log_tails[d] + g->log_tails[d] + (double)d * log_c;
+}
+
+/* The first of `steps`, of EVERY terms each, after which what is left out is within the tolerance, or all. It falls
+ * from step to step, and is looked for from where it was last. */
+static size_t enough_steps(const tp_mehler *f, const tp_mehler *g, const common *s, size_t steps, size_t last,
+                           double log_c, double log_tolerance)
+{
+    size_t at = last < steps ? last : steps;
+    while (at < steps && log_left(f, g, s, at, log_c) > log_tolerance)
+        at++;
+    while (at > 0 && log_left(f, g, s, at - 1, log_c) <= log_tolerance)
+        at--;
+    return at;
+}
 
 double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t rows, size_t column, size_t columns,
                       const double *q12, size_t q12_stride, double *out, size_t out_stride)
@@ -464,47 +398,36 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
             memset(out + i * out_stride, 0, columns * sizeof *out);
         return 0;
     }
-    /* left[k]: what EVERY * (k + 1) terms leave out where |c| = 1; at c it is left[k] |c|^d, d the first degree left
-     * out */
-    double left[MOST_STEPS], tolerance = fmin(f->tolerance, g->tolerance);
-    size_t steps = 0;
-    for (size_t terms = EVERY; terms < s.terms; terms += EVERY) {
-        size_t d = s.first + s.step * terms;
-        left[steps++] = f->tails[d] * g->tails[d];
-    }
-    double largest = 0, skipped = 0;
-    for (size_t at = 0; at < columns; at += TP_BLOCK) {
-        size_t n = columns - at < TP_BLOCK ? columns - at : TP_BLOCK;
+    double log_tolerance = log(fmin(f->tolerance, g->tolerance));
+    size_t steps = s.terms > 0 ? (s.terms - 1) / EVERY : 0;
+    double largest = 0, log_skipped = -INFINITY;
+    size_t blocks = (columns + TP_BLOCK - 1) / TP_BLOCK,
+           wide = ((columns + blocks - 1) / blocks + LINE - 1) / LINE * LINE;
+    size_t enough = 0;
+    for (size_t at = 0; at < columns; at += wide) {
+        size_t n = columns - at < wide ? columns - at : wide;
         const double *block = g->columns + s.g_at * g->stride + column + at, *inverse = g->inverses + column + at;
         for (size_t i = 0; i < rows; i++) {
             const double *cov = q12 + i * q12_stride + at;
-            double c[TP_BLOCK] = { 0 }, x[TP_BLOCK], sum[TP_BLOCK], most = 0, *to = out + i * out_stride + at;
-            for (size_t j = 0; j < n; j++) {
-                c[j] = correlation(cov[j], f->inverses[row + i], inverse[j]);
-                most = fmax(most, fabs(c[j]));
-            }
-            for (size_t j = 0; j < TP_BLOCK; j++)
-                x[j] = s.step == 2 ? c[j] * c[j] : c[j];
-            double ratio = 1;
-            for (size_t k = 0; k < EVERY * s.step; k++)
-                ratio *= most;
-            double power = s.first ? most * ratio : ratio;
-            size_t enough = 0; /* the first step that meets the tolerance in the whole block */
-            while (enough < steps && !(left[enough] * power <= tolerance)) {
-                power *= ratio;
-                enough++;
-            }
+            double c[TP_BLOCK] = { 0 }, x[TP_BLOCK], sum[TP_BLOCK], *to = out + i * out_stride + at;
+            double most = vector->correlate(n, f->inverses[row + i], inverse, cov, c);
+            if (s.step == 2)
+                vector->multiply(TP_BLOCK, c, c, x);
+            double log_c = log(most);
+            enough = enough_steps(f, g, &s, steps, enough, log_c, log_tolerance);
             bool all = enough == steps;
             size_t terms = all ? s.terms : EVERY * (enough + 1);
-            vector->horner(terms, f->coefficients + (row + i) * f->terms + s.f_at, s.f_step, block,
-                           s.g_step * g->stride, x, sum);
-            for (size_t j = 0; j < n; j++)
-                to[j] = s.first ? c[j] * sum[j] : sum[j];
+            vector->horner(n, terms, f->coefficients + (row + i) * f->terms + s.f_at, s.f_step, block,
+                           s.g_step * g->stride, s.step == 2 ? x : c, sum);
+            if (s.first)
+                vector->multiply(n, c, sum, to);
+            else
+                memcpy(to, sum, n * sizeof *to);
             if (all)
                 largest = fmax(largest, most);
             else
-                skipped = fmax(skipped, left[enough] * power);
+                log_skipped = fmax(log_skipped, log_left(f, g, &s, enough, log_c));
         }
     }
-    return fmax(skipped, pow(largest, (double)s.degrees) * f->tails[s.degrees] * g->tails[s.degrees]);
+    return fmax(exp(log_skipped), pow(largest, (double)s.degrees) * f->tails[s.degrees] * g->tails[s.degrees]);
 }

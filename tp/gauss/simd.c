@@ -12,6 +12,25 @@
 #endif
 #include <sleef.h>
 
+/* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 9/16, in
+ * powers of x^2 - 1/4: interpolated at Chebyshev's points, to 4e-17 relative. Neither has a singularity nearby. */
+enum { ARC_TERMS = 21 };
+static const double arc_cosine[] = {
+    0.19245008972987526,    -0.083906530969276708,   0.044393528850639734,   -0.025257439916494397,
+    0.014926515614857696,   -0.0090294505003564122,  0.0055490222824482746,  -0.00344915417695653,
+    0.002162417066682827,   -0.0013648374829840415,  0.00086609626726326773, -0.0005521126265908686,
+    0.00035321739654892793, -0.000226118583831678,   0.00014550107574021808, -9.6767026708309084e-05,
+    6.2558889794302116e-05, -3.1235004378927662e-05, 2.0226048204295403e-05, -2.9617290148228595e-05,
+    1.9285291199784442e-05,
+};
+static const double arc_sine[] = {
+    0.66666666666666663,  0.13687705445811257,  0.079438965889462324, 0.061916866543859833, 0.055552150026948605,
+    0.054122697442049873, 0.055660545808654607, 0.059471744864565843, 0.065376214755779122, 0.073463713296563163,
+    0.08399833948767553,  0.097404342863429888, 0.1146250517313967,   0.13638257355388736,  0.1564582066173143,
+    0.18505054443417102,  0.31312736880392555,  0.35105827334514983,  -0.23399350596389612, 0.37936242997829384,
+    2.5883153424764203,
+};
+
 #define PASTE2(a, b) a##_##b
 #define PASTE(a, b) PASTE2(a, b)
 #define NAME(name) PASTE(name, LOOP_TAG)
@@ -38,6 +57,8 @@ SHOW(__m512d, d8, avx512f)
 #define LOOP_TAG avx512
 #define LOOP_SQRT _mm512_sqrt_pd
 #define LOOP_FMA _mm512_fmadd_pd
+#define LOOP_MAX _mm512_max_pd
+#define LOOP_ANY(mask) (_mm512_test_epi64_mask((__m512i)(mask), (__m512i)(mask)) != 0)
 #include "tp/gauss/simd.c"
 #undef LOOP_SET
 #pragma GCC pop_options
@@ -50,7 +71,11 @@ SHOW(__m256d, d4, avx2)
 #define LOOP_TAG avx2
 #define LOOP_SQRT _mm256_sqrt_pd
 #undef LOOP_FMA
+#undef LOOP_MAX
+#undef LOOP_ANY
 #define LOOP_FMA _mm256_fmadd_pd
+#define LOOP_MAX _mm256_max_pd
+#define LOOP_ANY(mask) (_mm256_movemask_pd((__m256d)(mask)) != 0)
 #include "tp/gauss/simd.c"
 #undef LOOP_SET
 #pragma GCC pop_options
@@ -67,17 +92,29 @@ SHOW(__m256d, d4, avx2)
 #define LOOP_TAG base
 #define LOOP_SQRT Sleef_sqrtd2_u05
 #undef LOOP_FMA
+#undef LOOP_MAX
+#undef LOOP_ANY
+#define LOOP_MAX(a, b) NAME(select)((I)((a) > (b)), a, b)
+#define LOOP_ANY(mask) ((mask)[0] | (mask)[1])
 #include "tp/gauss/simd.c"
+
+const tp_vector *tp_vector_at(int k)
+{
+    const tp_vector *sets[3] = { NULL };
+    int n = 0;
+#if defined(__x86_64__) && !defined(__clang__)
+    if (__builtin_cpu_supports("avx512f"))
+        sets[n++] = &vector_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        sets[n++] = &vector_avx2;
+#endif
+    sets[n++] = &vector_base;
+    return k < n ? sets[k] : NULL;
+}
 
 const tp_vector *tp_vector_get(void)
 {
-#if defined(__x86_64__) && !defined(__clang__)
-    if (__builtin_cpu_supports("avx512f"))
-        return &vector_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &vector_avx2;
-#endif
-    return &vector_base;
+    return tp_vector_at(0);
 }
 
 void tp_array_multiply(size_t n, const double *a, const double *b, double *out)
@@ -88,6 +125,17 @@ void tp_array_multiply(size_t n, const double *a, const double *b, double *out)
 void tp_array_affine(size_t n, double c, double ca, const double *a, double *out)
 {
     tp_vector_get()->affine(n, c, ca, a, out);
+}
+
+void tp_array_affine2(size_t n, double c, double ca, const double *a, double cb, const double *b, double *out)
+{
+    tp_vector_get()->affine2(n, c, ca, a, cb, b, out);
+}
+
+void tp_array_products(size_t rows, size_t columns, size_t size, const double *x, const double *turned, size_t stride,
+                       double *out)
+{
+    tp_vector_get()->products(rows, columns, size, x, turned, stride, out);
 }
 
 void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out)
@@ -102,7 +150,7 @@ void tp_array_gather(size_t n, size_t fan, const int32_t *rows, double c, const 
 
 double tp_array_correlation(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond)
 {
-    return tp_vector_get()->correlation(n, q12, a, b, line, beyond);
+    return tp_vector_get()->off_line(n, q12, a, b, line, beyond);
 }
 
 double tp_array_largest(size_t n, const double *a, const double *scale)
@@ -217,6 +265,15 @@ static inline NAME(pair) NAME(scaled_down)(V a, V b, V c, const V *m)
     return NAME(scaled_by)(NAME(select)((I)(larger > one), larger, one), a, b, c, m);
 }
 
+/* (sin phi - phi cos phi) / phi^3 at x = phi^2. */
+static inline V NAME(opposite_series)(V x)
+{
+    return 1.0 / 3 +
+           x * (-1.0 / 30 +
+                x * (1.0 / 840 + x * (-1.0 / 45360 + x * (1.0 / 3991680 + x * (-1.0 / 518918400 +
+                                                                               x * NAME(splat)(1.0 / 93405312000))))));
+}
+
 /* With t = d sin(theta) = sqrt(det), phi = pi - theta = atan2(t, -q12) and d = sqrt(q11 q22):
  * E relu relu = (t + phi q12) / 2 pi, E step step = phi / 2 pi (arc-cosine kernels of Cho and Saul, 2009). Near c = -1
  * the sum cancels, t + phi q12 = d (sin phi - phi cos phi) = d sum_k (-1)^(k+1) 2k phi^(2k+1) / (2k+1)!. */
@@ -227,13 +284,8 @@ static inline void NAME(relu_at)(V a, V b, V c, const V *m, V *first, V *second)
     V t = LOOP_SQRT(p.det), phi = SLEEF(atan2, u10)(t, -p.c);
     I some = (I)(p.a > 0) & (I)(p.b > 0);
     some |= (I)(t != t);
-    V x = phi * phi;
-    V series =
-        1.0 / 3 +
-        x * (-1.0 / 30 +
-             x * (1.0 / 840 + x * (-1.0 / 45360 +
-                                   x * (1.0 / 3991680 + x * (-1.0 / 518918400 + x * NAME(splat)(1.0 / 93405312000))))));
-    V relu = NAME(select)((I)(phi < 0.5), LOOP_SQRT(p.a * p.b) * phi * x * series, t + phi * p.c);
+    V x = phi * phi, small = LOOP_SQRT(p.a * p.b) * phi * x * NAME(opposite_series)(x);
+    V relu = NAME(select)((I)(phi < 0.5), small, t + phi * p.c);
     *first = NAME(select)(some, relu * turn * p.scale, (V){ 0 });
     *second = NAME(select)(some, phi * turn, (V){ 0 });
 }
@@ -334,6 +386,102 @@ PAIRS(wave)
 PAIRS(exp)
 #undef PAIRS
 
+/* ---- rows of pairs by their correlations ---- */
+/* By Horner's rule in two chains. */
+static inline V NAME(polynomial)(const double *c, V x)
+{
+    V square = x * x, even = NAME(splat)(c[ARC_TERMS - 1]), odd = NAME(splat)(c[ARC_TERMS - 2]);
+    for (int k = ARC_TERMS - 3; k > 0; k -= 2) {
+        even = NAME(fused)(even, square, NAME(splat)(c[k]));
+        odd = NAME(fused)(odd, square, NAME(splat)(c[k - 1]));
+    }
+    return NAME(fused)(odd, x, NAME(fused)(even, square, NAME(splat)(c[0])));
+}
+
+static inline V NAME(signed_as)(V x, V y)
+{
+    const I sign = (I)NAME(splat)(-0.0);
+    return (V)(((I)x & ~sign) | ((I)y & sign));
+}
+
+/* sqrt(1 - x^2) for |x| = size, roundings beyond 1 counting as 1; and acos(size) / 2 pi. */
+static inline V NAME(cosine_of)(V size, V *arc)
+{
+    const V one = NAME(splat)(1);
+    V det = (one - size) * (one + size), root = LOOP_SQRT(LOOP_MAX(det, (V){ 0 }));
+    *arc = root * NAME(polynomial)(arc_cosine, size - 0.5);
+    return root;
+}
+
+/* As relu_at, with the product of the variances' roots. */
+static inline void NAME(relu_row_at)(V c, V x, V roots, V *first, V *second)
+{
+    const double turn = 0.15915494309189533577; /* 1 / 2 pi */
+    V arc, t = NAME(cosine_of)(NAME(absolute)(x), &arc), quarter = NAME(splat)(0.25);
+    V phi = quarter + NAME(signed_as)(quarter - arc, x), relu = NAME(fused)(phi, c, turn * roots * t);
+    I opposite = (I)(x < -0.85);
+    if (LOOP_ANY(opposite)) {
+        V angle = arc * 6.28318530717958647693, y = angle * angle;
+        relu = NAME(select)(opposite, turn * roots * angle * y * NAME(opposite_series)(y), relu);
+        phi = NAME(select)(opposite, arc, phi);
+    }
+    *first = relu;
+    *second = phi;
+}
+
+/* As erf_at, of x = 2 q12 / sqrt((1 + 2 q11) (1 + 2 q22)), and roots of 2 / (1 + 2 q) on either side. */
+static inline void NAME(erf_row_at)(V c, V correlation, V roots, V *first, V *second)
+{
+    (void)correlation;
+    V arc, x = c * roots, size = NAME(absolute)(x), root, square = x * x,
+           near = x * NAME(polynomial)(arc_sine, square - 0.25);
+    I far = (I)(size > 0.75);
+    if (LOOP_ANY(far)) {
+        root = NAME(cosine_of)(size, &arc);
+        near = NAME(select)(far, NAME(signed_as)(1 - 4 * arc, x), near);
+    } else {
+        root = LOOP_SQRT(1 - square);
+    }
+    *first = near;
+    *second = 0.63661977236758134308 * roots / root;
+}
+
+#define ROWS(name)                                                                                                     \
+    static double NAME(name##_row)(size_t n, const tp_side *row, const tp_side *columns, const double *q12,            \
+                                   double *first, double *second)                                                      \
+    {                                                                                                                  \
+        V most = { 0 }, inverse = NAME(splat)(*row->inverse), scale = NAME(splat)(*row->scale);                        \
+        double largest = 0, lanes[LANES], part[5][LANES] = { { 0 } };                                                  \
+        tp_side padded = { part[0], part[1] };                                                                         \
+        if (n < LANES) {                                                                                               \
+            for (size_t k = 0; k < n; k++) {                                                                           \
+                part[0][k] = columns->inverse[k];                                                                      \
+                part[1][k] = columns->scale[k];                                                                        \
+                part[2][k] = q12[k];                                                                                   \
+            }                                                                                                          \
+            largest = NAME(name##_row)(LANES, row, &padded, part[2], part[3], part[4]);                                \
+            memcpy(first, part[3], n * sizeof *first);                                                                 \
+            memcpy(second, part[4], n * sizeof *second);                                                               \
+            return largest;                                                                                            \
+        }                                                                                                              \
+        for (size_t i = 0; i < n; i += LANES) {                                                                        \
+            size_t at = i + LANES <= n ? i : n - LANES; /* the last ones may be found twice */                         \
+            V c = NAME(load)(q12 + at), x, y, scales = scale * NAME(load)(columns->scale + at);                        \
+            V correlation = c * inverse * NAME(load)(columns->inverse + at);                                           \
+            most = LOOP_MAX(NAME(absolute)(correlation), most);                                                        \
+            NAME(name##_row_at)(c, correlation, scales, &x, &y);                                                       \
+            NAME(store)(first + at, x);                                                                                \
+            NAME(store)(second + at, y);                                                                               \
+        }                                                                                                              \
+        NAME(store)(lanes, most);                                                                                      \
+        for (size_t k = 0; k < LANES; k++)                                                                             \
+            largest = lanes[k] > largest ? lanes[k] : largest;                                                         \
+        return largest;                                                                                                \
+    }
+ROWS(relu)
+ROWS(erf)
+#undef ROWS
+
 /* Products before sums: the same bits in every instruction set. */
 static void NAME(hermite)(size_t n, double up, double down, const double *x, double *before, double *now)
 {
@@ -351,27 +499,71 @@ static void NAME(hermite)(size_t n, double up, double down, const double *x, dou
     }
 }
 
-/* Four vectors at a time hide the latency of the chain and stay in registers. */
-static void NAME(horner)(size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,
+/* So many vectors at a time, which hide the latency of the chain and stay in registers. */
+#define HORNER(vectors)                                                                                                \
+    static void NAME(horner##vectors)(size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,  \
+                                      const double *x, double *out)                                                    \
+    {                                                                                                                  \
+        V sum[vectors] = { { 0 } }, at[vectors];                                                                       \
+        for (size_t v = 0; v < vectors; v++)                                                                           \
+            at[v] = NAME(load)(x + v * LANES);                                                                         \
+        for (size_t k = terms; k-- > 0;) {                                                                             \
+            V fk = NAME(splat)(f[k * f_step]);                                                                         \
+            for (size_t v = 0; v < vectors; v++)                                                                       \
+                sum[v] = NAME(fused)(sum[v], at[v], fk * NAME(load)(g + k * g_stride + v * LANES));                    \
+        }                                                                                                              \
+        for (size_t v = 0; v < vectors; v++)                                                                           \
+            NAME(store)(out + v * LANES, sum[v]);                                                                      \
+    }
+HORNER(1)
+HORNER(2)
+HORNER(3)
+HORNER(4)
+#undef HORNER
+
+static void NAME(horner)(size_t n, size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,
                          const double *x, double *out)
 {
-    for (size_t j = 0; j < TP_BLOCK; j += 4 * LANES) {
-        V sum0 = { 0 }, sum1 = { 0 }, sum2 = { 0 }, sum3 = { 0 };
-        V x0 = NAME(load)(x + j), x1 = NAME(load)(x + j + LANES);
-        V x2 = NAME(load)(x + j + 2 * LANES), x3 = NAME(load)(x + j + 3 * LANES);
-        for (size_t k = terms; k-- > 0;) {
-            const double *row = g + k * g_stride + j;
-            V fk = NAME(splat)(f[k * f_step]);
-            sum0 = NAME(fused)(sum0, x0, fk * NAME(load)(row));
-            sum1 = NAME(fused)(sum1, x1, fk * NAME(load)(row + LANES));
-            sum2 = NAME(fused)(sum2, x2, fk * NAME(load)(row + 2 * LANES));
-            sum3 = NAME(fused)(sum3, x3, fk * NAME(load)(row + 3 * LANES));
-        }
-        NAME(store)(out + j, sum0);
-        NAME(store)(out + j + LANES, sum1);
-        NAME(store)(out + j + 2 * LANES, sum2);
-        NAME(store)(out + j + 3 * LANES, sum3);
+    size_t left = (n + LANES - 1) / LANES;
+    for (size_t j = 0, take; left > 0; left -= take, j += take * LANES) {
+        take = left == 5 ? 3 : left < 4 ? left : 4;
+        (take == 4   ? NAME(horner4)
+         : take == 3 ? NAME(horner3)
+         : take == 2 ? NAME(horner2)
+                     : NAME(horner1))(terms, f, f_step, g + j, g_stride, x + j, out + j);
     }
+}
+
+static inline V NAME(correlation)(V c)
+{
+    const double slack = 5e-7;
+    V one = NAME(splat)(1), size = NAME(absolute)(c);
+    c = NAME(select)((I)(size > one), NAME(signed_as)(one, c), c);
+    return NAME(select)((I)(size <= one + slack), c, NAME(splat)((double)NAN));
+}
+
+static double NAME(correlate)(size_t n, double inverse1, const double *inverse2, const double *q12, double *c)
+{
+    V most = { 0 }, first = NAME(splat)(inverse1);
+    double lanes[LANES], largest = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        V x = NAME(correlation)(NAME(load)(q12 + i) * first * NAME(load)(inverse2 + i));
+        most = LOOP_MAX(NAME(absolute)(x), most);
+        NAME(store)(c + i, x);
+    }
+    if (i < n) {
+        V x = { 0 }, y = { 0 };
+        memcpy(&x, q12 + i, (n - i) * sizeof *c);
+        memcpy(&y, inverse2 + i, (n - i) * sizeof *c);
+        x = NAME(correlation)(x * first * y);
+        most = LOOP_MAX(NAME(absolute)(x), most);
+        memcpy(c + i, &x, (n - i) * sizeof *c);
+    }
+    NAME(store)(lanes, most);
+    for (size_t k = 0; k < LANES; k++)
+        largest = lanes[k] > largest ? lanes[k] : largest;
+    return largest;
 }
 
 static void NAME(multiply)(size_t n, const double *a, const double *b, double *out)
@@ -391,6 +583,31 @@ static void NAME(affine)(size_t n, double c, double ca, const double *a, double 
         NAME(store)(out + i, offset + factor * NAME(load)(a + i));
     for (; i < n; i++)
         out[i] = c + ca * a[i];
+}
+
+static void NAME(affine2)(size_t n, double c, double ca, const double *a, double cb, const double *b, double *out)
+{
+    size_t i = 0;
+    V offset = NAME(splat)(c), first = NAME(splat)(ca), second = NAME(splat)(cb);
+    for (; i + LANES <= n; i += LANES)
+        NAME(store)(out + i, offset + first * NAME(load)(a + i) + second * NAME(load)(b + i));
+    for (; i < n; i++)
+        out[i] = c + ca * a[i] + cb * b[i];
+}
+
+static void NAME(products)(size_t rows, size_t columns, size_t size, const double *x, const double *turned,
+                           size_t stride, double *out)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j += LANES) {
+            V sum = { 0 };
+            for (size_t k = 0; k < size; k++)
+                sum = NAME(fused)(NAME(splat)(x[i * size + k]), NAME(load)(turned + k * stride + j), sum);
+            if (j + LANES <= columns)
+                NAME(store)(out + i * columns + j, sum);
+            else
+                memcpy(out + i * columns + j, &sum, (columns - j) * sizeof *out);
+        }
 }
 
 static void NAME(accumulate)(size_t n, double c, const double *a, const double *b, double *out)
@@ -430,8 +647,7 @@ static void NAME(gather)(size_t n, size_t fan, const int32_t *rows, double c, co
     }
 }
 
-static double NAME(correlation)(size_t n, const double *q12, const double *a, const double *b, double line,
-                                bool *beyond)
+static double NAME(off_line)(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond)
 {
     size_t i = 0;
     V most = { 0 }, limit = NAME(splat)(1 - line);
@@ -482,13 +698,18 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .gelu = NAME(gelu),
     .wave = NAME(wave),
     .exp = NAME(exp),
+    .relu_row = NAME(relu_row),
+    .erf_row = NAME(erf_row),
     .horner = NAME(horner),
     .hermite = NAME(hermite),
+    .correlate = NAME(correlate),
     .multiply = NAME(multiply),
     .affine = NAME(affine),
+    .affine2 = NAME(affine2),
+    .products = NAME(products),
     .accumulate = NAME(accumulate),
     .gather = NAME(gather),
-    .correlation = NAME(correlation),
+    .off_line = NAME(off_line),
     .largest = NAME(largest),
 };
 
@@ -500,4 +721,6 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
 #undef LOOP_TAG
 #undef LOOP_SQRT
 #undef LOOP_FMA
+#undef LOOP_MAX
+#undef LOOP_ANY
 #endif

@@ -8,33 +8,52 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TP_BLOCK = 32 }; /* pairs of one call of horner */
+enum { TP_BLOCK = 40 }; /* pairs of one call of horner, at most */
 enum { TP_LANES = 8 };  /* samples that lie side by side */
 
 typedef void tp_pairs(size_t n, const double *q11, const double *q22, const double *q12, const double *half,
                       double *first, double *second);
+/* Samples on one side of pairs, by their variances q > 0: 1 / sqrt(q), and what a row below reads. */
 typedef struct {
-    tp_pairs *relu; /* E relu relu, E step step */
-    tp_pairs *sign; /* E sign sign, nothing */
-    tp_pairs *erf;  /* E erf erf, E erf' erf' */
-    tp_pairs *gelu; /* E gelu gelu, E gelu' gelu' */
-    tp_pairs *wave; /* E sin sin, E cos cos */
-    tp_pairs *exp;  /* E exp exp, nothing */
-    /* out[j] = sum_{k < terms} f[k f_step] g[k g_stride + j] x[j]^k for TP_BLOCK values of j. */
-    void (*horner)(size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride, const double *x,
-                   double *out);
+    const double *inverse, *scale;
+} tp_side;
+/* n pairs of one sample with many: E f f and E f' f' to a few roundings of the correlation, whose largest absolute
+ * value is returned; roundings beyond 1 count as 1. Outputs are none of the inputs. */
+typedef double tp_row(size_t n, const tp_side *row, const tp_side *columns, const double *q12, double *first,
+                      double *second);
+typedef struct {
+    tp_pairs *relu;   /* E relu relu, E step step */
+    tp_pairs *sign;   /* E sign sign, nothing */
+    tp_pairs *erf;    /* E erf erf, E erf' erf' */
+    tp_pairs *gelu;   /* E gelu gelu, E gelu' gelu' */
+    tp_pairs *wave;   /* E sin sin, E cos cos */
+    tp_pairs *exp;    /* E exp exp, nothing */
+    tp_row *relu_row; /* scale: sqrt(q) */
+    tp_row *erf_row;  /* scale: sqrt(2 / (1 + 2 q)) */
+    /* out[j] = sum_{k < terms} f[k f_step] g[k g_stride + j] x[j]^k for n values of j; all arrays reach up to the next
+     * multiple of 8. */
+    void (*horner)(size_t n, size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,
+                   const double *x, double *out);
     /* One step of the Hermite functions at n points: (before, now) becomes (now, up x now - down before). */
     void (*hermite)(size_t n, double up, double down, const double *x, double *before, double *now);
+    /* c = q12 inverse1 inverse2, 1 for roundings beyond 1, NaN further on; returns the largest absolute value. */
+    double (*correlate)(size_t n, double inverse1, const double *inverse2, const double *q12, double *c);
     void (*multiply)(size_t n, const double *a, const double *b, double *out);   /* out = a b */
     void (*affine)(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */
+    /* out = c + ca a + cb b */
+    void (*affine2)(size_t n, double c, double ca, const double *a, double cb, const double *b, double *out);
+    /* out (rows, columns) = x (rows, size) times `turned` (size, stride), of which a few columns more may be read. */
+    void (*products)(size_t rows, size_t columns, size_t size, const double *x, const double *turned, size_t stride,
+                     double *out);
     /* out += c a, or c a b if b is not NULL; out is none of them. */
     void (*accumulate)(size_t n, double c, const double *a, const double *b, double *out);
     /* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: none. */
     void (*gather)(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out);
     /* The largest of |q12| a b < 1 - line, and whether there are others. */
-    double (*correlation)(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond);
+    double (*off_line)(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond);
     double (*largest)(size_t n, const double *a,
                       const double *scale); /* of |a| scale, scale >= 0; NaN does not count */
 } tp_vector;
 const tp_vector *tp_vector_get(void);
+const tp_vector *tp_vector_at(int k); /* of this machine's sets, from the best down; NULL beyond the last */
 #endif

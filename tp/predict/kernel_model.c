@@ -1,5 +1,5 @@
-/* kernel_model.c: a kernel factored once: eigenvalues, or Cholesky's factor with the two ends of the spectrum by
- * Lanczos. */
+/* kernel_model.c: a kernel factored once: eigenvectors, a band form, or Cholesky's factor with the two ends of the
+ * spectrum by Lanczos. */
 #include "tp/predict/kernel_model.h"
 
 #include "autodiff/autodiff.h"
@@ -116,11 +116,9 @@ int tp_eigenvectors(double *matrix, size_t n, double *values, ad_error *error)
     return status;
 }
 
-static int by_eigenvalues(tp_kernel_model *m, ad_error *error)
+/* What the eigenvalues say; those that rounding made negative are 0. */
+static int judge(tp_kernel_model *m, ad_error *error)
 {
-    if (!(m->values = ad_alloc(m->n, sizeof *m->values, "eigenvalues", error)) ||
-        tp_eigenvectors(m->factor, m->n, m->values, error))
-        return -1;
     m->smallest = m->values[0];
     m->largest = m->values[m->n - 1];
     if (!(m->largest > 0) || m->smallest < -rounding(m))
@@ -128,6 +126,23 @@ static int by_eigenvalues(tp_kernel_model *m, ad_error *error)
     m->condition = m->smallest > rounding(m) ? m->largest / m->smallest : (double)INFINITY;
     for (size_t i = 0; i < m->n && m->values[i] < 0; i++)
         m->values[i] = 0;
+    return 0;
+}
+
+static int by_eigenvalues(tp_kernel_model *m, ad_error *error)
+{
+    if (!(m->values = ad_alloc(m->n, sizeof *m->values, "eigenvalues", error)) ||
+        tp_eigenvectors(m->factor, m->n, m->values, error))
+        return -1;
+    return judge(m, error);
+}
+
+static int by_band(tp_kernel_model *m, ad_error *error)
+{
+    if (tp_band_reduce(m, error) || judge(m, error))
+        return -1;
+    if (m->smallest < 0)
+        tp_band_lift(m, -m->smallest);
     return 0;
 }
 
@@ -181,6 +196,8 @@ static int check_model(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_
         return -1;
     if (!(spec->ridge >= 0 && isfinite(spec->ridge)))
         return ad_fail(error, "predict: ridge %g is not from 0 up", spec->ridge);
+    if (spec->cholesky && spec->band)
+        return ad_fail(error, "predict: a kernel is factored by Cholesky or as a band, not both");
     if (!(spec->noise >= 0 && isfinite(spec->noise)))
         return ad_fail(error, "predict: noise %g is not from 0 up", spec->noise);
     return 0;
@@ -204,7 +221,7 @@ tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_m
         for (size_t i = 0; i < n; i++)
             kernel[i * n + i] += m->ridge;
         int before = ad_blas_begin(m->threads);
-        status = (spec.cholesky ? by_cholesky : by_eigenvalues)(m, error);
+        status = (spec.cholesky ? by_cholesky : spec.band ? by_band : by_eigenvalues)(m, error);
         ad_blas_end(before);
     }
     if (!status)
@@ -219,6 +236,8 @@ void tp_kernel_model_free(tp_kernel_model *model)
         return;
     ad_free(model->factor);
     ad_free(model->values);
+    ad_free(model->band);
+    ad_free(model->tau);
     ad_free(model);
 }
 
@@ -226,6 +245,8 @@ double tp_kernel_model_bytes(size_t n, const tp_kernel_model_spec *spec)
 {
     double wide = (double)n, maximum = wide < MAX_STEPS ? wide : MAX_STEPS;
     bool cholesky = spec && spec->cholesky;
+    if (spec && spec->band)
+        return tp_band_bytes(n);
     return 8 * (cholesky ? wide * (wide + maximum + 2) + maximum * (maximum + 6) : wide * (3 * wide + 8));
 }
 
@@ -248,18 +269,35 @@ void tp_model_product(const tp_kernel_model *m, const double *a, size_t columns,
     ad_blas_end(before);
 }
 
+/* out = (K + ridge) a by the band form. */
+static int band_product(const tp_kernel_model *m, const double *a, size_t columns, double *scratch, double *out,
+                        ad_error *error)
+{
+    int before = ad_blas_begin(m->threads);
+    memcpy(scratch, a, m->n * columns * sizeof *scratch);
+    int status = tp_band_turn(m, false, &(tp_vectors){ scratch, columns, false }, error);
+    if (!status) {
+        tp_band_product(m, &(tp_vectors){ scratch, columns, false }, out);
+        status = tp_band_turn(m, true, &(tp_vectors){ out, columns, false }, error);
+    }
+    ad_blas_end(before);
+    return status;
+}
+
 /* f_0 + (K + ridge - without) a. */
 static int outputs(const tp_kernel_model *m, double without, const double *a, size_t columns, const double *start,
                    double *out, ad_error *error)
 {
     double *scratch = ad_alloc(m->n * columns, sizeof *scratch, "outputs", error);
-    if (!scratch)
-        return -1;
-    tp_model_product(m, a, columns, scratch, out);
-    for (size_t i = 0; i < m->n * columns; i++)
+    int status = scratch ? 0 : -1;
+    if (!status && m->band)
+        status = band_product(m, a, columns, scratch, out, error);
+    else if (!status)
+        tp_model_product(m, a, columns, scratch, out);
+    for (size_t i = 0; i < m->n * columns && !status; i++)
         out[i] += (start ? start[i] : 0) - without * a[i];
     ad_free(scratch);
-    return 0;
+    return status;
 }
 
 int tp_outputs(const tp_kernel_model *m, const double *a, size_t columns, const double *start, double *out,

@@ -3,11 +3,29 @@
 #define LIMN_TP_PREDICT_KERNEL_MODEL_H
 #include "tp/predict.h"
 
-/* out = (K + ridge) a; all are (n, columns). */
+/* out = (K + ridge) a; all are (n, columns). Not of a band form. */
 void tp_model_product(const tp_kernel_model *model, const double *a, size_t columns, double *scratch, double *out);
 /* The eigenvalues, ascending, of a symmetric matrix (n, n), whose rows become its eigenvectors; on the threads that
  * BLAS has. */
 int tp_eigenvectors(double *matrix, size_t n, double *values, ad_error *error);
+/* ---- K = Q B Q' with B a band; on the threads that BLAS has ---- */
+/* Of the model's kernel, which its `factor` holds: the members band, tau and values; bytes that it takes. */
+int tp_band_reduce(tp_kernel_model *model, ad_error *error);
+double tp_band_bytes(size_t n);
+/* K + by, of a reduced kernel. */
+void tp_band_lift(tp_kernel_model *model, double by);
+/* Vectors along the kernel, `count` of them: the rows of (count, n), or the columns of (n, count). */
+typedef struct {
+    double *x;
+    size_t count;
+    bool rows;
+} tp_vectors;
+/* x = Q' x, or Q x back, in place. */
+int tp_band_turn(const tp_kernel_model *model, bool back, const tp_vectors *x, ad_error *error);
+/* out = B x. */
+void tp_band_product(const tp_kernel_model *model, const tp_vectors *x, double *out);
+/* out = (1 - e^(-unit B)) / B x, for unit = infinity B^-1 x. */
+int tp_band_gain(const tp_kernel_model *model, double unit, const tp_vectors *x, double *out, ad_error *error);
 /* Are all of the n * columns numbers finite? `what` names them; NULL values are. */
 int tp_check_finite(const char *what, const double *values, size_t n, size_t columns, ad_error *error);
 /* The mean of the diagonal of a kernel (n, n) of finite numbers, which must be positive. */

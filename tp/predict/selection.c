@@ -17,8 +17,18 @@ enum { MANY_RIDGES = 24 };
 
 static const double log_two_pi = 1.8378770664093453;
 
+/* The outputs of an input that the kernel tells apart. */
+static size_t block_of(const tp_selection *s)
+{
+    return s->outputs > 1 ? s->outputs : 1;
+}
+
 static int check(const tp_selection *s, size_t n, const double *y, size_t columns, int *threads, ad_error *error)
 {
+    if (n % block_of(s))
+        return ad_fail(error, "predict: a kernel of %zu rows, %zu outputs an input", n, block_of(s));
+    n /= block_of(s);
+    columns *= block_of(s);
     if (n < 2 || columns == 0 || columns > INT32_MAX / 8)
         return ad_fail(error, "predict: %zu rows with %zu targets each: at least two rows are needed to leave one out",
                        n, columns);
@@ -30,12 +40,13 @@ static int check(const tp_selection *s, size_t n, const double *y, size_t column
     return tp_check_finite("targets", y, n, columns, error) || !(*threads = ad_threads(s->threads, error)) ? -1 : 0;
 }
 
-/* The means of the columns of y (n, columns); 0 unless centred. */
+/* The means of y (n, columns) over the inputs, (block, columns); 0 unless centred. */
 static void find_means(const tp_selection *s, const double *y, size_t n, size_t columns, double *means)
 {
-    memset(means, 0, columns * sizeof *means);
+    size_t wide = columns * block_of(s), inputs = n / block_of(s);
+    memset(means, 0, wide * sizeof *means);
     for (size_t i = 0; i < n * columns && s->centre; i++)
-        means[i % columns] += y[i] / (double)n;
+        means[i % wide] += y[i] / (double)inputs;
 }
 
 /* gains[i] = 1 / (lambda_i + added), and the sum of log(lambda_i + added). False where that is not positive definite
@@ -60,19 +71,22 @@ static void fill_nan(double *values, size_t count)
 
 /* ---- leave-one-out ---- */
 typedef struct {
-    size_t n, columns, wide; /* wide: columns and one more, of ones */
+    size_t n, columns, block, wide; /* block: rows of an input; wide: columns, and one for each row of a block */
     double *vectors, *values;
-    double *squares;                  /* (n, n): of the eigenvectors' entries */
-    double *means;                    /* (columns) */
-    double *centred;                  /* (n, wide): y - m and 1 */
+    double *squares;                  /* (n, n): of the eigenvectors' entries; where a block has more than one row, they
+                                         themselves times the roots of the gains */
+    double *means;                    /* (block, columns) */
+    double *centred;                  /* (n, wide): y - m, and 1 in the column of the row's place in its block */
     double *modes, *weighed, *solved; /* (n, wide) */
-    double *gains, *diagonal;         /* (n); diagonal: of A^-1 */
+    double *gains;                    /* (n) */
+    double *diagonal;                 /* (n / block, block, block): the blocks of A^-1 */
 } loo;
 
 static int open_loo(loo *j, const double *kernel, const tp_selection *s, const double *y, ad_error *error)
 {
-    size_t n = j->n, wide = j->wide = j->columns + 1, count = n * wide;
-    j->vectors = ad_reserve(2 * n * n + 4 * count + 3 * n + wide, sizeof *j->vectors, "leave-one-out", error);
+    size_t n = j->n, block = j->block, wide = j->wide = j->columns + block, count = n * wide;
+    j->vectors =
+        ad_reserve(2 * n * n + 4 * count + (2 + block) * n + block * wide, sizeof *j->vectors, "leave-one-out", error);
     if (!j->vectors)
         return -1;
     j->squares = j->vectors + n * n;
@@ -83,22 +97,38 @@ static int open_loo(loo *j, const double *kernel, const tp_selection *s, const d
     j->values = j->solved + count;
     j->gains = j->values + n;
     j->diagonal = j->gains + n;
-    j->means = j->diagonal + n;
+    j->means = j->diagonal + n * block;
     memcpy(j->vectors, kernel, n * n * sizeof *kernel);
     if (tp_eigenvectors(j->vectors, n, j->values, error))
         return -1;
     for (size_t i = 0; i < n * n; i++)
-        j->squares[i] = j->vectors[i] * j->vectors[i];
+        j->squares[i] = j->vectors[i] * (block > 1 ? 1 : j->vectors[i]);
     find_means(s, y, n, j->columns, j->means);
     for (size_t i = 0; i < n; i++) {
         for (size_t c = 0; c < j->columns; c++)
-            j->centred[i * wide + c] = y[i * j->columns + c] - j->means[c];
-        j->centred[i * wide + j->columns] = 1;
+            j->centred[i * wide + c] = y[i * j->columns + c] - j->means[i % block * j->columns + c];
+        for (size_t c = 0; c < block; c++)
+            j->centred[i * wide + j->columns + c] = i % block == c;
     }
     int side = (int)n, columns = (int)wide;
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, side, columns, side, 1, j->vectors, side, j->centred,
                 columns, 0, j->modes, columns);
     return 0;
+}
+
+/* The blocks of A^-1. */
+static void invert_blocks(loo *j)
+{
+    int side = (int)j->n, block = (int)j->block;
+    if (block == 1) {
+        cblas_dgemv(CblasRowMajor, CblasTrans, side, side, 1, j->squares, side, j->gains, 1, 0, j->diagonal, 1);
+        return;
+    }
+    for (size_t i = 0; i < j->n * j->n; i++)
+        j->squares[i] = sqrt(j->gains[i / j->n]) * j->vectors[i];
+    for (size_t i = 0; i < j->n; i += j->block)
+        cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, block, side, 1, j->squares + i, side, 0,
+                    j->diagonal + i * j->block, block);
 }
 
 /* One ridge: solved = A^-1 (y - m, 1), diagonal; the quadratic form (y - m)' A^-1 (y - m). */
@@ -114,20 +144,42 @@ static double solve_loo(loo *j)
         }
     cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, side, columns, side, 1, j->vectors, side, j->weighed, columns,
                 0, j->solved, columns);
-    cblas_dgemv(CblasRowMajor, CblasTrans, side, side, 1, j->squares, side, j->gains, 1, 0, j->diagonal, 1);
+    invert_blocks(j);
     return form;
 }
 
-/* Without row i the mean of the centred targets is -(y_i - m) / (n - 1), as they sum to 0. */
+/* The residuals of an input's rows, (block, columns): what is in them by its block of A^-1. */
+static void solve_block(const loo *j, double *inverse, double *residuals)
+{
+    lapack_int block = (lapack_int)j->block, columns = (lapack_int)j->columns;
+    if (block == 1) {
+        for (size_t c = 0; c < j->columns; c++)
+            residuals[c] /= *inverse;
+    } else if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', block, inverse, block) != 0) {
+        fill_nan(residuals, j->block * j->columns);
+    } else {
+        for (int turn = 0; turn < 2; turn++)
+            cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, turn ? CblasNoTrans : CblasTrans, CblasNonUnit, block,
+                        columns, 1, inverse, block, residuals, columns);
+    }
+}
+
+/* Without an input the mean of the centred targets is -(y_i - m) / (inputs - 1), as they sum to 0. */
 static void leave_out_each(const loo *j, bool centre, const double *y, double *out)
 {
-    for (size_t i = 0; i < j->n; i++)
-        for (size_t c = 0; c < j->columns; c++) {
-            const double *solved = j->solved + i * j->wide;
-            double mean = centre ? -j->centred[i * j->wide + c] / (double)(j->n - 1) : 0;
-            double residual = (solved[c] - mean * solved[j->columns]) / j->diagonal[i];
-            out[i * j->columns + c] = y[i * j->columns + c] - residual;
+    size_t columns = j->columns, inputs = j->n / j->block;
+    for (size_t first = 0; first < j->n; first += j->block) {
+        double *at = out + first * columns;
+        for (size_t i = 0; i < j->block * columns; i++) {
+            const double *solved = j->solved + (first + i / columns) * j->wide;
+            at[i] = solved[i % columns];
+            for (size_t o = 0; o < j->block && centre; o++)
+                at[i] += j->centred[(first + o) * j->wide + i % columns] / (double)(inputs - 1) * solved[columns + o];
         }
+        solve_block(j, j->diagonal + first * j->block, at);
+        for (size_t i = 0; i < j->block * columns; i++)
+            at[i] = y[first * columns + i] - at[i];
+    }
 }
 
 int tp_leave_one_out(const double *kernel, size_t n, const tp_selection *s, const double *y, size_t columns,
@@ -135,7 +187,7 @@ int tp_leave_one_out(const double *kernel, size_t n, const tp_selection *s, cons
 {
     double diagonal, determinant;
     int threads;
-    loo j = { .n = n, .columns = columns };
+    loo j = { .n = n, .columns = columns, .block = block_of(s) };
     if (check(s, n, y, columns, &threads, error) || tp_check_kernel(kernel, n, &diagonal, error))
         return -1;
     int before = ad_blas_begin(threads), status = open_loo(&j, kernel, s, y, error);
@@ -166,15 +218,15 @@ typedef struct {
     double diagonal;
     double *kernel, *cross;           /* (kept, kept), (out, kept) */
     double *factor, *values, *gains;  /* (kept, kept), (kept), (kept) */
-    double *means, *centred, *solved; /* (columns), (kept, columns) */
+    double *means, *centred, *solved; /* (block, columns), (kept, columns) */
     double *modes, *found, *work;     /* (kept, columns), (out, columns), (3 kept) */
     lapack_int *i_work;               /* (kept) */
 } fold_job;
 
 static int open_fold(fold_job *j, const double *kernel, const double *y, ad_error *error)
 {
-    size_t kept = j->kept, out = j->out, count = kept * j->columns;
-    j->kernel = ad_reserve(2 * kept * kept + out * kept + 5 * kept + 3 * count + (out + 1) * j->columns,
+    size_t kept = j->kept, out = j->out, count = kept * j->columns, wide = j->columns * block_of(j->spec);
+    j->kernel = ad_reserve(2 * kept * kept + out * kept + 5 * kept + 3 * count + out * j->columns + wide,
                            sizeof *j->kernel, "a fold", error);
     j->i_work = ad_alloc(kept, sizeof *j->i_work, "a fold", error);
     if (!j->kernel || !j->i_work)
@@ -188,7 +240,7 @@ static int open_fold(fold_job *j, const double *kernel, const double *y, ad_erro
     j->solved = j->centred + count;
     j->modes = j->solved + count;
     j->means = j->modes + count;
-    j->found = j->means + j->columns;
+    j->found = j->means + wide;
     for (size_t a = 0; a < j->n; a++)
         for (size_t b = 0; b < kept; b++)
             (a < kept ? j->kernel + a * kept : j->cross + (a - kept) * kept)[b] =
@@ -197,7 +249,7 @@ static int open_fold(fold_job *j, const double *kernel, const double *y, ad_erro
         memcpy(j->centred + i * j->columns, y + j->rows[i] * j->columns, j->columns * sizeof *y);
     find_means(j->spec, j->centred, kept, j->columns, j->means);
     for (size_t i = 0; i < count; i++)
-        j->centred[i] -= j->means[i % j->columns];
+        j->centred[i] -= j->means[i % wide];
     return tp_check_kernel(j->kernel, kept, &j->diagonal, error);
 }
 
@@ -258,9 +310,34 @@ static int solve_fold(fold_job *j, double *out, ad_error *error)
                         0, j->found, wide);
         else
             fill_nan(j->found, j->out * j->columns);
-        for (size_t i = 0; i < j->out; i++)
+        for (size_t i = 0; i < j->out; i++) {
+            size_t row = j->rows[j->kept + i];
+            const double *mean = j->means + row % block_of(j->spec) * j->columns;
             for (size_t c = 0; c < j->columns; c++)
-                out[j->rows[j->kept + i] * j->columns + c] = j->means[c] + j->found[i * j->columns + c];
+                out[row * j->columns + c] = mean[c] + j->found[i * j->columns + c];
+        }
+    }
+    return 0;
+}
+
+/* Rows that are kept, and the others behind them. */
+static int part_rows(fold_job *j, const double *kernel, const size_t *folds, size_t fold, ad_error *error)
+{
+    size_t n = j->n, block = block_of(j->spec);
+    for (size_t i = 0; i < n; i++) {
+        j->kept += folds[i] != fold;
+        if (folds[i] != folds[i - i % block])
+            return ad_fail(error, "predict: row %zu is not in the fold of its input's other outputs", i);
+    }
+    for (size_t i = 0, kept = 0; i < n; i++)
+        j->rows[folds[i] != fold ? kept++ : j->kept + j->out++] = i;
+    if (!j->kept || !j->out)
+        return ad_fail(error, "predict: fold %zu has %zu of %zu rows", fold, j->out, n);
+    for (size_t i = 0; i < n * j->kept; i++) {
+        size_t row = j->rows[i / j->kept], column = j->rows[i % j->kept];
+        if (!isfinite(kernel[row * n + column]))
+            return ad_fail(error, "predict: the kernel of inputs %zu and %zu (counted from 0) is %g", row, column,
+                           kernel[row * n + column]);
     }
     return 0;
 }
@@ -268,19 +345,13 @@ static int solve_fold(fold_job *j, double *out, ad_error *error)
 int tp_leave_fold_out(const double *kernel, size_t n, const tp_selection *s, const double *y, size_t columns,
                       const size_t *folds, size_t fold, double *out, ad_error *error)
 {
-    double diagonal;
     int threads;
-    if (check(s, n, y, columns, &threads, error) || tp_check_kernel(kernel, n, &diagonal, error))
+    if (check(s, n, y, columns, &threads, error))
         return -1;
     fold_job j = { .spec = s, .n = n, .columns = columns };
     if (!(j.rows = ad_alloc(n, sizeof *j.rows, "a fold", error)))
         return -1;
-    for (size_t i = 0; i < n; i++)
-        j.kept += folds[i] != fold;
-    for (size_t i = 0, kept = 0; i < n; i++)
-        j.rows[folds[i] != fold ? kept++ : j.kept + j.out++] = i;
-    int status = j.kept && j.out ? 0 : ad_fail(error, "predict: fold %zu has %zu of %zu rows", fold, j.out, n);
-    int before = ad_blas_begin(threads);
+    int status = part_rows(&j, kernel, folds, fold, error), before = ad_blas_begin(threads);
     if (!status)
         status = open_fold(&j, kernel, y, error);
     if (!status)

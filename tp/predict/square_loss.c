@@ -90,6 +90,10 @@ static double gain(const tp_training *t, double lambda, double time)
 static int check_limit(const tp_kernel_model *m, const tp_training *t, size_t columns, double time, ad_error *error)
 {
     double maximum = tp_maximum_stable_rate(m, t, columns);
+    if (m->band && t->motion != TP_GRADIENT_FLOW)
+        return ad_fail(error,
+                       "predict: descent and momentum need the kernel's eigenvectors, a band form is for gradient "
+                       "flow alone");
     if (isfinite(time))
         return m->values ? 0
                          : ad_fail(error,
@@ -105,6 +109,33 @@ static int check_limit(const tp_kernel_model *m, const tp_training *t, size_t co
 }
 
 /* ---- coefficients ---- */
+/* What tp_band_gain takes for a time. */
+static double unit_of(const tp_training *t, double time)
+{
+    return t->rate / t->divisor * time;
+}
+
+/* The same by the band form. */
+static int solve_by_band(const tp_kernel_model *m, const tp_training *t, const double *residual, size_t columns,
+                         const double *times, size_t n_times, double *out, ad_error *error)
+{
+    size_t count = m->n * columns;
+    double *turned = ad_alloc(count, sizeof *turned, "the modes of training", error);
+    int before = ad_blas_begin(m->threads);
+    if (turned)
+        memcpy(turned, residual, count * sizeof *turned);
+    tp_vectors sides = { turned, columns, false };
+    int status = turned ? tp_band_turn(m, false, &sides, error) : -1;
+    for (size_t k = 0; k < n_times && !status; k++, out += count) {
+        status = tp_band_gain(m, unit_of(t, times[k]), &sides, out, error);
+        if (!status)
+            status = tp_band_turn(m, true, &(tp_vectors){ out, columns, false }, error);
+    }
+    ad_blas_end(before);
+    ad_free(turned);
+    return status;
+}
+
 /* a_t = E' gain(lambda) E (y - f_0); by Cholesky U^-1 U'^-1 (y - f_0). */
 static int solve_square(const tp_kernel_model *m, const tp_training *t, const double *residual, size_t columns,
                         const double *times, size_t n_times, double *out, ad_error *error)
@@ -112,6 +143,8 @@ static int solve_square(const tp_kernel_model *m, const tp_training *t, const do
     int n = (int)m->n, wide = (int)columns;
     size_t count = m->n * columns;
     double *modes = NULL, *weighed = NULL;
+    if (m->band)
+        return solve_by_band(m, t, residual, columns, times, n_times, out, error);
     if (m->values && (!(modes = ad_alloc(2 * count, sizeof *modes, "the modes of training", error))))
         return -1;
     weighed = modes ? modes + count : NULL;
@@ -146,6 +179,8 @@ int tp_coefficients(const tp_kernel_model *m, const tp_training *given, const do
     size_t count = m->n * columns;
     if (columns == 0 || columns > INT32_MAX / 8 || (m->outputs > 1 && columns > 1))
         return ad_fail(error, "predict: %zu columns of targets", columns);
+    if (m->band && t.loss == NN_CROSS_ENTROPY)
+        return ad_fail(error, "predict: the cross-entropy takes eigenvalues or Cholesky's factor, no band form");
     if (tp_training_settle(m, &t, columns, error) || tp_check_finite("targets", y, m->n, columns, error) ||
         tp_check_finite("outputs at the start", start, m->n, columns, error))
         return -1;
@@ -200,16 +235,25 @@ static void turn(const tp_kernel_model *m, const double *x, size_t rows, bool ba
                 0, out, n);
 }
 
-/* The readout alone: out -= cross (1 - q^2) / lambda cross', with (1 - q^2) / lambda = gain (2 - lambda gain). */
-static void reduce_own(const tp_kernel_model *m, const tp_training *t, double time, const double *cross, size_t rows,
-                       bool diagonal, double *modes, double *weighed, double *out)
+/* The readout alone: out -= cross (1 - q^2) / lambda cross', with (1 - q^2) / lambda = gain (2 - lambda gain), which
+ * flow has at twice the time. */
+static int reduce_own(const tp_kernel_model *m, const tp_training *t, double time, const double *cross, size_t rows,
+                      bool diagonal, double *modes, double *weighed, double *out, ad_error *error)
 {
+    if (m->band) {
+        memcpy(modes, cross, rows * m->n * sizeof *modes);
+        tp_vectors sides = { modes, rows, true };
+        if (tp_band_turn(m, false, &sides, error) || tp_band_gain(m, 2 * unit_of(t, time), &sides, weighed, error))
+            return -1;
+        add_products(rows, m->n, -1, weighed, modes, diagonal, out);
+        return 0;
+    }
     if (!m->values) {
         memcpy(modes, cross, rows * m->n * sizeof *modes);
         cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, (int)rows, (int)m->n, 1,
                     m->factor, (int)m->n, modes, (int)m->n); /* cross U^-1 */
         add_products(rows, m->n, -1, modes, modes, diagonal, out);
-        return;
+        return 0;
     }
     turn(m, cross, rows, false, modes);
     for (size_t k = 0; k < m->n; k++) {
@@ -218,18 +262,25 @@ static void reduce_own(const tp_kernel_model *m, const tp_training *t, double ti
             weighed[i * m->n + k] = w * modes[i * m->n + k];
     }
     add_products(rows, m->n, -1, weighed, modes, diagonal, out);
+    return 0;
 }
 
 /* A = cross (1 - q) / lambda into a; scratch is of the same size. */
-static void smooth(const tp_kernel_model *m, const tp_training *t, double time, const double *cross, size_t rows,
-                   double *a, double *scratch)
+static int smooth(const tp_kernel_model *m, const tp_training *t, double time, const double *cross, size_t rows,
+                  double *a, double *scratch, ad_error *error)
 {
+    if (m->band) {
+        memcpy(scratch, cross, rows * m->n * sizeof *scratch);
+        tp_vectors sides = { scratch, rows, true };
+        return tp_band_turn(m, false, &sides, error) || tp_band_gain(m, unit_of(t, time), &sides, a, error) ||
+               tp_band_turn(m, true, &(tp_vectors){ a, rows, true }, error);
+    }
     if (!m->values) {
         memcpy(a, cross, rows * m->n * sizeof *a);
         for (int k = 0; k < 2; k++)
             cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, k ? CblasTrans : CblasNoTrans, CblasNonUnit, (int)rows,
                         (int)m->n, 1, m->factor, (int)m->n, a, (int)m->n);
-        return;
+        return 0;
     }
     turn(m, cross, rows, false, scratch);
     for (size_t k = 0; k < m->n; k++) {
@@ -238,6 +289,7 @@ static void smooth(const tp_kernel_model *m, const tp_training *t, double time, 
             scratch[i * m->n + k] *= g;
     }
     turn(m, scratch, rows, true, a);
+    return 0;
 }
 
 int tp_covariance(const tp_kernel_model *m, const tp_training *given, size_t columns, double time, const double *cross,
@@ -254,12 +306,11 @@ int tp_covariance(const tp_kernel_model *m, const tp_training *given, size_t col
     if (!a)
         return -1;
     double *scratch = a + size;
-    int n = (int)m->n, before = ad_blas_begin(m->threads);
+    int n = (int)m->n, before = ad_blas_begin(m->threads), status;
     memcpy(out, prior->test, (prior->diagonal ? rows : rows * rows) * sizeof *out);
     if (!prior->train) {
-        reduce_own(m, &t, time, cross, rows, prior->diagonal, a, scratch, out);
-    } else {
-        smooth(m, &t, time, cross, rows, a, scratch);
+        status = reduce_own(m, &t, time, cross, rows, prior->diagonal, a, scratch, out, error);
+    } else if (!(status = smooth(m, &t, time, cross, rows, a, scratch, error))) {
         cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)rows, n, 1, prior->train, n, a, n, 0, scratch, n);
         for (size_t i = 0; i < size; i++) /* A C A' - A C' - C' A' = A (A C - C')' - C' A' */
             scratch[i] -= prior->cross[i];
@@ -268,6 +319,8 @@ int tp_covariance(const tp_kernel_model *m, const tp_training *given, size_t col
     }
     ad_blas_end(before);
     ad_free(a);
+    if (status)
+        return -1;
     for (size_t i = 0; i < (prior->diagonal ? rows : rows * rows); i++)
         if (!isfinite(out[i]))
             return ad_fail(error,

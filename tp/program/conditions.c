@@ -67,7 +67,7 @@ static int check_averages(const tp_program *program, tp_checks *checks, ad_error
                 snprintf(checks->text[1], sizeof checks->text[1],
                          "%s:%d: %s averages over the width in place of a readout "
                          "whose mean is zero",
-                         node->where.file, node->where.line, ad_op_name(node->op));
+                         node->where.file, node->where.line, tp_node_name(node));
         }
     }
     ad_free(reached);
@@ -186,14 +186,14 @@ int tp_check_growth(const tp_program *program, char *text, size_t size, ad_error
         }
         if (problem) {
             found = 1;
-            snprintf(text, size, "%s at %s:%d: %s", ad_op_name(node->op), node->where.file, node->where.line, problem);
+            snprintf(text, size, "%s at %s:%d: %s", tp_node_name(node), node->where.file, node->where.line, problem);
         }
     }
     if (all && !found && fastest < 0)
         snprintf(text, size, "polynomial at most");
     else if (all && !found)
         ad_snprintf(text, size, "exp(C |z|^%.3g) at most, by %s at %s:%d", order,
-                    ad_op_name(ad_node_of(graph, fastest)->op), ad_node_of(graph, fastest)->where.file,
+                    tp_node_name(ad_node_of(graph, fastest)), ad_node_of(graph, fastest)->where.file,
                     ad_node_of(graph, fastest)->where.line);
     bool made = all != NULL;
     ad_free(all);

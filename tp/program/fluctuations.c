@@ -142,13 +142,13 @@ static int random_operand(const ad_node *node, const order *orders, const bool *
     return -1;
 }
 
-/* What a user calls the number: a parameter by its name, else the op. */
+/* What a user calls the number that is maybe renamed. */
 static const char *name_of(const tp_program *program, int id)
 {
     const ad_node *node = ad_node_of(program->graph, id);
     while (!node->name && (node->op == AD_SCALE || node->op == AD_EXPAND || node->op == AD_RELABEL))
         node = ad_node_of(program->graph, node->in[0]);
-    return node->name ? node->name : ad_op_name(node->op);
+    return tp_node_name(node);
 }
 
 static int refuse_node(const tp_program *program, int id, int random, double spread, ad_error *error)
@@ -161,7 +161,7 @@ static int refuse_node(const tp_program *program, int id, int random, double spr
         error,
         "%s:%d: %s: it meets a number whose fluctuations, of %s, do not vanish: %s of line %d, the same for all "
         "coordinates, no vector over a width",
-        node->where.file, node->where.line, ad_op_name(node->op), power, name_of(program, random), from->where.line);
+        node->where.file, node->where.line, tp_node_name(node), power, name_of(program, random), from->where.line);
 }
 
 int tp_check_fluctuations(const tp_program *program, tp_kernel_kind which, ad_error *error)

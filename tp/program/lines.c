@@ -331,6 +331,13 @@ static bool is_alias(ad_op op)
            op == AD_SCALE;
 }
 
+/* A function written as one, rsqrt(...). */
+static bool is_call(const ad_graph *graph, int id)
+{
+    ad_op op = ad_node_of(graph, id)->op;
+    return ad_is_unary(op) && !is_alias(op);
+}
+
 static int real_node(const ad_graph *graph, int id)
 {
     while (is_alias(ad_node_of(graph, id)->op))
@@ -384,12 +391,12 @@ static void write_all(tp_writer *w)
             continue;
         write_node(w, id);
         tp_line_term *t = &w->terms[id];
-        bool many = w->uses[id] > 1 && t->level < ATOM_LEVEL, function = ad_is_unary(ad_node_of(w->graph, id)->op);
+        bool many = w->uses[id] > 1 && t->level < ATOM_LEVEL, function = is_call(w->graph, id);
         bool wanted = w->force[id] || many || (function && w->uses[id] > 1) || strlen(t->text) > LONGEST;
         if ((t->type == G_VAR || t->type == H_VAR) && wanted && !is_alias(ad_node_of(w->graph, id)->op))
             tp_name_term(w, id, t, named_rule(t));
-        else if (t->type == SCALAR && p->learns[id] && tp_is_average(w->graph, id) && id != p->output.id &&
-                 w->uses[id] > 1)
+        else if (t->type == SCALAR && p->learns[id] && (tp_is_average(w->graph, id) || is_call(w->graph, id)) &&
+                 id != p->output.id && w->uses[id] > 1)
             tp_name_term(w, id, t, TP_MOMENT);
         if (id == p->output.id)
             tp_add_line(w, TP_OUTPUT, id, "f", tp_whole_text(w, t, SUM_LEVEL), "");

@@ -16,6 +16,11 @@ const char *tp_writer_text(tp_writer *w, const char *format, ...)
     return kept ? kept : "";
 }
 
+const char *tp_node_name(const ad_node *node)
+{
+    return node->name ? node->name : ad_op_name(node->op);
+}
+
 /* ---- factors ---- */
 bool tp_is_near(double a, double b)
 {

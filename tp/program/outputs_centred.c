@@ -113,7 +113,7 @@ bool tp_outputs_centred(const tp_program *program, char *text, size_t size)
         if (wanted[id] && !follow(program, ad_node_of(program->graph, id), wanted, &of, reached)) {
             const ad_node *node = ad_node_of(program->graph, id);
             centred = false;
-            snprintf(text, size, "%s:%d: %s", tp_short_file(node->where.file), node->where.line, ad_op_name(node->op));
+            snprintf(text, size, "%s:%d: %s", tp_short_file(node->where.file), node->where.line, tp_node_name(node));
         }
     if (!wanted || !reached)
         snprintf(text, size, "out of memory");

@@ -7,6 +7,8 @@
 typedef enum { TP_INPUT, TP_TRSP, TP_MATMUL, TP_LINCOMB, TP_NONLIN, TP_MOMENT, TP_OUTPUT, TP_WIDTH } tp_rule;
 enum { TP_RULES = TP_WIDTH + 1 };
 const char *tp_rule_name(tp_rule);
+/* What a message calls a node: a parameter or an input by the name that the user gave it, else the op. */
+const char *tp_node_name(const ad_node *node);
 
 /* One line of the program. The texts are UTF-8 (or LaTeX) and live in an arena. */
 typedef struct {
@@ -60,6 +62,8 @@ static inline bool tp_is_width(const ad_graph *graph, ad_axis axis)
     return axis.id && ad_axis_kind(graph, axis) == AD_WIDTH;
 }
 int tp_count_widths(const ad_graph *, const ad_shape *);
+/* size(axis)^p, into c n^power */
+void tp_times_axis(const ad_graph *graph, ad_axis axis, double p, double *c, double *power);
 /* A parameter under renamings, and the names of its axes as the node has them; -1 if the node is none. */
 int tp_peel(const ad_graph *, int node, ad_shape *names);
 /* A program's `widths` and `params` of the nodes from `from` up to `to`; those before are there. */
@@ -90,6 +94,9 @@ int tp_view_of(const tp_program *, const ad_var *vectors, int n, tp_program *vie
 bool tp_is_average(const ad_graph *, int node);
 /* The lines of the program as text of a style; NULL with an error. */
 const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, ad_error *error);
+/* The line of the forward pass that defines the vector (batch, width) of that name in the paper's notation; NULL with an
+ * error that lists the names. */
+const tp_line *tp_line_named(const tp_program *, ad_arena *, const char *name, ad_error *error);
 /* The lines alone, in the paper's notation or as LaTeX. */
 void tp_print_lines(const tp_line *lines, int n, FILE *stream, tp_style style);
 /* The lines as a JSON array; NULL when memory is out. */

@@ -11,7 +11,7 @@
 static int refuse(const tp_program *program, int id, ad_error *error, const char *reason)
 {
     const ad_node *node = ad_node_of(program->graph, id);
-    return ad_fail(error, "%s:%d: %s: %s", node->where.file, node->where.line, ad_op_name(node->op), reason);
+    return ad_fail(error, "%s:%d: %s: %s", node->where.file, node->where.line, tp_node_name(node), reason);
 }
 
 static const ad_shape *shape_of(const ad_graph *graph, int id)

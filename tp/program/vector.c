@@ -35,15 +35,12 @@ static int take_line(const tp_program *program, const tp_line *line, ad_var *vec
     return nn_growth_end(net, before, "program", error);
 }
 
-int tp_vector_named(const tp_program *program, const char *name, ad_var *vector, ad_error *error)
+const tp_line *tp_line_named(const tp_program *program, ad_arena *arena, const char *name, ad_error *error)
 {
     int n = 0, n_names = 0;
     char list[300] = "";
-    ad_arena *arena = program ? ad_arena_new(error) : NULL;
-    if (!program)
-        return ad_fail(error, "vector: no program (NULL)");
     const char **names = NULL, *closest = NULL;
-    const tp_line *lines = arena ? tp_lines(program, arena, TP_PAPER, &n, error) : NULL, *found = NULL;
+    const tp_line *lines = tp_lines(program, arena, TP_PAPER, &n, error);
     if (lines && !(names = ad_arena_alloc(arena, (size_t)n + 1, sizeof *names)))
         ad_fail(error, "vector: out of memory");
     for (int k = 0; k < n && names; k++) {
@@ -53,14 +50,23 @@ int tp_vector_named(const tp_program *program, const char *name, ad_var *vector,
         snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", lines[k].name);
         names[n_names++] = lines[k].name;
         if (strcmp(lines[k].name, name) == 0)
-            found = &lines[k];
+            return &lines[k];
     }
-    int status = found ? take_line(program, found, vector, error) : -1;
-    if (names && !found) {
+    if (names) {
         closest = ad_closest(name, names);
         ad_fail(error, "no vector of the program is called %.40s%s%s%s: its vectors over the batch are %s", name,
                 closest ? " (did you mean " : "", closest ? closest : "", closest ? "?)" : "", *list ? list : "none");
     }
+    return NULL;
+}
+
+int tp_vector_named(const tp_program *program, const char *name, ad_var *vector, ad_error *error)
+{
+    if (!program)
+        return ad_fail(error, "vector: no program (NULL)");
+    ad_arena *arena = ad_arena_new(error);
+    const tp_line *line = arena ? tp_line_named(program, arena, name, error) : NULL;
+    int status = line ? take_line(program, line, vector, error) : -1;
     ad_arena_free(arena);
     return status;
 }

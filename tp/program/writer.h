@@ -61,8 +61,6 @@ void tp_name_term(tp_writer *w, int id, tp_line_term *t, tp_rule rule);
  * one. */
 const char *tp_place_text(tp_writer *w, int id, int *below);
 
-/* size(axis)^p, into c n^power */
-void tp_times_axis(const ad_graph *graph, ad_axis axis, double p, double *c, double *power);
 /* Fills in `number` and `alike`, before the first parameter is written. */
 void tp_count_parameters(tp_writer *w);
 /* The parameter is factor * (its variable): an A-var N(0, sigma^2 / n), else a G-var with variance of order one. */

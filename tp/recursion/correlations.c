@@ -6,10 +6,15 @@
 
 static const double near_one = 1 - TP_NEAR;
 
+bool tp_holds_own(const tp_solver *s, const tp_tile *t)
+{
+    return s->same && t->row0 < t->column0 + t->columns && t->column0 < t->row0 + t->rows;
+}
+
 void tp_find_near(const tp_solver *s, const tp_quantity *q, tp_tile *t, const double *cov)
 {
-    const double *down = s->errors.inverse[t->set[0]][q->var_a] + t->row0;
-    const double *across = s->errors.inverse[t->set[1]][q->var_b] + t->column0;
+    const double *down = s->errors.scales[t->set[0]][q->var_a].inverse + t->row0;
+    const double *across = s->errors.scales[t->set[1]][q->var_b].inverse + t->column0;
     t->now.most = 0;
     t->now.has_near = false;
     for (size_t i = 0; i < t->rows; i++) {

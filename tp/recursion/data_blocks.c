@@ -17,6 +17,19 @@ static int find_block(tp_solver *s, int node, int from, ad_axis axis)
     return s->n_blocks++;
 }
 
+enum { SMALL = 16 }; /* sizes of which products do not earn a BLAS's packing */
+
+static int turn_block(const tp_solver *s, tp_data_block *b, int set)
+{
+    size_t rows = s->rows[set];
+    b->stride[set] = rows + TP_MORE;
+    b->turned[set] = ad_alloc(b->size * b->stride[set], sizeof(double), "the limit's inputs", s->error);
+    for (size_t i = 0; i < rows && b->turned[set]; i++)
+        for (size_t k = 0; k < b->size; k++)
+            b->turned[set][k * b->stride[set] + i] = b->rows[set][i * b->size + k];
+    return b->turned[set] ? 0 : -1;
+}
+
 /* Copies (rows, size) at the block's fixed axes out of its node's values. */
 static int fill_block(const tp_solver *s, tp_data_block *b, int set, const double *values, const ad_sizes *sizes)
 {
@@ -25,7 +38,7 @@ static int fill_block(const tp_solver *s, tp_data_block *b, int set, const doubl
         return -1;
     tp_data_rows(s->algebra.graph, b->node, tp_point_at(&s->algebra, b->from), b->axis, sizes, values, s->rows[set],
                  b->size, b->rows[set]);
-    return 0;
+    return b->size > SMALL ? 0 : turn_block(s, b, set);
 }
 
 /* Where a node stands among n of them; n if it does not. */
@@ -85,6 +98,8 @@ int tp_fill_blocks(tp_solver *s)
 void tp_free_blocks(tp_solver *s)
 {
     for (int i = 0; i < s->n_blocks; i++)
-        for (int set = 0; set < 2; set++)
+        for (int set = 0; set < 2; set++) {
             ad_free(s->blocks[i].rows[set]);
+            ad_free(s->blocks[i].turned[set]);
+        }
 }

@@ -12,6 +12,7 @@
 
 static const double unit = 0x1p-53;   /* one rounding */
 static const double closed_units = 8; /* roundings of a closed form */
+static const double row_units = 4;    /* of a correlation in rows */
 
 /* ---- at (i, i) ---- */
 /* What this one reads of values at (i, i) by their errors relative to themselves. */
@@ -49,7 +50,7 @@ int tp_errors_begin(tp_solver *s)
     for (int set = 0; set < (s->same ? 1 : 2); set++) {
         there = there && (e->single[set] = ad_arena_alloc(arena, n, sizeof(double)));
         there = there && (e->relative[set] = ad_arena_alloc(arena, n, sizeof(double)));
-        there = there && (e->inverse[set] = ad_arena_alloc(arena, n, sizeof(double *)));
+        there = there && (e->scales[set] = ad_arena_alloc(arena, n, sizeof(tp_scales)));
         for (int side = 0; side < 2; side++) {
             there = there && (e->ratio[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
             there = there && (e->stated[set][side] = ad_arena_alloc(arena, n, sizeof(double)));
@@ -61,7 +62,7 @@ int tp_errors_begin(tp_solver *s)
     if (s->same) {
         e->single[1] = e->single[0];
         e->relative[1] = e->relative[0];
-        e->inverse[1] = e->inverse[0];
+        e->scales[1] = e->scales[0];
         for (int side = 0; side < 2; side++) {
             e->ratio[1][side] = e->ratio[0][side];
             e->stated[1][side] = e->stated[0][side];
@@ -321,18 +322,27 @@ double tp_local_error(const tp_solver *s, int id, const tp_tile *t)
                             largest_of(s->single[t->set[1]][q->var_b] + t->column0, columns));
 }
 
-/* 1 / sqrt of a variance, for correlations. */
-static int find_inverse(tp_solver *s, int variance, int set)
+/* Of a variance, for correlations. */
+static int find_scales(tp_solver *s, int variance, int set)
 {
     const double *v = s->single[set][variance];
-    double **inverse = &s->errors.inverse[set][variance];
-    if (*inverse)
+    tp_scales *scales = &s->errors.scales[set][variance];
+    size_t rows = s->rows[set];
+    if (scales->inverse)
         return 0;
-    *inverse = ad_arena_alloc(s->algebra.arena, s->rows[set], sizeof **inverse);
-    if (!*inverse)
+    scales->inverse = ad_arena_alloc(s->algebra.arena, 3 * rows, sizeof(double));
+    if (!scales->inverse)
         return ad_fail(s->error, "out of memory for correlations");
-    for (size_t i = 0; i < s->rows[set]; i++)
-        (*inverse)[i] = v[i] > 0 ? 1 / sqrt(v[i]) : 0;
+    scales->root = scales->inverse + rows;
+    scales->erf = scales->root + rows;
+    scales->positive = true;
+    for (size_t i = 0; i < rows; i++) {
+        bool some = v[i] > 0;
+        scales->root[i] = some ? sqrt(v[i]) : 0;
+        scales->inverse[i] = some ? 1 / scales->root[i] : 0;
+        scales->erf[i] = sqrt(2 / (1 + 2 * v[i]));
+        scales->positive = scales->positive && some;
+    }
     return 0;
 }
 
@@ -348,7 +358,7 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
     if (tp_find_kinks(s, q->fn_a, set) || tp_find_kinks(s, q->fn_b, set) ||
         (s->plans[id]->by == TP_BY_SERIES && tp_plan_series(s, id, set, set)))
         return -1;
-    if (find_inverse(s, q->var_a, set) || find_inverse(s, q->var_b, set))
+    if (find_scales(s, q->var_a, set) || find_scales(s, q->var_b, set))
         return -1;
     of[0][id] = tp_find_profile(s, q->fn_a, q->var_a, set, line && q->fn_a == q->fn_b ? value : NULL);
     of[1][id] = of[0][id] ? tp_find_profile(s, q->fn_b, q->var_b, set, NULL) : NULL;
@@ -372,7 +382,7 @@ static int expect_alone(tp_solver *s, int id, int set, const tp_tile *t, double 
     }
     double most = 0;
     const double *cov = s->single[set][q->b];
-    const double *inverse[2] = { s->errors.inverse[set][q->var_a], s->errors.inverse[set][q->var_b] };
+    const double *inverse[2] = { s->errors.scales[set][q->var_a].inverse, s->errors.scales[set][q->var_b].inverse };
     for (size_t i = 0; i < rows; i++) {
         double c = fabs(cov[i]) * inverse[0][i] * inverse[1][i];
         most = c > most ? c : most;
@@ -503,6 +513,8 @@ static double expect_bound(const tp_solver *s, int id, const tp_tile *t, double 
     if (f->parity * g->parity == -1)
         return 0;
     double off = e * s->errors.reach[t->set[0]][0][id] * s->errors.reach[t->set[1]][1][id];
+    if (s->plans[id]->row && !t->pair)
+        off += row_units * unit;
     return tp_local_error(s, id, t) + passed_error(s, id, t->set[0], t->set[1], off, near ? 1 : t->now.most);
 }
 

@@ -1,17 +1,12 @@
-/* evaluate.c: a kernel's recursion in numbers: over tiles of sample pairs, the program as the inner loop.
- *
- * Variances are quantities at (i, i): they are computed first, for each sample of either set. Then every tile of pairs
- * is filled quantity by quantity, threads taking tiles. Where a tile holds a sample against itself, the kernel is the
- * value found along with the variances, so that the diagonal is exact. */
+/* evaluate.c: a kernel's recursion in numbers. Variances are quantities at (i, i): they are computed first, for each
+ * sample of either set; then tiles.c fills all pairs. Where a pair is a sample against itself, the kernel is the value
+ * found along with the variances, so that the diagonal is exact. */
 #include "autodiff/base/base.h"
 #include "tp/gauss/gauss.h"
 #include "tp/recursion/solver.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { TILE = 64, MIN_TILE = 16, CACHE = 512 * 1024 };
-enum { AHEAD = 4 }; /* quantities of a long program do not stay in the cache */
 
 /* ---- what is needed ---- */
 /* The scalars in the functions of an expectation: how many, TP_MAX_SCALARS of either at most. */
@@ -217,14 +212,16 @@ static bool is_zero(const double *x, size_t n)
 }
 
 /* Is E f(u)^2 0 where u is, and only there? So of f(a x) = a^d f(x), d > 0, and of what is linear near 0. */
-static bool vanishes_with(const tp_solver *s, int id)
+static bool vanishes_with(const tp_solver *s, int id, int set, size_t row)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     if (q->fn_a != q->fn_b)
         return false;
     bool scales = tp_fn_degree(&s->algebra, q->fn_a) > 0;
     double near = scales ? 1 : 1e-100, at[2] = { near, -near }, y[2];
-    tp_evaluate(&s->plans[id]->f->u, 2, at, y);
+    tp_fn_context context;
+    tp_univariate f = tp_function_at(s, q->fn_a, set, row, &context);
+    tp_evaluate(&f, 2, at, y);
     double size = fmax(fabs(y[0]), fabs(y[1]));
     return scales ? size > 0 : size > 1e-110 && size < 1e-90;
 }
@@ -254,7 +251,8 @@ static bool is_lost(const tp_solver *s, int id, int set, const bool *lost)
     } else if (q->kind == TP_Q_EXPECT) {
         const double *variance = s->single[set][q->var_a];
         read = lost[q->var_a] || lost[q->var_b];
-        for (bool same = !read && vanishes_with(s, id); same && i < rows && !read; i = find_least(values, i + 1, rows))
+        for (bool same = !read && vanishes_with(s, id, set, i); same && i < rows && !read;
+             i = find_least(values, i + 1, rows))
             read = variance[i] > 0;
     }
     return read;
@@ -297,8 +295,8 @@ static int solve_alone(tp_solver *s, const tp_series *series)
             if (is_streamed(&pool, id))
                 tp_errors_start(s, id, pool.rows);
         for (int id = 0; id < s->n; id++) {
-            if (id + AHEAD < s->n)
-                __builtin_prefetch(tp_quantity_at(&s->algebra, id + AHEAD));
+            if (id + TP_AHEAD < s->n)
+                __builtin_prefetch(tp_quantity_at(&s->algebra, id + TP_AHEAD));
             bool computed = s->alone[id] && !is_streamed(&pool, id);
             int total = computed ? pool.total[id] : -1;
             if (computed && solve_row(s, id, set, &t, &pool))
@@ -327,289 +325,6 @@ static int solve_alone(tp_solver *s, const tp_series *series)
         }
     }
     return 0;
-}
-
-/* Are the values at (j, i) those at (i, j), and only the latter computed? */
-static bool by_halves(const tp_solver *s)
-{
-    return s->same && !s->folded;
-}
-
-/* A quantity that has just been filled: of one pair, its error; of a tile, what will tell it. */
-static void note(const tp_solver *s, int id, tp_tile *t)
-{
-    if (t->seen && s->plans[id])
-        t->seen[id] = t->now;
-    if (!t->pair)
-        return;
-    tp_bound(s, id, t);
-    tp_fill_near(s, id, t);
-}
-
-/* Kernels' errors, of all pairs and of those that are not near; of a tile from what is seen of its expectations. */
-static void state_errors(const tp_solver *s, const tp_series *series, tp_tile *t, double stated[2])
-{
-    double errors[TP_MAX_POWERS][2] = { { 0 } };
-    for (int i = 0; i < s->schedule.n_steps; i++) {
-        const tp_step *step = &s->schedule.steps[i];
-        for (int k = 0; k < 2 && step->kind == TP_STEP_FILL && t->seen; k++) {
-            int id = k ? step->partner : step->id;
-            if (id < 0)
-                continue;
-            t->now = t->seen[id];
-            tp_bound(s, id, t);
-        }
-        for (int near = 0; near < 2 && step->kind != TP_STEP_FILL; near++) {
-            const double *e = t->error[near];
-            errors[step->term][near] =
-                fmax(errors[step->term][near], e[step->id] + (step->partner >= 0 ? e[step->partner] : 0));
-        }
-    }
-    stated[0] = stated[1] = 0;
-    for (int k = 0; k < series->n; k++)
-        for (int near = 0; near < 2; near++)
-            stated[near] = fmax(stated[near], tp_stated(s, series->at[k].q, errors[k][near]));
-}
-
-/* One tile: all quantities, then the kernels' values into place, mirrored where only one half is computed. */
-static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, tp_tile *t, double *const *totals,
-                      ad_error *error)
-{
-    size_t n = t->rows * t->columns;
-    bool half = by_halves(s);
-    for (int k = 0; k < series->n; k++)
-        memset(totals[k], 0, n * sizeof *totals[k]);
-    for (int i = 0; i < s->schedule.n_steps; i++) {
-        const tp_step *step = &s->schedule.steps[i];
-        if (i + AHEAD < s->schedule.n_steps)
-            __builtin_prefetch(tp_quantity_at(&s->algebra, step[AHEAD].id));
-        if (step->kind == TP_STEP_FILL) {
-            if (tp_fill(s, step->id, step->partner, t, error))
-                return -1;
-            note(s, step->id, t);
-            if (step->partner >= 0)
-                note(s, step->partner, t);
-            continue;
-        }
-        const double *a = t->values[step->id], *b = step->partner >= 0 ? t->values[step->partner] : NULL;
-        tp_array_accumulate(n, step->c, a, b, totals[step->term]);
-    }
-    bool finite = true;
-    for (int k = 0; k < series->n; k++) {
-        const double *from = totals[k], *diagonal = s->single[0][series->at[k].q];
-        double *to = kernel->terms[k].values;
-        for (size_t i = 0; i < t->rows; i++)
-            for (size_t j = 0; j < t->columns; j++) {
-                size_t row = t->row0 + i, column = t->column0 + j;
-                double value = from[i * t->columns + j];
-                if (s->same && row == column)
-                    value = diagonal[row];
-                if (half && column < row)
-                    continue;
-                finite = finite && isfinite(value);
-                to[row * kernel->rows2 + column] = value;
-                if (half)
-                    to[column * kernel->rows2 + row] = value;
-            }
-    }
-    return finite ? 0
-                  : ad_fail(error,
-                            "the limit kernel leaves the range of a double (1.8e308) for inputs %zu to %zu and "
-                            "%zu to %zu: smaller inputs or weights keep it",
-                            t->row0, t->row0 + t->rows - 1, t->column0, t->column0 + t->columns - 1);
-}
-
-/* The edge of tiles: as large as the slots leave room for in a cache, and of equal parts of the rows. */
-static size_t tile_edge(const tp_solver *s, size_t rows)
-{
-    size_t edge = TILE, slots = (size_t)s->schedule.n_slots + 3 + TP_MAX_POWERS;
-    while (edge > MIN_TILE && slots * edge * edge * sizeof(double) > CACHE)
-        edge -= MIN_TILE / 2;
-    size_t parts = (rows + edge - 1) / edge;
-    return (rows + parts - 1) / parts;
-}
-
-/* What a thread has: memory of a tile, and, once there are pairs near 1 or -1, of one pair. */
-typedef struct {
-    tp_tile tile, one;
-    tp_near pair;
-    double *totals[TP_MAX_POWERS], *single[TP_MAX_POWERS];
-    double **values, *memory, *numbers;
-    tp_seen *seen, *most; /* by quantity: of a tile; the worst of all tiles without pairs near 1 or -1 */
-    double worst;         /* error of the others so far */
-} worker;
-
-static int worker_begin(worker *w, const tp_solver *s, const tp_series *series, size_t high, size_t wide,
-                        ad_error *error)
-{
-    size_t n = (size_t)s->n, area = high * wide, blocks = (size_t)s->schedule.n_slots + (size_t)series->n + 3;
-    w->values = ad_alloc(2 * n + 1, sizeof *w->values, "a tile", error);
-    w->memory = ad_alloc(blocks * area + 2 * n + (area + 7) / 8, sizeof *w->memory, "a tile", error);
-    w->seen = ad_alloc(2 * n + 1, sizeof *w->seen, "a tile", error);
-    if (!w->values || !w->memory || !w->seen)
-        return -1;
-    w->most = w->seen + n;
-    double *next = w->memory;
-    for (int k = 0; k < series->n; k++, next += area)
-        w->totals[k] = next;
-    w->tile =
-        (tp_tile){ .values = w->values, .q11 = next, .q22 = next + area, .half = next + 2 * area, .seen = w->seen };
-    next += 3 * area;
-    for (int id = 0; id < s->n; id++)
-        if (s->schedule.slot[id] >= 0)
-            w->values[id] = next + (size_t)s->schedule.slot[id] * area;
-    next += (size_t)s->schedule.n_slots * area;
-    w->tile.error[0] = next;
-    w->tile.error[1] = w->tile.error[0] + n;
-    w->tile.nearly = (unsigned char *)(w->tile.error[1] + n);
-    return 0;
-}
-
-/* A tile of one pair, each quantity with a number of its own. */
-static int one_begin(worker *w, const tp_solver *s, ad_error *error)
-{
-    size_t n = (size_t)s->n;
-    if (w->numbers)
-        return 0;
-    w->numbers = ad_alloc(7 * n + TP_MAX_POWERS + 3, sizeof *w->numbers, "a pair", error);
-    if (!w->numbers)
-        return -1;
-    double *next = w->numbers;
-    double **parts[] = { &w->one.error[0], &w->one.error[1], &w->pair.gap,
-                         &w->pair.off,     &w->pair.size[0], &w->pair.size[1] };
-    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++, next += n)
-        *parts[k] = next;
-    w->one.values = w->values + n;
-    for (size_t id = 0; id < n; id++)
-        w->one.values[id] = next++;
-    for (int k = 0; k < TP_MAX_POWERS; k++)
-        w->single[k] = next++;
-    w->one.q11 = next;
-    w->one.q22 = next + 1;
-    w->one.half = next + 2;
-    w->one.rows = w->one.columns = 1;
-    w->one.pair = &w->pair;
-    return 0;
-}
-
-/* The pairs of a tile that are near 1 or -1, one by one. */
-static int solve_near(tp_solver *s, const tp_series *series, tp_kernel *kernel, worker *w, ad_error *error)
-{
-    const tp_tile *t = &w->tile;
-    double stated[2];
-    if (one_begin(w, s, error))
-        return -1;
-    for (size_t at = 0; at < t->rows * t->columns; at++) {
-        size_t row = t->row0 + at / t->columns, column = t->column0 + at % t->columns;
-        if (!t->nearly[at] || (by_halves(s) && column < row))
-            continue;
-        w->one.row0 = row;
-        w->one.column0 = column;
-        w->one.set[1] = t->set[1];
-        if (solve_tile(s, series, kernel, &w->one, w->single, error))
-            return -1;
-        state_errors(s, series, &w->one, stated);
-        w->worst = fmax(w->worst, stated[0]);
-    }
-    return 0;
-}
-
-static void take_most(const tp_solver *s, tp_seen *most, const tp_seen *seen)
-{
-    for (int id = 0; id < s->n; id++)
-        if (s->plans[id] && s->paired[id]) {
-            most[id].local = fmax(most[id].local, seen[id].local);
-            most[id].most = fmax(most[id].most, seen[id].most);
-        }
-}
-
-static int solve_block(tp_solver *s, const tp_series *series, tp_kernel *kernel, worker *w, ad_error *error)
-{
-    double stated[2];
-    w->tile.n_near = 0;
-    memset(w->tile.nearly, 0, w->tile.rows * w->tile.columns);
-    if (solve_tile(s, series, kernel, &w->tile, w->totals, error))
-        return -1;
-    if (!w->tile.n_near) {
-        take_most(s, w->most, w->seen);
-        return 0;
-    }
-    state_errors(s, series, &w->tile, stated);
-    bool again = w->tile.n_near && stated[0] > 4 * stated[1] + 1e-14;
-    w->worst = fmax(w->worst, stated[again]);
-    return again ? solve_near(s, series, kernel, w, error) : 0;
-}
-
-/* A tile is done, of so many. */
-static void tell_progress(const tp_limit_spec *spec, size_t *done, size_t all)
-{
-    if (!spec->progress)
-        return;
-#pragma omp critical(limn_limit_progress)
-    spec->progress((double)++*done / (double)all, spec->context);
-}
-
-static int solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, const tp_limit_spec *spec, int threads)
-{
-    size_t high = tile_edge(s, s->rows[0]), wide = s->same ? high : tile_edge(s, s->rows[1]);
-    size_t down = (s->rows[0] + high - 1) / high, across = (s->rows[1] + wide - 1) / wide;
-    size_t done = 0, tiles = by_halves(s) ? down * (down + 1) / 2 : down * across;
-    int failed = 0;
-    double stated[2], *errors = ad_arena_alloc(s->algebra.arena, 2 * (size_t)s->n, sizeof *errors);
-    tp_tile all = { .rows = s->rows[0],
-                    .columns = s->rows[1],
-                    .set = { 0, s->same ? 0 : 1 },
-                    .seen = ad_arena_alloc(s->algebra.arena, (size_t)s->n, sizeof *all.seen),
-                    .error = { errors, errors ? errors + s->n : NULL } };
-    if (!errors || !all.seen)
-        return ad_fail(s->error, "out of memory for the errors of a kernel");
-#pragma omp parallel num_threads(threads) reduction(| : failed)
-    {
-        ad_error error = { 0 };
-        worker w = { .worst = 0 };
-        failed = worker_begin(&w, s, series, high, wide, &error) != 0;
-#pragma omp for schedule(dynamic)
-        for (size_t k = 0; k < down * across; k++) {
-            size_t i = k / across * high, j = k % across * wide;
-            if (failed || (by_halves(s) && j + wide <= i))
-                continue;
-            w.tile.rows = s->rows[0] - i < high ? s->rows[0] - i : high;
-            w.tile.columns = s->rows[1] - j < wide ? s->rows[1] - j : wide;
-            w.tile.row0 = i;
-            w.tile.column0 = j;
-            w.tile.set[1] = s->same ? 0 : 1;
-            failed = solve_block(s, series, kernel, &w, &error) != 0;
-            tell_progress(spec, &done, tiles);
-        }
-#pragma omp critical
-        {
-            kernel->error = fmax(kernel->error, w.worst);
-            if (w.seen)
-                take_most(s, all.seen, w.most);
-            if (failed)
-                ad_fail(s->error, "%s", error.text);
-        }
-        ad_free(w.values);
-        ad_free(w.memory);
-        ad_free(w.numbers);
-        ad_free(w.seen);
-    }
-    if (failed)
-        return -1;
-    state_errors(s, series, &all, stated);
-    kernel->error = fmax(kernel->error, stated[0]);
-    return 0;
-}
-
-static void unfold(const tp_solver *s, tp_kernel *kernel)
-{
-    size_t n = s->rows[0];
-    for (int k = 0; k < kernel->n_terms; k++) {
-        double *a = kernel->terms[k].values;
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = 0; j < i; j++)
-                a[i * n + j] = a[j * n + i] = (a[i * n + j] + a[j * n + i]) / 2;
-    }
 }
 
 /* Expectations of f f and of f' f' at the same covariances, which have their closed forms in common. */
@@ -688,6 +403,9 @@ static void release(tp_solver *s)
     tp_free_blocks(s);
     for (tp_series_entry *e = s->series; e; e = e->next)
         tp_mehler_free(e->series);
+    for (int fn = 0; s->functions && fn < s->algebra.fns.n; fn++)
+        if (s->functions[fn])
+            tp_mehler_family_free(s->functions[fn]->family);
     tp_schedule_free(&s->schedule);
     tp_algebra_free(&s->algebra);
 }
@@ -736,14 +454,12 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     kernel->rows2 = s.rows[1];
     for (int k = 0; k < series.n && !status; k++) {
         kernel->terms[k].power = series.at[k].power;
-        kernel->terms[k].values = ad_alloc(s.rows[0] * s.rows[1], sizeof(double), "a limit kernel", error);
+        kernel->terms[k].values = ad_reserve(s.rows[0] * s.rows[1], sizeof(double), "a limit kernel", error);
         status = kernel->terms[k].values ? 0 : -1;
         kernel->n_terms = k + 1;
     }
     if (!status)
-        status = solve_alone(&s, &series) || plan_all_series(&s) || solve_tiles(&s, &series, kernel, spec, threads);
-    if (!status && s.folded)
-        unfold(&s, kernel);
+        status = solve_alone(&s, &series) || plan_all_series(&s) || tp_solve_tiles(&s, &series, kernel, spec, threads);
     if (!status)
         snprintf(kernel->method, sizeof kernel->method, "%s%s",
                  s.closed ? "closed forms" : "exact rules, series and quadrature", s.algebra.left);
@@ -767,6 +483,7 @@ int tp_check_limit(const tp_program *program, tp_kernel_kind which, ad_error *er
     if (!status && (which == TP_NTK ? tp_ntk_series(&algebra, &series, NULL) : tp_nngp_series(&algebra, &series)) &&
         algebra.no_limit)
         status = ad_fail(error, "%s", refusal.text);
+    status = status && algebra.grows ? TP_GROWS : status;
     tp_algebra_free(&algebra);
     return status;
 }

@@ -34,23 +34,91 @@ static const tp_function *find_function(tp_solver *s, int fn)
     return make_function(s, fn, made) ? NULL : (s->functions[fn] = made);
 }
 
-/* The series of a function at the variances of a set's samples; NULL with an error. */
-static const tp_mehler *find_series(tp_solver *s, int fn, const tp_univariate *f, int variance, int set)
+/* Series that stop early serve pairs that are not near 1 or -1, the rule all others: of kinks, whose coefficients fall
+ * slowly, and of a few pairs of a short function, for which more degrees are more work than the rule. */
+enum { KINKED_DEGREES = 384, FEW_DEGREES = 1024, FEW_PARTS = 256 };
+
+static size_t most_degrees(const tp_solver *s, int fn, const tp_univariate *f, size_t count)
 {
-    for (const tp_series_entry *e = s->series; e; e = e->next)
-        if (e->fn == fn && e->variance == variance && e->set == set)
-            return e->series;
+    if (f->n_kinks > 0 || s->functions[fn]->n_scalars > 0)
+        return KINKED_DEGREES;
+    const tp_fn_parts *parts = tp_fn_parts_of(&s->algebra, fn);
+    size_t n = parts ? (size_t)parts->n : 0;
+    tp_fn_parts_end(&s->algebra, fn, parts);
+    return n * count * count <= FEW_PARTS ? FEW_DEGREES : 0;
+}
+
+/* NULL of a function with kinks or scalars that panels do not resolve, as a singular one: the rule alone integrates
+ * it; of others with an error. */
+static tp_mehler *new_series(const tp_solver *s, int fn, const tp_univariate *f, size_t count, const double *q,
+                             ad_error *error)
+{
+    const double resolved = 2e-13;
+    size_t most = most_degrees(s, fn, f, count);
+    tp_mehler *made = most > 0 ? tp_mehler_new(f, count, q, s->tolerance, most, error)
+                               : tp_mehler_new_of(&s->functions[fn]->family, f, count, q, s->tolerance, error);
+    if (!made || made->difference <= resolved || most != KINKED_DEGREES)
+        return made;
+    tp_mehler_free(made);
+    return NULL;
+}
+
+static tp_series_entry *add_entry(tp_solver *s, tp_series_entry with)
+{
     tp_series_entry *entry = ad_arena_alloc(s->algebra.arena, 1, sizeof *entry);
     if (!entry) {
+        tp_mehler_free(with.series);
         ad_fail(s->error, "out of memory for a series");
         return NULL;
     }
-    tp_mehler *made = tp_mehler_new(f, s->rows[set], s->single[set][variance], s->tolerance, 0, s->error);
-    if (!made)
-        return NULL;
-    *entry = (tp_series_entry){ s->series, fn, variance, set, made };
-    s->series = entry;
-    return made;
+    *entry = with;
+    entry->next = s->series;
+    return s->series = entry;
+}
+
+/* Of a function with scalars, one of each row. */
+static int find_rows(tp_solver *s, int fn, int variance, int set, const tp_mehler ***found)
+{
+    size_t rows = s->rows[set];
+    const tp_mehler **all = ad_arena_alloc(s->algebra.arena, rows, sizeof *all);
+    if (!all)
+        return ad_fail(s->error, "out of memory for a series");
+    for (size_t i = 0; i < rows; i++) {
+        tp_fn_context context;
+        ad_error ignored = { 0 };
+        tp_univariate f = tp_function_at(s, fn, set, i, &context);
+        tp_mehler *made = new_series(s, fn, &f, 1, &s->single[set][variance][i], &ignored);
+        if (made && !add_entry(s, (tp_series_entry){ .fn = -1, .series = made }))
+            return -1;
+        all[i] = made;
+    }
+    *found = all;
+    return 0;
+}
+
+/* The series of a function at the variances of a set's samples. */
+static int find_series(tp_solver *s, int fn, int variance, int set, const tp_mehler **series, const tp_mehler ***rows)
+{
+    const tp_function *f = s->functions[fn];
+    for (const tp_series_entry *e = s->series; e; e = e->next)
+        if (e->fn == fn && e->variance == variance && e->set == set) {
+            *series = e->series;
+            *rows = e->rows;
+            return 0;
+        }
+    tp_series_entry made = { .fn = fn, .variance = variance, .set = set };
+    ad_error error = { 0 };
+    if (f->n_scalars > 0) {
+        if (find_rows(s, fn, variance, set, &made.rows))
+            return -1;
+    } else {
+        made.series = new_series(s, fn, &f->u, s->rows[set], s->single[set][variance], &error);
+        if (!made.series && f->u.n_kinks == 0)
+            return ad_fail(s->error, "%s", error.text);
+    }
+    *series = made.series;
+    *rows = made.rows;
+    return add_entry(s, made) ? 0 : -1;
 }
 
 /* Of both functions, for pairs of these two sets. */
@@ -58,9 +126,9 @@ int tp_plan_series(tp_solver *s, int id, int first, int second)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     tp_expect_plan *plan = s->plans[id];
-    plan->series[0][first] = find_series(s, q->fn_a, &plan->f->u, q->var_a, first);
-    plan->series[1][second] = plan->series[0][first] ? find_series(s, q->fn_b, &plan->g->u, q->var_b, second) : NULL;
-    return plan->series[1][second] ? 0 : -1;
+    if (find_series(s, q->fn_a, q->var_a, first, &plan->series[0][first], &plan->rows[0][first]))
+        return -1;
+    return find_series(s, q->fn_b, q->var_b, second, &plan->series[1][second], &plan->rows[1][second]);
 }
 
 int tp_plan_expect(tp_solver *s, int id)
@@ -74,10 +142,8 @@ int tp_plan_expect(tp_solver *s, int id)
     plan->g = plan->f ? find_function(s, q->fn_b) : NULL;
     if (!plan->g)
         return -1;
-    plan->by = tp_has_closed(&plan->f->u, &plan->g->u)        ? TP_BY_CLOSED
-               : plan->f->n_scalars + plan->g->n_scalars > 0  ? TP_BY_RULE
-               : plan->f->u.n_kinks + plan->g->u.n_kinks == 0 ? TP_BY_SERIES
-                                                              : TP_BY_RULE;
+    plan->by = tp_has_closed(&plan->f->u, &plan->g->u) ? TP_BY_CLOSED : TP_BY_SERIES;
+    plan->row = q->fn_a == q->fn_b ? tp_closed_row(&plan->f->u) : NULL;
     plan->gram = -1;
     int part = cov->kind == TP_Q_GRAM ? q->a : cov->kind == TP_Q_SUM && cov->n == 1 ? cov->parts[0].q : -1;
     const tp_quantity *gram = part >= 0 ? tp_quantity_at(&s->algebra, part) : NULL;
@@ -92,12 +158,22 @@ int tp_plan_expect(tp_solver *s, int id)
 /* ---- one quantity over n pairs ---- */
 static void fill_gram(const tp_solver *s, int id, const tp_tile *t, double *out)
 {
+    const tp_panel *p = t->panel;
+    if (p && p->values[id]) {
+        const double *from = p->values[id] + (t->row0 - p->row0) * p->columns + (t->column0 - p->column0);
+        for (size_t i = 0; i < t->rows && out != from; i++)
+            memcpy(out + i * t->columns, from + i * p->columns, t->columns * sizeof *out);
+        return;
+    }
     const tp_data_block *a = &s->blocks[s->gram_blocks[id][0]], *b = &s->blocks[s->gram_blocks[id][1]];
     const double *x = a->rows[t->set[0]] + t->row0 * a->size;
     const double *y = b->rows[t->set[1]] + t->column0 * b->size;
     if (t->alone)
         for (size_t i = 0; i < t->rows; i++)
             out[i] = cblas_ddot((int)a->size, x + i * a->size, 1, y + i * a->size, 1);
+    else if (b->turned[t->set[1]])
+        tp_array_products(t->rows, t->columns, a->size, x, b->turned[t->set[1]] + t->column0, b->stride[t->set[1]],
+                          out);
     else
         cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)t->rows, (int)t->columns, (int)a->size, 1, x,
                     (int)a->size, y, (int)b->size, 0, out, (int)t->columns);
@@ -185,33 +261,130 @@ static void spread_variances(const tp_tile *t, const double *v1, const double *v
     }
 }
 
+static int pair_by_rule(tp_solver *s, int id, tp_tile *t, size_t at, const double *cov, double *out, ad_error *error)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    size_t row = at / t->columns, column = t->alone ? row : at % t->columns;
+    bool itself = s->x[t->set[0]] == s->x[t->set[1]] && t->row0 + row == t->column0 + column && q->b == q->var_a &&
+                  q->b == q->var_b; /* whose covariance, by a series, has lost what a thin layer would be made of */
+    double estimate = 0, size = 0, q12 = itself ? t->q11[at] : cov[at];
+    if (by_rule(s, id, t, row, column, t->q11[at], t->q22[at], q12, &out[at], &estimate, &size, error))
+        return -1;
+    note_error(t, size > 0 ? estimate / size : 0);
+    return 0;
+}
+
+static int fill_by_rule(tp_solver *s, int id, tp_tile *t, const double *cov, double *out, ad_error *error)
+{
+    for (size_t at = 0; at < t->rows * t->columns; at++)
+        if (pair_by_rule(s, id, t, at, cov, out, error))
+            return -1;
+    return 0;
+}
+
+/* A series, and which of its samples. */
+typedef struct {
+    const tp_mehler *series;
+    size_t row;
+} sample_series;
+
+static sample_series series_at(const tp_expect_plan *plan, int side, int set, size_t row)
+{
+    const tp_mehler *const *rows = plan->rows[side][set];
+    return rows ? (sample_series){ rows[row], 0 } : (sample_series){ plan->series[side][set], row };
+}
+
+/* What the series of a pair may leave out. */
+static double most_left(const tp_solver *s, const tp_mehler *f, const tp_mehler *g)
+{
+    return 10 * fmax(s->tolerance, 1e-13) * f->tails[0] * g->tails[0];
+}
+
+/* Pair by pair: where either function is another one for each sample, and at (i, i). */
+static int fill_by_pairs(tp_solver *s, int id, tp_tile *t, const double *cov, double *out, ad_error *error)
+{
+    const tp_expect_plan *plan = s->plans[id];
+    for (size_t at = 0; at < t->rows * t->columns; at++) {
+        size_t row = at / t->columns, column = t->alone ? row : at % t->columns;
+        sample_series f = series_at(plan, 0, t->set[0], t->row0 + row);
+        sample_series g = series_at(plan, 1, t->set[1], t->column0 + column);
+        double limit = f.series && g.series ? most_left(s, f.series, g.series) : 0;
+        double bound = f.series && g.series ? tp_mehler_bound(f.series, g.series, f.row, g.row, cov[at]) : INFINITY;
+        if (!(bound <= limit)) {
+            if (pair_by_rule(s, id, t, at, cov, out, error))
+                return -1;
+            continue;
+        }
+        tp_mehler_tile(f.series, g.series, f.row, 1, g.row, 1, cov + at, 1, out + at, 1);
+        note_error(t, f.series->difference + g.series->difference + bound);
+    }
+    return 0;
+}
+
 /* Pairs too close to c = 1 for the series go through the rule; so do variances themselves, which are
  * one-dimensional. */
 static int fill_by_series(tp_solver *s, int id, tp_tile *t, const double *cov, double *out, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    const tp_mehler *f = s->plans[id]->series[0][t->set[0]], *g = s->plans[id]->series[1][t->set[1]];
-    double limit = fmax(s->tolerance, 1e-13) * f->tails[0] * g->tails[0], bound = 0;
-    bool line = t->alone && q->b == q->var_a && q->b == q->var_b;
-    if (!t->alone)
-        bound = tp_mehler_tile(f, g, t->row0, t->rows, t->column0, t->columns, cov, t->columns, out, t->columns);
-    for (size_t i = 0; i < t->rows && t->alone && !line; i++)
-        bound = fmax(bound, tp_mehler_tile(f, g, i, 1, i, 1, cov + i, 1, out + i, 1));
-    note_error(t, f->difference + g->difference + fmin(bound, 10 * limit));
-    if (bound <= 10 * limit && !line)
+    const tp_expect_plan *plan = s->plans[id];
+    const tp_mehler *f = plan->series[0][t->set[0]], *g = plan->series[1][t->set[1]];
+    if (t->alone && q->b == q->var_a && q->b == q->var_b) {
+        if (q->fn_a != q->fn_b || !f || plan->f->u.n_kinks > 0)
+            return fill_by_rule(s, id, t, cov, out, error);
+        memcpy(out, f->squares, t->rows * sizeof *out); /* E f^2 is there with the series */
+        note_error(t, 2 * f->difference);
         return 0;
-    for (size_t i = 0; i < t->rows; i++)
-        for (size_t k = 0; k < t->columns; k++) {
-            size_t at = i * t->columns + k, column = t->alone ? i : t->column0 + k;
-            double estimate = 0, size = 0;
-            if (!line && tp_mehler_bound(f, g, t->row0 + i, column, cov[at]) <= 10 * limit)
-                continue;
-            if (by_rule(s, id, t, i, t->alone ? i : k, t->q11[at], t->q22[at], cov[at], &out[at], &estimate, &size,
-                        error))
-                return -1;
-            note_error(t, size > 0 ? estimate / size : 0);
-        }
+    }
+    if (t->alone || !f || !g)
+        return fill_by_pairs(s, id, t, cov, out, error);
+    double limit = most_left(s, f, g);
+    double bound = tp_mehler_tile(f, g, t->row0, t->rows, t->column0, t->columns, cov, t->columns, out, t->columns);
+    note_error(t, f->difference + g->difference + fmin(bound, limit));
+    if (bound <= limit)
+        return 0;
+    for (size_t at = 0; at < t->rows * t->columns; at++)
+        if (!(tp_mehler_bound(f, g, t->row0 + at / t->columns, t->column0 + at % t->columns, cov[at]) <= limit) &&
+            pair_by_rule(s, id, t, at, cov, out, error))
+            return -1;
     return 0;
+}
+
+/* The place of a row's sample among the tile's columns. */
+static bool at_own(const tp_tile *t, size_t i, size_t *place)
+{
+    *place = t->row0 + i - t->column0;
+    return t->row0 + i >= t->column0 && *place < t->columns;
+}
+
+/* An expectation of f f, and its partner's (-1: none), by the correlations, if none is near 1 or -1: else false. What
+ * is found of a sample with itself is not its value, which is known. */
+static bool fill_rows(const tp_solver *s, int id, int partner, tp_tile *t, double *cov)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    const tp_scales *down = &s->errors.scales[t->set[0]][q->var_a], *across = &s->errors.scales[t->set[1]][q->var_b];
+    tp_form form = s->plans[id]->f->u.form;
+    bool own = tp_holds_own(s, t), first = form == TP_RELU || form == TP_ERF,
+         erf = form == TP_ERF || form == TP_ERF_GRAD;
+    double *other = partner >= 0 ? t->values[partner] : t->half, *value = t->values[id], most = 0;
+    size_t place = 0;
+    if (!s->plans[id]->row || t->alone || t->pair || !down->positive || !across->positive)
+        return false;
+    for (size_t i = 0; i < t->rows && most <= 1 - TP_NEAR; i++) {
+        size_t at = i * t->columns;
+        const tp_side row = { down->inverse + t->row0 + i, (erf ? down->erf : down->root) + t->row0 + i };
+        const tp_side columns = { across->inverse + t->column0, (erf ? across->erf : across->root) + t->column0 };
+        double *same = own && at_own(t, i, &place) ? cov + at + place : NULL, kept = same ? *same : 0;
+        if (same)
+            *same = 0;
+        double found = s->plans[id]->row(t->columns, &row, &columns, cov + at, first ? value + at : other + at,
+                                         first ? other + at : value + at);
+        if (same)
+            *same = kept;
+        most = fmax(most, found);
+    }
+    t->now.most = most;
+    t->now.has_near = false;
+    return most <= 1 - TP_NEAR;
 }
 
 /* An expectation, and its partner's (-1: none) at the same covariances. */
@@ -220,9 +393,10 @@ static int fill_expect(tp_solver *s, int id, int partner, tp_tile *t, ad_error *
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const tp_expect_plan *plan = s->plans[id];
     const double *v1 = s->single[t->set[0]][q->var_a] + t->row0, *v2 = s->single[t->set[1]][q->var_b] + t->column0;
-    const double *cov = t->values[t->alone ? q->b : q->a];
-    double *out = t->values[id];
+    double *cov = t->values[t->alone ? q->b : q->a], *out = t->values[id];
     size_t n = t->rows * t->columns;
+    if (fill_rows(s, id, partner, t, cov))
+        return 0;
     spread_variances(t, v1, v2);
     if (!t->alone)
         tp_find_near(s, q, t, cov);
@@ -235,16 +409,7 @@ static int fill_expect(tp_solver *s, int id, int partner, tp_tile *t, ad_error *
         tp_closed(&plan->f->u, &plan->g->u, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out);
         return 0;
     }
-    if (plan->by == TP_BY_SERIES)
-        return fill_by_series(s, id, t, cov, out, error);
-    for (size_t i = 0; i < n; i++) {
-        double estimate = 0, size = 0;
-        size_t row = i / t->columns, column = t->alone ? row : i % t->columns;
-        if (by_rule(s, id, t, row, column, t->q11[i], t->q22[i], cov[i], &out[i], &estimate, &size, error))
-            return -1;
-        note_error(t, size > 0 ? estimate / size : 0);
-    }
-    return 0;
+    return fill_by_series(s, id, t, cov, out, error);
 }
 
 /* Softmax and the like of m numbers x: entry `entry` of the result. */
@@ -340,8 +505,12 @@ int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error)
         fill_side(s, q, t, out);
         return 0;
     case TP_Q_SUM:
-        tp_array_affine(n, q->c, q->parts[0].c, t->values[q->parts[0].q], out);
-        for (int k = 1; k < q->n; k++)
+        if (q->n == 1)
+            tp_array_affine(n, q->c, q->parts[0].c, t->values[q->parts[0].q], out);
+        else
+            tp_array_affine2(n, q->c, q->parts[0].c, t->values[q->parts[0].q], q->parts[1].c, t->values[q->parts[1].q],
+                             out);
+        for (int k = 2; k < q->n; k++)
             tp_array_accumulate(n, q->parts[k].c, t->values[q->parts[k].q], NULL, out);
         return 0;
     case TP_Q_PRODUCT:

@@ -175,7 +175,7 @@ static int drop_incomplete(tp_algebra *algebra, tp_series *series, left_out squa
         const ad_node *node = ad_node_of(algebra->graph, squared.node);
         ad_snprintf(algebra->left, sizeof algebra->left,
                     "; no term of n^%g and below is printed, for %s:%d: %s fluctuates there", squared.power,
-                    node->where.file, node->where.line, ad_op_name(node->op));
+                    node->where.file, node->where.line, tp_node_name(node));
         minimum = squared.power + 1e-9;
     }
     drop_below(series, minimum);

@@ -272,7 +272,7 @@ static bool near_value(const tp_solver *s, const tp_quantity *q, int id, const a
         return true;
     }
     ad_error ignored = { 0 };
-    if (plan->by != TP_BY_RULE ||
+    if (plan->by == TP_BY_CLOSED || f->n_kinks + g->n_kinks == 0 ||
         tp_quadrature_near(f, g, at->v1, at->v2, at->sign, at->gap, &value, &moved, &of, &ignored))
         return false;
     *t->values[id] = value;

@@ -19,15 +19,15 @@
 static const double near_one = 1 - TP_NEAR;
 static const double alike = 1e-9; /* variances that differ by less are one */
 
-/* The row whose variance is nearest to q. */
+/* The row whose variance is nearest to q by its ratio. */
 static size_t nearest(const double *v, size_t rows, double q)
 {
     size_t best = rows;
     double least = INFINITY;
     for (size_t i = 0; i < rows; i++) {
-        double off = v[i] > 0 ? fabs(log(v[i] / q)) : INFINITY;
+        double off = v[i] > q ? v[i] / q : v[i] > 0 ? q / v[i] : INFINITY;
         best = off < least ? i : best;
-        least = fmin(off, least);
+        least = off < least ? off : least;
     }
     return best;
 }
@@ -46,8 +46,8 @@ tp_probes tp_probe(const double *v, size_t rows, int most)
     tp_probes p = { .n = 0 };
     double least = INFINITY, largest = 0;
     for (size_t i = 0; i < rows; i++) {
-        least = v[i] > 0 ? fmin(least, v[i]) : least;
-        largest = fmax(largest, v[i]);
+        least = v[i] > 0 && v[i] < least ? v[i] : least;
+        largest = v[i] > largest ? v[i] : largest;
     }
     if (!(largest > 0))
         return p;
@@ -117,6 +117,12 @@ static void slopes_closed(const tp_univariate *f, double q, level_table slopes)
         slopes[i / 2] = one > 0 && isfinite(one) ? (value[i + 1] - value[i]) / one / (gap[i] - gap[i + 1]) : 0;
 }
 
+/* The same from k = first on. */
+static double most_from(size_t first, double m)
+{
+    return (double)first * -log(m) < 1 ? most_of_any(m) : (double)first * pow(m, (double)first - 1);
+}
+
 static void slopes_series(const tp_mehler *m, size_t row, level_table slopes)
 {
     const double *coefficients = m->coefficients + row * m->terms;
@@ -131,7 +137,7 @@ static void slopes_series(const tp_mehler *m, size_t row, level_table slopes)
             if (degree * power < 0x1p-60 && degree * (1 - c) > 1)
                 break;
         }
-        slopes[level] = all > 0 ? sum / all + (level < TP_LEVELS - 1 ? rest * most_of_any(c) : 0) : 0;
+        slopes[level] = all > 0 ? sum / all + (level < TP_LEVELS - 1 ? rest * most_from(m->degrees, c) : 0) : 0;
     }
 }
 

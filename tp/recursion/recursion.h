@@ -16,9 +16,10 @@ int tp_check_positions(tp_algebra *, tp_kernel_kind);
  * infinite, TP_TOO_LARGE where filters have too many positions, -1 on other errors. A kernel that failed keeps what was
  * made of it, for its owner to free. *fragile (may be NULL): whether the kernel may be made of the inputs' roundings
  * where its bound does not show digits. */
-enum { TP_NO_RULE = -2, TP_NOT_BP = -3, TP_INFINITE = -4, TP_TOO_LARGE = -5 };
+enum { TP_NO_RULE = -2, TP_NOT_BP = -3, TP_INFINITE = -4, TP_GROWS = -5, TP_TOO_LARGE = -6 };
 int tp_limit_exact(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
                    const tp_limit_spec *, tp_rules, tp_kernel *, bool *fragile, ad_error *error);
-/* -1 where the program's kernel is found to grow, or to be random, in the limit. */
+/* -1 where the program's kernel is found to grow, or to be random, in the limit; TP_GROWS where a function is taken of
+ * what grows. */
 int tp_check_limit(const tp_program *, tp_kernel_kind, ad_error *error);
 #endif

@@ -1,5 +1,5 @@
-/* solver.h: the inside of a limit's evaluation: what evaluate.c plans, data_blocks.c reads, fill.c computes, errors.c
- * bounds, and near.c computes again. */
+/* solver.h: the inside of a limit's evaluation: what evaluate.c plans, data_blocks.c reads, tiles.c runs, fill.c
+ * computes, errors.c bounds, and near.c computes again. */
 #ifndef LIMN_TP_RECURSION_SOLVER_H
 #define LIMN_TP_RECURSION_SOLVER_H
 #include "tp/gauss/gauss.h"
@@ -15,10 +15,12 @@ typedef struct {
     ad_axis axis;
     size_t size;
     double *rows[2];
+    double *turned[2]; /* of a small size: (size, stride), its transpose; NULL */
+    size_t stride[2];
     double *squares[2]; /* (rows): |x|^2; NULL: not yet found */
 } tp_data_block;
 
-typedef enum { TP_BY_NOTHING, TP_BY_CLOSED, TP_BY_SERIES, TP_BY_RULE } tp_method;
+typedef enum { TP_BY_NOTHING, TP_BY_CLOSED, TP_BY_SERIES } tp_method; /* what a series does not reach, the rule does */
 /* A function of the algebra as gauss.h knows it. One with scalars is another function for each sample of either set,
  * and has its kinks elsewhere: (rows, TP_MAX_KINKS) of them, and how many. */
 typedef struct {
@@ -26,28 +28,38 @@ typedef struct {
     int n_scalars;
     double *kinks[2];
     int *n_kinks[2];
+    tp_mehler_family *family; /* of its series; NULL */
 } tp_function;
 
 /* How an expectation is found. */
 typedef struct {
     tp_method by;
     const tp_function *f, *g;
-    const tp_mehler *series[2][2]; /* of f and of g, over the samples of either set; NULL: not yet made */
+    tp_row *row;                   /* where pairs may be found in rows; NULL */
+    const tp_mehler *series[2][2]; /* of f and of g, over the samples of either set; NULL: not yet made, or none */
+    const tp_mehler **rows[2][2];  /* of a function with scalars: (rows), each of one sample, or NULL */
     double scale; /* half squared distances are scale times the data's, where cov is affine in one Gram; else 0 */
     int gram;
 } tp_expect_plan;
 
-/* Mehler's series of a function, over the samples of a set, whose variances are a quantity. */
+/* Mehler's series of a function, over the samples of a set, whose variances are a quantity; NULL of a function that
+ * the rule alone integrates. Of one with scalars: rows, whose series have entries of function -1. */
 typedef struct tp_series_entry {
     struct tp_series_entry *next;
     int fn, variance, set;
     tp_mehler *series;
+    const tp_mehler **rows;
 } tp_series_entry;
 
 /* Bounds on errors. A quantity q has a size on either side of a pair: S^2 is what E f^2 and |x|^2 make of it with all
  * coefficients positive, at one sample. Its error is told by one number e, |error(i, j)| <= e S(i) S'(j); at (i, i)
  * likewise. Where terms cancel, S^2 is larger than the value at (i, i): `ratio` is the root of by how much, at most. */
 enum { TP_LEVELS = 36 };
+/* Of variances q, (rows) each: 1 / sqrt(q), 0 of 0; sqrt(q); sqrt(2 / (1 + 2 q)). NULL: not needed. */
+typedef struct {
+    double *inverse, *root, *erf;
+    bool positive; /* none is 0 */
+} tp_scales;
 typedef struct tp_profile {
     struct tp_profile *next;
     int fn, set;
@@ -61,7 +73,7 @@ typedef struct {
     double *single[2];     /* by set and quantity: e at (i, i) */
     double *ratio[2][2];   /* by set, side and quantity */
     double *stated[2][2];  /* likewise, for a kernel: a value of which nothing is known counts as the largest one */
-    double **inverse[2];   /* by set and a variance's quantity: (rows) 1 / sqrt, 0 of 0; NULL: not needed */
+    tp_scales *scales[2];  /* by set and a variance's quantity */
     double *reach[2][2];   /* of an expectation: the ratio for its covariance beside the variances */
     double *moves[2][2];   /* ... the error of the variance, and of scalars in the function */
     tp_profile **profiles; /* by the variance's quantity */
@@ -118,6 +130,12 @@ typedef struct {
     bool has_near;
 } tp_seen;
 
+/* Products of data over a block of pairs, of which a tile is a part. */
+typedef struct {
+    size_t row0, column0, columns;
+    double **values; /* by quantity; NULL: not of these */
+} tp_panel;
+
 /* A part of the pairs, for which quantities are computed. */
 typedef struct {
     size_t rows, columns; /* of the tile; for values at (i, i): rows = n, columns = 1 */
@@ -131,7 +149,8 @@ typedef struct {
     tp_seen *seen;            /* by quantity: of the tile's expectations; NULL where `now` is read at once */
     unsigned char *nearly;    /* (rows, columns): pairs whose correlation is near 1 or -1 somewhere */
     int n_near;
-    const tp_near *pair; /* of a tile that is one pair alone; NULL */
+    const tp_near *pair;   /* of a tile that is one pair alone; NULL */
+    const tp_panel *panel; /* NULL: none */
 } tp_tile;
 
 /* A correlation is near 1 from here on. */
@@ -150,7 +169,15 @@ tp_univariate tp_function_at(const tp_solver *s, int fn, int set, size_t row, tp
 /* One quantity over a tile's pairs, and with it its partner (-1: none). */
 int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error);
 
+enum { TP_AHEAD = 4 }; /* quantities of a long program do not stay in the cache */
+
+/* ---- tiles.c ---- */
+/* The kernel at all pairs, and its error; where it is folded, (Q + Q^T) / 2. */
+int tp_solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, const tp_limit_spec *spec, int threads);
+
 /* ---- correlations.c ---- */
+/* Does the tile hold samples with themselves? */
+bool tp_holds_own(const tp_solver *s, const tp_tile *t);
 /* The largest correlation of a tile at this covariance, and which pairs are near 1 or -1. */
 void tp_find_near(const tp_solver *s, const tp_quantity *q, tp_tile *t, const double *cov);
 

@@ -105,6 +105,23 @@ int tp_find_atoms(const tp_equation *e, tp_atom **atoms, ad_error *error);
 /* m_1 ... m_K of J J' over its last space. */
 int tp_chain_moments(const tp_chain *chain, int count, double *moments, ad_error *error);
 
+/* ---- grid.c ---- */
+/* n points, from `high` down to `low`. */
+typedef struct {
+    enum { TP_EDGE_AND_TAIL, TP_TWO_EDGES, TP_TWO_TAILS } kind;
+    size_t n;
+    double low, high;
+} tp_grid;
+double tp_grid_at(const tp_grid *grid, size_t i);
+double tp_grid_weight(const tp_grid *grid, size_t i);
+/* The lists of a density of `points`; to be freed with tp_density_free. */
+int tp_density_reserve(tp_spectrum *s, size_t points, ad_error *error);
+void tp_density_free(tp_spectrum *s);
+/* The lists over the grid, ascending, of a density that stands in per_log from `high` down, of this mass in all. */
+void tp_density_fill(tp_spectrum *s, const tp_grid *grid, double mass);
+/* The mass below each point, from the left. */
+void tp_density_sum(tp_spectrum *s);
+
 /* ---- density.c ---- */
 int tp_chain_density(const tp_chain *chain, size_t points, tp_spectrum *spectrum, ad_error *error);
 #endif

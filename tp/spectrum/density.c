@@ -1,8 +1,4 @@
-/* density.c: the density of a chain over log lambda, lambda rho(lambda) = -Im M / pi, by continuation along lambda.
- *
- * Points are midpoints of equal pieces of a parameter t, in which M is smooth up to the ends: log lambda = high - t^2
- * where the support reaches 0, and (high + low + (high - low) cos t) / 2 where it has two ends; so sums over points are
- * integrals to many digits (the midpoint rule of an even function). */
+/* density.c: the density of a chain over log lambda, lambda rho(lambda) = -Im M / pi, by continuation along lambda. */
 #include "autodiff/base/base.h"
 #include "tp/spectrum/chain.h"
 
@@ -17,41 +13,10 @@ static const double left = 1e-7; /* and at most, where the density cannot be fol
 typedef struct {
     const tp_equation *e;
     tp_edges edges;
-    enum { EDGE_AND_TAIL, TWO_EDGES, TWO_TAILS } kind;
-    size_t points;
-    double step;          /* of t */
+    tp_grid points;
     double complex *u[4]; /* the last three solutions, and the one that is sought */
     ad_error *error;
 } grid;
-
-/* t of the i-th point, from the right end on. */
-static double place(const grid *g, size_t i)
-{
-    return ((double)i + 0.5) * g->step;
-}
-
-static double log_lambda(const grid *g, size_t i)
-{
-    double t = place(g, i);
-    switch (g->kind) {
-    case EDGE_AND_TAIL:
-        return g->edges.high - t * t;
-    case TWO_EDGES:
-        return g->edges.low + (g->edges.high - g->edges.low) * pow(cos(t / 2), 2);
-    case TWO_TAILS:
-        return g->edges.high - t;
-    }
-    return NAN;
-}
-
-/* |d log lambda / dt| dt */
-static double weight(const grid *g, size_t i)
-{
-    double t = place(g, i);
-    return g->step * (g->kind == TWO_EDGES       ? (g->edges.high - g->edges.low) * sin(t) / 2
-                      : g->kind == EDGE_AND_TAIL ? 2 * t
-                                                 : 1);
-}
 
 /* From a point inside to where less mass than `tail` is beyond, towards 0 (sign -1) or away from it, as the density and
  * its slope there tell. False where it cannot be followed so far. */
@@ -108,7 +73,7 @@ static int find_ends(grid *g, double inside, double complex *u, tp_spectrum *s)
     }
     if (low_edge && !high_edge)
         return -1;
-    g->kind = low_edge ? TWO_EDGES : high_edge ? EDGE_AND_TAIL : TWO_TAILS;
+    g->points.kind = low_edge ? TP_TWO_EDGES : high_edge ? TP_EDGE_AND_TAIL : TP_TWO_TAILS;
     return 0;
 }
 
@@ -127,11 +92,11 @@ static int march(grid *g, size_t first, int direction, double complex *start, do
     int had = 1;
     double complex above;
     memcpy(g->u[2], start, size);
-    for (size_t i = first; i < g->points; i += (size_t)(ptrdiff_t)direction) { /* below 0 it wraps */
+    for (size_t i = first; i < g->points.n; i += (size_t)(ptrdiff_t)direction) { /* below 0 it wraps */
         extrapolate(g, had);
-        if (!tp_equation_solve(g->e, log_lambda(g, i), g->u[3], NULL)) {
+        if (!tp_equation_solve(g->e, tp_grid_at(&g->points, i), g->u[3], NULL)) {
             memcpy(g->u[3], g->u[2], size);
-            if (!tp_equation_enter(g->e, log_lambda(g, i), g->u[3]))
+            if (!tp_equation_enter(g->e, tp_grid_at(&g->points, i), g->u[3]))
                 return -1;
         }
         tp_equation_m(g->e, g->u[3], &above);
@@ -160,46 +125,23 @@ static double inside_of(const grid *g, const tp_spectrum *s)
     return at > low ? at : (low + high) / 2;
 }
 
-/* The mass below each point, from the left: the masses between are sums of halves. */
-static void sum_below(tp_spectrum *s)
-{
-    double below = s->left_out;
-    for (size_t i = 0; i < s->points; i++) {
-        double piece = s->weights[i] * s->per_log[i];
-        s->continuous[i] = below + piece / 2;
-        below += piece;
-    }
-}
-
 static int fill(grid *g, tp_spectrum *s)
 {
-    double inside = inside_of(g, s), range;
+    double inside = inside_of(g, s);
     double complex *start = g->u[3] + TP_UNKNOWNS(g->e);
     s->left_out = 0;
     if (find_ends(g, inside, start, s))
         return ad_fail(g->error, "spectrum: the density of this chain is not resolved near its ends; its moments are");
-    range = g->edges.high - g->edges.low;
-    g->step = (g->kind == TWO_EDGES ? pi : g->kind == EDGE_AND_TAIL ? sqrt(range) : range) / (double)g->points;
+    g->points.low = g->edges.low;
+    g->points.high = g->edges.high;
     size_t first = 0;
-    while (first + 1 < g->points && log_lambda(g, first) > inside)
+    while (first + 1 < g->points.n && tp_grid_at(&g->points, first) > inside)
         first++;
     double *density = s->per_log;
-    if (!tp_equation_enter(g->e, log_lambda(g, first), start) || march(g, first, 1, start, density) ||
+    if (!tp_equation_enter(g->e, tp_grid_at(&g->points, first), start) || march(g, first, 1, start, density) ||
         (first > 0 && march(g, first - 1, -1, start, density)))
         return ad_fail(g->error, "spectrum: the density of this chain is not resolved; its moments are");
-    for (size_t i = 0; i < g->points; i++) {
-        s->log_lambda[i] = log_lambda(g, i);
-        s->weights[i] = weight(g, i);
-        s->per_log[i] /= g->e->to;
-    }
-    for (size_t i = 0, k = g->points - 1; i < k; i++, k--) { /* ascending */
-        double *lists[3] = { s->log_lambda, s->weights, s->per_log };
-        for (int j = 0; j < 3; j++) {
-            double swap = lists[j][i];
-            lists[j][i] = lists[j][k];
-            lists[j][k] = swap;
-        }
-    }
+    tp_density_fill(s, &g->points, g->e->to);
     return 0;
 }
 
@@ -226,26 +168,6 @@ static int check_whole(const tp_equation *e, const tp_spectrum *s, ad_error *err
     return 0;
 }
 
-static int reserve(tp_spectrum *s, size_t points, ad_error *error)
-{
-    s->points = points;
-    s->log_lambda = ad_alloc(points, sizeof(double), "a density", error);
-    s->per_log = ad_alloc(points, sizeof(double), "a density", error);
-    s->continuous = ad_alloc(points, sizeof(double), "a density", error);
-    s->weights = ad_alloc(points, sizeof(double), "a density", error);
-    return s->log_lambda && s->per_log && s->continuous && s->weights ? 0 : -1;
-}
-
-static void free_points(tp_spectrum *s)
-{
-    ad_free(s->log_lambda);
-    ad_free(s->per_log);
-    ad_free(s->continuous);
-    ad_free(s->weights);
-    s->log_lambda = s->per_log = s->continuous = s->weights = NULL;
-    s->points = 0;
-}
-
 static void tell_ends(const tp_equation *e, const tp_edges *edges, tp_spectrum *s)
 {
     double low = edges->empty ? INFINITY : exp(edges->low), high = edges->empty ? 0 : exp(edges->high);
@@ -265,12 +187,12 @@ static void tell_ends(const tp_equation *e, const tp_edges *edges, tp_spectrum *
 
 static int fill_points(const tp_equation *e, const tp_edges *edges, size_t points, tp_spectrum *s, ad_error *error)
 {
-    grid g = { .e = e, .edges = *edges, .points = points, .error = error };
+    grid g = { .e = e, .edges = *edges, .points.n = points, .error = error };
     size_t size = TP_UNKNOWNS(e);
     double complex *memory = ad_alloc(5 * size, sizeof *memory, "a density", error);
     for (size_t k = 0; k < 4 && memory; k++)
         g.u[k] = memory + k * size;
-    int status = memory ? reserve(s, points, error) : -1;
+    int status = memory ? tp_density_reserve(s, points, error) : -1;
     if (!status)
         status = fill(&g, s);
     ad_free(memory);
@@ -282,7 +204,7 @@ static int copy_law(const tp_equation *e, tp_spectrum *s, ad_error *error)
 {
     const tp_law *law = &e->diagonals[0]->law;
     double scale = log(e->first) - log(law->derivative);
-    if (reserve(s, law->n, error))
+    if (tp_density_reserve(s, law->n, error))
         return -1;
     s->points = 0;
     for (size_t i = 0; i < law->n; i++) {
@@ -320,7 +242,7 @@ static int find_density(const tp_equation *e, size_t points, tp_spectrum *s, ad_
         refusal = (ad_error){ 0 };
         if (!fill_points(e, &edges, points * times, s, &refusal) && !check_whole(e, s, &refusal))
             break;
-        free_points(s);
+        tp_density_free(s);
     }
     return *refusal.text ? ad_fail(error, "%s", refusal.text) : check_whole(e, s, error);
 }
@@ -332,15 +254,8 @@ int tp_chain_density(const tp_chain *chain, size_t points, tp_spectrum *s, ad_er
         return -1;
     int status = find_density(&e, points, s, error);
     if (!status)
-        sum_below(s);
+        tp_density_sum(s);
     s->has_law = !status;
     tp_equation_free(&e);
     return status;
-}
-
-void tp_spectrum_free(tp_spectrum *s)
-{
-    free_points(s);
-    ad_free(s->atoms);
-    memset(s, 0, sizeof *s);
 }

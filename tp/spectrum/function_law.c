@@ -55,8 +55,7 @@ int tp_slope_open(tp_slope *s, ad_var v, ad_var argument)
     return nn_growth_end(net, before, "spectrum", s->error);
 }
 
-/* A node that is made of the argument alone, at points of it. */
-static int evaluate(const tp_slope *s, ad_var output, size_t n, const double *points, double *out)
+int tp_slope_evaluate(const tp_slope *s, ad_var output, size_t n, const double *points, double *out)
 {
     const ad_graph *graph = s->program->graph;
     ad_axis width = { 0 };
@@ -102,7 +101,7 @@ static int narrow(const tp_slope *s, ad_var which, double kink, double low, doub
     for (int round = 0; round < 6; round++) {
         for (int i = 0; i < GRID; i++)
             points[i] = low + (high - low) * i / (GRID - 1);
-        if (evaluate(s, which, GRID, points, values))
+        if (tp_slope_evaluate(s, which, GRID, points, values))
             return -1;
         int i = 1;
         while (i < GRID - 1 && (values[i] - kink) * (values[0] - kink) > 0)
@@ -122,7 +121,7 @@ static int add_marks(const tp_slope *s, ad_var node, double level, double deviat
     double points[GRID], values[GRID];
     for (int i = 0; i < GRID; i++)
         points[i] = deviation * reach * (2.0 * i / (GRID - 1) - 1);
-    if (evaluate(s, node, GRID, points, values))
+    if (tp_slope_evaluate(s, node, GRID, points, values))
         return -1;
     for (int i = 0; i + 1 < GRID; i++) {
         double a = values[i] - level, b = values[i + 1] - level, at;
@@ -142,7 +141,7 @@ static int find_marks(const tp_slope *s, double deviation, mark *marks)
 {
     double middle[2] = { 0, deviation }, values[2];
     int n = 0;
-    if (evaluate(s, s->derivative, 2, middle, values))
+    if (tp_slope_evaluate(s, s->derivative, 2, middle, values))
         return -1;
     marks[n++] = (mark){ .at = -reach };
     marks[n++] = (mark){ .zero = fabs(values[0]) < 1e-9 * fabs(values[1]) };
@@ -229,7 +228,7 @@ static void lay_nodes(nodes *l, const mark *marks, int n)
 static int find_bounds(const tp_slope *s, double deviation, const mark *marks, int n, tp_law *law)
 {
     double points[4] = { -100 * deviation, 100 * deviation, -1e6 * deviation, 1e6 * deviation }, values[4];
-    if (evaluate(s, s->derivative, 4, points, values))
+    if (tp_slope_evaluate(s, s->derivative, 4, points, values))
         return -1;
     double most = fmax(values[0] * values[0], values[1] * values[1]);
     law->unbounded = !(most <= 10 * (law->n ? law->squares[law->n - 1] : 0)) && most > 0;
@@ -276,7 +275,10 @@ static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *me
     l.ends = points ? values + n : NULL;
     if (!status) {
         lay_nodes(&l, marks, n_marks);
-        status = evaluate(s, s->function, n, points, values) || evaluate(s, s->derivative, n, points, points) ? -1 : 0;
+        status = tp_slope_evaluate(s, s->function, n, points, values) ||
+                         tp_slope_evaluate(s, s->derivative, n, points, points)
+                     ? -1
+                     : 0;
     }
     for (size_t i = 0; i < n && !status; i++) {
         if (!isfinite(points[i]))
@@ -294,7 +296,7 @@ static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *me
 /* ---- as a function that gauss/ knows ---- */
 static void eval_node(const tp_slope *s, ad_var node, size_t n, const double *x, double *y)
 {
-    if (evaluate(s, node, n, x, y))
+    if (tp_slope_evaluate(s, node, n, x, y))
         for (size_t i = 0; i < n; i++)
             y[i] = NAN;
 }

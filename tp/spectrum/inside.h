@@ -32,6 +32,8 @@ typedef struct {
     ad_error *error;
 } tp_slope;
 int tp_slope_open(tp_slope *s, ad_var v, ad_var argument);
+/* A node that is made of the argument alone, at n points of it; `out` may be the points. */
+int tp_slope_evaluate(const tp_slope *s, ad_var node, size_t n, const double *points, double *out);
 /* Both as functions for expectations over Gaussians, of variances up to about 100; they point to *s. */
 int tp_slope_univariates(tp_slope *s, tp_univariate *function, tp_univariate *derivative);
 /* The law of (d v / d argument)^2, and E v^2, where v is a coordinatewise function of the vector `argument`, Gaussian
@@ -43,6 +45,9 @@ int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double va
 int tp_chain_print(const tp_chain *chain, FILE *out, ad_error *error);
 
 /* ---- jacobian.c ---- */
+/* `count` vectors whose mean squares are the moments, in order, as new nodes; they begin with a parameter of their own,
+ * N(0, 1). */
+int tp_jacobian_vectors(tp_program *program, const tp_vectors *between, int count, ad_var *vectors, ad_error *error);
 /* spec->moments moments and errors at the input x, by the exact engine or the executor, and the method. */
 int tp_jacobian_moments(tp_program *program, const tp_vectors *between, const double *x, const tp_spectrum_spec *spec,
                         tp_spectrum *s, ad_error *error);

@@ -36,8 +36,7 @@ static int add_products(ad_graph *graph, nn_net *net, const tp_vectors *between,
     return 0;
 }
 
-/* The vectors whose mean squares are the moments, in order. */
-static int add_vectors(tp_program *program, const tp_vectors *between, int count, ad_var *vectors, ad_error *error)
+int tp_jacobian_vectors(tp_program *program, const tp_vectors *between, int count, ad_var *vectors, ad_error *error)
 {
     ad_graph *graph = program->graph;
     ad_mark before = nn_growth_begin(program->net);
@@ -180,7 +179,7 @@ int tp_jacobian_moments(tp_program *program, const tp_vectors *between, const do
     tp_program view;
     ad_error refusal = { 0 };
     s->n_moments = spec->moments;
-    if (add_vectors(program, between, spec->moments, vectors, error) ||
+    if (tp_jacobian_vectors(program, between, spec->moments, vectors, error) ||
         tp_view_of(program, vectors, spec->moments, &view, error))
         return -1;
     int status = refuse_orthogonal(&view, error), exact = 0;

@@ -1,5 +1,5 @@
 /* spectrum.c: the door: the spectrum of a Jacobian, as a chain's or by its moments alone. */
-#include "tp/spectrum/inside.h"
+#include "tp/spectrum/streams.h"
 
 #include <math.h>
 #include <string.h>
@@ -47,6 +47,26 @@ static int solve_chain(const tp_chain *chain, const tp_spectrum_spec *spec, tp_s
     return 0;
 }
 
+/* Of sums: moments are known; appends to the method the density, or why there is none. */
+static void solve_streams(tp_program *program, const tp_vectors *between, const double *x, size_t points,
+                          const char *no_chain, tp_spectrum *s)
+{
+    tp_streams streams;
+    ad_error refusal = { 0 };
+    double off = 0;
+    size_t length = strlen(s->method);
+    if (tp_trace_streams(program, between, x, &streams, &refusal) == 0) {
+        tp_stream_density(&streams, points, s, &off, &refusal);
+        tp_streams_free(&streams);
+    }
+    if (s->has_law)
+        snprintf(s->method + length, sizeof s->method - length,
+                 "; density of sums by operator-valued free probability, whose moments are within %.0e of these", off);
+    else
+        ad_snprintf(s->method + length, sizeof s->method - length, "; no density: %s",
+                    *refusal.text ? refusal.text : no_chain);
+}
+
 int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spec *given, tp_spectrum *s,
                      ad_error *error)
 {
@@ -74,10 +94,8 @@ int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spe
         tp_spectrum_free(s);
         return ad_fail(error, "%s", *refusal.text ? refusal.text : "spectrum: the Jacobian is 0 in the limit");
     }
-    if (*refusal.text) {
-        size_t length = strlen(s->method);
-        ad_snprintf(s->method + length, sizeof s->method - length, "; no density: %s", refusal.text);
-    }
+    if (*refusal.text)
+        solve_streams(program, &between, x, spec.points, refusal.text, s);
     return 0;
 }
 

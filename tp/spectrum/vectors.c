@@ -31,57 +31,16 @@ static int check_vector(const tp_program *program, int id, const char *name, ad_
                    name, ad_shape_text(graph, shape, text, sizeof text));
 }
 
-static const tp_line *line_named(const tp_line *lines, int n, const char *name)
-{
-    for (int k = 0; k < n; k++)
-        if (strcmp(lines[k].name, name) == 0)
-            return &lines[k];
-    return NULL;
-}
-
-/* The names of vectors of the forward pass, as many as there is room for. */
-static void list_vectors(const tp_program *program, const tp_line *lines, int n, char *text, size_t size)
-{
-    size_t used = 0;
-    *text = 0;
-    for (int k = 0; k < n; k++) {
-        bool vector = !lines[k].backward && strchr("GH", lines[k].type[0]) && lines[k].type[0] &&
-                      ad_node_of(program->graph, lines[k].node)->op != AD_PARAM;
-        if (!vector)
-            continue;
-        if (used + strlen(lines[k].name) + 8 > size) {
-            snprintf(text + used, size - used, ", ...");
-            return;
-        }
-        used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", lines[k].name);
-    }
-}
-
 /* *node, and the factor c n^power that it has before the vector of that name. */
 static int find_named(const tp_program *program, const char *name, int *node, double *c, double *power, ad_error *error)
 {
-    int n = 0;
-    char list[200];
     ad_arena *arena = ad_arena_new(error);
-    const tp_line *lines = arena ? tp_lines(program, arena, TP_PAPER, &n, error) : NULL;
-    const tp_line *line = lines ? line_named(lines, n, name) : NULL;
-    int status = lines ? 0 : -1;
-    if (lines && !line) {
-        list_vectors(program, lines, n, list, sizeof list);
-        status = ad_fail(error, "spectrum: no vector %.40s in the program; there are %s", name, list);
-    } else if (line && line->backward) {
-        status = ad_fail(error,
-                         "spectrum: %.40s is of the backward pass: Jacobians are between vectors of the forward "
-                         "pass",
-                         name);
-    } else if (line && line->rule == TP_INPUT && ad_node_of(program->graph, line->node)->op == AD_PARAM) {
-        status =
-            ad_fail(error, "spectrum: %.40s is a parameter: Jacobians are between vectors of the forward pass", name);
-    } else if (line) {
+    const tp_line *line = arena ? tp_line_named(program, arena, name, error) : NULL;
+    int status = line ? check_vector(program, line->node, name, error) : -1;
+    if (line) {
         *node = line->node;
         *c = line->c;
         *power = line->power;
-        status = check_vector(program, *node, name, error);
     }
     ad_arena_free(arena);
     return status;
@@ -136,6 +95,20 @@ bool tp_is_gaussian(const tp_program *program, int id)
     }
 }
 
+/* A scale whose factor the trace has moved on has no derivative of its own: what it scales has, and is c n^power of it.
+ */
+static void pass_moved(const tp_program *program, int *node, double *c, double *power)
+{
+    const ad_graph *graph = program->graph;
+    for (const ad_node *at = ad_node_of(graph, *node); at->moved; at = ad_node_of(graph, *node)) {
+        double factor = at->c, grows = 0;
+        tp_times_axis(graph, at->axis, at->power, &factor, &grows);
+        *c /= factor;
+        *power -= grows;
+        *node = at->in[0];
+    }
+}
+
 /* The first and the last preactivation: a Gaussian vector that a coordinatewise function is applied to. */
 static int find_default(const tp_program *program, bool last, int *node, double *c, double *power, ad_error *error)
 {
@@ -153,8 +126,10 @@ static int find_default(const tp_program *program, bool last, int *node, double 
     }
     if (*node < 0 && find_gaussian(program, last, node, c, power, error))
         return -1;
-    if (*node >= 0)
+    if (*node >= 0) {
+        pass_moved(program, node, c, power);
         return 0;
+    }
     return ad_fail(error, "spectrum: the network has no hidden preactivation that is Gaussian in the limit: name two "
                           "vectors by --from and --to, as limn program prints them");
 }

@@ -79,8 +79,12 @@ static int check_argument(tp_algebra *algebra, int id, const tp_coordinate *x)
 {
     double top = tp_coordinate_top(x);
     algebra->no_limit |= top > 1e-12 || x->rest > -1e-9;
+    algebra->grows |= top > 1e-12;
     if (top > 1e-12)
-        return tp_refuse(algebra, id, "its argument grows like n^%g: there is no limit of it", top);
+        return tp_refuse(algebra, id,
+                         "its argument grows like n^%g, so that it grows as a power of n or saturates, and there is no "
+                         "limit of it: a scale of n^-%g before it keeps its argument of order one",
+                         top, top);
     if (x->rest > -1e-9)
         return tp_refuse(algebra, x->rest_node,
                          "its fluctuations, of order n^%g, enter the %s of line %d: the limit is "

@@ -4,6 +4,7 @@
 #include "autodiff/plan/plan.h"
 #include "tp/gauss/gauss.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,13 +75,14 @@ void tp_fn_eval(const tp_algebra *algebra, int fn, const tp_sample *sample, size
     tp_fn_parts_end(algebra, fn, p);
 }
 
-static int add_kink(double *kinks, int count, int room, double at)
+/* Unless there is one nearer than `near`. */
+static int add_kink(double *kinks, int count, int room, double at, double near)
 {
     for (int i = 0; i < count && i < room; i++)
-        if (fabs(kinks[i] - at) < 1e-12)
+        if (fabs(kinks[i] - at) < near)
             return count;
     if (count < room)
-        kinks[count] = at;
+        kinks[count] = fabs(at) < near ? 0 : at;
     return count + 1;
 }
 
@@ -99,15 +101,16 @@ static double find_root(const tp_algebra *algebra, int fn, const tp_sample *samp
     return fabs(hi) < 1e-15 ? 0 : hi;
 }
 
-/* Where |f - level| is least between lo and hi, by golden sections; *least: how much it is there. */
-static double find_touch(const tp_algebra *algebra, int fn, const tp_sample *sample, double level, double lo, double hi,
-                         double *least)
+/* Where f - level, times -1 where it is negative at the ends, is least between lo and hi, by golden sections; *least:
+ * how much it is there. */
+static double find_turn(const tp_algebra *algebra, int fn, const tp_sample *sample, double level, bool negative,
+                        double lo, double hi, double *least)
 {
-    const double golden = 0.61803398874989484820;
+    const double golden = 0.61803398874989484820, sign = negative ? -1 : 1;
     double at[2] = { hi - golden * (hi - lo), lo + golden * (hi - lo) }, value[2];
     tp_fn_eval(algebra, fn, sample, 2, at, value);
     for (int k = 0; k < 80; k++) {
-        bool left = fabs(value[0] - level) < fabs(value[1] - level);
+        bool left = sign * value[0] < sign * value[1];
         int kept = left ? 0 : 1, other = 1 - kept;
         lo = left ? lo : at[0];
         hi = left ? at[1] : hi;
@@ -116,14 +119,15 @@ static double find_touch(const tp_algebra *algebra, int fn, const tp_sample *sam
         at[kept] = left ? hi - golden * (hi - lo) : lo + golden * (hi - lo);
         tp_fn_eval(algebra, fn, sample, 1, &at[kept], &value[kept]);
     }
-    int nearest = fabs(value[0] - level) < fabs(value[1] - level) ? 0 : 1;
-    *least = fabs(value[nearest] - level);
+    int nearest = sign * value[0] < sign * value[1] ? 0 : 1;
+    *least = sign * (value[nearest] - level);
     return fabs(at[nearest]) < 1e-15 ? 0 : at[nearest];
 }
 
 /* A sign that f - level changes, f the argument of a part that jumps at the level, or whose derivative does: in cell
  * number `cell` of a fine grid, below which it is negative or not. The variable itself is exact: cell -1. Or the two
- * cells from `cell` on, where f may reach the level and turn: as a square does 0, with no sign to change. */
+ * cells from `cell` on, where f may reach the level and turn: as a square does 0, with no sign to change, or change it
+ * twice. */
 typedef struct {
     int part, level, cell;
     bool negative, turns;
@@ -224,25 +228,52 @@ static bool add_exact(const tp_algebra *algebra, const tp_fn_parts *p, crossings
     return fine;
 }
 
-/* The kink of a crossing, by search in its cells; false where f turns before it reaches the level. */
-static bool kink_of(const tp_algebra *algebra, const tp_fn_parts *p, const tp_sample *sample, const crossing *c,
-                    double *kink)
+/* So much of the difference at its cells' ends is what rounding makes of a level that is reached. */
+static const double reached = 1e-10;
+/* Where it is reached and not crossed is known to the root of that. */
+static const double told_apart = 1e-7;
+
+/* The kinks of a crossing, by search in its cells, from left to right; how many: none where f turns before it reaches
+ * the level, two where it turns beyond it. */
+static int kinks_of(const tp_algebra *algebra, const tp_fn_parts *p, const tp_sample *sample, const crossing *c,
+                    double kinks[2])
 {
     const tp_fn *f = tp_fn_at(algebra, p->at[c->part].id);
-    const double reached = 1e-10; /* of the difference at the cells' ends */
     int own;
     double level = tp_fn_own_kinks(f, &own)[c->level], ends[2], least;
-    *kink = level;
+    kinks[0] = level;
     if (c->cell < 0)
-        return true;
+        return 1;
     double lo = grid_point(c->cell), hi = grid_point(c->cell + (c->turns ? 2 : 1));
     if (!c->turns) {
-        *kink = find_root(algebra, f->a, sample, level, lo, hi, c->negative);
-        return true;
+        kinks[0] = find_root(algebra, f->a, sample, level, lo, hi, c->negative);
+        return 1;
     }
     tp_fn_eval(algebra, f->a, sample, 2, (double[]){ lo, hi }, ends);
-    *kink = find_touch(algebra, f->a, sample, level, lo, hi, &least);
-    return least <= reached * fmax(fabs(ends[0] - level), fabs(ends[1] - level));
+    double turn = find_turn(algebra, f->a, sample, level, c->negative, lo, hi, &least);
+    double small = reached * fmax(fabs(ends[0] - level), fabs(ends[1] - level));
+    if (least < -small) {
+        kinks[0] = find_root(algebra, f->a, sample, level, lo, turn, c->negative);
+        kinks[1] = find_root(algebra, f->a, sample, level, turn, hi, !c->negative);
+        return 2;
+    }
+    kinks[0] = turn;
+    return least <= small ? 1 : 0;
+}
+
+/* Are two crossings of one level, at these points, rounding's? f turns between them as it reaches the level: cos^2 is 1
+ * in double precision up to 1e-8 from 0. */
+static bool only_touches(const tp_algebra *algebra, const tp_fn_parts *p, const tp_sample *sample, const crossing *c,
+                         const crossing *before, double at_before, double at)
+{
+    const double near = 1e-6;
+    const tp_fn *f = tp_fn_at(algebra, p->at[c->part].id);
+    if (c->cell < 0 || c->part != before->part || c->level != before->level || !(at - at_before < near))
+        return false;
+    int own;
+    double level = tp_fn_own_kinks(f, &own)[c->level], x[2] = { (at_before + at) / 2, grid_point(c->cell + 1) }, y[2];
+    tp_fn_eval(algebra, f->a, sample, 2, x, y);
+    return fabs(y[0] - level) <= 4 * DBL_EPSILON * fabs(level) + reached * fabs(y[1] - level);
 }
 
 int tp_fn_kinks(const tp_algebra *algebra, int fn, const tp_sample *sample, double *kinks, int room)
@@ -255,10 +286,20 @@ int tp_fn_kinks(const tp_algebra *algebra, int fn, const tp_sample *sample, doub
     int count = 0;
     if (fine && all.n > 0)
         qsort(all.at, (size_t)all.n, sizeof *all.at, compare_crossings);
-    double kink;
-    for (int i = 0; i < all.n && fine && count <= room; i++)
-        if (kink_of(algebra, p, sample, &all.at[i], &kink))
-            count = add_kink(kinks, count, room, kink);
+    double found[2], before = -INFINITY;
+    for (int i = 0; i < all.n && fine && count <= room; i++) {
+        int n = kinks_of(algebra, p, sample, &all.at[i], found);
+        bool touches = n > 0 && count > 0 && !(fabs(kinks[count - 1] - before) > 0) &&
+                       only_touches(algebra, p, sample, &all.at[i], &all.at[i - 1], before, found[0]);
+        double near = touches || (n == 1 && all.at[i].turns) ? told_apart : 1e-12;
+        if (touches) {
+            found[0] = (before + found[0]) / 2;
+            count--;
+        }
+        for (int k = 0; k < n && count <= room; k++)
+            count = add_kink(kinks, count, room, found[k], near);
+        before = n > 0 ? found[n - 1] : before;
+    }
     ad_free(all.at);
     tp_fn_parts_end(algebra, fn, p);
     return fine ? count : -1;

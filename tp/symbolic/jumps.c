@@ -87,5 +87,5 @@ int tp_refuse_jump(const tp_algebra *algebra, int quantity, ad_error *error)
                    "%s:%d: %s: it jumps, and averages over the width are at the jump in the limit, so that what they "
                    "fluctuate by, of order n^-0.5, decides: this kernel stays random at every width; ask for that of "
                    "the network that returns the averages, or, with --width N, for one draw's",
-                   at->where.file, at->where.line, ad_op_name(at->op));
+                   at->where.file, at->where.line, tp_node_name(at));
 }

@@ -153,6 +153,7 @@ struct tp_algebra {
     int outputs[2]; /* the kernel is between these */
     bool not_bp;    /* refused, for the simple rules are wrong here */
     bool no_limit;  /* what was refused has no limit at all, or a random one */
+    bool grows;     /* ... as what a function is taken of grows with n */
     bool too_large; /* what was refused has more parts than there is room for */
     struct {
         int quantity, node;

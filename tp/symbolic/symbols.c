@@ -14,7 +14,7 @@ int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
     ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     const ad_node *n = ad_node_of(algebra->graph, node);
-    return ad_fail(algebra->error, "%s:%d: %s: %s", n->where.file, n->where.line, ad_op_name(n->op), text);
+    return ad_fail(algebra->error, "%s:%d: %s: %s", n->where.file, n->where.line, tp_node_name(n), text);
 }
 
 int tp_lacks_memory(const tp_algebra *algebra)

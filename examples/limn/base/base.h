@@ -53,15 +53,15 @@ typedef struct {
     ds_scaling scaling;
     size_t width;                       /* 0: infinite, or the command's default */
     size_t resize_width, resize_height; /* 0: not given */
-    double at_width, test_fraction;     /* 0: not given */
+    double at_width;                    /* 0: not given */
     long split_seed;
     double rate, epochs, tolerance, ridge, momentum; /* 0: not given */
-    double weight_decay, noise;                      /* -1: not given */
+    double weight_decay, noise, test_fraction;       /* -1: not given */
     nn_drift_schedule drift_schedule;
     double drift_share;
     long drift_every; /* 0: the schedule's default */
     long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
-    long moments, points; /* 0: not given */
+    long moments, degrees, points; /* 0: not given */
     size_t widths[MAX_WIDTHS];
     int n_widths;
     double times[MAX_TIMES]; /* ascending, INFINITY for inf */
@@ -155,9 +155,14 @@ bool weights_converted(const options *o); /* they are of another scale than --sc
 /* ---- data.c ---- */
 /* Inputs and, where they are known, labels: --data, or --inputs and --labels. y is NULL without labels. */
 ds_data *data_load(const options *o, ad_error *error);
-/* --inputs2, which must have the axes of the data's inputs, scaled with these where --scaling says so; none without
- * that option. ds_array_free frees it. */
-int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error);
+/* The scaling that the options ask for. */
+ds_scaling data_scaling(const options *o);
+/* With it --inputs2, which must have the axes of the data's inputs and is scaled as these are, by the rows that train;
+ * none without that option. ds_array_free frees it, after an error, too. */
+ds_data *data_load_both(const options *o, ds_array *second, ad_error *error);
+/* The same in two steps: as they were read, and scaled. */
+ds_data *data_read_both(const options *o, ds_array *second, ad_error *error);
+int data_scale(ds_data *data, ds_array *second, ds_scaling scaling, ad_error *error);
 /* --labels2, of the second inputs: classes or targets, as --labels are; ds_array_free frees it. */
 int data_labels2(const options *o, const ds_data *data, size_t rows, ds_array *labels, ad_error *error);
 bool path_ends_with(const char *path, const char *ending); /* ".npy": what kind of file it is */

@@ -12,30 +12,39 @@ static ds_label_rule label_rule(const options *o)
     return o->loss == NN_CROSS_ENTROPY ? DS_LABELS_CLASSES : DS_LABELS_BY_TYPE;
 }
 
-static ds_data *from_arrays(const options *o, ad_error *error)
+/* The inputs as they were read: pixels are 0..1, and nothing else is scaled. */
+static ds_data *read_data(const options *o, ad_error *error)
 {
-    ds_data *data = ds_npy_set(o->inputs, o->labels, label_rule(o), error);
-    if (!data || !o->scaling_given)
-        return data;
-    if (ds_scale(data, &(ds_options){ .scaling = o->scaling, .train = data->rows }, error) == 0)
-        return data;
-    ds_free(data);
-    return NULL;
+    ds_options how = { .scaling = DS_UNIT,
+                       .test = fmax(o->test_fraction, 0),
+                       .seed = (uint64_t)o->split_seed,
+                       .resize_height = o->resize_height,
+                       .resize_width = o->resize_width,
+                       .grey = o->grey,
+                       .transpose = o->transpose,
+                       .label_column = o->label_column,
+                       .labels = o->labels,
+                       .label_rule = label_rule(o) };
+    ds_data *data = o->inputs ? ds_npy_set(o->inputs, o->labels, label_rule(o), error)
+                              : ds_load(o->data ? o->data : "mnist", &how, error);
+    if (data && o->test_fraction >= 0 && !(o->test_fraction > 0))
+        data->train = data->rows;
+    return data;
+}
+
+ds_scaling data_scaling(const options *o)
+{
+    return o->inputs && !o->scaling_given ? DS_UNIT : o->scaling;
 }
 
 ds_data *data_load(const options *o, ad_error *error)
 {
-    ds_options chosen = { .scaling = o->scaling,
-                          .test = o->test_fraction,
-                          .seed = (uint64_t)o->split_seed,
-                          .resize_height = o->resize_height,
-                          .resize_width = o->resize_width,
-                          .grey = o->grey,
-                          .transpose = o->transpose,
-                          .label_column = o->label_column,
-                          .labels = o->labels,
-                          .label_rule = label_rule(o) };
-    return o->inputs ? from_arrays(o, error) : ds_load(o->data ? o->data : "mnist", &chosen, error);
+    ds_array none = { 0 };
+    ds_data *data = read_data(o, error);
+    if (!data || !data_scale(data, &none, data_scaling(o), error))
+        return data;
+    ds_free(data);
+    return NULL;
 }
 
 bool path_ends_with(const char *path, const char *ending)
@@ -100,28 +109,8 @@ void data_tell(const options *o, const ds_data *data, cJSON *root)
         printf("%s: %s\n", data->name, data->note);
 }
 
-/* The second inputs as rows that follow the first ones, whose mean and deviation scale both. */
-static int scale_second(const options *o, const ds_data *data, ds_array *second, ad_error *error)
-{
-    ds_array first = { 0 };
-    size_t n = data->features, rows = second->shape[0], total = data->rows + rows;
-    int status = ds_npy_samples(o->inputs, &first, error);
-    ds_data all = { .rows = total, .features = n };
-    all.x = status ? NULL : ad_alloc(total * n, sizeof *all.x, "inputs", error);
-    if (all.x) {
-        memcpy(all.x, first.data, data->rows * n * sizeof *all.x);
-        memcpy(all.x + data->rows * n, second->data, rows * n * sizeof *all.x);
-        status = ds_scale(&all, &(ds_options){ .scaling = o->scaling, .train = data->rows }, error);
-        memcpy(second->data, all.x + data->rows * n, rows * n * sizeof *all.x);
-    }
-    status = all.x ? status : -1;
-    ad_free(all.x);
-    ds_array_free(&first);
-    return status;
-}
-
 /* An image has either: rows of pixels, or its pixels in a row. */
-int data_second(const options *o, const ds_data *data, ds_array *second, ad_error *error)
+static int read_second(const options *o, const ds_data *data, ds_array *second, ad_error *error)
 {
     if (!o->inputs2)
         return 0;
@@ -138,7 +127,46 @@ int data_second(const options *o, const ds_data *data, ds_array *second, ad_erro
                        sequence ? "with" : "without");
     if (sequence && shape[1] != steps)
         return ad_fail(error, "%s: %zu steps, the first inputs have %zu", o->inputs2, shape[1], steps);
-    return o->inputs && o->scaling_given ? scale_second(o, data, second, error) : 0;
+    return 0;
+}
+
+ds_data *data_read_both(const options *o, ds_array *second, ad_error *error)
+{
+    ds_data *data = read_data(o, error);
+    if (!data || !read_second(o, data, second, error))
+        return data;
+    ds_free(data);
+    return NULL;
+}
+
+int data_scale(ds_data *data, ds_array *second, ds_scaling scaling, ad_error *error)
+{
+    ds_data all = *data;
+    size_t n = data->features, rows2 = second->data ? second->shape[0] : 0;
+    ds_options how = { .scaling = scaling, .train = data->train };
+    if (!rows2)
+        return ds_scale(data, &how, error);
+    all.rows += rows2;
+    if (!(all.x = ad_reserve(all.rows * n, sizeof *all.x, "inputs", error)))
+        return -1;
+    memcpy(all.x, data->x, data->rows * n * sizeof *all.x);
+    memcpy(all.x + data->rows * n, second->data, rows2 * n * sizeof *all.x);
+    int status = ds_scale(&all, &how, error);
+    if (!status) {
+        memcpy(data->x, all.x, data->rows * n * sizeof *all.x);
+        memcpy(second->data, all.x + data->rows * n, rows2 * n * sizeof *all.x);
+    }
+    ad_free(all.x);
+    return status;
+}
+
+ds_data *data_load_both(const options *o, ds_array *second, ad_error *error)
+{
+    ds_data *data = data_read_both(o, second, error);
+    if (!data || !data_scale(data, second, data_scaling(o), error))
+        return data;
+    ds_free(data);
+    return NULL;
 }
 
 int data_labels2(const options *o, const ds_data *data, size_t rows, ds_array *labels, ad_error *error)

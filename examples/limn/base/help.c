@@ -94,55 +94,9 @@ static void put_option(const row *r)
     putchar('\n');
 }
 
-int option_group(int which)
+static void put_title(const char *title)
 {
-    enum {
-#define ROW(ID, TITLE) GROUP_##ID,
-        OPTION_GROUPS(ROW)
-#undef ROW
-    };
-    static const struct {
-        int option, group; /* a group opens where its option is -1 */
-    } order[] = {
-#define GROUP(ID) { -1, GROUP_##ID },
-#define OPTION(ID, ...) { OPTION_##ID, 0 },
-#define CHOICE(ID, ...) { OPTION_##ID, 0 },
-#include "examples/limn/base/options.def"
-    };
-    int group = 0;
-    for (size_t i = 0; order[i].option != which; i++)
-        group = order[i].option < 0 ? order[i].group : group;
-    return group;
-}
-
-const char *option_group_title(int group)
-{
-    static const char *const titles[] = {
-#define ROW(ID, TITLE) TITLE,
-        OPTION_GROUPS(ROW)
-#undef ROW
-    };
-    return group < (int)(sizeof titles / sizeof *titles) ? titles[group] : NULL;
-}
-
-bool option_taken(const tool_command *about, int which)
-{
-    return !about || (about->takes >> which & 1);
-}
-
-static void put_options(const tool_command *about)
-{
-    for (int g = 0; option_group_title(g); g++) {
-        bool any = false;
-        for (int i = 0; i < OPTIONS; i++) {
-            if (option_group(i) != g || !option_taken(about, i))
-                continue;
-            if (!any)
-                printf("\n%s:\n", option_group_title(g));
-            any = true;
-            put_option(&rows[i]);
-        }
-    }
+    printf("\n%s:\n", title);
 }
 
 void help_print(const tool_command *const *commands, const tool_command *about)
@@ -166,7 +120,7 @@ void help_print(const tool_command *const *commands, const tool_command *about)
         putchar('\n');
         put_paragraphs(text);
     }
-    put_options(about);
+    option_walk(about, put_title, put_option);
     puts("\nExit status: 0 done, 1 failed, 2 wrong usage, 130 or 143 ended by Ctrl-C or\nSIGTERM.");
 }
 

@@ -69,7 +69,8 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
                 o->network);
         return NULL;
     } else if (o->inputs && data->height && !data->channels) {
-        ad_fail(error, "%s: sequences (rows, time, features); %s takes (rows, features)", o->inputs, o->network);
+        ad_fail(error, "%s: sequences (rows, time, features); %s takes (rows, features): save x.reshape(len(x), -1)",
+                o->inputs, o->network);
         return NULL;
     }
     return nn_trace(function, &spec, error);

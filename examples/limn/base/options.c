@@ -347,7 +347,7 @@ static int answer_help(const tool_command *const *commands, int argc, char **arg
         pages_bash(commands);
     else if (strcmp(topic, "zsh") == 0)
         pages_zsh(commands);
-    else if (about || !*topic)
+    else if (about || !*topic || strcmp(topic, "help") == 0)
         help_print(commands, about);
     else if (!names)
         return fail_unknown("no help on", topic, command_names(commands));
@@ -447,7 +447,7 @@ static int settle(options *o)
     if (o->labels && !o->inputs && !o->data)
         return option_fail("--labels needs --inputs or --data in", o->command);
     if (o->inputs &&
-        (o->resize_width || o->grey || o->transpose || o->label_column || o->test_fraction > 0 || o->split_seed))
+        (o->resize_width || o->grey || o->transpose || o->label_column || o->test_fraction >= 0 || o->split_seed))
         return option_fail(
             "--inputs are taken as they are: what changes images, columns and the split is for --data in", o->command);
     if (o->test_fraction >= 1)
@@ -476,6 +476,7 @@ int options_parse(options *o, const tool_command *const *commands, int argc, cha
                     .batch = -1,
                     .optimizer = -1,
                     .momentum = 0.9,
+                    .test_fraction = -1,
                     .weight_decay = -1,
                     .noise = -1,
                     .choose = -1 };

@@ -34,8 +34,7 @@ extern const row rows[OPTIONS];
 /* What stands behind the option's name: "ntk|nngp" for a choice; "" for a flag. Returns text, of so many bytes, or what
  * stays. */
 const char *option_argument(const row *r, char *text, size_t size);
-/* ---- help.c ---- */
-int option_group(int which);                             /* its place among OPTION_GROUPS */
-const char *option_group_title(int group);               /* NULL beyond the last */
 bool option_taken(const tool_command *about, int which); /* NULL: of all commands */
+/* The options that it takes, by groups, each opened by its title. */
+void option_walk(const tool_command *about, void (*open)(const char *title), void (*put)(const row *));
 #endif

@@ -61,26 +61,21 @@ static void put_roff_paragraphs(const char *text)
         puts(".fi");
 }
 
-static void put_roff_options(const tool_command *about)
+static void put_roff_title(const char *title)
+{
+    printf(".SS %s\n", title);
+}
+
+static void put_roff_option(const row *r)
 {
     char text[80];
-    for (int g = 0; option_group_title(g); g++) {
-        bool any = false;
-        for (int i = 0; i < OPTIONS; i++) {
-            if (option_group(i) != g || !option_taken(about, i))
-                continue;
-            if (!any)
-                printf(".SS %s\n", option_group_title(g));
-            any = true;
-            const char *argument = option_argument(&rows[i], text, sizeof text);
-            fputs(".TP\n\\fB", stdout);
-            put_roff(rows[i].name, strlen(rows[i].name));
-            fputs(*argument ? "\\fR \\fI" : "", stdout);
-            put_roff(argument, strlen(argument));
-            puts("\\fR");
-            put_roff_words(rows[i].help);
-        }
-    }
+    const char *argument = option_argument(r, text, sizeof text);
+    fputs(".TP\n\\fB", stdout);
+    put_roff(r->name, strlen(r->name));
+    fputs(*argument ? "\\fR \\fI" : "", stdout);
+    put_roff(argument, strlen(argument));
+    puts("\\fR");
+    put_roff_words(r->help);
 }
 
 static void put_roff_commands(const tool_command *const *commands)
@@ -131,7 +126,7 @@ void pages_man(const tool_command *const *commands, const tool_command *about)
         put_roff_paragraphs(text);
     }
     puts(".SH OPTIONS");
-    put_roff_options(about);
+    option_walk(about, put_roff_title, put_roff_option);
     put_roff_end();
 }
 

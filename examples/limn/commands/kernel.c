@@ -7,8 +7,7 @@
 static int open_job(kernel_job *j, ad_error *error)
 {
     const options *o = j->o;
-    j->data = data_load(o, error);
-    if (!j->data || data_second(o, j->data, &j->second, error))
+    if (!(j->data = data_load_both(o, &j->second, error)))
         return -1;
     size_t maximum = o->probes > 0 ? (size_t)o->probes : o->inputs || o->data ? SIZE_MAX : 32;
     j->rows = j->data->rows < maximum ? j->data->rows : maximum;

@@ -295,13 +295,27 @@ static void settle_times(options *o)
     memcpy(o->times, predict_selects(o) ? preset + 3 : preset, (size_t)o->n_times * sizeof *preset);
 }
 
+/* Is a band form the quicker one? Eigenvectors take 9 n^3 operations, a band form 4/3 n^3, and at each finite time
+ * 25,000 n for each right side, that is each output, and each test row whose variance is asked for. */
+static bool prefers_band(const prediction *p, size_t n)
+{
+    const options *o = p->o;
+    double sides = (double)(p->outputs + (p->ensemble ? p->rows[1] : 0));
+    long finite = o->n_times - (isinf(o->times[o->n_times - 1]) ? 1 : 0);
+    return o->loss == NN_SQUARE && o->optimizer == GRADIENT_FLOW &&
+           25000 * sides * (double)finite < 7 * (double)n * (double)n;
+}
+
 static int run(prediction *p, result *r, const selection *chosen, ad_error *error)
 {
     const options *o = p->o;
+    bool limit = o->loss == NN_SQUARE && isinf(o->times[0]);
+    size_t outputs = p->full ? p->outputs : 1;
     tp_kernel_model_spec spec = { .ridge = o->ridge,
                                   .noise = fmax(0, o->noise),
-                                  .cholesky = o->loss == NN_SQUARE && isinf(o->times[0]),
-                                  .outputs = p->full ? p->outputs : 1,
+                                  .cholesky = limit,
+                                  .band = !limit && prefers_band(p, p->rows[0] * outputs),
+                                  .outputs = outputs,
                                   .threads = (int)o->threads };
     if (o->covariance && !p->rows[1])
         return ad_fail(error, "--covariance: there are no test inputs: --inputs2 X.npy is missing");
@@ -349,11 +363,10 @@ static int run_predict(const options *given, ad_error *error)
 /* What asks for a choice says of the other options. */
 static int settle_selection(options *o)
 {
-    static const char *const words = "--grid, --ridges, --folds and --choose are of limits at t = inf";
+    static const char *const words = "--grid, --ridges, --folds and --choose are of the square loss at t = inf";
     char text[200];
-    const char *without = o->width || o->weights        ? "--width and --weights"
-                          : o->loss == NN_CROSS_ENTROPY ? "--loss cross-entropy"
-                          : o->outputs == NN_FULL       ? "--outputs full"
+    const char *without = o->loss == NN_CROSS_ENTROPY   ? "--loss cross-entropy"
+                          : o->weights && o->n_grid     ? "a --grid beside --weights, which are of one network"
                           : o->start                    ? "--start"
                           : o->explain                  ? "--explain"
                           : o->n_ridges && o->ridge > 0 ? "a --ridge beside --ridges"
@@ -403,16 +416,18 @@ const tool_command command_predict = {
               "--covariance is then (times, rows x outputs, rows x outputs). With a ridge the\n"
               "train loss is that of the function at its training inputs. A kernel that cannot\n"
               "be inverted is told with its condition number and a --ridge; finite times are\n"
-              "predicted all the same. --inputs2 are scaled as the inputs that train.\n"
+              "predicted all the same.\n"
               "--out writes the test outputs (the training ones, if there are no others),\n"
               "(times, rows, outputs).\n\n"
-              "--grid, --ridges, --folds and --choose choose a limit's kernel and ridge, for\n"
-              "t = inf, among all rows that train (with --inputs2, all of --data):\n\n"
+              "--grid, --ridges, --folds and --choose choose a kernel and ridge, of the limit\n"
+              "or a network's own, for t = inf, among all rows that train (with --inputs2, all\n"
+              "of --data):\n\n"
               "  limn predict mlp --data iris.csv --scaling pixelwise --folds 5 \\\n"
               "    --grid depth=1,2,3 --grid sigma_b=0,0.5 --ridges 1e-6:1e2\n\n"
               "  CV             each fold by the others, targets, centre and inputs scaled by\n"
               "                 them alone; its standard error is that of the folds' mean\n"
-              "  LOO            each row by all others, in closed form; inputs are scaled once\n"
+              "  LOO            each row by all others, in closed form; inputs are scaled once;\n"
+              "                 not where rows of a batch meet\n"
               "  log likelihood of the targets under the Gaussian process of this kernel and\n"
               "                 noise (ridge and --noise), marginal, summed over outputs\n\n"
               "An error is the share of wrong classes (equal ones: by the MSE, the mean of\n"

@@ -33,7 +33,7 @@ bool predict_selects(const options *o);
 int predict_open_data(prediction *p, ad_error *error);
 /* The network's trace, the targets and, of a limit, its program; needs the data. */
 int predict_open_limit(prediction *p, ad_error *error);
-/* Of a width, the network; outputs at the start. */
+/* Of a width, the network, if there is none yet; outputs at the start. */
 int predict_open_start(prediction *p, ad_error *error);
 /* The limit's prediction starts from the outputs' mean, which must be known. */
 int predict_check_centred(const prediction *p, ad_error *error);

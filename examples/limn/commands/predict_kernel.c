@@ -152,7 +152,7 @@ static double largest(double a, double b)
 /* Seconds that a kernel of so many inputs takes to be factored. */
 static int time_factoring(size_t side, const tp_kernel_model_spec *spec, double *seconds, ad_error *error)
 {
-    tp_kernel_model_spec one = { .cholesky = spec->cholesky, .threads = spec->threads };
+    tp_kernel_model_spec one = { .cholesky = spec->cholesky, .band = spec->band, .threads = spec->threads };
     double *piece = ad_alloc(side * side, sizeof *piece, "a piece", error);
     for (size_t i = 0; i < side * side && piece; i++)
         piece[i] = (i / side == i % side) + 1.0 / (1 + fabs((double)(i / side) - (double)(i % side)));
@@ -186,7 +186,10 @@ int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_er
         json_put(root, "kernel_bytes", cJSON_CreateNumber(kernel));
         json_put(root, "factoring_bytes", cJSON_CreateNumber(factoring));
         json_put(root, "variance_bytes", cJSON_CreateNumber(variance));
-        json_put(root, "factoring", cJSON_CreateString(spec->cholesky ? "cholesky" : "eigenvalues"));
+        json_put(root, "factoring",
+                 cJSON_CreateString(spec->cholesky ? "cholesky"
+                                    : spec->band   ? "band"
+                                                   : "eigenvalues"));
         json_put(root, "factoring_seconds", cJSON_CreateNumber(seconds));
         return json_print(root, error);
     }
@@ -195,7 +198,9 @@ int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_er
            "MB; tests %.3g MB, their variance %.3g MB)\ntime:   about %.2g s for %s, with %ld thread%s; limn kernel "
            "--explain tells the kernel's\nnothing is computed: leave out --explain\n",
            p->rows[0], p->rows[1], bytes / 1e6, kernel / 1e6, factoring / 1e6, cross / 1e6, variance / 1e6, seconds,
-           spec->cholesky ? "Cholesky's factor (t = inf alone)" : "the eigenvalues", p->o->threads,
-           p->o->threads > 1 ? "s" : "");
+           spec->cholesky ? "Cholesky's factor (t = inf alone)"
+           : spec->band   ? "a band form"
+                          : "the eigenvalues",
+           p->o->threads, p->o->threads > 1 ? "s" : "");
     return 0;
 }

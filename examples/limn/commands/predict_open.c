@@ -17,36 +17,11 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* The inputs, and those to test on with them, by what the rows that train say. */
-static int scale(prediction *p, ad_error *error)
-{
-    ds_data *data = p->data, all = *data;
-    size_t features = data->features, rows2 = p->second.data ? p->second.shape[0] : 0;
-    ds_options how = { .scaling = p->scaling, .train = data->train };
-    if (!rows2)
-        return ds_scale(data, &how, error);
-    all.rows += rows2;
-    if (!(all.x = ad_reserve(all.rows * features, sizeof *all.x, "inputs", error)))
-        return -1;
-    memcpy(all.x, data->x, data->rows * features * sizeof *all.x);
-    memcpy(all.x + data->rows * features, p->second.data, rows2 * features * sizeof *all.x);
-    int status = ds_scale(&all, &how, error);
-    if (!status) {
-        memcpy(data->x, all.x, data->rows * features * sizeof *all.x);
-        memcpy(p->second.data, all.x + data->rows * features, rows2 * features * sizeof *all.x);
-    }
-    ad_free(all.x);
-    return status;
-}
-
 int predict_open_data(prediction *p, ad_error *error)
 {
     const options *o = p->o;
-    options as_read = *o;
-    as_read.scaling = DS_UNIT;
-    as_read.scaling_given = false;
-    ds_data *data = p->data = data_load(&as_read, error);
-    if (!data || data_second(&as_read, data, &p->second, error))
+    ds_data *data = p->data = data_read_both(o, &p->second, error);
+    if (!data)
         return -1;
     if (!data->y)
         return ad_fail(error, "%s: --labels are missing", data_name(o));
@@ -55,7 +30,7 @@ int predict_open_data(prediction *p, ad_error *error)
     if (predict_selects(o) && p->second.data)
         data->train = data->rows;
     size_t preset = o->inputs ? SIZE_MAX : ROWS;
-    p->scaling = o->inputs && !o->scaling_given ? DS_UNIT : o->scaling;
+    p->scaling = data_scaling(o);
     p->rows[0] = smaller(data->train, o->train ? (size_t)o->train : preset);
     p->rows[1] =
         smaller(p->second.data ? p->second.shape[0] : data->rows - data->train, o->test ? (size_t)o->test : preset);
@@ -65,7 +40,7 @@ int predict_open_data(prediction *p, ad_error *error)
             return -1;
         memcpy(p->raw, data->x, count * sizeof *p->raw);
     }
-    if (scale(p, error))
+    if (data_scale(data, &p->second, p->scaling, error))
         return -1;
     p->x[0] = data->x;
     p->x[1] = p->second.data ? p->second.data : data->x + data->train * data->features;
@@ -179,7 +154,7 @@ int predict_open_start(prediction *p, ad_error *error)
         p->ensemble = !p->start && o->loss == NN_SQUARE;
         return o->centre ? start_at_mean(p, error) : 0;
     }
-    if (!(p->model = network_model(o, p->net, 0, (uint64_t)o->seed, error)))
+    if (!p->model && !(p->model = network_model(o, p->net, 0, (uint64_t)o->seed, error)))
         return -1;
     nn_set_mode(p->model, NN_TRAINING); /* where samples meet, each part is one batch, in outputs as in kernels */
     if (p->start)

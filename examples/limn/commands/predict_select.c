@@ -1,6 +1,6 @@
-/* predict_select.c: the kernels of --grid at the ridges of --ridges, by leave-one-out, folds and likelihood. A limit is
- * traced anew for each kernel; one factorization of it serves all ridges, and a Cholesky factor for each where a fold
- * is left out. */
+/* predict_select.c: the kernels of --grid at the ridges of --ridges, by leave-one-out, folds and likelihood. A network
+ * is traced anew for each kernel; one factorization of it serves all ridges, and a Cholesky factor for each where a
+ * fold is left out. */
 #include "examples/limn/commands/predict.h"
 
 #include <math.h>
@@ -14,9 +14,14 @@ typedef struct {
     selection *s;
     tp_selection spec;
     size_t rows, outputs, kernel; /* kernel: the one that is tried */
+    bool coupled;                 /* rows of a batch meet: a kernel of some is no part of the kernel of all */
     size_t *folds;                /* (rows) */
+    size_t *wide_folds;           /* (rows, outputs) */
+    size_t *order;                /* (rows): those that train in a fold, then the others */
     double *scaled;               /* (rows, features): by the rows that train in a fold */
+    double *sorted;               /* (rows, features): in that order */
     double *f;                    /* (ridges, rows, outputs) */
+    double *start, *target;       /* (rows, outputs): outputs at the start, and targets without them */
     double *likelihood;           /* (ridges) */
     double *f_part, *y_part;      /* (rows, outputs): of one fold */
     double *by_fold;              /* (folds, 2): MSE and share of wrong classes */
@@ -111,6 +116,88 @@ static int scale_fold(trial *t, size_t fold, ad_error *error)
     return status;
 }
 
+/* A network of a width starts from its own outputs on the training inputs and those to test on. */
+static int find_start(prediction *q, ad_error *error)
+{
+    if (!q->o->width && !q->o->weights)
+        return 0;
+    ad_free(q->start);
+    q->start = NULL;
+    return predict_open_start(q, error);
+}
+
+static void take_start(trial *t, const prediction *q)
+{
+    for (size_t i = 0; i < t->rows * t->outputs; i++) {
+        t->start[i] = q->start ? q->start[i] : 0;
+        t->target[i] = q->y[0][i] - t->start[i];
+    }
+}
+
+/* The kernel of rows x that do not meet, and what the machine starts from. */
+static double *find_machine(trial *t, prediction *q, const double *x, ad_error *error)
+{
+    q->x[0] = x;
+    if (find_start(q, error))
+        return NULL;
+    take_start(t, q);
+    return predict_train_kernel(q, t->s->o->kernel, error);
+}
+
+/* From the order of a fold to that of the rows: a kernel of `rows` of them, from the `first` on, with those that train.
+ * Each has so many outputs in it. */
+static void put_part(const trial *t, const double *part, size_t first, size_t rows, size_t train, double *kernel)
+{
+    size_t outs = t->spec.outputs, side = t->rows * outs, wide = train * outs;
+    for (size_t i = 0; i < rows * outs; i++)
+        for (size_t j = 0; j < wide; j++) {
+            size_t row = t->order[first + i / outs] * outs + i % outs, column = t->order[j / outs] * outs + j % outs;
+            kernel[row * side + column] = part[i * wide + j];
+        }
+}
+
+/* Where rows meet, those that train are one batch, and the fold's another, as test inputs are. */
+static double *find_batches(trial *t, prediction *q, const double *x, size_t fold, ad_error *error)
+{
+    size_t features = t->base->data->features, bytes = features * sizeof(double), outs = t->outputs, train = 0, at = 0;
+    for (int out = 0; out < 2; out++) {
+        for (size_t i = 0; i < t->rows; i++)
+            if ((t->folds[i] == fold) == out)
+                t->order[at++] = i;
+        train = out ? train : at;
+    }
+    for (size_t i = 0; i < t->rows; i++)
+        memcpy(t->sorted + i * features, x + t->order[i] * features, bytes);
+    prediction part = *q;
+    part.x[0] = t->sorted;
+    part.x[1] = t->sorted + train * features;
+    part.rows[0] = train;
+    part.rows[1] = t->rows - train;
+    part.start = NULL;
+    int status = find_start(&part, error);
+    q->model = part.model;
+    for (size_t i = 0; i < t->rows * outs && !status; i++) {
+        size_t to = t->order[i / outs] * outs + i % outs;
+        t->start[to] = part.start ? part.start[i] : 0;
+        t->target[to] = q->y[0][to] - t->start[to];
+    }
+    size_t side = t->rows * t->spec.outputs;
+    double *kernel = status ? NULL : ad_alloc(side * side, sizeof *kernel, "a kernel", error);
+    double *own = kernel ? predict_train_kernel(&part, t->s->o->kernel, error) : NULL;
+    double *cross = own ? predict_cross_kernel(&part, t->s->o->kernel, error) : NULL;
+    if (cross) {
+        put_part(t, own, 0, train, train, kernel);
+        put_part(t, cross, train, t->rows - train, train, kernel);
+    }
+    ad_free(own);
+    ad_free(cross);
+    ad_free(part.start);
+    if (cross)
+        return kernel;
+    ad_free(kernel);
+    return NULL;
+}
+
 /* Mean square and the share of wrong classes of outputs f at rows y. */
 static void score(const trial *t, const double *f, const double *y, size_t rows, double *mse, double *wrong)
 {
@@ -154,19 +241,34 @@ static void tell_progress(const trial *t, size_t parts)
     progress_tell(((double)t->kernel + (double)parts / of) / (double)t->s->kernels, NULL);
 }
 
+/* Outputs of the rows of a fold, or of all (-1), from those of the machine that starts at 0. */
+static void add_start(trial *t, size_t fold)
+{
+    size_t count = t->rows * t->outputs;
+    for (size_t i = 0; i < t->s->ridges * count; i++)
+        if (fold == SIZE_MAX || t->folds[i % count / t->outputs] == fold)
+            t->f[i] += t->start[i % count];
+}
+
 /* What is left out is predicted fold by fold; kernel: of all rows, scaled together. */
 static int try_folds(trial *t, prediction *q, const double *kernel, candidate *candidates, ad_error *error)
 {
+    size_t n = t->rows * t->spec.outputs, columns = t->outputs / t->spec.outputs;
     int status = 0;
+    for (size_t i = 0; i < n; i++)
+        t->wide_folds[i] = t->folds[i / t->spec.outputs];
     for (size_t fold = 0; fold < (size_t)t->s->o->folds && !status; fold++) {
+        const double *x = t->s->scaled_by_fold ? t->scaled : t->base->x[0];
+        bool anew = t->s->scaled_by_fold || t->coupled;
         double *own = NULL;
-        if (t->s->scaled_by_fold) {
-            q->x[0] = t->scaled;
-            status = scale_fold(t, fold, error) || !(own = predict_train_kernel(q, t->s->o->kernel, error)) ? -1 : 0;
-        }
+        status = t->s->scaled_by_fold ? scale_fold(t, fold, error) : 0;
+        if (!status && anew)
+            status = (own = t->coupled ? find_batches(t, q, x, fold, error) : find_machine(t, q, x, error)) ? 0 : -1;
         if (!status)
-            status = tp_leave_fold_out(own ? own : kernel, t->rows, &t->spec, q->y[0], t->outputs, t->folds, fold, t->f,
+            status = tp_leave_fold_out(anew ? own : kernel, n, &t->spec, t->target, columns, t->wide_folds, fold, t->f,
                                        error);
+        if (!status)
+            add_start(t, fold);
         ad_free(own);
         tell_progress(t, fold + 2);
     }
@@ -177,13 +279,16 @@ static int try_folds(trial *t, prediction *q, const double *kernel, candidate *c
 
 static int try_kernel(trial *t, prediction *q, candidate *candidates, ad_error *error)
 {
-    double *kernel = predict_train_kernel(q, t->s->o->kernel, error), nothing = (double)NAN;
-    int status =
-        kernel ? tp_leave_one_out(kernel, t->rows, &t->spec, q->y[0], t->outputs, t->f, t->likelihood, error) : -1;
+    size_t n = t->rows * t->spec.outputs, columns = t->outputs / t->spec.outputs;
+    double *kernel = find_machine(t, q, t->base->x[0], error), nothing = (double)NAN;
+    int status = kernel ? tp_leave_one_out(kernel, n, &t->spec, t->target, columns, t->f, t->likelihood, error) : -1;
+    if (!status)
+        add_start(t, SIZE_MAX);
     for (size_t r = 0; r < t->s->ridges && !status; r++) {
         candidate *c = candidates + r;
         *c = (candidate){ t->s->ridge[r], nothing, nothing, nothing, nothing, nothing, nothing, t->likelihood[r] };
-        score(t, t->f + r * t->rows * t->outputs, q->y[0], t->rows, &c->loo_mse, &c->loo_error);
+        if (!t->coupled)
+            score(t, t->f + r * t->rows * t->outputs, q->y[0], t->rows, &c->loo_mse, &c->loo_error);
     }
     tell_progress(t, 1);
     if (!status && t->s->o->folds)
@@ -192,18 +297,15 @@ static int try_kernel(trial *t, prediction *q, candidate *candidates, ad_error *
     return status;
 }
 
-/* What the closed form of leave-one-out and the folds suppose of a limit. */
-static int check_limit(const prediction *q, ad_error *error)
+/* What the closed form of leave-one-out supposes, and the prediction of a limit. */
+static int check_machine(trial *t, const prediction *q, ad_error *error)
 {
-    if (ad_coupled(nn_output(q->net), nn_batch(q->net)))
+    t->coupled = ad_coupled(nn_output(q->net), nn_batch(q->net));
+    t->spec.outputs = q->full ? q->outputs : 1;
+    if (t->coupled && t->s->o->choose == CHOOSE_LOO)
         return ad_fail(error,
-                       "%s: rows of a batch meet, so that the kernel of some is not a part of the kernel of all: "
-                       "nothing can be left out of it; without --grid, --ridges, --folds and --choose",
-                       q->o->network);
-    if (q->full)
-        return ad_fail(error,
-                       "%s: its outputs are not alike, or depend on each other: --grid, --ridges, --folds and --choose "
-                       "are for one kernel of all outputs",
+                       "%s: rows of a batch meet, so that the kernel of some is not a part of the kernel of all, and "
+                       "none can be left out of it: give --folds K, whose kernels are found fold by fold",
                        q->o->network);
     return predict_check_centred(q, error);
 }
@@ -213,19 +315,24 @@ static int open_trial(trial *t, size_t outputs, ad_error *error)
     const prediction *p = t->base;
     size_t count = t->rows * outputs, ridges = t->s->ridges, features = p->data->features;
     t->outputs = outputs;
-    t->folds = ad_alloc(t->rows, sizeof *t->folds, "folds", error);
+    t->folds = ad_alloc(2 * t->rows + count, sizeof *t->folds, "folds", error);
     t->f =
-        ad_alloc((ridges + 2) * count + ridges + 2 * (size_t)t->s->o->folds, sizeof *t->f, "what is predicted", error);
+        ad_alloc((ridges + 4) * count + ridges + 2 * (size_t)t->s->o->folds, sizeof *t->f, "what is predicted", error);
     if (!t->folds || !t->f)
         return -1;
     t->f_part = t->f + ridges * count;
     t->y_part = t->f_part + count;
-    t->likelihood = t->y_part + count;
+    t->start = t->y_part + count;
+    t->target = t->start + count;
+    t->likelihood = t->target + count;
     t->by_fold = t->likelihood + ridges;
     if (!t->s->o->folds)
         return 0;
-    if (!(t->scaled = ad_alloc(t->rows * features, sizeof *t->scaled, "inputs of a fold", error)))
+    t->wide_folds = t->folds + t->rows;
+    t->order = t->wide_folds + count;
+    if (!(t->scaled = ad_alloc(2 * t->rows * features, sizeof *t->scaled, "inputs of a fold", error)))
         return -1;
+    t->sorted = t->scaled + t->rows * features;
     return tp_deal_folds(p->data->classes ? p->data->y : NULL, t->rows, (size_t)t->s->o->folds, (uint64_t)t->s->o->seed,
                          t->folds, error);
 }
@@ -234,6 +341,7 @@ static int try_grid_point(trial *t, size_t kernel, ad_error *error)
 {
     t->kernel = kernel;
     options o = *t->s->o;
+    o.info = NULL; /* the prediction tells what became of --weights */
     prediction q = { .o = &o,
                      .data = t->base->data,
                      .x = { t->base->x[0] },
@@ -241,7 +349,7 @@ static int try_grid_point(trial *t, size_t kernel, ad_error *error)
                      .quiet = true,
                      .asked = { true, true } }; /* the best one is checked, where it predicts */
     int status =
-        set_kernel(t->s, kernel, &o, error) || predict_open_limit(&q, error) || check_limit(&q, error) ? -1 : 0;
+        set_kernel(t->s, kernel, &o, error) || predict_open_limit(&q, error) || check_machine(t, &q, error) ? -1 : 0;
     if (!status && !t->f)
         status = open_trial(t, q.outputs, error);
     if (!status && q.outputs != t->outputs)

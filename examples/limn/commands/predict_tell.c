@@ -110,8 +110,11 @@ static void print_table(const selection *s)
                 print_row(s, first + r, width);
     }
     const candidate *best = s->candidates + s->best;
-    printf("\n* the best%s%s, ridge %g, refit on all %zu rows", s->o->n_grid ? ": " : ":",
-           name_of(s, s->best / s->ridges, name, sizeof name), best->ridge, s->rows);
+    if (s->kernels * s->ridges > 1)
+        printf("\n* the best: %s%sridge %g, refit on all %zu rows", name_of(s, s->best / s->ridges, name, sizeof name),
+               s->o->n_grid ? ", " : "", best->ridge, s->rows);
+    else
+        printf("\n* nothing to choose from, without --grid and --ridges; fit on all %zu rows", s->rows);
     size_t at = s->best % s->ridges;
     if (s->ridges > 2 && (at == 0 || at == s->ridges - 1))
         printf(" (at the end of --ridges: more of them may be better)");

@@ -228,6 +228,7 @@ static int run_spectrum(const options *o, ad_error *error)
     tp_program *program = net ? tp_translate(net, error) : NULL;
     int status = !program                ? -1
                  : o->format == TP_LATEX ? tp_spectrum_print(program, data->x, o->from, o->to, stdout, error)
+                 : o->degrees            ? spectrum_degrees(o, program, error)
                  : o->critical           ? spectrum_critical(o, program, data->x, error)
                                          : find(o, program, net, data->x, error);
     tp_program_free(program);
@@ -246,6 +247,14 @@ static int settle_spectrum(options *o)
         return option_fail("the result as JSON is --json, not --format", "json");
     if (o->format == TP_LATEX && (o->critical || o->width || o->out || o->json || o->moments))
         return option_fail("--format latex is the density's equation: no other result beside it in", o->command);
+    if (o->degrees && (o->from || o->to || o->width || o->moments || o->points || o->critical))
+        return option_fail("--degrees is of a kernel: no --from, --to, --width, --moments, --points and --critical in",
+                           o->command);
+    if (o->degrees && ((int)o->kernel == KERNEL_BOTH || (o->out && path_ends_with(o->out, ".svg"))))
+        return option_fail("--degrees is of --kernel ntk or nngp, and --out of it ends in .npy or .csv, in",
+                           o->command);
+    if (!o->degrees && o->kernel != TP_NTK)
+        return option_fail("--kernel without --degrees in", o->command);
     if (o->critical && (o->from || o->to || o->width || o->moments || o->points))
         return option_fail("--critical is of a layer: no --from, --to, --width, --moments and --points in", o->command);
     return 0;
@@ -260,10 +269,11 @@ const tool_command command_spectrum = {
         "= (1/n) tr (J J')^k.\n"
         "Chains of layers, Gaussian or orthogonal, have a density, by free probability; of all other networks the\n"
         "moments are found, exactly or by samples. --width N measures networks of width N, N/2 and N/4 beside it.\n"
+        "--degrees K is of the limit kernel: its eigenvalues on the sphere |x|^2 = d and the cube {-1, 1}^d.\n"
         "--format latex prints the equation that is solved for the density.\n",
     .takes = TAKE_NETWORK | TAKE(FROM) | TAKE(TO) | TAKE(MOMENTS) | TAKE(POINTS) | TAKE(FORMAT) | TAKE(CRITICAL) |
-             TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(ENGINE) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(OUT) |
-             TAKE(THREADS),
+             TAKE(DEGREES) | TAKE(KERNEL) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(ENGINE) | TAKE(SAMPLES) |
+             TAKE(RUNS) | TAKE(OUT) | TAKE(THREADS),
     .settle = settle_spectrum,
     .run = run_spectrum,
 };

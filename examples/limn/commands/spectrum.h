@@ -16,12 +16,12 @@ typedef struct {
     size_t n_squares;
 } spectrum_result;
 
-/* The histogram of the networks' squares in `bins` equal pieces of log10 lambda from *low on, as a density of it. */
-void spectrum_histogram(const spectrum_result *r, int bins, double low, double high, double *heights);
 /* --out, by its ending: .npy (points, 4), .csv or .svg. */
 int spectrum_write(const spectrum_result *r, ad_error *error);
 /* A file of a text, whole or not at all. */
 int spectrum_write_text(const char *path, const char *text, ad_error *error);
+/* --degrees. */
+int spectrum_degrees(const options *o, tp_program *program, ad_error *error);
 /* --critical. */
 int spectrum_critical(const options *o, tp_program *program, const double *x, ad_error *error);
 /* Is the ending one of them? */

@@ -25,15 +25,13 @@ typedef struct {
 
 static int open_job(job *j, const options *o, ad_error *error)
 {
-    ds_data *data = j->data = data_load(o, error);
+    ds_data *data = j->data = data_load_both(o, &j->second, error);
     if (!data)
         return -1;
     bool outputs = strcmp(o->command, "eval") == 0 && o->out;
     if (!data->y && !outputs)
         return ad_fail(error, "%s: --labels are missing%s", data_name(o),
                        o->weights ? " (without any, limn eval writes outputs to --out F.npy)" : "");
-    if (data_second(o, data, &j->second, error))
-        return -1;
     j->loss = o->loss_given ? o->loss : data->classes || !data->y ? NN_CROSS_ENTROPY : NN_SQUARE;
     for (int p = 0; p < 2 && data->y; p++) {
         ds_data part = ds_split(data, p ? data->train : 0, p ? SIZE_MAX : data->train);
@@ -62,11 +60,17 @@ static int write_outputs(const job *j, nn_model *model, const char *path, ad_err
     return status ? -1 : 0;
 }
 
+/* What is evaluated need not be what was trained on; files of data have parts. */
+static const char *part_name(const options *o, int part)
+{
+    bool evaluates = strcmp(o->command, "eval") == 0;
+    return part ? "test" : evaluates && o->inputs ? "all" : "train";
+}
+
 /* Loss and accuracy of each part that has rows, printed or into result. */
 static int tell_parts(const job *j, const options *o, nn_model *model, long seed, cJSON *result, double *accuracy,
                       ad_error *error)
 {
-    static const char *const names[] = { "train", "test" };
     for (int p = 0; p < 2; p++) {
         double mean = 0;
         if (!j->parts[p].rows)
@@ -74,7 +78,7 @@ static int tell_parts(const job *j, const options *o, nn_model *model, long seed
         if (nn_evaluate(model, &j->parts[p], j->loss, &mean, accuracy, error))
             return -1;
         if (o->json) {
-            cJSON *part = json_put(result, names[p], cJSON_CreateObject());
+            cJSON *part = json_put(result, part_name(o, p), cJSON_CreateObject());
             json_put(part, "rows", cJSON_CreateNumber((double)j->parts[p].rows));
             json_put(part, "loss", cJSON_CreateNumber(mean));
             if (j->data->classes)
@@ -83,7 +87,7 @@ static int tell_parts(const job *j, const options *o, nn_model *model, long seed
         }
         if (seed >= 0)
             printf("seed %ld  ", seed);
-        printf("%-5s  %zu rows  loss %.4g", names[p], j->parts[p].rows, mean);
+        printf("%-5s  %zu rows  loss %.4g", part_name(o, p), j->parts[p].rows, mean);
         if (j->data->classes)
             printf("  accuracy %.2f %%", 100 * *accuracy);
         if (isnan(mean))

@@ -1,4 +1,5 @@
 /* page.c: the report as one HTML file: tables, plots as SVG inside, and what is needed to make it again. */
+#include "examples/limn/report/depth.h"
 #include "examples/limn/report/plot.h"
 #include "examples/limn/report/report.h"
 
@@ -64,23 +65,33 @@ static void escape(FILE *out, const char *text, size_t length)
         }
 }
 
+void report_escape(FILE *out, const char *text)
+{
+    escape(out, text, strlen(text));
+}
+
 static void note(page *p, const char *text)
 {
     fputs("<p class=\"soft\">", p->out);
-    escape(p->out, text, strlen(text));
+    report_escape(p->out, text);
     fputs("</p>\n", p->out);
 }
 
 /* ---- plots ---- */
-static int end(page *p, plot *drawing, const char *caption)
+int report_figure(const report *r, FILE *out, plot *drawing, const char *caption, ad_error *error)
 {
-    char *picture = plot_end(drawing, p->r->o->plots, p->error);
+    char *picture = plot_end(drawing, r->o->plots, error);
     if (!picture)
         return -1;
-    fprintf(p->out, "<figure role=\"img\" aria-label=\"%s\">%s<figcaption>%s</figcaption></figure>\n", caption, picture,
+    fprintf(out, "<figure role=\"img\" aria-label=\"%s\">%s<figcaption>%s</figcaption></figure>\n", caption, picture,
             caption);
     ad_free(picture);
     return 0;
+}
+
+static int end(page *p, plot *drawing, const char *caption)
+{
+    return report_figure(p->r, p->out, drawing, caption, p->error);
 }
 
 /* All draws, their mean, and the fitted line with its band. */
@@ -442,6 +453,8 @@ static int write_body(page *p)
             return -1;
     }
     fputs("</div>\n", p->out);
+    if (report_write_depth(r, r->depth, p->out, p->error))
+        return -1;
     return write_program(p);
 }
 

@@ -1,6 +1,6 @@
 /* report.c: the main job: a network trained at several widths beside its limit. Every width takes the same full-batch
  * steps at the same rate, so that training time is the same. */
-#include "examples/limn/report/report.h"
+#include "examples/limn/report/depth.h"
 
 #include <lapacke.h>
 #include <math.h>
@@ -174,13 +174,21 @@ static int draw_one(const report *r, nn_model *model, double *from_limit, ad_err
     return status;
 }
 
+/* What only the page shows of the first network of the widest width. */
+static int look_deeper(report *r, nn_model *model, ad_error *error)
+{
+    if (report_look(r, model, error) || !(r->depth = ad_alloc(1, sizeof *r->depth, "the report", error)))
+        return -1;
+    return report_go_deep(r, model, r->depth, error);
+}
+
 int report_draw(report *r, int k, long draw, ad_error *error)
 {
     nn_model *model =
         nn_model_new(r->net, r->columns[k].n, report_seed(r, k, draw), AD_FLOAT, (int)r->o->threads, error);
     int status = model ? 0 : -1;
     if (!status && k == r->widest && draw == 0)
-        status = report_look(r, model, error);
+        status = look_deeper(r, model, error);
     if (!status)
         status = draw < r->seeds ? train(r, k, draw, model, error)
                                  : draw_one(r, model, &r->columns[k].values[INITIAL][draw], error);
@@ -213,7 +221,8 @@ int report_open(report *r, ad_error *error)
     if (!data)
         return -1;
     if (!data->y || data->train < 2 || data->rows == data->train)
-        return ad_fail(error, "report needs labelled data with at least 2 training and some test inputs");
+        return ad_fail(error, "report needs labelled data with at least 2 training and some test inputs%s",
+                       o->inputs ? ": --inputs have no test part, --data FILE has" : "");
     if (o->probes > 0 && (size_t)o->probes > data->train)
         return ad_fail(error, "report: %ld probes of %zu training inputs", o->probes, data->train);
     r->trained = data->train < TRAINED ? data->train : TRAINED;
@@ -251,6 +260,7 @@ void report_close(report *r)
             ad_free(r->columns[k].values[f]);
     for (int k = 0; k < r->n_neurons; k++)
         ad_free(r->neurons[k].values);
+    report_depth_free(r->depth);
     ad_free(r->columns);
     ad_free(r->limit);
     tp_program_free(r->program);

@@ -8,6 +8,7 @@ enum {
     TRAINED = 256,    /* inputs to train on, at most */
     MAX_POINTS = 128, /* measurements in one fit */
     MAX_NEURONS = 4,  /* vectors whose neurons are shown */
+    MAX_LAYERS = 64,  /* preactivations whose variances are shown */
 };
 #define MOMENTUM 0.9
 
@@ -53,6 +54,7 @@ typedef struct {
     double predicted[MAX_POINTS]; /* the probes' loss in the limit, at the points */
     report_neurons neurons[MAX_NEURONS];
     int n_neurons;
+    struct report_depth *depth;                            /* depth.h; NULL: not looked at */
     tp_opinion opinion;                                    /* of the limit */
     char no_neurons[600], no_prediction[600], method[600]; /* why there are none; how the limit was found */
 } report;
@@ -110,6 +112,9 @@ int report_tell_json(const report *r, ad_error *error);
 /* One self-contained HTML file with its plots, whole or not at all; and each plot as files in --plots. path NULL: these
  * alone. */
 int report_page(const report *r, const char *path, ad_error *error);
+/* A finished plot as a figure of the page; text with what HTML takes for its own made harmless. */
+int report_figure(const report *r, FILE *out, plot *drawing, const char *caption, ad_error *error);
+void report_escape(FILE *out, const char *text);
 /* Can one be written there, and does gnuplot draw? Asked before the minutes of training, and leaves nothing. */
 int report_page_possible(const char *path, const char *folder, ad_error *error);
 #endif

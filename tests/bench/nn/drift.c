@@ -21,7 +21,7 @@ int main(int argc, char **argv)
     static double whole[BENCH_ROUNDS], kernel[BENCH_ROUNDS], step[BENCH_ROUNDS];
     static double x[ROWS * FEATURES], y[ROWS], limit[ROWS * ROWS], out[ROWS * ROWS];
     static float batch[ROWS * FEATURES], labels[ROWS];
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     openblas_set_num_threads(1);
     int rounds = bench_rounds(argc, argv, 51);
     ad_error error = { 0 };

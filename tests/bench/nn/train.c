@@ -309,7 +309,7 @@ static void run(const work *w, int rounds)
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     openblas_set_num_threads(1);
     for (size_t k = 0; k < sizeof works / sizeof *works; k++)
         run(&works[k], bench_rounds(argc, argv, 21));

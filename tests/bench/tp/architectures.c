@@ -129,7 +129,7 @@ static int whole_language(long from, long to, long every)
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     bool whole = argc > 1 && strcmp(argv[1], "language") == 0;
     if (whole && (argc == 4 || argc == 5))
         return whole_language(strtol(argv[2], NULL, 10), strtol(argv[3], NULL, 10),

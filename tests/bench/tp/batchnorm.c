@@ -53,7 +53,7 @@ static void measure(const char *title, const char *const *settings, size_t rows,
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     openblas_set_num_threads(1);
     int rounds = bench_rounds(argc, argv, 11);
     printf("limit NTK, batch normalisation, %d features, double, %d rounds, one thread\n", FEATURES, rounds);

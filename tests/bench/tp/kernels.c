@@ -1,7 +1,5 @@
-/* kernels.c: seconds for empirical and limit kernels, one thread:
- * W5      the full NTK, 640 x 640, of 784-512-512-10 on 64 inputs, float, beside the sgemm that its Gram products need;
- * relu    the limit NTK of a depth-5 ReLU net at 2000 inputs of 64 features, double, beside the dgemm of its inputs;
- * tanh    the limit NTK of a depth-3 tanh net at 500 inputs.
+/* kernels.c: seconds for the empirical kernel W5, one thread: the full NTK, 640 x 640, of 784-512-512-10 on 64 inputs,
+ * float, beside the sgemm that its Gram products need. Those of limits are in limits.c.
  *
  *     build/bench/kernels [ROUNDS] */
 #define _DEFAULT_SOURCE
@@ -48,45 +46,10 @@ static void empirical(int rounds)
     nn_net_free(net);
 }
 
-static void limit(const char *title, const char *const *settings, size_t rows, size_t features, int rounds)
-{
-    static double ours[BENCH_ROUNDS], product[BENCH_ROUNDS];
-    ad_error error = { 0 };
-    nn_spec spec = { .features = features, .settings = settings };
-    nn_net *net = nn_trace(nn_builtin("mlp"), &spec, &error);
-    tp_program *program = net ? tp_translate(net, &error) : NULL;
-    double *x = bench_draw(rows * features), *gram = malloc(rows * rows * sizeof *gram);
-    if (!program || !x || !gram)
-        bench_fail(&error);
-    for (int round = -1; round < rounds; round++) {
-        int at = round < 0 ? 0 : round;
-        tp_kernel kernel;
-        double start = ad_seconds();
-        if (tp_limit(program, TP_NTK, x, rows, NULL, 0, NULL, &kernel, &error) != 0)
-            bench_fail(&error);
-        ours[at] = ad_seconds() - start;
-        tp_kernel_free(&kernel);
-        start = ad_seconds();
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)rows, (int)features, 1, x, (int)features,
-                    x, (int)features, 0, gram, (int)rows);
-        product[at] = ad_seconds() - start;
-    }
-    printf("%s, %zu inputs of %zu features, double, %d rounds, one thread\n", title, rows, features, rounds);
-    bench_show("limn", ours, rounds);
-    bench_show("x x' alone, by dgemm", product, rounds);
-    free(x);
-    free(gram);
-    tp_program_free(program);
-    nn_net_free(net);
-}
-
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     openblas_set_num_threads(1);
-    int rounds = bench_rounds(argc, argv, 11);
-    empirical(rounds);
-    limit("relu: limit NTK, depth 5", (const char *[]){ "depth=5", NULL }, 2000, 64, rounds);
-    limit("tanh: limit NTK, depth 3", (const char *[]){ "depth=3", "phi=tanh", NULL }, 500, 64, rounds);
+    empirical(bench_rounds(argc, argv, 11));
     return 0;
 }

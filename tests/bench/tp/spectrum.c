@@ -2,9 +2,11 @@
  *
  *     build/bench/spectrum cost                 a density of 400 points by depth; ten moments by the executor
  *     build/bench/spectrum laws [WIDTH] [L]     Kolmogorov distances of four pooled networks (2000; 1, 4 and 16)
- *     build/bench/spectrum moments [WIDTH]      networks that share weights (4096 and its halves) beside the limit */
+ *     build/bench/spectrum moments [WIDTH]      networks that share weights, or add, beside the limit (4096, and narrow) */
+#include "autodiff/trace/trace.h"
 #include "limn.h"
 #include "tests/support/jacobians.h"
+#include "tp/spectrum/inside.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -141,13 +143,13 @@ static void laws(size_t width, int only)
 }
 
 /* ---- moments ---- */
-/* Moments of one network. */
+/* Moments of one network, by all singular values. */
 static void measure(const network *n, size_t width, uint64_t seed, double *moments)
 {
     ad_error error = { 0 };
     double *values;
     size_t count;
-    nn_model *model = nn_model_new(n->net, width, seed, AD_DOUBLE, 2, &error);
+    nn_model *model = nn_model_new(n->net, width, seed, AD_DOUBLE, 1, &error);
     tp_jacobian_squares(n->program, model, input, NULL, NULL, &values, &count, &error);
     stop_on(&error);
     for (int k = 0; k < MOMENTS; k++) {
@@ -159,38 +161,123 @@ static void measure(const network *n, size_t width, uint64_t seed, double *momen
     nn_model_free(model);
 }
 
-/* Mean deviation and one network's, relative to the limit, over widths. */
+/* The same, up to chance, by products of J with one random vector. */
+static void probe(const network *n, const ad_var *vectors, size_t width, uint64_t seed, double *moments)
+{
+    ad_error error = { 0 };
+    nn_model *model = nn_model_new(n->net, width, seed, AD_DOUBLE, 1, &error);
+    double *values = ad_alloc(width, sizeof *values, "a vector", &error);
+    stop_on(&error);
+    for (int k = 0; k < MOMENTS; k++) {
+        nn_activations(model, vectors[k], input, 1, values, &error);
+        stop_on(&error);
+        moments[k] = 0;
+        for (size_t i = 0; i < width; i++)
+            moments[k] += values[i] * values[i] / (double)width;
+    }
+    ad_free(values);
+    nn_model_free(model);
+}
+
+/* The parameter of this name. */
+static ad_var parameter(const network *n, const char *name)
+{
+    ad_graph *graph = nn_graph(n->net);
+    for (int id = ad_graph_size(graph) - 1; id >= 0; id--) {
+        const ad_node *node = ad_node_of(graph, id);
+        if (node->op == AD_PARAM && strncmp(node->name, name, strlen(name)) == 0)
+            return (ad_var){ graph, id };
+    }
+    fprintf(stderr, "spectrum: no %s\n", name);
+    exit(1);
+}
+
+/* The vectors whose mean squares are moments; their direction is the readout's, which J does not know. */
+static void make_vectors(const network *n, ad_var *vectors)
+{
+    ad_error error = { 0 };
+    tp_vectors between;
+    tp_find_vectors(n->program, NULL, NULL, &between, &error);
+    tp_jacobian_vectors(n->program, &between, MOMENTS, vectors, &error);
+    stop_on(&error);
+    ad_var direction = parameter(n, "a direction"), readout = parameter(n, "readout.weight");
+    const ad_shape *shape = ad_shape_get(readout), *wanted = ad_shape_get(direction);
+    for (int i = 0; i < shape->rank; i++)
+        if (!ad_has(wanted, shape->axes[i]))
+            readout = ad_sum(readout, (ad_shape){ .rank = 1, .axes = { shape->axes[i] } });
+    for (int k = 0; k < MOMENTS; k++)
+        vectors[k] = ad_replace(vectors[k], &direction, &readout, 1);
+}
+
+typedef struct {
+    double mean[MOMENTS], error[MOMENTS], one[MOMENTS]; /* relative to the limit */
+} deviation;
+
+static void add(deviation *d, const tp_spectrum *s, const double *moments, int seed)
+{
+    for (int k = 0; k < MOMENTS; k++) {
+        double off = moments[k] / s->moments[k] - 1;
+        d->mean[k] += (off - d->mean[k]) / seed;
+        d->one[k] += (off * off - d->one[k]) / seed;
+        d->error[k] = sqrt(fmax(0, d->one[k] - d->mean[k] * d->mean[k]) / fmax(1, seed - 1));
+    }
+}
+
+static double slope(const double *x, const double *y, int n)
+{
+    double sx = 0, sy = 0, xx = 0, xy = 0;
+    for (int i = 0; i < n; i++) {
+        sx += x[i];
+        sy += y[i];
+        xx += x[i] * x[i];
+        xy += x[i] * y[i];
+    }
+    return (n * xy - sx * sy) / (n * xx - sx * sx);
+}
+
+/* At `width` how many of their errors networks' means are off; over narrow widths how fast that falls. */
 static void compare(network n, const char *what, size_t width)
 {
+    enum { WIDTHS = 4, PROBES = 32 };
     tp_spectrum s;
+    ad_var vectors[MOMENTS];
+    deviation wide = { 0 }, narrow[WIDTHS] = { 0 };
+    double one[MOMENTS], logs[WIDTHS], means[WIDTHS], ones[WIDTHS];
     solve(&n, (tp_spectrum_spec){ .moments = MOMENTS, .samples = 16384 }, &s);
     printf("%s: %s\n", what, s.method);
-    for (size_t at = width / 16; at <= width; at *= 4) {
-        int seeds = (int)(4 * width / at);
-        double mean[MOMENTS] = { 0 }, squares[MOMENTS] = { 0 }, one[MOMENTS];
-        for (int seed = 1; seed <= seeds; seed++) {
-            measure(&n, at, (uint64_t)seed, one);
-            for (int k = 0; k < MOMENTS; k++) {
-                double off = one[k] / s.moments[k] - 1;
-                mean[k] += off / seeds;
-                squares[k] += off * off / seeds;
-            }
-        }
-        printf("  n = %-5zu", at);
-        for (int k = 0; k < MOMENTS; k++)
-            printf("  m_%d mean off %+.4f ± %.4f, one %.4f (limit ± %.4f)", k + 1, mean[k],
-                   sqrt(fmax(0, squares[k] - mean[k] * mean[k]) / (seeds - 1)), sqrt(squares[k]),
-                   s.errors[k] / s.moments[k]);
-        putchar('\n');
-        fflush(stdout);
+    make_vectors(&n, vectors);
+    for (int seed = 1; seed <= PROBES; seed++) {
+        probe(&n, vectors, width, (uint64_t)seed, one);
+        add(&wide, &s, one, seed);
     }
+    for (int i = 0; i < WIDTHS; i++) {
+        size_t at = (size_t)16 << i;
+        logs[i] = log((double)at);
+        for (int seed = 1; seed <= 2000 >> i; seed++) {
+            measure(&n, at, (uint64_t)seed, one);
+            add(&narrow[i], &s, one, seed);
+        }
+    }
+    for (int k = 0; k < MOMENTS; k++) {
+        double limit = s.errors[k] / s.moments[k];
+        printf("  m_%d %.6g: n = %zu %+.4f ± %.4f of it, limit ± %.4f, %.1f errors", k + 1, s.moments[k], width,
+               wide.mean[k], wide.error[k], limit, fabs(wide.mean[k]) / hypot(wide.error[k], limit));
+        for (int i = 0; i < WIDTHS; i++) {
+            printf("; n = %d %+.4f ± %.4f, one %.3f", 16 << i, narrow[i].mean[k], narrow[i].error[k],
+                   sqrt(narrow[i].one[k]));
+            means[i] = log(fabs(narrow[i].mean[k]));
+            ones[i] = log(narrow[i].one[k]) / 2;
+        }
+        printf("; slopes: mean %.2f, one network %.2f\n", slope(logs, means, WIDTHS), slope(logs, ones, WIDTHS));
+    }
+    fflush(stdout);
     tp_spectrum_free(&s);
     unmake(&n);
 }
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     for (int i = 0; i < FEATURES; i++)
         input[i] = cos(1.3 * i);
     const char *what = argc > 1 ? argv[1] : "cost";
@@ -204,7 +291,7 @@ int main(int argc, char **argv)
         compare(made(jacobian_tied, "tied", NULL), "tied", width);
         compare(made(jacobian_residual, "residual", NULL), "residual", width);
         compare(made(NULL, "rnn", (const char *const[]){ "phi=tanh", NULL }), "rnn", width);
-        compare(made(NULL, "rnn", (const char *const[]){ "cell=lstm", NULL }), "lstm", width);
+        compare(made(NULL, "rnn", (const char *const[]){ "cell=lstm", "sigma_w=1.5", NULL }), "lstm", width);
     } else {
         fputs("spectrum cost | laws [WIDTH] [L] | moments [WIDTH]\n", stderr);
         return 2;

@@ -9,7 +9,7 @@
 
 int main(int argc, char **argv)
 {
-    ad_start_again(argv);
+    ad_start_again(argv, 1);
     long count = argc > 1 ? strtol(argv[1], NULL, 10) : 50, first = argc > 2 ? strtol(argv[2], NULL, 10) : 1;
     bool deep = argc > 3 && strcmp(argv[3], "deep") == 0;
     if (argc > 4 || (argc > 3 && !deep) || count < 1 || first < 0) {

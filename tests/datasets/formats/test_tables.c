@@ -98,6 +98,8 @@ Test(tables, separators)
         { "1\t2\tIris setosa\n3\t4\tIris virginica\n", NULL, 2, 2, 2, { 1, 2, 3, 4 }, { 0, 1 }, "" },
         { "1, 2, 0\n3, 4, 1\n", NULL, 2, 2, 2, { 1, 2, 3, 4 }, { 0, 1 }, "" },
         { "1,2,a;b\n3,4,c;d\n", NULL, 2, 2, 2, { 1, 2, 3, 4 }, { 0, 1 }, "" },
+        { "a|b|y\n1|2|0\n3|4|1\n", NULL, 2, 2, 2, { 1, 2, 3, 4 }, { 0, 1 }, "" },
+        { "1,5|2|0\n3|4|1\n", NULL, 2, 2, 2, { 1.5, 2, 3, 4 }, { 0, 1 }, "decimal commas" },
         /* a separator behind each row, or behind the rows but not the header */
         { "1,2,0,\n3,4,1,\n", NULL, 2, 2, 2, { 1, 2, 3, 4 }, { 0, 1 }, "" },
         { "a;b;y\n1;2;0;\n3;4;1;\n", NULL, 2, 2, 2, { 1, 2, 3, 4 }, { 0, 1 }, "" },
@@ -196,7 +198,7 @@ Test(tables, what_is_not_guessed)
         { ",y\n0,1\n1,0\n", NULL, "one column only, which is the label" },
         { "# name: x\n# columns: 2\n 1 0\n 2 1\n# name: z\n# columns: 2\n 1 0\n", NULL, "line 7: a second matrix" },
         { "v,y\n1 000,0\n2 000,1\n", NULL, "line 2, column 1 (v): '1 000' is no finite number: write it without sep" },
-        { "v|y\n1|0\n", NULL, "one column only, which is the label; commas, semicolons, tabs or blanks separate" },
+        { "v/y\n1/0\n", NULL, "one column only, which is the label; commas, semicolons, tabs, bars or blanks sep" },
         { "d,y\n2020-01-01,0\n", NULL, "'2020-01-01' is no finite number: write it as one, or leave its column out" },
         { "sep=;\n", NULL, "no row of data" },
         { "# nothing\n# at all\n", NULL, "no row of data" },

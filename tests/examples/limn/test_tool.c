@@ -57,7 +57,9 @@ Test(tool, help_is_80_columns_wide_and_begins_with_what_is_used_most)
         cr_expect(run && (!usual || usual < run), "%s", help);
         cr_expect(!strstr(help, "phi=") || strstr(help, "mish, silu"), "%s", help);
     }
+    snprintf(help, sizeof help, "%s", works("help help").out);
     outcome all = works("help");
+    cr_expect_str_eq(all.out, help);
     for (const char *at = strstr(all.out, "\n  --"); at; at = strstr(at + 1, "\n  --")) {
         char name[40] = "";
         sscanf(at, " %38[a-z0-9-]", name);

@@ -47,6 +47,8 @@ Test(tool_data, what_it_tells)
     cr_assert(limn("train mlp --data a.csv --label-column kind --test-fraction 0.25" SMALL) == 0, "%s", said);
     cr_assert(strstr(said, "a.csv: 40 rows of 2 numbers, 30 to train; 2 classes: minus, plus"), "%s", said);
     cr_assert(strstr(said, "test   10 rows"), "%s", said);
+    cr_assert(limn("train mlp --data a.csv --label-column kind --test-fraction 0" SMALL) == 0, "%s", said);
+    cr_assert(strstr(said, "a.csv: 40 rows of 2 numbers, 40 to train;") && !strstr(said, "test "), "%s", said);
     cr_assert(limn("train mlp --data a.csv --label-column first --json" SMALL) == 0, "%s", said);
     cr_assert(strstr(said, "\"data\":{\"name\":\"a.csv\",\"rows\":40,\"train\":32,\"features\":2,"
                            "\"classes\":[\"minus\",\"plus\"]}"),

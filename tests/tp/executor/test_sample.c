@@ -40,6 +40,7 @@ Test(sample, draws_are_normal_and_orthogonal)
     tp_rows rows = { .length = SIZE };
     ad_error error = { 0 };
     cr_assert_eq(tp_space_new(&space, SIZE, 1, &error), 0);
+    cr_assert_eq(tp_draw(&space, DRAWS / 2, NULL, &rows, &error), 0);
     double shift = SIZE * 0.5 * erfc(-space.quantile[0] / sqrt(2));
     cr_assert(shift > 0 && shift < 1, "%g", shift);
     for (int k = 0; k < SIZE / 2; k++) { /* the table of quantiles against the distribution function, from both ends */
@@ -47,7 +48,6 @@ Test(sample, draws_are_normal_and_orthogonal)
         cr_assert_float_eq(0.5 * erfc(-space.quantile[k] / sqrt(2)), low, 1e-15 + 1e-13 * low);
         cr_assert_float_eq(0.5 * erfc(space.quantile[SIZE - 1 - k] / sqrt(2)), high, 1e-15 + 1e-13 * high);
     }
-    cr_assert_eq(tp_draw(&space, DRAWS / 2, NULL, &rows, &error), 0);
     cr_assert_eq(tp_draw(&space, DRAWS / 2, NULL, &rows, &error), 0);
     for (int a = 0; a < DRAWS; a++) {
         const double *x = rows.data + (size_t)a * SIZE;
@@ -256,6 +256,62 @@ Test(sample, agrees_with_the_exact_engine)
             tp_kernel_free(&exact);
             tp_kernel_free(&sampled);
         }
+}
+
+/* 100 dense layers of erf(h), or h and these. */
+static bool skips;
+static ad_var deep(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "first", x, n);
+    for (int k = 0; k < 100; k++) {
+        ad_var g =
+            nn_dense_with(net, nn_name(net, "layer%d", k), ad_erf(h), n, .sigma_w = 1.2, .bias = true, .sigma_b = 0.3);
+        h = skips ? ad_add(h, g) : g;
+    }
+    return nn_readout(net, "readout", h);
+}
+
+/* Runs of the kernel between two inputs: mean and standard deviation; false where the samples are too few. */
+static bool run_deep(size_t samples, const double *x, double *mean, double *deviation, double *exact)
+{
+    enum { RUNS = 10 };
+    nn_spec spec = { .features = FEATURES };
+    ad_error error = { 0 };
+    double sum = 0, squares = 0, one[4];
+    bool enough = true;
+    nn_net *net = nn_trace(deep, &spec, &error);
+    tp_program *program = tp_translate(net, &error);
+    for (uint64_t run = 1; run <= RUNS && enough; run++) {
+        tp_sampling sampling = { .samples = samples, .seed = run };
+        enough = !tp_sample_once(program, TP_NNGP, &sampling, x, 2, NULL, 0, one, &error);
+        sum += one[1] / RUNS;
+        squares += one[1] * one[1] / RUNS;
+    }
+    cr_expect(enough || strstr(error.text, "too few"), "%s", error.text);
+    tp_program_free(program);
+    nn_net_free(net);
+    tp_kernel kernel = solve(deep, &spec, TP_NNGP, x, 2, NULL, 0, NULL);
+    *exact = kernel.terms[0].values[1];
+    *mean = sum;
+    *deviation = sqrt(squares - sum * sum);
+    tp_kernel_free(&kernel);
+    return enough;
+}
+
+/* The draws of different layers do not meet: 64 samples are enough for any depth, and the mean of runs is as near as
+ * their spread tells (5 standard errors: once in a thousand changes of seeds). Where there are skips all meet. */
+Test(sample, layers_that_do_not_meet_draw_apart)
+{
+    double x[2 * FEATURES], mean, deviation, exact;
+    ad_normal(1, 1, 0, 2 * FEATURES, x);
+    skips = false;
+    cr_expect(run_deep(64, x, &mean, &deviation, &exact));
+    cr_assert(run_deep(1024, x, &mean, &deviation, &exact));
+    cr_expect_lt(fabs(mean - exact), 5 * deviation / 3, "%g, not %g, spread %g", mean, exact, deviation);
+    cr_expect_lt(deviation, 0.02 * exact, "%g of %g", deviation, exact);
+    skips = true;
+    cr_expect(!run_deep(64, x, &mean, &deviation, &exact));
 }
 
 /* Outputs that are not alike and have a readout in common: v erf(U x) and v erf(U x) / 2 + 2 v' relu(U x). */

@@ -4,6 +4,7 @@
 #include "tests/support/reference.h"
 
 #include <criterion/criterion.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,14 +94,21 @@ static void compare(reference *ref, const char *object, const char *entry, const
     cr_expect(off < 1e-12, "%s %s: off by %g", object, entry, off);
 }
 
-/* Eigenvalues at every time; Cholesky's factor at infinity, too. */
+/* Every way to factor a kernel: eigenvectors, Cholesky's factor, a band form. */
+enum { EIGENVECTORS, CHOLESKY, BAND, WAYS };
+static tp_kernel_model_spec way(int which, double ridge)
+{
+    return (tp_kernel_model_spec){ .ridge = ridge, .cholesky = which == CHOLESKY, .band = which == BAND };
+}
+
+/* Eigenvectors and the band form at every time; Cholesky's factor at infinity. */
 Test(predict, reference_of_the_gradient_flow)
 {
     setting s = read_setting();
     for (int r = 0; r < 2; r++)
-        for (int c = 0; c < 2; c++)
-            for (size_t k = c ? 3 : 0; k < 4; k++) {
-                tp_kernel_model *m = make(s.dd[1], N, (tp_kernel_model_spec){ .ridge = r ? 0.001 : 0, .cholesky = c });
+        for (int c = 0; c < WAYS; c++)
+            for (size_t k = c == CHOLESKY ? 3 : 0; k < 4; k++) {
+                tp_kernel_model *m = make(s.dd[1], N, way(c, r ? 0.001 : 0));
                 double a[N * K], train[N * K], test[M * K];
                 char object[80];
                 coefficients(m, (tp_training){ .rate = 1 }, s.y, K, s.f, reference_times[k].at, a);
@@ -121,10 +129,10 @@ Test(predict, reference_of_ensembles_and_gp_inference)
     setting s = read_setting();
     for (int w = 0; w < 2; w++)
         for (int r = 0; r < 2; r++)
-            for (int c = 0; c < 2; c++)
-                for (size_t k = c ? 3 : 0; k < 4; k++) {
+            for (int c = 0; c < WAYS; c++)
+                for (size_t k = c == CHOLESKY ? 3 : 0; k < 4; k++) {
                     double ridge = r ? 0.001 : 0, t = reference_times[k].at, a[N * K], mean[M * K], cov[M * M], var[M];
-                    tp_kernel_model *m = make(s.dd[w], N, (tp_kernel_model_spec){ .ridge = ridge, .cholesky = c });
+                    tp_kernel_model *m = make(s.dd[w], N, way(c, ridge));
                     tp_training flow = { .rate = 1 };
                     tp_prior prior = { w ? s.dd[0] : NULL, w ? s.td[0] : NULL, s.tt[0], false };
                     ad_error error = { 0 };
@@ -357,6 +365,93 @@ Test(predict, facts_by_eigenvalues_and_by_lanczos)
     free(kernel);
 }
 
+/* The band form against eigenvectors, at sizes about the width of the band, where panels end, on a kernel of
+ * condition number 1e5, by which roundings grow in both: coefficients, outputs, both kinds of covariance. */
+Test(predict, band_form_is_the_same)
+{
+    static const size_t sizes[] = { 1, 2, 63, 64, 65, 66, 128, 129, 193, 260 };
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        size_t n = sizes[k], count = n * K;
+        double *memory = malloc((n * n + 4 * count + 2 * M * n) * sizeof *memory), *kernel = memory;
+        double *y = kernel + n * n, *a[2] = { y + count, y + 2 * count }, *f = y + 3 * count, *cross = f + count;
+        fill(kernel, n);
+        for (size_t i = 0; i < n; i++)
+            kernel[i * n + i] += i % 3 ? 0 : 1e4;
+        for (size_t i = 0; i < count; i++)
+            y[i] = sin(1 + 3.0 * (double)i);
+        for (size_t i = 0; i < M * n; i++)
+            cross[i] = exp(-0.1 * fabs(7.5 * (double)(i / n) - (double)(i % n)));
+        tp_kernel_model *eigen = make(kernel, n, way(EIGENVECTORS, 0)), *band = make(kernel, n, way(BAND, 0));
+        cr_expect(fabs(eigen->smallest - band->smallest) < 1e-14 * eigen->largest * (double)n);
+        cr_expect(fabs(eigen->largest - band->largest) < 1e-14 * eigen->largest * (double)n);
+        static const double times[] = { 0, 1e-6, 1, 300, 1e9, INFINITY };
+        double bound = 2e-13 + 50 * DBL_EPSILON * eigen->condition /* the weights' sizes add up to 50 */;
+        cr_expect(eigen->condition < 2e5);
+        for (size_t t = 0; t < sizeof times / sizeof *times; t++) {
+            coefficients(eigen, (tp_training){ .rate = 1 }, y, K, NULL, times[t], a[0]);
+            coefficients(band, (tp_training){ .rate = 1 }, y, K, NULL, times[t], a[1]);
+            double size = 0;
+            for (size_t i = 0; i < count; i++)
+                size = fmax(size, fabs(a[0][i]));
+            cr_expect(worst(a[0], a[1], count) <= bound * size, "n = %zu, t = %g: off by %g of %g", n, times[t],
+                      worst(a[0], a[1], count), size);
+            outputs(eigen, a[0], K, NULL, f);
+            outputs(band, a[0], K, NULL, a[1]);
+            cr_expect(worst(f, a[1], count) < bound, "n = %zu, t = %g: outputs off by %g", n, times[t],
+                      worst(f, a[1], count));
+            for (int own = 0; own < 2; own++) {
+                double test[M * M] = { 0 }, covariance[2][M * M];
+                tp_prior prior = { own ? NULL : kernel, cross, test, false };
+                tp_training flow = { .rate = 1 };
+                ad_error error = { 0 };
+                cr_assert_eq(tp_covariance(eigen, &flow, K, times[t], cross, M, &prior, covariance[0], &error), 0, "%s",
+                             error.text);
+                cr_assert_eq(tp_covariance(band, &flow, K, times[t], cross, M, &prior, covariance[1], &error), 0, "%s",
+                             error.text);
+                cr_expect(worst(covariance[0], covariance[1], M * M) < bound, "n = %zu, t = %g, own %d: off by %g", n,
+                          times[t], own, worst(covariance[0], covariance[1], M * M));
+            }
+        }
+        tp_kernel_model_free(eigen);
+        tp_kernel_model_free(band);
+        free(memory);
+    }
+}
+
+/* Inputs that come twice: eigenvalues of 0 to rounding, at times at which these modes have long moved. */
+Test(predict, band_form_of_a_singular_kernel)
+{
+    enum { SIDE = 150 };
+    double *half = malloc(SIDE * SIDE * sizeof *half), *kernel = malloc(4 * SIDE * SIDE * sizeof *kernel);
+    double *a = malloc(2 * SIDE * sizeof *a), *y = malloc(2 * SIDE * sizeof *y), *f = malloc(2 * SIDE * sizeof *f);
+    fill(half, SIDE);
+    for (size_t i = 0; i < 4 * SIDE * SIDE; i++)
+        kernel[i] = half[i / (2 * SIDE) / 2 * SIDE + i % (2 * SIDE) / 2];
+    for (size_t i = 0; i < 2 * SIDE; i++)
+        y[i] = sin(1 + 2.0 * (double)(i / 2));
+    tp_kernel_model *twice = make(kernel, 2 * SIDE, way(BAND, 0)), *once = make(half, SIDE, way(EIGENVECTORS, 0));
+    cr_expect(isinf(twice->condition));
+    for (double t = 1; t < 1e12; t *= 1e3) {
+        /* each input's two halves move together, as one of twice the rate; D is twice as large */
+        coefficients(twice, (tp_training){ .rate = 1 }, y, 1, NULL, t, a);
+        outputs(twice, a, 1, NULL, f);
+        double *b = a + SIDE, z[SIDE], g[SIDE];
+        for (size_t i = 0; i < SIDE; i++)
+            z[i] = y[2 * i];
+        coefficients(once, (tp_training){ .rate = 1 }, z, 1, NULL, t, b);
+        outputs(once, b, 1, NULL, g);
+        for (size_t i = 0; i < 2 * SIDE; i++)
+            cr_expect(fabs(f[i] - g[i / 2]) < 1e-9, "t = %g, row %zu: %g for %g", t, i, f[i], g[i / 2]);
+    }
+    tp_kernel_model_free(twice);
+    tp_kernel_model_free(once);
+    free(half);
+    free(kernel);
+    free(a);
+    free(y);
+    free(f);
+}
+
 /* ---- refusals ---- */
 static void refused(const double *kernel, size_t n, tp_kernel_model_spec spec, const char *told)
 {
@@ -378,6 +473,8 @@ Test(predict, kernels_that_cannot_be_inverted_are_named)
     refused(indefinite, 2, cholesky, "not positive definite, condition number");
     refused(ones, 2, cholesky, "--ridge 1e-13");
     refused(close, 2, cholesky, "condition number");
+    refused(indefinite, 2, way(BAND, 0), "indefinite, condition number 3");
+    refused(ones, 2, (tp_kernel_model_spec){ .cholesky = true, .band = true }, "not both");
     refused(nothing, 2, (tp_kernel_model_spec){ 0 }, "diagonal");
     refused(bad, 2, (tp_kernel_model_spec){ 0 }, "inputs 0 and 1");
     refused(ones, 2, (tp_kernel_model_spec){ .ridge = -1 }, "ridge -1");
@@ -398,23 +495,25 @@ Test(predict, trainings_without_an_answer_are_refused)
     static const struct {
         tp_training training;
         double times[2];
-        bool cholesky;
+        int way;
         const char *told;
     } rows[] = {
-        { { .rate = 1 }, { 1, INFINITY }, true, "t = inf alone" },
-        { { .rate = 1 }, { 2, 1 }, false, "comes after" },
-        { { .rate = 1 }, { -1, 1 }, false, "not from 0 up" },
-        { { .rate = -1 }, { 0, 1 }, false, "not positive" },
-        { { .rate = 1, .motion = TP_GRADIENT_DESCENT }, { 0.5, 1 }, false, "whole number" },
-        { { .rate = 100, .motion = TP_GRADIENT_DESCENT }, { 1, INFINITY }, false, "largest stable" },
-        { { .rate = 100, .motion = TP_GRADIENT_DESCENT }, { 1, 1e5 }, false, "diverges" },
-        { { .rate = 1, .motion = TP_MOMENTUM, .momentum = 1 }, { 0, 1 }, false, "momentum 1" },
-        { { .rate = 1, .loss = NN_CROSS_ENTROPY }, { 0, INFINITY }, false, "without end" },
-        { { .rate = 1, .loss = NN_CROSS_ENTROPY }, { 0, 1 }, false, "probabilities" },
+        { { .rate = 1 }, { 1, INFINITY }, CHOLESKY, "t = inf alone" },
+        { { .rate = 1 }, { 2, 1 }, EIGENVECTORS, "comes after" },
+        { { .rate = 1 }, { -1, 1 }, EIGENVECTORS, "not from 0 up" },
+        { { .rate = -1 }, { 0, 1 }, EIGENVECTORS, "not positive" },
+        { { .rate = 1, .motion = TP_GRADIENT_DESCENT }, { 0.5, 1 }, EIGENVECTORS, "whole number" },
+        { { .rate = 100, .motion = TP_GRADIENT_DESCENT }, { 1, INFINITY }, EIGENVECTORS, "largest stable" },
+        { { .rate = 100, .motion = TP_GRADIENT_DESCENT }, { 1, 1e5 }, EIGENVECTORS, "diverges" },
+        { { .rate = 1, .motion = TP_MOMENTUM, .momentum = 1 }, { 0, 1 }, EIGENVECTORS, "momentum 1" },
+        { { .rate = 1, .loss = NN_CROSS_ENTROPY }, { 0, INFINITY }, EIGENVECTORS, "without end" },
+        { { .rate = 1, .loss = NN_CROSS_ENTROPY }, { 0, 1 }, EIGENVECTORS, "probabilities" },
+        { { .rate = 1, .loss = NN_CROSS_ENTROPY }, { 0, 1 }, BAND, "no band form" },
+        { { .rate = 1, .motion = TP_GRADIENT_DESCENT }, { 0, 1 }, BAND, "gradient flow alone" },
     };
     setting s = read_setting();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        tp_kernel_model *m = make(s.dd[1], N, (tp_kernel_model_spec){ .cholesky = rows[i].cholesky });
+        tp_kernel_model *m = make(s.dd[1], N, way(rows[i].way, 0));
         ad_error error = { 0 };
         double a[2 * N * K];
         cr_expect(tp_coefficients(m, &rows[i].training, s.y, K, s.f, rows[i].times, 2, a, &error) == -1);
@@ -427,16 +526,17 @@ Test(predict, trainings_without_an_answer_are_refused)
 Test(predict, memory_that_runs_out)
 {
     setting s = read_setting();
-    for (int c = 0; c < 2; c++)
+    for (int c = 0; c < WAYS; c++)
         for (long k = 1, failed = 1; failed; k++) {
             ad_error error = { 0 };
-            double a[N * K], t = c ? INFINITY : 2, cov[M * M], *kernel = copy(s.dd[1], N * N);
+            double a[N * K], t = c == CHOLESKY ? INFINITY : 2, cov[M * M], *kernel = copy(s.dd[1], N * N);
             tp_prior prior = { s.dd[0], s.td[0], s.tt[0], false };
             ad_hook_allocation(k);
-            tp_kernel_model *m = tp_kernel_model_new(kernel, N, &(tp_kernel_model_spec){ .cholesky = c }, &error);
+            tp_kernel_model *m = tp_kernel_model_new(
+                kernel, N, &(tp_kernel_model_spec){ .cholesky = c == CHOLESKY, .band = c == BAND }, &error);
             failed = !m || tp_coefficients(m, &(tp_training){ 0 }, s.y, K, s.f, &t, 1, a, &error) ||
-                     (!c && tp_coefficients(m, &(tp_training){ .loss = NN_CROSS_ENTROPY }, one_hot, K, s.f, &t, 1, a,
-                                            &error)) ||
+                     (c == EIGENVECTORS && tp_coefficients(m, &(tp_training){ .loss = NN_CROSS_ENTROPY }, one_hot, K,
+                                                           s.f, &t, 1, a, &error)) ||
                      tp_outputs(m, a, K, s.f, a, &error) ||
                      tp_covariance(m, &(tp_training){ 0 }, K, t, s.td[1], M, &prior, cov, &error);
             ad_hook_allocation(0);

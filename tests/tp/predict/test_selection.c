@@ -241,6 +241,87 @@ Test(selection, a_fold_sees_nothing_of_the_rows_that_are_left_out)
     }
 }
 
+/* ---- outputs that depend on each other ---- */
+enum { OUTPUTS = 3, WIDE = 8 * OUTPUTS };
+
+/* One that has WIDE rows, OUTPUTS an input. */
+static void make_blocks(double *kernel, double *y)
+{
+    for (int i = 0; i < WIDE; i++) {
+        for (int j = 0; j < WIDE; j++)
+            kernel[i * WIDE + j] = exp(-0.3 * abs(i / OUTPUTS - j / OUTPUTS)) * (1 + 0.4 * (i % OUTPUTS)) *
+                                       (1 + 0.4 * (j % OUTPUTS)) * cos(0.5 * (i % OUTPUTS - j % OUTPUTS)) +
+                                   0.2 * exp(-abs(i - j)) + (i == j ? 0.1 : 0);
+        y[i] = 2 * (i % OUTPUTS) + sin(1.3 * i) + 0.3 * cos(3.0 * i * i);
+    }
+}
+
+/* The machine without the inputs of a fold, each output with a mean of its own, at these: out (WIDE). */
+static void refit_blocks(const double *kernel, const double *y, const size_t *folds, size_t fold, const tp_selection *s,
+                         double ridge, double *out)
+{
+    long double a[WIDE * WIDE], b[WIDE], mean[OUTPUTS] = { 0 }, diagonal = 0;
+    size_t rows[WIDE], n = 0;
+    for (size_t i = 0; i < WIDE; i++)
+        if (folds[i] != fold)
+            rows[n++] = i;
+    for (size_t i = 0; i < n; i++) {
+        mean[rows[i] % OUTPUTS] += s->centre ? y[rows[i]] * OUTPUTS / (long double)n : 0;
+        diagonal += kernel[rows[i] * WIDE + rows[i]] / (long double)n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++)
+            a[i * n + j] = kernel[rows[i] * WIDE + rows[j]] + (i == j ? ridge * diagonal + s->noise : 0);
+        b[i] = y[rows[i]] - mean[rows[i] % OUTPUTS];
+    }
+    solve(a, n, b, 1);
+    for (size_t i = 0; i < WIDE; i++) {
+        long double f = mean[i % OUTPUTS];
+        for (size_t j = 0; j < n; j++)
+            f += kernel[i * WIDE + rows[j]] * b[j];
+        out[i] = folds[i] == fold ? (double)f : out[i];
+    }
+}
+
+/* By folds and one by one. What a ridge adds to leave-one-out is that of all rows, and so it is 0 there. */
+Test(selection, outputs_of_an_input_are_left_out_together)
+{
+    static double kernel[WIDE * WIDE], hole[WIDE * WIDE], y[WIDE], out[MANY * WIDE], expected[WIDE], many[MANY];
+    size_t folds[WIDE], each[WIDE];
+    ad_error error = { 0 };
+    make_blocks(kernel, y);
+    for (size_t i = 0; i < WIDE; i++) {
+        folds[i] = i / OUTPUTS * 7 % 3;
+        each[i] = i / OUTPUTS;
+    }
+    for (int i = 0; i < MANY; i++)
+        many[i] = pow(10, -5 + 0.2 * i);
+    for (int turn = 0; turn < 4; turn++) {
+        tp_selection s = { many, turn / 2 ? MANY : 4, 0.02, turn % 2, 1, OUTPUTS };
+        for (size_t fold = 0; fold < 3; fold++) {
+            for (size_t i = 0; i < WIDE * WIDE; i++)
+                hole[i] = folds[i / WIDE] == fold && folds[i % WIDE] == fold ? (double)NAN : kernel[i];
+            cr_assert_eq(tp_leave_fold_out(hole, WIDE, &s, y, 1, folds, fold, out, &error), 0, "%s", error.text);
+        }
+        for (size_t r = 0; r < s.n_ridges; r++) {
+            for (size_t fold = 0; fold < 3; fold++)
+                refit_blocks(kernel, y, folds, fold, &s, many[r], expected);
+            cr_expect(worst(out + r * WIDE, expected, WIDE) < 1e-10, "ridge %g", many[r]);
+        }
+        s.ridges = ridges;
+        s.n_ridges = 1;
+        cr_assert_eq(tp_leave_one_out(kernel, WIDE, &s, y, 1, out, NULL, &error), 0, "%s", error.text);
+        for (size_t i = 0; i < WIDE / OUTPUTS; i++)
+            refit_blocks(kernel, y, each, i, &s, 0, expected);
+        cr_expect(worst(out, expected, WIDE) < 1e-10, "off by %g", worst(out, expected, WIDE));
+    }
+    folds[1] = 2;
+    cr_expect_neq(tp_leave_fold_out(kernel, WIDE, &(tp_selection){ ridges, 1, 0, false, 1, OUTPUTS }, y, 1, folds, 0,
+                                    out, &error),
+                  0);
+    cr_expect(strstr(error.text, "row 1 is not in the fold of its input's other outputs"), "%s", error.text);
+}
+
 /* Of a kernel of rank 3 no ridge 0 is inverted; the others are. */
 Test(selection, a_ridge_that_leaves_it_singular_has_nan)
 {

@@ -160,6 +160,7 @@ Test(latex, numbers_and_names)
     free(text);
     text = text_of(resnet, 784, false);
     cr_expect(strstr(text, "10^{-5}") && !strstr(text, "e-05"), "%s", text);
+    cr_expect_eq(count(text, "\\mathrm{rsqrt}"), 5, "%s", text); /* one a layernorm, for both passes */
     free(text);
     text = text_of(deep_tanh, 3, true);
     cr_expect_eq(count(text, "\\mathrm{square}"), 1, "%s", text);

@@ -370,6 +370,32 @@ Test(errors, a_range_that_is_left_is_named)
     expect_refused(high_power, (const char *[]){ "times=9", NULL }, TP_ENGINE_EXACT, "range of a double");
 }
 
+/* tanh(c h) tanh(2 c h) at a deviation of 1e8: a dip as thin as that, whose slopes no bound follows. */
+static ad_var all_but_a_jump(nn_net *net, ad_var x)
+{
+    ad_var h = ad_scale(nn_dense(net, "u", x, nn_width(net, "n")), 1e8);
+    return nn_readout(net, "v", ad_mul(ad_tanh(h), ad_tanh(ad_scale(h, 2))));
+}
+
+Test(errors, a_kernel_without_a_sure_digit_is_refused)
+{
+    expect_refused(all_but_a_jump, NULL, TP_ENGINE_EXACT, "no digit of it is sure");
+    expect_refused(all_but_a_jump, NULL, TP_ENGINE_AUTO, "no digit of it is sure");
+}
+
+static ad_var saturates(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    return nn_readout(net, "v", ad_tanh(ad_scale_by(nn_dense(net, "u", x, n), 1, n, 0.5)));
+}
+
+Test(errors, what_grows_is_told_with_its_power)
+{
+    for (tp_engine engine = TP_ENGINE_AUTO; engine <= TP_ENGINE_SAMPLE; engine++)
+        expect_refused(saturates, NULL, engine, "its argument grows like n^0.5");
+    expect_refused(saturates, NULL, TP_ENGINE_AUTO, "a scale of n^-0.5 before it");
+}
+
 /* ---- a batch of two: after normalisation both are +-d / sqrt(d^2 + 4 epsilon), d Gaussian ---- */
 Test(errors, a_batch_of_two)
 {

@@ -409,7 +409,7 @@ Test(scalar, what_does_not_tend_to_a_number_is_refused)
     } rows[] = {
         { root_scores, { "contract", "fluctuations" }, true },
         { shared_gain, { "sum", "fluctuations" }, false },
-        { inner_readout, { "param", "fluctuations" }, false },
+        { inner_readout, { "inner.weight", "fluctuations" }, false },
     };
     double *x = reference_inputs(2, 12);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -223,10 +223,10 @@ static void is_refused(int layers, const char *phi, double variance, tp_spectrum
 
 Test(spectrum, what_is_refused)
 {
-    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "h7" }, "no vector h7 in the program; there are h1, x1, h2");
-    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "f" }, "no vector over one width");
-    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "W2" }, "is a parameter");
-    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "dh2" }, "backward pass");
+    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "h7" }, "called h7 (did you mean h1?): its vectors over the batch are h1, x1, h2");
+    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "f" }, "no vector of the program is called f");
+    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "W2" }, "no vector of the program is called W2");
+    is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "dh2" }, "called dh2 (did you mean h2?)");
     is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "h3", .to = "h1" }, "does not depend on");
     is_refused(0, "tanh", 1, (tp_spectrum_spec){ 0 }, "no layer in it");
     is_refused(2, "tanh", 1, (tp_spectrum_spec){ .moments = 99 }, "99 moments");

@@ -315,6 +315,114 @@ Test(choose, a_table_of_150_rows)
     ad_free(csv);
 }
 
+/* ---- machines of other kinds: each fold against the prediction of a table that never had its rows ---- */
+enum { FEW = 15, TARGETS = 2, PARTS = 3 };
+
+typedef struct {
+    double x[FEW * FEATURES], y[FEW * TARGETS];
+} targets;
+
+static targets put_targets(void)
+{
+    targets t;
+    srand(8);
+    for (int i = 0; i < FEW * FEATURES; i++)
+        t.x[i] = 3 * (rand() / (double)RAND_MAX) - 1;
+    for (int i = 0; i < FEW; i++) {
+        t.y[i * TARGETS] = 1 + sin(2 * t.x[i * FEATURES]);
+        t.y[i * TARGETS + 1] = t.x[i * FEATURES + 1] * t.x[i * FEATURES + 2];
+    }
+    put_array("x.npy", t.x, FEW, FEATURES);
+    put_array("y.npy", t.y, FEW, TARGETS);
+    return t;
+}
+
+/* The sum over a fold's rows of (f - y)^2, as limn predict has it of a table of the others. */
+static double predicted_apart(const targets *t, const char *network, const size_t *folds, size_t fold)
+{
+    double x[2][FEW * FEATURES], y[2][FEW * TARGETS], sum = 0;
+    size_t rows[2] = { 0 };
+    for (size_t i = 0; i < FEW; i++) {
+        int out = folds[i] == fold;
+        memcpy(x[out] + rows[out] * FEATURES, t->x + i * FEATURES, FEATURES * sizeof(double));
+        memcpy(y[out] + rows[out]++ * TARGETS, t->y + i * TARGETS, TARGETS * sizeof(double));
+    }
+    put_array("x0.npy", x[0], rows[0], FEATURES);
+    put_array("y0.npy", y[0], rows[0], TARGETS);
+    put_array("x1.npy", x[1], rows[1], FEATURES);
+    char line[400];
+    snprintf(line, sizeof line,
+             "predict %s --inputs x0.npy --labels y0.npy --inputs2 x1.npy --scaling pixelwise --seed 7 --ridge 0.1 "
+             "--times inf --no-check --out f.npy",
+             network);
+    works(line);
+    ds_array f = get_array("f.npy");
+    for (size_t i = 0; i < rows[1] * TARGETS; i++)
+        sum += pow(f.data[i] - y[1][i], 2);
+    ds_array_free(&f);
+    return sum;
+}
+
+Test(choose, folds_of_any_network_are_predicted_as_if_apart)
+{
+    static const char *const networks[] = { "mlp --width 16",
+                                            "mlp --width 16 --kernel nngp",
+                                            "mlp --width 16 --outputs full",
+                                            "mlp --outputs full --set phi=erf",
+                                            "two_heads.c",
+                                            "batchnorm --set depth=1",
+                                            "batchnorm --set depth=1 --width 16",
+                                            "batchnorm --set depth=1 --width 16 --outputs full" };
+    targets t = put_targets();
+    size_t folds[FEW];
+    ad_error error = { 0 };
+    shell("cp %s/tests/examples/limn/networks/two_heads.c %s/", LIMN_SOURCE_DIR, folder);
+    cr_assert(!tp_deal_folds(NULL, FEW, PARTS, 7, folds, &error));
+    for (size_t k = 0; k < sizeof networks / sizeof *networks; k++) {
+        char line[400];
+        double sum = 0;
+        snprintf(
+            line, sizeof line,
+            "predict %s --inputs x.npy --labels y.npy --scaling pixelwise --seed 7 --ridge 0.1 --folds 3 --no-check "
+            "--json",
+            networks[k]);
+        cJSON *root = result(line);
+        for (size_t fold = 0; fold < PARTS; fold++)
+            sum += predicted_apart(&t, networks[k], folds, fold);
+        expect(candidate(root, 0), "cv_mse", sum / (FEW * TARGETS));
+        cr_expect(cJSON_IsNumber(cJSON_GetObjectItem(candidate(root, 0), "loo_mse")) !=
+                      !strncmp(networks[k], "batch", 5),
+                  "%s", networks[k]);
+        cJSON_Delete(root);
+    }
+}
+
+/* Leave-one-out in closed form is as many folds as rows, where noise has no unit of theirs. */
+Test(choose, leave_one_out_is_a_fold_for_each_row)
+{
+    static const char *const networks[] = { "mlp --width 16", "mlp --width 16 --outputs full", "two_heads.c",
+                                            "two_heads.c --centre", "mlp --centre" };
+    put_targets();
+    shell("cp %s/tests/examples/limn/networks/two_heads.c %s/", LIMN_SOURCE_DIR, folder);
+    for (size_t k = 0; k < sizeof networks / sizeof *networks; k++) {
+        char line[400];
+        snprintf(line, sizeof line, "predict %s --inputs x.npy --labels y.npy --noise 0.3 --folds 15 --no-check --json",
+                 networks[k]);
+        cJSON *root = result(line);
+        expect(candidate(root, 0), "cv_mse", value(candidate(root, 0), "loo_mse"));
+        cJSON_Delete(root);
+    }
+}
+
+/* Nothing to choose from is told as that. */
+Test(choose, folds_without_a_grid)
+{
+    put_table();
+    outcome told = works("predict mlp --inputs x.npy --labels y.npy --folds 3 --no-check");
+    cr_expect(strstr(told.out, "\n* nothing to choose from, without --grid and --ridges; fit on all 30 rows\n"), "%s",
+              told.out);
+}
+
 /* Targets have no classes: their error is the mean square; one kernel shows all its ridges. */
 Test(choose, targets)
 {
@@ -368,10 +476,11 @@ Test(choose, failures_are_one_line)
     fails(TABLE "--folds 31", 1, "folds");
     fails(TABLE "--choose cv", 2, "--folds");
     fails(TABLE "--choose loo --loss cross-entropy", 2, "cross-entropy");
-    fails(TABLE "--choose loo --width 16", 2, "--width");
-    fails(TABLE "--choose loo --outputs full", 2, "full");
+    fails(TABLE "--choose loo --start x.npy", 2, "--start");
     fails(TABLE "--choose loo --explain", 2, "--explain");
-    fails("predict batchnorm --inputs x.npy --labels y.npy --folds 3", 1, "batch");
+    fails("predict batchnorm --inputs x.npy --labels y.npy --choose loo", 1, "give --folds K");
+    works("train mlp --inputs x.npy --labels y.npy --width 8 --steps 1 --out w.safetensors");
+    fails(TABLE "--grid depth=1,2 --weights w.safetensors", 2, "--weights");
     fails("kernel mlp --inputs x.npy --grid depth=1,2", 2, "--grid");
     double same[6] = { 1, 2, 1, 2, 1, 2 }, y[3] = { 0, 1, 1 };
     put_array("same.npy", same, 3, 2);

@@ -62,6 +62,41 @@ Test(kernel_tool, parts_of_parameters_sum_up)
 
 /* h1 = W x / sqrt(d): its kernels are <x, x'> / d, times W's variance of 2 for the NNGP, and its NTK is that at every
  * width. */
+/* A table's rows beside themselves as second inputs, which are in another order: scaled alike, rows sum up alike. */
+Test(kernel_tool, second_inputs_are_scaled_as_a_table)
+{
+    static const char *const scalings[] = { "", "--scaling standard", "--scaling pixelwise", "--scaling sphere",
+                                            "--scaling unit" };
+    double x[12 * 3];
+    char text[1000] = "";
+    for (int i = 0; i < 36; i++) {
+        x[i] = 5 + sin(7.0 * i) * (i % 3 + 1);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%.17g%s", x[i],
+                 i % 3 < 2 ? ","
+                 : i % 2   ? ",a\n"
+                           : ",b\n");
+    }
+    put_text("t.csv", text);
+    put_array("x.npy", x, 12, 3);
+    for (size_t k = 0; k < sizeof scalings / sizeof *scalings; k++) {
+        outcome r = limn("kernel mlp --data t.csv %s --no-check --out a.npy", scalings[k]);
+        cr_assert(r.status == 0, "%s", r.err);
+        r = limn("kernel mlp --data t.csv %s --no-check --inputs2 x.npy --out b.npy", scalings[k]);
+        cr_assert(r.status == 0, "%s", r.err);
+        ds_array a = get_array("a.npy"), b = get_array("b.npy");
+        for (int i = 0; i < 12; i++) {
+            double sums[2] = { 0 };
+            for (int j = 0; j < 12; j++) {
+                sums[0] += a.data[i * 12 + j];
+                sums[1] += b.data[i * 12 + j];
+            }
+            cr_expect(fabs(sums[0] - sums[1]) < 1e-10 * fabs(sums[0]) + 1e-10, "%s: row %d", scalings[k], i);
+        }
+        ds_array_free(&a);
+        ds_array_free(&b);
+    }
+}
+
 Test(kernel_tool, first_vector_has_the_inputs_products)
 {
     double want[COUNT];

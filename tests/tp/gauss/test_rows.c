@@ -1,0 +1,229 @@
+/* test_rows.c: the fast ways of tp/gauss beside plain ones, in every instruction set of this machine: rows of pairs by
+ * their correlations beside the formulas in 77 digits (MPFR), loops beside loops, coefficients interpolated over the
+ * variance beside those of the rule. */
+#include "tests/support/real.h"
+#include "tp/gauss/gauss.h"
+
+#include <criterion/criterion.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+enum { N = 37 };
+static const double unit = DBL_EPSILON / 2, pi = 3.14159265358979323846;
+
+/* A row of one sample with N others. */
+typedef struct {
+    double q, others[N], cov[N], inverse[N + 1], root[N + 1], erf[N + 1];
+} row;
+
+static row make_row(double q, double other, const double *correlations)
+{
+    row r = { .q = q };
+    for (int k = 0; k <= N; k++) {
+        double v = k < N ? other * (1 + 0.01 * k) : q;
+        r.inverse[k] = 1 / sqrt(v);
+        r.root[k] = sqrt(v);
+        r.erf[k] = sqrt(2 / (1 + 2 * v));
+        if (k < N) {
+            r.others[k] = v;
+            r.cov[k] = correlations[k] * sqrt(q) * sqrt(v);
+        }
+    }
+    return r;
+}
+
+/* From -1 to 1, both ends and what is next to them among them. */
+static void fill_correlations(double *c)
+{
+    const double ends[] = {
+        1, 1 - 0x1p-53, 1 - 1e-15, 1 - 1e-12, 1 - 1e-9, 1 - 0x1p-17, 1 - 1e-4, 0.85, 0, 1e-200, 1e-9
+    };
+    for (int k = 0; k < N; k++)
+        c[k] = cos(pi * k / (N - 1));
+    for (size_t k = 0; k < COUNT(ends); k++) {
+        c[2 * k] = ends[k];
+        c[2 * k + 1] = -ends[k];
+    }
+}
+
+/* By how much an angle moves with a cosine of this sine, of roundings of it. */
+static double moved(double sine)
+{
+    const double off = 5 * unit;
+    return off / fmax(sine, sqrt(off));
+}
+
+static void check_relu(const tp_vector *vector, const row *r)
+{
+    double relu[N], step[N];
+    const tp_side one = { &r->inverse[N], &r->root[N] }, many = { r->inverse, r->root };
+    double most = vector->relu_row(N, &one, &many, r->cov, relu, step);
+    cr_expect(most >= 1 - 4 * unit && most <= 1 + 8 * unit);
+    for (int k = 0; k < N; k++) {
+        real q12 = real_of(r->cov[k]), product = real_mul(real_of(r->q), real_of(r->others[k]));
+        real det = real_sub(product, real_mul(q12, q12)), none = real_of(0), d = real_sqrt(product);
+        real t = real_sqrt(real_sign(det) > 0 ? det : none), phi = real_atan2(t, real_neg(q12));
+        double sine = real_double(real_div(t, d)), turns = real_double(phi) / (2 * pi);
+        double value = real_double(real_div(real_add(t, real_mul(phi, q12)), d)) / (2 * pi);
+        cr_expect(fabs(step[k] - turns) <= moved(sine) / (2 * pi) + 2 * unit, "step %g, %g, %.17g: %.17g, not %.17g",
+                  r->q, r->others[k], r->cov[k], step[k], turns);
+        cr_expect(fabs(relu[k] / real_double(d) - value) <= 6 * unit, "relu %g, %g, %.17g: off by %g", r->q,
+                  r->others[k], r->cov[k], relu[k] / real_double(d) - value);
+    }
+}
+
+static void check_erf(const tp_vector *vector, const row *r)
+{
+    double erf[N], slope[N];
+    const tp_side one = { &r->inverse[N], &r->erf[N] }, many = { r->inverse, r->erf };
+    vector->erf_row(N, &one, &many, r->cov, erf, slope);
+    for (int k = 0; k < N; k++) {
+        real first = real_add(real_of(1), real_scale(2, real_of(r->q)));
+        real product = real_mul(first, real_add(real_of(1), real_scale(2, real_of(r->others[k]))));
+        real x = real_scale(2, real_of(r->cov[k])), det = real_sub(product, real_mul(x, x));
+        double sine = real_double(real_sqrt(real_div(det, product)));
+        double want = real_double(real_atan2(x, real_sqrt(det))) * 2 / pi, size = fabs(want);
+        double want_slope = 4 / pi / real_double(real_sqrt(det));
+        if (real_sign(det) <= 0 || sine < 1e-6)
+            continue; /* near 1, where no row is used */
+        cr_expect(fabs(erf[k] - want) <= moved(sine) + 4 * unit * size, "erf %g, %g, %.17g: %.17g, not %.17g", r->q,
+                  r->others[k], r->cov[k], erf[k], want);
+        cr_expect(fabs(slope[k] / want_slope - 1) <= 6 * unit / (sine * sine) + 8 * unit,
+                  "erf' %g, %g, %.17g: %.17g, not %.17g", r->q, r->others[k], r->cov[k], slope[k], want_slope);
+    }
+}
+
+Test(rows, are_the_formulas_at_any_norms)
+{
+    const double norms[] = { 1, 0.3, 1e3, 1e-150, 1e150, 1e-75 };
+    double correlations[N];
+    fill_correlations(correlations);
+    for (int set = 0; tp_vector_at(set); set++)
+        for (size_t i = 0; i < COUNT(norms); i++)
+            for (size_t j = 0; j < COUNT(norms); j++) {
+                row r = make_row(norms[i] * norms[i], norms[j] * norms[j], correlations);
+                check_relu(tp_vector_at(set), &r);
+                check_erf(tp_vector_at(set), &r);
+            }
+}
+
+Test(rows, do_not_depend_on_their_length)
+{
+    double correlations[N], whole[2][N], part[2][N];
+    fill_correlations(correlations);
+    row r = make_row(1.7, 0.9, correlations);
+    const tp_side one = { &r.inverse[N], &r.root[N] };
+    for (int set = 0; tp_vector_at(set); set++) {
+        const tp_vector *vector = tp_vector_at(set);
+        vector->relu_row(N, &one, &(tp_side){ r.inverse, r.root }, r.cov, whole[0], whole[1]);
+        for (size_t n = 1; n <= N; n++)
+            for (size_t at = 0; at + n <= N; at += 5) {
+                vector->relu_row(n, &one, &(tp_side){ r.inverse + at, r.root + at }, r.cov + at, part[0], part[1]);
+                cr_expect(memcmp(part[0], whole[0] + at, n * sizeof(double)) == 0);
+                cr_expect(memcmp(part[1], whole[1] + at, n * sizeof(double)) == 0);
+            }
+    }
+}
+
+Test(rows, tell_the_largest_correlation_and_pass_by_no_numbers)
+{
+    double correlations[N], first[N], second[N], c[N];
+    for (int k = 0; k < N; k++)
+        correlations[k] = 0.5 * sin(k);
+    row r = make_row(1.7, 0.9, correlations);
+    r.cov[20] = -0.75 * sqrt(r.q) * sqrt(r.others[20]);
+    r.cov[21] = (double)NAN;
+    const tp_side one = { &r.inverse[N], &r.root[N] }, many = { r.inverse, r.root };
+    for (int set = 0; tp_vector_at(set); set++) {
+        const tp_vector *vector = tp_vector_at(set);
+        cr_expect(fabs(vector->relu_row(N, &one, &many, r.cov, first, second) - 0.75) <= 4 * unit);
+        cr_expect(isnan(first[21]) && isnan(second[21]));
+        cr_expect(fabs(vector->correlate(N, r.inverse[N], r.inverse, r.cov, c) - 0.75) <= 4 * unit);
+        cr_expect(isnan(c[21]));
+    }
+}
+
+Test(loops, are_plain_loops_in_every_set)
+{
+    enum { TERMS = 9, STRIDE = 64, SIZE = 5 };
+    double f[TERMS], g[TERMS * STRIDE], x[STRIDE], y[STRIDE], out[STRIDE];
+    for (int k = 0; k < TERMS * STRIDE; k++)
+        g[k] = sin(k);
+    for (int k = 0; k < TERMS; k++)
+        f[k] = cos(k);
+    for (int k = 0; k < STRIDE; k++) {
+        x[k] = sin(3 * k);
+        y[k] = cos(5 * k);
+    }
+    for (int set = 0; tp_vector_at(set); set++) {
+        const tp_vector *vector = tp_vector_at(set);
+        for (size_t n = 1; n <= TP_BLOCK; n++) {
+            vector->horner(n, TERMS, f, 1, g, STRIDE, x, out);
+            for (size_t j = 0; j < n; j++) {
+                double sum = 0;
+                for (int k = TERMS - 1; k >= 0; k--)
+                    sum = sum * x[j] + f[k] * g[k * STRIDE + (int)j];
+                cr_expect(fabs(out[j] - sum) <= 1e-14, "%zu of %zu", j, n);
+            }
+            vector->affine2(n, 2, 3, x, -4, y, out);
+            for (size_t j = 0; j < n; j++)
+                cr_expect(!(fabs(out[j] - (2 + 3 * x[j] - 4 * y[j])) > 0));
+            vector->products(1, n, SIZE, f, g, STRIDE, out);
+            for (size_t j = 0; j < n; j++) {
+                double sum = 0;
+                for (int k = 0; k < SIZE; k++)
+                    sum += f[k] * g[k * STRIDE + (int)j];
+                cr_expect(fabs(out[j] - sum) <= 1e-14);
+            }
+            vector->correlate(n, 2, x, y, out);
+            for (size_t j = 0; j < n; j++) {
+                double c = y[j] * 2 * x[j];
+                if (fabs(c) <= 1)
+                    cr_expect(!(fabs(out[j] - c) > 0));
+                else
+                    cr_expect(isnan(out[j]));
+            }
+        }
+    }
+}
+
+/* Series of many variances, which are interpolated, beside those of one alone, which are not. */
+Test(families, are_the_rule_s_coefficients)
+{
+    enum { SAMPLES = 40 };
+    const ad_op ops[] = { AD_TANH, AD_SIGMOID, AD_SOFTPLUS, AD_SIN };
+    const double ranges[][2] = { { 0.5, 2 }, { 0.02, 6 }, { 1, 1 }, { 0.9, 300 }, { 1e-8, 1e-7 } };
+    for (size_t i = 0; i < COUNT(ops); i++) {
+        tp_univariate f = tp_univariate_op(ops[i], 0);
+        tp_mehler_family *family = NULL;
+        ad_error error = { 0 };
+        for (size_t range = 0; range < COUNT(ranges); range++) {
+            double q[SAMPLES];
+            for (int k = 0; k < SAMPLES; k++)
+                q[k] = ranges[range][0] * pow(ranges[range][1] / ranges[range][0], k / (SAMPLES - 1.0));
+            tp_mehler *many = tp_mehler_new_of(&family, &f, SAMPLES, q, 0, &error);
+            cr_assert(many, "%s", error.text);
+            for (int k = 0; k < SAMPLES; k += 13) {
+                tp_mehler *one = tp_mehler_new(&f, 1, &q[k], 0, 0, &error);
+                cr_assert(one, "%s", error.text);
+                double size = sqrt(one->squares[0]);
+                cr_expect(fabs(many->squares[k] / one->squares[0] - 1) <= 2e-14, "op %d at %g: %.17g, not %.17g",
+                          ops[i], q[k], many->squares[k], one->squares[0]);
+                for (size_t t = 0; t < many->terms && many->first + t * many->step < one->degrees; t++) {
+                    size_t degree = many->first + t * many->step, at = (degree - one->first) / one->step;
+                    double want = degree >= one->first && (degree - one->first) % one->step == 0 && at < one->terms
+                                      ? one->coefficients[at]
+                                      : 0;
+                    cr_expect(fabs(many->coefficients[(size_t)k * many->terms + t] - want) <= 3e-13 * size,
+                              "op %d at %g, degree %zu: %g, not %g", ops[i], q[k], degree,
+                              many->coefficients[(size_t)k * many->terms + t], want);
+                }
+                tp_mehler_free(one);
+            }
+            tp_mehler_free(many);
+        }
+        tp_mehler_family_free(family);
+    }
+}

@@ -1,0 +1,471 @@
+/* tiles.c: the kernel over pairs: blocks of rows and columns, which threads take, in strips of a few rows, so that all
+ * quantities of a strip stay in the nearest cache, the program as the inner loop. */
+#include "autodiff/base/base.h"
+#include "tp/gauss/gauss.h"
+#include "tp/recursion/solver.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A block's edges, at most, and how many blocks there are for threads to take, at least; the caches that strips are to
+ * fit in; pairs that make up for what a step costs; the number of products of data up to which they are found block by
+ * block. */
+enum {
+    HIGH = 128,
+    WIDE = 128,
+    FEW_BLOCKS = 8,
+    NEAREST = 24 * 1024,
+    CACHE = 512 * 1024,
+    FEW_PAIRS = 256,
+    MOST_PANELS = 8
+};
+
+/* Are the values at (j, i) those at (i, j), and only the latter computed? */
+static bool by_halves(const tp_solver *s)
+{
+    return s->same && !s->folded;
+}
+
+/* A quantity that has just been filled: of one pair, its error; of a tile, what will tell it. */
+static void note(const tp_solver *s, int id, tp_tile *t)
+{
+    if (t->seen && s->plans[id])
+        t->seen[id] = t->now;
+    if (!t->pair)
+        return;
+    tp_bound(s, id, t);
+    tp_fill_near(s, id, t);
+}
+
+/* Kernels' errors, of all pairs and of those that are not near; of a tile from what is seen of its expectations. */
+static void state_errors(const tp_solver *s, const tp_series *series, tp_tile *t, double stated[2])
+{
+    double errors[TP_MAX_POWERS][2] = { { 0 } };
+    for (int i = 0; i < s->schedule.n_steps; i++) {
+        const tp_step *step = &s->schedule.steps[i];
+        for (int k = 0; k < 2 && step->kind == TP_STEP_FILL && t->seen; k++) {
+            int id = k ? step->partner : step->id;
+            if (id < 0)
+                continue;
+            t->now = t->seen[id];
+            tp_bound(s, id, t);
+        }
+        for (int near = 0; near < 2 && step->kind != TP_STEP_FILL; near++) {
+            const double *e = t->error[near];
+            errors[step->term][near] =
+                fmax(errors[step->term][near], e[step->id] + (step->partner >= 0 ? e[step->partner] : 0));
+        }
+    }
+    stated[0] = stated[1] = 0;
+    for (int k = 0; k < series->n; k++)
+        for (int near = 0; near < 2; near++)
+            stated[near] = fmax(stated[near], tp_stated(s, series->at[k].q, errors[k][near]));
+}
+
+static bool is_finite(size_t n, const double *x)
+{
+    enum { LANES = 8 };
+    double none[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            none[k] += 0 * x[i + k];
+    for (; i < n; i++)
+        none[0] += 0 * x[i];
+    for (size_t k = 1; k < LANES; k++)
+        none[0] += none[k];
+    return !isnan(none[0]);
+}
+
+/* A term's values over a tile into place, the diagonal as it is known; false if one is not finite. */
+static bool put_tile(const tp_solver *s, const tp_tile *t, const double *from, const double *diagonal, size_t rows2,
+                     double *to)
+{
+    bool half = by_halves(s), finite = true;
+    for (size_t i = 0; i < t->rows; i++) {
+        size_t row = t->row0 + i, first = half && row > t->column0 ? row - t->column0 : 0;
+        const double *values = from + i * t->columns;
+        double *own = to + row * rows2 + t->column0;
+        if (first >= t->columns)
+            continue;
+        memcpy(own + first, values + first, (t->columns - first) * sizeof *own);
+        if (s->same && row >= t->column0 && row < t->column0 + t->columns)
+            own[row - t->column0] = diagonal[row];
+        finite = finite && is_finite(t->columns - first, own + first);
+    }
+    return finite;
+}
+
+/* total += c a, or c a b; the first summand takes the total's place. */
+static void add_up(size_t n, double c, const double *a, const double *b, bool *begun, double *total)
+{
+    if (!*begun && !b)
+        tp_array_affine(n, 0, c, a, total);
+    else if (!*begun && !(fabs(c - 1) > 0))
+        tp_array_multiply(n, a, b, total);
+    else {
+        if (!*begun)
+            memset(total, 0, n * sizeof *total);
+        tp_array_accumulate(n, c, a, b, total);
+    }
+    *begun = true;
+}
+
+/* One tile: all quantities, then the kernels' values into place, mirrored where only one half is computed. */
+static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, tp_tile *t, double *const *totals,
+                      ad_error *error)
+{
+    size_t n = t->rows * t->columns;
+    bool begun[TP_MAX_POWERS] = { false };
+    for (int i = 0; i < s->schedule.n_steps; i++) {
+        const tp_step *step = &s->schedule.steps[i];
+        if (i + TP_AHEAD < s->schedule.n_steps)
+            __builtin_prefetch(tp_quantity_at(&s->algebra, step[TP_AHEAD].id));
+        if (step->kind == TP_STEP_FILL) {
+            if (tp_fill(s, step->id, step->partner, t, error))
+                return -1;
+            note(s, step->id, t);
+            if (step->partner >= 0)
+                note(s, step->partner, t);
+            continue;
+        }
+        const double *a = t->values[step->id], *b = step->partner >= 0 ? t->values[step->partner] : NULL;
+        add_up(n, step->c, a, b, &begun[step->term], totals[step->term]);
+    }
+    for (int k = 0; k < series->n; k++)
+        if (!begun[k])
+            memset(totals[k], 0, n * sizeof *totals[k]);
+    bool finite = true;
+    for (int k = 0; k < series->n; k++)
+        finite =
+            put_tile(s, t, totals[k], s->single[0][series->at[k].q], kernel->rows2, kernel->terms[k].values) && finite;
+    return finite ? 0
+                  : ad_fail(error,
+                            "the limit kernel leaves the range of a double (1.8e308) for inputs %zu to %zu and "
+                            "%zu to %zu: smaller inputs or weights keep it",
+                            t->row0, t->row0 + t->rows - 1, t->column0, t->column0 + t->columns - 1);
+}
+
+/* ---- blocks ---- */
+/* How rows and columns are divided: blocks of `high` by `wide`, in strips of `rows`. */
+typedef struct {
+    size_t high, wide, rows, down, across;
+} division;
+
+static size_t equal_parts(size_t of, size_t most)
+{
+    size_t parts = (of + most - 1) / most;
+    return (of + parts - 1) / parts;
+}
+
+/* Rows of a strip: as many as the nearest cache holds, or as make up for what a step costs. */
+static size_t strip_rows(const tp_solver *s, const tp_series *series, const division *d)
+{
+    size_t row = ((size_t)s->schedule.n_slots + 3 + (size_t)series->n) * d->wide * sizeof(double), rows = NEAREST / row;
+    size_t enough = (FEW_PAIRS + d->wide - 1) / d->wide, most = CACHE / row;
+    rows = rows > enough ? rows : enough;
+    rows = rows < most ? rows : most;
+    return rows < 1 ? 1 : rows < d->high ? rows : d->high;
+}
+
+/* The same for any number of threads, and so are the roundings. */
+static division divide(const tp_solver *s, const tp_series *series)
+{
+    division d = { .high = equal_parts(s->rows[0], HIGH), .wide = (equal_parts(s->rows[1], WIDE) + 7) / 8 * 8 };
+    d.across = (s->rows[1] + d.wide - 1) / d.wide;
+    d.rows = strip_rows(s, series, &d);
+    while (d.high / 2 >= d.rows && s->rows[0] / d.high * d.across < FEW_BLOCKS)
+        d.high = equal_parts(s->rows[0], d.high / 2);
+    d.down = (s->rows[0] + d.high - 1) / d.high;
+    return d;
+}
+
+/* Is a part of the pairs computed that begins and ends there? */
+static bool is_computed(const tp_solver *s, size_t first_row, size_t last_column)
+{
+    return !by_halves(s) || last_column >= first_row;
+}
+
+/* What a thread has: memory of a tile, and, once there are pairs near 1 or -1, of one pair. */
+typedef struct {
+    tp_tile tile, one;
+    tp_near pair;
+    double *totals[TP_MAX_POWERS], *single[TP_MAX_POWERS];
+    double **values, *memory, *numbers;
+    tp_panel panel;
+    double **own;         /* by quantity: its values' place in a strip, where the panel does not serve */
+    tp_seen *seen, *most; /* by quantity: of a tile; the worst of all tiles without pairs near 1 or -1 */
+    double worst;         /* error of the others so far */
+} worker;
+
+static bool is_product(const tp_solver *s, int id)
+{
+    return s->schedule.slot[id] >= 0 && tp_quantity_at(&s->algebra, id)->kind == TP_Q_GRAM;
+}
+
+static int worker_begin(worker *w, const tp_solver *s, const tp_series *series, const division *d, ad_error *error)
+{
+    size_t n = (size_t)s->n, area = d->rows * d->wide, blocks = (size_t)s->schedule.n_slots + (size_t)series->n + 3;
+    size_t panels = 0;
+    for (int id = 0; id < s->n; id++)
+        panels += is_product(s, id);
+    panels = panels <= MOST_PANELS ? panels : 0;
+    w->values = ad_alloc(4 * n + 1, sizeof *w->values, "a tile", error);
+    w->memory = ad_alloc(blocks * area + 2 * n + (area + 7) / 8 + panels * d->high * d->wide, sizeof *w->memory,
+                         "a tile", error);
+    w->seen = ad_alloc(2 * n + 1, sizeof *w->seen, "a tile", error);
+    if (!w->values || !w->memory || !w->seen)
+        return -1;
+    w->most = w->seen + n;
+    double *next = w->memory;
+    for (int k = 0; k < series->n; k++, next += area)
+        w->totals[k] = next;
+    w->tile =
+        (tp_tile){ .values = w->values, .q11 = next, .q22 = next + area, .half = next + 2 * area, .seen = w->seen };
+    next += 3 * area;
+    for (int id = 0; id < s->n; id++)
+        if (s->schedule.slot[id] >= 0)
+            w->values[id] = next + (size_t)s->schedule.slot[id] * area;
+    next += (size_t)s->schedule.n_slots * area;
+    w->panel.values = w->values + 2 * n;
+    w->own = w->values + 3 * n;
+    memcpy(w->own, w->values, n * sizeof *w->own);
+    for (int id = 0; id < s->n && panels > 0; id++)
+        if (is_product(s, id)) {
+            w->panel.values[id] = next;
+            next += d->high * d->wide;
+        }
+    w->tile.panel = panels > 0 ? &w->panel : NULL;
+    w->tile.error[0] = next;
+    w->tile.error[1] = w->tile.error[0] + n;
+    w->tile.nearly = (unsigned char *)(w->tile.error[1] + n);
+    return 0;
+}
+
+/* A tile of one pair, each quantity with a number of its own. */
+static int one_begin(worker *w, const tp_solver *s, ad_error *error)
+{
+    size_t n = (size_t)s->n;
+    if (w->numbers)
+        return 0;
+    w->numbers = ad_alloc(7 * n + TP_MAX_POWERS + 3, sizeof *w->numbers, "a pair", error);
+    if (!w->numbers)
+        return -1;
+    double *next = w->numbers;
+    double **parts[] = { &w->one.error[0], &w->one.error[1], &w->pair.gap,
+                         &w->pair.off,     &w->pair.size[0], &w->pair.size[1] };
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++, next += n)
+        *parts[k] = next;
+    w->one.values = w->values + n;
+    for (size_t id = 0; id < n; id++)
+        w->one.values[id] = next++;
+    for (int k = 0; k < TP_MAX_POWERS; k++)
+        w->single[k] = next++;
+    w->one.q11 = next;
+    w->one.q22 = next + 1;
+    w->one.half = next + 2;
+    w->one.rows = w->one.columns = 1;
+    w->one.pair = &w->pair;
+    return 0;
+}
+
+/* The pairs of a tile that are near 1 or -1, one by one. */
+static int solve_near(tp_solver *s, const tp_series *series, tp_kernel *kernel, worker *w, ad_error *error)
+{
+    const tp_tile *t = &w->tile;
+    double stated[2];
+    if (one_begin(w, s, error))
+        return -1;
+    for (size_t at = 0; at < t->rows * t->columns; at++) {
+        size_t row = t->row0 + at / t->columns, column = t->column0 + at % t->columns;
+        if (!t->nearly[at] || (by_halves(s) && column < row))
+            continue;
+        w->one.row0 = row;
+        w->one.column0 = column;
+        w->one.set[1] = t->set[1];
+        if (solve_tile(s, series, kernel, &w->one, w->single, error))
+            return -1;
+        state_errors(s, series, &w->one, stated);
+        w->worst = fmax(w->worst, stated[0]);
+    }
+    return 0;
+}
+
+static void take_most(const tp_solver *s, tp_seen *most, const tp_seen *seen)
+{
+    for (int id = 0; id < s->n; id++)
+        if (s->plans[id] && s->paired[id]) {
+            most[id].local = fmax(most[id].local, seen[id].local);
+            most[id].most = fmax(most[id].most, seen[id].most);
+        }
+}
+
+static int solve_strip(tp_solver *s, const tp_series *series, tp_kernel *kernel, worker *w, ad_error *error)
+{
+    double stated[2];
+    w->tile.n_near = 0;
+    memset(w->tile.nearly, 0, w->tile.rows * w->tile.columns);
+    if (solve_tile(s, series, kernel, &w->tile, w->totals, error))
+        return -1;
+    if (!w->tile.n_near) {
+        take_most(s, w->most, w->seen);
+        return 0;
+    }
+    state_errors(s, series, &w->tile, stated);
+    bool again = w->tile.n_near && stated[0] > 4 * stated[1] + 1e-14;
+    w->worst = fmax(w->worst, stated[again]);
+    return again ? solve_near(s, series, kernel, w, error) : 0;
+}
+
+enum { SIDE = 8 }; /* of squares that are turned in the nearest cache */
+
+static void turn(const double *from, double *to, size_t stride)
+{
+    for (size_t i = 0; i < SIDE; i++)
+        for (size_t j = 0; j < SIDE; j++)
+            to[i * stride + j] = from[j * stride + i];
+}
+
+/* The values at (i, j) of a block to (j, i). */
+static void mirror(const tp_kernel *kernel, size_t row, size_t end_row, size_t column, size_t end)
+{
+    size_t stride = kernel->rows2;
+    for (int k = 0; k < kernel->n_terms; k++) {
+        double *a = kernel->terms[k].values;
+        for (size_t j = column; j < end; j += SIDE)
+            for (size_t i = row; i < end_row && i < j + SIDE; i += SIDE) {
+                if (j + SIDE <= end && i + SIDE <= end_row && i + SIDE <= j) {
+                    turn(a + i * stride + j, a + j * stride + i, stride);
+                    continue;
+                }
+                for (size_t m = j; m < end && m < j + SIDE; m++)
+                    for (size_t n = i; n < end_row && n < i + SIDE && n < m; n++)
+                        a[m * stride + n] = a[n * stride + m];
+            }
+    }
+}
+
+/* The products of data over a block. */
+static int fill_panel(tp_solver *s, worker *w, size_t rows, ad_error *error)
+{
+    tp_panel *panel = &w->panel;
+    tp_tile t = w->tile;
+    panel->row0 = t.row0;
+    panel->column0 = t.column0;
+    panel->columns = t.columns;
+    t.panel = NULL;
+    t.rows = rows;
+    t.values = panel->values;
+    for (int id = 0; id < s->n && w->tile.panel; id++)
+        if (panel->values[id] && tp_fill(s, id, -1, &t, error))
+            return -1;
+    return 0;
+}
+
+/* Whole rows of the panel are read where they are. */
+static void use_panel(const tp_solver *s, worker *w)
+{
+    const tp_panel *p = &w->panel;
+    const tp_tile *t = &w->tile;
+    bool whole = t->columns == p->columns;
+    for (int id = 0; id < s->n && t->panel; id++)
+        if (p->values[id])
+            t->values[id] = whole ? p->values[id] + (t->row0 - p->row0) * p->columns : w->own[id];
+}
+
+/* The strips of the block that begins at (row, column). */
+static int solve_block(tp_solver *s, const tp_series *series, tp_kernel *kernel, worker *w, const division *d,
+                       size_t row, size_t column, ad_error *error)
+{
+    size_t end_row = row + d->high < s->rows[0] ? row + d->high : s->rows[0];
+    size_t end = column + d->wide < s->rows[1] ? column + d->wide : s->rows[1];
+    tp_tile *t = &w->tile;
+    t->row0 = row;
+    t->column0 = column;
+    t->columns = end - column;
+    t->set[1] = s->same ? 0 : 1;
+    if (fill_panel(s, w, end_row - row, error))
+        return -1;
+    for (; t->row0 < end_row && is_computed(s, t->row0, end - 1); t->row0 += t->rows) {
+        t->column0 = by_halves(s) && t->row0 > column ? t->row0 : column;
+        t->columns = end - t->column0;
+        t->rows = d->rows * d->wide / t->columns; /* more where the columns are few */
+        t->rows = t->rows < end_row - t->row0 ? t->rows : end_row - t->row0;
+        use_panel(s, w);
+        if (solve_strip(s, series, kernel, w, error))
+            return -1;
+    }
+    if (by_halves(s))
+        mirror(kernel, row, end_row, column, end);
+    return 0;
+}
+
+/* A block is done, of so many. */
+static void tell_progress(const tp_limit_spec *spec, size_t *done, size_t all)
+{
+    if (!spec->progress)
+        return;
+#pragma omp critical(limn_limit_progress)
+    spec->progress((double)++*done / (double)all, spec->context);
+}
+
+static void unfold(const tp_solver *s, tp_kernel *kernel)
+{
+    size_t n = s->rows[0];
+    for (int k = 0; k < kernel->n_terms; k++) {
+        double *a = kernel->terms[k].values;
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < i; j++)
+                a[i * n + j] = a[j * n + i] = a[i * n + j] / 2 + a[j * n + i] / 2;
+    }
+}
+
+int tp_solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, const tp_limit_spec *spec, int threads)
+{
+    division d = divide(s, series);
+    size_t done = 0, blocks = 0;
+    for (size_t k = 0; k < d.down * d.across; k++)
+        blocks += is_computed(s, k / d.across * d.high, k % d.across * d.wide + d.wide - 1);
+    int failed = 0;
+    double stated[2], *errors = ad_arena_alloc(s->algebra.arena, 2 * (size_t)s->n, sizeof *errors);
+    tp_tile all = { .rows = s->rows[0],
+                    .columns = s->rows[1],
+                    .set = { 0, s->same ? 0 : 1 },
+                    .seen = ad_arena_alloc(s->algebra.arena, (size_t)s->n, sizeof *all.seen),
+                    .error = { errors, errors ? errors + s->n : NULL } };
+    if (!errors || !all.seen)
+        return ad_fail(s->error, "out of memory for the errors of a kernel");
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+        ad_error error = { 0 };
+        worker w = { .worst = 0 };
+        failed = worker_begin(&w, s, series, &d, &error) != 0;
+#pragma omp for schedule(dynamic)
+        for (size_t k = 0; k < d.down * d.across; k++) {
+            size_t row = k / d.across * d.high, column = k % d.across * d.wide;
+            if (failed || !is_computed(s, row, column + d.wide - 1))
+                continue;
+            failed = solve_block(s, series, kernel, &w, &d, row, column, &error) != 0;
+            tell_progress(spec, &done, blocks);
+        }
+#pragma omp critical
+        {
+            kernel->error = fmax(kernel->error, w.worst);
+            if (w.seen)
+                take_most(s, all.seen, w.most);
+            if (failed)
+                ad_fail(s->error, "%s", error.text);
+        }
+        ad_free(w.values);
+        ad_free(w.memory);
+        ad_free(w.numbers);
+        ad_free(w.seen);
+    }
+    if (failed)
+        return -1;
+    state_errors(s, series, &all, stated);
+    kernel->error = fmax(kernel->error, stated[0]);
+    if (s->folded)
+        unfold(s, kernel);
+    return 0;
+}
