@@ -10,7 +10,7 @@ typedef struct {
     size_t n_squares, width;
     int seeds;
 } spectrum_shown;
-/* Writes the script between plot_begin and plot_end. Without a law the line is tp_spectrum_estimate's, and its title says
- * so. */
+/* Writes the script between plot_begin and plot_end. Without a law the line is tp_spectrum_estimate's, and its title
+ * says so. */
 int spectrum_script(plot *p, const spectrum_shown *shown, ad_error *error);
 #endif
