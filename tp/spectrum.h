@@ -20,7 +20,7 @@
 
 LIMN_API_BEGIN
 
-enum { TP_SPECTRUM_MOMENTS = 32 };
+enum { TP_SPECTRUM_MOMENTS = 32, TP_BANDS = 8 };
 
 typedef struct {
     double at, mass;
@@ -42,9 +42,11 @@ typedef struct {
     bool has_law;          /* the chain's: density, atoms and what follows are known */
     int n_atoms;
     tp_atom *atoms;
-    double largest, smallest; /* singular values: infinite, and 0, where the support says so */
-    double condition;         /* infinite if the smallest is 0 */
-    char method[400];         /* how the moments were found, and the density or why there is none */
+    double largest, smallest;  /* singular values: infinite, and 0, where the support says so */
+    double condition;          /* infinite if the smallest is 0 */
+    char method[400];          /* how the moments were found, and the density or why there is none */
+    int n_bands;               /* of a support with gaps: */
+    double bands[TP_BANDS][2]; /* log of the ends of each, ascending; 0: it is one band, log_support */
 } tp_spectrum;
 
 typedef struct {
@@ -67,9 +69,9 @@ int tp_spectrum_print(tp_program *program, const double *x, const char *from, co
                       ad_error *error);
 void tp_spectrum_free(tp_spectrum *spectrum);
 
-/* Where there is no law: a smooth density of log lambda with as many of the spectrum's moments as can be met, at n points
- * (per_log: n values); returns how many, -1 on error. An estimate: of the densities that have these moments one of the
- * largest entropy, no limit's own, and blind to atoms. */
+/* Where there is no law: a smooth density of log lambda with as many of the spectrum's moments as can be met, at n
+ * points (per_log: n values); returns how many, -1 on error. An estimate: of the densities that have these moments
+ * one of the largest entropy, no limit's own, and blind to atoms. */
 int tp_spectrum_estimate(const tp_spectrum *spectrum, size_t n, const double *log_lambda, double *per_log,
                          ad_error *error);
 

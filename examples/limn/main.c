@@ -35,7 +35,7 @@ static int fail(ad_error *error, int status)
     return status;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     ad_c_locale_begin(); /* a network's C file may set a locale */
     find_data();
@@ -63,4 +63,11 @@ int main(int argc, char **argv)
         return fail(&error, 1);
     }
     return wrong > 0 ? wrong : 0;
+}
+
+int main(int argc, char **argv)
+{
+    int status = run(argc, argv);
+    guard_over();
+    return status;
 }

@@ -199,6 +199,91 @@ static int fill_points(const tp_equation *e, const tp_edges *edges, size_t point
     return status ? -1 : 0;
 }
 
+/* ---- several bands ---- */
+/* The density at log lambda by the way from outside the line, which knows no gaps. */
+static bool is_inside(const tp_equation *e, double at, double complex *u)
+{
+    double complex above;
+    if (!tp_equation_enter(e, at, u))
+        return false;
+    tp_equation_m(e, u, &above);
+    return -cimag(above) / pi > 1e-6;
+}
+
+/* The bands between the ends, ascending: where the density begins and where it stops, narrowed down. */
+static int find_bands(const tp_equation *e, const tp_edges *edges, double complex *u, double bands[][2])
+{
+    enum { SCANNED = 400 };
+    int n = 0;
+    bool before = false;
+    double last = edges->low;
+    for (int i = 0; i <= SCANNED; i++) {
+        double at = edges->low + (edges->high - edges->low) * (i + 0.5) / (SCANNED + 1);
+        bool here = is_inside(e, at, u);
+        double low = last, high = at;
+        if (here != before && i > 0)
+            for (int k = 0; k < 48; k++) {
+                double middle = (low + high) / 2;
+                *(is_inside(e, middle, u) == before ? &low : &high) = middle;
+            }
+        if (here && !before && n == TP_BANDS)
+            return 0;
+        if (here && !before)
+            bands[n++][0] = i > 0 ? high : edges->low;
+        if (!here && before)
+            bands[n - 1][1] = low;
+        before = here;
+        last = at;
+    }
+    if (before)
+        bands[n - 1][1] = edges->high;
+    return n;
+}
+
+/* One band's share of the lists, from `first` on. */
+static int fill_band(grid *g, const tp_grid *points, size_t first, double complex *start, tp_spectrum *s)
+{
+    tp_spectrum part = *s;
+    size_t middle = points->n / 2;
+    g->points = *points;
+    part.log_lambda += first;
+    part.per_log += first;
+    part.weights += first;
+    if (!tp_equation_enter(g->e, tp_grid_at(&g->points, middle), start) || march(g, middle, 1, start, part.per_log) ||
+        march(g, middle - 1, -1, start, part.per_log))
+        return ad_fail(g->error, "spectrum: a band of the density is not resolved");
+    tp_density_fill(&part, &g->points, g->e->to);
+    return 0;
+}
+
+/* Of a support with gaps; points are of each band. */
+static int fill_bands(const tp_equation *e, const tp_edges *edges, size_t points, tp_spectrum *s, ad_error *error)
+{
+    grid g = { .e = e, .edges = *edges, .error = error };
+    size_t size = TP_UNKNOWNS(e);
+    double complex *memory = ad_alloc(5 * size, sizeof *memory, "a density", error);
+    for (size_t k = 0; k < 4 && memory; k++)
+        g.u[k] = memory + k * size;
+    bool tail_at_0 = !isfinite(edges->low);
+    if (tail_at_0)
+        g.edges.low = fmin(edges->high, log(e->first)) - 40;
+    int n = memory ? find_bands(e, &g.edges, memory + 4 * size, s->bands) : 0;
+    int status = n > 1 ? tp_density_reserve(s, points * (size_t)n, error) : -1;
+    s->left_out = 0;
+    if (!status && tail_at_0)
+        status = find_tail(&g, s->bands[0][1] - 0.5, -1, memory + 4 * size, &s->bands[0][0], &s->left_out) ? 0 : -1;
+    for (int k = 0; k < n && !status; k++)
+        status = fill_band(
+            &g,
+            &(tp_grid){ tail_at_0 && k == 0 ? TP_EDGE_AND_TAIL : TP_TWO_EDGES, points, s->bands[k][0], s->bands[k][1] },
+            points * (size_t)k, memory + 4 * size, s);
+    if (tail_at_0)
+        s->bands[0][0] = -INFINITY;
+    s->n_bands = status ? 0 : n;
+    ad_free(memory);
+    return status;
+}
+
 /* A function between orthogonal matrices alone: the spectrum is its law. Its values' neighbourhoods meet halfway. */
 static int copy_law(const tp_equation *e, tp_spectrum *s, ad_error *error)
 {
@@ -243,6 +328,13 @@ static int find_density(const tp_equation *e, size_t points, tp_spectrum *s, ad_
         if (!fill_points(e, &edges, points * times, s, &refusal) && !check_whole(e, s, &refusal))
             break;
         tp_density_free(s);
+    }
+    for (size_t times = 1; times <= 4 && *refusal.text; times *= 2) {
+        ad_error gaps = { 0 };
+        if (!fill_bands(e, &edges, points * times, s, &gaps) && !check_whole(e, s, &gaps))
+            refusal = (ad_error){ 0 };
+        else
+            tp_density_free(s);
     }
     return *refusal.text ? ad_fail(error, "%s", refusal.text) : check_whole(e, s, error);
 }

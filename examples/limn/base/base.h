@@ -60,6 +60,8 @@ typedef struct {
     nn_drift_schedule drift_schedule;
     double drift_share;
     long drift_every; /* 0: the schedule's default */
+    double trace_seconds;
+    long trace_nodes;
     long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
     long moments, degrees, points; /* 0: not given */
     size_t widths[MAX_WIDTHS];
@@ -103,7 +105,8 @@ _Static_assert(OPTIONS <= 8 * sizeof(option_set), "a command's options are the b
 #define TAKE_ALWAYS (TAKE(INPUTS) | TAKE(JSON) | TAKE(HELP) | TAKE(VERSION))
 #define TAKE_NETWORK                                                                                                   \
     (TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(TRANSPOSE) |             \
-     TAKE(LABEL_COLUMN) | TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE_ALWAYS)
+     TAKE(LABEL_COLUMN) | TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE(TRACE_SECONDS) | TAKE(TRACE_NODES) |           \
+     TAKE_ALWAYS)
 
 typedef struct {
     const char *name, *argument;  /* NET, FILE, or a file and NET: "F.safetensors NET" */
@@ -144,6 +147,9 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error);
 /* The network at --width, else at the width of --weights, else at `width`; its values are those of --weights, if given.
  * It owns nothing of the net, which must outlive it. */
 nn_model *network_model(const options *o, const nn_net *net, size_t width, uint64_t seed, ad_error *error);
+
+/* ---- guard.c ---- */
+void guard_over(void); /* the process ends by itself, and not by the code of a network's C file */
 
 /* ---- weights.c ---- */
 /* Scale, sigma-in and settings of the file of --weights or --resume, where the command line has none, told in one line.

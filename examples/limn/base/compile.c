@@ -31,13 +31,32 @@ static void headers(char *folder, size_t size, char *above, size_t above_size)
     snprintf(above, above_size, source ? LIMN_LIB_BUILD "/include" : "%s/..", folder);
 }
 
-/* Splits $CC at its blanks ("ccache gcc"); cc if there is none. The number of words. */
+/* Takes the first word off a text, quotes and backslashes as in a shell, where it stands; NULL: there is none. */
+static char *take_word(char **rest)
+{
+    char *from = *rest + strspn(*rest, " \t\n"), *word = from, *to = from, quote = 0;
+    for (; *from && (quote || !strchr(" \t\n", *from)); from++) {
+        if (*from == quote)
+            quote = 0;
+        else if (!quote && (*from == '"' || *from == '\''))
+            quote = *from;
+        else if (*from == '\\' && quote != '\'' && from[1])
+            *to++ = *++from;
+        else
+            *to++ = *from;
+    }
+    *rest = *from ? from + 1 : from;
+    *to = 0;
+    return from > word ? word : NULL;
+}
+
+/* The words of $CC ("ccache gcc"); cc if there is none. Their number. */
 static int compiler(char *text, size_t size, char **words)
 {
     const char *cc = getenv("CC");
     int n = 0;
     snprintf(text, size, "%s", cc ? cc : "");
-    for (char *rest = text, *word; n < MAX_WORDS / 2 && (word = strtok_r(rest, " \t\n", &rest));)
+    for (char *rest = text, *word; n < MAX_WORDS / 2 && (word = take_word(&rest));)
         words[n++] = word;
     if (!n)
         words[n++] = "cc";
@@ -63,10 +82,30 @@ static int run_compiler(char **words, const char *path, ad_error *error)
     return status ? ad_fail(error, "%s: it does not compile", path) : 0;
 }
 
-/* Loads limn_network. The object stays open, as the trace points into it; its file may go. */
-static nn_function load_network(const char *object, const char *path, nn_input_kind *input, ad_error *error)
+static struct {
+    const char *path;
+    guard_bounds bounds;
+    nn_function function;
+} loaded;
+
+/* The file's own limn_network, guarded. */
+static ad_var guarded(nn_net *net, ad_var x)
 {
+    guard_begin(loaded.path, "at tracing", &loaded.bounds);
+    guard_graph(nn_graph(net));
+    ad_var y = loaded.function(net, x);
+    guard_end();
+    return y;
+}
+
+/* Loads limn_network. The object stays open, as the trace points into it; its file may go. */
+static nn_function load_network(const char *object, const char *place, const char *path, const guard_bounds *bounds,
+                                nn_input_kind *input, ad_error *error)
+{
+    guard_begin(path, "at being loaded", bounds);
+    guard_litter(object, place);
     void *handle = dlopen(object, RTLD_NOW | RTLD_LOCAL);
+    guard_end();
     if (!handle) {
         const char *text = dlerror();
         size_t length = strlen(object);
@@ -74,20 +113,24 @@ static nn_function load_network(const char *object, const char *path, nn_input_k
         ad_fail(error, "%s: %s", path, !text ? "it cannot be loaded" : ours ? text + length + 2 : text);
         return NULL;
     }
-    nn_function function = NULL;
     void *symbol = dlsym(handle, "limn_network");
-    if (!symbol)
+    if (!symbol) {
         ad_fail(error, "%s: it does not define ad_var limn_network(nn_net *net, ad_var x)", path);
-    memcpy(&function, &symbol, sizeof function);
+        return NULL;
+    }
+    guard_code(symbol);
+    loaded.path = path;
+    loaded.bounds = *bounds;
+    memcpy(&loaded.function, &symbol, sizeof symbol);
     const nn_input_kind *kind = dlsym(handle, "limn_input");
     *input = kind ? *kind : NN_FEATURES;
-    return function;
+    return guarded;
 }
 
-nn_function compile_network(const char *path, nn_input_kind *input, ad_error *error)
+nn_function compile_network(const char *path, const guard_bounds *bounds, nn_input_kind *input, ad_error *error)
 {
-    char cc[MAX_PATH], folder[MAX_PATH + 128], above[MAX_PATH + 256], object[MAX_PATH];
-    char include[2 * MAX_PATH], include_above[2 * MAX_PATH];
+    char cc[MAX_PATH], folder[MAX_PATH + 128], above[MAX_PATH + 256], place[MAX_PATH], object[MAX_PATH + 16];
+    char file[2 * MAX_PATH], include[2 * MAX_PATH], include_above[2 * MAX_PATH];
     char *words[MAX_WORDS + 1] = { NULL };
     int source = open(path, O_RDONLY | O_CLOEXEC);
     if (source < 0) {
@@ -96,13 +139,14 @@ nn_function compile_network(const char *path, nn_input_kind *input, ad_error *er
     }
     close(source);
     const char *temporary = getenv("TMPDIR");
-    snprintf(object, sizeof object, "%s/limn-netXXXXXX", temporary && *temporary ? temporary : "/tmp");
-    int descriptor = mkstemp(object);
-    if (descriptor < 0) {
-        ad_fail(error, "%s: no temporary file to compile it into: %s", path, strerror(errno));
+    snprintf(place, sizeof place, "%s/limn-netXXXXXX", temporary && *temporary ? temporary : "/tmp");
+    if (!mkdtemp(place)) {
+        ad_fail(error, "%s: no temporary folder to compile it in, %s: %s", path, place, strerror(errno));
         return NULL;
     }
-    close(descriptor);
+    snprintf(object, sizeof object, "%s/net.so", place);
+    /* what a compiler takes for an option, or for a file of options */
+    snprintf(file, sizeof file, "%s%s", *path == '-' || *path == '@' ? "./" : "", path);
     headers(folder, sizeof folder, above, sizeof above);
     snprintf(include, sizeof include, "-I%s", folder);
     snprintf(include_above, sizeof include_above, "-I%s", above);
@@ -115,6 +159,9 @@ nn_function compile_network(const char *path, nn_input_kind *input, ad_error *er
                            "-Werror=int-conversion",
                            "-Werror=incompatible-pointer-types",
                            "-Werror=uninitialized",
+                           "-D_exit=exit", /* an end that guard.c sees */
+                           "-D_Exit=exit",
+                           "-Dquick_exit=exit",
                            "-shared",
                            "-fPIC",
                            include,
@@ -125,10 +172,12 @@ nn_function compile_network(const char *path, nn_input_kind *input, ad_error *er
                            object,
                            "-x",
                            "c",
-                           (char *)path };
+                           file };
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         words[n++] = rest[i];
-    nn_function function = run_compiler(words, path, error) ? NULL : load_network(object, path, input, error);
+    nn_function function =
+        run_compiler(words, path, error) ? NULL : load_network(object, place, path, bounds, input, error);
     unlink(object);
+    rmdir(place);
     return function;
 }

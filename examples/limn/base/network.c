@@ -16,7 +16,8 @@ nn_function network_function(const options *o, nn_input_kind *input, ad_error *e
         static nn_function known;
         static nn_input_kind takes;
         if (!compiled || strcmp(compiled, name) != 0) {
-            if (!(function = compile_network(name, input, error)))
+            const guard_bounds bounds = { o->trace_seconds, o->trace_nodes };
+            if (!(function = compile_network(name, &bounds, input, error)))
                 return NULL;
             compiled = name;
             known = function;

@@ -396,12 +396,17 @@ static int read_word(options *o, const tool_command *const *commands, const char
     return 0;
 }
 
-/* An option is "--name value" or "--name=value". */
+/* An option is "--name value" or "--name=value"; after "--" there is none. */
 static int read_all(options *o, const tool_command *const *commands, option_set *given)
 {
     char *const *argv = o->argv;
+    bool words = false;
     for (int i = 1; i < o->argc; i++) {
-        if (argv[i][0] != '-') {
+        if (!words && strcmp(argv[i], "--") == 0) {
+            words = true;
+            continue;
+        }
+        if (words || argv[i][0] != '-') {
             if (read_word(o, commands, argv[i]))
                 return 2;
             continue;
@@ -476,6 +481,8 @@ int options_parse(options *o, const tool_command *const *commands, int argc, cha
                     .batch = -1,
                     .optimizer = -1,
                     .momentum = 0.9,
+                    .trace_seconds = 300,
+                    .trace_nodes = 2000000,
                     .test_fraction = -1,
                     .weight_decay = -1,
                     .noise = -1,

@@ -97,6 +97,10 @@ static void print_law(const tp_spectrum *s)
     char a[32], b[32], c[32];
     if (s->points) {
         printf("\nsupport of the density  [%s, ", number(exp(s->log_support[0]), a, sizeof a));
+        for (int k = 0; k + 1 < s->n_bands; k++) {
+            printf("%s] and ", number(exp(s->bands[k][1]), a, sizeof a));
+            printf("[%s, ", number(exp(s->bands[k + 1][0]), a, sizeof a));
+        }
         printf("%s]\n", number(exp(s->log_support[1]), a, sizeof a));
     }
     for (int k = 0; k < s->n_atoms; k++)
@@ -155,7 +159,9 @@ static void json_density(cJSON *root, const tp_spectrum *s)
     json_list(density, "log_lambda", s->log_lambda, s->points);
     json_list(density, "density_of_log", s->per_log, s->points);
     cJSON *support = json_put(root, "support", cJSON_CreateArray());
-    for (int k = 0; k < 2 && s->points; k++)
+    for (int k = 0; k < 2 * s->n_bands; k++)
+        json_put(support, "", json_number(exp(s->bands[k / 2][k % 2])));
+    for (int k = 0; k < 2 && s->points && !s->n_bands; k++)
         json_put(support, "", json_number(exp(s->log_support[k])));
 }
 

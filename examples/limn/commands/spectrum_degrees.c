@@ -1,4 +1,5 @@
-/* spectrum_degrees.c: limn spectrum --degrees: the eigenvalues of the limit kernel by degree, on the sphere and the cube. */
+/* spectrum_degrees.c: limn spectrum --degrees: the eigenvalues of the limit kernel by degree, on the sphere and the
+ * cube. */
 #include "examples/limn/commands/spectrum.h"
 
 #include <math.h>

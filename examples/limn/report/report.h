@@ -108,13 +108,26 @@ void report_tell_column(const report *r, const column *c);
 void report_tell_slopes(const report *r);
 int report_tell_json(const report *r, ad_error *error);
 
+/* ---- spectrum_plot.c ---- */
+typedef struct {
+    const tp_spectrum *limit;
+    const double *squares; /* of all seeds at the width, ascending; NULL: none */
+    size_t n_squares, width;
+    int seeds;
+} spectrum_shown;
+/* Writes the script between plot_begin and plot_end. Without a law the line is tp_spectrum_estimate's, and its title
+ * says so. */
+int spectrum_script(plot *p, const spectrum_shown *shown, ad_error *error);
+
+/* ---- figure.c ---- */
+/* A finished plot as a figure of the page; text with what HTML takes for its own made harmless. */
+int report_figure(const report *r, FILE *out, plot *drawing, const char *caption, ad_error *error);
+void report_escape(FILE *out, const char *text, size_t length);
+
 /* ---- page.c ---- */
 /* One self-contained HTML file with its plots, whole or not at all; and each plot as files in --plots. path NULL: these
  * alone. */
 int report_page(const report *r, const char *path, ad_error *error);
-/* A finished plot as a figure of the page; text with what HTML takes for its own made harmless. */
-int report_figure(const report *r, FILE *out, plot *drawing, const char *caption, ad_error *error);
-void report_escape(FILE *out, const char *text);
 /* Can one be written there, and does gnuplot draw? Asked before the minutes of training, and leaves nothing. */
 int report_page_possible(const char *path, const char *folder, ad_error *error);
 #endif

@@ -2,7 +2,8 @@
  *
  *     build/bench/spectrum cost                 a density of 400 points by depth; ten moments by the executor
  *     build/bench/spectrum laws [WIDTH] [L]     Kolmogorov distances of four pooled networks (2000; 1, 4 and 16)
- *     build/bench/spectrum moments [WIDTH]      networks that share weights, or add, beside the limit (4096, and narrow) */
+ *     build/bench/spectrum moments [WIDTH]      networks that share weights, or add (4096, and narrow)
+ *     build/bench/spectrum decay [WIDTH]        correlations over depth beside depth scales (4096) */
 #include "autodiff/trace/trace.h"
 #include "limn.h"
 #include "tests/support/jacobians.h"
@@ -275,6 +276,82 @@ static void compare(network n, const char *what, size_t width)
     unmake(&n);
 }
 
+/* ---- depth scales ---- */
+/* Correlations of two inputs over the layers of a network of this width, tanh, each row of weights drawn when it is
+ * used. */
+static void propagate(size_t width, int layers, uint64_t seed, double sigma_w, double sigma_b, double q, double *c)
+{
+    ad_error error = { 0 };
+    double *memory = ad_alloc(5 * width, sizeof *memory, "signals", &error), norm[3];
+    stop_on(&error);
+    double *row = memory, *h[2] = { memory + width, memory + 2 * width },
+           *next[2] = { memory + 3 * width, memory + 4 * width };
+    double start = c[0];
+    ad_normal(seed, ad_stream("signals"), 0, 2 * width, h[0]);
+    for (size_t i = 0; i < width; i++) {
+        h[1][i] = sqrt(q) * (start * h[0][i] + sqrt(1 - start * start) * h[1][i]);
+        h[0][i] *= sqrt(q);
+    }
+    for (int l = 0; l < layers; l++) {
+        memset(norm, 0, sizeof norm);
+        for (size_t i = 0; i < width; i++) {
+            norm[0] += h[0][i] * h[0][i];
+            norm[1] += h[0][i] * h[1][i];
+            norm[2] += h[1][i] * h[1][i];
+        }
+        c[l] += norm[1] / sqrt(norm[0] * norm[2]) - (l ? 0 : start);
+        for (size_t i = 0; i < 2 * width; i++)
+            h[0][i] = tanh(h[0][i]);
+        for (size_t i = 0; i < width; i++) {
+            double bias, sum[2] = { 0 };
+            ad_normal(seed + (uint64_t)l, ad_stream("weights"), i * width, width, row);
+            ad_normal(seed + (uint64_t)l, ad_stream("biases"), i, 1, &bias);
+            for (size_t j = 0; j < width; j++) {
+                sum[0] += row[j] * h[0][j];
+                sum[1] += row[j] * h[1][j];
+            }
+            for (int k = 0; k < 2; k++)
+                next[k][i] = sigma_w / sqrt((double)width) * sum[k] + sigma_b * bias;
+        }
+        for (int k = 0; k < 2; k++) {
+            double *swap = h[k];
+            h[k] = next[k];
+            next[k] = swap;
+        }
+    }
+    ad_free(memory);
+}
+
+static void decay(size_t width)
+{
+    enum { LAYERS = 8, NETWORKS = 4 };
+    const char *const cases[2][2] = { { "sigma_w=1.2", "sigma_b=0.3" }, { "sigma_w=2.5", "sigma_b=0.3" } };
+    printf("decay of correlations of tanh networks of width %zu, %d of them\n", width, NETWORKS);
+    for (int k = 0; k < 2; k++) {
+        network n = made(NULL, "mlp", (const char *const[]){ "phi=tanh", cases[k][0], cases[k][1], NULL });
+        tp_critical at;
+        ad_error error = { 0 };
+        double c[LAYERS] = { 0 }, x[LAYERS], y[LAYERS];
+        tp_critical_find(n.program, input, &at, &error);
+        stop_on(&error);
+        double start = at.correlation < 1 ? at.correlation + 0.3 * (1 - at.correlation) : 0.9;
+        for (uint64_t seed = 0; seed < NETWORKS; seed++) {
+            double one[LAYERS] = { start };
+            propagate(width, LAYERS, 100 * (seed + 1), at.sigma_w, at.sigma_b, at.q, one);
+            for (int l = 0; l < LAYERS; l++)
+                c[l] += one[l] / NETWORKS;
+        }
+        for (int l = 0; l < LAYERS; l++) {
+            x[l] = l;
+            y[l] = log(fabs(c[l] - at.correlation));
+        }
+        printf("  %s %s: xi_c %.3f, measured %.3f\n", cases[k][0], cases[k][1], at.correlation_length,
+               -1 / slope(x + 1, y + 1, LAYERS - 1));
+        fflush(stdout);
+        unmake(&n);
+    }
+}
+
 int main(int argc, char **argv)
 {
     ad_start_again(argv, 1);
@@ -292,8 +369,10 @@ int main(int argc, char **argv)
         compare(made(jacobian_residual, "residual", NULL), "residual", width);
         compare(made(NULL, "rnn", (const char *const[]){ "phi=tanh", NULL }), "rnn", width);
         compare(made(NULL, "rnn", (const char *const[]){ "cell=lstm", "sigma_w=1.5", NULL }), "lstm", width);
+    } else if (strcmp(what, "decay") == 0) {
+        decay(width ? width : 4096);
     } else {
-        fputs("spectrum cost | laws [WIDTH] [L] | moments [WIDTH]\n", stderr);
+        fputs("spectrum cost | laws [WIDTH] [L] | moments [WIDTH] | decay [WIDTH]\n", stderr);
         return 2;
     }
     return 0;

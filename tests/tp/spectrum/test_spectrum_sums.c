@@ -98,8 +98,8 @@ static double moment(const tp_spectrum *s, int k)
     return sum;
 }
 
-/* The singular values of 1 + sigma C, made symmetric, are a free sum of signs and a semicircle's law: their ends are z =
- * w (1 + sigma^2 / (w^2 - 1)) with w^2 = 1 + sigma^2 / 2 +- sigma sqrt(2 + sigma^2 / 4). */
+/* The singular values of 1 + sigma C, made symmetric, are a free sum of signs and a semicircle's law: their ends are
+ * z = w (1 + sigma^2 / (w^2 - 1)) with w^2 = 1 + sigma^2 / 2 +- sigma sqrt(2 + sigma^2 / 4). */
 Test(spectrum_sums, ends_of_identity_and_matrix)
 {
     const double sigma = 0.5;
