@@ -286,8 +286,8 @@ static int solve_shown(const tp_program *program, tp_kernel_kind which, const do
     return check_digits(program, which, x, rows, x2, rows2, spec, rules, kernel, error);
 }
 
-/* Of a program whose samples do not meet, by arrays over positions where there are such, else by the recursion; `simple`
- * and `why` as below. */
+/* Of a program whose samples do not meet, by arrays over positions where there are such, else by the recursion;
+ * `simple` and `why` as below. */
 static int solve_samples(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
                          const double *x2, size_t rows2, const tp_limit_spec *spec, bool *simple, char *why,
                          size_t why_size, tp_kernel *kernel, ad_error *refusal)

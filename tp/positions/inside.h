@@ -5,8 +5,8 @@
 #include "tp/positions/positions.h"
 #include "tp/symbolic/symbolic.h"
 
-/* A point of a node: an index along each of its fixed axes, as one number, the last axis fastest. Pairs of points of two
- * nodes: without repetitions, by the first and then by the second. */
+/* A point of a node: an index along each of its fixed axes, as one number, the last axis fastest. Pairs of points of
+ * two nodes: without repetitions, by the first and then by the second. */
 typedef struct {
     size_t n;
     const int32_t *first, *second;
@@ -51,9 +51,9 @@ typedef struct {
     double c;
     tp_point_map map;
 } tp_field_part;
-/* FILL: all are c. DATA: sums of products of data x of the first sample and y of the second one. ADD: out = (or, where it
- * goes on, +=) the sum of the parts. EXPECT: E f(u) g(v) of covariance c in into out, and tangent_c times `tangent` times
- * E f'(u) g'(v) into tangent_out; -1: not asked for. */
+/* FILL: all are c. DATA: sums of products of data x of the first sample and y of the second one. ADD: out = (or, where
+ * it goes on, +=) the sum of the parts. EXPECT: E f(u) g(v) of covariance c in into out, and tangent_c times `tangent`
+ * times E f'(u) g'(v) into tangent_out; -1: not asked for. */
 typedef struct {
     tp_step_kind kind;
     int out, in, tangent, tangent_out; /* arrays */
@@ -81,8 +81,8 @@ typedef struct {
     tp_univariate u;
 } tp_field_function;
 
-/* A Gaussian vector's variances at all of its points, (points, padded rows) of either set: found before all pairs, by the plan
- * of single samples, whose field it is. */
+/* A Gaussian vector's variances at all of its points, (points, padded rows) of either set: found before all pairs, by
+ * the plan of single samples, whose field it is. */
 typedef struct {
     int node, field;
     size_t points;
@@ -124,7 +124,8 @@ typedef struct tp_field_plan {
 /* ---- points.c ---- */
 ad_shape tp_fixed_axes(const ad_graph *, int node, const ad_shape *without);
 size_t tp_count_points(const ad_graph *, const ad_shape *axes);
-/* The operand's points that a point of the node is made of; NULL without a rule (the plan's error is unset) or memory. */
+/* The operand's points that a point of the node is made of; NULL without a rule (the plan's error is unset) or
+ * memory. */
 const tp_point_map *tp_map_operand(tp_field_plan *, int node, int operand);
 /* A point over the axes `from`, as one over `to`; axes of `to` that are missing are at `entry`'s place, by its axes. */
 int32_t tp_move_point(const ad_graph *, const ad_shape *from, int32_t point, const ad_shape *to);
@@ -143,14 +144,14 @@ int tp_field_of(tp_field_plan *, int kind, int a, int b, const ad_shape *along, 
 int tp_materialize(tp_field_plan *, int field);
 
 /* ---- run.c ---- */
-/* The kernel that is c times the array `out` of the plan at its one pair of points; 1: a function has neither closed form
- * nor series. */
+/* The kernel that is c times the array `out` of the plan at its one pair of points; 1: a function has neither closed
+ * form nor series. */
 int tp_run_fields(tp_field_plan *, int out, double c, const double *x, size_t rows, const double *x2, size_t rows2,
                   const tp_limit_spec *, tp_kernel *kernel);
 
 /* ---- bounds.c ---- */
-/* What a run has seen of an expectation: the largest correlation that is not taken for 1, and whether there are any that
- * are so taken. */
+/* What a run has seen of an expectation: the largest correlation that is not taken for 1, and whether there are any
+ * that are so taken. */
 typedef struct {
     double most;
     bool on_line;

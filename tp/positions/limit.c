@@ -107,7 +107,9 @@ int tp_limit_positions(const tp_program *program, tp_kernel_kind which, const do
             !kernel->terms[0].values ? -1 : tp_run_fields(&plan, out.array, out.c, x, rows, x2, rows2, spec, kernel);
     }
     tp_algebra_free(&algebra);
-    if (status)
-        tp_kernel_free(kernel);
+    if (status) {
+        ad_free(kernel->terms[0].values);
+        memset(kernel, 0, sizeof *kernel);
+    }
     return status < 0 ? ad_fail(error, "%s", refusal.text) : status;
 }

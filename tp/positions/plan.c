@@ -1,11 +1,11 @@
-/* plan.c: from a program to arrays over pairs of positions: covariances and tangent kernels of pairs of nodes, each from
- * those of what the nodes are made of.
+/* plan.c: from a program to arrays over pairs of positions: covariances and tangent kernels of pairs of nodes, each
+ * from those of what the nodes are made of.
  *
  * Of vectors a and b at points p and q, in the limit (THEORY sections 2 and 8; Tensor Programs II):
  *   linear in other vectors   bilinear: sums of what these have, at the points that the op takes
- *   W x, W' x'                E 0 and no tangent kernel unless W and W' are one; else sigma^2 sum_k E x_k x'_k over the
- *                             entries of W that both meet, and for the tangent kernel that without sigma^2, which is W's
- *                             own part, plus sigma^2 sum_k of x's and x''s
+ *   W x, W' x'                E 0 and no tangent kernel unless W and W' are one; else sigma^2 sum_k E x_k x'_k over
+ *                             the entries of W that both meet, and for the tangent kernel that without sigma^2, which
+ *                             is W's own part, plus sigma^2 sum_k of x's and x''s
  *   biases                    sigma^2, and 1
  *   f(u), g(v)                E f(u) g(v), and E f'(u) g'(v) times that of u and v; u and v are Gaussian
  * Sums over entries that both nodes have in common, as over the offsets of a filter, are taken axis by axis, so that a

@@ -31,8 +31,8 @@ typedef struct {
     const tp_field_plan *plan;
     double **slots;
     double *memory;
-    /* a plan of pairs': sample `row` of the first set, those from `column` on of the second. One of single samples': those
-     * from `column` on of `set`, each with itself */
+    /* a plan of pairs': sample `row` of the first set, those from `column` on of the second. One of single samples':
+     * those from `column` on of `set`, each with itself */
     size_t row, column;
     double **of_row; /* by variance: the row's at all points, and their inverse roots */
     size_t loaded;   /* the row that they are of, and 1 */
