@@ -323,13 +323,15 @@ static int find_density(const tp_equation *e, size_t points, tp_spectrum *s, ad_
     if (tp_find_edges(e, &edges, error))
         return -1;
     tell_ends(e, &edges, s);
+    bool filled = false;
     for (size_t times = 1; times <= 16 && !edges.empty; times *= 2) {
         refusal = (ad_error){ 0 };
-        if (!fill_points(e, &edges, points * times, s, &refusal) && !check_whole(e, s, &refusal))
+        filled = fill_points(e, &edges, points * times, s, &refusal) == 0;
+        if (filled && !check_whole(e, s, &refusal))
             break;
         tp_density_free(s);
     }
-    for (size_t times = 1; times <= 4 && *refusal.text; times *= 2) {
+    for (size_t times = 1; times <= 4 && filled && *refusal.text; times *= 2) { /* something is missing: a band */
         ad_error gaps = { 0 };
         if (!fill_bands(e, &edges, points * times, s, &gaps) && !check_whole(e, s, &gaps))
             refusal = (ad_error){ 0 };

@@ -56,7 +56,10 @@ static bool solve(fit *f)
         }
         if (off < 1e-8)
             return true;
-        if (LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', f->count, 1, matrix, f->count, step, 1))
+        int before = ad_blas_begin(1),
+            failed = LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', f->count, 1, matrix, f->count, step, 1);
+        ad_blas_end(before);
+        if (failed)
             return false;
         double length = 1, next[MOST], there = INFINITY;
         for (; length > 1e-8; length /= 2) {

@@ -169,8 +169,10 @@ int tp_stream_density(const tp_streams *streams, size_t points, tp_spectrum *s, 
             break;
         tp_density_free(s);
         s->has_law = false;
-        if (times == 4)
+        if (times == 4 || *off > 0.01) { /* more points would not mend that */
             ad_fail(error, "%s", refusal.text);
+            break;
+        }
     }
     ad_free(w.inside);
     tp_cavity_close(&w.cavity);

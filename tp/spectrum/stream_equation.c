@@ -117,8 +117,10 @@ static bool differentiate(tp_cavity *c, double complex log_z, double complex *u,
     }
     for (int i = 0; i < n * n; i++)
         c->jacobian[i] = i % (n + 1) == 0;
+    int before = ad_blas_begin(1);
     c->known = LAPACKE_zgesv(LAPACK_ROW_MAJOR, n, n, (lapack_complex_double *)matrix, n, pivots,
                              (lapack_complex_double *)c->jacobian, n) == 0;
+    ad_blas_end(before);
     return c->known;
 }
 
