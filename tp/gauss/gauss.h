@@ -114,8 +114,9 @@ void tp_legendre(size_t n, double *x, double *w);
 enum { TP_DIVERGES = -2, TP_TOO_LONG = -3, TP_MOST_WORK = 1 << 26 };
 /* One pair: 0, TP_DIVERGES with an error where the integral is found to be infinite, TP_TOO_LONG with one where it
  * would take more than TP_MOST_WORK evaluations of f and g, -1 on other errors. Smooth functions: the product
- * trapezoid rule in symmetric coordinates, its step shortened and its interval widened until the value stands. Functions with kinks: the plane is split there, Gauss-Legendre rules in
- * panels of every part, and where two of them differ, tanh-sinh rules, which resolve what is singular at an end.
+ * trapezoid rule in symmetric coordinates, its step shortened and its interval widened until the value stands.
+ * Functions with kinks: the plane is split there, Gauss-Legendre rules in panels of every part, and where two of them
+ * differ, tanh-sinh rules, which resolve what is singular at an end.
  * *value, and *difference: by how much the last refinements moved it (either may be NULL). Fails if a function is not
  * finite at a node, the integral does not converge, or the three numbers are no covariance. */
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
