@@ -27,6 +27,7 @@ typedef struct {
     int last;     /* the wanted block is (0, last) */
     bool tangent; /* Theta is wanted of it */
     double tolerance;
+    size_t work;    /* evaluations of functions in quadratures */
     size_t samples; /* of a sphere */
     uint64_t seed;
     double difference; /* what numerical rules and roundings come to, relative: a sum over what is computed */

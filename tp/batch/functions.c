@@ -27,7 +27,14 @@ static int by_quadrature(tp_coupled *c, const tp_univariate *f, const tp_univari
                          double q12, double *most, double *out)
 {
     double difference, size;
-    if (tp_quadrature_sized(f, g, q1, q2, q12, out, &difference, &size, c->error))
+    size_t work;
+    int status = tp_quadrature_sized(f, g, q1, q2, q12, out, &difference, &size, &work, c->error);
+    c->work += work;
+    if (!status && c->work > tp_most_work(c->rows[0] * c->rows[c->last]))
+        status = tp_too_much_work(tp_most_work(c->rows[0] * c->rows[c->last]), c->error);
+    if (status == TP_TOO_LONG)
+        c->families.algebra.refused = true;
+    if (status)
         return -1;
     *most = fmax(*most, size > 0 ? difference / size : 0);
     return 0;

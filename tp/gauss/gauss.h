@@ -115,18 +115,24 @@ double tp_near_smooth(const tp_univariate *f, double q11, double q22, double gap
 void tp_legendre(size_t n, double *x, double *w);
 
 /* ---- quadrature -------------------------------------------------------------------------------------------------- */
-enum { TP_DIVERGES = -2 };
-/* One pair: 0, TP_DIVERGES with an error where the integral is found to be infinite, -1 on other errors. Smooth
- * functions: the product trapezoid rule in symmetric coordinates, its step shortened and its interval
- * widened until the value stands. Functions with kinks: the plane is split there, Gauss-Legendre rules in
- * panels of every part, and where two of them differ, tanh-sinh rules, which resolve what is singular at an end.
+enum { TP_DIVERGES = -2, TP_TOO_LONG = -3, TP_MOST_WORK = 1 << 26 };
+/* One pair: 0, TP_DIVERGES with an error where the integral is found to be infinite, TP_TOO_LONG with one where it
+ * would take more than TP_MOST_WORK evaluations of f and g, -1 on other errors. Smooth functions: the product
+ * trapezoid rule in symmetric coordinates, its step shortened and its interval widened until the value stands.
+ * Functions with kinks: the plane is split there, Gauss-Legendre rules in panels of every part, and where two of them
+ * differ, tanh-sinh rules, which resolve what is singular at an end.
  * *value, and *difference: by how much the last refinements moved it (either may be NULL). Fails if a function is not
  * finite at a node, the integral does not converge, or the three numbers are no covariance. */
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
                   double *difference, ad_error *error);
-/* *size: E |f g|, at most sqrt(E f^2 E g^2), which a difference is relative to where the value itself may be 0. */
+/* *size: E |f g|, at most sqrt(E f^2 E g^2), which a difference is relative to where the value itself may be 0. *work:
+ * how many evaluations of f and g it took, be it refused, the same on every machine; or NULL. */
 int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12,
-                        double *value, double *difference, double *size, ad_error *error);
+                        double *value, double *difference, double *size, size_t *work, ad_error *error);
+/* How many evaluations all quadratures of a kernel of so many entries may take, which is some seconds and a few
+ * milliseconds an entry; and the refusal of one that takes more: TP_TOO_LONG. */
+size_t tp_most_work(size_t entries);
+int tp_too_much_work(size_t most, ad_error *error);
 /* E f(a) f(b) at one variance q > 0 and correlation 1 - gap, to a difference of about tolerance E f^2. */
 int tp_quadrature_rough(const tp_univariate *f, double q, double gap, double tolerance, double *value,
                         double *difference, ad_error *error);

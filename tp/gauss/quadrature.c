@@ -38,6 +38,7 @@ typedef struct {
     double stands; /* a value does that moves by no more, relative to E |f g| */
     bool line;     /* a and b are functions of u alone */
     double reach;  /* of the tanh-sinh rule, for layers as thin as these deviations make them */
+    size_t work;   /* evaluations of f and g so far */
     ad_error *error;
     bool failed;
 } problem;
@@ -62,6 +63,16 @@ static void check(problem *p, const char *which, size_t n, const double *x, cons
 
 static void add(const tp_univariate *f, problem *p, const char *which, size_t n, const double *x, double *y)
 {
+    p->work += n;
+    if (p->work > TP_MOST_WORK) {
+        ad_fail(p->error,
+                "an expectation of two functions by quadrature, which takes more than %d evaluations of them at "
+                "q11 = %g, q22 = %g, c = %g",
+                TP_MOST_WORK, p->root1 * p->root1, p->root2 * p->root2, p->c);
+        p->failed = true;
+        memset(y, 0, n * sizeof *y);
+        return;
+    }
     tp_evaluate(f, n, x, y);
     check(p, which, n, x, y);
 }
@@ -439,7 +450,7 @@ static int integrate(problem *p, double c, double s, double *value, double *diff
     if (!panelled(p, &e, &moved))
         e = smooths ? smooth(p, &moved) : kinked(p, &moved);
     if (p->failed)
-        return -1;
+        return p->work > TP_MOST_WORK ? TP_TOO_LONG : -1;
     if (!isfinite(e.value))
         return ad_fail(p->error, "expectation: the integral overflows at q11 = %g, q22 = %g, c = %g", q11, q22, p->c);
     if (moved > diverges * e.size) {
@@ -459,19 +470,38 @@ static int integrate(problem *p, double c, double s, double *value, double *diff
 }
 
 int tp_quadrature_sized(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12,
-                        double *value, double *difference, double *size, ad_error *error)
+                        double *value, double *difference, double *size, size_t *work, ad_error *error)
 {
     int k1 = 0, k2 = 0; /* both variances scaled to order one: no product over- or underflows */
     double x = q11 > 0 ? tp_order_one(q11, &k1) : q11, y = q22 > 0 ? tp_order_one(q22, &k2) : q22;
     double z = ldexp(q12, -(k1 + k2) / 2), product = x * y, square = z * z;
     double det = (product - square) + (fma(x, y, -product) - fma(z, z, -square)), d = sqrt(product);
     problem p;
+    if (work)
+        *work = 0;
     if (!(q11 >= 0 && q22 >= 0 && det >= -1e-6 * product && isfinite(q11) && isfinite(q22)))
         return ad_fail(error, "expectation: q11 = %g, q22 = %g, q12 = %g is no covariance", q11, q22, q12);
     if (begin(&p, f, g, q11, q22, error))
         return -1;
-    return integrate(&p, d > 0 ? fmax(-1, fmin(1, z / d)) : 1, det > 0 && d > 0 ? sqrt(det) / d : 0, value, difference,
-                     size);
+    int status = integrate(&p, d > 0 ? fmax(-1, fmin(1, z / d)) : 1, det > 0 && d > 0 ? sqrt(det) / d : 0, value,
+                           difference, size);
+    if (work)
+        *work = p.work;
+    return status;
+}
+
+size_t tp_most_work(size_t entries)
+{
+    return 16 * (size_t)TP_MOST_WORK + entries * TP_MOST_WORK / 32;
+}
+
+int tp_too_much_work(size_t most, ad_error *error)
+{
+    ad_fail(error,
+            "a kernel whose expectations by quadrature take more than %zu evaluations of functions, as those with many "
+            "kinks or at large variances do",
+            most);
+    return TP_TOO_LONG;
 }
 
 int tp_quadrature_near(const tp_univariate *f, const tp_univariate *g, double q11, double q22, int sign, double gap,
@@ -496,5 +526,5 @@ int tp_quadrature_rough(const tp_univariate *f, double q, double gap, double tol
 int tp_quadrature(const tp_univariate *f, const tp_univariate *g, double q11, double q22, double q12, double *value,
                   double *difference, ad_error *error)
 {
-    return tp_quadrature_sized(f, g, q11, q22, q12, value, difference, NULL, error);
+    return tp_quadrature_sized(f, g, q11, q22, q12, value, difference, NULL, NULL, error);
 }

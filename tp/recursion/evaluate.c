@@ -465,11 +465,11 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
                  s.closed ? "closed forms" : "exact rules, series and quadrature", s.algebra.left);
     if (fragile)
         *fragile = !status && is_fragile(&s, &series);
-    bool diverges = s.diverges;
+    if (status && status != TP_NO_RULE && status != TP_NOT_BP && status != TP_TOO_LARGE)
+        status = s.diverges ? TP_INFINITE : s.too_long ? TP_NO_RULE : -1;
     release(&s);
     ad_blas_end(blas_threads);
-    bool told = status == TP_NO_RULE || status == TP_NOT_BP || status == TP_TOO_LARGE;
-    return told ? status : diverges ? TP_INFINITE : status ? -1 : 0;
+    return status;
 }
 
 int tp_check_limit(const tp_program *program, tp_kernel_kind which, ad_error *error)

@@ -246,9 +246,15 @@ static int by_rule(tp_solver *s, int id, const tp_tile *t, size_t i, size_t k, d
     tp_fn_context contexts[2];
     tp_univariate f = tp_function_at(s, q->fn_a, t->set[0], t->row0 + i, &contexts[0]);
     tp_univariate g = tp_function_at(s, q->fn_b, t->set[1], t->column0 + k, &contexts[1]);
-    int status = tp_quadrature_sized(&f, &g, q11, q22, q12, value, estimate, size, error);
+    size_t work, most = tp_most_work(s->rows[0] * s->rows[1]);
+    int status = tp_quadrature_sized(&f, &g, q11, q22, q12, value, estimate, size, &work, error);
+    s->work += work;
+    if (!status && s->work > most)
+        status = tp_too_much_work(most, error);
     if (status == TP_DIVERGES)
         s->diverges = true;
+    if (status == TP_TOO_LONG)
+        s->too_long = true;
     return status ? -1 : 0;
 }
 

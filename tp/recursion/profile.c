@@ -151,7 +151,8 @@ static void slopes_rule(const tp_univariate *f, double q, level_table slopes)
     bool there = tp_quadrature(f, f, q, q, q, &one, NULL, &ignored) == 0 && one > 0;
     for (int i = 0; i < 3; i++) {
         double gap = 1 - level_at(at[i]), slope = INFINITY;
-        if (there && tp_quadrature_rough(f, q, gap, rough, &value, &moved, &ignored) == 0)
+        there = there && tp_quadrature_rough(f, q, gap, rough, &value, &moved, &ignored) == 0;
+        if (there)
             slope = (1 - (value - moved) / one) / gap;
         for (int level = i ? at[i - 1] + 1 : 0; level <= at[i]; level++)
             slopes[level] = fmin(slope, most_of_any(level_at(level)));

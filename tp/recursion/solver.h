@@ -114,6 +114,8 @@ typedef struct {
     bool *sized;           /* by quantity: at (i, i) it is its own size, term by term */
     bool closed;           /* closed forms alone */
     _Atomic bool diverges; /* refused, for an expectation is infinite */
+    _Atomic bool too_long; /* ... for its quadratures are too much work */
+    _Atomic size_t work;   /* evaluations of functions in pairs' quadratures */
     ad_error *error;
 } tp_solver;
 

@@ -1017,3 +1017,38 @@ Test(gauss, quadrature_near_one)
                            truth);
     }
 }
+
+/* A jump that is not named, between so many that are, that no rule settles: the work is bounded, and counted alike. */
+static void hidden_jump(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    (void)u;
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] > 0.0123;
+}
+
+Test(gauss, quadrature_ends)
+{
+    enum { KINKS = 60 };
+    double kinks[KINKS], value, moved, size;
+    for (int k = 0; k < KINKS; k++)
+        kinks[k] = 0.1 * (k - KINKS / 2);
+    tp_univariate f = { .form = TP_NUMERIC, .eval = hidden_jump, .kinks = kinks, .n_kinks = KINKS };
+    size_t work[2];
+    for (int k = 0; k < 2; k++) {
+        ad_error error = { "" };
+        cr_expect_eq(tp_quadrature_sized(&f, &f, 1, 1, 0.3, &value, &moved, &size, &work[k], &error), TP_TOO_LONG);
+        cr_expect(strstr(error.text, "more than 67108864 evaluations"), "%s", error.text);
+        cr_expect(work[k] > TP_MOST_WORK && work[k] < TP_MOST_WORK + 1000);
+    }
+    cr_expect_eq(work[0], work[1]);
+}
+
+/* Many that each end add up: a kernel's are bounded, too. */
+Test(gauss, quadratures_of_a_kernel_end)
+{
+    ad_error error = { "" };
+    cr_expect_gt(tp_most_work(1), 16 * (size_t)TP_MOST_WORK);
+    cr_expect_eq(tp_most_work(1000) - tp_most_work(0), 1000 * (size_t)(TP_MOST_WORK / 32));
+    cr_expect_eq(tp_too_much_work(tp_most_work(9), &error), TP_TOO_LONG);
+    cr_expect(strstr(error.text, "more than 1092616192 evaluations"), "%s", error.text);
+}

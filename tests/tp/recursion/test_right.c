@@ -1031,3 +1031,56 @@ Test(right, the_root_of_a_square_is_the_size)
         for (int j = 0; j < N; j++)
             cr_expect(fabs(found[i * N + j] - sizes(x[i], x[j])) < 1e-11, "(%d, %d): %.17g", i, j, found[i * N + j]);
 }
+
+/* ---- quadratures that would never end ---- */
+static void roots_value(size_t n, const double *from, double *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        to[i] = 0;
+        for (int k = 0; k < 8; k++)
+            to[i] += sqrt(fabs(from[i] - 0.3 * (k - 3.5)));
+    }
+}
+
+static void roots_slope(size_t n, const double *from, double *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        to[i] = 0;
+        for (int k = 0; k < 8; k++) {
+            double off = from[i] - 0.3 * (k - 3.5);
+            to[i] += fabs(off) > 0 ? copysign(0.5, off) / sqrt(fabs(off)) : 0;
+        }
+    }
+}
+
+static const ad_function roots = { .name = "roots",
+                                   .count = 2,
+                                   .derivatives = { roots_value, roots_slope },
+                                   .n_kinks = 8,
+                                   .kinks = { -1.05, -0.75, -0.45, -0.15, 0.15, 0.45, 0.75, 1.05 } };
+
+static ad_var many_roots(nn_net *net, ad_var in)
+{
+    ad_var v = nn_dense(net, "u", in, nn_width(net, "n"));
+    return nn_readout(net, "r", ad_custom(&roots, v));
+}
+
+/* By a count and not a clock, so that every machine has the same refusal. */
+Test(right, quadratures_that_take_too_much_work_are_left_to_samples)
+{
+    nn_net *net;
+    tp_program *program = traced(many_roots, 1, &net);
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = TP_ENGINE_EXACT };
+    cr_assert_eq(tp_limit(program, TP_NNGP, x[0], 2, NULL, 0, &spec, &kernel, &error), -1);
+    cr_expect(strstr(error.text, "by quadrature, which takes more than 67108864 evaluations"), "%s", error.text);
+    error.text[0] = 0;
+    spec = (tp_limit_spec){ .samples = 4096, .runs = 8 };
+    cr_assert_eq(tp_limit(program, TP_NNGP, x[0], 2, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+    cr_expect(strstr(kernel.no_rule, "by quadrature"), "%s", kernel.no_rule);
+    cr_expect(kernel.deviations != NULL);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
