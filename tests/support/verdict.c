@@ -182,10 +182,14 @@ static void at_width(const tp_kernel *kernel, double n, double *values, double *
         errors[i] = kernel->deviations ? kernel->deviations[i] * pow(n, kernel->terms[0].power) : 0;
 }
 
-/* The executor's values against the exact ones, at n = its samples; -1 where it has none. The worst entry and its
- * difference, relative to the scale. */
+/* Entries of samples: how far off they are, in standard errors, and relative to the scale. */
+typedef struct {
+    double distance[ENTRIES], difference[ENTRIES], worst;
+} sample_look;
+
+/* The executor's values against the exact ones, at n = its samples; -1 where it has none. */
 static int against_samples(tp_program *program, int kernel, const tp_kernel *exact, const double *x, size_t samples,
-                           int runs, uint64_t seed, double *distance, double differences[ENTRIES], ad_error *error)
+                           int runs, uint64_t seed, sample_look *look, ad_error *error)
 {
     double truth[ENTRIES], values[ENTRIES], errors[ENTRIES], scale[ENTRIES], n = (double)samples;
     tp_kernel sampled;
@@ -195,51 +199,51 @@ static int against_samples(tp_program *program, int kernel, const tp_kernel *exa
     tp_kernel_at(exact, n, truth);
     at_width(&sampled, n, values, errors);
     set_scale(truth, values, scale);
-    *distance = 0;
+    look->worst = 0;
     for (int i = 0; i < ENTRIES; i++) {
         bool are_zero = fabs(values[i]) < zero && fabs(truth[i]) < zero;
-        differences[i] = are_zero ? 0 : (values[i] - truth[i]) / (scale[i] + 1e-300);
+        look->difference[i] = are_zero ? 0 : (values[i] - truth[i]) / (scale[i] + 1e-300);
         double far = off(values[i], truth[i], errors[i], scale[i], 8 / n + 20 * exact->error + 1e-9);
-        *distance = are_zero || far < *distance ? *distance : far; /* NaN counts as far */
+        look->distance[i] = are_zero ? 0 : far;
+        look->worst = are_zero || far < look->worst ? look->worst : far; /* NaN counts as far */
     }
     tp_kernel_free(&sampled);
     return 0;
 }
 
-static bool persists(const double *first, const double *second)
+/* An entry that is certainly off, and as much as before; -1: there is none. */
+static int persistent(const sample_look *first, const sample_look *second)
 {
     for (int i = 0; i < ENTRIES; i++)
-        if (!(fabs(second[i]) < 0.75 * fabs(first[i])) && fabs(first[i]) > 1e-4)
-            return true;
-    return false;
+        if (!(second->distance[i] < certain) && !(fabs(second->difference[i]) < 0.75 * fabs(first->difference[i])))
+            return i;
+    return -1;
 }
 
 /* The first output's kernel by samples, with a second look on suspicion: 1 where they disagree, 0 where not, -1 where
  * there are no samples. */
 static int compare_samples(tp_program *program, int kernel, const tp_kernel *exact, const double *x, verdict_result *r)
 {
-    double distance, again, first[ENTRIES], second[ENTRIES];
+    sample_look first, second;
     ad_error why = { 0 };
-    if (against_samples(program, kernel, exact, x, SAMPLES, FEW, 0, &distance, first, &why))
+    if (against_samples(program, kernel, exact, x, SAMPLES, FEW, 0, &first, &why))
         return -1;
     r->by_sample++;
-    if (distance < suspicious)
+    if (first.worst < suspicious)
         return 0;
     r->second_looks++;
-    if (against_samples(program, kernel, exact, x, 4 * SAMPLES, MANY, 1000, &again, second, &why))
+    if (against_samples(program, kernel, exact, x, 4 * SAMPLES, MANY, 1000, &second, &why))
         return -1;
-    if (again < certain || !persists(first, second))
+    int entry = persistent(&first, &second);
+    if (entry < 0)
         return 0;
-    int worst = 0;
-    for (int i = 0; i < ENTRIES; i++)
-        worst = fabs(second[i]) > fabs(second[worst]) ? i : worst;
     double truth[ENTRIES];
     tp_kernel_at(exact, 4 * SAMPLES, truth);
     disagree(r,
              "\n  %s, exact (n^%g, said %g): entry %d is %g; samples are %.3g of the scale off, then %.3g: %.1f and "
              "%.1f standard errors",
-             kernel_names[kernel], exact->terms[0].power, exact->error, worst, truth[worst], first[worst],
-             second[worst], distance, again);
+             kernel_names[kernel], exact->terms[0].power, exact->error, entry, truth[entry], first.difference[entry],
+             second.difference[entry], first.distance[entry], second.distance[entry]);
     return 1;
 }
 

@@ -87,6 +87,7 @@ typedef struct {
     int node, field;
     size_t points;
     double *values[2], *inverse[2]; /* ... and 1 / sqrt, 0 of 0 */
+    double *root[2];                /* ... and sqrt */
 } tp_field_variance;
 
 /* Data that filters meet first: (points, padded rows) of either set. */
@@ -162,4 +163,6 @@ void tp_bound_fields(const tp_field_plan *, const double *single, const tp_field
                      double *errors);
 /* Correlations are taken for 1 from here on: what is collinear is so up to this. */
 #define TP_ON_LINE 0x1p-48
+/* Rows of pairs by their correlations are for those below this. */
+#define TP_OFF_LINE (1 - 0x1p-17)
 #endif

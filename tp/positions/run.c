@@ -34,7 +34,7 @@ typedef struct {
     /* a plan of pairs': sample `row` of the first set, those from `column` on of the second. One of single samples':
      * those from `column` on of `set`, each with itself */
     size_t row, column;
-    double **of_row; /* by variance: the row's at all points, and their inverse roots */
+    double **of_row; /* by variance: the row's at all points, their inverse roots, their roots */
     size_t loaded;   /* the row that they are of, and 1 */
     int set;
     tp_field_seen *seen; /* by step */
@@ -111,7 +111,7 @@ static int rows_begin(worker *w, ad_error *error)
     const tp_field_plan *single = w->plan->single;
     size_t all = 1;
     for (int k = 0; k < single->n_variances; k++)
-        all += 2 * single->variances[k].points;
+        all += 3 * single->variances[k].points;
     w->of_row = ad_alloc((size_t)single->n_variances + 1, sizeof *w->of_row, "variances", error);
     double *next = w->of_row ? ad_alloc(all, sizeof *next, "variances", error) : NULL;
     if (!next)
@@ -119,7 +119,7 @@ static int rows_begin(worker *w, ad_error *error)
     w->of_row[single->n_variances] = next; /* for the end */
     for (int k = 0; k < single->n_variances; k++) {
         w->of_row[k] = next;
-        next += 2 * single->variances[k].points;
+        next += 3 * single->variances[k].points;
     }
     return 0;
 }
@@ -202,6 +202,7 @@ static void load_row(worker *w)
         for (size_t i = 0; i < v->points; i++) {
             w->of_row[k][i] = v->values[0][i * w->run->padded[0] + w->row];
             w->of_row[k][v->points + i] = v->inverse[0][i * w->run->padded[0] + w->row];
+            w->of_row[k][2 * v->points + i] = v->root[0][i * w->run->padded[0] + w->row];
         }
     }
 }
@@ -305,6 +306,49 @@ static int expect_one(const worker *w, const tp_field_step *s, int f, int g, siz
     return 0;
 }
 
+/* E f f and E f' f' of a homogeneous f by rows of correlations, and that of f' times the tangent kernel; pairs near 1 or
+ * -1 go the exact way. */
+static void expect_rows(const worker *w, const tp_field_step *s, tp_row *by_row, double *out, double *tangent_out,
+                        tp_field_seen *seen)
+{
+    const tp_field_plan *single = w->plan->single;
+    const tp_field_variance *u = &single->variances[s->variance], *v = &single->variances[s->variance2];
+    const double *inverse = w->of_row[s->variance] + u->points, *root = inverse + u->points;
+    const double *in = values_of(w, s->in), *tangent = values_of(w, s->tangent);
+    const tp_univariate *f = &w->plan->functions[s->f].u, *df = &w->plan->functions[s->df].u;
+    double unused[TP_LANES], value[TP_LANES], q12[TP_LANES];
+    block b;
+    for (size_t i = 0; i < s->pairs.n; i++, in += TP_LANES, tangent += TP_LANES, tangent_out += TP_LANES) {
+        size_t first = (size_t)s->pairs.first[i], second = (size_t)s->pairs.second[i] * w->run->padded[1] + w->column;
+        const tp_side row = { inverse + first, root + first };
+        const tp_side columns = { v->inverse[1] + second, v->root[1] + second };
+        double *to = out ? out + i * TP_LANES : unused, slope[TP_LANES], near[TP_LANES];
+        for (size_t t = 0; t < TP_LANES; t++)
+            q12[t] = s->c * in[t];
+        if (!(inverse[first] > 0)) {
+            memset(to, 0, TP_LANES * sizeof *to);
+            memset(tangent_out, 0, TP_LANES * sizeof *tangent_out);
+            continue;
+        }
+        double most = by_row(TP_LANES, &row, &columns, q12, to, slope);
+        if (most > TP_OFF_LINE) {
+            load_pair(w, s, i, 1, &b);
+            memcpy(b.q12, q12, sizeof q12);
+            settle_line(&b, TP_LANES, seen);
+            tp_closed_pair(f, df, TP_LANES, b.q11, b.q22, b.q12, NULL, value, near);
+            for (size_t t = 0; t < TP_LANES; t++) { /* each for itself: whatever the others are, the same number */
+                bool off = fabs(q12[t]) * row.inverse[0] * columns.inverse[t] <= TP_OFF_LINE;
+                to[t] = off ? to[t] : value[t];
+                slope[t] = off ? slope[t] : near[t];
+            }
+        } else {
+            seen->most = fmax(seen->most, most);
+        }
+        for (size_t t = 0; t < TP_LANES; t++) /* a variance of 0 is a vector of 0 */
+            tangent_out[t] = columns.inverse[t] > 0 ? s->tangent_c * tangent[t] * slope[t] : 0;
+    }
+}
+
 static int expect(const worker *w, const tp_field_step *s, tp_field_seen *seen)
 {
     block b;
@@ -312,6 +356,10 @@ static int expect(const worker *w, const tp_field_step *s, tp_field_seen *seen)
     double *out = s->out < 0 ? NULL : values_of(w, s->out);
     double *tangent_out = s->tangent_out < 0 ? NULL : values_of(w, s->tangent_out);
     const double *tangent = s->tangent < 0 ? NULL : values_of(w, s->tangent);
+    if (p->single && tangent_out && s->f == s->g && s->df == s->dg && p->functions[s->f].u.form == TP_RELU) {
+        expect_rows(w, s, tp_closed_row(&p->functions[s->f].u), out, tangent_out, seen);
+        return 0;
+    }
     for (size_t from = 0; from < s->pairs.n; from += TOGETHER) {
         size_t pairs = s->pairs.n - from < TOGETHER ? s->pairs.n - from : TOGETHER, n = pairs * TP_LANES;
         size_t at = from * TP_LANES;
@@ -412,6 +460,7 @@ static void keep_variances(const worker *w, const tp_field_variance *v)
         size_t at = i / TP_LANES * padded + w->column + i % TP_LANES;
         v->values[w->set][at] = f->c * values[i];
         v->inverse[w->set][at] = inverse_root(v->values[w->set][at]);
+        v->root[w->set][at] = sqrt(v->values[w->set][at]);
     }
 }
 
@@ -430,7 +479,8 @@ static int run_single(run *r, tp_field_seen *seen)
             tp_field_variance *v = &p->variances[k];
             size_t n = v->points * r->padded[set];
             if (!(v->values[set] = ad_alloc(n, sizeof(double), "variances", r->error)) ||
-                !(v->inverse[set] = ad_alloc(n, sizeof(double), "variances", r->error)))
+                !(v->inverse[set] = ad_alloc(n, sizeof(double), "variances", r->error)) ||
+                !(v->root[set] = ad_alloc(n, sizeof(double), "variances", r->error)))
                 status = -1;
         }
         for (w.set = set, w.column = 0; w.column < r->rows[set] && !status; w.column += TP_LANES) {
@@ -573,6 +623,7 @@ static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kern
     for (int k = 0; k < single->n_variances && r->same; k++) {
         single->variances[k].values[1] = single->variances[k].values[0];
         single->variances[k].inverse[1] = single->variances[k].inverse[0];
+        single->variances[k].root[1] = single->variances[k].root[0];
     }
     int status = find_series(r);
     if (!status)
@@ -589,6 +640,7 @@ static void free_variances(const tp_field_variance *v, int set)
 {
     ad_free(v->values[set]);
     ad_free(v->inverse[set]);
+    ad_free(v->root[set]);
 }
 
 int tp_run_fields(tp_field_plan *plan, int out, double c, const double *x, size_t rows, const double *x2, size_t rows2,

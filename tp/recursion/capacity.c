@@ -1,4 +1,4 @@
-/* positions.c: how many pairs of positions a kernel of filters asks for, each of which is a quantity of its own: those
+/* capacity.c: how many pairs of positions a kernel of filters asks for, each of which is a quantity of its own: those
  * of large pictures are more than memory holds, and that is told before they are made. */
 #include "tp/recursion/recursion.h"
 
