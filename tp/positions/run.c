@@ -306,8 +306,8 @@ static int expect_one(const worker *w, const tp_field_step *s, int f, int g, siz
     return 0;
 }
 
-/* E f f and E f' f' of a homogeneous f by rows of correlations, and that of f' times the tangent kernel; pairs near 1 or
- * -1 go the exact way. */
+/* E f f and E f' f' of a homogeneous f by rows of correlations, and that of f' times the tangent kernel; pairs near 1
+ * or -1 go the exact way. */
 static void expect_rows(const worker *w, const tp_field_step *s, tp_row *by_row, double *out, double *tangent_out,
                         tp_field_seen *seen)
 {
