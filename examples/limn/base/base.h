@@ -126,6 +126,12 @@ int option_fail(const char *what, const char *value);
 /* The word of a choice: "ntk" for OPTION_SCALE and NN_NTK. */
 const char *option_word(option of, int choice);
 
+/* ---- paths.c ---- */
+/* Before any work: 2 with an error where an output is an input or another output, -1 where one cannot be written. */
+int paths_check(const options *o, ad_error *error);
+/* Can a file be written there? What stands there stays. */
+int path_writable(const char *path, ad_error *error);
+
 /* ---- help.c ---- */
 /* In 80 columns: of one command, or, for NULL, of all. */
 void help_print(const tool_command *const *commands, const tool_command *about);

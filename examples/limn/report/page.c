@@ -458,18 +458,6 @@ static int write_body(page *p)
     return write_program(p);
 }
 
-static int file_possible(const char *path, ad_error *error)
-{
-    struct stat found;
-    if (stat(path, &found) == 0 && S_ISDIR(found.st_mode))
-        return ad_fail(error, "%s: cannot write: it is a folder", path);
-    ad_file *file = ad_file_create(path, error);
-    if (!file)
-        return -1;
-    ad_file_discard(file);
-    return 0;
-}
-
 /* A folder that is there, or can be made. */
 static int folder_possible(const char *folder, ad_error *error)
 {
@@ -478,13 +466,13 @@ static int folder_possible(const char *folder, ad_error *error)
         return ad_fail(error, "--plots %s: cannot make the folder: %s", folder, strerror(errno));
     if ((size_t)snprintf(path, sizeof path, "%s/drift.csv", folder) >= sizeof path)
         return ad_fail(error, "--plots %.60s...: the path is too long", folder);
-    return file_possible(path, error);
+    return path_writable(path, error);
 }
 
 int report_page_possible(const char *path, const char *folder, ad_error *error)
 {
     plot drawing;
-    if ((path && file_possible(path, error)) || (folder && folder_possible(folder, error)))
+    if ((path && path_writable(path, error)) || (folder && folder_possible(folder, error)))
         return -1;
     if (plot_begin(&drawing, "trial", 200, 150, error))
         return -1;
