@@ -17,7 +17,8 @@ enum { BINS = 40 };
 typedef struct {
     const report *r;
     FILE *out;
-    ad_error *error;
+    ad_error *error;   /* of the part that is written */
+    ad_error *missing; /* the first of a part that is missing */
 } page;
 
 static const char style[] =
@@ -77,21 +78,43 @@ static void note(page *p, const char *text)
     fputs("</p>\n", p->out);
 }
 
-/* ---- plots ---- */
-int report_figure(const report *r, FILE *out, plot *drawing, const char *caption, ad_error *error)
+void report_missing(FILE *out, const ad_error *why, ad_error *missing)
 {
-    char *picture = plot_end(drawing, r->o->plots, error);
-    if (!picture)
-        return -1;
-    fprintf(out, "<figure role=\"img\" aria-label=\"%s\">%s<figcaption>%s</figcaption></figure>\n", caption, picture,
-            caption);
+    fputs("<p class=\"soft\">Missing here: ", out);
+    report_escape(out, why->text);
+    fputs("</p>\n", out);
+    ad_fail(missing, "%s", why->text);
+}
+
+/* ---- plots ---- */
+void report_figure(const report *r, FILE *out, plot *drawing, const char *caption, ad_error *error)
+{
+    ad_error why = { 0 };
+    char *picture = plot_end(drawing, r->o->plots, &why);
+    fprintf(out, "<figure role=\"img\" aria-label=\"%s\">", caption);
+    if (picture)
+        fputs(picture, out);
+    else if (drawing->empty)
+        fputs("<p class=\"soft\">Nothing to draw: no value is finite, and positive where the axis is logarithmic.</p>",
+              out);
+    else
+        report_missing(out, &why, error);
+    fprintf(out, "<figcaption>%s</figcaption></figure>\n", caption);
     ad_free(picture);
-    return 0;
 }
 
 static int end(page *p, plot *drawing, const char *caption)
 {
-    return report_figure(p->r, p->out, drawing, caption, p->error);
+    report_figure(p->r, p->out, drawing, caption, p->missing);
+    return 0;
+}
+
+/* A part of the page, or why it is not there. */
+static void part(page *p, int status)
+{
+    if (status)
+        report_missing(p->out, p->error, p->missing);
+    *p->error = (ad_error){ 0 };
 }
 
 /* All draws, their mean, and the fitted line with its band. */
@@ -284,15 +307,16 @@ static int plot_neurons(page *p, const report_neurons *neurons, const char *name
         top = fmax(top, bins[i]);
         fprintf(g, "%.8g %.8g\n", -reach + (i + 0.5) * step, bins[i]);
     }
+    fputs("E\nset title ", g);
+    plot_quote(g, neurons->name);
     fprintf(
         g,
-        "E\nset title '%s' noenhanced\nset xlabel 'value'\nset ylabel 'density'\nset xrange [%g:%g]\nset yrange "
+        " noenhanced\nset xlabel 'value'\nset ylabel 'density'\nset xrange [%g:%g]\nset yrange "
         "[0:%g]\n"
         "set samples 200\nset style fill solid 0.45 noborder\nset boxwidth %g\nset key top right\n"
         "plot $h with boxes lc rgb '%s' title 'neurons', exp(-x**2/(2*%.12g))/sqrt(2*pi*%.12g) lw 2 lc rgb '%s' title "
         "'limit'\n",
-        neurons->name, -reach, reach, 1.35 * top, step, plot_colours[5], neurons->variance, neurons->variance,
-        plot_colours[1]);
+        -reach, reach, 1.35 * top, step, plot_colours[5], neurons->variance, neurons->variance, plot_colours[1]);
     return end(p, &drawing, "Neurons of the widest network on the first probe, over the Gaussian of the limit.");
 }
 
@@ -308,7 +332,9 @@ static void write_table(page *p)
         for (field f = 0; f < SHOWN; f++) {
             double mean, deviation;
             report_spread(r->columns[k].values[f], report_count(r, f), &mean, &deviation);
-            if (f < INITIAL)
+            if (isnan(mean))
+                fputs("<td>–</td>", p->out);
+            else if (f < INITIAL)
                 fprintf(p->out, "<td>%.2f ± %.2f</td>", 100 * mean, 100 * deviation);
             else
                 fprintf(p->out, "<td>%.4f ± %.4f</td>", mean, deviation);
@@ -327,7 +353,7 @@ static void write_slopes(page *p)
         if (report_fit(p->r, report_claims[k].f, (double)INFINITY, &l))
             fprintf(p->out, "<tr><td>%s</td><td>%.3f</td><td>%.3f to %.3f</td><td>%s</td></tr>\n",
                     report_claims[k].name, l.slope, l.slope - l.half, l.slope + l.half,
-                    report_claims[k].theory[p->r->kinks]);
+                    report_claims[k].theory[p->r->theory]);
     }
     fputs("</table>\n", p->out);
     for (int k = 0; k < REPORT_CLAIMS; k++)
@@ -398,7 +424,7 @@ static void write_command(page *p)
         p->r->o->threads, p->r->o->threads == 1 ? "" : "s");
 }
 
-static int write_body(page *p)
+static void write_body(page *p)
 {
     const report *r = p->r;
     fprintf(p->out,
@@ -417,18 +443,18 @@ static int write_body(page *p)
     write_table(p);
     write_slopes(p);
     fputs("<h2>Convergence in width</h2>\n<div class=\"plots\">\n", p->out);
-    if (plot_field(p, INITIAL, "initial_distance", "‖Θ₀−Θ∞‖/‖Θ∞‖",
-                   "How far the kernel at initialization is from its limit, for every draw.") ||
-        plot_field(p, DRIFT, "drift", "‖Θₜ−Θ₀‖/‖Θ₀‖", "How far training moves the kernel, for every trained network."))
-        return -1;
+    part(p, plot_field(p, INITIAL, "initial_distance", "‖Θ₀−Θ∞‖/‖Θ∞‖",
+                       "How far the kernel at initialization is from its limit, for every draw."));
+    part(p, plot_field(p, DRIFT, "drift", "‖Θₜ−Θ₀‖/‖Θ₀‖",
+                       "How far training moves the kernel, for every trained network."));
     fputs("</div>\n<h2>Training</h2>\n<div class=\"plots\">\n", p->out);
-    if (plot_series(p, true, NULL, "‖Θₜ−Θ₀‖/‖Θ₀‖ while it trains", "top left",
-                    "Drift over time, a line a width, mean over the networks that are measured on the way.") ||
-        plot_series(
-            p, false, r->has_prediction ? r->predicted : NULL, "Loss of the probes", "bottom left",
-            "Square loss of the probes, a line a width, over the prediction of the limit: the mean over an ensemble "
-            "of Gaussian processes that kernel gradient descent moves."))
-        return -1;
+    part(p, plot_series(p, true, NULL, "‖Θₜ−Θ₀‖/‖Θ₀‖ while it trains", "top left",
+                        "Drift over time, a line a width, mean over the networks that are measured on the way."));
+    part(p,
+         plot_series(
+             p, false, r->has_prediction ? r->predicted : NULL, "Loss of the probes", "bottom left",
+             "Square loss of the probes, a line a width, over the prediction of the limit: the mean over an ensemble "
+             "of Gaussian processes that kernel gradient descent moves."));
     if (!r->has_prediction)
         note(p, r->no_prediction);
     char at[80], apart[120];
@@ -436,12 +462,11 @@ static int write_body(page *p)
     snprintf(at, sizeof at, "Θ₀ at n = %zu", widest);
     snprintf(apart, sizeof apart, "Θ₀ − Θ∞ at n = %zu", widest);
     fputs("</div>\n<h2>Kernels</h2>\n<div class=\"plots\">\n", p->out);
-    if (plot_matrix(p, r->limit, NULL, "kernel_limit", "Θ∞", "The limit kernel of the probes.") ||
-        plot_matrix(p, r->first, NULL, "kernel_initial", at, "The kernel of one network, before training.") ||
-        plot_matrix(p, r->first, r->limit, "kernel_difference", apart,
-                    "Their difference: blue below the limit, orange above it.") ||
-        plot_spectra(p))
-        return -1;
+    part(p, plot_matrix(p, r->limit, NULL, "kernel_limit", "Θ∞", "The limit kernel of the probes."));
+    part(p, plot_matrix(p, r->first, NULL, "kernel_initial", at, "The kernel of one network, before training."));
+    part(p, plot_matrix(p, r->first, r->limit, "kernel_difference", apart,
+                        "Their difference: blue below the limit, orange above it."));
+    part(p, plot_spectra(p));
     fputs("</div>\n<h2>Neurons</h2>\n", p->out);
     if (r->n_neurons == 0)
         note(p, r->no_neurons);
@@ -449,13 +474,11 @@ static int write_body(page *p)
     for (int k = 0; k < r->n_neurons; k++) {
         char name[32];
         snprintf(name, sizeof name, "neurons%d", k + 1);
-        if (plot_neurons(p, &r->neurons[k], name))
-            return -1;
+        part(p, plot_neurons(p, &r->neurons[k], name));
     }
     fputs("</div>\n", p->out);
-    if (report_write_depth(r, r->depth, p->out, p->error))
-        return -1;
-    return write_program(p);
+    part(p, report_write_depth(r, r->depth, p->out, p->missing, p->error));
+    part(p, write_program(p));
 }
 
 /* A folder that is there, or can be made. */
@@ -486,7 +509,8 @@ int report_page(const report *r, const char *path, ad_error *error)
 {
     char *text = NULL;
     size_t size = 0;
-    page p = { .r = r, .out = open_memstream(&text, &size), .error = error };
+    ad_error missing = { 0 }, of_part = { 0 };
+    page p = { .r = r, .out = open_memstream(&text, &size), .error = &of_part, .missing = &missing };
     if (!p.out)
         return ad_fail(error, "out of memory for the page");
     fprintf(p.out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
@@ -495,15 +519,13 @@ int report_page(const report *r, const char *path, ad_error *error)
     fprintf(p.out, "</title><style>%s</style></head><body>\n<h1>", style);
     escape(p.out, r->o->network, strlen(r->o->network));
     fputs(", at finite width and at n = ∞</h1>\n", p.out);
-    int status = write_body(&p);
-    if (!status)
-        write_command(&p);
+    write_body(&p);
+    write_command(&p);
     fputs("</body></html>\n", p.out);
-    if (fclose(p.out) && !status)
-        status = ad_fail(error, "out of memory for the page");
+    int status = fclose(p.out) ? ad_fail(error, "out of memory for the page") : 0;
     if (!path) { /* the plots alone */
         free(text);
-        return status;
+        return status || !missing.text[0] ? status : ad_fail(error, "%s", missing.text);
     }
     ad_file *file = status ? NULL : ad_file_create(path, error);
     if (file && ad_file_write(file, text, size, error)) {
@@ -512,5 +534,7 @@ int report_page(const report *r, const char *path, ad_error *error)
     }
     status = file ? ad_file_close(file, error) : -1;
     free(text);
+    if (!status && missing.text[0])
+        status = ad_fail(error, "%s: written, but for what is missing: %s", path, missing.text);
     return status;
 }

@@ -45,7 +45,7 @@ int report_tell_json(const report *r, ad_error *error)
         json_put(item, "slope", cJSON_CreateNumber(l.slope));
         json_put(item, "interval", json_array((double[]){ l.slope - l.half, l.slope + l.half }, &(size_t){ 2 }, 1));
         json_put(item, "band",
-                 json_array((double[]){ claim->steepest[r->kinks], claim->flattest[r->kinks] }, &(size_t){ 2 }, 1));
+                 json_array((double[]){ claim->steepest[r->theory], claim->flattest[r->theory] }, &(size_t){ 2 }, 1));
         if (report_remark(r, claim, text, sizeof text))
             json_put(item, "remark", cJSON_CreateString(text));
     }
