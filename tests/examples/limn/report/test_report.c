@@ -111,7 +111,7 @@ static void draws(const char *network, int plots)
     cr_expect(strncmp(seen, wanted, strlen(wanted)) == 0, "%s: %s", network, seen);
 }
 
-/* Two of convergence, two of training, three kernels, one of spectra, one of neurons for each preactivation, and of depth
+/* Two of convergence, two of training, three kernels, one of spectra, one of neurons for each preactivation; of depth
  * variances, correlations and, where there is a density, singular values. */
 Test(report, plots_of_built_in_networks)
 {
