@@ -67,9 +67,9 @@ int tp_spectrum_print(tp_program *program, const double *x, const char *from, co
                       ad_error *error);
 void tp_spectrum_free(tp_spectrum *spectrum);
 
-/* Where there is no law: a smooth density of log lambda with as many of the spectrum's moments as can be met, at n points
- * (per_log: n values); returns how many, -1 on error. An estimate: of the densities that have these moments one of the
- * largest entropy, no limit's own, and blind to atoms. */
+/* Where there is no law: a smooth density of log lambda with as many of the spectrum's moments as can be met, at n
+ * points (per_log: n values); returns how many, -1 on error. An estimate: of the densities that have these moments
+ * one of the largest entropy, no limit's own, and blind to atoms. */
 int tp_spectrum_estimate(const tp_spectrum *spectrum, size_t n, const double *log_lambda, double *per_log,
                          ad_error *error);
 

@@ -94,8 +94,8 @@ int tp_view_of(const tp_program *, const ad_var *vectors, int n, tp_program *vie
 bool tp_is_average(const ad_graph *, int node);
 /* The lines of the program as text of a style; NULL with an error. */
 const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, ad_error *error);
-/* The line of the forward pass that defines the vector (batch, width) of that name in the paper's notation; NULL with an
- * error that lists the names. */
+/* The line of the forward pass that defines the vector (batch, width) of that name in the paper's notation; NULL with
+ * an error that lists the names. */
 const tp_line *tp_line_named(const tp_program *, ad_arena *, const char *name, ad_error *error);
 /* The lines alone, in the paper's notation or as LaTeX. */
 void tp_print_lines(const tp_line *lines, int n, FILE *stream, tp_style style);

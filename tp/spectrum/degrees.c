@@ -26,7 +26,7 @@ static bool has_features(const ad_graph *graph, const ad_node *input, const ad_n
     return false;
 }
 
-/* Features meet nothing but sums over all of them with entries of one parameter, whose law does not know a direction. */
+/* Features meet nothing but sums over all of them with entries of one parameter, whose law knows no direction. */
 static int check_rotations(const tp_program *program, ad_error *error)
 {
     const ad_graph *graph = program->graph;

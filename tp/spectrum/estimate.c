@@ -1,6 +1,6 @@
-/* estimate.c: a smooth density of log lambda that has given moments: of all such, the one of the largest entropy relative
- * to a gamma law of the first two (Mead and Papanicolaou, J. Math. Phys. 25, 1984). It is an estimate: other densities
- * have the same moments. */
+/* estimate.c: a smooth density of log lambda that has given moments: of all such, the one of the largest entropy
+ * relative to a gamma law of the first two (Mead and Papanicolaou, J. Math. Phys. 25, 1984). It is an estimate:
+ * other densities have the same moments. */
 #include "autodiff/base/base.h"
 #include "tp/spectrum/inside.h"
 

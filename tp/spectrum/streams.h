@@ -1,9 +1,9 @@
 /* streams.h: private: a Jacobian whose vectors are sums: residual blocks, and products where two branches meet.
  *
- * A stream is a run of vectors made of each other coordinate by coordinate: t, to which products W_k x_k are added, and
- * which functions x_k = phi(t) read. With J of such streams, and p the vector that goes back, a coordinate of (J J' + s)
- * p = f feels each Gaussian matrix of its own by two numbers (the cavity method; it is operator-valued free probability
- * over the diagonal matrices: Helton, Rashidi Far and Speicher, arXiv:math/0703510):
+ * A stream is a run of vectors made of each other coordinate by coordinate: t, to which products W_k x_k are added,
+ * and which functions x_k = phi(t) read. With J of such streams, and p the vector that goes back, a coordinate of
+ * (J J' + s) p = f feels each Gaussian matrix of its own by two numbers (the cavity method; it is operator-valued
+ * free probability over the diagonal matrices: Helton, Rashidi Far and Speicher, arXiv:math/0703510):
  *   where W_k x_k enters, t -> t + a_k p;  where d_k t is read, p -> p + b_k d_k^2 t on the way back,
  *   a_k = sigma_k^2 E d_k^2 R / (1 - R Y),   b_k = sigma_k^2 (rho_out / rho_in) E Y / (1 - R Y),
  * means over coordinates, with t = R p by what comes before and p = Y t by what comes after:

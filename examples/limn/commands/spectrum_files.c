@@ -1,6 +1,6 @@
 /* spectrum_files.c: a spectrum as a file: an array, a table, a plot. */
 #include "examples/limn/commands/spectrum.h"
-#include "examples/limn/report/spectrum_plot.h"
+#include "examples/limn/report/report.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,8 +2,6 @@
  * of the Jacobian. */
 #include "examples/limn/report/depth.h"
 
-#include "examples/limn/report/spectrum_plot.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +113,7 @@ void report_depth_free(report_depth *d)
 static void note(FILE *out, const char *text)
 {
     fputs("<p class=\"soft\">", out);
-    report_escape(out, text);
+    report_escape(out, text, strlen(text));
     fputs("</p>\n", out);
 }
 
@@ -186,7 +184,7 @@ int report_write_depth(const report *r, const report_depth *d, FILE *out, ad_err
         note(out, d->no_layers);
     if (d->has_spectrum) {
         fputs("<p class=\"soft\">Spectrum: ", out);
-        report_escape(out, d->spectrum.method);
+        report_escape(out, d->spectrum.method, strlen(d->spectrum.method));
         fputs(".</p>\n", out);
     } else {
         note(out, d->no_spectrum);

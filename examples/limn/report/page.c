@@ -44,65 +44,14 @@ static const char style[] =
     "pre{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.8rem;"
     "font:13px/1.45 ui-monospace,'DejaVu Sans Mono',monospace}";
 
-/* Text with what HTML takes for its own made harmless. */
-static void escape(FILE *out, const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++)
-        switch (text[i]) {
-        case '<':
-            fputs("&lt;", out);
-            break;
-        case '>':
-            fputs("&gt;", out);
-            break;
-        case '&':
-            fputs("&amp;", out);
-            break;
-        case '"':
-            fputs("&quot;", out);
-            break;
-        default:
-            fputc(text[i], out);
-        }
-}
-
-void report_escape(FILE *out, const char *text)
-{
-    escape(out, text, strlen(text));
-}
-
 static void note(page *p, const char *text)
 {
     fputs("<p class=\"soft\">", p->out);
-    report_escape(p->out, text);
+    report_escape(p->out, text, strlen(text));
     fputs("</p>\n", p->out);
 }
 
-void report_missing(FILE *out, const ad_error *why, ad_error *missing)
-{
-    fputs("<p class=\"soft\">Missing here: ", out);
-    report_escape(out, why->text);
-    fputs("</p>\n", out);
-    ad_fail(missing, "%s", why->text);
-}
-
 /* ---- plots ---- */
-void report_figure(const report *r, FILE *out, plot *drawing, const char *caption, ad_error *error)
-{
-    ad_error why = { 0 };
-    char *picture = plot_end(drawing, r->o->plots, &why);
-    fprintf(out, "<figure role=\"img\" aria-label=\"%s\">", caption);
-    if (picture)
-        fputs(picture, out);
-    else if (drawing->empty)
-        fputs("<p class=\"soft\">Nothing to draw: no value is finite, and positive where the axis is logarithmic.</p>",
-              out);
-    else
-        report_missing(out, &why, error);
-    fprintf(out, "<figcaption>%s</figcaption></figure>\n", caption);
-    ad_free(picture);
-}
-
 static int end(page *p, plot *drawing, const char *caption)
 {
     report_figure(p->r, p->out, drawing, caption, p->missing);
@@ -379,7 +328,7 @@ static int write_printed(page *p, int (*print)(const tp_program *, FILE *, tp_st
         status = ad_fail(error, "out of memory for the page");
     if (!status) {
         fputs("<pre>", p->out);
-        escape(p->out, text, size);
+        report_escape(p->out, text, size);
         fputs("</pre>\n", p->out);
     }
     free(text);
@@ -413,7 +362,7 @@ static void write_command(page *p)
         bool plain = word[0] && !word[strcspn(word, " \t\n'\"\\$&|;<>()*?[]#~`!")];
         fputs(i ? " " : "", p->out);
         fputs(plain ? "" : "'", p->out);
-        escape(p->out, word, strlen(word));
+        report_escape(p->out, word, strlen(word));
         fputs(plain ? "" : "'", p->out);
     }
     fprintf(
@@ -433,12 +382,12 @@ static void write_body(page *p)
             r->trained, r->steps, MOMENTUM, r->rate, r->probes, r->coupled ? ", one batch in training mode" : "",
             r->seeds, r->draws, r->coupled ? " Accuracies are in evaluation, with the running statistics." : "");
     fputs("<p class=\"soft\">Θ∞: ", p->out);
-    escape(p->out, r->method, strlen(r->method));
+    report_escape(p->out, r->method, strlen(r->method));
     if (r->limit_error > 0)
         fprintf(p->out, ", relative error %.1g", r->limit_error);
     if (r->opinion.text[0])
         fputs("; ", p->out);
-    escape(p->out, r->opinion.text, strlen(r->opinion.text));
+    report_escape(p->out, r->opinion.text, strlen(r->opinion.text));
     fputs(".</p>\n", p->out);
     write_table(p);
     write_slopes(p);
@@ -515,9 +464,9 @@ int report_page(const report *r, const char *path, ad_error *error)
         return ad_fail(error, "out of memory for the page");
     fprintf(p.out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
                    "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>limn report ");
-    escape(p.out, r->o->network, strlen(r->o->network));
+    report_escape(p.out, r->o->network, strlen(r->o->network));
     fprintf(p.out, "</title><style>%s</style></head><body>\n<h1>", style);
-    escape(p.out, r->o->network, strlen(r->o->network));
+    report_escape(p.out, r->o->network, strlen(r->o->network));
     fputs(", at finite width and at n = ∞</h1>\n", p.out);
     write_body(&p);
     write_command(&p);

@@ -91,8 +91,8 @@ void report_predict(report *r); /* predicted, or no_prediction */
 
 /* ---- remark.c ---- */
 enum { REPORT_CLAIMS = 2 };
-/* What theory says of a slope, for smooth activations [0], for those with kinks [1] and in µP [2], and the band about it in which
- * a fitted one is taken to agree. */
+/* What theory says of a slope, for smooth activations [0], for those with kinks [1] and in µP [2], and the band about it
+ * in which a fitted one is taken to agree. */
 extern const struct report_claim {
     field f;
     const char *name, *theory[3];
@@ -108,16 +108,29 @@ void report_tell_column(const report *r, const column *c);
 void report_tell_slopes(const report *r);
 int report_tell_json(const report *r, ad_error *error);
 
-/* ---- page.c ---- */
-/* One self-contained HTML file with its plots, whole or not at all; -1 also where it is written and lacks a part; and each plot as files in --plots. path NULL: these
- * alone. */
-int report_page(const report *r, const char *path, ad_error *error);
+/* ---- spectrum_plot.c ---- */
+typedef struct {
+    const tp_spectrum *limit;
+    const double *squares; /* of all seeds at the width, ascending; NULL: none */
+    size_t n_squares, width;
+    int seeds;
+} spectrum_shown;
+/* Writes the script between plot_begin and plot_end. Without a law the line is tp_spectrum_estimate's, and its title
+ * says so. */
+int spectrum_script(plot *p, const spectrum_shown *shown, ad_error *error);
+
+/* ---- figure.c ---- */
 /* A finished plot as a figure of the page. What cannot be drawn is told there, and the page goes on: *missing has the
  * first of what should be there. */
 void report_figure(const report *r, FILE *out, plot *drawing, const char *caption, ad_error *missing);
 void report_missing(FILE *out, const ad_error *why, ad_error *missing);
 /* Text with what HTML takes for its own made harmless. */
-void report_escape(FILE *out, const char *text);
+void report_escape(FILE *out, const char *text, size_t length);
+
+/* ---- page.c ---- */
+/* One self-contained HTML file with its plots, whole or not at all, and each plot as files in --plots; path NULL: these
+ * alone. -1 also where it is written and lacks a part. */
+int report_page(const report *r, const char *path, ad_error *error);
 /* Can one be written there, and does gnuplot draw? Asked before the minutes of training, and leaves nothing. */
 int report_page_possible(const char *path, const char *folder, ad_error *error);
 #endif

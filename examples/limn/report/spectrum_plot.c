@@ -1,5 +1,5 @@
 /* spectrum_plot.c: singular values as a plot. */
-#include "examples/limn/report/spectrum_plot.h"
+#include "examples/limn/report/report.h"
 
 #include <math.h>
 #include <string.h>
