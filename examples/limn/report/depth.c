@@ -1,5 +1,5 @@
-/* depth.c: variances and correlations over depth beside those of one network, the layer's slopes, and the singular values
- * of the Jacobian. */
+/* depth.c: variances and correlations over depth beside those of one network, the layer's slopes, and the singular
+ * values of the Jacobian. */
 #include "examples/limn/report/depth.h"
 
 #include <math.h>

@@ -91,8 +91,8 @@ void report_predict(report *r); /* predicted, or no_prediction */
 
 /* ---- remark.c ---- */
 enum { REPORT_CLAIMS = 2 };
-/* What theory says of a slope, for smooth activations [0], for those with kinks [1] and in µP [2], and the band about it
- * in which a fitted one is taken to agree. */
+/* What theory says of a slope, for smooth activations [0], for those with kinks [1] and in µP [2], and the band
+ * about it in which a fitted one is taken to agree. */
 extern const struct report_claim {
     field f;
     const char *name, *theory[3];
