@@ -224,9 +224,11 @@ int outputs_limit(const outputs_job *job, double *out, char *method, size_t meth
 /* ---- json.c: the result of a command as one object. Memory that runs out is told once, by json_print. ---- */
 void json_begin(void);             /* before all else */
 cJSON *json_new(const options *o); /* {"command": ..., "network": ..., "settings": {...}, "scale": ..., ...} */
-/* Adds item, which may be NULL, and returns it. */
+/* Adds item, which may be NULL, and returns it; with it "KEY_why" where it is a number that is null, or has one. */
 cJSON *json_put(cJSON *object, const char *key, cJSON *item);
-cJSON *json_number(double x); /* JSON has no infinity: it is a text. NAN is null. */
+/* With as many digits as come back equal. JSON has no infinity and no NaN: they are null, and json_put says why. */
+cJSON *json_number(double x);
+cJSON *json_time(double t);                                             /* infinity is "inf" */
 cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */
 int json_print(cJSON *object, ad_error *error);                         /* prints and frees it */
 

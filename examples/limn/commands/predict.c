@@ -231,21 +231,20 @@ static int tell_json(const prediction *p, const result *r, const selection *chos
     if (chosen)
         selection_tell(chosen, root);
     json_put(root, "kernel", cJSON_CreateString(p->readout ? "nngp" : "ntk"));
-    json_put(root, "width",
-             p->model ? cJSON_CreateNumber((double)nn_model_width(p->model)) : cJSON_CreateString("inf"));
+    json_put(root, "width", p->model ? json_number((double)nn_model_width(p->model)) : cJSON_CreateString("inf"));
     if (o->at_width > 0)
-        json_put(root, "at_width", cJSON_CreateNumber(o->at_width));
+        json_put(root, "at_width", json_number(o->at_width));
     if (!p->model) {
         json_put(root, "method", cJSON_CreateString(p->method));
-        json_put(root, "error", cJSON_CreateNumber(p->error));
+        json_put(root, "error", json_number(p->error));
         limit_tell(&p->opinion, root);
     }
     data_tell(o, p->data, root);
     json_put(root, "loss", cJSON_CreateString(option_word(OPTION_LOSS, (int)o->loss)));
     json_put(root, "optimizer", cJSON_CreateString(words[r->training.motion]));
-    json_put(root, "rate", cJSON_CreateNumber(r->training.rate > 0 ? r->training.rate : 1));
+    json_put(root, "rate", json_number(r->training.rate > 0 ? r->training.rate : 1));
     if (r->training.motion == TP_MOMENTUM)
-        json_put(root, "momentum", cJSON_CreateNumber(o->momentum));
+        json_put(root, "momentum", json_number(o->momentum));
     json_put(root, "ensemble", cJSON_CreateBool(p->ensemble));
     json_put(root, "largest_stable_rate",
              json_number(tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs)));
@@ -257,11 +256,11 @@ static int tell_json(const prediction *p, const result *r, const selection *chos
         json_put(root, "noise", json_number(o->noise));
     json_put(root, "centre", cJSON_CreateBool(o->centre));
     for (int part = 0; part < 2; part++)
-        json_put(root, part ? "test_rows" : "train_rows", cJSON_CreateNumber((double)p->rows[part]));
+        json_put(root, part ? "test_rows" : "train_rows", json_number((double)p->rows[part]));
     cJSON *times = json_put(root, "times", cJSON_CreateArray());
     for (int k = 0; k < o->n_times; k++) {
         cJSON *item = json_put(times, "", cJSON_CreateObject());
-        json_put(item, "t", json_number(o->times[k]));
+        json_put(item, "t", json_time(o->times[k]));
         if (k >= r->n_times)
             json_put(item, "refused", cJSON_CreateString(r->refused));
         for (int part = 0; part < 2 && p->rows[part] && k < r->n_times; part++) {
