@@ -189,9 +189,10 @@ static void print_prediction(const prediction *p, const result *r)
         printf(" (as limn train --loss square --rate %.5g)", rate / outs);
     printf("\n%zu inputs to train, %zu to test, %zu output%s\n", p->rows[0], p->rows[1], p->outputs,
            p->outputs > 1 ? "s" : "");
-    printf("largest stable rate %.5g   condition number %.4g (eigenvalues %.4g to %.4g)   ridge %.4g%s",
-           tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs), m->condition, m->smallest, m->largest,
-           m->ridge - noise, m->ridge - noise > 0 ? "" : " (none)");
+    printf("largest stable rate %s%.5g   condition number %s%.4g (eigenvalues %.4g to %.4g)   ridge %.4g%s",
+           m->bounds ? "at most " : "", tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs),
+           m->bounds ? "at least " : "", m->condition, m->smallest, m->largest, m->ridge - noise,
+           m->ridge - noise > 0 ? "" : " (none)");
     if (o->noise >= 0)
         printf("   noise %.4g", o->noise);
     if (o->centre)
@@ -249,6 +250,8 @@ static int tell_json(const prediction *p, const result *r, const selection *chos
     json_put(root, "largest_stable_rate",
              json_number(tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs)));
     json_put(root, "condition_number", json_number(m->condition));
+    if (m->bounds) /* of the eigenvalues, and so of the rate and the condition number */
+        json_put(root, "eigenvalues_are_bounds", cJSON_CreateBool(true));
     json_put(root, "smallest_eigenvalue", json_number(m->smallest));
     json_put(root, "largest_eigenvalue", json_number(m->largest));
     json_put(root, "ridge", json_number(m->ridge - fmax(0, o->noise)));
