@@ -30,3 +30,19 @@ Test(tool_numbers, one_seed_is_not_eight)
     fails("limit p.txt --width 8 --seeds 1", 1, "p.txt: 1 seeds: its standard errors take at least 2");
     works("limit p.txt --width 8 --seeds 2");
 }
+
+/* What takes hours says so after some seconds, though nothing is a terminal; what takes years is not begun. */
+Test(tool_numbers, a_long_way_is_told)
+{
+    put_inputs("x.npy");
+    shell("cd %s && { timeout 15 %s kernel mlp --inputs x.npy --width 32 --seeds 1000000000 >k 2>&1 & "
+          "timeout 15 %s train " SMALL "--steps 1000000000 >t 2>&1; wait; }; "
+          "grep -q 'hours more; Ctrl-C ends it' k && grep -q '^step .* left$' t",
+          folder, LIMN_TOOL, LIMN_TOOL);
+    fails("predict mlp --data digits --train 100 --test 5 --no-check --loss cross-entropy --optimizer sgd --times 1e12",
+          1, "at most 1e+14 are begun, here 500000000 steps");
+    fails(
+        "predict mlp --data digits --train 100 --test 5 --no-check --loss cross-entropy --optimizer sgd --times 1e300",
+        1, "no whole number of steps");
+    works("predict mlp --data digits --train 100 --test 5 --no-check --loss cross-entropy --optimizer sgd --times 100");
+}
