@@ -111,7 +111,9 @@ char *ad_arena_text(ad_arena *arena, const char *format, ...) AD_PRINTF(2, 3);
 char *ad_arena_vtext(ad_arena *arena, const char *format, va_list args) AD_PRINTF(2, 0);
 void ad_arena_free(ad_arena *arena);
 
-/* A file being written. ad_file_close renames it into place; ad_file_discard removes it and leaves the old one. */
+/* A file being written. ad_file_close renames it into place; ad_file_discard removes it and leaves the old one, whose
+ * rights the new one has. Through a link its target is replaced; a device or a pipe is written into as it comes; a
+ * folder and a file that nobody may write are errors. */
 typedef struct ad_file ad_file;
 ad_file *ad_file_create(const char *path, ad_error *error);
 int ad_file_write(ad_file *file, const void *data, size_t bytes, ad_error *error);

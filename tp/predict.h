@@ -52,6 +52,8 @@ typedef struct {
                                  form K = Q B Q' Householder's reflections, whose product is Q */
     double *values;           /* (n) eigenvalues, ascending; NULL: Cholesky */
     double *band, *tau;       /* B by LAPACK's columns, and the reflections' factors; NULL: no band form */
+    bool bounds;              /* Cholesky: Lanczos did not settle in its 100 steps, as eigenvalues lie close together at
+                                 an end: the largest is at least this, the smallest at most, the condition at least */
 } tp_kernel_model;
 
 /* Takes the kernel (n, n), symmetric and of ad_alloc, over, also on failure. An indefinite kernel is an error, and for

@@ -35,7 +35,16 @@ static int create_beside(const char *path, char *temporary, size_t size)
     return -1;
 }
 
-static ad_file *create_whole(const char *path, ad_error *error)
+/* What a file had that it replaces: its rights, and its owner where we may give it away. */
+static int take_over(int descriptor, const struct stat *before)
+{
+    if (fchown(descriptor, before->st_uid, before->st_gid) != 0 && errno != EPERM)
+        return -1;
+    return fchmod(descriptor, before->st_mode & 07777);
+}
+
+/* before NULL: nothing stands there. */
+static ad_file *create_whole(const char *path, const struct stat *before, ad_error *error)
 {
     size_t length = strlen(path) + 16;
     ad_file *file = ad_alloc(1, sizeof *file + 2 * length, "a file", error);
@@ -45,7 +54,7 @@ static ad_file *create_whole(const char *path, ad_error *error)
     file->temporary = file->path + length;
     snprintf(file->path, length, "%s", path);
     int descriptor = create_beside(path, file->temporary, length);
-    if (descriptor >= 0 && (file->stream = fdopen(descriptor, "wb")))
+    if (descriptor >= 0 && (!before || take_over(descriptor, before) == 0) && (file->stream = fdopen(descriptor, "wb")))
         return file;
     ad_fail(error, "%s: cannot write: %s", path, strerror(errno));
     if (descriptor >= 0) {
@@ -56,13 +65,10 @@ static ad_file *create_whole(const char *path, ad_error *error)
     return NULL;
 }
 
-/* Where the path leads, links followed; NULL without memory. *special: what stands there is neither a regular file nor
- * a folder, but a device or a pipe, which is written into and not replaced. */
-static char *follow(const char *path, bool *special, ad_error *error)
+/* Where the path leads, links followed; NULL without memory. */
+static char *follow(const char *path, ad_error *error)
 {
-    struct stat status;
     char *real = realpath(path, NULL), *target = ad_alloc(strlen(real ? real : path) + 1, 1, "a file's name", error);
-    *special = stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
     if (target)
         strcpy(target, real ? real : path);
     free(real); /* of realpath's own */
@@ -71,9 +77,20 @@ static char *follow(const char *path, bool *special, ad_error *error)
 
 ad_file *ad_file_create(const char *path, ad_error *error)
 {
-    bool special = false;
-    char *target = follow(path, &special, error);
-    ad_file *file = !target ? NULL : special ? ad_file_stream(path, false, error) : create_whole(target, error);
+    struct stat before;
+    bool there = stat(path, &before) == 0;
+    if (there && S_ISDIR(before.st_mode)) {
+        ad_fail(error, "%s: cannot write: it is a folder", path);
+        return NULL;
+    }
+    if (there && !S_ISREG(before.st_mode)) /* a device or a pipe, which is written into and not replaced */
+        return ad_file_stream(path, false, error);
+    if (there && !(before.st_mode & 0222)) {
+        ad_fail(error, "%s: cannot write: it is read-only", path);
+        return NULL;
+    }
+    char *target = follow(path, error);
+    ad_file *file = target ? create_whole(target, there ? &before : NULL, error) : NULL;
     ad_free(target);
     return file;
 }

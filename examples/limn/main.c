@@ -1,6 +1,7 @@
 /* main.c: limn, the tool. The table of commands is in commands/. */
 #include "examples/limn/commands/commands.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,8 +36,18 @@ static int fail(ad_error *error, int status)
     return status;
 }
 
+/* A file that is opened never gets the number of a stream that was closed. What is written there fails, as it would
+ * have. */
+static void keep_streams(void)
+{
+    for (int k = 0; k < 3; k++)
+        if (fcntl(k, F_GETFD) < 0 && open("/dev/null", k == 0 ? O_WRONLY : O_RDONLY) != k)
+            _exit(1);
+}
+
 static int run(int argc, char **argv)
 {
+    keep_streams();
     ad_c_locale_begin(); /* a network's C file may set a locale */
     find_data();
     ad_hook_allocation(from_environment("LIMN_FAIL_ALLOC"));
@@ -48,7 +59,9 @@ static int run(int argc, char **argv)
     int wrong = options_parse(&o, commands, argc, argv, &command), status = 0;
     if (!wrong)
         ad_start_again(argv, (int)o.threads);
-    if (!wrong && !(status = weights_recall(&o, &error)))
+    if (!wrong)
+        status = paths_check(&o, &error);
+    if (!wrong && !status && !(status = weights_recall(&o, &error)))
         status = command->run(&o, &error);
     weights_forget(&o);
     if (status) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 static const double redraw = 0.1, pause_between = 5; /* seconds, of the bar and of lines */
+static const double too_long = 600;                  /* seconds that are left, of which a first line tells */
 
 nn_bar nn_bar_new(FILE *stream)
 {
@@ -40,8 +41,10 @@ void nn_bar_show(nn_bar *bar, const nn_progress *p, long first_step, bool last)
     if (!bar->stream)
         return;
     long tenth = p->steps > 0 ? 10 * p->step / p->steps : 10;
-    double since = p->seconds - bar->shown;
-    if (!last && (bar->terminal ? bar->drawn && since < redraw : since < pause_between || tenth == bar->tenth))
+    double since = p->seconds - bar->shown, done = (double)(p->step - first_step);
+    bool long_way = !bar->drawn && done > 0 && p->seconds * (double)(p->steps - p->step) > too_long * done;
+    if (!last &&
+        (bar->terminal ? bar->drawn && since < redraw : since < pause_between || (tenth == bar->tenth && !long_way)))
         return;
     bar->shown = p->seconds;
     bar->tenth = tenth;
@@ -54,8 +57,8 @@ void nn_bar_show(nn_bar *bar, const nn_progress *p, long first_step, bool last)
     const char *word = last ? "taken" : "left";
     void *locale = ad_c_locale_begin();
     if (bar->terminal) {
-        int done = p->steps > 0 ? (int)(CELLS * p->step / p->steps) : CELLS;
-        fprintf(bar->stream, "\r[%.*s%.*s] %ld/%ld  loss %.4g  %s/s  %s %s\033[K%s", done, full, CELLS - done, empty,
+        int cells = p->steps > 0 ? (int)(CELLS * p->step / p->steps) : CELLS;
+        fprintf(bar->stream, "\r[%.*s%.*s] %ld/%ld  loss %.4g  %s/s  %s %s\033[K%s", cells, full, CELLS - cells, empty,
                 p->step, p->steps, p->loss, rate, left, word, last ? "\n" : "");
     } else {
         fprintf(bar->stream, "step %ld of %ld, loss %.6g, %s steps/s, %s %s\n", p->step, p->steps, p->loss, rate, left,

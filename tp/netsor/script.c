@@ -65,7 +65,7 @@ int tp_script_width_named(tp_script *script, const char *name)
     const char *kept = ok ? ad_arena_text(script->arena, "%s", name) : NULL;
     if (!kept)
         return no_memory(script);
-    script->widths[script->n_widths] = (tp_script_width){ kept, 1 };
+    script->widths[script->n_widths] = (tp_script_width){ kept, 1, 0 };
     return script->n_widths++;
 }
 

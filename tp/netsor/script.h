@@ -50,6 +50,7 @@ tp_expr *tp_refused(tp_reader *reader, const char *wanted);
 typedef struct {
     const char *name;
     double ratio;
+    int line; /* of the Width command that gives it; 0: none */
 } tp_script_width;
 
 typedef struct {

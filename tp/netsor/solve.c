@@ -224,8 +224,16 @@ tp_solution *tp_script_solve(tp_script *script, const tp_solve_spec *given, ad_e
     size_t pairs = j.n <= TP_MOST_PAIRED ? j.n * j.n : 0;
     j.count = 2 * j.n + pairs;
     j.spec.samples = j.spec.samples ? j.spec.samples : SAMPLES;
-    j.spec.runs = j.spec.runs > 1 ? j.spec.runs : RUNS;
-    j.spec.seeds = j.spec.seeds > 1 ? j.spec.seeds : SEEDS;
+    for (int k = 0; k < 2; k++) {
+        int count = k ? j.spec.seeds : j.spec.runs;
+        if (count < 0 || count == 1) {
+            ad_fail(error, "%s: %d %s: its standard errors take at least 2", script->file ? script->file : "program",
+                    count, k ? "seeds" : "runs");
+            return NULL;
+        }
+    }
+    j.spec.runs = j.spec.runs ? j.spec.runs : RUNS;
+    j.spec.seeds = j.spec.seeds ? j.spec.seeds : SEEDS;
     if (script->error.text[0]) {
         ad_fail(error, "%s", script->error.text);
         return NULL;

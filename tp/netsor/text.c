@@ -197,6 +197,11 @@ static bool read_covariance(line_reader *l)
         return fail(l, c->name, "a covariance is given of two input G-vars");
     if (other->width != l->declared_width)
         return fail(l, c->name, "a covariance is given of two vectors over one width");
+    for (int k = 0; k < c->n_covariances; k++)
+        if (c->covariances[k].with == cov.with) {
+            tp_script_fail(l->script, l->line, c->name, "its covariance with %s is given twice", names[!own]);
+            return false;
+        }
     tp_script_covariance *list = ad_arena_alloc(l->script->arena, (size_t)c->n_covariances + 1, sizeof *list);
     if (!list)
         return report(l);
@@ -298,7 +303,13 @@ static bool read_body(line_reader *l)
             return fail(l, c->name, "a width is a positive multiple of n");
         if ((c->width = tp_script_width_named(l->script, c->name)) < 0)
             return false;
-        l->script->widths[c->width].ratio = ratio;
+        tp_script_width *width = &l->script->widths[c->width];
+        if (width->line) {
+            tp_script_fail(l->script, l->line, c->name, "this width is given in line %d already", width->line);
+            return false;
+        }
+        width->ratio = ratio;
+        width->line = l->line;
         c->law_text = text;
         c->type = 'n';
         return true;

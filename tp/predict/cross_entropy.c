@@ -138,11 +138,25 @@ static int check_targets(const double *y, size_t inputs, size_t classes, ad_erro
     return 0;
 }
 
+/* Steps are taken one by one. Some hours' work is begun, and no years'. */
+static int check_steps(const tp_kernel_model *m, const tp_training *t, size_t columns, double steps, ad_error *error)
+{
+    const double most = 1e14, one = 2.0 * (double)m->n * (double)m->n * (double)columns;
+    if (t->motion == TP_GRADIENT_FLOW || steps * one <= most)
+        return 0;
+    return ad_fail(
+        error,
+        "predict: cross-entropy: %g steps of descent, one by one, are %.1e operations: at most %.0e are begun, "
+        "here %.0f steps; gradient flow has steps of its own size",
+        steps, steps * one, most, floor(most / one));
+}
+
 int tp_follow_entropy(const tp_kernel_model *m, const tp_training *t, const double *y, size_t columns,
                       const double *start, const double *times, size_t n_times, double *out, ad_error *error)
 {
     size_t count = m->n * columns, classes = m->outputs > 1 ? m->outputs : columns;
-    if (check_targets(y, count / classes, classes, error))
+    if (check_targets(y, count / classes, classes, error) ||
+        (n_times && check_steps(m, t, columns, times[n_times - 1], error)))
         return -1;
     double *memory = ad_alloc((STAGES + 4) * count, sizeof *memory, "training with the cross-entropy", error);
     if (!memory)

@@ -39,8 +39,8 @@ static void apply(const linear *l, const double *x, double *y)
 
 /* The largest eigenvalue by Lanczos with full orthogonalization (Golub and Van Loan, Matrix Computations, 10.1): the
  * largest one of the tridiagonal matrix of alpha and beta, until its residual, beta_m times the last entry of its
- * eigenvector, is small. */
-static int find_largest(const linear *l, double *largest, ad_error *error)
+ * eigenvector, is small. Without that *settled is false, and the eigenvalue is at least this. */
+static int find_largest(const linear *l, double *largest, bool *settled, ad_error *error)
 {
     size_t n = l->n, maximum = n < MAX_STEPS ? n : MAX_STEPS;
     double *basis = ad_alloc((maximum + 2) * n + maximum * (maximum + 6), sizeof *basis, "Lanczos vectors", error);
@@ -50,6 +50,7 @@ static int find_largest(const linear *l, double *largest, ad_error *error)
            *beta = alpha + maximum;
     double *diagonal = beta + maximum, *off = diagonal + maximum, *work = off + maximum; /* work (2 maximum) */
     int status = 0, wide = (int)n;
+    *settled = false;
     ad_normal(1, ad_stream("lanczos"), 0, n, basis);
     cblas_dscal(wide, 1 / cblas_dnrm2(wide, basis, 1), basis, 1);
     for (size_t m = 1; m <= maximum; m++) {
@@ -66,7 +67,8 @@ static int find_largest(const linear *l, double *largest, ad_error *error)
             break;
         }
         *largest = diagonal[m - 1];
-        if (beta[m - 1] * fabs(vectors[m * m - 1]) <= lanczos_tolerance * fabs(*largest))
+        *settled = beta[m - 1] * fabs(vectors[m * m - 1]) <= lanczos_tolerance * fabs(*largest) || m == n;
+        if (*settled)
             break;
         memcpy(basis + m * n, w, n * sizeof *w);
         cblas_dscal(wide, 1 / beta[m - 1], basis + m * n, 1);
@@ -149,17 +151,19 @@ static int by_band(tp_kernel_model *m, ad_error *error)
 static int by_cholesky(tp_kernel_model *m, ad_error *error)
 {
     double inverse = 0;
-    if (find_largest(&(linear){ m->factor, m->n, false }, &m->largest, error))
+    bool settled[2] = { false };
+    if (find_largest(&(linear){ m->factor, m->n, false }, &m->largest, &settled[0], error))
         return -1;
     /* the lower triangle of the column order is the upper one of the row order */
     if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', (lapack_int)m->n, m->factor, (lapack_int)m->n) != 0)
         return tp_model_refuse(m, "not positive definite", 0, error);
-    if (find_largest(&(linear){ m->factor, m->n, true }, &inverse, error))
+    if (find_largest(&(linear){ m->factor, m->n, true }, &inverse, &settled[1], error))
         return -1;
     m->smallest = 1 / inverse;
     if (!(m->smallest > rounding(m)))
         return tp_model_refuse(m, "singular", m->smallest, error);
     m->condition = m->largest / m->smallest;
+    m->bounds = !settled[0] || !settled[1];
     return 0;
 }
 

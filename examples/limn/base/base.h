@@ -126,6 +126,12 @@ int option_fail(const char *what, const char *value);
 /* The word of a choice: "ntk" for OPTION_SCALE and NN_NTK. */
 const char *option_word(option of, int choice);
 
+/* ---- paths.c ---- */
+/* Before any work: 2 with an error where an output is an input or another output, -1 where one cannot be written. */
+int paths_check(const options *o, ad_error *error);
+/* Can a file be written there? What stands there stays. */
+int path_writable(const char *path, ad_error *error);
+
 /* ---- help.c ---- */
 /* In 80 columns: of one command, or, for NULL, of all. */
 void help_print(const tool_command *const *commands, const tool_command *about);
@@ -218,9 +224,11 @@ int outputs_limit(const outputs_job *job, double *out, char *method, size_t meth
 /* ---- json.c: the result of a command as one object. Memory that runs out is told once, by json_print. ---- */
 void json_begin(void);             /* before all else */
 cJSON *json_new(const options *o); /* {"command": ..., "network": ..., "settings": {...}, "scale": ..., ...} */
-/* Adds item, which may be NULL, and returns it. */
+/* Adds item, which may be NULL, and returns it; with it "KEY_why" where it is a number that is null, or has one. */
 cJSON *json_put(cJSON *object, const char *key, cJSON *item);
-cJSON *json_number(double x); /* JSON has no infinity: it is a text. NAN is null. */
+/* With as many digits as come back equal. JSON has no infinity and no NaN: they are null, and json_put says why. */
+cJSON *json_number(double x);
+cJSON *json_time(double t);                                             /* infinity is "inf" */
 cJSON *json_array(const double *values, const size_t *shape, int rank); /* nested lists, row-major */
 int json_print(cJSON *object, ad_error *error);                         /* prints and frees it */
 

@@ -43,9 +43,9 @@ void limit_tell(const tp_opinion *opinion, cJSON *root)
     json_put(check, "text", cJSON_CreateString(opinion->text));
     if (!opinion->checked)
         return;
-    json_put(check, "deviation", cJSON_CreateNumber(opinion->deviation));
-    json_put(check, "precision", cJSON_CreateNumber(opinion->precision));
-    json_put(check, "entries", cJSON_CreateNumber(opinion->entries));
-    json_put(check, "runs", cJSON_CreateNumber(opinion->runs));
-    json_put(check, "samples", cJSON_CreateNumber((double)opinion->samples));
+    json_put(check, "deviation", json_number(opinion->deviation));
+    json_put(check, "precision", json_number(opinion->precision));
+    json_put(check, "entries", json_number(opinion->entries));
+    json_put(check, "runs", json_number(opinion->runs));
+    json_put(check, "samples", json_number((double)opinion->samples));
 }

@@ -67,9 +67,9 @@ static void tell_json(const ds_data *data, cJSON *root)
 {
     cJSON *object = json_put(root, "data", cJSON_CreateObject());
     json_put(object, "name", cJSON_CreateString(data->name));
-    json_put(object, "rows", cJSON_CreateNumber((double)data->rows));
-    json_put(object, "train", cJSON_CreateNumber((double)data->train));
-    json_put(object, "features", cJSON_CreateNumber((double)data->features));
+    json_put(object, "rows", json_number((double)data->rows));
+    json_put(object, "train", json_number((double)data->train));
+    json_put(object, "features", json_number((double)data->features));
     if (data->note[0])
         json_put(object, "note", cJSON_CreateString(data->note));
     cJSON *names = data->class_names ? json_put(object, "classes", cJSON_CreateArray()) : NULL;

@@ -18,24 +18,60 @@ void json_begin(void)
     cJSON_InitHooks(&(cJSON_Hooks){ take, ad_free });
 }
 
+/* cJSON's own numbers have 15 digits wherever these are near; as many as it takes come back equal. */
 cJSON *json_number(double x)
 {
-    return isinf(x) ? cJSON_CreateString("inf") : isnan(x) ? cJSON_CreateNull() : cJSON_CreateNumber(x);
+    char text[40];
+    if (!isfinite(x)) {
+        cJSON *null = cJSON_CreateNull();
+        if (null)
+            null->valuedouble = x; /* what json_put tells */
+        return null;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        ad_snprintf(text, sizeof text, "%.*g", digits, x);
+        if (!(fabs(ad_number(text, NULL) - x) > 0))
+            break;
+    }
+    return cJSON_CreateRaw(text);
+}
+
+cJSON *json_time(double t)
+{
+    return isinf(t) ? cJSON_CreateString("inf") : json_number(t);
+}
+
+/* Why a number is null: in the item, or the first in a list. */
+static const char *why_null(const cJSON *item)
+{
+    const char *why = NULL;
+    if (cJSON_IsNull(item))
+        return isnan(item->valuedouble) ? "not a number" : isinf(item->valuedouble) ? "infinite" : NULL;
+    for (const cJSON *in = cJSON_IsArray(item) ? item->child : NULL; in && !why; in = in->next)
+        why = why_null(in);
+    return why;
 }
 
 cJSON *json_put(cJSON *object, const char *key, cJSON *item)
 {
-    if (item && (object ? cJSON_AddItemToObject(object, key, item) : 0))
-        return item;
-    out_of_memory = true;
-    cJSON_Delete(item);
-    return NULL;
+    if (!item || !object || !cJSON_AddItemToObject(object, key, item)) {
+        out_of_memory = true;
+        cJSON_Delete(item);
+        return NULL;
+    }
+    const char *why = *key ? why_null(item) : NULL;
+    if (why) {
+        char name[128];
+        snprintf(name, sizeof name, "%.100s_why", key);
+        json_put(object, name, cJSON_CreateString(why));
+    }
+    return item;
 }
 
 cJSON *json_array(const double *values, const size_t *shape, int rank)
 {
     if (rank == 0)
-        return cJSON_CreateNumber(*values);
+        return json_number(*values);
     size_t stride = 1;
     for (int k = 1; k < rank; k++)
         stride *= shape[k];

@@ -22,6 +22,15 @@ static bool parse_number(const char *text, double *value)
     return end != text && !*end && !errno && isfinite(*value);
 }
 
+/* One of a list with commas: of so many bytes. */
+static bool parse_item(const char *text, size_t length, double *value)
+{
+    char *end;
+    errno = 0;
+    *value = ad_number(text, &end);
+    return length && end == text + length && !errno && isfinite(*value);
+}
+
 static bool parse_whole(const char *text, double minimum, double maximum, double *value)
 {
     return parse_number(text, value) && *value >= minimum && *value <= maximum && !(floor(*value) < *value);
@@ -116,11 +125,10 @@ static bool set_times(options *o, const char *value)
 {
     const char *at = value;
     for (o->n_times = 0; at; o->n_times++) {
-        char one[32];
         size_t length = strcspn(at, ",");
         double t = (double)INFINITY, before = o->n_times ? o->times[o->n_times - 1] : 0;
-        snprintf(one, sizeof one, "%.*s", (int)(length < 31 ? length : 31), at);
-        if ((strcmp(one, "inf") != 0 && !parse_number(one, &t)) || t < before || o->n_times == MAX_TIMES)
+        bool endless = length == 3 && strncmp(at, "inf", 3) == 0;
+        if ((!endless && !parse_item(at, length, &t)) || t < before || o->n_times == MAX_TIMES)
             return false;
         o->times[o->n_times] = t;
         at = at[length] ? at + length + 1 : NULL;
@@ -160,10 +168,8 @@ static bool set_ridges(options *o, const char *value)
         return set_ridge_range(o, value);
     const char *at = value;
     for (o->n_ridges = 0; at; o->n_ridges++) {
-        char one[40];
         size_t length = strcspn(at, ",");
-        snprintf(one, sizeof one, "%.*s", (int)(length < 39 ? length : 39), at);
-        if (o->n_ridges == MAX_RIDGES || !parse_number(one, &o->ridges[o->n_ridges]) || o->ridges[o->n_ridges] < 0)
+        if (o->n_ridges == MAX_RIDGES || !parse_item(at, length, &o->ridges[o->n_ridges]) || o->ridges[o->n_ridges] < 0)
             return false;
         at = at[length] ? at + length + 1 : NULL;
     }

@@ -5,9 +5,11 @@
 
 /* Seconds until something is told and between two times; of lines, which stay, also a share of the time so far. */
 static const double first = 1, redraw = 0.2, pause_between = 1, share_between = 0.2;
+/* Where nothing is told, a long way is, once: after so many seconds, if more than so many are left. */
+static const double foreseen = 5, long_way = 600;
 
 static struct {
-    bool told, terminal, drawn;
+    bool told, terminal, drawn, warned;
     const char *command, *what;
     double start, last;
 } state;
@@ -17,7 +19,7 @@ void progress_begin(const options *o, const char *what)
     bool terminal = isatty(STDERR_FILENO);
     state.told = terminal || o->progress;
     state.terminal = terminal;
-    state.drawn = false;
+    state.drawn = state.warned = false;
     state.command = o->command;
     state.what = what;
     state.start = state.last = ad_seconds();
@@ -30,6 +32,12 @@ void progress_tell(double share, void *context)
     double wait = state.terminal                          ? redraw
                   : spent * share_between > pause_between ? spent * share_between
                                                           : pause_between;
+    if (!state.told && !state.warned && share > 0 && spent > foreseen) {
+        state.warned = true;
+        if (spent * (1 - share) / share > long_way)
+            fprintf(stderr, "%s: %s takes about %.2g hours more; Ctrl-C ends it\n", state.command, state.what,
+                    spent * (1 - share) / share / 3600);
+    }
     if (!state.told || !(share > 0) || share >= 1 || spent < first || since < wait)
         return;
     state.last = now;

@@ -55,7 +55,7 @@ static int run_export(const options *o, ad_error *error)
         printf("%s at width %zu: written to %s\n", o->network, width, o->out);
     if (!status && json) {
         cJSON *root = json_new(o);
-        json_put(root, "width", cJSON_CreateNumber((double)width));
+        json_put(root, "width", json_number((double)width));
         json_put(root, "out", cJSON_CreateString(o->out));
         status = json_print(root, error);
     }

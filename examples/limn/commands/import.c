@@ -50,9 +50,9 @@ static int tell(job *j, const options *o, size_t width, ad_error *error)
     if (shape[1])
         features = shape[1];
     if (j->root) {
-        json_put(j->root, "width", cJSON_CreateNumber((double)width));
-        json_put(j->root, "features", cJSON_CreateNumber((double)features));
-        json_put(j->root, "outputs", cJSON_CreateNumber((double)outputs));
+        json_put(j->root, "width", json_number((double)width));
+        json_put(j->root, "features", json_number((double)features));
+        json_put(j->root, "outputs", json_number((double)outputs));
         json_put(j->root, "out", cJSON_CreateString(o->out));
         cJSON *root = j->root;
         j->root = NULL;

@@ -110,11 +110,11 @@ static int tell(const kernel_job *j, const forecast *f, size_t width, size_t res
     if (o->json) {
         cJSON *root = kernel_describe_json(j, width);
         json_put(root, "explain", cJSON_CreateTrue());
-        json_put(root, "bytes", cJSON_CreateNumber(f->bytes));
-        json_put(root, "result_bytes", cJSON_CreateNumber((double)result));
-        json_put(root, "seconds", cJSON_CreateNumber(f->seconds));
-        json_put(root, "measured_rows", cJSON_CreateNumber((double)f->rows));
-        json_put(root, "measured_seconds", cJSON_CreateNumber(f->measured));
+        json_put(root, "bytes", json_number(f->bytes));
+        json_put(root, "result_bytes", json_number((double)result));
+        json_put(root, "seconds", json_number(f->seconds));
+        json_put(root, "measured_rows", json_number((double)f->rows));
+        json_put(root, "measured_seconds", json_number(f->measured));
         return json_print(root, error);
     }
     kernel_describe(j, kernel_title(j), width, text, sizeof text);

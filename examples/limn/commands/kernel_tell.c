@@ -55,9 +55,9 @@ cJSON *kernel_describe_json(const kernel_job *j, size_t width)
     const options *o = j->o;
     cJSON *root = json_new(o);
     json_put(root, "kernel", cJSON_CreateString(option_word(OPTION_KERNEL, (int)o->kernel)));
-    json_put(root, "width", width ? cJSON_CreateNumber((double)width) : cJSON_CreateString("inf"));
+    json_put(root, "width", width ? json_number((double)width) : cJSON_CreateString("inf"));
     if (o->at_width > 0)
-        json_put(root, "at_width", cJSON_CreateNumber(o->at_width));
+        json_put(root, "at_width", json_number(o->at_width));
     if (width)
         json_put(root, "dtype", cJSON_CreateString(option_word(OPTION_DTYPE, (int)o->type)));
     if (normalised(j))
@@ -70,12 +70,12 @@ cJSON *kernel_describe_json(const kernel_job *j, size_t width)
             json_put(names, "", cJSON_CreateString(ad_node_of(nn_graph(j->net), nn_param(j->net, k).id)->name));
     cJSON *block = o->block ? json_put(root, "block", cJSON_CreateArray()) : NULL;
     for (int k = 0; k < 2 && block; k++)
-        json_put(block, "", cJSON_CreateNumber((double)j->block[k]));
+        json_put(block, "", json_number((double)j->block[k]));
     size_t shape[4];
     shape_of(j, shape);
     cJSON *list = json_put(root, "shape", cJSON_CreateArray());
     for (int k = 0; k < (j->full ? 4 : 2); k++)
-        json_put(list, "", cJSON_CreateNumber((double)shape[k]));
+        json_put(list, "", json_number((double)shape[k]));
     data_tell(o, j->data, root);
     return root;
 }
@@ -86,7 +86,7 @@ static void put_result(const kernel_job *j, const kernel_result *r, cJSON *into)
     shape_of(j, shape);
     if (!j->width) {
         json_put(into, "method", cJSON_CreateString(r->limit.method));
-        json_put(into, "error", cJSON_CreateNumber(r->limit.error));
+        json_put(into, "error", json_number(r->limit.error));
         limit_tell(&r->opinion, into);
         if (r->limit.deviations && !j->o->out)
             json_put(into, "deviations", json_array(r->limit.deviations, shape, 2));
@@ -95,7 +95,7 @@ static void put_result(const kernel_job *j, const kernel_result *r, cJSON *into)
         cJSON *terms = json_put(into, "terms", cJSON_CreateArray());
         for (int k = 0; k < r->limit.n_terms; k++) {
             cJSON *term = json_put(terms, "", cJSON_CreateObject());
-            json_put(term, "power", cJSON_CreateNumber(r->limit.terms[k].power));
+            json_put(term, "power", json_number(r->limit.terms[k].power));
             json_put(term, "values", json_array(r->limit.terms[k].values, shape, 2));
         }
     } else if (!j->o->out) {

@@ -109,10 +109,10 @@ static int print_json(const options *o, const tp_solution *s, const entry *list,
     if (*s->why)
         json_put(root, "reason", cJSON_CreateString(s->why));
     if (s->general && !isnan(s->simple_rule_error))
-        json_put(root, "simple_rule_error", cJSON_CreateNumber(s->simple_rule_error));
+        json_put(root, "simple_rule_error", json_number(s->simple_rule_error));
     if (o->width) {
-        json_put(root, "width", cJSON_CreateNumber((double)o->width));
-        json_put(root, "seeds", cJSON_CreateNumber(s->finite_seeds));
+        json_put(root, "width", json_number((double)o->width));
+        json_put(root, "seeds", json_number(s->finite_seeds));
     }
     cJSON *all = json_put(root, "limits", cJSON_CreateArray());
     for (int k = 0; k < n; k++) {
@@ -122,14 +122,14 @@ static int print_json(const options *o, const tp_solution *s, const entry *list,
         json_put(item, "of", cJSON_CreateString(list[k].of));
         if (*list[k].of2)
             json_put(item, "and", cJSON_CreateString(list[k].of2));
-        json_put(item, "value", cJSON_CreateNumber(e->value));
+        json_put(item, "value", json_number(e->value));
         json_put(item, "method", cJSON_CreateString(e->error > 0 ? "sampled" : "exact"));
-        json_put(item, "error", cJSON_CreateNumber(e->error));
+        json_put(item, "error", json_number(e->error));
         if (s->general && !isnan(e->simple))
-            json_put(item, "simple_rule", cJSON_CreateNumber(e->simple));
+            json_put(item, "simple_rule", json_number(e->simple));
         if (o->width) {
-            json_put(item, "finite", cJSON_CreateNumber(e->finite));
-            json_put(item, "finite_error", cJSON_CreateNumber(e->finite_error));
+            json_put(item, "finite", json_number(e->finite));
+            json_put(item, "finite_error", json_number(e->finite_error));
         }
     }
     return json_print(root, error);

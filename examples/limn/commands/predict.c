@@ -189,9 +189,10 @@ static void print_prediction(const prediction *p, const result *r)
         printf(" (as limn train --loss square --rate %.5g)", rate / outs);
     printf("\n%zu inputs to train, %zu to test, %zu output%s\n", p->rows[0], p->rows[1], p->outputs,
            p->outputs > 1 ? "s" : "");
-    printf("largest stable rate %.5g   condition number %.4g (eigenvalues %.4g to %.4g)   ridge %.4g%s",
-           tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs), m->condition, m->smallest, m->largest,
-           m->ridge - noise, m->ridge - noise > 0 ? "" : " (none)");
+    printf("largest stable rate %s%.5g   condition number %s%.4g (eigenvalues %.4g to %.4g)   ridge %.4g%s",
+           m->bounds ? "at most " : "", tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs),
+           m->bounds ? "at least " : "", m->condition, m->smallest, m->largest, m->ridge - noise,
+           m->ridge - noise > 0 ? "" : " (none)");
     if (o->noise >= 0)
         printf("   noise %.4g", o->noise);
     if (o->centre)
@@ -231,25 +232,26 @@ static int tell_json(const prediction *p, const result *r, const selection *chos
     if (chosen)
         selection_tell(chosen, root);
     json_put(root, "kernel", cJSON_CreateString(p->readout ? "nngp" : "ntk"));
-    json_put(root, "width",
-             p->model ? cJSON_CreateNumber((double)nn_model_width(p->model)) : cJSON_CreateString("inf"));
+    json_put(root, "width", p->model ? json_number((double)nn_model_width(p->model)) : cJSON_CreateString("inf"));
     if (o->at_width > 0)
-        json_put(root, "at_width", cJSON_CreateNumber(o->at_width));
+        json_put(root, "at_width", json_number(o->at_width));
     if (!p->model) {
         json_put(root, "method", cJSON_CreateString(p->method));
-        json_put(root, "error", cJSON_CreateNumber(p->error));
+        json_put(root, "error", json_number(p->error));
         limit_tell(&p->opinion, root);
     }
     data_tell(o, p->data, root);
     json_put(root, "loss", cJSON_CreateString(option_word(OPTION_LOSS, (int)o->loss)));
     json_put(root, "optimizer", cJSON_CreateString(words[r->training.motion]));
-    json_put(root, "rate", cJSON_CreateNumber(r->training.rate > 0 ? r->training.rate : 1));
+    json_put(root, "rate", json_number(r->training.rate > 0 ? r->training.rate : 1));
     if (r->training.motion == TP_MOMENTUM)
-        json_put(root, "momentum", cJSON_CreateNumber(o->momentum));
+        json_put(root, "momentum", json_number(o->momentum));
     json_put(root, "ensemble", cJSON_CreateBool(p->ensemble));
     json_put(root, "largest_stable_rate",
              json_number(tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs)));
     json_put(root, "condition_number", json_number(m->condition));
+    if (m->bounds) /* of the eigenvalues, and so of the rate and the condition number */
+        json_put(root, "eigenvalues_are_bounds", cJSON_CreateBool(true));
     json_put(root, "smallest_eigenvalue", json_number(m->smallest));
     json_put(root, "largest_eigenvalue", json_number(m->largest));
     json_put(root, "ridge", json_number(m->ridge - fmax(0, o->noise)));
@@ -257,11 +259,11 @@ static int tell_json(const prediction *p, const result *r, const selection *chos
         json_put(root, "noise", json_number(o->noise));
     json_put(root, "centre", cJSON_CreateBool(o->centre));
     for (int part = 0; part < 2; part++)
-        json_put(root, part ? "test_rows" : "train_rows", cJSON_CreateNumber((double)p->rows[part]));
+        json_put(root, part ? "test_rows" : "train_rows", json_number((double)p->rows[part]));
     cJSON *times = json_put(root, "times", cJSON_CreateArray());
     for (int k = 0; k < o->n_times; k++) {
         cJSON *item = json_put(times, "", cJSON_CreateObject());
-        json_put(item, "t", json_number(o->times[k]));
+        json_put(item, "t", json_time(o->times[k]));
         if (k >= r->n_times)
             json_put(item, "refused", cJSON_CreateString(r->refused));
         for (int part = 0; part < 2 && p->rows[part] && k < r->n_times; part++) {

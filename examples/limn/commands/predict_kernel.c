@@ -182,15 +182,15 @@ int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_er
     if (p->o->json) {
         cJSON *root = json_new(p->o);
         json_put(root, "explain", cJSON_CreateTrue());
-        json_put(root, "bytes", cJSON_CreateNumber(bytes));
-        json_put(root, "kernel_bytes", cJSON_CreateNumber(kernel));
-        json_put(root, "factoring_bytes", cJSON_CreateNumber(factoring));
-        json_put(root, "variance_bytes", cJSON_CreateNumber(variance));
+        json_put(root, "bytes", json_number(bytes));
+        json_put(root, "kernel_bytes", json_number(kernel));
+        json_put(root, "factoring_bytes", json_number(factoring));
+        json_put(root, "variance_bytes", json_number(variance));
         json_put(root, "factoring",
                  cJSON_CreateString(spec->cholesky ? "cholesky"
                                     : spec->band   ? "band"
                                                    : "eigenvalues"));
-        json_put(root, "factoring_seconds", cJSON_CreateNumber(seconds));
+        json_put(root, "factoring_seconds", json_number(seconds));
         return json_print(root, error);
     }
     printf("%zu inputs to train, %zu to test\nmemory: about %.3g MB at the most (kernel %.3g MB, factored in place in "

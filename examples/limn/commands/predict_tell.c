@@ -128,12 +128,12 @@ static void put_json(const selection *s, cJSON *root)
     size_t keys = (size_t)o->n_grid;
     cJSON *object = json_put(root, "selection", cJSON_CreateObject());
     json_put(object, "by", cJSON_CreateString(option_word(OPTION_CHOOSE, o->choose)));
-    json_put(object, "rows", cJSON_CreateNumber((double)s->rows));
-    json_put(object, "folds", cJSON_CreateNumber((double)o->folds));
+    json_put(object, "rows", json_number((double)s->rows));
+    json_put(object, "folds", json_number((double)o->folds));
     json_put(object, "centre", cJSON_CreateBool(o->centre));
     json_put(object, "scaled_by_fold", cJSON_CreateBool(s->scaled_by_fold));
     json_put(object, "noise", json_number(fmax(0, o->noise)));
-    json_put(object, "best", cJSON_CreateNumber((double)s->best));
+    json_put(object, "best", json_number((double)s->best));
     cJSON *list = json_put(object, "candidates", cJSON_CreateArray());
     for (size_t i = 0; i < s->kernels * s->ridges; i++) {
         cJSON *item = json_put(list, "", cJSON_CreateObject());

@@ -153,7 +153,7 @@ static void json_density(cJSON *root, const tp_spectrum *s)
         double at = exp(s->log_lambda[i]);
         if (!(at > 1e-300)) /* below, log_lambda has it */
             continue;
-        json_put(lambda, "", cJSON_CreateNumber(at));
+        json_put(lambda, "", json_number(at));
         json_put(rho, "", json_number(s->per_log[i] / at));
     }
     json_list(density, "log_lambda", s->log_lambda, s->points);
@@ -179,8 +179,8 @@ static int print_json(const spectrum_result *r, ad_error *error)
         cJSON *atoms = json_put(root, "atoms", cJSON_CreateArray());
         for (int k = 0; k < s->n_atoms; k++) {
             cJSON *atom = json_put(atoms, "", cJSON_CreateObject());
-            json_put(atom, "at", cJSON_CreateNumber(s->atoms[k].at));
-            json_put(atom, "mass", cJSON_CreateNumber(s->atoms[k].mass));
+            json_put(atom, "at", json_number(s->atoms[k].at));
+            json_put(atom, "mass", json_number(s->atoms[k].mass));
         }
         json_put(root, "largest", json_number(s->largest));
         json_put(root, "smallest", json_number(s->smallest));
@@ -189,8 +189,8 @@ static int print_json(const spectrum_result *r, ad_error *error)
     cJSON *finite = r->n_widths ? json_put(root, "finite", cJSON_CreateArray()) : NULL;
     for (int k = 0; k < r->n_widths; k++) {
         cJSON *item = json_put(finite, "", cJSON_CreateObject());
-        json_put(item, "width", cJSON_CreateNumber((double)r->widths[k]));
-        json_put(item, "seeds", cJSON_CreateNumber(r->seeds));
+        json_put(item, "width", json_number((double)r->widths[k]));
+        json_put(item, "seeds", json_number(r->seeds));
         json_put(item, "distance", json_number(r->distances[k]));
         if (k == 0) {
             json_list(item, "moments", r->moments, (size_t)s->n_moments);

@@ -30,7 +30,7 @@ static int print_json(const options *o, const tp_degree *degrees, ad_error *erro
     cJSON *root = json_new(o), *list = json_put(root, "degrees", cJSON_CreateArray());
     for (int k = 0; k < o->degrees; k++) {
         cJSON *item = json_put(list, "", cJSON_CreateObject());
-        json_put(item, "degree", cJSON_CreateNumber(k));
+        json_put(item, "degree", json_number(k));
         json_put(item, "sphere", json_number(degrees[k].sphere));
         json_put(item, "on_sphere", json_number(degrees[k].on_sphere));
         json_put(item, "cube", json_number(degrees[k].cube));

@@ -79,10 +79,10 @@ static int tell_parts(const job *j, const options *o, nn_model *model, long seed
             return -1;
         if (o->json) {
             cJSON *part = json_put(result, part_name(o, p), cJSON_CreateObject());
-            json_put(part, "rows", cJSON_CreateNumber((double)j->parts[p].rows));
-            json_put(part, "loss", cJSON_CreateNumber(mean));
+            json_put(part, "rows", json_number((double)j->parts[p].rows));
+            json_put(part, "loss", json_number(mean));
             if (j->data->classes)
-                json_put(part, "accuracy", cJSON_CreateNumber(*accuracy));
+                json_put(part, "accuracy", json_number(*accuracy));
             continue;
         }
         if (seed >= 0)
@@ -101,8 +101,8 @@ static int tell_parts(const job *j, const options *o, nn_model *model, long seed
 static cJSON *describe_json(const job *j, const options *o, const nn_model *model)
 {
     cJSON *root = json_new(o);
-    json_put(root, "width", cJSON_CreateNumber((double)nn_model_width(model)));
-    json_put(root, "parameters", cJSON_CreateNumber((double)nn_model_size(model)));
+    json_put(root, "width", json_number((double)nn_model_width(model)));
+    json_put(root, "parameters", json_number((double)nn_model_size(model)));
     json_put(root, "dtype", cJSON_CreateString(option_word(OPTION_DTYPE, (int)o->type)));
     data_tell(o, j->data, root);
     if (j->data->y)
@@ -119,9 +119,9 @@ static void tell_all(const job *j, const options *o, const double *sums, long se
     bool test = j->data->classes && j->parts[1].rows;
     if (o->json) {
         cJSON *accuracy = json_put(root, test ? "test_accuracy" : "train_accuracy", cJSON_CreateObject());
-        json_put(accuracy, "mean", j->data->classes ? cJSON_CreateNumber(mean) : cJSON_CreateNull());
-        json_put(accuracy, "deviation", j->data->classes ? cJSON_CreateNumber(deviation) : cJSON_CreateNull());
-        json_put(root, "seconds", cJSON_CreateNumber(seconds));
+        json_put(accuracy, "mean", j->data->classes ? json_number(mean) : cJSON_CreateNull());
+        json_put(accuracy, "deviation", j->data->classes ? json_number(deviation) : cJSON_CreateNull());
+        json_put(root, "seconds", json_number(seconds));
         return;
     }
     if (j->data->classes && seeds > 1)
@@ -203,9 +203,9 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
                 runs = json_put(*root, "runs", cJSON_CreateArray());
             }
             run = json_put(runs, "", cJSON_CreateObject());
-            json_put(run, "seed", cJSON_CreateNumber((double)(o->seed + s)));
-            json_put(run, "steps", cJSON_CreateNumber((double)last.step));
-            json_put(run, "seconds", cJSON_CreateNumber(last.seconds));
+            json_put(run, "seed", json_number((double)(o->seed + s)));
+            json_put(run, "steps", json_number((double)last.step));
+            json_put(run, "seconds", json_number(last.seconds));
         }
         if (!status && o->drift)
             status = drift_tell(o, &last, &opinion, run, error);

@@ -99,7 +99,7 @@ static int series(char *text, cJSON *result)
     for (char *at = end ? end + 1 : NULL; at && *at;) {
         for (int k = 0; k < columns; k++) {
             size_t length = strcspn(at, ",\n");
-            cJSON *item = length ? cJSON_CreateNumber(ad_number(at, NULL)) : cJSON_CreateNull();
+            cJSON *item = length ? json_number(ad_number(at, NULL)) : cJSON_CreateNull();
             if (!item || !cJSON_AddItemToArray(lists[k], item))
                 return cJSON_Delete(item), -1;
             at += length + (at[length] != 0);
@@ -122,9 +122,9 @@ int drift_tell(const options *o, const nn_progress *last, const tp_opinion *opin
     if (!text)
         return -1;
     cJSON *result = json_put(run, "drift", cJSON_CreateObject());
-    json_put(result, "probes", cJSON_CreateNumber((double)o->probes));
-    json_put(result, "measured", cJSON_CreateNumber((double)last->measured));
-    json_put(result, "share", cJSON_CreateNumber(share));
+    json_put(result, "probes", json_number((double)o->probes));
+    json_put(result, "measured", json_number((double)last->measured));
+    json_put(result, "share", json_number(share));
     limit_tell(opinion, result);
     int failed = series(text, json_put(result, "series", cJSON_CreateObject()));
     ad_free(text);

@@ -117,7 +117,8 @@ static void note(FILE *out, const char *text)
     fputs("</p>\n", out);
 }
 
-static int plot_layers(const report *r, const report_depth *d, bool correlation, FILE *out, ad_error *error)
+static int plot_layers(const report *r, const report_depth *d, bool correlation, FILE *out, ad_error *missing,
+                       ad_error *error)
 {
     plot p;
     if (plot_begin(&p, correlation ? "correlations" : "variances", 360, 280, error))
@@ -135,10 +136,11 @@ static int plot_layers(const report *r, const report_depth *d, bool correlation,
         "plot $layers using 1:2 with linespoints lw 2 pt 7 ps 0.4 lc rgb '%s' title 'limit', $layers using 1:3 with "
         "points pt 6 ps 0.9 lc rgb '%s' title 'one network, n = %zu'\n",
         plot_colours[1], plot_colours[0], r->columns[r->widest].n);
-    return report_figure(r, out, &p,
-                         correlation ? "The correlation of the first two inputs over depth."
-                                     : "The variance of preactivations at the first input over depth.",
-                         error);
+    report_figure(r, out, &p,
+                  correlation ? "The correlation of the first two inputs over depth."
+                              : "The variance of preactivations at the first input over depth.",
+                  missing);
+    return 0;
 }
 
 static void write_critical(const tp_critical *c, FILE *out)
@@ -150,7 +152,7 @@ static void write_critical(const tp_critical *c, FILE *out)
             c->sigma_w, c->sigma_b, c->q, c->chi, c->correlation, c->correlation_length);
 }
 
-static int plot_squares(const report *r, const report_depth *d, FILE *out, ad_error *error)
+static int plot_squares(const report *r, const report_depth *d, FILE *out, ad_error *missing, ad_error *error)
 {
     spectrum_shown shown = { &d->spectrum, d->squares, d->n_squares, d->width, d->seeds };
     plot p;
@@ -160,13 +162,14 @@ static int plot_squares(const report *r, const report_depth *d, FILE *out, ad_er
         ad_free(plot_end(&p, NULL, &(ad_error){ 0 }));
         return -1;
     }
-    return report_figure(r, out, &p,
-                         "Squared singular values of the Jacobian from the first preactivation to the last, at the "
-                         "first input.",
-                         error);
+    report_figure(r, out, &p,
+                  "Squared singular values of the Jacobian from the first preactivation to the last, at the "
+                  "first input.",
+                  missing);
+    return 0;
 }
 
-int report_write_depth(const report *r, const report_depth *d, FILE *out, ad_error *error)
+int report_write_depth(const report *r, const report_depth *d, FILE *out, ad_error *missing, ad_error *error)
 {
     fputs("<h2>Depth</h2>\n", out);
     if (!d) {
@@ -187,10 +190,11 @@ int report_write_depth(const report *r, const report_depth *d, FILE *out, ad_err
         note(out, d->no_spectrum);
     }
     fputs("<div class=\"plots\">\n", out);
-    if (d->n && (plot_layers(r, d, false, out, error) || plot_layers(r, d, true, out, error)))
-        return -1;
-    if (d->has_spectrum && plot_squares(r, d, out, error))
-        return -1;
+    int status = 0;
+    if (d->n)
+        status = plot_layers(r, d, false, out, missing, error) || plot_layers(r, d, true, out, missing, error);
+    if (!status && d->has_spectrum)
+        status = plot_squares(r, d, out, missing, error);
     fputs("</div>\n", out);
-    return 0;
+    return status ? -1 : 0;
 }

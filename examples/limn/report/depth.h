@@ -21,6 +21,6 @@ typedef struct report_depth {
 /* Fills it; what is not known is told in the texts. -1 without memory. The model is of the report's net. */
 int report_go_deep(const report *r, nn_model *model, report_depth *depth, ad_error *error);
 void report_depth_free(report_depth *depth);
-/* The section. */
-int report_write_depth(const report *r, const report_depth *depth, FILE *out, ad_error *error);
+/* The section; what is missing in it as report_figure says. */
+int report_write_depth(const report *r, const report_depth *depth, FILE *out, ad_error *missing, ad_error *error);
 #endif

@@ -17,7 +17,8 @@ enum { BINS = 40 };
 typedef struct {
     const report *r;
     FILE *out;
-    ad_error *error;
+    ad_error *error;   /* of the part that is written */
+    ad_error *missing; /* the first of a part that is missing */
 } page;
 
 static const char style[] =
@@ -53,7 +54,16 @@ static void note(page *p, const char *text)
 /* ---- plots ---- */
 static int end(page *p, plot *drawing, const char *caption)
 {
-    return report_figure(p->r, p->out, drawing, caption, p->error);
+    report_figure(p->r, p->out, drawing, caption, p->missing);
+    return 0;
+}
+
+/* A part of the page, or why it is not there. */
+static void part(page *p, int status)
+{
+    if (status)
+        report_missing(p->out, p->error, p->missing);
+    *p->error = (ad_error){ 0 };
 }
 
 /* All draws, their mean, and the fitted line with its band. */
@@ -246,15 +256,16 @@ static int plot_neurons(page *p, const report_neurons *neurons, const char *name
         top = fmax(top, bins[i]);
         fprintf(g, "%.8g %.8g\n", -reach + (i + 0.5) * step, bins[i]);
     }
+    fputs("E\nset title ", g);
+    plot_quote(g, neurons->name);
     fprintf(
         g,
-        "E\nset title '%s' noenhanced\nset xlabel 'value'\nset ylabel 'density'\nset xrange [%g:%g]\nset yrange "
+        " noenhanced\nset xlabel 'value'\nset ylabel 'density'\nset xrange [%g:%g]\nset yrange "
         "[0:%g]\n"
         "set samples 200\nset style fill solid 0.45 noborder\nset boxwidth %g\nset key top right\n"
         "plot $h with boxes lc rgb '%s' title 'neurons', exp(-x**2/(2*%.12g))/sqrt(2*pi*%.12g) lw 2 lc rgb '%s' title "
         "'limit'\n",
-        neurons->name, -reach, reach, 1.35 * top, step, plot_colours[5], neurons->variance, neurons->variance,
-        plot_colours[1]);
+        -reach, reach, 1.35 * top, step, plot_colours[5], neurons->variance, neurons->variance, plot_colours[1]);
     return end(p, &drawing, "Neurons of the widest network on the first probe, over the Gaussian of the limit.");
 }
 
@@ -270,7 +281,9 @@ static void write_table(page *p)
         for (field f = 0; f < SHOWN; f++) {
             double mean, deviation;
             report_spread(r->columns[k].values[f], report_count(r, f), &mean, &deviation);
-            if (f < INITIAL)
+            if (isnan(mean))
+                fputs("<td>–</td>", p->out);
+            else if (f < INITIAL)
                 fprintf(p->out, "<td>%.2f ± %.2f</td>", 100 * mean, 100 * deviation);
             else
                 fprintf(p->out, "<td>%.4f ± %.4f</td>", mean, deviation);
@@ -289,7 +302,7 @@ static void write_slopes(page *p)
         if (report_fit(p->r, report_claims[k].f, (double)INFINITY, &l))
             fprintf(p->out, "<tr><td>%s</td><td>%.3f</td><td>%.3f to %.3f</td><td>%s</td></tr>\n",
                     report_claims[k].name, l.slope, l.slope - l.half, l.slope + l.half,
-                    report_claims[k].theory[p->r->kinks]);
+                    report_claims[k].theory[p->r->theory]);
     }
     fputs("</table>\n", p->out);
     for (int k = 0; k < REPORT_CLAIMS; k++)
@@ -360,7 +373,7 @@ static void write_command(page *p)
         p->r->o->threads, p->r->o->threads == 1 ? "" : "s");
 }
 
-static int write_body(page *p)
+static void write_body(page *p)
 {
     const report *r = p->r;
     fprintf(p->out,
@@ -379,18 +392,18 @@ static int write_body(page *p)
     write_table(p);
     write_slopes(p);
     fputs("<h2>Convergence in width</h2>\n<div class=\"plots\">\n", p->out);
-    if (plot_field(p, INITIAL, "initial_distance", "‖Θ₀−Θ∞‖/‖Θ∞‖",
-                   "How far the kernel at initialization is from its limit, for every draw.") ||
-        plot_field(p, DRIFT, "drift", "‖Θₜ−Θ₀‖/‖Θ₀‖", "How far training moves the kernel, for every trained network."))
-        return -1;
+    part(p, plot_field(p, INITIAL, "initial_distance", "‖Θ₀−Θ∞‖/‖Θ∞‖",
+                       "How far the kernel at initialization is from its limit, for every draw."));
+    part(p, plot_field(p, DRIFT, "drift", "‖Θₜ−Θ₀‖/‖Θ₀‖",
+                       "How far training moves the kernel, for every trained network."));
     fputs("</div>\n<h2>Training</h2>\n<div class=\"plots\">\n", p->out);
-    if (plot_series(p, true, NULL, "‖Θₜ−Θ₀‖/‖Θ₀‖ while it trains", "top left",
-                    "Drift over time, a line a width, mean over the networks that are measured on the way.") ||
-        plot_series(
-            p, false, r->has_prediction ? r->predicted : NULL, "Loss of the probes", "bottom left",
-            "Square loss of the probes, a line a width, over the prediction of the limit: the mean over an ensemble "
-            "of Gaussian processes that kernel gradient descent moves."))
-        return -1;
+    part(p, plot_series(p, true, NULL, "‖Θₜ−Θ₀‖/‖Θ₀‖ while it trains", "top left",
+                        "Drift over time, a line a width, mean over the networks that are measured on the way."));
+    part(p,
+         plot_series(
+             p, false, r->has_prediction ? r->predicted : NULL, "Loss of the probes", "bottom left",
+             "Square loss of the probes, a line a width, over the prediction of the limit: the mean over an ensemble "
+             "of Gaussian processes that kernel gradient descent moves."));
     if (!r->has_prediction)
         note(p, r->no_prediction);
     char at[80], apart[120];
@@ -398,12 +411,11 @@ static int write_body(page *p)
     snprintf(at, sizeof at, "Θ₀ at n = %zu", widest);
     snprintf(apart, sizeof apart, "Θ₀ − Θ∞ at n = %zu", widest);
     fputs("</div>\n<h2>Kernels</h2>\n<div class=\"plots\">\n", p->out);
-    if (plot_matrix(p, r->limit, NULL, "kernel_limit", "Θ∞", "The limit kernel of the probes.") ||
-        plot_matrix(p, r->first, NULL, "kernel_initial", at, "The kernel of one network, before training.") ||
-        plot_matrix(p, r->first, r->limit, "kernel_difference", apart,
-                    "Their difference: blue below the limit, orange above it.") ||
-        plot_spectra(p))
-        return -1;
+    part(p, plot_matrix(p, r->limit, NULL, "kernel_limit", "Θ∞", "The limit kernel of the probes."));
+    part(p, plot_matrix(p, r->first, NULL, "kernel_initial", at, "The kernel of one network, before training."));
+    part(p, plot_matrix(p, r->first, r->limit, "kernel_difference", apart,
+                        "Their difference: blue below the limit, orange above it."));
+    part(p, plot_spectra(p));
     fputs("</div>\n<h2>Neurons</h2>\n", p->out);
     if (r->n_neurons == 0)
         note(p, r->no_neurons);
@@ -411,25 +423,11 @@ static int write_body(page *p)
     for (int k = 0; k < r->n_neurons; k++) {
         char name[32];
         snprintf(name, sizeof name, "neurons%d", k + 1);
-        if (plot_neurons(p, &r->neurons[k], name))
-            return -1;
+        part(p, plot_neurons(p, &r->neurons[k], name));
     }
     fputs("</div>\n", p->out);
-    if (report_write_depth(r, r->depth, p->out, p->error))
-        return -1;
-    return write_program(p);
-}
-
-static int file_possible(const char *path, ad_error *error)
-{
-    struct stat found;
-    if (stat(path, &found) == 0 && S_ISDIR(found.st_mode))
-        return ad_fail(error, "%s: cannot write: it is a folder", path);
-    ad_file *file = ad_file_create(path, error);
-    if (!file)
-        return -1;
-    ad_file_discard(file);
-    return 0;
+    part(p, report_write_depth(r, r->depth, p->out, p->missing, p->error));
+    part(p, write_program(p));
 }
 
 /* A folder that is there, or can be made. */
@@ -440,13 +438,13 @@ static int folder_possible(const char *folder, ad_error *error)
         return ad_fail(error, "--plots %s: cannot make the folder: %s", folder, strerror(errno));
     if ((size_t)snprintf(path, sizeof path, "%s/drift.csv", folder) >= sizeof path)
         return ad_fail(error, "--plots %.60s...: the path is too long", folder);
-    return file_possible(path, error);
+    return path_writable(path, error);
 }
 
 int report_page_possible(const char *path, const char *folder, ad_error *error)
 {
     plot drawing;
-    if ((path && file_possible(path, error)) || (folder && folder_possible(folder, error)))
+    if ((path && path_writable(path, error)) || (folder && folder_possible(folder, error)))
         return -1;
     if (plot_begin(&drawing, "trial", 200, 150, error))
         return -1;
@@ -460,7 +458,8 @@ int report_page(const report *r, const char *path, ad_error *error)
 {
     char *text = NULL;
     size_t size = 0;
-    page p = { .r = r, .out = open_memstream(&text, &size), .error = error };
+    ad_error missing = { 0 }, of_part = { 0 };
+    page p = { .r = r, .out = open_memstream(&text, &size), .error = &of_part, .missing = &missing };
     if (!p.out)
         return ad_fail(error, "out of memory for the page");
     fprintf(p.out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
@@ -469,15 +468,13 @@ int report_page(const report *r, const char *path, ad_error *error)
     fprintf(p.out, "</title><style>%s</style></head><body>\n<h1>", style);
     report_escape(p.out, r->o->network, strlen(r->o->network));
     fputs(", at finite width and at n = ∞</h1>\n", p.out);
-    int status = write_body(&p);
-    if (!status)
-        write_command(&p);
+    write_body(&p);
+    write_command(&p);
     fputs("</body></html>\n", p.out);
-    if (fclose(p.out) && !status)
-        status = ad_fail(error, "out of memory for the page");
+    int status = fclose(p.out) ? ad_fail(error, "out of memory for the page") : 0;
     if (!path) { /* the plots alone */
         free(text);
-        return status;
+        return status || !missing.text[0] ? status : ad_fail(error, "%s", missing.text);
     }
     ad_file *file = status ? NULL : ad_file_create(path, error);
     if (file && ad_file_write(file, text, size, error)) {
@@ -486,5 +483,7 @@ int report_page(const report *r, const char *path, ad_error *error)
     }
     status = file ? ad_file_close(file, error) : -1;
     free(text);
+    if (!status && missing.text[0])
+        status = ad_fail(error, "%s: written, but for what is missing: %s", path, missing.text);
     return status;
 }

@@ -13,7 +13,7 @@ extern char **environ;
 
 const char *const plot_colours[] = { "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1" };
 
-enum { LARGEST = 64 << 20 };
+enum { LARGEST = 64 << 20, EMPTY = 1 };
 #define BLOCK "#table "
 
 int plot_begin(plot *p, const char *name, int width, int height, ad_error *error)
@@ -33,6 +33,17 @@ int plot_begin(plot *p, const char *name, int width, int height, ad_error *error
 void plot_data(plot *p, const char *block, const char *series, const char *columns)
 {
     fprintf(p->stream, BLOCK "%s,%s\n%s << E\n", series, columns, block);
+}
+
+void plot_quote(FILE *out, const char *text)
+{
+    fputc('\'', out);
+    for (; *text; text++) {
+        if (*text == '\'')
+            fputc('\'', out);
+        fputc((unsigned char)*text < ' ' || *text == 127 ? ' ' : *text, out);
+    }
+    fputc('\'', out);
 }
 
 static void close_all(FILE *const *files)
@@ -68,11 +79,11 @@ static char *read_back(FILE *file, const char *from, size_t *size, ad_error *err
     return text;
 }
 
-/* gnuplot on files[0], to files[1] and files[2]. */
+/* gnuplot on files[0], to files[1] and files[2]; EMPTY with an error where no value can be drawn. */
 static int run_gnuplot(FILE *const *files, ad_error *error)
 {
     posix_spawn_file_actions_t actions;
-    char *arguments[] = { "gnuplot", "-", NULL };
+    char *arguments[] = { "gnuplot", "-d", "-", NULL }; /* -d: nobody's ~/.gnuplot is run */
     pid_t child = 0;
     int state = 0, failed = posix_spawn_file_actions_init(&actions);
     if (failed)
@@ -93,13 +104,14 @@ static int run_gnuplot(FILE *const *files, ad_error *error)
         return 0;
     size_t size;
     char *words = read_back(files[2], NULL, &size, error);
+    bool empty = words && (strstr(words, "undefined") || strstr(words, "empty"));
     ad_fail(error, "gnuplot failed: %s", words ? words : "");
     ad_free(words);
-    return -1;
+    return empty ? EMPTY : -1;
 }
 
 /* What gnuplot draws of the script with this terminal, from `from` on; *size bytes. */
-static char *draw(const plot *p, const char *terminal, const char *from, size_t *size, ad_error *error)
+static char *draw(plot *p, const char *terminal, const char *from, size_t *size, ad_error *error)
 {
     FILE *files[3] = { NULL };
     char *picture = NULL;
@@ -116,6 +128,7 @@ static char *draw(const plot *p, const char *terminal, const char *from, size_t 
     }
     if (!status)
         picture = read_back(files[1], from, size, error);
+    p->empty = status == EMPTY;
     close_all(files);
     return picture;
 }

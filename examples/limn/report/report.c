@@ -141,8 +141,8 @@ static int train(report *r, int k, long draw, nn_model *model, ad_error *error)
     column *c = &r->columns[k];
     double loss;
     nn_data inputs = { data->x, data->y, r->trained, data->classes };
-    nn_data test = { data->x + data->train * data->features, data->y + data->train, data->rows - data->train,
-                     data->classes };
+    nn_data test = { data->x + data->train * data->features, data->y + data->train * data->targets,
+                     data->rows - data->train, data->classes };
     trail on_the_way = { .r = r, .column = k, .draw = draw };
     nn_drift_spec watch = { .probes = { data->x, data->y, r->probes, data->classes },
                             .limit = r->limit,
@@ -174,12 +174,18 @@ static int draw_one(const report *r, nn_model *model, double *from_limit, ad_err
     return status;
 }
 
-/* What only the page shows of the first network of the widest width. */
-static int look_deeper(report *r, nn_model *model, ad_error *error)
+/* What only the page shows of the first network of the widest width: without it there is a page all the same. */
+static void look_deeper(report *r, nn_model *model)
 {
-    if (report_look(r, model, error) || !(r->depth = ad_alloc(1, sizeof *r->depth, "the report", error)))
-        return -1;
-    return report_go_deep(r, model, r->depth, error);
+    ad_error refusal = { 0 };
+    if (report_look(r, model, &refusal))
+        snprintf(r->no_neurons, sizeof r->no_neurons, "No neurons were looked at: %.400s.", refusal.text);
+    refusal = (ad_error){ 0 };
+    r->depth = ad_alloc(1, sizeof *r->depth, "the report", &refusal);
+    if (r->depth && report_go_deep(r, model, r->depth, &refusal)) {
+        report_depth_free(r->depth);
+        r->depth = NULL;
+    }
 }
 
 int report_draw(report *r, int k, long draw, ad_error *error)
@@ -188,7 +194,7 @@ int report_draw(report *r, int k, long draw, ad_error *error)
         nn_model_new(r->net, r->columns[k].n, report_seed(r, k, draw), AD_FLOAT, (int)r->o->threads, error);
     int status = model ? 0 : -1;
     if (!status && k == r->widest && draw == 0)
-        status = look_deeper(r, model, error);
+        look_deeper(r, model);
     if (!status)
         status = draw < r->seeds ? train(r, k, draw, model, error)
                                  : draw_one(r, model, &r->columns[k].values[INITIAL][draw], error);
@@ -237,7 +243,7 @@ int report_open(report *r, ad_error *error)
     size_t length = nn_spec_of(r->net)->shape[1] > 0 ? nn_spec_of(r->net)->shape[0] : 0;
     r->coupled = ad_parameters_coupled(nn_output(r->net), nn_batch(r->net));
     r->dear = r->coupled || length > 0;
-    r->kinks = has_kinks(r->net);
+    r->theory = o->scale == NN_MUP ? 2 : has_kinks(r->net);
     r->steps = o->steps > 0 ? o->steps : r->dear ? STEPS_DEAR : STEPS;
     r->share = o->rate > 0 ? 0 : r->dear ? stable_share_dear : stable_share;
     r->seeds = o->seeds > 0 ? o->seeds : r->coupled ? SEEDS_DEAR : SEEDS;

@@ -41,7 +41,7 @@ typedef struct {
     double rate, largest; /* largest: the rate above which the limit's training is not stable */
     double share;         /* rate / largest by default, 0 where the rate is given */
     double limit_error;   /* of a limit by samples, relative; else 0 */
-    bool kinks;           /* an activation has them */
+    int theory;           /* which of report_claim's: smooth activations, kinks, or µP */
     long seeds, draws, steps;
     bool dear;              /* a step or a kernel costs much: samples meet, or sequences */
     long followed;          /* of the seeds, those that are measured on the way */
@@ -91,12 +91,12 @@ void report_predict(report *r); /* predicted, or no_prediction */
 
 /* ---- remark.c ---- */
 enum { REPORT_CLAIMS = 2 };
-/* What theory says of a slope, for smooth activations [0] and for those with kinks [1], and the band about it in which
- * a fitted one is taken to agree. */
+/* What theory says of a slope, for smooth activations [0], for those with kinks [1] and in µP [2], and the band
+ * about it in which a fitted one is taken to agree. */
 extern const struct report_claim {
     field f;
-    const char *name, *theory[2];
-    double steepest[2], flattest[2];
+    const char *name, *theory[3];
+    double steepest[3], flattest[3];
 } report_claims[REPORT_CLAIMS];
 /* Of a fitted slope outside the band: what the measured values say of it, in sentences on lines of their own. False,
  * and no text, where it is inside or there is none. */
@@ -120,13 +120,16 @@ typedef struct {
 int spectrum_script(plot *p, const spectrum_shown *shown, ad_error *error);
 
 /* ---- figure.c ---- */
-/* A finished plot as a figure of the page; text with what HTML takes for its own made harmless. */
-int report_figure(const report *r, FILE *out, plot *drawing, const char *caption, ad_error *error);
+/* A finished plot as a figure of the page. What cannot be drawn is told there, and the page goes on: *missing has the
+ * first of what should be there. */
+void report_figure(const report *r, FILE *out, plot *drawing, const char *caption, ad_error *missing);
+void report_missing(FILE *out, const ad_error *why, ad_error *missing);
+/* Text with what HTML takes for its own made harmless. */
 void report_escape(FILE *out, const char *text, size_t length);
 
 /* ---- page.c ---- */
-/* One self-contained HTML file with its plots, whole or not at all; and each plot as files in --plots. path NULL: these
- * alone. */
+/* One self-contained HTML file with its plots, whole or not at all, and each plot as files in --plots; path NULL: these
+ * alone. -1 also where it is written and lacks a part. */
 int report_page(const report *r, const char *path, ad_error *error);
 /* Can one be written there, and does gnuplot draw? Asked before the minutes of training, and leaves nothing. */
 int report_page_possible(const char *path, const char *folder, ad_error *error);

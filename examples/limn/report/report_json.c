@@ -16,21 +16,21 @@ int report_tell_json(const report *r, ad_error *error)
 {
     cJSON *root = json_new(r->o);
     data_tell(r->o, r->data, root);
-    json_put(root, "trained", cJSON_CreateNumber((double)r->trained));
-    json_put(root, "steps", cJSON_CreateNumber((double)r->steps));
-    json_put(root, "momentum", cJSON_CreateNumber(MOMENTUM));
-    json_put(root, "rate", cJSON_CreateNumber(r->rate));
-    json_put(root, "largest_stable_rate", cJSON_CreateNumber(r->largest));
-    json_put(root, "limit_error", cJSON_CreateNumber(r->limit_error));
+    json_put(root, "trained", json_number((double)r->trained));
+    json_put(root, "steps", json_number((double)r->steps));
+    json_put(root, "momentum", json_number(MOMENTUM));
+    json_put(root, "rate", json_number(r->rate));
+    json_put(root, "largest_stable_rate", json_number(r->largest));
+    json_put(root, "limit_error", json_number(r->limit_error));
     limit_tell(&r->opinion, root);
-    json_put(root, "probes", cJSON_CreateNumber((double)r->probes));
+    json_put(root, "probes", json_number((double)r->probes));
     json_put(root, "probes_are_one_batch", cJSON_CreateBool(r->coupled));
-    json_put(root, "seed", cJSON_CreateNumber((double)r->o->seed));
+    json_put(root, "seed", json_number((double)r->o->seed));
     cJSON *widths = json_put(root, "widths", cJSON_CreateArray());
     for (int k = 0; k < r->n_columns; k++) {
         cJSON *item = json_put(widths, "", cJSON_CreateObject());
-        json_put(item, "n", cJSON_CreateNumber((double)r->columns[k].n));
-        json_put(item, "first_seed", cJSON_CreateNumber((double)report_seed(r, k, 0)));
+        json_put(item, "n", json_number((double)r->columns[k].n));
+        json_put(item, "first_seed", json_number((double)report_seed(r, k, 0)));
         for (field f = 0; f < FIELDS; f++)
             json_put(item, keys[f], json_array(r->columns[k].values[f], &(size_t){ (size_t)report_count(r, f) }, 1));
     }
@@ -42,10 +42,10 @@ int report_tell_json(const report *r, ad_error *error)
         if (!report_fit(r, claim->f, (double)INFINITY, &l))
             continue;
         cJSON *item = json_put(slopes, keys[claim->f], cJSON_CreateObject());
-        json_put(item, "slope", cJSON_CreateNumber(l.slope));
+        json_put(item, "slope", json_number(l.slope));
         json_put(item, "interval", json_array((double[]){ l.slope - l.half, l.slope + l.half }, &(size_t){ 2 }, 1));
         json_put(item, "band",
-                 json_array((double[]){ claim->steepest[r->kinks], claim->flattest[r->kinks] }, &(size_t){ 2 }, 1));
+                 json_array((double[]){ claim->steepest[r->theory], claim->flattest[r->theory] }, &(size_t){ 2 }, 1));
         if (report_remark(r, claim, text, sizeof text))
             json_put(item, "remark", cJSON_CreateString(text));
     }

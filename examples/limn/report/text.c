@@ -25,7 +25,9 @@ void report_tell_column(const report *r, const column *c)
     for (field f = 0; f < SHOWN; f++) {
         double mean, deviation;
         report_spread(c->values[f], report_count(r, f), &mean, &deviation);
-        if (f < INITIAL)
+        if (isnan(mean))
+            printf("   %12s", "-");
+        else if (f < INITIAL)
             printf("   %5.2f ± %4.2f", 100 * mean, 100 * deviation);
         else
             printf("   %.4f ± %.4f", mean, deviation);
@@ -42,7 +44,7 @@ void report_tell_slopes(const report *r)
         if (report_fit(r, report_claims[k].f, (double)INFINITY, &l))
             printf("%sslope in n of %s   %6.3f, 95 %% [%.3f, %.3f]   theory: %s\n", k ? "" : "\n",
                    report_claims[k].name, l.slope, l.slope - l.half, l.slope + l.half,
-                   report_claims[k].theory[r->kinks]);
+                   report_claims[k].theory[r->theory]);
     }
     for (int k = 0; k < REPORT_CLAIMS; k++)
         if (report_remark(r, &report_claims[k], text, sizeof text))

@@ -763,3 +763,30 @@ Test(netsor, a_moment_beyond_it_is_refused_at_its_line)
     cr_expect(strstr(error.text, "test.tp:2: y") && strstr(error.text, "range of a double"), "%s", error.text);
     tp_script_free(script);
 }
+
+Test(netsor, what_is_given_twice_is_an_error)
+{
+    static const struct {
+        const char *text, *told;
+    } rows[] = {
+        { "Width m := 2 n\nWidth m := 2 n\nInput x : G(m) ~ N(0, 1)\n", "test.tp:2: m: this width is given in line 1" },
+        { "Input x : G(n) ~ N(0, 1)\nInput y : G(n) ~ N(0, 1), Cov(x, y) = 0.5, Cov(y, x) = 0.5\n",
+          "test.tp:2: y: its covariance with x is given twice" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ad_error error = { 0 };
+        cr_expect(!tp_script_parse(rows[i].text, "test.tp", &error) && strstr(error.text, rows[i].told), "%s",
+                  error.text);
+    }
+}
+
+Test(netsor, one_seed_has_no_standard_error)
+{
+    static const tp_solve_spec specs[] = { { .width = 8, .seeds = 1 }, { .runs = 1 }, { .seeds = -1 }, { .runs = -3 } };
+    tp_script *script = parsed("Input x : G(n) ~ N(0, 1)\nMoment e := \u27e8x, x\u27e9\n");
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        ad_error error = { 0 };
+        cr_expect(!tp_script_solve(script, &specs[i], &error) && strstr(error.text, "at least 2"), "%s", error.text);
+    }
+    tp_script_free(script);
+}

@@ -561,3 +561,27 @@ Test(predict, scores)
     double expected = (log1p(exp(-1)) + log1p(exp(3)) + log1p(exp(-0.5))) / 3;
     cr_expect(fabs(entropy.loss - expected) < 1e-14 && fabs(entropy.nll - expected) < 1e-14);
 }
+
+/* Evenly spaced eigenvalues lie too close together for Lanczos' steps: what it has is a bound, and says so. */
+Test(predict, ends_that_do_not_settle_are_bounds)
+{
+    enum { WIDE = 1500 };
+    double *kernel = ad_alloc(WIDE * WIDE, sizeof *kernel, "a kernel", NULL);
+    for (int turn = 0; turn < 2; turn++) { /* and with ends that stand apart */
+        memset(kernel, 0, WIDE * WIDE * sizeof *kernel);
+        for (size_t i = 0; i < WIDE; i++)
+            kernel[i * WIDE + i] = 1 + (double)i / (WIDE - 1);
+        if (turn) {
+            kernel[0] = 0.25;
+            kernel[WIDE * WIDE - 1] = 8;
+        }
+        tp_kernel_model *m = make(kernel, WIDE, (tp_kernel_model_spec){ .cholesky = true });
+        const double low = turn ? 0.25 : 1, high = turn ? 8 : 2;
+        cr_expect_eq(m->bounds, !turn);
+        cr_expect(m->largest <= high * (1 + 1e-12) && m->smallest >= low * (1 - 1e-12));
+        cr_expect(m->condition <= high / low * (1 + 1e-12));
+        cr_expect(turn ? fabs(m->condition - 32) < 1e-8 : m->condition < 2 * (1 - 1e-9), "%.15g", m->condition);
+        tp_kernel_model_free(m);
+    }
+    ad_free(kernel);
+}

@@ -111,12 +111,13 @@ static void draws(const char *network, int plots)
     cr_expect(strncmp(seen, wanted, strlen(wanted)) == 0, "%s: %s", network, seen);
 }
 
-/* Two of convergence, two of training, three kernels, one of spectra, and one of neurons for each preactivation. */
+/* Two of convergence, two of training, three kernels, one of spectra, one of neurons for each preactivation; of depth
+ * variances, correlations and, where there is a density, singular values. */
 Test(report, plots_of_built_in_networks)
 {
-    draws("mlp", 11);
-    draws("rnn", 12);
-    draws("batchnorm --set depth=1 --set eps=0.1", 9);
+    draws("mlp", 14);
+    draws("rnn", 15);
+    draws("batchnorm --set depth=1 --set eps=0.1", 11);
 }
 
 Test(report, plots_of_a_c_file)
@@ -129,7 +130,7 @@ Test(report, plots_of_a_c_file)
           "    ad_var h = ad_tanh(nn_dense(net, \"a\", x, n));\n"
           "    return nn_readout(net, \"v\", ad_add(h, ad_tanh(nn_dense(net, \"b\", h, n))));\n"
           "}\nE\n");
-    draws("own.c", 10);
+    draws("own.c", 13);
 }
 
 /* On a dark ground the labels are light. */

@@ -12,7 +12,8 @@ TOOL_SUITE(report_plots);
 
 static const char *const names[] = { "initial_distance", "drift",          "drift_training",    "loss_training",
                                      "kernel_limit",     "kernel_initial", "kernel_difference", "eigenvalues",
-                                     "neurons1",         "neurons2",       "neurons3" };
+                                     "neurons1",         "neurons2",       "neurons3",          "variances",
+                                     "correlations",     "jacobian" };
 enum { NAMES = sizeof names / sizeof *names };
 
 static bool starts(const char *name, const char *ending, const char *with)
@@ -102,4 +103,87 @@ Test(report_plots, stand_beside_the_page)
     r = limn("%s --json --plots no/such/folder", run);
     cr_expect(r.status == 1 && is_one_line(r.err) && strstr(r.err, "cannot make the folder"), "%s", r.err);
     cr_expect(limn("kernel mlp --plots p").status == 2);
+}
+
+#define QUICK " --data digits --widths 16,32 --seeds 2 --steps 3 --probes 4 --no-check --out page.html"
+
+/* The page, after a run that had `environment` and ended with `status`; ad_free frees it. */
+static char *page_of(const char *environment, const char *arguments, int status)
+{
+    outcome r = run_as(LIMN_TOOL, environment, arguments);
+    cr_assert(r.status == status, "%s: %d, %s", arguments, r.status, r.err);
+    char *page = slurp(in("page.html"), NULL);
+    cr_expect(strstr(page, "</html>") && strstr(page, "To repeat it"), "%s: no whole page", arguments);
+    return page;
+}
+
+/* A network that does not learn has no drift: its logarithm is nowhere to be drawn. */
+Test(report_plots, where_there_is_nothing_to_draw_the_page_says_so)
+{
+    static const char *const lines[] = { "report mlp --set phi=step" QUICK, "report mlp --set phi=sign" QUICK };
+    for (int k = 0; k < 2; k++) {
+        char *page = page_of("", lines[k], 0);
+        cr_expect(strstr(page, "Nothing to draw") && strstr(page, "<svg"), "%s", lines[k]);
+        ad_free(page);
+    }
+}
+
+/* A gnuplot that draws the trial before the work, and fails after it. */
+Test(report_plots, a_gnuplot_that_fails_costs_its_plots_and_not_the_page)
+{
+    put_text("gnuplot", "#!/bin/sh\necho once >>count\nif [ \"$(wc -l <count)\" = 1 ]; then\n"
+                        "    PATH=${PATH#*:}\n    exec gnuplot \"$@\"\nfi\necho broken >&2\nexit 1\n");
+    shell("chmod +x %s/gnuplot", folder);
+    char *page = page_of("PATH=$PWD:$PATH", "report mlp" QUICK, 1);
+    cr_expect(strstr(page, "Missing here: gnuplot failed: broken") && !strstr(page, "<svg") &&
+              strstr(page, "slope in n of"));
+    ad_free(page);
+    char *told = slurp(in(".err"), NULL);
+    cr_expect(strstr(told, "limn: page.html: written, but for what is missing: gnuplot failed: broken"), "%s", told);
+    ad_free(told);
+}
+
+Test(report_plots, nothing_of_the_users_is_run_by_gnuplot)
+{
+    shell("mkdir %s/home && echo 'set print \"ran\"; print 1' >%s/home/.gnuplot", folder, folder);
+    ad_free(page_of("HOME=$PWD/home", "report mlp" QUICK, 0));
+    cr_expect(access(in("ran"), F_OK) != 0);
+}
+
+/* Names from outside: of the file, whose name stands over the neurons, and of its parameters. */
+Test(report_plots, names_with_quotes_and_newlines)
+{
+    put_text("it's a \"net\" \\ 100%\n, {n}_2^3.c",
+             "#include \"limn.h\"\nad_var limn_network(nn_net *net, ad_var x)\n{\n"
+             "    ad_var h = nn_dense(net, \"it's\\n\\\"d\\\" \\\\\", x, nn_width(net, \"n\"));\n"
+             "    return nn_readout(net, \"v'\", ad_relu(h));\n}\n");
+    char *page = page_of("", "report \"$(ls | grep '^it')\n, {n}_2^3.c\"" QUICK, 0);
+    cr_expect(!strstr(page, "Missing here") && strstr(page, "<figure"));
+    ad_free(page);
+}
+
+Test(report_plots, targets_have_no_accuracy)
+{
+    double x[40 * 4], y[40 * 2];
+    for (int i = 0; i < 40 * 4; i++)
+        x[i] = sin(1.7 * i * i);
+    for (int i = 0; i < 40 * 2; i++)
+        y[i] = cos(0.3 * i);
+    put_array("x.npy", x, 40, 4);
+    put_array("y.npy", y, 40, 2);
+    static const char line[] = "report mlp --data x.npy --labels y.npy --test-fraction 0.3 --widths 16,32 --seeds 2 "
+                               "--steps 3 --probes 4 --no-check --out page.html";
+    char *page = page_of("", line, 0);
+    cr_expect(!strstr(page, "nan") && strstr(page, "<td>–</td>"));
+    ad_free(page);
+    char *told = slurp(in(".out"), NULL);
+    cr_expect(!strstr(told, "nan"), "%s", told);
+    ad_free(told);
+}
+
+Test(report_plots, theory_of_mup)
+{
+    char *page = page_of("", "report mlp --scale mup --set phi=tanh" QUICK, 0);
+    cr_expect(strstr(page, "<td>0, as features are learned</td>") && !strstr(page, "−1, as the activations"));
+    ad_free(page);
 }
