@@ -46,6 +46,7 @@ typedef struct {
     nn_sigma_in sigma_in;
     const char *const *settings; /* "key=value", ended by NULL; may be NULL */
     const char *name;            /* of the network, for messages; may be NULL */
+    const char *const *freeze;   /* as by nn_freeze, ended by NULL; may be NULL */
 } nn_spec;
 
 nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error);
@@ -146,6 +147,12 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
 #define nn_groupnorm(net, name, u, groups) nn_groupnorm_at(AD_HERE, net, name, u, groups, NULL)
 #define nn_groupnorm_with(net, name, u, groups, ...)                                                                   \
     nn_groupnorm_at(AD_HERE, net, name, u, groups, LIMN_MADE(nn_norm_spec, __VA_ARGS__))
+
+/* The parameters of that name or of the layer of that name ("readout": "readout.weight" and "readout.bias"; or a shell
+ * pattern, "*.bias") get the rate 0: they stay as they start, in training, and are constants in every tangent kernel,
+ * limit and prediction. One that no parameter of the network has is an error of nn_trace. */
+void nn_freeze_at(ad_where, nn_net *, const char *pattern);
+#define nn_freeze(...) nn_freeze_at(AD_HERE, __VA_ARGS__)
 
 long nn_setting_int_at(ad_where, nn_net *, const char *key, long preset, long minimum, long maximum);
 double nn_setting_real_at(ad_where, nn_net *, const char *key, double preset); /* finite */
@@ -324,7 +331,9 @@ int nn_export(const nn_model *model, const char *path, const char *like, const c
 
 /* ---- empirical kernels ------------------------------------------------------------------------------------------- */
 typedef enum { NN_FULL, NN_MEAN } nn_kernel_outputs; /* [N, M, O, O], or its mean over the diagonal of [O, O]: [N, M] */
-/* The tangent kernel over omega of model at x (rows) and x2 (rows2; NULL: x itself), from the tangent terms
+/* In all of these, and in products with the Jacobian, a parameter whose rate is 0 (nn_freeze) is a constant.
+ *
+ * The tangent kernel over omega of model at x (rows) and x2 (rows2; NULL: x itself), from the tangent terms
  * sum over sites of <delta, delta'> <y, y'> (THEORY section 2), in tiles of samples. Where samples meet (batch
  * normalisation in training), all rows of x are one batch, and all of x2 another: each output's gradient goes through
  * every sample of its batch. */
@@ -335,7 +344,7 @@ int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size
 int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
             double *out, ad_error *error);
 /* The kernel that gradient descent with one rate moves the outputs by: as nn_ntk, with each parameter's learning-rate
- * scale (n in the mean-field scale, and of gamma and beta in mu-P; else 1; a parameter of rate 0 does not count). */
+ * scale (n in the mean-field scale, and of gamma and beta in mu-P; else 1). */
 int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
                        nn_kernel_outputs outputs, double *out, ad_error *error);
 /* A part of the tangent kernel. Zero-initialised: the whole. */

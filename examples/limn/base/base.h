@@ -20,6 +20,8 @@ typedef struct {
     char *const *argv; /* as they were typed */
     const char *settings[MAX_SETTINGS + 1];
     int n_settings;
+    const char *freeze[MAX_SETTINGS + 1]; /* patterns, ended by NULL */
+    int n_freeze;
     const char *maps[MAX_SETTINGS + 1]; /* TORCH=LIMN, ended by NULL */
     int n_maps;
     const char *like;

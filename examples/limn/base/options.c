@@ -249,6 +249,12 @@ static int set(options *o, const row *r, const char *value)
         good = strchr(value, '=');
         o->maps[o->n_maps++] = value;
         break;
+    case PATTERN:
+        if (o->n_freeze == MAX_SETTINGS)
+            return option_fail("there are more than 32 patterns at", value);
+        good = *value;
+        o->freeze[o->n_freeze++] = value;
+        break;
     case EXPECTATION:
         if (o->n_psi == MAX_SETTINGS)
             return option_fail("there are more than 32 expectations at", value);

@@ -17,6 +17,7 @@ typedef enum {
     SCHEDULE,
     SETTING,
     MAPPING,
+    PATTERN,
     EXPECTATION,
     FLAG
 } kind;

@@ -308,9 +308,9 @@ const tool_command command_train = {
               "with a checkpoint, a second one at once. --drift "
               "measures the NTK\n"
               "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).",
-    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(INPUTS2) | TAKE(LABELS2) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) |
-             TAKE(SEEDS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) |
-             TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) | TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) |
+    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(LABELS) | TAKE(INPUTS2) | TAKE(LABELS2) | TAKE(SCALING) | TAKE(WIDTH) |
+             TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) |
+             TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) | TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) |
              TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) | TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) |
              TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_train,
