@@ -215,6 +215,12 @@ typedef enum { NN_SQUARE, NN_CROSS_ENTROPY } nn_loss; /* mean over the batch of 
 typedef enum { NN_OPTIMIZERS(NN_OPTIMIZER) NN_N_OPTIMIZERS } nn_optimizer;
 #undef NN_OPTIMIZER
 const char *nn_optimizer_name(nn_optimizer which); /* "sgd" */
+/* By parameter, the power p of the width that its rate has, (n / n_0)^p: of an optimizer linear in the gradient the
+ * parametrization's (with n_0 = 1); of one that divides by the gradient's size the power by which each use of the
+ * parameter changes a coordinate of what it makes by the rate, at every width: a - w for the multiplier n^-a and w
+ * widths that the use sums over, by the trace; of several uses that of the largest change. */
+int nn_rate_powers(const nn_net *net, nn_optimizer optimizer, double *powers, ad_error *error);
+enum { NN_BASE_WIDTH = 512 };
 
 /* Targets: y (rows) of class numbers if classes > 0 (the square loss then takes one-hot rows), else (rows, outputs). */
 typedef struct {
@@ -238,7 +244,7 @@ typedef struct nn_progress {
 typedef struct {
     nn_loss loss;
     nn_optimizer optimizer;
-    double rate; /* 0: the optimizer's */
+    double rate; /* 0: the optimizer's; times each parameter's own scale, see base_width */
     bool frozen; /* the rate is 0: steps are taken, and no parameter moves */
     /* Of the raw omega of every parameter, biases as well, and in its own unit; 0: the optimizer's, which is none but
      * for AdamW (AdamW without any is Adam). Added to the gradient, or decoupled, as nn/optimizers.h says. */
@@ -259,6 +265,8 @@ typedef struct {
     long checkpoint_every;
     const char *resume;         /* a checkpoint to go on from; NULL: from the start */
     const nn_drift_spec *drift; /* measures the tangent kernel on the way; NULL: does not */
+    size_t base_width; /* n_0 of nn_rate_powers, where the optimizer divides by the gradient's size: the width at which
+                          `rate` is every parameter's own; 0: NN_BASE_WIDTH. The network's own: one rate for all */
 } nn_fit_spec;
 /* Trains. A loss that is not finite stops it with an error that names the step. On failure the model's parameters are
  * those of the last step done. */

@@ -89,7 +89,9 @@ ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
 ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma);
 /* Is parameter k's rate other than 0? If not, it is a constant of training and of all derivatives by parameters. */
 bool nn_learns(const nn_net *net, int k);
-/* Parameter k's learning-rate scale c n^p at these sizes. */
+/* rate_powers.c */
+bool nn_optimizer_adapts(nn_optimizer which); /* its steps divide by the size of the gradients */
+/* Parameter k's learning-rate scale c n^p at these sizes, of gradient descent. */
 double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes);
 
 /* freeze.c: gives the rate 0 to all parameters that were asked for. */

@@ -33,6 +33,8 @@ static void list_frozen(const nn_net *net, char *text, size_t size)
         ad_snprintf(text + size / 2, size - size / 2, "... %016" PRIx64, hash);
 }
 
+static const char own_width[] = ", the network's own";
+
 int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, size_t batch)
 {
     static const char *const losses[] = { "square", "cross-entropy" };
@@ -51,6 +53,9 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
     for (int k = 0; (number = nn_optimizer_number(spec, k, &value)); k++) {
         MARK(number, "%.17g", value);
     }
+    if (nn_optimizer_adapts(spec->optimizer)) {
+        MARK("base_width", "%zu%s", spec->base_width, spec->base_width == model->n ? own_width : "");
+    }
     MARK("weight_decay", "%.17g", spec->weight_decay);
     char frozen[sizeof marks->value];
     list_frozen(model->net, frozen, sizeof frozen);
@@ -65,11 +70,12 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
     return n;
 }
 
-/* A weight decay of 0 and that nothing is frozen stand in no file. */
+/* A weight decay of 0, that nothing is frozen, and one rate for all parameters stand in no file. */
 static bool is_left_out(const nn_mark *mark)
 {
     return (strcmp(mark->key, "weight_decay") == 0 && strcmp(mark->value, "0") == 0) ||
-           (strcmp(mark->key, "frozen") == 0 && strcmp(mark->value, "none") == 0);
+           (strcmp(mark->key, "frozen") == 0 && strcmp(mark->value, "none") == 0) ||
+           (strcmp(mark->key, "base_width") == 0 && strstr(mark->value, own_width));
 }
 
 /* The tensor of a state of parameter k; state -1: of the parameter itself. */

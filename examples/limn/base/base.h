@@ -63,7 +63,7 @@ typedef struct {
     double drift_share;
     long drift_every; /* 0: the schedule's default */
     long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
-    long moments, degrees, points; /* 0: not given */
+    long moments, degrees, points, base_width; /* 0: not given */
     size_t widths[MAX_WIDTHS];
     int n_widths;
     double times[MAX_TIMES]; /* ascending, INFINITY for inf */
