@@ -3,8 +3,8 @@
  * An optimizer that is linear in the gradient takes the parametrization's own power. One that divides by the gradient's
  * size changes each coordinate of omega by about the rate r, whatever the scale: then what a parameter's use adds to a
  * vector changes by r n^(w-a), for the multiplier n^-a and w width axes that the use sums over, as the changes of the
- * coordinates are aligned with what they meet (Tensor Programs V, arXiv:2203.03466; IVb, arXiv:2308.01814). So the power
- * of the rate is a - w, read off the trace: from the parameter along all linear ops to where a nonlinear function, a
+ * coordinates are aligned with what they meet (Tensor Programs V, arXiv:2203.03466; IVb, arXiv:2308.01814). So the
+ * power of the rate is a - w, read off the trace: from the parameter along linear ops to where a nonlinear function, a
  * product with another parameter or the end takes what it made; of several uses the largest change decides. */
 #include "autodiff/base/base.h"
 #include "nn/network/network.h"

@@ -22,6 +22,8 @@ typedef struct {
     int n_settings;
     const char *freeze[MAX_SETTINGS + 1]; /* patterns, ended by NULL */
     int n_freeze;
+    const char *abc[MAX_SETTINGS]; /* PATTERN=A,B,C */
+    int n_abc;
     const char *maps[MAX_SETTINGS + 1]; /* TORCH=LIMN, ended by NULL */
     int n_maps;
     const char *like;

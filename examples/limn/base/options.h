@@ -18,6 +18,7 @@ typedef enum {
     SETTING,
     MAPPING,
     PATTERN,
+    EXPONENTS,
     EXPECTATION,
     FLAG
 } kind;

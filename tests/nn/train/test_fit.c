@@ -132,8 +132,8 @@ Test(fit, square_loss_of_classes_is_one_hot)
 }
 
 /* ---- optimizers ---- */
-/* The factor of a parameter's rate at the width 6, base width 3: in the mean-field scale gradient descent learns at rate
- * times n; of an optimizer that divides by the gradient's size the powers are those of test_rate_powers. */
+/* The factor of a parameter's rate at the width 6, base width 3: in the mean-field scale gradient descent learns at
+ * rate times n; of an optimizer that divides by the gradient's size the powers are those of test_rate_powers. */
 static double factor_of(int kind, int scale, const char *name)
 {
     bool adapts = kind == NN_ADAM || kind == NN_RMSPROP || kind == NN_ADAMW;
