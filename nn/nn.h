@@ -46,6 +46,7 @@ typedef struct {
     nn_sigma_in sigma_in;
     const char *const *settings; /* "key=value", ended by NULL; may be NULL */
     const char *name;            /* of the network, for messages; may be NULL */
+    const char *const *freeze;   /* as by nn_freeze, ended by NULL; may be NULL */
 } nn_spec;
 
 nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error);
@@ -191,6 +192,12 @@ ad_var nn_flatten_readout_at(ad_where, nn_net *, const char *name, ad_var x, con
 #define nn_flatten_readout_with(net, name, x, ...)                                                                     \
     nn_flatten_readout_at(AD_HERE, net, name, x, LIMN_MADE(nn_dense_spec, __VA_ARGS__))
 
+/* The parameters of that name or of the layer of that name ("readout": "readout.weight" and "readout.bias"; or a shell
+ * pattern, "*.bias") get the rate 0: they stay as they start, in training, and are constants in every tangent kernel,
+ * limit and prediction. One that no parameter of the network has is an error of nn_trace. */
+void nn_freeze_at(ad_where, nn_net *, const char *pattern);
+#define nn_freeze(...) nn_freeze_at(AD_HERE, __VA_ARGS__)
+
 long nn_setting_int_at(ad_where, nn_net *, const char *key, long preset, long minimum, long maximum);
 double nn_setting_real_at(ad_where, nn_net *, const char *key, double preset); /* finite */
 const char *nn_setting_text_at(ad_where, nn_net *, const char *key, const char *preset);
@@ -252,6 +259,12 @@ typedef enum { NN_SQUARE, NN_CROSS_ENTROPY } nn_loss; /* mean over the batch of 
 typedef enum { NN_OPTIMIZERS(NN_OPTIMIZER) NN_N_OPTIMIZERS } nn_optimizer;
 #undef NN_OPTIMIZER
 const char *nn_optimizer_name(nn_optimizer which); /* "sgd" */
+/* By parameter, the power p of the width that its rate has, (n / n_0)^p: of an optimizer linear in the gradient the
+ * parametrization's (with n_0 = 1); of one that divides by the gradient's size the power by which each use of the
+ * parameter changes a coordinate of what it makes by the rate, at every width: a - w for the multiplier n^-a and w
+ * widths that the use sums over, by the trace; of several uses that of the largest change. */
+int nn_rate_powers(const nn_net *net, nn_optimizer optimizer, double *powers, ad_error *error);
+enum { NN_BASE_WIDTH = 512 };
 
 /* Targets: y (rows) of class numbers if classes > 0 (the square loss then takes one-hot rows), else (rows, outputs). */
 typedef struct {
@@ -275,7 +288,7 @@ typedef struct nn_progress {
 typedef struct {
     nn_loss loss;
     nn_optimizer optimizer;
-    double rate; /* 0: the optimizer's */
+    double rate; /* 0: the optimizer's; times each parameter's own scale, see base_width */
     bool frozen; /* the rate is 0: steps are taken, and no parameter moves */
     /* Of the raw omega of every parameter, biases as well, and in its own unit; 0: the optimizer's, which is none but
      * for AdamW (AdamW without any is Adam). Added to the gradient, or decoupled, as nn/optimizers.h says. */
@@ -296,6 +309,8 @@ typedef struct {
     long checkpoint_every;
     const char *resume;         /* a checkpoint to go on from; NULL: from the start */
     const nn_drift_spec *drift; /* measures the tangent kernel on the way; NULL: does not */
+    size_t base_width; /* n_0 of nn_rate_powers, where the optimizer divides by the gradient's size: the width at which
+                          `rate` is every parameter's own; 0: NN_BASE_WIDTH. The network's own: one rate for all */
 } nn_fit_spec;
 /* Trains. A loss that is not finite stops it with an error that names the step. On failure the model's parameters are
  * those of the last step done. */
@@ -369,7 +384,9 @@ int nn_export(const nn_model *model, const char *path, const char *like, const c
 
 /* ---- empirical kernels ------------------------------------------------------------------------------------------- */
 typedef enum { NN_FULL, NN_MEAN } nn_kernel_outputs; /* [N, M, O, O], or its mean over the diagonal of [O, O]: [N, M] */
-/* The tangent kernel over omega of model at x (rows) and x2 (rows2; NULL: x itself), from the tangent terms
+/* In all of these, and in products with the Jacobian, a parameter whose rate is 0 (nn_freeze) is a constant.
+ *
+ * The tangent kernel over omega of model at x (rows) and x2 (rows2; NULL: x itself), from the tangent terms
  * sum over sites of <delta, delta'> <y, y'> (THEORY section 2), in tiles of samples. Where samples meet (batch
  * normalisation in training), all rows of x are one batch, and all of x2 another: each output's gradient goes through
  * every sample of its batch. */
@@ -380,7 +397,7 @@ int nn_ntk(nn_model *model, const double *x, size_t rows, const double *x2, size
 int nn_nngp(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2, nn_kernel_outputs outputs,
             double *out, ad_error *error);
 /* The kernel that gradient descent with one rate moves the outputs by: as nn_ntk, with each parameter's learning-rate
- * scale (n in the mean-field scale, and of gamma and beta in mu-P; else 1; a parameter of rate 0 does not count). */
+ * scale (n in the mean-field scale, and of gamma and beta in mu-P; else 1). */
 int nn_training_kernel(nn_model *model, const double *x, size_t rows, const double *x2, size_t rows2,
                        nn_kernel_outputs outputs, double *out, ad_error *error);
 /* A part of the tangent kernel. Zero-initialised: the whole. */

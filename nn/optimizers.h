@@ -6,9 +6,10 @@
  * ROW(NAME, word, rate, decay, adaptive, uses, step, states...)
  *   `rate` and `decay` are the defaults. `adaptive`: a step divides by the size of the gradients, else it is linear in
  *   them. `uses`: the numbers, which a resumed fit must share. `step` is what the loop step_<word> of
- *   nn/train/optimizer.c does to omega: w of gradient g at step t, with r the rate times the parameter's own scale c
- *   n^p, from states, zero at first and as long as w, that a checkpoint calls optimizer.<state>.<parameter>; NULL:
- *   none. Where decay does not stand in the formula, g is the loss's gradient + decay w, as PyTorch has it.
+ *   nn/train/optimizer.c does to omega: w of gradient g at step t, with r the rate times the parameter's own scale
+ *   (nn_rate_powers), from states, zero at first and as long as w, that a checkpoint calls
+ *   optimizer.<state>.<parameter>; NULL: none. Where decay does not stand in the formula, g is the loss's gradient +
+ *   decay w, as PyTorch has it.
  *
  * RMSprop is PyTorch's, whose own default rate is 0.01. AdamW is that of Loshchilov and Hutter, arXiv:1711.05101: decay
  * stands apart from the moments. */

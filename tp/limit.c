@@ -484,22 +484,20 @@ static bool site_counts(const tp_program *program, const tp_limit_spec *spec, co
     return counts;
 }
 
-/* A parameter that does not learn has no part in a training kernel; -1 with an error where a rate is neither 0 nor
- * 1. */
-static int site_learns(const ad_site *site, ad_graph *graph, bool *learns, ad_error *error)
+/* -1 with an error where the rate of a parameter that learns is not 1. */
+static int check_rate(const ad_site *site, ad_graph *graph, ad_error *error)
 {
     const ad_node *param = ad_node_of(graph, site->param.id);
     double rate = param->init->rate, power = param->init->axis.id ? param->init->rate_power : 0;
-    *learns = fabs(rate) > 0;
-    if (*learns && (fabs(rate - 1) > 0 || fabs(power) > 0))
+    if (fabs(rate - 1) > 0 || fabs(power) > 0)
         return ad_fail(error,
                        "limit: %s has the learning-rate scale %g n^%g: training kernels in the limit are for 0 and 1",
                        param->name, rate, power);
     return 0;
 }
 
-/* The same program, whose NTK has the terms that are asked for: of what learns, if `training`. ad_free frees the view's
- * sites. */
+/* The same program, whose NTK has the terms that are asked for: by rates of 1, if `training`. ad_free frees the
+ * view's sites. */
 static int view_sites(const tp_program *program, tp_kernel_kind which, const tp_limit_spec *spec, bool training,
                       tp_program *view, ad_error *error)
 {
@@ -512,15 +510,14 @@ static int view_sites(const tp_program *program, tp_kernel_kind which, const tp_
         return -1;
     view->n_sites = 0;
     for (int k = 0; k < program->n_sites; k++) {
-        bool counts = which == TP_NNGP || site_counts(program, spec, &program->sites[k]), learns = true;
-        if (training && site_learns(&program->sites[k], program->graph, &learns, error))
+        if (training && check_rate(&program->sites[k], program->graph, error))
             return -1;
-        if (counts && learns)
+        if (which == TP_NNGP || site_counts(program, spec, &program->sites[k]))
             view->sites[view->n_sites++] = program->sites[k];
     }
     if (training && view->n_sites == 0)
         return ad_fail(error, "limit: no parameter has a rate other than 0: nothing learns");
-    if (training && view->n_sites < program->n_sites && program->coupled)
+    if (training && (program->frozen || view->n_sites < program->n_sites) && program->coupled)
         return ad_fail(error, "limit: a parameter with a rate of 0 has no rule where samples meet, as in batch "
                               "normalisation");
     return 0;
@@ -534,7 +531,8 @@ static int limit_of_view(const tp_program *program, tp_kernel_kind which, bool t
     memset(kernel, 0, sizeof *kernel);
     int status = view_sites(program, which, &spec, training, &view, error);
     if (!status)
-        status = limit_of(&view, which, x, rows, x2, rows2, &spec, view.n_sites < program->n_sites, kernel, error);
+        status = limit_of(&view, which, x, rows, x2, rows2, &spec,
+                          which == TP_NTK && (program->frozen || view.n_sites < program->n_sites), kernel, error);
     ad_free(view.sites);
     return status;
 }

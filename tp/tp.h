@@ -92,7 +92,8 @@ typedef struct {
     size_t output,
         output2;        /* the kernel is between these two of the outputs, which matters where they are not alike, as
                                one a step of a sequence; 0 and 0: the first one's own. Others are the exact engine's */
-    const bool *params; /* of the NTK, by nn_param's number: the parameters whose parts of it count; NULL: all. The
+    const bool *params; /* of the NTK, by nn_param's number: the parameters whose parts of it count, if they learn (a
+                           rate other than 0); NULL: all. The
                            kernels of parts that have each parameter once sum up to the whole. Where samples meet a
                            part is the executor's */
     void (*progress)(double share, void *context); /* is told now and then, by one thread at a time, which share of the
@@ -117,8 +118,8 @@ bool tp_outputs_independent(const tp_program *program);
  * names the op that it is not shown of, as FILE:LINE: OP. */
 bool tp_outputs_centred(const tp_program *program, char *text, size_t size);
 /* The kernel that gradient descent with one rate moves the outputs by: the NTK over the parameters that learn, as
- * nn_training_kernel has it of a network. Learning-rate scales are 0 or 1 (NTK and standard parametrization, and what
- * is frozen); others are an error, and so is a frozen parameter where samples meet. */
+ * nn_training_kernel has it of a network: tp_limit's NTK where all rates are 0 or 1 (NTK and standard parametrization,
+ * and what is frozen); others are an error, and so is a frozen parameter where samples meet. */
 int tp_training_kernel(tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
                        const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a

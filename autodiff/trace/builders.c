@@ -50,6 +50,11 @@ ad_var ad_param_at(ad_where where, ad_graph *graph, const char *name, ad_shape s
     return named_leaf(where, graph, (ad_node){ .op = AD_PARAM, .where = where, .shape = shape, .init = kept }, name);
 }
 
+void ad_param_freeze(ad_var param)
+{
+    ((ad_init *)ad_node_of(param.graph, param.id)->init)->rate = 0;
+}
+
 ad_var ad_constant_at(ad_where where, ad_graph *graph, double value, ad_shape shape)
 {
     if (isnan(value))

@@ -43,6 +43,9 @@ ad_var ad_node_make(ad_graph *graph, ad_node node, int n_in, const int *in);
 /* The same with one operand. */
 ad_var ad_node_on(ad_var x, ad_node node);
 
+/* Gives a parameter the rate 0, before anybody else reads the graph. */
+void ad_param_freeze(ad_var param);
+
 /* The node of this name; -1: none. */
 int ad_named(const ad_graph *graph, const char *name);
 /* Notes that the last node has a name, which no other has; false without memory. */

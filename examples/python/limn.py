@@ -61,7 +61,7 @@ class _Error(ctypes.Structure):
 
 class _Spec(ctypes.Structure):  # nn_spec
     _fields_ = [("features", c_size_t), ("shape", c_size_t * 4), ("outputs", c_size_t), ("parametrization", c_int),
-                ("sigma_in", c_int), ("settings", POINTER(c_char_p)), ("name", c_char_p), _MORE]
+                ("sigma_in", c_int), ("settings", POINTER(c_char_p)), ("name", c_char_p), ("freeze", POINTER(c_char_p)), _MORE]
 
 
 class _Term(ctypes.Structure):

@@ -11,7 +11,8 @@
 enum { MAX_ROWS = 512 /* in one go, where samples do not meet */ };
 
 struct nn_jacobian_trace {
-    ad_var cotangent, *gradients; /* (batch, outputs); by parameter, with its axes; id -1: f does not depend on it */
+    ad_var cotangent, *gradients; /* (batch, outputs); by parameter, with its axes; id -1: f does not depend on it, or
+                                        it is frozen */
     ad_var *tangents, product;    /* by parameter, with its axes; J t, (batch, outputs) */
 };
 
@@ -68,7 +69,9 @@ static struct nn_jacobian_trace *trace(const nn_net *net, int v)
     int n_sites = ad_backward(f, t->cotangent, NULL, 0, NULL, &sites);
     for (int k = 0; k < net->n_params && !ad_failed(graph); k++) {
         const ad_shape shape = *ad_shape_get(net->params[k]);
-        ad_var g = ad_gradient(net->params[k], sites, n_sites, (ad_shape){ 0 });
+        ad_var g = { graph, -1 };
+        if (nn_learns(net, k))
+            g = ad_gradient(net->params[k], sites, n_sites, (ad_shape){ 0 });
         t->gradients[k] = g.id < 0 ? g : ad_transpose(ad_expand(g, shape), shape);
         t->tangents[k] = ad_input(graph, input_name(net, "tangent", k, v), shape);
         if (g.id < 0)

@@ -96,6 +96,6 @@ int nn_weigh(const nn_model *model, int v, nn_weighing by, double *weights, ad_e
     if (by == NN_READOUT)
         return readout_variances(model->net, model->net->variants[v].output, &model->sizes, weights, error);
     for (int k = 0; k < model->net->n_params; k++)
-        weights[k] = by == NN_TRAINED ? nn_rate_scale(model->net, k, &model->sizes) : 1;
+        weights[k] = by == NN_TRAINED ? nn_rate_scale(model->net, k, &model->sizes) : nn_learns(model->net, k);
     return 0;
 }

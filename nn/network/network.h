@@ -20,6 +20,13 @@ typedef struct {
     ad_var *gradients;   /* by parameter, with its axes; id -1: the loss does not depend on it */
 } nn_traced_loss;
 
+/* What is to be frozen. */
+typedef struct nn_frozen {
+    struct nn_frozen *next;
+    ad_where where; /* file NULL: nn_spec has it */
+    const char *pattern;
+} nn_frozen;
+
 /* A batch normalisation: the mean and the variance of the batch, and the inputs that replace them in evaluation. */
 typedef struct nn_norm {
     struct nn_norm *next;
@@ -50,6 +57,7 @@ struct nn_net {
     ad_var *params; /* and after them the inputs of the running statistics */
     int n_params, n_statistics;
     nn_norm *norms;
+    nn_frozen *frozen;
     nn_variant variants[2]; /* in training; in evaluation, the same without batch normalisation */
     /* Traced when first asked for. The graph only grows, so that the network itself stays what it was. */
     nn_traced_loss losses[2];
@@ -84,8 +92,15 @@ ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
  * fan-in. */
 ad_init nn_filter_init(const nn_net *net, ad_axis in, ad_axis out, size_t offsets, double sigma);
 ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma);
-/* Parameter k's learning-rate scale c n^p at these sizes. */
+/* Is parameter k's rate other than 0? If not, it is a constant of training and of all derivatives by parameters. */
+bool nn_learns(const nn_net *net, int k);
+/* rate_powers.c */
+bool nn_optimizer_adapts(nn_optimizer which); /* its steps divide by the size of the gradients */
+/* Parameter k's learning-rate scale c n^p at these sizes, of gradient descent. */
 double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes);
+
+/* freeze.c: gives the rate 0 to all parameters that were asked for. */
+void nn_freeze_params(nn_net *net);
 
 /* normalisation.c: the network in evaluation. */
 ad_var nn_trace_evaluation(nn_net *net);

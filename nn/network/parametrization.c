@@ -80,6 +80,11 @@ ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma)
     return make(net, out, table[net->spec.parametrization].bias, 0 - table[net->spec.parametrization].c, sigma);
 }
 
+bool nn_learns(const nn_net *net, int k)
+{
+    return fabs(ad_node_of(net->graph, net->params[k].id)->init->rate) > 0;
+}
+
 double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes)
 {
     const ad_init *init = ad_node_of(net->graph, net->params[k].id)->init;

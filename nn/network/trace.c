@@ -89,6 +89,7 @@ static int keep_spec(nn_net *net, const nn_spec *spec)
 {
     net->spec = *spec;
     net->spec.settings = NULL;
+    net->spec.freeze = NULL;
     int count = 0;
     while (spec->settings && spec->settings[count])
         count++;
@@ -101,6 +102,8 @@ static int keep_spec(nn_net *net, const nn_spec *spec)
         nn_setting_give(net, spec->settings[i]);
     }
     net->spec.settings = settings;
+    for (int i = 0; spec->freeze && spec->freeze[i]; i++)
+        nn_freeze_at((ad_where){ 0 }, net, spec->freeze[i]);
     return 0;
 }
 
@@ -135,6 +138,7 @@ nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
         check_output(net);
     if (!net->error.text[0]) {
         collect_params(net);
+        nn_freeze_params(net);
         make_variants(net);
     }
     if (!net->error.text[0] && ad_failed(net->graph))

@@ -13,6 +13,28 @@ static uint64_t hash_numbers(uint64_t seed, const double *data, size_t count)
     return seed;
 }
 
+/* The names of the parameters whose rate is 0, or how they begin and a number that stands for all. */
+static void list_frozen(const nn_net *net, char *text, size_t size)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    size_t used = 0;
+    ad_snprintf(text, size, "none");
+    for (int k = 0; k < net->n_params; k++) {
+        const char *name = ad_node_of(net->graph, net->params[k].id)->name;
+        if (nn_learns(net, k))
+            continue;
+        for (const char *c = name; *c; c++)
+            hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+        hash = (hash ^ ',') * 0x100000001b3u;
+        int length = snprintf(text + used, size - used, "%s%s", used ? "," : "", name);
+        used += (size_t)length < size - used ? (size_t)length : size - used - 1;
+    }
+    if (used + 1 == size)
+        ad_snprintf(text + size / 2, size - size / 2, "... %016" PRIx64, hash);
+}
+
+static const char own_width[] = ", the network's own";
+
 int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, size_t batch)
 {
     static const char *const losses[] = { "square", "cross-entropy" };
@@ -31,7 +53,13 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
     for (int k = 0; (number = nn_optimizer_number(spec, k, &value)); k++) {
         MARK(number, "%.17g", value);
     }
+    if (nn_optimizer_adapts(spec->optimizer)) {
+        MARK("base_width", "%zu%s", spec->base_width, spec->base_width == model->n ? own_width : "");
+    }
     MARK("weight_decay", "%.17g", spec->weight_decay);
+    char frozen[sizeof marks->value];
+    list_frozen(model->net, frozen, sizeof frozen);
+    MARK("frozen", "%s", frozen);
     MARK("batch", "%zu", batch);
     MARK("rows", "%zu", data->rows);
     MARK("seed", "%" PRIu64, spec->seed);
@@ -42,10 +70,12 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
     return n;
 }
 
-/* A weight decay of 0 stands in no file. */
+/* A weight decay of 0, that nothing is frozen, and one rate for all parameters stand in no file. */
 static bool is_left_out(const nn_mark *mark)
 {
-    return strcmp(mark->key, "weight_decay") == 0 && strcmp(mark->value, "0") == 0;
+    return (strcmp(mark->key, "weight_decay") == 0 && strcmp(mark->value, "0") == 0) ||
+           (strcmp(mark->key, "frozen") == 0 && strcmp(mark->value, "none") == 0) ||
+           (strcmp(mark->key, "base_width") == 0 && strstr(mark->value, own_width));
 }
 
 /* The tensor of a state of parameter k; state -1: of the parameter itself. */

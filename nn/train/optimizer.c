@@ -164,6 +164,8 @@ int nn_rule_settle(nn_fit_spec *spec, ad_error *error)
         return ad_fail(error, "fit: a frozen one has no rate, not %g", spec->rate);
     if ((!spec->frozen && !(spec->rate > 0)) || !isfinite(spec->rate))
         return ad_fail(error, "fit: rate %g is not positive", spec->rate);
+    if (spec->base_width == 0)
+        spec->base_width = NN_BASE_WIDTH;
     if (fpclassify(spec->weight_decay) == FP_ZERO)
         spec->weight_decay = optimizers[spec->optimizer].decay;
     if (!(spec->weight_decay >= 0) || !isfinite(spec->weight_decay))
@@ -181,6 +183,21 @@ int nn_rule_settle(nn_fit_spec *spec, ad_error *error)
 }
 
 /* ---- a rule: an optimizer and its states, of one model ---- */
+/* The scales of an optimizer that divides by the gradient's size. */
+static int scale_by_width(nn_rule *rule, const nn_model *model, const int *outputs, ad_error *error)
+{
+    const nn_net *net = model->net;
+    double *powers = ad_alloc((size_t)net->n_params + 1, sizeof *powers, "an optimizer", error);
+    int status = powers ? nn_rate_powers(net, rule->spec.optimizer, powers, error) : -1;
+    double n = (double)model->n / (double)rule->spec.base_width;
+    entry *e = rule->entries;
+    for (int k = 0; k < net->n_params && !status; k++)
+        if (outputs[k] >= 0)
+            e++->scale = ad_node_of(net->graph, net->params[k].id)->init->rate * pow(n, powers[k]);
+    ad_free(powers);
+    return status;
+}
+
 nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *outputs, ad_error *error)
 {
     const nn_net *net = model->net;
@@ -201,6 +218,10 @@ nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *
         if (outputs[k] >= 0)
             rule->entries[rule->n_entries++] = (entry){ model->offsets[k], model->offsets[k + 1] - model->offsets[k],
                                                         nn_rate_scale(net, k, &model->sizes), outputs[k] };
+    }
+    if (nn_optimizer_adapts(spec->optimizer) && scale_by_width(rule, model, outputs, error)) {
+        nn_rule_free(rule);
+        return NULL;
     }
     return rule;
 }

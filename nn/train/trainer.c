@@ -13,8 +13,8 @@ struct nn_trainer {
     double rate;
 };
 
-/* The plan's outputs: the loss, the statistics, the gradients; gradients[k]: which of them is parameter k's, -1 none.
- * */
+/* The plan's outputs: the loss, the statistics, the gradients; gradients[k]: which of them is parameter k's, -1 none,
+ * as of one that is frozen. */
 static int list_outputs(const nn_trainer *trainer, ad_var *outputs, int *gradients)
 {
     const nn_net *net = trainer->model->net;
@@ -22,7 +22,7 @@ static int list_outputs(const nn_trainer *trainer, ad_var *outputs, int *gradien
     outputs[n++] = trainer->traced->loss;
     n += nn_norm_outputs(net, false, outputs + n);
     for (int k = 0; k < net->n_params; k++) {
-        gradients[k] = trainer->traced->gradients[k].id < 0 ? -1 : n;
+        gradients[k] = trainer->traced->gradients[k].id < 0 || !nn_learns(net, k) ? -1 : n;
         if (gradients[k] >= 0)
             outputs[n++] = trainer->traced->gradients[k];
     }

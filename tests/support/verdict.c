@@ -566,19 +566,19 @@ static void check_weighted(const solved *plain, const solved *weighted, verdict_
     }
 }
 
-/* The training kernels of even and of odd parameters make the NTK. */
-static void check_frozen(const solved *even, const solved *odd, verdict_result *r)
+/* The training kernels of even and of odd parameters make the NTK of all. */
+static void check_frozen(const solved *plain, const solved *even, const solved *odd, verdict_result *r)
 {
     double ntk[ENTRIES], sum[ENTRIES], more[ENTRIES], scale[ENTRIES];
-    if (!even->there[0][0] || !even->there[TRAINING][0] || !odd->there[TRAINING][0])
+    if (!plain->there[0][0] || !even->there[TRAINING][0] || !odd->there[TRAINING][0])
         return;
-    tp_kernel_at(&even->kernels[0][0], widths[0], ntk);
+    tp_kernel_at(&plain->kernels[0][0], widths[0], ntk);
     tp_kernel_at(&even->kernels[TRAINING][0], widths[0], sum);
     tp_kernel_at(&odd->kernels[TRAINING][0], widths[0], more);
     for (int i = 0; i < ENTRIES; i++)
         sum[i] += more[i];
-    scale_at(even, 0, 0, widths[0], scale);
-    same(ntk, sum, NULL, scale, largest_error(&even->kernels[0][0], &odd->kernels[TRAINING][0]), "NTK",
+    scale_at(plain, 0, 0, widths[0], scale);
+    same(ntk, sum, NULL, scale, largest_error(&plain->kernels[0][0], &odd->kernels[TRAINING][0]), "NTK",
          "of learning and frozen", r);
 }
 
@@ -618,7 +618,7 @@ static int check_style(uint64_t seed, language_style style, const solved *plain,
     } else if (frozen) {
         status = solve(seed, LANGUAGE_ODD, learning, x, NULL, &odd, error);
         if (!status) {
-            check_frozen(&other, &odd, r);
+            check_frozen(plain, &other, &odd, r);
             solved_free(&odd);
         }
     } else {

@@ -159,11 +159,11 @@ Test(second_opinion, names_the_entry, .timeout = 600)
     }
 }
 
-/* The training kernel leaves out what is frozen: the NTK is another kernel. */
-static ad_var frozen(nn_net *net, ad_var x)
+/* What is frozen has no part in the NTK: that of all parameters is another kernel. */
+static ad_var two_layers(nn_net *net, ad_var x)
 {
     ad_axis features = ad_shape_get(x)->axes[1], n = nn_width(net, "n");
-    ad_init init = { .axis = features, .deviation = 1, .multiplier = 1, .multiplier_power = -0.5, .rate = 0 };
+    ad_init init = { .axis = features, .deviation = 1, .multiplier = 1, .multiplier_power = -0.5, .rate = 1 };
     ad_var w = ad_param(nn_graph(net), "w", ad_shape_of(features, n), init);
     return nn_readout(net, "readout",
                       ad_relu(ad_scale_by(ad_contract(x, w, ad_shape_of(features)), 1, features, -0.5)));
@@ -174,14 +174,20 @@ Test(second_opinion, training_kernel, .timeout = 600)
     asked a = { 0 };
     tp_opinion opinion;
     ad_error error = { 0 };
-    nn_spec spec = { .features = FEATURES, .outputs = 1, .name = "frozen" };
-    cr_assert((a.net = nn_trace(frozen, &spec, &error)) != NULL, "%s", error.text);
+    nn_spec spec = { .features = FEATURES, .outputs = 1, .name = "frozen", .freeze = SETTINGS("w") };
+    cr_assert((a.net = nn_trace(two_layers, &spec, &error)) != NULL, "%s", error.text);
     cr_assert((a.program = tp_translate(a.net, &error)) != NULL, "%s", error.text);
     open_inputs(&a, FEATURES);
     int status = tp_training_kernel(a.program, a.x, ROWS, NULL, 0, NULL, &a.kernel, &error);
     cr_assert_eq(status, 0, "%s", error.text);
     status = tp_training_second_opinion(a.program, a.x, ROWS, NULL, 0, NULL, &a.kernel, plenty, &opinion, &error);
     cr_expect(status == 0 && opinion.checked, "%s%s", opinion.text, error.text);
+    cr_expect_eq(ask(&a, TP_NTK, 0, plenty, &opinion, &error), 0, "%s", error.text);
+    tp_program_free(a.program);
+    nn_net_free(a.net);
+    spec.freeze = NULL;
+    cr_assert((a.net = nn_trace(two_layers, &spec, &error)) != NULL, "%s", error.text);
+    cr_assert((a.program = tp_translate(a.net, &error)) != NULL, "%s", error.text);
     cr_expect_eq(ask(&a, TP_NTK, 0, plenty, &opinion, &error), -1, "%s", opinion.text);
     close_asked(&a);
 }

@@ -36,8 +36,9 @@ struct tp_program {
     ad_axis sample; /* batch', if coupled */
     int forward;
     ad_site *sites;
-    int n_sites;
-    int probe; /* of a program of a vector: the parameter that reads it out, which has no part in its NTK; else -1 */
+    int n_sites; /* of parameters that learn; */
+    bool frozen; /* there are others */
+    int probe;   /* of a program of a vector: the parameter that reads it out, which has no part in its NTK; else -1 */
 
     ad_arena *arena;
     int n_nodes;  /* what follows is by node, of those that there were when the program was made */

@@ -134,6 +134,17 @@ static int learn_nodes(tp_program *program, int known, int n, ad_error *error)
     return 0;
 }
 
+/* A parameter whose rate is 0 is a constant: nothing is differentiated by it. */
+static void drop_frozen(tp_program *program)
+{
+    int n = 0;
+    for (int i = 0; i < program->n_sites; i++)
+        if (fabs(ad_node_of(program->graph, program->sites[i].param.id)->init->rate) > 0)
+            program->sites[n++] = program->sites[i];
+    program->frozen = n < program->n_sites;
+    program->n_sites = n;
+}
+
 /* The backward pass, asked for the adjoints of all vectors, which name its lines. Where samples meet, its vectors have
  * two sample indices: the output's and their own. */
 static int add_backward(tp_program *program, ad_error *error)
@@ -160,6 +171,7 @@ static int add_backward(tp_program *program, ad_error *error)
     program->n_sites = ad_backward(program->output, seed, wrt, n_wrt, adjoints, &program->sites);
     if (program->n_sites < 0)
         return ad_fail(error, "%s", *ad_message(graph) ? ad_message(graph) : "out of memory for the backward pass");
+    drop_frozen(program);
 
     program->n_nodes = ad_graph_size(graph);
     program->adjoint = array(program, program->n_nodes, sizeof *program->adjoint, error);

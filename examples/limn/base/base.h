@@ -20,6 +20,10 @@ typedef struct {
     char *const *argv; /* as they were typed */
     const char *settings[MAX_SETTINGS + 1];
     int n_settings;
+    const char *freeze[MAX_SETTINGS + 1]; /* patterns, ended by NULL */
+    int n_freeze;
+    const char *abc[MAX_SETTINGS]; /* PATTERN=A,B,C */
+    int n_abc;
     const char *maps[MAX_SETTINGS + 1]; /* TORCH=LIMN, ended by NULL */
     int n_maps;
     const char *like;
@@ -63,7 +67,7 @@ typedef struct {
     double trace_seconds;
     long trace_nodes;
     long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
-    long moments, degrees, points; /* 0: not given */
+    long moments, degrees, points, base_width; /* 0: not given */
     size_t widths[MAX_WIDTHS];
     int n_widths;
     double times[MAX_TIMES]; /* ascending, INFINITY for inf */

@@ -90,6 +90,8 @@ cJSON *json_new(const options *o)
     cJSON *root = cJSON_CreateObject();
     json_put(root, "command", cJSON_CreateString(o->command));
     json_put(root, "network", cJSON_CreateString(o->network));
+    if (o->n_freeze)
+        json_put(root, "freeze", cJSON_CreateStringArray(o->freeze, o->n_freeze));
     cJSON *settings = json_put(root, "settings", cJSON_CreateObject());
     for (int k = 0; k < o->n_settings; k++) {
         snprintf(key, sizeof key, "%.*s", (int)strcspn(o->settings[k], "="), o->settings[k]);

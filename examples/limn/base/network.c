@@ -53,6 +53,7 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
                      .parametrization = o->scale,
                      .sigma_in = o->sigma_in,
                      .settings = o->settings,
+                     .freeze = o->freeze,
                      .name = o->network };
     if (input == NN_IMAGE && data->channels) {
         spec.shape[0] = data->height;

@@ -255,6 +255,18 @@ static int set(options *o, const row *r, const char *value)
         good = strchr(value, '=');
         o->maps[o->n_maps++] = value;
         break;
+    case PATTERN:
+        if (o->n_freeze == MAX_SETTINGS)
+            return option_fail("there are more than 32 patterns at", value);
+        good = *value;
+        o->freeze[o->n_freeze++] = value;
+        break;
+    case EXPONENTS:
+        if (o->n_abc == MAX_SETTINGS)
+            return option_fail("there are more than 32 exponents at", value);
+        good = strchr(value, '=');
+        o->abc[o->n_abc++] = value;
+        break;
     case EXPECTATION:
         if (o->n_psi == MAX_SETTINGS)
             return option_fail("there are more than 32 expectations at", value);

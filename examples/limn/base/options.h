@@ -17,6 +17,8 @@ typedef enum {
     SCHEDULE,
     SETTING,
     MAPPING,
+    PATTERN,
+    EXPONENTS,
     EXPECTATION,
     FLAG
 } kind;

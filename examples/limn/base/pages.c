@@ -200,7 +200,8 @@ static void put_zsh_text(const char *text)
 
 static void put_zsh_option(const row *r)
 {
-    bool many = r->kind == SETTING || r->kind == GRID || r->kind == MAPPING || r->kind == EXPECTATION;
+    bool many = r->kind == SETTING || r->kind == GRID || r->kind == MAPPING || r->kind == PATTERN ||
+                r->kind == EXPONENTS || r->kind == EXPECTATION;
     printf("            '%s%s[", many ? "*" : "", r->name);
     put_zsh_text(r->help);
     fputs("]", stdout);

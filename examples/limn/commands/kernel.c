@@ -101,10 +101,11 @@ const tool_command command_kernel = {
         "Without --out it prints the first rows and columns. --explain tells memory and time in place of computing.\n"
         "The mean over several seeds, or of samples, has standard errors: in print, beside the kernels in a .npz\n"
         "(ntk, ntk_standard_errors, ...) or .csv file, and those of seeds beside K.npy in K.standard_errors.npy.",
-    .takes = TAKE_NETWORK | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(WIDTH) | TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(SEEDS) |
-             TAKE(KERNEL) | TAKE(PARAMS) | TAKE(OF) | TAKE(BLOCK) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(LAYOUT) |
-             TAKE(OUT) | TAKE(MODE) | TAKE(PROBES) | TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) | TAKE(SAMPLES) |
-             TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) | TAKE(EXPLAIN) | TAKE(PROGRESS),
+    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(WIDTH) | TAKE(AT_WIDTH) | TAKE(SEED) |
+             TAKE(SEEDS) | TAKE(KERNEL) | TAKE(PARAMS) | TAKE(OF) | TAKE(BLOCK) | TAKE(OUTPUTS) | TAKE(WEIGHTS) |
+             TAKE(LAYOUT) | TAKE(OUT) | TAKE(MODE) | TAKE(PROBES) | TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) |
+             TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) | TAKE(EXPLAIN) |
+             TAKE(PROGRESS),
     .settle = settle_kernel,
     .run = run_kernel,
 };

@@ -436,7 +436,7 @@ const tool_command command_predict = {
               "(f - y)^2), of targets the MSE. The best one is refit on all rows, held against\n"
               "samples (one check serves a grid), and predicts. The table has each kernel at\n"
               "its best ridge, --csv and --json all of them.",
-    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(LABELS2) | TAKE(WIDTH) |
+    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(LABELS) | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(LABELS2) | TAKE(WIDTH) |
              TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
              TAKE(NOISE) | TAKE(CENTRE) | TAKE(NO_CENTRE) | TAKE(GRID) | TAKE(RIDGES) | TAKE(FOLDS) | TAKE(CHOOSE) |
              TAKE(CSV) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(MOMENTUM) | TAKE(TIMES) | TAKE(RIDGE) | TAKE(TRAIN) |

@@ -65,7 +65,7 @@ const tool_command command_program = {
     .summary = "prints the Netsor\u22a4 program and checks it",
     .manual = "The forward and backward pass in the paper's notation, each command with its line of source.\n"
               "--recursion prints the kernel's own recursion in its place.",
-    .takes = TAKE_NETWORK | TAKE(FORMAT) | TAKE(RECURSION),
+    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(FORMAT) | TAKE(RECURSION),
     .settle = NULL,
     .run = run_program,
 };

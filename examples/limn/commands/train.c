@@ -6,9 +6,9 @@
 #include <string.h>
 
 enum { WIDTH = 512, BATCH = 64, EPOCHS = 20 };
-/* Of the optimizers that adapt, by scale. */
+/* Of the optimizers that adapt, by scale, at the base width. */
 static const double adaptive_rate[] = {
-    [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 1e-3, [NN_MUP] = 0.01
+    [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 0.512, [NN_MUP] = 0.01
 };
 
 #define ADAPTIVE(NAME, word, rate, decay, adaptive, ...) adaptive,
@@ -188,7 +188,8 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
                              .callback = look_up,
                              .checkpoint = o->checkpoint,
                              .checkpoint_every = 100,
-                             .resume = o->resume };
+                             .resume = o->resume,
+                             .base_width = (size_t)o->base_width };
         nn_progress last = { 0 };
         tp_opinion opinion = { 0 };
         double accuracy = 0;
@@ -289,6 +290,9 @@ static int settle_train(options *o)
         return option_fail("--drift-share is below 1 in", o->command);
     if (o->optimizer < 0 || (o->optimizer == NN_ADAMW && fpclassify(o->weight_decay) == FP_ZERO))
         o->optimizer = NN_ADAM; /* which adamw without a decay is */
+    if (o->base_width && !adaptive[o->optimizer])
+        return option_fail("--base-width is for adam, rmsprop and adamw, not",
+                           nn_optimizer_name((nn_optimizer)o->optimizer));
     if ((int)o->type < 0)
         o->type = AD_FLOAT;
     if (!o->probes)
@@ -308,11 +312,11 @@ const tool_command command_train = {
               "with a checkpoint, a second one at once. --drift "
               "measures the NTK\n"
               "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).",
-    .takes = TAKE_NETWORK | TAKE(LABELS) | TAKE(INPUTS2) | TAKE(LABELS2) | TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) |
-             TAKE(SEEDS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) |
-             TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) | TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) |
-             TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) | TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) |
-             TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
+    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(BASE_WIDTH) | TAKE(LABELS) | TAKE(INPUTS2) | TAKE(LABELS2) |
+             TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
+             TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) | TAKE(STEPS) |
+             TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
+             TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_train,
     .run = run_train,
 };

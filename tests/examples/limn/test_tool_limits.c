@@ -187,12 +187,13 @@ Test(tool_limits, what_does_not_learn_is_not_predicted_to)
     put_array("x.npy", x[0], 4, 3);
     put_array("y.npy", reference_array(ref, "frozen_readout.labels", 4), 4, 0);
     bring("frozen_readout.c");
-    for (int rate = 0; rate < 2; rate++) {
+    static const char *const ways[] = { "--set rate=0", "--set rate=1 --freeze v", "--set rate=1" };
+    for (int way = 0; way < 3; way++) {
         char object[64];
         static const char *const times[] = { "1", "10", "100" };
-        snprintf(object, sizeof object, "train_loss_rate_%d", rate);
+        snprintf(object, sizeof object, "train_loss_rate_%d", way == 2);
         outcome r =
-            limn("predict frozen_readout.c --set rate=%d --inputs x.npy --labels y.npy --times 1,10,100 --json", rate);
+            limn("predict frozen_readout.c %s --inputs x.npy --labels y.npy --times 1,10,100 --json", ways[way]);
         cr_assert(r.status == 0, "%s", r.err);
         const char *at = r.out;
         for (int k = 0; k < 3; k++) {

@@ -1,0 +1,190 @@
+/* regime.c: limn regime: what a parametrization does as n grows. */
+#include "examples/limn/commands/commands.h"
+
+#include <fnmatch.h>
+#include <math.h>
+#include <string.h>
+
+/* "input" and so on, or the pattern of names, fits the parameter? */
+static bool fits(const char *pattern, const nn_net *net, int k)
+{
+    const ad_graph *graph = nn_graph(net);
+    const ad_node *node = ad_node_of(graph, nn_param(net, k).id);
+    int widths = 0;
+    for (int i = 0; i < node->shape.rank; i++)
+        widths += ad_axis_kind(graph, node->shape.axes[i]) == AD_WIDTH;
+    bool reads_out = widths == 1 && ad_has(&node->shape, nn_outputs(net));
+    const char *kind = widths == 2                           ? "hidden"
+                       : reads_out                           ? "readout"
+                       : widths == 1 && node->shape.rank > 1 ? "input"
+                       : widths == 1                         ? "bias"
+                                                             : "output-bias";
+    return strcmp(pattern, kind) == 0 || fnmatch(pattern, node->name, 0) == 0;
+}
+
+/* PATTERN=A,B,C: of each parameter that it fits; a "-" leaves one as the scale has it. */
+static int take_abc(const char *text, const nn_net *net, tp_abc *abc, ad_error *error)
+{
+    char pattern[128];
+    double numbers[3] = { NAN, NAN, NAN };
+    const char *at = strchr(text, '=');
+    bool met = false, good = at && (size_t)(at - text) < sizeof pattern;
+    for (int i = 0; i < 3 && good; i++) {
+        char *end = (char *)at + 2;
+        if (at[1] != '-' || (at[2] && at[2] != ','))
+            numbers[i] = ad_number(at + 1, &end);
+        good = end > at + 1 && *end == (i < 2 ? ',' : 0) && !isinf(numbers[i]);
+        at = end;
+    }
+    if (!good)
+        return ad_fail(error, "--abc %s: it is PATTERN=A,B,C, three numbers or - each", text);
+    snprintf(pattern, sizeof pattern, "%.*s", (int)(strchr(text, '=') - text), text);
+    for (int k = 0; k < nn_n_params(net); k++)
+        if (fits(pattern, net, k)) {
+            met = true;
+            abc[k].a = isnan(numbers[0]) ? abc[k].a : numbers[0];
+            abc[k].b = isnan(numbers[1]) ? abc[k].b : numbers[1];
+            abc[k].c = isnan(numbers[2]) ? abc[k].c : numbers[2];
+        }
+    return met ? 0
+               : ad_fail(error, "--abc %s fits no parameter: it is input, hidden, readout, bias, output-bias or a name",
+                         text);
+}
+
+/* The last part of a path. */
+static const char *file_of(ad_where where)
+{
+    const char *slash = where.file ? strrchr(where.file, '/') : NULL;
+    return slash ? slash + 1 : where.file ? where.file : "";
+}
+
+static const char *power_text(double p, char text[24])
+{
+    if (isnan(p))
+        snprintf(text, 24, "frozen");
+    else if (isinf(p))
+        snprintf(text, 24, p > 0 ? "n^inf" : "0");
+    else
+        snprintf(text, 24, fabs(p) > 1e-9 ? "n^%.4g" : "1", p);
+    return text;
+}
+
+static void print_regime(const options *o, const tp_regime *r)
+{
+    char a[24], b[24], c[24];
+    printf("%s, --scale %s%s, %s: %s\n\n", o->network, option_word(OPTION_SCALE, (int)o->scale),
+           o->n_abc ? " with --abc" : "", nn_optimizer_name((nn_optimizer)o->optimizer), r->verdict);
+    printf("%-8s %10s %12s %14s   learns\n", "vector", "at start", "first step", "several steps");
+    for (int v = 0; v < r->n_vectors; v++) {
+        const tp_growing *g = &r->vectors[v];
+        bool last = v + 1 == r->n_vectors;
+        printf("%-8s %10s %12s %14s   %-8s %s:%d\n", g->name, power_text(g->start, a), power_text(g->first, b),
+               power_text(g->several, c),
+               g->several > 1e-9    ? "diverges"
+               : g->several > -1e-9 ? (last ? "trains" : "features")
+               : last               ? "rests"
+                                    : "kernel",
+               file_of(g->where), g->where.line);
+    }
+    printf("\n%-24s %10s %14s   %s\n", "rate of", "has", "its change", "order one by");
+    for (int k = 0; k < r->n_params; k++) {
+        const tp_layer_rate *p = &r->params[k];
+        printf("%-24s %10s %14s   %-8s %s:%d\n", p->name, power_text(p->rate, a), power_text(p->change, b),
+               power_text(p->suggested, c), file_of(p->where), p->where.line);
+    }
+    printf("all of these rates together are %s\n", r->suggestion ? "stable" : "not stable");
+}
+
+static cJSON *power_json(double p)
+{
+    return json_number(p);
+}
+
+static int tell_json(const options *o, const tp_regime *r, ad_error *error)
+{
+    cJSON *root = json_new(o);
+    json_put(root, "optimizer", cJSON_CreateString(nn_optimizer_name((nn_optimizer)o->optimizer)));
+    json_put(root, "verdict", cJSON_CreateString(r->verdict));
+    json_put(root, "stable", cJSON_CreateBool(r->stable));
+    json_put(root, "trains", cJSON_CreateBool(r->trains));
+    json_put(root, "features", cJSON_CreateBool(r->features));
+    cJSON *vectors = json_put(root, "vectors", cJSON_CreateArray());
+    for (int v = 0; v < r->n_vectors; v++) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddItemToArray(vectors, one);
+        json_put(one, "name", cJSON_CreateString(r->vectors[v].name));
+        json_put(one, "file", cJSON_CreateString(file_of(r->vectors[v].where)));
+        json_put(one, "line", cJSON_CreateNumber(r->vectors[v].where.line));
+        json_put(one, "start", power_json(r->vectors[v].start));
+        json_put(one, "first", power_json(r->vectors[v].first));
+        json_put(one, "several", power_json(r->vectors[v].several));
+    }
+    cJSON *rates = json_put(root, "rates", cJSON_CreateArray());
+    for (int k = 0; k < r->n_params; k++) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddItemToArray(rates, one);
+        json_put(one, "parameter", cJSON_CreateString(r->params[k].name));
+        json_put(one, "rate", power_json(r->params[k].rate));
+        json_put(one, "change", power_json(r->params[k].change));
+        json_put(one, "suggested", power_json(r->params[k].suggested));
+    }
+    json_put(root, "suggested_stable", cJSON_CreateBool(r->suggestion));
+    return json_print(root, error);
+}
+
+static int tell(const options *o, nn_net *net, ad_error *error)
+{
+    tp_regime r = { 0 };
+    size_t n = (size_t)nn_n_params(net);
+    tp_abc *abc = ad_alloc(n + 1, sizeof *abc, "exponents", error);
+    tp_program *program = abc ? tp_translate(net, error) : NULL;
+    int status = program ? 0 : -1;
+    for (size_t k = 0; k < n && abc; k++)
+        abc[k] = (tp_abc){ NAN, NAN, NAN };
+    for (int i = 0; i < o->n_abc && !status; i++)
+        status = take_abc(o->abc[i], net, abc, error);
+    tp_regime_spec spec = { .optimizer = (nn_optimizer)o->optimizer, .abc = abc };
+    if (!status)
+        status = tp_regime_find(program, &spec, &r, error);
+    if (!status && o->json)
+        status = tell_json(o, &r, error);
+    else if (!status)
+        print_regime(o, &r);
+    tp_regime_free(&r);
+    tp_program_free(program);
+    ad_free(abc);
+    return status;
+}
+
+static int run_regime(const options *o, ad_error *error)
+{
+    ds_data *data = o->inputs || o->data ? data_load(o, error) : NULL;
+    bool known = data || !(o->inputs || o->data);
+    nn_net *net = known ? network_trace(o, data, error) : NULL;
+    int status = net ? tell(o, net, error) : -1;
+    nn_net_free(net);
+    ds_free(data);
+    return status;
+}
+
+static int settle_regime(options *o)
+{
+    if (o->optimizer < 0)
+        o->optimizer = NN_SGD;
+    if (o->optimizer >= NN_N_OPTIMIZERS)
+        return option_fail("regime is of steps, not of --optimizer", "flow");
+    return 0;
+}
+
+const tool_command command_regime = {
+    .name = "regime",
+    .argument = "NET",
+    .summary = "what a parametrization does as n grows: stable or not, kernel or features",
+    .manual = "From the exponents alone: the power of n of every vector's size and of its change by --optimizer (sgd), "
+              "the line that breaks a parametrization, and the powers of the rates with which each parameter's "
+              "change is of order one. --abc gives exponents of one's own: W = n^-a omega, omega of deviation n^-b, "
+              "rate n^-c, of input, hidden, readout, bias, output-bias or parameters by name.",
+    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(OPTIMIZER) | TAKE(ABC),
+    .settle = settle_regime,
+    .run = run_regime,
+};

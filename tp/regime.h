@@ -1,0 +1,70 @@
+/* regime.h: what a parametrization does as n grows, from the symbolic exponents of a traced network alone.
+ *
+ *     tp_program *program = tp_translate(net, &error);
+ *     tp_regime regime;
+ *     tp_regime_find(program, &(tp_regime_spec){ .optimizer = NN_ADAM }, &regime, &error);
+ *     puts(regime.verdict);
+ *     tp_regime_free(&regime);
+ *
+ * For every vector of the forward pass and the output: the power of n of a coordinate's size at the start, of its
+ * change after one step and after several, by the rules of Tensor Programs IV (arXiv:2011.14522) and IVb
+ * (arXiv:2308.01814): a Gaussian matrix sums incoherently, n^1/2; an update of it and the input that made it
+ * coherently, n; an average over coordinates by the law of large numbers, n, unless a symmetry of the draws shows its
+ * mean to be 0. Sums are taken to be as large as their largest term: what cancels, is bounded from above. The loss is
+ * the square loss without weight decay; inputs, targets and the number of steps do not grow.
+ *
+ * Threads: as tp.h has it; the program is only read. */
+#ifndef LIMN_TP_REGIME_H
+#define LIMN_TP_REGIME_H
+#include "tp.h"
+
+LIMN_API_BEGIN
+
+/* W = n^-a omega, omega ~ N(0, sigma^2 n^-2b), learning rate eta n^-c (THEORY section 2). NAN: as the network has
+ * it. */
+typedef struct {
+    double a, b, c;
+} tp_abc;
+
+typedef struct {
+    nn_optimizer optimizer;
+    const tp_abc *abc; /* (nn_n_params): of each parameter in place of the trace's; NULL: as traced, with the rates of
+                          nn_rate_powers */
+} tp_regime_spec;
+
+/* Powers of n; -INFINITY: it does not change at all. */
+typedef struct {
+    const char *name;      /* the vector's line in the program, "h2"; "f": the output */
+    ad_where where;        /* of that line */
+    int node;              /* of the trace; what reads it multiplies it by n^front, which counts in all that follows */
+    double front;
+    double start;          /* of a coordinate's size */
+    double first, several; /* of its change after one step, and after several */
+} tp_growing;
+
+typedef struct {
+    const char *name; /* of the parameter */
+    ad_where where;
+    double rate;      /* the power of n of its learning rate; NAN: it is frozen */
+    double change;    /* of what its first update alone changes in the vector that it makes */
+    double suggested; /* the power of the rate with which that change is of order one */
+} tp_layer_rate;
+
+typedef struct {
+    int n_vectors, n_params; /* the output is the last vector */
+    tp_growing *vectors;
+    tp_layer_rate *params;
+    bool stable;     /* nothing grows with n, at the start or while it trains */
+    bool trains;     /* the output's change is of order one */
+    bool features;   /* a hidden vector's change is of order one */
+    int breaks;      /* the first vector that grows, -1: none */
+    bool suggestion; /* with the suggested powers of all rates it is stable */
+    char verdict[600];
+    void *memory;
+} tp_regime;
+
+int tp_regime_find(const tp_program *program, const tp_regime_spec *spec, tp_regime *regime, ad_error *error);
+void tp_regime_free(tp_regime *regime);
+
+LIMN_API_END
+#endif

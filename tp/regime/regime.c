@@ -1,0 +1,325 @@
+/* regime.c: gradients and updates as powers of n, step by step, and the verdict. */
+#include "autodiff/trace/trace.h"
+#include "nn/network/network.h"
+#include "tp/regime/exponents.h"
+
+#include <math.h>
+
+enum { SEVERAL = 6 /* steps after which powers that stood still once do not move any more */ };
+static const double tiny = 1e-9;
+
+typedef struct {
+    const tp_program *program;
+    const tp_regime_spec *spec;
+    ad_arena *arena;
+    tp_exponents e;
+    int n_params;
+    double *rates;     /* by parameter: the power of its rate; NAN: frozen */
+    double *effects;   /* by parameter: of what a change of its coordinates by 1 changes in what it makes */
+    double *gradients; /* by parameter: of the gradient's coordinates at the start */
+} regime_job;
+
+static double *numbers(regime_job *j, int n, double fill)
+{
+    double *x = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *x);
+    for (int i = 0; x && i < n; i++)
+        x[i] = fill;
+    return x;
+}
+
+static const ad_init *init_of(const regime_job *j, int k)
+{
+    return ad_node_of(j->program->graph, nn_param(j->program->net, k).id)->init;
+}
+
+/* The power that a constant n^p of a parameter has, as far as its axis is a width. */
+static double power_of(const regime_job *j, const ad_init *init, double p)
+{
+    return tp_is_width(j->program->graph, init->axis) ? p : 0;
+}
+
+/* a, b and c of all parameters: in front, at the start, and their rates. */
+static int take_scales(regime_job *j, ad_error *error)
+{
+    const nn_net *net = j->program->net;
+    bool adapts = nn_optimizer_adapts(j->spec->optimizer);
+    if (nn_rate_powers(net, j->spec->optimizer, j->rates, error) || nn_rate_powers(net, NN_ADAM, j->effects, error))
+        return -1;
+    for (int k = 0; k < j->n_params; k++) {
+        const ad_init *init = init_of(j, k);
+        const tp_abc own = j->spec->abc ? j->spec->abc[k] : (tp_abc){ NAN, NAN, NAN };
+        int id = nn_param(net, k).id;
+        double b = isnan(own.b) ? 0 - power_of(j, init, init->deviation_power) : own.b;
+        j->effects[k] = 0 - j->effects[k];
+        j->e.front[id] = isnan(own.a) ? 0 : 0 - own.a - power_of(j, init, init->multiplier_power);
+        j->e.spread[id] = init->deviation > 0 ? 0 - b : -INFINITY;
+        if (fabs(init->mean) > 0)
+            j->e.spread[id] = fmax(j->e.spread[id], 0);
+        j->rates[k] = !nn_learns(net, k) ? NAN : isnan(own.c) ? j->rates[k] - (adapts ? j->e.front[id] : 0) : 0 - own.c;
+    }
+    return 0;
+}
+
+/* A coordinate of the gradient by omega, over all uses, at the start or now. The loss's own slope is the residual. */
+static double gradient_of(const regime_job *j, int k, bool now)
+{
+    const tp_program *p = j->program;
+    int id = nn_param(p->net, k).id;
+    const ad_shape *own = &ad_node_of(p->graph, id)->shape;
+    double most = -INFINITY, f = now ? tp_exponent_now(&j->e, p->output.id) : j->e.start[p->output.id];
+    for (int i = 0; i < p->n_sites; i++) {
+        const ad_site *site = &p->sites[i];
+        if (site->param.id != id)
+            continue;
+        int d = site->delta.id, y = site->y.graph ? site->y.id : -1;
+        ad_shape all = ad_node_of(p->graph, d)->shape;
+        if (y >= 0)
+            all = ad_shape_union(&all, &ad_node_of(p->graph, y)->shape);
+        ad_shape summed = ad_shape_minus(&all, own);
+        double power = now ? tp_exponent_now(&j->e, d) : j->e.start[d];
+        if (y >= 0)
+            power += now ? tp_exponent_now(&j->e, y) : j->e.start[y];
+        most = fmax(most, power + tp_count_widths(p->graph, &summed));
+    }
+    return most + fmax(f, 0) + j->e.front[id];
+}
+
+/* A step: what it adds to the changes of parameters; does any of them grow by it? */
+static bool step(const regime_job *j, bool now)
+{
+    bool grows = false, adapts = nn_optimizer_adapts(j->spec->optimizer);
+    for (int k = 0; k < j->n_params; k++) {
+        double gradient = gradient_of(j, k, now), *update = &j->e.update[nn_param(j->program->net, k).id];
+        if (isnan(j->rates[k]) || !(gradient > -INFINITY))
+            continue;
+        double moved = j->rates[k] + (adapts ? 0 : gradient);
+        grows |= moved > *update + tiny;
+        *update = fmax(*update, moved);
+    }
+    tp_exponents_change(&j->e);
+    return grows;
+}
+
+static void forget(const regime_job *j)
+{
+    for (int id = 0; id < j->program->n_nodes; id++)
+        j->e.change[id] = j->e.update[id] = -INFINITY;
+}
+
+/* first and several of all vectors that are listed; what still grows after so many steps grows without end. */
+static void train(const regime_job *j, tp_regime *r)
+{
+    bool grows = true;
+    forget(j);
+    step(j, false);
+    for (int v = 0; v < r->n_vectors; v++)
+        r->vectors[v].first = r->vectors[v].several = j->e.change[r->vectors[v].node] + r->vectors[v].front;
+    for (int t = 1; t < SEVERAL && grows; t++) {
+        grows = step(j, true);
+        for (int v = 0; v < r->n_vectors; v++) {
+            double now = j->e.change[r->vectors[v].node] + r->vectors[v].front;
+            r->vectors[v].several = t + 1 == SEVERAL && now > r->vectors[v].several + tiny ? INFINITY : now;
+        }
+    }
+}
+
+/* The power of n in front of a node that is read by a scale, or by products that took the scale's factor over, perhaps
+ * under another name of its axis. */
+static void find_fronts(const regime_job *j, double *by_node, bool *read)
+{
+    const tp_program *p = j->program;
+    for (int id = p->forward - 1; id >= 0; id--) {
+        const ad_node *node = ad_node_of(p->graph, id);
+        bool renames = node->op == AD_RELABEL || node->op == AD_TRANSPOSE, scales = node->op == AD_SCALE;
+        by_node[id] = read[id] ? 0 : by_node[id];
+        if ((scales && (node->moved || p->lives[id])) || (renames && p->lives[id])) {
+            double front = renames ? by_node[id] : tp_is_width(p->graph, node->axis) ? node->power : 0;
+            by_node[node->in[0]] = fabs(by_node[node->in[0]]) > 0 ? by_node[node->in[0]] : front;
+            read[node->in[0]] |= renames && read[id];
+        } else if (p->lives[id] && node->op != AD_CONTRACT) {
+            for (int k = 0; k < node->n_in; k++)
+                read[node->in[k]] = true;
+        }
+    }
+}
+
+static bool is_listed(const tp_program *p, const tp_line *line)
+{
+    return !line->backward && line->rule != TP_TRSP && line->rule != TP_OUTPUT && line->node < p->forward &&
+           p->widths[line->node] == 1 && p->params[line->node] < 0 && p->learns[line->node];
+}
+
+static int list_vectors(regime_job *j, tp_regime *r, ad_error *error)
+{
+    int n = 0;
+    const tp_program *p = j->program;
+    const tp_line *lines = tp_lines(p, j->arena, TP_PAPER, &n, error);
+    double *by_node = numbers(j, p->n_nodes, 0);
+    bool *read = ad_arena_alloc(j->arena, (size_t)p->n_nodes + 1, sizeof *read);
+    r->vectors = lines ? ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *r->vectors) : NULL;
+    if (!r->vectors || !by_node || !read)
+        return lines ? ad_fail(error, "regime: out of memory") : -1;
+    for (int i = 0; i < n; i++)
+        if (is_listed(p, &lines[i]))
+            r->vectors[r->n_vectors++] =
+                (tp_growing){ .name = lines[i].name, .where = lines[i].where, .node = lines[i].node };
+    r->vectors[r->n_vectors++] =
+        (tp_growing){ .name = "f", .where = ad_node_of(p->graph, p->output.id)->where, .node = p->output.id };
+    find_fronts(j, by_node, read);
+    for (int v = 0; v < r->n_vectors; v++) {
+        int id = r->vectors[v].node;
+        r->vectors[v].front = id == p->output.id ? 0 : by_node[id];
+        r->vectors[v].start = j->e.start[id] + r->vectors[v].front;
+    }
+    return 0;
+}
+
+/* ---- the verdict ---- */
+/* The first vector whose power is above 0; -1: none. */
+static int first_above(const tp_regime *r, size_t member)
+{
+    for (int v = 0; v < r->n_vectors; v++)
+        if (*(const double *)(const void *)((const char *)&r->vectors[v] + member) > tiny)
+            return v;
+    return -1;
+}
+
+static const struct {
+    size_t member;
+    const char *words;
+} stages[] = {
+    { offsetof(tp_growing, start), "is, at the start, of order" },
+    { offsetof(tp_growing, first), "changes in the first step by order" },
+    { offsetof(tp_growing, several), "changes in several steps by order" },
+};
+
+static bool judge(tp_regime *r)
+{
+    const tp_growing *f = &r->vectors[r->n_vectors - 1];
+    r->breaks = -1;
+    for (int s = 0; s < 3 && r->breaks < 0; s++)
+        r->breaks = first_above(r, stages[s].member);
+    r->stable = r->breaks < 0;
+    r->trains = f->several >= 0 - tiny;
+    r->features = false;
+    for (int v = 0; v + 1 < r->n_vectors; v++)
+        r->features |= r->vectors[v].several >= 0 - tiny;
+    return r->stable;
+}
+
+static void tell(tp_regime *r)
+{
+    const tp_growing *f = &r->vectors[r->n_vectors - 1], *most = NULL, *lost = NULL;
+    for (int v = 0; v + 1 < r->n_vectors; v++) {
+        if (!most || r->vectors[v].several > most->several)
+            most = &r->vectors[v];
+        if (!lost && r->vectors[v].start < 0 - tiny && r->vectors[v].several < 0 - tiny)
+            lost = &r->vectors[v];
+    }
+    if (!r->stable) {
+        const tp_growing *g = &r->vectors[r->breaks];
+        for (int s = 0; s < 3; s++) {
+            double power = *(const double *)(const void *)((const char *)g + stages[s].member);
+            if (power > tiny) {
+                snprintf(r->verdict, sizeof r->verdict, "not stable: %s (%s:%d) %s n^%.4g", g->name,
+                         tp_short_file(g->where.file), g->where.line, stages[s].words, power);
+                return;
+            }
+        }
+    }
+    char vanishes[160] = "";
+    if (lost)
+        snprintf(vanishes, sizeof vanishes, "; %s (%s:%d) vanishes, of order n^%.4g at the start", lost->name,
+                 tp_short_file(lost->where.file), lost->where.line, lost->start);
+    if (!r->trains)
+        snprintf(r->verdict, sizeof r->verdict, "stable, and the output does not move: its change is of order n^%.4g%s",
+                 f->several, vanishes);
+    else if (r->features)
+        snprintf(r->verdict, sizeof r->verdict, "stable, with feature learning%s", vanishes);
+    else
+        snprintf(r->verdict, sizeof r->verdict,
+                 "stable, in the kernel regime: hidden vectors change by order n^%.4g at most%s",
+                 most ? most->several : -INFINITY, vanishes);
+}
+
+static int list_params(regime_job *j, tp_regime *r)
+{
+    bool adapts = nn_optimizer_adapts(j->spec->optimizer);
+    if (!(r->params = ad_arena_alloc(j->arena, (size_t)j->n_params + 1, sizeof *r->params)))
+        return -1;
+    for (int k = 0; k < j->n_params; k++) {
+        const ad_node *node = ad_node_of(j->program->graph, nn_param(j->program->net, k).id);
+        double rest = (adapts ? 0 : j->gradients[k]) + j->e.front[nn_param(j->program->net, k).id] + j->effects[k];
+        r->params[r->n_params++] = (tp_layer_rate){ .name = node->name,
+                                                    .where = node->where,
+                                                    .rate = j->rates[k],
+                                                    .change = j->rates[k] + rest,
+                                                    .suggested = 0 - rest };
+    }
+    return 0;
+}
+
+/* Whether the suggested powers are stable together; the listed vectors are kept. */
+static int try_suggestion(regime_job *j, tp_regime *r)
+{
+    tp_regime other = *r;
+    if (!(other.vectors = ad_arena_alloc(j->arena, (size_t)r->n_vectors + 1, sizeof *other.vectors)))
+        return -1;
+    for (int v = 0; v < r->n_vectors; v++)
+        other.vectors[v] = r->vectors[v];
+    for (int k = 0; k < j->n_params; k++)
+        if (!isnan(j->rates[k]) && isfinite(r->params[k].suggested))
+            j->rates[k] = r->params[k].suggested;
+    train(j, &other);
+    r->suggestion = judge(&other);
+    return 0;
+}
+
+static int find(regime_job *j, tp_regime *r, ad_error *error)
+{
+    int n = j->program->n_nodes;
+    bool *centred = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *centred);
+    j->e = (tp_exponents){ .program = j->program, .centred = centred };
+    j->e.start = numbers(j, n, -INFINITY);
+    j->e.change = numbers(j, n, -INFINITY);
+    j->e.front = numbers(j, n, 0);
+    j->e.spread = numbers(j, n, -INFINITY);
+    j->e.update = numbers(j, n, -INFINITY);
+    j->rates = numbers(j, j->n_params, 0);
+    j->effects = numbers(j, j->n_params, 0);
+    j->gradients = numbers(j, j->n_params, -INFINITY);
+    if (!centred || !j->e.start || !j->e.change || !j->e.front || !j->e.spread || !j->e.update || !j->rates ||
+        !j->effects || !j->gradients)
+        return ad_fail(error, "regime: out of memory");
+    if (take_scales(j, error) || tp_find_centred(j->program, centred, error))
+        return -1;
+    tp_exponents_start(&j->e);
+    for (int k = 0; k < j->n_params; k++)
+        j->gradients[k] = gradient_of(j, k, false);
+    if (list_vectors(j, r, error))
+        return -1;
+    train(j, r);
+    judge(r);
+    tell(r);
+    return list_params(j, r) || try_suggestion(j, r) ? ad_fail(error, "regime: out of memory") : 0;
+}
+
+int tp_regime_find(const tp_program *program, const tp_regime_spec *spec, tp_regime *regime, ad_error *error)
+{
+    *regime = (tp_regime){ 0 };
+    if (!program)
+        return ad_fail(error, "regime: no program (NULL)");
+    regime_job j = { .program = program, .spec = spec, .n_params = nn_n_params(program->net) };
+    if (!(j.arena = regime->memory = ad_arena_new(error)))
+        return -1;
+    if (!find(&j, regime, error))
+        return 0;
+    tp_regime_free(regime);
+    return -1;
+}
+
+void tp_regime_free(tp_regime *regime)
+{
+    ad_arena_free(regime->memory);
+    *regime = (tp_regime){ 0 };
+}

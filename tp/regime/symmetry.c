@@ -1,0 +1,69 @@
+/* symmetry.c: whose mean is 0: a node that changes its sign when one parameter does whose law is symmetric. For each
+ * node two sets of parameters: those in which it is odd, and those in which it is even. */
+#include "tp/regime/exponents.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    const tp_program *program;
+    size_t words;
+    uint64_t *odd, *even; /* (nodes, words) */
+} sets;
+
+static void combine(const sets *s, const ad_node *node, int id, bool product)
+{
+    uint64_t *odd = s->odd + (size_t)id * s->words, *even = s->even + (size_t)id * s->words;
+    for (int k = 0; k < node->n_in; k++) {
+        const uint64_t *o = s->odd + (size_t)node->in[k] * s->words, *e = s->even + (size_t)node->in[k] * s->words;
+        for (size_t i = 0; i < s->words; i++) {
+            uint64_t was_odd = k ? odd[i] : 0, was_even = k ? even[i] : ~(uint64_t)0;
+            odd[i] = product ? (was_odd & e[i]) | (was_even & o[i]) : k ? was_odd & o[i] : o[i];
+            even[i] = product ? (was_even & e[i]) | (was_odd & o[i]) : k ? was_even & e[i] : e[i];
+        }
+    }
+}
+
+static void visit(const sets *s, int id)
+{
+    const ad_node *node = ad_node_of(s->program->graph, id);
+    uint64_t *odd = s->odd + (size_t)id * s->words, *even = s->even + (size_t)id * s->words;
+    const ad_op_facts *facts = ad_is_unary(node->op) ? ad_op_facts_of(node->op) : NULL;
+    if (node->n_in == 0) {
+        memset(even, 0xff, s->words * sizeof *even);
+        return;
+    }
+    combine(s, node, id, node->op == AD_MUL || node->op == AD_DIV || node->op == AD_CONTRACT);
+    bool keeps = !ad_is_unary(node->op) && node->op != AD_SOFTMAX && node->op != AD_LOGSUMEXP && node->op != AD_MAX &&
+                 node->op != AD_ARGMAX;
+    for (size_t i = 0; i < s->words && !keeps; i++) {
+        if (facts && facts->parity == AD_EVEN)
+            even[i] |= odd[i];
+        if (!facts || facts->parity != AD_ODD)
+            odd[i] = 0;
+    }
+}
+
+int tp_find_centred(const tp_program *program, bool *centred, ad_error *error)
+{
+    size_t n = (size_t)program->n_nodes, params = (size_t)nn_n_params(program->net);
+    sets s = { .program = program, .words = params / 64 + 1 };
+    s.odd = ad_alloc(n * s.words + 1, sizeof *s.odd, "a program's symmetries", error);
+    s.even = s.odd ? ad_alloc(n * s.words + 1, sizeof *s.even, "a program's symmetries", error) : NULL;
+    for (int id = 0; id < program->n_nodes && s.even; id++) {
+        if (!program->lives[id])
+            continue;
+        visit(&s, id);
+        for (size_t k = 0; k < params; k++)
+            if (nn_param(program->net, (int)k).id == id && !(fabs(ad_node_of(program->graph, id)->init->mean) > 0)) {
+                s.odd[(size_t)id * s.words + k / 64] |= (uint64_t)1 << k % 64;
+                s.even[(size_t)id * s.words + k / 64] &= ~((uint64_t)1 << k % 64);
+            }
+        for (size_t i = 0; i < s.words; i++)
+            centred[id] |= s.odd[(size_t)id * s.words + i] != 0;
+    }
+    int status = s.even ? 0 : -1;
+    ad_free(s.odd);
+    ad_free(s.even);
+    return status;
+}
