@@ -179,7 +179,7 @@ static int settle_regime(options *o)
 const tool_command command_regime = {
     .name = "regime",
     .argument = "NET",
-    .summary = "what a parametrization does as n grows: stable or not, kernel or features",
+    .summary = "what a parametrization does as n grows: stable, features",
     .manual = "From the exponents alone: the power of n of every vector's size and of its change by --optimizer (sgd), "
               "the line that breaks a parametrization, and the powers of the rates with which each parameter's "
               "change is of order one. --abc gives exponents of one's own: W = n^-a omega, omega of deviation n^-b, "
