@@ -39,8 +39,9 @@ static ad_var normal(nn_net *net, ad_var u, const char *affine)
         return z;
     const ad_shape *shape = ad_shape_get(u);
     ad_shape width = ad_shape_of(shape->axes[shape->rank - 1]);
-    ad_var gamma = ad_param(graph, nn_name(net, "%s.weight", affine), width, (ad_init){ .multiplier = 1, .mean = 1 });
-    ad_var beta = ad_param(graph, nn_name(net, "%s.bias", affine), width, (ad_init){ .multiplier = 1 });
+    ad_var gamma =
+        ad_param(graph, nn_name(net, "%s.weight", affine), width, (ad_init){ .multiplier = 1, .rate = 1, .mean = 1 });
+    ad_var beta = ad_param(graph, nn_name(net, "%s.bias", affine), width, (ad_init){ .multiplier = 1, .rate = 1 });
     return ad_add(ad_mul(z, gamma), beta);
 }
 

@@ -185,8 +185,9 @@ static ad_var rms_with_gain(nn_net *net, ad_var x)
         ad_var square = ad_mean(ad_square(x), ad_shape_of(n));
         x = ad_div(x, ad_sqrt(ad_add(square, ad_constant(x.graph, 0.1, (ad_shape){ 0 }))));
         ad_var gain = ad_param(x.graph, nn_name(net, "gain%d", layer), ad_shape_of(n),
-                               (ad_init){ .mean = 1, .deviation = 0.5, .multiplier = 1 });
-        ad_var shift = ad_param(x.graph, nn_name(net, "shift%d", layer), ad_shape_of(n), (ad_init){ .multiplier = 1 });
+                               (ad_init){ .mean = 1, .deviation = 0.5, .multiplier = 1, .rate = 1 });
+        ad_var shift =
+            ad_param(x.graph, nn_name(net, "shift%d", layer), ad_shape_of(n), (ad_init){ .multiplier = 1, .rate = 1 });
         x = ad_tanh(ad_add(x, ad_expand(shift, *ad_shape_get(x))));
         x = ad_mul(ad_expand(gain, *ad_shape_get(x)), x);
     }
@@ -389,7 +390,7 @@ static ad_var root_scores(nn_net *net, ad_var x)
 static ad_var shared_gain(nn_net *net, ad_var x)
 {
     ad_var h = ad_relu(nn_dense(net, "h", x, nn_width(net, "n")));
-    ad_var gain = ad_param(x.graph, "gain", (ad_shape){ 0 }, (ad_init){ .mean = 1, .multiplier = 1 });
+    ad_var gain = ad_param(x.graph, "gain", (ad_shape){ 0 }, (ad_init){ .mean = 1, .multiplier = 1, .rate = 1 });
     return nn_readout(net, "v", ad_mul(h, ad_expand(gain, ad_shape_of(ad_shape_get(x)->axes[0]))));
 }
 /* a readout inside the network: a random number that all coordinates share */
