@@ -4,13 +4,6 @@
 
 #include <string.h>
 
-bool ad_has_graph(ad_where where, const char *op, const ad_graph *graph)
-{
-    if (!graph)
-        ad_poison(ad_graph_traced(), where, "%s: its graph is missing (NULL)", op);
-    return graph != NULL;
-}
-
 bool ad_alive(ad_where where, const char *op, ad_var v)
 {
     if (!v.graph) {

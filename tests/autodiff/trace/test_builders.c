@@ -1,4 +1,5 @@
-/* What a builder gets is looked at: each of these is one error, at the line of the call, in the graph that is traced. */
+/* What a builder gets is looked at: each of these is one error, at the line of the call, in the graph that is
+ * traced. */
 #include "autodiff/trace/trace.h"
 
 #include <criterion/criterion.h>
