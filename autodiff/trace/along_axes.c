@@ -316,14 +316,20 @@ ad_var ad_stack_at(ad_where where, const ad_var *parts, int n, ad_axis as)
     return ad_concat_at(where, rows, n, axes, as);
 }
 
+static bool is_product(const ad_graph *graph, ad_axis a, ad_axis b, ad_axis of)
+{
+    size_t product;
+    return !__builtin_mul_overflow(ad_axis_fixed(graph, a), ad_axis_fixed(graph, b), &product) &&
+           product == ad_axis_fixed(graph, of);
+}
+
 ad_var ad_merge_at(ad_where where, ad_var x, ad_axis a, ad_axis b, ad_axis as)
 {
     if (!ad_needs_axis(where, "merge", x, a) || !ad_needs_axis(where, "merge", x, b) ||
         !ad_owns_axis(where, "merge", x.graph, as))
         return ad_poisoned(x);
     ad_graph *graph = x.graph;
-    if (ad_axis_kind(graph, a) != AD_FIXED || ad_axis_kind(graph, b) != AD_FIXED ||
-        ad_axis_fixed(graph, a) * ad_axis_fixed(graph, b) != ad_axis_fixed(graph, as))
+    if (ad_axis_kind(graph, a) != AD_FIXED || ad_axis_kind(graph, b) != AD_FIXED || !is_product(graph, a, b, as))
         return ad_poison(graph, where, "merge: fixed axes %s (%zu) and %s (%zu) do not make %s (%zu)",
                          ad_axis_name(graph, a), ad_axis_fixed(graph, a), ad_axis_name(graph, b),
                          ad_axis_fixed(graph, b), ad_axis_name(graph, as), ad_axis_fixed(graph, as));
@@ -347,8 +353,7 @@ ad_var ad_split_at(ad_where where, ad_var x, ad_axis axis, ad_axis a, ad_axis b)
         !ad_owns_axis(where, "split", x.graph, b))
         return ad_poisoned(x);
     ad_graph *graph = x.graph;
-    if (ad_axis_kind(graph, axis) != AD_FIXED ||
-        ad_axis_fixed(graph, a) * ad_axis_fixed(graph, b) != ad_axis_fixed(graph, axis))
+    if (ad_axis_kind(graph, axis) != AD_FIXED || !is_product(graph, a, b, axis))
         return ad_poison(graph, where, "split: fixed axis %s (%zu) is not %s (%zu) times %s (%zu)",
                          ad_axis_name(graph, axis), ad_axis_fixed(graph, axis), ad_axis_name(graph, a),
                          ad_axis_fixed(graph, a), ad_axis_name(graph, b), ad_axis_fixed(graph, b));

@@ -19,6 +19,8 @@ static const ad_axis_row *row_of(const ad_graph *graph, ad_axis axis)
 static ad_axis axis_row(ad_where where, ad_graph *graph, const char *name, ad_kind kind, double ratio, size_t size)
 {
     static const char *const kinds[] = { "batch", "width", "fixed" };
+    if (!ad_has_graph(where, "axis", graph))
+        return (ad_axis){ 0 };
     if (!name || !*name || strlen(name) >= sizeof graph->axes->name) {
         ad_poison(graph, where, "axis \"%s\": a name has 1 to 31 bytes", name ? name : "");
         return (ad_axis){ 0 };
@@ -74,7 +76,7 @@ ad_axis ad_fresh_at(ad_where where, ad_graph *graph, const char *stem, size_t si
 {
     char name[32];
     snprintf(name, sizeof name, "%.20s", stem ? stem : "");
-    for (int k = 2, i = 1; i < graph->n_axes; i++)
+    for (int k = 2, i = 1; graph && i < graph->n_axes; i++)
         if (strcmp(graph->axes[i].name, name) == 0) {
             snprintf(name, sizeof name, "%.20s%d", stem, k++);
             i = 0;
@@ -121,7 +123,8 @@ size_t ad_elements(const ad_graph *graph, const ad_shape *shape, const ad_sizes 
 {
     size_t count = 1;
     for (int i = 0; i < shape->rank; i++)
-        count *= ad_axis_size(graph, shape->axes[i], sizes);
+        if (__builtin_mul_overflow(count, ad_axis_size(graph, shape->axes[i], sizes), &count))
+            return SIZE_MAX; /* more than any memory has */
     return count;
 }
 

@@ -78,12 +78,19 @@ static int backward(ad_where where, ad_var y, ad_var cotangent, const ad_var *wr
                     ad_var *wrt_adjoints, ad_site **sites)
 {
     ad_graph *graph = y.graph;
-    for (int i = 0; i < n_wrt; i++)
+    for (int i = 0; i < n_wrt && wrt_adjoints; i++)
         wrt_adjoints[i] = (ad_var){ graph, -1 };
-    if (!graph || y.id < 0 || cotangent.id < 0 || ad_failed(graph))
+    if (!ad_common_graph(where, "backward", y, cotangent))
         return -1;
+    if (n_wrt < 0 || (n_wrt > 0 && (!wrt || !wrt_adjoints))) {
+        ad_poison(graph, where, "backward: its lists of %d nodes are missing (NULL)", n_wrt);
+        return -1;
+    }
+    for (int i = 0; i < n_wrt; i++)
+        if (!ad_common_graph(where, "backward", y, wrt[i]))
+            return -1;
     for (int i = 0; i < n_wrt; i++) /* its adjoint cannot be told from that of its operand's other uses */
-        if (wrt[i].id >= 0 && graph->nodes[wrt[i].id]->moved) {
+        if (graph->nodes[wrt[i].id]->moved) {
             ad_poison(graph, where,
                       "backward: the factor of the scale of %s:%d has moved into what it multiplies: take the "
                       "derivative with respect to what is scaled",
@@ -169,6 +176,10 @@ ad_var ad_gradient(ad_var param, const ad_site *sites, int n_sites, ad_shape kee
 {
     ad_graph *graph = param.graph;
     ad_var total = { graph, -1 };
+    if (!ad_alive(AD_HERE, "gradient", param))
+        return total;
+    if (n_sites > 0 && !sites)
+        return ad_poison(graph, graph->nodes[param.id]->where, "gradient: its sites are missing (NULL)");
     const ad_shape *own = ad_shape_get(param);
     ad_shape whole = ad_shape_union(&keep, own);
     for (int i = 0; i < n_sites; i++) {

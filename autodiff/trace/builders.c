@@ -7,7 +7,8 @@
 /* ---- leaves ---- */
 static ad_var named_leaf(ad_where where, ad_graph *graph, ad_node node, const char *name)
 {
-    if (!ad_has_text(where, ad_op_name(node.op), graph, "name", name) ||
+    if (!ad_has_graph(where, ad_op_name(node.op), graph) ||
+        !ad_has_text(where, ad_op_name(node.op), graph, "name", name) ||
         !ad_owns_shape(where, ad_op_name(node.op), graph, &node.shape))
         return (ad_var){ graph, -1 };
     int taken = ad_named(graph, name);
@@ -28,7 +29,9 @@ ad_var ad_input_at(ad_where where, ad_graph *graph, const char *name, ad_shape s
 
 ad_var ad_param_at(ad_where where, ad_graph *graph, const char *name, ad_shape shape, ad_init init)
 {
-    ad_init *kept = ad_arena_alloc(graph->arena, 1, sizeof *kept);
+    ad_init *kept = ad_has_graph(where, "param", graph) ? ad_arena_alloc(graph->arena, 1, sizeof *kept) : NULL;
+    if (!graph)
+        return (ad_var){ graph, -1 };
     if (!kept)
         return ad_poison(graph, where, "param: out of memory");
     *kept = init;
@@ -57,6 +60,8 @@ void ad_param_freeze(ad_var param)
 
 ad_var ad_constant_at(ad_where where, ad_graph *graph, double value, ad_shape shape)
 {
+    if (!ad_has_graph(where, "constant", graph))
+        return (ad_var){ graph, -1 };
     if (isnan(value))
         return ad_poison(graph, where, "constant: the value is not a number");
     return ad_node_make(graph, (ad_node){ .op = AD_CONSTANT, .where = where, .shape = shape, .c = value }, 0, NULL);
@@ -64,7 +69,8 @@ ad_var ad_constant_at(ad_where where, ad_graph *graph, double value, ad_shape sh
 
 ad_var ad_delta_at(ad_where where, ad_graph *graph, ad_axis a, ad_axis b)
 {
-    if (!ad_owns_axis(where, "delta", graph, a) || !ad_owns_axis(where, "delta", graph, b))
+    if (!ad_has_graph(where, "delta", graph) || !ad_owns_axis(where, "delta", graph, a) ||
+        !ad_owns_axis(where, "delta", graph, b))
         return (ad_var){ graph, -1 };
     if (graph->axes[a.id].kind != graph->axes[b.id].kind || graph->axes[a.id].size != graph->axes[b.id].size)
         return ad_poison(graph, where, "delta: axes %s and %s differ in size", ad_axis_name(graph, a),

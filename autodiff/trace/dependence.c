@@ -53,8 +53,10 @@ bool ad_coupled(ad_var y, ad_axis axis)
 ad_var ad_replace_at(ad_where where, ad_var y, const ad_var *from, const ad_var *to, int n)
 {
     ad_graph *graph = y.graph;
-    if (!graph || y.id < 0 || ad_failed(graph))
+    if (!ad_alive(where, "replace", y))
         return y;
+    if (n < 0 || (n > 0 && (!from || !to)))
+        return ad_poison(graph, where, "replace: its lists of %d nodes are missing (NULL)", n);
     int *becomes = ad_arena_alloc(graph->arena, (size_t)y.id + 1, sizeof *becomes);
     bool *reached = ad_arena_alloc(graph->arena, (size_t)y.id + 1, sizeof *reached);
     if (!becomes || !reached)
@@ -63,7 +65,9 @@ ad_var ad_replace_at(ad_where where, ad_var y, const ad_var *from, const ad_var 
         becomes[id] = id;
     for (int i = 0; i < n; i++) {
         char one[160], two[160];
-        if (from[i].id < 0 || to[i].id < 0 || !ad_shape_equal(ad_shape_get(from[i]), ad_shape_get(to[i])))
+        if (!ad_common_graph(where, "replace", y, from[i]) || !ad_common_graph(where, "replace", y, to[i]))
+            return ad_poisoned(y);
+        if (!ad_shape_equal(ad_shape_get(from[i]), ad_shape_get(to[i])))
             return ad_poison(graph, where, "replace: %s by %s",
                              from[i].id < 0 ? "?" : ad_shape_text(graph, ad_shape_get(from[i]), one, sizeof one),
                              to[i].id < 0 ? "?" : ad_shape_text(graph, ad_shape_get(to[i]), two, sizeof two));

@@ -10,7 +10,7 @@ bool ad_alive(ad_where where, const char *op, ad_var v)
         ad_poison(ad_graph_traced(), where, "%s: its argument is a variable that was never set, of no graph", op);
         return false;
     }
-    if (v.id >= v.graph->n_nodes)
+    if (v.id < 0 || v.id >= v.graph->n_nodes) /* a poisoned one has its error already */
         ad_poison(v.graph, where, "%s: its argument is number %d of a graph that has %d nodes", op, v.id,
                   (int)v.graph->n_nodes);
     return v.id >= 0 && !ad_failed(v.graph);

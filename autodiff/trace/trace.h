@@ -57,6 +57,8 @@ ad_graph *ad_graph_trace(ad_graph *graph);
 ad_graph *ad_graph_traced(void);
 
 /* ---- what builders check ---- */
+/* True for a graph; NULL is an error of the one that is traced. */
+bool ad_has_graph(ad_where where, const char *op, const ad_graph *graph);
 /* Not poisoned, and neither is its graph. What was never set, or is no variable of its graph, is an error of that
  * graph, or of the one that is traced. */
 bool ad_alive(ad_where where, const char *op, ad_var v);
