@@ -76,7 +76,7 @@ typedef struct {
     bool rate_given, epochs_given, steps_given;
     bool infinite; /* infinite: --width inf was written */
     tp_style format;
-    bool critical, json, explain, grey, transpose, recursion, no_check, progress, help, version;
+    bool critical, check, json, explain, grey, transpose, recursion, no_check, progress, help, version;
 } options;
 
 /* ---- options.c ---- */

@@ -1,5 +1,5 @@
 /* regime.c: limn regime: what a parametrization does as n grows. */
-#include "examples/limn/commands/commands.h"
+#include "examples/limn/commands/regime.h"
 
 #include <fnmatch.h>
 #include <math.h>
@@ -132,7 +132,7 @@ static int tell_json(const options *o, const tp_regime *r, ad_error *error)
     return json_print(root, error);
 }
 
-static int tell(const options *o, nn_net *net, ad_error *error)
+static int tell(const options *o, nn_net *net, const ds_data *data, ad_error *error)
 {
     tp_regime r = { 0 };
     size_t n = (size_t)nn_n_params(net);
@@ -150,6 +150,8 @@ static int tell(const options *o, nn_net *net, ad_error *error)
         status = tell_json(o, &r, error);
     else if (!status)
         print_regime(o, &r);
+    if (!status && o->check)
+        status = regime_check(o, net, data, &r, error);
     tp_regime_free(&r);
     tp_program_free(program);
     ad_free(abc);
@@ -158,10 +160,10 @@ static int tell(const options *o, nn_net *net, ad_error *error)
 
 static int run_regime(const options *o, ad_error *error)
 {
-    ds_data *data = o->inputs || o->data ? data_load(o, error) : NULL;
-    bool known = data || !(o->inputs || o->data);
+    ds_data *data = o->inputs || o->data || o->check ? data_load(o, error) : NULL;
+    bool known = data || !(o->inputs || o->data || o->check);
     nn_net *net = known ? network_trace(o, data, error) : NULL;
-    int status = net ? tell(o, net, error) : -1;
+    int status = net ? tell(o, net, data, error) : -1;
     nn_net_free(net);
     ds_free(data);
     return status;
@@ -171,6 +173,14 @@ static int settle_regime(options *o)
 {
     if (o->optimizer < 0)
         o->optimizer = NN_SGD;
+    if (!o->check && (o->n_widths || o->seeds || o->rate_given || o->steps_given || o->csv))
+        return option_fail("--widths, --seeds, --rate, --steps and --csv are of --check in", o->command);
+    if (o->check && o->n_abc)
+        return option_fail("--check trains the network as it is, without --abc, in", o->command);
+    if (o->check && o->json)
+        return option_fail("--check prints a table and --csv, no --json, in", o->command);
+    if (o->check && o->n_widths && o->n_widths < 4)
+        return option_fail("--check takes four --widths or more, not", "fewer");
     if (o->optimizer >= NN_N_OPTIMIZERS)
         return option_fail("regime is of steps, not of --optimizer", "flow");
     return 0;
@@ -179,12 +189,18 @@ static int settle_regime(options *o)
 const tool_command command_regime = {
     .name = "regime",
     .argument = "NET",
-    .summary = "what a parametrization does as n grows: stable, features",
+    .summary = "what a parametrization does as n grows: stable? features?",
     .manual = "From the exponents alone: the power of n of every vector's size and of its change by --optimizer (sgd), "
               "the line that breaks a parametrization, and the powers of the rates with which each parameter's "
               "change is of order one. --abc gives exponents of one's own: W = n^-a omega, omega of deviation n^-b, "
-              "rate n^-c, of input, hidden, readout, bias, output-bias or parameters by name.",
-    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(OPTIMIZER) | TAKE(ABC),
+              "rate n^-c, of input, hidden, readout, bias, output-bias or parameters by name.\n"
+              "--check trains by square loss on --train inputs (8) in full batches, --steps (1) at --rate (1e-4) with "
+              "--seeds (4) at --widths (64,128,256,512), and prints slopes of log "
+              "size and log change over log n with Student's 95 % intervals; disagreement by more than 0.1 beyond them "
+              "is told with the line.",
+    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(OPTIMIZER) | TAKE(ABC) | TAKE(CHECK) | TAKE(LABELS) | TAKE(SCALING) |
+             TAKE(WIDTHS) | TAKE(SEED) | TAKE(SEEDS) | TAKE(RATE) | TAKE(STEPS) | TAKE(TRAIN) | TAKE(THREADS) |
+             TAKE(CSV),
     .settle = settle_regime,
     .run = run_regime,
 };

@@ -17,7 +17,8 @@ Test(tool, help_tells_each_command_its_own_options)
         const char *command, *has, *lacks;
     } rows[] = { { "report", "--widths", "--epochs" }, { "train", "--epochs", "--at-width" },
                  { "eval", "--weights", "--rate" },    { "kernel", "--explain", "--optimizer" },
-                 { "program", "--set", "--width" },    { "limit", "--psi", "--scale" } };
+                 { "program", "--set", "--width" },    { "limit", "--psi", "--scale" },
+                 { "regime", "--abc", "--epochs" } };
     char arguments[64];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         snprintf(arguments, sizeof arguments, "%s --help", rows[i].command);
@@ -44,8 +45,8 @@ static void check_columns(const char *what, const char *text)
 
 Test(tool, help_is_80_columns_wide_and_begins_with_what_is_used_most)
 {
-    static const char *const commands[] = { "",        "report",  "train", "eval",   "kernel",
-                                            "predict", "program", "limit", "import", "export" };
+    static const char *const commands[] = { "",        "report", "train",  "eval",   "kernel", "predict",
+                                            "program", "limit",  "import", "export", "regime" };
     char arguments[64], help[60000];
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         snprintf(arguments, sizeof arguments, "help %s", commands[i]);

@@ -1,0 +1,8 @@
+/* regime.h: private: the coordinate check of limn regime. */
+#ifndef LIMN_EXAMPLES_LIMN_COMMANDS_REGIME_H
+#define LIMN_EXAMPLES_LIMN_COMMANDS_REGIME_H
+#include "examples/limn/commands/commands.h"
+
+/* Trains networks at several widths, and prints the fitted powers of n beside the derived ones. */
+int regime_check(const options *o, const nn_net *net, const ds_data *data, const tp_regime *r, ad_error *error);
+#endif
