@@ -505,11 +505,12 @@ static int view_sites(const tp_program *program, tp_kernel_kind which, const tp_
     if (!program)
         return ad_fail(error, "limit: no program (NULL)");
     *view = *program;
-    view->sites = ad_alloc((size_t)program->n_sites + 1, sizeof *view->sites, "a kernel's sites", error);
+    int n = program->n_sites + (which == TP_NNGP ? program->n_readouts : 0);
+    view->sites = ad_alloc((size_t)n + 1, sizeof *view->sites, "a kernel's sites", error);
     if (!view->sites)
         return -1;
-    view->n_sites = 0;
-    for (int k = 0; k < program->n_sites; k++) {
+    view->n_sites = view->n_readouts = 0;
+    for (int k = 0; k < n; k++) {
         if (training && check_rate(&program->sites[k], program->graph, error))
             return -1;
         if (which == TP_NNGP || site_counts(program, spec, &program->sites[k]))

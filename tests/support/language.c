@@ -7,8 +7,9 @@
 
 enum { MOST = 48, WIDTHS = 3, POSITIONS = 3, HALVES = LANGUAGE_FEATURES / POSITIONS, LAYERS = 6 };
 
-const char *const language_style_names[] = { "plain",    "swapped",   "distributed", "in steps",    "composed",
-                                             "n^p n^-p", "from ones", "weighted",    "even params", "odd params" };
+const char *const language_style_names[] = { "plain",       "swapped",    "distributed", "in steps",
+                                             "composed",    "n^p n^-p",   "from ones",   "weighted",
+                                             "even params", "odd params", "all params" };
 
 static char story[4000];
 
@@ -218,7 +219,7 @@ static void push(maker *m, ad_var x, int width)
 /* Does the style say by their number which parameters learn? Then each must have one. */
 static bool by_number(const maker *m)
 {
-    return m->style == LANGUAGE_EVEN || m->style == LANGUAGE_ODD;
+    return m->style == LANGUAGE_EVEN || m->style == LANGUAGE_ODD || m->style == LANGUAGE_ALL;
 }
 
 static double rate_of(maker *m)
@@ -228,7 +229,7 @@ static double rate_of(maker *m)
     if (frozen)
         tell(" frozen");
     if (by_number(m))
-        return (number % 2 == 0) == (m->style == LANGUAGE_EVEN);
+        return m->style == LANGUAGE_ALL || (number % 2 == 0) == (m->style == LANGUAGE_EVEN);
     return !frozen;
 }
 

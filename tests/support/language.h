@@ -16,6 +16,7 @@ typedef enum {
     LANGUAGE_WEIGHTED,    /* each output is 0.6 of the first and -1.3 of the second */
     LANGUAGE_EVEN,        /* parameters of even number alone learn */
     LANGUAGE_ODD,         /* parameters of odd number alone learn */
+    LANGUAGE_ALL,         /* every parameter learns */
     LANGUAGE_STYLES
 } language_style;
 extern const char *const language_style_names[LANGUAGE_STYLES];

@@ -567,18 +567,18 @@ static void check_weighted(const solved *plain, const solved *weighted, verdict_
 }
 
 /* The training kernels of even and of odd parameters make the NTK of all. */
-static void check_frozen(const solved *plain, const solved *even, const solved *odd, verdict_result *r)
+static void check_frozen(const solved *all, const solved *even, const solved *odd, verdict_result *r)
 {
     double ntk[ENTRIES], sum[ENTRIES], more[ENTRIES], scale[ENTRIES];
-    if (!plain->there[0][0] || !even->there[TRAINING][0] || !odd->there[TRAINING][0])
+    if (!all->there[0][0] || !even->there[TRAINING][0] || !odd->there[TRAINING][0])
         return;
-    tp_kernel_at(&plain->kernels[0][0], widths[0], ntk);
+    tp_kernel_at(&all->kernels[0][0], widths[0], ntk);
     tp_kernel_at(&even->kernels[TRAINING][0], widths[0], sum);
     tp_kernel_at(&odd->kernels[TRAINING][0], widths[0], more);
     for (int i = 0; i < ENTRIES; i++)
         sum[i] += more[i];
-    scale_at(plain, 0, 0, widths[0], scale);
-    same(ntk, sum, NULL, scale, largest_error(&plain->kernels[0][0], &odd->kernels[TRAINING][0]), "NTK",
+    scale_at(all, 0, 0, widths[0], scale);
+    same(ntk, sum, NULL, scale, largest_error(&all->kernels[0][0], &odd->kernels[TRAINING][0]), "NTK",
          "of learning and frozen", r);
 }
 
@@ -606,7 +606,7 @@ static int check_style(uint64_t seed, language_style style, const solved *plain,
                        ad_error *error)
 {
     static const extent learning[KERNELS] = { FIRST, NOT, FIRST };
-    solved other, odd;
+    solved other, odd = { 0 }, learns;
     bool frozen = style == LANGUAGE_EVEN, scale = nn_spec_of(plain->net)->parametrization == NN_NTK;
     if ((style == LANGUAGE_WEIGHTED && plain->outputs < 2) || (frozen && !scale))
         return 0;
@@ -617,10 +617,11 @@ static int check_style(uint64_t seed, language_style style, const solved *plain,
         check_weighted(plain, &other, r);
     } else if (frozen) {
         status = solve(seed, LANGUAGE_ODD, learning, x, NULL, &odd, error);
-        if (!status) {
-            check_frozen(plain, &other, &odd, r);
-            solved_free(&odd);
+        if (!status && !(status = solve(seed, LANGUAGE_ALL, first_ntk, x, NULL, &learns, error))) {
+            check_frozen(&learns, &other, &odd, r);
+            solved_free(&learns);
         }
+        solved_free(&odd);
     } else {
         compare_solved(plain, &other, NULL, 0, language_style_names[style], r);
     }

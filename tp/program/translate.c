@@ -134,15 +134,26 @@ static int learn_nodes(tp_program *program, int known, int n, ad_error *error)
     return 0;
 }
 
-/* A parameter whose rate is 0 is a constant: nothing is differentiated by it. */
-static void drop_frozen(tp_program *program)
+/* A parameter whose rate is 0 is a constant: nothing is differentiated by it. Sites of frozen readouts come last. */
+static int drop_frozen(tp_program *program, ad_error *error)
 {
-    int n = 0;
-    for (int i = 0; i < program->n_sites; i++)
-        if (fabs(ad_node_of(program->graph, program->sites[i].param.id)->init->rate) > 0)
-            program->sites[n++] = program->sites[i];
-    program->frozen = n < program->n_sites;
-    program->n_sites = n;
+    int n = 0, count = program->n_sites;
+    ad_axis outputs = nn_outputs(program->net);
+    ad_site *kept = array(program, count, sizeof *kept, error);
+    for (int pass = 0; pass < 2 && kept; pass++) {
+        for (int i = 0; i < count; i++) {
+            const ad_node *param = ad_node_of(program->graph, program->sites[i].param.id);
+            bool learns = fabs(param->init->rate) > 0;
+            if (pass == 0 ? learns : !learns && ad_has(&param->shape, outputs))
+                kept[n++] = program->sites[i];
+            program->frozen |= !learns;
+        }
+        if (pass == 0)
+            program->n_sites = n;
+    }
+    program->n_readouts = n - program->n_sites;
+    program->sites = kept;
+    return kept ? 0 : -1;
 }
 
 /* The backward pass, asked for the adjoints of all vectors, which name its lines. Where samples meet, its vectors have
@@ -171,7 +182,8 @@ static int add_backward(tp_program *program, ad_error *error)
     program->n_sites = ad_backward(program->output, seed, wrt, n_wrt, adjoints, &program->sites);
     if (program->n_sites < 0)
         return ad_fail(error, "%s", *ad_message(graph) ? ad_message(graph) : "out of memory for the backward pass");
-    drop_frozen(program);
+    if (drop_frozen(program, error))
+        return -1;
 
     program->n_nodes = ad_graph_size(graph);
     program->adjoint = array(program, program->n_nodes, sizeof *program->adjoint, error);
@@ -181,7 +193,7 @@ static int add_backward(tp_program *program, ad_error *error)
         program->adjoint[id] = -1;
     for (int i = 0; i < n_wrt; i++)
         program->adjoint[wrt[i].id] = adjoints[i].id;
-    for (int i = 0; i < program->n_sites; i++) {
+    for (int i = 0; i < program->n_sites + program->n_readouts; i++) {
         program->lives[program->sites[i].delta.id] = true;
         if (program->sites[i].y.graph)
             program->lives[program->sites[i].y.id] = true;
@@ -271,6 +283,7 @@ int tp_view_of(const tp_program *program, const ad_var *vectors, int n, tp_progr
     view->sites = array(view, n, sizeof *view->sites, error);
     view->adjoint = array(view, view->n_nodes, sizeof *view->adjoint, error);
     view->n_sites = n;
+    view->n_readouts = 0;
     int status = view->sites && view->adjoint && !learn_nodes(view, 0, view->n_nodes, error) ? 0 : -1;
     for (int id = 0; id < view->n_nodes && !status; id++)
         view->adjoint[id] = -1;
