@@ -97,6 +97,6 @@ void tp_find_meetings(tp_sampler *s)
         else if (program->lives[id])
             join_inputs(s, id);
     }
-    for (int i = 0; i < program->n_sites; i++)
-        join_site(s, &program->sites[i]);
+    for (int i = 0; i < program->n_all_sites; i++) /* so that parts of a kernel are of the same samples */
+        join_site(s, &program->all_sites[i]);
 }

@@ -36,10 +36,12 @@ struct tp_program {
     ad_axis sample; /* batch', if coupled */
     int forward;
     ad_site *sites;
-    int n_sites;    /* of parameters that learn; */
-    int n_readouts; /* and after these, of frozen readouts, which an NNGP kernel has a part of */
-    bool frozen;    /* a parameter does not learn */
-    int probe;   /* of a program of a vector: the parameter that reads it out, which has no part in its NTK; else -1 */
+    int n_sites;              /* of parameters that learn; */
+    int n_readouts;           /* and after these, of frozen readouts, which an NNGP kernel has a part of */
+    bool frozen;              /* a parameter does not learn */
+    const ad_site *all_sites; /* also those that a view of the program leaves out */
+    int n_all_sites;
+    int probe; /* of a program of a vector: the parameter that reads it out, which has no part in its NTK; else -1 */
 
     ad_arena *arena;
     int n_nodes;  /* what follows is by node, of those that there were when the program was made */

@@ -153,6 +153,8 @@ static int drop_frozen(tp_program *program, ad_error *error)
     }
     program->n_readouts = n - program->n_sites;
     program->sites = kept;
+    program->all_sites = kept;
+    program->n_all_sites = n;
     return kept ? 0 : -1;
 }
 
@@ -282,8 +284,9 @@ int tp_view_of(const tp_program *program, const ad_var *vectors, int n, tp_progr
     view->forward = view->n_nodes = ad_graph_size(program->graph);
     view->sites = array(view, n, sizeof *view->sites, error);
     view->adjoint = array(view, view->n_nodes, sizeof *view->adjoint, error);
-    view->n_sites = n;
+    view->n_sites = view->n_all_sites = n;
     view->n_readouts = 0;
+    view->all_sites = view->sites;
     int status = view->sites && view->adjoint && !learn_nodes(view, 0, view->n_nodes, error) ? 0 : -1;
     for (int id = 0; id < view->n_nodes && !status; id++)
         view->adjoint[id] = -1;
