@@ -16,7 +16,8 @@
 
 #include <string.h>
 
-enum { MOST_NESTED = 4000 }; /* of nodes that wait for each other */
+enum { MOST_NESTED = 4000 };           /* of nodes that wait for each other */
+static const double most_scale = 1e60; /* beyond, what is no 0 might become one: the recursion looks for that */
 
 static int no_room(const tp_field_plan *p)
 {
@@ -101,6 +102,8 @@ static int add_to(tp_field_plan *p, int *sum, int of, double c, double power, co
     const int32_t *to = see_through(p, &from, map);
     if (!to)
         return no_room(p);
+    if (fabs(c * from.c) > most_scale || fabs(c * from.c) < 1 / most_scale)
+        return TP_NO_RULE_HERE;
     tp_field_part part = { from.array, c * from.c, { map->n, map->fan, to } };
     if (*sum == TP_NO_FIELD && map->fan == 1) {
         if ((*sum = new_field(p, from.array, map->n, c * from.c, power + from.power)) >= 0)
@@ -393,7 +396,7 @@ static int data_field(tp_field_plan *p, int a, int b, const ad_shape *along, con
     }
     int array = new_array(p, pairs->n);
     tp_field_step step = {
-        .kind = TP_DATA, .out = array, .c = 1, .map = { pairs->n, entries, to }, .x = numbers[0], .y = numbers[1]
+        .kind = TP_DATA, .out = array, .map = { pairs->n, entries, to }, .x = numbers[0], .y = numbers[1]
     };
     return array < 0 || add_step(p, &step) ? TP_NO_ROOM : new_field(p, array, pairs->n, 1, 0);
 }

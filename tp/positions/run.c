@@ -22,6 +22,7 @@ typedef struct {
     bool same;
     series *series;
     int n_series, series_capacity;
+    bool extreme; /* a number comes near the ends of a double's range */
     ad_error *error;
 } run;
 
@@ -405,19 +406,28 @@ static int run_steps(const worker *w)
 }
 
 /* ---- data ---- */
+/* Is it no 0, and so small or large that what is made of it may leave the range of a double? */
+static bool is_extreme(double x)
+{
+    return !(fabs(x) <= 1e200) || (fabs(x) > 0 && fabs(x) < 1e-200);
+}
+
 /* (rows, points) of a node's values, or of the inputs, as (points, padded rows). */
-static int turn_data(const run *r, tp_field_data *d, int set, const double *values)
+static int turn_data(run *r, tp_field_data *d, int set, const double *values)
 {
     size_t rows = r->rows[set];
     if (!(d->values[set] = ad_alloc(d->points * r->padded[set], sizeof(double), "the limit's inputs", r->error)))
         return -1;
     for (size_t i = 0; i < rows; i++)
-        for (size_t k = 0; k < d->points; k++)
-            d->values[set][k * r->padded[set] + i] = values[i * d->points + k];
+        for (size_t k = 0; k < d->points; k++) {
+            double value = values[i * d->points + k];
+            d->values[set][k * r->padded[set] + i] = value;
+            r->extreme |= is_extreme(value * value) || (fabs(value) > 0 && !(value * value > 0));
+        }
     return 0;
 }
 
-static int load_data(const run *r, int set)
+static int load_data(run *r, int set)
 {
     tp_field_plan *owner = r->single;
     ad_var input = nn_input(owner->program->net);
@@ -451,7 +461,7 @@ static bool data_lies_well(const tp_field_plan *owner, int node)
 }
 
 /* ---- single samples ---- */
-static void keep_variances(const worker *w, const tp_field_variance *v)
+static void keep_variances(const worker *w, const tp_field_variance *v, bool *extreme)
 {
     const tp_field *f = &w->plan->fields[v->field];
     const double *values = values_of(w, f->array);
@@ -459,6 +469,7 @@ static void keep_variances(const worker *w, const tp_field_variance *v)
     for (size_t i = 0; i < v->points * TP_LANES; i++) {
         size_t at = i / TP_LANES * padded + w->column + i % TP_LANES;
         v->values[w->set][at] = f->c * values[i];
+        *extreme |= is_extreme(v->values[w->set][at]);
         v->inverse[w->set][at] = inverse_root(v->values[w->set][at]);
         v->root[w->set][at] = sqrt(v->values[w->set][at]);
     }
@@ -486,7 +497,7 @@ static int run_single(run *r, tp_field_seen *seen)
         for (w.set = set, w.column = 0; w.column < r->rows[set] && !status; w.column += TP_LANES) {
             status = run_steps(&w);
             for (int k = 0; k < p->n_variances && !status; k++)
-                keep_variances(&w, &p->variances[k]);
+                keep_variances(&w, &p->variances[k], &r->extreme);
         }
     }
     if (!status)
@@ -554,13 +565,13 @@ static int run_pairs(const run *r, int out, double c, const tp_limit_spec *spec,
 {
     tp_field_plan *p = r->plan;
     size_t *sizes, total, done = 0;
-    int n_slots, failed = 0;
+    int n_slots, failed = 0, odd = 0;
     if (!(total = place_arrays(p, out, &sizes, &n_slots)))
         return -1;
     size_t across = r->padded[1] / TP_LANES, all = r->rows[0] * across;
     double *values = kernel->terms[0].values;
     int threads = ad_threads(spec->threads, r->error);
-#pragma omp parallel num_threads(threads) reduction(| : failed)
+#pragma omp parallel num_threads(threads) reduction(| : failed, odd)
     {
         ad_error error = { 0 };
         worker w;
@@ -578,6 +589,7 @@ static int run_pairs(const run *r, int out, double c, const tp_limit_spec *spec,
                 if (column >= r->rows[1] || (r->same && column < w.row))
                     continue;
                 double value = c * values_of(&w, out)[t];
+                odd |= !isfinite(value);
                 values[w.row * r->rows[1] + column] = value;
                 if (r->same)
                     values[column * r->rows[1] + w.row] = value;
@@ -596,7 +608,7 @@ static int run_pairs(const run *r, int out, double c, const tp_limit_spec *spec,
         }
         worker_end(&w);
     }
-    return failed ? -1 : 0;
+    return failed ? -1 : odd;
 }
 
 /* ---- all of it ---- */
@@ -618,8 +630,12 @@ static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kern
     if (r->same)
         for (int k = 0; k < single->n_data; k++)
             single->data[k].values[1] = single->data[k].values[0];
+    if (r->extreme)
+        return 1;
     if (run_single(r, seen + p->n_steps))
         return -1;
+    if (r->extreme)
+        return 1;
     for (int k = 0; k < single->n_variances && r->same; k++) {
         single->variances[k].values[1] = single->variances[k].values[0];
         single->variances[k].inverse[1] = single->variances[k].inverse[0];

@@ -257,6 +257,26 @@ Test(positions, other_programs_are_handed_back)
     free(x);
 }
 
+/* Numbers near the ends of a double's range: 0 and infinity would be printed of what is neither. */
+Test(positions, extreme_inputs_are_handed_back)
+{
+    static const double scales[] = { 1e160, 1e-110, 1e-160 };
+    for (size_t k = 0; k < sizeof scales / sizeof *scales; k++) {
+        nn_net *net;
+        tp_program *program = translate(0, NN_SIGMA_INIT, &net);
+        double *x = make_inputs(ROWS, 7);
+        ad_error error = { 0 };
+        tp_kernel kernel;
+        for (size_t i = 0; i < ROWS * FEATURES; i++)
+            x[i] *= scales[k];
+        cr_expect_eq(tp_limit_positions(program, TP_NTK, x, ROWS, NULL, 0, &(tp_limit_spec){ 0 }, &kernel, &error), 1);
+        cr_expect_eq(kernel.n_terms, 0);
+        tp_program_free(program);
+        nn_net_free(net);
+        free(x);
+    }
+}
+
 Test(positions, memory_that_runs_out)
 {
     nn_net *net;
