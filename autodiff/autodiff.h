@@ -110,6 +110,7 @@ typedef struct {
     double mean;                         /* initial mean */
     bool orthogonal; /* of two axes: orthogonal up to a factor, Haar's law, with entries of this deviation in the mean
                         square; where the axes differ in size, the shorter side's vectors are orthogonal */
+    bool rate_own;   /* rate_power is meant for every optimizer, those that divide by the gradient's size, too */
 } ad_init;
 ad_var ad_param_at(ad_where, ad_graph *, const char *name, ad_shape, ad_init);
 ad_var ad_constant_at(ad_where, ad_graph *, double value, ad_shape);

@@ -47,6 +47,13 @@ typedef struct {
     const char *const *settings; /* "key=value", ended by NULL; may be NULL */
     const char *name;            /* of the network, for messages; may be NULL */
     const char *const *freeze;   /* as by nn_freeze, ended by NULL; may be NULL */
+    /* Exponents of one's own in place of the parametrization's, "PATTERN=A,B,C", ended by NULL; may be NULL: W = n^-a
+     * omega, omega of deviation sigma n^-b, rate n^-c, for n the fan-in, or the fan-out where the fan-in is fixed; each
+     * a number, or - to leave it. PATTERN is input, hidden, readout, bias, output-bias, gain (gamma and beta, c alone),
+     * or a layer's parameter by name or pattern ("dense1.*"); a later one counts. A c holds for every optimizer, with
+     * NN_BASE_WIDTH's convention for those that divide by the gradient's size. Parameters that a network makes by
+     * ad_param itself keep what it gave them. */
+    const char *const *abc;
 } nn_spec;
 
 nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error);
@@ -348,6 +355,7 @@ typedef struct {
     const char *const *settings; /* all, defaults included, as "key=value"; ended by NULL */
     size_t sample[4];            /* the sizes of a sample's axes, as in nn_spec.shape; all 0: not said */
     ad_type type;                /* AD_DOUBLE if a tensor is F64 */
+    const char *abc;             /* exponents of one's own, as nn_spec.abc's with semicolons between; NULL: none */
 } nn_weights_info;
 nn_weights_info *nn_weights_info_read(const char *path, ad_error *error);
 void nn_weights_info_free(nn_weights_info *info);

@@ -131,8 +131,10 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     int maximum = spec->tolerance > 0 && minimum < MAX_RUNS ? MAX_RUNS : minimum;
     if (samples < 16)
         return ad_fail(error, "%zu samples are too few", samples);
-    if (nn_spec_of(program->net)->parametrization == NN_STANDARD)
-        return ad_fail(error, "in the standard scale several powers of n are summed, which samples cannot tell apart: "
+    const nn_spec *traced = nn_spec_of(program->net);
+    if (traced->parametrization == NN_STANDARD || traced->abc[0])
+        return ad_fail(error, "in the standard scale and with exponents of one's own several powers of n are summed, "
+                              "which samples cannot tell apart: "
                               "--scale ntk, or --engine exact");
     double *one = ad_alloc(count, sizeof *one, "a limit kernel", error);
     *kernel = (tp_kernel){ .rows = rows, .rows2 = columns };

@@ -61,9 +61,12 @@ static int run(int argc, char **argv)
         ad_start_again(argv, (int)o.threads);
     if (!wrong)
         status = paths_check(&o, &error);
+    if (!wrong && !status)
+        status = scale_file_read(&o, &error);
     if (!wrong && !status && !(status = weights_recall(&o, &error)))
         status = command->run(&o, &error);
     weights_forget(&o);
+    scale_file_forget(&o);
     if (status) {
         ad_fail(&error,
                 "%s %s: no part of it said why it failed; most likely memory ran out: try fewer inputs or a "

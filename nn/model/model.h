@@ -73,7 +73,7 @@ double nn_multiplier(const nn_net *net, int k, const ad_sizes *sizes);
 int nn_trace_mark(const nn_net *net, uint64_t *mark, ad_error *error);
 
 /* weights_info.c: what a file says of the model's network, beside format, network and width. */
-enum { NN_MAX_PAIRS = 8 };
+enum { NN_MAX_PAIRS = 9 };
 nn_pair *nn_weights_pairs(const nn_model *model, ad_arena *arena, size_t *n, ad_error *error);
 bool nn_weights_of_limn(const nn_tensors *file); /* its matrices are (in, out) */
 /* Refuses the weights of another network. Where they are of another scale, fills in the factors of omega by parameter,

@@ -67,6 +67,8 @@ nn_pair *nn_weights_pairs(const nn_model *model, ad_arena *arena, size_t *n, ad_
         say(&l, "limn", LIMN_VERSION);
         say(&l, "layout", layout_of_limn);
         say(&l, "scale", scales[net->spec.parametrization]);
+        if (net->exponents_text)
+            say(&l, "abc", net->exponents_text);
         say(&l, "sigma_in", sigmas[net->spec.sigma_in]);
         say(&l, "sample", sample_text(net, arena));
         say(&l, "trace", ad_arena_text(arena, "%016" PRIx64, mark));
@@ -116,7 +118,9 @@ static int fill_info(info *i, const nn_tensors *file, ad_error *error)
     while (nn_tensors_pair(file, "setting.", n).key)
         n++;
     const char **settings = ad_arena_alloc(i->arena, n + 1, sizeof *settings);
-    bool whole = settings && (!name || (i->public.network = ad_arena_text(i->arena, "%s", name)));
+    const char *abc = nn_tensors_metadata(file, "abc");
+    bool whole = settings && (!name || (i->public.network = ad_arena_text(i->arena, "%s", name))) &&
+                 (!abc || (i->public.abc = ad_arena_text(i->arena, "%s", abc)));
     for (size_t k = 0; k < n && whole; k++) {
         nn_pair pair = nn_tensors_pair(file, "setting.", k);
         whole = (settings[k] = ad_arena_text(i->arena, "%s=%s", pair.key + offset, pair.value));
@@ -217,22 +221,31 @@ static int find_factors(const char *path, const nn_tensors *file, const nn_model
     return failed;
 }
 
-/* "ntk", or "ntk with sigma in the multiplier". */
-static const char *scale_text(int scale, int sigma, char *text, size_t size)
+/* "ntk", or "ntk with sigma in the multiplier", "ntk with exponents hidden=0,0.5,0". */
+static const char *scale_text(int scale, int sigma, const char *abc, char *text, size_t size)
 {
-    snprintf(text, size, "%s%s", scales[scale], sigma == NN_SIGMA_MULTIPLIER ? " with sigma in the multiplier" : "");
+    snprintf(text, size, "%s%s%s%.60s", scales[scale],
+             sigma == NN_SIGMA_MULTIPLIER ? " with sigma in the multiplier" : "", abc ? " with exponents " : "",
+             abc ? abc : "");
     return text;
+}
+
+/* Both NULL, or equal. */
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 int nn_weights_check(const char *path, const nn_tensors *file, const nn_model *model, double *factors, ad_error *error)
 {
     const nn_net *net = model->net;
-    char one[64], two[64], text[20];
+    char one[160], two[160], text[20];
     uint64_t mark;
     int scale = find_word(scales, nn_tensors_metadata(file, "scale"));
     int sigma = find_word(sigmas, nn_tensors_metadata(file, "sigma_in"));
     const char *version = nn_tensors_metadata(file, "limn"), *trace = nn_tensors_metadata(file, "trace");
     const char *sample = nn_tensors_metadata(file, "sample"), *name = nn_tensors_metadata(file, "network");
+    const char *abc = nn_tensors_metadata(file, "abc");
     if (scale < 0 || sigma < 0)
         return 0; /* it says nothing */
     ad_arena *arena = ad_arena_new(error);
@@ -245,7 +258,10 @@ int nn_weights_check(const char *path, const nn_tensors *file, const nn_model *m
         return ad_fail(error, "%s: out of memory", path);
     snprintf(text, sizeof text, "%016" PRIx64, mark);
     bool same = comparable && strcmp(trace, text) == 0;
-    bool other_scale = scale != (int)net->spec.parametrization || sigma != (int)net->spec.sigma_in;
+    bool other_scale = scale != (int)net->spec.parametrization || sigma != (int)net->spec.sigma_in ||
+                       !same_text(abc, net->exponents_text);
+    scale_text(scale, sigma, abc, one, sizeof one);
+    scale_text((int)net->spec.parametrization, (int)net->spec.sigma_in, net->exponents_text, two, sizeof two);
     if (!same && name && strcmp(last_part(name), last_part(nn_title(net))) != 0)
         return ad_fail(error, "%s: its weights are of the network %.80s, not of %.80s", path, name, nn_title(net));
     if (check_settings(path, file, net, error) != 0)
@@ -254,16 +270,13 @@ int nn_weights_check(const char *path, const nn_tensors *file, const nn_model *m
         return ad_fail(error,
                        "%s: its weights are of the scale %s, the network's is %s, and they cannot be shown to "
                        "convert exactly: give the file's",
-                       path, scale_text(scale, sigma, one, sizeof one),
-                       scale_text((int)net->spec.parametrization, (int)net->spec.sigma_in, two, sizeof two));
+                       path, one, two);
     if (comparable && !same)
         return ad_fail(error,
                        "%s: %.80s does not compute what it computed when these weights were written: take it as "
                        "it was (or write them by limn export there, and read them by limn import here)",
                        path, nn_title(net));
     if (other_scale && !factors)
-        return ad_fail(error, "%s: cannot resume: it is of the scale %s, the network's is %s", path,
-                       scale_text(scale, sigma, one, sizeof one),
-                       scale_text((int)net->spec.parametrization, (int)net->spec.sigma_in, two, sizeof two));
+        return ad_fail(error, "%s: cannot resume: it is of the scale %s, the network's is %s", path, one, two);
     return other_scale ? find_factors(path, file, model, factors, error) : 0;
 }

@@ -169,10 +169,11 @@ static nn_weight filter(ad_where where, nn_net *net, const char *name, ad_shape 
     size_t offsets = 1;
     for (int i = 0; i < over.rank; i++)
         offsets *= ad_axis_fixed(net->graph, over.axes[i]);
-    ad_init init = nn_filter_init(net, in, out, offsets, sigma);
+    name = nn_name(net, "%s.weight", name);
+    ad_init init = nn_filter_init(net, name, in, out, offsets, sigma);
     ad_shape_push(&over, in);
     ad_shape_push(&over, in.id == out.id ? ad_prime(in) : out);
-    return (nn_weight){ .omega = ad_param_at(where, net->graph, nn_name(net, "%s.weight", name), over, init),
+    return (nn_weight){ .omega = ad_param_at(where, net->graph, name, over, init),
                         .c = init.multiplier,
                         .power = init.multiplier_power,
                         .fan_in = init.axis };

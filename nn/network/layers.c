@@ -29,7 +29,7 @@ static nn_weight make_weight(ad_where where, nn_net *net, const char *name, ad_a
         ad_poison(net->graph, where, "orthogonal %s: it is between two widths", name);
         return (nn_weight){ .omega = { net->graph, -1 } };
     }
-    ad_init init = nn_weight_init(net, in, out, sigma);
+    ad_init init = nn_weight_init(net, name, in, out, sigma);
     init.orthogonal = orthogonal;
     return make(where, net, name, ad_shape_of(in, second), init);
 }
@@ -48,7 +48,7 @@ nn_weight nn_bias_at(ad_where where, nn_net *net, const char *name, ad_axis out,
 {
     if (!ad_has_text(where, "bias", net->graph, "name", name) || !ad_owns_axis(where, name, net->graph, out))
         return (nn_weight){ .omega = { net->graph, -1 } };
-    return make(where, net, name, ad_shape_of(out), nn_bias_init(net, out, sigma));
+    return make(where, net, name, ad_shape_of(out), nn_bias_init(net, name, out, sigma));
 }
 
 ad_var nn_apply_at(ad_where where, nn_weight w, ad_var x)
@@ -110,8 +110,8 @@ ad_var nn_embedding_at(ad_where where, nn_net *net, const char *name, ad_var x, 
     if (entries == 0)
         return ad_poison(net->graph, where, "embedding %s: its table has no entries", name);
     ad_axis entry = ad_fixed_at(where, net->graph, nn_name(net, "%s.entry", name), entries);
-    nn_weight table =
-        make(where, net, nn_name(net, "%s.weight", name), ad_shape_of(entry, out), nn_bias_init(net, out, sigma));
+    const char *weight = nn_name(net, "%s.weight", name);
+    nn_weight table = make(where, net, weight, ad_shape_of(entry, out), nn_table_init(net, weight, out, sigma));
     return ad_scale_at(where, ad_gather_at(where, table.omega, x, entry), table.c, table.fan_in, table.power);
 }
 

@@ -27,6 +27,17 @@ typedef struct nn_frozen {
     const char *pattern;
 } nn_frozen;
 
+/* What exponents of one's own may be given of. */
+typedef enum { NN_INPUT_WEIGHT, NN_HIDDEN_WEIGHT, NN_READOUT_WEIGHT, NN_BIAS, NN_OUTPUT_BIAS, NN_GAIN } nn_kind;
+
+/* Exponents of one's own; NAN: as the parametrization has it. */
+typedef struct nn_exponents {
+    struct nn_exponents *next;
+    const char *pattern;
+    double a, b, c;
+    bool met; /* it fits a parameter */
+} nn_exponents;
+
 /* A batch normalisation: the mean and the variance of the batch, and the inputs that replace them in evaluation. */
 typedef struct nn_norm {
     struct nn_norm *next;
@@ -58,7 +69,9 @@ struct nn_net {
     int n_params, n_statistics;
     nn_norm *norms;
     nn_frozen *frozen;
-    nn_variant variants[2]; /* in training; in evaluation, the same without batch normalisation */
+    nn_exponents *exponents;
+    const char *exponents_text; /* as they were given, with semicolons; NULL: none */
+    nn_variant variants[2];     /* in training; in evaluation, the same without batch normalisation */
     /* Traced when first asked for. The graph only grows, so that the network itself stays what it was. */
     nn_traced_loss losses[2];
     pthread_mutex_t lock; /* of the graph's growth, the arena and what is kept when first asked for */
@@ -86,18 +99,25 @@ void nn_setting_fail(nn_net *net, const char *key, const char *wanted);
 bool nn_setting_is(nn_net *net, const char *key, const char *preset, const char *other);
 void nn_settings_check_read(nn_net *net); /* one that nothing read is refused, with the list of those that were */
 
-/* parametrization.c: what stands in front of omega, how it starts and learns. */
-ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma);
+/* parametrization.c: what stands in front of omega, how it starts and learns, of the parameter of this name. */
+ad_init nn_weight_init(nn_net *net, const char *name, ad_axis in, ad_axis out, double sigma);
 /* Of a weight that has (in, out) for each of so many offsets of a filter, or positions: they are counted in its
  * fan-in. */
-ad_init nn_filter_init(const nn_net *net, ad_axis in, ad_axis out, size_t offsets, double sigma);
-ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma);
+ad_init nn_filter_init(nn_net *net, const char *name, ad_axis in, ad_axis out, size_t offsets, double sigma);
+ad_init nn_bias_init(nn_net *net, const char *name, ad_axis out, double sigma);
+ad_init nn_table_init(nn_net *net, const char *name, ad_axis out, double sigma); /* of rows that are picked */
+ad_init nn_gain_init(nn_net *net, const char *name, ad_axis axis, double start); /* gamma and beta */
 /* Is parameter k's rate other than 0? If not, it is a constant of training and of all derivatives by parameters. */
 bool nn_learns(const nn_net *net, int k);
 /* rate_powers.c */
 bool nn_optimizer_adapts(nn_optimizer which); /* its steps divide by the size of the gradients */
 /* Parameter k's learning-rate scale c n^p at these sizes, of gradient descent. */
 double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes);
+
+/* exponents.c: "PATTERN=A,B,C"; what they make of a parameter's init; one that fits none is refused. */
+void nn_exponents_give(nn_net *net, const char *text);
+ad_init nn_exponents_apply(nn_net *net, nn_kind kind, const char *name, ad_axis out, ad_init init);
+void nn_exponents_check_met(nn_net *net);
 
 /* freeze.c: gives the rate 0 to all parameters that were asked for. */
 void nn_freeze_params(nn_net *net);

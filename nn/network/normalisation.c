@@ -13,28 +13,15 @@
 
 static const double usual_epsilon = 1e-5, usual_momentum = 0.1;
 
-/* gamma and beta multiply and add as they are, in every parametrization: gamma must start at 1. Where a bias has a
- * multiplier, their rate is that of gradient descent on it. */
-static ad_init affine_init(const nn_net *net, ad_axis axis, double start)
-{
-    ad_init init = nn_bias_init(net, axis, 1);
-    return (ad_init){ .axis = init.axis,
-                      .multiplier = 1,
-                      .rate = init.rate,
-                      .mean = start,
-                      .rate_power = init.rate_power + 2 * init.multiplier_power };
-}
-
 static ad_var affine(ad_where where, nn_net *net, const char *name, ad_var z)
 {
     const ad_shape *shape = ad_shape_get(z);
     ad_axis last = shape->axes[shape->rank - 1];
     if (ad_axis_kind(net->graph, last) == AD_BATCH)
         return ad_poison(net->graph, where, "%s: gamma and beta are over the last axis, which is the batch", name);
-    ad_var gamma =
-        ad_param_at(where, net->graph, nn_name(net, "%s.weight", name), ad_shape_of(last), affine_init(net, last, 1));
-    ad_var beta =
-        ad_param_at(where, net->graph, nn_name(net, "%s.bias", name), ad_shape_of(last), affine_init(net, last, 0));
+    const char *names[] = { nn_name(net, "%s.weight", name), nn_name(net, "%s.bias", name) };
+    ad_var gamma = ad_param_at(where, net->graph, names[0], ad_shape_of(last), nn_gain_init(net, names[0], last, 1));
+    ad_var beta = ad_param_at(where, net->graph, names[1], ad_shape_of(last), nn_gain_init(net, names[1], last, 0));
     return ad_binary_at(where, AD_ADD, ad_binary_at(where, AD_MUL, z, gamma), beta);
 }
 

@@ -43,7 +43,7 @@ static ad_init make(const nn_net *net, ad_axis axis, powers p, double rate_power
     };
 }
 
-ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
+static ad_init scaled_weight(const nn_net *net, ad_axis in, ad_axis out, double sigma)
 {
     nn_parametrization scale = net->spec.parametrization;
     double rate = 0 - table[scale].c;
@@ -59,9 +59,15 @@ ad_init nn_weight_init(const nn_net *net, ad_axis in, ad_axis out, double sigma)
     return init;
 }
 
-ad_init nn_filter_init(const nn_net *net, ad_axis in, ad_axis out, size_t offsets, double sigma)
+ad_init nn_weight_init(nn_net *net, const char *name, ad_axis in, ad_axis out, double sigma)
 {
-    ad_init init = nn_weight_init(net, in, out, sigma);
+    nn_kind kind = !is_width(net, in) ? NN_INPUT_WEIGHT : is_width(net, out) ? NN_HIDDEN_WEIGHT : NN_READOUT_WEIGHT;
+    return nn_exponents_apply(net, kind, name, out, scaled_weight(net, in, out, sigma));
+}
+
+ad_init nn_filter_init(nn_net *net, const char *name, ad_axis in, ad_axis out, size_t offsets, double sigma)
+{
+    ad_init init = nn_weight_init(net, name, in, out, sigma);
     powers p = table[net->spec.parametrization].features;
     double count = (double)offsets;
     if (is_width(net, in)) { /* powers of the fan-in, which is so many times the width */
@@ -73,11 +79,35 @@ ad_init nn_filter_init(const nn_net *net, ad_axis in, ad_axis out, size_t offset
     return init;
 }
 
-ad_init nn_bias_init(const nn_net *net, ad_axis out, double sigma)
+static ad_init scaled_bias(const nn_net *net, ad_axis out, double sigma)
 {
     if (!is_width(net, out)) /* the outputs' own bias is of order one in every scale, and so is its rate */
         return make(net, (ad_axis){ 0 }, (powers){ 0, 0 }, 0, sigma);
     return make(net, out, table[net->spec.parametrization].bias, 0 - table[net->spec.parametrization].c, sigma);
+}
+
+ad_init nn_bias_init(nn_net *net, const char *name, ad_axis out, double sigma)
+{
+    nn_kind kind = is_width(net, out) ? NN_BIAS : NN_OUTPUT_BIAS;
+    return nn_exponents_apply(net, kind, name, out, scaled_bias(net, out, sigma));
+}
+
+ad_init nn_table_init(nn_net *net, const char *name, ad_axis out, double sigma)
+{
+    return nn_exponents_apply(net, NN_INPUT_WEIGHT, name, out, scaled_bias(net, out, sigma));
+}
+
+/* gamma and beta multiply and add as they are, in every parametrization: gamma must start at 1. Where a bias has a
+ * multiplier, their rate is that of gradient descent on it. */
+ad_init nn_gain_init(nn_net *net, const char *name, ad_axis axis, double start)
+{
+    ad_init init = scaled_bias(net, axis, 1);
+    return nn_exponents_apply(net, NN_GAIN, name, axis,
+                              (ad_init){ .axis = init.axis,
+                                         .multiplier = 1,
+                                         .rate = init.rate,
+                                         .mean = start,
+                                         .rate_power = init.rate_power + 2 * init.multiplier_power });
 }
 
 bool nn_learns(const nn_net *net, int k)

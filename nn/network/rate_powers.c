@@ -150,7 +150,8 @@ int nn_rate_powers(const nn_net *net, nn_optimizer optimizer, double *powers, ad
         mark_lives(net, lives);
     for (int k = 0; k < net->n_params && w.scales; k++) {
         double change = change_of(&w, k);
-        powers[k] = isfinite(change) ? 0 - change : 0;
+        if (!ad_node_of(net->graph, net->params[k].id)->init->rate_own)
+            powers[k] = isfinite(change) ? 0 - change : 0;
     }
     int status = w.scales ? 0 : -1;
     ad_free(lives);

@@ -85,25 +85,35 @@ static void make_variants(nn_net *net)
         net->variants[v].mixes = ad_coupled(net->variants[v].output, net->batch);
 }
 
+/* A list of texts that NULL ends, on the net's arena; NULL is an empty one. NULL without memory. */
+static const char *const *copy_list(nn_net *net, const char *const *from)
+{
+    int count = 0;
+    while (from && from[count])
+        count++;
+    const char **to = ad_arena_alloc(net->arena, (size_t)count + 1, sizeof *to);
+    for (int i = 0; i < count && to; i++)
+        if (!(to[i] = ad_arena_text(net->arena, "%s", from[i])))
+            return NULL;
+    return to;
+}
+
 static int keep_spec(nn_net *net, const nn_spec *spec)
 {
     net->spec = *spec;
     net->spec.settings = NULL;
     net->spec.freeze = NULL;
-    int count = 0;
-    while (spec->settings && spec->settings[count])
-        count++;
-    const char **settings = ad_arena_alloc(net->arena, (size_t)count + 1, sizeof *settings);
-    if (!settings || (spec->name && !(net->spec.name = ad_arena_text(net->arena, "%s", spec->name))))
+    net->spec.settings = copy_list(net, spec->settings);
+    net->spec.abc = copy_list(net, spec->abc);
+    if (!net->spec.settings || !net->spec.abc ||
+        (spec->name && !(net->spec.name = ad_arena_text(net->arena, "%s", spec->name))))
         return ad_fail(&net->error, "network: out of memory");
-    for (int i = 0; i < count; i++) {
-        if (!(settings[i] = ad_arena_text(net->arena, "%s", spec->settings[i])))
-            return ad_fail(&net->error, "network: out of memory");
-        nn_setting_give(net, spec->settings[i]);
-    }
-    net->spec.settings = settings;
+    for (int i = 0; net->spec.settings[i]; i++)
+        nn_setting_give(net, net->spec.settings[i]);
     for (int i = 0; spec->freeze && spec->freeze[i]; i++)
         nn_freeze_at((ad_where){ 0 }, net, spec->freeze[i]);
+    for (int i = 0; net->spec.abc[i]; i++)
+        nn_exponents_give(net, net->spec.abc[i]);
     return 0;
 }
 
@@ -134,6 +144,7 @@ nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
         ad_fail(&net->error, "%s", ad_message(net->graph));
     if (!net->error.text[0])
         nn_settings_check_read(net);
+    nn_exponents_check_met(net);
     if (!net->error.text[0])
         check_output(net);
     if (!net->error.text[0]) {

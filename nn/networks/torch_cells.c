@@ -49,7 +49,7 @@ nn_weight nn_torch_weight(nn_net *net, const char *name, int n_parts, int part, 
         return nn_make_weight(net, name, in, out, sigma);
     /* two parts of n are one input of 2n, which is the fan-in of both */
     ad_axis both = nn_width_ratio(net, "both directions", 2), second = in.id == out.id ? ad_prime(in) : out;
-    ad_init init = nn_weight_init(net, both, out, sigma);
+    ad_init init = nn_weight_init(net, name, both, out, sigma);
     return (nn_weight){ .omega = ad_param(net->graph, name, ad_shape_of(in, second), init),
                         .c = init.multiplier,
                         .power = init.multiplier_power,

@@ -53,6 +53,10 @@ typedef struct {
     size_t shape[2];
 } network;
 
+/* How much wider than `widths`, and how much larger targets are. */
+static size_t wider = 1;
+static double farther = 1;
+
 static double x[ROWS * 3 * FEATURES], y[ROWS];
 
 /* Targets are so large that the residuals are hardly random at the first steps. */
@@ -82,7 +86,10 @@ static nn_net *trace(const network *w, nn_parametrization scale)
 /* The root mean square of a node's values and of their change, over seeds. */
 static void measure(const nn_net *net, size_t n, const tp_regime *r, const nn_fit_spec *spec, double (*size)[2])
 {
-    uint64_t seeds = n < 256 ? 1024 / n : 4;
+    uint64_t seeds = wider > 1 ? 4096 / n : n < 256 ? 1024 / n : 4;
+    double targets[ROWS];
+    for (int i = 0; i < ROWS; i++)
+        targets[i] = y[i] * farther;
     double *h[2] = { malloc(ROWS * n * sizeof **h), malloc(ROWS * n * sizeof **h) };
     for (int v = 0; v < r->n_vectors; v++)
         size[v][0] = size[v][1] = 0;
@@ -90,7 +97,7 @@ static void measure(const nn_net *net, size_t n, const tp_regime *r, const nn_fi
         ad_error error = { 0 };
         nn_model *model = nn_model_new(net, n, seed, AD_DOUBLE, 1, &error);
         nn_model *start = nn_model_new(net, n, seed, AD_DOUBLE, 1, &error);
-        cr_assert(model && start && nn_fit(model, &(nn_data){ x, y, ROWS, 0 }, spec, NULL, &error) == 0, "%s",
+        cr_assert(model && start && nn_fit(model, &(nn_data){ x, targets, ROWS, 0 }, spec, NULL, &error) == 0, "%s",
                   error.text);
         for (int v = 0; v < r->n_vectors; v++) {
             ad_var node = { nn_graph(net), r->vectors[v].node };
@@ -135,10 +142,13 @@ static void compare(const network *w, nn_parametrization scale, nn_optimizer opt
     cr_assert(r.n_vectors <= MOST);
     for (int several = 0; several <= r.stable; several++) {
         double sizes[WIDTHS][MOST][2], values[2][WIDTHS];
-        nn_fit_spec spec = { .loss = NN_SQUARE, .optimizer = optimizer, .rate = rate, .steps = several ? 4 : 1 };
+        nn_fit_spec spec = { .loss = NN_SQUARE,
+                             .optimizer = optimizer,
+                             .rate = optimizer == NN_ADAM ? rate : rate / farther,
+                             .steps = several ? 4 : 1 };
         bool grows = false;
         for (int k = 0; k < WIDTHS; k++)
-            measure(net, widths[k], &r, &spec, sizes[k]);
+            measure(net, widths[k] * wider, &r, &spec, sizes[k]);
         for (int v = 0; v < r.n_vectors; v++) {
             const tp_growing *g = &r.vectors[v];
             for (int k = 0; k < WIDTHS; k++)
@@ -162,7 +172,8 @@ static void compare(const network *w, nn_parametrization scale, nn_optimizer opt
     nn_net_free(net);
 }
 
-static const char *const two_layers[] = { "depth=2", "phi=tanh", NULL }, *const recurrent[] = { "phi=tanh", NULL };
+static const char *const two_layers[] = { "depth=2", "phi=tanh", NULL }, *const recurrent[] = { "phi=tanh", NULL },
+                         *const gated[] = { "cell=gru", "sigma_u=3", "sigma_w=3", NULL };
 static const nn_optimizer optimizers[] = { NN_SGD, NN_MOMENTUM, NN_ADAM };
 static const double rates[] = { 1e-5, 1e-5, 1e-4 };
 
@@ -183,6 +194,19 @@ Test(regime, of_a_recurrent_network)
     compare_all(&(network){ "rnn", nn_builtin("rnn"), recurrent, { 3, FEATURES } });
 }
 
+/* What the reset gate changes is small: it leads at large widths only, and its gradients at targets as large as these
+ * are above Adam's epsilon. */
+Test(regime, of_a_gated_recurrent_network)
+{
+    wider = 2;
+    farther = 1000;
+    const network gru = { "gru", nn_builtin("rnn"), gated, { 2, FEATURES } };
+    for (int scale = 0; scale < NN_N_PARAMETRIZATIONS; scale++)
+        for (int k = 0; k < 3; k++)
+            if (optimizers[k] != NN_MOMENTUM || scale == NN_MUP)
+                compare(&gru, (nn_parametrization)scale, optimizers[k], rates[k]);
+}
+
 Test(regime, of_a_residual_network_with_layernorm)
 {
     compare_all(&(network){ "residual", residual, NULL, { 0 } });
@@ -200,6 +224,57 @@ Test(regime, of_exponents_of_ones_own)
         for (int k = 0; k < 3; k++)
             compare(&(network){ s ? "second" : "first", by_hand, NULL, { 0 } }, NN_NTK, optimizers[k], rates[k]);
     }
+}
+
+/* mu-P by the exponents of its kinds of parameters is mu-P, bit by bit; c left to the optimizer, under Adam as well. */
+Test(regime, exponents_by_kind_are_a_parametrization)
+{
+    static const char *const abc[] = { "input=-0.5,0.5,-", "bias=-0.5,0.5,-",   "hidden=0,0.5,-",
+                                       "dense3.weight=0,0.5,-",  "readout=0.5,0.5,-", NULL };
+    static const char *const settings[] = { "depth=3", "sigma_b=0.3", "sigma_w=1", NULL };
+    for (int k = 0; k < 3; k++) {
+        double outputs[2][ROWS];
+        for (int own_scale = 0; own_scale < 2; own_scale++) {
+            ad_error error = { 0 };
+            nn_spec spec = { .features = FEATURES,
+                             .parametrization = own_scale ? NN_NTK : NN_MUP,
+                             .settings = settings,
+                             .abc = own_scale ? abc : NULL };
+            nn_fit_spec fit = { .optimizer = optimizers[k], .rate = 1e-2, .steps = 5 };
+            nn_net *net = nn_trace(nn_builtin("mlp"), &spec, &error);
+            nn_model *model = net ? nn_model_new(net, 96, 4, AD_DOUBLE, 1, &error) : NULL;
+            cr_assert(model && nn_fit(model, &(nn_data){ x, y, ROWS, 0 }, &fit, NULL, &error) == 0 &&
+                          nn_forward(model, x, ROWS, outputs[own_scale], &error) == 0,
+                      "%s", error.text);
+            nn_model_free(model);
+            nn_net_free(net);
+        }
+        for (int i = 0; i < ROWS; i++)
+            cr_expect_float_eq(outputs[0][i], outputs[1][i], 1e-12 * fabs(outputs[0][i]), "%d: %.17g, %.17g", k,
+                               outputs[0][i], outputs[1][i]);
+    }
+}
+
+static void expect_refused(const char *abc, const char *says)
+{
+    ad_error error = { 0 };
+    const char *const list[] = { abc, NULL };
+    nn_net *net = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = FEATURES, .abc = list }, &error);
+    cr_expect(!net && strstr(error.text, says), "%s: %s", abc, error.text);
+    nn_net_free(net);
+}
+
+Test(regime, exponents_that_mean_nothing_are_refused)
+{
+    expect_refused("hidden=0.5,0", "PATTERN=A,B,C");
+    expect_refused("hidden=0.5,0,0,0", "PATTERN=A,B,C");
+    expect_refused("hidden=0.5,0,nan", "PATTERN=A,B,C");
+    expect_refused("hidden=inf,0,0", "PATTERN=A,B,C");
+    expect_refused("hidden=0.5 ,0,0", "PATTERN=A,B,C");
+    expect_refused("=0,0,0", "PATTERN=A,B,C");
+    expect_refused("hiden=0,0,0", "did you mean hidden?");
+    expect_refused("gain=0,0,0", "fit no parameter: they are");
+    expect_refused("readot.weight=0,0,0", "fit no parameter");
 }
 
 /* ---- verdicts ---- */

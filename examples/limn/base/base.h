@@ -22,8 +22,11 @@ typedef struct {
     int n_settings;
     const char *freeze[MAX_SETTINGS + 1]; /* patterns, ended by NULL */
     int n_freeze;
-    const char *abc[MAX_SETTINGS]; /* PATTERN=A,B,C */
+    const char *abc[MAX_SETTINGS + 1]; /* PATTERN=A,B,C, ended by NULL: those of scale_file first */
     int n_abc;
+    const char *scale_file;  /* NULL: --scale is a word */
+    char *own[MAX_SETTINGS]; /* what was read from there */
+    int n_own;
     const char *maps[MAX_SETTINGS + 1]; /* TORCH=LIMN, ended by NULL */
     int n_maps;
     const char *like;
@@ -108,7 +111,7 @@ _Static_assert(OPTIONS <= 8 * sizeof(option_set), "a command's options are the b
 #define TAKE(ID) ((option_set)1 << OPTION_##ID)
 #define TAKE_ALWAYS (TAKE(INPUTS) | TAKE(JSON) | TAKE(HELP) | TAKE(VERSION))
 #define TAKE_NETWORK                                                                                                   \
-    (TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(TRANSPOSE) |             \
+    (TAKE(SET) | TAKE(SCALE) | TAKE(ABC) | TAKE(SIGMA_IN) | TAKE(DATA) | TAKE(RESIZE) | TAKE(GREY) | TAKE(TRANSPOSE) | \
      TAKE(LABEL_COLUMN) | TAKE(TEST_FRACTION) | TAKE(SPLIT_SEED) | TAKE(TRACE_SECONDS) | TAKE(TRACE_NODES) |           \
      TAKE_ALWAYS)
 
@@ -160,6 +163,11 @@ nn_model *network_model(const options *o, const nn_net *net, size_t width, uint6
 
 /* ---- guard.c ---- */
 void guard_over(void); /* the process ends by itself, and not by the code of a network's C file */
+
+/* ---- scale_file.c ---- */
+/* Reads the file of --scale FILE into abc; scale_file_forget frees what it points to. */
+int scale_file_read(options *o, ad_error *error);
+void scale_file_forget(options *o);
 
 /* ---- weights.c ---- */
 /* Scale, sigma-in and settings of the file of --weights or --resume, where the command line has none, told in one line.

@@ -98,6 +98,8 @@ cJSON *json_new(const options *o)
         json_put(settings, key, cJSON_CreateString(strchr(o->settings[k], '=') + 1));
     }
     json_put(root, "scale", cJSON_CreateString(option_word(OPTION_SCALE, (int)o->scale)));
+    if (o->n_abc)
+        json_put(root, "abc", cJSON_CreateStringArray(o->abc, o->n_abc));
     json_put(root, "sigma_in", cJSON_CreateString(option_word(OPTION_SIGMA_IN, (int)o->sigma_in)));
     if (weights_converted(o)) {
         json_put(root, "weights_scale", cJSON_CreateString(option_word(OPTION_SCALE, (int)o->info->parametrization)));

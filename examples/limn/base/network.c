@@ -54,6 +54,7 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
                      .sigma_in = o->sigma_in,
                      .settings = o->settings,
                      .freeze = o->freeze,
+                     .abc = o->abc,
                      .name = o->network };
     if (input == NN_IMAGE && data->channels) {
         spec.shape[0] = data->height;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int option_fail(const char *what, const char *value)
 {
@@ -85,13 +86,18 @@ static bool set_choice(options *o, const row *r, const char *value)
     int k = 0;
     while (k < WORDS && r->words[k] && strcmp(r->words[k], value) != 0)
         k++;
-    if (k == WORDS || !r->words[k])
+    bool own = r == &rows[OPTION_SCALE] && (k == WORDS || !r->words[k]) && access(value, R_OK) == 0;
+    if (own)
+        k = NN_NTK;
+    else if (k == WORDS || !r->words[k])
         return false;
     *(int *)(void *)((char *)o + r->at) = k;
     o->loss_given |= r == &rows[OPTION_LOSS];
     o->scaling_given |= r == &rows[OPTION_SCALING];
     o->type_given |= r == &rows[OPTION_DTYPE];
     o->scale_given |= r == &rows[OPTION_SCALE];
+    if (r == &rows[OPTION_SCALE])
+        o->scale_file = own ? value : NULL;
     o->sigma_in_given |= r == &rows[OPTION_SIGMA_IN];
     return true;
 }

@@ -34,6 +34,21 @@ static int take_settings(options *o, const char *path, ad_error *error)
     return 0;
 }
 
+/* The exponents of the file, with semicolons between. */
+static int take_exponents(options *o, const char *path, ad_error *error)
+{
+    for (const char *at = o->info->abc; at && *at;) {
+        size_t length = strcspn(at, ";");
+        char *text = o->n_own < MAX_SETTINGS ? ad_alloc(length + 1, 1, "exponents", error) : NULL;
+        if (!text)
+            return ad_fail(error, "%s: it has more than %d exponents", path, MAX_SETTINGS);
+        memcpy(text, at, length);
+        o->abc[o->n_abc++] = o->own[o->n_own++] = text;
+        at += length + (at[length] == ';');
+    }
+    return 0;
+}
+
 static void tell(const options *o, const char *path, int n_given)
 {
     if (o->json || (o->scale_given && o->sigma_in_given && n_given == o->n_settings))
@@ -41,6 +56,8 @@ static void tell(const options *o, const char *path, int n_given)
     printf("%s: taken from it:", path);
     if (!o->scale_given)
         printf(" --scale %s", option_word(OPTION_SCALE, (int)o->scale));
+    for (int k = 0; !o->scale_given && k < o->n_own; k++)
+        printf(" --abc %s", o->own[k]);
     if (!o->sigma_in_given)
         printf(" --sigma-in %s", option_word(OPTION_SIGMA_IN, (int)o->sigma_in));
     for (int k = n_given; k < o->n_settings; k++)
@@ -65,6 +82,8 @@ int weights_recall(options *o, ad_error *error)
         return 0;
     if (!o->scale_given)
         o->scale = o->info->parametrization;
+    if (!o->scale_given && !o->n_abc && take_exponents(o, path, error) != 0)
+        return -1;
     if (!o->sigma_in_given)
         o->sigma_in = o->info->sigma_in;
     /* of another network, they would only hide that it is another */
@@ -78,7 +97,7 @@ int weights_recall(options *o, ad_error *error)
 bool weights_converted(const options *o)
 {
     return o->info && o->info->tells_scale &&
-           (o->info->parametrization != o->scale || o->info->sigma_in != o->sigma_in);
+           (o->info->parametrization != o->scale || o->info->sigma_in != o->sigma_in || (!o->info->abc != !o->n_abc));
 }
 
 void weights_forget(options *o)

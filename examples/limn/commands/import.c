@@ -19,6 +19,7 @@ static int trace_both(job *j, const options *o, size_t *width, ad_error *error)
         return -1;
     spec.parametrization = o->scale;
     spec.sigma_in = o->sigma_in;
+    spec.abc = o->abc;
     return (j->nets[1] = nn_trace(function, &spec, error)) ? 0 : -1;
 }
 

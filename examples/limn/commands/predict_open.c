@@ -88,6 +88,24 @@ static int open_targets(prediction *p, ad_error *error)
 }
 
 /* ---- the network ---- */
+/* Exponents of one's own may make features move, too. */
+static int check_regime(const prediction *p, ad_error *error)
+{
+    tp_regime r;
+    if (!p->o->n_abc)
+        return 0;
+    if (tp_regime_find(p->program, &(tp_regime_spec){ .optimizer = NN_SGD }, &r, error))
+        return -1;
+    bool lazy = r.stable && !r.features;
+    int status = lazy ? 0
+                      : ad_fail(error,
+                                "no constant kernel rules the limit with these exponents (%.200s): a network of "
+                                "--width N has one of its own",
+                                r.verdict);
+    tp_regime_free(&r);
+    return status;
+}
+
 int predict_open_limit(prediction *p, ad_error *error)
 {
     const options *o = p->o;
@@ -109,7 +127,7 @@ int predict_open_limit(prediction *p, ad_error *error)
     if (!(p->program = tp_translate(p->net, error)))
         return -1;
     p->full = p->full || !outputs_share_a_kernel(p->program, true);
-    return 0;
+    return check_regime(p, error);
 }
 
 /* ---- outputs at the start ---- */

@@ -1,55 +1,8 @@
 /* regime.c: limn regime: what a parametrization does as n grows. */
 #include "examples/limn/commands/regime.h"
 
-#include <fnmatch.h>
 #include <math.h>
 #include <string.h>
-
-/* "input" and so on, or the pattern of names, fits the parameter? */
-static bool fits(const char *pattern, const nn_net *net, int k)
-{
-    const ad_graph *graph = nn_graph(net);
-    const ad_node *node = ad_node_of(graph, nn_param(net, k).id);
-    int widths = 0;
-    for (int i = 0; i < node->shape.rank; i++)
-        widths += ad_axis_kind(graph, node->shape.axes[i]) == AD_WIDTH;
-    bool reads_out = widths == 1 && ad_has(&node->shape, nn_outputs(net));
-    const char *kind = widths == 2                           ? "hidden"
-                       : reads_out                           ? "readout"
-                       : widths == 1 && node->shape.rank > 1 ? "input"
-                       : widths == 1                         ? "bias"
-                                                             : "output-bias";
-    return strcmp(pattern, kind) == 0 || fnmatch(pattern, node->name, 0) == 0;
-}
-
-/* PATTERN=A,B,C: of each parameter that it fits; a "-" leaves one as the scale has it. */
-static int take_abc(const char *text, const nn_net *net, tp_abc *abc, ad_error *error)
-{
-    char pattern[128];
-    double numbers[3] = { NAN, NAN, NAN };
-    const char *at = strchr(text, '=');
-    bool met = false, good = at && (size_t)(at - text) < sizeof pattern;
-    for (int i = 0; i < 3 && good; i++) {
-        char *end = (char *)at + 2;
-        if (at[1] != '-' || (at[2] && at[2] != ','))
-            numbers[i] = ad_number(at + 1, &end);
-        good = end > at + 1 && *end == (i < 2 ? ',' : 0) && !isinf(numbers[i]);
-        at = end;
-    }
-    if (!good)
-        return ad_fail(error, "--abc %s: it is PATTERN=A,B,C, three numbers or - each", text);
-    snprintf(pattern, sizeof pattern, "%.*s", (int)(strchr(text, '=') - text), text);
-    for (int k = 0; k < nn_n_params(net); k++)
-        if (fits(pattern, net, k)) {
-            met = true;
-            abc[k].a = isnan(numbers[0]) ? abc[k].a : numbers[0];
-            abc[k].b = isnan(numbers[1]) ? abc[k].b : numbers[1];
-            abc[k].c = isnan(numbers[2]) ? abc[k].c : numbers[2];
-        }
-    return met ? 0
-               : ad_fail(error, "--abc %s fits no parameter: it is input, hidden, readout, bias, output-bias or a name",
-                         text);
-}
 
 /* The last part of a path. */
 static const char *file_of(ad_where where)
@@ -72,8 +25,9 @@ static const char *power_text(double p, char text[24])
 static void print_regime(const options *o, const tp_regime *r)
 {
     char a[24], b[24], c[24];
-    printf("%s, --scale %s%s, %s: %s\n\n", o->network, option_word(OPTION_SCALE, (int)o->scale),
-           o->n_abc ? " with --abc" : "", nn_optimizer_name((nn_optimizer)o->optimizer), r->verdict);
+    printf("%s, --scale %s%s, %s: %s\n\n", o->network,
+           o->scale_file ? o->scale_file : option_word(OPTION_SCALE, (int)o->scale),
+           o->n_abc > o->n_own ? " with --abc" : "", nn_optimizer_name((nn_optimizer)o->optimizer), r->verdict);
     printf("%-8s %10s %12s %14s   learns\n", "vector", "at start", "first step", "several steps");
     for (int v = 0; v < r->n_vectors; v++) {
         const tp_growing *g = &r->vectors[v];
@@ -100,9 +54,8 @@ static cJSON *power_json(double p)
     return json_number(p);
 }
 
-static int tell_json(const options *o, const tp_regime *r, ad_error *error)
+static void put_regime(const options *o, const tp_regime *r, cJSON *root)
 {
-    cJSON *root = json_new(o);
     json_put(root, "optimizer", cJSON_CreateString(nn_optimizer_name((nn_optimizer)o->optimizer)));
     json_put(root, "verdict", cJSON_CreateString(r->verdict));
     json_put(root, "stable", cJSON_CreateBool(r->stable));
@@ -129,32 +82,26 @@ static int tell_json(const options *o, const tp_regime *r, ad_error *error)
         json_put(one, "suggested", power_json(r->params[k].suggested));
     }
     json_put(root, "suggested_stable", cJSON_CreateBool(r->suggestion));
-    return json_print(root, error);
 }
 
 static int tell(const options *o, nn_net *net, const ds_data *data, ad_error *error)
 {
     tp_regime r = { 0 };
-    size_t n = (size_t)nn_n_params(net);
-    tp_abc *abc = ad_alloc(n + 1, sizeof *abc, "exponents", error);
-    tp_program *program = abc ? tp_translate(net, error) : NULL;
-    int status = program ? 0 : -1;
-    for (size_t k = 0; k < n && abc; k++)
-        abc[k] = (tp_abc){ NAN, NAN, NAN };
-    for (int i = 0; i < o->n_abc && !status; i++)
-        status = take_abc(o->abc[i], net, abc, error);
-    tp_regime_spec spec = { .optimizer = (nn_optimizer)o->optimizer, .abc = abc };
-    if (!status)
-        status = tp_regime_find(program, &spec, &r, error);
-    if (!status && o->json)
-        status = tell_json(o, &r, error);
+    tp_program *program = tp_translate(net, error);
+    tp_regime_spec spec = { .optimizer = (nn_optimizer)o->optimizer };
+    int status = program ? tp_regime_find(program, &spec, &r, error) : -1;
+    cJSON *root = o->json ? json_new(o) : NULL;
+    if (!status && root)
+        put_regime(o, &r, root);
     else if (!status)
         print_regime(o, &r);
     if (!status && o->check)
-        status = regime_check(o, net, data, &r, error);
+        status = regime_check(o, net, data, program, root, error);
     tp_regime_free(&r);
     tp_program_free(program);
-    ad_free(abc);
+    if (!status && o->json)
+        return json_print(root, error);
+    cJSON_Delete(root);
     return status;
 }
 
@@ -175,10 +122,6 @@ static int settle_regime(options *o)
         o->optimizer = NN_SGD;
     if (!o->check && (o->n_widths || o->seeds || o->rate_given || o->steps_given || o->csv))
         return option_fail("--widths, --seeds, --rate, --steps and --csv are of --check in", o->command);
-    if (o->check && o->n_abc)
-        return option_fail("--check trains the network as it is, without --abc, in", o->command);
-    if (o->check && o->json)
-        return option_fail("--check prints a table and --csv, no --json, in", o->command);
     if (o->check && o->n_widths && o->n_widths < 4)
         return option_fail("--check takes four --widths or more, not", "fewer");
     if (o->optimizer >= NN_N_OPTIMIZERS)
@@ -193,14 +136,14 @@ const tool_command command_regime = {
     .manual = "From the exponents alone: the power of n of every vector's size and of its change by --optimizer (sgd), "
               "the line that breaks a parametrization, and the powers of the rates with which each parameter's "
               "change is of order one. --abc gives exponents of one's own: W = n^-a omega, omega of deviation n^-b, "
-              "rate n^-c, of input, hidden, readout, bias, output-bias or parameters by name.\n"
+              "rate n^-c, of input, hidden, readout, bias, output-bias, gain (of a norm) or parameters by name; so "
+              "does a file of --scale.\n"
               "--check trains by square loss on --train inputs (8) in full batches, --steps (1) at --rate (1e-4) with "
               "--seeds (4) at --widths (64,128,256,512), and prints slopes of log "
               "size and log change over log n with Student's 95 % intervals; disagreement by more than 0.1 beyond them "
               "is told with the line.",
-    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(OPTIMIZER) | TAKE(ABC) | TAKE(CHECK) | TAKE(LABELS) | TAKE(SCALING) |
-             TAKE(WIDTHS) | TAKE(SEED) | TAKE(SEEDS) | TAKE(RATE) | TAKE(STEPS) | TAKE(TRAIN) | TAKE(THREADS) |
-             TAKE(CSV),
+    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(OPTIMIZER) | TAKE(CHECK) | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) |
+             TAKE(SEED) | TAKE(SEEDS) | TAKE(RATE) | TAKE(STEPS) | TAKE(TRAIN) | TAKE(THREADS) | TAKE(CSV),
     .settle = settle_regime,
     .run = run_regime,
 };

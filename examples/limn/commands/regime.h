@@ -2,7 +2,10 @@
 #ifndef LIMN_EXAMPLES_LIMN_COMMANDS_REGIME_H
 #define LIMN_EXAMPLES_LIMN_COMMANDS_REGIME_H
 #include "examples/limn/commands/commands.h"
+#include "examples/limn/report/report.h"
 
-/* Trains networks at several widths, and prints the fitted powers of n beside the derived ones. */
-int regime_check(const options *o, const nn_net *net, const ds_data *data, const tp_regime *r, ad_error *error);
+/* Trains networks at several widths, and prints the fitted powers of n beside the derived ones, or, with a root, puts
+ * them there as "check". */
+int regime_check(const options *o, const nn_net *net, const ds_data *data, const tp_program *program, cJSON *root,
+                 ad_error *error);
 #endif

@@ -67,8 +67,9 @@ const tool_command command_report = {
         "draws: from --seed on, each width has numbers of its own, 4 times --seeds (batch normalisation: 2). All are "
         "drawn and\n"
         "the first --seeds trained. Accuracies of batch normalisation are in evaluation, with the running statistics.",
-    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) | TAKE(SEED) | TAKE(SEEDS) |
-             TAKE(OUT) | TAKE(PLOTS) | TAKE(RATE) | TAKE(STEPS) | TAKE(PROBES) | TAKE(NO_CHECK) | TAKE(THREADS),
+    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(CHECK) | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) | TAKE(SEED) |
+             TAKE(SEEDS) | TAKE(OUT) | TAKE(PLOTS) | TAKE(RATE) | TAKE(STEPS) | TAKE(PROBES) | TAKE(NO_CHECK) |
+             TAKE(THREADS),
     .settle = settle_report,
     .run = run_report,
 };

@@ -427,6 +427,10 @@ static void write_body(page *p)
     }
     fputs("</div>\n", p->out);
     part(p, report_write_depth(r, r->depth, p->out, p->missing, p->error));
+    if (r->coordinates)
+        part(p, report_write_coordinates(r, r->coordinates, p->out, p->missing, p->error));
+    else if (r->o->check)
+        note(p, r->no_coordinates);
     part(p, write_program(p));
 }
 

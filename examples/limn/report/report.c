@@ -174,6 +174,17 @@ static int draw_one(const report *r, nn_model *model, double *from_limit, ad_err
     return status;
 }
 
+static void check_coordinates(report *r)
+{
+    ad_error refusal = { 0 };
+    r->coordinates = ad_alloc(1, sizeof *r->coordinates, "the report", &refusal);
+    if (r->coordinates && !coordinate_measure(r->o, r->net, r->program, r->data, r->coordinates, &refusal))
+        return;
+    snprintf(r->no_coordinates, sizeof r->no_coordinates, "No coordinate check: %.500s.", refusal.text);
+    ad_free(r->coordinates);
+    r->coordinates = NULL;
+}
+
 /* What only the page shows of the first network of the widest width: without it there is a page all the same. */
 static void look_deeper(report *r, nn_model *model)
 {
@@ -186,6 +197,8 @@ static void look_deeper(report *r, nn_model *model)
         report_depth_free(r->depth);
         r->depth = NULL;
     }
+    if (r->o->check)
+        check_coordinates(r);
 }
 
 int report_draw(report *r, int k, long draw, ad_error *error)
@@ -267,6 +280,9 @@ void report_close(report *r)
     for (int k = 0; k < r->n_neurons; k++)
         ad_free(r->neurons[k].values);
     report_depth_free(r->depth);
+    if (r->coordinates)
+        coordinate_free(r->coordinates);
+    ad_free(r->coordinates);
     ad_free(r->columns);
     ad_free(r->limit);
     tp_program_free(r->program);

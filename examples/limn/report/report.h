@@ -54,7 +54,9 @@ typedef struct {
     double predicted[MAX_POINTS]; /* the probes' loss in the limit, at the points */
     report_neurons neurons[MAX_NEURONS];
     int n_neurons;
-    struct report_depth *depth;                            /* depth.h; NULL: not looked at */
+    struct report_depth *depth;           /* depth.h; NULL: not looked at */
+    struct coordinate_check *coordinates; /* coordinate.h; NULL: not asked for, or refused: */
+    char no_coordinates[600];
     tp_opinion opinion;                                    /* of the limit */
     char no_neurons[600], no_prediction[600], method[600]; /* why there are none; how the limit was found */
 } report;
@@ -107,6 +109,41 @@ void report_tell_head(const report *r);
 void report_tell_column(const report *r, const column *c);
 void report_tell_slopes(const report *r);
 int report_tell_json(const report *r, ad_error *error);
+
+/* ---- coordinate.c: the coordinate check (Tensor Programs V, arXiv:2203.03466, appendix D.1): networks are trained at
+ * several widths, and the powers of n that they show stand beside the derived ones ---- */
+/* The number that is fitted: the root mean square of a vector's coordinates at the start, or of their change. */
+typedef enum { COORDINATE_SIZE, COORDINATE_CHANGE, COORDINATE_KINDS } coordinate_kind;
+extern const char *const coordinate_kinds[COORDINATE_KINDS];
+
+typedef struct coordinate_check {
+    tp_regime regime;
+    const size_t *widths;
+    int n_widths;
+    long seeds, steps;
+    double rate;
+    double *logs; /* (vectors, kinds, widths, seeds): log of the root mean square */
+} coordinate_check;
+
+typedef struct {
+    double derived, fitted, half; /* powers of n; half of Student's 95 % interval about the fitted one */
+    bool agrees;                  /* within 0.1 beyond the interval, or the derived one is no number */
+} coordinate_line;
+
+/* Trains by --optimizer at --widths, if they are four or more, by --rate, --steps, --seeds, or their defaults, on the
+ * first --train inputs, which need labels. The net must outlive it. coordinate_free frees what it holds. */
+int coordinate_measure(const options *o, const nn_net *net, const tp_program *program, const ds_data *data,
+                       coordinate_check *check, ad_error *error);
+void coordinate_free(coordinate_check *check);
+/* The mean over seeds of the log of the root mean square. */
+double coordinate_log_mean(const coordinate_check *check, int vector, coordinate_kind kind, int width);
+/* Over all networks. */
+coordinate_line coordinate_fit(const coordinate_check *check, int vector, coordinate_kind kind);
+/* Nothing disagrees. */
+bool coordinate_agrees(const coordinate_check *check);
+/* The report's section: a table and a plot; what is missing in it as report_figure says. */
+int report_write_coordinates(const report *r, const coordinate_check *check, FILE *out, ad_error *missing,
+                             ad_error *error);
 
 /* ---- spectrum_plot.c ---- */
 typedef struct {

@@ -34,11 +34,55 @@ Test(regime_tool, takes_exponents)
     cr_expect_float_eq(cJSON_GetObjectItem(f, "start")->valuedouble, -0.5, 1e-12);
     cr_expect_float_eq(cJSON_GetObjectItem(f, "several")->valuedouble, 0, 1e-12);
     cJSON_Delete(root);
-    fails("regime mlp --abc hiden=0,0,0", 1, "fits no parameter");
+    fails("regime mlp --abc hiden=0,0,0", 1, "fit no parameter (did you mean hidden?)");
     fails("regime mlp --abc hidden=0,0", 1, "PATTERN=A,B,C");
     fails("regime mlp --optimizer flow", 2, "flow");
     fails("regime mlp --steps 3", 2, "--check");
     fails("regime mlp --check --widths 8,16", 2, "four");
+}
+
+/* A file of one's own stands wherever a scale does; weights remember it. */
+Test(regime_tool, takes_a_file_as_scale)
+{
+    static const char own[] = "# mu-P\nscale standard\ninput -0.5 0.5 -\nreadout\t0.5 0.5 - # as in the table\n\n";
+    static const char typo[] = "input -0.5 0.5\n", unknown[] = "scale mu\n", nothing[] = "# no line\n";
+#define FIT "train mlp --set depth=2 --data digits --width 24 --steps 5 --rate 0.1 --optimizer sgd --json "
+    put("own.txt", own, sizeof own - 1);
+    put("typo.txt", typo, sizeof typo - 1);
+    put("unknown.txt", unknown, sizeof unknown - 1);
+    put("nothing.txt", nothing, sizeof nothing - 1);
+    outcome r = works("regime mlp --scale own.txt");
+    cr_expect(strstr(r.out, "own.txt, sgd: stable, with feature learning"), "%s", r.out);
+    r = works(FIT "--scale mup");
+    const char *loss = strstr(r.out, "\"loss\"");
+    cr_assert(loss);
+    char text[60];
+    snprintf(text, sizeof text, "%.40s", loss);
+    r = works(FIT "--scale own.txt --out w.safetensors");
+    cr_expect(strstr(r.out, text), "%s has no %s", r.out, text);
+    r = works("eval mlp --weights w.safetensors --data digits");
+    cr_expect(strstr(r.out, "--scale standard --abc input=-0.5,0.5,- --abc readout=0.5,0.5,-"), "%s", r.out);
+    r = works("eval mlp --weights w.safetensors --data digits --scale ntk");
+    cr_expect(strstr(r.out, "converted"), "%s", r.out);
+    fails("regime mlp --scale typo.txt", 1, "typo.txt:1: a line is PATTERN A B C");
+    fails("regime mlp --scale unknown.txt", 1, "unknown.txt:1: no scale mu");
+    fails("regime mlp --scale nothing.txt", 1, "it has no line");
+    fails("regime mlp --scale none.txt", 2, "ntk|standard|meanfield|mup");
+    fails("predict mlp --data digits --train 20 --scale own.txt", 1, "no constant kernel");
+}
+
+Test(regime_tool, checks_in_a_report)
+{
+    outcome r =
+        works("report mlp --set depth=1 --data digits --widths 16,32 --seeds 2 --steps 3 --probes 8 --scale mup "
+              "--check --out page.html --plots plots");
+    size_t size;
+    char *page = slurp(in("page.html"), &size), *csv = slurp(in("plots/coordinates.csv"), &size);
+    cr_expect(strstr(page, "<h2>Coordinate check</h2>") && strstr(page, "<td>f</td><td>change</td><td>0</td>"), "%s",
+              r.out);
+    cr_expect(strstr(csv, "series,width,change\nh1,64,") == csv, "%.200s", csv);
+    ad_free(page);
+    ad_free(csv);
 }
 
 Test(regime_tool, checks)
@@ -50,4 +94,22 @@ Test(regime_tool, checks)
     char *csv = slurp(in("check.csv"), &size);
     cr_expect(strstr(csv, "vector,of,derived,fitted,low,high\nh1,size,0,") == csv, "%s", csv);
     ad_free(csv);
+}
+
+/* Exponents of one's own are trained, too; JSON has the fitted powers. */
+Test(regime_tool, checks_exponents)
+{
+    outcome r = works("regime mlp --set depth=2 --set phi=tanh --abc readout=1,0,-1 --data digits --check --json");
+    cJSON *root = cJSON_Parse(r.out);
+    const cJSON *check = cJSON_GetObjectItem(root, "check"), *line;
+    int met = 0;
+    cJSON_ArrayForEach(line, check)
+    {
+        double derived = cJSON_GetObjectItem(line, "derived")->valuedouble;
+        if (strcmp(cJSON_GetObjectItem(line, "vector")->valuestring, "f") == 0)
+            met += strcmp(cJSON_GetObjectItem(line, "of")->valuestring, "size") == 0 && fabs(derived + 0.5) < 1e-12;
+        cr_expect(cJSON_IsTrue(cJSON_GetObjectItem(line, "agrees")), "%s", r.out);
+    }
+    cr_expect(met == 1, "%s", r.out);
+    cJSON_Delete(root);
 }
