@@ -15,7 +15,9 @@ enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = 64 };
 
 static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed)
 {
-    return (tp_sampling){ samples, seed, spec->threads, spec->output, spec->output2, false };
+    return (tp_sampling){
+        .samples = samples, .seed = seed, .threads = spec->threads, .output = spec->output, .output2 = spec->output2
+    };
 }
 
 /* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
@@ -100,13 +102,16 @@ static int check_spread(const tp_kernel *kernel, int runs, ad_error *error)
                    spread);
 }
 
-/* -1 with an error where the kernel stays random for single networks, with the op that may be the reason. */
-static int check_convergence(const tp_program *program, tp_kernel_kind which, size_t width, const double *x,
-                             size_t rows, const tp_limit_spec *spec, ad_error *error)
+/* -1 with an error where the kernel stays random for single networks, with the op that may be the reason; or where it
+ * takes more work to tell than its runs have taken, and than there is always. */
+static int check_convergence(const tp_program *program, tp_kernel_kind which, size_t width, double taken,
+                             const double *x, size_t rows, const tp_limit_spec *spec, ad_error *error)
 {
     ad_error found = { 0 };
     char reason[300] = "";
+    tp_work work = { .most = fmax(taken, (double)(1ull << 35)) };
     tp_sampling sampling = sampling_of(spec, width, spec->seed);
+    sampling.work = &work;
     if (!tp_check_convergence(program, which, &sampling, x, rows, &found))
         return 0;
     int suspect = tp_find_suspect(program);
@@ -127,6 +132,7 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
                   size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
     size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
+    tp_work work = { 0 };
     int runs = 0, minimum = spec->runs > 1 ? spec->runs : RUNS;
     int maximum = spec->tolerance > 0 && minimum < MAX_RUNS ? MAX_RUNS : minimum;
     if (samples < 16)
@@ -143,6 +149,7 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     double *mean = kernel->terms[0].values, *squares = kernel->deviations, *power = &kernel->terms[0].power;
     while (!status && (runs < minimum || (runs < maximum && kernel->error > spec->tolerance))) {
         tp_sampling sampling = sampling_of(spec, samples, spec->seed + 1 + (uint64_t)runs);
+        sampling.work = &work;
         status = tp_sample_once(program, which, &sampling, x, rows, x2, rows2, one, error);
         runs++;
         if (!status)
@@ -152,7 +159,7 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
             spec->progress(runs < minimum ? (double)runs / minimum : 1, spec->context);
     }
     if (!status)
-        status = check_convergence(program, which, samples / 4, x, rows, spec, error);
+        status = check_convergence(program, which, samples / 4, work.done, x, rows, spec, error);
     if (!status)
         status = check_spread(kernel, runs, error);
     if (!status)
