@@ -74,6 +74,11 @@ int tp_sample_once(const tp_program *, tp_kernel_kind, const tp_sampling *, cons
  * tell. Of a few rows of x; where samples meet there is no verdict. */
 int tp_check_convergence(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
                          ad_error *error);
+enum { TP_MOST_RUNS = 64 };
+/* The power of n that the kernel of x goes with, from its first entry in runs of sampling->samples and of fewer
+ * (power.c); `first`: that entry in runs that are done, n_first of them. An error where none is clear. */
+int tp_find_power(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
+                  const double *first, int n_first, double *power, ad_error *error);
 /* One run: the mean squares of the vectors that a view of a program keeps (tp_view_of), over the rows of x. */
 int tp_sample_squares(const tp_program *view, size_t samples, uint64_t seed, int threads, const double *x, size_t rows,
                       double *squares, ad_error *error);
