@@ -11,47 +11,13 @@
 #include <string.h>
 
 /* ---- by samples ---- */
-enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = 64 };
+enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = TP_MOST_RUNS };
 
 static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed)
 {
-    return (tp_sampling){ samples, seed, spec->threads, spec->output, spec->output2, false };
-}
-
-/* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
- * found; where several are summed, the largest. noise: the relative standard deviation of one run. Half of the samples
- * spread twice as far, so that the power of one pair is known to sqrt(5) noise / log 2; pairs are summed until three of
- * these deviations do not reach the next power, or RUNS are done and it is 0: a power that is read into noise makes
- * nonsense of the kernel. */
-static int find_power(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, size_t samples,
-                      const tp_limit_spec *spec, double noise, double *power, ad_error *error)
-{
-    double k[2] = { 0 }, exact = 0, *all = NULL;
-    size_t batch = program->coupled ? rows : 1;
-    int status = (all = ad_alloc(batch * batch, sizeof *all, "a limit kernel", error)) ? 0 : -1;
-    for (uint64_t run = 0; (run < RUNS || (run < MAX_RUNS && fabs(exact) > 0.1)) && !status; run++) {
-        for (int i = 0; i < 2 && !status; i++) {
-            tp_sampling sampling = sampling_of(spec, samples >> (1 - i), spec->seed + 1009 * run);
-            status = tp_sample_once(program, which, &sampling, x, batch, NULL, 0, all, error);
-            k[i] += status ? 0 : all[0];
-        }
-        *power = 0;
-        if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
-            break;
-        exact = log2(k[1] / k[0]);
-        *power = round(2 * exact) / 2 + 0.0; /* 0, not -0 */
-        if (fabs(exact - *power) + 3 * sqrt(5) * noise / (log(2) * sqrt((double)run + 1)) < 0.25)
-            break;
-    }
-    ad_free(all);
-    if (status)
-        return -1;
-    if (!(fabs(exact - *power) < 0.2))
-        return ad_fail(error,
-                       "the sampled kernel goes like no single power of n (%g at %zu samples, %g at %zu): more "
-                       "samples, or --engine exact",
-                       k[0], samples / 2, k[1], samples);
-    return 0;
+    return (tp_sampling){
+        .samples = samples, .seed = seed, .threads = spec->threads, .output = spec->output, .output2 = spec->output2
+    };
 }
 
 /* -1 with an error, and without a kernel, where not a digit of an exact one is sure. */
@@ -100,13 +66,16 @@ static int check_spread(const tp_kernel *kernel, int runs, ad_error *error)
                    spread);
 }
 
-/* -1 with an error where the kernel stays random for single networks, with the op that may be the reason. */
-static int check_convergence(const tp_program *program, tp_kernel_kind which, size_t width, const double *x,
-                             size_t rows, const tp_limit_spec *spec, ad_error *error)
+/* -1 with an error where the kernel stays random for single networks, with the op that may be the reason; or where it
+ * takes more work to tell than its runs have taken, and than there is always. */
+static int check_convergence(const tp_program *program, tp_kernel_kind which, size_t width, double taken,
+                             const double *x, size_t rows, const tp_limit_spec *spec, ad_error *error)
 {
     ad_error found = { 0 };
     char reason[300] = "";
+    tp_work work = { .most = fmax(taken, (double)(1ull << 35)) };
     tp_sampling sampling = sampling_of(spec, width, spec->seed);
+    sampling.work = &work;
     if (!tp_check_convergence(program, which, &sampling, x, rows, &found))
         return 0;
     int suspect = tp_find_suspect(program);
@@ -127,6 +96,9 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
                   size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
     size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
+    tp_work work = { 0 };
+    double first[MAX_RUNS]; /* of each run, an input with itself */
+    bool own = !x2 && spec->output == spec->output2;
     int runs = 0, minimum = spec->runs > 1 ? spec->runs : RUNS;
     int maximum = spec->tolerance > 0 && minimum < MAX_RUNS ? MAX_RUNS : minimum;
     if (samples < 16)
@@ -145,20 +117,29 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     double *mean = kernel->terms[0].values, *squares = kernel->deviations, *power = &kernel->terms[0].power;
     while (!status && (runs < minimum || (runs < maximum && kernel->error > spec->tolerance))) {
         tp_sampling sampling = sampling_of(spec, samples, spec->seed + 1 + (uint64_t)runs);
+        sampling.work = &work;
         status = tp_sample_once(program, which, &sampling, x, rows, x2, rows2, one, error);
         runs++;
         if (!status)
             ad_add_run(one, 1, count, runs, mean, squares);
+        if (runs <= MAX_RUNS)
+            first[runs - 1] = one[0];
         kernel->error = status ? 0 : ad_runs_error(mean, squares, count, runs);
         if (spec->progress && !status)
             spec->progress(runs < minimum ? (double)runs / minimum : 1, spec->context);
     }
     if (!status)
-        status = check_convergence(program, which, samples / 4, x, rows, spec, error);
+        status = check_convergence(program, which, samples / 4, work.done, x, rows, spec, error);
     if (!status)
         status = check_spread(kernel, runs, error);
+    tp_sampling sampling = sampling_of(spec, samples, spec->seed);
+    sampling.output2 = spec->output; /* between outputs there may be nothing */
     if (!status)
-        status = find_power(program, which, x, rows, samples, spec, kernel->error * sqrt(runs), power, error);
+        status = tp_find_power(program, which, &sampling, x, rows, first,
+                               !own              ? 0
+                               : runs < MAX_RUNS ? runs
+                                                 : MAX_RUNS,
+                               power, error);
     if (!status)
         ad_standard_errors(squares, count, runs);
     /* runs that agree to the last digit still have the rounding of their sums in common */

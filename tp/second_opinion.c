@@ -31,6 +31,7 @@ enum {
 /* Probabilities that a right kernel is beyond, and how far off a mean is allowed to be at all. */
 static const double suspicious = 1e-3, wrong = 1e-6, widest = 0.1, rounding = 1e-9;
 static const double least_closer = 5; /* seconds that a closer look may take however short the first one is */
+static const double a_second = (double)(1ull << 32); /* as work of the executor: no clock is asked */
 
 /* An entry of the kernel that was found, and of the executor's. */
 typedef struct {
@@ -53,6 +54,7 @@ typedef struct {
     entry entries[MOST_ENTRIES];
     int n;
     double *one; /* (rows, rows2): a run */
+    tp_work work;
 } question;
 
 /* What so many runs said: of each entry the mean distance from what was found, and its standard error. */
@@ -178,11 +180,14 @@ static double largest_found(const question *q, size_t samples)
     return sum;
 }
 
-static int run_once(const question *q, size_t samples, uint64_t seed, ad_error *error)
+static int run_once(question *q, size_t samples, uint64_t seed, ad_error *error)
 {
-    tp_sampling sampling = {
-        samples, q->spec->seed + seed, q->spec->threads, q->spec->output, q->spec->output2, false
-    };
+    tp_sampling sampling = { .samples = samples,
+                             .seed = q->spec->seed + seed,
+                             .threads = q->spec->threads,
+                             .output = q->spec->output,
+                             .output2 = q->spec->output2,
+                             .work = &q->work };
     if (tp_sample_once(q->program, q->which, &sampling, q->x, q->rows, q->x2, q->rows2, q->one, error))
         return -1;
     for (int k = 0; k < q->n; k++)
@@ -209,6 +214,18 @@ static int add_run(question *q, size_t samples, uint64_t seed, double weight, do
     return 0;
 }
 
+/* In seconds. */
+static double spent(const question *q)
+{
+    return q->work.done / a_second;
+}
+
+/* What begins is to take so many seconds at most, give or take one step of a run: beyond them a run fails. */
+static void allow(question *q, double seconds)
+{
+    q->work.most = isfinite(seconds) ? fmax(q->work.done + seconds * a_second, 1) : 0;
+}
+
 /* After `run` runs that took so long: are they all that there is time for? -1 with an error where there is none for the
  * least. */
 static int is_last_run(const answer *a, int run, double took, double seconds, ad_error *error)
@@ -223,7 +240,8 @@ static int is_last_run(const answer *a, int run, double took, double seconds, ad
 /* Distances of so many runs, their standard errors, and scales. Without a bound of time: seconds INFINITY. */
 static int add_runs(question *q, answer *a, bool closer, double unit, double seconds, ad_error *error)
 {
-    double start = ad_seconds();
+    double start = spent(q);
+    allow(q, seconds);
     for (int k = 0; k < q->n; k++)
         q->entries[k].scale = 0;
     for (int run = 1, last = 0; !last; run++) {
@@ -233,7 +251,7 @@ static int add_runs(question *q, answer *a, bool closer, double unit, double sec
             (closer && add_run(q, a->samples / 2, seed + MOST_RUNS, -1, share, distances, error)))
             return -1;
         ad_add_run(distances, unit, (size_t)q->n, run, a->mean, a->error);
-        if ((last = is_last_run(a, run, ad_seconds() - start, seconds, error)) < 0)
+        if ((last = is_last_run(a, run, spent(q) - start, seconds, error)) < 0)
             return -1;
         a->runs = last ? run : a->runs;
     }
@@ -264,40 +282,35 @@ static int ask(question *q, answer *a, bool closer, double seconds, ad_error *er
 }
 
 /* The seconds that one run takes; -1 with an error. */
-static double time_run(const question *q, size_t samples, ad_error *error)
+static double time_run(question *q, size_t samples, ad_error *error)
 {
-    double start = ad_seconds();
-    return run_once(q, samples, FIRST_SEED, error) ? -1 : ad_seconds() - start;
+    double start = spent(q);
+    return run_once(q, samples, FIRST_SEED, error) ? -1 : spent(q) - start;
 }
 
 /* Samples and runs that the time is enough for, from the least samples on that the program's draws leave room for;
  * false, and why. A run that fails takes less time than one that does not. */
-static bool choose_size(const question *q, double seconds, answer *a, char *why, size_t size)
+static bool choose_size(question *q, double seconds, answer *a, char *why, size_t size)
 {
     ad_error error = { 0 };
-    double start = ad_seconds(), took = time_run(q, a->samples = LEAST_SAMPLES, &error);
-    while (took < 0 && a->samples < MOST_SAMPLES && LEAST_RUNS * (ad_seconds() - start) < seconds) {
+    allow(q, seconds / LEAST_RUNS);
+    double took = time_run(q, a->samples = LEAST_SAMPLES, &error);
+    while (took < 0 && a->samples < MOST_SAMPLES && !tp_work_is_over(&q->work)) {
         error = (ad_error){ 0 };
-        start = ad_seconds();
+        allow(q, seconds / LEAST_RUNS);
         took = time_run(q, a->samples *= 2, &error);
     }
     if (took < 0) {
-        if (a->samples < MOST_SAMPLES)
-            ad_snprintf(why, size, "more than %zu samples take longer than the %.2g s that the check may take: %s",
-                        a->samples, seconds, error.text);
+        if (tp_work_is_over(&q->work))
+            ad_snprintf(why, size, "%d runs of %zu samples take longer than the %.2g s that the check may take",
+                        LEAST_RUNS, a->samples, seconds);
         else
             snprintf(why, size, "%s", error.text);
         return false;
     }
-    double again = MOST_RUNS * took > seconds ? time_run(q, a->samples, &error) : took;
-    took = again > 0 && again < took ? again : took; /* the first run may take what is made once */
     for (a->runs = MOST_RUNS; a->runs > LEAST_RUNS && a->runs * took > seconds;)
         a->runs /= 2;
-    if (a->runs * took > seconds) {
-        ad_snprintf(why, size, "%d runs of %zu samples take about %.2g s, and the check may take %.2g s", LEAST_RUNS,
-                    a->samples, LEAST_RUNS * took, seconds);
-        return false;
-    }
+    allow(q, INFINITY);
     while (a->samples < MOST_SAMPLES && took >= 0 && 2 * a->runs * took <= seconds)
         took = time_run(q, a->samples *= 2, &error);
     return true;

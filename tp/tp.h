@@ -103,7 +103,10 @@ typedef struct {
 /* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). Where samples meet, as in batch
  * normalisation, all of x is one batch and all of x2 another, normalised apart. The general rule (Tensor Programs III,
  * with Z dot) is exact where Z dot leaves functions of linear combinations of Gaussians, as an averaging readout and a
- * matrix beside its transpose mostly do; else it is the executor's, which gives one term, the leading power of n. */
+ * matrix beside its transpose mostly do; else it is the executor's, which gives one term, the leading power of n.
+ * Of samples a kernel is given only once single networks were seen to converge to it (THEORY section 9, What
+ * fluctuations decide). That look takes as many multiply-adds as the runs took, or 2^35 if that is more: what these do
+ * not suffice to show is an error. */
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* Are the outputs exchangeable, so that each has the kernel of the first one, and any two that of the first two? Read

@@ -138,6 +138,24 @@ Test(stays_random, what_no_rule_sees)
     cr_expect(isfinite(value) && strstr(method, "sampled"), "%g, %s, %s", value, method, error.text);
 }
 
+/* What the work does not suffice to show is refused, before and after a first look; with enough of it there is none. */
+Test(stays_random, work_is_bounded)
+{
+    nn_net *net;
+    tp_program *program = traced(product, &net);
+    for (int k = 0; k < 3; k++) {
+        ad_error error = { 0 };
+        tp_work work = { .most = k == 0 ? 1 : k == 1 ? 1e7 : 1e12 };
+        tp_sampling sampling = { .samples = 1024, .seed = 1, .work = &work };
+        int status = tp_check_convergence(program, TP_NTK, &sampling, x[0], N, &error);
+        cr_expect_eq(status, k < 2 ? -1 : 0, "%d: %s", k, error.text);
+        cr_expect(k == 2 || strstr(error.text, "not shown"), "%s", error.text);
+        cr_expect(work.done > 0 && (k < 2 || work.done < work.most), "%g", work.done);
+    }
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 /* A run by independent draws is a network of that width: means and deviations of the first entry over 400 of each agree
  * to 6 standard errors (of the deviation's logarithm, 1/sqrt(2 k) where it is normal). */
 Test(stays_random, independent_draws_are_networks)
@@ -150,7 +168,7 @@ Test(stays_random, independent_draws_are_networks)
     for (int run = 1; run <= RUNS; run++)
         for (int way = 0; way < 2; way++) {
             nn_model *model = way ? nn_model_new(net, WIDTH, (uint64_t)run, AD_DOUBLE, 1, &error) : NULL;
-            tp_sampling sampling = { WIDTH, (uint64_t)run, 1, 0, 0, true };
+            tp_sampling sampling = { .samples = WIDTH, .seed = (uint64_t)run, .threads = 1, .independent = true };
             int status = way ? !model || nn_ntk(model, x[0], N, NULL, 0, NN_FULL, k, &error)
                              : tp_sample_once(program, TP_NTK, &sampling, x[0], N, NULL, 0, k, &error);
             cr_assert_eq(status, 0, "%s", error.text);

@@ -294,7 +294,10 @@ static int multiply_revealed(tp_sampler *s, int id)
         if (unpacks)
             memset(result, 0, l.rows * l.out_size * sizeof *result);
         double *out = unpacks ? result : to + offset_to;
+        int seen = f->operators[o].seen[transposed].n;
         status = tp_operator_apply(&f->operators[o], transposed, (int)l.rows, packs ? packed : from, out, s->error);
+        if (!status)
+            status = tp_count_product(s, &f->operators[o], transposed, l.rows, seen);
         for (size_t i = 0; i < l.rows * l.out_size; i++)
             out[i] *= f->deviation;
         if (unpacks)
@@ -448,7 +451,7 @@ int tp_sampler_run(tp_sampler *s)
     find_levels(s);
     for (int pass = 0; pass < s->n_passes; pass++) {
         tp_sampler_enter(s, pass);
-        if (begin_pass(s))
+        if (tp_count_nodes(s) || begin_pass(s))
             return -1;
     }
     for (int level = 0; level < s->n_levels; level++)

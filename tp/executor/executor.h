@@ -50,6 +50,12 @@ void tp_operator_free(tp_operator *w);
 /* y += W x, or W' x, for `count` rows x; W' only if `in` is a space. */
 int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *x, double *y, ad_error *error);
 
+/* Work of runs, counted in multiply-adds (work.c), about 2^31 of them a second of one core. */
+typedef struct {
+    double done, most; /* a run beyond `most` fails; 0: none does */
+} tp_work;
+bool tp_work_is_over(const tp_work *);
+
 /* One run of the executor on so many samples: the kernel at n = samples, (rows, rows2), between two outputs. Both
  * inputs are run as one batch, or as two batches if samples meet or the outputs differ. With independent draws it is
  * that of one network of the width `samples`, with all that fluctuates in it. */
@@ -59,13 +65,20 @@ typedef struct {
     int threads;
     size_t output, output2;
     bool independent;
+    tp_work *work; /* to which the run's is added; NULL: nowhere */
 } tp_sampling;
 int tp_sample_once(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
                    const double *x2, size_t rows2, double *out, ad_error *error);
 /* -1 with an error where the kernel of single networks does not come closer to a number as their width grows to
- * `samples`, whatever the reason: it stays random. Of a few rows of x; where samples meet there is no verdict. */
+ * `samples`, whatever the reason: it stays random; or where sampling->work, which must be given, does not suffice to
+ * tell. Of a few rows of x; where samples meet there is no verdict. */
 int tp_check_convergence(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
                          ad_error *error);
+enum { TP_MOST_RUNS = 64 };
+/* The power of n that the kernel of x goes with, from its first entry in runs of sampling->samples and of fewer
+ * (power.c); `first`: that entry in runs that are done, n_first of them. An error where none is clear. */
+int tp_find_power(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
+                  const double *first, int n_first, double *power, ad_error *error);
 /* One run: the mean squares of the vectors that a view of a program keeps (tp_view_of), over the rows of x. */
 int tp_sample_squares(const tp_program *view, size_t samples, uint64_t seed, int threads, const double *x, size_t rows,
                       double *squares, ad_error *error);

@@ -113,6 +113,9 @@ static int add_pair(const tp_sampler *s, const kernel_frame *k, const ad_site *s
         return tp_sampler_refuse(s, site->delta.id,
                                  "two uses of a parameter over different axes have no sampled kernel");
     const double *b_delta = alike ? b->delta : b->y, *b_y = alike ? b->y : b->delta;
+    double pairs = (double)(a->points * b->points) * (double)(k->rows * k->rows2);
+    if (tp_count_work(s, pairs * (double)(a->delta_length + (a->y ? a->y_length : 0))))
+        return -1;
     for (size_t p = 0; p < a->points; p++)
         for (size_t q = 0; q < b->points; q++) {
             gram(k, 0, a->delta, b_delta, a->delta_length, p, q);
@@ -181,6 +184,14 @@ static void add_loop(const tp_sampler *s, gradient_loops *l, const ad_site *site
     l->to[l->rank++] = to;
 }
 
+static double turns(const gradient_loops *l)
+{
+    double turns = 1;
+    for (int i = 0; i < l->rank; i++)
+        turns *= (double)l->size[i];
+    return turns;
+}
+
 static void add_products(const gradient_loops *l, const double *y, const double *delta, double *to)
 {
     size_t at[AD_MAX_RANK + 2] = { 0 }, of_y = 0, of_delta = 0, of_to = 0;
@@ -203,7 +214,7 @@ static void add_products(const gradient_loops *l, const double *y, const double 
 }
 
 /* The gradients (rows, width) of a parameter at entry number `entry` of its fixed axes. */
-static void gradient_at(const tp_sampler *s, int param, size_t entry, size_t length, double *to)
+static int gradient_at(const tp_sampler *s, int param, size_t entry, size_t length, double *to)
 {
     const tp_program *program = s->program;
     for (int i = 0; i < program->n_sites; i++) {
@@ -227,8 +238,11 @@ static void gradient_at(const tp_sampler *s, int param, size_t entry, size_t len
             of_delta += left % size * tp_sampler_stride(s, ad_shape_get(site->delta), w->axes[k]);
             left /= size;
         }
+        if (tp_count_work(s, turns(&l)))
+            return -1;
         add_products(&l, site->y.graph ? s->values[site->y.id] + of_y : NULL, s->values[site->delta.id] + of_delta, to);
     }
+    return 0;
 }
 
 /* weight times the inner products of a parameter's gradients. */
@@ -243,22 +257,24 @@ static int add_by_entries(tp_sampler *s, const kernel_frame *k, int param, doubl
     double *first = tp_sampler_numbers(s, k->total * length, "a gradient"), *second = first;
     if (first && s->n_passes > 1)
         second = tp_sampler_numbers(s, k->total2 * length, "a gradient");
-    for (size_t e = 0; e < entries && first && second; e++) {
-        for (int pass = 0; pass < s->n_passes; pass++) {
+    int status = first && second ? 0 : -1;
+    for (size_t e = 0; e < entries && !status; e++) {
+        for (int pass = 0; pass < s->n_passes && !status; pass++) {
             double *to = pass ? second : first;
             tp_sampler_enter(s, pass);
             memset(to, 0, (pass ? k->total2 : k->total) * length * sizeof *to);
-            gradient_at(s, param, e, length, to);
+            status = gradient_at(s, param, e, length, to);
         }
-        gram(k, 0, first, second, length, 0, 0);
-        for (size_t i = 0; i < k->rows * k->rows2; i++)
+        status = status ? status : tp_count_work(s, (double)(k->rows * k->rows2) * (double)length);
+        if (!status)
+            gram(k, 0, first, second, length, 0, 0);
+        for (size_t i = 0; i < k->rows * k->rows2 && !status; i++)
             out[i] += weight * k->gram[0][i];
     }
-    bool made = first && second;
     if (second != first)
         ad_free(second);
     ad_free(first);
-    return made ? 0 : -1;
+    return status;
 }
 
 /* The factors of sites of one parameter, in one pass. */
@@ -349,6 +365,7 @@ int tp_sample_once(const tp_program *program, tp_kernel_kind which, const tp_sam
                      .error = error,
                      .seed = spec->seed,
                      .independent = spec->independent,
+                     .work = spec->work,
                      .n_passes = spec->output != spec->output2 || (x2 && program->coupled) ? 2 : 1,
                      .threads = held,
                      .sizes = { .n = spec->samples, .n_batches = 1 } };

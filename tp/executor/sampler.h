@@ -27,6 +27,7 @@ typedef struct {
     ad_arena *arena;
     ad_error *error;
     ad_sizes sizes;
+    tp_work *work;
     uint64_t seed;
     int threads, n_levels;
     bool independent;   /* draws: those of one network */
@@ -61,6 +62,13 @@ size_t tp_sampler_size(const tp_sampler *s, ad_axis axis);
 size_t tp_sampler_stride(const tp_sampler *s, const ad_shape *shape, ad_axis axis);
 double *tp_sampler_numbers(const tp_sampler *s, size_t count, const char *what); /* zeros; NULL with an error */
 int tp_sampler_refuse(const tp_sampler *s, int id, const char *reason);          /* -1, with op, file and line */
+
+/* ---- work.c ---- */
+/* -1 with an error where it is more than there may be. */
+int tp_count_work(const tp_sampler *s, double more);
+int tp_count_nodes(const tp_sampler *s); /* of this pass, but for products with operators */
+/* Of a product with so many rows that is done. */
+int tp_count_product(const tp_sampler *s, const tp_operator *w, bool transposed, size_t rows, int seen_before);
 
 /* ---- meeting.c ---- */
 /* Elements: a vector, or what a matrix gives; what a matrix takes. */

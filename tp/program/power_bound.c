@@ -1,0 +1,174 @@
+/* power_bound.c: a power of n that a kernel does not exceed, from the trace alone: of every node the power that bounds
+ * a coordinate's size. A Gaussian matrix sums incoherently, n^(1/2); anything else is taken to sum coherently, n. What
+ * cancels is less, so that only upper bounds come of it; where a small argument makes a large value, as of 1/x or
+ * log x, there is none, unless a constant holds the argument off 0. */
+#include "autodiff/trace/trace.h"
+#include "tp/program/program.h"
+
+#include <math.h>
+
+typedef struct {
+    double power;  /* a coordinate is of n^power at most */
+    bool positive; /* no coordinate is negative; */
+    bool held;     /* and each is a constant or more */
+} size_bound;
+
+static double width_power(const ad_graph *graph, ad_axis axis, double power)
+{
+    return tp_is_width(graph, axis) ? power : 0;
+}
+
+static size_bound of_parameter(const ad_graph *graph, const ad_init *init)
+{
+    double spread = init->deviation > 0 ? width_power(graph, init->axis, init->deviation_power) : -INFINITY;
+    return (size_bound){ .power = fabs(init->mean) > 0 ? fmax(0, spread) : spread };
+}
+
+/* Has f a pole at 0, or does its value at small arguments grow without bound? */
+static bool grows_at_zero(const ad_node *node, const ad_op_facts *facts)
+{
+    return facts && (facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && node->c < 0));
+}
+
+static size_bound of_function(const ad_node *node, size_bound x)
+{
+    const ad_op_facts *facts = ad_op_facts_of(node->op);
+    double degree = ad_op_degree(node->op, node->c);
+    bool known = facts && node->op != AD_CUSTOM, even = node->op == AD_SQUARE || node->op == AD_ABS;
+    size_bound y = { .positive = known && (even || facts->lowest >= 0 || node->op == AD_RELU || node->op == AD_STEP ||
+                                           (x.positive && isfinite(degree) && node->op != AD_NEG)) };
+    if (node->op == AD_IDENTITY || node->op == AD_NEG) {
+        y.power = x.power;
+        y.positive = x.positive && node->op == AD_IDENTITY;
+        y.held = x.held && node->op == AD_IDENTITY;
+        return y;
+    }
+    if (known && facts->growth == AD_BOUNDED)
+        return y;
+    if (grows_at_zero(node, facts) && !x.held)
+        y.power = INFINITY;
+    else if (known && isfinite(degree) && degree >= 0)
+        y.power = degree > 0 ? degree * x.power : 0;
+    else if (x.power > 0)
+        y.power = known && facts->growth == AD_LINEAR ? x.power : INFINITY;
+    return y;
+}
+
+static bool is_random_matrix(const tp_program *program, int id)
+{
+    int param = program->params[id];
+    return program->widths[id] > 1 && param >= 0 && !(fabs(ad_node_of(program->graph, param)->init->mean) > 0);
+}
+
+static double summed(const tp_program *program, const ad_node *node)
+{
+    bool incoherent = false;
+    for (int k = 0; k < node->n_in; k++)
+        incoherent = incoherent || (node->op == AD_CONTRACT && is_random_matrix(program, node->in[k]));
+    return tp_count_widths(program->graph, &node->over) * (incoherent ? 0.5 : 1);
+}
+
+static size_bound of_node(const tp_program *program, const ad_node *node, const size_bound *all)
+{
+    const ad_graph *graph = program->graph;
+    size_bound a = node->n_in > 0 ? all[node->in[0]] : (size_bound){ 0 };
+    size_bound b = node->n_in > 1 ? all[node->in[1]] : (size_bound){ 0 };
+    if (ad_is_unary(node->op))
+        return of_function(node, a);
+    switch (node->op) {
+    case AD_PARAM:
+        return of_parameter(graph, node->init);
+    case AD_CONSTANT:
+        return (size_bound){ fabs(node->c) > 0 ? 0 : -INFINITY, node->c >= 0, node->c > 0 };
+    case AD_SOFTMAX:
+    case AD_ARGMAX:
+        return (size_bound){ .positive = true };
+    case AD_SCALE: {
+        double power = width_power(graph, node->axis, node->power);
+        bool kept = node->c > 0;
+        return (size_bound){ a.power + power, a.positive && kept, a.held && kept && power >= 0 };
+    }
+    case AD_ADD:
+        return (size_bound){ fmax(a.power, b.power), a.positive && b.positive,
+                             a.positive && b.positive && (a.held || b.held) };
+    case AD_MUL:
+        return (size_bound){ a.power + b.power, (a.positive && b.positive) || node->in[0] == node->in[1],
+                             a.held && b.held };
+    case AD_DIV:
+        return (size_bound){ b.held ? a.power : INFINITY, a.positive && b.positive, false };
+    case AD_SUM:
+        return (size_bound){ a.power + summed(program, node), a.positive, a.held };
+    case AD_CONTRACT:
+        return (size_bound){ a.power + b.power + summed(program, node), a.positive && b.positive, a.held && b.held };
+    case AD_LOGSUMEXP:
+        return (size_bound){ .power = fmax(a.power, 0) };
+    default:
+        for (int k = 1; k < node->n_in; k++) {
+            size_bound c = all[node->in[k]];
+            a = (size_bound){ fmax(a.power, c.power), a.positive && c.positive, a.held && c.held };
+        }
+        a.positive = a.positive && node->n_in > 0 && node->op != AD_SUB;
+        a.held = a.held && a.positive && node->op != AD_UNSLICE && node->op != AD_SCATTER;
+        return a;
+    }
+}
+
+/* sum of delta delta' y y' over all axes that the kernel has not. */
+static double of_site(const tp_program *program, const ad_site *site, const size_bound *all)
+{
+    const ad_graph *graph = program->graph;
+    const ad_shape *own = ad_shape_get(site->param), *delta = ad_shape_get(site->delta);
+    bool product = site->y.graph;
+    ad_shape reached = product ? ad_shape_union(delta, ad_shape_get(site->y)) : *delta;
+    ad_shape beyond = ad_shape_minus(&reached, own);
+    double power = all[site->delta.id].power + (product ? all[site->y.id].power : 0);
+    return 2 * power + tp_count_widths(graph, own) + 2 * tp_count_widths(graph, &beyond);
+}
+
+/* The powers of the parameters' weights in a kernel: of the NNGP kernel the readout's variances, and nothing of what is
+ * no readout. NULL where there are none. */
+static double *weights_of(const tp_program *program, tp_kernel_kind which)
+{
+    enum { LOW = 10, HIGH = 20 };
+    const nn_net *net = program->net;
+    size_t n = (size_t)nn_n_params(net) + 1;
+    double *powers = ad_alloc(3 * n, sizeof *powers, "weights", NULL);
+    ad_error none = { 0 };
+    for (int k = 0; powers && which == TP_NNGP && program->probe < 0 && k < 2; k++) {
+        ad_sizes sizes = { .n = (size_t)1 << (k ? HIGH : LOW) };
+        if (nn_readout_variances(net, &sizes, powers + (size_t)(k + 1) * n, &none)) {
+            ad_free(powers);
+            return NULL;
+        }
+    }
+    for (size_t p = 0; powers && which == TP_NNGP && p < n; p++)
+        powers[p] = program->probe >= 0 ? -INFINITY : log2(powers[2 * n + p] / powers[n + p]) / (HIGH - LOW);
+    return powers;
+}
+
+static double weight_of(const tp_program *program, const double *weights, int param)
+{
+    if (param == program->probe)
+        return 0;
+    for (int p = 0; p < nn_n_params(program->net); p++)
+        if (nn_param(program->net, p).id == param)
+            return isnan(weights[p]) ? -INFINITY : weights[p];
+    return -INFINITY;
+}
+
+double tp_power_bound(const tp_program *program, tp_kernel_kind which)
+{
+    double most = -INFINITY, *weights = weights_of(program, which);
+    size_bound *all = ad_alloc((size_t)program->n_nodes + 1, sizeof *all, "the powers of a program", NULL);
+    for (int id = 0; all && id < program->n_nodes; id++)
+        all[id] = of_node(program, ad_node_of(program->graph, id), all);
+    for (int i = 0; all && weights && i < program->n_sites; i++) {
+        const ad_site *site = &program->sites[i];
+        double power = of_site(program, site, all) + weight_of(program, weights, site->param.id);
+        most = power < most ? most : power; /* NaN stays */
+    }
+    bool there = all && weights && !isnan(most);
+    ad_free(all);
+    ad_free(weights);
+    return there ? most : INFINITY;
+}
