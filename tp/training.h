@@ -38,7 +38,7 @@ typedef struct {
     nn_fit_spec fit;   /* loss, optimizer (sgd or momentum), rate, momentum, weight_decay, batch, steps or epochs, seed;
                           nothing else of it is read. The seed shuffles batches, of all runs alike, and draws */
     size_t samples;    /* of every vector, a power of 2 is best; 0: 4096 */
-    int runs;          /* independent repetitions, at least 2; 0: 4 */
+    int runs;          /* independent repetitions, at least 2; 0: 8 */
     int threads;       /* 0: one */
     double tolerance;  /* a vector's part that a matrix has not met before, relative to its length: below it counts as
                           nothing, and no rank is added; 0: 1e-10 */

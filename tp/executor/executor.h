@@ -99,5 +99,11 @@ int tp_learner_kernel(tp_learner *l, const double *weights, double *out, ad_erro
 /* After a backward pass from the loss's gradient: v = momentum v + gradient + decay w; w -= rate scale v, with each
  * parameter's own scale. */
 int tp_learner_step(tp_learner *l, double rate, double momentum, double decay, ad_error *error);
+/* From a mark to a rewind passes show nothing of the matrices that later ones would have to agree with: each tells the
+ * right law alone, and takes no memory. One mark at a time, and no step between the two. */
+int tp_learner_mark(tp_learner *l, ad_error *error);
+void tp_learner_rewind(tp_learner *l);
+/* At most, of so many rows in all steps together: bytes, and floating-point operations. */
+void tp_learner_cost(const tp_learner *l, double rows, double *bytes, double *operations);
 int tp_learner_rank(const tp_learner *l); /* the most outer products that a matrix has */
 #endif

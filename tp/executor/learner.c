@@ -15,10 +15,8 @@ struct tp_learner {
     tp_program view;        /* of the caller's, with what lives here */
     const ad_var *gradients; /* by parameter */
     double **velocities;    /* by parameter; NULL: it is an operator, or does not learn */
-    double *x;              /* (capacity, features) */
-    size_t capacity;
     int forward_levels;
-    double *cotangent;
+    int *mark; /* how many rows there were, of bases, and of what operators have seen and drawn */
 };
 
 static bool learns(const tp_learner *l, int k)
@@ -149,6 +147,7 @@ void tp_learner_free(tp_learner *l)
     for (int k = 0; k < l->s.n_revealed; k++)
         tp_changes_free(&l->s.revealed[k]);
     tp_sampler_close(&l->s);
+    ad_free(l->mark);
     ad_free(l);
 }
 
@@ -334,6 +333,86 @@ int tp_learner_centre(tp_learner *l, ad_error *error)
             status = centre_readout(l, nn_param(s->program->net, k).id);
     ad_blas_end(before);
     return status;
+}
+
+/* ---- what passes show of the matrices ---- */
+/* Every count of rows that grows with what operators see. */
+static int visit_counts(tp_learner *l, void each(int *count, int *kept), int *kept)
+{
+    tp_sampler *s = &l->s;
+    int n = 0;
+    for (int k = 0; k < 2 * s->program->n_nodes; k++)
+        for (tp_class *c = s->classes[k]; c; c = c->next, n++)
+            if (each)
+                each(&c->space.basis.n, &kept[n]);
+    for (int k = 0; k < s->n_revealed; k++)
+        for (int o = 0; o < s->revealed[k].n_operators; o++)
+            for (int way = 0; way < 2; way++, n += 2)
+                if (each) {
+                    each(&s->revealed[k].operators[o].seen[way].n, &kept[n]);
+                    each(&s->revealed[k].operators[o].drawn[way].n, &kept[n + 1]);
+                }
+    return n;
+}
+
+static void note_count(int *count, int *kept)
+{
+    *kept = *count;
+}
+
+static void take_back(int *count, int *kept)
+{
+    *count = *kept;
+}
+
+int tp_learner_mark(tp_learner *l, ad_error *error)
+{
+    int n = l->mark ? 0 : visit_counts(l, NULL, NULL);
+    if (!l->mark && !(l->mark = ad_alloc((size_t)n + 1, sizeof *l->mark, "marks", error)))
+        return -1;
+    visit_counts(l, note_count, l->mark);
+    return 0;
+}
+
+void tp_learner_rewind(tp_learner *l)
+{
+    visit_counts(l, take_back, l->mark);
+}
+
+/* ---- what it will take ---- */
+/* How many vectors a product with an operator takes of each row of the batch. */
+static double vectors_of(const tp_sampler *s, int id, int k, const ad_shape *names)
+{
+    const ad_shape *y = ad_shape_get((ad_var){ (ad_graph *)s->graph, ad_node_of(s->graph, id)->in[1 - k] });
+    double count = 1;
+    for (int i = 0; i < y->rank; i++)
+        if (!ad_has(names, y->axes[i]) && !ad_same(y->axes[i], nn_batch(s->program->net)))
+            count *= (double)tp_sampler_size(s, y->axes[i]);
+    return count;
+}
+
+void tp_learner_cost(const tp_learner *l, double rows, double *bytes, double *operations)
+{
+    const tp_sampler *s = &l->s;
+    double total = 0, size = (double)s->sizes.n, of_products = 0;
+    *bytes = 0;
+    for (int id = 0; id < s->program->n_nodes; id++) {
+        int param;
+        ad_shape names;
+        int k = tp_operator_input(s, id, &param, &names);
+        if (k < 0)
+            continue;
+        const tp_revealed *f = &s->revealed[s->revealed_of[param]];
+        double vectors = rows * vectors_of(s, id, k, &names), in = (double)f->in_size;
+        if (!f->matrix) /* there are no more directions than inputs */
+            vectors = fmin(vectors, in);
+        total += (f->matrix ? 2 : 1) * vectors * f->n_operators;
+        of_products += vectors * vectors * f->n_operators;
+        *bytes += 8 * vectors * f->n_operators * (f->matrix ? 2 : 1) * (in * f->matrix + size);
+        *bytes += f->changes ? 8 * vectors * f->n_operators * (in + size) : 0;
+    }
+    total = fmin(total, size / 2);
+    *operations = 8 * size * total * total + 8 * size * of_products;
 }
 
 /* ---- steps ---- */

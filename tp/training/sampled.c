@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { FEW = 16 }; /* points are few, where there are so many times as many samples */
+
 /* One run, and its buffers. */
 typedef struct {
     tp_training_job *job;
@@ -68,26 +70,56 @@ static int measure_kernels(sampled_run *r, ad_error *error)
     return 0;
 }
 
+/* The outputs of points from number `first` on, some at a time, of which nothing is kept. */
+static int measure_outputs(sampled_run *r, size_t first, size_t end, ad_error *error)
+{
+    const tp_training_job *job = r->job;
+    size_t most = job->spec.samples / FEW > 1 ? job->spec.samples / FEW : 1;
+    for (size_t i = first, n; i < end; i += n) {
+        n = end - i < most ? end - i : most;
+        if (tp_learner_forward(r->learner, job->x + i * job->features, n, r->f + i * job->outputs, error))
+            return -1;
+        tp_learner_rewind(r->learner);
+    }
+    return 0;
+}
+
+/* What a full batch shows of the matrices, the next step asks for in any case. */
 static int measure(sampled_run *r, int row, int run, ad_error *error)
 {
     const tp_training_job *job = r->job;
-    if (tp_learner_forward(r->learner, job->x, job->points, r->f, error))
+    size_t trained = job->feed.shuffled ? 0 : job->parts[0].rows;
+    if (trained && tp_learner_forward(r->learner, job->x, trained, r->f, error))
+        return -1;
+    if (tp_learner_mark(r->learner, error) || measure_outputs(r, trained, job->points, error))
         return -1;
     if (job->probes && measure_kernels(r, error))
         return -1;
+    tp_learner_rewind(r->learner);
     tp_records_add(job, r->out, row, run, r->f, r->kernel, r->features);
     return 0;
 }
 
-/* Readouts are orthogonal to what they read: outputs at the start are 0, as in the limit. */
-static int begin(sampled_run *r, ad_error *error)
+/* Readouts become orthogonal to what they read: outputs at the start are 0, as in the limit. So it is of all points if
+ * they are few among the samples, else of those of one step, and of others up to a run's error. */
+static int begin(sampled_run *r, int run, ad_error *error)
 {
-    const tp_training_job *job = r->job;
+    tp_training_job *job = r->job;
+    bool few = job->points * FEW <= job->spec.samples;
+    const void *x = job->x, *y;
+    size_t rows = few ? job->parts[0].rows : nn_feed_batch(&job->feed, 0, &x, &y), all = few ? job->points : rows;
     memset(r->slope, 0, job->points * job->outputs * sizeof *r->slope);
-    return tp_learner_forward(r->learner, job->x, job->points, r->f, error) ||
-                   tp_learner_backward(r->learner, r->slope, error) || tp_learner_centre(r->learner, error)
-               ? -1
-               : 0;
+    if (tp_learner_forward(r->learner, x, rows, r->f, error) || tp_learner_mark(r->learner, error) ||
+        tp_learner_forward(r->learner, few ? job->x : x, all, r->f, error) ||
+        tp_learner_backward(r->learner, r->slope, error) || tp_learner_centre(r->learner, error))
+        return -1;
+    if (!few)
+        return measure(r, 0, run, error);
+    if (tp_learner_forward(r->learner, job->x, all, r->f, error) || (job->probes && measure_kernels(r, error)))
+        return -1;
+    tp_learner_rewind(r->learner);
+    tp_records_add(job, r->out, 0, run, r->f, r->kernel, r->features);
+    return 0;
 }
 
 static int take_step(sampled_run *r, long step, ad_error *error)
@@ -111,8 +143,8 @@ static int take_step(sampled_run *r, long step, ad_error *error)
 static int run_once(sampled_run *r, int run, ad_error *error)
 {
     tp_training_job *job = r->job;
-    int row = 0;
-    if (begin(r, error) || measure(r, row++, run, error))
+    int row = 1;
+    if (begin(r, run, error))
         return -1;
     for (long step = 0; step < job->steps; step++) {
         if (take_step(r, step, error))
@@ -153,5 +185,30 @@ int tp_train_sampled(tp_training_job *job, tp_trained *out, ad_error *error)
              "steps at n = infinity on samples of every vector's law: %zu samples, the mean of %d runs; matrices are "
              "W_0 plus %d outer products at most",
              spec->samples, spec->runs, out->rank);
+    return status;
+}
+
+int tp_train_estimate(tp_program *program, const nn_data *train, const nn_data *test, const tp_train_spec *spec,
+                      tp_train_cost *cost, ad_error *error)
+{
+    tp_training_job job;
+    tp_training_view view = { 0 };
+    tp_learner *learner = NULL;
+    *cost = (tp_train_cost){ 0 };
+    int status = tp_training_open(&job, program, train, test, spec, error);
+    bool sampled = !status && !job.kernel_regime;
+    if (sampled)
+        status = tp_view_training(program, &view, error);
+    if (sampled && !status) {
+        tp_learning learning = { .samples = job.spec.samples, .seed = job.spec.fit.seed, .threads = job.spec.threads };
+        learner = tp_learner_new(&view, &learning, error);
+        status = learner ? 0 : -1;
+    }
+    if (learner)
+        tp_learner_cost(learner, (double)job.steps * (double)job.feed.batch, &cost->bytes, &cost->operations);
+    tp_learner_free(learner);
+    if (sampled)
+        tp_training_view_free(&view);
+    tp_training_close(&job);
     return status;
 }
