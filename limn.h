@@ -10,4 +10,5 @@
 #include "tp/regime.h"
 #include "tp/spectrum.h"
 #include "tp/tp.h"
+#include "tp/training.h"
 #endif

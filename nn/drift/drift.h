@@ -13,4 +13,9 @@ int nn_watch_step(nn_watch *watch, nn_progress *progress, ad_error *error);
 int nn_watch_sync(nn_watch *watch, ad_error *error); /* before a checkpoint: its rows are on the disk */
 void nn_watch_free(nn_watch *watch);
 
+/* Between two measurements: so many a decade, or so many steps; `every` 0 is the schedule's own. */
+long nn_schedule_apart(nn_drift_schedule schedule, long every, size_t per_epoch, long steps);
+/* The first step after `step` that is measured; LONG_MAX after the last one. */
+long nn_schedule_after(nn_drift_schedule schedule, long apart, long steps, long step);
+
 #endif

@@ -57,21 +57,31 @@ struct nn_watch {
 };
 
 /* ---- when ---- */
-/* The first step after `step` that is measured. */
+long nn_schedule_after(nn_drift_schedule schedule, long apart, long steps, long step)
+{
+    long next = steps;
+    if (step >= steps)
+        return LONG_MAX;
+    if (schedule == NN_LOG_STEPS) {
+        double many = (double)apart, k = step > 0 ? floor(many * log10((double)step)) : 0;
+        while (pow(10, k / many) < (double)steps && lround(pow(10, k / many)) <= step)
+            k++;
+        next = lround(fmin(pow(10, k / many), (double)steps));
+    } else if (schedule != NN_ENDS && apart <= steps) {
+        next = (step / apart + 1) * apart;
+    }
+    return next < steps ? next : steps;
+}
+
 static long step_after(const nn_watch *w, long step)
 {
-    long next = w->steps;
-    if (step >= w->steps)
-        return LONG_MAX;
-    if (w->spec->schedule == NN_LOG_STEPS) {
-        double many = (double)w->apart, k = step > 0 ? floor(many * log10((double)step)) : 0;
-        while (pow(10, k / many) < (double)w->steps && lround(pow(10, k / many)) <= step)
-            k++;
-        next = lround(fmin(pow(10, k / many), (double)w->steps));
-    } else if (w->spec->schedule != NN_ENDS && w->apart <= w->steps) {
-        next = (step / w->apart + 1) * w->apart;
-    }
-    return next < w->steps ? next : w->steps;
+    return nn_schedule_after(w->spec->schedule, w->apart, w->steps, step);
+}
+
+long nn_schedule_apart(nn_drift_schedule schedule, long every, size_t per_epoch, long steps)
+{
+    long apart = every ? every : schedule == NN_LOG_STEPS ? 10 : 1;
+    return schedule == NN_EPOCHS && __builtin_mul_overflow(apart, (long)per_epoch, &apart) ? steps : apart;
 }
 
 static int settle(nn_watch *w, ad_error *error)
@@ -81,9 +91,7 @@ static int settle(nn_watch *w, ad_error *error)
         return ad_fail(error, "drift: a measurement every %ld: it must be from 1 to 10^9", every);
     if (!(w->spec->share >= 0 && w->spec->share < 1))
         return ad_fail(error, "drift: a share of %g of the time: it must be from 0 to 1", w->spec->share);
-    w->apart = every ? every : w->spec->schedule == NN_LOG_STEPS ? 10 : 1;
-    if (w->spec->schedule == NN_EPOCHS && __builtin_mul_overflow(w->apart, (long)w->per_epoch, &w->apart))
-        w->apart = w->steps;
+    w->apart = nn_schedule_apart(w->spec->schedule, every, w->per_epoch, w->steps);
     return 0;
 }
 

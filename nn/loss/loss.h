@@ -17,5 +17,5 @@ const double *nn_target_row(const nn_data *data, size_t outputs, size_t row);
 /* Sizes, class numbers and finiteness of a data set against the network. */
 int nn_check_data(const nn_net *net, const nn_data *data, nn_loss loss, ad_error *error);
 /* The targets of the loss, in the type: (rows) class numbers, or (rows, outputs). */
-void *nn_targets(const nn_model *model, const nn_data *data, nn_loss loss, size_t *columns, ad_error *error);
+void *nn_targets(const nn_net *net, ad_type type, const nn_data *data, nn_loss loss, size_t *columns, ad_error *error);
 #endif

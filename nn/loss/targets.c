@@ -28,15 +28,15 @@ int nn_check_data(const nn_net *net, const nn_data *data, nn_loss loss, ad_error
     return 0;
 }
 
-void *nn_targets(const nn_model *model, const nn_data *data, nn_loss loss, size_t *columns, ad_error *error)
+void *nn_targets(const nn_net *net, ad_type type, const nn_data *data, nn_loss loss, size_t *columns, ad_error *error)
 {
-    size_t outputs = nn_n_outputs(model->net), bad = 0;
+    size_t outputs = nn_n_outputs(net), bad = 0;
     *columns = loss == NN_CROSS_ENTROPY ? 1 : outputs;
-    void *targets = ad_alloc(data->rows * *columns, nn_bytes(model->type), "targets", error);
+    void *targets = ad_alloc(data->rows * *columns, nn_bytes(type), "targets", error);
     if (!targets)
         return NULL;
     if (loss == NN_CROSS_ENTROPY || data->classes == 0) {
-        if (nn_convert(data->y, data->rows * *columns, model->type, targets, &bad))
+        if (nn_convert(data->y, data->rows * *columns, type, targets, &bad))
             return targets;
         ad_fail(error, "y: row %zu holds a number that is not finite as float", bad / *columns);
         ad_free(targets);
@@ -44,7 +44,7 @@ void *nn_targets(const nn_model *model, const nn_data *data, nn_loss loss, size_
     }
     for (size_t i = 0; i < data->rows; i++) { /* one-hot rows */
         size_t at = i * outputs + (size_t)data->y[i];
-        if (model->type == AD_FLOAT)
+        if (type == AD_FLOAT)
             ((float *)targets)[at] = 1;
         else
             ((double *)targets)[at] = 1;

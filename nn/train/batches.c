@@ -12,18 +12,19 @@ void nn_feed_close(nn_feed *f)
     ad_free(f->batch_y);
 }
 
-int nn_feed_open(nn_feed *f, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, ad_error *error)
+int nn_feed_open(nn_feed *f, const nn_net *net, ad_type type, const nn_data *data, const nn_fit_spec *spec,
+                 ad_error *error)
 {
-    size_t bad = 0, rows = data->rows, features = nn_features(model->net);
+    size_t bad = 0, rows = data->rows, features = nn_features(net);
     *f = (nn_feed){
-        .rows = rows, .features = features, .bytes = nn_bytes(model->type), .order_epoch = -1, .seed = spec->seed
+        .rows = rows, .features = features, .bytes = nn_bytes(type), .order_epoch = -1, .seed = spec->seed
     };
-    if (nn_check_data(model->net, data, spec->loss, error) != 0)
+    if (nn_check_data(net, data, spec->loss, error) != 0)
         return -1;
-    if (!(f->y = nn_targets(model, data, spec->loss, &f->columns, error)) ||
+    if (!(f->y = nn_targets(net, type, data, spec->loss, &f->columns, error)) ||
         !(f->x = ad_alloc(rows * features, f->bytes, "inputs", error)))
         return -1;
-    if (!nn_convert(data->x, rows * features, model->type, f->x, &bad))
+    if (!nn_convert(data->x, rows * features, type, f->x, &bad))
         return ad_fail(error, "x: row %zu holds a number that is not finite", bad / features);
     f->batch = spec->batch == 0 || spec->batch > rows ? rows : spec->batch;
     f->per_epoch = (rows + f->batch - 1) / f->batch;

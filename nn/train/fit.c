@@ -19,7 +19,7 @@ typedef struct {
     bool stopped, saved; /* by the callback; since the last step */
 } nn_fitting;
 
-static long count_steps(const nn_fit_spec *spec, size_t per_epoch)
+long nn_fit_steps(const nn_fit_spec *spec, size_t per_epoch)
 {
     double steps = spec->steps > 0 ? (double)spec->steps : ceil(spec->epochs * (double)per_epoch);
     return steps >= 1 && steps < 1e15 ? (long)steps : 0;
@@ -29,9 +29,10 @@ static long count_steps(const nn_fit_spec *spec, size_t per_epoch)
 static int open_fit(nn_fitting *f, const nn_data *data, ad_error *error)
 {
     nn_fit_spec *spec = &f->spec;
-    if (nn_rule_settle(spec, error) != 0 || nn_feed_open(&f->feed, f->model, data, spec, error) != 0)
+    if (nn_rule_settle(spec, error) != 0 ||
+        nn_feed_open(&f->feed, f->model->net, f->model->type, data, spec, error) != 0)
         return -1;
-    f->progress.steps = count_steps(spec, f->feed.per_epoch);
+    f->progress.steps = nn_fit_steps(spec, f->feed.per_epoch);
     if (f->progress.steps == 0)
         return ad_fail(error, "fit: neither steps (%ld) nor epochs (%g) is positive", spec->steps, spec->epochs);
     if (!(f->trainer = nn_trainer_new(f->model, spec, f->feed.batch, error)))

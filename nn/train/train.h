@@ -20,10 +20,13 @@ const char *nn_rule_state_name(const nn_rule *rule, int k);
 void *nn_rule_state(const nn_rule *rule, int k);
 long *nn_rule_time(nn_rule *rule); /* steps done */
 
+/* fit.c: how many steps the spec asks for; 0: none. */
+long nn_fit_steps(const nn_fit_spec *spec, size_t per_epoch);
+
 /* trainer.c */
 nn_rule *nn_trainer_rule(nn_trainer *trainer);
 
-/* batches.c: a data set in the model's type, and the order of its rows in one epoch. */
+/* batches.c: a data set in a type, and the order of its rows in one epoch. */
 typedef struct {
     void *x, *y; /* (rows, features), (rows, columns) */
     size_t rows, features, columns, batch, per_epoch, bytes;
@@ -33,7 +36,8 @@ typedef struct {
     void *batch_x, *batch_y;
     uint64_t seed;
 } nn_feed;
-int nn_feed_open(nn_feed *feed, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, ad_error *error);
+int nn_feed_open(nn_feed *feed, const nn_net *net, ad_type type, const nn_data *data, const nn_fit_spec *spec,
+                 ad_error *error);
 /* The batch of a step: its rows, and how many. */
 size_t nn_feed_batch(nn_feed *feed, long step, const void **x, const void **y);
 void nn_feed_close(nn_feed *feed);

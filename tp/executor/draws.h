@@ -13,4 +13,6 @@ double *tp_row(const tp_rows *rows, int k);
  * tail. */
 int tp_orthonormalise(int count, double *x, tp_rows *b, double weight, double minimum, double *c, int stride,
                       ad_error *error);
+/* What rows from number `first` on have beyond the basis joins it. */
+int tp_space_keep(tp_space *space, const tp_rows *rows, int first, ad_error *error);
 #endif

@@ -37,7 +37,7 @@ double *tp_sampler_numbers(const tp_sampler *s, size_t count, const char *what)
 }
 
 /* The draws of vectors of this size that meet those of an element of the union (meeting.c). */
-static tp_space *space_of(tp_sampler *s, int element, size_t size)
+tp_space *tp_sampler_space(tp_sampler *s, int element, size_t size)
 {
     const uint64_t far = 0x9E3779B97F4A7C15u; /* seeds of other runs are near */
     tp_class **first = &s->classes[tp_meeting_of(s, element)], *c = *first;
@@ -54,6 +54,7 @@ static tp_space *space_of(tp_sampler *s, int element, size_t size)
     if (tp_space_new(&c->space, size, s->seed + far * (uint64_t)++s->n_classes, s->error))
         return NULL;
     c->space.independent = s->independent;
+    c->space.keeps = s->learns;
     return &c->space;
 }
 
@@ -74,7 +75,7 @@ static size_t elements(const tp_sampler *s, int id)
 }
 
 /* ---- parameters ---- */
-static double deviation_of(const tp_sampler *s, const ad_init *init)
+double tp_sampler_deviation(const tp_sampler *s, const ad_init *init)
 {
     return init->axis.id ? init->deviation * pow((double)tp_sampler_size(s, init->axis), init->deviation_power)
                          : init->deviation;
@@ -123,7 +124,7 @@ static bool one_way(const tp_sampler *s, int param, tp_revealed *f)
 static int open_revealed(tp_sampler *s, int param)
 {
     const ad_node *node = node_at(s, param);
-    tp_revealed f = { .param = param, .out = -1 };
+    tp_revealed f = { .param = param, .out = -1, .keep = 1 };
     int wide[2], n_wide = 0;
     for (int i = 0; i < node->shape.rank; i++)
         if (is_width(s, node->shape.axes[i]) && n_wide < 2)
@@ -151,7 +152,7 @@ static int open_revealed(tp_sampler *s, int param)
             f.n_operators *= (int)tp_sampler_size(s, node->shape.axes[i]);
         }
     }
-    f.deviation = deviation_of(s, node->init) * (f.matrix ? sqrt((double)in_size) : 1);
+    f.deviation = tp_sampler_deviation(s, node->init) * (f.matrix ? sqrt((double)in_size) : 1);
     f.in_size = in_size;
     s->revealed_of[param] = s->n_revealed;
     s->revealed[s->n_revealed++] = f;
@@ -161,14 +162,16 @@ static int open_revealed(tp_sampler *s, int param)
 static int open_operators(tp_sampler *s, tp_revealed *f)
 {
     const ad_node *node = node_at(s, f->param);
-    tp_space *out = space_of(s, tp_meeting_out(f->param), tp_sampler_size(s, node->shape.axes[f->out]));
-    tp_space *in = f->matrix && out ? space_of(s, tp_meeting_in(f->param), f->in_size) : NULL;
+    tp_space *out = tp_sampler_space(s, tp_meeting_out(f->param), tp_sampler_size(s, node->shape.axes[f->out]));
+    tp_space *in = f->matrix && out ? tp_sampler_space(s, tp_meeting_in(f->param), f->in_size) : NULL;
     if (!out || (f->matrix && !in))
         return -1;
     if (!(f->operators = ad_arena_alloc(s->arena, (size_t)f->n_operators, sizeof *f->operators)))
         return ad_fail(s->error, "out of memory for %s", node->name);
-    for (int k = 0; k < f->n_operators; k++)
+    for (int k = 0; k < f->n_operators; k++) {
         tp_operator_new(&f->operators[k], in, f->in_size, out);
+        f->operators[k].minimum = s->minimum > 0 ? s->minimum : f->operators[k].minimum;
+    }
     return 0;
 }
 
@@ -186,10 +189,11 @@ static int draw_param(tp_sampler *s, int param)
     if (!width.id)
         return ad_draw((ad_var){ s->program->graph, param }, &s->sizes, s->seed, AD_DOUBLE, s->values[param], s->error);
     size_t size = tp_sampler_size(s, width), inner = tp_sampler_stride(s, &node->shape, width);
-    tp_space *space = space_of(s, tp_meeting_out(param), size);
+    tp_space *space = tp_sampler_space(s, tp_meeting_out(param), size);
     tp_rows rows = { .length = size };
-    double deviation = deviation_of(s, node->init);
+    double deviation = tp_sampler_deviation(s, node->init);
     draws = count / size;
+    s->drawn_at[param] = space ? space->basis.n : 0;
     if (!space || (deviation > 0 && tp_draw(space, (int)draws, NULL, &rows, s->error)))
         return -1;
     for (size_t d = 0; d < draws; d++)
@@ -299,7 +303,9 @@ static int multiply_revealed(tp_sampler *s, int id)
         if (!status)
             status = tp_count_product(s, &f->operators[o], transposed, l.rows, seen);
         for (size_t i = 0; i < l.rows * l.out_size; i++)
-            out[i] *= f->deviation;
+            out[i] *= f->deviation * f->keep;
+        if (!status && f->changes)
+            status = tp_changes_apply(f, o, transposed, l.rows, packs ? packed : from, out, s->error);
         if (unpacks)
             tp_loops_copy(&l.unpack, result, to + offset_to);
     }
@@ -309,7 +315,7 @@ static int multiply_revealed(tp_sampler *s, int id)
 }
 
 /* ---- levels ---- */
-static void find_levels(tp_sampler *s)
+void tp_sampler_find_levels(tp_sampler *s)
 {
     const tp_program *program = s->program;
     for (int id = 0; id < program->n_nodes; id++) {
@@ -322,6 +328,8 @@ static void find_levels(tp_sampler *s)
             s->level[id] = s->level[node->in[k]] > s->level[id] ? s->level[node->in[k]] : s->level[id];
         if (tp_operator_input(s, id, &param, &names) >= 0)
             s->level[id]++;
+        if (s->cotangent && id == s->cotangent)
+            s->level[id] = s->level[program->output.id] + 1;
         s->n_levels = s->level[id] >= s->n_levels ? s->level[id] + 1 : s->n_levels;
     }
     for (int id = 0; id < program->n_nodes; id++) {
@@ -340,6 +348,9 @@ static void find_levels(tp_sampler *s)
         if (program->sites[i].y.graph)
             s->kept[program->sites[i].y.id] = true;
     }
+    s->kept[program->output.id] |= s->cotangent > 0;
+    for (int k = 0; k < s->n_also; k++)
+        s->kept[s->also[k].id] = true;
     for (int id = 0; id < program->n_nodes; id++) {
         ad_shape names;
         int param = tp_peel(s->graph, id, &names);
@@ -430,7 +441,7 @@ static int begin_pass(tp_sampler *s)
     return 0;
 }
 
-int tp_sampler_run(tp_sampler *s)
+int tp_sampler_prepare(tp_sampler *s)
 {
     const tp_program *program = s->program;
     tp_sampler_enter(s, 0);
@@ -446,21 +457,38 @@ int tp_sampler_run(tp_sampler *s)
     for (int id = 0; id < program->n_nodes; id++)
         if (node_at(s, id)->op == AD_PARAM && program->lives[id] && s->revealed_of[id] < 0 && draw_param(s, id))
             return -1;
-    if (s->n_passes > 1)
-        memcpy(s->passes[1].values, s->passes[0].values, (size_t)program->n_nodes * sizeof *s->values);
-    find_levels(s);
-    for (int pass = 0; pass < s->n_passes; pass++) {
-        tp_sampler_enter(s, pass);
-        if (tp_count_nodes(s) || begin_pass(s))
-            return -1;
-    }
-    for (int level = 0; level < s->n_levels; level++)
+    return 0;
+}
+
+int tp_sampler_levels(tp_sampler *s, int from, int to)
+{
+    for (int level = from; level < to; level++)
         for (int pass = 0; pass < s->n_passes; pass++) {
             tp_sampler_enter(s, pass);
             if (run_products(s, level) || run_level(s, level))
                 return -1;
         }
     return 0;
+}
+
+int tp_sampler_begin(tp_sampler *s)
+{
+    for (int pass = 0; pass < s->n_passes; pass++) {
+        tp_sampler_enter(s, pass);
+        if (tp_count_nodes(s) || begin_pass(s))
+            return -1;
+    }
+    return 0;
+}
+
+int tp_sampler_run(tp_sampler *s)
+{
+    if (tp_sampler_prepare(s))
+        return -1;
+    if (s->n_passes > 1)
+        memcpy(s->passes[1].values, s->passes[0].values, (size_t)s->program->n_nodes * sizeof *s->values);
+    tp_sampler_find_levels(s);
+    return tp_sampler_begin(s) || tp_sampler_levels(s, 0, s->n_levels) ? -1 : 0;
 }
 
 void tp_sampler_close(tp_sampler *s)
@@ -487,13 +515,14 @@ int tp_sampler_open(tp_sampler *s)
         return -1;
     s->level = ad_arena_alloc(s->arena, n, sizeof *s->level);
     s->revealed_of = ad_arena_alloc(s->arena, n, sizeof *s->revealed_of);
+    s->drawn_at = ad_arena_alloc(s->arena, n, sizeof *s->drawn_at);
     s->kept = ad_arena_alloc(s->arena, n, sizeof *s->kept);
     for (int pass = 0; pass < s->n_passes; pass++)
         s->passes[pass].values = ad_arena_alloc(s->arena, n, sizeof *s->values);
     s->revealed = ad_arena_alloc(s->arena, (size_t)nn_n_params(s->program->net) + 2, sizeof *s->revealed);
     s->meets = ad_arena_alloc(s->arena, 2 * n, sizeof *s->meets);
     s->classes = ad_arena_alloc(s->arena, 2 * n, sizeof(tp_class *));
-    if (!s->level || !s->revealed_of || !s->kept || !s->revealed || !s->meets || !s->classes || !s->passes[0].values ||
+    if (!s->level || !s->revealed_of || !s->drawn_at || !s->kept || !s->revealed || !s->meets || !s->classes || !s->passes[0].values ||
         !s->passes[s->n_passes - 1].values)
         return ad_fail(s->error, "out of memory for %zu nodes", n);
     return 0;

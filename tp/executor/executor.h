@@ -29,6 +29,7 @@ typedef struct {
     tp_sobol sobol;
     uint64_t drawn;   /* how many numbers, of independent draws */
     bool independent; /* set after tp_space_new: draws are those of a network of that width, orthogonal to none */
+    bool keeps;       /* likewise: the basis has also what operators have seen in it, and draws are orthogonal to that */
 } tp_space;
 /* size: at least 4. */
 int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error);
@@ -42,6 +43,7 @@ int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_e
  * W = sum eps q' + sum p delta', an orthonormal q for each new direction that W has seen and a fresh draw eps for each
  * q; p and delta are the same for W'. The second sum is the part that W' made known: Z dot, by Stein's lemma. */
 typedef struct {
+    double minimum;            /* what is new in x is at least so much of it; less counts as nothing */
     tp_space *space[2];        /* of `in` (NULL: a fixed axis, on which <x, y> is the plain sum) and of `out` */
     tp_rows seen[2], drawn[2]; /* [0]: q and eps; [1]: p and delta */
 } tp_operator;
@@ -82,4 +84,39 @@ int tp_find_power(const tp_program *, tp_kernel_kind, const tp_sampling *, const
 /* One run: the mean squares of the vectors that a view of a program keeps (tp_view_of), over the rows of x. */
 int tp_sample_squares(const tp_program *view, size_t samples, uint64_t seed, int threads, const double *x, size_t rows,
                       double *squares, ad_error *error);
+
+/* Training at n = infinity: a program with the backward pass from a cotangent of its outputs (tp_training_view), run
+ * again and again on the same samples while its parameters learn. Matrices are what they were drawn as plus the outer
+ * products of all steps; samples do not meet. One thread at a time. */
+typedef struct tp_learner tp_learner;
+typedef struct {
+    size_t samples;
+    uint64_t seed;
+    int threads;
+    double tolerance; /* of a vector, what a matrix has not seen before counts from this share of its length on; 0:
+                         1e-10 */
+} tp_learning;
+/* The view must outlive it. */
+tp_learner *tp_learner_new(const tp_training_view *view, const tp_learning *spec, ad_error *error);
+void tp_learner_free(tp_learner *l);
+/* The outputs f (rows, outputs) of x (rows, features), which stays the caller's until the backward pass is done. */
+int tp_learner_forward(tp_learner *l, const double *x, size_t rows, double *f, ad_error *error);
+/* After a forward pass, of the same rows: the adjoints from a cotangent (rows, outputs). */
+int tp_learner_backward(tp_learner *l, const double *cotangent, ad_error *error);
+/* After a forward and backward pass at the start, with any cotangent: readouts of mean 0 become orthogonal to all that
+ * they were averaged with, as they are in the limit. */
+int tp_learner_centre(tp_learner *l, ad_error *error);
+/* After a backward pass from one output of all rows: the kernel (rows, rows), the sum over parameters, in nn_param's
+ * order, of weights[p] times the inner products of the gradients by parameter p. */
+int tp_learner_kernel(tp_learner *l, const double *weights, double *out, ad_error *error);
+/* After a backward pass from the loss's gradient: v = momentum v + gradient + decay w; w -= rate scale v, with each
+ * parameter's own scale. */
+int tp_learner_step(tp_learner *l, double rate, double momentum, double decay, ad_error *error);
+/* From a mark to a rewind passes show nothing of the matrices that later ones would have to agree with: each tells the
+ * right law alone, and takes no memory. One mark at a time, and no step between the two. */
+int tp_learner_mark(tp_learner *l, ad_error *error);
+void tp_learner_rewind(tp_learner *l);
+/* At most, of so many rows in all steps together: bytes, and floating-point operations. */
+void tp_learner_cost(const tp_learner *l, double rows, double *bytes, double *operations);
+int tp_learner_rank(const tp_learner *l); /* the most outer products that a matrix has */
 #endif

@@ -8,7 +8,8 @@
 void tp_operator_new(tp_operator *w, tp_space *in, size_t fixed_in, tp_space *out)
 {
     size_t size = in ? in->basis.length : fixed_in;
-    *w = (tp_operator){ .space = { in, out },
+    *w = (tp_operator){ .minimum = 1e-10,
+                        .space = { in, out },
                         .seen = { { .length = size }, { .length = out->basis.length } },
                         .drawn = { { .length = out->basis.length }, { .length = size } } };
 }
@@ -30,6 +31,7 @@ int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *
     double weight = w->space[way] ? 1 / (double)from : 1;
     double ratio = (double)w->seen[1].length / (double)w->seen[0].length; /* out to in */
     double fresh = transposed ? sqrt(ratio) : 1, known = transposed ? ratio : 1 / sqrt(ratio);
+    tp_space *of = w->space[way], *to_space = w->space[!way];
     int known_before = seen->n, stride = known_before + count;
     double *rest = tp_rows_grow(seen, count, error);
     double *c = ad_alloc((size_t)count * (size_t)stride + 1, sizeof *c, "coefficients", error);
@@ -37,8 +39,10 @@ int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *
     if (!rest || !c || !d)
         goto done;
     memcpy(rest, x, (size_t)count * from * sizeof *rest);
-    if (tp_orthonormalise(count, rest, seen, weight, 1e-10, c, stride, error) ||
-        (seen->n > drawn->n && tp_draw(w->space[!way], seen->n - drawn->n, back_seen, drawn, error)))
+    if (tp_orthonormalise(count, rest, seen, weight, w->minimum, c, stride, error) ||
+        (of && of->keeps && tp_space_keep(of, seen, known_before, error)) ||
+        (seen->n > drawn->n &&
+         tp_draw(to_space, seen->n - drawn->n, to_space->keeps ? NULL : back_seen, drawn, error)))
         goto done;
     if (seen->n)
         cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, (int)to, seen->n, fresh, c, stride, drawn->data,

@@ -137,6 +137,19 @@ void tp_space_free(tp_space *space)
     ad_free(space->quantile);
 }
 
+int tp_space_keep(tp_space *space, const tp_rows *rows, int first, ad_error *error)
+{
+    size_t size = space->basis.length;
+    int count = rows->n - first;
+    double *to = count > 0 ? tp_rows_grow(&space->basis, count, error) : NULL;
+    if (count <= 0)
+        return 0;
+    if (!to)
+        return -1;
+    memcpy(to, tp_row(rows, first), (size_t)count * size * sizeof *to);
+    return tp_orthonormalise(count, to, &space->basis, 1 / (double)size, 1e-8, NULL, 0, error);
+}
+
 /* With the first draw: independent ones need no quantiles. */
 static int make_quantiles(tp_space *space, ad_error *error)
 {

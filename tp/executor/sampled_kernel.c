@@ -320,37 +320,78 @@ static void sort_sites(const tp_program *program, int *first, int *sorted)
     first[0] = 0;
 }
 
-static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k, double *out)
+/* By the weights of all parameters, and after them that of the program's probe, if it has one. */
+static int sum_weighted(tp_sampler *s, const double *weights, const kernel_frame *k, double *out)
 {
     const tp_program *program = s->program;
     const nn_net *net = program->net;
     size_t n = (size_t)program->n_sites;
     int n_params = nn_n_params(net), probed = program->probe >= 0;
-    double *weights = tp_sampler_numbers(s, (size_t)n_params + 1, "weights");
     factors *all = ad_alloc(2 * n + 1, sizeof *all, "sites", s->error);
     int *first = ad_arena_alloc(s->arena, (size_t)program->n_nodes + 2, sizeof *first);
     int *sorted = ad_arena_alloc(s->arena, n + 1, sizeof *sorted);
-    int status = weights && all ? 0 : -1;
+    int status = all ? 0 : -1;
     if (!status && (!first || !sorted))
         status = ad_fail(s->error, "out of memory for %zu sites", n);
     if (!status)
         sort_sites(program, first, sorted);
-    if (!status && which == TP_NNGP && probed)
-        weights[n_params] = 1; /* its omega is N(0, 1) */
-    else if (!status && which == TP_NNGP)
-        status = nn_readout_variances(net, &s->sizes, weights, s->error);
     for (int p = 0; p < n_params + probed && !status; p++) {
-        double weight = which == TP_NNGP ? weights[p] : 1;
         int param = p < n_params ? nn_param(net, p).id : program->probe;
-        if (!(weight > 0))
+        if (!(weights[p] > 0))
             continue;
         status = goes_by_entries(s, param)
-                     ? add_by_entries(s, k, param, weight, out)
-                     : add_pairs(s, k, sorted + first[param], first[param + 1] - first[param], all, weight, out);
+                     ? add_by_entries(s, k, param, weights[p], out)
+                     : add_pairs(s, k, sorted + first[param], first[param + 1] - first[param], all, weights[p], out);
     }
-    ad_free(weights);
     ad_free(all);
     return status ? -1 : 0;
+}
+
+static int sum_sites(tp_sampler *s, tp_kernel_kind which, const kernel_frame *k, double *out)
+{
+    const tp_program *program = s->program;
+    int n_params = nn_n_params(program->net), probed = program->probe >= 0, status = 0;
+    double *weights = tp_sampler_numbers(s, (size_t)n_params + 1, "weights");
+    if (!weights)
+        return -1;
+    for (int p = 0; p <= n_params; p++)
+        weights[p] = which == TP_NTK || (probed && p == n_params) ? 1 : 0; /* omega of a probe is N(0, 1) */
+    if (which == TP_NNGP && !probed)
+        status = nn_readout_variances(program->net, &s->sizes, weights, s->error);
+    if (!status)
+        status = sum_weighted(s, weights, k, out);
+    ad_free(weights);
+    return status ? -1 : 0;
+}
+
+int tp_sampler_kernel(tp_sampler *s, const double *weights, double *out)
+{
+    size_t rows = s->passes[0].rows;
+    kernel_frame k = { .rows = rows, .rows2 = rows, .total = rows, .total2 = rows };
+    for (int i = 0; i < 2; i++)
+        k.gram[i] = tp_sampler_numbers(s, rows * rows, "a kernel");
+    memset(out, 0, rows * rows * sizeof *out);
+    int status = k.gram[0] && k.gram[1] ? sum_weighted(s, weights, &k, out) : -1;
+    ad_free(k.gram[0]);
+    ad_free(k.gram[1]);
+    return status;
+}
+
+int tp_sampler_pairs(tp_sampler *s, int param, tp_pairs_told each, void *context)
+{
+    int status = 0;
+    for (int i = 0; i < s->program->n_sites && !status; i++) {
+        const ad_site *site = &s->program->sites[i];
+        factors f;
+        if (site->param.id != param)
+            continue;
+        status = take_factors(s, site, &f);
+        if (!status)
+            status = each(context, site, &f.over, f.points * s->passes[0].rows, f.y, f.delta);
+        ad_free(f.copy_y);
+        ad_free(f.copy_delta);
+    }
+    return status;
 }
 
 int tp_sample_once(const tp_program *program, tp_kernel_kind which, const tp_sampling *spec, const double *x,

@@ -5,6 +5,11 @@
 
 enum { TP_MAX_LOOPS = 2 * AD_MAX_RANK };
 
+/* Pairs of vectors (k, in), (k, out): a matrix of low rank. */
+typedef struct {
+    tp_rows in, out;
+} tp_changes;
+
 /* A parameter that is an operator, or one for each index of its fixed axes that are not summed together. */
 typedef struct {
     int param, in_rank, n_operators;
@@ -13,6 +18,11 @@ typedef struct {
     size_t in_size;
     double deviation; /* of omega, times the square root of the width `in`: the operators have entries N(0, 1/in) */
     tp_operator *operators;
+    double keep;         /* omega is this times what it was drawn as, */
+    tp_changes *changes; /* and what steps have added, by operator: sum_k weight_k out_k in_k'; NULL: it does not learn */
+    double *weight, *velocity; /* by k; and of keep */
+    double keep_velocity;
+    int n_changes, capacity;
 } tp_revealed;
 
 /* The draws of one size of vectors that meet. */
@@ -31,10 +41,16 @@ typedef struct {
     uint64_t seed;
     int threads, n_levels;
     bool independent;   /* draws: those of one network */
+    bool learns;        /* its parameters change: draws keep off all that their operators have seen */
+    double minimum;     /* of a vector that is new to an operator, relative; 0: the operators' own */
+    int cotangent;      /* the input of the backward pass, bound when the outputs are there; 0: none */
+    const ad_var *also; /* nodes that are kept besides */
+    int n_also;
     int *meets;         /* by element of the union of what meets: another one of its class, or itself */
     tp_class **classes; /* by the class's first element */
     int n_classes;
-    int *level, *revealed_of; /* by node; revealed_of a parameter: -1 if its values are drawn at once */
+    int *level, *revealed_of; /* by node; revealed_of a parameter: -1 if its values are drawn at once, */
+    int *drawn_at;            /* which then are rows of its space's basis from this one on */
     bool *kept;               /* by node: its value is kept for later levels */
     double **values;          /* of the pass that is run */
     tp_revealed *revealed;
@@ -56,10 +72,18 @@ int tp_sampler_open(tp_sampler *s);
 void tp_sampler_close(tp_sampler *s);
 /* All passes, level by level: what is kept is in their values. */
 int tp_sampler_run(tp_sampler *s);
+/* Its steps: operators and draws of all parameters; levels; what passes start from; levels from `from` up to `to`. */
+int tp_sampler_prepare(tp_sampler *s);
+void tp_sampler_find_levels(tp_sampler *s);
+int tp_sampler_begin(tp_sampler *s);
+int tp_sampler_levels(tp_sampler *s, int from, int to);
+/* The draws of vectors of this size that meet those of an element of the union (meeting.c). */
+tp_space *tp_sampler_space(tp_sampler *s, int element, size_t size);
 void tp_sampler_enter(tp_sampler *s, int pass); /* x, values and sizes are those of this pass */
 size_t tp_sampler_size(const tp_sampler *s, ad_axis axis);
 /* The stride of an axis in a row-major array of this shape; 0 if it has not the axis. */
 size_t tp_sampler_stride(const tp_sampler *s, const ad_shape *shape, ad_axis axis);
+double tp_sampler_deviation(const tp_sampler *s, const ad_init *init); /* of omega at the start */
 double *tp_sampler_numbers(const tp_sampler *s, size_t count, const char *what); /* zeros; NULL with an error */
 int tp_sampler_refuse(const tp_sampler *s, int id, const char *reason);          /* -1, with op, file and line */
 
@@ -69,6 +93,23 @@ int tp_count_work(const tp_sampler *s, double more);
 int tp_count_nodes(const tp_sampler *s); /* of this pass, but for products with operators */
 /* Of a product with so many rows that is done. */
 int tp_count_product(const tp_sampler *s, const tp_operator *w, bool transposed, size_t rows, int seen_before);
+
+/* ---- changes.c ---- */
+/* to += the changes of operator number o times the rows of x, or their transpose. */
+int tp_changes_apply(const tp_revealed *f, int o, bool transposed, size_t rows, const double *x, double *to,
+                     ad_error *error);
+/* Appends pairs of all operators: in (count, operators, in_size), out (count, out). */
+int tp_changes_add(tp_revealed *f, size_t count, const double *in, const double *out, ad_error *error);
+void tp_changes_free(tp_revealed *f);
+
+/* ---- sampled_kernel.c ---- */
+/* The kernel (rows, rows) of all rows of one pass: over parameters p the sum of weights[p] <gradient, gradient'>. */
+int tp_sampler_kernel(tp_sampler *s, const double *weights, double *out);
+/* The gradients of a parameter's sites as pairs of vectors, over the axes of the parameter that y has summed and over
+ * the rest: of each row, and of each index of a site's other axes. Handed on site by site. */
+typedef int (*tp_pairs_told)(void *context, const ad_site *site, const ad_shape *over, size_t count, const double *y,
+                             const double *delta);
+int tp_sampler_pairs(tp_sampler *s, int param, tp_pairs_told each, void *context);
 
 /* ---- meeting.c ---- */
 /* Elements: a vector, or what a matrix gives; what a matrix takes. */

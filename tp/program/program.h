@@ -97,6 +97,17 @@ int tp_check_orthogonal(const tp_program *, ad_error *error);
  * the vectors are kept as the deltas of its sites. The caller frees view->arena; -1 with an error that names op, file
  * and line where one has no rule. */
 int tp_view_of(const tp_program *, const ad_var *vectors, int n, tp_program *view, ad_error *error);
+/* The program with the backward pass from an input, the cotangent (batch, outputs), in place of every output's own: its
+ * sites are of parameters that learn, without axes of the cotangent's own. By parameter its gradient, with its axes; id
+ * -1: of a matrix, which is not formed, or where the output does not depend on it. Samples must not meet. The graph
+ * grows by it. */
+typedef struct {
+    tp_program program;
+    ad_var cotangent, *gradients;
+    ad_arena *memory;
+} tp_training_view;
+int tp_view_training(const tp_program *, tp_training_view *view, ad_error *error);
+void tp_training_view_free(tp_training_view *view);
 /* A contraction or sum over a width axis that leaves no width: an average, or a readout's product. */
 bool tp_is_average(const ad_graph *, int node);
 /* The lines of the program as text of a style; NULL with an error. */

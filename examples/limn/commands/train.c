@@ -1,11 +1,11 @@
 /* train.c: limn train and limn eval: loss and accuracy on the data's parts, seed by seed. */
-#include "examples/limn/commands/commands.h"
+#include "examples/limn/commands/train.h"
 #include "examples/limn/commands/train_drift.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 512, BATCH = 64, EPOCHS = 20 };
+enum { WIDTH = 512 };
 /* Of the optimizers that adapt, by scale, at the base width. */
 static const double adaptive_rate[] = {
     [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 0.512, [NN_MUP] = 0.01
@@ -14,16 +14,7 @@ static const double adaptive_rate[] = {
 #define ADAPTIVE(NAME, word, rate, decay, adaptive, ...) adaptive,
 static const bool adaptive[] = { NN_OPTIMIZERS(ADAPTIVE) };
 
-/* The training part and the rest of the data. */
-typedef struct {
-    ds_data *data;
-    ds_array second, labels2; /* of --inputs2 and --labels2, the test part in place of the data's own */
-    nn_net *net;
-    nn_data parts[2];
-    nn_loss loss;
-} job;
-
-static int open_job(job *j, const options *o, ad_error *error)
+static int open_job(train_job *j, const options *o, ad_error *error)
 {
     ds_data *data = j->data = data_load_both(o, &j->second, error);
     if (!data)
@@ -41,6 +32,8 @@ static int open_job(job *j, const options *o, ad_error *error)
         if (data_labels2(o, data, j->second.shape[0], &j->labels2, error))
             return -1;
         j->parts[1] = (nn_data){ j->second.data, j->labels2.data, j->second.shape[0], data->classes };
+    } else if (j->second.data) {
+        j->parts[1] = (nn_data){ j->second.data, NULL, j->second.shape[0], data->classes };
     }
     if (!(j->net = network_trace(o, data, error)))
         return -1;
@@ -51,7 +44,7 @@ static int open_job(job *j, const options *o, ad_error *error)
 }
 
 /* Writes the outputs of all inputs, (rows, outputs). */
-static int write_outputs(const job *j, nn_model *model, const char *path, ad_error *error)
+static int write_outputs(const train_job *j, nn_model *model, const char *path, ad_error *error)
 {
     size_t shape[2] = { j->data->rows, nn_n_outputs(j->net) };
     double *f = ad_alloc(shape[0] * shape[1], sizeof *f, "outputs", error);
@@ -68,7 +61,7 @@ static const char *part_name(const options *o, int part)
 }
 
 /* Loss and accuracy of each part that has rows, printed or into result. */
-static int tell_parts(const job *j, const options *o, nn_model *model, long seed, cJSON *result, double *accuracy,
+static int tell_parts(const train_job *j, const options *o, nn_model *model, long seed, cJSON *result, double *accuracy,
                       ad_error *error)
 {
     for (int p = 0; p < 2; p++) {
@@ -98,7 +91,7 @@ static int tell_parts(const job *j, const options *o, nn_model *model, long seed
     return 0;
 }
 
-static cJSON *describe_json(const job *j, const options *o, const nn_model *model)
+static cJSON *describe_json(const train_job *j, const options *o, const nn_model *model)
 {
     cJSON *root = json_new(o);
     json_put(root, "width", json_number((double)nn_model_width(model)));
@@ -111,7 +104,7 @@ static cJSON *describe_json(const job *j, const options *o, const nn_model *mode
 }
 
 /* The mean over the seeds; the spread is the deviation between them. */
-static void tell_all(const job *j, const options *o, const double *sums, long seeds, double seconds, cJSON *root)
+static void tell_all(const train_job *j, const options *o, const double *sums, long seeds, double seconds, cJSON *root)
 {
     double n = (double)seeds, mean = sums[0] / n, deviation = 0;
     if (seeds > 1)
@@ -143,7 +136,7 @@ static int look_up(const nn_progress *progress, nn_model *model, void *context)
     return interrupt_caught();
 }
 
-static int fit(const job *j, const options *o, nn_model *model, const nn_fit_spec *plain, nn_progress *last,
+static int fit(const train_job *j, const options *o, nn_model *model, const nn_fit_spec *plain, nn_progress *last,
                tp_opinion *opinion, ad_error *error)
 {
     nn_fit_spec spec = *plain;
@@ -166,7 +159,7 @@ static int fit(const job *j, const options *o, nn_model *model, const nn_fit_spe
     return 128 + interrupt_caught();
 }
 
-static int train_all(const job *j, const options *o, cJSON **root, ad_error *error)
+static int train_all(const train_job *j, const options *o, cJSON **root, ad_error *error)
 {
     long seeds = o->seeds > 0 ? o->seeds : 1;
     double sums[2] = { 0 }, start = ad_seconds();
@@ -179,9 +172,10 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
                              .rate = rate,
                              .frozen = o->rate_given && !(o->rate > 0),
                              .weight_decay = fmax(o->weight_decay, 0),
+                             .momentum = o->momentum,
                              .steps = o->steps,
-                             .batch = o->batch < 0 ? BATCH : (size_t)o->batch,
-                             .epochs = o->epochs > 0 ? o->epochs : EPOCHS,
+                             .batch = o->batch < 0 ? TRAIN_BATCH : (size_t)o->batch,
+                             .epochs = o->epochs > 0 ? o->epochs : TRAIN_EPOCHS,
                              .seed = (uint64_t)(o->seed + s),
                              .progress = stderr,
                              .every = 1,
@@ -221,7 +215,7 @@ static int train_all(const job *j, const options *o, cJSON **root, ad_error *err
     return status;
 }
 
-static int eval_all(const job *j, const options *o, cJSON **root, ad_error *error)
+static int eval_all(const train_job *j, const options *o, cJSON **root, ad_error *error)
 {
     double accuracy = 0;
     nn_model *model = network_model(o, j->net, WIDTH, 0, error);
@@ -240,9 +234,9 @@ static int eval_all(const job *j, const options *o, cJSON **root, ad_error *erro
     return status;
 }
 
-static int learn(const options *o, int (*all)(const job *, const options *, cJSON **, ad_error *), ad_error *error)
+static int learn(const options *o, int (*all)(const train_job *, const options *, cJSON **, ad_error *), ad_error *error)
 {
-    job j = { 0 };
+    train_job j = { 0 };
     cJSON *root = NULL;
     int status = open_job(&j, o, error);
     if (!status && !o->json)
@@ -262,7 +256,7 @@ static int learn(const options *o, int (*all)(const job *, const options *, cJSO
 
 static int run_train(const options *o, ad_error *error)
 {
-    return learn(o, train_all, error);
+    return learn(o, o->infinite ? train_infinite : train_all, error);
 }
 
 static int run_eval(const options *o, ad_error *error)
@@ -273,7 +267,9 @@ static int run_eval(const options *o, ad_error *error)
 static int settle_train(options *o)
 {
     if (o->infinite)
-        return option_fail("--width inf has no meaning in", o->command);
+        return settle_infinite(o);
+    if (o->samples || o->runs || o->tolerance > 0 || o->train || o->test || o->csv)
+        return option_fail("--samples, --runs, --tolerance, --train, --test and --csv are of --width inf in", o->command);
     if (o->optimizer == GRADIENT_FLOW)
         return option_fail("steps cannot follow the flow in", o->command);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->out))
@@ -290,6 +286,8 @@ static int settle_train(options *o)
         return option_fail("--drift-share is below 1 in", o->command);
     if (o->optimizer < 0 || (o->optimizer == NN_ADAMW && fpclassify(o->weight_decay) == FP_ZERO))
         o->optimizer = NN_ADAM; /* which adamw without a decay is */
+    if (o->optimizer == NN_MOMENTUM && !(o->momentum > 0))
+        o->optimizer = NN_SGD; /* which momentum 0 is */
     if (o->base_width && !adaptive[o->optimizer])
         return option_fail("--base-width is for adam, rmsprop and adamw, not",
                            nn_optimizer_name((nn_optimizer)o->optimizer));
@@ -303,7 +301,7 @@ static int settle_train(options *o)
 const tool_command command_train = {
     .name = "train",
     .argument = "NET",
-    .summary = "trains at one width and tells loss and accuracy",
+    .summary = "trains at one width, or at n = infinity, and tells loss and accuracy",
     .manual = "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for "
               "targets.\n"
               "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for "
@@ -311,10 +309,18 @@ const tool_command command_train = {
               "the same --threads. --inputs2 and --labels2 are the test set of --inputs. Ctrl-C ends after the step "
               "with a checkpoint, a second one at once. --drift "
               "measures the NTK\n"
-              "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).",
+              "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).\n"
+              "--width inf trains at n = infinity, by sgd (the default) or momentum. Where features are learned, as in "
+              "--scale mup, "
+              "the steps are run on --samples of every vector's law, --runs times (tp/training.h); in the kernel regime, "
+              "as in --scale ntk, by the limit kernel, from outputs 0; a scale that diverges is refused. It tells the "
+              "means of the runs with standard errors, at the steps of --drift-every; --csv F.csv has the outputs f_t, "
+              "--drift F.csv a line a step, --drift-kernels the kernels, --out F.npy the last outputs (rows, outputs).",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(BASE_WIDTH) | TAKE(LABELS) | TAKE(INPUTS2) | TAKE(LABELS2) |
              TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
-             TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(BATCH) | TAKE(EPOCHS) | TAKE(STEPS) |
+             TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(MOMENTUM) |
+             TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(TRAIN) | TAKE(TEST) | TAKE(CSV) | TAKE(PROGRESS) |
+             TAKE(BATCH) | TAKE(EPOCHS) | TAKE(STEPS) |
              TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
              TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_train,

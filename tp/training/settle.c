@@ -1,0 +1,178 @@
+/* settle.c: what a training at n = infinity is of, and whether this room can run it. */
+#include "autodiff/base/base.h"
+#include "nn/network/network.h"
+#include "tp/regime.h"
+#include "tp/training/inside.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { SAMPLES = 4096, RUNS = 8 };
+
+double tp_loss_slope(nn_loss loss, const double *f, const double *y, size_t rows, size_t outputs, double *slope)
+{
+    double sum = 0;
+    for (size_t i = 0; i < rows; i++) {
+        const double *a = f + i * outputs;
+        double *s = slope + i * outputs, most = a[0], total = 0;
+        for (size_t o = 0; o < outputs && loss == NN_SQUARE; o++) {
+            s[o] = (a[o] - y[i * outputs + o]) / (double)rows;
+            sum += (a[o] - y[i * outputs + o]) * (a[o] - y[i * outputs + o]) / 2;
+        }
+        if (loss == NN_SQUARE)
+            continue;
+        for (size_t o = 1; o < outputs; o++)
+            most = fmax(most, a[o]);
+        for (size_t o = 0; o < outputs; o++)
+            total += s[o] = exp(a[o] - most);
+        for (size_t o = 0; o < outputs; o++)
+            s[o] = (s[o] / total - (o == (size_t)y[i] ? 1 : 0)) / (double)rows;
+        sum += most + log(total) - a[(size_t)y[i]];
+    }
+    return sum / (double)rows;
+}
+
+/* ---- what has no limit here ---- */
+static int refuse_optimizer(const nn_fit_spec *fit, ad_error *error)
+{
+    if (!nn_optimizer_adapts(fit->optimizer))
+        return 0;
+    return ad_fail(error,
+                   "%s has no training at n = infinity here: it divides each entry of a gradient by its own size, and "
+                   "a function of the entries of an outer product is no finite list of outer products (Tensor Programs "
+                   "IVb, arXiv:2308.01814): take sgd or momentum",
+                   nn_optimizer_name(fit->optimizer));
+}
+
+static int refuse_coupled(const tp_program *program, ad_error *error)
+{
+    if (!program->coupled)
+        return 0;
+    return ad_fail(error, "training at n = infinity: the samples of a batch meet, as in batch normalisation, whose "
+                          "gradients have too heavy tails for samples of their law: take layer normalisation, or a "
+                          "finite width");
+}
+
+static int refuse_orthogonal(const tp_program *program, ad_error *error)
+{
+    for (int k = 0; k < nn_n_params(program->net); k++) {
+        const ad_node *node = ad_node_of(program->graph, nn_param(program->net, k).id);
+        if (node->init->orthogonal)
+            return ad_fail(error,
+                           "training at n = infinity: %s (%s:%d) starts orthogonal, and every step uses it again: its "
+                           "products are then not those of a Gaussian matrix",
+                           node->name, tp_short_file(node->where.file), node->where.line);
+    }
+    return 0;
+}
+
+/* Where features are learned, all that trains is to count in the limit, and to be there at the start. */
+static int refuse_mixed(const tp_regime *r, ad_error *error)
+{
+    for (int v = 0; v + 1 < r->n_vectors; v++)
+        if (r->vectors[v].start < -1e-9 && isfinite(r->vectors[v].start))
+            return ad_fail(error,
+                           "training at n = infinity: %s (%s:%d) is of order n^%.4g at the start and vanishes in the "
+                           "limit, to which updates of later steps are then added: this has no rule here",
+                           r->vectors[v].name, tp_short_file(r->vectors[v].where.file), r->vectors[v].where.line,
+                           r->vectors[v].start);
+    for (int k = 0; k < r->n_params; k++) {
+        const tp_layer_rate *p = &r->params[k];
+        if (!isnan(p->rate) && isfinite(p->change) && fabs(p->change) > 1e-9)
+            return ad_fail(error,
+                           "training at n = infinity: the updates of %s (%s:%d) change what it makes by order n^%.4g, "
+                           "those of others by order one: freeze it, or take the rate n^%.4g, which limn regime tells",
+                           p->name, tp_short_file(p->where.file), p->where.line, p->change, p->suggested);
+    }
+    return 0;
+}
+
+static int judge(tp_training_job *job, ad_error *error)
+{
+    tp_regime r;
+    if (tp_regime_find(job->program, &(tp_regime_spec){ .optimizer = job->spec.fit.optimizer }, &r, error))
+        return -1;
+    int status = 0;
+    job->kernel_regime = !r.features;
+    if (!r.stable || !r.trains)
+        status = ad_fail(error, "training at n = infinity: %s%s", r.verdict,
+                         r.stable ? "" : ": it diverges with the width; limn regime tells powers of the rates that do "
+                                         "not");
+    else if (r.features)
+        status = refuse_mixed(&r, error);
+    else if (job->spec.fit.weight_decay > 0)
+        status = ad_fail(error, "training at n = infinity in the kernel regime: weight decay changes all weights by "
+                                "order one, and so the kernel: take none, or a scale that learns features");
+    tp_regime_free(&r);
+    return status;
+}
+
+/* ---- sizes ---- */
+static int settle_spec(tp_training_job *job, ad_error *error)
+{
+    tp_train_spec *spec = &job->spec;
+    if (refuse_optimizer(&spec->fit, error) || nn_rule_settle(&spec->fit, error))
+        return -1;
+    spec->samples = spec->samples ? spec->samples : SAMPLES;
+    spec->runs = spec->runs ? spec->runs : RUNS;
+    if (spec->samples < 16)
+        return ad_fail(error, "training at n = infinity: %zu samples: at least 16", spec->samples);
+    if (spec->runs < 2)
+        return ad_fail(error, "training at n = infinity: %d runs: at least 2, for an error", spec->runs);
+    if (!(spec->tolerance >= 0 && spec->tolerance < 1))
+        return ad_fail(error, "training at n = infinity: a tolerance of %g: it must be from 0 to 1", spec->tolerance);
+    if (spec->every < 0)
+        return ad_fail(error, "training at n = infinity: a measurement every %ld", spec->every);
+    return 0;
+}
+
+static int take_data(tp_training_job *job, const nn_data *train, const nn_data *test, ad_error *error)
+{
+    job->features = nn_features(job->program->net);
+    job->outputs = nn_n_outputs(job->program->net);
+    job->parts[0] = *train;
+    job->parts[1] = test ? *test : (nn_data){ 0 };
+    if (test && test->rows && test->y && nn_check_data(job->program->net, test, job->spec.fit.loss, error))
+        return -1;
+    if (nn_feed_open(&job->feed, job->program->net, AD_DOUBLE, train, &job->spec.fit, error))
+        return -1;
+    job->points = train->rows + job->parts[1].rows;
+    job->probes = job->spec.probes < train->rows ? job->spec.probes : train->rows;
+    job->x = ad_alloc(job->points * job->features + 1, sizeof *job->x, "inputs", error);
+    job->one_hot = ad_alloc(job->outputs + 1, sizeof *job->one_hot, "a target", error);
+    if (!job->x || !job->one_hot)
+        return -1;
+    memcpy(job->x, train->x, train->rows * job->features * sizeof *job->x);
+    if (job->parts[1].rows)
+        memcpy(job->x + train->rows * job->features, test->x, test->rows * job->features * sizeof *job->x);
+    for (size_t i = 0; i < job->points * job->features; i++)
+        if (!isfinite(job->x[i]))
+            return ad_fail(error, "x: row %zu holds a number that is not finite", i / job->features);
+    job->steps = nn_fit_steps(&job->spec.fit, job->feed.per_epoch);
+    if (job->steps == 0)
+        return ad_fail(error, "training: neither steps (%ld) nor epochs (%g) is positive", job->spec.fit.steps,
+                       job->spec.fit.epochs);
+    job->apart = nn_schedule_apart(job->spec.schedule, job->spec.every, job->feed.per_epoch, job->steps);
+    return 0;
+}
+
+int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *train, const nn_data *test,
+                     const tp_train_spec *spec, ad_error *error)
+{
+    *job = (tp_training_job){ .program = program };
+    if (!program || !train || !spec)
+        return ad_fail(error, "training at n = infinity: no %s (NULL)", !program ? "program" : !train ? "data" : "spec");
+    job->spec = *spec;
+    if (settle_spec(job, error) || refuse_coupled(program, error) || judge(job, error))
+        return -1;
+    if (!job->kernel_regime && refuse_orthogonal(program, error))
+        return -1;
+    return take_data(job, train, test, error);
+}
+
+void tp_training_close(tp_training_job *job)
+{
+    nn_feed_close(&job->feed);
+    ad_free(job->x);
+    ad_free(job->one_hot);
+}
