@@ -82,3 +82,36 @@ limn_build()
     cmake --build "$root/build" --parallel "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)" \
         --target "${1:-all}" >&2
 }
+
+# limn_sanitized KIND TARGET...: builds in build-asan (address: of addresses and undefined behaviour) or build-tsan
+# (thread), with clang, whose libFuzzer and OpenMP library are needed. 77 where there is none.
+limn_sanitized()
+{
+    kind=$1 folder=$root/build-asan
+    shift
+    [ "$kind" = address ] || folder=$root/build-tsan
+    if ! command -v clang >/dev/null 2>&1 || ! echo 'int main(void) { return 0; }' | clang -fopenmp -fsanitize="$kind" \
+        -x c - -o /dev/null 2>/dev/null; then
+        echo "limn: no clang with sanitizers and OpenMP (Debian: clang libclang-rt-dev libomp-dev): skipped" >&2
+        return 77
+    fi
+    launcher=
+    if command -v ccache >/dev/null 2>&1; then
+        launcher=-DCMAKE_C_COMPILER_LAUNCHER=ccache
+    fi
+    # shellcheck disable=SC2086 # one word or none
+    log=$(CC=clang cmake -S "$root" -B "$folder" $launcher -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLIMN_WERROR=ON \
+        -DLIMN_SANITIZE="$kind" 2>&1) || {
+        printf '%s\n' "$log" >&2
+        return 1
+    }
+    cmake --build "$folder" --parallel "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)" --target "$@" >&2
+}
+
+# What sanitizers are told, for what is not started by ctest.
+sanitizer_options()
+{
+    export OMP_WAIT_POLICY=passive
+    export LSAN_OPTIONS="suppressions=$root/tests/support/leaks.txt:print_suppressions=0"
+    export UBSAN_OPTIONS=print_stacktrace=1
+}

@@ -15,6 +15,13 @@ double ad_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* One line, whatever names and texts from outside are in it. */
+static void make_line(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        *c = *c < ' ' || *c == 127 ? ' ' : *c;
+}
+
 int ad_fail(ad_error *error, const char *format, ...)
 {
     if (error && !error->text[0]) {
@@ -22,6 +29,7 @@ int ad_fail(ad_error *error, const char *format, ...)
         va_start(args, format);
         ad_vsnprintf(error->text, sizeof error->text, format, args);
         va_end(args);
+        make_line(error->text);
     }
     return -1;
 }

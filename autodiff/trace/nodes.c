@@ -18,16 +18,16 @@ bool ad_alive(ad_where where, const char *op, ad_var v)
 
 ad_graph *ad_common_graph(ad_where where, const char *op, ad_var a, ad_var b)
 {
+    ad_graph *traced = ad_graph_traced();
     if (a.graph != b.graph && a.graph && b.graph) {
-        ad_graph *traced = ad_graph_traced();
         ad_poison(traced ? traced : a.graph, where,
                   "%s: the arguments are of two graphs: a variable of another network, or of an earlier trace", op);
         return NULL;
     }
     if (!a.graph && b.graph)
-        ad_poison(b.graph, where, "%s: its first argument is a variable that was never set", op);
+        ad_poison(traced ? traced : b.graph, where, "%s: its first argument is a variable that was never set", op);
     if (a.graph && !b.graph)
-        ad_poison(a.graph, where, "%s: its second argument is a variable that was never set", op);
+        ad_poison(traced ? traced : a.graph, where, "%s: its second argument is a variable that was never set", op);
     return ad_alive(where, op, a) && ad_alive(where, op, b) ? a.graph : NULL;
 }
 

@@ -2,7 +2,9 @@
 #include "datasets/formats/npz.h"
 #include "datasets/set/set.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zip.h>
 
 /* Where ":NAME" begins behind ".npz", or the path's end where it stops there; NULL: it is no such path. */
@@ -63,19 +65,40 @@ static zip_int64_t find(zip_t *zip, const char *path, const char *name, ad_error
     return ad_fail(error, "%s: which array? Name one, as in FILE.npz:NAME; its arrays are: %s", path, arrays);
 }
 
-static char *unfold(zip_t *zip, zip_int64_t entry, const char *path, size_t limit, size_t *bytes, ad_error *error)
+/* Is the size that the entry says one that it can have? Deflate gives at most 1032 bytes for one of the file. */
+static bool is_likely(const zip_stat_t *entry, const char *path, size_t limit, size_t file_bytes, ad_error *error)
+{
+    const zip_uint64_t wanted = ZIP_STAT_SIZE | ZIP_STAT_COMP_METHOD;
+    if ((entry->valid & wanted) != wanted)
+        ad_fail(error, "%s: the array has no size: a damaged zip file", path);
+    else if (entry->comp_method != ZIP_CM_STORE && entry->comp_method != ZIP_CM_DEFLATE)
+        ad_fail(error, "%s: compressed by method %d, which NumPy does not write: save it by np.savez_compressed", path,
+                entry->comp_method);
+    else if (entry->size > limit)
+        ad_fail(error, "%s: the array has %llu bytes, more than %zu", path, (unsigned long long)entry->size, limit);
+    else if (entry->size / 1032 > file_bytes)
+        ad_fail(error, "%s: %llu bytes in a file of %zu: a damaged zip file", path, (unsigned long long)entry->size,
+                file_bytes);
+    else
+        return true;
+    return false;
+}
+
+static char *unfold(zip_t *zip, zip_int64_t entry, const char *path, size_t limit, size_t file_bytes, size_t *bytes,
+                    ad_error *error)
 {
     zip_stat_t status;
     zip_file_t *stream = NULL;
     char *data = NULL;
     zip_stat_init(&status);
-    if (zip_stat_index(zip, (zip_uint64_t)entry, 0, &status) != 0 || !(status.valid & ZIP_STAT_SIZE))
-        ad_fail(error, "%s: the array has no size: a damaged zip file", path);
-    else if (status.size > limit)
-        ad_fail(error, "%s: the array has %llu bytes, more than %zu", path, (unsigned long long)status.size, limit);
+    if (zip_stat_index(zip, (zip_uint64_t)entry, 0, &status) != 0)
+        ad_fail(error, "%s: cannot read: %s", path, zip_strerror(zip));
+    else if (!is_likely(&status, path, limit, file_bytes, error))
+        return NULL;
     else if (!(stream = zip_fopen_index(zip, (zip_uint64_t)entry, 0)))
         ad_fail(error, "%s: cannot unfold it: %s", path, zip_strerror(zip));
-    else if ((data = ad_alloc((size_t)status.size + 1, 1, path, error))) {
+    else if ((data = ad_reserve((size_t)status.size + 1, 1, path, error))) {
+        data[status.size] = 0;
         zip_int64_t read = zip_fread(stream, data, status.size);
         char more; /* at the end, the checksum is looked at */
         if (read != (zip_int64_t)status.size || zip_fread(stream, &more, 1) != 0) {
@@ -100,10 +123,14 @@ char *ds_npz_read(const char *path, size_t limit, size_t *bytes, ad_error *error
         return NULL;
     memcpy(file, path, length);
     int code = 0;
+    struct stat status = { 0 };
     zip_t *zip = zip_open(file, ZIP_RDONLY, &code);
-    if (zip) {
+    if (zip && stat(file, &status) != 0) {
+        ad_fail(error, "%s: cannot read: %s", file, strerror(errno));
+        zip_discard(zip);
+    } else if (zip) {
         zip_int64_t entry = find(zip, path, *end ? end + 1 : NULL, error);
-        data = entry < 0 ? NULL : unfold(zip, entry, path, limit, bytes, error);
+        data = entry < 0 ? NULL : unfold(zip, entry, path, limit, (size_t)status.st_size, bytes, error);
         zip_discard(zip);
     } else {
         zip_error_t reason;

@@ -200,7 +200,7 @@ ad_var nn_conv_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_ax
     along axes[MOST_AXES];
     int n = filter_axes(where, net, name, x, &spec, axes);
     if (n < 0 || !ad_owns_axis(where, "conv", net->graph, out))
-        return (ad_var){ net->graph, -1 };
+        return nn_nothing(net);
     if (ad_axis_kind(net->graph, out) != AD_WIDTH && !ad_same(out, net->outputs))
         return ad_poison(net->graph, where, "conv %s: its channels, the axis %s, are no width, nor the outputs", name,
                          ad_axis_name(net->graph, out));
@@ -220,7 +220,7 @@ ad_var nn_flatten_readout_at(ad_where where, nn_net *net, const char *name, ad_v
 {
     ad_shape over = { 0 };
     if (!find_axes(where, net, "readout", name, x, AD_MAX_RANK, &over))
-        return (ad_var){ net->graph, -1 };
+        return nn_nothing(net);
     const ad_shape *shape = ad_shape_get(x);
     nn_weight w = filter(where, net, name, over, shape->axes[shape->rank - 1], net->outputs,
                          spec && nn_is_given(spec->sigma_w) ? spec->sigma_w : 1);
@@ -234,7 +234,7 @@ static ad_var pool_windows(ad_where where, nn_net *net, const char *kind, ad_var
     nn_pool_spec spec = given ? *given : (nn_pool_spec){ 0 };
     *n = 0;
     if (!find_axes(where, net, kind, "of a picture", x, MOST_AXES, &spec.over))
-        return (ad_var){ net->graph, -1 };
+        return nn_nothing(net);
     for (; *n < spec.over.rank; ++*n) {
         along *a = &axes[*n];
         size_t window = or_else(spec.window[*n], or_else(spec.window[0], 2));
@@ -243,7 +243,7 @@ static ad_var pool_windows(ad_where where, nn_net *net, const char *kind, ad_var
                       .stride = or_else(spec.stride[*n], or_else(spec.stride[0], window)),
                       .dilation = 1 };
         if (!place_windows(where, net, kind, "of a picture", NN_VALID, a))
-            return (ad_var){ net->graph, -1 };
+            return nn_nothing(net);
     }
     return make_windows(where, net, NN_VALID, axes, *n, x);
 }
@@ -273,6 +273,6 @@ ad_var nn_global_pool_at(ad_where where, nn_net *net, ad_var x)
 {
     ad_shape over = { 0 };
     if (!find_axes(where, net, "global_pool", "of a picture", x, AD_MAX_RANK, &over))
-        return (ad_var){ net->graph, -1 };
+        return nn_nothing(net);
     return ad_mean_at(where, x, over);
 }

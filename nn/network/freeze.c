@@ -6,7 +6,7 @@
 
 void nn_freeze_at(ad_where where, nn_net *net, const char *pattern)
 {
-    if (!ad_has_text(where, "freeze", net->graph, "pattern", pattern))
+    if (!nn_is_there(where, "freeze", net) || !ad_has_text(where, "freeze", net->graph, "pattern", pattern))
         return;
     nn_frozen *entry = ad_arena_alloc(net->arena, 1, sizeof *entry);
     const char *copy = ad_arena_text(net->arena, "%s", pattern);

@@ -2,10 +2,11 @@
 #include "nn/network/network.h"
 
 #include <math.h>
+#include <string.h>
 
 bool nn_takes(ad_where where, nn_net *net, const char *kind, const char *name, ad_var x)
 {
-    if (!ad_has_text(where, kind, net->graph, "name", name))
+    if (!nn_is_there(where, kind, net) || !ad_has_text(where, kind, net->graph, "name", name))
         return false;
     if (x.graph && x.graph != net->graph)
         ad_poison(net->graph, where, "%s %s: its input is a variable of another network", kind, name);
@@ -22,12 +23,12 @@ static nn_weight make_weight(ad_where where, nn_net *net, const char *name, ad_a
                              bool orthogonal)
 {
     ad_axis second = in.id == out.id ? ad_prime(in) : out;
-    if (!ad_has_text(where, "weight", net->graph, "name", name) || !ad_owns_axis(where, name, net->graph, in) ||
-        !ad_owns_axis(where, name, net->graph, out))
-        return (nn_weight){ .omega = { net->graph, -1 } };
+    if (!nn_is_there(where, "weight", net) || !ad_has_text(where, "weight", net->graph, "name", name) ||
+        !ad_owns_axis(where, name, net->graph, in) || !ad_owns_axis(where, name, net->graph, out))
+        return (nn_weight){ .omega = nn_nothing(net) };
     if (orthogonal && (ad_axis_kind(net->graph, in) != AD_WIDTH || ad_axis_kind(net->graph, out) != AD_WIDTH)) {
         ad_poison(net->graph, where, "orthogonal %s: it is between two widths", name);
-        return (nn_weight){ .omega = { net->graph, -1 } };
+        return (nn_weight){ .omega = nn_nothing(net) };
     }
     ad_init init = nn_weight_init(net, name, in, out, sigma);
     init.orthogonal = orthogonal;
@@ -46,8 +47,9 @@ nn_weight nn_orthogonal_at(ad_where where, nn_net *net, const char *name, ad_axi
 
 nn_weight nn_bias_at(ad_where where, nn_net *net, const char *name, ad_axis out, double sigma)
 {
-    if (!ad_has_text(where, "bias", net->graph, "name", name) || !ad_owns_axis(where, name, net->graph, out))
-        return (nn_weight){ .omega = { net->graph, -1 } };
+    if (!nn_is_there(where, "bias", net) || !ad_has_text(where, "bias", net->graph, "name", name) ||
+        !ad_owns_axis(where, name, net->graph, out))
+        return (nn_weight){ .omega = nn_nothing(net) };
     return make(where, net, name, ad_shape_of(out), nn_bias_init(net, name, out, sigma));
 }
 
@@ -77,14 +79,14 @@ bool nn_is_given(double sigma)
 
 ad_axis nn_width_at(ad_where where, nn_net *net, const char *name, double ratio)
 {
-    return ad_width_at(where, net->graph, name, ratio);
+    return ad_width_at(where, net ? net->graph : NULL, name, ratio);
 }
 
 ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out, const nn_dense_spec *spec)
 {
     const ad_shape *shape = ad_shape_get(x);
     if (!nn_takes(where, net, "dense", name, x))
-        return (ad_var){ net->graph, -1 };
+        return nn_nothing(net);
     if (shape->rank < 1)
         return ad_poison(net->graph, where, "dense %s: its input has no axis", name);
     double sigma_w = spec && nn_is_given(spec->sigma_w) ? spec->sigma_w : 1;
@@ -99,17 +101,19 @@ ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_a
 
 ad_var nn_readout_at(ad_where where, nn_net *net, const char *name, ad_var x, const nn_dense_spec *spec)
 {
-    return nn_dense_at(where, net, name, x, net->outputs, spec);
+    return nn_is_there(where, "readout", net) ? nn_dense_at(where, net, name, x, net->outputs, spec) : nn_nothing(net);
 }
 
 ad_var nn_embedding_at(ad_where where, nn_net *net, const char *name, ad_var x, size_t entries, ad_axis out,
                        double sigma)
 {
     if (!nn_takes(where, net, "embedding", name, x) || !ad_owns_axis(where, name, net->graph, out))
-        return (ad_var){ net->graph, -1 };
+        return nn_nothing(net);
     if (entries == 0)
         return ad_poison(net->graph, where, "embedding %s: its table has no entries", name);
-    ad_axis entry = ad_fixed_at(where, net->graph, nn_name(net, "%s.entry", name), entries);
+    ad_axis entry = strlen(name) < 24 /* an axis has a name of 31 bytes at most */
+                        ? ad_fixed_at(where, net->graph, nn_name(net, "%s.entry", name), entries)
+                        : ad_fresh_at(where, net->graph, name, entries);
     const char *weight = nn_name(net, "%s.weight", name);
     nn_weight table = make(where, net, weight, ad_shape_of(entry, out), nn_table_init(net, weight, out, sigma));
     return ad_scale_at(where, ad_gather_at(where, table.omega, x, entry), table.c, table.fan_in, table.power);
@@ -117,8 +121,8 @@ ad_var nn_embedding_at(ad_where where, nn_net *net, const char *name, ad_var x, 
 
 ad_var nn_activation_at(ad_where where, nn_net *net, const char *name, ad_var x)
 {
-    if (!ad_has_text(where, "activation", net->graph, "name", name) || !nn_takes(where, net, "activation", name, x))
-        return (ad_var){ net->graph, -1 };
+    if (!nn_takes(where, net, "activation", name, x))
+        return nn_nothing(net);
     int op = ad_unary_named(name), n = 0;
     if (op >= 0 && ad_op_facts_of((ad_op)op)->activation)
         return ad_unary_at(where, (ad_op)op, x, ad_op_facts_of((ad_op)op)->usual_p);

@@ -109,10 +109,22 @@ size_t nn_n_outputs(const nn_net *net)
     return ad_axis_fixed(net->graph, net->outputs);
 }
 
+bool nn_is_there(ad_where where, const char *kind, const nn_net *net)
+{
+    if (!net)
+        ad_poison(ad_graph_traced(), where, "%s: its network is missing (NULL)", kind);
+    return net != NULL;
+}
+
+ad_var nn_nothing(const nn_net *net)
+{
+    return (ad_var){ net ? net->graph : NULL, -1 };
+}
+
 const char *nn_name_at(ad_where where, nn_net *net, const char *format, ...)
 {
     va_list args;
-    if (!ad_has_text(where, "name", net->graph, "format", format))
+    if (!nn_is_there(where, "name", net) || !ad_has_text(where, "name", net->graph, "format", format))
         return "";
     va_start(args, format);
     const char *name = ad_arena_vtext(net->arena, format, args);

@@ -79,6 +79,9 @@ struct nn_net {
 
 /* net.c */
 const char *nn_title(const nn_net *net);
+/* Is there a network? NULL is an error of the one that is traced. */
+bool nn_is_there(ad_where where, const char *kind, const nn_net *net);
+ad_var nn_nothing(const nn_net *net); /* what a builder gives that has failed */
 /* Between the two, this thread alone adds to the net's graph, its arena and what it keeps; nothing else may. What is
  * there already, other threads read all the while (nn/README.md says why they may). The end takes back what a failed
  * trace added, with its error, which becomes the caller's: -1. */

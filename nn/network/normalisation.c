@@ -90,7 +90,7 @@ ad_var nn_batchnorm_at(ad_where where, nn_net *net, const char *name, ad_var x, 
     nn_norm_spec spec = given ? *given : (nn_norm_spec){ 0 };
     ad_var m, v;
     if (!settle(where, net, "batchnorm", name, x, &spec))
-        return (ad_var){ net->graph, -1 };
+        return nn_nothing(net);
     if (spec.over.rank == 0)
         spec.over = ad_shape_of(net->batch);
     if (!ad_has(&spec.over, net->batch) || !ad_has(ad_shape_get(x), net->batch))
@@ -108,7 +108,7 @@ ad_var nn_layernorm_at(ad_where where, nn_net *net, const char *name, ad_var x, 
     nn_norm_spec spec = given ? *given : (nn_norm_spec){ 0 };
     ad_var m, v;
     if (!settle(where, net, "layernorm", name, x, &spec))
-        return (ad_var){ net->graph, -1 };
+        return nn_nothing(net);
     const ad_shape *shape = ad_shape_get(x);
     if (spec.over.rank == 0)
         spec.over = ad_shape_of(shape->axes[shape->rank - 1]);
@@ -125,7 +125,7 @@ ad_var nn_groupnorm_at(ad_where where, nn_net *net, const char *name, ad_var x, 
     char text[160];
     ad_var m, v;
     if (!settle(where, net, "groupnorm", name, x, &spec))
-        return (ad_var){ net->graph, -1 };
+        return nn_nothing(net);
     const ad_shape *shape = ad_shape_get(x);
     ad_axis last = shape->axes[shape->rank - 1];
     size_t channels = ad_axis_fixed(net->graph, last);

@@ -3,7 +3,9 @@
 
 ad_var nn_padding_mask_at(ad_where where, nn_net *net, ad_var x, size_t t)
 {
-    if (!nn_takes(where, net, "present", "mask", x) || ad_shape_get(x)->rank != 3)
+    if (!nn_takes(where, net, "present", "mask", x))
+        return nn_nothing(net);
+    if (ad_shape_get(x)->rank != 3)
         return ad_poison(net->graph, where, "present: only sequences, (batch, time, features), have padding");
     ad_axis time = ad_shape_get(x)->axes[1], features = ad_shape_get(x)->axes[2];
     ad_axis past = ad_fresh_at(where, net->graph, "past", t + 1);

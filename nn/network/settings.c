@@ -32,7 +32,7 @@ static nn_setting *append_setting(nn_net *net, const char *key, const char *valu
 /* The text given for the key, else its preset; marks the setting as read. */
 static const char *take_setting(ad_where where, nn_net *net, const char *key, const char *preset)
 {
-    if (!ad_has_text(where, "setting", net->graph, "key", key) ||
+    if (!nn_is_there(where, "setting", net) || !ad_has_text(where, "setting", net->graph, "key", key) ||
         !ad_has_text(where, "setting", net->graph, "default", preset))
         return "";
     nn_setting *s = find_setting(net, key);
@@ -47,7 +47,7 @@ static const char *take_setting(ad_where where, nn_net *net, const char *key, co
 
 void nn_setting_fail(nn_net *net, const char *key, const char *wanted)
 {
-    if (ad_failed(net->graph)) /* the key itself is missing, say */
+    if (!net || ad_failed(net->graph)) /* the key itself is missing, say */
         return;
     const nn_setting *s = find_setting(net, key);
     const char *value = s && s->value ? s->value : s ? s->preset : NULL;

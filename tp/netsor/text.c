@@ -413,7 +413,7 @@ static bool read_line(tp_script *script, char *text, int number, bool *backward)
         return false;
     if (rule != TP_INPUT && tp_take(&l.reader, ":") && !read_type(&l))
         return false;
-    if (!read_factor(&l))
+    if (rule != TP_INPUT && !read_factor(&l))
         return false;
     if (!at_end(&l)) {
         tp_refused(&l.reader, "the end of the line");

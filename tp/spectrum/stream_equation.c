@@ -7,6 +7,11 @@
 #include <math.h>
 #include <string.h>
 
+/* glibc 2.36 has it for gcc alone; clang knows the builtin, too. */
+#ifndef CMPLX
+#define CMPLX(re, im) __builtin_complex((double)(re), (double)(im))
+#endif
+
 /* 1/x, for x far from the ends of a double's range: half of the time that C's division takes. */
 static inline double complex inverse(double complex x)
 {

@@ -10,7 +10,9 @@
 
 int option_fail(const char *what, const char *value)
 {
-    fprintf(stderr, "limn: %s %s; see limn --help\n", what, value);
+    ad_error line = { 0 }; /* one line, whatever was typed */
+    ad_fail(&line, "%s %.200s%s", what, value, strlen(value) > 200 ? "..." : "");
+    fprintf(stderr, "limn: %s; see limn --help\n", line.text);
     return 2;
 }
 

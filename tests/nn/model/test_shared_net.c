@@ -1,15 +1,6 @@
 /* One net, several threads: models of one net, each in its own thread, give what they give in one thread, bit for bit.
  *
- * Under ThreadSanitizer the same work has a main of its own, without Criterion, and OpenMP's pragmas are left out,
- * which at one thread a model change nothing. In the repository's folder, with the folders of cblas.h and cJSON.h and
- * the libraries lapacke, openblas (that of OpenMP), cjson, sleef, gomp and m:
- *
- *     clang -fsanitize=thread -g -O1 -std=gnu17 -DPLAIN_MAIN -I. -Itp -isystem FOLDER... FILES
- *         tests/nn/model/test_shared_net.c -lLIBRARY...
- *
- * FILES are all .c files below autodiff, nn and tp.
- * With OMP_NUM_THREADS=1 it says "the same in 1, 2 and 4 threads" and reports no race; no suppression is needed, as
- * OpenBLAS, which is not instrumented, then starts no threads. */
+ * Under ThreadSanitizer (sh tests/sanitize.sh thread) the same work has a main of its own, without Criterion. */
 #include "nn/nn.h"
 #include "tp/tp.h"
 

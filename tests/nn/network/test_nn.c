@@ -346,6 +346,124 @@ Test(nn, a_wrong_network_is_told_where)
     cr_assert(!nn_trace(nn_builtin("mlp"), &(nn_spec){ 0 }, &error) && error.text[0]);
 }
 
+/* ---- a network that is missing ---- */
+static int which;
+
+static ad_var without_network(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    double sigma;
+    switch (which) {
+    case 0:
+        nn_width(NULL, "m");
+        break;
+    case 1:
+        nn_dense(NULL, "d", x, n);
+        break;
+    case 2:
+        nn_readout(NULL, "d", x);
+        break;
+    case 3:
+        nn_make_weight(NULL, "d", n, n, 1);
+        break;
+    case 4:
+        nn_orthogonal(NULL, "d", n, n, 1);
+        break;
+    case 5:
+        nn_make_bias(NULL, "d", n, 1);
+        break;
+    case 6:
+        nn_embedding(NULL, "d", x, 3, n, 1);
+        break;
+    case 7:
+        nn_activation(NULL, "relu", x);
+        break;
+    case 8:
+        nn_batchnorm(NULL, "d", x);
+        break;
+    case 9:
+        nn_layernorm(NULL, "d", x);
+        break;
+    case 10:
+        nn_groupnorm(NULL, "d", x, 1);
+        break;
+    case 11:
+        nn_conv(NULL, "d", x, n);
+        break;
+    case 12:
+        nn_average_pool(NULL, x);
+        break;
+    case 13:
+        nn_max_pool(NULL, x);
+        break;
+    case 14:
+        nn_global_pool(NULL, x);
+        break;
+    case 15:
+        nn_flatten_readout(NULL, "d", x);
+        break;
+    case 16:
+        nn_freeze(NULL, "d");
+        break;
+    case 17:
+        nn_padding_mask(NULL, x, 1);
+        break;
+    case 18:
+        nn_name(NULL, "d");
+        break;
+    case 19:
+        nn_setting_int(NULL, "d", 1, 0, 2);
+        break;
+    case 20:
+        nn_setting_real(NULL, "d", 1);
+        break;
+    case 21:
+        nn_setting_text(NULL, "d", "e");
+        break;
+    default:
+        nn_setting_sigma(NULL, "d", "none", &sigma);
+    }
+    return nn_readout(net, "readout", x);
+}
+
+Test(nn, a_network_that_is_missing_is_one_error_at_its_line)
+{
+    int lines[23] = { 0 };
+    for (which = 0; which < 23; which++) {
+        ad_error error = { 0 };
+        cr_assert(!nn_trace(without_network, &(nn_spec){ .features = 3, .name = "test" }, &error), "%d", which);
+        cr_expect(strstr(error.text, "its network is missing (NULL)") ||
+                      strstr(error.text, "its graph is missing (NULL)"),
+                  "%d: %s", which, error.text);
+        cr_assert(sscanf(strstr(error.text, "test_nn.c:") ? strstr(error.text, "test_nn.c:") : "", "test_nn.c:%d",
+                         &lines[which]) == 1,
+                  "%d: %s", which, error.text);
+        cr_expect(which == 0 || lines[which] > lines[which - 1], "%d: %s", which, error.text);
+    }
+}
+
+static ad_var long_names(nn_net *net, ad_var x)
+{
+    char name[10001];
+    memset(name, 'e', sizeof name - 1);
+    ad_var sum = { 0 };
+    for (size_t length = 23; length <= 10000; length = length < 40 ? length + 1 : 10 * length) {
+        name[length] = 0;
+        ad_var h = nn_embedding(net, name, ad_take(x, ad_shape_get(x)->axes[1], 0), 3, nn_width(net, "n"), 1);
+        sum = sum.graph ? ad_add(sum, h) : h;
+        name[length] = 'e';
+    }
+    return nn_readout(net, "readout", sum);
+}
+
+Test(nn, an_embedding_may_have_a_long_name)
+{
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(long_names, &(nn_spec){ .features = 1, .name = "test" }, &error);
+    cr_assert(net, "%s", error.text);
+    nn_net_free(net);
+}
+
 Test(nn, a_width_that_cannot_be_is_refused)
 {
     nn_net *net = trace_mlp(NULL, NN_NTK, NN_SIGMA_INIT, NULL);

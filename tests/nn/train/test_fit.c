@@ -134,7 +134,7 @@ Test(fit, square_loss_of_classes_is_one_hot)
 /* ---- optimizers ---- */
 /* The factor of a parameter's rate at the width 6, base width 3: in the mean-field scale gradient descent learns at
  * rate times n; of an optimizer that divides by the gradient's size the powers are those of test_rate_powers. */
-static double factor_of(int kind, int scale, const char *name)
+static double factor_of(int kind, nn_parametrization scale, const char *name)
 {
     bool adapts = kind == NN_ADAM || kind == NN_RMSPROP || kind == NN_ADAMW;
     if (adapts)
@@ -180,7 +180,7 @@ Test(fit, optimizers_do_what_they_say)
                     size_t n;
                     nn_param_values(own, k, &n);
                     const char *name = ad_node_of(nn_graph(net), nn_param(net, k).id)->name;
-                    double r = rate * factor_of(kind, scale, name);
+                    double r = rate * factor_of(kind, (nn_parametrization)scale, name);
                     for (size_t end = p + n; p < end; p++) {
                         if (kind == NN_SGD) {
                             w[p] -= r * g[p];
