@@ -13,11 +13,14 @@ typedef struct nn_setting {
     const char *preset;      /* NULL: not read so far */
 } nn_setting;
 
+/* After those of nn_loss: cross-entropy with smoothed labels. */
+enum { NN_SMOOTHED = NN_CROSS_ENTROPY + 1, NN_TRACED_LOSSES };
 /* A loss and its gradients, on the network's own graph. */
 typedef struct {
     bool traced;
     ad_var loss, target; /* (), and (batch) of class numbers or (batch, outputs) */
     ad_var *gradients;   /* by parameter, with its axes; id -1: the loss does not depend on it */
+    ad_var smoothing;    /* (), of NN_SMOOTHED */
 } nn_traced_loss;
 
 /* What is to be frozen. */
@@ -60,7 +63,7 @@ struct nn_net {
     nn_frozen *frozen;
     nn_variant variants[2]; /* in training; in evaluation, the same without batch normalisation */
     /* Traced when first asked for. The graph only grows, so that the network itself stays what it was. */
-    nn_traced_loss losses[2];
+    nn_traced_loss losses[NN_TRACED_LOSSES];
     pthread_mutex_t lock; /* of the graph's growth, the arena and what is kept when first asked for */
 };
 

@@ -11,6 +11,8 @@ struct nn_trainer {
     nn_rule *rule;
     size_t rows; /* capacity */
     double rate;
+    double smoothing; /* of labels, and in the model's type */
+    float smoothing_float;
 };
 
 /* The plan's outputs: the loss, the statistics, the gradients; gradients[k]: which of them is parameter k's, -1 none,
@@ -32,7 +34,7 @@ static int list_outputs(const nn_trainer *trainer, ad_var *outputs, int *gradien
 static int open_trainer(nn_trainer *trainer, const nn_fit_spec *spec, ad_var *outputs, int *gradients, ad_error *error)
 {
     nn_model *model = trainer->model;
-    if (!(trainer->traced = nn_trace_loss(model->net, spec->loss, error)))
+    if (!(trainer->traced = nn_trace_loss(model->net, spec->loss, spec->label_smoothing > 0, error)))
         return -1;
     int n_outputs = list_outputs(trainer, outputs, gradients);
     if (!(trainer->rule = nn_rule_new(model, spec, gradients, error)))
@@ -43,6 +45,11 @@ static int open_trainer(nn_trainer *trainer, const nn_fit_spec *spec, ad_var *ou
                           .updates = nn_rule_updates(trainer->rule) };
     if (!(trainer->plan = nn_plan_new(model->net, outputs, n_outputs, &plan, error)))
         return -1;
+    trainer->smoothing = spec->label_smoothing;
+    trainer->smoothing_float = (float)spec->label_smoothing;
+    if (spec->label_smoothing > 0)
+        ad_bind(trainer->plan, trainer->traced->smoothing,
+                model->type == AD_DOUBLE ? (const void *)&trainer->smoothing : &trainer->smoothing_float);
     return nn_bind_params(model, trainer->plan);
 }
 
@@ -78,6 +85,11 @@ void nn_trainer_free(nn_trainer *trainer)
 nn_rule *nn_trainer_rule(nn_trainer *trainer)
 {
     return trainer->rule;
+}
+
+void nn_trainer_scale_rate(nn_trainer *trainer, double factor)
+{
+    *nn_rule_factor(trainer->rule) = factor;
 }
 
 int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t rows, double *loss, ad_error *error)
