@@ -148,6 +148,13 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
 #define nn_groupnorm_with(net, name, u, groups, ...)                                                                   \
     nn_groupnorm_at(AD_HERE, net, name, u, groups, LIMN_MADE(nn_norm_spec, __VA_ARGS__))
 
+/* Dropout (Srivastava et al. 2014): while a network trains each number of x, (batch, ...), is kept with the probability
+ * `keep`, above 0 and at most 1, and then divided by it; else it is 0. PyTorch's p is 1 - keep. The masks are functions of
+ * the name, the fit's seed and the step. It is the identity in all but a fit's steps: in nn_forward, nn_evaluate, kernels,
+ * limits. */
+ad_var nn_dropout_at(ad_where, nn_net *, const char *name, ad_var x, double keep);
+#define nn_dropout(net, name, x, keep) nn_dropout_at(AD_HERE, net, name, x, keep)
+
 /* ---- convolutions ---- */
 /* What stands around a picture: nothing; zeros, so that the output has ceil(size / stride) positions, half of them
  * rounded down on the low side; or its own other end. */
@@ -283,8 +290,7 @@ typedef struct nn_progress {
     double seconds;   /* since nn_fit was called */
     long measured;    /* measurements of drift in these seconds, and what they took of them */
     double measuring;
-    /* With validation data: its loss after the last whole epoch, the smallest one, and the steps done then (0: none).
-     */
+    /* With validation data: its loss after the last whole epoch, the smallest one, and the steps done then (0: none) */
     double validation_loss, best_loss;
     long best_step;
 } nn_progress;

@@ -9,7 +9,7 @@ static void trace_loss(const nn_net *net, nn_loss loss, bool smoothed, nn_traced
 {
     ad_graph *graph = net->graph;
     ad_axis batch = net->batch, outputs = net->outputs;
-    ad_var sum, f = net->output;
+    ad_var sum, f = net->fit_output;
     if (loss == NN_SQUARE) {
         t->target = ad_input(graph, "loss.target", ad_shape_of(batch, outputs));
         sum = ad_sum(ad_square(ad_sub(f, t->target)), ad_shape_of(batch, outputs));

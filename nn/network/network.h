@@ -38,7 +38,16 @@ typedef struct nn_norm {
     bool exact; /* without epsilon */
     ad_shape over;
     ad_var batch[2], running[2];
+    ad_var fit[2]; /* of the batch in a fit, where some of it is dropped out */
 } nn_norm;
+
+/* A dropout: where x passes, what comes in its place in a fit, and the input of its masks, 0 or 1 / keep. */
+typedef struct nn_drop {
+    struct nn_drop *next;
+    const char *name;
+    double keep;
+    ad_var passes, dropped, mask;
+} nn_drop;
 
 /* The network in training, or in evaluation. */
 typedef struct {
@@ -57,9 +66,11 @@ struct nn_net {
     nn_setting *settings;
     ad_axis batch, outputs;
     ad_var input, output;
-    ad_var *params; /* and after them the inputs of the running statistics */
+    ad_var fit_output; /* of a fit's steps: the same but for dropout */
+    ad_var *params;    /* and after them the inputs of the running statistics */
     int n_params, n_statistics;
     nn_norm *norms;
+    nn_drop *drops;
     nn_frozen *frozen;
     nn_variant variants[2]; /* in training; in evaluation, the same without batch normalisation */
     /* Traced when first asked for. The graph only grows, so that the network itself stays what it was. */
@@ -105,9 +116,13 @@ double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes);
 /* freeze.c: gives the rate 0 to all parameters that were asked for. */
 void nn_freeze_params(nn_net *net);
 
+/* dropout.c: the network in a fit, and the statistics of its batches. */
+void nn_trace_fit(nn_net *net);
+
 /* normalisation.c: the network in evaluation. */
 ad_var nn_trace_evaluation(nn_net *net);
-/* Lists the mean and the variance of each norm's batch, n_statistics nodes. `checked`: only if one has no epsilon, and
- * its variance is to be checked; else none. */
-int nn_norm_outputs(const nn_net *net, bool checked, ad_var *nodes);
+/* Lists the mean and the variance of each norm's batch, n_statistics nodes, if one has no epsilon, and its variance is to
+ * be checked; else none. */
+int nn_norm_outputs(const nn_net *net, ad_var *nodes);
+int nn_norm_fit_outputs(const nn_net *net, ad_var *nodes); /* those of a fit, whatever the norms are */
 #endif
