@@ -507,6 +507,54 @@ static void NAME(argmax)(size_t n, void *y_, const void *x_)
         y[at] = 1;
 }
 
+/* Of so many neighbours, a vector at most, the largest entry of each one's row. */
+static V NAME(largest_along)(size_t left, size_t length, const T *x, ptrdiff_t step)
+{
+    V best = left == LANES ? NAME(load)(x) : NAME(load_part)(x, left, 0);
+    for (size_t k = 1; k < length; k++) {
+        x += step;
+        V v = left == LANES ? NAME(load)(x) : NAME(load_part)(x, left, 0);
+        best = NAME(select)((I)(v > best) | (I)(v != v), v, best);
+    }
+    return best;
+}
+
+static void NAME(max_along)(size_t n, size_t length, void *y_, const void *x_, ptrdiff_t step)
+{
+    T *y = y_;
+    const T *x = x_;
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t left = n - i < LANES ? n - i : LANES;
+        V best = NAME(largest_along)(left, length, x + i, step);
+        if (left == LANES)
+            NAME(store)(y + i, best);
+        else
+            NAME(store_part)(y + i, best, left);
+    }
+}
+
+static void NAME(argmax_along)(size_t n, size_t length, void *y_, ptrdiff_t step_y, const void *x_, ptrdiff_t step)
+{
+    const V one = NAME(splat)(1), none = NAME(splat)(0);
+    for (size_t i = 0; i < n; i += LANES) {
+        T *y = (T *)y_ + i;
+        const T *x = (const T *)x_ + i;
+        size_t left = n - i < LANES ? n - i : LANES;
+        V best = NAME(largest_along)(left, length, x, step);
+        I open = (I)(one == one); /* the first of the largest is still to come */
+        for (size_t k = 0; k < length; k++, x += step, y += step_y) {
+            V v = left == LANES ? NAME(load)(x) : NAME(load_part)(x, left, 0);
+            I here = open & ((I)(v == best) | (I)(v != v));
+            open &= ~here;
+            V found = NAME(select)(here, one, none);
+            if (left == LANES)
+                NAME(store)(y, found);
+            else
+                NAME(store_part)(y, found, left);
+        }
+    }
+}
+
 /* y = e^(x - max x), and the sum of that; y may be NULL. A row of infinities of one sign is kept from inf - inf. */
 static T NAME(exponentials)(size_t n, T *y, const T *x, T m)
 {
@@ -564,6 +612,8 @@ static const ad_loops NAME(loops) = {
     .argmax = NAME(argmax),
     .logsumexp = NAME(logsumexp),
     .max = NAME(max),
+    .max_along = NAME(max_along),
+    .argmax_along = NAME(argmax_along),
 };
 #undef T
 #undef V

@@ -27,6 +27,9 @@ typedef struct {
     void (*argmax)(size_t n, void *y, const void *x);
     void (*logsumexp)(size_t n, void *y, const void *x);
     void (*max)(size_t n, void *y, const void *x);
+    /* The same of n such rows at once, whose entries k are the n neighbours at x + k step. */
+    void (*max_along)(size_t n, size_t length, void *y, const void *x, ptrdiff_t step);
+    void (*argmax_along)(size_t n, size_t length, void *y, ptrdiff_t step_y, const void *x, ptrdiff_t step);
 } ad_loops;
 
 const ad_loops *ad_loops_get(ad_type type);
