@@ -161,10 +161,34 @@ static void sum_columns(const ad_plan *plan, const ad_step *step, double *sums, 
     }
 }
 
+enum { FEW_ROWS = 64 };
+
+/* Few rows, as those of a window, added up in one go. */
+static void sum_few_rows(const ad_plan *plan, const ad_step *step, size_t first, size_t last)
+{
+    const ad_nest *in = &step->nests->inner, *kept = &step->nests->outer;
+    const char *x = operand_place(plan, step, 0);
+    char *y = place(plan, step->storage, 0);
+    ptrdiff_t e = (ptrdiff_t)plan->element, rows[FEW_ROWS], at[3] = { 0 }, out[3];
+    size_t index[AD_MAX_LOOPS] = { 0 }, turns = ad_nest_turns(in, in->rank);
+    for (size_t t = 0; t < turns; t++) {
+        rows[t] = at[1];
+        ad_nest_next(in, in->rank, index, at);
+    }
+    ad_nest_seek(kept, kept->rank - 1, first, index, out);
+    for (size_t piece = first; piece < last; piece++) {
+        plan->loops->add_rows(kept->size[kept->rank - 1], y + out[0] * e, x + out[1] * e, turns, rows, step->alpha);
+        ad_nest_next(kept, kept->rank - 1, index, out);
+    }
+}
+
 static void sum_part(const ad_plan *plan, const ad_step *step, bool columns, size_t pieces, int t, int threads)
 {
     size_t first = piece_of(pieces, t, threads), last = piece_of(pieces, t + 1, threads);
-    if (columns)
+    if (columns && step->nests->outer.size[step->nests->outer.rank - 1] <= AD_BLOCK &&
+        ad_nest_turns(&step->nests->inner, step->nests->inner.rank) <= FEW_ROWS)
+        sum_few_rows(plan, step, first, last);
+    else if (columns)
         sum_columns(plan, step, (double *)(void *)(plan->scratch + (size_t)t * plan->scratch_bytes), first, last);
     else
         sum_rows(plan, step, first, last);

@@ -454,6 +454,25 @@ static void NAME(accumulate)(size_t n, double *sums, const void *x_, ptrdiff_t s
         sums[i] += (double)*x;
 }
 
+static void NAME(add_rows)(size_t n, void *y_, const void *x_, size_t rows, const ptrdiff_t *at, double factor)
+{
+    T *y = y_;
+    const T *x = x_;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        D sum = { 0 };
+        for (size_t k = 0; k < rows; k++)
+            sum += __builtin_convertvector(NAME(load)(x + at[k] + i), D);
+        NAME(store)(y + i, __builtin_convertvector(sum * factor, V));
+    }
+    for (; i < n; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < rows; k++)
+            sum += (double)x[at[k] + (ptrdiff_t)i];
+        y[i] = (T)(sum * factor);
+    }
+}
+
 static void NAME(multiply_add)(size_t n, void *y_, ptrdiff_t step_y, const void *a_, ptrdiff_t step_a, const void *b_,
                                ptrdiff_t step_b, double p_)
 {
@@ -607,6 +626,7 @@ static const ad_loops NAME(loops) = {
     .sum = NAME(sum),
     .dot = NAME(dot),
     .accumulate = NAME(accumulate),
+    .add_rows = NAME(add_rows),
     .multiply_add = NAME(multiply_add),
     .softmax = NAME(softmax),
     .argmax = NAME(argmax),
