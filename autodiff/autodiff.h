@@ -260,7 +260,8 @@ bool ad_parameters_coupled(ad_var y, ad_axis axis);
 /* Does any op before y, one of data alone included? */
 bool ad_coupled(ad_var y, ad_axis axis);
 /* y computed with the nodes to[i] in place of from[i], which have the same axes: what comes after these is built anew,
- * each node with the file and line of its first self; all else is shared. */
+ * each node with the file and line of its first self; all else is shared. A to[i] that was made before its from[i] is
+ * itself computed with what is replaced before it. */
 ad_var ad_replace_at(ad_where, ad_var y, const ad_var *from, const ad_var *to, int n);
 #define ad_replace(...) ad_replace_at(AD_HERE, __VA_ARGS__)
 

@@ -104,6 +104,9 @@ ds_data *ds_sheet(const char *png, const char *labels, size_t tile, const ds_opt
 /* Scales x in place and sets data->train; `data` is as it was after a failure. */
 int ds_scale(ds_data *data, const ds_options *options, ad_error *error);
 
+/* Brings the first `rows` rows, as many as there are at most, into an order that is a function of the seed. */
+void ds_shuffle(ds_data *data, size_t rows, uint64_t seed);
+
 /* The rows first, first + 1, ... as a view into data's own x and y, cut off at the last row: never free it, and not
  * use it after ds_free(data). */
 ds_data ds_split(const ds_data *data, size_t first, size_t count);

@@ -155,6 +155,13 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
 #define nn_groupnorm_with(net, name, u, groups, ...)                                                                   \
     nn_groupnorm_at(AD_HERE, net, name, u, groups, LIMN_MADE(nn_norm_spec, __VA_ARGS__))
 
+/* Dropout (Srivastava et al. 2014): while a network trains each number of x, (batch, ...), is kept with the probability
+ * `keep`, above 0 and at most 1, and then divided by it; else it is 0. PyTorch's p is 1 - keep. The masks are functions of
+ * the name, the fit's seed and the step. It is the identity in all but a fit's steps: in nn_forward, nn_evaluate, kernels,
+ * limits. */
+ad_var nn_dropout_at(ad_where, nn_net *, const char *name, ad_var x, double keep);
+#define nn_dropout(net, name, x, keep) nn_dropout_at(AD_HERE, net, name, x, keep)
+
 /* ---- convolutions ---- */
 /* What stands around a picture: nothing; zeros, so that the output has ceil(size / stride) positions, half of them
  * rounded down on the low side; or its own other end. */
@@ -290,7 +297,19 @@ typedef struct nn_progress {
     double seconds;   /* since nn_fit was called */
     long measured;    /* measurements of drift in these seconds, and what they took of them */
     double measuring;
+    /* With validation data: its loss after the last whole epoch, the smallest one, and the steps done then (0: none) */
+    double validation_loss, best_loss;
+    long best_step;
 } nn_progress;
+
+/* What a fit's rate is multiplied by before step t = 0, 1, ... of T, with w steps of warm-up: (t + 1) / (w + 1) for
+ * t < w, and then by the schedule's factor at s = t - w:
+ *
+ *     constant  1
+ *     step      gamma^k after k times step_size epochs, PyTorch's StepLR
+ *     cosine    m + (1 - m) (1 + cos(pi s / (T - w))) / 2 with m = rate_min / rate (Loshchilov and Hutter,
+ *               arXiv:1608.03983, eq. 5, without restarts; PyTorch's CosineAnnealingLR, stepped each batch) */
+typedef enum { NN_RATE_CONSTANT, NN_RATE_STEP, NN_RATE_COSINE } nn_rate_schedule;
 
 typedef struct {
     nn_loss loss;
@@ -318,6 +337,22 @@ typedef struct {
     const nn_drift_spec *drift; /* measures the tangent kernel on the way; NULL: does not */
     size_t base_width; /* n_0 of nn_rate_powers, where the optimizer divides by the gradient's size: the width at which
                           `rate` is every parameter's own; 0: NN_BASE_WIDTH. The network's own: one rate for all */
+    nn_rate_schedule schedule;
+    double step_size, gamma; /* of NN_RATE_STEP: in epochs, and the factor after each; gamma 0: 0.1 */
+    double rate_min;         /* of NN_RATE_COSINE, at most rate: where it ends */
+    long warm_up;            /* steps of warm-up, of every schedule */
+    /* Where the norm of the loss's gradient, by all omega that learn, is above `clip`, it is multiplied by
+     * clip / (norm + 1e-6), before weight decay: PyTorch's clip_grad_norm_. 0: it is not. */
+    double clip;
+    /* Cross-entropy only, from 0 and below 1: the target is (1 - s) times the class and s / outputs for each (Szegedy
+     * et al., arXiv:1512.00567, section 7). Of the steps' loss; not of nn_evaluate's. */
+    double label_smoothing;
+    /* Data whose loss (nn_evaluate's) is looked at after each epoch; NULL: none. A fit that does not fail ends with the
+     * weights and running statistics of the smallest such loss, or with its last ones if no epoch came to its end; a
+     * checkpoint has the last ones, and these beside them. */
+    const nn_data *validation;
+    long patience;    /* so many epochs in a row without a smaller loss end the fit; 0: none does */
+    const char *best; /* written by nn_save whenever the loss is smaller; NULL: none */
 } nn_fit_spec;
 /* Trains. A loss that is not finite stops it with an error that names the step. On failure the model's parameters are
  * those of the last step done. */
@@ -331,6 +366,8 @@ typedef struct nn_trainer nn_trainer;
 nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *spec, size_t batch, ad_error *error);
 int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t rows, double *loss,
                     ad_error *error); /* model's type */
+/* The steps to come are with `factor` times the spec's rate, whose schedule a trainer does not follow by itself. */
+void nn_trainer_scale_rate(nn_trainer *trainer, double factor);
 void nn_trainer_free(nn_trainer *trainer);
 
 /* Weights and running statistics as .safetensors: raw omega, shape (in, out), names as in the trace; whole or not at

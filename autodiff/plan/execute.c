@@ -161,10 +161,34 @@ static void sum_columns(const ad_plan *plan, const ad_step *step, double *sums, 
     }
 }
 
+enum { FEW_ROWS = 64 };
+
+/* Few rows, as those of a window, added up in one go. */
+static void sum_few_rows(const ad_plan *plan, const ad_step *step, size_t first, size_t last)
+{
+    const ad_nest *in = &step->nests->inner, *kept = &step->nests->outer;
+    const char *x = operand_place(plan, step, 0);
+    char *y = place(plan, step->storage, 0);
+    ptrdiff_t e = (ptrdiff_t)plan->element, rows[FEW_ROWS], at[3] = { 0 }, out[3];
+    size_t index[AD_MAX_LOOPS] = { 0 }, turns = ad_nest_turns(in, in->rank);
+    for (size_t t = 0; t < turns; t++) {
+        rows[t] = at[1];
+        ad_nest_next(in, in->rank, index, at);
+    }
+    ad_nest_seek(kept, kept->rank - 1, first, index, out);
+    for (size_t piece = first; piece < last; piece++) {
+        plan->loops->add_rows(kept->size[kept->rank - 1], y + out[0] * e, x + out[1] * e, turns, rows, step->alpha);
+        ad_nest_next(kept, kept->rank - 1, index, out);
+    }
+}
+
 static void sum_part(const ad_plan *plan, const ad_step *step, bool columns, size_t pieces, int t, int threads)
 {
     size_t first = piece_of(pieces, t, threads), last = piece_of(pieces, t + 1, threads);
-    if (columns)
+    if (columns && step->nests->outer.size[step->nests->outer.rank - 1] <= AD_BLOCK &&
+        ad_nest_turns(&step->nests->inner, step->nests->inner.rank) <= FEW_ROWS)
+        sum_few_rows(plan, step, first, last);
+    else if (columns)
         sum_columns(plan, step, (double *)(void *)(plan->scratch + (size_t)t * plan->scratch_bytes), first, last);
     else
         sum_rows(plan, step, first, last);
@@ -311,19 +335,51 @@ static void row_range(const ad_plan *plan, const ad_step *step, ad_op op, char *
     }
 }
 
+/* The largest of many rows at once, whose entries k are neighbours in memory. */
+static void column_range(const ad_plan *plan, const ad_step *step, ad_op op, size_t first, size_t last)
+{
+    const ad_nest *nest = &step->nests->outer;
+    char *y = place(plan, step->storage, 0);
+    const char *x = operand_place(plan, step, 0);
+    ptrdiff_t e = (ptrdiff_t)plan->element;
+    size_t width = nest->size[nest->rank - 1];
+    for (size_t turn = first; turn < last; turn++) {
+        ptrdiff_t at[3];
+        ad_nest_seek(nest, nest->rank - 1, turn, NULL, at);
+        if (op == AD_MAX)
+            plan->loops->max_along(width, step->length, y + at[0] * e, x + at[1] * e, step->along);
+        else
+            plan->loops->argmax_along(width, step->length, y + at[0] * e, step->along_out, x + at[1] * e, step->along);
+    }
+}
+
+static void rows_part(const ad_plan *plan, const ad_step *step, bool columns, size_t turns, int t, int threads)
+{
+    ad_op op = ad_node_of(plan->graph, step->node)->op;
+    size_t first = piece_of(turns, t, threads), last = piece_of(turns, t + 1, threads);
+    if (columns)
+        column_range(plan, step, op, first, last);
+    else
+        row_range(plan, step, op, plan->scratch + (size_t)t * plan->scratch_bytes, first, last);
+}
+
 static void run_rows(const ad_plan *plan, const ad_step *step)
 {
     ad_op op = ad_node_of(plan->graph, step->node)->op;
-    size_t turns = ad_nest_turns(&step->nests->outer, step->nests->outer.rank);
-    int threads = threads_for(plan, 8.0 * (double)turns * (double)step->length, turns);
+    const ad_nest *nest = &step->nests->outer;
+    int last = nest->rank - 1;
+    bool columns =
+        (op == AD_MAX || op == AD_ARGMAX) && last >= 0 && nest->stride[0][last] == 1 && nest->stride[1][last] == 1;
+    size_t turns = ad_nest_turns(nest, nest->rank - columns);
+    double work = 8.0 * (double)ad_nest_turns(nest, nest->rank) * (double)step->length;
+    int threads = threads_for(plan, work, turns);
     if (threads <= 1) {
-        row_range(plan, step, op, plan->scratch, 0, turns);
+        rows_part(plan, step, columns, turns, 0, 1);
         return;
     }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        row_range(plan, step, op, plan->scratch + (size_t)t * plan->scratch_bytes, piece_of(turns, t, threads),
-                  piece_of(turns, t + 1, threads));
+        rows_part(plan, step, columns, turns, t, threads);
 }
 
 static bool same_sizes(const ad_sizes *a, const ad_sizes *b)

@@ -33,15 +33,33 @@ static void scale(const ad_gemm *g, int rows, char *to, size_t step_to, const ch
         g->loops->op[AD_SCALE]((size_t)g->n, to, from, NULL, factor);
 }
 
-bool ad_small_gemm(const ad_gemm *g)
+/* Operands in bytes a row. */
+static size_t element_of(const ad_gemm *g)
 {
-    size_t element = g->type == AD_DOUBLE ? sizeof(double) : sizeof(float), row = (size_t)g->n * element;
-    size_t step_b = (size_t)g->ldb * element, step_c = (size_t)g->ldc * element;
-    bool adds = g->keep != 0, copies = adds && g->alpha != 1; /* c + alpha a b = c + a (alpha b) */
+    return g->type == AD_DOUBLE ? sizeof(double) : sizeof(float);
+}
+
+static bool is_scaled_first(const ad_gemm *g) /* c + alpha a b = c + a (alpha b) */
+{
+    return g->keep != 0 && g->alpha != 1;
+}
+
+/* The kernel of a product, none if it is not one of these. */
+static libxsmm_xmmfunction find_kernel(const ad_gemm *g)
+{
+    bool copies = is_scaled_first(g);
     if (g->trans_b || g->n % VECTOR != 0 || g->n > FEW_COLUMNS || (double)g->m * g->n * g->k > few_operations ||
-        (copies && row * (size_t)g->k > SCALED_BYTES))
-        return false;
-    libxsmm_xmmfunction kernel = kernel_of(g, copies ? g->n : g->ldb, adds);
+        (copies && (size_t)g->n * element_of(g) * (size_t)g->k > SCALED_BYTES))
+        return (libxsmm_xmmfunction){ NULL };
+    return kernel_of(g, copies ? g->n : g->ldb, g->keep != 0);
+}
+
+static bool multiply(const ad_gemm *g)
+{
+    size_t row = (size_t)g->n * element_of(g), step_b = (size_t)g->ldb * element_of(g);
+    size_t step_c = (size_t)g->ldc * element_of(g);
+    bool adds = g->keep != 0, copies = is_scaled_first(g);
+    libxsmm_xmmfunction kernel = find_kernel(g);
     if (!kernel.xmm)
         return false;
     _Alignas(64) char scaled[SCALED_BYTES];
@@ -53,6 +71,64 @@ bool ad_small_gemm(const ad_gemm *g)
     if (!adds && g->alpha != 1)
         scale(g, g->m, g->c, step_c, g->c, step_c, g->alpha);
     return true;
+}
+
+enum { THIN = 64 };
+
+/* Parts of a product: of its rows, or of what it sums over, which are added up. */
+static bool multiply_parts(const ad_gemm *g, bool rows, int part)
+{
+    int whole = rows ? g->m : g->k, last = whole % part;
+    size_t step_a = (g->trans_a == rows ? 1 : (size_t)g->lda) * element_of(g);
+    ad_gemm piece = *g;
+    *(rows ? &piece.m : &piece.k) = last ? last : part;
+    if (!find_kernel(&piece).xmm)
+        return false;
+    for (int first = 0; first < whole; first += part) {
+        *(rows ? &piece.m : &piece.k) = whole - first < part ? whole - first : part;
+        piece.a = g->a + (size_t)first * step_a;
+        if (rows)
+            piece.c = g->c + (size_t)first * (size_t)g->ldc * element_of(g);
+        else
+            piece.b = g->b + (size_t)first * (size_t)g->ldb * element_of(g);
+        if (!rows)
+            piece.keep = first ? 1 : 0;
+        if (!multiply(&piece))
+            return false; /* the first one: all others are like it */
+    }
+    return true;
+}
+
+/* A long sum into a small c: in a place of its own, as c may be kept or the product be scaled. */
+static bool multiply_sums(const ad_gemm *g, int part)
+{
+    _Alignas(64) char product[THIN * THIN * sizeof(double)];
+    ad_gemm sum = *g;
+    size_t row = (size_t)g->n * element_of(g);
+    sum.c = product;
+    sum.ldc = g->n;
+    sum.alpha = 1;
+    if (!multiply_parts(&sum, false, part))
+        return false;
+    for (int i = 0; i < g->m; i++) {
+        char *c = g->c + (size_t)i * (size_t)g->ldc * element_of(g), *from = product + (size_t)i * row;
+        if (g->keep != 0 && g->keep != 1)
+            g->loops->op[AD_SCALE]((size_t)g->n, c, c, NULL, g->keep);
+        g->loops->op[AD_SCALE]((size_t)g->n, g->keep != 0 ? from : c, from, NULL, g->alpha);
+        if (g->keep != 0)
+            g->loops->op[AD_ADD]((size_t)g->n, c, c, from, 0);
+    }
+    return true;
+}
+
+/* Of a long thin product so many rows, or summed entries, at a time, as have few operations. */
+bool ad_small_gemm(const ad_gemm *g)
+{
+    bool rows = g->n <= THIN && g->k <= THIN, sums = g->n <= THIN && g->m <= THIN;
+    if ((double)g->m * g->n * g->k <= few_operations || (!rows && !sums))
+        return multiply(g);
+    int part = (int)(few_operations / ((double)g->n * (rows ? g->k : g->m))) / VECTOR * VECTOR;
+    return rows ? multiply_parts(g, true, part) : multiply_sums(g, part);
 }
 #else
 bool ad_small_gemm(const ad_gemm *g)

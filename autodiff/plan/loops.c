@@ -454,6 +454,25 @@ static void NAME(accumulate)(size_t n, double *sums, const void *x_, ptrdiff_t s
         sums[i] += (double)*x;
 }
 
+static void NAME(add_rows)(size_t n, void *y_, const void *x_, size_t rows, const ptrdiff_t *at, double factor)
+{
+    T *y = y_;
+    const T *x = x_;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        D sum = { 0 };
+        for (size_t k = 0; k < rows; k++)
+            sum += __builtin_convertvector(NAME(load)(x + at[k] + i), D);
+        NAME(store)(y + i, __builtin_convertvector(sum * factor, V));
+    }
+    for (; i < n; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < rows; k++)
+            sum += (double)x[at[k] + (ptrdiff_t)i];
+        y[i] = (T)(sum * factor);
+    }
+}
+
 static void NAME(multiply_add)(size_t n, void *y_, ptrdiff_t step_y, const void *a_, ptrdiff_t step_a, const void *b_,
                                ptrdiff_t step_b, double p_)
 {
@@ -505,6 +524,54 @@ static void NAME(argmax)(size_t n, void *y_, const void *x_)
     memset(y, 0, n * sizeof *y);
     if (at < n)
         y[at] = 1;
+}
+
+/* Of so many neighbours, a vector at most, the largest entry of each one's row. */
+static V NAME(largest_along)(size_t left, size_t length, const T *x, ptrdiff_t step)
+{
+    V best = left == LANES ? NAME(load)(x) : NAME(load_part)(x, left, 0);
+    for (size_t k = 1; k < length; k++) {
+        x += step;
+        V v = left == LANES ? NAME(load)(x) : NAME(load_part)(x, left, 0);
+        best = NAME(select)((I)(v > best) | (I)(v != v), v, best);
+    }
+    return best;
+}
+
+static void NAME(max_along)(size_t n, size_t length, void *y_, const void *x_, ptrdiff_t step)
+{
+    T *y = y_;
+    const T *x = x_;
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t left = n - i < LANES ? n - i : LANES;
+        V best = NAME(largest_along)(left, length, x + i, step);
+        if (left == LANES)
+            NAME(store)(y + i, best);
+        else
+            NAME(store_part)(y + i, best, left);
+    }
+}
+
+static void NAME(argmax_along)(size_t n, size_t length, void *y_, ptrdiff_t step_y, const void *x_, ptrdiff_t step)
+{
+    const V one = NAME(splat)(1), none = NAME(splat)(0);
+    for (size_t i = 0; i < n; i += LANES) {
+        T *y = (T *)y_ + i;
+        const T *x = (const T *)x_ + i;
+        size_t left = n - i < LANES ? n - i : LANES;
+        V best = NAME(largest_along)(left, length, x, step);
+        I open = (I)(one == one); /* the first of the largest is still to come */
+        for (size_t k = 0; k < length; k++, x += step, y += step_y) {
+            V v = left == LANES ? NAME(load)(x) : NAME(load_part)(x, left, 0);
+            I here = open & ((I)(v == best) | (I)(v != v));
+            open &= ~here;
+            V found = NAME(select)(here, one, none);
+            if (left == LANES)
+                NAME(store)(y, found);
+            else
+                NAME(store_part)(y, found, left);
+        }
+    }
 }
 
 /* y = e^(x - max x), and the sum of that; y may be NULL. A row of infinities of one sign is kept from inf - inf. */
@@ -559,11 +626,14 @@ static const ad_loops NAME(loops) = {
     .sum = NAME(sum),
     .dot = NAME(dot),
     .accumulate = NAME(accumulate),
+    .add_rows = NAME(add_rows),
     .multiply_add = NAME(multiply_add),
     .softmax = NAME(softmax),
     .argmax = NAME(argmax),
     .logsumexp = NAME(logsumexp),
     .max = NAME(max),
+    .max_along = NAME(max_along),
+    .argmax_along = NAME(argmax_along),
 };
 #undef T
 #undef V

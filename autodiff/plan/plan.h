@@ -19,6 +19,8 @@ typedef struct {
     double (*sum)(size_t n, const void *x, ptrdiff_t step_x);
     double (*dot)(size_t n, const void *a, ptrdiff_t step_a, const void *b, ptrdiff_t step_b);
     void (*accumulate)(size_t n, double *sums, const void *x, ptrdiff_t step_x); /* sums += x */
+    /* y = factor times the sum of `rows` rows of n neighbours, which lie at x + at[k] */
+    void (*add_rows)(size_t n, void *y, const void *x, size_t rows, const ptrdiff_t *at, double factor);
     /* y += p a b */
     void (*multiply_add)(size_t n, void *y, ptrdiff_t step_y, const void *a, ptrdiff_t step_a, const void *b,
                          ptrdiff_t step_b, double p);
@@ -27,6 +29,9 @@ typedef struct {
     void (*argmax)(size_t n, void *y, const void *x);
     void (*logsumexp)(size_t n, void *y, const void *x);
     void (*max)(size_t n, void *y, const void *x);
+    /* The same of n such rows at once, whose entries k are the n neighbours at x + k step. */
+    void (*max_along)(size_t n, size_t length, void *y, const void *x, ptrdiff_t step);
+    void (*argmax_along)(size_t n, size_t length, void *y, ptrdiff_t step_y, const void *x, ptrdiff_t step);
 } ad_loops;
 
 const ad_loops *ad_loops_get(ad_type type);

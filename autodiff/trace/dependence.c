@@ -50,7 +50,7 @@ bool ad_coupled(ad_var y, ad_axis axis)
     return meets(y, axis, false);
 }
 
-ad_var ad_replace_at(ad_where where, ad_var y, const ad_var *from, const ad_var *to, int n)
+ad_var ad_replace_also(ad_where where, ad_var y, const ad_var *from, const ad_var *to, int n, ad_var *also, int n_also)
 {
     ad_graph *graph = y.graph;
     if (!ad_alive(where, "replace", y))
@@ -75,12 +75,17 @@ ad_var ad_replace_at(ad_where where, ad_var y, const ad_var *from, const ad_var 
             becomes[from[i].id] = to[i].id;
     }
     reached[y.id] = true;
-    for (int id = y.id; id >= 0; id--)
+    for (int id = y.id; id >= 0; id--) {
+        if (reached[id] && becomes[id] < id)
+            reached[becomes[id]] = true;
         for (int k = 0; reached[id] && becomes[id] == id && k < graph->nodes[id]->n_in; k++)
             reached[graph->nodes[id]->in[k]] = true;
+    }
     for (int id = 0; id <= y.id; id++) {
         ad_node node = *graph->nodes[id];
         bool changed = false;
+        if (reached[id] && becomes[id] < id)
+            becomes[id] = becomes[becomes[id]];
         if (!reached[id] || becomes[id] != id)
             continue;
         for (int k = 0; k < node.n_in; k++)
@@ -94,5 +99,13 @@ ad_var ad_replace_at(ad_where where, ad_var y, const ad_var *from, const ad_var 
             in[k] = becomes[node.in[k]];
         becomes[id] = ad_node_make(graph, node, node.n_in, in).id;
     }
+    for (int i = 0; i < n_also; i++)
+        if (reached[also[i].id])
+            also[i].id = becomes[also[i].id];
     return (ad_var){ graph, ad_failed(graph) ? -1 : becomes[y.id] };
+}
+
+ad_var ad_replace_at(ad_where where, ad_var y, const ad_var *from, const ad_var *to, int n)
+{
+    return ad_replace_also(where, y, from, to, n, NULL, 0);
 }

@@ -97,9 +97,9 @@ static void swap(double *a, double *b, size_t count)
 }
 
 /* Fisher and Yates: every order of the rows is equally likely. */
-static void shuffle(ds_data *data, uint64_t seed)
+void ds_shuffle(ds_data *data, size_t rows, uint64_t seed)
 {
-    for (size_t r = data->rows - 1; r > 0; r--) {
+    for (size_t r = rows < data->rows ? rows : data->rows; r-- > 1;) {
         size_t other = below(r + 1, seed, r);
         if (other == r)
             continue;
@@ -117,7 +117,7 @@ int ds_finish(ds_data *data, size_t train, const ds_options *options, ad_error *
     if (data->classes == 1)
         return ad_fail(error, "%s: all %zu rows are of one class; at least two are needed", data->name, data->rows);
     if (test > 0 || !train) {
-        shuffle(data, options->seed);
+        ds_shuffle(data, data->rows, options->seed);
         train = test > 0 ? (size_t)floor((double)data->rows * (1 - test) + 0.5) : data->rows * 4 / 5;
         if (train == data->rows)
             train--;

@@ -120,7 +120,7 @@ static int make_plan(nn_model *model, int v, bool forward, const struct nn_jacob
             p->params[p->n] = k;
             outputs[p->n++] = t->gradients[k];
         }
-    p->n_checked = v ? 0 : nn_norm_outputs(net, true, outputs + p->n);
+    p->n_checked = v ? 0 : nn_norm_outputs(net, outputs + p->n);
     p->plan = p->n ? nn_plan_new(net, outputs, p->n + p->n_checked, &spec, error) : NULL;
     ad_free(outputs);
     if (!p->plan)

@@ -35,7 +35,7 @@ int nn_prepare(nn_call *c, ad_error *error)
         outputs[n++] = (ad_var){ net->graph, id };
     }
     if (!failed && c->variant == 0)
-        n_checked = nn_norm_outputs(net, true, outputs + n);
+        n_checked = nn_norm_outputs(net, outputs + n);
     for (int k = 0; k < n_checked; k++)
         ids[n + k] = outputs[n + k].id;
     n += n_checked;

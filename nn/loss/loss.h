@@ -3,8 +3,9 @@
 #define LIMN_NN_LOSS_LOSS_H
 #include "nn/model/model.h"
 
-/* traced.c: the loss and its gradients on the network's graph, traced when first asked for. */
-const nn_traced_loss *nn_trace_loss(const nn_net *net, nn_loss loss, ad_error *error);
+/* traced.c: the loss and its gradients on the network's graph, traced when first asked for. `smoothed`, of
+ * cross-entropy: with the input `smoothing`. */
+const nn_traced_loss *nn_trace_loss(const nn_net *net, nn_loss loss, bool smoothed, ad_error *error);
 
 /* score.c: the mean loss and the accuracy of outputs f (rows, outputs), in double; without classes the accuracy is NAN.
  * one_hot: (outputs), overwritten. */

@@ -19,8 +19,7 @@ static int prepare_forward(nn_model *model, int v, size_t rows, ad_error *error)
     if (!outputs)
         return -1;
     outputs[0] = net->variants[v].output;
-    model->forward[v].plan =
-        nn_plan_new(net, outputs, 1 + (v ? 0 : nn_norm_outputs(net, true, outputs + 1)), &spec, error);
+    model->forward[v].plan = nn_plan_new(net, outputs, 1 + (v ? 0 : nn_norm_outputs(net, outputs + 1)), &spec, error);
     ad_free(outputs);
     if (!model->forward[v].plan ||
         !(model->forward[v].x = ad_alloc(rows * nn_features(net), nn_bytes(model->type), "inputs", error)))

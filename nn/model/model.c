@@ -158,6 +158,11 @@ int nn_count_tensors(const nn_model *model)
     return model->net->n_params + model->net->n_statistics;
 }
 
+size_t nn_values_size(const nn_model *model)
+{
+    return model->offsets[nn_count_tensors(model)];
+}
+
 const char *nn_tensor_name(const nn_model *model, int k)
 {
     return ad_node_of(model->net->graph, model->net->params[k].id)->name;

@@ -44,6 +44,7 @@ bool nn_convert(const double *from, size_t count, ad_type type, void *to, size_t
 
 /* Tensor k is parameter k, or running statistic k - n_params. */
 int nn_count_tensors(const nn_model *model);
+size_t nn_values_size(const nn_model *model); /* numbers in all of them */
 const char *nn_tensor_name(const nn_model *model, int k);
 
 /* running_statistics.c: nn_norm_outputs' nodes are outputs first, first + 1, ... of a plan: moves the running

@@ -159,7 +159,7 @@ static bool is_state(const nn_tensors *file, const char *name)
 {
     const char *format = nn_tensors_metadata(file, "format");
     return format && strcmp(format, "limn checkpoint") == 0 &&
-           (strncmp(name, "fit.", 4) == 0 || strncmp(name, "optimizer.", 10) == 0);
+           (strncmp(name, "fit.", 4) == 0 || strncmp(name, "optimizer.", 10) == 0 || strncmp(name, "best.", 5) == 0);
 }
 
 /* How often PyTorch's batch normalisation was trained: nothing depends on it but an average that nobody takes. */

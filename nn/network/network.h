@@ -13,11 +13,14 @@ typedef struct nn_setting {
     const char *preset;      /* NULL: not read so far */
 } nn_setting;
 
+/* After those of nn_loss: cross-entropy with smoothed labels. */
+enum { NN_SMOOTHED = NN_CROSS_ENTROPY + 1, NN_TRACED_LOSSES };
 /* A loss and its gradients, on the network's own graph. */
 typedef struct {
     bool traced;
     ad_var loss, target; /* (), and (batch) of class numbers or (batch, outputs) */
     ad_var *gradients;   /* by parameter, with its axes; id -1: the loss does not depend on it */
+    ad_var smoothing;    /* (), of NN_SMOOTHED */
 } nn_traced_loss;
 
 /* What is to be frozen. */
@@ -46,7 +49,16 @@ typedef struct nn_norm {
     bool exact; /* without epsilon */
     ad_shape over;
     ad_var batch[2], running[2];
+    ad_var fit[2]; /* of the batch in a fit, where some of it is dropped out */
 } nn_norm;
+
+/* A dropout: where x passes, what comes in its place in a fit, and the input of its masks, 0 or 1 / keep. */
+typedef struct nn_drop {
+    struct nn_drop *next;
+    const char *name;
+    double keep;
+    ad_var passes, dropped, mask;
+} nn_drop;
 
 /* The network in training, or in evaluation. */
 typedef struct {
@@ -65,15 +77,17 @@ struct nn_net {
     nn_setting *settings;
     ad_axis batch, outputs;
     ad_var input, output;
-    ad_var *params; /* and after them the inputs of the running statistics */
+    ad_var fit_output; /* of a fit's steps: the same but for dropout */
+    ad_var *params;    /* and after them the inputs of the running statistics */
     int n_params, n_statistics;
     nn_norm *norms;
+    nn_drop *drops;
     nn_frozen *frozen;
     nn_exponents *exponents;
     const char *exponents_text; /* as they were given, with semicolons; NULL: none */
     nn_variant variants[2];     /* in training; in evaluation, the same without batch normalisation */
     /* Traced when first asked for. The graph only grows, so that the network itself stays what it was. */
-    nn_traced_loss losses[2];
+    nn_traced_loss losses[NN_TRACED_LOSSES];
     pthread_mutex_t lock; /* of the graph's growth, the arena and what is kept when first asked for */
 };
 
@@ -125,9 +139,13 @@ void nn_exponents_check_met(nn_net *net);
 /* freeze.c: gives the rate 0 to all parameters that were asked for. */
 void nn_freeze_params(nn_net *net);
 
+/* dropout.c: the network in a fit, and the statistics of its batches. */
+void nn_trace_fit(nn_net *net);
+
 /* normalisation.c: the network in evaluation. */
 ad_var nn_trace_evaluation(nn_net *net);
-/* Lists the mean and the variance of each norm's batch, n_statistics nodes. `checked`: only if one has no epsilon, and
- * its variance is to be checked; else none. */
-int nn_norm_outputs(const nn_net *net, bool checked, ad_var *nodes);
+/* Lists the mean and the variance of each norm's batch, n_statistics nodes, if one has no epsilon, and its variance is to
+ * be checked; else none. */
+int nn_norm_outputs(const nn_net *net, ad_var *nodes);
+int nn_norm_fit_outputs(const nn_net *net, ad_var *nodes); /* those of a fit, whatever the norms are */
 #endif

@@ -168,10 +168,19 @@ ad_var nn_trace_evaluation(nn_net *net)
     return ad_replace(net->output, from, to, n);
 }
 
-int nn_norm_outputs(const nn_net *net, bool checked, ad_var *nodes)
+int nn_norm_fit_outputs(const nn_net *net, ad_var *nodes)
 {
     int n = 0;
-    bool wanted = !checked;
+    for (const nn_norm *norm = net->norms; norm; norm = norm->next)
+        for (int i = 0; i < 2; i++)
+            nodes[n++] = norm->fit[i];
+    return n;
+}
+
+int nn_norm_outputs(const nn_net *net, ad_var *nodes)
+{
+    int n = 0;
+    bool wanted = false;
     for (const nn_norm *norm = net->norms; norm; norm = norm->next)
         wanted |= norm->exact;
     for (const nn_norm *norm = net->norms; norm && wanted; norm = norm->next)

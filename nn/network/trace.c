@@ -150,6 +150,7 @@ nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
     if (!net->error.text[0]) {
         collect_params(net);
         nn_freeze_params(net);
+        nn_trace_fit(net);
         make_variants(net);
     }
     if (!net->error.text[0] && ad_failed(net->graph))

@@ -16,6 +16,15 @@ int nn_setting_choice(nn_net *net, const char *key, const char *const *words, co
     return 0;
 }
 
+double nn_setting_dropout(nn_net *net)
+{
+    double keep = nn_setting_real(net, "dropout", 1);
+    if (keep > 0 && keep <= 1)
+        return keep;
+    nn_setting_fail(net, "dropout", "the probability to keep, above 0 and at most 1");
+    return 1;
+}
+
 bool nn_setting_yes(nn_net *net, const char *key)
 {
     static const char *const words[] = { "no", "yes", NULL };

@@ -20,12 +20,14 @@ ad_var nn_cnn_network(nn_net *net, ad_var x)
     if (!(conv.sigma_w > 0))
         nn_setting_fail(net, "sigma_w", "a positive number");
     nn_dense_spec readout = { .sigma_w = conv.sigma_w, .bias = conv.bias, .sigma_b = conv.sigma_b };
+    double keep = nn_setting_dropout(net);
     ad_axis n = nn_width(net, "n");
     for (long layer = 1; layer <= depth; layer++) {
         x = nn_conv_at(AD_HERE, net, nn_name(net, "conv%ld", layer), x, n, &conv);
         x = nn_activation(net, phi, x);
         if (pool.window[0] > 1)
             x = nn_average_pool_at(AD_HERE, net, x, &pool);
+        x = nn_dropout(net, nn_name(net, "dropout%ld", layer), x, keep);
     }
     if (flatten)
         return nn_flatten_readout_at(AD_HERE, net, "readout", x, &readout);

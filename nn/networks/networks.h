@@ -10,6 +10,7 @@ ad_var nn_cnn_network(nn_net *net, ad_var x);
 
 /* choices.c: the position of a setting's value among words (ended by NULL); the first is the default. */
 int nn_setting_choice(nn_net *net, const char *key, const char *const *words, const char *wanted);
+double nn_setting_dropout(nn_net *net);            /* dropout: the probability to keep, 1 unless given */
 bool nn_setting_yes(nn_net *net, const char *key); /* no or yes, no unless given */
 
 /* torch_cells.c: PyTorch's recurrent layers. */

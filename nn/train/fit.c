@@ -9,6 +9,7 @@ typedef struct {
     nn_feed feed;
     nn_trainer *trainer;
     nn_watch *watch;
+    nn_best best;
     nn_mark marks[NN_MAX_MARKS];
     int n_marks;
     nn_progress progress;
@@ -25,6 +26,23 @@ long nn_fit_steps(const nn_fit_spec *spec, size_t per_epoch)
     return steps >= 1 && steps < 1e15 ? (long)steps : 0;
 }
 
+static nn_fit_state state_of(nn_fitting *f)
+{
+    return (nn_fit_state){ .model = f->model,
+                           .rule = nn_trainer_rule(f->trainer),
+                           .best = &f->best,
+                           .position = &f->at,
+                           .marks = f->marks,
+                           .n_marks = f->n_marks };
+}
+
+static void tell_best(nn_fitting *f)
+{
+    f->progress.validation_loss = f->best.last;
+    f->progress.best_loss = f->best.step ? f->best.loss : (double)NAN;
+    f->progress.best_step = (long)f->best.step;
+}
+
 /* Drift is measured of the network as it was drawn, and so before a checkpoint is read. */
 static int open_fit(nn_fitting *f, const nn_data *data, ad_error *error)
 {
@@ -38,14 +56,18 @@ static int open_fit(nn_fitting *f, const nn_data *data, ad_error *error)
     if (!(f->trainer = nn_trainer_new(f->model, spec, f->feed.batch, error)))
         return -1;
     if (spec->checkpoint || spec->resume)
-        f->n_marks = nn_make_marks(f->marks, f->model, data, spec, f->feed.batch);
+        f->n_marks = nn_make_marks(f->marks, f->model, data, spec, f->feed.batch, f->progress.steps);
     if (spec->drift && !(f->watch = nn_watch_new(f->model, spec, f->progress.steps, f->feed.per_epoch, error)))
         return -1;
-    if (spec->resume && nn_checkpoint_read(spec->resume, f->model, nn_trainer_rule(f->trainer), f->marks, f->n_marks,
-                                           &f->at, error) != 0)
+    if (nn_best_open(&f->best, f->model, spec, error) != 0)
+        return -1;
+    nn_fit_state state = state_of(f);
+    if (spec->resume && nn_checkpoint_read(spec->resume, &state, error) != 0)
         return -1;
     f->first = f->progress.step = (long)f->at.step;
     f->progress.loss = f->at.loss;
+    tell_best(f);
+    f->stopped = nn_best_is_over(&f->best, spec);
     return f->watch ? nn_watch_begin(f->watch, spec->resume != NULL, f->first, error) : 0;
 }
 
@@ -59,6 +81,7 @@ static int take_step(nn_fitting *f, ad_error *error)
         f->at.epoch_loss = 0;
         f->at.epoch_rows = 0;
     }
+    nn_trainer_scale_rate(f->trainer, nn_schedule_factor(&f->spec, step, f->progress.steps, f->feed.per_epoch));
     if (nn_trainer_step(f->trainer, x, y, rows, &f->at.loss, error) != 0)
         return -1;
     f->at.step = (uint64_t)step + 1;
@@ -79,21 +102,28 @@ static int save_fit(nn_fitting *f, ad_error *error)
     f->saved = true;
     if (f->watch && nn_watch_sync(f->watch, error) != 0)
         return -1;
-    return nn_checkpoint_write(f->spec.checkpoint, f->model, nn_trainer_rule(f->trainer), f->marks, f->n_marks, &f->at,
-                               error);
+    nn_fit_state state = state_of(f);
+    return nn_checkpoint_write(f->spec.checkpoint, &state, error);
 }
 
-/* What comes after a step: drift, the callback, the bar, a checkpoint. */
+/* What comes after a step: drift, validation, the callback, the bar, a checkpoint. */
 static int after_step(nn_fitting *f, ad_error *error)
 {
     const nn_fit_spec *spec = &f->spec;
     nn_progress *p = &f->progress;
     if (f->watch && nn_watch_step(f->watch, p, error) != 0)
         return -1;
-    p->seconds = ad_seconds() - f->start;
     bool last = p->step == p->steps;
+    if (f->best.data && p->step % (long)f->feed.per_epoch == 0) {
+        if (nn_best_look(&f->best, f->model, spec, p->step, error) != 0)
+            return -1;
+        tell_best(f);
+        f->stopped = nn_best_is_over(&f->best, spec);
+    }
+    p->seconds = ad_seconds() - f->start;
+    last |= f->stopped;
     if (spec->callback && (last || (spec->every > 0 && p->step % spec->every == 0)))
-        f->stopped = spec->callback(p, f->model, spec->context) != 0;
+        f->stopped |= spec->callback(p, f->model, spec->context) != 0;
     nn_bar_show(&f->bar, p, f->first, last || f->stopped);
     bool due = spec->checkpoint_every > 0 && p->step % spec->checkpoint_every == 0;
     return spec->checkpoint && (last || f->stopped || due) ? save_fit(f, error) : 0;
@@ -120,6 +150,9 @@ int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *spec, nn_pro
     }
     if (last)
         *last = f.progress;
+    if (!failed)
+        nn_best_restore(&f.best, model);
+    nn_best_close(&f.best);
     nn_watch_free(f.watch);
     nn_trainer_free(f.trainer);
     nn_feed_close(&f.feed);

@@ -33,9 +33,27 @@ static void list_frozen(const nn_net *net, char *text, size_t size)
         ad_snprintf(text + size / 2, size - size / 2, "... %016" PRIx64, hash);
 }
 
+static uint64_t hash_data(const nn_net *net, const nn_data *data)
+{
+    size_t columns = data->classes ? 1 : nn_n_outputs(net);
+    uint64_t sum = hash_numbers(0xcbf29ce484222325u, data->x, data->rows * nn_features(net));
+    return hash_numbers(sum, data->y, data->rows * columns);
+}
+
+static void describe_schedule(const nn_fit_spec *spec, long steps, char *text, size_t size)
+{
+    if (spec->schedule == NN_RATE_STEP)
+        ad_snprintf(text, size, "times %.17g each %.17g epochs", spec->gamma, spec->step_size);
+    else if (spec->schedule == NN_RATE_COSINE)
+        ad_snprintf(text, size, "cosine to %.17g in %ld steps", spec->rate_min, steps);
+    else
+        ad_snprintf(text, size, "constant");
+}
+
 static const char own_width[] = ", the network's own";
 
-int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, size_t batch)
+int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, size_t batch,
+                  long steps)
 {
     static const char *const losses[] = { "square", "cross-entropy" };
     const char *number;
@@ -63,27 +81,73 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
     MARK("batch", "%zu", batch);
     MARK("rows", "%zu", data->rows);
     MARK("seed", "%" PRIu64, spec->seed);
-    size_t columns = data->classes ? 1 : nn_n_outputs(model->net);
-    uint64_t sum = hash_numbers(0xcbf29ce484222325u, data->x, data->rows * nn_features(model->net));
-    MARK("data", "%016" PRIx64, hash_numbers(sum, data->y, data->rows * columns));
+    MARK("data", "%016" PRIx64, hash_data(model->net, data));
+    char schedule[sizeof marks->value];
+    describe_schedule(spec, steps, schedule, sizeof schedule);
+    MARK("schedule", "%s", schedule);
+    MARK("warm_up", "%ld", spec->warm_up);
+    MARK("clip", "%.17g", spec->clip);
+    MARK("label_smoothing", "%.17g", spec->label_smoothing);
+    if (spec->validation) {
+        MARK("validation", "%zu rows %016" PRIx64, spec->validation->rows, hash_data(model->net, spec->validation));
+    } else {
+        MARK("validation", "none");
+    }
 #undef MARK
     return n;
 }
 
-/* A weight decay of 0, that nothing is frozen, and one rate for all parameters stand in no file. */
+/* What is not asked for stands in no file. */
+static const nn_mark usual[] = { { "weight_decay", "0" }, { "frozen", "none" }, { "schedule", "constant" },
+                                 { "warm_up", "0" },      { "clip", "0" },      { "label_smoothing", "0" },
+                                 { "validation", "none" } };
+
 static bool is_left_out(const nn_mark *mark)
 {
-    return (strcmp(mark->key, "weight_decay") == 0 && strcmp(mark->value, "0") == 0) ||
-           (strcmp(mark->key, "frozen") == 0 && strcmp(mark->value, "none") == 0) ||
-           (strcmp(mark->key, "base_width") == 0 && strstr(mark->value, own_width));
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+        if (strcmp(mark->key, usual[i].key) == 0 && strcmp(mark->value, usual[i].value) == 0)
+            return true;
+    return strcmp(mark->key, "base_width") == 0 && strstr(mark->value, own_width);
 }
 
-/* The tensor of a state of parameter k; state -1: of the parameter itself. */
-static char *state_name(ad_arena *arena, const nn_model *model, const nn_rule *rule, int state, int k)
+/* What a checkpoint holds beside its position: for each part the tensors of arrays laid out as the model's values. Part
+ * 0 is these, then the optimizer's states, of parameters alone, then the best weights, where there are some. */
+static int count_parts(const nn_fit_state *state)
 {
-    const char *name = nn_tensor_name(model, k);
-    return state < 0 ? ad_arena_text(arena, "%s", name)
-                     : ad_arena_text(arena, "optimizer.%s.%s", nn_rule_state_name(rule, state), name);
+    return 1 + nn_rule_states(state->rule) + (state->best->data ? 1 : 0);
+}
+
+static bool is_optimizer_state(const nn_fit_state *state, int part)
+{
+    return part > 0 && part <= nn_rule_states(state->rule);
+}
+
+static void *part_values(const nn_fit_state *state, int part)
+{
+    if (is_optimizer_state(state, part))
+        return nn_rule_state(state->rule, part - 1);
+    return part ? state->best->values : state->model->values;
+}
+
+static int part_tensors(const nn_fit_state *state, int part)
+{
+    return is_optimizer_state(state, part) ? state->model->net->n_params : nn_count_tensors(state->model);
+}
+
+static size_t count_tensors(const nn_fit_state *state)
+{
+    size_t count = state->best->data ? 4 : 2;
+    for (int part = 0; part < count_parts(state); part++)
+        count += (size_t)part_tensors(state, part);
+    return count;
+}
+
+static char *part_name(ad_arena *arena, const nn_fit_state *state, int part, int k)
+{
+    const char *name = nn_tensor_name(state->model, k);
+    if (is_optimizer_state(state, part))
+        return ad_arena_text(arena, "optimizer.%s.%s", nn_rule_state_name(state->rule, part - 1), name);
+    return ad_arena_text(arena, part ? "best.%s" : "%s", name);
 }
 
 /* What the fit is of, and what its network is. */
@@ -106,32 +170,40 @@ static nn_pair *list_pairs(const nn_model *model, const nn_mark *marks, int n_ma
     return pairs;
 }
 
-int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *rule, const nn_mark *marks, int n_marks,
-                        const nn_position *position, ad_error *error)
+int nn_checkpoint_write(const char *path, const nn_fit_state *state, ad_error *error)
 {
-    int n = model->net->n_params, n_all = nn_count_tensors(model), states = nn_rule_states(rule), failed = -1;
-    size_t n_pairs = 0;
+    const nn_position *position = state->position;
+    const nn_best *best = state->best;
+    int failed = -1;
+    size_t n_pairs = 0, used = 0;
     ad_arena *arena = ad_arena_new(error);
-    nn_pair *metadata = arena ? list_pairs(model, marks, n_marks, arena, &n_pairs, error) : NULL;
-    size_t count = (size_t)n_all + (size_t)n * (size_t)states + 2, used = 0;
-    nn_tensor *tensors = ad_alloc(count, sizeof *tensors, "tensors", error);
+    nn_pair *metadata = arena ? list_pairs(state->model, state->marks, state->n_marks, arena, &n_pairs, error) : NULL;
+    nn_tensor *tensors = ad_alloc(count_tensors(state), sizeof *tensors, "tensors", error);
     if (!tensors || !metadata)
         goto done;
-    uint64_t counts[2] = { position->step, position->epoch_rows };
+    uint64_t counts[2] = { position->step, position->epoch_rows }, waits[2] = { best->step, best->wait };
     double losses[2] = { position->loss, position->epoch_loss };
-    tensors[used++] = (nn_tensor){ .name = "fit.counts", .dtype = NN_U64, .rank = 1, .shape = { 2 }, .data = counts };
-    tensors[used++] = (nn_tensor){ .name = "fit.losses", .dtype = NN_F64, .rank = 1, .shape = { 2 }, .data = losses };
-    /* eight-byte tensors come first, so that all data is aligned */
-    for (int k = 0; k < n_all; k++)
-        tensors[used++] = nn_tensor_of(model, k, nn_tensor_name(model, k), model->values);
-    for (int s = 0; s < states; s++)
-        for (int k = 0; k < n; k++) {
-            const char *name = state_name(arena, model, rule, s, k);
+    double best_losses[2] = { best->step ? best->loss : 0, isfinite(best->last) ? best->last : 0 };
+    const struct {
+        const char *name;
+        nn_dtype dtype;
+        const void *data;
+    } eights[] = { { "fit.counts", NN_U64, counts }, /* eight-byte tensors come first, so that all data is aligned */
+                   { "fit.losses", NN_F64, losses },
+                   { "fit.best_counts", NN_U64, waits },
+                   { "fit.best_losses", NN_F64, best_losses } };
+    for (int i = 0; i < (best->data ? 4 : 2); i++)
+        tensors[used++] = (nn_tensor){
+            .name = eights[i].name, .dtype = eights[i].dtype, .rank = 1, .shape = { 2 }, .data = eights[i].data
+        };
+    for (int part = 0; part < count_parts(state); part++)
+        for (int k = 0; k < part_tensors(state, part); k++) {
+            const char *name = part_name(arena, state, part, k);
             if (!name) {
                 ad_fail(error, "%s: out of memory", path);
                 goto done;
             }
-            tensors[used++] = nn_tensor_of(model, k, name, nn_rule_state(rule, s));
+            tensors[used++] = nn_tensor_of(state->model, k, name, part_values(state, part));
         }
     failed = nn_tensors_write(path, tensors, used, metadata, n_pairs, error);
 done:
@@ -160,78 +232,99 @@ static int check_marks(const char *path, const nn_tensors *file, const nn_mark *
     return 0;
 }
 
-/* Where the fit stood. */
+/* Two numbers of a type, under a name; false: there are none. */
+static bool read_two(const nn_tensors *file, const char *name, nn_dtype dtype, void *numbers)
+{
+    const nn_tensor *t = nn_tensors_find(file, name);
+    if (!t || t->dtype != dtype || t->count != 2)
+        return false;
+    memcpy(numbers, t->data, 2 * sizeof(double));
+    return true;
+}
+
 static int read_position(const char *path, const nn_tensors *file, nn_position *position, ad_error *error)
 {
-    const nn_tensor *counts = nn_tensors_find(file, "fit.counts"), *losses = nn_tensors_find(file, "fit.losses");
-    if (!counts || counts->dtype != NN_U64 || counts->count != 2 || !losses || losses->dtype != NN_F64 ||
-        losses->count != 2)
-        return ad_fail(error, "%s: fit.counts or fit.losses is missing or misshapen", path);
     uint64_t c[2];
     double l[2];
-    memcpy(c, counts->data, sizeof c);
-    memcpy(l, losses->data, sizeof l);
+    if (!read_two(file, "fit.counts", NN_U64, c) || !read_two(file, "fit.losses", NN_F64, l))
+        return ad_fail(error, "%s: fit.counts or fit.losses is missing or misshapen", path);
     if (c[0] > INT64_MAX / 2 || !isfinite(l[0]) || !isfinite(l[1]))
         return ad_fail(error, "%s: fit.counts or fit.losses holds no position of a fit", path);
     *position = (nn_position){ .step = c[0], .epoch_rows = c[1], .loss = l[0], .epoch_loss = l[1] };
     return 0;
 }
 
-/* The tensors of the values, then those of the states; NULL where one of them is not as the model's. */
-static const nn_tensor **find_tensors(const nn_source *from, const nn_model *model, const nn_rule *rule, size_t count,
-                                      ad_arena *arena, ad_error *error)
+static int read_best(const char *path, const nn_tensors *file, nn_best *best, ad_error *error)
+{
+    uint64_t c[2];
+    double l[2];
+    if (!best->data)
+        return 0;
+    if (!read_two(file, "fit.best_counts", NN_U64, c) || !read_two(file, "fit.best_losses", NN_F64, l) ||
+        c[0] > INT64_MAX / 2 || !isfinite(l[0]) || !isfinite(l[1]))
+        return ad_fail(error, "%s: fit.best_counts or fit.best_losses is missing, or holds no two numbers of a fit",
+                       path);
+    best->step = c[0];
+    best->wait = c[1];
+    best->loss = c[0] ? l[0] : (double)INFINITY;
+    best->last = c[0] || c[1] ? l[1] : (double)NAN;
+    return 0;
+}
+
+/* The tensors of all parts; NULL where one of them is not as the model's. */
+static const nn_tensor **find_tensors(const nn_source *from, const nn_fit_state *state, size_t count, ad_arena *arena,
+                                      ad_error *error)
 {
     const nn_tensor **found = ad_arena_alloc(arena, count, sizeof *found);
     size_t n = 0;
-    for (int s = -1; s < nn_rule_states(rule); s++)
-        for (int k = 0; k < (s < 0 ? nn_count_tensors(model) : model->net->n_params); k++) {
-            const char *name = found ? state_name(arena, model, rule, s, k) : NULL;
+    for (int part = 0; part < count_parts(state); part++)
+        for (int k = 0; k < part_tensors(state, part); k++) {
+            const char *name = found ? part_name(arena, state, part, k) : NULL;
             if (!name) {
                 ad_fail(error, "%s: out of memory", from->path);
                 return NULL;
             }
-            if (!(found[n++] = nn_matching_tensor(from, model, k, name, error)))
+            if (!(found[n++] = nn_matching_tensor(from, state->model, k, name, error)))
                 return NULL;
         }
     return found;
 }
 
 /* All is looked at before anything is copied. */
-static int take_checkpoint(const char *path, const nn_tensors *file, nn_model *model, nn_rule *rule,
-                           nn_position *position, ad_arena *arena, ad_error *error)
+static int take_checkpoint(const char *path, const nn_tensors *file, const nn_fit_state *state, ad_arena *arena,
+                           ad_error *error)
 {
     nn_position at;
+    nn_best best = *state->best;
     nn_source from = { .path = path, .file = file, .layout = NN_LAYOUT_IN_OUT };
-    int n_all = nn_count_tensors(model), n = model->net->n_params, states = nn_rule_states(rule);
-    size_t wanted = (size_t)n_all + (size_t)n * (size_t)states + 2;
-    if (read_position(path, file, &at, error) != 0)
+    size_t wanted = count_tensors(state), n = 0;
+    if (read_position(path, file, &at, error) != 0 || read_best(path, file, &best, error) != 0)
         return -1;
     if (nn_tensors_count(file) != wanted)
         return ad_fail(error, "%s: %zu tensors, this fit has %zu", path, nn_tensors_count(file), wanted);
-    const nn_tensor **found = find_tensors(&from, model, rule, wanted, arena, error);
+    const nn_tensor **found = find_tensors(&from, state, wanted, arena, error);
     if (!found)
         return -1;
-    for (int k = 0; k < n_all; k++)
-        nn_copy_tensor(&from, model, k, found[k], model->values);
-    for (int i = 0; i < n * states; i++)
-        nn_copy_tensor(&from, model, i % n, found[n_all + i], nn_rule_state(rule, i / n));
-    *position = at;
-    *nn_rule_time(rule) = (long)at.step;
+    for (int part = 0; part < count_parts(state); part++)
+        for (int k = 0; k < part_tensors(state, part); k++)
+            nn_copy_tensor(&from, state->model, k, found[n++], part_values(state, part));
+    *state->position = at;
+    *state->best = best;
+    *nn_rule_time(state->rule) = (long)at.step;
     return 0;
 }
 
-int nn_checkpoint_read(const char *path, nn_model *model, nn_rule *rule, const nn_mark *marks, int n_marks,
-                       nn_position *position, ad_error *error)
+int nn_checkpoint_read(const char *path, const nn_fit_state *state, ad_error *error)
 {
     nn_tensors *file = nn_tensors_read(path, error);
     ad_arena *arena = file ? ad_arena_new(error) : NULL;
     int failed = arena ? check_format(path, file, error) : -1;
     if (!failed)
-        failed = nn_weights_check(path, file, model, NULL, error);
+        failed = nn_weights_check(path, file, state->model, NULL, error);
     if (!failed)
-        failed = check_marks(path, file, marks, n_marks, error);
+        failed = check_marks(path, file, state->marks, state->n_marks, error);
     if (!failed)
-        failed = take_checkpoint(path, file, model, rule, position, arena, error);
+        failed = take_checkpoint(path, file, state, arena, error);
     ad_arena_free(arena);
     nn_tensors_free(file);
     return failed;

@@ -24,12 +24,14 @@ struct nn_rule {
     int n_entries;
     void *states[MAX_STATES];
     long time;
+    double factor; /* of all rates, for the next steps */
+    double kept;   /* of the gradients, by clipping: 1 where their norm is not above it */
 };
 
 /* ---- steps, written once for float and double ---- */
 static double rate_of(const nn_rule *rule, const entry *e)
 {
-    return rule->spec.rate * e->scale;
+    return rule->spec.rate * rule->factor * e->scale;
 }
 
 #define STEPS(real, root)                                                                                              \
@@ -37,34 +39,50 @@ static double rate_of(const nn_rule *rule, const entry *e)
     {                                                                                                                  \
         return (real *)rule->states[k] + e->first;                                                                     \
     }                                                                                                                  \
+    static double square_##real(size_t n, const real *restrict g)                                                      \
+    {                                                                                                                  \
+        double sum = 0;                                                                                                \
+        for (size_t i = 0; i < n; i++)                                                                                 \
+            sum += (double)g[i] * (double)g[i];                                                                        \
+        return sum;                                                                                                    \
+    }                                                                                                                  \
+    static void follow_##real(size_t n, real keep, real factor, const real *restrict v, real *restrict w)              \
+    {                                                                                                                  \
+        for (size_t i = 0; i < n; i++)                                                                                 \
+            w[i] = keep * w[i] + factor * v[i];                                                                        \
+    }                                                                                                                  \
+    /* data = keep data + factor g */                                                                                  \
+    static void update_##real(const nn_rule *rule, const entry *e, ad_plan *plan, double keep, double factor,          \
+                              real *data)                                                                              \
+    {                                                                                                                  \
+        if (rule->spec.clip > 0)                                                                                       \
+            follow_##real(e->count, (real)keep, (real)(factor * rule->kept), ad_output(plan, e->output), data);        \
+        else                                                                                                           \
+            ad_update(plan, e->output, keep, factor, data);                                                            \
+    }                                                                                                                  \
     static void step_sgd_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                      \
     {                                                                                                                  \
         double rate = rate_of(rule, e);                                                                                \
-        ad_update(plan, e->output, 1 - rate * rule->spec.weight_decay, -rate, (real *)values + e->first);              \
+        update_##real(rule, e, plan, 1 - rate * rule->spec.weight_decay, -rate, (real *)values + e->first);            \
     }                                                                                                                  \
     static void add_##real(size_t n, real factor, const real *restrict w, real *restrict v)                            \
     {                                                                                                                  \
         for (size_t i = 0; i < n; i++)                                                                                 \
             v[i] += factor * w[i];                                                                                     \
     }                                                                                                                  \
-    static void follow_##real(size_t n, real r, const real *restrict v, real *restrict w)                              \
-    {                                                                                                                  \
-        for (size_t i = 0; i < n; i++)                                                                                 \
-            w[i] -= r * v[i];                                                                                          \
-    }                                                                                                                  \
     static void step_momentum_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                 \
     {                                                                                                                  \
         real *v = state_##real(rule, 0, e), *w = (real *)values + e->first;                                            \
-        ad_update(plan, e->output, rule->spec.momentum, 1, v);                                                         \
+        update_##real(rule, e, plan, rule->spec.momentum, 1, v);                                                       \
         if (rule->spec.weight_decay > 0)                                                                               \
             add_##real(e->count, (real)rule->spec.weight_decay, w, v);                                                 \
-        follow_##real(e->count, (real)rate_of(rule, e), v, w);                                                         \
+        follow_##real(e->count, 1, -(real)rate_of(rule, e), v, w);                                                     \
     }                                                                                                                  \
-    static void moments_##real(size_t n, real r, real b1, real b2, real unbias, real epsilon, real decay,              \
+    static void moments_##real(size_t n, real r, real b1, real b2, real unbias, real epsilon, real decay, real kept,   \
                                const real *restrict gradient, real *restrict m, real *restrict v, real *restrict w)    \
     {                                                                                                                  \
         for (size_t i = 0; i < n; i++) {                                                                               \
-            real g = decay > 0 ? gradient[i] + decay * w[i] : gradient[i];                                             \
+            real g = decay > 0 ? kept * gradient[i] + decay * w[i] : kept * gradient[i];                               \
             m[i] = b1 * m[i] + (1 - b1) * g;                                                                           \
             v[i] = b2 * v[i] + (1 - b2) * g * g;                                                                       \
             w[i] -= r * m[i] / (root(v[i]) * unbias + epsilon);                                                        \
@@ -75,18 +93,18 @@ static double rate_of(const nn_rule *rule, const entry *e)
         const nn_fit_spec *s = &rule->spec;                                                                            \
         double t = (double)rule->time, rate = rate_of(rule, e) / (1 - pow(s->beta1, t));                               \
         moments_##real(e->count, (real)rate, (real)s->beta1, (real)s->beta2, (real)(1 / sqrt(1 - pow(s->beta2, t))),   \
-                       (real)s->epsilon, (real)decay, ad_output(plan, e->output), state_##real(rule, 0, e),            \
-                       state_##real(rule, 1, e), (real *)values + e->first);                                           \
+                       (real)s->epsilon, (real)decay, (real)rule->kept, ad_output(plan, e->output),                    \
+                       state_##real(rule, 0, e), state_##real(rule, 1, e), (real *)values + e->first);                 \
     }                                                                                                                  \
     static void step_adam_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                     \
     {                                                                                                                  \
         adam_##real(rule, e, plan, values, rule->spec.weight_decay);                                                   \
     }                                                                                                                  \
-    static void normalise_##real(size_t n, real r, real alpha, real epsilon, real decay,                               \
+    static void normalise_##real(size_t n, real r, real alpha, real epsilon, real decay, real kept,                    \
                                  const real *restrict gradient, real *restrict s, real *restrict w)                    \
     {                                                                                                                  \
         for (size_t i = 0; i < n; i++) {                                                                               \
-            real g = decay > 0 ? gradient[i] + decay * w[i] : gradient[i];                                             \
+            real g = decay > 0 ? kept * gradient[i] + decay * w[i] : kept * gradient[i];                               \
             s[i] = alpha * s[i] + (1 - alpha) * g * g;                                                                 \
             w[i] -= r * g / (root(s[i]) + epsilon);                                                                    \
         }                                                                                                              \
@@ -95,7 +113,8 @@ static double rate_of(const nn_rule *rule, const entry *e)
     {                                                                                                                  \
         const nn_fit_spec *s = &rule->spec;                                                                            \
         normalise_##real(e->count, (real)rate_of(rule, e), (real)s->alpha, (real)s->epsilon, (real)s->weight_decay,    \
-                         ad_output(plan, e->output), state_##real(rule, 0, e), (real *)values + e->first);             \
+                         (real)rule->kept, ad_output(plan, e->output), state_##real(rule, 0, e),                       \
+                         (real *)values + e->first);                                                                   \
     }                                                                                                                  \
     static void step_adamw_##real(const nn_rule *rule, const entry *e, ad_plan *plan, void *values)                    \
     {                                                                                                                  \
@@ -179,7 +198,7 @@ int nn_rule_settle(nn_fit_spec *spec, ad_error *error)
         if (*number >= numbers[k].maximum)
             return ad_fail(error, "fit: %s %g is not below %g", numbers[k].name, *number, numbers[k].maximum);
     }
-    return 0;
+    return nn_schedule_settle(spec, error);
 }
 
 /* ---- a rule: an optimizer and its states, of one model ---- */
@@ -205,7 +224,12 @@ nn_rule *nn_rule_new(const nn_model *model, const nn_fit_spec *spec, const int *
     if (!rule)
         return NULL;
     *rule = (nn_rule){
-        .optimizer = &optimizers[spec->optimizer], .spec = *spec, .type = model->type, .count = nn_model_size(model)
+        .optimizer = &optimizers[spec->optimizer],
+        .spec = *spec,
+        .type = model->type,
+        .count = nn_model_size(model),
+        .factor = 1,
+        .kept = 1,
     };
     bool whole = (rule->entries = ad_alloc((size_t)net->n_params + 1, sizeof *rule->entries, "an optimizer", error));
     for (int k = 0; k < nn_rule_states(rule) && whole; k++)
@@ -238,12 +262,25 @@ void nn_rule_free(nn_rule *rule)
 
 int nn_rule_updates(const nn_rule *rule)
 {
-    return rule->optimizer->adaptive ? 0 : rule->n_entries;
+    return rule->optimizer->adaptive || rule->spec.clip > 0 ? 0 : rule->n_entries;
+}
+
+static double gradient_norm(const nn_rule *rule, const ad_plan *plan)
+{
+    double sum = 0;
+    for (int k = 0; k < rule->n_entries; k++) {
+        const entry *e = &rule->entries[k];
+        const void *g = ad_output(plan, e->output);
+        sum += rule->type == AD_DOUBLE ? square_double(e->count, g) : square_float(e->count, g);
+    }
+    return sqrt(sum);
 }
 
 void nn_rule_step(nn_rule *rule, ad_plan *plan, void *values)
 {
     rule->time++;
+    if (rule->spec.clip > 0)
+        rule->kept = fmin(1, rule->spec.clip / (gradient_norm(rule, plan) + 1e-6));
     for (int k = 0; k < rule->n_entries; k++)
         rule->optimizer->step[rule->type == AD_DOUBLE](rule, &rule->entries[k], plan, values);
 }
@@ -264,6 +301,11 @@ const char *nn_rule_state_name(const nn_rule *rule, int k)
 void *nn_rule_state(const nn_rule *rule, int k)
 {
     return rule->states[k];
+}
+
+double *nn_rule_factor(nn_rule *rule)
+{
+    return &rule->factor;
 }
 
 long *nn_rule_time(nn_rule *rule)

@@ -18,7 +18,14 @@ void nn_rule_step(nn_rule *rule, ad_plan *plan, void *values); /* after a run of
 int nn_rule_states(const nn_rule *rule);                       /* state arrays, each as long as the values */
 const char *nn_rule_state_name(const nn_rule *rule, int k);
 void *nn_rule_state(const nn_rule *rule, int k);
-long *nn_rule_time(nn_rule *rule); /* steps done */
+long *nn_rule_time(nn_rule *rule);     /* steps done */
+double *nn_rule_factor(nn_rule *rule); /* of all rates, for the steps to come */
+
+/* schedule.c */
+/* Fills in the defaults of what is beside the optimizer; refuses what has no meaning. spec's rate is settled. */
+int nn_schedule_settle(nn_fit_spec *spec, ad_error *error);
+/* What the rate is multiplied by before a step, counted from 0. */
+double nn_schedule_factor(const nn_fit_spec *spec, long step, long steps, size_t per_epoch);
 
 /* fit.c: how many steps the spec asks for; 0: none. */
 long nn_fit_steps(const nn_fit_spec *spec, size_t per_epoch);
@@ -54,21 +61,44 @@ void nn_bar_show(nn_bar *bar, const nn_progress *progress, long first_step, bool
 void nn_bar_break(nn_bar *bar); /* ends a bar that will not be finished */
 
 /* fit_checkpoint.c: a fit's state in a file. */
-enum { NN_MAX_MARKS = 24 };
+enum { NN_MAX_MARKS = 32 };
 typedef struct {
     const char *key;
     char value[64];
 } nn_mark;
 /* What must be the same for a resumed fit to go on as if it had not stopped; how many. spec is settled. */
-int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, size_t batch);
+int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, size_t batch,
+                  long steps);
 typedef struct {
     uint64_t step, epoch_rows;
     double loss, epoch_loss;
 } nn_position;
-int nn_checkpoint_write(const char *path, const nn_model *model, const nn_rule *rule, const nn_mark *marks, int n_marks,
-                        const nn_position *position, ad_error *error);
+
+/* best_weights.c: the best weights so far, by a validation part. */
+typedef struct {
+    const nn_data *data; /* NULL: none */
+    void *values;        /* as the model's, with its running statistics; NULL without data */
+    double loss, last;   /* of these, and of the last epoch's */
+    uint64_t step, wait; /* after how many steps they were, 0: none yet; and how many epochs in a row were no better */
+} nn_best;
+int nn_best_open(nn_best *best, const nn_model *model, const nn_fit_spec *spec, ad_error *error);
+/* After an epoch, and so many steps. */
+int nn_best_look(nn_best *best, nn_model *model, const nn_fit_spec *spec, long step, ad_error *error);
+bool nn_best_is_over(const nn_best *best, const nn_fit_spec *spec); /* patience is at its end */
+void nn_best_restore(const nn_best *best, nn_model *model); /* the model becomes the best one, if there is one */
+void nn_best_close(nn_best *best);
+
+/* A fit's parts that a checkpoint keeps; rule's states and best's values are written to by a read. */
+typedef struct {
+    nn_model *model;
+    nn_rule *rule;
+    nn_best *best;
+    nn_position *position;
+    const nn_mark *marks;
+    int n_marks;
+} nn_fit_state;
+int nn_checkpoint_write(const char *path, const nn_fit_state *state, ad_error *error);
 /* All is checked before anything is changed. */
-int nn_checkpoint_read(const char *path, nn_model *model, nn_rule *rule, const nn_mark *marks, int n_marks,
-                       nn_position *position, ad_error *error);
+int nn_checkpoint_read(const char *path, const nn_fit_state *state, ad_error *error);
 
 #endif

@@ -4,6 +4,13 @@
 
 #include <math.h>
 
+/* The masks of a dropout, (capacity, ...). */
+typedef struct {
+    const nn_drop *drop;
+    void *values;
+    size_t count;
+} nn_mask;
+
 struct nn_trainer {
     nn_model *model;
     const nn_traced_loss *traced;
@@ -11,6 +18,11 @@ struct nn_trainer {
     nn_rule *rule;
     size_t rows; /* capacity */
     double rate;
+    double smoothing; /* of labels, and in the model's type */
+    float smoothing_float;
+    nn_mask *masks; /* of dropout, one for each */
+    int n_masks;
+    uint64_t seed;
 };
 
 /* The plan's outputs: the loss, the statistics, the gradients; gradients[k]: which of them is parameter k's, -1 none,
@@ -20,7 +32,7 @@ static int list_outputs(const nn_trainer *trainer, ad_var *outputs, int *gradien
     const nn_net *net = trainer->model->net;
     int n = 0;
     outputs[n++] = trainer->traced->loss;
-    n += nn_norm_outputs(net, false, outputs + n);
+    n += nn_norm_fit_outputs(net, outputs + n);
     for (int k = 0; k < net->n_params; k++) {
         gradients[k] = trainer->traced->gradients[k].id < 0 || !nn_learns(net, k) ? -1 : n;
         if (gradients[k] >= 0)
@@ -29,10 +41,51 @@ static int list_outputs(const nn_trainer *trainer, ad_var *outputs, int *gradien
     return n;
 }
 
+static int open_masks(nn_trainer *trainer, ad_error *error)
+{
+    const nn_net *net = trainer->model->net;
+    ad_sizes sizes = nn_sizes(trainer->model, trainer->rows);
+    int n = 0;
+    for (const nn_drop *drop = net->drops; drop; drop = drop->next)
+        n++;
+    if (!(trainer->masks = ad_alloc((size_t)n + 1, sizeof *trainer->masks, "masks", error)))
+        return -1;
+    for (const nn_drop *drop = net->drops; drop; drop = drop->next) {
+        nn_mask *mask = &trainer->masks[trainer->n_masks++];
+        *mask = (nn_mask){ .drop = drop, .count = ad_elements(net->graph, ad_shape_get(drop->mask), &sizes) };
+        if (!(mask->values = ad_alloc(mask->count, nn_bytes(trainer->model->type), "a mask", error)))
+            return -1;
+        ad_bind(trainer->plan, drop->mask, mask->values);
+    }
+    return 0;
+}
+
+/* Fills the masks of a step, of so many rows. */
+static void draw_masks(nn_trainer *trainer, long step, size_t rows)
+{
+    enum { DRAWS = 1024 };
+    double u[DRAWS];
+    for (int k = 0; k < trainer->n_masks; k++) {
+        const nn_mask *mask = &trainer->masks[k];
+        uint64_t stream = ad_stream(mask->drop->name) ^ ad_stream("dropout");
+        size_t count = mask->count / trainer->rows * rows;
+        double keep = mask->drop->keep, inverse = 1 / keep;
+        for (size_t first = 0; first < count; first += DRAWS) {
+            size_t some = count - first < DRAWS ? count - first : DRAWS;
+            ad_uniform(trainer->seed, stream, (uint64_t)step * mask->count + first, some, u);
+            for (size_t i = 0; i < some; i++)
+                if (trainer->model->type == AD_FLOAT)
+                    ((float *)mask->values)[first + i] = u[i] < keep ? (float)inverse : 0;
+                else
+                    ((double *)mask->values)[first + i] = u[i] < keep ? inverse : 0;
+        }
+    }
+}
+
 static int open_trainer(nn_trainer *trainer, const nn_fit_spec *spec, ad_var *outputs, int *gradients, ad_error *error)
 {
     nn_model *model = trainer->model;
-    if (!(trainer->traced = nn_trace_loss(model->net, spec->loss, error)))
+    if (!(trainer->traced = nn_trace_loss(model->net, spec->loss, spec->label_smoothing > 0, error)))
         return -1;
     int n_outputs = list_outputs(trainer, outputs, gradients);
     if (!(trainer->rule = nn_rule_new(model, spec, gradients, error)))
@@ -43,7 +96,12 @@ static int open_trainer(nn_trainer *trainer, const nn_fit_spec *spec, ad_var *ou
                           .updates = nn_rule_updates(trainer->rule) };
     if (!(trainer->plan = nn_plan_new(model->net, outputs, n_outputs, &plan, error)))
         return -1;
-    return nn_bind_params(model, trainer->plan);
+    trainer->smoothing = spec->label_smoothing;
+    trainer->smoothing_float = (float)spec->label_smoothing;
+    if (spec->label_smoothing > 0)
+        ad_bind(trainer->plan, trainer->traced->smoothing,
+                model->type == AD_DOUBLE ? (const void *)&trainer->smoothing : &trainer->smoothing_float);
+    return open_masks(trainer, error) || nn_bind_params(model, trainer->plan) ? -1 : 0;
 }
 
 nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *fit_spec, size_t batch, ad_error *error)
@@ -55,7 +113,7 @@ nn_trainer *nn_trainer_new(nn_model *model, const nn_fit_spec *fit_spec, size_t 
     int *gradients = ad_alloc(n_params + 1, sizeof *gradients, "a trainer", error);
     int failed = trainer && outputs && gradients ? nn_rule_settle(&spec, error) : -1;
     if (!failed) {
-        *trainer = (nn_trainer){ .model = model, .rows = batch, .rate = spec.rate };
+        *trainer = (nn_trainer){ .model = model, .rows = batch, .rate = spec.rate, .seed = spec.seed };
         failed = open_trainer(trainer, &spec, outputs, gradients, error);
     }
     ad_free(outputs);
@@ -72,12 +130,20 @@ void nn_trainer_free(nn_trainer *trainer)
         return;
     ad_plan_free(trainer->plan);
     nn_rule_free(trainer->rule);
+    for (int k = 0; k < trainer->n_masks; k++)
+        ad_free(trainer->masks[k].values);
+    ad_free(trainer->masks);
     ad_free(trainer);
 }
 
 nn_rule *nn_trainer_rule(nn_trainer *trainer)
 {
     return trainer->rule;
+}
+
+void nn_trainer_scale_rate(nn_trainer *trainer, double factor)
+{
+    *nn_rule_factor(trainer->rule) = factor;
 }
 
 int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t rows, double *loss, ad_error *error)
@@ -88,6 +154,7 @@ int nn_trainer_step(nn_trainer *trainer, const void *x, const void *y, size_t ro
     if (nn_norm_check_rows(model, rows, error) != 0)
         return -1;
     ad_sizes sizes = nn_sizes(model, rows);
+    draw_masks(trainer, *nn_rule_time(trainer->rule), rows);
     ad_bind(trainer->plan, model->net->input, x);
     ad_bind(trainer->plan, trainer->traced->target, y);
     if (ad_run(trainer->plan, &sizes, error) != 0 || nn_norm_check(model, trainer->plan, 1, rows, error) != 0)

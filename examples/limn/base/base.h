@@ -71,6 +71,10 @@ typedef struct {
     long trace_nodes;
     long steps, seeds, seed, batch, probes, threads, samples, runs, train, test;
     long moments, degrees, points, base_width; /* 0: not given */
+    nn_rate_schedule rate_schedule;
+    double step_size, gamma, rate_min, clip, label_smoothing, validation; /* 0: not given */
+    long warm_up, patience;
+    const char *best;
     size_t widths[MAX_WIDTHS];
     int n_widths;
     double times[MAX_TIMES]; /* ascending, INFINITY for inf */

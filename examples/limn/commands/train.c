@@ -14,6 +14,24 @@ static const double adaptive_rate[] = {
 #define ADAPTIVE(NAME, word, rate, decay, adaptive, ...) adaptive,
 static const bool adaptive[] = { NN_OPTIMIZERS(ADAPTIVE) };
 
+/* Rows of --validation are drawn among those that train, and stand after them. */
+static int split_parts(train_job *j, const options *o, ad_error *error)
+{
+    ds_data *data = j->data;
+    size_t aside = (size_t)floor((double)data->train * o->validation + 0.5);
+    if (o->validation > 0 && (aside == 0 || aside >= data->train))
+        return ad_fail(error, "--validation %g: of the %zu rows to train on these are %zu", o->validation, data->train,
+                       aside);
+    if (aside)
+        ds_shuffle(data, data->train, (uint64_t)o->split_seed);
+    const size_t first[PARTS + 1] = { 0, data->train - aside, data->train, SIZE_MAX };
+    for (int p = 0; p < PARTS; p++) {
+        ds_data part = ds_split(data, first[p], first[p + 1] - first[p]);
+        j->parts[p] = (nn_data){ part.x, part.y, part.rows, data->classes };
+    }
+    return 0;
+}
+
 static int open_job(train_job *j, const options *o, ad_error *error)
 {
     ds_data *data = j->data = data_load_both(o, &j->second, error);
@@ -24,16 +42,14 @@ static int open_job(train_job *j, const options *o, ad_error *error)
         return ad_fail(error, "%s: --labels are missing%s", data_name(o),
                        o->weights ? " (without any, limn eval writes outputs to --out F.npy)" : "");
     j->loss = o->loss_given ? o->loss : data->classes || !data->y ? NN_CROSS_ENTROPY : NN_SQUARE;
-    for (int p = 0; p < 2 && data->y; p++) {
-        ds_data part = ds_split(data, p ? data->train : 0, p ? SIZE_MAX : data->train);
-        j->parts[p] = (nn_data){ part.x, part.y, part.rows, data->classes };
-    }
+    if (data->y && split_parts(j, o, error))
+        return -1;
     if (o->labels2) {
         if (data_labels2(o, data, j->second.shape[0], &j->labels2, error))
             return -1;
-        j->parts[1] = (nn_data){ j->second.data, j->labels2.data, j->second.shape[0], data->classes };
-    } else if (j->second.data) {
-        j->parts[1] = (nn_data){ j->second.data, NULL, j->second.shape[0], data->classes };
+        j->parts[TEST_PART] = (nn_data){ j->second.data, j->labels2.data, j->second.shape[0], data->classes };
+    } else if (j->second.data && o->infinite) {
+        j->parts[TEST_PART] = (nn_data){ j->second.data, NULL, j->second.shape[0], data->classes };
     }
     if (!(j->net = network_trace(o, data, error)))
         return -1;
@@ -57,14 +73,14 @@ static int write_outputs(const train_job *j, nn_model *model, const char *path, 
 static const char *part_name(const options *o, int part)
 {
     bool evaluates = strcmp(o->command, "eval") == 0;
-    return part ? "test" : evaluates && o->inputs ? "all" : "train";
+    return part == TEST_PART ? "test" : part == VALIDATION_PART ? "valid" : evaluates && o->inputs ? "all" : "train";
 }
 
 /* Loss and accuracy of each part that has rows, printed or into result. */
 static int tell_parts(const train_job *j, const options *o, nn_model *model, long seed, cJSON *result, double *accuracy,
                       ad_error *error)
 {
-    for (int p = 0; p < 2; p++) {
+    for (int p = 0; p < PARTS; p++) {
         double mean = 0;
         if (!j->parts[p].rows)
             continue;
@@ -109,7 +125,7 @@ static void tell_all(const train_job *j, const options *o, const double *sums, l
     double n = (double)seeds, mean = sums[0] / n, deviation = 0;
     if (seeds > 1)
         deviation = sqrt(fmax(0, (sums[1] - n * mean * mean) / (n - 1)));
-    bool test = j->data->classes && j->parts[1].rows;
+    bool test = j->data->classes && j->parts[TEST_PART].rows;
     if (o->json) {
         cJSON *accuracy = json_put(root, test ? "test_accuracy" : "train_accuracy", cJSON_CreateObject());
         json_put(accuracy, "mean", j->data->classes ? json_number(mean) : cJSON_CreateNull());
@@ -148,7 +164,7 @@ static int fit(const train_job *j, const options *o, nn_model *model, const nn_f
     }
     interrupt_begin();
     if (!status && !no_step(o))
-        status = nn_fit(model, &j->parts[0], &spec, last, error);
+        status = nn_fit(model, &j->parts[TRAIN_PART], &spec, last, error);
     interrupt_end();
     drift_close(&drift);
     if (status || !interrupt_caught())
@@ -183,7 +199,17 @@ static int train_all(const train_job *j, const options *o, cJSON **root, ad_erro
                              .checkpoint = o->checkpoint,
                              .checkpoint_every = 100,
                              .resume = o->resume,
-                             .base_width = (size_t)o->base_width };
+                             .base_width = (size_t)o->base_width,
+                             .schedule = o->rate_schedule,
+                             .step_size = o->step_size,
+                             .gamma = o->gamma,
+                             .rate_min = o->rate_min,
+                             .warm_up = o->warm_up,
+                             .clip = o->clip,
+                             .label_smoothing = o->label_smoothing,
+                             .validation = j->parts[VALIDATION_PART].rows ? &j->parts[VALIDATION_PART] : NULL,
+                             .patience = o->patience,
+                             .best = o->best };
         nn_progress last = { 0 };
         tp_opinion opinion = { 0 };
         double accuracy = 0;
@@ -201,7 +227,12 @@ static int train_all(const train_job *j, const options *o, cJSON **root, ad_erro
             json_put(run, "seed", json_number((double)(o->seed + s)));
             json_put(run, "steps", json_number((double)last.step));
             json_put(run, "seconds", json_number(last.seconds));
+            if (spec.validation)
+                json_put(run, "best_step", json_number((double)last.best_step));
         }
+        if (!status && !o->json && last.best_step)
+            printf("seed %ld  the weights after step %ld of %ld, where the loss of --validation is smallest\n",
+                   o->seed + s, last.best_step, last.step);
         if (!status && o->drift)
             status = drift_tell(o, &last, &opinion, run, error);
         if (!status)
@@ -234,7 +265,8 @@ static int eval_all(const train_job *j, const options *o, cJSON **root, ad_error
     return status;
 }
 
-static int learn(const options *o, int (*all)(const train_job *, const options *, cJSON **, ad_error *), ad_error *error)
+static int learn(const options *o, int (*all)(const train_job *, const options *, cJSON **, ad_error *),
+                 ad_error *error)
 {
     train_job j = { 0 };
     cJSON *root = NULL;
@@ -269,10 +301,11 @@ static int settle_train(options *o)
     if (o->infinite)
         return settle_infinite(o);
     if (o->samples || o->runs || o->tolerance > 0 || o->train || o->test || o->csv)
-        return option_fail("--samples, --runs, --tolerance, --train, --test and --csv are of --width inf in", o->command);
+        return option_fail("--samples, --runs, --tolerance, --train, --test and --csv are of --width inf in",
+                           o->command);
     if (o->optimizer == GRADIENT_FLOW)
         return option_fail("steps cannot follow the flow in", o->command);
-    if (o->seeds > 1 && (o->checkpoint || o->resume || o->out))
+    if (o->seeds > 1 && (o->checkpoint || o->resume || o->out || o->best))
         return option_fail("one file of weights is of one seed: no --seeds in", o->command);
     if (o->seeds > 1 && o->drift)
         return option_fail("one file of --drift is of one seed: no --seeds in", o->command);
@@ -282,6 +315,10 @@ static int settle_train(options *o)
         return option_fail("without a step there is no --drift, no --checkpoint and no --resume in", o->command);
     if (o->inputs2 && (!o->inputs || !o->labels2))
         return option_fail("--inputs2, to test on, needs --inputs and --labels2 in", o->command);
+    if (o->validation >= 1)
+        return option_fail("--validation is below 1 in", o->command);
+    if ((o->patience || o->best) && !(o->validation > 0))
+        return option_fail("--patience and --best need --validation F in", o->command);
     if (o->drift_share >= 1)
         return option_fail("--drift-share is below 1 in", o->command);
     if (o->optimizer < 0 || (o->optimizer == NN_ADAMW && fpclassify(o->weight_decay) == FP_ZERO))
@@ -302,25 +339,27 @@ const tool_command command_train = {
     .name = "train",
     .argument = "NET",
     .summary = "trains at one width, or at n = infinity, and tells loss and accuracy",
-    .manual = "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for "
-              "targets.\n"
-              "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for "
-              "bit, with\n"
-              "the same --threads. --inputs2 and --labels2 are the test set of --inputs. Ctrl-C ends after the step "
-              "with a checkpoint, a second one at once. --drift "
-              "measures the NTK\n"
-              "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).\n"
-              "--width inf trains at n = infinity, by sgd (the default) or momentum. Where features are learned, as in "
-              "--scale mup, "
-              "the steps are run on --samples of every vector's law, --runs times (tp/training.h); in the kernel regime, "
-              "as in --scale ntk, by the limit kernel, from outputs 0; a scale that diverges is refused. It tells the "
-              "means of the runs with standard errors, at the steps of --drift-every; --csv F.csv has the outputs f_t, "
-              "--drift F.csv a line a step, --drift-kernels the kernels, --out F.npy the last outputs (rows, outputs).",
+    .manual =
+        "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for "
+        "targets.\n"
+        "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for "
+        "bit, with\n"
+        "the same --threads. --inputs2 and --labels2 are the test set of --inputs. Ctrl-C ends after the step "
+        "with a checkpoint, a second one at once. --drift "
+        "measures the NTK\n"
+        "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).\n"
+        "--width inf trains at n = infinity, by sgd (the default) or momentum. Where features are learned, as in "
+        "--scale mup, "
+        "the steps are run on --samples of every vector's law, --runs times (tp/training.h); in the kernel regime, "
+        "as in --scale ntk, by the limit kernel, from outputs 0; a scale that diverges is refused. It tells the "
+        "means of the runs with standard errors, at the steps of --drift-every; --csv F.csv has the outputs f_t, "
+        "--drift F.csv a line a step, --drift-kernels the kernels, --out F.npy the last outputs (rows, outputs).",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(BASE_WIDTH) | TAKE(LABELS) | TAKE(INPUTS2) | TAKE(LABELS2) |
              TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
-             TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(MOMENTUM) |
-             TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(TRAIN) | TAKE(TEST) | TAKE(CSV) | TAKE(PROGRESS) |
-             TAKE(BATCH) | TAKE(EPOCHS) | TAKE(STEPS) |
+             TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(MOMENTUM) | TAKE(BATCH) |
+             TAKE(EPOCHS) | TAKE(STEPS) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(TRAIN) | TAKE(TEST) |
+             TAKE(CSV) | TAKE(PROGRESS) | TAKE(RATE_SCHEDULE) | TAKE(STEP_SIZE) | TAKE(GAMMA) | TAKE(RATE_MIN) |
+             TAKE(WARM_UP) | TAKE(CLIP) | TAKE(LABEL_SMOOTHING) | TAKE(VALIDATION) | TAKE(PATIENCE) | TAKE(BEST) |
              TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
              TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_train,

@@ -5,12 +5,13 @@
 
 enum { TRAIN_BATCH = 64, TRAIN_EPOCHS = 20 };
 
-/* The training part and the rest of the data. */
+/* What is trained on, a part of --validation, and the rest of the data. */
+enum { TRAIN_PART, VALIDATION_PART, TEST_PART, PARTS };
 typedef struct {
     ds_data *data;
     ds_array second, labels2; /* of --inputs2 and --labels2, the test part in place of the data's own */
     nn_net *net;
-    nn_data parts[2];
+    nn_data parts[PARTS];
     nn_loss loss;
 } train_job;
 

@@ -26,7 +26,7 @@ static size_t first_rows(size_t rows, long asked, bool own)
 
 static void open_infinite(infinite_job *i, const train_job *j, const options *o)
 {
-    *i = (infinite_job){ .job = j, .o = o, .parts = { j->parts[0], j->parts[1] } };
+    *i = (infinite_job){ .job = j, .o = o, .parts = { j->parts[TRAIN_PART], j->parts[TEST_PART] } };
     i->parts[0].rows = first_rows(i->parts[0].rows, o->train, o->inputs);
     i->parts[1].rows = first_rows(i->parts[1].rows, o->test, o->inputs);
     i->spec = (tp_train_spec){ .fit = { .loss = j->loss,
@@ -329,6 +329,10 @@ int settle_infinite(options *o)
         return option_fail(
             "--seeds, --base-width, --drift-limit, --drift-share and --dtype are of a finite width (--runs R) in",
             o->command);
+    if (o->rate_schedule || o->warm_up || o->clip > 0 || o->label_smoothing > 0 || o->validation > 0 || o->patience ||
+        o->best)
+        return option_fail("schedules, --warm-up, --clip, --label-smoothing and --validation are of a finite width in",
+                           o->command);
     if (o->optimizer == NN_MOMENTUM && !(o->momentum > 0))
         o->optimizer = NN_SGD; /* which momentum 0 is */
     if (o->steps_given && o->steps == 0)

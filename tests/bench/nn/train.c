@@ -1,5 +1,5 @@
-/* train.c: training steps a second, one thread, float: limn, a bare C loop over OpenBLAS (of networks without batch
- * normalisation), and PyTorch where it is installed, taking turns in every round.
+/* train.c: training steps a second of a processor, one thread, float: limn, a bare C loop over OpenBLAS (of mlp), and
+ * PyTorch where it is installed, taking turns in every round.
  *
  *     build/bench/train [ROUNDS] */
 #define _DEFAULT_SOURCE
@@ -18,10 +18,22 @@ typedef struct {
     size_t widths[LAYERS + 1], batch;
     int layers, steps;
     double rate;
+    size_t shape[4];   /* of a sample; none: its features alone */
+    double operations; /* of a step's products; 0: those of dense layers */
 } work;
 
 static const work works[] = {
-    { "W1", "784-64-64-10", "mlp", { "depth=2", "sigma_b=0", "outputs=10" }, { 784, 64, 64, 10 }, 32, 3, 500, 0.05 },
+    { "W1",
+      "784-64-64-10",
+      "mlp",
+      { "depth=2", "sigma_b=0", "outputs=10" },
+      { 784, 64, 64, 10 },
+      32,
+      3,
+      500,
+      0.05,
+      { 0 },
+      0 },
     { "W2",
       "784-1024-1024-1024-10",
       "mlp",
@@ -30,7 +42,9 @@ static const work works[] = {
       128,
       4,
       8,
-      0.05 },
+      0.05,
+      { 0 },
+      0 },
     { "W3",
       "784-512-512-10",
       "batchnorm",
@@ -39,7 +53,20 @@ static const work works[] = {
       128,
       3,
       25,
-      0.05 },
+      0.05,
+      { 0 },
+      0 },
+    { "W4", /* two filters 3 x 3 of 32 channels, averages of 2 x 2 after each, a weight for each position */
+      "784-32-32-10",
+      "cnn",
+      { "depth=2", "pool=2", "readout=flatten", "outputs=10" },
+      { 784, 32, 32, 10 },
+      64,
+      3,
+      12,
+      0.05,
+      { 28, 28, 1 },
+      2 * 64 * (2. * 784 * 9 * 32 + 3. * 196 * 9 * 32 * 32 + 3. * 49 * 32 * 10) },
 };
 
 /* ---- the bare loop of an mlp: nothing but OpenBLAS and a few lines around it ---- */
@@ -222,10 +249,11 @@ static void show(const char *name, const double *seconds, int rounds, int steps)
 static void run(const work *w, int rounds)
 {
     static double limn[BENCH_ROUNDS], loop[BENCH_ROUNDS], torch[BENCH_ROUNDS], peak[BENCH_ROUNDS];
-    const char *settings[4];
-    memcpy(settings, w->settings, sizeof settings);
+    const char *settings[5] = { NULL };
+    memcpy(settings, w->settings, sizeof w->settings);
     ad_error error = { 0 };
     nn_spec spec = { .features = w->widths[0], .parametrization = NN_STANDARD, .settings = settings };
+    memcpy(spec.shape, w->shape, sizeof spec.shape);
     nn_fit_spec fit = { .loss = NN_CROSS_ENTROPY, .optimizer = NN_SGD, .rate = w->rate };
     nn_net *net = nn_trace(nn_builtin(w->network), &spec, &error);
     nn_model *model = net ? nn_model_new(net, w->widths[1], 1, AD_FLOAT, 1, &error) : NULL;
@@ -255,31 +283,33 @@ static void run(const work *w, int rounds)
     double ours = 0, theirs = 0;
     for (int round = -1; round < rounds; round++) { /* the first is to warm up */
         int at = round < 0 ? 0 : round, n = 512;
-        double start = ad_seconds();
+        double start = bench_seconds();
         for (int step = 0; step < w->steps; step++)
             if (nn_trainer_step(trainer, x + (size_t)(step % BATCHES) * inputs, y + (size_t)(step % BATCHES) * w->batch,
                                 w->batch, &ours, &error) != 0)
                 bench_fail(&error);
-        limn[at] = ad_seconds() - start;
-        start = ad_seconds();
+        limn[at] = bench_seconds() - start;
+        start = bench_seconds();
         for (int step = 0; step < w->steps && plain; step++)
             theirs = bare_step(&other, x + (size_t)(step % BATCHES) * inputs, y + (size_t)(step % BATCHES) * w->batch);
-        loop[at] = ad_seconds() - start;
+        loop[at] = bench_seconds() - start;
         if (round < 0 && plain && !(fabs(ours - theirs) < 1e-3 * (1 + fabs(theirs)))) {
             fprintf(stderr, "bench: after %d steps limn's loss is %g, the bare loop's %g\n", w->steps, ours, theirs);
             exit(1);
         }
         torch[at] = there ? rival_train(&python, w->steps) : (double)NAN;
         float *a = floats((size_t)(n * n)), *c = floats((size_t)(n * n));
-        start = ad_seconds();
+        start = bench_seconds();
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, a, n, a, n, 0, c, n);
-        peak[at] = ad_seconds() - start;
+        peak[at] = bench_seconds() - start;
         free(a);
         free(c);
     }
     double products = 0;
     for (int l = 0; l < w->layers; l++)
         products += (l ? 6.0 : 4.0) * (double)(w->batch * w->widths[l] * w->widths[l + 1]) * w->steps;
+    if (w->operations > 0)
+        products = w->operations * w->steps;
     double fastest = 2 * pow(512, 3) / bench_quantile(peak, rounds, 0.1);
     printf("%s: %s %s, batch %zu, %d steps a round, %d rounds, one thread, float, loss %.4f\n", w->name, w->network,
            w->sizes, w->batch, w->steps, rounds, ours);

@@ -30,6 +30,28 @@ Test(tool_train, training_resumes_bit_for_bit_and_its_weights_are_kept)
     ds_array_free(&f);
 }
 
+/* What stands in --out is the best of --validation, --best as well; a checkpoint goes on from the last weights. */
+Test(tool_train, a_validation_part_chooses_the_weights)
+{
+#define CHOSEN SMALL "--rate 0.2 --validation 0.2 --schedule cosine --warm-up 5 --clip 2 --label-smoothing 0.05 "
+    works("train " CHOSEN "--epochs 6 --out w.safetensors --best b.safetensors --checkpoint whole");
+    works("train " CHOSEN "--epochs 6 --resume whole --out again.safetensors");
+    size_t size[3];
+    char *out = slurp(in("w.safetensors"), &size[0]), *best = slurp(in("b.safetensors"), &size[1]);
+    char *again = slurp(in("again.safetensors"), &size[2]);
+    cr_expect(size[0] == size[1] && memcmp(out, best, size[0]) == 0);
+    cr_expect(size[0] == size[2] && memcmp(out, again, size[0]) == 0);
+    ad_free(out);
+    ad_free(best);
+    ad_free(again);
+    fails("train " CHOSEN "--epochs 7 --resume whole", 1, "schedule was cosine");
+    fails("train " SMALL "--patience 2", 2, "--validation");
+    fails("train " SMALL "--validation 1", 2, "below 1");
+    fails("train " SMALL "--validation 1e-9", 1, "these are 0");
+    fails("train " SMALL "--schedule step", 1, "step size");
+    works("train " SMALL "--steps 30 --validation 0.1 --json --patience 1");
+}
+
 /* A decay of 0 is one of no optimizer: adamw's steps are adam's then, and any other's are its own. */
 Test(tool_train, no_weight_decay)
 {
