@@ -126,7 +126,9 @@ ad_init nn_table_init(nn_net *net, const char *name, ad_axis out, double sigma);
 ad_init nn_gain_init(nn_net *net, const char *name, ad_axis axis, double start); /* gamma and beta */
 /* Is parameter k's rate other than 0? If not, it is a constant of training and of all derivatives by parameters. */
 bool nn_learns(const nn_net *net, int k);
-/* rate_powers.c */
+/* rate_powers.c: by parameter, the power of n of the largest change that its coordinates, changed by 1, make in what is
+ * made of them; -INFINITY: none. */
+int nn_change_powers(const nn_net *net, double *powers, ad_error *error);
 bool nn_optimizer_adapts(nn_optimizer which); /* its steps divide by the size of the gradients */
 /* Parameter k's learning-rate scale c n^p at these sizes, of gradient descent. */
 double nn_rate_scale(const nn_net *net, int k, const ad_sizes *sizes);

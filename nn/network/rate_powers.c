@@ -132,15 +132,9 @@ bool nn_optimizer_adapts(nn_optimizer which)
     return adaptive[which];
 }
 
-int nn_rate_powers(const nn_net *net, nn_optimizer optimizer, double *powers, ad_error *error)
+int nn_change_powers(const nn_net *net, double *powers, ad_error *error)
 {
     size_t n = (size_t)net->output.id + 1;
-    for (int k = 0; k < net->n_params; k++) {
-        const ad_init *init = ad_node_of(net->graph, net->params[k].id)->init;
-        powers[k] = init->axis.id && ad_axis_kind(net->graph, init->axis) == AD_WIDTH ? init->rate_power : 0;
-    }
-    if (!adaptive[optimizer])
-        return 0;
     bool *lives = ad_alloc(n, sizeof *lives, "a network's rates", error);
     walk w = { .net = net, .lives = lives };
     w.parts = lives ? ad_alloc(n, sizeof *w.parts, "a network's rates", error) : NULL;
@@ -148,15 +142,26 @@ int nn_rate_powers(const nn_net *net, nn_optimizer optimizer, double *powers, ad
     w.scales = w.changes ? ad_alloc(n, sizeof *w.scales, "a network's rates", error) : NULL;
     if (w.scales)
         mark_lives(net, lives);
-    for (int k = 0; k < net->n_params && w.scales; k++) {
-        double change = change_of(&w, k);
-        if (!ad_node_of(net->graph, net->params[k].id)->init->rate_own)
-            powers[k] = isfinite(change) ? 0 - change : 0;
-    }
+    for (int k = 0; k < net->n_params && w.scales; k++)
+        powers[k] = change_of(&w, k);
     int status = w.scales ? 0 : -1;
     ad_free(lives);
     ad_free(w.parts);
     ad_free(w.changes);
     ad_free(w.scales);
     return status;
+}
+
+int nn_rate_powers(const nn_net *net, nn_optimizer optimizer, double *powers, ad_error *error)
+{
+    if (adaptive[optimizer] && nn_change_powers(net, powers, error) != 0)
+        return -1;
+    for (int k = 0; k < net->n_params; k++) {
+        const ad_init *init = ad_node_of(net->graph, net->params[k].id)->init;
+        if (adaptive[optimizer] && !init->rate_own)
+            powers[k] = isfinite(powers[k]) ? 0 - powers[k] : 0;
+        else
+            powers[k] = init->axis.id && ad_axis_kind(net->graph, init->axis) == AD_WIDTH ? init->rate_power : 0;
+    }
+    return 0;
 }

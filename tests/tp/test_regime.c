@@ -310,9 +310,9 @@ Test(regime, verdicts_name_the_line)
     expect_verdict(&mlp, NN_NTK, NN_SGD, "stable, in the kernel regime: hidden vectors change by order n^-0.5 at most");
     expect_verdict(&mlp, NN_MUP, NN_SGD, "stable, with feature learning");
     expect_verdict(&mlp, NN_MUP, NN_ADAM, "stable, with feature learning");
-    expect_verdict(&mlp, NN_STANDARD, NN_SGD, "not stable: h2 (mlp.c:16) changes in the first step by order n^0.5");
-    expect_verdict(&mlp, NN_NTK, NN_ADAM, "not stable: f (mlp.c:19) changes in the first step by order n^0.5");
-    expect_verdict(&mlp, NN_MEANFIELD, NN_SGD, "h2 (mlp.c:16) vanishes, of order n^-0.5 at the start");
+    expect_verdict(&mlp, NN_STANDARD, NN_SGD, "not stable: h2 (mlp.c:17) changes in the first step by order n^0.5");
+    expect_verdict(&mlp, NN_NTK, NN_ADAM, "not stable: f (mlp.c:21) changes in the first step by order n^0.5");
+    expect_verdict(&mlp, NN_MEANFIELD, NN_SGD, "h2 (mlp.c:17) vanishes, of order n^-0.5 at the start");
     expect_verdict(&tower, NN_MUP, NN_ADAM, "stable, with feature learning");
 }
 
@@ -325,7 +325,7 @@ Test(regime, suggested_rates_are_stable)
     tp_program *program = tp_translate(net, &error);
     tp_abc abc[3] = { { NAN, NAN, 1 }, { NAN, NAN, -0.5 }, { NAN, NAN, 0 } };
     cr_assert(tp_regime_find(program, &(tp_regime_spec){ .optimizer = NN_SGD, .abc = abc }, &r, &error) == 0);
-    cr_expect(!r.stable && r.suggestion && strstr(r.verdict, "h2 (mlp.c:16)"), "%s", r.verdict);
+    cr_expect(!r.stable && r.suggestion && strstr(r.verdict, "h2 (mlp.c:17)"), "%s", r.verdict);
     for (int k = 0; k < 3; k++)
         cr_expect_float_eq(r.params[k].suggested, 0, 1e-12, "%s: %g", r.params[k].name, r.params[k].suggested);
     cr_expect_float_eq(r.params[0].change, -1, 1e-12);

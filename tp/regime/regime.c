@@ -43,14 +43,14 @@ static int take_scales(regime_job *j, ad_error *error)
 {
     const nn_net *net = j->program->net;
     bool adapts = nn_optimizer_adapts(j->spec->optimizer);
-    if (nn_rate_powers(net, j->spec->optimizer, j->rates, error) || nn_rate_powers(net, NN_ADAM, j->effects, error))
+    if (nn_rate_powers(net, j->spec->optimizer, j->rates, error) || nn_change_powers(net, j->effects, error))
         return -1;
     for (int k = 0; k < j->n_params; k++) {
         const ad_init *init = init_of(j, k);
         const tp_abc own = j->spec->abc ? j->spec->abc[k] : (tp_abc){ NAN, NAN, NAN };
         int id = nn_param(net, k).id;
         double b = isnan(own.b) ? 0 - power_of(j, init, init->deviation_power) : own.b;
-        j->effects[k] = 0 - j->effects[k];
+        j->effects[k] = isfinite(j->effects[k]) ? j->effects[k] : 0;
         j->e.front[id] = isnan(own.a) ? 0 : 0 - own.a - power_of(j, init, init->multiplier_power);
         j->e.spread[id] = init->deviation > 0 ? 0 - b : -INFINITY;
         if (fabs(init->mean) > 0)

@@ -44,7 +44,7 @@ Test(regime_tool, takes_exponents)
 /* A file of one's own stands wherever a scale does; weights remember it. */
 Test(regime_tool, takes_a_file_as_scale)
 {
-    static const char own[] = "# mu-P\nscale standard\ninput -0.5 0.5 -\nreadout\t0.5 0.5 - # as in the table\n\n";
+    static const char own[] = "# mu-P\nscale standard\ninput -0.5 0.5 0\nreadout\t0.5 0.5 - # as in the table\n\n";
     static const char typo[] = "input -0.5 0.5\n", unknown[] = "scale mu\n", nothing[] = "# no line\n";
 #define FIT "train mlp --set depth=2 --data digits --width 24 --steps 5 --rate 0.1 --optimizer sgd --json "
     put("own.txt", own, sizeof own - 1);
@@ -52,7 +52,9 @@ Test(regime_tool, takes_a_file_as_scale)
     put("unknown.txt", unknown, sizeof unknown - 1);
     put("nothing.txt", nothing, sizeof nothing - 1);
     outcome r = works("regime mlp --scale own.txt");
-    cr_expect(strstr(r.out, "own.txt, sgd: stable, with feature learning"), "%s", r.out);
+    cr_expect(strstr(r.out, "own.txt, sgd: stable, with feature learning") &&
+                  strstr(r.out, "all of these rates together are stable"),
+              "%s", r.out);
     r = works(FIT "--scale mup");
     const char *loss = strstr(r.out, "\"loss\"");
     cr_assert(loss);
@@ -61,7 +63,7 @@ Test(regime_tool, takes_a_file_as_scale)
     r = works(FIT "--scale own.txt --out w.safetensors");
     cr_expect(strstr(r.out, text), "%s has no %s", r.out, text);
     r = works("eval mlp --weights w.safetensors --data digits");
-    cr_expect(strstr(r.out, "--scale standard --abc input=-0.5,0.5,- --abc readout=0.5,0.5,-"), "%s", r.out);
+    cr_expect(strstr(r.out, "--scale standard --abc input=-0.5,0.5,0 --abc readout=0.5,0.5,-"), "%s", r.out);
     r = works("eval mlp --weights w.safetensors --data digits --scale ntk");
     cr_expect(strstr(r.out, "converted"), "%s", r.out);
     fails("regime mlp --scale typo.txt", 1, "typo.txt:1: a line is PATTERN A B C");
