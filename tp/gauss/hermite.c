@@ -237,8 +237,9 @@ done:
     return status;
 }
 
-/* Does a series that has not settled at so many degrees settle before there are the most? Of a smooth function the
- * tails fall like exp(-a sqrt(degree)), a the distance of its nearest pole. */
+/* Does a series that has not settled at so many degrees settle before there are the most, or nearly so, that but few
+ * pairs are left to the rule? Of a smooth function the tails fall like exp(-a sqrt(degree)), a the distance of its
+ * nearest pole; as far as it goes, powers of the degree in front of that hide some of it. */
 bool tp_hermite_grows(const tp_univariate *f, const double *all, size_t degrees, double square, double tolerance)
 {
     double energy = 0, upper = 0;
@@ -251,5 +252,5 @@ bool tp_hermite_grows(const tp_univariate *f, const double *all, size_t degrees,
         return false;
     double more =
         sqrt((double)TP_MOST_DEGREES / (double)degrees); /* log(before / tail) is half of a sqrt(degrees) times 2 */
-    return log(tail / square) - 2 * (more - 1) * log(before / tail) <= log(tolerance);
+    return log(tail / square) - 2 * (more - 1) * log(before / tail) <= log(sqrt(tolerance));
 }

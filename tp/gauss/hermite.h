@@ -30,8 +30,8 @@ int tp_hermite_coefficients(const tp_univariate *f, size_t count, const double *
 /* Finds a rule that settles all coefficients up to `degrees` at one variance, and leaves them in out. */
 int tp_hermite_settle(const tp_univariate *f, double q, size_t degrees, tp_hermite_rule *r, double *out, double *square,
                       const tp_hermite_scratch *s, double *difference, ad_error *error);
-/* Does a series that has not settled at so many degrees settle before there are the most? Of a smooth function the
- * tails fall like exp(-a sqrt(degree)), a the distance of its nearest pole. */
+/* Does a series that has not settled at so many degrees settle, or nearly so, before there are the most? Of a smooth
+ * function the tails fall like exp(-a sqrt(degree)), a the distance of its nearest pole. */
 bool tp_hermite_grows(const tp_univariate *f, const double *all, size_t degrees, double square, double tolerance);
 /* What is left of E f^2 beyond all coefficients, unless it is lost in roundoff. */
 static inline double tp_hermite_beyond(double square, double energy)

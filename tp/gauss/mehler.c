@@ -4,6 +4,7 @@
 #include "tp/gauss/chebyshev.h"
 #include "tp/gauss/gauss.h"
 #include "tp/gauss/hermite.h"
+#include "tp/gauss/memo.h"
 #include "tp/gauss/simd.h"
 
 #include <math.h>
@@ -171,11 +172,40 @@ static int find_degrees(tp_mehler_family *y, const tp_univariate *f, size_t most
     return status;
 }
 
+/* A range that another kernel's variances are likely to ask for, too: ends at powers of 2 and of its root, not less than
+ * an octave. */
+static void widen(double *low, double *high)
+{
+    *low = exp2(floor(log2(*low)));
+    *high = fmax(exp2(ceil(2 * log2(*high)) / 2), 2 * *low);
+}
+
+/* What was found of this function and range before; else finds it, and keeps it. */
+static int find_shared(tp_mehler_family *y, const tp_univariate *f, ad_error *error)
+{
+    tp_noted notes;
+    tp_found found;
+    if (tp_memo_get(f, y->low, y->high, y->tolerance, &found)) {
+        *y = (tp_mehler_family){ y->low,      y->high,     y->tolerance, found.least, found.difference, found.degrees,
+                                 found.terms, found.first, found.step,   y->seen,     y->nodes,         found.table };
+        return 0;
+    }
+    tp_univariate noted = tp_noted_begin(&notes, f);
+    int status = find_degrees(y, &noted, 0, error) ? -1 : fill_table(y, &noted, error);
+    if (!status && y->table.n > 0) {
+        found = (tp_found){ y->low,     y->high,  y->tolerance, y->least, y->difference,
+                            y->degrees, y->terms, y->first,     y->step,  y->table };
+        tp_memo_put(&found, &notes);
+    }
+    tp_noted_free(&notes);
+    return status;
+}
+
 /* Makes the family fit for these variances too. shared: others will follow. */
 static int fit(tp_mehler_family *y, const tp_univariate *f, size_t count, double low, double high, size_t most,
                bool shared, ad_error *error)
 {
-    const double wide = 1e3, more = 1.25; /* a range that a table is not for; by how much it exceeds what is asked */
+    const double wide = 1e3; /* a range that a table is not for */
     const size_t many = 24;
     bool known = y->degrees > 0;
     y->seen += count;
@@ -184,12 +214,15 @@ static int fit(tp_mehler_family *y, const tp_univariate *f, size_t count, double
     bool range = !most && f->n_kinks == 0 && y->seen >= many && low > 0 && high < wide * low;
     if (range && shared) {
         bool near = known && y->table.n > 0 && fmax(high, y->high) < wide * fmin(low, y->low);
-        low = fmin(low / more, near ? y->low : INFINITY);
-        high = fmax(high * more, near ? y->high : 0);
+        low = fmin(low, near ? y->low : INFINITY);
+        high = fmax(high, near ? y->high : 0);
+        widen(&low, &high);
     }
     y->low = low;
     y->high = high;
     tp_chebyshev_free(&y->table);
+    if (range && shared)
+        return find_shared(y, f, error);
     if (find_degrees(y, f, most, error))
         return -1;
     return range ? fill_table(y, f, error) : 0;

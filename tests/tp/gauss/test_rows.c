@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <float.h>
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -225,5 +226,91 @@ Test(families, are_the_rule_s_coefficients)
             tp_mehler_free(many);
         }
         tp_mehler_family_free(family);
+    }
+}
+
+/* tanh and a bump, as large as its parameter. */
+static void eval_bumped(const tp_univariate *u, size_t n, const double *x, double *y)
+{
+    for (size_t i = 0; i < n; i++) {
+        double at = x[i];
+        y[i] = tanh(at) + u->parameter * exp(-(at - 2) * (at - 2));
+    }
+}
+
+enum { MEMO_SAMPLES = 30 };
+
+static tp_mehler *bumped_series(double bump, long *allocations, ad_error *error)
+{
+    tp_univariate f = { .form = TP_NUMERIC, .parameter = bump, .eval = eval_bumped };
+    tp_mehler_family *family = NULL;
+    double q[MEMO_SAMPLES];
+    for (int k = 0; k < MEMO_SAMPLES; k++)
+        q[k] = 0.3 + 0.1 * k;
+    long before = ad_allocations();
+    tp_mehler *made = tp_mehler_new_of(&family, &f, MEMO_SAMPLES, q, 0, error);
+    *allocations = ad_allocations() - before;
+    tp_mehler_family_free(family);
+    return made;
+}
+
+static bool equal_series(const tp_mehler *a, const tp_mehler *b)
+{
+    return a->terms == b->terms && a->degrees == b->degrees &&
+           memcmp(a->squares, b->squares, a->count * sizeof *a->squares) == 0 &&
+           memcmp(a->coefficients, b->coefficients, a->count * a->terms * sizeof *a->coefficients) == 0;
+}
+
+/* Families of functions with the same values know what the first one found, to the bit; one that differs by 1e-12
+ * around a point does not get it. */
+Test(families, share_what_was_found_of_the_same_values)
+{
+    const double bumps[] = { 0, 1e-12, 1e-7, 0.5 };
+    ad_error error = { 0 };
+    for (size_t i = 0; i < COUNT(bumps); i++) {
+        long first, second;
+        tp_mehler *found = bumped_series(bumps[i], &first, &error), *again = bumped_series(bumps[i], &second, &error);
+        cr_assert(found && again, "%s", error.text);
+        cr_expect(second < first, "bump %g: %ld allocations, and %ld", bumps[i], first, second);
+        cr_expect(equal_series(found, again), "bump %g", bumps[i]);
+        for (size_t k = 0; k < MEMO_SAMPLES; k += 7) {
+            tp_univariate f = { .form = TP_NUMERIC, .parameter = bumps[i], .eval = eval_bumped };
+            double q = 0.3 + 0.1 * (double)k, mean = 0;
+            cr_assert(tp_quadrature(&f, &f, q, q, q, &mean, NULL, &error) == 0, "%s", error.text);
+            cr_expect(fabs(found->squares[k] / mean - 1) <= 2e-14, "bump %g at %g: %.17g, not %.17g", bumps[i], q,
+                      found->squares[k], mean);
+        }
+        tp_mehler_free(found);
+        tp_mehler_free(again);
+    }
+}
+
+/* argument: a bump; the result: how many of its series were not the first one. */
+static void *find_often(void *argument)
+{
+    double bump = *(double *)argument;
+    ad_error error = { 0 };
+    long ignored;
+    size_t wrong = 0;
+    tp_mehler *first = bumped_series(bump, &ignored, &error);
+    for (int k = 0; k < 20; k++) {
+        tp_mehler *other = first ? bumped_series(bump + (k % 2 ? 1e-3 * k : 0), &ignored, &error) : NULL;
+        wrong += !other || equal_series(first, other) != (k % 2 == 0);
+        tp_mehler_free(other);
+    }
+    tp_mehler_free(first);
+    *(double *)argument = (double)wrong;
+    return NULL;
+}
+
+Test(families, share_among_threads)
+{
+    pthread_t threads[4];
+    double bumps[COUNT(threads)] = { 0.25, 0.25, 0.75, 1 };
+    for (size_t k = 0; k < COUNT(threads); k++)
+        cr_assert(pthread_create(&threads[k], NULL, find_often, &bumps[k]) == 0);
+    for (size_t k = 0; k < COUNT(threads); k++) {
+        pthread_join(threads[k], NULL);
+        cr_expect(!(bumps[k] > 0), "%g series are not those that were found first", bumps[k]);
     }
 }
