@@ -234,7 +234,8 @@ static int eval_all(const train_job *j, const options *o, cJSON **root, ad_error
     return status;
 }
 
-static int learn(const options *o, int (*all)(const train_job *, const options *, cJSON **, ad_error *), ad_error *error)
+static int learn(const options *o, int (*all)(const train_job *, const options *, cJSON **, ad_error *),
+                 ad_error *error)
 {
     train_job j = { 0 };
     cJSON *root = NULL;
@@ -269,7 +270,8 @@ static int settle_train(options *o)
     if (o->infinite)
         return settle_infinite(o);
     if (o->samples || o->runs || o->tolerance > 0 || o->train || o->test || o->csv)
-        return option_fail("--samples, --runs, --tolerance, --train, --test and --csv are of --width inf in", o->command);
+        return option_fail("--samples, --runs, --tolerance, --train, --test and --csv are of --width inf in",
+                           o->command);
     if (o->optimizer == GRADIENT_FLOW)
         return option_fail("steps cannot follow the flow in", o->command);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->out))
@@ -302,27 +304,28 @@ const tool_command command_train = {
     .name = "train",
     .argument = "NET",
     .summary = "trains at one width, or at n = infinity, and tells loss and accuracy",
-    .manual = "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for "
-              "targets.\n"
-              "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for "
-              "bit, with\n"
-              "the same --threads. --inputs2 and --labels2 are the test set of --inputs. Ctrl-C ends after the step "
-              "with a checkpoint, a second one at once. --drift "
-              "measures the NTK\n"
-              "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).\n"
-              "--width inf trains at n = infinity, by sgd (the default) or momentum. Where features are learned, as in "
-              "--scale mup, "
-              "the steps are run on --samples of every vector's law, --runs times (tp/training.h); in the kernel regime, "
-              "as in --scale ntk, by the limit kernel, from outputs 0; a scale that diverges is refused. It tells the "
-              "means of the runs with standard errors, at the steps of --drift-every; --csv F.csv has the outputs f_t, "
-              "--drift F.csv a line a step, --drift-kernels the kernels, --out F.npy the last outputs (rows, outputs).",
+    .manual =
+        "A float network of --width 512 with Adam on batches of 64; cross-entropy for classes, square loss for "
+        "targets.\n"
+        "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for "
+        "bit, with\n"
+        "the same --threads. --inputs2 and --labels2 are the test set of --inputs. Ctrl-C ends after the step "
+        "with a checkpoint, a second one at once. --drift "
+        "measures the NTK\n"
+        "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).\n"
+        "--width inf trains at n = infinity, by sgd (the default) or momentum. Where features are learned, as in "
+        "--scale mup, "
+        "the steps are run on --samples of every vector's law, --runs times (tp/training.h); in the kernel regime, "
+        "as in --scale ntk, by the limit kernel, from outputs 0; a scale that diverges is refused. It tells the "
+        "means of the runs with standard errors, at the steps of --drift-every; --csv F.csv has the outputs f_t, "
+        "--drift F.csv a line a step, --drift-kernels the kernels, --out F.npy the last outputs (rows, outputs).",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(BASE_WIDTH) | TAKE(LABELS) | TAKE(INPUTS2) | TAKE(LABELS2) |
              TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
-             TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(MOMENTUM) |
-             TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(TRAIN) | TAKE(TEST) | TAKE(CSV) | TAKE(PROGRESS) |
-             TAKE(BATCH) | TAKE(EPOCHS) | TAKE(STEPS) |
-             TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
-             TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
+             TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(MOMENTUM) | TAKE(SAMPLES) |
+             TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(TRAIN) | TAKE(TEST) | TAKE(CSV) | TAKE(PROGRESS) | TAKE(BATCH) |
+             TAKE(EPOCHS) | TAKE(STEPS) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) |
+             TAKE(DRIFT_KERNELS) | TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) |
+             TAKE(THREADS),
     .settle = settle_train,
     .run = run_train,
 };
