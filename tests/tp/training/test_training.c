@@ -63,7 +63,7 @@ static ad_var tied(nn_net *net, ad_var x)
 typedef struct {
     const char *name;
     nn_function function;
-    const char *settings[3];
+    const char *settings[4];
     size_t time; /* 0: no sequence */
     size_t features, outputs;
     nn_parametrization scale;
@@ -238,16 +238,16 @@ Test(training, deep_linear_networks_are_exact)
 /* ---- against networks ---- */
 Test(training, mlp_is_the_mean_of_networks)
 {
-    problem p = { "mlp",  nn_builtin("mlp"),           { "phi=tanh", "depth=2" }, 0, FEATURES, 1,
-                  NN_MUP, { .rate = 0.6, .steps = 20 } };
+    problem p = { "mlp",  nn_builtin("mlp"),           { "phi=tanh", "depth=2", "sigma_w=1" }, 0, FEATURES, 1,
+                  NN_MUP, { .rate = 0.3, .steps = 20 } };
     expect_networks(&p, 2048, 512);
 }
 
 /* What the constant kernel says is far from it, so that the comparison tells one from the other. */
 Test(training, features_are_learned)
 {
-    problem p = { "mlp",  nn_builtin("mlp"),           { "phi=tanh", "depth=2" }, 0, FEATURES, 1,
-                  NN_MUP, { .rate = 0.6, .steps = 20 } };
+    problem p = { "mlp",  nn_builtin("mlp"),           { "phi=tanh", "depth=2", "sigma_w=1" }, 0, FEATURES, 1,
+                  NN_MUP, { .rate = 0.3, .steps = 20 } };
     setup s;
     open_problem(&p, &s);
     tp_trained run = train_at(&s, &p, 2048, 2);
