@@ -35,16 +35,17 @@ typedef struct {
 } tp_trained_row;
 
 typedef struct {
-    nn_fit_spec fit;   /* loss, optimizer (sgd or momentum), rate, momentum, weight_decay, batch, steps or epochs, seed;
+    nn_fit_spec fit;  /* loss, optimizer (sgd or momentum), rate, momentum, weight_decay, batch, steps or epochs, seed;
                           nothing else of it is read. The seed shuffles batches, of all runs alike, and draws */
-    size_t samples;    /* of every vector, a power of 2 is best; 0: 4096 */
-    int runs;          /* independent repetitions, at least 2; 0: 8 */
-    int threads;       /* 0: one */
-    double tolerance;  /* a vector's part that a matrix has not met before, relative to its length: below it counts as
-                          nothing, and no rank is added; 0: 1e-10 */
+    size_t samples;   /* of every vector, a power of 2 is best; 0: 4096 */
+    int runs;         /* independent repetitions, at least 2; 0: 8 */
+    int threads;      /* 0: one */
+    double tolerance; /* a matrix is revealed by what it meets: of a vector, a part that it has not met before and that
+                         is below this share of its length counts as nothing, and adds no rank and no draw. Second
+                         moments change by its square; 0: 1e-6 */
     nn_drift_schedule schedule; /* when it measures, with `every`, as nn_drift_spec has it */
     long every;
-    size_t probes; /* kernels of the first so many training rows; 0: none */
+    size_t probes;                                  /* kernels of the first so many training rows; 0: none */
     int (*each)(int run, long step, void *context); /* after a step: nonzero ends all with an error */
     void *context;
 } tp_train_spec;
@@ -66,12 +67,12 @@ typedef struct {
 } tp_train_cost;
 
 /* test: NULL, or more rows whose outputs are followed; its y may be NULL: then it has no loss. */
-int tp_train(tp_program *program, const nn_data *train, const nn_data *test, const tp_train_spec *spec,
-             tp_trained *out, ad_error *error);
+int tp_train(tp_program *program, const nn_data *train, const nn_data *test, const tp_train_spec *spec, tp_trained *out,
+             ad_error *error);
 void tp_trained_free(tp_trained *training);
 /* What tp_train would take, without running it. */
 int tp_train_estimate(tp_program *program, const nn_data *train, const nn_data *test, const tp_train_spec *spec,
-                  tp_train_cost *cost, ad_error *error);
+                      tp_train_cost *cost, ad_error *error);
 
 LIMN_API_END
 #endif

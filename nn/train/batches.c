@@ -16,9 +16,8 @@ int nn_feed_open(nn_feed *f, const nn_net *net, ad_type type, const nn_data *dat
                  ad_error *error)
 {
     size_t bad = 0, rows = data->rows, features = nn_features(net);
-    *f = (nn_feed){
-        .rows = rows, .features = features, .bytes = nn_bytes(type), .order_epoch = -1, .seed = spec->seed
-    };
+    *f =
+        (nn_feed){ .rows = rows, .features = features, .bytes = nn_bytes(type), .order_epoch = -1, .seed = spec->seed };
     if (nn_check_data(net, data, spec->loss, error) != 0)
         return -1;
     if (!(f->y = nn_targets(net, type, data, spec->loss, &f->columns, error)) ||

@@ -522,8 +522,8 @@ int tp_sampler_open(tp_sampler *s)
     s->revealed = ad_arena_alloc(s->arena, (size_t)nn_n_params(s->program->net) + 2, sizeof *s->revealed);
     s->meets = ad_arena_alloc(s->arena, 2 * n, sizeof *s->meets);
     s->classes = ad_arena_alloc(s->arena, 2 * n, sizeof(tp_class *));
-    if (!s->level || !s->revealed_of || !s->drawn_at || !s->kept || !s->revealed || !s->meets || !s->classes || !s->passes[0].values ||
-        !s->passes[s->n_passes - 1].values)
+    if (!s->level || !s->revealed_of || !s->drawn_at || !s->kept || !s->revealed || !s->meets || !s->classes ||
+        !s->passes[0].values || !s->passes[s->n_passes - 1].values)
         return ad_fail(s->error, "out of memory for %zu nodes", n);
     return 0;
 }

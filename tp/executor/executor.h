@@ -29,7 +29,7 @@ typedef struct {
     tp_sobol sobol;
     uint64_t drawn;   /* how many numbers, of independent draws */
     bool independent; /* set after tp_space_new: draws are those of a network of that width, orthogonal to none */
-    bool keeps;       /* likewise: the basis has also what operators have seen in it, and draws are orthogonal to that */
+    bool keeps; /* likewise: the basis has also what operators have seen in it, and draws are orthogonal to that */
 } tp_space;
 /* size: at least 4. */
 int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error);

@@ -41,8 +41,7 @@ int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *
     memcpy(rest, x, (size_t)count * from * sizeof *rest);
     if (tp_orthonormalise(count, rest, seen, weight, w->minimum, c, stride, error) ||
         (of && of->keeps && tp_space_keep(of, seen, known_before, error)) ||
-        (seen->n > drawn->n &&
-         tp_draw(to_space, seen->n - drawn->n, to_space->keeps ? NULL : back_seen, drawn, error)))
+        (seen->n > drawn->n && tp_draw(to_space, seen->n - drawn->n, to_space->keeps ? NULL : back_seen, drawn, error)))
         goto done;
     if (seen->n)
         cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, (int)to, seen->n, fresh, c, stride, drawn->data,

@@ -12,9 +12,9 @@
 
 struct tp_learner {
     tp_sampler s;
-    tp_program view;        /* of the caller's, with what lives here */
+    tp_program view;         /* of the caller's, with what lives here */
     const ad_var *gradients; /* by parameter */
-    double **velocities;    /* by parameter; NULL: it is an operator, or does not learn */
+    double **velocities;     /* by parameter; NULL: it is an operator, or does not learn */
     int forward_levels;
     int *mark; /* how many rows there were, of bases, and of what operators have seen and drawn */
 };

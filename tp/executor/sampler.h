@@ -18,8 +18,9 @@ typedef struct {
     size_t in_size;
     double deviation; /* of omega, times the square root of the width `in`: the operators have entries N(0, 1/in) */
     tp_operator *operators;
-    double keep;         /* omega is this times what it was drawn as, */
-    tp_changes *changes; /* and what steps have added, by operator: sum_k weight_k out_k in_k'; NULL: it does not learn */
+    double keep; /* omega is this times what it was drawn as, */
+    tp_changes
+        *changes; /* and what steps have added, by operator: sum_k weight_k out_k in_k'; NULL: it does not learn */
     double *weight, *velocity; /* by k; and of keep */
     double keep_velocity;
     int n_changes, capacity;
@@ -83,7 +84,7 @@ void tp_sampler_enter(tp_sampler *s, int pass); /* x, values and sizes are those
 size_t tp_sampler_size(const tp_sampler *s, ad_axis axis);
 /* The stride of an axis in a row-major array of this shape; 0 if it has not the axis. */
 size_t tp_sampler_stride(const tp_sampler *s, const ad_shape *shape, ad_axis axis);
-double tp_sampler_deviation(const tp_sampler *s, const ad_init *init); /* of omega at the start */
+double tp_sampler_deviation(const tp_sampler *s, const ad_init *init);           /* of omega at the start */
 double *tp_sampler_numbers(const tp_sampler *s, size_t count, const char *what); /* zeros; NULL with an error */
 int tp_sampler_refuse(const tp_sampler *s, int id, const char *reason);          /* -1, with op, file and line */
 

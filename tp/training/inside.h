@@ -8,7 +8,7 @@
 typedef struct {
     tp_program *program;
     tp_train_spec spec; /* with its defaults filled in */
-    nn_data parts[2];      /* to train on, and to test on: rows 0 if there are none, y NULL if it has none */
+    nn_data parts[2];   /* to train on, and to test on: rows 0 if there are none, y NULL if it has none */
     size_t features, outputs, points, probes;
     double *x; /* (points, features): of both */
     nn_feed feed;

@@ -16,13 +16,13 @@ static int find_kernel(kernel_run *r, ad_error *error)
 {
     const tp_training_job *job = r->job;
     tp_program *program = job->program;
-    tp_limit_spec spec = { .threads = job->spec.threads,
-                           .samples = job->spec.samples,
-                           .runs = job->spec.runs,
-                           .seed = job->spec.fit.seed };
+    tp_limit_spec spec = {
+        .threads = job->spec.threads, .samples = job->spec.samples, .runs = job->spec.runs, .seed = job->spec.fit.seed
+    };
     if (job->outputs > 1 && (!tp_outputs_alike(program) || !tp_outputs_independent(program)))
-        return ad_fail(error, "training at n = infinity in the kernel regime: the outputs are not shown to be alike and "
-                              "independent of each other, as those of one readout are");
+        return ad_fail(error,
+                       "training at n = infinity in the kernel regime: the outputs are not shown to be alike and "
+                       "independent of each other, as those of one readout are");
     char op[200];
     if (!tp_outputs_centred(program, op, sizeof op))
         return ad_fail(error,
@@ -115,9 +115,8 @@ static int find_features(kernel_run *r, double *to, ad_error *error)
         params[k] = tp_count_widths(nn_graph(net), shape) == 1 && ad_has(shape, nn_outputs(net));
         any += params[k];
     }
-    int status = any && job->probes
-                     ? tp_training_kernel(job->program, job->x, job->probes, NULL, 0, &spec, &part, error)
-                     : 0;
+    int status =
+        any && job->probes ? tp_training_kernel(job->program, job->x, job->probes, NULL, 0, &spec, &part, error) : 0;
     if (!status && any && job->probes)
         memcpy(to, part.terms[0].values, job->probes * job->probes * sizeof *to);
     tp_kernel_free(&part);
@@ -146,10 +145,11 @@ int tp_train_by_kernel(tp_training_job *job, tp_trained *out, ad_error *error)
     }
     out->runs = runs > 1 ? runs : 0;
     out->samples = runs > 1 ? job->spec.samples : 0;
-    snprintf(out->method, sizeof out->method,
-             "the kernel regime: gradient descent with the limit kernel, which is constant, from outputs 0, the mean of "
-             "all networks at the start; the kernel, of relative error %.2g: %.400s",
-             r.kernel.error, r.kernel.method);
+    snprintf(
+        out->method, sizeof out->method,
+        "the kernel regime: gradient descent with the limit kernel, which is constant, from outputs 0, the mean of "
+        "all networks at the start; the kernel, of relative error %.2g: %.400s",
+        r.kernel.error, r.kernel.method);
     tp_kernel_free(&r.kernel);
     for (int k = 0; k < 4; k++)
         ad_free(*buffers[k]);

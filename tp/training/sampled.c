@@ -14,8 +14,8 @@ typedef struct {
     tp_training_job *job;
     tp_trained *out;
     tp_learner *learner;
-    double *rates, *readouts; /* by parameter: weights of the kernel, and of its readouts' part */
-    double *f, *slope;        /* (points, outputs) */
+    double *rates, *readouts;         /* by parameter: weights of the kernel, and of its readouts' part */
+    double *f, *slope;                /* (points, outputs) */
     double *kernel, *features, *part; /* (probes, probes) */
 } sampled_run;
 
@@ -26,8 +26,10 @@ static int open_buffers(sampled_run *r, ad_error *error)
     ad_sizes sizes = { .n = r->job->spec.samples };
     double **buffers[] = { &r->f, &r->slope, &r->kernel, &r->features, &r->part, &r->rates, &r->readouts };
     for (int k = 0; k < 7; k++)
-        if (!(*buffers[k] = ad_alloc(k < 2 ? n : k < 5 ? probes : (size_t)nn_n_params(net) + 1, sizeof(double),
-                                     "training at n = infinity", error)))
+        if (!(*buffers[k] = ad_alloc(k < 2   ? n
+                                     : k < 5 ? probes
+                                             : (size_t)nn_n_params(net) + 1,
+                                     sizeof(double), "training at n = infinity", error)))
             return -1;
     for (int k = 0; k < nn_n_params(net); k++) {
         const ad_shape *shape = ad_shape_get(nn_param(net, k));
@@ -183,8 +185,8 @@ int tp_train_sampled(tp_training_job *job, tp_trained *out, ad_error *error)
     out->samples = spec->samples;
     snprintf(out->method, sizeof out->method,
              "steps at n = infinity on samples of every vector's law: %zu samples, the mean of %d runs; matrices are "
-             "W_0 plus %d outer products at most",
-             spec->samples, spec->runs, out->rank);
+             "W_0 plus %d outer products at most, and parts of vectors below %.2g are cut",
+             spec->samples, spec->runs, out->rank, spec->tolerance);
     return status;
 }
 

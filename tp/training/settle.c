@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { SAMPLES = 4096, RUNS = 8 };
+static const double tolerance = 1e-6;
 
 double tp_loss_slope(nn_loss loss, const double *f, const double *y, size_t rows, size_t outputs, double *slope)
 {
@@ -96,8 +97,9 @@ static int judge(tp_training_job *job, ad_error *error)
     job->kernel_regime = !r.features;
     if (!r.stable || !r.trains)
         status = ad_fail(error, "training at n = infinity: %s%s", r.verdict,
-                         r.stable ? "" : ": it diverges with the width; limn regime tells powers of the rates that do "
-                                         "not");
+                         r.stable ? ""
+                                  : ": it diverges with the width; limn regime tells powers of the rates that do "
+                                    "not");
     else if (r.features)
         status = refuse_mixed(&r, error);
     else if (job->spec.fit.weight_decay > 0)
@@ -115,12 +117,13 @@ static int settle_spec(tp_training_job *job, ad_error *error)
         return -1;
     spec->samples = spec->samples ? spec->samples : SAMPLES;
     spec->runs = spec->runs ? spec->runs : RUNS;
+    spec->tolerance = spec->tolerance > 0 ? spec->tolerance : tolerance;
     if (spec->samples < 16)
         return ad_fail(error, "training at n = infinity: %zu samples: at least 16", spec->samples);
     if (spec->runs < 2)
         return ad_fail(error, "training at n = infinity: %d runs: at least 2, for an error", spec->runs);
-    if (!(spec->tolerance >= 0 && spec->tolerance < 1))
-        return ad_fail(error, "training at n = infinity: a tolerance of %g: it must be from 0 to 1", spec->tolerance);
+    if (!(spec->tolerance < 1))
+        return ad_fail(error, "training at n = infinity: a tolerance of %g: it must be below 1", spec->tolerance);
     if (spec->every < 0)
         return ad_fail(error, "training at n = infinity: a measurement every %ld", spec->every);
     return 0;
@@ -161,7 +164,10 @@ int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *t
 {
     *job = (tp_training_job){ .program = program };
     if (!program || !train || !spec)
-        return ad_fail(error, "training at n = infinity: no %s (NULL)", !program ? "program" : !train ? "data" : "spec");
+        return ad_fail(error, "training at n = infinity: no %s (NULL)",
+                       !program ? "program"
+                       : !train ? "data"
+                                : "spec");
     job->spec = *spec;
     if (settle_spec(job, error) || refuse_coupled(program, error) || judge(job, error))
         return -1;

@@ -2,8 +2,8 @@
 #include "autodiff/base/base.h"
 #include "tp/training/inside.h"
 
-int tp_train(tp_program *program, const nn_data *train, const nn_data *test, const tp_train_spec *spec,
-             tp_trained *out, ad_error *error)
+int tp_train(tp_program *program, const nn_data *train, const nn_data *test, const tp_train_spec *spec, tp_trained *out,
+             ad_error *error)
 {
     tp_training_job job;
     *out = (tp_trained){ 0 };

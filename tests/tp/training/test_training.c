@@ -1,0 +1,414 @@
+/* Training at n = infinity: against closed recursions of linear networks, the mean over finite networks, and kernel
+ * gradient descent; what has no limit is refused. */
+#include "limn.h"
+#include "tests/support/trials.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+TestSuite(training, .timeout = 300);
+
+enum { ROWS = 8, FEATURES = 6, MOST = 32, WIDTH_NETS = 20, CUT = 1024 };
+
+/* ---- networks ---- */
+static ad_var linear(nn_net *net, ad_var x)
+{
+    return nn_readout(net, "readout", nn_dense(net, "dense1", x, nn_width(net, "n")));
+}
+
+static ad_var deep_linear(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    return nn_readout(net, "readout", nn_dense(net, "dense2", nn_dense(net, "dense1", x, n), n));
+}
+
+static ad_var residual(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "embed", x, n);
+    for (int b = 1; b <= 2; b++)
+        h = ad_add(h, nn_dense(net, nn_name(net, "block%d", b), ad_tanh(h), n));
+    return nn_readout(net, "readout", ad_tanh(h));
+}
+
+/* Biases, a gain that learns, and a readout with a bias. */
+static ad_var normalised(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense_with(net, "dense1", x, n, .bias = true, .sigma_b = 0.5);
+    h = ad_tanh(nn_layernorm_with(net, "norm", h, .affine = true));
+    return nn_readout_with(net, "readout", ad_gelu(nn_dense(net, "dense2", h, n)), .bias = true);
+}
+
+static ad_var embedded(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var row = ad_take(x, ad_shape_get(x)->axes[1], 0);
+    ad_var h = nn_embedding(net, "table", row, 3, n, 1);
+    return nn_readout(net, "readout", ad_tanh(nn_dense(net, "dense2", ad_tanh(h), n)));
+}
+
+/* A matrix and its transpose in one pass: Z dot. */
+static ad_var tied(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_tanh(nn_dense(net, "dense1", x, n));
+    nn_weight w = nn_make_weight(net, "w", n, ad_prime(n), 1);
+    ad_var g = ad_relu(nn_apply(w, h));
+    return nn_readout(net, "readout", ad_tanh(ad_add(h, nn_apply_t(w, g))));
+}
+
+/* ---- problems ---- */
+typedef struct {
+    const char *name;
+    nn_function function;
+    const char *settings[4];
+    size_t time; /* 0: no sequence */
+    size_t features, outputs;
+    nn_parametrization scale;
+    nn_fit_spec fit;
+} problem;
+
+typedef struct {
+    nn_net *net;
+    tp_program *program;
+    nn_data data;
+    double x[ROWS * 16], y[ROWS];
+    ad_error error;
+} setup;
+
+static void fill_inputs(const problem *p, setup *s)
+{
+    size_t width = p->features * (p->time ? p->time : 1);
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t k = 0; k < width; k++) {
+            double t = (double)(k / p->features), j = (double)(k % p->features), row = (double)i;
+            s->x[i * width + k] = p->features == 1 ? (double)(i % 3)
+                                  : p->time        ? sin(1 + 3 * row + 5 * t + 0.7 * j * (row + 1))
+                                                   : sin((1 + 3 * row) + 0.7 * j * (row + 1));
+        }
+    for (size_t i = 0; i < ROWS; i++)
+        s->y[i] = p->outputs > 1 ? (double)(i % p->outputs) : sin(2 * (double)i);
+}
+
+static void open_problem(const problem *p, setup *s)
+{
+    *s = (setup){ .data = { .rows = ROWS, .classes = p->outputs > 1 ? p->outputs : 0 } };
+    s->data.x = s->x;
+    s->data.y = s->y;
+    fill_inputs(p, s);
+    nn_spec spec = {
+        .features = p->features, .outputs = p->outputs, .parametrization = p->scale, .settings = p->settings
+    };
+    if (p->time) {
+        spec.shape[0] = p->time;
+        spec.shape[1] = p->features;
+        spec.features = p->time * p->features;
+    }
+    s->net = nn_trace(p->function, &spec, &s->error);
+    cr_assert(s->net, "%s: %s", p->name, s->error.text);
+    s->program = tp_translate(s->net, &s->error);
+    cr_assert(s->program, "%s: %s", p->name, s->error.text);
+}
+
+static void close_problem(setup *s)
+{
+    tp_program_free(s->program);
+    nn_net_free(s->net);
+}
+
+static tp_trained train_at(setup *s, const problem *p, size_t samples, int runs)
+{
+    tp_train_spec spec = { .fit = p->fit, .samples = samples, .runs = runs, .probes = ROWS };
+    spec.tolerance = samples == CUT ? 1e-2 : 0; /* or draws would be too many */
+    tp_trained run;
+    cr_assert(tp_train(s->program, &s->data, NULL, &spec, &run, &s->error) == 0, "%s: %s", p->name, s->error.text);
+    return run;
+}
+
+static const tp_trained_row *last_of(const tp_trained *run)
+{
+    return &run->rows[run->n_rows - 1];
+}
+
+/* The mean outputs of so many networks after the same training, and its standard error. */
+static void train_networks(setup *s, const problem *p, size_t width, int nets, trial *f)
+{
+    double out[MOST];
+    memset(f, 0, MOST * sizeof *f);
+    for (int k = 0; k < nets; k++) {
+        nn_model *model = nn_model_new(s->net, width, 100 + (uint64_t)k, AD_DOUBLE, 1, &s->error);
+        cr_assert(model && !nn_fit(model, &s->data, &p->fit, NULL, &s->error) &&
+                      !nn_forward(model, s->x, ROWS, out, &s->error),
+                  "%s", s->error.text);
+        for (size_t i = 0; i < ROWS * p->outputs; i++)
+            trial_add(&f[i], out[i]);
+        nn_model_free(model);
+    }
+}
+
+/* Outputs at n = infinity against the mean over networks: within BOUND standard errors of their difference, to which
+ * the networks' width adds something of order 1/n, far below. */
+static void expect_networks(const problem *p, size_t samples, size_t width)
+{
+    setup s;
+    trial f[MOST];
+    open_problem(p, &s);
+    tp_trained run = train_at(&s, p, samples, 2);
+    train_networks(&s, p, width, WIDTH_NETS, f);
+    const tp_trained_row *last = last_of(&run);
+    cr_expect_eq(last->step, p->fit.steps);
+    cr_expect(last->loss[0] < 0.9 * run.rows[0].loss[0], "%s: loss %g, %g", p->name, run.rows[0].loss[0],
+              last->loss[0]);
+    for (size_t i = 0; i < ROWS * p->outputs; i++) {
+        double error = hypot(error_of(f[i]), last->f_error[i]);
+        cr_expect(fabs(last->f[i] - f[i].mean) < BOUND * error, "%s: output %zu: %g at n = inf, %g +- %g at %zu",
+                  p->name, i, last->f[i], f[i].mean, error_of(f[i]), width);
+        cr_expect(error < 0.03, "%s: error %g", p->name, error);
+    }
+    tp_trained_free(&run);
+    close_problem(&s);
+}
+
+/* ---- closed recursions ---- */
+/* f = (1/n) sum_a v_a u_a . x / sqrt(d), u and v N(0, 1) at the start: with A = E v^2, B = E v u, C = E u u', and
+ * g = sum_i slope_i x_i / sqrt(d), a step is v -= r g . u, u -= r g v. */
+Test(training, one_linear_layer_is_its_recursion)
+{
+    enum { D = FEATURES };
+    problem p = { "linear", linear, { NULL }, 0, D, 1, NN_MUP, { .rate = 0.7, .steps = 12 } };
+    setup s;
+    open_problem(&p, &s);
+    tp_trained run = train_at(&s, &p, 64, 2);
+    double a = 1, b[D] = { 0 }, c[D][D] = { { 0 } }, f[ROWS], r = p.fit.rate;
+    for (int k = 0; k < D; k++)
+        c[k][k] = 1;
+    for (int step = 0; step <= 12; step++) {
+        double g[D] = { 0 }, gb = 0, gcg = 0, cg[D] = { 0 };
+        for (int i = 0; i < ROWS; i++) {
+            f[i] = 0;
+            for (int k = 0; k < D; k++)
+                f[i] += b[k] * s.x[i * D + k] / sqrt(D);
+            for (int k = 0; k < D; k++)
+                g[k] += (f[i] - s.y[i]) / ROWS * s.x[i * D + k] / sqrt(D);
+        }
+        if (step == 12)
+            break;
+        for (int k = 0; k < D; k++) {
+            gb += g[k] * b[k];
+            for (int l = 0; l < D; l++)
+                cg[k] += c[k][l] * g[l];
+            gcg += g[k] * cg[k];
+        }
+        for (int k = 0; k < D; k++)
+            for (int l = 0; l < D; l++)
+                c[k][l] += r * r * a * g[k] * g[l] - r * (g[k] * b[l] + b[k] * g[l]);
+        for (int k = 0; k < D; k++)
+            b[k] += r * r * g[k] * gb - r * (g[k] * a + cg[k]);
+        a += r * r * gcg - 2 * r * gb;
+    }
+    for (int i = 0; i < ROWS; i++)
+        cr_expect_float_eq(last_of(&run)->f[i], f[i], 1e-12, "%d: %.15g, %.15g", i, last_of(&run)->f[i], f[i]);
+    tp_trained_free(&run);
+    close_problem(&s);
+}
+
+/* Second moments of the draws are exact: linear networks do not know the number of samples. */
+Test(training, deep_linear_networks_are_exact)
+{
+    problem p = { "deep linear", deep_linear, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.6, .steps = 20 } };
+    setup s;
+    open_problem(&p, &s);
+    tp_trained few = train_at(&s, &p, 256, 2), many = train_at(&s, &p, 4096, 2);
+    const tp_trained_row *a = last_of(&few), *b = last_of(&many);
+    for (int i = 0; i < ROWS; i++) {
+        cr_expect_float_eq(a->f[i], b->f[i], 1e-10);
+        cr_expect(a->f_error[i] < 1e-12 && b->f_error[i] < 1e-12);
+    }
+    cr_expect(nn_distance(a->kernel, b->kernel, ROWS) < 1e-10);
+    cr_expect(nn_distance(a->kernel, few.rows[0].kernel, ROWS) > 0.5);
+    tp_trained_free(&few);
+    tp_trained_free(&many);
+    close_problem(&s);
+    p.fit.steps = 8;
+    expect_networks(&p, 256, 512);
+}
+
+/* ---- against networks ---- */
+Test(training, mlp_is_the_mean_of_networks)
+{
+    problem p = { "mlp",  nn_builtin("mlp"),           { "phi=tanh", "depth=2", "sigma_w=1" }, 0, FEATURES, 1,
+                  NN_MUP, { .rate = 0.3, .steps = 20 } };
+    expect_networks(&p, 2048, 512);
+}
+
+/* What the constant kernel says is far from it, so that the comparison tells one from the other. */
+Test(training, features_are_learned)
+{
+    problem p = { "mlp",  nn_builtin("mlp"),           { "phi=tanh", "depth=2", "sigma_w=1" }, 0, FEATURES, 1,
+                  NN_MUP, { .rate = 0.3, .steps = 20 } };
+    setup s;
+    open_problem(&p, &s);
+    tp_trained run = train_at(&s, &p, 2048, 2);
+    const double *kernel = run.rows[0].kernel;
+    double f[ROWS] = { 0 }, farthest = 0;
+    for (long step = 0; step < p.fit.steps; step++) {
+        double slope[ROWS];
+        for (int i = 0; i < ROWS; i++)
+            slope[i] = (f[i] - s.y[i]) / ROWS;
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j < ROWS; j++)
+                f[i] -= p.fit.rate * kernel[i * ROWS + j] * slope[j];
+    }
+    for (int i = 0; i < ROWS; i++)
+        farthest = fmax(farthest, fabs(f[i] - last_of(&run)->f[i]) / last_of(&run)->f_error[i]);
+    cr_expect(nn_distance(last_of(&run)->kernel, kernel, ROWS) > 0.5);
+    cr_expect(farthest > BOUND, "%g", farthest);
+    cr_expect(last_of(&run)->features_error[0] > 0 && last_of(&run)->kernel_error[0] > 0);
+    tp_trained_free(&run);
+    close_problem(&s);
+}
+
+Test(training, architectures)
+{
+    const nn_fit_spec fit = { .rate = 0.4, .steps = 8 };
+    const problem problems[] = {
+        { "rnn, last", nn_builtin("rnn"), { "phi=tanh" }, 3, 4, 1, NN_MUP, fit },
+        { "rnn, mean", nn_builtin("rnn"), { "phi=tanh", "readout=mean" }, 3, 4, 1, NN_MUP, { .rate = 1, .steps = 8 } },
+        { "residual", residual, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
+        { "layer normalisation", normalised, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
+        { "embedding", embedded, { NULL }, 0, 1, 1, NN_MUP, fit },
+        { "a matrix and its transpose", tied, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
+        { "mean field", nn_builtin("mlp"), { "phi=tanh", "depth=1" }, 0, FEATURES, 1, NN_MEANFIELD, fit },
+    };
+    for (size_t k = 0; k < sizeof problems / sizeof *problems; k++)
+        expect_networks(&problems[k], CUT, 256);
+}
+
+Test(training, losses_and_optimizers)
+{
+    const nn_fit_spec fits[] = {
+        { .rate = 1, .steps = 8, .loss = NN_CROSS_ENTROPY },
+        { .rate = 0.4, .steps = 9, .batch = 3, .seed = 7 },
+        { .rate = 0.05, .steps = 8, .optimizer = NN_MOMENTUM },
+        { .rate = 0.4, .steps = 8, .weight_decay = 0.1 },
+        { .rate = 0.1,
+          .steps = 9,
+          .loss = NN_CROSS_ENTROPY,
+          .optimizer = NN_MOMENTUM,
+          .weight_decay = 0.1,
+          .batch = 5 },
+    };
+    static const char *const names[] = { "cross-entropy", "mini-batches", "momentum", "weight decay", "all together" };
+    for (size_t k = 0; k < sizeof fits / sizeof *fits; k++) {
+        problem p = { names[k],
+                      nn_builtin("mlp"),
+                      { "phi=tanh", "depth=2" },
+                      0,
+                      FEATURES,
+                      fits[k].loss == NN_CROSS_ENTROPY ? 3 : 1,
+                      NN_MUP,
+                      fits[k] };
+        expect_networks(&p, CUT, 256);
+    }
+}
+
+/* A test row is followed and changes nothing; a run is its own twin. */
+Test(training, points_that_are_followed_change_nothing)
+{
+    problem p = { "deep linear", deep_linear, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.6, .steps = 5 } };
+    setup s;
+    open_problem(&p, &s);
+    tp_train_spec spec = { .fit = p.fit, .samples = 128, .runs = 2 };
+    nn_data test = { s.x, s.y, 3, 0 };
+    tp_trained alone = train_at(&s, &p, 128, 2), followed;
+    cr_assert(tp_train(s.program, &s.data, &test, &spec, &followed, &s.error) == 0, "%s", s.error.text);
+    cr_assert_eq(followed.points, ROWS + 3);
+    const double *f = last_of(&followed)->f;
+    for (int i = 0; i < ROWS; i++)
+        cr_expect_float_eq(f[i], last_of(&alone)->f[i], 1e-12);
+    for (int i = 0; i < 3; i++)
+        cr_expect_float_eq(f[ROWS + i], f[i], 1e-12);
+    cr_expect(isfinite(last_of(&followed)->loss[1]) && isnan(last_of(&alone)->loss[1]) && !followed.probes);
+    tp_trained_free(&alone);
+    tp_trained_free(&followed);
+    close_problem(&s);
+}
+
+/* ---- the kernel regime ---- */
+Test(training, ntk_is_kernel_gradient_descent)
+{
+    problem p = { "mlp",
+                  nn_builtin("mlp"),
+                  { "phi=relu", "depth=2" },
+                  0,
+                  FEATURES,
+                  1,
+                  NN_NTK,
+                  { .rate = 0.5, .steps = 9, .batch = 3, .optimizer = NN_MOMENTUM, .momentum = 0.5, .seed = 3 } };
+    setup s;
+    open_problem(&p, &s);
+    tp_trained run = train_at(&s, &p, 0, 0);
+    cr_expect(run.kernel_regime && run.runs == 0 && nn_distance(last_of(&run)->kernel, run.rows[0].kernel, ROWS) == 0);
+    /* As n grows, the mean over networks comes to it. */
+    trial f[MOST];
+    train_networks(&s, &p, 1024, NETS, f);
+    for (int i = 0; i < ROWS; i++)
+        expect_mean(f[i], last_of(&run)->f[i], 0.01);
+    /* Full batches: Theta's own recursion. */
+    p.fit = (nn_fit_spec){ .rate = 0.5, .steps = 7 };
+    tp_trained full = train_at(&s, &p, 0, 0);
+    tp_kernel kernel;
+    double expected[ROWS] = { 0 };
+    cr_assert(tp_limit(s.program, TP_NTK, s.x, ROWS, NULL, 0, NULL, &kernel, &s.error) == 0, "%s", s.error.text);
+    for (int step = 0; step < 7; step++) {
+        double slope[ROWS];
+        for (int i = 0; i < ROWS; i++)
+            slope[i] = (expected[i] - s.y[i]) / ROWS;
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j < ROWS; j++)
+                expected[i] -= 0.5 * kernel.terms[0].values[i * ROWS + j] * slope[j];
+    }
+    for (int i = 0; i < ROWS; i++)
+        cr_expect_float_eq(last_of(&full)->f[i], expected[i], 1e-11);
+    tp_kernel_free(&kernel);
+    tp_trained_free(&run);
+    tp_trained_free(&full);
+    close_problem(&s);
+}
+
+/* ---- what is refused ---- */
+static void expect_refused(problem p, const tp_train_spec *spec, const char *told)
+{
+    setup s;
+    tp_trained run;
+    open_problem(&p, &s);
+    cr_expect(tp_train(s.program, &s.data, NULL, spec, &run, &s.error) != 0, "%s", told);
+    cr_expect(strstr(s.error.text, told), "%s: %s", told, s.error.text);
+    cr_expect_null(run.memory);
+    close_problem(&s);
+}
+
+Test(training, refuses)
+{
+    problem p = { "mlp", nn_builtin("mlp"), { "phi=tanh", "depth=2" }, 0, FEATURES, 1, NN_MUP, { 0 } };
+    const tp_train_spec adam = { .fit = { .optimizer = NN_ADAM, .steps = 1 } };
+    const tp_train_spec sgd = { .fit = { .steps = 2 } };
+    const tp_train_spec decay = { .fit = { .steps = 2, .weight_decay = 0.1 } };
+    const tp_train_spec fast = { .fit = { .steps = 400, .rate = 1e3 }, .samples = 1024, .runs = 2 };
+    const tp_train_spec small = { .fit = { .steps = 20 }, .samples = 64 };
+    const tp_train_spec none = { .fit = { .steps = 0 } };
+    expect_refused(p, &adam, "Tensor Programs IVb");
+    expect_refused(p, &none, "neither steps");
+    expect_refused(p, &small, "samples are too few");
+    expect_refused(p, &fast, "is not finite");
+    p.scale = NN_STANDARD;
+    expect_refused(p, &sgd, "not stable");
+    p.scale = NN_MEANFIELD;
+    expect_refused(p, &sgd, "does not move");
+    p.scale = NN_NTK;
+    expect_refused(p, &decay, "weight decay");
+    problem batch = { "batchnorm", nn_builtin("batchnorm"), { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
+    expect_refused(batch, &sgd, "samples of a batch meet");
+}
