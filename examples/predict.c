@@ -20,7 +20,7 @@ static const double steps[TIMES] = { 0, 1, 10, 100, 1000 };
 static int predict(const double *kernel, const double *y, const double *f, double rate, double *loss, ad_error *error)
 {
     static double cross[TEST * TRAIN], a[TIMES * TRAIN], out[TEST];
-    double *train = ad_alloc(TRAIN * TRAIN, sizeof *train, "a kernel", error);
+    double *train = ad_alloc((size_t)TRAIN * TRAIN, sizeof *train, "a kernel", error);
     for (int i = 0; i < ALL && train; i++)
         for (int j = 0; j < TRAIN; j++)
             *(i < TRAIN ? &train[i * TRAIN + j] : &cross[(i - TRAIN) * TRAIN + j]) = kernel[i * ALL + j];
@@ -28,7 +28,7 @@ static int predict(const double *kernel, const double *y, const double *f, doubl
     tp_training descent = { .motion = TP_GRADIENT_DESCENT, .rate = rate };
     int status = kernel_model ? tp_coefficients(kernel_model, &descent, y, OUTPUTS, f, steps, TIMES, a, error) : -1;
     for (int k = 0; k < TIMES && !status; k++) {
-        tp_outputs_at(kernel_model, cross, TEST, a + k * TRAIN, OUTPUTS, f + TRAIN, out);
+        tp_outputs_at(kernel_model, cross, TEST, a + (size_t)k * TRAIN, OUTPUTS, f + TRAIN, out);
         loss[k] = tp_score_of(NN_SQUARE, out, y + TRAIN, NULL, TEST, OUTPUTS, 0).loss;
     }
     tp_kernel_model_free(kernel_model);

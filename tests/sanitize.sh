@@ -39,8 +39,9 @@ thread)
     }
     limn=$root/build-tsan/limn
     watched OMP_NUM_THREADS=1 "$root/build-tsan/shared_net"
-    for what in "kernel mlp --width inf --set phi=tanh" "kernel mlp --width inf --engine sample --samples 512" \
-        "kernel batchnorm --width inf --samples 256" "kernel cnn --width inf --no-check --probes 4" \
+    for what in "kernel mlp --width inf --set phi=tanh" \
+        "kernel mlp --width inf --engine sample --probes 8 --samples 256" \
+        "kernel batchnorm --width inf --probes 8 --samples 256" "kernel cnn --width inf --no-check --probes 4" \
         "kernel rnn --width inf --no-check --probes 4" "kernel mlp --width 64 --seeds 2 --outputs full" \
         "train mlp --width 64 --steps 5" "train batchnorm --width 32 --steps 5" "program mlp" \
         "spectrum mlp --width inf" "predict mlp --train 60 --test 20 --no-check" \

@@ -77,6 +77,9 @@ typedef struct {
     const double *data; /* one input (times, features), where laws speak of data: N(0, <x, x>/d); else NULL */
     size_t times, features;
     int threads; /* 0: one */
+    void (*progress)(double share, void *context); /* is told which share of the commands' expectations, of the runs or
+                                                      of the seeds is done, from 0 to 1; NULL: nobody is */
+    void *context;
 } tp_solve_spec;
 
 /* A number of the limit and, where it is sampled, its standard error (0: exact up to rounding and quadrature, 1e-12 of

@@ -14,9 +14,10 @@ enum {
  * Haar's law (Mezzadri, arXiv:math-ph/0609050). (columns, rows) row-major, rows >= columns. */
 static int draw_orthogonal(uint64_t seed, uint64_t stream, size_t rows, size_t columns, double *q, ad_error *error)
 {
-    double *memory = ad_alloc(2 * columns, sizeof *memory, "an orthogonal matrix", error), *signs = memory + columns;
+    double *memory = ad_alloc(2 * columns, sizeof *memory, "an orthogonal matrix", error);
     if (!memory)
         return -1;
+    double *signs = memory + columns;
     int before = ad_blas_begin(1);
     ad_normal(seed, stream, 0, rows * columns, q);
     lapack_int m = (lapack_int)rows, n = (lapack_int)columns;

@@ -18,7 +18,7 @@ static const form cifar_10 = { "CIFAR-10", 1, 10 }, cifar_100 = { "CIFAR-100", 2
 
 static size_t record_of(const form *f)
 {
-    return f->labels + 3 * PLANE;
+    return f->labels + (size_t)3 * PLANE;
 }
 
 static const char *const class_names[] = { "airplane", "automobile", "bird",  "cat",  "deer",
@@ -184,7 +184,8 @@ ds_data *ds_load_cifar_file(const char *path, const ds_options *options, ad_erro
     if (slash && slash - path < PATH)
         snprintf(folder, sizeof folder, "%.*s", slash > path ? (int)(slash - path) : 1, path);
     bool both = bytes % (ten * hundred) == 0;
-    const form *f =
-        bytes % hundred || (both && strncmp(name, "train.", 6) && strncmp(name, "test.", 5)) ? &cifar_10 : &cifar_100;
+    const form *f = bytes % hundred || (both && strncmp(name, "train.", 6) != 0 && strncmp(name, "test.", 5) != 0)
+                        ? &cifar_10
+                        : &cifar_100;
     return load_batches(path, folder, f, &path, 1, 0, options, error);
 }

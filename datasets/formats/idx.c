@@ -46,7 +46,7 @@ static int read_header(ds_source *source, const char *path, int axes, array *a, 
     *count = a->size;
     bool overflow = false;
     for (int i = 0; i < axes; i++) {
-        const unsigned char *at = sizes + 4 * i;
+        const unsigned char *at = sizes + (size_t)4 * (size_t)i;
         a->shape[i] = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
         overflow = overflow || __builtin_mul_overflow(*count, a->shape[i], count);
         if (!a->shape[i])
@@ -179,7 +179,7 @@ static ds_data *load_pairs(const char *path, const char *const files[4], const d
     array arrays[4] = { 0 };
     ds_data *data = NULL;
     int failed = 0;
-    for (int p = 0; p < 2 && !failed; p++)
+    for (size_t p = 0; p < 2 && !failed; p++)
         if (files[2 * p])
             failed = read_pair(files[2 * p], files[2 * p + 1], arrays + 2 * p, error);
     const array *some = files[0] ? &arrays[0] : &arrays[2];
@@ -199,7 +199,7 @@ static ds_data *load_pairs(const char *path, const char *const files[4], const d
         data->width = to.width;
         data->channels = 1;
     }
-    for (int p = 0; p < 2 && !failed; p++)
+    for (size_t p = 0; p < 2 && !failed; p++)
         failed = fill_pair(data, p ? arrays[0].shape[0] : 0, arrays + 2 * p, to, options->transpose, error);
     if (!failed)
         failed = finish_pairs(data, files[0] && files[2] ? arrays[0].shape[0] : 0, files[0] ? files[0] : files[2],
@@ -294,7 +294,7 @@ ds_data *ds_load_idx_folder(const char *path, const ds_options *options, ad_erro
                                find_part(path, prefix, parts[p], "labels-idx2-int", paths[to + 1])))
             files[to + 1] = paths[to + 1];
     }
-    for (int p = 0; p < 2; p++)
+    for (size_t p = 0; p < 2; p++)
         if (!files[2 * p] != !files[2 * p + 1]) {
             ad_fail(error, "%s: no %s%s-%s-ubyte[.gz] beside its %s", path, prefix, parts[p], names[!!files[2 * p]],
                     files[2 * p] ? "images" : "labels");

@@ -135,6 +135,9 @@ int ds_image_size(const char *path, const unsigned char *file, size_t bytes, ds_
         return -1;
     if (file[0] == 0xFF && ds_jpeg_check(path, file, bytes, error) != 0)
         return -1;
+    enum { COMPRESSION = 30, RLE8 = 1, RLE4 = 2 };
+    if (strcmp(kind, "BMP") == 0 && bytes > COMPRESSION && (file[COMPRESSION] == RLE8 || file[COMPRESSION] == RLE4))
+        return ad_fail(error, "%s: a BMP of run lengths, which is not read: save it uncompressed, or as PNG", path);
     bool pnm = strcmp(kind, "PNM") == 0;
     if (pnm ? ds_pnm_size(path, file, bytes, size, error) : size_by_stb(path, kind, file, bytes, size, error))
         return -1;

@@ -2,6 +2,7 @@
 #include "examples/limn/commands/commands.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,6 +49,7 @@ static void keep_streams(void)
 static int run(int argc, char **argv)
 {
     keep_streams();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
     ad_c_locale_begin(); /* a network's C file may set a locale */
     find_data();
     ad_hook_allocation(from_environment("LIMN_FAIL_ALLOC"));

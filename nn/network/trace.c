@@ -54,6 +54,22 @@ static void check_output(nn_net *net)
     net->output = ad_transpose_at(AD_HERE, net->output, ad_shape_of(net->batch, other));
 }
 
+/* Another input than x would have no values when the network runs: those of running statistics have theirs. */
+static void check_inputs(nn_net *net)
+{
+    for (int id = 0; id < ad_graph_size(net->graph); id++) {
+        const ad_node *node = ad_node_of(net->graph, id);
+        bool own = node->op != AD_INPUT || id == net->input.id;
+        for (const nn_norm *norm = net->norms; norm && !own; norm = norm->next)
+            own = norm->running[0].id == id || norm->running[1].id == id;
+        if (!own)
+            ad_poison(net->graph, node->where,
+                      "input %s: a network has one input, its argument; what is fixed is a "
+                      "constant",
+                      node->name);
+    }
+}
+
 static void collect_params(nn_net *net)
 {
     for (int pass = 0; pass < 2; pass++) {
@@ -147,7 +163,9 @@ nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
     nn_exponents_check_met(net);
     if (!net->error.text[0])
         check_output(net);
-    if (!net->error.text[0]) {
+    if (!net->error.text[0])
+        check_inputs(net);
+    if (!net->error.text[0] && !ad_failed(net->graph)) {
         collect_params(net);
         nn_freeze_params(net);
         nn_trace_fit(net);

@@ -5,7 +5,7 @@
 #include "datasets/datasets.h"
 
 /* ---- the folder ---- */
-#define TOOL_SUITE(name) TestSuite(name, .init = tool_enter, .fini = tool_leave, .timeout = 300)
+#define TOOL_SUITE(name) TestSuite(name, .init = tool_enter, .fini = tool_leave, .timeout = 600)
 extern char folder[64];
 void tool_enter(void);
 void tool_leave(void);

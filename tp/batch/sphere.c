@@ -65,7 +65,8 @@ static int open_sphere(sphere *s, ad_error *error)
 {
     const tp_batchnorm *layer = s->layer;
     size_t m = layer->side[0].rows, n = layer->side[1].rows, k = layer->rank;
-    size_t each = 9 * BLOCK * (m + n) + 2 * BLOCK + BLOCK * k + 2 * m * n;
+    const size_t block = BLOCK;
+    size_t each = 9 * block * (m + n) + 2 * block + block * k + 2 * m * n;
     double *next = s->memory = ad_alloc(each, sizeof *next, "batchnorm", error);
     if (!next)
         return -1;

@@ -63,14 +63,15 @@ int tp_orthonormalise(int count, double *x, tp_rows *b, double weight, double mi
         return -1;
     for (int start = 0; start < count; start += PANEL) {
         int panel = count - start < PANEL ? count - start : PANEL, before = b->n;
-        double *p = x + (size_t)start * length, *coefficients = c ? c + start * stride : NULL, size[PANEL];
+        double *p = x + (size_t)start * length, *coefficients = c ? c + (size_t)start * (size_t)stride : NULL,
+               size[PANEL];
         for (int i = 0; i < panel; i++)
             size[i] = norm(p + (size_t)i * length, length, weight);
         for (int pass = 0; pass < 2; pass++)
             if (project_rows(panel, p, b, 0, weight, coefficients, stride, error))
                 return -1;
         for (int i = 0; i < panel; i++) {
-            double *r = p + (size_t)i * length, *own = coefficients ? coefficients + i * stride : NULL;
+            double *r = p + (size_t)i * length, *own = coefficients ? coefficients + (size_t)i * (size_t)stride : NULL;
             for (int pass = 0; pass < 2; pass++)
                 if (project_rows(1, r, b, before, weight, own, stride, error))
                     return -1;

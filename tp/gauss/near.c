@@ -137,7 +137,7 @@ static void add_panel(const tp_univariate *f, double root, double left, double r
         x[k + PANEL] = a - step;
         x[k + 2 * PANEL] = a + step;
     }
-    tp_evaluate(f, 3 * PANEL, x, y);
+    tp_evaluate(f, (size_t)3 * PANEL, x, y);
     for (int k = 0; k < PANEL; k++) {
         double u = x[k] / root, w = half * weight[k / 2] * exp(-u * u / 2);
         double slope = root * (y[k + 2 * PANEL] - y[k + PANEL]) / (x[k + 2 * PANEL] - x[k + PANEL]);

@@ -190,7 +190,7 @@ static void fill_rule(rule *r, int level, double reach)
     double h = ldexp(1, -level);
     r->shorter = NULL;
     r->panel = 0;
-    r->nodes = (size_t)(2 * side + 1);
+    r->nodes = 2 * (size_t)side + 1;
     r->middle = (size_t)side;
     for (int i = 0; i <= side; i++) {
         double t = (side - i) * h, e = exp(-pi * sinh(t)); /* 1 - tanh(pi / 2 sinh t) = 2 e / (1 + e) */

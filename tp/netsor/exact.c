@@ -284,9 +284,9 @@ static int run(solver *s, int k)
 
 static int tell(solver *s, double *values, double *products)
 {
-    int n = s->script->n;
-    for (int k = 0; k < n; k++) {
-        const tp_command *c = command(s, k);
+    size_t n = (size_t)s->script->n;
+    for (size_t k = 0; k < n; k++) {
+        const tp_command *c = command(s, (int)k);
         values[2 * k] = values[2 * k + 1] = NAN;
         if (c->type == 'f')
             values[2 * k + 1] = output_variance(s, c->body, 1, 0);
@@ -301,11 +301,13 @@ static int tell(solver *s, double *values, double *products)
                 "keep it",
                 s->script->file ? s->script->file : "a program", c->line, c->name,
                 isinf(values[2 * k]) ? "mean" : "second moment");
-        for (int i = 0; i <= k && products; i++) {
-            const tp_command *o = command(s, i);
+        for (size_t i = 0; i <= k && products; i++) {
+            const tp_command *o = command(s, (int)i);
             bool pair = c->type == 'G' && o->type == 'G' && c->width == o->width;
             products[k * n + i] = products[i * n + k] = pair ? expect_product(s, s->values[k], s->values[i]) : 0;
         }
+        if (s->spec->progress)
+            s->spec->progress(((double)k + 1) / (double)n, s->spec->context);
     }
     return 0;
 }

@@ -310,14 +310,14 @@ static int run_command(run *r, int k)
 
 static void tell(const run *r, double *values, double *products)
 {
-    int n = r->script->n;
-    for (int k = 0; k < n; k++) {
+    size_t n = (size_t)r->script->n;
+    for (size_t k = 0; k < n; k++) {
         const value *x = &r->values[k];
         int length = (int)x->length;
         values[2 * k] = x->x ? r->loops->sum(x->length, x->x, 1) / length : NAN;
         values[2 * k + 1] = x->x && length > 1 ? cblas_ddot(length, x->x, 1, x->x, 1) / length : NAN;
-        for (int i = 0; i <= k && products; i++) {
-            const tp_command *a = command(r, k), *b = command(r, i);
+        for (size_t i = 0; i <= k && products; i++) {
+            const tp_command *a = command(r, (int)k), *b = command(r, (int)i);
             bool pair = a->type == 'G' && b->type == 'G' && a->width == b->width && x->x && r->values[i].x;
             products[k * n + i] = products[i * n + k] =
                 pair ? cblas_ddot(length, x->x, 1, r->values[i].x, 1) / length : 0;

@@ -85,6 +85,8 @@ static int sample(job *j, bool finite, numbers *to)
             return -1;
         centre(j, one);
         ad_add_run(one, 1, j->count, run + 1, to->value, to->error);
+        if (j->spec.progress)
+            j->spec.progress((run + 1.0) / runs, j->spec.context);
     }
     ad_standard_errors(to->error, j->count, runs);
     return 0;

@@ -435,7 +435,9 @@ static int read_all(tp_script *script, const char *text)
     for (const char *at = text; *at; number++) {
         size_t length = strcspn(at, "\n");
         if (starts_with(at, "In brackets:") || starts_with(at, "Initialization assumption:")) {
-            script->notes = ad_arena_text(script->arena, "%s", at);
+            /* the first of these lines is written with the factors that it explains */
+            const char *notes = starts_with(at, "Init") ? at : strstr(at, "\nInitialization assumption:");
+            script->notes = ad_arena_text(script->arena, "%s", !notes ? "" : notes + (*notes == '\n'));
             return script->notes ? 0 : -1;
         }
         char *line = ad_arena_text(script->arena, "%.*s", (int)length, at);
@@ -618,10 +620,7 @@ int tp_script_print(const tp_script *script, FILE *stream, tp_style style, ad_er
         if (paper && script->title)
             fprintf(stream, "%s\n", script->title);
         tp_print_lines(lines, script->n, stream, style);
-        const char *notes = paper && script->notes ? script->notes : "";
-        if (starts_with(notes, "In brackets:")) /* that line is printed with the factors it explains */
-            notes += strcspn(notes, "\n") + 1;
-        fputs(notes, stream);
+        fputs(paper && script->notes ? script->notes : "", stream);
     }
     ad_arena_free(arena);
     ad_c_locale_end(locale);

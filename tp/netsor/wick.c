@@ -209,7 +209,7 @@ tp_wick tp_wick_sum(tp_basis *b, tp_wick x, double factor, tp_wick y)
 {
     if (!x.known || !y.known || isnan(factor) || x.n + y.n > MAX_TERMS)
         return tp_wick_unknown();
-    tp_wick sum = { .known = true, .terms = take_memory(b, (size_t)(x.n + y.n), sizeof *sum.terms) };
+    tp_wick sum = { .known = true, .terms = take_memory(b, (size_t)x.n + (size_t)y.n, sizeof *sum.terms) };
     if (!sum.terms)
         return tp_wick_unknown();
     for (int k = 0; k < x.n; k++)
@@ -240,7 +240,7 @@ tp_wick tp_wick_product(tp_basis *b, tp_wick x, tp_wick y)
 {
     if (!x.known || !y.known || x.n * y.n > MAX_TERMS)
         return tp_wick_unknown();
-    tp_wick all = { .known = true, .terms = take_memory(b, (size_t)(x.n * y.n), sizeof *all.terms) };
+    tp_wick all = { .known = true, .terms = take_memory(b, (size_t)x.n * (size_t)y.n, sizeof *all.terms) };
     for (int i = 0; i < x.n && all.terms; i++)
         for (int k = 0; k < y.n; k++) {
             tp_wick_term t = x.terms[i];

@@ -618,7 +618,8 @@ static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kern
     for (int k = 0; k < single->n_data; k++)
         if (!data_lies_well(single, single->data[k].node))
             return 1;
-    size_t steps = (size_t)(p->n_steps + single->n_steps), arrays = (size_t)(p->n_arrays + single->n_arrays);
+    size_t steps = (size_t)p->n_steps + (size_t)single->n_steps,
+           arrays = (size_t)p->n_arrays + (size_t)single->n_arrays;
     tp_field_seen *seen = ad_arena_alloc(p->arena, steps + 1, sizeof *seen);
     double *errors = ad_arena_alloc(p->arena, arrays + 1, sizeof *errors);
     if (!seen || !errors)

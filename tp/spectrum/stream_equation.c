@@ -165,7 +165,7 @@ bool tp_cavity_solve(tp_cavity *c, double complex log_z, double complex *u, doub
     enum { STEPS = 60, FRESH = 4 };
     const double small = 1e-10, slack = 1e-7;
     int n = c->unknowns, fresh = 0;
-    double complex *f = c->next, *step = c->next + n, *before = c->next + 2 * n;
+    double complex *f = c->next, *step = c->next + n, *before = step + n;
     double off = residual(c, log_z, u, f, m);
     for (int k = 0; k < STEPS && off > small && isfinite(off); k++) {
         if (!c->known && (fresh++ == FRESH || !differentiate(c, log_z, u, f)))

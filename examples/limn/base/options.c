@@ -56,8 +56,8 @@ static int refuse(const row *r, const char *value)
                  r->maximum);
         break;
     case WIDTHS:
-        snprintf(text, sizeof text, "%s takes up to %d whole numbers of at least %.0f with commas, not", r->name,
-                 MAX_WIDTHS, r->minimum);
+        snprintf(text, sizeof text, "%s takes up to %d ascending whole numbers of at least %.0f with commas, not",
+                 r->name, MAX_WIDTHS, r->minimum);
         break;
     case TIMES:
         snprintf(text, sizeof text, "%s takes up to %d ascending times from 0 to inf with commas, not", r->name,
@@ -121,7 +121,7 @@ static bool set_widths(options *o, const row *r, const char *value)
         char *end;
         long n = strtol(at, &end, 10);
         if (end == at || (double)n < r->minimum || (double)n > r->maximum || (*end && *end != ',') ||
-            o->n_widths == MAX_WIDTHS)
+            o->n_widths == MAX_WIDTHS || (o->n_widths && n <= (long)o->widths[o->n_widths - 1]))
             return false;
         o->widths[o->n_widths++] = (size_t)n;
         at = *end ? end + 1 : NULL;

@@ -155,7 +155,8 @@ static int run_limit(const options *o, ad_error *error)
                            .runs = (int)o->runs,
                            .width = o->width,
                            .seeds = (int)o->seeds,
-                           .seed = (uint64_t)o->seed };
+                           .seed = (uint64_t)o->seed,
+                           .progress = progress_tell };
     ds_data *data = o->inputs ? data_load(o, error) : NULL;
     if (o->inputs && !data)
         return -1;
@@ -167,7 +168,9 @@ static int run_limit(const options *o, ad_error *error)
     tp_script *script = tp_script_read(o->network, error);
     if (script)
         add_expectations(o, script);
+    progress_begin(o, "its solution");
     tp_solution *solution = script ? tp_script_solve(script, &spec, error) : NULL;
+    progress_end();
     size_t count = solution ? (size_t)solution->n * (solution->covariances ? (size_t)solution->n + 2 : 2) + 1 : 0;
     entry *list = solution ? ad_alloc(count, sizeof *list, "the limits", error) : NULL;
     int status = list ? 0 : -1;

@@ -49,7 +49,7 @@ static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, si
                               .runs = (int)o->runs,
                               .seed = (uint64_t)o->seed };
     tp_kernel kernel;
-    tp_opinion other, *opinion = p->asked[which] ? NULL : which == o->kernel ? &p->opinion : &other;
+    tp_opinion other = { 0 }, *opinion = p->asked[which] ? NULL : which == o->kernel ? &p->opinion : &other;
     p->asked[which] = true;
     if (p->full)
         return limit_of_outputs(p, &q, opinion, error);

@@ -50,12 +50,12 @@ static int print_json(const options *o, const tp_critical *c, ad_error *error)
 static int write_rows(const char *path, const tp_critical *c, ad_error *error)
 {
     double rows[3 * (sizeof c->line / sizeof *c->line)];
-    for (int k = 0; k < c->n_line; k++)
+    for (size_t k = 0; k < (size_t)c->n_line; k++)
         memcpy(rows + 3 * k, (double[]){ c->line[k].sigma_b, c->line[k].sigma_w, c->line[k].q }, 3 * sizeof *rows);
     if (path_ends_with(path, ".npy"))
         return ds_npy_write(path, rows, (size_t[]){ (size_t)c->n_line, 3 }, 2, error);
     char text[4000] = "sigma_b,sigma_w,q\n";
-    for (int k = 0; k < c->n_line; k++) {
+    for (size_t k = 0; k < (size_t)c->n_line; k++) {
         size_t used = strlen(text);
         snprintf(text + used, sizeof text - used, isnan(rows[3 * k + 2]) ? "%.17g,%.17g,\n" : "%.17g,%.17g,%.17g\n",
                  rows[3 * k], rows[3 * k + 1], rows[3 * k + 2]);

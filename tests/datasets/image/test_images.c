@@ -392,6 +392,26 @@ Test(images, hostile_headers)
           "an image of 65535 x 65535 pixels" },
         { "cat/j.jpg", "\xFF\xD8\xFF\xC4\x03\x13\0\xFF\xFF\xFF\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 28,
           "a Huffman table of more than 256 codes at byte 2" },
+        { "cat/j.jpg",
+          "\xFF\xD8\xFF\xE1\0\x22"
+          "Exif\0\0"
+          "MM\0*\0\0\0\10\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0",
+          40, "to be turned or mirrored, by orientation 6: save it upright" },
+        { "cat/j.jpg",
+          "\xFF\xD8\xFF\xE1\0\x22"
+          "Exif\0\0"
+          "II*\0\10\0\0\0\1\0\x12\1\3\0\1\0\0\0\3\0\0\0\0\0\0\0",
+          40, "to be turned or mirrored, by orientation 3: save it upright" },
+        { "cat/j.jpg",
+          "\xFF\xD8\xFF\xE1\0\x22"
+          "Exif\0\0"
+          "II*\0\10\0\0\0\1\0\x12\1\3\0\1\0\0\0\1\0\0\0\0\0\0\0",
+          40, "JPEG header" },
+        { "cat/h.bmp",
+          "BM\0\0\0\0\0\0\0\0\x36\4\0\0\x28\0\0\0\4\0\0\0\4\0\0\0\1\0\10\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+          "\0\0"
+          "\0\0\0\0\0\0\0\0",
+          54, "a BMP of run lengths, which is not read" },
         { "cat/k.png", "\x89PNG\r\n\x1A\n\0\0\0\rIHDR\0\x10\0\0\0\x10\0\0\10\2\0\0\0\xCC\x55\x6E\x8D", 33, "PNG" },
     };
     write_picture(PNG, "ant/a.png", 1);

@@ -187,7 +187,7 @@ static const char *const words[] = { "",
 static const char *value_of(size_t which)
 {
     static char text[6000];
-    switch (draw(12)) { /* of its kind or of any */
+    switch (draw(20)) { /* of its kind or of any */
     case 0:
         return ONE_OF(paths);
     case 1:
@@ -273,12 +273,43 @@ static void drop(command_line *line, int k)
     line->n--;
 }
 
+/* An option, mostly one that the command takes: a bit for each, from its help. */
+static size_t an_option(const command_line *line)
+{
+    static struct {
+        char name[16];
+        bool takes[OPTIONS];
+    } known[16];
+    const char *command = line->n ? line->words[0] : "";
+    if (draw(8) == 0 || !*command || strlen(command) >= sizeof known->name ||
+        strspn(command, "abcdefghijklmnopqrstuvwxyz") < strlen(command))
+        return draw(OPTIONS);
+    int at = 0;
+    while (at < 15 && known[at].name[0] && strcmp(known[at].name, command) != 0)
+        at++;
+    if (strcmp(known[at].name, command) != 0) {
+        snprintf(known[at].name, sizeof known[at].name, "%s", command);
+        outcome help = limn("help %s", command);
+        for (size_t k = 0; k < OPTIONS; k++) {
+            char name[40];
+            snprintf(name, sizeof name, " %s ", table[k].name);
+            known[at].takes[k] = help.status != 0 || strstr(help.out, name);
+        }
+    }
+    for (int tries = 0; tries < 1000; tries++) {
+        size_t which = draw(OPTIONS);
+        if (known[at].takes[which])
+            return which;
+    }
+    return draw(OPTIONS);
+}
+
 static void change(command_line *line)
 {
-    size_t which = draw(OPTIONS);
+    size_t which = an_option(line);
     int at = line->n ? (int)draw((size_t)line->n) : 0;
     const char *value = value_of(which);
-    switch (draw(10)) {
+    switch (draw(16)) {
     case 0: /* a word is gone */
         if (line->n)
             drop(line, at);

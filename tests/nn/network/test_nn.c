@@ -322,6 +322,12 @@ static ad_var nothing(nn_net *net, ad_var x)
     return (ad_var){ x.graph, -1 };
 }
 
+static ad_var two_inputs(nn_net *net, ad_var x)
+{
+    ad_var second = ad_input(nn_graph(net), "second", *ad_shape_get(x));
+    return nn_readout(net, "readout", ad_add(x, second));
+}
+
 Test(nn, a_wrong_network_is_told_where)
 {
     static const struct {
@@ -332,6 +338,7 @@ Test(nn, a_wrong_network_is_told_where)
         { no_outputs, "the network returns (batch, n), not (batch, outputs)" },
         { same_name, "the name \"a.weight\" is taken at" },
         { nothing, "the network returns nothing" },
+        { two_inputs, "input second: a network has one input" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ad_error error = { 0 };

@@ -157,15 +157,18 @@ Test(report, tells_its_command)
     ad_free(page);
 }
 
-/* One width asked for twice is two sets of networks, and the second set is what its first seed gives alone. */
+/* The networks of the second width are those that its first seed gives alone, and not those of the first one. */
 Test(report, networks_share_no_draws)
 {
     const char *const keys[] = { "initial", "drift" };
-    cJSON *roots[2] = { json_of("mlp --data digits --widths 16,16 --seeds 2 --steps 3 --probes 4"),
-                        json_of("mlp --data digits --widths 16 --seed 9 --seeds 2 --steps 3 --probes 4") };
-    const cJSON *one = cJSON_GetArrayItem(cJSON_GetObjectItem(roots[0], "widths"), 0);
+    cJSON *roots[3] = { json_of("mlp --data digits --widths 8,16 --seeds 2 --steps 3 --probes 4"),
+                        json_of("mlp --data digits --widths 16 --seed 9 --seeds 2 --steps 3 --probes 4"),
+                        json_of("mlp --data digits --widths 16 --seeds 2 --steps 3 --probes 4") };
+    const cJSON *first = cJSON_GetArrayItem(cJSON_GetObjectItem(roots[0], "widths"), 0);
+    const cJSON *one = cJSON_GetArrayItem(cJSON_GetObjectItem(roots[2], "widths"), 0);
     const cJSON *two = cJSON_GetArrayItem(cJSON_GetObjectItem(roots[0], "widths"), 1);
     const cJSON *again = cJSON_GetArrayItem(cJSON_GetObjectItem(roots[1], "widths"), 0);
+    cr_expect_eq(cJSON_GetNumberValue(cJSON_GetObjectItem(first, "first_seed")), 1);
     cr_expect_eq(cJSON_GetNumberValue(cJSON_GetObjectItem(one, "first_seed")), 1);
     cr_expect_eq(cJSON_GetNumberValue(cJSON_GetObjectItem(two, "first_seed")), 9);
     for (int k = 0; k < 2; k++) {
@@ -177,8 +180,8 @@ Test(report, networks_share_no_draws)
                               cJSON_GetNumberValue(cJSON_GetArrayItem(b, j)), "%s %d %d", keys[k], i, j);
         cr_expect(cJSON_Compare(b, cJSON_GetObjectItem(again, keys[k]), 1), "%s", keys[k]);
     }
-    cJSON_Delete(roots[0]);
-    cJSON_Delete(roots[1]);
+    for (int k = 0; k < 3; k++)
+        cJSON_Delete(roots[k]);
 }
 
 /* The interval of a slope against the textbook's, by the values of all draws: Student's 97.5 % point is 4.303 at 2
