@@ -3,7 +3,7 @@
 
 ad_var nn_mlp_network(nn_net *net, ad_var x)
 {
-    long depth = nn_setting_int(net, "depth", 3, 1, 256);
+    long depth = nn_setting_int(net, "depth", 3, 1, 20000);
     const char *phi = nn_setting_text(net, "phi", "relu");
     nn_dense_spec dense = { .sigma_w = nn_setting_real(net, "sigma_w", 1.4142135623730951) }, hidden;
     dense.bias = nn_setting_sigma(net, "sigma_b", "none", &dense.sigma_b);

@@ -41,7 +41,8 @@ int tp_batchnorm_eigen(size_t n, double *a, double *values, ad_error *error)
 {
     for (size_t i = 0; i < n * n; i++)
         if (!isfinite(a[i]))
-            return ad_fail(error, "batchnorm: the covariance is not finite");
+            return ad_fail(error, "batchnorm: the covariance of the batch leaves the range of a double (1.8e308): "
+                                  "smaller inputs or weights keep it");
     if (LAPACKE_dsyev(LAPACK_COL_MAJOR, 'V', 'U', (lapack_int)n, a, (lapack_int)n, values) != 0)
         return ad_fail(error, "batchnorm: LAPACK found no eigenvalues of a covariance");
     return 0;

@@ -193,7 +193,18 @@ static void give_back(const tp_solver *s, int id, double **values, rows_pool *po
     values[id] = NULL;
 }
 
-/* ---- what falls below the range of a double ---- */
+/* ---- what leaves the range of a double ---- */
+static int check_finite(const tp_solver *s, int set, const double *values)
+{
+    for (size_t i = 0; i < s->rows[set]; i++)
+        if (!isfinite(values[i]))
+            return ad_fail(s->error,
+                           "the limit kernel leaves the range of a double (1.8e308): a variance on the way to it is %g "
+                           "for row %zu of the %s inputs: smaller inputs or weights keep it",
+                           fabs(values[i]), i, set ? "second" : "first");
+    return 0;
+}
+
 static const double least = 1e-300; /* not 0, and with all its digits */
 
 static size_t find_least(const double *values, size_t from, size_t rows)
@@ -299,7 +310,7 @@ static int solve_alone(tp_solver *s, const tp_series *series)
                 __builtin_prefetch(tp_quantity_at(&s->algebra, id + TP_AHEAD));
             bool computed = s->alone[id] && !is_streamed(&pool, id);
             int total = computed ? pool.total[id] : -1;
-            if (computed && solve_row(s, id, set, &t, &pool))
+            if (computed && (solve_row(s, id, set, &t, &pool) || check_finite(s, set, values[id])))
                 return -1;
             if ((s->alone[id] || s->paired[id]) &&
                 tp_errors_alone(s, id, set, &t, total, total < 0 ? 0 : pool.times[id]))

@@ -93,6 +93,8 @@ Test(builders, axes_that_are_none)
     WRONG("1 to 31 bytes", ad_fixed(g, "a name of thirty-two bytes or more", 3));
     WRONG("size 0", ad_fixed(g, "q", 0));
     WRONG("not positive", ad_width(g, "q", NAN));
+    WRONG("above 1e+06, the largest", ad_width(g, "q", 1e7));
+    WRONG("axis n: it is 1 n wide, asked for with 2 n", ad_width(g, "n", 2));
 }
 
 Test(builders, names_and_graphs_that_are_missing)

@@ -177,3 +177,20 @@ Test(rank, the_order_of_limits_is_told)
     tp_kernel_free(&kernel);
     nn_net_free(net);
 }
+
+/* Two batches at epsilon = 0 whose centred rows span a plane together: no layer has the rank that the NTK needs. */
+Test(rank, of_two_batches_is_told)
+{
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    nn_net *net = traced("depth=1", "phi=relu", "epsilon=0");
+    double turned[3][D];
+    for (int i = 0; i < 3; i++)
+        memcpy(turned[i], plane[2 - i], sizeof turned[i]);
+    cr_assert_neq(limit(net, TP_NTK, plane[0], 3, turned[0], 3, &kernel, &error), 0);
+    cr_expect(strstr(error.text, "need ranks 2 and 2, together 3, and have 2 and 2, together 2"), "%s", error.text);
+    error = (ad_error){ 0 };
+    cr_assert_eq(limit(net, TP_NNGP, plane[0], 3, turned[0], 3, &kernel, &error), 0, "%s", error.text);
+    tp_kernel_free(&kernel);
+    nn_net_free(net);
+}

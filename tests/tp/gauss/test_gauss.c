@@ -1052,3 +1052,13 @@ Test(gauss, quadratures_of_a_kernel_end)
     cr_expect_eq(tp_too_much_work(tp_most_work(9), &error), TP_TOO_LONG);
     cr_expect(strstr(error.text, "more than 1092616192 evaluations"), "%s", error.text);
 }
+
+/* ---- how much work there may be ---- */
+Test(gauss, work_of_a_kernel_has_a_bound)
+{
+    ad_error error = { 0 };
+    cr_expect_eq(tp_most_work(1), ((size_t)1 << 30) + ((size_t)1 << 21));
+    cr_expect_eq(tp_most_work(100) - tp_most_work(99), (size_t)1 << 21);
+    cr_expect_eq(tp_too_much_work(tp_most_work(1), &error), TP_TOO_LONG);
+    cr_expect(strstr(error.text, "take more than 1075838976 evaluations"), "%s", error.text);
+}

@@ -1033,30 +1033,35 @@ Test(right, the_root_of_a_square_is_the_size)
 }
 
 /* ---- quadratures that would never end ---- */
+enum { ROOTS = 8 };
+static const double root_at[ROOTS] = { -1.05, -0.75, -0.45, -0.15, 0.15, 0.45, 0.75, 1.05 };
+
+/* The root of |(x - r1) ... (x - r8)|. */
 static void roots_value(size_t n, const double *from, double *to)
 {
     for (size_t i = 0; i < n; i++) {
-        to[i] = 0;
-        for (int k = 0; k < 8; k++)
-            to[i] += sqrt(fabs(from[i] - 0.3 * (k - 3.5)));
+        double product = 1;
+        for (int k = 0; k < ROOTS; k++)
+            product *= from[i] - root_at[k];
+        to[i] = sqrt(fabs(product));
     }
 }
 
 static void roots_slope(size_t n, const double *from, double *to)
 {
+    roots_value(n, from, to);
     for (size_t i = 0; i < n; i++) {
-        to[i] = 0;
-        for (int k = 0; k < 8; k++) {
-            double off = from[i] - 0.3 * (k - 3.5);
-            to[i] += fabs(off) > 0 ? copysign(0.5, off) / sqrt(fabs(off)) : 0;
-        }
+        double sum = 0;
+        for (int k = 0; k < ROOTS; k++)
+            sum += fabs(from[i] - root_at[k]) > 0 ? 0.5 / (from[i] - root_at[k]) : 0;
+        to[i] *= sum;
     }
 }
 
 static const ad_function roots = { .name = "roots",
                                    .count = 2,
                                    .derivatives = { roots_value, roots_slope },
-                                   .n_kinks = 8,
+                                   .n_kinks = ROOTS,
                                    .kinks = { -1.05, -0.75, -0.45, -0.15, 0.15, 0.45, 0.75, 1.05 } };
 
 static ad_var many_roots(nn_net *net, ad_var in)
