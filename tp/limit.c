@@ -13,9 +13,14 @@
 /* ---- by samples ---- */
 enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = 64 };
 
-static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed)
+static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed, bool simple)
 {
-    return (tp_sampling){ samples, seed, spec->threads, spec->output, spec->output2, false };
+    return (tp_sampling){ .samples = samples,
+                          .seed = seed,
+                          .threads = spec->threads,
+                          .output = spec->output,
+                          .output2 = spec->output2,
+                          .simple = simple };
 }
 
 /* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
@@ -24,14 +29,14 @@ static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64
  * these deviations do not reach the next power, or RUNS are done and it is 0: a power that is read into noise makes
  * nonsense of the kernel. */
 static int find_power(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, size_t samples,
-                      const tp_limit_spec *spec, double noise, double *power, ad_error *error)
+                      const tp_limit_spec *spec, bool simple, double noise, double *power, ad_error *error)
 {
     double k[2] = { 0 }, exact = 0, *all = NULL;
     size_t batch = program->coupled ? rows : 1;
     int status = (all = ad_alloc(batch * batch, sizeof *all, "a limit kernel", error)) ? 0 : -1;
     for (uint64_t run = 0; (run < RUNS || (run < MAX_RUNS && fabs(exact) > 0.1)) && !status; run++) {
         for (int i = 0; i < 2 && !status; i++) {
-            tp_sampling sampling = sampling_of(spec, samples >> (1 - i), spec->seed + 1009 * run);
+            tp_sampling sampling = sampling_of(spec, samples >> (1 - i), spec->seed + 1009 * run, simple);
             status = tp_sample_once(program, which, &sampling, x, batch, NULL, 0, all, error);
             k[i] += status ? 0 : all[0];
         }
@@ -102,11 +107,11 @@ static int check_spread(const tp_kernel *kernel, int runs, ad_error *error)
 
 /* -1 with an error where the kernel stays random for single networks, with the op that may be the reason. */
 static int check_convergence(const tp_program *program, tp_kernel_kind which, size_t width, const double *x,
-                             size_t rows, const tp_limit_spec *spec, ad_error *error)
+                             size_t rows, const tp_limit_spec *spec, bool simple, ad_error *error)
 {
     ad_error found = { 0 };
     char reason[300] = "";
-    tp_sampling sampling = sampling_of(spec, width, spec->seed);
+    tp_sampling sampling = sampling_of(spec, width, spec->seed, simple);
     if (!tp_check_convergence(program, which, &sampling, x, rows, &found))
         return 0;
     int suspect = tp_find_suspect(program);
@@ -124,7 +129,7 @@ static int check_convergence(const tp_program *program, tp_kernel_kind which, si
 
 /* Means over independent runs, their standard errors, and the relative size (Frobenius) of these. */
 static int sample(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                  size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+                  size_t rows2, const tp_limit_spec *spec, bool simple, tp_kernel *kernel, ad_error *error)
 {
     size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
     int runs = 0, minimum = spec->runs > 1 ? spec->runs : RUNS;
@@ -142,7 +147,7 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
     kernel->n_terms = 1;
     double *mean = kernel->terms[0].values, *squares = kernel->deviations, *power = &kernel->terms[0].power;
     while (!status && (runs < minimum || (runs < maximum && kernel->error > spec->tolerance))) {
-        tp_sampling sampling = sampling_of(spec, samples, spec->seed + 1 + (uint64_t)runs);
+        tp_sampling sampling = sampling_of(spec, samples, spec->seed + 1 + (uint64_t)runs, simple);
         status = tp_sample_once(program, which, &sampling, x, rows, x2, rows2, one, error);
         runs++;
         if (!status)
@@ -152,11 +157,11 @@ static int sample(const tp_program *program, tp_kernel_kind which, const double 
             spec->progress(runs < minimum ? (double)runs / minimum : 1, spec->context);
     }
     if (!status)
-        status = check_convergence(program, which, samples / 4, x, rows, spec, error);
+        status = check_convergence(program, which, samples / 4, x, rows, spec, simple, error);
     if (!status)
         status = check_spread(kernel, runs, error);
     if (!status)
-        status = find_power(program, which, x, rows, samples, spec, kernel->error * sqrt(runs), power, error);
+        status = find_power(program, which, x, rows, samples, spec, simple, kernel->error * sqrt(runs), power, error);
     if (!status)
         ad_standard_errors(squares, count, runs);
     /* runs that agree to the last digit still have the rounding of their sums in common */
@@ -458,7 +463,7 @@ static int limit_of(const tp_program *program, tp_kernel_kind which, const doubl
     }
     if (spec.engine == TP_ENGINE_SAMPLE && check_samples(program, which, x, &spec, simple, error))
         return -1;
-    if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
+    if (sample(program, which, x, rows, x2, rows2, &spec, simple && checked == 0, kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
     if (!simple && *why)
         tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);

@@ -180,9 +180,11 @@ static double largest_found(const question *q, size_t samples)
 
 static int run_once(const question *q, size_t samples, uint64_t seed, ad_error *error)
 {
-    tp_sampling sampling = {
-        samples, q->spec->seed + seed, q->spec->threads, q->spec->output, q->spec->output2, false
-    };
+    tp_sampling sampling = { .samples = samples,
+                             .seed = q->spec->seed + seed,
+                             .threads = q->spec->threads,
+                             .output = q->spec->output,
+                             .output2 = q->spec->output2 };
     if (tp_sample_once(q->program, q->which, &sampling, q->x, q->rows, q->x2, q->rows2, q->one, error))
         return -1;
     for (int k = 0; k < q->n; k++)

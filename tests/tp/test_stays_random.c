@@ -150,7 +150,7 @@ Test(stays_random, independent_draws_are_networks)
     for (int run = 1; run <= RUNS; run++)
         for (int way = 0; way < 2; way++) {
             nn_model *model = way ? nn_model_new(net, WIDTH, (uint64_t)run, AD_DOUBLE, 1, &error) : NULL;
-            tp_sampling sampling = { WIDTH, (uint64_t)run, 1, 0, 0, true };
+            tp_sampling sampling = { .samples = WIDTH, .seed = (uint64_t)run, .threads = 1, .independent = true };
             int status = way ? !model || nn_ntk(model, x[0], N, NULL, 0, NN_FULL, k, &error)
                              : tp_sample_once(program, TP_NTK, &sampling, x[0], N, NULL, 0, k, &error);
             cr_assert_eq(status, 0, "%s", error.text);

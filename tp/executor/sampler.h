@@ -13,6 +13,7 @@ typedef struct {
     size_t in_size;
     double deviation; /* of omega, times the square root of the width `in`: the operators have entries N(0, 1/in) */
     tp_operator *operators;
+    tp_simple *simple; /* in place of these, by the simple rules: two for each, W's and W''s */
 } tp_revealed;
 
 /* The draws of one size of vectors that meet. */
@@ -30,6 +31,8 @@ typedef struct {
     uint64_t seed;
     int threads, n_levels;
     bool independent;   /* draws: those of one network */
+    bool simple;        /* by the simple rules, if they hold */
+    bool *linear;       /* by node: linear in the draws of the backward pass; NULL: not by the simple rules */
     int *meets;         /* by element of the union of what meets: another one of its class, or itself */
     tp_class **classes; /* by the class's first element */
     int n_classes;
