@@ -1,64 +1,16 @@
 /* limit.c: the door: which way a limit is found, exactly or by the executor, by the simple rules or the general one. */
 #include "autodiff/base/base.h"
 #include "tp/batch/batch.h"
-#include "tp/executor/executor.h"
 #include "tp/positions/positions.h"
 #include "tp/recursion/recursion.h"
+#include "tp/sampled.h"
 #include "tp/second_opinion.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-/* ---- by samples ---- */
-enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = 64 };
-
-static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed, bool simple)
-{
-    return (tp_sampling){ .samples = samples,
-                          .seed = seed,
-                          .threads = spec->threads,
-                          .output = spec->output,
-                          .output2 = spec->output2,
-                          .simple = simple };
-}
-
-/* The power of n that the kernel goes with, from its first entry at half of the samples and at all: one power alone is
- * found; where several are summed, the largest. noise: the relative standard deviation of one run. Half of the samples
- * spread twice as far, so that the power of one pair is known to sqrt(5) noise / log 2; pairs are summed until three of
- * these deviations do not reach the next power, or RUNS are done and it is 0: a power that is read into noise makes
- * nonsense of the kernel. */
-static int find_power(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, size_t samples,
-                      const tp_limit_spec *spec, bool simple, double noise, double *power, ad_error *error)
-{
-    double k[2] = { 0 }, exact = 0, *all = NULL;
-    size_t batch = program->coupled ? rows : 1;
-    int status = (all = ad_alloc(batch * batch, sizeof *all, "a limit kernel", error)) ? 0 : -1;
-    for (uint64_t run = 0; (run < RUNS || (run < MAX_RUNS && fabs(exact) > 0.1)) && !status; run++) {
-        for (int i = 0; i < 2 && !status; i++) {
-            tp_sampling sampling = sampling_of(spec, samples >> (1 - i), spec->seed + 1009 * run, simple);
-            status = tp_sample_once(program, which, &sampling, x, batch, NULL, 0, all, error);
-            k[i] += status ? 0 : all[0];
-        }
-        *power = 0;
-        if (!(fabs(k[0]) > 0) && !(fabs(k[1]) > 0))
-            break;
-        exact = log2(k[1] / k[0]);
-        *power = round(2 * exact) / 2 + 0.0; /* 0, not -0 */
-        if (fabs(exact - *power) + 3 * sqrt(5) * noise / (log(2) * sqrt((double)run + 1)) < 0.25)
-            break;
-    }
-    ad_free(all);
-    if (status)
-        return -1;
-    if (!(fabs(exact - *power) < 0.2))
-        return ad_fail(error,
-                       "the sampled kernel goes like no single power of n (%g at %zu samples, %g at %zu): more "
-                       "samples, or --engine exact",
-                       k[0], samples / 2, k[1], samples);
-    return 0;
-}
-
+/* ---- numbers ---- */
 /* -1 with an error, and without a kernel, where not a digit of an exact one is sure. */
 static int check_sure(tp_kernel *kernel, ad_error *error)
 {
@@ -89,93 +41,6 @@ static int check_kernel(tp_kernel *kernel, ad_error *error)
             return -1;
         }
     return check_sure(kernel, error);
-}
-
-/* -1 with an error where one run is off by as much as the kernel is: a limit's runs come closer with the samples, those
- * of a number that stays random do not. */
-static int check_spread(const tp_kernel *kernel, int runs, ad_error *error)
-{
-    const double random = 0.7;
-    double spread = kernel->error * sqrt((double)runs);
-    if (!(spread > random))
-        return 0;
-    return ad_fail(error,
-                   "the sampled kernel's runs differ by %.2g of what it is: it stays random at every width, or needs "
-                   "more samples",
-                   spread);
-}
-
-/* -1 with an error where the kernel stays random for single networks, with the op that may be the reason. */
-static int check_convergence(const tp_program *program, tp_kernel_kind which, size_t width, const double *x,
-                             size_t rows, const tp_limit_spec *spec, bool simple, ad_error *error)
-{
-    ad_error found = { 0 };
-    char reason[300] = "";
-    tp_sampling sampling = sampling_of(spec, width, spec->seed, simple);
-    if (!tp_check_convergence(program, which, &sampling, x, rows, &found))
-        return 0;
-    int suspect = tp_find_suspect(program);
-    if (suspect >= 0) {
-        const ad_node *node = ad_node_of(program->graph, suspect);
-        snprintf(reason, sizeof reason,
-                 "; %.160s:%d: %s: averages over the width reach it, and what they fluctuate by may decide",
-                 node->where.file, node->where.line, tp_node_name(node));
-    }
-    return ad_fail(error,
-                   "%.300s%s: ask for the network that returns what stands before, or, with --width N, for one "
-                   "draw's",
-                   found.text, reason);
-}
-
-/* Means over independent runs, their standard errors, and the relative size (Frobenius) of these. */
-static int sample(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                  size_t rows2, const tp_limit_spec *spec, bool simple, tp_kernel *kernel, ad_error *error)
-{
-    size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
-    int runs = 0, minimum = spec->runs > 1 ? spec->runs : RUNS;
-    int maximum = spec->tolerance > 0 && minimum < MAX_RUNS ? MAX_RUNS : minimum;
-    if (samples < 16)
-        return ad_fail(error, "%zu samples are too few", samples);
-    if (nn_spec_of(program->net)->parametrization == NN_STANDARD)
-        return ad_fail(error, "in the standard scale several powers of n are summed, which samples cannot tell apart: "
-                              "--scale ntk, or --engine exact");
-    double *one = ad_alloc(count, sizeof *one, "a limit kernel", error);
-    *kernel = (tp_kernel){ .rows = rows, .rows2 = columns };
-    kernel->terms[0].values = one ? ad_alloc(count, sizeof(double), "a limit kernel", error) : NULL;
-    kernel->deviations = kernel->terms[0].values ? ad_alloc(count, sizeof(double), "a limit kernel", error) : NULL;
-    int status = kernel->deviations ? 0 : -1;
-    kernel->n_terms = 1;
-    double *mean = kernel->terms[0].values, *squares = kernel->deviations, *power = &kernel->terms[0].power;
-    while (!status && (runs < minimum || (runs < maximum && kernel->error > spec->tolerance))) {
-        tp_sampling sampling = sampling_of(spec, samples, spec->seed + 1 + (uint64_t)runs, simple);
-        status = tp_sample_once(program, which, &sampling, x, rows, x2, rows2, one, error);
-        runs++;
-        if (!status)
-            ad_add_run(one, 1, count, runs, mean, squares);
-        kernel->error = status ? 0 : ad_runs_error(mean, squares, count, runs);
-        if (spec->progress && !status)
-            spec->progress(runs < minimum ? (double)runs / minimum : 1, spec->context);
-    }
-    if (!status)
-        status = check_convergence(program, which, samples / 4, x, rows, spec, simple, error);
-    if (!status)
-        status = check_spread(kernel, runs, error);
-    if (!status)
-        status = find_power(program, which, x, rows, samples, spec, simple, kernel->error * sqrt(runs), power, error);
-    if (!status)
-        ad_standard_errors(squares, count, runs);
-    /* runs that agree to the last digit still have the rounding of their sums in common */
-    double scale = pow((double)samples, -*power), rounding = sqrt((double)samples) * DBL_EPSILON;
-    for (size_t i = 0; i < count && !status; i++) {
-        mean[i] *= scale;
-        squares[i] = fmax(squares[i] * scale, rounding * fabs(mean[i]));
-    }
-    kernel->error = fmax(kernel->error, rounding);
-    snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, samples);
-    ad_free(one);
-    if (status)
-        tp_kernel_free(kernel);
-    return status ? status : check_kernel(kernel, error);
 }
 
 /* ---- what is said of it ---- */
@@ -463,7 +328,8 @@ static int limit_of(const tp_program *program, tp_kernel_kind which, const doubl
     }
     if (spec.engine == TP_ENGINE_SAMPLE && check_samples(program, which, x, &spec, simple, error))
         return -1;
-    if (sample(program, which, x, rows, x2, rows2, &spec, simple && checked == 0, kernel, &failure))
+    if (tp_limit_sampled(program, which, x, rows, x2, rows2, &spec, simple && checked == 0, kernel, &failure) ||
+        check_kernel(kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
     if (!simple && *why)
         tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
@@ -539,6 +405,44 @@ static int limit_of_view(const tp_program *program, tp_kernel_kind which, bool t
     if (!status)
         status = limit_of(&view, which, x, rows, x2, rows2, &spec,
                           which == TP_NTK && (program->frozen || view.n_sites < program->n_sites), kernel, error);
+    ad_free(view.sites);
+    return status;
+}
+
+static int forecast_view(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
+                         const double *x2, size_t rows2, const tp_limit_spec *given, tp_forecast *forecast,
+                         ad_error *error)
+{
+    tp_limit_spec spec = *given;
+    tp_checks checks;
+    ad_error refusal = { 0 };
+    tp_kernel one = { 0 };
+    char why[sizeof error->text];
+    if (program->coupled)
+        return 0;
+    int held = ad_threads(spec.threads, error), checked = held ? tp_check(program, &checks, error) : -1, status = 0;
+    if (checked < 0 || check_inputs(program, x, rows, x2, rows2, error))
+        return -1;
+    bool simple = spec.rule == TP_RULE_AUTO ? checked == 0 : spec.rule == TP_RULE_BP;
+    spec.progress = NULL;
+    if (spec.engine != TP_ENGINE_SAMPLE)
+        status = solve_exactly(program, which, x, 1, NULL, 0, &spec, &simple, why, sizeof why, &one, &refusal);
+    tp_kernel_free(&one);
+    bool exact = spec.engine != TP_ENGINE_SAMPLE && (spec.engine == TP_ENGINE_EXACT || status != TP_NO_RULE);
+    return exact ? 0
+                 : tp_forecast_sampled(program, which, x, rows, x2, rows2, given, simple && checked == 0, forecast,
+                                       error);
+}
+
+int tp_limit_forecast(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                      size_t rows2, const tp_limit_spec *given, tp_forecast *forecast, ad_error *error)
+{
+    const tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
+    tp_program view;
+    *forecast = (tp_forecast){ 0 };
+    int status = view_sites(program, which, &spec, false, &view, error);
+    if (!status)
+        status = forecast_view(&view, which, x, rows, x2, rows2, &spec, forecast, error);
     ad_free(view.sites);
     return status;
 }

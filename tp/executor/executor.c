@@ -441,7 +441,7 @@ static int begin_pass(tp_sampler *s)
     return 0;
 }
 
-int tp_sampler_run(tp_sampler *s)
+int tp_sampler_plan(tp_sampler *s)
 {
     const tp_program *program = s->program;
     tp_sampler_enter(s, 0);
@@ -451,6 +451,15 @@ int tp_sampler_run(tp_sampler *s)
         if (node_at(s, id)->op == AD_PARAM && program->lives[id] && open_revealed(s, id))
             return -1;
     tp_find_meetings(s);
+    find_levels(s);
+    return 0;
+}
+
+int tp_sampler_run(tp_sampler *s)
+{
+    const tp_program *program = s->program;
+    if (tp_sampler_plan(s))
+        return -1;
     for (int k = 0; k < s->n_revealed; k++)
         if (open_operators(s, &s->revealed[k]))
             return -1;
@@ -459,7 +468,6 @@ int tp_sampler_run(tp_sampler *s)
             return -1;
     if (s->n_passes > 1)
         memcpy(s->passes[1].values, s->passes[0].values, (size_t)program->n_nodes * sizeof *s->values);
-    find_levels(s);
     for (int pass = 0; pass < s->n_passes; pass++) {
         tp_sampler_enter(s, pass);
         if (begin_pass(s))

@@ -89,6 +89,19 @@ typedef struct {
 } tp_sampling;
 int tp_sample_once(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
                    const double *x2, size_t rows2, double *out, ad_error *error);
+/* What a run needs, read off the trace and not run. */
+typedef struct {
+    double bytes, draws;       /* draws: of the most that meet, at most; there must be half as many samples, unless */
+    bool simple;               /* the simple rules hold */
+    double products, elements; /* multiply-adds of matrix products; numbers that are computed */
+} tp_sample_cost;
+int tp_sample_needs(const tp_program *, const tp_sampling *, size_t rows, tp_sample_cost *cost, ad_error *error);
+/* Into how large blocks rows are to be cut so that two of them fit into 2 GiB, and their draws into the samples; all
+ * rows, if they do; 1 where no two do; 0 with an error. */
+size_t tp_sample_tile(const tp_program *, const tp_sampling *, size_t rows, ad_error *error);
+/* tp_sample_once, by tiles of two such blocks, all of them by the same draws. */
+int tp_sample_tiles(const tp_program *, tp_kernel_kind, const tp_sampling *, size_t block, const double *x, size_t rows,
+                    const double *x2, size_t rows2, double *out, ad_error *error);
 /* -1 with an error where the kernel of single networks does not come closer to a number as their width grows to
  * `samples`, whatever the reason: it stays random. Of a few rows of x; where samples meet there is no verdict. */
 int tp_check_convergence(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,

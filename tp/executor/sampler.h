@@ -56,7 +56,9 @@ typedef struct {
 /* ---- executor.c ---- */
 int tp_sampler_open(tp_sampler *s);
 void tp_sampler_close(tp_sampler *s);
-/* All passes, level by level: what is kept is in their values. */
+/* Which parameters are operators, what meets, and on which level a node is. */
+int tp_sampler_plan(tp_sampler *s);
+/* The plan, and all passes, level by level: what is kept is in their values. */
 int tp_sampler_run(tp_sampler *s);
 void tp_sampler_enter(tp_sampler *s, int pass); /* x, values and sizes are those of this pass */
 size_t tp_sampler_size(const tp_sampler *s, ad_axis axis);
