@@ -1,25 +1,16 @@
 /* limit.c: the door: which way a limit is found, exactly or by the executor, by the simple rules or the general one. */
 #include "autodiff/base/base.h"
 #include "tp/batch/batch.h"
-#include "tp/executor/executor.h"
 #include "tp/positions/positions.h"
 #include "tp/recursion/recursion.h"
+#include "tp/sampled.h"
 #include "tp/second_opinion.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-/* ---- by samples ---- */
-enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = TP_MOST_RUNS };
-
-static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed)
-{
-    return (tp_sampling){
-        .samples = samples, .seed = seed, .threads = spec->threads, .output = spec->output, .output2 = spec->output2
-    };
-}
-
+/* ---- numbers ---- */
 /* -1 with an error, and without a kernel, where not a digit of an exact one is sure. */
 static int check_sure(tp_kernel *kernel, ad_error *error)
 {
@@ -50,110 +41,6 @@ static int check_kernel(tp_kernel *kernel, ad_error *error)
             return -1;
         }
     return check_sure(kernel, error);
-}
-
-/* -1 with an error where one run is off by as much as the kernel is: a limit's runs come closer with the samples, those
- * of a number that stays random do not. */
-static int check_spread(const tp_kernel *kernel, int runs, ad_error *error)
-{
-    const double random = 0.7;
-    double spread = kernel->error * sqrt((double)runs);
-    if (!(spread > random))
-        return 0;
-    return ad_fail(error,
-                   "the sampled kernel's runs differ by %.2g of what it is: it stays random at every width, or needs "
-                   "more samples",
-                   spread);
-}
-
-/* -1 with an error where the kernel stays random for single networks, with the op that may be the reason; or where it
- * takes more work to tell than its runs have taken, and than there is always. */
-static int check_convergence(const tp_program *program, tp_kernel_kind which, size_t width, double taken,
-                             const double *x, size_t rows, const tp_limit_spec *spec, ad_error *error)
-{
-    ad_error found = { 0 };
-    char reason[300] = "";
-    tp_work work = { .most = fmax(taken, (double)(1ull << 35)) };
-    tp_sampling sampling = sampling_of(spec, width, spec->seed);
-    sampling.work = &work;
-    if (!tp_check_convergence(program, which, &sampling, x, rows, &found))
-        return 0;
-    int suspect = tp_find_suspect(program);
-    if (suspect >= 0) {
-        const ad_node *node = ad_node_of(program->graph, suspect);
-        snprintf(reason, sizeof reason,
-                 "; %.160s:%d: %s: averages over the width reach it, and what they fluctuate by may decide",
-                 node->where.file, node->where.line, tp_node_name(node));
-    }
-    return ad_fail(error,
-                   "%.300s%s: ask for the network that returns what stands before, or, with --width N, for one "
-                   "draw's",
-                   found.text, reason);
-}
-
-/* Means over independent runs, their standard errors, and the relative size (Frobenius) of these. */
-static int sample(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                  size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
-{
-    size_t samples = spec->samples ? spec->samples : SAMPLES, columns = x2 ? rows2 : rows, count = rows * columns;
-    tp_work work = { 0 };
-    double first[MAX_RUNS]; /* of each run, an input with itself */
-    bool own = !x2 && spec->output == spec->output2;
-    int runs = 0, minimum = spec->runs > 1 ? spec->runs : RUNS;
-    int maximum = spec->tolerance > 0 && minimum < MAX_RUNS ? MAX_RUNS : minimum;
-    if (samples < 16)
-        return ad_fail(error, "%zu samples are too few", samples);
-    const nn_spec *traced = nn_spec_of(program->net);
-    if (traced->parametrization == NN_STANDARD || traced->abc[0])
-        return ad_fail(error, "in the standard scale and with exponents of one's own several powers of n are summed, "
-                              "which samples cannot tell apart: "
-                              "--scale ntk, or --engine exact");
-    double *one = ad_alloc(count, sizeof *one, "a limit kernel", error);
-    *kernel = (tp_kernel){ .rows = rows, .rows2 = columns };
-    kernel->terms[0].values = one ? ad_alloc(count, sizeof(double), "a limit kernel", error) : NULL;
-    kernel->deviations = kernel->terms[0].values ? ad_alloc(count, sizeof(double), "a limit kernel", error) : NULL;
-    int status = kernel->deviations ? 0 : -1;
-    kernel->n_terms = 1;
-    double *mean = kernel->terms[0].values, *squares = kernel->deviations, *power = &kernel->terms[0].power;
-    while (!status && (runs < minimum || (runs < maximum && kernel->error > spec->tolerance))) {
-        tp_sampling sampling = sampling_of(spec, samples, spec->seed + 1 + (uint64_t)runs);
-        sampling.work = &work;
-        status = tp_sample_once(program, which, &sampling, x, rows, x2, rows2, one, error);
-        runs++;
-        if (!status)
-            ad_add_run(one, 1, count, runs, mean, squares);
-        if (runs <= MAX_RUNS)
-            first[runs - 1] = one[0];
-        kernel->error = status ? 0 : ad_runs_error(mean, squares, count, runs);
-        if (spec->progress && !status)
-            spec->progress(runs < minimum ? (double)runs / minimum : 1, spec->context);
-    }
-    if (!status)
-        status = check_convergence(program, which, samples / 4, work.done, x, rows, spec, error);
-    if (!status)
-        status = check_spread(kernel, runs, error);
-    tp_sampling sampling = sampling_of(spec, samples, spec->seed);
-    sampling.output2 = spec->output; /* between outputs there may be nothing */
-    if (!status)
-        status = tp_find_power(program, which, &sampling, x, rows, first,
-                               !own              ? 0
-                               : runs < MAX_RUNS ? runs
-                                                 : MAX_RUNS,
-                               power, error);
-    if (!status)
-        ad_standard_errors(squares, count, runs);
-    /* runs that agree to the last digit still have the rounding of their sums in common */
-    double scale = pow((double)samples, -*power), rounding = sqrt((double)samples) * DBL_EPSILON;
-    for (size_t i = 0; i < count && !status; i++) {
-        mean[i] *= scale;
-        squares[i] = fmax(squares[i] * scale, rounding * fabs(mean[i]));
-    }
-    kernel->error = fmax(kernel->error, rounding);
-    snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, samples);
-    ad_free(one);
-    if (status)
-        tp_kernel_free(kernel);
-    return status ? status : check_kernel(kernel, error);
 }
 
 /* ---- what is said of it ---- */
@@ -441,7 +328,8 @@ static int limit_of(const tp_program *program, tp_kernel_kind which, const doubl
     }
     if (spec.engine == TP_ENGINE_SAMPLE && check_samples(program, which, x, &spec, simple, error))
         return -1;
-    if (sample(program, which, x, rows, x2, rows2, &spec, kernel, &failure))
+    if (tp_limit_sampled(program, which, x, rows, x2, rows2, &spec, simple && checked == 0, kernel, &failure) ||
+        check_kernel(kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
     if (!simple && *why)
         tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
@@ -517,6 +405,44 @@ static int limit_of_view(const tp_program *program, tp_kernel_kind which, bool t
     if (!status)
         status = limit_of(&view, which, x, rows, x2, rows2, &spec,
                           which == TP_NTK && (program->frozen || view.n_sites < program->n_sites), kernel, error);
+    ad_free(view.sites);
+    return status;
+}
+
+static int forecast_view(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
+                         const double *x2, size_t rows2, const tp_limit_spec *given, tp_forecast *forecast,
+                         ad_error *error)
+{
+    tp_limit_spec spec = *given;
+    tp_checks checks;
+    ad_error refusal = { 0 };
+    tp_kernel one = { 0 };
+    char why[sizeof error->text];
+    if (program->coupled)
+        return 0;
+    int held = ad_threads(spec.threads, error), checked = held ? tp_check(program, &checks, error) : -1, status = 0;
+    if (checked < 0 || check_inputs(program, x, rows, x2, rows2, error))
+        return -1;
+    bool simple = spec.rule == TP_RULE_AUTO ? checked == 0 : spec.rule == TP_RULE_BP;
+    spec.progress = NULL;
+    if (spec.engine != TP_ENGINE_SAMPLE)
+        status = solve_exactly(program, which, x, 1, NULL, 0, &spec, &simple, why, sizeof why, &one, &refusal);
+    tp_kernel_free(&one);
+    bool exact = spec.engine != TP_ENGINE_SAMPLE && (spec.engine == TP_ENGINE_EXACT || status != TP_NO_RULE);
+    return exact ? 0
+                 : tp_forecast_sampled(program, which, x, rows, x2, rows2, given, simple && checked == 0, forecast,
+                                       error);
+}
+
+int tp_limit_forecast(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                      size_t rows2, const tp_limit_spec *given, tp_forecast *forecast, ad_error *error)
+{
+    const tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
+    tp_program view;
+    *forecast = (tp_forecast){ 0 };
+    int status = view_sites(program, which, &spec, false, &view, error);
+    if (!status)
+        status = forecast_view(&view, which, x, rows, x2, rows2, &spec, forecast, error);
     ad_free(view.sites);
     return status;
 }

@@ -86,8 +86,9 @@ typedef struct {
                            (64 at most) until `error` is below; 0: `runs` alone */
     tp_engine engine; /* auto: exact where there is a rule, else the executor at n = infinity on samples */
     tp_rule_choice rule; /* auto: the simple rule if tp_check finds the program BP-like, else the general one */
-    size_t samples; /* of the executor, a power of 2 is best; 0: 4096 (directions after batch normalisation: 8192) */
-    int runs;       /* independent repetitions, at least 2; 0: 8 (directions: as many as give 1e-3, 64 at most) */
+    size_t samples;      /* of the executor, a power of 2 is best; 0: 4096, or as many as the draws of two rows or the
+                       tolerance need (directions after batch normalisation: 8192) */
+    int runs;            /* independent repetitions, at least 2; 0: 8 (directions: as many as give 1e-3, 64 at most) */
     uint64_t seed;
     size_t output,
         output2;        /* the kernel is between these two of the outputs, which matters where they are not alike, as
@@ -109,6 +110,17 @@ typedef struct {
  * not suffice to show is an error. */
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
+/* What tp_limit would take, where it would go by samples. */
+typedef struct {
+    bool sampled;          /* else all below is 0: the exact way, or samples that meet */
+    size_t samples, rows;  /* of each run; how many rows go together: tiles of two such blocks */
+    int runs;              /* at least: a tolerance may ask for more, or for more samples */
+    double bytes, seconds; /* of the run's vectors; with spec->threads threads */
+} tp_forecast;
+/* Computes none of the kernel: reads the trace, solves the first row exactly, and times one run of few samples on a few
+ * rows. */
+int tp_limit_forecast(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                      size_t rows2, const tp_limit_spec *spec, tp_forecast *forecast, ad_error *error);
 /* Are the outputs exchangeable, so that each has the kernel of the first one, and any two that of the first two? Read
  * off the trace: false where something picks, joins or numbers outputs, as several heads or a readout a step do. Then
  * tp_limit_spec's output and output2 ask for each. */

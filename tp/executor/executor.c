@@ -166,12 +166,21 @@ static int open_operators(tp_sampler *s, tp_revealed *f)
     tp_space *in = f->matrix && out ? tp_sampler_space(s, tp_meeting_in(f->param), f->in_size) : NULL;
     if (!out || (f->matrix && !in))
         return -1;
-    if (!(f->operators = ad_arena_alloc(s->arena, (size_t)f->n_operators, sizeof *f->operators)))
+    size_t count = (size_t)f->n_operators;
+    f->operators = s->linear ? NULL : ad_arena_alloc(s->arena, count, sizeof *f->operators);
+    f->simple = s->linear ? ad_arena_alloc(s->arena, 2 * count, sizeof *f->simple) : NULL;
+    if (!f->operators && !f->simple)
         return ad_fail(s->error, "out of memory for %s", node->name);
-    for (int k = 0; k < f->n_operators; k++) {
-        tp_operator_new(&f->operators[k], in, f->in_size, out);
-        f->operators[k].minimum = s->minimum > 0 ? s->minimum : f->operators[k].minimum;
-    }
+    for (int k = 0; k < f->n_operators; k++)
+        if (f->simple) {
+            double variance = in ? 1 / (double)f->in_size : 1;
+            tp_simple_new(&f->simple[2 * k], out, f->in_size, variance, s->linear[f->param]);
+            if (in)
+                tp_simple_new(&f->simple[2 * k + 1], in, out->basis.length, variance, true);
+        } else {
+            tp_operator_new(&f->operators[k], in, f->in_size, out);
+            f->operators[k].minimum = s->minimum > 0 ? s->minimum : f->operators[k].minimum;
+        }
     return 0;
 }
 
@@ -194,7 +203,9 @@ static int draw_param(tp_sampler *s, int param)
     double deviation = tp_sampler_deviation(s, node->init);
     draws = count / size;
     s->drawn_at[param] = space ? space->basis.n : 0;
-    if (!space || (deviation > 0 && tp_draw(space, (int)draws, NULL, &rows, s->error)))
+    bool plain = s->linear != NULL;
+    if (!space || (deviation > 0 && (plain ? tp_draw_plain(space, (int)draws, s->linear[param], &rows, s->error)
+                                           : tp_draw(space, (int)draws, NULL, &rows, s->error))))
         return -1;
     for (size_t d = 0; d < draws; d++)
         for (size_t k = 0; k < size; k++)
@@ -298,10 +309,17 @@ static int multiply_revealed(tp_sampler *s, int id)
         if (unpacks)
             memset(result, 0, l.rows * l.out_size * sizeof *result);
         double *out = unpacks ? result : to + offset_to;
-        int seen = f->operators[o].seen[transposed].n;
-        status = tp_operator_apply(&f->operators[o], transposed, (int)l.rows, packs ? packed : from, out, s->error);
-        if (!status)
-            status = tp_count_product(s, &f->operators[o], transposed, l.rows, seen);
+        const double *x = packs ? packed : from;
+        if (f->simple) {
+            tp_simple *w = &f->simple[2 * o + transposed];
+            status = tp_simple_apply(w, (int)l.rows, x, out, s->error) || tp_count_simple(s, w, l.rows) ? -1 : 0;
+        } else {
+            int seen = f->operators[o].seen[transposed].n;
+            status = tp_operator_apply(&f->operators[o], transposed, (int)l.rows, x, out, s->error) ||
+                             tp_count_product(s, &f->operators[o], transposed, l.rows, seen)
+                         ? -1
+                         : 0;
+        }
         for (size_t i = 0; i < l.rows * l.out_size; i++)
             out[i] *= f->deviation * f->keep;
         if (!status && f->changes)
@@ -441,7 +459,7 @@ static int begin_pass(tp_sampler *s)
     return 0;
 }
 
-int tp_sampler_prepare(tp_sampler *s)
+int tp_sampler_plan(tp_sampler *s)
 {
     const tp_program *program = s->program;
     tp_sampler_enter(s, 0);
@@ -451,6 +469,15 @@ int tp_sampler_prepare(tp_sampler *s)
         if (node_at(s, id)->op == AD_PARAM && program->lives[id] && open_revealed(s, id))
             return -1;
     tp_find_meetings(s);
+    tp_sampler_find_levels(s);
+    return 0;
+}
+
+int tp_sampler_prepare(tp_sampler *s)
+{
+    const tp_program *program = s->program;
+    if (tp_sampler_plan(s))
+        return -1;
     for (int k = 0; k < s->n_revealed; k++)
         if (open_operators(s, &s->revealed[k]))
             return -1;
@@ -487,8 +514,15 @@ int tp_sampler_run(tp_sampler *s)
         return -1;
     if (s->n_passes > 1)
         memcpy(s->passes[1].values, s->passes[0].values, (size_t)s->program->n_nodes * sizeof *s->values);
-    tp_sampler_find_levels(s);
     return tp_sampler_begin(s) || tp_sampler_levels(s, 0, s->n_levels) ? -1 : 0;
+}
+
+static void free_operator(const tp_revealed *f, int number)
+{
+    if (f->operators)
+        tp_operator_free(&f->operators[number]);
+    for (int way = 0; f->simple && way < 2; way++)
+        tp_simple_free(&f->simple[2 * number + way]);
 }
 
 void tp_sampler_close(tp_sampler *s)
@@ -500,8 +534,8 @@ void tp_sampler_close(tp_sampler *s)
                 ad_free(values[id]);
     }
     for (int k = 0; k < s->n_revealed; k++)
-        for (int o = 0; s->revealed[k].operators && o < s->revealed[k].n_operators; o++)
-            tp_operator_free(&s->revealed[k].operators[o]);
+        for (int o = 0; o < s->revealed[k].n_operators; o++)
+            free_operator(&s->revealed[k], o);
     for (int k = 0; s->classes && k < 2 * s->program->n_nodes; k++)
         for (tp_class *c = s->classes[k]; c; c = c->next)
             tp_space_free(&c->space);
@@ -522,6 +556,10 @@ int tp_sampler_open(tp_sampler *s)
     s->revealed = ad_arena_alloc(s->arena, (size_t)nn_n_params(s->program->net) + 2, sizeof *s->revealed);
     s->meets = ad_arena_alloc(s->arena, 2 * n, sizeof *s->meets);
     s->classes = ad_arena_alloc(s->arena, 2 * n, sizeof(tp_class *));
+    if (s->simple && !(s->linear = ad_arena_alloc(s->arena, n, sizeof *s->linear)))
+        return ad_fail(s->error, "out of memory for %zu nodes", n);
+    if (s->simple && !tp_simple_holds(s->program, s->linear))
+        s->linear = NULL;
     if (!s->level || !s->revealed_of || !s->drawn_at || !s->kept || !s->revealed || !s->meets || !s->classes ||
         !s->passes[0].values || !s->passes[s->n_passes - 1].values)
         return ad_fail(s->error, "out of memory for %zu nodes", n);

@@ -39,6 +39,11 @@ void tp_space_free(tp_space *space);
  * is taken. */
 int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_error *error);
 
+/* The same where nothing is to be avoided and any number may be asked for: orthogonal while they are few, then of mean
+ * 0 and variance 1, of Sobol's points while there are enough for all, then pseudo-random. signs: theirs alone.
+ * Independent draws are as they come, and no signs. */
+int tp_draw_plain(tp_space *space, int count, bool signs, tp_rows *out, ad_error *error);
+
 /* A matrix W of entries N(0, 1 / in) from `in` to `out` samples, revealed as it is used (THEORY, the executor):
  * W = sum eps q' + sum p delta', an orthonormal q for each new direction that W has seen and a fresh draw eps for each
  * q; p and delta are the same for W'. The second sum is the part that W' made known: Z dot, by Stein's lemma. */
@@ -58,6 +63,27 @@ typedef struct {
 } tp_work;
 bool tp_work_is_over(const tp_work *);
 
+/* One of a matrix's two ways, where the simple rules hold, which make W and W' independent: draws for the pivots of
+ * Cholesky's factor of the inputs' covariance, not orthogonal to others; so there may be more inputs than samples. */
+typedef struct {
+    tp_space *out;
+    double weight;       /* <x, y> is weight times the plain sum */
+    bool signs;          /* the draws are signs: of what the kernel is quadratic in, they are exact on the diagonal */
+    tp_rows seen, drawn; /* inputs that are pivots, and a draw for each */
+    double *factor;      /* lower triangular, rows of `capacity`: the pivots' covariance is F F' */
+    int capacity;
+} tp_simple;
+/* weight: the variance of W's entries. */
+void tp_simple_new(tp_simple *w, tp_space *out, size_t in_size, double weight, bool signs);
+void tp_simple_free(tp_simple *w);
+/* y += W x for `count` rows x. */
+int tp_simple_apply(tp_simple *w, int count, const double *x, double *y, ad_error *error);
+
+/* Do the simple rules hold on samples, too, of a program that tp_check finds BP-like: are all gradients by vectors
+ * linear in draws of the backward pass alone, the readout's and those that transposes give? linear (n_nodes, or NULL)
+ * tells of each node whether it is. */
+bool tp_simple_holds(const tp_program *, bool *linear);
+
 /* One run of the executor on so many samples: the kernel at n = samples, (rows, rows2), between two outputs. Both
  * inputs are run as one batch, or as two batches if samples meet or the outputs differ. With independent draws it is
  * that of one network of the width `samples`, with all that fluctuates in it. */
@@ -68,9 +94,23 @@ typedef struct {
     size_t output, output2;
     bool independent;
     tp_work *work; /* to which the run's is added; NULL: nowhere */
+    bool simple;   /* by the simple rules, if tp_simple_holds: a transpose is drawn without regard to its matrix */
 } tp_sampling;
 int tp_sample_once(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
                    const double *x2, size_t rows2, double *out, ad_error *error);
+/* What a run needs, read off the trace and not run. */
+typedef struct {
+    double bytes, draws;       /* draws: of the most that meet, at most; there must be half as many samples, unless */
+    bool simple;               /* the simple rules hold */
+    double products, elements; /* multiply-adds of matrix products; numbers that are computed */
+} tp_sample_cost;
+int tp_sample_needs(const tp_program *, const tp_sampling *, size_t rows, tp_sample_cost *cost, ad_error *error);
+/* Into how large blocks rows are to be cut so that two of them fit into 2 GiB, and their draws into the samples; all
+ * rows, if they do; 1 where no two do; 0 with an error. */
+size_t tp_sample_tile(const tp_program *, const tp_sampling *, size_t rows, ad_error *error);
+/* tp_sample_once, by tiles of two such blocks, all of them by the same draws. */
+int tp_sample_tiles(const tp_program *, tp_kernel_kind, const tp_sampling *, size_t block, const double *x, size_t rows,
+                    const double *x2, size_t rows2, double *out, ad_error *error);
 /* -1 with an error where the kernel of single networks does not come closer to a number as their width grows to
  * `samples`, whatever the reason: it stays random; or where sampling->work, which must be given, does not suffice to
  * tell. Of a few rows of x; where samples meet there is no verdict. */

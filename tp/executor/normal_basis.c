@@ -151,6 +151,11 @@ int tp_space_keep(tp_space *space, const tp_rows *rows, int first, ad_error *err
     return tp_orthonormalise(count, to, &space->basis, 1 / (double)size, 1e-8, NULL, 0, error);
 }
 
+enum {
+    MOST_TAKEN = 4,   /* a share of all rules of first bits, each of which one dimension alone may have */
+    MOST_MATCHED = 48 /* plain draws that are orthogonal: so linear networks are exact, and few draws stay even */
+};
+
 /* With the first draw: independent ones need no quantiles. */
 static int make_quantiles(tp_space *space, ad_error *error)
 {
@@ -198,6 +203,19 @@ static int draw_independent(tp_space *space, int count, const tp_rows *avoid, tp
     return 0;
 }
 
+/* Mean 0 and variance 1. */
+static void normalise(double *z, size_t size)
+{
+    double sum = 0, squares = 0;
+    for (size_t s = 0; s < size; s++)
+        sum += z[s];
+    for (size_t s = 0; s < size; s++) {
+        z[s] -= sum / (double)size;
+        squares += z[s] * z[s];
+    }
+    cblas_dscal((int)size, 1 / sqrt(squares / (double)size), z, 1);
+}
+
 int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_error *error)
 {
     size_t size = space->basis.length;
@@ -243,4 +261,29 @@ done:
     ad_free(beyond.data);
     ad_free(kept);
     return status;
+}
+
+int tp_draw_plain(tp_space *space, int count, bool signs, tp_rows *out, ad_error *error)
+{
+    size_t size = space->basis.length, taken = (size_t)space->basis.n + (size_t)count;
+    if (!space->independent && !signs && taken <= MOST_MATCHED && taken <= size / 8)
+        return tp_draw(space, count, NULL, out, error);
+    double *to = tp_rows_grow(out, count, error);
+    if (!to)
+        return -1;
+    for (int k = 0; k < count; k++, to += size) {
+        if (space->independent || (size_t)space->sobol.dimension >= size / MOST_TAKEN) {
+            ad_normal(space->sobol.seed, ad_stream("independent draws"), space->drawn, size, to);
+            space->drawn += size;
+        } else if (raw_draws(space, 1, to, error)) {
+            return -1;
+        }
+        out->n++;
+        if (space->independent)
+            continue;
+        for (size_t s = 0; signs && s < size; s++)
+            to[s] = to[s] > 0 ? 1 : -1;
+        normalise(to, size);
+    }
+    return 0;
 }

@@ -407,6 +407,7 @@ int tp_sample_once(const tp_program *program, tp_kernel_kind which, const tp_sam
                      .seed = spec->seed,
                      .independent = spec->independent,
                      .work = spec->work,
+                     .simple = spec->simple,
                      .n_passes = spec->output != spec->output2 || (x2 && program->coupled) ? 2 : 1,
                      .threads = held,
                      .sizes = { .n = spec->samples, .n_batches = 1 } };

@@ -24,6 +24,7 @@ typedef struct {
     double *weight, *velocity; /* by k; and of keep */
     double keep_velocity;
     int n_changes, capacity;
+    tp_simple *simple; /* in place of these, by the simple rules: two for each, W's and W''s */
 } tp_revealed;
 
 /* The draws of one size of vectors that meet. */
@@ -47,6 +48,8 @@ typedef struct {
     int cotangent;      /* the input of the backward pass, bound when the outputs are there; 0: none */
     const ad_var *also; /* nodes that are kept besides */
     int n_also;
+    bool simple;        /* by the simple rules, if they hold */
+    bool *linear;       /* by node: linear in the draws of the backward pass; NULL: not by the simple rules */
     int *meets;         /* by element of the union of what meets: another one of its class, or itself */
     tp_class **classes; /* by the class's first element */
     int n_classes;
@@ -71,7 +74,9 @@ typedef struct {
 /* ---- executor.c ---- */
 int tp_sampler_open(tp_sampler *s);
 void tp_sampler_close(tp_sampler *s);
-/* All passes, level by level: what is kept is in their values. */
+/* Which parameters are operators, what meets, and on which level a node is. */
+int tp_sampler_plan(tp_sampler *s);
+/* The plan, and all passes, level by level: what is kept is in their values. */
 int tp_sampler_run(tp_sampler *s);
 /* Its steps: operators and draws of all parameters; levels; what passes start from; levels from `from` up to `to`. */
 int tp_sampler_prepare(tp_sampler *s);
@@ -94,6 +99,7 @@ int tp_count_work(const tp_sampler *s, double more);
 int tp_count_nodes(const tp_sampler *s); /* of this pass, but for products with operators */
 /* Of a product with so many rows that is done. */
 int tp_count_product(const tp_sampler *s, const tp_operator *w, bool transposed, size_t rows, int seen_before);
+int tp_count_simple(const tp_sampler *s, const tp_simple *w, size_t rows);
 
 /* ---- changes.c ---- */
 /* to += the changes of operator number o times the rows of x, or their transpose. */

@@ -66,3 +66,9 @@ int tp_count_product(const tp_sampler *s, const tp_operator *w, bool transposed,
     return tp_count_work(s, (double)rows * (4 * from * seen->n + to * seen->n + (from + to) * back->n) +
                                 to * (fresh * (drawn + copied) + avoided));
 }
+
+int tp_count_simple(const tp_sampler *s, const tp_simple *w, size_t rows)
+{
+    double pivots = w->seen.n, from = (double)w->seen.length, to = (double)w->drawn.length;
+    return tp_count_work(s, (double)rows * pivots * (from + to + pivots));
+}

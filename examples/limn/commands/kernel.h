@@ -41,6 +41,8 @@ size_t kernel_numbers(const kernel_job *j, ad_error *error);
 /* The limit of the first rows against the first rows2, of the first output. opinion NULL: unchecked. */
 int kernel_solve(const kernel_job *j, tp_kernel_kind which, size_t rows, size_t rows2, tp_kernel *kernel,
                  tp_opinion *opinion, ad_error *error);
+/* What the limit of all rows would take, if samples find it. */
+int kernel_forecast(const kernel_job *j, tp_kernel_kind which, tp_forecast *forecast, ad_error *error);
 int kernel_measure(const kernel_job *j, tp_kernel_kind which, nn_model *model, size_t rows, size_t rows2, double *out,
                    ad_error *error);
 /* All results, checked to be finite. */

@@ -32,6 +32,7 @@ typedef struct {
     double bytes, seconds, measured;
     size_t rows, rows2;
     bool part; /* of the work on these rows */
+    tp_forecast samples;
 } forecast;
 
 /* Pieces of the upper left corner, doubled until one takes a quarter of a second, give the two rates of
@@ -86,13 +87,29 @@ static int forecast_finite(const kernel_job *j, tp_kernel_kind which, nn_model *
     return 0;
 }
 
+/* A limit by samples is not tried: what it does is read off the trace. */
+static int forecast_limit(const kernel_job *j, tp_kernel_kind which, forecast *f, ad_error *error)
+{
+    double start = ad_seconds(), bytes = peak_bytes();
+    if (kernel_forecast(j, which, &f->samples, error))
+        return -1;
+    if (!f->samples.sampled)
+        return extrapolate(j, which, NULL, f, error);
+    f->measured += ad_seconds() - start;
+    f->seconds += f->samples.seconds;
+    f->bytes = bytes + f->samples.bytes;
+    return 0;
+}
+
 /* All kernels, one after the other: their times, and the memory of the largest. */
 static int forecast_all(const kernel_job *j, nn_model *model, size_t result, forecast *f, ad_error *error)
 {
     double most = 0;
     bool whole = model && !j->part.of.graph && !j->o->block;
     for (int k = 0; k < j->n_results; k++) {
-        if ((whole ? forecast_finite : extrapolate)(j, j->results[k].which, model, f, error))
+        tp_kernel_kind which = j->results[k].which;
+        if (!model ? forecast_limit(j, which, f, error)
+                   : (whole ? forecast_finite : extrapolate)(j, which, model, f, error))
             return -1;
         most = fmax(most, f->bytes);
     }
@@ -115,9 +132,23 @@ static int tell(const kernel_job *j, const forecast *f, size_t width, size_t res
         json_put(root, "seconds", json_number(f->seconds));
         json_put(root, "measured_rows", json_number((double)f->rows));
         json_put(root, "measured_seconds", json_number(f->measured));
+        if (f->samples.sampled)
+            json_put(root, "samples", json_number((double)f->samples.samples));
         return json_print(root, error);
     }
     kernel_describe(j, kernel_title(j), width, text, sizeof text);
+    if (f->samples.sampled) {
+        printf("%s%s\nmemory: about %.3g MB, of which the result takes %.3g MB\n"
+               "time:   about %.2g s with %ld thread%s: by samples, %d runs of %zu, ",
+               text, j->full ? ", between all outputs" : "", f->bytes / 1e6, (double)result / 1e6, f->seconds,
+               o->threads, o->threads > 1 ? "s" : "", f->samples.runs, f->samples.samples);
+        if (f->samples.rows < j->rows)
+            printf("tiles of twice %zu rows", f->samples.rows);
+        else
+            printf("all rows together");
+        printf(" (finding this out took %.2g s)\nnothing is computed: leave out --explain\n", f->measured);
+        return 0;
+    }
     printf("%s%s\nmemory: about %.3g MB, of which the result takes %.3g MB\n"
            "time:   about %.2g s with %ld thread%s (%s%zu x %zu inputs took %.2g s)\nnothing is computed: leave out "
            "--explain\n",

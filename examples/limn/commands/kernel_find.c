@@ -55,6 +55,12 @@ int kernel_solve(const kernel_job *j, tp_kernel_kind which, size_t rows, size_t 
     return status;
 }
 
+int kernel_forecast(const kernel_job *j, tp_kernel_kind which, tp_forecast *forecast, ad_error *error)
+{
+    limit_question q = question(j, which, j->rows, j->rows2);
+    return tp_limit_forecast(j->program, which, q.x, q.rows, q.x2, q.rows2, &q.spec, forecast, error);
+}
+
 /* Different outputs are independent in the limit: the kernel times the identity. In place, from the end. */
 static void spread(double *k, size_t count, size_t outputs)
 {

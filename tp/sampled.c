@@ -1,0 +1,347 @@
+/* sampled.c: limits by the executor's samples: how many, how many runs, what they may be taken for. */
+#include "tp/sampled.h"
+
+#include "autodiff/base/base.h"
+#include "tp/executor/executor.h"
+
+#include <cblas.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = TP_MOST_RUNS, MAX_SAMPLES = 1 << 18 };
+
+static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed, bool simple)
+{
+    return (tp_sampling){ .samples = samples,
+                          .seed = seed,
+                          .threads = spec->threads,
+                          .output = spec->output,
+                          .output2 = spec->output2,
+                          .simple = simple };
+}
+
+/* -1 with an error where one run is off by as much as the kernel is: a limit's runs come closer with the samples, those
+ * of a number that stays random do not. */
+static int check_spread(const tp_kernel *kernel, int runs, ad_error *error)
+{
+    const double random = 0.7;
+    double spread = kernel->error * sqrt((double)runs);
+    if (!(spread > random))
+        return 0;
+    return ad_fail(error,
+                   "the sampled kernel's runs differ by %.2g of what it is: it stays random at every width, or needs "
+                   "more samples",
+                   spread);
+}
+
+/* ---- samples and runs ---- */
+typedef struct {
+    const tp_program *program;
+    tp_kernel_kind which;
+    const double *x, *x2;
+    size_t rows, rows2; /* rows2: of x2, or of x */
+    const tp_limit_spec *spec;
+    bool simple;
+    size_t samples, block;
+    tp_work work;           /* of its runs */
+    double first[MAX_RUNS]; /* of each run, an input with itself */
+} question;
+
+static question question_of(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
+                            const double *x2, size_t rows2, const tp_limit_spec *spec, bool simple)
+{
+    return (question){ .program = program,
+                       .which = which,
+                       .x = x,
+                       .x2 = x2,
+                       .rows = rows,
+                       .rows2 = x2 ? rows2 : rows,
+                       .spec = spec,
+                       .simple = simple };
+}
+
+/* As many samples as two rows' draws need, and how many rows go together. */
+static int choose_samples(question *q, ad_error *error)
+{
+    size_t given = q->spec->samples, pair = q->program->coupled ? q->rows + q->rows2 : 2;
+    tp_sample_cost cost;
+    q->samples = given ? given : SAMPLES;
+    if (q->samples < 16)
+        return ad_fail(error, "%zu samples are too few", q->samples);
+    for (;; q->samples *= 2) {
+        tp_sampling sampling = sampling_of(q->spec, q->samples, 0, q->simple);
+        if (tp_sample_needs(q->program, &sampling, pair, &cost, error))
+            return -1;
+        if (given || cost.simple || 2 * (cost.draws + 1) <= (double)q->samples || q->samples >= MAX_SAMPLES)
+            break;
+    }
+    tp_sampling sampling = sampling_of(q->spec, q->samples, 0, q->simple);
+    q->block = tp_sample_tile(q->program, &sampling, q->rows + (q->x2 ? q->rows2 : 0), error);
+    return q->block ? 0 : -1;
+}
+
+/* Runs until there are `minimum`, and as many as the tolerance asks for, up to `maximum`: means, squares and the error
+ * of the kernel. */
+static int add_runs(question *q, int minimum, int maximum, double *one, tp_kernel *kernel, int *done, ad_error *error)
+{
+    size_t count = q->rows * q->rows2;
+    int runs = 0;
+    memset(kernel->terms[0].values, 0, count * sizeof *one);
+    memset(kernel->deviations, 0, count * sizeof *one);
+    kernel->error = 0;
+    while (runs < minimum || (runs < maximum && kernel->error > q->spec->tolerance)) {
+        tp_sampling sampling = sampling_of(q->spec, q->samples, q->spec->seed + 1 + (uint64_t)runs, q->simple);
+        sampling.work = &q->work;
+        if (tp_sample_tiles(q->program, q->which, &sampling, q->block, q->x, q->rows, q->x2, q->rows2, one, error))
+            return -1;
+        if (runs < MAX_RUNS)
+            q->first[runs] = one[0];
+        ad_add_run(one, 1, count, ++runs, kernel->terms[0].values, kernel->deviations);
+        kernel->error = ad_runs_error(kernel->terms[0].values, kernel->deviations, count, runs);
+        if (q->spec->progress)
+            q->spec->progress(runs < minimum ? (double)runs / minimum : 1, q->spec->context);
+    }
+    *done = runs;
+    return 0;
+}
+
+/* An error that falls like samples^(-2/3) asks for so many. */
+static bool raise_samples(question *q, double off)
+{
+    size_t before = q->samples;
+    if (q->spec->samples || !(q->spec->tolerance > 0) || !(off > q->spec->tolerance))
+        return false;
+    for (double wanted = pow(off / q->spec->tolerance, 1.5); wanted > 1 && q->samples < MAX_SAMPLES; wanted /= 2)
+        q->samples *= 2;
+    return q->samples > before;
+}
+
+/* By a few runs how many samples the tolerance asks for, if it does and they are not given, then by these. */
+static int find_mean(question *q, double *one, tp_kernel *kernel, int *runs, ad_error *error)
+{
+    int minimum = q->spec->runs > 1 ? q->spec->runs : RUNS;
+    int maximum = q->spec->tolerance > 0 && minimum < MAX_RUNS ? MAX_RUNS : minimum;
+    bool chooses = !q->spec->samples && q->spec->tolerance > 0;
+    if (add_runs(q, minimum, chooses ? minimum : maximum, one, kernel, runs, error))
+        return -1;
+    if (!chooses || !(kernel->error > q->spec->tolerance))
+        return 0;
+    if (raise_samples(q, kernel->error)) {
+        tp_sampling sampling = sampling_of(q->spec, q->samples, 0, q->simple);
+        q->block = tp_sample_tile(q->program, &sampling, q->rows + (q->x2 ? q->rows2 : 0), error);
+        if (!q->block)
+            return -1;
+    }
+    return add_runs(q, minimum, maximum, one, kernel, runs, error);
+}
+
+/* -1 with an error where the kernel stays random for single networks, with the op that may be the reason; or where it
+ * takes more work to tell than its runs have taken, and than there is always. */
+static int check_convergence(const question *q, ad_error *error)
+{
+    ad_error found = { 0 };
+    char reason[300] = "";
+    tp_work work = { .most = fmax(q->work.done, (double)(1ull << 35)) };
+    tp_sampling sampling = sampling_of(q->spec, q->samples / 4, q->spec->seed, q->simple);
+    sampling.work = &work;
+    if (!tp_check_convergence(q->program, q->which, &sampling, q->x, q->rows, &found))
+        return 0;
+    int suspect = tp_find_suspect(q->program);
+    if (suspect >= 0) {
+        const ad_node *node = ad_node_of(q->program->graph, suspect);
+        snprintf(reason, sizeof reason,
+                 "; %.160s:%d: %s: averages over the width reach it, and what they fluctuate by may decide",
+                 node->where.file, node->where.line, tp_node_name(node));
+    }
+    return ad_fail(error,
+                   "%.300s%s: ask for the network that returns what stands before, or, with --width N, for one "
+                   "draw's",
+                   found.text, reason);
+}
+
+static int find_power(const question *q, int runs, double *power, ad_error *error)
+{
+    bool own = !q->x2 && q->spec->output == q->spec->output2;
+    tp_sampling sampling = sampling_of(q->spec, q->samples, q->spec->seed, q->simple);
+    sampling.output2 = q->spec->output; /* between outputs there may be nothing */
+    return tp_find_power(q->program, q->which, &sampling, q->x, q->rows, q->first, own ? runs : 0, power, error);
+}
+
+static int open_kernel(const question *q, tp_kernel *kernel, ad_error *error)
+{
+    size_t count = q->rows * q->rows2;
+    *kernel = (tp_kernel){ .rows = q->rows, .rows2 = q->rows2, .n_terms = 1 };
+    kernel->terms[0].values = ad_alloc(count, sizeof(double), "a limit kernel", error);
+    kernel->deviations = ad_alloc(count, sizeof(double), "a limit kernel", error);
+    return kernel->terms[0].values && kernel->deviations ? 0 : -1;
+}
+
+/* From sums of squares to standard errors, at n = 1. */
+static void scale_kernel(tp_kernel *kernel, size_t samples, int runs)
+{
+    /* runs that agree to the last digit still have the rounding of their sums in common */
+    double scale = pow((double)samples, -kernel->terms[0].power), rounding = sqrt((double)samples) * DBL_EPSILON;
+    size_t count = kernel->rows * kernel->rows2;
+    double *mean = kernel->terms[0].values, *squares = kernel->deviations;
+    ad_standard_errors(squares, count, runs);
+    for (size_t i = 0; i < count; i++) {
+        mean[i] *= scale;
+        squares[i] = fmax(squares[i] * scale, rounding * fabs(mean[i]));
+    }
+    kernel->error = fmax(kernel->error, rounding);
+}
+
+int tp_limit_sampled(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                     size_t rows2, const tp_limit_spec *spec, bool simple, tp_kernel *kernel, ad_error *error)
+{
+    question q = question_of(program, which, x, rows, x2, rows2, spec, simple);
+    const nn_spec *traced = nn_spec_of(program->net);
+    int runs = 0;
+    if (traced->parametrization == NN_STANDARD || traced->abc[0])
+        return ad_fail(error, "in the standard scale and with exponents of one's own several powers of n are summed, "
+                              "which samples cannot tell apart: --scale ntk, or --engine exact");
+    if (choose_samples(&q, error))
+        return -1;
+    double *one = ad_alloc(q.rows * q.rows2, sizeof *one, "a limit kernel", error);
+    int status = one ? open_kernel(&q, kernel, error) : -1;
+    if (!status)
+        status = find_mean(&q, one, kernel, &runs, error);
+    if (!status)
+        status = check_convergence(&q, error);
+    if (!status)
+        status = check_spread(kernel, runs, error);
+    if (!status)
+        status = find_power(&q, runs < MAX_RUNS ? runs : MAX_RUNS, &kernel->terms[0].power, error);
+    if (!status)
+        scale_kernel(kernel, q.samples, runs);
+    snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, q.samples);
+    ad_free(one);
+    if (status)
+        tp_kernel_free(kernel);
+    return status;
+}
+
+/* ---- what it takes ---- */
+typedef struct {
+    double product, element, plan; /* seconds of one multiply-add, of one number, and of what each run starts with */
+} rates;
+
+static double seconds_of(const rates *r, const tp_sample_cost *cost)
+{
+    return r->plan + r->product * cost->products + r->element * cost->elements;
+}
+
+/* Seconds of a multiply-add in a matrix product of a tile's sizes. */
+static int time_product(const question *q, double *seconds, ad_error *error)
+{
+    enum { INNER = 256, LENGTH = 2048, MOST = 64 };
+    int count = q->block < MOST ? (int)q->block : MOST;
+    double *a = ad_alloc((MOST + INNER) * LENGTH, sizeof *a, "a product", error);
+    double *c = a ? ad_alloc(MOST * INNER, sizeof *c, "a product", error) : NULL;
+    for (int warm = 0; warm < 2 && c; warm++) {
+        double start = ad_seconds();
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, INNER, LENGTH, 1, a, LENGTH, a + MOST * LENGTH,
+                    LENGTH, 0, c, INNER);
+        *seconds = (ad_seconds() - start) / (double)count / INNER / LENGTH;
+    }
+    bool made = c != NULL;
+    ad_free(a);
+    ad_free(c);
+    return made ? 0 : -1;
+}
+
+static int time_run(const question *q, size_t samples, size_t rows, double *seconds, tp_sample_cost *cost,
+                    ad_error *error)
+{
+    tp_sampling sampling = sampling_of(q->spec, samples, q->spec->seed, q->simple);
+    double *k = ad_alloc(rows * rows, sizeof *k, "a kernel", error), start = ad_seconds();
+    int status = k ? tp_sample_needs(q->program, &sampling, rows, cost, error) : -1;
+    if (!status)
+        status = tp_sample_once(q->program, q->which, &sampling, q->x, rows, NULL, 0, k, error);
+    *seconds = ad_seconds() - start;
+    ad_free(k);
+    return status;
+}
+
+/* From a product, and two runs on a few rows, the second on more samples. */
+static int find_rates(const question *q, rates *r, ad_error *error)
+{
+    enum { FEW = 8, FEWER_SAMPLES = 64, SOME_SAMPLES = 1024 };
+    size_t rows = q->rows < FEW ? q->rows : FEW, samples = q->samples < SOME_SAMPLES ? q->samples : SOME_SAMPLES;
+    tp_sampling sampling = sampling_of(q->spec, samples, 0, q->simple);
+    tp_sample_cost cost, small;
+    double seconds = 0, least = 0;
+    int threads = ad_blas_begin(q->spec->threads > 0 ? q->spec->threads : 1);
+    int status = time_product(q, &r->product, error);
+    ad_blas_end(threads);
+    if (!status)
+        status = tp_sample_needs(q->program, &sampling, rows, &cost, error);
+    bool enough = !status && (cost.simple || 2 * (cost.draws + 1) <= (double)samples);
+    if (!enough) {
+        samples = q->samples;
+        rows = 1;
+    }
+    if (!status && enough)
+        status =
+            time_run(q, FEWER_SAMPLES < samples && cost.simple ? FEWER_SAMPLES : samples, rows, &least, &small, error);
+    if (!status)
+        status = time_run(q, samples, rows, &seconds, &cost, error);
+    bool two = enough && small.elements < cost.elements;
+    double elements = cost.elements - (two ? small.elements : 0);
+    double rest = seconds - (two ? least : 0) - r->product * (cost.products - (two ? small.products : 0));
+    r->element = fmax(rest, 0) / fmax(elements, 1);
+    r->plan = two ? fmax(0, least - r->element * small.elements) : 0;
+    return status;
+}
+
+/* One run, in tiles; *bytes: of the largest. */
+static int run_seconds(const question *q, const rates *r, double *seconds, double *bytes, ad_error *error)
+{
+    bool same = !q->x2 && q->spec->output == q->spec->output2;
+    size_t block = q->block, blocks = (q->rows + block - 1) / block, blocks2 = (q->rows2 + block - 1) / block;
+    bool whole = block >= q->rows + (q->x2 ? q->rows2 : 0) || (same && block >= q->rows);
+    tp_sampling sampling = sampling_of(q->spec, q->samples, 0, q->simple);
+    tp_sample_cost own, pair;
+    if (tp_sample_needs(q->program, &sampling, whole ? q->rows + (q->x2 ? q->rows2 : 0) : block, &own, error) ||
+        tp_sample_needs(q->program, &sampling, 2 * block, &pair, error))
+        return -1;
+    double pairs = same ? (double)blocks * (double)(blocks - 1) / 2 : (double)blocks * (double)blocks2;
+    *seconds =
+        whole ? seconds_of(r, &own) : pairs * seconds_of(r, &pair) + (same ? (double)blocks : 0) * seconds_of(r, &own);
+    *bytes = whole ? own.bytes : pair.bytes;
+    return 0;
+}
+
+/* The networks of check_convergence, and the runs of find_power. */
+static int other_seconds(const question *q, const rates *r, double *seconds, ad_error *error)
+{
+    const struct {
+        size_t samples, rows;
+    } at[] = { { q->samples / 4, 6 }, { q->samples / 64, 6 }, { q->samples / 4, 1 } };
+    for (int k = 0; k < 3; k++) {
+        tp_sampling sampling = sampling_of(q->spec, at[k].samples < 16 ? 16 : at[k].samples, 0, q->simple);
+        tp_sample_cost cost;
+        if (tp_sample_needs(q->program, &sampling, q->rows < at[k].rows ? q->rows : at[k].rows, &cost, error))
+            return -1;
+        *seconds += RUNS * seconds_of(r, &cost);
+    }
+    return 0;
+}
+
+int tp_forecast_sampled(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                        size_t rows2, const tp_limit_spec *spec, bool simple, tp_forecast *forecast, ad_error *error)
+{
+    question q = question_of(program, which, x, rows, x2, rows2, spec, simple);
+    rates r = { 0 };
+    double one = 0, others = 0;
+    if (choose_samples(&q, error) || find_rates(&q, &r, error) || run_seconds(&q, &r, &one, &forecast->bytes, error) ||
+        other_seconds(&q, &r, &others, error))
+        return -1;
+    forecast->sampled = true;
+    forecast->samples = q.samples;
+    forecast->runs = spec->runs > 1 ? spec->runs : RUNS;
+    forecast->rows = q.block;
+    forecast->seconds = forecast->runs * one + others;
+    return 0;
+}

@@ -1,0 +1,13 @@
+/* sampled.h: limits by the executor's samples, of a program whose sites are those that count. */
+#ifndef LIMN_TP_SAMPLED_H
+#define LIMN_TP_SAMPLED_H
+#include "tp/tp.h"
+
+/* The mean of independent runs, its standard errors, and the relative size (Frobenius) of these. simple: tp_check finds
+ * the program BP-like, so that the executor may take the simple rules. */
+int tp_limit_sampled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
+                     const tp_limit_spec *, bool simple, tp_kernel *kernel, ad_error *error);
+/* What that would take: a run on a few rows and few samples is timed. */
+int tp_forecast_sampled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2,
+                        size_t rows2, const tp_limit_spec *, bool simple, tp_forecast *forecast, ad_error *error);
+#endif
