@@ -20,22 +20,6 @@ static bool is_width(const tp_sampler *s, ad_axis axis)
     return ad_axis_kind(s->graph, axis) == AD_WIDTH;
 }
 
-size_t tp_sampler_size(const tp_sampler *s, ad_axis axis)
-{
-    return ad_axis_size(s->graph, axis, &s->sizes);
-}
-
-int tp_sampler_refuse(const tp_sampler *s, int id, const char *reason)
-{
-    const ad_node *node = node_at(s, id);
-    return ad_fail(s->error, "%s:%d: %s: %s", node->where.file, node->where.line, tp_node_name(node), reason);
-}
-
-double *tp_sampler_numbers(const tp_sampler *s, size_t count, const char *what)
-{
-    return ad_alloc(count + 1, sizeof(double), what, s->error);
-}
-
 /* The draws of vectors of this size that meet those of an element of the union (meeting.c). */
 tp_space *tp_sampler_space(tp_sampler *s, int element, size_t size)
 {
@@ -58,29 +42,12 @@ tp_space *tp_sampler_space(tp_sampler *s, int element, size_t size)
     return &c->space;
 }
 
-size_t tp_sampler_stride(const tp_sampler *s, const ad_shape *shape, ad_axis axis)
-{
-    size_t stride = 1;
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        if (ad_same(shape->axes[i], axis))
-            return stride;
-        stride *= tp_sampler_size(s, shape->axes[i]);
-    }
-    return 0;
-}
-
 static size_t elements(const tp_sampler *s, int id)
 {
     return ad_elements(s->graph, &node_at(s, id)->shape, &s->sizes);
 }
 
 /* ---- parameters ---- */
-double tp_sampler_deviation(const tp_sampler *s, const ad_init *init)
-{
-    return init->axis.id ? init->deviation * pow((double)tp_sampler_size(s, init->axis), init->deviation_power)
-                         : init->deviation;
-}
-
 /* Is this use one that an operator can be? in: positions of the summed axes. */
 static bool is_one_product(const tp_sampler *s, int id, int k, int param, const ad_shape *names, int *in, int *n_in)
 {

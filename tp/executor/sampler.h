@@ -86,6 +86,8 @@ int tp_sampler_levels(tp_sampler *s, int from, int to);
 /* The draws of vectors of this size that meet those of an element of the union (meeting.c). */
 tp_space *tp_sampler_space(tp_sampler *s, int element, size_t size);
 void tp_sampler_enter(tp_sampler *s, int pass); /* x, values and sizes are those of this pass */
+
+/* ---- measures.c ---- */
 size_t tp_sampler_size(const tp_sampler *s, ad_axis axis);
 /* The stride of an axis in a row-major array of this shape; 0 if it has not the axis. */
 size_t tp_sampler_stride(const tp_sampler *s, const ad_shape *shape, ad_axis axis);
