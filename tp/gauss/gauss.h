@@ -49,6 +49,7 @@ typedef struct tp_univariate {
     const double *kinks;                                                               /* where f or f' jumps */
     int n_kinks;
     int parity; /* 1: f(-x) = f(x), -1: f(-x) = -f(x), 0: neither or not known */
+    int steps;  /* elementary functions that eval takes, where they are many: 16 of them count as an evaluation */
 } tp_univariate;
 
 /* A form of the list above; TP_NUMERIC and powers outside its range give an eval of NULL. */

@@ -346,7 +346,7 @@ typedef struct {
     int fn[TP_MAX_WICK];
     double alpha[TP_MAX_WICK], beta[TP_MAX_WICK]; /* of alpha t + beta, t ~ N(0, 1) */
     double kinks[MAX_KINKS];
-    int n_kinks;
+    int n_kinks, steps;
     const tp_affine *form;
     double deviation;
 } direction;
@@ -375,6 +375,9 @@ static void eval_direction(const tp_univariate *u, size_t n, const double *x, do
 static bool add_to_direction(direction *d, int fn, double alpha, double beta)
 {
     double kinks[MAX_KINKS];
+    if (tp_fn_prepare(&d->basis->algebra, fn)) /* it is evaluated often */
+        return false;
+    d->steps += d->basis->algebra.parts[fn]->n;
     int found = tp_fn_kinks(&d->basis->algebra, fn, NULL, kinks, MAX_KINKS);
     if (found < 0 || found > MAX_KINKS || d->n_kinks + found > MAX_KINKS)
         return false;
@@ -394,9 +397,12 @@ static bool add_to_direction(direction *d, int fn, double alpha, double beta)
 
 static tp_univariate as_function(const direction *d)
 {
-    return (tp_univariate){
-        .form = TP_NUMERIC, .eval = eval_direction, .context = d, .kinks = d->kinks, .n_kinks = d->n_kinks
-    };
+    return (tp_univariate){ .form = TP_NUMERIC,
+                            .eval = eval_direction,
+                            .context = d,
+                            .kinks = d->kinks,
+                            .n_kinks = d->n_kinks,
+                            .steps = d->steps };
 }
 
 static bool row_of_table(const tp_basis *b, const tp_wick_factor *f, tp_univariate *u)
