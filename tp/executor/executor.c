@@ -1,9 +1,10 @@
 /* executor.c: the executor at n = infinity (THEORY, the executor): the trace itself, run on samples.
  *
  * Every vector is S samples of its Z, so the trace is run at n = S, except that products with a parameter are done by
- * operators (gaussian_operator.c), which are Gaussian matrices that remember what they were multiplied with. Between
- * these products a plan runs everything else, level by level: a node's level is the number of products behind it. The
- * rule is the general one, with Z dot, for any program: W with its transpose, averages over the width, gradients. */
+ * operators (gaussian_operator.c), which are Gaussian or orthogonal matrices that remember what they were multiplied
+ * with. Between these products a plan runs everything else, level by level: a node's level is the number of products
+ * behind it. The rule is the general one, with Z dot, for any program: W with its transpose, averages over the width,
+ * gradients. */
 #include "tp/executor/sampler.h"
 
 #include <math.h>
@@ -165,10 +166,12 @@ static int open_operators(tp_sampler *s, tp_revealed *f)
     tp_space *in = f->matrix && out ? space_of(s, tp_meeting_in(f->param), f->in_size) : NULL;
     if (!out || (f->matrix && !in))
         return -1;
+    /* between widths of different sizes it is used once (tp_check_square), as Gaussian ones are */
+    bool orthogonal = f->matrix && node->init->orthogonal && in->basis.length == out->basis.length;
     if (!(f->operators = ad_arena_alloc(s->arena, (size_t)f->n_operators, sizeof *f->operators)))
         return ad_fail(s->error, "out of memory for %s", node->name);
     for (int k = 0; k < f->n_operators; k++)
-        tp_operator_new(&f->operators[k], in, f->in_size, out);
+        tp_operator_new(&f->operators[k], in, f->in_size, out, orthogonal);
     return 0;
 }
 
