@@ -6,6 +6,7 @@
  *     build/bench/spectrum decay [WIDTH]        correlations over depth beside depth scales (4096) */
 #include "autodiff/trace/trace.h"
 #include "limn.h"
+#include "tests/bench/bench.h"
 #include "tests/support/jacobians.h"
 #include "tp/spectrum/inside.h"
 
@@ -52,10 +53,10 @@ static void unmake(network *n)
 static double solve(const network *n, tp_spectrum_spec spec, tp_spectrum *s)
 {
     ad_error error = { 0 };
-    double start = ad_seconds();
+    double start = bench_seconds();
     tp_spectrum_find(n->program, input, &spec, s, &error);
     stop_on(&error);
-    return ad_seconds() - start;
+    return bench_seconds() - start;
 }
 
 static int ascending(const void *a, const void *b)
