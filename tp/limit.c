@@ -233,7 +233,7 @@ static int check_rows(const tp_program *program, const double *x, size_t rows, c
 static int check_inputs(const tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
                         ad_error *error)
 {
-    if (tp_check_orthogonal(program, error) || check_rows(program, x, rows, "the first", error))
+    if (check_rows(program, x, rows, "the first", error))
         return -1;
     return x2 ? check_rows(program, x2, rows2, "the second", error) : 0;
 }
@@ -284,6 +284,18 @@ static bool has_width(const tp_program *program)
     return false;
 }
 
+/* Where matrices that start orthogonal have another limit than Gaussian ones the executor alone finds it: 1, and why
+ * no other does. */
+static int only_samples(const tp_program *program, const tp_limit_spec *spec, ad_error *refusal, ad_error *error)
+{
+    ad_error square = { 0 };
+    if (tp_check_orthogonal(program, refusal) == 0)
+        return 0;
+    if (spec->engine == TP_ENGINE_EXACT || spec->rule == TP_RULE_BP)
+        return ad_fail(error, "%s", refusal->text);
+    return tp_check_square(program, &square) ? ad_fail(error, "%s", square.text) : 1;
+}
+
 /* part: sites are left out, for which there is no rule where samples meet. */
 static int limit_of(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                     size_t rows2, const tp_limit_spec *given, bool part, tp_kernel *kernel, ad_error *error)
@@ -300,6 +312,10 @@ static int limit_of(const tp_program *program, tp_kernel_kind which, const doubl
         spec.engine = TP_ENGINE_SAMPLE;
     if (!ad_threads(spec.threads, error) || check_inputs(program, x, rows, x2, rows2, error))
         return -1;
+    int orthogonal = only_samples(program, &spec, &refusal, error);
+    if (orthogonal < 0)
+        return -1;
+    spec.engine = orthogonal ? TP_ENGINE_SAMPLE : spec.engine;
     size_t outputs = nn_n_outputs(program->net);
     if (spec.output >= outputs || spec.output2 >= outputs)
         return ad_fail(error, "limit: outputs %zu and %zu of %zu", spec.output, spec.output2, outputs);
@@ -326,12 +342,13 @@ static int limit_of(const tp_program *program, tp_kernel_kind which, const doubl
         if (last || status == -1 || status == TP_INFINITE || status == TP_TOO_LARGE)
             return ad_fail(error, "%s", refusal.text);
     }
-    if (spec.engine == TP_ENGINE_SAMPLE && check_samples(program, which, x, &spec, simple, error))
+    if (orthogonal ? refuse_random(program, which, "", error)
+                   : spec.engine == TP_ENGINE_SAMPLE && check_samples(program, which, x, &spec, simple, error))
         return -1;
     if (tp_limit_sampled(program, which, x, rows, x2, rows2, &spec, simple && checked == 0, kernel, &failure) ||
         check_kernel(kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
-    if (!simple && *why)
+    if (!simple && *why && !orthogonal)
         tell_rules(program, which, x, rows, x2, rows2, &spec, why, kernel);
     if (program->coupled && which == TP_NTK)
         add_text(
@@ -495,7 +512,8 @@ int tp_gaussian_covariance(const tp_program *program, ad_var vector, const doubl
     if (vector.graph != program->graph || vector.id < 0 || vector.id >= program->forward ||
         program->widths[vector.id] != 1)
         return ad_fail(error, "covariance: not a vector of the program's forward pass");
-    if (!ad_threads(given.threads, error) || check_inputs(program, x, rows, x2, rows2, error))
+    if (!ad_threads(given.threads, error) || tp_check_orthogonal(program, error) ||
+        check_inputs(program, x, rows, x2, rows2, error))
         return -1;
     view.output = vector;
     if (tp_limit_exact(&view, TP_NNGP, x, rows, x2, rows2, &given, TP_RULES_BP, kernel, NULL, error) == 0)

@@ -1,9 +1,10 @@
 /* executor.c: the executor at n = infinity (THEORY, the executor): the trace itself, run on samples.
  *
  * Every vector is S samples of its Z, so the trace is run at n = S, except that products with a parameter are done by
- * operators (gaussian_operator.c), which are Gaussian matrices that remember what they were multiplied with. Between
- * these products a plan runs everything else, level by level: a node's level is the number of products behind it. The
- * rule is the general one, with Z dot, for any program: W with its transpose, averages over the width, gradients. */
+ * operators (gaussian_operator.c), which are Gaussian or orthogonal matrices that remember what they were multiplied
+ * with. Between these products a plan runs everything else, level by level: a node's level is the number of products
+ * behind it. The rule is the general one, with Z dot, for any program: W with its transpose, averages over the width,
+ * gradients. */
 #include "tp/executor/sampler.h"
 
 #include <math.h>
@@ -133,6 +134,8 @@ static int open_operators(tp_sampler *s, tp_revealed *f)
     tp_space *in = f->matrix && out ? tp_sampler_space(s, tp_meeting_in(f->param), f->in_size) : NULL;
     if (!out || (f->matrix && !in))
         return -1;
+    /* between widths of different sizes it is used once (tp_check_square), as Gaussian ones are */
+    bool orthogonal = f->matrix && node->init->orthogonal && in->basis.length == out->basis.length;
     size_t count = (size_t)f->n_operators;
     f->operators = s->linear ? NULL : ad_arena_alloc(s->arena, count, sizeof *f->operators);
     f->simple = s->linear ? ad_arena_alloc(s->arena, 2 * count, sizeof *f->simple) : NULL;
@@ -145,7 +148,7 @@ static int open_operators(tp_sampler *s, tp_revealed *f)
             if (in)
                 tp_simple_new(&f->simple[2 * k + 1], in, out->basis.length, variance, true);
         } else {
-            tp_operator_new(&f->operators[k], in, f->in_size, out);
+            tp_operator_new(&f->operators[k], in, f->in_size, out, orthogonal);
             f->operators[k].minimum = s->minimum > 0 ? s->minimum : f->operators[k].minimum;
         }
     return 0;

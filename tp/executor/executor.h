@@ -51,8 +51,10 @@ typedef struct {
     double minimum;            /* what is new in x is at least so much of it; less counts as nothing */
     tp_space *space[2];        /* of `in` (NULL: a fixed axis, on which <x, y> is the plain sum) and of `out` */
     tp_rows seen[2], drawn[2]; /* [0]: q and eps; [1]: p and delta */
+    bool orthogonal; /* of Haar's law instead, W W' = 1, of two spaces of one size: W = sum p q' on what it was
+                                  multiplied with, and Haar's law again beyond; drawn is empty */
 } tp_operator;
-void tp_operator_new(tp_operator *w, tp_space *in, size_t fixed_in, tp_space *out);
+void tp_operator_new(tp_operator *w, tp_space *in, size_t fixed_in, tp_space *out, bool orthogonal);
 void tp_operator_free(tp_operator *w);
 /* y += W x, or W' x, for `count` rows x; W' only if `in` is a space. */
 int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *x, double *y, ad_error *error);

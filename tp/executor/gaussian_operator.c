@@ -1,17 +1,22 @@
-/* gaussian_operator.c: Gaussian matrices that are revealed as they are used. */
+/* gaussian_operator.c: Gaussian matrices, and orthogonal ones, that are revealed as they are used.
+ *
+ * Of Haar's law, given that W q_k = p_k, both orthonormal, W is on the complement of the q an orthogonal matrix of
+ * Haar's law onto that of the p, whichever of W and W' showed them: a new direction goes to a uniform one beyond the p,
+ * which in the limit has independent normal coordinates. */
 #include "tp/executor/draws.h"
 
 #include <cblas.h>
 #include <math.h>
 #include <string.h>
 
-void tp_operator_new(tp_operator *w, tp_space *in, size_t fixed_in, tp_space *out)
+void tp_operator_new(tp_operator *w, tp_space *in, size_t fixed_in, tp_space *out, bool orthogonal)
 {
     size_t size = in ? in->basis.length : fixed_in;
     *w = (tp_operator){ .minimum = 1e-10,
                         .space = { in, out },
                         .seen = { { .length = size }, { .length = out->basis.length } },
-                        .drawn = { { .length = out->basis.length }, { .length = size } } };
+                        .drawn = { { .length = out->basis.length }, { .length = size } },
+                        .orthogonal = orthogonal };
 }
 
 void tp_operator_free(tp_operator *w)
@@ -22,8 +27,48 @@ void tp_operator_free(tp_operator *w)
     }
 }
 
+/* New rows of `to`, the images of `from`'s. */
+static int draw_images(tp_operator *w, bool transposed, tp_rows *to, int count, ad_error *error)
+{
+    tp_rows fresh = { .length = to->length };
+    int status = tp_draw(w->space[!transposed], count, to, &fresh, error), before = to->n;
+    double *place = status ? NULL : tp_rows_grow(to, count, error);
+    if (place) {
+        memcpy(place, fresh.data, (size_t)count * to->length * sizeof *place);
+        status = tp_orthonormalise(count, place, to, 1 / (double)to->length, 1e-3, NULL, 0, error);
+        if (!status && to->n != before + count)
+            status = ad_fail(error, "%zu samples are too few: nothing is left of a draw", to->length);
+    }
+    ad_free(fresh.data);
+    return place ? status : -1;
+}
+
+static int apply_orthogonal(tp_operator *w, bool transposed, int count, const double *x, double *y, ad_error *error)
+{
+    tp_rows *from = &w->seen[transposed], *to = &w->seen[!transposed];
+    size_t size = from->length;
+    int stride = from->n + count, status = -1;
+    double *rest = tp_rows_grow(from, count, error);
+    double *c = ad_alloc((size_t)count * (size_t)stride + 1, sizeof *c, "coefficients", error);
+    if (!rest || !c)
+        goto done;
+    memcpy(rest, x, (size_t)count * size * sizeof *rest);
+    if (tp_orthonormalise(count, rest, from, 1 / (double)size, 1e-10, c, stride, error) ||
+        (from->n > to->n && draw_images(w, transposed, to, from->n - to->n, error)))
+        goto done;
+    if (to->n)
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, (int)size, to->n, 1, c, stride, to->data,
+                    (int)size, 1, y, (int)size);
+    status = 0;
+done:
+    ad_free(c);
+    return status;
+}
+
 int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *x, double *y, ad_error *error)
 {
+    if (w->orthogonal)
+        return apply_orthogonal(w, transposed, count, x, y, error);
     int way = transposed, status = -1;
     tp_rows *seen = &w->seen[way], *drawn = &w->drawn[way];
     const tp_rows *back_seen = &w->seen[!way], *back_drawn = &w->drawn[!way];

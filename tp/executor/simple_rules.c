@@ -124,6 +124,11 @@ bool tp_simple_holds(const tp_program *program, bool *linear)
     for (int id = 0; id < program->n_nodes && holds; id++) {
         if (!program->lives[id])
             continue;
+        const ad_init *init = ad_node_of(program->graph, id)->init;
+        if (init && init->orthogonal) { /* its uses know of each other */
+            holds = false;
+            break;
+        }
         kinds[id] = (unsigned char)kind_of(program, id, kinds);
         holds = goes_one_way(program, id, kinds);
         if (linear)

@@ -162,8 +162,8 @@ typedef struct {
 } tp_mehler;
 /* As many degrees as the largest variance needs to leave at most tolerance * sqrt(E f^2) (0: 1e-13, and not less than
  * 1e-14), so that pairs with any other function are good to the tolerance; at most `most` (0: 1024, and up to 16384 of
- * a smooth function that settles by then, or nearly). Where that does not suffice, as for kinks, tp_mehler_bound tells for each
- * pair. */
+ * a smooth function that settles by then, or nearly). Where that does not suffice, as for kinks, tp_mehler_bound tells
+ * for each pair. */
 tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
                          ad_error *error);
 /* The same of one function at many sets of variances, at one tolerance: *family, NULL at first, keeps what they have in

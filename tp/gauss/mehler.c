@@ -172,8 +172,8 @@ static int find_degrees(tp_mehler_family *y, const tp_univariate *f, size_t most
     return status;
 }
 
-/* A range that another kernel's variances are likely to ask for, too: ends at powers of 2 and of its root, not less than
- * an octave. */
+/* A range that another kernel's variances are likely to ask for, too: ends at powers of 2 and of its root, an octave
+ * at least. */
 static void widen(double *low, double *high)
 {
     *low = exp2(floor(log2(*low)));

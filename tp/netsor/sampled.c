@@ -244,7 +244,7 @@ static int open_matrix(run *r, int root)
         tp_space *in = space_of(r, w->width2), *out = in ? space_of(r, w->width) : NULL;
         if (!out)
             return -1;
-        tp_operator_new(&r->operators[root], in, columns, out);
+        tp_operator_new(&r->operators[root], in, columns, out, false);
         return 0;
     }
     if (r->matrices[root])

@@ -3,9 +3,10 @@
  * Times a vector that it is independent of, a matrix of Haar's law gives coordinates that are Gaussian in the limit,
  * with the covariance that a Gaussian matrix gives; so it does on the way back if the vector there is orthogonal to
  * what the forward pass made of it, as in a BP-like program (Huang, Du and Xu, arXiv:2004.05867). Used twice, or with
- * its transpose, it has other laws: W' W x = sigma^2 x. */
+ * its transpose, it has other laws, W' W x = sigma^2 x, which the executor's operator knows of square ones. */
 #include "tp/program/program.h"
 
+#include <math.h>
 #include <string.h>
 
 static int uses_of(const tp_program *program, int param)
@@ -17,6 +18,23 @@ static int uses_of(const tp_program *program, int param)
             uses += program->params[node->in[k]] == param;
     }
     return uses;
+}
+
+int tp_check_square(const tp_program *program, ad_error *error)
+{
+    for (int id = 0; id < program->n_nodes; id++) {
+        const ad_node *node = ad_node_of(program->graph, id);
+        if (node->op != AD_PARAM || !program->lives[id] || !node->init->orthogonal || node->shape.rank < 2)
+            continue;
+        double in = ad_axis_ratio(program->graph, node->shape.axes[0]),
+               out = ad_axis_ratio(program->graph, node->shape.axes[1]);
+        if (fabs(in - out) > 1e-12 * in)
+            return ad_fail(error,
+                           "%s:%d: %.80s starts orthogonal between widths of different size: there is a rule where it "
+                           "is used once in a BP-like program, and, in a Jacobian, in a chain of layers of one size",
+                           tp_short_file(node->where.file), node->where.line, node->name);
+    }
+    return 0;
 }
 
 int tp_check_orthogonal(const tp_program *program, ad_error *error)

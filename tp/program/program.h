@@ -93,6 +93,8 @@ bool tp_bp_like(const tp_checks *);
 /* -1 where a matrix that starts orthogonal has not the limit of a Gaussian one: it is used more than once, or the
  * program is not BP-like. */
 int tp_check_orthogonal(const tp_program *, ad_error *error);
+/* -1 where one is between widths of different size: only if its limit is a Gaussian one's there is a rule. */
+int tp_check_square(const tp_program *, ad_error *error);
 /* The same net's program of other vectors of its graph, which may have grown since: all nodes are its forward pass, and
  * the vectors are kept as the deltas of its sites. The caller frees view->arena; -1 with an error that names op, file
  * and line where one has no rule. */

@@ -33,6 +33,10 @@ typedef struct {
     double variance;   /* of the function's argument */
     int n_panels;      /* of a function's law where d^2 is smooth and not constant */
     tp_panel *panels;
+    /* Of d^2 without a bound, what its moments need and no density resolves: (2, n_far) beyond the nodes, at either
+     * end, outwards, by panels; NULL. */
+    size_t n_far;
+    double *far_squares, *far_masses;
 } tp_law;
 typedef struct {
     tp_factor_kind kind;
@@ -57,6 +61,9 @@ typedef struct {
 } tp_law_values;
 void tp_law_at(const tp_law *law, double complex w, tp_law_values *out);
 void tp_chain_free(tp_chain *chain);
+
+/* E d^(2 k); false where the farthest nodes have a share of it: others beyond them are missing. */
+bool tp_law_moment(const tp_law *law, int k, long double *moment);
 
 /* ---- panels.c ---- */
 /* From the values of d^2 at the nodes. */

@@ -257,6 +257,51 @@ static int fill_panels(tp_law *law, size_t n, const double *squares, const doubl
     return 0;
 }
 
+/* Of d^2 without a bound, nodes from `reach` on, up to where the law's own density is 1e-297, or d^2 leaves a double's
+ * range. */
+static int fill_far(const tp_slope *s, double deviation, tp_law *law, double *mean_square)
+{
+    const double end = 37;
+    nodes l = { .deviation = deviation };
+    size_t panels = (size_t)ceil((end - reach) * fmax(1, deviation)), n = panels * NODES, kept = panels;
+    double *values = ad_alloc(6 * n, sizeof *values, "a law", s->error);
+    if (!values)
+        return -1;
+    double *slopes = values + 2 * n, *masses = values + 4 * n;
+    tp_legendre(NODES, l.x, l.w);
+    l.points = values;
+    l.masses = masses;
+    for (int side = -1; side <= 1; side += 2)
+        for (size_t p = 0; p < panels; p++) {
+            double step = (end - reach) / (double)panels, from = reach + step * (double)p;
+            lay_panel(&l, side < 0 ? -from - step : from, side < 0 ? -from : from + step);
+        }
+    memcpy(slopes, values, 2 * n * sizeof *values);
+    int status = tp_slope_evaluate(s, s->function, 2 * n, values, values) ||
+                         tp_slope_evaluate(s, s->derivative, 2 * n, slopes, slopes)
+                     ? -1
+                     : 0;
+    for (size_t i = 0; i < 2 * n; i++) {
+        slopes[i] *= slopes[i];
+        if (!isfinite(slopes[i]) || !isfinite(values[i] * values[i]))
+            kept = i % n / NODES < kept ? i % n / NODES : kept;
+    }
+    law->n_far = kept * NODES;
+    law->far_squares = status || !kept ? NULL : ad_alloc(4 * law->n_far, sizeof(double), "a law", s->error);
+    law->far_masses = law->far_squares ? law->far_squares + 2 * law->n_far : NULL;
+    status = status || (kept && !law->far_squares) ? -1 : 0;
+    law->n_far = law->far_squares ? law->n_far : 0;
+    for (size_t i = 0; i < 2 * law->n_far; i++) {
+        size_t at = i / law->n_far * n + i % law->n_far;
+        law->far_squares[i] = slopes[at];
+        law->far_masses[i] = masses[at];
+        law->derivative += slopes[at] * masses[at];
+        *mean_square += values[at] * values[at] * masses[at];
+    }
+    ad_free(values);
+    return status;
+}
+
 static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *mean_square)
 {
     mark marks[MOST_MARKS];
@@ -290,7 +335,8 @@ static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *me
         status = tp_law_of(law, n, points, masses, s->error) || fill_panels(law, n / NODES, points, l.ends, s->error);
     ad_free(points);
     law->variance = deviation * deviation;
-    return status ? status : find_bounds(s, deviation, marks, n_marks, law);
+    status = status || find_bounds(s, deviation, marks, n_marks, law) ? -1 : 0;
+    return !status && law->unbounded ? fill_far(s, deviation, law, mean_square) : status;
 }
 
 /* ---- as a function that gauss/ knows ---- */

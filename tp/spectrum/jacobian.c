@@ -160,14 +160,17 @@ static int find_by_samples(const tp_program *view, const tp_vectors *between, co
     return 0;
 }
 
-static int refuse_orthogonal(const tp_program *view, ad_error *error)
+/* 1 where a matrix starts orthogonal, of which the executor alone has a rule; *refusal names it. -1 where not even it
+ * has one. */
+static int find_orthogonal(const tp_program *view, ad_error *refusal, ad_error *error)
 {
     for (int id = 0; id < view->n_nodes; id++) {
         const ad_node *node = ad_node_of(view->graph, id);
-        if (view->lives[id] && node->op == AD_PARAM && node->init->orthogonal)
-            return ad_fail(
-                error, "%s:%d: %.80s starts orthogonal: outside of a chain of free factors its Jacobian has no rule",
+        if (!view->lives[id] || node->op != AD_PARAM || !node->init->orthogonal)
+            continue;
+        ad_fail(refusal, "%s:%d: %.80s starts orthogonal, and is no factor of a chain here",
                 tp_short_file(node->where.file), node->where.line, node->name);
+        return tp_check_square(view, error) ? -1 : 1;
     }
     return 0;
 }
@@ -182,8 +185,8 @@ int tp_jacobian_moments(tp_program *program, const tp_vectors *between, const do
     if (tp_jacobian_vectors(program, between, spec->moments, vectors, error) ||
         tp_view_of(program, vectors, spec->moments, &view, error))
         return -1;
-    int status = refuse_orthogonal(&view, error), exact = 0;
-    bool asks = spec->engine != TP_ENGINE_SAMPLE;
+    int orthogonal = find_orthogonal(&view, &refusal, error), status = orthogonal < 0 ? -1 : 0, exact = 0;
+    bool asks = spec->engine != TP_ENGINE_SAMPLE && !orthogonal;
     if (!status && asks)
         exact = find_exactly(&view, between, x, spec->moments, s, &refusal);
     if (!status && exact == spec->moments)

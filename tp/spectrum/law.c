@@ -69,7 +69,31 @@ void tp_law_free(tp_law *law)
     ad_free(law->masses);
     ad_free(law->atoms);
     ad_free(law->panels);
+    ad_free(law->far_squares);
     *law = (tp_law){ 0 };
+}
+
+static long double power_of(double square, int k)
+{
+    long double power = 1;
+    for (int i = 0; i < k; i++)
+        power *= square;
+    return power;
+}
+
+bool tp_law_moment(const tp_law *law, int k, long double *moment)
+{
+    const long double share = 1e-14L;
+    long double sum = 0, last[2] = { 0 };
+    for (size_t i = 0; i < law->n; i++)
+        sum += law->masses[i] * power_of(law->squares[i], k);
+    for (size_t i = 0; i < 2 * law->n_far; i++) {
+        long double term = law->far_masses[i] * power_of(law->far_squares[i], k);
+        sum += term;
+        last[i / law->n_far] += i % law->n_far + TP_PANEL_NODES >= law->n_far ? term : 0;
+    }
+    *moment = sum;
+    return (law->n_far || !law->unbounded) && last[0] <= share * sum && last[1] <= share * sum;
 }
 
 void tp_chain_free(tp_chain *chain)

@@ -32,14 +32,15 @@ static series inverse(const series *a, int degree)
 }
 
 /* M / w(M) of a diagonal factor: w = M g(M) solves sum_k moment_k w^k = M / space, term by term. */
-static series over_w(const tp_chain_factor *f, int degree)
+static int over_w(const tp_chain_factor *f, int degree, series *out, ad_error *error)
 {
     long double moment[MOST + 2] = { 0 };
-    for (size_t i = 0; i < f->law.n; i++) {
-        long double power = f->law.masses[i];
-        for (int k = 1; k <= degree + 1; k++)
-            moment[k] += power *= f->law.squares[i];
-    }
+    for (int k = 1; k <= degree + 1; k++)
+        if (!tp_law_moment(&f->law, k, &moment[k]))
+            return ad_fail(error,
+                           "spectrum: moment %d is decided by values of a derivative farther out than is integrated: "
+                           "fewer moments (--moments %d), or smaller deviations",
+                           k, k > 1 ? k - 1 : 1);
     series g = { { 1 / (moment[1] * f->in) } };
     for (int d = 1; d <= degree; d++) { /* the coefficient of M^(d+1) in sum_k moment_k M^k g^k */
         series power = g;
@@ -50,7 +51,8 @@ static series over_w(const tp_chain_factor *f, int degree)
         }
         g.c[d] = -sum / moment[1];
     }
-    return inverse(&g, degree);
+    *out = inverse(&g, degree);
+    return 0;
 }
 
 static series space_power(double space, double exponent, int degree)
@@ -75,7 +77,11 @@ int tp_chain_moments(const tp_chain *chain, int count, double *moments, ad_error
         all = times(&all, &s, degree);
     }
     for (int k = 0; k < e.n; k++) {
-        series s = over_w(e.diagonals[k], degree);
+        series s;
+        if (over_w(e.diagonals[k], degree, &s, error)) {
+            tp_equation_free(&e);
+            return -1;
+        }
         all = times(&all, &s, degree);
     }
     for (int k = 1; k <= count; k++) {

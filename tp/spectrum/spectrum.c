@@ -22,23 +22,29 @@ static int check_arguments(const tp_program *program, const double *x, const tp_
     return 0;
 }
 
+static int chain_moments(const tp_chain *chain, int count, tp_spectrum *s, ad_error *error)
+{
+    s->n_moments = count;
+    if (tp_chain_moments(chain, count, s->moments, error))
+        return -1;
+    for (int k = 0; k < count; k++)
+        s->errors[k] = 1e-13 * s->moments[k] * (k + 1);
+    return 0;
+}
+
 /* Moments, density and atoms of a chain. */
 static int solve_chain(const tp_chain *chain, const tp_spectrum_spec *spec, tp_spectrum *s, ad_error *error)
 {
     ad_error refusal = { 0 };
-    s->n_moments = spec->moments;
-    if (tp_chain_moments(chain, s->n_moments, s->moments, error))
+    if (chain_moments(chain, spec->moments, s, error))
         return -1;
-    for (int k = 0; k < s->n_moments; k++)
-        s->errors[k] = 1e-13 * s->moments[k] * (k + 1);
     snprintf(s->method, sizeof s->method,
              "a chain of %d free factors: moments by the series of its equation, density by Newton's method along "
              "lambda",
              chain->n);
     if (tp_chain_density(chain, spec->points, s, &refusal)) {
         tp_spectrum_free(s);
-        s->n_moments = spec->moments;
-        if (tp_chain_moments(chain, s->n_moments, s->moments, error))
+        if (chain_moments(chain, spec->moments, s, error))
             return -1;
         ad_snprintf(s->method, sizeof s->method,
                     "a chain of %d free factors: moments by the series of its equation; no density: %s", chain->n,

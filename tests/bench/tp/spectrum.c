@@ -2,10 +2,11 @@
  *
  *     build/bench/spectrum cost                 a density of 400 points by depth; ten moments by the executor
  *     build/bench/spectrum laws [WIDTH] [L]     Kolmogorov distances of four pooled networks (2000; 1, 4 and 16)
- *     build/bench/spectrum moments [WIDTH]      networks that share weights, or add (4096, and narrow)
+ *     build/bench/spectrum moments [WIDTH] [NETWORK]   networks that share weights, or add (4096, and narrow)
  *     build/bench/spectrum decay [WIDTH]        correlations over depth beside depth scales (4096) */
 #include "autodiff/trace/trace.h"
 #include "limn.h"
+#include "tests/bench/bench.h"
 #include "tests/support/jacobians.h"
 #include "tp/spectrum/inside.h"
 
@@ -52,10 +53,10 @@ static void unmake(network *n)
 static double solve(const network *n, tp_spectrum_spec spec, tp_spectrum *s)
 {
     ad_error error = { 0 };
-    double start = ad_seconds();
+    double start = bench_seconds();
     tp_spectrum_find(n->program, input, &spec, s, &error);
     stop_on(&error);
-    return ad_seconds() - start;
+    return bench_seconds() - start;
 }
 
 static int ascending(const void *a, const void *b)
@@ -276,6 +277,22 @@ static void compare(network n, const char *what, size_t width)
     unmake(&n);
 }
 
+/* only: a name, or "" for all. */
+static void moments(size_t width, const char *only)
+{
+    static const struct {
+        const char *what;
+        nn_function function;
+        const char *name, *settings[3];
+    } networks[] = { { "tied", jacobian_tied, "tied", { NULL } },
+                     { "residual", jacobian_residual, "residual", { NULL } },
+                     { "rnn", NULL, "rnn", { "phi=tanh", NULL } },
+                     { "lstm", NULL, "rnn", { "cell=lstm", "sigma_w=1.5", NULL } } };
+    for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
+        if (!only[0] || strcmp(only, networks[i].what) == 0)
+            compare(made(networks[i].function, networks[i].name, networks[i].settings), networks[i].what, width);
+}
+
 /* ---- depth scales ---- */
 /* Correlations of two inputs over the layers of a network of this width, tanh, each row of weights drawn when it is
  * used. */
@@ -322,31 +339,74 @@ static void propagate(size_t width, int layers, uint64_t seed, double sigma_w, d
     ad_free(memory);
 }
 
+enum { LAYERS = 8, NETWORKS = 16 };
+
+/* The limit's correlations over the same layers, which come to their exponential decay only near the fixed point. */
+static void limit_correlations(const tp_critical *at, double *c)
+{
+    tp_univariate f = tp_univariate_op(AD_TANH, 0);
+    ad_error error = { 0 };
+    for (int l = 0; l + 1 < LAYERS; l++) {
+        double mean;
+        tp_quadrature(&f, &f, at->q, at->q, c[l] * at->q, &mean, NULL, &error);
+        stop_on(&error);
+        c[l + 1] = (at->sigma_w * at->sigma_w * mean + at->sigma_b * at->sigma_b) / at->q;
+    }
+}
+
+/* -1 / slope of log |c_l - c*| from the first layer on. */
+static double decay_length(const double *c, double fixed)
+{
+    double x[LAYERS], y[LAYERS];
+    for (int l = 0; l < LAYERS; l++) {
+        x[l] = l;
+        y[l] = log(fabs(c[l] - fixed));
+    }
+    return -1 / slope(x + 1, y + 1, LAYERS - 1);
+}
+
+/* Of the mean over all networks, and its standard error by leaving one out (the jackknife). */
+static double measured_length(double (*one)[LAYERS], double fixed, double *error)
+{
+    double left[NETWORKS], mean[LAYERS], all = 0, sum = 0;
+    for (int without = -1; without < NETWORKS; without++) {
+        memset(mean, 0, sizeof mean);
+        for (int k = 0; k < NETWORKS; k++)
+            for (int l = 0; l < LAYERS && k != without; l++)
+                mean[l] += one[k][l] / (without < 0 ? NETWORKS : NETWORKS - 1);
+        double length = decay_length(mean, fixed);
+        if (without < 0)
+            all = length;
+        else
+            left[without] = length;
+    }
+    for (int k = 0; k < NETWORKS; k++)
+        sum += (left[k] - all) * (left[k] - all);
+    *error = sqrt(sum * (NETWORKS - 1) / NETWORKS);
+    return all;
+}
+
 static void decay(size_t width)
 {
-    enum { LAYERS = 8, NETWORKS = 4 };
     const char *const cases[2][2] = { { "sigma_w=1.2", "sigma_b=0.3" }, { "sigma_w=2.5", "sigma_b=0.3" } };
-    printf("decay of correlations of tanh networks of width %zu, %d of them\n", width, NETWORKS);
+    printf("decay of correlations of tanh networks of width %zu, %d of them, over %d layers\n", width, NETWORKS,
+           LAYERS);
     for (int k = 0; k < 2; k++) {
         network n = made(NULL, "mlp", (const char *const[]){ "phi=tanh", cases[k][0], cases[k][1], NULL });
         tp_critical at;
         ad_error error = { 0 };
-        double c[LAYERS] = { 0 }, x[LAYERS], y[LAYERS];
+        double limit[LAYERS] = { 0 }, one[NETWORKS][LAYERS] = { { 0 } }, spread;
         tp_critical_find(n.program, input, &at, &error);
         stop_on(&error);
-        double start = at.correlation < 1 ? at.correlation + 0.3 * (1 - at.correlation) : 0.9;
+        limit[0] = at.correlation < 1 ? at.correlation + 0.3 * (1 - at.correlation) : 0.9;
+        limit_correlations(&at, limit);
         for (uint64_t seed = 0; seed < NETWORKS; seed++) {
-            double one[LAYERS] = { start };
-            propagate(width, LAYERS, 100 * (seed + 1), at.sigma_w, at.sigma_b, at.q, one);
-            for (int l = 0; l < LAYERS; l++)
-                c[l] += one[l] / NETWORKS;
+            one[seed][0] = limit[0];
+            propagate(width, LAYERS, 100 * (seed + 1), at.sigma_w, at.sigma_b, at.q, one[seed]);
         }
-        for (int l = 0; l < LAYERS; l++) {
-            x[l] = l;
-            y[l] = log(fabs(c[l] - at.correlation));
-        }
-        printf("  %s %s: xi_c %.3f, measured %.3f\n", cases[k][0], cases[k][1], at.correlation_length,
-               -1 / slope(x + 1, y + 1, LAYERS - 1));
+        double measured = measured_length(one, at.correlation, &spread);
+        printf("  %s %s: xi_c %.3f; over these layers the limit %.3f, measured %.3f ± %.3f\n", cases[k][0], cases[k][1],
+               at.correlation_length, decay_length(limit, at.correlation), measured, spread);
         fflush(stdout);
         unmake(&n);
     }
@@ -364,15 +424,11 @@ int main(int argc, char **argv)
     } else if (strcmp(what, "laws") == 0) {
         laws(width ? width : 2000, argc > 3 ? atoi(argv[3]) : 0);
     } else if (strcmp(what, "moments") == 0) {
-        width = width ? width : 4096;
-        compare(made(jacobian_tied, "tied", NULL), "tied", width);
-        compare(made(jacobian_residual, "residual", NULL), "residual", width);
-        compare(made(NULL, "rnn", (const char *const[]){ "phi=tanh", NULL }), "rnn", width);
-        compare(made(NULL, "rnn", (const char *const[]){ "cell=lstm", "sigma_w=1.5", NULL }), "lstm", width);
+        moments(width ? width : 4096, argc > 3 ? argv[3] : "");
     } else if (strcmp(what, "decay") == 0) {
         decay(width ? width : 4096);
     } else {
-        fputs("spectrum cost | laws [WIDTH] [L] | moments [WIDTH] | decay [WIDTH]\n", stderr);
+        fputs("spectrum cost | laws [WIDTH] [L] | moments [WIDTH] [NETWORK] | decay [WIDTH]\n", stderr);
         return 2;
     }
     return 0;

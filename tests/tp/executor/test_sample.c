@@ -106,7 +106,7 @@ Test(sample, operators_are_adjoint)
     tp_operator w;
     ad_error error = { 0 };
     cr_assert(!tp_space_new(&in, IN, 1, &error) && !tp_space_new(&out, OUT, 2, &error));
-    tp_operator_new(&w, &in, 0, &out);
+    tp_operator_new(&w, &in, 0, &out, false);
     static double x[VECTORS][IN], y[VECTORS][OUT], wx[VECTORS][OUT], wy[VECTORS][IN];
     for (int round = 0; round < VECTORS; round++) {
         ad_normal(5, (uint64_t)round, 0, IN, x[round]);
@@ -134,6 +134,41 @@ Test(sample, operators_are_adjoint)
     tp_space_free(&out);
 }
 
+/* W of Haar's law keeps products and W' undoes it, whichever of them was asked first; what it gives of a direction it
+ * has not seen is normal. */
+Test(sample, an_orthogonal_matrix)
+{
+    enum { SIZE = 4096, VECTORS = 3 };
+    tp_space space;
+    tp_operator w;
+    ad_error error = { 0 };
+    static double x[2 * VECTORS][SIZE], y[2 * VECTORS][SIZE], back[SIZE];
+    cr_assert(!tp_space_new(&space, SIZE, 3, &error));
+    tp_operator_new(&w, &space, 0, &space, true);
+    for (int k = 0; k < 2 * VECTORS; k++) {
+        bool transposed = k % 2;
+        double *from = transposed ? y[k] : x[k], *to = transposed ? x[k] : y[k];
+        ad_normal(7, (uint64_t)k, 0, SIZE, from);
+        for (int s = 0; s < SIZE && k; s++) /* images of what was there before */
+            from[s] += tanh(transposed ? y[k - 1][s] : x[k - 1][s]) + 0.3;
+        cr_assert_eq(tp_operator_apply(&w, transposed, 1, from, to, &error), 0, "%s", error.text);
+        memset(back, 0, sizeof back);
+        cr_assert_eq(tp_operator_apply(&w, !transposed, 1, to, back, &error), 0, "%s", error.text);
+        for (int s = 0; s < SIZE; s++)
+            cr_assert_float_eq(back[s], from[s], 1e-11);
+    }
+    for (int a = 0; a < 2 * VECTORS; a++)
+        for (int b = 0; b < 2 * VECTORS; b++)
+            cr_expect_float_eq(mean_product(x[a], x[b], SIZE), mean_product(y[a], y[b], SIZE), 1e-11);
+    double size = mean_product(y[0], y[0], SIZE), fourth = 0;
+    for (int s = 0; s < SIZE; s++)
+        fourth += pow(y[0][s], 4) / SIZE;
+    cr_expect_float_eq(fourth / (size * size), 3,
+                       0.1); /* samples of a normal number spread by sqrt(96 / SIZE) = 0.15 */
+    tp_operator_free(&w);
+    tp_space_free(&space);
+}
+
 /* WW'x = x + a Gaussian of variance 1 for Gaussian x: second moment 2, fourth 12, E[x WW'x] = 1; W(W~x) has mean
  * product 0 with x and fourth moment 3. Plain sampling would spread by 0.006 and 0.06 at this size. */
 Test(sample, a_matrix_and_its_transpose)
@@ -147,7 +182,7 @@ Test(sample, a_matrix_and_its_transpose)
     for (int different = 0; different < 2; different++) {
         double *z = calloc(SIZE, sizeof *z), *y = calloc(SIZE, sizeof *y), fourth = 0;
         for (int k = 0; k < 2; k++)
-            tp_operator_new(&w[k], &space, 0, &space);
+            tp_operator_new(&w[k], &space, 0, &space, false);
         cr_assert(!tp_operator_apply(&w[different], true, 1, x.data, z, &error) &&
                   !tp_operator_apply(&w[0], false, 1, z, y, &error));
         for (int s = 0; s < SIZE; s++)

@@ -265,7 +265,7 @@ static bool equal_series(const tp_mehler *a, const tp_mehler *b)
  * around a point does not get it. */
 Test(families, share_what_was_found_of_the_same_values)
 {
-    const double bumps[] = { 0, 1e-12, 1e-7, 0.5 };
+    const double bumps[] = { 0, 1e-12, 1e-7, 1e-3 };
     ad_error error = { 0 };
     for (size_t i = 0; i < COUNT(bumps); i++) {
         long first, second;
@@ -294,7 +294,7 @@ static void *find_often(void *argument)
     size_t wrong = 0;
     tp_mehler *first = bumped_series(bump, &ignored, &error);
     for (int k = 0; k < 20; k++) {
-        tp_mehler *other = first ? bumped_series(bump + (k % 2 ? 1e-3 * k : 0), &ignored, &error) : NULL;
+        tp_mehler *other = first ? bumped_series(bump + (k % 2 ? 1e-6 * k : 0), &ignored, &error) : NULL;
         wrong += !other || equal_series(first, other) != (k % 2 == 0);
         tp_mehler_free(other);
     }
@@ -306,7 +306,7 @@ static void *find_often(void *argument)
 Test(families, share_among_threads)
 {
     pthread_t threads[4];
-    double bumps[COUNT(threads)] = { 0.25, 0.25, 0.75, 1 };
+    double bumps[COUNT(threads)] = { 1e-3, 1e-3, 2e-3, 4e-3 };
     for (size_t k = 0; k < COUNT(threads); k++)
         cr_assert(pthread_create(&threads[k], NULL, find_often, &bumps[k]) == 0);
     for (size_t k = 0; k < COUNT(threads); k++) {

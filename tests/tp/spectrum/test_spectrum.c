@@ -209,6 +209,60 @@ Test(spectrum, mean_square_is_the_product_of_slopes)
     tp_spectrum_free(&s);
 }
 
+/* W D of a law of d^2 with moments mu_k is a free compound Poisson law: its free cumulants are sigma^(2k) mu_k, and
+ * m_n = sum_s cumulant_s [z^(n-s)] (1 + m_1 z + m_2 z^2 + ...)^s (Speicher). */
+static void free_compound(int count, const double *cumulants, double *m)
+{
+    double power[TP_SPECTRUM_MOMENTS + 1], next[TP_SPECTRUM_MOMENTS + 1];
+    memset(m, 0, ((size_t)count + 1) * sizeof *m);
+    m[0] = 1;
+    for (int n = 1; n <= count; n++) {
+        double total = 0;
+        memset(power, 0, sizeof power);
+        power[0] = 1;
+        for (int s = 1; s <= n; s++) {
+            for (int j = 0; j <= n; j++) {
+                next[j] = 0;
+                for (int i = 0; i <= j; i++)
+                    next[j] += power[i] * m[j - i];
+            }
+            memcpy(power, next, sizeof power);
+            total += cumulants[s] * power[n - s];
+        }
+        m[n] = total;
+    }
+}
+
+/* Derivatives that grow: their high moments are made far out, E (2h)^2k and E e^2kh at variance q. */
+Test(spectrum, moments_of_unbounded_slopes)
+{
+    double q = 0, cumulants[TP_SPECTRUM_MOMENTS + 1] = { 0 }, m[TP_SPECTRUM_MOMENTS + 1], factorial = 1;
+    const double variance = 1.7;
+    ad_error error = { 0 };
+    for (int i = 0; i < FEATURES; i++)
+        q += input[i] * input[i] / FEATURES * variance;
+    for (int k = 1; k <= 24; k++) {
+        factorial *= 2 * k - 1;
+        cumulants[k] = pow(4 * q * variance, k) * factorial;
+    }
+    free_compound(24, cumulants, m);
+    tp_spectrum s = found(1, "square", variance, (tp_spectrum_spec){ .moments = 24 });
+    for (int k = 1; k <= 24; k++) {
+        same(s.moments[k - 1], m[k], 2e-11, "a moment of the square");
+        cr_assert(s.errors[k - 1] > 0);
+    }
+    tp_spectrum_free(&s);
+    for (int k = 1; k <= 8; k++)
+        cumulants[k] = pow(variance, k) * exp(2 * k * k * q);
+    free_compound(8, cumulants, m);
+    s = found(1, "exp", variance, (tp_spectrum_spec){ .moments = 8 });
+    for (int k = 1; k <= 8; k++)
+        same(s.moments[k - 1], m[k], 2e-11, "a moment of exp");
+    tp_spectrum_free(&s);
+    cr_assert_eq(find(1, "exp", 1.7, &(tp_spectrum_spec){ .moments = 32 }, &s, &error), -1);
+    cr_assert(strstr(error.text, "fewer moments"), "%s", error.text);
+}
+
 /* W D with slopes 1 and 0.01: the law of a matrix of two populations, whose support has a gap; ends from its equation
  * z = (1 + m) (1 + sum p_i c_i / (v - c_i)), a maximum and a minimum of z over real m between. */
 Test(spectrum, several_bands)

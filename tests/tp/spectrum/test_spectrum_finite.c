@@ -97,6 +97,36 @@ Test(spectrum_finite, networks_that_share_weights)
     moments_agree(NULL, "rnn", (const char *const[]){ "cell=lstm", "sigma_w=1.5", NULL }, 128, 24, 1);
 }
 
+/* The squared singular values of 1 + W and of W + W', W of Haar's law, are 2 + 2 cos: their moments are binomials. */
+Test(spectrum_finite, sums_with_one_orthogonal_matrix)
+{
+    const double binomials[] = { 2, 6, 20, 70, 252, 924 };
+    const nn_function functions[] = { jacobian_haar_sum, jacobian_haar_both };
+    for (int f = 0; f < 2; f++) {
+        ad_error error = { 0 };
+        tp_spectrum s;
+        nn_net *net = traced(functions[f], "sum", NULL);
+        tp_program *program = tp_translate(net, &error);
+        solve(program, (tp_spectrum_spec){ .from = "h1", .moments = 6, .samples = 1024, .runs = 2 }, &s);
+        for (int k = 0; k < 6; k++)
+            cr_expect(fabs(s.moments[k] / binomials[k] - 1) < 1e-11, "m_%d: %.15g", k + 1, s.moments[k]);
+        tp_spectrum_free(&s);
+        cr_assert_eq(tp_spectrum_find(program, input, &(tp_spectrum_spec){ .from = "h1", .engine = TP_ENGINE_EXACT },
+                                      &s, &error),
+                     -1);
+        cr_expect(strstr(error.text, "starts orthogonal"), "%s", error.text);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+}
+
+Test(spectrum_finite, orthogonal_matrices_outside_of_chains)
+{
+    moments_agree(jacobian_haar_shared, "shared", NULL, 256, 24, 3);
+    moments_agree(jacobian_haar_tied, "tied", NULL, 256, 24, 3);
+    moments_agree(jacobian_haar_residual, "residual", NULL, 256, 24, 3);
+}
+
 Test(spectrum_finite, widths_that_differ)
 {
     moments_agree(narrowing, "narrowing", NULL, 256, 24, 3);
