@@ -6,11 +6,11 @@
  *         printf("%ld %g +- %g\n", run.rows[k].step, run.rows[k].f[0], run.rows[k].f_error[0]);
  *     tp_trained_free(&run);
  *
- * The exponents (regime.h) decide. Where features are learned, as in mu-P, the unrolled steps are a program of their own
- * (Tensor Programs IV, arXiv:2011.14522), W_t = W_0 + sum of outer products, which the executor runs on samples of every
- * vector's law (THEORY section 4): the outputs' initial value tends to 0, and all else to a number. In the kernel regime
- * the outputs follow, to first order in 1/sqrt(n), kernel gradient descent with the constant limit kernel, from outputs
- * 0. All other scales are refused with the line that is in the way.
+ * The exponents (regime.h) decide. Where features are learned, as in mu-P, the unrolled steps are a program of their
+ * own (Tensor Programs IV, arXiv:2011.14522), W_t = W_0 + sum of outer products, which the executor runs on samples of
+ * every vector's law (THEORY section 4): the outputs' initial value tends to 0, and all else to a number. In the kernel
+ * regime the outputs follow, to first order in 1/sqrt(n), kernel gradient descent with the constant limit kernel, from
+ * outputs 0. All other scales are refused with the line that is in the way.
  *
  * Errors are standard errors of the mean over independent runs; what finite samples add to that mean is not in them (a
  * run's bias, of order 1 / samples).

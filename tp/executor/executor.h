@@ -141,7 +141,8 @@ typedef struct {
 /* The view must outlive it. */
 tp_learner *tp_learner_new(const tp_training_view *view, const tp_learning *spec, ad_error *error);
 void tp_learner_free(tp_learner *l);
-/* The outputs f (rows, outputs) of x (rows, features), which stays the caller's until the backward pass is done. */
+/* The outputs f (rows, outputs) of x (rows, features), which stays the caller's, and as it is until the next step or
+ * pass: the same rows at the same place, without a step between, are not run again. */
 int tp_learner_forward(tp_learner *l, const double *x, size_t rows, double *f, ad_error *error);
 /* After a forward pass, of the same rows: the adjoints from a cotangent (rows, outputs). */
 int tp_learner_backward(tp_learner *l, const double *cotangent, ad_error *error);

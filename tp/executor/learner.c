@@ -16,7 +16,10 @@ struct tp_learner {
     const ad_var *gradients; /* by parameter */
     double **velocities;     /* by parameter; NULL: it is an operator, or does not learn */
     int forward_levels;
-    int *mark; /* how many rows there were, of bases, and of what operators have seen and drawn */
+    const double *last; /* of these inputs the forward pass is there, if it is current */
+    size_t last_rows;
+    bool current, passed; /* no step since; there was a forward pass since the mark */
+    int *mark;            /* how many rows there were, of bases, and of what operators have seen and drawn */
 };
 
 static bool learns(const tp_learner *l, int k)
@@ -126,13 +129,13 @@ tp_learner *tp_learner_new(const tp_training_view *view, const tp_learning *spec
     return NULL;
 }
 
-/* What a pass has made; parameters stay. */
-static void forget_pass(tp_learner *l)
+/* What a pass has made from a level on; parameters stay. */
+static void forget_pass(tp_learner *l, int level)
 {
     tp_sampler *s = &l->s;
     double **values = s->passes[0].values;
     for (int id = 0; values && id < s->program->n_nodes; id++)
-        if (ad_node_of(s->graph, id)->op != AD_PARAM) {
+        if (ad_node_of(s->graph, id)->op != AD_PARAM && s->level[id] >= level) {
             ad_free(values[id]);
             values[id] = NULL;
         }
@@ -171,13 +174,17 @@ static void copy_outputs(const tp_sampler *s, double *in_trace, double *f, bool 
 int tp_learner_forward(tp_learner *l, const double *x, size_t rows, double *f, ad_error *error)
 {
     tp_sampler *s = &l->s;
+    int status = 0, before = ad_blas_begin(s->threads);
     s->error = error;
-    s->passes[0].x = x;
-    s->passes[0].rows = rows;
-    forget_pass(l);
-    tp_sampler_enter(s, 0);
-    int before = ad_blas_begin(s->threads);
-    int status = tp_sampler_begin(s) || tp_sampler_levels(s, 0, l->forward_levels) ? -1 : 0;
+    if (!l->current || x != l->last || rows != l->last_rows) {
+        s->passes[0].x = l->last = x;
+        s->passes[0].rows = l->last_rows = rows;
+        forget_pass(l, 0);
+        tp_sampler_enter(s, 0);
+        status = tp_sampler_begin(s) || tp_sampler_levels(s, 0, l->forward_levels) ? -1 : 0;
+        l->current = !status;
+        l->passed = true;
+    }
     if (!status)
         copy_outputs(s, s->values[s->program->output.id], f, true);
     ad_blas_end(before);
@@ -189,7 +196,8 @@ int tp_learner_backward(tp_learner *l, const double *cotangent, ad_error *error)
     tp_sampler *s = &l->s;
     size_t count = s->passes[0].rows * nn_n_outputs(s->program->net);
     s->error = error;
-    if (!s->values[s->cotangent] && !(s->values[s->cotangent] = tp_sampler_numbers(s, count, "a cotangent")))
+    forget_pass(l, l->forward_levels);
+    if (!(s->values[s->cotangent] = tp_sampler_numbers(s, count, "a cotangent")))
         return -1;
     copy_outputs(s, s->values[s->cotangent], (double *)cotangent, false);
     int before = ad_blas_begin(s->threads), status = tp_sampler_levels(s, l->forward_levels, s->n_levels);
@@ -328,6 +336,7 @@ int tp_learner_centre(tp_learner *l, ad_error *error)
     tp_sampler *s = &l->s;
     int status = 0, before = ad_blas_begin(s->threads);
     s->error = error;
+    l->current = false;
     for (int k = 0; k < nn_n_params(s->program->net) && !status; k++)
         if (s->values[nn_param(s->program->net, k).id])
             status = centre_readout(l, nn_param(s->program->net, k).id);
@@ -371,12 +380,14 @@ int tp_learner_mark(tp_learner *l, ad_error *error)
     if (!l->mark && !(l->mark = ad_alloc((size_t)n + 1, sizeof *l->mark, "marks", error)))
         return -1;
     visit_counts(l, note_count, l->mark);
+    l->passed = false;
     return 0;
 }
 
 void tp_learner_rewind(tp_learner *l)
 {
     visit_counts(l, take_back, l->mark);
+    l->current = l->current && !l->passed;
 }
 
 /* ---- what it will take ---- */
@@ -450,6 +461,7 @@ int tp_learner_step(tp_learner *l, double rate, double momentum, double decay, a
     tp_sampler *s = &l->s;
     const nn_net *net = s->program->net;
     s->error = error;
+    l->current = false;
     for (int k = 0; k < nn_n_params(net); k++) {
         int id = nn_param(net, k).id, revealed = s->revealed_of[id];
         double r = rate * nn_rate_scale(net, k, &s->sizes);

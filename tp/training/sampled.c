@@ -86,16 +86,19 @@ static int measure_outputs(sampled_run *r, size_t first, size_t end, ad_error *e
     return 0;
 }
 
-/* What a full batch shows of the matrices, the next step asks for in any case. */
+/* What a full batch shows of the matrices, the next step asks for in any case: the forward pass, and of one output the
+ * backward pass, too, but for a factor a row. */
 static int measure(sampled_run *r, int row, int run, ad_error *error)
 {
     const tp_training_job *job = r->job;
     size_t trained = job->feed.shuffled ? 0 : job->parts[0].rows;
+    bool same = job->outputs == 1 && job->probes == trained;
     if (trained && tp_learner_forward(r->learner, job->x, trained, r->f, error))
         return -1;
-    if (tp_learner_mark(r->learner, error) || measure_outputs(r, trained, job->points, error))
+    if (same && trained && measure_kernels(r, error))
         return -1;
-    if (job->probes && measure_kernels(r, error))
+    if (tp_learner_mark(r->learner, error) || (!same && job->probes && measure_kernels(r, error)) ||
+        measure_outputs(r, trained, job->points, error))
         return -1;
     tp_learner_rewind(r->learner);
     tp_records_add(job, r->out, row, run, r->f, r->kernel, r->features);
@@ -130,6 +133,8 @@ static int take_step(sampled_run *r, long step, ad_error *error)
     const nn_fit_spec *fit = &job->spec.fit;
     const void *x, *y;
     size_t rows = nn_feed_batch(&job->feed, step, &x, &y);
+    if (!job->feed.shuffled)
+        x = job->x;
     if (tp_learner_forward(r->learner, x, rows, r->f, error))
         return -1;
     double loss = tp_loss_slope(fit->loss, r->f, y, rows, job->outputs, r->slope);

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SAMPLES = 4096, RUNS = 8 };
+enum { SAMPLES = 4096, RUNS = 8, CHECKED = 1024 /* the width of networks that are asked whether they come closer */ };
 static const double tolerance = 1e-6;
 
 double tp_loss_slope(nn_loss loss, const double *f, const double *y, size_t rows, size_t outputs, double *slope)
@@ -86,6 +86,18 @@ static int refuse_mixed(const tp_regime *r, ad_error *error)
                            p->name, tp_short_file(p->where.file), p->where.line, p->change, p->suggested);
     }
     return 0;
+}
+
+/* Numbers that stay random at the start, as a sum of a readout's kind inside of the network, and whatever else keeps
+ * networks from coming closer to each other. */
+static int refuse_random(tp_training_job *job, ad_error *error)
+{
+    const tp_sampling sampling = { .samples = CHECKED, .seed = job->spec.fit.seed, .threads = job->spec.threads };
+    ad_error found = { 0 };
+    if (!tp_check_fluctuations(job->program, TP_NTK, &found) &&
+        !tp_check_convergence(job->program, TP_NTK, &sampling, job->parts[0].x, job->parts[0].rows, &found))
+        return 0;
+    return ad_fail(error, "training at n = infinity: %s", found.text);
 }
 
 static int judge(tp_training_job *job, ad_error *error)
@@ -173,7 +185,7 @@ int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *t
         return -1;
     if (!job->kernel_regime && refuse_orthogonal(program, error))
         return -1;
-    return take_data(job, train, test, error);
+    return take_data(job, train, test, error) || (!job->kernel_regime && refuse_random(job, error)) ? -1 : 0;
 }
 
 void tp_training_close(tp_training_job *job)

@@ -59,6 +59,17 @@ static ad_var tied(nn_net *net, ad_var x)
     return nn_readout(net, "readout", ad_tanh(ad_add(h, nn_apply_t(w, g))));
 }
 
+/* A number that is N(0, c) at every width, and another one in each network. */
+static ad_var random_factor(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_tanh(nn_dense(net, "dense1", x, n)), fixed = ad_tanh(nn_dense(net, "fixed", x, n));
+    nn_freeze(net, "fixed");
+    ad_var r = ad_param(nn_graph(net), "r", ad_shape_of(n), ((ad_init){ .axis = n, .deviation = 1 }));
+    ad_var sum = ad_scale_by(ad_contract(fixed, r, ad_shape_of(n)), 1, n, -0.5);
+    return nn_readout(net, "readout", ad_mul(h, ad_expand(sum, *ad_shape_get(h))));
+}
+
 /* ---- problems ---- */
 typedef struct {
     const char *name;
@@ -409,6 +420,8 @@ Test(training, refuses)
     expect_refused(p, &sgd, "does not move");
     p.scale = NN_NTK;
     expect_refused(p, &decay, "weight decay");
+    problem random = { "random", random_factor, { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
+    expect_refused(random, &sgd, "fluctuations");
     problem batch = { "batchnorm", nn_builtin("batchnorm"), { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
     expect_refused(batch, &sgd, "samples of a batch meet");
 }

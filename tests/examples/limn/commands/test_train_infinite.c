@@ -9,6 +9,7 @@
 TOOL_SUITE(train_infinite);
 
 enum { ROWS = 8, FEATURES = 6 };
+#define TANH "--set phi=tanh --set depth=2 --set sigma_w=1 "
 #define DATA "--inputs x.npy --labels y.npy --rate 0.6 --batch 0 --samples 256 --runs 2 "
 
 /* The formula of the reference kernels; targets sin 2i. */
@@ -34,7 +35,7 @@ static double number_of(const cJSON *object, const char *key)
 Test(train_infinite, writes_what_it_tells)
 {
     put_data();
-    outcome r = works("train mlp --set phi=tanh --set depth=2 --set sigma_w=1 --width inf --scale mup --steps 6 --inputs2 x2.npy " DATA
+    outcome r = works("train mlp " TANH "--width inf --scale mup --steps 6 --inputs2 x2.npy " DATA
                       "--out f.npy --csv f.csv --drift d.csv --drift-kernels K --drift-every 3 --probes 4 --json");
     cJSON *root = cJSON_Parse(r.out);
     cr_assert(root, "%s", r.out);
@@ -85,7 +86,7 @@ Test(train_infinite, takes_a_file_of_ones_own)
                       "    return nn_readout(net, \"readout\", x);\n"
                       "}\n");
     works("train own.c --width inf --scale mup --steps 4 " DATA "--out own.npy");
-    works("train mlp --set phi=tanh --set depth=2 --set sigma_w=1 --width inf --scale mup --steps 4 " DATA "--out mlp.npy");
+    works("train mlp " TANH "--width inf --scale mup --steps 4 " DATA "--out mlp.npy");
     ds_array own = get_array("own.npy"), mlp = get_array("mlp.npy");
     for (int i = 0; i < ROWS; i++)
         cr_expect_float_eq(own.data[i], mlp.data[i], 1e-12);
