@@ -268,9 +268,12 @@ static int sphere_part(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, in
                        double *out)
 {
     size_t rows2 = layer->rows2 ? layer->rows2 : layer->rows, count = layer->rows * rows2;
-    tp_sphere_spec spec = {
-        .layer = *layer, .theta = tangent, .samples = c->samples, .seed = c->seed + 31 * (uint64_t)++c->n_spheres
-    };
+    tp_sphere_spec spec = { .layer = *layer,
+                            .theta = tangent,
+                            .samples = c->samples,
+                            .seed = c->seed + 31 * (uint64_t)++c->n_spheres,
+                            .smooth =
+                                tp_fn_smooth(&c->families.algebra, fn) && tp_fn_smooth(&c->families.algebra, fn2) };
     int fns[2] = { fn, fn2 };
     for (int i = 0; i < 2; i++) {
         int slope = tangent ? tp_fn_derivative(&c->families.algebra, fns[i]) : fns[i];

@@ -5,15 +5,17 @@
 #include "tp/batch/batchnorm_factor.h"
 #include "tp/executor/executor.h"
 
+#include <lapacke.h>
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 128, MAX_RADII = 512 };
+enum { BLOCK = 128, MAX_RADII = 512, MAX_GAUSS = 12 };
 
 /* The radius: nodes t of weights for 1 (forward) and for 1 / t^2 (backward, where epsilon = 0 alone leaves that). */
 typedef struct {
     int n;
     double t[MAX_RADII], forward[MAX_RADII], backward[MAX_RADII];
+    double sum, back; /* of the forward weights, and of the backward ones over t^2 */
 } radii;
 
 /* For each batch, (BLOCK, rows): r, z, v = r / rho; f(z) and f'(z) sqrt(B) / rho, and those of g. */
@@ -22,6 +24,7 @@ typedef struct {
     const double *f;
     double root, decay;
     double *r, *size, *z, *v, *y[2], *slope[2];
+    double even, *flat[2], *steep[2]; /* sqrt(B) / the mean size of r; zeta = even r, f(zeta); f'(zeta) even, g' even */
     tp_slopes g;
 } side;
 
@@ -31,9 +34,73 @@ typedef struct {
     side sides[2];
     double *memory, *x, *through, *back, *scratch, *scratch2, *theta; /* v theta, v' theta'; theta centred */
     double *v, *t, *straight;
+    bool zonal; /* what f(zeta) gives is known, and not sampled */
 } sphere;
 
 static const double radius_off = 2e-5, line_off = 1e-13; /* what the rules leave, relative to what they are of */
+
+/* The mean of 1 / |r|^2 over directions, at most: by Jensen the mean of the inverse eigenvalues of F'F, over the square
+ * of the part that lies in their space, which is Beta's. INFINITY if it may be. */
+static double most_inverse(const double *values, size_t k)
+{
+    double sum = 0, m = 0;
+    for (size_t j = 0; j < k; j++)
+        if (values[j] > 0) {
+            sum += 1 / values[j];
+            m++;
+        }
+    return m > 4 ? sum / m * ((double)k - 2) / (m - 2) : INFINITY;
+}
+
+/* n nodes of Gauss's rule for x^a e^-x / Gamma(a + 1), by its Jacobi matrix (Golub and Welsch): 0 if that is found. */
+static int laguerre(int n, double a, double *x, double *weights)
+{
+    double diagonal[MAX_GAUSS], below[MAX_GAUSS], vectors[MAX_GAUSS * MAX_GAUSS];
+    for (int i = 0; i < n; i++) {
+        diagonal[i] = 2 * i + a + 1;
+        below[i] = sqrt((i + 1) * (i + 1 + a));
+    }
+    if (LAPACKE_dstev(LAPACK_COL_MAJOR, 'V', n, diagonal, below, vectors, n) != 0)
+        return -1;
+    for (int i = 0; i < n; i++) {
+        x[i] = diagonal[i];
+        weights[i] = vectors[i * n] * vectors[i * n];
+    }
+    return 0;
+}
+
+/* Where epsilon is small beside the variances the integrands are all but constant in t: Gauss's rule in x = t^2 / 2 for
+ * the backward weight, x^(k/2 - 2) e^-x, and x times it forward. To first order they move as epsilon / t^2, of which the
+ * rule's error is known: beyond it are its squares. Few nodes leave less than the trapezoid rule does; false if none. */
+static bool find_gauss_radii(const sphere *s, radii *out)
+{
+    const tp_batchnorm *layer = s->layer;
+    double k = (double)layer->rank, a = k / 2 - 2, share = 0;
+    for (int i = 0; i < 2; i++) {
+        const double *values = layer->one ? layer->lambda : layer->mu[i];
+        if (s->sides[i].decay > 0)
+            share = fmax(share, s->sides[i].decay * most_inverse(values, layer->rank));
+    }
+    if (!(a > 0) || !(share / (2 * a) < 1e-2))
+        return false;
+    for (int n = 1; n <= MAX_GAUSS; n++) {
+        double x[MAX_GAUSS], weights[MAX_GAUSS], inverse = -1 / a;
+        if (laguerre(n, a, x, weights))
+            return false;
+        for (int i = 0; i < n; i++)
+            inverse += weights[i] / x[i];
+        if (share * fabs(inverse) > radius_off / 2)
+            continue;
+        out->n = n;
+        for (int i = 0; i < n; i++) {
+            out->t[i] = sqrt(2 * x[i]);
+            out->backward[i] = weights[i] / (k - 2) * 2 * x[i]; /* times t^2, which 1 / (rho rho') has */
+            out->forward[i] = weights[i] * x[i] / (a + 1);
+        }
+        return true;
+    }
+    return false;
+}
 
 /* log t in steps h. Where log t = u + iv, the integrand t^k exp(-t^2 / 2) / (rho rho') grows by exp(k v^2) at most near
  * its peak, t^2 = k, and it is analytic up to v = pi / 4: the trapezoid rule is good to exp(k v^2 - 2 pi v / h) with
@@ -46,7 +113,7 @@ static void find_radii(const sphere *s, radii *out)
     const double h = line ? 0.125 : fmin(0.45, 0.95 / sqrt(k)), tail = line ? 40 : 14;
     double norm = (k / 2 - 1) * log(2) + lgamma(k / 2);
     *out = (radii){ .n = 1, .t = { 1 }, .forward = { 1 }, .backward = { k > 2 ? 1 / (k - 2) : 0 } };
-    if (!(d1 > 0) && !(d2 > 0))
+    if ((!(d1 > 0) && !(d2 > 0)) || find_gauss_radii(s, out))
         return;
     out->n = 0;
     for (double high = log(k + (line ? 80 : 40)) / 2 + 0.3; out->n < MAX_RADII; out->n++) {
@@ -66,7 +133,7 @@ static int open_sphere(sphere *s, ad_error *error)
     const tp_batchnorm *layer = s->layer;
     size_t m = layer->side[0].rows, n = layer->side[1].rows, k = layer->rank;
     const size_t block = BLOCK;
-    size_t each = 9 * block * (m + n) + 2 * block + block * k + 2 * m * n;
+    size_t each = 13 * block * (m + n) + 2 * block + block * k + 2 * m * n;
     double *next = s->memory = ad_alloc(each, sizeof *next, "batchnorm", error);
     if (!next)
         return -1;
@@ -77,8 +144,9 @@ static int open_sphere(sphere *s, ad_error *error)
                       .f = layer->one ? layer->f : layer->turned + (i ? m * k : 0),
                       .root = sqrt((double)layer->side[i].rows),
                       .g = i ? layer->phi2 : layer->phi };
-        double **parts[] = { &at->r, &at->z, &at->v, &at->y[0], &at->y[1], &at->slope[0], &at->slope[1] };
-        for (int p = 0; p < 7; p++, next += BLOCK * at->rows)
+        double **parts[] = { &at->r,        &at->z,       &at->v,       &at->y[0],     &at->y[1],    &at->slope[0],
+                             &at->slope[1], &at->flat[0], &at->flat[1], &at->steep[0], &at->steep[1] };
+        for (int p = 0; p < 11; p++, next += BLOCK * at->rows)
             *parts[p] = next;
         at->size = next;
         next += BLOCK;
@@ -97,6 +165,12 @@ static int open_sphere(sphere *s, ad_error *error)
     return 0;
 }
 
+/* The first one again, if all is the same. */
+static side *second_side(sphere *s)
+{
+    return &s->sides[s->layer->one && s->spec->f[0].context == s->spec->f[1].context ? 0 : 1];
+}
+
 /* r of `count` directions, and |r|^2. */
 static void place_directions(const sphere *s, side *at, size_t count)
 {
@@ -106,6 +180,80 @@ static void place_directions(const sphere *s, side *at, size_t count)
         at->size[i] = cblas_ddot((int)at->rows, at->r + i * at->rows, 1, at->r + i * at->rows, 1);
 }
 
+/* ---- what is known of the functions at zeta ---- */
+/* Is g linear on both sides of 0 alike, as it is where f is odd? */
+static bool is_linear(const side *at)
+{
+    return fabs(at->g.above - at->g.below) <= 1e-9 * fabs(at->g.above);
+}
+
+static void choose_zonal(sphere *s)
+{
+    size_t k = s->layer->rank;
+    s->zonal = s->spec->smooth && k >= 5;
+    for (int i = 0; i < 2; i++) {
+        side *at = &s->sides[i];
+        double squares = cblas_ddot((int)(at->rows * k), at->f, 1, at->f, 1);
+        at->even = squares > 0 ? at->root / sqrt(squares / (double)k) : 0;
+        s->zonal = s->zonal && is_linear(at) && squares > 0;
+    }
+}
+
+static void fill_zonal(const sphere *s, side *at, int which, size_t count)
+{
+    const tp_block_function *f = &s->spec->f[which], *slope = &s->spec->slope[which];
+    for (size_t b = 0; b < count * at->rows; b++)
+        at->flat[0][b] = at->even * at->r[b];
+    f->eval(f->context, count * at->rows, at->flat[0], at->flat[1]);
+    if (!s->spec->theta)
+        return;
+    slope->eval(slope->context, count * at->rows, at->flat[0], at->steep[0]);
+    for (size_t b = 0; b < count * at->rows; b++)
+        at->steep[0][b] *= at->even;
+}
+
+/* The block's own sum of it is taken away. forward, backward: the radius's weights in all. */
+static void drop_zonal(const sphere *s, const side *a, const side *b, size_t count, double forward, double backward)
+{
+    size_t m = a->rows, n = b->rows;
+    tp_product(CblasTrans, CblasNoTrans, m, n, count, -forward, a->flat[1], b->flat[1], 1, s->v);
+    tp_product(CblasTrans, CblasNoTrans, m, n, count, forward * a->g.above * b->g.above, a->flat[0], b->flat[0], 1,
+               s->v);
+    if (s->spec->theta)
+        tp_product(CblasTrans, CblasNoTrans, m, n, count, -backward, a->steep[0], b->steep[0], 1, s->straight);
+}
+
+/* And its expectation is added. */
+static int add_zonal(const sphere *s, const side *a, const side *b, double forward, double backward, double *left,
+                     ad_error *error)
+{
+    size_t m = a->rows, n = b->rows, k = s->layer->rank;
+    double *own = ad_alloc((m + n) * k + m * n, sizeof *own, "zonal functions", error), last = 0;
+    if (!own)
+        return -1;
+    double *other = own + m * k, *out = other + n * k;
+    for (size_t i = 0; i < m * k; i++)
+        own[i] = a->even * a->f[i];
+    for (size_t i = 0; i < n * k; i++)
+        other[i] = b->even * b->f[i];
+    int which = b == a ? 0 : 1;
+    tp_zonal_spec spec = { &s->spec->f[0], &s->spec->f[which], k, m, n, own, other };
+    int status = tp_zonal(&spec, out, left, error);
+    for (size_t i = 0; i < m * n && !status; i++)
+        s->v[i] += forward * out[i];
+    tp_product(CblasNoTrans, CblasTrans, m, n, k, -forward * a->g.above * b->g.above / (double)k, own, other, 1, s->v);
+    spec.f = &s->spec->slope[0];
+    spec.g = &s->spec->slope[which];
+    if (!status && s->spec->theta)
+        status = tp_zonal(&spec, out, &last, error);
+    for (size_t i = 0; i < m * n && s->spec->theta && !status; i++)
+        s->straight[i] += backward * a->even * b->even * out[i];
+    *left = fmax(*left, last);
+    ad_free(own);
+    return status;
+}
+
+/* ---- what is sampled ---- */
 /* z = sqrt(B) t r / rho, and what f and g make of it. */
 static void fill_functions(const sphere *s, side *at, int which, size_t count, double t)
 {
@@ -166,6 +314,12 @@ static void add_backward(const sphere *s, const side *a, const side *b, size_t c
 static void add_block(const sphere *s, side *a, side *b, size_t count, const radii *radius, double share)
 {
     size_t m = a->rows, n = b->rows;
+    if (s->zonal) {
+        fill_zonal(s, a, 0, count);
+        if (b != a)
+            fill_zonal(s, b, 1, count);
+        drop_zonal(s, a, b, count, share * radius->sum, share * radius->back);
+    }
     for (int q = 0; q < radius->n; q++) {
         fill_functions(s, a, 0, count, radius->t[q]);
         if (b != a)
@@ -184,7 +338,7 @@ static void sum_directions(sphere *s, const radii *radius, const double *columns
 {
     const tp_batchnorm *layer = s->layer;
     size_t k = layer->rank;
-    side *a = &s->sides[0], *b = &s->sides[layer->one && s->spec->f[0].context == s->spec->f[1].context ? 0 : 1];
+    side *a = &s->sides[0], *b = second_side(s);
     bool apart = false;
     for (size_t j = 0; j < k; j++)
         apart |= !layer->one && !(layer->mu[0][j] > 0);
@@ -209,14 +363,21 @@ static void sum_directions(sphere *s, const radii *radius, const double *columns
     }
 }
 
-static int run(sphere *s, ad_error *error)
+static int run(sphere *s, double *off, ad_error *error)
 {
+    double left = 0;
     size_t k = s->layer->rank, count = s->sides[0].rows * s->sides[1].rows;
     tp_space space = { 0 };
     tp_rows columns = { .length = s->spec->samples };
     const double line[2] = { 1, -1 };
     radii radius;
     find_radii(s, &radius);
+    radius.sum = radius.back = 0;
+    for (int q = 0; q < radius.n; q++) {
+        radius.sum += radius.forward[q];
+        radius.back += radius.backward[q] / (radius.t[q] * radius.t[q]);
+    }
+    choose_zonal(s);
     int status = k == 1 ? 0 : tp_space_new(&space, s->spec->samples, s->spec->seed, error);
     if (!status && k > 1)
         status = tp_draw(&space, (int)k, NULL, &columns, error);
@@ -225,6 +386,9 @@ static int run(sphere *s, ad_error *error)
         memset(s->t, 0, count * sizeof *s->t);
     if (!status)
         sum_directions(s, &radius, k == 1 ? line : columns.data, k == 1 ? 2 : s->spec->samples);
+    if (!status && s->zonal)
+        status = add_zonal(s, &s->sides[0], second_side(s), radius.sum, radius.back, &left, error);
+    *off = fmax(*off, sqrt(left));
     for (size_t i = 0; i < count && s->spec->theta && !status; i++)
         s->t[i] = (s->t[i] + s->theta[i] * s->straight[i]) / sqrt(s->layer->side[0].scale * s->layer->side[1].scale);
     ad_free(columns.data);
@@ -257,7 +421,7 @@ int tp_sphere(const tp_sphere_spec *spec, double *v, double *t, double *off, boo
         *sampled = layer->rank > 1;
         *off = layer->rank == 1 ? line_off : layer->side[0].decay > 0 || layer->side[1].decay > 0 ? radius_off : 0;
         int threads = ad_blas_begin(1);
-        status = run(&s, error);
+        status = run(&s, off, error);
         ad_blas_end(threads);
     }
     ad_free(s.memory);

@@ -5,23 +5,22 @@
  * is integrated: at epsilon = 0 z does not depend on t, and E 1 / t^2 = 1 / (k - 2); else by the trapezoid rule in log
  * t.
  *
+ * Of an odd function what z = sqrt(B) r / |r| would give if |r|^2 were its mean in all directions is known, too, by
+ * Gegenbauer polynomials (zonal.h), and only the difference is sampled.
+ *
  * Only what a function f has beyond a homogeneous one, g(z) = above z for z > 0 and below z for z < 0, is sampled: what
  * g gives is known exactly (batchnorm.h). */
 #ifndef LIMN_TP_BATCH_SPHERE_H
 #define LIMN_TP_BATCH_SPHERE_H
 #include "tp/batch/batchnorm.h"
-
-/* A function and its derivative, over blocks of z. */
-typedef struct {
-    void (*eval)(const void *context, size_t n, const double *x, double *y);
-    const void *context;
-} tp_block_function;
+#include "tp/batch/zonal.h"
 
 typedef struct {
-    tp_batchnorm_spec layer; /* its phi are g */
-    tp_block_function f[2], slope[2];
-    const double *theta; /* (rows, rows2): T's argument; NULL: T* is not wanted */
-    size_t samples;      /* a power of 2 is best */
+    tp_batchnorm_spec layer;          /* its phi are g */
+    tp_block_function f[2], slope[2]; /* functions, and their derivatives */
+    bool smooth;                      /* both f are analytic along the real line */
+    const double *theta;              /* (rows, rows2): T's argument; NULL: T* is not wanted */
+    size_t samples;                   /* a power of 2 is best */
     uint64_t seed;
 } tp_sphere_spec;
 /* The g nearest to f, for z of variance 1 over either half line. */
