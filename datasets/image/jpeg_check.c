@@ -22,8 +22,9 @@ static bool tables_fit(const unsigned char *at, size_t left)
     return true;
 }
 
-/* The orientation in an APP1 segment of Exif, behind its marker: a TIFF header, "II" or "MM" for the order of bytes, and
- * where its first directory is, whose entry 0x0112 is it. 1 is upright, and so is what is cut short or said nowhere. */
+/* The orientation in an APP1 segment of Exif, behind its marker: a TIFF header, "II" or "MM" for the order of bytes,
+ * and where its first directory is, whose entry 0x0112 is it. 1 is upright, and so is what is cut short or said
+ * nowhere. */
 static unsigned orientation(const unsigned char *at, size_t left)
 {
     enum { BEFORE = 8, ENTRY = 12, TAG = 0x0112 };

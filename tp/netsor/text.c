@@ -327,7 +327,10 @@ static bool read_factor(line_reader *l)
 {
     if (!tp_take(&l->reader, "("))
         return true;
+    enum { LONGEST = 76 }; /* a longer one would be cut where it is printed */
     size_t length = strcspn(l->reader.at, ")");
+    if (length > LONGEST)
+        return fail(l, l->command.name, "its factor, in brackets, has more than 76 bytes");
     l->command.factor = ad_arena_text(l->script->arena, "%.*s", (int)length, l->reader.at);
     l->reader.at += length;
     return l->command.factor ? expect(l, ")") : report(l);

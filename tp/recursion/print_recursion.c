@@ -13,11 +13,14 @@
 
 enum { MAX_LINES = 120, HEAD = 60, TAIL = 40, LONGEST_LINE = 72 };
 enum { SIGMA, KERNEL, DOT, PRODUCT, SCALAR, LETTERS };
+/* What has many uses and no name of its own doubles with every line that uses it twice. */
+static const size_t most_text = (size_t)64 << 20;
 
 typedef struct {
     tp_algebra *a;
     ad_arena *arena;
-    bool latex, full;
+    bool latex, full, endless;
+    size_t written; /* bytes of texts, parts of others included */
     int n, counts[LETTERS], n_functions;
     bool *needed, *forward, *covariance, *forced;
     int *uses;
@@ -30,11 +33,15 @@ typedef struct {
 static const char *text(writer *w, const char *format, ...) AD_PRINTF(2, 3);
 static const char *text(writer *w, const char *format, ...)
 {
+    if (w->full)
+        return "";
     va_list args;
     va_start(args, format);
     const char *kept = ad_arena_vtext(w->arena, format, args);
     va_end(args);
-    w->full = w->full || !kept;
+    w->written += kept ? strlen(kept) : 0;
+    w->endless = w->written > most_text;
+    w->full = !kept || w->endless;
     return kept ? kept : "";
 }
 
@@ -275,6 +282,8 @@ static const char *expression(writer *w, int id);
 /* By its name, if it has one; a sum in brackets. */
 static const char *reference(writer *w, int id)
 {
+    if (w->full)
+        return "";
     if (w->name[id])
         return w->name[id];
     bool sum = quantity_at(w, id)->kind == TP_Q_SUM;
@@ -284,6 +293,8 @@ static const char *reference(writer *w, int id)
 /* The factors of a product without names of their own, numbers into *c, inner products of data last. */
 static void gather_factors(writer *w, int id, double *c, const char **front, const char **data)
 {
+    if (w->full)
+        return;
     const tp_quantity *q = quantity_at(w, id);
     double factor;
     int base = w->name[id] ? id : tp_q_split(w->a, id, &factor);
@@ -542,6 +553,8 @@ static int write_recursion(writer *w, FILE *stream, ad_error *error)
         find_sources(w);
         print_all(w, kernels, stream);
     }
+    if (w->endless)
+        return ad_fail(error, "the kernel's recursion has more than %zu MB of text", most_text >> 20);
     return w->full ? ad_fail(error, "out of memory for the kernel's recursion") : 0;
 }
 

@@ -20,6 +20,13 @@ Test(base, first_error_stays)
     cr_assert_eq(ad_fail(NULL, "lost"), -1);
 }
 
+Test(base, an_error_is_one_line)
+{
+    ad_error error = { { 0 } };
+    ad_fail(&error, "%s: no such file", "two\nlines\r\t\x7f\x01.npy");
+    cr_assert_str_eq(error.text, "two lines    .npy: no such file");
+}
+
 Test(base, long_error_is_cut)
 {
     ad_error error = { { 0 } };

@@ -734,6 +734,28 @@ Test(datasets, npy_in_fortran_order)
     ds_array_free(&a);
 }
 
+/* Numbers that cannot be squared are refused, and nothing is changed, but by the scaling that leaves them. */
+Test(datasets, numbers_that_no_scaling_can_square)
+{
+    static const double rows[][4] = { { 1e308, -1e308, 0, 1 }, { 1, 2, 3, 2e145 }, { 1e-170, 2e-170, 0, 3e-170 } };
+    for (int k = 0; k < 3; k++)
+        for (int scaling = DS_STANDARD; scaling <= DS_SPHERE; scaling++) {
+            double x[4];
+            memcpy(x, rows[k], sizeof x);
+            ds_data data = { .x = x, .rows = 2, .features = 2, .name = "far" };
+            ad_error error = { 0 };
+            int status = ds_scale(&data, &(ds_options){ .scaling = (ds_scaling)scaling, .train = 2 }, &error);
+            cr_expect_eq(status, scaling == DS_UNIT ? 0 : -1, "%d, %d", k, scaling);
+            cr_expect(!status || (strstr(error.text, k < 2 ? "too large to be scaled" : "less than can be squared") &&
+                                  strstr(error.text, "far: ")),
+                      "%s", error.text);
+            cr_expect_arr_eq(x, rows[k], sizeof x);
+        }
+    double mixed[4] = { 1e-170, 1, 0, 3 }; /* a number that is small beside others is none that varies too little */
+    ds_data data = { .x = mixed, .rows = 2, .features = 2, .name = "mixed" };
+    cr_expect_eq(ds_scale(&data, &(ds_options){ .train = 2 }, NULL), 0);
+}
+
 /* ---- npz --------------------------------------------------------------------------------------------------------- */
 /* a.npz with the entries of these names, each the same array of bytes 1 to 6. */
 static void npz(const char *const *names)
@@ -792,6 +814,14 @@ Test(datasets, damaged_npz)
         put("a.npz", file, cut);
         npz_is_refused("a.npz:x", "");
     }
+    for (size_t at = 0; at + 28 < bytes; at++) /* more bytes than so few can unfold to, by the central directory */
+        if (memcmp(file + at, "PK\1\2", 4) == 0) {
+            char before = file[at + 27];
+            file[at + 27] = 0x20;
+            put("a.npz", file, bytes);
+            npz_is_refused("a.npz:x", "");
+            file[at + 27] = before;
+        }
     for (size_t at = 40; at < 100; at += 5) { /* in the array: its checksum tells */
         file[at] ^= 1;
         put("a.npz", file, bytes);

@@ -780,6 +780,33 @@ Test(netsor, what_is_given_twice_is_an_error)
     }
 }
 
+/* What is printed of a program can be read again: a factor that would be cut, or is of an input, is none. */
+Test(netsor, what_is_printed_is_read_again)
+{
+    static const char start[] = "Input W : A(n, n) ~ N(0, 1/n)\nInput x : G(n) ~ N(0, 1)\n";
+    char text[600];
+    ad_error error = { 0 };
+    snprintf(text, sizeof text, "%sMatMul h := W x (%077d)\n", start, 0);
+    cr_expect(!tp_script_parse(text, "test.tp", &error) && strstr(error.text, "test.tp:3: h: its factor"), "%s",
+              error.text);
+    error = (ad_error){ 0 };
+    cr_expect(!tp_script_parse("Input x : G(n) ~ N(0, 1) (2)\n", "test.tp", &error) &&
+                  strstr(error.text, "the end of the line"),
+              "%s", error.text);
+    snprintf(text, sizeof text, "%sIn brackets: whatever\nno command\nInitialization assumption: holds.\nmore\n",
+             start);
+    tp_script *script = parsed(text);
+    char *printed = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&printed, &size);
+    cr_assert(tp_script_print(script, stream, TP_PAPER, NULL) == 0 && fclose(stream) == 0);
+    cr_expect(!strstr(printed, "brackets") && strstr(printed, "Initialization assumption: holds.\nmore\n"), "%s",
+              printed);
+    tp_script_free(script);
+    tp_script_free(parsed(printed));
+    free(printed);
+}
+
 Test(netsor, one_seed_has_no_standard_error)
 {
     static const tp_solve_spec specs[] = { { .width = 8, .seeds = 1 }, { .runs = 1 }, { .seeds = -1 }, { .runs = -3 } };
