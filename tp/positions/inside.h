@@ -42,6 +42,11 @@ typedef struct {
     size_t n;
     int last; /* the step that reads it last */
     int slot; /* where it lies meanwhile */
+    /* Of a plan in groups: its entries of group g are begin[g] to begin[g + 1], `room` at most at a time; or it is
+     * whole. */
+    const int32_t *begin;
+    size_t room;
+    bool whole;
 } tp_field_array;
 
 typedef enum { TP_FILL, TP_DATA, TP_ADD, TP_EXPECT } tp_step_kind;
@@ -50,6 +55,7 @@ typedef struct {
     int in;
     double c;
     tp_point_map map;
+    const int32_t *begin, *pairs; /* in groups, into a whole array: entries of out and in, group by group */
 } tp_field_part;
 /* FILL: all are c. DATA: sums of products of data x of the first sample and y of the second one. ADD: out = (or, where
  * it goes on, +=) the sum of the parts. EXPECT: E f(u) g(v) of covariance c in into out, and tangent_c times `tangent`
@@ -118,6 +124,7 @@ typedef struct tp_field_plan {
     tp_field_function *functions;
     int n_functions, functions_capacity;
     int depth;
+    size_t n_groups;       /* of entries that never meet */
     bool *learns;          /* by node: of a parameter, whether it has a part in the tangent kernel */
     signed char *gaussian; /* by node: whether it is a sum of products and biases, 0 not yet known, -1 no */
 } tp_field_plan;
@@ -143,6 +150,10 @@ int tp_gather_pairs(tp_field_plan *, const int32_t *first, const int32_t *second
 int tp_field_of(tp_field_plan *, int kind, int a, int b, const ad_shape *along, const tp_point_pairs *pairs);
 /* The same field, or what is no field, with all entries of its array in order. */
 int tp_materialize(tp_field_plan *, int field);
+
+/* ---- split.c ---- */
+/* Splits a plan of pairs, whose result is the array `out`, into groups, where it is large and has some. */
+int tp_split_plan(tp_field_plan *, int out);
 
 /* ---- run.c ---- */
 /* The kernel that is c times the array `out` of the plan at its one pair of points; 1: a function has neither closed

@@ -60,23 +60,36 @@ static int filled(tp_field_plan *p, size_t n, double value)
     return new_field(p, array, n, 1, 0);
 }
 
+/* Room for n numbers, which keep_once takes: equal layers have equal ones. */
+static int32_t *new_numbers(const tp_field_plan *p, size_t n)
+{
+    return ad_alloc(n + 1, sizeof(int32_t), "a network's positions", p->error);
+}
+
+static const int32_t *keep_once(tp_field_plan *p, int32_t *numbers, size_t n)
+{
+    const int32_t *kept = numbers ? tp_keep(p, numbers, n) : NULL;
+    ad_free(numbers);
+    return kept;
+}
+
 /* The entries of a field's array that a map of the field's entries names. */
 static const int32_t *see_through(tp_field_plan *p, const tp_field *f, const tp_point_map *map)
 {
     if (!f->view)
         return map->to;
-    int32_t *to = ad_arena_alloc(p->arena, map->n * map->fan + 1, sizeof *to);
+    int32_t *to = new_numbers(p, map->n * map->fan);
     for (size_t i = 0; to && i < map->n * map->fan; i++)
         to[i] = map->to[i] < 0 ? -1 : f->view[map->to[i]];
-    return to;
+    return keep_once(p, to, map->n * map->fan);
 }
 
 static const int32_t *identity(tp_field_plan *p, size_t n)
 {
-    int32_t *to = ad_arena_alloc(p->arena, n + 1, sizeof *to);
+    int32_t *to = new_numbers(p, n);
     for (size_t i = 0; to && i < n; i++)
         to[i] = (int32_t)i;
-    return to;
+    return keep_once(p, to, n);
 }
 
 int tp_materialize(tp_field_plan *p, int field)
@@ -84,7 +97,9 @@ int tp_materialize(tp_field_plan *p, int field)
     if (field < 0 || !p->fields[field].view)
         return field;
     const tp_field f = p->fields[field];
-    tp_field_step step = { .kind = TP_ADD, .n_parts = 1, .part = { { f.array, 1, { f.n, 1, f.view } } } };
+    tp_field_step step = { .kind = TP_ADD,
+                           .n_parts = 1,
+                           .part = { { .in = f.array, .c = 1, .map = { f.n, 1, f.view } } } };
     if ((step.out = new_array(p, f.n)) < 0 || add_step(p, &step))
         return TP_NO_ROOM;
     p->fields[field].array = step.out;
@@ -104,7 +119,7 @@ static int add_to(tp_field_plan *p, int *sum, int of, double c, double power, co
         return no_room(p);
     if (fabs(c * from.c) > most_scale || fabs(c * from.c) < 1 / most_scale)
         return TP_NO_RULE_HERE;
-    tp_field_part part = { from.array, c * from.c, { map->n, map->fan, to } };
+    tp_field_part part = { .in = from.array, .c = c * from.c, .map = { map->n, map->fan, to } };
     if (*sum == TP_NO_FIELD && map->fan == 1) {
         if ((*sum = new_field(p, from.array, map->n, c * from.c, power + from.power)) >= 0)
             p->fields[*sum].view = to;
@@ -119,7 +134,7 @@ static int add_to(tp_field_plan *p, int *sum, int of, double c, double power, co
     step.goes_on = false;
     if (*sum >= 0) {
         const int32_t *all = before.view ? before.view : identity(p, map->n);
-        step.part[step.n_parts++] = (tp_field_part){ before.array, before.c, { map->n, 1, all } };
+        step.part[step.n_parts++] = (tp_field_part){ .in = before.array, .c = before.c, .map = { map->n, 1, all } };
         if (!all)
             return no_room(p);
     }
@@ -213,6 +228,16 @@ static int function_of(const tp_field_plan *p, int id, int *fn)
     return *fn < 0 ? -1 : x;
 }
 
+/* What tp_move_point makes of every point over the axes `from`; the caller's to free. */
+static int32_t *move_points(const tp_field_plan *p, const ad_shape *from, const ad_shape *to)
+{
+    size_t n = tp_count_points(p->graph, from);
+    int32_t *moved = ad_alloc(n + 1, sizeof *moved, "a network's positions", p->error);
+    for (size_t i = 0; i < n && moved; i++)
+        moved[i] = tp_move_point(p->graph, from, (int32_t)i, to);
+    return moved;
+}
+
 /* ---- sums over entries in common ---- */
 /* first[i], second[i]: pair i with the entry e of axes that both have in common. */
 static int with_entries(tp_field_plan *p, int kind, int a, int b, const ad_shape *along_a, const ad_shape *along_b,
@@ -228,14 +253,17 @@ static int with_entries(tp_field_plan *p, int kind, int a, int b, const ad_shape
     }
     if (entries != tp_count_points(p->graph, along_b) || count > INT32_MAX / 2)
         return TP_NO_RULE_HERE;
-    int32_t *list = ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error);
-    int32_t *to = list ? ad_arena_alloc(p->arena, count + 1, sizeof *to) : NULL;
+    int32_t *moved_a = move_points(p, &wide_a, &full_a), *moved_b = move_points(p, &wide_b, &full_b);
+    int32_t *list =
+        moved_a && moved_b ? ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error) : NULL;
+    int32_t *to = list ? new_numbers(p, count) : NULL;
     for (size_t i = 0; i < count && to; i++) {
-        int32_t entry = (int32_t)(i % entries);
-        list[i] = tp_move_point(p->graph, &wide_a, pairs->first[i / entries] * (int32_t)entries + entry, &full_a);
-        list[count + i] =
-            tp_move_point(p->graph, &wide_b, pairs->second[i / entries] * (int32_t)entries + entry, &full_b);
+        size_t entry = i % entries;
+        list[i] = moved_a[(size_t)pairs->first[i / entries] * entries + entry];
+        list[count + i] = moved_b[(size_t)pairs->second[i / entries] * entries + entry];
     }
+    ad_free(moved_a);
+    ad_free(moved_b);
     tp_point_pairs all;
     int status = !to ? TP_NO_ROOM
                  : tp_gather_pairs(p, list, list + count, count, tp_count_points(p->graph, &full_a),
@@ -243,9 +271,10 @@ static int with_entries(tp_field_plan *p, int kind, int a, int b, const ad_shape
                      ? TP_NO_ROOM
                      : 0;
     ad_free(list);
+    const int32_t *kept = keep_once(p, to, count);
     ad_shape none = { 0 };
-    int sum = TP_NO_FIELD, of = status ? status : tp_field_of(p, kind, a, b, &none, &all);
-    status = add_to(p, &sum, of, 1, 0, &(tp_point_map){ pairs->n, entries, to });
+    int sum = TP_NO_FIELD, of = status || !kept ? TP_NO_ROOM : tp_field_of(p, kind, a, b, &none, &all);
+    status = add_to(p, &sum, of, 1, 0, &(tp_point_map){ pairs->n, entries, kept });
     return status ? status : sum;
 }
 
@@ -307,22 +336,26 @@ static int both_sides(tp_field_plan *p, int kind, int a, const ad_shape *along, 
         wide.axes[wide.rank++] = opened;
     if (count > INT32_MAX / 2)
         return TP_NO_RULE_HERE;
-    int32_t *list = ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error);
-    int32_t *to = list ? ad_arena_alloc(p->arena, count + 1, sizeof *to) : NULL;
-    for (size_t i = 0; i < 2 * count && to; i++) {
-        int32_t point = (i < count ? pairs->first : pairs->second)[i % count / fan];
-        int32_t at = map->to[tp_move_point(p->graph, &wide, point * (int32_t)fan + (int32_t)(i % fan), &full)];
-        list[i] = at < 0 ? -1 : tp_move_point(p->graph, &inside, at, &of_child);
+    int32_t *moved = move_points(p, &wide, &full); /* and from there into the child */
+    for (size_t i = 0; moved && i < tp_count_points(p->graph, &wide); i++) {
+        int32_t at = map->to[moved[i]];
+        moved[i] = at < 0 ? -1 : tp_move_point(p->graph, &inside, at, &of_child);
     }
+    int32_t *list = moved ? ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error) : NULL;
+    int32_t *to = list ? new_numbers(p, count) : NULL;
+    for (size_t i = 0; i < 2 * count && to; i++)
+        list[i] = moved[(size_t)(i < count ? pairs->first : pairs->second)[i % count / fan] * fan + i % fan];
+    ad_free(moved);
     size_t n = tp_count_points(p->graph, &of_child);
     tp_point_pairs within_pairs;
     bool failed = !to || tp_gather_pairs(p, list, list + count, count, n, n, &within_pairs, to);
     ad_free(list);
-    if (failed)
+    const int32_t *kept = keep_once(p, to, count);
+    if (failed || !kept)
         return TP_NO_ROOM;
     double power, c = factor_of(p, a, &power);
     int sum = TP_NO_FIELD, of = tp_field_of(p, kind, child, child, &within, &within_pairs);
-    int status = add_to(p, &sum, of, c * c, 2 * power, &(tp_point_map){ pairs->n, fan, to });
+    int status = add_to(p, &sum, of, c * c, 2 * power, &(tp_point_map){ pairs->n, fan, kept });
     return status ? status : sum;
 }
 
@@ -341,7 +374,7 @@ static int one_side(tp_field_plan *p, int kind, int a, int b, bool second, const
         size_t count = pairs->n * map->fan, n = tp_count_points(p->graph, &inside),
                m = tp_count_points(p->graph, &axes);
         int32_t *list = ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error);
-        int32_t *to = list ? ad_arena_alloc(p->arena, count + 1, sizeof *to) : NULL;
+        int32_t *to = list ? new_numbers(p, count) : NULL;
         for (size_t i = 0; i < count && to; i++) {
             int32_t here = (second ? pairs->second : pairs->first)[i / map->fan];
             list[second ? count + i : i] = map->to[(size_t)here * map->fan + i % map->fan];
@@ -350,11 +383,12 @@ static int one_side(tp_field_plan *p, int kind, int a, int b, bool second, const
         tp_point_pairs within;
         bool failed = !to || tp_gather_pairs(p, list, list + count, count, second ? m : n, second ? n : m, &within, to);
         ad_free(list);
-        if (failed)
+        const int32_t *kept = keep_once(p, to, count);
+        if (failed || !kept)
             return TP_NO_ROOM;
         int of = within.n ? tp_field_of(p, kind, second ? a : node->in[k], second ? node->in[k] : b, &none, &within)
                           : TP_NO_FIELD;
-        int status = add_to(p, &sum, of, c, power, &(tp_point_map){ pairs->n, map->fan, to });
+        int status = add_to(p, &sum, of, c, power, &(tp_point_map){ pairs->n, map->fan, kept });
         if (status)
             return status;
     }
@@ -388,11 +422,14 @@ static int data_field(tp_field_plan *p, int a, int b, const ad_shape *along, con
         ad_shape full = tp_fixed_axes(p->graph, nodes[side], NULL), wide = tp_fixed_axes(p->graph, nodes[side], along);
         for (int i = 0; i < along->rank; i++)
             wide.axes[wide.rank++] = along->axes[i];
+        int32_t *moved = move_points(p, &wide, &full);
+        if (!moved)
+            return TP_NO_ROOM;
         for (size_t i = 0; i < count; i++) {
-            int32_t point = (side ? pairs->second : pairs->first)[i / entries];
-            to[2 * i + (size_t)side] =
-                tp_move_point(p->graph, &wide, point * (int32_t)entries + (int32_t)(i % entries), &full);
+            size_t point = (size_t)(side ? pairs->second : pairs->first)[i / entries];
+            to[2 * i + (size_t)side] = moved[point * entries + i % entries];
         }
+        ad_free(moved);
     }
     int array = new_array(p, pairs->n);
     tp_field_step step = {
@@ -500,7 +537,7 @@ static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_poin
     ad_shape axes_a = tp_fixed_axes(p->graph, a, NULL), axes_b = tp_fixed_axes(p->graph, b, NULL);
     ad_shape of_x = tp_fixed_axes(p->graph, x, &u.over), of_y = tp_fixed_axes(p->graph, y, &v.over);
     int32_t *list = ad_alloc(2 * pairs->n + 1, sizeof *list, "a network's positions", p->error);
-    int32_t *to = list ? ad_arena_alloc(p->arena, pairs->n + 1, sizeof *to) : NULL;
+    int32_t *to = list ? new_numbers(p, pairs->n) : NULL;
     for (size_t i = 0; i < pairs->n && to; i++) {
         bool meets = same_entry(p, a, &u, pairs->first[i], b, &v, pairs->second[i]);
         list[i] = meets ? tp_move_point(p->graph, &axes_a, pairs->first[i], &of_x) : -1;
@@ -510,11 +547,12 @@ static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_poin
     bool failed = !to || tp_gather_pairs(p, list, list + pairs->n, pairs->n, tp_count_points(p->graph, &of_x),
                                          tp_count_points(p->graph, &of_y), &within, to);
     ad_free(list);
-    if (failed)
+    const int32_t *kept = keep_once(p, to, pairs->n);
+    if (failed || !kept)
         return TP_NO_ROOM;
     double power, variance = variance_of_entry(p, u.param, &power), width = u.width > 0 ? u.width : 1;
     double n_power = u.width > 0 ? 1 : 0;
-    const tp_point_map map = { pairs->n, 1, to };
+    const tp_point_map map = { pairs->n, 1, kept };
     int sum = TP_NO_FIELD, status = 0;
     if (within.n == 0)
         return TP_NO_FIELD;

@@ -39,6 +39,7 @@ typedef struct {
     size_t loaded;   /* the row that they are of, and 1 */
     int set;
     tp_field_seen *seen; /* by step */
+    size_t group;        /* of the plan's */
     ad_error *error;
 } worker;
 
@@ -49,8 +50,8 @@ static void read_at(tp_field_plan *p, int array, int step)
         p->arrays[array].last = step;
 }
 
-/* Where arrays lie: those that are read no more leave their place to others of the same size. How many numbers a lane
- * has, and the places' sizes; 0 without memory. */
+/* Where arrays lie: those that are read no more leave their place to others of the same size, but for whole ones of a
+ * plan in groups, which outlive a group. How many numbers a lane has, and the places' sizes; 0 without memory. */
 static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_slots)
 {
     int *freed = ad_alloc((size_t)p->n_arrays + 1, sizeof *freed, "a plan", p->error), n_freed = 0;
@@ -74,6 +75,8 @@ static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_sl
     for (int k = 0; k < p->n_variances; k++)
         read_at(p, p->fields[p->variances[k].field].array, INT_MAX);
     read_at(p, kept, INT_MAX);
+    for (int a = 0; a < p->n_arrays; a++)
+        read_at(p, p->arrays[a].whole ? a : -1, INT_MAX);
     for (int i = 0; i < p->n_steps && freed && *sizes; i++) {
         const tp_field_step *s = &p->steps[i];
         int made[2] = { s->out, s->kind == TP_EXPECT ? s->tangent_out : -1 };
@@ -82,20 +85,24 @@ static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_sl
                 continue;
             tp_field_array *a = &p->arrays[made[k]];
             int at = n_freed - 1;
-            while (at >= 0 && (*sizes)[freed[at]] != a->n)
+            while (at >= 0 && (a->whole || (*sizes)[freed[at]] != a->room))
                 at--;
             if (at >= 0) {
                 a->slot = freed[at];
                 freed[at] = freed[--n_freed];
             } else {
                 a->slot = *n_slots;
-                (*sizes)[(*n_slots)++] = a->n;
-                total += a->n;
+                (*sizes)[(*n_slots)++] = a->room;
+                total += a->room;
             }
         }
-        int reads[4] = { s->kind == TP_ADD || s->kind == TP_EXPECT ? s->in : -1, s->kind == TP_EXPECT ? s->tangent : -1,
-                         s->out, made[1] };
-        for (int k = 0; k < 4; k++) {
+        int reads[6] = { s->kind == TP_EXPECT ? s->in : -1,
+                         s->kind == TP_EXPECT ? s->tangent : -1,
+                         s->n_parts > 0 ? s->part[0].in : -1,
+                         s->n_parts > 1 ? s->part[1].in : -1,
+                         s->out,
+                         made[1] };
+        for (int k = 0; k < 6; k++) {
             bool again = false;
             for (int l = 0; l < k; l++)
                 again = again || reads[l] == reads[k];
@@ -153,17 +160,57 @@ static double *values_of(const worker *w, int array)
     return w->slots[w->plan->arrays[array].slot];
 }
 
+/* The group's entries of an array. */
+static size_t first_of(const worker *w, int array)
+{
+    const tp_field_array *a = &w->plan->arrays[array];
+    return a->begin ? (size_t)a->begin[w->group] : 0;
+}
+
+static size_t count_of(const worker *w, int array)
+{
+    const tp_field_array *a = &w->plan->arrays[array];
+    return a->begin ? (size_t)(a->begin[w->group + 1] - a->begin[w->group]) : a->n;
+}
+
 /* ---- steps ---- */
 static void add(const worker *w, const tp_field_step *s)
 {
     double *out = values_of(w, s->out);
-    size_t n = s->part[0].map.n;
+    size_t n = count_of(w, s->out), first = first_of(w, s->out);
     for (size_t i = 0; i < n; i += ROWS)
         for (int k = 0; k < s->n_parts; k++) {
             const tp_field_part *part = &s->part[k];
-            tp_array_gather(n - i < ROWS ? n - i : ROWS, part->map.fan, part->map.to + i * part->map.fan, part->c,
-                            values_of(w, part->in), !s->goes_on && k == 0, out + i * TP_LANES);
+            tp_array_gather(n - i < ROWS ? n - i : ROWS, part->map.fan, part->map.to + (first + i) * part->map.fan,
+                            part->c, values_of(w, part->in), !s->goes_on && k == 0, out + i * TP_LANES);
         }
+}
+
+/* What the group has of a sum into a whole array. */
+static void add_group(const worker *w, const tp_field_step *s)
+{
+    double *out = values_of(w, s->out);
+    for (int k = 0; k < s->n_parts; k++) {
+        const tp_field_part *part = &s->part[k];
+        const double *in = values_of(w, part->in);
+        if (!part->pairs)
+            continue;
+        for (int32_t i = part->begin[w->group]; i < part->begin[w->group + 1]; i++)
+            for (size_t t = 0; t < TP_LANES; t++)
+                out[(size_t)part->pairs[2 * i] * TP_LANES + t] +=
+                    part->c * in[(size_t)part->pairs[2 * i + 1] * TP_LANES + t];
+    }
+}
+
+/* What whole arrays have of it. */
+static void add_whole(const worker *w, const tp_field_step *s)
+{
+    for (int k = 0; k < s->n_parts; k++) {
+        const tp_field_part *part = &s->part[k];
+        if (!part->pairs)
+            tp_array_gather(part->map.n, part->map.fan, part->map.to, part->c, values_of(w, part->in), false,
+                            values_of(w, s->out));
+    }
 }
 
 static void multiply_data(const worker *w, const tp_field_step *s)
@@ -173,7 +220,8 @@ static void multiply_data(const worker *w, const tp_field_step *s)
     int first = single ? w->set : 0, second = single ? w->set : 1;
     const double *x = owner->data[s->x].values[first], *y = owner->data[s->y].values[second] + w->column;
     double *out = values_of(w, s->out);
-    for (size_t i = 0; i < s->map.n; i++, out += TP_LANES) {
+    size_t start = first_of(w, s->out), last = start + count_of(w, s->out);
+    for (size_t i = start; i < last; i++, out += TP_LANES) {
         double sum[TP_LANES] = { 0 };
         for (size_t k = 0; k < s->map.fan; k++) {
             const int32_t *entry = s->map.to + 2 * (i * s->map.fan + k);
@@ -319,11 +367,12 @@ static void expect_rows(const worker *w, const tp_field_step *s, tp_row *by_row,
     const tp_univariate *f = &w->plan->functions[s->f].u, *df = &w->plan->functions[s->df].u;
     double unused[TP_LANES], value[TP_LANES], q12[TP_LANES];
     block b;
-    for (size_t i = 0; i < s->pairs.n; i++, in += TP_LANES, tangent += TP_LANES, tangent_out += TP_LANES) {
+    size_t start = first_of(w, s->in), end = start + count_of(w, s->in);
+    for (size_t i = start; i < end; i++, in += TP_LANES, tangent += TP_LANES, tangent_out += TP_LANES) {
         size_t first = (size_t)s->pairs.first[i], second = (size_t)s->pairs.second[i] * w->run->padded[1] + w->column;
         const tp_side row = { inverse + first, root + first };
         const tp_side columns = { v->inverse[1] + second, v->root[1] + second };
-        double *to = out ? out + i * TP_LANES : unused, slope[TP_LANES], near[TP_LANES];
+        double *to = out ? out + (i - start) * TP_LANES : unused, slope[TP_LANES], near[TP_LANES];
         for (size_t t = 0; t < TP_LANES; t++)
             q12[t] = s->c * in[t];
         if (!(inverse[first] > 0)) {
@@ -361,9 +410,10 @@ static int expect(const worker *w, const tp_field_step *s, tp_field_seen *seen)
         expect_rows(w, s, tp_closed_row(&p->functions[s->f].u), out, tangent_out, seen);
         return 0;
     }
-    for (size_t from = 0; from < s->pairs.n; from += TOGETHER) {
-        size_t pairs = s->pairs.n - from < TOGETHER ? s->pairs.n - from : TOGETHER, n = pairs * TP_LANES;
-        size_t at = from * TP_LANES;
+    size_t start = first_of(w, s->in), end = start + count_of(w, s->in);
+    for (size_t from = start; from < end; from += TOGETHER) {
+        size_t pairs = end - from < TOGETHER ? end - from : TOGETHER, n = pairs * TP_LANES;
+        size_t at = (from - start) * TP_LANES;
         (p->single ? load_pair : load_single)(w, s, from, pairs, &b);
         tp_array_affine(n, 0, s->c, values_of(w, s->in) + at, b.q12);
         settle_line(&b, n, seen);
@@ -382,26 +432,61 @@ static int expect(const worker *w, const tp_field_step *s, tp_field_seen *seen)
     return 0;
 }
 
-static int run_steps(const worker *w)
+static void fill(const worker *w, const tp_field_step *s)
 {
-    for (int i = 0; i < w->plan->n_steps; i++) {
-        const tp_field_step *s = &w->plan->steps[i];
-        switch (s->kind) {
-        case TP_FILL:
-            for (size_t k = 0; k < w->plan->arrays[s->out].n * TP_LANES; k++)
-                values_of(w, s->out)[k] = s->c;
-            break;
-        case TP_DATA:
-            multiply_data(w, s);
-            break;
-        case TP_ADD:
-            add(w, s);
-            break;
-        case TP_EXPECT:
-            if (expect(w, s, &w->seen[i]))
+    for (size_t k = 0; k < w->plan->arrays[s->out].n * TP_LANES; k++)
+        values_of(w, s->out)[k] = s->c;
+}
+
+static int run_step(const worker *w, int i)
+{
+    const tp_field_step *s = &w->plan->steps[i];
+    switch (s->kind) {
+    case TP_FILL:
+        fill(w, s);
+        return 0;
+    case TP_DATA:
+        multiply_data(w, s);
+        return 0;
+    case TP_ADD:
+        add(w, s);
+        return 0;
+    default:
+        return expect(w, s, &w->seen[i]);
+    }
+}
+
+/* Group by group; what all add to begins as 0. */
+static int run_groups(worker *w)
+{
+    const tp_field_plan *p = w->plan;
+    for (int a = 0; a < p->n_arrays; a++)
+        if (p->arrays[a].whole && p->arrays[a].slot >= 0)
+            memset(values_of(w, a), 0, p->arrays[a].n * TP_LANES * sizeof(double));
+    for (int i = 0; i < p->n_steps; i++)
+        if (p->steps[i].kind == TP_FILL)
+            fill(w, &p->steps[i]);
+    for (w->group = 0; w->group < p->n_groups; w->group++)
+        for (int i = 0; i < p->n_steps; i++) {
+            const tp_field_step *s = &p->steps[i];
+            if (s->kind == TP_ADD && p->arrays[s->out].whole)
+                add_group(w, s);
+            else if (s->kind != TP_FILL && run_step(w, i))
                 return -1;
         }
-    }
+    for (int i = 0; i < p->n_steps; i++)
+        if (p->steps[i].kind == TP_ADD && p->arrays[p->steps[i].out].whole)
+            add_whole(w, &p->steps[i]);
+    return 0;
+}
+
+static int run_steps(worker *w)
+{
+    if (w->plan->n_groups > 1)
+        return run_groups(w);
+    for (int i = 0; i < w->plan->n_steps; i++)
+        if (run_step(w, i))
+            return -1;
     return 0;
 }
 
@@ -481,6 +566,8 @@ static int run_single(run *r, tp_field_seen *seen)
     tp_field_plan *p = r->single;
     size_t *sizes, total;
     int n_slots, status = 0;
+    for (int a = 0; a < p->n_arrays; a++)
+        p->arrays[a].room = p->arrays[a].n;
     if (!(total = place_arrays(p, -1, &sizes, &n_slots)))
         return -1;
     worker w;
@@ -643,6 +730,8 @@ static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kern
         single->variances[k].root[1] = single->variances[k].root[0];
     }
     int status = find_series(r);
+    if (!status && tp_split_plan(p, out))
+        return -1;
     if (!status)
         status = run_pairs(r, out, c, spec, seen, kernel);
     if (status)
