@@ -4,16 +4,16 @@
  * less at WIDER times the width. That of a kernel that stays random does not fall: where an average whose mean is 0, or
  * at a jump, or is another one's, is asked for its sign or for who is larger, or two such are divided, no rule over the
  * orders of things sees that its fluctuations decide. The logarithm of the ratio of two variances over R runs each
- * spreads by 2 / sqrt(R - 1) where these are normal: 0.8 for R = 8, 0.36 for R = 32 and 0.25 for R = 64. So what is
- * suspicious at first is looked at again, and then, the rows that still are, at a larger width: by up to 64 runs, and no
- * more once three of these deviations do not reach the bound. */
+ * spreads by 2 / sqrt(R - 1) where these are normal: 0.8 for R = 8, 0.36 for R = 32 and 0.25 for R = 64. So a look
+ * takes 8 runs more, up to 32, until three of these deviations do not reach the bound, and the rows that are suspicious
+ * then are looked at again at a larger width, by up to 64. */
 #include "autodiff/base/base.h"
 #include "tp/executor/executor.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { WIDER = 16, ROWS = 6, LEAST_WIDTH = 16, LAST_WIDTH = 4096, RUNS = 8, MORE_RUNS = 32, LAST_RUNS = 64, STEP = 8 };
+enum { WIDER = 16, ROWS = 6, LEAST_WIDTH = 16, LAST_WIDTH = 4096, RUNS = 32, LAST_RUNS = 64, STEP = 8 };
 
 /* Means and variances of entries over networks of one width. */
 typedef struct {
@@ -116,22 +116,18 @@ static question narrowed(const question *q, const look *l, double *x)
     return fewer;
 }
 
-/* Three looks at most; `x` has room for the inputs. */
+/* Two looks at most; `x` has room for the inputs. */
 static int find_random(const question *q, double *x, look *l, ad_error *error)
 {
     size_t width = q->sampling.samples, last = 4 * width > LAST_WIDTH ? 4 * width : LAST_WIDTH;
     l->needed = log(WIDER) / 2;
-    if (take_look(q, width, RUNS, RUNS, 0, l, error))
-        return -1;
-    if (l->least > l->needed)
-        return 0;
-    if (take_look(q, width, MORE_RUNS, MORE_RUNS, 1000, l, error))
+    if (take_look(q, width, STEP, RUNS, 0, l, error))
         return -1;
     if (l->least > l->needed)
         return 0;
     question fewer = narrowed(q, l, x);
     l->needed = log(WIDER) / 4; /* heavy tails fall late */
-    if (take_look(&fewer, last, 2 * STEP, LAST_RUNS, 2000, l, error))
+    if (take_look(&fewer, last, 2 * STEP, LAST_RUNS, 1000, l, error))
         return -1;
     return l->least > l->needed ? 0 : 1;
 }

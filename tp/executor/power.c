@@ -1,9 +1,9 @@
 /* power.c: the power of n that a sampled kernel goes with, of its first entry at S samples and at S/4, or S/2 where a
  * quarter leaves no room for the draws.
  *
- * Powers are multiples of 1/2. One is ruled out where runs that it brings to one scale cannot have one law, by the ranks
- * of all pairs of a run at S and one at fewer (Mann and Whitney): means and deviations of runs say little where tails
- * are heavy, ranks do not ask for them. A power is told once its neighbours are ruled out; those above the bound that
+ * Powers are multiples of 1/2. One is ruled out where runs that it brings to one scale cannot have one law, by the
+ * ranks of all pairs of a run at S and one at fewer (Mann and Whitney): means and deviations of runs say little where
+ * tails are heavy, ranks do not ask for them. A power is told once its neighbours are ruled out; those above the bound that
  * the trace proves (tp_power_bound) are so from the start, for where tails are heavy the sample means of positive
  * numbers grow with the samples. A neighbour that is right is ruled out once in 10,000 kernels. */
 #include "autodiff/base/base.h"
