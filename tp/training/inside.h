@@ -19,7 +19,7 @@ typedef struct {
 } tp_training_job;
 
 /* ---- settle.c ---- */
-/* Checks and defaults; whether features are learned; -1 with an error where the limit is not one that this room runs. */
+/* Checks and defaults, whether features are learned; -1 with an error where this room cannot run the limit. */
 int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *train, const nn_data *test,
                      const tp_train_spec *spec, ad_error *error);
 void tp_training_close(tp_training_job *job);

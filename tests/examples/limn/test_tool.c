@@ -115,7 +115,7 @@ Test(tool, wrong_usage_is_one_line_and_status_2)
         "kernel mlp --width 2.5",
         "kernel mlp --width -3",
         "train mlp --width 0",
-        "train mlp --width inf",
+        "eval mlp --width inf",
         "report mlp --widths 64,,128",
         "report mlp --widths 1,2",
         "report mlp --widths 64,",
