@@ -70,8 +70,9 @@ static int laguerre(int n, double a, double *x, double *weights)
 }
 
 /* Where epsilon is small beside the variances the integrands are all but constant in t: Gauss's rule in x = t^2 / 2 for
- * the backward weight, x^(k/2 - 2) e^-x, and x times it forward. To first order they move as epsilon / t^2, of which the
- * rule's error is known: beyond it are its squares. Few nodes leave less than the trapezoid rule does; false if none. */
+ * the backward weight, x^(k/2 - 2) e^-x, and x times it forward. To first order they move as epsilon / t^2, of which
+ * the rule's error is known: beyond it are its squares. Few nodes leave less than the trapezoid rule does; false if
+ * none. */
 static bool find_gauss_radii(const sphere *s, radii *out)
 {
     const tp_batchnorm *layer = s->layer;

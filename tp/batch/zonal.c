@@ -1,6 +1,6 @@
 /* zonal.c: expectations over the sphere of functions of one projection each, by Gegenbauer polynomials (THEORY, 7,
- * Degrees): with p_j orthonormal for the law of <omega, e>, E p_i(<omega, e>) p_j(<omega, e'>) is 0 for i != j, and else
- * p_j(<e, e'>) / p_j(1). */
+ * Degrees): with p_j orthonormal for the law of <omega, e>, E p_i(<omega, e>) p_j(<omega, e'>) is 0 for i != j, and
+ * else p_j(<e, e'>) / p_j(1). */
 #include "tp/batch/zonal.h"
 
 #include <lapacke.h>

@@ -1,5 +1,5 @@
-/* sample_cost.c: what a run on samples needs, read off the trace: memory, draws, operations; and runs that are too large
- * for either, tile by tile of pairs of rows, for a kernel's entry depends on its two rows alone. */
+/* sample_cost.c: what a run on samples needs, read off the trace: memory, draws, operations; and runs that are too
+ * large for either, tile by tile of pairs of rows, for a kernel's entry depends on its two rows alone. */
 #include "tp/executor/sampler.h"
 
 #include "autodiff/base/base.h"

@@ -26,7 +26,8 @@ static void executor(int rounds)
     for (int round = -1; round < rounds; round++) {
         int at = round < 0 ? 0 : round;
         double start = bench_seconds();
-        if (tp_sample_once(program, TP_NTK, &(tp_sampling){ .samples = SAMPLES, .seed = 1, .threads = 1, .simple = true }, x, INPUTS,
+        if (tp_sample_once(program, TP_NTK,
+                           &(tp_sampling){ .samples = SAMPLES, .seed = 1, .threads = 1, .simple = true }, x, INPUTS,
                            NULL, 0, kernel, &error) != 0)
             bench_fail(&error);
         ours[at] = bench_seconds() - start;

@@ -258,7 +258,7 @@ Test(sample, linear_networks_are_exact_at_any_number_of_samples)
     tp_kernel kernel;
     nn_net *net = nn_trace(linear, &spec, &error);
     tp_program *program = tp_translate(net, &error);
-    tp_limit_spec few = { .engine = TP_ENGINE_SAMPLE, .rule = TP_RULE_GENERAL, .samples = 32, .runs = 2 };
+    tp_limit_spec few = { .engine = TP_ENGINE_SAMPLE, .rule = TP_RULE_GENERAL, .samples = 16, .runs = 2 };
     cr_expect(tp_limit(program, TP_NTK, x, ROWS, NULL, 0, &few, &kernel, &error) < 0 && strstr(error.text, "too few"),
               "%s", error.text);
     tp_program_free(program);

@@ -57,7 +57,8 @@ static void means(const tp_program *program, tp_kernel_kind which, size_t sample
 }
 
 /* Covariances of what a matrix gives are those of what it takes, dependent vectors and more of them than samples
- * included: Gaussian draws leave sqrt(2 / samples) of the sizes, six of which a change of seed exceeds in one of 10^7. */
+ * included: Gaussian draws leave sqrt(2 / samples) of the sizes, six of which a change of seed exceeds in one of
+ * 10^7. */
 Test(simple, products_have_the_covariances_of_their_inputs)
 {
     enum { SIZE = 1024, COUNT = 6, ROUNDS = 3 };
