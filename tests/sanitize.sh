@@ -42,8 +42,8 @@ thread)
     for what in "kernel mlp --width inf --set phi=tanh" \
         "kernel mlp --width inf --engine sample --probes 8 --samples 256" \
         "kernel batchnorm --width inf --probes 8 --samples 256" "kernel cnn --width inf --no-check --probes 4" \
-        "kernel rnn --width inf --no-check --probes 4" "kernel mlp --width 64 --seeds 2 --outputs full" \
-        "train mlp --width 64 --steps 5" "train batchnorm --width 32 --steps 5" "program mlp" \
+        "kernel rnn --width inf --no-check --probes 4" "kernel mlp --width 64 --seeds 2 --outputs full --probes 8" \
+        "train mlp --width 64 --steps 5" "train batchnorm --width 32 --steps 5" \
         "spectrum mlp --width inf" "predict mlp --train 60 --test 20 --no-check" \
         "report mlp --widths 8,16 --seeds 2 --steps 2 --probes 4 --out page.html"; do
         # shellcheck disable=SC2086 # words

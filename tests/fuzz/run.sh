@@ -8,7 +8,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd -P)
 . "$root/.ci/build.sh"
 seconds=${1:-10}
 [ $# -eq 0 ] || shift
-limn_sanitized address fuzz limn || exit $?
+limn_sanitized address fuzz || exit $?
 if [ $# -eq 0 ]; then
     # shellcheck disable=SC2046 # names without blanks
     set -- $(cd "$root/tests/fuzz" && ls ./*.c | sed 's|^\./||; s|\.c$||' | grep -vx fuzz)
