@@ -156,9 +156,9 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
     nn_groupnorm_at(AD_HERE, net, name, u, groups, LIMN_MADE(nn_norm_spec, __VA_ARGS__))
 
 /* Dropout (Srivastava et al. 2014): while a network trains each number of x, (batch, ...), is kept with the probability
- * `keep`, above 0 and at most 1, and then divided by it; else it is 0. PyTorch's p is 1 - keep. The masks are functions of
- * the name, the fit's seed and the step. It is the identity in all but a fit's steps: in nn_forward, nn_evaluate, kernels,
- * limits. */
+ * `keep`, above 0 and at most 1, and then divided by it; else it is 0. PyTorch's p is 1 - keep. The masks are functions
+ * of the name, the fit's seed and the step. It is the identity in all but a fit's steps: in nn_forward, nn_evaluate,
+ * kernels and limits. */
 ad_var nn_dropout_at(ad_where, nn_net *, const char *name, ad_var x, double keep);
 #define nn_dropout(net, name, x, keep) nn_dropout_at(AD_HERE, net, name, x, keep)
 

@@ -85,8 +85,8 @@ ad_shape ad_shape_minus(const ad_shape *a, const ad_shape *b);
 ad_shape ad_shape_union(const ad_shape *a, const ad_shape *b);
 ad_shape ad_shape_meet(const ad_shape *a, const ad_shape *b);
 bool ad_shape_within(const ad_shape *part, const ad_shape *whole);
-/* dependence.c: as ad_replace, and also[i], which come before y, become what they are there; those that y does not depend
- * on stay. */
+/* dependence.c: as ad_replace, and also[i], which come before y, become what they are there; those that y does not
+ * depend on stay. */
 ad_var ad_replace_also(ad_where where, ad_var y, const ad_var *from, const ad_var *to, int n, ad_var *also, int n_also);
 ad_shape ad_shape_replace(ad_shape shape, ad_axis from, ad_axis to);
 void ad_shape_push(ad_shape *shape, ad_axis axis);

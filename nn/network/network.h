@@ -146,8 +146,8 @@ void nn_trace_fit(nn_net *net);
 
 /* normalisation.c: the network in evaluation. */
 ad_var nn_trace_evaluation(nn_net *net);
-/* Lists the mean and the variance of each norm's batch, n_statistics nodes, if one has no epsilon, and its variance is to
- * be checked; else none. */
+/* Lists the mean and the variance of each norm's batch, n_statistics nodes, if one has no epsilon, and its variance is
+ * to be checked; else none. */
 int nn_norm_outputs(const nn_net *net, ad_var *nodes);
 int nn_norm_fit_outputs(const nn_net *net, ad_var *nodes); /* those of a fit, whatever the norms are */
 #endif

@@ -11,12 +11,10 @@ ad_var nn_mlp_network(nn_net *net, ad_var x)
         nn_setting_fail(net, "sigma_w", "a positive number");
     hidden = dense;
     hidden.orthogonal = nn_setting_is(net, "weights", "gaussian", "orthogonal");
-    double keep = nn_setting_dropout(net);
     ad_axis n = nn_width(net, "n");
     for (long layer = 1; layer <= depth; layer++) {
         x = nn_dense_at(AD_HERE, net, nn_name(net, "dense%ld", layer), x, n, layer > 1 ? &hidden : &dense);
-        x = nn_activation(net, phi, x);
-        x = nn_dropout(net, nn_name(net, "dropout%ld", layer), x, keep);
+        x = nn_dropout(net, nn_name(net, "dropout%ld", layer), nn_activation(net, phi, x), nn_setting_dropout(net));
     }
     return nn_readout_at(AD_HERE, net, "readout", x, &dense);
 }

@@ -136,6 +136,15 @@ static void tanh_moments(double aa, double bb, double ab, double *value, double 
     *slope /= all;
 }
 
+/* The closed form (Cho and Saul 2009), in double. */
+static void relu_moments(double aa, double bb, double ab, double *value, double *slope)
+{
+    const double pi = 3.14159265358979323846;
+    double d = sqrt(aa * bb), c = fmax(-1, fmin(1, ab / d)), s = sqrt((1 - c) * (1 + c)), theta = atan2(s, c);
+    *value = d * (s + (pi - theta) * c) / (2 * pi);
+    *slope = (pi - theta) / (2 * pi);
+}
+
 static void plain_phi(plain *s, const char *phi)
 {
     const activation *f = activation_named(phi);
@@ -149,6 +158,8 @@ static void plain_phi(plain *s, const char *phi)
                 double bb = *entry(s, s->k, j, j, q, q), value, slope;
                 if (strcmp(phi, "tanh") == 0) {
                     tanh_moments(aa, bb, ab, &value, &slope);
+                } else if (strcmp(phi, "relu") == 0 && count > 100 && aa > 0 && bb > 0) { /* many pairs */
+                    relu_moments(aa, bb, ab, &value, &slope);
                 } else {
                     moments m = expected(f, (covariance){ real_of(aa), real_of(bb), real_of(ab) });
                     value = real_double(m.value);
@@ -488,6 +499,11 @@ static const network networks[] = {
       true,
       true },
     { "tanh", "tanh", 3, 3, 1, 1, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 }, PLAIN, false, true },
+    /* pairs enough to be in groups that never meet */
+    { "many", "relu", 12, 12, 2, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 }, PLAIN, false, false },
+    { "around", "relu", 12, 11, 1, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_CIRCULAR, 1.4, 0 }, PLAIN, false, true },
+    { "apart", "relu", 16, 17, 1, 2, 0, 0, { { 3, 2 }, { 1, 1 }, { 1, 2 }, NN_VALID, 1.4, 0.3 }, PLAIN, false, true },
+    { "sums", "relu", 12, 11, 1, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1, 0.1 }, RESIDUAL, false, true },
 };
 
 Test(convolution, limits_are_those_of_the_recursion, .timeout = 300)

@@ -1,5 +1,6 @@
-/* split.c: a plan of pairs falls into groups of pairs that never meet. Where filters have stride 1 and nothing is pooled
- * between them, pairs (p, p + d) of different d are such: all layers of a group are then done while it is in the cache.
+/* split.c: a plan of pairs falls into groups of pairs that never meet. Where filters have stride 1 and nothing is
+ * pooled between them, pairs (p, p + d) of different d are such: all layers of a group are then done while it is in the
+ * cache.
  *
  * Entries of arrays are numbered anew, group after group, and what steps read is told from the group's beginning on.
  * Two kinds of arrays are whole: those that are filled with a number, and sums at the end, small ones that all groups
