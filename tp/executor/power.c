@@ -3,8 +3,8 @@
  *
  * Powers are multiples of 1/2. One is ruled out where runs that it brings to one scale cannot have one law, by the
  * ranks of all pairs of a run at S and one at fewer (Mann and Whitney): means and deviations of runs say little where
- * tails are heavy, ranks do not ask for them. A power is told once its neighbours are ruled out; those above the bound that
- * the trace proves (tp_power_bound) are so from the start, for where tails are heavy the sample means of positive
+ * tails are heavy, ranks do not ask for them. A power is told once its neighbours are ruled out; those above the bound
+ * that the trace proves (tp_power_bound) are so from the start, for where tails are heavy the sample means of positive
  * numbers grow with the samples. A neighbour that is right is ruled out once in 10,000 kernels. */
 #include "autodiff/base/base.h"
 #include "tp/executor/executor.h"

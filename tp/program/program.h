@@ -75,8 +75,8 @@ void tp_measure(const ad_graph *, int from, int to, int *widths, int *params);
 /* -1 where a number that stays random at n = infinity meets another, a nonlinear function, or (NTK) what has a site: a
  * random kernel. */
 int tp_check_fluctuations(const tp_program *, tp_kernel_kind, ad_error *error);
-/* A power of n that the first output's kernel does not exceed, from the trace alone (power_bound.c); INFINITY where none
- * is shown. */
+/* A power of n that the first output's kernel does not exceed, from the trace alone (power_bound.c); INFINITY where
+ * none is shown. */
 double tp_power_bound(const tp_program *, tp_kernel_kind);
 /* A number as one writes it in LaTeX: 10^{-5}, \tfrac{1}{784}, 0.25; else with six digits. */
 enum { TP_NUMBER_TEXT = 64 };
