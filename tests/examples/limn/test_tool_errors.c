@@ -93,7 +93,7 @@ Test(tool_errors, bad_settings)
     fails("kernel mlp --set sigma_b=x", 1, "sigma_b");
     fails("kernel mlp --set outputs=0", 1, "outputs");
     fails("kernel mlp --width 9000000 --set depth=64", 1, "");
-    fails("kernel mlp --set phi=exp --probes 2 --out k.npy", 1, "for inputs 0 to 1");
+    fails("kernel mlp --set phi=exp --probes 2 --out k.npy", 1, "row 0 of the first inputs");
     double huge[4] = { 1e200, 1e200, 1e200, 1e200 };
     put_npy("huge.npy", "<f8", false, "(2, 2)", huge, sizeof huge);
     fails("kernel mlp --inputs huge.npy --out k.npy", 1, "range of a double");

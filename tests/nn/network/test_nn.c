@@ -114,8 +114,8 @@ Test(nn, wrong_settings_are_named)
     static const struct {
         const char *setting, *says;
     } wrong[] = {
-        { "depth=0", "depth=0: it must be a whole number from 1 to 256" },
-        { "depth=257", "depth=257: it must be" },
+        { "depth=0", "depth=0: it must be a whole number from 1 to 20000" },
+        { "depth=20001", "depth=20001: it must be" },
         { "depth=2.5", "depth=2.5: it must be" },
         { "depth=", "depth=: it must be" },
         { "depth=99999999999999999999", "depth=9999" },

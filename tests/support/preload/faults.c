@@ -78,6 +78,8 @@ size_t fwrite(const void *from, size_t size, size_t count, FILE *to)
     if (!next)
         *(void **)&next = dlsym(RTLD_NEXT, "fwrite");
     bool fails = to != stderr && fileno(to) >= 0 && strikes("fwrite", ENOSPC);
+    if (fails)
+        to->_flags |= 0x20; /* glibc's mark of a stream that failed: ferror sees it */
     return fails ? 0 : next(from, size, count, to);
 }
 

@@ -401,7 +401,7 @@ Test(batchnorm, what_has_no_limit_is_refused)
     expect_refused(&net, x, 6, NULL, 0, "depth");
     net = (tower_net){ 1, 1, 0.1, NN_SIGMA_INIT, TP_SLOPES_RELU };
     x[3] = (double)INFINITY;
-    expect_refused(&net, x, 6, NULL, 0, "finite");
+    expect_refused(&net, x, 6, NULL, 0, "range of a double");
     const double wrong[] = { 1, 3, 3, 1 }, fits[] = { 1, -1, -1, 1 }, far[] = { 2, -2, -2, 2 };
     tp_batchnorm_spec spec = { .rows = 2, .k11 = wrong, .epsilon = 0.1, .phi = TP_SLOPES_RELU, .phi2 = TP_SLOPES_RELU };
     cr_expect(!tp_batchnorm_new(&spec, &error) && strstr(error.text, "no covariance"), "%s", error.text);

@@ -423,9 +423,11 @@ static void sampled(void)
     fill(x, ROWS * FEATURES);
     times = 100;
     traced t = trace(skips, &(nn_spec){ .features = FEATURES });
-    cr_assert_eq(tp_limit(t.program, TP_NTK, x, ROWS, NULL, 0,
-                          &(tp_limit_spec){ .engine = TP_ENGINE_SAMPLE, .samples = 64, .runs = 2 }, &k, &error),
-                 -1);
+    cr_assert_eq(
+        tp_limit(t.program, TP_NTK, x, ROWS, NULL, 0,
+                 &(tp_limit_spec){ .engine = TP_ENGINE_SAMPLE, .rule = TP_RULE_GENERAL, .samples = 64, .runs = 2 }, &k,
+                 &error),
+        -1);
     cr_assert(strstr(error.text, "samples are too few"), "%s", error.text);
     tp_kernel_free(&k);
     end(t);

@@ -269,16 +269,12 @@ Test(general, linear_training_is_exact_at_any_number_of_samples)
     traced t = { net, program };
     tp_kernel exact = solve(t, TP_NTK, x, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT });
     cr_log_info("%s", exact.method);
-    for (size_t samples = 128; samples <= 2048; samples *= 4) {
+    for (size_t samples = 16; samples <= 2048; samples *= 4) {
         tp_kernel sampled = solve(t, TP_NTK, x, &(tp_limit_spec){ .engine = TP_ENGINE_SAMPLE, .samples = samples });
         double off = apart(sampled.terms[0].values, exact.terms[0].values, N * N);
         cr_expect_lt(off, 1e-12, "%zu samples: %g", samples, off);
         tp_kernel_free(&sampled);
     }
-    tp_kernel few;
-    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .samples = 16 };
-    cr_expect_eq(tp_limit(program, TP_NTK, x, N, NULL, 0, &spec, &few, &error), -1);
-    cr_expect(strstr(error.text, "too few"), "%s", error.text);
     tp_kernel_free(&exact);
     release(t);
     free(x);
