@@ -203,8 +203,8 @@ static int draw_independent(tp_space *space, int count, const tp_rows *avoid, tp
     return 0;
 }
 
-/* Mean 0 and variance 1. */
-static void normalise(double *z, size_t size)
+/* Mean 0 and variance 1; false where all numbers are one. */
+static bool normalise(double *z, size_t size)
 {
     double sum = 0, squares = 0;
     for (size_t s = 0; s < size; s++)
@@ -213,7 +213,10 @@ static void normalise(double *z, size_t size)
         z[s] -= sum / (double)size;
         squares += z[s] * z[s];
     }
+    if (!(squares > 0))
+        return false;
     cblas_dscal((int)size, 1 / sqrt(squares / (double)size), z, 1);
+    return true;
 }
 
 int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_error *error)
@@ -271,19 +274,20 @@ int tp_draw_plain(tp_space *space, int count, bool signs, tp_rows *out, ad_error
     double *to = tp_rows_grow(out, count, error);
     if (!to)
         return -1;
-    for (int k = 0; k < count; k++, to += size) {
+    for (int k = 0; k < count;) {
         if (space->independent || (size_t)space->sobol.dimension >= size / MOST_TAKEN) {
             ad_normal(space->sobol.seed, ad_stream("independent draws"), space->drawn, size, to);
             space->drawn += size;
         } else if (raw_draws(space, 1, to, error)) {
             return -1;
         }
-        out->n++;
-        if (space->independent)
-            continue;
-        for (size_t s = 0; signs && s < size; s++)
+        for (size_t s = 0; signs && !space->independent && s < size; s++)
             to[s] = to[s] > 0 ? 1 : -1;
-        normalise(to, size);
+        if (!space->independent && !normalise(to, size))
+            continue; /* few signs may all be alike, and are drawn anew */
+        out->n++;
+        k++;
+        to += size;
     }
     return 0;
 }

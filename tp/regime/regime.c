@@ -231,7 +231,10 @@ static void tell(tp_regime *r)
     if (lost)
         snprintf(vanishes, sizeof vanishes, "; %s (%s:%d) vanishes, of order n^%.4g at the start", lost->name,
                  tp_short_file(lost->where.file), lost->where.line, lost->start);
-    if (!r->trains)
+    if (!r->trains && isinf(f->several))
+        snprintf(r->verdict, sizeof r->verdict,
+                 "stable, and the output does not move: nothing that it is made of learns%s", vanishes);
+    else if (!r->trains)
         snprintf(r->verdict, sizeof r->verdict, "stable, and the output does not move: its change is of order n^%.4g%s",
                  f->several, vanishes);
     else if (r->features)

@@ -44,7 +44,7 @@ static void print_regime(const options *o, const tp_regime *r)
     for (int k = 0; k < r->n_params; k++) {
         const tp_layer_rate *p = &r->params[k];
         printf("%-24s %10s %14s   %-8s %s:%d\n", p->name, power_text(p->rate, a), power_text(p->change, b),
-               power_text(p->suggested, c), file_of(p->where), p->where.line);
+               isinf(p->suggested) ? "none" : power_text(p->suggested, c), file_of(p->where), p->where.line);
     }
     printf("all of these rates together are %s\n", r->suggestion ? "stable" : "not stable");
 }
@@ -122,6 +122,8 @@ static int settle_regime(options *o)
         o->optimizer = NN_SGD;
     if (!o->check && (o->n_widths || o->seeds || o->rate_given || o->steps_given || o->csv))
         return option_fail("--widths, --seeds, --rate, --steps and --csv are of --check in", o->command);
+    if (o->check && ((o->rate_given && !(o->rate > 0)) || (o->steps_given && o->steps < 1)))
+        return option_fail("--check takes a step at least, and a rate above 0, in", o->command);
     if (o->check && o->n_widths && o->n_widths < 4)
         return option_fail("--check takes four --widths or more, not", "fewer");
     if (o->optimizer >= NN_N_OPTIMIZERS)

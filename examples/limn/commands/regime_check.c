@@ -6,6 +6,10 @@
 
 static void print_line(const tp_growing *g, const char *kind, coordinate_line l)
 {
+    if (l.zero) {
+        printf("%-8s %-7s %9.4g %9s   it is 0, which goes with no power\n", g->name, kind, l.derived, "none");
+        return;
+    }
     printf("%-8s %-7s %9.4g %9.3f   [%.3f, %.3f]", g->name, kind, l.derived, l.fitted, l.fitted - l.half,
            l.fitted + l.half);
     if (!l.agrees) {

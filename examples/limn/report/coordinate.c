@@ -146,7 +146,8 @@ coordinate_line coordinate_fit(const coordinate_check *c, int v, coordinate_kind
                                                                 : g->first,
                              .fitted = xy / xx,
                              .half = ad_student(0.05, (int)m - 2) * sqrt(rest / (m - 2) / xx) };
-    line.agrees = fabs(line.fitted - line.derived) <= line.half + slack || !isfinite(line.derived);
+    line.zero = isinf(y) && y < 0;
+    line.agrees = line.zero || fabs(line.fitted - line.derived) <= line.half + slack || !isfinite(line.derived);
     return line;
 }
 
@@ -172,6 +173,10 @@ static void write_table(const coordinate_check *c, FILE *out)
             report_escape(out, c->regime.vectors[v].name, strlen(c->regime.vectors[v].name));
             fprintf(out, "</td><td>%s</td>", coordinate_kinds[kind]);
             fprintf(out, isfinite(l.derived) ? "<td>%.3g</td>" : "<td>none</td>", l.derived);
+            if (l.zero) {
+                fputs("<td>none</td><td></td><td>it is 0</td></tr>\n", out);
+                continue;
+            }
             fprintf(out, "<td>%.2f</td><td>%.2f to %.2f</td><td>%s</td></tr>\n", l.fitted, l.fitted - l.half,
                     l.fitted + l.half, l.agrees ? "" : "not as derived");
         }
@@ -200,8 +205,8 @@ static int plot_changes(const report *r, const coordinate_check *c, FILE *out, a
           p.stream);
     for (int i = 0; i < shown; i++) {
         int v = shown > 1 ? i * (all - 1) / (shown - 1) : 0;
-        snprintf(name, sizeof name, "%.40s: n^{%.2f}", c->regime.vectors[v].name,
-                 coordinate_fit(c, v, COORDINATE_CHANGE).fitted);
+        coordinate_line l = coordinate_fit(c, v, COORDINATE_CHANGE);
+        snprintf(name, sizeof name, l.zero ? "%.40s: 0" : "%.40s: n^{%.2f}", c->regime.vectors[v].name, l.fitted);
         fprintf(p.stream, "%s$v%d using 1:2 with linespoints lw 2 pt 7 ps 0.5 lc rgb '%s' title ", i ? ", " : "", i,
                 plot_colours[i]);
         plot_quote(p.stream, name);

@@ -137,6 +137,28 @@ Test(simple, signs_are_orthogonal)
     tp_space_free(&space);
 }
 
+/* Of so few signs all are alike in one draw of 8, once the sequence is used up. */
+Test(simple, few_signs_have_mean_zero_and_variance_one)
+{
+    enum { SIZE = 4, DRAWS = 100 };
+    ad_error error = { 0 };
+    tp_space space;
+    tp_rows rows = { .length = SIZE };
+    cr_assert(!tp_space_new(&space, SIZE, 3, &error) && !tp_draw_plain(&space, DRAWS, true, &rows, &error));
+    cr_assert_eq(rows.n, DRAWS);
+    for (int i = 0; i < DRAWS; i++) {
+        double sums[2] = { 0 };
+        for (int s = 0; s < SIZE; s++) {
+            sums[0] += rows.data[i * SIZE + s];
+            sums[1] += rows.data[i * SIZE + s] * rows.data[i * SIZE + s];
+        }
+        cr_assert_float_eq(sums[0], 0, 1e-12, "%d", i);
+        cr_assert_float_eq(sums[1] / SIZE, 1, 1e-12, "%d", i);
+    }
+    ad_free(rows.data);
+    tp_space_free(&space);
+}
+
 /* Every entry of GRU's and LSTM's kernels by both rules, 24 runs each: beyond 5.5 standard errors of the difference, by
  * Student's law of at least 23 degrees of freedom, one case of 120 entries in 500. */
 Test(simple, cells_agree_with_the_general_rule)

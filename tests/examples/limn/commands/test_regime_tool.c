@@ -85,6 +85,11 @@ Test(regime_tool, checks_in_a_report)
     cr_expect(strstr(csv, "series,width,change\nh1,64,") == csv, "%.200s", csv);
     ad_free(page);
     ad_free(csv);
+    r = works("report mlp --set depth=1 --data digits --widths 16,32 --seeds 2 --steps 3 --probes 8 --scale mup "
+              "--freeze dense1.weight --check --out page.html");
+    page = slurp(in("page.html"), &size);
+    cr_expect(strstr(page, "<td>none</td><td></td><td>it is 0</td>") && !strstr(page, "nan</"), "%s", r.out);
+    ad_free(page);
 }
 
 Test(regime_tool, checks)
@@ -96,6 +101,19 @@ Test(regime_tool, checks)
     char *csv = slurp(in("check.csv"), &size);
     cr_expect(strstr(csv, "vector,of,derived,fitted,low,high\nh1,size,0,") == csv, "%s", csv);
     ad_free(csv);
+}
+
+/* What is 0 at every width has no power, and disagrees with none; steps that change nothing check nothing. */
+Test(regime_tool, checks_what_is_zero)
+{
+    outcome r = works("regime mlp --set depth=2 --set phi=tanh --freeze dense1.weight --data digits --check");
+    cr_expect(strstr(r.out, "h1       change       -inf      none   it is 0"), "%s", r.out);
+    cr_expect(strstr(r.out, "x2       change       -0.5    -0."), "%s", r.out);
+    cr_expect(!strstr(r.out, "nan") && !strstr(r.out, "not as derived"), "%s", r.out);
+    r = works("regime mlp --set depth=1 --freeze '*'");
+    cr_expect(strstr(r.out, "nothing that it is made of learns") && !strstr(r.out, "inf"), "%s", r.out);
+    fails("regime mlp --data digits --check --rate 0", 2, "a rate above 0");
+    fails("regime mlp --data digits --check --steps 0", 2, "a step at least");
 }
 
 /* Exponents of one's own are trained, too; JSON has the fitted powers. */
