@@ -54,7 +54,8 @@ static void check_output(nn_net *net)
     net->output = ad_transpose_at(AD_HERE, net->output, ad_shape_of(net->batch, other));
 }
 
-/* Another input than x would have no values when the network runs: those of running statistics have theirs. */
+/* Another input than x would have no values when the network runs: those of running statistics and of
+ * dropout's masks have theirs. */
 static void check_inputs(nn_net *net)
 {
     for (int id = 0; id < ad_graph_size(net->graph); id++) {
@@ -62,6 +63,8 @@ static void check_inputs(nn_net *net)
         bool own = node->op != AD_INPUT || id == net->input.id;
         for (const nn_norm *norm = net->norms; norm && !own; norm = norm->next)
             own = norm->running[0].id == id || norm->running[1].id == id;
+        for (const nn_drop *drop = net->drops; drop && !own; drop = drop->next)
+            own = drop->mask.id == id;
         if (!own)
             ad_poison(net->graph, node->where,
                       "input %s: a network has one input, its argument; what is fixed is a "
