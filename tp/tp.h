@@ -149,7 +149,7 @@ int tp_gaussian_covariance(const tp_program *program, ad_var vector, const doubl
 /* What the executor of n = infinity says of a kernel that was found. */
 typedef struct {
     bool checked;
-    int entries, runs; /* entries that were compared; independent runs of the executor, */
+    int entries, runs; /* entries above the kernel's error, compared; independent runs of the executor, */
     size_t samples;    /* of so many samples each */
     double deviation;  /* the farthest that an entry is from the mean of the runs, in standard errors of that mean */
     double precision;  /* the largest of these standard errors, relative to sqrt(K(x, x) K(y, y)) */
