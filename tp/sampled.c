@@ -21,13 +21,18 @@ static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64
                           .simple = simple };
 }
 
+/* The error of so many runs at which one is off by as much as the kernel is. */
+static double error_of_random(int runs)
+{
+    return 0.7 / sqrt((double)runs);
+}
+
 /* -1 with an error where one run is off by as much as the kernel is: a limit's runs come closer with the samples, those
  * of a number that stays random do not. */
 static int check_spread(const tp_kernel *kernel, int runs, ad_error *error)
 {
-    const double random = 0.7;
     double spread = kernel->error * sqrt((double)runs);
-    if (!(spread > random))
+    if (!(kernel->error > error_of_random(runs)))
         return 0;
     return ad_fail(error,
                    "the sampled kernel's runs differ by %.2g of what it is: it stays random at every width, or needs "
@@ -160,6 +165,44 @@ static int check_convergence(const question *q, ad_error *error)
                    found.text, reason);
 }
 
+/* K(x, x) of one side of the kernel, in the mean over its first rows, by one run. */
+static int find_side(const question *q, bool second, double *size, ad_error *error)
+{
+    enum { ROWS = 6 };
+    const double *x = second && q->x2 ? q->x2 : q->x;
+    size_t rows = second ? q->rows2 : q->rows;
+    if (!q->program->coupled && rows > ROWS)
+        rows = ROWS;
+    tp_sampling sampling = sampling_of(q->spec, q->samples, q->spec->seed + 1, q->simple);
+    sampling.output = sampling.output2 = second ? q->spec->output2 : q->spec->output;
+    double *own = ad_alloc(rows * rows, sizeof *own, "a kernel", error);
+    int status = own ? 0 : -1;
+    if (!status)
+        status = tp_sample_tiles(q->program, q->which, &sampling, q->block, x, rows, NULL, 0, own, error);
+    *size = 0;
+    for (size_t i = 0; i < rows && !status; i++)
+        *size += own[i * (rows + 1)] / (double)rows;
+    ad_free(own);
+    return status;
+}
+
+/* Between two outputs, or two sets of inputs, a kernel may be 0: there its error is beside sqrt(K(x, x) K(x2, x2)). */
+static int relate_error(const question *q, int runs, tp_kernel *kernel, ad_error *error)
+{
+    double sides[2], squares = 0;
+    size_t count = q->rows * q->rows2;
+    if (!(kernel->error > error_of_random(runs)) || (!q->x2 && q->spec->output == q->spec->output2))
+        return 0;
+    if (find_side(q, false, &sides[0], error) || find_side(q, true, &sides[1], error))
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        squares += kernel->deviations[i] / ((double)runs * (runs - 1) * (double)count);
+    double size = sqrt(sides[0]) * sqrt(sides[1]);
+    if (size > 0)
+        kernel->error = sqrt(squares) / size;
+    return 0;
+}
+
 static int find_power(const question *q, int runs, double *power, ad_error *error)
 {
     bool own = !q->x2 && q->spec->output == q->spec->output2;
@@ -209,6 +252,8 @@ int tp_limit_sampled(const tp_program *program, tp_kernel_kind which, const doub
         status = find_mean(&q, one, kernel, &runs, error);
     if (!status)
         status = check_convergence(&q, error);
+    if (!status)
+        status = relate_error(&q, runs, kernel, error);
     if (!status)
         status = check_spread(kernel, runs, error);
     if (!status)

@@ -66,7 +66,8 @@ typedef struct {
                            be nothing, it is the largest K_jj of the same inputs that counts. Between two outputs
                            relative to the square roots of E f^2 E g^2 of its terms, which may cancel. Where samples
                            meet: relative to the largest value, without what later layers make of it. Sampled: standard
-                           error of the mean, relative Frobenius norm, and what else there is */
+                           error of the mean, relative Frobenius norm, and what else there is; of a kernel that is
+                           nothing beside K(x, x) and K(x2, x2), of other inputs or outputs, relative to their root */
     double *deviations; /* sampled: the standard error of each value of the one term, from r independent runs (`method`
                            tells r); else NULL. A 95 % interval is the value plus and minus Student's quantile of r - 1
                            degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. What the finite samples add
@@ -148,7 +149,7 @@ int tp_gaussian_covariance(const tp_program *program, ad_var vector, const doubl
 /* What the executor of n = infinity says of a kernel that was found. */
 typedef struct {
     bool checked;
-    int entries, runs; /* entries that were compared; independent runs of the executor, */
+    int entries, runs; /* entries above the kernel's error, compared; independent runs of the executor, */
     size_t samples;    /* of so many samples each */
     double deviation;  /* the farthest that an entry is from the mean of the runs, in standard errors of that mean */
     double precision;  /* the largest of these standard errors, relative to sqrt(K(x, x) K(y, y)) */

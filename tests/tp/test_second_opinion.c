@@ -343,3 +343,24 @@ Test(second_opinion, of_rows_whose_terms_cancel)
     tp_program_free(program);
     nn_net_free(net);
 }
+
+/* Rows whose kernel the error of the largest entry hides are not told as checked. */
+Test(second_opinion, small_rows_beside_a_large_one_are_unchecked)
+{
+    asked a = { 0 };
+    tp_opinion opinion;
+    ad_error error = { 0 };
+    open_net(&a, "mlp", NN_NTK, (const char *const[]){ NULL });
+    for (size_t i = 0; i < ROWS * FEATURES; i++)
+        a.x[i] *= 1e-20;
+    expect_found(&a, TP_NTK, 0, NULL);
+    cr_expect_eq(ask(&a, TP_NTK, 0, plenty, &opinion, &error), 0, "%s", error.text);
+    cr_expect(opinion.checked && opinion.entries == 10, "all small: %s", opinion.text);
+    tp_kernel_free(&a.kernel);
+    for (size_t i = 0; i < FEATURES; i++)
+        a.x[i] *= 1e20; /* the first is among those that are compared */
+    expect_found(&a, TP_NTK, 0, NULL);
+    cr_expect_eq(ask(&a, TP_NTK, 0, plenty, &opinion, &error), 0, "%s", error.text);
+    cr_expect(opinion.checked && opinion.entries == 1, "%s", opinion.text);
+    close_asked(&a);
+}

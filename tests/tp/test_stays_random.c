@@ -156,6 +156,69 @@ Test(stays_random, work_is_bounded)
     nn_net_free(net);
 }
 
+/* ---- where a kernel may be 0 ---- */
+/* Output 0 reads the first layer, output 1 the second: between them there is nothing. */
+static ad_var two_layers(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), one = ad_fixed(in.graph, "one", 1);
+    ad_var h = ad_erf(nn_dense(net, "first", in, n)), g = ad_erf(nn_dense_with(net, "second", h, n, .sigma_w = 3));
+    ad_var y[] = { nn_apply(nn_make_weight(net, "r0", n, one, 1), h),
+                   nn_apply(nn_make_weight(net, "r1", n, one, 2), g) };
+    return ad_concat(y, 2, (ad_axis[]){ one, one }, nn_outputs(net));
+}
+
+/* A number that stays random and, as output 1, twice it. */
+static ad_var twice_random(nn_net *net, ad_var in)
+{
+    ad_axis one = ad_fixed(in.graph, "one", 1);
+    ad_var f = ad_relabel(by_share(net, in), nn_outputs(net), one), y[] = { f, ad_scale(f, 2) };
+    return ad_concat(y, 2, (ad_axis[]){ one, one }, ad_fixed(in.graph, "both", 2));
+}
+
+static int sampled_between(nn_function function, size_t outputs, const tp_limit_spec *spec, const double *x2,
+                           tp_kernel *kernel, ad_error *error)
+{
+    *error = (ad_error){ 0 };
+    nn_net *net = nn_trace(function, &(nn_spec){ .features = D, .outputs = outputs }, error);
+    cr_assert(net, "%s", error->text);
+    tp_program *program = tp_translate(net, error);
+    cr_assert(program, "%s", error->text);
+    int status = tp_limit(program, TP_NTK, x[0], x2 ? 1 : N, x2, x2 ? 1 : 0, spec, kernel, error);
+    tp_program_free(program);
+    nn_net_free(net);
+    return status;
+}
+
+/* No entry is farther from 0 than 7 standard errors, Student's of 7 degrees of freedom at 1 in 5000; the error is
+ * beside the outputs' own kernels, of order 1. */
+static void expect_nothing(const char *name, const tp_kernel *kernel, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        cr_expect(fabs(kernel->terms[0].values[i]) <= 7 * kernel->deviations[i], "%s: %g, error %g", name,
+                  kernel->terms[0].values[i], kernel->deviations[i]);
+    cr_expect(kernel->error > 0 && kernel->error < 0.02, "%s: %g", name, kernel->error);
+}
+
+Test(stays_random, a_kernel_of_nothing_does_not)
+{
+    tp_kernel kernel = { 0 };
+    ad_error error;
+    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .output = 0, .output2 = 1 };
+    cr_expect_eq(sampled_between(two_layers, 2, &spec, NULL, &kernel, &error), 0, "%s", error.text);
+    expect_nothing("two outputs", &kernel, N * N);
+    tp_kernel_free(&kernel);
+    const double orthogonal[D] = { 1, -2, 1 };
+    spec.output2 = 0;
+    cr_expect_eq(sampled_between(two_layers, 2, &spec, orthogonal, &kernel, &error), 0, "%s", error.text);
+    expect_nothing("two sets of inputs", &kernel, 1);
+    tp_kernel_free(&kernel);
+    share = 0.5;
+    spec.output2 = 1;
+    cr_expect_neq(sampled_between(twice_random, 1, &spec, NULL, &kernel, &error), 0);
+    cr_expect(strstr(error.text, "random"), "%s", error.text);
+    tp_kernel_free(&kernel);
+}
+
 /* A run by independent draws is a network of that width: means and deviations of the first entry over 400 of each agree
  * to 6 standard errors (of the deviation's logarithm, 1/sqrt(2 k) where it is normal). */
 Test(stays_random, independent_draws_are_networks)

@@ -15,9 +15,10 @@
 
 enum { WIDER = 16, ROWS = 6, LEAST_WIDTH = 16, LAST_WIDTH = 4096, RUNS = 32, LAST_RUNS = 64, STEP = 8 };
 
-/* Means and variances of entries over networks of one width. */
+/* Means and variances of entries over networks of one width; size: the kernel's, in the mean square of its entries, or
+ * where it is between two outputs, and may be 0, that of the first one's own. */
 typedef struct {
-    double mean[ROWS * ROWS], squares[ROWS * ROWS];
+    double mean[ROWS * ROWS], squares[ROWS * ROWS], size;
 } spread;
 
 typedef struct {
@@ -51,13 +52,30 @@ static double size_of(const spread *s, size_t count)
     return sqrt(size / (double)count);
 }
 
+/* Of the spread of networks that are measured. */
+static int find_size(const question *q, size_t width, int first, spread *s, ad_error *error)
+{
+    size_t count = q->rows * q->rows;
+    if (q->sampling.output == q->sampling.output2) {
+        s->size = size_of(s, count);
+    } else if (!(s->size > 0)) {
+        question own = *q;
+        spread of = { 0 };
+        own.sampling.output2 = own.sampling.output;
+        if (measure(&own, width, 0, STEP, first, &of, error))
+            return -1;
+        s->size = size_of(&of, count);
+    }
+    return 0;
+}
+
 /* By how much the relative variance of an entry falls, as a logarithm; INFINITY: it does not vary. deviations: of the
  * narrow and the wide networks, relative to the kernel. */
-static double fall_of(const spread *narrow, const spread *wide, size_t i, size_t count, int runs, double *deviations)
+static double fall_of(const spread *narrow, const spread *wide, size_t i, int runs, double *deviations)
 {
     const double rounding = 1e-6;
-    deviations[0] = sqrt(narrow->squares[i] / (runs - 1)) / size_of(narrow, count);
-    deviations[1] = sqrt(wide->squares[i] / (runs - 1)) / size_of(wide, count);
+    deviations[0] = sqrt(narrow->squares[i] / (runs - 1)) / narrow->size;
+    deviations[1] = sqrt(wide->squares[i] / (runs - 1)) / wide->size;
     return deviations[1] > rounding ? 2 * log(deviations[0] / deviations[1]) : INFINITY;
 }
 
@@ -74,7 +92,7 @@ static void judge(const question *q, const spread *narrow, const spread *wide, i
     memset(l->suspicious, 0, sizeof l->suspicious);
     l->least = INFINITY;
     for (size_t i = 0; i < count; i++) {
-        double deviations[2], fall = fall_of(narrow, wide, i, count, runs, deviations);
+        double deviations[2], fall = fall_of(narrow, wide, i, runs, deviations);
         if (!(fall > l->needed))
             l->suspicious[i / q->rows] = l->suspicious[i % q->rows] = true;
         if (fall > l->least)
@@ -92,7 +110,8 @@ static int take_look(const question *q, size_t at, int least, int most, int firs
     size_t width = at / WIDER < LEAST_WIDTH ? LEAST_WIDTH : at / WIDER;
     for (int runs = 0, next = least; runs < most && !clear; next = next + STEP < most ? next + STEP : most) {
         if (measure(q, width, runs, next, first, &narrow, error) ||
-            measure(q, width * WIDER, runs, next, first + 500, &wide, error))
+            measure(q, width * WIDER, runs, next, first + 500, &wide, error) ||
+            find_size(q, width, first, &narrow, error) || find_size(q, width * WIDER, first + 500, &wide, error))
             return -1;
         runs = next;
         judge(q, &narrow, &wide, runs, l);

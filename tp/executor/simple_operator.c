@@ -43,6 +43,34 @@ static int grow_factor(tp_simple *w, int n, ad_error *error)
     return 0;
 }
 
+/* Powers of 2 that bring rows of any size within a factor of 32 of the largest, and leave those that are there as they
+ * are; what is new in a row is judged beside the row. */
+static void find_sizes(int count, const double *covariances, double largest, double *sizes)
+{
+    const int step = 10;
+    for (int i = 0; i < count; i++) {
+        double share = covariances[(size_t)i * (size_t)(count + 1)] / largest;
+        sizes[i] = share > 0 ? ldexp(1, step * (int)rint(log2(share) / 2 / step)) : 1;
+    }
+}
+
+static void divide_by_sizes(int count, const double *sizes, double *covariances)
+{
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j <= i; j++) {
+            double *entry = &covariances[(size_t)i * (size_t)count + (size_t)j];
+            *entry = *entry / sizes[i] / sizes[j];
+        }
+}
+
+/* The rows of a factor, which are by `order`. */
+static void multiply_by_sizes(int count, const double *sizes, const lapack_int *order, double *factor)
+{
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j <= i; j++)
+            factor[(size_t)i * (size_t)count + (size_t)j] *= sizes[order[i] - 1];
+}
+
 /* What the known directions leave of the covariances of x, factored: rest = L L' up to rounding, rows of x by `order`,
  * `rank` of them new. known (n, count): the coefficients on the known ones. */
 static int factor_rest(tp_simple *w, int count, const double *x, double *known, double *rest, lapack_int *order,
@@ -51,12 +79,14 @@ static int factor_rest(tp_simple *w, int count, const double *x, double *known, 
     int n = w->seen.n, length = (int)w->seen.length;
     double largest = 0;
     lapack_int found = 0;
-    double *work = ad_alloc(2 * (size_t)count, sizeof *work, "a covariance's factor", error);
+    double *work = ad_alloc(3 * (size_t)count, sizeof *work, "a covariance's factor", error);
     if (!work)
         return -1;
+    double *sizes = work + 2 * (size_t)count;
     cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, count, length, w->weight, x, length, 0, rest, count);
     for (int i = 0; i < count; i++)
         largest = fmax(largest, rest[(size_t)i * (size_t)(count + 1)]);
+    find_sizes(count, rest, largest, sizes);
     if (n) {
         cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, count, length, w->weight, w->seen.data, length, x,
                     length, 0, known, count);
@@ -65,9 +95,12 @@ static int factor_rest(tp_simple *w, int count, const double *x, double *known, 
         cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, count, n, -1, known, count, 1, rest, count);
     }
     int info = 0;
-    if (largest > 0) /* row-major and lower: column-major and upper, U' U */
+    if (largest > 0) { /* row-major and lower: column-major and upper, U' U */
+        divide_by_sizes(count, sizes, rest);
         info = LAPACKE_dpstrf_work(LAPACK_COL_MAJOR, 'U', count, rest, count, order, &found,
                                    1e-13 * (count + n) * largest, work);
+        multiply_by_sizes(count, sizes, order, rest);
+    }
     ad_free(work);
     *rank = (int)found;
     if (info < 0 || !isfinite(largest))

@@ -95,6 +95,42 @@ Test(simple, products_have_the_covariances_of_their_inputs)
     tp_space_free(&space);
 }
 
+/* Each product beside its own size, however large others are: rows of norms from 1e-30 to 1e30, and one that depends on
+ * two of them. */
+Test(simple, small_rows_beside_large_ones)
+{
+    enum { SIZE = 1024, COUNT = 6, ROUNDS = 2 };
+    static const double sizes[COUNT] = { 1, 1e-30, 1e30, 1, 1e-8, 0 };
+    static double x[ROUNDS * COUNT * SIZE], y[ROUNDS * COUNT * SIZE];
+    ad_error error = { 0 };
+    tp_space space;
+    tp_simple w;
+    cr_assert(!tp_space_new(&space, SIZE, 7, &error));
+    ad_normal(5, 1, 0, ROUNDS * COUNT * SIZE, x);
+    for (int i = 0; i < ROUNDS * COUNT * SIZE; i++)
+        x[i] *= sizes[i / SIZE % COUNT];
+    for (int s = 0; s < SIZE; s++)
+        x[3 * SIZE + s] = x[s] - 2e30 * x[SIZE + s];
+    tp_simple_new(&w, &space, SIZE, 1.0 / SIZE, false);
+    for (int r = 0; r < ROUNDS; r++)
+        cr_assert(!tp_simple_apply(&w, COUNT, x + r * COUNT * SIZE, y + r * COUNT * SIZE, &error), "%s", error.text);
+    cr_expect_eq(w.seen.n, ROUNDS * (COUNT - 1) - 1);
+    for (int s = 0; s < SIZE; s++)
+        cr_assert_float_eq(y[3 * SIZE + s], y[s] - 2e30 * y[SIZE + s], 1e-6);
+    for (int i = 0; i < ROUNDS * COUNT; i++)
+        for (int j = 0; j <= i; j++) {
+            double in = 0, out = 0, size = sizes[i % COUNT] * sizes[j % COUNT];
+            for (int s = 0; s < SIZE; s++) {
+                in += x[i * SIZE + s] * x[j * SIZE + s] / SIZE;
+                out += y[i * SIZE + s] * y[j * SIZE + s] / SIZE;
+            }
+            size *= (i == 3 ? sqrt(5) : 1) * (j == 3 ? sqrt(5) : 1); /* as in the test above */
+            cr_expect(fabs(out - in) <= 6 * sqrt(2.0 / SIZE) * size, "(%d, %d): %g, not %g", i, j, out, in);
+        }
+    tp_simple_free(&w);
+    tp_space_free(&space);
+}
+
 /* One operator of 300 vectors on 64 samples: the general one cannot. */
 Test(simple, there_may_be_more_products_than_samples)
 {
