@@ -279,8 +279,13 @@ static int turn_draws(tp_space *space, int at, int count, tp_rows *met, ad_error
     if (tp_orthonormalise(count, tp_row(&others, before), &others, weight, 1e-3, NULL, 0, error))
         goto done;
     if (others.n != before + count) {
-        ad_fail(error, "%zu samples are too few: nothing is left of a readout that is orthogonal to %d vectors", length,
-                met->n);
+        bool few = length < 16 * (size_t)(n + met->n + count);
+        ad_fail(
+            error,
+            few ? "%zu samples are too few: nothing is left of a readout that is orthogonal to %d vectors"
+                : "training at n = infinity: of %zu samples a readout reads %d vectors that another matrix multiplies, "
+                  "too (a skip to the outputs), which has no rule here: read what stands behind the last matrix",
+            length, met->n);
         goto done;
     }
     memcpy(tp_row(&space->basis, at), tp_row(&others, before), (size_t)count * length * sizeof *to);

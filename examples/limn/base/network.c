@@ -61,7 +61,7 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
         spec.shape[1] = data->width / data->channels;
         spec.shape[2] = data->channels;
     } else if (input == NN_IMAGE) {
-        ad_fail(error, "%s: %s takes images: (rows, height, width, channels), not (rows, %s)", data_name(o), o->network,
+        ad_fail(error, "%s: %s takes images: (rows, height, width, channels), not (rows, %s", data_name(o), o->network,
                 data->height ? "time, features), which have no channels" : "features)");
         return NULL;
     } else if (input == NN_SEQUENCE && data->height) {

@@ -147,7 +147,8 @@ coordinate_line coordinate_fit(const coordinate_check *c, int v, coordinate_kind
                              .fitted = xy / xx,
                              .half = ad_student(0.05, (int)m - 2) * sqrt(rest / (m - 2) / xx) };
     line.zero = isinf(y) && y < 0;
-    line.agrees = line.zero || fabs(line.fitted - line.derived) <= line.half + slack || !isfinite(line.derived);
+    bool diverges = isinf(line.derived) && line.derived > 0; /* with no power to be fitted; -inf: it is 0 */
+    line.agrees = line.zero || diverges || fabs(line.fitted - line.derived) <= line.half + slack;
     return line;
 }
 
