@@ -62,9 +62,10 @@ const tool_command command_report = {
         "outside theory's band comes with what the measured values say of it.\n"
         "Widths 128 to 1024 (64 to 512 for more than 16 time steps), 10 seeds, 100 steps at 1/250 of the largest "
         "stable\n"
-        "rate; for sequences and batch normalisation 25 steps at 1/62.5, and for the latter 6 seeds. No two networks "
-        "share\n"
-        "draws: from --seed on, each width has numbers of its own, 4 times --seeds (batch normalisation: 2). All are "
+        "rate; for sequences, pictures and batch normalisation 25 steps at 1/62.5, and for the latter two 6 seeds; for "
+        "pictures\n"
+        "an eighth of these widths, 32 inputs and 16 probes (256 and 32 else). No two networks share\n"
+        "draws: from --seed on, each width has numbers of its own, 4 times --seeds (the latter two: 2). All are "
         "drawn and\n"
         "the first --seeds trained. Accuracies of batch normalisation are in evaluation, with the running statistics.",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(CHECK) | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) | TAKE(SEED) |

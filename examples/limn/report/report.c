@@ -20,7 +20,11 @@ enum {
     FOLLOWED_DEAR = 2,
     DECADE_DEAR = 4, /* points a decade of steps */
     LONG = 16,       /* steps of a sequence: beyond, networks are narrower */
-    LIMIT_RUNS = 8   /* of a limit by samples: it is then off by 0.3 %, a twentieth or less of the distances from it */
+    /* Of pictures, whose positions all take part in every step and kernel; widths are an eighth. */
+    TRAINED_PICTURES = 32,
+    PROBES_PICTURES = 16,
+    NARROWER = 8,
+    LIMIT_RUNS = 8 /* of a limit by samples: it is then off by 0.3 %, a twentieth or less of the distances from it */
 };
 
 /* The default rate's share of the largest stable one: fewer steps, the same time. */
@@ -244,10 +248,14 @@ int report_open(report *r, ad_error *error)
                        o->inputs ? ": --inputs have no test part, --data FILE has" : "");
     if (o->probes > 0 && (size_t)o->probes > data->train)
         return ad_fail(error, "report: %ld probes of %zu training inputs", o->probes, data->train);
-    r->trained = data->train < TRAINED ? data->train : TRAINED;
-    r->probes = o->probes > 0 ? (size_t)o->probes : data->train < PROBES ? data->train : PROBES;
+    if (!(r->net = network_trace(o, data, error)))
+        return -1;
+    bool pictures = nn_spec_of(r->net)->shape[2] > 0;
+    size_t trained = pictures ? TRAINED_PICTURES : TRAINED, probes = pictures ? PROBES_PICTURES : PROBES;
+    r->trained = data->train < trained ? data->train : trained;
+    r->probes = o->probes > 0 ? (size_t)o->probes : data->train < probes ? data->train : probes;
     size_t count = r->probes * r->probes;
-    if (!(r->net = network_trace(o, data, error)) || !(r->program = tp_translate(r->net, error)) ||
+    if (!(r->program = tp_translate(r->net, error)) ||
         !(r->columns = ad_alloc((size_t)r->n_columns, sizeof *r->columns, "the report", error)) ||
         !(r->limit = ad_alloc(3 * count, sizeof *r->limit, "kernels", error)))
         return -1;
@@ -259,11 +267,11 @@ int report_open(report *r, ad_error *error)
     r->theory = o->scale == NN_MUP ? 2 : has_kinks(r->net);
     r->steps = o->steps > 0 ? o->steps : r->dear ? STEPS_DEAR : STEPS;
     r->share = o->rate > 0 ? 0 : r->dear ? stable_share_dear : stable_share;
-    r->seeds = o->seeds > 0 ? o->seeds : r->coupled ? SEEDS_DEAR : SEEDS;
-    r->draws = (r->coupled ? DRAWS_DEAR : DRAWS) * r->seeds;
+    r->seeds = o->seeds > 0 ? o->seeds : r->coupled || pictures ? SEEDS_DEAR : SEEDS;
+    r->draws = (r->coupled || pictures ? DRAWS_DEAR : DRAWS) * r->seeds;
     r->followed = r->dear && r->seeds > FOLLOWED_DEAR ? FOLLOWED_DEAR : r->seeds;
     for (int k = 0; k < r->n_columns; k++) {
-        r->columns[k].n = o->n_widths ? o->widths[k] : preset[length > LONG ? k : k + 1];
+        r->columns[k].n = o->n_widths ? o->widths[k] : preset[length > LONG ? k : k + 1] / (pictures ? NARROWER : 1);
         r->widest = r->columns[k].n > r->columns[r->widest].n ? k : r->widest;
         for (field f = 0; f < FIELDS; f++)
             if (!(r->columns[k].values[f] = ad_alloc((size_t)report_count(r, f), sizeof(double), "the report", error)))
