@@ -280,8 +280,8 @@ static double slope_to(const tp_profile *f, const tp_profile *g, double most)
     return sqrt(slope_of(f, most) * slope_of(g, most));
 }
 
-/* 1 - F(1 - off). With jumps it goes like an angle, of which the root falls short by pi / 2 at most; 2 has room for what
- * the first layer's roundings are beyond their bound, of which roots of roots leave little. */
+/* 1 - F(1 - off). With jumps it goes like an angle, of which the root falls short by pi / 2 at most; 2 has room for
+ * what the first layer's roundings are beyond their bound, of which roots of roots leave little. */
 static double fall(const tp_profile *f, double off)
 {
     return f->jumps ? 2 * f->slopes[TP_LEVELS - 2] * TP_NEAR * sqrt(off / TP_NEAR) : f->slopes[TP_LEVELS - 1] * off;
