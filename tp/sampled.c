@@ -51,6 +51,7 @@ typedef struct {
     size_t samples, block;
     tp_work work;           /* of its runs */
     double first[MAX_RUNS]; /* of each run, an input with itself */
+    double hidden;          /* what no run may have seen, relative to an input with itself */
 } question;
 
 static question question_of(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
@@ -64,6 +65,22 @@ static question question_of(const tp_program *program, tp_kernel_kind which, con
                        .rows2 = x2 ? rows2 : rows,
                        .spec = spec,
                        .simple = simple };
+}
+
+/* The row of the largest norm; where samples meet, all rows as they are. */
+static int check_samples(question *q, const double *x, size_t rows, ad_error *error)
+{
+    size_t features = nn_features(q->program->net), largest = 0;
+    double most = -1, hidden;
+    for (size_t i = 0; i < rows && !q->program->coupled; i++) {
+        double norm = cblas_dnrm2((int)features, x + i * features, 1);
+        largest = norm > most ? i : largest;
+        most = fmax(most, norm);
+    }
+    int status = tp_enough_samples(q->program, q->which, q->samples, q->spec->threads, x + largest * features,
+                                   q->program->coupled ? rows : 1, &hidden, error);
+    q->hidden = fmax(q->hidden, hidden);
+    return status;
 }
 
 /* As many samples as two rows' draws need, and how many rows go together. */
@@ -221,18 +238,19 @@ static int open_kernel(const question *q, tp_kernel *kernel, ad_error *error)
 }
 
 /* From sums of squares to standard errors, at n = 1. */
-static void scale_kernel(tp_kernel *kernel, size_t samples, int runs)
+static void scale_kernel(const question *q, tp_kernel *kernel, int runs)
 {
-    /* runs that agree to the last digit still have the rounding of their sums in common */
-    double scale = pow((double)samples, -kernel->terms[0].power), rounding = sqrt((double)samples) * DBL_EPSILON;
+    /* runs that agree to the last digit still have the rounding of their sums in common, and what none has seen */
+    double scale = pow((double)q->samples, -kernel->terms[0].power);
+    double common = sqrt((double)q->samples) * DBL_EPSILON + q->hidden;
     size_t count = kernel->rows * kernel->rows2;
     double *mean = kernel->terms[0].values, *squares = kernel->deviations;
     ad_standard_errors(squares, count, runs);
     for (size_t i = 0; i < count; i++) {
         mean[i] *= scale;
-        squares[i] = fmax(squares[i] * scale, rounding * fabs(mean[i]));
+        squares[i] = fmax(squares[i] * scale, common * fabs(mean[i]));
     }
-    kernel->error = fmax(kernel->error, rounding);
+    kernel->error = fmax(kernel->error, common);
 }
 
 int tp_limit_sampled(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
@@ -244,7 +262,7 @@ int tp_limit_sampled(const tp_program *program, tp_kernel_kind which, const doub
     if (traced->parametrization == NN_STANDARD || traced->abc[0])
         return ad_fail(error, "in the standard scale and with exponents of one's own several powers of n are summed, "
                               "which samples cannot tell apart: --scale ntk, or --engine exact");
-    if (choose_samples(&q, error))
+    if (choose_samples(&q, error) || check_samples(&q, x, rows, error) || (x2 && check_samples(&q, x2, rows2, error)))
         return -1;
     double *one = ad_alloc(q.rows * q.rows2, sizeof *one, "a limit kernel", error);
     int status = one ? open_kernel(&q, kernel, error) : -1;
@@ -259,7 +277,7 @@ int tp_limit_sampled(const tp_program *program, tp_kernel_kind which, const doub
     if (!status)
         status = find_power(&q, runs < MAX_RUNS ? runs : MAX_RUNS, &kernel->terms[0].power, error);
     if (!status)
-        scale_kernel(kernel, q.samples, runs);
+        scale_kernel(&q, kernel, runs);
     snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, q.samples);
     ad_free(one);
     if (status)

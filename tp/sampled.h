@@ -10,4 +10,10 @@ int tp_limit_sampled(const tp_program *, tp_kernel_kind, const double *x, size_t
 /* What that would take: a run on a few rows and few samples is timed. */
 int tp_forecast_sampled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2,
                         size_t rows2, const tp_limit_spec *, bool simple, tp_forecast *forecast, ad_error *error);
+/* -1 with an error that names op, file and line where so many samples are too few to see what the mean of a function's
+ * square, or of its derivative's for the NTK, is made of, at one of the preactivations (tp_preactivations) of these
+ * rows; where its variance cannot be found it is not asked. *hidden: what they may miss between two of them, relative
+ * to that mean, summed over all functions. */
+int tp_enough_samples(const tp_program *, tp_kernel_kind, size_t samples, int threads, const double *x, size_t rows,
+                      double *hidden, ad_error *error);
 #endif

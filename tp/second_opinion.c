@@ -8,6 +8,7 @@
 #include "autodiff/base/base.h"
 #include "tp/executor/executor.h"
 #include "tp/recursion/recursion.h"
+#include "tp/sampled.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -393,50 +394,19 @@ static bool has_opinion(const question *q, char *why, size_t size)
 }
 
 /* ---- judging ---- */
-/* Has the program a function that is not the same at every scale? */
-static bool has_scale(const tp_program *program)
+/* Do few samples see what an entry is made of, so that runs that all miss it agree? True, and why. */
+static bool misses_some(const question *q, const answer *a, char *why, size_t size)
 {
-    for (int id = 0; id < program->forward; id++) {
-        ad_op op = ad_node_of(program->graph, id)->op;
-        if (program->lives[id] && program->learns[id] && ad_is_unary(op) &&
-            !isfinite(ad_op_degree(op, ad_node_of(program->graph, id)->c)))
-            return true;
-    }
-    return false;
-}
-
-/* Where a preactivation is spread far wider than the part of its function that bends, few samples meet that part, and
- * runs that all miss it agree. True, and why, if fewer than 50 samples of a run are within 1 of 0 in a row of the
- * entry; what the exact engine does not know the variance of is not asked. */
-static bool misses_the_middle(const question *q, const answer *a, char *why, size_t size)
-{
-    enum { MOST = 64 };
-    ad_var vectors[MOST];
-    ad_error ignored = { 0 };
+    ad_error found = { 0 };
+    double hidden;
     const entry *e = &q->entries[a->worst];
     size_t features = nn_features(q->program->net);
-    const double *row = q->given + e->row * features;
-    const double *row2 = (q->given2 ? q->given2 : q->given) + e->row2 * features;
-    int n = q->whole || !has_scale(q->program) ? 0 : tp_preactivations(q->program, vectors, MOST, &ignored);
-    for (int k = 0; k < 2 * (n < MOST ? n : MOST); k++) {
-        tp_kernel variance = { 0 };
-        double value = 0;
-        tp_program seen = *q->program; /* from the preactivation */
-        seen.output = vectors[k / 2];
-        if (tp_limit_exact(&seen, TP_NNGP, k % 2 ? row2 : row, 1, NULL, 0, &(tp_limit_spec){ 0 }, TP_RULES_BP,
-                           &variance, NULL, &ignored) == 0)
-            tp_kernel_at(&variance, (double)a->samples, &value);
-        tp_kernel_free(&variance);
-        double deviation = sqrt(fmax(value, 0));
-        if (0.8 * (double)a->samples < 50 * deviation) {
-            const ad_node *node = ad_node_of(q->program->graph, vectors[k / 2].id);
-            ad_snprintf(why, size,
-                        "the preactivation of %s:%d has the deviation %.2g, and of %zu samples too few are where its "
-                        "function bends",
-                        tp_short_file(node->where.file), node->where.line, deviation, a->samples);
+    const double *rows[2] = { q->given + e->row * features, (q->given2 ? q->given2 : q->given) + e->row2 * features };
+    for (int side = 0; side < 2 && !q->whole; side++)
+        if (tp_enough_samples(q->program, q->which, a->samples, q->spec->threads, rows[side], 1, &hidden, &found)) {
+            ad_snprintf(why, size, "%s", found.text);
             return true;
         }
-    }
     return false;
 }
 
@@ -505,7 +475,7 @@ static int judge(question *q, double seconds, tp_opinion *opinion, char *why, si
         return 0;
     }
     bool off = closer && last->deviation > bound(q, last, wrong);
-    if (off && misses_the_middle(q, last, why, size))
+    if (off && misses_some(q, last, why, size))
         return 0;
     if (!off && last->judged == 0) {
         ad_snprintf(why, size, "what is compared is nothing beside the kernel's largest entry, whose error hides it");

@@ -89,6 +89,15 @@ bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, c
  * erf'; NULL of other functions. Not for correlations near 1 or -1, which have lost 1 - |c|. See simd.h. */
 tp_row *tp_closed_row(const tp_univariate *f);
 
+/* Of a Gaussian x of variance q, to a few per cent: [0] of g = f, [1] of g = f': E g^2, E g^4, the part of the latter
+ * where x^2 < q, and E |g^2 - g(edge)^2| where |x| < cell sqrt(q), edge being that side's end of it: what a sample that
+ * stands for the cell may miss. What leaves the range of a double is left out. False where q is 0 or f cannot be
+ * evaluated. */
+typedef struct {
+    double square[2], fourth[2], middle[2], hidden[2];
+} tp_moments;
+bool tp_moments_of(const tp_univariate *f, double q, double cell, tp_moments *m);
+
 /* ---- pairs near the line ----------------------------------------------------------------------------------------- */
 /* Piecewise functions: f = line + bend * relu times the variable (degree 1), or line + bend * step (degree 0). */
 typedef struct {

@@ -237,17 +237,33 @@ done:
     return status;
 }
 
+static double energy_of(size_t from, size_t to, const double *all)
+{
+    double energy = 0;
+    for (size_t k = from; k < to; k++)
+        energy += all[k] * all[k];
+    return energy;
+}
+
+double tp_hermite_beyond(size_t degrees, const double *all, double square, double noise)
+{
+    double lost = 4e-15 * square, left = tp_hermite_short(square, energy_of(0, degrees, all));
+    double before = energy_of(degrees / 4, degrees / 2, all), last = energy_of(degrees / 2, degrees, all);
+    double errors = (double)degrees * noise * noise * square;
+    if (left > 0)
+        return left;
+    if (last <= errors)
+        return fmin(lost, errors);
+    return last < before ? fmin(lost, last * last / (before - last)) : lost;
+}
+
 /* Does a series that has not settled at so many degrees settle before there are the most, or nearly so, that but few
  * pairs are left to the rule? Of a smooth function the tails fall like exp(-a sqrt(degree)), a the distance of its
  * nearest pole; as far as it goes, powers of the degree in front of that hide some of it. */
 bool tp_hermite_grows(const tp_univariate *f, const double *all, size_t degrees, double square, double tolerance)
 {
-    double energy = 0, upper = 0;
-    for (size_t k = 0; k < degrees; k++) {
-        energy += all[k] * all[k];
-        upper += k < degrees / 4 ? 0 : all[k] * all[k];
-    }
-    double tail = tp_hermite_beyond(square, energy), before = tail + upper;
+    double tail = tp_hermite_short(square, energy_of(0, degrees, all));
+    double before = tail + energy_of(degrees / 4, degrees, all);
     if (f->n_kinks > 0 || degrees == TP_MOST_DEGREES || tail <= tolerance * square)
         return false;
     double more =

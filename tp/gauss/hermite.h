@@ -33,8 +33,12 @@ int tp_hermite_settle(const tp_univariate *f, double q, size_t degrees, tp_hermi
 /* Does a series that has not settled at so many degrees settle, or nearly so, before there are the most? Of a smooth
  * function the tails fall like exp(-a sqrt(degree)), a the distance of its nearest pole. */
 bool tp_hermite_grows(const tp_univariate *f, const double *all, size_t degrees, double square, double tolerance);
-/* What is left of E f^2 beyond all coefficients, unless it is lost in roundoff. */
-static inline double tp_hermite_beyond(double square, double energy)
+/* What is left of E f^2 beyond coefficients of rising degree, whose errors are `noise` relative to its root: what their
+ * squares fall short of it. Roundoff takes what is below 4e-15 of it; then it is what a fall by a power of the degree,
+ * as from the second quarter to the last half, leaves, and at most as much as roundoff takes. */
+double tp_hermite_beyond(size_t degrees, const double *all, double square, double noise);
+/* The same of the sum of their squares alone: 0 where roundoff takes it. */
+static inline double tp_hermite_short(double square, double energy)
 {
     return square - energy > 4e-15 * square ? square - energy : 0;
 }

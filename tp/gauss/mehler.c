@@ -22,15 +22,14 @@ struct tp_mehler_family {
 };
 
 /* Which degrees to keep: all, or those of one parity if the others carry nothing; and how many for the tolerance.
- * Returns sum_{k >= degrees} f_k^2 / E f^2. */
-static double choose(tp_mehler_family *m, const double *all, size_t most, double square)
+ * tail: what is left beyond `most`. Returns sum_{k >= degrees} f_k^2 / E f^2. */
+static double choose(tp_mehler_family *m, const double *all, size_t most, double square, double tail)
 {
     double energy[2] = { 0, 0 }, nothing = 1e-26 * square, enough = m->tolerance * m->tolerance * square;
     for (size_t k = 0; k < most; k++)
         energy[k % 2] += all[k] * all[k];
     m->step = energy[0] <= nothing || energy[1] <= nothing ? 2 : 1;
     m->first = energy[0] <= nothing && energy[1] > nothing;
-    double tail = tp_hermite_beyond(square, energy[0] + energy[1]);
     m->degrees = most;
     for (size_t k = most; k-- > m->first + 1; m->degrees = k) {
         double term = m->step == 2 && k % 2 != m->first ? 0 : all[k] * all[k];
@@ -54,7 +53,7 @@ static void fill_tails(tp_mehler *m, double least)
             continue;
         for (size_t k = 0; k < m->terms; k++)
             energy += row[k] * row[k];
-        double left = fmax(tp_hermite_beyond(squares[j], energy), least * squares[j]), inverse = 1 / squares[j];
+        double left = fmax(tp_hermite_short(squares[j], energy), least * squares[j]), inverse = 1 / squares[j];
         m->rests[j] = sqrt(left / squares[j]);
         for (size_t d = m->degrees + 1, k = m->terms; d-- > 0;) {
             if (k > 0 && d == m->first + m->step * (k - 1)) {
@@ -165,7 +164,7 @@ static int find_degrees(tp_mehler_family *y, const tp_univariate *f, size_t most
                      : -1;
         more = !status && !fixed && tp_hermite_grows(f, all, most, square, y->tolerance);
         if (!status && !more)
-            y->least = choose(y, all, most, square);
+            y->least = choose(y, all, most, square, tp_hermite_beyond(most, all, square, y->difference));
         tp_hermite_give(&s);
         ad_free(all);
     }
@@ -256,7 +255,7 @@ static int trim(const tp_mehler_family *y, double high, tp_mehler_family *own, a
     double *all = row + y->terms;
     for (size_t k = 0; k < y->terms; k++)
         all[y->first + k * y->step] = row[k];
-    own->least = fmax(choose(own, all, y->degrees, square), y->least);
+    own->least = choose(own, all, y->degrees, square, y->least * square);
     ad_free(row);
     return 0;
 }

@@ -120,33 +120,6 @@ bool tp_near_piecewise(const tp_univariate *f, const tp_univariate *g, double q1
     return true;
 }
 
-enum { PANEL = 8, MOST_CUTS = 64 };
-
-/* Adds f^2 and q f'^2 over [left, right] in the variable u = a / root, with Gaussian weights. */
-static void add_panel(const tp_univariate *f, double root, double left, double right, double *squares, double *slopes)
-{
-    static const double node[PANEL / 2] = { 0.18343464249564980, 0.52553240991632899, 0.79666647741362674,
-                                            0.96028985649753623 };
-    static const double weight[PANEL / 2] = { 0.36268378337836198, 0.31370664587788729, 0.22238103445337447,
-                                              0.10122853629037626 };
-    double x[3 * PANEL], y[3 * PANEL], half = (right - left) / 2;
-    for (int k = 0; k < PANEL; k++) {
-        double u = left + half * (1 + (k % 2 ? -1 : 1) * node[k / 2]), a = root * u;
-        double step = 1e-5 * fmin(1, root) + 1e-9 * fabs(a);
-        x[k] = a;
-        x[k + PANEL] = a - step;
-        x[k + 2 * PANEL] = a + step;
-    }
-    tp_evaluate(f, (size_t)3 * PANEL, x, y);
-    for (int k = 0; k < PANEL; k++) {
-        double u = x[k] / root, w = half * weight[k / 2] * exp(-u * u / 2);
-        double slope = root * (y[k + 2 * PANEL] - y[k + PANEL]) / (x[k + 2 * PANEL] - x[k + PANEL]);
-        double square = w * y[k] * y[k], change = w * slope * slope;
-        *squares += isfinite(square) ? square : 0;
-        *slopes += isfinite(change) ? change : 0;
-    }
-}
-
 /* q E f'^2 / E f^2 of gelu, by the closed forms of THEORY section 3 (a) at q11 = q22 = q12. */
 static double gelu_slope(double q)
 {
@@ -189,36 +162,13 @@ bool tp_near_slope_known(const tp_univariate *f, double q, double *slope)
 
 double tp_near_slope(const tp_univariate *f, double q)
 {
-    const double length = 38, first = 0.25;
-    double cuts[MOST_CUTS + 3], root = sqrt(q), squares = 0, slopes = 0, known = known_slope(f, q);
-    size_t n = 0;
-    if (q > 0 && !isnan(known))
+    double known = q > 0 ? known_slope(f, q) : 0;
+    tp_moments m;
+    if (!isnan(known))
         return known;
-    if (!(q > 0) || f->n_kinks > MOST_CUTS)
-        return q > 0 ? INFINITY : 0;
-    cuts[n++] = -length;
-    for (int k = -1; k < f->n_kinks; k++) {
-        double at = k < 0 ? 0 : f->kinks[k] / root;
-        size_t i = n;
-        if (!(fabs(at) < length))
-            continue;
-        for (; i > 1 && cuts[i - 1] > at; i--)
-            cuts[i] = cuts[i - 1];
-        cuts[i] = at;
-        n++;
-    }
-    cuts[n++] = length;
-    for (size_t k = 0; k + 1 < n; k++) { /* panels double from either end */
-        double half = (cuts[k + 1] - cuts[k]) / 2, step = first / fmax(1, root), at = 0;
-        while (at < half) {
-            double next = fmin(at + step, half);
-            add_panel(f, root, cuts[k] + at, cuts[k] + next, &squares, &slopes);
-            add_panel(f, root, cuts[k + 1] - next, cuts[k + 1] - at, &squares, &slopes);
-            at = next;
-            step = fmin(2 * step, 1);
-        }
-    }
-    return squares > 0 ? slopes / squares : 0;
+    if (!tp_moments_of(f, q, 0, &m))
+        return INFINITY;
+    return m.square[0] > 0 ? q * (m.square[1] / m.square[0]) : 0;
 }
 
 enum { ACROSS = 10, ALONG = 256 };

@@ -927,6 +927,42 @@ Test(gauss, slopes_at_correlation_one)
         }
 }
 
+/* E g^2 against closed pairs, E g^4 of relu 3 q^2 / 2, of erf' 16 / pi^2 / sqrt(1 + 8 q), of a wide Gaussian
+ * all of it in the middle, the middle of x^4
+ * (3 P(|u| < 1) - 8 phi(1)) q^2, and what is hidden in a cell of x^2 and of erf^2. */
+Test(gauss, moments_of_one_function)
+{
+    static const tp_form pairs[][2] = { { TP_ERF, TP_ERF_GRAD }, { TP_RELU, TP_STEP }, { TP_GELU, TP_GELU_GRAD } };
+    tp_moments m;
+    for (double q = 1e-8; q < 1e30; q *= 100) {
+        for (size_t k = 0; k < COUNT(pairs); k++)
+            for (int order = 0; order < 2; order++) {
+                tp_univariate f = tp_univariate_form(pairs[k][0], 0), g = tp_univariate_form(pairs[k][order], 0);
+                double truth = closed(&g, &g, q, q, q);
+                cr_assert(tp_moments_of(&f, q, 0, &m));
+                near(m.square[order], truth, 0.02 * truth, "square", q, q, q);
+            }
+        tp_univariate relu = tp_univariate_form(TP_RELU, 0), erf = tp_univariate_form(TP_ERF, 0),
+                      x = tp_univariate_form(TP_ID, 0);
+        cr_assert(tp_moments_of(&relu, q, 0, &m));
+        near(m.fourth[0], 1.5 * q * q, 0.02 * q * q, "fourth", q, q, q);
+        cr_assert(tp_moments_of(&x, q, 1, &m));
+        near(m.middle[0], 0.1123008 * q * q, 1e-3 * q * q, "middle", q, q, q);
+        near(m.hidden[0], 2 * 0.2419707 * q, 1e-3 * q, "hidden", q, q, q); /* q E (1 - u^2) */
+        cr_assert(tp_moments_of(&erf, q, 1e-3, &m));
+        real fourth = 16 / (pi * pi) / sqrt(1 + 8 * q);
+        near(m.fourth[1], fourth, (double)fourth / 50, "fourth of the slope", q, q, q);
+        if (q > 1e3)
+            near(m.middle[1], fourth, (double)fourth / 50, "middle of the slope", q, q, q);
+        if (q > 1e9) { /* all of E (1 - erf^2) = 1 - 2 / pi atan2(2 q, sqrt(1 + 4 q)) */
+            real hidden = 2 / pi * atan2l(sqrtl(1 + 4 * q), 2 * q);
+            near(m.hidden[0], hidden, (double)hidden / 50, "hidden", q, q, q);
+        }
+    }
+    tp_univariate none = tp_univariate_form(TP_NUMERIC, 0), relu = tp_univariate_form(TP_RELU, 0);
+    cr_expect(!tp_moments_of(&none, 1, 0, &m) && !tp_moments_of(&relu, 0, 0, &m));
+}
+
 static void fast_cosine(const tp_univariate *u, size_t n, const double *x, double *y)
 {
     (void)u;
