@@ -51,6 +51,9 @@ struct tp_program {
     int *widths;  /* how many width axes it has */
     int *params;  /* the parameter that it is, renamed perhaps; -1 if it is none */
     int *adjoint; /* of a forward node: the node that holds its adjoint, -1 if there is none */
+    /* Of the Jacobian that was asked for last, so that networks of many widths and seeds share its nodes; no graph:
+     * none. */
+    ad_var from, to, rows;
 };
 
 /* A node of the net's graph with two axes, the batch and a width? */

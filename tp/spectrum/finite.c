@@ -8,10 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* All rows of the Jacobian by one backward pass: (to', from). */
-static int add_rows(tp_program *program, const tp_vectors *between, ad_var *rows, ad_error *error)
+/* All rows of the Jacobian by one backward pass, program->rows (to', from). */
+static int add_rows(tp_program *program, const tp_vectors *between, ad_error *error)
 {
     ad_graph *graph = program->graph;
+    if (program->rows.graph && program->from.id == between->from.id && program->to.id == between->to.id)
+        return 0;
+    ad_var rows;
     const ad_shape *to = ad_shape_get(between->to);
     ad_mark before = nn_growth_begin(program->net);
     ad_axis width = { 0 };
@@ -22,9 +25,14 @@ static int add_rows(tp_program *program, const tp_vectors *between, ad_var *rows
     ad_shape all = *to;
     all.axes[all.rank++] = row;
     ad_var start = ad_expand(ad_delta(graph, row, width), all);
-    if (all.rank > AD_MAX_RANK || ad_backward(between->to, start, &between->from, 1, rows, NULL) < 0)
+    if (all.rank > AD_MAX_RANK || ad_backward(between->to, start, &between->from, 1, &rows, NULL) < 0)
         ad_poison(graph, AD_HERE, "spectrum: no backward pass of all rows");
-    return nn_growth_end(program->net, before, "spectrum", error);
+    if (nn_growth_end(program->net, before, "spectrum", error))
+        return -1;
+    program->from = between->from;
+    program->to = between->to;
+    program->rows = rows;
+    return 0;
 }
 
 static size_t size_of(const tp_program *program, ad_var v, size_t n)
@@ -63,18 +71,17 @@ int tp_jacobian_squares(tp_program *program, nn_model *model, const double *x, c
                         double **squares, size_t *count, ad_error *error)
 {
     tp_vectors between;
-    ad_var rows;
     *squares = NULL;
     if (!program || !model || !x)
         return ad_fail(error, "spectrum: no %s (NULL)", !program ? "program" : model ? "input" : "model");
     if (nn_model_net(model) != program->net)
         return ad_fail(error, "spectrum: the model is of another network");
-    if (tp_find_vectors(program, from, to, &between, error) || add_rows(program, &between, &rows, error))
+    if (tp_find_vectors(program, from, to, &between, error) || add_rows(program, &between, error))
         return -1;
     size_t n = nn_model_width(model), out = size_of(program, between.to, n), in = size_of(program, between.from, n);
     double *j = ad_alloc(in * out, sizeof *j, "a Jacobian", error);
     double *found = j ? ad_alloc(out, sizeof *found, "singular values", error) : NULL;
-    int status = found ? nn_activations(model, rows, x, 1, j, error) : -1;
+    int status = found ? nn_activations(model, program->rows, x, 1, j, error) : -1;
     if (!status)
         status = find_squares(j, out, in, between.scale * pow((double)n, between.power), found, error);
     ad_free(j);

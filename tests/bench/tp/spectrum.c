@@ -237,40 +237,60 @@ static double slope(const double *x, const double *y, int n)
     return (n * xy - sx * sy) / (n * xx - sx * sx);
 }
 
-/* At `width` how many of their errors networks' means are off; over narrow widths how fast that falls. */
+/* Slope of log |mean| over log n, each width weighed by its relative error; *error: the slope's. */
+static double weighed_slope(const double *x, const double *y, const double *errors, int n, double *error)
+{
+    double s = 0, sx = 0, sy = 0, xx = 0, xy = 0;
+    for (int i = 0; i < n; i++) {
+        double w = 1 / (errors[i] * errors[i]);
+        s += w;
+        sx += w * x[i];
+        sy += w * y[i];
+        xx += w * x[i] * x[i];
+        xy += w * x[i] * y[i];
+    }
+    *error = sqrt(s / (s * xx - sx * sx));
+    return (s * xy - sx * sy) / (s * xx - sx * sx);
+}
+
+/* At `width` how many of their errors networks' means are off; over narrow widths how fast that falls. A mean is a
+ * fifth of one network's deviation at any width, and takes thousands of networks to see. */
 static void compare(network n, const char *what, size_t width)
 {
-    enum { WIDTHS = 4, PROBES = 32 };
+    enum { WIDTHS = 4, NARROWEST = 32, PROBES = 32 };
+    static const int networks[WIDTHS] = { 16000, 8000, 2000, 500 };
     tp_spectrum s;
     ad_var vectors[MOMENTS];
     deviation wide = { 0 }, narrow[WIDTHS] = { 0 };
-    double one[MOMENTS], logs[WIDTHS], means[WIDTHS], ones[WIDTHS];
+    double one[MOMENTS], logs[WIDTHS], means[WIDTHS], errors[WIDTHS], ones[WIDTHS], error;
     solve(&n, (tp_spectrum_spec){ .moments = MOMENTS, .samples = 16384 }, &s);
     printf("%s: %s\n", what, s.method);
+    for (int i = 0; i < WIDTHS; i++) {
+        size_t at = (size_t)NARROWEST << i;
+        logs[i] = log((double)at);
+        for (int seed = 1; seed <= networks[i]; seed++) {
+            measure(&n, at, (uint64_t)seed, one);
+            add(&narrow[i], &s, one, seed);
+        }
+    }
     make_vectors(&n, vectors);
     for (int seed = 1; seed <= PROBES; seed++) {
         probe(&n, vectors, width, (uint64_t)seed, one);
         add(&wide, &s, one, seed);
-    }
-    for (int i = 0; i < WIDTHS; i++) {
-        size_t at = (size_t)16 << i;
-        logs[i] = log((double)at);
-        for (int seed = 1; seed <= 2000 >> i; seed++) {
-            measure(&n, at, (uint64_t)seed, one);
-            add(&narrow[i], &s, one, seed);
-        }
     }
     for (int k = 0; k < MOMENTS; k++) {
         double limit = s.errors[k] / s.moments[k];
         printf("  m_%d %.6g: n = %zu %+.4f ± %.4f of it, limit ± %.4f, %.1f errors", k + 1, s.moments[k], width,
                wide.mean[k], wide.error[k], limit, fabs(wide.mean[k]) / hypot(wide.error[k], limit));
         for (int i = 0; i < WIDTHS; i++) {
-            printf("; n = %d %+.4f ± %.4f, one %.3f", 16 << i, narrow[i].mean[k], narrow[i].error[k],
+            printf("; n = %d %+.4f ± %.4f, one %.3f", NARROWEST << i, narrow[i].mean[k], narrow[i].error[k],
                    sqrt(narrow[i].one[k]));
             means[i] = log(fabs(narrow[i].mean[k]));
+            errors[i] = hypot(narrow[i].error[k], limit) / fabs(narrow[i].mean[k]);
             ones[i] = log(narrow[i].one[k]) / 2;
         }
-        printf("; slopes: mean %.2f, one network %.2f\n", slope(logs, means, WIDTHS), slope(logs, ones, WIDTHS));
+        printf("; slopes: mean %.2f", weighed_slope(logs, means, errors, WIDTHS, &error));
+        printf(" ± %.2f, one network %.2f\n", error, slope(logs, ones, WIDTHS));
     }
     fflush(stdout);
     tp_spectrum_free(&s);

@@ -65,6 +65,33 @@ static void measure(nn_net *net, tp_program *program, size_t n, int seeds, int c
         error[k] = sqrt(fmax(0, squares[k] - mean[k] * mean[k]) / (seeds - 1));
 }
 
+/* Thousands of networks may be measured with one program: its trace holds a Jacobian once, and another one is another. */
+Test(spectrum_finite, networks_share_the_nodes_of_a_jacobian)
+{
+    nn_net *net = traced(NULL, "mlp", (const char *const[]){ "phi=tanh", NULL });
+    ad_error error = { 0 };
+    tp_program *program = tp_translate(net, &error);
+    nn_model *model = nn_model_new(net, 16, 1, AD_DOUBLE, 1, &error);
+    const char *const from[] = { NULL, "h2", "h2", NULL, NULL };
+    double first[2] = { 0 }, *values;
+    int nodes[5];
+    for (int k = 0; k < 5; k++) {
+        size_t size;
+        cr_assert_eq(tp_jacobian_squares(program, model, input, from[k], NULL, &values, &size, &error), 0, "%s",
+                     error.text);
+        double *same = &first[from[k] != NULL];
+        cr_assert(!(*same > 0) || fabs(values[15] - *same) <= 1e-12 * *same, "%d: %g, %g", k, values[15], *same);
+        *same = values[15];
+        nodes[k] = ad_graph_size(nn_graph(net));
+        ad_free(values);
+    }
+    cr_assert(fabs(first[0] - first[1]) > 1e-3, "%g", first[0]);
+    cr_assert(nodes[2] == nodes[1] && nodes[4] == nodes[3], "%d %d; %d %d", nodes[1], nodes[2], nodes[3], nodes[4]);
+    nn_model_free(model);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 /* The limit's moments and those of networks of width n, whose mean is off by c / n: two widths take it out. */
 static void moments_agree(nn_function function, const char *name, const char *const *settings, size_t n, int seeds,
                           int count)
