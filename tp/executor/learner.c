@@ -141,6 +141,24 @@ void tp_learner_free(tp_learner *l)
     ad_free(l);
 }
 
+int tp_learner_restart(tp_learner *l, uint64_t seed, ad_error *error)
+{
+    tp_sampler *s = &l->s;
+    const nn_net *net = s->program->net;
+    s->error = error;
+    l->current = l->passed = false;
+    l->n_marks = 0;
+    for (int k = 0; k < s->n_revealed; k++)
+        tp_changes_forget(&s->revealed[k]);
+    int before = ad_blas_begin(s->threads), status = tp_sampler_restart(s, seed);
+    ad_blas_end(before);
+    for (int k = 0; k < nn_n_params(net) && !status; k++)
+        if (l->velocities[k])
+            memset(l->velocities[k], 0,
+                   ad_elements(s->graph, ad_shape_get(nn_param(net, k)), &s->sizes) * sizeof(double));
+    return status || tp_readouts_lay_aside(l) ? -1 : 0;
+}
+
 /* ---- passes ---- */
 /* Between an output (batch, outputs) in the trace's order and f (rows, outputs). */
 static void copy_outputs(const tp_sampler *s, double *in_trace, double *f, bool out)
@@ -222,12 +240,9 @@ static int list_counts(tp_learner *l, tp_mark *marks)
 
 int tp_learner_mark(tp_learner *l, ad_error *error)
 {
-    if (!l->marks) {
-        size_t n = (size_t)list_counts(l, NULL);
-        if (!(l->marks = ad_alloc(n + 1, sizeof *l->marks, "marks", error)))
-            return -1;
-        l->n_marks = list_counts(l, l->marks);
-    }
+    if (!l->marks && !(l->marks = ad_alloc((size_t)list_counts(l, NULL) + 1, sizeof *l->marks, "marks", error)))
+        return -1;
+    l->n_marks = list_counts(l, l->marks);
     for (int k = 0; k < l->n_marks; k++)
         l->marks[k].kept = *l->marks[k].count;
     l->passed = false;

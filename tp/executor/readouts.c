@@ -90,7 +90,7 @@ int tp_readouts_lay_aside(tp_learner *l)
 {
     tp_sampler *s = &l->s;
     int n = nn_n_params(s->program->net);
-    if (!(l->aside = ad_arena_alloc(s->arena, (size_t)n + 1, sizeof *l->aside)))
+    if (!l->aside && !(l->aside = ad_arena_alloc(s->arena, (size_t)n + 1, sizeof *l->aside)))
         return ad_fail(s->error, "out of memory for %d parameters", n);
     for (int k = 0; k < n; k++) {
         int param = nn_param(s->program->net, k).id, is = is_readout(s, param), count;
