@@ -89,6 +89,15 @@ int tp_changes_add(tp_revealed *f, size_t count, const double *in, const double 
     return 0;
 }
 
+void tp_changes_forget(tp_revealed *f)
+{
+    for (int o = 0; f->changes && o < f->n_operators; o++)
+        f->changes[o].in.n = f->changes[o].out.n = 0;
+    f->n_changes = 0;
+    f->keep = 1;
+    f->keep_velocity = 0;
+}
+
 void tp_changes_free(tp_revealed *f)
 {
     for (int o = 0; f->changes && o < f->n_operators; o++) {

@@ -21,10 +21,15 @@ static bool is_width(const tp_sampler *s, ad_axis axis)
     return ad_axis_kind(s->graph, axis) == AD_WIDTH;
 }
 
+static uint64_t seed_of(const tp_sampler *s, const tp_class *c)
+{
+    const uint64_t far = 0x9E3779B97F4A7C15u; /* seeds of other runs are near */
+    return s->seed + far * (uint64_t)c->number;
+}
+
 /* The draws of vectors of this size that meet those of an element of the union (meeting.c). */
 tp_space *tp_sampler_space(tp_sampler *s, int element, size_t size)
 {
-    const uint64_t far = 0x9E3779B97F4A7C15u; /* seeds of other runs are near */
     tp_class **first = &s->classes[tp_meeting_of(s, element)], *c = *first;
     while (c && c->space.basis.length != size)
         c = c->next;
@@ -36,7 +41,8 @@ tp_space *tp_sampler_space(tp_sampler *s, int element, size_t size)
     }
     c->next = *first;
     *first = c;
-    if (tp_space_new(&c->space, size, s->seed + far * (uint64_t)++s->n_classes, s->error))
+    c->number = ++s->n_classes;
+    if (tp_space_new(&c->space, size, seed_of(s, c), s->error))
         return NULL;
     c->space.independent = s->independent;
     c->space.keeps = s->learns;
@@ -443,18 +449,39 @@ int tp_sampler_plan(tp_sampler *s)
     return 0;
 }
 
+static int draw_params(tp_sampler *s)
+{
+    for (int id = 0; id < s->program->n_nodes; id++)
+        if (node_at(s, id)->op == AD_PARAM && s->program->lives[id] && s->revealed_of[id] < 0 && draw_param(s, id))
+            return -1;
+    return 0;
+}
+
 int tp_sampler_prepare(tp_sampler *s)
 {
-    const tp_program *program = s->program;
     if (tp_sampler_plan(s))
         return -1;
     for (int k = 0; k < s->n_revealed; k++)
         if (open_operators(s, &s->revealed[k]))
             return -1;
-    for (int id = 0; id < program->n_nodes; id++)
-        if (node_at(s, id)->op == AD_PARAM && program->lives[id] && s->revealed_of[id] < 0 && draw_param(s, id))
-            return -1;
-    return 0;
+    return draw_params(s);
+}
+
+int tp_sampler_restart(tp_sampler *s, uint64_t seed)
+{
+    s->seed = seed;
+    for (int k = 0; k < 2 * s->program->n_nodes; k++)
+        for (tp_class *c = s->classes[k]; c; c = c->next)
+            tp_space_restart(&c->space, seed_of(s, c));
+    for (int k = 0; k < s->n_revealed; k++)
+        for (int o = 0; o < s->revealed[k].n_operators; o++)
+            tp_operator_forget(&s->revealed[k].operators[o]);
+    for (int id = 0; id < s->program->n_nodes; id++) {
+        ad_free(s->passes[0].values[id]);
+        s->passes[0].values[id] = NULL;
+    }
+    tp_sampler_enter(s, 0);
+    return draw_params(s);
 }
 
 int tp_sampler_levels(tp_sampler *s, int from, int to)

@@ -34,6 +34,8 @@ typedef struct {
 /* size: at least 4. */
 int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error);
 void tp_space_free(tp_space *space);
+/* Forgets its draws, and draws others from now on. */
+void tp_space_restart(tp_space *space, uint64_t seed);
 /* count new standard normal columns, orthogonal also to the rows of `avoid` (may be NULL); appended to out.
  * Quasi-random (Sobol, scrambled by the seed), then projected and normalised. An error if more than half of the space
  * is taken. */
@@ -56,6 +58,7 @@ typedef struct {
 } tp_operator;
 void tp_operator_new(tp_operator *w, tp_space *in, size_t fixed_in, tp_space *out, bool orthogonal);
 void tp_operator_free(tp_operator *w);
+void tp_operator_forget(tp_operator *w); /* what it has seen */
 /* y += W x, or W' x, for `count` rows x; W' only if `in` is a space. */
 int tp_operator_apply(tp_operator *w, bool transposed, int count, const double *x, double *y, ad_error *error);
 
@@ -141,6 +144,8 @@ typedef struct {
 /* The view must outlive it. */
 tp_learner *tp_learner_new(const tp_training_view *view, const tp_learning *spec, ad_error *error);
 void tp_learner_free(tp_learner *l);
+/* As a new one of this seed, in the same memory. */
+int tp_learner_restart(tp_learner *l, uint64_t seed, ad_error *error);
 /* The outputs f (rows, outputs) of x (rows, features), which stays the caller's, and as it is until the next step or
  * pass: the same rows at the same place, without a step between, are not run again. */
 int tp_learner_forward(tp_learner *l, const double *x, size_t rows, double *f, ad_error *error);

@@ -27,6 +27,12 @@ void tp_operator_free(tp_operator *w)
     }
 }
 
+void tp_operator_forget(tp_operator *w)
+{
+    for (int k = 0; k < 2; k++)
+        w->seen[k].n = w->drawn[k].n = 0;
+}
+
 /* New rows of `to`, the images of `from`'s. */
 static int draw_images(tp_operator *w, bool transposed, tp_rows *to, int count, ad_error *error)
 {

@@ -1,26 +1,13 @@
 /* learner.c: training at n = infinity (THEORY section 4): a program that is run again and again on the same samples
  * while its parameters learn. A matrix is W_t = keep W_0 + sum_k weight_k out_k in_k', W_0 the operator that all steps
  * reveal together; a parameter with one width at most is an array of samples. */
-#include "tp/executor/draws.h"
-#include "tp/executor/sampler.h"
+#include "tp/executor/learner.h"
 
 #include "autodiff/base/base.h"
 #include "nn/network/network.h"
 
 #include <math.h>
 #include <string.h>
-
-struct tp_learner {
-    tp_sampler s;
-    tp_program view;         /* of the caller's, with what lives here */
-    const ad_var *gradients; /* by parameter */
-    double **velocities;     /* by parameter; NULL: it is an operator, or does not learn */
-    int forward_levels;
-    const double *last; /* of these inputs the forward pass is there, if it is current */
-    size_t last_rows;
-    bool current, passed; /* no step since; there was a forward pass since the mark */
-    int *mark;            /* how many rows there were, of bases, and of what operators have seen and drawn */
-};
 
 static bool learns(const tp_learner *l, int k)
 {
@@ -92,7 +79,7 @@ static int open_learner(tp_learner *l)
     for (int k = 0; k < s->n_revealed; k++)
         if (open_changes(l, &s->revealed[k]))
             return -1;
-    if (open_velocities(l) || list_gradients(l))
+    if (open_velocities(l) || list_gradients(l) || tp_readouts_lay_aside(l))
         return -1;
     tp_sampler_find_levels(s);
     l->forward_levels = s->level[s->program->output.id] + 1;
@@ -150,8 +137,26 @@ void tp_learner_free(tp_learner *l)
     for (int k = 0; k < l->s.n_revealed; k++)
         tp_changes_free(&l->s.revealed[k]);
     tp_sampler_close(&l->s);
-    ad_free(l->mark);
+    ad_free(l->marks);
     ad_free(l);
+}
+
+int tp_learner_restart(tp_learner *l, uint64_t seed, ad_error *error)
+{
+    tp_sampler *s = &l->s;
+    const nn_net *net = s->program->net;
+    s->error = error;
+    l->current = l->passed = false;
+    l->n_marks = 0;
+    for (int k = 0; k < s->n_revealed; k++)
+        tp_changes_forget(&s->revealed[k]);
+    int before = ad_blas_begin(s->threads), status = tp_sampler_restart(s, seed);
+    ad_blas_end(before);
+    for (int k = 0; k < nn_n_params(net) && !status; k++)
+        if (l->velocities[k])
+            memset(l->velocities[k], 0,
+                   ad_elements(s->graph, ad_shape_get(nn_param(net, k)), &s->sizes) * sizeof(double));
+    return status || tp_readouts_lay_aside(l) ? -1 : 0;
 }
 
 /* ---- passes ---- */
@@ -213,185 +218,41 @@ int tp_learner_kernel(tp_learner *l, const double *weights, double *out, ad_erro
     return status;
 }
 
-/* ---- readouts ---- */
-/* Does node `to` depend on node `from`? */
-static int depends(const tp_sampler *s, int from, int to)
-{
-    bool *marked = ad_alloc((size_t)to + 1, sizeof *marked, "a program's dependences", s->error);
-    if (!marked)
-        return -1;
-    marked[from] = from <= to;
-    for (int id = from + 1; id <= to; id++)
-        for (int k = 0; k < ad_node_of(s->graph, id)->n_in; k++)
-            marked[id] |= ad_node_of(s->graph, id)->in[k] >= from && marked[ad_node_of(s->graph, id)->in[k]];
-    int found = to >= from && marked[to];
-    ad_free(marked);
-    return found;
-}
-
-typedef struct {
-    tp_learner *l;
-    int param;
-    ad_axis width;
-    tp_rows met; /* what it is averaged with */
-    bool aside;  /* something that it is averaged with depends on it, or it is not averaged */
-} readout;
-
-static int take_met(void *context, const ad_site *site, const ad_shape *over, size_t count, const double *y,
-                    const double *delta)
-{
-    readout *r = context;
-    tp_sampler *s = &r->l->s;
-    (void)delta;
-    int own = y ? depends(s, r->param, site->y.id) : 1;
-    if (own < 0)
-        return -1;
-    r->aside |= own || over->rank != 1 || !ad_same(over->axes[0], r->width);
-    for (size_t i = 0; i < count && !r->aside; i++) {
-        double *to = tp_rows_grow(&r->met, 1, s->error);
-        if (!to)
-            return -1;
-        memcpy(to, y + i * r->met.length, r->met.length * sizeof *to);
-        r->met.n++;
-    }
-    return 0;
-}
-
-/* Takes off the `count` draws from row `at` of the basis what the rows of `met` are beyond all others, and normalises
- * what is left. */
-static int turn_draws(tp_space *space, int at, int count, tp_rows *met, ad_error *error)
-{
-    size_t length = space->basis.length;
-    double weight = 1 / (double)length;
-    tp_rows others = { .length = length };
-    int n = space->basis.n - count, status = -1;
-    double *to = tp_rows_grow(&others, n + met->n + count, error);
-    if (!to)
-        return -1;
-    memcpy(to, space->basis.data, (size_t)at * length * sizeof *to);
-    memcpy(to + (size_t)at * length, tp_row(&space->basis, at + count), (size_t)(n - at) * length * sizeof *to);
-    others.n = n;
-    memcpy(tp_row(&others, n), met->data, (size_t)met->n * length * sizeof *to);
-    if (tp_orthonormalise(met->n, tp_row(&others, n), &others, weight, 1e-8, NULL, 0, error))
-        goto done;
-    int before = others.n;
-    memcpy(tp_row(&others, before), tp_row(&space->basis, at), (size_t)count * length * sizeof *to);
-    if (tp_orthonormalise(count, tp_row(&others, before), &others, weight, 1e-3, NULL, 0, error))
-        goto done;
-    if (others.n != before + count) {
-        bool few = length < 16 * (size_t)(n + met->n + count);
-        ad_fail(
-            error,
-            few ? "%zu samples are too few: nothing is left of a readout that is orthogonal to %d vectors"
-                : "training at n = infinity: of %zu samples a readout reads %d vectors that another matrix multiplies, "
-                  "too (a skip to the outputs), which has no rule here: read what stands behind the last matrix",
-            length, met->n);
-        goto done;
-    }
-    memcpy(tp_row(&space->basis, at), tp_row(&others, before), (size_t)count * length * sizeof *to);
-    status = 0;
-done:
-    ad_free(others.data);
-    return status;
-}
-
-/* A parameter's values, from its rows of the basis: (draws) with the width's stride `inner`. */
-static void set_values(const tp_sampler *s, int param, const tp_space *space, int at, size_t inner)
-{
-    const ad_init *init = ad_node_of(s->graph, param)->init;
-    size_t size = space->basis.length;
-    size_t count = ad_elements(s->graph, &ad_node_of(s->graph, param)->shape, &s->sizes) / size;
-    for (size_t d = 0; d < count; d++)
-        for (size_t k = 0; k < size; k++)
-            s->values[param][d / inner * inner * size + k * inner + d % inner] =
-                tp_sampler_deviation(s, init) * tp_row(&space->basis, at + (int)d)[k];
-}
-
-/* A parameter of mean 0 with one width that vectors are averaged with, none of which depends on it: these averages tend
- * to 0, and are made 0. */
-static int centre_readout(tp_learner *l, int param)
-{
-    tp_sampler *s = &l->s;
-    const ad_node *node = ad_node_of(s->graph, param);
-    readout r = { .l = l, .param = param };
-    size_t total = ad_elements(s->graph, &node->shape, &s->sizes);
-    int widths = 0;
-    for (int i = 0; i < node->shape.rank; i++)
-        if (ad_axis_kind(s->graph, node->shape.axes[i]) == AD_WIDTH) {
-            r.width = node->shape.axes[i];
-            widths++;
-        }
-    if (widths != 1 || fabs(node->init->mean) > 0 || !(tp_sampler_deviation(s, node->init) > 0))
-        return 0;
-    r.met.length = tp_sampler_size(s, r.width);
-    tp_space *space = tp_sampler_space(s, tp_meeting_out(param), r.met.length);
-    int status = space ? tp_sampler_pairs(s, param, take_met, &r) : -1;
-    if (!status && !r.aside && r.met.n) {
-        int at = s->drawn_at[param], count = (int)(total / r.met.length);
-        status = turn_draws(space, at, count, &r.met, s->error);
-        if (!status)
-            set_values(s, param, space, at, tp_sampler_stride(s, &node->shape, r.width));
-    }
-    ad_free(r.met.data);
-    return status;
-}
-
-int tp_learner_centre(tp_learner *l, ad_error *error)
-{
-    tp_sampler *s = &l->s;
-    int status = 0, before = ad_blas_begin(s->threads);
-    s->error = error;
-    l->current = false;
-    for (int k = 0; k < nn_n_params(s->program->net) && !status; k++)
-        if (s->values[nn_param(s->program->net, k).id])
-            status = centre_readout(l, nn_param(s->program->net, k).id);
-    ad_blas_end(before);
-    return status;
-}
-
 /* ---- what passes show of the matrices ---- */
-/* Every count of rows that grows with what operators see. */
-static int visit_counts(tp_learner *l, void each(int *count, int *kept), int *kept)
+/* Every count of rows that grows with what operators see; NULL: how many there are. */
+static int list_counts(tp_learner *l, tp_mark *marks)
 {
     tp_sampler *s = &l->s;
     int n = 0;
     for (int k = 0; k < 2 * s->program->n_nodes; k++)
         for (tp_class *c = s->classes[k]; c; c = c->next, n++)
-            if (each)
-                each(&c->space.basis.n, &kept[n]);
+            if (marks)
+                marks[n].count = &c->space.basis.n;
     for (int k = 0; k < s->n_revealed; k++)
         for (int o = 0; o < s->revealed[k].n_operators; o++)
             for (int way = 0; way < 2; way++, n += 2)
-                if (each) {
-                    each(&s->revealed[k].operators[o].seen[way].n, &kept[n]);
-                    each(&s->revealed[k].operators[o].drawn[way].n, &kept[n + 1]);
+                if (marks) {
+                    marks[n].count = &s->revealed[k].operators[o].seen[way].n;
+                    marks[n + 1].count = &s->revealed[k].operators[o].drawn[way].n;
                 }
     return n;
 }
 
-static void note_count(int *count, int *kept)
-{
-    *kept = *count;
-}
-
-static void take_back(int *count, int *kept)
-{
-    *count = *kept;
-}
-
 int tp_learner_mark(tp_learner *l, ad_error *error)
 {
-    int n = l->mark ? 0 : visit_counts(l, NULL, NULL);
-    if (!l->mark && !(l->mark = ad_alloc((size_t)n + 1, sizeof *l->mark, "marks", error)))
+    if (!l->marks && !(l->marks = ad_alloc((size_t)list_counts(l, NULL) + 1, sizeof *l->marks, "marks", error)))
         return -1;
-    visit_counts(l, note_count, l->mark);
+    l->n_marks = list_counts(l, l->marks);
+    for (int k = 0; k < l->n_marks; k++)
+        l->marks[k].kept = *l->marks[k].count;
     l->passed = false;
     return 0;
 }
 
 void tp_learner_rewind(tp_learner *l)
 {
-    visit_counts(l, take_back, l->mark);
+    for (int k = 0; k < l->n_marks; k++)
+        *l->marks[k].count = l->marks[k].kept;
     l->current = l->current && !l->passed;
 }
 

@@ -28,30 +28,53 @@ double *tp_row(const tp_rows *rows, int k)
     return rows->data + (size_t)k * rows->length;
 }
 
-/* c (count, b->n) += weight x b'; x -= that part. */
-static int project_rows(int count, double *x, const tp_rows *b, int first, double weight, double *c, int stride,
+static double norm(const double *x, size_t length, double weight)
+{
+    return sqrt(weight * cblas_ddot((int)length, x, 1, x, 1));
+}
+
+/* c (count, b->n) += weight x b'; x -= that part, rows of b after rows, so that few are twice in the nearest cache. */
+static int project_once(int count, double *x, const tp_rows *b, int first, double weight, double *c, int stride,
                         ad_error *error)
 {
-    int n = b->n - first, length = (int)b->length;
-    if (n <= 0 || count <= 0)
-        return 0;
-    double *part = ad_alloc((size_t)count * (size_t)n, sizeof *part, "a projection", error);
-    if (!part)
+    enum { CHUNK = 32 };
+    int length = (int)b->length;
+    double *part = count > 0 ? ad_alloc((size_t)count * CHUNK, sizeof *part, "a projection", error) : NULL;
+    if (count > 0 && !part)
         return -1;
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, n, length, weight, x, length, tp_row(b, first), length,
-                0, part, n);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, length, n, -1, part, n, tp_row(b, first), length, 1,
-                x, length);
-    for (int i = 0; c && i < count; i++)
-        for (int k = 0; k < n; k++)
-            c[i * stride + first + k] += part[i * n + k];
+    for (int start = first; start < b->n && count > 0; start += CHUNK) {
+        int n = b->n - start < CHUNK ? b->n - start : CHUNK;
+        const double *rows = tp_row(b, start);
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, n, length, weight, x, length, rows, length, 0, part,
+                    n);
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, length, n, -1, part, n, rows, length, 1, x,
+                    length);
+        for (int i = 0; c && i < count; i++)
+            for (int k = 0; k < n; k++)
+                c[i * stride + start + k] += part[i * n + k];
+    }
     ad_free(part);
     return 0;
 }
 
-static double norm(const double *x, size_t length, double weight)
+/* The same until nothing is left along b: twice, but once where all rows keep so much of their length that the first
+ * projection's roundings are small beside what is left (Daniel, Gragg, Kaufman and Stewart 1976). */
+static int project_rows(int count, double *x, const tp_rows *b, int first, double weight, double *c, int stride,
+                        ad_error *error)
 {
-    return sqrt(weight * cblas_ddot((int)length, x, 1, x, 1));
+    enum { MOST = 64 };
+    const double enough = 0.5;
+    double before[MOST];
+    bool left = count <= MOST;
+    if (b->n <= first)
+        return 0;
+    for (int i = 0; i < count && left; i++)
+        before[i] = norm(x + (size_t)i * b->length, b->length, weight);
+    if (project_once(count, x, b, first, weight, c, stride, error))
+        return -1;
+    for (int i = 0; i < count && left; i++)
+        left = norm(x + (size_t)i * b->length, b->length, weight) > enough * before[i];
+    return left ? 0 : project_once(count, x, b, first, weight, c, stride, error);
 }
 
 int tp_orthonormalise(int count, double *x, tp_rows *b, double weight, double minimum, double *c, int stride,
@@ -67,14 +90,12 @@ int tp_orthonormalise(int count, double *x, tp_rows *b, double weight, double mi
                size[PANEL];
         for (int i = 0; i < panel; i++)
             size[i] = norm(p + (size_t)i * length, length, weight);
-        for (int pass = 0; pass < 2; pass++)
-            if (project_rows(panel, p, b, 0, weight, coefficients, stride, error))
-                return -1;
+        if (project_rows(panel, p, b, 0, weight, coefficients, stride, error))
+            return -1;
         for (int i = 0; i < panel; i++) {
             double *r = p + (size_t)i * length, *own = coefficients ? coefficients + (size_t)i * (size_t)stride : NULL;
-            for (int pass = 0; pass < 2; pass++)
-                if (project_rows(1, r, b, before, weight, own, stride, error))
-                    return -1;
+            if (project_rows(1, r, b, before, weight, own, stride, error))
+                return -1;
             double left = norm(r, length, weight);
             if (!(left > minimum * size[i]))
                 continue;
@@ -118,17 +139,26 @@ static void fill_quantiles(double *z, int bits, double shift)
 
 int tp_space_new(tp_space *space, size_t size, uint64_t seed, ad_error *error)
 {
-    *space = (tp_space){ .basis.length = size, .sobol = { .seed = seed, .bits = 2 } };
-    int *bits = &space->sobol.bits;
-    while (*bits < 30 && (size_t)1 << *bits < size)
-        ++*bits;
+    *space = (tp_space){ .basis.length = size };
     double *one = tp_rows_grow(&space->basis, 1, error);
     if (!one)
         return -1;
     for (size_t s = 0; s < size; s++)
         one[s] = 1;
-    space->basis.n = 1;
+    tp_space_restart(space, seed);
     return 0;
+}
+
+void tp_space_restart(tp_space *space, uint64_t seed)
+{
+    ad_free(space->sobol.taken);
+    ad_free(space->quantile);
+    space->quantile = NULL;
+    space->sobol = (tp_sobol){ .seed = seed, .bits = 2 };
+    while (space->sobol.bits < 30 && (size_t)1 << space->sobol.bits < space->basis.length)
+        space->sobol.bits++;
+    space->basis.n = 1;
+    space->drawn = 0;
 }
 
 void tp_space_free(tp_space *space)
@@ -196,9 +226,8 @@ static int draw_independent(tp_space *space, int count, const tp_rows *avoid, tp
         return -1;
     ad_normal(space->sobol.seed, ad_stream("independent draws"), space->drawn, total, to);
     space->drawn += total;
-    for (int pass = 0; pass < 2 && avoid; pass++)
-        if (project_rows(count, to, avoid, 0, 1 / (double)size, NULL, 0, error))
-            return -1;
+    if (avoid && project_rows(count, to, avoid, 0, 1 / (double)size, NULL, 0, error))
+        return -1;
     out->n += count;
     return 0;
 }
@@ -237,17 +266,15 @@ int tp_draw(tp_space *space, int count, const tp_rows *avoid, tp_rows *out, ad_e
         goto done;
     for (int k = 0; k < n; k++)
         memcpy(kept + (size_t)k * size, tp_row(avoid, k), size * sizeof *kept);
-    for (int pass = 0; pass < 2; pass++)
-        if (project_rows(n, kept, &space->basis, 0, weight, NULL, 0, error))
-            goto done;
+    if (project_rows(n, kept, &space->basis, 0, weight, NULL, 0, error))
+        goto done;
     for (int k = 0; k < n; k++) /* rows of avoid have length 1: what is left below this is rounding */
         if (norm(kept + (size_t)k * size, size, weight) < 1e-8)
             memset(kept + (size_t)k * size, 0, size * sizeof *kept);
     if (tp_orthonormalise(n, kept, &beyond, weight, 1e-8, NULL, 0, error))
         goto done;
-    for (int pass = 0; pass < 2; pass++)
-        if (project_rows(count, z, &beyond, 0, weight, NULL, 0, error))
-            goto done;
+    if (project_rows(count, z, &beyond, 0, weight, NULL, 0, error))
+        goto done;
     if (tp_orthonormalise(count, z, &space->basis, weight, 1e-3, NULL, 0, error))
         goto done;
     if (space->basis.n != before + count) {

@@ -31,6 +31,7 @@ typedef struct {
 typedef struct tp_class {
     tp_space space;
     struct tp_class *next; /* of another size */
+    int number;            /* from 1: its draws have a seed of their own */
 } tp_class;
 
 typedef struct {
@@ -81,6 +82,8 @@ int tp_sampler_run(tp_sampler *s);
 /* Its steps: operators and draws of all parameters; levels; what passes start from; levels from `from` up to `to`. */
 int tp_sampler_prepare(tp_sampler *s);
 void tp_sampler_find_levels(tp_sampler *s);
+/* As after tp_sampler_prepare with this seed, in the same memory; of one pass, with operators. */
+int tp_sampler_restart(tp_sampler *s, uint64_t seed);
 int tp_sampler_begin(tp_sampler *s);
 int tp_sampler_levels(tp_sampler *s, int from, int to);
 /* The draws of vectors of this size that meet those of an element of the union (meeting.c). */
@@ -109,6 +112,7 @@ int tp_changes_apply(const tp_revealed *f, int o, bool transposed, size_t rows, 
                      ad_error *error);
 /* Appends pairs of all operators: in (count, operators, in_size), out (count, out). */
 int tp_changes_add(tp_revealed *f, size_t count, const double *in, const double *out, ad_error *error);
+void tp_changes_forget(tp_revealed *f); /* all of them, and that it was kept less */
 void tp_changes_free(tp_revealed *f);
 
 /* ---- sampled_kernel.c ---- */

@@ -173,17 +173,20 @@ int tp_train_sampled(tp_training_job *job, tp_trained *out, ad_error *error)
         return -1;
     sampled_run r = { .job = job, .out = out };
     int status = open_buffers(&r, error);
+    tp_learning learning = {
+        .samples = spec->samples, .seed = spec->fit.seed, .threads = spec->threads, .tolerance = spec->tolerance
+    };
+    if (!status)
+        status = (r.learner = tp_learner_new(&view, &learning, error)) ? 0 : -1;
     for (int run = 0; run < spec->runs && !status; run++) {
-        tp_learning learning = { .samples = spec->samples,
-                                 .seed = spec->fit.seed + (uint64_t)run,
-                                 .threads = spec->threads,
-                                 .tolerance = spec->tolerance };
-        r.learner = tp_learner_new(&view, &learning, error);
-        status = r.learner ? run_once(&r, run, error) : -1;
+        if (run)
+            status = tp_learner_restart(r.learner, spec->fit.seed + (uint64_t)run, error);
+        if (!status)
+            status = run_once(&r, run, error);
         if (!status && tp_learner_rank(r.learner) > out->rank)
             out->rank = tp_learner_rank(r.learner);
-        tp_learner_free(r.learner);
     }
+    tp_learner_free(r.learner);
     close_buffers(&r);
     tp_training_view_free(&view);
     out->runs = spec->runs;

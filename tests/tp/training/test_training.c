@@ -23,6 +23,13 @@ static ad_var deep_linear(nn_net *net, ad_var x)
     return nn_readout(net, "readout", nn_dense(net, "dense2", nn_dense(net, "dense1", x, n), n));
 }
 
+static ad_var linear_skip(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "dense1", x, n);
+    return ad_add(nn_readout(net, "skip", h), nn_readout(net, "readout", nn_dense(net, "dense2", h, n)));
+}
+
 static ad_var residual(nn_net *net, ad_var x)
 {
     ad_axis n = nn_width(net, "n");
@@ -30,6 +37,16 @@ static ad_var residual(nn_net *net, ad_var x)
     for (int b = 1; b <= 2; b++)
         h = ad_add(h, nn_dense(net, nn_name(net, "block%d", b), ad_tanh(h), n));
     return nn_readout(net, "readout", ad_tanh(h));
+}
+
+/* Readouts of vectors that matrices multiply, too, and two of one vector. */
+static ad_var skips(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_tanh(nn_dense(net, "dense1", x, n));
+    ad_var last = ad_relu(ad_add(nn_dense(net, "dense2", h, n), nn_dense(net, "beside", ad_relu(h), n)));
+    ad_var f = ad_add(nn_readout(net, "skip", h), nn_readout(net, "second", h));
+    return ad_add(f, nn_readout(net, "readout", last));
 }
 
 /* Biases, a gain that learns, and a readout with a bias. */
@@ -174,6 +191,7 @@ static void expect_networks(const problem *p, size_t samples, size_t width)
               last->loss[0]);
     for (size_t i = 0; i < ROWS * p->outputs; i++) {
         double error = hypot(error_of(f[i]), last->f_error[i]);
+        cr_expect(fabs(run.rows[0].f[i]) < 1e-12, "%s: outputs start at %g", p->name, run.rows[0].f[i]);
         cr_expect(fabs(last->f[i] - f[i].mean) < BOUND * error, "%s: output %zu: %g at n = inf, %g +- %g at %zu",
                   p->name, i, last->f[i], f[i].mean, error_of(f[i]), width);
         cr_expect(error < 0.03, "%s: error %g", p->name, error);
@@ -226,9 +244,9 @@ Test(training, one_linear_layer_is_its_recursion)
 }
 
 /* Second moments of the draws are exact: linear networks do not know the number of samples. */
-Test(training, deep_linear_networks_are_exact)
+static void expect_exact(const char *name, nn_function function, double rate)
 {
-    problem p = { "deep linear", deep_linear, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.6, .steps = 20 } };
+    problem p = { name, function, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = rate, .steps = 20 } };
     setup s;
     open_problem(&p, &s);
     tp_trained few = train_at(&s, &p, 256, 2), many = train_at(&s, &p, 4096, 2);
@@ -244,6 +262,12 @@ Test(training, deep_linear_networks_are_exact)
     close_problem(&s);
     p.fit.steps = 8;
     expect_networks(&p, 256, 512);
+}
+
+Test(training, deep_linear_networks_are_exact)
+{
+    expect_exact("deep linear", deep_linear, 0.6);
+    expect_exact("linear, with a skip to the outputs", linear_skip, 0.3);
 }
 
 /* ---- against networks ---- */
@@ -288,6 +312,7 @@ Test(training, architectures)
         { "rnn, last", nn_builtin("rnn"), { "phi=tanh" }, 3, 4, 1, NN_MUP, fit },
         { "rnn, mean", nn_builtin("rnn"), { "phi=tanh", "readout=mean" }, 3, 4, 1, NN_MUP, { .rate = 1, .steps = 8 } },
         { "residual", residual, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
+        { "skips to outputs", skips, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.2, .steps = 8 } },
         { "layer normalisation", normalised, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
         { "embedding", embedded, { NULL }, 0, 1, 1, NN_MUP, fit },
         { "a matrix and its transpose", tied, { NULL }, 0, FEATURES, 1, NN_MUP, fit },

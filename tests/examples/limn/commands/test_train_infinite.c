@@ -112,16 +112,6 @@ Test(train_infinite, refuses)
     fails("train mlp --width inf --scale standard " DATA, 1, "not stable");
     fails("train mlp --width inf --scale mup --optimizer adam " DATA, 1, "IVb");
     fails("train batchnorm --width inf --scale mup " DATA, 1, "samples of a batch meet");
-    put_text("skip.c", "#include \"limn.h\"\n"
-                       "ad_var limn_network(nn_net *net, ad_var x)\n"
-                       "{\n"
-                       "    ad_axis n = nn_width(net, \"n\");\n"
-                       "    ad_var h = ad_tanh(nn_dense(net, \"in\", x, n));\n"
-                       "    ad_var last = ad_tanh(nn_dense(net, \"hidden\", h, n));\n"
-                       "    return ad_add(nn_readout(net, \"skip\", h), nn_readout(net, \"readout\", last));\n"
-                       "}\n");
-    outcome r = run_as(LIMN_TOOL, "", "train skip.c --width inf --scale mup --steps 2 " DATA "--samples 2048");
-    cr_expect(r.status == 1 && strstr(r.err, "a skip to the outputs"), "%d: %s", r.status, r.err);
     fails("train mlp --width inf --scale mup --checkpoint c.safetensors " DATA, 2, "--checkpoint");
     fails("train mlp --width inf --scale mup --seeds 3 " DATA, 2, "--runs");
     fails("train mlp --width 16 --samples 64 --inputs x.npy --labels y.npy", 2, "--width inf");
