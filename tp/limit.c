@@ -43,6 +43,27 @@ static int check_kernel(tp_kernel *kernel, ad_error *error)
     return check_sure(kernel, error);
 }
 
+/* A kernel's values to where floats are asked for. */
+static int narrow(const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+{
+    size_t stride = spec->stride ? spec->stride : kernel->rows2;
+    bool one = kernel->n_terms == 1 && !(fabs(kernel->terms[0].power) > 0), finite = true;
+    for (size_t i = 0; i < kernel->rows && one; i++)
+        for (size_t k = 0; k < kernel->rows2; k++) {
+            spec->floats[i * stride + k] = (float)kernel->terms[0].values[i * kernel->rows2 + k];
+            finite = finite && isfinite(spec->floats[i * stride + k]);
+        }
+    ad_free(kernel->terms[0].values);
+    kernel->terms[0].values = NULL;
+    kernel->error += FLT_EPSILON / 2;
+    if (one && finite)
+        return 0;
+    ad_fail(error, one ? "limit: the kernel leaves the range of a float (3.4e38): smaller inputs or weights, or doubles"
+                       : "limit: the kernel is a sum of powers of n, or grows with n: floats are for one term, n^0");
+    tp_kernel_free(kernel);
+    return -1;
+}
+
 /* ---- what is said of it ---- */
 static void add_text(char *text, size_t size, const char *more)
 {
@@ -153,7 +174,21 @@ static int solve_shown(const tp_program *program, tp_kernel_kind which, const do
     int status = tp_limit_exact(program, which, x, rows, x2, rows2, spec, rules, kernel, &fragile, error);
     if (status || !fragile || kernel->error <= shown)
         return status;
+    if (!kernel->terms[0].values)
+        return ad_fail(error,
+                       "the limit kernel's error may be %.2g of what it is: a function jumps, or terms cancel. In "
+                       "doubles it is found whether digits are left",
+                       kernel->error);
     return check_digits(program, which, x, rows, x2, rows2, spec, rules, kernel, error);
+}
+
+/* By the general rules: in doubles, which the simple ones' are compared with. */
+static int solve_general(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
+                         const double *x2, size_t rows2, const tp_limit_spec *given, tp_kernel *kernel, ad_error *error)
+{
+    tp_limit_spec spec = *given;
+    spec.floats = NULL;
+    return solve_shown(program, which, x, rows, x2, rows2, &spec, TP_RULES_GENERAL, kernel, error);
 }
 
 /* Of a program whose samples do not meet, by arrays over positions where there are such, else by the recursion;
@@ -167,13 +202,14 @@ static int solve_samples(const tp_program *program, tp_kernel_kind which, const 
                      : 1;
     if (status <= 0)
         return status ? status : keep_a_term(kernel, refusal);
-    tp_rules rules = !*simple ? TP_RULES_GENERAL : spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
-    status = solve_shown(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal);
+    tp_rules rules = spec->rule == TP_RULE_BP ? TP_RULES_BP_UNCHECKED : TP_RULES_BP;
+    status = *simple ? solve_shown(program, which, x, rows, x2, rows2, spec, rules, kernel, refusal)
+                     : solve_general(program, which, x, rows, x2, rows2, spec, kernel, refusal);
     if (status == TP_NOT_BP) {
         snprintf(why, why_size, "%s", refusal->text);
         *simple = false;
         *refusal = (ad_error){ 0 };
-        status = solve_shown(program, which, x, rows, x2, rows2, spec, TP_RULES_GENERAL, kernel, refusal);
+        status = solve_general(program, which, x, rows, x2, rows2, spec, kernel, refusal);
     }
     return status ? status : keep_a_term(kernel, refusal);
 }
@@ -269,6 +305,7 @@ static int check_samples(const tp_program *program, tp_kernel_kind which, const 
         return refuse_random(program, which, "", error);
     spec.threads = 1;
     spec.progress = NULL;
+    spec.floats = NULL;
     int status = solve_exactly(program, which, x, 1, NULL, 0, &spec, &simple, why, sizeof why, &one, &refusal);
     tp_kernel_free(&one);
     if (status == TP_INFINITE)
@@ -423,6 +460,8 @@ static int limit_of_view(const tp_program *program, tp_kernel_kind which, bool t
         status = limit_of(&view, which, x, rows, x2, rows2, &spec,
                           which == TP_NTK && (program->frozen || view.n_sites < program->n_sites), kernel, error);
     ad_free(view.sites);
+    if (!status && spec.floats && kernel->terms[0].values)
+        status = narrow(&spec, kernel, error);
     return status;
 }
 
@@ -442,6 +481,7 @@ static int forecast_view(const tp_program *program, tp_kernel_kind which, const 
         return -1;
     bool simple = spec.rule == TP_RULE_AUTO ? checked == 0 : spec.rule == TP_RULE_BP;
     spec.progress = NULL;
+    spec.floats = NULL;
     if (spec.engine != TP_ENGINE_SAMPLE)
         status = solve_exactly(program, which, x, 1, NULL, 0, &spec, &simple, why, sizeof why, &one, &refusal);
     tp_kernel_free(&one);

@@ -158,10 +158,19 @@ static int choose_entries(question *q, const size_t parallel[2], bool few, ad_er
 }
 
 /* ---- runs ---- */
+/* A kernel that was found as floats, which have one term. */
+static const float *found_floats(const question *q, size_t row)
+{
+    size_t stride = q->spec->stride ? q->spec->stride : q->found->rows2;
+    return q->spec->floats && !q->found->terms[0].values ? q->spec->floats + row * stride : NULL;
+}
+
 /* The kernel that was found at n = samples, over n^power. */
 static double found_at(const question *q, const entry *e, size_t samples)
 {
     double sum = 0;
+    if (found_floats(q, e->row))
+        return (double)found_floats(q, e->row)[e->row2];
     for (int k = 0; k < q->found->n_terms; k++)
         sum += q->found->terms[k].values[e->row * q->found->rows2 + e->row2] *
                pow((double)samples, q->found->terms[k].power - q->power);
@@ -173,7 +182,11 @@ static double found_at(const question *q, const entry *e, size_t samples)
 static double largest_found(const question *q, size_t samples)
 {
     double sum = 0;
-    for (int k = 0; k < q->found->n_terms; k++) {
+    for (size_t i = 0; i < q->found->rows && found_floats(q, i); i++) {
+        const float *row = found_floats(q, i);
+        sum = fmax(sum, fabs((double)row[cblas_isamax((blasint)q->found->rows2, row, 1)]));
+    }
+    for (int k = 0; k < q->found->n_terms && !found_floats(q, 0); k++) {
         const double *values = q->found->terms[k].values;
         size_t at = cblas_idamax((blasint)(q->found->rows * q->found->rows2), values, 1);
         sum += fabs(values[at]) * pow((double)samples, q->found->terms[k].power - q->power);

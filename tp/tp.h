@@ -59,7 +59,7 @@ typedef struct {
     int n_terms;
     struct {
         double power;   /* this term grows like n^power */
-        double *values; /* (rows, rows2) */
+        double *values; /* (rows, rows2); NULL where spec->floats has them */
     } terms[8];
     double error;       /* exact: a bound on each value's error relative to sqrt(K_ii K_jj), to first order: roundings,
                            series and quadrature, and what the recursion makes of them. Where K_ii cancels to what may
@@ -101,6 +101,12 @@ typedef struct {
     void (*progress)(double share, void *context); /* is told now and then, by one thread at a time, which share of the
                                                       work is done, from 0 to 1; NULL: nobody is */
     void *context;
+    float *floats; /* NULL, or the caller's memory for the values as floats, which the kernel then does not have
+                      (terms[0].values is NULL): of kernels of one term, n^0. Row i begins at floats + i stride. Of a
+                      ReLU network without data-dependent variances of 0 pairs are computed in floats, too, in a bit
+                      more than half the time, else in doubles; by the recursion no other memory of the kernel's size
+                      is taken, in the other ways (filters, the general rule, samples) its doubles meanwhile. */
+    size_t stride; /* of floats: 0: as many as columns */
 } tp_limit_spec;
 /* The limit at x (rows, features) against x2 (rows2, features; NULL: x itself). Where samples meet, as in batch
  * normalisation, all of x is one batch and all of x2 another, normalised apart. The general rule (Tensor Programs III,

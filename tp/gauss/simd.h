@@ -56,4 +56,16 @@ typedef struct {
 } tp_vector;
 const tp_vector *tp_vector_get(void);
 const tp_vector *tp_vector_at(int k); /* of this machine's sets, from the best down; NULL beyond the last */
+
+/* The same in floats, in the machine's sets from the best down (0); NULL beyond the last. */
+typedef struct {
+    /* As relu_row: (inverse, root) of one sample, arrays of the others. */
+    float (*relu)(size_t n, float inverse, float root, const float *inverses, const float *roots, const float *q12,
+                  float *first, float *second);
+    void (*narrow)(size_t n, const double *a, float *out);                             /* out = a */
+    void (*multiply)(size_t n, const float *a, const float *b, float *out);            /* out = a b */
+    void (*affine)(size_t n, float c, float ca, const float *a, float *out);           /* out = c + ca a */
+    void (*accumulate)(size_t n, float c, const float *a, const float *b, float *out); /* out += c a, or c a b */
+} tp_singles;
+const tp_singles *tp_singles_at(int k);
 #endif

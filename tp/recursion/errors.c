@@ -10,7 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-static const double unit = 0x1p-53;   /* one rounding */
 static const double closed_units = 8; /* roundings of a closed form */
 static const double row_units = 4;    /* of a correlation in rows */
 
@@ -174,7 +173,7 @@ enum { MOST_SHARES = 16 }; /* a kernel's own sum has thousands of parts, and the
 
 /* Of parts of errors e_k and shares of the size w_k and w'_k on either side, the sum of e_k sqrt(w_k w'_k): at most
  * that of e_k (w_k + w'_k) / 2, and so of the worst parts, each at its largest share, until the shares add up to 1. */
-static double part_sum(const tp_quantity *q, const double *errors, const double *shares)
+static double part_sum(const tp_solver *s, const tp_quantity *q, const double *errors, const double *shares)
 {
     bool taken[MOST_SHARES] = { false };
     double left = 1, sum = 0, most = 0;
@@ -189,7 +188,7 @@ static double part_sum(const tp_quantity *q, const double *errors, const double 
         sum += share * errors[q->parts[worst].q];
         left -= share;
     }
-    return (shares ? sum : most) + unit * (2 + 2 * sqrt(q->n));
+    return (shares ? sum : most) + s->unit * (2 + 2 * sqrt(q->n));
 }
 
 /* The largest shares of a sum's parts at the samples of any set. */
@@ -263,15 +262,15 @@ static double along_error(const tp_solver *s, const tp_quantity *q, int set, siz
     }
     for (size_t i = 0; i < rows; i++)
         sizes[0][i] = sizes[1][i] = q->op == AD_SOFTMAX ? fabs(value[i]) : fabs(value[i]) + 1;
-    return 2 * off + unit * (4 + q->n);
+    return 2 * off + s->unit * (4 + q->n);
 }
 
-static double closed_error(const tp_univariate *f, const tp_univariate *g, double largest)
+static double closed_error(const tp_solver *s, const tp_univariate *f, const tp_univariate *g, double largest)
 {
     double units = closed_units;
     if (f->form == TP_EXP || g->form == TP_EXP)
         units += 4 * largest;
-    return unit * (units + fabs(f->parameter) + fabs(g->parameter));
+    return s->unit * (units + fabs(f->parameter) + fabs(g->parameter));
 }
 
 /* Of the scalars in its functions. */
@@ -313,11 +312,11 @@ double tp_local_error(const tp_solver *s, int id, const tp_tile *t)
     const tp_expect_plan *plan = s->plans[id];
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     if (plan->by != TP_BY_CLOSED)
-        return t->now.local + unit * 40;
+        return t->now.local + s->unit * 40;
     if (plan->f->u.form != TP_EXP && plan->g->u.form != TP_EXP)
-        return closed_error(&plan->f->u, &plan->g->u, 0);
+        return closed_error(s, &plan->f->u, &plan->g->u, 0);
     size_t rows = t->rows, columns = t->alone ? t->rows : t->columns;
-    return closed_error(&plan->f->u, &plan->g->u,
+    return closed_error(s, &plan->f->u, &plan->g->u,
                         largest_of(s->single[t->set[0]][q->var_a] + t->row0, rows) +
                             largest_of(s->single[t->set[1]][q->var_b] + t->column0, columns));
 }
@@ -419,21 +418,21 @@ static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
     case TP_Q_SUM:
         if (sum_sizes(s, id, rows, sizes))
             return -1;
-        *e = q->kind == TP_Q_SUM ? part_sum(q, errors, s->errors.shares[id]) : unit;
+        *e = q->kind == TP_Q_SUM ? part_sum(s, q, errors, s->errors.shares[id]) : s->unit;
         return 0;
     case TP_Q_GRAM:
-        *e = unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
+        *e = s->unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
         return gram_sizes(s, id, set, rows, sizes);
     case TP_Q_PRODUCT:
         for (int side = 0; side < 2; side++)
             if (s->errors.sizes[q->a][side] && s->errors.sizes[q->b][side])
                 tp_array_multiply(rows, s->errors.sizes[q->a][side], s->errors.sizes[q->b][side], sizes[side]);
-        *e = errors[q->a] + errors[q->b] + unit;
+        *e = errors[q->a] + errors[q->b] + s->unit;
         return 0;
     case TP_Q_FUNCTION:
         if (s->single[set][q->a])
             s->errors.gain[id] = fmax(s->errors.gain[id], function_sizes(s, q, rows, s->single[set][q->a], sizes));
-        *e = s->errors.gain[id] * relative(s, set, q->a) + 4 * unit;
+        *e = s->errors.gain[id] * relative(s, set, q->a) + 4 * s->unit;
         return 0;
     case TP_Q_ALONG:
         *e = value ? along_error(s, q, set, rows, value, sizes) : 0;
@@ -446,7 +445,7 @@ static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
             sizes[q->kind == TP_Q_SECOND][i] = value[i] * value[i];
             sizes[q->kind != TP_Q_SECOND][i] = 1;
         }
-        *e = q->kind == TP_Q_DATA ? unit : relative(s, set, q->a);
+        *e = q->kind == TP_Q_DATA ? s->unit : relative(s, set, q->a);
         return 0;
     }
     return 0;
@@ -473,7 +472,7 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
             by_source = tp_find_source(s, id, set, s->plans[id] ? tp_local_error(s, id, t) : 0, errors->sizes[id][2]);
         errors->single[set][id] = e = fmin(e, by_source);
     } else {
-        errors->single[set][id] += unit * (2 + 2 * sqrt(q->n));
+        errors->single[set][id] += s->unit * (2 + 2 * sqrt(q->n));
     }
     for (int side = 0; side < 2; side++) {
         const double *size = errors->sizes[id][side];
@@ -514,7 +513,7 @@ static double expect_bound(const tp_solver *s, int id, const tp_tile *t, double 
         return 0;
     double off = e * s->errors.reach[t->set[0]][0][id] * s->errors.reach[t->set[1]][1][id];
     if (s->plans[id]->row && !t->pair)
-        off += row_units * unit;
+        off += row_units * s->unit;
     return tp_local_error(s, id, t) + passed_error(s, id, t->set[0], t->set[1], off, near ? 1 : t->now.most);
 }
 
@@ -526,22 +525,22 @@ void tp_bound(const tp_solver *s, int id, tp_tile *t)
         switch (q->kind) {
         case TP_Q_NUMBER:
         case TP_Q_DATA:
-            e[id] = unit;
+            e[id] = s->unit;
             break;
         case TP_Q_GRAM:
-            e[id] = unit * product_units(&s->blocks[s->gram_blocks[id][0]]);
+            e[id] = TP_DOUBLE_UNIT * product_units(&s->blocks[s->gram_blocks[id][0]]) + (s->unit - TP_DOUBLE_UNIT);
             break;
         case TP_Q_SUM:
-            e[id] = part_sum(q, e, s->errors.shares[id]);
+            e[id] = part_sum(s, q, e, s->errors.shares[id]);
             break;
         case TP_Q_PRODUCT:
-            e[id] = e[q->a] + e[q->b] + unit;
+            e[id] = e[q->a] + e[q->b] + s->unit;
             break;
         case TP_Q_FUNCTION:
-            e[id] = fmax(1, s->errors.gain[id]) * e[q->a] + 4 * unit;
+            e[id] = fmax(1, s->errors.gain[id]) * e[q->a] + 4 * s->unit;
             break;
         case TP_Q_ALONG:
-            e[id] = 2 * part_sum(q, e, NULL);
+            e[id] = 2 * part_sum(s, q, e, NULL);
             break;
         case TP_Q_FIRST:
         case TP_Q_SECOND:

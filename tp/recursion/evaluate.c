@@ -445,6 +445,7 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
                     .rows = { rows, x2 ? rows2 : rows },
                     .same = !x2 && spec->output == spec->output2,
                     .error = error,
+                    .unit = TP_DOUBLE_UNIT,
                     .tolerance = spec->tolerance > 0 ? spec->tolerance : 1e-13 };
     tp_series series = { .n = 0 };
     int blas_threads = ad_blas_begin(threads);
@@ -463,10 +464,15 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         status = prepare(&s, &series);
     kernel->rows = s.rows[0];
     kernel->rows2 = s.rows[1];
+    if (!status && spec->floats && series.n == 1 && !(fabs(series.at[0].power) > 0) && !s.folded) {
+        s.floats = spec->floats;
+        s.stride = spec->stride ? spec->stride : s.rows[1];
+    }
     for (int k = 0; k < series.n && !status; k++) {
         kernel->terms[k].power = series.at[k].power;
-        kernel->terms[k].values = ad_reserve(s.rows[0] * s.rows[1], sizeof(double), "a limit kernel", error);
-        status = kernel->terms[k].values ? 0 : -1;
+        if (!s.floats)
+            kernel->terms[k].values = ad_reserve(s.rows[0] * s.rows[1], sizeof(double), "a limit kernel", error);
+        status = s.floats || kernel->terms[k].values ? 0 : -1;
         kernel->n_terms = k + 1;
     }
     if (!status)

@@ -8,6 +8,10 @@
 
 enum { TP_MAX_SCALARS = 64 };
 
+/* One rounding. */
+#define TP_DOUBLE_UNIT 0x1p-53
+#define TP_SINGLE_UNIT 0x1p-24
+
 /* Data that a Gram quantity meets: (rows, size) of one set, contiguous; without an axis a single entry of each
  * sample. */
 typedef struct {
@@ -111,6 +115,9 @@ typedef struct {
     tp_series_entry *series; /* all of them, each made once */
     tp_errors errors;
     double tolerance;
+    double unit;   /* one rounding of what is computed over pairs */
+    float *floats; /* where the values go, rows of `stride`; NULL: the kernel's own doubles */
+    size_t stride;
     bool *sized;           /* by quantity: at (i, i) it is its own size, term by term */
     bool closed;           /* closed forms alone */
     _Atomic bool diverges; /* refused, for an expectation is infinite */
@@ -172,6 +179,33 @@ tp_univariate tp_function_at(const tp_solver *s, int fn, int set, size_t row, tp
 int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error);
 
 enum { TP_AHEAD = 4 }; /* quantities of a long program do not stay in the cache */
+
+/* ---- place.c ---- */
+/* Are the values at (j, i) those at (i, j), and only the latter computed? */
+static inline bool tp_by_halves(const tp_solver *s)
+{
+    return s->same && !s->folded;
+}
+/* A tile's values, doubles or floats, into a term's `values` or the solver's floats, those of samples with themselves as
+ * they are known; false if one is not finite, for which there is an error. */
+bool tp_place(const tp_solver *s, const tp_tile *t, const double *from, const float *from_floats,
+              const double *diagonal, double *values);
+int tp_beyond_range(const tp_solver *s, const tp_tile *t, ad_error *error);
+/* What is at (i, j) of a block to (j, i). */
+void tp_place_mirrored(const tp_solver *s, const tp_kernel *kernel, size_t row, size_t end_row, size_t column,
+                       size_t end);
+
+/* ---- single.c ---- */
+/* Can strips of pairs be computed in floats, where none is near 1 or -1? */
+bool tp_single_serves(const tp_solver *s, const tp_series *series);
+typedef struct tp_single tp_single;
+/* For strips of so many pairs; of one thread. */
+tp_single *tp_single_new(tp_solver *s, const tp_series *series, size_t area, ad_error *error);
+void tp_single_free(tp_single *single);
+void tp_single_anew(tp_single *single); /* before the strips of another block; NULL: nothing */
+/* *total: (rows, columns) of the tile, or NULL where a pair is near 1 or -1, or was in each of a block's first strips. */
+int tp_single_solve(tp_solver *s, tp_single *single, tp_tile *t, const float **total, ad_error *error);
+const tp_seen *tp_single_seen(const tp_single *single); /* the worst of all that were solved */
 
 /* ---- tiles.c ---- */
 /* The kernel at all pairs, and its error; where it is folded, (Q + Q^T) / 2. */

@@ -20,12 +20,6 @@ enum {
     MOST_PANELS = 8
 };
 
-/* Are the values at (j, i) those at (i, j), and only the latter computed? */
-static bool by_halves(const tp_solver *s)
-{
-    return s->same && !s->folded;
-}
-
 /* A quantity that has just been filled: of one pair, its error; of a tile, what will tell it. */
 static void note(const tp_solver *s, int id, tp_tile *t)
 {
@@ -60,40 +54,6 @@ static void state_errors(const tp_solver *s, const tp_series *series, tp_tile *t
     for (int k = 0; k < series->n; k++)
         for (int near = 0; near < 2; near++)
             stated[near] = fmax(stated[near], tp_stated(s, series->at[k].q, errors[k][near]));
-}
-
-static bool is_finite(size_t n, const double *x)
-{
-    enum { LANES = 8 };
-    double none[LANES] = { 0 };
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t k = 0; k < LANES; k++)
-            none[k] += 0 * x[i + k];
-    for (; i < n; i++)
-        none[0] += 0 * x[i];
-    for (size_t k = 1; k < LANES; k++)
-        none[0] += none[k];
-    return !isnan(none[0]);
-}
-
-/* A term's values over a tile into place, the diagonal as it is known; false if one is not finite. */
-static bool put_tile(const tp_solver *s, const tp_tile *t, const double *from, const double *diagonal, size_t rows2,
-                     double *to)
-{
-    bool half = by_halves(s), finite = true;
-    for (size_t i = 0; i < t->rows; i++) {
-        size_t row = t->row0 + i, first = half && row > t->column0 ? row - t->column0 : 0;
-        const double *values = from + i * t->columns;
-        double *own = to + row * rows2 + t->column0;
-        if (first >= t->columns)
-            continue;
-        memcpy(own + first, values + first, (t->columns - first) * sizeof *own);
-        if (s->same && row >= t->column0 && row < t->column0 + t->columns)
-            own[row - t->column0] = diagonal[row];
-        finite = finite && is_finite(t->columns - first, own + first);
-    }
-    return finite;
 }
 
 /* total += c a, or c a b; the first summand takes the total's place. */
@@ -137,13 +97,8 @@ static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
             memset(totals[k], 0, n * sizeof *totals[k]);
     bool finite = true;
     for (int k = 0; k < series->n; k++)
-        finite =
-            put_tile(s, t, totals[k], s->single[0][series->at[k].q], kernel->rows2, kernel->terms[k].values) && finite;
-    return finite ? 0
-                  : ad_fail(error,
-                            "the limit kernel leaves the range of a double (1.8e308) for inputs %zu to %zu and "
-                            "%zu to %zu: smaller inputs or weights keep it",
-                            t->row0, t->row0 + t->rows - 1, t->column0, t->column0 + t->columns - 1);
+        finite = tp_place(s, t, totals[k], NULL, s->single[0][series->at[k].q], kernel->terms[k].values) && finite;
+    return finite ? 0 : tp_beyond_range(s, t, error);
 }
 
 /* ---- blocks ---- */
@@ -161,7 +116,8 @@ static size_t equal_parts(size_t of, size_t most)
 /* Rows of a strip: as many as the nearest cache holds, or as make up for what a step costs. */
 static size_t strip_rows(const tp_solver *s, const tp_series *series, const division *d)
 {
-    size_t row = ((size_t)s->schedule.n_slots + 3 + (size_t)series->n) * d->wide * sizeof(double), rows = NEAREST / row;
+    size_t number = tp_single_serves(s, series) ? sizeof(float) : sizeof(double);
+    size_t row = ((size_t)s->schedule.n_slots + 3 + (size_t)series->n) * d->wide * number, rows = NEAREST / row;
     size_t enough = (FEW_PAIRS + d->wide - 1) / d->wide, most = CACHE / row;
     rows = rows > enough ? rows : enough;
     rows = rows < most ? rows : most;
@@ -183,7 +139,7 @@ static division divide(const tp_solver *s, const tp_series *series)
 /* Is a part of the pairs computed that begins and ends there? */
 static bool is_computed(const tp_solver *s, size_t first_row, size_t last_column)
 {
-    return !by_halves(s) || last_column >= first_row;
+    return !tp_by_halves(s) || last_column >= first_row;
 }
 
 /* What a thread has: memory of a tile, and, once there are pairs near 1 or -1, of one pair. */
@@ -196,6 +152,7 @@ typedef struct {
     double **own;         /* by quantity: its values' place in a strip, where the panel does not serve */
     tp_seen *seen, *most; /* by quantity: of a tile; the worst of all tiles without pairs near 1 or -1 */
     double worst;         /* error of the others so far */
+    tp_single *floats;    /* strips in floats; NULL */
 } worker;
 
 static bool is_product(const tp_solver *s, int id)
@@ -278,7 +235,7 @@ static int solve_near(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
         return -1;
     for (size_t at = 0; at < t->rows * t->columns; at++) {
         size_t row = t->row0 + at / t->columns, column = t->column0 + at % t->columns;
-        if (!t->nearly[at] || (by_halves(s) && column < row))
+        if (!t->nearly[at] || (tp_by_halves(s) && column < row))
             continue;
         w->one.row0 = row;
         w->one.column0 = column;
@@ -303,6 +260,13 @@ static void take_most(const tp_solver *s, tp_seen *most, const tp_seen *seen)
 static int solve_strip(tp_solver *s, const tp_series *series, tp_kernel *kernel, worker *w, ad_error *error)
 {
     double stated[2];
+    const float *total;
+    if (w->floats && tp_single_solve(s, w->floats, &w->tile, &total, error))
+        return -1;
+    if (w->floats && total)
+        return tp_place(s, &w->tile, NULL, total, s->single[0][series->at[0].q], NULL)
+                   ? 0
+                   : tp_beyond_range(s, &w->tile, error);
     w->tile.n_near = 0;
     memset(w->tile.nearly, 0, w->tile.rows * w->tile.columns);
     if (solve_tile(s, series, kernel, &w->tile, w->totals, error))
@@ -315,34 +279,6 @@ static int solve_strip(tp_solver *s, const tp_series *series, tp_kernel *kernel,
     bool again = w->tile.n_near && stated[0] > 4 * stated[1] + 1e-14;
     w->worst = fmax(w->worst, stated[again]);
     return again ? solve_near(s, series, kernel, w, error) : 0;
-}
-
-enum { SIDE = 8 }; /* of squares that are turned in the nearest cache */
-
-static void turn(const double *from, double *to, size_t stride)
-{
-    for (size_t i = 0; i < SIDE; i++)
-        for (size_t j = 0; j < SIDE; j++)
-            to[i * stride + j] = from[j * stride + i];
-}
-
-/* The values at (i, j) of a block to (j, i). */
-static void mirror(const tp_kernel *kernel, size_t row, size_t end_row, size_t column, size_t end)
-{
-    size_t stride = kernel->rows2;
-    for (int k = 0; k < kernel->n_terms; k++) {
-        double *a = kernel->terms[k].values;
-        for (size_t j = column; j < end; j += SIDE)
-            for (size_t i = row; i < end_row && i < j + SIDE; i += SIDE) {
-                if (j + SIDE <= end && i + SIDE <= end_row && i + SIDE <= j) {
-                    turn(a + i * stride + j, a + j * stride + i, stride);
-                    continue;
-                }
-                for (size_t m = j; m < end && m < j + SIDE; m++)
-                    for (size_t n = i; n < end_row && n < i + SIDE && n < m; n++)
-                        a[m * stride + n] = a[n * stride + m];
-            }
-    }
 }
 
 /* The products of data over a block. */
@@ -386,8 +322,9 @@ static int solve_block(tp_solver *s, const tp_series *series, tp_kernel *kernel,
     t->set[1] = s->same ? 0 : 1;
     if (fill_panel(s, w, end_row - row, error))
         return -1;
+    tp_single_anew(w->floats);
     for (; t->row0 < end_row && is_computed(s, t->row0, end - 1); t->row0 += t->rows) {
-        t->column0 = by_halves(s) && t->row0 > column ? t->row0 : column;
+        t->column0 = tp_by_halves(s) && t->row0 > column ? t->row0 : column;
         t->columns = end - t->column0;
         t->rows = d->rows * d->wide / t->columns; /* more where the columns are few */
         t->rows = t->rows < end_row - t->row0 ? t->rows : end_row - t->row0;
@@ -395,8 +332,8 @@ static int solve_block(tp_solver *s, const tp_series *series, tp_kernel *kernel,
         if (solve_strip(s, series, kernel, w, error))
             return -1;
     }
-    if (by_halves(s))
-        mirror(kernel, row, end_row, column, end);
+    if (tp_by_halves(s))
+        tp_place_mirrored(s, kernel, row, end_row, column, end);
     return 0;
 }
 
@@ -427,19 +364,23 @@ int tp_solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, con
     for (size_t k = 0; k < d.down * d.across; k++)
         blocks += is_computed(s, k / d.across * d.high, k % d.across * d.wide + d.wide - 1);
     int failed = 0;
+    bool single = tp_single_serves(s, series);
     double stated[2], *errors = ad_arena_alloc(s->algebra.arena, 2 * (size_t)s->n, sizeof *errors);
     tp_tile all = { .rows = s->rows[0],
                     .columns = s->rows[1],
                     .set = { 0, s->same ? 0 : 1 },
                     .seen = ad_arena_alloc(s->algebra.arena, (size_t)s->n, sizeof *all.seen),
                     .error = { errors, errors ? errors + s->n : NULL } };
-    if (!errors || !all.seen)
+    tp_tile floats = all;
+    floats.seen = ad_arena_alloc(s->algebra.arena, (size_t)s->n, sizeof *all.seen);
+    if (!errors || !all.seen || !floats.seen)
         return ad_fail(s->error, "out of memory for the errors of a kernel");
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         ad_error error = { 0 };
         worker w = { .worst = 0 };
-        failed = worker_begin(&w, s, series, &d, &error) != 0;
+        failed = worker_begin(&w, s, series, &d, &error) != 0 ||
+                 (single && !(w.floats = tp_single_new(s, series, d.rows * d.wide, &error)));
 #pragma omp for schedule(dynamic)
         for (size_t k = 0; k < d.down * d.across; k++) {
             size_t row = k / d.across * d.high, column = k % d.across * d.wide;
@@ -453,6 +394,8 @@ int tp_solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, con
             kernel->error = fmax(kernel->error, w.worst);
             if (w.seen)
                 take_most(s, all.seen, w.most);
+            if (w.floats)
+                take_most(s, floats.seen, tp_single_seen(w.floats));
             if (failed)
                 ad_fail(s->error, "%s", error.text);
         }
@@ -460,11 +403,19 @@ int tp_solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, con
         ad_free(w.memory);
         ad_free(w.numbers);
         ad_free(w.seen);
+        tp_single_free(w.floats);
     }
     if (failed)
         return -1;
     state_errors(s, series, &all, stated);
     kernel->error = fmax(kernel->error, stated[0]);
+    if (single) {
+        s->unit = TP_SINGLE_UNIT;
+        state_errors(s, series, &floats, stated);
+        s->unit = TP_DOUBLE_UNIT;
+        kernel->error = fmax(kernel->error, stated[0]);
+    }
+    kernel->error += s->floats ? TP_SINGLE_UNIT : 0;
     if (s->folded)
         unfold(s, kernel);
     return 0;
