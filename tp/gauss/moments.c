@@ -1,5 +1,5 @@
-/* moments.c: means of a function of one Gaussian, and of its derivative, by panels that double from 0 and from kinks on,
- * so that thin layers there are seen at any variance. */
+/* moments.c: means of a function of one Gaussian, and of its derivative, by panels that double from 0 and from kinks
+ * on, so that thin layers there are seen at any variance. */
 #include "tp/gauss/gauss.h"
 
 #include <math.h>
