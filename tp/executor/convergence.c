@@ -70,13 +70,19 @@ static int find_size(const question *q, size_t width, int first, spread *s, ad_e
 }
 
 /* By how much the relative variance of an entry falls, as a logarithm; INFINITY: it does not vary. deviations: of the
- * narrow and the wide networks, relative to the kernel. */
+ * narrow and the wide networks, relative to the kernel. Where wide ones vary by its own order, its mean over a few runs
+ * is no size to go by: the root of the mean square, which holds the variance, is. */
 static double fall_of(const spread *narrow, const spread *wide, size_t i, int runs, double *deviations)
 {
-    const double rounding = 1e-6;
+    const double rounding = 1e-6, large = 0.3;
     deviations[0] = sqrt(narrow->squares[i] / (runs - 1)) / narrow->size;
     deviations[1] = sqrt(wide->squares[i] / (runs - 1)) / wide->size;
-    return deviations[1] > rounding ? 2 * log(deviations[0] / deviations[1]) : INFINITY;
+    if (!(deviations[1] > rounding))
+        return INFINITY;
+    double ratio = deviations[0] / deviations[1];
+    if (deviations[1] > large)
+        ratio *= sqrt((1 + deviations[1] * deviations[1]) / (1 + deviations[0] * deviations[0]));
+    return 2 * log(ratio);
 }
 
 /* What a look saw: the entry that falls least, and the rows of entries that fall by no more than `needed`. */
