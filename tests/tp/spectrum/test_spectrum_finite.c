@@ -65,7 +65,7 @@ static void measure(nn_net *net, tp_program *program, size_t n, int seeds, int c
         error[k] = sqrt(fmax(0, squares[k] - mean[k] * mean[k]) / (seeds - 1));
 }
 
-/* Thousands of networks may be measured with one program: its trace holds a Jacobian once, and another one is another. */
+/* Thousands of networks may be measured with one program: its trace holds a Jacobian once. */
 Test(spectrum_finite, networks_share_the_nodes_of_a_jacobian)
 {
     nn_net *net = traced(NULL, "mlp", (const char *const[]){ "phi=tanh", NULL });
