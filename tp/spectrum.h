@@ -27,7 +27,7 @@ typedef struct {
 } tp_atom;
 
 typedef struct {
-    int n_moments; /* as many as were asked for, or those that samples find: higher ones may vary from run to run too much */
+    int n_moments; /* as many as were asked for, or those that samples find: high ones may vary too much with the run */
     double moments[TP_SPECTRUM_MOMENTS]; /* m_1, m_2, ... */
     double errors[TP_SPECTRUM_MOMENTS];  /* a bound where they are exact, else a standard error */
     /* The density of what is no atom, at `points` values of log lambda that ascend; without a chain, and where atoms
