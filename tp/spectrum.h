@@ -27,7 +27,7 @@ typedef struct {
 } tp_atom;
 
 typedef struct {
-    int n_moments;
+    int n_moments; /* as many as were asked for, or those that samples find: high ones may vary too much with the run */
     double moments[TP_SPECTRUM_MOMENTS]; /* m_1, m_2, ... */
     double errors[TP_SPECTRUM_MOMENTS];  /* a bound where they are exact, else a standard error */
     /* The density of what is no atom, at `points` values of log lambda that ascend; without a chain, and where atoms
@@ -58,7 +58,9 @@ typedef struct {
     size_t samples;   /* of the executor; 0: 4096 */
     int runs;         /* of the executor, at least 2; 0: 8 */
     uint64_t seed;
-    int threads; /* 0: one */
+    int threads;                                   /* 0: one */
+    void (*progress)(double share, void *context); /* is told which share of the executor's runs is done; may be NULL */
+    void *context;
 } tp_spectrum_spec;
 /* The spectrum at one input x (features). An error where the two are no vectors over one width of which the second
  * depends on the first, where samples meet, where J J' is 0 or goes like a power of n. NULL for spec: {0}. */

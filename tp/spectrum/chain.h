@@ -29,6 +29,7 @@ typedef struct {
     double zero;       /* the mass at 0 */
     bool unbounded;    /* d^2 has no bound */
     bool vanishes;     /* d^2 comes near 0, whatever little mass is there */
+    double rounded;    /* mass where d^2 is above 0 and has left a double's range: in the smallest of the values */
     double derivative; /* E d^2 */
     double variance;   /* of the function's argument */
     int n_panels;      /* of a function's law where d^2 is smooth and not constant */

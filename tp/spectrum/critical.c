@@ -151,7 +151,7 @@ static void find_own(maps *m, double q, tp_critical *c)
     c->chi = m->weight * mean_of(m, &m->slope, c->q, 1);
     c->variance_length = length_of((up - down) / (2 * h * c->q));
     double slope = c->chi;
-    if (c->chi > 1 + 1e-9) { /* two inputs part: the other fixed point */
+    if (c->chi > 1 + 1e-9) {                             /* two inputs part: the other fixed point */
         bool odd = !(fabs(c_moves(m, 0, c->q)) > 1e-14); /* E phi = 0 without a bias: 0 is the point itself */
         c->correlation = odd ? 0 : root_of(m, c_moves, c->q, 0, 1 - 1e-7);
         slope = m->weight * mean_of(m, &m->slope, c->q, c->correlation);

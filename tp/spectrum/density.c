@@ -145,25 +145,37 @@ static int fill(grid *g, tp_spectrum *s)
     return 0;
 }
 
+static bool is_unbounded(const tp_equation *e)
+{
+    for (int k = 0; k < e->n; k++)
+        if (e->diagonals[k]->law.unbounded)
+            return true;
+    return false;
+}
+
 /* -1 where the density and the atoms have not the mass and the moments of the chain: it is not the whole of the
  * spectrum. */
 static int check_whole(const tp_equation *e, const tp_spectrum *s, ad_error *error)
 {
     enum { CHECKED = 4 };
     const double most = 5e-7;
-    double moments[CHECKED + 1] = { 1 }, sums[CHECKED + 1] = { s->left_out };
-    if (tp_chain_moments(e->chain, CHECKED, moments + 1, error))
+    double moments[CHECKED + 1] = { 1 }, sums[CHECKED + 1] = { s->left_out }, scale = e->first / e->to;
+    tp_chain scaled = *e->chain; /* to a mean of 1, so that all of them are in a double's range */
+    scaled.log_scale -= log(scale);
+    if (tp_chain_moments(&scaled, CHECKED, moments + 1, error))
         return -1;
     for (int k = 0; k <= CHECKED; k++) {
         for (int a = 0; a < s->n_atoms; a++)
-            sums[k] += s->atoms[a].mass * (k ? pow(s->atoms[a].at, k) : 1);
+            sums[k] += s->atoms[a].mass * (k ? pow(s->atoms[a].at / scale, k) : 1);
         for (size_t i = 0; i < s->points; i++)
-            sums[k] += s->weights[i] * s->per_log[i] * exp(k * s->log_lambda[i]);
+            sums[k] += s->weights[i] * s->per_log[i] * exp(k * (s->log_lambda[i] - log(scale)));
         if (!(fabs(sums[k] - moments[k]) < most * moments[k]))
             return ad_fail(error,
-                           "spectrum: the density found has moment %d %.8g for %.8g: it has more than one band, or "
-                           "needs more points; its moments are known",
-                           k, sums[k], moments[k]);
+                           "spectrum: the density found has moment %d %.8g for %.8g, in units of the first: %s; its "
+                           "moments are known",
+                           k, sums[k], moments[k],
+                           is_unbounded(e) ? "a derivative has no bound, and the tail is not resolved"
+                                           : "it has more than one band, or needs more points");
     }
     return 0;
 }
@@ -171,13 +183,11 @@ static int check_whole(const tp_equation *e, const tp_spectrum *s, ad_error *err
 static void tell_ends(const tp_equation *e, const tp_edges *edges, tp_spectrum *s)
 {
     double low = edges->empty ? INFINITY : exp(edges->low), high = edges->empty ? 0 : exp(edges->high);
-    bool unbounded = false;
+    bool unbounded = is_unbounded(e);
     for (int k = 0; k < s->n_atoms; k++) {
         low = fmin(low, s->atoms[k].at);
         high = fmax(high, s->atoms[k].at);
     }
-    for (int k = 0; k < e->n; k++)
-        unbounded = unbounded || e->diagonals[k]->law.unbounded;
     s->largest = unbounded ? INFINITY : sqrt(high);
     s->smallest = sqrt(low);
     s->condition = low > 0 ? s->largest / s->smallest : INFINITY;
@@ -309,6 +319,12 @@ static int find_density(const tp_equation *e, size_t points, tp_spectrum *s, ad_
 {
     tp_edges edges;
     ad_error refusal = { 0 };
+    for (int k = 0; k < e->n; k++)
+        if (e->diagonals[k]->law.rounded > left)
+            return ad_fail(error,
+                           "spectrum: the derivative of a function, at arguments of deviation %.2g, leaves a double's "
+                           "range on a share %.1e of them",
+                           sqrt(e->diagonals[k]->law.variance), e->diagonals[k]->law.rounded);
     if ((s->n_atoms = tp_find_atoms(e, &s->atoms, error)) < 0)
         return -1;
     if (!e->gaussian && e->n == 1) {
@@ -324,14 +340,16 @@ static int find_density(const tp_equation *e, size_t points, tp_spectrum *s, ad_
         return -1;
     tell_ends(e, &edges, s);
     bool filled = false;
-    for (size_t times = 1; times <= 16 && !edges.empty; times *= 2) {
+    size_t most = is_unbounded(e) ? 1 : 16; /* no grid holds a tail without an end */
+    for (size_t times = 1; times <= most && !edges.empty; times *= 2) {
         refusal = (ad_error){ 0 };
         filled = fill_points(e, &edges, points * times, s, &refusal) == 0;
         if (filled && !check_whole(e, s, &refusal))
             break;
         tp_density_free(s);
     }
-    for (size_t times = 1; times <= 4 && filled && *refusal.text; times *= 2) { /* something is missing: a band */
+    for (size_t times = 1; times <= 4 && most > 1 && filled && *refusal.text;
+         times *= 2) { /* something is missing: a band */
         ad_error gaps = { 0 };
         if (!fill_bands(e, &edges, points * times, s, &gaps) && !check_whole(e, s, &gaps))
             refusal = (ad_error){ 0 };

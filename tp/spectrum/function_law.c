@@ -32,6 +32,42 @@ static int kinks_of(const ad_node *node, const double **kinks)
     return ad_op_facts_of(node->op)->n_kinks;
 }
 
+/* s'(a) = s(a) s(-a) of the sigmoid s, and tanh' a = 4 s'(2 a), to all digits: 1 - y^2 and y - y^2, as the trace has
+ * them, round to 0 where they are small. *exact: the node's value so; false where it is neither. */
+static bool find_difference(ad_var node, ad_var *exact)
+{
+    ad_graph *graph = node.graph;
+    const ad_node *difference = ad_node_of(graph, node.id);
+    if (difference->op != AD_SUB)
+        return false;
+    const ad_node *one = ad_node_of(graph, difference->in[0]), *square = ad_node_of(graph, difference->in[1]);
+    if (square->op != AD_SQUARE)
+        return false;
+    const ad_node *y = ad_node_of(graph, square->in[0]);
+    while (one->op == AD_EXPAND)
+        one = ad_node_of(graph, one->in[0]);
+    bool tanh = y->op == AD_TANH && one->op == AD_CONSTANT && !(one->c < 1) && !(one->c > 1);
+    if (!tanh && !(y->op == AD_SIGMOID && difference->in[0] == square->in[0]))
+        return false;
+    double c = tanh ? 2 : 1;
+    ad_var a = { graph, y->in[0] };
+    *exact = ad_scale(ad_mul(ad_sigmoid(ad_scale(a, c)), ad_sigmoid(ad_scale(a, -c))), c * c);
+    return true;
+}
+
+/* The derivative by ways that keep its digits. */
+static ad_var without_differences(ad_var derivative, int first)
+{
+    enum { MOST = 32 };
+    ad_var from[MOST], to[MOST];
+    int n = 0, last = ad_graph_size(derivative.graph);
+    for (int id = first; id < last && n < MOST; id++) {
+        from[n] = (ad_var){ derivative.graph, id };
+        n += find_difference(from[n], &to[n]);
+    }
+    return n ? ad_replace(derivative, from, to, n) : derivative;
+}
+
 /* v with a fresh input in the place of its argument, and the derivative by it, as new nodes of the graph. */
 int tp_slope_open(tp_slope *s, ad_var v, ad_var argument)
 {
@@ -45,6 +81,8 @@ int tp_slope_open(tp_slope *s, ad_var v, ad_var argument)
     ad_var one = ad_constant(graph, 1, *ad_shape_get(s->function));
     if (ad_backward(s->function, one, &s->argument, 1, &s->derivative, NULL) < 0)
         s->derivative.id = -1;
+    if (s->derivative.id >= 0)
+        s->derivative = without_differences(s->derivative, first);
     int last = ad_graph_size(graph);
     for (int id = first; id < last && s->n_kinked < TP_MOST_KINKED; id++) {
         const double *kinks;
@@ -171,9 +209,9 @@ static int find_marks(const tp_slope *s, double deviation, mark *marks)
 
 /* Points and masses of the argument over its deviation. */
 typedef struct {
-    double deviation, x[NODES], w[NODES];
-    double *points, *masses; /* NULL: they are counted */
-    double *ends;            /* of each panel */
+    double deviation, coarse, x[NODES], w[NODES]; /* coarse: how many times longer panels are than usual */
+    double *points, *masses;                      /* NULL: they are counted */
+    double *ends;                                 /* of each panel */
     size_t n;
 } nodes;
 
@@ -203,17 +241,40 @@ static void lay_graded(nodes *l, double zero, double far)
     lay_panel(l, fmin(zero, zero + length), fmax(zero, zero + length));
 }
 
+/* A panel is as long as the argument's 1, or a deviation where that is less; arguments that are wider than `even`
+ * have longer ones far out, where functions keep to powers or come to rest. Where a panel ends is where `panel_of` is
+ * a whole number. */
+static const double even = 64, near = 32, longer_by = 4; /* a panel from x to x + x/4 */
+
+static double panel_of(const nodes *l, double at)
+{
+    double x = fabs(at) * l->deviation;
+    return copysign((x < near ? x : near + longer_by * log(x / near)) / l->coarse, at);
+}
+
+static double end_of(const nodes *l, double panel)
+{
+    double p = fabs(panel) * l->coarse;
+    return copysign((p < near ? p : near * exp((p - near) / longer_by)) / l->deviation, panel);
+}
+
 static void lay_nodes(nodes *l, const mark *marks, int n)
 {
-    double piece = 1 / fmax(1, l->deviation);
+    double piece = l->coarse / fmax(1, l->deviation);
+    bool wide = l->deviation > even;
     l->n = 0;
     for (int k = 0; k + 1 < n; k++) {
         double low = marks[k].at, high = marks[k + 1].at;
-        int panels = (int)ceil((high - low) / piece);
+        double first = wide ? panel_of(l, low) : 0, last = wide ? panel_of(l, high) : (high - low) / piece;
+        int panels = (int)ceil(last - first);
         if (panels < 2 && marks[k].zero && marks[k + 1].zero)
             panels = 2;
         for (int p = 0; p < panels; p++) {
             double from = low + (high - low) * p / panels, to = low + (high - low) * (p + 1) / panels;
+            if (wide && p > 0)
+                from = end_of(l, first + (last - first) * p / panels);
+            if (wide && p + 1 < panels)
+                to = end_of(l, first + (last - first) * (p + 1) / panels);
             if (p == 0 && marks[k].zero)
                 lay_graded(l, from, to);
             else if (p == panels - 1 && marks[k + 1].zero)
@@ -302,39 +363,108 @@ static int fill_far(const tp_slope *s, double deviation, tp_law *law, double *me
     return status;
 }
 
+/* Nodes, and the function and its squared derivative there; values (4, n) of ad_alloc: points, which are lost to the
+ * squares, masses, values and ends of panels. */
+static int evaluate_nodes(const tp_slope *s, nodes *l, const mark *marks, int n_marks, double **values)
+{
+    tp_legendre(NODES, l->x, l->w);
+    l->points = l->masses = l->ends = NULL;
+    lay_nodes(l, marks, n_marks);
+    size_t n = l->n;
+    if (!(*values = ad_alloc(4 * n, sizeof **values, "a law", s->error)))
+        return -1;
+    l->points = *values;
+    l->masses = *values + n;
+    l->ends = *values + 3 * n;
+    lay_nodes(l, marks, n_marks);
+    if (tp_slope_evaluate(s, s->function, n, l->points, *values + 2 * n) ||
+        tp_slope_evaluate(s, s->derivative, n, l->points, l->points))
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(l->points[i]))
+            return ad_fail(s->error, "spectrum: a derivative is %g", l->points[i]);
+        l->points[i] *= l->points[i];
+    }
+    return 0;
+}
+
+enum { INTEGRALS = 3 };
+static void integrate(const nodes *l, double *integrals)
+{
+    const double *values = l->points + 2 * l->n;
+    memset(integrals, 0, INTEGRALS * sizeof *integrals);
+    for (size_t i = 0; i < l->n; i++) {
+        integrals[0] += l->masses[i] * values[i] * values[i];
+        integrals[1] += l->masses[i] * l->points[i];
+        integrals[2] += l->masses[i] * l->points[i] * l->points[i];
+    }
+}
+
+/* Panels of twice the length integrate to the same, or the function is too fast for them. */
+static int check_resolved(const tp_slope *s, const nodes *l, const mark *marks, int n_marks)
+{
+    const double most = 1e-7;
+    nodes longer = { .deviation = l->deviation, .coarse = 2 };
+    double *values, fine[INTEGRALS], coarse[INTEGRALS];
+    int status = evaluate_nodes(s, &longer, marks, n_marks, &values);
+    if (!status) {
+        integrate(l, fine);
+        integrate(&longer, coarse);
+    }
+    for (int k = 0; k < INTEGRALS && !status; k++)
+        if (isfinite(fine[k]) && !(fabs(coarse[k] - fine[k]) <= most * fine[k]))
+            status = ad_fail(s->error,
+                             "spectrum: a function of an argument as wide as %.2g turns too fast to be integrated, or "
+                             "has kinks that it does not name",
+                             l->deviation);
+    ad_free(values);
+    return status;
+}
+
+/* A derivative that is 0 on all of a piece between two marks is; on part of one it is what has left a double's range:
+ * next to 0, and the mass of it. */
+static double raise_rounded(const nodes *l, const mark *marks, int n_marks)
+{
+    const double least = 1e-300, sliver = 1e-6; /* next to a mark, which is where it is but for roundings */
+    double rounded = 0;
+    size_t panels = l->n / NODES, p = 0;
+    for (int k = 0; k + 1 < n_marks; k++) {
+        size_t first = p;
+        bool any = false;
+        for (; p < panels && l->ends[2 * p] < marks[k + 1].at - finest / 2; p++)
+            for (int i = 0; i < NODES; i++)
+                any = any || l->points[p * NODES + (size_t)i] > least;
+        for (size_t i = first * NODES; i < p * NODES && any; i++)
+            if (!(l->points[i] > least) && l->ends[2 * (i / NODES) + 1] - l->ends[2 * (i / NODES)] > sliver) {
+                l->points[i] = least;
+                rounded += l->masses[i];
+            }
+    }
+    return rounded;
+}
+
 static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *mean_square)
 {
     mark marks[MOST_MARKS];
     int n_marks = find_marks(s, deviation, marks);
     if (n_marks < 0)
         return -1;
-    nodes l = { .deviation = deviation };
-    tp_legendre(NODES, l.x, l.w);
-    lay_nodes(&l, marks, n_marks);
-    size_t n = l.n;
-    double *points = ad_alloc(4 * n, sizeof *points, "a law", s->error), *masses = points ? points + n : NULL;
-    double *values = points ? masses + n : NULL;
-    int status = points ? 0 : -1;
-    l.points = points;
-    l.masses = masses;
-    l.ends = points ? values + n : NULL;
+    nodes l = { .deviation = deviation, .coarse = 1 };
+    double *values, integrals[INTEGRALS], rounded = 0;
+    int status = evaluate_nodes(s, &l, marks, n_marks, &values) || check_resolved(s, &l, marks, n_marks) ? -1 : 0;
     if (!status) {
-        lay_nodes(&l, marks, n_marks);
-        status = tp_slope_evaluate(s, s->function, n, points, values) ||
-                         tp_slope_evaluate(s, s->derivative, n, points, points)
+        integrate(&l, integrals);
+        *mean_square += integrals[0];
+        rounded = raise_rounded(&l, marks, n_marks);
+        status = tp_law_of(law, l.n, l.points, l.masses, s->error) ||
+                         fill_panels(law, l.n / NODES, l.points, l.ends, s->error)
                      ? -1
                      : 0;
     }
-    for (size_t i = 0; i < n && !status; i++) {
-        if (!isfinite(points[i]))
-            status = ad_fail(s->error, "spectrum: a derivative is %g", points[i]);
-        points[i] *= points[i];
-        *mean_square += masses[i] * values[i] * values[i];
-    }
-    if (!status)
-        status = tp_law_of(law, n, points, masses, s->error) || fill_panels(law, n / NODES, points, l.ends, s->error);
-    ad_free(points);
+    ad_free(values);
     law->variance = deviation * deviation;
+    law->rounded = rounded;
+    law->vanishes = rounded > 0;
     status = status || find_bounds(s, deviation, marks, n_marks, law) ? -1 : 0;
     return !status && law->unbounded ? fill_far(s, deviation, law, mean_square) : status;
 }

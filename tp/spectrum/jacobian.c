@@ -110,17 +110,17 @@ static int sample_once(const tp_program *view, const tp_vectors *between, const 
     return 0;
 }
 
+enum { POWER_RUNS = 3 };
 /* -1 where the mean square goes like a power of the width, as samples at a half of them show: one pair of runs knows it
  * to a few times their spread. */
 static int check_power(const tp_program *view, const tp_vectors *between, const double *x, size_t samples,
                        const tp_spectrum_spec *spec, double mean, ad_error *error)
 {
-    enum { RUNS = 3 };
     double one[TP_SPECTRUM_MOMENTS], half = 0;
-    for (uint64_t run = 1; run <= RUNS; run++) {
+    for (uint64_t run = 1; run <= POWER_RUNS; run++) {
         if (sample_once(view, between, x, samples / 2, run, spec, one, error))
             return -1;
-        half += one[0] / RUNS;
+        half += one[0] / POWER_RUNS;
     }
     double power = half > 0 && mean > 0 ? log2(mean / half) : 0;
     if (fabs(power) < 0.25)
@@ -130,6 +130,15 @@ static int check_power(const tp_program *view, const tp_vectors *between, const 
                    round(2 * power) / 2);
 }
 
+/* How many moments, from the first on, differ from run to run by less than they are. */
+static int count_known(const tp_spectrum *s, const double *deviations, int count)
+{
+    int known = 0;
+    while (known < count && isfinite(s->moments[known]) && !(deviations[known] > 0.7 * s->moments[known]))
+        known++;
+    return known;
+}
+
 /* By the executor's runs: means and standard errors. */
 static int find_by_samples(const tp_program *view, const tp_vectors *between, const double *x,
                            const tp_spectrum_spec *spec, tp_spectrum *s, ad_error *error)
@@ -137,26 +146,32 @@ static int find_by_samples(const tp_program *view, const tp_vectors *between, co
     enum { SAMPLES = 4096, RUNS = 8 };
     size_t samples = spec->samples ? spec->samples : SAMPLES;
     int runs = spec->runs > 1 ? spec->runs : RUNS, count = view->n_sites;
-    double one[TP_SPECTRUM_MOMENTS], squares[TP_SPECTRUM_MOMENTS] = { 0 };
+    double one[TP_SPECTRUM_MOMENTS], squares[TP_SPECTRUM_MOMENTS] = { 0 }, all = runs + POWER_RUNS / 2.0;
     memset(s->moments, 0, sizeof s->moments);
     for (int run = 1; run <= runs; run++) {
         if (sample_once(view, between, x, samples, (uint64_t)run, spec, one, error))
             return -1;
         ad_add_run(one, 1, (size_t)count, run, s->moments, squares);
+        if (spec->progress)
+            spec->progress(run / all, spec->context);
     }
     ad_standard_errors(squares, (size_t)count, runs);
     for (int k = 0; k < count; k++) {
         s->errors[k] = fmax(squares[k], sqrt((double)samples) * DBL_EPSILON * s->moments[k]);
-        if (!isfinite(s->moments[k]) || squares[k] * sqrt(runs) > 0.7 * s->moments[k])
-            return ad_fail(
-                error,
-                "spectrum: the sampled moment %d differs from run to run by as much as it is: fewer moments, or more "
-                "samples, or it is random in the limit",
-                k + 1);
+        squares[k] *= sqrt(runs);
     }
+    s->n_moments = count_known(s, squares, count);
+    if (s->n_moments == 0)
+        return ad_fail(error,
+                       "spectrum: the sampled moment 1 differs from run to run by as much as it is: it needs more "
+                       "samples, or is random in the limit");
     if (check_power(view, between, x, samples, spec, s->moments[0], error))
         return -1;
-    snprintf(s->method, sizeof s->method, "moments sampled at n = infinity: %d runs of %zu samples", runs, samples);
+    int length =
+        snprintf(s->method, sizeof s->method, "moments sampled at n = infinity: %d runs of %zu samples", runs, samples);
+    if (s->n_moments < count)
+        snprintf(s->method + length, sizeof s->method - (size_t)length,
+                 "; m_%d differs from run to run by as much as it is, and needs more samples", s->n_moments + 1);
     return 0;
 }
 

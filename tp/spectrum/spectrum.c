@@ -28,8 +28,14 @@ static int chain_moments(const tp_chain *chain, int count, tp_spectrum *s, ad_er
     if (tp_chain_moments(chain, count, s->moments, error))
         return -1;
     for (int k = 0; k < count; k++)
-        s->errors[k] = 1e-13 * s->moments[k] * (k + 1);
+        s->errors[k] = fmax(1e-13, 1e-14 * chain->n) * s->moments[k] * (k + 1); /* roundings of every factor's law */
     return 0;
+}
+
+static void tell_chain(const tp_chain *chain, const char *density, const char *why, tp_spectrum *s)
+{
+    ad_snprintf(s->method, sizeof s->method, "a chain of %d free factor%s: moments by the series of its equation%s%s",
+                chain->n, chain->n == 1 ? "" : "s", density, why);
 }
 
 /* Moments, density and atoms of a chain. */
@@ -38,17 +44,12 @@ static int solve_chain(const tp_chain *chain, const tp_spectrum_spec *spec, tp_s
     ad_error refusal = { 0 };
     if (chain_moments(chain, spec->moments, s, error))
         return -1;
-    snprintf(s->method, sizeof s->method,
-             "a chain of %d free factors: moments by the series of its equation, density by Newton's method along "
-             "lambda",
-             chain->n);
+    tell_chain(chain, ", density by Newton's method along lambda", "", s);
     if (tp_chain_density(chain, spec->points, s, &refusal)) {
         tp_spectrum_free(s);
         if (chain_moments(chain, spec->moments, s, error))
             return -1;
-        ad_snprintf(s->method, sizeof s->method,
-                    "a chain of %d free factors: moments by the series of its equation; no density: %s", chain->n,
-                    refusal.text);
+        tell_chain(chain, "; no density: ", refusal.text, s);
     }
     return 0;
 }

@@ -212,8 +212,11 @@ static int find(const options *o, tp_program *program, const nn_net *net, const 
                               .samples = (size_t)o->samples,
                               .runs = (int)o->runs,
                               .seed = (uint64_t)o->seed,
-                              .threads = (int)o->threads };
+                              .threads = (int)o->threads,
+                              .progress = progress_tell };
+    progress_begin(o, "the moments");
     int status = tp_spectrum_find(program, x, &spec, &r.limit, error);
+    progress_end();
     if (!status && o->width)
         status = measure(&r, program, net, x, error);
     if (!status && o->out)
@@ -279,7 +282,7 @@ const tool_command command_spectrum = {
         "--format latex prints the equation that is solved for the density.\n",
     .takes = TAKE_NETWORK | TAKE(FROM) | TAKE(TO) | TAKE(MOMENTS) | TAKE(POINTS) | TAKE(FORMAT) | TAKE(CRITICAL) |
              TAKE(DEGREES) | TAKE(KERNEL) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(ENGINE) | TAKE(SAMPLES) |
-             TAKE(RUNS) | TAKE(OUT) | TAKE(THREADS),
+             TAKE(RUNS) | TAKE(OUT) | TAKE(THREADS) | TAKE(PROGRESS),
     .settle = settle_spectrum,
     .run = run_spectrum,
 };

@@ -253,12 +253,12 @@ static double weighed_slope(const double *x, const double *y, const double *erro
     return (s * xy - sx * sy) / (s * xx - sx * sx);
 }
 
-/* At `width` how many of their errors networks' means are off; over narrow widths how fast that falls. A mean is a
- * fifth of one network's deviation at any width, and takes thousands of networks to see. */
-static void compare(network n, const char *what, size_t width)
+/* At `width` how many of their errors networks' means are off; from the width `narrowest` on how fast that falls. A
+ * mean is a fifth of one network's deviation at any width, and takes thousands of networks to see: `networks` there. */
+static void compare(network n, const char *what, size_t width, size_t narrowest, int networks)
 {
-    enum { WIDTHS = 4, NARROWEST = 32, PROBES = 32 };
-    static const int networks[WIDTHS] = { 16000, 8000, 2000, 500 };
+    enum { WIDTHS = 4, PROBES = 32 };
+    const int counts[WIDTHS] = { networks, networks / 2, networks / 8, networks / 32 };
     tp_spectrum s;
     ad_var vectors[MOMENTS];
     deviation wide = { 0 }, narrow[WIDTHS] = { 0 };
@@ -266,9 +266,9 @@ static void compare(network n, const char *what, size_t width)
     solve(&n, (tp_spectrum_spec){ .moments = MOMENTS, .samples = 16384 }, &s);
     printf("%s: %s\n", what, s.method);
     for (int i = 0; i < WIDTHS; i++) {
-        size_t at = (size_t)NARROWEST << i;
+        size_t at = narrowest << i;
         logs[i] = log((double)at);
-        for (int seed = 1; seed <= networks[i]; seed++) {
+        for (int seed = 1; seed <= counts[i]; seed++) {
             measure(&n, at, (uint64_t)seed, one);
             add(&narrow[i], &s, one, seed);
         }
@@ -283,7 +283,7 @@ static void compare(network n, const char *what, size_t width)
         printf("  m_%d %.6g: n = %zu %+.4f ± %.4f of it, limit ± %.4f, %.1f errors", k + 1, s.moments[k], width,
                wide.mean[k], wide.error[k], limit, fabs(wide.mean[k]) / hypot(wide.error[k], limit));
         for (int i = 0; i < WIDTHS; i++) {
-            printf("; n = %d %+.4f ± %.4f, one %.3f", NARROWEST << i, narrow[i].mean[k], narrow[i].error[k],
+            printf("; n = %zu %+.4f ± %.4f, one %.3f", narrowest << i, narrow[i].mean[k], narrow[i].error[k],
                    sqrt(narrow[i].one[k]));
             means[i] = log(fabs(narrow[i].mean[k]));
             errors[i] = hypot(narrow[i].error[k], limit) / fabs(narrow[i].mean[k]);
@@ -304,13 +304,16 @@ static void moments(size_t width, const char *only)
         const char *what;
         nn_function function;
         const char *name, *settings[3];
-    } networks[] = { { "tied", jacobian_tied, "tied", { NULL } },
-                     { "residual", jacobian_residual, "residual", { NULL } },
-                     { "rnn", NULL, "rnn", { "phi=tanh", NULL } },
-                     { "lstm", NULL, "rnn", { "cell=lstm", "sigma_w=1.5", NULL } } };
+        size_t narrowest;
+        int networks;
+    } networks[] = { { "tied", jacobian_tied, "tied", { NULL }, 64, 32000 },
+                     { "residual", jacobian_residual, "residual", { NULL }, 32, 16000 },
+                     { "rnn", NULL, "rnn", { "phi=tanh", NULL }, 128, 8000 },
+                     { "lstm", NULL, "rnn", { "cell=lstm", "sigma_w=1.5", NULL }, 32, 16000 } };
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
         if (!only[0] || strcmp(only, networks[i].what) == 0)
-            compare(made(networks[i].function, networks[i].name, networks[i].settings), networks[i].what, width);
+            compare(made(networks[i].function, networks[i].name, networks[i].settings), networks[i].what, width,
+                    networks[i].narrowest, networks[i].networks);
 }
 
 /* ---- depth scales ---- */

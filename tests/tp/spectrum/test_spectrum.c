@@ -295,6 +295,54 @@ static void is_refused(int layers, const char *phi, double variance, tp_spectrum
     cr_assert(!strchr(error.text, '\n'));
 }
 
+/* Arguments far beyond where 1 - tanh^2 rounds to 0, which it never is: the law of sigma^2 sech^4 h, no atom at
+ * 0; a node of the law has a mass of up to 0.02. */
+Test(spectrum, slopes_below_roundings)
+{
+    const double variance = 36;
+    double q = 0;
+    for (int i = 0; i < FEATURES; i++)
+        q += input[i] * input[i] / FEATURES * variance;
+    weights = "weights=orthogonal";
+    tp_spectrum s = found(1, "tanh", variance, (tp_spectrum_spec){ 0 });
+    weights = "weights=gaussian";
+    cr_assert(s.has_law && s.n_atoms == 0, "%s", s.method);
+    for (double at = -60; at < 3; at += 0.5) {
+        double root = exp((log(variance) - at) / 4), h = log(root + sqrt(root * root - 1));
+        double want = erfc(h / sqrt(2 * q)), have = tp_spectrum_below(&s, at);
+        cr_assert(fabs(have - want) < 1e-3, "below e^%g: %.8f for %.8f", at, have, want);
+    }
+    tp_spectrum_free(&s);
+    s = found(2, "tanh", variance, (tp_spectrum_spec){ 0 });
+    is_whole(&s);
+    cr_assert_eq(s.n_atoms, 0);
+    tp_spectrum_free(&s);
+    s = found(2, "gelu", variance, (tp_spectrum_spec){ 0 }); /* e^(-h^2) leaves a double's range itself */
+    cr_assert(!s.has_law && strstr(s.method, "leaves a double's range"), "%s", s.method);
+    tp_spectrum_free(&s);
+}
+
+/* Signals that grow by 8 a layer, to deviations of 1e5 and of 1e130; all but 1e-5 of a hard tanh at its ends. */
+Test(spectrum, arguments_of_any_width)
+{
+    const int layers[] = { 11, 290 };
+    for (int i = 0; i < 2; i++) {
+        tp_spectrum s = found(layers[i], "relu", 16, (tp_spectrum_spec){ .moments = 1 });
+        cr_assert(s.has_law, "%s", s.method);
+        same(s.moments[0], pow(8, layers[i]), s.errors[0] / s.moments[0], "a mean square");
+        same(s.atoms[0].mass, 0.5, 1e-12, "the atom at 0");
+        tp_spectrum_free(&s);
+    }
+    tp_spectrum s = found(1, "hard_tanh", 1e10, (tp_spectrum_spec){ .moments = 1 });
+    double q = 0;
+    for (int i = 0; i < FEATURES; i++)
+        q += input[i] * input[i] / FEATURES * 1e10;
+    cr_assert(s.has_law, "%s", s.method);
+    same(s.moments[0], 1e10 * erf(1 / sqrt(2 * q)), 1e-11, "a share of linear units");
+    tp_spectrum_free(&s);
+    is_refused(400, "relu", 16, (tp_spectrum_spec){ 0 }, "leaves the range of a double");
+}
+
 Test(spectrum, what_is_refused)
 {
     is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "h7" }, "called h7 (did you mean h1?): its vectors");

@@ -65,7 +65,7 @@ static void measure(nn_net *net, tp_program *program, size_t n, int seeds, int c
         error[k] = sqrt(fmax(0, squares[k] - mean[k] * mean[k]) / (seeds - 1));
 }
 
-/* Thousands of networks may be measured with one program: its trace holds a Jacobian once, and another one is another. */
+/* Thousands of networks may be measured with one program: its trace holds a Jacobian once. */
 Test(spectrum_finite, networks_share_the_nodes_of_a_jacobian)
 {
     nn_net *net = traced(NULL, "mlp", (const char *const[]){ "phi=tanh", NULL });
@@ -215,6 +215,37 @@ Test(spectrum_finite, distribution_functions)
             laws_agree(phis[p], "sigma_w=1.3", "weights=gaussian", layers, 384, 0.03);
             laws_agree(phis[p], "sigma_w=1.3", "weights=orthogonal", layers, 384, 0.03);
         }
+}
+
+static void note_share(double share, void *context)
+{
+    double *last = context;
+    cr_assert(share > *last && share < 1, "%g after %g", share, *last);
+    *last = share;
+}
+
+/* E e^2h at a variance near 1 is in reach of samples, high moments of it are not: those that are found are told. */
+Test(spectrum_finite, moments_beyond_samples)
+{
+    nn_net *net = traced(NULL, "mlp", (const char *const[]){ "phi=exp", "sigma_w=0.7", NULL });
+    ad_error error = { 0 };
+    tp_program *program = tp_translate(net, &error);
+    tp_spectrum chain, sampled;
+    double share = 0;
+    solve(program, (tp_spectrum_spec){ .moments = 1 }, &chain);
+    solve(program,
+          (tp_spectrum_spec){
+              .moments = 8, .engine = TP_ENGINE_SAMPLE, .samples = 1024, .progress = note_share, .context = &share },
+          &sampled);
+    cr_assert(sampled.n_moments >= 1 && sampled.n_moments < 8, "%d", sampled.n_moments);
+    cr_assert(strstr(sampled.method, "needs more samples"), "%s", sampled.method);
+    double off = fabs(sampled.moments[0] - chain.moments[0]);
+    cr_assert(off < 4 * sampled.errors[0], "%g ± %g for %g", sampled.moments[0], sampled.errors[0], chain.moments[0]);
+    cr_assert(share > 0.5);
+    tp_spectrum_free(&chain);
+    tp_spectrum_free(&sampled);
+    tp_program_free(program);
+    nn_net_free(net);
 }
 
 /* The executor, which needs the trace alone, and the series of a chain; the general rule. */
