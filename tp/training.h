@@ -10,7 +10,8 @@
  * own (Tensor Programs IV, arXiv:2011.14522), W_t = W_0 + sum of outer products, which the executor runs on samples of
  * every vector's law (THEORY section 4): the outputs' initial value tends to 0, and all else to a number. In the kernel
  * regime the outputs follow, to first order in 1/sqrt(n), kernel gradient descent with the constant limit kernel, from
- * outputs 0. All other scales are refused with the line that is in the way.
+ * outputs 0 or from those that are given. A loss that grows beyond 1e9 times what it was is an error that names the
+ * step. All other scales are refused with the line that is in the way.
  *
  * Errors are standard errors of the mean over independent runs; what finite samples add to that mean is not in them (a
  * run's bias, of order 1 / samples).
@@ -48,6 +49,8 @@ typedef struct {
     size_t probes;                                  /* kernels of the first so many training rows; 0: none */
     int (*each)(int run, long step, void *context); /* after a step: nonzero ends all with an error */
     void *context;
+    const double *start; /* the kernel regime: outputs at the start, (points, outputs), as those of one network or one
+                            draw of their Gaussian law; NULL: 0, their mean */
 } tp_train_spec;
 
 typedef struct {

@@ -14,6 +14,7 @@ typedef struct {
     nn_feed feed;
     long steps, apart;
     bool kernel_regime;
+    double first_loss; /* of the run under way, before its first step */
     double *one_hot; /* (outputs) */
     ad_arena *arena;
 } tp_training_job;
@@ -25,6 +26,9 @@ int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *t
 void tp_training_close(tp_training_job *job);
 /* The gradient of the loss by the outputs, (rows, outputs), for targets as nn_feed_batch has them; and the loss. */
 double tp_loss_slope(nn_loss loss, const double *f, const double *y, size_t rows, size_t outputs, double *slope);
+
+/* Of a loss after so many steps of a run: -1 with an error where it diverges. */
+int tp_check_loss(tp_training_job *job, long step, double loss, ad_error *error);
 
 /* ---- records.c: means over runs, with errors. ---- */
 int tp_records_open(const tp_training_job *job, tp_trained *out, ad_error *error);

@@ -24,10 +24,10 @@ static int find_kernel(kernel_run *r, ad_error *error)
                        "training at n = infinity in the kernel regime: the outputs are not shown to be alike and "
                        "independent of each other, as those of one readout are");
     char op[200];
-    if (!tp_outputs_centred(program, op, sizeof op))
+    if (!job->spec.start && !tp_outputs_centred(program, op, sizeof op))
         return ad_fail(error,
                        "training at n = infinity in the kernel regime: outputs start from 0, and their mean over "
-                       "networks is not shown to be 0 (%s)",
+                       "networks is not shown to be 0 (%s): give the outputs at the start",
                        op);
     if (tp_training_kernel(program, job->x, job->points, job->parts[0].x, job->parts[0].rows, &spec, &r->kernel, error))
         return -1;
@@ -60,8 +60,8 @@ static int take_step(kernel_run *r, long step, ad_error *error)
         memcpy(r->part + i * outputs, r->f + row * outputs, outputs * sizeof *r->part);
     }
     double loss = tp_loss_slope(fit->loss, r->part, y, rows, outputs, r->slope);
-    if (!isfinite(loss))
-        return ad_fail(error, "loss is not finite at step %ld (rate %g): lower the rate", step + 1, fit->rate);
+    if (tp_check_loss(job, step, loss, error))
+        return -1;
     for (size_t i = 0; i < job->points * outputs; i++)
         r->velocity[i] *= momentum;
     for (size_t p = 0; p < job->points; p++)
@@ -81,7 +81,10 @@ static int run_steps(kernel_run *r, int run, double *kernel, double *features, a
     tp_training_job *job = r->job;
     size_t count = job->points * job->outputs;
     int row = 0;
-    memset(r->f, 0, count * sizeof *r->f);
+    if (job->spec.start)
+        memcpy(r->f, job->spec.start, count * sizeof *r->f);
+    else
+        memset(r->f, 0, count * sizeof *r->f);
     memset(r->velocity, 0, count * sizeof *r->velocity);
     tp_records_add(job, r->out, row++, run, r->f, kernel, features);
     for (long step = 0; step < job->steps; step++) {
@@ -145,11 +148,11 @@ int tp_train_by_kernel(tp_training_job *job, tp_trained *out, ad_error *error)
     }
     out->runs = runs > 1 ? runs : 0;
     out->samples = runs > 1 ? job->spec.samples : 0;
-    snprintf(
-        out->method, sizeof out->method,
-        "the kernel regime: gradient descent with the limit kernel, which is constant, from outputs 0, the mean of "
-        "all networks at the start; the kernel, of relative error %.2g: %.400s",
-        r.kernel.error, r.kernel.method);
+    snprintf(out->method, sizeof out->method,
+             "the kernel regime: gradient descent with the limit kernel, which is constant, from %s; the kernel, of "
+             "relative error %.2g: %.400s",
+             job->spec.start ? "the outputs that are given" : "outputs 0, the mean of all networks at the start",
+             r.kernel.error, r.kernel.method);
     tp_kernel_free(&r.kernel);
     for (int k = 0; k < 4; k++)
         ad_free(*buffers[k]);

@@ -138,8 +138,8 @@ static int take_step(sampled_run *r, long step, ad_error *error)
     if (tp_learner_forward(r->learner, x, rows, r->f, error))
         return -1;
     double loss = tp_loss_slope(fit->loss, r->f, y, rows, job->outputs, r->slope);
-    if (!isfinite(loss))
-        return ad_fail(error, "loss is not finite at step %ld (rate %g): lower the rate", step + 1, fit->rate);
+    if (tp_check_loss(job, step, loss, error))
+        return -1;
     return tp_learner_backward(r->learner, r->slope, error) ||
                    tp_learner_step(r->learner, fit->frozen ? 0 : fit->rate,
                                    fit->optimizer == NN_MOMENTUM ? fit->momentum : 0, fit->weight_decay, error)

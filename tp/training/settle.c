@@ -33,6 +33,25 @@ double tp_loss_slope(nn_loss loss, const double *f, const double *y, size_t rows
     return sum / (double)rows;
 }
 
+int tp_check_loss(tp_training_job *job, long step, double loss, ad_error *error)
+{
+    const double most = 1e9; /* times what it was */
+    double rate = job->spec.fit.rate;
+    if (step == 0)
+        job->first_loss = loss;
+    if (!isfinite(loss))
+        return ad_fail(
+            error,
+            "training at n = infinity diverges: the loss is not finite after %ld steps (rate %g): lower the rate", step,
+            rate);
+    if (loss > most * fmax(job->first_loss, 1 / most))
+        return ad_fail(error,
+                       "training at n = infinity diverges: the loss is %.3g after %ld steps, and was %.3g at the start "
+                       "(rate %g): lower the rate",
+                       loss, step, job->first_loss, rate);
+    return 0;
+}
+
 /* ---- what has no limit here ---- */
 static int refuse_optimizer(const nn_fit_spec *fit, ad_error *error)
 {
@@ -185,6 +204,9 @@ int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *t
         return -1;
     if (!job->kernel_regime && refuse_orthogonal(program, error))
         return -1;
+    if (!job->kernel_regime && spec->start)
+        return ad_fail(error, "training at n = infinity: outputs at the start are 0 where features are learned, and "
+                              "are given in the kernel regime alone");
     return take_data(job, train, test, error) || (!job->kernel_regime && refuse_random(job, error)) ? -1 : 0;
 }
 

@@ -13,6 +13,8 @@ int tp_train(tp_program *program, const nn_data *train, const nn_data *test, con
     if (!status)
         status = job.kernel_regime ? tp_train_by_kernel(&job, out, error) : tp_train_sampled(&job, out, error);
     if (!status)
+        status = tp_check_loss(&job, job.steps, out->rows[out->n_rows - 1].loss[0], error);
+    if (!status)
         tp_records_finish(&job, out);
     else
         tp_trained_free(out);

@@ -142,8 +142,8 @@ const tool_command command_regime = {
               "does a file of --scale.\n"
               "--check trains by square loss on --train inputs (8) in full batches, --steps (1) at --rate (1e-4) with "
               "--seeds (4) at --widths (64,128,256,512), and prints slopes of log "
-              "size and log change over log n with Student's 95 % intervals; disagreement by more than 0.1 beyond them "
-              "is told with the line.",
+              "size and log change over log n with Student's 95 % intervals. Disagreement by more than 0.1 beyond the "
+              "intervals within which all of these slopes are at 95 % is told with the line.",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(OPTIMIZER) | TAKE(CHECK) | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) |
              TAKE(SEED) | TAKE(SEEDS) | TAKE(RATE) | TAKE(STEPS) | TAKE(TRAIN) | TAKE(THREADS) | TAKE(CSV),
     .settle = settle_regime,

@@ -300,8 +300,8 @@ static int settle_train(options *o)
 {
     if (o->infinite)
         return settle_infinite(o);
-    if (o->samples || o->runs || o->tolerance > 0 || o->train || o->test || o->csv)
-        return option_fail("--samples, --runs, --tolerance, --train, --test and --csv are of --width inf in",
+    if (o->samples || o->runs || o->tolerance > 0 || o->train || o->test || o->start || o->csv)
+        return option_fail("--samples, --runs, --tolerance, --train, --test, --start and --csv are of --width inf in",
                            o->command);
     if (o->optimizer == GRADIENT_FLOW)
         return option_fail("steps cannot follow the flow in", o->command);
@@ -351,16 +351,17 @@ const tool_command command_train = {
         "--width inf trains at n = infinity, by sgd (the default) or momentum. Where features are learned, as in "
         "--scale mup, "
         "the steps are run on --samples of every vector's law, --runs times (tp/training.h); in the kernel regime, "
-        "as in --scale ntk, by the limit kernel, from outputs 0; a scale that diverges is refused. It tells the "
+        "as in --scale ntk, by the limit kernel, from outputs 0 or those of --start; a scale that diverges is refused. "
+        "It tells the "
         "means of the runs with standard errors, at the steps of --drift-every; --csv F.csv has the outputs f_t, "
         "--drift F.csv a line a step, --drift-kernels the kernels, --out F.npy the last outputs (rows, outputs).",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(BASE_WIDTH) | TAKE(LABELS) | TAKE(INPUTS2) | TAKE(LABELS2) |
              TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
              TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(RATE) | TAKE(WEIGHT_DECAY) | TAKE(MOMENTUM) | TAKE(BATCH) |
-             TAKE(EPOCHS) | TAKE(STEPS) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(TRAIN) | TAKE(TEST) |
-             TAKE(CSV) | TAKE(PROGRESS) | TAKE(RATE_SCHEDULE) | TAKE(STEP_SIZE) | TAKE(GAMMA) | TAKE(RATE_MIN) |
-             TAKE(WARM_UP) | TAKE(CLIP) | TAKE(LABEL_SMOOTHING) | TAKE(VALIDATION) | TAKE(PATIENCE) | TAKE(BEST) |
-             TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
+             TAKE(EPOCHS) | TAKE(STEPS) | TAKE(START) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(TRAIN) |
+             TAKE(TEST) | TAKE(CSV) | TAKE(PROGRESS) | TAKE(RATE_SCHEDULE) | TAKE(STEP_SIZE) | TAKE(GAMMA) |
+             TAKE(RATE_MIN) | TAKE(WARM_UP) | TAKE(CLIP) | TAKE(LABEL_SMOOTHING) | TAKE(VALIDATION) | TAKE(PATIENCE) |
+             TAKE(BEST) | TAKE(PROBES) | TAKE(DRIFT) | TAKE(DRIFT_EVERY) | TAKE(DRIFT_SHARE) | TAKE(DRIFT_KERNELS) |
              TAKE(DRIFT_LIMIT) | TAKE(NO_CHECK) | TAKE(CHECKPOINT) | TAKE(RESUME) | TAKE(DTYPE) | TAKE(THREADS),
     .settle = settle_train,
     .run = run_train,

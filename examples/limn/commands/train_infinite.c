@@ -12,6 +12,7 @@ typedef struct {
     const train_job *job;
     const options *o;
     nn_data parts[2];
+    ds_array start; /* of --start */
     tp_train_spec spec;
     tp_trained run;
     long steps; /* of all runs, for what is told on the way */
@@ -49,6 +50,20 @@ static void open_infinite(infinite_job *i, const train_job *j, const options *o)
 }
 
 /* ---- before it starts ---- */
+static int read_start(infinite_job *i, ad_error *error)
+{
+    size_t rows = i->parts[0].rows + i->parts[1].rows, outputs = nn_n_outputs(i->job->net);
+    if (!i->o->start)
+        return 0;
+    if (ds_npy_matrix(i->o->start, &i->start, error))
+        return -1;
+    if (i->start.shape[0] != rows || (i->start.rank == 2 ? i->start.shape[1] : 1) != outputs)
+        return ad_fail(error, "%s: its shape is not (%zu, %zu): outputs of the %zu training and %zu test inputs",
+                       i->o->start, rows, outputs, i->parts[0].rows, i->parts[1].rows);
+    i->spec.start = i->start.data;
+    return 0;
+}
+
 static int tell_cost(infinite_job *i, tp_program *program, ad_error *error)
 {
     tp_train_cost cost;
@@ -84,7 +99,7 @@ static int run_infinite(infinite_job *i, ad_error *error)
         return -1;
     i->spec.each = look_up;
     i->spec.context = i;
-    int status = tell_cost(i, program, error);
+    int status = read_start(i, error) || tell_cost(i, program, error) ? -1 : 0;
     progress_begin(i->o, "steps at n = infinity");
     interrupt_begin();
     if (!status)
@@ -314,6 +329,7 @@ int train_infinite(const train_job *j, const options *o, cJSON **root, ad_error 
         printf("time: %.1f s\n", ad_seconds() - start);
     }
     tp_trained_free(&i.run);
+    ds_array_free(&i.start);
     return status;
 }
 

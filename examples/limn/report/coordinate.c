@@ -141,14 +141,16 @@ coordinate_line coordinate_fit(const coordinate_check *c, int v, coordinate_kind
     for (int k = 0; k < c->n_widths; k++)
         for (long s = 0; s < c->seeds; s++)
             rest += pow(*at(c, v, (int)kind, k, s) - y - xy / xx * (log((double)c->widths[k]) - x), 2);
+    double spread = sqrt(rest / (m - 2) / xx), lines = c->regime.n_vectors * COORDINATE_KINDS;
     coordinate_line line = { .derived = kind == COORDINATE_SIZE ? g->start
                                         : c->steps > 1          ? g->several
                                                                 : g->first,
                              .fitted = xy / xx,
-                             .half = ad_student(0.05, (int)m - 2) * sqrt(rest / (m - 2) / xx) };
+                             .half = ad_student(0.05, (int)m - 2) * spread };
     line.zero = isinf(y) && y < 0;
-    bool diverges = isinf(line.derived) && line.derived > 0; /* with no power to be fitted; -inf: it is 0 */
-    line.agrees = line.zero || diverges || fabs(line.fitted - line.derived) <= line.half + slack;
+    bool diverges = isinf(line.derived) && line.derived > 0;         /* with no power to be fitted; -inf: it is 0 */
+    double together = ad_student(0.05 / lines, (int)m - 2) * spread; /* Bonferroni's */
+    line.agrees = line.zero || diverges || fabs(line.fitted - line.derived) <= together + slack;
     return line;
 }
 

@@ -414,6 +414,94 @@ Test(training, ntk_is_kernel_gradient_descent)
     close_problem(&s);
 }
 
+/* Gradient descent by a constant kernel, from f. */
+static void descend(const double *kernel, const double *y, const nn_fit_spec *fit, double *f)
+{
+    for (long step = 0; step < fit->steps; step++) {
+        double slope[ROWS];
+        for (int i = 0; i < ROWS; i++)
+            slope[i] = (f[i] - y[i]) / ROWS;
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j < ROWS; j++)
+                f[i] -= fit->rate * kernel[i * ROWS + j] * slope[j];
+    }
+}
+
+static double log_distance(const double *a, const double *b)
+{
+    double sum = 0;
+    for (int i = 0; i < ROWS; i++)
+        sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return log(sum) / 2;
+}
+
+enum { OWN_START, FROM_ZERO, OWN_KERNEL, DISTANCES };
+
+/* How far one trained network is from the run that starts at its own outputs; from the run that starts at 0, once what
+ * it put out at the start is taken off it and its targets; and from descent by its own kernel. */
+static void measure_network(setup *s, const problem *p, size_t width, uint64_t seed, trial *to)
+{
+    tp_trained from;
+    double start[ROWS], f[ROWS], own[ROWS], kernel[ROWS * ROWS], shifted[ROWS];
+    nn_model *model = nn_model_new(s->net, width, seed, AD_DOUBLE, 1, &s->error);
+    cr_assert(model && !nn_forward(model, s->x, ROWS, start, &s->error) &&
+                  !nn_ntk(model, s->x, ROWS, NULL, 0, NN_MEAN, kernel, &s->error) &&
+                  !nn_fit(model, &s->data, &p->fit, NULL, &s->error) && !nn_forward(model, s->x, ROWS, f, &s->error),
+              "%s", s->error.text);
+    nn_model_free(model);
+    tp_train_spec spec = { .fit = p->fit, .start = start };
+    cr_assert(tp_train(s->program, &s->data, NULL, &spec, &from, &s->error) == 0, "%s", s->error.text);
+    trial_add(&to[OWN_START], log_distance(f, last_of(&from)->f));
+    tp_trained_free(&from);
+    memcpy(own, start, sizeof own);
+    descend(kernel, s->y, &p->fit, own);
+    trial_add(&to[OWN_KERNEL], log_distance(f, own));
+
+    for (int i = 0; i < ROWS; i++)
+        shifted[i] = s->y[i] + start[i];
+    nn_data data = { .x = s->x, .y = shifted, .rows = ROWS };
+    model = nn_model_new(s->net, width, seed, AD_DOUBLE, 1, &s->error);
+    cr_assert(model && !nn_fit(model, &data, &p->fit, NULL, &s->error) && !nn_forward(model, s->x, ROWS, f, &s->error),
+              "%s", s->error.text);
+    nn_model_free(model);
+    for (int i = 0; i < ROWS; i++)
+        f[i] -= start[i];
+    spec.start = NULL;
+    cr_assert(tp_train(s->program, &s->data, NULL, &spec, &from, &s->error) == 0, "%s", s->error.text);
+    trial_add(&to[FROM_ZERO], log_distance(f, last_of(&from)->f));
+    tp_trained_free(&from);
+}
+
+/* THEORY section 5: n^-1/2 to the limit's kernel, n^-1 to a network's own. */
+Test(training, networks_come_to_the_kernel_regime_as_theory_says)
+{
+    enum { WIDTHS = 4, EACH = 40 };
+    static const double theory[DISTANCES] = { -0.5, -0.5, -1 };
+    static const char *const names[DISTANCES] = { "the run from its outputs", "the run from 0", "its own kernel" };
+    problem p = { "mlp",  nn_builtin("mlp"),           { "phi=tanh", "depth=2" }, 0, FEATURES, 1,
+                  NN_NTK, { .rate = 0.5, .steps = 20 } };
+    setup s;
+    double logs[WIDTHS], means[DISTANCES][WIDTHS], errors[DISTANCES][WIDTHS];
+    open_problem(&p, &s);
+    for (int k = 0; k < WIDTHS; k++) {
+        trial found[DISTANCES] = { { 0 } };
+        for (int net = 0; net < EACH; net++)
+            measure_network(&s, &p, (size_t)64 << k, (uint64_t)(1000 * k + net), found);
+        logs[k] = log((double)((size_t)64 << k));
+        for (int d = 0; d < DISTANCES; d++) {
+            means[d][k] = found[d].mean;
+            errors[d][k] = error_of(found[d]);
+        }
+    }
+    for (int d = 0; d < DISTANCES; d++) {
+        trial slope = trial_slope(WIDTHS, logs, means[d], errors[d]);
+        double error = slope.squares;
+        cr_expect(fabs(slope.mean - theory[d]) < 4 * error, "%s: slope %g +- %g", names[d], slope.mean, error);
+        cr_expect(error < 0.08, "%s: slope %g +- %g", names[d], slope.mean, error); /* a sixth of what tells them */
+    }
+    close_problem(&s);
+}
+
 /* ---- what is refused ---- */
 static void expect_refused(problem p, const tp_train_spec *spec, const char *told)
 {
@@ -438,13 +526,20 @@ Test(training, refuses)
     expect_refused(p, &adam, "Tensor Programs IVb");
     expect_refused(p, &none, "neither steps");
     expect_refused(p, &small, "samples are too few");
-    expect_refused(p, &fast, "is not finite");
+    expect_refused(p, &fast, "diverges");
     p.scale = NN_STANDARD;
     expect_refused(p, &sgd, "not stable");
     p.scale = NN_MEANFIELD;
     expect_refused(p, &sgd, "does not move");
+    const double ones[ROWS] = { 1, 1, 1, 1, 1, 1, 1, 1 };
+    const tp_train_spec start = { .fit = { .steps = 1 }, .start = ones };
+    p.scale = NN_MUP;
+    expect_refused(p, &start, "are given in the kernel regime alone");
     p.scale = NN_NTK;
     expect_refused(p, &decay, "weight decay");
+    const tp_train_spec steep = { .fit = { .steps = 1, .rate = 1e20 } };
+    expect_refused(p, &fast, "diverges: the loss is");
+    expect_refused(p, &steep, "after 1 steps");
     problem random = { "random", random_factor, { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
     expect_refused(random, &sgd, "fluctuations");
     problem batch = { "batchnorm", nn_builtin("batchnorm"), { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
