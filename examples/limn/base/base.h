@@ -41,7 +41,7 @@ typedef struct {
     const char *psi[MAX_SETTINGS]; /* expectations to be found */
     int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
-    const char *labels2, *start, *covariance;
+    const char *labels2, *start, *covariance, *store;
     const char *from, *to; /* vectors of a Jacobian; NULL: the default ones */
     const char *drift, *drift_kernels, *drift_limit;
     nn_weights_info *info; /* what the file of --weights or --resume says; NULL: none is read */
@@ -234,7 +234,8 @@ typedef struct {
     const char *what; /* of progress */
     const char *path; /* of a .npy file, filled as PATH.partial; NULL: memory */
     bool single;
-    size_t notes; /* bytes of the caller's in the partial file */
+    size_t notes;                       /* bytes of the caller's in the partial file */
+    bool (*is_used)(const void *notes); /* has the caller taken the kernel over, whose tiles are then let alone? */
 } tiles_job;
 typedef struct {
     ds_npy_map *map; /* NULL: memory */

@@ -94,7 +94,15 @@ int tiles_find(const tiles_job *j, tiles *t, ad_error *error)
     size_t columns = q.x2 ? q.rows2 : q.rows, count = tp_tiles_count(q.rows, columns, 0);
     double bytes = (double)q.rows * (double)columns * (j->single ? sizeof(float) : sizeof(double)), seconds = 0;
     *t = (tiles){ 0 };
-    if (forecast(j, &seconds, error) || place(j, t, count, error))
+    if (place(j, t, count, error))
+        return -1;
+    if (t->notes && j->is_used && j->is_used(t->notes)) {
+        snprintf(t->told.method, sizeof t->told.method, "exact rules");
+        for (size_t k = 0; k < count; k++)
+            t->told.error = t->marks[k].error > t->told.error ? t->marks[k].error : t->told.error;
+        return 0;
+    }
+    if (forecast(j, &seconds, error))
         return -1;
     if (bytes >= LARGE)
         fprintf(stderr, "%s: %s: %.3g GB %s%s%s, about %.2g min\n", j->o->command, j->what, bytes / 1e9,
