@@ -143,6 +143,22 @@ ds_data *ds_npy_set(const char *inputs, const char *labels, ds_label_rule rule, 
 /* Writes a .npy file, version 1.0, <f8; after a failure the file is what it was before. 0 <= rank <= DS_RANK. */
 int ds_npy_write(const char *path, const double *data, const size_t *shape, int rank, ad_error *error);
 
+/* A .npy file of doubles, or of floats, that is mapped into memory, to be filled over several runs of a program: until
+ * ds_npy_map_finish it is PATH.partial, which no reader takes for a .npy file, and has `notes` bytes of the caller's
+ * behind the numbers. One that is there is taken up if its stamp (any number that tells what the file is to be), shape
+ * and type are the same; else it is an error, and so is one that another process fills. All of its space on the disk is
+ * taken at once. Not for several threads. */
+typedef struct ds_npy_map ds_npy_map;
+ds_npy_map *ds_npy_map_open(const char *path, const size_t *shape, int rank, bool single, size_t notes, uint64_t stamp,
+                            ad_error *error);
+void *ds_npy_map_numbers(const ds_npy_map *map);
+void *ds_npy_map_notes(const ds_npy_map *map); /* aligned to 64 bytes; 0 in a new file */
+/* The file is whole: PATH, in place of what was there. Frees the map, also after an error, which leaves the partial
+ * file. */
+int ds_npy_map_finish(ds_npy_map *map, ad_error *error);
+/* Frees the map; keep: the partial file stays, for another run; else it goes. NULL: nothing. */
+void ds_npy_map_close(ds_npy_map *map, bool keep);
+
 /* Arrays as members of a .npz file, NumPy's zip file of .npy files: "name" becomes name.npy. Not compressed; equal
  * arrays make equal bytes. After a failure the file is what it was before. */
 typedef struct {

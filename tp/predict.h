@@ -111,6 +111,40 @@ typedef struct {
 int tp_covariance(const tp_kernel_model *model, const tp_training *training, size_t columns, double t,
                   const double *cross, size_t rows, const tp_prior *prior, double *out, ad_error *error);
 
+/* ---- large kernels: floats, factored in place ----
+ *
+ *     tp_float_model m = { .kernel = k, .diagonal = d, .n = n, .relative = 1e-3, .state = &(tp_float_state){ 0 } };
+ *     tp_float_model_factor(&m, &error);                      // n^3 / 3 multiply-adds
+ *     tp_float_model_solve(&m, y, outputs, a, &error);        // a (n, outputs): t = infinity on the square loss
+ *
+ * K + ridge = L L', L in floats where K was, on and below the diagonal; K stays above it, so that solves end in doubles:
+ * conjugate gradients on K + ridge, by L L' as their preconditioner. What a kill interrupts goes on where it was if
+ * kernel, diagonal and state were kept, as in a mapped file. */
+typedef struct {
+    uint64_t begun;   /* the diagonal is kept; 0 at first */
+    uint64_t columns; /* of L that are there */
+    double ridge;     /* of which it is: another one begins anew, from K */
+} tp_float_state;
+typedef struct {
+    float *kernel;    /* (n, n), the caller's */
+    double *diagonal; /* (n), the caller's: K's */
+    size_t n;
+    double relative, noise; /* the ridge: over the mean of the diagonal, and as it is */
+    int threads;            /* 0: one */
+    tp_float_state *state;
+    void (*progress)(double share, void *context); /* of factoring; NULL */
+    void *context;
+    double ridge;    /* is told: both together; by solves: */
+    double residual; /* |y - (K + ridge) a| / |y|, of the worst column, found in doubles */
+    int steps;       /* of conjugate gradients */
+} tp_float_model;
+/* An error where K + ridge is not positive definite in floats. */
+int tp_float_model_factor(tp_float_model *model, ad_error *error);
+/* (K + ridge) a = y, both (n, columns), to a residual of 1e-10; an error if it is above 1e-6 after 100 steps. */
+int tp_float_model_solve(tp_float_model *model, const double *y, size_t columns, double *a, ad_error *error);
+/* out = K a, in doubles: the fitted values. */
+int tp_float_model_product(const tp_float_model *model, const double *a, size_t columns, double *out, ad_error *error);
+
 /* How good outputs f (rows, columns) are on y (rows, columns). */
 typedef struct {
     double loss;     /* as it is trained, D of these rows */

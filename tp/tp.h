@@ -117,6 +117,27 @@ typedef struct {
  * not suffice to show is an error. */
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
+/* The limit tile by tile, into memory of the caller's that may be a mapped file, beside which only a tile is held: by
+ * the exact engine, of networks whose samples do not meet, of one output, and of kernels of one term, n^0. A tile whose
+ * numbers have the sum of its mark is kept: what another call, or another process that was killed, left there is not
+ * found again. The marks of tiles under way are 0. */
+typedef struct {
+    uint64_t sum; /* of the tile's numbers; 0: it is not there */
+    double error; /* of its values, as tp_kernel's */
+} tp_tile_mark;
+typedef struct {
+    void *values;        /* (rows, rows2) doubles, or floats if */
+    bool single;         /* ... this */
+    bool training;       /* tp_training_kernel's kernel, else tp_limit's */
+    size_t side;         /* of a tile, in rows and in columns; 0: 2048 */
+    tp_tile_mark *marks; /* tp_tiles_count of them; 0 at first */
+    size_t kept;         /* is told: how many tiles were there, of one set without those that mirror others */
+} tp_tiles;
+size_t tp_tiles_count(size_t rows, size_t rows2, size_t side);
+/* told: method, error and shape, no values. spec->floats is not read. After an error or a kill, the tiles that are
+ * marked are whole. */
+int tp_limit_tiles(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                   size_t rows2, const tp_limit_spec *spec, tp_tiles *tiles, tp_kernel *told, ad_error *error);
 /* What tp_limit would take, where it would go by samples. */
 typedef struct {
     bool sampled;          /* else all below is 0: the exact way, or samples that meet */

@@ -117,25 +117,36 @@ static void run_group(const ad_plan *plan, const ad_group *group)
                    piece_of(group->n_blocks, t + 1, threads));
 }
 
-/* Sums in double. If neighbours in memory are summed, row by row; if they are kept, whole rows are added up. */
+/* Sums in double. If neighbours in memory are summed, row by row, sums that lie side by side being put in place
+ * together; if they are kept, whole rows are added up. */
 static void sum_rows(const ad_plan *plan, const ad_step *step, size_t first, size_t last)
 {
-    const ad_nest *in = &step->nests->inner;
+    enum { TOGETHER = 64 };
+    const ad_nest *in = &step->nests->inner, *kept = &step->nests->outer;
     const char *x = operand_place(plan, step, 0);
-    char *y = place(plan, step->storage, 0);
-    ptrdiff_t e = (ptrdiff_t)plan->element;
-    size_t width = in->rank ? in->size[in->rank - 1] : 1, turns = ad_nest_turns(in, in->rank - 1);
+    char *y = place(plan, step->storage, 0), *to = y;
+    ptrdiff_t e = (ptrdiff_t)plan->element, out[3], at[3] = { 0 };
+    size_t width = in->rank ? in->size[in->rank - 1] : 1, turns = ad_nest_turns(in, in->rank - 1), waiting = 0;
+    size_t index[AD_MAX_LOOPS] = { 0 }, place_of[AD_MAX_LOOPS] = { 0 };
     ptrdiff_t gap = in->rank ? in->stride[1][in->rank - 1] : 1;
+    bool dense = kept->rank > 0 && kept->stride[0][kept->rank - 1] == 1;
+    double totals[TOGETHER];
+    ad_nest_seek(kept, kept->rank, first, place_of, out);
     for (size_t turn = first; turn < last; turn++) {
-        size_t index[AD_MAX_LOOPS] = { 0 };
-        ptrdiff_t out[3], at[3] = { 0 };
         double total = 0;
-        ad_nest_seek(&step->nests->outer, step->nests->outer.rank, turn, NULL, out);
         for (size_t t = 0; t < turns; t++) {
             total += plan->loops->sum(width, x + (out[1] + at[1]) * e, gap);
-            ad_nest_next(in, in->rank - 1, index, at);
+            if (turns > 1) /* and after the last one at the first again */
+                ad_nest_next(in, in->rank - 1, index, at);
         }
-        plan->loops->from_double(1, y + out[0] * e, &total, step->alpha);
+        if (!waiting)
+            to = y + out[0] * e;
+        totals[waiting++] = total;
+        ad_nest_next(kept, kept->rank, place_of, out);
+        if (dense && waiting < TOGETHER && place_of[kept->rank - 1] && turn + 1 < last)
+            continue;
+        plan->loops->from_double(waiting, to, totals, step->alpha);
+        waiting = 0;
     }
 }
 

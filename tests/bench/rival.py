@@ -23,6 +23,16 @@ if cnn:  # pictures of 28 x 28, averages of 2 x 2 after each filter
         layers += [torch.nn.Conv2d(channels, n, 3, padding=1, bias=False), torch.nn.ReLU(), torch.nn.AvgPool2d(2)]
         channels = n
     net = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(49 * channels, sizes[-1], bias=False))
+if sys.argv[5].startswith("cell="):  # 28 steps of 28 features, the last state read out
+    class Recurrent(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            cell = torch.nn.GRU if sys.argv[5] == "cell=torch_gru" else torch.nn.RNN
+            self.cell, self.readout = cell(28, sizes[1], batch_first=True), torch.nn.Linear(sizes[1], sizes[-1])
+
+        def forward(self, x):
+            return self.readout(self.cell(x.view(-1, 28, 28))[0][:, -1])
+    net = Recurrent()
 loss_of = torch.nn.CrossEntropyLoss()
 rule = torch.optim.SGD(net.parameters(), lr=rate)
 xs = [torch.randn(batch, sizes[0]) for _ in range(batches)]

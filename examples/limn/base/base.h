@@ -41,7 +41,7 @@ typedef struct {
     const char *psi[MAX_SETTINGS]; /* expectations to be found */
     int n_psi;
     const char *data, *inputs, *inputs2, *labels, *label_column, *out, *weights, *checkpoint, *resume;
-    const char *labels2, *start, *covariance;
+    const char *labels2, *start, *covariance, *store;
     const char *from, *to; /* vectors of a Jacobian; NULL: the default ones */
     const char *drift, *drift_kernels, *drift_limit;
     nn_weights_info *info; /* what the file of --weights or --resume says; NULL: none is read */
@@ -219,6 +219,35 @@ int limit_find(const options *o, tp_program *program, const limit_question *q, t
                ad_error *error);
 /* The opinion, if there is one, as one line, or as a member of root if that is not NULL. */
 void limit_tell(const tp_opinion *opinion, cJSON *root);
+
+/* What samples say of a kernel that was found, in about so many seconds. */
+int limit_judge(tp_program *program, const limit_question *q, const tp_kernel *found, double seconds,
+                tp_opinion *opinion, ad_error *error);
+
+/* ---- tiles.c: kernels tile by tile ---- */
+#define LARGE 1e9 /* bytes from which on time and memory are told before */
+typedef struct {
+    const options *o;
+    tp_program *program;
+    size_t features;
+    limit_question ask;
+    const char *what; /* of progress */
+    const char *path; /* of a .npy file, filled as PATH.partial; NULL: memory */
+    bool single;
+    size_t notes;                       /* bytes of the caller's in the partial file */
+    bool (*is_used)(const void *notes); /* has the caller taken the kernel over, whose tiles are then let alone? */
+} tiles_job;
+typedef struct {
+    ds_npy_map *map; /* NULL: memory */
+    void *memory, *values, *notes;
+    tp_tile_mark *marks;
+    tp_kernel told; /* method, error, shape */
+} tiles;
+/* Time and memory are told before on standard error, where there is much, and how much was there. After an error or a
+ * kill the file has what was found. tiles_free in any case. */
+int tiles_find(const tiles_job *job, tiles *found, ad_error *error);
+int tiles_judge(const tiles_job *job, const tiles *found, tp_opinion *opinion, ad_error *error);
+void tiles_free(tiles *found, bool keep); /* keep: the partial file */
 
 /* ---- outputs.c ---- */
 /* Limit kernels between the outputs of a program. */

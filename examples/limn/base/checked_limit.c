@@ -7,6 +7,15 @@
 /* Seconds of the check: the least that it has, and its share of the time that the limit took. */
 static const double least = 0.3, share = 0.1;
 
+int limit_judge(tp_program *program, const limit_question *q, const tp_kernel *found, double seconds,
+                tp_opinion *opinion, ad_error *error)
+{
+    return q->training ? tp_training_second_opinion(program, q->x, q->rows, q->x2, q->rows2, &q->spec, found, seconds,
+                                                    opinion, error)
+                       : tp_second_opinion(program, q->which, q->x, q->rows, q->x2, q->rows2, &q->spec, found, seconds,
+                                           opinion, error);
+}
+
 int limit_find(const options *o, tp_program *program, const limit_question *q, tp_kernel *kernel, tp_opinion *opinion,
                ad_error *error)
 {
@@ -21,10 +30,7 @@ int limit_find(const options *o, tp_program *program, const limit_question *q, t
     if (o->no_check || kernel->deviations)
         return 0;
     double seconds = fmax(least / (q->sharing > 1 ? q->sharing : 1), share * (ad_seconds() - start));
-    status = q->training ? tp_training_second_opinion(program, q->x, q->rows, q->x2, q->rows2, &q->spec, kernel,
-                                                      seconds, opinion, error)
-                         : tp_second_opinion(program, q->which, q->x, q->rows, q->x2, q->rows2, &q->spec, kernel,
-                                             seconds, opinion, error);
+    status = limit_judge(program, q, kernel, seconds, opinion, error);
     if (status)
         tp_kernel_free(kernel);
     return status;

@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const option written[] = { OPTION_OUT,  OPTION_DRIFT, OPTION_CHECKPOINT,
-                                  OPTION_BEST, OPTION_CSV,   OPTION_COVARIANCE };
+static const option written[] = { OPTION_OUT, OPTION_DRIFT,      OPTION_CHECKPOINT, OPTION_BEST,
+                                  OPTION_CSV, OPTION_COVARIANCE, OPTION_STORE };
 static const option read_only[] = { OPTION_DATA,    OPTION_INPUTS, OPTION_INPUTS2, OPTION_LABELS, OPTION_LABELS2,
                                     OPTION_WEIGHTS, OPTION_RESUME, OPTION_LIKE,    OPTION_START,  OPTION_DRIFT_LIMIT };
 enum { WRITTEN = sizeof written / sizeof *written, READ = sizeof read_only / sizeof *read_only };

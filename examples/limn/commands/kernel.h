@@ -48,6 +48,13 @@ int kernel_measure(const kernel_job *j, tp_kernel_kind which, nn_model *model, s
 /* All results, checked to be finite. */
 int kernel_find(kernel_job *j, ad_error *error);
 
+/* What is asked for of the first rows against the first rows2. */
+limit_question kernel_question(const kernel_job *j, tp_kernel_kind which, size_t rows, size_t rows2);
+
+/* ---- kernel_tiles.c: limits as floats, and those that are large and go to a .npy file ---- */
+bool kernel_wants_tiles(const kernel_job *j);
+int kernel_tiles(kernel_job *j, ad_error *error);
+
 /* ---- kernel_tell.c ---- */
 const char *kernel_title(const kernel_job *j); /* "NTK and NNGP kernel" */
 /* "NTK of mlp in the limit, 5 x 5 inputs": of a title of one kernel or of both. */

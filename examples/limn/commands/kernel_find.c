@@ -16,8 +16,7 @@ size_t kernel_numbers(const kernel_job *j, ad_error *error)
 }
 
 /* ---- in the limit ---- */
-/* What is asked for of the first rows against the first rows2. */
-static limit_question question(const kernel_job *j, tp_kernel_kind which, size_t rows, size_t rows2)
+limit_question kernel_question(const kernel_job *j, tp_kernel_kind which, size_t rows, size_t rows2)
 {
     const options *o = j->o;
     limit_question q = { .which = which,
@@ -45,7 +44,7 @@ static limit_question question(const kernel_job *j, tp_kernel_kind which, size_t
 int kernel_solve(const kernel_job *j, tp_kernel_kind which, size_t rows, size_t rows2, tp_kernel *kernel,
                  tp_opinion *opinion, ad_error *error)
 {
-    limit_question q = question(j, which, rows, rows2);
+    limit_question q = kernel_question(j, which, rows, rows2);
     if (!j->o->explain) {
         q.spec.progress = progress_tell;
         progress_begin(j->o, "the kernel");
@@ -57,7 +56,7 @@ int kernel_solve(const kernel_job *j, tp_kernel_kind which, size_t rows, size_t 
 
 int kernel_forecast(const kernel_job *j, tp_kernel_kind which, tp_forecast *forecast, ad_error *error)
 {
-    limit_question q = question(j, which, j->rows, j->rows2);
+    limit_question q = kernel_question(j, which, j->rows, j->rows2);
     return tp_limit_forecast(j->program, which, q.x, q.rows, q.x2, q.rows2, &q.spec, forecast, error);
 }
 
@@ -77,7 +76,7 @@ static int solve_outputs(kernel_job *j, kernel_result *r, ad_error *error)
 {
     outputs_job all = { .o = j->o,
                         .program = j->program,
-                        .ask = question(j, r->which, j->rows, j->rows2),
+                        .ask = kernel_question(j, r->which, j->rows, j->rows2),
                         .outputs = j->outputs,
                         .width = j->o->at_width,
                         .full = j->full,

@@ -58,7 +58,7 @@ cJSON *kernel_describe_json(const kernel_job *j, size_t width)
     json_put(root, "width", width ? json_number((double)width) : cJSON_CreateString("inf"));
     if (o->at_width > 0)
         json_put(root, "at_width", json_number(o->at_width));
-    if (width)
+    if (width || (o->type_given && o->type == AD_FLOAT))
         json_put(root, "dtype", cJSON_CreateString(option_word(OPTION_DTYPE, (int)o->type)));
     if (normalised(j))
         json_put(root, "normalised", cJSON_CreateString(normalised(j)));

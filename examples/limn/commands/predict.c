@@ -319,6 +319,8 @@ static int run(prediction *p, result *r, const selection *chosen, ad_error *erro
                                   .band = !limit && prefers_band(p, p->rows[0] * outputs),
                                   .outputs = outputs,
                                   .threads = (int)o->threads };
+    if (predict_floats_asked(o))
+        return predict_floats(p, error);
     if (o->covariance && !p->rows[1])
         return ad_fail(error, "--covariance: there are no test inputs: --inputs2 X.npy is missing");
     if (o->explain)
@@ -400,6 +402,10 @@ static int settle_predict(options *o)
                            o->command);
     if (o->optimizer < 0)
         o->optimizer = GRADIENT_FLOW;
+    if (o->store && !predict_floats_asked(o))
+        return option_fail("--store is for the kernel of a limit as --dtype float in", o->command);
+    if (predict_floats_asked(o) && predict_floats_settle(o))
+        return 2;
     return predict_selects(o) ? settle_selection(o) : 0;
 }
 
@@ -419,6 +425,9 @@ const tool_command command_predict = {
               "train loss is that of the function at its training inputs. A kernel that cannot\n"
               "be inverted is told with its condition number and a --ridge; finite times are\n"
               "predicted all the same.\n"
+              "--dtype float is for many rows: the limit at --times inf by a kernel of floats,\n"
+              "4 bytes a pair, found tile by tile and factored in place (Cholesky), solved with\n"
+              "to 1e-10 in doubles; all rows of --data unless --train and --test say fewer.\n"
               "--out writes the test outputs (the training ones, if there are no others),\n"
               "(times, rows, outputs).\n\n"
               "--grid, --ridges, --folds and --choose choose a kernel and ridge, of the limit\n"
@@ -440,9 +449,9 @@ const tool_command command_predict = {
              TAKE(AT_WIDTH) | TAKE(SEED) | TAKE(KERNEL) | TAKE(OUTPUTS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |
              TAKE(NOISE) | TAKE(CENTRE) | TAKE(NO_CENTRE) | TAKE(GRID) | TAKE(RIDGES) | TAKE(FOLDS) | TAKE(CHOOSE) |
              TAKE(CSV) | TAKE(LOSS) | TAKE(OPTIMIZER) | TAKE(MOMENTUM) | TAKE(TIMES) | TAKE(RIDGE) | TAKE(TRAIN) |
-             TAKE(TEST) | TAKE(START) | TAKE(COVARIANCE) | TAKE(RATE) | TAKE(DTYPE) | TAKE(ENGINE) | TAKE(RULE) |
-             TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) | TAKE(EXPLAIN) |
-             TAKE(PROGRESS),
+             TAKE(TEST) | TAKE(STORE) | TAKE(START) | TAKE(COVARIANCE) | TAKE(RATE) | TAKE(DTYPE) | TAKE(ENGINE) |
+             TAKE(RULE) | TAKE(SAMPLES) | TAKE(RUNS) | TAKE(TOLERANCE) | TAKE(NO_CHECK) | TAKE(THREADS) |
+             TAKE(EXPLAIN) | TAKE(PROGRESS),
     .settle = settle_predict,
     .run = run_predict,
 };

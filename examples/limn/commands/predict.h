@@ -50,6 +50,11 @@ double *predict_test_kernel(prediction *p, tp_kernel_kind which, bool diagonal, 
 /* Memory by what it is for, and the time of the factoring, in place of a prediction. */
 int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_error *error);
 
+/* ---- predict_floats.c: many rows: a kernel of floats, factored in place ---- */
+bool predict_floats_asked(const options *o); /* by --dtype float, of a limit */
+int predict_floats_settle(const options *o); /* 0, or the refusal of other options */
+int predict_floats(prediction *p, ad_error *error);
+
 /* ---- predict_select.c: which kernel of a grid, and which ridge ---- */
 /* A kernel and a ridge; NAN where it is not known: no folds, no classes, or a kernel that is singular. */
 typedef struct {

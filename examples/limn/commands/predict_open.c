@@ -29,7 +29,7 @@ int predict_open_data(prediction *p, ad_error *error)
         return ad_fail(error, "%s: cross-entropy takes classes, (rows)", o->labels ? o->labels : data_name(o));
     if (predict_selects(o) && p->second.data)
         data->train = data->rows;
-    size_t preset = o->inputs ? SIZE_MAX : ROWS;
+    size_t preset = o->inputs || predict_floats_asked(o) ? SIZE_MAX : ROWS;
     p->scaling = data_scaling(o);
     p->rows[0] = smaller(data->train, o->train ? (size_t)o->train : preset);
     p->rows[1] =

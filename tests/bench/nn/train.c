@@ -1,7 +1,7 @@
 /* train.c: training steps a second of a processor, one thread, float: limn, a bare C loop over OpenBLAS (of mlp), and
  * PyTorch where it is installed, taking turns in every round.
  *
- *     build/bench/train [ROUNDS] */
+ *     build/bench/train [ROUNDS [CASE]] */
 #define _DEFAULT_SOURCE
 #include "nn/nn.h"
 #include "tests/bench/bench.h"
@@ -67,6 +67,28 @@ static const work works[] = {
       0.05,
       { 28, 28, 1 },
       2 * 64 * (2. * 784 * 9 * 32 + 3. * 196 * 9 * 32 * 32 + 3. * 49 * 32 * 10) },
+    { "W6", /* 28 steps of 28 features, tanh, the last state read out */
+      "784-128-10",
+      "rnn",
+      { "cell=torch_rnn", "outputs=10" },
+      { 784, 128, 10 },
+      64,
+      2,
+      40,
+      0.05,
+      { 28, 28 },
+      2 * 64 * (28 * 128 * (2. * 28 + 3. * 128) + 3. * 128 * 10) },
+    { "W7", /* the same of a GRU */
+      "784-128-10",
+      "rnn",
+      { "cell=torch_gru", "outputs=10" },
+      { 784, 128, 10 },
+      64,
+      2,
+      12,
+      0.05,
+      { 28, 28 },
+      2 * 64 * (3 * 28 * 128 * (2. * 28 + 3. * 128) + 3. * 128 * 10) },
 };
 
 /* ---- the bare loop of an mlp: nothing but OpenBLAS and a few lines around it ---- */
@@ -194,8 +216,9 @@ static bool rival_open(rival *r, const work *w)
             close(up[k]);
         }
         const char *python = getenv("PYTHON");
+        const char *network = strcmp(w->network, "rnn") == 0 ? w->settings[0] : w->network;
         execlp(python ? python : "/usr/bin/python3", "python3", BENCH_DIR "/rival.py", w->sizes, batch, batches, rate,
-               w->network, (char *)NULL);
+               network, (char *)NULL);
         _exit(1);
     }
     close(down[0]);
@@ -342,6 +365,7 @@ int main(int argc, char **argv)
     ad_start_again(argv, 1);
     openblas_set_num_threads(1);
     for (size_t k = 0; k < sizeof works / sizeof *works; k++)
-        run(&works[k], bench_rounds(argc, argv, 21));
+        if (argc < 3 || strcmp(argv[2], works[k].name) == 0)
+            run(&works[k], bench_rounds(argc, argv, 21));
     return 0;
 }

@@ -1,4 +1,4 @@
-/* kernels.c: seconds for the empirical kernel W5, one thread: the full NTK, 640 x 640, of 784-512-512-10 on 64 inputs,
+/* kernels.c: seconds of one processor for the empirical kernel W5: the full NTK, 640 x 640, of 784-512-512-10 on 64 inputs,
  * float, beside the sgemm that its Gram products need. Those of limits are in limits.c.
  *
  *     build/bench/kernels [ROUNDS] */
@@ -25,14 +25,14 @@ static void empirical(int rounds)
         delta[i] = 1;
     for (int round = -1; round < rounds; round++) {
         int at = round < 0 ? 0 : round, n = ROWS * OUTPUTS;
-        double start = ad_seconds();
+        double start = bench_seconds();
         if (nn_ntk(model, x, ROWS, NULL, 0, NN_FULL, out, &error) != 0)
             bench_fail(&error);
-        ours[at] = ad_seconds() - start;
-        start = ad_seconds();
+        ours[at] = bench_seconds() - start;
+        start = bench_seconds();
         for (int layer = 0; layer < 2; layer++) /* <delta, delta'> of both hidden layers */
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, n, 512, 1, delta, 512, delta, 512, 0, gram, n);
-        products[at] = ad_seconds() - start;
+        products[at] = bench_seconds() - start;
     }
     printf("W5: full NTK of 784-512-512-10 on 64 inputs, 640 x 640, float, %d rounds, one thread\n", rounds);
     bench_show("limn", ours, rounds);

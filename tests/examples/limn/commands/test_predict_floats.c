@@ -1,0 +1,63 @@
+/* test_predict_floats.c: limn predict --dtype float beside the doubles; a kernel that is kept; refusals. */
+#include "autodiff/autodiff.h"
+#include "tests/support/tool.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+TOOL_SUITE(predict_floats);
+
+#define DIGITS "predict mlp --data digits --times inf --no-check "
+
+static void expect_near(const char *file, const char *other, double most)
+{
+    ds_array a = get_array(file), b = get_array(other);
+    cr_assert(a.rank == 3 && b.rank == 3 && a.shape[1] == b.shape[1] && a.shape[2] == b.shape[2]);
+    for (size_t i = 0; i < a.shape[1] * a.shape[2]; i++)
+        cr_assert(fabs(a.data[i] - b.data[i]) <= most, "%s: %g beside %g", file, a.data[i], b.data[i]);
+    ds_array_free(&a);
+    ds_array_free(&b);
+}
+
+Test(predict_floats, beside_doubles)
+{
+    const char *with[] = { "--ridge 0.01", "--ridge 0.01 --kernel nngp --centre", "--ridge 0.1 --set phi=tanh" };
+    for (size_t k = 0; k < sizeof with / sizeof *with; k++) {
+        outcome o = limn(DIGITS "--train 300 --test 100 %s --out %s", with[k], in("d.npy"));
+        cr_assert_eq(o.status, 0, "%s", o.err);
+        o = limn(DIGITS "--train 300 --test 100 %s --dtype float --out %s", with[k], in("f.npy"));
+        cr_assert_eq(o.status, 0, "%s", o.err);
+        cr_expect(strstr(o.out, "residual"), "%s", o.out);
+        expect_near("f.npy", "d.npy", 1e-4);
+    }
+}
+
+/* The kernel that is kept serves another ridge; one of other rows is not taken for it. */
+Test(predict_floats, kept)
+{
+    char line[400];
+    cr_assert_eq(limn(DIGITS "--train 200 --test 50 --dtype float --ridge 0.01 --out %s", in("a.npy")).status, 0);
+    const double ridges[] = { 0.1, 0.01, 0.01 };
+    for (int k = 0; k < 3; k++) {
+        outcome o = limn(DIGITS "--train 200 --test 50 --dtype float --ridge %g --store %s --out %s", ridges[k],
+                         in("k.npy"), in("b.npy"));
+        cr_assert_eq(o.status, 0, "%s", o.err);
+        cr_assert_eq(access(in("k.npy.partial"), F_OK), 0);
+        cr_assert(k < 2 || strstr(o.err, "were there"), "%s", o.err);
+    }
+    expect_near("b.npy", "a.npy", 1e-9);
+    snprintf(line, sizeof line, DIGITS "--train 201 --dtype float --ridge 0.01 --store %s", in("k.npy"));
+    fails(line, 1, "another file");
+    snprintf(line, sizeof line, DIGITS "--train 200 --set depth=2 --dtype float --store %s", in("k.npy"));
+    fails(line, 1, "another file");
+}
+
+Test(predict_floats, refused)
+{
+    fails("predict mlp --data digits --dtype float --times 10,inf", 2, "of --times inf");
+    fails("predict mlp --data digits --dtype float --times inf --loss cross-entropy", 2, "square loss");
+    fails("predict mlp --data digits --dtype float --times inf --outputs full", 1, "--outputs full");
+    fails("predict mlp --data digits --times inf --store k.npy", 2, "--store is for");
+}
