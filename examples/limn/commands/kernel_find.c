@@ -98,12 +98,14 @@ static int tell_powers(const kernel_job *j, const kernel_result *r, ad_error *er
 static int take_deviations(const kernel_job *j, kernel_result *r, double width, ad_error *error)
 {
     size_t count = j->rows * j->rows2;
-    if (!r->limit.deviations || j->full)
+    if (!r->limit.deviations)
         return 0;
-    if (!(r->errors = ad_alloc(count, sizeof *r->errors, "standard errors", error)))
+    if (!(r->errors = ad_alloc(kernel_numbers(j, error), sizeof *r->errors, "standard errors", error)))
         return -1;
     for (size_t i = 0; i < count; i++)
         r->errors[i] = r->limit.deviations[i] * pow(width, r->limit.terms[0].power);
+    if (j->full)
+        spread(r->errors, count, j->outputs);
     return 0;
 }
 

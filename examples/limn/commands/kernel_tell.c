@@ -88,7 +88,9 @@ static void put_result(const kernel_job *j, const kernel_result *r, cJSON *into)
         json_put(into, "method", cJSON_CreateString(r->limit.method));
         json_put(into, "error", json_number(r->limit.error));
         limit_tell(&r->opinion, into);
-        if (r->limit.deviations && !j->o->out)
+        if (r->errors && !j->o->out)
+            json_put(into, "deviations", json_array(r->errors, shape, j->full ? 4 : 2));
+        else if (r->limit.deviations && !j->o->out)
             json_put(into, "deviations", json_array(r->limit.deviations, shape, 2));
     }
     if (!r->values) {

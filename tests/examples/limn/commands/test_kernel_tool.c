@@ -227,15 +227,21 @@ Test(kernel_tool, standard_errors_are_those_of_the_seeds)
 Test(kernel_tool, samples_have_standard_errors)
 {
     put_inputs("x.npy");
-    const char *run = "kernel mlp --inputs x.npy --engine sample --samples 256 --kernel both";
+    const char *run = "kernel mlp --inputs x.npy --engine sample --samples 256 --kernel both --set outputs=3";
     cr_assert(limn("%s --out k.npz", run).status == 0);
     ds_array errors = member("k.npz:ntk_standard_errors"), exact = kernel(""), got = member("k.npz:ntk");
     for (int i = 0; i < COUNT; i++)
         cr_assert(errors.data[i] > 0 && fabs(got.data[i] - exact.data[i]) < 8 * errors.data[i], "%g, not %g +- %g",
                   got.data[i], exact.data[i], errors.data[i]);
+    cr_assert(limn("%s --outputs full --out full.npz", run).status == 0);
+    ds_array full = member("full.npz:ntk_standard_errors"); /* of one output, each for itself */
+    cr_assert(full.rank == 4 && full.shape[2] == 3 && full.shape[3] == 3);
+    for (size_t i = 0; i < COUNT * 9; i++)
+        cr_assert_eq(full.data[i], i % 9 % 4 ? 0 : errors.data[i / 9]);
     ds_array_free(&errors);
     ds_array_free(&exact);
     ds_array_free(&got);
+    ds_array_free(&full);
 }
 
 Test(kernel_tool, mistakes_are_told)
