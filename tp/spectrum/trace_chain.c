@@ -294,7 +294,7 @@ static int find_laws(tp_walk *b)
                                   variance > 0 ? "its argument goes like a power of n" : "its argument is 0 here");
         if (!isfinite(variance))
             return tp_walk_refuse(b, p->v, "the variance of its argument leaves the range of a double here");
-        if (tp_law_of_function(b->program, v, argument, variance, law, &p->mean_square, b->error))
+        if (tp_law_of_function(b->program, v, argument, variance, b->n_pieces == 1, law, &p->mean_square, b->error))
             return -1;
         if (law->n == 0)
             return tp_walk_refuse(b, p->v, "its derivative is 0 almost everywhere, and so is the Jacobian");
