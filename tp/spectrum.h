@@ -97,10 +97,11 @@ typedef struct {
 /* Of a network: its first hidden layer after the first preactivation, taken to go on for ever. */
 typedef struct {
     double sigma_w, sigma_b;
-    double q;                  /* q*: 0 where signals vanish, infinite where they grow */
-    double chi;                /* at q* */
-    double correlation;        /* c*: what the correlation of two inputs tends to; 1 for chi at most 1 */
-    double correlation_length; /* xi_c, in layers: |c_l - c*| ~ exp(-l / xi_c); infinite at chi = 1 */
+    double q;           /* q*: 0 where signals vanish, infinite where they grow */
+    double chi;         /* at q*; NaN where that is infinite and phi not homogeneous, as relu is */
+    double correlation; /* c*: what the correlation of two inputs tends to; 1 for chi at most 1; NaN where signals
+                                  vanish and it is kept, or grow and it is not known */
+    double correlation_length; /* xi_c, in layers: |c_l - c*| ~ exp(-l / xi_c); infinite at chi = 1; NaN as above */
     double variance_length;    /* xi_q: |q_l - q*| ~ exp(-l / xi_q) */
     int n_line;
     tp_critical_point line[32]; /* by sigma_b; where any q will do, as of relu, q is NaN */

@@ -25,14 +25,15 @@ typedef struct {
 typedef struct {
     size_t n;
     double *squares, *masses;
-    bool *atoms;       /* the value has this mass itself; else it stands for its neighbourhood */
-    double zero;       /* the mass at 0 */
-    bool unbounded;    /* d^2 has no bound */
-    bool vanishes;     /* d^2 comes near 0, whatever little mass is there */
-    double rounded;    /* mass where d^2 is above 0 and has left a double's range: in the smallest of the values */
-    double derivative; /* E d^2 */
-    double variance;   /* of the function's argument */
-    int n_panels;      /* of a function's law where d^2 is smooth and not constant */
+    double least, most; /* the ends of its support, where they were looked for: the values' own ends else */
+    bool *atoms;        /* the value has this mass itself; else it stands for its neighbourhood */
+    double zero;        /* the mass at 0 */
+    bool unbounded;     /* d^2 has no bound */
+    bool vanishes;      /* d^2 comes near 0, whatever little mass is there */
+    double rounded;     /* mass where d^2 is above 0 and has left a double's range: in the smallest of the values */
+    double derivative;  /* E d^2 */
+    double variance;    /* of the function's argument */
+    int n_panels;       /* of a function's law where d^2 is smooth and not constant */
     tp_panel *panels;
     /* Of d^2 without a bound, what its moments need and no density resolves: (2, n_far) beyond the nodes, at either
      * end, outwards, by panels; NULL. */

@@ -9,7 +9,10 @@
 typedef struct {
     tp_univariate phi, slope;
     double weight, bias; /* sigma_w^2, sigma_b^2 */
-    double at_zero, slope_at_zero;
+    double at_zero;
+    double square_at_zero; /* E phi'(h)^2 as the variance of h goes to 0: of the slopes on both sides */
+    bool bends;            /* these differ */
+    bool homogeneous;      /* phi(c h) = c phi(h), as relu's: any variance will do */
     ad_error *error;
     bool failed;
 } maps;
@@ -65,12 +68,18 @@ static double fixed_q(maps *m, double q)
     if (fabs(rises) < 1e-13)
         return q;
     while (!m->failed) {
-        double next = at + step;
+        double next = at + step, moves;
         if (next < log(smallest))
             return 0;
         if (next > log(largest))
             return INFINITY;
-        if (q_moves(m, next, 0) * rises <= 0)
+        moves = q_moves(m, next, 0);
+        if (m->failed && rises > 0 && !strstr(m->error->text, "memory")) { /* it grew out of a double's range */
+            m->failed = false;
+            *m->error->text = 0;
+            return INFINITY;
+        }
+        if (moves * rises <= 0)
             return exp(root_of(m, q_moves, 0, fmin(at, next), fmax(at, next)));
         at = next;
     }
@@ -109,16 +118,12 @@ static void find_point(maps *m, tp_critical *c, double sigma_b)
 
 static void find_line(maps *m, tp_critical *c)
 {
-    const double probe[2] = { 0.3, 3 };
-    bool any = true; /* q: of a function that is homogeneous, as relu */
-    for (int k = 0; k < 2; k++)
-        any = any && fabs(bias_off(m, log(probe[k]), 0)) < 1e-9 * probe[k];
-    if (any) {
+    if (m->homogeneous) {
         add_point(c, 0, 1 / sqrt(mean_of(m, &m->slope, 1, 1)), NAN);
         return;
     }
-    if (!(fabs(m->at_zero) > 0) && fabs(m->slope_at_zero) > 0)
-        add_point(c, 0, 1 / fabs(m->slope_at_zero), 0);
+    if (!(fabs(m->at_zero) > 0) && m->square_at_zero > 0)
+        add_point(c, 0, 1 / sqrt(m->square_at_zero), 0);
     else
         find_point(m, c, 0);
     for (int k = 1; k <= 20; k++)
@@ -136,15 +141,23 @@ static double length_of(double slope)
     return fabs(slope - 1) < 1e-9 ? INFINITY : slope > 0 ? -1 / log(slope) : 0;
 }
 
+/* Where signals vanish or grow: correlations that are kept, as by a line, tend to what they were at first; where the
+ * function bends at 0, to 1, but by no rate. */
+static void find_limit(maps *m, tp_critical *c)
+{
+    bool known = m->homogeneous || (!(c->q > 0) && m->bends);
+    c->chi = m->homogeneous ? m->weight * mean_of(m, &m->slope, 1, 1) : c->q > 0 ? NAN : m->weight * m->square_at_zero;
+    c->correlation = known ? 1 : NAN;
+    c->correlation_length = known ? INFINITY : NAN;
+    c->variance_length = !(c->q > 0) ? length_of(c->chi) : m->homogeneous ? INFINITY : NAN;
+}
+
 static void find_own(maps *m, double q, tp_critical *c)
 {
     c->q = fixed_q(m, q);
     c->correlation = 1;
     if (!(c->q > 0) || isinf(c->q)) {
-        double edge = c->q > 0 ? largest : smallest;
-        c->chi = c->q > 0 ? m->weight * mean_of(m, &m->slope, edge, 1) : m->weight * pow(m->slope_at_zero, 2);
-        c->correlation_length = c->chi < 1 ? length_of(c->chi) : INFINITY;
-        c->variance_length = c->correlation_length;
+        find_limit(m, c);
         return;
     }
     double h = 1e-3, up = next_q(m, c->q * (1 + h)), down = next_q(m, c->q * (1 - h));
@@ -159,23 +172,36 @@ static void find_own(maps *m, double q, tp_critical *c)
     c->correlation_length = length_of(slope);
 }
 
+static void look_at_zero(maps *m)
+{
+    const double probe[2] = { 0.3, 3 }, sides[2] = { -1e-9, 1e-9 }, zero = 0;
+    double slopes[2];
+    m->phi.eval(&m->phi, 1, &zero, &m->at_zero);
+    m->slope.eval(&m->slope, 2, sides, slopes);
+    m->square_at_zero = (slopes[0] * slopes[0] + slopes[1] * slopes[1]) / 2;
+    if (m->square_at_zero < 1e-14) /* of a slope that is 0 at 0 */
+        m->square_at_zero = 0;
+    m->bends = fabs(slopes[1] - slopes[0]) > 1e-6 * (fabs(slopes[0]) + fabs(slopes[1]));
+    m->homogeneous = true;
+    for (int k = 0; k < 2; k++)
+        m->homogeneous = m->homogeneous && fabs(bias_off(m, log(probe[k]), 0)) < 1e-9 * probe[k];
+}
+
 int tp_critical_find(tp_program *program, const double *x, tp_critical *critical, ad_error *error)
 {
     tp_vectors between;
     tp_layer layer;
     tp_slope slope = { .program = program, .error = error };
     maps m = { .error = error };
-    double zero = 0;
     *critical = (tp_critical){ 0 };
     if (!program || !x)
         return ad_fail(error, "critical: no %s (NULL)", program ? "input" : "program");
     if (tp_find_vectors(program, NULL, NULL, &between, error) || tp_first_layer(program, &between, x, &layer, error) ||
         tp_slope_open(&slope, layer.function, layer.argument) || tp_slope_univariates(&slope, &m.phi, &m.slope))
         return -1;
-    m.phi.eval(&m.phi, 1, &zero, &m.at_zero);
-    m.slope.eval(&m.slope, 1, &zero, &m.slope_at_zero);
     m.weight = layer.weight_square;
     m.bias = layer.bias_square;
+    look_at_zero(&m);
     critical->sigma_w = sqrt(m.weight);
     critical->sigma_b = sqrt(m.bias);
     find_own(&m, layer.variance, critical);

@@ -330,8 +330,8 @@ static int find_density(const tp_equation *e, size_t points, tp_spectrum *s, ad_
     if (!e->gaussian && e->n == 1) {
         const tp_law *law = &e->diagonals[0]->law;
         double scale = log(e->first) - log(law->derivative);
-        edges = (tp_edges){ .low = law->vanishes ? -INFINITY : log(law->squares[0]) + scale,
-                            .high = log(law->squares[law->n - 1]) + scale,
+        edges = (tp_edges){ .low = law->vanishes ? -INFINITY : log(law->least) + scale,
+                            .high = log(law->most) + scale,
                             .empty = law->atoms[0] && law->atoms[law->n - 1] };
         tell_ends(e, &edges, s);
         return copy_law(e, s, error);

@@ -300,6 +300,52 @@ static int find_bounds(const tp_slope *s, double deviation, const mark *marks, i
     return 0;
 }
 
+/* The largest d^2 (sign 1) or the least (-1) next to the points' own, by grids that close in on it. */
+static int close_in(const tp_slope *s, const nodes *l, int sign, double *best)
+{
+    enum { POINTS = 65 };
+    size_t at = 0;
+    for (size_t i = 1; i < l->n; i++)
+        if (sign * (l->points[i] - l->points[at]) > 0)
+            at = i;
+    double low = l->ends[2 * (at / NODES)], high = l->ends[2 * (at / NODES) + 1], length = high - low;
+    low = fmax(low - length, -reach);
+    high = fmin(high + length, reach);
+    for (int round = 0; round < 10; round++) {
+        double points[POINTS], values[POINTS];
+        int k = 0;
+        for (int i = 0; i < POINTS; i++)
+            points[i] = l->deviation * (low + (high - low) * i / (POINTS - 1));
+        if (tp_slope_evaluate(s, s->derivative, POINTS, points, values))
+            return -1;
+        for (int i = 1; i < POINTS; i++)
+            if (sign * (fabs(values[i]) - fabs(values[k])) > 0)
+                k = i;
+        if (sign * (values[k] * values[k] - *best) > 0)
+            *best = values[k] * values[k];
+        double step = (high - low) / (POINTS - 1), middle = low + step * k;
+        low = fmax(low, middle - 2 * step);
+        high = fmin(high, middle + 2 * step);
+    }
+    return 0;
+}
+
+/* The law's least and most, far out included, where they are no atoms, which are known. */
+static int find_ends(const tp_slope *s, const nodes *l, tp_law *law)
+{
+    double points[2] = { -1e6 * l->deviation, 1e6 * l->deviation }, values[2];
+    if (!law->n || law->unbounded)
+        return 0;
+    if ((!law->atoms[law->n - 1] && close_in(s, l, 1, &law->most)) ||
+        (!law->atoms[0] && close_in(s, l, -1, &law->least)) || tp_slope_evaluate(s, s->derivative, 2, points, values))
+        return -1;
+    for (int k = 0; k < 2; k++) {
+        law->most = fmax(law->most, values[k] * values[k]);
+        law->least = fmin(law->least, values[k] * values[k]);
+    }
+    return 0;
+}
+
 /* The panels on which d^2 is smooth, above 0, and varies. */
 static int fill_panels(tp_law *law, size_t n, const double *squares, const double *ends, ad_error *error)
 {
@@ -443,7 +489,7 @@ static double raise_rounded(const nodes *l, const mark *marks, int n_marks)
     return rounded;
 }
 
-static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *mean_square)
+static int fill_law(const tp_slope *s, double deviation, bool ends, tp_law *law, double *mean_square)
 {
     mark marks[MOST_MARKS];
     int n_marks = find_marks(s, deviation, marks);
@@ -461,11 +507,11 @@ static int fill_law(const tp_slope *s, double deviation, tp_law *law, double *me
                      ? -1
                      : 0;
     }
-    ad_free(values);
     law->variance = deviation * deviation;
     law->rounded = rounded;
     law->vanishes = rounded > 0;
-    status = status || find_bounds(s, deviation, marks, n_marks, law) ? -1 : 0;
+    status = status || find_bounds(s, deviation, marks, n_marks, law) || (ends && find_ends(s, &l, law)) ? -1 : 0;
+    ad_free(values);
     return !status && law->unbounded ? fill_far(s, deviation, law, mean_square) : status;
 }
 
@@ -507,7 +553,7 @@ int tp_slope_univariates(tp_slope *s, tp_univariate *function, tp_univariate *de
     return 0;
 }
 
-int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, tp_law *law,
+int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, bool ends, tp_law *law,
                        double *mean_square, ad_error *error)
 {
     tp_slope s = { .program = program, .error = error };
@@ -515,5 +561,5 @@ int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double va
     *mean_square = 0;
     if (tp_slope_open(&s, v, argument))
         return -1;
-    return fill_law(&s, sqrt(variance), law, mean_square);
+    return fill_law(&s, sqrt(variance), ends, law, mean_square);
 }

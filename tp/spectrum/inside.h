@@ -37,8 +37,8 @@ int tp_slope_evaluate(const tp_slope *s, ad_var node, size_t n, const double *po
 /* Both as functions for expectations over Gaussians, of variances up to about 100; they point to *s. */
 int tp_slope_univariates(tp_slope *s, tp_univariate *function, tp_univariate *derivative);
 /* The law of (d v / d argument)^2, and E v^2, where v is a coordinatewise function of the vector `argument`, Gaussian
- * with mean 0 and this variance. */
-int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, tp_law *law,
+ * with mean 0 and this variance; with `ends` its least and most, too. */
+int tp_law_of_function(tp_program *program, ad_var v, ad_var argument, double variance, bool ends, tp_law *law,
                        double *mean_square, ad_error *error);
 
 /* ---- print_equation.c ---- */

@@ -59,6 +59,8 @@ int tp_law_of(tp_law *law, size_t n, const double *squares, const double *masses
         law->masses[i] = points[i].mass;
         law->derivative += points[i].square * points[i].mass;
     }
+    law->least = law->n ? law->squares[0] : 0;
+    law->most = law->n ? law->squares[law->n - 1] : 0;
     ad_free(points);
     return 0;
 }

@@ -294,7 +294,7 @@ static int find_laws(tp_walk *b)
                                   variance > 0 ? "its argument goes like a power of n" : "its argument is 0 here");
         if (!isfinite(variance))
             return tp_walk_refuse(b, p->v, "the variance of its argument leaves the range of a double here");
-        if (tp_law_of_function(b->program, v, argument, variance, law, &p->mean_square, b->error))
+        if (tp_law_of_function(b->program, v, argument, variance, b->n_pieces == 1, law, &p->mean_square, b->error))
             return -1;
         if (law->n == 0)
             return tp_walk_refuse(b, p->v, "its derivative is 0 almost everywhere, and so is the Jacobian");
@@ -415,7 +415,10 @@ int tp_first_layer(tp_program *program, const tp_vectors *between, const double 
     double variance = 0, square = 0, power = 0, off = 0;
     int status = walk(&b, between);
     if (!status && b.n_pieces < 2)
-        status = ad_fail(error, "spectrum: a critical line is of networks with two hidden preactivations or more");
+        status = ad_fail(
+            error,
+            "spectrum: a critical line is of networks with a function between two hidden preactivations, and one "
+            "after them");
     if (!status)
         status = find_laws(&b);
     if (!status) {
@@ -429,7 +432,9 @@ int tp_first_layer(tp_program *program, const tp_vectors *between, const double 
         layer->bias_square = 0;
         const ad_node *node = tp_walk_node(&b, next.argument);
         if (node->op == AD_ADD && tp_walk_bias(&b, node->in[1], &layer->bias_square, &power))
-            status = tp_walk_refuse(&b, next.argument, "no bias of its own is added to the product");
+            status = tp_walk_refuse(
+                &b, next.argument,
+                "what is added to the product is no bias of its own: critical lines are of chains of layers");
         layer->weight_square = (variance - layer->bias_square) / square;
     }
     ad_free(b.reach);

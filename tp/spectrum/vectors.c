@@ -95,18 +95,47 @@ bool tp_is_gaussian(const tp_program *program, int id)
     }
 }
 
+/* A scale's operand for the scale: the vector is c n^power of it no more. */
+static void pass_scale(const ad_graph *graph, const ad_node *scale, int *node, double *c, double *power)
+{
+    double factor = scale->c, grows = 0;
+    tp_times_axis(graph, scale->axis, scale->power, &factor, &grows);
+    *c /= factor;
+    *power -= grows;
+    *node = scale->in[0];
+}
+
 /* A scale whose factor the trace has moved on has no derivative of its own: what it scales has, and is c n^power of it.
  */
 static void pass_moved(const tp_program *program, int *node, double *c, double *power)
 {
     const ad_graph *graph = program->graph;
-    for (const ad_node *at = ad_node_of(graph, *node); at->moved; at = ad_node_of(graph, *node)) {
-        double factor = at->c, grows = 0;
-        tp_times_axis(graph, at->axis, at->power, &factor, &grows);
-        *c /= factor;
-        *power -= grows;
+    for (const ad_node *at = ad_node_of(graph, *node); at->moved; at = ad_node_of(graph, *node))
+        pass_scale(graph, at, node, c, power);
+}
+
+/* The first node that takes it, of all or of those that live, without `by`; -1: none does. */
+static int taker_of(const tp_program *program, int operand, bool living, int by)
+{
+    for (int id = operand + 1; id < program->forward; id++)
+        for (int k = 0; (program->lives[id] || !living) && id != by && k < ad_node_of(program->graph, id)->n_in; k++)
+            if (ad_node_of(program->graph, id)->in[k] == operand)
+                return id;
+    return -1;
+}
+
+/* h where a function is of c h and h goes on beside it, as in h sigmoid(c h): what both are made of, and h's factor. */
+static void pass_scaled(const tp_program *program, int *node, double *c, double *power)
+{
+    const ad_graph *graph = program->graph;
+    const ad_node *at = ad_node_of(graph, *node);
+    if (at->op != AD_SCALE || taker_of(program, at->in[0], true, *node) < 0)
+        return;
+    const ad_node *first = ad_node_of(graph, taker_of(program, at->in[0], false, -1));
+    if (first->op == AD_SCALE)
+        pass_scale(graph, first, node, c, power);
+    else
         *node = at->in[0];
-    }
 }
 
 /* The first and the last preactivation: a Gaussian vector that a coordinatewise function is applied to. */
@@ -127,6 +156,7 @@ static int find_default(const tp_program *program, bool last, int *node, double 
     if (*node < 0 && find_gaussian(program, last, node, c, power, error))
         return -1;
     if (*node >= 0) {
+        pass_scaled(program, node, c, power);
         pass_moved(program, node, c, power);
         return 0;
     }

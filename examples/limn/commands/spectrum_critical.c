@@ -6,25 +6,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *number(double value, char *text, size_t size)
+static const char *number(double value, const char *none, char *text, size_t size)
 {
-    snprintf(text, size, isinf(value) ? "∞" : isnan(value) ? "any" : "%.8g", value);
+    snprintf(text, size, isinf(value) ? "∞" : isnan(value) ? none : "%.8g", value);
     return text;
 }
 
 static void print_text(const options *o, const tp_critical *c)
 {
-    char text[32];
+    char text[64];
     printf("%s: sigma_w %.8g, sigma_b %.8g\n", o->network, c->sigma_w, c->sigma_b);
-    printf("  q*, the variance that depth leads to         %s\n", number(c->q, text, sizeof text));
-    printf("  chi, a layer's mean squared singular value   %s\n", number(c->chi, text, sizeof text));
-    printf("  c*, the correlation that depth leads to      %.8g\n", c->correlation);
-    printf("  xi_c, layers that correlations decay in      %s\n", number(c->correlation_length, text, sizeof text));
-    printf("  xi_q, layers that variances decay in         %s\n", number(c->variance_length, text, sizeof text));
+    const char *grow = "none: signals grow without end", *vanish = "none: signals vanish, and keep theirs";
+    const char *none = c->q > 0 ? grow : vanish;
+    printf("  q*, the variance that depth leads to         %s\n", number(c->q, "", text, sizeof text));
+    printf("  chi, a layer's mean squared singular value   %s\n", number(c->chi, grow, text, sizeof text));
+    printf("  c*, the correlation that depth leads to      %s\n", number(c->correlation, none, text, sizeof text));
+    printf("  xi_c, layers that correlations decay in      %s\n",
+           number(c->correlation_length, none, text, sizeof text));
+    printf("  xi_q, layers that variances decay in         %s\n", number(c->variance_length, grow, text, sizeof text));
     puts("\ncritical line, chi = 1\n     sigma_b       sigma_w            q*");
+    if (!c->n_line)
+        puts("  none for sigma_b from 0 to 1");
     for (int k = 0; k < c->n_line; k++)
         printf("  %10.4g  %12.8g  %12s\n", c->line[k].sigma_b, c->line[k].sigma_w,
-               number(c->line[k].q, text, sizeof text));
+               number(c->line[k].q, "any", text, sizeof text));
 }
 
 static int print_json(const options *o, const tp_critical *c, ad_error *error)
@@ -73,9 +78,9 @@ static int draw(const char *path, const tp_critical *c, ad_error *error)
         fprintf(p.stream, "%.8g %.8g\n", c->line[k].sigma_w, c->line[k].sigma_b);
     fprintf(p.stream,
             "E\nset xlabel 'σ_w'\nset ylabel 'σ_b'\nset key top left\nset offsets graph 0.1, graph 0.1, 0, 0\n"
-            "plot $line with linespoints lw 2 pt 7 ps 0.4 lc rgb '%s' title 'χ = 1', "
-            "'+' using (%.8g):(%.8g) every ::0::0 with points pt 7 ps 0.9 lc rgb '%s' title 'the network'\n",
-            plot_colours[1], c->sigma_w, c->sigma_b, plot_colours[0]);
+            "set yrange [0:%s]\nplot $line with linespoints lw 2 pt 7 ps 0.4 lc rgb '%s' title 'χ = 1', "
+            "'+' using (%.8g):(%.8g) every ::0::0 with points pt 6 lw 2 ps 1.1 lc rgb '%s' title 'the network'\n",
+            c->n_line > 1 || c->sigma_b > 0 ? "*" : "1", plot_colours[1], c->sigma_w, c->sigma_b, plot_colours[0]);
     char *picture = plot_end(&p, NULL, error);
     int status = picture ? spectrum_write_text(path, picture, error) : -1;
     ad_free(picture);

@@ -145,11 +145,20 @@ static int plot_layers(const report *r, const report_depth *d, bool correlation,
 
 static void write_critical(const tp_critical *c, FILE *out)
 {
-    fprintf(out,
-            "<p>A layer has σ_w = %.4g, σ_b = %.4g. Going on for ever it would lead variances to q* = %.4g, there with "
-            "mean squared singular value χ = %.4g (1: gradients neither grow nor vanish), and correlations to c* = "
-            "%.4g, in ξ_c = %.4g layers.</p>\n",
-            c->sigma_w, c->sigma_b, c->q, c->chi, c->correlation, c->correlation_length);
+    fprintf(out, "<p>A layer has σ_w = %.4g, σ_b = %.4g. Going on for ever it would ", c->sigma_w, c->sigma_b);
+    if (isinf(c->q))
+        fputs("let variances grow without end", out);
+    else
+        fprintf(out, "lead variances to q* = %.4g", c->q);
+    if (!isnan(c->chi))
+        fprintf(out, ", with mean squared singular value χ = %.4g (1: gradients neither grow nor vanish)", c->chi);
+    if (!isnan(c->correlation))
+        fprintf(out, ", and correlations to c* = %.4g", c->correlation);
+    if (isinf(c->correlation_length))
+        fputs(", slower than by any rate", out);
+    else if (!isnan(c->correlation_length))
+        fprintf(out, ", in ξ_c = %.4g layers", c->correlation_length);
+    fputs(".</p>\n", out);
 }
 
 static int plot_squares(const report *r, const report_depth *d, FILE *out, ad_error *missing, ad_error *error)

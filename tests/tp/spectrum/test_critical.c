@@ -114,6 +114,37 @@ Test(critical, lines)
     is_critical(&c, own_value, own_slope);
 }
 
+/* Where depth leads to no variance, and what bends or is 0 at 0: numbers by hand, or none. */
+Test(critical, signals_that_vanish_or_grow)
+{
+    tp_critical c = found(NULL, (const char *const[]){ "phi=tanh", "sigma_w=0.9", NULL });
+    cr_assert(c.q == 0 && isnan(c.correlation) && isnan(c.correlation_length));
+    same(c.chi, 0.81, 1e-12, "chi of vanishing signals");
+    same(c.variance_length, -1 / log(0.81), 1e-9, "xi_q of vanishing signals");
+    c = found(NULL, (const char *const[]){ "phi=relu", "sigma_w=1", NULL });
+    cr_assert(c.q == 0 && c.correlation == 1 && isinf(c.correlation_length));
+    same(c.chi, 0.5, 1e-12, "chi of relu");
+    const double left = 1.75809934084737685994, right = 1.05070098735548049342; /* selu's slopes at 0 */
+    c = found(NULL, (const char *const[]){ "phi=selu", "sigma_w=0.5", NULL });
+    same(c.chi, 0.25 * (left * left + right * right) / 2, 1e-8, "chi of selu");
+    same(c.line[0].sigma_w, sqrt(2 / (left * left + right * right)), 1e-8, "sigma_w of selu");
+    c = found(NULL, (const char *const[]){ "phi=selu", "sigma_w=2", NULL });
+    cr_assert(isinf(c.q) && isnan(c.chi) && isnan(c.correlation) && isnan(c.correlation_length));
+    c = found(NULL, (const char *const[]){ "phi=abs", "sigma_w=2", NULL });
+    cr_assert(isinf(c.q) && isinf(c.correlation_length));
+    same(c.chi, 4, 1e-12, "chi of abs");
+    c = found(NULL, (const char *const[]){ "phi=exp", NULL }); /* E e^2h = e^2q, which leaves a double's range */
+    cr_assert(isinf(c.q) && isnan(c.chi));
+    for (int k = 0; k < c.n_line; k++) {
+        same(c.line[k].q, 1 + pow(c.line[k].sigma_b, 2), 1e-9, "q* of exp");
+        same(c.line[k].sigma_w, exp(-c.line[k].q), 1e-9, "sigma_w of exp");
+    }
+    c = found(NULL, (const char *const[]){ "phi=square", "sigma_w=0.1", NULL }); /* of slope 0 at 0 */
+    cr_assert(c.q == 0 && c.chi == 0 && c.line[0].sigma_b > 0);
+    for (int k = 0; k < c.n_line; k++) /* sigma_w^2 4q = 1, q = 3 sigma_w^2 q^2 + sigma_b^2 */
+        same(c.line[k].q, 4 * pow(c.line[k].sigma_b, 2), 1e-9, "q* of the square");
+}
+
 /* |c_l - c*| of limit kernels falls by exp(-1 / xi_c) a layer. */
 static void decays(const char *sigma_w, const char *sigma_b, bool chaotic)
 {

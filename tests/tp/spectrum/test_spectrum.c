@@ -295,6 +295,29 @@ static void is_refused(int layers, const char *phi, double variance, tp_spectrum
     cr_assert(!strchr(error.text, '\n'));
 }
 
+/* One function between orthogonal matrices: the spectrum ends where its slope does, between two nodes of its law or at
+ * infinity: gelu' is largest at sqrt 2, selu' left of 0. */
+Test(spectrum, ends_of_one_function)
+{
+    const struct {
+        const char *phi;
+        double largest;
+    } cases[] = { { "tanh", 1 },
+                  { "softplus", 1 },
+                  { "sigmoid", 0.25 },
+                  { "gelu", 0.5 * (1 + erf(1)) + exp(-1) / sqrt(acos(-1)) },
+                  { "selu", 1.75809934084737685994 } };
+    weights = "weights=orthogonal";
+    for (int i = 0; i < 5; i++) {
+        tp_spectrum s = found(1, cases[i].phi, 1.44, (tp_spectrum_spec){ 0 });
+        same(s.largest, 1.2 * cases[i].largest, 1e-9, cases[i].phi);
+        same(exp(s.log_support[1] / 2), s.largest, 1e-12, "the end of the support");
+        cr_assert(s.has_law && s.smallest == 0, "%s: %g", cases[i].phi, s.smallest);
+        tp_spectrum_free(&s);
+    }
+    weights = "weights=gaussian";
+}
+
 /* Arguments far beyond where 1 - tanh^2 rounds to 0, which it never is: the law of sigma^2 sech^4 h, no atom at
  * 0; a node of the law has a mass of up to 0.02. */
 Test(spectrum, slopes_below_roundings)
