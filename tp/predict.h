@@ -117,9 +117,9 @@ int tp_covariance(const tp_kernel_model *model, const tp_training *training, siz
  *     tp_float_model_factor(&m, &error);                      // n^3 / 3 multiply-adds
  *     tp_float_model_solve(&m, y, outputs, a, &error);        // a (n, outputs): t = infinity on the square loss
  *
- * K + ridge = L L', L in floats where K was, on and below the diagonal; K stays above it, so that solves end in doubles:
- * conjugate gradients on K + ridge, by L L' as their preconditioner. What a kill interrupts goes on where it was if
- * kernel, diagonal and state were kept, as in a mapped file. */
+ * K + ridge = L L', L in floats where K was, on and below the diagonal; K stays above it, so that solves end in
+ * doubles: conjugate gradients on K + ridge, by L L' as their preconditioner. What a kill interrupts goes on where it
+ * was if kernel, diagonal and state were kept, as in a mapped file. */
 typedef struct {
     uint64_t begun;   /* the diagonal is kept; 0 at first */
     uint64_t columns; /* of L that are there */

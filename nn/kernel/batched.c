@@ -214,7 +214,10 @@ static int fill_store(nn_call *c, int side, const piece *p, ad_error *error)
 }
 
 /* ---- two stores ---- */
-/* product += weight <d, K d'> over all pairs of uses of one parameter. */
+/* product += weight <d, K d'> over all pairs of uses of one parameter; of a store with itself, of its upper triangle in
+ * so many steps. */
+enum { STEPS = 8 };
+
 static void add_met(nn_call *c, int begin, const piece *p, const piece *p2, int other)
 {
     size_t bytes = nn_bytes(c->model->type), rest = c->uses[begin].n_rest;
@@ -224,10 +227,12 @@ static void add_met(nn_call *c, int begin, const piece *p, const piece *p2, int 
         size_t turns = nn_size_of(c, &a->sum, p->rows), turns2 = nn_size_of(c, &b->sum, p2->rows);
         nn_meet(c, a, turns, c->panels[a->y].data[0], b, turns2, c->panels[b->y].data[other]);
         for (size_t first = 0, count; first < p->count; first += count) {
-            count = nn_smaller(c->applied_rows, p->count - first);
+            size_t least = other ? 0 : first, step = other ? p->count : (p->count + STEPS - 1) / STEPS;
+            count = nn_smaller(nn_smaller(c->applied_rows, step), p->count - first);
             nn_apply_met(c, count, turns, turns2, rest, c->panels[a->d].data[0] + first * turns * rest * bytes);
-            nn_gram(c, count, p2->count, turns2 * rest, c->weights[a->param], c->applied, c->panels[b->d].data[other],
-                    1, c->product + first * p2->count * bytes, false);
+            nn_gram_into(c, count, p2->count - least, turns2 * rest, c->weights[a->param], c->applied,
+                         c->panels[b->d].data[other] + least * turns2 * rest * bytes, 1,
+                         c->product + (first * p2->count + least) * bytes, p2->count, false);
         }
     }
 }

@@ -155,6 +155,9 @@ void nn_pack(const nn_call *c, const nn_walk *w, const char *from, char *to, boo
 /* to (m, n) = alpha a (m, k) b (n, k)^T + beta to; only its upper triangle if b is a and `upper` */
 void nn_gram(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b, double beta,
              char *to, bool upper);
+/* The same into rows of `ld`. */
+void nn_gram_into(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b,
+                  double beta, char *to, size_t ld, bool upper);
 /* to (rows, W) += c (y (x) d), for d (rows, aligned, sum, rest) and y ([rows,] aligned, sum, over). */
 void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, char *to);
 /* c->met (n_from, n_to) = K of two uses, and c->applied (rows, n_to, rest) = K^T d, for d (rows, n_from, rest). */

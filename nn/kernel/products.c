@@ -29,16 +29,16 @@
                 to[i] = from[i * stride];                                                                              \
         return to + size;                                                                                              \
     }                                                                                                                  \
-    /* c (m, n) = alpha a (m, k) b (n, k)^T + beta c; only its upper triangle if b is a and `upper` */                 \
+    /* c (m, n), rows of ld, = alpha a (m, k) b (n, k)^T + beta c; only its upper triangle if b is a and `upper` */    \
     static void gram_##real(size_t m, size_t n, size_t k, real alpha, const real *a, const real *b, real beta,         \
-                            real *c, bool upper)                                                                       \
+                            real *c, size_t ld, bool upper)                                                            \
     {                                                                                                                  \
         if (upper && a == b)                                                                                           \
             cblas_##letter##syrk(CblasRowMajor, CblasUpper, CblasNoTrans, (int)m, (int)k, alpha, a, (int)k, beta, c,   \
-                                 (int)n);                                                                              \
+                                 (int)ld);                                                                             \
         else                                                                                                           \
             cblas_##letter##gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, alpha, a, (int)k, b, \
-                                 (int)k, beta, c, (int)n);                                                             \
+                                 (int)k, beta, c, (int)ld);                                                            \
     }                                                                                                                  \
     /* c (m, n) += alpha a (k, m)^T b (k, n) */                                                                        \
     static void outer_##real(size_t m, size_t n, size_t k, real alpha, const real *a, const real *b, real *c)          \
@@ -83,13 +83,19 @@ void nn_pack(const nn_call *c, const nn_walk *w, const char *from, char *to, boo
 }
 
 /* ---- products ---- */
+void nn_gram_into(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b,
+                  double beta, char *to, size_t ld, bool upper)
+{
+    if (c->model->type == AD_FLOAT)
+        gram_float(m, n, k, (float)alpha, (const float *)a, (const float *)b, (float)beta, (float *)to, ld, upper);
+    else
+        gram_double(m, n, k, alpha, (const double *)a, (const double *)b, beta, (double *)to, ld, upper);
+}
+
 void nn_gram(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b, double beta,
              char *to, bool upper)
 {
-    if (c->model->type == AD_FLOAT)
-        gram_float(m, n, k, (float)alpha, (const float *)a, (const float *)b, (float)beta, (float *)to, upper);
-    else
-        gram_double(m, n, k, alpha, (const double *)a, (const double *)b, beta, (double *)to, upper);
+    nn_gram_into(c, m, n, k, alpha, a, b, beta, to, n, upper);
 }
 
 static void spread(const nn_call *c, size_t rows, size_t columns, const char *d, bool d_rows, bool d_columns,
@@ -224,16 +230,17 @@ static void form_gradients(nn_call *c, const nn_use *uses, int n, int side, size
     }
 }
 
-/* acc[(o, i), (p, j)] += the products of two tiles of gradients. */
+/* acc[(o, i), (p, j)] += the products of two tiles of gradients; of one with itself, what is below the diagonal is not
+ * meant. */
 static void add_products(nn_call *c, const size_t *rows, const size_t *first, const size_t *count, const char *g,
                          const char *g2, size_t size, double weight, char *to)
 {
     size_t bytes = nn_bytes(c->model->type), wide = c->outs * count[1];
     if (!c->mean)
-        nn_gram(c, c->outs * count[0], wide, size, weight, g, g2, 0, c->product, false);
+        nn_gram(c, c->outs * count[0], wide, size, weight, g, g2, 0, c->product, true);
     for (size_t o = 0; o < c->outputs && c->mean; o++)
         nn_gram(c, count[0], count[1], size, weight, g + o * count[0] * size * bytes, g2 + o * count[1] * size * bytes,
-                o ? 1 : 0, c->product, false);
+                o ? 1 : 0, c->product, true);
     for (size_t row = 0; row < c->outs * count[0]; row++)
         for (size_t p = 0; p < c->outs; p++) {
             size_t o = row / count[0], i = first[0] + row % count[0];
@@ -263,6 +270,16 @@ void nn_apply_met(nn_call *c, size_t rows, size_t n_from, size_t n_to, size_t re
     }
 }
 
+/* acc += weight a b^T, (outs rows, size) each, of a tile with itself: its upper triangle, in so many steps. */
+static void add_upper(nn_call *c, size_t rows, const char *a, const char *b, size_t size, double weight)
+{
+    enum { STEPS = 8 };
+    size_t bytes = nn_bytes(c->model->type), n = c->outs * rows, step = (n + STEPS - 1) / STEPS;
+    for (size_t first = 0; first < n; first += step)
+        nn_gram_into(c, nn_smaller(step, n - first), n - first, size, weight, a + first * size * bytes,
+                     b + first * size * bytes, 1, c->acc + (first * n + first) * bytes, n, false);
+}
+
 /* The uses of one parameter by K: K d' for every row (output, sample) of the second side, then one Gram product. */
 static void add_met(nn_call *c, const nn_use *uses, int n, const size_t *rows, int other)
 {
@@ -272,8 +289,11 @@ static void add_met(nn_call *c, const nn_use *uses, int n, const size_t *rows, i
         size_t turns = nn_size_of(c, &a->sum, rows[0]), turns2 = nn_size_of(c, &b->sum, rows[1]);
         nn_meet(c, b, turns2, c->panels[b->y].data[other], a, turns, c->panels[a->y].data[0]);
         nn_apply_met(c, c->outputs * rows[1], turns2, turns, rest, c->panels[b->d].data[other]);
-        add_products(c, rows, none, rows, c->panels[a->d].data[0], c->applied, turns * rest, c->weights[a->param],
-                     c->acc);
+        if (other == 0 && !c->mean)
+            add_upper(c, rows[0], c->panels[a->d].data[0], c->applied, turns * rest, c->weights[a->param]);
+        else
+            add_products(c, rows, none, rows, c->panels[a->d].data[0], c->applied, turns * rest, c->weights[a->param],
+                         c->acc);
     }
 }
 

@@ -186,8 +186,8 @@ static inline bool tp_by_halves(const tp_solver *s)
 {
     return s->same && !s->folded;
 }
-/* A tile's values, doubles or floats, into a term's `values` or the solver's floats, those of samples with themselves as
- * they are known; false if one is not finite, for which there is an error. */
+/* A tile's values, doubles or floats, into a term's `values` or the solver's floats, those of samples with themselves
+ * as they are known; false if one is not finite, for which there is an error. */
 bool tp_place(const tp_solver *s, const tp_tile *t, const double *from, const float *from_floats,
               const double *diagonal, double *values);
 int tp_beyond_range(const tp_solver *s, const tp_tile *t, ad_error *error);
@@ -203,7 +203,8 @@ typedef struct tp_single tp_single;
 tp_single *tp_single_new(tp_solver *s, const tp_series *series, size_t area, ad_error *error);
 void tp_single_free(tp_single *single);
 void tp_single_anew(tp_single *single); /* before the strips of another block; NULL: nothing */
-/* *total: (rows, columns) of the tile, or NULL where a pair is near 1 or -1, or was in each of a block's first strips. */
+/* *total: (rows, columns) of the tile, or NULL where a pair is near 1 or -1, or was in each of a block's first
+ * strips. */
 int tp_single_solve(tp_solver *s, tp_single *single, tp_tile *t, const float **total, ad_error *error);
 const tp_seen *tp_single_seen(const tp_single *single); /* the worst of all that were solved */
 

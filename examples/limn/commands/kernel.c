@@ -101,8 +101,8 @@ const tool_command command_kernel = {
     .manual =
         "Without --width (or with --width inf) it is the limit, else a network drawn from --seed, or of --weights.\n"
         "Without --out it prints the first rows and columns. --explain tells memory and time in place of computing.\n"
-        "A limit as --dtype float, or of a GB or more, goes to --out K.npy tile by tile: K.npy.partial meanwhile, which\n"
-        "the same command goes on with after a kill.\n"
+        "A limit as --dtype float, or of a GB or more, goes to --out K.npy tile by tile: K.npy.partial meanwhile,\n"
+        "which the same command goes on with after a kill.\n"
         "The mean over several seeds, or of samples, has standard errors: in print, beside the kernels in a .npz\n"
         "(ntk, ntk_standard_errors, ...) or .csv file, and those of seeds beside K.npy in K.standard_errors.npy.",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(WIDTH) | TAKE(AT_WIDTH) | TAKE(SEED) |

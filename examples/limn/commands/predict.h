@@ -51,7 +51,10 @@ double *predict_test_kernel(prediction *p, tp_kernel_kind which, bool diagonal, 
 int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_error *error);
 
 /* ---- predict_floats.c: many rows: a kernel of floats, factored in place ---- */
-bool predict_floats_asked(const options *o); /* by --dtype float, of a limit */
+static inline bool predict_floats_asked(const options *o) /* by --dtype float, of a limit */
+{
+    return o->type_given && o->type == AD_FLOAT && !o->width && !o->weights;
+}
 int predict_floats_settle(const options *o); /* 0, or the refusal of other options */
 int predict_floats(prediction *p, ad_error *error);
 

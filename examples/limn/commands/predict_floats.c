@@ -1,5 +1,5 @@
-/* predict_floats.c: the limit of training on many rows: a kernel of floats tile by tile, Cholesky's factor in its place,
- * solves in doubles, and the test inputs' kernel block by block. */
+/* predict_floats.c: the limit of training on many rows: a kernel of floats tile by tile, Cholesky's factor in its
+ * place, solves in doubles, and the test inputs' kernel block by block. */
 #include "examples/limn/commands/predict.h"
 
 #include <cblas.h>
@@ -8,11 +8,6 @@
 
 /* Rows of a block of the tests' kernel, training rows of it; rows of the piece that tells a factoring's time. */
 enum { DOWN = 1024, ACROSS = 4096, PIECE = 1536 };
-
-bool predict_floats_asked(const options *o)
-{
-    return o->type_given && o->type == AD_FLOAT && !o->width && !o->weights;
-}
 
 int predict_floats_settle(const options *o)
 {

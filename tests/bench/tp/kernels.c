@@ -1,5 +1,5 @@
-/* kernels.c: seconds of one processor for the empirical kernel W5: the full NTK, 640 x 640, of 784-512-512-10 on 64 inputs,
- * float, beside the sgemm that its Gram products need. Those of limits are in limits.c.
+/* kernels.c: seconds of one processor for the empirical kernel W5: the full NTK, 640 x 640, of 784-512-512-10 on 64
+ * inputs, float, beside the sgemm that its Gram products need. Those of limits are in limits.c.
  *
  *     build/bench/kernels [ROUNDS] */
 #define _DEFAULT_SOURCE
