@@ -1,7 +1,7 @@
 /* report.c: limn report: a network trained at several widths beside its limit, told on the terminal, as JSON, and as a
  * page. */
-#include "examples/limn/report/report.h"
 #include "examples/limn/commands/commands.h"
+#include "examples/limn/report/report.h"
 
 static int run_report(const options *o, ad_error *error)
 {
@@ -16,6 +16,8 @@ static int run_report(const options *o, ad_error *error)
     }
     if (!status)
         status = report_limit(&r, error);
+    if (!status)
+        report_learn(&r);
     if (!status && !o->json)
         report_tell_head(&r);
     for (int k = 0; k < r.n_columns && !status; k++) {
@@ -29,8 +31,10 @@ static int run_report(const options *o, ad_error *error)
     }
     if (!status && o->json)
         status = report_tell_json(&r, error);
-    else if (!status)
+    else if (!status) {
         report_tell_slopes(&r);
+        report_tell_learning(&r);
+    }
     if (!status && (page || o->plots)) {
         report_predict(&r);
         status = report_page(&r, page, error);
@@ -67,7 +71,11 @@ const tool_command command_report = {
         "an eighth of these widths, 32 inputs and 16 probes (256 and 32 else). No two networks share\n"
         "draws: from --seed on, each width has numbers of its own, 4 times --seeds (the latter two: 2). All are "
         "drawn and\n"
-        "the first --seeds trained. Accuracies of batch normalisation are in evaluation, with the running statistics.",
+        "the first --seeds trained. Accuracies of batch normalisation are in evaluation, with the running statistics.\n"
+        "Where features are learned, as in --scale mup, the same networks train on up to 16 inputs beside the training "
+        "at\n"
+        "n = infinity and the descent by the kernel of its start: distances of outputs and kernels from both, with "
+        "slopes.",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(CHECK) | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) | TAKE(SEED) |
              TAKE(SEEDS) | TAKE(OUT) | TAKE(PLOTS) | TAKE(RATE) | TAKE(STEPS) | TAKE(PROBES) | TAKE(NO_CHECK) |
              TAKE(THREADS),

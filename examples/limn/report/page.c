@@ -1,7 +1,7 @@
 /* page.c: the report as one HTML file: tables, plots as SVG inside, and what is needed to make it again. */
 #include "examples/limn/report/depth.h"
+#include "examples/limn/report/learning.h"
 #include "examples/limn/report/plot.h"
-#include "examples/limn/report/report.h"
 
 #include <cblas.h>
 #include <errno.h>
@@ -426,6 +426,7 @@ static void write_body(page *p)
         part(p, plot_neurons(p, &r->neurons[k], name));
     }
     fputs("</div>\n", p->out);
+    part(p, report_write_learning(r, p->out, p->missing, p->error));
     part(p, report_write_depth(r, r->depth, p->out, p->missing, p->error));
     if (r->coordinates)
         part(p, report_write_coordinates(r, r->coordinates, p->out, p->missing, p->error));

@@ -1,6 +1,7 @@
 /* report.c: the main job: a network trained at several widths beside its limit. Every width takes the same full-batch
  * steps at the same rate, so that training time is the same. */
 #include "examples/limn/report/depth.h"
+#include "examples/limn/report/learning.h"
 
 #include <lapacke.h>
 #include <math.h>
@@ -216,6 +217,8 @@ int report_draw(report *r, int k, long draw, ad_error *error)
         status = draw < r->seeds ? train(r, k, draw, model, error)
                                  : draw_one(r, model, &r->columns[k].values[INITIAL][draw], error);
     nn_model_free(model);
+    if (!status && r->learning && draw < r->seeds)
+        status = report_learn_draw(r, k, draw, error);
     return status ? -1 : 0;
 }
 
@@ -288,6 +291,7 @@ void report_close(report *r)
     for (int k = 0; k < r->n_neurons; k++)
         ad_free(r->neurons[k].values);
     report_depth_free(r->depth);
+    report_learning_free(r->learning);
     if (r->coordinates)
         coordinate_free(r->coordinates);
     ad_free(r->coordinates);

@@ -12,8 +12,21 @@ enum {
 };
 #define MOMENTUM 0.9
 
-/* NORM is |Theta_t| / |Theta_0|; the tables show what comes before it. */
-typedef enum { TRAIN_ACCURACY, TEST_ACCURACY, INITIAL, DRIFT, FINAL, SHOWN, NORM = SHOWN, FIELDS } field;
+/* NORM is |Theta_t| / |Theta_0|; the tables show what comes before it. The last ones are of learning.h. */
+typedef enum {
+    TRAIN_ACCURACY,
+    TEST_ACCURACY,
+    INITIAL,
+    DRIFT,
+    FINAL,
+    SHOWN,
+    NORM = SHOWN,
+    TO_OUTPUTS,
+    TO_KERNEL,
+    TO_FEATURES,
+    TO_FROZEN,
+    FIELDS
+} field;
 
 /* What one width gave: the values of every draw, those after training of the first `seeds` alone; and, point by point
  * on the way, means over these. */
@@ -57,6 +70,8 @@ typedef struct {
     struct report_depth *depth;           /* depth.h; NULL: not looked at */
     struct coordinate_check *coordinates; /* coordinate.h; NULL: not asked for, or refused: */
     char no_coordinates[600];
+    struct report_learning *learning; /* learning.h; NULL: the kernel does not move, or it was refused: */
+    char no_learning[600];
     tp_opinion opinion;                                    /* of the limit */
     char no_neurons[600], no_prediction[600], method[600]; /* why there are none; how the limit was found */
 } report;
@@ -109,6 +124,12 @@ void report_tell_head(const report *r);
 void report_tell_column(const report *r, const column *c);
 void report_tell_slopes(const report *r);
 int report_tell_json(const report *r, ad_error *error);
+
+/* ---- learning.c ---- */
+/* Runs the training at n = infinity: learning; NULL where the kernel does not move, or with no_learning where it could
+ * not be run. */
+void report_learn(report *r);
+void report_tell_learning(const report *r);
 
 /* ---- coordinate.c: the coordinate check (Tensor Programs V, arXiv:2203.03466, appendix D.1): networks are trained at
  * several widths, and the powers of n that they show stand beside the derived ones ---- */

@@ -1,5 +1,5 @@
 /* report_json.c: the report as one JSON object. */
-#include "examples/limn/report/report.h"
+#include "examples/limn/report/learning.h"
 
 #include <math.h>
 
@@ -10,6 +10,10 @@ static const char *const keys[FIELDS] = {
     [DRIFT] = "drift",
     [FINAL] = "final",
     [NORM] = "norm",
+    [TO_OUTPUTS] = "f_from_infinite",
+    [TO_KERNEL] = "kernel_from_infinite",
+    [TO_FEATURES] = "features_from_infinite",
+    [TO_FROZEN] = "f_from_constant_kernel",
 };
 
 int report_tell_json(const report *r, ad_error *error)
@@ -31,7 +35,7 @@ int report_tell_json(const report *r, ad_error *error)
         cJSON *item = json_put(widths, "", cJSON_CreateObject());
         json_put(item, "n", json_number((double)r->columns[k].n));
         json_put(item, "first_seed", json_number((double)report_seed(r, k, 0)));
-        for (field f = 0; f < FIELDS; f++)
+        for (field f = 0; f < (r->learning ? FIELDS : TO_OUTPUTS); f++)
             json_put(item, keys[f], json_array(r->columns[k].values[f], &(size_t){ (size_t)report_count(r, f) }, 1));
     }
     cJSON *slopes = json_put(root, "slopes", cJSON_CreateObject());
@@ -49,5 +53,6 @@ int report_tell_json(const report *r, ad_error *error)
         if (report_remark(r, claim, text, sizeof text))
             json_put(item, "remark", cJSON_CreateString(text));
     }
+    report_learning_json(r, root);
     return json_print(root, error);
 }

@@ -181,6 +181,53 @@ Test(report_plots, targets_have_no_accuracy)
     ad_free(told);
 }
 
+static const double *values_of(const cJSON *root, int width, const char *key, double *to, int n)
+{
+    const cJSON *list = cJSON_GetObjectItem(cJSON_GetArrayItem(cJSON_GetObjectItem(root, "widths"), width), key);
+    cr_assert_eq(cJSON_GetArraySize(list), n, "%s", key);
+    for (int i = 0; i < n; i++)
+        to[i] = cJSON_GetArrayItem(list, i)->valuedouble;
+    return to;
+}
+
+/* Networks come to the training at n = infinity as n^-1/2, and keep their distance from what a constant kernel says. */
+Test(report_plots, features_are_learned_beside_the_limit)
+{
+    enum { ROWS = 16, FEATURES = 6, SEEDS = 6 };
+    double x[ROWS * FEATURES], y[ROWS], near[SEEDS], far[SEEDS];
+    for (int k = 0; k < ROWS * FEATURES; k++)
+        x[k] = sin(1 + 3 * (k / FEATURES) + 0.7 * (k % FEATURES) * (k / FEATURES + 1));
+    for (int i = 0; i < ROWS; i++)
+        y[i] = sin(2.0 * i);
+    put_array("x.npy", x, ROWS, FEATURES);
+    put_array("y.npy", y, ROWS, 1);
+#define LEARNS                                                                                                         \
+    "report mlp --set phi=tanh --set depth=2 --set sigma_w=1 --data x.npy --labels y.npy --test-fraction 0.4 "         \
+    "--probes 8 --seeds 6 --steps 2 --widths 32,64,128,256 --no-check "
+    outcome r = works(LEARNS "--scale mup --json --plots plots");
+    cJSON *root = cJSON_Parse(r.out);
+    const cJSON *learning = cJSON_GetObjectItem(root, "learning"), *slopes = cJSON_GetObjectItem(learning, "slopes");
+    cr_assert(learning && cJSON_GetArraySize(slopes) == 4, "%s", r.out);
+    cr_expect(cJSON_GetObjectItem(learning, "kernel_moved")->valuedouble > 0.5);
+    double apart = cJSON_GetObjectItem(learning, "constant_kernel_from_infinite")->valuedouble;
+    for (int k = 0; k < 4; k++) {
+        const cJSON *interval = cJSON_GetObjectItem(cJSON_GetArrayItem(slopes, k), "interval");
+        double low = cJSON_GetArrayItem(interval, 0)->valuedouble, high = cJSON_GetArrayItem(interval, 1)->valuedouble;
+        double theory = k < 3 ? -0.5 : 0, half = (high - low) / 2;
+        /* twice the 95 % interval: with 22 degrees of freedom 4.1 standard errors, once in 2,000 times */
+        cr_expect(fabs((low + high) / 2 - theory) < 2 * half && half < 0.4, "%d: %g to %g", k, low, high);
+    }
+    values_of(root, 3, "f_from_infinite", near, SEEDS);
+    values_of(root, 3, "f_from_constant_kernel", far, SEEDS);
+    for (int s = 0; s < SEEDS; s++)
+        cr_expect(near[s] < far[s] / 2 && fabs(far[s] - apart) < near[s] + 1e-9, "%g, %g, %g", near[s], far[s], apart);
+    cr_expect(starts("learning_loss", "svg", "<") && check_table("learning_distances") > 4 * 4);
+    cJSON_Delete(root);
+    root = cJSON_Parse(works(LEARNS "--scale ntk --json").out);
+    cr_expect(root && !cJSON_GetObjectItem(root, "learning") && !cJSON_GetObjectItem(root, "no_learning"));
+    cJSON_Delete(root);
+}
+
 Test(report_plots, theory_of_mup)
 {
     char *page = page_of("", "report mlp --scale mup --set phi=tanh" QUICK, 0);
