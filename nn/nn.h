@@ -158,7 +158,7 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
 /* Dropout (Srivastava et al. 2014): while a network trains each number of x, (batch, ...), is kept with the probability
  * `keep`, above 0 and at most 1, and then divided by it; else it is 0. PyTorch's p is 1 - keep. The masks are functions
  * of the name, the fit's seed and the step. It is the identity in all but a fit's steps: in nn_forward, nn_evaluate,
- * kernels and limits. */
+ * and in kernels and limits unless nn_set_dropout or tp_translate_training ask for it. */
 ad_var nn_dropout_at(ad_where, nn_net *, const char *name, ad_var x, double keep);
 #define nn_dropout(net, name, x, keep) nn_dropout_at(AD_HERE, net, name, x, keep)
 
@@ -255,6 +255,10 @@ typedef enum {
     NN_EVALUATION
 } nn_mode;
 void nn_set_mode(nn_model *model, nn_mode mode); /* of all but a fit, whose steps are in training */
+/* Whether kernels are those of a step of a fit, with the masks of nn_dropout; at the start they are not. Each row of x,
+ * and of x2, has masks of its own, functions of the model's seed and of its number. */
+void nn_set_dropout(nn_model *model, bool drops);
+bool nn_has_dropout(const nn_net *net);
 /* The running statistics, a mean and a variance for each nn_batchnorm in the order of the trace: how many there are,
  * the name of one, and its values, in the model's type. */
 int nn_n_statistics(const nn_net *net);
