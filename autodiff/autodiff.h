@@ -20,7 +20,7 @@
 
 LIMN_API_BEGIN
 
-enum { AD_MAX_RANK = 8 };
+enum { AD_MAX_RANK = 10 };
 
 typedef struct {
     const char *file;

@@ -158,7 +158,7 @@ ad_var nn_groupnorm_at(ad_where, nn_net *, const char *name, ad_var u, size_t gr
 /* Dropout (Srivastava et al. 2014): while a network trains each number of x, (batch, ...), is kept with the probability
  * `keep`, above 0 and at most 1, and then divided by it; else it is 0. PyTorch's p is 1 - keep. The masks are functions
  * of the name, the fit's seed and the step. It is the identity in all but a fit's steps: in nn_forward, nn_evaluate,
- * kernels and limits. */
+ * and in kernels and limits unless nn_set_dropout or tp_translate_training ask for it. */
 ad_var nn_dropout_at(ad_where, nn_net *, const char *name, ad_var x, double keep);
 #define nn_dropout(net, name, x, keep) nn_dropout_at(AD_HERE, net, name, x, keep)
 
@@ -175,16 +175,33 @@ typedef struct {
     bool bias;
     double sigma_b;
     ad_shape over; /* one or two fixed axes of x; none: all between the batch and the channels */
+    size_t groups; /* 0: no groups, and `out` is a width; else both channels' axes are fixed, and fall into so many
+                      groups of neighbours, of which each has its own filter */
 } nn_conv_spec;
 /* Convolution, or what the field calls so: u(p) = sum over offsets k of x(s p + d k) W_k (+ b) of x (batch, rows,
  * columns, channels), or (batch, time, features); the last axis of x, its channels, becomes `out`, a width. Positions
  * keep their axes where their number stays, and are else "rows.14" and the like, so that layers of one size can be
- * added; windows that do not divide the picture are left out at its end. "name.weight" (offsets.., channels, out) has
- * the multiplier 1/sqrt(channels x offsets), all offsets counted at borders, too; "name.bias" (out). */
+ * added; zeros around a picture are on no side more than it has entries; windows that do not divide the picture are
+ * left out at its end. "name.weight" (offsets.., channels, out) has the multiplier 1/sqrt(channels x offsets), all
+ * offsets counted at borders, too, and is (groups, offsets.., channels of a group, filters of a group) where there
+ * are such; "name.bias" (out). */
 ad_var nn_conv_at(ad_where, nn_net *, const char *name, ad_var x, ad_axis out, const nn_conv_spec *);
 #define nn_conv(net, name, x, out) nn_conv_at(AD_HERE, net, name, x, out, NULL)
 #define nn_conv_with(net, name, x, out, ...)                                                                           \
     nn_conv_at(AD_HERE, net, name, x, out, LIMN_MADE(nn_conv_spec, __VA_ARGS__))
+/* The same with a filter of its own at each position (locally connected): "name.weight" (positions.., offsets..,
+ * channels, out); the bias is one for all. */
+ad_var nn_local_at(ad_where, nn_net *, const char *name, ad_var x, ad_axis out, const nn_conv_spec *);
+#define nn_local(net, name, x, out) nn_local_at(AD_HERE, net, name, x, out, NULL)
+#define nn_local_with(net, name, x, out, ...)                                                                          \
+    nn_local_at(AD_HERE, net, name, x, out, LIMN_MADE(nn_conv_spec, __VA_ARGS__))
+/* Transposed: u(p) = sum over positions q and offsets k with s q + k = p + low of x(q) W_k (+ b). Without padding there
+ * are s (size - 1) + k positions and low = 0, with zeros around (NN_SAME) s size, low half of what is left out, rounded
+ * down; there is no other padding, and no dilation. The fan-in is channels x offsets. */
+ad_var nn_conv_transpose_at(ad_where, nn_net *, const char *name, ad_var x, ad_axis out, const nn_conv_spec *);
+#define nn_conv_transpose(net, name, x, out) nn_conv_transpose_at(AD_HERE, net, name, x, out, NULL)
+#define nn_conv_transpose_with(net, name, x, out, ...)                                                                 \
+    nn_conv_transpose_at(AD_HERE, net, name, x, out, LIMN_MADE(nn_conv_spec, __VA_ARGS__))
 /* The mean, or the largest, of windows. Zero-initialised: windows of 2 along each axis, side by side. */
 typedef struct {
     size_t window[2], stride[2]; /* stride 0: the window */
@@ -255,6 +272,10 @@ typedef enum {
     NN_EVALUATION
 } nn_mode;
 void nn_set_mode(nn_model *model, nn_mode mode); /* of all but a fit, whose steps are in training */
+/* Whether kernels are those of a step of a fit, with the masks of nn_dropout; at the start they are not. Each row of x,
+ * and of x2, has masks of its own, functions of the model's seed and of its number. */
+void nn_set_dropout(nn_model *model, bool drops);
+bool nn_has_dropout(const nn_net *net);
 /* The running statistics, a mean and a variance for each nn_batchnorm in the order of the trace: how many there are,
  * the name of one, and its values, in the model's type. */
 int nn_n_statistics(const nn_net *net);

@@ -16,6 +16,10 @@ LIMN_API_BEGIN
 typedef struct tp_program tp_program;
 /* The net must outlive the program. Fails, with op, file and line, on what has no Netsor-transpose rule. */
 tp_program *tp_translate(nn_net *net, ad_error *error);
+/* The same of a fit's steps, in which nn_dropout multiplies by its masks. Masks of two rows are independent, so that
+ * off its diagonal a kernel of rows with themselves is that of two sets of rows; on it E x x' of what is dropped out is
+ * 1 / keep times as large. Refused where samples meet, and where what is dropped out has no width. */
+tp_program *tp_translate_training(nn_net *net, ad_error *error);
 void tp_program_free(tp_program *program);
 
 /* The same of a hidden vector (batch, width) of the trace, read out by a parameter of its own, N(0, 1/n): its NNGP

@@ -121,7 +121,7 @@ class _Axis(ctypes.Structure):  # ad_axis
 
 
 class _Shape(ctypes.Structure):  # ad_shape
-    _fields_ = [("rank", c_int), ("axes", _Axis * 8)]
+    _fields_ = [("rank", c_int), ("axes", _Axis * 10)]
 
 
 class _BatchSize(ctypes.Structure):

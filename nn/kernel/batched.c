@@ -188,7 +188,7 @@ static int fill_store(nn_call *c, int side, const piece *p, ad_error *error)
     for (size_t first = 0; first < p->count; first += c->run) {
         c->seeds = nn_smaller(c->run, p->count - first);
         set_seeds(c, p, first);
-        if (nn_run(c, p->x, 0, p->rows, error) != 0)
+        if (nn_run(c, c->symmetric ? 0 : side, p->x, 0, p->rows, error) != 0)
             return -1;
         for (int i = 0; i < c->n_panels; i++) {
             const nn_panel *panel = &c->panels[i];

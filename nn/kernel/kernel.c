@@ -48,11 +48,12 @@ void nn_kernel_free(struct nn_kernel *kernel)
     if (!kernel)
         return;
     call_free(kernel->last);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         ad_plan_free(kernel->plans[i / 2][i % 2].plan);
         ad_free(kernel->plans[i / 2][i % 2].ids);
         ad_free(kernel->plans[i / 2][i % 2].places);
     }
+    nn_masks_free(kernel);
     ad_free(kernel->x);
     ad_free(kernel->work);
     ad_free(kernel);
@@ -61,7 +62,7 @@ void nn_kernel_free(struct nn_kernel *kernel)
 /* Runs samples and packs all panels of one side. */
 static int run_tile(nn_call *c, int side, const double *x, size_t first, size_t rows, ad_error *error)
 {
-    if (nn_run(c, x, first, rows, error) != 0)
+    if (nn_run(c, c->symmetric ? 0 : side, x, first, rows, error) != 0)
         return -1;
     for (int i = 0; i < c->n_panels; i++)
         nn_fill_panel(c, &c->panels[i], rows, c->panels[i].data[side]);
@@ -262,8 +263,8 @@ static nn_call *call_of(nn_model *model, nn_weighing by, const nn_kernel_part *p
     if (!model->kernel && !(model->kernel = ad_alloc(1, sizeof *model->kernel, "a kernel", error)))
         return NULL;
     model->free_kernel = nn_kernel_free;
-    int v = nn_variant_of(model, NN_TRAINING);
-    if (v == 0 && (nn_norm_check_rows(model, rows, error) || (x2 && nn_norm_check_rows(model, rows2, error))))
+    int v = model->drops && net->drops ? 2 : nn_variant_of(model, NN_TRAINING);
+    if (v != 1 && (nn_norm_check_rows(model, rows, error) || (x2 && nn_norm_check_rows(model, rows2, error))))
         return NULL;
     bool vector = part && part->of.graph;
     if (vector && nn_vector_check(model, part->of, error) != 0)

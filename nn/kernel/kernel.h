@@ -63,10 +63,12 @@ typedef struct {
 } nn_kernel_plan;
 
 struct nn_kernel {
-    nn_kernel_plan plans[2][2]; /* in training and in evaluation: of the tangent kernel and of the NNGP kernel */
+    nn_kernel_plan plans[3][2]; /* by variant: of the tangent kernel and of the NNGP kernel */
     void *x;                    /* the rows of one run, in the model's type */
     size_t x_rows;
-    char *work; /* all buffers of a call */
+    void **masks;      /* of dropout, of as many rows */
+    size_t masks_rows; /* 0: none are drawn */
+    char *work;        /* all buffers of a call */
     size_t work_bytes;
     struct nn_call *last; /* ready for another one of its form; NULL: none */
 };
@@ -80,7 +82,7 @@ typedef struct nn_call {
     ad_var of;          /* the outputs, or a vector */
     const bool *counts; /* by parameter: whether its part counts; NULL: all do */
     nn_kernel_plan *plan;
-    int variant; /* in training or in evaluation */
+    int variant; /* of the net's: in training, in evaluation, or in a fit's step */
     bool mean, symmetric;
     size_t rows, rows2;
     double *weights;
@@ -123,10 +125,11 @@ size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t r
 void nn_append(ad_shape *shape, const ad_shape *more); /* the axes that it has not */
 
 /* run.c */
+void nn_masks_free(struct nn_kernel *kernel);
 /* Plans the runs of c->tile rows (and c->seeds seeds), unless the plan that is there serves. */
 int nn_prepare(nn_call *c, ad_error *error);
-/* Runs the plan on samples x (rows, features). */
-int nn_run(nn_call *c, const double *x, size_t first, size_t rows, ad_error *error);
+/* Runs the plan on samples x (rows, features), the first inputs (set 0) or the second ones. */
+int nn_run(nn_call *c, int set, const double *x, size_t first, size_t rows, ad_error *error);
 void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to);
 /* At least `total` bytes of work. */
 int nn_make_work(nn_call *c, size_t total, ad_error *error);

@@ -16,6 +16,49 @@ static int make_plan(nn_call *c, const ad_var *outputs, int *ids, int *places, i
     return n && !(p->plan = nn_plan_new(c->model->net, outputs, n, &spec, error)) ? -1 : 0;
 }
 
+void nn_masks_free(struct nn_kernel *kernel)
+{
+    for (int k = 0; kernel->masks && kernel->masks[k]; k++)
+        ad_free(kernel->masks[k]);
+    ad_free(kernel->masks);
+    kernel->masks = NULL;
+    kernel->masks_rows = 0;
+}
+
+/* Room for the masks of as many rows as the inputs have room for, in the order of the dropouts. */
+static int make_masks(nn_call *c, ad_error *error)
+{
+    const nn_net *net = c->model->net;
+    struct nn_kernel *kernel = c->kernel;
+    size_t n = 0;
+    if (c->variant != 2 || kernel->masks_rows >= c->tile)
+        return 0;
+    nn_masks_free(kernel);
+    for (const nn_drop *drop = net->drops; drop; drop = drop->next)
+        n++;
+    if (!(kernel->masks = ad_alloc(n + 1, sizeof *kernel->masks, "masks", error)))
+        return -1;
+    n = 0;
+    for (const nn_drop *drop = net->drops; drop; drop = drop->next) {
+        size_t count = nn_size_of(c, ad_shape_get(drop->mask), c->tile);
+        if (!(kernel->masks[n++] = ad_alloc(count, nn_bytes(c->model->type), "a mask", error)))
+            return -1;
+    }
+    kernel->masks_rows = c->tile;
+    return 0;
+}
+
+/* The masks of rows first, first + 1, ... of a set, (rows, ...). */
+static void draw_masks(const nn_call *c, int set, size_t first, size_t rows)
+{
+    int k = 0;
+    for (const nn_drop *drop = c->model->net->drops; drop && c->variant == 2; drop = drop->next, k++) {
+        size_t count = nn_size_of(c, ad_shape_get(drop->mask), 1);
+        uint64_t stream = ad_stream(set ? "the second inputs' masks" : "the first inputs' masks");
+        nn_draw_mask(drop, c->model->seed, stream, first * count, rows * count, c->model->type, c->kernel->masks[k]);
+    }
+}
+
 int nn_prepare(nn_call *c, ad_error *error)
 {
     const nn_net *net = c->model->net;
@@ -46,6 +89,7 @@ int nn_prepare(nn_call *c, ad_error *error)
         failed = kernel->x ? 0 : -1;
         kernel->x_rows = failed ? 0 : c->tile;
     }
+    failed = failed ? failed : make_masks(c, error);
     bool fits = c->plan->plan && c->plan->rows >= c->tile && c->plan->seeds >= c->seeds && c->plan->n_ids == n &&
                 !failed && memcmp(c->plan->ids, ids, (size_t)n * sizeof *ids) == 0;
     if (!fits && !failed) {
@@ -55,6 +99,9 @@ int nn_prepare(nn_call *c, ad_error *error)
     if (!failed && c->plan->plan) {
         nn_bind_params(c->model, c->plan->plan);
         ad_bind(c->plan->plan, net->input, kernel->x);
+        int k = 0;
+        for (const nn_drop *drop = net->drops; drop && c->variant == 2; drop = drop->next)
+            ad_bind(c->plan->plan, drop->mask, kernel->masks[k++]);
     }
     ad_free(ids);
     ad_free(places);
@@ -69,6 +116,10 @@ static const char *tensor_data(const nn_call *c, int id)
         return c->kernel->x;
     if (c->by_seeds && id == c->tangent->seed.id)
         return c->seed;
+    int mask = 0;
+    for (const nn_drop *drop = model->net->drops; drop && c->variant == 2; drop = drop->next, mask++)
+        if (drop->mask.id == id)
+            return c->kernel->masks[mask];
     bool leaf = ad_node_of(model->net->graph, id)->op == AD_PARAM;
     for (int k = 0; leaf && k < model->net->n_params + model->net->n_statistics; k++)
         if (model->net->params[k].id == id)
@@ -97,13 +148,14 @@ void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to)
     }
 }
 
-int nn_run(nn_call *c, const double *x, size_t first, size_t rows, ad_error *error)
+int nn_run(nn_call *c, int set, const double *x, size_t first, size_t rows, ad_error *error)
 {
     size_t features = nn_features(c->model->net), bad = 0;
     ad_sizes sizes = nn_call_sizes(c, rows);
     ad_plan *plan = c->plan->plan;
     if (!nn_convert(x + first * features, rows * features, c->model->type, c->kernel->x, &bad))
         return ad_fail(error, "x: row %zu holds a number that is not finite", first + bad / features);
+    draw_masks(c, set, first, rows);
     if (plan &&
         (ad_run(plan, &sizes, error) != 0 ||
          (c->plan->n_checked && nn_norm_check(c->model, plan, c->plan->n_ids - c->plan->n_checked, rows, error) != 0)))

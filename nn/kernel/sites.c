@@ -46,7 +46,7 @@ static struct nn_tangent *trace_tangent(const nn_net *net, int v, ad_var output,
     t->outputs = shape->axes[ad_same(shape->axes[0], net->batch) ? 1 : 0];
     ad_var seed = { 0 };
     if (by_seeds) {
-        const char *name = v ? "kernel.seed (evaluation)" : "kernel.seed";
+        const char *name = v == 2 ? "kernel.seed (fit)" : v == 1 ? "kernel.seed (evaluation)" : "kernel.seed";
         if (output.id != net->variants[v].output.id)
             name = ad_arena_text(net->arena, "kernel.seed of %d", output.id);
         t->sample = ad_batch(net->graph, "kernel.seeds");

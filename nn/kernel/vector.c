@@ -13,6 +13,8 @@ int nn_vector_check(const nn_model *model, ad_var vector, ad_error *error)
     if (shape->rank != 2 || !ad_has(shape, net->batch))
         return ad_fail(error, "%s: kernel: %s is no vector of a sample: (batch, axis) is needed", nn_title(net),
                        ad_shape_text(net->graph, shape, text, sizeof text));
+    if (model->drops && net->drops)
+        return ad_fail(error, "%s: kernel: hidden vectors are those without the masks of dropout", nn_title(net));
     if (nn_variant_of(model, NN_TRAINING) != 0)
         return ad_fail(error, "%s: kernel: hidden vectors are those in training: no mode of evaluation", nn_title(net));
     return 0;

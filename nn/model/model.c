@@ -62,7 +62,7 @@ nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type,
     nn_model *model = (threads = ad_threads(threads, error)) ? ad_alloc(1, sizeof *model, "a model", error) : NULL;
     if (!model)
         return NULL;
-    *model = (nn_model){ .net = net, .n = n, .type = type, .threads = threads, .sizes = { .n = n } };
+    *model = (nn_model){ .net = net, .n = n, .type = type, .threads = threads, .seed = seed, .sizes = { .n = n } };
     int n_params = net->n_params, n_all = n_params + net->n_statistics;
     if (!(model->offsets = ad_alloc((size_t)n_all + 1, sizeof *model->offsets, "a model", error)))
         goto failed;
@@ -146,6 +146,11 @@ void *nn_statistic(nn_model *model, int k, size_t *count)
 void nn_set_mode(nn_model *model, nn_mode mode)
 {
     model->mode = mode;
+}
+
+void nn_set_dropout(nn_model *model, bool drops)
+{
+    model->drops = drops;
 }
 
 int nn_variant_of(const nn_model *model, nn_mode otherwise)

@@ -18,6 +18,8 @@ struct nn_model {
     int threads;
     ad_sizes sizes; /* n alone */
     nn_mode mode;
+    bool drops;      /* kernels are those of a fit's step, with masks */
+    uint64_t seed;   /* which they are drawn from */
     void *values;    /* omega of all parameters, one after another, and then the running statistics */
     size_t *offsets; /* by parameter and statistic, n_params + n_statistics + 1 of them */
     struct {

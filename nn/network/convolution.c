@@ -90,7 +90,7 @@ static bool place_windows(ad_where where, nn_net *net, const char *kind, const c
         return false;
     }
     size_t reach = (a->length - 1) * a->dilation + 1;
-    bool fits = padding == NN_SAME ? reach < 2 * size : reach <= size;
+    bool fits = padding == NN_SAME ? reach <= 2 * size + 1 : reach <= size;
     if (!fits) {
         ad_poison(net->graph, where, "%s %s: a window of %zu along %s is larger than the picture, which has %zu there",
                   kind, name, reach, axis, size);
@@ -146,74 +146,185 @@ static ad_var make_windows(ad_where where, nn_net *net, nn_padding padding, cons
 }
 
 /* ---- filters ---- */
-static int filter_axes(ad_where where, nn_net *net, const char *name, ad_var x, const nn_conv_spec *spec, along *axes)
+static int filter_axes(ad_where where, nn_net *net, const char *kind, const char *name, ad_var x,
+                       const nn_conv_spec *spec, along *axes)
 {
     ad_shape over = spec->over;
-    if (!find_axes(where, net, "conv", name, x, MOST_AXES, &over))
+    if (!find_axes(where, net, kind, name, x, MOST_AXES, &over))
         return -1;
     for (int i = 0; i < over.rank; i++) {
         axes[i] = (along){ .axis = over.axes[i],
                            .length = or_else(spec->filter[i], or_else(spec->filter[0], 3)),
                            .stride = or_else(spec->stride[i], or_else(spec->stride[0], 1)),
                            .dilation = or_else(spec->dilation[i], or_else(spec->dilation[0], 1)) };
-        if (!place_windows(where, net, "conv", name, spec->padding, &axes[i]))
+        if (!place_windows(where, net, kind, name, spec->padding, &axes[i]))
             return -1;
     }
     return over.rank;
 }
 
-/* A weight (over.., in, out) of a filter, or of positions: `over` is counted in the fan-in. */
-static nn_weight filter(ad_where where, nn_net *net, const char *name, ad_shape over, ad_axis in, ad_axis out,
-                        double sigma)
+/* A weight (own.., over.., in, out) of a filter, or of positions; `over` is counted in the fan-in, `own` is not. */
+static nn_weight filter(ad_where where, nn_net *net, const char *name, ad_shape own, const ad_shape *over, ad_axis in,
+                        ad_axis out, double sigma)
 {
     size_t offsets = 1;
-    for (int i = 0; i < over.rank; i++)
-        offsets *= ad_axis_fixed(net->graph, over.axes[i]);
+    for (int i = 0; i < over->rank; i++) {
+        offsets *= ad_axis_fixed(net->graph, over->axes[i]);
+        ad_shape_push(&own, over->axes[i]);
+    }
     name = nn_name(net, "%s.weight", name);
     ad_init init = nn_filter_init(net, name, in, out, offsets, sigma);
-    ad_shape_push(&over, in);
-    ad_shape_push(&over, in.id == out.id ? ad_prime(in) : out);
-    return (nn_weight){ .omega = ad_param_at(where, net->graph, name, over, init),
+    ad_shape_push(&own, in);
+    ad_shape_push(&own, in.id == out.id ? ad_prime(in) : out);
+    return (nn_weight){ .omega = ad_param_at(where, net->graph, name, own, init),
                         .c = init.multiplier,
                         .power = init.multiplier_power,
                         .fan_in = init.axis };
 }
 
-/* c n^p times the product over all axes of the weight but its last one, and the bias. */
-static ad_var apply_filter(ad_where where, nn_net *net, const char *name, nn_weight w, ad_var x, ad_axis out, bool bias,
-                           double sigma_b)
+/* c n^p times the product over the axes `over` of x and the weight, and `in`. */
+static ad_var apply_filter(ad_where where, nn_weight w, ad_var x, ad_shape over, ad_axis in, ad_axis out)
 {
-    if (w.omega.id < 0)
-        return w.omega;
-    ad_shape over = *ad_shape_get(w.omega);
-    ad_axis last = over.axes[--over.rank];
+    if (w.omega.id < 0 || x.id < 0)
+        return w.omega.id < 0 ? w.omega : x;
+    const ad_shape *shape = ad_shape_get(w.omega);
+    ad_axis last = shape->axes[shape->rank - 1];
+    ad_shape_push(&over, in);
     ad_var u = ad_relabel_at(where, ad_contract_at(where, x, w.omega, over), last, out);
-    u = ad_scale_at(where, u, w.c, w.fan_in, w.power);
-    if (!bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !nn_is_given(sigma_b)))
+    return ad_scale_at(where, u, w.c, w.fan_in, w.power);
+}
+
+static ad_var with_bias(ad_where where, nn_net *net, const char *name, ad_var u, ad_axis out, bool bias, double sigma_b)
+{
+    if (u.id < 0 || !bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !nn_is_given(sigma_b)))
         return u;
     return nn_add_bias_at(where, nn_bias_at(where, net, nn_name(net, "%s.bias", name), out, sigma_b), u);
 }
 
-ad_var nn_conv_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out, const nn_conv_spec *given)
+/* Are these the channels of a filter: a width, or the outputs; of groups, fixed? */
+static bool has_channels(ad_where where, nn_net *net, const char *kind, const char *name, const nn_conv_spec *spec,
+                         ad_axis in, ad_axis out)
+{
+    if (!ad_owns_axis(where, kind, net->graph, out))
+        return false;
+    size_t g = spec->groups, from = ad_axis_fixed(net->graph, in), to = ad_axis_fixed(net->graph, out);
+    if (g == 0 && ad_axis_kind(net->graph, out) != AD_WIDTH && !ad_same(out, net->outputs))
+        ad_poison(net->graph, where, "%s %s: its channels, the axis %s, are no width, nor the outputs", kind, name,
+                  ad_axis_name(net->graph, out));
+    else if (g > 0 && (!from || !to || from % g || to % g))
+        ad_poison(net->graph, where,
+                  "%s %s: %zu groups: the channels before and after, %s and %s, are fixed axes of multiples of them",
+                  kind, name, g, ad_axis_name(net->graph, in), ad_axis_name(net->graph, out));
+    return !ad_failed(net->graph);
+}
+
+/* Windows (.., channels) times a filter for each group. */
+static ad_var apply_groups(ad_where where, nn_net *net, const char *name, const ad_shape *own, const ad_shape *offsets,
+                           ad_var windows, ad_axis in, ad_axis out, const nn_conv_spec *spec, double sigma)
+{
+    size_t g = spec->groups;
+    ad_axis group = ad_fresh_at(where, net->graph, "group", g);
+    ad_axis from = ad_fresh_at(where, net->graph, "member", ad_axis_fixed(net->graph, in) / g);
+    ad_axis to = ad_fresh_at(where, net->graph, "filters", ad_axis_fixed(net->graph, out) / g);
+    ad_shape each = *own;
+    ad_shape_push(&each, group);
+    ad_var x = ad_split_at(where, windows, in, group, from);
+    nn_weight w = filter(where, net, name, each, offsets, from, to, sigma);
+    ad_var u = apply_filter(where, w, x, *offsets, from, to);
+    return u.id < 0 ? u : ad_merge_at(where, u, group, to, out);
+}
+
+/* local: a filter of its own at each position. */
+static ad_var filter_layer(ad_where where, nn_net *net, const char *kind, const char *name, ad_var x, ad_axis out,
+                           const nn_conv_spec *given, bool local)
 {
     nn_conv_spec spec = given ? *given : (nn_conv_spec){ 0 };
     along axes[MOST_AXES];
-    int n = filter_axes(where, net, name, x, &spec, axes);
-    if (n < 0 || !ad_owns_axis(where, "conv", net->graph, out))
+    int n = filter_axes(where, net, kind, name, x, &spec, axes);
+    if (n < 0)
         return nn_nothing(net);
-    if (ad_axis_kind(net->graph, out) != AD_WIDTH && !ad_same(out, net->outputs))
-        return ad_poison(net->graph, where, "conv %s: its channels, the axis %s, are no width, nor the outputs", name,
-                         ad_axis_name(net->graph, out));
-    ad_shape offsets = { 0 };
-    for (int i = 0; i < n; i++)
-        ad_shape_push(&offsets, axes[i].offset);
     const ad_shape *shape = ad_shape_get(x);
+    ad_axis in = shape->axes[shape->rank - 1];
+    if (!has_channels(where, net, kind, name, &spec, in, out))
+        return nn_nothing(net);
+    ad_shape offsets = { 0 }, own = { 0 };
+    for (int i = 0; i < n; i++) {
+        ad_shape_push(&offsets, axes[i].offset);
+        if (local)
+            ad_shape_push(&own, axes[i].out);
+    }
     ad_var windows = make_windows(where, net, spec.padding, axes, n, x);
     if (windows.id < 0)
         return windows;
-    nn_weight w = filter(where, net, name, offsets, shape->axes[shape->rank - 1], out,
-                         nn_is_given(spec.sigma_w) ? spec.sigma_w : 1);
-    return apply_filter(where, net, name, w, windows, out, spec.bias, spec.sigma_b);
+    double sigma = nn_is_given(spec.sigma_w) ? spec.sigma_w : 1;
+    ad_var u = spec.groups ? apply_groups(where, net, name, &own, &offsets, windows, in, out, &spec, sigma)
+                           : apply_filter(where, filter(where, net, name, own, &offsets, in, out, sigma), windows,
+                                          offsets, in, out);
+    return with_bias(where, net, name, u, out, spec.bias, spec.sigma_b);
+}
+
+ad_var nn_conv_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out, const nn_conv_spec *given)
+{
+    return filter_layer(where, net, "conv", name, x, out, given, false);
+}
+
+ad_var nn_local_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out, const nn_conv_spec *given)
+{
+    return filter_layer(where, net, "local", name, x, out, given, true);
+}
+
+/* ---- transposed filters ---- */
+/* Along one axis: x with s - 1 zeros behind each entry, k - 1 before all and some at the end, whose windows run
+ * backwards. */
+static ad_var spread_out(ad_where where, nn_net *net, nn_padding padding, along *a, ad_var x)
+{
+    size_t size = ad_axis_fixed(net->graph, a->axis), s = a->stride, k = a->length;
+    size_t low = padding == NN_SAME && k > s ? (k - s) / 2 : 0, wide = size * s;
+    a->count = padding == NN_SAME ? wide : (size - 1) * s + k;
+    a->out = position_axis(where, net, a->axis, a->count);
+    a->offset = ad_fresh_at(where, net->graph, "offset", k);
+    if (s > 1) {
+        ad_axis each = ad_fresh_at(where, net->graph, "each", size), one = ad_fresh_at(where, net->graph, "one", 1);
+        ad_axis gap = ad_fresh_at(where, net->graph, "gap", s), spread = longer_axis(where, net, a->axis, wide);
+        x = ad_pad_at(where, ad_split_at(where, x, a->axis, each, one), one, 0, gap);
+        x = ad_merge_at(where, x, each, gap, spread);
+        a->axis = spread;
+    }
+    size_t all = a->count + low + k - 1, least = k - 1 + wide;
+    ad_axis longer = longer_axis(where, net, a->axis, all > least ? all : least);
+    x = ad_pad_at(where, x, a->axis, k - 1, longer);
+    return ad_windows_at(where, x, longer, a->out, a->offset, (ad_window){ .start = low + k - 1, .dilation = -1 });
+}
+
+ad_var nn_conv_transpose_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out,
+                            const nn_conv_spec *given)
+{
+    static const char *const kind = "conv_transpose";
+    nn_conv_spec spec = given ? *given : (nn_conv_spec){ 0 };
+    size_t largest = (size_t)1 << 20;
+    ad_shape over = spec.over, offsets = { 0 }, none = { 0 };
+    if (!find_axes(where, net, kind, name, x, MOST_AXES, &over))
+        return nn_nothing(net);
+    ad_axis in = ad_shape_get(x)->axes[ad_shape_get(x)->rank - 1];
+    if (spec.padding == NN_CIRCULAR || spec.dilation[0] > 1 || spec.dilation[1] > 1 || spec.groups)
+        return ad_poison(net->graph, where, "%s %s: it has padding same or valid, and neither dilation nor groups",
+                         kind, name);
+    if (!has_channels(where, net, kind, name, &spec, in, out))
+        return nn_nothing(net);
+    for (int i = 0; i < over.rank && x.id >= 0; i++) {
+        along a = { .axis = over.axes[i],
+                    .length = or_else(spec.filter[i], or_else(spec.filter[0], 3)),
+                    .stride = or_else(spec.stride[i], or_else(spec.stride[0], 1)) };
+        if (a.length > largest || a.stride > largest / ad_axis_fixed(net->graph, a.axis))
+            return ad_poison(net->graph, where, "%s %s: window %zu, stride %zu: one is out of range", kind, name,
+                             a.length, a.stride);
+        x = spread_out(where, net, spec.padding, &a, x);
+        ad_shape_push(&offsets, a.offset);
+    }
+    if (x.id < 0)
+        return x;
+    nn_weight w = filter(where, net, name, none, &offsets, in, out, nn_is_given(spec.sigma_w) ? spec.sigma_w : 1);
+    return with_bias(where, net, name, apply_filter(where, w, x, offsets, in, out), out, spec.bias, spec.sigma_b);
 }
 
 ad_var nn_flatten_readout_at(ad_where where, nn_net *net, const char *name, ad_var x, const nn_dense_spec *spec)
@@ -222,9 +333,12 @@ ad_var nn_flatten_readout_at(ad_where where, nn_net *net, const char *name, ad_v
     if (!find_axes(where, net, "readout", name, x, AD_MAX_RANK, &over))
         return nn_nothing(net);
     const ad_shape *shape = ad_shape_get(x);
-    nn_weight w = filter(where, net, name, over, shape->axes[shape->rank - 1], net->outputs,
-                         spec && nn_is_given(spec->sigma_w) ? spec->sigma_w : 1);
-    return apply_filter(where, net, name, w, x, net->outputs, spec && spec->bias, spec ? spec->sigma_b : 0);
+    ad_axis in = shape->axes[shape->rank - 1];
+    ad_shape none = { 0 };
+    double sigma = spec && nn_is_given(spec->sigma_w) ? spec->sigma_w : 1;
+    nn_weight w = filter(where, net, name, none, &over, in, net->outputs, sigma);
+    ad_var u = apply_filter(where, w, x, over, in, net->outputs);
+    return with_bias(where, net, name, u, net->outputs, spec && spec->bias, spec ? spec->sigma_b : 0);
 }
 
 /* ---- pools ---- */

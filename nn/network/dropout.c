@@ -28,9 +28,34 @@ ad_var nn_dropout_at(ad_where where, nn_net *net, const char *name, ad_var x, do
     drop->keep = keep;
     drop->mask = ad_input_at(where, net->graph, nn_name_at(where, net, "%s.mask", name), *ad_shape_get(x));
     drop->dropped = ad_binary_at(where, AD_MUL, x, drop->mask);
-    drop->passes = ad_unary_at(where, AD_IDENTITY, x, 0);
+    /* a node of its own: x may be used elsewhere, too, or below another dropout */
+    drop->passes = ad_node_on(x, (ad_node){ .op = AD_IDENTITY, .where = where, .shape = *ad_shape_get(x) });
     *end = drop;
     return drop->passes;
+}
+
+const nn_drop *nn_drop_of(const nn_net *net, int id)
+{
+    const nn_drop *drop = net->drops;
+    while (drop && drop->mask.id != id)
+        drop = drop->next;
+    return drop;
+}
+
+void nn_draw_mask(const nn_drop *drop, uint64_t seed, uint64_t stream, uint64_t first, size_t count, ad_type type,
+                  void *values)
+{
+    enum { DRAWS = 1024 };
+    double u[DRAWS], keep = drop->keep, inverse = 1 / keep;
+    for (size_t done = 0; done < count; done += DRAWS) {
+        size_t some = count - done < DRAWS ? count - done : DRAWS;
+        ad_uniform(seed, ad_stream(drop->name) ^ stream, first + done, some, u);
+        for (size_t i = 0; i < some; i++)
+            if (type == AD_FLOAT)
+                ((float *)values)[done + i] = u[i] < keep ? (float)inverse : 0;
+            else
+                ((double *)values)[done + i] = u[i] < keep ? inverse : 0;
+    }
 }
 
 void nn_trace_fit(nn_net *net)

@@ -79,6 +79,11 @@ const nn_spec *nn_spec_of(const nn_net *net)
     return &net->spec;
 }
 
+bool nn_has_dropout(const nn_net *net)
+{
+    return net->drops != NULL;
+}
+
 int nn_n_params(const nn_net *net)
 {
     return net->n_params;

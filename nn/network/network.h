@@ -85,7 +85,8 @@ struct nn_net {
     nn_frozen *frozen;
     nn_exponents *exponents;
     const char *exponents_text; /* as they were given, with semicolons; NULL: none */
-    nn_variant variants[2];     /* in training; in evaluation, the same without batch normalisation */
+    nn_variant variants[3];     /* in training; in evaluation, the same without batch normalisation; in a fit's steps,
+                                   with masks */
     /* Traced when first asked for. The graph only grows, so that the network itself stays what it was. */
     nn_traced_loss losses[NN_TRACED_LOSSES];
     pthread_mutex_t lock; /* of the graph's growth, the arena and what is kept when first asked for */
@@ -143,6 +144,11 @@ void nn_freeze_params(nn_net *net);
 
 /* dropout.c: the network in a fit, and the statistics of its batches. */
 void nn_trace_fit(nn_net *net);
+/* The dropout whose masks a node is the input of; NULL: it is none. */
+const nn_drop *nn_drop_of(const nn_net *net, int id);
+/* Numbers first, first + 1, ... of a dropout's masks, 0 or 1 / keep: functions of seed, stream and number. */
+void nn_draw_mask(const nn_drop *drop, uint64_t seed, uint64_t stream, uint64_t first, size_t count, ad_type type,
+                  void *values);
 
 /* normalisation.c: the network in evaluation. */
 ad_var nn_trace_evaluation(nn_net *net);

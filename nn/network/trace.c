@@ -97,9 +97,10 @@ static void collect_params(nn_net *net)
 static void make_variants(nn_net *net)
 {
     net->variants[0].output = net->variants[1].output = net->output;
+    net->variants[2].output = net->fit_output;
     if (net->norms)
         net->variants[1].output = nn_trace_evaluation(net);
-    for (int v = 0; v < 2 && !ad_failed(net->graph); v++)
+    for (int v = 0; v < 3 && !ad_failed(net->graph); v++)
         net->variants[v].mixes = ad_coupled(net->variants[v].output, net->batch);
 }
 

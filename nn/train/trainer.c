@@ -63,22 +63,10 @@ static int open_masks(nn_trainer *trainer, ad_error *error)
 /* Fills the masks of a step, of so many rows. */
 static void draw_masks(nn_trainer *trainer, long step, size_t rows)
 {
-    enum { DRAWS = 1024 };
-    double u[DRAWS];
     for (int k = 0; k < trainer->n_masks; k++) {
         const nn_mask *mask = &trainer->masks[k];
-        uint64_t stream = ad_stream(mask->drop->name) ^ ad_stream("dropout");
-        size_t count = mask->count / trainer->rows * rows;
-        double keep = mask->drop->keep, inverse = 1 / keep;
-        for (size_t first = 0; first < count; first += DRAWS) {
-            size_t some = count - first < DRAWS ? count - first : DRAWS;
-            ad_uniform(trainer->seed, stream, (uint64_t)step * mask->count + first, some, u);
-            for (size_t i = 0; i < some; i++)
-                if (trainer->model->type == AD_FLOAT)
-                    ((float *)mask->values)[first + i] = u[i] < keep ? (float)inverse : 0;
-                else
-                    ((double *)mask->values)[first + i] = u[i] < keep ? inverse : 0;
-        }
+        nn_draw_mask(mask->drop, trainer->seed, ad_stream("dropout"), (uint64_t)step * mask->count,
+                     mask->count / trainer->rows * rows, trainer->model->type, mask->values);
     }
 }
 

@@ -683,12 +683,12 @@ Test(convolution, programs_are_families_over_positions)
     nn_net_free(net);
 }
 
-/* Averages over the channels, which arrays over positions do not know, at each of all positions. */
+/* Means over the channels that are not 0, which arrays over positions do not know, at each of all positions. */
 static ad_var normalised_layers(nn_net *net, ad_var x)
 {
     ad_axis n = nn_width(net, "n");
     for (int k = 0; k < 2; k++)
-        x = ad_relu(nn_layernorm(net, nn_name(net, "norm%d", k), nn_conv(net, nn_name(net, "conv%d", k), x, n)));
+        x = nn_layernorm(net, nn_name(net, "norm%d", k), ad_relu(nn_conv(net, nn_name(net, "conv%d", k), x, n)));
     return nn_readout(net, "out", nn_global_pool(net, x));
 }
 

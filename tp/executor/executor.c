@@ -5,6 +5,7 @@
  * with. Between these products a plan runs everything else, level by level: a node's level is the number of products
  * behind it. The rule is the general one, with Z dot, for any program: W with its transpose, averages over the width,
  * gradients. */
+#include "nn/network/network.h"
 #include "tp/executor/sampler.h"
 
 #include <math.h>
@@ -421,12 +422,48 @@ void tp_sampler_enter(tp_sampler *s, int pass)
         s->sizes.batches[i].size = s->passes[pass].rows;
 }
 
+/* Of the masks of each row and point as many numbers are 1 / keep as there are in the mean; in a network, as they fall.
+ * Rows that are run in two passes, for two outputs, have one mask. */
+static int draw_masks(tp_sampler *s, int id)
+{
+    const nn_drop *drop = nn_drop_of(s->program->net, id);
+    const ad_shape *shape = &node_at(s, id)->shape;
+    ad_axis width = { 0 };
+    for (int i = 0; i < shape->rank; i++)
+        width = is_width(s, shape->axes[i]) ? shape->axes[i] : width;
+    size_t count = elements(s, id), size = tp_sampler_size(s, width), inner = tp_sampler_stride(s, shape, width);
+    uint64_t stream = ad_stream(s->x == s->passes[0].x ? "masks" : "masks of the second inputs");
+    double *values = s->values[id] = tp_sampler_numbers(s, count, drop->name), u[2];
+    if (!values)
+        return -1;
+    if (s->independent) {
+        nn_draw_mask(drop, s->seed, stream, 0, count, AD_DOUBLE, values);
+        return 0;
+    }
+    for (size_t d = 0; d < count / size; d++) {
+        double *of = values + d / inner * inner * size + d % inner;
+        uint64_t first = (uint64_t)d * (size + 1);
+        ad_uniform(s->seed, ad_stream(drop->name) ^ stream, first, 1, u);
+        size_t left = (size_t)((double)size * drop->keep + u[0]);
+        for (size_t k = 0; k < size; k++) {
+            ad_uniform(s->seed, ad_stream(drop->name) ^ stream, first + 1 + k, 1, u);
+            bool kept = u[0] * (double)(size - k) < (double)left;
+            of[k * inner] = kept ? 1 / drop->keep : 0;
+            left -= kept;
+        }
+    }
+    return 0;
+}
+
 /* What a pass starts from. */
 static int begin_pass(tp_sampler *s)
 {
     int input = nn_input(s->program->net).id;
     if (seed_backward(s))
         return -1;
+    for (int id = 0; id < s->program->n_nodes; id++)
+        if (s->program->lives[id] && s->program->keeps[id] > 0 && draw_masks(s, id))
+            return -1;
     if (s->kept[input]) { /* the caller's array is not written to */
         if (!(s->values[input] = tp_sampler_numbers(s, elements(s, input), "inputs")))
             return -1;

@@ -78,6 +78,16 @@ void tp_bound_fields(const tp_field_plan *p, const double *single, const tp_fiel
             *out = (2 + (double)s->map.fan) * DBL_EPSILON;
         for (int k = 0; k < s->n_parts; k++)
             *out = fmax(*out, errors[s->part[k].in] + (2 + (double)s->part[k].map.fan) * DBL_EPSILON);
+        if (s->kind == TP_APPLY)
+            *out = fabs(s->exponent) * errors[s->in] + 8 * DBL_EPSILON;
+        if (s->kind == TP_WEIGH) {
+            const double *weights = single ? single : errors;
+            *out = errors[s->in] + 4 * DBL_EPSILON;
+            for (int side = 0; side < 2; side++) {
+                int w = side ? s->weight2 : s->weight;
+                *out += w < 0 ? 0 : weights[owner->fields[owner->weights[w].field].array];
+            }
+        }
         if (s->kind != TP_EXPECT)
             continue;
         const tp_field_variance *v = &owner->variances[s->variance], *w = &owner->variances[s->variance2];

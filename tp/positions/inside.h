@@ -49,7 +49,7 @@ typedef struct {
     bool whole;
 } tp_field_array;
 
-typedef enum { TP_FILL, TP_DATA, TP_ADD, TP_EXPECT } tp_step_kind;
+typedef enum { TP_FILL, TP_DATA, TP_ADD, TP_EXPECT, TP_WEIGH, TP_APPLY } tp_step_kind;
 /* Of an array the sums over `fan` of its entries, times c. */
 typedef struct {
     int in;
@@ -59,7 +59,8 @@ typedef struct {
 } tp_field_part;
 /* FILL: all are c. DATA: sums of products of data x of the first sample and y of the second one. ADD: out = (or, where
  * it goes on, +=) the sum of the parts. EXPECT: E f(u) g(v) of covariance c in into out, and tangent_c times `tangent`
- * times E f'(u) g'(v) into tangent_out; -1: not asked for. */
+ * times E f'(u) g'(v) into tangent_out; -1: not asked for. WEIGH: out = c in times numbers of either sample, at points.
+ * APPLY: (c in)^exponent, of single samples. */
 typedef struct {
     tp_step_kind kind;
     int out, in, tangent, tangent_out; /* arrays */
@@ -71,8 +72,16 @@ typedef struct {
     int x, y;                /* DATA: numbers of the plan's data */
     int f, g, df, dg;        /* EXPECT: numbers of the plan's functions */
     int variance, variance2; /* EXPECT: numbers of u's and v's variances */
-    tp_point_pairs pairs;    /* EXPECT */
+    int weight, weight2;     /* WEIGH: numbers of the plan's weights; -1: 1 */
+    double exponent;         /* APPLY */
+    tp_point_pairs pairs;    /* EXPECT, WEIGH */
 } tp_field_step;
+
+/* Is it of pairs, entry by entry? */
+static inline bool tp_goes_by_entries(const tp_field_step *s)
+{
+    return s->kind == TP_EXPECT || s->kind == TP_WEIGH;
+}
 
 /* What has been asked for. */
 typedef struct {
@@ -96,6 +105,14 @@ typedef struct {
     double *root[2];                /* ... and sqrt */
 } tp_field_variance;
 
+/* A number of each sample at each point of a node, as a normalisation's factor is; (points, padded rows) of either set,
+ * found with the variances, by the plan of single samples, whose field it is. */
+typedef struct {
+    int node, field;
+    size_t points;
+    double *values[2];
+} tp_field_weight;
+
 /* Data that filters meet first: (points, padded rows) of either set. */
 typedef struct {
     int node;
@@ -103,7 +120,8 @@ typedef struct {
     double *values[2];
 } tp_field_data;
 
-typedef struct tp_field_plan {
+typedef struct tp_field_plan tp_field_plan;
+struct tp_field_plan {
     const tp_program *program;
     const ad_graph *graph;
     tp_algebra *algebra;
@@ -117,7 +135,9 @@ typedef struct tp_field_plan {
     tp_field_step *steps;
     tp_request *requests;
     tp_field_variance *variances;
-    tp_field_data *data; /* of the plan of single samples, for both */
+    tp_field_weight *weights; /* of the plan of single samples, for both, as the data */
+    int n_weights, weights_capacity;
+    tp_field_data *data;
     int n_data, data_capacity, n_arrays, arrays_capacity;
     int n_fields, fields_capacity, n_steps, steps_capacity, n_requests, requests_capacity;
     int n_variances, variances_capacity;
@@ -127,7 +147,9 @@ typedef struct tp_field_plan {
     size_t n_groups;       /* of entries that never meet */
     bool *learns;          /* by node: of a parameter, whether it has a part in the tangent kernel */
     signed char *gaussian; /* by node: whether it is a sum of products and biases, 0 not yet known, -1 no */
-} tp_field_plan;
+    /* tp_field_of, for rules that stand below it */
+    int (*ask)(tp_field_plan *, int kind, int a, int b, const ad_shape *along, const tp_point_pairs *pairs);
+};
 
 /* ---- points.c ---- */
 ad_shape tp_fixed_axes(const ad_graph *, int node, const ad_shape *without);
@@ -144,12 +166,45 @@ const int32_t *tp_keep(tp_field_plan *, const int32_t *numbers, size_t n);
 int tp_gather_pairs(tp_field_plan *, const int32_t *first, const int32_t *second, size_t count, size_t n1, size_t n2,
                     tp_point_pairs *pairs, int32_t *to);
 
+/* ---- fields.c ---- */
+/* Negative without memory, with an error. */
+int tp_no_room(const tp_field_plan *);
+int tp_new_array(tp_field_plan *, size_t n);
+int tp_new_field(tp_field_plan *, int array, size_t n, double c, double power);
+int tp_add_step(tp_field_plan *, const tp_field_step *step);
+int tp_filled(tp_field_plan *, size_t n, double value);
+/* Room for n numbers, which tp_keep_once takes: equal layers have equal ones. */
+int32_t *tp_new_numbers(const tp_field_plan *, size_t n);
+const int32_t *tp_keep_once(tp_field_plan *, int32_t *numbers, size_t n);
+const int32_t *tp_identity(tp_field_plan *, size_t n);
+/* The same field, or what is no field, with all entries of its array in order. */
+int tp_materialize(tp_field_plan *, int field);
+/* sum += c n^power times `of`, at the entries that the map names; *sum starts as TP_NO_FIELD, and where entries are not
+ * added up stays a view of the array. */
+int tp_add_to(tp_field_plan *, int *sum, int of, double c, double power, const tp_point_map *map);
+
+/* ---- nodes.c ---- */
+bool tp_node_is_linear(const tp_field_plan *, int id);             /* in its operands */
+double tp_factor_of(const tp_field_plan *, int id, double *power); /* a scale's c n^power; 1 of other nodes */
+/* The operand of a product that is a parameter; -1 where it is no product with one. */
+int tp_matrix_of(const tp_field_plan *, int id);
+bool tp_node_is_gaussian(const tp_field_plan *, int id); /* a sum of products with parameters, and of biases */
+/* Factors of vectors: of layer normalisation, gains, masks of dropout. What a product x w is weighed by, and which
+ * operands x and w are; w is a scalar without its copies along axes. */
+typedef enum { TP_UNWEIGHED, TP_BY_SCALAR, TP_BY_GAIN, TP_BY_MASK } tp_weighing;
+tp_weighing tp_weighing_of(const tp_field_plan *, int id, int *x, int *w);
+bool tp_sums_width(const tp_field_plan *, int id);
+/* Is it the mean over the width of Gaussian vectors, which is 0 in the limit? */
+bool tp_is_zero_mean(const tp_field_plan *, int id);
+
+/* ---- weigh.c ---- */
+/* The field of a pair of which one at least is weighed; sums are taken apart before masks. */
+int tp_weighed_field(tp_field_plan *, int kind, int a, int b, const tp_point_pairs *pairs);
+
 /* ---- plan.c ---- */
 /* The field of a pair of nodes at pairs of their points, summed over equal entries of the axes `along`; TP_NO_FIELD
  * where it is zero, TP_NO_RULE_HERE, or TP_NO_ROOM with an error. */
 int tp_field_of(tp_field_plan *, int kind, int a, int b, const ad_shape *along, const tp_point_pairs *pairs);
-/* The same field, or what is no field, with all entries of its array in order. */
-int tp_materialize(tp_field_plan *, int field);
 
 /* ---- split.c ---- */
 /* Splits a plan of pairs, whose result is the array `out`, into groups, where it is large and has some. */
@@ -157,9 +212,9 @@ int tp_split_plan(tp_field_plan *, int out);
 
 /* ---- run.c ---- */
 /* The kernel that is c times the array `out` of the plan at its one pair of points; 1: a function has neither closed
- * form nor series. */
-int tp_run_fields(tp_field_plan *, int out, double c, const double *x, size_t rows, const double *x2, size_t rows2,
-                  const tp_limit_spec *, tp_kernel *kernel);
+ * form nor series. own: the field of the plan of single samples that its diagonal is; -1: it is as all of it. */
+int tp_run_fields(tp_field_plan *, int out, double c, int own, const double *x, size_t rows, const double *x2,
+                  size_t rows2, const tp_limit_spec *, tp_kernel *kernel);
 
 /* ---- bounds.c ---- */
 /* What a run has seen of an expectation: the largest correlation that is not taken for 1, and whether there are any

@@ -17,8 +17,8 @@ bool tp_has_windows(const tp_program *program)
 static bool uses_alike(const tp_field_plan *p)
 {
     const tp_program *program = p->program;
-    int *way =
-        ad_arena_alloc(p->arena, (size_t)program->n_nodes + 1, sizeof *way); /* 0: not met; 1: a bias; 2: a product */
+    /* 0: not met; 1: a bias; 2: a product; 3: a gain */
+    int *way = ad_arena_alloc(p->arena, (size_t)program->n_nodes + 1, sizeof *way);
     for (int id = 0; way && id < program->n_nodes; id++)
         way[id] = 0;
     for (int id = 0; way && id < program->forward; id++) {
@@ -26,7 +26,7 @@ static bool uses_alike(const tp_field_plan *p)
         if (!program->lives[id] || program->params[id] >= 0)
             continue;
         for (int k = 0; k < node->n_in; k++) {
-            int param = program->params[node->in[k]], now = node->op == AD_CONTRACT ? 2 : 1;
+            int param = program->params[node->in[k]], now = node->op == AD_CONTRACT ? 2 : node->op == AD_MUL ? 3 : 1;
             if (param < 0)
                 continue;
             if (way[param] && way[param] != now)
@@ -46,7 +46,8 @@ static int plan_new(tp_field_plan *p, tp_algebra *algebra, tp_field_plan *single
                           .algebra = algebra,
                           .arena = algebra->arena,
                           .error = algebra->error,
-                          .single = single };
+                          .single = single,
+                          .ask = tp_field_of };
     p->maps = single ? single->maps : ad_arena_alloc(p->arena, 2 * n, sizeof *p->maps);
     p->learns = single ? single->learns : ad_arena_alloc(p->arena, n, sizeof *p->learns);
     p->gaussian = single ? single->gaussian : ad_arena_alloc(p->arena, n, sizeof *p->gaussian);
@@ -89,9 +90,14 @@ int tp_limit_positions(const tp_program *program, tp_kernel_kind which, const do
         return 1;
     int status = tp_algebra_new(&algebra, program, error);
     algebra.error = &refusal;
-    int field = TP_NO_ROOM;
+    int field = TP_NO_ROOM, own = TP_NO_FIELD;
     if (!status && !(status = plan_new(&single, &algebra, NULL)) && !(status = plan_new(&plan, &algebra, &single))) {
         field = uses_alike(&plan) ? plan_output(&plan, which, spec) : TP_NO_RULE_HERE;
+        if (field >= 0 && program->masked && !x2) { /* a sample and itself have masks in common */
+            own = plan_output(&single, which, spec);
+            bool alike = own >= 0 && fabs(single.fields[own].power - plan.fields[field].power) < 1e-9;
+            field = alike ? field : own == TP_NO_ROOM ? own : TP_NO_RULE_HERE;
+        }
         status = field >= TP_NO_FIELD ? 0 : field == TP_NO_ROOM ? -1 : 1;
     }
     if (!status) {
@@ -103,8 +109,9 @@ int tp_limit_positions(const tp_program *program, tp_kernel_kind which, const do
         kernel->n_terms = 1;
         kernel->terms[0].power = out.power;
         kernel->terms[0].values = ad_alloc(kernel->rows * kernel->rows2, sizeof(double), "a limit kernel", &refusal);
-        status =
-            !kernel->terms[0].values ? -1 : tp_run_fields(&plan, out.array, out.c, x, rows, x2, rows2, spec, kernel);
+        status = !kernel->terms[0].values
+                     ? -1
+                     : tp_run_fields(&plan, out.array, out.c, own, x, rows, x2, rows2, spec, kernel);
     }
     tp_algebra_free(&algebra);
     if (status) {

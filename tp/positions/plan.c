@@ -16,199 +16,12 @@
 
 #include <string.h>
 
-enum { MOST_NESTED = 4000 };           /* of nodes that wait for each other */
-static const double most_scale = 1e60; /* beyond, what is no 0 might become one: the recursion looks for that */
-
-static int no_room(const tp_field_plan *p)
-{
-    ad_fail(p->error, "out of memory for a kernel over positions");
-    return TP_NO_ROOM;
-}
-
-/* ---- fields ---- */
-static int new_array(tp_field_plan *p, size_t n)
-{
-    if (!ad_arena_grow(p->arena, (void **)&p->arrays, p->n_arrays, &p->arrays_capacity, sizeof *p->arrays))
-        return no_room(p);
-    p->arrays[p->n_arrays] = (tp_field_array){ .n = n, .last = -1, .slot = -1 };
-    return p->n_arrays++;
-}
-
-static int new_field(tp_field_plan *p, int array, size_t n, double c, double power)
-{
-    if (array < 0)
-        return array;
-    if (!ad_arena_grow(p->arena, (void **)&p->fields, p->n_fields, &p->fields_capacity, sizeof *p->fields))
-        return no_room(p);
-    p->fields[p->n_fields] = (tp_field){ .array = array, .n = n, .c = c, .power = power };
-    return p->n_fields++;
-}
-
-static int add_step(tp_field_plan *p, const tp_field_step *step)
-{
-    if (!ad_arena_grow(p->arena, (void **)&p->steps, p->n_steps, &p->steps_capacity, sizeof *p->steps))
-        return no_room(p);
-    p->steps[p->n_steps++] = *step;
-    return 0;
-}
-
-static int filled(tp_field_plan *p, size_t n, double value)
-{
-    int array = new_array(p, n);
-    if (array < 0 || add_step(p, &(tp_field_step){ .kind = TP_FILL, .out = array, .c = value }))
-        return TP_NO_ROOM;
-    return new_field(p, array, n, 1, 0);
-}
-
-/* Room for n numbers, which keep_once takes: equal layers have equal ones. */
-static int32_t *new_numbers(const tp_field_plan *p, size_t n)
-{
-    return ad_alloc(n + 1, sizeof(int32_t), "a network's positions", p->error);
-}
-
-static const int32_t *keep_once(tp_field_plan *p, int32_t *numbers, size_t n)
-{
-    const int32_t *kept = numbers ? tp_keep(p, numbers, n) : NULL;
-    ad_free(numbers);
-    return kept;
-}
-
-/* The entries of a field's array that a map of the field's entries names. */
-static const int32_t *see_through(tp_field_plan *p, const tp_field *f, const tp_point_map *map)
-{
-    if (!f->view)
-        return map->to;
-    int32_t *to = new_numbers(p, map->n * map->fan);
-    for (size_t i = 0; to && i < map->n * map->fan; i++)
-        to[i] = map->to[i] < 0 ? -1 : f->view[map->to[i]];
-    return keep_once(p, to, map->n * map->fan);
-}
-
-static const int32_t *identity(tp_field_plan *p, size_t n)
-{
-    int32_t *to = new_numbers(p, n);
-    for (size_t i = 0; to && i < n; i++)
-        to[i] = (int32_t)i;
-    return keep_once(p, to, n);
-}
-
-int tp_materialize(tp_field_plan *p, int field)
-{
-    if (field < 0 || !p->fields[field].view)
-        return field;
-    const tp_field f = p->fields[field];
-    tp_field_step step = { .kind = TP_ADD,
-                           .n_parts = 1,
-                           .part = { { .in = f.array, .c = 1, .map = { f.n, 1, f.view } } } };
-    if ((step.out = new_array(p, f.n)) < 0 || add_step(p, &step))
-        return TP_NO_ROOM;
-    p->fields[field].array = step.out;
-    p->fields[field].view = NULL;
-    return field;
-}
-
-/* sum += c n^power times `of`, at the entries that the map names; *sum starts as TP_NO_FIELD, and where entries are not
- * added up stays a view of the array. */
-static int add_to(tp_field_plan *p, int *sum, int of, double c, double power, const tp_point_map *map)
-{
-    if (of < 0)
-        return of == TP_NO_FIELD ? 0 : of;
-    const tp_field from = p->fields[of];
-    const int32_t *to = see_through(p, &from, map);
-    if (!to)
-        return no_room(p);
-    if (fabs(c * from.c) > most_scale || fabs(c * from.c) < 1 / most_scale)
-        return TP_NO_RULE_HERE;
-    tp_field_part part = { .in = from.array, .c = c * from.c, .map = { map->n, map->fan, to } };
-    if (*sum == TP_NO_FIELD && map->fan == 1) {
-        if ((*sum = new_field(p, from.array, map->n, c * from.c, power + from.power)) >= 0)
-            p->fields[*sum].view = to;
-        return *sum < 0 ? *sum : 0;
-    }
-    const tp_field before = *sum >= 0 ? p->fields[*sum] : (tp_field){ .power = power + from.power };
-    if (fabs(before.power - power - from.power) > 1e-9)
-        return TP_NO_RULE_HERE;
-    tp_field_step step = { .kind = TP_ADD, .out = before.array, .part = { part }, .n_parts = 1, .goes_on = true };
-    if (before.under_way)
-        return add_step(p, &step);
-    step.goes_on = false;
-    if (*sum >= 0) {
-        const int32_t *all = before.view ? before.view : identity(p, map->n);
-        step.part[step.n_parts++] = (tp_field_part){ .in = before.array, .c = before.c, .map = { map->n, 1, all } };
-        if (!all)
-            return no_room(p);
-    }
-    if ((step.out = new_array(p, map->n)) < 0 || add_step(p, &step))
-        return TP_NO_ROOM;
-    if ((*sum = new_field(p, step.out, map->n, 1, before.power)) < 0)
-        return *sum;
-    p->fields[*sum].under_way = true;
-    return 0;
-}
+enum { MOST_NESTED = 4000 }; /* of nodes that wait for each other */
 
 /* ---- nodes ---- */
-static bool is_linear(const tp_field_plan *p, int id)
-{
-    const ad_node *node = ad_node_of(p->graph, id);
-    if (p->program->params[id] >= 0)
-        return false;
-    switch (node->op) {
-    case AD_IDENTITY:
-    case AD_ADD:
-    case AD_SCALE:
-    case AD_SUM:
-    case AD_EXPAND:
-    case AD_SLICE:
-    case AD_UNSLICE:
-    case AD_WINDOWS:
-    case AD_CONCAT:
-    case AD_RELABEL:
-    case AD_TRANSPOSE:
-    case AD_RESHAPE:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* A scale's c n^power. */
-static double factor_of(const tp_field_plan *p, int id, double *power)
-{
-    const ad_node *node = ad_node_of(p->graph, id);
-    *power = 0;
-    if (node->op != AD_SCALE)
-        return 1;
-    double size = tp_axis_factor(p->algebra, node->axis, power);
-    *power *= node->power;
-    return node->c * pow(size, node->power);
-}
-
-/* The operand of a product that is a parameter; -1 where it is no product with one. */
-static int matrix_of(const tp_field_plan *p, int id)
-{
-    const ad_node *node = ad_node_of(p->graph, id);
-    if (node->op != AD_CONTRACT)
-        return -1;
-    bool first = p->program->params[node->in[0]] >= 0, second = p->program->params[node->in[1]] >= 0;
-    return first == second ? -1 : second;
-}
-
 static bool is_function(const ad_node *node)
 {
     return node->op <= AD_CUSTOM && node->op != AD_IDENTITY && node->op != AD_NEG;
-}
-
-/* Is it a sum of products with parameters, and of biases? */
-static bool is_gaussian(const tp_field_plan *p, int id)
-{
-    if (p->gaussian[id])
-        return p->gaussian[id] > 0;
-    const ad_node *node = ad_node_of(p->graph, id);
-    bool is = p->program->params[id] >= 0 || matrix_of(p, id) >= 0, sum = is_linear(p, id) && !p->program->data[id];
-    for (int k = 0; k < node->n_in && sum; k++)
-        sum = is_gaussian(p, node->in[k]);
-    p->gaussian[id] = is || sum ? 1 : -1;
-    return is || sum;
 }
 
 /* The Gaussian vector that a node is a function of, and the function; -1 where it is none. */
@@ -218,7 +31,7 @@ static int function_of(const tp_field_plan *p, int id, int *fn)
     *fn = p->algebra->variable;
     if (p->program->widths[id] != 1)
         return -1;
-    if (is_gaussian(p, id))
+    if (tp_node_is_gaussian(p, id))
         return id;
     int inside, x;
     if (!is_function(node) || p->program->data[id] || (x = function_of(p, node->in[0], &inside)) < 0)
@@ -256,7 +69,7 @@ static int with_entries(tp_field_plan *p, int kind, int a, int b, const ad_shape
     int32_t *moved_a = move_points(p, &wide_a, &full_a), *moved_b = move_points(p, &wide_b, &full_b);
     int32_t *list =
         moved_a && moved_b ? ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error) : NULL;
-    int32_t *to = list ? new_numbers(p, count) : NULL;
+    int32_t *to = list ? tp_new_numbers(p, count) : NULL;
     for (size_t i = 0; i < count && to; i++) {
         size_t entry = i % entries;
         list[i] = moved_a[(size_t)pairs->first[i / entries] * entries + entry];
@@ -271,10 +84,10 @@ static int with_entries(tp_field_plan *p, int kind, int a, int b, const ad_shape
                      ? TP_NO_ROOM
                      : 0;
     ad_free(list);
-    const int32_t *kept = keep_once(p, to, count);
+    const int32_t *kept = tp_keep_once(p, to, count);
     ad_shape none = { 0 };
     int sum = TP_NO_FIELD, of = status || !kept ? TP_NO_ROOM : tp_field_of(p, kind, a, b, &none, &all);
-    status = add_to(p, &sum, of, 1, 0, &(tp_point_map){ pairs->n, entries, kept });
+    status = tp_add_to(p, &sum, of, 1, 0, &(tp_point_map){ pairs->n, entries, kept });
     return status ? status : sum;
 }
 
@@ -342,7 +155,7 @@ static int both_sides(tp_field_plan *p, int kind, int a, const ad_shape *along, 
         moved[i] = at < 0 ? -1 : tp_move_point(p->graph, &inside, at, &of_child);
     }
     int32_t *list = moved ? ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error) : NULL;
-    int32_t *to = list ? new_numbers(p, count) : NULL;
+    int32_t *to = list ? tp_new_numbers(p, count) : NULL;
     for (size_t i = 0; i < 2 * count && to; i++)
         list[i] = moved[(size_t)(i < count ? pairs->first : pairs->second)[i % count / fan] * fan + i % fan];
     ad_free(moved);
@@ -350,12 +163,12 @@ static int both_sides(tp_field_plan *p, int kind, int a, const ad_shape *along, 
     tp_point_pairs within_pairs;
     bool failed = !to || tp_gather_pairs(p, list, list + count, count, n, n, &within_pairs, to);
     ad_free(list);
-    const int32_t *kept = keep_once(p, to, count);
+    const int32_t *kept = tp_keep_once(p, to, count);
     if (failed || !kept)
         return TP_NO_ROOM;
-    double power, c = factor_of(p, a, &power);
+    double power, c = tp_factor_of(p, a, &power);
     int sum = TP_NO_FIELD, of = tp_field_of(p, kind, child, child, &within, &within_pairs);
-    int status = add_to(p, &sum, of, c * c, 2 * power, &(tp_point_map){ pairs->n, fan, kept });
+    int status = tp_add_to(p, &sum, of, c * c, 2 * power, &(tp_point_map){ pairs->n, fan, kept });
     return status ? status : sum;
 }
 
@@ -364,7 +177,7 @@ static int one_side(tp_field_plan *p, int kind, int a, int b, bool second, const
 {
     int id = second ? b : a, other = second ? a : b, sum = TP_NO_FIELD;
     const ad_node *node = ad_node_of(p->graph, id);
-    double power, c = factor_of(p, id, &power);
+    double power, c = tp_factor_of(p, id, &power);
     ad_shape none = { 0 }, axes = tp_fixed_axes(p->graph, other, NULL);
     for (int k = 0; k < node->n_in; k++) {
         const tp_point_map *map = tp_map_operand(p, id, k);
@@ -374,7 +187,7 @@ static int one_side(tp_field_plan *p, int kind, int a, int b, bool second, const
         size_t count = pairs->n * map->fan, n = tp_count_points(p->graph, &inside),
                m = tp_count_points(p->graph, &axes);
         int32_t *list = ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error);
-        int32_t *to = list ? new_numbers(p, count) : NULL;
+        int32_t *to = list ? tp_new_numbers(p, count) : NULL;
         for (size_t i = 0; i < count && to; i++) {
             int32_t here = (second ? pairs->second : pairs->first)[i / map->fan];
             list[second ? count + i : i] = map->to[(size_t)here * map->fan + i % map->fan];
@@ -383,12 +196,13 @@ static int one_side(tp_field_plan *p, int kind, int a, int b, bool second, const
         tp_point_pairs within;
         bool failed = !to || tp_gather_pairs(p, list, list + count, count, second ? m : n, second ? n : m, &within, to);
         ad_free(list);
-        const int32_t *kept = keep_once(p, to, count);
+        const int32_t *kept = tp_keep_once(p, to, count);
         if (failed || !kept)
             return TP_NO_ROOM;
         int of = within.n ? tp_field_of(p, kind, second ? a : node->in[k], second ? node->in[k] : b, &none, &within)
                           : TP_NO_FIELD;
-        int status = add_to(p, &sum, of, c, power, &(tp_point_map){ pairs->n, map->fan, kept });
+        double sign = node->op == AD_SUB && k == 1 ? -1 : 1;
+        int status = tp_add_to(p, &sum, of, sign * c, power, &(tp_point_map){ pairs->n, map->fan, kept });
         if (status)
             return status;
     }
@@ -407,7 +221,7 @@ static int data_field(tp_field_plan *p, int a, int b, const ad_shape *along, con
             k++;
         if (k == owner->n_data) {
             if (!ad_arena_grow(owner->arena, (void **)&owner->data, k, &owner->data_capacity, sizeof *owner->data))
-                return no_room(p);
+                return tp_no_room(p);
             ad_shape axes = tp_fixed_axes(p->graph, nodes[side], NULL);
             owner->data[owner->n_data++] =
                 (tp_field_data){ .node = nodes[side], .points = tp_count_points(p->graph, &axes) };
@@ -417,7 +231,7 @@ static int data_field(tp_field_plan *p, int a, int b, const ad_shape *along, con
     size_t entries = tp_count_points(p->graph, along), count = pairs->n * entries;
     int32_t *to = count < INT32_MAX / 2 ? ad_arena_alloc(p->arena, 2 * count + 1, sizeof *to) : NULL;
     if (!to)
-        return no_room(p);
+        return tp_no_room(p);
     for (int side = 0; side < 2; side++) {
         ad_shape full = tp_fixed_axes(p->graph, nodes[side], NULL), wide = tp_fixed_axes(p->graph, nodes[side], along);
         for (int i = 0; i < along->rank; i++)
@@ -431,11 +245,11 @@ static int data_field(tp_field_plan *p, int a, int b, const ad_shape *along, con
         }
         ad_free(moved);
     }
-    int array = new_array(p, pairs->n);
+    int array = tp_new_array(p, pairs->n);
     tp_field_step step = {
         .kind = TP_DATA, .out = array, .map = { pairs->n, entries, to }, .x = numbers[0], .y = numbers[1]
     };
-    return array < 0 || add_step(p, &step) ? TP_NO_ROOM : new_field(p, array, pairs->n, 1, 0);
+    return array < 0 || tp_add_step(p, &step) ? TP_NO_ROOM : tp_new_field(p, array, pairs->n, 1, 0);
 }
 
 /* A parameter under renamings: the number of the entry that a point of a node names, of the fixed axes that the node
@@ -493,13 +307,13 @@ static int bias_field(tp_field_plan *p, int kind, int a, int b, const tp_point_p
     if (u.param != v.param || (kind == TP_TANGENT && !p->learns[u.param]))
         return TP_NO_FIELD;
     double power = 0, value = kind == TP_TANGENT ? 1 : variance_of_entry(p, u.param, &power);
-    int one = filled(p, 1, value), sum = TP_NO_FIELD;
+    int one = tp_filled(p, 1, value), sum = TP_NO_FIELD;
     int32_t *to = ad_arena_alloc(p->arena, pairs->n + 1, sizeof *to);
     if (one < 0 || !to)
-        return no_room(p);
+        return tp_no_room(p);
     for (size_t i = 0; i < pairs->n; i++)
         to[i] = same_entry(p, a, &u, pairs->first[i], b, &v, pairs->second[i]) ? 0 : -1;
-    int status = add_to(p, &sum, one, 1, power, &(tp_point_map){ pairs->n, 1, to });
+    int status = tp_add_to(p, &sum, one, 1, power, &(tp_point_map){ pairs->n, 1, to });
     return status ? status : sum;
 }
 
@@ -522,7 +336,7 @@ static bool meets_vector(const tp_field_plan *p, int x, const use *u)
 static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_point_pairs *pairs)
 {
     const ad_node *of_a = ad_node_of(p->graph, a), *of_b = ad_node_of(p->graph, b);
-    int ma = matrix_of(p, a), mb = matrix_of(p, b);
+    int ma = tp_matrix_of(p, a), mb = tp_matrix_of(p, b);
     use u, v;
     if (find_use(p, of_a->in[ma], &of_a->over, &u) || find_use(p, of_b->in[mb], &of_b->over, &v))
         return TP_NO_RULE_HERE;
@@ -537,7 +351,7 @@ static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_poin
     ad_shape axes_a = tp_fixed_axes(p->graph, a, NULL), axes_b = tp_fixed_axes(p->graph, b, NULL);
     ad_shape of_x = tp_fixed_axes(p->graph, x, &u.over), of_y = tp_fixed_axes(p->graph, y, &v.over);
     int32_t *list = ad_alloc(2 * pairs->n + 1, sizeof *list, "a network's positions", p->error);
-    int32_t *to = list ? new_numbers(p, pairs->n) : NULL;
+    int32_t *to = list ? tp_new_numbers(p, pairs->n) : NULL;
     for (size_t i = 0; i < pairs->n && to; i++) {
         bool meets = same_entry(p, a, &u, pairs->first[i], b, &v, pairs->second[i]);
         list[i] = meets ? tp_move_point(p->graph, &axes_a, pairs->first[i], &of_x) : -1;
@@ -547,7 +361,7 @@ static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_poin
     bool failed = !to || tp_gather_pairs(p, list, list + pairs->n, pairs->n, tp_count_points(p->graph, &of_x),
                                          tp_count_points(p->graph, &of_y), &within, to);
     ad_free(list);
-    const int32_t *kept = keep_once(p, to, pairs->n);
+    const int32_t *kept = tp_keep_once(p, to, pairs->n);
     if (failed || !kept)
         return TP_NO_ROOM;
     double power, variance = variance_of_entry(p, u.param, &power), width = u.width > 0 ? u.width : 1;
@@ -557,13 +371,13 @@ static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_poin
     if (within.n == 0)
         return TP_NO_FIELD;
     if (kind == TP_TANGENT && variance > 0)
-        status =
-            add_to(p, &sum, product_sum(p, TP_TANGENT, x, y, &u, &v, &within), variance * width, power + n_power, &map);
+        status = tp_add_to(p, &sum, product_sum(p, TP_TANGENT, x, y, &u, &v, &within), variance * width,
+                           power + n_power, &map);
     if (!status && kind == TP_TANGENT && p->learns[u.param])
-        status = add_to(p, &sum, product_sum(p, TP_COVARIANCE, x, y, &u, &v, &within), width, n_power, &map);
+        status = tp_add_to(p, &sum, product_sum(p, TP_COVARIANCE, x, y, &u, &v, &within), width, n_power, &map);
     if (kind == TP_COVARIANCE && variance > 0)
-        status = add_to(p, &sum, product_sum(p, TP_COVARIANCE, x, y, &u, &v, &within), variance * width,
-                        power + n_power, &map);
+        status = tp_add_to(p, &sum, product_sum(p, TP_COVARIANCE, x, y, &u, &v, &within), variance * width,
+                           power + n_power, &map);
     return status ? status : sum;
 }
 
@@ -576,7 +390,7 @@ static int number_of_function(tp_field_plan *p, int fn)
     if (k < p->n_functions)
         return k;
     if (!ad_arena_grow(p->arena, (void **)&p->functions, k, &p->functions_capacity, sizeof *p->functions))
-        return no_room(p);
+        return tp_no_room(p);
     p->functions[k].fn = fn;
     if (tp_univariate_of(p->algebra, fn, &p->functions[k].u))
         return TP_NO_RULE_HERE;
@@ -599,14 +413,14 @@ static int find_variance(tp_field_plan *p, int node)
     ad_free(points);
     int field =
         list ? tp_field_of(owner, TP_COVARIANCE, node, node, &none, &(tp_point_pairs){ n, list, list }) : TP_NO_ROOM;
-    field = field == TP_NO_FIELD ? filled(owner, n, 0) : tp_materialize(owner, field);
+    field = field == TP_NO_FIELD ? tp_filled(owner, n, 0) : tp_materialize(owner, field);
     if (field < 0)
         return field;
     if (fabs(owner->fields[field].power) > 1e-9)
         return TP_NO_RULE_HERE;
     if (!ad_arena_grow(owner->arena, (void **)&owner->variances, owner->n_variances, &owner->variances_capacity,
                        sizeof *owner->variances))
-        return no_room(p);
+        return tp_no_room(p);
     owner->variances[owner->n_variances] = (tp_field_variance){ .node = node, .field = field, .points = n };
     return owner->n_variances++;
 }
@@ -615,7 +429,7 @@ static int remember(tp_field_plan *p, int kind, int a, int b, const ad_shape *al
                     int field)
 {
     if (!ad_arena_grow(p->arena, (void **)&p->requests, p->n_requests, &p->requests_capacity, sizeof *p->requests))
-        return no_room(p);
+        return tp_no_room(p);
     p->requests[p->n_requests++] = (tp_request){ kind, a, b, field, *along, pairs->first, pairs->second };
     return field;
 }
@@ -663,7 +477,7 @@ static int expectation(tp_field_plan *p, int kind, int a, int b, const tp_point_
         }
     }
     int covariance = tp_field_of(p, TP_COVARIANCE, u, v, &none, pairs);
-    covariance = covariance == TP_NO_FIELD ? filled(p, pairs->n, 0) : tp_materialize(p, covariance);
+    covariance = covariance == TP_NO_FIELD ? tp_filled(p, pairs->n, 0) : tp_materialize(p, covariance);
     if (covariance < 0 || (step.f = number_of_function(p, fn[0])) < 0 || (step.g = number_of_function(p, fn[1])) < 0)
         return covariance < 0 ? covariance : TP_NO_RULE_HERE;
     if ((step.variance = find_variance(p, u)) < 0 || (step.variance2 = find_variance(p, v)) < 0)
@@ -674,20 +488,20 @@ static int expectation(tp_field_plan *p, int kind, int a, int b, const tp_point_
         return TP_NO_RULE_HERE;
     bool once = kind == TP_TANGENT && !known(p, TP_COVARIANCE, a, b, &none, pairs); /* both in one pass */
     if (kind == TP_COVARIANCE || once)
-        step.out = new_array(p, pairs->n);
+        step.out = tp_new_array(p, pairs->n);
     double power = 0;
     if (kind == TP_TANGENT) {
         step.tangent = p->fields[tangent].array;
         step.tangent_c = p->fields[tangent].c;
         power = p->fields[tangent].power;
-        step.tangent_out = new_array(p, pairs->n);
+        step.tangent_out = tp_new_array(p, pairs->n);
     }
-    if (step.out == TP_NO_ROOM || step.tangent_out == TP_NO_ROOM || add_step(p, &step))
+    if (step.out == TP_NO_ROOM || step.tangent_out == TP_NO_ROOM || tp_add_step(p, &step))
         return TP_NO_ROOM;
-    if (once && remember(p, TP_COVARIANCE, a, b, &none, pairs, new_field(p, step.out, pairs->n, 1, 0)) < 0)
+    if (once && remember(p, TP_COVARIANCE, a, b, &none, pairs, tp_new_field(p, step.out, pairs->n, 1, 0)) < 0)
         return TP_NO_ROOM;
-    return kind == TP_TANGENT ? new_field(p, step.tangent_out, pairs->n, 1, power)
-                              : new_field(p, step.out, pairs->n, 1, 0);
+    return kind == TP_TANGENT ? tp_new_field(p, step.tangent_out, pairs->n, 1, power)
+                              : tp_new_field(p, step.out, pairs->n, 1, 0);
 }
 
 /* ---- the rules ---- */
@@ -698,17 +512,25 @@ static int by_rules(tp_field_plan *p, int kind, int a, int b, const ad_shape *al
         return TP_NO_FIELD;
     if (data_a != data_b)
         return TP_NO_RULE_HERE;
-    int way = a == b && is_linear(p, a) ? both_sides(p, kind, a, along, pairs) : TP_NO_RULE_HERE;
+    if (tp_is_zero_mean(p, a) || tp_is_zero_mean(p, b))
+        return TP_NO_FIELD;
+    int way = a == b && tp_node_is_linear(p, a) ? both_sides(p, kind, a, along, pairs) : TP_NO_RULE_HERE;
     if (way != TP_NO_RULE_HERE)
         return way;
     if (data_a)
         return data_field(p, a, b, along, pairs);
     if (along->rank)
         return with_entries(p, kind, a, b, along, along, pairs);
-    if (is_linear(p, a) || is_linear(p, b))
-        return one_side(p, kind, a, b, !is_linear(p, a) || (is_linear(p, b) && b > a), pairs);
+    int x, w;
+    tp_weighing by_a = tp_weighing_of(p, a, &x, &w), by_b = tp_weighing_of(p, b, &x, &w);
+    bool masks = by_a == TP_BY_MASK || by_b == TP_BY_MASK,
+         other = (by_a && by_a != TP_BY_MASK) || (by_b && by_b != TP_BY_MASK);
+    if (other || (masks && !tp_node_is_linear(p, a) && !tp_node_is_linear(p, b)))
+        return tp_weighed_field(p, kind, a, b, pairs);
+    if (tp_node_is_linear(p, a) || tp_node_is_linear(p, b))
+        return one_side(p, kind, a, b, !tp_node_is_linear(p, a) || (tp_node_is_linear(p, b) && b > a), pairs);
     bool bias_a = p->program->params[a] >= 0, bias_b = p->program->params[b] >= 0;
-    bool product_a = matrix_of(p, a) >= 0, product_b = matrix_of(p, b) >= 0;
+    bool product_a = tp_matrix_of(p, a) >= 0, product_b = tp_matrix_of(p, b) >= 0;
     if (bias_a && bias_b)
         return bias_field(p, kind, a, b, pairs);
     if (product_a && product_b)

@@ -92,9 +92,11 @@ static bool has_map(ad_op op)
     case AD_CONCAT:
     case AD_RELABEL:
     case AD_TRANSPOSE:
+    case AD_IDENTITY:
     case AD_EXPAND:
     case AD_SCALE:
     case AD_ADD:
+    case AD_SUB:
     case AD_SUM:
     case AD_RESHAPE:
         return true;

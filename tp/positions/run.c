@@ -50,6 +50,11 @@ static void read_at(tp_field_plan *p, int array, int step)
         p->arrays[array].last = step;
 }
 
+static bool reads_in(const tp_field_step *s)
+{
+    return tp_goes_by_entries(s) || s->kind == TP_APPLY;
+}
+
 /* Where arrays lie: those that are read no more leave their place to others of the same size, but for whole ones of a
  * plan in groups, which outlive a group. How many numbers a lane has, and the places' sizes; 0 without memory. */
 static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_slots)
@@ -62,7 +67,7 @@ static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_sl
         const tp_field_step *s = &p->steps[i];
         read_at(p, s->out, i);
         read_at(p, s->tangent_out, i);
-        if (s->kind == TP_EXPECT)
+        if (reads_in(s))
             read_at(p, s->in, i);
         for (int k = 0; k < s->n_parts; k++)
             read_at(p, s->part[k].in, i);
@@ -74,6 +79,8 @@ static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_sl
     }
     for (int k = 0; k < p->n_variances; k++)
         read_at(p, p->fields[p->variances[k].field].array, INT_MAX);
+    for (int k = 0; k < p->n_weights; k++)
+        read_at(p, p->fields[p->weights[k].field].array, INT_MAX);
     read_at(p, kept, INT_MAX);
     for (int a = 0; a < p->n_arrays; a++)
         read_at(p, p->arrays[a].whole ? a : -1, INT_MAX);
@@ -96,7 +103,7 @@ static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_sl
                 total += a->room;
             }
         }
-        int reads[6] = { s->kind == TP_EXPECT ? s->in : -1,
+        int reads[6] = { reads_in(s) ? s->in : -1,
                          s->kind == TP_EXPECT ? s->tangent : -1,
                          s->n_parts > 0 ? s->part[0].in : -1,
                          s->n_parts > 1 ? s->part[1].in : -1,
@@ -432,6 +439,51 @@ static int expect(const worker *w, const tp_field_step *s, tp_field_seen *seen)
     return 0;
 }
 
+/* The numbers of a weight at a point, of this row (`second`: of the columns) and lane by lane. */
+static const double *weight_at(const worker *w, int weight, bool second, size_t point, double lanes[TP_LANES])
+{
+    const tp_field_plan *p = w->plan;
+    const tp_field_weight *of = &(p->single ? p->single : p)->weights[weight];
+    if (!p->single) {
+        const tp_field *f = &p->fields[of->field];
+        for (size_t t = 0; t < TP_LANES; t++)
+            lanes[t] = f->c * values_of(w, f->array)[point * TP_LANES + t];
+        return lanes;
+    }
+    if (second)
+        return of->values[1] + point * w->run->padded[1] + w->column;
+    for (size_t t = 0; t < TP_LANES; t++)
+        lanes[t] = of->values[0][point * w->run->padded[0] + w->row];
+    return lanes;
+}
+
+static void weigh(const worker *w, const tp_field_step *s)
+{
+    const double *in = values_of(w, s->in);
+    double *out = values_of(w, s->out), lanes[TP_LANES];
+    size_t start = first_of(w, s->in), end = start + count_of(w, s->in);
+    for (size_t i = start; i < end; i++, in += TP_LANES, out += TP_LANES) {
+        for (size_t t = 0; t < TP_LANES; t++)
+            out[t] = s->c * in[t];
+        for (int side = 0; side < 2; side++) {
+            int number = side ? s->weight2 : s->weight;
+            if (number < 0)
+                continue;
+            const double *by = weight_at(w, number, side, (size_t)(side ? s->pairs.second : s->pairs.first)[i], lanes);
+            for (size_t t = 0; t < TP_LANES; t++)
+                out[t] *= by[t];
+        }
+    }
+}
+
+static void apply(const worker *w, const tp_field_step *s)
+{
+    const double *in = values_of(w, s->in);
+    double *out = values_of(w, s->out);
+    for (size_t k = 0; k < w->plan->arrays[s->out].n * TP_LANES; k++)
+        out[k] = fabs(s->exponent + 0.5) > 0 ? pow(s->c * in[k], s->exponent) : 1 / sqrt(s->c * in[k]);
+}
+
 static void fill(const worker *w, const tp_field_step *s)
 {
     for (size_t k = 0; k < w->plan->arrays[s->out].n * TP_LANES; k++)
@@ -450,6 +502,12 @@ static int run_step(const worker *w, int i)
         return 0;
     case TP_ADD:
         add(w, s);
+        return 0;
+    case TP_WEIGH:
+        weigh(w, s);
+        return 0;
+    case TP_APPLY:
+        apply(w, s);
         return 0;
     default:
         return expect(w, s, &w->seen[i]);
@@ -560,31 +618,60 @@ static void keep_variances(const worker *w, const tp_field_variance *v, bool *ex
     }
 }
 
-/* Variances of all vectors at all points, of both sets. */
-static int run_single(run *r, tp_field_seen *seen)
+static int open_rows(run *r, int set)
+{
+    tp_field_plan *p = r->single;
+    for (int k = 0; k < p->n_variances; k++) {
+        tp_field_variance *v = &p->variances[k];
+        size_t n = v->points * r->padded[set];
+        if (!(v->values[set] = ad_alloc(n, sizeof(double), "variances", r->error)) ||
+            !(v->inverse[set] = ad_alloc(n, sizeof(double), "variances", r->error)) ||
+            !(v->root[set] = ad_alloc(n, sizeof(double), "variances", r->error)))
+            return -1;
+    }
+    for (int k = 0; k < p->n_weights; k++) {
+        tp_field_weight *w = &p->weights[k];
+        if (!(w->values[set] = ad_alloc(w->points * r->padded[set], sizeof(double), "factors", r->error)))
+            return -1;
+    }
+    return 0;
+}
+
+static void keep_weights(const worker *w, const tp_field_weight *weight, bool *extreme)
+{
+    const tp_field *f = &w->plan->fields[weight->field];
+    const double *values = values_of(w, f->array);
+    for (size_t i = 0; i < weight->points * TP_LANES; i++) {
+        size_t row = w->column + i % TP_LANES;
+        double value = row < w->run->rows[w->set] ? f->c * values[i] : 1; /* of what pads the rows there is none */
+        weight->values[w->set][i / TP_LANES * w->run->padded[w->set] + row] = value;
+        *extreme |= is_extreme(value);
+    }
+}
+
+/* Variances of all vectors at all points, of both sets; the kernel's diagonal where it is one of its own. */
+static int run_single(run *r, int own, tp_field_seen *seen, double *diagonal)
 {
     tp_field_plan *p = r->single;
     size_t *sizes, total;
     int n_slots, status = 0;
     for (int a = 0; a < p->n_arrays; a++)
         p->arrays[a].room = p->arrays[a].n;
-    if (!(total = place_arrays(p, -1, &sizes, &n_slots)))
+    const tp_field *diagonal_of = own < 0 ? NULL : &p->fields[own];
+    if (!(total = place_arrays(p, diagonal_of ? diagonal_of->array : -1, &sizes, &n_slots)))
         return -1;
     worker w;
     status = worker_begin(&w, r, p, sizes, n_slots, total, r->error);
     for (int set = 0; set < (r->same ? 1 : 2) && !status; set++) {
-        for (int k = 0; k < p->n_variances && !status; k++) {
-            tp_field_variance *v = &p->variances[k];
-            size_t n = v->points * r->padded[set];
-            if (!(v->values[set] = ad_alloc(n, sizeof(double), "variances", r->error)) ||
-                !(v->inverse[set] = ad_alloc(n, sizeof(double), "variances", r->error)) ||
-                !(v->root[set] = ad_alloc(n, sizeof(double), "variances", r->error)))
-                status = -1;
-        }
+        status = open_rows(r, set);
         for (w.set = set, w.column = 0; w.column < r->rows[set] && !status; w.column += TP_LANES) {
             status = run_steps(&w);
             for (int k = 0; k < p->n_variances && !status; k++)
                 keep_variances(&w, &p->variances[k], &r->extreme);
+            for (int k = 0; k < p->n_weights && !status; k++)
+                keep_weights(&w, &p->weights[k], &r->extreme);
+            for (size_t t = 0; t < TP_LANES && diagonal_of && !status && w.column + t < r->rows[0]; t++)
+                diagonal[w.column + t] = diagonal_of->c * values_of(&w, diagonal_of->array)[t];
         }
     }
     if (!status)
@@ -699,7 +786,7 @@ static int run_pairs(const run *r, int out, double c, const tp_limit_spec *spec,
 }
 
 /* ---- all of it ---- */
-static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kernel *kernel)
+static int run_all(run *r, int out, double c, int own, const tp_limit_spec *spec, tp_kernel *kernel)
 {
     tp_field_plan *p = r->plan, *single = r->single;
     for (int k = 0; k < single->n_data; k++)
@@ -709,7 +796,8 @@ static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kern
            arrays = (size_t)p->n_arrays + (size_t)single->n_arrays;
     tp_field_seen *seen = ad_arena_alloc(p->arena, steps + 1, sizeof *seen);
     double *errors = ad_arena_alloc(p->arena, arrays + 1, sizeof *errors);
-    if (!seen || !errors)
+    double *diagonal = ad_arena_alloc(p->arena, r->rows[0] + 1, sizeof *diagonal);
+    if (!seen || !errors || !diagonal)
         return ad_fail(r->error, "out of memory for a kernel over positions");
     memset(seen, 0, steps * sizeof *seen);
     for (int set = 0; set < (r->same ? 1 : 2); set++)
@@ -720,7 +808,7 @@ static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kern
             single->data[k].values[1] = single->data[k].values[0];
     if (r->extreme)
         return 1;
-    if (run_single(r, seen + p->n_steps))
+    if (run_single(r, own, seen + p->n_steps, diagonal))
         return -1;
     if (r->extreme)
         return 1;
@@ -729,6 +817,8 @@ static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kern
         single->variances[k].inverse[1] = single->variances[k].inverse[0];
         single->variances[k].root[1] = single->variances[k].root[0];
     }
+    for (int k = 0; k < single->n_weights && r->same; k++)
+        single->weights[k].values[1] = single->weights[k].values[0];
     int status = find_series(r);
     if (!status && tp_split_plan(p, out))
         return -1;
@@ -739,6 +829,14 @@ static int run_all(run *r, int out, double c, const tp_limit_spec *spec, tp_kern
     tp_bound_fields(single, NULL, seen + p->n_steps, r->padded, errors + p->n_arrays);
     tp_bound_fields(p, errors + p->n_arrays, seen, r->padded, errors);
     kernel->error = errors[out];
+    if (own < 0)
+        return 0;
+    kernel->error = fmax(kernel->error, errors[p->n_arrays + single->fields[own].array]);
+    for (size_t i = 0; i < r->rows[0]; i++) {
+        kernel->terms[0].values[i * r->rows[1] + i] = diagonal[i];
+        if (!isfinite(diagonal[i]))
+            return 1;
+    }
     return 0;
 }
 
@@ -749,8 +847,8 @@ static void free_variances(const tp_field_variance *v, int set)
     ad_free(v->root[set]);
 }
 
-int tp_run_fields(tp_field_plan *plan, int out, double c, const double *x, size_t rows, const double *x2, size_t rows2,
-                  const tp_limit_spec *spec, tp_kernel *kernel)
+int tp_run_fields(tp_field_plan *plan, int out, double c, int own, const double *x, size_t rows, const double *x2,
+                  size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel)
 {
     run r = { .plan = plan,
               .single = plan->single,
@@ -760,12 +858,14 @@ int tp_run_fields(tp_field_plan *plan, int out, double c, const double *x, size_
               .error = plan->error };
     for (int set = 0; set < 2; set++)
         r.padded[set] = (r.rows[set] + TP_LANES - 1) / TP_LANES * TP_LANES;
-    int status = run_all(&r, out, c, spec, kernel);
+    int status = run_all(&r, out, c, own, spec, kernel);
     for (int set = 0; set < (r.same ? 1 : 2); set++) {
         for (int k = 0; k < plan->single->n_data; k++)
             ad_free(plan->single->data[k].values[set]);
         for (int k = 0; k < plan->single->n_variances; k++)
             free_variances(&plan->single->variances[k], set);
+        for (int k = 0; k < plan->single->n_weights; k++)
+            ad_free(plan->single->weights[k].values[set]);
         for (int k = 0; k < r.n_series; k++)
             tp_mehler_free(r.series[k].of[set]);
     }

@@ -59,7 +59,7 @@ static bool is_made_by_sums(const tp_field_plan *p, int array)
 {
     for (int i = 0; i < p->n_steps; i++)
         if (p->steps[i].kind != TP_ADD &&
-            (p->steps[i].out == array || (p->steps[i].kind == TP_EXPECT && p->steps[i].tangent_out == array)))
+            (p->steps[i].out == array || (tp_goes_by_entries(&p->steps[i]) && p->steps[i].tangent_out == array)))
             return false;
     return true;
 }
@@ -69,7 +69,7 @@ static bool is_read_late(const tp_field_plan *p, int array)
 {
     for (int i = 0; i < p->n_steps; i++) {
         const tp_field_step *s = &p->steps[i];
-        if (s->kind == TP_EXPECT && (s->in == array || s->tangent == array))
+        if (tp_goes_by_entries(s) && (s->in == array || s->tangent == array))
             return false;
         for (int k = 0; k < s->n_parts; k++)
             if (s->part[k].in == array && !p->arrays[s->out].whole)
@@ -182,10 +182,10 @@ static int label_all(split *s)
     int status = 0;
     for (int i = 0; i < s->plan->n_steps && !status; i++) {
         const tp_field_step *step = &s->plan->steps[i];
-        status = step->kind == TP_DATA     ? label_data(s, step)
-                 : step->kind == TP_ADD    ? label_sum(s, step)
-                 : step->kind == TP_EXPECT ? label_expectation(s, step)
-                                           : 0;
+        status = step->kind == TP_DATA      ? label_data(s, step)
+                 : step->kind == TP_ADD     ? label_sum(s, step)
+                 : tp_goes_by_entries(step) ? label_expectation(s, step)
+                                            : 0;
     }
     return status;
 }
@@ -307,7 +307,7 @@ static int renumber_step(split *s, tp_field_step *step)
         step->map.to = sorted(s, s->of[step->out], step->map.to, 2 * step->map.fan);
         status = step->map.to ? 0 : -1;
     }
-    if (step->kind == TP_EXPECT) {
+    if (tp_goes_by_entries(step)) {
         step->pairs.first = sorted(s, s->of[step->in], step->pairs.first, 1);
         step->pairs.second = sorted(s, s->of[step->in], step->pairs.second, 1);
         status = step->pairs.first && step->pairs.second ? 0 : -1;

@@ -44,13 +44,15 @@ struct tp_program {
     int probe; /* of a program of a vector: the parameter that reads it out, which has no part in its NTK; else -1 */
 
     ad_arena *arena;
-    int n_nodes;  /* what follows is by node, of those that there were when the program was made */
-    bool *lives;  /* the output or a site depends on it */
-    bool *learns; /* depends on a parameter */
-    bool *data;   /* made of the input, without parameters, without n and without an axis of a width */
-    int *widths;  /* how many width axes it has */
-    int *params;  /* the parameter that it is, renamed perhaps; -1 if it is none */
-    int *adjoint; /* of a forward node: the node that holds its adjoint, -1 if there is none */
+    int n_nodes;   /* what follows is by node, of those that there were when the program was made */
+    bool *lives;   /* the output or a site depends on it */
+    bool *learns;  /* depends on a parameter */
+    bool *data;    /* made of the input, without parameters, without n and without an axis of a width */
+    int *widths;   /* how many width axes it has */
+    int *params;   /* the parameter that it is, renamed perhaps; -1 if it is none */
+    double *keeps; /* the probability to keep of the dropout whose masks it is the input of; 0: it is no mask */
+    bool masked;   /* there are such: of a fit's step */
+    int *adjoint;  /* of a forward node: the node that holds its adjoint, -1 if there is none */
     /* Of the Jacobian that was asked for last, so that networks of many widths and seeds share its nodes; no graph:
      * none. */
     ad_var from, to, rows;

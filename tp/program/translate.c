@@ -51,6 +51,10 @@ static int check_node(const tp_program *program, int id, ad_error *error)
                  ad_shape_text(graph, &node->shape, text, sizeof text), widths);
         return refuse(program, id, error, reason);
     }
+    if (program->keeps[id] > 0 && widths == 0)
+        return refuse(program, id, error,
+                      "dropout of what has no width: its masks stay random as n grows, and so does the kernel; with "
+                      "--width N it is one draw's");
     if (matrices == 0 && (widths < 2 || node->op == AD_PARAM))
         return 0;
     if (matrices == 0) {
@@ -106,7 +110,8 @@ static int learn_nodes(tp_program *program, int known, int n, ad_error *error)
     bool *lives = array(program, n, sizeof *lives, error), *learns = array(program, n, sizeof *learns, error);
     bool *data = array(program, n, sizeof *data, error), *sized = array(program, n, sizeof *sized, error);
     int *widths = array(program, n, sizeof *widths, error), *params = array(program, n, sizeof *params, error);
-    if (!lives || !learns || !data || !sized || !widths || !params)
+    double *keeps = array(program, n, sizeof *keeps, error);
+    if (!lives || !learns || !data || !sized || !widths || !params || !keeps)
         return -1;
     if (known) {
         memcpy(lives, program->lives, (size_t)known * sizeof *lives);
@@ -116,6 +121,8 @@ static int learn_nodes(tp_program *program, int known, int n, ad_error *error)
     tp_measure(program->graph, known, n, widths, params);
     for (int id = 0; id < n; id++) {
         const ad_node *node = ad_node_of(program->graph, id);
+        const nn_drop *drop = program->masked && node->op == AD_INPUT ? nn_drop_of(program->net, id) : NULL;
+        keeps[id] = drop ? drop->keep : 0;
         learns[id] = node->op == AD_PARAM;
         sized[id] = meets_size(program->graph, node);
         data[id] = node->op == AD_INPUT;
@@ -131,6 +138,7 @@ static int learn_nodes(tp_program *program, int known, int n, ad_error *error)
     program->data = data;
     program->widths = widths;
     program->params = params;
+    program->keeps = keeps;
     return 0;
 }
 
@@ -251,8 +259,8 @@ static ad_var read_out(nn_net *net, ad_var vector, int *probe)
     return ad_transpose(f, ad_shape_of(nn_batch(net), nn_outputs(net)));
 }
 
-/* vector NULL: of the outputs. */
-static tp_program *make_program(nn_net *net, const ad_var *vector, ad_error *error)
+/* vector NULL: of the outputs; masked: of a fit's step. */
+static tp_program *make_program(nn_net *net, const ad_var *vector, bool masked, ad_error *error)
 {
     tp_program *program = ad_alloc(1, sizeof *program, "a program", error);
     if (!program)
@@ -260,15 +268,23 @@ static tp_program *make_program(nn_net *net, const ad_var *vector, ad_error *err
     program->net = net;
     program->graph = nn_graph(net);
     program->probe = -1;
+    program->masked = masked && net->drops;
     ad_mark before = nn_growth_begin(net);
-    ad_var output = vector && !ad_failed(program->graph) ? read_out(net, *vector, &program->probe) : nn_output(net);
+    ad_var output = vector && !ad_failed(program->graph) ? read_out(net, *vector, &program->probe)
+                    : program->masked                    ? net->fit_output
+                                                         : nn_output(net);
     program->output = rewritten(net, output);
     program->forward = ad_graph_size(program->graph);
     program->coupled = program->output.id >= 0 && ad_parameters_coupled(program->output, nn_batch(net));
     program->arena = ad_arena_new(error);
     if (program->output.id < 0)
         ad_fail(error, "%s", *ad_message(program->graph) ? ad_message(program->graph) : "out of memory for a program");
-    bool failed = !program->arena || program->output.id < 0 || translate(program, error);
+    bool failed = !program->arena || program->output.id < 0;
+    if (!failed && program->masked && program->coupled)
+        failed =
+            ad_fail(error, "dropout and samples that meet, as in batch normalisation, have no limit together here: "
+                           "with --width N it is one draw's");
+    failed = failed || translate(program, error);
     if (nn_growth_end(net, before, "program", error) != 0 || failed) {
         tp_program_free(program);
         return NULL;
@@ -307,7 +323,15 @@ int tp_view_of(const tp_program *program, const ad_var *vectors, int n, tp_progr
 tp_program *tp_translate(nn_net *net, ad_error *error)
 {
     if (net)
-        return make_program(net, NULL, error);
+        return make_program(net, NULL, false, error);
+    ad_fail(error, "program: no network (NULL)");
+    return NULL;
+}
+
+tp_program *tp_translate_training(nn_net *net, ad_error *error)
+{
+    if (net)
+        return make_program(net, NULL, true, error);
     ad_fail(error, "program: no network (NULL)");
     return NULL;
 }
@@ -322,7 +346,7 @@ tp_program *tp_translate_vector(nn_net *net, ad_var vector, ad_error *error)
         ad_fail(error, "program: the vector is not of this network's trace, with the axes batch and a width");
         return NULL;
     }
-    return make_program(net, &vector, error);
+    return make_program(net, &vector, false, error);
 }
 
 void tp_program_free(tp_program *program)

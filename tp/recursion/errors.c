@@ -414,6 +414,12 @@ static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
     switch (q->kind) {
     case TP_Q_EXPECT:
         return expect_alone(s, id, set, t, sizes, e);
+    case TP_Q_SAME:
+        for (int side = 0; side < 2; side++)
+            for (size_t i = 0; i < rows; i++)
+                sizes[side][i] = 1;
+        *e = 0;
+        return 0;
     case TP_Q_NUMBER:
     case TP_Q_SUM:
         if (sum_sizes(s, id, rows, sizes))
@@ -523,6 +529,9 @@ void tp_bound(const tp_solver *s, int id, tp_tile *t)
     for (int near = 1; near >= 0; near--) {
         double *e = t->error[near];
         switch (q->kind) {
+        case TP_Q_SAME:
+            e[id] = 0;
+            break;
         case TP_Q_NUMBER:
         case TP_Q_DATA:
             e[id] = s->unit;

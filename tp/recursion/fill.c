@@ -496,6 +496,10 @@ int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error)
         for (size_t i = 0; i < n; i++)
             out[i] = q->c;
         return 0;
+    case TP_Q_SAME: /* a kernel's diagonal is what it is at (i, i), whatever its pairs say there */
+        for (size_t i = 0; i < n; i++)
+            out[i] = t->alone;
+        return 0;
     case TP_Q_GRAM:
         fill_gram(s, id, t, out);
         return 0;

@@ -171,6 +171,8 @@ static bool is_own_size(const tp_solver *s, const tp_quantity *q, int id)
     switch (q->kind) {
     case TP_Q_NUMBER:
         return q->c >= 0;
+    case TP_Q_SAME:
+        return true;
     case TP_Q_GRAM:
         return s->gram_blocks[id][0] == s->gram_blocks[id][1];
     case TP_Q_SUM:
@@ -207,6 +209,7 @@ static bool is_variance(const tp_solver *s, int cov, int variance, int side)
         return false;
     switch (c->kind) {
     case TP_Q_NUMBER:
+    case TP_Q_SAME:
         return true;
     case TP_Q_GRAM:
         return s->gram_blocks[cov][side] == s->gram_blocks[variance][0] &&
@@ -324,6 +327,10 @@ void tp_fill_near(const tp_solver *s, int id, tp_tile *t)
     case TP_Q_NUMBER:
     case TP_Q_FUNCTION:
     case TP_Q_ALONG:
+        return;
+    case TP_Q_SAME: /* at (i, i) it is 1 */
+        p->size[0][id] = p->size[1][id] = 1;
+        p->gap[id] = 1;
         return;
     case TP_Q_DATA:
     case TP_Q_FIRST:

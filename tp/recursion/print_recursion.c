@@ -360,6 +360,8 @@ static const char *expression(writer *w, int id)
     switch (q->kind) {
     case TP_Q_NUMBER:
         return number_text(w, q->c);
+    case TP_Q_SAME:
+        return w->latex ? "[x = x']" : "[x = x′]";
     case TP_Q_DATA:
         return data_text(w, q->a, tp_point_at(w->a, q->from_a), false);
     case TP_Q_GRAM:

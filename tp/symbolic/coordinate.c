@@ -609,11 +609,31 @@ static int scale_of(tp_algebra *algebra, int id, const ad_node *node, const tp_p
     return x < 0 ? -1 : tp_coordinate_scaled(algebra, x, node->c * pow(size, node->power), power * node->power);
 }
 
+/* A coordinate of a mask, which is no Gaussian: it is the value of the G-var that stands for it, as |.| of it, so that
+ * nothing takes it for linear. */
+static int mask_of(tp_algebra *algebra, int id, const tp_point *point)
+{
+    tp_gvar gvar;
+    memset(&gvar, 0, sizeof gvar);
+    gvar.param = id;
+    gvar.position = -1;
+    gvar.argument = TP_OF_INDEX;
+    gvar.where = point_within(algebra, id, point);
+    int own = of_gvar(algebra, &gvar, 1, 0);
+    if (own < 0)
+        return -1;
+    tp_term term = tp_coordinate_at(algebra, own)->terms[0];
+    term.factors[0].fn = tp_fn_make(algebra, AD_ABS, 0, algebra->variable, 0);
+    return term.factors[0].fn < 0 ? tp_lacks_memory(algebra) : tp_coordinate_term(algebra, &term);
+}
+
 static int node_at(tp_algebra *algebra, int id, tp_point point)
 {
     const ad_node *node = ad_node_of(algebra->graph, id);
     if (algebra->program->params[id] >= 0)
         return vector_of(algebra, id, id, &point);
+    if (algebra->program->keeps[id] > 0)
+        return mask_of(algebra, id, &point);
     if (tp_is_data(algebra, id)) {
         tp_point own = point_within(algebra, id, &point);
         return tp_coordinate_scalar(algebra, tp_q_data(algebra, id, &own));

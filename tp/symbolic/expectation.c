@@ -440,6 +440,36 @@ static int reduced_expectation(tp_algebra *algebra, const member *f, int count, 
     return refuse_block(algebra, f, count);
 }
 
+/* The probability to keep, where the factor is of a mask; else 0. */
+static double keep_of(const tp_algebra *algebra, tp_factor f)
+{
+    const tp_lin *lin = tp_lin_at(algebra, f.lin);
+    return lin->n == 1 ? algebra->program->keeps[tp_gvar_at(algebra, lin->parts[0].gvar)->param] : 0;
+}
+
+/* E of functions of a mask, which is 1 / keep with the probability keep, else 0. Of two samples, masks are
+ * independent. */
+static int mask_expectation(tp_algebra *algebra, const member *f, int count, double keep, bool alone)
+{
+    double at[2] = { 0, 1 / keep }, value[2][2] = { { 1, 1 }, { 1, 1 } }; /* of either sample's functions, at both */
+    int scalar;
+    for (int k = 0; k < count; k++) {
+        double c = tp_lin_at(algebra, f[k].factor.lin)->parts[0].c, x[2] = { c * at[0], c * at[1] }, y[2];
+        bool plain = tp_lin_at(algebra, f[k].factor.lin)->parts[0].scalar == TP_Q_ONE;
+        if (!plain || tp_fn_scalars(algebra, f[k].factor.fn, &scalar, 1) > 0)
+            return refuse_block(algebra, f, count);
+        tp_fn_eval(algebra, f[k].factor.fn, NULL, 2, x, y);
+        for (int i = 0; i < 2; i++)
+            value[f[k].second][i] *= y[i];
+    }
+    double same = (1 - keep) * value[0][0] * value[1][0] + keep * value[0][1] * value[1][1];
+    double apart = ((1 - keep) * value[0][0] + keep * value[0][1]) * ((1 - keep) * value[1][0] + keep * value[1][1]);
+    if (alone || !(fabs(same - apart) > 0))
+        return tp_q_number(algebra, same);
+    int is_same = tp_q_same(algebra);
+    return is_same < 0 ? -1 : tp_q_plus(algebra, apart, TP_Q_ONE, same - apart, is_same);
+}
+
 /* E of one independent block: two functions, of samples i and j or both of one of them, or a single one. */
 static int block_expectation(tp_algebra *algebra, const member *members, int n, int block, bool alone)
 {
@@ -447,6 +477,9 @@ static int block_expectation(tp_algebra *algebra, const member *members, int n, 
     int count = block_factors(algebra, members, n, block, alone, f);
     if (count < 0)
         return -1;
+    double keep = keep_of(algebra, f[0].factor);
+    if (keep > 0)
+        return mask_expectation(algebra, f, count, keep, alone);
     if (count > 2)
         return reduced_expectation(algebra, f, count, alone);
     if (count == 2 && (alone || f[0].second != f[1].second))

@@ -266,6 +266,12 @@ int tp_q_gram(tp_algebra *algebra, int a, const tp_point *from_a, int b, const t
     return q.from_a < 0 || q.from_b < 0 ? tp_lacks_memory(algebra) : intern_quantity(algebra, &q, sizeof q);
 }
 
+int tp_q_same(tp_algebra *algebra)
+{
+    tp_quantity q = tp_q_blank(TP_Q_SAME);
+    return intern_quantity(algebra, &q, sizeof q);
+}
+
 int tp_q_expect(tp_algebra *algebra, const tp_quantity *q)
 {
     return intern_quantity(algebra, q, sizeof *q);

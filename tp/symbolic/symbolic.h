@@ -92,6 +92,7 @@ typedef enum {
     TP_Q_NUMBER,   /* c */
     TP_Q_DATA,     /* one entry of data */
     TP_Q_GRAM,     /* the sum over an axis of two data's products */
+    TP_Q_SAME,     /* 1 at (i, i), 0 of two samples: what masks have in common */
     TP_Q_SUM,      /* c + sum of parts[k].c * parts[k].q */
     TP_Q_PRODUCT,  /* a b */
     TP_Q_FUNCTION, /* fn_a(a) */
@@ -341,6 +342,7 @@ int tp_q_side(tp_algebra *, int scalar, tp_kind side); /* TP_Q_FIRST or TP_Q_SEC
 int tp_q_data(tp_algebra *, int node, const tp_point *from);
 int tp_q_gram(tp_algebra *, int a, const tp_point *from_a, int b, const tp_point *from_b, ad_axis axis);
 int tp_q_expect(tp_algebra *, const tp_quantity *q);
+int tp_q_same(tp_algebra *);
 static inline tp_quantity tp_q_blank(tp_kind kind)
 {
     tp_quantity q;

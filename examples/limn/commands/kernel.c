@@ -25,7 +25,8 @@ static int open_job(kernel_job *j, ad_error *error)
         return ad_fail(error, "limits are for --scale ntk and standard: %s has a kernel at a --width N",
                        option_word(OPTION_SCALE, (int)o->scale));
     }
-    return (j->program = tp_translate(j->net, error)) ? kernel_parts(j, error) : -1;
+    j->program = (o->mode == NN_TRAINING ? tp_translate_training : tp_translate)(j->net, error);
+    return j->program ? kernel_parts(j, error) : -1;
 }
 
 static void close_job(kernel_job *j)

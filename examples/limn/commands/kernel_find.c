@@ -146,14 +146,14 @@ static int measure(const kernel_job *j, tp_kernel_kind which, nn_model *model, c
     return nn_nngp(model, x, rows, x2, rows2, outputs, out, error);
 }
 
-/* One block of all outputs', in pieces of rows that fit into 64 MB, unless samples meet. */
+/* One block of all outputs', in pieces of rows that fit into 64 MB, unless samples meet, or have masks in a fit. */
 static int measure_block(const kernel_job *j, tp_kernel_kind which, nn_model *model, size_t rows, size_t rows2,
                          double *out, ad_error *error)
 {
     enum { PIECE = 1 << 23 };
     kernel_job part = *j;
     size_t square = j->outputs * j->outputs, step = PIECE / (rows2 * square) + 1, features = j->data->features;
-    bool whole = ad_coupled(nn_output(j->net), nn_batch(j->net)) || step >= rows;
+    bool whole = ad_coupled(nn_output(j->net), nn_batch(j->net)) || j->o->mode == NN_TRAINING || step >= rows;
     step = whole ? rows : step;
     double *all = ad_alloc(step * rows2, square * sizeof *all, "a piece of a kernel", error);
     if (!whole && !j->second.data) /* the first inputs are the second ones, too */
@@ -208,6 +208,8 @@ static int find_finite(kernel_job *j, ad_error *error)
     for (int s = 0; s < seeds && !status; s++) {
         nn_model *model = network_model(o, j->net, 0, (uint64_t)(o->seed + s), error);
         status = model ? 0 : -1;
+        if (model)
+            nn_set_dropout(model, o->mode == NN_TRAINING);
         j->width = model ? nn_model_width(model) : 0;
         for (int k = 0; k < j->n_results && !status; k++) {
             kernel_result *r = &j->results[k];

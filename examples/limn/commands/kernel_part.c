@@ -54,6 +54,9 @@ static int choose_params(kernel_job *j, ad_error *error)
 /* The program that has the name is the network's; a limit then needs that of the vector. */
 static int choose_vector(kernel_job *j, bool limit, ad_error *error)
 {
+    if (j->o->mode == NN_TRAINING && nn_has_dropout(j->net))
+        return ad_fail(error, "--of %s: hidden vectors are those without the masks of dropout: no --mode train",
+                       j->o->of);
     tp_program *program = j->program ? j->program : tp_translate(j->net, error);
     int status = program ? tp_vector_named(program, j->o->of, &j->part.of, error) : -1;
     tp_program_free(program);

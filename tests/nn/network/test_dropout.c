@@ -80,6 +80,55 @@ Test(dropout, steps_are_those_of_plain_masks)
     nn_net_free(net);
 }
 
+/* What is dropped out is so in one place: not where the vector is used besides, and each of several has its masks. */
+static ad_var several(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_tanh(nn_dense(net, "one", x, n));
+    ad_var g = ad_tanh(nn_dense(net, "two", nn_dropout(net, "below", h, 0.6), n));
+    return nn_readout(net, "readout", ad_add(h, ad_add(g, nn_dropout(net, "above", g, 0.8))));
+}
+
+Test(dropout, several_have_masks_of_their_own)
+{
+    double x[ROWS * FEATURES], y[ROWS * OUTPUTS], u[ROWS * WIDTH], m[ROWS * WIDTH], loss, sum = 0;
+    make_samples(x, y);
+    nn_net *net = trace(several, NULL);
+    nn_model *model = nn_model_new(net, WIDTH, 4, AD_DOUBLE, 1, NULL);
+    nn_trainer *trainer =
+        nn_trainer_new(model, &(nn_fit_spec){ .loss = NN_SQUARE, .frozen = true, .seed = 11 }, ROWS, NULL);
+    const double *w = nn_param_values(model, 0, NULL), *w2 = nn_param_values(model, 1, NULL),
+                 *v = nn_param_values(model, 2, NULL);
+    ad_uniform(11, ad_stream("below") ^ ad_stream("dropout"), 0, ROWS * WIDTH, u);
+    ad_uniform(11, ad_stream("above") ^ ad_stream("dropout"), 0, ROWS * WIDTH, m);
+    for (int i = 0; i < ROWS; i++) {
+        double h[WIDTH], g[WIDTH];
+        for (int a = 0; a < WIDTH; a++) {
+            h[a] = 0;
+            for (int b = 0; b < FEATURES; b++)
+                h[a] += x[i * FEATURES + b] * w[b * WIDTH + a] / sqrt(FEATURES);
+            h[a] = tanh(h[a]);
+        }
+        for (int a = 0; a < WIDTH; a++) {
+            g[a] = 0;
+            for (int b = 0; b < WIDTH; b++)
+                g[a] += (u[i * WIDTH + b] < 0.6 ? h[b] / 0.6 : 0) * w2[b * WIDTH + a] / sqrt(WIDTH);
+            g[a] = tanh(g[a]);
+        }
+        for (int o = 0; o < OUTPUTS; o++) {
+            double f = 0;
+            for (int a = 0; a < WIDTH; a++)
+                f += (h[a] + g[a] + (m[i * WIDTH + a] < 0.8 ? g[a] / 0.8 : 0)) * v[a * OUTPUTS + o] / sqrt(WIDTH);
+            sum += (f - y[i * OUTPUTS + o]) * (f - y[i * OUTPUTS + o]);
+        }
+    }
+    cr_assert(nn_trainer_step(trainer, x, y, ROWS, &loss, NULL) == 0);
+    cr_assert_float_eq(loss, sum / (2 * ROWS), 1e-12);
+    nn_trainer_free(trainer);
+    nn_model_free(model);
+    nn_net_free(net);
+}
+
 /* Masks are a step's and a seed's: the loss of the first step as a function of the weights, and its gradient. */
 static double first_loss(const nn_net *net, const double *w, size_t count, const double *x, const double *y,
                          double *after)

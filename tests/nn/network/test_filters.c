@@ -149,12 +149,12 @@ static void solve(const network *n, nn_model *model, const double *x, double *f)
 }
 
 static const network networks[] = {
-    { { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, true, 0.3, { 0 } }, false, true, { 7, 6 }, 2 },
-    { { { 2, 4 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, true, 0.3, { 0 } }, false, false, { 5, 6 }, 1 },
-    { { { 3, 2 }, { 1, 1 }, { 2, 1 }, NN_VALID, 1.4, true, 0.3, { 0 } }, true, true, { 11, 6 }, 2 },
-    { { { 3, 3 }, { 2, 1 }, { 1, 2 }, NN_CIRCULAR, 1.4, true, 0.3, { 0 } }, true, false, { 8, 6 }, 3 },
-    { { { 3, 3 }, { 2, 1 }, { 1, 1 }, NN_SAME, 1.4, true, 0.3, { 0 } }, false, true, { 8, 5 }, 2 },
-    { { { 1, 1 }, { 1, 1 }, { 1, 1 }, NN_VALID, 1.4, true, 0.3, { 0 } }, false, true, { 3, 3 }, 2 },
+    { { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, true, 0.3, { 0 }, 0 }, false, true, { 7, 6 }, 2 },
+    { { { 2, 4 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, true, 0.3, { 0 }, 0 }, false, false, { 5, 6 }, 1 },
+    { { { 3, 2 }, { 1, 1 }, { 2, 1 }, NN_VALID, 1.4, true, 0.3, { 0 }, 0 }, true, true, { 11, 6 }, 2 },
+    { { { 3, 3 }, { 2, 1 }, { 1, 2 }, NN_CIRCULAR, 1.4, true, 0.3, { 0 }, 0 }, true, false, { 8, 6 }, 3 },
+    { { { 3, 3 }, { 2, 1 }, { 1, 1 }, NN_SAME, 1.4, true, 0.3, { 0 }, 0 }, false, true, { 8, 5 }, 2 },
+    { { { 1, 1 }, { 1, 1 }, { 1, 1 }, NN_VALID, 1.4, true, 0.3, { 0 }, 0 }, false, true, { 3, 3 }, 2 },
 };
 
 Test(filters, computes_what_it_says)
@@ -251,7 +251,7 @@ Test(filters, bad_input_is_one_line)
 {
     static const size_t image[4] = { 5, 5, 1 }, row[4] = { 25 };
 #define SETTINGS(...) (const char *const[]){ __VA_ARGS__, NULL }
-    refuses(SETTINGS("filter=10"), image, "a window of 10 along rows is larger than the picture, which has 5 there");
+    refuses(SETTINGS("filter=12"), image, "a window of 12 along rows is larger than the picture, which has 5 there");
     refuses(SETTINGS("padding=valid", "filter=6"), image, "larger than the picture");
     refuses(SETTINGS("pool=6"), image, "a window of 6 along rows is larger than the picture");
     refuses(SETTINGS("stride=0"), image, "stride=0: it must be a whole number from 1");

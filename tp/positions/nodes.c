@@ -1,0 +1,115 @@
+/* nodes.c: what nodes of a program are to the rules: linear in others, products with parameters, weighed, Gaussian. */
+#include "tp/positions/inside.h"
+
+bool tp_node_is_linear(const tp_field_plan *p, int id)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    if (p->program->params[id] >= 0)
+        return false;
+    switch (node->op) {
+    case AD_IDENTITY:
+    case AD_ADD:
+    case AD_SUB:
+    case AD_SCALE:
+    case AD_SUM:
+    case AD_EXPAND:
+    case AD_SLICE:
+    case AD_UNSLICE:
+    case AD_WINDOWS:
+    case AD_CONCAT:
+    case AD_RELABEL:
+    case AD_TRANSPOSE:
+    case AD_RESHAPE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+double tp_factor_of(const tp_field_plan *p, int id, double *power)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    *power = 0;
+    if (node->op != AD_SCALE)
+        return 1;
+    double size = tp_axis_factor(p->algebra, node->axis, power);
+    *power *= node->power;
+    return node->c * pow(size, node->power);
+}
+
+int tp_matrix_of(const tp_field_plan *p, int id)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    if (node->op != AD_CONTRACT)
+        return -1;
+    bool first = p->program->params[node->in[0]] >= 0, second = p->program->params[node->in[1]] >= 0;
+    return first == second ? -1 : second;
+}
+
+bool tp_node_is_gaussian(const tp_field_plan *p, int id)
+{
+    if (p->gaussian[id])
+        return p->gaussian[id] > 0;
+    const ad_node *node = ad_node_of(p->graph, id);
+    bool is = p->program->params[id] >= 0 || tp_matrix_of(p, id) >= 0,
+         sum = tp_node_is_linear(p, id) && !p->program->data[id];
+    for (int k = 0; k < node->n_in && sum; k++)
+        sum = tp_node_is_gaussian(p, node->in[k]);
+    int x, w;
+    tp_weighing by = is || sum ? TP_UNWEIGHED : tp_weighing_of(p, id, &x, &w);
+    sum = sum || ((by == TP_BY_SCALAR || by == TP_BY_GAIN) && tp_node_is_gaussian(p, x));
+    p->gaussian[id] = is || sum ? 1 : -1;
+    return is || sum;
+}
+
+/* ---- what is weighed ---- */
+/* The node itself, without copies along axes and new names. */
+static int inside_copies(const tp_field_plan *p, int id)
+{
+    while (ad_node_of(p->graph, id)->op == AD_EXPAND || ad_node_of(p->graph, id)->op == AD_TRANSPOSE)
+        id = ad_node_of(p->graph, id)->in[0];
+    return id;
+}
+
+static bool is_gain(const tp_field_plan *p, int id)
+{
+    int param = p->program->params[id];
+    const ad_init *init = param < 0 ? NULL : ad_node_of(p->graph, param)->init;
+    return init && !(init->deviation > 0) && fabs(init->mean) > 0 && p->program->widths[id] == 1 &&
+           ad_node_of(p->graph, id)->shape.rank == 1;
+}
+
+tp_weighing tp_weighing_of(const tp_field_plan *p, int id, int *x, int *w)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    if (node->op != AD_MUL || p->program->widths[id] != 1)
+        return TP_UNWEIGHED;
+    for (int k = 0; k < 2; k++) {
+        *x = node->in[1 - k];
+        *w = inside_copies(p, node->in[k]);
+        if (p->program->keeps[*w] > 0)
+            return TP_BY_MASK;
+        if (is_gain(p, *w))
+            return TP_BY_GAIN;
+        if (p->program->widths[*w] == 0 && p->program->learns[*w])
+            return TP_BY_SCALAR;
+    }
+    return TP_UNWEIGHED;
+}
+
+bool tp_sums_width(const tp_field_plan *p, int id)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    return (node->op == AD_SUM || node->op == AD_CONTRACT) && tp_count_widths(p->graph, &node->over) == 1;
+}
+
+bool tp_is_zero_mean(const tp_field_plan *p, int id)
+{
+    double power, all = 0;
+    for (; ad_node_of(p->graph, id)->op == AD_SCALE; id = ad_node_of(p->graph, id)->in[0]) {
+        tp_factor_of(p, id, &power);
+        all += power;
+    }
+    return all < -0.9 && ad_node_of(p->graph, id)->op == AD_SUM && tp_sums_width(p, id) &&
+           tp_node_is_gaussian(p, ad_node_of(p->graph, id)->in[0]);
+}
