@@ -508,8 +508,8 @@ static void integrate(const nodes *l, double *integrals)
     }
 }
 
-/* Nodes whose panels, at twice their length, integrate to the same but for 1e-8: their own error is then a rounding's, as
- * it falls geometrically. Panels are halved until that holds; *values as above. */
+/* Nodes whose panels, at twice their length, integrate to the same but for 1e-8: their own error is then a rounding's,
+ * as it falls geometrically. Panels are halved until that holds; *values as above. */
 static int resolve_nodes(const tp_slope *s, nodes *l, const mark *marks, int n_marks, double **values)
 {
     const double most = 1e-8, shortest = 0.125;
