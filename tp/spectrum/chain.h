@@ -33,7 +33,8 @@ typedef struct {
     double rounded;     /* mass where d^2 is above 0 and has left a double's range: in the smallest of the values */
     double derivative;  /* E d^2 */
     double variance;    /* of the function's argument */
-    int n_panels;       /* of a function's law where d^2 is smooth and not constant */
+    double outer, outer_power; /* a function's factor before this law's, squared: outer n^outer_power */
+    int n_panels;              /* of a function's law where d^2 is smooth and not constant */
     tp_panel *panels;
     /* Of d^2 without a bound, what its moments need and no density resolves: (2, n_far) beyond the nodes, at either
      * end, outwards, by panels; NULL. */

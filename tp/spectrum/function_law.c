@@ -68,6 +68,66 @@ static ad_var without_differences(ad_var derivative, int first)
     return n ? ad_replace(derivative, from, to, n) : derivative;
 }
 
+/* v with the fresh input in the place of its argument, and of it in that of what the argument scales, and of its other
+ * scales. */
+static ad_var replaced(ad_var v, ad_var argument, ad_var input)
+{
+    enum { MOST = 32 };
+    ad_graph *graph = v.graph;
+    const ad_node *scale = ad_node_of(graph, argument.id);
+    ad_var from[MOST] = { argument }, to[MOST] = { input };
+    int n = 1;
+    if (scale->op == AD_SCALE && fabs(scale->c) > 0) {
+        from[n] = (ad_var){ graph, scale->in[0] };
+        to[n++] = ad_scale_by(input, 1 / scale->c, scale->axis, -scale->power);
+        for (int id = scale->in[0] + 1; id <= v.id && n < MOST; id++) {
+            const ad_node *other = ad_node_of(graph, id);
+            if (id == argument.id || other->op != AD_SCALE || other->in[0] != scale->in[0])
+                continue;
+            from[n] = (ad_var){ graph, id };
+            to[n++] = ad_scale_by(to[1], other->c, other->axis, other->power);
+        }
+    }
+    return ad_replace(v, from, to, n);
+}
+
+/* Takes a power of n that is left before the function off it. */
+static void take_outer(tp_slope *s)
+{
+    const ad_graph *graph = s->program->graph;
+    s->outer = 1;
+    s->outer_power = 0;
+    for (const ad_node *node;
+         (node = ad_node_of(graph, s->function.id))->op == AD_SCALE && tp_is_width(graph, node->axis);) {
+        double c = node->c, power = 0;
+        tp_times_axis(graph, node->axis, node->power, &c, &power);
+        s->outer *= c * c;
+        s->outer_power += 2 * power;
+        s->function.id = node->in[0];
+    }
+}
+
+/* -1 where a power of n is left within it. */
+static int check_powers(const tp_slope *s, int first)
+{
+    const ad_graph *graph = s->program->graph;
+    int last = s->function.id, found = 0;
+    bool *within = ad_alloc((size_t)last + 1, sizeof *within, "a law", s->error);
+    if (!within)
+        return -1;
+    within[last] = true;
+    for (int id = last; id >= first && !found; id--) {
+        const ad_node *node = ad_node_of(graph, id);
+        for (int k = 0; k < node->n_in && within[id]; k++)
+            within[node->in[k]] = true;
+        if (within[id] && node->op == AD_SCALE && tp_is_width(graph, node->axis))
+            found = ad_fail(s->error, "%s:%d: scale: a power of n within a function", tp_short_file(node->where.file),
+                            node->where.line);
+    }
+    ad_free(within);
+    return found;
+}
+
 /* v with a fresh input in the place of its argument, and the derivative by it, as new nodes of the graph. */
 int tp_slope_open(tp_slope *s, ad_var v, ad_var argument)
 {
@@ -77,7 +137,9 @@ int tp_slope_open(tp_slope *s, ad_var v, ad_var argument)
     int first = ad_graph_size(graph);
     ad_shape shape = *ad_shape_get(argument);
     s->argument = ad_input(graph, nn_name(s->program->net, "a vector %d", first), shape);
-    s->function = ad_replace(v, &argument, &s->argument, 1);
+    s->function = replaced(v, argument, s->argument);
+    if (s->function.id >= 0)
+        take_outer(s);
     ad_var one = ad_constant(graph, 1, *ad_shape_get(s->function));
     if (ad_backward(s->function, one, &s->argument, 1, &s->derivative, NULL) < 0)
         s->derivative.id = -1;
@@ -90,7 +152,7 @@ int tp_slope_open(tp_slope *s, ad_var v, ad_var argument)
         if (kinks_of(node, &kinks) > 0)
             s->kinked[s->n_kinked++] = (ad_var){ graph, id };
     }
-    return nn_growth_end(net, before, "spectrum", s->error);
+    return nn_growth_end(net, before, "spectrum", s->error) ? -1 : check_powers(s, first);
 }
 
 int tp_slope_evaluate(const tp_slope *s, ad_var output, size_t n, const double *points, double *out)
@@ -446,25 +508,30 @@ static void integrate(const nodes *l, double *integrals)
     }
 }
 
-/* Panels of twice the length integrate to the same, or the function is too fast for them. */
-static int check_resolved(const tp_slope *s, const nodes *l, const mark *marks, int n_marks)
+/* Nodes whose panels, at twice their length, integrate to the same but for 1e-8: their own error is then a rounding's,
+ * as it falls geometrically. Panels are halved until that holds; *values as above. */
+static int resolve_nodes(const tp_slope *s, nodes *l, const mark *marks, int n_marks, double **values)
 {
-    const double most = 1e-7;
-    nodes longer = { .deviation = l->deviation, .coarse = 2 };
-    double *values, fine[INTEGRALS], coarse[INTEGRALS];
-    int status = evaluate_nodes(s, &longer, marks, n_marks, &values);
-    if (!status) {
-        integrate(l, fine);
-        integrate(&longer, coarse);
+    const double most = 1e-8, shortest = 0.125;
+    double now[INTEGRALS], before[INTEGRALS];
+    *values = NULL;
+    for (double length = 2; length >= shortest; length /= 2) {
+        bool same = length < 2;
+        ad_free(*values);
+        l->coarse = length;
+        if (evaluate_nodes(s, l, marks, n_marks, values))
+            return -1;
+        integrate(l, now);
+        for (int k = 0; k < INTEGRALS && same; k++)
+            same = !isfinite(now[k]) || fabs(now[k] - before[k]) <= most * now[k];
+        if (same)
+            return 0;
+        memcpy(before, now, sizeof now);
     }
-    for (int k = 0; k < INTEGRALS && !status; k++)
-        if (isfinite(fine[k]) && !(fabs(coarse[k] - fine[k]) <= most * fine[k]))
-            status = ad_fail(s->error,
-                             "spectrum: a function of an argument as wide as %.2g turns too fast to be integrated, or "
-                             "has kinks that it does not name",
-                             l->deviation);
-    ad_free(values);
-    return status;
+    return ad_fail(s->error,
+                   "spectrum: a function of an argument as wide as %.2g turns too fast to be integrated, or has kinks "
+                   "that it does not name",
+                   l->deviation);
 }
 
 /* A derivative that is 0 on all of a piece between two marks is; on part of one it is what has left a double's range:
@@ -495,9 +562,9 @@ static int fill_law(const tp_slope *s, double deviation, bool ends, tp_law *law,
     int n_marks = find_marks(s, deviation, marks);
     if (n_marks < 0)
         return -1;
-    nodes l = { .deviation = deviation, .coarse = 1 };
+    nodes l = { .deviation = deviation };
     double *values, integrals[INTEGRALS], rounded = 0;
-    int status = evaluate_nodes(s, &l, marks, n_marks, &values) || check_resolved(s, &l, marks, n_marks) ? -1 : 0;
+    int status = resolve_nodes(s, &l, marks, n_marks, &values);
     if (!status) {
         integrate(&l, integrals);
         *mean_square += integrals[0];
@@ -508,6 +575,8 @@ static int fill_law(const tp_slope *s, double deviation, bool ends, tp_law *law,
                      : 0;
     }
     law->variance = deviation * deviation;
+    law->outer = s->outer;
+    law->outer_power = s->outer_power;
     law->rounded = rounded;
     law->vanishes = rounded > 0;
     status = status || find_bounds(s, deviation, marks, n_marks, law) || (ends && find_ends(s, &l, law)) ? -1 : 0;

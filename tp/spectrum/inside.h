@@ -21,11 +21,12 @@ bool *tp_depends_on(const ad_graph *graph, int from, int to, ad_error *error);
 
 /* ---- function_law.c ---- */
 /* A coordinatewise function of one vector and its derivative, as nodes of their own, and the functions with kinks in
- * them. Set program and error, then open. */
+ * them. Set program and error, then open; where the argument is a scale, what it scales may be in v, too. */
 enum { TP_MOST_KINKED = 32 };
 typedef struct {
     tp_program *program;
     ad_var argument, function, derivative;
+    double outer, outer_power; /* v^2 is outer n^outer_power times the function's square */
     int n_kinked, n_kinks;
     ad_var kinked[TP_MOST_KINKED];
     double kinks[TP_MOST_KINKED];

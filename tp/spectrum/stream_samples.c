@@ -64,15 +64,17 @@ static int fill(const tp_walk *w, tp_event *e, size_t n, const double *points)
         tp_slope_evaluate(&slope, slope.derivative, n, points, e->squares) ||
         tp_slope_evaluate(&slope, slope.derivative, 3, far, far))
         return -1;
+    if (fabs(slope.outer_power) > 0)
+        return tp_walk_refuse(w, e->v, "a power of n before a function: no density of a sum");
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(e->squares[i]))
             return tp_walk_refuse(w, e->v, "its derivative is not finite");
-        e->squares[i] *= e->squares[i];
+        e->squares[i] *= slope.outer * e->squares[i];
         most = fmax(most, e->squares[i]);
     }
     if (!(most > 0))
         return tp_walk_refuse(w, e->v, "its derivative is 0 almost everywhere, and so is what it reads");
-    return far[0] * far[0] < 100 * most && far[1] * far[1] < 100 * most
+    return slope.outer * far[0] * far[0] < 100 * most && slope.outer * far[1] * far[1] < 100 * most
                ? 0
                : tp_walk_refuse(w, e->v, "its derivative has no bound: no density of a sum");
 }

@@ -153,16 +153,29 @@ int tp_walk_argument(const tp_walk *b, int v)
     return status;
 }
 
+/* Of a product that several scales take, with 1/sqrt(n) among their factors, the first: the vector of the layer. */
+static int first_scale(const tp_walk *b, int g)
+{
+    ad_op op = tp_walk_node(b, g)->op;
+    for (int id = g + 1; id < b->to && (op == AD_CONTRACT || op == AD_RELABEL || op == AD_TRANSPOSE); id++) {
+        const ad_node *node = tp_walk_node(b, id);
+        if (node->op == AD_SCALE && node->in[0] == g && node->axis.id && b->reach[id])
+            return id;
+    }
+    return g;
+}
+
 static int add_function(tp_walk *b, int v, int *next)
 {
     int g = tp_walk_argument(b, v);
     if (g < 0)
         return -1;
+    g = first_scale(b, g);
     double space = tp_walk_space(b, v);
     if (!add_factor(b, (tp_chain_factor){ .kind = TP_DIAGONAL_FACTOR, .variance = 1, .in = space, .out = space }) ||
         !ad_grow((void **)&b->pieces, b->n_pieces, &b->piece_capacity, sizeof *b->pieces, "a chain", b->error))
         return -1;
-    b->pieces[b->n_pieces++] = (tp_piece){ b->chain->n - 1, v, g, 0 };
+    b->pieces[b->n_pieces++] = (tp_piece){ b->chain->n - 1, v, g, 0, 0 };
     *next = g;
     return 0;
 }
@@ -189,7 +202,7 @@ static int known_square(const tp_walk *b, int id, double *square, double *power)
     for (int k = 0; k < b->n_pieces; k++)
         if (b->pieces[k].v == id && b->pieces[k].mean_square > 0) {
             *square = b->pieces[k].mean_square;
-            *power = 0;
+            *power = b->pieces[k].power;
             return 0;
         }
     if (node->op == AD_RELABEL || node->op == AD_TRANSPOSE || node->op == AD_IDENTITY || node->op == AD_NEG)
@@ -296,6 +309,10 @@ static int find_laws(tp_walk *b)
             return tp_walk_refuse(b, p->v, "the variance of its argument leaves the range of a double here");
         if (tp_law_of_function(b->program, v, argument, variance, b->n_pieces == 1, law, &p->mean_square, b->error))
             return -1;
+        p->mean_square *= law->outer;
+        p->power = law->outer_power;
+        b->log_scale += log(law->outer);
+        b->power += law->outer_power;
         if (law->n == 0)
             return tp_walk_refuse(b, p->v, "its derivative is 0 almost everywhere, and so is the Jacobian");
     }
@@ -428,7 +445,7 @@ int tp_first_layer(tp_program *program, const tp_vectors *between, const double 
             status = variance_of(&b, next.argument, &variance, &power);
         layer->function = (ad_var){ program->graph, first.v };
         layer->argument = (ad_var){ program->graph, first.argument };
-        square = first.mean_square;
+        square = first.mean_square / chain.factors[first.factor].law.outer;
         layer->bias_square = 0;
         const ad_node *node = tp_walk_node(&b, next.argument);
         if (node->op == AD_ADD && tp_walk_bias(&b, node->in[1], &layer->bias_square, &power))

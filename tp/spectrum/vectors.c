@@ -141,6 +141,7 @@ static void pass_scaled(const tp_program *program, int *node, double *c, double 
 /* The first and the last preactivation: a Gaussian vector that a coordinatewise function is applied to. */
 static int find_default(const tp_program *program, bool last, int *node, double *c, double *power, ad_error *error)
 {
+    bool more_axes = false;
     *node = -1;
     for (int id = 0; id < program->forward; id++) {
         const ad_node *function = ad_node_of(program->graph, id);
@@ -149,8 +150,10 @@ static int find_default(const tp_program *program, bool last, int *node, double 
             function->op == AD_IDENTITY)
             continue;
         int argument = function->in[0];
-        if (program->widths[argument] == 1 && (*node < 0 || last) && tp_is_gaussian(program, argument) &&
-            ad_node_of(program->graph, argument)->op != AD_PARAM && !check_vector(program, argument, "", &ignored))
+        bool vector = check_vector(program, argument, "", &ignored) == 0;
+        more_axes = more_axes || (program->widths[argument] == 1 && !vector);
+        if (vector && (*node < 0 || last) && tp_is_gaussian(program, argument) &&
+            ad_node_of(program->graph, argument)->op != AD_PARAM)
             *node = argument;
     }
     if (*node < 0 && find_gaussian(program, last, node, c, power, error))
@@ -160,8 +163,11 @@ static int find_default(const tp_program *program, bool last, int *node, double 
         pass_moved(program, node, c, power);
         return 0;
     }
-    return ad_fail(error, "spectrum: the network has no hidden preactivation that is Gaussian in the limit: name two "
-                          "vectors by --from and --to, as limn program prints them");
+    return ad_fail(
+        error, more_axes ? "spectrum: the network's preactivations have other axes than one width, as a picture's "
+                           "positions: a Jacobian is between two vectors over one width"
+                         : "spectrum: the network has no hidden preactivation that is Gaussian in the limit: name two "
+                           "vectors by --from and --to, as limn program prints them");
 }
 
 int tp_find_vectors(const tp_program *program, const char *from, const char *to, tp_vectors *found, ad_error *error)

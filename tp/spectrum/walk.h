@@ -7,7 +7,7 @@
 /* A function between two vectors. */
 typedef struct {
     int factor, v, argument;
-    double mean_square; /* of v */
+    double mean_square, power; /* of v: times n^power */
 } tp_piece;
 typedef struct {
     tp_program *program;

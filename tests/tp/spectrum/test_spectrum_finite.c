@@ -20,6 +20,23 @@ static ad_var narrowing(nn_net *net, ad_var x)
     return nn_readout(net, "readout", ad_tanh(nn_dense(net, "third", h, wide)));
 }
 
+/* h sigmoid(2h) = swish(2h)/2, by hand and by the table. */
+static ad_var by_hand(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "first", x, n);
+    h = nn_dense_with(net, "second", ad_mul(h, ad_sigmoid(ad_scale(h, 2))), n, .sigma_w = 1.7);
+    return nn_readout(net, "readout", ad_mul(h, ad_sigmoid(ad_scale(h, 2))));
+}
+
+static ad_var by_table(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "first", x, n);
+    h = nn_dense_with(net, "second", ad_scale(ad_swish(ad_scale(h, 2)), 0.5), n, .sigma_w = 1.7);
+    return nn_readout(net, "readout", ad_scale(ad_swish(ad_scale(h, 2)), 0.5));
+}
+
 static nn_net *traced(nn_function function, const char *name, const char *const *settings)
 {
     ad_error error = { 0 };
@@ -63,6 +80,30 @@ static void measure(nn_net *net, tp_program *program, size_t n, int seeds, int c
     }
     for (int k = 0; k < count; k++)
         error[k] = sqrt(fmax(0, squares[k] - mean[k] * mean[k]) / (seeds - 1));
+}
+
+/* A function that takes h and 2h, whose 1/sqrt(n) are two factors of one product, is one of h: a chain with a density,
+ * whose preactivations are h; by the table both are 2h. */
+Test(spectrum_finite, functions_of_scaled_arguments)
+{
+    nn_function functions[2] = { by_hand, by_table };
+    tp_spectrum s[3];
+    for (int i = 0; i < 3; i++) {
+        nn_net *net = traced(functions[i / 2], "own", NULL);
+        ad_error error = { 0 };
+        tp_program *program = tp_translate(net, &error);
+        cr_assert(program, "%s", error.text);
+        solve(program, i == 1 ? (tp_spectrum_spec){ .from = "h1", .to = "h2" } : (tp_spectrum_spec){ 0 }, &s[i]);
+        cr_assert(s[i].has_law, "%s", s[i].method);
+        for (int k = 0; k < 4; k++)
+            cr_assert(fabs(s[i].moments[k] / s[0].moments[k] - 1) < 1e-12, "%d: %.17g for %.17g", i, s[i].moments[k],
+                      s[0].moments[k]);
+        cr_assert(fabs(s[i].log_support[1] - s[0].log_support[1]) < 1e-9);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+    for (int i = 0; i < 3; i++)
+        tp_spectrum_free(&s[i]);
 }
 
 /* Thousands of networks may be measured with one program: its trace holds a Jacobian once. */
