@@ -114,7 +114,7 @@ int tp_covariance(const tp_kernel_model *model, const tp_training *training, siz
 /* ---- large kernels: floats, factored in place ----
  *
  *     tp_float_model m = { .kernel = k, .diagonal = d, .n = n, .relative = 1e-3, .state = &(tp_float_state){ 0 } };
- *     tp_float_model_factor(&m, &error);                      // n^3 / 3 multiply-adds
+ *     tp_float_model_factor(&m, &error);                      // n^3 / 6 multiply-adds
  *     tp_float_model_solve(&m, y, outputs, a, &error);        // a (n, outputs): t = infinity on the square loss
  *
  * K + ridge = L L', L in floats where K was, on and below the diagonal; K stays above it, so that solves end in

@@ -24,7 +24,6 @@ struct tp_single {
     float *memory, *total, *none;
     tp_seen *seen, *now;
     int tried, served; /* strips of the block under way */
-    bool same;
 };
 
 static bool serves_expectation(const tp_solver *s, int id)
@@ -83,9 +82,8 @@ static float *narrow_scales(const tp_solver *s, tp_single *w, int id, float *nex
     return next;
 }
 
-tp_single *tp_single_new(tp_solver *s, const tp_series *series, size_t area, ad_error *error)
+tp_single *tp_single_new(tp_solver *s, size_t area, ad_error *error)
 {
-    (void)series;
     size_t n = (size_t)s->n, expectations = 0, rows = s->rows[0] + (s->same ? 0 : s->rows[1]);
     for (int id = 0; id < s->n; id++)
         expectations += s->schedule.slot[id] >= 0 && tp_quantity_at(&s->algebra, id)->kind == TP_Q_EXPECT;

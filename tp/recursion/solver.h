@@ -200,7 +200,7 @@ void tp_place_mirrored(const tp_solver *s, const tp_kernel *kernel, size_t row, 
 bool tp_single_serves(const tp_solver *s, const tp_series *series);
 typedef struct tp_single tp_single;
 /* For strips of so many pairs; of one thread. */
-tp_single *tp_single_new(tp_solver *s, const tp_series *series, size_t area, ad_error *error);
+tp_single *tp_single_new(tp_solver *s, size_t area, ad_error *error);
 void tp_single_free(tp_single *single);
 void tp_single_anew(tp_single *single); /* before the strips of another block; NULL: nothing */
 /* *total: (rows, columns) of the tile, or NULL where a pair is near 1 or -1, or was in each of a block's first

@@ -380,7 +380,7 @@ int tp_solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, con
         ad_error error = { 0 };
         worker w = { .worst = 0 };
         failed = worker_begin(&w, s, series, &d, &error) != 0 ||
-                 (single && !(w.floats = tp_single_new(s, series, d.rows * d.wide, &error)));
+                 (single && !(w.floats = tp_single_new(s, d.rows * d.wide, &error)));
 #pragma omp for schedule(dynamic)
         for (size_t k = 0; k < d.down * d.across; k++) {
             size_t row = k / d.across * d.high, column = k % d.across * d.wide;
