@@ -16,7 +16,7 @@ typedef struct {
     tp_train_spec spec;
     tp_trained run;
     long steps; /* of all runs, for what is told on the way */
-    long last; /* step, and its run */
+    long last;  /* step, and its run */
     int last_run;
 } infinite_job;
 
@@ -330,8 +330,9 @@ int train_infinite(const train_job *j, const options *o, cJSON **root, ad_error 
         *root = describe_json(&i);
         json_put(*root, "seconds", json_number(ad_seconds() - start));
     } else if (!status) {
-        printf("%s, --scale %s, %s at n = infinity: %s\n", o->network, option_word(OPTION_SCALE, (int)o->scale),
-               nn_optimizer_name((nn_optimizer)o->optimizer), i.run.method);
+        printf("%s, --scale %s%s, %s at n = infinity: %s\n", o->network,
+               o->scale_file ? o->scale_file : option_word(OPTION_SCALE, (int)o->scale),
+               o->n_abc > o->n_own ? " with --abc" : "", nn_optimizer_name((nn_optimizer)o->optimizer), i.run.method);
         print_steps(&i);
         print_outputs(&i);
         printf("time: %.1f s\n", ad_seconds() - start);
