@@ -51,6 +51,10 @@ typedef struct {
     void *context;
     const double *start; /* the kernel regime: outputs at the start, (points, outputs), as those of one network or one
                             draw of their Gaussian law; NULL: 0, their mean */
+    /* Where features are learned: a file of the state after every so many steps of a run, and where `each` ends it; and
+     * one that it goes on from, bit for bit where data, spec and threads are the same. */
+    const char *checkpoint, *resume;
+    long checkpoint_every; /* 0: only where it ends */
 } tp_train_spec;
 
 typedef struct {

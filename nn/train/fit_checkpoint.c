@@ -33,11 +33,11 @@ static void list_frozen(const nn_net *net, char *text, size_t size)
         ad_snprintf(text + size / 2, size - size / 2, "... %016" PRIx64, hash);
 }
 
-static uint64_t hash_data(const nn_net *net, const nn_data *data)
+uint64_t nn_hash_data(const nn_net *net, const nn_data *data)
 {
     size_t columns = data->classes ? 1 : nn_n_outputs(net);
     uint64_t sum = hash_numbers(0xcbf29ce484222325u, data->x, data->rows * nn_features(net));
-    return hash_numbers(sum, data->y, data->rows * columns);
+    return data->y ? hash_numbers(sum, data->y, data->rows * columns) : sum;
 }
 
 static void describe_schedule(const nn_fit_spec *spec, long steps, char *text, size_t size)
@@ -81,7 +81,7 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
     MARK("batch", "%zu", batch);
     MARK("rows", "%zu", data->rows);
     MARK("seed", "%" PRIu64, spec->seed);
-    MARK("data", "%016" PRIx64, hash_data(model->net, data));
+    MARK("data", "%016" PRIx64, nn_hash_data(model->net, data));
     char schedule[sizeof marks->value];
     describe_schedule(spec, steps, schedule, sizeof schedule);
     MARK("schedule", "%s", schedule);
@@ -89,7 +89,7 @@ int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, co
     MARK("clip", "%.17g", spec->clip);
     MARK("label_smoothing", "%.17g", spec->label_smoothing);
     if (spec->validation) {
-        MARK("validation", "%zu rows %016" PRIx64, spec->validation->rows, hash_data(model->net, spec->validation));
+        MARK("validation", "%zu rows %016" PRIx64, spec->validation->rows, nn_hash_data(model->net, spec->validation));
     } else {
         MARK("validation", "none");
     }

@@ -7,7 +7,7 @@ for python in /usr/bin/python3 python3; do
     "$python" -c 'import numpy' 2>/dev/null || continue
     status=0
     PYTHONDONTWRITEBYTECODE=1 "$python" "$source/tests/install/run_documents.py" "$work/moved" "$source" ${3:+"$3"} \
-        README.md examples/tutorial.md || status=$?
+        README.md examples/tutorial.md examples/infinite.md || status=$?
     exit "$status"
 done
 echo "skipped: no Python here imports numpy (Debian: python3-numpy)"

@@ -89,6 +89,32 @@ int tp_changes_add(tp_revealed *f, size_t count, const double *in, const double 
     return 0;
 }
 
+int tp_changes_state(tp_revealed *f, tp_state *state, ad_error *error)
+{
+    uint64_t n = (uint64_t)f->n_changes;
+    if (tp_state_counts(state, &n, 1, "changes.%d.count", f->param) ||
+        tp_state_numbers(state, &f->keep, 1, "changes.%d.keep", f->param) ||
+        tp_state_numbers(state, &f->keep_velocity, 1, "changes.%d.keep_velocity", f->param))
+        return -1;
+    for (int o = 0; o < f->n_operators; o++)
+        if (tp_state_rows(state, &f->changes[o].in, "changes.%d.%d.in", f->param, o) ||
+            tp_state_rows(state, &f->changes[o].out, "changes.%d.%d.out", f->param, o))
+            return -1;
+    if (tp_state_reads(state)) {
+        for (int o = 0; o < f->n_operators; o++)
+            if ((uint64_t)f->changes[o].in.n != n || (uint64_t)f->changes[o].out.n != n)
+                return ad_fail(error, "a checkpoint: changes.%d has not as many vectors as it says", f->param);
+        f->n_changes = 0;
+        if (grow_weights(f, (int)n, error))
+            return -1;
+        f->n_changes = (int)n;
+    }
+    return tp_state_numbers(state, f->weight, (size_t)n, "changes.%d.weight", f->param) ||
+                   tp_state_numbers(state, f->velocity, (size_t)n, "changes.%d.velocity", f->param)
+               ? -1
+               : 0;
+}
+
 void tp_changes_forget(tp_revealed *f)
 {
     for (int o = 0; f->changes && o < f->n_operators; o++)

@@ -15,4 +15,6 @@ int tp_orthonormalise(int count, double *x, tp_rows *b, double weight, double mi
                       ad_error *error);
 /* What rows from number `first` on have beyond the basis joins it. */
 int tp_space_keep(tp_space *space, const tp_rows *rows, int first, ad_error *error);
+/* A space's draws: those so far, and which come next. */
+int tp_space_state(tp_space *space, tp_state *state, int number, ad_error *error);
 #endif

@@ -130,6 +130,22 @@ int tp_find_power(const tp_program *, tp_kernel_kind, const tp_sampling *, const
 int tp_sample_squares(const tp_program *view, size_t samples, uint64_t seed, int threads, const double *x, size_t rows,
                       double *squares, ad_error *error);
 
+/* A computation's state (state.c): named arrays in a file, written, or read and checked. Each function below writes
+ * into a state that is new, and fills from one that was read. -1 with an error where that lacks the name, or it is of
+ * another type or size. */
+typedef struct tp_state tp_state;
+tp_state *tp_state_new(ad_error *error);
+tp_state *tp_state_read(const char *path, ad_error *error);
+void tp_state_free(tp_state *state);
+bool tp_state_reads(const tp_state *state);
+/* What the state is of, as a text: one that is read must have the same. */
+int tp_state_mark(tp_state *state, const char *key, const char *value);
+/* Numbers and rows must outlive tp_state_write; counts are copied. A name is a format. */
+int tp_state_numbers(tp_state *state, double *data, size_t count, const char *name, ...) AD_PRINTF(4, 5);
+int tp_state_counts(tp_state *state, uint64_t *data, size_t count, const char *name, ...) AD_PRINTF(4, 5);
+int tp_state_rows(tp_state *state, tp_rows *rows, const char *name, ...) AD_PRINTF(3, 4);
+int tp_state_write(tp_state *state, const char *path);
+
 /* Training at n = infinity: a program with the backward pass from a cotangent of its outputs (tp_training_view), run
  * again and again on the same samples while its parameters learn. Matrices are what they were drawn as plus the outer
  * products of all steps; samples do not meet. One thread at a time. */
@@ -166,5 +182,8 @@ int tp_learner_mark(tp_learner *l, ad_error *error);
 void tp_learner_rewind(tp_learner *l);
 /* At most, of so many rows in all steps together: bytes, and floating-point operations. */
 void tp_learner_cost(const tp_learner *l, double rows, double *bytes, double *operations);
+/* All that a learner is after a step. By a state that is read it becomes that, once it is new, of the same view and
+ * spec, or restarted with the same seed. */
+int tp_learner_state(tp_learner *l, tp_state *state);
 int tp_learner_rank(const tp_learner *l); /* the most outer products that a matrix has */
 #endif

@@ -6,28 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- rows ---- */
-double *tp_rows_grow(tp_rows *rows, int more, ad_error *error)
-{
-    if (rows->n + more > rows->capacity) {
-        int capacity = rows->n + more > 2 * rows->capacity ? rows->n + more : 2 * rows->capacity;
-        double *larger = ad_reserve((size_t)capacity * rows->length, sizeof *larger, "vectors at n = infinity", error);
-        if (!larger)
-            return NULL;
-        if (rows->n)
-            memcpy(larger, rows->data, (size_t)rows->n * rows->length * sizeof *larger);
-        ad_free(rows->data);
-        rows->data = larger;
-        rows->capacity = capacity;
-    }
-    return rows->data + (size_t)rows->n * rows->length;
-}
-
-double *tp_row(const tp_rows *rows, int k)
-{
-    return rows->data + (size_t)k * rows->length;
-}
-
+/* ---- projections ---- */
 static double norm(const double *x, size_t length, double weight)
 {
     return sqrt(weight * cblas_ddot((int)length, x, 1, x, 1));
@@ -215,6 +194,28 @@ static int raw_draws(tp_space *space, int count, double *z, ad_error *error)
     }
     ad_free(points);
     return 0;
+}
+
+/* Which dimension comes next tells all of the sequence: the first ones are gone through again. */
+int tp_space_state(tp_space *space, tp_state *state, int number, ad_error *error)
+{
+    const uint64_t most = 1 << 24;
+    size_t size = space->basis.length;
+    uint64_t dimension = (uint64_t)space->sobol.dimension;
+    if (tp_state_rows(state, &space->basis, "space.%d.basis", number) ||
+        tp_state_counts(state, &dimension, 1, "space.%d.dimension", number))
+        return -1;
+    if (!tp_state_reads(state))
+        return 0;
+    if (dimension > most || dimension < (uint64_t)space->sobol.dimension || space->basis.n < 1)
+        return ad_fail(error, "a checkpoint: space.%d holds no draws of this training", number);
+    if (dimension && !space->quantile && make_quantiles(space, error))
+        return -1;
+    uint32_t *points = ad_alloc(size, sizeof *points, "points", error);
+    for (uint64_t k = (uint64_t)space->sobol.dimension; points && k < dimension; k++)
+        tp_sobol_next(&space->sobol, size, points);
+    ad_free(points);
+    return points ? 0 : -1;
 }
 
 /* A Gaussian matrix is independent of what is orthogonal to all that its products have shown of it. */

@@ -114,6 +114,7 @@ int tp_changes_apply(const tp_revealed *f, int o, bool transposed, size_t rows, 
 int tp_changes_add(tp_revealed *f, size_t count, const double *in, const double *out, ad_error *error);
 void tp_changes_forget(tp_revealed *f); /* all of them, and that it was kept less */
 void tp_changes_free(tp_revealed *f);
+int tp_changes_state(tp_revealed *f, tp_state *state, ad_error *error);
 
 /* ---- sampled_kernel.c ---- */
 /* The kernel (rows, rows) of all rows of one pass: over parameters p the sum of weights[p] <gradient, gradient'>. */

@@ -15,7 +15,7 @@ typedef struct {
     long steps, apart;
     bool kernel_regime;
     double first_loss; /* of the run under way, before its first step */
-    double *one_hot; /* (outputs) */
+    double *one_hot;   /* (outputs) */
     ad_arena *arena;
 } tp_training_job;
 
@@ -36,6 +36,18 @@ int tp_records_open(const tp_training_job *job, tp_trained *out, ad_error *error
 void tp_records_add(const tp_training_job *job, tp_trained *out, int k, int run, const double *f, const double *kernel,
                     const double *features);
 void tp_records_finish(const tp_training_job *job, tp_trained *out);
+
+/* ---- checkpoint.c ---- */
+/* Where sampled runs are: so many steps of this run are done, and that many rows of it are recorded. */
+typedef struct {
+    int run, row;
+    long step;
+} tp_training_place;
+int tp_training_save(tp_training_job *job, tp_trained *out, tp_learner *learner, tp_training_place *place,
+                     ad_error *error);
+/* Of a new learner, from spec.resume. */
+int tp_training_resume(tp_training_job *job, tp_trained *out, tp_learner *learner, tp_training_place *place,
+                       ad_error *error);
 
 /* ---- the two ways ---- */
 int tp_train_sampled(tp_training_job *job, tp_trained *out, ad_error *error);

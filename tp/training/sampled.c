@@ -147,20 +147,41 @@ static int take_step(sampled_run *r, long step, ad_error *error)
                : 0;
 }
 
-static int run_once(sampled_run *r, int run, ad_error *error)
+/* After a step, before it is measured: a state to go on from, and the caller's word. */
+static int look_up(sampled_run *r, tp_training_place *place, ad_error *error)
 {
     tp_training_job *job = r->job;
-    int row = 1;
-    if (begin(r, run, error))
+    const tp_train_spec *spec = &job->spec;
+    bool ends = spec->each && spec->each(place->run, place->step, spec->context);
+    bool due = spec->checkpoint_every > 0 && place->step % spec->checkpoint_every == 0;
+    if (spec->checkpoint && (ends || due) && tp_training_save(job, r->out, r->learner, place, error))
         return -1;
-    for (long step = 0; step < job->steps; step++) {
-        if (take_step(r, step, error))
+    if (!ends)
+        return 0;
+    return ad_fail(error, "training at n = infinity: ended after step %ld of %ld of run %d", place->step, job->steps,
+                   place->run + 1);
+}
+
+/* From its start, or from a place that was resumed. */
+static int run_once(sampled_run *r, tp_training_place *place, ad_error *error)
+{
+    tp_training_job *job = r->job;
+    bool resumed = place->step > 0;
+    if (!resumed) {
+        place->row = 1;
+        if (begin(r, place->run, error))
             return -1;
-        if (step + 1 == r->out->rows[row].step && measure(r, row++, run, error))
+    }
+    for (; resumed || place->step < job->steps; resumed = false) {
+        if (!resumed) {
+            if (take_step(r, place->step, error))
+                return -1;
+            place->step++;
+            if (look_up(r, place, error))
+                return -1;
+        }
+        if (place->step == r->out->rows[place->row].step && measure(r, place->row++, place->run, error))
             return -1;
-        if (job->spec.each && job->spec.each(run, step + 1, job->spec.context))
-            return ad_fail(error, "training at n = infinity: ended after step %ld of %ld of run %d", step + 1,
-                           job->steps, run + 1);
     }
     return 0;
 }
@@ -178,11 +199,14 @@ int tp_train_sampled(tp_training_job *job, tp_trained *out, ad_error *error)
     };
     if (!status)
         status = (r.learner = tp_learner_new(&view, &learning, error)) ? 0 : -1;
-    for (int run = 0; run < spec->runs && !status; run++) {
-        if (run)
-            status = tp_learner_restart(r.learner, spec->fit.seed + (uint64_t)run, error);
+    tp_training_place place = { 0 };
+    if (!status && spec->resume)
+        status = tp_training_resume(job, out, r.learner, &place, error);
+    for (; place.run < spec->runs && !status; place = (tp_training_place){ .run = place.run + 1 }) {
+        if (place.run && !place.step)
+            status = tp_learner_restart(r.learner, spec->fit.seed + (uint64_t)place.run, error);
         if (!status)
-            status = run_once(&r, run, error);
+            status = run_once(&r, &place, error);
         if (!status && tp_learner_rank(r.learner) > out->rank)
             out->rank = tp_learner_rank(r.learner);
     }

@@ -345,7 +345,7 @@ const tool_command command_train = {
         "--out keeps the weights, --checkpoint also the state of the fit, from which --resume goes on: bit for "
         "bit, with\n"
         "the same --threads. --inputs2 and --labels2 are the test set of --inputs. Ctrl-C ends after the step "
-        "with a checkpoint, a second one at once. --drift "
+        "with a checkpoint, a second one at once, at --width inf, too. --drift "
         "measures the NTK\n"
         "of the first --probes inputs on the way; its columns are the fields of nn_drift_row (nn/nn.h).\n"
         "--width inf trains at n = infinity, by sgd (the default) or momentum. Where features are learned, as in "

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHOWN = 16, SHARE = 1000, PATH = 1200 };
+enum { SHOWN = 16, SHARE = 1000, PATH = 1200, CHECKPOINT_EVERY = 100 };
 
 /* What is trained, and what came of it. */
 typedef struct {
@@ -16,7 +16,8 @@ typedef struct {
     tp_train_spec spec;
     tp_trained run;
     long steps; /* of all runs, for what is told on the way */
-    long last;
+    long last;  /* step, and its run */
+    int last_run;
 } infinite_job;
 
 static size_t first_rows(size_t rows, long asked, bool own)
@@ -46,6 +47,9 @@ static void open_infinite(infinite_job *i, const train_job *j, const options *o)
                                .tolerance = o->tolerance,
                                .schedule = o->drift_schedule,
                                .every = o->drift_every,
+                               .checkpoint = o->checkpoint,
+                               .checkpoint_every = CHECKPOINT_EVERY,
+                               .resume = o->resume,
                                .probes = (size_t)o->probes };
 }
 
@@ -87,6 +91,7 @@ static int look_up(int run, long step, void *context)
     infinite_job *i = context;
     long total = i->spec.fit.steps * (i->spec.runs > 0 ? i->spec.runs : 8);
     i->last = step;
+    i->last_run = run;
     if (total > 0)
         progress_tell((double)(run * i->spec.fit.steps + step) / (double)total, NULL);
     return interrupt_caught();
@@ -109,7 +114,10 @@ static int run_infinite(infinite_job *i, ad_error *error)
     tp_program_free(program);
     if (!status || !interrupt_caught())
         return status;
-    ad_fail(error, "interrupted after step %ld; at --width inf there is no checkpoint to go on from", i->last);
+    *error = (ad_error){ 0 }; /* which says the same, but not where to go on from */
+    ad_fail(error, "interrupted after step %ld of run %d%s%.400s", i->last, i->last_run + 1,
+            i->o->checkpoint ? "; go on with --resume " : "; there is no --checkpoint to go on from",
+            i->o->checkpoint ? i->o->checkpoint : "");
     return 128 + interrupt_caught();
 }
 
@@ -322,8 +330,9 @@ int train_infinite(const train_job *j, const options *o, cJSON **root, ad_error 
         *root = describe_json(&i);
         json_put(*root, "seconds", json_number(ad_seconds() - start));
     } else if (!status) {
-        printf("%s, --scale %s, %s at n = infinity: %s\n", o->network, option_word(OPTION_SCALE, (int)o->scale),
-               nn_optimizer_name((nn_optimizer)o->optimizer), i.run.method);
+        printf("%s, --scale %s%s, %s at n = infinity: %s\n", o->network,
+               o->scale_file ? o->scale_file : option_word(OPTION_SCALE, (int)o->scale),
+               o->n_abc > o->n_own ? " with --abc" : "", nn_optimizer_name((nn_optimizer)o->optimizer), i.run.method);
         print_steps(&i);
         print_outputs(&i);
         printf("time: %.1f s\n", ad_seconds() - start);
@@ -339,8 +348,8 @@ int settle_infinite(options *o)
         o->optimizer = NN_SGD;
     if (o->optimizer == GRADIENT_FLOW)
         return option_fail("steps cannot follow the flow in", o->command);
-    if (o->weights || o->checkpoint || o->resume)
-        return option_fail("--width inf has no --weights, no --checkpoint and no --resume in", o->command);
+    if (o->weights)
+        return option_fail("--width inf has no --weights in", o->command);
     if (o->seeds || o->base_width || o->drift_limit || o->drift_share > 0 || o->type_given)
         return option_fail(
             "--seeds, --base-width, --drift-limit, --drift-share and --dtype are of a finite width (--runs R) in",

@@ -5,7 +5,10 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 TestSuite(training, .timeout = 300);
 
@@ -370,6 +373,88 @@ Test(training, points_that_are_followed_change_nothing)
     tp_trained_free(&alone);
     tp_trained_free(&followed);
     close_problem(&s);
+}
+
+/* ---- checkpoints ---- */
+typedef struct {
+    int run;
+    long step;
+} stop;
+
+static int stop_there(int run, long step, void *context)
+{
+    const stop *s = context;
+    return run == s->run && step == s->step;
+}
+
+static void expect_same(const tp_trained *a, const tp_trained *b, const char *name)
+{
+    cr_assert_eq(a->n_rows, b->n_rows);
+    cr_expect_eq(a->rank, b->rank);
+    for (int k = 0; k < a->n_rows; k++) {
+        const tp_trained_row *x = &a->rows[k], *y = &b->rows[k];
+        size_t f = a->points * a->outputs * sizeof(double), kernel = a->probes * a->probes * sizeof(double);
+        cr_expect(!memcmp(x->f, y->f, f) && !memcmp(x->f_error, y->f_error, f), "%s: outputs", name);
+        cr_expect(!memcmp(x->kernel, y->kernel, kernel) && !memcmp(x->features_error, y->features_error, kernel),
+                  "%s: kernels", name);
+        cr_expect(!memcmp(x->loss, y->loss, sizeof x->loss) && !memcmp(x->loss_error, y->loss_error, sizeof x->loss),
+                  "%s: losses", name);
+    }
+}
+
+/* Whatever the place where a run stops, it goes on bit for bit. */
+static void expect_resumes(const problem *p, stop at)
+{
+    setup s;
+    tp_trained whole, half, rest;
+    char folder[] = "/tmp/limn-training-XXXXXX", path[64];
+    cr_assert(mkdtemp(folder));
+    ad_snprintf(path, sizeof path, "%s/state", folder);
+    open_problem(p, &s);
+    nn_data test = { s.x, NULL, 2, 0 };
+    tp_train_spec spec = { .fit = p->fit, .samples = 512, .runs = 2, .probes = 3, .tolerance = 1e-2 };
+    cr_assert(tp_train(s.program, &s.data, &test, &spec, &whole, &s.error) == 0, "%s: %s", p->name, s.error.text);
+    tp_train_spec stops = spec;
+    stops.checkpoint = path;
+    stops.each = stop_there;
+    stops.context = &at;
+    cr_expect(tp_train(s.program, &s.data, &test, &stops, &half, &s.error) != 0 && strstr(s.error.text, "ended after"),
+              "%s: %s", p->name, s.error.text);
+    s.error = (ad_error){ 0 };
+    spec.resume = path;
+    cr_assert(tp_train(s.program, &s.data, &test, &spec, &rest, &s.error) == 0, "%s: %s", p->name, s.error.text);
+    expect_same(&whole, &rest, p->name);
+    tp_trained_free(&rest);
+    spec.samples = 1024;
+    cr_expect(tp_train(s.program, &s.data, &test, &spec, &rest, &s.error) != 0 &&
+                  strstr(s.error.text, "cannot resume: samples was 512, now it is 1024"),
+              "%s", s.error.text);
+    s.error = (ad_error){ 0 };
+    spec.samples = 512;
+    struct stat file;
+    cr_assert(stat(path, &file) == 0 && truncate(path, file.st_size / 2) == 0);
+    cr_expect(tp_train(s.program, &s.data, &test, &spec, &rest, &s.error) != 0 && strstr(s.error.text, path));
+    cr_expect(unlink(path) == 0 && rmdir(folder) == 0);
+    tp_trained_free(&whole);
+    close_problem(&s);
+}
+
+Test(training, resumes_bit_for_bit)
+{
+    const nn_fit_spec fit = {
+        .rate = 0.2, .steps = 6, .batch = 3, .optimizer = NN_MOMENTUM, .momentum = 0.5, .weight_decay = 0.1, .seed = 5
+    };
+    const problem problems[] = {
+        { "skips", skips, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
+        { "layer normalisation", normalised, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
+        { "embedding", embedded, { NULL }, 0, 1, 1, NN_MUP, fit },
+        { "rnn", nn_builtin("rnn"), { "phi=tanh" }, 2, 3, 1, NN_MUP, { .rate = 0.2, .steps = 4 } },
+    };
+    for (size_t k = 0; k < sizeof problems / sizeof *problems; k++) {
+        expect_resumes(&problems[k], (stop){ 0, 1 });
+        expect_resumes(&problems[k], (stop){ 1, 3 });
+        expect_resumes(&problems[k], (stop){ 0, problems[k].fit.steps });
+    }
 }
 
 /* ---- the kernel regime ---- */

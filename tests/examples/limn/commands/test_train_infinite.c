@@ -112,7 +112,8 @@ Test(train_infinite, refuses)
     fails("train mlp --width inf --scale standard " DATA, 1, "not stable");
     fails("train mlp --width inf --scale mup --optimizer adam " DATA, 1, "IVb");
     fails("train batchnorm --width inf --scale mup " DATA, 1, "samples of a batch meet");
-    fails("train mlp --width inf --scale mup --checkpoint c.safetensors " DATA, 2, "--checkpoint");
+    fails("train mlp --width inf --scale mup --weights w.safetensors " DATA, 2, "--weights");
+    fails("train mlp --width inf --scale ntk --checkpoint c.safetensors " DATA, 1, "kernel regime has no checkpoint");
     fails("train mlp --width inf --scale mup --seeds 3 " DATA, 2, "--runs");
     fails("train mlp --width 16 --samples 64 --inputs x.npy --labels y.npy", 2, "--width inf");
     fails("train mlp --width inf --scale mup --steps 1000000000 --batch 0 --data digits --samples 65536", 1, "GB");
