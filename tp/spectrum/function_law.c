@@ -432,7 +432,7 @@ static int fill_far(const tp_slope *s, double deviation, tp_law *law, double *me
 {
     const double end = 37;
     nodes l = { .deviation = deviation };
-    size_t panels = (size_t)ceil((end - reach) * fmax(1, deviation)), n = panels * NODES, kept = panels;
+    size_t panels = (size_t)ceil((end - reach) * fmax(1, fmin(deviation, even))), n = panels * NODES, kept = panels;
     double *values = ad_alloc(6 * n, sizeof *values, "a law", s->error);
     if (!values)
         return -1;

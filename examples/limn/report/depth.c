@@ -117,6 +117,20 @@ static void note(FILE *out, const char *text)
     fputs("</p>\n", out);
 }
 
+/* Between marks of an axis: 1, 2 or 5 times a power of ten, at most six of them. */
+static double step_of(const report_depth *d, bool correlation)
+{
+    double low = INFINITY, high = -INFINITY;
+    for (int k = 0; k < d->n; k++) {
+        double limit = correlation ? d->layers[k].c : d->layers[k].q,
+               network = correlation ? d->layers[k].measured_c : d->layers[k].measured_q;
+        low = fmin(low, fmin(limit, network));
+        high = fmax(high, fmax(limit, network));
+    }
+    double least = 1.2 * (high - low) / 6, step = pow(10, floor(log10(least)));
+    return least <= step ? step : least <= 2 * step ? 2 * step : least <= 5 * step ? 5 * step : 10 * step;
+}
+
 static int plot_layers(const report *r, const report_depth *d, bool correlation, FILE *out, ad_error *missing,
                        ad_error *error)
 {
@@ -128,9 +142,12 @@ static int plot_layers(const report *r, const report_depth *d, bool correlation,
         fprintf(p.stream, "%d %.10g %.10g\n", k + 1, correlation ? d->layers[k].c : d->layers[k].q,
                 correlation ? d->layers[k].measured_c : d->layers[k].measured_q);
     fprintf(p.stream,
-            "E\nset xlabel 'preactivation l'\nset title '%s'\nset xrange [0.5:%d.5]\nset offsets 0, 0, graph 0.1, "
-            "graph 0.1\nset key below horizontal\nset xtics %d\n",
-            correlation ? "correlation c_l of two inputs" : "variance q_l", d->n, d->n > 12 ? d->n / 6 : 1);
+            "E\nset xlabel 'preactivation l'\nset ylabel '%s'\nset xrange [0.5:%d.5]\nset offsets 0, 0, graph 0.1, "
+            "graph 0.1\nset key outside top center horizontal samplen 1.5\nset xtics %d\n",
+            correlation ? "correlation of two inputs" : "variance q_l", d->n, d->n > 12 ? d->n / 6 : 1);
+    double step = step_of(d, correlation);
+    if (isfinite(step) && step > 0)
+        fprintf(p.stream, "set ytics %.3g\n", step);
     fprintf(
         p.stream,
         "plot $layers using 1:2 with linespoints lw 2 pt 7 ps 0.4 lc rgb '%s' title 'limit', $layers using 1:3 with "

@@ -5,15 +5,16 @@
 #include <string.h>
 
 enum { BINS = 60, LINE = 300 };
+static const double rounding = 1e-26; /* of the largest square: smaller ones are zeros with rounding */
 
 /* The histogram of the networks' squares in equal pieces of log10 lambda from `low` on, as a density of it. */
 static void histogram(const spectrum_shown *r, double low, double high, double *heights)
 {
-    double width = (high - low) / BINS;
+    double width = (high - low) / BINS, least = r->n_squares ? rounding * r->squares[r->n_squares - 1] : 0;
     memset(heights, 0, BINS * sizeof *heights);
     for (size_t i = 0; i < r->n_squares; i++) {
         double at = floor((log10(r->squares[i]) - low) / width);
-        if (at >= 0 && at < BINS)
+        if (at >= 0 && at < BINS && r->squares[i] > least)
             heights[(int)at] += 1 / (width * (double)r->n_squares);
     }
 }
@@ -42,7 +43,7 @@ static void find_measured_range(const spectrum_shown *r, double *low, double *hi
 {
     double largest = r->squares[r->n_squares - 1];
     size_t first = 0;
-    while (first < r->n_squares && !(r->squares[first] > 1e-26 * largest))
+    while (first < r->n_squares && !(r->squares[first] > rounding * largest))
         first++;
     *low = log10(r->squares[first + (r->n_squares - first) / 50]);
     *high = log10(largest);

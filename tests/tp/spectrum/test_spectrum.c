@@ -363,6 +363,16 @@ Test(spectrum, arguments_of_any_width)
     cr_assert(s.has_law, "%s", s.method);
     same(s.moments[0], 1e10 * erf(1 / sqrt(2 * q)), 1e-11, "a share of linear units");
     tp_spectrum_free(&s);
+    double square = 0, mean = 1; /* q -> 2 E h^4 = 6 q^2, and a layer's mean square 2 E (2h)^2 = 8q */
+    for (int i = 0; i < FEATURES; i++)
+        square += 2 * input[i] * input[i] / FEATURES;
+    for (int l = 0; l < 6; l++) {
+        mean *= 8 * square;
+        square *= 6 * square;
+    }
+    s = found(6, "square", 2, (tp_spectrum_spec){ .moments = 1 });
+    same(s.moments[0], mean, 1e-11, "a mean square of squares");
+    tp_spectrum_free(&s);
     is_refused(400, "relu", 16, (tp_spectrum_spec){ 0 }, "leaves the range of a double");
 }
 
