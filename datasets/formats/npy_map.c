@@ -99,15 +99,15 @@ ds_npy_map *ds_npy_map_open(const char *path, const size_t *shape, int rank, boo
         return NULL;
     }
     mark *m = (mark *)(void *)(map->memory + map->mark);
-    if (fresh) {
+    if (fresh || (!m->bytes && !m->stamp)) { /* or killed before the mark, which comes last */
         memcpy(map->memory + 1, head + 1, map->header - 1);
         *m = (mark){ .stamp = stamp, .bytes = map->whole };
-    } else if (memcmp(map->memory + 1, head + 1, map->header - 1) || map->memory[0] || m->stamp != stamp ||
-               m->bytes != map->whole) {
+    } else if (memcmp(map->memory + 1, head + 1, map->header - 1) || m->stamp != stamp || m->bytes != map->whole) {
         ad_fail(error, "%s: it is to become another file than this one: remove it, or write elsewhere", map->partial);
         ds_npy_map_close(map, true);
         return NULL;
     }
+    map->memory[0] = 0; /* or killed at the very end */
     return map;
 }
 

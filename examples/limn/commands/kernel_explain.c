@@ -116,7 +116,8 @@ static int forecast_all(const kernel_job *j, nn_model *model, size_t result, for
     bool seeds = j->o->seeds > 1 && model;
     f->seconds *= seeds ? (double)j->o->seeds : 1;
     /* beside the sum a limit's terms, or one seed's and what seeds differ by */
-    f->bytes = most + (seeds ? 3 : model ? 1 : 2) * (double)result * j->n_results;
+    bool one = model || kernel_wants_tiles(j);
+    f->bytes = most + (seeds ? 3 : one ? 1 : 2) * (double)result * j->n_results;
     return 0;
 }
 
@@ -162,7 +163,9 @@ int kernel_explain(const kernel_job *j, ad_error *error)
     nn_model *model = j->program ? NULL : network_model(j->o, j->net, 0, (uint64_t)j->o->seed, error);
     if (!j->program && !model)
         return -1;
-    size_t width = model ? nn_model_width(model) : 0, result = kernel_numbers(j, error) * sizeof(double);
+    bool floats = j->program && j->o->type_given && j->o->type == AD_FLOAT;
+    size_t width = model ? nn_model_width(model) : 0;
+    size_t result = kernel_numbers(j, error) * (floats ? sizeof(float) : sizeof(double));
     forecast f = { 0 };
     int status = result ? forecast_all(j, model, result, &f, error) : -1;
     nn_model_free(model);

@@ -62,6 +62,16 @@ Test(npy_map, refused_and_given_up)
     ds_npy_map_close(map, false);
     cr_assert_eq(access(in("b.npy.partial"), F_OK), -1);
     open_map("none/b.npy", true, 1, "cannot write");
+    map = open_map("d.npy", true, 1, NULL); /* killed before all is written that tells what it is */
+    size_t size;
+    ds_npy_map_close(map, true);
+    char *bytes = slurp(in("d.npy.partial"), &size);
+    memset(bytes, 0, size);
+    put("d.npy.partial", bytes, size);
+    ad_free(bytes);
+    map = open_map("d.npy", true, 1, NULL);
+    ds_npy_map_close(map, true);
+    open_map("d.npy", true, 2, "another file");
     put_text("c.npy.partial", "of someone else");
     open_map("c.npy", true, 1, "another file");
     ds_npy_map_close(NULL, true);
