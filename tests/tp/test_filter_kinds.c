@@ -314,6 +314,26 @@ Test(filter_kinds, compute_what_they_say)
     }
 }
 
+/* A network's slopes along its inputs, whose kernels have the most axes that filters make. */
+static ad_var slopes(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), outputs = nn_outputs(net);
+    ad_var h = ad_tanh(nn_conv_with(net, "a", x, n, .bias = true, .sigma_b = 0.4));
+    ad_var f = nn_readout(net, "out", nn_global_pool(net, ad_tanh(nn_conv(net, "b", h, n)))), dx;
+    ad_backward(f, ad_delta(nn_graph(net), ad_prime(outputs), outputs), &x, 1, &dx, NULL);
+    const ad_axis *axes = ad_shape_get(x)->axes; /* (batch, rows, columns, channels) */
+    return ad_relabel(ad_sum(dx, ad_shape_of(axes[1], axes[2], axes[3])), ad_prime(outputs), outputs);
+}
+
+Test(filter_kinds, slopes_of_pictures_have_kernels)
+{
+    double x[ROWS * FEATURES];
+    make_inputs(x, ROWS * FEATURES);
+    nn_net *net = trace(slopes, HIGH, WIDE);
+    check_kernel(net, x, "slopes");
+    nn_net_free(net);
+}
+
 /* ---- groups ---- */
 enum { FILTERS = 4, GROUPS = 2 };
 

@@ -350,10 +350,10 @@ Test(positions, extreme_inputs_are_handed_back)
     }
 }
 
-Test(positions, memory_that_runs_out)
+static void run_out(int which)
 {
     nn_net *net;
-    tp_program *program = translate(1, NN_SIGMA_INIT, &net);
+    tp_program *program = translate(which, NN_SIGMA_INIT, &net);
     double *x = make_inputs(ROWS, 6);
     for (long k = 1, failed = 1; failed; k += k < 300 ? 1 : 37) {
         ad_error error = { 0 };
@@ -362,10 +362,17 @@ Test(positions, memory_that_runs_out)
         failed =
             tp_limit_positions(program, TP_NTK, x, ROWS, NULL, 0, &(tp_limit_spec){ .threads = 1 }, &kernel, &error);
         ad_hook_allocation(0);
-        cr_expect(!failed || (failed < 0 && error.text[0]), "allocation %ld: %ld, %s", k, failed, error.text);
+        cr_expect(!failed || (failed < 0 && error.text[0]), "%s, allocation %ld: %ld, %s", networks[which].name, k,
+                  failed, error.text);
         tp_kernel_free(&kernel);
     }
     tp_program_free(program);
     nn_net_free(net);
     free(x);
+}
+
+Test(positions, memory_that_runs_out)
+{
+    run_out(1);
+    run_out((int)(sizeof networks / sizeof *networks) - 1); /* normalised, and dropped out */
 }

@@ -244,6 +244,28 @@ Test(kernel_tool, samples_have_standard_errors)
     ds_array_free(&full);
 }
 
+/* Masks of --mode train: after one hidden layer the diagonal of the NNGP kernel is 1 / 0.5 as large, in the limit, and
+ * near it at a width; else they are the identity. */
+Test(kernel_tool, dropout_in_training)
+{
+    put_inputs("x.npy");
+    ds_array plain = kernel("--kernel nngp --set depth=1"),
+             off = kernel("--kernel nngp --set depth=1 --set dropout=0.5");
+    ds_array on = kernel("--kernel nngp --set depth=1 --set dropout=0.5 --mode train");
+    ds_array wide = kernel("--kernel nngp --set depth=1 --set dropout=0.5 --mode train --width 4096 --seeds 4");
+    for (int i = 0; i < COUNT; i++) {
+        bool itself = i / ROWS == i % ROWS;
+        double size = sqrt(on.data[i / ROWS * (ROWS + 1)] * on.data[i % ROWS * (ROWS + 1)]);
+        cr_expect_float_eq(off.data[i], plain.data[i], 1e-13);
+        cr_expect_float_eq(on.data[i], (itself ? 2 : 1) * plain.data[i], 1e-12 * size);
+        cr_expect(fabs(wide.data[i] - on.data[i]) < 0.1 * size, "%d: %g, not %g", i, wide.data[i], on.data[i]);
+    }
+    ds_array_free(&plain);
+    ds_array_free(&off);
+    ds_array_free(&on);
+    ds_array_free(&wide);
+}
+
 Test(kernel_tool, mistakes_are_told)
 {
     put_inputs("x.npy");
@@ -262,6 +284,7 @@ Test(kernel_tool, mistakes_are_told)
         { "--block 0,x", "--block takes an output or two", 2 },
         { "--block 0,1,2", "--block takes an output or two", 2 },
         { "--kernel both --out k.npy", "FILE.npz or .csv", 2 },
+        { "--set dropout=0.5 --mode train --of h2", "without the masks of dropout", 1 },
     };
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
         char arguments[200];
