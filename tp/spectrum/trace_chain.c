@@ -109,6 +109,15 @@ static bool is_coordinatewise(const ad_node *node)
            node->op == AD_RELABEL || node->op == AD_TRANSPOSE;
 }
 
+/* One number, over any axes. */
+static bool is_number(const tp_walk *b, int id)
+{
+    const ad_node *node = tp_walk_node(b, id);
+    while (node->op == AD_EXPAND || node->op == AD_RELABEL || node->op == AD_TRANSPOSE)
+        node = tp_walk_node(b, node->in[0]);
+    return node->op == AD_CONSTANT;
+}
+
 /* The Gaussian vector that a coordinatewise function is of: all ways from v to `from` lead through it. -1 with an error
  * where there is none. */
 int tp_walk_argument(const tp_walk *b, int v)
@@ -138,7 +147,8 @@ int tp_walk_argument(const tp_walk *b, int v)
         waiting--;
         for (int k = 0; k < node->n_in; k++) {
             int in = node->in[k];
-            if (!b->reach[in] && (b->program->learns[in] || b->program->widths[in] > 0 || b->program->data[in])) {
+            if (!b->reach[in] && !is_number(b, in) &&
+                (b->program->learns[in] || b->program->widths[in] > 0 || b->program->data[in])) {
                 tp_walk_refuse(b, id, "its other argument is no constant: no chain of free factors");
                 waiting = -1;
                 break;

@@ -29,6 +29,15 @@ static ad_var by_hand(nn_net *net, ad_var x)
     return nn_readout(net, "readout", ad_mul(h, ad_sigmoid(ad_scale(h, 2))));
 }
 
+/* h / (1 + h^2), its 1 spread over the width by hand. */
+static ad_var by_constant(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "first", x, n), one = ad_constant(nn_graph(net), 1, *ad_shape_get(h));
+    h = nn_dense(net, "second", ad_div(h, ad_add(ad_square(h), one)), n);
+    return nn_readout(net, "readout", ad_tanh(h));
+}
+
 static ad_var by_table(nn_net *net, ad_var x)
 {
     ad_axis n = nn_width(net, "n");
@@ -104,6 +113,22 @@ Test(spectrum_finite, functions_of_scaled_arguments)
     }
     for (int i = 0; i < 3; i++)
         tp_spectrum_free(&s[i]);
+    nn_net *net = traced(by_constant, "own", NULL);
+    ad_error error = { 0 };
+    tp_program *program = tp_translate(net, &error);
+    solve(program, (tp_spectrum_spec){ .moments = 1 }, &s[0]);
+    cr_assert(s[0].has_law, "%s", s[0].method);
+    double q = 0, mean = 0, step = 1e-3; /* E ((1 - h^2) / (1 + h^2)^2)^2 by the trapezoid rule */
+    for (int i = 0; i < FEATURES; i++)
+        q += input[i] * input[i] / FEATURES;
+    for (double g = -12; g < 12; g += step) {
+        double h2 = q * g * g;
+        mean += step * exp(-g * g / 2) / sqrt(2 * acos(-1)) * pow((1 - h2) / pow(1 + h2, 2), 2);
+    }
+    cr_assert(fabs(s[0].moments[0] / mean - 1) < 1e-10, "%.17g for %.17g", s[0].moments[0], mean);
+    tp_spectrum_free(&s[0]);
+    tp_program_free(program);
+    nn_net_free(net);
 }
 
 /* Thousands of networks may be measured with one program: its trace holds a Jacobian once. */
