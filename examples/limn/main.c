@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 /* An installed limn that was moved has its data beside it. */
 static void find_data(void)
@@ -46,11 +49,22 @@ static void keep_streams(void)
             _exit(1);
 }
 
+/* Memory of some MB that is freed is used again rather than given back: its first touch may take longer than the work
+ * in it. */
+static void keep_memory(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 512 << 20);
+#endif
+}
+
 static int run(int argc, char **argv)
 {
+    keep_memory();
     keep_streams();
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
-    ad_c_locale_begin(); /* a network's C file may set a locale */
+    ad_c_locale_begin();      /* a network's C file may set a locale */
     find_data();
     ad_hook_allocation(from_environment("LIMN_FAIL_ALLOC"));
     ad_hook_write(from_environment("LIMN_FAIL_WRITE"));
