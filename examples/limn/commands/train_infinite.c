@@ -150,8 +150,12 @@ static void print_steps(const infinite_job *i)
             if (classes)
                 printf("  %6.2f %%", 100 * row->accuracy[p]);
         }
-        printf("  %9.4f  %14.4f\n", moved(i, row->kernel, run->rows[0].kernel),
-               moved(i, row->features, run->rows[0].features));
+        double by = moved(i, row->kernel, run->rows[0].kernel), of = moved(i, row->features, run->rows[0].features);
+        printf("  %9.4f", by);
+        if (isnan(of)) /* no readout learns */
+            printf("  %14s\n", "-");
+        else
+            printf("  %14.4f\n", of);
     }
 }
 
