@@ -6,12 +6,12 @@
 
 enum { PANEL = 8, MOST_CUTS = 64 };
 
-/* f and f' at x[0 .. PANEL). */
-static void values_at(const tp_univariate *f, double root, double x[3 * PANEL], double g[2][PANEL])
+/* f and f' at x[0 .. PANEL), between which and a jump there is `room`. */
+static void values_at(const tp_univariate *f, double root, double room, double x[3 * PANEL], double g[2][PANEL])
 {
     double y[3 * PANEL];
     for (int k = 0; k < PANEL; k++) {
-        double step = 1e-5 * fmin(1, root) + 1e-9 * fabs(x[k]);
+        double step = fmin(1e-5 * fmin(1, root) + 1e-9 * fabs(x[k]), room / 2);
         x[k + PANEL] = x[k] - step;
         x[k + 2 * PANEL] = x[k] + step;
     }
@@ -34,7 +34,7 @@ static void add_panel(const tp_univariate *f, double root, double left, double r
     double x[3 * PANEL], g[2][PANEL], half = (right - left) / 2, centre = left + half;
     for (int k = 0; k < PANEL; k++)
         x[k] = root * (left + half * (1 + (k % 2 ? -1 : 1) * node[k / 2]));
-    values_at(f, root, x, g);
+    values_at(f, root, root * half * (1 - node[PANEL / 2 - 1]), x, g);
     for (int k = 0; k < PANEL; k++) {
         double u = x[k] / root, w = half * weight[k / 2] * exp(-u * u / 2);
         for (int order = 0; order < 2; order++) {
@@ -74,7 +74,7 @@ bool tp_moments_of(const tp_univariate *f, double q, double cell, tp_moments *m)
     for (int k = 0; k < f->n_kinks; k++)
         n = add_cut(cuts, n, f->kinks[k] / root, length);
     cuts[n++] = length;
-    values_at(f, root, at, edge);
+    values_at(f, root, cell * root, at, edge);
     for (size_t k = 0; k + 1 < n; k++) {
         double half = (cuts[k + 1] - cuts[k]) / 2, step = first / fmax(1, root), from = 0;
         while (from < half) {

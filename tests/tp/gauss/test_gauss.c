@@ -959,6 +959,13 @@ Test(gauss, moments_of_one_function)
             near(m.hidden[0], hidden, (double)hidden / 50, "hidden", q, q, q);
         }
     }
+    tp_univariate jumps = tp_univariate_op(AD_SELU_GRAD, 0); /* a e^x left of 0: no slope across the jump */
+    double a = 1.0507009873554805 * 1.6732632423543772;
+    for (double cell = 1e-2; cell > 1e-7; cell /= 10) {
+        cr_assert(tp_moments_of(&jumps, 1, cell, &m));
+        near(m.square[1], a * a * exp(2) * erfc(sqrt(2)) / 2, 0.02, "jumping function's slope", 1, 1, cell);
+        near(m.fourth[1], pow(a, 4) * exp(8) * erfc(sqrt(8)) / 2, 0.1, "its fourth power", 1, 1, cell);
+    }
     tp_univariate none = tp_univariate_form(TP_NUMERIC, 0), relu = tp_univariate_form(TP_RELU, 0);
     cr_expect(!tp_moments_of(&none, 1, 0, &m) && !tp_moments_of(&relu, 0, 0, &m));
 }
