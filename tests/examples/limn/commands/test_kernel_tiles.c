@@ -56,6 +56,19 @@ Test(kernel_tiles, refused)
     fails(line, 1, "samples meet");
 }
 
+/* A kernel that is refused leaves no file in another's way. */
+Test(kernel_tiles, refused_leaves_nothing)
+{
+    char line[300];
+    const double x[3][2] = { { 1e9, 2e9 }, { -3e9, 1e9 }, { 1, 2 } };
+    put_array("x.npy", &x[0][0], 3, 2);
+    snprintf(line, sizeof line, "kernel mlp --set phi=tanh --dtype float --inputs %s --out %s", in("x.npy"),
+             in("k.npy"));
+    fails(line, 1, "no digit of it is sure");
+    cr_assert_eq(access(in("k.npy.partial"), F_OK), -1);
+    cr_assert_eq(access(in("k.npy"), F_OK), -1);
+}
+
 /* A file of three rows of tiles, at work when it is killed; what another run finds there is not found again. */
 Test(kernel_tiles, killed)
 {
