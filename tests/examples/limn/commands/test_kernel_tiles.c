@@ -54,6 +54,15 @@ Test(kernel_tiles, refused)
     }
     snprintf(line, sizeof line, "kernel batchnorm --dtype float --inputs %s", in("x.npy"));
     fails(line, 1, "samples meet");
+    const double tiny[2][2] = { { 1e-22, 2e-22 }, { 0, 0 } }, zero[2][2] = { { 1e-18, 2e-18 }, { 0, 0 } };
+    put_array("x.npy", &tiny[0][0], 2, 2);
+    snprintf(line, sizeof line, "kernel mlp --dtype float --inputs %s", in("x.npy"));
+    fails(line, 1, "too small for a float");
+    put_npy("x.npy", "<f8", false, "(2, 2, 1, 1)", tiny, sizeof tiny);
+    snprintf(line, sizeof line, "kernel cnn --dtype float --inputs %s", in("x.npy"));
+    fails(line, 1, "too small for a float");
+    put_array("x.npy", &zero[0][0], 2, 2);
+    cr_assert_eq(limn("kernel mlp --dtype float --inputs %s", in("x.npy")).status, 0);
 }
 
 /* A kernel that is refused leaves no file in another's way. */
