@@ -43,8 +43,22 @@ static int check_kernel(tp_kernel *kernel, ad_error *error)
     return check_sure(kernel, error);
 }
 
+/* The row whose entry with itself, or of two sets whose largest, is not 0 and has not all digits of a float; -1. */
+static long row_too_small(const tp_kernel *kernel, bool same)
+{
+    for (size_t i = 0; i < kernel->rows; i++) {
+        const double *row = kernel->terms[0].values + i * kernel->rows2;
+        double size = same ? fabs(row[i]) : 0;
+        for (size_t k = 0; k < kernel->rows2 && !same; k++)
+            size = fmax(size, fabs(row[k]));
+        if (size > 0 && size < (double)FLT_MIN)
+            return (long)i;
+    }
+    return -1;
+}
+
 /* A kernel's values to where floats are asked for. */
-static int narrow(const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+static int narrow(const tp_limit_spec *spec, tp_kernel *kernel, bool same, ad_error *error)
 {
     size_t stride = spec->stride ? spec->stride : kernel->rows2;
     bool one = kernel->n_terms == 1 && !(fabs(kernel->terms[0].power) > 0), finite = true;
@@ -53,13 +67,21 @@ static int narrow(const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
             spec->floats[i * stride + k] = (float)kernel->terms[0].values[i * kernel->rows2 + k];
             finite = finite && isfinite(spec->floats[i * stride + k]);
         }
+    long small = one ? row_too_small(kernel, same) : -1;
     ad_free(kernel->terms[0].values);
     kernel->terms[0].values = NULL;
     kernel->error += FLT_EPSILON / 2;
-    if (one && finite)
+    if (one && finite && small < 0)
         return 0;
-    ad_fail(error, one ? "limit: the kernel leaves the range of a float (3.4e38): smaller inputs or weights, or doubles"
-                       : "limit: the kernel is a sum of powers of n, or grows with n: floats are for one term, n^0");
+    if (small >= 0)
+        ad_fail(error,
+                "limit: the kernel of input %ld is too small for a float (1.2e-38): larger inputs or weights keep it, "
+                "or doubles",
+                small);
+    else
+        ad_fail(error,
+                one ? "limit: the kernel leaves the range of a float (3.4e38): smaller inputs or weights, or doubles"
+                    : "limit: the kernel is a sum of powers of n, or grows with n: floats are for one term, n^0");
     tp_kernel_free(kernel);
     return -1;
 }
@@ -461,7 +483,7 @@ static int limit_of_view(const tp_program *program, tp_kernel_kind which, bool t
                           which == TP_NTK && (program->frozen || view.n_sites < program->n_sites), kernel, error);
     ad_free(view.sites);
     if (!status && spec.floats && kernel->terms[0].values)
-        status = narrow(&spec, kernel, error);
+        status = narrow(&spec, kernel, !x2, error);
     return status;
 }
 

@@ -5,6 +5,7 @@
 #include "tp/gauss/gauss.h"
 #include "tp/recursion/solver.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -433,6 +434,21 @@ static bool is_fragile(const tp_solver *s, const tp_series *series)
     return cancels || s->errors.jumps;
 }
 
+/* What an input's kernel with itself is, beside which errors are told, floats must have all digits of. */
+static int check_floats(const tp_solver *s, const tp_series *series)
+{
+    for (int set = 0; s->floats && set < (s->same ? 1 : 2); set++) {
+        const double *own = s->single[set][series->at[0].q];
+        for (size_t row = 0; own && row < s->rows[set]; row++)
+            if (fabs(own[row]) > 0 && fabs(own[row]) < (double)FLT_MIN)
+                return ad_fail(s->error,
+                               "the limit kernel of input %zu with itself, %.2g, is too small for a float (1.2e-38): "
+                               "larger inputs or weights keep it, or doubles",
+                               row, own[row]);
+    }
+    return 0;
+}
+
 int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                    size_t rows2, const tp_limit_spec *spec, tp_rules rules, tp_kernel *kernel, bool *fragile,
                    ad_error *error)
@@ -476,7 +492,8 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         kernel->n_terms = k + 1;
     }
     if (!status)
-        status = solve_alone(&s, &series) || plan_all_series(&s) || tp_solve_tiles(&s, &series, kernel, spec, threads);
+        status = solve_alone(&s, &series) || check_floats(&s, &series) || plan_all_series(&s) ||
+                 tp_solve_tiles(&s, &series, kernel, spec, threads);
     if (!status)
         snprintf(kernel->method, sizeof kernel->method, "%s%s",
                  s.closed ? "closed forms" : "exact rules, series and quadrature", s.algebra.left);

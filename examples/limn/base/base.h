@@ -241,13 +241,14 @@ typedef struct {
     ds_npy_map *map; /* NULL: memory */
     void *memory, *values, *notes;
     tp_tile_mark *marks;
+    size_t count;   /* of marks */
     tp_kernel told; /* method, error, shape */
 } tiles;
 /* Time and memory are told before on standard error, where there is much, and how much was there. After an error or a
  * kill the file has what was found. tiles_free in any case. */
 int tiles_find(const tiles_job *job, tiles *found, ad_error *error);
 int tiles_judge(const tiles_job *job, const tiles *found, tp_opinion *opinion, ad_error *error);
-void tiles_free(tiles *found, bool keep); /* keep: the partial file */
+void tiles_free(tiles *found); /* the partial file stays where it has a tile */
 
 /* ---- outputs.c ---- */
 /* Limit kernels between the outputs of a program. */

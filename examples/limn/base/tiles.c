@@ -1,6 +1,7 @@
 /* tiles.c: a limit's kernel tile by tile, in memory or in a file that a run which was ended goes on with. */
 #include "examples/limn/base/base.h"
 
+#include <cblas.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,26 +15,63 @@ static uint64_t mix(uint64_t sum, const void *data, size_t bytes)
     return sum ^ sum >> 31;
 }
 
-/* A number that differs for other inputs, networks, parameters and numbers: of the inputs, and of what the kernel is at
- * the first of them. */
+/* The program as it is printed: it tells networks apart that agree at a few inputs, as zeros. */
+static int mix_program(const tp_program *program, uint64_t *sum, ad_error *error)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    int status = stream ? tp_print(program, stream, TP_PAPER, error) : -1;
+    if (!stream || (fclose(stream) != 0 && !status))
+        status = ad_fail(error, "out of memory for the program's text");
+    if (!status)
+        *sum = mix(*sum, text, size);
+    free(text);
+    return status;
+}
+
+/* Rows from the first to the last, at even distances, and behind them the largest one. */
+static double *witnesses(const tiles_job *j, size_t *count, ad_error *error)
+{
+    const limit_question *q = &j->ask;
+    size_t n = q->rows < WITNESSES ? q->rows : WITNESSES, features = j->features, bytes = features * sizeof *q->x;
+    double *x = ad_alloc((n + 1) * features, sizeof *x, "inputs", error), most = -1;
+    for (size_t k = 0; x && k < n; k++)
+        memcpy(x + k * features, q->x + (n > 1 ? k * (q->rows - 1) / (n - 1) : 0) * features, bytes);
+    for (size_t row = 0; x && row < q->rows; row++) {
+        const double *at = q->x + row * features;
+        double square = cblas_ddot((blasint)features, at, 1, at, 1);
+        if (square > most)
+            memcpy(x + n * features, at, bytes);
+        most = square > most ? square : most;
+    }
+    *count = n + 1;
+    return x;
+}
+
+/* A number that differs for other inputs, networks, parameters and numbers: of the inputs, the program, and of what the
+ * kernel is at some of them. */
 static int stamp_of(const tiles_job *j, uint64_t *stamp, ad_error *error)
 {
     const limit_question *q = &j->ask;
     tp_kernel kernel = { 0 };
-    limit_question first = *q;
-    first.x2 = NULL;
-    first.rows = q->rows < WITNESSES ? q->rows : WITNESSES;
-    first.spec.progress = NULL;
-    if (limit_find(j->o, j->program, &first, &kernel, NULL, error))
-        return -1;
+    limit_question some = *q;
     uint64_t sum = mix(0xCBF29CE484222325u, q->x, q->rows * j->features * sizeof *q->x);
+    double *x = witnesses(j, &some.rows, error);
+    some.x = x;
+    some.x2 = NULL;
+    some.spec.progress = NULL;
+    int status = !x || mix_program(j->program, &sum, error) || limit_find(j->o, j->program, &some, &kernel, NULL, error)
+                     ? -1
+                     : 0;
     if (q->x2)
         sum = mix(sum, q->x2, q->rows2 * j->features * sizeof *q->x2);
-    for (int k = 0; k < kernel.n_terms; k++)
-        sum = mix(sum, kernel.terms[k].values, first.rows * first.rows * sizeof(double));
+    for (int k = 0; k < kernel.n_terms && !status; k++)
+        sum = mix(sum, kernel.terms[k].values, some.rows * some.rows * sizeof(double));
     *stamp = mix(sum, &q->which, sizeof q->which);
     tp_kernel_free(&kernel);
-    return 0;
+    ad_free(x);
+    return status;
 }
 
 /* Seconds of the whole, by a piece of it. */
@@ -93,7 +131,7 @@ int tiles_find(const tiles_job *j, tiles *t, ad_error *error)
     limit_question q = j->ask;
     size_t columns = q.x2 ? q.rows2 : q.rows, count = tp_tiles_count(q.rows, columns, 0);
     double bytes = (double)q.rows * (double)columns * (j->single ? sizeof(float) : sizeof(double)), seconds = 0;
-    *t = (tiles){ 0 };
+    *t = (tiles){ .count = count };
     if (place(j, t, count, error))
         return -1;
     if (t->notes && j->is_used && j->is_used(t->notes)) {
@@ -129,9 +167,12 @@ int tiles_judge(const tiles_job *j, const tiles *t, tp_opinion *opinion, ad_erro
     return limit_judge(j->program, &q, &found, 1, opinion, error);
 }
 
-void tiles_free(tiles *t, bool keep)
+void tiles_free(tiles *t)
 {
-    ds_npy_map_close(t->map, keep);
+    bool any = false;
+    for (size_t k = 0; k < t->count && t->map && !any; k++)
+        any = t->marks[k].sum != 0;
+    ds_npy_map_close(t->map, any);
     if (!t->map)
         ad_free(t->marks);
     ad_free(t->memory);

@@ -76,6 +76,6 @@ int kernel_tiles(kernel_job *j, ad_error *error)
         t.map = NULL;
         t.marks = NULL;
     }
-    tiles_free(&t, true);
+    tiles_free(&t);
     return status ? -1 : kernel_tell(j, error);
 }

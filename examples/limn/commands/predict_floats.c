@@ -303,7 +303,7 @@ int predict_floats(prediction *p, ad_error *error)
         status = o->json ? print_json(&r, error) : (print_run(&r), 0);
     if (!o->store)
         ad_free(r.kernel.notes);
-    tiles_free(&r.kernel, true);
+    tiles_free(&r.kernel);
     ad_free(r.a);
     ad_free(r.f[0]);
     ad_free(r.f[1]);

@@ -54,6 +54,28 @@ Test(kernel_tiles, refused)
     }
     snprintf(line, sizeof line, "kernel batchnorm --dtype float --inputs %s", in("x.npy"));
     fails(line, 1, "samples meet");
+    const double tiny[2][2] = { { 1e-22, 2e-22 }, { 0, 0 } }, zero[2][2] = { { 1e-18, 2e-18 }, { 0, 0 } };
+    put_array("x.npy", &tiny[0][0], 2, 2);
+    snprintf(line, sizeof line, "kernel mlp --dtype float --inputs %s", in("x.npy"));
+    fails(line, 1, "too small for a float");
+    put_npy("x.npy", "<f8", false, "(2, 2, 1, 1)", tiny, sizeof tiny);
+    snprintf(line, sizeof line, "kernel cnn --dtype float --inputs %s", in("x.npy"));
+    fails(line, 1, "too small for a float");
+    put_array("x.npy", &zero[0][0], 2, 2);
+    cr_assert_eq(limn("kernel mlp --dtype float --inputs %s", in("x.npy")).status, 0);
+}
+
+/* A kernel that is refused leaves no file in another's way. */
+Test(kernel_tiles, refused_leaves_nothing)
+{
+    char line[300];
+    const double x[3][2] = { { 1e9, 2e9 }, { -3e9, 1e9 }, { 1, 2 } };
+    put_array("x.npy", &x[0][0], 3, 2);
+    snprintf(line, sizeof line, "kernel mlp --set phi=tanh --dtype float --inputs %s --out %s", in("x.npy"),
+             in("k.npy"));
+    fails(line, 1, "no digit of it is sure");
+    cr_assert_eq(access(in("k.npy.partial"), F_OK), -1);
+    cr_assert_eq(access(in("k.npy"), F_OK), -1);
 }
 
 /* A file of three rows of tiles, at work when it is killed; what another run finds there is not found again. */

@@ -54,6 +54,21 @@ Test(predict_floats, kept)
     fails(line, 1, "another file");
 }
 
+/* Of rows that begin with zeros, at which networks without biases agree. */
+Test(predict_floats, kept_for_one_network)
+{
+    char line[400];
+    double x[8][2] = { { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, { 1, 2 }, { -1, 3 }, { 2, -1 } };
+    const double y[8] = { 0, 0, 0, 0, 0, 1, -1, 2 };
+    put_array("x.npy", &x[0][0], 8, 2);
+    put_array("y.npy", y, 8, 1);
+    const char *run = "predict mlp --inputs %s --labels %s --ridge 0.01 --times inf --dtype float --store %s --set %s";
+    cr_assert_eq(limn(run, in("x.npy"), in("y.npy"), in("k.npy"), "depth=3").status, 0);
+    cr_assert_eq(limn(run, in("x.npy"), in("y.npy"), in("k.npy"), "depth=3").status, 0);
+    snprintf(line, sizeof line, run, in("x.npy"), in("y.npy"), in("k.npy"), "depth=2");
+    fails(line, 1, "another file");
+}
+
 Test(predict_floats, refused)
 {
     fails("predict mlp --data digits --dtype float --times 10,inf", 2, "of --times inf");
