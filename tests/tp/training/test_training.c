@@ -79,6 +79,12 @@ static ad_var tied(nn_net *net, ad_var x)
     return nn_readout(net, "readout", ad_tanh(ad_add(h, nn_apply_t(w, g))));
 }
 
+static ad_var dropped(nn_net *net, ad_var x)
+{
+    ad_var h = nn_dropout(net, "drop", ad_tanh(nn_dense(net, "dense1", x, nn_width(net, "n"))), 0.5);
+    return nn_readout(net, "readout", h);
+}
+
 /* A number that is N(0, c) at every width, and another one in each network. */
 static ad_var random_factor(nn_net *net, ad_var x)
 {
@@ -629,4 +635,8 @@ Test(training, refuses)
     expect_refused(random, &sgd, "fluctuations");
     problem batch = { "batchnorm", nn_builtin("batchnorm"), { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
     expect_refused(batch, &sgd, "samples of a batch meet");
+    problem masks = { "dropped", dropped, { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
+    expect_refused(masks, &sgd, "masks of dropout");
+    masks.scale = NN_NTK;
+    expect_refused(masks, &sgd, "masks of dropout");
 }
