@@ -409,6 +409,20 @@ static void expect_same(const tp_trained *a, const tp_trained *b, const char *na
 }
 
 /* Whatever the place where a run stops, it goes on bit for bit. */
+/* Another network of the same name and shapes is not taken for the one that stopped. */
+static void expect_another_refused(problem other, const tp_train_spec *spec)
+{
+    setup s;
+    tp_trained run;
+    other.settings[0] = "phi=erf";
+    open_problem(&other, &s);
+    nn_data test = { s.x, NULL, 2, 0 };
+    cr_expect(tp_train(s.program, &s.data, &test, spec, &run, &s.error) != 0 &&
+                  strstr(s.error.text, "cannot resume: network was"),
+              "%s", s.error.text);
+    close_problem(&s);
+}
+
 static void expect_resumes(const problem *p, stop at)
 {
     setup s;
@@ -431,6 +445,8 @@ static void expect_resumes(const problem *p, stop at)
     cr_assert(tp_train(s.program, &s.data, &test, &spec, &rest, &s.error) == 0, "%s: %s", p->name, s.error.text);
     expect_same(&whole, &rest, p->name);
     tp_trained_free(&rest);
+    if (p->settings[0])
+        expect_another_refused(*p, &spec);
     spec.samples = 1024;
     cr_expect(tp_train(s.program, &s.data, &test, &spec, &rest, &s.error) != 0 &&
                   strstr(s.error.text, "cannot resume: samples was 512, now it is 1024"),
