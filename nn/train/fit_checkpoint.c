@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-static uint64_t hash_numbers(uint64_t seed, const double *data, size_t count)
+uint64_t nn_hash_numbers(uint64_t seed, const double *data, size_t count)
 {
     const unsigned char *bytes = (const unsigned char *)data;
     for (size_t i = 0; i < count * sizeof *data; i++)
@@ -36,8 +36,8 @@ static void list_frozen(const nn_net *net, char *text, size_t size)
 uint64_t nn_hash_data(const nn_net *net, const nn_data *data)
 {
     size_t columns = data->classes ? 1 : nn_n_outputs(net);
-    uint64_t sum = hash_numbers(0xcbf29ce484222325u, data->x, data->rows * nn_features(net));
-    return data->y ? hash_numbers(sum, data->y, data->rows * columns) : sum;
+    uint64_t sum = nn_hash_numbers(0xcbf29ce484222325u, data->x, data->rows * nn_features(net));
+    return data->y ? nn_hash_numbers(sum, data->y, data->rows * columns) : sum;
 }
 
 static void describe_schedule(const nn_fit_spec *spec, long steps, char *text, size_t size)

@@ -69,6 +69,7 @@ typedef struct {
 /* What must be the same for a resumed fit to go on as if it had not stopped; how many. spec is settled. */
 int nn_make_marks(nn_mark *marks, const nn_model *model, const nn_data *data, const nn_fit_spec *spec, size_t batch,
                   long steps);
+uint64_t nn_hash_numbers(uint64_t seed, const double *data, size_t count);
 uint64_t nn_hash_data(const nn_net *net, const nn_data *data); /* of all numbers; y may be NULL */
 typedef struct {
     uint64_t step, epoch_rows;

@@ -5,6 +5,29 @@
 
 #include <inttypes.h>
 
+/* Of what the network computes, and of how its parameters start and learn. */
+static uint64_t hash_trace(const tp_program *program)
+{
+    uint64_t sum = 0xcbf29ce484222325u;
+    for (int id = 0; id < program->forward; id++) {
+        const ad_node *node = ad_node_of(program->graph, id);
+        const double numbers[] = { (double)node->op,      node->c,
+                                   node->power,           (double)node->order,
+                                   (double)node->start,   (double)node->stride,
+                                   (double)node->dilation };
+        sum = nn_hash_numbers(sum, numbers, sizeof numbers / sizeof *numbers);
+        for (int k = 0; k < node->n_in; k++)
+            sum = nn_hash_numbers(sum, &(double){ (double)node->in[k] }, 1);
+        const ad_init *i = node->init;
+        if (!i)
+            continue;
+        const double init[] = { i->deviation, i->deviation_power, i->multiplier, i->multiplier_power,
+                                i->rate,      i->rate_power,      i->mean,       (double)i->orthogonal };
+        sum = nn_hash_numbers(sum, init, sizeof init / sizeof *init);
+    }
+    return sum;
+}
+
 /* What must be the same, that a run goes on as if it had not stopped. */
 static int mark(const tp_training_job *job, tp_state *state)
 {
@@ -15,7 +38,7 @@ static int mark(const tp_training_job *job, tp_state *state)
     ad_snprintf(text, sizeof text, __VA_ARGS__);                                                                       \
     if (tp_state_mark(state, key, text))                                                                               \
     return -1
-    MARK("network", "%.100s", nn_title(job->program->net));
+    MARK("network", "%.80s %016" PRIx64, nn_title(job->program->net), hash_trace(job->program));
     MARK("loss", "%s", fit->loss == NN_SQUARE ? "square" : "cross-entropy");
     MARK("optimizer", "%s", nn_optimizer_name(fit->optimizer));
     MARK("rate", "%.17g", fit->frozen ? 0 : fit->rate);

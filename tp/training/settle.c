@@ -64,6 +64,15 @@ static int refuse_optimizer(const nn_fit_spec *fit, ad_error *error)
                    nn_optimizer_name(fit->optimizer));
 }
 
+/* A fit's steps draw masks, which the steps here do not. */
+static int refuse_dropout(const tp_program *program, ad_error *error)
+{
+    if (!nn_has_dropout(program->net))
+        return 0;
+    return ad_fail(error, "training at n = infinity has no masks of dropout here, which the steps of a network draw: a "
+                          "finite --width, or the network without dropout");
+}
+
 static int refuse_coupled(const tp_program *program, ad_error *error)
 {
     if (!program->coupled)
@@ -200,7 +209,8 @@ int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *t
                        : !train ? "data"
                                 : "spec");
     job->spec = *spec;
-    if (settle_spec(job, error) || refuse_coupled(program, error) || judge(job, error))
+    if (settle_spec(job, error) || refuse_coupled(program, error) || refuse_dropout(program, error) ||
+        judge(job, error))
         return -1;
     if (!job->kernel_regime && refuse_orthogonal(program, error))
         return -1;

@@ -79,6 +79,12 @@ static ad_var tied(nn_net *net, ad_var x)
     return nn_readout(net, "readout", ad_tanh(ad_add(h, nn_apply_t(w, g))));
 }
 
+static ad_var dropped(nn_net *net, ad_var x)
+{
+    ad_var h = nn_dropout(net, "drop", ad_tanh(nn_dense(net, "dense1", x, nn_width(net, "n"))), 0.5);
+    return nn_readout(net, "readout", h);
+}
+
 /* A number that is N(0, c) at every width, and another one in each network. */
 static ad_var random_factor(nn_net *net, ad_var x)
 {
@@ -403,6 +409,20 @@ static void expect_same(const tp_trained *a, const tp_trained *b, const char *na
 }
 
 /* Whatever the place where a run stops, it goes on bit for bit. */
+/* Another network of the same name and shapes is not taken for the one that stopped. */
+static void expect_another_refused(problem other, const tp_train_spec *spec)
+{
+    setup s;
+    tp_trained run;
+    other.settings[0] = "phi=erf";
+    open_problem(&other, &s);
+    nn_data test = { s.x, NULL, 2, 0 };
+    cr_expect(tp_train(s.program, &s.data, &test, spec, &run, &s.error) != 0 &&
+                  strstr(s.error.text, "cannot resume: network was"),
+              "%s", s.error.text);
+    close_problem(&s);
+}
+
 static void expect_resumes(const problem *p, stop at)
 {
     setup s;
@@ -425,6 +445,8 @@ static void expect_resumes(const problem *p, stop at)
     cr_assert(tp_train(s.program, &s.data, &test, &spec, &rest, &s.error) == 0, "%s: %s", p->name, s.error.text);
     expect_same(&whole, &rest, p->name);
     tp_trained_free(&rest);
+    if (p->settings[0])
+        expect_another_refused(*p, &spec);
     spec.samples = 1024;
     cr_expect(tp_train(s.program, &s.data, &test, &spec, &rest, &s.error) != 0 &&
                   strstr(s.error.text, "cannot resume: samples was 512, now it is 1024"),
@@ -629,4 +651,8 @@ Test(training, refuses)
     expect_refused(random, &sgd, "fluctuations");
     problem batch = { "batchnorm", nn_builtin("batchnorm"), { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
     expect_refused(batch, &sgd, "samples of a batch meet");
+    problem masks = { "dropped", dropped, { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
+    expect_refused(masks, &sgd, "masks of dropout");
+    masks.scale = NN_NTK;
+    expect_refused(masks, &sgd, "masks of dropout");
 }
