@@ -54,7 +54,7 @@ typedef struct {
     /* Where features are learned: a file of the state after every so many steps of a run, and where `each` ends it; and
      * one that it goes on from, bit for bit where data, spec and threads are the same. */
     const char *checkpoint, *resume;
-    long checkpoint_every; /* 0: only where it ends */
+    long checkpoint_every; /* 0: only where it, or a run of it, ends */
 } tp_train_spec;
 
 typedef struct {

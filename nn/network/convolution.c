@@ -89,6 +89,11 @@ static bool place_windows(ad_where where, nn_net *net, const char *kind, const c
                   a->length, a->stride, a->dilation);
         return false;
     }
+    if (padding != NN_SAME && padding != NN_VALID && padding != NN_CIRCULAR) {
+        ad_poison(net->graph, where, "%s %s: padding %d: it is NN_SAME, NN_VALID or NN_CIRCULAR", kind, name,
+                  (int)padding);
+        return false;
+    }
     size_t reach = (a->length - 1) * a->dilation + 1;
     bool fits = padding == NN_SAME ? reach <= 2 * size + 1 : reach <= size;
     if (!fits) {
@@ -301,12 +306,13 @@ ad_var nn_conv_transpose_at(ad_where where, nn_net *net, const char *name, ad_va
 {
     static const char *const kind = "conv_transpose";
     nn_conv_spec spec = given ? *given : (nn_conv_spec){ 0 };
-    size_t largest = (size_t)1 << 20;
+    size_t largest = (size_t)1 << 20, positions = 1;
     ad_shape over = spec.over, offsets = { 0 }, none = { 0 };
     if (!find_axes(where, net, kind, name, x, MOST_AXES, &over))
         return nn_nothing(net);
     ad_axis in = ad_shape_get(x)->axes[ad_shape_get(x)->rank - 1];
-    if (spec.padding == NN_CIRCULAR || spec.dilation[0] > 1 || spec.dilation[1] > 1 || spec.groups)
+    if ((spec.padding != NN_SAME && spec.padding != NN_VALID) || spec.dilation[0] > 1 || spec.dilation[1] > 1 ||
+        spec.groups)
         return ad_poison(net->graph, where, "%s %s: it has padding same or valid, and neither dilation nor groups",
                          kind, name);
     if (!has_channels(where, net, kind, name, &spec, in, out))
@@ -315,7 +321,10 @@ ad_var nn_conv_transpose_at(ad_where where, nn_net *net, const char *name, ad_va
         along a = { .axis = over.axes[i],
                     .length = or_else(spec.filter[i], or_else(spec.filter[0], 3)),
                     .stride = or_else(spec.stride[i], or_else(spec.stride[0], 1)) };
-        if (a.length > largest || a.stride > largest / ad_axis_fixed(net->graph, a.axis))
+        size_t size = ad_axis_fixed(net->graph, a.axis);
+        bool large = a.length > largest || a.stride > largest / size || size * a.stride > largest / positions;
+        positions *= size * a.stride;
+        if (large)
             return ad_poison(net->graph, where, "%s %s: window %zu, stride %zu: one is out of range", kind, name,
                              a.length, a.stride);
         x = spread_out(where, net, spec.padding, &a, x);

@@ -407,6 +407,24 @@ static ad_var too_far(nn_net *net, ad_var x)
     return nn_readout(net, "out", nn_global_pool(net, x));
 }
 
+static ad_var too_many(nn_net *net, ad_var x)
+{
+    x = nn_conv_transpose_with(net, "a", x, nn_width(net, "n"), .stride = { 100000 });
+    return nn_readout(net, "out", nn_global_pool(net, x));
+}
+
+static ad_var no_padding(nn_net *net, ad_var x)
+{
+    x = nn_conv_with(net, "a", x, nn_width(net, "n"), .padding = (nn_padding)7);
+    return nn_readout(net, "out", nn_global_pool(net, x));
+}
+
+static ad_var turned_without_padding(nn_net *net, ad_var x)
+{
+    x = nn_conv_transpose_with(net, "a", x, nn_width(net, "n"), .padding = (nn_padding)7);
+    return nn_readout(net, "out", nn_global_pool(net, x));
+}
+
 static ad_var local_of_none(nn_net *net, ad_var x)
 {
     x = nn_local_with(net, "a", x, nn_width(net, "n"), .filter = { 4 }, .padding = NN_VALID);
@@ -422,6 +440,9 @@ Test(filter_kinds, bad_input_is_one_line)
                   { odd_groups, "3 groups" },
                   { turned_around, "conv_transpose a: it has padding same or valid" },
                   { too_far, "one is out of range" },
+                  { too_many, "one is out of range" },
+                  { no_padding, "conv a: padding 7: it is NN_SAME, NN_VALID or NN_CIRCULAR" },
+                  { turned_without_padding, "conv_transpose a: it has padding same or valid" },
                   { local_of_none, "local a: a window of 4 along rows is larger than the picture" } };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ad_error error = { 0 };

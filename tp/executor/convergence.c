@@ -167,7 +167,7 @@ static int is_random(const question *q, double *x, ad_error *error)
     if (status > 0)
         return ad_fail(error,
                        "this kernel stays random at every width: an entry of single networks varies by %.2g of the "
-                       "kernel's size at width %zu and still by %.2g at %zu",
+                       "kernel's size at width %zu and still by %.2g at %zu, or has tails too heavy for these to tell",
                        l.worst[0], l.narrow, l.worst[1], l.wide);
     if (!tp_work_is_over(q->sampling.work))
         return ad_fail(error, "%s", failure.text);

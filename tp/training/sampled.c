@@ -153,7 +153,7 @@ static int look_up(sampled_run *r, tp_training_place *place, ad_error *error)
     tp_training_job *job = r->job;
     const tp_train_spec *spec = &job->spec;
     bool ends = spec->each && spec->each(place->run, place->step, spec->context);
-    bool due = spec->checkpoint_every > 0 && place->step % spec->checkpoint_every == 0;
+    bool due = place->step == job->steps || (spec->checkpoint_every > 0 && place->step % spec->checkpoint_every == 0);
     if (spec->checkpoint && (ends || due) && tp_training_save(job, r->out, r->learner, place, error))
         return -1;
     if (!ends)

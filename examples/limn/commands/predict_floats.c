@@ -31,8 +31,10 @@ typedef struct {
     tiles kernel;
     tp_float_model model;
     tp_opinion opinion;
-    double *a, *f[2];
+    double *a;    /* (train, 2, outputs): coefficients, and what the kernel's roundings may add to them */
+    double *f[2]; /* of train; (test, 2, outputs), and then (test, outputs) */
     tp_score score[2];
+    double off;        /* of test outputs, by the kernel's roundings: the root of its mean square */
     double seconds[4]; /* of kernel, factor, solve, tests */
 } floats_run;
 
@@ -133,26 +135,72 @@ static int factor(floats_run *r, ad_error *error)
     return status;
 }
 
+/* An entry of the kernel is off by this much of sqrt(K_ii K_jj), in the root of the mean square: a float's rounding, and
+ * in networks of ReLU those of its layers (tests/tp/recursion/test_floats.c). */
+static const double rounding = 1e-7;
+
+/* sqrt(sum_j K_jj a_j^2) of each output: what errors of a kernel's row, which know nothing of each other, are weighed
+ * by. */
+static void weigh(const floats_run *r, const double *a, size_t outs, double *weights)
+{
+    for (size_t o = 0; o < outs; o++)
+        weights[o] = 0;
+    for (size_t k = 0; k < r->model.n * outs; k++)
+        weights[k % outs] += r->model.diagonal[k / outs] * a[k] * a[k];
+    for (size_t o = 0; o < outs; o++)
+        weights[o] = sqrt(weights[o]);
+}
+
+/* Of coefficients a, one draw of what the kernel's roundings E may add: (K + ridge)^-1 E a, E a drawn by its variance. */
+static int draw_change(floats_run *r, const double *a, double *weights, double *change, ad_error *error)
+{
+    size_t n = r->model.n, outs = r->p->outputs, count = n * outs;
+    tp_float_model model = r->model;
+    double *moved = ad_alloc(count, sizeof *moved, "roundings", error);
+    if (!moved)
+        return -1;
+    weigh(r, a, outs, weights);
+    ad_normal((uint64_t)r->p->o->seed, ad_stream("roundings"), 0, count, moved);
+    for (size_t k = 0; k < count; k++)
+        moved[k] *= rounding * sqrt(r->model.diagonal[k / outs]) * weights[k % outs];
+    int status = tp_float_model_solve(&model, moved, outs, change, error);
+    ad_free(moved);
+    return status;
+}
+
 /* Coefficients and fitted values, of targets less what outputs start from. */
 static int solve(floats_run *r, ad_error *error)
 {
     prediction *p = r->p;
     size_t outs = p->outputs, count = p->rows[0] * outs;
     double start = ad_seconds();
-    double *y = ad_alloc(count, sizeof *y, "targets", error);
-    r->a = ad_alloc(count, sizeof *r->a, "coefficients", error);
+    double *y = ad_alloc(count, sizeof *y, "targets", error),
+           *one = ad_alloc(count, sizeof *one, "coefficients", error);
+    double *weights = ad_alloc(outs, sizeof *weights, "roundings", error);
+    r->a = ad_alloc(2 * count, sizeof *r->a, "coefficients", error);
     r->f[0] = ad_alloc(count, sizeof *r->f[0], "outputs", error);
-    int status = y && r->a && r->f[0] ? 0 : -1;
+    int status = y && one && weights && r->a && r->f[0] ? 0 : -1;
     for (size_t i = 0; i < count && !status; i++)
         y[i] = p->y[0][i] - (p->start ? p->start[i] : 0);
     if (!status)
-        status = tp_float_model_solve(&r->model, y, outs, r->a, error) ||
-                 tp_float_model_product(&r->model, r->a, outs, r->f[0], error);
+        status = tp_float_model_solve(&r->model, y, outs, one, error) ||
+                 tp_float_model_product(&r->model, one, outs, r->f[0], error) || draw_change(r, one, weights, y, error);
+    for (size_t i = 0; i < count && !status; i++) {
+        r->a[i / outs * 2 * outs + i % outs] = one[i];
+        r->a[(i / outs * 2 + 1) * outs + i % outs] = y[i];
+    }
+    double diagonal = 0;
+    for (size_t i = 0; i < p->rows[0]; i++)
+        diagonal += r->model.diagonal[i] / (double)p->rows[0];
+    for (size_t o = 0; o < outs && !status; o++) /* of the tests' own kernel */
+        r->off += rounding * rounding * diagonal * weights[o] * weights[o] / (double)outs;
     for (size_t i = 0; i < count && !status && p->start; i++)
         r->f[0][i] += p->start[i];
     if (!status)
         r->score[0] = tp_score_of(NN_SQUARE, r->f[0], p->y[0], NULL, p->rows[0], outs, 0);
     ad_free(y);
+    ad_free(one);
+    ad_free(weights);
     r->seconds[2] = ad_seconds() - start;
     return status;
 }
@@ -164,7 +212,7 @@ static int add_block(floats_run *r, size_t row, size_t rows, size_t column, size
     prediction *p = r->p;
     limit_question q = question(p);
     tp_kernel told = { 0 };
-    size_t features = p->data->features, outs = p->outputs;
+    size_t features = p->data->features, outs = 2 * p->outputs;
     q.x = p->x[1] + row * features;
     q.rows = rows;
     q.x2 = p->x[0] + column * features;
@@ -181,6 +229,30 @@ static int add_block(floats_run *r, size_t row, size_t rows, size_t column, size
     return 0;
 }
 
+/* The outputs apart from what they may be off by; an error where that is as large as they are. */
+static int take_outputs(floats_run *r, ad_error *error)
+{
+    const prediction *p = r->p;
+    size_t tests = p->rows[1], outs = p->outputs;
+    double squares = 0, moved = 0;
+    for (size_t i = 0; i < tests; i++) {
+        for (size_t o = 0; o < outs; o++) {
+            double f = r->f[1][i * 2 * outs + o], change = r->f[1][(i * 2 + 1) * outs + o];
+            r->f[1][i * outs + o] = f + (p->start ? p->start[(p->rows[0] + i) * outs + o] : 0);
+            squares += f * f;
+            moved += change * change;
+        }
+    }
+    double count = fmax(1, (double)(tests * outs));
+    r->off = sqrt(r->off + moved / count);
+    if (r->off <= 0.1 * sqrt(squares / count))
+        return 0;
+    return ad_fail(error,
+                   "roundings of the floats move the test outputs by about %.2g of what they are: inputs nearly repeat "
+                   "each other, or the ridge is small: a larger --ridge, or --dtype double",
+                   r->off / sqrt(squares / count));
+}
+
 static int test(floats_run *r, ad_error *error)
 {
     prediction *p = r->p;
@@ -188,10 +260,8 @@ static int test(floats_run *r, ad_error *error)
     double start = ad_seconds();
     float *floats = ad_alloc((size_t)DOWN * ACROSS, sizeof *floats, "a block", error);
     double *wide = ad_alloc((size_t)DOWN * ACROSS, sizeof *wide, "a block", error);
-    r->f[1] = ad_alloc(tests * outs + 1, sizeof *r->f[1], "outputs", error);
+    r->f[1] = ad_alloc(2 * tests * outs + 1, sizeof *r->f[1], "outputs", error);
     int status = floats && wide && r->f[1] ? 0 : -1;
-    for (size_t i = 0; i < tests * outs && p->start && !status; i++)
-        r->f[1][i] = p->start[n * outs + i];
     progress_begin(p->o, "test inputs");
     for (size_t i = 0; i < tests && !status; i += DOWN)
         for (size_t k = 0; k < n && !status; k += ACROSS) {
@@ -201,6 +271,8 @@ static int test(floats_run *r, ad_error *error)
                           NULL);
         }
     progress_end();
+    if (!status && tests)
+        status = take_outputs(r, error);
     if (!status && p->y[1] && tests)
         r->score[1] = tp_score_of(NN_SQUARE, r->f[1], p->y[1], NULL, tests, outs, 0);
     ad_free(floats);
@@ -235,6 +307,8 @@ static void print_run(const floats_run *r)
            p->rows[0], p->rows[1], p->outputs, p->outputs > 1 ? "s" : "");
     printf("Cholesky's factor in floats, ridge %.4g%s; residual %.1g after %d steps of conjugate gradients\n",
            r->model.ridge - r->model.noise, o->centre ? ", targets centred" : "", r->model.residual, r->model.steps);
+    if (p->rows[1])
+        printf("test outputs off by about %.1g, by the floats' roundings\n", r->off);
     printf("seconds: kernel %.3g, factor %.3g, solve %.3g, tests %.3g\n\n", r->seconds[0], r->seconds[1], r->seconds[2],
            r->seconds[3]);
     printf("%10s%13s%13s%13s%13s\n%10s", "t", "train loss", "train %", "test loss", "test %", "inf");
@@ -265,6 +339,8 @@ static int print_json(const floats_run *r, ad_error *error)
     json_put(root, "centre", cJSON_CreateBool(o->centre));
     json_put(root, "residual", json_number(r->model.residual));
     json_put(root, "steps", json_number(r->model.steps));
+    if (p->rows[1])
+        json_put(root, "outputs_error", json_number(r->off));
     cJSON *seconds = json_put(root, "seconds", cJSON_CreateObject());
     for (int k = 0; k < 4; k++)
         json_put(seconds, names[k], json_number(r->seconds[k]));

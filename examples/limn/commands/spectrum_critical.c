@@ -8,7 +8,10 @@
 
 static const char *number(double value, const char *none, char *text, size_t size)
 {
-    snprintf(text, size, isinf(value) ? "∞" : isnan(value) ? none : "%.8g", value);
+    if (isinf(value) || isnan(value))
+        snprintf(text, size, "%s", isinf(value) ? "∞" : none);
+    else
+        snprintf(text, size, "%.8g", value);
     return text;
 }
 

@@ -34,6 +34,47 @@ Test(predict_floats, beside_doubles)
     }
 }
 
+/* Rows that nearly repeat others, with targets of their own: what the floats' roundings do grows as the ridge falls; what
+ * is told of it is neither less than it is nor far more, and where it is as large as the outputs there are none. */
+Test(predict_floats, roundings_are_told)
+{
+    enum { HALF = 80, ROWS = 2 * HALF, TESTS = 50, FEATURES = 6, OUTPUTS = 2 };
+    static double x[ROWS * FEATURES], change[HALF * FEATURES], t[TESTS * FEATURES], y[ROWS * OUTPUTS];
+    const double ridges[] = { 1e-2, 1e-3, 1e-4, 1e-6 };
+    ad_normal(5, 1, 0, HALF * FEATURES, x);
+    ad_normal(5, 2, 0, HALF * FEATURES, change);
+    ad_normal(5, 3, 0, TESTS * FEATURES, t);
+    ad_normal(5, 4, 0, ROWS * OUTPUTS, y);
+    for (int i = 0; i < HALF * FEATURES; i++)
+        x[HALF * FEATURES + i] = x[i] * (1 + 1e-6 * change[i]);
+    put_array("x.npy", x, ROWS, FEATURES);
+    put_array("t.npy", t, TESTS, FEATURES);
+    put_array("y.npy", y, ROWS, OUTPUTS);
+    for (int k = 0; k < 4; k++) {
+        char line[400];
+        double told, squares = 0;
+        snprintf(line, sizeof line,
+                 "predict mlp --inputs x.npy --labels y.npy --inputs2 t.npy --times inf --no-check --ridge %g",
+                 ridges[k]);
+        if (k == 3) {
+            strcat(line, " --dtype float");
+            fails(line, 1, "roundings of the floats move the test outputs");
+            break;
+        }
+        cr_assert_eq(limn("%s --out d.npy", line).status, 0);
+        outcome o = limn("%s --dtype float --out f.npy", line);
+        const char *off = strstr(o.out, "off by about ");
+        cr_assert(o.status == 0 && off && sscanf(off, "off by about %lf", &told) == 1, "%s%s", o.out, o.err);
+        ds_array a = get_array("d.npy"), b = get_array("f.npy");
+        for (int i = 0; i < TESTS * OUTPUTS; i++)
+            squares += pow(a.data[i] - b.data[i], 2) / (TESTS * OUTPUTS);
+        cr_expect(sqrt(squares) < told && told < 30 * sqrt(squares), "ridge %g: %g, told %g", ridges[k], sqrt(squares),
+                  told);
+        ds_array_free(&a);
+        ds_array_free(&b);
+    }
+}
+
 /* The kernel that is kept serves another ridge; one of other rows is not taken for it. */
 Test(predict_floats, kept)
 {
