@@ -135,8 +135,8 @@ static int factor(floats_run *r, ad_error *error)
     return status;
 }
 
-/* An entry of the kernel is off by this much of sqrt(K_ii K_jj), in the root of the mean square: a float's rounding, and
- * in networks of ReLU those of its layers (tests/tp/recursion/test_floats.c). */
+/* An entry of the kernel is off by this much of sqrt(K_ii K_jj), in the root of the mean square: a float's rounding,
+ * and in networks of ReLU those of its layers (tests/tp/recursion/test_floats.c). */
 static const double rounding = 1e-7;
 
 /* sqrt(sum_j K_jj a_j^2) of each output: what errors of a kernel's row, which know nothing of each other, are weighed
@@ -151,7 +151,8 @@ static void weigh(const floats_run *r, const double *a, size_t outs, double *wei
         weights[o] = sqrt(weights[o]);
 }
 
-/* Of coefficients a, one draw of what the kernel's roundings E may add: (K + ridge)^-1 E a, E a drawn by its variance. */
+/* Of coefficients a, one draw of what the kernel's roundings E may add: (K + ridge)^-1 E a, E a drawn by its
+ * variance. */
 static int draw_change(floats_run *r, const double *a, double *weights, double *change, ad_error *error)
 {
     size_t n = r->model.n, outs = r->p->outputs, count = n * outs;
