@@ -35,7 +35,8 @@ Test(predict_floats, beside_doubles)
 }
 
 /* Rows that nearly repeat others, with targets of their own: what the floats' roundings do grows as the ridge falls;
- * what is told of it is neither less than it is nor far more, and where it is as large as the outputs there are none. */
+ * what is told of it is neither less than it is nor far more, and where it is as large as the outputs there are
+ * none. */
 Test(predict_floats, roundings_are_told)
 {
     enum { HALF = 80, ROWS = 2 * HALF, TESTS = 50, FEATURES = 6, OUTPUTS = 2 };
