@@ -42,6 +42,30 @@ static int tell(const tp_program *program, int id, double deviation, size_t samp
                    tp_short_file(node->where.file), node->where.line, tp_node_name(node), deviation, samples, more);
 }
 
+/* Is the node a function of a vector that samples might not see? Kinks at 0 look alike at every deviation. */
+static bool is_asked(const tp_program *program, int id)
+{
+    const ad_node *node = ad_node_of(program->graph, id);
+    if (!program->lives[id] || !program->learns[id] || !ad_is_unary(node->op))
+        return false;
+    tp_univariate f = function_of(node);
+    return !tp_is_piecewise(&f);
+}
+
+/* Those of the vectors that are the argument of such a function; returns how many. */
+static int keep_asked(const tp_program *program, ad_var *vectors, int n)
+{
+    int kept = 0;
+    for (int k = 0; k < n; k++) {
+        bool asked = false;
+        for (int id = vectors[k].id + 1; id < program->forward && !asked; id++)
+            asked = is_asked(program, id) && ad_node_of(program->graph, id)->in[0] == vectors[k].id;
+        if (asked)
+            vectors[kept++] = vectors[k];
+    }
+    return kept;
+}
+
 /* The functions of these vectors, at their mean squares. */
 static int check_functions(const tp_program *program, tp_kernel_kind which, size_t samples, const ad_var *vectors,
                            int n, const double *squares, double *hidden, ad_error *error)
@@ -49,13 +73,12 @@ static int check_functions(const tp_program *program, tp_kernel_kind which, size
     tp_moments m;
     *hidden = 0;
     for (int id = 0; id < program->forward; id++) {
-        const ad_node *node = ad_node_of(program->graph, id);
-        if (!program->lives[id] || !program->learns[id] || !ad_is_unary(node->op))
+        if (!is_asked(program, id))
             continue;
+        const ad_node *node = ad_node_of(program->graph, id);
+        tp_univariate f = function_of(node);
         for (int k = 0; k < n; k++) {
-            tp_univariate f = function_of(node);
-            if (vectors[k].id != node->in[0] || tp_is_piecewise(&f) ||
-                !tp_moments_of(&f, squares[k], 1 / (double)samples, &m))
+            if (vectors[k].id != node->in[0] || !tp_moments_of(&f, squares[k], 1 / (double)samples, &m))
                 continue;
             double wanted = fmax(needed(&m, 0), which == TP_NTK ? needed(&m, 1) : 0);
             if (wanted > (double)samples)
@@ -76,7 +99,7 @@ int tp_enough_samples(const tp_program *program, tp_kernel_kind which, size_t sa
     tp_program view;
     *hidden = 0;
     int n = tp_preactivations(program, vectors, MOST_VECTORS, &ignored), status = 0;
-    n = n < MOST_VECTORS ? n : MOST_VECTORS;
+    n = keep_asked(program, vectors, n < MOST_VECTORS ? n : MOST_VECTORS);
     if (n <= 0 || tp_view_of(program, vectors, n, &view, &ignored))
         return 0;
     if (tp_sample_squares(&view, samples, 1, threads, x, rows, squares, &ignored) == 0)

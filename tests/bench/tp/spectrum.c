@@ -8,6 +8,7 @@
 #include "limn.h"
 #include "tests/bench/bench.h"
 #include "tests/support/jacobians.h"
+#include "tests/support/trials.h"
 #include "tp/spectrum/inside.h"
 
 #include <math.h>
@@ -96,7 +97,7 @@ static void cost(void)
 }
 
 /* ---- laws ---- */
-static double distance(const network *n, const tp_spectrum *s, size_t width)
+static double kolmogorov(const network *n, const tp_spectrum *s, size_t width)
 {
     ad_error error = { 0 };
     double *all = ad_alloc(SEEDS * width, sizeof *all, "squares", &error);
@@ -135,7 +136,7 @@ static void laws(size_t width, int only)
                 solve(&n, (tp_spectrum_spec){ 0 }, &s);
                 printf("  L = %-3d %-14s %-19s ", layers[i], phis[p], weights[w]);
                 if (s.has_law)
-                    printf("%.4f\n", distance(&n, &s, width));
+                    printf("%.4f\n", kolmogorov(&n, &s, width));
                 else
                     printf("%s\n", s.method);
                 fflush(stdout);
@@ -237,22 +238,6 @@ static double slope(const double *x, const double *y, int n)
     return (n * xy - sx * sy) / (n * xx - sx * sx);
 }
 
-/* Slope of log |mean| over log n, each width weighed by its relative error; *error: the slope's. */
-static double weighed_slope(const double *x, const double *y, const double *errors, int n, double *error)
-{
-    double s = 0, sx = 0, sy = 0, xx = 0, xy = 0;
-    for (int i = 0; i < n; i++) {
-        double w = 1 / (errors[i] * errors[i]);
-        s += w;
-        sx += w * x[i];
-        sy += w * y[i];
-        xx += w * x[i] * x[i];
-        xy += w * x[i] * y[i];
-    }
-    *error = sqrt(s / (s * xx - sx * sx));
-    return (s * xy - sx * sy) / (s * xx - sx * sx);
-}
-
 /* At `width` how many of their errors networks' means are off; from the width `narrowest` on how fast that falls. A
  * mean is a fifth of one network's deviation at any width, and takes thousands of networks to see: `networks` there. */
 static void compare(network n, const char *what, size_t width, size_t narrowest, int networks)
@@ -262,7 +247,7 @@ static void compare(network n, const char *what, size_t width, size_t narrowest,
     tp_spectrum s;
     ad_var vectors[MOMENTS];
     deviation wide = { 0 }, narrow[WIDTHS] = { 0 };
-    double one[MOMENTS], logs[WIDTHS], means[WIDTHS], errors[WIDTHS], ones[WIDTHS], error;
+    double one[MOMENTS], logs[WIDTHS], means[WIDTHS], errors[WIDTHS], ones[WIDTHS];
     solve(&n, (tp_spectrum_spec){ .moments = MOMENTS, .samples = 16384 }, &s);
     printf("%s: %s\n", what, s.method);
     for (int i = 0; i < WIDTHS; i++) {
@@ -289,8 +274,9 @@ static void compare(network n, const char *what, size_t width, size_t narrowest,
             errors[i] = hypot(narrow[i].error[k], limit) / fabs(narrow[i].mean[k]);
             ones[i] = log(narrow[i].one[k]) / 2;
         }
-        printf("; slopes: mean %.2f", weighed_slope(logs, means, errors, WIDTHS, &error));
-        printf(" ± %.2f, one network %.2f\n", error, slope(logs, ones, WIDTHS));
+        trial of_means = trial_slope(WIDTHS, logs, means, errors); /* each width weighed by its relative error */
+        printf("; slopes: mean %.2f ± %.2f, one network %.2f\n", of_means.mean, of_means.squares,
+               slope(logs, ones, WIDTHS));
     }
     fflush(stdout);
     tp_spectrum_free(&s);
