@@ -180,6 +180,7 @@ static void print_prediction(const prediction *p, const result *r)
                : o->start  ? "from --start on"
                            : "from outputs 0 on",
                p->method, p->error);
+    fputs(nn_has_dropout(p->net) ? prediction_without_dropout : "", stdout);
     limit_tell(&p->opinion, NULL);
     printf("%s on the %s, rate %.5g", dynamics[r->training.motion],
            square ? "square loss sum (f - y)^2 / (2 N k)" : "cross-entropy, a mean over inputs", rate);

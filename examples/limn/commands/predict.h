@@ -27,6 +27,8 @@ typedef struct {
 } prediction;
 
 /* ---- predict_open.c ---- */
+/* A line, said where the network has dropout. */
+extern const char prediction_without_dropout[];
 /* Does it choose a kernel or a ridge? */
 bool predict_selects(const options *o);
 /* Inputs and their labels: data, second, scaling, raw, x, rows. */

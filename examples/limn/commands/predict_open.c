@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+const char prediction_without_dropout[] =
+    "nothing is dropped out: the kernel is the whole network's (with dropout: limn kernel --mode train)\n";
+
 enum { ROWS = 1000 }; /* of embedded data, for each part */
 
 bool predict_selects(const options *o)

@@ -466,3 +466,18 @@ Test(predict_tool, help)
     cr_expect(strstr(out, "what training would do, by a constant kernel"), "%s", out);
     ad_free(out);
 }
+
+Test(predict_tool, a_network_with_dropout_is_told_to_be_whole)
+{
+    static const char *const kernels[] = { "", " --width 16", " --times inf --ridge 1e-3 --dtype float" };
+    char line[256];
+    for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++)
+        for (int drops = 0; drops < 2; drops++) {
+            snprintf(line, sizeof line, "predict mlp --set depth=1 --train 20 --test 5 --data digits%s%s", kernels[k],
+                     drops ? " --set dropout=0.8" : "");
+            works(line);
+            char *out = slurp("out");
+            cr_expect(!strstr(out, "nothing is dropped out") == !drops, "%s: %s", line, out);
+            ad_free(out);
+        }
+}
