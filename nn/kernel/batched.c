@@ -201,11 +201,11 @@ static int fill_store(nn_call *c, int side, const piece *p, ad_error *error)
             if (u->met)
                 continue;
             size_t size = param_size(c, u) * bytes;
-            memset(u->store[side] + first * size, 0, c->seeds * size);
             for (int k = i; k < uses_end(c, i); k++) {
                 const nn_use *one = &c->uses[k];
-                nn_form(c, one, nn_size_of(c, &one->sum, p->rows), c->seeds, c->panels[one->d].data[side],
-                        one->y == NN_NO_PANEL ? NULL : c->panels[one->y].data[side], u->store[side] + first * size);
+                nn_form(c, one, nn_summed(c, one, p->rows), c->seeds, c->panels[one->d].data[side],
+                        one->y == NN_NO_PANEL ? NULL : c->panels[one->y].data[side], u->store[side] + first * size,
+                        k > i);
             }
         }
         ad_blas_end(blas_threads);

@@ -106,7 +106,7 @@ static void choose_tile(nn_call *c)
         return;
     }
     for (int i = 0; i < c->n_panels; i++)
-        per_row += nn_size_of(c, &c->panels[i].order, 1) * bytes;
+        per_row += nn_panel_size(c, &c->panels[i], 1) * bytes;
     size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes) / c->outs;
     c->tile = nn_smaller(c->max_rows, nn_smaller(square ? square : 1, TILE_BYTES / per_row + 1));
 }
@@ -159,8 +159,11 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
         }
         for (int i = 0; i < c->n_panels; i++)
             for (int side = 0; side < (once ? 1 : 2); side++) {
-                c->panels[i].data[side] = turn ? c->kernel->work + total : NULL;
-                total += (nn_size_of(c, &c->panels[i].order, c->tile) * bytes + 63) / 64 * 64;
+                const nn_panel *host = &c->panels[c->panels[i].host];
+                c->panels[i].data[side] = host != &c->panels[i] ? host->data[side]
+                                          : turn                ? c->kernel->work + total
+                                                                : NULL;
+                total += (nn_panel_size(c, &c->panels[i], c->tile) * bytes + 63) / 64 * 64;
             }
         if (!turn && nn_make_work(c, total, error) != 0)
             return -1;

@@ -33,7 +33,9 @@ typedef struct {
     bool kept;        /* of seeds: for all of a store, not for a run alone */
     bool sampled;     /* knows its sample; if not, `order` has no samples */
     size_t instances; /* blocks of (rows, columns) */
-    int older;        /* another one of the same node; -1: none */
+    /* One of `turns` tensors side by side in the memory of the first one, `host`: after `lead` axes of `order`. */
+    int host, turn, turns, lead;
+    int older; /* another one of the same node; -1: none */
     char *data[2];
 } nn_panel;
 
@@ -43,9 +45,11 @@ typedef struct {
     double c;
 } nn_term;
 
-/* One use of a parameter whose gradients are formed, or whose samples meet: c (y (x) d). */
+/* One use of a parameter whose gradients are formed, or whose samples meet: c (y (x) d). Of several uses alike, as those
+ * of the steps of a sequence, it is one: their panels lie side by side, and are summed over as one. */
 typedef struct {
     int param, d, y; /* param: the index */
+    int turns;       /* uses that it is */
     bool met;        /* all uses of the parameter go by K */
     double c;
     ad_shape aligned, over, rest; /* axes of W: in both y and d, in y, in d */
@@ -120,6 +124,8 @@ void nn_kernel_free(struct nn_kernel *kernel);
 ad_sizes nn_call_sizes(const nn_call *c, size_t rows);
 size_t nn_axis_size(const nn_call *c, ad_axis axis, size_t rows);
 size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows); /* elements */
+size_t nn_panel_size(const nn_call *c, const nn_panel *p, size_t rows);  /* elements of its memory, 0 if it has none */
+size_t nn_summed(const nn_call *c, const nn_use *u, size_t rows);        /* entries that y (x) d sums over */
 /* The step in memory from one entry of an axis to the next; 0 where the tensor has it not. */
 size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows);
 void nn_append(ad_shape *shape, const ad_shape *more); /* the axes that it has not */
@@ -161,8 +167,8 @@ void nn_gram(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const
 /* The same into rows of `ld`. */
 void nn_gram_into(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b,
                   double beta, char *to, size_t ld, bool upper);
-/* to (rows, W) += c (y (x) d), for d (rows, aligned, sum, rest) and y ([rows,] aligned, sum, over). */
-void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, char *to);
+/* to (rows, W) = c (y (x) d), or += if `adds`, for d (rows, aligned, sum, rest) and y ([rows,] aligned, sum, over). */
+void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, char *to, bool adds);
 /* c->met (n_from, n_to) = K of two uses, and c->applied (rows, n_to, rest) = K^T d, for d (rows, n_from, rest). */
 void nn_meet(nn_call *c, const nn_use *from, size_t n_from, const char *y_from, const nn_use *to, size_t n_to,
              const char *y_to);

@@ -1,5 +1,6 @@
 /* products.c: the products of packed panels: Gram by Gram where uses can be paired, by the gradients themselves
  * or by K where they cannot (kernel.c has the formulas). */
+#include "autodiff/plan/plan.h"
 #include "nn/kernel/kernel.h"
 
 #include <cblas.h>
@@ -39,12 +40,6 @@
         else                                                                                                           \
             cblas_##letter##gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, alpha, a, (int)k, b, \
                                  (int)k, beta, c, (int)ld);                                                            \
-    }                                                                                                                  \
-    /* c (m, n) += alpha a (k, m)^T b (k, n) */                                                                        \
-    static void outer_##real(size_t m, size_t n, size_t k, real alpha, const real *a, const real *b, real *c)          \
-    {                                                                                                                  \
-        cblas_##letter##gemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)m, (int)n, (int)k, alpha, a, (int)m, b,     \
-                             (int)n, 1, c, (int)n);                                                                    \
     }                                                                                                                  \
     static void fill_##real(size_t n, real value, real *x)                                                             \
     {                                                                                                                  \
@@ -168,7 +163,27 @@ void nn_add_terms(nn_call *c, const size_t *rows, int other)
 }
 
 /* ---- by the gradients themselves ---- */
-void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, char *to)
+/* to (m, n) = alpha a (k, m)^T b (k, n), or += */
+static void outer(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b, char *to,
+                  bool adds)
+{
+    ad_gemm_run(&(ad_gemm){ .loops = ad_loops_get(c->model->type),
+                            .type = c->model->type,
+                            .trans_a = true,
+                            .m = (int)m,
+                            .n = (int)n,
+                            .k = (int)k,
+                            .lda = (int)m,
+                            .ldb = (int)n,
+                            .ldc = (int)n,
+                            .alpha = alpha,
+                            .keep = adds,
+                            .c = to,
+                            .a = a,
+                            .b = b });
+}
+
+void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, char *to, bool adds)
 {
     const nn_model *model = c->model;
     const ad_shape *shape = ad_shape_get(model->net->params[u->param]);
@@ -188,26 +203,23 @@ void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char 
     }
     for (size_t row = 0; row < rows; row++, to += size * bytes, d += u->n_aligned * d_part) {
         if (u->y == NN_NO_PANEL) {
+            if (!adds)
+                memset(to, 0, size * bytes);
             if (is_float)
                 cblas_saxpy((int)size, (float)u->c, (const float *)d, 1, (float *)to, 1);
             else
                 cblas_daxpy((int)size, u->c, (const double *)d, 1, (double *)to, 1);
             continue;
         }
-        char *at = straight || turn ? to : c->scratch;
-        if (at != to)
-            memset(at, 0, size * bytes);
+        bool direct = straight || turn;
+        char *at = direct ? to : c->scratch;
         for (size_t k = 0; k < u->n_aligned; k++) {
             const char *one = turn ? d + k * d_part : y + k * y_part, *two = turn ? y + k * y_part : d + k * d_part;
             size_t m = turn ? u->n_rest : u->n_over, wide = turn ? u->n_over : u->n_rest;
-            if (is_float)
-                outer_float(m, wide, n_sum, (float)u->c, (const float *)one, (const float *)two,
-                            (float *)(at + k * part));
-            else
-                outer_double(m, wide, n_sum, u->c, (const double *)one, (const double *)two, (double *)(at + k * part));
+            outer(c, m, wide, n_sum, u->c, one, two, at + k * part, adds && direct);
         }
-        if (at != to)
-            nn_pack(c, &w, at, to, true);
+        if (!direct)
+            nn_pack(c, &w, at, to, adds);
         if (sampled)
             y += u->n_aligned * y_part;
     }
@@ -218,15 +230,14 @@ static void form_gradients(nn_call *c, const nn_use *uses, int n, int side, size
                            char *to)
 {
     size_t bytes = nn_bytes(c->model->type), size = nn_size_of(c, ad_shape_get(c->model->net->params[uses->param]), 1);
-    memset(to, 0, c->outputs * count * size * bytes);
     for (int k = 0; k < n; k++) {
         const nn_use *u = &uses[k];
-        size_t n_sum = nn_size_of(c, &u->sum, rows), step = u->n_aligned * n_sum * bytes;
+        size_t n_sum = nn_summed(c, u, rows), step = u->n_aligned * n_sum * bytes;
         const nn_panel *y = u->y == NN_NO_PANEL ? NULL : &c->panels[u->y];
         for (size_t o = 0; o < c->outputs; o++)
             nn_form(c, u, n_sum, count, c->panels[u->d].data[side] + (o * rows + first) * step * u->n_rest,
                     y ? y->data[side] + (y->sampled ? first : 0) * step * u->n_over : NULL,
-                    to + o * count * size * bytes);
+                    to + o * count * size * bytes, k > 0);
     }
 }
 
@@ -259,15 +270,9 @@ void nn_meet(nn_call *c, const nn_use *from, size_t n_from, const char *y_from, 
 void nn_apply_met(nn_call *c, size_t rows, size_t n_from, size_t n_to, size_t rest, const char *d)
 {
     size_t bytes = nn_bytes(c->model->type);
-    memset(c->applied, 0, rows * n_to * rest * bytes);
-    for (size_t row = 0; row < rows; row++) {
-        const char *from = d + row * n_from * rest * bytes;
-        char *to = c->applied + row * n_to * rest * bytes;
-        if (c->model->type == AD_FLOAT)
-            outer_float(n_to, rest, n_from, 1, (const float *)c->met, (const float *)from, (float *)to);
-        else
-            outer_double(n_to, rest, n_from, 1, (const double *)c->met, (const double *)from, (double *)to);
-    }
+    for (size_t row = 0; row < rows; row++)
+        outer(c, n_to, rest, n_from, 1, c->met, d + row * n_from * rest * bytes, c->applied + row * n_to * rest * bytes,
+              false);
 }
 
 /* acc += weight a b^T, (outs rows, size) each, of a tile with itself: its upper triangle, in so many steps. */

@@ -104,24 +104,28 @@ static int peel_factors(const nn_call *c, ad_var v, double *factor)
     return v.id;
 }
 
-static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t instances)
+/* -2: out of memory. */
+static int add_panel(nn_call *c, nn_panel p)
 {
-    for (int i = c->newest[id] - 1; i >= 0; i = c->panels[i].older)
-        if (c->panels[i].instances == instances && ad_shape_equal(&c->panels[i].order, &order) &&
-            ad_shape_equal(&c->panels[i].sum, &sum))
-            return i;
     void *panels = c->panels;
     if (!ad_arena_grow(c->arena, &panels, c->n_panels, &c->panels_capacity, sizeof *c->panels))
         return -2;
     c->panels = panels;
-    c->panels[c->n_panels] = (nn_panel){ .id = id,
-                                         .order = order,
-                                         .sum = sum,
-                                         .instances = instances,
-                                         .older = c->newest[id] - 1,
-                                         .sampled = ad_has(&order, c->tangent->sample) };
-    c->newest[id] = ++c->n_panels;
+    p.older = c->newest[p.id] - 1;
+    p.sampled = ad_has(&p.order, c->tangent->sample);
+    p.host = p.turn ? p.host : c->n_panels;
+    c->panels[c->n_panels] = p;
+    c->newest[p.id] = ++c->n_panels;
     return c->n_panels - 1;
+}
+
+static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t instances)
+{
+    for (int i = c->newest[id] - 1; i >= 0; i = c->panels[i].older)
+        if (c->panels[i].turns == 1 && c->panels[i].instances == instances &&
+            ad_shape_equal(&c->panels[i].order, &order) && ad_shape_equal(&c->panels[i].sum, &sum))
+            return i;
+    return add_panel(c, (nn_panel){ .id = id, .order = order, .sum = sum, .instances = instances, .turns = 1 });
 }
 
 /* ---- from sites to terms ---- */
@@ -291,41 +295,89 @@ static bool meet_well(const nn_call *c, const nn_use *uses, int n)
     return c->tangent->together && turns <= uses->n_over;
 }
 
+/* A use, without its panels but with what these are of. */
+typedef struct {
+    nn_use use;
+    int d, y; /* nodes */
+    bool sampled;
+} bare_use;
+
+static bare_use use_of(const nn_call *c, const ad_site *site)
+{
+    const ad_graph *graph = c->model->net->graph;
+    bool product = site->y.graph != NULL;
+    double one, two = 1;
+    bare_use b = { .use = split(site), .d = peel_factors(c, site->delta, &one) };
+    b.y = product ? peel_factors(c, site->y, &two) : NN_NO_PANEL;
+    b.sampled = product && ad_has(&ad_node_of(graph, b.y)->shape, c->tangent->sample);
+    b.use.c = one * two;
+    b.use.sum = summed_axes(c, site);
+    b.use.turns = 1;
+    b.use.n_aligned = nn_size_of(c, &b.use.aligned, 1);
+    b.use.n_over = product ? nn_size_of(c, &b.use.over, 1) : 1;
+    b.use.n_rest = nn_size_of(c, &b.use.rest, 1);
+    return b;
+}
+
+/* The uses of a parameter, if they are alike but for the nodes, and so one sum; else 1. */
+static int uses_alike(const nn_call *c, int param)
+{
+    const struct nn_tangent *t = c->tangent;
+    bare_use first = use_of(c, &t->sites[first_use(c, param)]);
+    int n = 0;
+    for (int s = first_use(c, param); s >= 0; s = next_use(c, s), n++) {
+        bare_use b = use_of(c, &t->sites[s]);
+        if (t->together || b.y == NN_NO_PANEL || b.sampled != first.sampled || fabs(b.use.c - first.use.c) > 0 ||
+            !ad_shape_equal(&b.use.over, &first.use.over) || !ad_shape_equal(&b.use.rest, &first.use.rest) ||
+            !ad_shape_equal(&b.use.aligned, &first.use.aligned) || !ad_shape_equal(&b.use.sum, &first.use.sum))
+            return 1;
+    }
+    return n;
+}
+
+/* The panel of one of `turns` uses, (lead, turns, sum, columns), whose first one's is `host`. */
+static int use_panel(nn_call *c, int id, ad_shape lead, const ad_shape *sum, const ad_shape *columns,
+                     const ad_shape *added, int host, int turn, int turns)
+{
+    ad_shape order = lead;
+    nn_append(&order, sum);
+    nn_append(&order, columns);
+    if (turns == 1)
+        return find_panel(c, id, order, *added, 1);
+    return add_panel(c, (nn_panel){ .id = id,
+                                    .order = order,
+                                    .sum = *added,
+                                    .instances = 1,
+                                    .host = host,
+                                    .turn = turn,
+                                    .turns = turns,
+                                    .lead = lead.rank });
+}
+
 static int make_uses(nn_call *c, int param, ad_error *error)
 {
     const struct nn_tangent *t = c->tangent;
-    int first = c->n_uses;
-    for (int s = first_use(c, param); s >= 0; s = next_use(c, s)) {
-        const ad_site *site = &t->sites[s];
-        nn_use u = split(site);
-        ad_shape sum = summed_axes(c, site), none = { 0 };
-        ad_shape order = seeds_of(t), sample = ad_shape_of(t->sample);
-        double one, two = 1;
-        bool product = site->y.graph != NULL;
-        u.param = param;
-        nn_append(&order, &u.aligned);
-        if (product)
-            nn_append(&order, &sum);
-        nn_append(&order, &u.rest);
-        u.d = find_panel(c, peel_factors(c, site->delta, &one), order, product ? none : sum, 1);
-        if (product) {
-            int id = peel_factors(c, site->y, &two);
-            order = ad_has(&ad_node_of(c->model->net->graph, id)->shape, t->sample) ? sample : none;
-            nn_append(&order, &u.aligned);
-            nn_append(&order, &sum);
-            nn_append(&order, &u.over);
-            u.y = find_panel(c, id, order, none, 1);
-        }
-        u.c = one * two;
-        u.n_aligned = nn_size_of(c, &u.aligned, 1);
-        u.n_over = product ? nn_size_of(c, &u.over, 1) : 1;
-        u.n_rest = nn_size_of(c, &u.rest, 1);
-        u.sum = product ? sum : none;
+    const ad_shape none = { 0 };
+    int first = c->n_uses, turns = first_use(c, param) < 0 ? 0 : uses_alike(c, param), turn = 0;
+    for (int s = first_use(c, param); s >= 0; s = next_use(c, s), turn = turns > 1 ? turn + 1 : 0) {
+        bare_use b = use_of(c, &t->sites[s]);
+        nn_use *u = &b.use;
+        bool product = b.y != NN_NO_PANEL;
+        ad_shape seeds = seeds_of(t), sample = b.sampled ? ad_shape_of(t->sample) : none, sum = u->sum;
+        int host_d = turn ? c->uses[first].d : 0, host_y = turn ? c->uses[first].y : 0;
+        u->sum = product ? sum : none;
+        u->param = param;
+        u->turns = turns;
+        nn_append(&seeds, &u->aligned);
+        nn_append(&sample, &u->aligned);
+        u->d = use_panel(c, b.d, seeds, &u->sum, &u->rest, product ? &none : &sum, host_d, turn, turns);
+        u->y = product ? use_panel(c, b.y, sample, &sum, &u->over, &none, host_y, turn, turns) : NN_NO_PANEL;
         void *uses = c->uses;
-        if (u.d == -2 || u.y == -2 || !ad_arena_grow(c->arena, &uses, c->n_uses, &c->uses_capacity, sizeof *c->uses))
+        if (u->d == -2 || u->y == -2 || !ad_arena_grow(c->arena, &uses, c->n_uses, &c->uses_capacity, sizeof *c->uses))
             return ad_fail(error, "kernel: out of memory");
         c->uses = uses;
-        c->uses[c->n_uses++] = u;
+        if (!turn)
+            c->uses[c->n_uses++] = *u;
     }
     bool met = c->n_uses > first && meet_well(c, c->uses + first, c->n_uses - first);
     for (int k = first; k < c->n_uses; k++)

@@ -23,6 +23,16 @@ size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows)
     return ad_elements(c->model->net->graph, shape, &sizes);
 }
 
+size_t nn_panel_size(const nn_call *c, const nn_panel *p, size_t rows)
+{
+    return p->turn ? 0 : nn_size_of(c, &p->order, rows) * (size_t)p->turns;
+}
+
+size_t nn_summed(const nn_call *c, const nn_use *u, size_t rows)
+{
+    return nn_size_of(c, &u->sum, rows) * (size_t)u->turns;
+}
+
 size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows)
 {
     size_t stride = 1;
