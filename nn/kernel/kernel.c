@@ -115,28 +115,38 @@ static void choose_tile(nn_call *c)
 static int lay_out(nn_call *c, size_t rows, ad_error *error)
 {
     const nn_model *model = c->model;
-    size_t bytes = nn_bytes(model->type), largest = 1, total = 0, turns = 0, applied = 0;
-    bool formed = false;
+    size_t bytes = nn_bytes(model->type), total = 0, turns = 0, applied = 0;
+    size_t largest = 0, longest = 0, tile = 0; /* of gradients: elements of a parameter, of a line, of a tile's lines */
     choose_tile(c);
-    for (int i = 0; i < c->n_uses; i++) {
+    for (int i = 0; i < c->n_uses; i = nn_uses_end(c, i)) {
         const nn_use *u = &c->uses[i];
-        size_t size = nn_size_of(c, ad_shape_get(model->net->params[u->param]), 1), n = nn_size_of(c, &u->sum, c->tile);
-        if (u->met) {
+        size_t size = nn_size_of(c, ad_shape_get(model->net->params[u->param]), 1);
+        for (int k = i; u->met && k < nn_uses_end(c, i); k++) {
+            size_t n = nn_size_of(c, &c->uses[k].sum, c->tile);
             turns = n > turns ? n : turns;
             applied = u->n_rest > applied ? u->n_rest : applied;
-            continue;
         }
-        formed = true;
+        if (u->met)
+            continue;
+        size_t line = size / nn_lines(c, u, nn_uses_end(c, i) - i);
         largest = size > largest ? size : largest;
+        longest = line > longest ? line : longest;
     }
     applied *= c->outputs * c->tile * turns * bytes;
-    c->gradient_rows = nn_smaller(c->tile, GRADIENT_BYTES / (c->outputs * largest * bytes) + 1);
+    c->gradient_rows = longest ? nn_smaller(c->tile, GRADIENT_BYTES / (c->outputs * longest * bytes) + 1) : 0;
+    for (int i = 0; i < c->n_uses; i = nn_uses_end(c, i)) {
+        const nn_use *u = &c->uses[i];
+        int n = nn_uses_end(c, i) - i;
+        size_t size = nn_size_of(c, ad_shape_get(model->net->params[u->param]), 1) / nn_lines(c, u, n);
+        if (!u->met && size * nn_tile_lines(c, u, n) > tile)
+            tile = size * nn_tile_lines(c, u, n);
+    }
     bool once = c->symmetric && c->tile >= rows, crosses = false;
     for (int i = 0; i < c->n_terms && c->symmetric; i++)
         crosses = crosses || c->terms[i].d != c->terms[i].d2 || c->terms[i].d_at != c->terms[i].d2_at;
-    crosses = crosses || (c->symmetric && formed && c->gradient_rows < c->tile);
+    crosses = crosses || (c->symmetric && longest && c->gradient_rows < c->tile);
     size_t square = c->outs * c->outs * c->tile * c->tile * bytes;
-    size_t gradients = formed ? c->outputs * c->gradient_rows * largest * bytes : 0;
+    size_t gradients = c->outputs * c->gradient_rows * tile * bytes;
 
     struct {
         char **piece;
@@ -147,7 +157,7 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
                    { &c->factor, c->tile * c->tile * bytes },
                    { &c->gradient[0], gradients },
                    { &c->gradient[1], gradients },
-                   { &c->scratch, formed ? largest * bytes : 0 },
+                   { &c->scratch, largest * bytes },
                    { &c->applied, applied },
                    { &c->met, turns * turns * bytes } };
     enum { PIECES = sizeof pieces / sizeof *pieces };

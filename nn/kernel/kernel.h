@@ -58,6 +58,11 @@ typedef struct {
     char *store[2]; /* of seeds: the gradients of W, at its first use */
 } nn_use;
 
+/* Lines first, first + 1, ... of all that a parameter has. */
+typedef struct {
+    size_t first, count, all;
+} nn_cut;
+
 typedef struct {
     ad_plan *plan;
     size_t rows, seeds; /* capacity */
@@ -125,7 +130,8 @@ ad_sizes nn_call_sizes(const nn_call *c, size_t rows);
 size_t nn_axis_size(const nn_call *c, ad_axis axis, size_t rows);
 size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows); /* elements */
 size_t nn_panel_size(const nn_call *c, const nn_panel *p, size_t rows);  /* elements of its memory, 0 if it has none */
-size_t nn_summed(const nn_call *c, const nn_use *u, size_t rows);        /* entries that y (x) d sums over */
+int nn_uses_end(const nn_call *c, int begin); /* the end of the uses of the parameter of use `begin` */
+size_t nn_summed(const nn_call *c, const nn_use *u, size_t rows); /* entries that y (x) d sums over */
 /* The step in memory from one entry of an axis to the next; 0 where the tensor has it not. */
 size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows);
 void nn_append(ad_shape *shape, const ad_shape *more); /* the axes that it has not */
@@ -167,12 +173,18 @@ void nn_gram(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const
 /* The same into rows of `ld`. */
 void nn_gram_into(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b,
                   double beta, char *to, size_t ld, bool upper);
-/* to (rows, W) = c (y (x) d), or += if `adds`, for d (rows, aligned, sum, rest) and y ([rows,] aligned, sum, over). */
-void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, char *to, bool adds);
+/* The lines that W may be cut in: along its first axis, where each use is one product; else 1. */
+size_t nn_lines(const nn_call *c, const nn_use *uses, int n);
+/* So many lines of gradients, (rows, lines, line): to = c (y (x) d), or += if `adds`, for d (rows, aligned, sum, rest) and
+ * y ([rows,] aligned, sum, over). */
+void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, nn_cut cut, char *to,
+             bool adds);
 /* c->met (n_from, n_to) = K of two uses, and c->applied (rows, n_to, rest) = K^T d, for d (rows, n_from, rest). */
 void nn_meet(nn_call *c, const nn_use *from, size_t n_from, const char *y_from, const nn_use *to, size_t n_to,
              const char *y_to);
 void nn_apply_met(nn_call *c, size_t rows, size_t n_from, size_t n_to, size_t rest, const char *d);
 void nn_add_terms(nn_call *c, const size_t *rows, int other);
 void nn_add_gradients(nn_call *c, const size_t *rows, int other);
+/* The tiles of gradients of a parameter's uses: lines at a time, of so many samples. */
+size_t nn_tile_lines(const nn_call *c, const nn_use *uses, int n);
 #endif

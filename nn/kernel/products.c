@@ -164,8 +164,8 @@ void nn_add_terms(nn_call *c, const size_t *rows, int other)
 
 /* ---- by the gradients themselves ---- */
 /* to (m, n) = alpha a (k, m)^T b (k, n), or += */
-static void outer(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b, char *to,
-                  bool adds)
+static void outer(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, size_t lda,
+                  const char *b, char *to, bool adds)
 {
     ad_gemm_run(&(ad_gemm){ .loops = ad_loops_get(c->model->type),
                             .type = c->model->type,
@@ -173,7 +173,7 @@ static void outer(const nn_call *c, size_t m, size_t n, size_t k, double alpha, 
                             .m = (int)m,
                             .n = (int)n,
                             .k = (int)k,
-                            .lda = (int)m,
+                            .lda = (int)lda,
                             .ldb = (int)n,
                             .ldc = (int)n,
                             .alpha = alpha,
@@ -183,60 +183,95 @@ static void outer(const nn_call *c, size_t m, size_t n, size_t k, double alpha, 
                             .b = b });
 }
 
-void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, char *to, bool adds)
+/* How the products of a use lie in W: as (aligned, over, rest) or as (aligned, rest, over), or neither. */
+typedef enum { LIES_STRAIGHT, LIES_TURNED, LIES_OTHERWISE } lying;
+
+static lying lies(const nn_call *c, const nn_use *u)
 {
-    const nn_model *model = c->model;
-    const ad_shape *shape = ad_shape_get(model->net->params[u->param]);
-    size_t bytes = nn_bytes(model->type), size = nn_size_of(c, shape, 1), part = u->n_over * u->n_rest * bytes;
-    size_t d_part = n_sum * u->n_rest * bytes, y_part = n_sum * u->n_over * bytes;
-    bool is_float = model->type == AD_FLOAT, sampled = u->y != NN_NO_PANEL && c->panels[u->y].sampled;
+    const ad_shape *shape = ad_shape_get(c->model->net->params[u->param]);
     ad_shape forward = u->aligned, backward = u->aligned;
     nn_append(&forward, &u->over);
     nn_append(&forward, &u->rest);
     nn_append(&backward, &u->rest);
     nn_append(&backward, &u->over);
-    bool straight = ad_shape_equal(&forward, shape), turn = !straight && ad_shape_equal(&backward, shape);
+    return ad_shape_equal(&forward, shape)    ? LIES_STRAIGHT
+           : ad_shape_equal(&backward, shape) ? LIES_TURNED
+                                              : LIES_OTHERWISE;
+}
+
+size_t nn_lines(const nn_call *c, const nn_use *uses, int n)
+{
+    for (int k = 0; k < n; k++)
+        if (uses[k].y == NN_NO_PANEL || uses[k].aligned.rank || lies(c, &uses[k]) == LIES_OTHERWISE)
+            return 1;
+    return lies(c, uses) == LIES_STRAIGHT ? uses->n_over : uses->n_rest;
+}
+
+/* to (W) = c (y (x) d) of one sample, or += : all of it, by way of the scratch. */
+static void form_otherwise(nn_call *c, const nn_use *u, size_t n_sum, const char *d, const char *y, char *to, bool adds)
+{
+    const ad_shape *shape = ad_shape_get(c->model->net->params[u->param]);
+    size_t bytes = nn_bytes(c->model->type);
+    ad_shape forward = u->aligned;
+    nn_append(&forward, &u->over);
+    nn_append(&forward, &u->rest);
     nn_walk w = { .rank = shape->rank };
     for (int i = 0; i < w.rank; i++) {
         w.size[i] = nn_axis_size(c, shape->axes[i], 1);
         w.stride[i] = nn_stride(c, &forward, shape->axes[i], 1);
     }
-    for (size_t row = 0; row < rows; row++, to += size * bytes, d += u->n_aligned * d_part) {
+    for (size_t k = 0; k < u->n_aligned; k++)
+        outer(c, u->n_over, u->n_rest, n_sum, u->c, y + k * n_sum * u->n_over * bytes, u->n_over,
+              d + k * n_sum * u->n_rest * bytes, c->scratch + k * u->n_over * u->n_rest * bytes, false);
+    nn_pack(c, &w, c->scratch, to, adds);
+}
+
+void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, nn_cut cut, char *to,
+             bool adds)
+{
+    const nn_model *model = c->model;
+    size_t bytes = nn_bytes(model->type), size = nn_size_of(c, ad_shape_get(model->net->params[u->param]), 1);
+    size_t d_part = n_sum * u->n_rest * bytes, y_part = n_sum * u->n_over * bytes;
+    size_t part = size / u->n_aligned / cut.all * cut.count;
+    bool sampled = u->y != NN_NO_PANEL && c->panels[u->y].sampled;
+    lying way = lies(c, u);
+    for (size_t row = 0; row < rows; row++, to += part * u->n_aligned * bytes, d += u->n_aligned * d_part) {
         if (u->y == NN_NO_PANEL) {
             if (!adds)
                 memset(to, 0, size * bytes);
-            if (is_float)
+            if (model->type == AD_FLOAT)
                 cblas_saxpy((int)size, (float)u->c, (const float *)d, 1, (float *)to, 1);
             else
                 cblas_daxpy((int)size, u->c, (const double *)d, 1, (double *)to, 1);
             continue;
         }
-        bool direct = straight || turn;
-        char *at = direct ? to : c->scratch;
-        for (size_t k = 0; k < u->n_aligned; k++) {
-            const char *one = turn ? d + k * d_part : y + k * y_part, *two = turn ? y + k * y_part : d + k * d_part;
-            size_t m = turn ? u->n_rest : u->n_over, wide = turn ? u->n_over : u->n_rest;
-            outer(c, m, wide, n_sum, u->c, one, two, at + k * part, adds && direct);
+        if (way == LIES_OTHERWISE)
+            form_otherwise(c, u, n_sum, d, y, to, adds);
+        for (size_t k = 0; k < u->n_aligned && way != LIES_OTHERWISE; k++) {
+            bool turned = way == LIES_TURNED;
+            const char *one = turned ? d + k * d_part : y + k * y_part, *two = turned ? y + k * y_part : d + k * d_part;
+            size_t m = turned ? u->n_rest : u->n_over, wide = turned ? u->n_over : u->n_rest;
+            outer(c, m / cut.all * cut.count, wide, n_sum, u->c, one + m / cut.all * cut.first * bytes, m, two,
+                  to + k * part * bytes, adds);
         }
-        if (!direct)
-            nn_pack(c, &w, at, to, adds);
         if (sampled)
             y += u->n_aligned * y_part;
     }
 }
 
-/* W's gradients, (outputs, count, W), of samples first, first + 1, ... of a side. */
+/* Lines of W's gradients, (outputs, count, lines, line), of samples first, first + 1, ... of a side. */
 static void form_gradients(nn_call *c, const nn_use *uses, int n, int side, size_t rows, size_t first, size_t count,
-                           char *to)
+                           nn_cut cut, char *to)
 {
-    size_t bytes = nn_bytes(c->model->type), size = nn_size_of(c, ad_shape_get(c->model->net->params[uses->param]), 1);
+    size_t bytes = nn_bytes(c->model->type);
+    size_t size = nn_size_of(c, ad_shape_get(c->model->net->params[uses->param]), 1) / cut.all * cut.count;
     for (int k = 0; k < n; k++) {
         const nn_use *u = &uses[k];
         size_t n_sum = nn_summed(c, u, rows), step = u->n_aligned * n_sum * bytes;
         const nn_panel *y = u->y == NN_NO_PANEL ? NULL : &c->panels[u->y];
         for (size_t o = 0; o < c->outputs; o++)
             nn_form(c, u, n_sum, count, c->panels[u->d].data[side] + (o * rows + first) * step * u->n_rest,
-                    y ? y->data[side] + (y->sampled ? first : 0) * step * u->n_over : NULL,
+                    y ? y->data[side] + (y->sampled ? first : 0) * step * u->n_over : NULL, cut,
                     to + o * count * size * bytes, k > 0);
     }
 }
@@ -271,8 +306,8 @@ void nn_apply_met(nn_call *c, size_t rows, size_t n_from, size_t n_to, size_t re
 {
     size_t bytes = nn_bytes(c->model->type);
     for (size_t row = 0; row < rows; row++)
-        outer(c, n_to, rest, n_from, 1, c->met, d + row * n_from * rest * bytes, c->applied + row * n_to * rest * bytes,
-              false);
+        outer(c, n_to, rest, n_from, 1, c->met, n_to, d + row * n_from * rest * bytes,
+              c->applied + row * n_to * rest * bytes, false);
 }
 
 /* acc += weight a b^T, (outs rows, size) each, of a tile with itself: its upper triangle, in so many steps. */
@@ -302,29 +337,50 @@ static void add_met(nn_call *c, const nn_use *uses, int n, const size_t *rows, i
     }
 }
 
+size_t nn_tile_lines(const nn_call *c, const nn_use *uses, int n)
+{
+    enum { BYTES = 8 << 20 }; /* what has just been formed is near when it is multiplied */
+    size_t all = nn_lines(c, uses, n), size = nn_size_of(c, ad_shape_get(c->model->net->params[uses->param]), 1);
+    return nn_smaller(all, BYTES / (c->outputs * c->gradient_rows * (size / all) * nn_bytes(c->model->type)) + 1);
+}
+
+/* Some lines of the gradients of one parameter, multiplied, tile by tile of samples. */
+static void add_lines(nn_call *c, const nn_use *uses, int n, const size_t *rows, int other, nn_cut cut)
+{
+    bool same = other == 0, whole = !c->mean && c->gradient_rows >= rows[0] && c->gradient_rows >= rows[1];
+    size_t size = nn_size_of(c, ad_shape_get(c->model->net->params[uses->param]), 1) / cut.all * cut.count;
+    size_t step = c->gradient_rows;
+    for (size_t i = 0; i < rows[0]; i += step) {
+        size_t count[2] = { nn_smaller(step, rows[0] - i), 0 };
+        form_gradients(c, uses, n, 0, rows[0], i, count[0], cut, c->gradient[0]);
+        for (size_t k = same ? i : 0; k < rows[1]; k += step) {
+            bool again = same && k == i;
+            const char *g = c->gradient[0], *g2 = c->gradient[again ? 0 : 1];
+            count[1] = nn_smaller(step, rows[1] - k);
+            if (!again)
+                form_gradients(c, uses, n, other, rows[1], k, count[1], cut, c->gradient[1]);
+            if (whole)
+                nn_gram(c, c->outs * rows[0], c->outs * rows[1], size, c->weights[uses->param], g, g2, 1, c->acc, true);
+            else
+                add_products(c, rows, (size_t[]){ i, k }, count, g, g2, size, c->weights[uses->param],
+                             same && !again ? c->cross : c->acc);
+        }
+    }
+}
+
 void nn_add_gradients(nn_call *c, const size_t *rows, int other)
 {
-    bool same = other == 0;
     for (int begin = 0, end; begin < c->n_uses; begin = end) {
         const nn_use *u = &c->uses[begin];
-        for (end = begin + 1; end < c->n_uses && c->uses[end].param == u->param;)
-            end++;
+        end = nn_uses_end(c, begin);
         if (u->met) {
             add_met(c, u, end - begin, rows, other);
             continue;
         }
-        size_t size = nn_size_of(c, ad_shape_get(c->model->net->params[u->param]), 1), step = c->gradient_rows;
-        for (size_t i = 0; i < rows[0]; i += step) {
-            size_t count[2] = { rows[0] - i < step ? rows[0] - i : step, 0 };
-            form_gradients(c, u, end - begin, 0, rows[0], i, count[0], c->gradient[0]);
-            for (size_t k = same ? i : 0; k < rows[1]; k += step) {
-                bool again = same && k == i;
-                count[1] = rows[1] - k < step ? rows[1] - k : step;
-                if (!again)
-                    form_gradients(c, u, end - begin, other, rows[1], k, count[1], c->gradient[1]);
-                add_products(c, rows, (size_t[]){ i, k }, count, c->gradient[0], c->gradient[again ? 0 : 1], size,
-                             c->weights[u->param], same && !again ? c->cross : c->acc);
-            }
+        nn_cut cut = { .count = nn_tile_lines(c, u, end - begin), .all = nn_lines(c, u, end - begin) };
+        for (; cut.first < cut.all; cut.first += cut.count) {
+            cut.count = nn_smaller(cut.count, cut.all - cut.first);
+            add_lines(c, u, end - begin, rows, other, cut);
         }
     }
 }
