@@ -144,7 +144,7 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
     bool once = c->symmetric && c->tile >= rows, crosses = false;
     for (int i = 0; i < c->n_terms && c->symmetric; i++)
         crosses = crosses || c->terms[i].d != c->terms[i].d2 || c->terms[i].d_at != c->terms[i].d2_at;
-    crosses = crosses || (c->symmetric && longest && c->gradient_rows < c->tile);
+    crosses = crosses || c->n_turned || (c->symmetric && longest && c->gradient_rows < c->tile);
     size_t square = c->outs * c->outs * c->tile * c->tile * bytes;
     size_t gradients = c->outputs * c->gradient_rows * tile * bytes;
 
@@ -201,6 +201,7 @@ static int compute(nn_call *c, const double *x, size_t rows, const double *x2, s
             int blas_threads = ad_blas_begin(c->model->threads);
             nn_add_terms(c, count, same ? 0 : 1);
             nn_add_gradients(c, count, same ? 0 : 1);
+            nn_add_turned(c, count[0]);
             ad_blas_end(blas_threads);
             write_out(c, (size_t[]){ i, k }, count, same, n_columns, out);
         }
@@ -253,12 +254,16 @@ static nn_call *make_call(const nn_call *form, ad_error *error)
     c->outs = c->mean ? 1 : c->outputs;
     if (weigh(c, error) != 0 || nn_find_terms(c, error) != 0)
         goto failed;
-    if (c->tangent->together && net->variants[c->variant].mixes && nn_too_many_seeds(c, c->max_rows)) {
+    bool mixes = c->tangent->together && net->variants[c->variant].mixes;
+    if (mixes && nn_too_many_seeds(c, c->max_rows)) {
         if (nn_seeds_lay_out(c, error) == 0)
             return c;
-    } else if (lay_out(c, c->rows, error) == 0 && nn_prepare(c, error) == 0) {
-        return c;
+        goto failed;
     }
+    if (mixes && c->symmetric && nn_take_apart(c, error) != 0)
+        goto failed;
+    if (lay_out(c, c->rows, error) == 0 && nn_prepare(c, error) == 0)
+        return c;
 failed:
     call_free(c);
     return NULL;

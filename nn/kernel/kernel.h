@@ -14,6 +14,23 @@ struct nn_tangent {
     ad_axis out, sample, batch; /* the seed's output, the sample whose output it is, and the samples of a run */
     ad_site *sites;
     int n_sites;
+    bool sought;
+    struct nn_apart *apart; /* NULL: none, once it was sought */
+};
+
+/* Of a kernel whose samples meet, what it is the sum of (apart.c). Own: <d, d2> <y, y2>, d (out, [sample], rest) and y
+ * (sample, over). Else the product of d and d2, (out, sample, index), and its transpose. */
+typedef struct {
+    int param; /* the index */
+    bool own;
+    ad_var d, d2, y, y2;
+    ad_shape over, rest;
+    ad_shape through; /* axes of d2 that are statistics */
+} nn_summand;
+
+struct nn_apart {
+    nn_summand *summands;
+    int n, capacity;
 };
 
 /* What each parameter's part of the kernel is multiplied by. */
@@ -44,6 +61,12 @@ typedef struct {
     int d, d_at, d2, d2_at, y, y_at, y2, y2_at;
     double c;
 } nn_term;
+
+/* c d d2^T and its transpose, of panels of all rows. */
+typedef struct {
+    int d, d2;
+    double c;
+} nn_turned;
 
 /* One use of a parameter whose gradients are formed, or whose samples meet: c (y (x) d). Of several uses alike, as those
  * of the steps of a sequence, it is one: their panels lie side by side, and are summed over as one. */
@@ -107,6 +130,8 @@ typedef struct nn_call {
     int n_terms, terms_capacity;
     nn_use *uses;
     int n_uses, uses_capacity;
+    nn_turned *turned;
+    int n_turned;
     char *acc, *cross, *product, *factor, *gradient[2], *scratch, *applied, *met; /* pieces of the work */
     size_t gradient_rows;                                                         /* samples of one tile of gradients */
     bool by_seeds;     /* all that follows is for batched.c */
@@ -156,8 +181,12 @@ int nn_seeds_compute(nn_call *c, const double *x, size_t rows, const double *x2,
 
 /* sites.c */
 const struct nn_tangent *nn_tangent_of(const nn_net *net, int variant, ad_var of, bool by_seeds, ad_error *error);
-/* The panels, terms and uses of all parameters that have a weight. */
+/* The panels, terms and uses of all parameters that have a weight; or the terms and products of parts. */
 int nn_find_terms(nn_call *c, ad_error *error);
+int nn_find_turned(nn_call *c, const struct nn_apart *apart, ad_error *error);
+
+/* apart.c: in the place of panels, terms and uses those of adjoints taken apart, where that is possible and less work. */
+int nn_take_apart(nn_call *c, ad_error *error);
 
 /* readout.c */
 int nn_weigh(const nn_model *model, int variant, nn_weighing by, double *weights, ad_error *error);
@@ -185,6 +214,7 @@ void nn_meet(nn_call *c, const nn_use *from, size_t n_from, const char *y_from, 
 void nn_apply_met(nn_call *c, size_t rows, size_t n_from, size_t n_to, size_t rest, const char *d);
 void nn_add_terms(nn_call *c, const size_t *rows, int other);
 void nn_add_gradients(nn_call *c, const size_t *rows, int other);
+void nn_add_turned(nn_call *c, size_t rows); /* of a tile with itself */
 /* The tiles of gradients of a parameter's uses: lines at a time, of so many samples. */
 size_t nn_tile_lines(const nn_call *c, const nn_use *uses, int n);
 #endif

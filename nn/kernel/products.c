@@ -162,6 +162,15 @@ void nn_add_terms(nn_call *c, const size_t *rows, int other)
     }
 }
 
+void nn_add_turned(nn_call *c, size_t rows)
+{
+    for (int k = 0; k < c->n_turned; k++) {
+        const nn_turned *t = &c->turned[k];
+        size_t m = c->outs * rows, columns = nn_size_of(c, &c->panels[t->d].order, rows) / m;
+        nn_gram(c, m, m, columns, t->c, c->panels[t->d].data[0], c->panels[t->d2].data[0], 1, c->cross, false);
+    }
+}
+
 /* ---- by the gradients themselves ---- */
 /* to (m, n) = alpha a (k, m)^T b (k, n), or += */
 static void outer(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, size_t lda,

@@ -395,6 +395,12 @@ static int compare(const void *one, const void *two)
     return 0;
 }
 
+static void sort_terms(nn_call *c)
+{
+    if (c->n_terms)
+        qsort(c->terms, (size_t)c->n_terms, sizeof *c->terms, compare);
+}
+
 int nn_find_terms(nn_call *c, ad_error *error)
 {
     if (list_sites(c, error) != 0)
@@ -402,7 +408,45 @@ int nn_find_terms(nn_call *c, ad_error *error)
     for (int k = 0; k < c->model->net->n_params; k++)
         if (c->weights[k] > 0 && (pairs_well(c, k) ? make_terms(c, k, error) : make_uses(c, k, error)) != 0)
             return -1;
-    if (c->n_terms)
-        qsort(c->terms, (size_t)c->n_terms, sizeof *c->terms, compare);
+    sort_terms(c);
+    return 0;
+}
+
+/* A panel of all rows, (out, sample, index), or of a mean over outputs (sample, out, index). */
+static int full_panel(nn_call *c, ad_var v, const ad_shape *index, double *factor)
+{
+    const struct nn_tangent *t = c->tangent;
+    ad_shape order = c->mean ? ad_shape_of(t->sample, t->out) : ad_shape_of(t->out, t->sample), none = { 0 };
+    nn_append(&order, index);
+    return find_panel(c, peel_factors(c, v, factor), order, none, 1);
+}
+
+int nn_find_turned(nn_call *c, const struct nn_apart *apart, ad_error *error)
+{
+    const ad_shape seeds = seeds_of(c->tangent), none = { 0 };
+    c->n_panels = c->n_terms = c->n_uses = 0; /* those of the dense way */
+    c->turned = ad_arena_alloc(c->arena, (size_t)apart->n + 1, sizeof *c->turned);
+    if (!c->turned || list_sites(c, error) != 0)
+        return ad_fail(error, "kernel: out of memory");
+    for (int k = 0; k < apart->n; k++) {
+        const nn_summand *p = &apart->summands[k];
+        ad_shape index = ad_shape_minus(ad_shape_get(p->d2), &seeds);
+        double one, two, three = 1, four = 1;
+        nn_term t = { .y = NN_NO_PANEL, .y2 = NN_NO_PANEL };
+        if (!(c->weights[p->param] > 0))
+            continue;
+        t.d = p->own ? gram_panel(c, p->d, true, &none, &p->rest, &none, &one) : full_panel(c, p->d, &index, &one);
+        t.d2 = p->own ? gram_panel(c, p->d2, true, &none, &p->rest, &none, &two) : full_panel(c, p->d2, &index, &two);
+        if (p->own) {
+            t.y = gram_panel(c, p->y, false, &none, &p->over, &none, &three);
+            t.y2 = gram_panel(c, p->y2, false, &none, &p->over, &none, &four);
+        }
+        t.c = c->weights[p->param] * one * two * three * four;
+        if (t.d == -2 || t.d2 == -2 || t.y == -2 || t.y2 == -2 || (p->own && !add_term(c, t)))
+            return ad_fail(error, "kernel: out of memory");
+        if (!p->own)
+            c->turned[c->n_turned++] = (nn_turned){ t.d, t.d2, t.c };
+    }
+    sort_terms(c);
     return 0;
 }
