@@ -13,7 +13,7 @@
  *
  *     <R_t[o, i], a_t[p, j]> + <a_t[o, i], R_t[p, j]>,
  *     R_t[o, i, k] = sum over m of own[o, i, m] (K b_t)[k, i, m]
- *                    + 1/2 sum over s, l, r, m of a_s[o, i, l] b_s[l, r, m] (K b_t)[k, r, m].
+ *                    + sum over s <= t, l, r, m of a_s[o, i, l] b_s[l, r, m] (K b_t)[k, r, m], half of s = t.
  *
  * All of these are more nodes of the graph. An adjoint that has no such form is left to the dense way. */
 #include "autodiff/trace/trace.h"
@@ -36,9 +36,9 @@ typedef struct {
     const nn_net *net;
     const struct nn_tangent *t;
     ad_graph *graph;
-    ad_shape seeds;
-    int first; /* of the nodes of the backward pass */
-    parts *of; /* by node, from the first on */
+    ad_shape seeds, statistics; /* statistics: axes that parts are summed over */
+    int first;                  /* of the nodes of the backward pass */
+    parts *of;                  /* by node, from the first on */
     bool failed;
 } search;
 
@@ -82,9 +82,44 @@ static ad_var renamed(ad_var v, ad_axis from, ad_axis to)
     return v.graph && ad_has(ad_shape_get(v), from) ? ad_relabel(v, from, to) : v;
 }
 
-static ad_var times(ad_var a, ad_var b)
+/* The axes of both, the batch before the others that are of the network: so a b lies statistic by statistic. */
+static ad_shape laid_out(const search *s, ad_shape a, ad_shape b)
 {
-    return !a.graph ? b : !b.graph ? a : ad_combine(AD_HERE, AD_MUL, a, b);
+    ad_shape all = both(a, b), batch = ad_shape_of(s->t->batch), outer = { 0 };
+    for (int i = 0; i < all.rank; i++)
+        if (ad_has(&s->seeds, all.axes[i]) || ad_has(&s->statistics, all.axes[i]))
+            ad_shape_push(&outer, all.axes[i]);
+    return both(both(outer, common(batch, all)), all);
+}
+
+static ad_var times(const search *s, ad_var a, ad_var b)
+{
+    if (!a.graph || !b.graph)
+        return a.graph ? a : b;
+    if (within(shape_of(a), shape_of(b)) || within(shape_of(b), shape_of(a)))
+        return ad_combine(AD_HERE, AD_MUL, a, b);
+    ad_shape shape = laid_out(s, shape_of(a), shape_of(b));
+    return ad_combine(AD_HERE, AD_MUL, ad_expand(a, shape), b);
+}
+
+/* The contraction, laid out likewise. */
+static ad_var contraction(const search *s, ad_var a, ad_var b, ad_shape over)
+{
+    ad_shape shape = laid_out(s, without(shape_of(a), over), without(shape_of(b), over));
+    return ad_node_make(s->graph, (ad_node){ .op = AD_CONTRACT, .where = AD_HERE, .shape = shape, .over = over }, 2,
+                        (int[]){ a.id, b.id });
+}
+
+/* A sum of products is a contraction: the products need no place. */
+static ad_var sum_of(const search *s, ad_var v, ad_shape over)
+{
+    const ad_node *node = ad_node_of(s->graph, v.id);
+    if (node->op == AD_MUL && over.rank) {
+        ad_var x = { s->graph, node->in[0] }, y = { s->graph, node->in[1] };
+        if (within(over, shape_of(x)) && within(over, shape_of(y)))
+            return ad_contract(x, y, over);
+    }
+    return ad_sum(v, over);
 }
 
 static ad_var plus(const search *s, ad_var a, ad_var b)
@@ -108,10 +143,10 @@ static ad_var meet(const search *s, ad_var x, ad_var y, ad_shape keep, ad_shape 
     ad_shape shared = without(common(shape_of(x), shape_of(y)), keep);
     ad_shape missing = without(without(without(all, keep), shape_of(x)), shape_of(y));
     if (x.graph)
-        x = ad_sum(x, without(without(shape_of(x), keep), shared));
+        x = sum_of(s, x, without(without(shape_of(x), keep), shared));
     if (y.graph)
-        y = ad_sum(y, without(without(shape_of(y), keep), shared));
-    ad_var v = shared.rank ? ad_contract(x, y, shared) : times(x, y);
+        y = sum_of(s, y, without(without(shape_of(y), keep), shared));
+    ad_var v = shared.rank ? contraction(s, x, y, shared) : times(s, x, y);
     if (!v.graph)
         v = ad_constant(s->graph, 1, (ad_shape){ 0 });
     for (int i = 0; i < missing.rank; i++)
@@ -157,7 +192,7 @@ static parts folded(search *s, const parts *from)
     for (int i = 0; i < from->n; i++) {
         part p = from->part[i];
         if (!p.own && p.b.graph && within(shape_of(p.b), shape_of(p.a)) && !p.over.rank) {
-            p.a = times(p.a, p.b);
+            p.a = times(s, p.a, p.b);
             p.b = (ad_var){ 0 };
         }
         if (!p.own && !p.b.graph && !p.over.rank) {
@@ -182,7 +217,7 @@ static void sum_part(search *s, parts *to, part p, ad_shape over)
             s->failed = true;
             return;
         }
-        p.a = ad_sum(p.a, rest);
+        p.a = sum_of(s, p.a, rest);
         if (ad_has(&over, batch)) {
             p.a = renamed(p.a, batch, s->t->sample);
             p.own = false;
@@ -192,14 +227,15 @@ static void sum_part(search *s, parts *to, part p, ad_shape over)
     }
     ad_shape shared = common(common(over, shape_of(p.a)), shape_of(p.b));
     ad_shape missing = without(without(over, shape_of(p.a)), shape_of(p.b));
-    p.a = ad_sum(p.a, without(common(over, shape_of(p.a)), shared));
+    p.a = sum_of(s, p.a, without(common(over, shape_of(p.a)), shared));
     if (p.b.graph)
-        p.b = ad_sum(p.b, without(common(over, shape_of(p.b)), shared));
+        p.b = sum_of(s, p.b, without(common(over, shape_of(p.b)), shared));
     for (int i = 0; i < shared.rank; i++) {
         ad_axis axis = fresh(s, shared.axes[i]);
         p.a = renamed(p.a, shared.axes[i], axis);
         p.b = renamed(p.b, shared.axes[i], axis);
         ad_shape_push(&p.over, axis);
+        ad_shape_push(&s->statistics, axis);
     }
     for (int i = 0; i < missing.rank; i++)
         p.a = ad_scale_by(p.a, 1, missing.axes[i], 1);
@@ -227,12 +263,9 @@ static void contract_part(search *s, parts *to, part p, ad_var w, ad_shape over)
             p.b = renamed(p.b, over.axes[i], axis);
             w = renamed(w, over.axes[i], axis);
             ad_shape_push(&p.over, axis);
+            ad_shape_push(&s->statistics, axis);
         }
-        if (p.b.graph) {
-            ad_shape order = common(p.over, shape_of(p.b));
-            p.b = ad_transpose(p.b, both(order, shape_of(p.b)));
-        }
-        p.b = times(p.b, w);
+        p.b = times(s, p.b, w);
     } else {
         s->failed = true;
     }
@@ -245,9 +278,9 @@ static void multiply(search *s, parts *to, const parts *x, ad_var y)
     for (int i = 0; i < x->n; i++) {
         part p = x->part[i];
         if (p.own)
-            p.a = times(p.a, y);
+            p.a = times(s, p.a, y);
         else
-            p.b = times(p.b, y);
+            p.b = times(s, p.b, y);
         push(s, to, p);
     }
 }
@@ -261,7 +294,7 @@ static void multiply_seeds(search *s, parts *to, const parts *x, const parts *y)
         s->failed = true;
         return;
     }
-    push(s, to, (part){ .own = true, .a = times(p->a, q->a) });
+    push(s, to, (part){ .own = true, .a = times(s, p->a, q->a) });
 }
 
 static parts *parts_of(const search *s, int id)
@@ -420,25 +453,31 @@ static bool is_plain(const search *s, const ad_site *site, const ad_site *first)
            within(d, without(w, site->over)) && ad_shape_same(&site->over, &first->over) && !is_seeded(s, site->y.id);
 }
 
-/* R_t's share of the use `from`, K(batch, again) being <y of from, y of the use that b is of>. */
-static ad_var add_share(search *s, ad_var r, const ad_site *from, ad_var k, ad_axis again, const part *t)
+/* R_t's share of the use `from`, K(batch, again) being <y of from, y of the use that b is of>. Of two parts that are
+ * none's own one has the share of both; t is number `same` of this use, or -1. */
+static ad_var add_share(search *s, ad_var r, const ad_site *from, ad_var k, ad_axis again, const part *t, int same,
+                        bool others)
 {
     ad_axis batch = s->t->batch, sample = s->t->sample;
     ad_shape index = without(shape_of(t->a), s->seeds), of_batch = ad_shape_of(batch), of_again = ad_shape_of(again);
     ad_shape rest = without(*ad_shape_get(from->param), from->over);
-    ad_var kb = t->b.graph && ad_has(ad_shape_get(t->b), batch) ? ad_contract(k, renamed(t->b, batch, again), of_again)
-                                                                : times(ad_sum(k, of_again), t->b);
+    ad_var kb = t->b.graph && ad_has(ad_shape_get(t->b), batch)
+                    ? contraction(s, k, renamed(t->b, batch, again), of_again)
+                    : times(s, ad_sum(k, of_again), t->b);
     parts own_and_others = folded(s, parts_of(s, from->delta.id));
     for (int i = 0; i < own_and_others.n; i++) {
         const part *p = &own_and_others.part[i];
         ad_var one;
+        if (!p->own && (!others || (same >= 0 && i > same)))
+            continue;
         if (p->own) {
             ad_shape keep = both(both(ad_shape_of(s->t->out), of_batch), index);
             one = renamed(meet(s, p->a, kb, keep, rest), batch, sample);
         } else {
             ad_shape keep = both(without(shape_of(p->a), s->seeds), index);
             ad_var met = meet(s, p->b, kb, keep, both(rest, of_batch));
-            one = ad_scale(meet(s, p->a, met, both(s->seeds, index), (ad_shape){ 0 }), 0.5);
+            one = meet(s, p->a, met, both(s->seeds, index), (ad_shape){ 0 });
+            one = i == same ? ad_scale(one, 0.5) : one;
         }
         r = r.graph ? ad_combine(AD_HERE, AD_ADD, r, one) : one;
     }
@@ -491,7 +530,8 @@ static bool pair_uses(search *s, struct nn_apart *apart, int param, const ad_sit
                 t.b = renamed(t.b, t.over.axes[k], axis);
             }
             for (int k = 0; k < n; k++)
-                sums.d = add_share(s, sums.d, uses[k], ad_contract(uses[k]->y, y, to->over), again, &t);
+                sums.d = add_share(s, sums.d, uses[k], ad_contract(uses[k]->y, y, to->over), again, &t, k == l ? i : -1,
+                                   k <= l);
             sums.d2 = t.a;
             if (!add_summand(s, apart, sums))
                 return false;
@@ -523,8 +563,8 @@ static bool pair_param(search *s, struct nn_apart *apart, int param)
     }
     if (!n || !uses)
         return uses != NULL;
-    if (!uses[0]->y.graph) /* <g, g> = <g / 2, g> and its transpose */
-        return add_summand(s, apart, (nn_summand){ .param = param, .d = ad_scale(g, 0.5), .d2 = g });
+    if (!uses[0]->y.graph)
+        return add_summand(s, apart, (nn_summand){ .param = param, .d = g, .d2 = g });
     return pair_uses(s, apart, param, uses, n);
 }
 

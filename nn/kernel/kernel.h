@@ -19,7 +19,7 @@ struct nn_tangent {
 };
 
 /* Of a kernel whose samples meet, what it is the sum of (apart.c). Own: <d, d2> <y, y2>, d (out, [sample], rest) and y
- * (sample, over). Else the product of d and d2, (out, sample, index), and its transpose. */
+ * (sample, over). Else the product of d and d2, (out, sample, index), and, unless they are one, its transpose. */
 typedef struct {
     int param; /* the index */
     bool own;
@@ -62,7 +62,7 @@ typedef struct {
     double c;
 } nn_term;
 
-/* c d d2^T and its transpose, of panels of all rows. */
+/* c d d2^T and, unless they are one, its transpose, of panels of all rows. */
 typedef struct {
     int d, d2;
     double c;

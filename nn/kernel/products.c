@@ -167,7 +167,8 @@ void nn_add_turned(nn_call *c, size_t rows)
     for (int k = 0; k < c->n_turned; k++) {
         const nn_turned *t = &c->turned[k];
         size_t m = c->outs * rows, columns = nn_size_of(c, &c->panels[t->d].order, rows) / m;
-        nn_gram(c, m, m, columns, t->c, c->panels[t->d].data[0], c->panels[t->d2].data[0], 1, c->cross, false);
+        nn_gram(c, m, m, columns, t->c, c->panels[t->d].data[0], c->panels[t->d2].data[0], 1,
+                t->d == t->d2 ? c->acc : c->cross, true);
     }
 }
 
