@@ -19,7 +19,7 @@
 #include "autodiff/trace/trace.h"
 #include "nn/kernel/kernel.h"
 
-enum { MOST_PARTS = 16 };
+enum { MOST_PARTS = 16, MOST_FACTORS = 32 };
 
 typedef struct {
     bool own;
@@ -68,12 +68,17 @@ static bool within(ad_shape a, ad_shape b)
     return ad_shape_within(&a, &b);
 }
 
+static ad_var var_of(const search *s, int id)
+{
+    return (ad_var){ s->graph, id };
+}
+
 /* A copy of the axis that no node has. There are not many of them. */
 static ad_axis fresh(search *s, ad_axis axis)
 {
     enum { MOST_PRIMES = 200 };
     ad_axis prime = ad_unused_prime(s->graph, ad_graph_size(s->graph) - 1, axis);
-    s->failed |= prime.prime > MOST_PRIMES;
+    s->failed |= prime.prime > MOST_PRIMES || s->statistics.rank == AD_MAX_RANK;
     return prime;
 }
 
@@ -82,14 +87,13 @@ static ad_var renamed(ad_var v, ad_axis from, ad_axis to)
     return v.graph && ad_has(ad_shape_get(v), from) ? ad_relabel(v, from, to) : v;
 }
 
-/* The axes of both, the batch before the others that are of the network: so a b lies statistic by statistic. */
+/* The axes of both, seeds first. Statistics come before the batch where others of the network come after it, so that
+ * all that one statistic has lies together; else last. */
 static ad_shape laid_out(const search *s, ad_shape a, ad_shape b)
 {
-    ad_shape all = both(a, b), batch = ad_shape_of(s->t->batch), outer = { 0 };
-    for (int i = 0; i < all.rank; i++)
-        if (ad_has(&s->seeds, all.axes[i]) || ad_has(&s->statistics, all.axes[i]))
-            ad_shape_push(&outer, all.axes[i]);
-    return both(both(outer, common(batch, all)), all);
+    ad_shape all = both(a, b), seeds = common(s->seeds, all), batch = common(ad_shape_of(s->t->batch), all);
+    ad_shape statistics = common(s->statistics, all), others = without(without(without(all, seeds), batch), statistics);
+    return both(seeds, others.rank ? both(both(statistics, batch), others) : both(batch, statistics));
 }
 
 static ad_var times(const search *s, ad_var a, ad_var b)
@@ -110,16 +114,11 @@ static ad_var contraction(const search *s, ad_var a, ad_var b, ad_shape over)
                         (int[]){ a.id, b.id });
 }
 
-/* A sum of products is a contraction: the products need no place. */
-static ad_var sum_of(const search *s, ad_var v, ad_shape over)
+/* Is it of the seeds? */
+static bool is_seeded(const search *s, int id)
 {
-    const ad_node *node = ad_node_of(s->graph, v.id);
-    if (node->op == AD_MUL && over.rank) {
-        ad_var x = { s->graph, node->in[0] }, y = { s->graph, node->in[1] };
-        if (within(over, shape_of(x)) && within(over, shape_of(y)))
-            return ad_contract(x, y, over);
-    }
-    return ad_sum(v, over);
+    const ad_shape *shape = &ad_node_of(s->graph, id)->shape;
+    return ad_has(shape, s->t->out) || ad_has(shape, s->t->sample);
 }
 
 static ad_var plus(const search *s, ad_var a, ad_var b)
@@ -130,11 +129,96 @@ static ad_var plus(const search *s, ad_var a, ad_var b)
     return ad_combine(AD_HERE, AD_ADD, a.graph ? a : one, b.graph ? b : one);
 }
 
-/* Is it of the seeds? */
-static bool is_seeded(const search *s, int id)
+/* ---- sums ---- */
+/* A product's factors, and the factors that are numbers. */
+typedef struct {
+    int n, n_scales;
+    ad_var factor[MOST_FACTORS];
+    const ad_node *scale[MOST_FACTORS];
+} factors;
+
+static bool find_factors(const search *s, int id, factors *f)
 {
-    const ad_shape *shape = &ad_node_of(s->graph, id)->shape;
-    return ad_has(shape, s->t->out) || ad_has(shape, s->t->sample);
+    const ad_node *node = ad_node_of(s->graph, id);
+    if (f->n == MOST_FACTORS || f->n_scales == MOST_FACTORS)
+        return false;
+    switch (node->op) {
+    case AD_NEG:
+    case AD_SCALE:
+        f->scale[f->n_scales++] = node;
+        return find_factors(s, node->in[0], f);
+    case AD_EXPAND:
+        return find_factors(s, node->in[0], f);
+    case AD_MUL:
+        return find_factors(s, node->in[0], f) && find_factors(s, node->in[1], f);
+    default:
+        f->factor[f->n++] = var_of(s, id);
+        return true;
+    }
+}
+
+static ad_var scaled(ad_var v, const ad_node *by)
+{
+    return by->op == AD_NEG ? ad_neg(v) : ad_scale_by(v, by->c, by->axis, by->power);
+}
+
+/* The sum of something without these axes over them. */
+static ad_var repeated(ad_var v, ad_shape over)
+{
+    for (int i = 0; i < over.rank; i++)
+        v = ad_scale_by(v, 1, over.axes[i], 1);
+    return v;
+}
+
+/* A sum of a product: of factors over statistics or seeds the product with the others, so that all of them together need
+ * no place. */
+static ad_var sum_product(const search *s, ad_var v, ad_shape over)
+{
+    factors f = { 0 };
+    ad_var with = { 0 }, plain = { 0 }, rest = { 0 }, sum = { 0 };
+    if (!find_factors(s, v.id, &f))
+        return ad_sum(v, over);
+    for (int i = 0; i < f.n; i++) {
+        ad_shape shape = shape_of(f.factor[i]);
+        bool rich = common(shape, s->statistics).rank || common(shape, s->seeds).rank;
+        ad_var *to = !common(shape, over).rank ? &rest : rich ? &with : &plain;
+        *to = times(s, *to, f.factor[i]);
+    }
+    ad_shape missing = without(without(over, shape_of(with)), shape_of(plain));
+    over = without(over, missing);
+    if (with.graph && plain.graph && within(over, shape_of(with)) && within(over, shape_of(plain)))
+        sum = contraction(s, with, plain, over);
+    else if (over.rank)
+        sum = ad_sum(times(s, with, plain), over);
+    sum = repeated(times(s, sum, rest), missing);
+    for (int i = f.n_scales - 1; i >= 0; i--)
+        sum = scaled(sum, f.scale[i]);
+    return sum;
+}
+
+static ad_var sum_of(const search *s, ad_var v, ad_shape over)
+{
+    const ad_node *node = ad_node_of(s->graph, v.id);
+    ad_var in[2] = { { s->graph, node->n_in > 0 ? node->in[0] : -1 }, { s->graph, node->n_in > 1 ? node->in[1] : -1 } };
+    if (!over.rank)
+        return v;
+    switch (node->op) {
+    case AD_NEG:
+    case AD_SCALE:
+        return scaled(sum_of(s, in[0], over), node);
+    case AD_ADD:
+    case AD_SUB:
+        for (int i = 0; i < 2; i++) {
+            ad_shape there = common(over, shape_of(in[i]));
+            in[i] = repeated(sum_of(s, in[i], there), without(over, there));
+        }
+        return ad_combine(AD_HERE, node->op, in[0], in[1]);
+    case AD_MUL:
+    case AD_EXPAND:
+        return sum_product(s, v, over);
+    default:
+        return ad_sum(v, over);
+    }
 }
 
 /* The product of x and y, summed over their axes, and those of `all`, that are not kept; none: 1. */
@@ -146,12 +230,11 @@ static ad_var meet(const search *s, ad_var x, ad_var y, ad_shape keep, ad_shape 
         x = sum_of(s, x, without(without(shape_of(x), keep), shared));
     if (y.graph)
         y = sum_of(s, y, without(without(shape_of(y), keep), shared));
-    ad_var v = shared.rank ? contraction(s, x, y, shared) : times(s, x, y);
-    if (!v.graph)
-        v = ad_constant(s->graph, 1, (ad_shape){ 0 });
-    for (int i = 0; i < missing.rank; i++)
-        v = ad_scale_by(v, 1, missing.axes[i], 1);
-    return v;
+    bool sums = shared.rank == 1 && ad_same(shared.axes[0], s->t->batch);
+    ad_var v = shared.rank && !sums ? contraction(s, x, y, shared)
+               : shared.rank        ? sum_of(s, times(s, x, y), shared)
+                                    : times(s, x, y);
+    return repeated(v.graph ? v : ad_constant(s->graph, 1, (ad_shape){ 0 }), missing);
 }
 
 /* ---- parts of parts ---- */
@@ -237,8 +320,7 @@ static void sum_part(search *s, parts *to, part p, ad_shape over)
         ad_shape_push(&p.over, axis);
         ad_shape_push(&s->statistics, axis);
     }
-    for (int i = 0; i < missing.rank; i++)
-        p.a = ad_scale_by(p.a, 1, missing.axes[i], 1);
+    p.a = repeated(p.a, missing);
     push(s, to, p);
 }
 
@@ -300,11 +382,6 @@ static void multiply_seeds(search *s, parts *to, const parts *x, const parts *y)
 static parts *parts_of(const search *s, int id)
 {
     return &s->of[id - s->first];
-}
-
-static ad_var var_of(const search *s, int id)
-{
-    return (ad_var){ s->graph, id };
 }
 
 static void find_parts(search *s, int id)
@@ -526,6 +603,7 @@ static bool pair_uses(search *s, struct nn_apart *apart, int param, const ad_sit
                 continue;
             for (int k = 0; k < t.over.rank; k++) {
                 ad_axis axis = fresh(s, t.over.axes[k]);
+                ad_shape_push(&s->statistics, axis);
                 t.a = renamed(t.a, t.over.axes[k], axis);
                 t.b = renamed(t.b, t.over.axes[k], axis);
             }
