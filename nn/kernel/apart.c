@@ -106,6 +106,13 @@ static ad_var times(const search *s, ad_var a, ad_var b)
     return ad_combine(AD_HERE, AD_MUL, ad_expand(a, shape), b);
 }
 
+/* A copy that is laid out so. */
+static ad_var copied(const search *s, ad_var v)
+{
+    ad_shape shape = laid_out(s, shape_of(v), (ad_shape){ 0 });
+    return ad_node_on(ad_transpose(v, shape), (ad_node){ .op = AD_RESHAPE, .where = AD_HERE, .shape = shape });
+}
+
 /* The contraction, laid out likewise. */
 static ad_var contraction(const search *s, ad_var a, ad_var b, ad_shape over)
 {
@@ -221,6 +228,25 @@ static ad_var sum_of(const search *s, ad_var v, ad_shape over)
     }
 }
 
+/* The sum of x y, term by term of x. */
+static ad_var sum_times(const search *s, ad_var x, ad_var y, ad_shape over)
+{
+    const ad_node *node = ad_node_of(s->graph, x.id);
+    switch (node->op) {
+    case AD_NEG:
+    case AD_SCALE:
+        return scaled(sum_times(s, var_of(s, node->in[0]), y, over), node);
+    case AD_EXPAND:
+        return sum_times(s, var_of(s, node->in[0]), y, over);
+    case AD_ADD:
+    case AD_SUB:
+        return ad_combine(AD_HERE, node->op, sum_times(s, var_of(s, node->in[0]), y, over),
+                          sum_times(s, var_of(s, node->in[1]), y, over));
+    default:
+        return sum_product(s, times(s, x, y), over);
+    }
+}
+
 /* The product of x and y, summed over their axes, and those of `all`, that are not kept; none: 1. */
 static ad_var meet(const search *s, ad_var x, ad_var y, ad_shape keep, ad_shape all)
 {
@@ -232,7 +258,7 @@ static ad_var meet(const search *s, ad_var x, ad_var y, ad_shape keep, ad_shape 
         y = sum_of(s, y, without(without(shape_of(y), keep), shared));
     bool sums = shared.rank == 1 && ad_same(shared.axes[0], s->t->batch);
     ad_var v = shared.rank && !sums ? contraction(s, x, y, shared)
-               : shared.rank        ? sum_of(s, times(s, x, y), shared)
+               : shared.rank        ? sum_times(s, x, y, shared)
                                     : times(s, x, y);
     return repeated(v.graph ? v : ad_constant(s->graph, 1, (ad_shape){ 0 }), missing);
 }
@@ -347,7 +373,7 @@ static void contract_part(search *s, parts *to, part p, ad_var w, ad_shape over)
             ad_shape_push(&p.over, axis);
             ad_shape_push(&s->statistics, axis);
         }
-        p.b = times(s, p.b, w);
+        p.b = times(s, p.b, copied(s, w));
     } else {
         s->failed = true;
     }
