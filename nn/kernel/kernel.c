@@ -74,23 +74,18 @@ static int run_tile(nn_call *c, int side, const double *x, size_t first, size_t 
 static void write_out(const nn_call *c, const size_t *first, const size_t *rows, bool same, size_t n_columns,
                       double *out)
 {
-    size_t outs = c->outs, wide = outs * rows[1];
+    size_t outs = c->outs, block = outs * outs;
     double factor = c->mean ? 1 / (double)c->outputs : 1;
-    for (size_t i = 0; i < rows[0]; i++)
-        for (size_t j = same ? i : 0; j < rows[1]; j++)
-            for (size_t o = 0; o < outs; o++)
-                for (size_t p = 0; p < outs; p++) {
-                    size_t a = o * rows[0] + i, b = p * rows[1] + j, ii = first[0] + i, jj = first[1] + j;
-                    size_t least = same && a > b ? b : a, most = same && a > b ? a : b;
-                    double value = nn_value(c->acc, least * wide + most, c->model->type);
-                    if (same && c->cross)
-                        value += nn_value(c->cross, a * wide + b, c->model->type) +
-                                 nn_value(c->cross, b * wide + a, c->model->type);
-                    value *= factor;
-                    out[((ii * n_columns + jj) * outs + o) * outs + p] = value;
-                    if (c->symmetric)
-                        out[((jj * n_columns + ii) * outs + p) * outs + o] = value;
-                }
+    if (same)
+        nn_complete(c, outs * rows[0]);
+    for (size_t i = 0; i < rows[0]; i++) {
+        double *row = out + ((first[0] + i) * n_columns + first[1]) * block;
+        nn_turn(c, rows, i, factor, row);
+        for (size_t j = 0; c->symmetric && !same && j < rows[1]; j++)
+            for (size_t o = 0; o < block; o++)
+                out[((first[1] + j) * n_columns + first[0] + i) * block + o % outs * outs + o / outs] =
+                    row[j * block + o];
+    }
 }
 
 /* The rows of one run; where the seed knows its sample, they take memory in the square. */

@@ -215,6 +215,10 @@ void nn_apply_met(nn_call *c, size_t rows, size_t n_from, size_t n_to, size_t re
 void nn_add_terms(nn_call *c, const size_t *rows, int other);
 void nn_add_gradients(nn_call *c, const size_t *rows, int other);
 void nn_add_turned(nn_call *c, size_t rows); /* of a tile with itself */
+/* c->acc (n, n) of a tile with itself, of which there are the upper triangle and `cross`: all of it. */
+void nn_complete(const nn_call *c, size_t n);
+/* to (columns, outs, outs) = factor times what c->acc has of sample i. */
+void nn_turn(const nn_call *c, const size_t *rows, size_t i, double factor, double *to);
 /* The tiles of gradients of a parameter's uses: lines at a time, of so many samples. */
 size_t nn_tile_lines(const nn_call *c, const nn_use *uses, int n);
 #endif

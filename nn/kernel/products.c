@@ -65,9 +65,48 @@
                         for (size_t j = first; j < columns; j++)                                                       \
                             cp[j] += *dp * yp[j];                                                                      \
                 }                                                                                                      \
+    }                                                                                                                  \
+    /* c (n, n), of which the upper triangle is, with all of `cross` and its transpose if there is one: all of it */   \
+    static void complete_##real(size_t n, real *c, const real *cross)                                                  \
+    {                                                                                                                  \
+        enum { SIDE = 16 };                                                                                            \
+        for (size_t i = 0; i < n; i += SIDE)                                                                           \
+            for (size_t j = i; j < n; j += SIDE)                                                                       \
+                for (size_t k = i; k < i + SIDE && k < n; k++)                                                         \
+                    for (size_t l = k > j ? k : j; l < j + SIDE && l < n; l++) {                                       \
+                        if (cross)                                                                                     \
+                            c[k * n + l] += cross[k * n + l] + cross[l * n + k];                                       \
+                        c[l * n + k] = c[k * n + l];                                                                   \
+                    }                                                                                                  \
+    } /* to (columns, outs, outs) = factor times row i of c, (outs, rows, outs, columns) */                            \
+    static void turn_##real(size_t outs, size_t rows, size_t columns, size_t i, double factor, const real *c,          \
+                            double *to)                                                                                \
+    {                                                                                                                  \
+        for (size_t o = 0; o < outs; o++)                                                                              \
+            for (size_t p = 0; p < outs; p++) {                                                                        \
+                const real *from = c + ((o * rows + i) * outs + p) * columns;                                          \
+                for (size_t j = 0; j < columns; j++)                                                                   \
+                    to[(j * outs + o) * outs + p] = factor * (double)from[j];                                          \
+            }                                                                                                          \
     }
 LOOPS(float, s)
 LOOPS(double, d)
+
+void nn_complete(const nn_call *c, size_t n)
+{
+    if (c->model->type == AD_FLOAT)
+        complete_float(n, (float *)c->acc, (const float *)c->cross);
+    else
+        complete_double(n, (double *)c->acc, (const double *)c->cross);
+}
+
+void nn_turn(const nn_call *c, const size_t *rows, size_t i, double factor, double *to)
+{
+    if (c->model->type == AD_FLOAT)
+        turn_float(c->outs, rows[0], rows[1], i, factor, (const float *)c->acc, to);
+    else
+        turn_double(c->outs, rows[0], rows[1], i, factor, (const double *)c->acc, to);
+}
 
 void nn_pack(const nn_call *c, const nn_walk *w, const char *from, char *to, bool add)
 {
