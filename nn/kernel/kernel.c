@@ -65,7 +65,8 @@ static int run_tile(nn_call *c, int side, const double *x, size_t first, size_t 
     if (nn_run(c, c->symmetric ? 0 : side, x, first, rows, error) != 0)
         return -1;
     for (int i = 0; i < c->n_panels; i++)
-        nn_fill_panel(c, &c->panels[i], rows, c->panels[i].data[side]);
+        if (!c->panels[i].spare)
+            nn_fill_panel(c, &c->panels[i], rows, c->panels[i].data[side]);
     return 0;
 }
 
@@ -110,7 +111,7 @@ static void choose_tile(nn_call *c)
 static int lay_out(nn_call *c, size_t rows, ad_error *error)
 {
     const nn_model *model = c->model;
-    size_t bytes = nn_bytes(model->type), total = 0, turns = 0, applied = 0;
+    size_t bytes = nn_bytes(model->type), total = 0, turns = 0, applied = 0, pairs = 0, chunk = 0;
     size_t largest = 0, longest = 0, tile = 0; /* of gradients: elements of a parameter, of a line, of a tile's lines */
     choose_tile(c);
     for (int i = 0; i < c->n_uses; i = nn_uses_end(c, i)) {
@@ -136,6 +137,12 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
         if (!u->met && size * nn_tile_lines(c, u, n) > tile)
             tile = size * nn_tile_lines(c, u, n);
     }
+    for (int i = 0; i < c->n_panels; i++)
+        if (c->panels[i].spare) {
+            size_t size = nn_pairs_size(c, &c->panels[i]), columns = nn_size_of(c, &c->panels[i].order, 1) / c->outs;
+            pairs = size > pairs ? size : pairs;
+            chunk = columns * NN_CHUNK > chunk ? columns * NN_CHUNK : chunk;
+        }
     bool once = c->symmetric && c->tile >= rows, crosses = false;
     for (int i = 0; i < c->n_terms && c->symmetric; i++)
         crosses = crosses || c->terms[i].d != c->terms[i].d2 || c->terms[i].d_at != c->terms[i].d2_at;
@@ -154,7 +161,9 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
                    { &c->gradient[1], gradients },
                    { &c->scratch, largest * bytes },
                    { &c->applied, applied },
-                   { &c->met, turns * turns * bytes } };
+                   { &c->met, turns * turns * bytes },
+                   { &c->pairs, pairs * bytes },
+                   { &c->chunk, chunk * bytes } };
     enum { PIECES = sizeof pieces / sizeof *pieces };
     for (int turn = 0; turn < 2; turn++) { /* first the sizes, then the places */
         total = 0;

@@ -52,7 +52,11 @@ typedef struct {
     size_t instances; /* blocks of (rows, columns) */
     /* One of `turns` tensors side by side in the memory of the first one, `host`: after `lead` axes of `order`. */
     int host, turn, turns, lead;
-    int older; /* another one of the same node; -1: none */
+    /* Panels of two factors whose product it is, times `factor`: (out, columns) and (columns, sample); -1: none. */
+    int by_out, by_sample;
+    double factor;
+    bool spare; /* its factors do */
+    int older;  /* another one of the same node; -1: none */
     char *data[2];
 } nn_panel;
 
@@ -132,16 +136,19 @@ typedef struct nn_call {
     int n_uses, uses_capacity;
     nn_turned *turned;
     int n_turned;
-    char *acc, *cross, *product, *factor, *gradient[2], *scratch, *applied, *met; /* pieces of the work */
-    size_t gradient_rows;                                                         /* samples of one tile of gradients */
-    bool by_seeds;     /* all that follows is for batched.c */
-    size_t seeds;      /* of a run: outputs of samples */
-    size_t run, store; /* at most so many in a run, and in a store */
+    char *acc, *cross, *product, *factor, *gradient[2], *scratch, *applied, *met, *pairs, *chunk; /* of the work */
+    size_t gradient_rows; /* samples of one tile of gradients */
+    bool by_seeds;        /* all that follows is for batched.c */
+    size_t seeds;         /* of a run: outputs of samples */
+    size_t run, store;    /* at most so many in a run, and in a store */
     size_t applied_rows;
     char *seed; /* (run, batch, outputs) */
 } nn_call;
 
-enum { NN_NO_PANEL = -1 };
+enum {
+    NN_NO_PANEL = -1,
+    NN_CHUNK = 64 /* samples */
+};
 static inline size_t nn_smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -214,6 +221,8 @@ void nn_meet(nn_call *c, const nn_use *from, size_t n_from, const char *y_from, 
 void nn_apply_met(nn_call *c, size_t rows, size_t n_from, size_t n_to, size_t rest, const char *d);
 void nn_add_terms(nn_call *c, const size_t *rows, int other);
 void nn_add_gradients(nn_call *c, const size_t *rows, int other);
+/* Elements of the products of each two outputs' factors. */
+size_t nn_pairs_size(const nn_call *c, const nn_panel *d);
 void nn_add_turned(nn_call *c, size_t rows); /* of a tile with itself */
 /* c->acc (n, n) of a tile with itself, of which there are the upper triangle and `cross`: all of it. */
 void nn_complete(const nn_call *c, size_t n);

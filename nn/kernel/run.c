@@ -71,7 +71,7 @@ int nn_prepare(nn_call *c, ad_error *error)
     for (int i = 0; i < c->n_panels && !failed; i++) {
         int id = c->panels[i].id;
         ad_op op = ad_node_of(net->graph, id)->op;
-        if (places[id] || op == AD_INPUT || op == AD_PARAM)
+        if (c->panels[i].spare || places[id] || op == AD_INPUT || op == AD_PARAM)
             continue;
         ids[n] = id;
         places[id] = n + 1;

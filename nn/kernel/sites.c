@@ -114,6 +114,7 @@ static int add_panel(nn_call *c, nn_panel p)
     p.older = c->newest[p.id] - 1;
     p.sampled = ad_has(&p.order, c->tangent->sample);
     p.host = p.turn ? p.host : c->n_panels;
+    p.by_out = p.by_sample = -1;
     c->panels[c->n_panels] = p;
     c->newest[p.id] = ++c->n_panels;
     return c->n_panels - 1;
@@ -395,10 +396,91 @@ static int compare(const void *one, const void *two)
     return 0;
 }
 
-static void sort_terms(nn_call *c)
+/* The two factors of a product, one that no sample and one that no output knows, times a number; false: it is none of
+ * such. */
+static bool find_factors(const nn_call *c, int id, int *by_out, int *by_sample, double *factor)
+{
+    const struct nn_tangent *t = c->tangent;
+    double one;
+    id = peel_factors(c, (ad_var){ c->model->net->graph, id }, &one);
+    const ad_node *node = ad_node_of(c->model->net->graph, id);
+    bool out = ad_has(&node->shape, t->out), sample = ad_has(&node->shape, t->sample);
+    *factor *= one;
+    if (out && sample)
+        return node->op == AD_MUL && find_factors(c, node->in[0], by_out, by_sample, factor) &&
+               find_factors(c, node->in[1], by_out, by_sample, factor);
+    int *place = out ? by_out : by_sample;
+    if (!out && (!sample || (node->op == AD_SCALE && node->axis.id)))
+        return false;
+    bool first = *place < 0;
+    *place = id;
+    return first;
+}
+
+/* What a node is another name of, times a number; its axes are renamed among the columns. */
+static int named_before(const nn_call *c, int id, ad_shape *columns, double *factor)
+{
+    const ad_graph *graph = c->model->net->graph;
+    double one;
+    for (;;) {
+        id = peel_factors(c, (ad_var){ c->model->net->graph, id }, &one);
+        *factor *= one;
+        const ad_node *node = ad_node_of(graph, id);
+        if (node->op != AD_RELABEL || !ad_has(columns, node->axis2) || ad_has(columns, node->axis))
+            return id;
+        *columns = ad_shape_replace(*columns, node->axis2, node->axis);
+        id = node->in[0];
+    }
+}
+
+/* Panels that the terms pair with themselves alone, and that are the product of a factor of the output and one of the
+ * sample: products of each two outputs' factors meet those of each two samples', half as many. */
+static int split_panels(nn_call *c, ad_error *error)
+{
+    enum { FEW_OUTPUTS = 4, BYTES = 8 << 20 };
+    const struct nn_tangent *t = c->tangent;
+    const ad_shape seeds = ad_shape_of(t->out, t->sample), none = { 0 };
+    int n = c->n_panels;
+    for (int i = 0; i < n && c->outs >= FEW_OUTPUTS; i++) {
+        nn_panel *p = &c->panels[i];
+        int by_out = -1, by_sample = -1;
+        bool paired = false, apart = p->instances == 1 && p->turns == 1 && p->sum.rank == 0 && p->sampled;
+        p->factor = 1;
+        for (int k = 0; k < c->n_terms; k++) {
+            const nn_term *term = &c->terms[k];
+            paired = paired || term->d == i;
+            apart = apart && (term->d == i) == (term->d2 == i) && term->y != i && term->y2 != i;
+        }
+        for (int k = 0; k < c->n_uses; k++)
+            apart = apart && c->uses[k].d != i && c->uses[k].y != i;
+        for (int k = 0; k < c->n_turned; k++)
+            apart = apart && c->turned[k].d != i && c->turned[k].d2 != i;
+        ad_shape columns = ad_shape_minus(&p->order, &seeds);
+        if (!paired || !apart || nn_pairs_size(c, p) * nn_bytes(c->model->type) > BYTES ||
+            !find_factors(c, named_before(c, p->id, &columns, &p->factor), &by_out, &by_sample, &p->factor) ||
+            by_out < 0 || by_sample < 0)
+            continue;
+        ad_shape of_out = ad_shape_of(t->out), of_sample = columns;
+        ad_shape sample = ad_shape_of(t->sample);
+        nn_append(&of_out, &columns);
+        nn_append(&of_sample, &sample);
+        by_out = find_panel(c, by_out, of_out, none, 1);
+        by_sample = find_panel(c, by_sample, of_sample, none, 1);
+        if (by_out == -2 || by_sample == -2)
+            return ad_fail(error, "kernel: out of memory");
+        p = &c->panels[i];
+        p->by_out = by_out;
+        p->by_sample = by_sample;
+        p->spare = true;
+    }
+    return 0;
+}
+
+static int settle_terms(nn_call *c, ad_error *error)
 {
     if (c->n_terms)
         qsort(c->terms, (size_t)c->n_terms, sizeof *c->terms, compare);
+    return split_panels(c, error);
 }
 
 int nn_find_terms(nn_call *c, ad_error *error)
@@ -408,8 +490,7 @@ int nn_find_terms(nn_call *c, ad_error *error)
     for (int k = 0; k < c->model->net->n_params; k++)
         if (c->weights[k] > 0 && (pairs_well(c, k) ? make_terms(c, k, error) : make_uses(c, k, error)) != 0)
             return -1;
-    sort_terms(c);
-    return 0;
+    return settle_terms(c, error);
 }
 
 /* A panel of all rows, (out, sample, index), or of a mean over outputs (sample, out, index). */
@@ -447,6 +528,5 @@ int nn_find_turned(nn_call *c, const struct nn_apart *apart, ad_error *error)
         if (!p->own)
             c->turned[c->n_turned++] = (nn_turned){ t.d, t.d2, t.c };
     }
-    sort_terms(c);
-    return 0;
+    return settle_terms(c, error);
 }

@@ -25,7 +25,7 @@ size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows)
 
 size_t nn_panel_size(const nn_call *c, const nn_panel *p, size_t rows)
 {
-    return p->turn ? 0 : nn_size_of(c, &p->order, rows) * (size_t)p->turns;
+    return p->turn || p->spare ? 0 : nn_size_of(c, &p->order, rows) * (size_t)p->turns;
 }
 
 int nn_uses_end(const nn_call *c, int begin)
