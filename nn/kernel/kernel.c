@@ -199,11 +199,13 @@ static int compute(nn_call *c, const double *x, size_t rows, const double *x2, s
             if (!same && run_tile(c, 1, c->symmetric ? x : x2, k, count[1], error) != 0)
                 return -1;
             size_t square = c->outs * c->outs * count[0] * count[1] * bytes;
-            memset(c->acc, 0, square);
+            c->fresh = true;
             if (c->cross)
                 memset(c->cross, 0, square);
             int blas_threads = ad_blas_begin(c->model->threads);
             nn_add_terms(c, count, same ? 0 : 1);
+            if (c->fresh)
+                memset(c->acc, 0, square);
             nn_add_gradients(c, count, same ? 0 : 1);
             nn_add_turned(c, count[0]);
             ad_blas_end(blas_threads);

@@ -137,6 +137,7 @@ typedef struct nn_call {
     nn_turned *turned;
     int n_turned;
     char *acc, *cross, *product, *factor, *gradient[2], *scratch, *applied, *met, *pairs, *chunk; /* of the work */
+    bool fresh;           /* nothing has been written to acc */
     size_t gradient_rows; /* samples of one tile of gradients */
     bool by_seeds;        /* all that follows is for batched.c */
     size_t seeds;         /* of a run: outputs of samples */

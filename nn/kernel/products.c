@@ -7,122 +7,125 @@
 #include <string.h>
 
 /* ---- loops, written once for float and double ---- */
-#define LOOPS(real, letter)                                                                                                 \
-    static real *pack_##real(const nn_walk *w, int level, const real *from, real *to, bool add)                             \
-    {                                                                                                                       \
-        if (level == w->rank) {                                                                                             \
-            *to = add ? *to + *from : *from;                                                                                \
-            return to + 1;                                                                                                  \
-        }                                                                                                                   \
-        size_t size = w->size[level], stride = w->stride[level];                                                            \
-        if (level + 1 < w->rank) {                                                                                          \
-            for (size_t i = 0; i < size; i++)                                                                               \
-                to = pack_##real(w, level + 1, from + i * stride, to, add);                                                 \
-            return to;                                                                                                      \
-        }                                                                                                                   \
-        if (add)                                                                                                            \
-            for (size_t i = 0; i < size; i++)                                                                               \
-                to[i] += from[i * stride];                                                                                  \
-        else if (stride == 1)                                                                                               \
-            memcpy(to, from, size * sizeof *to);                                                                            \
-        else                                                                                                                \
-            for (size_t i = 0; i < size; i++)                                                                               \
-                to[i] = from[i * stride];                                                                                   \
-        return to + size;                                                                                                   \
-    }                                                                                                                       \
-    /* c (m, n), rows of ld, = alpha a (m, k) b (n, k)^T + beta c; only its upper triangle if b is a and `upper` */         \
-    static void gram_##real(size_t m, size_t n, size_t k, real alpha, const real *a, const real *b, real beta,              \
-                            real *c, size_t ld, bool upper)                                                                 \
-    {                                                                                                                       \
-        if (upper && a == b)                                                                                                \
-            cblas_##letter##syrk(CblasRowMajor, CblasUpper, CblasNoTrans, (int)m, (int)k, alpha, a, (int)k, beta, c,        \
-                                 (int)ld);                                                                                  \
-        else                                                                                                                \
-            cblas_##letter##gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, alpha, a, (int)k, b,      \
-                                 (int)k, beta, c, (int)ld);                                                                 \
-    }                                                                                                                       \
-    static void fill_##real(size_t n, real value, real *x)                                                                  \
-    {                                                                                                                       \
-        for (size_t i = 0; i < n; i++)                                                                                      \
-            x[i] += value;                                                                                                  \
-    }                                                                                                                       \
-    /* c[(o, i), (p, j)] += d[(o, i?), (p, j?)] y[i, j]; from the diagonal on if `upper` */                                 \
-    static void spread_##real(size_t outs, size_t rows, size_t columns, const real *d, bool d_rows, bool d_columns,         \
-                              const real *y, real *c, bool upper)                                                           \
-    {                                                                                                                       \
-        size_t wide = outs * (d_columns ? columns : 1);                                                                     \
-        for (size_t o = 0; o < outs; o++)                                                                                   \
-            for (size_t i = 0; i < rows; i++)                                                                               \
-                for (size_t p = upper ? o : 0; p < outs; p++) {                                                             \
-                    const real *dp = d + (d_rows ? o * rows + i : o) * wide + p * (d_columns ? columns : 1);                \
-                    const real *yp = y + i * columns;                                                                       \
-                    real *cp = c + ((o * rows + i) * outs + p) * columns;                                                   \
-                    size_t first = upper && p == o ? i : 0;                                                                 \
-                    if (d_columns)                                                                                          \
-                        for (size_t j = first; j < columns; j++)                                                            \
-                            cp[j] += dp[j] * yp[j];                                                                         \
-                    else                                                                                                    \
-                        for (size_t j = first; j < columns; j++)                                                            \
-                            cp[j] += *dp * yp[j];                                                                           \
-                }                                                                                                           \
-    }                                                                                                                       \
-    /* c (n, n), of which the upper triangle is, with all of `cross` and its transpose if there is one: all of it */        \
-    static void complete_##real(size_t n, real *c, const real *cross)                                                       \
-    {                                                                                                                       \
-        enum { SIDE = 16 };                                                                                                 \
-        for (size_t i = 0; i < n; i += SIDE)                                                                                \
-            for (size_t j = i; j < n; j += SIDE)                                                                            \
-                for (size_t k = i; k < i + SIDE && k < n; k++)                                                              \
-                    for (size_t l = k > j ? k : j; l < j + SIDE && l < n; l++) {                                            \
-                        if (cross)                                                                                          \
-                            c[k * n + l] += cross[k * n + l] + cross[l * n + k];                                            \
-                        c[l * n + k] = c[k * n + l];                                                                        \
-                    }                                                                                                       \
-    } /* to (columns, outs, outs) = factor times row i of c, (outs, rows, outs, columns) */                                 \
-    static void turn_##real(size_t outs, size_t rows, size_t columns, size_t i, double factor, const real *c,               \
-                            double *to)                                                                                     \
-    {                                                                                                                       \
-        for (size_t o = 0; o < outs; o++)                                                                                   \
-            for (size_t p = 0; p < outs; p++) {                                                                             \
-                const real *from = c + ((o * rows + i) * outs + p) * columns;                                               \
-                for (size_t j = 0; j < columns; j++)                                                                        \
-                    to[(j * outs + o) * outs + p] = factor * (double)from[j];                                               \
-            }                                                                                                               \
-    }                                                                                                                       \
-    /* to (pairs o <= p, columns) = factor x[o] x[p], for x (outs, columns) */                                              \
-    static void pair_##real(size_t outs, size_t columns, real factor, const real *x, real *to)                              \
-    {                                                                                                                       \
-        for (size_t o = 0; o < outs; o++)                                                                                   \
-            for (size_t p = o; p < outs; p++, to += columns)                                                                \
-                for (size_t k = 0; k < columns; k++)                                                                        \
-                    to[k] = factor * x[o * columns + k] * x[p * columns + k];                                               \
-    }                                                                                                                       \
-    /* to (columns, n) = a[k] b[k, j], for a and b (columns, ..) in rows of step_a and step_b */                            \
-    static void chunk_##real(size_t columns, size_t n, const real *a, size_t step_a, const real *b, size_t step_b,          \
-                             real *to)                                                                                      \
-    {                                                                                                                       \
-        for (size_t k = 0; k < columns; k++, to += n)                                                                       \
-            for (size_t j = 0; j < n; j++)                                                                                  \
-                to[j] = a[k * step_a] * b[k * step_b + j];                                                                  \
-    }                                                                                                                       \
-    /* c[(o, i), (p, j)] += d[o <= p, i, j] y[i, j], and with the places of o and p exchanged; of a tile with itself d is \
-       known from the diagonal on, and c from there wanted */ \
-    static void spread_pairs_##real(size_t outs, size_t rows, size_t columns, real *d, const real *y, real *c,              \
-                                    bool same)                                                                              \
-    {                                                                                                                       \
-        for (size_t o = 0; o < outs; o++)                                                                                   \
-            for (size_t p = o; p < outs; p++, d += rows * columns) {                                                        \
-                for (size_t i = 0; i < rows && same; i++)                                                                   \
-                    for (size_t j = i + 1; j < columns; j++)                                                                \
-                        d[j * columns + i] = d[i * columns + j];                                                            \
-                for (size_t turn = 0; turn < (same || o == p ? 1 : 2); turn++)                                              \
-                    for (size_t i = 0; i < rows; i++) {                                                                     \
-                        size_t one = turn ? p : o, two = turn ? o : p;                                                      \
-                        real *to = c + ((one * rows + i) * outs + two) * columns;                                           \
-                        for (size_t j = 0; j < columns; j++)                                                                \
-                            to[j] += d[i * columns + j] * y[i * columns + j];                                               \
-                    }                                                                                                       \
-            }                                                                                                               \
+#define LOOPS(real, letter)                                                                                            \
+    static real *pack_##real(const nn_walk *w, int level, const real *from, real *to, bool add)                        \
+    {                                                                                                                  \
+        if (level == w->rank) {                                                                                        \
+            *to = add ? *to + *from : *from;                                                                           \
+            return to + 1;                                                                                             \
+        }                                                                                                              \
+        size_t size = w->size[level], stride = w->stride[level];                                                       \
+        if (level + 1 < w->rank) {                                                                                     \
+            for (size_t i = 0; i < size; i++)                                                                          \
+                to = pack_##real(w, level + 1, from + i * stride, to, add);                                            \
+            return to;                                                                                                 \
+        }                                                                                                              \
+        if (add)                                                                                                       \
+            for (size_t i = 0; i < size; i++)                                                                          \
+                to[i] += from[i * stride];                                                                             \
+        else if (stride == 1)                                                                                          \
+            memcpy(to, from, size * sizeof *to);                                                                       \
+        else                                                                                                           \
+            for (size_t i = 0; i < size; i++)                                                                          \
+                to[i] = from[i * stride];                                                                              \
+        return to + size;                                                                                              \
+    }                                                                                                                  \
+    /* c (m, n), rows of ld, = alpha a (m, k) b (n, k)^T + beta c; only its upper triangle if b is a and `upper` */    \
+    static void gram_##real(size_t m, size_t n, size_t k, real alpha, const real *a, const real *b, real beta,         \
+                            real *c, size_t ld, bool upper)                                                            \
+    {                                                                                                                  \
+        if (upper && a == b)                                                                                           \
+            cblas_##letter##syrk(CblasRowMajor, CblasUpper, CblasNoTrans, (int)m, (int)k, alpha, a, (int)k, beta, c,   \
+                                 (int)ld);                                                                             \
+        else                                                                                                           \
+            cblas_##letter##gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, alpha, a, (int)k, b, \
+                                 (int)k, beta, c, (int)ld);                                                            \
+    }                                                                                                                  \
+    static void fill_##real(size_t n, real value, real *x)                                                             \
+    {                                                                                                                  \
+        for (size_t i = 0; i < n; i++)                                                                                 \
+            x[i] += value;                                                                                             \
+    }                                                                                                                  \
+    /* c[(o, i), (p, j)] += d[(o, i?), (p, j?)] y[i, j], or = if `fresh`; \
+     * from the diagonal on if `upper` */                                            \
+    static void spread_##real(size_t outs, size_t rows, size_t columns, const real *d, bool d_rows, bool d_columns,    \
+                              const real *y, real *c, bool upper, bool fresh)                                          \
+    {                                                                                                                  \
+        size_t wide = outs * (d_columns ? columns : 1);                                                                \
+        for (size_t o = 0; o < outs; o++)                                                                              \
+            for (size_t i = 0; i < rows; i++)                                                                          \
+                for (size_t p = upper ? o : 0; p < outs; p++) {                                                        \
+                    const real *dp = d + (d_rows ? o * rows + i : o) * wide + p * (d_columns ? columns : 1);           \
+                    const real *yp = y + i * columns;                                                                  \
+                    real *cp = c + ((o * rows + i) * outs + p) * columns;                                              \
+                    size_t first = upper && p == o ? i : 0;                                                            \
+                    for (size_t j = first; j < columns; j++)                                                           \
+                        cp[j] = (fresh ? 0 : cp[j]) + dp[d_columns ? j : 0] * yp[j];                                   \
+                }                                                                                                      \
+    }                                                                                                                  \
+    /* c (n, n), of which the upper triangle is, with all of `cross` and its \
+     * transpose if there is one: all of it */                                         \
+    static void complete_##real(size_t n, real *c, const real *cross)                                                  \
+    {                                                                                                                  \
+        enum { SIDE = 16 };                                                                                            \
+        for (size_t i = 0; i < n; i += SIDE)                                                                           \
+            for (size_t j = i; j < n; j += SIDE)                                                                       \
+                for (size_t k = i; k < i + SIDE && k < n; k++)                                                         \
+                    for (size_t l = k > j ? k : j; l < j + SIDE && l < n; l++) {                                       \
+                        if (cross)                                                                                     \
+                            c[k * n + l] += cross[k * n + l] + cross[l * n + k];                                       \
+                        c[l * n + k] = c[k * n + l];                                                                   \
+                    }                                                                                                  \
+    } /* to (columns, outs, outs) = factor times row i of c, (outs, rows, outs, columns) */                            \
+    static void turn_##real(size_t outs, size_t rows, size_t columns, size_t i, double factor, const real *c,          \
+                            double *to)                                                                                \
+    {                                                                                                                  \
+        enum { NEAR = 32 };                                                                                            \
+        for (size_t near = 0; near < columns; near += NEAR)                                                            \
+            for (size_t o = 0; o < outs; o++)                                                                          \
+                for (size_t p = 0; p < outs; p++) {                                                                    \
+                    const real *from = c + ((o * rows + i) * outs + p) * columns;                                      \
+                    for (size_t j = near; j < near + NEAR && j < columns; j++)                                         \
+                        to[(j * outs + o) * outs + p] = factor * (double)from[j];                                      \
+                }                                                                                                      \
+    }                                                                                                                  \
+    /* to (pairs o <= p, columns) = factor x[o] x[p], for x (outs, columns) */                                         \
+    static void pair_##real(size_t outs, size_t columns, real factor, const real *x, real *to)                         \
+    {                                                                                                                  \
+        for (size_t o = 0; o < outs; o++)                                                                              \
+            for (size_t p = o; p < outs; p++, to += columns)                                                           \
+                for (size_t k = 0; k < columns; k++)                                                                   \
+                    to[k] = factor * x[o * columns + k] * x[p * columns + k];                                          \
+    }                                                                                                                  \
+    /* to (columns, n) = a[k] b[k, j], for a and b (columns, ..) in rows of step_a and step_b */                       \
+    static void chunk_##real(size_t columns, size_t n, const real *a, size_t step_a, const real *b, size_t step_b,     \
+                             real *to)                                                                                 \
+    {                                                                                                                  \
+        for (size_t k = 0; k < columns; k++, to += n)                                                                  \
+            for (size_t j = 0; j < n; j++)                                                                             \
+                to[j] = a[k * step_a] * b[k * step_b + j];                                                             \
+    }                                                                                                                  \
+    /* c[(o, i), (p, j)] += d[o <= p, i, j] y[i, j], or = if `fresh`, and with the \
+     * places of o and p exchanged; of a tile with itself d is known from the diagonal \
+     * on, and c from there wanted */                                   \
+    static void spread_pairs_##real(size_t outs, size_t rows, size_t columns, real *d, const real *y, real *c,         \
+                                    bool same, bool fresh)                                                             \
+    {                                                                                                                  \
+        for (size_t o = 0; o < outs; o++)                                                                              \
+            for (size_t p = o; p < outs; p++, d += rows * columns) {                                                   \
+                for (size_t i = 0; i < rows && same; i++)                                                              \
+                    for (size_t j = i + 1; j < columns; j++)                                                           \
+                        d[j * columns + i] = d[i * columns + j];                                                       \
+                for (size_t turn = 0; turn < (same || o == p ? 1 : 2); turn++)                                         \
+                    for (size_t i = 0; i < rows; i++) {                                                                \
+                        size_t one = turn ? p : o, two = turn ? o : p;                                                 \
+                        real *to = c + ((one * rows + i) * outs + two) * columns;                                      \
+                        if (fresh)                                                                                     \
+                            memset(to, 0, columns * sizeof *to);                                                       \
+                        for (size_t j = 0; j < columns; j++)                                                           \
+                            to[j] += d[i * columns + j] * y[i * columns + j];                                          \
+                    }                                                                                                  \
+            }                                                                                                          \
     }
 LOOPS(float, s)
 LOOPS(double, d)
@@ -168,13 +171,14 @@ void nn_gram(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const
 }
 
 static void spread(const nn_call *c, size_t rows, size_t columns, const char *d, bool d_rows, bool d_columns,
-                   const char *y, char *to, bool upper)
+                   const char *y, char *to, bool upper, bool fresh)
 {
     if (c->model->type == AD_FLOAT)
-        spread_float(c->outs, rows, columns, (const float *)d, d_rows, d_columns, (const float *)y, (float *)to, upper);
+        spread_float(c->outs, rows, columns, (const float *)d, d_rows, d_columns, (const float *)y, (float *)to, upper,
+                     fresh);
     else
         spread_double(c->outs, rows, columns, (const double *)d, d_rows, d_columns, (const double *)y, (double *)to,
-                      upper);
+                      upper, fresh);
 }
 
 /* The block of one instance of a panel. */
@@ -248,23 +252,24 @@ static void add_group(nn_call *c, const nn_term *terms, int n, const size_t *row
     int a = swapped ? terms->d2 : terms->d, a_at = swapped ? terms->d2_at : terms->d_at;
     int b = swapped ? terms->d : terms->d2, b_at = swapped ? terms->d_at : terms->d2_at;
     const nn_panel *d = &c->panels[a], *d2 = &c->panels[b];
+    bool diagonal = same && a == b && a_at == b_at, fresh = c->fresh && (!same || diagonal);
+    c->fresh = c->fresh && !fresh;
     if (d->spare) {
         multiply_factors(c, d, rows, other);
         if (c->model->type == AD_FLOAT)
             spread_pairs_float(c->outs, rows[0], rows[1], (float *)c->product, (const float *)c->factor,
-                               (float *)c->acc, same);
+                               (float *)c->acc, same, fresh);
         else
             spread_pairs_double(c->outs, rows[0], rows[1], (double *)c->product, (const double *)c->factor,
-                                (double *)c->acc, same);
+                                (double *)c->acc, same, fresh);
         return;
     }
-    bool diagonal = same && a == b && a_at == b_at;
     size_t m = c->outs * (d->sampled ? rows[0] : 1), wide = c->outs * (d2->sampled ? rows[1] : 1);
     size_t columns = nn_size_of(c, &d->order, rows[0]) / d->instances / m;
     nn_gram(c, m, wide, columns, 1, block(c, a, a_at, 0, rows[0]), block(c, b, b_at, other, rows[1]), 0, c->product,
             diagonal && d->sampled);
     spread(c, rows[0], rows[1], c->product, d->sampled, d2->sampled, c->factor, same && !diagonal ? c->cross : c->acc,
-           diagonal);
+           diagonal, fresh);
 }
 
 static bool alike(const nn_term *a, const nn_term *b)
