@@ -167,31 +167,26 @@ static void add_loops(ad_nest *nest, const dims *list, bool has_a, bool has_b)
     }
 }
 
-/* Every axis is a loop; the innermost is the one along c's unit stride. */
+/* Every axis is a loop; the innermost is the one along c's unit stride, around it are the summed ones. */
 static void by_loops(ad_product *product, const dims *kept, const dims *m, const dims *n, const dims *k)
 {
-    ad_nest *nest = &product->loops;
+    ad_nest free = { 0 }, *nest = &product->loops;
     product->method = AD_BY_LOOPS;
     product->pack_a = product->pack_b = false;
     nest->rank = 0;
-    add_loops(nest, k, true, true);
-    add_loops(nest, kept, true, true);
-    add_loops(nest, m, true, false);
-    add_loops(nest, n, false, true);
-    int last = nest->rank - 1, best = last;
-    for (int i = 0; i < nest->rank; i++)
-        if (nest->stride[0][i] == 1)
+    add_loops(&free, kept, true, true);
+    add_loops(&free, m, true, false);
+    add_loops(&free, n, false, true);
+    int best = free.rank - 1;
+    for (int i = 0; i < free.rank; i++)
+        if (free.stride[0][i] == 1)
             best = i;
-    if (best >= 0 && best != last) {
-        size_t size = nest->size[best];
-        nest->size[best] = nest->size[last];
-        nest->size[last] = size;
-        for (int o = 0; o < 3; o++) {
-            ptrdiff_t stride = nest->stride[o][best];
-            nest->stride[o][best] = nest->stride[o][last];
-            nest->stride[o][last] = stride;
-        }
-    }
+    for (int i = 0; i < free.rank; i++)
+        if (i != best)
+            ad_nest_add(nest, free.size[i], free.stride[0][i], free.stride[1][i], free.stride[2][i]);
+    add_loops(nest, k, true, true);
+    if (best >= 0)
+        ad_nest_add(nest, free.size[best], free.stride[0][best], free.stride[1][best], free.stride[2][best]);
 }
 
 /* The axes by where they stand, and what a packed copy of an operand may take. */

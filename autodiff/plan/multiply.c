@@ -27,6 +27,19 @@ static void part_of(size_t n, size_t share, size_t shares, size_t *first, size_t
     *last = *last < n ? *last : n;
 }
 
+void ad_gemm_run(const ad_gemm *g)
+{
+    enum CBLAS_TRANSPOSE ta = g->trans_a ? CblasTrans : CblasNoTrans, tb = g->trans_b ? CblasTrans : CblasNoTrans;
+    if (ad_small_gemm(g))
+        return;
+    if (g->type == AD_DOUBLE)
+        cblas_dgemm(CblasRowMajor, ta, tb, g->m, g->n, g->k, g->alpha, (const void *)g->a, g->lda, (const void *)g->b,
+                    g->ldb, g->keep, (void *)g->c, g->ldc);
+    else
+        cblas_sgemm(CblasRowMajor, ta, tb, g->m, g->n, g->k, (float)g->alpha, (const void *)g->a, g->lda,
+                    (const void *)g->b, g->ldb, (float)g->keep, (void *)g->c, g->ldc);
+}
+
 /* The part of a matrix product that is a share's: rows of c, or columns where there are more of them. */
 static void gemm(const call *u, double alpha, double keep, char *c, const char *a, const char *b, size_t share,
                  size_t shares)
@@ -59,15 +72,7 @@ static void gemm(const call *u, double alpha, double keep, char *c, const char *
         g.b += first * (p->trans_b ? p->ldb : 1) * e;
         g.c += first * e;
     }
-    if (ad_small_gemm(&g))
-        return;
-    enum CBLAS_TRANSPOSE ta = g.trans_a ? CblasTrans : CblasNoTrans, tb = g.trans_b ? CblasTrans : CblasNoTrans;
-    if (u->type == AD_DOUBLE)
-        cblas_dgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, g.alpha, (const void *)g.a, g.lda, (const void *)g.b, g.ldb,
-                    g.keep, (void *)g.c, g.ldc);
-    else
-        cblas_sgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, (float)g.alpha, (const void *)g.a, g.lda, (const void *)g.b,
-                    g.ldb, (float)g.keep, (void *)g.c, g.ldc);
+    ad_gemm_run(&g);
 }
 
 /* Products that are added up, the factor last: where there is more than one, c keeps nothing. */

@@ -36,4 +36,18 @@ typedef struct {
 
 const ad_loops *ad_loops_get(ad_type type);
 const char *ad_loops_name(void); /* the instruction set in use */
+
+/* One matrix product, row-major: c (m, n) = alpha op(a) op(b) + keep c. */
+typedef struct {
+    const ad_loops *loops;
+    ad_type type;
+    bool trans_a, trans_b;
+    int m, n, k, lda, ldb, ldc;
+    double alpha, keep;
+    char *c;
+    const char *a, *b;
+} ad_gemm;
+
+/* The product, without packing where that is faster; on as many threads as BLAS has. */
+void ad_gemm_run(const ad_gemm *product);
 #endif

@@ -24,11 +24,26 @@ static bool is_coordinatewise(const ad_node *node)
            (node->op == AD_CONTRACT && node->over.rank == 0);
 }
 
-/* A change of strides whatever the input's layout; a reshape is one only for dense inputs. */
-static bool is_view(ad_op op)
+/* A change of strides whatever the input's layout; a reshape is one only for dense inputs. A sum over axes of one entry
+ * each drops them. */
+static bool is_view(const ad_graph *graph, const ad_node *node)
 {
-    return op == AD_IDENTITY || op == AD_EXPAND || op == AD_SLICE || op == AD_RELABEL || op == AD_TRANSPOSE ||
-           op == AD_WINDOWS;
+    switch (node->op) {
+    case AD_IDENTITY:
+    case AD_EXPAND:
+    case AD_SLICE:
+    case AD_RELABEL:
+    case AD_TRANSPOSE:
+    case AD_WINDOWS:
+        return true;
+    case AD_SUM:
+        for (int i = 0; i < node->over.rank; i++)
+            if (ad_axis_fixed(graph, node->over.axes[i]) != 1)
+                return false;
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* ---- 1: what is needed ---- */
@@ -73,7 +88,7 @@ static void find_uses(ad_plan *plan)
         int id = plan->live[k];
         ad_part *part = &plan->parts[id];
         const ad_node *node = ad_node_of(plan->graph, id);
-        bool passes = is_view(node->op) || is_linear(node->op);
+        bool passes = is_view(plan->graph, node) || is_linear(node->op);
         if (!part->uses || plan->given[id])
             continue;
         for (int i = 0; i < node->n_in; i++) {
@@ -87,7 +102,7 @@ static void find_uses(ad_plan *plan)
 static int foldable(const ad_plan *plan, const ad_node *scale)
 {
     int id = scale->in[0];
-    while (plan->parts[id].uses == 1 && is_view(ad_node_of(plan->graph, id)->op) && !plan->given[id])
+    while (plan->parts[id].uses == 1 && is_view(plan->graph, ad_node_of(plan->graph, id)) && !plan->given[id])
         id = ad_node_of(plan->graph, id)->in[0];
     if (plan->given[id])
         return -1;
@@ -297,7 +312,7 @@ static int make_steps(ad_plan *plan, ad_error *error)
                 return -1;
             plan->loops->from_double(1, value, &(double){ node->c }, 1);
             plan->storages[part->storage].data = value;
-        } else if (is_view(node->op) || (node->op == AD_RESHAPE && plan->parts[node->in[0]].dense)) {
+        } else if (is_view(plan->graph, node) || (node->op == AD_RESHAPE && plan->parts[node->in[0]].dense)) {
             make_view(plan, id);
         } else if (is_linear(node->op) && (!part->plain || (part->folded = foldable(plan, node)) >= 0)) {
             make_view(plan, id);
@@ -543,7 +558,7 @@ static void defer_updates(ad_plan *plan, int updates)
 static int most_steps(const ad_plan *plan, int id)
 {
     const ad_node *node = ad_node_of(plan->graph, id);
-    if (!plan->parts[id].uses || plan->given[id] || is_view(node->op))
+    if (!plan->parts[id].uses || plan->given[id] || is_view(plan->graph, node))
         return 0;
     switch (node->op) {
     case AD_INPUT:

@@ -115,17 +115,6 @@ void ad_product_size(ad_product *product, int n, const ad_product_axis *axes, si
 void ad_product_run(const ad_product *product, const ad_loops *loops, ad_type type, int threads, double alpha,
                     double keep, void *c, const void *a, const void *b, void *packed_a, void *packed_b);
 
-/* One matrix product, row-major: c (m, n) = alpha op(a) op(b) + keep c. */
-typedef struct {
-    const ad_loops *loops;
-    ad_type type;
-    bool trans_a, trans_b;
-    int m, n, k, lda, ldb, ldc;
-    double alpha, keep;
-    char *c;
-    const char *a, *b;
-} ad_gemm;
-
 /* Computes it if it is one that is faster without packing (gemm_small.c); false otherwise, and nothing is done. */
 bool ad_small_gemm(const ad_gemm *product);
 

@@ -124,6 +124,10 @@ ad_var ad_combine(ad_where where, ad_op op, ad_var a, ad_var b)
         return ad_scale_at(where, a, op == AD_MUL ? c : 1 / c, (ad_axis){ 0 }, 0);
     }
     ad_shape shape = ad_shape_within(sa, sb) && sb->rank > sa->rank ? *sb : ad_shape_union(sa, sb);
+    if (sb->rank && ad_has(sa, sb->axes[sb->rank - 1]) && !ad_shape_within(sb, sa)) { /* neighbours in b stay it */
+        ad_shape foreign = ad_shape_minus(sa, sb);
+        shape = ad_shape_union(&foreign, sb);
+    }
     return ad_node_make(graph, (ad_node){ .op = op, .where = where, .shape = shape }, 2, (int[]){ a.id, b.id });
 }
 

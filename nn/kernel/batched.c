@@ -44,15 +44,6 @@ static size_t param_size(const nn_call *c, const nn_use *u)
     return nn_size_of(c, ad_shape_get(c->model->net->params[u->param]), 1);
 }
 
-/* The end of the uses of the parameter of use `begin`. */
-static int uses_end(const nn_call *c, int begin)
-{
-    int end = begin + 1;
-    while (end < c->n_uses && c->uses[end].param == c->uses[begin].param)
-        end++;
-    return end;
-}
-
 /* ---- the layout ---- */
 /* The bytes of a plan of so many seeds, 0 with an error. */
 static size_t plan_bytes(nn_call *c, size_t seeds, ad_error *error)
@@ -89,11 +80,11 @@ static size_t place(nn_call *c, char *work)
             p->data[side] = work ? work + total : NULL;
             total += rounded(nn_size_of(c, &p->order, c->max_rows) * bytes);
         }
-    for (int i = 0; i < c->n_uses; i = uses_end(c, i)) {
+    for (int i = 0; i < c->n_uses; i = nn_uses_end(c, i)) {
         nn_use *u = &c->uses[i];
         size_t size = param_size(c, u);
         if (u->met) {
-            for (int k = i; k < uses_end(c, i); k++) {
+            for (int k = i; k < nn_uses_end(c, i); k++) {
                 size_t n = nn_size_of(c, &c->uses[k].sum, c->max_rows);
                 turns = n > turns ? n : turns;
             }
@@ -140,7 +131,7 @@ int nn_seeds_lay_out(nn_call *c, ad_error *error)
             c->panels[c->uses[i].d].kept = true;
     for (int i = 0; i < c->n_panels; i++)
         one += c->panels[i].kept ? nn_size_of(c, &c->panels[i].order, c->max_rows) * bytes : 0;
-    for (int i = 0; i < c->n_uses; i = uses_end(c, i))
+    for (int i = 0; i < c->n_uses; i = nn_uses_end(c, i))
         one += c->uses[i].met ? 0 : param_size(c, &c->uses[i]) * bytes;
     size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes);
     c->store = nn_smaller(nn_smaller(limit(c->model->limits.store, STORE_BYTES) / (one + 1) + 1, square), list);
@@ -196,16 +187,16 @@ static int fill_store(nn_call *c, int side, const piece *p, ad_error *error)
             nn_fill_panel(c, panel, p->rows, panel->data[side] + (panel->kept ? first * of_one : 0));
         }
         int blas_threads = ad_blas_begin(c->model->threads);
-        for (int i = 0; i < c->n_uses; i = uses_end(c, i)) {
+        for (int i = 0; i < c->n_uses; i = nn_uses_end(c, i)) {
             const nn_use *u = &c->uses[i];
             if (u->met)
                 continue;
             size_t size = param_size(c, u) * bytes;
-            memset(u->store[side] + first * size, 0, c->seeds * size);
-            for (int k = i; k < uses_end(c, i); k++) {
+            for (int k = i; k < nn_uses_end(c, i); k++) {
                 const nn_use *one = &c->uses[k];
-                nn_form(c, one, nn_size_of(c, &one->sum, p->rows), c->seeds, c->panels[one->d].data[side],
-                        one->y == NN_NO_PANEL ? NULL : c->panels[one->y].data[side], u->store[side] + first * size);
+                nn_form(c, one, nn_summed(c, one, p->rows), c->seeds, c->panels[one->d].data[side],
+                        one->y == NN_NO_PANEL ? NULL : c->panels[one->y].data[side], (nn_cut){ 0, 1, 1 },
+                        u->store[side] + first * size, k > i);
             }
         }
         ad_blas_end(blas_threads);
@@ -221,7 +212,7 @@ enum { STEPS = 8 };
 static void add_met(nn_call *c, int begin, const piece *p, const piece *p2, int other)
 {
     size_t bytes = nn_bytes(c->model->type), rest = c->uses[begin].n_rest;
-    int n = uses_end(c, begin) - begin;
+    int n = nn_uses_end(c, begin) - begin;
     for (int k = 0; k < n * n; k++) {
         const nn_use *a = &c->uses[begin + k / n], *b = &c->uses[begin + k % n];
         size_t turns = nn_size_of(c, &a->sum, p->rows), turns2 = nn_size_of(c, &b->sum, p2->rows);
@@ -242,7 +233,7 @@ static void multiply(nn_call *c, const piece *p, const piece *p2, int other)
 {
     int blas_threads = ad_blas_begin(c->model->threads);
     memset(c->product, 0, p->count * p2->count * nn_bytes(c->model->type));
-    for (int i = 0; i < c->n_uses; i = uses_end(c, i)) {
+    for (int i = 0; i < c->n_uses; i = nn_uses_end(c, i)) {
         const nn_use *u = &c->uses[i];
         if (u->met)
             add_met(c, i, p, p2, other);

@@ -65,7 +65,8 @@ static int run_tile(nn_call *c, int side, const double *x, size_t first, size_t 
     if (nn_run(c, c->symmetric ? 0 : side, x, first, rows, error) != 0)
         return -1;
     for (int i = 0; i < c->n_panels; i++)
-        nn_fill_panel(c, &c->panels[i], rows, c->panels[i].data[side]);
+        if (!c->panels[i].spare)
+            nn_fill_panel(c, &c->panels[i], rows, c->panels[i].data[side]);
     return 0;
 }
 
@@ -74,23 +75,18 @@ static int run_tile(nn_call *c, int side, const double *x, size_t first, size_t 
 static void write_out(const nn_call *c, const size_t *first, const size_t *rows, bool same, size_t n_columns,
                       double *out)
 {
-    size_t outs = c->outs, wide = outs * rows[1];
+    size_t outs = c->outs, block = outs * outs;
     double factor = c->mean ? 1 / (double)c->outputs : 1;
-    for (size_t i = 0; i < rows[0]; i++)
-        for (size_t j = same ? i : 0; j < rows[1]; j++)
-            for (size_t o = 0; o < outs; o++)
-                for (size_t p = 0; p < outs; p++) {
-                    size_t a = o * rows[0] + i, b = p * rows[1] + j, ii = first[0] + i, jj = first[1] + j;
-                    size_t least = same && a > b ? b : a, most = same && a > b ? a : b;
-                    double value = nn_value(c->acc, least * wide + most, c->model->type);
-                    if (same && c->cross)
-                        value += nn_value(c->cross, a * wide + b, c->model->type) +
-                                 nn_value(c->cross, b * wide + a, c->model->type);
-                    value *= factor;
-                    out[((ii * n_columns + jj) * outs + o) * outs + p] = value;
-                    if (c->symmetric)
-                        out[((jj * n_columns + ii) * outs + p) * outs + o] = value;
-                }
+    if (same)
+        nn_complete(c, outs * rows[0]);
+    for (size_t i = 0; i < rows[0]; i++) {
+        double *row = out + ((first[0] + i) * n_columns + first[1]) * block;
+        nn_turn(c, rows, i, factor, row);
+        for (size_t j = 0; c->symmetric && !same && j < rows[1]; j++)
+            for (size_t o = 0; o < block; o++)
+                out[((first[1] + j) * n_columns + first[0] + i) * block + o % outs * outs + o / outs] =
+                    row[j * block + o];
+    }
 }
 
 /* The rows of one run; where the seed knows its sample, they take memory in the square. */
@@ -106,7 +102,7 @@ static void choose_tile(nn_call *c)
         return;
     }
     for (int i = 0; i < c->n_panels; i++)
-        per_row += nn_size_of(c, &c->panels[i].order, 1) * bytes;
+        per_row += nn_panel_size(c, &c->panels[i], 1) * bytes;
     size_t square = (size_t)sqrt((double)SQUARE_BYTES / (double)bytes) / c->outs;
     c->tile = nn_smaller(c->max_rows, nn_smaller(square ? square : 1, TILE_BYTES / per_row + 1));
 }
@@ -115,28 +111,44 @@ static void choose_tile(nn_call *c)
 static int lay_out(nn_call *c, size_t rows, ad_error *error)
 {
     const nn_model *model = c->model;
-    size_t bytes = nn_bytes(model->type), largest = 1, total = 0, turns = 0, applied = 0;
-    bool formed = false;
+    size_t bytes = nn_bytes(model->type), total = 0, turns = 0, applied = 0, pairs = 0, chunk = 0;
+    size_t largest = 0, longest = 0, tile = 0; /* of gradients: elements of a parameter, of a line, of a tile's lines */
     choose_tile(c);
-    for (int i = 0; i < c->n_uses; i++) {
+    for (int i = 0; i < c->n_uses; i = nn_uses_end(c, i)) {
         const nn_use *u = &c->uses[i];
-        size_t size = nn_size_of(c, ad_shape_get(model->net->params[u->param]), 1), n = nn_size_of(c, &u->sum, c->tile);
-        if (u->met) {
+        size_t size = nn_size_of(c, ad_shape_get(model->net->params[u->param]), 1);
+        for (int k = i; u->met && k < nn_uses_end(c, i); k++) {
+            size_t n = nn_size_of(c, &c->uses[k].sum, c->tile);
             turns = n > turns ? n : turns;
             applied = u->n_rest > applied ? u->n_rest : applied;
-            continue;
         }
-        formed = true;
+        if (u->met)
+            continue;
+        size_t line = size / nn_lines(c, u, nn_uses_end(c, i) - i);
         largest = size > largest ? size : largest;
+        longest = line > longest ? line : longest;
     }
     applied *= c->outputs * c->tile * turns * bytes;
-    c->gradient_rows = nn_smaller(c->tile, GRADIENT_BYTES / (c->outputs * largest * bytes) + 1);
+    c->gradient_rows = longest ? nn_smaller(c->tile, GRADIENT_BYTES / (c->outputs * longest * bytes) + 1) : 0;
+    for (int i = 0; i < c->n_uses; i = nn_uses_end(c, i)) {
+        const nn_use *u = &c->uses[i];
+        int n = nn_uses_end(c, i) - i;
+        size_t size = nn_size_of(c, ad_shape_get(model->net->params[u->param]), 1) / nn_lines(c, u, n);
+        if (!u->met && size * nn_tile_lines(c, u, n) > tile)
+            tile = size * nn_tile_lines(c, u, n);
+    }
+    for (int i = 0; i < c->n_panels; i++)
+        if (c->panels[i].spare) {
+            size_t size = nn_pairs_size(c, &c->panels[i]), columns = nn_size_of(c, &c->panels[i].order, 1) / c->outs;
+            pairs = size > pairs ? size : pairs;
+            chunk = columns * NN_CHUNK > chunk ? columns * NN_CHUNK : chunk;
+        }
     bool once = c->symmetric && c->tile >= rows, crosses = false;
     for (int i = 0; i < c->n_terms && c->symmetric; i++)
         crosses = crosses || c->terms[i].d != c->terms[i].d2 || c->terms[i].d_at != c->terms[i].d2_at;
-    crosses = crosses || (c->symmetric && formed && c->gradient_rows < c->tile);
+    crosses = crosses || c->n_turned || (c->symmetric && longest && c->gradient_rows < c->tile);
     size_t square = c->outs * c->outs * c->tile * c->tile * bytes;
-    size_t gradients = formed ? c->outputs * c->gradient_rows * largest * bytes : 0;
+    size_t gradients = c->outputs * c->gradient_rows * tile * bytes;
 
     struct {
         char **piece;
@@ -147,9 +159,11 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
                    { &c->factor, c->tile * c->tile * bytes },
                    { &c->gradient[0], gradients },
                    { &c->gradient[1], gradients },
-                   { &c->scratch, formed ? largest * bytes : 0 },
+                   { &c->scratch, largest * bytes },
                    { &c->applied, applied },
-                   { &c->met, turns * turns * bytes } };
+                   { &c->met, turns * turns * bytes },
+                   { &c->pairs, pairs * bytes },
+                   { &c->chunk, chunk * bytes } };
     enum { PIECES = sizeof pieces / sizeof *pieces };
     for (int turn = 0; turn < 2; turn++) { /* first the sizes, then the places */
         total = 0;
@@ -159,8 +173,11 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
         }
         for (int i = 0; i < c->n_panels; i++)
             for (int side = 0; side < (once ? 1 : 2); side++) {
-                c->panels[i].data[side] = turn ? c->kernel->work + total : NULL;
-                total += (nn_size_of(c, &c->panels[i].order, c->tile) * bytes + 63) / 64 * 64;
+                const nn_panel *host = &c->panels[c->panels[i].host];
+                c->panels[i].data[side] = host != &c->panels[i] ? host->data[side]
+                                          : turn                ? c->kernel->work + total
+                                                                : NULL;
+                total += (nn_panel_size(c, &c->panels[i], c->tile) * bytes + 63) / 64 * 64;
             }
         if (!turn && nn_make_work(c, total, error) != 0)
             return -1;
@@ -182,12 +199,15 @@ static int compute(nn_call *c, const double *x, size_t rows, const double *x2, s
             if (!same && run_tile(c, 1, c->symmetric ? x : x2, k, count[1], error) != 0)
                 return -1;
             size_t square = c->outs * c->outs * count[0] * count[1] * bytes;
-            memset(c->acc, 0, square);
+            c->fresh = true;
             if (c->cross)
                 memset(c->cross, 0, square);
             int blas_threads = ad_blas_begin(c->model->threads);
             nn_add_terms(c, count, same ? 0 : 1);
+            if (c->fresh)
+                memset(c->acc, 0, square);
             nn_add_gradients(c, count, same ? 0 : 1);
+            nn_add_turned(c, count[0]);
             ad_blas_end(blas_threads);
             write_out(c, (size_t[]){ i, k }, count, same, n_columns, out);
         }
@@ -240,12 +260,16 @@ static nn_call *make_call(const nn_call *form, ad_error *error)
     c->outs = c->mean ? 1 : c->outputs;
     if (weigh(c, error) != 0 || nn_find_terms(c, error) != 0)
         goto failed;
-    if (c->tangent->together && net->variants[c->variant].mixes && nn_too_many_seeds(c, c->max_rows)) {
+    bool mixes = c->tangent->together && net->variants[c->variant].mixes;
+    if (mixes && nn_too_many_seeds(c, c->max_rows)) {
         if (nn_seeds_lay_out(c, error) == 0)
             return c;
-    } else if (lay_out(c, c->rows, error) == 0 && nn_prepare(c, error) == 0) {
-        return c;
+        goto failed;
     }
+    if (mixes && c->symmetric && nn_take_apart(c, error) != 0)
+        goto failed;
+    if (lay_out(c, c->rows, error) == 0 && nn_prepare(c, error) == 0)
+        return c;
 failed:
     call_free(c);
     return NULL;

@@ -71,7 +71,7 @@ int nn_prepare(nn_call *c, ad_error *error)
     for (int i = 0; i < c->n_panels && !failed; i++) {
         int id = c->panels[i].id;
         ad_op op = ad_node_of(net->graph, id)->op;
-        if (places[id] || op == AD_INPUT || op == AD_PARAM)
+        if (c->panels[i].spare || places[id] || op == AD_INPUT || op == AD_PARAM)
             continue;
         ids[n] = id;
         places[id] = n + 1;
@@ -127,24 +127,47 @@ static const char *tensor_data(const nn_call *c, int id)
     return ad_output(c->plan->plan, c->plan->places[id] - 1);
 }
 
+/* Loops over axes of a tensor. */
+static nn_walk walk_of(const nn_call *c, const ad_shape *axes, const ad_shape *tensor, size_t rows)
+{
+    nn_walk w = { .rank = axes->rank };
+    for (int i = 0; i < w.rank; i++) {
+        w.size[i] = nn_axis_size(c, axes->axes[i], rows);
+        w.stride[i] = nn_stride(c, tensor, axes->axes[i], rows);
+    }
+    return w;
+}
+
+/* Where turn number `turn` of the first loops is. */
+static size_t offset_of(int rank, const size_t *size, const size_t *stride, size_t turn)
+{
+    size_t offset = 0;
+    for (int i = rank - 1; i >= 0; i--) {
+        offset += turn % size[i] * stride[i];
+        turn /= size[i];
+    }
+    return offset;
+}
+
 void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to)
 {
     const ad_shape *shape = &ad_node_of(c->model->net->graph, p->id)->shape;
     size_t bytes = nn_bytes(c->model->type), turns = nn_size_of(c, &p->sum, rows);
     const char *from = tensor_data(c, p->id);
-    nn_walk w = { .rank = p->order.rank };
-    for (int i = 0; i < w.rank; i++) {
-        w.size[i] = nn_axis_size(c, p->order.axes[i], rows);
-        w.stride[i] = nn_stride(c, shape, p->order.axes[i], rows);
-    }
-    for (size_t turn = 0; turn < turns; turn++) {
-        size_t offset = 0, rest = turn;
-        for (int i = p->sum.rank - 1; i >= 0; i--) {
-            size_t size = nn_axis_size(c, p->sum.axes[i], rows);
-            offset += rest % size * nn_stride(c, shape, p->sum.axes[i], rows);
-            rest /= size;
-        }
-        nn_pack(c, &w, from + offset * bytes, to, turn > 0);
+    nn_walk w = walk_of(c, &p->order, shape, rows), sum = walk_of(c, &p->sum, shape, rows);
+    size_t blocks = 1, block = nn_size_of(c, &p->order, rows);
+    for (int i = 0; i < p->lead; i++)
+        blocks *= w.size[i];
+    block /= blocks;
+    nn_walk inner = { .rank = w.rank - p->lead };
+    memcpy(inner.size, w.size + p->lead, (size_t)inner.rank * sizeof *inner.size);
+    memcpy(inner.stride, w.stride + p->lead, (size_t)inner.rank * sizeof *inner.stride);
+    to += block * (size_t)p->turn * bytes;
+    for (size_t k = 0; k < blocks; k++, to += block * (size_t)p->turns * bytes) {
+        size_t start = offset_of(p->lead, w.size, w.stride, k);
+        for (size_t turn = 0; turn < turns; turn++)
+            nn_pack(c, &inner, from + (start + offset_of(p->sum.rank, sum.size, sum.stride, turn)) * bytes, to,
+                    turn > 0);
     }
 }
 

@@ -104,24 +104,29 @@ static int peel_factors(const nn_call *c, ad_var v, double *factor)
     return v.id;
 }
 
-static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t instances)
+/* -2: out of memory. */
+static int add_panel(nn_call *c, nn_panel p)
 {
-    for (int i = c->newest[id] - 1; i >= 0; i = c->panels[i].older)
-        if (c->panels[i].instances == instances && ad_shape_equal(&c->panels[i].order, &order) &&
-            ad_shape_equal(&c->panels[i].sum, &sum))
-            return i;
     void *panels = c->panels;
     if (!ad_arena_grow(c->arena, &panels, c->n_panels, &c->panels_capacity, sizeof *c->panels))
         return -2;
     c->panels = panels;
-    c->panels[c->n_panels] = (nn_panel){ .id = id,
-                                         .order = order,
-                                         .sum = sum,
-                                         .instances = instances,
-                                         .older = c->newest[id] - 1,
-                                         .sampled = ad_has(&order, c->tangent->sample) };
-    c->newest[id] = ++c->n_panels;
+    p.older = c->newest[p.id] - 1;
+    p.sampled = ad_has(&p.order, c->tangent->sample);
+    p.host = p.turn ? p.host : c->n_panels;
+    p.by_out = p.by_sample = -1;
+    c->panels[c->n_panels] = p;
+    c->newest[p.id] = ++c->n_panels;
     return c->n_panels - 1;
+}
+
+static int find_panel(nn_call *c, int id, ad_shape order, ad_shape sum, size_t instances)
+{
+    for (int i = c->newest[id] - 1; i >= 0; i = c->panels[i].older)
+        if (c->panels[i].turns == 1 && c->panels[i].instances == instances &&
+            ad_shape_equal(&c->panels[i].order, &order) && ad_shape_equal(&c->panels[i].sum, &sum))
+            return i;
+    return add_panel(c, (nn_panel){ .id = id, .order = order, .sum = sum, .instances = instances, .turns = 1 });
 }
 
 /* ---- from sites to terms ---- */
@@ -291,41 +296,89 @@ static bool meet_well(const nn_call *c, const nn_use *uses, int n)
     return c->tangent->together && turns <= uses->n_over;
 }
 
+/* A use, without its panels but with what these are of. */
+typedef struct {
+    nn_use use;
+    int d, y; /* nodes */
+    bool sampled;
+} bare_use;
+
+static bare_use use_of(const nn_call *c, const ad_site *site)
+{
+    const ad_graph *graph = c->model->net->graph;
+    bool product = site->y.graph != NULL;
+    double one, two = 1;
+    bare_use b = { .use = split(site), .d = peel_factors(c, site->delta, &one) };
+    b.y = product ? peel_factors(c, site->y, &two) : NN_NO_PANEL;
+    b.sampled = product && ad_has(&ad_node_of(graph, b.y)->shape, c->tangent->sample);
+    b.use.c = one * two;
+    b.use.sum = summed_axes(c, site);
+    b.use.turns = 1;
+    b.use.n_aligned = nn_size_of(c, &b.use.aligned, 1);
+    b.use.n_over = product ? nn_size_of(c, &b.use.over, 1) : 1;
+    b.use.n_rest = nn_size_of(c, &b.use.rest, 1);
+    return b;
+}
+
+/* The uses of a parameter, if they are alike but for the nodes, and so one sum; else 1. */
+static int uses_alike(const nn_call *c, int param)
+{
+    const struct nn_tangent *t = c->tangent;
+    bare_use first = use_of(c, &t->sites[first_use(c, param)]);
+    int n = 0;
+    for (int s = first_use(c, param); s >= 0; s = next_use(c, s), n++) {
+        bare_use b = use_of(c, &t->sites[s]);
+        if (t->together || b.y == NN_NO_PANEL || b.sampled != first.sampled || fabs(b.use.c - first.use.c) > 0 ||
+            !ad_shape_equal(&b.use.over, &first.use.over) || !ad_shape_equal(&b.use.rest, &first.use.rest) ||
+            !ad_shape_equal(&b.use.aligned, &first.use.aligned) || !ad_shape_equal(&b.use.sum, &first.use.sum))
+            return 1;
+    }
+    return n;
+}
+
+/* The panel of one of `turns` uses, (lead, turns, sum, columns), whose first one's is `host`. */
+static int use_panel(nn_call *c, int id, ad_shape lead, const ad_shape *sum, const ad_shape *columns,
+                     const ad_shape *added, int host, int turn, int turns)
+{
+    ad_shape order = lead;
+    nn_append(&order, sum);
+    nn_append(&order, columns);
+    if (turns == 1)
+        return find_panel(c, id, order, *added, 1);
+    return add_panel(c, (nn_panel){ .id = id,
+                                    .order = order,
+                                    .sum = *added,
+                                    .instances = 1,
+                                    .host = host,
+                                    .turn = turn,
+                                    .turns = turns,
+                                    .lead = lead.rank });
+}
+
 static int make_uses(nn_call *c, int param, ad_error *error)
 {
     const struct nn_tangent *t = c->tangent;
-    int first = c->n_uses;
-    for (int s = first_use(c, param); s >= 0; s = next_use(c, s)) {
-        const ad_site *site = &t->sites[s];
-        nn_use u = split(site);
-        ad_shape sum = summed_axes(c, site), none = { 0 };
-        ad_shape order = seeds_of(t), sample = ad_shape_of(t->sample);
-        double one, two = 1;
-        bool product = site->y.graph != NULL;
-        u.param = param;
-        nn_append(&order, &u.aligned);
-        if (product)
-            nn_append(&order, &sum);
-        nn_append(&order, &u.rest);
-        u.d = find_panel(c, peel_factors(c, site->delta, &one), order, product ? none : sum, 1);
-        if (product) {
-            int id = peel_factors(c, site->y, &two);
-            order = ad_has(&ad_node_of(c->model->net->graph, id)->shape, t->sample) ? sample : none;
-            nn_append(&order, &u.aligned);
-            nn_append(&order, &sum);
-            nn_append(&order, &u.over);
-            u.y = find_panel(c, id, order, none, 1);
-        }
-        u.c = one * two;
-        u.n_aligned = nn_size_of(c, &u.aligned, 1);
-        u.n_over = product ? nn_size_of(c, &u.over, 1) : 1;
-        u.n_rest = nn_size_of(c, &u.rest, 1);
-        u.sum = product ? sum : none;
+    const ad_shape none = { 0 };
+    int first = c->n_uses, turns = first_use(c, param) < 0 ? 0 : uses_alike(c, param), turn = 0;
+    for (int s = first_use(c, param); s >= 0; s = next_use(c, s), turn = turns > 1 ? turn + 1 : 0) {
+        bare_use b = use_of(c, &t->sites[s]);
+        nn_use *u = &b.use;
+        bool product = b.y != NN_NO_PANEL;
+        ad_shape seeds = seeds_of(t), sample = b.sampled ? ad_shape_of(t->sample) : none, sum = u->sum;
+        int host_d = turn ? c->uses[first].d : 0, host_y = turn ? c->uses[first].y : 0;
+        u->sum = product ? sum : none;
+        u->param = param;
+        u->turns = turns;
+        nn_append(&seeds, &u->aligned);
+        nn_append(&sample, &u->aligned);
+        u->d = use_panel(c, b.d, seeds, &u->sum, &u->rest, product ? &none : &sum, host_d, turn, turns);
+        u->y = product ? use_panel(c, b.y, sample, &sum, &u->over, &none, host_y, turn, turns) : NN_NO_PANEL;
         void *uses = c->uses;
-        if (u.d == -2 || u.y == -2 || !ad_arena_grow(c->arena, &uses, c->n_uses, &c->uses_capacity, sizeof *c->uses))
+        if (u->d == -2 || u->y == -2 || !ad_arena_grow(c->arena, &uses, c->n_uses, &c->uses_capacity, sizeof *c->uses))
             return ad_fail(error, "kernel: out of memory");
         c->uses = uses;
-        c->uses[c->n_uses++] = u;
+        if (!turn)
+            c->uses[c->n_uses++] = *u;
     }
     bool met = c->n_uses > first && meet_well(c, c->uses + first, c->n_uses - first);
     for (int k = first; k < c->n_uses; k++)
@@ -343,6 +396,93 @@ static int compare(const void *one, const void *two)
     return 0;
 }
 
+/* The two factors of a product, one that no sample and one that no output knows, times a number; false: it is none of
+ * such. */
+static bool find_factors(const nn_call *c, int id, int *by_out, int *by_sample, double *factor)
+{
+    const struct nn_tangent *t = c->tangent;
+    double one;
+    id = peel_factors(c, (ad_var){ c->model->net->graph, id }, &one);
+    const ad_node *node = ad_node_of(c->model->net->graph, id);
+    bool out = ad_has(&node->shape, t->out), sample = ad_has(&node->shape, t->sample);
+    *factor *= one;
+    if (out && sample)
+        return node->op == AD_MUL && find_factors(c, node->in[0], by_out, by_sample, factor) &&
+               find_factors(c, node->in[1], by_out, by_sample, factor);
+    int *place = out ? by_out : by_sample;
+    if (!out && (!sample || (node->op == AD_SCALE && node->axis.id)))
+        return false;
+    bool first = *place < 0;
+    *place = id;
+    return first;
+}
+
+/* What a node is another name of, times a number; its axes are renamed among the columns. */
+static int named_before(const nn_call *c, int id, ad_shape *columns, double *factor)
+{
+    const ad_graph *graph = c->model->net->graph;
+    double one;
+    for (;;) {
+        id = peel_factors(c, (ad_var){ c->model->net->graph, id }, &one);
+        *factor *= one;
+        const ad_node *node = ad_node_of(graph, id);
+        if (node->op != AD_RELABEL || !ad_has(columns, node->axis2) || ad_has(columns, node->axis))
+            return id;
+        *columns = ad_shape_replace(*columns, node->axis2, node->axis);
+        id = node->in[0];
+    }
+}
+
+/* Panels that the terms pair with themselves alone, and that are the product of a factor of the output and one of the
+ * sample: products of each two outputs' factors meet those of each two samples', half as many. */
+static int split_panels(nn_call *c, ad_error *error)
+{
+    enum { FEW_OUTPUTS = 4, BYTES = 8 << 20 };
+    const struct nn_tangent *t = c->tangent;
+    const ad_shape seeds = ad_shape_of(t->out, t->sample), none = { 0 };
+    int n = c->n_panels;
+    for (int i = 0; i < n && c->outs >= FEW_OUTPUTS; i++) {
+        nn_panel *p = &c->panels[i];
+        int by_out = -1, by_sample = -1;
+        bool paired = false, apart = p->instances == 1 && p->turns == 1 && p->sum.rank == 0 && p->sampled;
+        p->factor = 1;
+        for (int k = 0; k < c->n_terms; k++) {
+            const nn_term *term = &c->terms[k];
+            paired = paired || term->d == i;
+            apart = apart && (term->d == i) == (term->d2 == i) && term->y != i && term->y2 != i;
+        }
+        for (int k = 0; k < c->n_uses; k++)
+            apart = apart && c->uses[k].d != i && c->uses[k].y != i;
+        for (int k = 0; k < c->n_turned; k++)
+            apart = apart && c->turned[k].d != i && c->turned[k].d2 != i;
+        ad_shape columns = ad_shape_minus(&p->order, &seeds);
+        if (!paired || !apart || nn_pairs_size(c, p) * nn_bytes(c->model->type) > BYTES ||
+            !find_factors(c, named_before(c, p->id, &columns, &p->factor), &by_out, &by_sample, &p->factor) ||
+            by_out < 0 || by_sample < 0)
+            continue;
+        ad_shape of_out = ad_shape_of(t->out), of_sample = columns;
+        ad_shape sample = ad_shape_of(t->sample);
+        nn_append(&of_out, &columns);
+        nn_append(&of_sample, &sample);
+        by_out = find_panel(c, by_out, of_out, none, 1);
+        by_sample = find_panel(c, by_sample, of_sample, none, 1);
+        if (by_out == -2 || by_sample == -2)
+            return ad_fail(error, "kernel: out of memory");
+        p = &c->panels[i];
+        p->by_out = by_out;
+        p->by_sample = by_sample;
+        p->spare = true;
+    }
+    return 0;
+}
+
+static int settle_terms(nn_call *c, ad_error *error)
+{
+    if (c->n_terms)
+        qsort(c->terms, (size_t)c->n_terms, sizeof *c->terms, compare);
+    return split_panels(c, error);
+}
+
 int nn_find_terms(nn_call *c, ad_error *error)
 {
     if (list_sites(c, error) != 0)
@@ -350,7 +490,43 @@ int nn_find_terms(nn_call *c, ad_error *error)
     for (int k = 0; k < c->model->net->n_params; k++)
         if (c->weights[k] > 0 && (pairs_well(c, k) ? make_terms(c, k, error) : make_uses(c, k, error)) != 0)
             return -1;
-    if (c->n_terms)
-        qsort(c->terms, (size_t)c->n_terms, sizeof *c->terms, compare);
-    return 0;
+    return settle_terms(c, error);
+}
+
+/* A panel of all rows, (out, sample, index), or of a mean over outputs (sample, out, index). */
+static int full_panel(nn_call *c, ad_var v, const ad_shape *index, double *factor)
+{
+    const struct nn_tangent *t = c->tangent;
+    ad_shape order = c->mean ? ad_shape_of(t->sample, t->out) : ad_shape_of(t->out, t->sample), none = { 0 };
+    nn_append(&order, index);
+    return find_panel(c, peel_factors(c, v, factor), order, none, 1);
+}
+
+int nn_find_turned(nn_call *c, const struct nn_apart *apart, ad_error *error)
+{
+    const ad_shape seeds = seeds_of(c->tangent), none = { 0 };
+    c->n_panels = c->n_terms = c->n_uses = 0; /* those of the dense way */
+    c->turned = ad_arena_alloc(c->arena, (size_t)apart->n + 1, sizeof *c->turned);
+    if (!c->turned || list_sites(c, error) != 0)
+        return ad_fail(error, "kernel: out of memory");
+    for (int k = 0; k < apart->n; k++) {
+        const nn_summand *p = &apart->summands[k];
+        ad_shape index = ad_shape_minus(ad_shape_get(p->d2), &seeds);
+        double one, two, three = 1, four = 1;
+        nn_term t = { .y = NN_NO_PANEL, .y2 = NN_NO_PANEL };
+        if (!(c->weights[p->param] > 0))
+            continue;
+        t.d = p->own ? gram_panel(c, p->d, true, &none, &p->rest, &none, &one) : full_panel(c, p->d, &index, &one);
+        t.d2 = p->own ? gram_panel(c, p->d2, true, &none, &p->rest, &none, &two) : full_panel(c, p->d2, &index, &two);
+        if (p->own) {
+            t.y = gram_panel(c, p->y, false, &none, &p->over, &none, &three);
+            t.y2 = gram_panel(c, p->y2, false, &none, &p->over, &none, &four);
+        }
+        t.c = c->weights[p->param] * one * two * three * four;
+        if (t.d == -2 || t.d2 == -2 || t.y == -2 || t.y2 == -2 || (p->own && !add_term(c, t)))
+            return ad_fail(error, "kernel: out of memory");
+        if (!p->own)
+            c->turned[c->n_turned++] = (nn_turned){ t.d, t.d2, t.c };
+    }
+    return settle_terms(c, error);
 }

@@ -23,6 +23,24 @@ size_t nn_size_of(const nn_call *c, const ad_shape *shape, size_t rows)
     return ad_elements(c->model->net->graph, shape, &sizes);
 }
 
+size_t nn_panel_size(const nn_call *c, const nn_panel *p, size_t rows)
+{
+    return p->turn || p->spare ? 0 : nn_size_of(c, &p->order, rows) * (size_t)p->turns;
+}
+
+int nn_uses_end(const nn_call *c, int begin)
+{
+    int end = begin + 1;
+    while (end < c->n_uses && c->uses[end].param == c->uses[begin].param)
+        end++;
+    return end;
+}
+
+size_t nn_summed(const nn_call *c, const nn_use *u, size_t rows)
+{
+    return nn_size_of(c, &u->sum, rows) * (size_t)u->turns;
+}
+
 size_t nn_stride(const nn_call *c, const ad_shape *shape, ad_axis axis, size_t rows)
 {
     size_t stride = 1;

@@ -2,7 +2,7 @@
  * thread: of a tanh RNN 28-128, 28 steps, its last state read out, and of 784-512-512-10 with batch normalisation.
  * jacobians.py has the same by functorch.
  *
- *     build/bench/empirical [ROUNDS] */
+ *     build/bench/empirical [ROUNDS [CASE]] */
 #include "limn.h"
 #include "tests/bench/bench.h"
 
@@ -54,6 +54,7 @@ int main(int argc, char **argv)
     ad_start_again(argv, 1);
     openblas_set_num_threads(1);
     for (size_t k = 0; k < sizeof works / sizeof *works; k++)
-        measure(&works[k], bench_rounds(argc, argv, 7));
+        if (argc < 3 || strcmp(argv[2], works[k].name) == 0)
+            measure(&works[k], bench_rounds(argc, argv, 7));
     return 0;
 }
