@@ -1,7 +1,9 @@
 /* Limits of networks with filters, held against a recursion that is written plainly here: the covariance of every pair
  * of positions of every pair of samples, and its tangent kernel, layer by layer (THEORY section 8). */
+#include "tests/support/filters.h"
 #include "tests/support/moments.h"
 #include "tests/support/reference.h"
+#include "tests/support/trials.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -55,12 +57,6 @@ static plain plain_input(const double *x, int n, int rows, int columns, int chan
                             x[(i * count + p) * channels + c] * x[(j * count + q) * channels + c] / channels;
     return s;
 }
-
-typedef struct {
-    int filter[2], stride[2], dilation[2];
-    nn_padding padding;
-    double sigma_w, sigma_b;
-} filter;
 
 static int low_of(const filter *f, int axis, int size, int *count)
 {
@@ -248,63 +244,7 @@ static void plain_readout(plain *s, bool flatten, double sigma_w, double sigma_b
 }
 
 /* ---- networks ---- */
-typedef enum { PLAIN, RESIDUAL, NORMALISED } kind;
-typedef struct {
-    const char *name, *phi;
-    int rows, columns, channels; /* columns 0: a sequence */
-    int depth, pool, pool_stride;
-    filter f;
-    kind kind;
-    bool flatten, outside;
-} network;
-
-static const network *tested;
-
-static ad_var build(nn_net *net, ad_var x)
-{
-    const filter *f = &tested->f;
-    nn_conv_spec conv = { .filter = { (size_t)f->filter[0], (size_t)f->filter[1] },
-                          .stride = { (size_t)f->stride[0], (size_t)f->stride[1] },
-                          .dilation = { (size_t)f->dilation[0], (size_t)f->dilation[1] },
-                          .padding = f->padding,
-                          .sigma_w = f->sigma_w,
-                          .bias = f->sigma_b > 0,
-                          .sigma_b = f->sigma_b };
-    nn_dense_spec readout = { .sigma_w = f->sigma_w, .bias = conv.bias, .sigma_b = f->sigma_b };
-    ad_axis n = nn_width(net, "n");
-    for (int layer = 1; layer <= tested->depth; layer++) {
-        bool residual = tested->kind == RESIDUAL;
-        ad_var below = residual && layer > 1 ? nn_activation(net, tested->phi, x) : x;
-        ad_var u = nn_conv_at(AD_HERE, net, nn_name(net, "conv%d", layer), below, n, &conv);
-        if (residual) {
-            x = layer > 1 ? ad_add(x, u) : u;
-            continue;
-        }
-        if (tested->kind == NORMALISED)
-            u = nn_layernorm(net, nn_name(net, "norm%d", layer), u);
-        x = nn_activation(net, tested->phi, u);
-        if (tested->pool)
-            x = nn_average_pool_with(net, x, .window = { (size_t)tested->pool },
-                                     .stride = { (size_t)tested->pool_stride });
-    }
-    if (tested->kind == RESIDUAL)
-        x = nn_activation(net, tested->phi, x);
-    if (tested->flatten)
-        return nn_flatten_readout_at(AD_HERE, net, "readout", x, &readout);
-    return nn_readout_at(AD_HERE, net, "readout", nn_global_pool(net, x), &readout);
-}
-
-static nn_net *trace(const network *n, ad_error *error)
-{
-    nn_spec spec = { .sigma_in = n->outside ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT, .name = n->name };
-    size_t shape[] = { (size_t)n->rows, (size_t)(n->columns ? n->columns : n->channels),
-                       (size_t)(n->columns ? n->channels : 0) };
-    memcpy(spec.shape, shape, sizeof shape);
-    tested = n;
-    return nn_trace(build, &spec, error);
-}
-
-static void solve(const network *n, const double *x, int samples, double *nngp, double *ntk)
+static void solve(const filter_net *n, const double *x, int samples, double *nngp, double *ntk)
 {
     plain s = plain_input(x, samples, n->rows, n->columns ? n->columns : 1, n->channels, n->outside);
     filter f = n->f;
@@ -331,12 +271,12 @@ static void solve(const network *n, const double *x, int samples, double *nngp, 
     plain_end(&s);
 }
 
-static void limit_of(const network *n, tp_kernel_kind which, const double *x, size_t rows, double *out)
+static void limit_of(const filter_net *n, tp_kernel_kind which, const double *x, size_t rows, double *out)
 {
     ad_error error = { 0 };
     tp_kernel kernel;
     tp_limit_spec spec = { .engine = TP_ENGINE_EXACT };
-    nn_net *net = trace(n, &error);
+    nn_net *net = filter_net_trace(n, &error);
     tp_program *program = net ? tp_translate(net, &error) : NULL;
     cr_assert(program, "%s: %s", n->name, error.text);
     cr_assert_eq(tp_limit(program, which, x, rows, NULL, 0, &spec, &kernel, &error), 0, "%s: %s", n->name, error.text);
@@ -347,7 +287,7 @@ static void limit_of(const network *n, tp_kernel_kind which, const double *x, si
     nn_net_free(net);
 }
 
-static void check(const network *n)
+static void check(const filter_net *n)
 {
     enum { SAMPLES = 3 };
     double nngp[SAMPLES * SAMPLES], ntk[SAMPLES * SAMPLES], found[SAMPLES * SAMPLES];
@@ -364,229 +304,27 @@ static void check(const network *n)
     free(x);
 }
 
-static const network networks[] = {
-    { "flatten, relu",
-      "relu",
-      5,
-      4,
-      2,
-      2,
-      0,
-      0,
-      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
-      PLAIN,
-      true,
-      true },
-    { "average, erf", "erf", 4, 4, 1, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0 }, PLAIN, false, true },
-    { "gelu, valid",
-      "gelu",
-      6,
-      5,
-      3,
-      2,
-      0,
-      0,
-      { { 3, 2 }, { 1, 1 }, { 1, 1 }, NN_VALID, 1.2, 0.3 },
-      PLAIN,
-      false,
-      false },
-    { "circular, relu",
-      "relu",
-      4,
-      3,
-      2,
-      3,
-      0,
-      0,
-      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_CIRCULAR, 1.4, 0.2 },
-      PLAIN,
-      false,
-      false },
-    { "strides, relu",
-      "relu",
-      7,
-      6,
-      1,
-      2,
-      0,
-      0,
-      { { 3, 2 }, { 2, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
-      PLAIN,
-      true,
-      false },
-    { "dilated, relu",
-      "relu",
-      6,
-      5,
-      1,
-      2,
-      0,
-      0,
-      { { 2, 3 }, { 1, 1 }, { 3, 2 }, NN_SAME, 1.4, 0.1 },
-      PLAIN,
-      true,
-      true },
-    { "pooled, relu",
-      "relu",
-      7,
-      7,
-      1,
-      2,
-      2,
-      0,
-      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
-      PLAIN,
-      true,
-      true },
-    { "pools that overlap, erf",
-      "erf",
-      5,
-      5,
-      1,
-      1,
-      3,
-      1,
-      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0 },
-      PLAIN,
-      false,
-      true },
-    { "layernorm, relu",
-      "relu",
-      3,
-      4,
-      2,
-      2,
-      0,
-      0,
-      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
-      NORMALISED,
-      false,
-      true },
-    { "residual, relu",
-      "relu",
-      3,
-      4,
-      2,
-      3,
-      0,
-      0,
-      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
-      RESIDUAL,
-      false,
-      true },
-    { "a sequence, erf",
-      "erf",
-      8,
-      0,
-      3,
-      3,
-      0,
-      0,
-      { { 3, 0 }, { 1, 0 }, { 2, 0 }, NN_SAME, 1.3, 0.1 },
-      PLAIN,
-      false,
-      true },
-    { "a sequence at a stride, gelu",
-      "gelu",
-      12,
-      0,
-      2,
-      2,
-      2,
-      0,
-      { { 4, 0 }, { 2, 0 }, { 1, 0 }, NN_SAME, 1.3, 0.1 },
-      PLAIN,
-      true,
-      true },
-    { "tanh", "tanh", 3, 3, 1, 1, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 }, PLAIN, false, true },
-    /* pairs enough to be in groups that never meet */
-    { "many", "relu", 12, 12, 2, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 }, PLAIN, false, false },
-    { "around", "relu", 12, 11, 1, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_CIRCULAR, 1.4, 0 }, PLAIN, false, true },
-    { "apart", "relu", 16, 17, 1, 2, 0, 0, { { 3, 2 }, { 1, 1 }, { 1, 2 }, NN_VALID, 1.4, 0.3 }, PLAIN, false, true },
-    { "sums", "relu", 12, 11, 1, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1, 0.1 }, RESIDUAL, false, true },
-    { "layernorm, many",
-      "relu",
-      12,
-      12,
-      1,
-      2,
-      0,
-      0,
-      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
-      NORMALISED,
-      false,
-      false },
-    { "layernorm at a stride, gelu",
-      "gelu",
-      7,
-      6,
-      2,
-      2,
-      0,
-      0,
-      { { 3, 2 }, { 2, 1 }, { 1, 1 }, NN_SAME, 1.3, 0.2 },
-      NORMALISED,
-      true,
-      false },
-    { "layernorm around, pooled, erf",
-      "erf",
-      6,
-      6,
-      1,
-      2,
-      2,
-      0,
-      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_CIRCULAR, 1.4, 0 },
-      NORMALISED,
-      true,
-      true },
-    { "a sequence, layernorm, tanh",
-      "tanh",
-      6,
-      0,
-      2,
-      2,
-      0,
-      0,
-      { { 3, 0 }, { 1, 0 }, { 1, 0 }, NN_VALID, 1.4, 0.1 },
-      NORMALISED,
-      false,
-      true },
-    { "residual, erf, around",
-      "erf",
-      3,
-      4,
-      2,
-      3,
-      0,
-      0,
-      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_CIRCULAR, 1.4, 0.1 },
-      RESIDUAL,
-      true,
-      false },
-};
-
 Test(convolution, limits_are_those_of_the_recursion, .timeout = 300)
 {
-    for (size_t k = 0; k < sizeof networks / sizeof *networks; k++)
-        check(&networks[k]);
+    for (size_t k = 0; filter_net_at(k); k++)
+        check(filter_net_at(k));
 }
 
 Test(convolution, has_the_reference_kernels)
 {
     enum { ROWS = 5 };
-    static const network n = { "conv2d_relu_d2_same_gap_4x4x1",
-                               "relu",
-                               4,
-                               4,
-                               1,
-                               2,
-                               0,
-                               0,
-                               { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4142135623730951, 0.1 },
-                               PLAIN,
-                               false,
-                               true };
+    static const filter_net n = { "conv2d_relu_d2_same_gap_4x4x1",
+                                  "relu",
+                                  4,
+                                  4,
+                                  1,
+                                  2,
+                                  0,
+                                  0,
+                                  { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4142135623730951, 0.1 },
+                                  PLAIN,
+                                  false,
+                                  true };
     reference *ref = reference_read(n.name);
     double *x = reference_inputs(ROWS, 16), found[ROWS * ROWS];
     for (int which = 0; which < 2; which++) {
@@ -627,80 +365,49 @@ Test(convolution, samples_agree_with_the_recursion)
 {
     enum { ROWS = 2 };
     double nngp[ROWS * ROWS], ntk[ROWS * ROWS];
-    for (int k = 0; k < 4; k++) {
+    for (size_t k = 0; k < 4; k++) {
         ad_error error = { 0 };
-        double *x = reference_inputs(ROWS, (size_t)(networks[k].rows * networks[k].columns * networks[k].channels));
-        nn_net *net = trace(&networks[k], &error);
-        solve(&networks[k], x, ROWS, nngp, ntk);
+        const filter_net *n = filter_net_at(k);
+        double *x = reference_inputs(ROWS, (size_t)(n->rows * n->columns * n->channels));
+        nn_net *net = filter_net_trace(n, &error);
+        solve(n, x, ROWS, nngp, ntk);
         check_samples(net, x, ROWS, ntk);
         nn_net_free(net);
         free(x);
     }
 }
 
-/* The NTK's mean over draws of a width, with its standard errors, and the root mean square of their distances from a
- * limit. */
-static void draw_many(nn_net *net, size_t width, int seeds, const double *x, size_t rows, const double *limit,
-                      double *mean, double *deviations, double *distance)
+/* The NTK's mean over draws of a width, with its standard errors. */
+static void draw_many(nn_net *net, size_t width, int seeds, const double *x, size_t rows, double *mean,
+                      double *deviations)
 {
-    double *one = calloc(rows * rows, sizeof *one), *squares = calloc(rows * rows, sizeof *squares), size = 0;
-    memset(mean, 0, rows * rows * sizeof *mean);
-    *distance = 0;
+    double *one = calloc(rows * rows, sizeof *one);
+    trial *of = calloc(rows * rows, sizeof *of);
     for (int seed = 1; seed <= seeds; seed++) {
         ad_error error = { 0 };
         nn_model *model = nn_model_new(net, width, (uint64_t)seed, AD_DOUBLE, 1, &error);
         cr_assert(model && nn_ntk(model, x, rows, NULL, 0, NN_MEAN, one, &error) == 0, "%s", error.text);
-        for (size_t i = 0; i < rows * rows; i++) {
-            double step = one[i] - mean[i];
-            mean[i] += step / seed;
-            squares[i] += step * (one[i] - mean[i]);
-            *distance += limit ? pow(one[i] - limit[i], 2) / seeds : 0;
-        }
+        for (size_t i = 0; i < rows * rows; i++)
+            trial_add(&of[i], one[i]);
         nn_model_free(model);
     }
     for (size_t i = 0; i < rows * rows; i++) {
-        deviations[i] = sqrt(squares[i] / (seeds - 1.0) / seeds);
-        size += limit ? limit[i] * limit[i] : 0;
+        mean[i] = of[i].mean;
+        deviations[i] = error_of(of[i]);
     }
-    *distance = size > 0 ? sqrt(*distance / size) : 0;
     free(one);
-    free(squares);
-}
-
-/* Means of 24 draws lie within 5 standard errors, and what a mean is off by at a width, O(1/n): once in 10,000 entries
- * they would not. A draw's distance falls by 4 from 32 channels to 512; ratios of 24 draws spread by a fifth. */
-Test(convolution, wide_networks_come_to_the_limit, .timeout = 300)
-{
-    enum { ROWS = 2, SEEDS = 24, NARROW = 32, WIDE = 512 };
-    static const int chosen[] = { 0, 1, 8 };
-    for (size_t c = 0; c < sizeof chosen / sizeof *chosen; c++) {
-        const network *n = &networks[chosen[c]];
-        ad_error error = { 0 };
-        double nngp[ROWS * ROWS], ntk[ROWS * ROWS], mean[ROWS * ROWS], deviation[ROWS * ROWS], far, near;
-        double *x = reference_inputs(ROWS, (size_t)(n->rows * n->columns * n->channels));
-        nn_net *net = trace(n, &error);
-        solve(n, x, ROWS, nngp, ntk);
-        draw_many(net, NARROW, SEEDS, x, ROWS, ntk, mean, deviation, &far);
-        draw_many(net, WIDE, SEEDS, x, ROWS, ntk, mean, deviation, &near);
-        for (int i = 0; i < ROWS * ROWS; i++)
-            cr_expect(fabs(mean[i] - ntk[i]) <= 5 * deviation[i] + 2.0 / WIDE * fabs(ntk[i]),
-                      "%s, %d: %g +- %g, not %g", n->name, i, mean[i], deviation[i], ntk[i]);
-        double slope = log(near / far) / log((double)WIDE / NARROW);
-        cr_expect(slope < -0.35 && slope > -0.7, "%s: %g", n->name, slope);
-        nn_net_free(net);
-        free(x);
-    }
+    free(of);
 }
 
 Test(convolution, samples_have_the_largest_of_windows)
 {
     enum { ROWS = 2, SEEDS = 24, WIDTH = 512 };
     ad_error error = { 0 };
-    double mean[ROWS * ROWS], deviation[ROWS * ROWS], distance, *x = reference_inputs(ROWS, 24);
+    double mean[ROWS * ROWS], deviation[ROWS * ROWS], *x = reference_inputs(ROWS, 24);
     nn_spec spec = { .shape = { 4, 6, 1 } };
     nn_net *net = nn_trace(with_largest, &spec, &error);
     cr_assert(net, "%s", error.text);
-    draw_many(net, WIDTH, SEEDS, x, ROWS, NULL, mean, deviation, &distance);
+    draw_many(net, WIDTH, SEEDS, x, ROWS, mean, deviation);
     tp_kernel kernel;
     tp_program *program = tp_translate(net, &error);
     tp_limit_spec limit = { .samples = 2048, .runs = 8, .seed = 1 };

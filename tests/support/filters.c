@@ -1,0 +1,256 @@
+#include "tests/support/filters.h"
+
+#include <string.h>
+
+static const filter_net *tested;
+
+static ad_var build(nn_net *net, ad_var x)
+{
+    const filter *f = &tested->f;
+    nn_conv_spec conv = { .filter = { (size_t)f->filter[0], (size_t)f->filter[1] },
+                          .stride = { (size_t)f->stride[0], (size_t)f->stride[1] },
+                          .dilation = { (size_t)f->dilation[0], (size_t)f->dilation[1] },
+                          .padding = f->padding,
+                          .sigma_w = f->sigma_w,
+                          .bias = f->sigma_b > 0,
+                          .sigma_b = f->sigma_b };
+    nn_dense_spec readout = { .sigma_w = f->sigma_w, .bias = conv.bias, .sigma_b = f->sigma_b };
+    ad_axis n = nn_width(net, "n");
+    for (int layer = 1; layer <= tested->depth; layer++) {
+        bool residual = tested->kind == RESIDUAL;
+        ad_var below = residual && layer > 1 ? nn_activation(net, tested->phi, x) : x;
+        ad_var u = nn_conv_at(AD_HERE, net, nn_name(net, "conv%d", layer), below, n, &conv);
+        if (residual) {
+            x = layer > 1 ? ad_add(x, u) : u;
+            continue;
+        }
+        if (tested->kind == NORMALISED)
+            u = nn_layernorm(net, nn_name(net, "norm%d", layer), u);
+        x = nn_activation(net, tested->phi, u);
+        if (tested->pool)
+            x = nn_average_pool_with(net, x, .window = { (size_t)tested->pool },
+                                     .stride = { (size_t)tested->pool_stride });
+    }
+    if (tested->kind == RESIDUAL)
+        x = nn_activation(net, tested->phi, x);
+    if (tested->flatten)
+        return nn_flatten_readout_at(AD_HERE, net, "readout", x, &readout);
+    return nn_readout_at(AD_HERE, net, "readout", nn_global_pool(net, x), &readout);
+}
+
+nn_net *filter_net_trace(const filter_net *n, ad_error *error)
+{
+    nn_spec spec = { .sigma_in = n->outside ? NN_SIGMA_MULTIPLIER : NN_SIGMA_INIT, .name = n->name };
+    size_t shape[] = { (size_t)n->rows, (size_t)(n->columns ? n->columns : n->channels),
+                       (size_t)(n->columns ? n->channels : 0) };
+    memcpy(spec.shape, shape, sizeof shape);
+    tested = n;
+    return nn_trace(build, &spec, error);
+}
+
+static const filter_net networks[] = {
+    { "flatten, relu",
+      "relu",
+      5,
+      4,
+      2,
+      2,
+      0,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      PLAIN,
+      true,
+      true },
+    { "average, erf", "erf", 4, 4, 1, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0 }, PLAIN, false, true },
+    { "gelu, valid",
+      "gelu",
+      6,
+      5,
+      3,
+      2,
+      0,
+      0,
+      { { 3, 2 }, { 1, 1 }, { 1, 1 }, NN_VALID, 1.2, 0.3 },
+      PLAIN,
+      false,
+      false },
+    { "circular, relu",
+      "relu",
+      4,
+      3,
+      2,
+      3,
+      0,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_CIRCULAR, 1.4, 0.2 },
+      PLAIN,
+      false,
+      false },
+    { "strides, relu",
+      "relu",
+      7,
+      6,
+      1,
+      2,
+      0,
+      0,
+      { { 3, 2 }, { 2, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      PLAIN,
+      true,
+      false },
+    { "dilated, relu",
+      "relu",
+      6,
+      5,
+      1,
+      2,
+      0,
+      0,
+      { { 2, 3 }, { 1, 1 }, { 3, 2 }, NN_SAME, 1.4, 0.1 },
+      PLAIN,
+      true,
+      true },
+    { "pooled, relu",
+      "relu",
+      7,
+      7,
+      1,
+      2,
+      2,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      PLAIN,
+      true,
+      true },
+    { "pools that overlap, erf",
+      "erf",
+      5,
+      5,
+      1,
+      1,
+      3,
+      1,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0 },
+      PLAIN,
+      false,
+      true },
+    { "layernorm, relu",
+      "relu",
+      3,
+      4,
+      2,
+      2,
+      0,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      NORMALISED,
+      false,
+      true },
+    { "residual, relu",
+      "relu",
+      3,
+      4,
+      2,
+      3,
+      0,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      RESIDUAL,
+      false,
+      true },
+    { "a sequence, erf",
+      "erf",
+      8,
+      0,
+      3,
+      3,
+      0,
+      0,
+      { { 3, 0 }, { 1, 0 }, { 2, 0 }, NN_SAME, 1.3, 0.1 },
+      PLAIN,
+      false,
+      true },
+    { "a sequence at a stride, gelu",
+      "gelu",
+      12,
+      0,
+      2,
+      2,
+      2,
+      0,
+      { { 4, 0 }, { 2, 0 }, { 1, 0 }, NN_SAME, 1.3, 0.1 },
+      PLAIN,
+      true,
+      true },
+    { "tanh", "tanh", 3, 3, 1, 1, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 }, PLAIN, false, true },
+    /* pairs enough to be in groups that never meet */
+    { "many", "relu", 12, 12, 2, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 }, PLAIN, false, false },
+    { "around", "relu", 12, 11, 1, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_CIRCULAR, 1.4, 0 }, PLAIN, false, true },
+    { "apart", "relu", 16, 17, 1, 2, 0, 0, { { 3, 2 }, { 1, 1 }, { 1, 2 }, NN_VALID, 1.4, 0.3 }, PLAIN, false, true },
+    { "sums", "relu", 12, 11, 1, 2, 0, 0, { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1, 0.1 }, RESIDUAL, false, true },
+    { "layernorm, many",
+      "relu",
+      12,
+      12,
+      1,
+      2,
+      0,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1.4, 0.1 },
+      NORMALISED,
+      false,
+      false },
+    { "layernorm at a stride, gelu",
+      "gelu",
+      7,
+      6,
+      2,
+      2,
+      0,
+      0,
+      { { 3, 2 }, { 2, 1 }, { 1, 1 }, NN_SAME, 1.3, 0.2 },
+      NORMALISED,
+      true,
+      false },
+    { "layernorm around, pooled, erf",
+      "erf",
+      6,
+      6,
+      1,
+      2,
+      2,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_CIRCULAR, 1.4, 0 },
+      NORMALISED,
+      true,
+      true },
+    { "a sequence, layernorm, tanh",
+      "tanh",
+      6,
+      0,
+      2,
+      2,
+      0,
+      0,
+      { { 3, 0 }, { 1, 0 }, { 1, 0 }, NN_VALID, 1.4, 0.1 },
+      NORMALISED,
+      false,
+      true },
+    { "residual, erf, around",
+      "erf",
+      3,
+      4,
+      2,
+      3,
+      0,
+      0,
+      { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_CIRCULAR, 1.4, 0.1 },
+      RESIDUAL,
+      true,
+      false },
+};
+
+const filter_net *filter_net_at(size_t k)
+{
+    return k < sizeof networks / sizeof *networks ? &networks[k] : NULL;
+}
