@@ -50,7 +50,7 @@ Test(tool_numbers, a_long_way_is_told)
 }
 
 /* ---- as many names as there are ---- */
-/* It ends with the status and, unless all is well, one line that says `told`, in 20 seconds of the processor: where each
+/* It ends with the status and, unless all is well, one line that says `told`, in 20 seconds of the processor: where a
  * name is looked for among all others, the time grows with the square of their number, to minutes. */
 static void ends_soon(const char *arguments, int status, const char *told)
 {
