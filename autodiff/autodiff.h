@@ -13,7 +13,7 @@
  * ad_parameters_coupled and ad_coupled, which take memory in it. Others may read meanwhile what they already know of,
  * and make and run plans of it. A plan belongs to one thread at a time, from ad_plan_new to ad_plan_free, and so does
  * what it points to; several plans of one graph run side by side. Draws, names and facts of ops may be asked for from
- * any thread. ad_start_again is for the first lines of main. */
+ * any thread. ad_start_again and ad_start_threads are for the first lines of main. */
 #ifndef LIMN_AUTODIFF_H
 #define LIMN_AUTODIFF_H
 #include "base.h"
@@ -345,6 +345,11 @@ int ad_update(ad_plan *, int output, double keep, double factor, void *data);
  * would run at a quarter of their speed), and threads that wait, if there are several, should not spin on a shared
  * machine. What the user has set stays. Returns where nothing is to be changed, or where starting again fails. */
 void ad_start_again(char **argv, int threads);
+/* For what comes next in such a main: whether so many threads start, and OpenBLAS gets its memory for them (256 MB of
+ * addresses a thread, as a limit of ulimit -v counts them), which is then taken. Where memory is short OpenBLAS would
+ * wait for ever, and OpenMP end the program: so it is tried in a process beside this one first. -1 and one line if they
+ * do not, or if no process starts. */
+int ad_start_threads(int threads, ad_error *);
 
 /* ---- random numbers ---------------------------------------------------------------------------------------------- */
 /* count standard normal (uniform: in (0, 1)) draws number first, first+1, ... of the stream (seed, stream): the same

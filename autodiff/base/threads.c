@@ -3,9 +3,13 @@
 #include "autodiff/base/base.h"
 
 #include <cblas.h>
+#include <errno.h>
 #include <omp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* OpenBLAS on OpenMP takes OpenMP's number of the calling thread at every call, so that this number, which no other
@@ -50,4 +54,55 @@ void ad_start_again(char **argv, int threads)
         again |= setenv("OPENBLAS_CORETYPE", __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell", 1) == 0;
     if (again)
         execv("/proc/self/exe", argv);
+}
+
+/* OpenBLAS's own, in no header: memory of a thread that multiplies. It asks again and again, for ever, where the system
+ * has none, and has places for some hundreds. What is given back stays with it. */
+__attribute__((weak)) void *blas_memory_alloc(int);
+__attribute__((weak)) void blas_memory_free(void *);
+
+/* Starts so many threads, and takes a buffer for each as one of OpenBLAS's threads and as one of limn's: either may
+ * multiply. */
+static int take_threads(int threads, void **buffers)
+{
+    int taken = 0, started = 0, before = omp_get_max_threads();
+    openblas_set_num_threads(threads);
+    while (taken < threads && blas_memory_alloc && (buffers[taken] = blas_memory_alloc(0)))
+        taken++;
+    bool all = taken == threads || !blas_memory_alloc;
+    while (taken > 0)
+        blas_memory_free(buffers[--taken]);
+    omp_set_num_threads(before);
+#pragma omp parallel num_threads(all ? threads : 1) reduction(+ : started)
+    started++;
+    return all && started == threads ? 0 : -1;
+}
+
+/* In a process of its own, which may wait for ever or end: 0 once all is there. */
+static int try_threads(int threads, void **buffers)
+{
+    enum { SECONDS = 2 }; /* of the processor */
+    int status = -1;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGPROF, SIG_DFL);
+        setitimer(ITIMER_PROF, &(struct itimerval){ .it_value = { SECONDS, 0 } }, NULL);
+        _exit(!freopen("/dev/null", "w", stderr) || take_threads(threads, buffers));
+    }
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status;
+}
+
+int ad_start_threads(int threads, ad_error *error)
+{
+    threads = ad_threads(threads, error);
+    void **buffers = threads ? ad_alloc((size_t)threads, sizeof *buffers, "buffers of threads", error) : NULL;
+    int status = !buffers || try_threads(threads, buffers) || take_threads(threads, buffers) ? -1 : 0;
+    ad_free(buffers);
+    if (status)
+        ad_fail(error, "%d thread%s not start: OpenMP and OpenBLAS do not get memory for so many: try fewer", threads,
+                threads == 1 ? " does" : "s do");
+    return status;
 }

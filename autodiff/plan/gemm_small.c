@@ -5,11 +5,25 @@
 
 #if defined(LIMN_XSMM)
 #include <libxsmm.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 
 /* So many multiplications and additions, and columns, are few enough to do without packing. Vectors lie along c's rows:
  * those of whole vectors leave none half empty. */
 static const double few_operations = 1 << 21;
 enum { VECTOR = 16, FEW_COLUMNS = 512, SCALED_BYTES = 16384 };
+
+/* LIBXSMM keeps its kernels in a table, and does not look whether there was memory for it. */
+static bool has_table(void)
+{
+    enum { UNKNOWN, THERE, MISSING };
+    static atomic_int table = UNKNOWN;
+    if (table == UNKNOWN) {
+        libxsmm_registry_info info;
+        table = libxsmm_get_registry_info(&info) == EXIT_SUCCESS ? THERE : MISSING;
+    }
+    return table == THERE;
+}
 
 /* c = a b, or c += a b. */
 static libxsmm_xmmfunction kernel_of(const ad_gemm *g, int ldb, bool adds)
@@ -48,7 +62,8 @@ static bool is_scaled_first(const ad_gemm *g) /* c + alpha a b = c + a (alpha b)
 static libxsmm_xmmfunction find_kernel(const ad_gemm *g)
 {
     bool copies = is_scaled_first(g);
-    if (g->trans_b || g->n % VECTOR != 0 || g->n > FEW_COLUMNS || (double)g->m * g->n * g->k > few_operations ||
+    if (!has_table() || g->trans_b || g->n % VECTOR != 0 || g->n > FEW_COLUMNS ||
+        (double)g->m * g->n * g->k > few_operations ||
         (copies && (size_t)g->n * element_of(g) * (size_t)g->k > SCALED_BYTES))
         return (libxsmm_xmmfunction){ NULL };
     return kernel_of(g, copies ? g->n : g->ldb, g->keep != 0);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -59,6 +60,33 @@ static void keep_memory(void)
 #endif
 }
 
+/* OpenBLAS takes memory before main, and asks for it for ever where there is none. What comes first of all, before any
+ * library's beginning, sees to it that this ends with a line. */
+static void no_memory(int number)
+{
+    static const char line[] = "limn: too little memory to start OpenBLAS: it takes 128 MB of addresses a processor, "
+                               "fewer with OMP_NUM_THREADS=1\n";
+    (void)number;
+    _exit(write(STDERR_FILENO, line, sizeof line - 1) < 0 ? 1 : 1);
+}
+
+static void watch_start(void)
+{
+    struct itimerval most = { .it_value = { 2, 0 } }; /* of the processor's seconds: it takes hundredths */
+    signal(SIGPROF, no_memory);
+    setitimer(ITIMER_PROF, &most, NULL);
+}
+
+static void started(void)
+{
+    setitimer(ITIMER_PROF, &(struct itimerval){ 0 }, NULL);
+    signal(SIGPROF, SIG_DFL);
+}
+
+#ifdef __ELF__
+__attribute__((section(".preinit_array"), used)) static void (*const before_all)(void) = watch_start;
+#endif
+
 static int run(int argc, char **argv)
 {
     keep_memory();
@@ -75,8 +103,8 @@ static int run(int argc, char **argv)
     int wrong = options_parse(&o, commands, argc, argv, &command), status = 0;
     if (!wrong)
         ad_start_again(argv, (int)o.threads);
-    if (!wrong)
-        status = paths_check(&o, &error);
+    if (!wrong && !(status = paths_check(&o, &error)))
+        status = ad_start_threads((int)o.threads, &error);
     if (!wrong && !status)
         status = scale_file_read(&o, &error);
     if (!wrong && !status && !(status = weights_recall(&o, &error)))
@@ -99,6 +127,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    started();
     int status = run(argc, argv);
     guard_over();
     return status;

@@ -47,20 +47,53 @@ static int compare_numbers(const char *a, size_t n_a, const char *b, size_t n_b)
 }
 
 /* ---- modules ---- */
+/* The members of a module in their order: of each member the first one, and the next or -1. */
+typedef struct {
+    int *first, *next;
+} chains;
 typedef struct {
     const nn_torch *from;
     const nn_groups *groups;
     int *found, *taken; /* by group, the tensor; by tensor, the group; -1 */
+    chains of_tensors, of_groups;
 } job;
+
+typedef struct {
+    const char *name;
+    size_t module;
+    int at;
+} member;
+
+static int by_module(const void *x, const void *y)
+{
+    const member *a = x, *b = y;
+    if (a->module != b->module)
+        return a->module < b->module ? -1 : 1;
+    int order = strncmp(a->name, b->name, a->module);
+    return order ? order : a->at - b->at;
+}
+
+static int make_chains(chains *c, member *members, size_t n, ad_arena *arena)
+{
+    c->first = ad_arena_alloc(arena, n + 1, sizeof *c->first);
+    c->next = ad_arena_alloc(arena, n + 1, sizeof *c->next);
+    if (!c->first || !c->next)
+        return -1;
+    qsort(members, n, sizeof *members, by_module);
+    for (size_t k = 0; k < n; k++) {
+        const member *m = &members[k], *before = m - 1;
+        bool same = k && before->module == m->module && strncmp(before->name, m->name, m->module) == 0;
+        c->first[m->at] = same ? c->first[before->at] : m->at;
+        c->next[m->at] = -1;
+        if (same)
+            c->next[before->at] = m->at;
+    }
+    return 0;
+}
 
 static const nn_tensor *tensor_at(const job *j, int t)
 {
     return nn_tensors_at(j->from->file, (size_t)t);
-}
-
-static bool in_module(const char *name, const char *module, size_t length)
-{
-    return nn_module_length(name) == length && strncmp(name, module, length) == 0;
 }
 
 static int count_tensors(const job *j)
@@ -73,44 +106,48 @@ static bool is_open(const job *j, int t)
     return j->taken[t] < 0 && !nn_is_count(tensor_at(j, t));
 }
 
-/* The open tensor of that module and last name; -1. */
-static int find_tensor(const job *j, const char *module, size_t length, const char *kind)
+/* The module of PyTorch's of that name, by its first tensor; -1. */
+static int find_module(const job *j, const char *module, size_t length)
 {
     for (int t = 0; t < count_tensors(j); t++) {
         const char *name = tensor_at(j, t)->name;
-        if (is_open(j, t) && in_module(name, module, length) && strcmp(name + length + (length > 0), kind) == 0)
+        if (j->of_tensors.first[t] == t && nn_module_length(name) == length && strncmp(name, module, length) == 0)
             return t;
     }
     return -1;
 }
 
-static int open_in_module(const job *j, const char *module, size_t length)
+/* The open tensor of that module and last name; -1. */
+static int find_tensor(const job *j, int module, const char *kind)
+{
+    size_t length = nn_module_length(tensor_at(j, module)->name);
+    for (int t = module; t >= 0; t = j->of_tensors.next[t])
+        if (strcmp(tensor_at(j, t)->name + length + (length > 0), kind) == 0 && is_open(j, t))
+            return t;
+    return -1;
+}
+
+static int open_in_module(const job *j, int module)
 {
     int count = 0;
-    for (int t = 0; t < count_tensors(j); t++)
-        count += is_open(j, t) && in_module(tensor_at(j, t)->name, module, length);
+    for (int t = module; t >= 0; t = j->of_tensors.next[t])
+        count += is_open(j, t);
     return count;
 }
 
-static bool group_in_module(const nn_group *group, const nn_group *of)
-{
-    return group->module == of->module && strncmp(group->name, of->name, of->module) == 0;
-}
-
-/* Whether the open groups of a module of ours have the open tensors of one of PyTorch's. */
-static bool module_fits(const job *j, const nn_group *of, const char *module, size_t length)
+/* Whether the open groups of a module of ours, by one of them, have the open tensors of one of PyTorch's. */
+static bool module_fits(const job *j, int of, int module)
 {
     int count = 0;
-    for (int g = 0; g < j->groups->n; g++) {
-        const nn_group *group = &j->groups->groups[g];
-        if (j->found[g] >= 0 || !group_in_module(group, of))
+    for (int g = j->of_groups.first[of]; g >= 0; g = j->of_groups.next[g]) {
+        if (j->found[g] >= 0)
             continue;
-        int t = find_tensor(j, module, length, group->kind);
-        if (t < 0 || !nn_same_shape(group, tensor_at(j, t)))
+        int t = find_tensor(j, module, j->groups->groups[g].kind);
+        if (t < 0 || !nn_same_shape(&j->groups->groups[g], tensor_at(j, t)))
             return false;
         count++;
     }
-    return count > 0 && count == open_in_module(j, module, length);
+    return count > 0 && count == open_in_module(j, module);
 }
 
 static void take(job *j, int g, int t)
@@ -119,14 +156,13 @@ static void take(job *j, int g, int t)
     j->taken[t] = g;
 }
 
-static void take_module(job *j, const nn_group *of, const char *module, size_t length)
+static void take_module(job *j, int of, int module)
 {
-    for (int g = 0; g < j->groups->n; g++)
-        if (j->found[g] < 0 && group_in_module(&j->groups->groups[g], of)) {
-            int t = find_tensor(j, module, length, j->groups->groups[g].kind);
-            if (t >= 0)
-                take(j, g, t);
-        }
+    for (int g = j->of_groups.first[of]; g >= 0; g = j->of_groups.next[g]) {
+        int t = j->found[g] < 0 ? find_tensor(j, module, j->groups->groups[g].kind) : -1;
+        if (t >= 0)
+            take(j, g, t);
+    }
 }
 
 /* ---- maps ---- */
@@ -146,14 +182,15 @@ static int map_tensor(job *j, const char *torch, size_t length, const char *limn
 
 static int map_module(job *j, const char *torch, size_t length, const char *limn)
 {
-    for (int g = 0; g < j->groups->n; g++) {
+    int module = find_module(j, torch, length);
+    for (int g = 0; g < j->groups->n && module >= 0; g++) {
         const nn_group *group = &j->groups->groups[g];
         if (j->found[g] >= 0 || group->module != strlen(limn) || strncmp(group->name, limn, group->module) != 0 ||
-            !open_in_module(j, torch, length))
+            !open_in_module(j, module))
             continue;
-        if (!module_fits(j, group, torch, length))
+        if (!module_fits(j, g, module))
             return 1;
-        take_module(j, group, torch, length);
+        take_module(j, g, module);
         return 0;
     }
     return -1;
@@ -192,16 +229,14 @@ static void match_equal_names(job *j)
 /* ---- by shape and order ---- */
 /* Of the modules that would do for a group's, the first by its numbers; two that differ otherwise are ambiguous. 0,
  * or 1 if none would do, or 2. */
-static int choose_module(const job *j, const nn_group *of, int *chosen)
+static int choose_module(const job *j, int of, int *chosen)
 {
     *chosen = -1;
     for (int t = 0; t < count_tensors(j); t++) {
-        const char *name = tensor_at(j, t)->name;
-        size_t length = nn_module_length(name);
-        if (!is_open(j, t) || !module_fits(j, of, name, length))
+        if (j->of_tensors.first[t] != t || !module_fits(j, of, t))
             continue;
-        const char *best = *chosen < 0 ? NULL : tensor_at(j, *chosen)->name;
-        size_t best_length = best ? nn_module_length(best) : 0;
+        const char *name = tensor_at(j, t)->name, *best = *chosen < 0 ? NULL : tensor_at(j, *chosen)->name;
+        size_t length = nn_module_length(name), best_length = best ? nn_module_length(best) : 0;
         if (best && !numbered_alike(name, length, best, best_length))
             return 2;
         if (!best || compare_numbers(name, length, best, best_length) < 0)
@@ -235,14 +270,12 @@ static int match_all(job *j, bool *ambiguous, ad_error *error)
         return status;
     match_equal_names(j);
     for (int g = 0; g < j->groups->n; g++) {
-        const nn_group *of = &j->groups->groups[g];
-        int t;
+        int module;
         if (j->found[g] >= 0)
             continue;
-        if ((status = choose_module(j, of, &t)))
+        if ((status = choose_module(j, g, &module)))
             break;
-        const char *name = tensor_at(j, t)->name;
-        take_module(j, of, name, nn_module_length(name));
+        take_module(j, g, module);
     }
     *ambiguous = status == 2;
     for (int t = 0; t < count_tensors(j) && !status; t++)
@@ -256,7 +289,17 @@ static int start(job *j, const nn_torch *from, const nn_groups *groups, ad_error
     size_t n_groups = (size_t)groups->n, n_tensors = nn_tensors_count(from->file);
     j->found = ad_arena_alloc(from->arena, n_groups + 1, sizeof *j->found);
     j->taken = ad_arena_alloc(from->arena, n_tensors + 1, sizeof *j->taken);
-    if (!j->found || !j->taken)
+    member *members = ad_arena_alloc(from->arena, (n_groups > n_tensors ? n_groups : n_tensors) + 1, sizeof *members);
+    if (!j->found || !j->taken || !members)
+        return ad_fail(error, "%s: out of memory", from->path);
+    for (size_t t = 0; t < n_tensors; t++) {
+        const char *name = nn_tensors_at(from->file, t)->name;
+        members[t] = (member){ name, nn_module_length(name), (int)t };
+    }
+    int status = make_chains(&j->of_tensors, members, n_tensors, from->arena);
+    for (size_t g = 0; g < n_groups; g++)
+        members[g] = (member){ groups->groups[g].name, groups->groups[g].module, (int)g };
+    if (status || make_chains(&j->of_groups, members, n_groups, from->arena))
         return ad_fail(error, "%s: out of memory", from->path);
     memset(j->found, -1, n_groups * sizeof *j->found);
     memset(j->taken, -1, n_tensors * sizeof *j->taken);

@@ -4,6 +4,7 @@
 #include "nn/kernel/kernel.h"
 
 #include <cblas.h>
+#include <limits.h>
 #include <string.h>
 
 /* ---- loops, written once for float and double ---- */
@@ -155,10 +156,29 @@ void nn_pack(const nn_call *c, const nn_walk *w, const char *from, char *to, boo
 }
 
 /* ---- products ---- */
+/* The gradient of a parameter (n, n) of n > 46,340 is longer than BLAS counts. */
+static size_t longest(const nn_call *c)
+{
+    return c->model->limits.longest ? c->model->limits.longest : INT_MAX;
+}
+
+static void gram_in_pieces(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b,
+                           double beta, char *to, size_t ld, bool upper)
+{
+    size_t bytes = nn_bytes(c->model->type), piece = longest(c);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = upper && a == b ? i : 0; j < n; j++)
+            for (size_t at = 0; at < k; at += piece)
+                nn_gram_into(c, 1, 1, nn_smaller(piece, k - at), alpha, a + (i * k + at) * bytes,
+                             b + (j * k + at) * bytes, at ? 1 : beta, to + (i * ld + j) * bytes, 1, false);
+}
+
 void nn_gram_into(const nn_call *c, size_t m, size_t n, size_t k, double alpha, const char *a, const char *b,
                   double beta, char *to, size_t ld, bool upper)
 {
-    if (c->model->type == AD_FLOAT)
+    if (k > longest(c))
+        gram_in_pieces(c, m, n, k, alpha, a, b, beta, to, ld, upper);
+    else if (c->model->type == AD_FLOAT)
         gram_float(m, n, k, (float)alpha, (const float *)a, (const float *)b, (float)beta, (float *)to, ld, upper);
     else
         gram_double(m, n, k, alpha, (const double *)a, (const double *)b, beta, (double *)to, ld, upper);
@@ -376,10 +396,13 @@ void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char 
         if (u->y == NN_NO_PANEL) {
             if (!adds)
                 memset(to, 0, size * bytes);
-            if (model->type == AD_FLOAT)
-                cblas_saxpy((int)size, (float)u->c, (const float *)d, 1, (float *)to, 1);
-            else
-                cblas_daxpy((int)size, u->c, (const double *)d, 1, (double *)to, 1);
+            for (size_t at = 0; at < size; at += longest(c)) {
+                int piece = (int)nn_smaller(longest(c), size - at);
+                if (model->type == AD_FLOAT)
+                    cblas_saxpy(piece, (float)u->c, (const float *)d + at, 1, (float *)to + at, 1);
+                else
+                    cblas_daxpy(piece, u->c, (const double *)d + at, 1, (double *)to + at, 1);
+            }
             continue;
         }
         if (way == LIES_OTHERWISE)

@@ -6,9 +6,10 @@
 
 /* What a kernel whose samples meet may take, in bytes; 0: as nn/kernel/batched.c has it. */
 typedef struct {
-    size_t whole; /* of the panels of all seeds at once: above, they come in stores */
-    size_t run;   /* of the plan of one run */
-    size_t store; /* of what is kept of the seeds of one side */
+    size_t whole;   /* of the panels of all seeds at once: above, they come in stores */
+    size_t run;     /* of the plan of one run */
+    size_t store;   /* of what is kept of the seeds of one side */
+    size_t longest; /* numbers in a row that BLAS is given; 0: as many as it can count */
 } nn_kernel_limits;
 
 struct nn_model {

@@ -19,7 +19,7 @@ mkdir -p "$build/corpus" "$build/findings"
 for target; do
     mkdir -p "$build/corpus/$target" "$root/tests/fuzz/corpus/$target"
     dictionary=$root/tests/fuzz/$target.dict
-    "$build/fuzz/$target" -max_total_time="$seconds" -timeout=25 -rss_limit_mb=3000 -max_len=4096 -print_final_stats=1 \
+    "$build/fuzz/$target" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=3000 -max_len=4096 -print_final_stats=1 \
         -artifact_prefix="$build/findings/$target-" $([ -f "$dictionary" ] && echo "-dict=$dictionary") \
         "$build/corpus/$target" "$root/tests/fuzz/corpus/$target" >"$build/findings/$target.log" 2>&1 && status=0 ||
         status=$?

@@ -36,6 +36,15 @@ bool is_one_line(const char *err); /* that starts with "limn: ", progress aside 
 void fails_as(const char *environment, const char *arguments, int status, const char *told);
 void fails(const char *arguments, int status, const char *told);
 
+/* A sanitizer's shadow takes terabytes of addresses. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
 /* A network that is trained at once. */
 #define SMALL "mlp --data digits --width 32 --set depth=1 "
 #endif

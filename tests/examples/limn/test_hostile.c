@@ -22,15 +22,6 @@ TestSuite(hostile, .init = tool_enter, .fini = tool_leave);
 
 enum { SUITE = 300, SECONDS = 10, MOST_WORDS = 64 };
 
-/* A sanitizer's shadow takes terabytes of addresses. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED
-#endif
-#endif
-
 /* ---- the option table ---- */
 #define MAX_WIDTH 1e7
 #define MAX_WHOLE 1e9

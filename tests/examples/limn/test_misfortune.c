@@ -3,6 +3,7 @@
  *
  * The suite runs a part. LIMN_LONG=1 build/tests/test_misfortune runs all calls, examples and sizes, and 1,000 kills.
  */
+#include "autodiff/autodiff.h"
 #include "nn/safetensors/safetensors.h"
 #include "tests/support/tool.h"
 
@@ -181,6 +182,44 @@ Test(misfortune, an_example_without_memory)
             struck = struck && r.status != 124;
         }
     }
+}
+
+/* ---- memory that others take ---- */
+#ifndef SANITIZED
+/* OpenBLAS and OpenMP, who do not say when there is none: in any space of addresses, and for any number of threads, the
+ * tool does what it is asked for or ends with a line. Products of all threads at a time are part of it. */
+Test(misfortune, addresses_that_run_short)
+{
+    static const int threads[] = { 1, 2, 3, 16, 64, 200, 1024 };
+    int none = 0, few = 0, done = 0;
+    for (size_t t = 0; t < sizeof threads / sizeof *threads; t += is_long() ? 1 : 4)
+        for (int megabytes = 100; megabytes < 20000; megabytes = is_long() ? megabytes * 6 / 5 : megabytes * 4) {
+            char line[200];
+            snprintf(line, sizeof line, "timeout 60 prlimit --as=%d000000 --cpu=20", megabytes);
+            char arguments[200];
+            snprintf(arguments, sizeof arguments,
+                     "%skernel mlp --data digits --probes 40 --width 300 --no-check --threads %d", LIMN_TOOL " ",
+                     threads[t]);
+            outcome r = run_as(line, "", arguments);
+            bool told = strstr(r.err, "too little memory") || strstr(r.err, "do not start") ||
+                        strstr(r.err, "does not start") || strstr(r.err, "out of memory");
+            cr_expect(r.status == 0 || (r.status == 1 && told && is_one_line(r.err)) || strstr(r.err, "shared object"),
+                      "%d MB, %d threads: status %d: %s", megabytes, threads[t], r.status, r.err);
+            none += strstr(r.err, "too little memory") != NULL;
+            few += strstr(r.err, "not start") != NULL;
+            done += r.status == 0;
+        }
+    cr_expect(none && few && done, "%d, %d, %d", none, few, done);
+}
+#endif
+
+/* More than OpenBLAS has places for, whatever the memory; and as many as there are in a thread of the program's own. */
+Test(misfortune, threads_that_do_not_start)
+{
+    ad_error error = { 0 };
+    cr_expect(ad_start_threads(AD_MAX_THREADS + 1, &error) == -1 && strstr(error.text, "at most"), "%s", error.text);
+    error.text[0] = 0;
+    cr_expect(ad_start_threads(2, &error) == 0 && ad_start_threads(0, &error) == 0, "%s", error.text);
 }
 
 /* ---- a full disk ---- */

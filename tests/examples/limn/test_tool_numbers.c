@@ -1,7 +1,9 @@
 /* Numbers that people type are taken whole, or refused. */
+#include "nn/safetensors/safetensors.h"
 #include "tests/support/tool.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 TOOL_SUITE(tool_numbers);
@@ -45,4 +47,47 @@ Test(tool_numbers, a_long_way_is_told)
         "predict mlp --data digits --train 100 --test 5 --no-check --loss cross-entropy --optimizer sgd --times 1e300",
         1, "no whole number of steps");
     works("predict mlp --data digits --train 100 --test 5 --no-check --loss cross-entropy --optimizer sgd --times 100");
+}
+
+/* ---- as many names as there are ---- */
+/* It ends with the status and, unless all is well, one line that says `told`, in 20 seconds of the processor: where a
+ * name is looked for among all others, the time grows with the square of their number, to minutes. */
+static void ends_soon(const char *arguments, int status, const char *told)
+{
+    char line[400];
+    snprintf(line, sizeof line, "prlimit --cpu=20 " LIMN_TOOL " %s", arguments);
+    outcome r = run_as(line, "", "");
+    cr_expect_eq(r.status, status, "%s: status %d: %s", arguments, r.status, r.err);
+    cr_expect(strstr(status ? r.err : r.out, told), "%s: %.500s%.500s", arguments, r.out, r.err);
+}
+
+Test(tool_numbers, many_tensors_widths_and_commands_take_time_in_proportion)
+{
+    enum { TENSORS = 65000, WIDTHS = 10000, COMMANDS = 2000 };
+    ad_error error = { 0 };
+    double one = 1;
+    nn_tensor *tensors = calloc(TENSORS, sizeof *tensors);
+    char(*names)[32] = calloc(TENSORS, sizeof *names);
+    cr_assert(tensors && names);
+    for (int k = 0; k < TENSORS; k++) {
+        snprintf(names[k], sizeof names[k], "layer%d.weight", k);
+        tensors[k] = (nn_tensor){ .name = names[k], .dtype = NN_F64, .rank = 2, .shape = { 1, 1 }, .data = &one };
+    }
+    cr_assert(nn_tensors_write(in("w.st"), tensors, TENSORS, NULL, 0, &error) == 0, "%s", error.text);
+    free(names);
+    free(tensors);
+    ends_soon("import w.st mlp --out v.st", 1, "w.st");
+    ends_soon("eval mlp --data digits --weights w.st --scale ntk --width 8", 1, "w.st");
+    FILE *widths = fopen(in("widths.txt"), "w"), *commands = fopen(in("commands.txt"), "w");
+    cr_assert(widths && commands);
+    for (int k = 0; k < WIDTHS; k++)
+        fprintf(widths, "Width m%d := %d n\n", k, k + 2);
+    fprintf(widths, "Input x : G(m9) ~ N(0, 1)\nMoment e := <x, x>\n");
+    fprintf(commands, "Input x0 : G(n) ~ N(0, 1)\n");
+    for (int k = 1; k < COMMANDS; k++)
+        fprintf(commands, k % 2 ? "Input x%d : G(n) ~ N(0, 1)\n" : "LinComb x%d := x%d + x%d\n", k, k - 1, k - 2);
+    fprintf(commands, "Moment e := <x%d, x%d>\n", COMMANDS - 2, COMMANDS - 2);
+    cr_assert(fclose(widths) == 0 && fclose(commands) == 0);
+    ends_soon("limit widths.txt", 0, "e");
+    ends_soon("limit commands.txt", 0, "e");
 }
