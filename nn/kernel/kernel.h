@@ -212,8 +212,8 @@ void nn_gram_into(const nn_call *c, size_t m, size_t n, size_t k, double alpha, 
                   double beta, char *to, size_t ld, bool upper);
 /* The lines that W may be cut in: along its first axis, where each use is one product; else 1. */
 size_t nn_lines(const nn_call *c, const nn_use *uses, int n);
-/* So many lines of gradients, (rows, lines, line): to = c (y (x) d), or += if `adds`, for d (rows, aligned, sum, rest) and
- * y ([rows,] aligned, sum, over). */
+/* So many lines of gradients, (rows, lines, line): to = c (y (x) d), or += if `adds`, for d (rows, aligned, sum, rest)
+ * and y ([rows,] aligned, sum, over). */
 void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char *d, const char *y, nn_cut cut, char *to,
              bool adds);
 /* c->met (n_from, n_to) = K of two uses, and c->applied (rows, n_to, rest) = K^T d, for d (rows, n_from, rest). */
