@@ -347,7 +347,9 @@ Test(norm, kernels_are_the_jacobian_squared_in_both_modes)
 Test(norm, kernels_by_seeds_are_those_of_all_at_once)
 {
     enum { MOST = 7, SQUARE = MOST * MOST * OUTPUTS * OUTPUTS };
-    static const nn_kernel_limits limits[] = { { 1, 0, 0 }, { 1, 1, 1 }, { 1, 1, 20000 }, { 1, 60000, 60000 } };
+    static const nn_kernel_limits limits[] = {
+        { 1, 0, 0, 0 }, { 1, 1, 1, 0 }, { 1, 1, 20000, 0 }, { 1, 60000, 60000, 0 }
+    };
     double x[MOST * FEATURES], x2[ROWS2 * FEATURES], whole[SQUARE], some[SQUARE];
     fill(x, MOST * FEATURES, 0.3);
     fill(x2, ROWS2 * FEATURES, 2.1);
@@ -911,7 +913,7 @@ Test(norm, survives_every_failed_allocation)
                 nn_forward(model, s.x, ROWS, f, &error) || nn_ntk(model, s.x, ROWS, NULL, 0, NN_MEAN, kernel, &error);
         }
         if (!failed) { /* and by seeds */
-            model->limits = (nn_kernel_limits){ 1, 1, 1 };
+            model->limits = (nn_kernel_limits){ 1, 1, 1, 0 };
             nn_set_mode(model, NN_TRAINING);
             failed = nn_ntk(model, s.x, ROWS, s.x, ROWS, NN_MEAN, kernel, &error);
         }
