@@ -354,12 +354,20 @@ static void sum_part(search *s, parts *to, part p, ad_shape over)
 static void contract_part(search *s, parts *to, part p, ad_var w, ad_shape over)
 {
     ad_axis batch = s->t->batch;
-    ad_shape foreign = without(shape_of(w), over), a = shape_of(p.a), b = shape_of(p.b);
+    ad_shape a = shape_of(p.a), b = shape_of(p.b), sums = ad_shape_of(batch);
+    ad_shape missing = without(without(over, a), p.own ? sums : b);
+    w = sum_of(s, w, missing);
+    over = without(over, missing);
+    ad_shape foreign = without(shape_of(w), over);
     if (p.own) {
-        if (ad_has(&over, batch) || !within(over, a))
-            s->failed = true;
-        else
-            p.a = ad_contract(p.a, w, over);
+        ad_shape rest = without(over, sums);
+        p.a = rest.rank ? ad_contract(p.a, w, rest) : times(s, p.a, w);
+        if (ad_has(&over, batch)) {
+            p.a = renamed(p.a, batch, s->t->sample);
+            p.own = false;
+        }
+    } else if (!over.rank) {
+        p.b = times(s, p.b, w);
     } else if (within(over, a) && !common(over, b).rank && !ad_has(&foreign, batch) && !common(foreign, b).rank) {
         p.a = ad_contract(p.a, w, over);
     } else if (within(over, b) && !common(over, a).rank) {

@@ -30,9 +30,8 @@
 #include <string.h>
 
 enum {
-    TILE_BYTES = 128 << 20,   /* of the panels of one tile of samples */
-    SQUARE_BYTES = 64 << 20,  /* of one (rows, rows) product */
-    GRADIENT_BYTES = 32 << 20 /* of one tile of gradients */
+    TILE_BYTES = 128 << 20, /* of the panels of one tile of samples */
+    SQUARE_BYTES = 64 << 20 /* of one (rows, rows) product */
 };
 
 static void call_free(nn_call *c)
@@ -129,7 +128,7 @@ static int lay_out(nn_call *c, size_t rows, ad_error *error)
         longest = line > longest ? line : longest;
     }
     applied *= c->outputs * c->tile * turns * bytes;
-    c->gradient_rows = longest ? nn_smaller(c->tile, GRADIENT_BYTES / (c->outputs * longest * bytes) + 1) : 0;
+    c->gradient_rows = longest ? nn_smaller(c->tile, nn_gradient_bytes(c) / (c->outputs * longest * bytes) + 1) : 0;
     for (int i = 0; i < c->n_uses; i = nn_uses_end(c, i)) {
         const nn_use *u = &c->uses[i];
         int n = nn_uses_end(c, i) - i;

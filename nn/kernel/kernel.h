@@ -229,6 +229,7 @@ void nn_add_turned(nn_call *c, size_t rows); /* of a tile with itself */
 void nn_complete(const nn_call *c, size_t n);
 /* to (columns, outs, outs) = factor times what c->acc has of sample i. */
 void nn_turn(const nn_call *c, const size_t *rows, size_t i, double factor, double *to);
-/* The tiles of gradients of a parameter's uses: lines at a time, of so many samples. */
+/* The tiles of gradients of a parameter's uses: their bytes, and so many lines at a time, of c->gradient_rows samples. */
+size_t nn_gradient_bytes(const nn_call *c);
 size_t nn_tile_lines(const nn_call *c, const nn_use *uses, int n);
 #endif

@@ -121,10 +121,8 @@
                     for (size_t i = 0; i < rows; i++) {                                                                \
                         size_t one = turn ? p : o, two = turn ? o : p;                                                 \
                         real *to = c + ((one * rows + i) * outs + two) * columns;                                      \
-                        if (fresh)                                                                                     \
-                            memset(to, 0, columns * sizeof *to);                                                       \
                         for (size_t j = 0; j < columns; j++)                                                           \
-                            to[j] += d[i * columns + j] * y[i * columns + j];                                          \
+                            to[j] = (fresh ? 0 : to[j]) + d[i * columns + j] * y[i * columns + j];                     \
                     }                                                                                                  \
             }                                                                                                          \
     }
@@ -220,9 +218,9 @@ static void multiply_factors(nn_call *c, const nn_panel *d, const size_t *rows, 
     size_t bytes = nn_bytes(c->model->type), columns = nn_size_of(c, &d->order, 1) / c->outs, n;
     bool is_float = c->model->type == AD_FLOAT;
     if (is_float)
-        pair_float(c->outs, columns, (float)d->factor, (const float *)x->data[0], (float *)c->pairs);
+        pair_float(c->outs, columns, (float)(d->factor * d->factor), (const float *)x->data[0], (float *)c->pairs);
     else
-        pair_double(c->outs, columns, d->factor, (const double *)x->data[0], (double *)c->pairs);
+        pair_double(c->outs, columns, d->factor * d->factor, (const double *)x->data[0], (double *)c->pairs);
     for (size_t i = 0; i < rows[0]; i++)
         for (size_t j = other ? 0 : i / 16 * 16; j < rows[1]; j += n) {
             const char *a = s->data[0] + i * bytes, *b = s->data[other] + j * bytes;
@@ -497,11 +495,17 @@ static void add_met(nn_call *c, const nn_use *uses, int n, const size_t *rows, i
     }
 }
 
-size_t nn_tile_lines(const nn_call *c, const nn_use *uses, int n)
+size_t nn_gradient_bytes(const nn_call *c)
 {
     enum { BYTES = 8 << 20 }; /* what has just been formed is near when it is multiplied */
+    return c->model->limits.gradients ? c->model->limits.gradients : BYTES;
+}
+
+size_t nn_tile_lines(const nn_call *c, const nn_use *uses, int n)
+{
     size_t all = nn_lines(c, uses, n), size = nn_size_of(c, ad_shape_get(c->model->net->params[uses->param]), 1);
-    return nn_smaller(all, BYTES / (c->outputs * c->gradient_rows * (size / all) * nn_bytes(c->model->type)) + 1);
+    return nn_smaller(
+        all, nn_gradient_bytes(c) / (c->outputs * c->gradient_rows * (size / all) * nn_bytes(c->model->type)) + 1);
 }
 
 /* Some lines of the gradients of one parameter, multiplied, tile by tile of samples. */

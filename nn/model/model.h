@@ -4,12 +4,13 @@
 #include "nn/network/network.h"
 #include "nn/safetensors/safetensors.h"
 
-/* What a kernel whose samples meet may take, in bytes; 0: as nn/kernel/batched.c has it. */
+/* What a kernel may take, in bytes; 0: as nn/kernel has it. Where samples meet: */
 typedef struct {
-    size_t whole;   /* of the panels of all seeds at once: above, they come in stores */
-    size_t run;     /* of the plan of one run */
-    size_t store;   /* of what is kept of the seeds of one side */
-    size_t longest; /* numbers in a row that BLAS is given; 0: as many as it can count */
+    size_t whole;     /* of the panels of all seeds at once: above, they come in stores */
+    size_t run;       /* of the plan of one run */
+    size_t store;     /* of what is kept of the seeds of one side */
+    size_t gradients; /* of a tile of gradients, wherever they are formed */
+    size_t longest;   /* numbers in a row that BLAS is given; 0: as many as it can count */
 } nn_kernel_limits;
 
 struct nn_model {

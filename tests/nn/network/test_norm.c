@@ -349,9 +349,9 @@ Test(norm, kernels_by_seeds_are_those_of_all_at_once)
     enum { MOST = 7, SQUARE = MOST * MOST * OUTPUTS * OUTPUTS };
     static const nn_kernel_limits limits[] = {
         { .whole = 1 },
-        { 1, 1, 1, 0 },
-        { 1, 1, 20000, 0 },
-        { 1, 60000, 60000, 0 },
+        { .whole = 1, .run = 1, .store = 1 },
+        { .whole = 1, .run = 1, .store = 20000 },
+        { .whole = 1, .run = 60000, .store = 60000 },
         { .whole = 1, .longest = 5 }, /* as if BLAS could not count a parameter's entries */
     };
     enum { LIMITS = sizeof limits / sizeof *limits };
