@@ -14,7 +14,7 @@
 
 /* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 9/16, in
  * powers of x^2 - 1/4: interpolated at Chebyshev's points, to 4e-17 relative. Neither has a singularity nearby. */
-enum { ARC_TERMS = 21 };
+enum { ARC_TERMS = 21, ABREAST = 4 /* vectors that hide each other's latency */ };
 static const double arc_cosine[] = {
     0.19245008972987526,    -0.083906530969276708,   0.044393528850639734,   -0.025257439916494397,
     0.014926515614857696,   -0.0090294505003564122,  0.0055490222824482746,  -0.00344915417695653,
@@ -146,6 +146,22 @@ void tp_array_accumulate(size_t n, double c, const double *a, const double *b, d
 void tp_array_gather(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out)
 {
     tp_vector_get()->gather(n, fan, rows, c, in, starts, out);
+}
+
+void tp_array_dots(size_t n, size_t fan, const int32_t *pairs, const double *x, const double *y, double *out)
+{
+    tp_vector_get()->dots(n, fan, pairs, x, y, out);
+}
+
+void tp_array_scatter(size_t n, const int32_t *pairs, double c, const double *in, double *out)
+{
+    tp_vector_get()->scatter(n, pairs, c, in, out);
+}
+
+double tp_array_relu(size_t n, const tp_points *points, double c, const double *in, double ct, const double *tangent,
+                     double *out, double *slopes)
+{
+    return tp_vector_get()->relu_points(n, points, c, in, ct, tangent, out, slopes);
 }
 
 double tp_array_correlation(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond)
@@ -482,6 +498,85 @@ ROWS(relu)
 ROWS(erf)
 #undef ROWS
 
+/* ---- pairs of points ---- */
+/* As `polynomial` of the arc's cosine, several abreast. */
+static inline void NAME(arcs)(const V x[ABREAST], V out[ABREAST])
+{
+    V square[ABREAST], even[ABREAST], odd[ABREAST];
+    for (int u = 0; u < ABREAST; u++) {
+        square[u] = x[u] * x[u];
+        even[u] = NAME(splat)(arc_cosine[ARC_TERMS - 1]);
+        odd[u] = NAME(splat)(arc_cosine[ARC_TERMS - 2]);
+    }
+    for (int k = ARC_TERMS - 3; k > 0; k -= 2)
+        for (int u = 0; u < ABREAST; u++) {
+            even[u] = NAME(fused)(even[u], square[u], NAME(splat)(arc_cosine[k]));
+            odd[u] = NAME(fused)(odd[u], square[u], NAME(splat)(arc_cosine[k - 1]));
+        }
+    for (int u = 0; u < ABREAST; u++)
+        out[u] = NAME(fused)(odd[u], x[u], NAME(fused)(even[u], square[u], NAME(splat)(arc_cosine[0])));
+}
+
+/* As relu_row_at, several abreast. */
+static inline void NAME(relu_abreast)(const V c[ABREAST], const V x[ABREAST], const V roots[ABREAST], V first[ABREAST],
+                                      V second[ABREAST])
+{
+    const double turn = 0.15915494309189533577; /* 1 / 2 pi */
+    const V quarter = NAME(splat)(0.25), one = NAME(splat)(1);
+    V root[ABREAST], arc[ABREAST], at[ABREAST];
+    I opposite = { 0 };
+    for (int u = 0; u < ABREAST; u++) {
+        V size = NAME(absolute)(x[u]), det = (one - size) * (one + size);
+        root[u] = LOOP_SQRT(LOOP_MAX(det, (V){ 0 }));
+        at[u] = size - 0.5;
+        opposite |= (I)(x[u] < -0.85);
+    }
+    NAME(arcs)(at, arc);
+    for (int u = 0; u < ABREAST; u++) {
+        arc[u] = root[u] * arc[u];
+        second[u] = quarter + NAME(signed_as)(quarter - arc[u], x[u]);
+        first[u] = NAME(fused)(second[u], c[u], turn * roots[u] * root[u]);
+    }
+    if (LOOP_ANY(opposite))
+        for (int u = 0; u < ABREAST; u++)
+            NAME(relu_row_at)(c[u], x[u], roots[u], &first[u], &second[u]);
+}
+
+static double NAME(relu_points)(size_t n, const tp_points *points, double c, const double *in, double ct,
+                                const double *tangent, double *out, double *slopes)
+{
+    enum { EACH = TP_LANES / LANES }; /* vectors of a pair */
+    V most = { 0 }, factor = NAME(splat)(c), tangents = NAME(splat)(ct);
+    double lanes[LANES], largest = 0;
+    for (size_t i = 0; i < n * EACH; i += ABREAST) {
+        V q[ABREAST], x[ABREAST], roots[ABREAST], some[ABREAST], relu[ABREAST], step[ABREAST];
+        size_t at[ABREAST];
+        for (size_t u = 0; u < ABREAST; u++) {
+            size_t k = i + u < n * EACH ? i + u : n * EACH - 1, pair = k / EACH; /* the last one several times */
+            size_t a = (size_t)points->first[pair];
+            size_t b = (size_t)points->second[pair] * TP_LANES + k % EACH * LANES;
+            V inverse = NAME(splat)(points->one.inverse[a]), inverses = NAME(load)(points->others.inverse + b);
+            at[u] = k * LANES;
+            q[u] = factor * NAME(load)(in + at[u]);
+            x[u] = q[u] * inverse * inverses;
+            some[u] = inverse * inverses;
+            roots[u] = NAME(splat)(points->one.scale[a]) * NAME(load)(points->others.scale + b);
+            most = LOOP_MAX(NAME(absolute)(x[u]), most);
+        }
+        NAME(relu_abreast)(q, x, roots, relu, step);
+        for (size_t u = 0; u < ABREAST; u++) {
+            I both = (I)(some[u] > 0);
+            if (out)
+                NAME(store)(out + at[u], (V)((I)relu[u] & both));
+            NAME(store)(slopes + at[u], (V)((I)(tangents * NAME(load)(tangent + at[u]) * step[u]) & both));
+        }
+    }
+    NAME(store)(lanes, most);
+    for (size_t k = 0; k < LANES; k++)
+        largest = lanes[k] > largest ? lanes[k] : largest;
+    return largest;
+}
+
 /* Products before sums: the same bits in every instruction set. */
 static void NAME(hermite)(size_t n, double up, double down, const double *x, double *before, double *now)
 {
@@ -624,17 +719,15 @@ static void NAME(accumulate)(size_t n, double c, const double *a, const double *
         out[i] += b ? c * a[i] * b[i] : c * a[i];
 }
 
-static void NAME(gather)(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts,
-                         double *out)
+static inline void NAME(gather_fan)(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts,
+                                    double *out)
 {
     enum { VECTORS = TP_LANES / LANES };
     V factor = NAME(splat)(c);
     for (size_t i = 0; i < n; i++, rows += fan, out += TP_LANES) {
         V sum[VECTORS] = { 0 };
         for (size_t k = 0; k < fan; k++) {
-            if (rows[k] < 0)
-                continue;
-            const double *from = in + (size_t)rows[k] * TP_LANES;
+            const double *from = in + (ptrdiff_t)rows[k] * TP_LANES;
             for (size_t v = 0; v < VECTORS; v++)
                 sum[v] += NAME(load)(from + v * LANES);
         }
@@ -644,6 +737,51 @@ static void NAME(gather)(size_t n, size_t fan, const int32_t *rows, double c, co
                 value += NAME(load)(out + v * LANES);
             NAME(store)(out + v * LANES, value);
         }
+    }
+}
+
+/* Windows are mostly of three. */
+static void NAME(gather)(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts,
+                         double *out)
+{
+    if (fan == 1)
+        NAME(gather_fan)(n, 1, rows, c, in, starts, out);
+    else if (fan == 3 && starts)
+        NAME(gather_fan)(n, 3, rows, c, in, true, out);
+    else
+        NAME(gather_fan)(n, fan, rows, c, in, starts, out);
+}
+
+/* Products before sums: the same bits in every instruction set. */
+static void NAME(dots)(size_t n, size_t fan, const int32_t *pairs, const double *x, const double *y, double *out)
+{
+    enum { VECTORS = TP_LANES / LANES };
+    for (size_t i = 0; i < n; i++, out += TP_LANES) {
+        V sum[VECTORS] = { 0 };
+        for (size_t k = 0; k < fan; k++, pairs += 2) {
+            V a = NAME(splat)(x[(size_t)pairs[0] * TP_LANES]);
+            for (size_t v = 0; v < VECTORS; v++)
+                sum[v] += a * NAME(load)(y + (size_t)pairs[1] * TP_LANES + v * LANES);
+        }
+        for (size_t v = 0; v < VECTORS; v++)
+            NAME(store)(out + v * LANES, sum[v]);
+    }
+}
+
+static void NAME(scatter)(size_t n, const int32_t *pairs, double c, const double *in, double *out)
+{
+    enum { VECTORS = TP_LANES / LANES };
+    V sum[VECTORS], factor = NAME(splat)(c);
+    for (size_t i = 0; i < n;) { /* those that go to one row are together */
+        int32_t into = pairs[2 * i];
+        double *to = out + (size_t)into * TP_LANES;
+        for (size_t v = 0; v < VECTORS; v++)
+            sum[v] = NAME(load)(to + v * LANES);
+        for (; i < n && pairs[2 * i] == into; i++)
+            for (size_t v = 0; v < VECTORS; v++)
+                sum[v] += factor * NAME(load)(in + (size_t)pairs[2 * i + 1] * TP_LANES + v * LANES);
+        for (size_t v = 0; v < VECTORS; v++)
+            NAME(store)(to + v * LANES, sum[v]);
     }
 }
 
@@ -709,6 +847,9 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .products = NAME(products),
     .accumulate = NAME(accumulate),
     .gather = NAME(gather),
+    .dots = NAME(dots),
+    .scatter = NAME(scatter),
+    .relu_points = NAME(relu_points),
     .off_line = NAME(off_line),
     .largest = NAME(largest),
 };

@@ -21,6 +21,12 @@ typedef struct {
  * value is returned; roundings beyond 1 count as 1. Outputs are none of the inputs. */
 typedef double tp_row(size_t n, const tp_side *row, const tp_side *columns, const double *q12, double *first,
                       double *second);
+/* Points of one sample and of TP_LANES others: by pair their numbers; by point their sides, of the others TP_LANES side
+ * by side. */
+typedef struct {
+    const int32_t *first, *second;
+    tp_side one, others;
+} tp_points;
 typedef struct {
     tp_pairs *relu;   /* E relu relu, E step step */
     tp_pairs *sign;   /* E sign sign, nothing */
@@ -47,8 +53,18 @@ typedef struct {
                      double *out);
     /* out += c a, or c a b if b is not NULL; out is none of them. */
     void (*accumulate)(size_t n, double c, const double *a, const double *b, double *out);
-    /* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: none. */
+    /* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: the row
+     * before `in`, which is 0. */
     void (*gather)(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out);
+    /* out (n, TP_LANES) = sums of `fan` products of x and y (.., TP_LANES), of x the first of each row, by their numbers,
+     * two by two. */
+    void (*dots)(size_t n, size_t fan, const int32_t *pairs, const double *x, const double *y, double *out);
+    /* Rows of out += c rows of in, TP_LANES wide, by their numbers, two by two. */
+    void (*scatter)(size_t n, const int32_t *pairs, double c, const double *in, double *out);
+    /* Of n pairs of points, as relu_row does: out (n, TP_LANES; NULL: not asked for) of covariances c in, and slopes =
+     * ct tangent E step step; 0 where a variance is. */
+    double (*relu_points)(size_t n, const tp_points *points, double c, const double *in, double ct,
+                          const double *tangent, double *out, double *slopes);
     /* The largest of |q12| a b < 1 - line, and whether there are others. */
     double (*off_line)(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond);
     double (*largest)(size_t n, const double *a,

@@ -78,11 +78,24 @@ const int32_t *tp_identity(tp_field_plan *p, size_t n)
     return tp_keep_once(p, to, n);
 }
 
+/* Has it all entries of its array in order? */
+static bool is_whole(const tp_field_plan *p, const tp_field *f)
+{
+    size_t i = 0;
+    while (i < f->n && f->view[i] == (int32_t)i)
+        i++;
+    return i == p->arrays[f->array].n;
+}
+
 int tp_materialize(tp_field_plan *p, int field)
 {
     if (field < 0 || !p->fields[field].view)
         return field;
     const tp_field f = p->fields[field];
+    if (is_whole(p, &f)) {
+        p->fields[field].view = NULL;
+        return field;
+    }
     tp_field_step step = { .kind = TP_ADD,
                            .n_parts = 1,
                            .part = { { .in = f.array, .c = 1, .map = { f.n, 1, f.view } } } };

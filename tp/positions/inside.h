@@ -96,7 +96,7 @@ typedef struct {
     tp_univariate u;
 } tp_field_function;
 
-/* A Gaussian vector's variances at all of its points, (points, padded rows) of either set: found before all pairs, by
+/* A Gaussian vector's variances at all of its points, in tiles (run.c) of either set: found before all pairs, by
  * the plan of single samples, whose field it is. */
 typedef struct {
     int node, field;
@@ -105,7 +105,7 @@ typedef struct {
     double *root[2];                /* ... and sqrt */
 } tp_field_variance;
 
-/* A number of each sample at each point of a node, as a normalisation's factor is; (points, padded rows) of either set,
+/* A number of each sample at each point of a node, as a normalisation's factor is; in tiles (run.c) of either set,
  * found with the variances, by the plan of single samples, whose field it is. */
 typedef struct {
     int node, field;
@@ -113,7 +113,7 @@ typedef struct {
     double *values[2];
 } tp_field_weight;
 
-/* Data that filters meet first: (points, padded rows) of either set. */
+/* Data that filters meet first: in tiles (run.c) of either set. */
 typedef struct {
     int node;
     size_t points;

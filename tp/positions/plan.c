@@ -156,8 +156,11 @@ static int both_sides(tp_field_plan *p, int kind, int a, const ad_shape *along, 
     }
     int32_t *list = moved ? ad_alloc(2 * count + 1, sizeof *list, "a network's positions", p->error) : NULL;
     int32_t *to = list ? tp_new_numbers(p, count) : NULL;
-    for (size_t i = 0; i < 2 * count && to; i++)
-        list[i] = moved[(size_t)(i < count ? pairs->first : pairs->second)[i % count / fan] * fan + i % fan];
+    for (size_t i = 0; i < pairs->n && to; i++)
+        for (size_t k = 0; k < fan; k++) {
+            list[i * fan + k] = moved[(size_t)pairs->first[i] * fan + k];
+            list[count + i * fan + k] = moved[(size_t)pairs->second[i] * fan + k];
+        }
     ad_free(moved);
     size_t n = tp_count_points(p->graph, &of_child);
     tp_point_pairs within_pairs;
@@ -292,11 +295,11 @@ static double variance_of_entry(const tp_field_plan *p, int param, double *power
     return init->deviation * init->deviation * pow(size, 2 * dp);
 }
 
-/* Do both sides have the same entry of a parameter's axes? */
-static bool same_entry(const tp_field_plan *p, int a, const use *u, int32_t first, int b, const use *v, int32_t second)
+/* By point of a node: the number of the entry that it takes of a parameter's axes; the caller's to free. */
+static int32_t *entries_of(const tp_field_plan *p, int id, const use *u)
 {
-    ad_shape of_a = tp_fixed_axes(p->graph, a, NULL), of_b = tp_fixed_axes(p->graph, b, NULL);
-    return tp_move_point(p->graph, &of_a, first, &u->fixed) == tp_move_point(p->graph, &of_b, second, &v->fixed);
+    ad_shape axes = tp_fixed_axes(p->graph, id, NULL);
+    return move_points(p, &axes, &u->fixed);
 }
 
 static int bias_field(tp_field_plan *p, int kind, int a, int b, const tp_point_pairs *pairs)
@@ -309,10 +312,14 @@ static int bias_field(tp_field_plan *p, int kind, int a, int b, const tp_point_p
     double power = 0, value = kind == TP_TANGENT ? 1 : variance_of_entry(p, u.param, &power);
     int one = tp_filled(p, 1, value), sum = TP_NO_FIELD;
     int32_t *to = ad_arena_alloc(p->arena, pairs->n + 1, sizeof *to);
-    if (one < 0 || !to)
+    int32_t *first = entries_of(p, a, &u), *second = entries_of(p, b, &v);
+    bool failed = one < 0 || !to || !first || !second;
+    for (size_t i = 0; i < pairs->n && !failed; i++)
+        to[i] = first[pairs->first[i]] == second[pairs->second[i]] ? 0 : -1;
+    ad_free(first);
+    ad_free(second);
+    if (failed)
         return tp_no_room(p);
-    for (size_t i = 0; i < pairs->n; i++)
-        to[i] = same_entry(p, a, &u, pairs->first[i], b, &v, pairs->second[i]) ? 0 : -1;
     int status = tp_add_to(p, &sum, one, 1, power, &(tp_point_map){ pairs->n, 1, to });
     return status ? status : sum;
 }
@@ -352,14 +359,22 @@ static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_poin
     ad_shape of_x = tp_fixed_axes(p->graph, x, &u.over), of_y = tp_fixed_axes(p->graph, y, &v.over);
     int32_t *list = ad_alloc(2 * pairs->n + 1, sizeof *list, "a network's positions", p->error);
     int32_t *to = list ? tp_new_numbers(p, pairs->n) : NULL;
-    for (size_t i = 0; i < pairs->n && to; i++) {
-        bool meets = same_entry(p, a, &u, pairs->first[i], b, &v, pairs->second[i]);
-        list[i] = meets ? tp_move_point(p->graph, &axes_a, pairs->first[i], &of_x) : -1;
-        list[pairs->n + i] = meets ? tp_move_point(p->graph, &axes_b, pairs->second[i], &of_y) : -1;
+    int32_t *first = entries_of(p, a, &u), *second = entries_of(p, b, &v);
+    int32_t *to_x = move_points(p, &axes_a, &of_x), *to_y = move_points(p, &axes_b, &of_y);
+    bool failed = !to || !first || !second || !to_x || !to_y;
+    for (size_t i = 0; i < pairs->n && !failed; i++) {
+        int32_t at = pairs->first[i], at2 = pairs->second[i];
+        bool meets = first[at] == second[at2];
+        list[i] = meets ? to_x[at] : -1;
+        list[pairs->n + i] = meets ? to_y[at2] : -1;
     }
+    ad_free(first);
+    ad_free(second);
+    ad_free(to_x);
+    ad_free(to_y);
     tp_point_pairs within;
-    bool failed = !to || tp_gather_pairs(p, list, list + pairs->n, pairs->n, tp_count_points(p->graph, &of_x),
-                                         tp_count_points(p->graph, &of_y), &within, to);
+    failed = failed || tp_gather_pairs(p, list, list + pairs->n, pairs->n, tp_count_points(p->graph, &of_x),
+                                       tp_count_points(p->graph, &of_y), &within, to);
     ad_free(list);
     const int32_t *kept = tp_keep_once(p, to, pairs->n);
     if (failed || !kept)

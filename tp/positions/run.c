@@ -1,5 +1,6 @@
 /* run.c: a plan in numbers: a sample of the first set against TP_LANES of the second at a time, which lie side by side;
- * sets are padded by zeros to whole lanes. */
+ * sets are padded by zeros to whole lanes. What samples have at points is in tiles, (rows / TP_LANES, points, TP_LANES),
+ * so that a pair of tiles reads what lies together. */
 #include "tp/positions/inside.h"
 
 #include "autodiff/base/base.h"
@@ -43,6 +44,12 @@ typedef struct {
     ad_error *error;
 } worker;
 
+/* Where a row's numbers are, of so many points in tiles; the next point's are TP_LANES further on. */
+static size_t place_of(size_t points, size_t row)
+{
+    return row / TP_LANES * TP_LANES * points + row % TP_LANES;
+}
+
 /* ---- slots ---- */
 static void read_at(tp_field_plan *p, int array, int step)
 {
@@ -55,8 +62,9 @@ static bool reads_in(const tp_field_step *s)
     return tp_goes_by_entries(s) || s->kind == TP_APPLY;
 }
 
-/* Where arrays lie: those that are read no more leave their place to others of the same size, but for whole ones of a
- * plan in groups, which outlive a group. How many numbers a lane has, and the places' sizes; 0 without memory. */
+/* Where arrays lie, each after a row of zeros: those that are read no more leave their place to others of the same size,
+ * but for whole ones of a plan in groups, which outlive a group. How many numbers a lane has, and the places' sizes; 0
+ * without memory. */
 static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_slots)
 {
     int *freed = ad_alloc((size_t)p->n_arrays + 1, sizeof *freed, "a plan", p->error), n_freed = 0;
@@ -100,7 +108,7 @@ static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_sl
             } else {
                 a->slot = *n_slots;
                 (*sizes)[(*n_slots)++] = a->room;
-                total += a->room;
+                total += a->room + 1;
             }
         }
         int reads[6] = { reads_in(s) ? s->in : -1,
@@ -147,8 +155,8 @@ static int worker_begin(worker *w, const run *r, const tp_field_plan *p, const s
     w->memory = w->slots ? ad_alloc(total * TP_LANES, sizeof *w->memory, "a kernel over positions", error) : NULL;
     w->seen = w->memory ? ad_alloc((size_t)p->n_steps + 1, sizeof *w->seen, "a kernel over positions", error) : NULL;
     double *next = w->memory;
-    for (int k = 0; k < n_slots && w->seen; k++, next += sizes[k - 1] * TP_LANES)
-        w->slots[k] = next;
+    for (int k = 0; k < n_slots && w->seen; k++, next += (sizes[k - 1] + 1) * TP_LANES)
+        w->slots[k] = next + TP_LANES;
     return w->seen && (!p->single || rows_begin(w, error) == 0) ? 0 : -1;
 }
 
@@ -196,16 +204,12 @@ static void add(const worker *w, const tp_field_step *s)
 /* What the group has of a sum into a whole array. */
 static void add_group(const worker *w, const tp_field_step *s)
 {
-    double *out = values_of(w, s->out);
     for (int k = 0; k < s->n_parts; k++) {
         const tp_field_part *part = &s->part[k];
-        const double *in = values_of(w, part->in);
-        if (!part->pairs)
-            continue;
-        for (int32_t i = part->begin[w->group]; i < part->begin[w->group + 1]; i++)
-            for (size_t t = 0; t < TP_LANES; t++)
-                out[(size_t)part->pairs[2 * i] * TP_LANES + t] +=
-                    part->c * in[(size_t)part->pairs[2 * i + 1] * TP_LANES + t];
+        if (part->pairs)
+            tp_array_scatter((size_t)(part->begin[w->group + 1] - part->begin[w->group]),
+                             part->pairs + 2 * (size_t)part->begin[w->group], part->c, values_of(w, part->in),
+                             values_of(w, s->out));
     }
 }
 
@@ -225,19 +229,21 @@ static void multiply_data(const worker *w, const tp_field_step *s)
     const tp_field_plan *owner = w->plan->single ? w->plan->single : w->plan;
     bool single = !w->plan->single;
     int first = single ? w->set : 0, second = single ? w->set : 1;
-    const double *x = owner->data[s->x].values[first], *y = owner->data[s->y].values[second] + w->column;
+    const tp_field_data *of_x = &owner->data[s->x], *of_y = &owner->data[s->y];
+    const double *x = of_x->values[first] + place_of(of_x->points, single ? w->column : w->row);
+    const double *y = of_y->values[second] + place_of(of_y->points, w->column);
     double *out = values_of(w, s->out);
-    size_t start = first_of(w, s->out), last = start + count_of(w, s->out);
-    for (size_t i = start; i < last; i++, out += TP_LANES) {
-        double sum[TP_LANES] = { 0 };
-        for (size_t k = 0; k < s->map.fan; k++) {
-            const int32_t *entry = s->map.to + 2 * (i * s->map.fan + k);
-            const double *a = x + (size_t)entry[0] * w->run->padded[first],
-                         *b = y + (size_t)entry[1] * w->run->padded[second];
+    size_t fan = s->map.fan, n = count_of(w, s->out);
+    const int32_t *entry = s->map.to + 2 * first_of(w, s->out) * fan;
+    if (!single) {
+        tp_array_dots(n, fan, entry, x, y, out);
+        return;
+    }
+    for (size_t i = 0; i < n; i++, out += TP_LANES) {
+        memset(out, 0, TP_LANES * sizeof *out);
+        for (size_t k = 0; k < fan; k++, entry += 2)
             for (size_t t = 0; t < TP_LANES; t++)
-                sum[t] += (single ? a[w->column + t] : a[w->row]) * b[t];
-        }
-        memcpy(out, sum, sizeof sum);
+                out[t] += x[(size_t)entry[0] * TP_LANES + t] * y[(size_t)entry[1] * TP_LANES + t];
     }
 }
 
@@ -256,9 +262,10 @@ static void load_row(worker *w)
     for (int k = 0; k < w->plan->single->n_variances; k++) {
         const tp_field_variance *v = &w->plan->single->variances[k];
         for (size_t i = 0; i < v->points; i++) {
-            w->of_row[k][i] = v->values[0][i * w->run->padded[0] + w->row];
-            w->of_row[k][v->points + i] = v->inverse[0][i * w->run->padded[0] + w->row];
-            w->of_row[k][2 * v->points + i] = v->root[0][i * w->run->padded[0] + w->row];
+            size_t at = place_of(v->points, w->row) + i * TP_LANES;
+            w->of_row[k][i] = v->values[0][at];
+            w->of_row[k][v->points + i] = v->inverse[0][at];
+            w->of_row[k][2 * v->points + i] = v->root[0][at];
         }
     }
 }
@@ -270,7 +277,7 @@ static void load_pair(const worker *w, const tp_field_step *s, size_t from, size
     const double *row = w->of_row[s->variance], *inverse = row + w->plan->single->variances[s->variance].points;
     for (size_t i = 0; i < pairs; i++) {
         size_t first = (size_t)s->pairs.first[from + i], at = i * TP_LANES;
-        size_t second = (size_t)s->pairs.second[from + i] * w->run->padded[1] + w->column;
+        size_t second = place_of(v->points, w->column) + (size_t)s->pairs.second[from + i] * TP_LANES;
         const double q = row[first], r = inverse[first];
         for (size_t t = 0; t < TP_LANES; t++)
             b->q11[at + t] = q;
@@ -329,9 +336,11 @@ static void by_series(const worker *w, const tp_field_step *s, int f, int g, siz
 {
     const run *r = w->run;
     const tp_mehler *of_f = series_of(r, f, s->variance, 0), *of_g = series_of(r, g, s->variance2, 1);
+    size_t row = place_of(r->single->variances[s->variance].points, w->row);
+    size_t column = place_of(r->single->variances[s->variance2].points, w->column);
     for (size_t i = 0; i < pairs; i++) {
-        size_t a = (size_t)s->pairs.first[from + i] * r->padded[0] + w->row;
-        size_t b = (size_t)s->pairs.second[from + i] * r->padded[1] + w->column;
+        size_t a = row + (size_t)s->pairs.first[from + i] * TP_LANES;
+        size_t b = column + (size_t)s->pairs.second[from + i] * TP_LANES;
         tp_mehler_tile(of_f, of_g, a, 1, b, TP_LANES, q12 + i * TP_LANES, TP_LANES, out + i * TP_LANES, TP_LANES);
     }
 }
@@ -362,47 +371,61 @@ static int expect_one(const worker *w, const tp_field_step *s, int f, int g, siz
     return 0;
 }
 
-/* E f f and E f' f' of a homogeneous f by rows of correlations, and that of f' times the tangent kernel; pairs near 1
- * or -1 go the exact way. */
-static void expect_rows(const worker *w, const tp_field_step *s, tp_row *by_row, double *out, double *tangent_out,
-                        tp_field_seen *seen)
+/* The exact way of a pair of points whose correlation is near 1 or -1. */
+static void expect_near(const worker *w, const tp_field_step *s, size_t pair, const tp_points *points, const double *in,
+                        const double *tangent, double *out, double *slopes, tp_field_seen *seen)
+{
+    const tp_univariate *f = &w->plan->functions[s->f].u, *df = &w->plan->functions[s->df].u;
+    const double *inverse = &points->one.inverse[s->pairs.first[pair]];
+    const double *inverses = points->others.inverse + (size_t)s->pairs.second[pair] * TP_LANES;
+    double value[TP_LANES], slope[TP_LANES], size[TP_LANES], most = 0;
+    block b;
+    for (size_t t = 0; t < TP_LANES; t++) {
+        size[t] = fabs(s->c * in[t] * *inverse * inverses[t]);
+        most = fmax(most, size[t]);
+    }
+    if (most <= TP_OFF_LINE) {
+        seen->most = fmax(seen->most, most);
+        return;
+    }
+    load_pair(w, s, pair, 1, &b);
+    for (size_t t = 0; t < TP_LANES; t++)
+        b.q12[t] = s->c * in[t];
+    settle_line(&b, TP_LANES, seen);
+    tp_closed_pair(f, df, TP_LANES, b.q11, b.q22, b.q12, NULL, value, slope);
+    for (size_t t = 0; t < TP_LANES; t++) { /* each for itself: whatever the others are, the same number */
+        if (size[t] <= TP_OFF_LINE)
+            continue;
+        slopes[t] = s->tangent_c * tangent[t] * slope[t];
+        if (out)
+            out[t] = value[t];
+    }
+}
+
+/* E f f of ReLU, and that of its slope times the tangent kernel. */
+static void expect_relu(const worker *w, const tp_field_step *s, double *out, double *slopes, tp_field_seen *seen)
 {
     const tp_field_plan *single = w->plan->single;
     const tp_field_variance *u = &single->variances[s->variance], *v = &single->variances[s->variance2];
-    const double *inverse = w->of_row[s->variance] + u->points, *root = inverse + u->points;
+    const double *row = w->of_row[s->variance];
+    size_t column = place_of(v->points, w->column);
+    tp_points points = { .one = { row + u->points, row + 2 * u->points },
+                         .others = { v->inverse[1] + column, v->root[1] + column } };
     const double *in = values_of(w, s->in), *tangent = values_of(w, s->tangent);
-    const tp_univariate *f = &w->plan->functions[s->f].u, *df = &w->plan->functions[s->df].u;
-    double unused[TP_LANES], value[TP_LANES], q12[TP_LANES];
-    block b;
-    size_t start = first_of(w, s->in), end = start + count_of(w, s->in);
-    for (size_t i = start; i < end; i++, in += TP_LANES, tangent += TP_LANES, tangent_out += TP_LANES) {
-        size_t first = (size_t)s->pairs.first[i], second = (size_t)s->pairs.second[i] * w->run->padded[1] + w->column;
-        const tp_side row = { inverse + first, root + first };
-        const tp_side columns = { v->inverse[1] + second, v->root[1] + second };
-        double *to = out ? out + (i - start) * TP_LANES : unused, slope[TP_LANES], near[TP_LANES];
-        for (size_t t = 0; t < TP_LANES; t++)
-            q12[t] = s->c * in[t];
-        if (!(inverse[first] > 0)) {
-            memset(to, 0, TP_LANES * sizeof *to);
-            memset(tangent_out, 0, TP_LANES * sizeof *tangent_out);
+    size_t start = first_of(w, s->in), count = count_of(w, s->in);
+    for (size_t from = 0; from < count; from += TOGETHER) {
+        size_t n = count - from < TOGETHER ? count - from : TOGETHER, at = from * TP_LANES;
+        points.first = s->pairs.first + start + from;
+        points.second = s->pairs.second + start + from;
+        double most =
+            tp_array_relu(n, &points, s->c, in + at, s->tangent_c, tangent + at, out ? out + at : NULL, slopes + at);
+        if (most <= TP_OFF_LINE) {
+            seen->most = fmax(seen->most, most);
             continue;
         }
-        double most = by_row(TP_LANES, &row, &columns, q12, to, slope);
-        if (most > TP_OFF_LINE) {
-            load_pair(w, s, i, 1, &b);
-            memcpy(b.q12, q12, sizeof q12);
-            settle_line(&b, TP_LANES, seen);
-            tp_closed_pair(f, df, TP_LANES, b.q11, b.q22, b.q12, NULL, value, near);
-            for (size_t t = 0; t < TP_LANES; t++) { /* each for itself: whatever the others are, the same number */
-                bool off = fabs(q12[t]) * row.inverse[0] * columns.inverse[t] <= TP_OFF_LINE;
-                to[t] = off ? to[t] : value[t];
-                slope[t] = off ? slope[t] : near[t];
-            }
-        } else {
-            seen->most = fmax(seen->most, most);
-        }
-        for (size_t t = 0; t < TP_LANES; t++) /* a variance of 0 is a vector of 0 */
-            tangent_out[t] = columns.inverse[t] > 0 ? s->tangent_c * tangent[t] * slope[t] : 0;
+        for (size_t i = 0; i < n; i++, at += TP_LANES)
+            expect_near(w, s, start + from + i, &points, in + at, tangent + at, out ? out + at : NULL, slopes + at,
+                        seen);
     }
 }
 
@@ -414,7 +437,7 @@ static int expect(const worker *w, const tp_field_step *s, tp_field_seen *seen)
     double *tangent_out = s->tangent_out < 0 ? NULL : values_of(w, s->tangent_out);
     const double *tangent = s->tangent < 0 ? NULL : values_of(w, s->tangent);
     if (p->single && tangent_out && s->f == s->g && s->df == s->dg && p->functions[s->f].u.form == TP_RELU) {
-        expect_rows(w, s, tp_closed_row(&p->functions[s->f].u), out, tangent_out, seen);
+        expect_relu(w, s, out, tangent_out, seen);
         return 0;
     }
     size_t start = first_of(w, s->in), end = start + count_of(w, s->in);
@@ -451,9 +474,9 @@ static const double *weight_at(const worker *w, int weight, bool second, size_t 
         return lanes;
     }
     if (second)
-        return of->values[1] + point * w->run->padded[1] + w->column;
+        return of->values[1] + place_of(of->points, w->column) + point * TP_LANES;
     for (size_t t = 0; t < TP_LANES; t++)
-        lanes[t] = of->values[0][point * w->run->padded[0] + w->row];
+        lanes[t] = of->values[0][place_of(of->points, w->row) + point * TP_LANES];
     return lanes;
 }
 
@@ -555,7 +578,7 @@ static bool is_extreme(double x)
     return !(fabs(x) <= 1e200) || (fabs(x) > 0 && fabs(x) < 1e-200);
 }
 
-/* (rows, points) of a node's values, or of the inputs, as (points, padded rows). */
+/* (rows, points) of a node's values, or of the inputs, in tiles. */
 static int turn_data(run *r, tp_field_data *d, int set, const double *values)
 {
     size_t rows = r->rows[set];
@@ -564,7 +587,7 @@ static int turn_data(run *r, tp_field_data *d, int set, const double *values)
     for (size_t i = 0; i < rows; i++)
         for (size_t k = 0; k < d->points; k++) {
             double value = values[i * d->points + k];
-            d->values[set][k * r->padded[set] + i] = value;
+            d->values[set][place_of(d->points, i) + k * TP_LANES] = value;
             r->extreme |= is_extreme(value * value) || (fabs(value) > 0 && !(value * value > 0));
         }
     return 0;
@@ -608,9 +631,9 @@ static void keep_variances(const worker *w, const tp_field_variance *v, bool *ex
 {
     const tp_field *f = &w->plan->fields[v->field];
     const double *values = values_of(w, f->array);
-    size_t padded = w->run->padded[w->set];
+    size_t start = place_of(v->points, w->column);
     for (size_t i = 0; i < v->points * TP_LANES; i++) {
-        size_t at = i / TP_LANES * padded + w->column + i % TP_LANES;
+        size_t at = start + i;
         v->values[w->set][at] = f->c * values[i];
         *extreme |= is_extreme(v->values[w->set][at]);
         v->inverse[w->set][at] = inverse_root(v->values[w->set][at]);
@@ -644,7 +667,7 @@ static void keep_weights(const worker *w, const tp_field_weight *weight, bool *e
     for (size_t i = 0; i < weight->points * TP_LANES; i++) {
         size_t row = w->column + i % TP_LANES;
         double value = row < w->run->rows[w->set] ? f->c * values[i] : 1; /* of what pads the rows there is none */
-        weight->values[w->set][i / TP_LANES * w->run->padded[w->set] + row] = value;
+        weight->values[w->set][place_of(weight->points, w->column) + i] = value;
         *extreme |= is_extreme(value);
     }
 }

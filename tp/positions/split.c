@@ -12,7 +12,7 @@
 #include <limits.h>
 #include <string.h>
 
-enum { WORTH = 1 << 14 /* entries: below, all of a plan is in the cache */, GROUP = 1024, SMALL = 8 };
+enum { WORTH = 1 << 14 /* entries: below, all of a plan is in the cache */, GROUP = 768, SMALL = 8 };
 
 /* What arrays have that are alike, as those of equal layers are: an atom of each entry, -1 none; then the group of each
  * entry, and its place there. */
@@ -213,13 +213,9 @@ static int number_groups(split *s)
     return count ? 0 : -1;
 }
 
-static size_t group_of(int32_t group) /* what is a sum of nothing, and read as 0, stands in the first */
-{
-    return group < 0 ? 0 : (size_t)group;
-}
-
 /* ---- new numbers ---- */
-/* Labels become groups and places there, and the groups are counted. */
+/* Labels become groups and places there, and the groups are counted. What is a sum of nothing, and read as 0, is left
+ * out. */
 static int place_entries(split *s, table *t)
 {
     tp_field_plan *p = s->plan;
@@ -228,7 +224,8 @@ static int place_entries(split *s, table *t)
     t->groups = next ? new_labels(s, t->n) : NULL;
     for (size_t i = 0; i < t->n && t->groups; i++) {
         t->groups[i] = t->labels[i] < 0 ? -1 : s->group[root_of(s, t->labels[i])];
-        t->labels[i] = next[group_of(t->groups[i])]++;
+        if (t->groups[i] >= 0)
+            t->labels[i] = next[t->groups[i]]++;
     }
     for (size_t g = 0; g < s->groups && t->groups; g++) {
         t->room = (size_t)next[g] > t->room ? (size_t)next[g] : t->room;
@@ -243,11 +240,12 @@ static int place_entries(split *s, table *t)
 /* Numbers of an array's entries, in the order of its groups. */
 static const int32_t *sorted(split *s, const table *t, const int32_t *numbers, size_t fan)
 {
-    int32_t *list = new_labels(s, t->n * fan);
+    size_t count = (size_t)t->begin[s->groups];
+    int32_t *list = new_labels(s, count * fan);
     for (size_t i = 0; i < t->n && list; i++)
-        memcpy(list + (size_t)(t->begin[group_of(t->groups[i])] + t->labels[i]) * fan, numbers + i * fan,
-               fan * sizeof *list);
-    const int32_t *kept = list ? tp_keep(s->plan, list, t->n * fan) : NULL;
+        if (t->groups[i] >= 0)
+            memcpy(list + (size_t)(t->begin[t->groups[i]] + t->labels[i]) * fan, numbers + i * fan, fan * sizeof *list);
+    const int32_t *kept = list ? tp_keep(s->plan, list, count * fan) : NULL;
     ad_free(list);
     return kept;
 }

@@ -314,3 +314,106 @@ Test(families, share_among_threads)
         cr_expect(!(bumps[k] > 0), "%g series are not those that were found first", bumps[k]);
     }
 }
+
+/* ---- pairs of points ---- */
+enum { POINTS = 11, PAIRS = 13 };
+
+/* Points of one sample and of TP_LANES others; the first of either are 0. */
+typedef struct {
+    double inverse[POINTS], root[POINTS], inverses[POINTS * TP_LANES], roots[POINTS * TP_LANES];
+    double none[TP_LANES], in[PAIRS * TP_LANES], tangent[PAIRS * TP_LANES];
+    int32_t first[PAIRS], second[PAIRS];
+} met;
+
+static met make_met(void)
+{
+    met m = { 0 };
+    for (int k = 1; k < POINTS; k++) {
+        m.inverse[k] = 1 / sqrt(1 + 0.1 * k);
+        m.root[k] = sqrt(1 + 0.1 * k);
+    }
+    for (int k = TP_LANES; k < POINTS * TP_LANES; k++) {
+        m.inverses[k] = 1 / sqrt(2 + sin(k));
+        m.roots[k] = sqrt(2 + sin(k));
+    }
+    for (int i = 0; i < PAIRS; i++) {
+        m.first[i] = i * 5 % POINTS;
+        m.second[i] = i * 3 % POINTS;
+        for (int t = 0; t < TP_LANES; t++) {
+            double scale = m.root[m.first[i]] * m.roots[m.second[i] * TP_LANES + t];
+            m.in[i * TP_LANES + t] = scale * cos(7 * i + t) / 3; /* correlations from -1 to 1 */
+            m.tangent[i * TP_LANES + t] = sin(i + 3 * t);
+        }
+    }
+    return m;
+}
+
+Test(points, are_rows_pair_by_pair)
+{
+    const met m = make_met();
+    for (int set = 0; tp_vector_at(set); set++)
+        for (size_t n = 1; n <= PAIRS; n++) {
+            const tp_vector *vector = tp_vector_at(set);
+            const tp_points points = {
+                .first = m.first, .second = m.second, .one = { m.inverse, m.root }, .others = { m.inverses, m.roots }
+            };
+            double out[PAIRS * TP_LANES], slopes[PAIRS * TP_LANES], same[PAIRS * TP_LANES], most = 0;
+            double largest = vector->relu_points(n, &points, 3, m.in, 0.5, m.tangent, out, slopes);
+            vector->relu_points(n, &points, 3, m.in, 0.5, m.tangent, NULL, same);
+            cr_expect_arr_eq(same, slopes, n * TP_LANES * sizeof *same);
+            for (size_t i = 0; i < n; i++) {
+                size_t a = (size_t)m.first[i], b = (size_t)m.second[i] * TP_LANES;
+                double q12[TP_LANES], relu[TP_LANES], step[TP_LANES];
+                for (int t = 0; t < TP_LANES; t++)
+                    q12[t] = 3 * m.in[i * TP_LANES + (size_t)t];
+                most = fmax(most, vector->relu_row(TP_LANES, &(tp_side){ m.inverse + a, m.root + a },
+                                                   &(tp_side){ m.inverses + b, m.roots + b }, q12, relu, step));
+                for (size_t t = 0; t < TP_LANES; t++) {
+                    bool none = a == 0 || m.second[i] == 0;
+                    size_t at = i * TP_LANES + t;
+                    double slope = 0.5 * m.tangent[at] * step[t];
+                    cr_expect(out[at] >= (none ? 0 : relu[t]) && out[at] <= (none ? 0 : relu[t]), "%zu: %g", at,
+                              out[at]);
+                    cr_expect(slopes[at] >= (none ? 0 : slope) && slopes[at] <= (none ? 0 : slope), "%zu: %g", at,
+                              slopes[at]);
+                }
+            }
+            cr_expect(largest >= most && largest <= most);
+        }
+}
+
+Test(points, sums_are_plain_loops_in_every_set)
+{
+    enum { FAN = 4, MANY = 9 };
+    const met m = make_met();
+    int32_t rows[MANY * FAN], two[2 * MANY * FAN];
+    for (int k = 0; k < MANY * FAN; k++) {
+        rows[k] = k * 7 % (PAIRS + 1) - 1; /* -1: none */
+        two[2 * k] = k / 5;
+        two[2 * k + 1] = k * 7 % POINTS;
+    }
+    for (int set = 0; tp_vector_at(set); set++)
+        for (size_t fan = 1; fan <= FAN; fan++)
+            for (int starts = 0; starts < 2; starts++) {
+                const tp_vector *vector = tp_vector_at(set);
+                double out[MANY * TP_LANES], dots[MANY * TP_LANES], added[MANY * TP_LANES], plain[MANY * TP_LANES];
+                for (int k = 0; k < MANY * TP_LANES; k++)
+                    out[k] = added[k] = plain[k] = cos(k);
+                vector->gather(MANY, fan, rows, 0.7, m.in, starts, out); /* before them stand zeros */
+                vector->dots(MANY, fan, two, m.roots, m.in, dots);
+                vector->scatter(MANY * fan, two, 0.7, m.in, added);
+                for (size_t k = 0; k < MANY * fan; k++)
+                    for (int t = 0; t < TP_LANES; t++)
+                        plain[two[2 * k] * TP_LANES + t] += 0.7 * m.in[two[2 * k + 1] * TP_LANES + t];
+                for (int i = 0; i < MANY * TP_LANES; i++) {
+                    double sum = 0, dot = 0;
+                    for (int k = i / TP_LANES * (int)fan; k < (i / TP_LANES + 1) * (int)fan; k++) {
+                        sum += rows[k] < 0 ? 0 : m.in[rows[k] * TP_LANES + i % TP_LANES];
+                        dot += m.roots[two[2 * k] * TP_LANES] * m.in[two[2 * k + 1] * TP_LANES + i % TP_LANES];
+                    }
+                    cr_expect(fabs(out[i] - (0.7 * sum + (starts ? 0 : cos(i)))) <= 8 * unit, "gather %zu, %d", fan, i);
+                    cr_expect(fabs(dots[i] - dot) <= 32 * unit, "dots %zu, %d", fan, i);
+                    cr_expect(fabs(added[i] - plain[i]) <= 32 * unit, "scatter %zu, %d", fan, i);
+                }
+            }
+}
