@@ -88,7 +88,7 @@ static bool multiply(const ad_gemm *g)
     return true;
 }
 
-enum { THIN = 64 };
+enum { THIN = 64, DEEP = 1024 };
 
 /* Parts of a product: of its rows, or of what it sums over, which are added up. */
 static bool multiply_parts(const ad_gemm *g, bool rows, int part)
@@ -136,12 +136,31 @@ static bool multiply_sums(const ad_gemm *g, int part)
     return true;
 }
 
+/* So many columns at a time that they stay near, and of these so many rows. */
+static bool multiply_columns(const ad_gemm *g)
+{
+    ad_gemm piece = *g;
+    int part = (int)(few_operations / ((double)THIN * g->k)) / VECTOR * VECTOR;
+    if (g->trans_b || g->n % VECTOR != 0 || g->k > DEEP || g->m < VECTOR || part == 0)
+        return false;
+    for (int first = 0; first < g->n; first += THIN) {
+        piece.n = g->n - first < THIN ? g->n - first : THIN;
+        piece.b = g->b + (size_t)first * element_of(g);
+        piece.c = g->c + (size_t)first * element_of(g);
+        if (!multiply_parts(&piece, true, part < g->m ? part : g->m))
+            return false; /* the first one: all others are like it */
+    }
+    return true;
+}
+
 /* Of a long thin product so many rows, or summed entries, at a time, as have few operations. */
 bool ad_small_gemm(const ad_gemm *g)
 {
     bool rows = g->n <= THIN && g->k <= THIN, sums = g->n <= THIN && g->m <= THIN;
-    if ((double)g->m * g->n * g->k <= few_operations || (!rows && !sums))
+    if ((double)g->m * g->n * g->k <= few_operations)
         return multiply(g);
+    if (!rows && !sums)
+        return multiply_columns(g);
     int part = (int)(few_operations / ((double)g->n * (rows ? g->k : g->m))) / VECTOR * VECTOR;
     return rows ? multiply_parts(g, true, part) : multiply_sums(g, part);
 }

@@ -78,6 +78,44 @@ static int find_live(ad_plan *plan, ad_error *error)
     return made ? 0 : -1;
 }
 
+/* The node that stands for one: itself, or the first of its twins. */
+static int first_twin(const ad_plan *plan, int id)
+{
+    return plan->parts[id].twin ? plan->parts[id].twin - 1 : id;
+}
+
+static bool is_twin(const ad_plan *plan, const ad_node *a, const ad_node *b)
+{
+    if (a->op != b->op || a->n_in != b->n_in || !ad_shape_equal(&a->shape, &b->shape))
+        return false;
+    for (int i = 0; i < a->n_in; i++)
+        if (first_twin(plan, a->in[i]) != first_twin(plan, b->in[i]))
+            return false;
+    return true;
+}
+
+/* Sums, and coordinatewise ops of two, that are computed twice: the gradients of two biases of one sum. Of nodes with
+ * the same first operand the newest is remembered. */
+static int find_twins(ad_plan *plan, ad_error *error)
+{
+    int *newest = ad_alloc((size_t)plan->n_nodes, sizeof *newest, "a plan", error); /* by operand, from 1 on */
+    for (int k = 0; k < plan->n_live && newest; k++) {
+        int id = plan->live[k];
+        const ad_node *node = ad_node_of(plan->graph, id);
+        if (plan->given[id] || (node->op != AD_SUM && !ad_is_binary(node->op)))
+            continue;
+        int *other = &newest[first_twin(plan, node->in[0])];
+        const ad_node *before = *other ? ad_node_of(plan->graph, *other - 1) : NULL;
+        if (before && is_twin(plan, node, before) && ad_shape_equal(&node->over, &before->over))
+            plan->parts[id].twin = *other;
+        else
+            *other = id + 1;
+    }
+    bool made = newest != NULL;
+    ad_free(newest);
+    return made ? 0 : -1;
+}
+
 static void find_uses(ad_plan *plan)
 {
     for (int i = 0; i < plan->n_results; i++) {
@@ -91,6 +129,11 @@ static void find_uses(ad_plan *plan)
         bool passes = is_view(plan->graph, node) || is_linear(node->op);
         if (!part->uses || plan->given[id])
             continue;
+        if (part->twin) {
+            plan->parts[part->twin - 1].uses++;
+            plan->parts[part->twin - 1].plain |= part->plain;
+            continue;
+        }
         for (int i = 0; i < node->n_in; i++) {
             plan->parts[node->in[i]].uses++;
             plan->parts[node->in[i]].plain |= passes ? part->plain : !takes_factor(node);
@@ -102,9 +145,10 @@ static void find_uses(ad_plan *plan)
 static int foldable(const ad_plan *plan, const ad_node *scale)
 {
     int id = scale->in[0];
-    while (plan->parts[id].uses == 1 && is_view(plan->graph, ad_node_of(plan->graph, id)) && !plan->given[id])
+    while (plan->parts[id].uses == 1 && is_view(plan->graph, ad_node_of(plan->graph, id)) && !plan->given[id] &&
+           !plan->parts[id].twin)
         id = ad_node_of(plan->graph, id)->in[0];
-    if (plan->given[id])
+    if (plan->given[id] || plan->parts[id].twin)
         return -1;
     if (plan->parts[id].uses == 1 && is_linear(ad_node_of(plan->graph, id)->op))
         return plan->parts[id].folded;
@@ -185,13 +229,13 @@ static bool stays_dense(const ad_node *node, const ad_node *in)
 static void make_view(ad_plan *plan, int id)
 {
     const ad_node *node = ad_node_of(plan->graph, id);
-    const ad_part *in = &plan->parts[node->in[0]];
     ad_part *part = &plan->parts[id];
+    const ad_part *in = &plan->parts[part->twin ? part->twin - 1 : node->in[0]];
     part->kind = AD_PART_VIEW;
     part->base = in->base;
     part->step = in->step;
     part->storage = in->storage;
-    part->dense = in->dense && stays_dense(node, ad_node_of(plan->graph, node->in[0]));
+    part->dense = in->dense && (part->twin || stays_dense(node, ad_node_of(plan->graph, node->in[0])));
     part->whole = in->whole && part->dense && node->op != AD_SLICE;
 }
 
@@ -288,6 +332,7 @@ static int make_steps(ad_plan *plan, ad_error *error)
         ad_part *part = &plan->parts[id];
         const ad_node *node = ad_node_of(plan->graph, id);
         *part = (ad_part){ .uses = part->uses,
+                           .twin = part->twin,
                            .plain = part->plain,
                            .base = id,
                            .folded = -1,
@@ -312,7 +357,8 @@ static int make_steps(ad_plan *plan, ad_error *error)
                 return -1;
             plan->loops->from_double(1, value, &(double){ node->c }, 1);
             plan->storages[part->storage].data = value;
-        } else if (is_view(plan->graph, node) || (node->op == AD_RESHAPE && plan->parts[node->in[0]].dense)) {
+        } else if (part->twin || is_view(plan->graph, node) ||
+                   (node->op == AD_RESHAPE && plan->parts[node->in[0]].dense)) {
             make_view(plan, id);
         } else if (is_linear(node->op) && (!part->plain || (part->folded = foldable(plan, node)) >= 0)) {
             make_view(plan, id);
@@ -342,8 +388,8 @@ static void sink(ad_plan *plan)
             continue;
         if (part->kind == AD_PART_MEMBER && node->n_in == 1 && part->only > part->step)
             part->step = part->only;
-        for (int i = 0; i < node->n_in; i++) {
-            ad_part *in = &plan->parts[node->in[i]];
+        for (int i = 0; i < (part->twin ? 1 : node->n_in); i++) {
+            ad_part *in = &plan->parts[part->twin ? part->twin - 1 : node->in[i]];
             int user = part->kind == AD_PART_MEMBER ? part->step : -2;
             in->only = in->only == -1 || in->only == user ? user : -2;
         }
@@ -529,7 +575,7 @@ static int place_results(ad_plan *plan, ad_error *error)
 static bool sees_alone(const ad_plan *plan, int id)
 {
     int base = plan->parts[id].base;
-    while (id != base && plan->parts[id].uses == 1)
+    while (id != base && plan->parts[id].uses == 1 && !plan->parts[id].twin)
         id = ad_node_of(plan->graph, id)->in[0];
     return id == base && plan->parts[id].uses == 1;
 }
@@ -622,7 +668,7 @@ int ad_plan_schedule(ad_plan *plan, const ad_var *outputs, const ad_plan_spec *s
         plan->results[i] = (ad_result){ outputs[i].id, -1, -1 };
     for (int k = 0; k < AD_DOMAIN_LISTS; k++)
         plan->domains[k] = -1;
-    if (find_live(plan, error) != 0)
+    if (find_live(plan, error) != 0 || find_twins(plan, error) != 0)
         return -1;
     find_uses(plan);
     if (reserve_steps(plan, error) != 0 || make_steps(plan, error) != 0)

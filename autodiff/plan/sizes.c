@@ -101,12 +101,16 @@ static void size_part(ad_plan *plan, int id)
         row_major(plan, &node->shape, part->stride);
         return;
     }
-    int from = node->in[0];
+    int from = part->twin ? part->twin - 1 : node->in[0];
     const ad_part *in = &plan->parts[from];
     part->offset = in->offset;
     part->factor = in->factor;
     if (node->op == AD_RESHAPE) {
         row_major(plan, &node->shape, part->stride);
+        return;
+    }
+    if (part->twin) {
+        memcpy(part->stride, in->stride, sizeof part->stride);
         return;
     }
     if ((node->op == AD_SCALE || node->op == AD_NEG) && part->folded < 0)

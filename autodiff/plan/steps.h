@@ -45,6 +45,7 @@ typedef struct {
     bool whole;  /* dense, and all of its buffer */
     bool plain;  /* some consumer takes it as it is, without a factor */
     int uses;    /* consumers, an output being one */
+    int twin;    /* an earlier node that is the same computation, from 1 on: this one is a view of it; 0: none */
     int base;    /* the node whose buffer it views */
     int folded;  /* a scale: the contraction or sum that takes its factor over; -1: none */
     int step;    /* the step that computes the base; -1 for leaves and constants */

@@ -177,7 +177,7 @@ static ad_var repeated(ad_var v, ad_shape over)
     return v;
 }
 
-/* A sum of a product: of factors over statistics or seeds the product with the others, so that all of them together need
+/* A sum of a product: of factors over statistics or seeds the product with the others, so that all together need
  * no place. */
 static ad_var sum_product(const search *s, ad_var v, ad_shape over)
 {

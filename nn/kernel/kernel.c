@@ -18,8 +18,12 @@
  *     Theta[i, j, o, o'] = sum over W, k, k' of <d_k[o, i], K d_k'[o', j]>,   K[r, r'] = <y_k[r], y_k'[r']>.
  *
  * Where none of that applies (W used transposed as well, many more pairs (r, r') than W has rows), the gradients
- * are formed, a tile of samples at a time, and multiplied. A batch whose seeds are too many for memory is taken seed by
+ * are formed, some lines of W at a time, and multiplied. Where samples meet in sums over the batch alone, the adjoints
+ * of a batch with itself are taken apart, in apart.c. A batch whose seeds are too many for memory is taken seed by
  * seed, in batched.c.
+ *
+ * A d that is an output's factor times a sample's, x[o] s[i], as that of the last hidden layer, meets itself pair by
+ * pair: <d[o, i], d[p, j]> = <x[o] x[p], s[i] s[j]>, which is the same for (p, o): half of the products.
  *
  * The NNGP kernel is the same sum over the readout's parameters alone, each times its initial variance: f is linear in
  * them, so that this is the mean of f f' over a new draw of the readout. */

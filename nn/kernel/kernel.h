@@ -72,8 +72,8 @@ typedef struct {
     double c;
 } nn_turned;
 
-/* One use of a parameter whose gradients are formed, or whose samples meet: c (y (x) d). Of several uses alike, as those
- * of the steps of a sequence, it is one: their panels lie side by side, and are summed over as one. */
+/* One use of a parameter whose gradients are formed, or whose samples meet: c (y (x) d). Of several uses alike, as
+ * those of the steps of a sequence, it is one: their panels lie side by side, and are summed over as one. */
 typedef struct {
     int param, d, y; /* param: the index */
     int turns;       /* uses that it is */
@@ -193,7 +193,8 @@ const struct nn_tangent *nn_tangent_of(const nn_net *net, int variant, ad_var of
 int nn_find_terms(nn_call *c, ad_error *error);
 int nn_find_turned(nn_call *c, const struct nn_apart *apart, ad_error *error);
 
-/* apart.c: in the place of panels, terms and uses those of adjoints taken apart, where that is possible and less work. */
+/* apart.c: in the place of panels, terms and uses those of adjoints taken apart, where that is possible and less
+ * work. */
 int nn_take_apart(nn_call *c, ad_error *error);
 
 /* readout.c */
@@ -229,7 +230,8 @@ void nn_add_turned(nn_call *c, size_t rows); /* of a tile with itself */
 void nn_complete(const nn_call *c, size_t n);
 /* to (columns, outs, outs) = factor times what c->acc has of sample i. */
 void nn_turn(const nn_call *c, const size_t *rows, size_t i, double factor, double *to);
-/* The tiles of gradients of a parameter's uses: their bytes, and so many lines at a time, of c->gradient_rows samples. */
+/* The tiles of gradients of a parameter's uses: their bytes, and so many lines at a time, of c->gradient_rows
+ * samples. */
 size_t nn_gradient_bytes(const nn_call *c);
 size_t nn_tile_lines(const nn_call *c, const nn_use *uses, int n);
 #endif

@@ -81,14 +81,10 @@
     static void turn_##real(size_t outs, size_t rows, size_t columns, size_t i, double factor, const real *c,          \
                             double *to)                                                                                \
     {                                                                                                                  \
-        enum { NEAR = 32 };                                                                                            \
-        for (size_t near = 0; near < columns; near += NEAR)                                                            \
+        for (size_t j = 0; j < columns; j++)                                                                           \
             for (size_t o = 0; o < outs; o++)                                                                          \
-                for (size_t p = 0; p < outs; p++) {                                                                    \
-                    const real *from = c + ((o * rows + i) * outs + p) * columns;                                      \
-                    for (size_t j = near; j < near + NEAR && j < columns; j++)                                         \
-                        to[(j * outs + o) * outs + p] = factor * (double)from[j];                                      \
-                }                                                                                                      \
+                for (size_t p = 0; p < outs; p++)                                                                      \
+                    *to++ = factor * (double)c[((o * rows + i) * outs + p) * columns + j];                             \
     }                                                                                                                  \
     /* to (pairs o <= p, columns) = factor x[o] x[p], for x (outs, columns) */                                         \
     static void pair_##real(size_t outs, size_t columns, real factor, const real *x, real *to)                         \

@@ -1004,6 +1004,69 @@ Test(run, updates_do_not_see_each_other)
     ad_graph_free(g);
 }
 
+/* What is computed twice is computed once, whoever reads it: sums and what adds them up, scaled by one of the two, as
+ * outputs, as updates; steps of a sequence, sums over one entry, are read where they lie. */
+Test(run, twins_and_steps)
+{
+    enum { ROWS = 3, STEPS = 4, N = 5 };
+    ad_graph *g = ad_graph_new(NULL);
+    ad_axis batch = ad_batch(g, "batch"), time = ad_fixed(g, "time", STEPS), n = ad_fixed(g, "n", N);
+    ad_var x = ad_input(g, "x", ad_shape_of(batch, time, n)), w = ad_param(g, "w", ad_shape_of(n), (ad_init){ 0 });
+    ad_shape over = ad_shape_of(batch);
+    ad_var first = ad_take(x, time, 1), last = ad_mul(ad_take(x, time, 3), ad_expand(w, *ad_shape_get(first)));
+    ad_var sums[4], outputs[7];
+    for (int k = 0; k < 4; k++)
+        sums[k] = ad_add(ad_sum(first, over), ad_sum(last, over));
+    outputs[0] = ad_scale(sums[0], 3);
+    outputs[1] = ad_tanh(sums[1]);
+    outputs[2] = ad_take(x, time, 2);
+    outputs[3] = ad_contract(sums[2], ad_scale(last, 0.5), ad_shape_of(n));
+    outputs[4] = ad_sub(sums[2], ad_sum(last, over));
+    outputs[5] = sums[2];
+    outputs[6] = sums[3];
+    double data[ROWS * STEPS * N], at_w[N], one[N], two[N], sum[N];
+    for (int k = 0; k < ROWS * STEPS * N; k++)
+        data[k] = sin(0.7 + 1.3 * k);
+    for (int k = 0; k < N; k++)
+        at_w[k] = one[k] = two[k] = 0.5 + k;
+    ad_sizes sizes = { .n = 1, .n_batches = 1, .batches = { { batch, ROWS } } };
+    ad_error error = { 0 };
+    ad_plan_spec spec = { .type = AD_DOUBLE, .threads = 1, .capacity = sizes, .updates = 2 };
+    ad_plan *plan = ad_plan_new(outputs, 7, &spec, &error);
+    cr_assert(plan, "%s", error.text);
+    ad_bind(plan, x, data);
+    ad_bind(plan, w, at_w);
+    for (int turn = 0; turn < 2; turn++)
+        cr_assert_eq(ad_run(plan, &sizes, NULL), 0);
+    cr_assert_eq(ad_update(plan, 5, 1, -1, one), 0);
+    cr_assert_eq(ad_update(plan, 6, 0.5, 2, two), 0);
+    const double *got[7];
+    for (int k = 0; k < 7; k++)
+        got[k] = ad_output(plan, k);
+    for (int k = 0; k < N; k++) {
+        double plain = 0;
+        sum[k] = 0;
+        for (int i = 0; i < ROWS; i++) {
+            plain += data[(i * STEPS + 1) * N + k];
+            sum[k] += data[(i * STEPS + 1) * N + k] + at_w[k] * data[(i * STEPS + 3) * N + k];
+            cr_assert_float_eq(got[2][i * N + k], data[(i * STEPS + 2) * N + k], 1e-15);
+        }
+        cr_assert_float_eq(got[0][k], 3 * sum[k], 1e-13);
+        cr_assert_float_eq(got[1][k], tanh(sum[k]), 1e-13);
+        cr_assert_float_eq(got[4][k], plain, 1e-13);
+        cr_assert_float_eq(one[k], 0.5 + k - sum[k], 1e-13);
+        cr_assert_float_eq(two[k], 0.5 * (0.5 + k) + 2 * sum[k], 1e-13);
+    }
+    for (int i = 0; i < ROWS; i++) {
+        double product = 0;
+        for (int k = 0; k < N; k++)
+            product += 0.5 * sum[k] * at_w[k] * data[(i * STEPS + 3) * N + k];
+        cr_assert_float_eq(got[3][i], product, 1e-13);
+    }
+    ad_plan_free(plan);
+    ad_graph_free(g);
+}
+
 /* ---- accuracy at the ends of the line ---- */
 Test(run, functions_keep_their_accuracy_far_out)
 {
