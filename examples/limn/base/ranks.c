@@ -18,10 +18,11 @@ void ranks_quieten(void)
 /* mpirun ends those that are left. */
 static void say_end(int number)
 {
-    static const char text[] = "limn: mpirun ended this run, as it does when a rank dies: nothing was written\n";
+    static const char text[] = "limn: mpirun ended this run, as it does when a rank dies: no output was written\n";
     (void)number;
     if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
         _exit(2);
+    sleep(1); /* what an ended process wrote last mpirun may not read */
     _exit(1);
 }
 
