@@ -7,6 +7,7 @@
 #include "nn/nn.h"
 #include "tp/netsor.h"
 #include "tp/predict.h"
+#include "tp/ranks.h"
 #include "tp/regime.h"
 #include "tp/spectrum.h"
 #include "tp/tp.h"

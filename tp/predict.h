@@ -54,6 +54,7 @@ typedef struct {
     double *band, *tau;       /* B by LAPACK's columns, and the reflections' factors; NULL: no band form */
     bool bounds;              /* Cholesky: Lanczos did not settle in its 100 steps, as eigenvalues lie close together at
                                  an end: the largest is at least this, the smallest at most, the condition at least */
+    struct tp_spread *spread; /* NULL, or the factor over ranks (ranks.h): eigenvectors by columns, or L, K = L L' */
 } tp_kernel_model;
 
 /* Takes the kernel (n, n), symmetric and of ad_alloc, over, also on failure. An indefinite kernel is an error, and for

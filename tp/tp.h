@@ -136,6 +136,8 @@ typedef struct {
     size_t side;         /* of a tile, in rows and in columns; 0: 2048 */
     tp_tile_mark *marks; /* tp_tiles_count of them; 0 at first */
     size_t kept;         /* is told: how many tiles were there, of one set without those that mirror others */
+    bool spread;         /* every rank makes this call, and finds tiles in turn; values and marks are rank 0's, and so
+                            are kept and told; others' may be NULL (ranks.h) */
 } tp_tiles;
 size_t tp_tiles_count(size_t rows, size_t rows2, size_t side);
 /* told: method, error and shape, no values. spec->floats is not read. After an error or a kill, the tiles that are

@@ -38,6 +38,25 @@ static int cannot(const ds_npy_map *map, const char *what, int reason, ad_error 
     return ad_fail(error, "%s: cannot %s: %s", map->partial, what, strerror(reason));
 }
 
+static int is_another(const ds_npy_map *map, ad_error *error)
+{
+    return ad_fail(error, "%s: it is to become another file than this one: remove it, or write elsewhere",
+                   map->partial);
+}
+
+/* What is there, of another size: a file that a run finished, which was ended before it could give it its name, or one
+ * that is to become another. */
+static int refuse(const ds_npy_map *map, ad_error *error)
+{
+    unsigned char first = 0;
+    if (pread(map->descriptor, &first, 1, 0) == 1 && first == 0x93)
+        return ad_fail(error,
+                       "%s: it is whole: a run that finished it was ended before it could call it %s, and of what "
+                       "inputs and network it is does not stand in it any more: rename it if you know, or remove it",
+                       map->partial, map->path);
+    return is_another(map, error);
+}
+
 /* The file, locked, of its size: *fresh where it was empty or not there. */
 static int open_file(ds_npy_map *map, bool *fresh, ad_error *error)
 {
@@ -51,8 +70,7 @@ static int open_file(ds_npy_map *map, bool *fresh, ad_error *error)
         return cannot(map, "read", errno, error);
     *fresh = found.st_size == 0;
     if (!*fresh && (size_t)found.st_size != map->mapped)
-        return ad_fail(error, "%s: it is to become another file than this one: remove it, or write elsewhere",
-                       map->partial);
+        return refuse(map, error);
     int failed = *fresh ? posix_fallocate(map->descriptor, 0, (off_t)map->mapped) : 0;
     if (failed)
         unlink(map->partial);
@@ -103,7 +121,7 @@ ds_npy_map *ds_npy_map_open(const char *path, const size_t *shape, int rank, boo
         memcpy(map->memory + 1, head + 1, map->header - 1);
         *m = (mark){ .stamp = stamp, .bytes = map->whole };
     } else if (memcmp(map->memory + 1, head + 1, map->header - 1) || m->stamp != stamp || m->bytes != map->whole) {
-        ad_fail(error, "%s: it is to become another file than this one: remove it, or write elsewhere", map->partial);
+        is_another(map, error);
         ds_npy_map_close(map, true);
         return NULL;
     }

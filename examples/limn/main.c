@@ -96,6 +96,7 @@ static int run(int argc, char **argv)
     find_data();
     ad_hook_allocation(from_environment("LIMN_FAIL_ALLOC"));
     ad_hook_write(from_environment("LIMN_FAIL_WRITE"));
+    ranks_quieten();
     json_begin();
     options o;
     const tool_command *command = NULL;
@@ -103,12 +104,18 @@ static int run(int argc, char **argv)
     int wrong = options_parse(&o, commands, argc, argv, &command), status = 0;
     if (!wrong)
         ad_start_again(argv, (int)o.threads);
-    if (!wrong && !(status = paths_check(&o, &error)))
+    if (!wrong)
+        status = ranks_begin(&error);
+    if (!wrong && !status && tp_rank() == 0)
+        status = paths_check(&o, &error);
+    if (!wrong && !status)
         status = ad_start_threads((int)o.threads, &error);
     if (!wrong && !status)
         status = scale_file_read(&o, &error);
-    if (!wrong && !status && !(status = weights_recall(&o, &error)))
+    if (!wrong && !status && !(status = weights_recall(&o, &error)) && (command->shared || tp_rank() == 0))
         status = command->run(&o, &error);
+    if (!wrong)
+        status = ranks_end(status, &error);
     weights_forget(&o);
     scale_file_forget(&o);
     if (status) {
@@ -129,6 +136,9 @@ int main(int argc, char **argv)
 {
     started();
     int status = run(argc, argv);
+    if (tp_n_ranks() > 1) /* one that fails is enough for mpirun, which then ends the others */
+        signal(SIGTERM, SIG_IGN);
+    tp_ranks_end();
     guard_over();
-    return status;
+    return tp_rank() == 0 ? status : 0;
 }

@@ -1,6 +1,7 @@
 /* kernel_model.c: a kernel factored once: eigenvectors, a band form, or Cholesky's factor with the two ends of the
- * spectrum by Lanczos. */
+ * spectrum by Lanczos; the first and the last also over ranks. */
 #include "tp/predict/kernel_model.h"
+#include "tp/ranks/ranks.h"
 
 #include "autodiff/autodiff.h"
 #include "autodiff/base/base.h"
@@ -18,23 +19,49 @@ enum {
 static const double lanczos_tolerance = 1e-10;
 
 /* ---- an end of the spectrum ---- */
-/* y = K x, or y = K^-1 x by Cholesky's factor U. */
+/* y = K x, or y = K^-1 x by Cholesky's factor U, or by L over ranks. */
 typedef struct {
     const double *matrix;
     size_t n;
     bool inverse;
+    const tp_spread *spread; /* in place of the matrix */
 } linear;
 
-static void apply(const linear *l, const double *x, double *y)
+int tp_spread_divide(const tp_spread *l, double *x, size_t columns, ad_error *error)
+{
+    tp_spread *sides = tp_spread_new(l->rows, columns, l->side, error);
+    if (!sides)
+        return -1;
+    for (size_t k = 0; k < sides->local[1]; k++)
+        for (size_t i = 0; i < sides->local[0]; i++)
+            sides->values[k * sides->local[0] + i] =
+                x[tp_spread_whole(sides, 0, i) * columns + tp_spread_whole(sides, 1, k)];
+    int status = tp_ranks_agree(tp_spread_solve(l, true, sides, error), error);
+    memset(x, 0, l->rows * columns * sizeof *x);
+    for (size_t k = 0; k < sides->local[1]; k++)
+        for (size_t i = 0; i < sides->local[0]; i++)
+            x[tp_spread_whole(sides, 0, i) * columns + tp_spread_whole(sides, 1, k)] =
+                sides->values[k * sides->local[0] + i];
+    tp_ranks_sum(x, l->rows * columns);
+    tp_spread_free(sides);
+    return status;
+}
+
+static int apply(const linear *l, const double *x, double *y, ad_error *error)
 {
     int n = (int)l->n;
+    if (l->spread && !l->inverse)
+        return tp_spread_symmetric(l->spread, x, 1, y, error);
     if (!l->inverse) {
         cblas_dsymv(CblasRowMajor, CblasUpper, n, 1, l->matrix, n, x, 1, 0, y, 1);
-        return;
+        return 0;
     }
     memcpy(y, x, l->n * sizeof *y);
+    if (l->spread)
+        return tp_spread_divide(l->spread, y, 1, error);
     cblas_dtrsv(CblasRowMajor, CblasUpper, CblasTrans, CblasNonUnit, n, l->matrix, n, y, 1);
     cblas_dtrsv(CblasRowMajor, CblasUpper, CblasNoTrans, CblasNonUnit, n, l->matrix, n, y, 1);
+    return 0;
 }
 
 /* The largest eigenvalue by Lanczos with full orthogonalization (Golub and Van Loan, Matrix Computations, 10.1): the
@@ -44,8 +71,10 @@ static int find_largest(const linear *l, double *largest, bool *settled, ad_erro
 {
     size_t n = l->n, maximum = n < MAX_STEPS ? n : MAX_STEPS;
     double *basis = ad_alloc((maximum + 2) * n + maximum * (maximum + 6), sizeof *basis, "Lanczos vectors", error);
-    if (!basis)
+    if (l->spread ? tp_ranks_agree(basis ? 0 : -1, error) : !basis) {
+        ad_free(basis);
         return -1;
+    }
     double *w = basis + (maximum + 1) * n, *vectors = w + n, *alpha = vectors + maximum * maximum,
            *beta = alpha + maximum;
     double *diagonal = beta + maximum, *off = diagonal + maximum, *work = off + maximum; /* work (2 maximum) */
@@ -54,7 +83,8 @@ static int find_largest(const linear *l, double *largest, bool *settled, ad_erro
     ad_normal(1, ad_stream("lanczos"), 0, n, basis);
     cblas_dscal(wide, 1 / cblas_dnrm2(wide, basis, 1), basis, 1);
     for (size_t m = 1; m <= maximum; m++) {
-        apply(l, basis + (m - 1) * n, w);
+        if ((status = apply(l, basis + (m - 1) * n, w, error)))
+            break;
         alpha[m - 1] = cblas_ddot(wide, basis + (m - 1) * n, 1, w, 1);
         for (size_t k = 0; k < 2 * m; k++)
             cblas_daxpy(wide, -cblas_ddot(wide, basis + k % m * n, 1, w, 1), basis + k % m * n, 1, w, 1);
@@ -148,16 +178,25 @@ static int by_band(tp_kernel_model *m, ad_error *error)
     return 0;
 }
 
+/* Cholesky's factor in the kernel's place: 1: not positive definite. */
+static int factor(tp_kernel_model *m, ad_error *error)
+{
+    if (m->spread)
+        return tp_spread_cholesky(m->spread, error);
+    /* the lower triangle of the column order is the upper one of the row order */
+    return LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', (lapack_int)m->n, m->factor, (lapack_int)m->n) != 0;
+}
+
 static int by_cholesky(tp_kernel_model *m, ad_error *error)
 {
     double inverse = 0;
     bool settled[2] = { false };
-    if (find_largest(&(linear){ m->factor, m->n, false }, &m->largest, &settled[0], error))
+    if (find_largest(&(linear){ m->factor, m->n, false, m->spread }, &m->largest, &settled[0], error))
         return -1;
-    /* the lower triangle of the column order is the upper one of the row order */
-    if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', (lapack_int)m->n, m->factor, (lapack_int)m->n) != 0)
-        return tp_model_refuse(m, "not positive definite", 0, error);
-    if (find_largest(&(linear){ m->factor, m->n, true }, &inverse, &settled[1], error))
+    int status = factor(m, error);
+    if (status)
+        return status > 0 ? tp_model_refuse(m, "not positive definite", 0, error) : -1;
+    if (find_largest(&(linear){ m->factor, m->n, true, m->spread }, &inverse, &settled[1], error))
         return -1;
     m->smallest = 1 / inverse;
     if (!(m->smallest > rounding(m)))
@@ -191,13 +230,8 @@ int tp_check_kernel(const double *kernel, size_t n, double *diagonal, ad_error *
     return 0;
 }
 
-/* The kernel and what is asked of it; the mean of its diagonal. */
-static int check_model(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_error *error)
+static int check_spec(const tp_kernel_model_spec *spec, ad_error *error)
 {
-    if (m->n % m->outputs)
-        return ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", m->n / m->outputs, m->outputs);
-    if (tp_check_kernel(m->factor, m->n, &m->diagonal, error))
-        return -1;
     if (!(spec->ridge >= 0 && isfinite(spec->ridge)))
         return ad_fail(error, "predict: ridge %g is not from 0 up", spec->ridge);
     if (spec->cholesky && spec->band)
@@ -205,6 +239,16 @@ static int check_model(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_
     if (!(spec->noise >= 0 && isfinite(spec->noise)))
         return ad_fail(error, "predict: noise %g is not from 0 up", spec->noise);
     return 0;
+}
+
+/* The kernel and what is asked of it; the mean of its diagonal. */
+static int check_model(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_error *error)
+{
+    if (m->n % m->outputs)
+        return ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", m->n / m->outputs, m->outputs);
+    if (tp_check_kernel(m->factor, m->n, &m->diagonal, error))
+        return -1;
+    return check_spec(spec, error);
 }
 
 tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_model_spec *given, ad_error *error)
@@ -234,6 +278,74 @@ tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_m
     return NULL;
 }
 
+/* ---- over ranks ---- */
+/* The mean of the diagonal, and the ridge added to it. */
+static int lift(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_error *error)
+{
+    tp_spread *s = m->spread;
+    size_t pitch = s->local[0];
+    double sum = 0;
+    int status = 0;
+    for (size_t k = 0; k < s->local[1] && !status; k++)
+        for (size_t i = 0; i < pitch && !status; i++) {
+            double value = s->values[k * pitch + i];
+            size_t row = tp_spread_whole(s, 0, i), column = tp_spread_whole(s, 1, k);
+            if (!isfinite(value))
+                status = ad_fail(error, "predict: the kernel of inputs %zu and %zu (counted from 0) is %g", row, column,
+                                 value);
+            sum += row == column ? value : 0;
+        }
+    if (tp_ranks_agree(status, error))
+        return -1;
+    tp_ranks_sum(&sum, 1);
+    m->diagonal = sum / (double)m->n;
+    if (!(m->diagonal > 0))
+        return ad_fail(error, "predict: the kernel's diagonal has mean %g: there is nothing to learn with",
+                       m->diagonal);
+    m->ridge = spec->ridge * m->diagonal + spec->noise;
+    for (size_t k = 0; k < s->local[1]; k++)
+        for (size_t i = 0; i < pitch; i++)
+            if (tp_spread_whole(s, 0, i) == tp_spread_whole(s, 1, k))
+                s->values[k * pitch + i] += m->ridge;
+    return 0;
+}
+
+/* Eigenvectors in the kernel's place. */
+static int spread_eigenvalues(tp_kernel_model *m, ad_error *error)
+{
+    m->values = ad_alloc(m->n, sizeof *m->values, "eigenvalues", error);
+    if (tp_ranks_agree(m->values ? 0 : -1, error))
+        return -1;
+    tp_spread *vectors = tp_spread_new(m->n, m->n, m->spread->side, error);
+    int status = vectors ? tp_spread_eigen(m->spread, m->values, vectors, error) : -1;
+    if (vectors)
+        tp_spread_free(m->spread);
+    m->spread = vectors ? vectors : m->spread;
+    return status ? -1 : judge(m, error);
+}
+
+tp_kernel_model *tp_kernel_model_spread(tp_spread *kernel, const tp_kernel_model_spec *given, ad_error *error)
+{
+    tp_kernel_model_spec spec = given ? *given : (tp_kernel_model_spec){ 0 };
+    tp_kernel_model *m = kernel ? ad_alloc(1, sizeof *m, "a kernel model", error) : NULL;
+    int threads = m ? ad_threads(spec.threads, error) : 0, status = threads ? check_spec(&spec, error) : -1;
+    if (!status && (spec.band || spec.outputs > 1 || kernel->rows != kernel->columns))
+        status = ad_fail(error, "predict: over ranks a kernel is of one set, between inputs, and has no band form");
+    if (tp_ranks_agree(status, error)) {
+        tp_spread_free(kernel);
+        ad_free(m);
+        return NULL;
+    }
+    *m = (tp_kernel_model){ .n = kernel->rows, .outputs = 1, .threads = threads, .spread = kernel };
+    int before = ad_blas_begin(threads);
+    status = lift(m, &spec, error) || (spec.cholesky ? by_cholesky : spread_eigenvalues)(m, error);
+    ad_blas_end(before);
+    if (!tp_ranks_agree(status, error))
+        return m;
+    tp_kernel_model_free(m);
+    return NULL;
+}
+
 void tp_kernel_model_free(tp_kernel_model *model)
 {
     if (!model)
@@ -242,6 +354,7 @@ void tp_kernel_model_free(tp_kernel_model *model)
     ad_free(model->values);
     ad_free(model->band);
     ad_free(model->tau);
+    tp_spread_free(model->spread);
     ad_free(model);
 }
 
@@ -288,13 +401,28 @@ static int band_product(const tp_kernel_model *m, const double *a, size_t column
     return status;
 }
 
+/* out = (K + ridge) a over ranks. */
+static int spread_product(const tp_kernel_model *m, const double *a, size_t columns, double *scratch, double *out,
+                          ad_error *error)
+{
+    int before = ad_blas_begin(m->threads), status = tp_spread_multiply(m->spread, true, a, columns, scratch, error);
+    for (size_t i = 0; i < m->n * columns && m->values; i++)
+        scratch[i] *= m->values[i / columns];
+    if (!status)
+        status = tp_spread_multiply(m->spread, false, scratch, columns, out, error);
+    ad_blas_end(before);
+    return status;
+}
+
 /* f_0 + (K + ridge - without) a. */
 static int outputs(const tp_kernel_model *m, double without, const double *a, size_t columns, const double *start,
                    double *out, ad_error *error)
 {
     double *scratch = ad_alloc(m->n * columns, sizeof *scratch, "outputs", error);
     int status = scratch ? 0 : -1;
-    if (!status && m->band)
+    if (m->spread && !(status = tp_ranks_agree(status, error)))
+        status = spread_product(m, a, columns, scratch, out, error);
+    else if (!status && m->band)
         status = band_product(m, a, columns, scratch, out, error);
     else if (!status)
         tp_model_product(m, a, columns, scratch, out);
@@ -325,4 +453,14 @@ void tp_outputs_at(const tp_kernel_model *m, const double *cross, size_t rows, c
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, wide, n, 1, cross, n, a, wide, start ? 1 : 0, out,
                 wide);
     ad_blas_end(before);
+}
+
+int tp_outputs_spread(const tp_kernel_model *m, const tp_spread *cross, const double *a, size_t columns,
+                      const double *start, double *out, ad_error *error)
+{
+    int before = ad_blas_begin(m->threads), status = tp_spread_multiply(cross, true, a, columns, out, error);
+    ad_blas_end(before);
+    for (size_t i = 0; i < cross->columns * columns && start && !status; i++)
+        out[i] += start[i];
+    return status;
 }

@@ -5,6 +5,8 @@
 
 /* out = (K + ridge) a; all are (n, columns). Not of a band form. */
 void tp_model_product(const tp_kernel_model *model, const double *a, size_t columns, double *scratch, double *out);
+/* x (n, columns) = (L L')^-1 x, of a factor over ranks; x is whole on each of them. */
+int tp_spread_divide(const struct tp_spread *l, double *x, size_t columns, ad_error *error);
 /* The eigenvalues, ascending, of a symmetric matrix (n, n), whose rows become its eigenvectors; on the threads that
  * BLAS has. */
 int tp_eigenvectors(double *matrix, size_t n, double *values, ad_error *error);

@@ -1,5 +1,6 @@
 /* square_loss.c: the square loss, mode by mode: coefficients, covariance of an ensemble, scores. */
 #include "tp/predict/kernel_model.h"
+#include "tp/ranks/ranks.h"
 
 #include "autodiff/base/base.h"
 
@@ -136,6 +137,30 @@ static int solve_by_band(const tp_kernel_model *m, const tp_training *t, const d
     return status;
 }
 
+/* The same over ranks, by eigenvectors or Cholesky. */
+static int solve_spread(const tp_kernel_model *m, const tp_training *t, const double *residual, size_t columns,
+                        const double *times, size_t n_times, double *out, ad_error *error)
+{
+    size_t count = m->n * columns;
+    double *modes = ad_alloc(2 * count, sizeof *modes, "the modes of training", error);
+    int status = tp_ranks_agree(modes ? 0 : -1, error), before = ad_blas_begin(m->threads);
+    if (!status && m->values)
+        status = tp_spread_multiply(m->spread, true, residual, columns, modes, error);
+    for (size_t k = 0; k < n_times && !status; k++, out += count) {
+        if (!m->values) {
+            memcpy(out, residual, count * sizeof *out);
+            status = tp_spread_divide(m->spread, out, columns, error);
+            continue;
+        }
+        for (size_t i = 0; i < count; i++)
+            modes[count + i] = gain(t, m->values[i / columns], times[k]) * modes[i];
+        status = tp_spread_multiply(m->spread, false, modes + count, columns, out, error);
+    }
+    ad_blas_end(before);
+    ad_free(modes);
+    return status;
+}
+
 /* a_t = E' gain(lambda) E (y - f_0); by Cholesky U^-1 U'^-1 (y - f_0). */
 static int solve_square(const tp_kernel_model *m, const tp_training *t, const double *residual, size_t columns,
                         const double *times, size_t n_times, double *out, ad_error *error)
@@ -143,6 +168,8 @@ static int solve_square(const tp_kernel_model *m, const tp_training *t, const do
     int n = (int)m->n, wide = (int)columns;
     size_t count = m->n * columns;
     double *modes = NULL, *weighed = NULL;
+    if (m->spread)
+        return solve_spread(m, t, residual, columns, times, n_times, out, error);
     if (m->band)
         return solve_by_band(m, t, residual, columns, times, n_times, out, error);
     if (m->values && (!(modes = ad_alloc(2 * count, sizeof *modes, "the modes of training", error))))
@@ -179,6 +206,8 @@ int tp_coefficients(const tp_kernel_model *m, const tp_training *given, const do
     size_t count = m->n * columns;
     if (columns == 0 || columns > INT32_MAX / 8 || (m->outputs > 1 && columns > 1))
         return ad_fail(error, "predict: %zu columns of targets", columns);
+    if (m->spread && t.loss == NN_CROSS_ENTROPY)
+        return ad_fail(error, "predict: the cross-entropy takes a kernel that is whole, not one over ranks");
     if (m->band && t.loss == NN_CROSS_ENTROPY)
         return ad_fail(error, "predict: the cross-entropy takes eigenvalues or Cholesky's factor, no band form");
     if (tp_training_settle(m, &t, columns, error) || tp_check_finite("targets", y, m->n, columns, error) ||
@@ -201,7 +230,10 @@ int tp_coefficients(const tp_kernel_model *m, const tp_training *given, const do
         double *residual = ad_alloc(count, sizeof *residual, "residuals", error);
         for (size_t i = 0; i < count && residual; i++)
             residual[i] = y[i] - (start ? start[i] : 0);
-        int status = residual ? solve_square(m, &t, residual, columns, times, n_times, out, error) : -1;
+        int status = residual ? 0 : -1;
+        if (m->spread)
+            status = tp_ranks_agree(status, error);
+        status = !status ? solve_square(m, &t, residual, columns, times, n_times, out, error) : -1;
         ad_free(residual);
         if (status)
             return -1;
@@ -297,6 +329,8 @@ int tp_covariance(const tp_kernel_model *m, const tp_training *given, size_t col
 {
     tp_training t = *given;
     size_t size = rows * m->n;
+    if (m->spread)
+        return ad_fail(error, "predict: covariances over ranks are not found whole");
     if (t.loss != NN_SQUARE)
         return ad_fail(error, "predict: an ensemble trained with the cross-entropy is no Gaussian process");
     if (tp_training_settle(m, &t, columns, error) || check_time(&t, time, error) ||
@@ -328,6 +362,77 @@ int tp_covariance(const tp_kernel_model *m, const tp_training *given, size_t col
                            "stable one is %g",
                            time, t.rate, tp_maximum_stable_rate(m, &t, columns));
     return 0;
+}
+
+/* ---- the same over ranks, each column of a matrix a test input ---- */
+/* x = E' weighed by gain E x, or by 1 - q^2, or by Cholesky, of `from` (n, tests); scratch is of the same size. */
+static int smooth_spread(const tp_kernel_model *m, const tp_training *t, double time, const tp_spread *from,
+                         tp_spread *x, tp_spread *scratch, ad_error *error)
+{
+    size_t rows = x->local[0];
+    if (!m->values) {
+        memcpy(x->values, from->values, rows * x->local[1] * sizeof *x->values);
+        return tp_spread_solve(m->spread, true, x, error);
+    }
+    tp_spread_product(m->spread, true, from, scratch);
+    for (size_t i = 0; i < rows; i++) {
+        double g = gain(t, m->values[tp_spread_whole(scratch, 0, i)], time);
+        for (size_t k = 0; k < scratch->local[1]; k++)
+            scratch->values[k * rows + i] *= g;
+    }
+    tp_spread_product(m->spread, false, scratch, x);
+    return 0;
+}
+
+/* variances[test] += factor sum over rows of a b. */
+static void add_columns(double factor, const tp_spread *a, const tp_spread *b, double *variances)
+{
+    for (size_t k = 0; k < a->local[1] && a->local[0]; k++)
+        variances[tp_spread_whole(a, 1, k)] +=
+            factor * cblas_ddot((int)a->local[0], a->values + k * a->local[0], 1, b->values + k * b->local[0], 1);
+}
+
+int tp_variances_spread(const tp_kernel_model *m, const tp_training *given, size_t columns, double time,
+                        const tp_spread *cross, const tp_spread *train, const tp_spread *with, const double *test,
+                        double *out, ad_error *error)
+{
+    tp_training t = *given;
+    size_t tests = cross->columns;
+    if (t.loss != NN_SQUARE)
+        return ad_fail(error, "predict: an ensemble trained with the cross-entropy is no Gaussian process");
+    if (tp_training_settle(m, &t, columns, error) || check_time(&t, time, error) ||
+        check_limit(m, &t, columns, time, error))
+        return -1;
+    tp_spread *a = tp_spread_new(m->n, tests, cross->side, error);
+    tp_spread *b = a ? tp_spread_new(m->n, tests, cross->side, error) : NULL;
+    int status = b ? 0 : -1, before = ad_blas_begin(m->threads);
+    memset(out, 0, tests * sizeof *out);
+    if (!status)
+        status = tp_ranks_agree(smooth_spread(m, &t, time, cross, a, b, error), error);
+    if (!status && !train) { /* (1 - q^2) / lambda = gain (2 - lambda gain) */
+        add_columns(-2, cross, a, out);
+        if (m->values) {
+            tp_spread_product(m->spread, true, a, b);
+            for (size_t k = 0; k < b->local[1]; k++)
+                for (size_t i = 0; i < b->local[0]; i++)
+                    b->values[k * b->local[0] + i] *= sqrt(m->values[tp_spread_whole(b, 0, i)]);
+            add_columns(1, b, b, out);
+        } else {
+            add_columns(1, cross, a, out);
+        }
+    } else if (!status) { /* A C A' - A C' - C' A' */
+        tp_spread_symmetric_product(train, a, b);
+        add_columns(1, a, b, out);
+        add_columns(-2, with, a, out);
+    }
+    if (!status)
+        tp_ranks_sum(out, tests);
+    for (size_t i = 0; i < tests && !status; i++)
+        out[i] += test[i];
+    ad_blas_end(before);
+    tp_spread_free(a);
+    tp_spread_free(b);
+    return status;
 }
 
 /* ---- scores ---- */

@@ -127,6 +127,7 @@ typedef struct {
     int (*settle)(options *o);
     /* 0; -1 with an error; 128 and the signal with an error that tells where a fit was interrupted. */
     int (*run)(const options *o, ad_error *error);
+    bool shared; /* among ranks, each of which runs it; else rank 0 alone does */
 } tool_command;
 
 /* `commands` ends with NULL. 0 and the command that was chosen; 2 with one line on standard error; -1 after help or the
@@ -283,6 +284,13 @@ int json_print(cJSON *object, ad_error *error);                         /* print
 void progress_begin(const options *o, const char *what); /* "36 kernels" */
 void progress_tell(double share, void *context); /* of the work that is done, from 0 to 1; context is not looked at */
 void progress_end(void);                         /* takes it off the terminal */
+
+/* ---- ranks.c: under mpirun, of a limn that was built with MPI; else nothing to do. What the ranks do not share rank 0
+ * does alone; it alone prints and writes. ---- */
+void ranks_quieten(void); /* before all else: ranks beside 0 say nothing */
+int ranks_begin(ad_error *error);
+/* All ranks' status: an error of one is that of all. */
+int ranks_end(int status, ad_error *error);
 
 /* ---- interrupt.c: SIGINT and SIGTERM between begin and end are noted; the second of a kind kills. ---- */
 void interrupt_begin(void);

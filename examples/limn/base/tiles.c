@@ -132,7 +132,8 @@ int tiles_find(const tiles_job *j, tiles *t, ad_error *error)
     size_t columns = q.x2 ? q.rows2 : q.rows, count = tp_tiles_count(q.rows, columns, 0);
     double bytes = (double)q.rows * (double)columns * (j->single ? sizeof(float) : sizeof(double)), seconds = 0;
     *t = (tiles){ .count = count };
-    if (place(j, t, count, error))
+    bool spread = tp_n_ranks() > 1 && !j->is_used, mine = tp_rank() == 0;
+    if (mine && place(j, t, count, error))
         return -1;
     if (t->notes && j->is_used && j->is_used(t->notes)) {
         snprintf(t->told.method, sizeof t->told.method, "exact rules");
@@ -140,12 +141,15 @@ int tiles_find(const tiles_job *j, tiles *t, ad_error *error)
             t->told.error = t->marks[k].error > t->told.error ? t->marks[k].error : t->told.error;
         return 0;
     }
-    if (forecast(j, &seconds, error))
+    if (mine && forecast(j, &seconds, error))
         return -1;
+    seconds /= spread ? tp_n_ranks() : 1;
     if (bytes >= LARGE)
         fprintf(stderr, "%s: %s: %.3g GB %s%s%s, about %.2g min\n", j->o->command, j->what, bytes / 1e9,
                 j->path ? "in " : "of memory", j->path ? j->path : "", j->path ? ".partial" : "", seconds / 60);
-    tp_tiles all = { .values = t->values, .single = j->single, .training = q.training, .marks = t->marks };
+    tp_tiles all = {
+        .values = t->values, .single = j->single, .training = q.training, .marks = t->marks, .spread = spread
+    };
     q.spec.progress = progress_tell;
     progress_begin(j->o, j->what);
     int status = tp_limit_tiles(j->program, q.which, q.x, q.rows, q.x2, q.rows2, &q.spec, &all, &t->told, error);

@@ -48,10 +48,10 @@ static int run_kernel(const options *o, ad_error *error)
     kernel_job j = { .o = o };
     int status = open_job(&j, error);
     if (!status && o->explain) {
-        status = kernel_explain(&j, error);
+        status = tp_rank() == 0 ? kernel_explain(&j, error) : 0;
     } else if (!status && kernel_wants_tiles(&j)) {
         status = kernel_tiles(&j, error);
-    } else if (!status) {
+    } else if (!status && tp_rank() == 0) {
         status = kernel_find(&j, error);
         if (!status && o->out)
             status = kernel_write(&j, error);
@@ -103,7 +103,7 @@ const tool_command command_kernel = {
         "Without --width (or with --width inf) it is the limit, else a network drawn from --seed, or of --weights.\n"
         "Without --out it prints the first rows and columns. --explain tells memory and time in place of computing.\n"
         "A limit as --dtype float, or of a GB or more, goes to --out K.npy tile by tile: K.npy.partial meanwhile,\n"
-        "which the same command goes on with after a kill.\n"
+        "which the same command goes on with after a kill. mpirun -n R limn kernel ... finds tiles on R processes.\n"
         "The mean over several seeds, or of samples, has standard errors: in print, beside the kernels in a .npz\n"
         "(ntk, ntk_standard_errors, ...) or .csv file, and those of seeds beside K.npy in K.standard_errors.npy.",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(SCALING) | TAKE(INPUTS2) | TAKE(WIDTH) | TAKE(AT_WIDTH) | TAKE(SEED) |
@@ -113,4 +113,5 @@ const tool_command command_kernel = {
              TAKE(PROGRESS),
     .settle = settle_kernel,
     .run = run_kernel,
+    .shared = true,
 };

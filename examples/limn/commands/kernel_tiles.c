@@ -67,8 +67,13 @@ int kernel_tiles(kernel_job *j, ad_error *error)
     job.ask.spec.engine = TP_ENGINE_EXACT;
     int status = job.single ? refuse(j, error) : 0;
     if (!status)
-        status = tiles_find(&job, &t, error) || tiles_judge(&job, &t, &r->opinion, error) ||
-                 take_corner(j, &t, job.single, error);
+        status = tiles_find(&job, &t, error);
+    if (tp_rank() > 0) { /* what is found is rank 0's */
+        tiles_free(&t);
+        return status ? -1 : 0;
+    }
+    if (!status)
+        status = tiles_judge(&job, &t, &r->opinion, error) || take_corner(j, &t, job.single, error);
     r->limit.error = t.told.error;
     memcpy(r->limit.method, t.told.method, sizeof r->limit.method);
     if (!status && t.map) {

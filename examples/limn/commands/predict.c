@@ -60,17 +60,55 @@ static double *find_variances(prediction *p, result *r, const double *cross, siz
     return NULL;
 }
 
+/* The same over ranks. */
+static double *find_spread_variances(prediction *p, result *r, const tp_spread *cross, size_t columns, ad_error *error)
+{
+    size_t tests = p->rows[1], times = (size_t)r->n_times;
+    double *test = predict_test_kernel(p, TP_NNGP, true, error), *variances = NULL;
+    tp_spread *train = NULL, *with = NULL;
+    if (test)
+        variances = ad_alloc(times * tests, sizeof *variances, "variances", error);
+    int status = tp_ranks_agree(variances ? 0 : -1, error);
+    if (!status && !p->readout)
+        status = (with = predict_cross_spread(p, TP_NNGP, error)) && (train = predict_train_spread(p, TP_NNGP, error))
+                     ? 0
+                     : -1;
+    for (size_t k = 0; k < times && !status; k++)
+        status = tp_variances_spread(r->kernel_model, &r->training, columns, r->moments[k].t, cross, train, with, test,
+                                     variances + k * tests, error);
+    double noise = p->o->noise >= 0 ? p->o->noise : p->readout ? r->kernel_model->ridge : 0;
+    for (size_t i = 0; i < times * tests && !status; i++)
+        variances[i] += noise;
+    tp_spread_free(train);
+    tp_spread_free(with);
+    ad_free(test);
+    if (!status)
+        return variances;
+    ad_free(variances);
+    return NULL;
+}
+
 static int score_tests(prediction *p, result *r, const double *a, size_t n, size_t columns, ad_error *error)
 {
     size_t rows = p->rows[1] * (n / p->rows[0]), count = p->rows[1] * p->outputs;
     const double *start = p->start ? p->start + p->rows[0] * p->outputs : NULL;
-    double *cross = predict_cross_kernel(p, p->o->kernel, error), *variances = NULL;
-    int status = cross && (r->f[1] = ad_alloc((size_t)r->n_times * count, sizeof(double), "outputs", error)) ? 0 : -1;
+    tp_spread *spread = p->shared ? predict_cross_spread(p, p->o->kernel, error) : NULL;
+    double *cross = p->shared ? NULL : predict_cross_kernel(p, p->o->kernel, error), *variances = NULL;
+    int status = (cross || spread) && (r->f[1] = ad_alloc((size_t)r->n_times * count, sizeof(double), "outputs", error))
+                     ? 0
+                     : -1;
     if (!status && p->ensemble && (p->y[1] || p->o->covariance))
-        status = (variances = find_variances(p, r, cross, columns, error)) ? 0 : -1;
+        status = (variances = spread ? find_spread_variances(p, r, spread, columns, error)
+                                     : find_variances(p, r, cross, columns, error))
+                     ? 0
+                     : -1;
     for (int k = 0; k < r->n_times && !status; k++) {
         double *f = r->f[1] + (size_t)k * count;
-        tp_outputs_at(r->kernel_model, cross, rows, a + (size_t)k * n * columns, columns, start, f);
+        const double *at = a + (size_t)k * n * columns;
+        if (!spread)
+            tp_outputs_at(r->kernel_model, cross, rows, at, columns, start, f);
+        else if ((status = tp_outputs_spread(r->kernel_model, spread, at, columns, start, f, error)))
+            break;
         const double *variance = variances ? variances + (size_t)k * rows : NULL;
         tp_score *score = &r->moments[k].score[1];
         if (p->y[1])
@@ -79,6 +117,7 @@ static int score_tests(prediction *p, result *r, const double *a, size_t n, size
             score->nll = tp_score_of(p->o->loss, f, p->y[1], variance, count, 1, 0).nll;
     }
     ad_free(cross);
+    tp_spread_free(spread);
     ad_free(variances);
     return status;
 }
@@ -112,8 +151,15 @@ static int predict(prediction *p, result *r, const tp_kernel_model_spec *spec, a
 {
     const options *o = p->o;
     size_t n = p->rows[0] * (p->full ? p->outputs : 1), columns = p->full ? 1 : p->outputs;
-    double *kernel = predict_train_kernel(p, o->kernel, error), *a = NULL;
-    int status = kernel && (r->kernel_model = tp_kernel_model_new(kernel, n, spec, error)) ? 0 : -1;
+    double *a = NULL;
+    if (p->shared) {
+        tp_spread *spread = predict_train_spread(p, o->kernel, error);
+        r->kernel_model = spread ? tp_kernel_model_spread(spread, spec, error) : NULL;
+    } else {
+        double *kernel = predict_train_kernel(p, o->kernel, error);
+        r->kernel_model = kernel ? tp_kernel_model_new(kernel, n, spec, error) : NULL;
+    }
+    int status = r->kernel_model ? 0 : -1;
     if (!status)
         status = predict_check_centred(p, error);
     if (!status && o->rate <= 0 && r->training.motion != TP_GRADIENT_FLOW)
@@ -314,10 +360,13 @@ static int run(prediction *p, result *r, const selection *chosen, ad_error *erro
     const options *o = p->o;
     bool limit = o->loss == NN_SQUARE && isinf(o->times[0]);
     size_t outputs = p->full ? p->outputs : 1;
+    p->shared = predict_shares(p);
+    if (!p->shared && tp_rank() > 0)
+        return 0;
     tp_kernel_model_spec spec = { .ridge = o->ridge,
                                   .noise = fmax(0, o->noise),
                                   .cholesky = limit,
-                                  .band = !limit && prefers_band(p, p->rows[0] * outputs),
+                                  .band = !limit && !p->shared && prefers_band(p, p->rows[0] * outputs),
                                   .outputs = outputs,
                                   .threads = (int)o->threads };
     if (predict_floats_asked(o))
@@ -326,7 +375,11 @@ static int run(prediction *p, result *r, const selection *chosen, ad_error *erro
         return ad_fail(error, "--covariance: there are no test inputs: --inputs2 X.npy is missing");
     if (o->explain)
         return predict_explain(p, &spec, error);
-    if (predict(p, r, &spec, error) || write_files(p, r, error) || (chosen && o->csv && selection_write(chosen, error)))
+    if (predict(p, r, &spec, error))
+        return -1;
+    if (tp_rank() > 0)
+        return 0;
+    if (write_files(p, r, error) || (chosen && o->csv && selection_write(chosen, error)))
         return -1;
     if (o->json)
         return tell_json(p, r, chosen, error);
@@ -348,11 +401,14 @@ static int run_predict(const options *given, ad_error *error)
     int status = predict_open_data(&p, error);
     if (!status && !o.json)
         data_tell(&o, p.data, NULL);
-    if (!status && predict_selects(&o))
+    bool alone = predict_selects(&o) && tp_rank() > 0; /* a choice is rank 0's */
+    if (!status && predict_selects(&o) && !alone)
         status = (chosen = selection_new(&p, error)) ? 0 : -1;
     if (chosen)
         selection_take(chosen, &o);
-    if (!status && !predict_open_limit(&p, error) && !predict_open_start(&p, error))
+    if (alone)
+        status = status ? -1 : 0;
+    else if (!status && !predict_open_limit(&p, error) && !predict_open_start(&p, error))
         status = run(&p, &r, chosen, error);
     else
         status = -1;
@@ -429,6 +485,8 @@ const tool_command command_predict = {
               "--dtype float is for many rows: the limit at --times inf by a kernel of floats,\n"
               "4 bytes a pair, found tile by tile and factored in place (Cholesky), solved with\n"
               "to 1e-10 in doubles; all rows of --data unless --train and --test say fewer.\n"
+              "mpirun -n R limn predict ... spreads the kernel of a limit in doubles over R\n"
+              "processes, of a limn that was built with MPI.\n"
               "--out writes the test outputs (the training ones, if there are no others),\n"
               "(times, rows, outputs).\n\n"
               "--grid, --ridges, --folds and --choose choose a kernel and ridge, of the limit\n"
@@ -455,4 +513,5 @@ const tool_command command_predict = {
              TAKE(EXPLAIN) | TAKE(PROGRESS),
     .settle = settle_predict,
     .run = run_predict,
+    .shared = true,
 };

@@ -21,6 +21,7 @@ typedef struct {
     double *start;    /* (rows[0] + rows[1], outputs); NULL: 0 */
     char method[600]; /* how a limit was found */
     double error;
+    bool shared;        /* among ranks */
     bool quiet;         /* a kernel of many: its progress is not told */
     bool asked[2];      /* by kernel: its first limit was checked, */
     tp_opinion opinion; /* and this is of the kernel that trains */
@@ -48,6 +49,12 @@ double *predict_train_kernel(prediction *p, tp_kernel_kind which, ad_error *erro
 double *predict_cross_kernel(prediction *p, tp_kernel_kind which, ad_error *error);
 /* Of the test inputs of a limit: (rows, rows), or the diagonal (rows); between outputs, too, if `full`. */
 double *predict_test_kernel(prediction *p, tp_kernel_kind which, bool diagonal, ad_error *error);
+
+/* ---- the same over ranks: to be freed with tp_spread_free, and NULL after an error ---- */
+/* Do ranks share this prediction? What they do not rank 0 predicts alone. */
+bool predict_shares(const prediction *p);
+tp_spread *predict_train_spread(prediction *p, tp_kernel_kind which, ad_error *error);
+tp_spread *predict_cross_spread(prediction *p, tp_kernel_kind which, ad_error *error);
 
 /* Memory by what it is for, and the time of the factoring, in place of a prediction. */
 int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_error *error);

@@ -143,6 +143,80 @@ double *predict_test_kernel(prediction *p, tp_kernel_kind which, bool diagonal, 
     return out;
 }
 
+/* ---- over ranks ---- */
+bool predict_shares(const prediction *p)
+{
+    const options *o = p->o;
+    tp_forecast samples;
+    ad_error ignored = { 0 };
+    return tp_n_ranks() > 1 && p->program && !p->full && o->loss == NN_SQUARE && !o->covariance && !o->explain &&
+           !predict_selects(o) && !(o->at_width > 0) && o->engine != TP_ENGINE_SAMPLE && !predict_floats_asked(o) &&
+           !ad_coupled(nn_output(p->net), nn_batch(p->net)) &&
+           tp_limit_forecast(p->program, o->kernel, p->x[0], p->rows[0], NULL, 0, &(tp_limit_spec){ 0 }, &samples,
+                             &ignored) == 0 &&
+           !samples.sampled;
+}
+
+static tp_limit_spec exact_spec(const prediction *p)
+{
+    const options *o = p->o;
+    return (tp_limit_spec){ .threads = (int)o->threads,
+                            .tolerance = o->tolerance,
+                            .engine = TP_ENGINE_EXACT,
+                            .rule = o->rule,
+                            .seed = (uint64_t)o->seed };
+}
+
+/* A second opinion of a corner: of rows at even distances, which rank 0 finds alone. */
+static int judge_some(prediction *p, tp_kernel_kind which, ad_error *error)
+{
+    enum { SOME = 256 };
+    size_t rows = p->rows[0] < SOME ? p->rows[0] : SOME, features = p->data->features;
+    bool own = !p->asked[which] && tp_rank() == 0;
+    tp_opinion other = { 0 };
+    tp_kernel kernel = { 0 };
+    p->asked[which] = true;
+    double *x = own ? ad_alloc(rows * features, sizeof *x, "inputs", error) : NULL;
+    if (!own)
+        return 0;
+    for (size_t k = 0; k < rows && x; k++)
+        memcpy(x + k * features, p->x[0] + k * p->rows[0] / rows * features, features * sizeof *x);
+    limit_question q = { .training = which == TP_NTK, .which = which, .x = x, .rows = rows, .spec = exact_spec(p) };
+    int status =
+        x ? limit_find(p->o, p->program, &q, &kernel, which == p->o->kernel ? &p->opinion : &other, error) : -1;
+    tp_kernel_free(&kernel);
+    ad_free(x);
+    return status;
+}
+
+/* With the rows of x2, or of x itself. */
+static tp_spread *spread_of(prediction *p, const char *what, tp_kernel_kind which, const double *x, size_t rows,
+                            const double *x2, size_t rows2, ad_error *error)
+{
+    tp_limit_spec spec = exact_spec(p);
+    tp_kernel told = { 0 };
+    spec.progress = progress_tell;
+    if (tp_ranks_agree(judge_some(p, which, error), error))
+        return NULL;
+    progress_begin(p->o, what);
+    tp_spread *s = tp_spread_limit(p->program, which, which == TP_NTK, x, rows, x2, rows2, &spec, &told, error);
+    progress_end();
+    if (s)
+        snprintf(p->method, sizeof p->method, "%s", told.method);
+    p->error = fmax(p->error, told.error);
+    return s;
+}
+
+tp_spread *predict_train_spread(prediction *p, tp_kernel_kind which, ad_error *error)
+{
+    return spread_of(p, "training inputs' kernel", which, p->x[0], p->rows[0], NULL, 0, error);
+}
+
+tp_spread *predict_cross_spread(prediction *p, tp_kernel_kind which, ad_error *error)
+{
+    return spread_of(p, "test inputs' kernel", which, p->x[1], p->rows[1], p->x[0], p->rows[0], error);
+}
+
 /* ---- --explain ---- */
 static double largest(double a, double b)
 {

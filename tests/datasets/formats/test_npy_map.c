@@ -56,6 +56,24 @@ Test(npy_map, filled_in_two_runs)
     }
 }
 
+/* Killed at the very end: before the notes are cut off the file is taken up, after that it is told for what it is. */
+Test(npy_map, ended_before_its_name)
+{
+    ad_error error = { 0 };
+    ds_npy_map *map = open_map("e.npy", false, 7, NULL);
+    ds_npy_map_close(map, true);
+    shell("printf '\\223' | dd of=%s bs=1 conv=notrunc status=none", in("e.npy.partial"));
+    open_map("e.npy", false, 8, "another file");
+    map = open_map("e.npy", false, 7, NULL);
+    memset(ds_npy_map_numbers(map), 0, sizeof(double) * ROWS * COLUMNS);
+    cr_assert(!ds_npy_map_finish(map, &error), "%s", error.text);
+    shell("mv %s %s", in("e.npy"), in("e.npy.partial"));
+    open_map("e.npy", false, 7, "it is whole");
+    ds_array a;
+    cr_assert(!ds_npy_read(in("e.npy.partial"), &a, &error), "%s", error.text);
+    ds_array_free(&a);
+}
+
 Test(npy_map, refused_and_given_up)
 {
     ds_npy_map *map = open_map("b.npy", true, 1, NULL);
