@@ -1,6 +1,6 @@
 /* run.c: a plan in numbers: a sample of the first set against TP_LANES of the second at a time, which lie side by side;
- * sets are padded by zeros to whole lanes. What samples have at points is in tiles, (rows / TP_LANES, points, TP_LANES),
- * so that a pair of tiles reads what lies together. */
+ * sets are padded by zeros to whole lanes. What samples have at points is in tiles, (rows / TP_LANES, points,
+ * TP_LANES), so that a pair of tiles reads what lies together. */
 #include "tp/positions/inside.h"
 
 #include "autodiff/base/base.h"
@@ -62,9 +62,9 @@ static bool reads_in(const tp_field_step *s)
     return tp_goes_by_entries(s) || s->kind == TP_APPLY;
 }
 
-/* Where arrays lie, each after a row of zeros: those that are read no more leave their place to others of the same size,
- * but for whole ones of a plan in groups, which outlive a group. How many numbers a lane has, and the places' sizes; 0
- * without memory. */
+/* Where arrays lie, each after a row of zeros: those that are read no more leave their place to others of the same
+ * size, but for whole ones of a plan in groups, which outlive a group. How many numbers a lane has, and the places'
+ * sizes; 0 without memory. */
 static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_slots)
 {
     int *freed = ad_alloc((size_t)p->n_arrays + 1, sizeof *freed, "a plan", p->error), n_freed = 0;
