@@ -81,7 +81,7 @@ const char *nn_name_at(ad_where, nn_net *, const char *format, ...) AD_PRINTF(3,
 typedef struct {
     double sigma_w; /* 0: 1 */
     bool bias;
-    double sigma_b;
+    double sigma_b;  /* without a bias: an error */
     bool orthogonal; /* the weights are nn_orthogonal's */
 } nn_dense_spec;
 /* u = W x (+ b) over the last axis of x; names "name.weight" (in, out) and "name.bias" (out). */
@@ -173,9 +173,9 @@ typedef struct {
     nn_padding padding;
     double sigma_w; /* 0: 1 */
     bool bias;
-    double sigma_b;
-    ad_shape over; /* one or two fixed axes of x; none: all between the batch and the channels */
-    size_t groups; /* 0: no groups, and `out` is a width; else both channels' axes are fixed, and fall into so many
+    double sigma_b; /* without a bias: an error */
+    ad_shape over;  /* one or two fixed axes of x; none: all between the batch and the channels */
+    size_t groups;  /* 0: no groups, and `out` is a width; else both channels' axes are fixed, and fall into so many
                       groups of neighbours, of which each has its own filter */
 } nn_conv_spec;
 /* Convolution, or what the field calls so: u(p) = sum over offsets k of x(s p + d k) W_k (+ b) of x (batch, rows,
@@ -428,7 +428,8 @@ int nn_copy_weights(nn_model *to, const nn_model *from, ad_error *error);
 /* A PyTorch model's tensors as .safetensors. Its matrices are (out, in), and those of recurrent layers hold all gates
  * (LSTM: i, f, g, o; GRU: r, z, n): parameters called NAME.i, NAME.f, ... of NAME = weight_ih_l0 and the like are rows
  * of one tensor; those called NAME.forward and NAME.backward are halves of its columns (torch_cells.c makes such
- * names).
+ * names). Filters, (offsets.., in, out) here, are (out, in, offsets..), and a readout of all positions is (out, in *
+ * positions), as that of a Linear after Flatten.
  *
  * Which tensor is which parameter: by `maps` ("TORCH=LIMN" of tensors, or of the modules before the last dot, ended by
  * NULL; may be NULL); then by equal names; then modules whose tensors have equal last names and shapes are taken in the
@@ -439,8 +440,8 @@ int nn_copy_weights(nn_model *to, const nn_model *from, ad_error *error);
  * these functions are of it, and nn_copy_weights goes from and to all others. */
 typedef void (*nn_told)(const char *torch, const char *limn, void *context); /* called for each tensor; may be NULL */
 /* Fills in the width, unless it is given, and of the spec features (of sequences: shape = {2, features}; that of an
- * image must be given) and outputs, unless they or a setting "outputs" are given, so that the network has the tensors'
- * shapes. */
+ * image must be given, whose channels may be 0) and outputs, unless they or a setting "outputs" are given, so that the
+ * network has the tensors' shapes. */
 int nn_import_sizes(nn_function function, nn_input_kind input, nn_spec *spec, size_t *width, const char *path,
                     const char *const *maps, ad_error *error);
 int nn_import(nn_model *model, const char *path, const char *const *maps, nn_told each, void *context, ad_error *error);

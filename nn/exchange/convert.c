@@ -13,13 +13,17 @@ static size_t place(const nn_group *group, int gate, int half, size_t i)
     size_t columns = group->shape[1];
     if (!group->turned)
         return offset * columns + i;
-    size_t in = columns / (size_t)group->n_halves;
-    return (offset + i % out) * columns + (size_t)half * in + i / out;
+    size_t entries = group->entries, in = columns / (size_t)group->n_halves / (group->flat ? entries : 1);
+    size_t row = (offset + i % out) * (size_t)group->n_halves + (size_t)half; /* halves stand side by side */
+    return (row * in + i / out % in) * entries + i / (out * in);
 }
 
 static size_t count_of(const nn_group *group)
 {
-    return (group->rank > 0 ? group->shape[0] : 1) * (group->rank > 1 ? group->shape[1] : 1);
+    size_t count = 1;
+    for (int i = 0; i < group->rank; i++)
+        count *= group->shape[i];
+    return count;
 }
 
 static double get(const nn_model *model, int k, size_t i)

@@ -4,14 +4,16 @@
 #include "nn/model/model.h"
 
 /* groups.c: what PyTorch has in one tensor. */
-enum { NN_GATES = 4, NN_HALVES = 2 };
+enum { NN_GATES = 4, NN_HALVES = 2, NN_TORCH_RANK = 4 };
 typedef struct {
     const char *name, *kind;       /* "rnn.weight_ih_l0", and its last part */
     size_t module;                 /* how long the name is before the last dot; 0: it has none */
     int part[NN_GATES][NN_HALVES]; /* our tensors' numbers, or -1 */
     int n_gates, n_halves, rank;
-    size_t shape[2]; /* as PyTorch has it, (out, in) */
-    bool turned;     /* (in, out) here */
+    size_t shape[NN_TORCH_RANK]; /* as PyTorch has it, (out, in), of a filter (out, in, entries...) */
+    size_t entries;              /* of a filter, or a readout of all positions, (out, in * positions); else 1 */
+    bool flat;                   /* such a readout */
+    bool turned;                 /* (entries.., in, out) here */
 } nn_group;
 typedef struct {
     nn_group *groups; /* in the order of the trace */

@@ -70,6 +70,50 @@ static nn_group *find_group(nn_groups *all, const char *name, ad_arena *arena)
     return group;
 }
 
+/* Filters: the offset of the windows along an axis is this one, and they run forwards; or a position is. */
+static bool is_entry(const nn_net *net, ad_axis axis, bool *flat)
+{
+    *flat = true;
+    for (int id = 0; id < ad_graph_size(net->graph); id++) {
+        const ad_node *node = ad_node_of(net->graph, id);
+        if (node->op != AD_WINDOWS || !ad_same(node->axis3, axis))
+            continue;
+        *flat = false;
+        if (node->dilation < 0)
+            return false;
+    }
+    return ad_axis_fixed(net->graph, axis) > 0;
+}
+
+/* (entries.., in, out), all but the last summed wherever it is used: a filter, or a readout of all positions. */
+static bool is_filter(const nn_net *net, int k, bool *flat)
+{
+    const ad_shape *shape = ad_shape_get(net->params[k]);
+    int uses = 0, last = shape->rank - 1;
+    bool first = false;
+    for (int i = 0; i < last - 1; i++) {
+        bool is_flat;
+        if (!is_entry(net, shape->axes[i], &is_flat) || (i > 0 && is_flat != first))
+            return false;
+        first = is_flat;
+    }
+    *flat = first;
+    for (int id = 0; id < ad_graph_size(net->graph); id++) {
+        const ad_node *node = ad_node_of(net->graph, id);
+        for (int i = 0; i < node->n_in; i++) {
+            if (node->in[i] != net->params[k].id)
+                continue;
+            bool all = node->op == AD_CONTRACT && node->over.rank == last && !ad_has(&node->over, shape->axes[last]);
+            for (int a = 0; a < last && all; a++)
+                all = ad_has(&node->over, shape->axes[a]);
+            if (!all)
+                return false;
+            uses++;
+        }
+    }
+    return uses > 0;
+}
+
 static int add_tensor(const nn_net *net, int k, ad_arena *arena, nn_groups *all, ad_error *error)
 {
     static const char *const halves[] = { "forward", "backward", NULL };
@@ -89,9 +133,15 @@ static int add_tensor(const nn_net *net, int k, ad_arena *arena, nn_groups *all,
     group->n_halves = half >= group->n_halves ? half + 1 : group->n_halves;
     group->rank = ad_shape_get(net->params[k])->rank;
     group->turned = nn_is_matrix(net, k);
-    return group->rank > 2 ? ad_fail(error, "%s: %.80s has %d axes: PyTorch's tensors are taken up to matrices",
-                                     nn_title(net), name, group->rank)
-                           : 0;
+    if (group->rank <= 2)
+        return 0;
+    if (group->rank > NN_TORCH_RANK || !is_filter(net, k, &group->flat))
+        return ad_fail(error,
+                       "%s: %.80s has %d axes: of PyTorch's tensors matrices are taken, filters of Conv1d and Conv2d, "
+                       "and Linear after Flatten",
+                       nn_title(net), name, group->rank);
+    group->turned = true;
+    return 0;
 }
 
 /* Every gate and half is there, of one size. */
@@ -102,7 +152,8 @@ static int settle_group(const nn_net *net, const ad_sizes *sizes, nn_group *grou
             int k = group->part[g][h], first = group->part[0][0];
             bool whole = k >= 0 && first >= 0;
             if (whole)
-                whole = ad_shape_get(net->params[k])->rank == group->rank && (group->turned || group->n_halves == 1);
+                whole = ad_shape_get(net->params[k])->rank == group->rank && (group->turned || group->n_halves == 1) &&
+                        (group->rank <= 2 || (group->n_gates == 1 && group->n_halves == 1));
             for (int i = 0; i < group->rank && whole; i++)
                 whole = ad_axis_size(net->graph, ad_shape_get(net->params[k])->axes[i], sizes) ==
                         ad_axis_size(net->graph, ad_shape_get(net->params[first])->axes[i], sizes);
@@ -111,10 +162,20 @@ static int settle_group(const nn_net *net, const ad_sizes *sizes, nn_group *grou
                                group->name);
         }
     const ad_shape *shape = ad_shape_get(net->params[group->part[0][0]]);
-    for (int i = 0; i < group->rank; i++)
-        group->shape[group->turned ? 1 - i : i] = ad_axis_size(net->graph, shape->axes[i], sizes);
+    int rank = group->rank;
+    group->entries = 1;
+    for (int i = 0; i < rank; i++) {
+        size_t size = ad_axis_size(net->graph, shape->axes[i], sizes);
+        group->shape[!group->turned ? i : i < rank - 2 ? i + 2 : rank - 1 - i] = size;
+        group->entries *= i < rank - 2 ? size : 1;
+    }
     group->shape[0] *= (size_t)group->n_gates;
-    group->shape[1] *= (size_t)group->n_halves;
+    if (rank > 1)
+        group->shape[1] *= (size_t)group->n_halves;
+    if (group->flat) { /* channels, and then their positions */
+        group->shape[1] *= group->entries;
+        group->rank = 2;
+    }
     return 0;
 }
 

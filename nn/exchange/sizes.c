@@ -26,11 +26,11 @@ static void collect(const nn_tensors *file, numbers *features, numbers *outputs,
     static const size_t parts[] = { 1, 4, 3, 2 };
     for (size_t i = 0; i < nn_tensors_count(file); i++) {
         const nn_tensor *t = nn_tensors_at(file, i);
-        if (t->rank == 2) {
+        if (t->rank >= 2) { /* of a filter, channels */
             add(features, t->shape[1]);
             add(outputs, t->shape[0]);
         }
-        for (int k = 0; k < t->rank && t->rank <= 2; k++)
+        for (int k = 0; k < t->rank && k < 2; k++)
             for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
                 if (t->shape[k] % parts[p] == 0)
                     add(widths, t->shape[k] / parts[p]);
@@ -53,8 +53,11 @@ static nn_net *trace(const search *s, size_t features, size_t outputs, nn_spec *
 {
     *spec = *s->given;
     spec->outputs = outputs;
-    spec->features = s->input == NN_SEQUENCE ? 0 : features;
-    if (s->input == NN_SEQUENCE) {
+    const size_t *shape = s->given->shape;
+    spec->features = s->input == NN_FEATURES ? features : 0;
+    if (s->input == NN_IMAGE && shape[0]) {
+        spec->shape[shape[2] ? 2 : 1] = features;
+    } else if (s->input == NN_SEQUENCE) {
         spec->shape[0] = s->given->shape[0] ? s->given->shape[0] : 2;
         spec->shape[1] = features;
     }
@@ -153,7 +156,13 @@ static bool gives_outputs(const nn_spec *spec)
 static int search_sizes(search *s, nn_spec *spec, size_t *width, ad_error *error)
 {
     collect(s->from->file, &s->features, &s->outputs, &s->widths);
-    settle(&s->features, s->input == NN_SEQUENCE ? spec->shape[1] : spec->features);
+    if (s->input == NN_IMAGE && !spec->shape[0])
+        return ad_fail(error,
+                       "%s: tensors do not tell how large pictures are: give some (--inputs, --data; nn_spec.shape)",
+                       s->from->path);
+    settle(&s->features, s->input == NN_IMAGE      ? spec->shape[spec->shape[2] ? 2 : 1]
+                         : s->input == NN_SEQUENCE ? spec->shape[1]
+                                                   : spec->features);
     settle(&s->outputs, gives_outputs(spec) && !spec->outputs ? 1 : spec->outputs);
     settle(&s->widths, *width);
     if (!s->features.n || !s->outputs.n)

@@ -199,13 +199,6 @@ static ad_var apply_filter(ad_where where, nn_weight w, ad_var x, ad_shape over,
     return ad_scale_at(where, u, w.c, w.fan_in, w.power);
 }
 
-static ad_var with_bias(ad_where where, nn_net *net, const char *name, ad_var u, ad_axis out, bool bias, double sigma_b)
-{
-    if (u.id < 0 || !bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !nn_is_given(sigma_b)))
-        return u;
-    return nn_add_bias_at(where, nn_bias_at(where, net, nn_name(net, "%s.bias", name), out, sigma_b), u);
-}
-
 /* Are these the channels of a filter: a width, or the outputs; of groups, fixed? */
 static bool has_channels(ad_where where, nn_net *net, const char *kind, const char *name, const nn_conv_spec *spec,
                          ad_axis in, ad_axis out)
@@ -265,7 +258,7 @@ static ad_var filter_layer(ad_where where, nn_net *net, const char *kind, const 
     ad_var u = spec.groups ? apply_groups(where, net, name, &own, &offsets, windows, in, out, &spec, sigma)
                            : apply_filter(where, filter(where, net, name, own, &offsets, in, out, sigma), windows,
                                           offsets, in, out);
-    return with_bias(where, net, name, u, out, spec.bias, spec.sigma_b);
+    return nn_with_bias(where, net, name, u, out, spec.bias, spec.sigma_b);
 }
 
 ad_var nn_conv_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out, const nn_conv_spec *given)
@@ -333,7 +326,7 @@ ad_var nn_conv_transpose_at(ad_where where, nn_net *net, const char *name, ad_va
     if (x.id < 0)
         return x;
     nn_weight w = filter(where, net, name, none, &offsets, in, out, nn_is_given(spec.sigma_w) ? spec.sigma_w : 1);
-    return with_bias(where, net, name, apply_filter(where, w, x, offsets, in, out), out, spec.bias, spec.sigma_b);
+    return nn_with_bias(where, net, name, apply_filter(where, w, x, offsets, in, out), out, spec.bias, spec.sigma_b);
 }
 
 ad_var nn_flatten_readout_at(ad_where where, nn_net *net, const char *name, ad_var x, const nn_dense_spec *spec)
@@ -347,7 +340,7 @@ ad_var nn_flatten_readout_at(ad_where where, nn_net *net, const char *name, ad_v
     double sigma = spec && nn_is_given(spec->sigma_w) ? spec->sigma_w : 1;
     nn_weight w = filter(where, net, name, none, &over, in, net->outputs, sigma);
     ad_var u = apply_filter(where, w, x, over, in, net->outputs);
-    return with_bias(where, net, name, u, net->outputs, spec && spec->bias, spec ? spec->sigma_b : 0);
+    return nn_with_bias(where, net, name, u, net->outputs, spec && spec->bias, spec ? spec->sigma_b : 0);
 }
 
 /* ---- pools ---- */

@@ -82,6 +82,16 @@ ad_axis nn_width_at(ad_where where, nn_net *net, const char *name, double ratio)
     return ad_width_at(where, net ? net->graph : NULL, name, ratio);
 }
 
+ad_var nn_with_bias(ad_where where, nn_net *net, const char *name, ad_var u, ad_axis out, bool bias, double sigma_b)
+{
+    if (u.id >= 0 && !bias && nn_is_given(sigma_b))
+        return ad_poison(net->graph, where, "%s: sigma_b = %g of no bias: give .bias = true, too", name, sigma_b);
+    /* with sigma in the multiplier, a bias of sigma 0 never does anything */
+    if (u.id < 0 || !bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !nn_is_given(sigma_b)))
+        return u;
+    return nn_add_bias_at(where, nn_bias_at(where, net, nn_name(net, "%s.bias", name), out, sigma_b), u);
+}
+
 ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_axis out, const nn_dense_spec *spec)
 {
     const ad_shape *shape = ad_shape_get(x);
@@ -93,10 +103,7 @@ ad_var nn_dense_at(ad_where where, nn_net *net, const char *name, ad_var x, ad_a
     nn_weight weight = make_weight(where, net, nn_name(net, "%s.weight", name), shape->axes[shape->rank - 1], out,
                                    sigma_w, spec && spec->orthogonal);
     ad_var u = nn_apply_at(where, weight, x);
-    /* with sigma in the multiplier, a bias of sigma 0 never does anything */
-    if (!spec || !spec->bias || (net->spec.sigma_in == NN_SIGMA_MULTIPLIER && !nn_is_given(spec->sigma_b)))
-        return u;
-    return nn_add_bias_at(where, nn_bias_at(where, net, nn_name(net, "%s.bias", name), out, spec->sigma_b), u);
+    return spec ? nn_with_bias(where, net, name, u, out, spec->bias, spec->sigma_b) : u;
 }
 
 ad_var nn_readout_at(ad_where where, nn_net *net, const char *name, ad_var x, const nn_dense_spec *spec)

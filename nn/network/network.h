@@ -109,6 +109,8 @@ ad_plan *nn_plan_new(const nn_net *net, const ad_var *outputs, int n, const ad_p
 bool nn_takes(ad_where where, nn_net *net, const char *kind, const char *name, ad_var x);
 /* A sigma other than 0: NaN is one, so that a weight or bias is made of it, and refused. */
 bool nn_is_given(double sigma);
+/* u and a bias, where there is one; a sigma_b of none is an error. */
+ad_var nn_with_bias(ad_where where, nn_net *net, const char *name, ad_var u, ad_axis out, bool bias, double sigma_b);
 
 /* settings.c */
 void nn_setting_give(nn_net *net, const char *text); /* "key=value"; a key given twice is an error */

@@ -203,17 +203,17 @@ void tp_array_products(size_t rows, size_t columns, size_t size, const double *x
                        double *out);
 /* out += c a, or c a b if b is not NULL; out is none of them. */
 void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out);
-/* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: the row before `in`,
- * which is 0. */
+/* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: the row before
+ * `in`, which is 0. */
 void tp_array_gather(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out);
-/* out (n, TP_LANES) = sums of `fan` products of x and y (.., TP_LANES), of x the first of each row, by their numbers, two
- * by two. */
+/* out (n, TP_LANES) = sums of `fan` products of x and y (.., TP_LANES), of x the first of each row, by their numbers,
+ * two by two. */
 void tp_array_dots(size_t n, size_t fan, const int32_t *pairs, const double *x, const double *y, double *out);
 /* Rows of out += c rows of in, TP_LANES wide, by their numbers, two by two. */
 void tp_array_scatter(size_t n, const int32_t *pairs, double c, const double *in, double *out);
-/* Of n pairs of points, variances given by 1 / sqrt(q) and sqrt(q): out (n, TP_LANES; NULL: not asked for) = E relu relu
- * at covariances c in, and slopes = ct tangent E step step; 0 where a variance is. To a few roundings of the
- * correlation, whose largest absolute value is returned. Outputs are none of the inputs. */
+/* Of n pairs of points, variances given by 1 / sqrt(q) and sqrt(q): out (n, TP_LANES; NULL: not asked for) =
+ * E relu relu at covariances c in, and slopes = ct tangent E step step; 0 where a variance is. To a few roundings of
+ * the correlation, whose largest absolute value is returned. Outputs are none of the inputs. */
 double tp_array_relu(size_t n, const tp_points *points, double c, const double *in, double ct, const double *tangent,
                      double *out, double *slopes);
 /* The largest of |q12| a b that is at most 1 - line, and whether there are others. */

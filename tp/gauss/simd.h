@@ -56,8 +56,8 @@ typedef struct {
     /* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: the row
      * before `in`, which is 0. */
     void (*gather)(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out);
-    /* out (n, TP_LANES) = sums of `fan` products of x and y (.., TP_LANES), of x the first of each row, by their numbers,
-     * two by two. */
+    /* out (n, TP_LANES) = sums of `fan` products of x and y (.., TP_LANES), of x the first of each row, by their
+     * numbers, two by two. */
     void (*dots)(size_t n, size_t fan, const int32_t *pairs, const double *x, const double *y, double *out);
     /* Rows of out += c rows of in, TP_LANES wide, by their numbers, two by two. */
     void (*scatter)(size_t n, const int32_t *pairs, double c, const double *in, double *out);

@@ -1,6 +1,6 @@
 /* run.c: a plan in numbers: a sample of the first set against TP_LANES of the second at a time, which lie side by side;
- * sets are padded by zeros to whole lanes. What samples have at points is in tiles, (rows / TP_LANES, points, TP_LANES),
- * so that a pair of tiles reads what lies together. */
+ * sets are padded by zeros to whole lanes. What samples have at points is in tiles, (rows / TP_LANES, points,
+ * TP_LANES), so that a pair of tiles reads what lies together. */
 #include "tp/positions/inside.h"
 
 #include "autodiff/base/base.h"

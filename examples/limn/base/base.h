@@ -159,6 +159,8 @@ void pages_zsh(const tool_command *const *commands);
 /* ---- network.c ---- */
 /* The network's function, built in or a C file's, and what it takes of one sample. */
 nn_function network_function(const options *o, nn_input_kind *input, ad_error *error);
+/* What one sample of the data is to a network that takes such input, in spec's features and shape. */
+int network_sample(const options *o, const ds_data *data, nn_input_kind input, nn_spec *spec, ad_error *error);
 /* The network on inputs such as the data's, in the shape that it takes: a built-in one or a C file's. data NULL: the
  * embedded mnist's. */
 nn_net *network_trace(const options *o, const ds_data *data, ad_error *error);

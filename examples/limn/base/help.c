@@ -22,8 +22,8 @@ static const char networks[] =
     "  cnn        depth=3  phi=relu  filter=3  stride=1  padding=same (valid,\n"
     "             circular)  pool=1 (a window's size: averages after each layer)\n"
     "             readout=average (flatten)  sigma_w=1.41421  sigma_b=none  outputs;\n"
-    "             takes images; windows that do not divide one are left out at its\n"
-    "             end (7 -> 3), and channels are n\n";
+    "             takes images or sequences; windows that do not divide one are left\n"
+    "             out at its end (7 -> 3), and channels are n\n";
 
 void help_networks(char *text, size_t size)
 {

@@ -39,6 +39,33 @@ nn_function network_function(const options *o, nn_input_kind *input, ad_error *e
     return function;
 }
 
+int network_sample(const options *o, const ds_data *data, nn_input_kind input, nn_spec *spec, ad_error *error)
+{
+    spec->features = data->features;
+    if (input == NN_IMAGE && data->channels) {
+        spec->shape[0] = data->height;
+        spec->shape[1] = data->width / data->channels;
+        spec->shape[2] = data->channels;
+    } else if (input == NN_IMAGE && !data->height) {
+        return ad_fail(
+            error,
+            "%s: %s takes images, (rows, height, width, channels), or sequences, (rows, time, features), not (rows, "
+            "features)",
+            data_name(o), o->network);
+    } else if (input != NN_FEATURES && data->height) {
+        spec->shape[0] = data->height;
+        spec->shape[1] = data->width;
+    } else if (input == NN_SEQUENCE) {
+        return ad_fail(error, "%s: %s reads sequences: (rows, time, features), not (rows, features)", data_name(o),
+                       o->network);
+    } else if (o->inputs && data->height && !data->channels) {
+        return ad_fail(error,
+                       "%s: sequences (rows, time, features); %s takes (rows, features): save x.reshape(len(x), -1)",
+                       o->inputs, o->network);
+    }
+    return 0;
+}
+
 nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
 {
     static const ds_data mnist = { .features = 784, .height = 28, .width = 28, .channels = 1, .classes = 10 };
@@ -48,34 +75,15 @@ nn_net *network_trace(const options *o, const ds_data *data, ad_error *error)
         return NULL;
     if (!data)
         data = &mnist;
-    nn_spec spec = { .features = data->features,
-                     .outputs = data_outputs(data),
+    nn_spec spec = { .outputs = data_outputs(data),
                      .parametrization = o->scale,
                      .sigma_in = o->sigma_in,
                      .settings = o->settings,
                      .freeze = o->freeze,
                      .abc = o->abc,
                      .name = o->network };
-    if (input == NN_IMAGE && data->channels) {
-        spec.shape[0] = data->height;
-        spec.shape[1] = data->width / data->channels;
-        spec.shape[2] = data->channels;
-    } else if (input == NN_IMAGE) {
-        ad_fail(error, "%s: %s takes images: (rows, height, width, channels), not (rows, %s", data_name(o), o->network,
-                data->height ? "time, features), which have no channels" : "features)");
+    if (network_sample(o, data, input, &spec, error))
         return NULL;
-    } else if (input == NN_SEQUENCE && data->height) {
-        spec.shape[0] = data->height;
-        spec.shape[1] = data->width;
-    } else if (input == NN_SEQUENCE) {
-        ad_fail(error, "%s: %s reads sequences: (rows, time, features), not (rows, features)", data_name(o),
-                o->network);
-        return NULL;
-    } else if (o->inputs && data->height && !data->channels) {
-        ad_fail(error, "%s: sequences (rows, time, features); %s takes (rows, features): save x.reshape(len(x), -1)",
-                o->inputs, o->network);
-        return NULL;
-    }
     return nn_trace(function, &spec, error);
 }
 

@@ -13,7 +13,12 @@ static int trace_both(job *j, const options *o, size_t *width, ad_error *error)
     nn_input_kind input;
     nn_function function = network_function(o, &input, error);
     nn_spec spec = { .parametrization = NN_STANDARD, .settings = o->settings, .name = o->network };
-    if (!function || nn_import_sizes(function, input, &spec, width, o->source, o->maps, error))
+    ds_data *data = function && (o->inputs || o->data) ? data_load(o, error) : NULL;
+    int status = function && (data || !(o->inputs || o->data)) ? 0 : -1;
+    if (!status && data)
+        status = network_sample(o, data, input, &spec, error);
+    ds_free(data);
+    if (status || nn_import_sizes(function, input, &spec, width, o->source, o->maps, error))
         return -1;
     if (!(j->nets[0] = nn_trace(function, &spec, error)))
         return -1;
@@ -49,7 +54,7 @@ static int tell(job *j, const options *o, size_t width, ad_error *error)
     size_t features = nn_features(j->nets[1]), outputs = nn_n_outputs(j->nets[1]);
     const size_t *shape = nn_spec_of(j->nets[1])->shape;
     if (shape[1])
-        features = shape[1];
+        features = shape[2] ? shape[2] : shape[1];
     if (j->root) {
         json_put(j->root, "width", json_number((double)width));
         json_put(j->root, "features", json_number((double)features));
@@ -109,9 +114,11 @@ const tool_command command_import = {
         "num_batches_tracked; the pairs are told. Biases have theirs with --set sigma_b=0 (of mlp, batchnorm).\n"
         "RNN, GRU and LSTM, with their depth and directions: rnn --set cell=torch_rnn|torch_gru|torch_lstm, and\n"
         "readout=last (h_n of the last layer), last_step (output[:, -1]) or mean. BatchNorm: batchnorm --set "
-        "affine=yes.",
-    .takes = TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(WIDTH) | TAKE(MAP) | TAKE(OUT) | TAKE(DTYPE) |
-             TAKE(THREADS) | TAKE(JSON) | TAKE(HELP) | TAKE(VERSION),
+        "affine=yes.\n"
+        "Conv2d (stride 1, padding (k - 1) / 2 or, padding=valid, 0), AvgPool2d and Flatten: cnn, with --inputs or\n"
+        "--data for the pictures' size: (rows, height, width, channels), where PyTorch has the channels first.",
+    .takes = TAKE(INPUTS) | TAKE(DATA) | TAKE(SET) | TAKE(SCALE) | TAKE(SIGMA_IN) | TAKE(WIDTH) | TAKE(MAP) |
+             TAKE(OUT) | TAKE(DTYPE) | TAKE(THREADS) | TAKE(JSON) | TAKE(HELP) | TAKE(VERSION),
     .settle = settle_import,
     .run = run_import,
 };

@@ -404,6 +404,73 @@ Test(exchange, scales_are_for_others)
     remove(path);
 }
 
+/* Number (row, column, in, out) of ours is (out, in, row, column) of PyTorch's; a readout of all positions is
+ * (out, in * positions) there. */
+Test(exchange, filters_have_their_entries_last)
+{
+    enum { HIGH = 4, WIDE = 3, CHANNELS = 2, FILTER = 3 };
+    const char *settings[] = { "depth=1", "readout=flatten", NULL }, *path = temporary("filters");
+    ad_error error = { 0 };
+    nn_spec spec = {
+        .shape = { HIGH, WIDE, CHANNELS }, .outputs = OUTPUTS, .parametrization = NN_STANDARD, .settings = settings
+    };
+    taken t = { nn_trace(nn_builtin("cnn"), &spec, &error), NULL };
+    t.model = nn_model_new(t.net, N, 1, AD_DOUBLE, 1, &error);
+    cr_assert(nn_export(t.model, path, NULL, NULL, AD_DOUBLE, NULL, NULL, &error) == 0, "%s", error.text);
+    nn_tensors *file = nn_tensors_read(path, &error);
+    const nn_tensor *w = nn_tensors_find(file, "conv1.weight"), *v = nn_tensors_find(file, "readout.weight");
+    cr_assert(w && w->rank == 4 && w->shape[0] == N && w->shape[1] == CHANNELS && w->shape[2] == FILTER);
+    cr_assert(v && v->rank == 2 && v->shape[0] == OUTPUTS && v->shape[1] == (size_t)N * HIGH * WIDE);
+    const double *ours = nn_param_values(t.model, 0, NULL), *read = nn_param_values(t.model, 1, NULL);
+    for (size_t i = 0; i < w->count; i++) {
+        size_t entry = i % (FILTER * FILTER), in = i / (FILTER * FILTER) % CHANNELS, out = i / w->shape[1] / 9;
+        cr_expect(nn_tensor_value(w, i) == ours[(entry * CHANNELS + in) * N + out]);
+    }
+    for (size_t i = 0; i < v->count; i++) {
+        size_t entry = i % (HIGH * WIDE), in = i / (HIGH * WIDE) % N, out = i / v->shape[1];
+        cr_expect(nn_tensor_value(v, i) == read[(entry * N + in) * OUTPUTS + out]);
+    }
+    nn_tensors_free(file);
+    nn_model *again = nn_model_new(t.net, N, 2, AD_DOUBLE, 1, &error);
+    cr_assert(nn_import(again, path, NULL, NULL, NULL, &error) == 0, "%s", error.text);
+    size_t count;
+    nn_param_values(again, 0, &count);
+    cr_expect(memcmp(nn_param_values(again, 0, NULL), ours, count * sizeof *ours) == 0);
+    nn_model_free(again);
+    let_go(&t);
+    remove(path);
+}
+
+/* Locally connected, transposed and grouped filters have other tensors there, and none that would not fit. */
+static int filter_kind;
+
+static ad_var other_filters(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), two = ad_fixed(nn_graph(net), "two", 2);
+    ad_var u = filter_kind == 0   ? nn_local(net, "filters", x, n)
+               : filter_kind == 1 ? nn_conv_transpose(net, "filters", x, n)
+                                  : nn_conv_with(net, "filters", x, two, .groups = 2);
+    return nn_flatten_readout(net, "readout", u);
+}
+
+Test(exchange, other_filters_are_refused)
+{
+    for (filter_kind = 0; filter_kind < 3; filter_kind++)
+        for (int pictures = 0; pictures < 2; pictures++) {
+            ad_error error = { 0 };
+            nn_spec spec = { .shape = { 4, 2 }, .outputs = OUTPUTS, .parametrization = NN_STANDARD };
+            if (pictures)
+                memcpy(spec.shape, (size_t[]){ 4, 3, 2 }, 3 * sizeof *spec.shape);
+            taken t = { nn_trace(other_filters, &spec, &error), NULL };
+            cr_assert(t.net, "%s", error.text);
+            t.model = nn_model_new(t.net, N, 1, AD_DOUBLE, 1, &error);
+            cr_expect(nn_export(t.model, "/dev/null", NULL, NULL, AD_DOUBLE, NULL, NULL, &error) != 0 &&
+                          strstr(error.text, "filters.weight") && strstr(error.text, "filters of Conv1d and Conv2d"),
+                      "%d, %d: %s", filter_kind, pictures, error.text);
+            let_go(&t);
+        }
+}
+
 Test(exchange, names_of_an_export)
 {
     const char *settings[] = { "depth=1", NULL }, *path = temporary("names");

@@ -165,6 +165,30 @@ Test(nn, a_deviation_that_is_not_a_number_is_refused_at_its_line)
         }
 }
 
+static int without_bias;
+
+static ad_var sigma_of_no_bias(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    if (without_bias == 0)
+        return nn_dense_with(net, "hidden", x, n, .sigma_b = 0.1);
+    if (without_bias == 1)
+        return nn_conv_with(net, "hidden", x, n, .sigma_b = 0.1);
+    return nn_flatten_readout_with(net, "hidden", x, .sigma_b = 0.1);
+}
+
+Test(nn, a_deviation_of_no_bias_is_refused_at_its_line)
+{
+    for (without_bias = 0; without_bias < 3; without_bias++) {
+        ad_error error = { 0 };
+        nn_spec spec = { .shape = { 4, 4, 1 } };
+        nn_net *net = nn_trace(sigma_of_no_bias, &spec, &error);
+        cr_expect(!net && strstr(error.text, "test_nn.c:") && strstr(error.text, "sigma_b = 0.1 of no bias"), "%s",
+                  error.text);
+        nn_net_free(net);
+    }
+}
+
 Test(nn, a_bias_of_sigma_zero_is_none_in_the_multiplier)
 {
     static const char *const settings[] = { "depth=1", "sigma_b=0", NULL };

@@ -93,7 +93,7 @@ def stir(model):
             module.num_batches_tracked += 3
 
 
-def check(name, model, net, options, x, dtype, import_options=""):
+def check(name, model, net, options, x, dtype, import_options="", sized=""):
     stir(model)
     model = model.to(dtype).eval()
     x = x.to(dtype)
@@ -103,7 +103,8 @@ def check(name, model, net, options, x, dtype, import_options=""):
     wide = dtype == torch.float64
     worst = {"outputs": 0, "NTK": 0, "export": 0}
     for scale in ["standard", "ntk", "meanfield", "mup"]:
-        run("import torch.safetensors %s %s --scale %s %s --out w.safetensors" % (net, options, scale, import_options))
+        run("import torch.safetensors %s %s --scale %s %s %s --out w.safetensors" % (net, options, scale, import_options,
+                                                                                   sized))
         run("eval %s --weights w.safetensors --inputs x.npy --out f.npy" % net)
         worst["outputs"] = max(worst["outputs"], off(np.load("f.npy"), expected))
         if scale == "standard":
@@ -111,7 +112,7 @@ def check(name, model, net, options, x, dtype, import_options=""):
             run("kernel %s --weights w.safetensors --inputs x.npy --outputs full --out k.npy%s" % (net, mode))
             worst["NTK"] = max(worst["NTK"], off(np.load("k.npy"), jacobian_gram(model, x)))
         maps = import_options or "--like torch.safetensors"
-        run("export w.safetensors %s %s --out back.safetensors" % (net, maps))
+        run("export w.safetensors %s %s %s --out back.safetensors" % (net, maps, sized))
         state = load("back.safetensors")
         before = {key: value.clone() for key, value in model.state_dict().items()}
         for p in model.parameters():
@@ -150,6 +151,18 @@ class Named(nn.Module):
         for layer in self.layers:
             x = torch.tanh(layer(x))
         return self.head(x)
+
+
+class Pictures(nn.Sequential):
+    """(rows, height, width, channels), or (rows, time, features)."""
+
+    def forward(self, x):
+        return super().forward(x.movedim(-1, 1))
+
+
+class Averages(nn.Module):
+    def forward(self, x):
+        return x.flatten(2).mean(2)
 
 
 class Twins(nn.Module):
@@ -193,4 +206,23 @@ for dtype in (torch.float64, torch.float32):
                     options += " --set sigma_b=none"
                 good &= check("%s, %d layers, %s%s" % (cell, layers, "both, " if both else "", read),
                               Recurrent(kind, layers, both, read, **more), "rnn", options, sequences, dtype)
+pictures, steps = torch.randn(4, 7, 6, 2, dtype=torch.float64), torch.randn(4, 9, 3, dtype=torch.float64)
+for dtype in (torch.float64, torch.float32):
+    good &= check("cnn, pools, flatten", Pictures(nn.Conv2d(2, 5, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
+                                                  nn.Conv2d(5, 5, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
+                                                  nn.Flatten(), nn.Linear(5, 3)),
+                  "cnn", "--set depth=2 --set pool=2 --set readout=flatten --set sigma_b=0", pictures, dtype,
+                  sized="--inputs x.npy")
+    good &= check("cnn, valid, flatten", Pictures(nn.Conv2d(2, 4, 3, bias=False), nn.Tanh(), nn.Conv2d(4, 4, 3, bias=False),
+                                                  nn.Tanh(), nn.Flatten(), nn.Linear(4 * 3 * 2, 3, bias=False)),
+                  "cnn", "--set depth=2 --set padding=valid --set readout=flatten --set phi=tanh", pictures, dtype,
+                  sized="--inputs x.npy")
+    good &= check("cnn, around, averages", Pictures(nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), nn.GELU(),
+                                                    Averages(), nn.Linear(4, 3)),
+                  "cnn", "--set depth=1 --set padding=circular --set phi=gelu --set sigma_b=0", pictures, dtype,
+                  sized="--inputs x.npy")
+    good &= check("cnn of sequences", Pictures(nn.Conv1d(3, 6, 5, padding=2), nn.ReLU(), nn.Conv1d(6, 6, 5, padding=2),
+                                               nn.ReLU(), nn.Flatten(), nn.Linear(6 * 9, 3)),
+                  "cnn", "--set depth=2 --set filter=5 --set readout=flatten --set sigma_b=0", steps, dtype,
+                  sized="--inputs x.npy")
 sys.exit(0 if good else 1)
