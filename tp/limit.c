@@ -465,9 +465,6 @@ static int view_sites(const tp_program *program, tp_kernel_kind which, const tp_
     }
     if (training && view->n_sites == 0)
         return ad_fail(error, "limit: no parameter has a rate other than 0: nothing learns");
-    if (training && (program->frozen || view->n_sites < program->n_sites) && program->coupled)
-        return ad_fail(error, "limit: a parameter with a rate of 0 has no rule where samples meet, as in batch "
-                              "normalisation");
     return 0;
 }
 

@@ -34,12 +34,14 @@ typedef struct {
 
 /* Powers of n; -INFINITY: it does not change at all. */
 typedef struct {
-    const char *name;      /* the vector's line in the program, "h2"; "f": the output */
-    ad_where where;        /* of that line */
-    int node;              /* of the trace; what reads it multiplies it by n^front, which counts in all that follows */
+    const char *name; /* the vector's line in the program, "h2"; "f": the output */
+    ad_where where;   /* of that line */
+    int node;         /* of the trace; what reads it multiplies it by n^front, which counts in all that follows */
     double front;
     double start;          /* of a coordinate's size */
     double first, several; /* of its change after one step, and after several */
+    double response;       /* of its change after one step, to first order in a small rate: `first`, but where changes
+                              are larger than what they change, as of a scale that diverges */
 } tp_growing;
 
 typedef struct {

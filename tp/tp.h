@@ -168,7 +168,7 @@ bool tp_outputs_independent(const tp_program *program);
 bool tp_outputs_centred(const tp_program *program, char *text, size_t size);
 /* The kernel that gradient descent with one rate moves the outputs by: the NTK over the parameters that learn, as
  * nn_training_kernel has it of a network: tp_limit's NTK where all rates are 0 or 1 (NTK and standard parametrization,
- * and what is frozen); others are an error, and so is a frozen parameter where samples meet. */
+ * and what is frozen, where samples meet by the executor); others are an error. */
 int tp_training_kernel(tp_program *program, const double *x, size_t rows, const double *x2, size_t rows2,
                        const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The preactivations of the forward pass: vectors that are Gaussian in the limit, by the exact engine, and to which a

@@ -10,11 +10,13 @@
  * own (Tensor Programs IV, arXiv:2011.14522), W_t = W_0 + sum of outer products, which the executor runs on samples of
  * every vector's law (THEORY section 4): the outputs' initial value tends to 0, and all else to a number. In the kernel
  * regime the outputs follow, to first order in 1/sqrt(n), kernel gradient descent with the constant limit kernel, from
- * outputs 0 or from those that are given. A loss that grows beyond 1e9 times what it was is an error that names the
- * step. All other scales are refused with the line that is in the way.
+ * outputs 0, those that are given or one draw of their law. A loss that grows beyond 1e9 times what it was is an error
+ * that names the step. All other scales are refused with the line that is in the way.
  *
- * Errors are standard errors of the mean over independent runs; what finite samples add to that mean is not in them (a
- * run's bias, of order 1 / samples).
+ * Errors are standard errors of the mean over independent runs, times what Student's law asks of so few runs (1.51 of
+ * 8, 1.20 of 16, 3.1 of 4, 78 of 2): the truth is within three of them as often, 99.7 %, as if the deviation were
+ * known. What finite samples add to the mean, of order 1 / samples, is not in them: a fifth of the error of eight runs
+ * where it was measured (README).
  *
  * Threads: as tp.h has it, but for the net's graph, which tp_train adds to under the net's lock. */
 #ifndef LIMN_TP_TRAINING_H
@@ -55,6 +57,8 @@ typedef struct {
      * one that it goes on from, bit for bit where data, spec and threads are the same. */
     const char *checkpoint, *resume;
     long checkpoint_every; /* 0: only where it, or a run of it, ends */
+    bool draw; /* the kernel regime, without `start`: outputs at the start are one draw, by fit.seed, of their Gaussian
+                  law, N(0, the NNGP limit kernel of all points), for each output its own */
 } tp_train_spec;
 
 typedef struct {

@@ -338,7 +338,7 @@ void tp_sampler_find_levels(tp_sampler *s)
             s->kept[in] |= product || s->level[in] < s->level[id];
         }
     }
-    for (int i = 0; i < program->n_sites; i++) {
+    for (int i = 0; i < program->n_sites + program->n_readouts; i++) {
         s->kept[program->sites[i].delta.id] = true;
         if (program->sites[i].y.graph)
             s->kept[program->sites[i].y.id] = true;

@@ -57,7 +57,7 @@ static int is_readout(const tp_sampler *s, int param)
     if (!s->values[param] || s->revealed_of[param] >= 0 || tp_count_widths(s->graph, &node->shape) != 1 ||
         fabs(node->init->mean) > 0 || !(tp_sampler_deviation(s, node->init) > 0))
         return 0;
-    for (int i = 0; i < s->program->n_sites && is > 0; i++)
+    for (int i = 0; i < s->program->n_sites + s->program->n_readouts && is > 0; i++)
         if (s->program->sites[i].param.id == param) {
             found++;
             is = only_averages(s, &s->program->sites[i], width_of(s, param));

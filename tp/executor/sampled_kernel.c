@@ -380,7 +380,7 @@ int tp_sampler_kernel(tp_sampler *s, const double *weights, double *out)
 int tp_sampler_pairs(tp_sampler *s, int param, tp_pairs_told each, void *context)
 {
     int status = 0;
-    for (int i = 0; i < s->program->n_sites && !status; i++) {
+    for (int i = 0; i < s->program->n_sites + s->program->n_readouts && !status; i++) {
         const ad_site *site = &s->program->sites[i];
         factors f;
         if (site->param.id != param)

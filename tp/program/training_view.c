@@ -9,8 +9,8 @@ typedef struct {
     const tp_program *program;
     tp_training_view *view;
     ad_arena *arena;
-    ad_site *sites; /* of parameters that learn */
-    int n_sites;
+    ad_site *sites; /* of parameters that learn, and after these of frozen readouts */
+    int n_sites, n_readouts;
     ad_var *kept; /* all that the view is to keep */
     int n_kept;
 } making;
@@ -22,13 +22,18 @@ static int take_sites(making *m, const ad_site *all, int n, ad_error *error)
     m->kept = ad_arena_alloc(m->arena, 2 * (size_t)n + (size_t)nn_n_params(m->program->net) + 2, sizeof *m->kept);
     if (!m->sites || !m->kept)
         return ad_fail(error, "out of memory for %d sites", n);
-    for (int i = 0; i < n; i++) {
-        if (!(fabs(ad_node_of(graph, all[i].param.id)->init->rate) > 0))
+    for (int i = 0; i < 2 * n; i++) {
+        const ad_site *site = &all[i % n];
+        const ad_node *param = ad_node_of(graph, site->param.id);
+        bool learns = fabs(param->init->rate) > 0;
+        if (i < n ? !learns : learns || !ad_has(&param->shape, nn_outputs(m->program->net)))
             continue;
-        m->sites[m->n_sites++] = all[i];
-        m->kept[m->n_kept++] = all[i].delta;
-        if (all[i].y.graph)
-            m->kept[m->n_kept++] = all[i].y;
+        m->sites[m->n_sites + m->n_readouts] = *site;
+        m->n_sites += learns;
+        m->n_readouts += !learns;
+        m->kept[m->n_kept++] = site->delta;
+        if (site->y.graph)
+            m->kept[m->n_kept++] = site->y;
     }
     m->kept[m->n_kept++] = m->program->output;
     return 0;
@@ -83,7 +88,9 @@ int tp_view_training(const tp_program *program, tp_training_view *view, ad_error
         return -1;
     }
     view->program.sites = m.sites;
-    view->program.n_sites = view->program.n_all_sites = m.n_sites;
+    view->program.n_sites = m.n_sites;
+    view->program.n_readouts = m.n_readouts;
+    view->program.n_all_sites = m.n_sites + m.n_readouts;
     view->program.all_sites = m.sites;
     view->memory = m.arena;
     return 0;

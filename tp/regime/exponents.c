@@ -91,7 +91,8 @@ static double product_change(const tp_exponents *e, const ad_node *node)
         int own = node->in[k], other = node->in[1 - k];
         double coherent = is_random_matrix(e, other) ? widths / 2 : widths;
         most = fmax(most, e->change[own] + e->start[other] + coherent);
-        most = fmax(most, e->change[own] + e->change[other] + widths);
+        if (!e->linear)
+            most = fmax(most, e->change[own] + e->change[other] + widths);
     }
     return most;
 }
@@ -102,7 +103,7 @@ static double change_of(const tp_exponents *e, int id)
     const ad_node *node = ad_node_of(graph, id);
     double a = node->n_in > 0 ? e->change[node->in[0]] : -INFINITY, most = a;
     if (ad_is_unary(node->op))
-        return tp_function_change(node, e->start[node->in[0]], a);
+        return tp_function_change(node, e->start[node->in[0]], a, e->linear);
     switch (node->op) {
     case AD_PARAM:
         return e->update[id] + e->front[id];
@@ -110,11 +111,11 @@ static double change_of(const tp_exponents *e, int id)
         return a + scale_power(graph, node);
     case AD_SOFTMAX:
     case AD_ARGMAX:
-        return fmin(a, 0);
+        return e->linear ? a : fmin(a, 0);
     case AD_SUM:
         return a + tp_count_widths(graph, &node->over);
     case AD_MUL:
-        return is_normalised(graph, node) ? fmin(product_change(e, node), 0) : product_change(e, node);
+        return !e->linear && is_normalised(graph, node) ? fmin(product_change(e, node), 0) : product_change(e, node);
     case AD_CONTRACT:
         return product_change(e, node);
     case AD_DIV:

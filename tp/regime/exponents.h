@@ -13,6 +13,7 @@ typedef struct {
     double *front;       /* by parameter's node: the power of n in front of omega beyond the trace's */
     double *spread;      /* by parameter's node: of omega at the start */
     double *update;      /* by parameter's node: of omega's change; -INFINITY: none */
+    bool linear;         /* changes are small beside what they change, whatever their powers are */
 } tp_exponents;
 
 /* Fills in start of all nodes that live. */
@@ -27,5 +28,5 @@ int tp_find_centred(const tp_program *program, bool *centred, ad_error *error);
 
 /* function_power.c: of y = f(x), for a coordinatewise node, from the powers of x's size and of its change. */
 double tp_function_size(const ad_node *node, double size);
-double tp_function_change(const ad_node *node, double size, double change);
+double tp_function_change(const ad_node *node, double size, double change, bool linear);
 #endif

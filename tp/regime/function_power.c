@@ -69,12 +69,12 @@ double tp_function_size(const ad_node *node, double size)
     return size < 0 && !(fabs(base) > 0) ? (isfinite(size) ? p * size : -INFINITY) : 0;
 }
 
-double tp_function_change(const ad_node *node, double size, double change)
+double tp_function_change(const ad_node *node, double size, double change, bool linear)
 {
     double base, p;
     if (!(change > -INFINITY))
         return -INFINITY;
-    if (change > size) {
+    if (change > size && !(linear && isfinite(size))) {
         p = change > 0 ? far_power(node, false) : near_power(node, &base);
         return fmax(p * change, change > 0 ? 0 : -INFINITY);
     }

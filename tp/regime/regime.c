@@ -106,10 +106,17 @@ static void forget(const regime_job *j)
         j->e.change[id] = j->e.update[id] = -INFINITY;
 }
 
-/* first and several of all vectors that are listed; what still grows after so many steps grows without end. */
-static void train(const regime_job *j, tp_regime *r)
+/* first, several and response of all vectors that are listed; what still grows after so many steps grows without end.
+ */
+static void train(regime_job *j, tp_regime *r)
 {
     bool grows = true;
+    forget(j);
+    j->e.linear = true;
+    step(j, false);
+    for (int v = 0; v < r->n_vectors; v++)
+        r->vectors[v].response = j->e.change[r->vectors[v].node] + r->vectors[v].front;
+    j->e.linear = false;
     forget(j);
     step(j, false);
     for (int v = 0; v < r->n_vectors; v++)

@@ -51,5 +51,7 @@ int tp_training_resume(tp_training_job *job, tp_trained *out, tp_learner *learne
 
 /* ---- the two ways ---- */
 int tp_train_sampled(tp_training_job *job, tp_trained *out, ad_error *error);
+/* Of the kernel regime: f (points, outputs), and in words what it is. */
+int tp_training_start(tp_training_job *job, double *f, char *text, size_t size, ad_error *error);
 int tp_train_by_kernel(tp_training_job *job, tp_trained *out, ad_error *error);
 #endif

@@ -8,8 +8,8 @@
 typedef struct {
     tp_training_job *job;
     tp_trained *out;
-    tp_kernel kernel; /* (points, training rows) */
-    double *f, *velocity, *slope, *part;
+    tp_kernel kernel;                            /* (points, training rows) */
+    double *start, *f, *velocity, *slope, *part; /* (points, outputs) */
 } kernel_run;
 
 static int find_kernel(kernel_run *r, ad_error *error)
@@ -23,12 +23,6 @@ static int find_kernel(kernel_run *r, ad_error *error)
         return ad_fail(error,
                        "training at n = infinity in the kernel regime: the outputs are not shown to be alike and "
                        "independent of each other, as those of one readout are");
-    char op[200];
-    if (!job->spec.start && !tp_outputs_centred(program, op, sizeof op))
-        return ad_fail(error,
-                       "training at n = infinity in the kernel regime: outputs start from 0, and their mean over "
-                       "networks is not shown to be 0 (%s): give the outputs at the start",
-                       op);
     if (tp_training_kernel(program, job->x, job->points, job->parts[0].x, job->parts[0].rows, &spec, &r->kernel, error))
         return -1;
     if (!tp_kernel_converges(&r->kernel))
@@ -81,10 +75,7 @@ static int run_steps(kernel_run *r, int run, double *kernel, double *features, a
     tp_training_job *job = r->job;
     size_t count = job->points * job->outputs;
     int row = 0;
-    if (job->spec.start)
-        memcpy(r->f, job->spec.start, count * sizeof *r->f);
-    else
-        memset(r->f, 0, count * sizeof *r->f);
+    memcpy(r->f, r->start, count * sizeof *r->f);
     memset(r->velocity, 0, count * sizeof *r->velocity);
     tp_records_add(job, r->out, row++, run, r->f, kernel, features);
     for (long step = 0; step < job->steps; step++) {
@@ -98,7 +89,7 @@ static int run_steps(kernel_run *r, int run, double *kernel, double *features, a
     return 0;
 }
 
-/* The readouts' part of the kernel of the probes. */
+/* The readouts' part of the kernel of the probes; 0 where none of them learns. */
 static int find_features(kernel_run *r, double *to, ad_error *error)
 {
     const tp_training_job *job = r->job;
@@ -115,7 +106,8 @@ static int find_features(kernel_run *r, double *to, ad_error *error)
         return -1;
     for (int k = 0; k < n; k++) {
         const ad_shape *shape = ad_shape_get(nn_param(net, k));
-        params[k] = tp_count_widths(nn_graph(net), shape) == 1 && ad_has(shape, nn_outputs(net));
+        bool learns = fabs(ad_node_of(nn_graph(net), nn_param(net, k).id)->init->rate) > 0;
+        params[k] = learns && tp_count_widths(nn_graph(net), shape) == 1 && ad_has(shape, nn_outputs(net));
         any += params[k];
     }
     int status =
@@ -133,10 +125,13 @@ int tp_train_by_kernel(tp_training_job *job, tp_trained *out, ad_error *error)
     size_t count = job->points * job->outputs + 1, probes = job->probes * job->probes + 1;
     double *kernel = ad_alloc(probes, sizeof *kernel, "a kernel", error);
     double *features = ad_alloc(probes, sizeof *features, "a kernel", error);
-    double **buffers[] = { &r.f, &r.velocity, &r.slope, &r.part };
+    double **buffers[] = { &r.start, &r.f, &r.velocity, &r.slope, &r.part };
     int status = kernel && features ? 0 : -1, runs = 1;
-    for (int k = 0; k < 4 && !status; k++)
+    for (int k = 0; k < 5 && !status; k++)
         status = (*buffers[k] = ad_alloc(count, sizeof(double), "outputs", error)) ? 0 : -1;
+    char from[200] = "";
+    if (!status)
+        status = tp_training_start(job, r.start, from, sizeof from, error);
     for (int run = 0; run < runs && !status; run++, job->spec.fit.seed += (uint64_t)job->spec.runs) {
         tp_kernel_free(&r.kernel);
         status = find_kernel(&r, error) || find_features(&r, features, error) ? -1 : 0;
@@ -151,10 +146,9 @@ int tp_train_by_kernel(tp_training_job *job, tp_trained *out, ad_error *error)
     snprintf(out->method, sizeof out->method,
              "the kernel regime: gradient descent with the limit kernel, which is constant, from %s; the kernel, of "
              "relative error %.2g: %.400s",
-             job->spec.start ? "the outputs that are given" : "outputs 0, the mean of all networks at the start",
-             r.kernel.error, r.kernel.method);
+             from, r.kernel.error, r.kernel.method);
     tp_kernel_free(&r.kernel);
-    for (int k = 0; k < 4; k++)
+    for (int k = 0; k < 5; k++)
         ad_free(*buffers[k]);
     ad_free(kernel);
     ad_free(features);

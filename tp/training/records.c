@@ -1,4 +1,4 @@
-/* records.c: what a training measures, its mean over the runs and the standard error of that mean (Welford's sums). */
+/* records.c: what a training measures, its mean over the runs and the error of that mean (Welford's sums). */
 #include "autodiff/base/base.h"
 #include "tp/training/inside.h"
 
@@ -83,11 +83,14 @@ void tp_records_add(const tp_training_job *job, tp_trained *out, int k, int run,
     }
 }
 
+/* Three stated errors hold as often as three standard errors that are known: Student's law has the deviation of few
+ * runs be as uncertain as it is. */
 static void finish(const double *squares, size_t n, int runs)
 {
-    double *s = (double *)squares;
+    const double beyond_three = 0.0026998; /* of a normal variable */
+    double *s = (double *)squares, factor = runs > 1 ? ad_student(beyond_three, runs - 1) / 3 : NAN;
     for (size_t i = 0; i < n; i++)
-        s[i] = runs > 1 ? sqrt(s[i] / (runs - 1) / runs) : NAN;
+        s[i] = factor * sqrt(s[i] / (runs - 1) / runs);
 }
 
 void tp_records_finish(const tp_training_job *job, tp_trained *out)

@@ -217,9 +217,9 @@ int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *t
     if (job->kernel_regime && (spec->checkpoint || spec->resume))
         return ad_fail(error, "training at n = infinity in the kernel regime has no checkpoint: its steps are products "
                               "with a kernel, and soon done again");
-    if (!job->kernel_regime && spec->start)
+    if (!job->kernel_regime && (spec->start || spec->draw))
         return ad_fail(error, "training at n = infinity: outputs at the start are 0 where features are learned, and "
-                              "are given in the kernel regime alone");
+                              "are given or drawn in the kernel regime alone");
     return take_data(job, train, test, error) || (!job->kernel_regime && refuse_random(job, error)) ? -1 : 0;
 }
 

@@ -351,9 +351,10 @@ const tool_command command_train = {
         "--width inf trains at n = infinity, by sgd (the default) or momentum. Where features are learned, as in "
         "--scale mup, "
         "the steps are run on --samples of every vector's law, --runs times (tp/training.h); in the kernel regime, "
-        "as in --scale ntk, by the limit kernel, from outputs 0 or those of --start; a scale that diverges is refused. "
+        "as in --scale ntk, by the limit kernel, from outputs 0, those of --start, or with --start draw from a draw of "
+        "their law; a scale that diverges is refused. "
         "It tells the "
-        "means of the runs with standard errors, at the steps of --drift-every; --csv F.csv has the outputs f_t, "
+        "means of the runs with errors, at the steps of --drift-every; --csv F.csv has the outputs f_t, "
         "--drift F.csv a line a step, --drift-kernels the kernels, --out F.npy the last outputs (rows, outputs).",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(BASE_WIDTH) | TAKE(LABELS) | TAKE(INPUTS2) | TAKE(LABELS2) |
              TAKE(SCALING) | TAKE(WIDTH) | TAKE(SEED) | TAKE(SEEDS) | TAKE(WEIGHTS) | TAKE(LAYOUT) | TAKE(OUT) |

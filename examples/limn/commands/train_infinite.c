@@ -59,6 +59,9 @@ static int read_start(infinite_job *i, ad_error *error)
     size_t rows = i->parts[0].rows + i->parts[1].rows, outputs = nn_n_outputs(i->job->net);
     if (!i->o->start)
         return 0;
+    i->spec.draw = !strcmp(i->o->start, "draw");
+    if (i->spec.draw)
+        return 0;
     if (ds_npy_matrix(i->o->start, &i->start, error))
         return -1;
     if (i->start.shape[0] != rows || (i->start.rank == 2 ? i->start.shape[1] : 1) != outputs)

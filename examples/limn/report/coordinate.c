@@ -7,6 +7,7 @@
 enum { ROWS = 8, SEEDS = 4, FEWEST = 4 };
 static const size_t usual_widths[] = { 64, 128, 256, 512 };
 static const double usual_rate = 1e-4, slack = 0.1;
+static const double negligible = 1e-30; /* Adam's epsilon: gradients that fall with n would sink below the usual one */
 const char *const coordinate_kinds[COORDINATE_KINDS] = { "size", "change" };
 
 /* ---- what is measured ---- */
@@ -63,6 +64,7 @@ static int train_one(const job *j, int k, long s, ad_error *error)
     nn_fit_spec spec = { .loss = NN_SQUARE,
                          .optimizer = (nn_optimizer)(o->optimizer >= 0 ? o->optimizer : NN_SGD),
                          .rate = c->rate,
+                         .epsilon = negligible,
                          .steps = c->steps };
     size_t count = 1;
     for (int v = 0; v < c->regime.n_vectors; v++) {
@@ -142,9 +144,10 @@ coordinate_line coordinate_fit(const coordinate_check *c, int v, coordinate_kind
         for (long s = 0; s < c->seeds; s++)
             rest += pow(*at(c, v, (int)kind, k, s) - y - xy / xx * (log((double)c->widths[k]) - x), 2);
     double spread = sqrt(rest / (m - 2) / xx), lines = c->regime.n_vectors * COORDINATE_KINDS;
+    double response = isfinite(g->response) ? g->response : g->first;
     coordinate_line line = { .derived = kind == COORDINATE_SIZE ? g->start
                                         : c->steps > 1          ? g->several
-                                                                : g->first,
+                                                                : response,
                              .fitted = xy / xx,
                              .half = ad_student(0.05, (int)m - 2) * spread };
     line.zero = isinf(y) && y < 0;

@@ -85,6 +85,13 @@ static ad_var dropped(nn_net *net, ad_var x)
     return nn_readout(net, "readout", h);
 }
 
+static ad_var frozen(nn_net *net, ad_var x)
+{
+    ad_var h = ad_tanh(nn_dense(net, "dense1", x, nn_width(net, "n")));
+    nn_freeze(net, "readout");
+    return nn_readout(net, "readout", h);
+}
+
 /* A number that is N(0, c) at every width, and another one in each network. */
 static ad_var random_factor(nn_net *net, ad_var x)
 {
@@ -192,7 +199,7 @@ static void expect_networks(const problem *p, size_t samples, size_t width)
     setup s;
     trial f[MOST];
     open_problem(p, &s);
-    tp_trained run = train_at(&s, p, samples, 2);
+    tp_trained run = train_at(&s, p, samples, 8);
     train_networks(&s, p, width, WIDTH_NETS, f);
     const tp_trained_row *last = last_of(&run);
     cr_expect_eq(last->step, p->fit.steps);
@@ -294,7 +301,7 @@ Test(training, features_are_learned)
                   NN_MUP, { .rate = 0.3, .steps = 20 } };
     setup s;
     open_problem(&p, &s);
-    tp_trained run = train_at(&s, &p, 2048, 2);
+    tp_trained run = train_at(&s, &p, 2048, 8);
     const double *kernel = run.rows[0].kernel;
     double f[ROWS] = { 0 }, farthest = 0;
     for (long step = 0; step < p.fit.steps; step++) {
@@ -321,6 +328,7 @@ Test(training, architectures)
         { "rnn, last", nn_builtin("rnn"), { "phi=tanh" }, 3, 4, 1, NN_MUP, fit },
         { "rnn, mean", nn_builtin("rnn"), { "phi=tanh", "readout=mean" }, 3, 4, 1, NN_MUP, { .rate = 1, .steps = 8 } },
         { "residual", residual, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
+        { "frozen readouts", frozen, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.8, .steps = 8 } },
         { "skips to outputs", skips, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.2, .steps = 8 } },
         { "layer normalisation", normalised, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
         { "embedding", embedded, { NULL }, 0, 1, 1, NN_MUP, fit },
@@ -521,6 +529,72 @@ Test(training, ntk_is_kernel_gradient_descent)
     close_problem(&s);
 }
 
+/* From a draw the run is that from the same outputs given, and over seeds the draws have the NNGP kernel: each of their
+ * second moments is a mean over DRAWS. A row that is there twice has its twin's outputs. */
+Test(training, starts_from_a_draw_of_the_outputs)
+{
+    enum { DRAWS = 600 };
+    problem p = { "mlp",
+                  nn_builtin("mlp"),
+                  { "phi=tanh", "depth=1" },
+                  0,
+                  FEATURES,
+                  3,
+                  NN_NTK,
+                  { .rate = 0.5, .steps = 3, .loss = NN_CROSS_ENTROPY } };
+    setup s;
+    tp_kernel nngp;
+    tp_trained drawn, given;
+    trial moments[ROWS][ROWS] = { { { 0 } } }, between = { 0 };
+    open_problem(&p, &s);
+    memcpy(s.x + FEATURES, s.x, FEATURES * sizeof *s.x);
+    cr_assert(tp_limit(s.program, TP_NNGP, s.x, ROWS, NULL, 0, NULL, &nngp, &s.error) == 0, "%s", s.error.text);
+    tp_train_spec spec = { .fit = p.fit, .draw = true };
+    for (int k = 0; k < DRAWS; k++) {
+        spec.fit.seed = 50 + (uint64_t)k;
+        cr_assert(tp_train(s.program, &s.data, NULL, &spec, &drawn, &s.error) == 0, "%s", s.error.text);
+        const double *f = drawn.rows[0].f;
+        cr_assert_float_eq(f[0], f[3], 1e-6);
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j <= i; j++)
+                for (int o = 0; o < 3; o++)
+                    trial_add(&moments[i][j], f[i * 3 + o] * f[j * 3 + o]);
+        trial_add(&between, f[0] * f[1]);
+        if (k == 0) {
+            cr_expect(strstr(drawn.method, "one draw of the outputs' Gaussian law (seed 50)"), "%s", drawn.method);
+            tp_train_spec from = { .fit = spec.fit, .start = f };
+            cr_assert(tp_train(s.program, &s.data, NULL, &from, &given, &s.error) == 0, "%s", s.error.text);
+            cr_expect(!memcmp(last_of(&given)->f, last_of(&drawn)->f, ROWS * 3 * sizeof *f));
+            tp_trained_free(&given);
+        }
+        tp_trained_free(&drawn);
+    }
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j <= i; j++)
+            expect_mean(moments[i][j], nngp.terms[0].values[i * ROWS + j], 0);
+    expect_not_mean(moments[0][0], 1.3 * nngp.terms[0].values[0]);
+    expect_mean(between, 0, 0);
+    tp_kernel_free(&nngp);
+    close_problem(&s);
+}
+
+/* A frozen readout leaves the kernel without its part, and the outputs' law as it is. */
+Test(training, frozen_readouts_in_the_kernel_regime)
+{
+    problem p = { "frozen", frozen, { NULL }, 0, FEATURES, 1, NN_NTK, { .rate = 0.5, .steps = 9 } };
+    setup s;
+    trial f[MOST];
+    open_problem(&p, &s);
+    tp_trained run = train_at(&s, &p, 0, 0);
+    train_networks(&s, &p, 1024, NETS, f);
+    for (int i = 0; i < ROWS; i++) {
+        expect_mean(f[i], last_of(&run)->f[i], 0.01);
+        cr_expect(fabs(last_of(&run)->features[i]) < 1e-300);
+    }
+    tp_trained_free(&run);
+    close_problem(&s);
+}
+
 /* Gradient descent by a constant kernel, from f. */
 static void descend(const double *kernel, const double *y, const nn_fit_spec *fit, double *f)
 {
@@ -641,7 +715,7 @@ Test(training, refuses)
     const double ones[ROWS] = { 1, 1, 1, 1, 1, 1, 1, 1 };
     const tp_train_spec start = { .fit = { .steps = 1 }, .start = ones };
     p.scale = NN_MUP;
-    expect_refused(p, &start, "are given in the kernel regime alone");
+    expect_refused(p, &start, "are given or drawn in the kernel regime alone");
     p.scale = NN_NTK;
     expect_refused(p, &decay, "weight decay");
     const tp_train_spec steep = { .fit = { .steps = 1, .rate = 1e20 } };
