@@ -195,7 +195,7 @@ void nn_form(nn_call *c, const nn_use *u, size_t n_sum, size_t rows, const char 
     size_t bytes = nn_bytes(model->type), size = nn_size_of(c, shape, 1), part = u->n_over * u->n_rest * bytes;
     size_t d_part = n_sum * u->n_rest * bytes, y_part = n_sum * u->n_over * bytes;
     bool is_float = model->type == AD_FLOAT, sampled = u->y != NN_NO_PANEL && c->panels[u->y].sampled;
-    ad_shape forward = u->aligned, backward = u->aligned;
+    ad_shape forward = u->aligned, backward = forward;
     nn_append(&forward, &u->over);
     nn_append(&forward, &u->rest);
     nn_append(&backward, &u->rest);
@@ -264,13 +264,13 @@ static void add_products(nn_call *c, const size_t *rows, const size_t *first, co
     for (size_t o = 0; o < c->outputs && c->mean; o++)
         nn_gram(c, count[0], count[1], size, weight, g + o * count[0] * size * bytes, g2 + o * count[1] * size * bytes,
                 o ? 1 : 0, c->product, true);
-    for (size_t row = 0; row < c->outs * count[0]; row++)
-        for (size_t p = 0; p < c->outs; p++) {
-            size_t o = row / count[0], i = first[0] + row % count[0];
-            const char *from = c->product + (row * wide + p * count[1]) * bytes;
-            char *target = to + (((o * rows[0] + i) * c->outs + p) * rows[1] + first[1]) * bytes;
-            nn_pack(c, &(nn_walk){ .rank = 1, .size = { count[1] }, .stride = { 1 } }, from, target, true);
-        }
+    for (size_t o = 0; o < c->outs; o++)
+        for (size_t i = 0; i < count[0]; i++)
+            for (size_t p = 0; p < c->outs; p++) {
+                const char *from = c->product + ((o * count[0] + i) * wide + p * count[1]) * bytes;
+                char *target = to + (((o * rows[0] + first[0] + i) * c->outs + p) * rows[1] + first[1]) * bytes;
+                nn_pack(c, &(nn_walk){ .rank = 1, .size = { count[1] }, .stride = { 1 } }, from, target, true);
+            }
 }
 
 void nn_meet(nn_call *c, const nn_use *from, size_t n_from, const char *y_from, const nn_use *to, size_t n_to,
