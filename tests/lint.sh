@@ -1,8 +1,8 @@
 #!/bin/sh
 # lint.sh [FILE...]: clang-tidy (its checks: .clang-tidy) and cppcheck over the library and the tool, or these files.
-# Builds first, for what the compiler is told; nothing is printed but findings, of which there are none. clang-tidy's
-# analyzer looks at what reads from outside, all but tp: what tp relies on stands in tables and graphs of its own making,
-# and no single file says it.
+# Builds first, for what the compiler is told; nothing is printed but findings, of which there are none. The analyzer of
+# clang-tidy looks at what reads from outside, all but tp: what tp relies on stands in tables and graphs of its own
+# making, and no single file says it.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 . "$root/.ci/build.sh"
