@@ -1,7 +1,7 @@
 #!/bin/sh
 # determinism.sh: the same seed gives the same draws whatever the threads, OpenBLAS's kernels, the compiler (clang's
-# build of tests/sanitize.sh, where there is one) and the instruction set (valgrind has AVX2 and no AVX-512); and the same
-# command at the same number of threads the same bits, twice. Builds first.
+# build of tests/sanitize.sh, where there is one) and the instruction set (valgrind has AVX2 and no AVX-512); and the
+# same command at the same number of threads the same bits, twice. Builds first.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 . "$root/.ci/build.sh"

@@ -202,10 +202,11 @@ static void add_group(const worker *w, const tp_field_step *s)
         const double *in = values_of(w, part->in);
         if (!part->pairs)
             continue;
-        for (int32_t i = part->begin[w->group]; i < part->begin[w->group + 1]; i++)
+        for (int32_t i = part->begin[w->group]; i < part->begin[w->group + 1]; i++) {
+            const int32_t *pair = part->pairs + 2 * (size_t)i;
             for (size_t t = 0; t < TP_LANES; t++)
-                out[(size_t)part->pairs[2 * i] * TP_LANES + t] +=
-                    part->c * in[(size_t)part->pairs[2 * i + 1] * TP_LANES + t];
+                out[(size_t)pair[0] * TP_LANES + t] += part->c * in[(size_t)pair[1] * TP_LANES + t];
+        }
     }
 }
 
