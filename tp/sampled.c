@@ -299,12 +299,13 @@ static double seconds_of(const rates *r, const tp_sample_cost *cost)
 static int time_product(const question *q, double *seconds, ad_error *error)
 {
     enum { INNER = 256, LENGTH = 2048, MOST = 64 };
+    const size_t length = LENGTH;
     int count = q->block < MOST ? (int)q->block : MOST;
-    double *a = ad_alloc((MOST + INNER) * LENGTH, sizeof *a, "a product", error);
-    double *c = a ? ad_alloc(MOST * INNER, sizeof *c, "a product", error) : NULL;
+    double *a = ad_alloc((MOST + INNER) * length, sizeof *a, "a product", error);
+    double *c = a ? ad_alloc((size_t)MOST * INNER, sizeof *c, "a product", error) : NULL;
     for (int warm = 0; warm < 2 && c; warm++) {
         double start = ad_seconds();
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, INNER, LENGTH, 1, a, LENGTH, a + MOST * LENGTH,
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, INNER, LENGTH, 1, a, LENGTH, a + MOST * length,
                     LENGTH, 0, c, INNER);
         *seconds = (ad_seconds() - start) / (double)count / INNER / LENGTH;
     }

@@ -22,7 +22,7 @@ static void make_line(char *text)
         *c = *c < ' ' || *c == 127 ? ' ' : *c;
 }
 
-int ad_fail(ad_error *error, const char *format, ...)
+int(ad_fail)(ad_error *error, const char *format, ...)
 {
     if (error && !error->text[0]) {
         va_list args;

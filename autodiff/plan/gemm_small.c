@@ -117,7 +117,7 @@ static bool multiply_parts(const ad_gemm *g, bool rows, int part)
 /* A long sum into a small c: in a place of its own, as c may be kept or the product be scaled. */
 static bool multiply_sums(const ad_gemm *g, int part)
 {
-    _Alignas(64) char product[THIN * THIN * sizeof(double)];
+    _Alignas(64) char product[sizeof(double) * THIN * THIN];
     ad_gemm sum = *g;
     size_t row = (size_t)g->n * element_of(g);
     sum.c = product;

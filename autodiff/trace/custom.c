@@ -246,8 +246,10 @@ bool ad_function_sound(ad_where where, const ad_function *function, ad_var x)
     for (int order = 0; order + 1 < function->count && !ad_failed(graph); order++)
         if (function->derivatives[order] && function->derivatives[order + 1])
             derivative_holds(where, function, order, graph);
-    if (!(seen = ad_arena_alloc(graph->arena, 1, sizeof *seen)))
+    if (!(seen = ad_arena_alloc(graph->arena, 1, sizeof *seen))) {
         ad_poison(graph, where, "%s: out of memory", function->name);
+        return false;
+    }
     if (ad_failed(graph))
         return false;
     *seen = (struct ad_checked){ graph->checked, function, anywhere };

@@ -88,7 +88,7 @@ ad_var ad_poison(ad_graph *graph, ad_where where, const char *format, ...)
     return (ad_var){ graph, -1 };
 }
 
-bool ad_has_graph(ad_where where, const char *op, const ad_graph *graph)
+bool(ad_has_graph)(ad_where where, const char *op, const ad_graph *graph)
 {
     if (!graph)
         ad_poison(ad_graph_traced(), where, "%s: its graph is missing (NULL)", op);

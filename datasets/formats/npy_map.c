@@ -120,7 +120,7 @@ ds_npy_map *ds_npy_map_open(const char *path, const size_t *shape, int rank, boo
     if (fresh || (!m->bytes && !m->stamp)) { /* or killed before the mark, which comes last */
         memcpy(map->memory + 1, head + 1, map->header - 1);
         *m = (mark){ .stamp = stamp, .bytes = map->whole };
-    } else if (memcmp(map->memory + 1, head + 1, map->header - 1) || m->stamp != stamp || m->bytes != map->whole) {
+    } else if (memcmp(map->memory + 1, head + 1, map->header - 1) != 0 || m->stamp != stamp || m->bytes != map->whole) {
         is_another(map, error);
         ds_npy_map_close(map, true);
         return NULL;

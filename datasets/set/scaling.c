@@ -48,9 +48,10 @@ static int standardize(ds_data *data, size_t train, ad_error *error)
     double mean = data->x[0] + sum(data, train, data->x[0], 1) / count;
     double square = sum(data, train, mean, 2) / count;
     double inverse = square >= least_square ? 1 / sqrt(square) : 0;
-    for (size_t i = 1; i < train * data->features && !(square >= least_square); i++)
-        if (data->x[i] != data->x[0])
-            return is_too_small(data, "row", i / data->features + 1, error);
+    for (size_t r = 0; r < train && !(square >= least_square); r++)
+        for (size_t j = 0; j < data->features; j++)
+            if (data->x[r * data->features + j] != data->x[0])
+                return is_too_small(data, "row", r + 1, error);
     for (size_t i = 0; i < data->rows * data->features; i++)
         data->x[i] = (data->x[i] - mean) * inverse;
     return 0;
@@ -64,11 +65,12 @@ static int standardize_features(ds_data *data, size_t train, ad_error *error)
     if (!mean)
         return -1;
     double *inverse = mean + n;
-    for (size_t i = 0; i < train * n; i++) {
-        mean[i % n] += data->x[i];
-        if (data->x[i] != data->x[i % n])
-            inverse[i % n] = 1;
-    }
+    for (size_t r = 0; r < train; r++)
+        for (size_t j = 0; j < n; j++) {
+            mean[j] += data->x[r * n + j];
+            if (data->x[r * n + j] != data->x[j])
+                inverse[j] = 1;
+        }
     for (size_t j = 0; j < n; j++) {
         mean[j] /= (double)train;
         if (inverse[j] > 0) {
@@ -83,8 +85,11 @@ static int standardize_features(ds_data *data, size_t train, ad_error *error)
             inverse[j] = 1 / sqrt(square);
         }
     }
-    for (size_t i = 0; i < data->rows * n; i++)
-        data->x[i] = inverse[i % n] > 0 ? (data->x[i] - mean[i % n]) * inverse[i % n] : 0;
+    for (size_t r = 0; r < data->rows; r++)
+        for (size_t j = 0; j < n; j++) {
+            double *x = &data->x[r * n + j];
+            *x = inverse[j] > 0 ? (*x - mean[j]) * inverse[j] : 0;
+        }
     ad_free(mean);
     return 0;
 }

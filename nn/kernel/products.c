@@ -441,13 +441,13 @@ static void add_products(nn_call *c, const size_t *rows, const size_t *first, co
     for (size_t o = 0; o < c->outputs && c->mean; o++)
         nn_gram(c, count[0], count[1], size, weight, g + o * count[0] * size * bytes, g2 + o * count[1] * size * bytes,
                 o ? 1 : 0, c->product, true);
-    for (size_t row = 0; row < c->outs * count[0]; row++)
-        for (size_t p = 0; p < c->outs; p++) {
-            size_t o = row / count[0], i = first[0] + row % count[0];
-            const char *from = c->product + (row * wide + p * count[1]) * bytes;
-            char *target = to + (((o * rows[0] + i) * c->outs + p) * rows[1] + first[1]) * bytes;
-            nn_pack(c, &(nn_walk){ .rank = 1, .size = { count[1] }, .stride = { 1 } }, from, target, true);
-        }
+    for (size_t o = 0; o < c->outs; o++)
+        for (size_t i = 0; i < count[0]; i++)
+            for (size_t p = 0; p < c->outs; p++) {
+                const char *from = c->product + ((o * count[0] + i) * wide + p * count[1]) * bytes;
+                char *target = to + (((o * rows[0] + first[0] + i) * c->outs + p) * rows[1] + first[1]) * bytes;
+                nn_pack(c, &(nn_walk){ .rank = 1, .size = { count[1] }, .stride = { 1 } }, from, target, true);
+            }
 }
 
 void nn_meet(nn_call *c, const nn_use *from, size_t n_from, const char *y_from, const nn_use *to, size_t n_to,

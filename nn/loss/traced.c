@@ -28,8 +28,10 @@ static void trace_loss(const nn_net *net, nn_loss loss, bool smoothed, nn_traced
     ad_var one = ad_constant(graph, 1, (ad_shape){ 0 });
     int n_sites = ad_backward(t->loss, one, NULL, 0, NULL, &sites);
     t->gradients = ad_arena_alloc(net->arena, (size_t)net->n_params + 1, sizeof *t->gradients);
-    if (!t->gradients)
+    if (!t->gradients) {
         ad_poison(graph, AD_HERE, "loss: out of memory");
+        return;
+    }
     for (int k = 0; k < net->n_params && !ad_failed(graph); k++) {
         const ad_shape *shape = ad_shape_get(net->params[k]);
         ad_var g = ad_gradient(net->params[k], sites, n_sites, (ad_shape){ 0 });

@@ -294,7 +294,7 @@ const char *nn_tensors_metadata(const nn_tensors *file, const char *key)
 {
     const cJSON *pairs = cJSON_GetObjectItemCaseSensitive(file->root, "__metadata__");
     const cJSON *item = pairs ? cJSON_GetObjectItemCaseSensitive(pairs, key) : NULL;
-    return cJSON_IsString(item) ? item->valuestring : NULL;
+    return item && cJSON_IsString(item) ? item->valuestring : NULL;
 }
 
 nn_pair nn_tensors_pair(const nn_tensors *file, const char *prefix, size_t k)

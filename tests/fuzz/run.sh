@@ -19,8 +19,10 @@ mkdir -p "$build/corpus" "$build/findings"
 for target; do
     mkdir -p "$build/corpus/$target" "$root/tests/fuzz/corpus/$target"
     dictionary=$root/tests/fuzz/$target.dict
-    "$build/fuzz/$target" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=3000 -max_len=4096 -print_final_stats=1 \
-        -artifact_prefix="$build/findings/$target-" $([ -f "$dictionary" ] && echo "-dict=$dictionary") \
+    # A time of the clock: 120 s are for machines that others use.
+    "$build/fuzz/$target" -max_total_time="$seconds" -timeout=120 -rss_limit_mb=3000 -max_len=4096 \
+        -print_final_stats=1 -artifact_prefix="$build/findings/$target-" \
+        $([ -f "$dictionary" ] && echo "-dict=$dictionary") \
         "$build/corpus/$target" "$root/tests/fuzz/corpus/$target" >"$build/findings/$target.log" 2>&1 && status=0 ||
         status=$?
     inputs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/findings/$target.log")

@@ -1,6 +1,7 @@
 /* Derived exponents against those that finite networks show: widths from 128 to 1024, the root mean square of every
  * hidden vector and of the output at the start and of their change after steps, in double precision. */
 #include "limn.h"
+#include "tests/support/trials.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -57,6 +58,9 @@ typedef struct {
 /* How much wider than `widths`, and how much larger targets are. */
 static size_t wider = 1;
 static double farther = 1;
+/* By how much powers of n differ that are not equal, and how many more seeds it takes to tell them. */
+static double apart = 0.5;
+static int more = 1;
 
 static double x[ROWS * 3 * FEATURES], y[ROWS];
 
@@ -84,20 +88,31 @@ static nn_net *trace(const network *w, nn_parametrization scale)
     return net;
 }
 
-/* The root mean square of a node's values and of their change, over seeds. */
-static void measure(const nn_net *net, size_t n, const tp_regime *r, const nn_fit_spec *spec, double (*size)[2])
+/* Mean squares of a node's values and of their change over coordinates: their mean over seeds, and the mean of the
+ * squared relative deviations from it, by seeds - 1. */
+typedef struct {
+    double mean, spread;
+} mean_square;
+
+enum { MOST_SEEDS = 64 };
+
+static int seeds_at(size_t n)
 {
-    uint64_t seeds = wider > 1 ? 4096 / n : n < 256 ? 1024 / n : 4;
-    double targets[ROWS];
+    return more * (int)(wider > 1 ? 6144 / n : n < 256 ? 1024 / n : 4);
+}
+
+static void measure(const nn_net *net, size_t n, const tp_regime *r, const nn_fit_spec *spec, mean_square (*size)[2])
+{
+    int seeds = seeds_at(n);
+    double targets[ROWS], (*squares)[2][MOST_SEEDS] = calloc((size_t)r->n_vectors, sizeof *squares);
+    cr_assert(seeds <= MOST_SEEDS && squares);
     for (int i = 0; i < ROWS; i++)
         targets[i] = y[i] * farther;
     double *h[2] = { malloc(ROWS * n * sizeof **h), malloc(ROWS * n * sizeof **h) };
-    for (int v = 0; v < r->n_vectors; v++)
-        size[v][0] = size[v][1] = 0;
-    for (uint64_t seed = 1; seed <= seeds; seed++) {
+    for (int seed = 0; seed < seeds; seed++) {
         ad_error error = { 0 };
-        nn_model *model = nn_model_new(net, n, seed, AD_DOUBLE, 1, &error);
-        nn_model *start = nn_model_new(net, n, seed, AD_DOUBLE, 1, &error);
+        nn_model *model = nn_model_new(net, n, (uint64_t)seed + 1, AD_DOUBLE, 1, &error);
+        nn_model *start = nn_model_new(net, n, (uint64_t)seed + 1, AD_DOUBLE, 1, &error);
         cr_assert(model && start && nn_fit(model, &(nn_data){ x, targets, ROWS, 0 }, spec, NULL, &error) == 0, "%s",
                   error.text);
         for (int v = 0; v < r->n_vectors; v++) {
@@ -107,28 +122,53 @@ static void measure(const nn_net *net, size_t n, const tp_regime *r, const nn_fi
                           nn_activations(model, node, x, ROWS, h[1], &error) == 0,
                       "%s", error.text);
             for (size_t i = 0; i < count; i++) {
-                size[v][0] += h[0][i] * h[0][i] / (double)(count * seeds);
-                size[v][1] += (h[1][i] - h[0][i]) * (h[1][i] - h[0][i]) / (double)(count * seeds);
+                squares[v][0][seed] += h[0][i] * h[0][i] / (double)count;
+                squares[v][1][seed] += (h[1][i] - h[0][i]) * (h[1][i] - h[0][i]) / (double)count;
             }
         }
         nn_model_free(model);
         nn_model_free(start);
     }
+    for (int v = 0; v < r->n_vectors; v++)
+        for (int c = 0; c < 2; c++) {
+            size[v][c] = (mean_square){ 0 };
+            for (int k = 0; k < seeds; k++)
+                size[v][c].mean += squares[v][c][k] / seeds;
+            for (int k = 0; k < seeds; k++)
+                size[v][c].spread += pow(squares[v][c][k] / size[v][c].mean - 1, 2) / (seeds - 1);
+        }
+    free(squares);
     free(h[0]);
     free(h[1]);
 }
 
-static double slope_of(const double *values)
+/* Of 1,600 slopes that are powers one is refused with a probability of 0.005 at most, by Student's law. */
+#define TAIL 3e-6
+/* What widths as small as these may make of a power. */
+#define NEAR 0.06
+
+/* Whether the logarithm of the root has a slope of that power, as shown: within NEAR and so many standard errors as
+ * TAIL says. The relative spread from seed to seed is pooled over the widths, at which it is alike or falls while the
+ * seeds get fewer. Of a slope whose power is another, NEAR and 3 standard errors are not enough to be taken. */
+static bool has_power(const mean_square *sizes, double power, char shown[40])
 {
-    double u = 0, v = 0, uu = 0, uv = 0;
+    double at[WIDTHS], values[WIDTHS], errors[WIDTHS], pooled = 0;
+    int freedom = 0;
     for (int k = 0; k < WIDTHS; k++) {
-        double a = log((double)widths[k]), b = log(values[k]) / 2;
-        u += a / WIDTHS;
-        v += b / WIDTHS;
-        uu += a * a / WIDTHS;
-        uv += a * b / WIDTHS;
+        int seeds = seeds_at(widths[k] * wider);
+        pooled += sizes[k].spread * (seeds - 1);
+        freedom += seeds - 1;
     }
-    return (uv - u * v) / (uu - u * u);
+    for (int k = 0; k < WIDTHS; k++) {
+        at[k] = log((double)widths[k]);
+        values[k] = log(sizes[k].mean) / 2;
+        errors[k] = sqrt(pooled / freedom / seeds_at(widths[k] * wider)) / 2 + 1e-9;
+    }
+    trial slope = trial_slope(WIDTHS, at, values, errors);
+    double sure = ad_student(TAIL, freedom) * slope.squares;
+    snprintf(shown, 40, "%.3f +- %.3f", slope.mean, slope.squares);
+    cr_expect_lt(2 * NEAR + sure + 3 * slope.squares, apart, "%s tells no powers", shown);
+    return fabs(slope.mean - power) < NEAR + sure;
 }
 
 /* Each vector's exponents against the fitted ones, after one step and, where they are stable, after four. */
@@ -142,7 +182,7 @@ static void compare(const network *w, nn_parametrization scale, nn_optimizer opt
               error.text);
     cr_assert(r.n_vectors <= MOST);
     for (int several = 0; several <= r.stable; several++) {
-        double sizes[WIDTHS][MOST][2], values[2][WIDTHS];
+        mean_square sizes[WIDTHS][MOST][2], values[2][WIDTHS];
         nn_fit_spec spec = { .loss = NN_SQUARE,
                              .optimizer = optimizer,
                              .rate = optimizer == NN_ADAM ? rate : rate / farther,
@@ -154,14 +194,15 @@ static void compare(const network *w, nn_parametrization scale, nn_optimizer opt
             for (int k = 0; k < WIDTHS; k++)
                 for (int c = 0; c < 2; c++)
                     values[c][k] = sizes[k][v][c];
+            char shown[40];
             double change = several ? g->several : g->response; /* small steps saturate nothing yet */
-            cr_expect(fabs(slope_of(values[0]) - g->start + g->front) < 0.1 || v + 1 == r.n_vectors,
-                      "%s %s: %s starts with %.3f, derived %.3f", w->name, nn_parametrization_name(scale), g->name,
-                      slope_of(values[0]), g->start - g->front);
-            cr_expect(fabs(slope_of(values[1]) - change + g->front) < 0.1,
-                      "%s, %s, %s: %s (line %d) changes in %ld by %.3f, derived %.3f", w->name,
+            cr_expect(v + 1 == r.n_vectors || has_power(values[0], g->start - g->front, shown),
+                      "%s %s: %s starts with %s, derived %.3f", w->name, nn_parametrization_name(scale), g->name, shown,
+                      g->start - g->front);
+            cr_expect(has_power(values[1], change - g->front, shown),
+                      "%s, %s, %s: %s (line %d) changes in %ld by %s, derived %.3f", w->name,
                       nn_parametrization_name(scale), nn_optimizer_name(optimizer), g->name, g->where.line, spec.steps,
-                      slope_of(values[1]), change - g->front);
+                      shown, change - g->front);
         }
     }
     tp_regime_free(&r);
@@ -206,6 +247,7 @@ Test(regime, of_a_gated_recurrent_network)
 
 Test(regime, of_a_residual_network_with_layernorm)
 {
+    more = 2;
     compare_all(&(network){ "residual", residual, NULL, { 0 } });
 }
 
@@ -216,6 +258,8 @@ Test(regime, of_exponents_of_ones_own)
         { { -0.5, 0.5, 0 }, { 0, 0.5, 0 }, { 0.25, 0.5, 0 } },
         { { 0, 0, 0.25 }, { 0.5, 0, -0.5 }, { 0.75, 0, -0.5 } },
     };
+    apart = 0.25;
+    more = 6;
     for (int s = 0; s < 2; s++) {
         memcpy(own, settings[s], sizeof own);
         for (int k = 0; k < 3; k++)

@@ -64,7 +64,7 @@ static int laguerre(int n, double a, double *x, double *weights)
         return -1;
     for (int i = 0; i < n; i++) {
         x[i] = diagonal[i];
-        weights[i] = vectors[i * n] * vectors[i * n];
+        weights[i] = vectors[(size_t)i * (size_t)n] * vectors[(size_t)i * (size_t)n];
     }
     return 0;
 }

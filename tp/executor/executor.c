@@ -148,7 +148,7 @@ static int open_operators(tp_sampler *s, tp_revealed *f)
     f->simple = s->linear ? ad_arena_alloc(s->arena, 2 * count, sizeof *f->simple) : NULL;
     if (!f->operators && !f->simple)
         return ad_fail(s->error, "out of memory for %s", node->name);
-    for (int k = 0; k < f->n_operators; k++)
+    for (size_t k = 0; k < (size_t)f->n_operators; k++)
         if (f->simple) {
             double variance = in ? 1 / (double)f->in_size : 1;
             tp_simple_new(&f->simple[2 * k], out, f->in_size, variance, s->linear[f->param]);

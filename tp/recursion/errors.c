@@ -180,9 +180,11 @@ static double part_sum(const tp_solver *s, const tp_quantity *q, const double *e
     for (int k = 0; k < q->n; k++)
         most = fmax(most, errors[q->parts[k].q]);
     for (int step = 0; step < q->n && shares && left > 0; step++) {
-        int worst = -1;
-        for (int k = 0; k < q->n; k++)
-            worst = !taken[k] && (worst < 0 || errors[q->parts[k].q] > errors[q->parts[worst].q]) ? k : worst;
+        int worst = 0;
+        while (taken[worst])
+            worst++;
+        for (int k = worst + 1; k < q->n; k++)
+            worst = !taken[k] && errors[q->parts[k].q] > errors[q->parts[worst].q] ? k : worst;
         double share = fmin(shares[worst], left);
         taken[worst] = true;
         sum += share * errors[q->parts[worst].q];

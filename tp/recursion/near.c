@@ -25,7 +25,8 @@ static twofold plus(twofold a, twofold b)
 
 static twofold product(double a, double b)
 {
-    return (twofold){ a * b, fma(a, b, -a * b) };
+    double high = a * b, low = fma(a, b, -high);
+    return (twofold){ high, low };
 }
 
 static twofold dot(size_t n, const double *x, const double *y, int down)

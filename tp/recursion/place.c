@@ -23,14 +23,15 @@ static bool is_finite(size_t n, const double *x)
 
 static bool are_finite_floats(size_t n, const float *x)
 {
-    float none[2 * LANES] = { 0 };
+    enum { WIDE = 2 * LANES };
+    float none[WIDE] = { 0 };
     size_t i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES)
-        for (size_t k = 0; k < 2 * LANES; k++)
+    for (; i + WIDE <= n; i += WIDE)
+        for (size_t k = 0; k < WIDE; k++)
             none[k] += 0 * x[i + k];
     for (; i < n; i++)
         none[0] += 0 * x[i];
-    for (size_t k = 1; k < 2 * LANES; k++)
+    for (size_t k = 1; k < WIDE; k++)
         none[0] += none[k];
     return !isnan(none[0]);
 }

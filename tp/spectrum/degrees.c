@@ -154,9 +154,10 @@ int tp_degrees_find(tp_program *program, tp_kernel_kind which, int count, tp_deg
         return ad_fail(error, "spectrum: the samples of a batch meet in this network: it has no kernel of two inputs");
     if (check_rotations(program, error))
         return -1;
-    double *t = ad_alloc(3 * points, sizeof *t, "a kernel", error), *kappa = t + points, *weights = kappa + points;
+    double *t = ad_alloc(3 * points, sizeof *t, "a kernel", error);
     if (!t)
         return -1;
+    double *kappa = t + points, *weights = kappa + points;
     lay_sphere((double)features, t, weights);
     lay_cube(features, t + SPHERE, weights + SPHERE);
     int status = find_kernel(program, which, points, t, kappa, &bound, error);

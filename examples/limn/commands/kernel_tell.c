@@ -253,7 +253,7 @@ static int write_npy(const kernel_job *j, const ds_member *members, size_t n, ad
 
 int kernel_write(const kernel_job *j, ad_error *error)
 {
-    ds_member members[4];
+    ds_member members[4] = { 0 };
     size_t n = list_members(j, members);
     if (path_ends_with(j->o->out, ".npz"))
         return ds_npz_write(j->o->out, members, n, error);

@@ -160,7 +160,7 @@ static int learn(report *r, report_learning *l, ad_error *error)
         return ad_fail(error, "more than %d measurements in one fit", MAX_POINTS);
     size_t count = l->rows * l->run.outputs;
     l->frozen = ad_alloc(count, sizeof *l->frozen, "the report", error);
-    l->losses = ad_alloc((size_t)(r->n_columns * l->run.n_rows), sizeof *l->losses, "the report", error);
+    l->losses = ad_alloc((size_t)r->n_columns * (size_t)l->run.n_rows, sizeof *l->losses, "the report", error);
     if (!l->frozen || !l->losses || find_readouts(r->net, l, error))
         return -1;
     if (descend(r, l, error))
@@ -242,7 +242,9 @@ int report_learn_draw(report *r, int k, long draw, ad_error *error)
     report_learning *l = r->learning;
     size_t count = l->rows * (l->rows > l->run.outputs ? l->rows : l->run.outputs);
     nn_data data = { r->data->x, r->data->y, l->rows, r->data->classes };
-    trail on_the_way = { .l = l, .losses = l->losses + k * l->run.n_rows, .weight = 1 / (double)r->seeds };
+    trail on_the_way = { .l = l,
+                         .losses = l->losses + (size_t)k * (size_t)l->run.n_rows,
+                         .weight = 1 / (double)r->seeds };
     nn_drift_spec watch = {
         .probes = data, .schedule = NN_LOG_STEPS, .every = DECADE, .each = keep_loss, .context = &on_the_way
     };
