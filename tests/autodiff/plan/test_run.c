@@ -915,8 +915,9 @@ Test(run, large_work_agrees_between_threads)
  * k. */
 static void product_and_update(ad_type type, size_t batch_size, size_t in_size, size_t out_size, double keep)
 {
-    static double x[64 * 64], w[64 * 64], y[64 * 64], expected[64 * 64];
-    static float x_float[64 * 64], w_float[64 * 64];
+    enum { MOST_ENTRIES = 1 << 16 };
+    static double x[MOST_ENTRIES], w[MOST_ENTRIES], y[MOST_ENTRIES], expected[MOST_ENTRIES];
+    static float x_float[MOST_ENTRIES], w_float[MOST_ENTRIES];
     const double c = 0.7, factor = -0.3, eps = type == AD_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON;
     ad_graph *g = ad_graph_new(NULL);
     ad_axis batch = ad_batch(g, "batch"), in = ad_fixed(g, "in", in_size), out = ad_fixed(g, "out", out_size);
@@ -968,6 +969,9 @@ Test(run, small_products_and_their_updates)
             for (int k = 0; k < 3; k++)
                 product_and_update(type ? AD_DOUBLE : AD_FLOAT, size[i / 36], size[i / 6 % 6], size[i % 6],
                                    (double[]){ 0, 0.9, 1 }[k]);
+    for (int type = 0; type < 2; type++) /* by columns, with a rest of 48 of them and one of rows */
+        for (int k = 0; k < 3; k++)
+            product_and_update(type ? AD_DOUBLE : AD_FLOAT, 150, 300, 176, (double[]){ 0, 0.9, 1 }[k]);
 }
 
 /* L = sum of x u v: the gradient of u reads v and that of v reads u, so no update may change what another reads. */
