@@ -369,7 +369,7 @@ static int run(prediction *p, result *r, const selection *chosen, ad_error *erro
                                   .outputs = outputs,
                                   .threads = (int)o->threads };
     if (predict_floats_asked(o))
-        return predict_floats(p, error);
+        return (o->explain ? predict_floats_explain : predict_floats)(p, error);
     if (o->covariance && !p->rows[1])
         return ad_fail(error, "--covariance: there are no test inputs: --inputs2 X.npy is missing");
     if (o->explain)

@@ -64,6 +64,7 @@ static inline bool predict_floats_asked(const options *o) /* by --dtype float, o
 }
 int predict_floats_settle(const options *o); /* 0, or the refusal of other options */
 int predict_floats(prediction *p, ad_error *error);
+int predict_floats_explain(prediction *p, ad_error *error); /* its memory and time, in its place */
 
 /* ---- predict_select.c: which kernel of a grid, and which ridge ---- */
 /* A kernel and a ridge; NAN where it is not known: no folds, no classes, or a kernel that is singular. */
