@@ -157,6 +157,8 @@ static int predict(prediction *p, result *r, const tp_kernel_model_spec *spec, a
         r->kernel_model = spread ? tp_kernel_model_spread(spread, spec, error) : NULL;
     } else {
         double *kernel = predict_train_kernel(p, o->kernel, error);
+        if (kernel)
+            predict_tell_factoring(p, n, spec);
         r->kernel_model = kernel ? tp_kernel_model_new(kernel, n, spec, error) : NULL;
     }
     int status = r->kernel_model ? 0 : -1;

@@ -54,6 +54,8 @@ bool predict_shares(const prediction *p);
 tp_spread *predict_train_spread(prediction *p, tp_kernel_kind which, ad_error *error);
 tp_spread *predict_cross_spread(prediction *p, tp_kernel_kind which, ad_error *error);
 
+/* The time of the factoring, in a line on standard error, where progress is told and inputs are many. */
+void predict_tell_factoring(const prediction *p, size_t n, const tp_kernel_model_spec *spec);
 /* Memory by what it is for, and the time of the factoring, in place of a prediction. */
 int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_error *error);
 
