@@ -4,7 +4,7 @@
 # (build); NumPy and PyTorch join where /usr/bin/python3 (or $PYTHON) has them. Printed are medians with 10th and 90th
 # percentiles, and ratios taken round by round; FILE gets all of it.
 set -e
-rounds=7 old= json= build=build only='machine limits start kernels executor train drift batchnorm'
+rounds=7 old= json= build=build only='machine limits start kernels executor train drift batchnorm growth'
 while [ $# -gt 0 ]; do
     case $1 in
     --rounds) rounds=$2; shift 2 ;;
@@ -57,7 +57,7 @@ take() {
 round=1
 while [ "$round" -le "$rounds" ]; do
     for program in $only; do
-        [ $program != start ] || continue
+        [ $program != start ] && [ $program != growth ] || continue
         "$build/bench/$program" 1 > "$work/out"
         take $round limn < "$work/out" >> "$work/all"
         [ -z "$old" ] || [ $program != limits ] || "$work/limits" 1 | take $round old >> "$work/all"
@@ -75,6 +75,10 @@ while [ "$round" -le "$rounds" ]; do
     esac
     round=$((round + 1))
 done
+
+# How costs grow: its rounds are its own, and its fits stand as they are.
+case " $only " in *' growth '*) "$build/bench/growth" "$rounds" ;; esac
+[ -s "$work/all" ] || exit 0
 
 # Medians and percentiles by case, and limn's time over that of the old build and of NumPy, round by round.
 sort -t "$(printf '\t')" -k3,3 -k2,2 -k1,1n "$work/all" |

@@ -136,14 +136,14 @@ static void finish(const job *j, const pair *t, double error)
     t->mark->sum = sum_of(j, &t->p);
 }
 
-/* One more tile, found or kept. */
+/* One more tile, found or kept (method NULL), which nothing is told of: it took no time. */
 static void count(job *j, const place *p, const char *method, double error, tp_kernel *told)
 {
     j->done += (double)p->rows * (double)p->columns;
     if (!told->method[0])
-        snprintf(told->method, sizeof told->method, "%s", method);
+        snprintf(told->method, sizeof told->method, "%s", method ? method : "exact rules");
     told->error = fmax(told->error, error);
-    if (j->spec->progress)
+    if (j->spec->progress && method)
         j->spec->progress(j->done / j->all, j->spec->context);
 }
 
@@ -162,7 +162,7 @@ static int solve(job *j, size_t down, size_t across, tp_kernel *told, ad_error *
         finish(j, &t, kernel.error);
     }
     j->tiles->kept += there;
-    count(j, &t.p, there ? "exact rules" : kernel.method, t.mark->error, told);
+    count(j, &t.p, there ? NULL : kernel.method, t.mark->error, told);
     tp_kernel_free(&kernel);
     return 0;
 }
@@ -182,7 +182,7 @@ static size_t list_missing(job *j, size_t *missing, tp_kernel *told)
             continue;
         }
         j->tiles->kept++;
-        count(j, &t.p, "exact rules", t.mark->error, told);
+        count(j, &t.p, NULL, t.mark->error, told);
     }
     tp_ranks_broadcast(&n, sizeof n);
     tp_ranks_broadcast(missing, n * sizeof *missing);

@@ -250,6 +250,8 @@ typedef struct {
 /* Time and memory are told before on standard error, where there is much, and how much was there. After an error or a
  * kill the file has what was found. tiles_free in any case. */
 int tiles_find(const tiles_job *job, tiles *found, ad_error *error);
+/* Seconds of the whole, by a piece of it. */
+int tiles_forecast(const tiles_job *job, double *seconds, ad_error *error);
 int tiles_judge(const tiles_job *job, const tiles *found, tp_opinion *opinion, ad_error *error);
 void tiles_free(tiles *found); /* the partial file stays where it has a tile */
 

@@ -12,7 +12,15 @@ static struct {
     bool told, terminal, drawn, warned;
     const char *command, *what;
     double start, last;
+    double anchor, from; /* when something was told first, and what: of work that was there before no time is known */
 } state;
+
+static double seconds_left(double now, double share)
+{
+    bool known = share > state.from && now > state.anchor;
+    return known ? (now - state.anchor) * (1 - share) / (share - state.from)
+                 : (now - state.start) * (1 - share) / share;
+}
 
 void progress_begin(const options *o, const char *what)
 {
@@ -23,26 +31,31 @@ void progress_begin(const options *o, const char *what)
     state.command = o->command;
     state.what = what;
     state.start = state.last = ad_seconds();
+    state.from = -1;
 }
 
 void progress_tell(double share, void *context)
 {
     (void)context;
     double now = ad_seconds(), since = now - state.last, spent = now - state.start;
+    if (state.from < 0) {
+        state.from = share;
+        state.anchor = now;
+    }
     double wait = state.terminal                          ? redraw
                   : spent * share_between > pause_between ? spent * share_between
                                                           : pause_between;
     if (!state.told && !state.warned && share > 0 && spent > foreseen) {
         state.warned = true;
-        if (spent * (1 - share) / share > long_way)
+        if (seconds_left(now, share) > long_way)
             fprintf(stderr, "%s: %s takes about %.2g hours more; Ctrl-C ends it\n", state.command, state.what,
-                    spent * (1 - share) / share / 3600);
+                    seconds_left(now, share) / 3600);
     }
     if (!state.told || !(share > 0) || share >= 1 || spent < first || since < wait)
         return;
     state.last = now;
     state.drawn = true;
-    long left = (long)(spent * (1 - share) / share + 0.5);
+    long left = (long)(seconds_left(now, share) + 0.5);
     fprintf(stderr, "%s%s: %s, %.0f %%, %ld:%02ld left%s", state.terminal ? "\r" : "", state.command, state.what,
             100 * share, left / 60, left % 60, state.terminal ? "\033[K" : "\n");
     fflush(stderr);

@@ -74,8 +74,7 @@ static int stamp_of(const tiles_job *j, uint64_t *stamp, ad_error *error)
     return status;
 }
 
-/* Seconds of the whole, by a piece of it. */
-static int forecast(const tiles_job *j, double *seconds, ad_error *error)
+int tiles_forecast(const tiles_job *j, double *seconds, ad_error *error)
 {
     const limit_question *q = &j->ask;
     size_t columns = q->x2 ? q->rows2 : q->rows;
@@ -141,7 +140,7 @@ int tiles_find(const tiles_job *j, tiles *t, ad_error *error)
             t->told.error = t->marks[k].error > t->told.error ? t->marks[k].error : t->told.error;
         return 0;
     }
-    if (mine && forecast(j, &seconds, error))
+    if (mine && tiles_forecast(j, &seconds, error))
         return -1;
     seconds /= spread ? tp_n_ranks() : 1;
     if (bytes >= LARGE)

@@ -157,6 +157,8 @@ static int predict(prediction *p, result *r, const tp_kernel_model_spec *spec, a
         r->kernel_model = spread ? tp_kernel_model_spread(spread, spec, error) : NULL;
     } else {
         double *kernel = predict_train_kernel(p, o->kernel, error);
+        if (kernel)
+            predict_tell_factoring(p, n, spec);
         r->kernel_model = kernel ? tp_kernel_model_new(kernel, n, spec, error) : NULL;
     }
     int status = r->kernel_model ? 0 : -1;
@@ -370,7 +372,7 @@ static int run(prediction *p, result *r, const selection *chosen, ad_error *erro
                                   .outputs = outputs,
                                   .threads = (int)o->threads };
     if (predict_floats_asked(o))
-        return predict_floats(p, error);
+        return (o->explain ? predict_floats_explain : predict_floats)(p, error);
     if (o->covariance && !p->rows[1])
         return ad_fail(error, "--covariance: there are no test inputs: --inputs2 X.npy is missing");
     if (o->explain)

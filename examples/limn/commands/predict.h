@@ -56,6 +56,8 @@ bool predict_shares(const prediction *p);
 tp_spread *predict_train_spread(prediction *p, tp_kernel_kind which, ad_error *error);
 tp_spread *predict_cross_spread(prediction *p, tp_kernel_kind which, ad_error *error);
 
+/* The time of the factoring, in a line on standard error, where progress is told and inputs are many. */
+void predict_tell_factoring(const prediction *p, size_t n, const tp_kernel_model_spec *spec);
 /* Memory by what it is for, and the time of the factoring, in place of a prediction. */
 int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_error *error);
 
@@ -66,6 +68,7 @@ static inline bool predict_floats_asked(const options *o) /* by --dtype float, o
 }
 int predict_floats_settle(const options *o); /* 0, or the refusal of other options */
 int predict_floats(prediction *p, ad_error *error);
+int predict_floats_explain(prediction *p, ad_error *error); /* its memory and time, in its place */
 
 /* ---- predict_select.c: which kernel of a grid, and which ridge ---- */
 /* A kernel and a ridge; NAN where it is not known: no folds, no classes, or a kernel that is singular. */

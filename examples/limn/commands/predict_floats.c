@@ -72,6 +72,41 @@ static double time_factoring(size_t n, int threads)
     return seconds * pow((double)n / PIECE, 3);
 }
 
+static double bytes_of(const prediction *p)
+{
+    double n = (double)p->rows[0], all = n + (double)p->rows[1];
+    return 4 * n * n + 8 * all * (double)p->data->features + 40 * n * (double)p->outputs;
+}
+
+int predict_floats_explain(prediction *p, ad_error *error)
+{
+    const options *o = p->o;
+    double n = (double)p->rows[0], tests = (double)p->rows[1], bytes = bytes_of(p), kernel = 0;
+    tiles_job job = {
+        .o = o, .program = p->program, .features = p->data->features, .ask = question(p), .single = true
+    };
+    if (tiles_forecast(&job, &kernel, error))
+        return -1;
+    double factoring = time_factoring(p->rows[0], (int)o->threads), cross = kernel * 2 * tests / n;
+    if (!o->json) {
+        printf("%zu inputs to train, %zu to test\nmemory: about %.3g MB%s\ntime:   about %.2g s for the kernel, %.2g s "
+               "for Cholesky's factor, %.2g s for the tests' kernel, with %ld thread%s\nnothing is computed: leave out "
+               "--explain\n",
+               p->rows[0], p->rows[1], bytes / 1e6, o->store ? ", the kernel's part of it a file's pages" : "", kernel,
+               factoring, cross, o->threads, o->threads > 1 ? "s" : "");
+        return 0;
+    }
+    cJSON *root = json_new(o);
+    json_put(root, "explain", cJSON_CreateTrue());
+    json_put(root, "bytes", json_number(bytes));
+    json_put(root, "kernel_bytes", json_number(4 * n * n));
+    json_put(root, "kernel_seconds", json_number(kernel));
+    json_put(root, "factoring", cJSON_CreateString("cholesky"));
+    json_put(root, "factoring_seconds", json_number(factoring));
+    json_put(root, "tests_seconds", json_number(cross));
+    return json_print(root, error);
+}
+
 static bool is_begun(const void *notes)
 {
     return ((const tp_float_state *)notes)->begun != 0;
@@ -95,12 +130,8 @@ static int find_kernel(floats_run *r, ad_error *error)
     double start = ad_seconds();
     double bytes = 4 * (double)n * (double)n, factoring = bytes >= LARGE ? time_factoring(n, (int)o->threads) : 0;
     if (bytes >= LARGE)
-        fprintf(
-            stderr, "%s: %zu inputs to train, %zu to test: %.3g GB in all; factoring takes about %.2g min\n",
-            o->command, n, p->rows[1],
-            (bytes + 8 * (double)(n + p->rows[1]) * (double)p->data->features + 40 * (double)n * (double)p->outputs) /
-                1e9,
-            factoring / 60);
+        fprintf(stderr, "%s: %zu inputs to train, %zu to test: %.3g GB in all; factoring takes about %.2g min\n",
+                o->command, n, p->rows[1], bytes_of(p) / 1e9, factoring / 60);
     if (tiles_find(&job, &r->kernel, error))
         return -1;
     if (!o->store) {

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 /* (rows, rows2, outputs, outputs) to (rows, outputs, rows2, outputs). */
 static double *interleave(const prediction *p, double *kernel, size_t rows, size_t rows2, ad_error *error)
@@ -235,6 +236,19 @@ static int time_factoring(size_t side, const tp_kernel_model_spec *spec, double 
     *seconds = ad_seconds() - start;
     tp_kernel_model_free(kernel_model);
     return kernel_model ? 0 : -1;
+}
+
+/* LAPACK is one call, of which nobody is told how far it is. */
+void predict_tell_factoring(const prediction *p, size_t n, const tp_kernel_model_spec *spec)
+{
+    enum { PIECE = 1000, MANY = 3000 };
+    ad_error ignored = { 0 };
+    double seconds = 0;
+    if (n < MANY || p->quiet || !(p->o->progress || isatty(STDERR_FILENO)))
+        return;
+    if (!time_factoring(64, spec, &seconds, &ignored) && !time_factoring(PIECE, spec, &seconds, &ignored))
+        fprintf(stderr, "%s: factoring the kernel of %zu inputs takes about %.2g s\n", p->o->command, n,
+                seconds * pow((double)n / PIECE, 3));
 }
 
 int predict_explain(const prediction *p, const tp_kernel_model_spec *spec, ad_error *error)

@@ -111,6 +111,17 @@ Test(predict_floats, kept_for_one_network)
     fails(line, 1, "another file");
 }
 
+/* Told in place of the work, of which nothing is left. */
+Test(predict_floats, explained)
+{
+    outcome o = limn(DIGITS "--train 300 --test 100 --dtype float --explain --store %s", in("k.npy"));
+    cr_assert(o.status == 0 && strstr(o.out, "300 inputs to train") && strstr(o.out, "nothing is computed"), "%s%s",
+              o.out, o.err);
+    cr_expect(access(in("k.npy.partial"), F_OK));
+    o = limn(DIGITS "--train 300 --test 100 --dtype float --explain --json");
+    cr_assert(o.status == 0 && strstr(o.out, "\"kernel_bytes\":360000"), "%s", o.out);
+}
+
 Test(predict_floats, refused)
 {
     fails("predict mlp --data digits --dtype float --times 10,inf", 2, "of --times inf");
