@@ -211,11 +211,12 @@ void tp_array_gather(size_t n, size_t fan, const int32_t *rows, double c, const 
 void tp_array_dots(size_t n, size_t fan, const int32_t *pairs, const double *x, const double *y, double *out);
 /* Rows of out += c rows of in, TP_LANES wide, by their numbers, two by two. */
 void tp_array_scatter(size_t n, const int32_t *pairs, double c, const double *in, double *out);
-/* Of n pairs of points, variances given by 1 / sqrt(q) and sqrt(q): out (n, TP_LANES; NULL: not asked for) =
+/* Of n pairs of points, variances given by 1 / sqrt(q), sqrt(q) and q: out (n, TP_LANES; NULL: not asked for) =
  * E relu relu at covariances c in, and slopes = ct tangent E step step; 0 where a variance is. To a few roundings of
- * the correlation, whose largest absolute value is returned. Outputs are none of the inputs. */
+ * the correlation: those beyond 1 - line count as 1, and whether there are any but of equal numbers is told; the
+ * largest of the others is returned. Outputs are none of the inputs. */
 double tp_array_relu(size_t n, const tp_points *points, double c, const double *in, double ct, const double *tangent,
-                     double *out, double *slopes);
+                     double line, bool *beyond, double *out, double *slopes);
 /* The largest of |q12| a b that is at most 1 - line, and whether there are others. */
 double tp_array_correlation(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond);
 double tp_array_largest(size_t n, const double *a, const double *scale); /* of |a| scale, scale >= 0 */

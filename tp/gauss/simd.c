@@ -159,9 +159,9 @@ void tp_array_scatter(size_t n, const int32_t *pairs, double c, const double *in
 }
 
 double tp_array_relu(size_t n, const tp_points *points, double c, const double *in, double ct, const double *tangent,
-                     double *out, double *slopes)
+                     double line, bool *beyond, double *out, double *slopes)
 {
-    return tp_vector_get()->relu_points(n, points, c, in, ct, tangent, out, slopes);
+    return tp_vector_get()->relu_points(n, points, c, in, ct, tangent, line, beyond, out, slopes);
 }
 
 double tp_array_correlation(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond)
@@ -542,28 +542,50 @@ static inline void NAME(relu_abreast)(const V c[ABREAST], const V x[ABREAST], co
             NAME(relu_row_at)(c[u], x[u], roots[u], &first[u], &second[u]);
 }
 
+/* Correlations that count as 1 or -1: E relu relu is half the root of the variances' product, or 0; E step step 1/2 or
+ * 0. Which of them are not of equal numbers. */
+static I NAME(relu_on_line)(const tp_points *points, size_t a, size_t b, I on, V q, V x, V roots, V *first, V *second)
+{
+    V one = NAME(splat)(points->variance[a]), size = NAME(absolute)(q);
+    I equal = (I)(one == NAME(load)(points->variances + b)) & (I)(size == one), alike = on & (I)(x > 0);
+    V root = NAME(select)(equal, size, roots);
+    *first = (V)(((I)*first & ~on) | ((I)(0.5 * root) & alike));
+    *second = (V)(((I)*second & ~on) | ((I)NAME(splat)(0.5) & alike));
+    return on & ~equal;
+}
+
 static double NAME(relu_points)(size_t n, const tp_points *points, double c, const double *in, double ct,
-                                const double *tangent, double *out, double *slopes)
+                                const double *tangent, double line, bool *beyond, double *out, double *slopes)
 {
     enum { EACH = TP_LANES / LANES }; /* vectors of a pair */
-    V most = { 0 }, factor = NAME(splat)(c), tangents = NAME(splat)(ct);
+    V most = { 0 }, factor = NAME(splat)(c), tangents = NAME(splat)(ct), limit = NAME(splat)(1 - line);
     double lanes[LANES], largest = 0;
+    I others = { 0 };
     for (size_t i = 0; i < n * EACH; i += ABREAST) {
         V q[ABREAST], x[ABREAST], roots[ABREAST], some[ABREAST], relu[ABREAST], step[ABREAST];
-        size_t at[ABREAST];
+        I on[ABREAST], any = { 0 };
+        size_t at[ABREAST], first[ABREAST], second[ABREAST];
         for (size_t u = 0; u < ABREAST; u++) {
             size_t k = i + u < n * EACH ? i + u : n * EACH - 1, pair = k / EACH; /* the last one several times */
             size_t a = (size_t)points->first[pair];
             size_t b = (size_t)points->second[pair] * TP_LANES + k % EACH * LANES;
             V inverse = NAME(splat)(points->one.inverse[a]), inverses = NAME(load)(points->others.inverse + b);
             at[u] = k * LANES;
+            first[u] = a;
+            second[u] = b;
             q[u] = factor * NAME(load)(in + at[u]);
             x[u] = q[u] * inverse * inverses;
             some[u] = inverse * inverses;
             roots[u] = NAME(splat)(points->one.scale[a]) * NAME(load)(points->others.scale + b);
-            most = LOOP_MAX(NAME(absolute)(x[u]), most);
+            on[u] = (I)(NAME(absolute)(x[u]) > limit);
+            any |= on[u];
+            most = LOOP_MAX((V)((I)NAME(absolute)(x[u]) & ~on[u]), most);
         }
         NAME(relu_abreast)(q, x, roots, relu, step);
+        if (LOOP_ANY(any))
+            for (size_t u = 0; u < ABREAST; u++)
+                others |=
+                    NAME(relu_on_line)(points, first[u], second[u], on[u], q[u], x[u], roots[u], &relu[u], &step[u]);
         for (size_t u = 0; u < ABREAST; u++) {
             I both = (I)(some[u] > 0);
             if (out)
@@ -571,6 +593,7 @@ static double NAME(relu_points)(size_t n, const tp_points *points, double c, con
             NAME(store)(slopes + at[u], (V)((I)(tangents * NAME(load)(tangent + at[u]) * step[u]) & both));
         }
     }
+    *beyond = LOOP_ANY(others);
     NAME(store)(lanes, most);
     for (size_t k = 0; k < LANES; k++)
         largest = lanes[k] > largest ? lanes[k] : largest;

@@ -26,6 +26,7 @@ typedef double tp_row(size_t n, const tp_side *row, const tp_side *columns, cons
 typedef struct {
     const int32_t *first, *second;
     tp_side one, others;
+    const double *variance, *variances;
 } tp_points;
 typedef struct {
     tp_pairs *relu;   /* E relu relu, E step step */
@@ -62,9 +63,10 @@ typedef struct {
     /* Rows of out += c rows of in, TP_LANES wide, by their numbers, two by two. */
     void (*scatter)(size_t n, const int32_t *pairs, double c, const double *in, double *out);
     /* Of n pairs of points, as relu_row does: out (n, TP_LANES; NULL: not asked for) of covariances c in, and slopes =
-     * ct tangent E step step; 0 where a variance is. */
+     * ct tangent E step step; 0 where a variance is. Correlations beyond 1 - line count as 1: whether there are any but
+     * of equal numbers, and the largest of the others. */
     double (*relu_points)(size_t n, const tp_points *points, double c, const double *in, double ct,
-                          const double *tangent, double *out, double *slopes);
+                          const double *tangent, double line, bool *beyond, double *out, double *slopes);
     /* The largest of |q12| a b < 1 - line, and whether there are others. */
     double (*off_line)(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond);
     double (*largest)(size_t n, const double *a,

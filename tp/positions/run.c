@@ -382,7 +382,7 @@ static void expect_near(const worker *w, const tp_field_step *s, size_t pair, co
     block b;
     for (size_t t = 0; t < TP_LANES; t++) {
         size[t] = fabs(s->c * in[t] * *inverse * inverses[t]);
-        most = fmax(most, size[t]);
+        most = size[t] <= 1 - TP_ON_LINE && size[t] > most ? size[t] : most; /* beyond, it is done */
     }
     if (most <= TP_OFF_LINE) {
         seen->most = fmax(seen->most, most);
@@ -394,7 +394,7 @@ static void expect_near(const worker *w, const tp_field_step *s, size_t pair, co
     settle_line(&b, TP_LANES, seen);
     tp_closed_pair(f, df, TP_LANES, b.q11, b.q22, b.q12, NULL, value, slope);
     for (size_t t = 0; t < TP_LANES; t++) { /* each for itself: whatever the others are, the same number */
-        if (size[t] <= TP_OFF_LINE)
+        if (size[t] <= TP_OFF_LINE || size[t] > 1 - TP_ON_LINE)
             continue;
         slopes[t] = s->tangent_c * tangent[t] * slope[t];
         if (out)
@@ -410,15 +410,19 @@ static void expect_relu(const worker *w, const tp_field_step *s, double *out, do
     const double *row = w->of_row[s->variance];
     size_t column = place_of(v->points, w->column);
     tp_points points = { .one = { row + u->points, row + 2 * u->points },
-                         .others = { v->inverse[1] + column, v->root[1] + column } };
+                         .others = { v->inverse[1] + column, v->root[1] + column },
+                         .variance = row,
+                         .variances = v->values[1] + column };
     const double *in = values_of(w, s->in), *tangent = values_of(w, s->tangent);
     size_t start = first_of(w, s->in), count = count_of(w, s->in);
     for (size_t from = 0; from < count; from += TOGETHER) {
         size_t n = count - from < TOGETHER ? count - from : TOGETHER, at = from * TP_LANES;
         points.first = s->pairs.first + start + from;
         points.second = s->pairs.second + start + from;
-        double most =
-            tp_array_relu(n, &points, s->c, in + at, s->tangent_c, tangent + at, out ? out + at : NULL, slopes + at);
+        bool beyond;
+        double most = tp_array_relu(n, &points, s->c, in + at, s->tangent_c, tangent + at, TP_ON_LINE, &beyond,
+                                    out ? out + at : NULL, slopes + at);
+        seen->on_line = seen->on_line || beyond;
         if (most <= TP_OFF_LINE) {
             seen->most = fmax(seen->most, most);
             continue;

@@ -1,5 +1,5 @@
-/* filters.c: seconds of one processor for limit NTKs of networks with filters, ReLU, 3 x 3, same padding, on noise as
- * large as pictures, beside what the machine does at most; one thread.
+/* filters.c: seconds of one processor for limit NTKs of networks with filters, ReLU, 3 x 3, same padding, of the
+ * embedded digits, and of noise as large as other pictures, beside what the machine does at most; one thread.
  *
  *     build/bench/filters [ROUNDS [CASE]]
  *
@@ -97,8 +97,10 @@ static void measure(const filter_case *c, int rounds, double addition, double ro
     nn_spec spec = { .shape = { c->size, c->size, c->channels }, .settings = settings };
     nn_net *net = nn_trace(nn_builtin("cnn"), &spec, &error);
     tp_program *program = net ? tp_translate(net, &error) : NULL;
-    double *x = bench_draw((c->rows + others + FEW) * numbers);
-    if (!program || !x)
+    ds_data *digits = c->channels > 1 ? NULL : ds_load(c->size == 8 ? "digits" : "mnist", NULL, &error);
+    double *noise = bench_draw((c->rows + others + FEW) * numbers);
+    const double *x = digits ? digits->x : noise;
+    if (!program || !x || (c->channels == 1 && !digits))
         bench_fail(&error);
     double pairs = others ? (double)(c->rows * others) : 0.5 * (double)(c->rows * (c->rows + 1));
     for (int round = 0; round < rounds; round++) {
@@ -119,7 +121,8 @@ static void measure(const filter_case *c, int rounds, double addition, double ro
         printf("  %-42s %7.2f ns, fraction %.2f; of %d additions and a root alone %.2f\n", "bound",
                1e9 * ((ADDITIONS + PRODUCTS) * addition + root), ((ADDITIONS + PRODUCTS) * addition + root) / taken,
                ADDITIONS, (ADDITIONS * addition + root) / taken);
-    free(x);
+    free(noise);
+    ds_free(digits);
     tp_program_free(program);
     nn_net_free(net);
 }

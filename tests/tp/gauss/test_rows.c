@@ -320,7 +320,8 @@ enum { POINTS = 11, PAIRS = 13 };
 
 /* Points of one sample and of TP_LANES others; the first of either are 0. */
 typedef struct {
-    double inverse[POINTS], root[POINTS], inverses[POINTS * TP_LANES], roots[POINTS * TP_LANES];
+    double inverse[POINTS], root[POINTS], variance[POINTS], variances[POINTS * TP_LANES], inverses[POINTS * TP_LANES],
+        roots[POINTS * TP_LANES];
     double none[TP_LANES], in[PAIRS * TP_LANES], tangent[PAIRS * TP_LANES];
     int32_t first[PAIRS], second[PAIRS];
 } met;
@@ -331,10 +332,12 @@ static met make_met(void)
     for (int k = 1; k < POINTS; k++) {
         m.inverse[k] = 1 / sqrt(1 + 0.1 * k);
         m.root[k] = sqrt(1 + 0.1 * k);
+        m.variance[k] = 1 + 0.1 * k;
     }
     for (int k = TP_LANES; k < POINTS * TP_LANES; k++) {
         m.inverses[k] = 1 / sqrt(2 + sin(k));
         m.roots[k] = sqrt(2 + sin(k));
+        m.variances[k] = 2 + sin(k);
     }
     for (int i = 0; i < PAIRS; i++) {
         m.first[i] = i * 5 % POINTS;
@@ -354,12 +357,18 @@ Test(points, are_rows_pair_by_pair)
     for (int set = 0; tp_vector_at(set); set++)
         for (size_t n = 1; n <= PAIRS; n++) {
             const tp_vector *vector = tp_vector_at(set);
-            const tp_points points = {
-                .first = m.first, .second = m.second, .one = { m.inverse, m.root }, .others = { m.inverses, m.roots }
-            };
+            const tp_points points = { .first = m.first,
+                                       .second = m.second,
+                                       .one = { m.inverse, m.root },
+                                       .others = { m.inverses, m.roots },
+                                       .variance = m.variance,
+                                       .variances = m.variances };
+            const double line = 0x1p-48;
+            bool beyond;
+
             double out[PAIRS * TP_LANES], slopes[PAIRS * TP_LANES], same[PAIRS * TP_LANES], most = 0;
-            double largest = vector->relu_points(n, &points, 3, m.in, 0.5, m.tangent, out, slopes);
-            vector->relu_points(n, &points, 3, m.in, 0.5, m.tangent, NULL, same);
+            double largest = vector->relu_points(n, &points, 3, m.in, 0.5, m.tangent, line, &beyond, out, slopes);
+            vector->relu_points(n, &points, 3, m.in, 0.5, m.tangent, line, &beyond, NULL, same);
             cr_expect_arr_eq(same, slopes, n * TP_LANES * sizeof *same);
             for (size_t i = 0; i < n; i++) {
                 size_t a = (size_t)m.first[i], b = (size_t)m.second[i] * TP_LANES;
@@ -380,6 +389,34 @@ Test(points, are_rows_pair_by_pair)
             }
             cr_expect(largest >= most && largest <= most);
         }
+}
+
+/* One point each of variances 2 and 8, or 2 and 2: collinear up to roundings, opposite, next to it, apart. */
+Test(points, on_a_line_correlations_are_one)
+{
+    enum { KINDS = 4 };
+    const int32_t zero = 0;
+    const double line = 0x1p-48, correlations[KINDS] = { 1 + 0x1p-50, -1, 1 - 0x1p-40, 0.3 };
+    for (int set = 0; tp_vector_at(set); set++)
+        for (int k = 0; k < KINDS; k++)
+            for (int equal = 0; equal < 2; equal++) {
+                double q = 2, others[TP_LANES], in[TP_LANES], root = sqrt(2), roots[TP_LANES], inverse = 1 / root;
+                double inverses[TP_LANES], tangent[TP_LANES], out[TP_LANES], slopes[TP_LANES];
+                bool beyond, on = k < 2;
+                for (int t = 0; t < TP_LANES; t++) {
+                    others[t] = equal ? 2 : 8;
+                    roots[t] = sqrt(others[t]);
+                    inverses[t] = 1 / roots[t];
+                    in[t] = k == 1 && equal ? -2 : correlations[k] * sqrt(q * others[t]);
+                    tangent[t] = 1;
+                }
+                const tp_points points = { &zero, &zero, { &inverse, &root }, { inverses, roots }, &q, others };
+                double most = tp_vector_at(set)->relu_points(1, &points, 1, in, 1, tangent, line, &beyond, out, slopes);
+                cr_expect(beyond == (on && !(k == 1 && equal)) && (on ? most <= 0 : most > 0), "%d, %d", k, equal);
+                if (on)
+                    cr_expect(fabs(out[3] - (k ? 0 : sqrt(q * others[3]) / 2)) <= 4 * unit &&
+                              fabs(slopes[3] - !k * 0.5) <= 0);
+            }
 }
 
 Test(points, sums_are_plain_loops_in_every_set)
