@@ -11,7 +11,9 @@
  * every vector's law (THEORY section 4): the outputs' initial value tends to 0, and all else to a number. In the kernel
  * regime the outputs follow, to first order in 1/sqrt(n), kernel gradient descent with the constant limit kernel, from
  * outputs 0, those that are given or one draw of their law. A loss that grows beyond 1e9 times what it was is an error
- * that names the step. All other scales are refused with the line that is in the way.
+ * that names the step. Where samples meet, as in batch normalisation, the kernel regime takes full batches: the rows
+ * that train are one batch, and those to test on another. All other scales are refused with the line that is in the
+ * way.
  *
  * Errors are standard errors of the mean over independent runs, times what Student's law asks of so few runs (1.51 of
  * 8, 1.20 of 16, 3.1 of 4, 78 of 2): the truth is within three of them as often, 99.7 %, as if the deviation were
@@ -84,6 +86,11 @@ void tp_trained_free(tp_trained *training);
 /* What tp_train would take, without running it. */
 int tp_train_estimate(tp_program *program, const nn_data *train, const nn_data *test, const tp_train_spec *spec,
                       tp_train_cost *cost, ad_error *error);
+
+/* The processor's seconds of all runs, by the first steps of one, a fifth of them or some two seconds long, and how
+ * steps grow; 0 in the kernel regime. Within a factor of two where steps go on as they begin. */
+int tp_train_forecast(tp_program *program, const nn_data *train, const nn_data *test, const tp_train_spec *spec,
+                      double *seconds, ad_error *error);
 
 LIMN_API_END
 #endif

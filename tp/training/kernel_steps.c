@@ -8,7 +8,8 @@
 typedef struct {
     tp_training_job *job;
     tp_trained *out;
-    tp_kernel kernel;                            /* (points, training rows) */
+    tp_kernel kernel, tests; /* (points, training rows); where samples meet (training rows, training rows), and of the
+                                points that are followed, a batch of their own, beside it */
     double *start, *f, *velocity, *slope, *part; /* (points, outputs) */
 } kernel_run;
 
@@ -23,11 +24,25 @@ static int find_kernel(kernel_run *r, ad_error *error)
         return ad_fail(error,
                        "training at n = infinity in the kernel regime: the outputs are not shown to be alike and "
                        "independent of each other, as those of one readout are");
-    if (tp_training_kernel(program, job->x, job->points, job->parts[0].x, job->parts[0].rows, &spec, &r->kernel, error))
+    size_t trained = job->parts[0].rows, followed = job->points - trained;
+    const double *x = job->x, *beyond = x + trained * job->features;
+    int status = program->coupled ? tp_training_kernel(program, x, trained, NULL, 0, &spec, &r->kernel, error)
+                                  : tp_training_kernel(program, x, job->points, x, trained, &spec, &r->kernel, error);
+    if (!status && program->coupled && followed)
+        status = tp_training_kernel(program, beyond, followed, x, trained, &spec, &r->tests, error);
+    if (status)
         return -1;
-    if (!tp_kernel_converges(&r->kernel))
+    if (!tp_kernel_converges(&r->kernel) || (r->tests.n_terms && !tp_kernel_converges(&r->tests)))
         return ad_fail(error, "training at n = infinity in the kernel regime: the kernel has powers of n");
     return 0;
+}
+
+/* Of a point with all training rows. */
+static const double *kernel_row(const kernel_run *r, size_t point)
+{
+    size_t trained = r->job->parts[0].rows;
+    bool apart = r->tests.n_terms && point >= trained;
+    return apart ? r->tests.terms[0].values + (point - trained) * trained : r->kernel.terms[0].values + point * trained;
 }
 
 /* The first `probes` rows of the kernel, which do not move. */
@@ -35,7 +50,7 @@ static void copy_kernel(const kernel_run *r, double *to)
 {
     size_t n = r->job->probes;
     for (size_t i = 0; i < n; i++)
-        memcpy(to + i * n, r->kernel.terms[0].values + i * r->job->parts[0].rows, n * sizeof *to);
+        memcpy(to + i * n, kernel_row(r, i), n * sizeof *to);
 }
 
 /* f -= r v of all points, v = momentum v + Theta slope over the rows of the batch: v and f are linear in the
@@ -44,7 +59,7 @@ static int take_step(kernel_run *r, long step, ad_error *error)
 {
     tp_training_job *job = r->job;
     const nn_fit_spec *fit = &job->spec.fit;
-    size_t outputs = job->outputs, trained = job->parts[0].rows;
+    size_t outputs = job->outputs;
     const void *x, *y;
     size_t rows = nn_feed_batch(&job->feed, step, &x, &y);
     size_t first = (size_t)(step % (long)job->feed.per_epoch) * job->feed.batch;
@@ -61,7 +76,7 @@ static int take_step(kernel_run *r, long step, ad_error *error)
     for (size_t p = 0; p < job->points; p++)
         for (size_t i = 0; i < rows; i++) {
             size_t row = job->feed.shuffled ? job->feed.order[first + i] : i;
-            double k = r->kernel.terms[0].values[p * trained + row];
+            double k = kernel_row(r, p)[row];
             for (size_t o = 0; o < outputs; o++)
                 r->velocity[p * outputs + o] += k * r->slope[i * outputs + o];
         }
@@ -110,10 +125,11 @@ static int find_features(kernel_run *r, double *to, ad_error *error)
         params[k] = learns && tp_count_widths(nn_graph(net), shape) == 1 && ad_has(shape, nn_outputs(net));
         any += params[k];
     }
-    int status =
-        any && job->probes ? tp_training_kernel(job->program, job->x, job->probes, NULL, 0, &spec, &part, error) : 0;
-    if (!status && any && job->probes)
-        memcpy(to, part.terms[0].values, job->probes * job->probes * sizeof *to);
+    size_t probes = job->probes, rows = job->program->coupled ? job->parts[0].rows : probes;
+    any *= probes > 0;
+    int status = any ? tp_training_kernel(job->program, job->x, rows, NULL, 0, &spec, &part, error) : 0;
+    for (size_t i = 0; i < probes && !status && any; i++)
+        memcpy(to + i * probes, part.terms[0].values + i * rows, probes * sizeof *to);
     tp_kernel_free(&part);
     ad_free(params);
     return status;
@@ -134,6 +150,7 @@ int tp_train_by_kernel(tp_training_job *job, tp_trained *out, ad_error *error)
         status = tp_training_start(job, r.start, from, sizeof from, error);
     for (int run = 0; run < runs && !status; run++, job->spec.fit.seed += (uint64_t)job->spec.runs) {
         tp_kernel_free(&r.kernel);
+        tp_kernel_free(&r.tests);
         status = find_kernel(&r, error) || find_features(&r, features, error) ? -1 : 0;
         if (status)
             break;

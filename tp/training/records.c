@@ -106,3 +106,9 @@ void tp_records_finish(const tp_training_job *job, tp_trained *out)
         finish(row->accuracy_error, 2, out->runs);
     }
 }
+
+void tp_trained_free(tp_trained *training)
+{
+    ad_arena_free(training->memory);
+    *training = (tp_trained){ 0 };
+}

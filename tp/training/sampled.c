@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 enum { FEW = 16 }; /* points are few, where there are so many times as many samples */
 
@@ -219,6 +220,98 @@ int tp_train_sampled(tp_training_job *job, tp_trained *out, ad_error *error)
              "steps at n = infinity on samples of every vector's law: %zu samples, the mean of %d runs; matrices are "
              "W_0 plus %d outer products at most, and parts of vectors below %.2g are cut",
              spec->samples, spec->runs, out->rank, spec->tolerance);
+    return status;
+}
+
+/* ---- what it will take ---- */
+/* The processor's seconds of step t, growing with what matrices have met: a line through those of the first steps, the
+ * very first left out, which touches fresh memory; and how many measured ones there are. */
+typedef struct {
+    int n;
+    double t, y, tt, ty; /* sums */
+} step_times;
+
+static void add_step(step_times *s, double t, double seconds)
+{
+    s->n++;
+    s->t += t;
+    s->y += seconds;
+    s->tt += t * t;
+    s->ty += t * seconds;
+}
+
+/* Of this many steps. */
+static double all_steps(const step_times *s, double steps)
+{
+    double mean = s->y / s->n, at = s->t / s->n, spread = s->tt - s->t * at;
+    double rise = spread > 0 ? fmax((s->ty - at * s->y) / spread, 0) : 0;
+    return steps * fmax(mean + rise * ((steps + 1) / 2 - at), 0);
+}
+
+static double processor_seconds(void)
+{
+    return (double)clock() / CLOCKS_PER_SEC;
+}
+
+/* The first steps of a run, a fifth of them or as many as `enough` seconds take. */
+static int try_steps(sampled_run *r, double *seconds, ad_error *error)
+{
+    enum { FEWEST_STEPS = 6, PART = 5 };
+    const double enough = 2;
+    tp_training_job *job = r->job;
+    step_times times = { 0 };
+    double started = processor_seconds(), measuring = 0, stepping = 0;
+    int row = 1;
+    if (begin(r, 0, error))
+        return -1;
+    double began = processor_seconds() - started;
+    for (long step = 0; step < job->steps; step++) {
+        double before = processor_seconds();
+        if (step >= FEWEST_STEPS && (step >= job->steps / PART || before - started > enough))
+            break;
+        if (take_step(r, step, error))
+            return -1;
+        double after = processor_seconds();
+        if (step > 0 || job->steps == 1)
+            add_step(&times, (double)step + 1, after - before);
+        stepping += after - before;
+        if (step + 1 == r->out->rows[row].step) {
+            if (measure(r, row++, 0, error))
+                return -1;
+            measuring += processor_seconds() - after;
+        }
+    }
+    double steps = all_steps(&times, (double)job->steps);
+    double share = row > 1 && stepping > 0 ? measuring / (row - 1) / (stepping / (times.n + (job->steps > 1))) : 0;
+    *seconds = job->spec.runs * (began + steps * (1 + share * (r->out->n_rows - 1) / (double)job->steps));
+    return 0;
+}
+
+int tp_train_forecast(tp_program *program, const nn_data *train, const nn_data *test, const tp_train_spec *spec,
+                      double *seconds, ad_error *error)
+{
+    tp_training_job job;
+    tp_training_view view = { 0 };
+    tp_trained out = { 0 };
+    *seconds = 0;
+    int status = tp_training_open(&job, program, train, test, spec, error);
+    if (!status && !job.kernel_regime) {
+        sampled_run r = { .job = &job, .out = &out };
+        tp_learning learning = { .samples = job.spec.samples,
+                                 .seed = job.spec.fit.seed,
+                                 .threads = job.spec.threads,
+                                 .tolerance = job.spec.tolerance };
+        status = tp_view_training(program, &view, error) || tp_records_open(&job, &out, error) ||
+                         open_buffers(&r, error) || !(r.learner = tp_learner_new(&view, &learning, error)) ||
+                         try_steps(&r, seconds, error)
+                     ? -1
+                     : 0;
+        tp_learner_free(r.learner);
+        close_buffers(&r);
+        tp_training_view_free(&view);
+        tp_trained_free(&out);
+    }
+    tp_training_close(&job);
     return status;
 }
 

@@ -73,13 +73,24 @@ static int refuse_dropout(const tp_program *program, ad_error *error)
                           "finite --width, or the network without dropout");
 }
 
-static int refuse_coupled(const tp_program *program, ad_error *error)
+/* Where features are learned, or batches change what a row's outputs are. */
+static int refuse_coupled(const tp_training_job *job, ad_error *error)
 {
-    if (!program->coupled)
+    if (!job->program->coupled)
         return 0;
-    return ad_fail(error, "training at n = infinity: the samples of a batch meet, as in batch normalisation, whose "
-                          "gradients have too heavy tails for samples of their law: take layer normalisation, or a "
-                          "finite width");
+    if (!job->kernel_regime)
+        return ad_fail(error, "training at n = infinity: the samples of a batch meet, as in batch normalisation, whose "
+                              "gradients have too heavy tails for samples of their law: take layer normalisation, or a "
+                              "finite width");
+    if (job->feed.shuffled)
+        return ad_fail(error,
+                       "training at n = infinity: the samples of a batch meet, as in batch normalisation, and each "
+                       "batch of %zu would have a kernel of its own: take all %zu rows at once",
+                       job->feed.batch, job->parts[0].rows);
+    if (job->spec.draw && job->parts[1].rows)
+        return ad_fail(error, "training at n = infinity: where the samples of a batch meet, a draw is of the rows that "
+                              "train: take none to test on, or give the outputs at the start");
+    return 0;
 }
 
 static int refuse_orthogonal(const tp_program *program, ad_error *error)
@@ -209,8 +220,7 @@ int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *t
                        : !train ? "data"
                                 : "spec");
     job->spec = *spec;
-    if (settle_spec(job, error) || refuse_coupled(program, error) || refuse_dropout(program, error) ||
-        judge(job, error))
+    if (settle_spec(job, error) || refuse_dropout(program, error) || judge(job, error))
         return -1;
     if (!job->kernel_regime && refuse_orthogonal(program, error))
         return -1;
@@ -220,7 +230,9 @@ int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *t
     if (!job->kernel_regime && (spec->start || spec->draw))
         return ad_fail(error, "training at n = infinity: outputs at the start are 0 where features are learned, and "
                               "are given or drawn in the kernel regime alone");
-    return take_data(job, train, test, error) || (!job->kernel_regime && refuse_random(job, error)) ? -1 : 0;
+    if (take_data(job, train, test, error) || refuse_coupled(job, error))
+        return -1;
+    return !job->kernel_regime && refuse_random(job, error) ? -1 : 0;
 }
 
 void tp_training_close(tp_training_job *job)

@@ -21,9 +21,3 @@ int tp_train(tp_program *program, const nn_data *train, const nn_data *test, con
     tp_training_close(&job);
     return status;
 }
-
-void tp_trained_free(tp_trained *training)
-{
-    ad_arena_free(training->memory);
-    *training = (tp_trained){ 0 };
-}

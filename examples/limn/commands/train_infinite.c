@@ -74,7 +74,8 @@ static int read_start(infinite_job *i, ad_error *error)
 static int tell_cost(infinite_job *i, tp_program *program, ad_error *error)
 {
     tp_train_cost cost;
-    const double gigabyte = 1e9, speed = 1e10;
+    const double gigabyte = 1e9;
+    double seconds;
     double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     if (tp_train_estimate(program, &i->parts[0], &i->parts[1], &i->spec, &cost, error))
         return -1;
@@ -83,9 +84,12 @@ static int tell_cost(infinite_job *i, tp_program *program, ad_error *error)
                        "--width inf: its steps take up to %.3g GB, and the machine has %.3g: fewer --steps, a smaller "
                        "--batch, fewer --samples",
                        cost.bytes / gigabyte, memory / gigabyte);
-    if (cost.bytes > 0)
-        fprintf(stderr, "train: at most %.2g GB, and %.2g operations a run: about %.2g s at 10 a nanosecond\n",
-                cost.bytes / gigabyte, cost.operations, cost.operations / speed);
+    if (!(cost.bytes > 0))
+        return 0;
+    if (tp_train_forecast(program, &i->parts[0], &i->parts[1], &i->spec, &seconds, error))
+        return -1;
+    fprintf(stderr, "train: at most %.2g GB; about %.2g s of the processor, by the first steps of a run\n",
+            cost.bytes / gigabyte, seconds);
     return 0;
 }
 

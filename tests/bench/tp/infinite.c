@@ -197,9 +197,9 @@ static void compare(const problem *p, size_t samples, int runs, size_t width, in
     tp_trained run;
     double mean[MOST], error[MOST], farthest = 0, beyond = 0;
     open_comparison(p, &c);
+    c.fit.seed += seed;
     nn_data data = { c.x, c.y, ROWS, p->outputs > 1 ? p->outputs : 0 };
     tp_train_spec spec = { .fit = c.fit, .samples = samples, .runs = runs, .probes = ROWS, .tolerance = 1e-3 };
-    spec.fit.seed += seed;
     double start = bench_seconds();
     if (tp_train(c.program, &data, NULL, &spec, &run, &c.error))
         bench_fail(&c.error);

@@ -376,6 +376,10 @@ Test(training, points_that_are_followed_change_nothing)
     tp_train_spec spec = { .fit = p.fit, .samples = 128, .runs = 2 };
     nn_data test = { s.x, s.y, 3, 0 };
     tp_trained alone = train_at(&s, &p, 128, 2), followed;
+    double seconds = 0;
+    cr_expect(tp_train_forecast(s.program, &s.data, &test, &spec, &seconds, &s.error) == 0 && seconds > 0 &&
+                  isfinite(seconds),
+              "%g s: %s", seconds, s.error.text);
     cr_assert(tp_train(s.program, &s.data, &test, &spec, &followed, &s.error) == 0, "%s", s.error.text);
     cr_assert_eq(followed.points, ROWS + 3);
     const double *f = last_of(&followed)->f;
@@ -595,6 +599,50 @@ Test(training, frozen_readouts_in_the_kernel_regime)
     close_problem(&s);
 }
 
+/* All rows are one batch, and rows that are followed another: networks that are wide, in the mode of training. */
+Test(training, batch_normalisation_in_the_kernel_regime)
+{
+    enum { FOLLOWED = 6, MANY = 24 };
+    for (int freezes = 0; freezes < 2; freezes++) {
+        problem p = { "batchnorm", nn_builtin("batchnorm"),    { "depth=1", "eps=0.1" }, 0, FEATURES, 1,
+                      NN_NTK,      { .rate = 0.5, .steps = 6 } };
+        setup s;
+        tp_trained run;
+        trial f[ROWS + FOLLOWED];
+        double x[FOLLOWED * FEATURES], out[ROWS + FOLLOWED];
+        open_problem(&p, &s);
+        for (int k = 0; k < FOLLOWED * FEATURES; k++)
+            x[k] = cos(0.3 + 1.7 * k);
+        if (freezes) {
+            close_problem(&s);
+            const char *frozen_readouts[] = { "readout", NULL };
+            nn_spec spec = { .features = FEATURES, .settings = p.settings, .freeze = frozen_readouts };
+            cr_assert((s.net = nn_trace(p.function, &spec, &s.error)) && (s.program = tp_translate(s.net, &s.error)),
+                      "%s", s.error.text);
+        }
+        nn_data test = { x, NULL, FOLLOWED, 0 };
+        tp_train_spec spec = { .fit = p.fit, .probes = 2, .runs = 4 };
+        cr_assert(tp_train(s.program, &s.data, &test, &spec, &run, &s.error) == 0, "%s", s.error.text);
+        memset(f, 0, sizeof f);
+        for (int k = 0; k < MANY; k++) {
+            nn_model *model = nn_model_new(s.net, 1024, 300 + (uint64_t)k, AD_DOUBLE, 1, &s.error);
+            cr_assert(model && !nn_fit(model, &s.data, &p.fit, NULL, &s.error), "%s", s.error.text);
+            nn_set_mode(model, NN_TRAINING);
+            cr_assert(!nn_forward(model, s.x, ROWS, out, &s.error) &&
+                          !nn_forward(model, x, FOLLOWED, out + ROWS, &s.error),
+                      "%s", s.error.text);
+            for (int i = 0; i < ROWS + FOLLOWED; i++)
+                trial_add(&f[i], out[i]);
+            nn_model_free(model);
+        }
+        for (int i = 0; i < ROWS + FOLLOWED; i++)
+            expect_mean(f[i], last_of(&run)->f[i], 0.02);
+        cr_expect(fabs(last_of(&run)->f[1]) > 0.1);
+        tp_trained_free(&run);
+        close_problem(&s);
+    }
+}
+
 /* Gradient descent by a constant kernel, from f. */
 static void descend(const double *kernel, const double *y, const nn_fit_spec *fit, double *f)
 {
@@ -699,7 +747,7 @@ Test(training, refuses)
 {
     problem p = { "mlp", nn_builtin("mlp"), { "phi=tanh", "depth=2" }, 0, FEATURES, 1, NN_MUP, { 0 } };
     const tp_train_spec adam = { .fit = { .optimizer = NN_ADAM, .steps = 1 } };
-    const tp_train_spec sgd = { .fit = { .steps = 2 } };
+    const tp_train_spec sgd = { .fit = { .steps = 2 } }, parts = { .fit = { .steps = 2, .batch = 3 } };
     const tp_train_spec decay = { .fit = { .steps = 2, .weight_decay = 0.1 } };
     const tp_train_spec fast = { .fit = { .steps = 400, .rate = 1e3 }, .samples = 1024, .runs = 2 };
     const tp_train_spec small = { .fit = { .steps = 20 }, .samples = 64 };
@@ -725,6 +773,8 @@ Test(training, refuses)
     expect_refused(random, &sgd, "fluctuations");
     problem batch = { "batchnorm", nn_builtin("batchnorm"), { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
     expect_refused(batch, &sgd, "samples of a batch meet");
+    batch.scale = NN_NTK;
+    expect_refused(batch, &parts, "take all 8 rows at once");
     problem masks = { "dropped", dropped, { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
     expect_refused(masks, &sgd, "masks of dropout");
     masks.scale = NN_NTK;

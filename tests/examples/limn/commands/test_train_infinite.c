@@ -103,7 +103,31 @@ Test(train_infinite, tells_the_kernel_regime_and_classes)
     r = works("train mlp --set depth=1 --data digits --width inf --scale mup --steps 3 --batch 8 --train 16 --test 4 "
               "--samples 256 --runs 2 --rate 1 --optimizer momentum --momentum 0.5");
     cr_expect(strstr(r.out, "accuracy") && strstr(r.out, "test loss"), "%s", r.out);
-    cr_expect(strstr(r.err, "train: at most "), "%s", r.err);
+    cr_expect(strstr(r.err, "train: at most ") && strstr(r.err, " s of the processor"), "%s", r.err);
+}
+
+/* One draw, told with its seed; a run from the outputs that it says it starts from is the same. */
+Test(train_infinite, draws_the_outputs_at_the_start)
+{
+    put_data();
+    outcome r = works("train mlp " TANH "--width inf --steps 3 " DATA "--start draw --seed 4 --out drawn.npy --json");
+    cJSON *root = cJSON_Parse(r.out);
+    cr_assert(root, "%s", r.out);
+    const cJSON *f = cJSON_GetObjectItem(cJSON_GetArrayItem(cJSON_GetObjectItem(root, "steps"), 0), "f");
+    double start[ROWS];
+    for (int i = 0; i < ROWS; i++)
+        start[i] = cJSON_GetArrayItem(cJSON_GetArrayItem(f, i), 0)->valuedouble;
+    cr_expect(
+        strstr(cJSON_GetObjectItem(root, "method")->valuestring, "one draw of the outputs' Gaussian law (seed 4)"));
+    put_array("start.npy", start, ROWS, 1);
+    works("train mlp " TANH "--width inf --steps 3 " DATA "--start start.npy --out given.npy");
+    ds_array drawn = get_array("drawn.npy"), given = get_array("given.npy");
+    for (int i = 0; i < ROWS; i++)
+        cr_expect_float_eq(drawn.data[i], given.data[i], 1e-12);
+    ds_array_free(&drawn);
+    ds_array_free(&given);
+    cJSON_Delete(root);
+    fails("train mlp --width inf --scale mup --start draw " DATA, 1, "in the kernel regime alone");
 }
 
 Test(train_infinite, refuses)
