@@ -63,8 +63,9 @@ __attribute__((weak)) void blas_memory_free(void *);
 
 /* Starts so many threads, and takes a buffer for each as one of OpenBLAS's threads and as one of limn's: either may
  * multiply. */
-static int take_threads(int threads, void **buffers)
+static int take_threads(int threads)
 {
+    void *buffers[AD_MAX_THREADS];
     int taken = 0, started = 0, before = omp_get_max_threads();
     openblas_set_num_threads(threads);
     while (taken < threads && blas_memory_alloc && (buffers[taken] = blas_memory_alloc(0)))
@@ -79,7 +80,7 @@ static int take_threads(int threads, void **buffers)
 }
 
 /* In a process of its own, which may wait for ever or end: 0 once all is there. */
-static int try_threads(int threads, void **buffers)
+static int try_threads(int threads)
 {
     enum { SECONDS = 2 }; /* of the processor */
     int status = -1;
@@ -88,7 +89,7 @@ static int try_threads(int threads, void **buffers)
     if (child == 0) {
         signal(SIGPROF, SIG_DFL);
         setitimer(ITIMER_PROF, &(struct itimerval){ .it_value = { SECONDS, 0 } }, NULL);
-        _exit(!freopen("/dev/null", "w", stderr) || take_threads(threads, buffers));
+        _exit(!freopen("/dev/null", "w", stderr) || take_threads(threads));
     }
     while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
@@ -98,11 +99,10 @@ static int try_threads(int threads, void **buffers)
 int ad_start_threads(int threads, ad_error *error)
 {
     threads = ad_threads(threads, error);
-    void **buffers = threads ? ad_alloc((size_t)threads, sizeof *buffers, "buffers of threads", error) : NULL;
-    int status = !buffers || try_threads(threads, buffers) || take_threads(threads, buffers) ? -1 : 0;
-    ad_free(buffers);
-    if (status)
-        ad_fail(error, "%d thread%s not start: OpenMP and OpenBLAS do not get memory for so many: try fewer", threads,
-                threads == 1 ? " does" : "s do");
-    return status;
+    if (!threads)
+        return -1;
+    if (try_threads(threads) == 0 && take_threads(threads) == 0)
+        return 0;
+    return ad_fail(error, "%d thread%s not start: OpenMP and OpenBLAS do not get memory for so many: try fewer",
+                   threads, threads == 1 ? " does" : "s do");
 }

@@ -360,7 +360,7 @@ static void eval_direction(const tp_univariate *u, size_t n, const double *x, do
         size_t size = n - start < BLOCK ? n - start : BLOCK;
         memcpy(t, x + start, size * sizeof *t);
         for (size_t i = 0; i < size; i++)
-            y[start + i] = d->power ? pow(t[i], d->power) : 1;
+            y[start + i] = d->power == 0 ? 1 : d->power == 1 ? t[i] : d->power == 2 ? t[i] * t[i] : pow(t[i], d->power);
         for (int k = 0; k < d->n; k++) {
             for (size_t i = 0; i < size; i++)
                 in[i] = d->alpha[k] * t[i] + d->beta[k];
