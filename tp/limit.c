@@ -355,6 +355,22 @@ static int only_samples(const tp_program *program, const tp_limit_spec *spec, ad
     return tp_check_square(program, &square) ? ad_fail(error, "%s", square.text) : 1;
 }
 
+/* Where there is no exact rule: by points where that is a way, unless samples are asked for, else by these. simple: the
+ * simple rules are known to hold. */
+static int find_by_runs(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                        size_t rows2, const tp_limit_spec *spec, bool simple, bool gaussian, tp_kernel *kernel,
+                        ad_error *error)
+{
+    ad_error refusal = { 0 };
+    bool asked = spec->engine == TP_ENGINE_SAMPLE || spec->samples || spec->runs;
+    int status = simple && gaussian && !asked && !program->coupled
+                     ? tp_limit_by_points(program, which, x, rows, x2, rows2, spec, kernel, &refusal)
+                     : TP_NO_RULE;
+    if (status == TP_NO_RULE)
+        return tp_limit_sampled(program, which, x, rows, x2, rows2, spec, simple, kernel, error);
+    return status ? ad_fail(error, "%s", refusal.text) : 0;
+}
+
 /* part: sites are left out, for which there is no rule where samples meet. */
 static int limit_of(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                     size_t rows2, const tp_limit_spec *given, bool part, tp_kernel *kernel, ad_error *error)
@@ -404,7 +420,8 @@ static int limit_of(const tp_program *program, tp_kernel_kind which, const doubl
     if (orthogonal ? refuse_random(program, which, "", error)
                    : spec.engine == TP_ENGINE_SAMPLE && check_samples(program, which, x, &spec, simple, error))
         return -1;
-    if (tp_limit_sampled(program, which, x, rows, x2, rows2, &spec, simple && checked == 0, kernel, &failure) ||
+    if (find_by_runs(program, which, x, rows, x2, rows2, &spec, simple && checked == 0, !orthogonal, kernel,
+                     &failure) ||
         check_kernel(kernel, &failure))
         return ad_fail(error, "%s%s%s", refusal.text, refusal.text[0] ? "; and by samples: " : "", failure.text);
     if (!simple && *why && !orthogonal)

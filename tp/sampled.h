@@ -7,6 +7,10 @@
  * the program BP-like, so that the executor may take the simple rules. */
 int tp_limit_sampled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
                      const tp_limit_spec *, bool simple, tp_kernel *kernel, ad_error *error);
+/* By groups of few correlated Gaussians, each at points of the normal law, else exactly: the mean of runs, its standard
+ * errors, their relative size. TP_NO_RULE where that is no way, or a longer one; -1 on other errors. */
+int tp_limit_by_points(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
+                       const tp_limit_spec *, tp_kernel *kernel, ad_error *error);
 /* What that would take: a run on a few rows and few samples is timed. */
 int tp_forecast_sampled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2,
                         size_t rows2, const tp_limit_spec *, bool simple, tp_forecast *forecast, ad_error *error);

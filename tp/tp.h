@@ -89,7 +89,8 @@ typedef struct {
     int threads;      /* 0: one */
     double tolerance; /* exact: of numerical expectations, relative to sqrt(E f^2 E g^2); 0: 1e-13. Sampled: more runs
                            (64 at most) until `error` is below; 0: `runs` alone */
-    tp_engine engine; /* auto: exact where there is a rule, else the executor at n = infinity on samples */
+    tp_engine engine; /* auto: exact where there is a rule; else, where neither `samples` nor `runs` are given, by
+                         points of groups of few Gaussians, where that is a way; else the executor on samples */
     tp_rule_choice rule; /* auto: the simple rule if tp_check finds the program BP-like, else the general one */
     size_t samples;      /* of the executor, a power of 2 is best; 0: 4096, or as many as the draws of two rows or the
                        tolerance need (directions after batch normalisation: 8192) */

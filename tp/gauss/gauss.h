@@ -191,6 +191,15 @@ double tp_mehler_bound(const tp_mehler *f, const tp_mehler *g, size_t i, size_t 
 double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t rows, size_t column, size_t columns,
                       const double *q12, size_t q12_stride, double *out, size_t out_stride);
 
+/* ---- many variables
+ * ----------------------------------------------------------------------------------------------- */
+/* From independent points z (dims, n of `stride`) of the normal law points x (dims, n) and weights w (n): the sum of
+ * w (f(x) + f(-x)) / 2 is E f for polynomials up to an odd degree, which n decides, and has that mean for others but
+ * for
+ * what is of the second order in its deviation. At most TP_MOST_CUBED dims. */
+enum { TP_MOST_CUBED = 32 };
+int tp_cubature(int dims, size_t n, size_t stride, const double *z, double *x, double *w, ad_error *error);
+
 /* ---- whole arrays ------------------------------------------------------------------------------------------------ */
 void tp_array_multiply(size_t n, const double *a, const double *b, double *out);   /* out = a b */
 void tp_array_affine(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */

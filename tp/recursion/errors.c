@@ -455,6 +455,8 @@ static int own_sizes(tp_solver *s, int id, int set, const tp_tile *t, double *e)
         }
         *e = q->kind == TP_Q_DATA ? s->unit : relative(s, set, q->a);
         return 0;
+    case TP_Q_GROUP: /* of grouped.c alone */
+        return 0;
     }
     return 0;
 }
@@ -562,6 +564,8 @@ void tp_bound(const tp_solver *s, int id, tp_tile *t)
                 e[id] = t->error[1][id];
             else
                 e[id] = expect_bound(s, id, t, e[q->a], !near && t->now.has_near);
+            break;
+        case TP_Q_GROUP:
             break;
         }
         if (near && !t->n_near && !t->pair) {

@@ -27,6 +27,7 @@ static int read_alone(const tp_solver *s, int id, int k)
     switch (q->kind) {
     case TP_Q_SUM:
     case TP_Q_ALONG:
+    case TP_Q_GROUP:
         return k < q->n ? q->parts[k].q : -1;
     case TP_Q_PRODUCT:
         return k == 0 ? q->a : k == 1 ? q->b : -1;
@@ -73,8 +74,7 @@ static void need_operands(const tp_solver *s, int id)
         keep_alone(s, scalars[k]);
 }
 
-/* All that the series is made of: each quantity stands after what it needs. */
-static void find_needed(const tp_solver *s, const tp_series *series)
+void tp_find_needed(const tp_solver *s, const tp_series *series)
 {
     for (int k = 0; k < series->n; k++) {
         s->paired[series->at[k].q] = true;
@@ -389,7 +389,7 @@ static int prepare(tp_solver *s, const tp_series *series)
     if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->kept || !s->functions || !s->gram_blocks ||
         !s->plans || !s->partner || !by_argument)
         return ad_fail(s->error, "out of memory for %d quantities", s->n);
-    find_needed(s, series);
+    tp_find_needed(s, series);
     if (tp_fill_blocks(s))
         return -1;
     for (int id = 0; id < s->n; id++)

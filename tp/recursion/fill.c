@@ -528,6 +528,8 @@ int tp_fill(tp_solver *s, int id, int partner, tp_tile *t, ad_error *error)
         return 0;
     case TP_Q_EXPECT:
         return fill_expect(s, id, partner, t, error);
+    case TP_Q_GROUP: /* of grouped.c alone */
+        return 0;
     }
     return 0;
 }

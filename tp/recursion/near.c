@@ -328,6 +328,7 @@ void tp_fill_near(const tp_solver *s, int id, tp_tile *t)
     case TP_Q_NUMBER:
     case TP_Q_FUNCTION:
     case TP_Q_ALONG:
+    case TP_Q_GROUP:
         return;
     case TP_Q_SAME: /* at (i, i) it is 1 */
         p->size[0][id] = p->size[1][id] = 1;

@@ -386,6 +386,8 @@ static const char *expression(writer *w, int id)
         for (int k = 0; k < q->n; k++)
             all = text(w, "%s%s%s", all, k ? ", " : "", reference(w, q->parts[k].q));
         return text(w, w->latex ? "\\mathrm{%s}_{%d}(%s)" : "%s[%d](%s)", ad_op_name((ad_op)q->op), q->b, all);
+    case TP_Q_GROUP: /* printed are exact rules */
+        break;
     }
     return "";
 }

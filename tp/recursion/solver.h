@@ -165,6 +165,8 @@ typedef struct {
 /* A correlation is near 1 from here on. */
 #define TP_NEAR 0x1p-17
 
+/* All that the series is made of: each quantity stands after what it needs. Into `alone`, `paired` and `kept`. */
+void tp_find_needed(const tp_solver *s, const tp_series *series);
 /* The data that is needed, in blocks, for either set; and the end of them. */
 int tp_fill_blocks(tp_solver *s);
 void tp_free_blocks(tp_solver *s);

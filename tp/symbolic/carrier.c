@@ -20,8 +20,12 @@ static uint64_t kind_of(const tp_gvar *g)
 static uint64_t kinds_of(const tp_algebra *algebra, int lin)
 {
     const tp_lin *l = tp_lin_at(algebra, lin);
+    const tp_coordinate *nested = tp_nested(algebra, lin);
     uint64_t all = 0;
-    for (int k = 0; k < l->n; k++)
+    for (int i = 0; nested && i < nested->n; i++)
+        for (int m = 0; m < nested->terms[i].n; m++)
+            all |= kinds_of(algebra, nested->terms[i].factors[m].lin);
+    for (int k = 0; k < l->n && !nested; k++)
         all |= kind_of(tp_gvar_at(algebra, l->parts[k].gvar));
     return all;
 }
@@ -35,7 +39,7 @@ static int factor_carrier(tp_algebra *algebra, tp_factor f, tp_carrier *out)
     } key;
     const tp_lin *lin = tp_lin_at(algebra, f.lin);
     memset(out, 0, sizeof *out);
-    if (f.fn != algebra->variable || lin->n != 1)
+    if (f.fn != algebra->variable || lin->n != 1 || tp_nested(algebra, f.lin))
         return 0;
     const tp_gvar *g = tp_gvar_at(algebra, lin->parts[0].gvar);
     if (g->argument == TP_OF_DATA || (g->argument == TP_OF_VECTOR && tp_carrier_of(algebra, g->node, out)))

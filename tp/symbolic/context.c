@@ -3,12 +3,13 @@
 
 #include <string.h>
 
-enum { TABLES = 8 };
+enum { TABLES = 9 };
 
 static void list_tables(tp_algebra *algebra, tp_table *tables[TABLES])
 {
-    tp_table *all[TABLES] = { &algebra->fns,        &algebra->gvars,  &algebra->lins,   &algebra->coordinates,
-                              &algebra->quantities, &algebra->series, &algebra->points, &algebra->carriers };
+    tp_table *all[TABLES] = { &algebra->fns,         &algebra->gvars,      &algebra->lins,
+                              &algebra->coordinates, &algebra->quantities, &algebra->series,
+                              &algebra->points,      &algebra->carriers,   &algebra->groups };
     memcpy(tables, all, sizeof all);
 }
 

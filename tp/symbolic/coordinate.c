@@ -141,6 +141,51 @@ static bool breaks_at_zero(ad_op op, double p, const ad_function *function)
     return facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && p < 0);
 }
 
+/* The lin that is one G-var; -1 without memory. */
+static int lin_of_gvar(tp_algebra *algebra, int id)
+{
+    union {
+        tp_lin lin;
+        unsigned char bytes[sizeof(tp_lin) + sizeof(tp_part)];
+    } one;
+    memset(&one, 0, sizeof one);
+    one.lin.n = 1;
+    tp_part part;
+    memset(&part, 0, sizeof part);
+    part.c = 1;
+    part.gvar = id;
+    memcpy(one.bytes + offsetof(tp_lin, parts), &part, sizeof part);
+    return id < 0 ? -1 : tp_intern(&algebra->lins, &one, sizeof(tp_lin) + sizeof(tp_part));
+}
+
+/* Is a coordinate a polynomial in functions of Gaussians with numbers as coefficients, none of them a mask? */
+static bool may_nest(const tp_algebra *algebra, const tp_coordinate *x)
+{
+    bool may = !isfinite(x->rest);
+    for (int i = 0; i < x->n && may; i++) {
+        may = x->terms[i].scalar == TP_Q_ONE;
+        for (int m = 0; m < x->terms[i].n && may; m++) {
+            const tp_lin *lin = tp_lin_at(algebra, x->terms[i].factors[m].lin);
+            for (int k = 0; k < lin->n && !tp_nested(algebra, x->terms[i].factors[m].lin); k++)
+                may = may && !(algebra->program->keeps[tp_gvar_at(algebra, lin->parts[k].gvar)->param] > 0);
+        }
+    }
+    return may;
+}
+
+/* The lin that stands for a coordinate; -1 where there is none. */
+static int nested_lin(tp_algebra *algebra, int x)
+{
+    tp_gvar gvar;
+    if (!algebra->by_groups || algebra->rules == TP_RULES_GENERAL || !may_nest(algebra, tp_coordinate_at(algebra, x)))
+        return -1;
+    memset(&gvar, 0, sizeof gvar);
+    gvar.param = gvar.position = -1;
+    gvar.argument = TP_OF_COORDINATE;
+    gvar.node = x;
+    return lin_of_gvar(algebra, tp_intern(&algebra->gvars, &gvar, sizeof gvar));
+}
+
 static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, double p, int x)
 {
     if (op == AD_NEG)
@@ -179,8 +224,9 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
             return tp_lacks_memory(algebra);
         if (outer.a == -1 && c->n == 1 && op == AD_SQUARE)
             return tp_coordinate_product(algebra, id, x, x);
-        if (outer.a == -1)
+        if (outer.a == -1 && (term.factors[0].lin = nested_lin(algebra, x)) < 0)
             return tp_refuse(algebra, id, "a function of several G-vars together has no exact rule here");
+        outer.a = outer.a == -1 ? algebra->variable : outer.a;
         term.factors[0].fn = tp_fn_intern(algebra, outer);
         result = term.factors[0].fn < 0 ? tp_lacks_memory(algebra) : tp_coordinate_term(algebra, &term);
     }
@@ -194,19 +240,7 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
 /* ---- G-vars ---- */
 static int of_gvar(tp_algebra *algebra, const tp_gvar *gvar, double c, double power)
 {
-    int id = tp_intern(&algebra->gvars, gvar, sizeof *gvar);
-    union {
-        tp_lin lin;
-        unsigned char bytes[sizeof(tp_lin) + sizeof(tp_part)];
-    } one;
-    memset(&one, 0, sizeof one);
-    one.lin.n = 1;
-    tp_part part;
-    memset(&part, 0, sizeof part);
-    part.c = 1;
-    part.gvar = id;
-    memcpy(one.bytes + offsetof(tp_lin, parts), &part, sizeof part);
-    int lin = id < 0 ? -1 : tp_intern(&algebra->lins, &one, sizeof(tp_lin) + sizeof(tp_part));
+    int lin = lin_of_gvar(algebra, tp_intern(&algebra->gvars, gvar, sizeof *gvar));
     tp_term term = { .c = c, .power = power, .n = 1 };
     term.factors[0] = (tp_factor){ lin, algebra->variable };
     return lin < 0 ? tp_lacks_memory(algebra) : tp_coordinate_term(algebra, &term);
@@ -308,6 +342,11 @@ static int sum_of_vectors(tp_algebra *algebra, int id, int w, int y, ad_axis axi
     return total;
 }
 
+static int nested_number(const tp_algebra *algebra, int lin)
+{
+    return tp_gvar_at(algebra, tp_lin_at(algebra, lin)->parts[0].gvar)->node;
+}
+
 /* Is a vector made of the parameter's own rows, coordinate by coordinate? Then it is no independent draw that meets
  * them: the sum over the width is an average like any other, E by Stein's lemma, and a fluctuation (THEORY section
  * 9). */
@@ -316,7 +355,10 @@ static bool made_of_rows(const tp_algebra *algebra, int vector, int param)
     const tp_coordinate *x = tp_coordinate_at(algebra, vector);
     for (int i = 0; i < x->n; i++)
         for (int m = 0; m < x->terms[i].n; m++) {
-            const tp_lin *lin = tp_lin_at(algebra, x->terms[i].factors[m].lin);
+            const int of = x->terms[i].factors[m].lin;
+            if (tp_nested(algebra, of) && made_of_rows(algebra, nested_number(algebra, of), param))
+                return true;
+            const tp_lin *lin = tp_lin_at(algebra, of);
             for (int k = 0; k < lin->n; k++) {
                 const tp_gvar *g = tp_gvar_at(algebra, lin->parts[k].gvar);
                 if (g->param == param && g->argument != TP_OF_VECTOR)

@@ -209,8 +209,23 @@ static bool alike(const tp_algebra *algebra, int a, int b)
     return false;
 }
 
+/* Is one of a coordinate's G-vars related to a lin? */
+static int nested_related(tp_algebra *algebra, const tp_coordinate *x, int lin, bool swapped, bool alone)
+{
+    int related = 0;
+    for (int i = 0; i < x->n; i++)
+        for (int m = 0; m < x->terms[i].n && !related; m++) {
+            int own = x->terms[i].factors[m].lin;
+            related = tp_lins_related(algebra, swapped ? lin : own, swapped ? own : lin, alone);
+        }
+    return related;
+}
+
 int tp_lins_related(tp_algebra *algebra, int a, int b, bool alone)
 {
+    const tp_coordinate *x = tp_nested(algebra, a), *y = tp_nested(algebra, b);
+    if (x || y)
+        return nested_related(algebra, x ? x : y, x ? b : a, !x, alone);
     if (a == b || !alike(algebra, a, b))
         return a == b;
     int q = tp_lin_covariance(algebra, a, b, alone);
@@ -292,7 +307,11 @@ static int block_factors(tp_algebra *algebra, const member *members, int n, int 
 /* Told by the parameter whose products the functions are of. */
 static int refuse_block(tp_algebra *algebra, const member *f, int count)
 {
-    const tp_gvar *g = tp_gvar_at(algebra, tp_lin_at(algebra, f[0].factor.lin)->parts[0].gvar);
+    int lin = f[0].factor.lin;
+    for (const tp_coordinate *x; (x = tp_nested(algebra, lin));)
+        for (int i = 0; i < x->n; i++)
+            lin = x->terms[i].n ? x->terms[i].factors[0].lin : lin;
+    const tp_gvar *g = tp_gvar_at(algebra, tp_lin_at(algebra, lin)->parts[0].gvar);
     return tp_refuse(algebra, g->param,
                      "an expectation of %d correlated functions of products with %s: an exact rule "
                      "there is for two",
@@ -363,18 +382,24 @@ static int members_covariance(tp_algebra *algebra, const member *f, const member
     return q < 0 || alone ? q : tp_q_side(algebra, q, f->second ? TP_Q_SECOND : TP_Q_FIRST);
 }
 
+static int members_related(tp_algebra *algebra, const member *f, const member *g, bool alone)
+{
+    const member *first = f->second ? g : f, *second = f->second ? f : g;
+    return tp_lins_related(algebra, first->factor.lin, second->factor.lin, alone || f->second == g->second);
+}
+
 /* May a linear factor be taken out: is every other one that it is related to continuous? */
 static int may_take_out(tp_algebra *algebra, const member *f, int count, int taken, bool alone)
 {
     double c;
-    if (tp_fn_monomial(algebra, f[taken].factor.fn, &c) == 0)
+    if (tp_fn_monomial(algebra, f[taken].factor.fn, &c) == 0 || tp_nested(algebra, f[taken].factor.lin))
         return 0;
     for (int k = 0; k < count; k++) {
-        if (k == taken || tp_fn_continuous(algebra, f[k].factor.fn))
+        if (k == taken || (tp_fn_continuous(algebra, f[k].factor.fn) && !tp_nested(algebra, f[k].factor.lin)))
             continue;
-        int q = members_covariance(algebra, &f[taken], &f[k], alone);
-        if (q < 0 || !tp_q_is_zero(algebra, q))
-            return q < 0 ? -1 : 0;
+        int related = members_related(algebra, &f[taken], &f[k], alone);
+        if (related)
+            return related < 0 ? -1 : 0;
     }
     return 1;
 }
@@ -410,6 +435,8 @@ static int stein(tp_algebra *algebra, const member *f, int count, int taken, boo
     int n = power < 0 ? -1 : with_function(algebra, f, count, taken, power, &c, left);
     for (int k = 0; k < n && total >= 0; k++) {
         double factor = c;
+        if (tp_nested(algebra, left[k].factor.lin))
+            continue; /* which is not related */
         int cov = members_covariance(algebra, &u, &left[k], alone);
         if (cov < 0)
             return -1;
@@ -422,6 +449,94 @@ static int stein(tp_algebra *algebra, const member *f, int count, int taken, boo
         total = part < 0 ? -1 : tp_q_plus(algebra, 1, total, factor, part);
     }
     return n < 0 ? -1 : total;
+}
+
+/* ---- groups ---- */
+/* Adds a lin of a sample, or those that a nested one is a function of; one beyond the most that there may be. */
+static void add_lin(const tp_algebra *algebra, int lin, int second, tp_group_lin *lins, int *n)
+{
+    const tp_coordinate *nested = tp_nested(algebra, lin);
+    for (int i = 0; nested && i < nested->n; i++)
+        for (int m = 0; m < nested->terms[i].n; m++)
+            add_lin(algebra, nested->terms[i].factors[m].lin, second, lins, n);
+    for (int k = 0; k < *n && !nested; k++)
+        if (lins[k].lin == lin && lins[k].second == second)
+            return;
+    if (!nested && *n < TP_MAX_GROUP)
+        lins[*n] = (tp_group_lin){ lin, second };
+    *n += !nested && *n <= TP_MAX_GROUP;
+}
+
+int tp_group_lins(const tp_algebra *algebra, int group, tp_group_lin *lins)
+{
+    const tp_group *g = tp_group_at(algebra, group);
+    int n = 0;
+    for (int k = 0; k < g->n; k++)
+        add_lin(algebra, g->at[k].factor.lin, g->at[k].second, lins, &n);
+    return n;
+}
+
+/* The number of a group, its factors in order. */
+static int intern_group(tp_algebra *algebra, const member *f, int count, bool alone)
+{
+    union {
+        tp_group group;
+        unsigned char bytes[sizeof(tp_group) + 2 * TP_MAX_FACTORS * sizeof(tp_group_factor)];
+    } own;
+    memset(&own, 0, sizeof own);
+    tp_group_factor *at = (tp_group_factor *)(own.bytes + sizeof(tp_group));
+    for (int i = 0; i < count; i++) {
+        tp_group_factor one = { .factor = f[i].factor, .second = !alone && f[i].second };
+        int k = own.group.n++;
+        for (; k > 0 && memcmp(&at[k - 1], &one, sizeof one) > 0; k--)
+            at[k] = at[k - 1];
+        at[k] = one;
+    }
+    return tp_intern(&algebra->groups, &own, sizeof(tp_group) + (size_t)count * sizeof *at);
+}
+
+/* E of the product of the coordinates that two nested lins stand for; *like stays where that has no rule. */
+static int nested_expectation(tp_algebra *algebra, const member *f, bool alone, int *like)
+{
+    int number[2];
+    tp_series series;
+    for (int k = 0; k < 2; k++)
+        number[k] = tp_gvar_at(algebra, tp_lin_at(algebra, f[k].factor.lin)->parts[0].gvar)->node;
+    int first = !alone && f[0].second;
+    if (tp_expectation(algebra, number[first], number[1 - first], alone, &series))
+        return -1;
+    if (series.n == 1 && fabs(series.at[0].power) < 1e-9)
+        *like = series.at[0].q;
+    return 0;
+}
+
+/* E of correlated functions of which there is no rule, as a quantity of its own. */
+static int group_expectation(tp_algebra *algebra, const member *f, int count, bool alone)
+{
+    tp_group_lin lins[TP_MAX_GROUP];
+    int covariances[TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2], n_covariances = 0, scalar;
+    int group = intern_group(algebra, f, count, alone), n = group < 0 ? 0 : tp_group_lins(algebra, group, lins);
+    if (group < 0)
+        return tp_lacks_memory(algebra);
+    for (int k = 0; k < count; k++)
+        if (tp_fn_scalars(algebra, f[k].factor.fn, &scalar, 1) > 0)
+            return refuse_block(algebra, f, count);
+    if (n > TP_MAX_GROUP)
+        return refuse_block(algebra, f, count);
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k <= i; k++) {
+            member a = { .factor.lin = lins[i].lin, .second = lins[i].second };
+            member b = { .factor.lin = lins[k].lin, .second = lins[k].second };
+            int q = members_covariance(algebra, &a, &b, alone);
+            if (q < 0)
+                return -1;
+            covariances[n_covariances++] = q;
+        }
+    int like = -1;
+    if (count == 2 && tp_nested(algebra, f[0].factor.lin) && tp_nested(algebra, f[1].factor.lin) &&
+        nested_expectation(algebra, f, alone, &like))
+        return -1;
+    return tp_q_group(algebra, group, covariances, n_covariances, like);
 }
 
 /* Of more than two functions that are related, of which some are powers: these are taken out one by one. */
@@ -437,14 +552,16 @@ static int reduced_expectation(tp_algebra *algebra, const member *f, int count, 
         if (may)
             return may < 0 ? -1 : stein(algebra, f, count, k, alone);
     }
-    return refuse_block(algebra, f, count);
+    return algebra->by_groups ? group_expectation(algebra, f, count, alone) : refuse_block(algebra, f, count);
 }
 
 /* The probability to keep, where the factor is of a mask; else 0. */
 static double keep_of(const tp_algebra *algebra, tp_factor f)
 {
     const tp_lin *lin = tp_lin_at(algebra, f.lin);
-    return lin->n == 1 ? algebra->program->keeps[tp_gvar_at(algebra, lin->parts[0].gvar)->param] : 0;
+    return lin->n == 1 && !tp_nested(algebra, f.lin)
+               ? algebra->program->keeps[tp_gvar_at(algebra, lin->parts[0].gvar)->param]
+               : 0;
 }
 
 /* E of functions of a mask, which is 1 / keep with the probability keep, else 0. Of two samples, masks are
@@ -480,7 +597,16 @@ static int block_expectation(tp_algebra *algebra, const member *members, int n, 
     double keep = keep_of(algebra, f[0].factor);
     if (keep > 0)
         return mask_expectation(algebra, f, count, keep, alone);
-    if (count > 2)
+    bool nested = false, one_side = true;
+    for (int k = 0; k < count; k++) {
+        nested = nested || tp_nested(algebra, f[k].factor.lin);
+        one_side = one_side && f[k].second == f[0].second;
+    }
+    if (algebra->by_groups && !alone && one_side && (count > 2 || nested)) {
+        int own = reduced_expectation(algebra, f, count, true);
+        return own < 0 ? -1 : tp_q_side(algebra, own, f[0].second ? TP_Q_SECOND : TP_Q_FIRST);
+    }
+    if (count > 2 || nested)
         return reduced_expectation(algebra, f, count, alone);
     if (count == 2 && (alone || f[0].second != f[1].second))
         return tp_pair_expectation(algebra, f[0].factor, f[1].factor, alone);
@@ -493,7 +619,7 @@ static int block_expectation(tp_algebra *algebra, const member *members, int n, 
 static int members_expectation(tp_algebra *algebra, member *members, int n, bool alone, int result)
 {
     for (int i = 0; i < n; i++)
-        members[i].parity = tp_fn_parity(algebra, members[i].factor.fn);
+        members[i].parity = tp_nested(algebra, members[i].factor.lin) ? 0 : tp_fn_parity(algebra, members[i].factor.fn);
     int lone = has_lone_odd(algebra, members, n, alone);
     if (lone || find_blocks(algebra, members, n, alone))
         return lone > 0 ? TP_Q_ZERO : -1;

@@ -23,13 +23,17 @@ double tp_coordinate_top(const tp_coordinate *x)
     return top;
 }
 
-/* Is a factor a random number that all coordinates share: of a parameter without a width axis of its own? *param:
- * which. */
+/* Is a factor a random number that all coordinates share: of a parameter without a width axis of its own, or a function
+ * of such? *param: which. */
 static bool is_shared(const tp_algebra *algebra, const tp_term *term, int *param)
 {
     for (int i = 0; i < term->n; i++) {
         const tp_lin *lin = tp_lin_at(algebra, term->factors[i].lin);
-        for (int k = 0; k < lin->n; k++) {
+        const tp_coordinate *nested = tp_nested(algebra, term->factors[i].lin);
+        for (int k = 0; nested && k < nested->n; k++)
+            if (is_shared(algebra, &nested->terms[k], param))
+                return true;
+        for (int k = 0; !nested && k < lin->n; k++) {
             const tp_gvar *g = tp_gvar_at(algebra, lin->parts[k].gvar);
             const ad_shape *shape = &ad_node_of(algebra->graph, g->param)->shape;
             int widths = algebra->program->widths[g->param];

@@ -272,6 +272,24 @@ int tp_q_same(tp_algebra *algebra)
     return intern_quantity(algebra, &q, sizeof q);
 }
 
+int tp_q_group(tp_algebra *algebra, int group, const int *covariances, int n, int like)
+{
+    int parts = n + (like >= 0);
+    size_t size = sizeof(tp_quantity) + (size_t)parts * sizeof *((tp_quantity *)NULL)->parts;
+    tp_quantity *q = ad_arena_alloc(algebra->arena, 1, size);
+    if (!q)
+        return tp_lacks_memory(algebra);
+    q->kind = TP_Q_GROUP;
+    q->a = group;
+    q->b = like >= 0 ? n : -1;
+    q->n = parts;
+    for (int k = 0; k < parts; k++) {
+        q->parts[k].c = 1;
+        q->parts[k].q = k < n ? covariances[k] : like;
+    }
+    return intern_quantity(algebra, q, size);
+}
+
 int tp_q_expect(tp_algebra *algebra, const tp_quantity *q)
 {
     return intern_quantity(algebra, q, sizeof *q);

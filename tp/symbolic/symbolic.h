@@ -48,13 +48,17 @@ typedef struct {
     } at[AD_MAX_RANK];
 } tp_point;
 
-typedef enum { TP_OF_INDEX, TP_OF_DATA, TP_OF_VECTOR } tp_argument;
-/* A G-var: a parameter applied to an argument: W y, W^T y, U x, or the parameter's own vector (a bias, a readout). */
+typedef enum { TP_OF_INDEX, TP_OF_DATA, TP_OF_VECTOR, TP_OF_COORDINATE } tp_argument;
+/* A G-var: a parameter applied to an argument: W y, W^T y, U x, or the parameter's own vector (a bias, a readout).
+ * Or, of
+ * an algebra that goes by groups, a coordinate of several G-vars together, which functions are taken of: no
+ * Gaussian, it
+ * is a lin of its own, alone (tp_nested). */
 typedef struct {
     int param;    /* its node */
     int position; /* which of its axes is contracted: 0 is W, 1 is W^T in the (in, out) order; -1 none */
     tp_argument argument;
-    int node;       /* TP_OF_DATA: the data's node; TP_OF_VECTOR: the coordinate's number */
+    int node;       /* TP_OF_DATA: the data's node; else the coordinate's number */
     tp_point where; /* the parameter's other fixed axes */
     tp_point from;  /* TP_OF_DATA: the data's other fixed axes */
     ad_axis axis;   /* TP_OF_DATA: the contracted one */
@@ -78,6 +82,15 @@ typedef struct {
     int n, scalar;
     tp_factor factors[TP_MAX_FACTORS]; /* by increasing lin, each once; the rest zero */
 } tp_term;
+/* Functions of correlated Gaussians, of which an expectation is taken, and whether each is of the second sample. */
+typedef struct {
+    tp_factor factor;
+    int second, unused;
+} tp_group_factor;
+typedef struct {
+    int n, unused;
+    tp_group_factor at[];
+} tp_group;
 typedef struct {
     double rest;      /* what is left out is of order n^rest; -INFINITY: nothing is */
     int n, rest_node; /* of which op; -1 */
@@ -99,7 +112,10 @@ typedef enum {
     TP_Q_ALONG,    /* softmax, logsumexp, max or argmax of the parts; b: which entry of the result */
     TP_Q_FIRST,    /* a at (i, i) */
     TP_Q_SECOND,   /* a at (j, j) */
-    TP_Q_EXPECT    /* E fn_a(u) fn_b(v), u of sample i and v of sample j */
+    TP_Q_EXPECT,   /* E fn_a(u) fn_b(v), u of sample i and v of sample j */
+    TP_Q_GROUP     /* E of group a; parts: the covariances of its variables, of which tp_group_lins tells; of
+                      functions of two nested lins part b is E of the product of these, made of smaller groups; else
+                      -1 */
 } tp_kind;
 typedef struct tp_quantity {
     tp_kind kind;
@@ -140,7 +156,7 @@ struct tp_algebra {
     ad_graph *graph;
     ad_arena *arena;
     ad_error *error;
-    tp_table fns, gvars, lins, coordinates, quantities, series, points, carriers;
+    tp_table fns, gvars, lins, coordinates, quantities, series, points, carriers, groups;
     tp_memo_table memo; /* (node, point) to coordinate, (coordinate, coordinate) to expectation */
     tp_task *tasks;     /* values to be found, each before those that it stands above (memo.c) */
     int n_tasks, tasks_capacity, depth;
@@ -151,6 +167,7 @@ struct tp_algebra {
     const tp_fn_parts **parts; /* by function: those of what is evaluated often, else NULL */
     int parts_capacity;
     tp_rules rules;
+    bool by_groups; /* where there is no rule for two functions, expectations of groups are quantities, too */
     int outputs[2]; /* the kernel is between these */
     bool not_bp;    /* refused, for the simple rules are wrong here */
     bool no_limit;  /* what was refused has no limit at all, or a random one */
@@ -186,6 +203,10 @@ static inline const tp_lin *tp_lin_at(const tp_algebra *algebra, int lin)
 static inline const tp_coordinate *tp_coordinate_at(const tp_algebra *algebra, int coordinate)
 {
     return tp_table_at(&algebra->coordinates, coordinate);
+}
+static inline const tp_group *tp_group_at(const tp_algebra *algebra, int group)
+{
+    return tp_table_at(&algebra->groups, group);
 }
 static inline const tp_quantity *tp_quantity_at(const tp_algebra *algebra, int quantity)
 {
@@ -342,6 +363,8 @@ int tp_q_side(tp_algebra *, int scalar, tp_kind side); /* TP_Q_FIRST or TP_Q_SEC
 int tp_q_data(tp_algebra *, int node, const tp_point *from);
 int tp_q_gram(tp_algebra *, int a, const tp_point *from_a, int b, const tp_point *from_b, ad_axis axis);
 int tp_q_expect(tp_algebra *, const tp_quantity *q);
+/* covariances: of the group's variables, (0, 0), (1, 0), (1, 1), (2, 0) and so on, n of them; like: as above, or -1. */
+int tp_q_group(tp_algebra *, int group, const int *covariances, int n, int like);
 int tp_q_same(tp_algebra *);
 static inline tp_quantity tp_q_blank(tp_kind kind)
 {
@@ -406,6 +429,14 @@ int tp_lin_covariance(tp_algebra *, int a, int b, bool alone);
 /* Are two lins dependent? 1, 0, or -1 with an error. */
 int tp_lins_related(tp_algebra *, int a, int b, bool alone);
 int tp_pair_expectation(tp_algebra *, tp_factor f, tp_factor g, bool alone);
+/* The coordinate that a lin stands for, of whose G-vars it is a function; NULL: it is a combination of G-vars. */
+const tp_coordinate *tp_nested(const tp_algebra *, int lin);
+/* The variables that a group is a function of, each a lin of a sample: how many, TP_MAX_GROUP at most, or beyond. */
+enum { TP_MAX_GROUP = 24 };
+typedef struct {
+    int lin, second;
+} tp_group_lin;
+int tp_group_lins(const tp_algebra *, int group, tp_group_lin *lins);
 /* E a a of samples i and j, of two products of terms that mirror each other the first one twice: its mean with the
  * same of samples j and i is E a a. */
 int tp_folded_expectation(tp_algebra *, int a, tp_series *series);

@@ -123,3 +123,10 @@ void tp_data_rows(const ad_graph *graph, int node, const tp_point *at, ad_axis a
         for (size_t k = 0; k < size; k++)
             out[i * size + k] = values[offset + i * row_stride + k * k_stride];
 }
+
+const tp_coordinate *tp_nested(const tp_algebra *algebra, int lin)
+{
+    const tp_lin *l = tp_lin_at(algebra, lin);
+    const tp_gvar *g = l->n == 1 ? tp_gvar_at(algebra, l->parts[0].gvar) : NULL;
+    return g && g->argument == TP_OF_COORDINATE ? tp_coordinate_at(algebra, g->node) : NULL;
+}
