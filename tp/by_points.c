@@ -16,7 +16,7 @@ static const double usual = 2e-3, largest = 0.02, most_work = 5e9;
 enum { RUNS = 8, FIRST_POINTS = 1024, MOST_POINTS = 1 << 16 };
 
 /* One run's, Sobol's, made orthogonal to each other and to 1. */
-static int fill_run(tp_points *points, int run, uint64_t seed, ad_error *error)
+static int fill_run(tp_group_points *points, int run, uint64_t seed, ad_error *error)
 {
     size_t count = points->count, dims = (size_t)points->dims;
     tp_space space;
@@ -31,9 +31,9 @@ static int fill_run(tp_points *points, int run, uint64_t seed, ad_error *error)
     return status;
 }
 
-static int make_points(tp_points *points, size_t count, uint64_t seed, ad_error *error)
+static int make_points(tp_group_points *points, size_t count, uint64_t seed, ad_error *error)
 {
-    *points = (tp_points){ .runs = RUNS, .dims = TP_MAX_GROUP, .count = count };
+    *points = (tp_group_points){ .runs = RUNS, .dims = TP_MAX_GROUP, .count = count };
     points->z = ad_alloc((size_t)RUNS * TP_MAX_GROUP * count, sizeof *points->z, "points", error);
     int status = points->z ? 0 : -1;
     for (int run = 0; run < RUNS && !status; run++)
@@ -47,7 +47,7 @@ static int solve_points(const tp_program *program, tp_kernel_kind which, const d
                         tp_kernel *kernel, ad_error *error)
 {
     size_t entries = kernel->rows * kernel->rows2;
-    tp_points points;
+    tp_group_points points;
     int status = make_points(&points, count, spec->seed, error);
     if (!status)
         status = tp_limit_grouped(program, which, x, rows, x2, rows2, spec, &points, most_work, work, values,

@@ -187,7 +187,6 @@ static void compare(const network *w, nn_parametrization scale, nn_optimizer opt
                              .optimizer = optimizer,
                              .rate = optimizer == NN_ADAM ? rate : rate / farther,
                              .steps = several ? 4 : 1 };
-        bool grows = false;
         for (int k = 0; k < WIDTHS; k++)
             measure(net, widths[k] * wider, &r, &spec, sizes[k]);
         for (int v = 0; v < r.n_vectors; v++) {

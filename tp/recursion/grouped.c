@@ -33,7 +33,7 @@ typedef struct {
 
 typedef struct {
     tp_solver *s;
-    const tp_points *points;
+    const tp_group_points *points;
     size_t runs, stride;  /* stride: numbers of a sample or pair, (quantities, runs) */
     double *single[2];    /* (rows, quantities, runs): values at (i, i) of either set */
     group_plan **plans;   /* by quantity: of a group, or of an expectation without a closed form */
@@ -459,7 +459,7 @@ static double work_of(const grouped *g)
 /* Of as many variables as some group has. */
 static int find_rules(grouped *g)
 {
-    const tp_points *points = g->points;
+    const tp_group_points *points = g->points;
     ad_arena *arena = g->s->algebra.arena;
     for (int id = 0; id < g->s->n; id++) {
         int n = g->plans[id] ? g->plans[id]->n_lins : 0;
@@ -502,7 +502,7 @@ static int prepare(grouped *g, const tp_series *series)
 }
 
 int tp_limit_grouped(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                     size_t rows2, const tp_limit_spec *spec, const tp_points *points, double most, double *work,
+                     size_t rows2, const tp_limit_spec *spec, const tp_group_points *points, double most, double *work,
                      double *values, double *power, ad_error *error)
 {
     int threads = ad_threads(spec->threads, error);

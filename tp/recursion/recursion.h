@@ -25,14 +25,14 @@ typedef struct {
     int runs, dims;
     size_t count;
     double *z; /* (runs, dims, count) */
-} tp_points;
+} tp_group_points;
 /* The limit by expectations of groups of few correlated Gaussians, each a mean over a run's points of what it is at its
  * covariances, which that run found: values (runs, rows, rows2), and *power, that of n. Where expectations are closed
  * forms these are taken. The simple rules must hold. 0; TP_NO_RULE where a group has too many variables, where there is
  * no rule, or more than `most` evaluations of functions are needed, of which *work is how many; -1 on other errors. */
 int tp_limit_grouped(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
-                     const tp_limit_spec *, const tp_points *, double most, double *work, double *values, double *power,
-                     ad_error *error);
+                     const tp_limit_spec *, const tp_group_points *, double most, double *work, double *values,
+                     double *power, ad_error *error);
 /* -1 where the program's kernel is found to grow, or to be random, in the limit; TP_GROWS where a function is taken of
  * what grows. */
 int tp_check_limit(const tp_program *, tp_kernel_kind, ad_error *error);
