@@ -260,7 +260,8 @@ static void call_layers(int which)
 {
     ad_var x = var();
     ad_axis a = axis(x), b = axis(x);
-    nn_dense_spec dense = { .sigma_w = number(), .bias = byte() & 1, .sigma_b = 0.1, .orthogonal = byte() > 200 };
+    bool bias = byte() & 1;
+    nn_dense_spec dense = { .sigma_w = number(), .bias = bias, .sigma_b = bias ? 0.1 : 0, .orthogonal = byte() > 200 };
     nn_norm_spec norm = { .epsilon = byte() & 1 ? 0 : number(), .exact = byte() > 200, .affine = byte() & 1 };
     nn_conv_spec conv = { .filter = { (size_t)(byte() % 4) },
                           .stride = { (size_t)(byte() % 3) },

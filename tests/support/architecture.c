@@ -310,7 +310,7 @@ static ad_var generate(nn_net *net, ad_var x)
         ad_var v = ad_param(nn_graph(net), "v", ad_shape_of(width, nn_outputs(net)), init);
         return ad_scale_by(ad_contract(y, v, ad_shape_of(width)), 1, width, -1);
     }
-    ad_var f = nn_readout_with(net, "readout", y, .bias = kind == 2, .sigma_b = 0.5);
+    ad_var f = nn_readout_with(net, "readout", y, .bias = kind == 2, .sigma_b = kind == 2 ? 0.5 : 0);
     if (kind == 3 || kind == 4) { /* another head, from any vector */
         tell(" +");
         f = ad_add(f, nn_readout(net, "head", activation(&m, below(&m, m.n_vectors), false)));

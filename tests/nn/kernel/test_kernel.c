@@ -69,7 +69,7 @@ static ad_var coupled(nn_net *net, ad_var x)
     ad_axis n = nn_width(net, "n");
     ad_shape batch = ad_shape_of(nn_batch(net));
     for (int i = 0; i < 2; i++) {
-        x = nn_dense_with(net, nn_name(net, "dense%d", i), x, n, .bias = i > 0, .sigma_b = 0.3);
+        x = nn_dense_with(net, nn_name(net, "dense%d", i), x, n, .bias = i > 0, .sigma_b = i > 0 ? 0.3 : 0);
         x = ad_sub(x, ad_mean(x, batch));
         ad_var variance = ad_mean(ad_square(x), batch);
         ad_var small = ad_constant(nn_graph(net), 0.1, *ad_shape_get(variance));
