@@ -137,6 +137,7 @@ int options_parse(options *o, const tool_command *const *commands, int argc, cha
 int option_fail(const char *what, const char *value);
 /* The word of a choice: "ntk" for OPTION_SCALE and NN_NTK. */
 const char *option_word(option of, int choice);
+bool no_step(const options *o); /* --epochs 0 and --steps 0 leave the network as it was drawn */
 
 /* ---- paths.c ---- */
 /* Before any work: 2 with an error where an output is an input or another output, -1 where one cannot be written. */

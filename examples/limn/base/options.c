@@ -537,3 +537,8 @@ int options_parse(options *o, const tool_command *const *commands, int argc, cha
         o->type = AD_DOUBLE;
     return status;
 }
+
+bool no_step(const options *o)
+{
+    return (o->steps_given && o->steps == 0) || (!o->steps && o->epochs_given && !(o->epochs > 0));
+}

@@ -139,12 +139,6 @@ static void tell_all(const train_job *j, const options *o, const double *sums, l
     printf("time: %.1f s for %ld seed%s\n", seconds, seeds, seeds > 1 ? "s" : "");
 }
 
-/* --epochs 0 and --steps 0 leave the network as it was drawn. */
-static bool no_step(const options *o)
-{
-    return (o->steps_given && o->steps == 0) || (!o->steps && o->epochs_given && !(o->epochs > 0));
-}
-
 /* A signal ends the fit after its step. */
 static int look_up(const nn_progress *progress, nn_model *model, void *context)
 {
@@ -305,6 +299,8 @@ static int settle_train(options *o)
                            o->command);
     if (o->optimizer == GRADIENT_FLOW)
         return option_fail("steps cannot follow the flow in", o->command);
+    if (o->out && (path_ends_with(o->out, ".npy") || path_ends_with(o->out, ".csv")))
+        return option_fail("--out of a finite width are weights, F.safetensors, not", o->out);
     if (o->seeds > 1 && (o->checkpoint || o->resume || o->out || o->best))
         return option_fail("one file of weights is of one seed: no --seeds in", o->command);
     if (o->seeds > 1 && o->drift)

@@ -371,7 +371,9 @@ int settle_infinite(options *o)
                            o->command);
     if (o->optimizer == NN_MOMENTUM && !(o->momentum > 0))
         o->optimizer = NN_SGD; /* which momentum 0 is */
-    if (o->steps_given && o->steps == 0)
+    if (o->out && path_ends_with(o->out, ".safetensors"))
+        return option_fail("--width inf has outputs to write, F.npy, and no weights: --out takes no", o->out);
+    if (no_step(o))
         return option_fail("--width inf takes a step at least in", o->command);
     if (o->inputs2 && !o->inputs)
         return option_fail("--inputs2, to test on, needs --inputs in", o->command);

@@ -139,6 +139,10 @@ Test(train_infinite, refuses)
     fails("train mlp --width inf --scale mup --weights w.safetensors " DATA, 2, "--weights");
     fails("train mlp --width inf --scale ntk --checkpoint c.safetensors " DATA, 1, "kernel regime has no checkpoint");
     fails("train mlp --width inf --scale mup --seeds 3 " DATA, 2, "--runs");
+    fails("train mlp --width inf --epochs 0 " DATA, 2, "a step at least");
+    fails("train mlp --width inf --steps 0 " DATA, 2, "a step at least");
+    fails("train mlp --width inf --out w.safetensors " DATA, 2, "no weights");
+    fails("train mlp --width 16 --out f.npy --inputs x.npy --labels y.npy", 2, "F.safetensors");
     fails("train mlp --width 16 --samples 64 --inputs x.npy --labels y.npy", 2, "--width inf");
     fails("train mlp --width inf --scale mup --steps 1000000000 --batch 0 --data digits --samples 65536", 1, "GB");
 }
