@@ -69,14 +69,16 @@ typedef struct {
                            series and quadrature, and what the recursion makes of them. Where K_ii cancels to what may
                            be nothing, it is the largest K_jj of the same inputs that counts. Between two outputs
                            relative to the square roots of E f^2 E g^2 of its terms, which may cancel. Where samples
-                           meet: relative to the largest value, without what later layers make of it. Sampled: standard
-                           error of the mean, relative Frobenius norm, and what else there is; of a kernel that is
-                           nothing beside K(x, x) and K(x2, x2), of other inputs or outputs, relative to their root */
-    double *deviations; /* sampled: the standard error of each value of the one term, from r independent runs (`method`
-                           tells r); else NULL. A 95 % interval is the value plus and minus Student's quantile of r - 1
-                           degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. What the finite samples add
-                           to the mean of all runs is not in it: below half of one run's spread, measured, where layers
-                           do not meet; of residual and recurrent networks of the order of the depth over the samples */
+                           meet: relative to the largest value, without what later layers make of it. Sampled or by
+                           points: standard error of the mean, relative Frobenius norm, and what else there is; of a
+                           kernel that is nothing beside K(x, x) and K(x2, x2), of other inputs or outputs, relative to
+                           their root */
+    double *deviations; /* sampled or by points: the standard error of each value of the one term, from r independent
+                           runs (`method` tells r); else NULL. A 95 % interval is the value plus and minus Student's
+                           quantile of r - 1 degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. What the finite
+                           samples add to the mean of all runs is not in it: below half of one run's spread, measured,
+                           where layers do not meet; of residual and recurrent networks of the order of the depth over
+                           the samples */
     double simple_rule_error; /* of a program that is not BP-like: how far the simple rule is off, relative; else 0 */
     char method[600];         /* how it was found, in words */
     char no_rule[512];        /* of a kernel that the auto engine sampled: what has no exact rule, with op and line;
@@ -88,7 +90,8 @@ typedef enum { TP_RULE_AUTO, TP_RULE_BP, TP_RULE_GENERAL } tp_rule_choice;
 typedef struct {
     int threads;      /* 0: one */
     double tolerance; /* exact: of numerical expectations, relative to sqrt(E f^2 E g^2); 0: 1e-13. Sampled: more runs
-                           (64 at most) until `error` is below; 0: `runs` alone */
+                           (64 at most) until `error` is below; 0: `runs` alone. By points: more points, as far as some
+                           seconds go, until it is below; 0: 2e-3 */
     tp_engine engine; /* auto: exact where there is a rule; else, where neither `samples` nor `runs` are given, by
                          points of groups of few Gaussians, where that is a way; else the executor on samples */
     tp_rule_choice rule; /* auto: the simple rule if tp_check finds the program BP-like, else the general one */

@@ -155,3 +155,19 @@ Test(by_points, falls_back)
     tp_program_free(program);
     nn_net_free(net);
 }
+
+/* Gates that are nearly steps go by samples: points see them no better, and their runs agree on what is off. */
+Test(by_points, leaves_steps_to_samples)
+{
+    double x[ROWS * STEPS * FEATURES];
+    nn_net *net;
+    tp_program *program = translate(&net, "cell=gru", STEPS);
+    inputs(x, ROWS * STEPS * FEATURES);
+    for (size_t i = 0; i < ROWS * STEPS * FEATURES; i++)
+        x[i] *= 1000;
+    tp_kernel a = solve(program, TP_NNGP, x, &(tp_limit_spec){ 0 });
+    cr_expect(strstr(a.method, "samples"), "%s", a.method);
+    tp_kernel_free(&a);
+    tp_program_free(program);
+    nn_net_free(net);
+}

@@ -26,7 +26,8 @@ int limit_find(const options *o, tp_program *program, const limit_question *q, t
         return status;
     *opinion = (tp_opinion){ 0 };
     if (kernel->no_rule[0] && !(q->told && strstr(q->told, kernel->no_rule)))
-        fprintf(stderr, "by samples, for there is no exact rule: %s\n", kernel->no_rule);
+        fprintf(stderr, "by %s, for there is no exact rule: %s\n",
+                strstr(kernel->method, " points") ? "points" : "samples", kernel->no_rule);
     if (o->no_check || kernel->deviations)
         return 0;
     double seconds = fmax(least / (q->sharing > 1 ? q->sharing : 1), share * (ad_seconds() - start));
