@@ -148,6 +148,9 @@ const char *ad_closest(const char *word, const char *const *words);
 /* The t that Student's variable of so many degrees of freedom exceeds in absolute value with probability `tail`, from
  * 1e-12 to 1, to eight digits at a tail of 1e-7; NAN for others, and without a degree of freedom. */
 double ad_student(double tail, int freedom);
+/* By how much a standard error of so few runs is to be larger for three of it to hold as often as three standard errors
+ * that are known: Student's law has the deviation of few runs be as uncertain as it is. NAN below 2 runs. */
+double ad_stated_factor(int runs);
 
 /* A number of threads that was asked for: at least 1. More than AD_MAX_THREADS is an error, and 0 is returned. */
 enum { AD_MAX_THREADS = 1024 };

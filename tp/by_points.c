@@ -60,8 +60,11 @@ static int solve_points(const tp_program *program, tp_kernel_kind which, const d
     memset(kernel->deviations, 0, entries * sizeof *values);
     for (int run = 0; run < RUNS; run++)
         ad_add_run(values + (size_t)run * entries, 1, entries, run + 1, kernel->terms[0].values, kernel->deviations);
-    kernel->error = ad_runs_error(kernel->terms[0].values, kernel->deviations, entries, RUNS);
+    double factor = ad_stated_factor(RUNS);
+    kernel->error = factor * ad_runs_error(kernel->terms[0].values, kernel->deviations, entries, RUNS);
     ad_standard_errors(kernel->deviations, entries, RUNS);
+    for (size_t i = 0; i < entries; i++)
+        kernel->deviations[i] *= factor;
     return 0;
 }
 

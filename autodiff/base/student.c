@@ -27,3 +27,9 @@ double ad_student(double tail, int freedom)
     }
     return high;
 }
+
+double ad_stated_factor(int runs)
+{
+    const double beyond_three = 0.0026998; /* of a normal variable */
+    return runs > 1 ? ad_student(beyond_three, runs - 1) / 3 : (double)NAN;
+}

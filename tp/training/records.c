@@ -83,12 +83,9 @@ void tp_records_add(const tp_training_job *job, tp_trained *out, int k, int run,
     }
 }
 
-/* Three stated errors hold as often as three standard errors that are known: Student's law has the deviation of few
- * runs be as uncertain as it is. */
 static void finish(const double *squares, size_t n, int runs)
 {
-    const double beyond_three = 0.0026998; /* of a normal variable */
-    double *s = (double *)squares, factor = runs > 1 ? ad_student(beyond_three, runs - 1) / 3 : NAN;
+    double *s = (double *)squares, factor = ad_stated_factor(runs);
     for (size_t i = 0; i < n; i++)
         s[i] = factor * sqrt(s[i] / (runs - 1) / runs);
 }
