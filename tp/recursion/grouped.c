@@ -328,7 +328,8 @@ static void solve_quantity(const grouped *g, int id, const pair_of *t)
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     size_t runs = g->runs;
     double *out = t->values + (size_t)id * runs, number = q->c;
-    const double *a = t->values + (size_t)q->a * runs, *b = t->values + (size_t)q->b * runs;
+    const double *a = q->a < 0 ? NULL : t->values + (size_t)q->a * runs;
+    const double *b = q->b < 0 ? NULL : t->values + (size_t)q->b * runs;
     switch (q->kind) {
     case TP_Q_SUM:
         for (size_t r = 0; r < runs; r++)

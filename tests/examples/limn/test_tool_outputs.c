@@ -64,11 +64,11 @@ Test(tool_outputs, what_may_not_be_written_is_told_before_any_work)
     };
     static const struct {
         const char *path, *told;
-    } rows[] = { { "none/f.npy", "none/f.npy: cannot write" },
-                 { "fixed.npy", "fixed.npy: cannot write: it is read-only" },
+    } rows[] = { { "none/f", "none/f: cannot write" },
+                 { "fixed", "fixed: cannot write: it is read-only" },
                  { "place", "place: cannot write: it is a folder" } };
-    put_text("fixed.npy", "kept");
-    shell("chmod 444 %s/fixed.npy && mkdir %s/place", folder, folder);
+    put_text("fixed", "kept");
+    shell("chmod 444 %s/fixed && mkdir %s/place", folder, folder);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
             char line[256];
@@ -76,7 +76,7 @@ Test(tool_outputs, what_may_not_be_written_is_told_before_any_work)
             fails(line, 1, rows[k].told);
         }
     fails("train " SMALL "--steps 100000000 --drift d.csv --drift-kernels none/k", 1, "cannot write");
-    char *kept = slurp(in("fixed.npy"), NULL);
+    char *kept = slurp(in("fixed"), NULL);
     cr_expect_str_eq(kept, "kept");
     ad_free(kept);
 }
@@ -91,7 +91,7 @@ Test(tool_outputs, no_input_and_no_other_output_is_overwritten)
         "kernel mlp --inputs x.npy --inputs2 z.npy --out z.npy",
         "kernel own.c --inputs x.npy --out own.c",
         "train own.c --data digits --steps 1 --checkpoint own.c",
-        "train " SMALL "--steps 1 --out a.csv --drift a.csv",
+        "train " SMALL "--steps 1 --out a.drift --drift a.drift",
         "train " SMALL "--steps 1 --out new --checkpoint ./new",
         "predict mlp --inputs x.npy --labels y.npy --inputs2 z.npy --out y.npy",
         "predict mlp --inputs x.npy --labels y.npy --inputs2 z.npy --out o.npy --covariance o.npy",
@@ -101,7 +101,7 @@ Test(tool_outputs, no_input_and_no_other_output_is_overwritten)
     put_inputs("z.npy");
     put_inputs("y.npy");
     put_example("own.c");
-    shell("cd %s && ln -s x.npy link.npy && ln x.npy hard.npy && touch a.csv && mkdir kept && cp * kept 2>/dev/null; "
+    shell("cd %s && ln -s x.npy link.npy && ln x.npy hard.npy && touch a.drift && mkdir kept && cp * kept 2>/dev/null; "
           "cd kept",
           folder);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
