@@ -6,7 +6,6 @@
 #include "tp/executor/executor.h"
 #include "tp/recursion/recursion.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -72,17 +71,13 @@ static int solve_points(const tp_program *program, tp_kernel_kind which, const d
 static bool sees_enough(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                         size_t rows2, const tp_limit_spec *spec)
 {
-    size_t features = nn_features(program->net);
-    const double *most = x;
-    double hidden, largest_norm = -1;
-    for (size_t i = 0; i < rows + (x2 ? rows2 : 0); i++) {
-        const double *row = i < rows ? x + i * features : x2 + (i - rows) * features;
-        double norm = cblas_dnrm2((int)features, row, 1);
-        most = norm > largest_norm ? row : most;
-        largest_norm = fmax(norm, largest_norm);
-    }
     ad_error refusal = { 0 };
-    return tp_enough_samples(program, which, FIRST_POINTS, spec->threads, most, 1, &hidden, &refusal) == 0;
+    double hidden;
+    for (int side = 0; side < (x2 ? 2 : 1); side++)
+        if (tp_enough_samples(program, which, FIRST_POINTS, spec->threads,
+                              tp_largest_row(program, side ? x2 : x, side ? rows2 : rows), 1, &hidden, &refusal))
+            return false;
+    return true;
 }
 
 int tp_limit_by_points(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,

@@ -7,6 +7,7 @@
 
 #include "tp/executor/executor.h"
 
+#include <cblas.h>
 #include <math.h>
 
 enum { MOST_VECTORS = 64, SEEN = 50, LEAST = 4 };
@@ -88,6 +89,18 @@ static int check_functions(const tp_program *program, tp_kernel_kind which, size
         }
     }
     return 0;
+}
+
+const double *tp_largest_row(const tp_program *program, const double *x, size_t rows)
+{
+    size_t features = nn_features(program->net), largest = 0;
+    double most = -1;
+    for (size_t i = 0; i < rows; i++) {
+        double norm = cblas_dnrm2((int)features, x + i * features, 1);
+        largest = norm > most ? i : largest;
+        most = fmax(most, norm);
+    }
+    return x + largest * features;
 }
 
 int tp_enough_samples(const tp_program *program, tp_kernel_kind which, size_t samples, int threads, const double *x,

@@ -70,15 +70,11 @@ static question question_of(const tp_program *program, tp_kernel_kind which, con
 /* The row of the largest norm; where samples meet, all rows as they are. */
 static int check_samples(question *q, const double *x, size_t rows, ad_error *error)
 {
-    size_t features = nn_features(q->program->net), largest = 0;
-    double most = -1, hidden;
-    for (size_t i = 0; i < rows && !q->program->coupled; i++) {
-        double norm = cblas_dnrm2((int)features, x + i * features, 1);
-        largest = norm > most ? i : largest;
-        most = fmax(most, norm);
-    }
-    int status = tp_enough_samples(q->program, q->which, q->samples, q->spec->threads, x + largest * features,
-                                   q->program->coupled ? rows : 1, &hidden, error);
+    bool coupled = q->program->coupled;
+    double hidden;
+    int status =
+        tp_enough_samples(q->program, q->which, q->samples, q->spec->threads,
+                          coupled ? x : tp_largest_row(q->program, x, rows), coupled ? rows : 1, &hidden, error);
     q->hidden = fmax(q->hidden, hidden);
     return status;
 }

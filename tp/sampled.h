@@ -14,6 +14,8 @@ int tp_limit_by_points(const tp_program *, tp_kernel_kind, const double *x, size
 /* What that would take: a run on a few rows and few samples is timed. */
 int tp_forecast_sampled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2,
                         size_t rows2, const tp_limit_spec *, bool simple, tp_forecast *forecast, ad_error *error);
+/* That of x (rows, features) whose norm is the largest. */
+const double *tp_largest_row(const tp_program *, const double *x, size_t rows);
 /* -1 with an error that names op, file and line where so many samples are too few to see what the mean of a function's
  * square, or of its derivative's for the NTK, is made of, at one of the preactivations (tp_preactivations) of these
  * rows; where its variance cannot be found it is not asked. *hidden: what they may miss between two of them, relative

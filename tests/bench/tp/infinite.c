@@ -6,6 +6,7 @@
  * NETS counts networks; 0 leaves them out. CASE is a name's beginning, or all. */
 #include "limn.h"
 #include "tests/bench/bench.h"
+#include "tests/support/networks.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,31 +21,6 @@ static ad_var residual(nn_net *net, ad_var x)
     for (int b = 1; b <= 3; b++)
         h = ad_add(h, nn_dense(net, nn_name(net, "block%d", b), ad_gelu(h), n));
     return nn_readout(net, "readout", ad_tanh(h));
-}
-
-static ad_var normalised(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    ad_var h = nn_dense_with(net, "dense1", x, n, .bias = true, .sigma_b = 0.5);
-    h = ad_tanh(nn_layernorm_with(net, "norm", h, .affine = true));
-    return nn_readout_with(net, "readout", ad_gelu(nn_dense(net, "dense2", h, n)), .bias = true);
-}
-
-static ad_var embedded(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    ad_var h = nn_embedding(net, "table", ad_take(x, ad_shape_get(x)->axes[1], 0), 3, n, 1);
-    return nn_readout(net, "readout", ad_tanh(nn_dense(net, "dense2", ad_tanh(h), n)));
-}
-
-/* A matrix and its transpose in one pass: Z dot. */
-static ad_var tied(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    ad_var h = ad_tanh(nn_dense(net, "dense1", x, n));
-    nn_weight w = nn_make_weight(net, "w", n, ad_prime(n), 1);
-    ad_var g = ad_relu(nn_apply(w, h));
-    return nn_readout(net, "readout", ad_tanh(ad_add(h, nn_apply_t(w, g))));
 }
 
 static ad_var frozen(nn_net *net, ad_var x)
@@ -83,9 +59,9 @@ static const problem problems[] = {
     { "gru", NULL, "rnn", { "cell=gru" }, 3, 4, 1, NN_MUP, { .rate = 1 } },
     { "lstm", NULL, "rnn", { "cell=lstm" }, 3, 4, 1, NN_MUP, { .rate = 1 } },
     { "residual", residual, NULL, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.15 } },
-    { "layernorm", normalised, NULL, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.4 } },
-    { "embedding", embedded, NULL, { NULL }, 0, 1, 1, NN_MUP, { .rate = 0.4 } },
-    { "tied", tied, NULL, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.2 } },
+    { "layernorm", network_normalised, NULL, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.4 } },
+    { "embedding", network_embedded, NULL, { NULL }, 0, 1, 1, NN_MUP, { .rate = 0.4 } },
+    { "tied", network_tied, NULL, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.2 } },
     { "frozen", frozen, NULL, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.6 } },
     { "gated", gated, NULL, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.3 } },
     { "deep", NULL, "mlp", { "phi=erf", "depth=6", "sigma_b=0.2" }, 0, FEATURES, 1, NN_MUP, { .rate = 0.1 } },

@@ -1,6 +1,7 @@
 /* Training at n = infinity: against closed recursions of linear networks, the mean over finite networks, and kernel
  * gradient descent; what has no limit is refused. */
 #include "limn.h"
+#include "tests/support/networks.h"
 #include "tests/support/trials.h"
 
 #include <criterion/criterion.h>
@@ -53,32 +54,6 @@ static ad_var skips(nn_net *net, ad_var x)
 }
 
 /* Biases, a gain that learns, and a readout with a bias. */
-static ad_var normalised(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    ad_var h = nn_dense_with(net, "dense1", x, n, .bias = true, .sigma_b = 0.5);
-    h = ad_tanh(nn_layernorm_with(net, "norm", h, .affine = true));
-    return nn_readout_with(net, "readout", ad_gelu(nn_dense(net, "dense2", h, n)), .bias = true);
-}
-
-static ad_var embedded(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    ad_var row = ad_take(x, ad_shape_get(x)->axes[1], 0);
-    ad_var h = nn_embedding(net, "table", row, 3, n, 1);
-    return nn_readout(net, "readout", ad_tanh(nn_dense(net, "dense2", ad_tanh(h), n)));
-}
-
-/* A matrix and its transpose in one pass: Z dot. */
-static ad_var tied(nn_net *net, ad_var x)
-{
-    ad_axis n = nn_width(net, "n");
-    ad_var h = ad_tanh(nn_dense(net, "dense1", x, n));
-    nn_weight w = nn_make_weight(net, "w", n, ad_prime(n), 1);
-    ad_var g = ad_relu(nn_apply(w, h));
-    return nn_readout(net, "readout", ad_tanh(ad_add(h, nn_apply_t(w, g))));
-}
-
 static ad_var dropped(nn_net *net, ad_var x)
 {
     ad_var h = nn_dropout(net, "drop", ad_tanh(nn_dense(net, "dense1", x, nn_width(net, "n"))), 0.5);
@@ -330,9 +305,9 @@ Test(training, architectures)
         { "residual", residual, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
         { "frozen readouts", frozen, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.8, .steps = 8 } },
         { "skips to outputs", skips, { NULL }, 0, FEATURES, 1, NN_MUP, { .rate = 0.2, .steps = 8 } },
-        { "layer normalisation", normalised, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
-        { "embedding", embedded, { NULL }, 0, 1, 1, NN_MUP, fit },
-        { "a matrix and its transpose", tied, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
+        { "layer normalisation", network_normalised, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
+        { "embedding", network_embedded, { NULL }, 0, 1, 1, NN_MUP, fit },
+        { "a matrix and its transpose", network_tied, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
         { "mean field", nn_builtin("mlp"), { "phi=tanh", "depth=1" }, 0, FEATURES, 1, NN_MEANFIELD, fit },
     };
     for (size_t k = 0; k < sizeof problems / sizeof *problems; k++)
@@ -480,8 +455,8 @@ Test(training, resumes_bit_for_bit)
     };
     const problem problems[] = {
         { "skips", skips, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
-        { "layer normalisation", normalised, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
-        { "embedding", embedded, { NULL }, 0, 1, 1, NN_MUP, fit },
+        { "layer normalisation", network_normalised, { NULL }, 0, FEATURES, 1, NN_MUP, fit },
+        { "embedding", network_embedded, { NULL }, 0, 1, 1, NN_MUP, fit },
         { "rnn", nn_builtin("rnn"), { "phi=tanh" }, 2, 3, 1, NN_MUP, { .rate = 0.2, .steps = 4 } },
     };
     for (size_t k = 0; k < sizeof problems / sizeof *problems; k++) {
