@@ -155,7 +155,7 @@ static void print_result(const kernel_job *j, const kernel_result *r)
         if (j->width)
             printf("standard errors of this mean over %ld seeds:\n", j->o->seeds);
         else
-            puts("standard errors of these means of samples:");
+            puts("standard errors of these means of runs:");
         print_corner(j, r->errors, stride);
     }
     for (int k = 0; k < r->limit.n_terms && !r->values; k++) {
