@@ -348,7 +348,7 @@ void ad_start_again(char **argv, int threads);
 /* For what comes next in such a main: whether so many threads start, and OpenBLAS gets its memory for them (256 MB of
  * addresses a thread, as a limit of ulimit -v counts them), which is then taken. Where memory is short OpenBLAS would
  * wait for ever, and OpenMP end the program: so it is tried in a process beside this one first. -1 and one line if they
- * do not, or if no process starts. */
+ * do not, or if no process starts. From then on what is multiplied or drawn in this thread keeps to so many. */
 int ad_start_threads(int threads, ad_error *);
 
 /* ---- random numbers ---------------------------------------------------------------------------------------------- */

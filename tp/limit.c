@@ -491,13 +491,14 @@ static int limit_of_view(const tp_program *program, tp_kernel_kind which, bool t
     const tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
     tp_program view;
     memset(kernel, 0, sizeof *kernel);
-    int status = view_sites(program, which, &spec, training, &view, error);
+    int before = ad_blas_begin(spec.threads), status = view_sites(program, which, &spec, training, &view, error);
     if (!status)
         status = limit_of(&view, which, x, rows, x2, rows2, &spec,
                           which == TP_NTK && (program->frozen || view.n_sites < program->n_sites), kernel, error);
     ad_free(view.sites);
     if (!status && spec.floats && kernel->terms[0].values)
         status = narrow(&spec, kernel, !x2, error);
+    ad_blas_end(before);
     return status;
 }
 
@@ -533,10 +534,11 @@ int tp_limit_forecast(tp_program *program, tp_kernel_kind which, const double *x
     const tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
     tp_program view;
     *forecast = (tp_forecast){ 0 };
-    int status = view_sites(program, which, &spec, false, &view, error);
+    int before = ad_blas_begin(spec.threads), status = view_sites(program, which, &spec, false, &view, error);
     if (!status)
         status = forecast_view(&view, which, x, rows, x2, rows2, &spec, forecast, error);
     ad_free(view.sites);
+    ad_blas_end(before);
     return status;
 }
 
@@ -559,10 +561,11 @@ static int opinion_of_view(const tp_program *program, tp_kernel_kind which, bool
     const tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
     tp_program view;
     memset(opinion, 0, sizeof *opinion);
-    int status = view_sites(program, which, &spec, training, &view, error);
+    int before = ad_blas_begin(spec.threads), status = view_sites(program, which, &spec, training, &view, error);
     if (!status)
         status = tp_hear_samples(&view, which, x, rows, x2, rows2, &spec, found, seconds, opinion, error);
     ad_free(view.sites);
+    ad_blas_end(before);
     return status;
 }
 

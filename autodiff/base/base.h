@@ -20,7 +20,8 @@ double ad_runs_error(const double *mean, const double *squares, size_t count, in
 /* After the last of at least 2 runs the sums of squares become the standard error of each mean. */
 void ad_standard_errors(double *squares, size_t count, int runs);
 
-/* BLAS keeps to so many threads in the calls of this thread until ad_blas_end, which takes what begin returned. */
+/* BLAS, and OpenMP where no number is said, keep to so many threads (0: one) in the calls of this thread until
+ * ad_blas_end, which takes what begin returned. */
 int ad_blas_begin(int threads);
 void ad_blas_end(int before);
 #endif

@@ -21,9 +21,9 @@ static bool on_openmp(void)
 
 int ad_blas_begin(int threads)
 {
-    int before = on_openmp() ? omp_get_max_threads() : openblas_get_num_threads();
-    if (before != threads)
-        ad_blas_end(threads);
+    int before = on_openmp() ? omp_get_max_threads() : openblas_get_num_threads(), kept = threads > 1 ? threads : 1;
+    if (before != kept)
+        ad_blas_end(kept);
     return before;
 }
 
@@ -66,14 +66,14 @@ __attribute__((weak)) void blas_memory_free(void *);
 static int take_threads(int threads)
 {
     void *buffers[AD_MAX_THREADS];
-    int taken = 0, started = 0, before = omp_get_max_threads();
+    int taken = 0, started = 0;
     openblas_set_num_threads(threads);
     while (taken < threads && blas_memory_alloc && (buffers[taken] = blas_memory_alloc(0)))
         taken++;
     bool all = taken == threads || !blas_memory_alloc;
     while (taken > 0)
         blas_memory_free(buffers[--taken]);
-    omp_set_num_threads(before);
+    omp_set_num_threads(threads);
 #pragma omp parallel num_threads(all ? threads : 1) reduction(+ : started)
     started++;
     return all && started == threads ? 0 : -1;

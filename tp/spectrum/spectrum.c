@@ -1,4 +1,5 @@
 /* spectrum.c: the door: the spectrum of a Jacobian, as a chain's or by its moments alone. */
+#include "autodiff/base/base.h"
 #include "tp/spectrum/streams.h"
 
 #include <math.h>
@@ -74,26 +75,19 @@ static void solve_streams(tp_program *program, const tp_vectors *between, const 
                     *refusal.text ? refusal.text : no_chain);
 }
 
-int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spec *given, tp_spectrum *s,
-                     ad_error *error)
+static int find(tp_program *program, const double *x, const tp_spectrum_spec *spec, tp_spectrum *s, ad_error *error)
 {
-    tp_spectrum_spec spec = given ? *given : (tp_spectrum_spec){ 0 };
     tp_vectors between;
     tp_chain chain;
     ad_error refusal = { 0 };
-    memset(s, 0, sizeof *s);
-    if (check_arguments(program, x, &spec, error))
+    if (tp_find_vectors(program, spec->from, spec->to, &between, error))
         return -1;
-    spec.moments = spec.moments ? spec.moments : MOMENTS;
-    spec.points = spec.points ? spec.points : POINTS;
-    if (tp_find_vectors(program, spec.from, spec.to, &between, error))
-        return -1;
-    if (spec.engine != TP_ENGINE_SAMPLE && tp_trace_chain(program, &between, x, &chain, &refusal) == 0) {
-        int status = solve_chain(&chain, &spec, s, error);
+    if (spec->engine != TP_ENGINE_SAMPLE && tp_trace_chain(program, &between, x, &chain, &refusal) == 0) {
+        int status = solve_chain(&chain, spec, s, error);
         tp_chain_free(&chain);
         return status;
     }
-    if (tp_jacobian_moments(program, &between, x, &spec, s, error)) {
+    if (tp_jacobian_moments(program, &between, x, spec, s, error)) {
         tp_spectrum_free(s);
         return -1;
     }
@@ -102,8 +96,22 @@ int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spe
         return ad_fail(error, "%s", *refusal.text ? refusal.text : "spectrum: the Jacobian is 0 in the limit");
     }
     if (*refusal.text)
-        solve_streams(program, &between, x, spec.points, refusal.text, s);
+        solve_streams(program, &between, x, spec->points, refusal.text, s);
     return 0;
+}
+
+int tp_spectrum_find(tp_program *program, const double *x, const tp_spectrum_spec *given, tp_spectrum *s,
+                     ad_error *error)
+{
+    tp_spectrum_spec spec = given ? *given : (tp_spectrum_spec){ 0 };
+    memset(s, 0, sizeof *s);
+    if (check_arguments(program, x, &spec, error))
+        return -1;
+    spec.moments = spec.moments ? spec.moments : MOMENTS;
+    spec.points = spec.points ? spec.points : POINTS;
+    int before = ad_blas_begin(spec.threads), status = find(program, x, &spec, s, error);
+    ad_blas_end(before);
+    return status;
 }
 
 int tp_spectrum_print(tp_program *program, const double *x, const char *from, const char *to, FILE *stream,

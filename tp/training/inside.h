@@ -17,6 +17,7 @@ typedef struct {
     double first_loss; /* of the run under way, before its first step */
     double *one_hot;   /* (outputs) */
     ad_arena *arena;
+    int blas_threads; /* what BLAS kept to before */
 } tp_training_job;
 
 /* ---- settle.c ---- */

@@ -213,7 +213,7 @@ static int take_data(tp_training_job *job, const nn_data *train, const nn_data *
 int tp_training_open(tp_training_job *job, tp_program *program, const nn_data *train, const nn_data *test,
                      const tp_train_spec *spec, ad_error *error)
 {
-    *job = (tp_training_job){ .program = program };
+    *job = (tp_training_job){ .program = program, .blas_threads = ad_blas_begin(spec ? spec->threads : 1) };
     if (!program || !train || !spec)
         return ad_fail(error, "training at n = infinity: no %s (NULL)",
                        !program ? "program"
@@ -240,4 +240,5 @@ void tp_training_close(tp_training_job *job)
     nn_feed_close(&job->feed);
     ad_free(job->x);
     ad_free(job->one_hot);
+    ad_blas_end(job->blas_threads);
 }
