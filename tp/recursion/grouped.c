@@ -13,7 +13,8 @@
 
 /* Rows of numbers, one a point: the variables, then what is made of them, each of rows before it. */
 typedef struct {
-    int fn, of;   /* of a function: its argument's row */
+    int fn, of;   /* of a function: the row that it is a function of */
+    int a, b;     /* the rows of its last op's arguments */
     int first, n; /* of a polynomial (fn = -1): its terms */
 } row_step;
 typedef struct {
@@ -21,31 +22,47 @@ typedef struct {
     int n, rows[TP_MAX_FACTORS];
 } row_term;
 
-/* How a group's product is computed. */
+/* Groups of the same Gaussians, whose rows are filled once for all. */
 typedef struct {
-    int n_lins, n_steps, n_terms, n_factors, steps_capacity, terms_capacity;
+    int n_lins, n_steps, n_terms, n_members, steps_capacity, terms_capacity, members_capacity;
     tp_group_lin lins[TP_MAX_GROUP];
+    const tp_quantity *like; /* the first member, whose covariances all have */
     row_step *steps;
     row_term *terms;
+    int *members; /* quantities */
+} family;
+
+/* How a group's product is computed. */
+typedef struct {
+    int family, n_factors;
     int factors[2 * TP_MAX_FACTORS]; /* rows that are multiplied */
     int like[2];                     /* rows whose product has an expectation that is known */
 } group_plan;
 
+/* Sums over a run's points. */
+typedef struct {
+    double product, like, likes, both; /* of the group's product, of what is like it, of that squared, and of both */
+} sums;
+
 typedef struct {
     tp_solver *s;
     const tp_group_points *points;
-    size_t runs, stride;  /* stride: numbers of a sample or pair, (quantities, runs) */
-    double *single[2];    /* (rows, quantities, runs): values at (i, i) of either set */
-    group_plan **plans;   /* by quantity: of a group, or of an expectation without a closed form */
+    size_t runs, stride; /* stride: numbers of a sample or pair, (quantities, runs) */
+    double *single[2];   /* (rows, quantities, runs): values at (i, i) of either set */
+    group_plan **plans;  /* by quantity: of a group, or of an expectation without a closed form */
+    family *families;
+    int n_families, families_capacity;
     tp_univariate *forms; /* (quantities, 2): of an expectation with one */
     struct {
         size_t n;
         double *x, *w;
-    } rules[TP_MAX_GROUP + 1]; /* by the number of variables d: (runs, d, n) and (runs, n) */
+    } rules[TP_MAX_GROUP +
+            1]; /* by the number of variables d: (runs, d, n) and (runs, n), half a point's weights, which
+                                * its negative shares */
 } grouped;
 
 /* ---- plans ---- */
-static int add_step(grouped *g, group_plan *p, row_step step)
+static int add_step(grouped *g, family *p, row_step step)
 {
     for (int k = 0; k < p->n_steps && step.fn >= 0; k++)
         if (p->steps[k].fn == step.fn && p->steps[k].of == step.of)
@@ -73,20 +90,32 @@ static bool is_tame(const tp_algebra *algebra, int fn)
     return tame;
 }
 
-/* TP_NO_RULE where points are none for it. */
-static int row_of_function(grouped *g, group_plan *p, int fn, int of)
+/* Part by part, as functions and their derivatives share these. TP_NO_RULE where points are none for it. */
+static int row_of_function(grouped *g, family *p, int fn, int of)
 {
     if (fn == g->s->algebra.variable)
         return of;
-    if (tp_fn_prepare(&g->s->algebra, fn))
-        return -1;
-    return is_tame(&g->s->algebra, fn) ? add_step(g, p, (row_step){ .fn = fn, .of = of }) : TP_NO_RULE;
+    if (!is_tame(&g->s->algebra, fn))
+        return TP_NO_RULE;
+    const tp_fn_parts *parts = tp_fn_parts_of(&g->s->algebra, fn);
+    if (!parts)
+        return tp_lacks_memory(&g->s->algebra);
+    int row = -1, *rows = ad_alloc((size_t)parts->n, sizeof *rows, "a function's rows", g->s->error);
+    for (int k = 0; rows && k < parts->n; k++) {
+        int id = parts->at[k].id, a = parts->at[k].a, b = parts->at[k].b;
+        row_step step = { .fn = id, .of = of, .a = a < 0 ? of : rows[a], .b = b < 0 ? of : rows[b] };
+        if ((row = rows[k] = id == g->s->algebra.variable ? of : add_step(g, p, step)) < 0)
+            break;
+    }
+    ad_free(rows);
+    tp_fn_parts_end(&g->s->algebra, fn, parts);
+    return row;
 }
 
-static int row_of_factor(grouped *g, group_plan *p, tp_factor f, int second);
+static int row_of_factor(grouped *g, family *p, tp_factor f, int second);
 
 /* The row of a coordinate that a function is taken of. */
-static int row_of_coordinate(grouped *g, group_plan *p, const tp_coordinate *x, int second)
+static int row_of_coordinate(grouped *g, family *p, const tp_coordinate *x, int second)
 {
     row_term *terms = ad_arena_alloc(g->s->algebra.arena, (size_t)x->n, sizeof *terms);
     if (!terms)
@@ -106,7 +135,7 @@ static int row_of_coordinate(grouped *g, group_plan *p, const tp_coordinate *x, 
     return add_step(g, p, step);
 }
 
-static int row_of_factor(grouped *g, group_plan *p, tp_factor f, int second)
+static int row_of_factor(grouped *g, family *p, tp_factor f, int second)
 {
     const tp_algebra *algebra = &g->s->algebra;
     const tp_coordinate *nested = tp_nested(algebra, f.lin);
@@ -119,20 +148,73 @@ static int row_of_factor(grouped *g, group_plan *p, tp_factor f, int second)
     return of < 0 ? of : row_of_function(g, p, f.fn, of);
 }
 
+/* How many covariances a group's quantity begins with. */
+static int n_covariances(const tp_quantity *q)
+{
+    return q->b < 0 ? q->n : q->b;
+}
+
+static bool same_covariances(const tp_quantity *a, const tp_quantity *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    if (a->kind == TP_Q_EXPECT)
+        return a->a == b->a && a->b == b->b && a->var_a == b->var_a && a->var_b == b->var_b;
+    bool same = n_covariances(a) == n_covariances(b);
+    for (int k = 0; same && k < n_covariances(a); k++)
+        same = a->parts[k].q == b->parts[k].q;
+    return same;
+}
+
+static bool same_lins(const family *f, const tp_group_lin *lins, int n)
+{
+    bool same = f->n_lins == n;
+    for (int k = 0; same && lins && k < n; k++)
+        same = f->lins[k].lin == lins[k].lin && f->lins[k].second == lins[k].second;
+    return same;
+}
+
+/* A plan for the quantity, in the family of its Gaussians: lins, NULL where they have no other names than the
+ * quantity's variances. NULL with an error. */
+static group_plan *new_plan(grouped *g, int id, const tp_group_lin *lins, int n)
+{
+    ad_arena *arena = g->s->algebra.arena;
+    const tp_quantity *q = tp_quantity_at(&g->s->algebra, id);
+    group_plan *p = ad_arena_alloc(arena, 1, sizeof *p);
+    int k = 0;
+    while (k < g->n_families && !(same_covariances(g->families[k].like, q) && same_lins(&g->families[k], lins, n)))
+        k++;
+    bool room = p && ad_arena_grow(arena, (void **)&g->families, k, &g->families_capacity, sizeof *g->families);
+    family *f = room ? &g->families[k] : NULL;
+    if (room && k == g->n_families) {
+        *f = (family){ .n_lins = n, .like = q };
+        memcpy(f->lins, lins ? lins : f->lins, (size_t)n * sizeof *lins);
+        g->n_families++;
+    }
+    if (!room || !ad_arena_grow(arena, (void **)&f->members, f->n_members, &f->members_capacity, sizeof *f->members)) {
+        tp_lacks_memory(&g->s->algebra);
+        return NULL;
+    }
+    f->members[f->n_members++] = id;
+    p->family = k;
+    return g->plans[id] = p;
+}
+
 static int plan_group(grouped *g, int id)
 {
     tp_algebra *algebra = &g->s->algebra;
     const tp_quantity *q = tp_quantity_at(algebra, id);
     const tp_group *group = tp_group_at(algebra, q->a);
-    group_plan *p = g->plans[id] = ad_arena_alloc(algebra->arena, 1, sizeof *p);
+    tp_group_lin lins[TP_MAX_GROUP];
+    group_plan *p = new_plan(g, id, lins, tp_group_lins(algebra, q->a, lins));
     if (!p)
-        return tp_lacks_memory(algebra);
-    p->n_lins = tp_group_lins(algebra, q->a, p->lins);
+        return -1;
+    family *f = &g->families[p->family];
     for (int k = 0; k < group->n; k++)
-        if ((p->factors[p->n_factors++] = row_of_factor(g, p, group->at[k].factor, group->at[k].second)) < 0)
+        if ((p->factors[p->n_factors++] = row_of_factor(g, f, group->at[k].factor, group->at[k].second)) < 0)
             return p->factors[k];
     for (int k = 0; k < 2 && q->b >= 0; k++) {
-        const row_step *step = &p->steps[p->factors[k] - p->n_lins];
+        const row_step *step = &f->steps[p->factors[k] - f->n_lins];
         p->like[k] = step->fn >= 0 ? step->of : p->factors[k];
     }
     return 0;
@@ -149,13 +231,13 @@ static int plan_pair(grouped *g, int id)
     tp_univariate *u = &g->forms[2 * id];
     if (tp_univariate_row(algebra, q->fn_a, u) && tp_univariate_row(algebra, q->fn_b, u + 1) && tp_has_closed(u, u + 1))
         return 0;
-    group_plan *p = g->plans[id] = ad_arena_alloc(algebra->arena, 1, sizeof *p);
-    if (!p)
-        return tp_lacks_memory(algebra);
     double number;
-    p->n_lins = tp_fn_is_number(algebra, q->fn_b, &number) ? 1 : 2;
-    for (int k = 0; k < p->n_lins; k++)
-        if ((p->factors[p->n_factors++] = row_of_function(g, p, k ? q->fn_b : q->fn_a, k)) < 0)
+    int n = tp_fn_is_number(algebra, q->fn_b, &number) ? 1 : 2;
+    group_plan *p = new_plan(g, id, NULL, n);
+    if (!p)
+        return -1;
+    for (int k = 0; k < n; k++)
+        if ((p->factors[p->n_factors++] = row_of_function(g, &g->families[p->family], k ? q->fn_b : q->fn_a, k)) < 0)
             return p->factors[k];
     return 0;
 }
@@ -201,17 +283,23 @@ static void factorise(int n, const double *a, double *l)
 
 enum { CHUNK = 256 };
 
-static void run_step(const grouped *g, const group_plan *p, int k, size_t n, double (*rows)[CHUNK])
+/* negated: the Gaussians are those of before, negated, and so are odd functions of them; even ones stay. */
+static void run_step(const grouped *g, const family *f, int k, size_t n, bool negated, double (*rows)[CHUNK])
 {
-    const row_step *step = &p->steps[k];
-    double *to = rows[p->n_lins + k];
+    const row_step *step = &f->steps[k];
+    double *to = rows[f->n_lins + k];
+    int parity = negated && step->fn >= 0 && step->of < f->n_lins ? tp_fn_parity(&g->s->algebra, step->fn) : 0;
+    if (parity < 0)
+        tp_array_affine(n, 0, -1, to, to);
+    if (parity)
+        return;
     if (step->fn >= 0) {
-        tp_fn_eval(&g->s->algebra, step->fn, NULL, n, rows[step->of], to);
+        tp_fn_eval_last(&g->s->algebra, step->fn, n, rows[step->a], rows[step->b], to);
         return;
     }
     memset(to, 0, n * sizeof *to);
     for (int t = step->first; t < step->first + step->n; t++) {
-        const row_term *term = &p->terms[t];
+        const row_term *term = &f->terms[t];
         double product[CHUNK];
         for (size_t i = 0; i < n; i++)
             product[i] = term->c;
@@ -223,59 +311,28 @@ static void run_step(const grouped *g, const group_plan *p, int k, size_t n, dou
     }
 }
 
-/* Sums over a run's points. */
-typedef struct {
-    double product, like, likes, both; /* of the group's product, of what is like it, of that squared, and of both */
-} sums;
-
-static void add_sums(const grouped *g, const group_plan *p, size_t n, const double *w, double (*rows)[CHUNK],
-                     const double *known, sums *sum)
+static void add_sums(const group_plan *p, bool known, size_t n, const double *w, double (*rows)[CHUNK], sums *sum)
 {
     double product[CHUNK], like[CHUNK];
-    for (int k = 0; k < p->n_steps; k++)
-        run_step(g, p, k, n, rows);
     memcpy(product, rows[p->factors[0]], n * sizeof *product);
     for (int k = 1; k < p->n_factors; k++)
         tp_array_multiply(n, product, rows[p->factors[k]], product);
-    sum->product += cblas_ddot((int)n, product, 1, w, 1) / 2;
+    sum->product += cblas_ddot((int)n, product, 1, w, 1);
     if (!known)
         return;
     tp_array_multiply(n, rows[p->like[0]], rows[p->like[1]], like);
-    sum->like += cblas_ddot((int)n, like, 1, w, 1) / 2;
+    sum->like += cblas_ddot((int)n, like, 1, w, 1);
     tp_array_multiply(n, product, like, product);
-    sum->both += cblas_ddot((int)n, product, 1, w, 1) / 2;
+    sum->both += cblas_ddot((int)n, product, 1, w, 1);
     tp_array_multiply(n, like, like, like);
-    sum->likes += cblas_ddot((int)n, like, 1, w, 1) / 2;
+    sum->likes += cblas_ddot((int)n, like, 1, w, 1);
 }
 
-/* The mean of the group's product over a run's points; with that of what is like it, known: regressed on it. */
-static double mean_of(const grouped *g, const group_plan *p, size_t run, const double *covariance, const double *known,
-                      double (*rows)[CHUNK])
+/* What a group of a family needs besides: is its mean regressed on that of what is like it? */
+static bool has_like(const tp_quantity *q)
 {
-    size_t count = g->rules[p->n_lins].n;
-    const double *x = g->rules[p->n_lins].x + run * (size_t)p->n_lins * count, *w = g->rules[p->n_lins].w + run * count;
-    double l[TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2];
-    sums sum = { 0 };
-    factorise(p->n_lins, covariance, l);
-    for (size_t start = 0; start < count; start += CHUNK) {
-        size_t n = count - start < CHUNK ? count - start : CHUNK;
-        for (int i = 0; i < p->n_lins; i++) {
-            const double *row = l + (size_t)i * (size_t)(i + 1) / 2;
-            memset(rows[i], 0, n * sizeof **rows);
-            for (int k = 0; k <= i; k++)
-                if (fabs(row[k]) > 0)
-                    tp_array_accumulate(n, row[k], x + (size_t)k * count + start, NULL, rows[i]);
-        }
-        add_sums(g, p, n, w + start, rows, known, &sum);
-        for (int i = 0; i < p->n_lins; i++)
-            tp_array_affine(n, 0, -1, rows[i], rows[i]);
-        add_sums(g, p, n, w + start, rows, known, &sum);
-    }
-    double variance = sum.likes - sum.like * sum.like;
-    return known && variance > 0 ? sum.product - (sum.both - sum.product * sum.like) / variance * (sum.like - *known)
-                                 : sum.product;
+    return q->kind == TP_Q_GROUP && q->b >= 0;
 }
-
 /* ---- quantities ---- */
 /* A sample or a pair: what is known of either side's sample, and where its own values go. */
 typedef struct {
@@ -284,18 +341,84 @@ typedef struct {
     size_t row[2];
     const double *side[2]; /* (quantities, runs) */
     double *values;        /* (quantities, runs) */
+    const bool *needed;
     double (*rows)[CHUNK];
+    sums *sums; /* (quantities, runs): of groups */
 } pair_of;
 
-static void solve_group(const grouped *g, int id, const pair_of *t, double *out)
+static void covariance_of(const grouped *g, const tp_quantity *q, const pair_of *t, size_t r, double *covariance)
+{
+    size_t runs = g->runs;
+    if (q->kind == TP_Q_EXPECT) {
+        covariance[0] = t->side[0][(size_t)q->var_a * runs + r];
+        covariance[1] = t->values[(size_t)(t->alone ? q->b : q->a) * runs + r];
+        covariance[2] = t->side[1][(size_t)q->var_b * runs + r];
+        return;
+    }
+    for (int k = 0; k < n_covariances(q); k++)
+        covariance[k] = t->values[(size_t)q->parts[k].q * runs + r];
+}
+
+/* The Gaussians' rows, L z, at n of a run's points from `start` on. */
+static void fill_lins(const grouped *g, const family *f, const double *l, size_t run, size_t start, size_t n,
+                      double (*rows)[CHUNK])
+{
+    size_t count = g->rules[f->n_lins].n;
+    const double *x = g->rules[f->n_lins].x + run * (size_t)f->n_lins * count + start;
+    for (int i = 0; i < f->n_lins; i++) {
+        const double *row = l + (size_t)i * (size_t)(i + 1) / 2;
+        memset(rows[i], 0, n * sizeof **rows);
+        for (int k = 0; k <= i; k++)
+            if (fabs(row[k]) > 0)
+                tp_array_accumulate(n, row[k], x + (size_t)k * count, NULL, rows[i]);
+    }
+}
+
+/* The sums of a family's members over a run's points and their negatives. */
+static void sum_family(const grouped *g, const family *f, const pair_of *t, size_t run)
+{
+    size_t count = g->rules[f->n_lins].n;
+    const double *w = g->rules[f->n_lins].w + run * count;
+    double covariance[TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2], l[TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2];
+    for (int m = 0; m < f->n_members; m++)
+        t->sums[(size_t)f->members[m] * g->runs + run] = (sums){ 0 };
+    covariance_of(g, f->like, t, run, covariance);
+    factorise(f->n_lins, covariance, l);
+    for (size_t start = 0; start < count; start += CHUNK) {
+        size_t n = count - start < CHUNK ? count - start : CHUNK;
+        fill_lins(g, f, l, run, start, n, t->rows);
+        for (int negated = 0; negated < 2; negated++) {
+            for (int i = 0; i < f->n_lins && negated; i++)
+                tp_array_affine(n, 0, -1, t->rows[i], t->rows[i]);
+            for (int k = 0; k < f->n_steps; k++)
+                run_step(g, f, k, n, negated, t->rows);
+            for (int m = 0; m < f->n_members; m++) {
+                int id = f->members[m];
+                if (t->needed[id])
+                    add_sums(g->plans[id], has_like(tp_quantity_at(&g->s->algebra, id)), n, w + start, t->rows,
+                             &t->sums[(size_t)id * g->runs + run]);
+            }
+        }
+    }
+}
+
+/* A mean over each run's points; where the expectation of what is like it is known: regressed on that. */
+static void solve_by_points(const grouped *g, int id, const pair_of *t, double *out)
 {
     const tp_quantity *q = tp_quantity_at(&g->s->algebra, id);
-    double covariance[TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2];
+    const family *f = &g->families[g->plans[id]->family];
+    const double *known = has_like(q) ? t->values + (size_t)q->parts[q->b].q * g->runs : NULL;
+    int first = 0;
+    while (!t->needed[f->members[first]])
+        first++;
+    for (size_t r = 0; r < g->runs && f->members[first] == id; r++)
+        sum_family(g, f, t, r);
     for (size_t r = 0; r < g->runs; r++) {
-        const double *known = q->b < 0 ? NULL : t->values + (size_t)q->parts[q->b].q * g->runs + r;
-        for (int k = 0; k < (q->b < 0 ? q->n : q->b); k++)
-            covariance[k] = t->values[(size_t)q->parts[k].q * g->runs + r];
-        out[r] = mean_of(g, g->plans[id], r, covariance, known, t->rows);
+        const sums *sum = &t->sums[(size_t)id * g->runs + r];
+        double variance = sum->likes - sum->like * sum->like;
+        out[r] = sum->product;
+        if (known && variance > 0)
+            out[r] -= (sum->both - sum->product * sum->like) / variance * (sum->like - known[r]);
     }
 }
 
@@ -306,12 +429,10 @@ static void solve_pair(const grouped *g, int id, const pair_of *t, double *out)
     const double *cov = t->values + (size_t)(t->alone ? q->b : q->a) * runs;
     const double *va = t->side[0] + (size_t)q->var_a * runs, *vb = t->side[1] + (size_t)q->var_b * runs;
     const tp_univariate *u = &g->forms[2 * id];
-    if (!g->plans[id]) {
+    if (g->plans[id])
+        solve_by_points(g, id, t, out);
+    else
         tp_closed(u, u + 1, runs, va, vb, cov, NULL, out);
-        return;
-    }
-    for (size_t r = 0; r < runs; r++)
-        out[r] = mean_of(g, g->plans[id], r, (double[]){ va[r], cov[r], vb[r] }, NULL, t->rows);
 }
 
 static double gram_of(const grouped *g, int id, const pair_of *t)
@@ -353,7 +474,7 @@ static void solve_quantity(const grouped *g, int id, const pair_of *t)
         solve_pair(g, id, t, out);
         return;
     case TP_Q_GROUP:
-        solve_group(g, id, t, out);
+        solve_by_points(g, id, t, out);
         return;
     case TP_Q_SAME:
         number = t->alone;
@@ -373,10 +494,10 @@ static void solve_quantity(const grouped *g, int id, const pair_of *t)
 }
 
 /* Everything at (i, i) of a set's sample, or of a pair. */
-static void solve_needed(const grouped *g, const bool *needed, const pair_of *t)
+static void solve_needed(const grouped *g, const pair_of *t)
 {
     for (int id = 0; id < g->s->n; id++)
-        if (needed[id])
+        if (t->needed[id])
             solve_quantity(g, id, t);
 }
 
@@ -393,35 +514,44 @@ static int solve_all(const grouped *g, const tp_series *series, int threads, dou
     tp_solver *s = g->s;
     size_t rows = s->rows[0], columns = s->rows[1], both = s->same ? rows : rows + columns, count = rows * columns;
     int failed = 0, q = series->n ? series->at[0].q : TP_Q_ZERO, most = TP_MAX_GROUP;
-    for (int id = 0; id < s->n; id++)
-        if (g->plans[id] && g->plans[id]->n_lins + g->plans[id]->n_steps > most)
-            most = g->plans[id]->n_lins + g->plans[id]->n_steps;
+    for (int k = 0; k < g->n_families; k++)
+        if (g->families[k].n_lins + g->families[k].n_steps > most)
+            most = g->families[k].n_lins + g->families[k].n_steps;
 #pragma omp parallel num_threads(threads)
     {
         double(*room)[CHUNK] = ad_alloc((size_t)most, sizeof *room, "a group's rows", NULL);
         double *pair = ad_alloc(g->stride, sizeof *pair, "a pair's quantities", NULL);
-        if (!room || !pair) {
+        sums *sum = ad_alloc(g->stride, sizeof *sum, "a pair's sums", NULL);
+        bool made = room && pair && sum;
+        if (!made) {
 #pragma omp atomic write
             failed = 1;
         }
 #pragma omp for schedule(dynamic)
         for (size_t i = 0; i < both; i++) {
             pair_of t = sample_of(g, i >= rows, i >= rows ? i - rows : i);
+            t.needed = s->alone;
             t.rows = room;
-            if (room)
-                solve_needed(g, s->alone, &t);
+            t.sums = sum;
+            if (made)
+                solve_needed(g, &t);
         }
 #pragma omp for schedule(dynamic)
         for (size_t k = 0; k < count; k++) {
             size_t i = k / columns, j = k % columns;
-            if (!room || !pair || (s->same && j < i))
+            if (!made || (s->same && j < i))
                 continue;
             const double *from = sample_of(g, 0, i).values;
             if (!s->same || i != j) {
-                pair_of t = { .set = { 0, s->same ? 0 : 1 }, .row = { i, j }, .values = pair, .rows = room };
+                pair_of t = { .set = { 0, s->same ? 0 : 1 },
+                              .row = { i, j },
+                              .values = pair,
+                              .needed = s->paired,
+                              .rows = room,
+                              .sums = sum };
                 t.side[0] = from;
                 t.side[1] = sample_of(g, t.set[1], j).values;
-                solve_needed(g, s->paired, &t);
+                solve_needed(g, &t);
                 from = pair;
             }
             for (size_t r = 0; r < g->runs; r++) {
@@ -432,6 +562,7 @@ static int solve_all(const grouped *g, const tp_series *series, int threads, dou
         }
         ad_free(room);
         ad_free(pair);
+        ad_free(sum);
     }
     return failed ? ad_fail(s->error, "out of memory for a kernel's quantities") : 0;
 }
@@ -442,17 +573,32 @@ static size_t points_of(const grouped *g, int n)
     return n == 1 ? g->points->count / 8 : g->points->count;
 }
 
+/* Of a family's rows at one point: functions, and sums and products by tens. */
+static double work_of_rows(const grouped *g, const family *f)
+{
+    double work = f->n_lins * (f->n_lins + 1) / 20.0;
+    for (int k = 0; k < f->n_steps; k++)
+        work += f->steps[k].fn >= 0 && tp_fn_at(&g->s->algebra, f->steps[k].fn)->op < AD_N_OPS ? 1 : 0.1;
+    return work;
+}
+
 /* Evaluations of functions and multiply-adds, these by tens. */
 static double work_of(const grouped *g)
 {
     const tp_solver *s = g->s;
     double samples = (double)s->rows[0] + (s->same ? 0 : (double)s->rows[1]), total = 0;
     double pairs = s->same ? samples * (samples - 1) / 2 : (double)s->rows[0] * (double)s->rows[1];
-    for (int id = 0; id < s->n; id++) {
-        const group_plan *p = g->plans[id];
-        if (p)
-            total += (double)points_of(g, p->n_lins) * ((s->alone[id] ? samples : 0) + (s->paired[id] ? pairs : 0)) *
-                     (p->n_steps + p->n_lins * (p->n_lins + 1) / 20.0 + p->n_factors / 10.0);
+    for (int k = 0; k < g->n_families; k++) {
+        const family *f = &g->families[k];
+        double products[2] = { 0, 0 };
+        for (int m = 0; m < f->n_members; m++) {
+            products[0] += s->alone[f->members[m]] * g->plans[f->members[m]]->n_factors / 10.0;
+            products[1] += s->paired[f->members[m]] * g->plans[f->members[m]]->n_factors / 10.0;
+        }
+        for (int paired = 0; paired < 2; paired++)
+            if (products[paired] > 0)
+                total += (double)points_of(g, f->n_lins) * (paired ? pairs : samples) *
+                         (work_of_rows(g, f) + products[paired]);
     }
     return 2 * total * (double)g->runs;
 }
@@ -462,9 +608,9 @@ static int find_rules(grouped *g)
 {
     const tp_group_points *points = g->points;
     ad_arena *arena = g->s->algebra.arena;
-    for (int id = 0; id < g->s->n; id++) {
-        int n = g->plans[id] ? g->plans[id]->n_lins : 0;
-        if (n == 0 || g->rules[n].n)
+    for (int k = 0; k < g->n_families; k++) {
+        int n = g->families[k].n_lins;
+        if (g->rules[n].n)
             continue;
         size_t count = g->rules[n].n = points_of(g, n), d = (size_t)n;
         g->rules[n].x = ad_arena_alloc(arena, g->runs * d * count, sizeof(double));
@@ -475,6 +621,7 @@ static int find_rules(grouped *g)
             if (tp_cubature(n, count, points->count, points->z + r * (size_t)points->dims * points->count,
                             g->rules[n].x + r * d * count, g->rules[n].w + r * count, g->s->error))
                 return -1;
+        cblas_dscal((int)(g->runs * count), 0.5, g->rules[n].w, 1);
     }
     return 0;
 }

@@ -55,6 +55,11 @@ static void eval_parts(const tp_algebra *algebra, const tp_fn_parts *p, const tp
     }
 }
 
+void tp_fn_eval_last(const tp_algebra *algebra, int fn, size_t n, const double *a, const double *b, double *y)
+{
+    eval_part(tp_fn_at(algebra, fn), NULL, n, a, a, b, y);
+}
+
 /* NAN without memory, which functions whose parts are not kept need, and those of many slots. */
 void tp_fn_eval(const tp_algebra *algebra, int fn, const tp_sample *sample, size_t n, const double *x, double *y)
 {

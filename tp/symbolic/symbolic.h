@@ -306,6 +306,8 @@ typedef struct {
 } tp_sample;
 /* y = f(x), by block; sample may be NULL if f has no scalars. */
 void tp_fn_eval(const tp_algebra *, int fn, const tp_sample *sample, size_t n, const double *x, double *y);
+/* The last op of f, which has no scalars, at n values of its arguments; b: of the second, if there is one. */
+void tp_fn_eval_last(const tp_algebra *, int fn, size_t n, const double *a, const double *b, double *y);
 /* The points where f or its derivative jumps: how many, the first `capacity` of them in kinks, no more counted than one
  * beyond these; -1 without memory. */
 int tp_fn_kinks(const tp_algebra *, int fn, const tp_sample *sample, double *kinks, int capacity);
