@@ -41,17 +41,49 @@ static int make_points(tp_group_points *points, size_t count, uint64_t seed, ad_
     return status;
 }
 
-/* The kernel by so many points a run. */
-static int solve_points(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                        size_t rows2, const tp_limit_spec *spec, size_t count, double *values, double *work,
+/* What is asked. */
+typedef struct {
+    const tp_program *program;
+    tp_kernel_kind which;
+    const double *x, *x2;
+    size_t rows, rows2;
+    const tp_limit_spec *spec;
+} question;
+
+static bool sees_enough_at(const question *q, const double *x, size_t rows)
+{
+    ad_error refusal = { 0 };
+    double hidden;
+    return tp_enough_samples(q->program, q->which, FIRST_POINTS, q->spec->threads, tp_largest_row(q->program, x, rows),
+                             1, &hidden, &refusal) == 0;
+}
+
+/* Do as many points as a single Gaussian has see what functions are made of, at the rows of the largest norm? */
+static bool sees_enough(const question *q)
+{
+    return sees_enough_at(q, q->x, q->rows) && (!q->x2 || sees_enough_at(q, q->x2, q->rows2));
+}
+
+/* The first points' cost: TP_NO_RULE where there is none. */
+static int find_cost(const question *q, tp_grouped_cost *cost, ad_error *error)
+{
+    tp_group_points points = { .runs = RUNS, .dims = TP_MAX_GROUP, .count = FIRST_POINTS };
+    double power;
+    int status = tp_limit_grouped(q->program, q->which, q->x, q->rows, q->x2, q->rows2, q->spec, &points, 0, cost, NULL,
+                                  &power, error);
+    return status == TP_NO_RULE && cost->work > 0 && cost->work < most_work ? 0 : status;
+}
+
+/* The kernel by so many points a run, of at most so much work. */
+static int solve_points(const question *q, size_t count, double most, double *values, tp_grouped_cost *cost,
                         tp_kernel *kernel, ad_error *error)
 {
     size_t entries = kernel->rows * kernel->rows2;
     tp_group_points points;
-    int status = make_points(&points, count, spec->seed, error);
+    int status = make_points(&points, count, q->spec->seed, error);
     if (!status)
-        status = tp_limit_grouped(program, which, x, rows, x2, rows2, spec, &points, most_work, work, values,
-                                  &kernel->terms[0].power, error);
+        status = tp_limit_grouped(q->program, q->which, q->x, q->rows, q->x2, q->rows2, q->spec, &points, most, cost,
+                                  values, &kernel->terms[0].power, error);
     ad_free(points.z);
     if (status)
         return status;
@@ -67,44 +99,72 @@ static int solve_points(const tp_program *program, tp_kernel_kind which, const d
     return 0;
 }
 
-/* Do as many points as a single Gaussian has see what functions are made of, at the rows of the largest norm? */
-static bool sees_enough(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                        size_t rows2, const tp_limit_spec *spec)
+/* More points until the tolerance is met, or the next ones would be more work than `most`; *count: how many at last,
+ * *all: the cost of all. */
+static int solve(const question *q, double most, tp_kernel *kernel, size_t *count, tp_grouped_cost *all,
+                 ad_error *error)
 {
-    ad_error refusal = { 0 };
-    double hidden;
-    for (int side = 0; side < (x2 ? 2 : 1); side++)
-        if (tp_enough_samples(program, which, FIRST_POINTS, spec->threads,
-                              tp_largest_row(program, side ? x2 : x, side ? rows2 : rows), 1, &hidden, &refusal))
-            return false;
-    return true;
+    size_t columns = q->x2 ? q->rows2 : q->rows, entries = q->rows * columns;
+    double tolerance = q->spec->tolerance > 0 ? q->spec->tolerance : usual;
+    double *values = ad_alloc(RUNS * entries, sizeof *values, "a limit kernel", error);
+    int before = ad_blas_begin(1); /* threads share pairs, and all find the same bits */
+    *all = (tp_grouped_cost){ 0 };
+    *kernel = (tp_kernel){ .rows = q->rows, .rows2 = columns, .n_terms = 1 };
+    kernel->terms[0].values = ad_alloc(entries, sizeof *values, "a limit kernel", error);
+    kernel->deviations = ad_alloc(entries, sizeof *values, "a limit kernel", error);
+    int status = values && kernel->terms[0].values && kernel->deviations ? 0 : -1;
+    for (*count = FIRST_POINTS; !status; *count *= kernel->error > 2 * tolerance ? 4 : 2) {
+        tp_grouped_cost cost;
+        status = solve_points(q, *count, most, values, &cost, kernel, error);
+        all->work += cost.work;
+        all->seconds += cost.seconds;
+        if (!status && !(kernel->error < largest))
+            status = TP_NO_RULE;
+        if (status || !(kernel->error > tolerance) || *count >= MOST_POINTS || 4 * cost.work > most)
+            break;
+    }
+    ad_blas_end(before);
+    ad_free(values);
+    if (status)
+        tp_kernel_free(kernel);
+    return status;
 }
 
 int tp_limit_by_points(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                        size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
-    size_t columns = x2 ? rows2 : rows, entries = rows * columns, count = FIRST_POINTS;
-    double tolerance = spec->tolerance > 0 ? spec->tolerance : usual;
-    double work = 0, *values = ad_alloc(RUNS * entries, sizeof *values, "a limit kernel", error);
-    *kernel = (tp_kernel){ .rows = rows, .rows2 = columns, .n_terms = 1 };
-    kernel->terms[0].values = ad_alloc(entries, sizeof *values, "a limit kernel", error);
-    kernel->deviations = ad_alloc(entries, sizeof *values, "a limit kernel", error);
-    bool made = values && kernel->terms[0].values && kernel->deviations;
-    int status = made ? 0 : -1;
-    if (!status && !sees_enough(program, which, x, rows, x2, rows2, spec))
-        status = TP_NO_RULE;
-    while (!status) {
-        status = solve_points(program, which, x, rows, x2, rows2, spec, count, values, &work, kernel, error);
-        if (!status && !(kernel->error < largest))
-            status = TP_NO_RULE;
-        if (status || !(kernel->error > tolerance) || count >= MOST_POINTS || 4 * work > most_work)
-            break;
-        count *= kernel->error > 2 * tolerance ? 4 : 2;
-    }
-    ad_snprintf(kernel->method, sizeof kernel->method,
-                "exact rules, and expectations of groups of Gaussians by %d runs of %zu points", RUNS, count);
-    ad_free(values);
-    if (status)
-        tp_kernel_free(kernel);
+    question q = { program, which, x, x2, rows, rows2, spec };
+    tp_grouped_cost all;
+    size_t count;
+    *kernel = (tp_kernel){ 0 };
+    int status = sees_enough(&q) ? solve(&q, most_work, kernel, &count, &all, error) : TP_NO_RULE;
+    if (!status)
+        ad_snprintf(kernel->method, sizeof kernel->method,
+                    "exact rules, and expectations of groups of Gaussians by %d runs of %zu points", RUNS, count);
     return status;
+}
+
+int tp_forecast_points(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
+                       size_t rows2, const tp_limit_spec *spec, tp_forecast *forecast, ad_error *error)
+{
+    question q = { program, which, x, x2, rows, rows2, spec }, few = q;
+    tp_grouped_cost whole, part, all;
+    tp_kernel kernel;
+    size_t count;
+    few.rows = rows < 2 ? rows : 2;
+    few.rows2 = rows2 < 2 ? rows2 : 2;
+    double start = ad_seconds();
+    int status = !sees_enough(&q)                          ? TP_NO_RULE
+                 : (status = find_cost(&q, &whole, error)) ? status
+                 : (status = find_cost(&few, &part, error))
+                     ? status
+                     : solve(&few, most_work * part.work / whole.work, &kernel, &count, &all, error);
+    if (status)
+        return status;
+    tp_kernel_free(&kernel);
+    double grows = whole.work / part.work - 1;
+    *forecast = (tp_forecast){ .sampled = true, .points = count, .runs = RUNS };
+    forecast->seconds = ad_seconds() - start + grows * all.seconds;
+    forecast->bytes = RUNS * sizeof(double) * (double)rows * (double)(x2 ? rows2 : rows);
+    return 0;
 }

@@ -355,6 +355,13 @@ static int only_samples(const tp_program *program, const tp_limit_spec *spec, ad
     return tp_check_square(program, &square) ? ad_fail(error, "%s", square.text) : 1;
 }
 
+/* Unless samples are asked for. */
+static bool goes_by_points(const tp_program *program, const tp_limit_spec *spec, bool simple, bool gaussian)
+{
+    bool asked = spec->engine == TP_ENGINE_SAMPLE || spec->samples || spec->runs;
+    return simple && gaussian && !asked && !program->coupled;
+}
+
 /* Where there is no exact rule: by points where that is a way, unless samples are asked for, else by these. simple: the
  * simple rules are known to hold. */
 static int find_by_runs(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
@@ -362,8 +369,7 @@ static int find_by_runs(const tp_program *program, tp_kernel_kind which, const d
                         ad_error *error)
 {
     ad_error refusal = { 0 };
-    bool asked = spec->engine == TP_ENGINE_SAMPLE || spec->samples || spec->runs;
-    int status = simple && gaussian && !asked && !program->coupled
+    int status = goes_by_points(program, spec, simple, gaussian)
                      ? tp_limit_by_points(program, which, x, rows, x2, rows2, spec, kernel, &refusal)
                      : TP_NO_RULE;
     if (status == TP_NO_RULE)
@@ -523,9 +529,14 @@ static int forecast_view(const tp_program *program, tp_kernel_kind which, const 
         status = solve_exactly(program, which, x, 1, NULL, 0, &spec, &simple, why, sizeof why, &one, &refusal);
     tp_kernel_free(&one);
     bool exact = spec.engine != TP_ENGINE_SAMPLE && (spec.engine == TP_ENGINE_EXACT || status != TP_NO_RULE);
-    return exact ? 0
-                 : tp_forecast_sampled(program, which, x, rows, x2, rows2, given, simple && checked == 0, forecast,
-                                       error);
+    if (exact)
+        return 0;
+    status = goes_by_points(program, given, simple && checked == 0, tp_check_orthogonal(program, &refusal) == 0)
+                 ? tp_forecast_points(program, which, x, rows, x2, rows2, given, forecast, &refusal)
+                 : TP_NO_RULE;
+    return status != TP_NO_RULE ? status
+                                : tp_forecast_sampled(program, which, x, rows, x2, rows2, given, simple && checked == 0,
+                                                      forecast, error);
 }
 
 int tp_limit_forecast(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,

@@ -11,7 +11,10 @@ int tp_limit_sampled(const tp_program *, tp_kernel_kind, const double *x, size_t
  * errors, their relative size. TP_NO_RULE where that is no way, or a longer one; -1 on other errors. */
 int tp_limit_by_points(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
                        const tp_limit_spec *, tp_kernel *kernel, ad_error *error);
-/* What that would take: a run on a few rows and few samples is timed. */
+/* What that would take, by two rows; TP_NO_RULE as there. */
+int tp_forecast_points(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
+                       const tp_limit_spec *, tp_forecast *forecast, ad_error *error);
+/* What samples would take: a run on a few rows and few samples is timed. */
 int tp_forecast_sampled(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2,
                         size_t rows2, const tp_limit_spec *, bool simple, tp_forecast *forecast, ad_error *error);
 /* That of x (rows, features) whose norm is the largest. */

@@ -148,15 +148,16 @@ size_t tp_tiles_count(size_t rows, size_t rows2, size_t side);
  * marked are whole. */
 int tp_limit_tiles(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                    size_t rows2, const tp_limit_spec *spec, tp_tiles *tiles, tp_kernel *told, ad_error *error);
-/* What tp_limit would take, where it would go by samples. */
+/* What tp_limit would take, where it would go by samples or by points. */
 typedef struct {
     bool sampled;          /* else all below is 0: the exact way, or samples that meet */
     size_t samples, rows;  /* of each run; how many rows go together: tiles of two such blocks */
     int runs;              /* at least: a tolerance may ask for more, or for more samples */
     double bytes, seconds; /* of the run's vectors; with spec->threads threads */
+    size_t points;         /* of each run, where it goes by points of few Gaussians; samples and rows are then 0 */
 } tp_forecast;
 /* Computes none of the kernel: reads the trace, solves the first row exactly, and times one run of few samples on a few
- * rows. */
+ * rows, or points on two rows. */
 int tp_limit_forecast(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                       size_t rows2, const tp_limit_spec *spec, tp_forecast *forecast, ad_error *error);
 /* Are the outputs exchangeable, so that each has the kernel of the first one, and any two that of the first two? Read

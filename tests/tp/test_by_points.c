@@ -171,3 +171,28 @@ Test(by_points, leaves_steps_to_samples)
     tp_program_free(program);
     nn_net_free(net);
 }
+
+/* What it would take is told: the points that two rows need, and samples where they are asked for. */
+Test(by_points, tells_its_cost)
+{
+    ad_error error = { 0 };
+    double x[ROWS * STEPS * FEATURES];
+    nn_net *net;
+    tp_program *program = translate(&net, "cell=gru", STEPS);
+    tp_forecast usual, precise, samples;
+    tp_limit_spec tight = { .tolerance = 5e-5 }, asked = { .runs = 4 };
+    inputs(x, ROWS * STEPS * FEATURES);
+    cr_assert(!tp_limit_forecast(program, TP_NNGP, x, ROWS, NULL, 0, NULL, &usual, &error), "%s", error.text);
+    cr_assert(!tp_limit_forecast(program, TP_NNGP, x, ROWS, NULL, 0, &tight, &precise, &error), "%s", error.text);
+    cr_assert(!tp_limit_forecast(program, TP_NNGP, x, ROWS, NULL, 0, &asked, &samples, &error), "%s", error.text);
+    tp_kernel k = solve(program, TP_NNGP, x, &(tp_limit_spec){ 0 });
+    char points[32];
+    snprintf(points, sizeof points, "of %zu points", usual.points);
+    cr_expect(strstr(k.method, points), "%s: %s", points, k.method);
+    cr_expect(usual.sampled && usual.runs == 8 && usual.samples == 0 && usual.seconds > 0);
+    cr_expect(precise.points > usual.points && precise.seconds > usual.seconds);
+    cr_expect(samples.sampled && samples.points == 0 && samples.samples > 0 && samples.runs == 4);
+    tp_kernel_free(&k);
+    tp_program_free(program);
+    nn_net_free(net);
+}

@@ -650,10 +650,11 @@ static int prepare(grouped *g, const tp_series *series)
 }
 
 int tp_limit_grouped(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                     size_t rows2, const tp_limit_spec *spec, const tp_group_points *points, double most, double *work,
-                     double *values, double *power, ad_error *error)
+                     size_t rows2, const tp_limit_spec *spec, const tp_group_points *points, double most,
+                     tp_grouped_cost *cost, double *values, double *power, ad_error *error)
 {
     int threads = ad_threads(spec->threads, error);
+    *cost = (tp_grouped_cost){ 0 };
     tp_series series = { .n = 0 };
     tp_solver s = { .x = { x, x2 ? x2 : x },
                     .rows = { rows, x2 ? rows2 : rows },
@@ -673,8 +674,13 @@ int tp_limit_grouped(const tp_program *program, tp_kernel_kind which, const doub
         status = series.n > 1 ? TP_NO_RULE : prepare(&g, &series);
     *power = series.n ? series.at[0].power : 0;
     if (!status) {
-        *work = work_of(&g);
-        status = *work > most ? TP_NO_RULE : find_rules(&g) ? -1 : solve_all(&g, &series, threads, values);
+        cost->work = work_of(&g);
+        status = cost->work > most ? TP_NO_RULE : find_rules(&g) ? -1 : 0;
+    }
+    if (!status) {
+        double start = ad_seconds();
+        status = solve_all(&g, &series, threads, values);
+        cost->seconds = ad_seconds() - start;
     }
     if (!s.same)
         ad_free(g.single[1]);

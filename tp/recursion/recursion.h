@@ -29,9 +29,13 @@ typedef struct {
 /* The limit by expectations of groups of few correlated Gaussians, each a mean over a run's points of what it is at its
  * covariances, which that run found: values (runs, rows, rows2), and *power, that of n. Where expectations are closed
  * forms these are taken. The simple rules must hold. 0; TP_NO_RULE where a group has too many variables, where there is
- * no rule, or more than `most` evaluations of functions are needed, of which *work is how many; -1 on other errors. */
+ * no rule, or more than `most` evaluations of functions are needed; -1 on other errors. The cost is told where there is
+ * a rule, and points->z is read only if `most` allows it. */
+typedef struct {
+    double work, seconds; /* evaluations of functions, and how long they took */
+} tp_grouped_cost;
 int tp_limit_grouped(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
-                     const tp_limit_spec *, const tp_group_points *, double most, double *work, double *values,
+                     const tp_limit_spec *, const tp_group_points *, double most, tp_grouped_cost *cost, double *values,
                      double *power, ad_error *error);
 /* -1 where the program's kernel is found to grow, or to be random, in the limit; TP_GROWS where a function is taken of
  * what grows. */

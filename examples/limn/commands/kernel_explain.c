@@ -134,16 +134,18 @@ static int tell(const kernel_job *j, const forecast *f, size_t width, size_t res
         json_put(root, "measured_rows", json_number((double)f->rows));
         json_put(root, "measured_seconds", json_number(f->measured));
         if (f->samples.sampled)
-            json_put(root, "samples", json_number((double)f->samples.samples));
+            json_put(root, f->samples.points ? "points" : "samples",
+                     json_number((double)(f->samples.points ? f->samples.points : f->samples.samples)));
         return json_print(root, error);
     }
     kernel_describe(j, kernel_title(j), width, text, sizeof text);
     if (f->samples.sampled) {
         printf("%s%s\nmemory: about %.3g MB, of which the result takes %.3g MB\n"
-               "time:   about %.2g s with %ld thread%s: by samples, %d runs of %zu, ",
+               "time:   about %.2g s with %ld thread%s: by %s, %d runs of %zu, ",
                text, j->full ? ", between all outputs" : "", f->bytes / 1e6, (double)result / 1e6, f->seconds,
-               o->threads, o->threads > 1 ? "s" : "", f->samples.runs, f->samples.samples);
-        if (f->samples.rows < j->rows)
+               o->threads, o->threads > 1 ? "s" : "", f->samples.points ? "points of few Gaussians" : "samples",
+               f->samples.runs, f->samples.points ? f->samples.points : f->samples.samples);
+        if (!f->samples.points && f->samples.rows < j->rows)
             printf("tiles of twice %zu rows", f->samples.rows);
         else
             printf("all rows together");
