@@ -180,7 +180,7 @@ Test(by_points, tells_its_cost)
     nn_net *net;
     tp_program *program = translate(&net, "cell=gru", STEPS);
     tp_forecast usual, precise, samples;
-    tp_limit_spec tight = { .tolerance = 5e-5 }, asked = { .runs = 4 };
+    tp_limit_spec tight = { .tolerance = 1e-5 }, asked = { .runs = 4 };
     inputs(x, ROWS * STEPS * FEATURES);
     cr_assert(!tp_limit_forecast(program, TP_NNGP, x, ROWS, NULL, 0, NULL, &usual, &error), "%s", error.text);
     cr_assert(!tp_limit_forecast(program, TP_NNGP, x, ROWS, NULL, 0, &tight, &precise, &error), "%s", error.text);
