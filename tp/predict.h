@@ -50,7 +50,7 @@ typedef struct {
     double condition;         /* largest / smallest; infinite for a kernel that is singular to rounding */
     double *factor;           /* (n, n): a row an eigenvector; or Cholesky's upper triangle U, K = U' U; or of the band
                                  form K = Q B Q' Householder's reflections, whose product is Q */
-    double *values;           /* (n) eigenvalues, ascending; NULL: Cholesky */
+    double *values;           /* (n) eigenvalues, ascending; NULL: Cholesky, or a band form whose ends Lanczos found */
     double *band, *tau;       /* B by LAPACK's columns, and the reflections' factors; NULL: no band form */
     bool bounds;              /* Cholesky: Lanczos did not settle in its 100 steps, as eigenvalues lie close together at
                                  an end: the largest is at least this, the smallest at most, the condition at least */
@@ -111,6 +111,10 @@ typedef struct {
  * cross', at t = infinity the posterior of GP inference. */
 int tp_covariance(const tp_kernel_model *model, const tp_training *training, size_t columns, double t,
                   const double *cross, size_t rows, const tp_prior *prior, double *out, ad_error *error);
+/* At several times, (n_times, rows, rows) or (n_times, rows), which share what does not depend on time. */
+int tp_covariances(const tp_kernel_model *model, const tp_training *training, size_t columns, const double *times,
+                   size_t n_times, const double *cross, size_t rows, const tp_prior *prior, double *out,
+                   ad_error *error);
 
 /* ---- large kernels: floats, factored in place ----
  *

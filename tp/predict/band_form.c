@@ -24,14 +24,14 @@ extern void dsytrd_sy2sb_(const char *uplo, const lapack_int *n, const lapack_in
                           double *ab, const lapack_int *ldab, double *tau, double *work, const lapack_int *lwork,
                           lapack_int *info, size_t length);
 
-static lapack_int diagonals_of(size_t n)
+int tp_band_diagonals(size_t n)
 {
-    return n > DIAGONALS ? DIAGONALS : (lapack_int)(n - 1);
+    return n > DIAGONALS ? DIAGONALS : (int)(n - 1);
 }
 
 double tp_band_bytes(size_t n)
 {
-    double wide = (double)n, kept = wide * (diagonals_of(n) + 3), solve = 2 * wide * (3 * DIAGONALS + TOGETHER);
+    double wide = (double)n, kept = wide * (tp_band_diagonals(n) + 3), solve = 2 * wide * (3 * DIAGONALS + TOGETHER);
     return 8 * (wide * wide + kept + solve);
 }
 
@@ -44,30 +44,41 @@ static double *work_of(double asked, lapack_int *size, ad_error *error)
 
 int tp_band_reduce(tp_kernel_model *m, ad_error *error)
 {
-    lapack_int n = (lapack_int)m->n, below = diagonals_of(m->n), rows = below + 1, size = -1, info = 0;
+    lapack_int n = (lapack_int)m->n, below = tp_band_diagonals(m->n), rows = below + 1, size = -1, info = 0;
     double asked = 0;
     dsytrd_sy2sb_("L", &n, &below, m->factor, &n, NULL, &rows, NULL, &asked, &size, &info, 1);
     double *work = work_of(asked, &size, error);
-    double *copy = ad_alloc(m->n * (size_t)rows, sizeof *copy, "a band", error);
-    int status = work && copy ? 0 : -1;
-    if (!status && (!(m->band = ad_alloc(m->n * (size_t)rows, sizeof *m->band, "a band", error)) ||
-                    !(m->tau = ad_alloc(m->n, sizeof *m->tau, "reflections", error)) ||
-                    !(m->values = ad_alloc(m->n, sizeof *m->values, "eigenvalues", error))))
-        status = -1;
+    int status = work && (m->band = ad_alloc(m->n * (size_t)rows, sizeof *m->band, "a band", error)) &&
+                         (m->tau = ad_alloc(m->n, sizeof *m->tau, "reflections", error))
+                     ? 0
+                     : -1;
     if (!status) {
         dsytrd_sy2sb_("L", &n, &below, m->factor, &n, m->band, &rows, m->tau, work, &size, &info, 1);
-        memcpy(copy, m->band, m->n * (size_t)rows * sizeof *copy);
-        if (info || LAPACKE_dsbevd(LAPACK_COL_MAJOR, 'N', 'L', n, below, copy, rows, m->values, NULL, 1) != 0)
-            status = ad_fail(error, "predict: LAPACK found no eigenvalues of the kernel");
+        status = info ? ad_fail(error, "predict: LAPACK found no band form of the kernel") : 0;
     }
     ad_free(work);
-    ad_free(copy);
     return status;
+}
+
+int tp_band_values(tp_kernel_model *m, ad_error *error)
+{
+    lapack_int below = tp_band_diagonals(m->n), rows = below + 1;
+    size_t size = m->n * (size_t)rows;
+    double *copy = ad_alloc(size, sizeof *copy, "a band", error);
+    if (!copy || !(m->values = ad_alloc(m->n, sizeof *m->values, "eigenvalues", error))) {
+        ad_free(copy);
+        return -1;
+    }
+    memcpy(copy, m->band, size * sizeof *copy);
+    lapack_int info =
+        LAPACKE_dsbevd(LAPACK_COL_MAJOR, 'N', 'L', (lapack_int)m->n, below, copy, rows, m->values, NULL, 1);
+    ad_free(copy);
+    return info ? ad_fail(error, "predict: LAPACK found no eigenvalues of the kernel") : 0;
 }
 
 void tp_band_lift(tp_kernel_model *m, double by)
 {
-    size_t rows = (size_t)diagonals_of(m->n) + 1;
+    size_t rows = (size_t)tp_band_diagonals(m->n) + 1;
     for (size_t i = 0; i < m->n; i++)
         m->band[i * rows] += by;
 }
@@ -75,7 +86,7 @@ void tp_band_lift(tp_kernel_model *m, double by)
 /* ---- Q ---- */
 int tp_band_turn(const tp_kernel_model *m, bool back, const tp_vectors *v, ad_error *error)
 {
-    lapack_int n = (lapack_int)m->n, below = diagonals_of(m->n), wide = (lapack_int)v->count, size = -1;
+    lapack_int n = (lapack_int)m->n, below = tp_band_diagonals(m->n), wide = (lapack_int)v->count, size = -1;
     lapack_int panels = below ? (n - 1) / below : 0, pitch = v->rows ? n : wide;
     char side = v->rows ? 'L' : 'R', transposed = back == v->rows ? 'N' : 'T';
     double asked = 0;
@@ -110,7 +121,7 @@ static size_t across(const tp_kernel_model *m, const tp_vectors *v)
 
 void tp_band_product(const tp_kernel_model *m, const tp_vectors *v, double *out)
 {
-    lapack_int below = diagonals_of(m->n);
+    lapack_int below = tp_band_diagonals(m->n);
     int step = (int)along(v);
     for (size_t c = 0; c < v->count; c++, out += across(m, v))
         cblas_dsbmv(CblasColMajor, CblasLower, (int)m->n, below, 1, m->band, below + 1, v->x + c * across(m, v), step,
@@ -122,10 +133,12 @@ void tp_band_product(const tp_kernel_model *m, const tp_vectors *v, double *out)
  * shift off the negative axis, so that no D is near singular. */
 typedef struct {
     size_t n, width, blocks;
-    double complex *pivot; /* (blocks, width, width), by columns: P_b = D_b - E_b P_b-1^-1 E_b', as L U */
+    bool inverts; /* Are blocks far from singular, so that products with their inverses do? These are faster. */
+    double complex *pivot; /* (blocks, width, width), by columns: P_b = D_b - E_b P_b-1^-1 E_b', as L U or inverted */
     double complex *left;  /* E_b */
     double complex *right; /* P_b^-1 E_b+1' */
     double complex *sides; /* (TOGETHER, n): right sides, and what is found of them in place */
+    double complex *work;  /* (width, width) or (TOGETHER, width) */
     lapack_int *order;     /* (blocks, width): of the rows of P_b */
 } solver;
 
@@ -135,17 +148,20 @@ static void solver_free(solver *s)
     ad_free(s->left);
     ad_free(s->right);
     ad_free(s->sides);
+    ad_free(s->work);
     ad_free(s->order);
 }
 
 static int solver_new(const tp_kernel_model *m, solver *s, ad_error *error)
 {
-    size_t width = (size_t)diagonals_of(m->n) ? (size_t)diagonals_of(m->n) : 1, blocks = (m->n + width - 1) / width;
+    size_t width = (size_t)tp_band_diagonals(m->n) ? (size_t)tp_band_diagonals(m->n) : 1,
+           blocks = (m->n + width - 1) / width;
     *s = (solver){ .n = m->n, .width = width, .blocks = blocks };
     if ((s->pivot = ad_alloc(blocks * width * width, sizeof *s->pivot, "a band", error)) &&
         (s->left = ad_alloc(blocks * width * width, sizeof *s->left, "a band", error)) &&
         (s->right = ad_alloc(blocks * width * width, sizeof *s->right, "a band", error)) &&
         (s->sides = ad_alloc(TOGETHER * m->n, sizeof *s->sides, "right sides", error)) &&
+        (s->work = ad_alloc((width > TOGETHER ? width : TOGETHER) * width, sizeof *s->work, "a block", error)) &&
         (s->order = ad_alloc(blocks * width, sizeof *s->order, "pivots", error)))
         return 0;
     solver_free(s);
@@ -157,26 +173,44 @@ static size_t rows_of(const solver *s, size_t block)
     return s->n - block * s->width < s->width ? s->n - block * s->width : s->width;
 }
 
-/* c -= a b, with a of the leading dimension `width`. */
-static void take(const solver *s, size_t rows, size_t columns, size_t inner, const double complex *a,
-                 const double complex *b, size_t b_pitch, double complex *c, size_t c_pitch)
+/* c = keep c + by a b, with a of the leading dimension `width`. */
+static void multiply(const solver *s, size_t rows, size_t columns, size_t inner, double complex by,
+                     const double complex *a, const double complex *b, size_t b_pitch, double complex keep,
+                     double complex *c, size_t c_pitch)
 {
-    static const double complex one = 1, minus = -1;
-    cblas_zgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns, (int)inner, &minus, a,
-                (int)s->width, b, (int)b_pitch, &one, c, (int)c_pitch);
+    cblas_zgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns, (int)inner, &by, a, (int)s->width,
+                b, (int)b_pitch, &keep, c, (int)c_pitch);
 }
 
-/* x = P_b^-1 x. */
-static int divide(const solver *s, size_t b, double complex *x, size_t columns, size_t pitch)
+/* to = P_b^-1 x. */
+static void divide(const solver *s, size_t b, const double complex *x, size_t columns, size_t pitch, double complex *to,
+                   size_t to_pitch)
 {
-    size_t w = s->width;
-    return LAPACKE_zgetrs_work(LAPACK_COL_MAJOR, 'N', (lapack_int)rows_of(s, b), (lapack_int)columns,
-                               s->pivot + b * w * w, (lapack_int)w, s->order + b * w, x, (lapack_int)pitch);
+    size_t w = s->width, rows = rows_of(s, b);
+    if (s->inverts) {
+        multiply(s, rows, columns, rows, 1, s->pivot + b * w * w, x, pitch, 0, to, to_pitch);
+        return;
+    }
+    for (size_t c = 0; c < columns; c++)
+        memcpy(to + c * to_pitch, x + c * pitch, rows * sizeof *x);
+    LAPACKE_zgetrs_work(LAPACK_COL_MAJOR, 'N', (lapack_int)rows, (lapack_int)columns, s->pivot + b * w * w,
+                        (lapack_int)w, s->order + b * w, to, (lapack_int)to_pitch);
 }
 
-static int factor(const tp_kernel_model *m, double complex shift, const solver *s)
+/* P_b in its own place as L U, or its inverse; LAPACK's status. */
+static int decompose(const solver *s, size_t b)
 {
-    size_t w = s->width, pitch = (size_t)diagonals_of(m->n) + 1;
+    lapack_int rows = (lapack_int)rows_of(s, b), w = (lapack_int)s->width, *order = s->order + b * s->width;
+    double complex *p = s->pivot + b * s->width * s->width;
+    lapack_int info = LAPACKE_zgetrf_work(LAPACK_COL_MAJOR, rows, rows, p, w, order);
+    return info || !s->inverts ? info : LAPACKE_zgetri_work(LAPACK_COL_MAJOR, rows, p, w, order, s->work, w * w);
+}
+
+static int factor(const tp_kernel_model *m, double complex shift, solver *s)
+{
+    const double far = 1e-3; /* a shift, relative to the largest number: an inverse then keeps 12 digits */
+    s->inverts = cabs(shift) > far * m->largest;
+    size_t w = s->width, pitch = (size_t)tp_band_diagonals(m->n) + 1;
     for (size_t b = 0; b < s->blocks; b++) {
         size_t rows = rows_of(s, b), first = b * w;
         double complex *d = s->pivot + b * w * w, *e = s->left + b * w * w, *g = s->right + (b ? b - 1 : 0) * w * w;
@@ -185,13 +219,12 @@ static int factor(const tp_kernel_model *m, double complex shift, const solver *
                 d[j * w + i] = d[i * w + j] = m->band[(first + j) * pitch + i - j] + (i == j ? shift : 0);
         for (size_t j = 0; j < w && b; j++)
             for (size_t i = 0; i < rows; i++)
-                g[i * w + j] = e[j * w + i] = i <= j ? m->band[(first - w + j) * pitch + w + i - j] : 0;
+                s->work[i * w + j] = e[j * w + i] = i <= j ? m->band[(first - w + j) * pitch + w + i - j] : 0;
         if (b) {
-            divide(s, b - 1, g, rows, w);
-            take(s, rows, rows, w, e, g, w, d, w);
+            divide(s, b - 1, s->work, rows, w, g, w);
+            multiply(s, rows, rows, w, -1, e, g, w, 1, d, w);
         }
-        if (LAPACKE_zgetrf_work(LAPACK_COL_MAJOR, (lapack_int)rows, (lapack_int)rows, d, (lapack_int)w,
-                                s->order + b * w) != 0)
+        if (decompose(s, b))
             return -1;
     }
     return 0;
@@ -204,12 +237,14 @@ static void solve(const solver *s, size_t columns)
     for (size_t b = 0; b < s->blocks; b++) {
         double complex *x = s->sides + b * w;
         if (b)
-            take(s, rows_of(s, b), columns, w, s->left + b * w * w, x - w, s->n, x, s->n);
-        divide(s, b, x, columns, s->n);
+            multiply(s, rows_of(s, b), columns, w, -1, s->left + b * w * w, x - w, s->n, 1, x, s->n);
+        divide(s, b, x, columns, s->n, s->work, w);
+        for (size_t c = 0; c < columns; c++)
+            memcpy(x + c * s->n, s->work + c * w, rows_of(s, b) * sizeof *x);
     }
     for (size_t b = s->blocks - 1; b-- > 0;) {
         double complex *x = s->sides + b * w;
-        take(s, w, columns, rows_of(s, b + 1), s->right + b * w * w, x + w, s->n, x, s->n);
+        multiply(s, w, columns, rows_of(s, b + 1), -1, s->right + b * w * w, x + w, s->n, 1, x, s->n);
     }
 }
 
@@ -224,7 +259,7 @@ static double complex node(int k, double complex *weight)
 }
 
 /* out += Re(weight (B + shift)^-1 x). */
-static int add_solution(const tp_kernel_model *m, const solver *s, double complex shift, double complex weight,
+static int add_solution(const tp_kernel_model *m, solver *s, double complex shift, double complex weight,
                         const tp_vectors *v, double *out)
 {
     size_t step = along(v), next = across(m, v);

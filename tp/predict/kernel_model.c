@@ -25,6 +25,7 @@ typedef struct {
     size_t n;
     bool inverse;
     const tp_spread *spread; /* in place of the matrix */
+    int below;               /* > 0: the matrix is a band's lower half, or its factor L, by columns */
 } linear;
 
 int tp_spread_divide(const tp_spread *l, double *x, size_t columns, ad_error *error)
@@ -52,6 +53,10 @@ static int apply(const linear *l, const double *x, double *y, ad_error *error)
     int n = (int)l->n;
     if (l->spread && !l->inverse)
         return tp_spread_symmetric(l->spread, x, 1, y, error);
+    if (l->below && !l->inverse) {
+        cblas_dsbmv(CblasColMajor, CblasLower, n, l->below, 1, l->matrix, l->below + 1, x, 1, 0, y, 1);
+        return 0;
+    }
     if (!l->inverse) {
         cblas_dsymv(CblasRowMajor, CblasUpper, n, 1, l->matrix, n, x, 1, 0, y, 1);
         return 0;
@@ -59,6 +64,12 @@ static int apply(const linear *l, const double *x, double *y, ad_error *error)
     memcpy(y, x, l->n * sizeof *y);
     if (l->spread)
         return tp_spread_divide(l->spread, y, 1, error);
+    if (l->below) {
+        for (int k = 0; k < 2; k++)
+            cblas_dtbsv(CblasColMajor, CblasLower, k ? CblasTrans : CblasNoTrans, CblasNonUnit, n, l->below, l->matrix,
+                        l->below + 1, y, 1);
+        return 0;
+    }
     cblas_dtrsv(CblasRowMajor, CblasUpper, CblasTrans, CblasNonUnit, n, l->matrix, n, y, 1);
     cblas_dtrsv(CblasRowMajor, CblasUpper, CblasNoTrans, CblasNonUnit, n, l->matrix, n, y, 1);
     return 0;
@@ -169,9 +180,39 @@ static int by_eigenvalues(tp_kernel_model *m, ad_error *error)
     return judge(m, error);
 }
 
+/* The two ends of a band's spectrum; 1 where the smallest is not far above rounding, or Lanczos does not settle: all
+ * eigenvalues tell more. */
+static int find_ends(tp_kernel_model *m, ad_error *error)
+{
+    const double far = 10; /* times what rounding may have made */
+    int below = tp_band_diagonals(m->n);
+    size_t size = m->n * (size_t)(below + 1);
+    double inverse = 0, *factor = below ? ad_alloc(size, sizeof *factor, "a band", error) : NULL;
+    bool settled[2] = { false };
+    if (!factor)
+        return below ? -1 : 1;
+    memcpy(factor, m->band, size * sizeof *factor);
+    int status =
+        find_largest(&(linear){ .matrix = m->band, .n = m->n, .below = below }, &m->largest, &settled[0], error);
+    if (!status && LAPACKE_dpbtrf_work(LAPACK_COL_MAJOR, 'L', (lapack_int)m->n, below, factor, below + 1) != 0)
+        status = 1;
+    if (!status)
+        status = find_largest(&(linear){ .matrix = factor, .n = m->n, .inverse = true, .below = below }, &inverse,
+                              &settled[1], error);
+    ad_free(factor);
+    if (status)
+        return status;
+    m->smallest = 1 / inverse;
+    m->condition = m->largest / m->smallest;
+    return settled[0] && settled[1] && m->smallest > far * rounding(m) ? 0 : 1;
+}
+
 static int by_band(tp_kernel_model *m, ad_error *error)
 {
-    if (tp_band_reduce(m, error) || judge(m, error))
+    if (tp_band_reduce(m, error))
+        return -1;
+    int ends = find_ends(m, error);
+    if (ends < 0 || (ends && (tp_band_values(m, error) || judge(m, error))))
         return -1;
     if (m->smallest < 0)
         tp_band_lift(m, -m->smallest);
@@ -191,12 +232,13 @@ static int by_cholesky(tp_kernel_model *m, ad_error *error)
 {
     double inverse = 0;
     bool settled[2] = { false };
-    if (find_largest(&(linear){ m->factor, m->n, false, m->spread }, &m->largest, &settled[0], error))
+    if (find_largest(&(linear){ .matrix = m->factor, .n = m->n, .spread = m->spread }, &m->largest, &settled[0], error))
         return -1;
     int status = factor(m, error);
     if (status)
         return status > 0 ? tp_model_refuse(m, "not positive definite", 0, error) : -1;
-    if (find_largest(&(linear){ m->factor, m->n, true, m->spread }, &inverse, &settled[1], error))
+    if (find_largest(&(linear){ .matrix = m->factor, .n = m->n, .inverse = true, .spread = m->spread }, &inverse,
+                     &settled[1], error))
         return -1;
     m->smallest = 1 / inverse;
     if (!(m->smallest > rounding(m)))

@@ -11,8 +11,12 @@ int tp_spread_divide(const struct tp_spread *l, double *x, size_t columns, ad_er
  * BLAS has. */
 int tp_eigenvectors(double *matrix, size_t n, double *values, ad_error *error);
 /* ---- K = Q B Q' with B a band; on the threads that BLAS has ---- */
-/* Of the model's kernel, which its `factor` holds: the members band, tau and values; bytes that it takes. */
+/* Of the model's kernel, which its `factor` holds: the members band and tau; bytes that it takes. */
 int tp_band_reduce(tp_kernel_model *model, ad_error *error);
+/* How many diagonals the band has below its own. */
+int tp_band_diagonals(size_t n);
+/* The member values: all eigenvalues, which take a third as long again. */
+int tp_band_values(tp_kernel_model *model, ad_error *error);
 double tp_band_bytes(size_t n);
 /* K + by, of a reduced kernel. */
 void tp_band_lift(tp_kernel_model *model, double by);

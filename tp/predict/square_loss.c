@@ -96,11 +96,12 @@ static int check_limit(const tp_kernel_model *m, const tp_training *t, size_t co
                        "predict: descent and momentum need the kernel's eigenvectors, a band form is for gradient "
                        "flow alone");
     if (isfinite(time))
-        return m->values ? 0
-                         : ad_fail(error,
-                                   "predict: t = %g needs the kernel's eigenvalues, Cholesky's factor is for t = "
-                                   "inf alone",
-                                   time);
+        return m->values || m->band
+                   ? 0
+                   : ad_fail(error,
+                             "predict: t = %g needs the kernel's eigenvalues, Cholesky's factor is for t = "
+                             "inf alone",
+                             time);
     if (isinf(m->condition))
         return tp_model_refuse(m, "singular to rounding", m->smallest, error);
     if (t->motion != TP_GRADIENT_FLOW && t->rate >= maximum)
@@ -267,27 +268,37 @@ static void turn(const tp_kernel_model *m, const double *x, size_t rows, bool ba
                 0, out, n);
 }
 
+/* Other inputs' rows of the kernel as the model's form has them, once for all times: in the eigenvectors' basis, turned
+ * by Q, or for Cholesky as they are. */
+static int prepare(const tp_kernel_model *m, const double *cross, size_t rows, double *modes, ad_error *error)
+{
+    if (m->values && !m->band) {
+        turn(m, cross, rows, false, modes);
+        return 0;
+    }
+    memcpy(modes, cross, rows * m->n * sizeof *modes);
+    return m->band ? tp_band_turn(m, false, &(tp_vectors){ modes, rows, true }, error) : 0;
+}
+
 /* The readout alone: out -= cross (1 - q^2) / lambda cross', with (1 - q^2) / lambda = gain (2 - lambda gain), which
  * flow has at twice the time. */
-static int reduce_own(const tp_kernel_model *m, const tp_training *t, double time, const double *cross, size_t rows,
-                      bool diagonal, double *modes, double *weighed, double *out, ad_error *error)
+static int reduce_own(const tp_kernel_model *m, const tp_training *t, double time, double *modes, size_t rows,
+                      bool diagonal, double *weighed, double *out, ad_error *error)
 {
     if (m->band) {
-        memcpy(modes, cross, rows * m->n * sizeof *modes);
         tp_vectors sides = { modes, rows, true };
-        if (tp_band_turn(m, false, &sides, error) || tp_band_gain(m, 2 * unit_of(t, time), &sides, weighed, error))
+        if (tp_band_gain(m, 2 * unit_of(t, time), &sides, weighed, error))
             return -1;
         add_products(rows, m->n, -1, weighed, modes, diagonal, out);
         return 0;
     }
     if (!m->values) {
-        memcpy(modes, cross, rows * m->n * sizeof *modes);
+        memcpy(weighed, modes, rows * m->n * sizeof *weighed);
         cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, (int)rows, (int)m->n, 1,
-                    m->factor, (int)m->n, modes, (int)m->n); /* cross U^-1 */
-        add_products(rows, m->n, -1, modes, modes, diagonal, out);
+                    m->factor, (int)m->n, weighed, (int)m->n); /* cross U^-1 */
+        add_products(rows, m->n, -1, weighed, weighed, diagonal, out);
         return 0;
     }
-    turn(m, cross, rows, false, modes);
     for (size_t k = 0; k < m->n; k++) {
         double g = gain(t, m->values[k], time), w = g * (2 - m->values[k] * g);
         for (size_t i = 0; i < rows; i++)
@@ -298,70 +309,92 @@ static int reduce_own(const tp_kernel_model *m, const tp_training *t, double tim
 }
 
 /* A = cross (1 - q) / lambda into a; scratch is of the same size. */
-static int smooth(const tp_kernel_model *m, const tp_training *t, double time, const double *cross, size_t rows,
-                  double *a, double *scratch, ad_error *error)
+static int smooth(const tp_kernel_model *m, const tp_training *t, double time, double *modes, size_t rows, double *a,
+                  double *scratch, ad_error *error)
 {
     if (m->band) {
-        memcpy(scratch, cross, rows * m->n * sizeof *scratch);
-        tp_vectors sides = { scratch, rows, true };
-        return tp_band_turn(m, false, &sides, error) || tp_band_gain(m, unit_of(t, time), &sides, a, error) ||
+        tp_vectors sides = { modes, rows, true };
+        return tp_band_gain(m, unit_of(t, time), &sides, a, error) ||
                tp_band_turn(m, true, &(tp_vectors){ a, rows, true }, error);
     }
     if (!m->values) {
-        memcpy(a, cross, rows * m->n * sizeof *a);
+        memcpy(a, modes, rows * m->n * sizeof *a);
         for (int k = 0; k < 2; k++)
             cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, k ? CblasTrans : CblasNoTrans, CblasNonUnit, (int)rows,
                         (int)m->n, 1, m->factor, (int)m->n, a, (int)m->n);
         return 0;
     }
-    turn(m, cross, rows, false, scratch);
     for (size_t k = 0; k < m->n; k++) {
         double g = gain(t, m->values[k], time);
         for (size_t i = 0; i < rows; i++)
-            scratch[i * m->n + k] *= g;
+            scratch[i * m->n + k] = g * modes[i * m->n + k];
     }
     turn(m, scratch, rows, true, a);
     return 0;
 }
 
-int tp_covariance(const tp_kernel_model *m, const tp_training *given, size_t columns, double time, const double *cross,
-                  size_t rows, const tp_prior *prior, double *out, ad_error *error)
+/* At a time, of the rows whose modes these are; a and scratch are of the same size. */
+static int covariance_at(const tp_kernel_model *m, const tp_training *t, double time, double *modes, size_t rows,
+                         const tp_prior *prior, double *a, double *scratch, double *out, ad_error *error)
 {
+    int n = (int)m->n;
+    memcpy(out, prior->test, (prior->diagonal ? rows : rows * rows) * sizeof *out);
+    if (!prior->train)
+        return reduce_own(m, t, time, modes, rows, prior->diagonal, a, out, error);
+    if (smooth(m, t, time, modes, rows, a, scratch, error))
+        return -1;
+    cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)rows, n, 1, prior->train, n, a, n, 0, scratch, n);
+    for (size_t i = 0; i < rows * m->n; i++) /* A C A' - A C' - C' A' = A (A C - C')' - C' A' */
+        scratch[i] -= prior->cross[i];
+    add_products(rows, m->n, 1, a, scratch, prior->diagonal, out);
+    add_products(rows, m->n, -1, prior->cross, a, prior->diagonal, out);
+    return 0;
+}
+
+/* Variances take rows by rows, covariances all rows together. */
+int tp_covariances(const tp_kernel_model *m, const tp_training *given, size_t columns, const double *times,
+                   size_t n_times, const double *cross, size_t rows, const tp_prior *prior, double *out,
+                   ad_error *error)
+{
+    enum { TOGETHER = 512 };
     tp_training t = *given;
-    size_t size = rows * m->n;
+    size_t part = prior->diagonal && rows > TOGETHER ? TOGETHER : rows, each = prior->diagonal ? rows : rows * rows;
     if (m->spread)
         return ad_fail(error, "predict: covariances over ranks are not found whole");
     if (t.loss != NN_SQUARE)
         return ad_fail(error, "predict: an ensemble trained with the cross-entropy is no Gaussian process");
-    if (tp_training_settle(m, &t, columns, error) || check_time(&t, time, error) ||
-        check_limit(m, &t, columns, time, error))
+    if (tp_training_settle(m, &t, columns, error))
         return -1;
-    double *a = ad_alloc(2 * size, sizeof *a, "a covariance", error);
-    if (!a)
-        return -1;
-    double *scratch = a + size;
-    int n = (int)m->n, before = ad_blas_begin(m->threads), status;
-    memcpy(out, prior->test, (prior->diagonal ? rows : rows * rows) * sizeof *out);
-    if (!prior->train) {
-        status = reduce_own(m, &t, time, cross, rows, prior->diagonal, a, scratch, out, error);
-    } else if (!(status = smooth(m, &t, time, cross, rows, a, scratch, error))) {
-        cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)rows, n, 1, prior->train, n, a, n, 0, scratch, n);
-        for (size_t i = 0; i < size; i++) /* A C A' - A C' - C' A' = A (A C - C')' - C' A' */
-            scratch[i] -= prior->cross[i];
-        add_products(rows, m->n, 1, a, scratch, prior->diagonal, out);
-        add_products(rows, m->n, -1, prior->cross, a, prior->diagonal, out);
+    for (size_t k = 0; k < n_times; k++)
+        if (check_time(&t, times[k], error) || check_limit(m, &t, columns, times[k], error))
+            return -1;
+    double *modes = ad_alloc(3 * part * m->n, sizeof *modes, "a covariance", error);
+    int status = modes ? 0 : -1, before = ad_blas_begin(m->threads);
+    for (size_t first = 0; first < rows && !status; first += part) {
+        size_t count = rows - first < part ? rows - first : part, size = count * m->n;
+        tp_prior of = *prior;
+        of.test += first;
+        of.cross += of.train ? first * m->n : 0;
+        status = prepare(m, cross + first * m->n, count, modes, error);
+        for (size_t k = 0; k < n_times && !status; k++)
+            status = covariance_at(m, &t, times[k], modes, count, &of, modes + size, modes + 2 * size,
+                                   out + k * each + first, error);
     }
     ad_blas_end(before);
-    ad_free(a);
-    if (status)
-        return -1;
-    for (size_t i = 0; i < (prior->diagonal ? rows : rows * rows); i++)
+    ad_free(modes);
+    for (size_t i = 0; i < n_times * each && !status; i++)
         if (!isfinite(out[i]))
-            return ad_fail(error,
-                           "predict: the covariance at t = %g leaves the range of a double: rate %g, the largest "
-                           "stable one is %g",
-                           time, t.rate, tp_maximum_stable_rate(m, &t, columns));
-    return 0;
+            status = ad_fail(error,
+                             "predict: the covariance at t = %g leaves the range of a double: rate %g, the largest "
+                             "stable one is %g",
+                             times[i / each], t.rate, tp_maximum_stable_rate(m, &t, columns));
+    return status;
+}
+
+int tp_covariance(const tp_kernel_model *m, const tp_training *training, size_t columns, double time,
+                  const double *cross, size_t rows, const tp_prior *prior, double *out, ad_error *error)
+{
+    return tp_covariances(m, training, columns, &time, 1, cross, rows, prior, out, error);
 }
 
 /* ---- the same over ranks, each column of a matrix a test input ---- */

@@ -39,13 +39,13 @@ static double *find_variances(prediction *p, result *r, const double *cross, siz
         status =
             (r->covariance = ad_alloc(times * tests * tests, sizeof *r->covariance, "covariances", error)) ? 0 : -1;
     tp_prior prior = { train, with, test, diagonal };
-    for (size_t k = 0; k < times && !status; k++) {
-        double *out = diagonal ? variances + k * tests : r->covariance + k * tests * tests;
-        status =
-            tp_covariance(r->kernel_model, &r->training, columns, r->moments[k].t, cross, tests, &prior, out, error);
-        for (size_t i = 0; i < tests && !diagonal && !status; i++)
-            variances[k * tests + i] = out[i * tests + i];
-    }
+    double at[MAX_TIMES], *out = diagonal ? variances : r->covariance;
+    for (size_t k = 0; k < times; k++)
+        at[k] = r->moments[k].t;
+    if (!status)
+        status = tp_covariances(r->kernel_model, &r->training, columns, at, times, cross, tests, &prior, out, error);
+    for (size_t i = 0; i < times * tests && !diagonal && !status; i++)
+        variances[i] = out[i * tests + i % tests];
     double noise = p->o->noise >= 0 ? p->o->noise
                    : p->readout     ? r->kernel_model->ridge /* GP inference: the ridge is the noise of the targets */
                                     : 0;
