@@ -12,9 +12,9 @@
 #endif
 #include <sleef.h>
 
-/* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 9/16, in
- * powers of x^2 - 1/4: interpolated at Chebyshev's points, to 4e-17 relative. Neither has a singularity nearby. */
-enum { ARC_TERMS = 21, ABREAST = 4 /* vectors that hide each other's latency */ };
+/* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 1/4, in
+ * powers of x^2 - 1/8: interpolated at Chebyshev's points, to 5e-17 relative. Neither has a singularity nearby. */
+enum { ARC_TERMS = 21, SINE_TERMS = 13, ABREAST = 4 /* vectors that hide each other's latency */ };
 static const double arc_cosine[] = {
     0.19245008972987526,    -0.083906530969276708,   0.044393528850639734,   -0.025257439916494397,
     0.014926515614857696,   -0.0090294505003564122,  0.0055490222824482746,  -0.00344915417695653,
@@ -24,11 +24,9 @@ static const double arc_cosine[] = {
     1.9285291199784442e-05,
 };
 static const double arc_sine[] = {
-    0.66666666666666663,  0.13687705445811257,  0.079438965889462324, 0.061916866543859833, 0.055552150026948605,
-    0.054122697442049873, 0.055660545808654607, 0.059471744864565843, 0.065376214755779122, 0.073463713296563163,
-    0.08399833948767553,  0.097404342863429888, 0.1146250517313967,   0.13638257355388736,  0.1564582066173143,
-    0.18505054443417102,  0.31312736880392555,  0.35105827334514983,  -0.23399350596389612, 0.37936242997829384,
-    2.5883153424764203,
+    0.6506894355519514,   0.11954291361562894,  0.060542705684344035, 0.040839212036431795, 0.031594979994658746,
+    0.026491714566436324, 0.023420766116097076, 0.021497090538482613, 0.020290352016991777, 0.0195495567326137,
+    0.01918241272493501,  0.020137581995855032, 0.020295197319350144,
 };
 
 #define PASTE2(a, b) a##_##b
@@ -56,6 +54,7 @@ SHOW(__m512d, d8, avx512f)
 #define LOOP_KIND d8
 #define LOOP_TAG avx512
 #define LOOP_SQRT _mm512_sqrt_pd
+#define LOOP_INVERSE_ROOT _mm512_rsqrt14_pd
 #define LOOP_FMA _mm512_fmadd_pd
 #define LOOP_MAX _mm512_max_pd
 #define LOOP_ANY(mask) (_mm512_test_epi64_mask((__m512i)(mask), (__m512i)(mask)) != 0)
@@ -403,11 +402,11 @@ PAIRS(exp)
 #undef PAIRS
 
 /* ---- rows of pairs by their correlations ---- */
-/* By Horner's rule in two chains. */
-static inline V NAME(polynomial)(const double *c, V x)
+/* By Horner's rule in two chains; an odd number of terms. */
+static inline V NAME(polynomial)(int terms, const double *c, V x)
 {
-    V square = x * x, even = NAME(splat)(c[ARC_TERMS - 1]), odd = NAME(splat)(c[ARC_TERMS - 2]);
-    for (int k = ARC_TERMS - 3; k > 0; k -= 2) {
+    V square = x * x, even = NAME(splat)(c[terms - 1]), odd = NAME(splat)(c[terms - 2]);
+    for (int k = terms - 3; k > 0; k -= 2) {
         even = NAME(fused)(even, square, NAME(splat)(c[k]));
         odd = NAME(fused)(odd, square, NAME(splat)(c[k - 1]));
     }
@@ -420,21 +419,19 @@ static inline V NAME(signed_as)(V x, V y)
     return (V)(((I)x & ~sign) | ((I)y & sign));
 }
 
-/* sqrt(1 - x^2) for |x| = size, roundings beyond 1 counting as 1; and acos(size) / 2 pi. */
-static inline V NAME(cosine_of)(V size, V *arc)
+/* sqrt(1 - x^2), roundings beyond 1 counting as 1. */
+static inline V NAME(sine_of)(V x)
 {
-    const V one = NAME(splat)(1);
-    V det = (one - size) * (one + size), root = LOOP_SQRT(LOOP_MAX(det, (V){ 0 }));
-    *arc = root * NAME(polynomial)(arc_cosine, size - 0.5);
-    return root;
+    return LOOP_SQRT(LOOP_MAX((V){ 0 }, NAME(fused)(-x, x, NAME(splat)(1))));
 }
 
 /* As relu_at, with the product of the variances' roots. */
 static inline void NAME(relu_row_at)(V c, V x, V roots, V *first, V *second)
 {
     const double turn = 0.15915494309189533577; /* 1 / 2 pi */
-    V arc, t = NAME(cosine_of)(NAME(absolute)(x), &arc), quarter = NAME(splat)(0.25);
-    V phi = quarter + NAME(signed_as)(quarter - arc, x), relu = NAME(fused)(phi, c, turn * roots * t);
+    V quarter = NAME(splat)(0.25), sine = NAME(sine_of)(x);
+    V arc = sine * NAME(polynomial)(ARC_TERMS, arc_cosine, NAME(absolute)(x) - 0.5);
+    V phi = quarter + NAME(signed_as)(quarter - arc, x), relu = NAME(fused)(phi, c, turn * roots * sine);
     I opposite = (I)(x < -0.85);
     if (LOOP_ANY(opposite)) {
         V angle = arc * 6.28318530717958647693, y = angle * angle;
@@ -445,21 +442,39 @@ static inline void NAME(relu_row_at)(V c, V x, V roots, V *first, V *second)
     *second = phi;
 }
 
-/* As erf_at, of x = 2 q12 / sqrt((1 + 2 q11) (1 + 2 q22)), and roots of 2 / (1 + 2 q) on either side. */
+/* 1 / sqrt(x) and sqrt(x) of a normal x > 0. A root and a division are slow where vectors are wide: there they are 14
+ * bits times 1 / sqrt(1 - e), whose series ends at e^3. */
+static inline V NAME(inverse_root)(V x, V *root)
+{
+#ifdef LOOP_INVERSE_ROOT
+    V y = LOOP_INVERSE_ROOT(x), r = x * y, e = LOOP_FMA(-r, y, NAME(splat)(1));
+    V more = LOOP_FMA(LOOP_FMA(NAME(splat)(5.0 / 16), e, NAME(splat)(3.0 / 8)), e, NAME(splat)(0.5));
+    *root = LOOP_FMA(r * e, more, r);
+    return LOOP_FMA(y * e, more, y);
+#else
+    *root = LOOP_SQRT(x);
+    return 1 / *root;
+#endif
+}
+
+/* As erf_at, of x = 2 q12 / sqrt((1 + 2 q11) (1 + 2 q22)), and roots of 2 / (1 + 2 q) on either side. Beyond 1/2,
+ * asin |x| = pi / 2 - 2 asin sqrt((1 - |x|) / 2). */
 static inline void NAME(erf_row_at)(V c, V correlation, V roots, V *first, V *second)
 {
     (void)correlation;
-    V arc, x = c * roots, size = NAME(absolute)(x), root, square = x * x,
-           near = x * NAME(polynomial)(arc_sine, square - 0.25);
-    I far = (I)(size > 0.75);
+    const V one = NAME(splat)(1), half = NAME(splat)(0.5), least = NAME(splat)(0x1p-1000);
+    V x = c * roots, size = NAME(absolute)(x), square = x * x, sine = x, root;
+    V inverse = NAME(inverse_root)(LOOP_MAX(least, one - square), &root);
+    I far = (I)(size > half);
     if (LOOP_ANY(far)) {
-        root = NAME(cosine_of)(size, &arc);
-        near = NAME(select)(far, NAME(signed_as)(1 - 4 * arc, x), near);
-    } else {
-        root = LOOP_SQRT(1 - square);
+        V other = LOOP_MAX(least, half - half * size);
+        NAME(inverse_root)(other, &root);
+        square = NAME(select)(far, other, square);
+        sine = NAME(select)(far, -2 * root, x);
     }
-    *first = near;
-    *second = 0.63661977236758134308 * roots / root;
+    V arc = NAME(polynomial)(SINE_TERMS, arc_sine, square - 0.125);
+    *first = NAME(select)(far, NAME(signed_as)(NAME(fused)(sine, arc, one), x), sine * arc);
+    *second = 0.63661977236758134308 * roots * inverse;
 }
 
 #define ROWS(name)                                                                                                     \
@@ -522,13 +537,12 @@ static inline void NAME(relu_abreast)(const V c[ABREAST], const V x[ABREAST], co
                                       V second[ABREAST])
 {
     const double turn = 0.15915494309189533577; /* 1 / 2 pi */
-    const V quarter = NAME(splat)(0.25), one = NAME(splat)(1);
+    const V quarter = NAME(splat)(0.25);
     V root[ABREAST], arc[ABREAST], at[ABREAST];
     I opposite = { 0 };
     for (int u = 0; u < ABREAST; u++) {
-        V size = NAME(absolute)(x[u]), det = (one - size) * (one + size);
-        root[u] = LOOP_SQRT(LOOP_MAX(det, (V){ 0 }));
-        at[u] = size - 0.5;
+        root[u] = NAME(sine_of)(x[u]);
+        at[u] = NAME(absolute)(x[u]) - 0.5;
         opposite |= (I)(x[u] < -0.85);
     }
     NAME(arcs)(at, arc);
@@ -884,6 +898,7 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
 #undef LOOP_KIND
 #undef LOOP_TAG
 #undef LOOP_SQRT
+#undef LOOP_INVERSE_ROOT
 #undef LOOP_FMA
 #undef LOOP_MAX
 #undef LOOP_ANY
