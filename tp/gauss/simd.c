@@ -57,7 +57,10 @@ SHOW(__m512d, d8, avx512f)
 #define LOOP_INVERSE_ROOT _mm512_rsqrt14_pd
 #define LOOP_FMA _mm512_fmadd_pd
 #define LOOP_MAX _mm512_max_pd
-#define LOOP_ANY(mask) (_mm512_test_epi64_mask((__m512i)(mask), (__m512i)(mask)) != 0)
+#define LOOP_LARGEST _mm512_reduce_max_pd
+#define LOOP_BITS(mask) _mm512_test_epi64_mask((__m512i)(mask), (__m512i)(mask))
+#define LOOP_ANY(mask) (LOOP_BITS(mask) != 0)
+#define LOOP_COUNT(mask) (size_t) __builtin_popcount(LOOP_BITS(mask))
 #include "tp/gauss/simd.c"
 #undef LOOP_SET
 #pragma GCC pop_options
@@ -74,7 +77,10 @@ SHOW(__m256d, d4, avx2)
 #undef LOOP_ANY
 #define LOOP_FMA _mm256_fmadd_pd
 #define LOOP_MAX _mm256_max_pd
-#define LOOP_ANY(mask) (_mm256_movemask_pd((__m256d)(mask)) != 0)
+#define LOOP_LARGEST NAME(largest_lane)
+#define LOOP_BITS(mask) _mm256_movemask_pd((__m256d)(mask))
+#define LOOP_ANY(mask) (LOOP_BITS(mask) != 0)
+#define LOOP_COUNT(mask) (size_t) __builtin_popcount((unsigned)LOOP_BITS(mask))
 #include "tp/gauss/simd.c"
 #undef LOOP_SET
 #pragma GCC pop_options
@@ -94,7 +100,9 @@ SHOW(__m256d, d4, avx2)
 #undef LOOP_MAX
 #undef LOOP_ANY
 #define LOOP_MAX(a, b) NAME(select)((I)((a) > (b)), a, b)
+#define LOOP_LARGEST NAME(largest_lane)
 #define LOOP_ANY(mask) ((mask)[0] | (mask)[1])
+#define LOOP_COUNT(mask) (size_t)(-(mask)[0] - (mask)[1])
 #include "tp/gauss/simd.c"
 
 const tp_vector *tp_vector_at(int k)
@@ -205,6 +213,14 @@ static inline V NAME(select)(I mask, V yes, V no)
 static inline V NAME(absolute)(V x)
 {
     return (V)((I)x & ~(I)NAME(splat)(-0.0));
+}
+
+static inline double NAME(largest_lane)(V x)
+{
+    double largest = x[0];
+    for (size_t k = 1; k < LANES; k++)
+        largest = x[k] > largest ? x[k] : largest;
+    return largest;
 }
 
 /* a b = product + *error exactly (by one rounding, or Dekker's way). */
@@ -631,39 +647,47 @@ static void NAME(hermite)(size_t n, double up, double down, const double *x, dou
     }
 }
 
-/* So many vectors at a time, which hide the latency of the chain and stay in registers. */
+/* Horner's rule from term `from` down to `to` for so many vectors, which hide each other's latency; sums go on. */
 #define HORNER(vectors)                                                                                                \
-    static void NAME(horner##vectors)(size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,  \
-                                      const double *x, double *out)                                                    \
+    static void NAME(horner##vectors)(size_t from, size_t to, const tp_sum_of *s, const size_t *column, const V *x,    \
+                                      V *sum)                                                                          \
     {                                                                                                                  \
-        V sum[vectors] = { { 0 } }, at[vectors];                                                                       \
-        for (size_t v = 0; v < vectors; v++)                                                                           \
-            at[v] = NAME(load)(x + v * LANES);                                                                         \
-        for (size_t k = terms; k-- > 0;) {                                                                             \
-            V fk = NAME(splat)(f[k * f_step]);                                                                         \
-            for (size_t v = 0; v < vectors; v++)                                                                       \
-                sum[v] = NAME(fused)(sum[v], at[v], fk * NAME(load)(g + k * g_stride + v * LANES));                    \
+        V total[vectors], at[vectors];                                                                                 \
+        const double *f = s->f + from * s->f_step, *g[vectors];                                                        \
+        for (size_t v = 0; v < vectors; v++) {                                                                         \
+            total[v] = sum[v];                                                                                         \
+            at[v] = x[v];                                                                                              \
+            g[v] = s->g + from * s->g_step + column[v];                                                                \
+        }                                                                                                              \
+        for (size_t k = from; k > to; k--) {                                                                           \
+            f -= s->f_step;                                                                                            \
+            V fk = NAME(splat)(*f);                                                                                    \
+            for (size_t v = 0; v < vectors; v++) {                                                                     \
+                g[v] -= s->g_step;                                                                                     \
+                total[v] = NAME(fused)(total[v], at[v], fk * NAME(load)(g[v]));                                        \
+            }                                                                                                          \
         }                                                                                                              \
         for (size_t v = 0; v < vectors; v++)                                                                           \
-            NAME(store)(out + v * LANES, sum[v]);                                                                      \
+            sum[v] = total[v];                                                                                         \
     }
-HORNER(1)
 HORNER(2)
 HORNER(3)
 HORNER(4)
 #undef HORNER
 
-static void NAME(horner)(size_t n, size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,
-                         const double *x, double *out)
+/* The same for the first vector, whose sum begins: even and odd terms in chains of their own. */
+static void NAME(horner1)(size_t from, size_t to, const tp_sum_of *s, const size_t *column, const V *x, V *sum)
 {
-    size_t left = (n + LANES - 1) / LANES;
-    for (size_t j = 0, take; left > 0; left -= take, j += take * LANES) {
-        take = left == 5 ? 3 : left < 4 ? left : 4;
-        (take == 4   ? NAME(horner4)
-         : take == 3 ? NAME(horner3)
-         : take == 2 ? NAME(horner2)
-                     : NAME(horner1))(terms, f, f_step, g + j, g_stride, x + j, out + j);
+    V even = { 0 }, odd = { 0 }, square = *x * *x;
+    const double *f = s->f + to * s->f_step, *g = s->g + to * s->g_step + *column;
+    size_t n = from - to;
+    if (n % 2)
+        even = NAME(splat)(f[(n - 1) * s->f_step]) * NAME(load)(g + (n - 1) * s->g_step);
+    for (size_t k = n / 2 * 2; k > 0; k -= 2) {
+        odd = NAME(fused)(odd, square, NAME(splat)(f[(k - 1) * s->f_step]) * NAME(load)(g + (k - 1) * s->g_step));
+        even = NAME(fused)(even, square, NAME(splat)(f[(k - 2) * s->f_step]) * NAME(load)(g + (k - 2) * s->g_step));
     }
+    *sum = NAME(fused)(odd, *x, even);
 }
 
 static inline V NAME(correlation)(V c)
@@ -674,28 +698,104 @@ static inline V NAME(correlation)(V c)
     return NAME(select)((I)(size <= one + slack), c, NAME(splat)((double)NAN));
 }
 
-static double NAME(correlate)(size_t n, double inverse1, const double *inverse2, const double *q12, double *c)
+static inline V NAME(load_some)(const double *p, size_t n)
 {
-    V most = { 0 }, first = NAME(splat)(inverse1);
-    double lanes[LANES], largest = 0;
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        V x = NAME(correlation)(NAME(load)(q12 + i) * first * NAME(load)(inverse2 + i));
-        most = LOOP_MAX(NAME(absolute)(x), most);
-        NAME(store)(c + i, x);
+    V v = { 0 };
+    if (n >= LANES)
+        return NAME(load)(p);
+    memcpy(&v, p, n * sizeof *p);
+    return v;
+}
+
+static inline void NAME(store_some)(double *p, size_t n, V v)
+{
+    if (n >= LANES)
+        NAME(store)(p, v);
+    else
+        memcpy(p, &v, n * sizeof *p);
+}
+
+/* The first number of terms that is enough for all of a vector; mostly it is among the first. */
+static inline size_t NAME(level)(V size, const tp_terms *enough)
+{
+    enum { FIRST = TP_FIRST_ENOUGH / LANES };
+    double most = LOOP_LARGEST(size);
+    V all = NAME(splat)(most);
+    size_t level = 0;
+    for (size_t k = 0; k < FIRST; k++)
+        level += LOOP_COUNT((I)(all > NAME(load)(enough->reach + k * LANES)));
+    while (level >= TP_FIRST_ENOUGH && most > enough->reach[level])
+        level++;
+    return level;
+}
+
+/* Vectors, and in `order` their numbers plus ABREAST times how many terms they take. */
+typedef struct {
+    V x[ABREAST], c[ABREAST];
+    size_t order[ABREAST];
+} NAME(abreast);
+
+/* From most terms to fewest, without a branch. */
+static inline void NAME(put_in_order)(size_t order[ABREAST])
+{
+    static const unsigned char pairs[][2] = { { 0, 1 }, { 2, 3 }, { 0, 2 }, { 1, 3 }, { 1, 2 } };
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+        size_t a = order[pairs[k][0]], b = order[pairs[k][1]];
+        order[pairs[k][0]] = a > b ? a : b;
+        order[pairs[k][1]] = a > b ? b : a;
     }
-    if (i < n) {
-        V x = { 0 }, y = { 0 };
-        memcpy(&x, q12 + i, (n - i) * sizeof *c);
-        memcpy(&y, inverse2 + i, (n - i) * sizeof *c);
-        x = NAME(correlation)(x * first * y);
-        most = LOOP_MAX(NAME(absolute)(x), most);
-        memcpy(c + i, &x, (n - i) * sizeof *c);
+}
+
+/* Those that take most begin, and the others join them: into out, (LANES) each. */
+static inline void NAME(sum_up)(const NAME(abreast) * a, size_t first, const tp_sum_of *s, V *out)
+{
+    V x[ABREAST], sum[ABREAST] = { { 0 } };
+    size_t column[ABREAST], terms[ABREAST + 1];
+    for (size_t v = 0; v < ABREAST; v++) {
+        x[v] = a->x[a->order[v] % ABREAST];
+        column[v] = first + a->order[v] % ABREAST * LANES;
+        terms[v] = a->order[v] / ABREAST;
     }
-    NAME(store)(lanes, most);
-    for (size_t k = 0; k < LANES; k++)
-        largest = lanes[k] > largest ? lanes[k] : largest;
-    return largest;
+    terms[ABREAST] = 0;
+    NAME(horner1)(terms[0], terms[1], s, column, x, sum);
+    NAME(horner2)(terms[1], terms[2], s, column, x, sum);
+    NAME(horner3)(terms[2], terms[3], s, column, x, sum);
+    NAME(horner4)(terms[3], 0, s, column, x, sum);
+    for (size_t v = 0; v < ABREAST; v++) {
+        size_t at = a->order[v] % ABREAST;
+        if (s->odd)
+            sum[v] *= a->c[at];
+        out[at] = sum[v];
+    }
+}
+
+static double NAME(series)(size_t n, const tp_sum_of *s, const tp_terms *enough, const double *q12, double *out,
+                           bool *skipped)
+{
+    V most = { 0 }, first = NAME(splat)(s->inverse);
+    for (size_t j = 0; j < n; j += ABREAST * LANES) {
+        NAME(abreast) a;
+        V sum[ABREAST];
+        for (size_t v = 0, at = j; v < ABREAST; v++, at += LANES) {
+            size_t left = at < n ? n - at : 0, level = 0;
+            V c = NAME(load_some)(q12 + at, left) * first * NAME(load_some)(s->inverses + at, left);
+            a.c[v] = a.x[v] = c = NAME(correlation)(c);
+            if (s->squared)
+                a.x[v] *= c;
+            if (left > 0)
+                level = NAME(level)(NAME(absolute)(c), enough);
+            if (level + 1 < enough->n)
+                *skipped = true;
+            else
+                most = LOOP_MAX(NAME(absolute)(c), most);
+            a.order[v] = (left > 0 ? enough->terms[level] * ABREAST : 0) + v;
+        }
+        NAME(put_in_order)(a.order);
+        NAME(sum_up)(&a, j, s, sum);
+        for (size_t v = 0, at = j; v < ABREAST && at < n; v++, at += LANES)
+            NAME(store_some)(out + at, n - at, sum[v]);
+    }
+    return LOOP_LARGEST(most);
 }
 
 static void NAME(multiply)(size_t n, const double *a, const double *b, double *out)
@@ -875,9 +975,8 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .exp = NAME(exp),
     .relu_row = NAME(relu_row),
     .erf_row = NAME(erf_row),
-    .horner = NAME(horner),
+    .series = NAME(series),
     .hermite = NAME(hermite),
-    .correlate = NAME(correlate),
     .multiply = NAME(multiply),
     .affine = NAME(affine),
     .affine2 = NAME(affine2),
@@ -901,5 +1000,8 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
 #undef LOOP_INVERSE_ROOT
 #undef LOOP_FMA
 #undef LOOP_MAX
+#undef LOOP_LARGEST
+#undef LOOP_BITS
 #undef LOOP_ANY
+#undef LOOP_COUNT
 #endif
