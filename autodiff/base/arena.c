@@ -9,7 +9,7 @@ typedef struct block {
     _Alignas(16) unsigned char data[];
 } block;
 
-/* Each block is twice the last, as what an arena holds is not known beforehand. */
+/* Each block is four times the last, as what an arena holds is not known beforehand. */
 enum { MINIMUM_BLOCK = 1 << 15, MAXIMUM_BLOCK = 1 << 22 };
 
 struct ad_arena {
@@ -29,8 +29,8 @@ void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size)
     bytes = (bytes + 15) / 16 * 16;
     block *b = arena->blocks;
     if (!b || b->size - b->used < bytes) {
-        size_t capacity = b ? 2 * b->size : MINIMUM_BLOCK;
-        capacity = capacity < MAXIMUM_BLOCK ? capacity : MAXIMUM_BLOCK;
+        size_t whole = b ? 4 * (sizeof *b + b->size) : MINIMUM_BLOCK;
+        size_t capacity = (whole < MAXIMUM_BLOCK ? whole : MAXIMUM_BLOCK) - sizeof *b;
         capacity = capacity > bytes ? capacity : bytes;
         b = ad_reserve(1, sizeof *b + capacity, "an arena's block", NULL);
         if (!b)

@@ -67,7 +67,7 @@ static const size_t most_bytes = (size_t)1 << (sizeof(size_t) > 4 ? 46 : 31);
 /* Large blocks in pages of 2 MB where the system has them: the first touch of a kernel costs less. */
 static void *take(size_t bytes)
 {
-    const size_t page = (size_t)1 << 21, large = 8 * page;
+    const size_t page = (size_t)1 << 21, large = page;
     size_t align = bytes < large ? 64 : page;
     void *memory = aligned_alloc(align, (bytes + align) / align * align);
 #ifdef MADV_HUGEPAGE

@@ -26,14 +26,18 @@ void tp_chebyshev_at(double low, double high, size_t n, double *q)
     }
 }
 
-/* (count, n): the polynomials at q. */
+/* (n, count): the polynomials at q. */
 static void polynomials(const tp_chebyshev *t, size_t count, const double *q, double *out)
 {
     double start = log(t->low), length = log(t->high / t->low);
     for (size_t j = 0; j < count; j++) {
-        double x = 2 * (log(q[j]) - start) / length - 1, *row = out + j * t->n;
-        for (size_t k = 0; k < t->n; k++)
-            row[k] = k == 0 ? 1 : k == 1 ? x : 2 * x * row[k - 1] - row[k - 2];
+        double x = 2 * (log(q[j]) - start) / length - 1, before = x, at = 1;
+        for (size_t k = 0; k < t->n; k++) {
+            double next = 2 * x * at - before;
+            out[k * count + j] = at;
+            before = at;
+            at = next;
+        }
     }
 }
 
@@ -55,14 +59,15 @@ int tp_chebyshev_new(tp_chebyshev *t, double low, double high, size_t n, size_t 
     return 0;
 }
 
-int tp_chebyshev_get(const tp_chebyshev *t, size_t width, size_t count, const double *q, double *out, ad_error *error)
+int tp_chebyshev_get(const tp_chebyshev *t, size_t width, size_t count, const double *q, size_t stride, double *out,
+                     ad_error *error)
 {
     double *at = ad_alloc(count * t->n, sizeof *at, "a table over variances", error);
     if (!at)
         return -1;
     polynomials(t, count, q, at);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)width, (int)t->n, 1, at, (int)t->n,
-                t->coefficients, (int)t->width, 0, out, (int)width);
+    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)width, (int)count, (int)t->n, 1, t->coefficients,
+                (int)t->width, at, (int)count, 0, out, (int)stride);
     ad_free(at);
     return 0;
 }

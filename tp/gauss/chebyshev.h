@@ -18,7 +18,8 @@ void tp_chebyshev_at(double low, double high, size_t n, double *q); /* the nodes
 /* From values (n, width) at the nodes; 0, or -1 with an error. tp_chebyshev_free frees it. */
 int tp_chebyshev_new(tp_chebyshev *t, double low, double high, size_t n, size_t width, const double *values,
                      ad_error *error);
-/* out (count, width) at q (count), of the first so many functions. */
-int tp_chebyshev_get(const tp_chebyshev *t, size_t width, size_t count, const double *q, double *out, ad_error *error);
+/* out (width, stride), of which (width, count): the first so many functions at q (count). */
+int tp_chebyshev_get(const tp_chebyshev *t, size_t width, size_t count, const double *q, size_t stride, double *out,
+                     ad_error *error);
 void tp_chebyshev_free(tp_chebyshev *t);
 #endif

@@ -158,17 +158,21 @@ typedef struct {
     size_t degrees; /* the series stops before this degree */
     size_t terms;   /* coefficients kept of each sample: degrees first, first + step, ... */
     size_t first, step;
-    size_t stride;        /* of `columns` */
-    double *coefficients; /* (count, terms) */
-    double *columns;      /* (terms, stride): the same, transposed and padded by zeros */
-    double *tails;        /* (degrees + 1): the largest sqrt(sum_{k >= d} f_k^2 / E f^2) over all samples */
-    double *log_tails;
-    double *rests;    /* (count): that ratio at d = degrees for each sample */
+    size_t stride;    /* of `columns`: `count`, and as many more as vectors reach beyond it */
     double *squares;  /* (count): E f^2, whole */
+    double *columns;  /* (terms, stride): the coefficients, padded by zeros */
+    double *tails;    /* (degrees + 1): the largest sqrt(sum_{k >= d} f_k^2 / E f^2) over all samples */
+    double *reach;    /* (degrees + 1): up to the square of this correlation degree d leaves less than the tolerance */
+    double *rests;    /* (count): that ratio at d = degrees for each sample */
     double *inverses; /* (count): 1 / sqrt(q), 0 for q = 0 */
     double tolerance;
     double difference; /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */
 } tp_mehler;
+/* That of degree first + step * term. */
+static inline double tp_mehler_coefficient(const tp_mehler *m, size_t sample, size_t term)
+{
+    return m->columns[term * m->stride + sample];
+}
 /* As many degrees as the largest variance needs to leave at most tolerance * sqrt(E f^2) (0: 1e-13, and not less than
  * 1e-14), so that pairs with any other function are good to the tolerance; at most `most` (0: 1024, and up to 16384 of
  * a smooth function that settles by then, or nearly). Where that does not suffice, as for kinks, tp_mehler_bound tells
@@ -186,6 +190,11 @@ void tp_mehler_free(tp_mehler *series);
 /* What the terms left out can amount to for the pair (i, j), relative to sqrt(E f(a)^2 E g(b)^2): |c|^degrees times
  * both rests. */
 double tp_mehler_bound(const tp_mehler *f, const tp_mehler *g, size_t i, size_t j, double q12);
+/* sum_k k f_k^2 c^(k - 1) / E f^2 of one sample, at n correlations c > 0, 64 at most; 0 where E f^2 is. */
+void tp_mehler_slopes(const tp_mehler *m, size_t sample, size_t n, const double *c, double *slopes);
+/* The largest |d log E f^2 / d log q| of all samples by the coefficients, as d f_k / d log q is
+ * (k f_k + sqrt((k + 1) (k + 2)) f_(k+2)) / 2. */
+double tp_mehler_change(const tp_mehler *m);
 /* out[r, s] = E f(a) g(b) for samples row + r of f, column + s of g, at covariance q12[r, s]; out may equal q12. Pairs
  * of small correlation take fewer terms, to the tolerance. Returns a bound on tp_mehler_bound over the tile. */
 double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t rows, size_t column, size_t columns,

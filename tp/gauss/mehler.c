@@ -41,32 +41,32 @@ static double choose(tp_mehler_family *m, const double *all, size_t most, double
     return square > 0 ? tail / square : 0;
 }
 
-/* Tails of every sample relative to its sqrt(E f^2), and the largest of them degree by degree. Where a sample's own
- * rest is lost in roundoff, that of the largest variance stands for it. */
-static void fill_tails(tp_mehler *m, double least)
+/* What every sample leaves out relative to its sqrt(E f^2), and of all samples degree by degree the largest tails. Where
+ * a sample's own rest is lost in roundoff, that of the largest variance stands for it. scratch: (2 stride). */
+static void fill_tails(tp_mehler *m, double least, double *scratch)
 {
-    const double *squares = m->squares;
+    const tp_vector *vector = tp_vector_get();
+    double *energy = scratch, *inverse = scratch + m->stride, rest = 0, log_tolerance = log(m->tolerance);
     for (size_t j = 0; j < m->count; j++) {
-        const double *row = m->coefficients + j * m->terms;
-        double energy = 0;
-        if (!(squares[j] > 0))
-            continue;
-        for (size_t k = 0; k < m->terms; k++)
-            energy += row[k] * row[k];
-        double left = fmax(tp_hermite_short(squares[j], energy), least * squares[j]), inverse = 1 / squares[j];
-        m->rests[j] = sqrt(left / squares[j]);
-        for (size_t d = m->degrees + 1, k = m->terms; d-- > 0;) {
-            if (k > 0 && d == m->first + m->step * (k - 1)) {
-                k--;
-                left += row[k] * row[k];
-            }
-            double ratio = left * inverse;
-            m->tails[d] = ratio > m->tails[d] ? ratio : m->tails[d];
+        energy[j] = 0;
+        inverse[j] = m->squares[j] > 0 ? 1 / m->squares[j] : 0;
+    }
+    for (size_t d = m->degrees + 1, k = m->terms; d-- > 0;) { /* without the rests */
+        m->tails[d] = d < m->degrees ? m->tails[d + 1] : 0;
+        if (k > 0 && d == m->first + m->step * (k - 1)) {
+            const double *term = m->columns + --k * m->stride;
+            vector->accumulate(m->count, 1, term, term, energy);
+            m->tails[d] = vector->largest(m->count, energy, inverse);
         }
     }
+    for (size_t j = 0; j < m->count; j++) {
+        double left = fmax(tp_hermite_short(m->squares[j], energy[j]), least * m->squares[j]) * inverse[j];
+        m->rests[j] = sqrt(left);
+        rest = fmax(rest, left);
+    }
     for (size_t d = 0; d <= m->degrees; d++) {
-        m->tails[d] = sqrt(m->tails[d]);
-        m->log_tails[d] = log(m->tails[d]);
+        m->tails[d] = sqrt(m->tails[d] + rest);
+        m->reach[d] = d > 0 ? exp((log_tolerance / 2 - log(m->tails[d])) / (double)d) : 0;
     }
 }
 
@@ -91,24 +91,19 @@ static int by_rule(tp_mehler_family *y, const tp_univariate *f, size_t count, co
     return status;
 }
 
-/* The same from the table, of the first so many terms. */
-static int by_table(const tp_mehler_family *y, size_t terms, size_t count, const double *q, double *out,
-                    double *squares, ad_error *error)
+/* E f^2 and the first so many coefficients from the table: (1 + terms, stride), of which (1 + terms, count). */
+static int by_table(const tp_mehler_family *y, size_t terms, size_t count, const double *q, size_t stride, double *out,
+                    ad_error *error)
 {
-    size_t width = terms + 1, block = count < TP_HERMITE_CHUNK ? count : TP_HERMITE_CHUNK;
-    double *values = ad_reserve(block * width, sizeof *values, "Mehler's coefficients", error);
-    int status = values ? 0 : -1;
-    for (size_t j = 0; j < count && !status; j += block) {
-        size_t n = count - j < block ? count - j : block;
-        status = tp_chebyshev_get(&y->table, width, n, q + j, values, error);
-        for (size_t i = 0; i < n && !status; i++) {
-            double root = exp(values[i * width] / 2);
-            squares[j + i] = root * root;
-            for (size_t k = 0; k < terms; k++)
-                out[(j + i) * terms + k] = root * values[i * width + 1 + k];
-        }
+    double *roots = ad_reserve(count, sizeof *roots, "Mehler's coefficients", error);
+    int status = roots ? tp_chebyshev_get(&y->table, terms + 1, count, q, stride, out, error) : -1;
+    for (size_t j = 0; j < count && !status; j++) {
+        roots[j] = exp(out[j] / 2);
+        out[j] = roots[j] * roots[j];
     }
-    ad_free(values);
+    for (size_t k = 1; k <= terms && !status; k++)
+        tp_array_multiply(count, out + k * stride, roots, out + k * stride);
+    ad_free(roots);
     return status;
 }
 
@@ -227,37 +222,57 @@ static int fit(tp_mehler_family *y, const tp_univariate *f, size_t count, double
     return range ? fill_table(y, f, error) : 0;
 }
 
+/* As by_table, by the rule. */
+static int columns_by_rule(tp_mehler *m, tp_mehler_family *y, const tp_univariate *f, const double *q, ad_error *error)
+{
+    double *rows = ad_reserve(m->count * m->terms, sizeof *rows, "Mehler's coefficients", error);
+    int status = rows ? by_rule(y, f, m->count, q, rows, m->squares, error) : -1;
+    for (size_t first = 0; first < m->count && !status; first += LINE)
+        for (size_t k = 0; k < m->terms; k++)
+            for (size_t j = first; j < m->count && j < first + LINE; j++)
+                m->columns[k * m->stride + j] = rows[j * m->terms + k];
+    ad_free(rows);
+    return status;
+}
+
 static int fill_series(tp_mehler *m, tp_mehler_family *y, double least, const tp_univariate *f, const double *q,
                        ad_error *error)
 {
-    int status = y->table.n > 0 ? by_table(y, m->terms, m->count, q, m->coefficients, m->squares, error)
-                                : by_rule(y, f, m->count, q, m->coefficients, m->squares, error);
-    if (status)
-        return -1;
-    fill_tails(m, least);
+    double *scratch = ad_reserve(2 * m->stride, sizeof *scratch, "Mehler's coefficients", error);
+    int status = !scratch         ? -1
+                 : y->table.n > 0 ? by_table(y, m->terms, m->count, q, m->stride, m->squares, error)
+                                  : columns_by_rule(m, y, f, q, error);
+    for (size_t k = 0; k < m->terms && !status; k++)
+        memset(m->columns + k * m->stride + m->count, 0, (m->stride - m->count) * sizeof *m->columns);
+    if (!status)
+        fill_tails(m, least, scratch);
     for (size_t j = 0; j < m->count; j++)
         m->inverses[j] = q[j] > 0 ? 1 / sqrt(q[j]) : 0;
-    for (size_t first = 0; first < m->count; first += LINE)
-        for (size_t k = 0; k < m->terms; k++)
-            for (size_t j = first; j < m->count && j < first + LINE; j++)
-                m->columns[k * m->stride + j] = m->coefficients[j * m->terms + k];
-    return 0;
+    ad_free(scratch);
+    return status;
 }
 
 /* The degrees that variances up to `high` need, of those that the table has. */
 static int trim(const tp_mehler_family *y, double high, tp_mehler_family *own, ad_error *error)
 {
-    double square = 0, *row = ad_alloc(y->terms + y->degrees, sizeof *row, "Mehler's coefficients", error);
-    if (!row || by_table(y, y->terms, 1, &high, row, &square, error)) {
+    double *row = ad_alloc(1 + y->terms + y->degrees, sizeof *row, "Mehler's coefficients", error);
+    if (!row || by_table(y, y->terms, 1, &high, 1, row, error)) {
         ad_free(row);
         return -1;
     }
-    double *all = row + y->terms;
+    double *all = row + 1 + y->terms;
     for (size_t k = 0; k < y->terms; k++)
-        all[y->first + k * y->step] = row[k];
-    own->least = choose(own, all, y->degrees, square, y->least * square);
+        all[y->first + k * y->step] = row[1 + k];
+    own->least = choose(own, all, y->degrees, row[0], y->least * row[0]);
     ad_free(row);
     return 0;
+}
+
+/* A vector may begin at any sample; terms a multiple of a page apart would share places in the cache. */
+static size_t stride_of(size_t count)
+{
+    size_t stride = (count + 2 * LINE - 2) / LINE * LINE;
+    return stride % 64 ? stride : stride + LINE;
 }
 
 static tp_mehler *make_series(tp_mehler_family *y, const tp_univariate *f, size_t count, const double *q, size_t most,
@@ -284,16 +299,14 @@ static tp_mehler *make_series(tp_mehler_family *y, const tp_univariate *f, size_
     *m = (tp_mehler){ .count = count, .degrees = own.degrees, .terms = own.terms, .first = y->first, .step = y->step };
     m->tolerance = y->tolerance;
     m->difference = y->difference;
-    m->stride = (count + TP_BLOCK + 7) / 8 * 8; /* a block may start at any column */
-    m->coefficients = ad_alloc(count * m->terms, sizeof *m->coefficients, what, error);
-    m->columns = ad_alloc(m->terms * m->stride, sizeof *m->columns, what, error);
+    m->stride = stride_of(count);
+    m->squares = ad_reserve((1 + m->terms) * m->stride, sizeof *m->squares, what, error);
+    m->columns = m->squares ? m->squares + m->stride : NULL;
     m->tails = ad_alloc(2 * (m->degrees + 1), sizeof *m->tails, what, error);
-    m->log_tails = m->tails ? m->tails + m->degrees + 1 : NULL;
-    m->rests = ad_alloc(count, sizeof *m->rests, what, error);
-    m->inverses = ad_alloc(count, sizeof *m->inverses, what, error);
-    m->squares = ad_alloc(count, sizeof *m->squares, what, error);
-    if (m->coefficients && m->columns && m->tails && m->rests && m->inverses && m->squares &&
-        fill_series(m, y, own.least, f, q, error) == 0)
+    m->reach = m->tails ? m->tails + m->degrees + 1 : NULL;
+    m->rests = ad_alloc(2 * count, sizeof *m->rests, what, error);
+    m->inverses = m->rests ? m->rests + count : NULL;
+    if (m->squares && m->tails && m->rests && fill_series(m, y, own.least, f, q, error) == 0)
         return m;
     tp_mehler_free(m);
     return NULL;
@@ -346,12 +359,9 @@ void tp_mehler_free(tp_mehler *m)
 {
     if (!m)
         return;
-    ad_free(m->coefficients);
-    ad_free(m->columns);
+    ad_free(m->squares);
     ad_free(m->tails);
     ad_free(m->rests);
-    ad_free(m->inverses);
-    ad_free(m->squares);
     ad_free(m);
 }
 
@@ -398,26 +408,22 @@ double tp_mehler_bound(const tp_mehler *f, const tp_mehler *g, size_t i, size_t 
     return pow(c, (double)s.degrees) * rest(f, i, s.degrees) * rest(g, j, s.degrees);
 }
 
-enum { EVERY = 4 };
-
-/* The log of what terms up to degree d leave out where |c| = exp(log_c). */
-static double log_left(const tp_mehler *f, const tp_mehler *g, const common *s, size_t step, double log_c)
+/* So many terms are enough for all correlations up to some `reach`: a few more, and later some more of those there. */
+static void enough_terms(const tp_mehler *f, const tp_mehler *g, const common *s, tp_terms *enough)
 {
-    size_t d = s->first + s->step * EVERY * (step + 1);
-    return f->log_tails[d] + g->log_tails[d] + (double)d * log_c;
-}
-
-/* The first of `steps`, of EVERY terms each, after which what is left out is within the tolerance, or all. It falls
- * from step to step, and is looked for from where it was last. */
-static size_t enough_steps(const tp_mehler *f, const tp_mehler *g, const common *s, size_t steps, size_t last,
-                           double log_c, double log_tolerance)
-{
-    size_t at = last < steps ? last : steps;
-    while (at < steps && log_left(f, g, s, at, log_c) > log_tolerance)
-        at++;
-    while (at > 0 && log_left(f, g, s, at - 1, log_c) <= log_tolerance)
-        at--;
-    return at;
+    enum { EVERY = 2, FEW = 32, PART = 4 };
+    double mean = sqrt(f->tolerance) * sqrt(g->tolerance), least = fmin(f->tolerance, g->tolerance);
+    enough->n = 0;
+    for (size_t terms = EVERY; terms < s->terms && enough->n + 1 < TP_MOST_ENOUGH; enough->n++) {
+        size_t d = s->first + s->step * terms;
+        enough->terms[enough->n] = terms;
+        enough->reach[enough->n] =
+            f->reach[d] * g->reach[d] * (least < mean * (1 - 1e-9) ? pow(least / mean, 1 / (double)d) : 1);
+        terms += terms < FEW ? EVERY : terms / PART;
+    }
+    enough->terms[enough->n++] = s->terms;
+    for (size_t k = enough->n - 1; k == enough->n - 1 || k < TP_FIRST_ENOUGH; k++)
+        enough->reach[k] = INFINITY;
 }
 
 double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t rows, size_t column, size_t columns,
@@ -430,36 +436,79 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
             memset(out + i * out_stride, 0, columns * sizeof *out);
         return 0;
     }
-    double log_tolerance = log(fmin(f->tolerance, g->tolerance));
-    size_t steps = s.terms > 0 ? (s.terms - 1) / EVERY : 0;
-    double largest = 0, log_skipped = -INFINITY;
-    size_t blocks = (columns + TP_BLOCK - 1) / TP_BLOCK,
-           wide = ((columns + blocks - 1) / blocks + LINE - 1) / LINE * LINE;
-    size_t enough = 0;
-    for (size_t at = 0; at < columns; at += wide) {
-        size_t n = columns - at < wide ? columns - at : wide;
-        const double *block = g->columns + s.g_at * g->stride + column + at, *inverse = g->inverses + column + at;
-        for (size_t i = 0; i < rows; i++) {
-            const double *cov = q12 + i * q12_stride + at;
-            double c[TP_BLOCK] = { 0 }, x[TP_BLOCK], sum[TP_BLOCK], *to = out + i * out_stride + at;
-            double most = vector->correlate(n, f->inverses[row + i], inverse, cov, c);
-            if (s.step == 2)
-                vector->multiply(TP_BLOCK, c, c, x);
-            double log_c = log(most);
-            enough = enough_steps(f, g, &s, steps, enough, log_c, log_tolerance);
-            bool all = enough == steps;
-            size_t terms = all ? s.terms : EVERY * (enough + 1);
-            vector->horner(n, terms, f->coefficients + (row + i) * f->terms + s.f_at, s.f_step, block,
-                           s.g_step * g->stride, s.step == 2 ? x : c, sum);
-            if (s.first)
-                vector->multiply(n, c, sum, to);
-            else
-                memcpy(to, sum, n * sizeof *to);
-            if (all)
-                largest = fmax(largest, most);
-            else
-                log_skipped = fmax(log_skipped, log_left(f, g, &s, enough, log_c));
-        }
+    tp_terms enough;
+    enough_terms(f, g, &s, &enough);
+    double largest = 0;
+    bool skipped = false;
+    for (size_t i = 0; i < rows; i++) {
+        const tp_sum_of sum = { .f = f->columns + s.f_at * f->stride + row + i,
+                                .g = g->columns + s.g_at * g->stride + column,
+                                .f_step = s.f_step * f->stride,
+                                .g_step = s.g_step * g->stride,
+                                .inverse = f->inverses[row + i],
+                                .inverses = g->inverses + column,
+                                .squared = s.step == 2,
+                                .odd = s.first == 1 };
+        double most = vector->series(columns, &sum, &enough, q12 + i * q12_stride, out + i * out_stride, &skipped);
+        largest = fmax(largest, most);
     }
-    return fmax(exp(log_skipped), pow(largest, (double)s.degrees) * f->tails[s.degrees] * g->tails[s.degrees]);
+    double left = skipped ? fmin(f->tolerance, g->tolerance) : 0;
+    return fmax(left, pow(largest, (double)s.degrees) * f->tails[s.degrees] * g->tails[s.degrees]);
+}
+
+/* ---- one function ---- */
+/* By Horner's rule in parts, from the highest terms down: what is found of them, times x^PART, and the next ones. */
+void tp_mehler_slopes(const tp_mehler *m, size_t sample, size_t n, const double *c, double *slopes)
+{
+    enum { PART = 64, MOST = 64 };
+    const tp_vector *vector = tp_vector_get();
+    double weights[PART], ones[MOST], found[MOST], power[MOST], scale = m->squares[sample];
+    tp_sum_of sum = { .f = weights, .g = ones, .f_step = 1, .inverse = 1, .inverses = ones, .squared = m->step == 2 };
+    tp_terms all = { .n = 1 };
+    bool skipped = false;
+    for (size_t k = 0; k < TP_FIRST_ENOUGH; k++)
+        all.reach[k] = INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        ones[i] = 1;
+        slopes[i] = 0;
+        power[i] = pow(c[i], (double)(m->step * PART));
+    }
+    for (size_t end = m->terms, from; end > 0 && scale > 0; end = from) {
+        from = (end - 1) / PART * PART;
+        for (size_t k = from; k < end; k++) {
+            double f = tp_mehler_coefficient(m, sample, k);
+            weights[k - from] = (double)(m->first + m->step * k) * f * f / scale;
+        }
+        all.terms[0] = end - from;
+        vector->series(n, &sum, &all, c, found, &skipped);
+        for (size_t i = 0; i < n; i++)
+            slopes[i] = slopes[i] * power[i] + found[i];
+    }
+    for (size_t i = 0; i < n; i++)
+        slopes[i] *= pow(c[i], (double)m->first - 1);
+}
+
+double tp_mehler_change(const tp_mehler *m)
+{
+    enum { SAMPLES = 64 };
+    const tp_vector *vector = tp_vector_get();
+    size_t two = 2 / m->step; /* terms to the degree k + 2 */
+    double most = 0;
+    for (size_t j = 0, n; j < m->count; j += n) {
+        double change[SAMPLES] = { 0 }, all[SAMPLES] = { 0 }, slope[SAMPLES];
+        n = m->count - j < SAMPLES ? m->count - j : SAMPLES;
+        for (size_t i = 0; i < m->terms; i++) {
+            const double *f = m->columns + i * m->stride + j, *above = f + two * m->stride;
+            double k = (double)(m->first + i * m->step);
+            if (i + two < m->terms)
+                vector->affine2(n, 0, k, f, sqrt((k + 1) * (k + 2)), above, slope);
+            else
+                vector->affine(n, 0, k, f, slope);
+            vector->accumulate(n, 1, f, slope, change);
+            vector->accumulate(n, 1, f, f, all);
+        }
+        for (size_t i = 0; i < n; i++)
+            most = fmax(most, all[i] > 0 ? fabs(change[i]) / all[i] : 0);
+    }
+    return most;
 }

@@ -12,9 +12,9 @@
 #endif
 #include <sleef.h>
 
-/* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 9/16, in
- * powers of x^2 - 1/4: interpolated at Chebyshev's points, to 4e-17 relative. Neither has a singularity nearby. */
-enum { ARC_TERMS = 21, ABREAST = 4 /* vectors that hide each other's latency */ };
+/* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 1/4, in
+ * powers of x^2 - 1/8: interpolated at Chebyshev's points, to 5e-17 relative. Neither has a singularity nearby. */
+enum { ARC_TERMS = 21, SINE_TERMS = 13, ABREAST = 4 /* vectors that hide each other's latency */ };
 static const double arc_cosine[] = {
     0.19245008972987526,    -0.083906530969276708,   0.044393528850639734,   -0.025257439916494397,
     0.014926515614857696,   -0.0090294505003564122,  0.0055490222824482746,  -0.00344915417695653,
@@ -24,11 +24,9 @@ static const double arc_cosine[] = {
     1.9285291199784442e-05,
 };
 static const double arc_sine[] = {
-    0.66666666666666663,  0.13687705445811257,  0.079438965889462324, 0.061916866543859833, 0.055552150026948605,
-    0.054122697442049873, 0.055660545808654607, 0.059471744864565843, 0.065376214755779122, 0.073463713296563163,
-    0.08399833948767553,  0.097404342863429888, 0.1146250517313967,   0.13638257355388736,  0.1564582066173143,
-    0.18505054443417102,  0.31312736880392555,  0.35105827334514983,  -0.23399350596389612, 0.37936242997829384,
-    2.5883153424764203,
+    0.6506894355519514,   0.11954291361562894,  0.060542705684344035, 0.040839212036431795, 0.031594979994658746,
+    0.026491714566436324, 0.023420766116097076, 0.021497090538482613, 0.020290352016991777, 0.0195495567326137,
+    0.01918241272493501,  0.020137581995855032, 0.020295197319350144,
 };
 
 #define PASTE2(a, b) a##_##b
@@ -56,9 +54,13 @@ SHOW(__m512d, d8, avx512f)
 #define LOOP_KIND d8
 #define LOOP_TAG avx512
 #define LOOP_SQRT _mm512_sqrt_pd
+#define LOOP_INVERSE_ROOT _mm512_rsqrt14_pd
 #define LOOP_FMA _mm512_fmadd_pd
 #define LOOP_MAX _mm512_max_pd
-#define LOOP_ANY(mask) (_mm512_test_epi64_mask((__m512i)(mask), (__m512i)(mask)) != 0)
+#define LOOP_LARGEST _mm512_reduce_max_pd
+#define LOOP_BITS(mask) _mm512_test_epi64_mask((__m512i)(mask), (__m512i)(mask))
+#define LOOP_ANY(mask) (LOOP_BITS(mask) != 0)
+#define LOOP_COUNT(mask) (size_t) __builtin_popcount(LOOP_BITS(mask))
 #include "tp/gauss/simd.c"
 #undef LOOP_SET
 #pragma GCC pop_options
@@ -75,7 +77,10 @@ SHOW(__m256d, d4, avx2)
 #undef LOOP_ANY
 #define LOOP_FMA _mm256_fmadd_pd
 #define LOOP_MAX _mm256_max_pd
-#define LOOP_ANY(mask) (_mm256_movemask_pd((__m256d)(mask)) != 0)
+#define LOOP_LARGEST NAME(largest_lane)
+#define LOOP_BITS(mask) _mm256_movemask_pd((__m256d)(mask))
+#define LOOP_ANY(mask) (LOOP_BITS(mask) != 0)
+#define LOOP_COUNT(mask) (size_t) __builtin_popcount((unsigned)LOOP_BITS(mask))
 #include "tp/gauss/simd.c"
 #undef LOOP_SET
 #pragma GCC pop_options
@@ -95,7 +100,9 @@ SHOW(__m256d, d4, avx2)
 #undef LOOP_MAX
 #undef LOOP_ANY
 #define LOOP_MAX(a, b) NAME(select)((I)((a) > (b)), a, b)
+#define LOOP_LARGEST NAME(largest_lane)
 #define LOOP_ANY(mask) ((mask)[0] | (mask)[1])
+#define LOOP_COUNT(mask) (size_t)(-(mask)[0] - (mask)[1])
 #include "tp/gauss/simd.c"
 
 const tp_vector *tp_vector_at(int k)
@@ -206,6 +213,14 @@ static inline V NAME(select)(I mask, V yes, V no)
 static inline V NAME(absolute)(V x)
 {
     return (V)((I)x & ~(I)NAME(splat)(-0.0));
+}
+
+static inline double NAME(largest_lane)(V x)
+{
+    double largest = x[0];
+    for (size_t k = 1; k < LANES; k++)
+        largest = x[k] > largest ? x[k] : largest;
+    return largest;
 }
 
 /* a b = product + *error exactly (by one rounding, or Dekker's way). */
@@ -403,11 +418,11 @@ PAIRS(exp)
 #undef PAIRS
 
 /* ---- rows of pairs by their correlations ---- */
-/* By Horner's rule in two chains. */
-static inline V NAME(polynomial)(const double *c, V x)
+/* By Horner's rule in two chains; an odd number of terms. */
+static inline V NAME(polynomial)(int terms, const double *c, V x)
 {
-    V square = x * x, even = NAME(splat)(c[ARC_TERMS - 1]), odd = NAME(splat)(c[ARC_TERMS - 2]);
-    for (int k = ARC_TERMS - 3; k > 0; k -= 2) {
+    V square = x * x, even = NAME(splat)(c[terms - 1]), odd = NAME(splat)(c[terms - 2]);
+    for (int k = terms - 3; k > 0; k -= 2) {
         even = NAME(fused)(even, square, NAME(splat)(c[k]));
         odd = NAME(fused)(odd, square, NAME(splat)(c[k - 1]));
     }
@@ -420,21 +435,19 @@ static inline V NAME(signed_as)(V x, V y)
     return (V)(((I)x & ~sign) | ((I)y & sign));
 }
 
-/* sqrt(1 - x^2) for |x| = size, roundings beyond 1 counting as 1; and acos(size) / 2 pi. */
-static inline V NAME(cosine_of)(V size, V *arc)
+/* sqrt(1 - x^2), roundings beyond 1 counting as 1. */
+static inline V NAME(sine_of)(V x)
 {
-    const V one = NAME(splat)(1);
-    V det = (one - size) * (one + size), root = LOOP_SQRT(LOOP_MAX(det, (V){ 0 }));
-    *arc = root * NAME(polynomial)(arc_cosine, size - 0.5);
-    return root;
+    return LOOP_SQRT(LOOP_MAX((V){ 0 }, NAME(fused)(-x, x, NAME(splat)(1))));
 }
 
 /* As relu_at, with the product of the variances' roots. */
 static inline void NAME(relu_row_at)(V c, V x, V roots, V *first, V *second)
 {
     const double turn = 0.15915494309189533577; /* 1 / 2 pi */
-    V arc, t = NAME(cosine_of)(NAME(absolute)(x), &arc), quarter = NAME(splat)(0.25);
-    V phi = quarter + NAME(signed_as)(quarter - arc, x), relu = NAME(fused)(phi, c, turn * roots * t);
+    V quarter = NAME(splat)(0.25), sine = NAME(sine_of)(x);
+    V arc = sine * NAME(polynomial)(ARC_TERMS, arc_cosine, NAME(absolute)(x) - 0.5);
+    V phi = quarter + NAME(signed_as)(quarter - arc, x), relu = NAME(fused)(phi, c, turn * roots * sine);
     I opposite = (I)(x < -0.85);
     if (LOOP_ANY(opposite)) {
         V angle = arc * 6.28318530717958647693, y = angle * angle;
@@ -445,21 +458,39 @@ static inline void NAME(relu_row_at)(V c, V x, V roots, V *first, V *second)
     *second = phi;
 }
 
-/* As erf_at, of x = 2 q12 / sqrt((1 + 2 q11) (1 + 2 q22)), and roots of 2 / (1 + 2 q) on either side. */
+/* 1 / sqrt(x) and sqrt(x) of a normal x > 0. A root and a division are slow where vectors are wide: there they are 14
+ * bits times 1 / sqrt(1 - e), whose series ends at e^3. */
+static inline V NAME(inverse_root)(V x, V *root)
+{
+#ifdef LOOP_INVERSE_ROOT
+    V y = LOOP_INVERSE_ROOT(x), r = x * y, e = LOOP_FMA(-r, y, NAME(splat)(1));
+    V more = LOOP_FMA(LOOP_FMA(NAME(splat)(5.0 / 16), e, NAME(splat)(3.0 / 8)), e, NAME(splat)(0.5));
+    *root = LOOP_FMA(r * e, more, r);
+    return LOOP_FMA(y * e, more, y);
+#else
+    *root = LOOP_SQRT(x);
+    return 1 / *root;
+#endif
+}
+
+/* As erf_at, of x = 2 q12 / sqrt((1 + 2 q11) (1 + 2 q22)), and roots of 2 / (1 + 2 q) on either side. Beyond 1/2,
+ * asin |x| = pi / 2 - 2 asin sqrt((1 - |x|) / 2). */
 static inline void NAME(erf_row_at)(V c, V correlation, V roots, V *first, V *second)
 {
     (void)correlation;
-    V arc, x = c * roots, size = NAME(absolute)(x), root, square = x * x,
-           near = x * NAME(polynomial)(arc_sine, square - 0.25);
-    I far = (I)(size > 0.75);
+    const V one = NAME(splat)(1), half = NAME(splat)(0.5), least = NAME(splat)(0x1p-1000);
+    V x = c * roots, size = NAME(absolute)(x), square = x * x, sine = x, root;
+    V inverse = NAME(inverse_root)(LOOP_MAX(least, one - square), &root);
+    I far = (I)(size > half);
     if (LOOP_ANY(far)) {
-        root = NAME(cosine_of)(size, &arc);
-        near = NAME(select)(far, NAME(signed_as)(1 - 4 * arc, x), near);
-    } else {
-        root = LOOP_SQRT(1 - square);
+        V other = LOOP_MAX(least, half - half * size);
+        NAME(inverse_root)(other, &root);
+        square = NAME(select)(far, other, square);
+        sine = NAME(select)(far, -2 * root, x);
     }
-    *first = near;
-    *second = 0.63661977236758134308 * roots / root;
+    V arc = NAME(polynomial)(SINE_TERMS, arc_sine, square - 0.125);
+    *first = NAME(select)(far, NAME(signed_as)(NAME(fused)(sine, arc, one), x), sine * arc);
+    *second = 0.63661977236758134308 * roots * inverse;
 }
 
 #define ROWS(name)                                                                                                     \
@@ -522,13 +553,12 @@ static inline void NAME(relu_abreast)(const V c[ABREAST], const V x[ABREAST], co
                                       V second[ABREAST])
 {
     const double turn = 0.15915494309189533577; /* 1 / 2 pi */
-    const V quarter = NAME(splat)(0.25), one = NAME(splat)(1);
+    const V quarter = NAME(splat)(0.25);
     V root[ABREAST], arc[ABREAST], at[ABREAST];
     I opposite = { 0 };
     for (int u = 0; u < ABREAST; u++) {
-        V size = NAME(absolute)(x[u]), det = (one - size) * (one + size);
-        root[u] = LOOP_SQRT(LOOP_MAX(det, (V){ 0 }));
-        at[u] = size - 0.5;
+        root[u] = NAME(sine_of)(x[u]);
+        at[u] = NAME(absolute)(x[u]) - 0.5;
         opposite |= (I)(x[u] < -0.85);
     }
     NAME(arcs)(at, arc);
@@ -617,39 +647,47 @@ static void NAME(hermite)(size_t n, double up, double down, const double *x, dou
     }
 }
 
-/* So many vectors at a time, which hide the latency of the chain and stay in registers. */
+/* Horner's rule from term `from` down to `to` for so many vectors, which hide each other's latency; sums go on. */
 #define HORNER(vectors)                                                                                                \
-    static void NAME(horner##vectors)(size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,  \
-                                      const double *x, double *out)                                                    \
+    static void NAME(horner##vectors)(size_t from, size_t to, const tp_sum_of *s, const size_t *column, const V *x,    \
+                                      V *sum)                                                                          \
     {                                                                                                                  \
-        V sum[vectors] = { { 0 } }, at[vectors];                                                                       \
-        for (size_t v = 0; v < vectors; v++)                                                                           \
-            at[v] = NAME(load)(x + v * LANES);                                                                         \
-        for (size_t k = terms; k-- > 0;) {                                                                             \
-            V fk = NAME(splat)(f[k * f_step]);                                                                         \
-            for (size_t v = 0; v < vectors; v++)                                                                       \
-                sum[v] = NAME(fused)(sum[v], at[v], fk * NAME(load)(g + k * g_stride + v * LANES));                    \
+        V total[vectors], at[vectors];                                                                                 \
+        const double *f = s->f + from * s->f_step, *g[vectors];                                                        \
+        for (size_t v = 0; v < vectors; v++) {                                                                         \
+            total[v] = sum[v];                                                                                         \
+            at[v] = x[v];                                                                                              \
+            g[v] = s->g + from * s->g_step + column[v];                                                                \
+        }                                                                                                              \
+        for (size_t k = from; k > to; k--) {                                                                           \
+            f -= s->f_step;                                                                                            \
+            V fk = NAME(splat)(*f);                                                                                    \
+            for (size_t v = 0; v < vectors; v++) {                                                                     \
+                g[v] -= s->g_step;                                                                                     \
+                total[v] = NAME(fused)(total[v], at[v], fk * NAME(load)(g[v]));                                        \
+            }                                                                                                          \
         }                                                                                                              \
         for (size_t v = 0; v < vectors; v++)                                                                           \
-            NAME(store)(out + v * LANES, sum[v]);                                                                      \
+            sum[v] = total[v];                                                                                         \
     }
-HORNER(1)
 HORNER(2)
 HORNER(3)
 HORNER(4)
 #undef HORNER
 
-static void NAME(horner)(size_t n, size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,
-                         const double *x, double *out)
+/* The same for the first vector, whose sum begins: even and odd terms in chains of their own. */
+static void NAME(horner1)(size_t from, size_t to, const tp_sum_of *s, const size_t *column, const V *x, V *sum)
 {
-    size_t left = (n + LANES - 1) / LANES;
-    for (size_t j = 0, take; left > 0; left -= take, j += take * LANES) {
-        take = left == 5 ? 3 : left < 4 ? left : 4;
-        (take == 4   ? NAME(horner4)
-         : take == 3 ? NAME(horner3)
-         : take == 2 ? NAME(horner2)
-                     : NAME(horner1))(terms, f, f_step, g + j, g_stride, x + j, out + j);
+    V even = { 0 }, odd = { 0 }, square = *x * *x;
+    const double *f = s->f + to * s->f_step, *g = s->g + to * s->g_step + *column;
+    size_t n = from - to;
+    if (n % 2)
+        even = NAME(splat)(f[(n - 1) * s->f_step]) * NAME(load)(g + (n - 1) * s->g_step);
+    for (size_t k = n / 2 * 2; k > 0; k -= 2) {
+        odd = NAME(fused)(odd, square, NAME(splat)(f[(k - 1) * s->f_step]) * NAME(load)(g + (k - 1) * s->g_step));
+        even = NAME(fused)(even, square, NAME(splat)(f[(k - 2) * s->f_step]) * NAME(load)(g + (k - 2) * s->g_step));
     }
+    *sum = NAME(fused)(odd, *x, even);
 }
 
 static inline V NAME(correlation)(V c)
@@ -660,28 +698,104 @@ static inline V NAME(correlation)(V c)
     return NAME(select)((I)(size <= one + slack), c, NAME(splat)((double)NAN));
 }
 
-static double NAME(correlate)(size_t n, double inverse1, const double *inverse2, const double *q12, double *c)
+static inline V NAME(load_some)(const double *p, size_t n)
 {
-    V most = { 0 }, first = NAME(splat)(inverse1);
-    double lanes[LANES], largest = 0;
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        V x = NAME(correlation)(NAME(load)(q12 + i) * first * NAME(load)(inverse2 + i));
-        most = LOOP_MAX(NAME(absolute)(x), most);
-        NAME(store)(c + i, x);
+    V v = { 0 };
+    if (n >= LANES)
+        return NAME(load)(p);
+    memcpy(&v, p, n * sizeof *p);
+    return v;
+}
+
+static inline void NAME(store_some)(double *p, size_t n, V v)
+{
+    if (n >= LANES)
+        NAME(store)(p, v);
+    else
+        memcpy(p, &v, n * sizeof *p);
+}
+
+/* The first number of terms that is enough for all of a vector; mostly it is among the first. */
+static inline size_t NAME(level)(V size, const tp_terms *enough)
+{
+    enum { FIRST = TP_FIRST_ENOUGH / LANES };
+    double most = LOOP_LARGEST(size);
+    V all = NAME(splat)(most);
+    size_t level = 0;
+    for (size_t k = 0; k < FIRST; k++)
+        level += LOOP_COUNT((I)(all > NAME(load)(enough->reach + k * LANES)));
+    while (level >= TP_FIRST_ENOUGH && most > enough->reach[level])
+        level++;
+    return level;
+}
+
+/* Vectors, and in `order` their numbers plus ABREAST times how many terms they take. */
+typedef struct {
+    V x[ABREAST], c[ABREAST];
+    size_t order[ABREAST];
+} NAME(abreast);
+
+/* From most terms to fewest, without a branch. */
+static inline void NAME(put_in_order)(size_t order[ABREAST])
+{
+    static const unsigned char pairs[][2] = { { 0, 1 }, { 2, 3 }, { 0, 2 }, { 1, 3 }, { 1, 2 } };
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+        size_t a = order[pairs[k][0]], b = order[pairs[k][1]];
+        order[pairs[k][0]] = a > b ? a : b;
+        order[pairs[k][1]] = a > b ? b : a;
     }
-    if (i < n) {
-        V x = { 0 }, y = { 0 };
-        memcpy(&x, q12 + i, (n - i) * sizeof *c);
-        memcpy(&y, inverse2 + i, (n - i) * sizeof *c);
-        x = NAME(correlation)(x * first * y);
-        most = LOOP_MAX(NAME(absolute)(x), most);
-        memcpy(c + i, &x, (n - i) * sizeof *c);
+}
+
+/* Those that take most begin, and the others join them: into out, (LANES) each. */
+static inline void NAME(sum_up)(const NAME(abreast) * a, size_t first, const tp_sum_of *s, V *out)
+{
+    V x[ABREAST], sum[ABREAST] = { { 0 } };
+    size_t column[ABREAST], terms[ABREAST + 1];
+    for (size_t v = 0; v < ABREAST; v++) {
+        x[v] = a->x[a->order[v] % ABREAST];
+        column[v] = first + a->order[v] % ABREAST * LANES;
+        terms[v] = a->order[v] / ABREAST;
     }
-    NAME(store)(lanes, most);
-    for (size_t k = 0; k < LANES; k++)
-        largest = lanes[k] > largest ? lanes[k] : largest;
-    return largest;
+    terms[ABREAST] = 0;
+    NAME(horner1)(terms[0], terms[1], s, column, x, sum);
+    NAME(horner2)(terms[1], terms[2], s, column, x, sum);
+    NAME(horner3)(terms[2], terms[3], s, column, x, sum);
+    NAME(horner4)(terms[3], 0, s, column, x, sum);
+    for (size_t v = 0; v < ABREAST; v++) {
+        size_t at = a->order[v] % ABREAST;
+        if (s->odd)
+            sum[v] *= a->c[at];
+        out[at] = sum[v];
+    }
+}
+
+static double NAME(series)(size_t n, const tp_sum_of *s, const tp_terms *enough, const double *q12, double *out,
+                           bool *skipped)
+{
+    V most = { 0 }, first = NAME(splat)(s->inverse);
+    for (size_t j = 0; j < n; j += ABREAST * LANES) {
+        NAME(abreast) a;
+        V sum[ABREAST];
+        for (size_t v = 0, at = j; v < ABREAST; v++, at += LANES) {
+            size_t left = at < n ? n - at : 0, level = 0;
+            V c = NAME(load_some)(q12 + at, left) * first * NAME(load_some)(s->inverses + at, left);
+            a.c[v] = a.x[v] = c = NAME(correlation)(c);
+            if (s->squared)
+                a.x[v] *= c;
+            if (left > 0)
+                level = NAME(level)(NAME(absolute)(c), enough);
+            if (level + 1 < enough->n)
+                *skipped = true;
+            else
+                most = LOOP_MAX(NAME(absolute)(c), most);
+            a.order[v] = (left > 0 ? enough->terms[level] * ABREAST : 0) + v;
+        }
+        NAME(put_in_order)(a.order);
+        NAME(sum_up)(&a, j, s, sum);
+        for (size_t v = 0, at = j; v < ABREAST && at < n; v++, at += LANES)
+            NAME(store_some)(out + at, n - at, sum[v]);
+    }
+    return LOOP_LARGEST(most);
 }
 
 static void NAME(multiply)(size_t n, const double *a, const double *b, double *out)
@@ -861,9 +975,8 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .exp = NAME(exp),
     .relu_row = NAME(relu_row),
     .erf_row = NAME(erf_row),
-    .horner = NAME(horner),
+    .series = NAME(series),
     .hermite = NAME(hermite),
-    .correlate = NAME(correlate),
     .multiply = NAME(multiply),
     .affine = NAME(affine),
     .affine2 = NAME(affine2),
@@ -884,7 +997,11 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
 #undef LOOP_KIND
 #undef LOOP_TAG
 #undef LOOP_SQRT
+#undef LOOP_INVERSE_ROOT
 #undef LOOP_FMA
 #undef LOOP_MAX
+#undef LOOP_LARGEST
+#undef LOOP_BITS
 #undef LOOP_ANY
+#undef LOOP_COUNT
 #endif

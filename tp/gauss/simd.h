@@ -8,8 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TP_BLOCK = 40 }; /* pairs of one call of horner, at most */
-enum { TP_LANES = 8 };  /* samples that lie side by side */
+enum { TP_LANES = 8 }; /* samples that lie side by side */
 
 typedef void tp_pairs(size_t n, const double *q11, const double *q22, const double *q12, const double *half,
                       double *first, double *second);
@@ -28,6 +27,22 @@ typedef struct {
     tp_side one, others;
     const double *variance, *variances;
 } tp_points;
+/* How many terms of a power series are enough for |c| <= reach, by rising numbers; the last one is all, whose reach is
+ * infinite, as that of those beyond it among the first. */
+enum { TP_FIRST_ENOUGH = 16, TP_MOST_ENOUGH = 64 };
+typedef struct {
+    size_t n, terms[TP_MOST_ENOUGH];
+    double reach[TP_MOST_ENOUGH];
+} tp_terms;
+/* sum_k f[k f_step] g[k g_step + j] x_j^k of correlations c_j = q12_j inverse inverses_j, with x = c or its square; odd:
+ * times c_j. */
+typedef struct {
+    const double *f, *g;
+    size_t f_step, g_step;
+    double inverse;
+    const double *inverses;
+    bool squared, odd;
+} tp_sum_of;
 typedef struct {
     tp_pairs *relu;   /* E relu relu, E step step */
     tp_pairs *sign;   /* E sign sign, nothing */
@@ -37,14 +52,13 @@ typedef struct {
     tp_pairs *exp;    /* E exp exp, nothing */
     tp_row *relu_row; /* scale: sqrt(q) */
     tp_row *erf_row;  /* scale: sqrt(2 / (1 + 2 q)) */
-    /* out[j] = sum_{k < terms} f[k f_step] g[k g_stride + j] x[j]^k for n values of j; all arrays reach up to the next
-     * multiple of 8. */
-    void (*horner)(size_t n, size_t terms, const double *f, size_t f_step, const double *g, size_t g_stride,
-                   const double *x, double *out);
+    /* out[j] for n values of j, to as many terms as every TP_LANES or fewer of them need; out may be q12. Correlations
+     * beyond 1 by roundings count as 1, and further on as NaN; g reaches up to the next multiple of TP_LANES. Returns
+     * the largest |c| for which all terms are summed; *skipped becomes true where some are not. */
+    double (*series)(size_t n, const tp_sum_of *sum, const tp_terms *enough, const double *q12, double *out,
+                     bool *skipped);
     /* One step of the Hermite functions at n points: (before, now) becomes (now, up x now - down before). */
     void (*hermite)(size_t n, double up, double down, const double *x, double *before, double *now);
-    /* c = q12 inverse1 inverse2, 1 for roundings beyond 1, NaN further on; returns the largest absolute value. */
-    double (*correlate)(size_t n, double inverse1, const double *inverse2, const double *q12, double *c);
     void (*multiply)(size_t n, const double *a, const double *b, double *out);   /* out = a b */
     void (*affine)(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */
     /* out = c + ca a + cb b */

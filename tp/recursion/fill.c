@@ -327,9 +327,35 @@ static int fill_by_pairs(tp_solver *s, int id, tp_tile *t, const double *cov, do
     return 0;
 }
 
+/* The place of a row's sample among the tile's columns. */
+static bool at_own(const tp_tile *t, size_t i, size_t *place)
+{
+    *place = t->row0 + i - t->column0;
+    return t->row0 + i >= t->column0 && *place < t->columns;
+}
+
+/* All pairs; what is found of a sample with itself, for which most terms are needed, is not its value, which is
+ * known. */
+static double fill_tile(const tp_solver *s, const tp_mehler *f, const tp_mehler *g, const tp_tile *t, double *cov,
+                        double *out)
+{
+    bool own = tp_holds_own(s, t);
+    size_t place = 0;
+    for (size_t i = 0; i < t->rows && own; i++)
+        if (at_own(t, i, &place)) {
+            t->half[i] = cov[i * t->columns + place];
+            cov[i * t->columns + place] = 0;
+        }
+    double bound = tp_mehler_tile(f, g, t->row0, t->rows, t->column0, t->columns, cov, t->columns, out, t->columns);
+    for (size_t i = 0; i < t->rows && own; i++)
+        if (at_own(t, i, &place))
+            cov[i * t->columns + place] = t->half[i];
+    return bound;
+}
+
 /* Pairs too close to c = 1 for the series go through the rule; so do variances themselves, which are
  * one-dimensional. */
-static int fill_by_series(tp_solver *s, int id, tp_tile *t, const double *cov, double *out, ad_error *error)
+static int fill_by_series(tp_solver *s, int id, tp_tile *t, double *cov, double *out, ad_error *error)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const tp_expect_plan *plan = s->plans[id];
@@ -344,7 +370,7 @@ static int fill_by_series(tp_solver *s, int id, tp_tile *t, const double *cov, d
     if (t->alone || !f || !g)
         return fill_by_pairs(s, id, t, cov, out, error);
     double limit = most_left(s, f, g);
-    double bound = tp_mehler_tile(f, g, t->row0, t->rows, t->column0, t->columns, cov, t->columns, out, t->columns);
+    double bound = fill_tile(s, f, g, t, cov, out);
     note_error(t, f->difference + g->difference + fmin(bound, limit));
     if (bound <= limit)
         return 0;
@@ -353,13 +379,6 @@ static int fill_by_series(tp_solver *s, int id, tp_tile *t, const double *cov, d
             pair_by_rule(s, id, t, at, cov, out, error))
             return -1;
     return 0;
-}
-
-/* The place of a row's sample among the tile's columns. */
-static bool at_own(const tp_tile *t, size_t i, size_t *place)
-{
-    *place = t->row0 + i - t->column0;
-    return t->row0 + i >= t->column0 && *place < t->columns;
 }
 
 /* An expectation of f f, and its partner's (-1: none), by the correlations, if none is near 1 or -1: else false. What

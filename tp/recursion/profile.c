@@ -77,9 +77,20 @@ double tp_most_probed(const tp_probes *p, const double *found)
     return most + step;
 }
 
+/* 1 - 2^(-k/2). */
 static double level_at(int k)
 {
-    return 1 - exp2(-k / 2.0);
+    const double root = 0.70710678118654752440;
+    return 1 - (k % 2 ? root : 1) / (double)((uint64_t)1 << k / 2);
+}
+
+/* The first of them from c < 1 on. */
+static int level_above(double c)
+{
+    const double root = 0.70710678118654752440;
+    int power;
+    double part = frexp(1 - c, &power); /* from 1/2 to 1 */
+    return -2 * power + (part < root ? 2 : 1);
 }
 
 /* sum_k k p_k m^(k-1) of weights p_k that sum to 1, at most: k m^(k-1) is largest at k = -1 / log m, or at 1. */
@@ -125,20 +136,13 @@ static double most_from(size_t first, double m)
 
 static void slopes_series(const tp_mehler *m, size_t row, level_table slopes)
 {
-    const double *coefficients = m->coefficients + row * m->terms;
-    double all = m->squares[row], rest = m->rests[row] * m->rests[row];
-    for (int level = 0; level < TP_LEVELS; level++) {
-        double c = level < TP_LEVELS - 1 ? fmax(level_at(level), 1e-3) : 1;
-        double power = pow(c, (double)m->first - 1), sum = 0, up = m->step == 2 ? c * c : c;
-        /* what is left of the powers is 2^-60 of 1 at most, and falls from degree 1 / (1 - c) on */
-        for (size_t i = 0; i < m->terms && all > 0; i++, power *= up) {
-            double degree = (double)(m->first + m->step * i);
-            sum += degree * coefficients[i] * coefficients[i] * power;
-            if (degree * power < 0x1p-60 && degree * (1 - c) > 1)
-                break;
-        }
-        slopes[level] = all > 0 ? sum / all + (level < TP_LEVELS - 1 ? rest * most_from(m->degrees, c) : 0) : 0;
-    }
+    double rest = m->rests[row] * m->rests[row];
+    level_table at;
+    for (int level = 0; level < TP_LEVELS; level++)
+        at[level] = level < TP_LEVELS - 1 ? fmax(level_at(level), 1e-3) : 1;
+    tp_mehler_slopes(m, row, TP_LEVELS, at, slopes);
+    for (int level = 0; level < TP_LEVELS - 1 && m->squares[row] > 0; level++)
+        slopes[level] += rest * most_from(m->degrees, at[level]);
 }
 
 /* By the general rule at some levels, and what holds of any function below them. */
@@ -268,9 +272,10 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
 /* The slope up to a correlation, by the chord between levels, as it is convex; near 1, of what does not jump. */
 static double slope_of(const tp_profile *f, double most)
 {
-    if (most > near_one)
+    if (!(most <= near_one))
         return f->slopes[TP_LEVELS - 1];
-    int above = (int)fmax(1, fmin(TP_LEVELS - 2, ceil(-2 * log2(1 - most))));
+    int above = level_above(most);
+    above = above < 1 ? 1 : above < TP_LEVELS - 2 ? above : TP_LEVELS - 2;
     double low = level_at(above - 1), high = level_at(above), part = fmin(1, fmax(0, (most - low) / (high - low)));
     return fmin(f->slopes[above], f->slopes[above - 1] * (1 - part) + f->slopes[above] * part);
 }
@@ -295,27 +300,36 @@ double tp_moved(const tp_profile *f, const tp_profile *g, double most, double of
     return fmin(2, reach <= near_one ? slope_to(f, g, reach) * off : sqrt(fall(f, off) * fall(g, off)));
 }
 
-/* With the log of f's variance at the same covariance. */
-static double bent(const tp_profile *f, const tp_profile *g, double most)
+/* With the log of f's variance at the same covariance, by slopes up to c. */
+static double bent(double of_f, double of_g, double c)
 {
-    const double least = 0.29; /* the bound falls with c before it rises */
-    double c = fmin(1, fmax(most, least));
-    return sqrt(slope_of(f, c) * (slope_of(g, c) + 1 / c)) / 2;
+    return sqrt(of_f * (of_g + 1 / c)) / 2;
+}
+
+/* Where that is looked at: the bound falls with c before it rises. */
+static double bent_at(double most)
+{
+    const double least = 0.29;
+    return fmin(1, fmax(most, least));
 }
 
 double tp_scaled(const tp_profile *f, const tp_profile *g, double most)
 {
-    return isnan(f->degree) ? slope_to(f, g, most) / 2 + bent(f, g, most) : f->degree / 2;
+    double c = bent_at(most);
+    return isnan(f->degree) ? slope_to(f, g, most) / 2 + bent(slope_of(f, c), slope_of(g, c), c) : f->degree / 2;
 }
 
 double tp_passed(const tp_profile *f, const tp_profile *g, double most, double cov, double first, double second)
 {
-    double by_correlation = tp_moved(f, g, most, cov + (first + second) / 2);
-    double passed = by_correlation + tp_scaled(f, g, most) * first + tp_scaled(g, f, most) * second;
-    double reach = most + cov + (first + second) / 2;
+    double reach = most + cov + (first + second) / 2, slope = slope_to(f, g, most) / 2;
+    double c = bent_at(most), of_f = slope_of(f, c), of_g = slope_of(g, c);
+    double bent_f = bent(of_f, of_g, c), bent_g = bent(of_g, of_f, c);
+    double passed = tp_moved(f, g, most, cov + (first + second) / 2);
+    passed += (isnan(f->degree) ? slope + bent_f : f->degree / 2) * first;
+    passed += (isnan(g->degree) ? slope + bent_g : g->degree / 2) * second;
     if ((f->jumps || g->jumps) && reach > near_one)
         return passed;
-    double direct = slope_to(f, g, reach) * cov + bent(f, g, most) * first + bent(g, f, most) * second;
+    double direct = slope_to(f, g, reach) * cov + bent_f * first + bent_g * second;
     passed = fmin(passed, direct);
     return f->linear && f->fn == g->fn ? fmin(passed, fmax(cov, (first + second) / 2)) : passed;
 }

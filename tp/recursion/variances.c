@@ -1,34 +1,17 @@
-/* variances.c: how an expectation at (i, i) moves with its variance q. With normalised Hermite coefficients f_k of
- * f(sqrt(q) x), d f_k / d log q = (k f_k + sqrt((k+1)(k+2)) f_(k+2)) / 2. */
+/* variances.c: how an expectation at (i, i) moves with its variance q. */
 #include "tp/gauss/gauss.h"
 #include "tp/recursion/solver.h"
 
 #include <math.h>
 
-/* sum_k f_k d f_k / d log q, twice, over sum_k f_k^2; a degree that is left out is 0. */
-static double change_of_series(const tp_mehler *m, size_t row)
-{
-    const double *f = m->coefficients + row * m->terms;
-    size_t two = 2 / m->step; /* terms to the degree k + 2 */
-    double change = 0, all = 0;
-    for (size_t i = 0; i < m->terms; i++) {
-        double k = (double)(m->first + i * m->step), above = i + two < m->terms ? f[i + two] : 0;
-        change += f[i] * (k * f[i] + sqrt((k + 1) * (k + 2)) * above);
-        all += f[i] * f[i];
-    }
-    return all > 0 ? fabs(change) / all : 0;
-}
-
+/* NaN where a sample's series is not as good as whole. */
 static double by_series(const tp_mehler *m, size_t rows)
 {
     const double whole = 1e-9;
-    double most = 0;
-    for (size_t i = 0; i < rows; i++) {
+    for (size_t i = 0; i < rows; i++)
         if (m->rests[i] > whole)
             return (double)NAN;
-        most = fmax(most, change_of_series(m, i));
-    }
-    return most;
+    return tp_mehler_change(m);
 }
 
 /* By differences, of every row. */

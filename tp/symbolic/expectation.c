@@ -45,7 +45,7 @@ int tp_long_sum_add(tp_algebra *algebra, tp_long_sum *s, double power, double c,
         s->power[s->n_powers++] = power;
     if (!ad_arena_grow(algebra->arena, (void **)&s->parts[k], s->n[k], &s->capacity[k], sizeof *s->parts[k]))
         return tp_lacks_memory(algebra);
-    s->parts[k][s->n[k]++] = (tp_q_part){ c, q };
+    s->parts[k][s->n[k]++] = (tp_q_part){ .c = c, .q = q };
     return 0;
 }
 

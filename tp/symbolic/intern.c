@@ -7,7 +7,7 @@
 int tp_table_new(tp_table *table, ad_arena *arena, ad_error *error)
 {
     *table = (tp_table){ .arena = arena, .capacity = 64, .n_slots = 128 };
-    table->items = ad_alloc((size_t)table->capacity, sizeof *table->items, "a table", error);
+    table->items = ad_reserve((size_t)table->capacity, sizeof *table->items, "a table", error);
     table->slots = ad_alloc(table->n_slots, sizeof *table->slots, "a table", error);
     return table->items && table->slots ? 0 : -1;
 }
@@ -35,32 +35,35 @@ static uint32_t hash_of(const void *bytes, size_t size)
 /* The slot of this content, or the free one where it belongs. */
 static size_t find_slot(const tp_table *table, uint32_t hash, const void *bytes, size_t size)
 {
-    size_t slot = hash & (table->n_slots - 1);
-    for (; table->slots[slot]; slot = (slot + 1) & (table->n_slots - 1)) {
-        const tp_item *item = &table->items[table->slots[slot] - 1];
-        if (item->hash == hash && item->size == size && memcmp(item->bytes, bytes, size) == 0)
+    size_t at = hash & (table->n_slots - 1);
+    for (; table->slots[at].number; at = (at + 1) & (table->n_slots - 1)) {
+        if (table->slots[at].hash != hash)
+            continue;
+        const tp_item *item = &table->items[table->slots[at].number - 1];
+        if (item->size == size && memcmp(item->bytes, bytes, size) == 0)
             break;
     }
-    return slot;
+    return at;
 }
 
 static bool grow_table(tp_table *table)
 {
     tp_table larger = {
-        .arena = table->arena, .n = table->n, .capacity = 4 * table->capacity, .n_slots = 4 * table->n_slots
+        .arena = table->arena, .n = table->n, .capacity = 2 * table->capacity, .n_slots = 2 * table->n_slots
     };
-    larger.items = ad_alloc((size_t)larger.capacity, sizeof *larger.items, "a table", NULL);
+    larger.items = ad_reserve((size_t)larger.capacity, sizeof *larger.items, "a table", NULL);
     larger.slots = ad_alloc(larger.n_slots, sizeof *larger.slots, "a table", NULL);
     if (!larger.items || !larger.slots) {
         tp_table_free(&larger);
         return false;
     }
     memcpy(larger.items, table->items, (size_t)table->n * sizeof *table->items);
-    for (int id = 0; id < table->n; id++) {
-        size_t slot = larger.items[id].hash & (larger.n_slots - 1);
-        while (larger.slots[slot])
-            slot = (slot + 1) & (larger.n_slots - 1);
-        larger.slots[slot] = (uint32_t)id + 1;
+    for (size_t k = 0; k < table->n_slots; k++) {
+        size_t at = table->slots[k].hash & (larger.n_slots - 1);
+        while (table->slots[k].number && larger.slots[at].number)
+            at = (at + 1) & (larger.n_slots - 1);
+        if (table->slots[k].number)
+            larger.slots[at] = table->slots[k];
     }
     tp_table_free(table);
     *table = larger;
@@ -71,8 +74,8 @@ int tp_intern(tp_table *table, const void *bytes, size_t size)
 {
     uint32_t hash = hash_of(bytes, size);
     size_t slot = find_slot(table, hash, bytes, size);
-    if (table->slots[slot])
-        return (int)table->slots[slot] - 1;
+    if (table->slots[slot].number)
+        return (int)table->slots[slot].number - 1;
     if (table->n == table->capacity) {
         if (!grow_table(table))
             return -1;
@@ -82,8 +85,8 @@ int tp_intern(tp_table *table, const void *bytes, size_t size)
     if (!copy)
         return -1;
     memcpy(copy, bytes, size);
-    table->items[table->n] = (tp_item){ copy, (uint32_t)size, hash };
-    table->slots[slot] = (uint32_t)table->n + 1;
+    table->items[table->n] = (tp_item){ copy, size };
+    table->slots[slot] = (tp_slot){ (uint32_t)table->n + 1, hash };
     return table->n++;
 }
 

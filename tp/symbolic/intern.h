@@ -7,12 +7,15 @@
 
 typedef struct {
     const void *bytes;
-    uint32_t size, hash;
+    size_t size;
 } tp_item;
+typedef struct {
+    uint32_t number, hash; /* an item's number plus one, 0 where free */
+} tp_slot;
 typedef struct {
     ad_arena *arena; /* where the content is copied to */
     tp_item *items;
-    uint32_t *slots; /* an item's number plus one, 0 where free; a power of two of them */
+    tp_slot *slots; /* a power of two of them */
     int n, capacity;
     size_t n_slots;
 } tp_table;

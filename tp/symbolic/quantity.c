@@ -63,26 +63,75 @@ static bool sum_grow(tp_algebra *algebra)
     return true;
 }
 
-/* c times what is neither a number nor a sum. */
+/* c times what is neither a number nor a sum, at the end. */
 static bool add_part(tp_algebra *algebra, double c, int id)
 {
     tp_quantity *q = algebra->sum;
-    int at = q->n; /* most come in order */
-    while (at > 0 && q->parts[at - 1].q > id)
-        at--;
-    if (at > 0 && q->parts[at - 1].q == id) {
-        q->parts[at - 1].c += c;
+    if (q->n > 0 && q->parts[q->n - 1].q == id) {
+        q->parts[q->n - 1].c += c;
         return true;
     }
     if (q->n == algebra->sum_capacity && !sum_grow(algebra))
         return false;
     q = algebra->sum;
-    for (int k = q->n++; k > at; k--)
-        q->parts[k] = q->parts[k - 1];
-    memset(&q->parts[at], 0, sizeof *q->parts);
-    q->parts[at].c = c;
-    q->parts[at].q = id;
+    memset(&q->parts[q->n], 0, sizeof *q->parts);
+    q->parts[q->n].c = c;
+    q->parts[q->n++].q = id;
     return true;
+}
+
+/* Two runs of rising numbers into one; of equal ones the first run's come first. */
+static void merge_runs(const tp_q_part *a, int n, const tp_q_part *b, int m, tp_q_part *out)
+{
+    while (n + m > 0) {
+        bool first = n > 0 && (m == 0 || a->q <= b->q);
+        *out++ = first ? *a++ : *b++;
+        *(first ? &n : &m) -= 1;
+    }
+}
+
+static int run_length(const tp_q_part *parts, int n)
+{
+    int length = n > 0;
+    while (length < n && parts[length - 1].q <= parts[length].q)
+        length++;
+    return length;
+}
+
+/* Parts by rising number, and equal ones in the order in which they came: most are in order from the start. */
+static bool sort_parts(tp_algebra *algebra)
+{
+    tp_quantity *q = algebra->sum;
+    tp_q_part *from = q->parts, *to = NULL;
+    while (run_length(from, q->n) < q->n) {
+        if (!to && !(to = ad_arena_alloc(algebra->arena, (size_t)q->n, sizeof *to)))
+            return false;
+        for (int at = 0, next; at < q->n; at = next) {
+            int n = run_length(from + at, q->n - at), m = run_length(from + at + n, q->n - at - n);
+            next = at + n + m;
+            merge_runs(from + at, n, from + at + n, m, to + at);
+        }
+        tp_q_part *free_again = from;
+        from = to;
+        to = free_again;
+    }
+    if (from != q->parts)
+        memcpy(q->parts, from, (size_t)q->n * sizeof *from);
+    return true;
+}
+
+/* Equal quantities meet; what cancels is gone. */
+static void join_parts(tp_quantity *q)
+{
+    int kept = 0;
+    for (int k = 0, next; k < q->n; k = next) {
+        tp_q_part part = q->parts[k];
+        for (next = k + 1; next < q->n && q->parts[next].q == part.q; next++)
+            part.c += q->parts[next].c;
+        if (fabs(part.c) > 0)
+            q->parts[kept++] = part;
+    }
+    q->n = kept;
 }
 
 /* The parts of a sum that is made are neither numbers nor sums. */
@@ -102,17 +151,15 @@ static bool sum_add(tp_algebra *algebra, double c, int id)
 
 static int sum_end(tp_algebra *algebra)
 {
+    if (!sort_parts(algebra))
+        return tp_lacks_memory(algebra);
     tp_quantity *q = algebra->sum;
-    int kept = 0;
-    for (int k = 0; k < q->n; k++)
-        if (fabs(q->parts[k].c) > 0)
-            q->parts[kept++] = q->parts[k];
-    if (kept == 0)
+    join_parts(q);
+    if (q->n == 0)
         return tp_q_number(algebra, q->c);
-    q->n = kept;
-    if (kept == 1 && !(fabs(q->c) > 0) && !(fabs(q->parts[0].c - 1) > 0))
+    if (q->n == 1 && !(fabs(q->c) > 0) && !(fabs(q->parts[0].c - 1) > 0))
         return q->parts[0].q;
-    return intern_quantity(algebra, q, sizeof *q + (size_t)kept * sizeof *q->parts);
+    return intern_quantity(algebra, q, sizeof *q + (size_t)q->n * sizeof *q->parts);
 }
 
 int tp_q_plus(tp_algebra *algebra, double ca, int a, double cb, int b)

@@ -117,6 +117,11 @@ typedef enum {
                       functions of two nested lins part b is E of the product of these, made of smaller groups; else
                       -1 */
 } tp_kind;
+/* A summand c q. */
+typedef struct {
+    double c;
+    int q, unused; /* unused: 0 */
+} tp_q_part;
 typedef struct tp_quantity {
     tp_kind kind;
     int op; /* along */
@@ -127,10 +132,7 @@ typedef struct tp_quantity {
     int from_a, from_b; /* data, gram: points of fixed axes, by number */
     ad_axis axis;       /* gram: the axis that is summed */
     int n, jumps;       /* jumps: 1 for a function (argmax) that jumps, of what fluctuates around its limit */
-    struct {
-        double c;
-        int q, unused;
-    } parts[];
+    tp_q_part parts[];
 } tp_quantity;
 
 static inline size_t tp_quantity_size(const tp_quantity *q)
@@ -340,10 +342,6 @@ int tp_q_number(tp_algebra *, double c);
 int tp_q_scaled(tp_algebra *, double c, int q);
 int tp_q_plus(tp_algebra *, double ca, int a, double cb, int b);
 /* The sum of c q over n parts. */
-typedef struct {
-    double c;
-    int q;
-} tp_q_part;
 int tp_q_total(tp_algebra *, const tp_q_part *parts, int n);
 int tp_q_product(tp_algebra *, int a, int b);
 /* The product of scalars of one sample: whatever the order of its factors, it has one number. */

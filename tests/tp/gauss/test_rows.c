@@ -130,7 +130,7 @@ Test(rows, do_not_depend_on_their_length)
 
 Test(rows, tell_the_largest_correlation_and_pass_by_no_numbers)
 {
-    double correlations[N], first[N], second[N], c[N];
+    double correlations[N], first[N], second[N];
     for (int k = 0; k < N; k++)
         correlations[k] = 0.5 * sin(k);
     row r = make_row(1.7, 0.9, correlations);
@@ -141,14 +141,12 @@ Test(rows, tell_the_largest_correlation_and_pass_by_no_numbers)
         const tp_vector *vector = tp_vector_at(set);
         cr_expect(fabs(vector->relu_row(N, &one, &many, r.cov, first, second) - 0.75) <= 4 * unit);
         cr_expect(isnan(first[21]) && isnan(second[21]));
-        cr_expect(fabs(vector->correlate(N, r.inverse[N], r.inverse, r.cov, c) - 0.75) <= 4 * unit);
-        cr_expect(isnan(c[21]));
     }
 }
 
 Test(loops, are_plain_loops_in_every_set)
 {
-    enum { TERMS = 9, STRIDE = 64, SIZE = 5 };
+    enum { MOST = 40, TERMS = 9, STRIDE = 64, SIZE = 5 };
     double f[TERMS], g[TERMS * STRIDE], x[STRIDE], y[STRIDE], out[STRIDE];
     for (int k = 0; k < TERMS * STRIDE; k++)
         g[k] = sin(k);
@@ -160,14 +158,7 @@ Test(loops, are_plain_loops_in_every_set)
     }
     for (int set = 0; tp_vector_at(set); set++) {
         const tp_vector *vector = tp_vector_at(set);
-        for (size_t n = 1; n <= TP_BLOCK; n++) {
-            vector->horner(n, TERMS, f, 1, g, STRIDE, x, out);
-            for (size_t j = 0; j < n; j++) {
-                double sum = 0;
-                for (int k = TERMS - 1; k >= 0; k--)
-                    sum = sum * x[j] + f[k] * g[k * STRIDE + (int)j];
-                cr_expect(fabs(out[j] - sum) <= 1e-14, "%zu of %zu", j, n);
-            }
+        for (size_t n = 1; n <= MOST; n++) {
             vector->affine2(n, 2, 3, x, -4, y, out);
             for (size_t j = 0; j < n; j++)
                 cr_expect(!(fabs(out[j] - (2 + 3 * x[j] - 4 * y[j])) > 0));
@@ -178,16 +169,70 @@ Test(loops, are_plain_loops_in_every_set)
                     sum += f[k] * g[k * STRIDE + (int)j];
                 cr_expect(fabs(out[j] - sum) <= 1e-14);
             }
-            vector->correlate(n, 2, x, y, out);
-            for (size_t j = 0; j < n; j++) {
-                double c = y[j] * 2 * x[j];
-                if (fabs(c) <= 1)
-                    cr_expect(!(fabs(out[j] - c) > 0));
-                else
-                    cr_expect(isnan(out[j]));
-            }
         }
     }
+}
+
+enum { FEW = 23, COLUMNS = 45, LEVELS = 3 };
+
+/* sum_k f_k g_kj x^k of so many terms, times c where it is odd. */
+static double plain_sum(const tp_sum_of *s, size_t terms, size_t j, double c)
+{
+    double sum = 0, x = s->squared ? c * c : c;
+    for (size_t k = terms; k-- > 0;)
+        sum = sum * x + s->f[k * s->f_step] * s->g[k * s->g_step + j];
+    return s->odd ? sum * c : sum;
+}
+
+/* A vector takes as many terms as its largest correlation needs, and never fewer than a number's own. */
+static void check_series(const tp_vector *vector, size_t n, const tp_sum_of *s, const tp_terms *enough, double *q12)
+{
+    double out[COLUMNS], most = 0;
+    bool skipped = false;
+    double largest = vector->series(n, s, enough, q12, out, &skipped);
+    for (size_t j = 0; j < n; j++) {
+        double c = q12[j] * s->inverse * s->inverses[j];
+        size_t need = 0;
+        bool found = false;
+        if (fabs(c) > 1.1) {
+            cr_expect(isnan(out[j]));
+            continue;
+        }
+        c = fmin(1, fmax(-1, c));
+        while (fabs(c) > enough->reach[need])
+            need++;
+        for (size_t level = need; level < LEVELS; level++)
+            found = found || fabs(out[j] - plain_sum(s, enough->terms[level], j, c)) <= 1e-13;
+        cr_expect(found, "%zu of %zu at %g: %.17g", j, n, c, out[j]);
+        most = need + 1 == LEVELS ? fmax(most, fabs(c)) : most;
+    }
+    cr_expect(fabs(largest - most) <= 2 * unit);
+    cr_expect(skipped);
+    vector->series(n, s, enough, q12, q12, &skipped); /* in place */
+    cr_expect(memcmp(out, q12, n * sizeof *out) == 0);
+}
+
+Test(loops, series_take_the_terms_that_they_need)
+{
+    double f[2 * FEW], g[FEW * 64], inverses[COLUMNS], q12[COLUMNS];
+    tp_terms enough = { .n = LEVELS, .terms = { 4, 11, FEW }, .reach = { 0.1, 0.6 } };
+    for (int k = LEVELS - 1; k < TP_FIRST_ENOUGH; k++)
+        enough.reach[k] = INFINITY;
+    for (int k = 0; k < 2 * FEW; k++)
+        f[k] = 2 + cos(k);
+    for (int k = 0; k < FEW * 64; k++)
+        g[k] = 2 + sin(k);
+    for (int set = 0; tp_vector_at(set); set++)
+        for (int kind = 0; kind < 4; kind++)
+            for (size_t n = 1; n <= COLUMNS; n++) {
+                const tp_sum_of s = { f, g, 2, 64, 0.5, inverses, kind % 2, kind / 2 };
+                for (int j = 0; j < COLUMNS; j++) { /* small ones first; beyond 1 by a rounding, and by more */
+                    inverses[j] = 2 + sin(j);
+                    double c = j < 16 ? 0.09 * sin(j) : j < 32 ? 0.5 * cos(j) : j < 43 ? -0.9 : j < 44 ? 1 + 1e-15 : 2;
+                    q12[j] = c / inverses[j] / 0.5;
+                }
+                check_series(tp_vector_at(set), n, &s, &enough, q12);
+            }
 }
 
 /* Series of many variances, which are interpolated, beside those of one alone, which are not. */
@@ -215,17 +260,57 @@ Test(families, are_the_rule_s_coefficients)
                 for (size_t t = 0; t < many->terms && many->first + t * many->step < one->degrees; t++) {
                     size_t degree = many->first + t * many->step, at = (degree - one->first) / one->step;
                     double want = degree >= one->first && (degree - one->first) % one->step == 0 && at < one->terms
-                                      ? one->coefficients[at]
+                                      ? tp_mehler_coefficient(one, 0, at)
                                       : 0;
-                    cr_expect(fabs(many->coefficients[(size_t)k * many->terms + t] - want) <= 3e-13 * size,
+                    cr_expect(fabs(tp_mehler_coefficient(many, (size_t)k, t) - want) <= 3e-13 * size,
                               "op %d at %g, degree %zu: %g, not %g", ops[i], q[k], degree,
-                              many->coefficients[(size_t)k * many->terms + t], want);
+                              tp_mehler_coefficient(many, (size_t)k, t), want);
                 }
                 tp_mehler_free(one);
             }
             tp_mehler_free(many);
         }
         tp_mehler_family_free(family);
+    }
+}
+
+Test(families, slopes_and_changes_are_plain_sums)
+{
+    enum { SAMPLES = 70, POINTS = 36 };
+    const ad_op ops[] = { AD_TANH, AD_SIGMOID };
+    double q[SAMPLES], c[POINTS], slopes[POINTS];
+    ad_error error = { 0 };
+    for (int k = 0; k < SAMPLES; k++)
+        q[k] = k == 5 ? 0 : 0.1 + 0.04 * k;
+    for (int i = 0; i < POINTS; i++)
+        c[i] = 1 - exp2(-i / 2.0) * 0.999;
+    for (size_t op = 0; op < COUNT(ops); op++) {
+        tp_univariate f = tp_univariate_op(ops[op], 0);
+        tp_mehler *m = tp_mehler_new(&f, SAMPLES, q, 0, 0, &error);
+        cr_assert(m, "%s", error.text);
+        double most = 0;
+        for (size_t j = 0; j < SAMPLES; j++) {
+            double change = 0, all = 0;
+            tp_mehler_slopes(m, j, POINTS, c, slopes);
+            for (int i = 0; i < POINTS; i++) {
+                double sum = 0;
+                for (size_t t = 0; t < m->terms; t++) {
+                    double k = (double)(m->first + m->step * t), a = tp_mehler_coefficient(m, j, t);
+                    sum += m->squares[j] > 0 ? k * a * a * pow(c[i], k - 1) / m->squares[j] : 0;
+                }
+                cr_expect(fabs(slopes[i] - sum) <= 1e-12 * (1 + sum), "%zu at %g: %g, not %g", j, c[i], slopes[i], sum);
+            }
+            for (size_t t = 0; t < m->terms; t++) {
+                double k = (double)(m->first + m->step * t), a = tp_mehler_coefficient(m, j, t);
+                size_t two = t + 2 / m->step;
+                double above = two < m->terms ? tp_mehler_coefficient(m, j, two) : 0;
+                change += a * (k * a + sqrt((k + 1) * (k + 2)) * above);
+                all += a * a;
+            }
+            most = fmax(most, all > 0 ? fabs(change) / all : 0);
+        }
+        cr_expect(fabs(tp_mehler_change(m) - most) <= 1e-12 * most);
+        tp_mehler_free(m);
     }
 }
 
@@ -258,7 +343,7 @@ static bool equal_series(const tp_mehler *a, const tp_mehler *b)
 {
     return a->terms == b->terms && a->degrees == b->degrees &&
            memcmp(a->squares, b->squares, a->count * sizeof *a->squares) == 0 &&
-           memcmp(a->coefficients, b->coefficients, a->count * a->terms * sizeof *a->coefficients) == 0;
+           memcmp(a->columns, b->columns, a->terms * a->stride * sizeof *a->columns) == 0;
 }
 
 /* Families of functions with the same values know what the first one found, to the bit; one that differs by 1e-12
