@@ -36,7 +36,7 @@ int tp_spread_divide(const tp_spread *l, double *x, size_t columns, ad_error *er
         for (size_t i = 0; i < sides->local[0]; i++)
             sides->values[k * sides->local[0] + i] =
                 x[tp_spread_whole(sides, 0, i) * columns + tp_spread_whole(sides, 1, k)];
-    int status = tp_ranks_agree(tp_spread_solve(l, true, sides, error), error);
+    int status = tp_ranks_agree(tp_spread_solve(l, sides, error), error);
     memset(x, 0, l->rows * columns * sizeof *x);
     for (size_t k = 0; k < sides->local[1]; k++)
         for (size_t i = 0; i < sides->local[0]; i++)
@@ -245,7 +245,7 @@ static int check_spec(const tp_kernel_model_spec *spec, ad_error *error)
 static int check_model(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_error *error)
 {
     if (m->n % m->outputs)
-        return ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", m->n / m->outputs, m->outputs);
+        return ad_fail(error, "predict: a kernel of %zu rows is not one of %zu outputs an input", m->n, m->outputs);
     if (tp_check_kernel(m->factor, m->n, &m->diagonal, error))
         return -1;
     return check_spec(spec, error);
