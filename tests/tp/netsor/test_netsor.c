@@ -317,6 +317,39 @@ Test(netsor, calls_make_the_same_program)
     tp_script_free(s);
 }
 
+/* Every kind of expression by samples, beside its exact value; eight runs are beyond 8 of their standard errors once in
+ * 11,000 times. */
+Test(netsor, samples_of_every_expression)
+{
+    static const ad_function function = { .name = "cube", .count = 2, .derivatives = { cube, cube_slope } };
+    static const char *const names[] = { "a", "b", "c", "d", "e" };
+    ad_error error = { 0 };
+    tp_script *s = tp_script_parse("Input x : G(n) ~ N(0.5, 1)\n"
+                                   "Input y : G(n) ~ N(0, 2), Cov(x, y) = 0.5\n"
+                                   "Input c0 : scalar ~ N(0.25, 0)\n"
+                                   "Moment a := −(x)\n"
+                                   "Moment b := (x − y) ⊙ x / 2\n"
+                                   "Moment c := c0 x − 3\n"
+                                   "Moment d := ⟨x, y⟩ + ⟨tanh(y) + 1⟩\n",
+                                   "test.tp", &error);
+    cr_assert(s, "%s", error.text);
+    tp_script_function(s, &function);
+    cr_assert_geq(tp_moment(s, "e", "cube′(x) + power(y, 2)"), 0);
+    tp_solution *exact = tp_script_solve(s, NULL, &error);
+    tp_solution *sampled = tp_script_solve(s, &(tp_solve_spec){ .engine = TP_ENGINE_SAMPLE }, &error);
+    cr_assert(exact && sampled, "%s", error.text);
+    static const double truth[] = { -0.5, 0.375, 0.125 - 3, 1.5, 3 * 1.25 + 2 };
+    for (int k = 0; k < 5; k++) {
+        const tp_estimate *a = &value(exact, names[k])->mean, *b = &value(sampled, names[k])->mean;
+        cr_expect(fabs(a->value - truth[k]) < 1e-12, "%s: %.15g", names[k], a->value);
+        cr_expect(fabs(b->value - truth[k]) < 8 * b->error + 1e-9, "%s: %g +- %g", names[k], b->value, b->error);
+        cr_expect(b->error < 0.05);
+    }
+    tp_solution_free(exact);
+    tp_solution_free(sampled);
+    tp_script_free(s);
+}
+
 /* A call: which, its texts, its number. */
 typedef struct {
     enum { WIDTH, MATRIX, VECTOR, COVARIANCE, TRSP, MATMUL, NONLIN, MOMENT } call;
