@@ -112,6 +112,8 @@ char *ad_file_place(const char *path, ad_error *error)
 ad_file *ad_file_create(const char *path, ad_error *error)
 {
     struct stat before;
+    if (!ad_given(path, "a file's name", error))
+        return NULL;
     bool there = stat(path, &before) == 0;
     if (there && S_ISDIR(before.st_mode)) {
         ad_fail(error, "%s: cannot write: it is a folder", path);
@@ -201,6 +203,8 @@ int ad_file_close(ad_file *file, ad_error *error)
 char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *error)
 {
     *bytes = 0;
+    if (!ad_given(path, "a file's name", error))
+        return NULL;
     FILE *stream = fopen(path, "rb");
     if (!stream) {
         ad_fail(error, "%s: cannot read: %s", path, strerror(errno));

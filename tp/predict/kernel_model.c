@@ -255,7 +255,8 @@ tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_m
 {
     tp_kernel_model_spec spec = given ? *given : (tp_kernel_model_spec){ 0 };
     int threads = ad_threads(spec.threads, error);
-    tp_kernel_model *m = threads ? ad_alloc(1, sizeof *m, "a kernel model", error) : NULL;
+    tp_kernel_model *m =
+        threads && ad_given(kernel, "the kernel", error) ? ad_alloc(1, sizeof *m, "a kernel model", error) : NULL;
     if (!m) {
         ad_free(kernel);
         return NULL;

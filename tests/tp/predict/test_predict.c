@@ -481,6 +481,8 @@ Test(predict, kernels_that_cannot_be_inverted_are_named)
     refused(ones, 2, (tp_kernel_model_spec){ .noise = -0.5 }, "noise -0.5 is not from 0 up");
     refused(ones, 0, (tp_kernel_model_spec){ 0 }, "a kernel of 0 inputs");
     refused(nothing, 2, (tp_kernel_model_spec){ .outputs = 3 }, "a kernel of 2 rows is not one of 3 outputs an input");
+    ad_error missing = { 0 };
+    cr_expect(!tp_kernel_model_new(NULL, 2, NULL, &missing) && strstr(missing.text, "the kernel is missing (NULL)"));
     tp_kernel_model_free(make(indefinite, 2, (tp_kernel_model_spec){ .ridge = 10 })); /* the ridges named do */
     tp_kernel_model_free(make(ones, 2, (tp_kernel_model_spec){ .ridge = 1e-13, .cholesky = true }));
 
