@@ -112,13 +112,16 @@ char *ad_arena_vtext(ad_arena *arena, const char *format, va_list args) AD_PRINT
 void ad_arena_free(ad_arena *arena);
 
 /* A file being written. ad_file_close renames it into place; ad_file_discard removes it and leaves the old one, whose
- * rights the new one has. Through a link its target is replaced; a device or a pipe is written into as it comes; a
- * folder and a file that nobody may write are errors. */
+ * rights the new one has. Through a link its target is replaced, or made; a device or a pipe is written into as it
+ * comes; a folder and a file that nobody may write are errors. */
 typedef struct ad_file ad_file;
 ad_file *ad_file_create(const char *path, ad_error *error);
 int ad_file_write(ad_file *file, const void *data, size_t bytes, ad_error *error);
 int ad_file_close(ad_file *file, ad_error *error); /* frees the handle in any case; on failure the file is discarded */
 void ad_file_discard(ad_file *file);
+/* Where a file of this path is or would be: links are followed, also one whose target is not there yet. Of ad_alloc;
+ * NULL with an error, such as links in a circle. */
+char *ad_file_place(const char *path, ad_error *error);
 
 /* A stream: created anew, or appended to. Each ad_file_write reaches the file at once, as a whole or (after a failure)
  * not at all; ad_file_close and ad_file_discard only end it. ad_file_sync waits until it is on the disk. */

@@ -144,10 +144,10 @@ ds_data *ds_npy_set(const char *inputs, const char *labels, ds_label_rule rule, 
 int ds_npy_write(const char *path, const double *data, const size_t *shape, int rank, ad_error *error);
 
 /* A .npy file of doubles, or of floats, that is mapped into memory, to be filled over several runs of a program: until
- * ds_npy_map_finish it is PATH.partial, which no reader takes for a .npy file, and has `notes` bytes of the caller's
- * behind the numbers. One that is there is taken up if its stamp (any number that tells what the file is to be), shape
- * and type are the same; else it is an error, and so is one that another process fills. All of its space on the disk is
- * taken at once. Not for several threads. */
+ * ds_npy_map_finish it is PATH.partial (of a link: beside what it leads to), which no reader takes for a .npy file, and
+ * has `notes` bytes of the caller's behind the numbers. One that is there is taken up if its stamp (any number that
+ * tells what the file is to be), shape and type are the same; else it is an error, and so is one that another process
+ * fills. All of its space on the disk is taken at once. Not for several threads. */
 typedef struct ds_npy_map ds_npy_map;
 ds_npy_map *ds_npy_map_open(const char *path, const size_t *shape, int rank, bool single, size_t notes, uint64_t stamp,
                             ad_error *error);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # determinism.sh: the same seed gives the same draws whatever the threads, OpenBLAS's kernels, the compiler (clang's
-# build of tests/sanitize.sh, where there is one) and the instruction set (valgrind has AVX2 and no AVX-512); and the
-# same command at the same number of threads the same bits, twice. Builds first.
+# builds of sanitize.sh and coverage.sh, which are there where one of these ran) and the instruction set (valgrind has
+# AVX2 and no AVX-512); and the same command at the same number of threads the same bits, twice. Builds first.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 . "$root/.ci/build.sh"
@@ -39,10 +39,12 @@ for core in Nehalem Haswell SkylakeX; do
     draws core env OPENBLAS_CORETYPE=$core "$limn"
     same "draws with OpenBLAS for $core" here.st core.st
 done
-if [ -x "$root/build-asan/limn" ]; then
-    draws clang "$root/build-asan/limn"
-    same "draws by clang" here.st clang.st
-fi
+for build in build-asan build-tsan build-coverage; do
+    if [ -x "$root/$build/limn" ]; then
+        draws clang env LLVM_PROFILE_FILE=/dev/null TSAN_OPTIONS=ignore_noninstrumented_modules=1 "$root/$build/limn"
+        same "draws by clang ($build)" here.st clang.st
+    fi
+done
 if command -v valgrind >/dev/null 2>&1; then
     draws avx2 valgrind -q "$limn"
     same "draws without AVX-512" here.st avx2.st

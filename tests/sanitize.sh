@@ -43,8 +43,14 @@ thread)
         "kernel mlp --width inf --engine sample --probes 8 --samples 256" \
         "kernel batchnorm --width inf --probes 8 --samples 256" "kernel cnn --width inf --no-check --probes 4" \
         "kernel rnn --width inf --no-check --probes 4" "kernel mlp --width 64 --seeds 2 --outputs full --probes 8" \
-        "train mlp --width 64 --steps 5" "train batchnorm --width 32 --steps 5" \
+        "kernel mlp --width inf --dtype float --no-check --probes 1797" \
+        "kernel mlp --width 256 --set weights=orthogonal --probes 8 --seeds 1" \
+        "kernel cnn --width inf --no-check --probes 4 --set phi=tanh" \
+        "kernel rnn --width inf --no-check --probes 2 --set cell=gru" "kernel cnn --width 16 --probes 4 --seeds 1" \
+        "train mlp --width 64 --steps 5" "train batchnorm --width 32 --steps 5" "train rnn --width 16 --steps 2" \
+        "train mlp --width inf --steps 2 --probes 8 --samples 256" \
         "spectrum mlp --width inf" "predict mlp --train 60 --test 20 --no-check" \
+        "predict mlp --train 60 --test 20 --no-check --dtype float --times inf" \
         "report mlp --widths 8,16 --seeds 2 --steps 2 --probes 4 --out page.html"; do
         # shellcheck disable=SC2086 # words
         watched "$limn" $what --data digits --threads 2

@@ -7,6 +7,8 @@
 
 void tp_kernel_free(tp_kernel *kernel)
 {
+    if (!kernel)
+        return;
     for (int k = 0; k < kernel->n_terms; k++)
         ad_free(kernel->terms[k].values);
     ad_free(kernel->deviations);

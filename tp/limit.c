@@ -279,6 +279,8 @@ static void tell_rules(const tp_program *program, tp_kernel_kind which, const do
 static int check_rows(const tp_program *program, const double *x, size_t rows, const char *which, ad_error *error)
 {
     size_t features = nn_features(program->net);
+    if (!x)
+        return ad_fail(error, "limit: %s inputs are missing (NULL)", which);
     if (rows == 0)
         return ad_fail(error, "limit: %s inputs have no rows", which);
     for (size_t i = 0; i < rows * features; i++)
@@ -598,6 +600,8 @@ int tp_gaussian_covariance(const tp_program *program, ad_var vector, const doubl
                            size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
 {
     tp_limit_spec given = spec ? *spec : (tp_limit_spec){ 0 };
+    if (!program)
+        return ad_fail(error, "covariance: no program (NULL)");
     tp_program view = *program; /* the same program, seen from another output */
     if (vector.graph != program->graph || vector.id < 0 || vector.id >= program->forward ||
         program->widths[vector.id] != 1)

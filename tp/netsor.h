@@ -39,8 +39,8 @@ void tp_script_free(tp_script *script);
 /* In the notation that tp_script_parse reads, or as LaTeX or JSON. */
 int tp_script_print(const tp_script *script, FILE *stream, tp_style style, ad_error *error);
 
-/* The commands. Each gives `name` its value: by number, in order, or -1 if the script has an error. A width is a name,
- * a ratio of n; one that is not given is n. */
+/* The commands. Each gives `name` its value: by number, in order, or -1 if the script has an error, such as a text that
+ * is NULL, a width or covariance that is given twice. A width is a name, a ratio of n; one that is not given is n. */
 int tp_width_at(ad_where, tp_script *, const char *name, double ratio);
 int tp_input_matrix_at(ad_where, tp_script *, const char *name, const char *rows, const char *columns,
                        double variance); /* N(0, variance / columns) */

@@ -63,7 +63,7 @@ typedef struct {
     size_t samples;
     int runs;
     double mean[MOST_ENTRIES], error[MOST_ENTRIES]; /* in units of the largest entry */
-    double deviation, precision;
+    double deviation, precision;                    /* precision: of those that are judged */
     int worst, judged; /* judged: entries that are larger than what the kernel's error lets pass */
 } answer;
 
@@ -285,13 +285,14 @@ static int ask(question *q, answer *a, bool closer, double seconds, ad_error *er
     a->judged = 0;
     for (int k = 0; k < q->n; k++) {
         double scale = q->entries[k].scale * unit, error_of_mean = a->error[k] + rounding * 1e-3 * scale;
-        a->judged += !(largest > 0) || scale >= q->found->error;
+        bool judged = !(largest > 0) || scale >= q->found->error;
+        a->judged += judged;
         double far = fmax(0, fabs(a->mean[k]) - (q->found->error + rounding) * scale - q->found->error);
         if (far > 0 && far / error_of_mean > a->deviation) {
             a->deviation = far / error_of_mean;
             a->worst = k;
         }
-        if (scale > 0)
+        if (judged && scale > 0)
             a->precision = fmax(a->precision, a->error[k] / scale);
     }
     return 0;

@@ -7,6 +7,9 @@ typedef enum { AD_HOOK_ALLOCATION, AD_HOOK_WRITE, AD_HOOK_READ, AD_HOOKS } ad_ho
 /* Counts a hook down; true on the call that must fail. */
 bool ad_hook_strikes(ad_hook hook);
 
+/* false with an error where what a function takes is missing, as of a call that failed before. */
+bool ad_given(const void *what, const char *name, ad_error *error);
+
 /* Room for one more element in an array of `used`: doubles one that is full, from 16 on; false when memory is out, and
  * then the array is as it was. An arena keeps what it outgrew; without one: ad_alloc, ad_free. New elements are 0. */
 bool ad_grow(void **array, int used, int *capacity, size_t size, const char *what, ad_error *error);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,19 +66,54 @@ static ad_file *create_whole(const char *path, const struct stat *before, ad_err
     return NULL;
 }
 
-/* Where the path leads, links followed; NULL without memory. */
-static char *follow(const char *path, ad_error *error)
+/* "from/to", or `to` alone where it begins at the root or there is no `from`; of ad_alloc. */
+static char *joined(const char *from, size_t length, const char *to, ad_error *error)
 {
-    char *real = realpath(path, NULL), *target = ad_alloc(strlen(real ? real : path) + 1, 1, "a file's name", error);
-    if (target)
-        strcpy(target, real ? real : path);
-    free(real); /* of realpath's own */
-    return target;
+    size_t size = length + strlen(to) + 1;
+    char *path = ad_alloc(size, 1, "a file's name", error);
+    if (path)
+        snprintf(path, size, "%.*s%s", *to == '/' ? 0 : (int)length, from, to);
+    return path;
+}
+
+/* What the link says, read from its folder; the path itself, if it is no link. NULL with an error. */
+static char *read_link(const char *path, ad_error *error)
+{
+    char text[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    ssize_t length = readlink(path, text, sizeof text - 1);
+    if (length < 0)
+        return joined("", 0, path, error);
+    text[length] = 0;
+    return joined(path, slash ? (size_t)(slash + 1 - path) : 0, text, error);
+}
+
+char *ad_file_place(const char *path, ad_error *error)
+{
+    enum { MOST_LINKS = 40 }; /* as Linux has it */
+    char *place = joined("", 0, path, error);
+    for (int k = 0; place; k++) {
+        char *real = realpath(place, NULL), *next = real ? joined("", 0, real, error) : read_link(place, error);
+        bool ended = real || !next || strcmp(next, place) == 0;
+        free(real); /* of realpath's own */
+        ad_free(place);
+        place = next;
+        if (ended)
+            break;
+        if (k == MOST_LINKS) {
+            ad_fail(error, "%s: cannot write: %s", path, strerror(ELOOP));
+            ad_free(place);
+            return NULL;
+        }
+    }
+    return place;
 }
 
 ad_file *ad_file_create(const char *path, ad_error *error)
 {
     struct stat before;
+    if (!ad_given(path, "a file's name", error))
+        return NULL;
     bool there = stat(path, &before) == 0;
     if (there && S_ISDIR(before.st_mode)) {
         ad_fail(error, "%s: cannot write: it is a folder", path);
@@ -89,7 +125,7 @@ ad_file *ad_file_create(const char *path, ad_error *error)
         ad_fail(error, "%s: cannot write: it is read-only", path);
         return NULL;
     }
-    char *target = follow(path, error);
+    char *target = ad_file_place(path, error);
     ad_file *file = target ? create_whole(target, there ? &before : NULL, error) : NULL;
     ad_free(target);
     return file;
@@ -167,6 +203,8 @@ int ad_file_close(ad_file *file, ad_error *error)
 char *ad_file_read(const char *path, size_t limit, size_t *bytes, ad_error *error)
 {
     *bytes = 0;
+    if (!ad_given(path, "a file's name", error))
+        return NULL;
     FILE *stream = fopen(path, "rb");
     if (!stream) {
         ad_fail(error, "%s: cannot read: %s", path, strerror(errno));

@@ -34,6 +34,13 @@ int(ad_fail)(ad_error *error, const char *format, ...)
     return -1;
 }
 
+bool ad_given(const void *what, const char *name, ad_error *error)
+{
+    if (!what)
+        ad_fail(error, "%s is missing (NULL)", name);
+    return what;
+}
+
 static atomic_long allocations, hooks[AD_HOOKS];
 
 bool ad_hook_strikes(ad_hook hook)

@@ -8,6 +8,8 @@
 #include "datasets/formats/gzip.h"
 #include "datasets/formats/npz.h"
 
+#include "autodiff/base/base.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -343,6 +345,8 @@ int ds_npy_read(const char *path, ds_array *out, ad_error *error)
 {
     *out = (ds_array){ 0 };
     size_t bytes = 0;
+    if (!ad_given(path, "a file's name", error))
+        return -1;
     char *file =
         ds_npz_is(path) ? ds_npz_read(path, NPY_LIMIT, &bytes, error) : ds_unfold(path, NPY_LIMIT, &bytes, error);
     if (!file)
@@ -417,6 +421,8 @@ int ds_npy_samples(const char *path, ds_array *out, ad_error *error)
 
 void ds_array_free(ds_array *array)
 {
+    if (!array)
+        return;
     ad_free(array->data);
     *array = (ds_array){ 0 };
 }
@@ -458,6 +464,8 @@ static int write_elements(ad_file *file, const double *data, size_t count, ad_er
 
 int ds_npy_count(const char *path, const size_t *shape, int rank, size_t *count, ad_error *error)
 {
+    if (!ad_given(path, "a file's name", error))
+        return -1;
     if (rank < 0 || rank > DS_RANK)
         return ad_fail(error, "%s: an array of %d axes; 0 to %d can be written", path, rank, DS_RANK);
     *count = 1;

@@ -83,16 +83,25 @@ static int open_file(ds_npy_map *map, bool *fresh, ad_error *error)
     return 0;
 }
 
-/* Paths and sizes. */
+/* Where a link leads, a copy of any other path. */
+static char *place_of(const char *path, ad_error *error)
+{
+    struct stat found;
+    if (lstat(path, &found) == 0 && S_ISLNK(found.st_mode))
+        return ad_file_place(path, error);
+    char *copy = ad_alloc(strlen(path) + 1, 1, "a path", error);
+    return copy ? strcpy(copy, path) : NULL;
+}
+
+/* Paths, of which the partial one is beside what it is to become, and sizes. */
 static int prepare(ds_npy_map *map, const char *path, size_t notes, ad_error *error)
 {
-    size_t length = strlen(path) + sizeof ".partial";
-    map->path = ad_alloc(length, 1, "a path", error);
-    map->partial = ad_alloc(length, 1, "a path", error);
-    if (!map->path || !map->partial)
+    if (!(map->path = place_of(path, error)))
         return -1;
-    snprintf(map->path, length, "%s", path);
-    snprintf(map->partial, length, "%s.partial", path);
+    size_t length = strlen(map->path) + sizeof ".partial";
+    if (!(map->partial = ad_alloc(length, 1, "a path", error)))
+        return -1;
+    snprintf(map->partial, length, "%s.partial", map->path);
     map->mark = aligned(map->whole);
     map->mapped = map->mark + sizeof(mark) + notes;
     return 0;

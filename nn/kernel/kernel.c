@@ -29,6 +29,8 @@
  * them, so that this is the mean of f f' over a new draw of the readout. */
 #include "nn/kernel/kernel.h"
 
+#include "autodiff/base/base.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,6 +284,8 @@ failed:
 static nn_call *call_of(nn_model *model, nn_weighing by, const nn_kernel_part *part, size_t rows, const double *x2,
                         size_t rows2, nn_kernel_outputs outputs, ad_error *error)
 {
+    if (!ad_given(model, "the kernel's model", error))
+        return NULL;
     const nn_net *net = model->net;
     if (rows == 0 || (x2 && rows2 == 0)) {
         ad_fail(error, "%s: kernel: no rows", nn_title(net));
@@ -318,7 +322,7 @@ static int kernel_of(nn_model *model, nn_weighing by, const nn_kernel_part *part
                      const double *x2, size_t rows2, nn_kernel_outputs outputs, double *out, ad_error *error)
 {
     nn_call *c = call_of(model, by, part, rows, x2, rows2, outputs, error);
-    if (!c)
+    if (!c || !ad_given(x, "the inputs x", error))
         return -1;
     return c->by_seeds ? nn_seeds_compute(c, x, rows, x2, rows2, out, NULL, error)
                        : compute(c, x, rows, x2, rows2, out, error);

@@ -340,9 +340,10 @@ typedef enum { LIES_STRAIGHT, LIES_TURNED, LIES_OTHERWISE } lying;
 static lying lies(const nn_call *c, const nn_use *u)
 {
     const ad_shape *shape = ad_shape_get(c->model->net->params[u->param]);
-    ad_shape forward = u->aligned, backward = u->aligned;
+    ad_shape forward = u->aligned;
     nn_append(&forward, &u->over);
     nn_append(&forward, &u->rest);
+    ad_shape backward = u->aligned;
     nn_append(&backward, &u->rest);
     nn_append(&backward, &u->over);
     return ad_shape_equal(&forward, shape)    ? LIES_STRAIGHT

@@ -143,7 +143,7 @@ static size_t offset_of(int rank, const size_t *size, const size_t *stride, size
 {
     size_t offset = 0;
     for (int i = rank - 1; i >= 0; i--) {
-        offset += turn % size[i] * stride[i];
+        offset += turn % size[i] * stride[i]; /* NOLINT(clang-analyzer-core.DivideZero): every axis has a size */
         turn /= size[i];
     }
     return offset;
@@ -155,10 +155,9 @@ void nn_fill_panel(const nn_call *c, const nn_panel *p, size_t rows, char *to)
     size_t bytes = nn_bytes(c->model->type), turns = nn_size_of(c, &p->sum, rows);
     const char *from = tensor_data(c, p->id);
     nn_walk w = walk_of(c, &p->order, shape, rows), sum = walk_of(c, &p->sum, shape, rows);
-    size_t blocks = 1, block = nn_size_of(c, &p->order, rows);
-    for (int i = 0; i < p->lead; i++)
-        blocks *= w.size[i];
-    block /= blocks;
+    size_t blocks = 1, block = 1;
+    for (int i = 0; i < w.rank; i++)
+        *(i < p->lead ? &blocks : &block) *= w.size[i];
     nn_walk inner = { .rank = w.rank - p->lead };
     memcpy(inner.size, w.size + p->lead, (size_t)inner.rank * sizeof *inner.size);
     memcpy(inner.stride, w.stride + p->lead, (size_t)inner.rank * sizeof *inner.stride);

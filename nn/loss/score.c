@@ -1,6 +1,8 @@
 /* score.c: losses and accuracies of outputs, in double, without the graph. */
 #include "nn/loss/loss.h"
 
+#include "autodiff/base/base.h"
+
 #include <math.h>
 
 /* The class whose output is the largest; `outputs`, which is none, where one is NaN. */
@@ -56,6 +58,8 @@ void nn_score(nn_loss loss, const double *f, const nn_data *data, size_t outputs
 int nn_evaluate(nn_model *model, const nn_data *data, nn_loss loss, double *mean_loss, double *accuracy,
                 ad_error *error)
 {
+    if (!ad_given(model, "the model", error) || !ad_given(data, "its data", error))
+        return -1;
     size_t outputs = nn_n_outputs(model->net);
     double mean = 0, share = 0;
     if (nn_check_data(model->net, data, loss, error) != 0)

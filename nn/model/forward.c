@@ -1,6 +1,8 @@
 /* forward.c: the outputs of a model. */
 #include "nn/model/model.h"
 
+#include "autodiff/base/base.h"
+
 enum { MAX_ROWS = 512 /* in one go, where samples do not meet */ };
 
 /* A plan of the outputs for so many rows, and after them what is to be checked. */
@@ -31,8 +33,12 @@ static int prepare_forward(nn_model *model, int v, size_t rows, ad_error *error)
 
 int nn_forward(nn_model *model, const double *x, size_t rows, double *out, ad_error *error)
 {
+    if (!ad_given(model, "the model", error))
+        return -1;
     if (rows == 0)
         return 0;
+    if (!ad_given(x, "the inputs x", error))
+        return -1;
     size_t features = nn_features(model->net), outputs = nn_n_outputs(model->net), bad = 0;
     int v = nn_variant_of(model, NN_EVALUATION);
     size_t chunk = model->net->variants[v].mixes || rows < MAX_ROWS ? rows : MAX_ROWS;

@@ -1,6 +1,8 @@
 /* model.c: a network at a finite width: its parameters. */
 #include "nn/model/model.h"
 
+#include "autodiff/base/base.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -55,6 +57,8 @@ int nn_bind_params(const nn_model *model, ad_plan *plan)
 
 nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error)
 {
+    if (!ad_given(net, "the model's network", error))
+        return NULL;
     if (n < 1 || n > MAX_WIDTH) {
         ad_fail(error, "%s: width %zu: it must be from 1 to %d", nn_title(net), n, MAX_WIDTH);
         return NULL;

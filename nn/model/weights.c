@@ -2,6 +2,8 @@
  * changed. */
 #include "nn/model/model.h"
 
+#include "autodiff/base/base.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -131,6 +133,8 @@ void nn_copy_tensor(const nn_source *from, const nn_model *model, int k, const n
 
 int nn_save(nn_model *model, const char *path, ad_error *error)
 {
+    if (!ad_given(model, "the model whose weights are saved", error) || !ad_given(path, "their file's name", error))
+        return -1;
     int n = nn_count_tensors(model), failed = -1;
     char width[32];
     snprintf(width, sizeof width, "%zu", model->n);
@@ -199,6 +203,8 @@ static int settle_layout(nn_source *from, nn_layout given, ad_error *error)
 
 int nn_load_layout(nn_model *model, const char *path, nn_layout layout, ad_error *error)
 {
+    if (!ad_given(model, "the model that takes weights", error) || !ad_given(path, "their file's name", error))
+        return -1;
     int n = nn_count_tensors(model);
     double *factors = ad_alloc((size_t)n + 1, sizeof *factors, "factors", error);
     nn_tensors *file = factors ? nn_tensors_read(path, error) : NULL;

@@ -1,6 +1,8 @@
 /* trace.c: a network's function becomes a trace, in training and in evaluation. */
 #include "nn/network/network.h"
 
+#include "autodiff/base/base.h"
+
 static ad_var make_input(nn_net *net)
 {
     static const char *const names[4][4] = {
@@ -138,6 +140,10 @@ static int keep_spec(nn_net *net, const nn_spec *spec)
 
 nn_net *nn_trace(nn_function function, const nn_spec *spec, ad_error *error)
 {
+    if (!function)
+        ad_fail(error, "network: its function is missing (NULL): nn_builtin gives that for a name it does not know");
+    if (!function || !ad_given(spec, "network: its spec", error))
+        return NULL;
     nn_net *net = ad_alloc(1, sizeof *net, "a network", error);
     if (!net)
         return NULL;

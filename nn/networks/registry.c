@@ -21,7 +21,7 @@ static const struct {
 /* The row of a name, -1 if there is none. */
 static int find_network(const char *name)
 {
-    for (int i = 0; names[i]; i++)
+    for (int i = 0; name && names[i]; i++)
         if (strcmp(names[i], name) == 0)
             return i;
     return -1;

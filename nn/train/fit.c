@@ -1,6 +1,8 @@
 /* fit.c: the whole fit: steps, and between them what watches, reports and saves. A step allocates nothing. */
 #include "nn/train/train.h"
 
+#include "autodiff/base/base.h"
+
 #include <math.h>
 
 typedef struct {
@@ -141,6 +143,9 @@ static int run_fit(nn_fitting *f, ad_error *error)
 
 int nn_fit(nn_model *model, const nn_data *data, const nn_fit_spec *spec, nn_progress *last, ad_error *error)
 {
+    if (!ad_given(model, "the model that is to be fitted", error) || !ad_given(data, "the data of a fit", error) ||
+        !ad_given(spec, "the spec of a fit", error))
+        return -1;
     nn_fitting f = { .model = model, .spec = *spec, .bar = nn_bar_new(spec->progress), .start = ad_seconds() };
     int failed = open_fit(&f, data, error);
     if (!failed) {

@@ -192,3 +192,57 @@ Test(limit_parts, of_vectors_are_what_wide_networks_have)
     tp_program_free(program);
     nn_net_free(net);
 }
+
+/* ---- what is refused ---- */
+static void is_refused(int status, ad_error *error, const char *told)
+{
+    cr_expect(status != 0 && strstr(error->text, told), "%d: %s\n%s", status, error->text, told);
+    *error = (ad_error){ 0 };
+}
+
+/* A bias whose rate is twice that of the others. */
+static ad_var hasty(nn_net *net, ad_var u)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var bias = ad_param(nn_graph(net), "b", ad_shape_of(n), (ad_init){ .multiplier = 1, .deviation = 1, .rate = 2 });
+    return nn_readout(net, "readout", ad_relu(ad_add(nn_dense(net, "dense", u, n), bias)));
+}
+
+Test(limit_parts, refused)
+{
+    static const char *const all[] = { "*", NULL };
+    nn_net *net = trace(nn_builtin("mlp"), NN_NTK, NULL), *other = trace(nn_builtin("mlp"), NN_NTK, NULL),
+           *quick = trace(hasty, NN_NTK, NULL);
+    nn_net *still = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = FEATURES, .freeze = all }, NULL);
+    ad_error error = { 0 };
+    tp_kernel k;
+    tp_program *program = tp_translate(net, &error), *uneven = tp_translate(quick, &error),
+               *frozen = tp_translate(still, &error);
+    cr_assert(program && uneven && frozen, "%s", error.text);
+    double bad[ROWS * FEATURES];
+    memcpy(bad, x, sizeof bad);
+    bad[FEATURES + 2] = (double)INFINITY;
+    is_refused(tp_limit(NULL, TP_NTK, x, ROWS, NULL, 0, NULL, &k, &error), &error, "no program (NULL)");
+    is_refused(tp_limit(program, TP_NTK, NULL, ROWS, NULL, 0, NULL, &k, &error), &error, "first inputs are missing");
+    is_refused(tp_limit(program, TP_NTK, x, 0, NULL, 0, NULL, &k, &error), &error, "first inputs have no rows");
+    is_refused(tp_limit(program, TP_NTK, x, ROWS, x, 0, NULL, &k, &error), &error, "second inputs have no rows");
+    is_refused(tp_limit(program, TP_NTK, bad, ROWS, x, ROWS, NULL, &k, &error), &error,
+               "first inputs: row 1, column 2 is inf");
+    is_refused(tp_limit(program, TP_NTK, x, ROWS, NULL, 0, &(tp_limit_spec){ .output2 = 2 }, &k, &error), &error,
+               "outputs 0 and 2 of 2");
+    is_refused(tp_training_kernel(uneven, x, ROWS, NULL, 0, NULL, &k, &error), &error,
+               "b has the learning-rate scale 2 n^0: training kernels in the limit are for 0 and 1");
+    is_refused(tp_training_kernel(frozen, x, ROWS, NULL, 0, NULL, &k, &error), &error, "nothing learns");
+    is_refused(tp_training_kernel(NULL, x, ROWS, NULL, 0, NULL, &k, &error), &error, "no program (NULL)");
+    is_refused(tp_gaussian_covariance(program, nn_output(other), x, ROWS, NULL, 0, NULL, &k, &error), &error,
+               "not a vector of the program's forward pass");
+    is_refused(tp_gaussian_covariance(NULL, nn_output(net), x, ROWS, NULL, 0, NULL, &k, &error), &error,
+               "no program (NULL)");
+    tp_program_free(program);
+    tp_program_free(uneven);
+    tp_program_free(frozen);
+    nn_net_free(net);
+    nn_net_free(other);
+    nn_net_free(quick);
+    nn_net_free(still);
+}

@@ -144,6 +144,14 @@ static bool root_of(const ad_node *node, double *power)
     return fabs(fabs(*power) - 0.5) < TP_TINY;
 }
 
+/* A function of no vector is a number. */
+static double number_of(const tp_families *f, int fn)
+{
+    double value = 0;
+    tp_fn_eval(&f->algebra, fn, NULL, 1, &value, &value);
+    return value;
+}
+
 static int unary_of(tp_families *f, int node, int x)
 {
     const ad_node *row = ad_node_of(f->algebra.graph, node);
@@ -167,9 +175,7 @@ static int unary_of(tp_families *f, int node, int x)
     if (y < 0)
         return -1;
     if (base < 0) {
-        double value = 0;
-        tp_fn_eval(&f->algebra, y, NULL, 1, &value, &value);
-        tp_family_push(&b, tp_family_one(value));
+        tp_family_push(&b, tp_family_one(number_of(f, y)));
     } else if (tp_family_push_function(&b, 1, base, y, -1)) {
         return -1;
     }
@@ -179,6 +185,8 @@ static int unary_of(tp_families *f, int node, int x)
         learned |= family->terms[i].learned >= 0;
     tp_fn made = *tp_fn_at(&f->algebra, y);
     int slope = learned ? tp_fn_row_derivative(&f->algebra, &made, y) : 0;
+    if (learned && base < 0 && slope >= 0)
+        slope = tp_fn_number(&f->algebra, number_of(f, slope));
     if (slope < 0 || (learned && push_learned_of(&b, node, x, base, slope)))
         return -1;
     return tp_family_finish(&b);

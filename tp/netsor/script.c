@@ -71,6 +71,8 @@ int tp_script_width_named(tp_script *script, const char *name)
 
 int tp_script_function(tp_script *script, const ad_function *function)
 {
+    if (!script || !function || !function->name)
+        return script ? tp_script_fail(script, 0, "", "a function of it, or its name, is missing (NULL)") : -1;
     void *functions = script->functions;
     bool ok = ad_grow(&functions, script->n_functions, &script->functions_capacity, sizeof *script->functions,
                       "a program", &script->error);
@@ -355,12 +357,23 @@ tp_expr *tp_script_expression(tp_script *script, int line, const char *name, con
     return e;
 }
 
-/* What every call starts from: the name is copied, an empty one refused. */
-static bool begin(ad_where where, tp_script *script, tp_rule rule, const char *name, tp_command *command)
+/* Can a call add to the program? Its texts are there, and nothing was wrong before. */
+static bool may_add(ad_where where, tp_script *script, const char *name, const char *text)
 {
-    if (script->error.text[0])
+    if (!script || script->error.text[0])
         return false;
     script->file = script->file ? script->file : where.file;
+    if (!name || !text)
+        tp_script_fail(script, where.line, name, "%s is missing (NULL)", name ? "a text that it takes" : "its name");
+    return name && text;
+}
+
+/* What every call starts from: the name is copied, an empty one refused. */
+static bool begin(ad_where where, tp_script *script, tp_rule rule, const char *name, const char *text,
+                  tp_command *command)
+{
+    if (!may_add(where, script, name, text))
+        return false;
     *command = (tp_command){ .rule = rule,
                              .where = where,
                              .line = where.line,
@@ -381,17 +394,31 @@ static bool begin(ad_where where, tp_script *script, tp_rule rule, const char *n
     return true;
 }
 
+/* A width of a call, by its name. */
+static int width_of(tp_script *script, int line, const char *name, const char *width)
+{
+    tp_reader reader = { .arena = script->arena, .start = width, .at = width };
+    if (!tp_take_name(&reader) || *reader.at)
+        return tp_script_fail(script, line, name, "\"%s\" is no name of a width: a letter, then letters and digits",
+                              width);
+    return tp_script_width_named(script, width);
+}
+
 int tp_width_at(ad_where where, tp_script *script, const char *name, double ratio)
 {
     tp_command command;
-    if (!begin(where, script, TP_WIDTH, name, &command))
+    if (!begin(where, script, TP_WIDTH, name, "", &command))
         return -1;
     if (!(ratio > 0) || !isfinite(ratio))
         return tp_script_fail(script, where.line, name, "a width is a positive multiple of n, not %g", ratio);
     int width = tp_script_width_named(script, name);
     if (width < 0)
         return -1;
+    if (script->widths[width].line)
+        return tp_script_fail(script, where.line, name, "this width is given in line %d already",
+                              script->widths[width].line);
     script->widths[width].ratio = ratio;
+    script->widths[width].line = where.line;
     command.type = 'n';
     command.width = width;
     return tp_script_add(script, &command);
@@ -409,25 +436,26 @@ int tp_input_matrix_at(ad_where where, tp_script *script, const char *name, cons
                        double variance)
 {
     tp_command command;
-    if (!begin(where, script, TP_INPUT, name, &command) || !is_variance(script, where.line, name, variance))
+    if (!begin(where, script, TP_INPUT, name, rows ? columns : rows, &command) ||
+        !is_variance(script, where.line, name, variance))
         return -1;
     command.type = 'A';
-    command.width = tp_script_width_named(script, rows);
-    command.width2 = tp_script_width_named(script, columns);
+    command.width = width_of(script, where.line, name, rows);
+    command.width2 = command.width < 0 ? -1 : width_of(script, where.line, name, columns);
     command.variance = variance;
-    return command.width < 0 || command.width2 < 0 ? -1 : tp_script_add(script, &command);
+    return command.width2 < 0 ? -1 : tp_script_add(script, &command);
 }
 
 int tp_input_vector_at(ad_where where, tp_script *script, const char *name, const char *width, double mean,
                        double variance)
 {
     tp_command command;
-    if (!begin(where, script, TP_INPUT, name, &command) || !is_variance(script, where.line, name, variance))
+    if (!begin(where, script, TP_INPUT, name, width, &command) || !is_variance(script, where.line, name, variance))
         return -1;
     if (!isfinite(mean))
         return tp_script_fail(script, where.line, name, "its mean is %g", mean);
     command.type = 'G';
-    command.width = tp_script_width_named(script, width);
+    command.width = width_of(script, where.line, name, width);
     command.mean = mean;
     command.variance = variance;
     return command.width < 0 ? -1 : tp_script_add(script, &command);
@@ -435,9 +463,8 @@ int tp_input_vector_at(ad_where where, tp_script *script, const char *name, cons
 
 int tp_input_covariance_at(ad_where where, tp_script *script, const char *a, const char *b, double covariance)
 {
-    if (script->error.text[0])
+    if (!may_add(where, script, a, b))
         return -1;
-    script->file = script->file ? script->file : where.file;
     int i = tp_script_find(script, a), k = tp_script_find(script, b);
     if (i < 0 || k < 0)
         return tp_script_fail(script, where.line, i < 0 ? a : b, "unknown name");
@@ -453,6 +480,9 @@ int tp_input_covariance_at(ad_where where, tp_script *script, const char *a, con
         return tp_script_fail(script, where.line, late->name, "and %s are over different widths", early->name);
     if (!isfinite(covariance))
         return tp_script_fail(script, where.line, late->name, "its covariance with %s is %g", early->name, covariance);
+    for (int c = 0; c < late->n_covariances; c++)
+        if (late->covariances[c].with == (i > k ? k : i))
+            return tp_script_fail(script, where.line, late->name, "its covariance with %s is given twice", early->name);
     tp_script_covariance *list = ad_arena_alloc(script->arena, (size_t)late->n_covariances + 1, sizeof *list);
     if (!list)
         return no_memory(script);
@@ -473,7 +503,7 @@ static int known(tp_script *script, int line, const char *name, const char *used
 int tp_trsp_at(ad_where where, tp_script *script, const char *name, const char *matrix)
 {
     tp_command command;
-    if (!begin(where, script, TP_TRSP, name, &command) ||
+    if (!begin(where, script, TP_TRSP, name, matrix, &command) ||
         (command.matrix = known(script, where.line, name, matrix)) < 0)
         return -1;
     return tp_script_add(script, &command);
@@ -482,7 +512,7 @@ int tp_trsp_at(ad_where where, tp_script *script, const char *name, const char *
 int tp_matmul_at(ad_where where, tp_script *script, const char *name, const char *matrix, const char *vector)
 {
     tp_command command;
-    if (!begin(where, script, TP_MATMUL, name, &command) ||
+    if (!begin(where, script, TP_MATMUL, name, matrix ? vector : matrix, &command) ||
         (command.matrix = known(script, where.line, name, matrix)) < 0 ||
         (command.vector = known(script, where.line, name, vector)) < 0)
         return -1;
@@ -492,7 +522,7 @@ int tp_matmul_at(ad_where where, tp_script *script, const char *name, const char
 static int with_body(ad_where where, tp_script *script, tp_rule rule, const char *name, const char *expression)
 {
     tp_command command;
-    if (!begin(where, script, rule, name, &command) ||
+    if (!begin(where, script, rule, name, expression, &command) ||
         !(command.body = tp_script_expression(script, where.line, name, expression)))
         return -1;
     return tp_script_add(script, &command);

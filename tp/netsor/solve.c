@@ -220,7 +220,9 @@ void tp_solution_free(tp_solution *solution)
 tp_solution *tp_script_solve(tp_script *script, const tp_solve_spec *given, ad_error *error)
 {
     int threads = ad_threads(given ? given->threads : 0, error);
-    if (!threads)
+    if (!script)
+        ad_fail(error, "limit: no program (NULL)");
+    if (!script || !threads)
         return NULL;
     job j = { .script = script, .spec = given ? *given : (tp_solve_spec){ 0 }, .n = (size_t)script->n, .error = error };
     size_t pairs = j.n <= TP_MOST_PAIRED ? j.n * j.n : 0;

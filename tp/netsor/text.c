@@ -460,7 +460,9 @@ static int read_all(tp_script *script, const char *text)
 
 tp_script *tp_script_parse(const char *text, const char *file, ad_error *error)
 {
-    tp_script *script = tp_script_new(error);
+    tp_script *script = text ? tp_script_new(error) : NULL;
+    if (!text)
+        ad_fail(error, "%s: no text of a program (NULL)", file ? file : "text");
     if (!script)
         return NULL;
     script->file = ad_arena_text(script->arena, "%s", file ? file : "text");

@@ -37,7 +37,7 @@ int tp_spread_divide(const tp_spread *l, double *x, size_t columns, ad_error *er
         for (size_t i = 0; i < sides->local[0]; i++)
             sides->values[k * sides->local[0] + i] =
                 x[tp_spread_whole(sides, 0, i) * columns + tp_spread_whole(sides, 1, k)];
-    int status = tp_ranks_agree(tp_spread_solve(l, true, sides, error), error);
+    int status = tp_ranks_agree(tp_spread_solve(l, sides, error), error);
     memset(x, 0, l->rows * columns * sizeof *x);
     for (size_t k = 0; k < sides->local[1]; k++)
         for (size_t i = 0; i < sides->local[0]; i++)
@@ -287,7 +287,7 @@ static int check_spec(const tp_kernel_model_spec *spec, ad_error *error)
 static int check_model(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_error *error)
 {
     if (m->n % m->outputs)
-        return ad_fail(error, "predict: a kernel of %zu inputs, %zu outputs each", m->n / m->outputs, m->outputs);
+        return ad_fail(error, "predict: a kernel of %zu rows is not one of %zu outputs an input", m->n, m->outputs);
     if (tp_check_kernel(m->factor, m->n, &m->diagonal, error))
         return -1;
     return check_spec(spec, error);
@@ -297,7 +297,8 @@ tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_m
 {
     tp_kernel_model_spec spec = given ? *given : (tp_kernel_model_spec){ 0 };
     int threads = ad_threads(spec.threads, error);
-    tp_kernel_model *m = threads ? ad_alloc(1, sizeof *m, "a kernel model", error) : NULL;
+    tp_kernel_model *m =
+        threads && ad_given(kernel, "the kernel", error) ? ad_alloc(1, sizeof *m, "a kernel model", error) : NULL;
     if (!m) {
         ad_free(kernel);
         return NULL;

@@ -405,7 +405,7 @@ static int smooth_spread(const tp_kernel_model *m, const tp_training *t, double 
     size_t rows = x->local[0];
     if (!m->values) {
         memcpy(x->values, from->values, rows * x->local[1] * sizeof *x->values);
-        return tp_spread_solve(m->spread, true, x, error);
+        return tp_spread_solve(m->spread, x, error);
     }
     tp_spread_product(m->spread, true, from, scratch);
     for (size_t i = 0; i < rows; i++) {

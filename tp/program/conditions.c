@@ -1,6 +1,8 @@
 /* conditions.c: the initialization assumption and the three conditions of Proposition 2; how fast functions grow. */
 #include "tp/program/program.h"
 
+#include "autodiff/base/base.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -106,6 +108,8 @@ static void check_readout(const tp_program *program, int readout, int average, t
 
 int tp_check(const tp_program *program, tp_checks *checks, ad_error *error)
 {
+    if (!ad_given(program, "the program", error))
+        return -1;
     const ad_graph *graph = program->graph;
     *checks = (tp_checks){ true, true, true, true, true, { { 0 } } };
     for (int id = 0; id < program->forward; id++) {

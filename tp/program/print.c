@@ -1,6 +1,8 @@
 /* print.c: the program in the paper's notation (Tensor Programs II, arXiv:2006.14548): as text, LaTeX or JSON. */
 #include "tp/program/program.h"
 
+#include "autodiff/base/base.h"
+
 #include <cJSON.h>
 #include <math.h>
 #include <string.h>
@@ -196,6 +198,8 @@ int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *
 {
     int n = 0;
     tp_checks checks;
+    if (!ad_given(program, "the program", error) || !ad_given(stream, "the stream that it is printed to", error))
+        return -1;
     ad_arena *arena = ad_arena_new(error);
     const tp_line *lines = arena ? tp_lines(program, arena, style, &n, error) : NULL;
     char growth[400] = "";

@@ -70,9 +70,9 @@ int tp_spread_cholesky(tp_spread *k, ad_error *error)
     return refuse(error);
 }
 
-int tp_spread_solve(const tp_spread *l, bool whole, tp_spread *x, ad_error *error)
+int tp_spread_solve(const tp_spread *l, tp_spread *x, ad_error *error)
 {
-    (void)l, (void)whole, (void)x;
+    (void)l, (void)x;
     return refuse(error);
 }
 

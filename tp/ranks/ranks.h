@@ -42,8 +42,8 @@ void tp_spread_grid(int grid[2], int place[2]);
 int tp_spread_describe(tp_spread *s, ad_error *error);
 /* K = L L' in the lower triangle, zeros above; 1: not positive definite. */
 int tp_spread_cholesky(tp_spread *k, ad_error *error);
-/* x = L^-1 x, or, if whole, (L L')^-1 x. */
-int tp_spread_solve(const tp_spread *l, bool whole, tp_spread *x, ad_error *error);
+/* x = (L L')^-1 x. */
+int tp_spread_solve(const tp_spread *l, tp_spread *x, ad_error *error);
 /* Eigenvalues, ascending, and eigenvectors, by columns, of a lower triangle, which is lost. */
 int tp_spread_eigen(tp_spread *k, double *values, tp_spread *vectors, ad_error *error);
 /* out = A B or A' B; of a symmetric A by its lower triangle. */

@@ -14,9 +14,6 @@ extern void pdpotrf_(const char *half, const int *n, double *a, const int *ia, c
                      int *info);
 extern void pdpotrs_(const char *half, const int *n, const int *sides, const double *a, const int *ia, const int *ja,
                      const int *desc_a, double *b, const int *ib, const int *jb, const int *desc_b, int *info);
-extern void pdtrsm_(const char *side, const char *half, const char *turned, const char *unit, const int *m,
-                    const int *n, const double *alpha, const double *a, const int *ia, const int *ja, const int *desc_a,
-                    double *b, const int *ib, const int *jb, const int *desc_b);
 extern void pdsyevd_(const char *job, const char *half, const int *n, double *a, const int *ia, const int *ja,
                      const int *desc_a, double *w, double *z, const int *iz, const int *jz, const int *desc_z,
                      double *work, const int *size, int *i_work, const int *i_size, int *info);
@@ -69,15 +66,11 @@ int tp_spread_cholesky(tp_spread *k, ad_error *error)
     return info ? 1 : 0;
 }
 
-int tp_spread_solve(const tp_spread *l, bool whole, tp_spread *x, ad_error *error)
+int tp_spread_solve(const tp_spread *l, tp_spread *x, ad_error *error)
 {
     int n = (int)x->rows, sides = (int)x->columns, info = 0;
-    if (whole)
-        pdpotrs_("L", &n, &sides, l->values, &first, &first, l->descriptor, x->values, &first, &first, x->descriptor,
-                 &info);
-    else
-        pdtrsm_("L", "L", "N", "N", &n, &sides, &one, l->values, &first, &first, l->descriptor, x->values, &first,
-                &first, x->descriptor);
+    pdpotrs_("L", &n, &sides, l->values, &first, &first, l->descriptor, x->values, &first, &first, x->descriptor,
+             &info);
     return info ? ad_fail(error, "ScaLAPACK does not solve with a factor") : 0;
 }
 

@@ -228,7 +228,7 @@ static int plan_pair(grouped *g, int id)
     int scalar;
     if (tp_fn_scalars(algebra, q->fn_a, &scalar, 1) > 0 || tp_fn_scalars(algebra, q->fn_b, &scalar, 1) > 0)
         return TP_NO_RULE;
-    tp_univariate *u = &g->forms[2 * id];
+    tp_univariate *u = &g->forms[2 * (size_t)id];
     if (tp_univariate_row(algebra, q->fn_a, u) && tp_univariate_row(algebra, q->fn_b, u + 1) && tp_has_closed(u, u + 1))
         return 0;
     double number;
@@ -428,7 +428,7 @@ static void solve_pair(const grouped *g, int id, const pair_of *t, double *out)
     size_t runs = g->runs;
     const double *cov = t->values + (size_t)(t->alone ? q->b : q->a) * runs;
     const double *va = t->side[0] + (size_t)q->var_a * runs, *vb = t->side[1] + (size_t)q->var_b * runs;
-    const tp_univariate *u = &g->forms[2 * id];
+    const tp_univariate *u = &g->forms[2 * (size_t)id];
     if (g->plans[id])
         solve_by_points(g, id, t, out);
     else

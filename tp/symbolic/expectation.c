@@ -481,7 +481,7 @@ static int intern_group(tp_algebra *algebra, const member *f, int count, bool al
 {
     union {
         tp_group group;
-        unsigned char bytes[sizeof(tp_group) + 2 * TP_MAX_FACTORS * sizeof(tp_group_factor)];
+        unsigned char bytes[sizeof(tp_group) + (size_t)2 * TP_MAX_FACTORS * sizeof(tp_group_factor)];
     } own;
     memset(&own, 0, sizeof own);
     tp_group_factor *at = (tp_group_factor *)(own.bytes + sizeof(tp_group));

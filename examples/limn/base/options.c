@@ -323,7 +323,7 @@ static const char *const *command_names(const tool_command *const *commands)
 {
     static const char *names[32];
     int n = 0;
-    while (commands[n] && n < 30) {
+    while (n < 30 && commands[n]) {
         names[n] = commands[n]->name;
         n++;
     }

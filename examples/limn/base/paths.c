@@ -19,12 +19,9 @@ static const char *path_of(const options *o, option which)
     return *(const char *const *)(const void *)((const char *)o + rows[which].at);
 }
 
-/* Where a regular file of this path is or would be; false for all else. */
-static bool place_of(const char *path, char place[PATH_MAX])
+/* Where a file that is not there yet would be, its folder without links. */
+static bool new_place(const char *path, char place[PATH_MAX])
 {
-    struct stat found;
-    if (stat(path, &found) == 0)
-        return S_ISREG(found.st_mode) && realpath(path, place);
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     size_t length = slash == path ? 1 : slash ? (size_t)(slash - path) : 1;
@@ -35,6 +32,18 @@ static bool place_of(const char *path, char place[PATH_MAX])
         return false;
     snprintf(place + strlen(place), PATH_MAX - strlen(place), "/%s", name);
     return true;
+}
+
+/* Where a regular file of this path is or would be; false for all else. */
+static bool place_of(const char *path, char place[PATH_MAX])
+{
+    struct stat found;
+    if (stat(path, &found) == 0)
+        return S_ISREG(found.st_mode) && realpath(path, place);
+    char *end = ad_file_place(path, NULL);
+    bool known = end && new_place(end, place);
+    ad_free(end);
+    return known;
 }
 
 /* Two paths of one regular file, links and hard links followed. */

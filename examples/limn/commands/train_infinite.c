@@ -140,15 +140,16 @@ static const char *const part_names[] = { "train", "test" };
 static void print_steps(const infinite_job *i)
 {
     const tp_trained *run = &i->run;
-    bool classes = i->job->data->classes > 0, tests = run->points > i->parts[0].rows && i->parts[1].y;
+    bool classes = i->job->data->classes > 0;
+    int parts = run->points > i->parts[0].rows && i->parts[1].y ? 2 : 1;
     printf("%8s", "step");
-    for (int p = 0; p <= tests; p++)
+    for (int p = 0; p < parts; p++)
         printf("  %5s loss%13s%s", part_names[p], "", classes ? "  accuracy" : "");
     puts("  NTK moved  features moved");
     for (int k = 0; k < run->n_rows; k++) {
         const tp_trained_row *row = &run->rows[k];
         printf("%8ld", row->step);
-        for (int p = 0; p <= tests; p++) {
+        for (int p = 0; p < parts; p++) {
             printf("  %10.5g", row->loss[p]);
             if (run->runs)
                 printf(" +- %-9.2g", row->loss_error[p]);

@@ -40,7 +40,21 @@ Test(tool_outputs, links_pipes_and_rights_stay)
     same_bytes("old.npy", "right.npy");
     cr_assert(symlink("later.npy", in("dangling.npy")) == 0);
     outcome r = write_to("dangling.npy");
-    cr_expect(r.status == 0 && look("dangling.npy").st_size > 0, "%s", r.err);
+    cr_expect(r.status == 0 && S_ISLNK(look("dangling.npy").st_mode), "%s", r.err);
+    same_bytes("later.npy", "right.npy");
+    shell("mkdir %s/deep && cd %s/deep && ln -s ../second.npy first.npy && ln -s \"$PWD/made.npy\" ../second.npy",
+          folder, folder);
+    cr_assert(write_to("deep/first.npy").status == 0);
+    cr_expect(S_ISLNK(look("deep/first.npy").st_mode) && S_ISLNK(look("second.npy").st_mode));
+    same_bytes("deep/made.npy", "right.npy");
+    cr_assert(symlink("nowhere/new.npy", in("lost.npy")) == 0 && symlink("turn.npy", in("round.npy")) == 0 &&
+              symlink("round.npy", in("turn.npy")) == 0);
+    r = write_to("lost.npy");
+    cr_expect(r.status == 1 && strstr(r.err, "No such file or directory") && S_ISLNK(look("lost.npy").st_mode), "%s",
+              r.err);
+    r = write_to("round.npy");
+    cr_expect(r.status == 1 && strstr(r.err, "levels of symbolic links") && S_ISLNK(look("round.npy").st_mode), "%s",
+              r.err);
 
     shell("mkfifo %s/pipe.npy && (cat %s/pipe.npy >%s/read.npy &)", folder, folder, folder);
     cr_assert(write_to("pipe.npy").status == 0);
@@ -53,6 +67,22 @@ Test(tool_outputs, links_pipes_and_rights_stay)
     cr_expect(stat("/dev/null", &device) == 0 && S_ISCHR(device.st_mode));
     r = write_to("/dev/full");
     cr_expect(r.status == 1 && strstr(r.err, "/dev/full: cannot write"), "%s", r.err);
+}
+
+/* A kernel that is filled tile by tile stands, too, where its link leads. */
+Test(tool_outputs, links_of_tiles_stay)
+{
+    static const char tiles[] = "kernel mlp --inputs x.npy --no-check --dtype float --out ";
+    put_inputs("x.npy");
+    cr_assert(limn("%sright.npy", tiles).status == 0);
+    put_text("old.npy", "old");
+    cr_assert(chmod(in("old.npy"), 0640) == 0 && symlink("old.npy", in("link.npy")) == 0 &&
+              symlink("later.npy", in("dangling.npy")) == 0);
+    cr_assert(limn("%slink.npy", tiles).status == 0 && limn("%sdangling.npy", tiles).status == 0);
+    cr_expect(S_ISLNK(look("link.npy").st_mode) && S_ISLNK(look("dangling.npy").st_mode));
+    cr_expect_eq(look("old.npy").st_mode & 07777, 0640);
+    same_bytes("old.npy", "right.npy");
+    same_bytes("later.npy", "right.npy");
 }
 
 Test(tool_outputs, what_may_not_be_written_is_told_before_any_work)
@@ -93,6 +123,7 @@ Test(tool_outputs, no_input_and_no_other_output_is_overwritten)
         "train own.c --data digits --steps 1 --checkpoint own.c",
         "train " SMALL "--steps 1 --out a.drift --drift a.drift",
         "train " SMALL "--steps 1 --out new --checkpoint ./new",
+        "train " SMALL "--steps 1 --out new --checkpoint leads_to_new",
         "predict mlp --inputs x.npy --labels y.npy --inputs2 z.npy --out y.npy",
         "predict mlp --inputs x.npy --labels y.npy --inputs2 z.npy --out o.npy --covariance o.npy",
         "eval " SMALL "--weights x.npy --out x.npy",
@@ -101,7 +132,8 @@ Test(tool_outputs, no_input_and_no_other_output_is_overwritten)
     put_inputs("z.npy");
     put_inputs("y.npy");
     put_example("own.c");
-    shell("cd %s && ln -s x.npy link.npy && ln x.npy hard.npy && touch a.drift && mkdir kept && cp * kept 2>/dev/null; "
+    shell("cd %s && ln -s x.npy link.npy && ln -s new leads_to_new && ln x.npy hard.npy && touch a.drift && mkdir kept "
+          "&& cp * kept 2>/dev/null; "
           "cd kept",
           folder);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)

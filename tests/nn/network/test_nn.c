@@ -1,5 +1,5 @@
 /* Tracing networks: settings, parametrizations, layers, errors. */
-#include "nn/nn.h"
+#include "limn.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -521,4 +521,49 @@ Test(nn, survives_every_failed_allocation)
         nn_model_free(model);
         nn_net_free(net);
     }
+}
+
+/* ---- what a call before did not make ---- */
+/* Calls in a row end in the first one's error; one that is the first to miss something says what. */
+Test(nn, what_is_missing_is_told)
+{
+    double x[4] = { 1, 2, 3, 4 }, out[16], loss;
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(nn_builtin("mpl"), &(nn_spec){ .features = 2 }, &error);
+    nn_model *model = nn_model_new(net, 8, 1, AD_DOUBLE, 1, &error);
+    tp_checks checks;
+    const nn_data data = { .x = x, .y = x, .rows = 2 };
+    const nn_fit_spec spec = { .steps = 1 };
+    cr_expect(!net && !model && nn_ntk(model, x, 2, NULL, 0, NN_MEAN, out, &error) == -1 && !nn_builtin(NULL));
+    cr_expect(strstr(error.text, "its function is missing (NULL)"), "%s", error.text);
+    cr_assert((net = nn_trace(nn_builtin("mlp"), &(nn_spec){ .features = 2 }, NULL)) != NULL);
+    cr_assert((model = nn_model_new(net, 8, 1, AD_DOUBLE, 1, NULL)) != NULL);
+    for (int k = 0; k < 14; k++) {
+        static const char *const missing[] = {
+            "its spec",     "the model's network", "the model",   "the inputs x",      "the kernel's model",
+            "the inputs x", "is to be fitted",     "the data",    "the spec of a fit", "are saved",
+            "file's name",  "takes weights",       "the program", "the model"
+        };
+        error = (ad_error){ 0 };
+        bool failed = k == 0    ? !nn_trace(nn_builtin("mlp"), NULL, &error)
+                      : k == 1  ? !nn_model_new(NULL, 8, 1, AD_DOUBLE, 1, &error)
+                      : k == 2  ? nn_forward(NULL, x, 2, out, &error)
+                      : k == 3  ? nn_forward(model, NULL, 2, out, &error)
+                      : k == 4  ? nn_nngp(NULL, x, 2, NULL, 0, NN_MEAN, out, &error)
+                      : k == 5  ? nn_ntk(model, NULL, 2, NULL, 0, NN_MEAN, out, &error)
+                      : k == 6  ? nn_fit(NULL, &data, &spec, NULL, &error)
+                      : k == 7  ? nn_fit(model, NULL, &spec, NULL, &error)
+                      : k == 8  ? nn_fit(model, &data, NULL, NULL, &error)
+                      : k == 9  ? nn_save(NULL, "w.safetensors", &error)
+                      : k == 10 ? nn_save(model, NULL, &error)
+                      : k == 11 ? nn_load(NULL, "w.safetensors", &error)
+                      : k == 12 ? tp_check(NULL, &checks, &error)
+                                : nn_evaluate(NULL, &data, NN_SQUARE, &loss, NULL, &error);
+        cr_expect(failed && strstr(error.text, missing[k]) && strstr(error.text, "is missing (NULL)"), "%d: %s", k,
+                  error.text);
+    }
+    nn_model_free(model);
+    nn_net_free(net);
+    tp_kernel_free(NULL);
+    ds_array_free(NULL);
 }

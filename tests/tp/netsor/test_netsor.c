@@ -317,6 +317,134 @@ Test(netsor, calls_make_the_same_program)
     tp_script_free(s);
 }
 
+/* Every kind of expression by samples, beside its exact value; eight runs are beyond 8 of their standard errors once in
+ * 11,000 times. */
+Test(netsor, samples_of_every_expression)
+{
+    static const ad_function function = { .name = "cube", .count = 2, .derivatives = { cube, cube_slope } };
+    static const char *const names[] = { "a", "b", "c", "d", "e" };
+    ad_error error = { 0 };
+    tp_script *s = tp_script_parse("Input x : G(n) ~ N(0.5, 1)\n"
+                                   "Input y : G(n) ~ N(0, 2), Cov(x, y) = 0.5\n"
+                                   "Input c0 : scalar ~ N(0.25, 0)\n"
+                                   "Moment a := −(x)\n"
+                                   "Moment b := (x − y) ⊙ x / 2\n"
+                                   "Moment c := c0 x − 3\n"
+                                   "Moment d := ⟨x, y⟩ + ⟨tanh(y) + 1⟩\n",
+                                   "test.tp", &error);
+    cr_assert(s, "%s", error.text);
+    tp_script_function(s, &function);
+    cr_assert_geq(tp_moment(s, "e", "cube′(x) + power(y, 2)"), 0);
+    tp_solution *exact = tp_script_solve(s, NULL, &error);
+    tp_solution *sampled = tp_script_solve(s, &(tp_solve_spec){ .engine = TP_ENGINE_SAMPLE }, &error);
+    cr_assert(exact && sampled, "%s", error.text);
+    static const double truth[] = { -0.5, 0.375, 0.125 - 3, 1.5, 3 * 1.25 + 2 };
+    for (int k = 0; k < 5; k++) {
+        const tp_estimate *a = &value(exact, names[k])->mean, *b = &value(sampled, names[k])->mean;
+        cr_expect(fabs(a->value - truth[k]) < 1e-12, "%s: %.15g", names[k], a->value);
+        cr_expect(fabs(b->value - truth[k]) < 8 * b->error + 1e-9, "%s: %g +- %g", names[k], b->value, b->error);
+        cr_expect(b->error < 0.05);
+    }
+    tp_solution_free(exact);
+    tp_solution_free(sampled);
+    tp_script_free(s);
+}
+
+/* A call: which, its texts, its number. */
+typedef struct {
+    enum { WIDTH, MATRIX, VECTOR, COVARIANCE, TRSP, MATMUL, NONLIN, MOMENT } call;
+    const char *name, *a, *b;
+    double number;
+    const char *says;
+} wrong_call;
+
+static int make_call(tp_script *s, const wrong_call *c)
+{
+    switch (c->call) {
+    case WIDTH:
+        return tp_width(s, c->name, c->number);
+    case MATRIX:
+        return tp_input_matrix(s, c->name, c->a, c->b, c->number);
+    case VECTOR:
+        return c->b ? tp_input_vector(s, c->name, c->a, c->number, 1) : tp_input_vector(s, c->name, c->a, 0, c->number);
+    case COVARIANCE:
+        return tp_input_covariance(s, c->name, c->a, c->number);
+    case TRSP:
+        return tp_trsp(s, c->name, c->a);
+    case MATMUL:
+        return tp_matmul(s, c->name, c->a, c->b);
+    case NONLIN:
+        return tp_nonlin(s, c->name, c->a);
+    default:
+        return tp_moment(s, c->name, c->a);
+    }
+}
+
+/* What a call refuses it refuses once, with its line, whatever follows. */
+Test(netsor, calls_that_are_wrong)
+{
+    static const wrong_call calls[] = {
+        { WIDTH, NULL, "", "", 2, "its name is missing (NULL)" },
+        { WIDTH, "m", "", "", 3, "m: this width is given in line" },
+        { WIDTH, "k", "", "", INFINITY, "k: a width is a positive multiple of n, not inf" },
+        { MATRIX, "V", "m", NULL, 1, "V: a text that it takes is missing (NULL)" },
+        { MATRIX, "V", NULL, "m", 1, "V: a text that it takes is missing (NULL)" },
+        { MATRIX, "V", "m", "n", NAN, "V: its variance is nan" },
+        { MATRIX, "V", "2m", "n", 1, "V: \"2m\" is no name of a width" },
+        { VECTOR, "z", NULL, NULL, 1, "z: a text that it takes is missing (NULL)" },
+        { VECTOR, "z", "n", "its mean", INFINITY, "z: its mean is inf" },
+        { VECTOR, "z", "n", NULL, -1, "z: its variance is -1" },
+        { VECTOR, "z", "", NULL, 1, "z: \"\" is no name of a width" },
+        { COVARIANCE, "x", NULL, "", 0.5, "x: a text that it takes is missing (NULL)" },
+        { COVARIANCE, "y", "x", "", 0.25, "y: its covariance with x is given twice" },
+        { COVARIANCE, "x", "x", "", 0.25, "x: its covariance with itself is its variance" },
+        { COVARIANCE, "x", "h", "", 0.25, "h: is no input G-var" },
+        { COVARIANCE, "x", "other", "", 0.25, "other: and x are over different widths" },
+        { COVARIANCE, "x", "zz", "", 0.25, "zz: unknown name" },
+        { COVARIANCE, "x", "w", "", NAN, "w: its covariance with x is nan" },
+        { TRSP, "T", NULL, "", 0, "T: a text that it takes is missing (NULL)" },
+        { MATMUL, "g", NULL, "x", 0, "g: a text that it takes is missing (NULL)" },
+        { MATMUL, "g", "W", "nothing", 0, "g: unknown name nothing" },
+        { NONLIN, "u", NULL, "", 0, "u: a text that it takes is missing (NULL)" },
+        { NONLIN, "a b", "tanh(x)", "", 0, "a b: is no name" },
+        { NONLIN, "u", "tanh(x) )", "", 0, "u: an operator expected" },
+        { MOMENT, "e", "power(x, y)", "", 0, "e: the second argument of power is a number" },
+    };
+    for (size_t k = 0; k < sizeof calls / sizeof *calls; k++) {
+        ad_error error = { 0 };
+        tp_script *s = tp_script_new(&error);
+        tp_width(s, "m", 2);
+        tp_input_matrix(s, "W", "n", "n", 1);
+        tp_input_vector(s, "x", "n", 0, 1);
+        tp_input_vector(s, "y", "n", 0, 1);
+        tp_input_vector(s, "w", "n", 0, 1);
+        tp_input_vector(s, "other", "m", 0, 1);
+        tp_input_covariance(s, "x", "y", 0.5);
+        cr_assert_geq(tp_matmul(s, "h", "W", "x"), 0);
+        cr_expect_eq(make_call(s, &calls[k]), -1, "%zu", k);
+        cr_expect_eq(tp_nonlin(s, "later", "tanh(nothing)"), -1);
+        cr_expect_null(tp_script_solve(s, NULL, &error));
+        cr_expect(strstr(error.text, calls[k].says), "%zu: %s\n%s", k, error.text, calls[k].says);
+        tp_script_free(s);
+    }
+    static const ad_function nameless = { .count = 1, .derivatives = { cube } };
+    for (int k = 0; k < 2; k++) {
+        ad_error error = { 0 };
+        tp_script *s = tp_script_new(&error);
+        cr_expect_eq(tp_script_function(s, k ? &nameless : NULL), -1);
+        cr_expect(!tp_script_solve(s, NULL, &error) && strstr(error.text, "is missing (NULL)"), "%s", error.text);
+        tp_script_free(s);
+    }
+    ad_error error = { 0 };
+    cr_expect_eq(tp_nonlin(NULL, "u", "tanh(x)"), -1);
+    cr_expect_eq(tp_input_covariance(NULL, "x", "y", 1), -1);
+    cr_expect_eq(tp_script_function(NULL, &nameless), -1);
+    cr_expect(!tp_script_solve(NULL, NULL, &error) && strstr(error.text, "no program (NULL)"), "%s", error.text);
+    error = (ad_error){ 0 };
+    cr_expect(!tp_script_parse(NULL, "a.tp", &error) && strstr(error.text, "a.tp: no text of a program"), "%s",
+              error.text);
+}
+
 /* ---- printed networks ---- */
 static nn_net *traced(const char *name, const char *const *settings, nn_spec spec, tp_program **program)
 {
@@ -472,6 +600,29 @@ Test(netsor, errors_name_line_variable_and_token)
         { X "Moment e := ⟨1, 2⟩", "an average of scalars" },
         { X "Nonlin y := power(x)", "power takes 2 arguments, not 1" },
         { X "Nonlin y := 3", "without a vector in it this is a Moment" },
+        { "", "test.tp: the text has no commands" },
+        { "# nothing\n", "test.tp: the text has no commands" },
+        { "Input x : B(n) ~ N(0, 1)", "test.tp:1: x: a type, A(n, n), G(n), H(n) or scalar, expected" },
+        { "Input x : G(3) ~ N(0, 1)", "test.tp:1: x: a width expected" },
+        { "Input W : A(n n) ~ N(0, 1/n)", "test.tp:1: W: \",\" expected" },
+        { "Input W : A(n, 3) ~ N(0, 1/n)", "test.tp:1: W: a width expected" },
+        { "Input W : A(n, n) ~ N(0, 1/3)", "test.tp:1: W: a width expected" },
+        { "Input x : G(n) ~ N(mean, 1)", "test.tp:1: x: a number expected" },
+        { "Input x : G(n) ~ N(1e999, 1)", "test.tp:1: x: a number that is not finite" },
+        { "Input x : G(n) ~ N(0, 1e999)", "test.tp:1: x: its variance is not finite" },
+        { "Input x : G(n) ~ N(0, 1/0)", "test.tp:1: x: its variance is not finite" },
+        { "Input x : G(n) ~ N(0, 1/y)", "test.tp:1: x: a number expected" },
+        { X "Input y : G(n) ~ N(0, 1), Var(x, y) = 1", "test.tp:2: y: \"Cov\" expected" },
+        { W "Input y : G(n) ~ N(0, 1), Cov(W, y) = 1", "test.tp:2: y: a covariance is given of two input G-vars" },
+        { X "Input y : G(m) ~ N(0, 1), Cov(x, y) = 1", "a covariance is given of two vectors over one width" },
+        { W "MatMul y := W", "test.tp:2: y: a name expected" },
+        { W "MatMul y := W zz", "test.tp:2: y: unknown name zz" },
+        { "Width m := two n", "test.tp:1: m: a number expected" },
+        { "Width m := 2", "test.tp:1: m: \"n\" expected" },
+        { X "Nonlin y := power(x, x)", "test.tp:2: y: the second argument of power is a number" },
+        { X "Output f := x", "test.tp:2: f: a vector over n: an output has no width" },
+        { X "Input v : G(n) ~ N(0, 1)\nOutput f := √n <x, v>\nMoment e := f f",
+          "test.tp:4: e: f is an output (line 3), which has no limit but in law" },
     };
     for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
         ad_error error = { 0 };

@@ -478,6 +478,11 @@ Test(predict, kernels_that_cannot_be_inverted_are_named)
     refused(nothing, 2, (tp_kernel_model_spec){ 0 }, "diagonal");
     refused(bad, 2, (tp_kernel_model_spec){ 0 }, "inputs 0 and 1");
     refused(ones, 2, (tp_kernel_model_spec){ .ridge = -1 }, "ridge -1");
+    refused(ones, 2, (tp_kernel_model_spec){ .noise = -0.5 }, "noise -0.5 is not from 0 up");
+    refused(ones, 0, (tp_kernel_model_spec){ 0 }, "a kernel of 0 inputs");
+    refused(nothing, 2, (tp_kernel_model_spec){ .outputs = 3 }, "a kernel of 2 rows is not one of 3 outputs an input");
+    ad_error missing = { 0 };
+    cr_expect(!tp_kernel_model_new(NULL, 2, NULL, &missing) && strstr(missing.text, "the kernel is missing (NULL)"));
     tp_kernel_model_free(make(indefinite, 2, (tp_kernel_model_spec){ .ridge = 10 })); /* the ridges named do */
     tp_kernel_model_free(make(ones, 2, (tp_kernel_model_spec){ .ridge = 1e-13, .cholesky = true }));
 
@@ -523,6 +528,43 @@ Test(predict, trainings_without_an_answer_are_refused)
     reference_free(s.ref);
 }
 
+Test(predict, covariances_without_an_answer_are_refused)
+{
+    static const struct {
+        tp_training training;
+        double time;
+        const char *told;
+    } rows[] = {
+        { { .rate = 1, .loss = NN_CROSS_ENTROPY }, 1, "no Gaussian process" },
+        { { .rate = 1 }, -1, "time -1 is not from 0 up" },
+        { { .rate = -1 }, 1, "not positive" },
+        { { .rate = 1000, .motion = TP_GRADIENT_DESCENT }, 1e4, "leaves the range of a double" },
+        { { .rate = 1000, .motion = TP_GRADIENT_DESCENT }, INFINITY, "largest stable" },
+    };
+    setting s = read_setting();
+    tp_kernel_model *m = make(s.dd[1], N, way(EIGENVECTORS, 0));
+    tp_prior prior = { s.dd[0], s.td[0], s.tt[0], false };
+    double covariance[M * M], a[2 * N * K], t = 1;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ad_error error = { 0 };
+        cr_expect_eq(tp_covariance(m, &rows[i].training, K, rows[i].time, s.td[1], M, &prior, covariance, &error), -1);
+        cr_expect(strstr(error.text, rows[i].told), "no \"%s\" in: %s", rows[i].told, error.text);
+    }
+    ad_error error = { 0 };
+    cr_expect_eq(tp_coefficients(m, &(tp_training){ .rate = 1 }, s.y, 0, NULL, &t, 1, a, &error), -1);
+    cr_expect(strstr(error.text, "0 columns of targets"), "%s", error.text);
+    cr_expect(isnan(tp_maximum_stable_rate(m, &(tp_training){ .rate = -1 }, K)));
+    /* the rate beside which the limit is refused is the one that is told */
+    double most = tp_maximum_stable_rate(m, &(tp_training){ .rate = 1, .motion = TP_GRADIENT_DESCENT }, K);
+    for (int beyond = 0; beyond < 2; beyond++) {
+        tp_training descent = { .rate = most * (beyond ? 1.0001 : 0.9999), .motion = TP_GRADIENT_DESCENT };
+        t = INFINITY;
+        cr_expect_eq(tp_coefficients(m, &descent, s.y, K, s.f, &t, 1, a, &error), beyond ? -1 : 0);
+    }
+    tp_kernel_model_free(m);
+    reference_free(s.ref);
+}
+
 Test(predict, memory_that_runs_out)
 {
     setting s = read_setting();
@@ -560,6 +602,9 @@ Test(predict, scores)
               1e-14); /* the logarithms of the variances cancel */
     double expected = (log1p(exp(-1)) + log1p(exp(3)) + log1p(exp(-0.5))) / 3;
     cr_expect(fabs(entropy.loss - expected) < 1e-14 && fabs(entropy.nll - expected) < 1e-14);
+    double unknown[] = { NAN, 1, 0, 3, NAN, NAN }; /* what is no number is no class */
+    tp_score none = tp_score_of(NN_SQUARE, unknown, y, NULL, 3, 2, 0);
+    cr_expect(fabs(none.accuracy) < 1e-14 && isnan(none.loss));
 }
 
 /* Evenly spaced eigenvalues lie too close together for Lanczos' steps: what it has is a bound, and says so. */

@@ -755,3 +755,42 @@ Test(training, refuses)
     masks.scale = NN_NTK;
     expect_refused(masks, &sgd, "masks of dropout");
 }
+
+/* What is asked is checked before anything is drawn. */
+Test(training, refuses_what_is_asked)
+{
+    static const struct {
+        tp_train_spec spec;
+        nn_parametrization scale;
+        const char *setting, *told;
+    } rows[] = {
+        { { .samples = 8 }, NN_MUP, "depth=2", "8 samples: at least 16" },
+        { { .runs = 1 }, NN_MUP, "depth=2", "1 runs: at least 2, for an error" },
+        { { .tolerance = 1.5 }, NN_MUP, "depth=2", "a tolerance of 1.5: it must be below 1" },
+        { { .every = -1 }, NN_MUP, "depth=2", "a measurement every -1" },
+        { { .samples = 64 }, NN_MUP, "weights=orthogonal", "starts orthogonal, and every step uses it again" },
+        { { .checkpoint = "none" }, NN_NTK, "depth=2", "in the kernel regime has no checkpoint" },
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        problem p = { "mlp", nn_builtin("mlp"), { "phi=tanh", rows[k].setting }, 0, FEATURES, 1, rows[k].scale, { 0 } };
+        tp_train_spec spec = rows[k].spec;
+        spec.fit.steps = 2;
+        expect_refused(p, &spec, rows[k].told);
+    }
+    problem p = { "mlp", nn_builtin("mlp"), { "phi=tanh" }, 0, FEATURES, 1, NN_MUP, { 0 } };
+    const tp_train_spec spec = { .fit = { .steps = 2 } };
+    static const char *const told[] = { "x: row 3 holds a number that is not finite", "no program (NULL)",
+                                        "no data (NULL)", "no spec (NULL)" };
+    setup s;
+    open_problem(&p, &s);
+    s.x[3 * FEATURES + 1] = (double)NAN;
+    for (int k = 0; k < 4; k++) {
+        tp_trained run;
+        ad_error error = { 0 };
+        cr_expect(tp_train(k == 1 ? NULL : s.program, k == 2 ? NULL : &s.data, NULL, k == 3 ? NULL : &spec, &run,
+                           &error) != 0 &&
+                      strstr(error.text, told[k]),
+                  "%s: %s", told[k], error.text);
+    }
+    close_problem(&s);
+}
