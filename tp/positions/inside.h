@@ -144,8 +144,9 @@ struct tp_field_plan {
     tp_field_function *functions;
     int n_functions, functions_capacity;
     int depth;
-    size_t n_groups;       /* of entries that never meet */
-    bool *learns;          /* by node: of a parameter, whether it has a part in the tangent kernel */
+    bool refused;    /* a pair of nodes has no rule, and so the program has none: no other way to it is looked for */
+    size_t n_groups; /* of entries that never meet */
+    bool *learns;    /* by node: of a parameter, whether it has a part in the tangent kernel */
     signed char *gaussian; /* by node: whether it is a sum of products and biases, 0 not yet known, -1 no */
     /* tp_field_of, for rules that stand below it */
     int (*ask)(tp_field_plan *, int kind, int a, int b, const ad_shape *along, const tp_point_pairs *pairs);

@@ -406,9 +406,9 @@ static int number_of_function(tp_field_plan *p, int fn)
         return k;
     if (!ad_arena_grow(p->arena, (void **)&p->functions, k, &p->functions_capacity, sizeof *p->functions))
         return tp_no_room(p);
-    p->functions[k].fn = fn;
+    p->functions[k] = (tp_field_function){ .fn = fn };
     if (tp_univariate_of(p->algebra, fn, &p->functions[k].u))
-        return TP_NO_RULE_HERE;
+        return p->functions[k].u.n_kinks > TP_MAX_KINKS ? TP_NO_RULE_HERE : TP_NO_ROOM;
     return p->n_functions++;
 }
 
@@ -482,7 +482,7 @@ static int expectation(tp_field_plan *p, int kind, int a, int b, const tp_point_
             double value;
             int derivative = tp_fn_derivative(p->algebra, fn[side]);
             if (derivative < 0)
-                return TP_NO_RULE_HERE;
+                return p->error->text[0] && !p->algebra->refused ? TP_NO_ROOM : TP_NO_RULE_HERE;
             if (tp_fn_is_number(p->algebra, derivative, &value) && !(fabs(value) > 0))
                 return TP_NO_FIELD;
             int number = number_of_function(p, derivative);
@@ -493,8 +493,10 @@ static int expectation(tp_field_plan *p, int kind, int a, int b, const tp_point_
     }
     int covariance = tp_field_of(p, TP_COVARIANCE, u, v, &none, pairs);
     covariance = covariance == TP_NO_FIELD ? tp_filled(p, pairs->n, 0) : tp_materialize(p, covariance);
-    if (covariance < 0 || (step.f = number_of_function(p, fn[0])) < 0 || (step.g = number_of_function(p, fn[1])) < 0)
-        return covariance < 0 ? covariance : TP_NO_RULE_HERE;
+    if (covariance < 0)
+        return covariance;
+    if ((step.f = number_of_function(p, fn[0])) < 0 || (step.g = number_of_function(p, fn[1])) < 0)
+        return step.f < 0 ? step.f : step.g;
     if ((step.variance = find_variance(p, u)) < 0 || (step.variance2 = find_variance(p, v)) < 0)
         return step.variance < 0 ? step.variance : step.variance2;
     step.in = p->fields[covariance].array;
@@ -530,7 +532,7 @@ static int by_rules(tp_field_plan *p, int kind, int a, int b, const ad_shape *al
     if (tp_is_zero_mean(p, a) || tp_is_zero_mean(p, b))
         return TP_NO_FIELD;
     int way = a == b && tp_node_is_linear(p, a) ? both_sides(p, kind, a, along, pairs) : TP_NO_RULE_HERE;
-    if (way != TP_NO_RULE_HERE)
+    if (way != TP_NO_RULE_HERE || p->refused)
         return way;
     if (data_a)
         return data_field(p, a, b, along, pairs);
@@ -562,10 +564,10 @@ int tp_field_of(tp_field_plan *p, int kind, int a, int b, const ad_shape *along,
         return request->field;
     if (pairs->n == 0)
         return TP_NO_FIELD;
-    if (p->program->widths[a] > 1 || p->program->widths[b] > 1 || p->depth >= MOST_NESTED)
-        return TP_NO_RULE_HERE;
+    bool beyond = p->program->widths[a] > 1 || p->program->widths[b] > 1 || p->depth >= MOST_NESTED;
     p->depth++;
-    int field = by_rules(p, kind, a, b, along, pairs);
+    int field = beyond || p->refused ? TP_NO_RULE_HERE : by_rules(p, kind, a, b, along, pairs);
     p->depth--;
+    p->refused = p->refused || field == TP_NO_RULE_HERE;
     return field <= TP_NO_RULE_HERE ? field : remember(p, kind, a, b, along, pairs, field);
 }
