@@ -410,7 +410,7 @@ static int plot_losses(const report *r, FILE *out, ad_error *missing, ad_error *
     for (int t = 0; t < run->n_rows; t++)
         fprintf(g, "%ld %.10g\n", run->rows[t].step, l->frozen_loss[t]);
     fputs("E\nset logscale y\nset format y '%g'\nset title 'Loss while features are learned'\nset xlabel 'steps'\n"
-          "set key top right\nplot ",
+          "set key bottom left\nplot ",
           g);
     for (int k = 0; k < r->n_columns; k++)
         fprintf(g, "$w%d with linespoints pt 7 ps 0.4 lw 1.8 lc rgb '%s' title 'n = %zu', ", k,

@@ -28,6 +28,9 @@ typedef enum {
     FIELDS
 } field;
 
+/* A kernel regime with smooth activations, or with kinks; or features are learned. */
+typedef enum { REPORT_SMOOTH, REPORT_KINKS, REPORT_FEATURES, REPORT_THEORIES } report_theory;
+
 /* What one width gave: the values of every draw, those after training of the first `seeds` alone; and, point by point
  * on the way, means over these. */
 typedef struct {
@@ -54,7 +57,7 @@ typedef struct {
     double rate, largest; /* largest: the rate above which the limit's training is not stable */
     double share;         /* rate / largest by default, 0 where the rate is given */
     double limit_error;   /* of a limit by samples, relative; else 0 */
-    int theory;           /* which of report_claim's: smooth activations, kinks, or µP */
+    report_theory theory; /* which of report_claim's */
     long seeds, draws, steps;
     bool dear;              /* a step or a kernel costs much: samples meet, or sequences */
     long followed;          /* of the seeds, those that are measured on the way */
@@ -108,12 +111,11 @@ void report_predict(report *r); /* predicted, or no_prediction */
 
 /* ---- remark.c ---- */
 enum { REPORT_CLAIMS = 2 };
-/* What theory says of a slope, for smooth activations [0], for those with kinks [1] and in µP [2], and the band
- * about it in which a fitted one is taken to agree. */
+/* What each theory says of a slope, and the band about it in which a fitted one is taken to agree. */
 extern const struct report_claim {
     field f;
-    const char *name, *theory[3];
-    double steepest[3], flattest[3];
+    const char *name, *theory[REPORT_THEORIES];
+    double steepest[REPORT_THEORIES], flattest[REPORT_THEORIES];
 } report_claims[REPORT_CLAIMS];
 /* Of a fitted slope outside the band: what the measured values say of it, in sentences on lines of their own. False,
  * and no text, where it is inside or there is none. */

@@ -4,6 +4,7 @@
 #include <cJSON.h>
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 TOOL_SUITE(regime_tool);
@@ -85,6 +86,15 @@ Test(regime_tool, checks_in_a_report)
     cr_expect(strstr(csv, "series,width,change\nh1,128,") == csv, "%.200s", csv);
     ad_free(page);
     ad_free(csv);
+    csv = slurp(in("plots/loss_training.csv"), &size); /* from outputs 0, and not from a Gaussian's of order one */
+    const char *first = strstr(csv, "n=inf,1,");
+    cr_expect(first && strtod(first + 8, NULL) > 0.4 && strtod(first + 8, NULL) < 0.5, "%.400s", csv);
+    cr_expect(strstr(r.out, "0, as features are learned"), "%s", r.out);
+    ad_free(csv);
+    put_text("own.txt", "scale standard\ninput -0.5 0.5 0\nreadout 0.5 0.5 0\n");
+    r = works("report mlp --set depth=1 --data digits --widths 16,32 --seeds 2 --steps 3 --probes 8 --scale own.txt "
+              "--out page.html");
+    cr_expect(strstr(r.out, "0, as features are learned"), "%s", r.out);
     r = works("report mlp --set depth=1 --data digits --widths 16,32 --seeds 2 --steps 3 --probes 8 --scale mup "
               "--freeze dense1.weight --check --out page.html");
     page = slurp(in("page.html"), &size);
