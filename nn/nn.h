@@ -287,6 +287,9 @@ int nn_forward(nn_model *model, const double *x, size_t rows, double *out, ad_er
 /* The values of any node of the network's trace, a hidden layer's say, at inputs x (rows, features), row-major in the
  * order of its axes; all rows are one batch. */
 int nn_activations(nn_model *model, ad_var node, const double *x, size_t rows, double *out, ad_error *error);
+/* The same of n nodes, one or more, by one run: out[k] has nodes[k]'s. */
+int nn_activations_many(nn_model *model, const ad_var *nodes, int n, const double *x, size_t rows, double *const *out,
+                        ad_error *error);
 
 typedef enum { NN_SQUARE, NN_CROSS_ENTROPY } nn_loss; /* mean over the batch of |f - y|^2 / 2, or of -log softmax */
 /* NN_SGD, NN_MOMENTUM, NN_ADAM, ...: the rows of nn/optimizers.h, with what a step does. */

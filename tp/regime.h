@@ -30,6 +30,7 @@ typedef struct {
     nn_optimizer optimizer;
     const tp_abc *abc; /* (nn_n_params): of each parameter in place of the trace's; NULL: as traced, with the rates of
                           nn_rate_powers */
+    bool parts;        /* find them, too */
 } tp_regime_spec;
 
 /* Powers of n; -INFINITY: it does not change at all. */
@@ -63,6 +64,8 @@ typedef struct {
     bool suggestion; /* with the suggested powers of all rates it is stable */
     char verdict[600];
     void *memory;
+    double *parts; /* (n_vectors, n_params): what the first update of one parameter alone adds to a vector's `response`,
+                      which is the largest of them; -INFINITY: nothing; NULL: not asked for */
 } tp_regime;
 
 int tp_regime_find(const tp_program *program, const tp_regime_spec *spec, tp_regime *regime, ad_error *error);

@@ -74,9 +74,10 @@ typedef struct {
     void *memory;
 } tp_trained;
 
-/* Of one run, at most: bytes, and floating-point operations. 0 and 0 in the kernel regime, but for the kernel. */
+/* Of one run, at most: bytes, floating-point operations, and independent draws, which ask for twice as many samples. 0
+ * in the kernel regime, but for the kernel. */
 typedef struct {
-    double bytes, operations;
+    double bytes, operations, draws;
 } tp_train_cost;
 
 /* test: NULL, or more rows whose outputs are followed; its y may be NULL: then it has no loss. */

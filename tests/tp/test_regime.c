@@ -385,6 +385,41 @@ Test(regime, verdicts_name_the_line)
     expect_verdict(&tower, NN_MUP, NN_ADAM, "stable, with feature learning");
 }
 
+/* The largest part of a vector's response is the response, and what a parameter does not make it does not change: with
+ * one rate for all the second layer learns by its own matrix, the input layer's part falls like n^-1/2. */
+Test(regime, parts_of_a_step)
+{
+    ad_error error = { 0 };
+    tp_regime r;
+    nn_net *net = trace(&(network){ "mlp", nn_builtin("mlp"), two_layers, { 0 } }, NN_STANDARD);
+    tp_program *program = tp_translate(net, &error);
+    cr_assert(tp_regime_find(program, &(tp_regime_spec){ .optimizer = NN_SGD, .parts = true }, &r, &error) == 0);
+    cr_assert(r.n_vectors == 5 && r.n_params == 3);
+    static const double parts[5][3] = {
+        { -0.5, -INFINITY, -INFINITY },
+        { -0.5, -INFINITY, -INFINITY },
+        { -0.5, 0.5, -INFINITY },
+        { -0.5, 0.5, -INFINITY },
+        { 0, 1, 1 },
+    };
+    for (int v = 0; v < r.n_vectors; v++) {
+        double largest = -INFINITY;
+        for (int k = 0; k < r.n_params; k++) {
+            double part = r.parts[v * r.n_params + k];
+            largest = fmax(largest, part);
+            cr_expect(isinf(parts[v][k]) ? isinf(part) && part < 0 : fabs(part - parts[v][k]) < 1e-12,
+                      "%s by %s: %g, not %g", r.vectors[v].name, r.params[k].name, part, parts[v][k]);
+        }
+        cr_expect_float_eq(largest, r.vectors[v].response, 1e-12, "%s", r.vectors[v].name);
+    }
+    tp_regime_free(&r);
+    cr_assert(tp_regime_find(program, &(tp_regime_spec){ .optimizer = NN_SGD }, &r, &error) == 0);
+    cr_expect_null(r.parts);
+    tp_regime_free(&r);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 /* Suggested powers are those of mu-P where a network starts as mu-P does; its readout may be another. */
 Test(regime, suggested_rates_are_stable)
 {

@@ -180,8 +180,9 @@ int tp_learner_step(tp_learner *l, double rate, double momentum, double decay, a
  * right law alone, and takes no memory. One mark at a time, and no step between the two. */
 int tp_learner_mark(tp_learner *l, ad_error *error);
 void tp_learner_rewind(tp_learner *l);
-/* At most, of so many rows in all steps together: bytes, and floating-point operations. */
-void tp_learner_cost(const tp_learner *l, double rows, double *bytes, double *operations);
+/* At most, of so many rows in all steps together: bytes, floating-point operations, and draws, of which a run on
+ * samples has at most half as many as samples. */
+void tp_learner_cost(const tp_learner *l, double rows, double *bytes, double *operations, double *draws);
 /* All that a learner is after a step. By a state that is read it becomes that, once it is new, of the same view and
  * spec, or restarted with the same seed. */
 int tp_learner_state(tp_learner *l, tp_state *state);

@@ -268,7 +268,7 @@ static double vectors_of(const tp_sampler *s, int id, int k, const ad_shape *nam
     return count;
 }
 
-void tp_learner_cost(const tp_learner *l, double rows, double *bytes, double *operations)
+void tp_learner_cost(const tp_learner *l, double rows, double *bytes, double *operations, double *draws)
 {
     const tp_sampler *s = &l->s;
     double total = 0, size = (double)s->sizes.n, of_products = 0;
@@ -287,6 +287,13 @@ void tp_learner_cost(const tp_learner *l, double rows, double *bytes, double *op
         of_products += vectors * vectors * f->n_operators;
         *bytes += 8 * vectors * f->n_operators * (f->matrix ? 2 : 1) * (in * f->matrix + size);
         *bytes += f->changes ? 8 * vectors * f->n_operators * (in + size) : 0;
+    }
+    *draws = total + 1;
+    for (int k = 0; k < nn_n_params(s->program->net); k++) {
+        int id = nn_param(s->program->net, k).id;
+        const ad_shape *shape = ad_shape_get(nn_param(s->program->net, k));
+        if (s->program->lives[id] && s->revealed_of[id] < 0 && tp_count_widths(s->graph, shape) > 0)
+            *draws += (double)ad_elements(s->graph, shape, &s->sizes) / size;
     }
     total = fmin(total, size / 2);
     *operations = 8 * size * total * total + 8 * size * of_products;

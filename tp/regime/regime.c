@@ -84,18 +84,22 @@ static double gradient_of(const regime_job *j, int k, bool now)
     return most + fmax(f, 0) + j->e.front[id];
 }
 
-/* A step: what it adds to the changes of parameters; does any of them grow by it? */
+/* What a step adds to parameter k's change; does it grow by it? */
+static bool step_of(const regime_job *j, int k, bool now)
+{
+    double gradient = gradient_of(j, k, now), *update = &j->e.update[nn_param(j->program->net, k).id], before = *update;
+    if (isnan(j->rates[k]) || !(gradient > -INFINITY))
+        return false;
+    *update = fmax(before, j->rates[k] + (nn_optimizer_adapts(j->spec->optimizer) ? 0 : gradient));
+    return *update > before + tiny;
+}
+
+/* The same of all parameters, and what becomes of the nodes. */
 static bool step(const regime_job *j, bool now)
 {
-    bool grows = false, adapts = nn_optimizer_adapts(j->spec->optimizer);
-    for (int k = 0; k < j->n_params; k++) {
-        double gradient = gradient_of(j, k, now), *update = &j->e.update[nn_param(j->program->net, k).id];
-        if (isnan(j->rates[k]) || !(gradient > -INFINITY))
-            continue;
-        double moved = j->rates[k] + (adapts ? 0 : gradient);
-        grows |= moved > *update + tiny;
-        *update = fmax(*update, moved);
-    }
+    bool grows = false;
+    for (int k = 0; k < j->n_params; k++)
+        grows |= step_of(j, k, now);
     tp_exponents_change(&j->e);
     return grows;
 }
@@ -106,25 +110,44 @@ static void forget(const regime_job *j)
         j->e.change[id] = j->e.update[id] = -INFINITY;
 }
 
-/* first, several and response of all vectors that are listed; what still grows after so many steps grows without end.
- */
-static void train(regime_job *j, tp_regime *r)
+/* What a vector's coordinates have changed by so far. */
+static double moved(const regime_job *j, const tp_growing *g)
 {
-    bool grows = true;
+    return j->e.change[g->node] + g->front;
+}
+
+/* A step of a small rate: response of all vectors that are listed, and the parts of it, one update at a time. */
+static void respond(regime_job *j, tp_regime *r)
+{
     forget(j);
     j->e.linear = true;
     step(j, false);
     for (int v = 0; v < r->n_vectors; v++)
-        r->vectors[v].response = j->e.change[r->vectors[v].node] + r->vectors[v].front;
+        r->vectors[v].response = moved(j, &r->vectors[v]);
+    for (int k = 0; k < j->n_params && r->parts; k++) {
+        forget(j);
+        step_of(j, k, false);
+        tp_exponents_change(&j->e);
+        for (int v = 0; v < r->n_vectors; v++)
+            r->parts[v * j->n_params + k] = moved(j, &r->vectors[v]);
+    }
     j->e.linear = false;
+}
+
+/* response, first and several of all vectors that are listed; what still grows after so many steps grows without end.
+ */
+static void train(regime_job *j, tp_regime *r)
+{
+    bool grows = true;
+    respond(j, r);
     forget(j);
     step(j, false);
     for (int v = 0; v < r->n_vectors; v++)
-        r->vectors[v].first = r->vectors[v].several = j->e.change[r->vectors[v].node] + r->vectors[v].front;
+        r->vectors[v].first = r->vectors[v].several = moved(j, &r->vectors[v]);
     for (int t = 1; t < SEVERAL && grows; t++) {
         grows = step(j, true);
         for (int v = 0; v < r->n_vectors; v++) {
-            double now = j->e.change[r->vectors[v].node] + r->vectors[v].front;
+            double now = moved(j, &r->vectors[v]);
             r->vectors[v].several = t + 1 == SEVERAL && now > r->vectors[v].several + tiny ? INFINITY : now;
         }
     }
@@ -164,7 +187,8 @@ static int list_vectors(regime_job *j, tp_regime *r, ad_error *error)
     double *by_node = numbers(j, p->n_nodes, 0);
     bool *read = ad_arena_alloc(j->arena, (size_t)p->n_nodes + 1, sizeof *read);
     r->vectors = lines ? ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *r->vectors) : NULL;
-    if (!r->vectors || !by_node || !read)
+    r->parts = j->spec->parts ? numbers(j, (n + 1) * j->n_params, -INFINITY) : NULL;
+    if (!r->vectors || !by_node || !read || (j->spec->parts && !r->parts))
         return lines ? ad_fail(error, "regime: out of memory") : -1;
     for (int i = 0; i < n; i++)
         if (is_listed(p, &lines[i]))
@@ -275,6 +299,7 @@ static int try_suggestion(regime_job *j, tp_regime *r)
     tp_regime other = *r;
     if (!(other.vectors = ad_arena_alloc(j->arena, (size_t)r->n_vectors + 1, sizeof *other.vectors)))
         return -1;
+    other.parts = NULL;
     for (int v = 0; v < r->n_vectors; v++)
         other.vectors[v] = r->vectors[v];
     for (int k = 0; k < j->n_params; k++)

@@ -48,7 +48,8 @@ static void close_buffers(sampled_run *r)
         ad_free(buffers[k]);
 }
 
-/* Kernels of the probes, the mean over outputs. */
+/* Kernels of the probes, the mean over outputs. Of several, each after a mark, whose backward pass shows the next one
+ * nothing: a kernel takes the draws of one. */
 static int measure_kernels(sampled_run *r, ad_error *error)
 {
     const tp_training_job *job = r->job;
@@ -56,6 +57,8 @@ static int measure_kernels(sampled_run *r, ad_error *error)
     memset(r->kernel, 0, probes * probes * sizeof *r->kernel);
     memset(r->features, 0, probes * probes * sizeof *r->features);
     for (size_t o = 0; o < outputs; o++) {
+        if (o)
+            tp_learner_rewind(r->learner);
         if (tp_learner_forward(r->learner, job->x, probes, r->slope, error))
             return -1;
         for (size_t i = 0; i < probes * outputs; i++)
@@ -315,6 +318,13 @@ int tp_train_forecast(tp_program *program, const nn_data *train, const nn_data *
     return status;
 }
 
+/* Rows that are run at once after the last step. */
+static double one_pass(const tp_training_job *job)
+{
+    double few = fmax((double)job->parts[0].rows, (double)(job->spec.samples / FEW));
+    return fmin((double)job->points, few);
+}
+
 int tp_train_estimate(tp_program *program, const nn_data *train, const nn_data *test, const tp_train_spec *spec,
                       tp_train_cost *cost, ad_error *error)
 {
@@ -332,7 +342,8 @@ int tp_train_estimate(tp_program *program, const nn_data *train, const nn_data *
         status = learner ? 0 : -1;
     }
     if (learner)
-        tp_learner_cost(learner, (double)job.steps * (double)job.feed.batch, &cost->bytes, &cost->operations);
+        tp_learner_cost(learner, (double)job.steps * (double)job.feed.batch + one_pass(&job), &cost->bytes,
+                        &cost->operations, &cost->draws);
     tp_learner_free(learner);
     if (sampled)
         tp_training_view_free(&view);

@@ -135,15 +135,20 @@ const tool_command command_regime = {
     .name = "regime",
     .argument = "NET",
     .summary = "what a parametrization does as n grows: stable? features?",
-    .manual = "From the exponents alone: the power of n of every vector's size and of its change by --optimizer (sgd), "
-              "the line that breaks a parametrization, and the powers of the rates with which each parameter's "
-              "change is of order one. --abc gives exponents of one's own: W = n^-a omega, omega of deviation n^-b, "
-              "rate n^-c, of input, hidden, readout, bias, output-bias, gain (of a norm) or parameters by name; so "
-              "does a file of --scale.\n"
-              "--check trains by square loss on --train inputs (8) in full batches, --steps (1) at --rate (1e-4) with "
-              "--seeds (4) at --widths (64,128,256,512), and prints slopes of log "
-              "size and log change over log n with Student's 95 % intervals. Disagreement by more than 0.1 beyond the "
-              "intervals within which all of these slopes are at 95 % is told with the line.",
+    .manual =
+        "From the exponents alone: the power of n of every vector's size and of its change by --optimizer (sgd), "
+        "the line that breaks a parametrization, and the powers of the rates with which each parameter's "
+        "change is of order one. --abc gives exponents of one's own: W = n^-a omega, omega of deviation n^-b, "
+        "rate n^-c, of input, hidden, readout, bias, output-bias, gain (of a norm) or parameters by name; so "
+        "does a file of --scale.\n"
+        "--check trains by square loss on --train inputs (8) in full batches, --steps (1) at --rate (1e-4) with "
+        "--seeds (16) at --widths (128,256,512,1024; of pictures 16,32,64,128), and prints slopes of log size and "
+        "log change over log n with Student's 95 % intervals. A sum of powers is no power: of one step the change "
+        "is that by the parameters whose updates have the largest derived power, and where others change the "
+        "vector, too, their share of all is told; a parameter that alone changes more is told as well. Targets "
+        "are labels + f for each network's outputs f at the start, or 0 where f grows, so that the residual is "
+        "one power, too. Disagreement by more than 0.1 beyond the intervals within which all of these slopes are "
+        "at 95 % is told with the line.",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(OPTIMIZER) | TAKE(CHECK) | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) |
              TAKE(SEED) | TAKE(SEEDS) | TAKE(RATE) | TAKE(STEPS) | TAKE(TRAIN) | TAKE(THREADS) | TAKE(CSV),
     .settle = settle_regime,

@@ -4,63 +4,121 @@
 #include <math.h>
 #include <string.h>
 
-static void print_line(const tp_growing *g, const char *kind, coordinate_line l)
+static void print_place(ad_where where)
 {
+    const char *slash = strrchr(where.file ? where.file : "", '/');
+    printf("   not as derived: %s:%d", slash ? slash + 1 : where.file, where.line);
+}
+
+static void print_line(const coordinate_check *c, int v, coordinate_kind kind)
+{
+    const tp_growing *g = &c->regime.vectors[v];
+    coordinate_line l = coordinate_fit(c, v, kind);
+    char leaders[COORDINATE_TEXT] = "";
     if (l.zero) {
-        printf("%-8s %-7s %9.4g %9s   it is 0, which goes with no power\n", g->name, kind, l.derived, "none");
+        printf("%-8s %-7s %9.4g %9s   it is 0, which goes with no power\n", g->name, coordinate_kinds[kind], l.derived,
+               "none");
         return;
     }
-    printf("%-8s %-7s %9.4g %9.3f   [%.3f, %.3f]", g->name, kind, l.derived, l.fitted, l.fitted - l.half,
-           l.fitted + l.half);
-    if (!l.agrees) {
-        const char *slash = strrchr(g->where.file ? g->where.file : "", '/');
-        printf("   not as derived: %s:%d", slash ? slash + 1 : g->where.file, g->where.line);
-    }
+    if (kind == COORDINATE_CHANGE)
+        coordinate_leaders(c, v, leaders);
+    printf("%-8s %-7s %9.4g %9.3f   [%.3f, %.3f]%s%s", g->name, coordinate_kinds[kind], l.derived, l.fitted,
+           l.fitted - l.half, l.fitted + l.half, leaders[0] ? "   " : "", leaders);
+    if (!l.agrees)
+        print_place(g->where);
+    printf("\n");
+}
+
+/* A parameter whose update changes more than the derived power allows. */
+static void print_part(const coordinate_check *c, int v, int param)
+{
+    coordinate_line l = coordinate_part(c, v, param);
+    if (l.agrees)
+        return;
+    printf("%-8s %-7s %9.4g %9.3f   [%.3f, %.3f]   by %s alone", c->regime.vectors[v].name, "change", l.derived,
+           l.fitted, l.fitted - l.half, l.fitted + l.half, c->regime.params[param].name);
+    print_place(c->regime.vectors[v].where);
     printf("\n");
 }
 
 static void print_table(const coordinate_check *c)
 {
     printf("\n%-8s %-7s %9s %9s   95 %% interval\n", "vector", "of its", "derived", "fitted");
-    for (int v = 0; v < c->regime.n_vectors; v++)
+    for (int v = 0; v < c->regime.n_vectors; v++) {
         for (int kind = 0; kind < COORDINATE_KINDS; kind++)
-            print_line(&c->regime.vectors[v], coordinate_kinds[kind], coordinate_fit(c, v, (coordinate_kind)kind));
+            print_line(c, v, (coordinate_kind)kind);
+        for (int param = 0; param < c->regime.n_params; param++)
+            print_part(c, v, param);
+    }
     if (!coordinate_agrees(c))
         printf("terms of lower order may still lead at these widths: try larger --widths\n");
 }
 
+static int write_line(ad_file *file, const coordinate_check *c, int v, const char *of, coordinate_line l, double share,
+                      ad_error *error)
+{
+    char text[300];
+    ad_snprintf(text, sizeof text, "%.80s,%.100s,%.17g,%.17g,%.17g,%.17g,%.6g\n", c->regime.vectors[v].name, of,
+                l.derived, l.fitted, l.fitted - l.half, l.fitted + l.half, share);
+    return ad_file_write(file, text, strlen(text), error);
+}
+
 static int write_csv(const coordinate_check *c, const char *path, ad_error *error)
 {
-    char text[256] = "vector,of,derived,fitted,low,high\n";
+    static const char head[] = "vector,of,derived,fitted,low,high,share\n";
     ad_file *file = ad_file_create(path, error);
-    int status = file ? ad_file_write(file, text, strlen(text), error) : -1;
-    for (int i = 0; !status && i < c->regime.n_vectors * COORDINATE_KINDS; i++) {
-        int v = i / COORDINATE_KINDS, kind = i % COORDINATE_KINDS;
-        coordinate_line l = coordinate_fit(c, v, (coordinate_kind)kind);
-        ad_snprintf(text, sizeof text, "%.80s,%s,%.17g,%.17g,%.17g,%.17g\n", c->regime.vectors[v].name,
-                    coordinate_kinds[kind], l.derived, l.fitted, l.fitted - l.half, l.fitted + l.half);
-        status = ad_file_write(file, text, strlen(text), error);
+    int status = file ? ad_file_write(file, head, sizeof head - 1, error) : -1;
+    for (int v = 0; v < c->regime.n_vectors; v++) {
+        for (int kind = 0; kind < COORDINATE_KINDS && !status; kind++)
+            status = write_line(file, c, v, coordinate_kinds[kind], coordinate_fit(c, v, (coordinate_kind)kind),
+                                kind == COORDINATE_CHANGE ? coordinate_share(c, v) : 1, error);
+        for (int param = 0; param < c->regime.n_params && !status; param++) {
+            char of[120];
+            ad_snprintf(of, sizeof of, "change by %.80s", c->regime.params[param].name);
+            coordinate_line l = coordinate_part(c, v, param);
+            status = l.agrees ? 0 : write_line(file, c, v, of, l, 1, error);
+        }
     }
     if (status)
         ad_file_discard(file);
     return status ? -1 : ad_file_close(file, error);
 }
 
+static cJSON *tell_line(const coordinate_check *c, int v, coordinate_line l, const char *of, cJSON *list)
+{
+    cJSON *one = json_put(list, "", cJSON_CreateObject());
+    json_put(one, "vector", cJSON_CreateString(c->regime.vectors[v].name));
+    json_put(one, "of", cJSON_CreateString(of));
+    json_put(one, "derived", json_number(l.derived));
+    json_put(one, "fitted", json_number(l.fitted));
+    json_put(one, "interval", json_array((double[]){ l.fitted - l.half, l.fitted + l.half }, &(size_t){ 2 }, 1));
+    json_put(one, "agrees", cJSON_CreateBool(l.agrees));
+    return one;
+}
+
+static void tell_vector(const coordinate_check *c, int v, cJSON *list)
+{
+    const char *change = coordinate_kinds[COORDINATE_CHANGE];
+    tell_line(c, v, coordinate_fit(c, v, COORDINATE_SIZE), coordinate_kinds[COORDINATE_SIZE], list);
+    cJSON *one = tell_line(c, v, coordinate_fit(c, v, COORDINATE_CHANGE), change, list);
+    json_put(one, "share", json_number(coordinate_share(c, v)));
+    cJSON *by = json_put(one, "by", cJSON_CreateArray());
+    for (int param = 0; param < c->regime.n_params; param++) {
+        const char *name = c->regime.params[param].name;
+        coordinate_line l = coordinate_part(c, v, param);
+        if (coordinate_leads(c, v, param))
+            json_put(by, "", cJSON_CreateString(name));
+        if (!l.agrees)
+            json_put(json_put(tell_line(c, v, l, change, list), "by", cJSON_CreateArray()), "",
+                     cJSON_CreateString(name));
+    }
+}
+
 static void tell_json(const coordinate_check *c, cJSON *root)
 {
     cJSON *list = json_put(root, "check", cJSON_CreateArray());
     for (int v = 0; v < c->regime.n_vectors; v++)
-        for (int kind = 0; kind < COORDINATE_KINDS; kind++) {
-            coordinate_line l = coordinate_fit(c, v, (coordinate_kind)kind);
-            cJSON *one = json_put(list, "", cJSON_CreateObject());
-            json_put(one, "vector", cJSON_CreateString(c->regime.vectors[v].name));
-            json_put(one, "of", cJSON_CreateString(coordinate_kinds[kind]));
-            json_put(one, "derived", json_number(l.derived));
-            json_put(one, "fitted", json_number(l.fitted));
-            json_put(one, "interval",
-                     json_array((double[]){ l.fitted - l.half, l.fitted + l.half }, &(size_t){ 2 }, 1));
-            json_put(one, "agrees", cJSON_CreateBool(l.agrees));
-        }
+        tell_vector(c, v, list);
 }
 
 int regime_check(const options *o, const nn_net *net, const ds_data *data, const tp_program *program, cJSON *root,

@@ -74,7 +74,7 @@ static int read_start(infinite_job *i, ad_error *error)
 static int tell_cost(infinite_job *i, tp_program *program, ad_error *error)
 {
     tp_train_cost cost;
-    const double gigabyte = 1e9;
+    const double gigabyte = 1e9, samples = i->spec.samples ? (double)i->spec.samples : 4096;
     double seconds;
     double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     if (tp_train_estimate(program, &i->parts[0], &i->parts[1], &i->spec, &cost, error))
@@ -88,8 +88,11 @@ static int tell_cost(infinite_job *i, tp_program *program, ad_error *error)
         return 0;
     if (tp_train_forecast(program, &i->parts[0], &i->parts[1], &i->spec, &seconds, error))
         return -1;
-    fprintf(stderr, "train: at most %.2g GB; about %.2g s of the processor, by the first steps of a run\n",
+    fprintf(stderr, "train: at most %.2g GB; about %.2g s of the processor, by the first steps of a run",
             cost.bytes / gigabyte, seconds);
+    if (2 * cost.draws > samples)
+        fprintf(stderr, "; up to %.0f draws, for which --samples %.0f are enough", cost.draws, 2 * ceil(cost.draws));
+    fputs("\n", stderr);
     return 0;
 }
 

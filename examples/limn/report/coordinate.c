@@ -1,26 +1,53 @@
-/* coordinate.c: the coordinate check: networks, their powers of n, the report's section. */
+/* coordinate.c: the coordinate check: networks are trained, and powers of n fitted to what they show. */
 #include "examples/limn/report/report.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { ROWS = 8, SEEDS = 4, FEWEST = 4 };
-static const size_t usual_widths[] = { 64, 128, 256, 512 };
-static const double usual_rate = 1e-4, slack = 0.1;
+enum { ROWS = 8, SEEDS = 16, FEWEST = 4, AT_ONCE = 1 << 22 /* numbers of vectors that are looked at together */ };
+enum { USUAL = 4 };
+static const size_t usual_widths[USUAL] = { 128, 256, 512, 1024 }, narrow[USUAL] = { 16, 32, 64, 128 };
+static const double usual_rate = 1e-4, slack = 0.1, tiny = 1e-9;
 static const double negligible = 1e-30; /* Adam's epsilon: gradients that fall with n would sink below the usual one */
 const char *const coordinate_kinds[COORDINATE_KINDS] = { "size", "change" };
 
 /* ---- what is measured ---- */
+/* Of each vector: its size, its change by the parameters that lead, by all, and by each. */
+enum { WHOLE = COORDINATE_KINDS, BY_PARAM };
+
 typedef struct {
     const options *o;
     const nn_net *net;
-    nn_data data;
+    nn_data data; /* with targets of (rows, outputs) */
     const coordinate_check *c;
+    double *labels; /* (rows, outputs), and then targets of the same shape */
 } job;
 
-static double *at(const coordinate_check *c, int v, int kind, int k, long s)
+/* Vectors first .. first + n, as they are looked at together: their values at the start and changed, and the sum of
+ * changes by the parameters that lead. */
+typedef struct {
+    int first, n;
+    ad_var *nodes;
+    size_t *counts;
+    double **start, **changed, **sum, *memory;
+} group;
+
+static double *log_at(const coordinate_check *c, int v, int row, int k, long s)
 {
-    return &c->logs[((v * COORDINATE_KINDS + kind) * c->n_widths + k) * c->seeds + s];
+    return &c->logs[(((size_t)v * (size_t)(BY_PARAM + c->regime.n_params) + (size_t)row) * (size_t)c->n_widths +
+                     (size_t)k) *
+                        (size_t)c->seeds +
+                    (size_t)s];
+}
+
+static double part(const coordinate_check *c, int v, int param)
+{
+    return c->regime.parts ? c->regime.parts[v * c->regime.n_params + param] : -INFINITY;
+}
+
+bool coordinate_leads(const coordinate_check *c, int v, int param)
+{
+    return isfinite(part(c, v, param)) && part(c, v, param) > c->regime.vectors[v].response - tiny;
 }
 
 /* The log of the root mean square of what is left of h after `minus`; NULL: nothing is taken off. */
@@ -38,20 +65,130 @@ static size_t numbers_of(const job *j, const tp_growing *g, size_t n)
     return ad_elements(nn_graph(j->net), ad_shape_get((ad_var){ nn_graph(j->net), g->node }), &sizes);
 }
 
-static int measure_one(const job *j, nn_model *start, nn_model *trained, int k, long s, double *h[2], ad_error *error)
+static void group_free(group *g)
+{
+    ad_free(g->nodes);
+    ad_free(g->counts);
+    ad_free(g->start);
+    ad_free(g->memory);
+    *g = (group){ 0 };
+}
+
+/* As many vectors from `first` on as AT_ONCE allows, at least one. */
+static int group_open(const job *j, size_t n, int first, group *g, ad_error *error)
+{
+    const tp_regime *r = &j->c->regime;
+    size_t all = 0, most = (size_t)(r->n_vectors - first);
+    *g = (group){ .first = first, .nodes = ad_alloc(most, sizeof *g->nodes, "vectors", error) };
+    g->counts = g->nodes ? ad_alloc(most, sizeof *g->counts, "vectors", error) : NULL;
+    g->start = g->counts ? ad_alloc(3 * most, sizeof *g->start, "vectors", error) : NULL;
+    for (; g->start && first + g->n < r->n_vectors; g->n++) {
+        size_t own = numbers_of(j, &r->vectors[first + g->n], n);
+        if (g->n && all + own > AT_ONCE)
+            break;
+        g->nodes[g->n] = (ad_var){ nn_graph(j->net), r->vectors[first + g->n].node };
+        g->counts[g->n] = own;
+        all += own;
+    }
+    g->memory = g->start ? ad_alloc(3 * all, sizeof *g->memory, "vectors", error) : NULL;
+    if (!g->memory) {
+        group_free(g);
+        return -1;
+    }
+    g->changed = g->start + g->n;
+    g->sum = g->changed + g->n;
+    double *at = g->memory;
+    for (int k = 0; k < 3 * g->n; k++) {
+        g->start[k] = at;
+        at += g->counts[k % g->n];
+    }
+    return 0;
+}
+
+static void copy_param(nn_model *to, nn_model *from, int param)
+{
+    size_t count;
+    double *values = nn_param_values(to, param, &count);
+    memcpy(values, nn_param_values(from, param, &count), count * sizeof *values);
+}
+
+/* What the update of each parameter alone changes, and those together that lead. `mixed` is the start with one
+ * parameter at a time as it was trained. */
+static int measure_parts(const job *j, nn_model *mixed, nn_model *start, nn_model *trained, int k, long s,
+                         const group *g, ad_error *error)
 {
     const coordinate_check *c = j->c;
-    double log_n = log((double)c->widths[k]);
-    for (int v = 0; v < c->regime.n_vectors; v++) {
-        const tp_growing *g = &c->regime.vectors[v];
-        ad_var node = { nn_graph(j->net), g->node };
-        size_t count = numbers_of(j, g, c->widths[k]);
-        if (nn_activations(start, node, j->data.x, j->data.rows, h[0], error) ||
-            nn_activations(trained, node, j->data.x, j->data.rows, h[1], error))
-            return -1;
-        *at(c, v, COORDINATE_SIZE, k, s) = log_size(h[0], NULL, count) + g->front * log_n;
-        *at(c, v, COORDINATE_CHANGE, k, s) = log_size(h[1], h[0], count) + g->front * log_n;
+    int status = 0;
+    for (int param = 0; param < c->regime.n_params && !status; param++) {
+        bool learns = false;
+        for (int i = 0; i < g->n; i++)
+            learns |= isfinite(part(c, g->first + i, param));
+        if (!learns)
+            continue;
+        copy_param(mixed, trained, param);
+        status = nn_activations_many(mixed, g->nodes, g->n, j->data.x, j->data.rows, g->changed, error);
+        copy_param(mixed, start, param);
+        for (int i = 0; i < g->n && !status; i++) {
+            *log_at(c, g->first + i, BY_PARAM + param, k, s) = log_size(g->changed[i], g->start[i], g->counts[i]);
+            for (size_t m = 0; m < g->counts[i] && coordinate_leads(c, g->first + i, param); m++)
+                g->sum[i][m] += g->changed[i][m] - g->start[i][m];
+        }
     }
+    return status;
+}
+
+static int measure_group(const job *j, nn_model *models[3], int k, long s, const group *g, ad_error *error)
+{
+    const coordinate_check *c = j->c;
+    nn_model *start = models[0], *trained = models[1], *mixed = models[2];
+    double log_n = log((double)c->widths[k]);
+    if (nn_activations_many(start, g->nodes, g->n, j->data.x, j->data.rows, g->start, error) ||
+        nn_activations_many(trained, g->nodes, g->n, j->data.x, j->data.rows, g->changed, error))
+        return -1;
+    for (int i = 0; i < g->n; i++) {
+        *log_at(c, g->first + i, COORDINATE_SIZE, k, s) = log_size(g->start[i], NULL, g->counts[i]);
+        *log_at(c, g->first + i, WHOLE, k, s) = log_size(g->changed[i], g->start[i], g->counts[i]);
+        for (size_t m = 0; m < g->counts[i]; m++)
+            g->sum[i][m] = c->regime.parts ? 0 : g->changed[i][m] - g->start[i][m];
+    }
+    if (c->regime.parts && measure_parts(j, mixed, start, trained, k, s, g, error))
+        return -1;
+    for (int i = 0; i < g->n; i++) {
+        *log_at(c, g->first + i, COORDINATE_CHANGE, k, s) = log_size(g->sum[i], NULL, g->counts[i]);
+        for (int row = 0; row < BY_PARAM + c->regime.n_params; row++)
+            *log_at(c, g->first + i, row, k, s) += c->regime.vectors[g->first + i].front * log_n;
+    }
+    return 0;
+}
+
+static int measure_one(const job *j, nn_model *models[3], int k, long s, ad_error *error)
+{
+    int status = 0;
+    group g = { 0 };
+    for (int first = 0; first < j->c->regime.n_vectors && !status; first += g.n) {
+        int n = 0;
+        if (group_open(j, j->c->widths[k], first, &g, error))
+            return -1;
+        status = measure_group(j, models, k, s, &g, error);
+        n = g.n;
+        group_free(&g);
+        g.n = n;
+    }
+    return status;
+}
+
+/* A network's targets: labels + f for the outputs f at the start, so that all networks have the same residual, or, where
+ * f grows with n and leads, 0. */
+static int set_targets(const job *j, nn_model *start, ad_error *error)
+{
+    const tp_growing *f = &j->c->regime.vectors[j->c->regime.n_vectors - 1];
+    size_t count = j->data.rows * nn_n_outputs(j->net);
+    double *targets = j->labels + count;
+    ad_var node = { nn_graph(j->net), f->node };
+    if (nn_activations(start, node, j->data.x, j->data.rows, targets, error))
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        targets[i] = f->start > tiny ? 0 : j->labels[i] + targets[i];
     return 0;
 }
 
@@ -66,22 +203,35 @@ static int train_one(const job *j, int k, long s, ad_error *error)
                          .rate = c->rate,
                          .epsilon = negligible,
                          .steps = c->steps };
-    size_t count = 1;
-    for (int v = 0; v < c->regime.n_vectors; v++) {
-        size_t own = numbers_of(j, &c->regime.vectors[v], c->widths[k]);
-        count = own > count ? own : count;
+    nn_model *models[3] = { NULL };
+    int status = 0;
+    for (int i = 0; i < 3 && !status; i++) {
+        models[i] = nn_model_new(j->net, c->widths[k], seed, AD_DOUBLE, (int)o->threads, error);
+        status = models[i] ? 0 : -1;
     }
-    nn_model *start = nn_model_new(j->net, c->widths[k], seed, AD_DOUBLE, (int)o->threads, error);
-    nn_model *trained = start ? nn_model_new(j->net, c->widths[k], seed, AD_DOUBLE, (int)o->threads, error) : NULL;
-    double *h[2] = { ad_alloc(count, sizeof *h[0], "vectors", error), ad_alloc(count, sizeof *h[1], "vectors", error) };
-    int status = trained && h[0] && h[1] ? nn_fit(trained, &j->data, &spec, NULL, error) : -1;
     if (!status)
-        status = measure_one(j, start, trained, k, s, h, error);
-    ad_free(h[0]);
-    ad_free(h[1]);
-    nn_model_free(start);
-    nn_model_free(trained);
+        status = set_targets(j, models[0], error);
+    if (!status)
+        status = nn_fit(models[1], &j->data, &spec, NULL, error);
+    if (!status)
+        status = measure_one(j, models, k, s, error);
+    for (int i = 0; i < 3; i++)
+        nn_model_free(models[i]);
     return status;
+}
+
+/* Labels as (rows, outputs), one-hot of classes, and room for targets behind them, which the data point to. */
+static int take_labels(job *j, const ds_data *part, ad_error *error)
+{
+    size_t outputs = nn_n_outputs(j->net), rows = part->rows;
+    if (!part->y)
+        return ad_fail(error, "%s: --labels are missing", data_name(j->o));
+    if (!(j->labels = ad_alloc(2 * rows * outputs, sizeof *j->labels, "targets", error)))
+        return -1;
+    for (size_t i = 0; i < rows * outputs; i++)
+        j->labels[i] = part->classes ? (double)(fabs(part->y[i / outputs] - (double)(i % outputs)) < 0.5) : part->y[i];
+    j->data = (nn_data){ part->x, j->labels + rows * outputs, rows, 0 };
+    return 0;
 }
 
 int coordinate_measure(const options *o, const nn_net *net, const tp_program *program, const ds_data *data,
@@ -89,23 +239,29 @@ int coordinate_measure(const options *o, const nn_net *net, const tp_program *pr
 {
     bool check = strcmp(o->command, "report") != 0; /* a report's --rate, --steps and --seeds are its own training's */
     bool own = o->n_widths >= FEWEST;
-    ds_data part = ds_split(data, 0, o->train > 0 ? (size_t)o->train : ROWS);
-    *c = (coordinate_check){ .widths = own ? o->widths : usual_widths,
-                             .n_widths = own ? o->n_widths : (int)(sizeof usual_widths / sizeof *usual_widths),
+    ds_data some = ds_split(data, 0, o->train > 0 ? (size_t)o->train : ROWS);
+    bool pictures = nn_spec_of(net)->shape[2] > 0; /* whose positions all take part */
+    *c = (coordinate_check){ .widths = own        ? o->widths
+                                       : pictures ? narrow
+                                                  : usual_widths,
+                             .n_widths = own ? o->n_widths : USUAL,
                              .seeds = check && o->seeds > 0 ? o->seeds : SEEDS,
                              .steps = check && o->steps > 0 ? o->steps : 1,
                              .rate = check && o->rate > 0 ? o->rate : usual_rate };
-    job j = { o, net, { part.x, part.y, part.rows, data->classes }, c };
-    tp_regime_spec spec = { .optimizer = (nn_optimizer)(o->optimizer >= 0 ? o->optimizer : NN_SGD) };
-    if (!part.y)
-        return ad_fail(error, "%s: --labels are missing", data_name(o));
-    if (tp_regime_find(program, &spec, &c->regime, error))
+    job j = { .o = o, .net = net, .c = c };
+    tp_regime_spec spec = { .optimizer = (nn_optimizer)(o->optimizer >= 0 ? o->optimizer : NN_SGD),
+                            .parts = c->steps == 1 };
+    if (take_labels(&j, &some, error))
         return -1;
-    size_t count = (size_t)c->regime.n_vectors * COORDINATE_KINDS * (size_t)c->n_widths * (size_t)c->seeds;
-    int status = (c->logs = ad_alloc(count, sizeof *c->logs, "a coordinate check", error)) ? 0 : -1;
+    int status = tp_regime_find(program, &spec, &c->regime, error);
+    size_t count =
+        (size_t)c->regime.n_vectors * (size_t)(BY_PARAM + c->regime.n_params) * (size_t)c->n_widths * (size_t)c->seeds;
+    if (!status)
+        status = (c->logs = ad_alloc(count, sizeof *c->logs, "a coordinate check", error)) ? 0 : -1;
     for (int k = 0; k < c->n_widths; k++)
         for (long s = 0; s < c->seeds && !status; s++)
             status = train_one(&j, k, s, error);
+    ad_free(j.labels);
     if (status)
         coordinate_free(c);
     return status;
@@ -119,121 +275,109 @@ void coordinate_free(coordinate_check *c)
 }
 
 /* ---- what is fitted ---- */
-double coordinate_log_mean(const coordinate_check *c, int v, coordinate_kind kind, int k)
+static double log_mean(const coordinate_check *c, int v, int row, int k)
 {
     double sum = 0;
     for (long s = 0; s < c->seeds; s++)
-        sum += *at(c, v, (int)kind, k, s) / (double)c->seeds;
+        sum += *log_at(c, v, row, k, s) / (double)c->seeds;
     return sum;
+}
+
+double coordinate_log_mean(const coordinate_check *c, int v, coordinate_kind kind, int k)
+{
+    return log_mean(c, v, (int)kind, k);
+}
+
+double coordinate_share(const coordinate_check *c, int v)
+{
+    int widest = c->n_widths - 1;
+    return exp(log_mean(c, v, COORDINATE_CHANGE, widest) - log_mean(c, v, WHOLE, widest));
+}
+
+void coordinate_leaders(const coordinate_check *c, int v, char text[COORDINATE_TEXT])
+{
+    double share = coordinate_share(c, v);
+    int leading = 0, last = -1;
+    text[0] = 0;
+    for (int k = 0; k < c->regime.n_params; k++)
+        if (coordinate_leads(c, v, k)) {
+            leading++;
+            last = k;
+        }
+    if (!leading || fabs(share - 1) < 1e-6)
+        return;
+    if (leading == 1)
+        ad_snprintf(text, COORDINATE_TEXT, "by %.80s", c->regime.params[last].name);
+    else
+        ad_snprintf(text, COORDINATE_TEXT, "by %d parameters", leading);
+    size_t used = strlen(text);
+    ad_snprintf(text + used, COORDINATE_TEXT - used, ", %.2g of it at n = %zu", share, c->widths[c->n_widths - 1]);
+}
+
+/* How many slopes are looked at: of sizes and changes, and of parts that do not lead. */
+static int slopes(const coordinate_check *c)
+{
+    int n = c->regime.n_vectors * COORDINATE_KINDS;
+    for (int v = 0; v < c->regime.n_vectors; v++)
+        for (int param = 0; param < c->regime.n_params; param++)
+            n += isfinite(part(c, v, param)) && !coordinate_leads(c, v, param);
+    return n;
+}
+
+/* The line through the logs of a row; *together: Bonferroni's half of an interval. */
+static coordinate_line fit(const coordinate_check *c, int v, int row, double *together)
+{
+    double m = (double)(c->n_widths * c->seeds), x = 0, y = 0, xx = 0, xy = 0, rest = 0;
+    for (int k = 0; k < c->n_widths; k++) {
+        x += log((double)c->widths[k]) / c->n_widths;
+        y += log_mean(c, v, row, k) / c->n_widths;
+    }
+    for (int k = 0; k < c->n_widths; k++) {
+        double a = log((double)c->widths[k]) - x;
+        xx += a * a * (double)c->seeds;
+        xy += a * (log_mean(c, v, row, k) - y) * (double)c->seeds;
+    }
+    for (int k = 0; k < c->n_widths; k++)
+        for (long s = 0; s < c->seeds; s++)
+            rest += pow(*log_at(c, v, row, k, s) - y - xy / xx * (log((double)c->widths[k]) - x), 2);
+    double spread = sqrt(rest / (m - 2) / xx);
+    *together = ad_student(0.05 / slopes(c), (int)m - 2) * spread;
+    return (
+        coordinate_line){ .fitted = xy / xx, .half = ad_student(0.05, (int)m - 2) * spread, .zero = isinf(y) && y < 0 };
 }
 
 coordinate_line coordinate_fit(const coordinate_check *c, int v, coordinate_kind kind)
 {
     const tp_growing *g = &c->regime.vectors[v];
-    double m = (double)(c->n_widths * c->seeds), x = 0, y = 0, xx = 0, xy = 0, rest = 0;
-    for (int k = 0; k < c->n_widths; k++) {
-        x += log((double)c->widths[k]) / c->n_widths;
-        y += coordinate_log_mean(c, v, kind, k) / c->n_widths;
-    }
-    for (int k = 0; k < c->n_widths; k++) {
-        double a = log((double)c->widths[k]) - x;
-        xx += a * a * (double)c->seeds;
-        xy += a * (coordinate_log_mean(c, v, kind, k) - y) * (double)c->seeds;
-    }
-    for (int k = 0; k < c->n_widths; k++)
-        for (long s = 0; s < c->seeds; s++)
-            rest += pow(*at(c, v, (int)kind, k, s) - y - xy / xx * (log((double)c->widths[k]) - x), 2);
-    double spread = sqrt(rest / (m - 2) / xx), lines = c->regime.n_vectors * COORDINATE_KINDS;
-    double response = isfinite(g->response) ? g->response : g->first;
-    coordinate_line line = { .derived = kind == COORDINATE_SIZE ? g->start
-                                        : c->steps > 1          ? g->several
-                                                                : response,
-                             .fitted = xy / xx,
-                             .half = ad_student(0.05, (int)m - 2) * spread };
-    line.zero = isinf(y) && y < 0;
-    bool diverges = isinf(line.derived) && line.derived > 0;         /* with no power to be fitted; -inf: it is 0 */
-    double together = ad_student(0.05 / lines, (int)m - 2) * spread; /* Bonferroni's */
+    double together, response = isfinite(g->response) ? g->response : g->first;
+    coordinate_line line = fit(c, v, (int)kind, &together);
+    line.derived = kind == COORDINATE_SIZE ? g->start : c->steps > 1 ? g->several : response;
+    bool diverges = isinf(line.derived) && line.derived > 0; /* with no power to be fitted; -inf: it is 0 */
     line.agrees = line.zero || diverges || fabs(line.fitted - line.derived) <= together + slack;
+    return line;
+}
+
+coordinate_line coordinate_part(const coordinate_check *c, int v, int param)
+{
+    double together;
+    coordinate_line line = { .derived = part(c, v, param), .agrees = true };
+    if (!isfinite(line.derived) || coordinate_leads(c, v, param))
+        return line;
+    line = fit(c, v, BY_PARAM + param, &together);
+    line.derived = c->regime.vectors[v].response;
+    line.agrees = line.zero || line.fitted - line.derived <= together + slack;
     return line;
 }
 
 bool coordinate_agrees(const coordinate_check *c)
 {
-    for (int v = 0; v < c->regime.n_vectors; v++)
+    for (int v = 0; v < c->regime.n_vectors; v++) {
         for (int kind = 0; kind < COORDINATE_KINDS; kind++)
             if (!coordinate_fit(c, v, (coordinate_kind)kind).agrees)
                 return false;
+        for (int param = 0; param < c->regime.n_params; param++)
+            if (!coordinate_part(c, v, param).agrees)
+                return false;
+    }
     return true;
-}
-
-/* ---- the section ---- */
-static void write_table(const coordinate_check *c, FILE *out)
-{
-    fputs("<table><tr><th>vector</th><th>of its</th><th>derived</th><th>fitted</th><th>95 % interval</th><th></th>"
-          "</tr>\n",
-          out);
-    for (int v = 0; v < c->regime.n_vectors; v++)
-        for (int kind = 0; kind < COORDINATE_KINDS; kind++) {
-            coordinate_line l = coordinate_fit(c, v, (coordinate_kind)kind);
-            fputs("<tr><td>", out);
-            report_escape(out, c->regime.vectors[v].name, strlen(c->regime.vectors[v].name));
-            fprintf(out, "</td><td>%s</td>", coordinate_kinds[kind]);
-            fprintf(out, isfinite(l.derived) ? "<td>%.3g</td>" : "<td>none</td>", l.derived);
-            if (l.zero) {
-                fputs("<td>none</td><td></td><td>it is 0</td></tr>\n", out);
-                continue;
-            }
-            fprintf(out, "<td>%.2f</td><td>%.2f to %.2f</td><td>%s</td></tr>\n", l.fitted, l.fitted - l.half,
-                    l.fitted + l.half, l.agrees ? "" : "not as derived");
-        }
-    fputs("</table>\n", out);
-}
-
-/* Changes over the width: of as many vectors as there are colours, from the first to the output. */
-static int plot_changes(const report *r, const coordinate_check *c, FILE *out, ad_error *missing, ad_error *error)
-{
-    int all = c->regime.n_vectors, shown = all < PLOT_COLOURS ? all : PLOT_COLOURS;
-    char block[24], name[80];
-    plot p;
-    if (plot_begin(&p, "coordinates", 480, 320, error))
-        return -1;
-    for (int i = 0; i < shown; i++) {
-        int v = shown > 1 ? i * (all - 1) / (shown - 1) : 0;
-        snprintf(block, sizeof block, "$v%d", i);
-        snprintf(name, sizeof name, "%.79s", c->regime.vectors[v].name);
-        plot_data(&p, block, name, "width,change");
-        for (int k = 0; k < c->n_widths; k++)
-            fprintf(p.stream, "%zu %.10g\n", c->widths[k], exp(coordinate_log_mean(c, v, COORDINATE_CHANGE, k)));
-        fputs("E\n", p.stream);
-    }
-    fputs("set logscale xy\nset xlabel 'width n'\nset title 'change of a coordinate'\nset key outside right\nset "
-          "format y '10^{%L}'\nplot ",
-          p.stream);
-    for (int i = 0; i < shown; i++) {
-        int v = shown > 1 ? i * (all - 1) / (shown - 1) : 0;
-        coordinate_line l = coordinate_fit(c, v, COORDINATE_CHANGE);
-        snprintf(name, sizeof name, l.zero ? "%.40s: 0" : "%.40s: n^{%.2f}", c->regime.vectors[v].name, l.fitted);
-        fprintf(p.stream, "%s$v%d using 1:2 with linespoints lw 2 pt 7 ps 0.5 lc rgb '%s' title ", i ? ", " : "", i,
-                plot_colours[i]);
-        plot_quote(p.stream, name);
-    }
-    fputs("\n", p.stream);
-    report_figure(r, out, &p,
-                  "The root mean square of what training changes in a vector's coordinates, over the width: flat where "
-                  "features are learned, falling in the kernel regime.",
-                  missing);
-    return 0;
-}
-
-int report_write_coordinates(const report *r, const coordinate_check *c, FILE *out, ad_error *missing, ad_error *error)
-{
-    fputs("<h2>Coordinate check</h2>\n<p class=\"soft\">", out);
-    report_escape(out, c->regime.verdict, strlen(c->regime.verdict));
-    fprintf(out, ". %ld step%s of the rate %.3g, %ld networks a width.</p>\n", c->steps, c->steps > 1 ? "s" : "",
-            c->rate, c->seeds);
-    write_table(c, out);
-    fputs("<div class=\"plots\">\n", out);
-    int status = plot_changes(r, c, out, missing, error);
-    fputs("</div>\n", out);
-    return status;
 }

@@ -12,8 +12,9 @@ enum {
     RUNS = 3,
     DECADE = 4, /* points a decade of steps */
     FEWEST_STEPS = 5,
+    SOME_ROWS = 8,
     FEWEST_ROWS = 2,
-    LONGEST = 20, /* seconds of a run: for longer ones fewer steps are taken, and then fewer rows */
+    LONGEST = 20, /* seconds of a run: for longer ones fewer rows and steps are taken */
     POWER_STEPS = 200,
 };
 static const double share = 0.25, operations_a_second = 1e10;
@@ -69,15 +70,19 @@ static int settle(const report *r, report_learning *l, ad_error *error)
             l->kernel_regime = true;
             return 0;
         }
-        if (cost.operations < LONGEST * operations_a_second)
+        double over = fmax(cost.operations / (LONGEST * operations_a_second), 2 * cost.draws / SAMPLES);
+        if (over <= 1)
             return 0;
-        if (l->steps > FEWEST_STEPS)
-            l->steps = l->steps / 2 > FEWEST_STEPS ? l->steps / 2 : FEWEST_STEPS;
-        else if (l->rows > FEWEST_ROWS)
+        long fewer = (long)((double)l->steps / over);
+        if (l->rows > SOME_ROWS)
             l->rows /= 2;
+        else if (l->steps > FEWEST_STEPS)
+            l->steps = fewer > FEWEST_STEPS ? fewer : FEWEST_STEPS;
+        else if (l->rows > FEWEST_ROWS)
+            l->rows = l->rows / 2 > FEWEST_ROWS ? l->rows / 2 : FEWEST_ROWS;
         else
-            return ad_fail(error, "%ld steps of %zu inputs would take more than %d seconds a run", l->steps, l->rows,
-                           LONGEST);
+            return ad_fail(error, "%ld steps of %zu inputs would take more than %d seconds a run, or %d samples",
+                           l->steps, l->rows, LONGEST, SAMPLES);
     }
 }
 
@@ -410,7 +415,7 @@ static int plot_losses(const report *r, FILE *out, ad_error *missing, ad_error *
     for (int t = 0; t < run->n_rows; t++)
         fprintf(g, "%ld %.10g\n", run->rows[t].step, l->frozen_loss[t]);
     fputs("E\nset logscale y\nset format y '%g'\nset title 'Loss while features are learned'\nset xlabel 'steps'\n"
-          "set key top right\nplot ",
+          "set key outside right\nplot ",
           g);
     for (int k = 0; k < r->n_columns; k++)
         fprintf(g, "$w%d with linespoints pt 7 ps 0.4 lw 1.8 lc rgb '%s' title 'n = %zu', ", k,

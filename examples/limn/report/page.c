@@ -66,6 +66,19 @@ static void part(page *p, int status)
     *p->error = (ad_error){ 0 };
 }
 
+/* Where a key at the right leaves the widest network's values free, in an axis of whole decades. */
+static const char *key_beside(const report *r, field f)
+{
+    double low = INFINITY, high = 0;
+    for (int k = 0; k < r->n_columns; k++)
+        for (long s = 0; s < report_count(r, f); s++) {
+            low = fmin(low, r->columns[k].values[f][s]);
+            high = fmax(high, r->columns[k].values[f][s]);
+        }
+    double middle = (floor(log10(low)) + ceil(log10(high))) / 2;
+    return report_log_mean(r, f, r->widest) / log(10) > middle ? "bottom" : "top";
+}
+
 /* All draws, their mean, and the fitted line with its band. */
 static int plot_field(page *p, field f, const char *name, const char *title, const char *caption)
 {
@@ -100,9 +113,9 @@ static int plot_field(page *p, field f, const char *name, const char *title, con
         fprintf(g, "%.10g %.10g %.10g %.10g\n", exp(x), exp(y), exp(y - half), exp(y + half));
     }
     fprintf(g,
-            "E\nset logscale xy\nset title '%s'\nset xlabel 'width n'\nset xrange [%g:%g]\nset key top right\n"
+            "E\nset logscale xy\nset title '%s'\nset xlabel 'width n'\nset xrange [%g:%g]\nset key %s right\n"
             "set xtics (",
-            title, (double)narrowest / 1.2, (double)widest * 1.2);
+            title, (double)narrowest / 1.2, (double)widest * 1.2, key_beside(r, f));
     for (int k = 0; k < r->n_columns; k++)
         fprintf(g, "%s'%zu' %zu", k ? ", " : "", r->columns[k].n, r->columns[k].n);
     fputs(")\nset format y '%g'\nplot ", g);
@@ -233,7 +246,8 @@ static int plot_series(page *p, bool drift, const double *predicted, const char 
         fprintf(g, "%s$w%d with linespoints pt 7 ps 0.4 lw 1.8 lc rgb '%s' title 'n = %zu'", k ? ", " : "", k,
                 plot_colours[k % PLOT_COLOURS], r->columns[k].n);
     if (predicted)
-        fputs(", $p with lines lw 2.4 dt 2 lc rgb '" PLOT_INK "' title 'kernel, n = ∞'", g);
+        fprintf(g, ", $p with lines lw 2.4 dt 2 lc rgb '" PLOT_INK "' title '%s'",
+                r->theory == REPORT_FEATURES ? "constant kernel" : "kernel, n = ∞");
     fputc('\n', g);
     return end(p, &drawing, caption);
 }
@@ -400,11 +414,12 @@ static void write_body(page *p)
     fputs("</div>\n<h2>Training</h2>\n<div class=\"plots\">\n", p->out);
     part(p, plot_series(p, true, NULL, "‖Θₜ−Θ₀‖/‖Θ₀‖ while it trains", "top left",
                         "Drift over time, a line a width, mean over the networks that are measured on the way."));
-    part(p,
-         plot_series(
-             p, false, r->has_prediction ? r->predicted : NULL, "Loss of the probes", "bottom left",
-             "Square loss of the probes, a line a width, over the prediction of the limit: the mean over an ensemble "
-             "of Gaussian processes that kernel gradient descent moves."));
+    part(p, plot_series(p, false, r->has_prediction ? r->predicted : NULL, "Loss of the probes", "bottom left",
+                        r->theory == REPORT_FEATURES
+                            ? "Square loss of the probes, a line a width, over what gradient descent by the limit "
+                              "kernel of the start would come to: features are learned, and the kernel moves."
+                            : "Square loss of the probes, a line a width, over the prediction of the limit: the mean "
+                              "over an ensemble of Gaussian processes that kernel gradient descent moves."));
     if (!r->has_prediction)
         note(p, r->no_prediction);
     char at[80], apart[120];

@@ -8,7 +8,7 @@
 typedef struct {
     tp_kernel ntk, nngp;
     tp_kernel_model *kernel_model;
-    double *y, *coefficients, *outputs, *variances, *prior;
+    double *y, *coefficients, *outputs, *variances, *start, *prior;
 } prediction;
 
 static void targets(const report *r, size_t columns, double *y)
@@ -16,6 +16,18 @@ static void targets(const report *r, size_t columns, double *y)
     for (size_t i = 0; i < r->trained; i++)
         for (size_t k = 0; k < columns; k++)
             y[i * columns + k] = r->data->classes ? (double)((size_t)r->data->y[i] == k) : r->data->y[i * columns + k];
+}
+
+/* The covariance (n, n) of the outputs at the start, which is 0 where they vanish with n. */
+static int find_start(const tp_kernel *nngp, size_t n, double *start, ad_error *error)
+{
+    for (int t = 0; t < nngp->n_terms; t++) {
+        if (nngp->terms[t].power > 0)
+            return ad_fail(error, "the outputs grow with n at the start");
+        for (size_t i = 0; i < n * n && !(nngp->terms[t].power < 0); i++)
+            start[i] += nngp->terms[t].values[i];
+    }
+    return 0;
 }
 
 /* E |f - y|^2 / 2 over the ensemble, mean over the probes, point by point. */
@@ -34,16 +46,16 @@ static int predict(report *r, prediction *p, ad_error *error)
     p->y = ad_alloc(n * columns, sizeof *p->y, "the prediction", error);
     p->outputs = ad_alloc(n * columns, sizeof *p->outputs, "the prediction", error);
     p->variances = ad_alloc(r->probes, sizeof *p->variances, "the prediction", error);
+    p->start = ad_alloc(n * n, sizeof *p->start, "the prediction", error);
     p->prior = ad_alloc(r->probes, sizeof *p->prior, "the prediction", error);
     p->coefficients = ad_alloc((size_t)r->n_points * n * columns, sizeof *p->coefficients, "the prediction", error);
-    if (!p->kernel_model || !p->y || !p->outputs || !p->variances || !p->prior || !p->coefficients)
+    if (!p->kernel_model || !p->y || !p->outputs || !p->variances || !p->start || !p->prior || !p->coefficients ||
+        find_start(&p->nngp, n, p->start, error))
         return -1;
     targets(r, columns, p->y);
     for (size_t i = 0; i < r->probes; i++)
-        p->prior[i] = p->nngp.terms[0].values[i * n + i];
-    tp_prior prior = {
-        .train = p->nngp.terms[0].values, .cross = p->nngp.terms[0].values, .test = p->prior, .diagonal = true
-    };
+        p->prior[i] = p->start[i * n + i];
+    tp_prior prior = { .train = p->start, .cross = p->start, .test = p->prior, .diagonal = true };
     if (tp_coefficients(p->kernel_model, &training, p->y, columns, NULL, times, (size_t)r->n_points, p->coefficients,
                         error))
         return -1;
@@ -89,6 +101,7 @@ void report_predict(report *r)
     ad_free(p.y);
     ad_free(p.outputs);
     ad_free(p.variances);
+    ad_free(p.start);
     ad_free(p.prior);
     ad_free(p.coefficients);
 }

@@ -47,7 +47,7 @@ bool report_remark(const report *r, const struct report_claim *claim, char *text
     double largest = 0, norm[2], deviation;
     for (int k = 0; k <= last && claim->f == DRIFT; k++)
         largest = fmax(largest, exp(report_log_mean(r, DRIFT, k)));
-    if (largest <= SMALL_DRIFT || r->theory == 2) { /* in µP a drift need not be small */
+    if (largest <= SMALL_DRIFT || r->theory == REPORT_FEATURES) { /* whose drift need not be small */
         add(text, size, "%s", reaches ? " More --seeds make the interval shorter." : "");
         return true;
     }

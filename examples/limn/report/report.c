@@ -237,6 +237,17 @@ static bool has_kinks(const nn_net *net)
     return false;
 }
 
+/* Which of report_claim's theories holds. */
+static int find_theory(report *r, ad_error *error)
+{
+    tp_regime regime;
+    if (tp_regime_find(r->program, &(tp_regime_spec){ .optimizer = NN_SGD }, &regime, error))
+        return -1;
+    r->theory = regime.stable && regime.features ? REPORT_FEATURES : has_kinks(r->net) ? REPORT_KINKS : REPORT_SMOOTH;
+    tp_regime_free(&regime);
+    return 0;
+}
+
 /* ---- the whole ---- */
 int report_open(report *r, ad_error *error)
 {
@@ -258,7 +269,7 @@ int report_open(report *r, ad_error *error)
     r->trained = data->train < trained ? data->train : trained;
     r->probes = o->probes > 0 ? (size_t)o->probes : data->train < probes ? data->train : probes;
     size_t count = r->probes * r->probes;
-    if (!(r->program = tp_translate(r->net, error)) ||
+    if (!(r->program = tp_translate(r->net, error)) || find_theory(r, error) ||
         !(r->columns = ad_alloc((size_t)r->n_columns, sizeof *r->columns, "the report", error)) ||
         !(r->limit = ad_alloc(3 * count, sizeof *r->limit, "kernels", error)))
         return -1;
@@ -267,7 +278,6 @@ int report_open(report *r, ad_error *error)
     size_t length = nn_spec_of(r->net)->shape[1] > 0 ? nn_spec_of(r->net)->shape[0] : 0;
     r->coupled = ad_parameters_coupled(nn_output(r->net), nn_batch(r->net));
     r->dear = r->coupled || length > 0;
-    r->theory = o->scale == NN_MUP ? 2 : has_kinks(r->net);
     r->steps = o->steps > 0 ? o->steps : r->dear ? STEPS_DEAR : STEPS;
     r->share = o->rate > 0 ? 0 : r->dear ? stable_share_dear : stable_share;
     r->seeds = o->seeds > 0 ? o->seeds : r->coupled || pictures ? SEEDS_DEAR : SEEDS;

@@ -28,6 +28,9 @@ typedef enum {
     FIELDS
 } field;
 
+/* A kernel regime with smooth activations, or with kinks; or features are learned. */
+typedef enum { REPORT_SMOOTH, REPORT_KINKS, REPORT_FEATURES, REPORT_THEORIES } report_theory;
+
 /* What one width gave: the values of every draw, those after training of the first `seeds` alone; and, point by point
  * on the way, means over these. */
 typedef struct {
@@ -54,7 +57,7 @@ typedef struct {
     double rate, largest; /* largest: the rate above which the limit's training is not stable */
     double share;         /* rate / largest by default, 0 where the rate is given */
     double limit_error;   /* of a limit by samples, relative; else 0 */
-    int theory;           /* which of report_claim's: smooth activations, kinks, or µP */
+    report_theory theory; /* which of report_claim's */
     long seeds, draws, steps;
     bool dear;              /* a step or a kernel costs much: samples meet, or sequences */
     long followed;          /* of the seeds, those that are measured on the way */
@@ -108,12 +111,11 @@ void report_predict(report *r); /* predicted, or no_prediction */
 
 /* ---- remark.c ---- */
 enum { REPORT_CLAIMS = 2 };
-/* What theory says of a slope, for smooth activations [0], for those with kinks [1] and in µP [2], and the band
- * about it in which a fitted one is taken to agree. */
+/* What each theory says of a slope, and the band about it in which a fitted one is taken to agree. */
 extern const struct report_claim {
     field f;
-    const char *name, *theory[3];
-    double steepest[3], flattest[3];
+    const char *name, *theory[REPORT_THEORIES];
+    double steepest[REPORT_THEORIES], flattest[REPORT_THEORIES];
 } report_claims[REPORT_CLAIMS];
 /* Of a fitted slope outside the band: what the measured values say of it, in sentences on lines of their own. False,
  * and no text, where it is inside or there is none. */
@@ -132,18 +134,20 @@ void report_learn(report *r);
 void report_tell_learning(const report *r);
 
 /* ---- coordinate.c: the coordinate check (Tensor Programs V, arXiv:2203.03466, appendix D.1): networks are trained at
- * several widths, and the powers of n that they show stand beside the derived ones ---- */
+ * several widths, and the powers of n that they show stand beside the derived ones. A sum of powers is no power, and
+ * terms of lower order lead where their constants are large: of one step, whose change is to first order the sum of what
+ * each parameter's update changes by itself, only those updates are counted that have the largest derived power. ---- */
 /* The number that is fitted: the root mean square of a vector's coordinates at the start, or of their change. */
 typedef enum { COORDINATE_SIZE, COORDINATE_CHANGE, COORDINATE_KINDS } coordinate_kind;
 extern const char *const coordinate_kinds[COORDINATE_KINDS];
 
 typedef struct coordinate_check {
-    tp_regime regime;
+    tp_regime regime; /* with parts, of one step */
     const size_t *widths;
     int n_widths;
     long seeds, steps;
     double rate;
-    double *logs; /* (vectors, kinds, widths, seeds): log of the root mean square */
+    double *logs; /* (vectors, rows, widths, seeds): log of the root mean square */
 } coordinate_check;
 
 typedef struct {
@@ -154,7 +158,9 @@ typedef struct {
 } coordinate_line;
 
 /* Trains by --optimizer at --widths, if they are four or more, by --rate, --steps, --seeds, or their defaults, on the
- * first --train inputs, which need labels. The net must outlive it. coordinate_free frees what it holds. */
+ * first --train inputs, which need labels. The residual at the start is one power of n, too, and not the sum of two: the
+ * labels, as each network's targets are labels + f for its own outputs f at the start; where f grows with n, f, as
+ * targets are 0. The net must outlive it. coordinate_free frees what it holds. */
 int coordinate_measure(const options *o, const nn_net *net, const tp_program *program, const ds_data *data,
                        coordinate_check *check, ad_error *error);
 void coordinate_free(coordinate_check *check);
@@ -162,9 +168,18 @@ void coordinate_free(coordinate_check *check);
 double coordinate_log_mean(const coordinate_check *check, int vector, coordinate_kind kind, int width);
 /* Over all networks. */
 coordinate_line coordinate_fit(const coordinate_check *check, int vector, coordinate_kind kind);
+/* Does this parameter's update count in the vector's change? Of several steps none is told apart. */
+bool coordinate_leads(const coordinate_check *check, int vector, int param);
+/* What those that count change of what all change, at the widest width. */
+double coordinate_share(const coordinate_check *check, int vector);
+enum { COORDINATE_TEXT = 200 };
+/* "by dense2.weight, 0.41 of it at n = 512", where others change it, too; else nothing. */
+void coordinate_leaders(const coordinate_check *check, int vector, char text[COORDINATE_TEXT]);
+/* The change by one that does not count: it agrees unless it grows faster than the vector's change is derived to. */
+coordinate_line coordinate_part(const coordinate_check *check, int vector, int param);
 /* Nothing disagrees. */
 bool coordinate_agrees(const coordinate_check *check);
-/* The report's section: a table and a plot; what is missing in it as report_figure says. */
+/* coordinate_section.c: a table and a plot; what is missing in it as report_figure says. */
 int report_write_coordinates(const report *r, const coordinate_check *check, FILE *out, ad_error *missing,
                              ad_error *error);
 

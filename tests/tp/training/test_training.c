@@ -342,6 +342,52 @@ Test(training, losses_and_optimizers)
     }
 }
 
+static void expect_kernels(const double *a, const double *a_error, const double *b, const double *b_error)
+{
+    for (size_t i = 0; i < (size_t)ROWS * ROWS; i++) {
+        double error = hypot(a_error[i], b_error ? b_error[i] : 0);
+        cr_expect(fabs(a[i] - b[i]) < BOUND * error, "entry %zu: %g, %g +- %g", i, a[i], b[i], error);
+    }
+}
+
+/* The kernel of ten outputs is measured one output after another: ten backward passes at once would take more draws
+ * than half of 256. It is the limit's at the start, and that of many samples after steps. */
+Test(training, kernels_of_many_outputs_take_the_draws_of_one)
+{
+    setup s;
+    tp_kernel limit;
+    problem p = { "mlp",  nn_builtin("mlp"),        { "phi=tanh", "depth=2", "sigma_w=1" }, 0, FEATURES, 10,
+                  NN_MUP, { .rate = 1, .steps = 2 } };
+    open_problem(&p, &s);
+    tp_trained few = train_at(&s, &p, 256, 8), many = train_at(&s, &p, 2048, 8);
+    cr_assert(tp_training_kernel(s.program, s.x, ROWS, NULL, 0, &(tp_limit_spec){ 0 }, &limit, &s.error) == 0, "%s",
+              s.error.text);
+    cr_assert(tp_kernel_converges(&limit));
+    expect_kernels(few.rows[0].kernel, few.rows[0].kernel_error, limit.terms[0].values, NULL);
+    expect_kernels(many.rows[0].kernel, many.rows[0].kernel_error, limit.terms[0].values, NULL);
+    expect_kernels(last_of(&few)->kernel, last_of(&few)->kernel_error, last_of(&many)->kernel,
+                   last_of(&many)->kernel_error);
+    tp_kernel_free(&limit);
+    tp_trained_free(&few);
+    tp_trained_free(&many);
+    close_problem(&s);
+}
+
+/* What a run is told to take at most, it takes at most: twice as many samples as draws are enough. */
+Test(training, draws_are_told)
+{
+    setup s;
+    tp_train_cost cost;
+    problem p = { "rnn", nn_builtin("rnn"), { "phi=tanh" }, 3, 4, 1, NN_MUP, { .rate = 0.4, .steps = 3 } };
+    open_problem(&p, &s);
+    tp_train_spec spec = { .fit = p.fit, .samples = 4096, .runs = 2, .probes = ROWS };
+    cr_assert(tp_train_estimate(s.program, &s.data, NULL, &spec, &cost, &s.error) == 0, "%s", s.error.text);
+    cr_expect(cost.draws > 3 * ROWS * 4 && cost.draws < 1024, "%g", cost.draws);
+    tp_trained run = train_at(&s, &p, 2 * (size_t)cost.draws + 2, 2);
+    tp_trained_free(&run);
+    close_problem(&s);
+}
+
 /* A test row is followed and changes nothing; a run is its own twin. */
 Test(training, points_that_are_followed_change_nothing)
 {

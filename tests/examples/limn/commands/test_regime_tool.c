@@ -4,6 +4,7 @@
 #include <cJSON.h>
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 TOOL_SUITE(regime_tool);
@@ -82,9 +83,18 @@ Test(regime_tool, checks_in_a_report)
     char *page = slurp(in("page.html"), &size), *csv = slurp(in("plots/coordinates.csv"), &size);
     cr_expect(strstr(page, "<h2>Coordinate check</h2>") && strstr(page, "<td>f</td><td>change</td><td>0</td>"), "%s",
               r.out);
-    cr_expect(strstr(csv, "series,width,change\nh1,64,") == csv, "%.200s", csv);
+    cr_expect(strstr(csv, "series,width,change\nh1,128,") == csv, "%.200s", csv);
     ad_free(page);
     ad_free(csv);
+    csv = slurp(in("plots/loss_training.csv"), &size); /* from outputs 0, and not from a Gaussian's of order one */
+    const char *first = strstr(csv, "n=inf,1,");
+    cr_expect(first && strtod(first + 8, NULL) > 0.4 && strtod(first + 8, NULL) < 0.5, "%.400s", csv);
+    cr_expect(strstr(r.out, "0, as features are learned"), "%s", r.out);
+    ad_free(csv);
+    put_text("own.txt", "scale standard\ninput -0.5 0.5 0\nreadout 0.5 0.5 0\n");
+    r = works("report mlp --set depth=1 --data digits --widths 16,32 --seeds 2 --steps 3 --probes 8 --scale own.txt "
+              "--out page.html");
+    cr_expect(strstr(r.out, "0, as features are learned"), "%s", r.out);
     r = works("report mlp --set depth=1 --data digits --widths 16,32 --seeds 2 --steps 3 --probes 8 --scale mup "
               "--freeze dense1.weight --check --out page.html");
     page = slurp(in("page.html"), &size);
@@ -99,8 +109,38 @@ Test(regime_tool, checks)
     cr_expect(strstr(r.out, "95 % interval") && !strstr(r.out, "not as derived"), "%s", r.out);
     size_t size;
     char *csv = slurp(in("check.csv"), &size);
-    cr_expect(strstr(csv, "vector,of,derived,fitted,low,high\nh1,size,0,") == csv, "%s", csv);
+    cr_expect(strstr(csv, "vector,of,derived,fitted,low,high,share\nh1,size,0,") == csv, "%s", csv);
     ad_free(csv);
+}
+
+static double member(const cJSON *line, const char *key)
+{
+    return cJSON_GetNumberValue(cJSON_GetObjectItem(line, key));
+}
+
+/* Of 784 features an input layer's part, n^-1/2, is larger than a hidden one's, n^1/2, up to n = 784: each is measured
+ * by itself, and all that is printed is within 0.1 of the truth. */
+Test(regime_tool, checks_what_leads)
+{
+    cJSON *root = cJSON_Parse(works("regime mlp --set depth=2 --set phi=tanh --scale standard --check --json").out);
+    const cJSON *line;
+    int met = 0;
+    cJSON_ArrayForEach(line, cJSON_GetObjectItem(root, "check"))
+    {
+        const char *vector = cJSON_GetStringValue(cJSON_GetObjectItem(line, "vector"));
+        cr_expect(fabs(member(line, "fitted") - member(line, "derived")) < 0.1 &&
+                      cJSON_IsTrue(cJSON_GetObjectItem(line, "agrees")),
+                  "%s: %g, not %g", vector, member(line, "fitted"), member(line, "derived"));
+        const cJSON *by = cJSON_GetObjectItem(line, "by");
+        if (!by || strcmp(vector, "h2") != 0)
+            continue;
+        met++;
+        cr_expect(cJSON_GetArraySize(by) == 1 &&
+                  strcmp(cJSON_GetStringValue(cJSON_GetArrayItem(by, 0)), "dense2.weight") == 0);
+        cr_expect(member(line, "share") < 0.9, "%g", member(line, "share"));
+    }
+    cr_expect_eq(met, 1);
+    cJSON_Delete(root);
 }
 
 /* What is 0 at every width has no power, and disagrees with none; steps that change nothing check nothing. */
