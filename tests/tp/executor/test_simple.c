@@ -319,12 +319,12 @@ Test(simple, a_tolerance_chooses_the_samples)
     tp_forecast forecast;
     ad_normal(1, 1, 0, 2 * STEPS * FEATURES, x);
     traced t = trace(nn_builtin("rnn"), STEPS, (const char *[]){ "cell=gru", NULL });
-    tp_limit_spec spec = { .tolerance = 4e-4 };
+    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .tolerance = 4e-4 }, usual = { .engine = TP_ENGINE_SAMPLE };
     cr_assert(!tp_limit(t.program, TP_NTK, x, 2, NULL, 0, &spec, &kernel, &error), "%s", error.text);
     cr_expect_leq(kernel.error, 4e-4);
     cr_expect(!strstr(kernel.method, "runs of 4096 samples"), "%s", kernel.method);
     tp_kernel_free(&kernel);
-    cr_assert(!tp_limit_forecast(t.program, TP_NTK, x, 2, NULL, 0, NULL, &forecast, &error), "%s", error.text);
+    cr_assert(!tp_limit_forecast(t.program, TP_NTK, x, 2, NULL, 0, &usual, &forecast, &error), "%s", error.text);
     cr_expect(forecast.sampled && forecast.samples == 4096 && forecast.runs == 8 && forecast.seconds > 0 &&
               forecast.bytes > 0);
     let_go(&t);
