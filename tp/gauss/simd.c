@@ -12,9 +12,9 @@
 #endif
 #include <sleef.h>
 
-/* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 1/4, in
- * powers of x^2 - 1/8: interpolated at Chebyshev's points, to 5e-17 relative. Neither has a singularity nearby. */
-enum { ARC_TERMS = 21, SINE_TERMS = 13, ABREAST = 4 /* vectors that hide each other's latency */ };
+/* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 1/2, in
+ * powers of x^2 - 1/4: interpolated at Chebyshev's points, to 8e-17 relative. Neither has a singularity nearby. */
+enum { ARC_TERMS = 21, SINE_TERMS = 19, ABREAST = 4 /* vectors that hide each other's latency */ };
 static const double arc_cosine[] = {
     0.19245008972987526,    -0.083906530969276708,   0.044393528850639734,   -0.025257439916494397,
     0.014926515614857696,   -0.0090294505003564122,  0.0055490222824482746,  -0.00344915417695653,
@@ -24,9 +24,10 @@ static const double arc_cosine[] = {
     1.9285291199784442e-05,
 };
 static const double arc_sine[] = {
-    0.6506894355519514,   0.11954291361562894,  0.060542705684344035, 0.040839212036431795, 0.031594979994658746,
-    0.026491714566436324, 0.023420766116097076, 0.021497090538482613, 0.020290352016991777, 0.0195495567326137,
-    0.01918241272493501,  0.020137581995855032, 0.020295197319350144,
+    0.6666666666666666,   0.13687705445811288,  0.07943896588947967, 0.06191686654357392, 0.05555215001848197,
+    0.054122697524678555, 0.055660547445287395, 0.05947173388460179, 0.06537605104686493, 0.07346450753849924,
+    0.08400789349676173,  0.09737056980216832,  0.11428145219121935, 0.1372490788015218,  0.16417505521893422,
+    0.17187758954250773,  0.2077384006816562,   0.46019575954355096, 0.5661398754212812,
 };
 
 #define PASTE2(a, b) a##_##b
@@ -473,23 +474,18 @@ static inline V NAME(inverse_root)(V x, V *root)
 #endif
 }
 
-/* As erf_at, of x = 2 q12 / sqrt((1 + 2 q11) (1 + 2 q22)), and roots of 2 / (1 + 2 q) on either side. Beyond 1/2,
- * asin |x| = pi / 2 - 2 asin sqrt((1 - |x|) / 2). */
+/* As erf_at, of x = 2 q12 / sqrt((1 + 2 q11) (1 + 2 q22)), and roots of 2 / (1 + 2 q) on either side. Where x^2 is
+ * beyond 1/2, asin |x| = pi / 2 - asin sqrt(1 - x^2). */
 static inline void NAME(erf_row_at)(V c, V correlation, V roots, V *first, V *second)
 {
     (void)correlation;
-    const V one = NAME(splat)(1), half = NAME(splat)(0.5), least = NAME(splat)(0x1p-1000);
-    V x = c * roots, size = NAME(absolute)(x), square = x * x, sine = x, root;
-    V inverse = NAME(inverse_root)(LOOP_MAX(least, one - square), &root);
-    I far = (I)(size > half);
-    if (LOOP_ANY(far)) {
-        V other = LOOP_MAX(least, half - half * size);
-        NAME(inverse_root)(other, &root);
-        square = NAME(select)(far, other, square);
-        sine = NAME(select)(far, -2 * root, x);
-    }
-    V arc = NAME(polynomial)(SINE_TERMS, arc_sine, square - 0.125);
-    *first = NAME(select)(far, NAME(signed_as)(NAME(fused)(sine, arc, one), x), sine * arc);
+    const V one = NAME(splat)(1);
+    V x = c * roots, square = x * x, other = LOOP_MAX(NAME(splat)(0x1p-1000), NAME(fused)(-x, x, one)), root;
+    V inverse = NAME(inverse_root)(other, &root);
+    I far = (I)(square > NAME(splat)(0.5));
+    V sine = NAME(select)(far, root, x),
+      arc = NAME(polynomial)(SINE_TERMS, arc_sine, NAME(select)(far, other, square) - 0.25);
+    *first = NAME(select)(far, NAME(signed_as)(NAME(fused)(-sine, arc, one), x), sine * arc);
     *second = 0.63661977236758134308 * roots * inverse;
 }
 
