@@ -91,7 +91,7 @@ static int by_rule(tp_mehler_family *y, const tp_univariate *f, size_t count, co
     return status;
 }
 
-/* E f^2 and the first so many coefficients from the table: (1 + terms, stride), of which (1 + terms, count). */
+/* E f^2 and the first so many coefficients from the table: (1 + terms, stride), 0 beyond count but for E f^2. */
 static int by_table(const tp_mehler_family *y, size_t terms, size_t count, const double *q, size_t stride, double *out,
                     ad_error *error)
 {
@@ -231,6 +231,8 @@ static int columns_by_rule(tp_mehler *m, tp_mehler_family *y, const tp_univariat
         for (size_t k = 0; k < m->terms; k++)
             for (size_t j = first; j < m->count && j < first + LINE; j++)
                 m->columns[k * m->stride + j] = rows[j * m->terms + k];
+    for (size_t k = 0; k < m->terms && !status; k++)
+        memset(m->columns + k * m->stride + m->count, 0, (m->stride - m->count) * sizeof *m->columns);
     ad_free(rows);
     return status;
 }
@@ -242,8 +244,6 @@ static int fill_series(tp_mehler *m, tp_mehler_family *y, double least, const tp
     int status = !scratch         ? -1
                  : y->table.n > 0 ? by_table(y, m->terms, m->count, q, m->stride, m->squares, error)
                                   : columns_by_rule(m, y, f, q, error);
-    for (size_t k = 0; k < m->terms && !status; k++)
-        memset(m->columns + k * m->stride + m->count, 0, (m->stride - m->count) * sizeof *m->columns);
     if (!status)
         fill_tails(m, least, scratch);
     for (size_t j = 0; j < m->count; j++)
