@@ -49,8 +49,8 @@ static size_t next_degree(size_t d)
     return d + (d < FEW_DEGREES ? FIRST_DEGREE : d / PART);
 }
 
-/* What every sample leaves out relative to its sqrt(E f^2), and of all samples degree by degree the largest tails. Where
- * a sample's own rest is lost in roundoff, that of the largest variance stands for it. scratch: (2 stride). */
+/* What every sample leaves out relative to its sqrt(E f^2), and of all samples degree by degree the largest tails.
+ * Where a sample's own rest is lost in roundoff, that of the largest variance stands for it. scratch: (2 stride). */
 static void fill_tails(tp_mehler *m, double least, double *scratch)
 {
     const tp_vector *vector = tp_vector_get();
