@@ -260,7 +260,8 @@ static int fill_series(tp_mehler *m, tp_mehler_family *y, double least, const tp
     return status;
 }
 
-/* The degrees that variances up to `high` need, of those that the table has. */
+/* The degrees that variances up to `high` need, of those that the table has: so many that a pair of functions that fall
+ * alike, of which the products of both rests are left out, has them all. */
 static int trim(const tp_mehler_family *y, double high, tp_mehler_family *own, ad_error *error)
 {
     double *row = ad_alloc(1 + y->terms + y->degrees, sizeof *row, "Mehler's coefficients", error);
@@ -269,6 +270,8 @@ static int trim(const tp_mehler_family *y, double high, tp_mehler_family *own, a
         return -1;
     }
     double *all = row + 1 + y->terms;
+    const double rest = 1e-7;
+    own->tolerance = fmax(own->tolerance, rest);
     for (size_t k = 0; k < y->terms; k++)
         all[y->first + k * y->step] = row[1 + k];
     own->least = choose(own, all, y->degrees, row[0], y->least * row[0]);
