@@ -2,6 +2,7 @@
  * in q for |arg q| < pi, as expectations of functions that are analytic around the real line nearly are, converges like
  * r^-n, r that of the ellipse through +-i pi. */
 #include "tp/gauss/chebyshev.h"
+#include "tp/gauss/gauss.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -26,15 +27,15 @@ void tp_chebyshev_at(double low, double high, size_t n, double *q)
     }
 }
 
-/* (n, count): the polynomials at q. */
-static void polynomials(const tp_chebyshev *t, size_t count, const double *q, double *out)
+/* (n, stride), of which (n, count): the polynomials at q. */
+static void polynomials(const tp_chebyshev *t, size_t count, const double *q, size_t stride, double *out)
 {
     double start = log(t->low), length = log(t->high / t->low);
     for (size_t j = 0; j < count; j++) {
         double x = 2 * (log(q[j]) - start) / length - 1, before = x, at = 1;
         for (size_t k = 0; k < t->n; k++) {
             double next = 2 * x * at - before;
-            out[k * count + j] = at;
+            out[k * stride + j] = at;
             before = at;
             at = next;
         }
@@ -52,22 +53,22 @@ int tp_chebyshev_new(tp_chebyshev *t, double low, double high, size_t n, size_t 
     for (size_t k = 0; k < n; k++)
         for (size_t i = 0; i < n; i++)
             cosines[k * n + i] = (k ? 2.0 : 1.0) / (double)n * cos(pi * (double)k * ((double)i + 0.5) / (double)n);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)width, (int)n, 1, cosines, (int)n, values,
-                (int)width, 0, t->coefficients, (int)width);
-    for (size_t i = (n > 2 ? n - 2 : 0) * width; i < n * width; i++)
-        t->last = fmax(t->last, fabs(t->coefficients[i]));
+    cblas_dgemm(CblasRowMajor, CblasTrans, CblasTrans, (int)width, (int)n, (int)n, 1, values, (int)width, cosines,
+                (int)n, 0, t->coefficients, (int)n);
+    for (size_t i = 0; i < width; i++)
+        for (size_t k = n > 2 ? n - 2 : 0; k < n; k++)
+            t->last = fmax(t->last, fabs(t->coefficients[i * n + k]));
     return 0;
 }
 
 int tp_chebyshev_get(const tp_chebyshev *t, size_t width, size_t count, const double *q, size_t stride, double *out,
                      ad_error *error)
 {
-    double *at = ad_alloc(count * t->n, sizeof *at, "a table over variances", error);
+    double *at = ad_alloc(t->n * stride + TP_LANES, sizeof *at, "a table over variances", error);
     if (!at)
         return -1;
-    polynomials(t, count, q, at);
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)width, (int)count, (int)t->n, 1, t->coefficients,
-                (int)t->width, at, (int)count, 0, out, (int)stride);
+    polynomials(t, count, q, stride, at);
+    tp_array_products(width, stride, t->n, t->coefficients, at, stride, out);
     ad_free(at);
     return 0;
 }

@@ -8,7 +8,7 @@
 typedef struct {
     double low, high;
     size_t n, width;
-    double *coefficients; /* (n, width) of Chebyshev's polynomials */
+    double *coefficients; /* (width, n) of Chebyshev's polynomials */
     double last;          /* the largest of the last two degrees: what is left out is of their size */
 } tp_chebyshev;
 
@@ -18,7 +18,7 @@ void tp_chebyshev_at(double low, double high, size_t n, double *q); /* the nodes
 /* From values (n, width) at the nodes; 0, or -1 with an error. tp_chebyshev_free frees it. */
 int tp_chebyshev_new(tp_chebyshev *t, double low, double high, size_t n, size_t width, const double *values,
                      ad_error *error);
-/* out (width, stride), of which (width, count): the first so many functions at q (count). */
+/* out (width, stride): the first so many functions at q (count), and 0 beyond it. */
 int tp_chebyshev_get(const tp_chebyshev *t, size_t width, size_t count, const double *q, size_t stride, double *out,
                      ad_error *error);
 void tp_chebyshev_free(tp_chebyshev *t);

@@ -162,11 +162,11 @@ typedef struct {
     double *squares;  /* (count): E f^2, whole */
     double *columns;  /* (terms, stride): the coefficients, padded by zeros */
     double *tails;    /* (degrees + 1): the largest sqrt(sum_{k >= d} f_k^2 / E f^2) over all samples */
-    double *reach;    /* (degrees + 1): up to the square of this correlation degree d leaves less than the tolerance */
     double *rests;    /* (count): that ratio at d = degrees for each sample */
     double *inverses; /* (count): 1 / sqrt(q), 0 for q = 0 */
     double tolerance;
-    double difference; /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */
+    double difference;            /* by how much refining the quadrature moved a coefficient, relative to sqrt(E f^2) */
+    double reach[TP_MOST_ENOUGH]; /* up to the squares of these what some degrees leave is less than the tolerance */
 } tp_mehler;
 /* That of degree first + step * term. */
 static inline double tp_mehler_coefficient(const tp_mehler *m, size_t sample, size_t term)
@@ -180,8 +180,9 @@ static inline double tp_mehler_coefficient(const tp_mehler *m, size_t sample, si
 tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
                          ad_error *error);
 /* The same of one function at many sets of variances, at one tolerance: *family, NULL at first, keeps what they have in
- * common, its coefficients interpolated over the variance among it. Not by several threads at once. What was found of a
- * function of the same values before, in any family and thread, is not found again (memo.h). */
+ * common, its coefficients interpolated over the variance among it. Series made of these leave 1e-7 sqrt(E f^2), so that
+ * pairs with functions whose coefficients fall alike are good to 1e-14. Not by several threads at once. What was found
+ * of a function of the same values before, in any family and thread, is not found again (memo.h). */
 typedef struct tp_mehler_family tp_mehler_family;
 tp_mehler *tp_mehler_new_of(tp_mehler_family **family, const tp_univariate *f, size_t count, const double *q,
                             double tolerance, ad_error *error);

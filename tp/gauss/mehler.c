@@ -41,8 +41,16 @@ static double choose(tp_mehler_family *m, const double *all, size_t most, double
     return square > 0 ? tail / square : 0;
 }
 
-/* What every sample leaves out relative to its sqrt(E f^2), and of all samples degree by degree the largest tails. Where
- * a sample's own rest is lost in roundoff, that of the largest variance stands for it. scratch: (2 stride). */
+/* Series are cut before these degrees: a few more each time, and later a part more. */
+enum { FIRST_DEGREE = 4, FEW_DEGREES = 64, PART = 4 };
+
+static size_t next_degree(size_t d)
+{
+    return d + (d < FEW_DEGREES ? FIRST_DEGREE : d / PART);
+}
+
+/* What every sample leaves out relative to its sqrt(E f^2), and of all samples degree by degree the largest tails.
+ * Where a sample's own rest is lost in roundoff, that of the largest variance stands for it. scratch: (2 stride). */
 static void fill_tails(tp_mehler *m, double least, double *scratch)
 {
     const tp_vector *vector = tp_vector_get();
@@ -64,10 +72,10 @@ static void fill_tails(tp_mehler *m, double least, double *scratch)
         m->rests[j] = sqrt(left);
         rest = fmax(rest, left);
     }
-    for (size_t d = 0; d <= m->degrees; d++) {
+    for (size_t d = 0; d <= m->degrees; d++)
         m->tails[d] = sqrt(m->tails[d] + rest);
-        m->reach[d] = d > 0 ? exp((log_tolerance / 2 - log(m->tails[d])) / (double)d) : 0;
-    }
+    for (size_t d = FIRST_DEGREE, k = 0; d < m->degrees && k < TP_MOST_ENOUGH; d = next_degree(d), k++)
+        m->reach[k] = exp((log_tolerance / 2 - log(m->tails[d])) / (double)d);
 }
 
 /* Coefficients (count, terms) and E f^2 at these variances, by the rule. */
@@ -91,7 +99,7 @@ static int by_rule(tp_mehler_family *y, const tp_univariate *f, size_t count, co
     return status;
 }
 
-/* E f^2 and the first so many coefficients from the table: (1 + terms, stride), of which (1 + terms, count). */
+/* E f^2 and the first so many coefficients from the table: (1 + terms, stride), 0 beyond count but for E f^2. */
 static int by_table(const tp_mehler_family *y, size_t terms, size_t count, const double *q, size_t stride, double *out,
                     ad_error *error)
 {
@@ -231,6 +239,8 @@ static int columns_by_rule(tp_mehler *m, tp_mehler_family *y, const tp_univariat
         for (size_t k = 0; k < m->terms; k++)
             for (size_t j = first; j < m->count && j < first + LINE; j++)
                 m->columns[k * m->stride + j] = rows[j * m->terms + k];
+    for (size_t k = 0; k < m->terms && !status; k++)
+        memset(m->columns + k * m->stride + m->count, 0, (m->stride - m->count) * sizeof *m->columns);
     ad_free(rows);
     return status;
 }
@@ -242,8 +252,6 @@ static int fill_series(tp_mehler *m, tp_mehler_family *y, double least, const tp
     int status = !scratch         ? -1
                  : y->table.n > 0 ? by_table(y, m->terms, m->count, q, m->stride, m->squares, error)
                                   : columns_by_rule(m, y, f, q, error);
-    for (size_t k = 0; k < m->terms && !status; k++)
-        memset(m->columns + k * m->stride + m->count, 0, (m->stride - m->count) * sizeof *m->columns);
     if (!status)
         fill_tails(m, least, scratch);
     for (size_t j = 0; j < m->count; j++)
@@ -252,7 +260,8 @@ static int fill_series(tp_mehler *m, tp_mehler_family *y, double least, const tp
     return status;
 }
 
-/* The degrees that variances up to `high` need, of those that the table has. */
+/* The degrees that variances up to `high` need, of those that the table has: so many that a pair of functions that fall
+ * alike, of which the products of both rests are left out, has them all. */
 static int trim(const tp_mehler_family *y, double high, tp_mehler_family *own, ad_error *error)
 {
     double *row = ad_alloc(1 + y->terms + y->degrees, sizeof *row, "Mehler's coefficients", error);
@@ -261,6 +270,8 @@ static int trim(const tp_mehler_family *y, double high, tp_mehler_family *own, a
         return -1;
     }
     double *all = row + 1 + y->terms;
+    const double rest = 1e-7;
+    own->tolerance = fmax(own->tolerance, rest);
     for (size_t k = 0; k < y->terms; k++)
         all[y->first + k * y->step] = row[1 + k];
     own->least = choose(own, all, y->degrees, row[0], y->least * row[0]);
@@ -302,8 +313,7 @@ static tp_mehler *make_series(tp_mehler_family *y, const tp_univariate *f, size_
     m->stride = stride_of(count);
     m->squares = ad_reserve((1 + m->terms) * m->stride, sizeof *m->squares, what, error);
     m->columns = m->squares ? m->squares + m->stride : NULL;
-    m->tails = ad_alloc(2 * (m->degrees + 1), sizeof *m->tails, what, error);
-    m->reach = m->tails ? m->tails + m->degrees + 1 : NULL;
+    m->tails = ad_alloc(m->degrees + 1, sizeof *m->tails, what, error);
     m->rests = ad_alloc(2 * count, sizeof *m->rests, what, error);
     m->inverses = m->rests ? m->rests + count : NULL;
     if (m->squares && m->tails && m->rests && fill_series(m, y, own.least, f, q, error) == 0)
@@ -408,21 +418,19 @@ double tp_mehler_bound(const tp_mehler *f, const tp_mehler *g, size_t i, size_t 
     return pow(c, (double)s.degrees) * rest(f, i, s.degrees) * rest(g, j, s.degrees);
 }
 
-/* So many terms are enough for all correlations up to some `reach`: a few more, and later some more of those there. */
+/* So many terms are enough for all correlations up to some `reach`. */
 static void enough_terms(const tp_mehler *f, const tp_mehler *g, const common *s, tp_terms *enough)
 {
-    enum { EVERY = 2, FEW = 32, PART = 4 };
     double mean = sqrt(f->tolerance) * sqrt(g->tolerance), least = fmin(f->tolerance, g->tolerance);
-    enough->n = 0;
-    for (size_t terms = EVERY; terms < s->terms && enough->n + 1 < TP_MOST_ENOUGH; enough->n++) {
-        size_t d = s->first + s->step * terms;
-        enough->terms[enough->n] = terms;
-        enough->reach[enough->n] =
-            f->reach[d] * g->reach[d] * (least < mean * (1 - 1e-9) ? pow(least / mean, 1 / (double)d) : 1);
-        terms += terms < FEW ? EVERY : terms / PART;
+    bool differ = least < mean * (1 - 1e-9);
+    size_t n = 0;
+    for (size_t d = FIRST_DEGREE; d < s->degrees && n + 1 < TP_MOST_ENOUGH; d = next_degree(d), n++) {
+        enough->terms[n] = (d - s->first + s->step - 1) / s->step;
+        enough->reach[n] = f->reach[n] * g->reach[n] * (differ ? pow(least / mean, 1 / (double)d) : 1);
     }
-    enough->terms[enough->n++] = s->terms;
-    for (size_t k = enough->n - 1; k == enough->n - 1 || k < TP_FIRST_ENOUGH; k++)
+    enough->terms[n] = s->terms;
+    enough->n = n + 1;
+    for (size_t k = n; k == n || k < TP_FIRST_ENOUGH; k++)
         enough->reach[k] = INFINITY;
 }
 
@@ -457,12 +465,12 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
 }
 
 /* ---- one function ---- */
-/* By Horner's rule in parts, from the highest terms down: what is found of them, times x^PART, and the next ones. */
+/* By Horner's rule in chunks, from the highest terms down: what is found of them, times x^CHUNK, and the next ones. */
 void tp_mehler_slopes(const tp_mehler *m, size_t sample, size_t n, const double *c, double *slopes)
 {
-    enum { PART = 64, MOST = 64 };
+    enum { CHUNK = 64, MOST = 64 };
     const tp_vector *vector = tp_vector_get();
-    double weights[PART], ones[MOST], found[MOST], power[MOST], scale = m->squares[sample];
+    double weights[CHUNK], ones[MOST], found[MOST], power[MOST], scale = m->squares[sample];
     tp_sum_of sum = { .f = weights, .g = ones, .f_step = 1, .inverse = 1, .inverses = ones, .squared = m->step == 2 };
     tp_terms all = { .n = 1 };
     bool skipped = false;
@@ -471,10 +479,10 @@ void tp_mehler_slopes(const tp_mehler *m, size_t sample, size_t n, const double 
     for (size_t i = 0; i < n; i++) {
         ones[i] = 1;
         slopes[i] = 0;
-        power[i] = pow(c[i], (double)(m->step * PART));
+        power[i] = pow(c[i], (double)(m->step * CHUNK));
     }
     for (size_t end = m->terms, from; end > 0 && scale > 0; end = from) {
-        from = (end - 1) / PART * PART;
+        from = (end - 1) / CHUNK * CHUNK;
         for (size_t k = from; k < end; k++) {
             double f = tp_mehler_coefficient(m, sample, k);
             weights[k - from] = (double)(m->first + m->step * k) * f * f / scale;

@@ -12,9 +12,9 @@
 #endif
 #include <sleef.h>
 
-/* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 1/4, in
- * powers of x^2 - 1/8: interpolated at Chebyshev's points, to 5e-17 relative. Neither has a singularity nearby. */
-enum { ARC_TERMS = 21, SINE_TERMS = 13, ABREAST = 4 /* vectors that hide each other's latency */ };
+/* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 1/2, in
+ * powers of x^2 - 1/4: interpolated at Chebyshev's points, to 8e-17 relative. Neither has a singularity nearby. */
+enum { ARC_TERMS = 21, SINE_TERMS = 19, ABREAST = 4 /* vectors that hide each other's latency */ };
 static const double arc_cosine[] = {
     0.19245008972987526,    -0.083906530969276708,   0.044393528850639734,   -0.025257439916494397,
     0.014926515614857696,   -0.0090294505003564122,  0.0055490222824482746,  -0.00344915417695653,
@@ -24,10 +24,14 @@ static const double arc_cosine[] = {
     1.9285291199784442e-05,
 };
 static const double arc_sine[] = {
-    0.6506894355519514,   0.11954291361562894,  0.060542705684344035, 0.040839212036431795, 0.031594979994658746,
-    0.026491714566436324, 0.023420766116097076, 0.021497090538482613, 0.020290352016991777, 0.0195495567326137,
-    0.01918241272493501,  0.020137581995855032, 0.020295197319350144,
+    0.6666666666666666,   0.13687705445811288,  0.07943896588947967, 0.06191686654357392, 0.05555215001848197,
+    0.054122697524678555, 0.055660547445287395, 0.05947173388460179, 0.06537605104686493, 0.07346450753849924,
+    0.08400789349676173,  0.09737056980216832,  0.11428145219121935, 0.1372490788015218,  0.16417505521893422,
+    0.17187758954250773,  0.2077384006816562,   0.46019575954355096, 0.5661398754212812,
 };
+
+/* What a sample's own root is scaled by in rows: 1 / 2 pi of relu. */
+static const double relu_scale = 0.15915494309189533577, erf_scale = 1;
 
 #define PASTE2(a, b) a##_##b
 #define PASTE(a, b) PASTE2(a, b)
@@ -441,18 +445,15 @@ static inline V NAME(sine_of)(V x)
     return LOOP_SQRT(LOOP_MAX((V){ 0 }, NAME(fused)(-x, x, NAME(splat)(1))));
 }
 
-/* As relu_at, with the product of the variances' roots. */
+/* As relu_at, with the product of the variances' roots over 2 pi. */
 static inline void NAME(relu_row_at)(V c, V x, V roots, V *first, V *second)
 {
-    const double turn = 0.15915494309189533577; /* 1 / 2 pi */
-    V quarter = NAME(splat)(0.25), sine = NAME(sine_of)(x);
-    V arc = sine * NAME(polynomial)(ARC_TERMS, arc_cosine, NAME(absolute)(x) - 0.5);
-    V phi = quarter + NAME(signed_as)(quarter - arc, x), relu = NAME(fused)(phi, c, turn * roots * sine);
+    V sine = NAME(sine_of)(x), arc = sine * NAME(polynomial)(ARC_TERMS, arc_cosine, NAME(absolute)(x) - 0.5);
+    V phi = NAME(select)((I)(x < (V){ 0 }), arc, 0.5 - arc), relu = NAME(fused)(phi, c, roots * sine);
     I opposite = (I)(x < -0.85);
     if (LOOP_ANY(opposite)) {
         V angle = arc * 6.28318530717958647693, y = angle * angle;
-        relu = NAME(select)(opposite, turn * roots * angle * y * NAME(opposite_series)(y), relu);
-        phi = NAME(select)(opposite, arc, phi);
+        relu = NAME(select)(opposite, roots * angle * y * NAME(opposite_series)(y), relu);
     }
     *first = relu;
     *second = phi;
@@ -473,23 +474,18 @@ static inline V NAME(inverse_root)(V x, V *root)
 #endif
 }
 
-/* As erf_at, of x = 2 q12 / sqrt((1 + 2 q11) (1 + 2 q22)), and roots of 2 / (1 + 2 q) on either side. Beyond 1/2,
- * asin |x| = pi / 2 - 2 asin sqrt((1 - |x|) / 2). */
+/* As erf_at, of x = 2 q12 / sqrt((1 + 2 q11) (1 + 2 q22)), and roots of 2 / (1 + 2 q) on either side. Where x^2 is
+ * beyond 1/2, asin |x| = pi / 2 - asin sqrt(1 - x^2). */
 static inline void NAME(erf_row_at)(V c, V correlation, V roots, V *first, V *second)
 {
     (void)correlation;
-    const V one = NAME(splat)(1), half = NAME(splat)(0.5), least = NAME(splat)(0x1p-1000);
-    V x = c * roots, size = NAME(absolute)(x), square = x * x, sine = x, root;
-    V inverse = NAME(inverse_root)(LOOP_MAX(least, one - square), &root);
-    I far = (I)(size > half);
-    if (LOOP_ANY(far)) {
-        V other = LOOP_MAX(least, half - half * size);
-        NAME(inverse_root)(other, &root);
-        square = NAME(select)(far, other, square);
-        sine = NAME(select)(far, -2 * root, x);
-    }
-    V arc = NAME(polynomial)(SINE_TERMS, arc_sine, square - 0.125);
-    *first = NAME(select)(far, NAME(signed_as)(NAME(fused)(sine, arc, one), x), sine * arc);
+    const V one = NAME(splat)(1);
+    V x = c * roots, square = x * x, other = LOOP_MAX(NAME(splat)(0x1p-1000), NAME(fused)(-x, x, one)), root;
+    V inverse = NAME(inverse_root)(other, &root);
+    I far = (I)(square > NAME(splat)(0.5));
+    V sine = NAME(select)(far, root, x),
+      arc = NAME(polynomial)(SINE_TERMS, arc_sine, NAME(select)(far, other, square) - 0.25);
+    *first = NAME(select)(far, NAME(signed_as)(NAME(fused)(-sine, arc, one), x), sine * arc);
     *second = 0.63661977236758134308 * roots * inverse;
 }
 
@@ -497,7 +493,7 @@ static inline void NAME(erf_row_at)(V c, V correlation, V roots, V *first, V *se
     static double NAME(name##_row)(size_t n, const tp_side *row, const tp_side *columns, const double *q12,            \
                                    double *first, double *second)                                                      \
     {                                                                                                                  \
-        V most = { 0 }, inverse = NAME(splat)(*row->inverse), scale = NAME(splat)(*row->scale);                        \
+        V most = { 0 }, inverse = NAME(splat)(*row->inverse), scale = NAME(splat)(*row->scale * name##_scale);         \
         double largest = 0, lanes[LANES], part[5][LANES] = { { 0 } };                                                  \
         tp_side padded = { part[0], part[1] };                                                                         \
         if (n < LANES) {                                                                                               \
@@ -552,8 +548,6 @@ static inline void NAME(arcs)(const V x[ABREAST], V out[ABREAST])
 static inline void NAME(relu_abreast)(const V c[ABREAST], const V x[ABREAST], const V roots[ABREAST], V first[ABREAST],
                                       V second[ABREAST])
 {
-    const double turn = 0.15915494309189533577; /* 1 / 2 pi */
-    const V quarter = NAME(splat)(0.25);
     V root[ABREAST], arc[ABREAST], at[ABREAST];
     I opposite = { 0 };
     for (int u = 0; u < ABREAST; u++) {
@@ -564,8 +558,8 @@ static inline void NAME(relu_abreast)(const V c[ABREAST], const V x[ABREAST], co
     NAME(arcs)(at, arc);
     for (int u = 0; u < ABREAST; u++) {
         arc[u] = root[u] * arc[u];
-        second[u] = quarter + NAME(signed_as)(quarter - arc[u], x[u]);
-        first[u] = NAME(fused)(second[u], c[u], turn * roots[u] * root[u]);
+        second[u] = NAME(select)((I)(x[u] < (V){ 0 }), arc[u], 0.5 - arc[u]);
+        first[u] = NAME(fused)(second[u], c[u], roots[u] * root[u]);
     }
     if (LOOP_ANY(opposite))
         for (int u = 0; u < ABREAST; u++)
@@ -574,8 +568,9 @@ static inline void NAME(relu_abreast)(const V c[ABREAST], const V x[ABREAST], co
 
 /* Correlations that count as 1 or -1: E relu relu is half the root of the variances' product, or 0; E step step 1/2 or
  * 0. Which of them are not of equal numbers. */
-static I NAME(relu_on_line)(const tp_points *points, size_t a, size_t b, I on, V q, V x, V roots, V *first, V *second)
+static I NAME(relu_on_line)(const tp_points *points, size_t a, size_t b, I on, V q, V x, V *first, V *second)
 {
+    V roots = NAME(splat)(points->one.scale[a]) * NAME(load)(points->others.scale + b);
     V one = NAME(splat)(points->variance[a]), size = NAME(absolute)(q);
     I equal = (I)(one == NAME(load)(points->variances + b)) & (I)(size == one), alike = on & (I)(x > 0);
     V root = NAME(select)(equal, size, roots);
@@ -606,7 +601,7 @@ static double NAME(relu_points)(size_t n, const tp_points *points, double c, con
             q[u] = factor * NAME(load)(in + at[u]);
             x[u] = q[u] * inverse * inverses;
             some[u] = inverse * inverses;
-            roots[u] = NAME(splat)(points->one.scale[a]) * NAME(load)(points->others.scale + b);
+            roots[u] = NAME(splat)(points->one.scale[a] * relu_scale) * NAME(load)(points->others.scale + b);
             on[u] = (I)(NAME(absolute)(x[u]) > limit);
             any |= on[u];
             most = LOOP_MAX((V)((I)NAME(absolute)(x[u]) & ~on[u]), most);
@@ -614,8 +609,7 @@ static double NAME(relu_points)(size_t n, const tp_points *points, double c, con
         NAME(relu_abreast)(q, x, roots, relu, step);
         if (LOOP_ANY(any))
             for (size_t u = 0; u < ABREAST; u++)
-                others |=
-                    NAME(relu_on_line)(points, first[u], second[u], on[u], q[u], x[u], roots[u], &relu[u], &step[u]);
+                others |= NAME(relu_on_line)(points, first[u], second[u], on[u], q[u], x[u], &relu[u], &step[u]);
         for (size_t u = 0; u < ABREAST; u++) {
             I both = (I)(some[u] > 0);
             if (out)
@@ -830,16 +824,25 @@ static void NAME(affine2)(size_t n, double c, double ca, const double *a, double
 static void NAME(products)(size_t rows, size_t columns, size_t size, const double *x, const double *turned,
                            size_t stride, double *out)
 {
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < columns; j += LANES) {
+    for (size_t i = 0; i < rows; i++) {
+        size_t j = 0;
+        for (; j + ABREAST * LANES <= columns; j += ABREAST * LANES) {
+            V sum[ABREAST] = { { 0 } };
+            for (size_t k = 0; k < size; k++) {
+                V factor = NAME(splat)(x[i * size + k]);
+                for (size_t v = 0; v < ABREAST; v++)
+                    sum[v] = NAME(fused)(factor, NAME(load)(turned + k * stride + j + v * LANES), sum[v]);
+            }
+            for (size_t v = 0; v < ABREAST; v++)
+                NAME(store)(out + i * columns + j + v * LANES, sum[v]);
+        }
+        for (; j < columns; j += LANES) {
             V sum = { 0 };
             for (size_t k = 0; k < size; k++)
                 sum = NAME(fused)(NAME(splat)(x[i * size + k]), NAME(load)(turned + k * stride + j), sum);
-            if (j + LANES <= columns)
-                NAME(store)(out + i * columns + j, sum);
-            else
-                memcpy(out + i * columns + j, &sum, (columns - j) * sizeof *out);
+            NAME(store_some)(out + i * columns + j, columns - j, sum);
         }
+    }
 }
 
 static void NAME(accumulate)(size_t n, double c, const double *a, const double *b, double *out)

@@ -34,8 +34,8 @@ typedef struct {
     size_t n, terms[TP_MOST_ENOUGH];
     double reach[TP_MOST_ENOUGH];
 } tp_terms;
-/* sum_k f[k f_step] g[k g_step + j] x_j^k of correlations c_j = q12_j inverse inverses_j, with x = c or its square; odd:
- * times c_j. */
+/* sum_k f[k f_step] g[k g_step + j] x_j^k of correlations c_j = q12_j inverse inverses_j, with x = c or its square;
+ * odd: times c_j. */
 typedef struct {
     const double *f, *g;
     size_t f_step, g_step;

@@ -205,10 +205,12 @@ static int note_shares(tp_solver *s, int id, size_t rows, double *const sizes[3]
     for (int k = 0; k < q->n; k++)
         for (int side = 0; side < 2; side++) {
             const double *part = s->errors.sizes[q->parts[k].q][side];
-            for (size_t i = 0; i < rows; i++) {
+            double most = 0;
+            for (size_t i = 0; i < rows && most < 1; i++) {
                 double share = part && sizes[side][i] > 0 ? fabs(q->parts[k].c) * part[i] / sizes[side][i] : 1;
-                (*shares)[k] = fmin(1, fmax((*shares)[k], share));
+                most = share > most ? share : most;
             }
+            (*shares)[k] = fmin(1, fmax((*shares)[k], most));
         }
     return 0;
 }

@@ -273,8 +273,10 @@ static int pair_by_rule(tp_solver *s, int id, tp_tile *t, size_t at, const doubl
     size_t row = at / t->columns, column = t->alone ? row : at % t->columns;
     bool itself = s->x[t->set[0]] == s->x[t->set[1]] && t->row0 + row == t->column0 + column && q->b == q->var_a &&
                   q->b == q->var_b; /* whose covariance, by a series, has lost what a thin layer would be made of */
-    double estimate = 0, size = 0, q12 = itself ? t->q11[at] : cov[at];
-    if (by_rule(s, id, t, row, column, t->q11[at], t->q22[at], q12, &out[at], &estimate, &size, error))
+    double q11 = s->single[t->set[0]][q->var_a][t->row0 + row];
+    double q22 = s->single[t->set[1]][q->var_b][t->column0 + column];
+    double estimate = 0, size = 0, q12 = itself ? q11 : cov[at];
+    if (by_rule(s, id, t, row, column, q11, q22, q12, &out[at], &estimate, &size, error))
         return -1;
     note_error(t, size > 0 ? estimate / size : 0);
     return 0;
@@ -422,19 +424,18 @@ static int fill_expect(tp_solver *s, int id, int partner, tp_tile *t, ad_error *
     size_t n = t->rows * t->columns;
     if (fill_rows(s, id, partner, t, cov))
         return 0;
-    spread_variances(t, v1, v2);
     if (!t->alone)
         tp_find_near(s, q, t, cov);
+    if (plan->by != TP_BY_CLOSED)
+        return fill_by_series(s, id, t, cov, out, error);
+    spread_variances(t, v1, v2);
     if (partner >= 0) {
         tp_closed_pair(&plan->f->u, &s->plans[partner]->f->u, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out,
                        t->values[partner]);
         return 0;
     }
-    if (plan->by == TP_BY_CLOSED) {
-        tp_closed(&plan->f->u, &plan->g->u, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out);
-        return 0;
-    }
-    return fill_by_series(s, id, t, cov, out, error);
+    tp_closed(&plan->f->u, &plan->g->u, n, t->q11, t->q22, cov, near_pairs(s, plan, t, cov), out);
+    return 0;
 }
 
 /* Softmax and the like of m numbers x: entry `entry` of the result. */

@@ -75,7 +75,7 @@ int tp_beyond_range(const tp_solver *s, const tp_tile *t, ad_error *error)
                    t->column0 + t->columns - 1);
 }
 
-/* Squares of SIDE are turned in the nearest cache. */
+/* Squares of SIDE are turned in the nearest cache, while lines of the next ones are on their way to be written. */
 #define MIRROR(name, type, SIDE)                                                                                       \
     static void turn_##name(const type *from, type *to, size_t stride)                                                 \
     {                                                                                                                  \
@@ -88,6 +88,8 @@ int tp_beyond_range(const tp_solver *s, const tp_tile *t, ad_error *error)
     {                                                                                                                  \
         for (size_t j = column; j < end; j += SIDE)                                                                    \
             for (size_t i = row; i < end_row && i < j + SIDE; i += SIDE) {                                             \
+                for (size_t m = j + SIDE; m < end && m < j + 2 * SIDE; m++)                                            \
+                    __builtin_prefetch(a + m * stride + i, 1);                                                         \
                 if (j + SIDE <= end && i + SIDE <= end_row && i + SIDE <= j) {                                         \
                     turn_##name(a + i * stride + j, a + j * stride + i, stride);                                       \
                     continue;                                                                                          \

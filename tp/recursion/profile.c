@@ -164,10 +164,10 @@ static void slopes_rule(const tp_univariate *f, double q, level_table slopes)
     slopes[TP_LEVELS - 1] = slopes[TP_LEVELS - 2];
 }
 
-/* The series is as good as whole: nothing of its slope at 1 is left out. */
-static bool is_whole(const tp_mehler *m, size_t row)
+bool tp_is_whole(const tp_univariate *f, const tp_mehler *m, size_t row)
 {
-    return m && m->rests[row] < 1e-9;
+    const double roundoff = 2e-7;
+    return m && m->rests[row] < (f->n_kinks == 0 ? roundoff : 1e-9);
 }
 
 static void fill_slopes(const tp_solver *s, tp_profile *p, const tp_mehler *series, const double *v, size_t rows)
@@ -186,7 +186,7 @@ static void fill_slopes(const tp_solver *s, tp_profile *p, const tp_mehler *seri
         else
             slopes_rule(&f, at.q[k], slopes[k]);
         double *last = &slopes[k][TP_LEVELS - 1];
-        if (!p->jumps && !is_whole(series, at.rows[k]))
+        if (!p->jumps && !tp_is_whole(&f, series, at.rows[k]))
             *last = fmax(slope_at_one(&f, at.q[k]), slopes[k][TP_LEVELS - 2]);
     }
     for (int level = 0; level < TP_LEVELS; level++) {

@@ -240,6 +240,10 @@ typedef struct {
 tp_probes tp_probe(const double *v, size_t rows, int most);
 /* The largest number that was found at them; and as much more in between as neighbours differ. */
 double tp_most_probed(const tp_probes *p, const double *found);
+/* Is the series as good as whole, and nothing of its slope at 1 left out, or of its change with the variance? Both are
+ * sums of k f_k^2, where k is a few thousand at most for smooth functions: what roundoff alone can hide is no more than
+ * 1e-10 of them then. */
+bool tp_is_whole(const tp_univariate *f, const tp_mehler *m, size_t row);
 /* The series of a function at a set's variances; NULL where there is none. */
 const tp_mehler *tp_series_of(const tp_solver *s, int fn, int variance, int set);
 

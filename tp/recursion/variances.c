@@ -5,11 +5,10 @@
 #include <math.h>
 
 /* NaN where a sample's series is not as good as whole. */
-static double by_series(const tp_mehler *m, size_t rows)
+static double by_series(const tp_univariate *f, const tp_mehler *m, size_t rows)
 {
-    const double whole = 1e-9;
     for (size_t i = 0; i < rows; i++)
-        if (m->rests[i] > whole)
+        if (!tp_is_whole(f, m, i))
             return (double)NAN;
     return tp_mehler_change(m);
 }
@@ -68,7 +67,7 @@ double tp_line_change(const tp_solver *s, int id, int set)
     const double *norms[2] = { s->errors.of[set][0][id]->norms, s->errors.of[set][1][id]->norms };
     const tp_mehler *series = q->fn_a == q->fn_b ? tp_series_of(s, q->fn_a, q->var_a, set) : NULL;
     double degree = tp_fn_degree(&s->algebra, q->fn_a) + tp_fn_degree(&s->algebra, q->fn_b);
-    double by = series ? by_series(series, s->rows[set]) : (double)NAN;
+    double by = series ? by_series(f, series, s->rows[set]) : (double)NAN;
     if (!isnan(degree))
         return degree / 2;
     if (!isnan(by))
