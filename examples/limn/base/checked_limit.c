@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Seconds of the check: the least that it has, and its share of the time that the limit took. */
 static const double least = 0.3, share = 0.1;
@@ -16,9 +17,30 @@ int limit_judge(tp_program *program, const limit_question *q, const tp_kernel *f
                                            opinion, error);
 }
 
+/* Samples that somebody asked for may take more memory than there is, or hours: that is told before. */
+static int foresee_samples(const options *o, tp_program *program, const limit_question *q, ad_error *error)
+{
+    enum { MANY = 1 << 20, LONG_WAY = 600 /* seconds */ };
+    const double gigabyte = 1e9, memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    tp_forecast cost;
+    if (q->spec.samples < MANY)
+        return 0;
+    if (tp_limit_forecast(program, q->which, q->x, q->rows, q->x2, q->rows2, &q->spec, &cost, error))
+        return -1;
+    if (cost.bytes > memory)
+        return ad_fail(error, "--samples %zu: a run takes up to %.3g GB, and the machine has %.3g: fewer --samples",
+                       q->spec.samples, cost.bytes / gigabyte, memory / gigabyte);
+    if (cost.seconds > LONG_WAY)
+        fprintf(stderr, "%s: %zu samples take about %.2g hours; Ctrl-C ends it\n", o->command, q->spec.samples,
+                cost.seconds / 3600);
+    return 0;
+}
+
 int limit_find(const options *o, tp_program *program, const limit_question *q, tp_kernel *kernel, tp_opinion *opinion,
                ad_error *error)
 {
+    if (foresee_samples(o, program, q, error))
+        return -1;
     double start = ad_seconds();
     int status = q->training ? tp_training_kernel(program, q->x, q->rows, q->x2, q->rows2, &q->spec, kernel, error)
                              : tp_limit(program, q->which, q->x, q->rows, q->x2, q->rows2, &q->spec, kernel, error);

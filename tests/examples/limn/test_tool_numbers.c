@@ -61,6 +61,20 @@ static void ends_soon(const char *arguments, int status, const char *told)
     cr_expect(strstr(status ? r.err : r.out, told), "%s: %.500s%.500s", arguments, r.out, r.err);
 }
 
+/* More samples than any memory holds are refused before the first is drawn: 11 TB, at a hundred layers. */
+Test(tool_numbers, samples_beyond_memory_are_told)
+{
+    const double y[5] = { 1, 0, 1, 0, 1 };
+    put_inputs("x.npy");
+    put_array("y.npy", y, 5, 0);
+    fails("kernel mlp --inputs x.npy --set depth=100 --engine sample --samples 1000000000", 1,
+          "--samples 1000000000: a run takes up to ");
+    fails("predict mlp --inputs x.npy --labels y.npy --inputs2 x.npy --set depth=100 --engine sample "
+          "--samples 1000000000",
+          1, "a run takes up to ");
+    works("kernel mlp --inputs x.npy --samples 1000000000"); /* exact rules draw none */
+}
+
 Test(tool_numbers, many_tensors_widths_and_commands_take_time_in_proportion)
 {
     enum { TENSORS = 65000, WIDTHS = 10000, COMMANDS = 2000 };

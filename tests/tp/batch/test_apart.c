@@ -64,8 +64,8 @@ static double relu(double x)
     return x > 0 ? x : 0;
 }
 
-/* Normalised with epsilon 0, a Gaussian vector over three samples is sqrt(3) times the direction of L g, g normal in the
- * plane of its two eigenvectors: the angle of g is uniform. m: the means of phi, k: those of its products. */
+/* Normalised with epsilon 0, a Gaussian vector over three samples is sqrt(3) times the direction of L g, g normal in
+ * the plane of its two eigenvectors: the angle of g is uniform. m: the means of phi, k: those of its products. */
 static void circle(const double *gram, double (*phi)(double), double m[ROWS], double k[ROWS * ROWS])
 {
     double centred[ROWS * ROWS], values[ROWS];

@@ -376,6 +376,48 @@ Test(spectrum, arguments_of_any_width)
     is_refused(400, "relu", 16, (tp_spectrum_spec){ 0 }, "leaves the range of a double");
 }
 
+/* Three layers of tanh with biases, their factors and signs where they are not needed, or nowhere. */
+static ad_var wordy(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    bool words = nn_setting_int(net, "words", 0, 0, 1) == 1;
+    ad_var h = nn_dense_with(net, "h1", x, n, .bias = true, .sigma_b = 0.3);
+    for (int l = 2; l <= 3; l++) {
+        ad_var y = ad_tanh(h);
+        if (!words) {
+            h = nn_dense_with(net, nn_name(net, "h%d", l), y, n, .sigma_w = 1.5, .bias = true, .sigma_b = 0.3);
+            continue;
+        }
+        ad_var b = ad_param(nn_graph(net), nn_name(net, "b%d", l), ad_shape_of(n),
+                            (ad_init){ .multiplier = 1, .deviation = 0.1, .rate = 1 });
+        h = nn_dense_with(net, nn_name(net, "h%d", l), ad_scale(ad_neg(y), -2), n, .sigma_w = 0.75);
+        h = ad_sub(ad_neg(ad_neg(h)), ad_scale(b, -3));
+    }
+    return nn_readout(net, "readout", ad_tanh(h));
+}
+
+Test(spectrum, factors_and_signs_change_nothing)
+{
+    tp_spectrum s[2];
+    for (int k = 0; k < 2; k++) {
+        ad_error error = { 0 };
+        const char *settings[] = { k ? "words=1" : "words=0", NULL };
+        nn_net *net = nn_trace(wordy, &(nn_spec){ .features = FEATURES, .settings = settings }, &error);
+        tp_program *program = net ? tp_translate(net, &error) : NULL;
+        cr_assert(program, "%s", error.text);
+        cr_assert_eq(tp_spectrum_find(program, input, &(tp_spectrum_spec){ 0 }, &s[k], &error), 0, "%s", error.text);
+        is_whole(&s[k]);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+    cr_assert(s[0].n_moments == s[1].n_moments && s[0].n_moments > 1);
+    for (int k = 0; k < s[0].n_moments; k++)
+        same(s[1].moments[k], s[0].moments[k], 1e-12, "a moment");
+    cr_expect(fabs(s[0].moments[0] - 1) > 0.01);
+    tp_spectrum_free(&s[0]);
+    tp_spectrum_free(&s[1]);
+}
+
 Test(spectrum, what_is_refused)
 {
     is_refused(2, "tanh", 1, (tp_spectrum_spec){ .from = "h7" }, "called h7 (did you mean h1?): its vectors");
