@@ -56,9 +56,16 @@ static bool find_axes(ad_where where, nn_net *net, const char *kind, const char 
     if (over->rank < 1 || over->rank > most)
         ad_poison(net->graph, where,
                   "%s %s: it runs over the rows and columns of pictures, (batch, rows, columns, channels), or the time "
-                  "of sequences, (batch, time, features); its input is %s",
-                  kind, name, text);
+                  "of sequences, (batch, time, features); its input is %s%s",
+                  kind, name, text,
+                  x.id == nn_input(net).id ? ": a network that takes pictures says so, by limn_input = NN_IMAGE in its "
+                                             "file or nn_spec's shape"
+                                           : "");
     for (int i = 0; i < over->rank && !ad_failed(net->graph); i++) {
+        ad_shape before = ad_shape_make(i, over->axes);
+        if (ad_has(&before, over->axes[i]))
+            ad_poison(net->graph, where, "%s %s: the axis %s is there twice", kind, name,
+                      ad_axis_name(net->graph, over->axes[i]));
         int at = ad_shape_position(shape, over->axes[i]);
         if (at < 0 || at == last || !ad_axis_fixed(net->graph, over->axes[i]))
             ad_poison(net->graph, where, "%s %s: no fixed axis %s before the channels of %s", kind, name,
@@ -85,8 +92,8 @@ static bool place_windows(ad_where where, nn_net *net, const char *kind, const c
     const char *axis = ad_axis_name(net->graph, a->axis);
     size_t size = ad_axis_fixed(net->graph, a->axis), largest = (size_t)1 << 20;
     if (a->length > largest || a->stride > largest || a->dilation > largest) {
-        ad_poison(net->graph, where, "%s %s: window %zu, stride %zu, dilation %zu: one is out of range", kind, name,
-                  a->length, a->stride, a->dilation);
+        ad_poison(net->graph, where, "%s %s: window %td, stride %td, dilation %td: one is out of range", kind, name,
+                  (ptrdiff_t)a->length, (ptrdiff_t)a->stride, (ptrdiff_t)a->dilation);
         return false;
     }
     if (padding != NN_SAME && padding != NN_VALID && padding != NN_CIRCULAR) {
@@ -318,8 +325,8 @@ ad_var nn_conv_transpose_at(ad_where where, nn_net *net, const char *name, ad_va
         bool large = a.length > largest || a.stride > largest / size || size * a.stride > largest / positions;
         positions *= size * a.stride;
         if (large)
-            return ad_poison(net->graph, where, "%s %s: window %zu, stride %zu: one is out of range", kind, name,
-                             a.length, a.stride);
+            return ad_poison(net->graph, where, "%s %s: window %td, stride %td: one is out of range", kind, name,
+                             (ptrdiff_t)a.length, (ptrdiff_t)a.stride);
         x = spread_out(where, net, spec.padding, &a, x);
         ad_shape_push(&offsets, a.offset);
     }

@@ -431,6 +431,35 @@ static ad_var local_of_none(nn_net *net, ad_var x)
     return nn_readout(net, "out", nn_global_pool(net, x));
 }
 
+static ad_var negative(nn_net *net, ad_var x)
+{
+    x = nn_conv_with(net, "a", x, nn_width(net, "n"), .stride = { (size_t)-1 });
+    return nn_readout(net, "out", nn_global_pool(net, x));
+}
+
+static ad_var twice_along(nn_net *net, ad_var x)
+{
+    ad_axis rows = ad_shape_get(x)->axes[1];
+    x = nn_conv_with(net, "a", x, nn_width(net, "n"), .over = ad_shape_of(rows, rows));
+    return nn_readout(net, "out", nn_global_pool(net, x));
+}
+
+static ad_var after_all_positions(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    x = nn_global_pool(net, ad_relu(nn_conv(net, "a", x, n)));
+    return nn_readout(net, "out", nn_conv(net, "b", x, n));
+}
+
+Test(filter_kinds, features_are_no_picture)
+{
+    ad_error error = { 0 };
+    nn_spec spec = { .features = 4 };
+    cr_expect(!nn_trace(negative, &spec, &error));
+    cr_expect(strstr(error.text, "its input is (batch, features): a network that takes pictures says so"), "%s",
+              error.text);
+}
+
 Test(filter_kinds, bad_input_is_one_line)
 {
     static const struct {
@@ -441,6 +470,9 @@ Test(filter_kinds, bad_input_is_one_line)
                   { turned_around, "conv_transpose a: it has padding same or valid" },
                   { too_far, "one is out of range" },
                   { too_many, "one is out of range" },
+                  { negative, "conv a: window 3, stride -1, dilation 1: one is out of range" },
+                  { twice_along, "conv a: the axis rows is there twice" },
+                  { after_all_positions, "its input is (batch, n)" },
                   { no_padding, "conv a: padding 7: it is NN_SAME, NN_VALID or NN_CIRCULAR" },
                   { turned_without_padding, "conv_transpose a: it has padding same or valid" },
                   { local_of_none, "local a: a window of 4 along rows is larger than the picture" } };
