@@ -325,8 +325,8 @@ ad_var nn_conv_transpose_at(ad_where where, nn_net *net, const char *name, ad_va
         bool large = a.length > largest || a.stride > largest / size || size * a.stride > largest / positions;
         positions *= size * a.stride;
         if (large)
-            return ad_poison(net->graph, where, "%s %s: window %zu, stride %zu: one is out of range", kind, name,
-                             a.length, a.stride);
+            return ad_poison(net->graph, where, "%s %s: window %td, stride %td: one is out of range", kind, name,
+                             (ptrdiff_t)a.length, (ptrdiff_t)a.stride);
         x = spread_out(where, net, spec.padding, &a, x);
         ad_shape_push(&offsets, a.offset);
     }

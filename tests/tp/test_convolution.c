@@ -451,30 +451,59 @@ Test(convolution, programs_are_families_over_positions)
 }
 
 /* Means over the channels that are not 0, which arrays over positions do not know, at each of all positions. */
-static ad_var normalised_layers(nn_net *net, ad_var x)
+static ad_var layers_normalised(nn_net *net, ad_var x, bool affine)
 {
     ad_axis n = nn_width(net, "n");
-    for (int k = 0; k < 2; k++)
-        x = nn_layernorm(net, nn_name(net, "norm%d", k), ad_relu(nn_conv(net, nn_name(net, "conv%d", k), x, n)));
-    return nn_readout(net, "out", nn_global_pool(net, x));
+    for (int k = 0; k < 2; k++) {
+        x = nn_conv(net, nn_name(net, "conv%d", k), x, n);
+        x = nn_layernorm_with(net, nn_name(net, "norm%d", k), affine ? x : ad_relu(x), .affine = affine);
+        x = affine ? ad_relu(x) : x;
+    }
+    return x;
 }
 
-/* What would not fit in memory is told before it is tried. */
-Test(convolution, large_pictures_are_refused)
+static ad_var normalised_average(nn_net *net, ad_var x)
+{
+    return nn_readout(net, "out", nn_global_pool(net, layers_normalised(net, x, false)));
+}
+
+static ad_var normalised_flat(nn_net *net, ad_var x)
+{
+    return nn_flatten_readout(net, "out", layers_normalised(net, x, false));
+}
+
+static ad_var affine_average(nn_net *net, ad_var x)
+{
+    return nn_readout(net, "out", nn_global_pool(net, layers_normalised(net, x, true)));
+}
+
+static ad_var affine_flat(nn_net *net, ad_var x)
+{
+    return nn_flatten_readout(net, "out", layers_normalised(net, x, true));
+}
+
+/* What would not fit in memory, or take minutes, is told before it is tried: by the NTK, which has all pairs. */
+static void refuses_large(nn_function function, tp_kernel_kind which)
 {
     ad_error error = { 0 };
     double *x = reference_inputs(1, 28 * 28);
     tp_kernel kernel;
     nn_spec spec = { .outputs = 1, .shape = { 28, 28, 1 } };
-    nn_net *net = nn_trace(normalised_layers, &spec, &error);
+    nn_net *net = nn_trace(function, &spec, &error);
     tp_program *program = net ? tp_translate(net, &error) : NULL;
     cr_assert(program, "%s", error.text);
-    for (int which = 0; which < 2; which++) {
-        error = (ad_error){ 0 };
-        cr_expect(tp_limit(program, which ? TP_NTK : TP_NNGP, x, 1, NULL, 0, NULL, &kernel, &error) != 0);
-        cr_expect(strstr(error.text, "784 positions are too many"), "%s", error.text);
-    }
+    cr_expect(tp_limit(program, which, x, 1, NULL, 0, NULL, &kernel, &error) != 0);
+    cr_expect(strstr(error.text, "784 positions are too many"), "%s", error.text);
     tp_program_free(program);
     nn_net_free(net);
     free(x);
+}
+
+Test(convolution, large_pictures_are_refused, .timeout = 120)
+{
+    refuses_large(normalised_average, TP_NNGP);
+    refuses_large(normalised_average, TP_NTK);
+    refuses_large(normalised_flat, TP_NTK);
+    refuses_large(affine_average, TP_NTK);
+    refuses_large(affine_flat, TP_NTK);
 }
