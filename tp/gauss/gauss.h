@@ -179,10 +179,10 @@ static inline double tp_mehler_coefficient(const tp_mehler *m, size_t sample, si
  * for each pair. */
 tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
                          ad_error *error);
-/* The same of one function at many sets of variances, at one tolerance: *family, NULL at first, keeps what they have in
- * common, its coefficients interpolated over the variance among it. Series made of these leave 1e-7 sqrt(E f^2), so that
- * pairs with functions whose coefficients fall alike are good to 1e-14. Not by several threads at once. What was found
- * of a function of the same values before, in any family and thread, is not found again (memo.h). */
+/* The same of one function at many sets of variances, at one tolerance: *family, NULL at first, keeps what they have
+ * in common, its coefficients interpolated over the variance among it. Series made of these leave 1e-7 sqrt(E f^2), so
+ * that pairs with functions whose coefficients fall alike are good to 1e-14. Not by several threads at once. What was
+ * found of a function of the same values before, in any family and thread, is not found again (memo.h). */
 typedef struct tp_mehler_family tp_mehler_family;
 tp_mehler *tp_mehler_new_of(tp_mehler_family **family, const tp_univariate *f, size_t count, const double *q,
                             double tolerance, ad_error *error);

@@ -425,7 +425,7 @@ static void enough_terms(const tp_mehler *f, const tp_mehler *g, const common *s
     bool differ = least < mean * (1 - 1e-9);
     size_t n = 0;
     for (size_t d = FIRST_DEGREE; d < s->degrees && n + 1 < TP_MOST_ENOUGH; d = next_degree(d), n++) {
-        enough->terms[n] = (d - s->first + s->step - 1) / s->step;
+        enough->terms[n] = s->step == 2 ? (d - s->first + 1) / 2 : d - s->first;
         enough->reach[n] = f->reach[n] * g->reach[n] * (differ ? pow(least / mean, 1 / (double)d) : 1);
     }
     enough->terms[n] = s->terms;
@@ -461,7 +461,9 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
         largest = fmax(largest, most);
     }
     double left = skipped ? fmin(f->tolerance, g->tolerance) : 0;
-    return fmax(left, pow(largest, (double)s.degrees) * f->tails[s.degrees] * g->tails[s.degrees]);
+    if (largest > 0)
+        left = fmax(left, pow(largest, (double)s.degrees) * f->tails[s.degrees] * g->tails[s.degrees]);
+    return left;
 }
 
 /* ---- one function ---- */
