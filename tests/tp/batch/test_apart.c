@@ -237,6 +237,43 @@ Test(apart, written_otherwise)
     free(x);
 }
 
+/* ---- a user's function ---- */
+static void value_of_sine(size_t n, const double *x, double *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = sin(x[i]);
+}
+
+static void slope_of_sine(size_t n, const double *x, double *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = cos(x[i]);
+}
+
+/* The sine of the table, or one that a user wrote. */
+static ad_var sines(nn_net *net, ad_var x)
+{
+    static const ad_function own = { .name = "own", .count = 2, .derivatives = { value_of_sine, slope_of_sine } };
+    bool users = nn_setting_int(net, "way", 0, 0, 1) == 1;
+    ad_var z = nn_batchnorm_with(net, "norm", nn_dense(net, "u", x, nn_width(net, "n")), .epsilon = 0.1);
+    return nn_readout(net, "readout", users ? ad_custom(&own, z) : ad_sin(z));
+}
+
+Test(apart, functions_of_a_user)
+{
+    double *x = reference_inputs(MANY, FEATURES), k[2][MANY * MANY], off[2];
+    for (int which = 0; which < 2; which++) {
+        for (int way = 0; way < 2; way++)
+            off[way] = limit_of(sines, (const char *[]){ way ? "way=1" : "way=0", NULL }, which ? TP_NTK : TP_NNGP, x,
+                                MANY, k[way]);
+        for (int i = 0; i < MANY * MANY; i++)
+            cr_expect(fabs(k[1][i] - k[0][i]) < 8 * hypot(off[0], off[1]) * k[0][0], "%d: %g for %g", i, k[1][i],
+                      k[0][i]);
+        cr_expect(off[0] < 1e-2 && off[1] < 1e-2, "%g, %g", off[0], off[1]);
+    }
+    free(x);
+}
+
 /* ---- what has no rule ---- */
 typedef struct {
     const char *settings, *says;
