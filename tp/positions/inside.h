@@ -113,8 +113,8 @@ typedef struct {
     double *values[2];
 } tp_field_weight;
 
-/* A vector that is a sum or a difference: its variances at all points, and those of what is added (-1: 0), fields of the
- * plan of single samples. */
+/* A vector that is a sum or a difference: its variances at all points, and those of what is added (-1: 0), fields of
+ * the plan of single samples. */
 typedef struct {
     int whole, parts[2];
 } tp_field_sum;
