@@ -507,3 +507,65 @@ Test(convolution, large_pictures_are_refused, .timeout = 120)
     refuses_large(affine_average, TP_NTK);
     refuses_large(affine_flat, TP_NTK);
 }
+
+/* ---- sums that cancel ---- */
+static double small;
+
+static ad_var nearly_equal(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var u = nn_conv(net, "u", x, n), v = nn_conv(net, "v", x, n);
+    return nn_flatten_readout(net, "out", ad_sub(ad_relu(u), ad_relu(ad_add(u, ad_scale(v, small)))));
+}
+
+/* E relu relu of a covariance with itself scaled. */
+static long double relu_relu(long double q11, long double q22, long double q12)
+{
+    long double root = sqrtl(fmaxl(q11 * q22 - q12 * q12, 0)), pi = 3.14159265358979323846264338327950288L;
+    return (root + (pi - atan2l(root, q12)) * q12) / (2 * pi);
+}
+
+/* The mean over positions of E d d', d = relu(u) - relu(u + e v), u and v of one covariance. */
+static double true_difference(const plain *s, int i, int j, double e)
+{
+    long double sum = 0, e2 = (long double)e * (long double)e, more = 1 + e2;
+    for (int p = 0; p < positions(s); p++) {
+        long double a = *entry(s, s->k, i, i, p, p), b = *entry(s, s->k, j, j, p, p), c = *entry(s, s->k, i, j, p, p);
+        sum += relu_relu(a, b, c) - relu_relu(a, more * b, c) - relu_relu(more * a, b, c) +
+               relu_relu(more * a, more * b, more * c);
+    }
+    return (double)(sum / positions(s));
+}
+
+/* Errors are told of what is left, to which the long doubles here are good to 1e-11; or nothing is. */
+Test(convolution, errors_are_those_of_what_sums_cancel_to)
+{
+    enum { ROWS = 2 };
+    static const double sizes[] = { 0.3, 0.1, 1e-2, 1e-3, 1e-7 };
+    static const filter f = { { 3, 3 }, { 1, 1 }, { 1, 1 }, NN_SAME, 1, 0 };
+    double *x = reference_inputs(ROWS, 5 * 4 * 2);
+    plain s = plain_input(x, ROWS, 5, 4, 2, false);
+    plain_filter(&s, &f);
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        ad_error error = { 0 };
+        tp_kernel kernel = { 0 };
+        nn_spec spec = { .outputs = 1, .shape = { 5, 4, 2 } };
+        small = sizes[k];
+        nn_net *net = nn_trace(nearly_equal, &spec, &error);
+        tp_program *program = net ? tp_translate(net, &error) : NULL;
+        cr_assert(program, "%s", error.text);
+        int status = tp_limit(program, TP_NNGP, x, ROWS, NULL, 0, NULL, &kernel, &error);
+        cr_expect_eq(status != 0, small < 1e-5, "%g: %s", small, error.text);
+        for (int i = 0; i < ROWS * ROWS && !status; i++) {
+            double truth = true_difference(&s, i / ROWS, i % ROWS, small);
+            double size = fmax(true_difference(&s, 0, 0, small), true_difference(&s, 1, 1, small));
+            cr_expect(fabs(kernel.terms[0].values[i] - truth) <= (kernel.error + 1e-11) * size,
+                      "%g, %d: %.16g, not %.16g; %g is told", small, i, kernel.terms[0].values[i], truth, kernel.error);
+        }
+        tp_kernel_free(&kernel);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+    plain_end(&s);
+    free(x);
+}

@@ -113,6 +113,12 @@ typedef struct {
     double *values[2];
 } tp_field_weight;
 
+/* A vector that is a sum or a difference: its variances at all points, and those of what is added (-1: 0), fields of
+ * the plan of single samples. */
+typedef struct {
+    int whole, parts[2];
+} tp_field_sum;
+
 /* Data that filters meet first: in tiles (run.c) of either set. */
 typedef struct {
     int node;
@@ -137,6 +143,8 @@ struct tp_field_plan {
     tp_field_variance *variances;
     tp_field_weight *weights; /* of the plan of single samples, for both, as the data */
     int n_weights, weights_capacity;
+    tp_field_sum *sums; /* of the plan of single samples */
+    int n_sums, sums_capacity;
     tp_field_data *data;
     int n_data, data_capacity, n_arrays, arrays_capacity;
     int n_fields, fields_capacity, n_steps, steps_capacity, n_requests, requests_capacity;
@@ -206,6 +214,9 @@ int tp_weighed_field(tp_field_plan *, int kind, int a, int b, const tp_point_pai
 /* The field of a pair of nodes at pairs of their points, summed over equal entries of the axes `along`; TP_NO_FIELD
  * where it is zero, TP_NO_RULE_HERE, or TP_NO_ROOM with an error. */
 int tp_field_of(tp_field_plan *, int kind, int a, int b, const ad_shape *along, const tp_point_pairs *pairs);
+
+/* Finds the sums of two vectors among what a plan of pairs has asked for. */
+int tp_find_sums(tp_field_plan *);
 
 /* ---- split.c ---- */
 /* Splits a plan of pairs, whose result is the array `out`, into groups, where it is large and has some. */

@@ -98,6 +98,8 @@ int tp_limit_positions(const tp_program *program, tp_kernel_kind which, const do
             bool alike = own >= 0 && fabs(single.fields[own].power - plan.fields[field].power) < 1e-9;
             field = alike ? field : own == TP_NO_ROOM ? own : TP_NO_RULE_HERE;
         }
+        if (field >= 0 && tp_find_sums(&plan))
+            field = TP_NO_ROOM;
         status = field >= TP_NO_FIELD ? 0 : field == TP_NO_ROOM ? -1 : 1;
     }
     if (!status) {

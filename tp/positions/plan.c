@@ -571,3 +571,46 @@ int tp_field_of(tp_field_plan *p, int kind, int a, int b, const ad_shape *along,
     p->refused = p->refused || field == TP_NO_RULE_HERE;
     return field <= TP_NO_RULE_HERE ? field : remember(p, kind, a, b, along, pairs, field);
 }
+
+/* ---- sums that may cancel ---- */
+static int variances_at(tp_field_plan *single, int id, const int32_t *points, size_t n)
+{
+    ad_shape none = { 0 };
+    return tp_materialize(single,
+                          tp_field_of(single, TP_COVARIANCE, id, id, &none, &(tp_point_pairs){ n, points, points }));
+}
+
+static int add_sum(tp_field_plan *single, int id)
+{
+    const ad_node *node = ad_node_of(single->graph, id);
+    ad_shape axes = tp_fixed_axes(single->graph, id, NULL);
+    size_t n = tp_count_points(single->graph, &axes);
+    const int32_t *all = tp_identity(single, n);
+    tp_field_sum sum = { .whole = all ? variances_at(single, id, all, n) : TP_NO_ROOM };
+    bool failed = sum.whole == TP_NO_ROOM;
+    for (int k = 0; k < 2 && !failed; k++) {
+        const tp_point_map *map = tp_map_operand(single, id, k);
+        const int32_t *points = map ? tp_keep(single, map->to, n) : NULL;
+        sum.parts[k] = points ? variances_at(single, node->in[k], points, n) : TP_NO_ROOM;
+        failed = sum.parts[k] == TP_NO_ROOM;
+    }
+    if (failed || !ad_arena_grow(single->arena, (void **)&single->sums, single->n_sums, &single->sums_capacity,
+                                 sizeof *single->sums))
+        return tp_no_room(single);
+    single->sums[single->n_sums++] = sum;
+    return 0;
+}
+
+int tp_find_sums(tp_field_plan *p)
+{
+    for (int id = 0; id < p->program->forward; id++) {
+        const ad_node *node = ad_node_of(p->graph, id);
+        bool sum = (node->op == AD_ADD || node->op == AD_SUB) && p->program->widths[id] == 1 && !p->program->data[id],
+             met = false;
+        for (int k = 0; k < p->n_requests && sum && !met; k++)
+            met = p->requests[k].a == id || p->requests[k].b == id;
+        if (met && add_sum(p->single, id))
+            return TP_NO_ROOM;
+    }
+    return 0;
+}

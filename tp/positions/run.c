@@ -8,6 +8,8 @@
 #include <limits.h>
 #include <string.h>
 
+/* What cancels further goes by the recursion, which looks whether digits are left. */
+static const double most_lost = 1e4;
 enum { TOGETHER = 1024 / TP_LANES, ROWS = 64 }; /* pairs of an expectation, and of a sum, at a time */
 
 /* Mehler's series of a function over a vector's variances, of either set. */
@@ -24,6 +26,7 @@ typedef struct {
     series *series;
     int n_series, series_capacity;
     bool extreme; /* a number comes near the ends of a double's range */
+    double *lost; /* by sum: how much larger what is added is than the sum, at most */
     ad_error *error;
 } run;
 
@@ -89,6 +92,11 @@ static size_t place_arrays(tp_field_plan *p, int kept, size_t **sizes, int *n_sl
         read_at(p, p->fields[p->variances[k].field].array, INT_MAX);
     for (int k = 0; k < p->n_weights; k++)
         read_at(p, p->fields[p->weights[k].field].array, INT_MAX);
+    for (int k = 0; k < p->n_sums; k++)
+        for (int part = -1; part < 2; part++) {
+            int field = part < 0 ? p->sums[k].whole : p->sums[k].parts[part];
+            read_at(p, field < 0 ? -1 : p->fields[field].array, INT_MAX);
+        }
     read_at(p, kept, INT_MAX);
     for (int a = 0; a < p->n_arrays; a++)
         read_at(p, p->arrays[a].whole ? a : -1, INT_MAX);
@@ -676,6 +684,24 @@ static void keep_weights(const worker *w, const tp_field_weight *weight, bool *e
     }
 }
 
+static double value_at(const worker *w, int field, size_t i)
+{
+    const tp_field *f = field < 0 ? NULL : &w->plan->fields[field];
+    return f ? f->c * values_of(w, f->array)[i] : 0;
+}
+
+/* Of vectors x and y the square of |x| + |y|, over that of |x + y|. */
+static void look_at_sum(const worker *w, const tp_field_sum *sum, double *lost)
+{
+    size_t n = sum->whole < 0 ? 0 : w->plan->fields[sum->whole].n;
+    for (size_t i = 0; i < n * TP_LANES; i++) {
+        double root = sqrt(fmax(value_at(w, sum->parts[0], i), 0)) + sqrt(fmax(value_at(w, sum->parts[1], i), 0));
+        double whole = value_at(w, sum->whole, i);
+        if (root > 0)
+            *lost = fmax(*lost, whole > 0 ? root * root / whole : INFINITY);
+    }
+}
+
 /* Variances of all vectors at all points, of both sets; the kernel's diagonal where it is one of its own. */
 static int run_single(run *r, int own, tp_field_seen *seen, double *diagonal)
 {
@@ -697,6 +723,8 @@ static int run_single(run *r, int own, tp_field_seen *seen, double *diagonal)
                 keep_variances(&w, &p->variances[k], &r->extreme);
             for (int k = 0; k < p->n_weights && !status; k++)
                 keep_weights(&w, &p->weights[k], &r->extreme);
+            for (int k = 0; k < p->n_sums && !status; k++)
+                look_at_sum(&w, &p->sums[k], &r->lost[k]);
             for (size_t t = 0; t < TP_LANES && diagonal_of && !status && w.column + t < r->rows[0]; t++)
                 diagonal[w.column + t] = diagonal_of->c * values_of(&w, diagonal_of->array)[t];
         }
@@ -813,6 +841,16 @@ static int run_pairs(const run *r, int out, double c, const tp_limit_spec *spec,
 }
 
 /* ---- all of it ---- */
+/* By how much more errors are, relative to what sums cancel to; two vectors that do not oppose each other lose half. */
+static double all_lost(const run *r)
+{
+    const double usual = 4;
+    double factor = 1;
+    for (int k = 0; k < r->single->n_sums; k++)
+        factor *= r->lost[k] > usual ? r->lost[k] : 1;
+    return factor;
+}
+
 static int run_all(run *r, int out, double c, int own, const tp_limit_spec *spec, tp_kernel *kernel)
 {
     tp_field_plan *p = r->plan, *single = r->single;
@@ -824,9 +862,11 @@ static int run_all(run *r, int out, double c, int own, const tp_limit_spec *spec
     tp_field_seen *seen = ad_arena_alloc(p->arena, steps + 1, sizeof *seen);
     double *errors = ad_arena_alloc(p->arena, arrays + 1, sizeof *errors);
     double *diagonal = ad_arena_alloc(p->arena, r->rows[0] + 1, sizeof *diagonal);
-    if (!seen || !errors || !diagonal)
+    r->lost = ad_arena_alloc(p->arena, (size_t)single->n_sums + 1, sizeof *r->lost);
+    if (!seen || !errors || !diagonal || !r->lost)
         return ad_fail(r->error, "out of memory for a kernel over positions");
     memset(seen, 0, steps * sizeof *seen);
+    memset(r->lost, 0, ((size_t)single->n_sums + 1) * sizeof *r->lost);
     for (int set = 0; set < (r->same ? 1 : 2); set++)
         if (load_data(r, set))
             return -1;
@@ -837,7 +877,7 @@ static int run_all(run *r, int out, double c, int own, const tp_limit_spec *spec
         return 1;
     if (run_single(r, own, seen + p->n_steps, diagonal))
         return -1;
-    if (r->extreme)
+    if (r->extreme || all_lost(r) > most_lost)
         return 1;
     for (int k = 0; k < single->n_variances && r->same; k++) {
         single->variances[k].values[1] = single->variances[k].values[0];
@@ -855,10 +895,10 @@ static int run_all(run *r, int out, double c, int own, const tp_limit_spec *spec
         return status;
     tp_bound_fields(single, NULL, seen + p->n_steps, r->padded, errors + p->n_arrays);
     tp_bound_fields(p, errors + p->n_arrays, seen, r->padded, errors);
-    kernel->error = errors[out];
+    kernel->error = errors[out] * all_lost(r);
     if (own < 0)
         return 0;
-    kernel->error = fmax(kernel->error, errors[p->n_arrays + single->fields[own].array]);
+    kernel->error = fmax(kernel->error, errors[p->n_arrays + single->fields[own].array] * all_lost(r));
     for (size_t i = 0; i < r->rows[0]; i++) {
         kernel->terms[0].values[i * r->rows[1] + i] = diagonal[i];
         if (!isfinite(diagonal[i]))
