@@ -51,7 +51,8 @@ typedef struct {
     nn_drift_schedule schedule; /* when it measures, with `every`, as nn_drift_spec has it */
     long every;
     size_t probes;                                  /* kernels of the first so many training rows; 0: none */
-    int (*each)(int run, long step, void *context); /* after a step: nonzero ends all with an error */
+    int (*each)(int run, long step, void *context); /* after a step, of a forecast, too: nonzero ends all with an
+                                                           error */
     void *context;
     const double *start; /* the kernel regime: outputs at the start, (points, outputs), as those of one network or one
                             draw of their Gaussian law; NULL: 0, their mean */

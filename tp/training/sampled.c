@@ -274,6 +274,8 @@ static int try_steps(sampled_run *r, double *seconds, ad_error *error)
             break;
         if (take_step(r, step, error))
             return -1;
+        if (job->spec.each && job->spec.each(0, step + 1, job->spec.context))
+            return ad_fail(error, "training at n = infinity: ended while its first steps were timed");
         double after = processor_seconds();
         if (step > 0 || job->steps == 1)
             add_step(&times, (double)step + 1, after - before);

@@ -121,6 +121,15 @@ static void tell_json(const coordinate_check *c, cJSON *root)
         tell_vector(c, v, list);
 }
 
+/* What was trained on: without --data or --inputs it is the embedded set, whose features the network then takes. */
+static void print_training(const options *o, const coordinate_check *c, const ds_data *data)
+{
+    bool given = o->data || o->inputs;
+    printf("\nTrained on %zu rows of %s%s: %zu features, %ld step%s of the rate %.3g, %ld networks a width.\n", c->rows,
+           data_name(o), given ? "" : " (no --data or --inputs is given)", data->features, c->steps,
+           c->steps > 1 ? "s" : "", c->rate, c->seeds);
+}
+
 int regime_check(const options *o, const nn_net *net, const ds_data *data, const tp_program *program, cJSON *root,
                  ad_error *error)
 {
@@ -129,8 +138,10 @@ int regime_check(const options *o, const nn_net *net, const ds_data *data, const
         return -1;
     if (root)
         tell_json(&c, root);
-    else
+    else {
+        print_training(o, &c, data);
         print_table(&c);
+    }
     int status = o->csv ? write_csv(&c, o->csv, error) : 0;
     coordinate_free(&c);
     return status;

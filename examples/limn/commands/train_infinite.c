@@ -18,6 +18,7 @@ typedef struct {
     long steps; /* of all runs, for what is told on the way */
     long last;  /* step, and its run */
     int last_run;
+    bool timing; /* its first steps, before it trains */
 } infinite_job;
 
 static size_t first_rows(size_t rows, long asked, bool own)
@@ -71,6 +72,12 @@ static int read_start(infinite_job *i, ad_error *error)
     return 0;
 }
 
+static int end_timing(int run, long step, void *context)
+{
+    (void)run, (void)step, (void)context;
+    return interrupt_caught();
+}
+
 static int tell_cost(infinite_job *i, tp_program *program, ad_error *error)
 {
     tp_train_cost cost;
@@ -86,8 +93,12 @@ static int tell_cost(infinite_job *i, tp_program *program, ad_error *error)
                        cost.bytes / gigabyte, memory / gigabyte);
     if (!(cost.bytes > 0))
         return 0;
-    if (tp_train_forecast(program, &i->parts[0], &i->parts[1], &i->spec, &seconds, error))
+    tp_train_spec timed = i->spec;
+    timed.each = end_timing;
+    i->timing = true;
+    if (tp_train_forecast(program, &i->parts[0], &i->parts[1], &timed, &seconds, error))
         return -1;
+    i->timing = false;
     fprintf(stderr, "train: at most %.2g GB; about %.2g s of the processor, by the first steps of a run",
             cost.bytes / gigabyte, seconds);
     if (2 * cost.draws > samples)
@@ -114,9 +125,9 @@ static int run_infinite(infinite_job *i, ad_error *error)
         return -1;
     i->spec.each = look_up;
     i->spec.context = i;
+    interrupt_begin();
     int status = read_start(i, error) || tell_cost(i, program, error) ? -1 : 0;
     progress_begin(i->o, "steps at n = infinity");
-    interrupt_begin();
     if (!status)
         status = tp_train(program, &i->parts[0], &i->parts[1], &i->spec, &i->run, error);
     interrupt_end();
@@ -125,6 +136,10 @@ static int run_infinite(infinite_job *i, ad_error *error)
     if (!status || !interrupt_caught())
         return status;
     *error = (ad_error){ 0 }; /* which says the same, but not where to go on from */
+    if (i->timing) {
+        ad_fail(error, "interrupted while the first steps were timed: nothing is trained yet");
+        return 128 + interrupt_caught();
+    }
     ad_fail(error, "interrupted after step %ld of run %d%s%.400s", i->last, i->last_run + 1,
             i->o->checkpoint ? "; go on with --resume " : "; there is no --checkpoint to go on from",
             i->o->checkpoint ? i->o->checkpoint : "");

@@ -245,6 +245,7 @@ int coordinate_measure(const options *o, const nn_net *net, const tp_program *pr
                                        : pictures ? narrow
                                                   : usual_widths,
                              .n_widths = own ? o->n_widths : USUAL,
+                             .rows = some.rows,
                              .seeds = check && o->seeds > 0 ? o->seeds : SEEDS,
                              .steps = check && o->steps > 0 ? o->steps : 1,
                              .rate = check && o->rate > 0 ? o->rate : usual_rate };

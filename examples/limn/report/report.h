@@ -145,6 +145,7 @@ typedef struct coordinate_check {
     tp_regime regime; /* with parts, of one step */
     const size_t *widths;
     int n_widths;
+    size_t rows;
     long seeds, steps;
     double rate;
     double *logs; /* (vectors, rows, widths, seeds): log of the root mean square */
