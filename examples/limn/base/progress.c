@@ -5,7 +5,8 @@
 
 /* Seconds until something is told and between two times; of lines, which stay, also a share of the time so far. */
 static const double first = 1, redraw = 0.2, pause_between = 1, share_between = 0.2;
-/* Where nothing is told, a long way is, once: after so many seconds, if more than so many are left. */
+/* Where nothing is told, a long way is, once: by the work of so many seconds, or twice that and on, if more than so
+ * many are left. */
 static const double foreseen = 5, long_way = 600;
 
 static struct {
@@ -13,6 +14,7 @@ static struct {
     const char *command, *what;
     double start, last;
     double anchor, from; /* when something was told first, and what: of work that was there before no time is known */
+    double due;          /* seconds after which what is left is looked at next */
 } state;
 
 static double seconds_left(double now, double share)
@@ -32,6 +34,7 @@ void progress_begin(const options *o, const char *what)
     state.what = what;
     state.start = state.last = ad_seconds();
     state.from = -1;
+    state.due = foreseen;
 }
 
 void progress_tell(double share, void *context)
@@ -45,9 +48,10 @@ void progress_tell(double share, void *context)
     double wait = state.terminal                          ? redraw
                   : spent * share_between > pause_between ? spent * share_between
                                                           : pause_between;
-    if (!state.told && !state.warned && share > 0 && spent > foreseen) {
-        state.warned = true;
-        if (seconds_left(now, share) > long_way)
+    if (!state.told && !state.warned && share > state.from && now - state.anchor > state.due) {
+        state.due *= 2;
+        state.warned = seconds_left(now, share) > long_way;
+        if (state.warned)
             fprintf(stderr, "%s: %s takes about %.2g hours more; Ctrl-C ends it\n", state.command, state.what,
                     seconds_left(now, share) / 3600);
     }
