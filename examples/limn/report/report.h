@@ -136,7 +136,8 @@ void report_tell_learning(const report *r);
 /* ---- coordinate.c: the coordinate check (Tensor Programs V, arXiv:2203.03466, appendix D.1): networks are trained at
  * several widths, and the powers of n that they show stand beside the derived ones. A sum of powers is no power, and
  * terms of lower order lead where their constants are large: of one step, whose change is to first order the sum of
- * what each parameter's update changes by itself, only those updates are counted that have the largest derived power. ---- */
+ * what each parameter's update changes by itself, only those updates are counted that have the largest derived
+ * power. ---- */
 /* The number that is fitted: the root mean square of a vector's coordinates at the start, or of their change. */
 typedef enum { COORDINATE_SIZE, COORDINATE_CHANGE, COORDINATE_KINDS } coordinate_kind;
 extern const char *const coordinate_kinds[COORDINATE_KINDS];
