@@ -177,8 +177,8 @@ static int measure_one(const job *j, nn_model *models[3], int k, long s, ad_erro
     return status;
 }
 
-/* A network's targets: labels + f for the outputs f at the start, so that all networks have the same residual, or, where
- * f grows with n and leads, 0. */
+/* A network's targets: labels + f for the outputs f at the start, so that all networks have the same residual, or,
+ * where f grows with n and leads, 0. */
 static int set_targets(const job *j, nn_model *start, ad_error *error)
 {
     const tp_growing *f = &j->c->regime.vectors[j->c->regime.n_vectors - 1];

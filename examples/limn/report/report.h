@@ -135,8 +135,9 @@ void report_tell_learning(const report *r);
 
 /* ---- coordinate.c: the coordinate check (Tensor Programs V, arXiv:2203.03466, appendix D.1): networks are trained at
  * several widths, and the powers of n that they show stand beside the derived ones. A sum of powers is no power, and
- * terms of lower order lead where their constants are large: of one step, whose change is to first order the sum of what
- * each parameter's update changes by itself, only those updates are counted that have the largest derived power. ---- */
+ * terms of lower order lead where their constants are large: of one step, whose change is to first order the sum of
+ * what each parameter's update changes by itself, only those updates are counted that have the largest derived
+ * power. ---- */
 /* The number that is fitted: the root mean square of a vector's coordinates at the start, or of their change. */
 typedef enum { COORDINATE_SIZE, COORDINATE_CHANGE, COORDINATE_KINDS } coordinate_kind;
 extern const char *const coordinate_kinds[COORDINATE_KINDS];
@@ -159,9 +160,9 @@ typedef struct {
 } coordinate_line;
 
 /* Trains by --optimizer at --widths, if they are four or more, by --rate, --steps, --seeds, or their defaults, on the
- * first --train inputs, which need labels. The residual at the start is one power of n, too, and not the sum of two: the
- * labels, as each network's targets are labels + f for its own outputs f at the start; where f grows with n, f, as
- * targets are 0. The net must outlive it. coordinate_free frees what it holds. */
+ * first --train inputs, which need labels. The residual at the start is one power of n, too, and not the sum of two:
+ * the labels, as each network's targets are labels + f for its own outputs f at the start; where f grows with n, f,
+ * as targets are 0. The net must outlive it. coordinate_free frees what it holds. */
 int coordinate_measure(const options *o, const nn_net *net, const tp_program *program, const ds_data *data,
                        coordinate_check *check, ad_error *error);
 void coordinate_free(coordinate_check *check);
