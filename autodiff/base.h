@@ -119,9 +119,9 @@ ad_file *ad_file_create(const char *path, ad_error *error);
 int ad_file_write(ad_file *file, const void *data, size_t bytes, ad_error *error);
 int ad_file_close(ad_file *file, ad_error *error); /* frees the handle in any case; on failure the file is discarded */
 void ad_file_discard(ad_file *file);
-/* Where a file of this path is or would be: links are followed, also one whose target is not there yet. Of ad_alloc;
- * NULL with an error, such as links in a circle. */
-char *ad_file_place(const char *path, ad_error *error);
+/* Where a file of this path is or would be, into `place` (size): links are followed, also one whose target is not there
+ * yet. -1 with an error where links are a circle or a name is too long. */
+int ad_file_place(const char *path, char *place, size_t size, ad_error *error);
 
 /* A stream: created anew, or appended to. Each ad_file_write reaches the file at once, as a whole or (after a failure)
  * not at all; ad_file_close and ad_file_discard only end it. ad_file_sync waits until it is on the disk. */

@@ -66,47 +66,39 @@ static ad_file *create_whole(const char *path, const struct stat *before, ad_err
     return NULL;
 }
 
-/* "from/to", or `to` alone where it begins at the root or there is no `from`; of ad_alloc. */
-static char *joined(const char *from, size_t length, const char *to, ad_error *error)
-{
-    size_t size = length + strlen(to) + 1;
-    char *path = ad_alloc(size, 1, "a file's name", error);
-    if (path)
-        snprintf(path, size, "%.*s%s", *to == '/' ? 0 : (int)length, from, to);
-    return path;
-}
-
-/* What the link says, read from its folder; the path itself, if it is no link. NULL with an error. */
-static char *read_link(const char *path, ad_error *error)
+/* What the link at `place` says, a path from the root or from the link's folder, in its place: 0, an error's number, or
+ * -1 where no link is. */
+static int read_link(char *place, size_t size)
 {
     char text[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    ssize_t length = readlink(path, text, sizeof text - 1);
+    const char *slash = strrchr(place, '/');
+    ssize_t length = readlink(place, text, sizeof text - 1);
     if (length < 0)
-        return joined("", 0, path, error);
-    text[length] = 0;
-    return joined(path, slash ? (size_t)(slash + 1 - path) : 0, text, error);
+        return -1;
+    size_t kept = *text == '/' || !slash ? 0 : (size_t)(slash + 1 - place);
+    if (kept + (size_t)length >= size)
+        return ENAMETOOLONG;
+    memcpy(place + kept, text, (size_t)length);
+    place[kept + (size_t)length] = 0;
+    return 0;
 }
 
-char *ad_file_place(const char *path, ad_error *error)
+int ad_file_place(const char *path, char *place, size_t size, ad_error *error)
 {
     enum { MOST_LINKS = 40 }; /* as Linux has it */
-    char *place = joined("", 0, path, error);
-    for (int k = 0; place; k++) {
-        char *real = realpath(place, NULL), *next = real ? joined("", 0, real, error) : read_link(place, error);
-        bool ended = real || !next || strcmp(next, place) == 0;
-        free(real); /* of realpath's own */
-        ad_free(place);
-        place = next;
-        if (ended)
-            break;
-        if (k == MOST_LINKS) {
-            ad_fail(error, "%s: cannot write: %s", path, strerror(ELOOP));
-            ad_free(place);
-            return NULL;
-        }
-    }
-    return place;
+    char real[PATH_MAX];
+    int failed = strlen(path) < size ? 0 : ENAMETOOLONG;
+    if (!failed)
+        strcpy(place, path);
+    for (int k = 0; !failed && !realpath(place, real); k++)
+        if ((failed = k < MOST_LINKS ? read_link(place, size) : ELOOP) < 0)
+            return 0;
+    if (!failed && strlen(real) >= size)
+        failed = ENAMETOOLONG;
+    if (failed)
+        return ad_fail(error, "%s: cannot write: %s", path, strerror(failed));
+    strcpy(place, real);
+    return 0;
 }
 
 ad_file *ad_file_create(const char *path, ad_error *error)
@@ -125,10 +117,9 @@ ad_file *ad_file_create(const char *path, ad_error *error)
         ad_fail(error, "%s: cannot write: it is read-only", path);
         return NULL;
     }
-    char *target = ad_file_place(path, error);
-    ad_file *file = target ? create_whole(target, there ? &before : NULL, error) : NULL;
-    ad_free(target);
-    return file;
+    char target[PATH_MAX];
+    return ad_file_place(path, target, sizeof target, error) ? NULL
+                                                             : create_whole(target, there ? &before : NULL, error);
 }
 
 int ad_file_write(ad_file *file, const void *data, size_t bytes, ad_error *error)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -87,8 +88,12 @@ static int open_file(ds_npy_map *map, bool *fresh, ad_error *error)
 static char *place_of(const char *path, ad_error *error)
 {
     struct stat found;
-    if (lstat(path, &found) == 0 && S_ISLNK(found.st_mode))
-        return ad_file_place(path, error);
+    char place[PATH_MAX];
+    if (lstat(path, &found) == 0 && S_ISLNK(found.st_mode)) {
+        if (ad_file_place(path, place, sizeof place, error))
+            return NULL;
+        path = place;
+    }
     char *copy = ad_alloc(strlen(path) + 1, 1, "a path", error);
     return copy ? strcpy(copy, path) : NULL;
 }

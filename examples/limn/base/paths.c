@@ -40,10 +40,8 @@ static bool place_of(const char *path, char place[PATH_MAX])
     struct stat found;
     if (stat(path, &found) == 0)
         return S_ISREG(found.st_mode) && realpath(path, place);
-    char *end = ad_file_place(path, NULL);
-    bool known = end && new_place(end, place);
-    ad_free(end);
-    return known;
+    char end[PATH_MAX];
+    return ad_file_place(path, end, sizeof end, NULL) == 0 && new_place(end, place);
 }
 
 /* Two paths of one regular file, links and hard links followed. */
