@@ -1,6 +1,7 @@
 /* progress.c: how far a long piece of work is: a line on a terminal that is written over, else one now and then. */
 #include "examples/limn/base/base.h"
 
+#include <math.h>
 #include <unistd.h>
 
 /* Seconds until something is told and between two times; of lines, which stay, also a share of the time so far. */
@@ -14,6 +15,7 @@ static struct {
     const char *command, *what;
     double start, last;
     double anchor, from; /* when something was told first, and what: of work that was there before no time is known */
+    double share;        /* that was told last: one that is less begins another piece */
     double due;          /* seconds after which what is left is looked at next */
 } state;
 
@@ -33,18 +35,19 @@ void progress_begin(const options *o, const char *what)
     state.command = o->command;
     state.what = what;
     state.start = state.last = ad_seconds();
-    state.from = -1;
-    state.due = foreseen;
+    state.share = INFINITY;
 }
 
 void progress_tell(double share, void *context)
 {
     (void)context;
     double now = ad_seconds(), since = now - state.last, spent = now - state.start;
-    if (state.from < 0) {
+    if (share < state.share) {
         state.from = share;
         state.anchor = now;
+        state.due = foreseen;
     }
+    state.share = share;
     double wait = state.terminal                          ? redraw
                   : spent * share_between > pause_between ? spent * share_between
                                                           : pause_between;
