@@ -82,7 +82,7 @@ static void visit(walk *w, int id)
             continue;
         }
         bool meets = node->op == AD_CONTRACT || node->op == AD_MUL || node->op == AD_DIV || node->op == AD_ADD ||
-                     node->op == AD_SUB;
+                     node->op == AD_SUB || node->op == AD_GATHER; /* rows: a product with one-hot inputs */
         w->parts[id] = own == MET || meets ? MET : w->parts[id] == MET ? MET : ITSELF;
         change = fmax(change, w->changes[node->in[k]] - (product ? w->scales[node->in[1 - k]] : 0));
     }

@@ -105,6 +105,22 @@ Test(rate_powers, of_several_uses_the_largest_change_decides)
     expect_powers(trace(tied, NN_MUP, NULL, NULL), NN_ADAM, names, (double[]){ -0.5, -1 });
 }
 
+/* Rows of a table are vectors: a matrix that meets them next is a product with another parameter, as it is with a dense
+ * layer's outputs. */
+static ad_var embedded(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var e = ad_take(nn_embedding(net, "letters", x, 5, n, 1), ad_shape_get(x)->axes[1], 0);
+    return nn_readout(net, "readout", ad_tanh(nn_dense(net, "hidden", e, n)));
+}
+
+Test(rate_powers, of_an_embedding_under_a_matrix)
+{
+    static const char *const names[] = { "letters.weight", "hidden.weight", "readout.weight", NULL };
+    expect_powers(trace(embedded, NN_NTK, NULL, NULL), NN_ADAM, names, (double[]){ 0, -0.5, -0.5 });
+    expect_powers(trace(embedded, NN_MUP, NULL, NULL), NN_ADAM, names, (double[]){ -0.5, -1, -0.5 });
+}
+
 Test(rate_powers, of_a_recurrent_network)
 {
     static const char *const names[] = { "layer1.W", "layer1.U", "readout.weight", NULL };
