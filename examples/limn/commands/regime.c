@@ -22,25 +22,6 @@ static const char *power_text(double p, char text[24])
     return text;
 }
 
-/* Of UTF-8: bytes that begin a character. */
-static int columns(const char *text)
-{
-    int n = 0;
-    for (; *text; text++)
-        n += ((unsigned char)*text & 0xc0) != 0x80;
-    return n;
-}
-
-void regime_print_name(const tp_regime *r, const char *name)
-{
-    int most = 8;
-    for (int v = 0; v < r->n_vectors; v++) {
-        int one = columns(r->vectors[v].name);
-        most = one > most ? one : most;
-    }
-    printf("%s%*s", name, most - columns(name), "");
-}
-
 static void print_regime(const options *o, const tp_regime *r)
 {
     char a[24], b[24], c[24];
