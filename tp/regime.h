@@ -35,7 +35,8 @@ typedef struct {
 
 /* Powers of n; -INFINITY: it does not change at all. */
 typedef struct {
-    const char *name; /* the vector's line in the program, "h2"; "f": the output */
+    const char *name; /* the vector's line in the program, "h2"; "f": the output; of what a function takes in with a
+                         parameter and no line names, which is listed where it grows: the sum, "g1 + b1" */
     ad_where where;   /* of that line */
     int node;         /* of the trace; what reads it multiplies it by n^front, which counts in all that follows */
     double front;

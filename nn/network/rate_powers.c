@@ -50,15 +50,20 @@ static bool is_linear(const ad_node *node)
     }
 }
 
+static double widths_at(const walk *w, int id)
+{
+    return widths_of(w->net->graph, &ad_node_of(w->net->graph, id)->shape);
+}
+
 /* Does the node hand the change of its operand on? A product of two that have met something is a function of a vector,
- * and so is what a matrix makes of one. */
+ * and so is what a matrix makes of one, of a parameter's, too. */
 static bool hands_on(const walk *w, const ad_node *node, int k)
 {
     part own = w->parts[node->in[k]], other = node->n_in == 2 ? w->parts[node->in[1 - k]] : NOTHING;
     if (!is_linear(node) || (node->op == AD_DIV && k == 1))
         return false;
     if (node->op == AD_CONTRACT)
-        return own == ITSELF;
+        return own == ITSELF && widths_at(w, node->in[k]) >= widths_at(w, node->in[1 - k]);
     return node->op != AD_MUL || other == NOTHING;
 }
 
@@ -82,7 +87,7 @@ static void visit(walk *w, int id)
             continue;
         }
         bool meets = node->op == AD_CONTRACT || node->op == AD_MUL || node->op == AD_DIV || node->op == AD_ADD ||
-                     node->op == AD_SUB;
+                     node->op == AD_SUB || node->op == AD_GATHER; /* rows: a product with one-hot inputs */
         w->parts[id] = own == MET || meets ? MET : w->parts[id] == MET ? MET : ITSELF;
         change = fmax(change, w->changes[node->in[k]] - (product ? w->scales[node->in[1 - k]] : 0));
     }

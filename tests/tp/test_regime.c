@@ -385,6 +385,45 @@ Test(regime, verdicts_name_the_line)
     expect_verdict(&tower, NN_MUP, NN_ADAM, "stable, with feature learning");
 }
 
+/* What a function is called with grows by its bias alone: tanh hides it from all that follows. */
+static void expect_of_bias(double a, double c, bool learns, const char *says)
+{
+    static const char *const settings[] = { "depth=2", "phi=tanh", "sigma_b=0.5", NULL };
+    char abc[40];
+    ad_error error = { 0 };
+    tp_regime r;
+    snprintf(abc, sizeof abc, "bias=%g,0,%g", a, c);
+    nn_net *net = nn_trace(nn_builtin("mlp"),
+                           &(nn_spec){ .features = FEATURES,
+                                       .settings = settings,
+                                       .abc = (const char *const[]){ abc, NULL },
+                                       .freeze = learns ? NULL : (const char *const[]){ "*.bias", NULL } },
+                           &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    const tp_regime_spec spec = { .optimizer = NN_SGD, .parts = true };
+    cr_assert(program && tp_regime_find(program, &spec, &r, &error) == 0, "%s", error.text);
+    cr_expect(strstr(r.verdict, says), "%s: %s", abc, r.verdict);
+    cr_expect_eq(r.n_vectors, r.stable ? 5 : 7);
+    for (int v = 0; v < r.n_vectors; v++) {
+        double largest = -INFINITY;
+        for (int k = 0; k < r.n_params; k++)
+            largest = fmax(largest, r.parts[v * r.n_params + k]);
+        cr_expect_float_eq(largest, r.vectors[v].response, 1e-12, "%s: %s", abc, r.vectors[v].name);
+    }
+    tp_regime_free(&r);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
+Test(regime, a_bias_that_grows_is_told)
+{
+    expect_of_bias(-0.5, 0, false, at_line("b1) (%s) is, at the start, of order n^0.5", "nn_dense_at"));
+    expect_of_bias(0, -5, true,
+                   at_line("not stable: g1 + b1 (%s) changes in the first step by order n^4.5", "nn_dense_at"));
+    expect_of_bias(0, 0, true, "stable, in the kernel regime");
+    expect_of_bias(0.5, 0, false, "stable, in the kernel regime");
+}
+
 /* The largest part of a vector's response is the response, and what a parameter does not make it does not change: with
  * one rate for all the second layer learns by its own matrix, the input layer's part falls like n^-1/2. */
 Test(regime, parts_of_a_step)

@@ -403,26 +403,44 @@ static void write_all(tp_writer *w)
     }
 }
 
+static int write_lines(tp_writer *w, const tp_program *program, ad_arena *arena, tp_style style, ad_error *error)
+{
+    *w = (tp_writer){ .program = program, .graph = program->graph, .arena = arena, .latex = style == TP_LATEX };
+    size_t count = (size_t)program->n_nodes + 1;
+    w->terms = ad_arena_alloc(arena, count, sizeof *w->terms);
+    w->uses = ad_arena_alloc(arena, count, sizeof *w->uses);
+    w->number = ad_arena_alloc(arena, count, sizeof *w->number);
+    w->added = ad_arena_alloc(arena, count, sizeof *w->added);
+    w->force = ad_arena_alloc(arena, count, sizeof *w->force);
+    w->adjoint_of = ad_arena_alloc(arena, count, sizeof *w->adjoint_of);
+    w->full = !w->terms || !w->uses || !w->number || !w->added || !w->force || !w->adjoint_of;
+    if (!w->full) {
+        count_uses(w);
+        tp_count_parameters(w);
+        write_all(w);
+    }
+    return w->full ? ad_fail(error, "out of memory for the lines of a program") : 0;
+}
+
 const tp_line *tp_lines(const tp_program *program, ad_arena *arena, tp_style style, int *n, ad_error *error)
 {
-    tp_writer w = { .program = program, .graph = program->graph, .arena = arena, .latex = style == TP_LATEX };
-    size_t count = (size_t)program->n_nodes + 1;
-    w.terms = ad_arena_alloc(arena, count, sizeof *w.terms);
-    w.uses = ad_arena_alloc(arena, count, sizeof *w.uses);
-    w.number = ad_arena_alloc(arena, count, sizeof *w.number);
-    w.added = ad_arena_alloc(arena, count, sizeof *w.added);
-    w.force = ad_arena_alloc(arena, count, sizeof *w.force);
-    w.adjoint_of = ad_arena_alloc(arena, count, sizeof *w.adjoint_of);
-    w.full = !w.terms || !w.uses || !w.number || !w.added || !w.force || !w.adjoint_of;
-    if (!w.full) {
-        count_uses(&w);
-        tp_count_parameters(&w);
-        write_all(&w);
-    }
-    if (w.full) {
-        ad_fail(error, "out of memory for the lines of a program");
+    tp_writer w;
+    if (write_lines(&w, program, arena, style, error))
         return NULL;
-    }
     *n = w.n_lines;
     return w.lines;
+}
+
+const char *const *tp_node_texts(const tp_program *program, ad_arena *arena, ad_error *error)
+{
+    tp_writer w;
+    if (write_lines(&w, program, arena, TP_PAPER, error))
+        return NULL;
+    const char **texts = ad_arena_alloc(arena, (size_t)program->n_nodes + 1, sizeof *texts);
+    for (int id = 0; texts && id < program->n_nodes; id++)
+        texts[id] = program->lives[id] ? tp_whole_text(&w, &w.terms[id], SUM_LEVEL) : "";
+    if (texts && !w.full)
+        return texts;
+    ad_fail(error, "out of memory for the lines of a program");
+    return NULL;
 }

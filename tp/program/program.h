@@ -119,6 +119,9 @@ void tp_training_view_free(tp_training_view *view);
 bool tp_is_average(const ad_graph *, int node);
 /* The lines of the program as text of a style; NULL with an error. */
 const tp_line *tp_lines(const tp_program *, ad_arena *, tp_style style, int *n, ad_error *error);
+/* By node what the lines in the paper's notation write for it: a name, or an expression that its user takes in; NULL
+ * with an error. */
+const char *const *tp_node_texts(const tp_program *, ad_arena *, ad_error *error);
 /* The line of the forward pass that defines the vector (batch, width) of that name in the paper's notation; NULL with
  * an error that lists the names. */
 const tp_line *tp_line_named(const tp_program *, ad_arena *, const char *name, ad_error *error);

@@ -17,6 +17,7 @@ typedef struct {
     double *rates;     /* by parameter: the power of its rate; NAN: frozen */
     double *effects;   /* by parameter: of what a change of its coordinates by 1 changes in what it makes */
     double *gradients; /* by parameter: of the gradient's coordinates at the start */
+    bool *arguments;   /* by node: listed as what a function is called with; it has no line */
 } regime_job;
 
 static double *numbers(regime_job *j, int n, double fill)
@@ -179,23 +180,49 @@ static bool is_listed(const tp_program *p, const tp_line *line)
            p->widths[line->node] == 1 && p->params[line->node] < 0 && p->learns[line->node];
 }
 
+/* The vectors that functions are called with, and NULL where there are none to name. */
+static int find_arguments(regime_job *j, const tp_line *lines, int n, const char *const **texts, ad_error *error)
+{
+    *texts = NULL;
+    if (!(j->arguments = ad_arena_alloc(j->arena, (size_t)j->program->n_nodes + 1, sizeof *j->arguments)))
+        return ad_fail(error, "regime: out of memory");
+    int count = tp_find_arguments(j->program, j->arguments);
+    for (int i = 0; i < n; i++) {
+        count -= j->arguments[lines[i].node];
+        j->arguments[lines[i].node] = false;
+    }
+    return count && !(*texts = tp_node_texts(j->program, j->arena, error)) ? -1 : count;
+}
+
+static void list(tp_regime *r, const char *name, ad_where where, int node)
+{
+    r->vectors[r->n_vectors++] = (tp_growing){ .name = name, .where = where, .node = node };
+}
+
+/* In the order of the trace. */
 static int list_vectors(regime_job *j, tp_regime *r, ad_error *error)
 {
-    int n = 0;
+    int n = 0, next = 0;
     const tp_program *p = j->program;
     const tp_line *lines = tp_lines(p, j->arena, TP_PAPER, &n, error);
+    const char *const *texts = NULL;
+    int unnamed = lines ? find_arguments(j, lines, n, &texts, error) : -1;
+    if (unnamed < 0)
+        return -1;
     double *by_node = numbers(j, p->n_nodes, 0);
     bool *read = ad_arena_alloc(j->arena, (size_t)p->n_nodes + 1, sizeof *read);
-    r->vectors = lines ? ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *r->vectors) : NULL;
-    r->parts = j->spec->parts ? numbers(j, (n + 1) * j->n_params, -INFINITY) : NULL;
+    r->vectors = ad_arena_alloc(j->arena, (size_t)(n + unnamed) + 1, sizeof *r->vectors);
+    r->parts = j->spec->parts ? numbers(j, (n + unnamed + 1) * j->n_params, -INFINITY) : NULL;
     if (!r->vectors || !by_node || !read || (j->spec->parts && !r->parts))
-        return lines ? ad_fail(error, "regime: out of memory") : -1;
-    for (int i = 0; i < n; i++)
+        return ad_fail(error, "regime: out of memory");
+    for (int i = 0; i < n; i++) {
+        for (; lines[i].node < p->forward && next < lines[i].node; next++)
+            if (j->arguments[next])
+                list(r, texts[next], ad_node_of(p->graph, next)->where, next);
         if (is_listed(p, &lines[i]))
-            r->vectors[r->n_vectors++] =
-                (tp_growing){ .name = lines[i].name, .where = lines[i].where, .node = lines[i].node };
-    r->vectors[r->n_vectors++] =
-        (tp_growing){ .name = "f", .where = ad_node_of(p->graph, p->output.id)->where, .node = p->output.id };
+            list(r, lines[i].name, lines[i].where, lines[i].node);
+    }
+    list(r, "f", ad_node_of(p->graph, p->output.id)->where, p->output.id);
     find_fronts(j, by_node, read);
     for (int v = 0; v < r->n_vectors; v++) {
         int id = r->vectors[v].node;
@@ -310,6 +337,25 @@ static int try_suggestion(regime_job *j, tp_regime *r)
     return 0;
 }
 
+static bool grows(const tp_growing *g)
+{
+    return g->start > tiny || g->first > tiny || g->several > tiny;
+}
+
+/* What has no line is told where it grows. */
+static void leave_out_arguments(const regime_job *j, tp_regime *r)
+{
+    int kept = 0;
+    for (int v = 0; v < r->n_vectors; v++) {
+        if (j->arguments[r->vectors[v].node] && !grows(&r->vectors[v]))
+            continue;
+        for (int k = 0; k < j->n_params && r->parts; k++)
+            r->parts[kept * j->n_params + k] = r->parts[v * j->n_params + k];
+        r->vectors[kept++] = r->vectors[v];
+    }
+    r->n_vectors = kept;
+}
+
 static int find(regime_job *j, tp_regime *r, ad_error *error)
 {
     int n = j->program->n_nodes;
@@ -334,9 +380,12 @@ static int find(regime_job *j, tp_regime *r, ad_error *error)
     if (list_vectors(j, r, error))
         return -1;
     train(j, r);
+    if (list_params(j, r) || try_suggestion(j, r))
+        return ad_fail(error, "regime: out of memory");
+    leave_out_arguments(j, r);
     judge(r);
     tell(r);
-    return list_params(j, r) || try_suggestion(j, r) ? ad_fail(error, "regime: out of memory") : 0;
+    return 0;
 }
 
 int tp_regime_find(const tp_program *program, const tp_regime_spec *spec, tp_regime *regime, ad_error *error)

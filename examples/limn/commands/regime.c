@@ -28,11 +28,13 @@ static void print_regime(const options *o, const tp_regime *r)
     printf("%s, --scale %s%s, %s: %s\n\n", o->network,
            o->scale_file ? o->scale_file : option_word(OPTION_SCALE, (int)o->scale),
            o->n_abc > o->n_own ? " with --abc" : "", nn_optimizer_name((nn_optimizer)o->optimizer), r->verdict);
-    printf("%-8s %10s %12s %14s   learns\n", "vector", "at start", "first step", "several steps");
+    regime_print_name(r, "vector");
+    printf(" %10s %12s %14s   learns\n", "at start", "first step", "several steps");
     for (int v = 0; v < r->n_vectors; v++) {
         const tp_growing *g = &r->vectors[v];
         bool last = v + 1 == r->n_vectors;
-        printf("%-8s %10s %12s %14s   %-8s %s:%d\n", g->name, power_text(g->start, a), power_text(g->first, b),
+        regime_print_name(r, g->name);
+        printf(" %10s %12s %14s   %-8s %s:%d\n", power_text(g->start, a), power_text(g->first, b),
                power_text(g->several, c),
                g->several > 1e-9    ? "diverges"
                : g->several > -1e-9 ? (last ? "trains" : "features")

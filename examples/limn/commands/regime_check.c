@@ -15,15 +15,15 @@ static void print_line(const coordinate_check *c, int v, coordinate_kind kind)
     const tp_growing *g = &c->regime.vectors[v];
     coordinate_line l = coordinate_fit(c, v, kind);
     char leaders[COORDINATE_TEXT] = "";
+    regime_print_name(&c->regime, g->name);
     if (l.zero) {
-        printf("%-8s %-7s %9.4g %9s   it is 0, which goes with no power\n", g->name, coordinate_kinds[kind], l.derived,
-               "none");
+        printf(" %-7s %9.4g %9s   it is 0, which goes with no power\n", coordinate_kinds[kind], l.derived, "none");
         return;
     }
     if (kind == COORDINATE_CHANGE)
         coordinate_leaders(c, v, leaders);
-    printf("%-8s %-7s %9.4g %9.3f   [%.3f, %.3f]%s%s", g->name, coordinate_kinds[kind], l.derived, l.fitted,
-           l.fitted - l.half, l.fitted + l.half, leaders[0] ? "   " : "", leaders);
+    printf(" %-7s %9.4g %9.3f   [%.3f, %.3f]%s%s", coordinate_kinds[kind], l.derived, l.fitted, l.fitted - l.half,
+           l.fitted + l.half, leaders[0] ? "   " : "", leaders);
     if (!l.agrees)
         print_place(g->where);
     printf("\n");
@@ -35,15 +35,18 @@ static void print_part(const coordinate_check *c, int v, int param)
     coordinate_line l = coordinate_part(c, v, param);
     if (l.agrees)
         return;
-    printf("%-8s %-7s %9.4g %9.3f   [%.3f, %.3f]   by %s alone", c->regime.vectors[v].name, "change", l.derived,
-           l.fitted, l.fitted - l.half, l.fitted + l.half, c->regime.params[param].name);
+    regime_print_name(&c->regime, c->regime.vectors[v].name);
+    printf(" %-7s %9.4g %9.3f   [%.3f, %.3f]   by %s alone", "change", l.derived, l.fitted, l.fitted - l.half,
+           l.fitted + l.half, c->regime.params[param].name);
     print_place(c->regime.vectors[v].where);
     printf("\n");
 }
 
 static void print_table(const coordinate_check *c)
 {
-    printf("\n%-8s %-7s %9s %9s   95 %% interval\n", "vector", "of its", "derived", "fitted");
+    printf("\n");
+    regime_print_name(&c->regime, "vector");
+    printf(" %-7s %9s %9s   95 %% interval\n", "of its", "derived", "fitted");
     for (int v = 0; v < c->regime.n_vectors; v++) {
         for (int kind = 0; kind < COORDINATE_KINDS; kind++)
             print_line(c, v, (coordinate_kind)kind);

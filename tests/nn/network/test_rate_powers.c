@@ -105,6 +105,42 @@ Test(rate_powers, of_several_uses_the_largest_change_decides)
     expect_powers(trace(tied, NN_MUP, NULL, NULL), NN_ADAM, names, (double[]){ -0.5, -1 });
 }
 
+/* Rows of a table are vectors: a matrix that meets them next is a product with another parameter, as it is with a dense
+ * layer's outputs. */
+static ad_var embedded(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var e = ad_take(nn_embedding(net, "letters", x, 5, n, 1), ad_shape_get(x)->axes[1], 0);
+    return nn_readout(net, "readout", ad_tanh(nn_dense(net, "hidden", e, n)));
+}
+
+Test(rate_powers, of_an_embedding_under_a_matrix)
+{
+    static const char *const names[] = { "letters.weight", "hidden.weight", "readout.weight", NULL };
+    expect_powers(trace(embedded, NN_NTK, NULL, NULL), NN_ADAM, names, (double[]){ 0, -0.5, -0.5 });
+    expect_powers(trace(embedded, NN_MUP, NULL, NULL), NN_ADAM, names, (double[]){ -0.5, -1, -0.5 });
+}
+
+/* So is a state that is learned, or a row of a table that is taken by its place. */
+static ad_var from_a_state(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), two = ad_fixed(nn_graph(net), "two", 2);
+    nn_weight state = nn_make_bias(net, "state", n, 1);
+    ad_init one = { .axis = n, .deviation = 1, .multiplier = 1, .rate = 1 };
+    ad_var row = ad_take(ad_param(nn_graph(net), "rows", ad_shape_of(two, n), one), two, 1);
+    nn_weight w = nn_make_weight(net, "W", n, n, 1);
+    ad_var s = ad_scale_by(state.omega, state.c, state.fan_in, state.power);
+    ad_var h = ad_add(nn_dense(net, "input", x, n), ad_add(nn_apply(w, s), nn_apply(w, row)));
+    return nn_readout(net, "readout", ad_tanh(h));
+}
+
+Test(rate_powers, of_a_vector_under_a_matrix)
+{
+    static const char *const names[] = { "state", "rows", "W", "input.weight", NULL };
+    expect_powers(trace(from_a_state, NN_NTK, NULL, NULL), NN_ADAM, names, (double[]){ 0, 0, -0.5, 0 });
+    expect_powers(trace(from_a_state, NN_MUP, NULL, NULL), NN_ADAM, names, (double[]){ -0.5, 0, -1, -0.5 });
+}
+
 Test(rate_powers, of_a_recurrent_network)
 {
     static const char *const names[] = { "layer1.W", "layer1.U", "readout.weight", NULL };
