@@ -414,3 +414,22 @@ Test(errors, a_batch_of_two)
     double found[4], said = solve(nn_builtin("batchnorm"), settings, TP_NNGP, D, 2, x, found);
     expect_true("a batch of two", 2, found, truth, said, 1e-11);
 }
+
+/* ---- functions that are paired with others ---- */
+static ad_var two_functions(nn_net *net, ad_var x)
+{
+    ad_var h = nn_dense(net, "a", x, nn_width(net, "n"));
+    return nn_readout(net, "readout", ad_add(ad_tanh(h), ad_softplus(h)));
+}
+
+/* The coefficients of softplus fall faster than tanh's; of inputs near each other a pair of both has them all by its
+ * series, 1e-13, where quadrature says 7e-13 and takes a thousand times as long. */
+Test(errors, pairs_of_unlike_functions_go_by_their_series)
+{
+    enum { ROWS = 24 };
+    double x[ROWS * D], out[ROWS * ROWS];
+    for (int i = 0; i < ROWS; i++)
+        memcpy(x + (ptrdiff_t)i * D, (double[]){ 1.5, 0.02 * i, 0.5 }, D * sizeof *x);
+    double said = solve(two_functions, NULL, TP_NTK, D, ROWS, x, out);
+    cr_expect(said > 0 && said < 3e-13, "said %g", said);
+}
