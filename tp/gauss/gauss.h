@@ -180,12 +180,13 @@ static inline double tp_mehler_coefficient(const tp_mehler *m, size_t sample, si
 tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, double tolerance, size_t most,
                          ad_error *error);
 /* The same of one function at many sets of variances, at one tolerance: *family, NULL at first, keeps what they have
- * in common, its coefficients interpolated over the variance among it. alike: all pairs are of this one series, which
- * then leaves 1e-7 sqrt(E f^2), as its pairs are good to the square, 1e-14. Not by several threads at once. What was
+ * in common, its coefficients interpolated over the variance among it. highest > 0: all pairs are of this family, of
+ * variances up to that, and a series leaves 1e-7 sqrt(E f^2), as pairs are good to the square, 1e-14; 0: pairs of other
+ * functions, too. Not by several threads at once. What was
  * found of a function of the same values before, in any family and thread, is not found again (memo.h). */
 typedef struct tp_mehler_family tp_mehler_family;
 tp_mehler *tp_mehler_new_of(tp_mehler_family **family, const tp_univariate *f, size_t count, const double *q,
-                            double tolerance, bool alike, ad_error *error);
+                            double tolerance, double highest, ad_error *error);
 void tp_mehler_family_free(tp_mehler_family *family);
 void tp_mehler_free(tp_mehler *series);
 /* What the terms left out can amount to for the pair (i, j), relative to sqrt(E f(a)^2 E g(b)^2): |c|^degrees times

@@ -287,7 +287,7 @@ static size_t stride_of(size_t count)
 }
 
 static tp_mehler *make_series(tp_mehler_family *y, const tp_univariate *f, size_t count, const double *q, size_t most,
-                              bool shared, bool alike, ad_error *error)
+                              bool shared, double highest, ad_error *error)
 {
     static const char what[] = "Mehler's coefficients";
     double low = INFINITY, high = 0;
@@ -299,10 +299,11 @@ static tp_mehler *make_series(tp_mehler_family *y, const tp_univariate *f, size_
         low = fmin(low, q[j]);
         high = fmax(high, q[j]);
     }
+    high = fmax(high, highest);
     if (fit(y, f, count, low, high, most, shared, error))
         return NULL;
     tp_mehler_family own = *y;
-    if (alike && y->table.n > 0 && trim(y, high, &own, error))
+    if (highest > 0 && y->table.n > 0 && trim(y, high, &own, error))
         return NULL;
     tp_mehler *m = ad_alloc(1, sizeof *m, what, error);
     if (!m)
@@ -336,14 +337,14 @@ tp_mehler *tp_mehler_new(const tp_univariate *f, size_t count, const double *q, 
                          ad_error *error)
 {
     tp_mehler_family y = { .tolerance = least_tolerance(tolerance) };
-    tp_mehler *made = can_evaluate(f, error) ? make_series(&y, f, count, q, most, false, true, error) : NULL;
+    tp_mehler *made = can_evaluate(f, error) ? make_series(&y, f, count, q, most, false, 0, error) : NULL;
     tp_hermite_rule_free(&y.nodes);
     tp_chebyshev_free(&y.table);
     return made;
 }
 
 tp_mehler *tp_mehler_new_of(tp_mehler_family **family, const tp_univariate *f, size_t count, const double *q,
-                            double tolerance, bool alike, ad_error *error)
+                            double tolerance, double highest, ad_error *error)
 {
     if (!can_evaluate(f, error))
         return NULL;
@@ -353,7 +354,7 @@ tp_mehler *tp_mehler_new_of(tp_mehler_family **family, const tp_univariate *f, s
             return NULL;
         (*family)->tolerance = least_tolerance(tolerance);
     }
-    return make_series(*family, f, count, q, 0, true, alike, error);
+    return make_series(*family, f, count, q, 0, true, highest, error);
 }
 
 void tp_mehler_family_free(tp_mehler_family *family)

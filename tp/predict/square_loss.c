@@ -374,7 +374,8 @@ int tp_covariances(const tp_kernel_model *m, const tp_training *given, size_t co
         size_t count = rows - first < part ? rows - first : part, size = count * m->n;
         tp_prior of = *prior;
         of.test += first;
-        of.cross += of.train ? first * m->n : 0;
+        if (of.train)
+            of.cross += first * m->n;
         status = prepare(m, cross + first * m->n, count, modes, error);
         for (size_t k = 0; k < n_times && !status; k++)
             status = covariance_at(m, &t, times[k], modes, count, &of, modes + size, modes + 2 * size,

@@ -48,30 +48,39 @@ static size_t most_degrees(const tp_solver *s, int fn, const tp_univariate *f, s
     return n * count * count <= FEW_PARTS ? FEW_DEGREES : 0;
 }
 
-/* Is the function of this variance paired with itself alone? Then its series may be shorter: of a pair whose other
- * coefficients fall more slowly, a short one would leave too much. */
-static bool pairs_with_itself(const tp_solver *s, int fn, int variance)
+/* The largest variance at which a function is that is paired with itself alone, at whatever variances: its series may
+ * then be shorter. 0 of others: beside coefficients that fall more slowly a short series would leave too much. */
+static double highest_alike(const tp_solver *s, int fn)
 {
-    bool itself = s->same;
-    for (int id = 0; id < s->n && itself; id++) {
+    double highest = 0;
+    int last = -1;
+    for (int id = 0; id < s->n; id++) {
         const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-        bool takes_part = q->kind == TP_Q_EXPECT &&
-                          ((q->fn_a == fn && q->var_a == variance) || (q->fn_b == fn && q->var_b == variance));
-        itself = !takes_part || (q->fn_a == q->fn_b && q->var_a == q->var_b);
+        if (q->kind != TP_Q_EXPECT || (q->fn_a != fn && q->fn_b != fn))
+            continue;
+        if (q->fn_a != q->fn_b || !s->same)
+            return 0;
+        for (int side = 0; side < 2; side++) {
+            int variance = side ? q->var_b : q->var_a;
+            const double *values = variance == last ? NULL : s->single[0][variance];
+            for (size_t i = 0; values && i < s->rows[0]; i++)
+                highest = values[i] > highest ? values[i] : highest;
+            last = variance;
+        }
     }
-    return itself;
+    return highest;
 }
 
 /* NULL of a function with kinks or scalars that panels do not resolve, as a singular one: the rule alone integrates
  * it; of others with an error. */
-static tp_mehler *new_series(const tp_solver *s, int fn, int variance, const tp_univariate *f, size_t count,
-                             const double *q, ad_error *error)
+static tp_mehler *new_series(const tp_solver *s, int fn, const tp_univariate *f, size_t count, const double *q,
+                             ad_error *error)
 {
     const double resolved = 2e-13;
     size_t most = most_degrees(s, fn, f, count);
-    bool alike = most == 0 && pairs_with_itself(s, fn, variance);
-    tp_mehler *made = most > 0 ? tp_mehler_new(f, count, q, s->tolerance, most, error)
-                               : tp_mehler_new_of(&s->functions[fn]->family, f, count, q, s->tolerance, alike, error);
+    tp_mehler *made =
+        most > 0 ? tp_mehler_new(f, count, q, s->tolerance, most, error)
+                 : tp_mehler_new_of(&s->functions[fn]->family, f, count, q, s->tolerance, highest_alike(s, fn), error);
     if (!made || made->difference <= resolved || most != KINKED_DEGREES)
         return made;
     tp_mehler_free(made);
@@ -102,7 +111,7 @@ static int find_rows(tp_solver *s, int fn, int variance, int set, const tp_mehle
         tp_fn_context context;
         ad_error ignored = { 0 };
         tp_univariate f = tp_function_at(s, fn, set, i, &context);
-        tp_mehler *made = new_series(s, fn, variance, &f, 1, &s->single[set][variance][i], &ignored);
+        tp_mehler *made = new_series(s, fn, &f, 1, &s->single[set][variance][i], &ignored);
         if (made && !add_entry(s, (tp_series_entry){ .fn = -1, .series = made }))
             return -1;
         all[i] = made;
@@ -127,7 +136,7 @@ static int find_series(tp_solver *s, int fn, int variance, int set, const tp_meh
         if (find_rows(s, fn, variance, set, &made.rows))
             return -1;
     } else {
-        made.series = new_series(s, fn, variance, &f->u, s->rows[set], s->single[set][variance], &error);
+        made.series = new_series(s, fn, &f->u, s->rows[set], s->single[set][variance], &error);
         if (!made.series && f->u.n_kinks == 0)
             return ad_fail(s->error, "%s", error.text);
     }

@@ -249,7 +249,7 @@ Test(families, are_the_rule_s_coefficients)
             double q[SAMPLES];
             for (int k = 0; k < SAMPLES; k++)
                 q[k] = ranges[range][0] * pow(ranges[range][1] / ranges[range][0], k / (SAMPLES - 1.0));
-            tp_mehler *many = tp_mehler_new_of(&family, &f, SAMPLES, q, 0, true, &error);
+            tp_mehler *many = tp_mehler_new_of(&family, &f, SAMPLES, q, 0, q[SAMPLES - 1], &error);
             cr_assert(many, "%s", error.text);
             for (int k = 0; k < SAMPLES; k += 13) {
                 tp_mehler *one = tp_mehler_new(&f, 1, &q[k], 0, 0, &error);
@@ -333,7 +333,7 @@ static tp_mehler *bumped_series(double bump, long *allocations, ad_error *error)
     for (int k = 0; k < MEMO_SAMPLES; k++)
         q[k] = 0.3 + 0.1 * k;
     long before = ad_allocations();
-    tp_mehler *made = tp_mehler_new_of(&family, &f, MEMO_SAMPLES, q, 0, true, error);
+    tp_mehler *made = tp_mehler_new_of(&family, &f, MEMO_SAMPLES, q, 0, 0, error);
     *allocations = ad_allocations() - before;
     tp_mehler_family_free(family);
     return made;
