@@ -8,7 +8,7 @@
 static const double first = 1, redraw = 0.2, pause_between = 1, share_between = 0.2;
 /* Where nothing is told, a long way is, once: by the work of so many seconds, or twice that and on, if more than so
  * many are left. */
-static const double foreseen = 5, long_way = 600;
+static const double foreseen = 5, long_way = 60;
 
 static struct {
     bool told, terminal, drawn, warned;
@@ -54,9 +54,10 @@ void progress_tell(double share, void *context)
     if (!state.told && !state.warned && share > state.from && now - state.anchor > state.due) {
         state.due *= 2;
         state.warned = seconds_left(now, share) > long_way;
+        double left = seconds_left(now, share), hour = 3600;
         if (state.warned)
-            fprintf(stderr, "%s: %s takes about %.2g hours more; Ctrl-C ends it\n", state.command, state.what,
-                    seconds_left(now, share) / 3600);
+            fprintf(stderr, "%s: %s takes about %.2g %s more; Ctrl-C ends it\n", state.command, state.what,
+                    left < hour ? left / 60 : left / hour, left < hour ? "minutes" : "hours");
     }
     if (!state.told || !(share > 0) || share >= 1 || spent < first || since < wait)
         return;
