@@ -684,10 +684,14 @@ static void keep_weights(const worker *w, const tp_field_weight *weight, bool *e
     }
 }
 
+/* A field's number at a point, of a lane: i counts lanes first. */
 static double value_at(const worker *w, int field, size_t i)
 {
     const tp_field *f = field < 0 ? NULL : &w->plan->fields[field];
-    return f ? f->c * values_of(w, f->array)[i] : 0;
+    if (!f || f->array < 0)
+        return 0;
+    ptrdiff_t at = f->view ? f->view[i / TP_LANES] : (ptrdiff_t)(i / TP_LANES);
+    return at < 0 ? 0 : f->c * values_of(w, f->array)[(size_t)at * TP_LANES + i % TP_LANES];
 }
 
 /* Of vectors x and y the square of |x| + |y|, over that of |x + y|. */

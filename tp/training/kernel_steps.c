@@ -165,6 +165,7 @@ int tp_train_by_kernel(tp_training_job *job, tp_trained *out, ad_error *error)
              "relative error %.2g: %.400s",
              from, r.kernel.error, r.kernel.method);
     tp_kernel_free(&r.kernel);
+    tp_kernel_free(&r.tests);
     for (int k = 0; k < 5; k++)
         ad_free(*buffers[k]);
     ad_free(kernel);
