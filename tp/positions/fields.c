@@ -78,13 +78,13 @@ const int32_t *tp_identity(tp_field_plan *p, size_t n)
     return tp_keep_once(p, to, n);
 }
 
-/* Has it all entries of its array in order? */
+/* Has it all entries of its array in order, each once? */
 static bool is_whole(const tp_field_plan *p, const tp_field *f)
 {
     size_t i = 0;
     while (i < f->n && f->view[i] == (int32_t)i)
         i++;
-    return i == p->arrays[f->array].n;
+    return i == f->n && i == p->arrays[f->array].n;
 }
 
 int tp_materialize(tp_field_plan *p, int field)

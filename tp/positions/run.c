@@ -684,15 +684,10 @@ static void keep_weights(const worker *w, const tp_field_weight *weight, bool *e
     }
 }
 
-/* A field's number at a point, of a lane: i counts lanes first. An array of one entry has it for all points. */
 static double value_at(const worker *w, int field, size_t i)
 {
     const tp_field *f = field < 0 ? NULL : &w->plan->fields[field];
-    if (!f || f->array < 0)
-        return 0;
-    bool one = w->plan->arrays[f->array].n == 1;
-    ptrdiff_t at = one ? 0 : f->view ? f->view[i / TP_LANES] : (ptrdiff_t)(i / TP_LANES);
-    return at < 0 ? 0 : f->c * values_of(w, f->array)[(size_t)at * TP_LANES + i % TP_LANES];
+    return f ? f->c * values_of(w, f->array)[i] : 0;
 }
 
 /* Of vectors x and y the square of |x| + |y|, over that of |x + y|. */
