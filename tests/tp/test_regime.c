@@ -424,6 +424,29 @@ Test(regime, a_bias_that_grows_is_told)
     expect_of_bias(0.5, 0, false, "stable, in the kernel regime");
 }
 
+/* A sum of itself with itself, again and again: as many ways lead to the bias as no walk takes one by one. */
+static ad_var doubled(nn_net *net, ad_var input)
+{
+    enum { TIMES = 200 };
+    ad_var h = nn_dense_with(net, "layer", input, nn_width(net, "n"), .bias = true, .sigma_b = 1);
+    for (int k = 0; k < TIMES; k++)
+        h = ad_scale(ad_add(h, h), 0.5);
+    return nn_readout(net, "readout", ad_tanh(h));
+}
+
+Test(regime, shared_sums_are_walked_once)
+{
+    ad_error error = { 0 };
+    tp_regime r;
+    nn_net *net = trace(&(network){ "doubled", doubled, NULL, { 0 } }, NN_NTK);
+    tp_program *program = tp_translate(net, &error);
+    cr_assert(tp_regime_find(program, &(tp_regime_spec){ .optimizer = NN_SGD }, &r, &error) == 0, "%s", error.text);
+    cr_expect(strstr(r.verdict, "stable, in the kernel regime"), "%s", r.verdict);
+    tp_regime_free(&r);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 /* The largest part of a vector's response is the response, and what a parameter does not make it does not change: with
  * one rate for all the second layer learns by its own matrix, the input layer's part falls like n^-1/2. */
 Test(regime, parts_of_a_step)

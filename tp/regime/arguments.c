@@ -9,38 +9,46 @@ static bool is_renaming(ad_op op)
            op == AD_SCALE;
 }
 
-static int behind_renamings(const ad_graph *graph, int id)
+static bool joins(ad_op op)
+{
+    return op == AD_ADD || op == AD_SUB || op == AD_MUL || op == AD_DIV;
+}
+
+/* A parameter by any name, and sums and products with one in them; of the nodes before, these are known. */
+static bool takes_parameter(const tp_program *p, int id, const bool *takes)
+{
+    const ad_node *node = ad_node_of(p->graph, id);
+    bool any = p->params[id] >= 0;
+    for (int k = 0; k < node->n_in && (joins(node->op) || is_renaming(node->op)); k++)
+        any = any || takes[node->in[k]];
+    return any;
+}
+
+/* The sum or product that the node renames, -1 if it is none. */
+static int joined(const ad_graph *graph, int id)
 {
     while (is_renaming(ad_node_of(graph, id)->op))
         id = ad_node_of(graph, id)->in[0];
-    return id;
+    return joins(ad_node_of(graph, id)->op) ? id : -1;
 }
 
-/* A sum or a product with a parameter in it. */
-static bool takes_parameter(const tp_program *p, int id)
-{
-    const ad_node *node = ad_node_of(p->graph, id);
-    bool joins = node->op == AD_ADD || node->op == AD_SUB || node->op == AD_MUL || node->op == AD_DIV;
-    for (int k = 0; joins && k < node->n_in; k++) {
-        int below = behind_renamings(p->graph, node->in[k]);
-        if (p->params[below] >= 0 || takes_parameter(p, below))
-            return true;
-    }
-    return false;
-}
-
-int tp_find_arguments(const tp_program *p, bool *arguments)
+int tp_find_arguments(const tp_program *p, bool *arguments, ad_error *error)
 {
     int n = 0;
+    bool *takes = ad_alloc((size_t)p->forward + 1, sizeof *takes, "a program's nodes", error);
+    if (!takes)
+        return -1;
     for (int id = 0; id < p->forward; id++) {
         const ad_node *node = ad_node_of(p->graph, id);
+        takes[id] = takes_parameter(p, id, takes);
         if (!p->lives[id] || !ad_is_unary(node->op) || is_renaming(node->op))
             continue;
-        int below = behind_renamings(p->graph, node->in[0]);
-        if (!arguments[below] && p->widths[below] == 1 && takes_parameter(p, below)) {
+        int below = joined(p->graph, node->in[0]);
+        if (below >= 0 && takes[below] && !arguments[below] && p->widths[below] == 1) {
             arguments[below] = true;
             n++;
         }
     }
+    ad_free(takes);
     return n;
 }

@@ -26,8 +26,9 @@ double tp_exponent_now(const tp_exponents *e, int node);
 /* symmetry.c: marks nodes whose sign flips with that of one parameter of a symmetric law. */
 int tp_find_centred(const tp_program *program, bool *centred, ad_error *error);
 
-/* arguments.c: marks vectors with a parameter in them that functions are called with, and counts them. */
-int tp_find_arguments(const tp_program *program, bool *arguments);
+/* arguments.c: marks vectors with a parameter in them that functions are called with, and counts them; -1 without
+ * memory. */
+int tp_find_arguments(const tp_program *program, bool *arguments, ad_error *error);
 
 /* function_power.c: of y = f(x), for a coordinatewise node, from the powers of x's size and of its change. */
 double tp_function_size(const ad_node *node, double size);

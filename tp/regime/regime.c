@@ -186,12 +186,12 @@ static int find_arguments(regime_job *j, const tp_line *lines, int n, const char
     *texts = NULL;
     if (!(j->arguments = ad_arena_alloc(j->arena, (size_t)j->program->n_nodes + 1, sizeof *j->arguments)))
         return ad_fail(error, "regime: out of memory");
-    int count = tp_find_arguments(j->program, j->arguments);
-    for (int i = 0; i < n; i++) {
+    int count = tp_find_arguments(j->program, j->arguments, error);
+    for (int i = 0; i < n && count > 0; i++) {
         count -= j->arguments[lines[i].node];
         j->arguments[lines[i].node] = false;
     }
-    return count && !(*texts = tp_node_texts(j->program, j->arena, error)) ? -1 : count;
+    return count > 0 && !(*texts = tp_node_texts(j->program, j->arena, error)) ? -1 : count;
 }
 
 static void list(tp_regime *r, const char *name, ad_where where, int node)
