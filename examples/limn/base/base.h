@@ -288,6 +288,8 @@ int json_print(cJSON *object, ad_error *error);                         /* print
  * One piece at a time. ---- */
 void progress_begin(const options *o, const char *what); /* "36 kernels" */
 void progress_tell(double share, void *context); /* of the work that is done, from 0 to 1; context is not looked at */
+/* Says on standard error that it takes so many seconds more, where these are more than a minute; did it? */
+bool progress_foresee(const char *command, const char *what, double seconds);
 void progress_end(void);                         /* takes it off the terminal */
 
 /* ---- ranks.c: under mpirun, of a limn that was built with MPI; else nothing to do. What the ranks do not share rank 0

@@ -20,7 +20,7 @@ int limit_judge(tp_program *program, const limit_question *q, const tp_kernel *f
 /* Samples that somebody asked for may take more memory than there is, or hours: that is told before. */
 static int foresee_samples(const options *o, tp_program *program, const limit_question *q, ad_error *error)
 {
-    enum { MANY = 1 << 20, LONG_WAY = 600 /* seconds */ };
+    enum { MANY = 1 << 20 };
     const double gigabyte = 1e9, memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     tp_forecast cost;
     if (q->spec.samples < MANY)
@@ -30,9 +30,9 @@ static int foresee_samples(const options *o, tp_program *program, const limit_qu
     if (cost.bytes > memory)
         return ad_fail(error, "--samples %zu: a run takes up to %.3g GB, and the machine has %.3g: fewer --samples",
                        q->spec.samples, cost.bytes / gigabyte, memory / gigabyte);
-    if (cost.seconds > LONG_WAY)
-        fprintf(stderr, "%s: %zu samples take about %.2g hours; Ctrl-C ends it\n", o->command, q->spec.samples,
-                cost.seconds / 3600);
+    char what[60];
+    ad_snprintf(what, sizeof what, "a limit by runs of %zu samples", q->spec.samples);
+    progress_foresee(o->command, what, cost.seconds);
     return 0;
 }
 

@@ -7,7 +7,7 @@
 /* Seconds until something is told and between two times; of lines, which stay, also a share of the time so far. */
 static const double first = 1, redraw = 0.2, pause_between = 1, share_between = 0.2;
 /* Where nothing is told, a long way is, once: by the work of so many seconds, or twice that and on, if more than so
- * many are left. */
+ * many (progress_foresee's) are left. */
 static const double foreseen = 5, long_way = 60;
 
 static struct {
@@ -38,6 +38,16 @@ void progress_begin(const options *o, const char *what)
     state.share = INFINITY;
 }
 
+bool progress_foresee(const char *command, const char *what, double seconds)
+{
+    const double hour = 3600;
+    bool tells = seconds > long_way;
+    if (tells)
+        fprintf(stderr, "%s: %s takes about %.2g %s more; Ctrl-C ends it\n", command, what,
+                seconds < hour ? seconds / 60 : seconds / hour, seconds < hour ? "minutes" : "hours");
+    return tells;
+}
+
 void progress_tell(double share, void *context)
 {
     (void)context;
@@ -53,11 +63,7 @@ void progress_tell(double share, void *context)
                                                           : pause_between;
     if (!state.told && !state.warned && share > state.from && now - state.anchor > state.due) {
         state.due *= 2;
-        state.warned = seconds_left(now, share) > long_way;
-        double left = seconds_left(now, share), hour = 3600;
-        if (state.warned)
-            fprintf(stderr, "%s: %s takes about %.2g %s more; Ctrl-C ends it\n", state.command, state.what,
-                    left < hour ? left / 60 : left / hour, left < hour ? "minutes" : "hours");
+        state.warned = progress_foresee(state.command, state.what, seconds_left(now, share));
     }
     if (!state.told || !(share > 0) || share >= 1 || spent < first || since < wait)
         return;
