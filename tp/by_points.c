@@ -154,11 +154,11 @@ int tp_forecast_points(const tp_program *program, tp_kernel_kind which, const do
     few.rows = rows < 2 ? rows : 2;
     few.rows2 = rows2 < 2 ? rows2 : 2;
     double start = ad_seconds();
-    int status = !sees_enough(&q)                          ? TP_NO_RULE
-                 : (status = find_cost(&q, &whole, error)) ? status
-                 : (status = find_cost(&few, &part, error))
-                     ? status
-                     : solve(&few, most_work * part.work / whole.work, &kernel, &count, &all, error);
+    int status = sees_enough(&q) ? find_cost(&q, &whole, error) : TP_NO_RULE;
+    if (!status)
+        status = find_cost(&few, &part, error);
+    if (!status)
+        status = solve(&few, most_work * part.work / whole.work, &kernel, &count, &all, error);
     if (status)
         return status;
     tp_kernel_free(&kernel);

@@ -72,15 +72,14 @@ static double highest_alike(const tp_solver *s, int fn)
 }
 
 /* NULL of a function with kinks or scalars that panels do not resolve, as a singular one: the rule alone integrates
- * it; of others with an error. */
-static tp_mehler *new_series(const tp_solver *s, int fn, const tp_univariate *f, size_t count, const double *q,
-                             ad_error *error)
+ * it; of others with an error. highest: highest_alike's. */
+static tp_mehler *new_series(const tp_solver *s, int fn, const tp_univariate *f, double highest, size_t count,
+                             const double *q, ad_error *error)
 {
     const double resolved = 2e-13;
     size_t most = most_degrees(s, fn, f, count);
-    tp_mehler *made =
-        most > 0 ? tp_mehler_new(f, count, q, s->tolerance, most, error)
-                 : tp_mehler_new_of(&s->functions[fn]->family, f, count, q, s->tolerance, highest_alike(s, fn), error);
+    tp_mehler *made = most > 0 ? tp_mehler_new(f, count, q, s->tolerance, most, error)
+                               : tp_mehler_new_of(&s->functions[fn]->family, f, count, q, s->tolerance, highest, error);
     if (!made || made->difference <= resolved || most != KINKED_DEGREES)
         return made;
     tp_mehler_free(made);
@@ -100,7 +99,7 @@ static tp_series_entry *add_entry(tp_solver *s, tp_series_entry with)
     return s->series = entry;
 }
 
-/* Of a function with scalars, one of each row. */
+/* Of a function with scalars, one of each row: another row's falls otherwise. */
 static int find_rows(tp_solver *s, int fn, int variance, int set, const tp_mehler ***found)
 {
     size_t rows = s->rows[set];
@@ -111,7 +110,7 @@ static int find_rows(tp_solver *s, int fn, int variance, int set, const tp_mehle
         tp_fn_context context;
         ad_error ignored = { 0 };
         tp_univariate f = tp_function_at(s, fn, set, i, &context);
-        tp_mehler *made = new_series(s, fn, &f, 1, &s->single[set][variance][i], &ignored);
+        tp_mehler *made = new_series(s, fn, &f, 0, 1, &s->single[set][variance][i], &ignored);
         if (made && !add_entry(s, (tp_series_entry){ .fn = -1, .series = made }))
             return -1;
         all[i] = made;
@@ -136,7 +135,7 @@ static int find_series(tp_solver *s, int fn, int variance, int set, const tp_meh
         if (find_rows(s, fn, variance, set, &made.rows))
             return -1;
     } else {
-        made.series = new_series(s, fn, &f->u, s->rows[set], s->single[set][variance], &error);
+        made.series = new_series(s, fn, &f->u, highest_alike(s, fn), s->rows[set], s->single[set][variance], &error);
         if (!made.series && f->u.n_kinks == 0)
             return ad_fail(s->error, "%s", error.text);
     }
