@@ -43,7 +43,8 @@ Test(tool_numbers, a_long_way_is_told)
           folder, LIMN_TOOL, LIMN_TOOL);
     /* of which an exact piece is done first */
     shell("cd %s && printf 'Input x : G(n) ~ N(0, 1)\\nMoment e := <x, x>\\n' >p.txt && "
-          "! timeout 15 %s limit p.txt --width 8 --seeds 1000000000 >l 2>&1 && grep -qE '(hours|minutes) more; Ctrl-C ends it' l",
+          "! timeout 15 %s limit p.txt --width 8 --seeds 1000000000 >l 2>&1 && "
+          "grep -qE '(hours|minutes) more; Ctrl-C ends it' l",
           folder, LIMN_TOOL);
     fails("predict mlp --data digits --train 100 --test 5 --no-check --loss cross-entropy --optimizer sgd --times 1e12",
           1, "at most 1e+14 are begun, here 500000000 steps");
