@@ -112,7 +112,8 @@ typedef struct {
     report *r;
     int column, at;
     long draw;
-    double norm; /* of the kernel at the start */
+    double norm;   /* of the kernel at the start */
+    bool foreseen; /* how long it takes */
 } trail;
 
 static int keep_point(const nn_drift_row *row, void *context, ad_error *error)
@@ -140,6 +141,20 @@ static int keep_point(const nn_drift_row *row, void *context, ad_error *error)
     return 0;
 }
 
+/* A long way is told once, by the first steps of some seconds. */
+static int foresee_steps(const nn_progress *p, nn_model *model, void *context)
+{
+    const double enough = 5;
+    trail *t = context;
+    (void)model;
+    if (t->foreseen || p->seconds < enough)
+        return 0;
+    t->foreseen = true;
+    progress_foresee(t->r->o->command, "training of one network",
+                     p->seconds / (double)p->step * (double)(p->steps - p->step));
+    return 0;
+}
+
 static int train(report *r, int k, long draw, nn_model *model, ad_error *error)
 {
     const ds_data *data = r->data;
@@ -161,6 +176,9 @@ static int train(report *r, int k, long draw, nn_model *model, ad_error *error)
                         .rate = r->rate,
                         .steps = r->steps,
                         .seed = report_seed(r, k, draw),
+                        .every = 1,
+                        .callback = foresee_steps,
+                        .context = &on_the_way,
                         .drift = &watch };
     return nn_fit(model, &inputs, &fit, NULL, error) ||
            nn_evaluate(model, &inputs, NN_SQUARE, &loss, &c->values[TRAIN_ACCURACY][draw], error) ||

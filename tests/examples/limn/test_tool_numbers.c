@@ -38,9 +38,11 @@ Test(tool_numbers, a_long_way_is_told)
 {
     put_inputs("x.npy");
     shell("cd %s && { timeout 15 %s kernel mlp --inputs x.npy --width 32 --seeds 1000000000 >k 2>&1 & "
-          "timeout 15 %s train " SMALL "--steps 1000000000 >t 2>&1; wait; }; "
-          "grep -q 'hours more; Ctrl-C ends it' k && grep -q '^step .* left$' t",
-          folder, LIMN_TOOL, LIMN_TOOL);
+          "timeout 15 %s report mlp --data digits --widths 8,16 --seeds 2 --steps 1000000000 --probes 3 --out p.html "
+          ">r 2>&1 & timeout 15 %s train " SMALL "--steps 1000000000 >t 2>&1; wait; }; "
+          "grep -q 'hours more; Ctrl-C ends it' k && grep -q 'hours more; Ctrl-C ends it' r && "
+          "grep -q '^step .* left$' t",
+          folder, LIMN_TOOL, LIMN_TOOL, LIMN_TOOL);
     /* of which an exact piece is done first */
     shell("cd %s && printf 'Input x : G(n) ~ N(0, 1)\\nMoment e := <x, x>\\n' >p.txt && "
           "! timeout 15 %s limit p.txt --width 8 --seeds 1000000000 >l 2>&1 && "
