@@ -569,6 +569,10 @@ static int whole_lin(tp_algebra *algebra, const tp_coordinate *x)
 
 static int multiply_terms(tp_algebra *algebra, int node, tp_builder *b, const tp_coordinate *p, const tp_coordinate *q)
 {
+    enum { MOST_TERMS = 4096 }; /* what is alike among them is found pair by pair */
+    if (p->n > 1 && q->n > 1 && (double)p->n * q->n > MOST_TERMS)
+        return tp_refuse(algebra, node, "a product of sums of %d and %d functions of G-vars, more than %d in all", p->n,
+                         q->n, MOST_TERMS);
     for (int i = 0; i < p->n; i++)
         for (int k = 0; k < q->n; k++) {
             tp_term t = p->terms[i];

@@ -405,6 +405,61 @@ Test(depth, parts_grow_in_proportion_to_nesting)
     cr_assert(few > 16 && many < 6 * few, "%d, %d", few, many);
 }
 
+/* ---- products of long sums ---- */
+static ad_var crossed(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var left = nn_activation(net, "erf", nn_dense(net, "left", x, n));
+    ad_var right = nn_activation(net, "relu", nn_dense(net, "right", x, n));
+    for (long k = 1; k < times; k++) {
+        left = ad_add(left, nn_activation(net, "erf", nn_dense(net, nn_name(net, "left%ld", k), x, n)));
+        right = ad_add(right, nn_activation(net, "relu", nn_dense(net, nn_name(net, "right%ld", k), x, n)));
+    }
+    return nn_readout(net, "readout", ad_mul(left, right));
+}
+
+/* m independent functions of mean 0 and m of mean √(q/2π): E(Σ a)(Σ a') = m E a a', and E(Σ b)(Σ b') = m E b b' +
+ * m(m - 1) E b E b'. */
+static void sums_of_8(void)
+{
+    double x[ROWS * FEATURES], found[ROWS * ROWS], wanted[ROWS][ROWS], unused;
+    fill(x, ROWS * FEATURES);
+    times = 8;
+    limit_of(crossed, &(nn_spec){ .features = FEATURES }, TP_NNGP, x, found);
+    double q[ROWS][ROWS] = { { 0 } }, m = (double)times;
+    for (int i = 0; i < ROWS * ROWS * FEATURES; i++) {
+        int a = i / FEATURES / ROWS, b = i / FEATURES % ROWS, k = i % FEATURES;
+        q[a][b] += x[a * FEATURES + k] * x[b * FEATURES + k] / FEATURES;
+    }
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < ROWS; j++) {
+            double a, b;
+            moments(true, q[i][i], q[j][j], q[i][j], &a, &unused);
+            moments(false, q[i][i], q[j][j], q[i][j], &b, &unused);
+            wanted[i][j] = m * a * (m * b + m * (m - 1) * sqrt(q[i][i] * q[j][j]) / (2 * acos(-1)));
+        }
+    check_equal(found, wanted, 1e-11);
+}
+/* More terms than can be told apart pair by pair are refused before they are written out. */
+static void sums_of_70(void)
+{
+    ad_error error = { 0 };
+    double x[FEATURES] = { 1, 2, 3 };
+    tp_kernel k;
+    times = 70;
+    traced t = trace(crossed, &(nn_spec){ .features = FEATURES });
+    cr_assert_eq(tp_limit(t.program, TP_NNGP, x, 1, NULL, 0, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT }, &k, &error),
+                 -1);
+    cr_assert(strstr(error.text, "a product of sums of 70 and 70 functions of G-vars, more than 4096 in all"), "%s",
+              error.text);
+    end(t);
+}
+Test(depth, products_of_long_sums)
+{
+    on_small_stack(sums_of_8);
+    on_small_stack(sums_of_70);
+}
+
 /* ---- samples ---- */
 static ad_var skips(nn_net *net, ad_var x)
 {
