@@ -37,6 +37,23 @@ static void exact(nn_function function, tp_kernel_kind which, const double *inpu
     nn_net_free(net);
 }
 
+/* The executor's NTK by this seed is `exactly`, within 7 of its deviations. */
+static void expect_sampled(nn_function function, uint64_t seed, const double *exactly)
+{
+    nn_net *net;
+    tp_program *program = traced(function, 1, &net);
+    ad_error error = { 0 };
+    tp_kernel kernel;
+    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .seed = seed };
+    cr_assert_eq(tp_limit(program, TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
+    for (int i = 0; i < N * N; i++)
+        cr_expect(fabs(kernel.terms[0].values[i] - exactly[i]) < 7 * kernel.deviations[i], "%d: %g, exactly %g, +- %g",
+                  i, kernel.terms[0].values[i], exactly[i], kernel.deviations[i]);
+    tp_kernel_free(&kernel);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 static void expect_kernel(const char *name, const double *found, double (*truth)(const double *, const double *))
 {
     for (int i = 0; i < N; i++)
@@ -902,18 +919,7 @@ Test(right, a_matrix_times_a_parameter)
     expect_kernel("shifted, NNGP", exactly, shifted_nngp);
     exact(shifted, TP_NTK, x[0], 0, exactly);
     expect_kernel("shifted, NTK", exactly, shifted_ntk);
-    nn_net *net;
-    tp_program *program = traced(shifted, 1, &net);
-    ad_error error = { 0 };
-    tp_kernel kernel;
-    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .seed = 5 };
-    cr_assert_eq(tp_limit(program, TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
-    for (int i = 0; i < N * N; i++)
-        cr_expect(fabs(kernel.terms[0].values[i] - exactly[i]) < 7 * kernel.deviations[i], "%d: %g, exactly %g, +- %g",
-                  i, kernel.terms[0].values[i], exactly[i], kernel.deviations[i]);
-    tp_kernel_free(&kernel);
-    tp_program_free(program);
-    nn_net_free(net);
+    expect_sampled(shifted, 5, exactly);
 }
 
 /* ---- kernels without digits ---- */
@@ -994,18 +1000,7 @@ Test(right, what_the_exact_engine_has_is_sampled)
     double exactly[N * N];
     exact(beside_vanishing, TP_NTK, x[0], 0, exactly);
     expect_kernel("beside what vanishes", exactly, beside_vanishing_ntk);
-    nn_net *net;
-    tp_program *program = traced(beside_vanishing, 1, &net);
-    ad_error error = { 0 };
-    tp_kernel kernel;
-    tp_limit_spec spec = { .engine = TP_ENGINE_SAMPLE, .seed = 3 };
-    cr_assert_eq(tp_limit(program, TP_NTK, x[0], N, NULL, 0, &spec, &kernel, &error), 0, "%s", error.text);
-    for (int i = 0; i < N * N; i++)
-        cr_expect(fabs(kernel.terms[0].values[i] - exactly[i]) < 7 * kernel.deviations[i], "%d: %g, exactly %g, +- %g",
-                  i, kernel.terms[0].values[i], exactly[i], kernel.deviations[i]);
-    tp_kernel_free(&kernel);
-    tp_program_free(program);
-    nn_net_free(net);
+    expect_sampled(beside_vanishing, 3, exactly);
 }
 
 /* ---- roots ---- */
