@@ -438,13 +438,12 @@ static int run_all(tp_coupled *c, const tp_program *program, tp_kernel_kind whic
 {
     size_t count = kernel->rows * kernel->rows2;
     double *one = ad_alloc(count, sizeof *one, "a limit kernel", c->error), *mean = kernel->terms[0].values;
-    double wanted = spec->tolerance > 0 ? spec->tolerance : usual_tolerance;
     int status = one ? 0 : -1, minimum = spec->runs > 1 ? spec->runs : RUNS;
     int maximum = (spec->tolerance > 0 || spec->runs < 2) && minimum < MAX_RUNS ? MAX_RUNS : minimum;
     const tp_coupled blank = *c;
     *runs = 0;
     while (!status &&
-           (*runs == 0 || (c->sampled && (*runs < minimum || (*runs < maximum && kernel->error > wanted))))) {
+           (*runs == 0 || (c->sampled && (*runs < minimum || (*runs < maximum && kernel->error > c->wanted))))) {
         *c = blank;
         c->seed += 7919 * (uint64_t)++ * runs;
         status = solve(c, program, which, one, c->error);
@@ -477,6 +476,7 @@ int tp_limit_coupled(const tp_program *program, tp_kernel_kind which, const doub
                      .last = x2 != NULL,
                      .tangent = which == TP_NTK,
                      .tolerance = spec->tolerance,
+                     .wanted = spec->tolerance > 0 ? spec->tolerance : usual_tolerance,
                      .error = error,
                      .samples = spec->samples ? spec->samples : SAMPLES,
                      .seed = spec->seed };

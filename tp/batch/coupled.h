@@ -24,11 +24,12 @@ typedef struct {
     tp_families families; /* first, as its algebra is there: who has the algebra has all of it */
     const double *x[2];
     size_t rows[2];
-    int last;     /* the wanted block is (0, last) */
-    bool tangent; /* Theta is wanted of it */
-    double tolerance;
-    size_t work;    /* evaluations of functions in quadratures */
-    size_t samples; /* of a sphere */
+    int last;         /* the wanted block is (0, last) */
+    bool tangent;     /* Theta is wanted of it */
+    double tolerance; /* of series and quadratures; 0: a rounding */
+    double wanted;    /* of a sampled kernel */
+    size_t work;      /* evaluations of functions in quadratures */
+    size_t samples;   /* of a sphere */
     uint64_t seed;
     double difference; /* what numerical rules and roundings come to, relative: a sum over what is computed */
     bool sampled;      /* spheres were */

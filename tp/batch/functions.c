@@ -272,6 +272,7 @@ static int sphere_part(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, in
                             .theta = tangent,
                             .samples = c->samples,
                             .seed = c->seed + 31 * (uint64_t)++c->n_spheres,
+                            .most_off = c->wanted / 4,
                             .smooth =
                                 tp_fn_smooth(&c->families.algebra, fn) && tp_fn_smooth(&c->families.algebra, fn2) };
     int fns[2] = { fn, fn2 };
@@ -284,14 +285,13 @@ static int sphere_part(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, in
         spec.f[i] = (tp_block_function){ eval_block, f };
         spec.slope[i] = (tp_block_function){ eval_block, df };
     }
-    double *value = ad_alloc(2 * count, sizeof *value, "a kernel", c->error), *passed = value ? value + count : NULL;
-    bool sampled = true;
+    double *value = ad_alloc(count, sizeof *value, "a kernel", c->error);
+    bool sampled = true, in_all = false;
     double off = 0, part = 0, whole = 0;
-    int status = value ? tp_sphere(&spec, value, passed, &off, &sampled, c->error) : -1;
+    int status = value ? tp_sphere(&spec, value, &in_all, &off, &sampled, c->error) : -1;
     for (size_t i = 0; i < count && !status; i++) {
-        double add = tangent ? passed[i] : value[i];
-        out[i] += add;
-        part = fmax(part, fabs(add));
+        out[i] = in_all ? value[i] : out[i] + value[i];
+        part = fmax(part, fabs(value[i]));
         whole = fmax(whole, fabs(out[i]));
     }
     c->difference += whole > 0 ? off * part / whole : 0;

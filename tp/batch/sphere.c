@@ -70,13 +70,13 @@ static int laguerre(int n, double a, double *x, double *weights)
 }
 
 /* Where epsilon is small beside the variances the integrands are all but constant in t: Gauss's rule in x = t^2 / 2 for
- * the backward weight, x^(k/2 - 2) e^-x, and x times it forward. To first order they move as epsilon / t^2, of which
+ * the weight x^(k/2 - 1) e^-x forward, x^(k/2 - 2) e^-x backward. To first order they move as epsilon / t^2, of which
  * the rule's error is known: beyond it are its squares. Few nodes leave less than the trapezoid rule does; false if
  * none. */
 static bool find_gauss_radii(const sphere *s, radii *out)
 {
     const tp_batchnorm *layer = s->layer;
-    double k = (double)layer->rank, a = k / 2 - 2, share = 0;
+    double k = (double)layer->rank, a = k / 2 - (s->spec->theta ? 2 : 1), share = 0;
     for (int i = 0; i < 2; i++) {
         const double *values = layer->one ? layer->lambda : layer->mu[i];
         if (s->sides[i].decay > 0)
@@ -96,7 +96,7 @@ static bool find_gauss_radii(const sphere *s, radii *out)
         for (int i = 0; i < n; i++) {
             out->t[i] = sqrt(2 * x[i]);
             out->backward[i] = weights[i] / (k - 2) * 2 * x[i]; /* times t^2, which 1 / (rho rho') has */
-            out->forward[i] = weights[i] * x[i] / (a + 1);
+            out->forward[i] = weights[i];
         }
         return true;
     }
@@ -133,8 +133,7 @@ static int open_sphere(sphere *s, ad_error *error)
 {
     const tp_batchnorm *layer = s->layer;
     size_t m = layer->side[0].rows, n = layer->side[1].rows, k = layer->rank;
-    const size_t block = BLOCK;
-    size_t each = 13 * block * (m + n) + 2 * block + block * k + 2 * m * n;
+    size_t each = BLOCK * (13 * (m + n) + 2 + k) + 2 * m * n;
     double *next = s->memory = ad_alloc(each, sizeof *next, "batchnorm", error);
     if (!next)
         return -1;
@@ -205,9 +204,10 @@ static void fill_zonal(const sphere *s, side *at, int which, size_t count)
     const tp_block_function *f = &s->spec->f[which], *slope = &s->spec->slope[which];
     for (size_t b = 0; b < count * at->rows; b++)
         at->flat[0][b] = at->even * at->r[b];
-    f->eval(f->context, count * at->rows, at->flat[0], at->flat[1]);
-    if (!s->spec->theta)
+    if (!s->spec->theta) {
+        f->eval(f->context, count * at->rows, at->flat[0], at->flat[1]);
         return;
+    }
     slope->eval(slope->context, count * at->rows, at->flat[0], at->steep[0]);
     for (size_t b = 0; b < count * at->rows; b++)
         at->steep[0][b] *= at->even;
@@ -217,11 +217,13 @@ static void fill_zonal(const sphere *s, side *at, int which, size_t count)
 static void drop_zonal(const sphere *s, const side *a, const side *b, size_t count, double forward, double backward)
 {
     size_t m = a->rows, n = b->rows;
+    if (s->spec->theta) {
+        tp_product(CblasTrans, CblasNoTrans, m, n, count, -backward, a->steep[0], b->steep[0], 1, s->straight);
+        return;
+    }
     tp_product(CblasTrans, CblasNoTrans, m, n, count, -forward, a->flat[1], b->flat[1], 1, s->v);
     tp_product(CblasTrans, CblasNoTrans, m, n, count, forward * a->g.above * b->g.above, a->flat[0], b->flat[0], 1,
                s->v);
-    if (s->spec->theta)
-        tp_product(CblasTrans, CblasNoTrans, m, n, count, -backward, a->steep[0], b->steep[0], 1, s->straight);
 }
 
 /* And its expectation is added. */
@@ -229,7 +231,7 @@ static int add_zonal(const sphere *s, const side *a, const side *b, double forwa
                      ad_error *error)
 {
     size_t m = a->rows, n = b->rows, k = s->layer->rank;
-    double *own = ad_alloc((m + n) * k + m * n, sizeof *own, "zonal functions", error), last = 0;
+    double *own = ad_alloc((m + n) * k + m * n, sizeof *own, "zonal functions", error);
     if (!own)
         return -1;
     double *other = own + m * k, *out = other + n * k;
@@ -237,19 +239,15 @@ static int add_zonal(const sphere *s, const side *a, const side *b, double forwa
         own[i] = a->even * a->f[i];
     for (size_t i = 0; i < n * k; i++)
         other[i] = b->even * b->f[i];
-    int which = b == a ? 0 : 1;
-    tp_zonal_spec spec = { &s->spec->f[0], &s->spec->f[which], k, m, n, own, other };
+    const tp_block_function *f = s->spec->theta ? s->spec->slope : s->spec->f;
+    double c = s->spec->theta ? backward * a->even * b->even : forward, *sum = s->spec->theta ? s->straight : s->v;
+    tp_zonal_spec spec = { f, b == a ? f : f + 1, k, m, n, own, other };
     int status = tp_zonal(&spec, out, left, error);
     for (size_t i = 0; i < m * n && !status; i++)
-        s->v[i] += forward * out[i];
-    tp_product(CblasNoTrans, CblasTrans, m, n, k, -forward * a->g.above * b->g.above / (double)k, own, other, 1, s->v);
-    spec.f = &s->spec->slope[0];
-    spec.g = &s->spec->slope[which];
-    if (!status && s->spec->theta)
-        status = tp_zonal(&spec, out, &last, error);
-    for (size_t i = 0; i < m * n && s->spec->theta && !status; i++)
-        s->straight[i] += backward * a->even * b->even * out[i];
-    *left = fmax(*left, last);
+        sum[i] += c * out[i];
+    if (!s->spec->theta)
+        tp_product(CblasNoTrans, CblasTrans, m, n, k, -forward * a->g.above * b->g.above / (double)k, own, other, 1,
+                   s->v);
     ad_free(own);
     return status;
 }
@@ -267,11 +265,12 @@ static void fill_functions(const sphere *s, side *at, int which, size_t count, d
             at->z[b] = at->root * at->v[b];
         }
     }
-    f->eval(f->context, count * n, at->z, at->y[0]);
-    for (size_t b = 0; b < count * n; b++)
-        at->y[1][b] = at->z[b] * (at->z[b] > 0 ? at->g.above : at->g.below);
-    if (!s->spec->theta)
+    if (!s->spec->theta) {
+        f->eval(f->context, count * n, at->z, at->y[0]);
+        for (size_t b = 0; b < count * n; b++)
+            at->y[1][b] = at->z[b] * (at->z[b] > 0 ? at->g.above : at->g.below);
         return;
+    }
     slope->eval(slope->context, count * n, at->z, at->slope[0]);
     for (size_t i = 0; i < count; i++) {
         double rho = sqrt(t * t * at->size[i] + at->decay), c = rho > 0 ? at->root / rho : 0;
@@ -325,7 +324,7 @@ static void add_block(const sphere *s, side *a, side *b, size_t count, const rad
         fill_functions(s, a, 0, count, radius->t[q]);
         if (b != a)
             fill_functions(s, b, 1, count, radius->t[q]);
-        for (int g = 0; g < 2; g++) /* f, less g */
+        for (int g = 0; g < 2 && !s->spec->theta; g++) /* f, less g */
             tp_product(CblasTrans, CblasNoTrans, m, n, count, (g ? -share : share) * radius->forward[q], a->y[g],
                        b->y[g], 1, s->v);
         if (s->spec->theta)
@@ -382,9 +381,7 @@ static int run(sphere *s, double *off, ad_error *error)
     int status = k == 1 ? 0 : tp_space_new(&space, s->spec->samples, s->spec->seed, error);
     if (!status && k > 1)
         status = tp_draw(&space, (int)k, NULL, &columns, error);
-    memset(s->v, 0, count * sizeof *s->v);
-    if (s->spec->theta)
-        memset(s->t, 0, count * sizeof *s->t);
+    memset(s->spec->theta ? s->t : s->v, 0, count * sizeof *s->v);
     if (!status)
         sum_directions(s, &radius, k == 1 ? line : columns.data, k == 1 ? 2 : s->spec->samples);
     if (!status && s->zonal)
@@ -413,18 +410,18 @@ tp_slopes tp_nearest_slopes(const tp_block_function *f)
     return (tp_slopes){ sum[0] / size, -sum[1] / size, (sum[0] - sum[1]) / size / 2 };
 }
 
-int tp_sphere(const tp_sphere_spec *spec, double *v, double *t, double *off, bool *sampled, ad_error *error)
+int tp_sphere(const tp_sphere_spec *spec, double *out, bool *whole, double *off, bool *sampled, ad_error *error)
 {
     tp_batchnorm *layer = tp_batchnorm_factor(&spec->layer, error);
-    sphere s = { .spec = spec, .layer = layer, .v = v, .t = t };
-    int status = layer ? open_sphere(&s, error) : -1;
-    if (!status) {
-        *sampled = layer->rank > 1;
+    sphere s = { .spec = spec, .layer = layer, .v = out, .t = out };
+    int threads = ad_blas_begin(1), status = layer ? tp_two_spheres(spec, layer, out, whole, off, error) : -1;
+    *sampled = layer && layer->rank > 1;
+    if (status == 1 && !(status = open_sphere(&s, error))) {
+        *whole = false;
         *off = layer->rank == 1 ? line_off : layer->side[0].decay > 0 || layer->side[1].decay > 0 ? radius_off : 0;
-        int threads = ad_blas_begin(1);
         status = run(&s, off, error);
-        ad_blas_end(threads);
     }
+    ad_blas_end(threads);
     ad_free(s.memory);
     tp_batchnorm_free(layer);
     return status;

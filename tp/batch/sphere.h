@@ -8,26 +8,20 @@
  * Of an odd function what z = sqrt(B) r / |r| would give if |r|^2 were its mean in all directions is known, too, by
  * Gegenbauer polynomials (zonal.h), and only the difference is sampled.
  *
+ * Of two batches that do not correlate much, directions of either one are sampled apart (two_spheres.h).
+ *
  * Only what a function f has beyond a homogeneous one, g(z) = above z for z > 0 and below z for z < 0, is sampled: what
  * g gives is known exactly (batchnorm.h). */
 #ifndef LIMN_TP_BATCH_SPHERE_H
 #define LIMN_TP_BATCH_SPHERE_H
-#include "tp/batch/batchnorm.h"
-#include "tp/batch/zonal.h"
+#include "tp/batch/two_spheres.h"
 
-typedef struct {
-    tp_batchnorm_spec layer;          /* its phi are g */
-    tp_block_function f[2], slope[2]; /* functions, and their derivatives */
-    bool smooth;                      /* both f are analytic along the real line */
-    const double *theta;              /* (rows, rows2): T's argument; NULL: T* is not wanted */
-    size_t samples;                   /* a power of 2 is best */
-    uint64_t seed;
-} tp_sphere_spec;
 /* The g nearest to f, for z of variance 1 over either half line. */
 tp_slopes tp_nearest_slopes(const tp_block_function *f);
 /* One direction is there in rank 1 alone, and all is integrated: *sampled tells. *off: what the radius's rule may leave
  * of the error, relative to the largest entry.
- * v = E f1(z_a) f2(z_c) - E g1(z_a) g2(z_c) and, with theta, t = T*(theta) = sum over b, d of E (dy_a / du_b) theta_bd
- * (dy_c / du_d) of f less that of g, in the mean over one set of samples; both (rows, rows2), or (rows, rows). */
-int tp_sphere(const tp_sphere_spec *spec, double *v, double *t, double *off, bool *sampled, ad_error *error);
+ * out (rows, rows2), or (rows, rows) = E f1(z_a) f2(z_c) - E g1(z_a) g2(z_c) or, with theta, T*(theta) = sum over b, d of
+ * E (dy_a / du_b) theta_bd (dy_c / du_d) of f less that of g, in the mean over one set of samples. *whole: nothing of
+ * g is taken from it. */
+int tp_sphere(const tp_sphere_spec *spec, double *out, bool *whole, double *off, bool *sampled, ad_error *error);
 #endif
