@@ -87,7 +87,7 @@ bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, c
 
 /* E f f and E f' f' of one sample with many by their correlations, for f = relu and erf, and the same for f = step and
  * erf'; NULL of other functions. Not for correlations near 1 or -1, which have lost 1 - |c|. See simd.h. */
-tp_row *tp_closed_row(const tp_univariate *f);
+tp_pair_rows *tp_closed_rows(const tp_univariate *f);
 
 /* Of a Gaussian x of variance q, to a few per cent: [0] of g = f, [1] of g = f': E g^2, E g^4, the part of the latter
  * where x^2 < q, and E |g^2 - g(edge)^2| where |x| < cell sqrt(q), edge being that side's end of it: what a sample that

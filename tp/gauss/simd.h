@@ -16,10 +16,10 @@ typedef void tp_pairs(size_t n, const double *q11, const double *q22, const doub
 typedef struct {
     const double *inverse, *scale;
 } tp_side;
-/* n pairs of one sample with many: E f f and E f' f' to a few roundings of the correlation, whose largest absolute
- * value is returned; roundings beyond 1 count as 1. Outputs are none of the inputs. */
-typedef double tp_row(size_t n, const tp_side *row, const tp_side *columns, const double *q12, double *first,
-                      double *second);
+/* Pairs (rows, columns) of some samples with others: E f f and E f' f' to a few roundings of the correlation, whose
+ * largest absolute value is returned; roundings beyond 1 count as 1. Outputs are none of the inputs. */
+typedef double tp_pair_rows(size_t rows, size_t columns, const tp_side *down, const tp_side *across, const double *q12,
+                            double *first, double *second);
 /* Points of one sample and of TP_LANES others: by pair their numbers; by point their sides, of the others TP_LANES side
  * by side. */
 typedef struct {
@@ -44,14 +44,14 @@ typedef struct {
     bool squared, odd;
 } tp_sum_of;
 typedef struct {
-    tp_pairs *relu;   /* E relu relu, E step step */
-    tp_pairs *sign;   /* E sign sign, nothing */
-    tp_pairs *erf;    /* E erf erf, E erf' erf' */
-    tp_pairs *gelu;   /* E gelu gelu, E gelu' gelu' */
-    tp_pairs *wave;   /* E sin sin, E cos cos */
-    tp_pairs *exp;    /* E exp exp, nothing */
-    tp_row *relu_row; /* scale: sqrt(q) */
-    tp_row *erf_row;  /* scale: sqrt(2 / (1 + 2 q)) */
+    tp_pairs *relu;          /* E relu relu, E step step */
+    tp_pairs *sign;          /* E sign sign, nothing */
+    tp_pairs *erf;           /* E erf erf, E erf' erf' */
+    tp_pairs *gelu;          /* E gelu gelu, E gelu' gelu' */
+    tp_pairs *wave;          /* E sin sin, E cos cos */
+    tp_pairs *exp;           /* E exp exp, nothing */
+    tp_pair_rows *relu_rows; /* scale: sqrt(q) */
+    tp_pair_rows *erf_rows;  /* scale: sqrt(2 / (1 + 2 q)) */
     /* out[j] for n values of j, to as many terms as every TP_LANES or fewer of them need; out may be q12. Correlations
      * beyond 1 by roundings count as 1, and further on as NaN; g reaches up to the next multiple of TP_LANES. Returns
      * the largest |c| for which all terms are summed; *skipped becomes true where some are not. */
@@ -76,7 +76,7 @@ typedef struct {
     void (*dots)(size_t n, size_t fan, const int32_t *pairs, const double *x, const double *y, double *out);
     /* Rows of out += c rows of in, TP_LANES wide, by their numbers, two by two. */
     void (*scatter)(size_t n, const int32_t *pairs, double c, const double *in, double *out);
-    /* Of n pairs of points, as relu_row does: out (n, TP_LANES; NULL: not asked for) of covariances c in, and slopes =
+    /* Of n pairs of points, as relu_rows does: out (n, TP_LANES; NULL: not asked for) of covariances c in, and slopes =
      * ct tangent E step step; 0 where a variance is. Correlations beyond 1 - line count as 1: whether there are any but
      * of equal numbers, and the largest of the others. */
     double (*relu_points)(size_t n, const tp_points *points, double c, const double *in, double ct,
@@ -91,7 +91,7 @@ const tp_vector *tp_vector_at(int k); /* of this machine's sets, from the best d
 
 /* The same in floats, in the machine's sets from the best down (0); NULL beyond the last. */
 typedef struct {
-    /* As relu_row: (inverse, root) of one sample, arrays of the others. */
+    /* As a row of relu_rows: (inverse, root) of one sample, arrays of the others. */
     float (*relu)(size_t n, float inverse, float root, const float *inverses, const float *roots, const float *q12,
                   float *first, float *second);
     void (*narrow)(size_t n, const double *a, float *out);                             /* out = a */

@@ -524,7 +524,7 @@ static double expect_bound(const tp_solver *s, int id, const tp_tile *t, double 
     if (f->parity * g->parity == -1)
         return 0;
     double off = e * s->errors.reach[t->set[0]][0][id] * s->errors.reach[t->set[1]][1][id];
-    if (s->plans[id]->row && !t->pair)
+    if (s->plans[id]->pair_rows && !t->pair)
         off += row_units * s->unit;
     return tp_local_error(s, id, t) + passed_error(s, id, t->set[0], t->set[1], off, near ? 1 : t->now.most);
 }

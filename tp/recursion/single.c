@@ -32,7 +32,7 @@ static bool serves_expectation(const tp_solver *s, int id)
     const tp_expect_plan *plan = s->plans[id];
     int second = s->same ? 0 : 1;
     bool form = plan->f->u.form == TP_RELU || plan->f->u.form == TP_STEP;
-    return plan->row && form && s->errors.scales[0][q->var_a].positive && s->errors.scales[second][q->var_b].positive;
+    return plan->pair_rows && form && s->errors.scales[0][q->var_a].positive && s->errors.scales[second][q->var_b].positive;
 }
 
 /* Of numbers of order one to a few thousand in either direction: beyond, floats lose digits where doubles do not. */

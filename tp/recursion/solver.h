@@ -39,7 +39,7 @@ typedef struct {
 typedef struct {
     tp_method by;
     const tp_function *f, *g;
-    tp_row *row;                   /* where pairs may be found in rows; NULL */
+    tp_pair_rows *pair_rows;       /* where pairs may be found in rows; NULL */
     const tp_mehler *series[2][2]; /* of f and of g, over the samples of either set; NULL: not yet made, or none */
     const tp_mehler **rows[2][2];  /* of a function with scalars: (rows), each of one sample, or NULL */
     double scale; /* half squared distances are scale times the data's, where cov is affine in one Gram; else 0 */

@@ -60,7 +60,7 @@ static void check_relu(const tp_vector *vector, const row *r)
 {
     double relu[N], step[N];
     const tp_side one = { &r->inverse[N], &r->root[N] }, many = { r->inverse, r->root };
-    double most = vector->relu_row(N, &one, &many, r->cov, relu, step);
+    double most = vector->relu_rows(1, N, &one, &many, r->cov, relu, step);
     cr_expect(most >= 1 - 4 * unit && most <= 1 + 8 * unit);
     for (int k = 0; k < N; k++) {
         real q12 = real_of(r->cov[k]), product = real_mul(real_of(r->q), real_of(r->others[k]));
@@ -79,7 +79,7 @@ static void check_erf(const tp_vector *vector, const row *r)
 {
     double erf[N], slope[N];
     const tp_side one = { &r->inverse[N], &r->erf[N] }, many = { r->inverse, r->erf };
-    vector->erf_row(N, &one, &many, r->cov, erf, slope);
+    vector->erf_rows(1, N, &one, &many, r->cov, erf, slope);
     for (int k = 0; k < N; k++) {
         real first = real_add(real_of(1), real_scale(2, real_of(r->q)));
         real product = real_mul(first, real_add(real_of(1), real_scale(2, real_of(r->others[k]))));
@@ -118,10 +118,10 @@ Test(rows, do_not_depend_on_their_length)
     const tp_side one = { &r.inverse[N], &r.root[N] };
     for (int set = 0; tp_vector_at(set); set++) {
         const tp_vector *vector = tp_vector_at(set);
-        vector->relu_row(N, &one, &(tp_side){ r.inverse, r.root }, r.cov, whole[0], whole[1]);
+        vector->relu_rows(1, N, &one, &(tp_side){ r.inverse, r.root }, r.cov, whole[0], whole[1]);
         for (size_t n = 1; n <= N; n++)
             for (size_t at = 0; at + n <= N; at += 5) {
-                vector->relu_row(n, &one, &(tp_side){ r.inverse + at, r.root + at }, r.cov + at, part[0], part[1]);
+                vector->relu_rows(1, n, &one, &(tp_side){ r.inverse + at, r.root + at }, r.cov + at, part[0], part[1]);
                 cr_expect(memcmp(part[0], whole[0] + at, n * sizeof(double)) == 0);
                 cr_expect(memcmp(part[1], whole[1] + at, n * sizeof(double)) == 0);
             }
@@ -139,7 +139,7 @@ Test(rows, tell_the_largest_correlation_and_pass_by_no_numbers)
     const tp_side one = { &r.inverse[N], &r.root[N] }, many = { r.inverse, r.root };
     for (int set = 0; tp_vector_at(set); set++) {
         const tp_vector *vector = tp_vector_at(set);
-        cr_expect(fabs(vector->relu_row(N, &one, &many, r.cov, first, second) - 0.75) <= 4 * unit);
+        cr_expect(fabs(vector->relu_rows(1, N, &one, &many, r.cov, first, second) - 0.75) <= 4 * unit);
         cr_expect(isnan(first[21]) && isnan(second[21]));
     }
 }
@@ -460,8 +460,8 @@ Test(points, are_rows_pair_by_pair)
                 double q12[TP_LANES], relu[TP_LANES], step[TP_LANES];
                 for (int t = 0; t < TP_LANES; t++)
                     q12[t] = 3 * m.in[i * TP_LANES + (size_t)t];
-                most = fmax(most, vector->relu_row(TP_LANES, &(tp_side){ m.inverse + a, m.root + a },
-                                                   &(tp_side){ m.inverses + b, m.roots + b }, q12, relu, step));
+                most = fmax(most, vector->relu_rows(1, TP_LANES, &(tp_side){ m.inverse + a, m.root + a },
+                                                    &(tp_side){ m.inverses + b, m.roots + b }, q12, relu, step));
                 for (size_t t = 0; t < TP_LANES; t++) {
                     bool none = a == 0 || m.second[i] == 0;
                     size_t at = i * TP_LANES + t;
