@@ -223,6 +223,12 @@ void tp_array_products(size_t rows, size_t columns, size_t size, const double *x
                        double *out);
 /* out += c a, or c a b if b is not NULL; out is none of them. */
 void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out);
+/* out = c + ca a + cb b + cd d, where b and d may be NULL, and a (c + cb b) + cd d, where d may be; out may be any of
+ * them. All reach to the next multiple of TP_LANES. */
+void tp_array_sum3(size_t n, double c, double ca, const double *a, double cb, const double *b, double cd,
+                   const double *d, double *out);
+void tp_array_weigh(size_t n, const double *a, double c, double cb, const double *b, double cd, const double *d,
+                    double *out);
 /* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: the row before
  * `in`, which is 0. */
 void tp_array_gather(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out);

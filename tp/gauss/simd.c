@@ -236,6 +236,18 @@ void tp_array_accumulate(size_t n, double c, const double *a, const double *b, d
     tp_vector_get()->accumulate(n, c, a, b, out);
 }
 
+void tp_array_sum3(size_t n, double c, double ca, const double *a, double cb, const double *b, double cd,
+                   const double *d, double *out)
+{
+    tp_vector_get()->sum3(n, c, ca, a, cb, b, cd, d, out);
+}
+
+void tp_array_weigh(size_t n, const double *a, double c, double cb, const double *b, double cd, const double *d,
+                    double *out)
+{
+    tp_vector_get()->weigh(n, a, c, cb, b, cd, d, out);
+}
+
 void tp_array_gather(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out)
 {
     tp_vector_get()->gather(n, fan, rows, c, in, starts, out);
@@ -993,6 +1005,55 @@ static void NAME(accumulate)(size_t n, double c, const double *a, const double *
         out[i] += b ? c * a[i] * b[i] : c * a[i];
 }
 
+/* Whole vectors, of which the last may be filled in part. */
+static inline void NAME(sum_of)(size_t n, double c, double ca, const double *a, bool two, double cb, const double *b,
+                                bool three, double cd, const double *d, double *out)
+{
+    V offset = NAME(splat)(c), first = NAME(splat)(ca), second = NAME(splat)(cb), third = NAME(splat)(cd);
+    for (size_t i = 0; i < n; i += LANES) {
+        V sum = NAME(fused)(first, NAME(load)(a + i), offset);
+        if (two)
+            sum = NAME(fused)(second, NAME(load)(b + i), sum);
+        if (three)
+            sum = NAME(fused)(third, NAME(load)(d + i), sum);
+        NAME(store)(out + i, sum);
+    }
+}
+
+static inline void NAME(weigh_of)(size_t n, const double *a, double c, double cb, const double *b, bool more, double cd,
+                                  const double *d, double *out)
+{
+    V offset = NAME(splat)(c), second = NAME(splat)(cb), third = NAME(splat)(cd);
+    for (size_t i = 0; i < n; i += LANES) {
+        V x = NAME(load)(a + i), weight = NAME(fused)(second, NAME(load)(b + i), offset);
+        if (more)
+            x = NAME(fused)(x, weight, third * NAME(load)(d + i));
+        else
+            x *= weight;
+        NAME(store)(out + i, x);
+    }
+}
+
+static void NAME(sum3)(size_t n, double c, double ca, const double *a, double cb, const double *b, double cd,
+                       const double *d, double *out)
+{
+    if (b && d)
+        NAME(sum_of)(n, c, ca, a, true, cb, b, true, cd, d, out);
+    else if (b)
+        NAME(sum_of)(n, c, ca, a, true, cb, b, false, 0, NULL, out);
+    else
+        NAME(sum_of)(n, c, ca, a, false, 0, NULL, d != NULL, cd, d, out);
+}
+
+static void NAME(weigh)(size_t n, const double *a, double c, double cb, const double *b, double cd, const double *d,
+                        double *out)
+{
+    if (d)
+        NAME(weigh_of)(n, a, c, cb, b, true, cd, d, out);
+    else
+        NAME(weigh_of)(n, a, c, cb, b, false, 0, NULL, out);
+}
+
 static inline void NAME(gather_fan)(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts,
                                     double *out)
 {
@@ -1119,6 +1180,8 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .affine2 = NAME(affine2),
     .products = NAME(products),
     .accumulate = NAME(accumulate),
+    .sum3 = NAME(sum3),
+    .weigh = NAME(weigh),
     .gather = NAME(gather),
     .dots = NAME(dots),
     .scatter = NAME(scatter),

@@ -74,6 +74,12 @@ typedef struct {
     /* out (n, TP_LANES) = sums of `fan` products of x and y (.., TP_LANES), of x the first of each row, by their
      * numbers, two by two. */
     void (*dots)(size_t n, size_t fan, const int32_t *pairs, const double *x, const double *y, double *out);
+    /* out = c + ca a + cb b + cd d, where b and d may be NULL, and a (c + cb b) + cd d, where d may be; out may be any
+     * of them. All reach to the next multiple of TP_LANES. */
+    void (*sum3)(size_t n, double c, double ca, const double *a, double cb, const double *b, double cd, const double *d,
+                 double *out);
+    void (*weigh)(size_t n, const double *a, double c, double cb, const double *b, double cd, const double *d,
+                  double *out);
     /* Rows of out += c rows of in, TP_LANES wide, by their numbers, two by two. */
     void (*scatter)(size_t n, const int32_t *pairs, double c, const double *in, double *out);
     /* Of n pairs of points, as relu_rows does: out (n, TP_LANES; NULL: not asked for) of covariances c in, and slopes =
@@ -94,10 +100,10 @@ typedef struct {
     /* As a row of relu_rows: (inverse, root) of one sample, arrays of the others. */
     float (*relu)(size_t n, float inverse, float root, const float *inverses, const float *roots, const float *q12,
                   float *first, float *second);
-    void (*narrow)(size_t n, const double *a, float *out);                             /* out = a */
-    void (*multiply)(size_t n, const float *a, const float *b, float *out);            /* out = a b */
-    void (*affine)(size_t n, float c, float ca, const float *a, float *out);           /* out = c + ca a */
-    void (*accumulate)(size_t n, float c, const float *a, const float *b, float *out); /* out += c a, or c a b */
+    void (*narrow)(size_t n, const double *a, float *out); /* out = a */
+    void (*sum3)(size_t n, float c, float ca, const float *a, float cb, const float *b, float cd, const float *d,
+                 float *out);
+    void (*weigh)(size_t n, const float *a, float c, float cb, const float *b, float cd, const float *d, float *out);
 } tp_singles;
 const tp_singles *tp_singles_at(int k);
 #endif
