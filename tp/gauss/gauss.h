@@ -246,6 +246,8 @@ double tp_array_relu(size_t n, const tp_points *points, double c, const double *
 /* The largest of |q12| a b that is at most 1 - line, and whether there are others. */
 double tp_array_correlation(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond);
 double tp_array_largest(size_t n, const double *a, const double *scale); /* of |a| scale, scale >= 0 */
+/* Are all |a| from `least` to `most`? NaN is not. */
+bool tp_array_within(size_t n, const double *a, double least, double most);
 
 #ifdef __cplusplus
 }

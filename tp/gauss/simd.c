@@ -274,6 +274,11 @@ double tp_array_correlation(size_t n, const double *q12, const double *a, const 
     return tp_vector_get()->off_line(n, q12, a, b, line, beyond);
 }
 
+bool tp_array_within(size_t n, const double *a, double least, double most)
+{
+    return tp_vector_get()->within(n, a, least, most);
+}
+
 double tp_array_largest(size_t n, const double *a, const double *scale)
 {
     return tp_vector_get()->largest(n, a, scale);
@@ -983,10 +988,11 @@ static void NAME(products)(size_t rows, size_t columns, size_t size, const doubl
                 NAME(store)(out + i * columns + j + v * LANES, sum[v]);
         }
         for (; j < columns; j += LANES) {
+            size_t at = j + LANES <= columns || columns < LANES ? j : columns - LANES; /* the last ones twice */
             V sum = { 0 };
             for (size_t k = 0; k < size; k++)
-                sum = NAME(fused)(NAME(splat)(x[i * size + k]), NAME(load)(turned + k * stride + j), sum);
-            NAME(store_some)(out + i * columns + j, columns - j, sum);
+                sum = NAME(fused)(NAME(splat)(x[i * size + k]), NAME(load)(turned + k * stride + at), sum);
+            NAME(store_some)(out + i * columns + at, columns - at, sum);
         }
     }
 }
@@ -1164,6 +1170,20 @@ static double NAME(largest)(size_t n, const double *a, const double *scale)
     return largest;
 }
 
+static bool NAME(within)(size_t n, const double *a, double least, double most)
+{
+    size_t i = 0;
+    I beyond = { 0 };
+    bool within = true;
+    for (; i + LANES <= n; i += LANES) {
+        V x = NAME(absolute)(NAME(load)(a + i));
+        beyond |= ~((I)(x >= least) & (I)(x <= most));
+    }
+    for (; i < n; i++)
+        within = within && fabs(a[i]) >= least && fabs(a[i]) <= most;
+    return within && !LOOP_ANY(beyond);
+}
+
 static const tp_vector PASTE(vector, LOOP_TAG) = {
     .relu = NAME(relu),
     .sign = NAME(sign),
@@ -1188,6 +1208,7 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .relu_points = NAME(relu_points),
     .off_line = NAME(off_line),
     .largest = NAME(largest),
+    .within = NAME(within),
 };
 
 #undef V

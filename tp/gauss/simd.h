@@ -91,6 +91,7 @@ typedef struct {
     double (*off_line)(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond);
     double (*largest)(size_t n, const double *a,
                       const double *scale); /* of |a| scale, scale >= 0; NaN does not count */
+    bool (*within)(size_t n, const double *a, double least, double most); /* all |a| are; NaN is not */
 } tp_vector;
 const tp_vector *tp_vector_get(void);
 const tp_vector *tp_vector_at(int k); /* of this machine's sets, from the best down; NULL beyond the last */

@@ -193,6 +193,19 @@ static double part_sum(const tp_solver *s, const tp_quantity *q, const double *e
     return (shares ? sum : most) + s->unit * (2 + 2 * sqrt(q->n));
 }
 
+/* The largest c part / size, up to 1; of a size 0 it is 1. Divisions are slow, and few numbers are larger than all
+ * before. */
+static double largest_share(size_t rows, double c, const double *part, const double *size)
+{
+    double most = 0;
+    for (size_t i = 0; i < rows && most < 1; i++)
+        if (!(c * part[i] <= most * size[i]) || !(size[i] > 0)) {
+            double share = size[i] > 0 ? c * part[i] / size[i] : 1;
+            most = share > most ? share : most;
+        }
+    return most;
+}
+
 /* The largest shares of a sum's parts at the samples of any set. */
 static int note_shares(tp_solver *s, int id, size_t rows, double *const sizes[3])
 {
@@ -205,11 +218,7 @@ static int note_shares(tp_solver *s, int id, size_t rows, double *const sizes[3]
     for (int k = 0; k < q->n; k++)
         for (int side = 0; side < 2; side++) {
             const double *part = s->errors.sizes[q->parts[k].q][side];
-            double most = 0;
-            for (size_t i = 0; i < rows && most < 1; i++) {
-                double share = part && sizes[side][i] > 0 ? fabs(q->parts[k].c) * part[i] / sizes[side][i] : 1;
-                most = share > most ? share : most;
-            }
+            double most = part ? largest_share(rows, fabs(q->parts[k].c), part, sizes[side]) : 1;
             (*shares)[k] = fmin(1, fmax((*shares)[k], most));
         }
     return 0;

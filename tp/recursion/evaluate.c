@@ -197,6 +197,8 @@ static void give_back(const tp_solver *s, int id, double **values, rows_pool *po
 /* ---- what leaves the range of a double ---- */
 static int check_finite(const tp_solver *s, int set, const double *values)
 {
+    if (tp_array_within(s->rows[set], values, 0, DBL_MAX))
+        return 0;
     for (size_t i = 0; i < s->rows[set]; i++)
         if (!isfinite(values[i]))
             return ad_fail(s->error,
@@ -244,10 +246,11 @@ static bool is_lost(const tp_solver *s, int id, int set, const bool *lost)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const double *values = s->single[set][id];
-    size_t rows = s->rows[set], i = find_least(values, 0, rows);
-    bool read = false;
-    if (i == rows)
+    size_t rows = s->rows[set];
+    if (tp_array_within(rows, values, least, INFINITY))
         return false;
+    size_t i = find_least(values, 0, rows);
+    bool read = false;
     if (q->kind == TP_Q_GRAM && s->gram_blocks[id][0] == s->gram_blocks[id][1]) {
         const tp_data_block *block = &s->blocks[s->gram_blocks[id][0]];
         for (; i < rows && !read; i = find_least(values, i + 1, rows))

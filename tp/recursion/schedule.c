@@ -46,10 +46,9 @@ typedef struct {
     share *shares;
     entry *entries;
     waiting_step *waiting;
-    int n_shares, n_entries, n_waiting, steps_capacity, shares_capacity, entries_capacity, waiting_capacity;
+    int n_shares, n_entries, n_waiting;
     int *stack, *seen, *last;
     int open[TP_MAX_POWERS]; /* by term: the step that has last been added to it, and has room for another summand */
-    bool failed;
 } planner;
 
 int tp_pair_operand(const tp_quantity *q, int k)
@@ -71,12 +70,6 @@ int tp_pair_operand(const tp_quantity *q, int k)
 static const tp_quantity *quantity(const planner *p, int id)
 {
     return tp_quantity_at(p->algebra, id);
-}
-
-static bool room(planner *p, void **array, int used, int *capacity, size_t size)
-{
-    p->failed = p->failed || !ad_grow(array, used, capacity, size, "a schedule", NULL);
-    return !p->failed;
 }
 
 /* A sum that only one term of the series reads is no quantity of its own, but where its summands go. */
@@ -164,8 +157,7 @@ static void find_linear(planner *p)
 /* ---- steps, once their quantities are there ---- */
 static void emit_step(planner *p, tp_step step)
 {
-    if (room(p, (void **)&p->out->steps, p->out->n_steps, &p->steps_capacity, sizeof step))
-        p->out->steps[p->out->n_steps++] = step;
+    p->out->steps[p->out->n_steps++] = step;
 }
 
 static const tp_step no_step = { .partner = -1, .a = -1, .b = -1, .d = -1 };
@@ -296,14 +288,11 @@ static void wait_for(planner *p, tp_step step)
     }
     if (step.out < 2 * p->n)
         p->key[step.out - p->n] = w.key;
-    if (room(p, (void **)&p->waiting, p->n_waiting, &p->waiting_capacity, sizeof w))
-        p->waiting[p->n_waiting++] = w;
+    p->waiting[p->n_waiting++] = w;
 }
 
 static void give_share(planner *p, int id, double k, int u, int w)
 {
-    if (!room(p, (void **)&p->shares, p->n_shares, &p->shares_capacity, sizeof *p->shares))
-        return;
     p->shares[p->n_shares] = (share){ k, u, w, p->first_share[id] };
     p->first_share[id] = p->n_shares++;
 }
@@ -449,8 +438,6 @@ static void pass_on(planner *p, int id, int term)
 /* ---- group by group ---- */
 static void enter(planner *p, entry e)
 {
-    if (!room(p, (void **)&p->entries, p->n_entries, &p->entries_capacity, sizeof e))
-        return;
     e.group = e.q == TP_Q_ONE ? -1 : group_of(p->group, e.q);
     p->entries[p->n_entries++] = e;
 }
@@ -491,7 +478,7 @@ static void gather_entries(planner *p)
 
 static void emit_entries(planner *p)
 {
-    for (int i = 0; i < p->n_entries && !p->failed; i++) {
+    for (int i = 0; i < p->n_entries; i++) {
         const entry *e = &p->entries[i];
         if (e->linear)
             pass_on(p, e->q, e->term);
@@ -534,14 +521,14 @@ static void free_slots(planner *p, int i, int *freed, int *n_free)
         }
 }
 
-static void assign_slots(planner *p)
+/* freed: room for (2 n) numbers. */
+static void assign_slots(planner *p, int *freed)
 {
     tp_schedule *out = p->out;
-    int n_free = 0, *freed = ad_alloc(2 * (size_t)p->n + 1, sizeof *freed, "a schedule", NULL);
-    p->failed = p->failed || !freed;
+    int n_free = 0;
     for (int id = 0; id < 2 * p->n; id++)
         out->slot[id] = p->last[id] = -1;
-    for (int i = 0; i < out->n_steps && !p->failed; i++) {
+    for (int i = 0; i < out->n_steps; i++) {
         const tp_step *s = &out->steps[i];
         const int written[] = { s->out, s->partner };
         for (int k = 0; k < 2; k++)
@@ -550,7 +537,7 @@ static void assign_slots(planner *p)
         for (int k = 0, id; (id = read_by_step(p, s, k)) >= 0; k++)
             p->last[id] = i;
     }
-    for (int i = 0; i < out->n_steps && !p->failed; i++) {
+    for (int i = 0; i < out->n_steps; i++) {
         const tp_step *s = &out->steps[i];
         const int written[] = { s->out, s->partner };
         if (s->kind != TP_STEP_FILL) /* number by number: into a place that it reads */
@@ -566,7 +553,28 @@ static void assign_slots(planner *p)
         if (s->kind == TP_STEP_FILL)
             free_slots(p, i, freed, &n_free);
     }
-    ad_free(freed);
+}
+
+/* Of what is linear, each operand has a share or a summand, and steps for it; others are filled, sums of many parts by
+ * several steps. */
+static bool take_room(planner *p, ad_error *error)
+{
+    size_t filled = 1, linear = 0, operands = TP_MAX_POWERS;
+    for (int id = 0; id < p->n; id++) {
+        const tp_quantity *q = quantity(p, id);
+        if (!p->needed[id])
+            continue;
+        linear += p->term[id] >= 0;
+        filled += p->term[id] >= 0 ? 0 : q->kind == TP_Q_SUM ? 1 + (size_t)q->n / 2 : 1;
+        for (int k = 0; p->term[id] >= 0 && tp_pair_operand(q, k) >= 0; k++)
+            operands++;
+    }
+    size_t waiting = 2 * (linear + operands);
+    p->out->steps = ad_reserve(filled + linear + waiting, sizeof *p->out->steps, "a schedule", error);
+    p->waiting = ad_reserve(waiting, sizeof *p->waiting, "a schedule", error);
+    p->shares = ad_reserve(operands, sizeof *p->shares, "a schedule", error);
+    p->entries = ad_reserve(linear + operands, sizeof *p->entries, "a schedule", error);
+    return p->out->steps && p->waiting && p->shares && p->entries;
 }
 
 int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_series *series, const bool *needed,
@@ -577,10 +585,10 @@ int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_s
     planner p = {
         .algebra = algebra, .series = series, .needed = needed, .partner = partner, .out = schedule, .n = (int)n
     };
-    int *numbers = ad_alloc(10 * n, sizeof *numbers, "a schedule", error);
+    int *numbers = ad_alloc(12 * n, sizeof *numbers, "a schedule", error);
     schedule->slot = ad_alloc(2 * n, sizeof *schedule->slot, "a schedule", error);
-    p.failed = !numbers || !schedule->slot;
-    if (!p.failed) {
+    bool there = numbers && schedule->slot;
+    if (there) {
         int **const arrays[] = { &p.group, &p.term, &p.depth, &p.readers, &p.first_share, &p.stack, &p.seen, &p.key };
         for (size_t k = 0; k < sizeof arrays / sizeof *arrays; k++)
             *arrays[k] = numbers + k * n;
@@ -591,16 +599,18 @@ int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_s
             p.open[k] = -1;
         find_groups(&p);
         find_linear(&p);
+    }
+    if (there && (there = take_room(&p, error))) {
         gather_entries(&p);
         emit_entries(&p);
         remove_joined(schedule);
-        assign_slots(&p);
+        assign_slots(&p, numbers + 10 * n);
     }
     ad_free(numbers);
     ad_free(p.shares);
     ad_free(p.entries);
     ad_free(p.waiting);
-    if (!p.failed)
+    if (there)
         return 0;
     tp_schedule_free(schedule);
     return ad_fail(error, "out of memory for the order of %zu quantities", n);
