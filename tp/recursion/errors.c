@@ -75,9 +75,11 @@ int tp_errors_begin(tp_solver *s)
     if (tp_sources_begin(s))
         return -1;
     s->closed = true;
-    for (int id = 0; id < s->n; id++) {
-        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    for (int id = 0; id < s->n; id++)
         e->last[id] = id;
+    for (int at = 0; at < s->n; at++) {
+        int id = s->order[at];
+        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
         find_related(s, id);
         if (!s->alone[id] && !s->paired[id])
             continue;

@@ -113,6 +113,8 @@ static void find_groups(planner *p)
         for (int k = 0, in; p->needed[id] && !is_total(p, id) && (in = tp_pair_operand(quantity(p, id), k)) >= 0; k++)
             if (!is_leaf(quantity(p, in)))
                 tie_groups(p->group, id, in);
+    for (int id = 0; id < p->n; id++)
+        p->group[id] = group_of(p->group, id);
 }
 
 /* ---- which quantities the series is linear in ---- */
@@ -438,7 +440,7 @@ static void pass_on(planner *p, int id, int term)
 /* ---- group by group ---- */
 static void enter(planner *p, entry e)
 {
-    e.group = e.q == TP_Q_ONE ? -1 : group_of(p->group, e.q);
+    e.group = e.q == TP_Q_ONE ? -1 : p->group[e.q];
     p->entries[p->n_entries++] = e;
 }
 
@@ -585,14 +587,15 @@ int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_s
     planner p = {
         .algebra = algebra, .series = series, .needed = needed, .partner = partner, .out = schedule, .n = (int)n
     };
-    int *numbers = ad_alloc(12 * n, sizeof *numbers, "a schedule", error);
+    int *numbers = ad_alloc(11 * n, sizeof *numbers, "a schedule", error);
     schedule->slot = ad_alloc(2 * n, sizeof *schedule->slot, "a schedule", error);
-    bool there = numbers && schedule->slot;
+    schedule->group = p.group = ad_alloc(n, sizeof *schedule->group, "a schedule", error);
+    bool there = numbers && schedule->slot && schedule->group;
     if (there) {
-        int **const arrays[] = { &p.group, &p.term, &p.depth, &p.readers, &p.first_share, &p.stack, &p.seen, &p.key };
+        int **const arrays[] = { &p.term, &p.depth, &p.readers, &p.first_share, &p.stack, &p.seen, &p.key };
         for (size_t k = 0; k < sizeof arrays / sizeof *arrays; k++)
             *arrays[k] = numbers + k * n;
-        p.last = numbers + 8 * n; /* (2 n) */
+        p.last = numbers + 7 * n; /* (2 n) */
         for (size_t id = 0; id < n; id++)
             schedule->slot[id] = p.first_share[id] = -1;
         for (int k = 0; k < TP_MAX_POWERS; k++)
@@ -604,7 +607,7 @@ int tp_schedule_new(tp_schedule *schedule, const tp_algebra *algebra, const tp_s
         gather_entries(&p);
         emit_entries(&p);
         remove_joined(schedule);
-        assign_slots(&p, numbers + 10 * n);
+        assign_slots(&p, numbers + 9 * n);
     }
     ad_free(numbers);
     ad_free(p.shares);
@@ -620,5 +623,6 @@ void tp_schedule_free(tp_schedule *schedule)
 {
     ad_free(schedule->steps);
     ad_free(schedule->slot);
+    ad_free(schedule->group);
     *schedule = (tp_schedule){ 0 };
 }

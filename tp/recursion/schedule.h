@@ -24,6 +24,7 @@ typedef struct {
 typedef struct {
     int n_steps, n_slots;
     tp_step *steps;
+    int *group;                 /* by quantity: the least number of its group */
     int *slot;                  /* (2 n) by block; -1 of what is not computed */
     bool begins[TP_MAX_POWERS]; /* by term: does any step add to it? the first takes its place */
 } tp_schedule;

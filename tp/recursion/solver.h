@@ -111,6 +111,7 @@ typedef struct {
     tp_function **functions; /* by the algebra's number; NULL where no expectation is taken of it */
     tp_expect_plan **plans;  /* by quantity, NULL but for expectations that are needed */
     tp_schedule schedule;
+    int *order;              /* of quantities, in which values and errors at (i, i) are found */
     int *partner;            /* by quantity: the expectation that is found in one go with it, or -1 */
     tp_series_entry *series; /* all of them, each made once */
     tp_errors errors;
