@@ -275,6 +275,15 @@ static void emit_waiting(planner *p)
 }
 
 /* ---- weights ---- */
+/* When a quantity can be had, in the order of numbers: an expectation as soon as its covariance. */
+static int ready(const planner *p, int id)
+{
+    const tp_quantity *q = quantity(p, id);
+    while (q->kind == TP_Q_EXPECT || q->kind == TP_Q_FUNCTION)
+        q = quantity(p, id = q->a);
+    return id;
+}
+
 /* Until its group's quantities are there: after the steps that it reads. */
 static void wait_for(planner *p, tp_step step)
 {
@@ -285,7 +294,7 @@ static void wait_for(planner *p, tp_step step)
         if (id >= p->n && id < 2 * p->n)
             key = p->key[id - p->n];
         else if (id >= 0 && id < p->n)
-            key = p->partner[id] >= 0 && p->partner[id] < id ? p->partner[id] : id;
+            key = ready(p, id);
         w.key = key > w.key ? key : w.key;
     }
     if (step.out < 2 * p->n)
