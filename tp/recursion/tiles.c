@@ -16,7 +16,7 @@ enum {
     FEW_BLOCKS = 8,
     NEAREST = 24 * 1024,
     CACHE = 512 * 1024,
-    FEW_PAIRS = 1024,
+    FEW_PAIRS = 512,
     MOST_PANELS = 8
 };
 
