@@ -30,6 +30,19 @@ static const double arc_sine[] = {
     0.17187758954250773,  0.2077384006816562,   0.46019575954355096, 0.5661398754212812,
 };
 
+/* What a sample's own root is scaled by in rows: 1 / 2 pi of relu. */
+static const double relu_scale = 0.15915494309189533577, erf_scale = 1;
+
+#define PASTE2(a, b) a##_##b
+#define PASTE(a, b) PASTE2(a, b)
+#define NAME(name) PASTE(name, LOOP_TAG)
+#define SLEEF3(name, kind, error, set) Sleef_##name##kind##_##error##set
+#define SLEEF2(name, kind, error, set) SLEEF3(name, kind, error, set)
+#define SLEEF(name, error) SLEEF2(name, LOOP_KIND, error, LOOP_SET)
+
+/* clang passes a vector wider than 16 bytes on the stack unless the whole file is compiled for the wider set, which
+ * SLEEF does not expect: there the base set serves. */
+#if defined(__x86_64__) && !defined(__clang__)
 /* Where there are tables in registers: 15 angles whose sines less cosines lie evenly from -1 to 1, the last one twice;
  * sine, cosine, angle in quarter turns, and what it lacks of a quarter turn in turns, which nearly are doubles. For
  * 0 <= x <= 1 the nearest one, t, leaves d = sin(asin x - t) = x cos t - sqrt(1 - x^2) sin t within 0.0694, and asin(d) /
@@ -111,19 +124,6 @@ static const double past_angle[PAST_TERMS] = {
     0.15915494309189535, 0.02652582384846204, 0.011936621043370352, 0.007104950063366176, 0.0048784751430574706,
 };
 
-/* What a sample's own root is scaled by in rows: 1 / 2 pi of relu. */
-static const double relu_scale = 0.15915494309189533577, erf_scale = 1;
-
-#define PASTE2(a, b) a##_##b
-#define PASTE(a, b) PASTE2(a, b)
-#define NAME(name) PASTE(name, LOOP_TAG)
-#define SLEEF3(name, kind, error, set) Sleef_##name##kind##_##error##set
-#define SLEEF2(name, kind, error, set) SLEEF3(name, kind, error, set)
-#define SLEEF(name, error) SLEEF2(name, LOOP_KIND, error, LOOP_SET)
-
-/* clang passes a vector wider than 16 bytes on the stack unless the whole file is compiled for the wider set, which
- * SLEEF does not expect: there the base set serves. */
-#if defined(__x86_64__) && !defined(__clang__)
 /* sleef.h shows the functions of an instruction set only to files compiled for it as a whole. */
 #define SHOW(V, kind, set)                                                                                             \
     V Sleef_atan2##kind##_u10##set(V, V);                                                                              \

@@ -28,7 +28,8 @@ typedef struct {
     double c;
 } entry;
 
-/* A step that waits for its group's quantities, the last of which has this number. */
+/* A step that waits for its group's quantities: all that it reads can be had once quantity `key` can; `number`: its
+ * place among those that wait. */
 typedef struct {
     int key, number;
     tp_step step;
@@ -42,7 +43,10 @@ typedef struct {
     tp_schedule *out;
     int n;      /* quantities */
     int *group; /* union-find over quantities */
-    int *term, *depth, *readers, *first_share, *key;
+    int *term;  /* by quantity: how it stands in the series */
+    int *depth; /* ... products on the longest way down from it */
+    int *readers, *first_share;
+    int *key; /* by weight: of the last step that adds to it */
     share *shares;
     entry *entries;
     waiting_step *waiting;
@@ -279,8 +283,10 @@ static void emit_waiting(planner *p)
 static int ready(const planner *p, int id)
 {
     const tp_quantity *q = quantity(p, id);
-    while (q->kind == TP_Q_EXPECT || q->kind == TP_Q_FUNCTION)
-        q = quantity(p, id = q->a);
+    while (q->kind == TP_Q_EXPECT || q->kind == TP_Q_FUNCTION) {
+        id = q->a;
+        q = quantity(p, id);
+    }
     return id;
 }
 
