@@ -21,9 +21,9 @@ typedef struct {
     int u, w, next;
 } share;
 
-/* A quantity that is linear, in `term`, or a summand c q of it that is not. */
+/* A quantity that is linear, in `term`, or a summand c q of it that is not; next: another one of its group. */
 typedef struct {
-    int group, q, term;
+    int q, term, next;
     bool linear;
     double c;
 } entry;
@@ -51,7 +51,8 @@ typedef struct {
     entry *entries;
     waiting_step *waiting;
     int n_shares, n_entries, n_waiting;
-    int *stack, *seen, *last;
+    int *stack, *seen;
+    int *last;               /* (2 n): of groups the first entry; then by block the last step that reads or writes it */
     int open[TP_MAX_POWERS]; /* by term: the step that has last been added to it, and has room for another summand */
 } planner;
 
@@ -453,9 +454,18 @@ static void pass_on(planner *p, int id, int term)
 }
 
 /* ---- group by group ---- */
+/* The first entry of a group; of constants that of group -1. */
+static int *first_entry(planner *p, int q)
+{
+    return &p->last[q == TP_Q_ONE ? 0 : p->group[q] + 1];
+}
+
+/* Before those that are there. */
 static void enter(planner *p, entry e)
 {
-    e.group = e.q == TP_Q_ONE ? -1 : p->group[e.q];
+    int *first = first_entry(p, e.q);
+    e.next = *first;
+    *first = p->n_entries;
     p->entries[p->n_entries++] = e;
 }
 
@@ -467,15 +477,14 @@ static void enter_summand(planner *p, int term, int q, double c)
         enter(p, (entry){ .q = q, .term = term, .c = c });
 }
 
-static int compare_entries(const void *a, const void *b)
-{
-    const entry *x = a, *y = b;
-    int by_group = (x->group > y->group) - (x->group < y->group);
-    return by_group ? by_group : (x->q < y->q) - (x->q > y->q);
-}
-
+/* In each group those that are linear from the last number down, after all that read them. */
 static void gather_entries(planner *p)
 {
+    for (int group = -1; group < p->n; group++)
+        p->last[group + 1] = -1;
+    for (int id = 0; id < p->n; id++)
+        if (p->term[id] >= 0 && !is_total(p, id))
+            enter(p, (entry){ .q = id, .term = p->term[id], .linear = true });
     for (int k = 0; k < p->series->n; k++) {
         int id = p->series->at[k].q;
         const tp_quantity *q = quantity(p, id);
@@ -487,21 +496,19 @@ static void gather_entries(planner *p)
         for (int m = 0; total && m < q->n; m++)
             enter_summand(p, k, q->parts[m].q, q->parts[m].c);
     }
-    for (int id = 0; id < p->n; id++)
-        if (p->term[id] >= 0 && !is_total(p, id))
-            enter(p, (entry){ .q = id, .term = p->term[id], .linear = true });
-    qsort(p->entries, (size_t)p->n_entries, sizeof *p->entries, compare_entries);
 }
 
 static void emit_entries(planner *p)
 {
-    for (int i = 0; i < p->n_entries; i++) {
-        const entry *e = &p->entries[i];
-        if (e->linear)
-            pass_on(p, e->q, e->term);
-        else
-            add(p, e->term, (weight){ 1, -1 }, 0, e->c, e->q);
-        if (i + 1 == p->n_entries || e[1].group != e->group)
+    for (int group = -1; group < p->n; group++) {
+        for (int at = p->last[group + 1]; at >= 0; at = p->entries[at].next) {
+            const entry *e = &p->entries[at];
+            if (e->linear)
+                pass_on(p, e->q, e->term);
+            else
+                add(p, e->term, (weight){ 1, -1 }, 0, e->c, e->q);
+        }
+        if (p->n_waiting > 0)
             emit_waiting(p);
     }
 }
