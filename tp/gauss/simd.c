@@ -45,8 +45,8 @@ static const double relu_scale = 0.15915494309189533577, erf_scale = 1;
 #if defined(__x86_64__) && !defined(__clang__)
 /* Where there are tables in registers: 15 angles whose sines less cosines lie evenly from -1 to 1, the last one twice;
  * sine, cosine, angle in quarter turns, and what it lacks of a quarter turn in turns, which nearly are doubles. For
- * 0 <= x <= 1 the nearest one, t, leaves d = sin(asin x - t) = x cos t - sqrt(1 - x^2) sin t within 0.0694, and asin(d) /
- * (2 pi d) in powers of d^2, interpolated to 1.2e-16 relative. */
+ * 0 <= x <= 1 the nearest one, t, leaves d = sin(asin x - t) = x cos t - sqrt(1 - x^2) sin t within 0.0694, and
+ * asin(d) / (2 pi d) in powers of d^2, interpolated to 1.2e-16 relative. */
 enum { ANGLES = 16, PAST_TERMS = 5 };
 static const double angle_sines[ANGLES] = {
     0,
