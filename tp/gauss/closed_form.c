@@ -343,16 +343,16 @@ bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, c
     return true;
 }
 
-tp_row *tp_closed_row(const tp_univariate *f)
+tp_pair_rows *tp_closed_rows(const tp_univariate *f)
 {
     const tp_vector *vector = tp_vector_get();
     switch (f->form) {
     case TP_RELU:
     case TP_STEP:
-        return vector->relu_row;
+        return vector->relu_rows;
     case TP_ERF:
     case TP_ERF_GRAD:
-        return vector->erf_row;
+        return vector->erf_rows;
     default:
         return NULL;
     }

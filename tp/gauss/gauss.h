@@ -87,7 +87,7 @@ bool tp_closed_pair(const tp_univariate *f, const tp_univariate *df, size_t n, c
 
 /* E f f and E f' f' of one sample with many by their correlations, for f = relu and erf, and the same for f = step and
  * erf'; NULL of other functions. Not for correlations near 1 or -1, which have lost 1 - |c|. See simd.h. */
-tp_row *tp_closed_row(const tp_univariate *f);
+tp_pair_rows *tp_closed_rows(const tp_univariate *f);
 
 /* Of a Gaussian x of variance q, to a few per cent: [0] of g = f, [1] of g = f': E g^2, E g^4, the part of the latter
  * where x^2 < q, and E |g^2 - g(edge)^2| where |x| < cell sqrt(q), edge being that side's end of it: what a sample that
@@ -223,6 +223,12 @@ void tp_array_products(size_t rows, size_t columns, size_t size, const double *x
                        double *out);
 /* out += c a, or c a b if b is not NULL; out is none of them. */
 void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out);
+/* out = c + ca a + cb b + cd d, where b and d may be NULL, and a (c + cb b) + cd d, where d may be; out may be any of
+ * them. All reach to the next multiple of TP_LANES. */
+void tp_array_sum3(size_t n, double c, double ca, const double *a, double cb, const double *b, double cd,
+                   const double *d, double *out);
+void tp_array_weigh(size_t n, const double *a, double c, double cb, const double *b, double cd, const double *d,
+                    double *out);
 /* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: the row before
  * `in`, which is 0. */
 void tp_array_gather(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out);
@@ -240,6 +246,8 @@ double tp_array_relu(size_t n, const tp_points *points, double c, const double *
 /* The largest of |q12| a b that is at most 1 - line, and whether there are others. */
 double tp_array_correlation(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond);
 double tp_array_largest(size_t n, const double *a, const double *scale); /* of |a| scale, scale >= 0 */
+/* Are all |a| from `least` to `most`? NaN is not. */
+bool tp_array_within(size_t n, const double *a, double least, double most);
 
 #ifdef __cplusplus
 }

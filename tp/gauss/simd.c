@@ -43,6 +43,87 @@ static const double relu_scale = 0.15915494309189533577, erf_scale = 1;
 /* clang passes a vector wider than 16 bytes on the stack unless the whole file is compiled for the wider set, which
  * SLEEF does not expect: there the base set serves. */
 #if defined(__x86_64__) && !defined(__clang__)
+/* Where there are tables in registers: 15 angles whose sines less cosines lie evenly from -1 to 1, the last one twice;
+ * sine, cosine, angle in quarter turns, and what it lacks of a quarter turn in turns, which nearly are doubles. For
+ * 0 <= x <= 1 the nearest one, t, leaves d = sin(asin x - t) = x cos t - sqrt(1 - x^2) sin t within 0.0694, and
+ * asin(d) / (2 pi d) in powers of d^2, interpolated to 1.2e-16 relative. */
+enum { ANGLES = 16, PAST_TERMS = 5 };
+static const double angle_sines[ANGLES] = {
+    0,
+    0.13382227610032696,
+    0.25307155482146093,
+    0.3610771311301703,
+    0.45963470528388156,
+    0.5497415637300731,
+    0.6320844217376135,
+    0.7070924358066861,
+    0.7749224484192949,
+    0.8353865892657295,
+    0.888150202433488,
+    0.9325470885871685,
+    0.9674240158286854,
+    0.9910030227354822,
+    1,
+    1,
+};
+static const double angle_cosines[ANGLES] = {
+    1,
+    0.9910053473212583,
+    0.9674475635093864,
+    0.932535953931432,
+    0.8881080664528385,
+    0.8353347910314846,
+    0.7748995314210912,
+    0.7071211262753839,
+    0.6320563257620678,
+    0.549662848003184,
+    0.45955328082536234,
+    0.36104837289149455,
+    0.2531615563190814,
+    0.13383948942347795,
+    0,
+    0,
+};
+static const double angle_quarters[ANGLES] = {
+    0,
+    0.08545025937449535,
+    0.1628816190445337,
+    0.23518178969998926,
+    0.3040393135023669,
+    0.3705476107647552,
+    0.43560083739177236,
+    0.4999870847514557,
+    0.5644222445541376,
+    0.6295123776793837,
+    0.6960190523570572,
+    0.7648378427377528,
+    0.8370591555955009,
+    0.9145386828095727,
+    1,
+    1,
+};
+static const double angle_left[ANGLES] = {
+    0.25,
+    0.22863743515637616,
+    0.20927959523886658,
+    0.19120455257500268,
+    0.17399017162440827,
+    0.1573630973088112,
+    0.1410997906520569,
+    0.12500322881213607,
+    0.1088944388614656,
+    0.09262190558015407,
+    0.0759952369107357,
+    0.0587905393155618,
+    0.04073521110112477,
+    0.021365329297606817,
+    0,
+    0,
+};
+static const double past_angle[PAST_TERMS] = {
+    0.15915494309189535, 0.02652582384846204, 0.011936621043370352, 0.007104950063366176, 0.0048784751430574706,
+};
+
 /* sleef.h shows the functions of an instruction set only to files compiled for it as a whole. */
 #define SHOW(V, kind, set)                                                                                             \
     V Sleef_atan2##kind##_u10##set(V, V);                                                                              \
@@ -59,6 +140,7 @@ SHOW(__m512d, d8, avx512f)
 #define LOOP_TAG avx512
 #define LOOP_SQRT _mm512_sqrt_pd
 #define LOOP_INVERSE_ROOT _mm512_rsqrt14_pd
+#define LOOP_LOOKUP(table, at) _mm512_permutex2var_pd(NAME(load)(table), (__m512i)(at), NAME(load)((table) + 8))
 #define LOOP_FMA _mm512_fmadd_pd
 #define LOOP_MAX _mm512_max_pd
 #define LOOP_LARGEST _mm512_reduce_max_pd
@@ -154,6 +236,18 @@ void tp_array_accumulate(size_t n, double c, const double *a, const double *b, d
     tp_vector_get()->accumulate(n, c, a, b, out);
 }
 
+void tp_array_sum3(size_t n, double c, double ca, const double *a, double cb, const double *b, double cd,
+                   const double *d, double *out)
+{
+    tp_vector_get()->sum3(n, c, ca, a, cb, b, cd, d, out);
+}
+
+void tp_array_weigh(size_t n, const double *a, double c, double cb, const double *b, double cd, const double *d,
+                    double *out)
+{
+    tp_vector_get()->weigh(n, a, c, cb, b, cd, d, out);
+}
+
 void tp_array_gather(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts, double *out)
 {
     tp_vector_get()->gather(n, fan, rows, c, in, starts, out);
@@ -178,6 +272,11 @@ double tp_array_relu(size_t n, const tp_points *points, double c, const double *
 double tp_array_correlation(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond)
 {
     return tp_vector_get()->off_line(n, q12, a, b, line, beyond);
+}
+
+bool tp_array_within(size_t n, const double *a, double least, double most)
+{
+    return tp_vector_get()->within(n, a, least, most);
 }
 
 double tp_array_largest(size_t n, const double *a, const double *scale)
@@ -439,18 +538,64 @@ static inline V NAME(signed_as)(V x, V y)
     return (V)(((I)x & ~sign) | ((I)y & sign));
 }
 
+/* 1 / sqrt(x) and sqrt(x) of a normal x > 0. A root and a division are slow where vectors are wide: there they are 14
+ * bits times 1 / sqrt(1 - e), whose series ends at e^3. */
+static inline V NAME(inverse_root)(V x, V *root)
+{
+#ifdef LOOP_INVERSE_ROOT
+    V y = LOOP_INVERSE_ROOT(x), r = x * y, e = LOOP_FMA(-r, y, NAME(splat)(1));
+    V more = e * LOOP_FMA(LOOP_FMA(NAME(splat)(5.0 / 16), e, NAME(splat)(3.0 / 8)), e, NAME(splat)(0.5));
+    *root = LOOP_FMA(r, more, r);
+    return LOOP_FMA(y, more, y);
+#else
+    *root = LOOP_SQRT(x);
+    return 1 / *root;
+#endif
+}
+
 /* sqrt(1 - x^2), roundings beyond 1 counting as 1. */
 static inline V NAME(sine_of)(V x)
 {
     return LOOP_SQRT(LOOP_MAX((V){ 0 }, NAME(fused)(-x, x, NAME(splat)(1))));
 }
 
-/* As relu_at, with the product of the variances' roots over 2 pi. */
+#ifdef LOOP_LOOKUP
+/* The number of the angle nearest to asin x, from the last bits of a sum; x and sqrt(1 - x^2) >= 0. */
+static inline I NAME(nearest_angle)(V x, V sine)
+{
+    const double half = ANGLES / 2 - 1;
+    return (I)LOOP_FMA(x - sine, NAME(splat)(half), NAME(splat)(half + 0x1.8p52));
+}
+
+/* d, by which x is past this angle, and asin(d) / d in turns times `scale`. */
+static inline V NAME(past)(I angle, V x, V sine, double scale, V *ratio)
+{
+    V d = LOOP_FMA(-sine, LOOP_LOOKUP(angle_sines, angle), x * LOOP_LOOKUP(angle_cosines, angle)), square = d * d;
+    *ratio = NAME(splat)(scale * past_angle[PAST_TERMS - 1]);
+    for (int k = PAST_TERMS - 2; k >= 0; k--)
+        *ratio = LOOP_FMA(*ratio, square, NAME(splat)(scale * past_angle[k]));
+    return d;
+}
+#endif
+
+/* acos(x) / 2 pi of 0 <= x <= 1 and sqrt(1 - x^2). */
+static inline V NAME(arc_of)(V x, V sine)
+{
+#ifdef LOOP_LOOKUP
+    I angle = NAME(nearest_angle)(x, sine);
+    V ratio, d = NAME(past)(angle, x, sine, 1, &ratio);
+    return LOOP_FMA(-d, ratio, LOOP_LOOKUP(angle_left, angle));
+#else
+    return sine * NAME(polynomial)(ARC_TERMS, arc_cosine, x - 0.5);
+#endif
+}
+
+/* As relu_at, of the correlation's absolute value x, with the product of the variances' roots over 2 pi. */
 static inline void NAME(relu_row_at)(V c, V x, V roots, V *first, V *second)
 {
-    V sine = NAME(sine_of)(x), arc = sine * NAME(polynomial)(ARC_TERMS, arc_cosine, NAME(absolute)(x) - 0.5);
-    V phi = NAME(select)((I)(x < (V){ 0 }), arc, 0.5 - arc), relu = NAME(fused)(phi, c, roots * sine);
-    I opposite = (I)(x < -0.85);
+    V sine = NAME(sine_of)(x), arc = NAME(arc_of)(x, sine);
+    V phi = NAME(select)((I)(c < (V){ 0 }), arc, 0.5 - arc), relu = NAME(fused)(phi, c, roots * sine);
+    I opposite = (I)(x > 0.85) & (I)(c < (V){ 0 });
     if (LOOP_ANY(opposite)) {
         V angle = arc * 6.28318530717958647693, y = angle * angle;
         relu = NAME(select)(opposite, roots * angle * y * NAME(opposite_series)(y), relu);
@@ -459,79 +604,86 @@ static inline void NAME(relu_row_at)(V c, V x, V roots, V *first, V *second)
     *second = phi;
 }
 
-/* 1 / sqrt(x) and sqrt(x) of a normal x > 0. A root and a division are slow where vectors are wide: there they are 14
- * bits times 1 / sqrt(1 - e), whose series ends at e^3. */
-static inline V NAME(inverse_root)(V x, V *root)
-{
-#ifdef LOOP_INVERSE_ROOT
-    V y = LOOP_INVERSE_ROOT(x), r = x * y, e = LOOP_FMA(-r, y, NAME(splat)(1));
-    V more = LOOP_FMA(LOOP_FMA(NAME(splat)(5.0 / 16), e, NAME(splat)(3.0 / 8)), e, NAME(splat)(0.5));
-    *root = LOOP_FMA(r * e, more, r);
-    return LOOP_FMA(y * e, more, y);
-#else
-    *root = LOOP_SQRT(x);
-    return 1 / *root;
-#endif
-}
-
-/* As erf_at, of x = 2 q12 / sqrt((1 + 2 q11) (1 + 2 q22)), and roots of 2 / (1 + 2 q) on either side. Where x^2 is
- * beyond 1/2, asin |x| = pi / 2 - asin sqrt(1 - x^2). */
+/* As erf_at, with roots of 2 / (1 + 2 q) on either side: x is 2 |q12| / sqrt((1 + 2 q11) (1 + 2 q22)), below the
+ * correlation. Without a table, where x^2 is beyond 1/2, asin x = pi / 2 - asin sqrt(1 - x^2). */
 static inline void NAME(erf_row_at)(V c, V correlation, V roots, V *first, V *second)
 {
     (void)correlation;
-    const V one = NAME(splat)(1);
-    V x = c * roots, square = x * x, other = LOOP_MAX(NAME(splat)(0x1p-1000), NAME(fused)(-x, x, one)), root;
-    V inverse = NAME(inverse_root)(other, &root);
+    V x = NAME(absolute)(c) * roots, rest = NAME(fused)(-x, x, NAME(splat)(1)), sine;
+    V inverse = NAME(inverse_root)(rest, &sine), value;
+#ifdef LOOP_LOOKUP
+    I angle = NAME(nearest_angle)(x, sine);
+    V ratio, past = NAME(past)(angle, x, sine, 4, &ratio);
+    value = LOOP_FMA(past, ratio, LOOP_LOOKUP(angle_quarters, angle));
+#else
+    V square = x * x, one = NAME(splat)(1);
     I far = (I)(square > NAME(splat)(0.5));
-    V sine = NAME(select)(far, root, x),
-      arc = NAME(polynomial)(SINE_TERMS, arc_sine, NAME(select)(far, other, square) - 0.25);
-    *first = NAME(select)(far, NAME(signed_as)(NAME(fused)(-sine, arc, one), x), sine * arc);
+    V near = NAME(select)(far, sine, x);
+    V arc = NAME(polynomial)(SINE_TERMS, arc_sine, NAME(select)(far, rest, square) - 0.25);
+    value = NAME(select)(far, NAME(fused)(-near, arc, one), near * arc);
+#endif
+    *first = (V)((I)value | ((I)c & (I)NAME(splat)(-0.0)));
     *second = 0.63661977236758134308 * roots * inverse;
 }
 
+/* Rows of less than a vector in padded ones. */
+static double NAME(few_columns)(tp_pair_rows *of, size_t rows, size_t n, const tp_side *down, const tp_side *across,
+                                const double *q12, double *first, double *second)
+{
+    double largest = 0, part[5][LANES] = { { 0 } };
+    const tp_side padded = { part[0], part[1] };
+    memcpy(part[0], across->inverse, n * sizeof **part);
+    memcpy(part[1], across->scale, n * sizeof **part);
+    for (size_t i = 0; i < rows; i++) {
+        memcpy(part[2], q12 + i * n, n * sizeof **part);
+        double most =
+            of(1, LANES, &(tp_side){ down->inverse + i, down->scale + i }, &padded, part[2], part[3], part[4]);
+        largest = most > largest ? most : largest;
+        memcpy(first + i * n, part[3], n * sizeof *first);
+        memcpy(second + i * n, part[4], n * sizeof *second);
+    }
+    return largest;
+}
+
 #define ROWS(name)                                                                                                     \
-    static double NAME(name##_row)(size_t n, const tp_side *row, const tp_side *columns, const double *q12,            \
-                                   double *first, double *second)                                                      \
+    static double NAME(name##_rows)(size_t rows, size_t n, const tp_side *down, const tp_side *across,                 \
+                                    const double *q12, double *first, double *second)                                  \
     {                                                                                                                  \
-        V most = { 0 }, inverse = NAME(splat)(*row->inverse), scale = NAME(splat)(*row->scale * name##_scale);         \
-        double largest = 0, lanes[LANES], part[5][LANES] = { { 0 } };                                                  \
-        tp_side padded = { part[0], part[1] };                                                                         \
-        if (n < LANES) {                                                                                               \
-            for (size_t k = 0; k < n; k++) {                                                                           \
-                part[0][k] = columns->inverse[k];                                                                      \
-                part[1][k] = columns->scale[k];                                                                        \
-                part[2][k] = q12[k];                                                                                   \
+        V most = { 0 };                                                                                                \
+        if (n < LANES)                                                                                                 \
+            return NAME(few_columns)(NAME(name##_rows), rows, n, down, across, q12, first, second);                    \
+        for (size_t row = 0; row < rows; row++, q12 += n, first += n, second += n) {                                   \
+            V inverse = NAME(splat)(down->inverse[row]), scale = NAME(splat)(down->scale[row] * name##_scale);         \
+            V row_most = { 0 };                                                                                        \
+            for (size_t i = 0; i < n; i += LANES) {                                                                    \
+                size_t at = i + LANES <= n ? i : n - LANES; /* the last ones may be found twice */                     \
+                V c = NAME(load)(q12 + at), x, y, scales = scale * NAME(load)(across->scale + at);                     \
+                V part = NAME(absolute)(c) * NAME(load)(across->inverse + at);                                         \
+                row_most = LOOP_MAX(part, row_most);                                                                   \
+                NAME(name##_row_at)(c, part * inverse, scales, &x, &y);                                                \
+                NAME(store)(first + at, x);                                                                            \
+                NAME(store)(second + at, y);                                                                           \
             }                                                                                                          \
-            largest = NAME(name##_row)(LANES, row, &padded, part[2], part[3], part[4]);                                \
-            memcpy(first, part[3], n * sizeof *first);                                                                 \
-            memcpy(second, part[4], n * sizeof *second);                                                               \
-            return largest;                                                                                            \
+            most = LOOP_MAX(row_most * inverse, most);                                                                 \
         }                                                                                                              \
-        for (size_t i = 0; i < n; i += LANES) {                                                                        \
-            size_t at = i + LANES <= n ? i : n - LANES; /* the last ones may be found twice */                         \
-            V c = NAME(load)(q12 + at), x, y, scales = scale * NAME(load)(columns->scale + at);                        \
-            V correlation = c * inverse * NAME(load)(columns->inverse + at);                                           \
-            most = LOOP_MAX(NAME(absolute)(correlation), most);                                                        \
-            NAME(name##_row_at)(c, correlation, scales, &x, &y);                                                       \
-            NAME(store)(first + at, x);                                                                                \
-            NAME(store)(second + at, y);                                                                               \
-        }                                                                                                              \
-        NAME(store)(lanes, most);                                                                                      \
-        for (size_t k = 0; k < LANES; k++)                                                                             \
-            largest = lanes[k] > largest ? lanes[k] : largest;                                                         \
-        return largest;                                                                                                \
+        return LOOP_LARGEST(most);                                                                                     \
     }
 ROWS(relu)
 ROWS(erf)
 #undef ROWS
 
 /* ---- pairs of points ---- */
-/* As `polynomial` of the arc's cosine, several abreast. */
-static inline void NAME(arcs)(const V x[ABREAST], V out[ABREAST])
+/* As arc_of, several abreast. */
+static inline void NAME(arcs)(const V x[ABREAST], const V sine[ABREAST], V out[ABREAST])
 {
-    V square[ABREAST], even[ABREAST], odd[ABREAST];
+#ifdef LOOP_LOOKUP
+    for (int u = 0; u < ABREAST; u++)
+        out[u] = NAME(arc_of)(x[u], sine[u]);
+#else
+    V at[ABREAST], square[ABREAST], even[ABREAST], odd[ABREAST];
     for (int u = 0; u < ABREAST; u++) {
-        square[u] = x[u] * x[u];
+        at[u] = x[u] - 0.5;
+        square[u] = at[u] * at[u];
         even[u] = NAME(splat)(arc_cosine[ARC_TERMS - 1]);
         odd[u] = NAME(splat)(arc_cosine[ARC_TERMS - 2]);
     }
@@ -541,24 +693,23 @@ static inline void NAME(arcs)(const V x[ABREAST], V out[ABREAST])
             odd[u] = NAME(fused)(odd[u], square[u], NAME(splat)(arc_cosine[k - 1]));
         }
     for (int u = 0; u < ABREAST; u++)
-        out[u] = NAME(fused)(odd[u], x[u], NAME(fused)(even[u], square[u], NAME(splat)(arc_cosine[0])));
+        out[u] = sine[u] * NAME(fused)(odd[u], at[u], NAME(fused)(even[u], square[u], NAME(splat)(arc_cosine[0])));
+#endif
 }
 
 /* As relu_row_at, several abreast. */
 static inline void NAME(relu_abreast)(const V c[ABREAST], const V x[ABREAST], const V roots[ABREAST], V first[ABREAST],
                                       V second[ABREAST])
 {
-    V root[ABREAST], arc[ABREAST], at[ABREAST];
+    V root[ABREAST], arc[ABREAST];
     I opposite = { 0 };
     for (int u = 0; u < ABREAST; u++) {
         root[u] = NAME(sine_of)(x[u]);
-        at[u] = NAME(absolute)(x[u]) - 0.5;
-        opposite |= (I)(x[u] < -0.85);
+        opposite |= (I)(x[u] > 0.85) & (I)(c[u] < (V){ 0 });
     }
-    NAME(arcs)(at, arc);
+    NAME(arcs)(x, root, arc);
     for (int u = 0; u < ABREAST; u++) {
-        arc[u] = root[u] * arc[u];
-        second[u] = NAME(select)((I)(x[u] < (V){ 0 }), arc[u], 0.5 - arc[u]);
+        second[u] = NAME(select)((I)(c[u] < (V){ 0 }), arc[u], 0.5 - arc[u]);
         first[u] = NAME(fused)(second[u], c[u], roots[u] * root[u]);
     }
     if (LOOP_ANY(opposite))
@@ -568,11 +719,11 @@ static inline void NAME(relu_abreast)(const V c[ABREAST], const V x[ABREAST], co
 
 /* Correlations that count as 1 or -1: E relu relu is half the root of the variances' product, or 0; E step step 1/2 or
  * 0. Which of them are not of equal numbers. */
-static I NAME(relu_on_line)(const tp_points *points, size_t a, size_t b, I on, V q, V x, V *first, V *second)
+static I NAME(relu_on_line)(const tp_points *points, size_t a, size_t b, I on, V q, V *first, V *second)
 {
     V roots = NAME(splat)(points->one.scale[a]) * NAME(load)(points->others.scale + b);
     V one = NAME(splat)(points->variance[a]), size = NAME(absolute)(q);
-    I equal = (I)(one == NAME(load)(points->variances + b)) & (I)(size == one), alike = on & (I)(x > 0);
+    I equal = (I)(one == NAME(load)(points->variances + b)) & (I)(size == one), alike = on & (I)(q > 0);
     V root = NAME(select)(equal, size, roots);
     *first = (V)(((I)*first & ~on) | ((I)(0.5 * root) & alike));
     *second = (V)(((I)*second & ~on) | ((I)NAME(splat)(0.5) & alike));
@@ -599,17 +750,17 @@ static double NAME(relu_points)(size_t n, const tp_points *points, double c, con
             first[u] = a;
             second[u] = b;
             q[u] = factor * NAME(load)(in + at[u]);
-            x[u] = q[u] * inverse * inverses;
+            x[u] = NAME(absolute)(q[u]) * inverses * inverse;
             some[u] = inverse * inverses;
             roots[u] = NAME(splat)(points->one.scale[a] * relu_scale) * NAME(load)(points->others.scale + b);
-            on[u] = (I)(NAME(absolute)(x[u]) > limit);
+            on[u] = (I)(x[u] > limit);
             any |= on[u];
-            most = LOOP_MAX((V)((I)NAME(absolute)(x[u]) & ~on[u]), most);
+            most = LOOP_MAX((V)((I)x[u] & ~on[u]), most);
         }
         NAME(relu_abreast)(q, x, roots, relu, step);
         if (LOOP_ANY(any))
             for (size_t u = 0; u < ABREAST; u++)
-                others |= NAME(relu_on_line)(points, first[u], second[u], on[u], q[u], x[u], &relu[u], &step[u]);
+                others |= NAME(relu_on_line)(points, first[u], second[u], on[u], q[u], &relu[u], &step[u]);
         for (size_t u = 0; u < ABREAST; u++) {
             I both = (I)(some[u] > 0);
             if (out)
@@ -837,10 +988,11 @@ static void NAME(products)(size_t rows, size_t columns, size_t size, const doubl
                 NAME(store)(out + i * columns + j + v * LANES, sum[v]);
         }
         for (; j < columns; j += LANES) {
+            size_t at = j + LANES <= columns || columns < LANES ? j : columns - LANES; /* the last ones twice */
             V sum = { 0 };
             for (size_t k = 0; k < size; k++)
-                sum = NAME(fused)(NAME(splat)(x[i * size + k]), NAME(load)(turned + k * stride + j), sum);
-            NAME(store_some)(out + i * columns + j, columns - j, sum);
+                sum = NAME(fused)(NAME(splat)(x[i * size + k]), NAME(load)(turned + k * stride + at), sum);
+            NAME(store_some)(out + i * columns + at, columns - at, sum);
         }
     }
 }
@@ -857,6 +1009,55 @@ static void NAME(accumulate)(size_t n, double c, const double *a, const double *
     }
     for (; i < n; i++)
         out[i] += b ? c * a[i] * b[i] : c * a[i];
+}
+
+/* Whole vectors, of which the last may be filled in part. */
+static inline void NAME(sum_of)(size_t n, double c, double ca, const double *a, bool two, double cb, const double *b,
+                                bool three, double cd, const double *d, double *out)
+{
+    V offset = NAME(splat)(c), first = NAME(splat)(ca), second = NAME(splat)(cb), third = NAME(splat)(cd);
+    for (size_t i = 0; i < n; i += LANES) {
+        V sum = NAME(fused)(first, NAME(load)(a + i), offset);
+        if (two)
+            sum = NAME(fused)(second, NAME(load)(b + i), sum);
+        if (three)
+            sum = NAME(fused)(third, NAME(load)(d + i), sum);
+        NAME(store)(out + i, sum);
+    }
+}
+
+static inline void NAME(weigh_of)(size_t n, const double *a, double c, double cb, const double *b, bool more, double cd,
+                                  const double *d, double *out)
+{
+    V offset = NAME(splat)(c), second = NAME(splat)(cb), third = NAME(splat)(cd);
+    for (size_t i = 0; i < n; i += LANES) {
+        V x = NAME(load)(a + i), weight = NAME(fused)(second, NAME(load)(b + i), offset);
+        if (more)
+            x = NAME(fused)(x, weight, third * NAME(load)(d + i));
+        else
+            x *= weight;
+        NAME(store)(out + i, x);
+    }
+}
+
+static void NAME(sum3)(size_t n, double c, double ca, const double *a, double cb, const double *b, double cd,
+                       const double *d, double *out)
+{
+    if (b && d)
+        NAME(sum_of)(n, c, ca, a, true, cb, b, true, cd, d, out);
+    else if (b)
+        NAME(sum_of)(n, c, ca, a, true, cb, b, false, 0, NULL, out);
+    else
+        NAME(sum_of)(n, c, ca, a, false, 0, NULL, d != NULL, cd, d, out);
+}
+
+static void NAME(weigh)(size_t n, const double *a, double c, double cb, const double *b, double cd, const double *d,
+                        double *out)
+{
+    if (d)
+        NAME(weigh_of)(n, a, c, cb, b, true, cd, d, out);
+    else
+        NAME(weigh_of)(n, a, c, cb, b, false, 0, NULL, out);
 }
 
 static inline void NAME(gather_fan)(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts,
@@ -969,6 +1170,20 @@ static double NAME(largest)(size_t n, const double *a, const double *scale)
     return largest;
 }
 
+static bool NAME(within)(size_t n, const double *a, double least, double most)
+{
+    size_t i = 0;
+    I beyond = { 0 };
+    bool within = true;
+    for (; i + LANES <= n; i += LANES) {
+        V x = NAME(absolute)(NAME(load)(a + i));
+        beyond |= ~((I)(x >= least) & (I)(x <= most));
+    }
+    for (; i < n; i++)
+        within = within && fabs(a[i]) >= least && fabs(a[i]) <= most;
+    return within && !LOOP_ANY(beyond);
+}
+
 static const tp_vector PASTE(vector, LOOP_TAG) = {
     .relu = NAME(relu),
     .sign = NAME(sign),
@@ -976,8 +1191,8 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .gelu = NAME(gelu),
     .wave = NAME(wave),
     .exp = NAME(exp),
-    .relu_row = NAME(relu_row),
-    .erf_row = NAME(erf_row),
+    .relu_rows = NAME(relu_rows),
+    .erf_rows = NAME(erf_rows),
     .series = NAME(series),
     .hermite = NAME(hermite),
     .multiply = NAME(multiply),
@@ -985,12 +1200,15 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .affine2 = NAME(affine2),
     .products = NAME(products),
     .accumulate = NAME(accumulate),
+    .sum3 = NAME(sum3),
+    .weigh = NAME(weigh),
     .gather = NAME(gather),
     .dots = NAME(dots),
     .scatter = NAME(scatter),
     .relu_points = NAME(relu_points),
     .off_line = NAME(off_line),
     .largest = NAME(largest),
+    .within = NAME(within),
 };
 
 #undef V
@@ -1001,6 +1219,7 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
 #undef LOOP_TAG
 #undef LOOP_SQRT
 #undef LOOP_INVERSE_ROOT
+#undef LOOP_LOOKUP
 #undef LOOP_FMA
 #undef LOOP_MAX
 #undef LOOP_LARGEST

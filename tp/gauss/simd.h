@@ -16,10 +16,10 @@ typedef void tp_pairs(size_t n, const double *q11, const double *q22, const doub
 typedef struct {
     const double *inverse, *scale;
 } tp_side;
-/* n pairs of one sample with many: E f f and E f' f' to a few roundings of the correlation, whose largest absolute
- * value is returned; roundings beyond 1 count as 1. Outputs are none of the inputs. */
-typedef double tp_row(size_t n, const tp_side *row, const tp_side *columns, const double *q12, double *first,
-                      double *second);
+/* Pairs (rows, columns) of some samples with others: E f f and E f' f' to a few roundings of the correlation, whose
+ * largest absolute value is returned; roundings beyond 1 count as 1. Outputs are none of the inputs. */
+typedef double tp_pair_rows(size_t rows, size_t columns, const tp_side *down, const tp_side *across, const double *q12,
+                            double *first, double *second);
 /* Points of one sample and of TP_LANES others: by pair their numbers; by point their sides, of the others TP_LANES side
  * by side. */
 typedef struct {
@@ -44,14 +44,14 @@ typedef struct {
     bool squared, odd;
 } tp_sum_of;
 typedef struct {
-    tp_pairs *relu;   /* E relu relu, E step step */
-    tp_pairs *sign;   /* E sign sign, nothing */
-    tp_pairs *erf;    /* E erf erf, E erf' erf' */
-    tp_pairs *gelu;   /* E gelu gelu, E gelu' gelu' */
-    tp_pairs *wave;   /* E sin sin, E cos cos */
-    tp_pairs *exp;    /* E exp exp, nothing */
-    tp_row *relu_row; /* scale: sqrt(q) */
-    tp_row *erf_row;  /* scale: sqrt(2 / (1 + 2 q)) */
+    tp_pairs *relu;          /* E relu relu, E step step */
+    tp_pairs *sign;          /* E sign sign, nothing */
+    tp_pairs *erf;           /* E erf erf, E erf' erf' */
+    tp_pairs *gelu;          /* E gelu gelu, E gelu' gelu' */
+    tp_pairs *wave;          /* E sin sin, E cos cos */
+    tp_pairs *exp;           /* E exp exp, nothing */
+    tp_pair_rows *relu_rows; /* scale: sqrt(q) */
+    tp_pair_rows *erf_rows;  /* scale: sqrt(2 / (1 + 2 q)) */
     /* out[j] for n values of j, to as many terms as every TP_LANES or fewer of them need; out may be q12. Correlations
      * beyond 1 by roundings count as 1, and further on as NaN; g reaches up to the next multiple of TP_LANES. Returns
      * the largest |c| for which all terms are summed; *skipped becomes true where some are not. */
@@ -74,9 +74,15 @@ typedef struct {
     /* out (n, TP_LANES) = sums of `fan` products of x and y (.., TP_LANES), of x the first of each row, by their
      * numbers, two by two. */
     void (*dots)(size_t n, size_t fan, const int32_t *pairs, const double *x, const double *y, double *out);
+    /* out = c + ca a + cb b + cd d, where b and d may be NULL, and a (c + cb b) + cd d, where d may be; out may be any
+     * of them. All reach to the next multiple of TP_LANES. */
+    void (*sum3)(size_t n, double c, double ca, const double *a, double cb, const double *b, double cd, const double *d,
+                 double *out);
+    void (*weigh)(size_t n, const double *a, double c, double cb, const double *b, double cd, const double *d,
+                  double *out);
     /* Rows of out += c rows of in, TP_LANES wide, by their numbers, two by two. */
     void (*scatter)(size_t n, const int32_t *pairs, double c, const double *in, double *out);
-    /* Of n pairs of points, as relu_row does: out (n, TP_LANES; NULL: not asked for) of covariances c in, and slopes =
+    /* Of n pairs of points, as relu_rows does: out (n, TP_LANES; NULL: not asked for) of covariances c in, and slopes =
      * ct tangent E step step; 0 where a variance is. Correlations beyond 1 - line count as 1: whether there are any but
      * of equal numbers, and the largest of the others. */
     double (*relu_points)(size_t n, const tp_points *points, double c, const double *in, double ct,
@@ -85,19 +91,20 @@ typedef struct {
     double (*off_line)(size_t n, const double *q12, const double *a, const double *b, double line, bool *beyond);
     double (*largest)(size_t n, const double *a,
                       const double *scale); /* of |a| scale, scale >= 0; NaN does not count */
+    bool (*within)(size_t n, const double *a, double least, double most); /* all |a| are; NaN is not */
 } tp_vector;
 const tp_vector *tp_vector_get(void);
 const tp_vector *tp_vector_at(int k); /* of this machine's sets, from the best down; NULL beyond the last */
 
 /* The same in floats, in the machine's sets from the best down (0); NULL beyond the last. */
 typedef struct {
-    /* As relu_row: (inverse, root) of one sample, arrays of the others. */
+    /* As a row of relu_rows: (inverse, root) of one sample, arrays of the others. */
     float (*relu)(size_t n, float inverse, float root, const float *inverses, const float *roots, const float *q12,
                   float *first, float *second);
-    void (*narrow)(size_t n, const double *a, float *out);                             /* out = a */
-    void (*multiply)(size_t n, const float *a, const float *b, float *out);            /* out = a b */
-    void (*affine)(size_t n, float c, float ca, const float *a, float *out);           /* out = c + ca a */
-    void (*accumulate)(size_t n, float c, const float *a, const float *b, float *out); /* out += c a, or c a b */
+    void (*narrow)(size_t n, const double *a, float *out); /* out = a */
+    void (*sum3)(size_t n, float c, float ca, const float *a, float cb, const float *b, float cd, const float *d,
+                 float *out);
+    void (*weigh)(size_t n, const float *a, float c, float cb, const float *b, float cd, const float *d, float *out);
 } tp_singles;
 const tp_singles *tp_singles_at(int k);
 #endif

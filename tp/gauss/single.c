@@ -143,45 +143,60 @@ static void NAME(narrow)(size_t n, const double *a, float *out)
         out[i] = (float)a[i];
 }
 
-static void NAME(multiply)(size_t n, const float *a, const float *b, float *out)
+/* Whole vectors, of which the last may be filled in part. */
+static inline void NAME(sum_of)(size_t n, float c, float ca, const float *a, bool two, float cb, const float *b,
+                                bool three, float cd, const float *d, float *out)
 {
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        NAME(store)(out + i, NAME(load)(a + i) * NAME(load)(b + i));
-    for (; i < n; i++)
-        out[i] = a[i] * b[i];
-}
-
-static void NAME(affine)(size_t n, float c, float ca, const float *a, float *out)
-{
-    size_t i = 0;
-    V offset = NAME(splat)(c), factor = NAME(splat)(ca);
-    for (; i + LANES <= n; i += LANES)
-        NAME(store)(out + i, LOOP_FMA(factor, NAME(load)(a + i), offset));
-    for (; i < n; i++)
-        out[i] = c + ca * a[i];
-}
-
-static void NAME(accumulate)(size_t n, float c, const float *a, const float *b, float *out)
-{
-    size_t i = 0;
-    V factor = NAME(splat)(c);
-    for (; i + LANES <= n; i += LANES) {
-        V x = NAME(load)(a + i);
-        if (b)
-            x *= NAME(load)(b + i);
-        NAME(store)(out + i, LOOP_FMA(factor, x, NAME(load)(out + i)));
+    V offset = NAME(splat)(c), first = NAME(splat)(ca), second = NAME(splat)(cb), third = NAME(splat)(cd);
+    for (size_t i = 0; i < n; i += LANES) {
+        V sum = LOOP_FMA(first, NAME(load)(a + i), offset);
+        if (two)
+            sum = LOOP_FMA(second, NAME(load)(b + i), sum);
+        if (three)
+            sum = LOOP_FMA(third, NAME(load)(d + i), sum);
+        NAME(store)(out + i, sum);
     }
-    for (; i < n; i++)
-        out[i] += b ? c * a[i] * b[i] : c * a[i];
+}
+
+static inline void NAME(weigh_of)(size_t n, const float *a, float c, float cb, const float *b, bool more, float cd,
+                                  const float *d, float *out)
+{
+    V offset = NAME(splat)(c), second = NAME(splat)(cb), third = NAME(splat)(cd);
+    for (size_t i = 0; i < n; i += LANES) {
+        V x = NAME(load)(a + i), weight = LOOP_FMA(second, NAME(load)(b + i), offset);
+        if (more)
+            x = LOOP_FMA(x, weight, third * NAME(load)(d + i));
+        else
+            x *= weight;
+        NAME(store)(out + i, x);
+    }
+}
+
+static void NAME(sum3)(size_t n, float c, float ca, const float *a, float cb, const float *b, float cd, const float *d,
+                       float *out)
+{
+    if (b && d)
+        NAME(sum_of)(n, c, ca, a, true, cb, b, true, cd, d, out);
+    else if (b)
+        NAME(sum_of)(n, c, ca, a, true, cb, b, false, 0, NULL, out);
+    else
+        NAME(sum_of)(n, c, ca, a, false, 0, NULL, d != NULL, cd, d, out);
+}
+
+static void NAME(weigh)(size_t n, const float *a, float c, float cb, const float *b, float cd, const float *d,
+                        float *out)
+{
+    if (d)
+        NAME(weigh_of)(n, a, c, cb, b, true, cd, d, out);
+    else
+        NAME(weigh_of)(n, a, c, cb, b, false, 0, NULL, out);
 }
 
 static const tp_singles PASTE(singles, LOOP_TAG) = {
     .relu = NAME(relu),
     .narrow = NAME(narrow),
-    .multiply = NAME(multiply),
-    .affine = NAME(affine),
-    .accumulate = NAME(accumulate),
+    .sum3 = NAME(sum3),
+    .weigh = NAME(weigh),
 };
 
 #undef V

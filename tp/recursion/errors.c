@@ -75,9 +75,11 @@ int tp_errors_begin(tp_solver *s)
     if (tp_sources_begin(s))
         return -1;
     s->closed = true;
-    for (int id = 0; id < s->n; id++) {
-        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    for (int id = 0; id < s->n; id++)
         e->last[id] = id;
+    for (int at = 0; at < s->n; at++) {
+        int id = s->order[at];
+        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
         find_related(s, id);
         if (!s->alone[id] && !s->paired[id])
             continue;
@@ -193,6 +195,19 @@ static double part_sum(const tp_solver *s, const tp_quantity *q, const double *e
     return (shares ? sum : most) + s->unit * (2 + 2 * sqrt(q->n));
 }
 
+/* The largest c part / size, up to 1; of a size 0 it is 1. Divisions are slow, and few numbers are larger than all
+ * before. */
+static double largest_share(size_t rows, double c, const double *part, const double *size)
+{
+    double most = 0;
+    for (size_t i = 0; i < rows && most < 1; i++)
+        if (!(c * part[i] <= most * size[i]) || !(size[i] > 0)) {
+            double share = size[i] > 0 ? c * part[i] / size[i] : 1;
+            most = share > most ? share : most;
+        }
+    return most;
+}
+
 /* The largest shares of a sum's parts at the samples of any set. */
 static int note_shares(tp_solver *s, int id, size_t rows, double *const sizes[3])
 {
@@ -205,11 +220,7 @@ static int note_shares(tp_solver *s, int id, size_t rows, double *const sizes[3]
     for (int k = 0; k < q->n; k++)
         for (int side = 0; side < 2; side++) {
             const double *part = s->errors.sizes[q->parts[k].q][side];
-            double most = 0;
-            for (size_t i = 0; i < rows && most < 1; i++) {
-                double share = part && sizes[side][i] > 0 ? fabs(q->parts[k].c) * part[i] / sizes[side][i] : 1;
-                most = share > most ? share : most;
-            }
+            double most = part ? largest_share(rows, fabs(q->parts[k].c), part, sizes[side]) : 1;
             (*shares)[k] = fmin(1, fmax((*shares)[k], most));
         }
     return 0;
@@ -524,7 +535,7 @@ static double expect_bound(const tp_solver *s, int id, const tp_tile *t, double 
     if (f->parity * g->parity == -1)
         return 0;
     double off = e * s->errors.reach[t->set[0]][0][id] * s->errors.reach[t->set[1]][1][id];
-    if (s->plans[id]->row && !t->pair)
+    if (s->plans[id]->pair_rows && !t->pair)
         off += row_units * s->unit;
     return tp_local_error(s, id, t) + passed_error(s, id, t->set[0], t->set[1], off, near ? 1 : t->now.most);
 }

@@ -153,8 +153,9 @@ static int pool_begin(const tp_solver *s, rows_pool *pool, const tp_series *seri
                 if (in == series->at[k].q)
                     pool->last[in] = id;
     stream_totals(s, series, pool);
-    for (int id = 0; id < s->n; id++)
-        for (int k = 0, in; s->alone[id] && !is_streamed(pool, id) && (in = read_alone(s, id, k)) >= 0; k++)
+    for (int at = 0; at < s->n; at++)
+        for (int k = 0, in, id = s->order[at];
+             s->alone[id] && !is_streamed(pool, id) && (in = read_alone(s, id, k)) >= 0; k++)
             pool->last[in] = id;
     for (int id = 0; id < s->n; id++)
         if (is_streamed(pool, id)) {
@@ -197,6 +198,8 @@ static void give_back(const tp_solver *s, int id, double **values, rows_pool *po
 /* ---- what leaves the range of a double ---- */
 static int check_finite(const tp_solver *s, int set, const double *values)
 {
+    if (tp_array_within(s->rows[set], values, 0, DBL_MAX))
+        return 0;
     for (size_t i = 0; i < s->rows[set]; i++)
         if (!isfinite(values[i]))
             return ad_fail(s->error,
@@ -244,10 +247,11 @@ static bool is_lost(const tp_solver *s, int id, int set, const bool *lost)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const double *values = s->single[set][id];
-    size_t rows = s->rows[set], i = find_least(values, 0, rows);
-    bool read = false;
-    if (i == rows)
+    size_t rows = s->rows[set];
+    if (tp_array_within(rows, values, least, INFINITY))
         return false;
+    size_t i = find_least(values, 0, rows);
+    bool read = false;
     if (q->kind == TP_Q_GRAM && s->gram_blocks[id][0] == s->gram_blocks[id][1]) {
         const tp_data_block *block = &s->blocks[s->gram_blocks[id][0]];
         for (; i < rows && !read; i = find_least(values, i + 1, rows))
@@ -306,9 +310,10 @@ static int solve_alone(tp_solver *s, const tp_series *series)
         for (int id = 0; id < s->n; id++)
             if (is_streamed(&pool, id))
                 tp_errors_start(s, id, pool.rows);
-        for (int id = 0; id < s->n; id++) {
-            if (id + TP_AHEAD < s->n)
-                __builtin_prefetch(tp_quantity_at(&s->algebra, id + TP_AHEAD));
+        for (int at = 0; at < s->n; at++) {
+            int id = s->order[at];
+            if (at + TP_AHEAD < s->n)
+                __builtin_prefetch(tp_quantity_at(&s->algebra, s->order[at + TP_AHEAD]));
             bool computed = s->alone[id] && !is_streamed(&pool, id);
             int total = computed ? pool.total[id] : -1;
             if (computed && (solve_row(s, id, set, &t, &pool) || check_finite(s, set, values[id])))
@@ -371,6 +376,52 @@ static void find_partners(tp_solver *s, int *by_argument)
     }
 }
 
+/* What a quantity's value and error at (i, i) are made of. */
+static int read_with_errors(const tp_solver *s, int id, int k)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    bool expectation = q->kind == TP_Q_EXPECT;
+    return expectation && k == 0 ? q->a : read_alone(s, id, k - expectation);
+}
+
+/* Group by group of the schedule, as few values and errors are held then, each quantity after what it reads. */
+static int find_order(tp_solver *s)
+{
+    size_t n = (size_t)s->n;
+    int *numbers = ad_alloc(4 * n, sizeof *numbers, "an order of quantities", s->error);
+    int *next = numbers, *stack = numbers + n, *seen = numbers + 2 * n, *last = numbers + 3 * n, n_ordered = 0;
+    s->order = ad_arena_alloc(s->algebra.arena, n, sizeof *s->order);
+    if (!numbers || !s->order) {
+        ad_free(numbers);
+        return ad_fail(s->error, "out of memory for %d quantities", s->n);
+    }
+    for (int id = 0; id < s->n; id++) { /* a group's quantities one after the other */
+        int group = s->schedule.group[id];
+        next[id] = -1;
+        next[last[group]] = id != group ? id : next[last[group]];
+        last[group] = id;
+    }
+    for (int group = 0; group < s->n; group++)
+        for (int id = s->schedule.group[group] == group ? group : -1; id >= 0; id = next[id]) {
+            int waiting = 0;
+            if (seen[id] >= 0)
+                stack[waiting++] = id;
+            while (waiting > 0) {
+                int top = stack[waiting - 1], in = seen[top] >= 0 ? read_with_errors(s, top, seen[top]++) : -1;
+                if (in >= 0 && seen[in] >= 0) {
+                    stack[waiting++] = in;
+                } else if (in < 0) {
+                    if (seen[top] >= 0)
+                        s->order[n_ordered++] = top;
+                    seen[top] = -1;
+                    waiting--;
+                }
+            }
+        }
+    ad_free(numbers);
+    return 0;
+}
+
 static int prepare(tp_solver *s, const tp_series *series)
 {
     tp_algebra *a = &s->algebra;
@@ -396,9 +447,9 @@ static int prepare(tp_solver *s, const tp_series *series)
         if (tp_quantity_at(a, id)->kind == TP_Q_EXPECT && (s->alone[id] || s->paired[id]) && tp_plan_expect(s, id))
             return -1;
     find_partners(s, by_argument);
-    if (tp_errors_begin(s) || tp_near_begin(s))
+    if (tp_schedule_new(&s->schedule, a, series, s->paired, s->partner, s->error))
         return -1;
-    return tp_schedule_new(&s->schedule, a, series, s->paired, s->partner, s->error);
+    return find_order(s) || tp_errors_begin(s) || tp_near_begin(s) ? -1 : 0;
 }
 
 static int plan_all_series(tp_solver *s)

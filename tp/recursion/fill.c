@@ -166,7 +166,7 @@ int tp_plan_expect(tp_solver *s, int id)
     if (!plan->g)
         return -1;
     plan->by = tp_has_closed(&plan->f->u, &plan->g->u) ? TP_BY_CLOSED : TP_BY_SERIES;
-    plan->row = q->fn_a == q->fn_b ? tp_closed_row(&plan->f->u) : NULL;
+    plan->pair_rows = q->fn_a == q->fn_b ? tp_closed_rows(&plan->f->u) : NULL;
     plan->gram = -1;
     int part = cov->kind == TP_Q_GRAM ? q->a : cov->kind == TP_Q_SUM && cov->n == 1 ? cov->parts[0].q : -1;
     const tp_quantity *gram = part >= 0 ? tp_quantity_at(&s->algebra, part) : NULL;
@@ -359,22 +359,33 @@ static bool at_own(const tp_tile *t, size_t i, size_t *place)
     return t->row0 + i >= t->column0 && *place < t->columns;
 }
 
+/* Covariances of samples with themselves, which are near no others, are 0 meanwhile. */
+static void hide_own(const tp_solver *s, const tp_tile *t, double *cov)
+{
+    size_t place = 0;
+    for (size_t i = 0; tp_holds_own(s, t) && i < t->rows; i++)
+        if (at_own(t, i, &place)) {
+            t->q11[i] = cov[i * t->columns + place];
+            cov[i * t->columns + place] = 0;
+        }
+}
+
+static void show_own(const tp_solver *s, const tp_tile *t, double *cov)
+{
+    size_t place = 0;
+    for (size_t i = 0; tp_holds_own(s, t) && i < t->rows; i++)
+        if (at_own(t, i, &place))
+            cov[i * t->columns + place] = t->q11[i];
+}
+
 /* All pairs; what is found of a sample with itself, for which most terms are needed, is not its value, which is
  * known. */
 static double fill_tile(const tp_solver *s, const tp_mehler *f, const tp_mehler *g, const tp_tile *t, double *cov,
                         double *out)
 {
-    bool own = tp_holds_own(s, t);
-    size_t place = 0;
-    for (size_t i = 0; i < t->rows && own; i++)
-        if (at_own(t, i, &place)) {
-            t->half[i] = cov[i * t->columns + place];
-            cov[i * t->columns + place] = 0;
-        }
+    hide_own(s, t, cov);
     double bound = tp_mehler_tile(f, g, t->row0, t->rows, t->column0, t->columns, cov, t->columns, out, t->columns);
-    for (size_t i = 0; i < t->rows && own; i++)
-        if (at_own(t, i, &place))
-            cov[i * t->columns + place] = t->half[i];
+    show_own(s, t, cov);
     return bound;
 }
 
@@ -411,30 +422,20 @@ static int fill_by_series(tp_solver *s, int id, tp_tile *t, double *cov, double 
 static bool fill_rows(const tp_solver *s, int id, int partner, tp_tile *t, double *cov)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    const tp_scales *down = &s->errors.scales[t->set[0]][q->var_a], *across = &s->errors.scales[t->set[1]][q->var_b];
+    const tp_scales *rows = &s->errors.scales[t->set[0]][q->var_a], *columns = &s->errors.scales[t->set[1]][q->var_b];
     tp_form form = s->plans[id]->f->u.form;
-    bool own = tp_holds_own(s, t), first = form == TP_RELU || form == TP_ERF,
-         erf = form == TP_ERF || form == TP_ERF_GRAD;
-    double *other = partner >= 0 ? t->values[partner] : t->half, *value = t->values[id], most = 0;
-    size_t place = 0;
-    if (!s->plans[id]->row || t->alone || t->pair || !down->positive || !across->positive)
+    bool first = form == TP_RELU || form == TP_ERF, erf = form == TP_ERF || form == TP_ERF_GRAD;
+    double *other = partner >= 0 ? t->values[partner] : t->half, *value = t->values[id];
+    if (!s->plans[id]->pair_rows || t->alone || t->pair || !rows->positive || !columns->positive)
         return false;
-    for (size_t i = 0; i < t->rows && most <= 1 - TP_NEAR; i++) {
-        size_t at = i * t->columns;
-        const tp_side row = { down->inverse + t->row0 + i, (erf ? down->erf : down->root) + t->row0 + i };
-        const tp_side columns = { across->inverse + t->column0, (erf ? across->erf : across->root) + t->column0 };
-        double *same = own && at_own(t, i, &place) ? cov + at + place : NULL, kept = same ? *same : 0;
-        if (same)
-            *same = 0;
-        double found = s->plans[id]->row(t->columns, &row, &columns, cov + at, first ? value + at : other + at,
-                                         first ? other + at : value + at);
-        if (same)
-            *same = kept;
-        most = fmax(most, found);
-    }
-    t->now.most = most;
+    const tp_side down = { rows->inverse + t->row0, (erf ? rows->erf : rows->root) + t->row0 };
+    const tp_side across = { columns->inverse + t->column0, (erf ? columns->erf : columns->root) + t->column0 };
+    hide_own(s, t, cov);
+    t->now.most =
+        s->plans[id]->pair_rows(t->rows, t->columns, &down, &across, cov, first ? value : other, first ? other : value);
+    show_own(s, t, cov);
     t->now.has_near = false;
-    return most <= 1 - TP_NEAR;
+    return t->now.most <= 1 - TP_NEAR;
 }
 
 /* An expectation, and its partner's (-1: none) at the same covariances. */

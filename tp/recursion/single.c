@@ -19,7 +19,7 @@ typedef struct {
 
 struct tp_single {
     const tp_singles *loops;
-    float **values; /* by quantity */
+    float **values; /* by block of the schedule */
     scales *scales[2];
     float *memory, *total, *none;
     tp_seen *seen, *now;
@@ -32,7 +32,8 @@ static bool serves_expectation(const tp_solver *s, int id)
     const tp_expect_plan *plan = s->plans[id];
     int second = s->same ? 0 : 1;
     bool form = plan->f->u.form == TP_RELU || plan->f->u.form == TP_STEP;
-    return plan->row && form && s->errors.scales[0][q->var_a].positive && s->errors.scales[second][q->var_b].positive;
+    return plan->pair_rows && form && s->errors.scales[0][q->var_a].positive &&
+           s->errors.scales[second][q->var_b].positive;
 }
 
 /* Of numbers of order one to a few thousand in either direction: beyond, floats lose digits where doubles do not. */
@@ -50,11 +51,12 @@ bool tp_single_serves(const tp_solver *s, const tp_series *series)
         return false;
     for (int k = 0; k < s->schedule.n_steps; k++) {
         const tp_step *step = &s->schedule.steps[k];
-        const tp_quantity *q = tp_quantity_at(&s->algebra, step->id);
-        if (step->kind != TP_STEP_FILL || q->kind == TP_Q_NUMBER || q->kind == TP_Q_GRAM || q->kind == TP_Q_SUM ||
-            q->kind == TP_Q_PRODUCT)
+        if (step->kind != TP_STEP_FILL)
             continue;
-        if (q->kind != TP_Q_EXPECT || !serves_expectation(s, step->id))
+        const tp_quantity *q = tp_quantity_at(&s->algebra, step->out);
+        if (q->kind == TP_Q_NUMBER || q->kind == TP_Q_GRAM)
+            continue;
+        if (q->kind != TP_Q_EXPECT || !serves_expectation(s, step->out))
             return false;
         for (int set = 0; set < (s->same ? 1 : 2); set++)
             if (!is_moderate(s->single[set][set ? q->var_b : q->var_a], s->rows[set]))
@@ -84,6 +86,7 @@ static float *narrow_scales(const tp_solver *s, tp_single *w, int id, float *nex
 
 tp_single *tp_single_new(tp_solver *s, size_t area, ad_error *error)
 {
+    enum { WIDEST = 16 }; /* floats of a vector */
     size_t n = (size_t)s->n, expectations = 0, rows = s->rows[0] + (s->same ? 0 : s->rows[1]);
     for (int id = 0; id < s->n; id++)
         expectations += s->schedule.slot[id] >= 0 && tp_quantity_at(&s->algebra, id)->kind == TP_Q_EXPECT;
@@ -91,7 +94,8 @@ tp_single *tp_single_new(tp_solver *s, size_t area, ad_error *error)
     if (!w)
         return NULL;
     w->loops = tp_singles_at(0);
-    w->values = ad_alloc(n + 1, sizeof *w->values, "a tile", error);
+    area = (area + WIDEST - 1) / WIDEST * WIDEST;
+    w->values = ad_alloc(2 * n + 1, sizeof *w->values, "a tile", error);
     w->scales[0] = ad_alloc(2 * n + 1, sizeof *w->scales[0], "a tile", error);
     w->seen = ad_alloc(2 * n + 1, sizeof *w->seen, "a tile", error);
     w->memory = ad_alloc(((size_t)s->schedule.n_slots + 2) * area + 4 * expectations * rows, sizeof *w->memory,
@@ -105,9 +109,10 @@ tp_single *tp_single_new(tp_solver *s, size_t area, ad_error *error)
     w->total = w->memory;
     w->none = w->total + area;
     float *next = w->none + area;
-    for (int id = 0; id < s->n; id++)
+    for (int id = 0; id < 2 * s->n; id++)
         if (s->schedule.slot[id] >= 0)
             w->values[id] = next + (size_t)s->schedule.slot[id] * area;
+    w->values[2 * n] = w->total;
     next += (size_t)s->schedule.n_slots * area;
     for (int id = 0; id < s->n; id++)
         if (s->schedule.slot[id] >= 0 && tp_quantity_at(&s->algebra, id)->kind == TP_Q_EXPECT)
@@ -166,47 +171,35 @@ static bool fill_expectation(const tp_solver *s, tp_single *w, int id, int partn
 
 static int fill(tp_solver *s, tp_single *w, const tp_step *step, tp_tile *t, bool *near, ad_error *error)
 {
-    const tp_quantity *q = tp_quantity_at(&s->algebra, step->id);
+    const tp_quantity *q = tp_quantity_at(&s->algebra, step->out);
     size_t n = t->rows * t->columns;
-    float *out = w->values[step->id];
+    float *out = w->values[step->out];
     switch (q->kind) {
     case TP_Q_NUMBER:
         for (size_t i = 0; i < n; i++)
             out[i] = (float)q->c;
         break;
     case TP_Q_GRAM:
-        if (tp_fill(s, step->id, -1, t, error))
+        if (tp_fill(s, step->out, -1, t, error))
             return -1;
-        w->loops->narrow(n, t->values[step->id], out);
-        break;
-    case TP_Q_SUM:
-        w->loops->affine(n, (float)q->c, (float)q->parts[0].c, w->values[q->parts[0].q], out);
-        for (int k = 1; k < q->n; k++)
-            w->loops->accumulate(n, (float)q->parts[k].c, w->values[q->parts[k].q], NULL, out);
-        break;
-    case TP_Q_PRODUCT:
-        w->loops->multiply(n, w->values[q->a], w->values[q->b], out);
+        w->loops->narrow(n, t->values[step->out], out);
         break;
     default:
-        *near = !fill_expectation(s, w, step->id, step->partner, t);
+        *near = !fill_expectation(s, w, step->out, step->partner, t);
         break;
     }
     return 0;
 }
 
-static void add(const tp_single *w, const tp_step *step, size_t n, bool *begun)
+static void combine(const tp_single *w, const tp_step *step, size_t n)
 {
-    const float *a = w->values[step->id], *b = step->partner >= 0 ? w->values[step->partner] : NULL;
-    if (!*begun && !b)
-        w->loops->affine(n, 0, (float)step->c, a, w->total);
-    else if (!*begun && !(fabs(step->c - 1) > 0))
-        w->loops->multiply(n, a, b, w->total);
-    else {
-        if (!*begun)
-            memset(w->total, 0, n * sizeof *w->total);
-        w->loops->accumulate(n, (float)step->c, a, b, w->total);
-    }
-    *begun = true;
+    const float *a = w->values[step->a], *b = step->b >= 0 ? w->values[step->b] : NULL;
+    const float *d = step->d >= 0 ? w->values[step->d] : NULL;
+    float c = (float)step->c, ca = (float)step->ca, cb = (float)step->cb, cd = (float)step->cd;
+    if (step->kind == TP_STEP_SUM)
+        w->loops->sum3(n, c, ca, a, cb, b, cd, d, w->values[step->out]);
+    else
+        w->loops->weigh(n, a, c, cb, b, cd, d, w->values[step->out]);
 }
 
 static void take_most(const tp_solver *s, tp_single *w)
@@ -219,7 +212,7 @@ static void take_most(const tp_solver *s, tp_single *w)
 int tp_single_solve(tp_solver *s, tp_single *w, tp_tile *t, const float **total, ad_error *error)
 {
     size_t n = t->rows * t->columns;
-    bool begun = false, near = false;
+    bool near = false;
     *total = NULL;
     if (w->tried >= FIRST_STRIPS && !w->served)
         return 0;
@@ -227,13 +220,13 @@ int tp_single_solve(tp_solver *s, tp_single *w, tp_tile *t, const float **total,
     for (int k = 0; k < s->schedule.n_steps && !near; k++) {
         const tp_step *step = &s->schedule.steps[k];
         if (step->kind != TP_STEP_FILL)
-            add(w, step, n, &begun);
+            combine(w, step, n);
         else if (fill(s, w, step, t, &near, error))
             return -1;
     }
     if (near)
         return 0;
-    if (!begun)
+    if (!s->schedule.begins[0])
         memset(w->total, 0, n * sizeof *w->total);
     w->served++;
     take_most(s, w);

@@ -39,7 +39,7 @@ typedef struct {
 typedef struct {
     tp_method by;
     const tp_function *f, *g;
-    tp_row *row;                   /* where pairs may be found in rows; NULL */
+    tp_pair_rows *pair_rows;       /* where pairs may be found in rows; NULL */
     const tp_mehler *series[2][2]; /* of f and of g, over the samples of either set; NULL: not yet made, or none */
     const tp_mehler **rows[2][2];  /* of a function with scalars: (rows), each of one sample, or NULL */
     double scale; /* half squared distances are scale times the data's, where cov is affine in one Gram; else 0 */
@@ -111,6 +111,7 @@ typedef struct {
     tp_function **functions; /* by the algebra's number; NULL where no expectation is taken of it */
     tp_expect_plan **plans;  /* by quantity, NULL but for expectations that are needed */
     tp_schedule schedule;
+    int *order;              /* of quantities, in which values and errors at (i, i) are found */
     int *partner;            /* by quantity: the expectation that is found in one go with it, or -1 */
     tp_series_entry *series; /* all of them, each made once */
     tp_errors errors;

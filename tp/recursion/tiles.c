@@ -31,74 +31,119 @@ static void note(const tp_solver *s, int id, tp_tile *t)
     tp_fill_near(s, id, t);
 }
 
+/* The partner of a quantity that is found in one go with it, itself being the first of the two. */
+static int partner_of(const tp_solver *s, int id)
+{
+    return s->partner[id] > id ? s->partner[id] : -1;
+}
+
+static bool is_found_before(const tp_solver *s, int id)
+{
+    return s->partner[id] >= 0 && s->partner[id] < id;
+}
+
+/* The sum of a kernel's summands: their error is that of the worst. */
+static double summand_error(const tp_solver *s, int id, const double *e)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    return q->kind == TP_Q_PRODUCT ? e[q->a] + e[q->b] : e[id];
+}
+
+static double kernel_error(const tp_solver *s, int id, const double *e)
+{
+    const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+    double most = q->kind == TP_Q_SUM ? 0 : summand_error(s, id, e);
+    for (int k = 0; k < q->n && q->kind == TP_Q_SUM; k++)
+        most = fmax(most, summand_error(s, q->parts[k].q, e));
+    return most;
+}
+
 /* Kernels' errors, of all pairs and of those that are not near; of a tile from what is seen of its expectations. */
 static void state_errors(const tp_solver *s, const tp_series *series, tp_tile *t, double stated[2])
 {
-    double errors[TP_MAX_POWERS][2] = { { 0 } };
-    for (int i = 0; i < s->schedule.n_steps; i++) {
-        const tp_step *step = &s->schedule.steps[i];
-        for (int k = 0; k < 2 && step->kind == TP_STEP_FILL && t->seen; k++) {
-            int id = k ? step->partner : step->id;
-            if (id < 0)
-                continue;
+    for (int id = 0; id < s->n && t->seen; id++)
+        if (s->paired[id]) {
             t->now = t->seen[id];
             tp_bound(s, id, t);
         }
-        for (int near = 0; near < 2 && step->kind != TP_STEP_FILL; near++) {
-            const double *e = t->error[near];
-            errors[step->term][near] =
-                fmax(errors[step->term][near], e[step->id] + (step->partner >= 0 ? e[step->partner] : 0));
-        }
-    }
     stated[0] = stated[1] = 0;
     for (int k = 0; k < series->n; k++)
-        for (int near = 0; near < 2; near++)
-            stated[near] = fmax(stated[near], tp_stated(s, series->at[k].q, errors[k][near]));
-}
-
-/* total += c a, or c a b; the first summand takes the total's place. */
-static void add_up(size_t n, double c, const double *a, const double *b, bool *begun, double *total)
-{
-    if (!*begun && !b)
-        tp_array_affine(n, 0, c, a, total);
-    else if (!*begun && !(fabs(c - 1) > 0))
-        tp_array_multiply(n, a, b, total);
-    else {
-        if (!*begun)
-            memset(total, 0, n * sizeof *total);
-        tp_array_accumulate(n, c, a, b, total);
-    }
-    *begun = true;
-}
-
-/* One tile: all quantities, then the kernels' values into place, mirrored where only one half is computed. */
-static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, tp_tile *t, double *const *totals,
-                      ad_error *error)
-{
-    size_t n = t->rows * t->columns;
-    bool begun[TP_MAX_POWERS] = { false };
-    for (int i = 0; i < s->schedule.n_steps; i++) {
-        const tp_step *step = &s->schedule.steps[i];
-        if (i + TP_AHEAD < s->schedule.n_steps)
-            __builtin_prefetch(tp_quantity_at(&s->algebra, step[TP_AHEAD].id));
-        if (step->kind == TP_STEP_FILL) {
-            if (tp_fill(s, step->id, step->partner, t, error))
-                return -1;
-            note(s, step->id, t);
-            if (step->partner >= 0)
-                note(s, step->partner, t);
-            continue;
+        for (int near = 0; near < 2; near++) {
+            int id = series->at[k].q;
+            stated[near] = fmax(stated[near], tp_stated(s, id, kernel_error(s, id, t->error[near])));
         }
-        const double *a = t->values[step->id], *b = step->partner >= 0 ? t->values[step->partner] : NULL;
-        add_up(n, step->c, a, b, &begun[step->term], totals[step->term]);
-    }
-    for (int k = 0; k < series->n; k++)
-        if (!begun[k])
-            memset(totals[k], 0, n * sizeof *totals[k]);
+}
+
+/* Kernels' values into place, those of samples with themselves as they are known. */
+static int place(const tp_solver *s, const tp_series *series, tp_kernel *kernel, const tp_tile *t,
+                 double *const *totals, ad_error *error)
+{
     bool finite = true;
     for (int k = 0; k < series->n; k++)
         finite = tp_place(s, t, totals[k], NULL, s->single[0][series->at[k].q], kernel->terms[k].values) && finite;
     return finite ? 0 : tp_beyond_range(s, t, error);
+}
+
+/* The steps over a tile. */
+static int solve_tile(tp_solver *s, const tp_series *series, tp_kernel *kernel, tp_tile *t, double *const *totals,
+                      ad_error *error)
+{
+    size_t n = t->rows * t->columns;
+    for (int k = 0; k < series->n; k++)
+        if (!s->schedule.begins[k])
+            memset(totals[k], 0, n * sizeof *totals[k]);
+    for (int i = 0; i < s->schedule.n_steps; i++) {
+        const tp_step *step = &s->schedule.steps[i];
+        if (i + TP_AHEAD < s->schedule.n_steps && step[TP_AHEAD].kind == TP_STEP_FILL)
+            __builtin_prefetch(tp_quantity_at(&s->algebra, step[TP_AHEAD].out));
+        const double *b = step->b >= 0 ? t->values[step->b] : NULL, *d = step->d >= 0 ? t->values[step->d] : NULL;
+        if (step->kind == TP_STEP_FILL) {
+            if (tp_fill(s, step->out, step->partner, t, error))
+                return -1;
+            note(s, step->out, t);
+            if (step->partner >= 0)
+                note(s, step->partner, t);
+        } else if (step->kind == TP_STEP_SUM) {
+            tp_array_sum3(n, step->c, step->ca, t->values[step->a], step->cb, b, step->cd, d, t->values[step->out]);
+        } else {
+            tp_array_weigh(n, t->values[step->a], step->c, step->cb, b, step->cd, d, t->values[step->out]);
+        }
+    }
+    return place(s, series, kernel, t, totals, error);
+}
+
+/* Is it one of the series' sums that nothing else reads? */
+static bool is_total(const tp_solver *s, const tp_series *series, int id)
+{
+    bool term = false;
+    for (int k = 0; k < series->n; k++)
+        term = term || series->at[k].q == id;
+    return term && tp_quantity_at(&s->algebra, id)->kind == TP_Q_SUM && s->schedule.slot[id] < 0;
+}
+
+/* All quantities of one pair, and the series' sums of them. */
+static int solve_pair(tp_solver *s, const tp_series *series, tp_kernel *kernel, tp_tile *t, double *const *totals,
+                      ad_error *error)
+{
+    for (int id = 0; id < s->n; id++) {
+        int partner = partner_of(s, id);
+        if (!s->paired[id] || is_found_before(s, id) || is_total(s, series, id))
+            continue;
+        if (tp_fill(s, id, partner, t, error))
+            return -1;
+        note(s, id, t);
+        if (partner >= 0)
+            note(s, partner, t);
+    }
+    for (int k = 0; k < series->n; k++) {
+        int id = series->at[k].q;
+        const tp_quantity *q = tp_quantity_at(&s->algebra, id);
+        bool total = is_total(s, series, id);
+        *totals[k] = total ? q->c : *t->values[id];
+        for (int m = 0; total && m < q->n; m++)
+            *totals[k] += q->parts[m].c * *t->values[q->parts[m].q];
+    }
+    return place(s, series, kernel, t, totals, error);
 }
 
 /* ---- blocks ---- */
@@ -113,7 +158,8 @@ static size_t equal_parts(size_t of, size_t most)
     return (of + parts - 1) / parts;
 }
 
-/* Rows of a strip: as many as the nearest cache holds, or as make up for what a step costs. */
+/* Rows of a strip: as many as the nearest cache holds, or as make up for what a step costs, and a little more where a
+ * block then is whole strips. */
 static size_t strip_rows(const tp_solver *s, const tp_series *series, const division *d)
 {
     size_t number = tp_single_serves(s, series) ? sizeof(float) : sizeof(double);
@@ -121,7 +167,9 @@ static size_t strip_rows(const tp_solver *s, const tp_series *series, const divi
     size_t enough = (FEW_PAIRS + d->wide - 1) / d->wide, most = CACHE / row;
     rows = rows > enough ? rows : enough;
     rows = rows < most ? rows : most;
-    return rows < 1 ? 1 : rows < d->high ? rows : d->high;
+    rows = rows < 1 ? 1 : rows < d->high ? rows : d->high;
+    size_t whole = equal_parts(d->high, d->high / (d->high / rows));
+    return whole <= most ? whole : rows;
 }
 
 /* The same for any number of threads, and so are the roundings. */
@@ -133,6 +181,7 @@ static division divide(const tp_solver *s, const tp_series *series)
     while (d.high / 2 >= d.rows && s->rows[0] / d.high * d.across < FEW_BLOCKS)
         d.high = equal_parts(s->rows[0], d.high / 2);
     d.down = (s->rows[0] + d.high - 1) / d.high;
+    d.rows = strip_rows(s, series, &d);
     return d;
 }
 
@@ -167,7 +216,7 @@ static int worker_begin(worker *w, const tp_solver *s, const tp_series *series, 
     for (int id = 0; id < s->n; id++)
         panels += is_product(s, id);
     panels = panels <= MOST_PANELS ? panels : 0;
-    w->values = ad_alloc(4 * n + 1, sizeof *w->values, "a tile", error);
+    w->values = ad_alloc(5 * n + TP_MAX_POWERS + 1, sizeof *w->values, "a tile", error);
     w->memory = ad_alloc(blocks * area + 2 * n + (area + 7) / 8 + panels * d->high * d->wide, sizeof *w->memory,
                          "a tile", error);
     w->seen = ad_alloc(2 * n + 1, sizeof *w->seen, "a tile", error);
@@ -176,16 +225,16 @@ static int worker_begin(worker *w, const tp_solver *s, const tp_series *series, 
     w->most = w->seen + n;
     double *next = w->memory;
     for (int k = 0; k < series->n; k++, next += area)
-        w->totals[k] = next;
+        w->totals[k] = w->values[2 * n + (size_t)k] = next;
     w->tile =
         (tp_tile){ .values = w->values, .q11 = next, .q22 = next + area, .half = next + 2 * area, .seen = w->seen };
     next += 3 * area;
-    for (int id = 0; id < s->n; id++)
+    for (int id = 0; id < 2 * s->n; id++)
         if (s->schedule.slot[id] >= 0)
             w->values[id] = next + (size_t)s->schedule.slot[id] * area;
     next += (size_t)s->schedule.n_slots * area;
-    w->panel.values = w->values + 2 * n;
-    w->own = w->values + 3 * n;
+    w->panel.values = w->values + 3 * n + TP_MAX_POWERS;
+    w->own = w->values + 4 * n + TP_MAX_POWERS;
     memcpy(w->own, w->values, n * sizeof *w->own);
     for (int id = 0; id < s->n && panels > 0; id++)
         if (is_product(s, id)) {
@@ -213,7 +262,7 @@ static int one_begin(worker *w, const tp_solver *s, ad_error *error)
                          &w->pair.off,     &w->pair.size[0], &w->pair.size[1] };
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++, next += n)
         *parts[k] = next;
-    w->one.values = w->values + n;
+    w->one.values = w->values + 2 * n + TP_MAX_POWERS;
     for (size_t id = 0; id < n; id++)
         w->one.values[id] = next++;
     for (int k = 0; k < TP_MAX_POWERS; k++)
@@ -240,7 +289,7 @@ static int solve_near(tp_solver *s, const tp_series *series, tp_kernel *kernel, 
         w->one.row0 = row;
         w->one.column0 = column;
         w->one.set[1] = t->set[1];
-        if (solve_tile(s, series, kernel, &w->one, w->single, error))
+        if (solve_pair(s, series, kernel, &w->one, w->single, error))
             return -1;
         state_errors(s, series, &w->one, stated);
         w->worst = fmax(w->worst, stated[0]);

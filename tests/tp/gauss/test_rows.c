@@ -60,7 +60,7 @@ static void check_relu(const tp_vector *vector, const row *r)
 {
     double relu[N], step[N];
     const tp_side one = { &r->inverse[N], &r->root[N] }, many = { r->inverse, r->root };
-    double most = vector->relu_row(N, &one, &many, r->cov, relu, step);
+    double most = vector->relu_rows(1, N, &one, &many, r->cov, relu, step);
     cr_expect(most >= 1 - 4 * unit && most <= 1 + 8 * unit);
     for (int k = 0; k < N; k++) {
         real q12 = real_of(r->cov[k]), product = real_mul(real_of(r->q), real_of(r->others[k]));
@@ -79,7 +79,7 @@ static void check_erf(const tp_vector *vector, const row *r)
 {
     double erf[N], slope[N];
     const tp_side one = { &r->inverse[N], &r->erf[N] }, many = { r->inverse, r->erf };
-    vector->erf_row(N, &one, &many, r->cov, erf, slope);
+    vector->erf_rows(1, N, &one, &many, r->cov, erf, slope);
     for (int k = 0; k < N; k++) {
         real first = real_add(real_of(1), real_scale(2, real_of(r->q)));
         real product = real_mul(first, real_add(real_of(1), real_scale(2, real_of(r->others[k]))));
@@ -118,14 +118,43 @@ Test(rows, do_not_depend_on_their_length)
     const tp_side one = { &r.inverse[N], &r.root[N] };
     for (int set = 0; tp_vector_at(set); set++) {
         const tp_vector *vector = tp_vector_at(set);
-        vector->relu_row(N, &one, &(tp_side){ r.inverse, r.root }, r.cov, whole[0], whole[1]);
+        vector->relu_rows(1, N, &one, &(tp_side){ r.inverse, r.root }, r.cov, whole[0], whole[1]);
         for (size_t n = 1; n <= N; n++)
             for (size_t at = 0; at + n <= N; at += 5) {
-                vector->relu_row(n, &one, &(tp_side){ r.inverse + at, r.root + at }, r.cov + at, part[0], part[1]);
+                vector->relu_rows(1, n, &one, &(tp_side){ r.inverse + at, r.root + at }, r.cov + at, part[0], part[1]);
                 cr_expect(memcmp(part[0], whole[0] + at, n * sizeof(double)) == 0);
                 cr_expect(memcmp(part[1], whole[1] + at, n * sizeof(double)) == 0);
             }
     }
+}
+
+/* The first rows of a block one by one, of few columns and of many. */
+Test(rows, are_those_of_a_block)
+{
+    enum { ROWS = 3 };
+    double correlations[N], cov[ROWS * N], block[2][ROWS * N], alone[2][N];
+    for (int k = 0; k < N; k++)
+        correlations[k] = 0.9 * sin(2.3 * k);
+    row r = make_row(1.7, 0.9, correlations);
+    for (int set = 0; tp_vector_at(set); set++)
+        for (int which = 0; which < 2; which++) {
+            tp_pair_rows *of = which ? tp_vector_at(set)->erf_rows : tp_vector_at(set)->relu_rows;
+            const double *scales = which ? r.erf : r.root;
+            const tp_side sides = { r.inverse, scales };
+            for (size_t n = 1; n <= N; n++) {
+                for (size_t i = 0; i < ROWS; i++)
+                    for (size_t k = 0; k < n; k++)
+                        cov[i * n + k] = correlations[(7 * i + k) % N] / (r.inverse[i] * r.inverse[k]);
+                double most = of(ROWS, n, &sides, &sides, cov, block[0], block[1]), largest = 0;
+                for (size_t i = 0; i < ROWS; i++) {
+                    const tp_side one = { r.inverse + i, scales + i };
+                    largest = fmax(largest, of(1, n, &one, &sides, cov + i * n, alone[0], alone[1]));
+                    for (int k = 0; k < 2; k++)
+                        cr_expect(memcmp(alone[k], block[k] + i * n, n * sizeof(double)) == 0);
+                }
+                cr_expect(most >= largest && most <= largest);
+            }
+        }
 }
 
 Test(rows, tell_the_largest_correlation_and_pass_by_no_numbers)
@@ -139,14 +168,33 @@ Test(rows, tell_the_largest_correlation_and_pass_by_no_numbers)
     const tp_side one = { &r.inverse[N], &r.root[N] }, many = { r.inverse, r.root };
     for (int set = 0; tp_vector_at(set); set++) {
         const tp_vector *vector = tp_vector_at(set);
-        cr_expect(fabs(vector->relu_row(N, &one, &many, r.cov, first, second) - 0.75) <= 4 * unit);
+        cr_expect(fabs(vector->relu_rows(1, N, &one, &many, r.cov, first, second) - 0.75) <= 4 * unit);
         cr_expect(isnan(first[21]) && isnan(second[21]));
+    }
+}
+
+enum { MOST = 40, TERMS = 9, STRIDE = 64, SIZE = 5 };
+
+/* Sums and products of up to three arrays, of which any may be missing or be the output. */
+static void check_combinations(const tp_vector *vector, size_t n, const double *x, const double *y, const double *z)
+{
+    double sum[STRIDE], product[STRIDE];
+    for (int which = 0; which < 16; which++) {
+        const double *b = which & 1 ? y : NULL, *d = which & 2 ? z : NULL;
+        memcpy(sum, which & 4 ? x : z, sizeof sum);
+        memcpy(product, which & 4 ? x : z, sizeof product);
+        vector->sum3(n, 2, 3, which & 4 ? sum : x, -4, b, 5, which & 8 && !(which & 4) && d ? sum : d, sum);
+        vector->weigh(n, which & 4 ? product : x, 2, -4, y, 5, which & 8 && !(which & 4) && d ? product : d, product);
+        for (size_t j = 0; j < n; j++) {
+            double more = d ? 5 * z[j] : 0;
+            cr_expect(fabs(sum[j] - (2 + 3 * x[j] - (b ? 4 * y[j] : 0) + more)) <= 1e-14);
+            cr_expect(fabs(product[j] - (x[j] * (2 - 4 * y[j]) + more)) <= 1e-14);
+        }
     }
 }
 
 Test(loops, are_plain_loops_in_every_set)
 {
-    enum { MOST = 40, TERMS = 9, STRIDE = 64, SIZE = 5 };
     double f[TERMS], g[TERMS * STRIDE], x[STRIDE], y[STRIDE], out[STRIDE];
     for (int k = 0; k < TERMS * STRIDE; k++)
         g[k] = sin(k);
@@ -169,7 +217,13 @@ Test(loops, are_plain_loops_in_every_set)
                     sum += f[k] * g[k * STRIDE + (int)j];
                 cr_expect(fabs(out[j] - sum) <= 1e-14);
             }
+            check_combinations(vector, n, x, y, g);
+            cr_expect(vector->within(n, y, 0, 1) && !vector->within(n, y, 0, 0.9 * fabs(y[n - 1])));
+            cr_expect(!vector->within(n, y, 1.1 * fabs(y[n - 1]), INFINITY));
         }
+        double not_a_number[] = { 1, 2, (double)NAN, 4, 5, 6, 7, 8, 9, (double)INFINITY };
+        cr_expect(!vector->within(8, not_a_number, 0, DBL_MAX) && !vector->within(3, not_a_number, 0, DBL_MAX));
+        cr_expect(!vector->within(7, not_a_number + 3, 0, DBL_MAX) && vector->within(6, not_a_number + 3, 4, 9));
     }
 }
 
@@ -460,8 +514,8 @@ Test(points, are_rows_pair_by_pair)
                 double q12[TP_LANES], relu[TP_LANES], step[TP_LANES];
                 for (int t = 0; t < TP_LANES; t++)
                     q12[t] = 3 * m.in[i * TP_LANES + (size_t)t];
-                most = fmax(most, vector->relu_row(TP_LANES, &(tp_side){ m.inverse + a, m.root + a },
-                                                   &(tp_side){ m.inverses + b, m.roots + b }, q12, relu, step));
+                most = fmax(most, vector->relu_rows(1, TP_LANES, &(tp_side){ m.inverse + a, m.root + a },
+                                                    &(tp_side){ m.inverses + b, m.roots + b }, q12, relu, step));
                 for (size_t t = 0; t < TP_LANES; t++) {
                     bool none = a == 0 || m.second[i] == 0;
                     size_t at = i * TP_LANES + t;
