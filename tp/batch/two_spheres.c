@@ -198,8 +198,8 @@ static series find_series(const pairs *p, double power, double power2, int parit
     return c;
 }
 
-/* weights (BLOCK, n): of pairs of BLOCK directions of the first batch, from `first` on, the part of each that is even or
- * odd in either direction. */
+/* weights (BLOCK, n): of pairs of BLOCK directions of the first batch, from `first` on, the part of each that is even
+ * or odd in either direction. */
 static void weigh_pairs(pairs *p, size_t first, const series *c)
 {
     const half *a = &p->sides[0], *b = &p->sides[1];
@@ -288,8 +288,8 @@ static void add_backward(pairs *p, int parity, double *out)
 }
 
 /* ---- the whole ---- */
-/* How much epsilon moves log rho, over the radius: the mean of the inverse eigenvalues is at least that of 1 / |r|^2 over
- * directions, by Jensen. The radius of inverse_size leaves a third of it or less where batches correlate little. */
+/* How much epsilon moves log rho, over the radius: the mean of the inverse eigenvalues is at least that of 1 / |r|^2
+ * over directions, by Jensen. The radius of inverse_size leaves a third of it or less where batches correlate little. */
 static double epsilon_share(const tp_batchnorm *layer, int side)
 {
     const tp_batch *b = &layer->side[side];

@@ -1,5 +1,5 @@
 /* Functions of two batches by pairs of directions: against exact rules for linear functions, sums that are known for
- * squares, the joint sphere for others, and polynomials' means for the directions. Quasi-random runs with fixed seeds. */
+ * squares, the joint sphere for others, and polynomials' means for the directions. Seeds are fixed. */
 #include "limn.h"
 #include "tp/batch/directions.h"
 #include "tp/batch/sphere.h"
@@ -188,8 +188,8 @@ Test(two_spheres, linear_functions)
         }
 }
 
-/* At epsilon = 0 the squares of a batch sum to its rows in every direction, so that the sum of all entries is the sum of
- * the pairs' weights: FIRST times SECOND. */
+/* At epsilon = 0 the squares of a batch sum to its rows in every direction, so that the sum of all entries is the sum
+ * of the pairs' weights: FIRST times SECOND. */
 Test(two_spheres, weights_of_pairs_sum_to_1)
 {
     bool whole;
@@ -204,7 +204,7 @@ Test(two_spheres, weights_of_pairs_sum_to_1)
     cr_expect_lt(off, 0.005 * ALL, "%g", off);
 }
 
-/* tanh less its nearest g, which is linear; GELU whole, as its g has a kink: what g gives is added to the joint way's. */
+/* tanh less its nearest g, which is linear; GELU whole, as its g has a kink: g is added to the joint way. */
 Test(two_spheres, as_by_the_joint_sphere)
 {
     static const scalar *const functions[] = { tanhs, gelus };
