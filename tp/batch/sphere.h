@@ -21,7 +21,7 @@ tp_slopes tp_nearest_slopes(const tp_block_function *f);
 /* One direction is there in rank 1 alone, and all is integrated: *sampled tells. *off: what the radius's rule may leave
  * of the error, relative to the largest entry.
  * out (rows, rows2), or (rows, rows) = E f1(z_a) f2(z_c) - E g1(z_a) g2(z_c) or, with theta, T*(theta) = sum over b, d
- * of E (dy_a / du_b) theta_bd (dy_c / du_d) of f less that of g, in the mean over one set of samples. *whole: nothing of
- * g is taken from it. */
+ * of E (dy_a / du_b) theta_bd (dy_c / du_d) of f less that of g, in the mean over one set of samples. *whole: nothing
+ * of g is taken from it. */
 int tp_sphere(const tp_sphere_spec *spec, double *out, bool *whole, double *off, bool *sampled, ad_error *error);
 #endif

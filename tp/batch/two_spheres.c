@@ -18,12 +18,12 @@ typedef struct {
     double decay, root;
     tp_slopes g;
     const tp_block_function *f, *slope;
-    double *map;        /* G (rows, k) */
-    double *x, *share;  /* (n, k), directions; (n), what each counts for, 1 in all */
-    double *a, *factor; /* (n): A; what a direction's functions are multiplied by */
-    double *along;      /* (n, min(k, k')): gamma of a pair is the product of two rows */
-    double *r, *v, *plus, *minus,
-        *parts; /* (n, rows): u at radius 1, scratch; (n, 4 rows): f even, g even, f odd, g odd */
+    double *map;                  /* G (rows, k) */
+    double *x, *share;            /* (n, k), directions; (n), what each counts for, 1 in all */
+    double *a, *factor;           /* (n): A; what a direction's functions are multiplied by */
+    double *along;                /* (n, min(k, k')): gamma of a pair is the product of two rows */
+    double *r, *v, *plus, *minus; /* (n, rows): u at radius 1; scratch */
+    double *parts;                /* (n, 4 rows): f even, g even, f odd, g odd */
 } half;
 
 typedef struct {
