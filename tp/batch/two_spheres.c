@@ -289,7 +289,8 @@ static void add_backward(pairs *p, int parity, double *out)
 
 /* ---- the whole ---- */
 /* How much epsilon moves log rho, over the radius: the mean of the inverse eigenvalues is at least that of 1 / |r|^2
- * over directions, by Jensen. The radius of inverse_size leaves a third of it or less where batches correlate little. */
+ * over directions, by Jensen. The radius of inverse_size leaves a third of it or less where batches correlate
+ * little. */
 static double epsilon_share(const tp_batchnorm *layer, int side)
 {
     const tp_batch *b = &layer->side[side];
