@@ -31,6 +31,8 @@ typedef struct {
     const tp_abc *abc; /* (nn_n_params): of each parameter in place of the trace's; NULL: as traced, with the rates of
                           nn_rate_powers */
     bool parts;        /* find them, too */
+    size_t near[2];    /* two widths, the first the smaller: find near_start and near_response; 0: do not */
+    double inputs;     /* of near: the root mean square of the inputs; 0: 1 */
 } tp_regime_spec;
 
 /* Powers of n; -INFINITY: it does not change at all. */
@@ -44,7 +46,17 @@ typedef struct {
     double first, several; /* of its change after one step, and after several */
     double response;       /* of its change after one step, to first order in a small rate: `first`, but where changes
                               are larger than what they change, as of a scale that diverges */
+    /* The slope of the log of start, and of response by the parameters that lead it, between the widths `near`, from
+     * sizes with their constants: where terms of lower order are not small yet, as of tanh(h) for h ~ n^-1/4, or a
+     * constant leads only beyond, as a normalisation's epsilon. -INFINITY: none. */
+    double near_start, near_response;
 } tp_growing;
+
+/* A constant that what vanishes as n grows is added to, as the epsilon of a normalisation, leads from a width on. */
+typedef struct {
+    ad_where where;
+    double value, width; /* width INFINITY: beyond e^80 */
+} tp_constant;
 
 typedef struct {
     const char *name; /* of the parameter */
@@ -65,6 +77,8 @@ typedef struct {
     bool suggestion; /* with the suggested powers of all rates it is stable */
     char verdict[600];
     void *memory;
+    int n_constants;
+    tp_constant *constants; /* in the order of the trace */
     double *parts; /* (n_vectors, n_params): what the first update of one parameter alone adds to a vector's `response`,
                       which is the largest of them; -INFINITY: nothing; NULL: not asked for */
 } tp_regime;

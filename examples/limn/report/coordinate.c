@@ -4,10 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { ROWS = 8, SEEDS = 16, FEWEST = 4, AT_ONCE = 1 << 22 /* numbers of vectors that are looked at together */ };
+enum { ROWS = 8, SEEDS = 16, READOUTS = 16, FEWEST = 4, AT_ONCE = 1 << 22 /* numbers of vectors that are looked at together */ };
 enum { USUAL = 4 };
 static const size_t usual_widths[USUAL] = { 128, 256, 512, 1024 }, narrow[USUAL] = { 16, 32, 64, 128 };
 static const double usual_rate = 1e-4, slack = 0.1, tiny = 1e-9;
+static const double apart = 0.05; /* slopes at the widths that are told from the powers that they tend to */
 static const double negligible = 1e-30; /* Adam's epsilon: gradients that fall with n would sink below the usual one */
 const char *const coordinate_kinds[COORDINATE_KINDS] = { "size", "change" };
 
@@ -42,7 +43,7 @@ static double *log_at(const coordinate_check *c, int v, int row, int k, long s)
 
 static double part(const coordinate_check *c, int v, int param)
 {
-    return c->regime.parts ? c->regime.parts[v * c->regime.n_params + param] : -INFINITY;
+    return c->steps == 1 ? c->regime.parts[v * c->regime.n_params + param] : -INFINITY;
 }
 
 bool coordinate_leads(const coordinate_check *c, int v, int param)
@@ -137,6 +138,51 @@ static int measure_parts(const job *j, nn_model *mixed, nn_model *start, nn_mode
     return status;
 }
 
+/* A parameter that the output alone is made with, of independent entries whose signs are as likely + as -. */
+static bool reads_out(const job *j, int param)
+{
+    const tp_regime *r = &j->c->regime;
+    const ad_init *init = ad_node_of(nn_graph(j->net), nn_param(j->net, param).id)->init;
+    bool alone = isfinite(r->parts[(r->n_vectors - 1) * r->n_params + param]);
+    for (int v = 0; v + 1 < r->n_vectors; v++)
+        alone = alone && !isfinite(r->parts[v * r->n_params + param]);
+    return alone && init->deviation > 0 && !init->orthogonal && !(fabs(init->mean) > 0);
+}
+
+static int flip_signs(nn_model *model, int param, uint64_t stream, ad_error *error)
+{
+    size_t count;
+    double *values = nn_param_values(model, param, &count), *signs = ad_alloc(count, sizeof *signs, "signs", error);
+    if (!signs)
+        return -1;
+    ad_normal(stream, (uint64_t)param, 0, count, signs);
+    for (size_t i = 0; i < count; i++)
+        values[i] = copysign(values[i], signs[i]);
+    ad_free(signs);
+    return 0;
+}
+
+/* The output's size over READOUTS draws of the signs of what reads it out: of one draw it is a single Gaussian number
+ * a row, of rows that may be all alike. `changed` of vector i is overwritten. */
+static int measure_output(const job *j, nn_model *mixed, nn_model *start, int k, long s, const group *g, int i,
+                          ad_error *error)
+{
+    const coordinate_check *c = j->c;
+    double sum = 0;
+    int status = 0;
+    for (int draw = 0; draw < READOUTS && !status; draw++) {
+        for (int param = 0; param < c->regime.n_params && !status; param++)
+            if (reads_out(j, param))
+                status = flip_signs(mixed, param, ((uint64_t)(k * c->seeds + s) << 8) + (uint64_t)draw, error);
+        status = status ? -1 : nn_activations(mixed, g->nodes[i], j->data.x, j->data.rows, g->changed[i], error);
+        sum += status ? 0 : exp(2 * log_size(g->changed[i], NULL, g->counts[i])) / READOUTS;
+    }
+    for (int param = 0; param < c->regime.n_params; param++)
+        copy_param(mixed, start, param);
+    *log_at(c, g->first + i, COORDINATE_SIZE, k, s) = log(sum) / 2;
+    return status;
+}
+
 static int measure_group(const job *j, nn_model *models[3], int k, long s, const group *g, ad_error *error)
 {
     const coordinate_check *c = j->c;
@@ -149,9 +195,12 @@ static int measure_group(const job *j, nn_model *models[3], int k, long s, const
         *log_at(c, g->first + i, COORDINATE_SIZE, k, s) = log_size(g->start[i], NULL, g->counts[i]);
         *log_at(c, g->first + i, WHOLE, k, s) = log_size(g->changed[i], g->start[i], g->counts[i]);
         for (size_t m = 0; m < g->counts[i]; m++)
-            g->sum[i][m] = c->regime.parts ? 0 : g->changed[i][m] - g->start[i][m];
+            g->sum[i][m] = c->steps == 1 ? 0 : g->changed[i][m] - g->start[i][m];
     }
-    if (c->regime.parts && measure_parts(j, mixed, start, trained, k, s, g, error))
+    int last = c->regime.n_vectors - 1 - g->first;
+    if (last < g->n && measure_output(j, mixed, start, k, s, g, last, error))
+        return -1;
+    if (c->steps == 1 && measure_parts(j, mixed, start, trained, k, s, g, error))
         return -1;
     for (int i = 0; i < g->n; i++) {
         *log_at(c, g->first + i, COORDINATE_CHANGE, k, s) = log_size(g->sum[i], NULL, g->counts[i]);
@@ -251,7 +300,9 @@ int coordinate_measure(const options *o, const nn_net *net, const tp_program *pr
                              .rate = check && o->rate > 0 ? o->rate : usual_rate };
     job j = { .o = o, .net = net, .c = c };
     tp_regime_spec spec = { .optimizer = (nn_optimizer)(o->optimizer >= 0 ? o->optimizer : NN_SGD),
-                            .parts = c->steps == 1 };
+                            .parts = true,
+                            .near = { c->widths[0], c->widths[c->n_widths - 1] },
+                            .inputs = exp(log_size(some.x, NULL, some.rows * some.features)) };
     if (take_labels(&j, &some, error))
         return -1;
     int status = tp_regime_find(program, &spec, &c->regime, error);
@@ -347,12 +398,21 @@ static coordinate_line fit(const coordinate_check *c, int v, int row, double *to
         coordinate_line){ .fitted = xy / xx, .half = ad_student(0.05, (int)m - 2) * spread, .zero = isinf(y) && y < 0 };
 }
 
+/* The slope at these widths where it is not near the power that it tends to as n grows. */
+static double expected(double limit, double near)
+{
+    return isfinite(limit) && isfinite(near) && fabs(near - limit) > apart ? near : limit;
+}
+
 coordinate_line coordinate_fit(const coordinate_check *c, int v, coordinate_kind kind)
 {
     const tp_growing *g = &c->regime.vectors[v];
     double together, response = isfinite(g->response) ? g->response : g->first;
     coordinate_line line = fit(c, v, (int)kind, &together);
-    line.derived = kind == COORDINATE_SIZE ? g->start : c->steps > 1 ? g->several : response;
+    line.limit = kind == COORDINATE_SIZE ? g->start : c->steps > 1 ? g->several : response;
+    line.derived = kind == COORDINATE_SIZE ? expected(g->start, g->near_start)
+                   : c->steps > 1          ? g->several
+                                           : expected(response, g->near_response);
     bool diverges = isinf(line.derived) && line.derived > 0; /* with no power to be fitted; -inf: it is 0 */
     line.agrees = line.zero || diverges || fabs(line.fitted - line.derived) <= together + slack;
     return line;
@@ -365,7 +425,9 @@ coordinate_line coordinate_part(const coordinate_check *c, int v, int param)
     if (!isfinite(line.derived) || coordinate_leads(c, v, param))
         return line;
     line = fit(c, v, BY_PARAM + param, &together);
-    line.derived = c->regime.vectors[v].response;
+    const tp_growing *g = &c->regime.vectors[v];
+    line.limit = g->response;
+    line.derived = expected(g->response, g->near_response);
     line.agrees = line.zero || line.fitted - line.derived <= together + slack;
     return line;
 }

@@ -154,6 +154,7 @@ typedef struct coordinate_check {
 
 typedef struct {
     double derived, fitted, half; /* powers of n; half of Student's 95 % interval about the fitted one */
+    double limit;                 /* the derived power as n grows, where `derived` is the slope at these widths */
     bool agrees;                  /* within 0.1 beyond an interval such that all lines' hold together at 95 %, or the
                                      derived one is no number, or zero */
     bool zero;                    /* a network has 0 there, which goes with no power: nothing is fitted */
