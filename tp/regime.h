@@ -32,7 +32,9 @@ typedef struct {
                           nn_rate_powers */
     bool parts;        /* find them, too */
     size_t near[2];    /* two widths, the first the smaller: find near_start and near_response; 0: do not */
-    double inputs;     /* of near: the root mean square of the inputs; 0: 1 */
+    double inputs;     /* of near: the root mean square of the inputs; 0: 1; */
+    size_t rows;       /* how many inputs a batch has; 0, 1: one; */
+    double overlap;    /* and what an update by one does to another, as a share of what it does to that one: |cos| */
 } tp_regime_spec;
 
 /* Powers of n; -INFINITY: it does not change at all. */

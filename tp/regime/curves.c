@@ -8,14 +8,15 @@
 #include <math.h>
 #include <string.h>
 
-enum { HALF = TP_CURVE_HALF, PER_UNIT = 8 };
-static const double first = -16, reach = 9; /* of t; of log s within which the grid holds what s asks for */
-static const double negligible = 1e-6;
+enum { HALF = TP_CURVE_HALF, SIDES = TP_CURVE_SIDES, PER_UNIT = 8 };
+static const double first = -16, reach = 9;         /* of t; of log s within which the grid holds what s asks for */
+static const double negligible = 1e-6, step = 1e-4; /* the step of |u|, at most of 1, between points and those beside */
 
 static double at(int k)
 {
     double u = exp(first + (double)(k % HALF) / PER_UNIT);
-    return k < HALF ? u : -u;
+    u += k < SIDES ? 0 : step * fmin(u, 1);
+    return k % SIDES < HALF ? u : -u;
 }
 
 static double log_or_none(double x)
@@ -37,31 +38,32 @@ static double at_point(const double *values, double log_s)
     return isfinite(ends[0]) && isfinite(ends[1]) ? ends[0] + (place - k) * (ends[1] - ends[0]) : ends[1];
 }
 
-static double mean_square_log(const double *values, double log_s, double base)
+/* The log of the root of E (f - base)^2, or with `plain` of |E f|. */
+static double mean_log(const double *values, double log_s, double base, bool plain)
 {
     double sum = 0, weights = 0, s = exp(log_s);
-    for (int k = 0; k < 2 * HALF; k++) {
+    for (int k = 0; k < SIDES; k++) {
         double u = at(k), weight = fabs(u) / s * exp(-u * u / (2 * s * s)), y = values[k] - base;
         if (!(weight > 1e-300) || isnan(y))
             continue;
-        sum += weight * y * y;
+        sum += weight * (plain ? y : y * y);
         weights += weight;
     }
-    return log_or_none(sum / weights) / 2;
+    return plain ? log_or_none(fabs(sum / weights)) : log_or_none(sum / weights) / 2;
 }
 
-static double within(const tp_curve *curve, const double *values, double log_s, double base)
+static double within(const tp_curve *curve, const double *values, double log_s, double base, bool plain)
 {
-    return curve->at_points ? at_point(values, log_s) : mean_square_log(values, log_s, base);
+    return curve->at_points ? at_point(values, log_s) : mean_log(values, log_s, base, plain);
 }
 
 /* Beyond the grid as a power of s, in eighths. */
-static double evaluate(const tp_curve *curve, const double *values, double log_s, double base)
+static double evaluate(const tp_curve *curve, const double *values, double log_s, double base, bool plain)
 {
     if (fabs(log_s) <= reach)
-        return within(curve, values, log_s, base);
-    double side = log_s > 0 ? 1 : -1, end = within(curve, values, side * reach, base);
-    double before = within(curve, values, side * (reach - 1), base);
+        return within(curve, values, log_s, base, plain);
+    double side = log_s > 0 ? 1 : -1, end = within(curve, values, side * reach, base, plain);
+    double before = within(curve, values, side * (reach - 1), base, plain);
     if (!isfinite(end) || !isfinite(before))
         return end;
     double power = round(8 * side * (end - before)) / 8;
@@ -76,24 +78,29 @@ static double at_zero(const tp_curve *curve)
 
 double tp_curve_size(const tp_curve *curve, double log_x)
 {
-    return evaluate(curve, curve->values, log_x, 0);
+    return evaluate(curve, curve->values, log_x, 0, false);
+}
+
+double tp_curve_mean(const tp_curve *curve, double log_x)
+{
+    return evaluate(curve, curve->values, log_x, 0, true);
 }
 
 double tp_curve_slope(const tp_curve *curve, double log_x)
 {
-    return evaluate(curve, curve->slopes, log_x, 0);
+    return evaluate(curve, curve->slopes, log_x, 0, false);
 }
 
 double tp_curve_distance(const tp_curve *curve, double log_x)
 {
-    return evaluate(curve, curve->values, log_x, at_zero(curve));
+    return evaluate(curve, curve->values, log_x, at_zero(curve), false);
 }
 
 /* ---- making ---- */
 static bool is_narrow(const double *values)
 {
     double most = 0, far = 0;
-    for (int k = 0; k < 2 * HALF; k++) {
+    for (int k = 0; k < SIDES; k++) {
         double y = fabs(values[k]);
         if (!isfinite(y))
             return false;
@@ -103,20 +110,18 @@ static bool is_narrow(const double *values)
     return far < negligible * most;
 }
 
-/* Within a side of 0; what jumps at 0 has no slope there. */
+/* What jumps at 0 has no slope there. */
 static void differentiate(tp_curve *c)
 {
-    for (int k = 0; k < 2 * HALF; k++) {
-        int low = k % HALF > 0 ? k - 1 : k, high = k % HALF < HALF - 1 ? k + 1 : k;
-        c->slopes[k] = (c->values[high] - c->values[low]) / (at(high) - at(low));
-    }
+    for (int k = 0; k < SIDES; k++)
+        c->slopes[k] = (c->values[SIDES + k] - c->values[k]) / (at(SIDES + k) - at(k));
 }
 
 static void finish(tp_curve *c)
 {
-    for (int k = 0; k < 2 * HALF; k++)
+    for (int k = 0; k < SIDES; k++)
         c->at_points |= isnan(c->values[k]);
-    c->at_points |= fabs(c->values[0]) > 1 / negligible || fabs(c->values[0]) > 1e3 * fabs(c->values[HALF / 2]);
+    c->at_points |= fabs(c->values[0]) > 1 / negligible || fabs(c->values[0]) > 1e3 * fabs(c->values[8 * PER_UNIT]);
     differentiate(c);
     c->narrow = is_narrow(c->values);
     c->narrow_slope = is_narrow(c->slopes);

@@ -3,11 +3,11 @@
 #define LIMN_TP_REGIME_CURVES_H
 #include "tp/program/program.h"
 
-enum { TP_CURVE_HALF = 257, TP_CURVE_POINTS = 2 * TP_CURVE_HALF };
+enum { TP_CURVE_HALF = 257, TP_CURVE_SIDES = 2 * TP_CURVE_HALF, TP_CURVE_POINTS = 2 * TP_CURVE_SIDES };
 
-/* Values of f at u = e^t, t = -16, -15 7/8, ..., 16, and then at -u. */
+/* Values of f at u = e^t, t = -16, -15 7/8, ..., 16, then at -u, and then beside each of these, for f'. */
 typedef struct {
-    double values[TP_CURVE_POINTS], slopes[TP_CURVE_POINTS]; /* f and f' */
+    double values[TP_CURVE_POINTS], slopes[TP_CURVE_SIDES]; /* f and f' */
     bool at_points; /* f is of positive numbers, or has a pole at 0: taken at its argument's size, not averaged */
     bool narrow, narrow_slope; /* f, f' vanish outside a strip of fixed width around 0 */
 } tp_curve;
@@ -23,8 +23,10 @@ int tp_curves_make(const tp_program *program, ad_arena *arena, tp_curves *curves
 int tp_curve_argument(const tp_program *program, const tp_curves *curves, int id);
 /* Of y = f(x) with x Gaussian of deviation e^log_x: the log of the root of E f(x)^2; */
 double tp_curve_size(const tp_curve *curve, double log_x);
-/* of E f'(x)^2; */
+/* of |E f(x)|, without a root; */
+double tp_curve_mean(const tp_curve *curve, double log_x);
+/* of the root of E f'(x)^2; */
 double tp_curve_slope(const tp_curve *curve, double log_x);
-/* of E (f(x) - f(0))^2. */
+/* of the root of E (f(x) - f(0))^2. */
 double tp_curve_distance(const tp_curve *curve, double log_x);
 #endif

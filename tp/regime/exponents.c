@@ -108,12 +108,28 @@ static double sum_of(const tp_exponents *e, const ad_node *node, const double *s
     return most;
 }
 
+/* A sum over axes; over a width of a function it is the function's mean, a square's not its root mean square. */
+static double start_of_total(const tp_exponents *e, int id)
+{
+    const ad_node *node = ad_node_of(e->program->graph, id);
+    int in = node->in[0];
+    const tp_curve *curve = e->curves.curve[in];
+    const tp_strips *strips = tp_strips_of(e, e->narrow, in);
+    double widths = tp_count_widths(e->program->graph, &node->over) * e->log_n;
+    if (curve && widths > 0 && !e->centred[id]) {
+        double mean = tp_curve_mean(curve, e->start[tp_curve_argument(e->program, &e->curves, in)]);
+        if (mean > -INFINITY)
+            return mean + widths + fixed_size(e->program->graph, &node->over) / 2;
+    }
+    return summed(e, peak(e, e->start[in], strips), strips, &node->over, e->centred[id]);
+}
+
 static double start_of(const tp_exponents *e, int id)
 {
     const ad_graph *graph = e->program->graph;
     const ad_node *node = ad_node_of(graph, id);
     const tp_curve *curve = e->curves.curve[id];
-    double a = node->n_in > 0 ? e->start[node->in[0]] : 0, size;
+    double a = node->n_in > 0 ? e->start[node->in[0]] : 0;
     tp_strips *own = tp_strips_of(e, e->narrow, id);
     tp_strips_none(e, own);
     if (curve) {
@@ -146,37 +162,73 @@ static double start_of(const tp_exponents *e, int id)
         tp_strips_join(e, own, tp_strips_of(e, e->narrow, node->in[0]));
         return a - e->start[node->in[1]];
     case AD_SUM:
-        size = peak(e, a, tp_strips_of(e, e->narrow, node->in[0]));
-        return summed(e, size, tp_strips_of(e, e->narrow, node->in[0]), &node->over, e->centred[id]);
+        return start_of_total(e, id);
     default:
         return sum_of(e, node, e->start, e->narrow, own);
     }
 }
 
 /* ---- changes ---- */
+/* A change is made of a part that is within strips and of one that is not, which add up independently. */
+typedef struct {
+    double narrow, free;
+} parts;
+
+static const parts nothing = { -INFINITY, -INFINITY };
+
+static parts as_free(parts p)
+{
+    return (parts){ -INFINITY, tp_exponent_sum(p.narrow, p.free) };
+}
+
+static parts parts_of(const tp_exponents *e, int id)
+{
+    return (parts){ e->inside[id], e->outside[id] };
+}
+
+/* Adds a part within strips to a sum: of two sets of strips that of the larger is kept. */
+static void add_parts(const tp_exponents *e, parts *sum, tp_strips *strips, parts one, const tp_strips *own)
+{
+    sum->free = tp_exponent_sum(sum->free, one.free);
+    if (!(one.narrow > -INFINITY))
+        return;
+    if (memcmp(strips, own, e->words * sizeof *own) == 0) {
+        sum->narrow = tp_exponent_sum(sum->narrow, one.narrow);
+        return;
+    }
+    bool larger = one.narrow > sum->narrow;
+    sum->free = tp_exponent_sum(sum->free, larger ? sum->narrow : one.narrow);
+    sum->narrow = larger ? one.narrow : sum->narrow;
+    if (larger)
+        memcpy(strips, own, e->words * sizeof *own);
+}
+
 /* y = f(x). Small changes: f'(x) dx. A change that is larger than the strip where f' is not 0 crosses it from a share
  * dx / |x| of all places; one that is larger than x itself takes f as far as it goes. */
-static double function_change(const tp_exponents *e, int id, tp_strips *own)
+static parts function_change(const tp_exponents *e, int id, tp_strips *own)
 {
     const tp_curve *curve = e->curves.curve[id];
     int x = tp_curve_argument(e->program, &e->curves, id);
+    double gain = e->gain[id];
+    parts in = parts_of(e, x), out = nothing;
+    if (!(e->change[x] > -INFINITY) || !(gain > -INFINITY || (!e->linear && e->change[x] > e->start[x])))
+        return nothing;
+    if (!e->linear && e->change[x] > e->start[x])
+        return (parts){ -INFINITY, tp_curve_distance(curve, e->change[x]) };
     const tp_strips *moved = tp_strips_of(e, e->moved, x);
-    double change = e->change[x], size = e->start[x], high = peak(e, change, moved), y;
-    if (!(change > -INFINITY))
-        return -INFINITY;
-    if (!e->linear && change > size)
-        return tp_curve_distance(curve, change);
+    bool crosses = !e->linear && curve->narrow_slope;
+    out.free = gain + (crosses && in.free > 0 ? in.free / 2 : in.free);
     tp_strips_join(e, own, moved);
-    if (!curve->narrow_slope || !(e->gain[id] > -INFINITY))
-        return e->gain[id] + change;
-    double rare = e->rarity[e->strip[x]], top = e->gain[id] + rare / 2 + high;
-    memcpy(e->work, moved, e->words * sizeof *e->work);
+    if (!curve->narrow_slope) {
+        out.narrow = gain + in.narrow;
+        return out;
+    }
     tp_strips_add(own, e->strip[x]);
-    y = top - tp_strips_rarity(e, own) / 2;
-    if (e->linear || !(high > 0))
-        return y;
-    bool inside = memcmp(e->work, own, e->words * sizeof *own) == 0;
-    return inside ? y - high : y - high / 2;
+    double high = peak(e, in.narrow, moved), rare = tp_strips_rarity(e, own);
+    out.narrow = gain + e->rarity[e->strip[x]] / 2 + high - rare / 2;
+    if (crosses && high > 0)
+        out.narrow -= memcmp(moved, own, e->words * sizeof *own) == 0 ? high : high / 2;
+    return out;
 }
 
 static double rows_rarity(const tp_exponents *e, int param)
@@ -186,17 +238,18 @@ static double rows_rarity(const tp_exponents *e, int param)
 }
 
 /* The change of a parameter times what it meets. */
-static double update_product(const tp_exponents *e, const ad_node *node, int own, int other, tp_strips *to)
+static parts update_product(const tp_exponents *e, const ad_node *node, int own, int other, tp_strips *to)
 {
     const ad_graph *graph = e->program->graph;
     ad_shape names = { 0 };
     int param = tp_peel(graph, own, &names), side = 0;
     tp_strips *gone = e->work;
     const tp_strips *met = tp_strips_of(e, e->narrow, other);
-    bool meets = node->op == AD_CONTRACT && tp_count_widths(graph, &node->over) > 0;
-    double size = peak(e, e->start[other], met);
+    double widths = node->op == AD_CONTRACT ? tp_count_widths(graph, &node->over) : 0;
+    double entries = node->op == AD_CONTRACT ? widths * e->log_n + fixed_size(graph, &node->over) : 0;
+    double size = peak(e, e->start[other], met) + entries;
+    parts out = parts_of(e, own);
     tp_strips_none(e, gone);
-    tp_strips_none(e, to);
     for (int k = 0; k < names.rank && side < 2; k++) {
         if (!tp_is_width(graph, names.axes[k]))
             continue;
@@ -204,84 +257,100 @@ static double update_product(const tp_exponents *e, const ad_node *node, int own
         tp_strips_join(e, over ? gone : to, tp_strips_of(e, e->rows[side], param));
         side++;
     }
-    tp_strips_join(e, meets ? gone : to, met);
-    size += e->change[own] + rows_rarity(e, param) / 2;
-    if (node->op == AD_CONTRACT)
-        size +=
-            tp_count_widths(graph, &node->over) * e->log_n - tp_strips_rarity(e, gone) + fixed_size(graph, &node->over);
-    return size - tp_strips_rarity(e, to) / 2;
+    tp_strips_join(e, widths > 0 ? gone : to, met);
+    double missed = widths > 0 ? tp_strips_rarity(e, met) : tp_strips_rarity(e, met) / 2;
+    out.narrow += rows_rarity(e, param) / 2 + size - tp_strips_rarity(e, gone) - tp_strips_rarity(e, to) / 2;
+    out.free += size - missed;
+    return out;
 }
 
 /* The change of factor `own` times the other one; what was not changed of a random matrix meets everything
  * incoherently, also what it made itself (n^1/2 from there, n^1/2 from here). */
-static double factor_change(const tp_exponents *e, const ad_node *node, int own, int other, tp_strips *to)
+static parts factor_change(const tp_exponents *e, const ad_node *node, int own, int other, tp_strips *to)
 {
-    const tp_strips *moved = tp_strips_of(e, e->moved, own);
-    int param = e->program->params[own];
-    double change = e->change[own];
+    const tp_strips *moved = tp_strips_of(e, e->moved, own), *met = tp_strips_of(e, e->narrow, other);
+    parts out = parts_of(e, own);
     tp_strips_none(e, to);
-    if (!(change > -INFINITY))
-        return change;
-    if (param >= 0)
+    if (!(e->change[own] > -INFINITY) || !(e->start[other] > -INFINITY))
+        return nothing;
+    if (e->program->params[own] >= 0)
         return update_product(e, node, own, other, to);
-    double size = peak(e, change, moved) + peak(e, e->start[other], tp_strips_of(e, e->narrow, other));
+    double high = peak(e, out.narrow, moved), size = peak(e, e->start[other], met);
     tp_strips_join(e, to, moved);
-    tp_strips_join(e, to, tp_strips_of(e, e->narrow, other));
+    tp_strips_join(e, to, met);
     if (node->op == AD_MUL)
-        return size - tp_strips_rarity(e, to) / 2;
-    size = summed(e, size, to, &node->over, is_random_matrix(e, other));
+        return (parts){ high + size - tp_strips_rarity(e, to) / 2, out.free + e->start[other] };
+    bool random = is_random_matrix(e, other);
+    out.narrow = summed(e, high + size, to, &node->over, random);
+    out.free = summed(e, out.free + size, met, &node->over, random);
     tp_strips_none(e, to);
-    return size;
+    return as_free(out);
 }
 
-static double product_change(const tp_exponents *e, const ad_node *node, tp_strips *own)
+static parts product_change(const tp_exponents *e, const ad_node *node, tp_strips *own)
 {
-    double most = -INFINITY, widths = node->op == AD_CONTRACT ? tp_count_widths(e->program->graph, &node->over) : 0;
+    parts sum = nothing;
+    double widths = node->op == AD_CONTRACT ? tp_count_widths(e->program->graph, &node->over) : 0;
     tp_strips *one = e->work + e->words;
     for (int k = 0; k < 2; k++) {
-        double change = factor_change(e, node, node->in[k], node->in[1 - k], one);
-        if (change > most)
-            memcpy(own, one, e->words * sizeof *own);
-        most = tp_exponent_sum(most, change);
+        parts change = factor_change(e, node, node->in[k], node->in[1 - k], one);
+        add_parts(e, &sum, own, change, one);
     }
     if (!e->linear)
-        most = fmax(most, e->change[node->in[0]] + e->change[node->in[1]] + widths * e->log_n);
-    return most;
+        sum.free = fmax(sum.free, e->change[node->in[0]] + e->change[node->in[1]] + widths * e->log_n);
+    return sum;
 }
 
-static double change_of(const tp_exponents *e, int id)
+static parts param_change(const tp_exponents *e, int id, tp_strips *own)
+{
+    if (e->program->widths[id] == 1)
+        tp_strips_join(e, own, tp_strips_of(e, e->rows[0], id));
+    return (parts){ e->update[id] + e->front[id] - rows_rarity(e, id) / 2, e->others[id] + e->front[id] };
+}
+
+static parts sum_change(const tp_exponents *e, const ad_node *node, tp_strips *own)
+{
+    parts sum = nothing;
+    for (int k = 0; k < node->n_in; k++)
+        add_parts(e, &sum, own, parts_of(e, node->in[k]), tp_strips_of(e, e->moved, node->in[k]));
+    return sum;
+}
+
+static parts change_of(const tp_exponents *e, int id, tp_strips *own)
 {
     const ad_graph *graph = e->program->graph;
     const ad_node *node = ad_node_of(graph, id);
-    tp_strips *own = tp_strips_of(e, e->moved, id);
-    double a = node->n_in > 0 ? e->change[node->in[0]] : -INFINITY, most = a;
-    tp_strips_none(e, own);
+    int in = node->n_in > 0 ? node->in[0] : -1;
+    parts a = in >= 0 ? parts_of(e, in) : nothing;
+    const tp_strips *moved = in >= 0 ? tp_strips_of(e, e->moved, in) : NULL;
     if (e->curves.curve[id])
         return function_change(e, id, own);
     switch (node->op) {
     case AD_PARAM:
-        if (e->program->widths[id] == 1)
-            tp_strips_join(e, own, tp_strips_of(e, e->rows[0], id));
-        return e->update[id] + e->front[id] - rows_rarity(e, id) / 2;
+        return param_change(e, id, own);
     case AD_SCALE:
-        tp_strips_join(e, own, tp_strips_of(e, e->moved, node->in[0]));
-        return a + scale_size(e, node);
+        tp_strips_join(e, own, moved);
+        return (parts){ a.narrow + scale_size(e, node), a.free + scale_size(e, node) };
     case AD_SOFTMAX:
     case AD_ARGMAX:
-        return e->linear ? a : fmin(a, 0);
+        a = as_free(a);
+        a.free = e->linear ? a.free : fmin(a.free, 0);
+        return a;
     case AD_SUM:
-        return summed(e, peak(e, a, tp_strips_of(e, e->moved, node->in[0])), tp_strips_of(e, e->moved, node->in[0]),
-                      &node->over, false);
+        a.narrow = summed(e, peak(e, a.narrow, moved), moved, &node->over, false);
+        tp_strips_none(e, e->work);
+        a.free = summed(e, a.free, e->work, &node->over, false);
+        return as_free(a);
     case AD_MUL:
-        most = product_change(e, node, own);
-        return !e->linear && is_normalised(graph, node) ? fmin(most, 0) : most;
+        a = product_change(e, node, own);
+        return !e->linear && is_normalised(graph, node) ? (parts){ -INFINITY, fmin(as_free(a).free, 0) } : a;
     case AD_CONTRACT:
         return product_change(e, node, own);
     case AD_DIV:
-        return fmax(a - e->start[node->in[1]],
-                    e->start[node->in[0]] + e->change[node->in[1]] - 2 * e->start[node->in[1]]);
+        return (parts){ -INFINITY, fmax(e->change[in] - e->start[node->in[1]],
+                                        e->start[in] + e->change[node->in[1]] - 2 * e->start[node->in[1]]) };
     default:
-        return sum_of(e, node, e->change, e->moved, own);
+        return sum_change(e, node, own);
     }
 }
 
@@ -289,14 +358,26 @@ void tp_exponents_start(const tp_exponents *e)
 {
     for (int id = 0; id < e->program->n_nodes; id++)
         if (e->program->lives[id]) {
+            tp_strips *own = tp_strips_of(e, e->narrow, id);
             e->start[id] = start_of(e, id);
+            if (e->settled)
+                memcpy(own, tp_strips_of(e, e->settled, id), e->words * sizeof *own);
             tp_strips_measure(e, id);
         }
 }
 
 void tp_exponents_change(const tp_exponents *e)
 {
-    for (int id = 0; id < e->program->n_nodes; id++)
-        if (e->program->lives[id])
-            e->change[id] = change_of(e, id);
+    for (int id = 0; id < e->program->n_nodes; id++) {
+        if (!e->program->lives[id])
+            continue;
+        tp_strips *own = tp_strips_of(e, e->moved, id);
+        tp_strips_none(e, own);
+        parts p = change_of(e, id, own);
+        if (e->program->params[id] < 0 && !tp_strips_any(e, own))
+            p = as_free(p);
+        e->inside[id] = p.narrow;
+        e->outside[id] = p.free;
+        e->change[id] = tp_exponent_sum(p.narrow, p.free);
+    }
 }

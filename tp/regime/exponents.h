@@ -21,11 +21,14 @@ typedef struct {
     double log_n, inputs;      /* inputs: log of their root mean square */
     double *start;             /* by node: of a coordinate at the start, in the root mean square, */
     double *gain;              /* of its slope by its argument, where it is a function, */
-    double *change;            /* and of its change */
+    double *change;            /* and of its change: */
+    double *inside, *outside;  /* of the part of it within the strips of `moved`, and of the rest */
     tp_strips *narrow, *moved; /* by node (words): the strips of start and of change */
+    tp_strips *settled;        /* those of start as n grows, for all widths; NULL: to be found */
     double *front;             /* by parameter's node: in front of omega beyond the trace's */
     double *spread;            /* by parameter's node: of omega at the start */
     double *update;            /* by parameter's node: of omega's change, where its strips are; -INFINITY: none; */
+    double *others;            /* by parameter's node: of what else is in its change, without strips */
     tp_strips *rows[2];        /* and these, along each of its axes of a width */
     tp_strips *work;           /* (2, words) */
     bool linear;               /* changes are small beside what they change, whatever their sizes are */
@@ -54,6 +57,7 @@ void tp_strips_none(const tp_exponents *e, tp_strips *to);
 void tp_strips_join(const tp_exponents *e, tp_strips *to, const tp_strips *from);
 void tp_strips_meet(const tp_exponents *e, tp_strips *to, const tp_strips *from);
 void tp_strips_add(tp_strips *to, int strip);
+bool tp_strips_any(const tp_exponents *e, const tp_strips *set);
 /* The log of 1 / the share of coordinates that is in all of a set's strips. */
 double tp_strips_rarity(const tp_exponents *e, const tp_strips *set);
 /* Of a node's own strip, once its start is known. */

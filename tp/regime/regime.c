@@ -5,6 +5,7 @@
 #include "tp/regime/exponents.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { SEVERAL = 6 /* steps after which powers that stood still once do not move any more */ };
 static const double tiny = 1e-9;
@@ -19,7 +20,8 @@ typedef struct {
     double *effects;   /* by parameter: of what a change of its coordinates by 1 changes in what it makes */
     double *gradients; /* by parameter: of the gradient's coordinates at the start */
     double *parts;     /* (vectors, parameters): the power of what a parameter's update alone changes */
-    bool *arguments;   /* by node: listed as what a function is called with; it has no line */
+    tp_strips *gradient_rows[2];
+    bool *arguments; /* by node: listed as what a function is called with; it has no line */
 } regime_job;
 
 static double *numbers(regime_job *j, int n, double fill)
@@ -79,20 +81,19 @@ static double peak_of(const tp_exponents *e, int node, bool now)
            tp_strips_rarity(e, tp_strips_of(e, e->narrow, node)) / 2;
 }
 
-/* A coordinate of the gradient by omega that one use makes, where its strips are, which `rows` is filled in with
- * (NULL: they are not asked for): at the start or now. The loss's own slope is the residual. */
-static double site_gradient(const regime_job *j, const ad_site *site, bool now, tp_strips *rows[2])
+/* A coordinate of df/d omega that one use makes, where its strips are, which `rows` is filled in with (NULL: they are
+ * not asked for): at the start or now. */
+static double site_gradient(const regime_job *j, const ad_site *site, bool now, tp_strips *const rows[2])
 {
     const tp_exponents *e = &j->e;
     const ad_graph *graph = j->program->graph;
-    int d = site->delta.id, y = site->y.graph ? site->y.id : -1, side = 0, f = j->program->output.id;
+    int d = site->delta.id, y = site->y.graph ? site->y.id : -1, side = 0;
     const ad_shape *own = &ad_node_of(graph, site->param.id)->shape;
     ad_shape all = ad_node_of(graph, d)->shape;
     if (y >= 0)
         all = ad_shape_union(&all, &ad_node_of(graph, y)->shape);
     ad_shape summed = ad_shape_minus(&all, own);
-    double size = peak_of(e, d, now) + (y >= 0 ? peak_of(e, y, now) : 0) + e->front[site->param.id] +
-                  fmax(now ? tp_exponent_now(e, f) : e->start[f], 0);
+    double size = peak_of(e, d, now) + (y >= 0 ? peak_of(e, y, now) : 0) + e->front[site->param.id];
     tp_strips_none(e, e->work);
     for (int k = 0; k < summed.rank; k++)
         if (tp_is_width(graph, summed.axes[k])) {
@@ -117,7 +118,14 @@ static void rows_of(const regime_job *j, int param, tp_strips *rows[2])
         rows[k] = tp_strips_of(&j->e, j->e.rows[k], param);
 }
 
-/* The gradient's coordinates over all uses: the use that makes the largest. */
+/* The loss's own slope is the residual, of targets that do not grow. */
+static double residual_of(const regime_job *j, bool now)
+{
+    int f = j->program->output.id;
+    return fmax(now ? tp_exponent_now(&j->e, f) : j->e.start[f], 0);
+}
+
+/* The coordinates of the loss's gradient over all uses: the use that makes the largest. */
 static int largest_site(const regime_job *j, int k, bool now, double *gradient)
 {
     int id = nn_param(j->program->net, k).id, largest = -1;
@@ -125,7 +133,7 @@ static int largest_site(const regime_job *j, int k, bool now, double *gradient)
     for (int i = 0; i < j->program->n_sites; i++) {
         if (j->program->sites[i].param.id != id)
             continue;
-        double size = site_gradient(j, &j->program->sites[i], now, NULL);
+        double size = site_gradient(j, &j->program->sites[i], now, NULL) + residual_of(j, now);
         if (size > *gradient) {
             *gradient = size;
             largest = i;
@@ -134,7 +142,23 @@ static int largest_site(const regime_job *j, int k, bool now, double *gradient)
     return largest;
 }
 
-/* Sets parameter k's update to what one use makes of a step's. */
+static double rarity_of(const regime_job *j, int param)
+{
+    tp_strips *rows[2];
+    rows_of(j, param, rows);
+    return tp_strips_rarity(&j->e, rows[0]) + tp_strips_rarity(&j->e, rows[1]);
+}
+
+/* How large, beside the gradient by one input, those by the other inputs of a batch are together in what they do to it:
+ * their residuals are taken to be independent. */
+static double crowd(const regime_job *j)
+{
+    const tp_regime_spec *s = j->spec;
+    return s->rows > 1 && s->overlap > 0 ? log(s->overlap) + log((double)s->rows - 1) / 2 : -INFINITY;
+}
+
+/* Sets parameter k's update to what one use makes of a step's. At a width, what other inputs of the batch add counts as
+ * well: it is within strips of their own. As n grows an input's own leads or is as large. */
 static void take_update(const regime_job *j, int k, int site, bool now, double gradient)
 {
     int id = nn_param(j->program->net, k).id;
@@ -147,6 +171,8 @@ static void take_update(const regime_job *j, int k, int site, bool now, double g
     else
         site_gradient(j, &j->program->sites[site], now, rows);
     j->e.update[id] = j->rates[k] + (adapts ? 0 : gradient);
+    if (j->e.settled && !adapts)
+        j->e.others[id] = j->e.update[id] - rarity_of(j, id) / 2 + crowd(j);
 }
 
 /* What a step adds to parameter k's change; does it grow by it? */
@@ -163,20 +189,48 @@ static bool step_of(const regime_job *j, int k, bool now)
     return *update > before + tiny * j->e.log_n;
 }
 
+/* What parameter k's update changes of the output along its gradient, the sum over coordinates of df/d omega times the
+ * update. Through the vectors in between, a small share of which may be moved far, only a bound is seen: an update is
+ * along the gradient, and what it makes of a vector is so in part. */
+static double along_gradient(const regime_job *j, int k, bool now)
+{
+    const tp_exponents *e = &j->e;
+    int id = nn_param(j->program->net, k).id;
+    const ad_shape *own = &ad_node_of(j->program->graph, id)->shape;
+    double sum = -INFINITY, entries = tp_count_widths(j->program->graph, own) * e->log_n;
+    for (int i = 0; i < j->program->n_sites && e->update[id] > -INFINITY; i++) {
+        if (j->program->sites[i].param.id != id)
+            continue;
+        double gradient = site_gradient(j, &j->program->sites[i], now, j->gradient_rows);
+        double alone = gradient + e->others[id] - rarity_of(j, id) / 2;
+        for (int side = 0; side < 2; side++) {
+            alone -= tp_strips_rarity(e, j->gradient_rows[side]);
+            tp_strips_join(e, j->gradient_rows[side], tp_strips_of(e, e->rows[side], id));
+            gradient -= tp_strips_rarity(e, j->gradient_rows[side]);
+        }
+        sum = tp_exponent_sum(sum, tp_exponent_sum(gradient + e->update[id], alone) + entries);
+    }
+    return sum;
+}
+
 /* The same of all parameters, and what becomes of the nodes. */
 static bool step(const regime_job *j, bool now)
 {
     bool grows = false;
+    double along = -INFINITY;
     for (int k = 0; k < j->n_params; k++)
         grows |= step_of(j, k, now);
     tp_exponents_change(&j->e);
+    for (int k = 0; k < j->n_params; k++)
+        along = fmax(along, along_gradient(j, k, true));
+    j->e.change[j->program->output.id] = fmin(j->e.change[j->program->output.id], along);
     return grows;
 }
 
 static void forget(const regime_job *j)
 {
     for (int id = 0; id < j->program->n_nodes; id++)
-        j->e.change[id] = j->e.update[id] = -INFINITY;
+        j->e.change[id] = j->e.update[id] = j->e.others[id] = -INFINITY;
 }
 
 /* What a vector's coordinates have changed by so far. */
@@ -198,8 +252,9 @@ static void respond_to(regime_job *j, const tp_regime *r, int k, double *parts)
         if (!(gradient > -INFINITY))
             continue;
         forget(j);
-        take_update(j, k, i, false, gradient);
+        take_update(j, k, i, false, gradient + residual_of(j, false));
         tp_exponents_change(&j->e);
+        j->e.change[p->output.id] = along_gradient(j, k, false);
         for (int v = 0; v < r->n_vectors; v++)
             parts[v * j->n_params + k] = tp_exponent_sum(parts[v * j->n_params + k], moved(j, &r->vectors[v]));
         done = adapts;
@@ -277,6 +332,15 @@ static double slope_of(double low, double high, double distance)
 static int find_near(regime_job *j, tp_regime *r, ad_error *error)
 {
     int n = r->n_vectors * j->n_params;
+    size_t size = (size_t)j->program->n_nodes * j->e.words;
+    tp_strips *settled = ad_arena_alloc(j->arena, size + 1, sizeof *settled);
+    if (!settled)
+        return ad_fail(error, "regime: out of memory");
+    if (take_scales(j, TP_FAR, error))
+        return -1;
+    tp_exponents_start(&j->e);
+    memcpy(settled, j->e.narrow, size * sizeof *settled);
+    j->e.settled = settled;
     double ends[2] = { log((double)j->spec->near[0]), log((double)j->spec->near[1]) }, *parts[2], *starts[2];
     for (int i = 0; i < 2; i++) {
         if (!(parts[i] = numbers(j, n, -INFINITY)) || !(starts[i] = numbers(j, r->n_vectors, 0)))
@@ -554,7 +618,8 @@ static int prepare(regime_job *j, ad_error *error)
     j->e = (tp_exponents){ .program = j->program,
                            .centred = centred,
                            .inputs = j->spec->inputs > 0 ? log(j->spec->inputs) : 0 };
-    double **all[] = { &j->e.start, &j->e.gain, &j->e.change, &j->e.spread, &j->e.update };
+    double **all[] = { &j->e.start,   &j->e.gain,   &j->e.change, &j->e.inside,
+                       &j->e.outside, &j->e.spread, &j->e.update, &j->e.others };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         if (!(*all[k] = numbers(j, n, -INFINITY)))
             return ad_fail(error, "regime: out of memory");
@@ -564,10 +629,13 @@ static int prepare(regime_job *j, ad_error *error)
     j->gradients = numbers(j, j->n_params, -INFINITY);
     if (!centred || !j->e.front || !j->rates || !j->effects || !j->gradients)
         return ad_fail(error, "regime: out of memory");
-    return tp_find_centred(j->program, centred, error) || tp_curves_make(j->program, j->arena, &j->e.curves, error) ||
-                   tp_strips_make(&j->e, j->arena, error)
-               ? -1
-               : 0;
+    if (tp_find_centred(j->program, centred, error) || tp_curves_make(j->program, j->arena, &j->e.curves, error) ||
+        tp_strips_make(&j->e, j->arena, error))
+        return -1;
+    for (int k = 0; k < 2; k++)
+        if (!(j->gradient_rows[k] = ad_arena_alloc(j->arena, j->e.words, sizeof *j->gradient_rows[k])))
+            return ad_fail(error, "regime: out of memory");
+    return 0;
 }
 
 static int find(regime_job *j, tp_regime *r, ad_error *error)

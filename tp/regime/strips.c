@@ -62,6 +62,14 @@ void tp_strips_meet(const tp_exponents *e, tp_strips *to, const tp_strips *from)
         to[i] &= from[i];
 }
 
+bool tp_strips_any(const tp_exponents *e, const tp_strips *set)
+{
+    for (size_t i = 0; i < e->words; i++)
+        if (set[i])
+            return true;
+    return false;
+}
+
 void tp_strips_add(tp_strips *to, int strip)
 {
     if (strip >= 0)

@@ -29,8 +29,10 @@ static void print_line(const coordinate_check *c, int v, coordinate_kind kind)
     }
     if (kind == COORDINATE_CHANGE)
         coordinate_leaders(c, v, leaders);
-    printf(" %-7s %9.4g %9.3f   [%.3f, %.3f]%s%s", coordinate_kinds[kind], l.derived, l.fitted, l.fitted - l.half,
-           l.fitted + l.half, leaders[0] ? "   " : "", leaders);
+    printf(fabs(l.limit - l.derived) > 0 ? " %-7s %9.3f %9.3f   [%.3f, %.3f]%s%s"
+                                         : " %-7s %9.4g %9.3f   [%.3f, %.3f]%s%s",
+           coordinate_kinds[kind], l.derived, l.fitted, l.fitted - l.half, l.fitted + l.half, leaders[0] ? "   " : "",
+           leaders);
     print_limit(l);
     if (!l.agrees)
         print_place(g->where);

@@ -167,6 +167,11 @@ typedef struct {
 int coordinate_measure(const options *o, const nn_net *net, const tp_program *program, const ds_data *data,
                        coordinate_check *check, ad_error *error);
 void coordinate_free(coordinate_check *check);
+/* The widths that it trains at: how many, ascending. */
+int coordinate_widths(const options *o, const nn_net *net, const size_t **widths);
+/* A slope between these widths as derived: tp_growing's near_start or near_response where it is another than the power
+ * as n grows, the limit, by more than 0.02. */
+double coordinate_expected(double limit, double near);
 /* The mean over seeds of the log of the root mean square. */
 double coordinate_log_mean(const coordinate_check *check, int vector, coordinate_kind kind, int width);
 /* Over all networks. */
