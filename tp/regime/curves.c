@@ -156,10 +156,10 @@ static double factor_of(const ad_node *node)
     return node->op == AD_SCALE ? node->c : node->op == AD_NEG ? -1 : 1;
 }
 
-/* The values of input k of a node on the grid. */
+/* The values of a node on the grid of its root, or, of a number without a width, of itself. */
 static void values_of(const maker *m, int id, double *values)
 {
-    const tp_curve *curve = m->made->curve[id];
+    const tp_curve *curve = m->program->widths[id] > 0 ? m->made->curve[id] : NULL;
     for (int k = 0; k < TP_CURVE_POINTS; k++)
         values[k] = curve ? curve->values[k] : m->made->roots[id] < 0 ? m->factors[id] : m->factors[id] * at(k);
 }
@@ -222,10 +222,11 @@ static int visit(const maker *m, int id, ad_arena *arena, ad_error *error)
         roots[id] = -1;
         m->factors[id] = node->c;
     } else if (carries(m, node) && (roots[node->in[0]] < 0 || vector)) {
+        bool curved = m->made->curve[node->in[0]] && m->program->widths[node->in[0]] > 0;
         roots[id] = roots[node->in[0]];
-        m->linear[id] = m->linear[node->in[0]];
+        m->linear[id] = !curved;
         m->factors[id] = factor_of(node) * m->factors[node->in[0]];
-        return m->made->curve[node->in[0]] ? make_curve(m, id, arena, error) : 0;
+        return curved ? make_curve(m, id, arena, error) : 0;
     } else if (ad_is_unary(node->op) || (vector && joins(node->op))) {
         int root = vector ? common_root(m, node) : node->in[0];
         if (root == -1 || root == -2 || (joins(node->op) && !has_curve(m, node)))

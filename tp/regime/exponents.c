@@ -15,10 +15,16 @@ double tp_exponent_sum(double a, double b)
     return least > -INFINITY && most < INFINITY ? most + log1p(exp(2 * (least - most))) / 2 : most;
 }
 
+double tp_exponent_of_axis(const tp_exponents *e, ad_axis axis, double p)
+{
+    const ad_graph *graph = e->program->graph;
+    size_t fixed = axis.id ? ad_axis_fixed(graph, axis) : 0;
+    return tp_is_width(graph, axis) ? p * e->log_n : fixed > 0 ? p * log((double)fixed) : 0;
+}
+
 static double scale_size(const tp_exponents *e, const ad_node *node)
 {
-    double power = tp_is_width(e->program->graph, node->axis) ? node->power : 0;
-    return log(fabs(node->c)) + power * e->log_n;
+    return log(fabs(node->c)) + tp_exponent_of_axis(e, node->axis, node->power);
 }
 
 /* log of the number of entries along the fixed axes among these. */

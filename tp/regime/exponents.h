@@ -43,6 +43,9 @@ double tp_exponent_now(const tp_exponents *e, int node);
 /* log sqrt(e^2a + e^2b): of a sum of what is independent; as n grows that of the larger. */
 double tp_exponent_sum(double a, double b);
 
+/* log of size(axis)^p. */
+double tp_exponent_of_axis(const tp_exponents *e, ad_axis axis, double p);
+
 /* symmetry.c: marks nodes whose sign flips with that of one parameter of a symmetric law. */
 int tp_find_centred(const tp_program *program, bool *centred, ad_error *error);
 

@@ -21,6 +21,7 @@ typedef struct {
     double *gradients; /* by parameter: of the gradient's coordinates at the start */
     double *parts;     /* (vectors, parameters): the power of what a parameter's update alone changes */
     tp_strips *gradient_rows[2];
+    bool grows;      /* the output, at the start */
     bool *arguments; /* by node: listed as what a function is called with; it has no line */
 } regime_job;
 
@@ -55,12 +56,12 @@ static int take_scales(regime_job *j, double log_n, ad_error *error)
         const ad_init *init = init_of(j, k);
         const tp_abc own = j->spec->abc ? j->spec->abc[k] : (tp_abc){ NAN, NAN, NAN };
         int id = nn_param(net, k).id;
-        double b = isnan(own.b) ? 0 - power_of(j, init, init->deviation_power) : own.b;
+        double b = isnan(own.b) ? 0 - tp_exponent_of_axis(&j->e, init->axis, init->deviation_power) : own.b * log_n;
         double front = isnan(own.a) ? 0 : 0 - own.a - power_of(j, init, init->multiplier_power);
         double rate = isnan(own.c) ? j->rates[k] - (adapts ? front : 0) : 0 - own.c;
         j->effects[k] = isfinite(j->effects[k]) ? j->effects[k] * log_n : 0;
         j->e.front[id] = front * log_n;
-        j->e.spread[id] = init->deviation > 0 ? log(init->deviation) - b * log_n : -INFINITY;
+        j->e.spread[id] = init->deviation > 0 ? log(init->deviation) - b : -INFINITY;
         if (fabs(init->mean) > 0)
             j->e.spread[id] = tp_exponent_sum(j->e.spread[id], log(fabs(init->mean)));
         j->rates[k] = nn_learns(net, k) ? rate * log_n : NAN;
@@ -118,10 +119,12 @@ static void rows_of(const regime_job *j, int param, tp_strips *rows[2])
         rows[k] = tp_strips_of(&j->e, j->e.rows[k], param);
 }
 
-/* The loss's own slope is the residual, of targets that do not grow. */
+/* The loss's own slope is the residual, of targets that do not grow. At a width it is f where f grows as n does. */
 static double residual_of(const regime_job *j, bool now)
 {
     int f = j->program->output.id;
+    if (j->e.settled)
+        return j->grows ? j->e.start[f] : 0;
     return fmax(now ? tp_exponent_now(&j->e, f) : j->e.start[f], 0);
 }
 
@@ -189,6 +192,19 @@ static bool step_of(const regime_job *j, int k, bool now)
     return *update > before + tiny * j->e.log_n;
 }
 
+/* At a width, what updates by the other outputs do to one whose own change is `own`, and `alone` by the batch's other
+ * inputs: their readouts are independent, so that units add up incoherently, of which so many are not saturated. */
+static double across_outputs(const regime_job *j, int i, double own, double alone)
+{
+    const tp_program *p = j->program;
+    int delta = p->sites[i].delta.id;
+    double outputs = (double)nn_n_outputs(p->net),
+           rare = tp_strips_rarity(&j->e, tp_strips_of(&j->e, j->e.narrow, delta));
+    if (!j->e.settled || outputs < 2 || p->widths[delta] < 1)
+        return -INFINITY;
+    return log(outputs - 1) / 2 + tp_exponent_sum(own - (j->e.log_n - rare) / 2, alone - (j->e.log_n - 2 * rare) / 2);
+}
+
 /* What parameter k's update changes of the output along its gradient, the sum over coordinates of df/d omega times the
  * update. Through the vectors in between, a small share of which may be moved far, only a bound is seen: an update is
  * along the gradient, and what it makes of a vector is so in part. */
@@ -208,7 +224,9 @@ static double along_gradient(const regime_job *j, int k, bool now)
             tp_strips_join(e, j->gradient_rows[side], tp_strips_of(e, e->rows[side], id));
             gradient -= tp_strips_rarity(e, j->gradient_rows[side]);
         }
-        sum = tp_exponent_sum(sum, tp_exponent_sum(gradient + e->update[id], alone) + entries);
+        double both = tp_exponent_sum(gradient + e->update[id], alone);
+        sum = tp_exponent_sum(sum,
+                              tp_exponent_sum(both, across_outputs(j, i, gradient + e->update[id], alone)) + entries);
     }
     return sum;
 }
@@ -643,6 +661,7 @@ static int find(regime_job *j, tp_regime *r, ad_error *error)
     if (prepare(j, error) || take_scales(j, TP_FAR, error))
         return -1;
     tp_exponents_start(&j->e);
+    j->grows = power(j, j->e.start[j->program->output.id]) > tiny;
     for (int k = 0; k < j->n_params; k++)
         largest_site(j, k, false, &j->gradients[k]);
     if (list_vectors(j, r, error))

@@ -228,18 +228,25 @@ static int measure_one(const job *j, nn_model *models[3], int k, long s, ad_erro
     return status;
 }
 
-/* A network's targets: labels + f for the outputs f at the start, so that all networks have the same residual, or,
- * where f grows with n and leads, 0. */
-static int set_targets(const job *j, nn_model *start, ad_error *error)
+/* The slope at these widths where it is not near the power that it tends to as n grows. */
+double coordinate_expected(double limit, double near)
+{
+    return isfinite(limit) && isfinite(near) && fabs(near - limit) > apart ? near : limit;
+}
+
+/* A network's targets: labels + f for the outputs f at the start, so that all networks have the same residual; where f
+ * grows like n^p, labels n^p + f, so that it grows as that of targets that do not. */
+static int set_targets(const job *j, nn_model *start, size_t n, ad_error *error)
 {
     const tp_growing *f = &j->c->regime.vectors[j->c->regime.n_vectors - 1];
     size_t count = j->data.rows * nn_n_outputs(j->net);
-    double *targets = j->labels + count;
+    double power = f->start > tiny ? coordinate_expected(f->start, f->near_start) : 0;
+    double *targets = j->labels + count, growth = pow((double)n, power);
     ad_var node = { nn_graph(j->net), f->node };
     if (nn_activations(start, node, j->data.x, j->data.rows, targets, error))
         return -1;
     for (size_t i = 0; i < count; i++)
-        targets[i] = f->start > tiny ? 0 : j->labels[i] + targets[i];
+        targets[i] += j->labels[i] * growth;
     return 0;
 }
 
@@ -261,7 +268,7 @@ static int train_one(const job *j, int k, long s, ad_error *error)
         status = models[i] ? 0 : -1;
     }
     if (!status)
-        status = set_targets(j, models[0], error);
+        status = set_targets(j, models[0], c->widths[k], error);
     if (!status)
         status = nn_fit(models[1], &j->data, &spec, NULL, error);
     if (!status)
@@ -419,12 +426,6 @@ static coordinate_line fit(const coordinate_check *c, int v, int row, double *to
     *together = ad_student(0.05 / slopes(c), (int)m - 2) * spread;
     return (
         coordinate_line){ .fitted = xy / xx, .half = ad_student(0.05, (int)m - 2) * spread, .zero = isinf(y) && y < 0 };
-}
-
-/* The slope at these widths where it is not near the power that it tends to as n grows. */
-double coordinate_expected(double limit, double near)
-{
-    return isfinite(limit) && isfinite(near) && fabs(near - limit) > apart ? near : limit;
 }
 
 coordinate_line coordinate_fit(const coordinate_check *c, int v, coordinate_kind kind)
