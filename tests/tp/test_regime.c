@@ -524,9 +524,9 @@ static tp_regime regime_of_layer(const char *phi, double a)
     return r;
 }
 
-/* E erf(h)^2 = (2 / pi) asin(2 q / (1 + 2 q)), E erf'(h)^2 = (4 / pi) / sqrt(1 + 4 q) for h ~ N(0, q), q = n^-2a (Williams,
- * Neural Computation 10, 1998): slopes at widths where these are no powers. h changes by n^-2a times the readout's
- * n^-1/2 erf'(h). */
+/* E erf(h)^2 = (2 / pi) asin(2 q / (1 + 2 q)), E erf'(h)^2 = (4 / pi) / sqrt(1 + 4 q) for h ~ N(0, q), q = n^-2a
+ * (Williams, Neural Computation 10, 1998): slopes at widths where these are no powers. h changes by n^-2a times
+ * the readout's n^-1/2 erf'(h). */
 Test(regime, slopes_between_widths_are_of_closed_forms)
 {
     static const double exponents[] = { 0.25, 0.5, -0.25, -0.5 };
@@ -546,9 +546,9 @@ Test(regime, slopes_between_widths_are_of_closed_forms)
     }
 }
 
-/* Of h ~ n^1/4: a bounded function's derivative is of order one in n^-1/4 of the units, its mean square n^-1/4; h changes
- * by n^(1/2 - 1/2) phi'(h), f by the mean of n^(1/2) phi'(h)^2 through U and of phi(h)^2 through v, times the
- * residual, which is f where f grows. */
+/* Of h ~ n^1/4: a bounded function's derivative is of order one in n^-1/4 of the units, its mean square n^-1/4; h
+ * changes by n^(1/2 - 1/2) phi'(h), f by the mean of n^(1/2) phi'(h)^2 through U and of phi(h)^2 through v, times
+ * the residual, which is f where f grows. */
 Test(regime, powers_of_saturated_functions)
 {
     static const struct {

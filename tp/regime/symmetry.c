@@ -1,5 +1,6 @@
-/* symmetry.c: whose mean is 0: a node that changes its sign when one parameter does whose law is symmetric, and what is
- * linear in such nodes. For each node two sets of parameters: those in which it is odd, and those in which it is even. */
+/* symmetry.c: whose mean is 0: a node that changes its sign when one parameter does whose law is symmetric, and
+ * what is linear in such nodes. For each node two sets of parameters: those in which it is odd, and those in
+ * which it is even. */
 #include "tp/regime/exponents.h"
 
 #include <math.h>

@@ -160,10 +160,11 @@ typedef struct {
     bool zero;                    /* a network has 0 there, which goes with no power: nothing is fitted */
 } coordinate_line;
 
-/* Trains by --optimizer at --widths, if they are four or more, by --rate, --steps, --seeds, or their defaults, on the
- * first --train inputs, which need labels. The residual at the start is one power of n, too, and not the sum of two:
- * the labels, as each network's targets are labels + f for its own outputs f at the start; where f grows with n, f,
- * as targets are 0. The net must outlive it. coordinate_free frees what it holds. */
+/* Trains by --optimizer at --widths, if they are four or more, by --rate, --steps, --seeds, or their defaults, on
+ * the first --train inputs, which need labels. The residual at the start is one power of n, too, and not the sum
+ * of two: the labels, as each network's targets are labels + f for its own outputs f at the start, where f grows
+ * like n^p labels n^p + f. The output's size is that over 32 draws of what reads it out. The net must outlive it.
+ * coordinate_free frees what it holds. */
 int coordinate_measure(const options *o, const nn_net *net, const tp_program *program, const ds_data *data,
                        coordinate_check *check, ad_error *error);
 void coordinate_free(coordinate_check *check);

@@ -174,8 +174,8 @@ Test(regime_tool, checks_exponents)
     cJSON_Delete(root);
 }
 
-/* Every fitted slope is within 0.1 of the derived one, where preactivations vanish, so that tanh bends less and less and
- * an epsilon leads at n = 1e10 only, and where they grow and saturate. */
+/* Every fitted slope is within 0.1 of the derived one, where preactivations vanish, so that tanh bends less and
+ * less and an epsilon leads at n = 1e10 only, and where they grow and saturate. */
 static void expect_near(const char *network, const char *scale, const char *optimizer)
 {
     char text[400];
