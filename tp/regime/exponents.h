@@ -17,7 +17,7 @@ typedef struct {
     tp_curves curves;
     int *strip;     /* by node: the strip around its 0, -1: none; */
     double *rarity; /* by strip: the log of 1 / the share of coordinates that is in it */
-    size_t words;
+    size_t n_strips, words;
     double log_n, inputs;      /* inputs: log of their root mean square */
     double *start;             /* by node: of a coordinate at the start, in the root mean square, */
     double *gain;              /* of its slope by its argument, where it is a function, */

@@ -257,16 +257,30 @@ static double moved(const regime_job *j, const tp_growing *g)
     return j->e.change[g->node] + g->front * j->e.log_n;
 }
 
-/* A step of a small rate by parameter k alone, use by use, whose changes add up: what becomes of the vectors. */
+/* Are units saturated anywhere, as n grows? */
+static bool saturates(const regime_job *j)
+{
+    for (size_t i = 0; i < j->e.n_strips; i++)
+        if (j->e.rarity[i] > tiny * j->e.log_n)
+            return true;
+    return false;
+}
+
+/* A step of a small rate by parameter k alone, use by use, whose changes add up: what becomes of the vectors. As n grows,
+ * and without strips, the largest use is all that is seen; and steps that do not read the gradient's size have one. */
 static void respond_to(regime_job *j, const tp_regime *r, int k, double *parts)
 {
     const tp_program *p = j->program;
     int id = nn_param(p->net, k).id;
-    bool adapts = nn_optimizer_adapts(j->spec->optimizer), done = false;
+    double largest;
+    bool one = nn_optimizer_adapts(j->spec->optimizer) || (!j->e.settled && !saturates(j));
+    int only = one ? largest_site(j, k, false, &largest) : -1;
     for (int v = 0; v < r->n_vectors; v++)
         parts[v * j->n_params + k] = -INFINITY;
-    for (int i = 0; i < p->n_sites && !isnan(j->rates[k]) && !done; i++) {
-        double gradient = p->sites[i].param.id == id ? site_gradient(j, &p->sites[i], false, NULL) : -INFINITY;
+    for (int i = 0; i < p->n_sites && !isnan(j->rates[k]); i++) {
+        if (p->sites[i].param.id != id || (one && i != only))
+            continue;
+        double gradient = site_gradient(j, &p->sites[i], false, NULL);
         if (!(gradient > -INFINITY))
             continue;
         forget(j);
@@ -275,7 +289,6 @@ static void respond_to(regime_job *j, const tp_regime *r, int k, double *parts)
         j->e.change[p->output.id] = along_gradient(j, k, false);
         for (int v = 0; v < r->n_vectors; v++)
             parts[v * j->n_params + k] = tp_exponent_sum(parts[v * j->n_params + k], moved(j, &r->vectors[v]));
-        done = adapts;
     }
 }
 

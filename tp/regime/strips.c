@@ -30,7 +30,8 @@ int tp_strips_make(tp_exponents *e, ad_arena *arena, ad_error *error)
             e->strip[tp_curve_argument(p, &e->curves, id)] < 0)
             e->strip[tp_curve_argument(p, &e->curves, id)] = count++;
     }
-    e->words = (size_t)count / BITS + 1;
+    e->n_strips = (size_t)count;
+    e->words = e->n_strips / BITS + 1;
     tp_strips **sets[] = { &e->narrow, &e->moved, &e->rows[0], &e->rows[1] };
     for (size_t k = 0; k < sizeof sets / sizeof *sets; k++)
         if (!(*sets[k] = ad_arena_alloc(arena, n * e->words, sizeof **sets[k])))
