@@ -38,32 +38,34 @@ static double at_point(const double *values, double log_s)
     return isfinite(ends[0]) && isfinite(ends[1]) ? ends[0] + (place - k) * (ends[1] - ends[0]) : ends[1];
 }
 
-/* The log of the root of E (f - base)^2, or with `plain` of |E f|. */
-static double mean_log(const double *values, double log_s, double base, bool plain)
+/* Which mean of f over a Gaussian: log |E f|, log of the root of E (f - base)^2, of that of E f^4. */
+typedef enum { PLAIN, SQUARES, FOURTHS } mean_kind;
+
+static double mean_log(const double *values, double log_s, double base, mean_kind kind)
 {
     double sum = 0, weights = 0, s = exp(log_s);
     for (int k = 0; k < SIDES; k++) {
         double u = at(k), weight = fabs(u) / s * exp(-u * u / (2 * s * s)), y = values[k] - base;
         if (!(weight > 1e-300) || isnan(y))
             continue;
-        sum += weight * (plain ? y : y * y);
+        sum += weight * (kind == PLAIN ? y : kind == SQUARES ? y * y : y * y * y * y);
         weights += weight;
     }
-    return plain ? log_or_none(fabs(sum / weights)) : log_or_none(sum / weights) / 2;
+    return log_or_none(fabs(sum / weights)) / (kind == PLAIN ? 1 : 2);
 }
 
-static double within(const tp_curve *curve, const double *values, double log_s, double base, bool plain)
+static double within(const tp_curve *curve, const double *values, double log_s, double base, mean_kind kind)
 {
-    return curve->at_points ? at_point(values, log_s) : mean_log(values, log_s, base, plain);
+    return curve->at_points ? at_point(values, log_s) : mean_log(values, log_s, base, kind);
 }
 
 /* Beyond the grid as a power of s, in eighths. */
-static double evaluate(const tp_curve *curve, const double *values, double log_s, double base, bool plain)
+static double evaluate(const tp_curve *curve, const double *values, double log_s, double base, mean_kind kind)
 {
     if (fabs(log_s) <= reach)
-        return within(curve, values, log_s, base, plain);
-    double side = log_s > 0 ? 1 : -1, end = within(curve, values, side * reach, base, plain);
-    double before = within(curve, values, side * (reach - 1), base, plain);
+        return within(curve, values, log_s, base, kind);
+    double side = log_s > 0 ? 1 : -1, end = within(curve, values, side * reach, base, kind);
+    double before = within(curve, values, side * (reach - 1), base, kind);
     if (!isfinite(end) || !isfinite(before))
         return end;
     double power = round(8 * side * (end - before)) / 8;
@@ -78,22 +80,28 @@ static double at_zero(const tp_curve *curve)
 
 double tp_curve_size(const tp_curve *curve, double log_x)
 {
-    return evaluate(curve, curve->values, log_x, 0, false);
+    return evaluate(curve, curve->values, log_x, 0, SQUARES);
 }
 
 double tp_curve_mean(const tp_curve *curve, double log_x)
 {
-    return evaluate(curve, curve->values, log_x, 0, true);
+    return evaluate(curve, curve->values, log_x, 0, PLAIN);
 }
 
 double tp_curve_slope(const tp_curve *curve, double log_x)
 {
-    return evaluate(curve, curve->slopes, log_x, 0, false);
+    return evaluate(curve, curve->slopes, log_x, 0, SQUARES);
 }
 
 double tp_curve_distance(const tp_curve *curve, double log_x)
 {
-    return evaluate(curve, curve->values, log_x, at_zero(curve), false);
+    return evaluate(curve, curve->values, log_x, at_zero(curve), SQUARES);
+}
+
+double tp_curve_rarity(const tp_curve *curve, double log_x)
+{
+    const double *y = curve->narrow_slope ? curve->slopes : curve->values;
+    return fmax(2 * evaluate(curve, y, log_x, 0, FOURTHS) - 4 * evaluate(curve, y, log_x, 0, SQUARES), 0);
 }
 
 /* ---- making ---- */

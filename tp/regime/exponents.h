@@ -15,8 +15,9 @@ typedef struct {
     const tp_program *program;
     const bool *centred; /* by node: a symmetry of the draws shows its mean to be 0 (symmetry.c) */
     tp_curves curves;
-    int *strip;     /* by node: the strip around its 0, -1: none; */
-    double *rarity; /* by strip: the log of 1 / the share of coordinates that is in it */
+    int *strip;                /* by node: the strip around its 0, -1: none; */
+    const tp_curve **of_strip; /* by strip: the function that vanishes outside, */
+    double *rarity;            /* by strip: the log of 1 / the share of coordinates that is in it */
     size_t n_strips, words;
     double log_n, inputs;      /* inputs: log of their root mean square */
     double *start;             /* by node: of a coordinate at the start, in the root mean square, */

@@ -266,8 +266,9 @@ static bool saturates(const regime_job *j)
     return false;
 }
 
-/* A step of a small rate by parameter k alone, use by use, whose changes add up: what becomes of the vectors. As n grows,
- * and without strips, the largest use is all that is seen; and steps that do not read the gradient's size have one. */
+/* A step of a small rate by parameter k alone, use by use, whose changes add up: what becomes of the vectors. As n
+ * grows, and without strips, the largest use is all that is seen; steps that do not read the gradient's size have one.
+ */
 static void respond_to(regime_job *j, const tp_regime *r, int k, double *parts)
 {
     const tp_program *p = j->program;

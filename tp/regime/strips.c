@@ -7,7 +7,8 @@
  *
  *     log (E y^2)^(1/2) = log A - 1/2 sum over strips of log s,     log E |y| = log A - sum over strips of log s.
  *
- * Positively homogeneous functions have no strip: f'(s u) = f'(u). */
+ * The share is taken as (E y^2)^2 / E y^4 of the derivative y, with which the product of two of the same strip is exact
+ * at every s. Positively homogeneous functions have no strip: f'(s u) = f'(u). */
 #include "tp/regime/exponents.h"
 
 #include <math.h>
@@ -20,15 +21,20 @@ int tp_strips_make(tp_exponents *e, ad_arena *arena, ad_error *error)
     const tp_program *p = e->program;
     int count = 0;
     size_t n = (size_t)p->n_nodes + 1;
-    if (!(e->strip = ad_arena_alloc(arena, n, sizeof *e->strip)))
+    e->of_strip = ad_arena_alloc(arena, n, sizeof *e->of_strip);
+    if (!e->of_strip || !(e->strip = ad_arena_alloc(arena, n, sizeof *e->strip)))
         return ad_fail(error, "regime: out of memory");
     for (int id = 0; id < p->n_nodes; id++)
         e->strip[id] = -1;
     for (int id = 0; id < p->n_nodes; id++) {
         const tp_curve *c = p->lives[id] ? e->curves.curve[id] : NULL;
-        if (c && p->widths[id] == 1 && (c->narrow || c->narrow_slope) &&
-            e->strip[tp_curve_argument(p, &e->curves, id)] < 0)
-            e->strip[tp_curve_argument(p, &e->curves, id)] = count++;
+        if (!c || p->widths[id] != 1 || !(c->narrow || c->narrow_slope))
+            continue;
+        int *strip = &e->strip[tp_curve_argument(p, &e->curves, id)];
+        if (*strip >= 0)
+            continue;
+        e->of_strip[count] = c;
+        *strip = count++;
     }
     e->n_strips = (size_t)count;
     e->words = e->n_strips / BITS + 1;
@@ -89,7 +95,7 @@ double tp_strips_rarity(const tp_exponents *e, const tp_strips *set)
 
 void tp_strips_measure(const tp_exponents *e, int node)
 {
-    double s = e->start[node];
-    if (e->strip[node] >= 0)
-        e->rarity[e->strip[node]] = s > 300 ? s : log1p(exp(2 * s)) / 2;
+    int strip = e->strip[node];
+    if (strip >= 0)
+        e->rarity[strip] = tp_curve_rarity(e->of_strip[strip], e->start[node]);
 }
