@@ -98,6 +98,11 @@ double tp_curve_distance(const tp_curve *curve, double log_x)
     return evaluate(curve, curve->values, log_x, at_zero(curve), SQUARES);
 }
 
+double tp_curve_rest(const tp_curve *curve, double log_x, double c)
+{
+    return evaluate(curve, curve->values, log_x, c, SQUARES);
+}
+
 double tp_curve_rarity(const tp_curve *curve, double log_x)
 {
     const double *y = curve->narrow_slope ? curve->slopes : curve->values;

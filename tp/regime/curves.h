@@ -27,8 +27,10 @@ double tp_curve_size(const tp_curve *curve, double log_x);
 double tp_curve_mean(const tp_curve *curve, double log_x);
 /* of the root of E f'(x)^2; */
 double tp_curve_slope(const tp_curve *curve, double log_x);
-/* of the root of E (f(x) - f(0))^2. */
+/* of the root of E (f(x) - f(0))^2; */
 double tp_curve_distance(const tp_curve *curve, double log_x);
+/* of the root of E (f(x) - c)^2. */
+double tp_curve_rest(const tp_curve *curve, double log_x, double c);
 /* Of y = f'(x), or f(x), where it is narrow: log of E y^4 / (E y^2)^2, 1 / the share of all x where y is not small. */
 double tp_curve_rarity(const tp_curve *curve, double log_x);
 #endif

@@ -130,6 +130,40 @@ static double start_of_total(const tp_exponents *e, int id)
     return summed(e, peak(e, e->start[in], strips), strips, &node->over, e->centred[id]);
 }
 
+/* x - c x or x + c x, as of a gate's 1 - z, where c is a function of one vector: *gate is the product's node, *factor c's;
+ * x's node, or -1. Its terms are not independent. */
+static int gated(const tp_exponents *e, const ad_node *node, int *gate, int *factor)
+{
+    for (int k = 0; k < 2 && (node->op == AD_ADD || node->op == AD_SUB); k++) {
+        const ad_node *product = ad_node_of(e->program->graph, node->in[k]);
+        for (int i = 0; i < 2 && product->op == AD_MUL; i++)
+            if (product->in[i] == node->in[1 - k] && e->curves.curve[product->in[1 - i]]) {
+                *gate = node->in[k];
+                *factor = product->in[1 - i];
+                return node->in[1 - k];
+            }
+    }
+    return -1;
+}
+
+/* The log of the root of E (1 - c)^2, or (1 + c)^2. */
+static double gate_size(const tp_exponents *e, const ad_node *node, int factor)
+{
+    int x = tp_curve_argument(e->program, &e->curves, factor);
+    return tp_curve_rest(e->curves.curve[factor], e->start[x], node->op == AD_SUB ? 1 : -1);
+}
+
+static double start_of_sum(const tp_exponents *e, int id, tp_strips *own)
+{
+    const ad_node *node = ad_node_of(e->program->graph, id);
+    int gate, factor, x = gated(e, node, &gate, &factor);
+    if (x < 0)
+        return sum_of(e, node, e->start, e->narrow, own);
+    tp_strips_join(e, own, tp_strips_of(e, e->narrow, x));
+    e->gain[id] = gate_size(e, node, factor);
+    return e->start[x] + e->gain[id];
+}
+
 static double start_of(const tp_exponents *e, int id)
 {
     const ad_graph *graph = e->program->graph;
@@ -170,7 +204,7 @@ static double start_of(const tp_exponents *e, int id)
     case AD_SUM:
         return start_of_total(e, id);
     default:
-        return sum_of(e, node, e->start, e->narrow, own);
+        return start_of_sum(e, id, own);
     }
 }
 
@@ -314,9 +348,25 @@ static parts param_change(const tp_exponents *e, int id, tp_strips *own)
     return (parts){ e->update[id] + e->front[id] - rows_rarity(e, id) / 2, e->others[id] + e->front[id] };
 }
 
-static parts sum_change(const tp_exponents *e, const ad_node *node, tp_strips *own)
+/* Of x (1 - c): dx (1 - c) and x dc. */
+static parts gated_change(const tp_exponents *e, int id, int x, int gate, int factor, tp_strips *own)
 {
+    tp_strips *one = e->work + e->words;
+    parts change = factor_change(e, ad_node_of(e->program->graph, gate), factor, x, one), sum = parts_of(e, x);
+    sum.narrow += e->gain[id];
+    sum.free += e->gain[id];
+    tp_strips_join(e, own, tp_strips_of(e, e->moved, x));
+    add_parts(e, &sum, own, change, one);
+    return sum;
+}
+
+static parts sum_change(const tp_exponents *e, int id, tp_strips *own)
+{
+    const ad_node *node = ad_node_of(e->program->graph, id);
+    int gate, factor, x = e->linear ? gated(e, node, &gate, &factor) : -1;
     parts sum = nothing;
+    if (x >= 0)
+        return gated_change(e, id, x, gate, factor, own);
     for (int k = 0; k < node->n_in; k++)
         add_parts(e, &sum, own, parts_of(e, node->in[k]), tp_strips_of(e, e->moved, node->in[k]));
     return sum;
@@ -356,7 +406,7 @@ static parts change_of(const tp_exponents *e, int id, tp_strips *own)
         return (parts){ -INFINITY, fmax(e->change[in] - e->start[node->in[1]],
                                         e->start[in] + e->change[node->in[1]] - 2 * e->start[node->in[1]]) };
     default:
-        return sum_change(e, node, own);
+        return sum_change(e, id, own);
     }
 }
 
