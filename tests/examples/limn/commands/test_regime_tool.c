@@ -207,6 +207,7 @@ Test(regime_tool, derives_slopes_of_what_vanishes)
     expect_near("rnn", vanishing, "adam");
     expect_near("normalised_blocks.c", vanishing, "sgd");
     expect_near("normalised_blocks.c", vanishing, "adam");
+    expect_near("rnn --set cell=gru", vanishing, "momentum");
 }
 
 Test(regime_tool, derives_slopes_of_what_saturates)
