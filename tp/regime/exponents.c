@@ -130,8 +130,8 @@ static double start_of_total(const tp_exponents *e, int id)
     return summed(e, peak(e, e->start[in], strips), strips, &node->over, e->centred[id]);
 }
 
-/* x - c x or x + c x, as of a gate's 1 - z, where c is a function of one vector: *gate is the product's node, *factor c's;
- * x's node, or -1. Its terms are not independent. */
+/* x - c x or x + c x, as of a gate's 1 - z, where c is a function of one vector: *gate is the product's node, *factor
+ * c's; x's node, or -1. Its terms are not independent. */
 static int gated(const tp_exponents *e, const ad_node *node, int *gate, int *factor)
 {
     for (int k = 0; k < 2 && (node->op == AD_ADD || node->op == AD_SUB); k++) {
