@@ -10,8 +10,10 @@
  * change after one step and after several, by the rules of Tensor Programs IV (arXiv:2011.14522) and IVb
  * (arXiv:2308.01814): a Gaussian matrix sums incoherently, n^1/2; an update of it and the input that made it
  * coherently, n; an average over coordinates by the law of large numbers, n, unless a symmetry of the draws shows its
- * mean to be 0. Sums are taken to be as large as their largest term: what cancels, is bounded from above. The loss is
- * the square loss without weight decay; inputs, targets and the number of steps do not grow.
+ * mean to be 0. Where preactivations grow, derivatives of bounded functions are of order one in a falling share of the
+ * units, whose updates are made of the same derivatives (strips.c); a positively homogeneous function's are not. Sums
+ * are taken to be as large as their largest term: what cancels, is bounded from above. The loss is the square loss
+ * without weight decay; inputs, targets and the number of steps do not grow.
  *
  * Threads: as tp.h has it; the program is only read. */
 #ifndef LIMN_TP_REGIME_H
@@ -31,6 +33,10 @@ typedef struct {
     const tp_abc *abc; /* (nn_n_params): of each parameter in place of the trace's; NULL: as traced, with the rates of
                           nn_rate_powers */
     bool parts;        /* find them, too */
+    size_t near[2];    /* two widths, the first the smaller: find near_start and near_response; 0: do not */
+    double inputs;     /* of near: the root mean square of the inputs; 0: 1; */
+    size_t rows;       /* how many inputs a batch has; 0, 1: one; */
+    double overlap;    /* and what an update by one does to another, as a share of what it does to that one: |cos| */
 } tp_regime_spec;
 
 /* Powers of n; -INFINITY: it does not change at all. */
@@ -44,7 +50,17 @@ typedef struct {
     double first, several; /* of its change after one step, and after several */
     double response;       /* of its change after one step, to first order in a small rate: `first`, but where changes
                               are larger than what they change, as of a scale that diverges */
+    /* The slope of the log of start, and of response by the parameters that lead it, between the widths `near`, from
+     * sizes with their constants: where terms of lower order are not small yet, as of tanh(h) for h ~ n^-1/4, or a
+     * constant leads only beyond, as a normalisation's epsilon. -INFINITY: none. */
+    double near_start, near_response;
 } tp_growing;
+
+/* A constant that what vanishes as n grows is added to, as the epsilon of a normalisation, leads from a width on. */
+typedef struct {
+    ad_where where;
+    double value, width; /* width INFINITY: beyond e^80 */
+} tp_constant;
 
 typedef struct {
     const char *name; /* of the parameter */
@@ -65,6 +81,8 @@ typedef struct {
     bool suggestion; /* with the suggested powers of all rates it is stable */
     char verdict[600];
     void *memory;
+    int n_constants;
+    tp_constant *constants; /* in the order of the trace */
     double *parts; /* (n_vectors, n_params): what the first update of one parameter alone adds to a vector's `response`,
                       which is the largest of them; -INFINITY: nothing; NULL: not asked for */
 } tp_regime;

@@ -204,3 +204,8 @@ void put_example(const char *file)
     put_text(file, text);
     ad_free(header);
 }
+
+void bring(const char *file)
+{
+    shell("cp %s/tests/examples/limn/networks/%s %s/", LIMN_SOURCE_DIR, file, folder);
+}

@@ -19,6 +19,7 @@ void put_array(const char *file, const double *values, size_t rows, size_t colum
 void put_npy(const char *file, const char *descr, bool fortran, const char *shape, const void *data, size_t size);
 void put_inputs(const char *file);  /* reference_inputs(5, 10) */
 void put_example(const char *file); /* that of nn/entry.h */
+void bring(const char *file);       /* from tests/examples/limn/networks */
 ds_array get_array(const char *file);
 void compare(const char *what, const char *file, const double *expected, size_t count, double tolerance);
 

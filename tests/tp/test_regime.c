@@ -500,3 +500,80 @@ Test(regime, suggested_rates_are_stable)
     tp_program_free(program);
     nn_net_free(net);
 }
+
+/* ---- where functions bend, and where they saturate ---- */
+/* A layer phi(n^-a U x) read out by n^-1/2 v, under sgd, between two widths, of inputs of size 1. */
+static tp_regime regime_of_layer(const char *phi, double a)
+{
+    ad_error error = { 0 };
+    tp_regime r;
+    char set[40], abc[40];
+    snprintf(set, sizeof set, "phi=%s", phi);
+    snprintf(abc, sizeof abc, "input=%g,0,0", a);
+    nn_net *net = nn_trace(nn_builtin("mlp"),
+                           &(nn_spec){ .features = FEATURES,
+                                       .settings = (const char *const[]){ "depth=1", "sigma_w=1", set, NULL },
+                                       .abc = (const char *const[]){ abc, NULL } },
+                           &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    const tp_regime_spec spec = { .optimizer = NN_SGD, .parts = true, .near = { 128, 1024 } };
+    cr_assert(program && tp_regime_find(program, &spec, &r, &error) == 0, "%s", error.text);
+    cr_assert(r.n_vectors == 3 && r.n_params == 2);
+    tp_program_free(program);
+    nn_net_free(net);
+    return r;
+}
+
+/* E erf(h)^2 = (2 / pi) asin(2 q / (1 + 2 q)), E erf'(h)^2 = (4 / pi) / sqrt(1 + 4 q) for h ~ N(0, q), q = n^-2a
+ * (Williams, Neural Computation 10, 1998): slopes at widths where these are no powers. h changes by n^-2a times
+ * the readout's n^-1/2 erf'(h). */
+Test(regime, slopes_between_widths_are_of_closed_forms)
+{
+    static const double exponents[] = { 0.25, 0.5, -0.25, -0.5 };
+    for (size_t k = 0; k < sizeof exponents / sizeof *exponents; k++) {
+        double a = exponents[k], sizes[2], gains[2];
+        tp_regime r = regime_of_layer("erf", a);
+        for (int i = 0; i < 2; i++) {
+            double q = pow(i ? 1024 : 128, -2 * a);
+            sizes[i] = log(asin(2 * q / (1 + 2 * q))) / 2;
+            gains[i] = -log(1 + 4 * q) / 4;
+        }
+        double slope = (sizes[1] - sizes[0]) / log(8), h = (gains[1] - gains[0]) / log(8) - 2 * a - 0.5;
+        cr_expect_float_eq(r.vectors[0].near_start, -a, 1e-9);
+        cr_expect_float_eq(r.vectors[1].near_start, slope, 1e-4, "%g: %g, not %g", a, r.vectors[1].near_start, slope);
+        cr_expect_float_eq(r.vectors[0].near_response, h, 1e-3, "%g: %g, not %g", a, r.vectors[0].near_response, h);
+        tp_regime_free(&r);
+    }
+}
+
+/* Of h ~ n^1/4: a bounded function's derivative is of order one in n^-1/4 of the units, its mean square n^-1/4; h
+ * changes by n^(1/2 - 1/2) phi'(h), f by the mean of n^(1/2) phi'(h)^2 through U and of phi(h)^2 through v, times
+ * the residual, which is f where f grows. */
+Test(regime, powers_of_saturated_functions)
+{
+    static const struct {
+        const char *phi;
+        double starts[3], responses[3];
+    } cases[] = {
+        { "tanh", { 0.25, 0, 0 }, { -0.125, -0.125, 0.25 } },
+        { "erf", { 0.25, 0, 0 }, { -0.125, -0.125, 0.25 } },
+        { "sigmoid", { 0.25, 0, 0 }, { -0.125, -0.125, 0.25 } },
+        { "hard_tanh", { 0.25, 0, 0 }, { -0.125, -0.125, 0.25 } },
+        { "relu", { 0.25, 0.25, 0.25 }, { 0.25, 0.25, 0.75 } },
+        { "leaky", { 0.25, 0.25, 0.25 }, { 0.25, 0.25, 0.75 } },
+        { "gelu", { 0.25, 0.25, 0.25 }, { 0.25, 0.25, 0.75 } },
+        { "softplus", { 0.25, 0.25, 0.25 }, { 0.25, 0.25, 0.75 } },
+        { "sin", { 0.25, 0, 0 }, { 0, 0, 0.5 } },
+        { "square", { 0.25, 0.5, 0.5 }, { 0.75, 1, 1.5 } },
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        tp_regime r = regime_of_layer(cases[k].phi, -0.25);
+        for (int v = 0; v < 3; v++) {
+            cr_expect_float_eq(r.vectors[v].start, cases[k].starts[v], 1e-9, "%s %s: %g", cases[k].phi,
+                               r.vectors[v].name, r.vectors[v].start);
+            cr_expect_float_eq(r.vectors[v].response, cases[k].responses[v], 1e-9, "%s %s: %g", cases[k].phi,
+                               r.vectors[v].name, r.vectors[v].response);
+        }
+        tp_regime_free(&r);
+    }
+}

@@ -1,17 +1,41 @@
-/* exponents.c: powers of n through the forward and the backward pass, node by node: of sizes at the start, and of
- * changes. */
+/* exponents.c: sizes through the forward and the backward pass, node by node: at the start, and of changes. */
 #include "tp/regime/exponents.h"
 
 #include <math.h>
+#include <string.h>
 
 double tp_exponent_now(const tp_exponents *e, int node)
 {
     return fmax(e->start[node], e->change[node]);
 }
 
-static double scale_power(const ad_graph *graph, const ad_node *node)
+double tp_exponent_sum(double a, double b)
 {
-    return node->axis.id && tp_is_width(graph, node->axis) ? node->power : 0;
+    double most = fmax(a, b), least = fmin(a, b);
+    return least > -INFINITY && most < INFINITY ? most + log1p(exp(2 * (least - most))) / 2 : most;
+}
+
+double tp_exponent_of_axis(const tp_exponents *e, ad_axis axis, double p)
+{
+    const ad_graph *graph = e->program->graph;
+    size_t fixed = axis.id ? ad_axis_fixed(graph, axis) : 0;
+    return tp_is_width(graph, axis) ? p * e->log_n : fixed > 0 ? p * log((double)fixed) : 0;
+}
+
+static double scale_size(const tp_exponents *e, const ad_node *node)
+{
+    return log(fabs(node->c)) + tp_exponent_of_axis(e, node->axis, node->power);
+}
+
+/* log of the number of entries along the fixed axes among these. */
+static double fixed_size(const ad_graph *graph, const ad_shape *over)
+{
+    double sum = 0;
+    for (int k = 0; k < over->rank; k++) {
+        size_t size = ad_axis_fixed(graph, over->axes[k]);
+        sum += size > 1 ? log((double)size) : 0;
+    }
+    return sum;
 }
 
 /* A matrix of two widths, whose entries are independent and of mean 0 at the start. */
@@ -19,12 +43,6 @@ static bool is_random_matrix(const tp_exponents *e, int id)
 {
     int param = e->program->params[id];
     return e->program->widths[id] > 1 && param >= 0 && !(fabs(ad_node_of(e->program->graph, param)->init->mean) > 0);
-}
-
-/* What a sum over the width axes `over` of a node of this sign law grows by. */
-static double coherence(const ad_graph *graph, const ad_shape *over, bool centred)
-{
-    return tp_count_widths(graph, over) * (centred ? 0.5 : 1);
 }
 
 /* c / sqrt(mean c^2 + epsilon) over a width, as in layer normalisation: its mean square is at most 1, whatever c is. */
@@ -44,100 +62,378 @@ static bool is_normalised(const ad_graph *graph, const ad_node *node)
     return false;
 }
 
+/* The sum over axes of a product with these strips and of this size where they all are: what is of one sign, by the law
+ * of large numbers, else by the central limit theorem. */
+static double summed(const tp_exponents *e, double size, const tp_strips *strips, const ad_shape *over, bool centred)
+{
+    const ad_graph *graph = e->program->graph;
+    double widths = tp_count_widths(graph, over) * e->log_n, rare = widths > 0 ? tp_strips_rarity(e, strips) : 0;
+    return size +
+           (centred ? (widths - rare + fixed_size(graph, over)) / 2 : widths - rare + fixed_size(graph, over) / 2);
+}
+
+/* The size of a node where its strips are. */
+static double peak(const tp_exponents *e, double size, const tp_strips *strips)
+{
+    return size > -INFINITY ? size + tp_strips_rarity(e, strips) / 2 : size;
+}
+
+/* ---- at the start ---- */
+static double start_of_product(const tp_exponents *e, int id, tp_strips *own)
+{
+    const ad_node *node = ad_node_of(e->program->graph, id);
+    int a = node->in[0], b = node->in[1];
+    double size =
+        peak(e, e->start[a], tp_strips_of(e, e->narrow, a)) + peak(e, e->start[b], tp_strips_of(e, e->narrow, b));
+    tp_strips_join(e, own, tp_strips_of(e, e->narrow, a));
+    tp_strips_join(e, own, tp_strips_of(e, e->narrow, b));
+    if (node->op == AD_MUL) {
+        size -= tp_strips_rarity(e, own) / 2;
+        return is_normalised(e->program->graph, node) ? fmin(size, 0) : size;
+    }
+    size = summed(e, size, own, &node->over, e->centred[id] || is_random_matrix(e, a) || is_random_matrix(e, b));
+    tp_strips_none(e, own);
+    return size;
+}
+
+/* What a node is the sum of, or made of otherwise: strips are kept that all parts have which lead. */
+static double sum_of(const tp_exponents *e, const ad_node *node, const double *sizes, tp_strips *sets, tp_strips *own)
+{
+    double most = -INFINITY;
+    bool any = false;
+    for (int k = 0; k < node->n_in; k++) {
+        bool adds = node->op == AD_ADD || node->op == AD_SUB;
+        most = adds ? tp_exponent_sum(most, sizes[node->in[k]]) : fmax(most, sizes[node->in[k]]);
+    }
+    for (int k = 0; k < node->n_in; k++) {
+        if (!(sizes[node->in[k]] > most - 1 - e->log_n / 100))
+            continue;
+        (any ? tp_strips_meet : tp_strips_join)(e, own, tp_strips_of(e, sets, node->in[k]));
+        any = true;
+    }
+    return most;
+}
+
+/* A sum over axes; over a width of a function it is the function's mean, a square's not its root mean square. */
+static double start_of_total(const tp_exponents *e, int id)
+{
+    const ad_node *node = ad_node_of(e->program->graph, id);
+    int in = node->in[0];
+    const tp_curve *curve = e->curves.curve[in];
+    const tp_strips *strips = tp_strips_of(e, e->narrow, in);
+    double widths = tp_count_widths(e->program->graph, &node->over) * e->log_n;
+    if (curve && widths > 0 && !e->centred[id]) {
+        double mean = tp_curve_mean(curve, e->start[tp_curve_argument(e->program, &e->curves, in)]);
+        if (mean > -INFINITY)
+            return mean + widths + fixed_size(e->program->graph, &node->over) / 2;
+    }
+    return summed(e, peak(e, e->start[in], strips), strips, &node->over, e->centred[id]);
+}
+
+/* x - c x or x + c x, as of a gate's 1 - z, where c is a function of one vector: *gate is the product's node, *factor
+ * c's; x's node, or -1. Its terms are not independent. */
+static int gated(const tp_exponents *e, const ad_node *node, int *gate, int *factor)
+{
+    for (int k = 0; k < 2 && (node->op == AD_ADD || node->op == AD_SUB); k++) {
+        const ad_node *product = ad_node_of(e->program->graph, node->in[k]);
+        for (int i = 0; i < 2 && product->op == AD_MUL; i++)
+            if (product->in[i] == node->in[1 - k] && e->curves.curve[product->in[1 - i]]) {
+                *gate = node->in[k];
+                *factor = product->in[1 - i];
+                return node->in[1 - k];
+            }
+    }
+    return -1;
+}
+
+/* The log of the root of E (1 - c)^2, or (1 + c)^2. */
+static double gate_size(const tp_exponents *e, const ad_node *node, int factor)
+{
+    int x = tp_curve_argument(e->program, &e->curves, factor);
+    return tp_curve_rest(e->curves.curve[factor], e->start[x], node->op == AD_SUB ? 1 : -1);
+}
+
+static double start_of_sum(const tp_exponents *e, int id, tp_strips *own)
+{
+    const ad_node *node = ad_node_of(e->program->graph, id);
+    int gate, factor, x = gated(e, node, &gate, &factor);
+    if (x < 0)
+        return sum_of(e, node, e->start, e->narrow, own);
+    tp_strips_join(e, own, tp_strips_of(e, e->narrow, x));
+    e->gain[id] = gate_size(e, node, factor);
+    return e->start[x] + e->gain[id];
+}
+
 static double start_of(const tp_exponents *e, int id)
 {
     const ad_graph *graph = e->program->graph;
     const ad_node *node = ad_node_of(graph, id);
-    double a = node->n_in > 0 ? e->start[node->in[0]] : 0, b = node->n_in > 1 ? e->start[node->in[1]] : 0, most = a;
-    if (ad_is_unary(node->op))
-        return tp_function_size(node, a);
+    const tp_curve *curve = e->curves.curve[id];
+    double a = node->n_in > 0 ? e->start[node->in[0]] : 0;
+    tp_strips *own = tp_strips_of(e, e->narrow, id);
+    tp_strips_none(e, own);
+    if (curve) {
+        int x = tp_curve_argument(e->program, &e->curves, id);
+        e->gain[id] = tp_curve_slope(curve, e->start[x]);
+        if (curve->narrow)
+            tp_strips_add(own, e->strip[x]);
+        return tp_curve_size(curve, e->start[x]);
+    }
     switch (node->op) {
     case AD_PARAM:
         return e->spread[id] + e->front[id];
     case AD_INPUT:
+        return e->inputs;
     case AD_DELTA:
     case AD_SOFTMAX:
     case AD_ARGMAX:
         return 0;
     case AD_CONSTANT:
-        return fabs(node->c) > 0 ? 0 : -INFINITY;
+        return fabs(node->c) > 0 ? log(fabs(node->c)) : -INFINITY;
     case AD_SCALE:
-        return a + scale_power(graph, node);
+        tp_strips_join(e, own, tp_strips_of(e, e->narrow, node->in[0]));
+        return a + scale_size(e, node);
     case AD_LOGSUMEXP:
         return fmax(a, 0);
     case AD_MUL:
-        return is_normalised(graph, node) ? fmin(a + b, 0) : a + b;
-    case AD_DIV:
-        return a - b;
-    case AD_SUM:
-        return a + coherence(graph, &node->over, e->centred[id]);
     case AD_CONTRACT:
-        return a + b +
-               coherence(graph, &node->over,
-                         e->centred[id] || is_random_matrix(e, node->in[0]) || is_random_matrix(e, node->in[1]));
+        return start_of_product(e, id, own);
+    case AD_DIV:
+        tp_strips_join(e, own, tp_strips_of(e, e->narrow, node->in[0]));
+        return a - e->start[node->in[1]];
+    case AD_SUM:
+        return start_of_total(e, id);
     default:
-        for (int k = 1; k < node->n_in; k++)
-            most = fmax(most, e->start[node->in[k]]);
-        return most;
+        return start_of_sum(e, id, own);
     }
 }
 
-/* The change of a product: that of each factor times the other one; what was not changed of a random matrix meets
- * everything incoherently, also what it made itself (n^1/2 from there, n^1/2 from here). */
-static double product_change(const tp_exponents *e, const ad_node *node)
+/* ---- changes ---- */
+/* A change is made of a part that is within strips and of one that is not, which add up independently. */
+typedef struct {
+    double narrow, free;
+} parts;
+
+static const parts nothing = { -INFINITY, -INFINITY };
+
+static parts as_free(parts p)
 {
-    double most = -INFINITY, widths = node->op == AD_CONTRACT ? tp_count_widths(e->program->graph, &node->over) : 0;
-    for (int k = 0; k < 2; k++) {
-        int own = node->in[k], other = node->in[1 - k];
-        double coherent = is_random_matrix(e, other) ? widths / 2 : widths;
-        most = fmax(most, e->change[own] + e->start[other] + coherent);
-        if (!e->linear)
-            most = fmax(most, e->change[own] + e->change[other] + widths);
-    }
-    return most;
+    return (parts){ -INFINITY, tp_exponent_sum(p.narrow, p.free) };
 }
 
-static double change_of(const tp_exponents *e, int id)
+static parts parts_of(const tp_exponents *e, int id)
+{
+    return (parts){ e->inside[id], e->outside[id] };
+}
+
+/* Adds a part within strips to a sum: of two sets of strips that of the larger is kept. */
+static void add_parts(const tp_exponents *e, parts *sum, tp_strips *strips, parts one, const tp_strips *own)
+{
+    sum->free = tp_exponent_sum(sum->free, one.free);
+    if (!(one.narrow > -INFINITY))
+        return;
+    if (memcmp(strips, own, e->words * sizeof *own) == 0) {
+        sum->narrow = tp_exponent_sum(sum->narrow, one.narrow);
+        return;
+    }
+    bool larger = one.narrow > sum->narrow;
+    sum->free = tp_exponent_sum(sum->free, larger ? sum->narrow : one.narrow);
+    sum->narrow = larger ? one.narrow : sum->narrow;
+    if (larger)
+        memcpy(strips, own, e->words * sizeof *own);
+}
+
+/* y = f(x). Small changes: f'(x) dx. A change that is larger than the strip where f' is not 0 crosses it from a share
+ * dx / |x| of all places; one that is larger than x itself takes f as far as it goes. */
+static parts function_change(const tp_exponents *e, int id, tp_strips *own)
+{
+    const tp_curve *curve = e->curves.curve[id];
+    int x = tp_curve_argument(e->program, &e->curves, id);
+    double gain = e->gain[id];
+    parts in = parts_of(e, x), out = nothing;
+    if (!(e->change[x] > -INFINITY) || !(gain > -INFINITY || (!e->linear && e->change[x] > e->start[x])))
+        return nothing;
+    if (!e->linear && e->change[x] > e->start[x])
+        return (parts){ -INFINITY, tp_curve_distance(curve, e->change[x]) };
+    const tp_strips *moved = tp_strips_of(e, e->moved, x);
+    bool crosses = !e->linear && curve->narrow_slope;
+    out.free = gain + (crosses && in.free > 0 ? in.free / 2 : in.free);
+    tp_strips_join(e, own, moved);
+    if (!curve->narrow_slope) {
+        out.narrow = gain + in.narrow;
+        return out;
+    }
+    tp_strips_add(own, e->strip[x]);
+    double high = peak(e, in.narrow, moved), rare = tp_strips_rarity(e, own);
+    out.narrow = gain + e->rarity[e->strip[x]] / 2 + high - rare / 2;
+    if (crosses && high > 0)
+        out.narrow -= memcmp(moved, own, e->words * sizeof *own) == 0 ? high : high / 2;
+    return out;
+}
+
+static double rows_rarity(const tp_exponents *e, int param)
+{
+    return tp_strips_rarity(e, tp_strips_of(e, e->rows[0], param)) +
+           tp_strips_rarity(e, tp_strips_of(e, e->rows[1], param));
+}
+
+/* The change of a parameter times what it meets. */
+static parts update_product(const tp_exponents *e, const ad_node *node, int own, int other, tp_strips *to)
+{
+    const ad_graph *graph = e->program->graph;
+    ad_shape names = { 0 };
+    int param = tp_peel(graph, own, &names), side = 0;
+    tp_strips *gone = e->work;
+    const tp_strips *met = tp_strips_of(e, e->narrow, other);
+    double widths = node->op == AD_CONTRACT ? tp_count_widths(graph, &node->over) : 0;
+    double entries = node->op == AD_CONTRACT ? widths * e->log_n + fixed_size(graph, &node->over) : 0;
+    double size = peak(e, e->start[other], met) + entries;
+    parts out = parts_of(e, own);
+    tp_strips_none(e, gone);
+    for (int k = 0; k < names.rank && side < 2; k++) {
+        if (!tp_is_width(graph, names.axes[k]))
+            continue;
+        bool over = node->op == AD_CONTRACT && ad_has(&node->over, names.axes[k]);
+        tp_strips_join(e, over ? gone : to, tp_strips_of(e, e->rows[side], param));
+        side++;
+    }
+    tp_strips_join(e, widths > 0 ? gone : to, met);
+    double missed = widths > 0 ? tp_strips_rarity(e, met) : tp_strips_rarity(e, met) / 2;
+    out.narrow += rows_rarity(e, param) / 2 + size - tp_strips_rarity(e, gone) - tp_strips_rarity(e, to) / 2;
+    out.free += size - missed;
+    return out;
+}
+
+/* The change of factor `own` times the other one; what was not changed of a random matrix meets everything
+ * incoherently, also what it made itself (n^1/2 from there, n^1/2 from here). */
+static parts factor_change(const tp_exponents *e, const ad_node *node, int own, int other, tp_strips *to)
+{
+    const tp_strips *moved = tp_strips_of(e, e->moved, own), *met = tp_strips_of(e, e->narrow, other);
+    parts out = parts_of(e, own);
+    tp_strips_none(e, to);
+    if (!(e->change[own] > -INFINITY) || !(e->start[other] > -INFINITY))
+        return nothing;
+    if (e->program->params[own] >= 0)
+        return update_product(e, node, own, other, to);
+    double high = peak(e, out.narrow, moved), size = peak(e, e->start[other], met);
+    tp_strips_join(e, to, moved);
+    tp_strips_join(e, to, met);
+    if (node->op == AD_MUL)
+        return (parts){ high + size - tp_strips_rarity(e, to) / 2, out.free + e->start[other] };
+    bool random = is_random_matrix(e, other);
+    out.narrow = summed(e, high + size, to, &node->over, random);
+    out.free = summed(e, out.free + size, met, &node->over, random);
+    tp_strips_none(e, to);
+    return as_free(out);
+}
+
+static parts product_change(const tp_exponents *e, const ad_node *node, tp_strips *own)
+{
+    parts sum = nothing;
+    double widths = node->op == AD_CONTRACT ? tp_count_widths(e->program->graph, &node->over) : 0;
+    tp_strips *one = e->work + e->words;
+    for (int k = 0; k < 2; k++) {
+        parts change = factor_change(e, node, node->in[k], node->in[1 - k], one);
+        add_parts(e, &sum, own, change, one);
+    }
+    if (!e->linear)
+        sum.free = fmax(sum.free, e->change[node->in[0]] + e->change[node->in[1]] + widths * e->log_n);
+    return sum;
+}
+
+static parts param_change(const tp_exponents *e, int id, tp_strips *own)
+{
+    if (e->program->widths[id] == 1)
+        tp_strips_join(e, own, tp_strips_of(e, e->rows[0], id));
+    return (parts){ e->update[id] + e->front[id] - rows_rarity(e, id) / 2, e->others[id] + e->front[id] };
+}
+
+/* Of x (1 - c): dx (1 - c) and x dc. */
+static parts gated_change(const tp_exponents *e, int id, int x, int gate, int factor, tp_strips *own)
+{
+    tp_strips *one = e->work + e->words;
+    parts change = factor_change(e, ad_node_of(e->program->graph, gate), factor, x, one), sum = parts_of(e, x);
+    sum.narrow += e->gain[id];
+    sum.free += e->gain[id];
+    tp_strips_join(e, own, tp_strips_of(e, e->moved, x));
+    add_parts(e, &sum, own, change, one);
+    return sum;
+}
+
+static parts sum_change(const tp_exponents *e, int id, tp_strips *own)
+{
+    const ad_node *node = ad_node_of(e->program->graph, id);
+    int gate, factor, x = e->linear ? gated(e, node, &gate, &factor) : -1;
+    parts sum = nothing;
+    if (x >= 0)
+        return gated_change(e, id, x, gate, factor, own);
+    for (int k = 0; k < node->n_in; k++)
+        add_parts(e, &sum, own, parts_of(e, node->in[k]), tp_strips_of(e, e->moved, node->in[k]));
+    return sum;
+}
+
+static parts change_of(const tp_exponents *e, int id, tp_strips *own)
 {
     const ad_graph *graph = e->program->graph;
     const ad_node *node = ad_node_of(graph, id);
-    double a = node->n_in > 0 ? e->change[node->in[0]] : -INFINITY, most = a;
-    if (ad_is_unary(node->op))
-        return tp_function_change(node, e->start[node->in[0]], a, e->linear);
+    int in = node->n_in > 0 ? node->in[0] : -1;
+    parts a = in >= 0 ? parts_of(e, in) : nothing;
+    const tp_strips *moved = in >= 0 ? tp_strips_of(e, e->moved, in) : NULL;
+    if (e->curves.curve[id])
+        return function_change(e, id, own);
     switch (node->op) {
     case AD_PARAM:
-        return e->update[id] + e->front[id];
+        return param_change(e, id, own);
     case AD_SCALE:
-        return a + scale_power(graph, node);
+        tp_strips_join(e, own, moved);
+        return (parts){ a.narrow + scale_size(e, node), a.free + scale_size(e, node) };
     case AD_SOFTMAX:
     case AD_ARGMAX:
-        return e->linear ? a : fmin(a, 0);
+        a = as_free(a);
+        a.free = e->linear ? a.free : fmin(a.free, 0);
+        return a;
     case AD_SUM:
-        return a + tp_count_widths(graph, &node->over);
+        a.narrow = summed(e, peak(e, a.narrow, moved), moved, &node->over, false);
+        tp_strips_none(e, e->work);
+        a.free = summed(e, a.free, e->work, &node->over, false);
+        return as_free(a);
     case AD_MUL:
-        return !e->linear && is_normalised(graph, node) ? fmin(product_change(e, node), 0) : product_change(e, node);
+        a = product_change(e, node, own);
+        return !e->linear && is_normalised(graph, node) ? (parts){ -INFINITY, fmin(as_free(a).free, 0) } : a;
     case AD_CONTRACT:
-        return product_change(e, node);
+        return product_change(e, node, own);
     case AD_DIV:
-        return fmax(a - e->start[node->in[1]],
-                    e->start[node->in[0]] + e->change[node->in[1]] - 2 * e->start[node->in[1]]);
+        return (parts){ -INFINITY, fmax(e->change[in] - e->start[node->in[1]],
+                                        e->start[in] + e->change[node->in[1]] - 2 * e->start[node->in[1]]) };
     default:
-        for (int k = 1; k < node->n_in; k++)
-            most = fmax(most, e->change[node->in[k]]);
-        return most;
+        return sum_change(e, id, own);
     }
 }
 
 void tp_exponents_start(const tp_exponents *e)
 {
     for (int id = 0; id < e->program->n_nodes; id++)
-        if (e->program->lives[id])
+        if (e->program->lives[id]) {
+            tp_strips *own = tp_strips_of(e, e->narrow, id);
             e->start[id] = start_of(e, id);
+            if (e->settled)
+                memcpy(own, tp_strips_of(e, e->settled, id), e->words * sizeof *own);
+            tp_strips_measure(e, id);
+        }
 }
 
 void tp_exponents_change(const tp_exponents *e)
 {
-    for (int id = 0; id < e->program->n_nodes; id++)
-        if (e->program->lives[id])
-            e->change[id] = change_of(e, id);
+    for (int id = 0; id < e->program->n_nodes; id++) {
+        if (!e->program->lives[id])
+            continue;
+        tp_strips *own = tp_strips_of(e, e->moved, id);
+        tp_strips_none(e, own);
+        parts p = change_of(e, id, own);
+        if (e->program->params[id] < 0 && !tp_strips_any(e, own))
+            p = as_free(p);
+        e->inside[id] = p.narrow;
+        e->outside[id] = p.free;
+        e->change[id] = tp_exponent_sum(p.narrow, p.free);
+    }
 }

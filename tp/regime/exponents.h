@@ -1,27 +1,51 @@
-/* exponents.h: private: powers of n by node of a program's trace. */
+/* exponents.h: private: sizes of the nodes of a program's trace at a width. */
 #ifndef LIMN_TP_REGIME_EXPONENTS_H
 #define LIMN_TP_REGIME_EXPONENTS_H
-#include "tp/program/program.h"
 #include "tp/regime.h"
+#include "tp/regime/curves.h"
 
-/* What the nodes of a program do as n grows. */
+/* Whose coordinates vanish but where vectors with a narrow function of them are near 0 (strips.c): a set of strips, one
+ * of each such vector. */
+typedef uint64_t tp_strips; /* (words) */
+
+/* The logs of what the nodes of a program are in size at a width n. A power of n is what is left of them, divided by
+ * log n, as n grows: at log n = TP_FAR constants are below what a double holds. */
+#define TP_FAR 1e15
 typedef struct {
     const tp_program *program;
     const bool *centred; /* by node: a symmetry of the draws shows its mean to be 0 (symmetry.c) */
-    double *start;       /* by node: of a coordinate at the start, */
-    double *change;      /* and of its change */
-    double *front;       /* by parameter's node: the power of n in front of omega beyond the trace's */
-    double *spread;      /* by parameter's node: of omega at the start */
-    double *update;      /* by parameter's node: of omega's change; -INFINITY: none */
-    bool linear;         /* changes are small beside what they change, whatever their powers are */
+    tp_curves curves;
+    int *strip;                /* by node: the strip around its 0, -1: none; */
+    const tp_curve **of_strip; /* by strip: the function that vanishes outside, */
+    double *rarity;            /* by strip: the log of 1 / the share of coordinates that is in it */
+    size_t n_strips, words;
+    double log_n, inputs;      /* inputs: log of their root mean square */
+    double *start;             /* by node: of a coordinate at the start, in the root mean square, */
+    double *gain;              /* of its slope by its argument, where it is a function, */
+    double *change;            /* and of its change: */
+    double *inside, *outside;  /* of the part of it within the strips of `moved`, and of the rest */
+    tp_strips *narrow, *moved; /* by node (words): the strips of start and of change */
+    tp_strips *settled;        /* those of start as n grows, for all widths; NULL: to be found */
+    double *front;             /* by parameter's node: in front of omega beyond the trace's */
+    double *spread;            /* by parameter's node: of omega at the start */
+    double *update;            /* by parameter's node: of omega's change, where its strips are; -INFINITY: none; */
+    double *others;            /* by parameter's node: of what else is in its change, without strips */
+    tp_strips *rows[2];        /* and these, along each of its axes of a width */
+    tp_strips *work;           /* (2, words) */
+    bool linear;               /* changes are small beside what they change, whatever their sizes are */
 } tp_exponents;
 
-/* Fills in start of all nodes that live. */
+/* Fills in start, gain and narrow of all nodes that live. */
 void tp_exponents_start(const tp_exponents *e);
-/* Fills in change of all nodes that live, from update. */
+/* Fills in change and moved of all nodes that live, from update and rows. */
 void tp_exponents_change(const tp_exponents *e);
-/* The power of a coordinate now: at the start, or changed. */
+/* The size of a coordinate now: at the start, or changed. */
 double tp_exponent_now(const tp_exponents *e, int node);
+/* log sqrt(e^2a + e^2b): of a sum of what is independent; as n grows that of the larger. */
+double tp_exponent_sum(double a, double b);
+
+/* log of size(axis)^p. */
+double tp_exponent_of_axis(const tp_exponents *e, ad_axis axis, double p);
 
 /* symmetry.c: marks nodes whose sign flips with that of one parameter of a symmetric law. */
 int tp_find_centred(const tp_program *program, bool *centred, ad_error *error);
@@ -30,7 +54,16 @@ int tp_find_centred(const tp_program *program, bool *centred, ad_error *error);
  * memory. */
 int tp_find_arguments(const tp_program *program, bool *arguments, ad_error *error);
 
-/* function_power.c: of y = f(x), for a coordinatewise node, from the powers of x's size and of its change. */
-double tp_function_size(const ad_node *node, double size);
-double tp_function_change(const ad_node *node, double size, double change, bool linear);
+/* strips.c. Numbers the strips of e->curves, and makes all sets of them. */
+int tp_strips_make(tp_exponents *e, ad_arena *arena, ad_error *error);
+tp_strips *tp_strips_of(const tp_exponents *e, tp_strips *sets, int node);
+void tp_strips_none(const tp_exponents *e, tp_strips *to);
+void tp_strips_join(const tp_exponents *e, tp_strips *to, const tp_strips *from);
+void tp_strips_meet(const tp_exponents *e, tp_strips *to, const tp_strips *from);
+void tp_strips_add(tp_strips *to, int strip);
+bool tp_strips_any(const tp_exponents *e, const tp_strips *set);
+/* The log of 1 / the share of coordinates that is in all of a set's strips. */
+double tp_strips_rarity(const tp_exponents *e, const tp_strips *set);
+/* Of a node's own strip, once its start is known. */
+void tp_strips_measure(const tp_exponents *e, int node);
 #endif

@@ -1,9 +1,11 @@
-/* regime.c: gradients and updates as powers of n, step by step, and the verdict. */
+/* regime.c: gradients and updates as powers of n, step by step, and the verdict. Sizes are logs, of which powers are
+ * made at the end. */
 #include "autodiff/trace/trace.h"
 #include "nn/network/network.h"
 #include "tp/regime/exponents.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { SEVERAL = 6 /* steps after which powers that stood still once do not move any more */ };
 static const double tiny = 1e-9;
@@ -14,10 +16,13 @@ typedef struct {
     ad_arena *arena;
     tp_exponents e;
     int n_params;
-    double *rates;     /* by parameter: the power of its rate; NAN: frozen */
+    double *rates;     /* by parameter: the log of its rate; NAN: frozen */
     double *effects;   /* by parameter: of what a change of its coordinates by 1 changes in what it makes */
     double *gradients; /* by parameter: of the gradient's coordinates at the start */
-    bool *arguments;   /* by node: listed as what a function is called with; it has no line */
+    double *parts;     /* (vectors, parameters): the power of what a parameter's update alone changes */
+    tp_strips *gradient_rows[2];
+    bool grows;      /* the output, at the start */
+    bool *arguments; /* by node: listed as what a function is called with; it has no line */
 } regime_job;
 
 static double *numbers(regime_job *j, int n, double fill)
@@ -39,119 +44,402 @@ static double power_of(const regime_job *j, const ad_init *init, double p)
     return tp_is_width(j->program->graph, init->axis) ? p : 0;
 }
 
-/* a, b and c of all parameters: in front, at the start, and their rates. */
-static int take_scales(regime_job *j, ad_error *error)
+/* a, b and c of all parameters, at a width: in front, at the start, and their rates. */
+static int take_scales(regime_job *j, double log_n, ad_error *error)
 {
     const nn_net *net = j->program->net;
     bool adapts = nn_optimizer_adapts(j->spec->optimizer);
     if (nn_rate_powers(net, j->spec->optimizer, j->rates, error) || nn_change_powers(net, j->effects, error))
         return -1;
+    j->e.log_n = log_n;
     for (int k = 0; k < j->n_params; k++) {
         const ad_init *init = init_of(j, k);
         const tp_abc own = j->spec->abc ? j->spec->abc[k] : (tp_abc){ NAN, NAN, NAN };
         int id = nn_param(net, k).id;
-        double b = isnan(own.b) ? 0 - power_of(j, init, init->deviation_power) : own.b;
-        j->effects[k] = isfinite(j->effects[k]) ? j->effects[k] : 0;
-        j->e.front[id] = isnan(own.a) ? 0 : 0 - own.a - power_of(j, init, init->multiplier_power);
-        j->e.spread[id] = init->deviation > 0 ? 0 - b : -INFINITY;
+        double b = isnan(own.b) ? 0 - tp_exponent_of_axis(&j->e, init->axis, init->deviation_power) : own.b * log_n;
+        double front = isnan(own.a) ? 0 : 0 - own.a - power_of(j, init, init->multiplier_power);
+        double rate = isnan(own.c) ? j->rates[k] - (adapts ? front : 0) : 0 - own.c;
+        j->effects[k] = isfinite(j->effects[k]) ? j->effects[k] * log_n : 0;
+        j->e.front[id] = front * log_n;
+        j->e.spread[id] = init->deviation > 0 ? log(init->deviation) - b : -INFINITY;
         if (fabs(init->mean) > 0)
-            j->e.spread[id] = fmax(j->e.spread[id], 0);
-        j->rates[k] = !nn_learns(net, k) ? NAN : isnan(own.c) ? j->rates[k] - (adapts ? j->e.front[id] : 0) : 0 - own.c;
+            j->e.spread[id] = tp_exponent_sum(j->e.spread[id], log(fabs(init->mean)));
+        j->rates[k] = nn_learns(net, k) ? rate * log_n : NAN;
     }
     return 0;
 }
 
-/* A coordinate of the gradient by omega, over all uses, at the start or now. The loss's own slope is the residual. */
-static double gradient_of(const regime_job *j, int k, bool now)
+/* The strips of a vector that has this axis join a set. */
+static void join_along(const tp_exponents *e, int node, ad_axis axis, tp_strips *to)
 {
-    const tp_program *p = j->program;
-    int id = nn_param(p->net, k).id;
-    const ad_shape *own = &ad_node_of(p->graph, id)->shape;
-    double most = -INFINITY, f = now ? tp_exponent_now(&j->e, p->output.id) : j->e.start[p->output.id];
-    for (int i = 0; i < p->n_sites; i++) {
-        const ad_site *site = &p->sites[i];
-        if (site->param.id != id)
+    if (node >= 0 && ad_has(&ad_node_of(e->program->graph, node)->shape, axis))
+        tp_strips_join(e, to, tp_strips_of(e, e->narrow, node));
+}
+
+static double peak_of(const tp_exponents *e, int node, bool now)
+{
+    return (now ? tp_exponent_now(e, node) : e->start[node]) +
+           tp_strips_rarity(e, tp_strips_of(e, e->narrow, node)) / 2;
+}
+
+/* A coordinate of df/d omega that one use makes, where its strips are, which `rows` is filled in with (NULL: they are
+ * not asked for): at the start or now. */
+static double site_gradient(const regime_job *j, const ad_site *site, bool now, tp_strips *const rows[2])
+{
+    const tp_exponents *e = &j->e;
+    const ad_graph *graph = j->program->graph;
+    int d = site->delta.id, y = site->y.graph ? site->y.id : -1, side = 0;
+    const ad_shape *own = &ad_node_of(graph, site->param.id)->shape;
+    ad_shape all = ad_node_of(graph, d)->shape;
+    if (y >= 0)
+        all = ad_shape_union(&all, &ad_node_of(graph, y)->shape);
+    ad_shape summed = ad_shape_minus(&all, own);
+    double size = peak_of(e, d, now) + (y >= 0 ? peak_of(e, y, now) : 0) + e->front[site->param.id];
+    tp_strips_none(e, e->work);
+    for (int k = 0; k < summed.rank; k++)
+        if (tp_is_width(graph, summed.axes[k])) {
+            join_along(e, d, summed.axes[k], e->work);
+            join_along(e, y, summed.axes[k], e->work);
+        }
+    size += tp_count_widths(graph, &summed) * e->log_n - tp_strips_rarity(e, e->work);
+    for (int k = 0; rows && k < 2; k++)
+        tp_strips_none(e, rows[k]);
+    for (int k = 0; rows && k < own->rank && side < 2; k++)
+        if (tp_is_width(graph, own->axes[k])) {
+            join_along(e, d, own->axes[k], rows[side]);
+            join_along(e, y, own->axes[k], rows[side]);
+            side++;
+        }
+    return size;
+}
+
+static void rows_of(const regime_job *j, int param, tp_strips *rows[2])
+{
+    for (int k = 0; k < 2; k++)
+        rows[k] = tp_strips_of(&j->e, j->e.rows[k], param);
+}
+
+/* The loss's own slope is the residual, of targets that do not grow. At a width it is f where f grows as n does. */
+static double residual_of(const regime_job *j, bool now)
+{
+    int f = j->program->output.id;
+    if (j->e.settled)
+        return j->grows ? j->e.start[f] : 0;
+    return fmax(now ? tp_exponent_now(&j->e, f) : j->e.start[f], 0);
+}
+
+/* The coordinates of the loss's gradient over all uses: the use that makes the largest. */
+static int largest_site(const regime_job *j, int k, bool now, double *gradient)
+{
+    int id = nn_param(j->program->net, k).id, largest = -1;
+    *gradient = -INFINITY;
+    for (int i = 0; i < j->program->n_sites; i++) {
+        if (j->program->sites[i].param.id != id)
             continue;
-        int d = site->delta.id, y = site->y.graph ? site->y.id : -1;
-        ad_shape all = ad_node_of(p->graph, d)->shape;
-        if (y >= 0)
-            all = ad_shape_union(&all, &ad_node_of(p->graph, y)->shape);
-        ad_shape summed = ad_shape_minus(&all, own);
-        double power = now ? tp_exponent_now(&j->e, d) : j->e.start[d];
-        if (y >= 0)
-            power += now ? tp_exponent_now(&j->e, y) : j->e.start[y];
-        most = fmax(most, power + tp_count_widths(p->graph, &summed));
+        double size = site_gradient(j, &j->program->sites[i], now, NULL) + residual_of(j, now);
+        if (size > *gradient) {
+            *gradient = size;
+            largest = i;
+        }
     }
-    return most + fmax(f, 0) + j->e.front[id];
+    return largest;
+}
+
+static double rarity_of(const regime_job *j, int param)
+{
+    tp_strips *rows[2];
+    rows_of(j, param, rows);
+    return tp_strips_rarity(&j->e, rows[0]) + tp_strips_rarity(&j->e, rows[1]);
+}
+
+/* How large, beside the gradient by one input, those by the other inputs of a batch are together in what they do to it:
+ * their residuals are taken to be independent. */
+static double crowd(const regime_job *j)
+{
+    const tp_regime_spec *s = j->spec;
+    return s->rows > 1 && s->overlap > 0 ? log(s->overlap) + log((double)s->rows - 1) / 2 : -INFINITY;
+}
+
+/* Sets parameter k's update to what one use makes of a step's. At a width, what other inputs of the batch add counts as
+ * well: it is within strips of their own. As n grows an input's own leads or is as large. */
+static void take_update(const regime_job *j, int k, int site, bool now, double gradient)
+{
+    int id = nn_param(j->program->net, k).id;
+    bool adapts = nn_optimizer_adapts(j->spec->optimizer);
+    tp_strips *rows[2];
+    rows_of(j, id, rows);
+    if (adapts)
+        for (int i = 0; i < 2; i++)
+            tp_strips_none(&j->e, rows[i]);
+    else
+        site_gradient(j, &j->program->sites[site], now, rows);
+    j->e.update[id] = j->rates[k] + (adapts ? 0 : gradient);
+    if (j->e.settled && !adapts)
+        j->e.others[id] = j->e.update[id] - rarity_of(j, id) / 2 + crowd(j);
 }
 
 /* What a step adds to parameter k's change; does it grow by it? */
 static bool step_of(const regime_job *j, int k, bool now)
 {
-    double gradient = gradient_of(j, k, now), *update = &j->e.update[nn_param(j->program->net, k).id], before = *update;
-    if (isnan(j->rates[k]) || !(gradient > -INFINITY))
+    double gradient, *update = &j->e.update[nn_param(j->program->net, k).id], before = *update;
+    int site = largest_site(j, k, now, &gradient);
+    if (isnan(j->rates[k]) || site < 0)
         return false;
-    *update = fmax(before, j->rates[k] + (nn_optimizer_adapts(j->spec->optimizer) ? 0 : gradient));
-    return *update > before + tiny;
+    bool adapts = nn_optimizer_adapts(j->spec->optimizer);
+    if (j->rates[k] + (adapts ? 0 : gradient) <= before)
+        return false;
+    take_update(j, k, site, now, gradient);
+    return *update > before + tiny * j->e.log_n;
+}
+
+/* At a width, what updates by the other outputs do to one whose own change is `own`, and `alone` by the batch's other
+ * inputs: their readouts are independent, so that units add up incoherently, of which so many are not saturated. */
+static double across_outputs(const regime_job *j, int i, double own, double alone)
+{
+    const tp_program *p = j->program;
+    int delta = p->sites[i].delta.id;
+    double outputs = (double)nn_n_outputs(p->net),
+           rare = tp_strips_rarity(&j->e, tp_strips_of(&j->e, j->e.narrow, delta));
+    if (!j->e.settled || outputs < 2 || p->widths[delta] < 1)
+        return -INFINITY;
+    return log(outputs - 1) / 2 + tp_exponent_sum(own - (j->e.log_n - rare) / 2, alone - (j->e.log_n - 2 * rare) / 2);
+}
+
+/* What parameter k's update changes of the output along its gradient, the sum over coordinates of df/d omega times the
+ * update. Through the vectors in between, a small share of which may be moved far, only a bound is seen: an update is
+ * along the gradient, and what it makes of a vector is so in part. */
+static double along_gradient(const regime_job *j, int k, bool now)
+{
+    const tp_exponents *e = &j->e;
+    int id = nn_param(j->program->net, k).id;
+    const ad_shape *own = &ad_node_of(j->program->graph, id)->shape;
+    double sum = -INFINITY, entries = tp_count_widths(j->program->graph, own) * e->log_n;
+    for (int i = 0; i < j->program->n_sites && e->update[id] > -INFINITY; i++) {
+        if (j->program->sites[i].param.id != id)
+            continue;
+        double gradient = site_gradient(j, &j->program->sites[i], now, j->gradient_rows);
+        double alone = gradient + e->others[id] - rarity_of(j, id) / 2;
+        for (int side = 0; side < 2; side++) {
+            alone -= tp_strips_rarity(e, j->gradient_rows[side]);
+            tp_strips_join(e, j->gradient_rows[side], tp_strips_of(e, e->rows[side], id));
+            gradient -= tp_strips_rarity(e, j->gradient_rows[side]);
+        }
+        double both = tp_exponent_sum(gradient + e->update[id], alone);
+        sum = tp_exponent_sum(sum,
+                              tp_exponent_sum(both, across_outputs(j, i, gradient + e->update[id], alone)) + entries);
+    }
+    return sum;
 }
 
 /* The same of all parameters, and what becomes of the nodes. */
 static bool step(const regime_job *j, bool now)
 {
     bool grows = false;
+    double along = -INFINITY;
     for (int k = 0; k < j->n_params; k++)
         grows |= step_of(j, k, now);
     tp_exponents_change(&j->e);
+    for (int k = 0; k < j->n_params; k++)
+        along = fmax(along, along_gradient(j, k, true));
+    j->e.change[j->program->output.id] = fmin(j->e.change[j->program->output.id], along);
     return grows;
 }
 
 static void forget(const regime_job *j)
 {
     for (int id = 0; id < j->program->n_nodes; id++)
-        j->e.change[id] = j->e.update[id] = -INFINITY;
+        j->e.change[id] = j->e.update[id] = j->e.others[id] = -INFINITY;
 }
 
 /* What a vector's coordinates have changed by so far. */
 static double moved(const regime_job *j, const tp_growing *g)
 {
-    return j->e.change[g->node] + g->front;
+    return j->e.change[g->node] + g->front * j->e.log_n;
 }
 
-/* A step of a small rate: response of all vectors that are listed, and the parts of it, one update at a time. */
-static void respond(regime_job *j, tp_regime *r)
+/* Are units saturated anywhere, as n grows? */
+static bool saturates(const regime_job *j)
 {
-    forget(j);
-    j->e.linear = true;
-    step(j, false);
+    for (size_t i = 0; i < j->e.n_strips; i++)
+        if (j->e.rarity[i] > tiny * j->e.log_n)
+            return true;
+    return false;
+}
+
+/* A step of a small rate by parameter k alone, use by use, whose changes add up: what becomes of the vectors. As n
+ * grows, and without strips, the largest use is all that is seen; steps that do not read the gradient's size have one.
+ */
+static void respond_to(regime_job *j, const tp_regime *r, int k, double *parts)
+{
+    const tp_program *p = j->program;
+    int id = nn_param(p->net, k).id;
+    double largest;
+    bool one = nn_optimizer_adapts(j->spec->optimizer) || (!j->e.settled && !saturates(j));
+    int only = one ? largest_site(j, k, false, &largest) : -1;
     for (int v = 0; v < r->n_vectors; v++)
-        r->vectors[v].response = moved(j, &r->vectors[v]);
-    for (int k = 0; k < j->n_params && r->parts; k++) {
+        parts[v * j->n_params + k] = -INFINITY;
+    for (int i = 0; i < p->n_sites && !isnan(j->rates[k]); i++) {
+        if (p->sites[i].param.id != id || (one && i != only))
+            continue;
+        double gradient = site_gradient(j, &p->sites[i], false, NULL);
+        if (!(gradient > -INFINITY))
+            continue;
         forget(j);
-        step_of(j, k, false);
+        take_update(j, k, i, false, gradient + residual_of(j, false));
         tp_exponents_change(&j->e);
+        j->e.change[p->output.id] = along_gradient(j, k, false);
         for (int v = 0; v < r->n_vectors; v++)
-            r->parts[v * j->n_params + k] = moved(j, &r->vectors[v]);
+            parts[v * j->n_params + k] = tp_exponent_sum(parts[v * j->n_params + k], moved(j, &r->vectors[v]));
     }
+}
+
+/* A step of a small rate: the parts of all parameters, by vector. */
+static void respond(regime_job *j, const tp_regime *r, double *parts)
+{
+    j->e.linear = true;
+    for (int k = 0; k < j->n_params; k++)
+        respond_to(j, r, k, parts);
     j->e.linear = false;
 }
 
-/* response, first and several of all vectors that are listed; what still grows after so many steps grows without end.
- */
+/* The power of n that a size has, at TP_FAR. */
+static double power(const regime_job *j, double size)
+{
+    double p = size / j->e.log_n;
+    return isfinite(p) ? round(p * 1e12) / 1e12 + 0.0 : p;
+}
+
+/* first and several of all vectors that are listed; what still grows after so many steps grows without end. */
 static void train(regime_job *j, tp_regime *r)
 {
     bool grows = true;
-    respond(j, r);
     forget(j);
     step(j, false);
     for (int v = 0; v < r->n_vectors; v++)
-        r->vectors[v].first = r->vectors[v].several = moved(j, &r->vectors[v]);
+        r->vectors[v].first = r->vectors[v].several = power(j, moved(j, &r->vectors[v]));
     for (int t = 1; t < SEVERAL && grows; t++) {
         grows = step(j, true);
         for (int v = 0; v < r->n_vectors; v++) {
-            double now = moved(j, &r->vectors[v]);
+            double now = power(j, moved(j, &r->vectors[v]));
             r->vectors[v].several = t + 1 == SEVERAL && now > r->vectors[v].several + tiny ? INFINITY : now;
         }
     }
+}
+
+/* Powers of what a step of a small rate changes. */
+static void find_response(regime_job *j, tp_regime *r)
+{
+    respond(j, r, j->parts);
+    for (int v = 0; v < r->n_vectors; v++) {
+        r->vectors[v].response = -INFINITY;
+        for (int k = 0; k < j->n_params; k++) {
+            double *one = &j->parts[v * j->n_params + k];
+            *one = power(j, *one);
+            r->vectors[v].response = fmax(r->vectors[v].response, *one);
+        }
+    }
+}
+
+/* ---- at the widths of the spec ---- */
+static double start_size(const regime_job *j, const tp_growing *g)
+{
+    return j->e.start[g->node] + g->front * j->e.log_n;
+}
+
+/* The change by the parameters whose parts have the largest power. */
+static double leading_part(const regime_job *j, const tp_regime *r, int v, const double *sizes)
+{
+    double sum = -INFINITY;
+    for (int k = 0; k < j->n_params; k++)
+        if (j->parts[v * j->n_params + k] > r->vectors[v].response - tiny)
+            sum = tp_exponent_sum(sum, sizes[v * j->n_params + k]);
+    return sum;
+}
+
+static double slope_of(double low, double high, double distance)
+{
+    return isfinite(low) && isfinite(high) ? (high - low) / distance : -INFINITY;
+}
+
+static int find_near(regime_job *j, tp_regime *r, ad_error *error)
+{
+    int n = r->n_vectors * j->n_params;
+    size_t size = (size_t)j->program->n_nodes * j->e.words;
+    tp_strips *settled = ad_arena_alloc(j->arena, size + 1, sizeof *settled);
+    if (!settled)
+        return ad_fail(error, "regime: out of memory");
+    if (take_scales(j, TP_FAR, error))
+        return -1;
+    tp_exponents_start(&j->e);
+    memcpy(settled, j->e.narrow, size * sizeof *settled);
+    j->e.settled = settled;
+    double ends[2] = { log((double)j->spec->near[0]), log((double)j->spec->near[1]) }, *parts[2], *starts[2];
+    for (int i = 0; i < 2; i++) {
+        if (!(parts[i] = numbers(j, n, -INFINITY)) || !(starts[i] = numbers(j, r->n_vectors, 0)))
+            return ad_fail(error, "regime: out of memory");
+        if (take_scales(j, ends[i], error))
+            return -1;
+        tp_exponents_start(&j->e);
+        for (int v = 0; v < r->n_vectors; v++)
+            starts[i][v] = start_size(j, &r->vectors[v]);
+        respond(j, r, parts[i]);
+    }
+    double distance = ends[1] - ends[0];
+    for (int v = 0; v < r->n_vectors; v++) {
+        r->vectors[v].near_start = slope_of(starts[0][v], starts[1][v], distance);
+        r->vectors[v].near_response =
+            slope_of(leading_part(j, r, v, parts[0]), leading_part(j, r, v, parts[1]), distance);
+    }
+    return 0;
+}
+
+/* ---- constants that what vanishes is added to ---- */
+/* The constant of a sum with a vector or a number that vanishes as n grows; NAN: it is none. */
+static double constant_in(const regime_job *j, int id, int *vanishes)
+{
+    const tp_program *p = j->program;
+    const ad_node *node = ad_node_of(p->graph, id);
+    if (!p->lives[id] || id >= p->forward || (node->op != AD_ADD && node->op != AD_SUB) || j->e.curves.curve[id])
+        return NAN;
+    for (int k = 0; k < 2; k++) {
+        int other = node->in[1 - k];
+        double size = j->e.start[other];
+        *vanishes = other;
+        if (j->e.curves.roots[node->in[k]] < 0 && isfinite(size) && size < -tiny * j->e.log_n)
+            return j->e.start[node->in[k]];
+    }
+    return NAN;
+}
+
+/* The widths from which on constants lead: where what vanishes, by its size at widths e^2, e^4 ..., is as large. */
+static int find_constants(regime_job *j, tp_regime *r, ad_error *error)
+{
+    enum { STEPS = 40 };
+    int n = 0, *nodes = ad_arena_alloc(j->arena, (size_t)j->program->forward + 1, sizeof *nodes);
+    r->constants = ad_arena_alloc(j->arena, (size_t)j->program->forward + 1, sizeof *r->constants);
+    double *before = numbers(j, j->program->forward, NAN);
+    if (!nodes || !r->constants || !before)
+        return ad_fail(error, "regime: out of memory");
+    for (int id = 0; id < j->program->forward; id++) {
+        double size = constant_in(j, id, &nodes[n]);
+        if (!isnan(size))
+            r->constants[n++] = (tp_constant){ .where = ad_node_of(j->program->graph, id)->where,
+                                               .value = exp(size),
+                                               .width = INFINITY };
+    }
+    for (int step = 1; step <= STEPS && n > 0; step++) {
+        if (take_scales(j, 2.0 * step, error))
+            return -1;
+        tp_exponents_start(&j->e);
+        for (int i = 0; i < n; i++) {
+            double rest = j->e.start[nodes[i]] - log(r->constants[i].value);
+            if (isinf(r->constants[i].width) && rest <= 0)
+                r->constants[i].width = step > 1 ? exp(2 * (step - rest / (rest - before[i]))) : 1;
+            before[i] = rest;
+        }
+    }
+    r->n_constants = n;
+    return 0;
 }
 
 /* The power of n in front of a node that is read by a scale, or by products that took the scale's factor over, perhaps
@@ -212,8 +500,8 @@ static int list_vectors(regime_job *j, tp_regime *r, ad_error *error)
     double *by_node = numbers(j, p->n_nodes, 0);
     bool *read = ad_arena_alloc(j->arena, (size_t)p->n_nodes + 1, sizeof *read);
     r->vectors = ad_arena_alloc(j->arena, (size_t)(n + unnamed) + 1, sizeof *r->vectors);
-    r->parts = j->spec->parts ? numbers(j, (n + unnamed + 1) * j->n_params, -INFINITY) : NULL;
-    if (!r->vectors || !by_node || !read || (j->spec->parts && !r->parts))
+    j->parts = numbers(j, (n + unnamed + 1) * j->n_params, -INFINITY);
+    if (!r->vectors || !by_node || !read || !j->parts)
         return ad_fail(error, "regime: out of memory");
     for (int i = 0; i < n; i++) {
         for (; lines[i].node < p->forward && next < lines[i].node; next++)
@@ -227,7 +515,7 @@ static int list_vectors(regime_job *j, tp_regime *r, ad_error *error)
     for (int v = 0; v < r->n_vectors; v++) {
         int id = r->vectors[v].node;
         r->vectors[v].front = id == p->output.id ? 0 : by_node[id];
-        r->vectors[v].start = j->e.start[id] + r->vectors[v].front;
+        r->vectors[v].start = power(j, j->e.start[id]) + r->vectors[v].front;
     }
     return 0;
 }
@@ -310,12 +598,12 @@ static int list_params(regime_job *j, tp_regime *r)
         return -1;
     for (int k = 0; k < j->n_params; k++) {
         const ad_node *node = ad_node_of(j->program->graph, nn_param(j->program->net, k).id);
-        double rest = (adapts ? 0 : j->gradients[k]) + j->e.front[nn_param(j->program->net, k).id] + j->effects[k];
-        r->params[r->n_params++] = (tp_layer_rate){ .name = node->name,
-                                                    .where = node->where,
-                                                    .rate = j->rates[k],
-                                                    .change = j->rates[k] + rest,
-                                                    .suggested = 0 - rest };
+        double rest =
+            power(j, (adapts ? 0 : j->gradients[k]) + j->e.front[nn_param(j->program->net, k).id] + j->effects[k]);
+        double rate = power(j, j->rates[k]);
+        r->params[r->n_params++] = (tp_layer_rate){
+            .name = node->name, .where = node->where, .rate = rate, .change = rate + rest, .suggested = 0.0 - rest
+        };
     }
     return 0;
 }
@@ -326,12 +614,11 @@ static int try_suggestion(regime_job *j, tp_regime *r)
     tp_regime other = *r;
     if (!(other.vectors = ad_arena_alloc(j->arena, (size_t)r->n_vectors + 1, sizeof *other.vectors)))
         return -1;
-    other.parts = NULL;
     for (int v = 0; v < r->n_vectors; v++)
         other.vectors[v] = r->vectors[v];
     for (int k = 0; k < j->n_params; k++)
         if (!isnan(j->rates[k]) && isfinite(r->params[k].suggested))
-            j->rates[k] = r->params[k].suggested;
+            j->rates[k] = r->params[k].suggested * j->e.log_n;
     train(j, &other);
     r->suggestion = judge(&other);
     return 0;
@@ -349,43 +636,61 @@ static void leave_out_arguments(const regime_job *j, tp_regime *r)
     for (int v = 0; v < r->n_vectors; v++) {
         if (j->arguments[r->vectors[v].node] && !grows(&r->vectors[v]))
             continue;
-        for (int k = 0; k < j->n_params && r->parts; k++)
-            r->parts[kept * j->n_params + k] = r->parts[v * j->n_params + k];
+        for (int k = 0; k < j->n_params; k++)
+            j->parts[kept * j->n_params + k] = j->parts[v * j->n_params + k];
         r->vectors[kept++] = r->vectors[v];
     }
     r->n_vectors = kept;
 }
 
-static int find(regime_job *j, tp_regime *r, ad_error *error)
+static int prepare(regime_job *j, ad_error *error)
 {
     int n = j->program->n_nodes;
     bool *centred = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *centred);
-    j->e = (tp_exponents){ .program = j->program, .centred = centred };
-    j->e.start = numbers(j, n, -INFINITY);
-    j->e.change = numbers(j, n, -INFINITY);
+    j->e = (tp_exponents){ .program = j->program,
+                           .centred = centred,
+                           .inputs = j->spec->inputs > 0 ? log(j->spec->inputs) : 0 };
+    double **all[] = { &j->e.start,   &j->e.gain,   &j->e.change, &j->e.inside,
+                       &j->e.outside, &j->e.spread, &j->e.update, &j->e.others };
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+        if (!(*all[k] = numbers(j, n, -INFINITY)))
+            return ad_fail(error, "regime: out of memory");
     j->e.front = numbers(j, n, 0);
-    j->e.spread = numbers(j, n, -INFINITY);
-    j->e.update = numbers(j, n, -INFINITY);
     j->rates = numbers(j, j->n_params, 0);
     j->effects = numbers(j, j->n_params, 0);
     j->gradients = numbers(j, j->n_params, -INFINITY);
-    if (!centred || !j->e.start || !j->e.change || !j->e.front || !j->e.spread || !j->e.update || !j->rates ||
-        !j->effects || !j->gradients)
+    if (!centred || !j->e.front || !j->rates || !j->effects || !j->gradients)
         return ad_fail(error, "regime: out of memory");
-    if (take_scales(j, error) || tp_find_centred(j->program, centred, error))
+    if (tp_find_centred(j->program, centred, error) || tp_curves_make(j->program, j->arena, &j->e.curves, error) ||
+        tp_strips_make(&j->e, j->arena, error))
+        return -1;
+    for (int k = 0; k < 2; k++)
+        if (!(j->gradient_rows[k] = ad_arena_alloc(j->arena, j->e.words, sizeof *j->gradient_rows[k])))
+            return ad_fail(error, "regime: out of memory");
+    return 0;
+}
+
+static int find(regime_job *j, tp_regime *r, ad_error *error)
+{
+    if (prepare(j, error) || take_scales(j, TP_FAR, error))
         return -1;
     tp_exponents_start(&j->e);
+    j->grows = power(j, j->e.start[j->program->output.id]) > tiny;
     for (int k = 0; k < j->n_params; k++)
-        j->gradients[k] = gradient_of(j, k, false);
+        largest_site(j, k, false, &j->gradients[k]);
     if (list_vectors(j, r, error))
         return -1;
+    find_response(j, r);
     train(j, r);
     if (list_params(j, r) || try_suggestion(j, r))
         return ad_fail(error, "regime: out of memory");
     leave_out_arguments(j, r);
     judge(r);
     tell(r);
-    return 0;
+    r->parts = j->spec->parts ? j->parts : NULL;
+    if (find_constants(j, r, error))
+        return -1;
+    return j->spec->near[0] > 0 ? find_near(j, r, error) : 0;
 }
 
 int tp_regime_find(const tp_program *program, const tp_regime_spec *spec, tp_regime *regime, ad_error *error)

@@ -1,5 +1,6 @@
-/* symmetry.c: whose mean is 0: a node that changes its sign when one parameter does whose law is symmetric. For each
- * node two sets of parameters: those in which it is odd, and those in which it is even. */
+/* symmetry.c: whose mean is 0: a node that changes its sign when one parameter does whose law is symmetric, and
+ * what is linear in such nodes. For each node two sets of parameters: those in which it is odd, and those in
+ * which it is even. */
 #include "tp/regime/exponents.h"
 
 #include <math.h>
@@ -44,6 +45,17 @@ static void visit(const sets *s, int id)
     }
 }
 
+/* Sums and what only moves entries, of nodes that all have the mean 0. */
+static bool is_linear_in(const ad_node *node, const bool *centred)
+{
+    bool linear = node->op == AD_ADD || node->op == AD_SUB || node->op == AD_NEG || node->op == AD_SCALE ||
+                  node->op == AD_IDENTITY || node->op == AD_EXPAND || node->op == AD_TRANSPOSE ||
+                  node->op == AD_RELABEL || node->op == AD_SUM;
+    for (int k = 0; k < node->n_in; k++)
+        linear = linear && centred[node->in[k]];
+    return linear && node->n_in > 0;
+}
+
 int tp_find_centred(const tp_program *program, bool *centred, ad_error *error)
 {
     size_t n = (size_t)program->n_nodes, params = (size_t)nn_n_params(program->net);
@@ -59,6 +71,7 @@ int tp_find_centred(const tp_program *program, bool *centred, ad_error *error)
                 s.odd[(size_t)id * s.words + k / 64] |= (uint64_t)1 << k % 64;
                 s.even[(size_t)id * s.words + k / 64] &= ~((uint64_t)1 << k % 64);
             }
+        centred[id] = is_linear_in(ad_node_of(program->graph, id), centred);
         for (size_t i = 0; i < s.words; i++)
             centred[id] |= s.odd[(size_t)id * s.words + i] != 0;
     }

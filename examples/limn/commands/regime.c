@@ -22,7 +22,38 @@ static const char *power_text(double p, char text[24])
     return text;
 }
 
-static void print_regime(const options *o, const tp_regime *r)
+static const double shown_width = 1e3; /* constants that lead from below it on are not told */
+
+static bool is_near(double limit, double near)
+{
+    return fabs(coordinate_expected(limit, near) - limit) > 0;
+}
+
+/* What the powers are at these widths, where they are others yet. */
+static void print_near(const tp_growing *g, const size_t near[2])
+{
+    char a[24], b[24];
+    if (is_near(g->start, g->near_start) || is_near(g->response, g->near_response))
+        printf("   at n = %zu to %zu %s, %s", near[0], near[1], power_text(round(100 * g->near_start) / 100, a),
+               power_text(round(100 * g->near_response) / 100, b));
+}
+
+/* One line for each place in the source. */
+static void print_constants(const tp_regime *r)
+{
+    for (int i = 0; i < r->n_constants; i++) {
+        const tp_constant *c = &r->constants[i];
+        bool told = !(c->width > shown_width);
+        for (int k = 0; k < i; k++)
+            told |= r->constants[k].where.line == c->where.line &&
+                    !strcmp(file_of(r->constants[k].where), file_of(c->where));
+        if (!told && isfinite(c->width))
+            printf("%s:%d: from n = %.2g on %.3g is larger than what it is added to; powers are those beyond\n",
+                   file_of(c->where), c->where.line, c->width, c->value);
+    }
+}
+
+static void print_regime(const options *o, const tp_regime *r, const size_t near[2])
 {
     char a[24], b[24], c[24];
     printf("%s, --scale %s%s, %s: %s\n\n", o->network,
@@ -34,14 +65,17 @@ static void print_regime(const options *o, const tp_regime *r)
         const tp_growing *g = &r->vectors[v];
         bool last = v + 1 == r->n_vectors;
         regime_print_name(r, g->name);
-        printf(" %10s %12s %14s   %-8s %s:%d\n", power_text(g->start, a), power_text(g->first, b),
+        printf(" %10s %12s %14s   %-8s %s:%d", power_text(g->start, a), power_text(g->first, b),
                power_text(g->several, c),
                g->several > 1e-9    ? "diverges"
                : g->several > -1e-9 ? (last ? "trains" : "features")
                : last               ? "rests"
                                     : "kernel",
                file_of(g->where), g->where.line);
+        print_near(g, near);
+        printf("\n");
     }
+    print_constants(r);
     printf("\n%-24s %10s %14s   %s\n", "rate of", "has", "its change", "order one by");
     for (int k = 0; k < r->n_params; k++) {
         const tp_layer_rate *p = &r->params[k];
@@ -56,7 +90,7 @@ static cJSON *power_json(double p)
     return json_number(p);
 }
 
-static void put_regime(const options *o, const tp_regime *r, cJSON *root)
+static void put_regime(const options *o, const tp_regime *r, const size_t near[2], cJSON *root)
 {
     json_put(root, "optimizer", cJSON_CreateString(nn_optimizer_name((nn_optimizer)o->optimizer)));
     json_put(root, "verdict", cJSON_CreateString(r->verdict));
@@ -73,6 +107,18 @@ static void put_regime(const options *o, const tp_regime *r, cJSON *root)
         json_put(one, "start", power_json(r->vectors[v].start));
         json_put(one, "first", power_json(r->vectors[v].first));
         json_put(one, "several", power_json(r->vectors[v].several));
+        json_put(one, "near_start", power_json(r->vectors[v].near_start));
+        json_put(one, "near_step", power_json(r->vectors[v].near_response));
+    }
+    json_put(root, "near", json_array((double[]){ (double)near[0], (double)near[1] }, &(size_t){ 2 }, 1));
+    cJSON *constants = json_put(root, "constants", cJSON_CreateArray());
+    for (int i = 0; i < r->n_constants; i++) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddItemToArray(constants, one);
+        json_put(one, "file", cJSON_CreateString(file_of(r->constants[i].where)));
+        json_put(one, "line", cJSON_CreateNumber(r->constants[i].where.line));
+        json_put(one, "value", json_number(r->constants[i].value));
+        json_put(one, "width", json_number(r->constants[i].width));
     }
     cJSON *rates = json_put(root, "rates", cJSON_CreateArray());
     for (int k = 0; k < r->n_params; k++) {
@@ -90,13 +136,15 @@ static int tell(const options *o, nn_net *net, const ds_data *data, ad_error *er
 {
     tp_regime r = { 0 };
     tp_program *program = tp_translate(net, error);
-    tp_regime_spec spec = { .optimizer = (nn_optimizer)o->optimizer };
+    const size_t *widths;
+    int n_widths = coordinate_widths(o, net, &widths);
+    tp_regime_spec spec = { .optimizer = (nn_optimizer)o->optimizer, .near = { widths[0], widths[n_widths - 1] } };
     int status = program ? tp_regime_find(program, &spec, &r, error) : -1;
     cJSON *root = o->json ? json_new(o) : NULL;
     if (!status && root)
-        put_regime(o, &r, root);
+        put_regime(o, &r, spec.near, root);
     else if (!status)
-        print_regime(o, &r);
+        print_regime(o, &r, spec.near);
     if (!status && o->check)
         status = regime_check(o, net, data, program, root, error);
     tp_regime_free(&r);
@@ -142,15 +190,22 @@ const tool_command command_regime = {
         "the line that breaks a parametrization, and the powers of the rates with which each parameter's "
         "change is of order one. --abc gives exponents of one's own: W = n^-a omega, omega of deviation n^-b, "
         "rate n^-c, of input, hidden, readout, bias, output-bias, gain (of a norm) or parameters by name; so "
-        "does a file of --scale.\n"
+        "does a file of --scale. Powers are of n without bound; where slopes of size and of the first step's change "
+        "between the widths of --check are others yet, as of tanh(h) for h ~ n^-1/4, they are told, from sizes with "
+        "their "
+        "constants, and so is the width from which on a constant leads, as a normalisation's epsilon.\n"
         "--check trains by square loss on --train inputs (8) in full batches, --steps (1) at --rate (1e-4) with "
         "--seeds (16) at --widths (128,256,512,1024; of pictures 16,32,64,128), and prints slopes of log size and "
-        "log change over log n with Student's 95 % intervals. A sum of powers is no power: of one step the change "
+        "log change over log n with Student's 95 % intervals. Derived is the power, or, of one step, the slope at "
+        "these "
+        "widths where it is another. A sum of powers is no power: of one step the change "
         "is that by the parameters whose updates have the largest derived power, and where others change the "
         "vector, too, their share of all is told; a parameter that alone changes more is told as well. Targets "
-        "are labels + f for each network's outputs f at the start, or 0 where f grows, so that the residual is "
-        "one power, too. Disagreement by more than 0.1 beyond the intervals within which all of these slopes are "
-        "at 95 % is told with the line.",
+        "are labels + f for each network's outputs f at the start, or labels n^p + f where f grows like n^p, so that "
+        "the "
+        "residual is one power, too; f's size is over 32 draws of its readouts. Disagreement by more than 0.1 beyond "
+        "the "
+        "intervals within which all of these slopes are at 95 % is told with the line.",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(OPTIMIZER) | TAKE(CHECK) | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) |
              TAKE(SEED) | TAKE(SEEDS) | TAKE(RATE) | TAKE(STEPS) | TAKE(TRAIN) | TAKE(THREADS) | TAKE(CSV),
     .settle = settle_regime,

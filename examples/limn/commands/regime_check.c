@@ -10,6 +10,13 @@ static void print_place(ad_where where)
     printf("   not as derived: %s:%d", slash ? slash + 1 : where.file, where.line);
 }
 
+/* What the slope tends to, where it is not near it at these widths. */
+static void print_limit(coordinate_line l)
+{
+    if (fabs(l.limit - l.derived) > 0)
+        printf("   n^%.4g as n grows", l.limit);
+}
+
 static void print_line(const coordinate_check *c, int v, coordinate_kind kind)
 {
     const tp_growing *g = &c->regime.vectors[v];
@@ -22,8 +29,11 @@ static void print_line(const coordinate_check *c, int v, coordinate_kind kind)
     }
     if (kind == COORDINATE_CHANGE)
         coordinate_leaders(c, v, leaders);
-    printf(" %-7s %9.4g %9.3f   [%.3f, %.3f]%s%s", coordinate_kinds[kind], l.derived, l.fitted, l.fitted - l.half,
-           l.fitted + l.half, leaders[0] ? "   " : "", leaders);
+    printf(fabs(l.limit - l.derived) > 0 ? " %-7s %9.3f %9.3f   [%.3f, %.3f]%s%s"
+                                         : " %-7s %9.4g %9.3f   [%.3f, %.3f]%s%s",
+           coordinate_kinds[kind], l.derived, l.fitted, l.fitted - l.half, l.fitted + l.half, leaders[0] ? "   " : "",
+           leaders);
+    print_limit(l);
     if (!l.agrees)
         print_place(g->where);
     printf("\n");
@@ -93,6 +103,7 @@ static cJSON *tell_line(const coordinate_check *c, int v, coordinate_line l, con
     json_put(one, "vector", cJSON_CreateString(c->regime.vectors[v].name));
     json_put(one, "of", cJSON_CreateString(of));
     json_put(one, "derived", json_number(l.derived));
+    json_put(one, "limit", json_number(l.limit));
     json_put(one, "fitted", json_number(l.fitted));
     json_put(one, "interval", json_array((double[]){ l.fitted - l.half, l.fitted + l.half }, &(size_t){ 2 }, 1));
     json_put(one, "agrees", cJSON_CreateBool(l.agrees));

@@ -4,10 +4,17 @@
 #include <math.h>
 #include <string.h>
 
-enum { ROWS = 8, SEEDS = 16, FEWEST = 4, AT_ONCE = 1 << 22 /* numbers of vectors that are looked at together */ };
+enum {
+    ROWS = 8,
+    SEEDS = 16,
+    READOUTS = 32,
+    FEWEST = 4,
+    AT_ONCE = 1 << 22 /* numbers of vectors that are looked at together */
+};
 enum { USUAL = 4 };
 static const size_t usual_widths[USUAL] = { 128, 256, 512, 1024 }, narrow[USUAL] = { 16, 32, 64, 128 };
 static const double usual_rate = 1e-4, slack = 0.1, tiny = 1e-9;
+static const double apart = 0.02;       /* slopes at the widths that are told from the powers that they tend to */
 static const double negligible = 1e-30; /* Adam's epsilon: gradients that fall with n would sink below the usual one */
 const char *const coordinate_kinds[COORDINATE_KINDS] = { "size", "change" };
 
@@ -42,7 +49,7 @@ static double *log_at(const coordinate_check *c, int v, int row, int k, long s)
 
 static double part(const coordinate_check *c, int v, int param)
 {
-    return c->regime.parts ? c->regime.parts[v * c->regime.n_params + param] : -INFINITY;
+    return c->steps == 1 ? c->regime.parts[v * c->regime.n_params + param] : -INFINITY;
 }
 
 bool coordinate_leads(const coordinate_check *c, int v, int param)
@@ -137,6 +144,47 @@ static int measure_parts(const job *j, nn_model *mixed, nn_model *start, nn_mode
     return status;
 }
 
+/* Is the parameter one that the output alone is made with? */
+static bool reads_out(const job *j, int param)
+{
+    const tp_regime *r = &j->c->regime;
+    bool alone = isfinite(r->parts[(r->n_vectors - 1) * r->n_params + param]);
+    for (int v = 0; v + 1 < r->n_vectors; v++)
+        alone = alone && !isfinite(r->parts[v * r->n_params + param]);
+    return alone;
+}
+
+static int draw_anew(const job *j, nn_model *model, int param, size_t n, uint64_t seed, ad_error *error)
+{
+    size_t count;
+    double *values = nn_param_values(model, param, &count);
+    ad_sizes sizes = { .n = n, .batches = { { nn_batch(j->net), j->data.rows } }, .n_batches = 1 };
+    return ad_draw(nn_param(j->net, param), &sizes, seed, AD_DOUBLE, values, error);
+}
+
+/* The output's size over READOUTS draws of what reads it out: of one draw it is a single Gaussian number a row, of rows
+ * that may be all alike. `changed` of vector i is overwritten. */
+static int measure_output(const job *j, nn_model *mixed, nn_model *start, int k, long s, const group *g, int i,
+                          ad_error *error)
+{
+    const coordinate_check *c = j->c;
+    uint64_t first = (uint64_t)(j->o->seed + (k + 1) * c->seeds + s) * READOUTS;
+    double sum = 0;
+    int status = 0;
+    for (int draw = 0; draw < READOUTS && !status; draw++) {
+        for (int param = 0; param < c->regime.n_params && !status; param++)
+            if (reads_out(j, param))
+                status = draw_anew(j, mixed, param, c->widths[k], first + (uint64_t)draw, error);
+        status = status ? -1 : nn_activations(mixed, g->nodes[i], j->data.x, j->data.rows, g->changed[i], error);
+        sum += status ? 0 : exp(2 * log_size(g->changed[i], NULL, g->counts[i])) / READOUTS;
+    }
+    for (int param = 0; param < c->regime.n_params; param++)
+        if (reads_out(j, param))
+            copy_param(mixed, start, param);
+    *log_at(c, g->first + i, COORDINATE_SIZE, k, s) = log(sum) / 2;
+    return status;
+}
+
 static int measure_group(const job *j, nn_model *models[3], int k, long s, const group *g, ad_error *error)
 {
     const coordinate_check *c = j->c;
@@ -149,9 +197,12 @@ static int measure_group(const job *j, nn_model *models[3], int k, long s, const
         *log_at(c, g->first + i, COORDINATE_SIZE, k, s) = log_size(g->start[i], NULL, g->counts[i]);
         *log_at(c, g->first + i, WHOLE, k, s) = log_size(g->changed[i], g->start[i], g->counts[i]);
         for (size_t m = 0; m < g->counts[i]; m++)
-            g->sum[i][m] = c->regime.parts ? 0 : g->changed[i][m] - g->start[i][m];
+            g->sum[i][m] = c->steps == 1 ? 0 : g->changed[i][m] - g->start[i][m];
     }
-    if (c->regime.parts && measure_parts(j, mixed, start, trained, k, s, g, error))
+    int last = c->regime.n_vectors - 1 - g->first;
+    if (last < g->n && measure_output(j, mixed, start, k, s, g, last, error))
+        return -1;
+    if (c->steps == 1 && measure_parts(j, mixed, start, trained, k, s, g, error))
         return -1;
     for (int i = 0; i < g->n; i++) {
         *log_at(c, g->first + i, COORDINATE_CHANGE, k, s) = log_size(g->sum[i], NULL, g->counts[i]);
@@ -177,18 +228,25 @@ static int measure_one(const job *j, nn_model *models[3], int k, long s, ad_erro
     return status;
 }
 
-/* A network's targets: labels + f for the outputs f at the start, so that all networks have the same residual, or,
- * where f grows with n and leads, 0. */
-static int set_targets(const job *j, nn_model *start, ad_error *error)
+/* The slope at these widths where it is not near the power that it tends to as n grows. */
+double coordinate_expected(double limit, double near)
+{
+    return isfinite(limit) && isfinite(near) && fabs(near - limit) > apart ? near : limit;
+}
+
+/* A network's targets: labels + f for the outputs f at the start, so that all networks have the same residual; where f
+ * grows like n^p, labels n^p + f, so that it grows as that of targets that do not. */
+static int set_targets(const job *j, nn_model *start, size_t n, ad_error *error)
 {
     const tp_growing *f = &j->c->regime.vectors[j->c->regime.n_vectors - 1];
     size_t count = j->data.rows * nn_n_outputs(j->net);
-    double *targets = j->labels + count;
+    double power = f->start > tiny ? coordinate_expected(f->start, f->near_start) : 0;
+    double *targets = j->labels + count, growth = pow((double)n, power);
     ad_var node = { nn_graph(j->net), f->node };
     if (nn_activations(start, node, j->data.x, j->data.rows, targets, error))
         return -1;
     for (size_t i = 0; i < count; i++)
-        targets[i] = f->start > tiny ? 0 : j->labels[i] + targets[i];
+        targets[i] += j->labels[i] * growth;
     return 0;
 }
 
@@ -210,7 +268,7 @@ static int train_one(const job *j, int k, long s, ad_error *error)
         status = models[i] ? 0 : -1;
     }
     if (!status)
-        status = set_targets(j, models[0], error);
+        status = set_targets(j, models[0], c->widths[k], error);
     if (!status)
         status = nn_fit(models[1], &j->data, &spec, NULL, error);
     if (!status)
@@ -234,24 +292,47 @@ static int take_labels(job *j, const ds_data *part, ad_error *error)
     return 0;
 }
 
+/* The root mean square of the cosine between two rows. */
+static double overlap(const double *x, size_t rows, size_t features)
+{
+    double sum = 0, pairs = (double)rows * ((double)rows - 1) / 2;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < i; k++) {
+            double own = 0, other = 0, both = 0;
+            for (size_t f = 0; f < features; f++) {
+                own += x[i * features + f] * x[i * features + f];
+                other += x[k * features + f] * x[k * features + f];
+                both += x[i * features + f] * x[k * features + f];
+            }
+            sum += own * other > 0 ? both * both / (own * other) : 0;
+        }
+    return pairs > 0 ? sqrt(sum / pairs) : 0;
+}
+
+int coordinate_widths(const options *o, const nn_net *net, const size_t **widths)
+{
+    bool own = o->n_widths >= FEWEST, pictures = nn_spec_of(net)->shape[2] > 0; /* whose positions all take part */
+    *widths = own ? o->widths : pictures ? narrow : usual_widths;
+    return own ? o->n_widths : USUAL;
+}
+
 int coordinate_measure(const options *o, const nn_net *net, const tp_program *program, const ds_data *data,
                        coordinate_check *c, ad_error *error)
 {
     bool check = strcmp(o->command, "report") != 0; /* a report's --rate, --steps and --seeds are its own training's */
-    bool own = o->n_widths >= FEWEST;
     ds_data some = ds_split(data, 0, o->train > 0 ? (size_t)o->train : ROWS);
-    bool pictures = nn_spec_of(net)->shape[2] > 0; /* whose positions all take part */
-    *c = (coordinate_check){ .widths = own        ? o->widths
-                                       : pictures ? narrow
-                                                  : usual_widths,
-                             .n_widths = own ? o->n_widths : USUAL,
-                             .rows = some.rows,
+    *c = (coordinate_check){ .rows = some.rows,
                              .seeds = check && o->seeds > 0 ? o->seeds : SEEDS,
                              .steps = check && o->steps > 0 ? o->steps : 1,
                              .rate = check && o->rate > 0 ? o->rate : usual_rate };
+    c->n_widths = coordinate_widths(o, net, &c->widths);
     job j = { .o = o, .net = net, .c = c };
     tp_regime_spec spec = { .optimizer = (nn_optimizer)(o->optimizer >= 0 ? o->optimizer : NN_SGD),
-                            .parts = c->steps == 1 };
+                            .parts = true,
+                            .near = { c->widths[0], c->widths[c->n_widths - 1] },
+                            .rows = some.rows,
+                            .overlap = overlap(some.x, some.rows, some.features),
+                            .inputs = exp(log_size(some.x, NULL, some.rows * some.features)) };
     if (take_labels(&j, &some, error))
         return -1;
     int status = tp_regime_find(program, &spec, &c->regime, error);
@@ -352,7 +433,10 @@ coordinate_line coordinate_fit(const coordinate_check *c, int v, coordinate_kind
     const tp_growing *g = &c->regime.vectors[v];
     double together, response = isfinite(g->response) ? g->response : g->first;
     coordinate_line line = fit(c, v, (int)kind, &together);
-    line.derived = kind == COORDINATE_SIZE ? g->start : c->steps > 1 ? g->several : response;
+    line.limit = kind == COORDINATE_SIZE ? g->start : c->steps > 1 ? g->several : response;
+    line.derived = kind == COORDINATE_SIZE ? coordinate_expected(g->start, g->near_start)
+                   : c->steps > 1          ? g->several
+                                           : coordinate_expected(response, g->near_response);
     bool diverges = isinf(line.derived) && line.derived > 0; /* with no power to be fitted; -inf: it is 0 */
     line.agrees = line.zero || diverges || fabs(line.fitted - line.derived) <= together + slack;
     return line;
@@ -365,7 +449,9 @@ coordinate_line coordinate_part(const coordinate_check *c, int v, int param)
     if (!isfinite(line.derived) || coordinate_leads(c, v, param))
         return line;
     line = fit(c, v, BY_PARAM + param, &together);
-    line.derived = c->regime.vectors[v].response;
+    const tp_growing *g = &c->regime.vectors[v];
+    line.limit = g->response;
+    line.derived = coordinate_expected(g->response, g->near_response);
     line.agrees = line.zero || line.fitted - line.derived <= together + slack;
     return line;
 }

@@ -154,18 +154,25 @@ typedef struct coordinate_check {
 
 typedef struct {
     double derived, fitted, half; /* powers of n; half of Student's 95 % interval about the fitted one */
+    double limit;                 /* the derived power as n grows, where `derived` is the slope at these widths */
     bool agrees;                  /* within 0.1 beyond an interval such that all lines' hold together at 95 %, or the
                                      derived one is no number, or zero */
     bool zero;                    /* a network has 0 there, which goes with no power: nothing is fitted */
 } coordinate_line;
 
-/* Trains by --optimizer at --widths, if they are four or more, by --rate, --steps, --seeds, or their defaults, on the
- * first --train inputs, which need labels. The residual at the start is one power of n, too, and not the sum of two:
- * the labels, as each network's targets are labels + f for its own outputs f at the start; where f grows with n, f,
- * as targets are 0. The net must outlive it. coordinate_free frees what it holds. */
+/* Trains by --optimizer at --widths, if they are four or more, by --rate, --steps, --seeds, or their defaults, on
+ * the first --train inputs, which need labels. The residual at the start is one power of n, too, and not the sum
+ * of two: the labels, as each network's targets are labels + f for its own outputs f at the start, where f grows
+ * like n^p labels n^p + f. The output's size is that over 32 draws of what reads it out. The net must outlive it.
+ * coordinate_free frees what it holds. */
 int coordinate_measure(const options *o, const nn_net *net, const tp_program *program, const ds_data *data,
                        coordinate_check *check, ad_error *error);
 void coordinate_free(coordinate_check *check);
+/* The widths that it trains at: how many, ascending. */
+int coordinate_widths(const options *o, const nn_net *net, const size_t **widths);
+/* A slope between these widths as derived: tp_growing's near_start or near_response where it is another than the power
+ * as n grows, the limit, by more than 0.02. */
+double coordinate_expected(double limit, double near);
 /* The mean over seeds of the log of the root mean square. */
 double coordinate_log_mean(const coordinate_check *check, int vector, coordinate_kind kind, int width);
 /* Over all networks. */

@@ -13,11 +13,6 @@ TOOL_SUITE(tool_limits);
 static const double x[4][3] = { { 1, 1, 1 }, { 1.2, 0.9, 1 }, { 0.5, -0.7, 1.1 }, { -1.3, 0.4, 0.2 } };
 static const double y[4] = { 0.5, -1, 1, 0.25 };
 
-static void bring(const char *file)
-{
-    shell("cp %s/tests/examples/limn/networks/%s %s/", LIMN_SOURCE_DIR, file, folder);
-}
-
 static void expect_file(const char *file, const double *right, size_t count, const char *what)
 {
     ds_array a = get_array(file);

@@ -173,3 +173,61 @@ Test(regime_tool, checks_exponents)
     cr_expect(met == 1, "%s", r.out);
     cJSON_Delete(root);
 }
+
+/* Every fitted slope is within 0.1 of the derived one, where preactivations vanish, so that tanh bends less and
+ * less and an epsilon leads at n = 1e10 only, and where they grow and saturate. */
+static void expect_near(const char *network, const char *scale, const char *optimizer)
+{
+    char text[400];
+    snprintf(text, sizeof text, "regime %s %s --optimizer %s --data digits --check --json", network, scale, optimizer);
+    cJSON *root = cJSON_Parse(works(text).out);
+    const cJSON *line;
+    cr_assert(root, "%s", text);
+    cJSON_ArrayForEach(line, cJSON_GetObjectItem(root, "check"))
+    {
+        if (cJSON_IsNull(cJSON_GetObjectItem(line, "derived")))
+            continue;
+        cr_expect(fabs(member(line, "fitted") - member(line, "derived")) < 0.1 &&
+                      cJSON_IsTrue(cJSON_GetObjectItem(line, "agrees")),
+                  "%s: %s of %s: %g, not %g", text, cJSON_GetStringValue(cJSON_GetObjectItem(line, "of")),
+                  cJSON_GetStringValue(cJSON_GetObjectItem(line, "vector")), member(line, "fitted"),
+                  member(line, "derived"));
+    }
+    cJSON_Delete(root);
+}
+
+static const char vanishing[] = "--abc input=0.25,0,0 --abc hidden=0.5,0,0 --abc readout=0.75,0,0",
+                  growing[] = "--abc input=-0.25,0,0 --abc hidden=0.5,0,0 --abc readout=0.5,0,0",
+                  saturating[] = "--abc hidden=0.25,0,0";
+
+Test(regime_tool, derives_slopes_of_what_vanishes)
+{
+    bring("normalised_blocks.c");
+    expect_near("rnn", vanishing, "sgd");
+    expect_near("rnn", vanishing, "adam");
+    expect_near("normalised_blocks.c", vanishing, "sgd");
+    expect_near("normalised_blocks.c", vanishing, "adam");
+    expect_near("rnn --set cell=gru", vanishing, "momentum");
+}
+
+Test(regime_tool, derives_slopes_of_what_saturates)
+{
+    expect_near("mlp --set depth=3 --set phi=tanh", growing, "sgd");
+    expect_near("mlp --set depth=3 --set phi=erf", saturating, "sgd");
+    expect_near("mlp --set depth=2 --set phi=sigmoid", growing, "adam");
+    expect_near("mlp --set depth=3 --set phi=relu", saturating, "sgd");
+    expect_near("rnn", growing, "sgd");
+}
+
+/* The embedding's coordinates are n^-1/4 and of size 1 at n = 1: their squares are 1e-5 at n = 1e10. */
+Test(regime_tool, tells_where_a_constant_takes_over)
+{
+    char text[300];
+    bring("normalised_blocks.c");
+    snprintf(text, sizeof text, "regime normalised_blocks.c %s", vanishing);
+    outcome r = works(text);
+    cr_expect(strstr(r.out, "normalised_blocks.c:9: from n = 1e+10 on 1e-05 is larger"), "%s", r.out);
+    cr_expect(strstr(r.out, "normalised_blocks.c:9   at n = 128 to 1024 1, n^-0.7"), "%s", r.out);
+    r = works("regime normalised_blocks.c --scale mup");
+    cr_expect(!strstr(r.out, "is larger") && !strstr(r.out, "at n ="), "%s", r.out);
+}
