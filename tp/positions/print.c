@@ -382,8 +382,8 @@ static const char *positions_text(printer *w, const tp_formula *line, const char
     const char *own =
         one ? has_positions(&line->of_a) ? tp_text(&w->t, "[%s]", indices_text(w, &line->of_a, &line->of_a, "")) : ""
             : place_text(w, &line->of_a, &line->of_b, line);
-    if (!*own || line->expects)
-        return right;
+    if (!*own || (line->expects && line->f >= 0 && line->g >= 0 && !w->f.lines[line->covariance].zero))
+        return right; /* or as the covariance's */
     if (!one && !w->positions)
         w->positions = own;
     return !one && strcmp(own, w->positions) == 0
@@ -395,7 +395,7 @@ static const char *line_text(printer *w, const tp_formula *line)
 {
     int own[MOST_OWN], n = own_variables(w, line, own);
     if (line->expects)
-        return expectation_text(w, line);
+        return positions_text(w, line, expectation_text(w, line));
     const char *all = sum_text(w, line, own, n);
     if (line->op != AD_IDENTITY) {
         const char *power =
