@@ -173,6 +173,7 @@ static int refer(tp_formulas *f, int kind, int a, const tp_indices *at_a, int b,
     int line = line_of(f, kind, a, b, false);
     if (line < 0)
         return line;
+    f->lines[line].stands = f->lines[line].stands || (f->named[a] && f->named[b]);
     int status = add_factor(f, &(tp_formula_factor){ .line = line, .a = *at_a, .b = *at_b });
     if (status)
         return status;
@@ -399,10 +400,16 @@ static int of_functions(tp_formulas *f, int kind, int a, const tp_indices *at_a,
         line->covariance = covariance;
         line->variance = first;
         line->variance2 = second;
-        f->lines[covariance].argument = f->lines[first].argument = f->lines[second].argument = true;
+        f->lines[covariance].stands = f->lines[first].stands = f->lines[second].stands = true;
     }
     if (kind == TP_COVARIANCE)
         return 0;
+    if (f->kept[u] && f->kept[v]) {
+        int tangent = line_of(f, TP_TANGENT, u, v, false);
+        if (tangent < 0)
+            return tangent;
+        f->lines[tangent].stands = true;
+    }
     int status = dots ? add_factor(f, &(tp_formula_factor){ .line = of, .a = *at_a, .b = *at_b }) : 0;
     return back_to(f, &before, status ? status : expand(f, kind, u, at_a, v, at_b, false));
 }
@@ -484,7 +491,7 @@ static int of_weighed(tp_formulas *f, int kind, int a, const tp_indices *at_a, i
 static bool has_own_line(const tp_formulas *f, int a, int b)
 {
     bool products = tp_matrix_of(f->plan, a) >= 0 && tp_matrix_of(f->plan, b) >= 0;
-    return (f->kept[a] && f->kept[b]) || ((products || (f->sums[a] && f->sums[b])) && !f->lines[f->line].root);
+    return (f->kept[a] && f->kept[b]) || ((products || (f->named[a] && f->named[b])) && !f->lines[f->line].root);
 }
 
 static int by_rules(tp_formulas *f, int kind, int a, const tp_indices *at_a, int b, const tp_indices *at_b, bool start)
@@ -628,14 +635,14 @@ static int expand_number(tp_formulas *f, int id, const tp_indices *at, bool star
 }
 
 /* ---- all lines ---- */
-/* Arguments of functions, and sums that several nodes take; and sums over positions. */
+/* Arguments of functions, and sums that several nodes take; and sums over positions and products with their numbers. */
 static int find_kept(tp_formulas *f)
 {
     const tp_program *program = f->plan->program;
     int *uses = ad_arena_alloc(f->arena, (size_t)program->n_nodes + 1, sizeof *uses);
     f->kept = ad_arena_alloc(f->arena, (size_t)program->n_nodes + 1, sizeof *f->kept);
-    f->sums = ad_arena_alloc(f->arena, (size_t)program->n_nodes + 1, sizeof *f->sums);
-    if (!uses || !f->kept || !f->sums)
+    f->named = ad_arena_alloc(f->arena, (size_t)program->n_nodes + 1, sizeof *f->named);
+    if (!uses || !f->kept || !f->named)
         return tp_no_room(f->plan) < 0 ? -1 : 0;
     for (int id = 0; id < program->forward; id++) {
         const ad_node *node = ad_node_of(f->plan->graph, id);
@@ -650,11 +657,15 @@ static int find_kept(tp_formulas *f)
         int inside;
         ad_axis axis;
         ptrdiff_t shift;
-        bool vector = program->learns[id] && program->widths[id] == 1;
+        bool vector = program->lives[id] && program->learns[id] && program->widths[id] == 1;
         bool parts = node->op == AD_CONCAT && !tp_is_circular(f->plan->graph, node, &inside, &axis, &shift);
         bool sum = node->op == AD_ADD || node->op == AD_SUB || node->op == AD_SUM || parts;
         f->kept[id] = f->kept[id] || (sum && uses[id] > 1 && vector);
-        f->sums[id] = node->op == AD_SUM && vector;
+        int in = node->n_in ? node->in[0] : id;
+        bool renames = node->op == AD_SCALE || node->op == AD_RELABEL || node->op == AD_IDENTITY;
+        bool above = renames && uses[in] == 1 && (f->named[in] || tp_matrix_of(f->plan, in) >= 0);
+        f->named[id] = (node->op == AD_SUM || above) && vector;
+        f->named[in] = f->named[in] && !(above && vector);
     }
     return 0;
 }

@@ -59,7 +59,7 @@ typedef struct {
     bool expects;                        /* E f(u) g(v), else a sum of terms; g -1: 1, f -1: 1 */
     int f, g;                            /* numbers of the algebra's functions */
     int covariance, variance, variance2; /* E: lines */
-    bool argument;                       /* of an expectation */
+    bool stands;                         /* others are its multiples, not it theirs: of functions' arguments */
     ad_op op;                            /* of TP_NUMBERS: of the sum's power, with p; else AD_IDENTITY */
     double p;
     tp_indices of_a, of_b; /* its own variables */
@@ -78,9 +78,9 @@ typedef struct {
     tp_formula *lines;
     tp_variable *variables;
     int n, capacity, n_variables, variables_capacity;
-    bool *kept; /* by node: a vector that gets a line with each other such; */
-    bool *sums; /* and one that does so where it is not read out */
-    int line;   /* being made */
+    bool *kept;  /* by node: a vector that gets a line with each other such; */
+    bool *named; /* and one that does so where it is not read out */
+    int line;    /* being made */
     tp_formula_term term;
     tp_condition conditions[TP_MOST_CONDITIONS];
     tp_formula_factor factors[TP_MOST_FACTORS];

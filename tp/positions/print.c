@@ -288,12 +288,20 @@ static bool is_absorbed(const tp_formula_term *t, int variable)
     return false;
 }
 
+static bool has_sum(const tp_formula_term *t, const tp_condition *c)
+{
+    bool any = false;
+    for (int k = 0; k < t->n_sums; k++)
+        any = any || count_in(&c->a, t->sums[k]) || count_in(&c->b, t->sums[k]);
+    return any;
+}
+
 /* A term without its sign: its number, which is multiplied by *c, and all else. */
 static const char *term_text(printer *w, const tp_formula *line, const tp_formula_term *t, const int *own, int n_own,
                              double *c)
 {
     int names[MOST_OWN + TP_MOST_SUMS], n = n_own;
-    const char *sums = "", *all = "";
+    const char *sums = "", *all = "", *inner = "";
     memcpy(names, own, (size_t)n_own * sizeof *own);
     for (int k = 0; k < t->n_sums; k++) {
         int variable = t->sums[k];
@@ -305,10 +313,14 @@ static const char *term_text(printer *w, const tp_formula *line, const tp_formul
         names[n++] = variable;
         sums = tp_text(&w->t, "%s%s%s", sums, *sums ? ", " : "", variable_text(w, variable));
     }
+    for (int k = 0; k < t->n_conditions; k++) { /* those of the line's own places before the sum */
+        const char **list = has_sum(t, &t->conditions[k]) ? &inner : &all;
+        *list = tp_text(&w->t, "%s%s%s", *list, **list ? " " : "", condition_text(w, &t->conditions[k]));
+    }
     if (*sums)
-        all = tp_text(&w->t, w->t.latex ? "\\sum_{%s}" : "Σ[%s]", sums);
-    for (int k = 0; k < t->n_conditions; k++)
-        all = tp_text(&w->t, "%s%s%s", all, *all ? " " : "", condition_text(w, &t->conditions[k]));
+        all = tp_text(&w->t, w->t.latex ? "%s%s\\sum_{%s}" : "%s%sΣ[%s]", all, *all ? " " : "", sums);
+    if (*inner)
+        all = tp_text(&w->t, "%s%s%s", all, *all ? " " : "", inner);
     for (int k = 0; k < t->n_factors;) {
         const tp_formula_factor *factor = &t->factors[k];
         if (factor->line >= 0) {

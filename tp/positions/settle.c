@@ -92,28 +92,39 @@ static void take_over(tp_formula *line, tp_formula *other, int number, double c)
 /* ---- line by line ---- */
 static int settle(tp_formulas *f, int number);
 
-static bool same_factors(const tp_formula_term *s, const tp_formula_term *t)
+static bool same_indices(const tp_indices *a, const tp_indices *b)
 {
-    bool same = s->n_sums == 0 && t->n_sums == 0 && s->n_conditions == 0 && t->n_conditions == 0 &&
-                s->n_factors == t->n_factors;
+    bool same = a->n == b->n;
+    for (int k = 0; k < a->n && same; k++)
+        same = tp_same_index(&a->at[k], &b->at[k]);
+    return same;
+}
+
+/* All but their numbers. */
+static bool same_terms(const tp_formula_term *s, const tp_formula_term *t)
+{
+    bool same = s->n_sums == t->n_sums && s->n_conditions == t->n_conditions && s->n_factors == t->n_factors;
+    for (int i = 0; i < s->n_sums && same; i++)
+        same = s->sums[i] == t->sums[i];
+    for (int i = 0; i < s->n_conditions && same; i++) {
+        const tp_condition *a = &s->conditions[i], *b = &t->conditions[i];
+        same = a->kind == b->kind && a->size == b->size && tp_same_index(&a->a, &b->a) && tp_same_index(&a->b, &b->b);
+    }
     for (int i = 0; i < s->n_factors && same; i++) {
         const tp_formula_factor *a = &s->factors[i], *b = &t->factors[i];
-        same = a->line == b->line && a->x == b->x && a->y == b->y && a->second == b->second;
-        for (int k = 0; k < a->a.n && same; k++)
-            same = tp_same_index(&a->a.at[k], &b->a.at[k]);
-        for (int k = 0; k < a->b.n && same; k++)
-            same = tp_same_index(&a->b.at[k], &b->b.at[k]);
+        same = a->line == b->line && a->x == b->x && a->y == b->y && a->second == b->second &&
+               same_indices(&a->a, &b->a) && same_indices(&a->b, &b->b);
     }
     return same;
 }
 
-/* Terms of the same factors are one. */
+/* Terms that differ in their numbers alone are one. */
 static void add_alike(tp_formula *line)
 {
     int n = 0;
     for (int k = 0; k < line->n_terms; k++) {
         int i = 0;
-        while (i < n && !same_factors(&line->terms[i], &line->terms[k]))
+        while (i < n && !same_terms(&line->terms[i], &line->terms[k]))
             i++;
         if (i < n)
             line->terms[i].c += line->terms[k].c;
@@ -180,7 +191,7 @@ static int settle(tp_formulas *f, int number)
     double c = line->terms->c;
     int to = line->terms->factors->line;
     tp_formula *other = &f->lines[to];
-    if (line->argument && !other->argument && !other->expects && other->alias < 0) {
+    if (line->stands && !other->stands && !other->expects && other->alias < 0) {
         take_over(line, other, number, c);
     } else {
         line->alias = to;

@@ -378,6 +378,10 @@ static double read_term(scope *s, const char **at)
     if (isdigit((unsigned char)**at))
         c = read_number(at);
     skip(at);
+    while (starts(at, "[")) {
+        c *= read_condition(s, at);
+        skip(at);
+    }
     if (starts(at, "Σ[")) /* Σ1 is a name */
         while (!starts(at, "]")) {
             cr_assert_lt(n, 12);
@@ -889,4 +893,116 @@ Test(printed, lines_have_the_values_of_the_limit)
             tp_program_free(program);
             nn_net_free(net);
         }
+}
+
+/* ---- by hand ---- */
+static ad_var one_filter(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    return nn_flatten_readout(net, "out", ad_relu(nn_conv(net, "a", x, n)));
+}
+
+static ad_var two_filters(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    x = ad_relu(nn_conv_with(net, "a", x, n, .stride = { 2, 2 }, .filter = { 2 }, .padding = NN_VALID));
+    x = ad_relu(nn_conv_with(net, "b", x, n, .padding = NN_CIRCULAR));
+    return nn_readout(net, "out", nn_global_pool(net, x));
+}
+
+static ad_var average(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    x = nn_average_pool(net, ad_relu(nn_conv_with(net, "a", x, n, .filter = { 1 })));
+    return nn_flatten_readout(net, "out", ad_erf(nn_conv_with(net, "b", x, n, .filter = { 1, 3 })));
+}
+
+static ad_var of_place(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    x = ad_relu(nn_local_with(net, "a", x, n, .filter = { 2 }, .padding = NN_VALID));
+    return nn_readout(net, "out", nn_global_pool(net, x));
+}
+
+static ad_var passed_by(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_conv_with(net, "a", x, n, .filter = { 1 });
+    h = ad_add(h, nn_conv_with(net, "b", ad_relu(h), n, .filter = { 1, 2 }, .bias = true, .sigma_b = 0.5));
+    return nn_flatten_readout(net, "out", ad_relu(h));
+}
+
+static ad_var in_time(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    x = ad_relu(nn_conv_with(net, "a", x, n, .filter = { 4 }, .dilation = { 2 }, .padding = NN_VALID));
+    return nn_readout(net, "out", nn_global_pool(net, x));
+}
+
+static const struct {
+    nn_function network;
+    size_t shape[4];
+    const char *lines;
+} by_hand[] = {
+    { one_filter,
+      { 4, 4, 4 },
+      "Places: rows, columns from 0 to 3; offset, offset2 from 0 to 2.\n"
+      "  Σ1   = 0.0277778 Σ[offset, offset2] ⟨x[rows+offset−1, columns+offset2−1], "
+      "x′[rows′+offset−1, columns′+offset2−1]⟩\n"
+      "  K1   = E relu(u) relu(v),  (u, v) ~ Σ1\n"
+      "  K̇1   = E step(u) step(v),  (u, v) ~ Σ1\n"
+      "  K    = 0.0625 Σ[rows, columns] K1[rows, columns; rows, columns]\n"
+      "  Θ    = 0.0625 Σ[rows, columns] K1[rows, columns; rows, columns]\n"
+      "         + 0.0625 Σ[rows, columns] (K̇1 Σ1)[rows, columns; rows, columns]\n" },
+    { of_place,
+      { 5, 5, 4 },
+      "Places: rows.4, columns.4 from 0 to 3; offset, offset2 from 0 to 1; offset3, offset4 from 0 "
+      "to 2.\n"
+      "  Σ1   = 0.0625 Σ[offset, offset2] ⟨x[2 rows.4+offset, 2 columns.4+offset2], x′[2 "
+      "rows.4′+offset, 2 columns.4′+offset2]⟩\n"
+      "  K1   = E relu(u) relu(v),  (u, v) ~ Σ1\n"
+      "  Σ2   = 0.111111 Σ[offset3, offset4] K1[(rows.4+offset3−1) mod 4, (columns.4+offset4−1) "
+      "mod 4; (rows.4′+offset3−1) mod 4, (columns.4′+offset4−1) mod 4]\n"
+      "  K2   = E relu(u) relu(v),  (u, v) ~ Σ2\n"
+      "  K̇1   = E step(u) step(v),  (u, v) ~ Σ1\n"
+      "  T1   = Σ2\n"
+      "         + 0.111111 Σ[offset3, offset4] (K̇1 Σ1)[(rows.4+offset3−1) mod 4, "
+      "(columns.4+offset4−1) mod 4; (rows.4′+offset3−1) mod 4, (columns.4′+offset4−1) mod 4]\n"
+      "  K̇2   = E step(u) step(v),  (u, v) ~ Σ2\n"
+      "  K    = 0.00390625 Σ[rows.4, columns.4, rows.4′, columns.4′] K2[rows.4, columns.4; "
+      "rows.4′, columns.4′]\n"
+      "  Θ    = 0.00390625 Σ[rows.4, columns.4, rows.4′, columns.4′] K2[rows.4, columns.4; "
+      "rows.4′, columns.4′]\n"
+      "         + 0.00390625 Σ[rows.4, columns.4, rows.4′, columns.4′] (K̇2 T1)[rows.4, columns.4; "
+      "rows.4′, columns.4′]\n" },
+};
+
+/* The lines without their sources, and what stands above them but for how they are read. */
+static char *lines_of(const char *text)
+{
+    char *copy = strdup(text), *all = calloc(1, strlen(text) + 1);
+    for (char *line = strtok(copy, "\n"); line; line = strtok(NULL, "\n")) {
+        if (line[0] != ' ' && strncmp(line, "Places", 6) != 0)
+            continue;
+        cut_source(line);
+        strcat(strcat(all, line), "\n");
+    }
+    free(copy);
+    return all;
+}
+
+Test(printed, as_one_writes_it_by_hand)
+{
+    for (size_t k = 0; k < sizeof by_hand / sizeof *by_hand; k++) {
+        nn_net *net;
+        nn_spec spec = { .outputs = 1 };
+        memcpy(spec.shape, by_hand[k].shape, sizeof spec.shape);
+        tp_program *program = translate(by_hand[k].network, &spec, &net);
+        char *text = print_text(program, "by hand"), *lines = lines_of(text);
+        cr_expect(strcmp(lines, by_hand[k].lines) == 0, "%zu:\n%s", k, lines);
+        free(text);
+        free(lines);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
 }
