@@ -954,8 +954,8 @@ static const struct {
       "  K    = 0.0625 Σ[rows, columns] K1[rows, columns; rows, columns]\n"
       "  Θ    = 0.0625 Σ[rows, columns] K1[rows, columns; rows, columns]\n"
       "         + 0.0625 Σ[rows, columns] (K̇1 Σ1)[rows, columns; rows, columns]\n" },
-    { of_place,
-      { 5, 5, 4 },
+    { two_filters,
+      { 8, 8, 4 },
       "Places: rows.4, columns.4 from 0 to 3; offset, offset2 from 0 to 1; offset3, offset4 from 0 "
       "to 2.\n"
       "  Σ1   = 0.0625 Σ[offset, offset2] ⟨x[2 rows.4+offset, 2 columns.4+offset2], x′[2 "
@@ -975,6 +975,67 @@ static const struct {
       "rows.4′, columns.4′]\n"
       "         + 0.00390625 Σ[rows.4, columns.4, rows.4′, columns.4′] (K̇2 T1)[rows.4, columns.4; "
       "rows.4′, columns.4′]\n" },
+    { average,
+      { 4, 4, 4 },
+      "Places: rows, columns from 0 to 3; rows.2, columns.2, offset3, offset4 from 0 to 1; offset6 "
+      "from 0 to 2.\n"
+      "  Σ1   = 0.25 ⟨x[rows, columns], x′[rows′, columns′]⟩\n"
+      "  K1   = E relu(u) relu(v),  (u, v) ~ Σ1\n"
+      "  K2   = [rows.2, columns.2; rows.2′, columns.2′] ↦ 0.0625 Σ[offset3, offset4, offset3′, "
+      "offset4′] K1[2 rows.2+offset3, 2 columns.2+offset4; 2 rows.2′+offset3′, 2 "
+      "columns.2′+offset4′]\n"
+      "  Σ2   = [rows.2, columns.2; rows.2′, columns.2′] ↦ 0.333333 Σ[offset6] K2[rows.2, "
+      "columns.2+offset6−1; rows.2′, columns.2′+offset6−1]\n"
+      "  K3   = E erf(u) erf(v),  (u, v) ~ Σ2\n"
+      "  K̇1   = E step(u) step(v),  (u, v) ~ Σ1\n"
+      "  T1   = [rows.2, columns.2; rows.2′, columns.2′] ↦ 0.0625 Σ[offset3, offset4, offset3′, "
+      "offset4′] (K̇1 Σ1)[2 rows.2+offset3, 2 columns.2+offset4; 2 rows.2′+offset3′, 2 "
+      "columns.2′+offset4′]\n"
+      "  T2   = [rows.2, columns.2; rows.2′, columns.2′] ↦ Σ2\n"
+      "         + 0.333333 Σ[offset6] T1[rows.2, columns.2+offset6−1; rows.2′, "
+      "columns.2′+offset6−1]\n"
+      "  K̇2   = E erf_grad(u) erf_grad(v),  (u, v) ~ Σ2\n"
+      "  K    = 0.25 Σ[rows.2, columns.2] K3[rows.2, columns.2; rows.2, columns.2]\n"
+      "  Θ    = 0.25 Σ[rows.2, columns.2] K3[rows.2, columns.2; rows.2, columns.2]\n"
+      "         + 0.25 Σ[rows.2, columns.2] (K̇2 T2)[rows.2, columns.2; rows.2, columns.2]\n" },
+    { of_place,
+      { 5, 5, 4 },
+      "Places: rows.4, columns.4 from 0 to 3; offset, offset2 from 0 to 1.\n"
+      "  Σ1   = 0.0625 [rows.4 = rows.4′] [columns.4 = columns.4′] Σ[offset, offset2] "
+      "⟨x[rows.4+offset, columns.4+offset2], x′[rows.4′+offset, columns.4′+offset2]⟩\n"
+      "  K1   = E relu(u) relu(v),  (u, v) ~ Σ1\n"
+      "  K̇1   = E step(u) step(v),  (u, v) ~ Σ1\n"
+      "  K    = 0.00390625 Σ[rows.4, columns.4, rows.4′, columns.4′] K1[rows.4, columns.4; "
+      "rows.4′, columns.4′]\n"
+      "  Θ    = 0.00390625 Σ[rows.4, columns.4, rows.4′, columns.4′] K1[rows.4, columns.4; "
+      "rows.4′, columns.4′]\n"
+      "         + 0.00390625 Σ[rows.4, columns.4, rows.4′, columns.4′] (K̇1 Σ1)[rows.4, columns.4; "
+      "rows.4′, columns.4′]\n" },
+    { passed_by,
+      { 4, 4, 4 },
+      "Places: rows, columns from 0 to 3; offset4 from 0 to 1.\n"
+      "  Σ1   = 0.25 ⟨x[rows, columns], x′[rows′, columns′]⟩\n"
+      "  K1   = E relu(u) relu(v),  (u, v) ~ Σ1\n"
+      "  Σ2   = 0.5 Σ[offset4] K1[rows, columns+offset4; rows′, columns′+offset4]\n"
+      "  Σ3   = Σ1 + Σ2 + 0.25\n"
+      "  K2   = E relu(u) relu(v),  (u, v) ~ Σ3\n"
+      "  K̇1   = E step(u) step(v),  (u, v) ~ Σ1\n"
+      "  T1   = Σ2\n"
+      "         + 0.5 Σ[offset4] (K̇1 Σ1)[rows, columns+offset4; rows′, columns′+offset4]\n"
+      "  T2   = Σ1 + T1 + 1\n"
+      "  K̇2   = E step(u) step(v),  (u, v) ~ Σ3\n"
+      "  K    = 0.0625 Σ[rows, columns] K2[rows, columns; rows, columns]\n"
+      "  Θ    = 0.0625 Σ[rows, columns] K2[rows, columns; rows, columns]\n"
+      "         + 0.0625 Σ[rows, columns] (K̇2 T2)[rows, columns; rows, columns]\n" },
+    { in_time,
+      { 14, 4 },
+      "Places: time.8 from 0 to 7; offset from 0 to 3.\n"
+      "  Σ1   = 0.0625 Σ[offset] ⟨x[time.8+2 offset], x′[time.8′+2 offset]⟩\n"
+      "  K1   = E relu(u) relu(v),  (u, v) ~ Σ1\n"
+      "  K̇1   = E step(u) step(v),  (u, v) ~ Σ1\n"
+      "  K    = 0.015625 Σ[time.8, time.8′] K1[time.8; time.8′]\n"
+      "  Θ    = 0.015625 Σ[time.8, time.8′] K1[time.8; time.8′]\n"
+      "         + 0.015625 Σ[time.8, time.8′] (K̇1 Σ1)[time.8; time.8′]\n" },
 };
 
 /* The lines without their sources, and what stands above them but for how they are read. */
