@@ -81,58 +81,67 @@ static void take_exactly(tp_formula_term *term, const tp_index *rest)
         }
 }
 
-static bool has_place(const tp_formulas *f, const tp_formula_term *term, const tp_index *index, size_t size,
-                      bool floored)
+/* Bounds of a place, given that another one is from 0 to size - 1. */
+static void narrow(const tp_index *index, const tp_index *known, size_t size, ptrdiff_t *low, ptrdiff_t *high)
 {
-    for (int k = 0; k < term->n_factors; k++)
-        for (int side = 0; side < 2; side++) {
-            const tp_formula_factor *factor = &term->factors[k];
-            const tp_indices *at = side ? &factor->b : &factor->a;
-            int node = factor->line < 0 ? (side ? factor->y : factor->x)
-                       : side           ? f->lines[factor->line].b
-                                        : f->lines[factor->line].a;
-            ad_shape axes = tp_fixed_axes(f->plan->graph, node, NULL);
-            for (int i = 0; i < at->n; i++) {
-                size_t entries = ad_axis_fixed(f->plan->graph, axes.axes[i]);
-                tp_index here = at->at[i];
-                bool divided = here.kind == TP_FLOOR || here.kind == TP_EXACTLY;
-                if (floored && here.kind == TP_FLOOR && tp_same_index(&here, index))
-                    return true;
-                if (floored)
-                    continue;
-                if (divided && index->kind == TP_PLAIN)
-                    entries *= (size_t)here.by;
-                here.kind = divided ? TP_PLAIN : here.kind;
-                if (entries == size && tp_same_index(&here, index))
-                    return true;
-            }
-        }
-    return false;
+    tp_index difference = *index;
+    if (index->kind != TP_PLAIN || known->kind != TP_PLAIN || !tp_add_index(&difference, known, -1) || difference.n)
+        return;
+    ptrdiff_t last = difference.shift + (ptrdiff_t)size - 1;
+    *low = difference.shift > *low ? difference.shift : *low;
+    *high = last < *high ? last : *high;
 }
 
-/* Conditions that places outside of the picture stand for already are left out. */
+/* ... by all places that the term's factors are at; whether one of these is `floored`. */
+static bool narrow_by_factors(const tp_formulas *f, const tp_formula_term *t, const tp_index *index,
+                              const tp_index *floored, ptrdiff_t *low, ptrdiff_t *high)
+{
+    bool found = false;
+    for (int k = 0; k < t->n_factors; k++)
+        for (int side = 0; side < 2; side++) {
+            const tp_formula_factor *factor = &t->factors[k];
+            const tp_indices *at = side ? &factor->b : &factor->a;
+            const tp_formula *line = factor->line < 0 ? NULL : &f->lines[factor->line];
+            int node = line ? (side ? line->b : line->a) : side ? factor->y : factor->x;
+            ad_shape axes = tp_fixed_axes(f->plan->graph, node, NULL);
+            for (int i = 0; i < at->n; i++) {
+                tp_index here = at->at[i];
+                size_t size = ad_axis_fixed(f->plan->graph, axes.axes[i]);
+                found = found || tp_same_index(&here, floored);
+                if (here.kind == TP_FLOOR || here.kind == TP_EXACTLY) {
+                    size *= (size_t)here.by;
+                    here.kind = TP_PLAIN;
+                }
+                narrow(index, &here, size, low, high);
+            }
+        }
+    return found;
+}
+
+/* Conditions that others, and places outside of the picture, stand for already are left out. */
 static void leave_out(const tp_formulas *f, tp_formula_term *term)
 {
-    int n = 0;
-    for (int k = 0; k < term->n_conditions; k++) {
-        const tp_condition *c = &term->conditions[k];
-        tp_index floored = c->a;
+    for (int k = term->n_conditions - 1; k >= 0; k--) {
+        const tp_condition c = term->conditions[k];
+        tp_index floored = c.a;
         floored.kind = TP_FLOOR;
-        bool whole =
-            c->kind == TP_WITHIN && c->size == 1 && c->a.kind == TP_MODULO && has_place(f, term, &floored, 0, true);
+        if (c.kind != TP_WITHIN)
+            continue;
+        ptrdiff_t low, high;
+        tp_index_range(f, &c.a, &low, &high);
+        bool place = narrow_by_factors(f, term, &c.a, &floored, &low, &high);
+        bool whole = c.size == 1 && c.a.kind == TP_MODULO && place;
         if (whole)
-            take_exactly(term, &c->a);
-        else
-            term->conditions[n++] = *c;
+            take_exactly(term, &c.a);
+        for (int i = 0; i < term->n_conditions; i++)
+            if (i != k && term->conditions[i].kind == TP_WITHIN)
+                narrow(&c.a, &term->conditions[i].a, term->conditions[i].size, &low, &high);
+        if (!whole && !(low >= 0 && high < (ptrdiff_t)c.size))
+            continue;
+        term->n_conditions--;
+        memmove(term->conditions + k, term->conditions + k + 1,
+                (size_t)(term->n_conditions - k) * sizeof *term->conditions);
     }
-    term->n_conditions = n;
-    n = 0;
-    for (int k = 0; k < term->n_conditions; k++) {
-        const tp_condition *c = &term->conditions[k];
-        if (c->kind != TP_WITHIN || !has_place(f, term, &c->a, c->size, false))
-            term->conditions[n++] = *c;
-    }
-    term->n_conditions = n;
 }
 
 /* The term under way goes into the line. */
