@@ -6,7 +6,7 @@
 
 int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, ad_error *error)
 {
-    ad_error refusal = { 0 };
+    ad_error refusal = { 0 }, pairs = { 0 };
     tp_checks checks;
     if (!ad_given(program, "the program", error) || !ad_given(stream, "the stream that it is printed to", error))
         return -1;
@@ -19,12 +19,11 @@ int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, 
     }
     if (status < 0)
         return ad_fail(error, "%s", refusal.text);
-    if (status > 0) {
-        status = tp_print_quantities(program, stream, style, error);
-        if (status == TP_TOO_LARGE && refusal.text[0])
-            return ad_fail(error, "%s", refusal.text);
-        if (status)
-            return -1;
-    }
+    if (status > 0)
+        status = tp_print_quantities(program, stream, style, &pairs);
+    if (status == TP_TOO_LARGE && refusal.text[0])
+        return ad_fail(error, "%.440s; and pair of positions by pair it would be too long", refusal.text);
+    if (status)
+        return ad_fail(error, "%s", pairs.text);
     return ferror(stream) ? ad_fail(error, "the recursion cannot be printed") : 0;
 }

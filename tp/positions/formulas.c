@@ -12,10 +12,15 @@
 enum { MOST_LINES = 2000, MOST_NESTED = 200, MOST_TERMS = 500 };
 
 /* ---- refusals ---- */
+/* TP_NO_FORM with a reason, the first one; -1 without memory. */
 static int refuse(tp_formulas *f, int node, const char *why)
 {
     const ad_node *n = ad_node_of(f->plan->graph, node);
-    if (!f->error->text[0])
+    bool told = f->error->text[0] != 0; /* by the algebra: without memory, or what it refuses */
+    if (told && !f->refused && !f->plan->algebra->refused)
+        return -1;
+    f->refused = true;
+    if (!told)
         ad_fail(f->error, "%s:%d: %s: %s", n->where.file ? n->where.file : "", n->where.line, tp_node_name(n), why);
     return TP_NO_FORM;
 }
@@ -703,6 +708,8 @@ int tp_make_formulas(tp_formulas *f)
         status = line_of(f, kind, output, output, true) < 0 ? -1 : 0;
     for (int k = 0; k < f->n && !status; k++)
         status = make_line(f, k);
+    if (!status && f->error->text[0] && !f->plan->algebra->refused)
+        status = -1; /* memory was out where another way was found */
     if (!status)
         return tp_settle_formulas(f);
     return status == TP_NO_FORM ? 1 : -1;

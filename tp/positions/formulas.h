@@ -85,6 +85,7 @@ typedef struct {
     tp_condition conditions[TP_MOST_CONDITIONS];
     tp_formula_factor factors[TP_MOST_FACTORS];
     int depth;
+    bool refused; /* and the error tells why */
 } tp_formulas;
 
 /* What has no form in text; negative otherwise: no memory. */

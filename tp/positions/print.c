@@ -311,7 +311,9 @@ static const char *term_text(printer *w, const tp_formula *line, const tp_formul
             continue;
         name_variable(w, names, n, variable);
         names[n++] = variable;
-        sums = tp_text(&w->t, "%s%s%s", sums, *sums ? ", " : "", variable_text(w, variable));
+        bool new_sum = w->t.latex && (n - n_own) % 2 == 1; /* a subscript has no breaks */
+        const char *next = !*sums ? "" : new_sum ? "} \\sum_{" : ", ";
+        sums = tp_text(&w->t, "%s%s%s", sums, next, variable_text(w, variable));
     }
     for (int k = 0; k < t->n_conditions; k++) { /* those of the line's own places before the sum */
         const char **list = has_sum(t, &t->conditions[k]) ? &inner : &all;

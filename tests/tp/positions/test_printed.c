@@ -895,6 +895,116 @@ Test(printed, lines_have_the_values_of_the_limit)
         }
 }
 
+/* ---- other programs ---- */
+static ad_var nested(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var u = ad_relu(nn_conv(net, "u", x, n));
+    return nn_flatten_readout(net, "out", ad_tanh(ad_add(u, nn_conv(net, "v", u, n))));
+}
+
+static ad_var with_gains(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var u = ad_relu(nn_layernorm_with(net, "norm", nn_conv(net, "u", x, n), .affine = true));
+    u = nn_conv(net, "v", u, n);
+    return nn_readout(net, "out", nn_global_pool(net, ad_relu(u)));
+}
+
+static ad_var largest(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    return nn_flatten_readout(net, "out", nn_max_pool(net, ad_relu(nn_conv(net, "u", x, n))));
+}
+
+/* Nothing is printed over positions, with a reason; and where it is not too long, pair by pair. */
+Test(printed, other_programs_are_handed_back)
+{
+    static const nn_function others[] = { nested, with_gains, largest };
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+        for (int large = 0; large < 2; large++) {
+            nn_net *net;
+            nn_spec spec = { .outputs = 1, .shape = { 3, 3, 1 } };
+            if (large)
+                spec.shape[0] = spec.shape[1] = 32;
+            tp_program *program = translate(others[k], &spec, &net);
+            ad_error reason = { 0 }, error = { 0 };
+            char *text[2] = { NULL };
+            size_t size[2];
+            for (int way = 0; way < 2; way++) {
+                FILE *stream = open_memstream(&text[way], &size[way]);
+                int status = way ? tp_print_recursion(program, stream, TP_PAPER, &error)
+                                 : tp_print_positions(program, stream, TP_PAPER, &reason);
+                fclose(stream);
+                if (!way)
+                    cr_expect(status == 1 && size[way] == 0, "%zu: %d, %s", k, status, text[way]);
+                else
+                    cr_expect(!strstr(text[way], "Places"), "%zu: %s", k, text[way]);
+            }
+            cr_expect(strstr(reason.text, "test_printed.c:") && !strstr(error.text, "exact limit"), "%zu: %s; %s", k,
+                      reason.text, error.text);
+            free(text[0]);
+            free(text[1]);
+            tp_program_free(program);
+            nn_net_free(net);
+        }
+}
+
+static int count_lines(const char *text)
+{
+    int n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* As many lines whatever the picture's size, also through the door. */
+Test(printed, text_does_not_grow_with_the_picture)
+{
+    int lines[3];
+    for (int k = 0; k < 3; k++) {
+        nn_net *net;
+        nn_spec spec = { .outputs = 3, .shape = { (size_t)8 << k << k, (size_t)8 << k << k, 3 } };
+        tp_program *program = translate(nn_builtin("cnn"), &spec, &net);
+        ad_error error = { 0 };
+        char *text = NULL;
+        size_t size;
+        FILE *stream = open_memstream(&text, &size);
+        cr_assert_eq(tp_print_recursion(program, stream, TP_PAPER, &error), 0, "%s", error.text);
+        fclose(stream);
+        lines[k] = count_lines(text);
+        cr_expect(strstr(text, "Places: ") && lines[k] == lines[0] && size < 4000, "%s", text);
+        free(text);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+}
+
+Test(printed, memory_that_runs_out)
+{
+    static const nn_function some[] = { local, normalised, transposed };
+    for (size_t which = 0; which < sizeof some / sizeof *some; which++) {
+        nn_net *net;
+        nn_spec spec = { .outputs = 2, .shape = { HIGH, WIDE, CHANNELS } };
+        tp_program *program = translate(some[which], &spec, &net);
+        for (long k = 1, failed = 1; failed; k += k < 200 ? 1 : 7) {
+            ad_error error = { 0 };
+            char *text = NULL;
+            size_t size;
+            FILE *stream = open_memstream(&text, &size);
+            ad_hook_allocation(k);
+            failed = tp_print_positions(program, stream, TP_LATEX, &error);
+            ad_hook_allocation(0);
+            fclose(stream);
+            cr_expect(!failed || (failed < 0 && error.text[0] && size == 0), "allocation %ld: %ld, %s", k, failed,
+                      error.text);
+            free(text);
+        }
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+}
+
 /* ---- by hand ---- */
 static ad_var one_filter(nn_net *net, ad_var x)
 {
