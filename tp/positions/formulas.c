@@ -375,7 +375,7 @@ static int of_products(tp_formulas *f, int kind, int a, const tp_indices *at_a, 
     return back_to(f, &before, status);
 }
 
-/* f(u) and g(v): an expectation has its own line, of a pair of nodes; a tangent kernel is E f' g' times that of u, v. */
+/* f(u) and g(v): an expectation has its own line, of a pair of nodes; a tangent kernel is E f' g' times u's and v's. */
 static int of_functions(tp_formulas *f, int kind, int a, const tp_indices *at_a, int b, const tp_indices *at_b,
                         bool start)
 {
