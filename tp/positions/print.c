@@ -466,6 +466,13 @@ static void name_lines(printer *w, int number, int *order)
     order[w->total++] = (int)(line - w->f.lines);
 }
 
+/* A node's place in the source; NULL: it has none. */
+static const ad_where *place_of(const printer *w, int node)
+{
+    const ad_where *where = &ad_node_of(w->f.plan->graph, node)->where;
+    return where->file ? where : NULL;
+}
+
 static void put_body(printer *w, const int *order, FILE *stream)
 {
     int printed = 0, lines = 0;
@@ -474,7 +481,7 @@ static void put_body(printer *w, const int *order, FILE *stream)
     for (int k = 0; k < w->total; k++) {
         const tp_formula *line = &w->f.lines[order[k]];
         int at = line->a > line->b ? line->a : line->b;
-        const ad_where *where = line->kind == TP_SLOPES ? NULL : &ad_node_of(w->f.plan->graph, at)->where;
+        const ad_where *where = line->kind == TP_SLOPES ? NULL : place_of(w, at);
         if (line->root || !tp_is_shown(&w->t, printed++, lines, stream))
             continue;
         if (line->expects && line->f >= 0)
@@ -486,7 +493,7 @@ static void put_body(printer *w, const int *order, FILE *stream)
     for (int k = 0; k < 2; k++) {
         const tp_formula *line = &w->f.lines[k];
         tp_put_broken(&w->t, tp_kernel_name(&w->t, line->kind == TP_TANGENT ? TP_NTK : TP_NNGP, line->power),
-                      line_text(w, line), &ad_node_of(w->f.plan->graph, line->a)->where, stream);
+                      line_text(w, line), place_of(w, line->a), stream);
     }
 }
 
