@@ -206,6 +206,27 @@ bool tp_sums_width(const tp_field_plan *, int id);
 /* Is it the mean over the width of Gaussian vectors, which is 0 in the limit? */
 bool tp_is_zero_mean(const tp_field_plan *, int id);
 
+/* The Gaussian vector that a node is a function of, and the function; -1 where it is none. */
+int tp_function_of(const tp_field_plan *, int id, int *fn);
+/* A parameter under renamings: the number of the entry that a point of a node names, of the fixed axes that the node
+ * has. */
+typedef struct {
+    int param;
+    ad_shape names;       /* its axes, as the node calls them; */
+    ad_shape fixed, over; /* the fixed ones that the node has, and those that are summed */
+    double width;         /* the size of the width that is summed, over n; 0: there is none */
+} tp_use;
+/* Of a parameter in a product over these axes (NULL: in none); -1 where there is no rule. */
+int tp_find_use(const tp_field_plan *, int id, const ad_shape *over, tp_use *u);
+/* The variance of an entry of a parameter, as c n^power. */
+double tp_variance_of_entry(const tp_field_plan *, int param, double *power);
+/* Is it data, or a vector over the width that is summed? */
+bool tp_meets_vector(const tp_field_plan *, int x, const tp_use *u);
+/* Is it a sum over the width, and fixed axes `along`, of x y: ratio n times E x y. */
+bool tp_moment_of(const tp_field_plan *, int id, int *x, int *y, ad_shape *along, double *ratio);
+/* Has what stands above the products with parameters this mask somewhere? */
+bool tp_shows(const tp_field_plan *, int id, int mask);
+
 /* ---- weigh.c ---- */
 /* The field of a pair of which one at least is weighed; sums are taken apart before masks. */
 int tp_weighed_field(tp_field_plan *, int kind, int a, int b, const tp_point_pairs *pairs);
@@ -227,6 +248,12 @@ int tp_split_plan(tp_field_plan *, int out);
  * form nor series. own: the field of the plan of single samples that its diagonal is; -1: it is as all of it. */
 int tp_run_fields(tp_field_plan *, int out, double c, int own, const double *x, size_t rows, const double *x2,
                   size_t rows2, const tp_limit_spec *, tp_kernel *kernel);
+
+/* ---- limit.c ---- */
+/* A plan of single samples, or, given that, of pairs; -1 with an error. */
+int tp_plan_new(tp_field_plan *, tp_algebra *, tp_field_plan *single);
+/* Is every parameter met in one way alone: as a bias, or by products that sum over the same of its axes? */
+bool tp_uses_alike(const tp_field_plan *);
 
 /* ---- bounds.c ---- */
 /* What a run has seen of an expectation: the largest correlation that is not taken for 1, and whether there are any

@@ -13,8 +13,7 @@ bool tp_has_windows(const tp_program *program)
     return false;
 }
 
-/* Is every parameter met in one way alone: as a bias, or by products that sum over the same of its axes? */
-static bool uses_alike(const tp_field_plan *p)
+bool tp_uses_alike(const tp_field_plan *p)
 {
     const tp_program *program = p->program;
     /* 0: not met; 1: a bias; 2: a product; 3: a gain */
@@ -37,7 +36,7 @@ static bool uses_alike(const tp_field_plan *p)
     return way;
 }
 
-static int plan_new(tp_field_plan *p, tp_algebra *algebra, tp_field_plan *single)
+int tp_plan_new(tp_field_plan *p, tp_algebra *algebra, tp_field_plan *single)
 {
     const tp_program *program = algebra->program;
     size_t n = (size_t)program->n_nodes + 1;
@@ -91,8 +90,9 @@ int tp_limit_positions(const tp_program *program, tp_kernel_kind which, const do
     int status = tp_algebra_new(&algebra, program, error);
     algebra.error = &refusal;
     int field = TP_NO_ROOM, own = TP_NO_FIELD;
-    if (!status && !(status = plan_new(&single, &algebra, NULL)) && !(status = plan_new(&plan, &algebra, &single))) {
-        field = uses_alike(&plan) ? plan_output(&plan, which, spec) : TP_NO_RULE_HERE;
+    if (!status && !(status = tp_plan_new(&single, &algebra, NULL)) &&
+        !(status = tp_plan_new(&plan, &algebra, &single))) {
+        field = tp_uses_alike(&plan) ? plan_output(&plan, which, spec) : TP_NO_RULE_HERE;
         if (field >= 0 && program->masked && !x2) { /* a sample and itself have masks in common */
             own = plan_output(&single, which, spec);
             bool alike = own >= 0 && fabs(single.fields[own].power - plan.fields[field].power) < 1e-9;

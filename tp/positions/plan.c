@@ -18,29 +18,6 @@
 
 enum { MOST_NESTED = 4000 }; /* of nodes that wait for each other */
 
-/* ---- nodes ---- */
-static bool is_function(const ad_node *node)
-{
-    return node->op <= AD_CUSTOM && node->op != AD_IDENTITY && node->op != AD_NEG;
-}
-
-/* The Gaussian vector that a node is a function of, and the function; -1 where it is none. */
-static int function_of(const tp_field_plan *p, int id, int *fn)
-{
-    const ad_node *node = ad_node_of(p->graph, id);
-    *fn = p->algebra->variable;
-    if (p->program->widths[id] != 1)
-        return -1;
-    if (tp_node_is_gaussian(p, id))
-        return id;
-    int inside, x;
-    if (!is_function(node) || p->program->data[id] || (x = function_of(p, node->in[0], &inside)) < 0)
-        return -1;
-    *fn = node->op == AD_CUSTOM ? tp_fn_custom(p->algebra, node->function, node->order, inside)
-                                : tp_fn_make(p->algebra, (int)node->op, node->c, inside, 0);
-    return *fn < 0 ? -1 : x;
-}
-
 /* What tp_move_point makes of every point over the axes `from`; the caller's to free. */
 static int32_t *move_points(const tp_field_plan *p, const ad_shape *from, const ad_shape *to)
 {
@@ -255,48 +232,8 @@ static int data_field(tp_field_plan *p, int a, int b, const ad_shape *along, con
     return array < 0 || tp_add_step(p, &step) ? TP_NO_ROOM : tp_new_field(p, array, pairs->n, 1, 0);
 }
 
-/* A parameter under renamings: the number of the entry that a point of a node names, of the fixed axes that the node
- * has. */
-typedef struct {
-    int param;
-    ad_shape names, fixed,
-        over;     /* as the node calls its axes; the fixed ones that the node has; those that are summed */
-    double width; /* the size of the width that is summed, over n; 0: there is none */
-} use;
-
-static int find_use(const tp_field_plan *p, int id, const ad_shape *over, use *u)
-{
-    memset(u, 0, sizeof *u);
-    u->param = tp_peel(p->graph, id, &u->names);
-    const ad_init *init = u->param < 0 ? NULL : ad_node_of(p->graph, u->param)->init;
-    if (!init || fabs(init->mean) > 0 || init->orthogonal)
-        return -1;
-    for (int i = 0; i < u->names.rank; i++) {
-        ad_axis axis = u->names.axes[i];
-        bool wide = ad_axis_kind(p->graph, axis) == AD_WIDTH, summed = over && ad_has(over, axis);
-        if (wide && summed && u->width > 0)
-            return -1;
-        if (wide && summed)
-            u->width = ad_axis_ratio(p->graph, axis);
-        else if (!wide && summed)
-            u->over.axes[u->over.rank++] = axis;
-        else if (!wide)
-            u->fixed.axes[u->fixed.rank++] = axis;
-    }
-    return over && u->over.rank + (u->width > 0) != over->rank ? -1 : 0;
-}
-
-/* The variance of an entry of a parameter, as c n^power. */
-static double variance_of_entry(const tp_field_plan *p, int param, double *power)
-{
-    const ad_init *init = ad_node_of(p->graph, param)->init;
-    double size = tp_axis_factor(p->algebra, init->axis, power), dp = init->axis.id ? init->deviation_power : 0;
-    *power *= 2 * dp;
-    return init->deviation * init->deviation * pow(size, 2 * dp);
-}
-
 /* By point of a node: the number of the entry that it takes of a parameter's axes; the caller's to free. */
-static int32_t *entries_of(const tp_field_plan *p, int id, const use *u)
+static int32_t *entries_of(const tp_field_plan *p, int id, const tp_use *u)
 {
     ad_shape axes = tp_fixed_axes(p->graph, id, NULL);
     return move_points(p, &axes, &u->fixed);
@@ -304,12 +241,12 @@ static int32_t *entries_of(const tp_field_plan *p, int id, const use *u)
 
 static int bias_field(tp_field_plan *p, int kind, int a, int b, const tp_point_pairs *pairs)
 {
-    use u, v;
-    if (find_use(p, a, NULL, &u) || find_use(p, b, NULL, &v))
+    tp_use u, v;
+    if (tp_find_use(p, a, NULL, &u) || tp_find_use(p, b, NULL, &v))
         return TP_NO_RULE_HERE;
     if (u.param != v.param || (kind == TP_TANGENT && !p->learns[u.param]))
         return TP_NO_FIELD;
-    double power = 0, value = kind == TP_TANGENT ? 1 : variance_of_entry(p, u.param, &power);
+    double power = 0, value = kind == TP_TANGENT ? 1 : tp_variance_of_entry(p, u.param, &power);
     int one = tp_filled(p, 1, value), sum = TP_NO_FIELD;
     int32_t *to = ad_arena_alloc(p->arena, pairs->n + 1, sizeof *to);
     int32_t *first = entries_of(p, a, &u), *second = entries_of(p, b, &v);
@@ -325,7 +262,7 @@ static int bias_field(tp_field_plan *p, int kind, int a, int b, const tp_point_p
 }
 
 /* The sums of x x' over the entries of W that both products meet: of W's pairs. */
-static int product_sum(tp_field_plan *p, int kind, int x, int y, const use *u, const use *v,
+static int product_sum(tp_field_plan *p, int kind, int x, int y, const tp_use *u, const tp_use *v,
                        const tp_point_pairs *pairs)
 {
     bool same = x == y && u->over.rank == v->over.rank;
@@ -334,18 +271,12 @@ static int product_sum(tp_field_plan *p, int kind, int x, int y, const use *u, c
     return same ? tp_field_of(p, kind, x, y, &u->over, pairs) : with_entries(p, kind, x, y, &u->over, &v->over, pairs);
 }
 
-/* Is it data, or a vector over the width that is summed? */
-static bool meets_vector(const tp_field_plan *p, int x, const use *u)
-{
-    return u->width > 0 ? p->program->widths[x] == 1 && p->program->params[x] < 0 : p->program->data[x];
-}
-
 static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_point_pairs *pairs)
 {
     const ad_node *of_a = ad_node_of(p->graph, a), *of_b = ad_node_of(p->graph, b);
     int ma = tp_matrix_of(p, a), mb = tp_matrix_of(p, b);
-    use u, v;
-    if (find_use(p, of_a->in[ma], &of_a->over, &u) || find_use(p, of_b->in[mb], &of_b->over, &v))
+    tp_use u, v;
+    if (tp_find_use(p, of_a->in[ma], &of_a->over, &u) || tp_find_use(p, of_b->in[mb], &of_b->over, &v))
         return TP_NO_RULE_HERE;
     if (u.param != v.param)
         return TP_NO_FIELD;
@@ -353,7 +284,7 @@ static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_poin
         if (ad_has(&of_a->over, u.names.axes[i]) != ad_has(&of_b->over, v.names.axes[i]))
             return TP_NO_RULE_HERE;
     int x = of_a->in[!ma], y = of_b->in[!mb];
-    if (!meets_vector(p, x, &u) || !meets_vector(p, y, &v))
+    if (!tp_meets_vector(p, x, &u) || !tp_meets_vector(p, y, &v))
         return TP_NO_RULE_HERE;
     ad_shape axes_a = tp_fixed_axes(p->graph, a, NULL), axes_b = tp_fixed_axes(p->graph, b, NULL);
     ad_shape of_x = tp_fixed_axes(p->graph, x, &u.over), of_y = tp_fixed_axes(p->graph, y, &v.over);
@@ -379,7 +310,7 @@ static int product_field(tp_field_plan *p, int kind, int a, int b, const tp_poin
     const int32_t *kept = tp_keep_once(p, to, pairs->n);
     if (failed || !kept)
         return TP_NO_ROOM;
-    double power, variance = variance_of_entry(p, u.param, &power), width = u.width > 0 ? u.width : 1;
+    double power, variance = tp_variance_of_entry(p, u.param, &power), width = u.width > 0 ? u.width : 1;
     double n_power = u.width > 0 ? 1 : 0;
     const tp_point_map map = { pairs->n, 1, kept };
     int sum = TP_NO_FIELD, status = 0;
@@ -466,7 +397,7 @@ static const tp_request *known(const tp_field_plan *p, int kind, int a, int b, c
 
 static int expectation(tp_field_plan *p, int kind, int a, int b, const tp_point_pairs *pairs)
 {
-    int fn[2], u = function_of(p, a, &fn[0]), v = u < 0 ? -1 : function_of(p, b, &fn[1]);
+    int fn[2], u = tp_function_of(p, a, &fn[0]), v = u < 0 ? -1 : tp_function_of(p, b, &fn[1]);
     ad_shape none = { 0 };
     tp_field_step step = {
         .kind = TP_EXPECT, .out = -1, .tangent = -1, .tangent_out = -1, .df = -1, .dg = -1, .pairs = *pairs

@@ -24,29 +24,13 @@ static size_t points_of(const tp_field_plan *p, int id)
 /* The sum over the width, and fixed axes perhaps, of x y: n times E x y. */
 static int moment_field(tp_field_plan *p, int id)
 {
-    const ad_node *node = ad_node_of(p->graph, id), *inside = ad_node_of(p->graph, node->in[0]);
-    int x = node->in[0], y = node->op == AD_CONTRACT ? node->in[1] : -1, sum = TP_NO_FIELD;
-    if (node->op == AD_SUM && inside->op == AD_SQUARE)
-        x = y = inside->in[0];
-    else if (node->op == AD_SUM && inside->op == AD_MUL) {
-        x = inside->in[0];
-        y = inside->in[1];
-    }
-    if (y < 0 || p->program->widths[x] != 1 || p->program->widths[y] != 1)
+    int x, y, sum = TP_NO_FIELD;
+    ad_shape along;
+    double ratio;
+    if (!tp_moment_of(p, id, &x, &y, &along, &ratio))
         return TP_NO_RULE_HERE;
-    ad_shape along = { 0 };
-    double ratio = 1;
-    for (int i = 0; i < node->over.rank; i++)
-        if (tp_is_width(p->graph, node->over.axes[i]))
-            ratio = ad_axis_ratio(p->graph, node->over.axes[i]);
-        else
-            along.axes[along.rank++] = node->over.axes[i];
-    ad_shape own = tp_fixed_axes(p->graph, id, NULL), of_x = tp_fixed_axes(p->graph, x, &along),
-             of_y = tp_fixed_axes(p->graph, y, &along);
     size_t n = points_of(p, id);
     const int32_t *all = tp_identity(p, n);
-    if (!ad_shape_equal(&own, &of_x) || !ad_shape_equal(&own, &of_y))
-        return TP_NO_RULE_HERE;
     if (!all)
         return tp_no_room(p);
     int of = p->ask(p, TP_COVARIANCE, x, y, &along, &(tp_point_pairs){ n, all, all });
@@ -130,16 +114,6 @@ static int find_weight(tp_field_plan *p, int node)
 }
 
 /* ---- fields ---- */
-/* Has what stands above the products with parameters this mask somewhere? */
-static bool shows(const tp_field_plan *p, int id, int mask)
-{
-    const ad_node *node = ad_node_of(p->graph, id);
-    bool found = id == mask;
-    for (int k = 0; k < node->n_in && node->op != AD_CONTRACT && !found; k++)
-        found = shows(p, node->in[k], mask);
-    return found;
-}
-
 /* A field times the scalars of either side, -1: none. */
 static int weigh(tp_field_plan *p, int field, int a, int scalar_a, int b, int scalar_b, const tp_point_pairs *pairs)
 {
@@ -235,8 +209,8 @@ int tp_weighed_field(tp_field_plan *p, int kind, int a, int b, const tp_point_pa
     if (factors)
         return factors_field(p, kind, a, b, pairs);
     if (by[0] != TP_BY_MASK || by[1] != TP_BY_MASK || mask[0] != mask[1]) { /* E m is 1 */
-        bool second = by[0] != TP_BY_MASK || (by[1] == TP_BY_MASK && shows(p, b, mask[0]));
-        if (shows(p, second ? a : b, mask[second]))
+        bool second = by[0] != TP_BY_MASK || (by[1] == TP_BY_MASK && tp_shows(p, b, mask[0]));
+        if (tp_shows(p, second ? a : b, mask[second]))
             return TP_NO_RULE_HERE;
         x[!second] = second ? a : b;
         mask[!second] = -1;

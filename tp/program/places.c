@@ -55,27 +55,35 @@ static bool step_in(const ad_node *node, places *all)
     return true;
 }
 
-/* "rows" of "rows*30". */
-static const char *name_of(tp_writer *w, ad_axis axis)
+const char *tp_position_name(ad_arena *arena, const ad_graph *graph, ad_axis axis)
 {
-    const char *name = ad_axis_name(w->graph, axis);
-    return tp_writer_text(w, "%.*s", (int)strcspn(name, "*"), name);
+    const char *name = ad_axis_name(graph, axis);
+    return ad_arena_text(arena, "%.*s", (int)strcspn(name, "*"), name);
+}
+
+const char *tp_affine_text(ad_arena *arena, bool latex, const tp_affine_part *parts, int n, ptrdiff_t shift)
+{
+    const char *all = n ? "" : ad_arena_text(arena, "%td", shift), *minus = latex ? "-" : "−";
+    for (int i = 0; i < n && all; i++) {
+        ptrdiff_t times = parts[i].times, size = times < 0 ? -times : times;
+        const char *sign = times < 0 ? minus : i ? "+" : "";
+        all = size == 1 ? ad_arena_text(arena, "%s%s%s", all, sign, parts[i].name)
+                        : ad_arena_text(arena, "%s%s%td %s", all, sign, size, parts[i].name);
+    }
+    if (n && shift && all)
+        all = ad_arena_text(arena, "%s%s%td", all, shift < 0 ? minus : "+", shift < 0 ? -shift : shift);
+    return all;
 }
 
 static const char *one_place(tp_writer *w, const place *p)
 {
-    const char *all = name_of(w, p->axis);
-    if (p->stride != 1)
-        all = tp_writer_text(w, "%td %s", p->stride, all);
-    ptrdiff_t size = p->step < 0 ? -p->step : p->step;
-    const char *minus = w->latex ? "-" : "−", *offset = p->offset.id ? name_of(w, p->offset) : NULL;
-    if (offset && size == 1)
-        all = tp_writer_text(w, "%s%s%s", all, p->step < 0 ? minus : "+", offset);
-    else if (offset)
-        all = tp_writer_text(w, "%s%s%td %s", all, p->step < 0 ? minus : "+", size, offset);
-    if (p->shift)
-        all = tp_writer_text(w, "%s%s%td", all, p->shift < 0 ? minus : "+", p->shift < 0 ? -p->shift : p->shift);
-    return all;
+    tp_affine_part parts[2] = { { tp_position_name(w->arena, w->graph, p->axis), p->stride } };
+    if (p->offset.id)
+        parts[1] = (tp_affine_part){ tp_position_name(w->arena, w->graph, p->offset), p->step };
+    bool full = !parts[0].name || (p->offset.id && !parts[1].name);
+    const char *all = full ? NULL : tp_affine_text(w->arena, w->latex, parts, p->offset.id ? 2 : 1, p->shift);
+    w->full = w->full || !all;
+    return all ? all : "";
 }
 
 const char *tp_place_text(tp_writer *w, int id, int *below)

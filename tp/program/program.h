@@ -89,6 +89,14 @@ const char *tp_number_latex(double x, char text[TP_NUMBER_TEXT]);
 /* Text in math mode, with places where TeX may break it, and a source's place in text mode. */
 void tp_put_math(const char *math, FILE *stream);
 void tp_put_place(const ad_where *where, FILE *stream);
+/* Places on fixed axes (places.c): "rows" of "rows*30"; "2 rows+offset−1", sums of multiples of names. In the arena;
+ * NULL without memory. */
+const char *tp_position_name(ad_arena *, const ad_graph *, ad_axis axis);
+typedef struct {
+    const char *name;
+    ptrdiff_t times; /* not 0 */
+} tp_affine_part;
+const char *tp_affine_text(ad_arena *, bool latex, const tp_affine_part *parts, int n, ptrdiff_t shift);
 /* The first op that jumps, has a pole or asks for the largest, and that averages over the width reach: where their
  * limit is there, their fluctuations decide. -1: there is none. */
 int tp_find_suspect(const tp_program *);

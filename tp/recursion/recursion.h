@@ -40,4 +40,46 @@ int tp_limit_grouped(const tp_program *, tp_kernel_kind, const double *x, size_t
 /* -1 where the program's kernel is found to grow, or to be random, in the limit; TP_GROWS where a function is taken of
  * what grows. */
 int tp_check_limit(const tp_program *, tp_kernel_kind, ad_error *error);
+
+/* The recursion by quantities as text (tp_print_recursion); TP_TOO_LARGE where filters have too many positions. */
+int tp_print_quantities(const tp_program *, FILE *stream, tp_style style, ad_error *error);
+
+/* ---- notation.c: what a recursion is written in ---- */
+/* Covariances of G-vars, second moments of other vectors, expectations of derivatives, products, numbers of one input,
+ * tangent kernels. */
+enum { TP_SIGMA_LETTER, TP_KERNEL_LETTER, TP_DOT_LETTER, TP_PRODUCT_LETTER, TP_SCALAR_LETTER, TP_TANGENT_LETTER };
+enum { TP_LETTERS = TP_TANGENT_LETTER + 1 };
+typedef struct {
+    tp_algebra *a;
+    ad_arena *arena;
+    bool latex, full, endless; /* full: memory is out, or the text endless */
+    size_t written;            /* bytes of texts, parts of others included */
+    int counts[TP_LETTERS], n_functions;
+    const char **name;    /* by quantity; NULL: none has one */
+    int *fn_uses;         /* by function: in expectations */
+    const char **fn_name; /* in LaTeX, of a long one that has several uses, once it is defined */
+} tp_notation;
+/* When all functions are made, with algebra, arena and style. */
+void tp_notation_begin(tp_notation *w);
+/* 0, or -1 with an error where text is missing. */
+int tp_notation_end(const tp_notation *w, ad_error *error);
+/* Text in the arena; empty, with `full`, when memory is out. */
+const char *tp_text(tp_notation *w, const char *format, ...) AD_PRINTF(2, 3);
+const char *tp_letter_name(tp_notation *w, int letter); /* the next one */
+const char *tp_prime_text(const tp_notation *w, bool second);
+const char *tp_escaped_text(tp_notation *w, const char *name);
+const char *tp_value_text(tp_notation *w, double x);
+const char *tp_multiple_text(tp_notation *w, double c, const char *what);
+const char *tp_fn_text(tp_notation *w, int fn, const char *variable);
+const char *tp_applied_text(tp_notation *w, int fn, const char *variable); /* by its name, if it has one */
+/* E f(u) g(v); g -1: E f(u). */
+const char *tp_expect_text(tp_notation *w, int f, int g, const char *covariance);
+const char *tp_kernel_name(tp_notation *w, int which, double power);
+/* A table of lines: a name, what it is, the place in the source. Of many, dots stand for those between. */
+void tp_begin_quantities(const tp_notation *w, FILE *stream);
+void tp_end_quantities(const tp_notation *w, FILE *stream);
+void tp_put_quantity(tp_notation *w, const char *name, const char *right, const ad_where *place, FILE *stream);
+void tp_put_broken(tp_notation *w, const char *name, const char *right, const ad_where *place, FILE *stream);
+bool tp_is_shown(tp_notation *w, int number, int total, FILE *stream);
+void tp_define_function(tp_notation *w, int fn, FILE *stream);
 #endif

@@ -103,6 +103,26 @@ Test(latex, recursions)
     check_network(difficult, NULL, (nn_spec){ .features = 3 }, true, "names");
 }
 
+/* Filters, strides, the other end around, zeros between, filters of each position, normalised, beside a long name. */
+static ad_var filters(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    x = ad_tanh(nn_conv_with(net, "stem_1", x, n, .stride = { 2, 1 }, .bias = true, .sigma_b = 0.3));
+    ad_var h = nn_conv_with(net, "b", ad_relu(x), n, .padding = NN_CIRCULAR);
+    h = nn_layernorm(net, "norm", ad_add(h, nn_conv(net, "c", ad_gelu(x), n)));
+    h = nn_average_pool(net, ad_relu(nn_local(net, "d", ad_relu(h), n)));
+    return nn_flatten_readout(net, "out", ad_relu(nn_conv_transpose_with(net, "e", h, n, .stride = { 2 })));
+}
+
+Test(latex, recursions_over_positions)
+{
+    nn_spec picture = { .shape = { 28, 28, 1 }, .outputs = 10 };
+    check_network(nn_builtin("cnn"), (const char *const[]){ "sigma_b=0.1", "pool=2", NULL }, picture, true, "cnn");
+    check_network(nn_builtin("cnn"), (const char *const[]){ "padding=valid", "stride=2", NULL }, picture, true,
+                  "strides");
+    check_network(filters, NULL, (nn_spec){ .shape = { 16, 12, 3 } }, true, "filters");
+}
+
 /* A residual network with layernorm, GELU and biases, whose names are long: nothing stands over the margin. */
 static ad_var resnet(nn_net *net, ad_var x)
 {
