@@ -66,7 +66,7 @@ bool tp_moments_of(const tp_univariate *f, double q, double cell, tp_moments *m)
     double cuts[MOST_CUTS + 7], root = sqrt(q), at[3 * PANEL] = { -cell * root, cell * root }, edge[2][PANEL];
     size_t n = 0;
     *m = (tp_moments){ { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 } };
-    if (!(q > 0) || f->n_kinks > MOST_CUTS || !f->eval)
+    if (!(q > 0) || !isfinite(q) || f->n_kinks > MOST_CUTS || !f->eval)
         return false;
     cuts[n++] = -length;
     for (size_t k = 0; k < sizeof ends / sizeof *ends; k++)

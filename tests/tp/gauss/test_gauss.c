@@ -968,6 +968,7 @@ Test(gauss, moments_of_one_function)
     }
     tp_univariate none = tp_univariate_form(TP_NUMERIC, 0), relu = tp_univariate_form(TP_RELU, 0);
     cr_expect(!tp_moments_of(&none, 1, 0, &m) && !tp_moments_of(&relu, 0, 0, &m));
+    cr_expect(!tp_moments_of(&relu, INFINITY, 0, &m) && !tp_moments_of(&relu, NAN, 0, &m));
 }
 
 static void fast_cosine(const tp_univariate *u, size_t n, const double *x, double *y)
