@@ -210,6 +210,20 @@ static void compare(const network *w, nn_parametrization scale, nn_optimizer opt
     nn_net_free(net);
 }
 
+static void expect_verdict(const network *w, nn_parametrization scale, nn_optimizer optimizer, const char *says)
+{
+    ad_error error = { 0 };
+    tp_regime r;
+    nn_net *net = trace(w, scale);
+    tp_program *program = tp_translate(net, &error);
+    cr_assert(program && tp_regime_find(program, &(tp_regime_spec){ .optimizer = optimizer }, &r, &error) == 0, "%s",
+              error.text);
+    cr_expect(strstr(r.verdict, says), "%s, %s: %s, not %s", w->name, nn_parametrization_name(scale), r.verdict, says);
+    tp_regime_free(&r);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 static const char *const two_layers[] = { "depth=2", "phi=tanh", NULL }, *const recurrent[] = { "phi=tanh", NULL },
                          *const gated[] = { "cell=gru", "sigma_u=3", "sigma_w=3", NULL };
 static const nn_optimizer optimizers[] = { NN_SGD, NN_MOMENTUM, NN_ADAM };
@@ -249,6 +263,18 @@ Test(regime, of_a_residual_network_with_layernorm)
 {
     more = 2;
     compare_all(&(network){ "residual", residual, NULL, { 0 } });
+}
+
+/* Layers with nothing between them, whose factors the trace draws together. */
+Test(regime, of_layers_without_functions_between)
+{
+    static const char *const settings[] = { "depth=3", "phi=identity", NULL };
+    const network linear = { "linear", nn_builtin("mlp"), settings, { 0 } };
+    more = 2;
+    for (int scale = 0; scale < NN_N_PARAMETRIZATIONS; scale++)
+        compare(&linear, (nn_parametrization)scale, NN_SGD, rates[NN_SGD]);
+    expect_verdict(&linear, NN_NTK, NN_SGD,
+                   "stable, in the kernel regime: hidden vectors change by order n^-0.5 at most");
 }
 
 /* mu-P with a readout that is too large, and with hidden rates of the NTK's size: two settings that nobody named. */
@@ -354,20 +380,6 @@ static const char *at_line(const char *says, const char *text)
     const char *mark = strstr(says, "%s");
     snprintf(all, sizeof all, "%.*s%s%s", (int)(mark - says), says, place_of(text), mark + 2);
     return all;
-}
-
-static void expect_verdict(const network *w, nn_parametrization scale, nn_optimizer optimizer, const char *says)
-{
-    ad_error error = { 0 };
-    tp_regime r;
-    nn_net *net = trace(w, scale);
-    tp_program *program = tp_translate(net, &error);
-    cr_assert(program && tp_regime_find(program, &(tp_regime_spec){ .optimizer = optimizer }, &r, &error) == 0, "%s",
-              error.text);
-    cr_expect(strstr(r.verdict, says), "%s, %s: %s, not %s", w->name, nn_parametrization_name(scale), r.verdict, says);
-    tp_regime_free(&r);
-    tp_program_free(program);
-    nn_net_free(net);
 }
 
 Test(regime, verdicts_name_the_line)

@@ -442,8 +442,8 @@ static int find_constants(regime_job *j, tp_regime *r, ad_error *error)
     return 0;
 }
 
-/* The power of n in front of a node that is read by a scale, or by products that took the scale's factor over, perhaps
- * under another name of its axis. */
+/* The power of n in front of a node that is read by scales, one after the other, or by products that took their factors
+ * over, perhaps under another name of its axis. */
 static void find_fronts(const regime_job *j, double *by_node, bool *read)
 {
     const tp_program *p = j->program;
@@ -452,7 +452,7 @@ static void find_fronts(const regime_job *j, double *by_node, bool *read)
         bool renames = node->op == AD_RELABEL || node->op == AD_TRANSPOSE, scales = node->op == AD_SCALE;
         by_node[id] = read[id] ? 0 : by_node[id];
         if ((scales && (node->moved || p->lives[id])) || (renames && p->lives[id])) {
-            double front = renames ? by_node[id] : tp_is_width(p->graph, node->axis) ? node->power : 0;
+            double front = by_node[id] + (scales && tp_is_width(p->graph, node->axis) ? node->power : 0);
             by_node[node->in[0]] = fabs(by_node[node->in[0]]) > 0 ? by_node[node->in[0]] : front;
             read[node->in[0]] |= renames && read[id];
         } else if (p->lives[id] && node->op != AD_CONTRACT) {
