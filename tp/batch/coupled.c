@@ -397,6 +397,8 @@ static int solve(tp_coupled *c, const tp_program *program, tp_kernel_kind which,
         memcpy(out, block.values, count * sizeof *out);
     else
         memset(out, 0, count * sizeof *out);
+    if (!status)
+        status = tp_had_memory(&c->families.algebra);
     bool refused = c->families.algebra.refused;
     close_coupled(c);
     if (status && !error->text[0])

@@ -115,6 +115,8 @@ int tp_limit_positions(const tp_program *program, tp_kernel_kind which, const do
                      ? -1
                      : tp_run_fields(&plan, out.array, out.c, own, x, rows, x2, rows2, spec, kernel);
     }
+    if (!status)
+        status = tp_had_memory(&algebra);
     tp_algebra_free(&algebra);
     if (status) {
         ad_free(kernel->terms[0].values);

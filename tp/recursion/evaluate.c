@@ -526,7 +526,8 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         status = s.algebra.no_limit    ? -1
                  : s.algebra.not_bp    ? TP_NOT_BP
                  : s.algebra.too_large ? TP_TOO_LARGE
-                                       : TP_NO_RULE;
+                 : s.algebra.refused   ? TP_NO_RULE
+                                       : -1;
     if (!status)
         status = prepare(&s, &series);
     kernel->rows = s.rows[0];
@@ -545,6 +546,8 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     if (!status)
         status = solve_alone(&s, &series) || check_floats(&s, &series) || plan_all_series(&s) ||
                  tp_solve_tiles(&s, &series, kernel, spec, threads);
+    if (!status)
+        status = tp_had_memory(&s.algebra);
     if (!status)
         snprintf(kernel->method, sizeof kernel->method, "%s%s",
                  s.closed ? "closed forms" : "exact rules, series and quadrature", s.algebra.left);

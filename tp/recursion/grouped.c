@@ -669,7 +669,7 @@ int tp_limit_grouped(const tp_program *program, tp_kernel_kind which, const doub
     s.algebra.outputs[0] = (int)spec->output;
     s.algebra.outputs[1] = (int)spec->output2;
     if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series, NULL) : tp_nngp_series(&s.algebra, &series)))
-        status = TP_NO_RULE;
+        status = s.algebra.refused ? TP_NO_RULE : -1;
     if (!status)
         status = series.n > 1 ? TP_NO_RULE : prepare(&g, &series);
     *power = series.n ? series.at[0].power : 0;
@@ -682,6 +682,8 @@ int tp_limit_grouped(const tp_program *program, tp_kernel_kind which, const doub
         status = solve_all(&g, &series, threads, values);
         cost->seconds = ad_seconds() - start;
     }
+    if (!status)
+        status = tp_had_memory(&s.algebra);
     if (!s.same)
         ad_free(g.single[1]);
     ad_free(g.single[0]);

@@ -436,7 +436,7 @@ static bool same_or_crossed(const ad_site *s, const ad_site *t)
 }
 
 /* Pairs that are not of this form go entry by entry; with two widths, or aligned along one, there is no rule. */
-static int check_entries(const tp_algebra *algebra, const ad_site *s, const ad_site *t)
+static int check_entries(tp_algebra *algebra, const ad_site *s, const ad_site *t)
 {
     const char *name = ad_node_of(algebra->graph, s->param.id)->name;
     ad_axis width = width_within(algebra, w_of(s));

@@ -19,6 +19,9 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
     algebra->arena = ad_arena_new(error);
     if (!algebra->arena)
         return -1;
+    if (!(algebra->starved = ad_arena_alloc(algebra->arena, 1, sizeof *algebra->starved)))
+        return tp_lacks_memory(algebra);
+    *algebra->starved = false;
     tp_table *tables[TABLES];
     list_tables(algebra, tables);
     for (int k = 0; k < TABLES; k++)

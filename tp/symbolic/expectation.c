@@ -10,6 +10,12 @@
 #include <string.h>
 
 /* ---- series ---- */
+static int too_many_powers(tp_algebra *algebra)
+{
+    algebra->refused = true;
+    return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
+}
+
 int tp_series_add(tp_algebra *algebra, tp_series *s, double power, int q)
 {
     if (tp_q_is_zero(algebra, q))
@@ -20,7 +26,7 @@ int tp_series_add(tp_algebra *algebra, tp_series *s, double power, int q)
             return s->at[i].q < 0 ? -1 : 0;
         }
     if (s->n == TP_MAX_POWERS)
-        return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
+        return too_many_powers(algebra);
     s->at[s->n].power = power;
     s->at[s->n++].q = q;
     return 0;
@@ -40,7 +46,7 @@ int tp_long_sum_add(tp_algebra *algebra, tp_long_sum *s, double power, double c,
     while (k < s->n_powers && !(fabs(s->power[k] - power) < 1e-9))
         k++;
     if (k == TP_MAX_POWERS)
-        return ad_fail(algebra->error, "the kernel has more than %d powers of n", TP_MAX_POWERS);
+        return too_many_powers(algebra);
     if (k == s->n_powers)
         s->power[s->n_powers++] = power;
     if (!ad_arena_grow(algebra->arena, (void **)&s->parts[k], s->n[k], &s->capacity[k], sizeof *s->parts[k]))

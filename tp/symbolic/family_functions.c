@@ -170,6 +170,8 @@ int tp_fn_monomial(const tp_algebra *algebra, int fn, double *c)
         monomial a = p->at[k].a < 0 ? last : of[p->at[k].a], b = p->at[k].b < 0 ? last : of[p->at[k].b];
         last = of[k] = part_monomial(tp_fn_at(algebra, p->at[k].id), a, b);
     }
+    if (!of)
+        *algebra->starved = true;
     ad_free(of);
     tp_fn_parts_end(algebra, fn, p);
     *c = last.c;
@@ -224,6 +226,8 @@ double tp_fn_degree(const tp_algebra *algebra, int fn)
         double a = p->at[k].a < 0 ? (double)NAN : of[p->at[k].a], b = p->at[k].b < 0 ? (double)NAN : of[p->at[k].b];
         last = of[k] = part_degree(tp_fn_at(algebra, p->at[k].id), a, b);
     }
+    if (!of)
+        *algebra->starved = true;
     ad_free(of);
     tp_fn_parts_end(algebra, fn, p);
     return last;

@@ -75,6 +75,8 @@ void tp_fn_eval(const tp_algebra *algebra, int fn, const tp_sample *sample, size
         for (size_t k = 0; k < count && !(p && slots); k++)
             y[i + k] = (double)NAN;
     }
+    if (!slots)
+        *algebra->starved = true;
     if (slots != few)
         ad_free(slots);
     tp_fn_parts_end(algebra, fn, p);

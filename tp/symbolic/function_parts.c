@@ -77,6 +77,7 @@ static tp_fn_parts *make_parts(const tp_algebra *algebra, int fn)
     tp_fn_parts *p = place ? ad_alloc(1, sizeof *p + (size_t)n * sizeof *p->at, "the parts of a function", NULL) : NULL;
     int *scratch = p ? ad_reserve(2 * (size_t)n, sizeof *scratch, "the parts of a function", NULL) : NULL;
     if (!scratch) {
+        *algebra->starved = true;
         ad_free(place);
         ad_free(p);
         return NULL;

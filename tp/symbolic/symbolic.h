@@ -180,14 +180,17 @@ struct tp_algebra {
     } * jumps; /* of quantities that jump, with their ops */
     int n_jumps, jumps_capacity;
     char left[240]; /* which powers of n a kernel leaves out, and why; empty: none that do not vanish */
-    bool refused;   /* a function's derivative, or a family, has no rule: the error is not one of memory */
+    bool refused;   /* something has no rule: the error is not one of memory */
+    bool *starved;  /* what a function is made of was asked for, and there was no memory to see it */
 };
 
 int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error);
 void tp_algebra_free(tp_algebra *algebra);
 /* Both -1: with an error of a node, or of memory; without one while a value waits for another. */
-int tp_refuse(const tp_algebra *, int node, const char *format, ...) AD_PRINTF(3, 4);
+int tp_refuse(tp_algebra *, int node, const char *format, ...) AD_PRINTF(3, 4);
 int tp_lacks_memory(const tp_algebra *);
+/* -1 with an error where what is known of a function may be less than there is, for want of memory. */
+int tp_had_memory(const tp_algebra *);
 
 /* What has a number. */
 static inline const tp_fn *tp_fn_at(const tp_algebra *algebra, int fn)

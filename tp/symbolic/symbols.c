@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdarg.h>
 
-int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
+int tp_refuse(tp_algebra *algebra, int node, const char *format, ...)
 {
     char text[300];
     va_list args;
@@ -14,12 +14,18 @@ int tp_refuse(const tp_algebra *algebra, int node, const char *format, ...)
     ad_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     const ad_node *n = ad_node_of(algebra->graph, node);
+    algebra->refused = true;
     return ad_fail(algebra->error, "%s:%d: %s: %s", n->where.file, n->where.line, tp_node_name(n), text);
 }
 
 int tp_lacks_memory(const tp_algebra *algebra)
 {
     return algebra->waits ? -1 : ad_fail(algebra->error, "out of memory while solving the program");
+}
+
+int tp_had_memory(const tp_algebra *algebra)
+{
+    return algebra->starved && *algebra->starved ? tp_lacks_memory(algebra) : 0;
 }
 
 tp_point tp_point_of(const tp_algebra *algebra, int node, const ad_shape *without)

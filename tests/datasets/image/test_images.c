@@ -396,17 +396,17 @@ Test(images, hostile_headers)
           "\xFF\xD8\xFF\xE1\0\x22"
           "Exif\0\0"
           "MM\0*\0\0\0\10\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0",
-          40, "to be turned or mirrored, by orientation 6: save it upright" },
+          38, "to be turned or mirrored, by orientation 6: save it upright" },
         { "cat/j.jpg",
           "\xFF\xD8\xFF\xE1\0\x22"
           "Exif\0\0"
           "II*\0\10\0\0\0\1\0\x12\1\3\0\1\0\0\0\3\0\0\0\0\0\0\0",
-          40, "to be turned or mirrored, by orientation 3: save it upright" },
+          38, "to be turned or mirrored, by orientation 3: save it upright" },
         { "cat/j.jpg",
           "\xFF\xD8\xFF\xE1\0\x22"
           "Exif\0\0"
           "II*\0\10\0\0\0\1\0\x12\1\3\0\1\0\0\0\1\0\0\0\0\0\0\0",
-          40, "JPEG header" },
+          38, "JPEG header" },
         { "cat/h.bmp",
           "BM\0\0\0\0\0\0\0\0\x36\4\0\0\x28\0\0\0\4\0\0\0\4\0\0\0\1\0\10\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
           "\0\0"

@@ -226,13 +226,18 @@ Test(misfortune, threads_that_do_not_start)
 Test(misfortune, a_disk_that_is_full)
 {
     static const long sizes[] = { 0, 1, 100, 200, 1000, 4096, 9000, 30000, 100000, 300000 };
+#ifdef SANITIZED
+    const size_t first = 6; /* LLVM's OpenMP library starts with a file of 1,024 bytes, in shared memory */
+#else
+    const size_t first = 0;
+#endif
     put_all();
     for (int which = 0; which < COMMANDS; which++) {
         const command *c = &commands[which];
         if (!c->outputs[0])
             continue;
         keep_right(which);
-        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k += is_long() ? 1 : 3) {
+        for (size_t k = first; k < sizeof sizes / sizeof *sizes; k += is_long() ? 1 : 3) {
             put_old(c);
             char line[2000], what[64];
             snprintf(what, sizeof what, "%ld bytes", sizes[k]);
