@@ -325,7 +325,7 @@ static int check_samples(const tp_program *program, tp_kernel_kind which, const 
     ad_error refusal = { 0 };
     char why[sizeof error->text];
     tp_limit_spec spec = *given;
-    if (program->coupled)
+    if (program->meets)
         return refuse_random(program, which, "", error);
     spec.threads = 1;
     spec.progress = NULL;

@@ -4,12 +4,12 @@
 #include "tp/positions/positions.h"
 #include "tp/recursion/recursion.h"
 
-int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, ad_error *error)
+#include <stdlib.h>
+
+static int print(const tp_program *program, FILE *stream, tp_style style, ad_error *error)
 {
     ad_error refusal = { 0 }, pairs = { 0 };
     tp_checks checks;
-    if (!ad_given(program, "the program", error) || !ad_given(stream, "the stream that it is printed to", error))
-        return -1;
     int status = 1;
     if (!program->coupled && tp_has_windows(program)) {
         int checked = tp_check(program, &checks, error);
@@ -23,7 +23,21 @@ int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, 
         status = tp_print_quantities(program, stream, style, &pairs);
     if (status == TP_TOO_LARGE && refusal.text[0])
         return ad_fail(error, "%.440s; and pair of positions by pair it would be too long", refusal.text);
-    if (status)
-        return ad_fail(error, "%s", pairs.text);
-    return ferror(stream) ? ad_fail(error, "the recursion cannot be printed") : 0;
+    return status ? ad_fail(error, "%s", pairs.text) : 0;
+}
+
+int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, ad_error *error)
+{
+    if (!ad_given(program, "the program", error) || !ad_given(stream, "the stream that it is printed to", error))
+        return -1;
+    char *text = NULL;
+    size_t length = 0;
+    FILE *whole = open_memstream(&text, &length); /* what is refused half-way leaves nothing */
+    int status = whole ? print(program, whole, style, error) : ad_fail(error, "out of memory for the recursion");
+    if (whole && fclose(whole) != 0 && !status)
+        status = ad_fail(error, "out of memory for the recursion");
+    if (!status && (fwrite(text, 1, length, stream) != length || ferror(stream)))
+        status = ad_fail(error, "the recursion cannot be printed");
+    free(text);
+    return status;
 }

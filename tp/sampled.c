@@ -70,11 +70,11 @@ static question question_of(const tp_program *program, tp_kernel_kind which, con
 /* The row of the largest norm; where samples meet, all rows as they are. */
 static int check_samples(question *q, const double *x, size_t rows, ad_error *error)
 {
-    bool coupled = q->program->coupled;
+    bool meets = q->program->meets;
     double hidden;
     int status =
         tp_enough_samples(q->program, q->which, q->samples, q->spec->threads,
-                          coupled ? x : tp_largest_row(q->program, x, rows), coupled ? rows : 1, &hidden, error);
+                          meets ? x : tp_largest_row(q->program, x, rows), meets ? rows : 1, &hidden, error);
     q->hidden = fmax(q->hidden, hidden);
     return status;
 }
@@ -82,7 +82,7 @@ static int check_samples(question *q, const double *x, size_t rows, ad_error *er
 /* As many samples as two rows' draws need, and how many rows go together. */
 static int choose_samples(question *q, ad_error *error)
 {
-    size_t given = q->spec->samples, pair = q->program->coupled ? q->rows + q->rows2 : 2;
+    size_t given = q->spec->samples, pair = q->program->meets ? q->rows + q->rows2 : 2;
     tp_sample_cost cost;
     q->samples = given ? given : SAMPLES;
     if (q->samples < 16)
@@ -184,7 +184,7 @@ static int find_side(const question *q, bool second, double *size, ad_error *err
     enum { ROWS = 6 };
     const double *x = second && q->x2 ? q->x2 : q->x;
     size_t rows = second ? q->rows2 : q->rows;
-    if (!q->program->coupled && rows > ROWS)
+    if (!q->program->meets && rows > ROWS)
         rows = ROWS;
     tp_sampling sampling = sampling_of(q->spec, q->samples, q->spec->seed + 1, q->simple);
     sampling.output = sampling.output2 = second ? q->spec->output2 : q->spec->output;

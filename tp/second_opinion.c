@@ -508,7 +508,7 @@ int tp_hear_samples(const tp_program *program, tp_kernel_kind which, const doubl
                    .spec = spec,
                    .found = found,
                    .power = -(double)INFINITY,
-                   .whole = program->coupled || ad_coupled(program->output, nn_batch(program->net)),
+                   .whole = program->meets,
                    .given = x,
                    .given2 = x2 };
     char why[512];

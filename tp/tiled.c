@@ -253,7 +253,7 @@ static int begin(job *j, size_t rows2, ad_error *error)
     j->features = nn_features(j->program->net);
     if (!j->rows || !j->rows2)
         return ad_fail(error, "limit: %s inputs have no rows", j->rows ? "the second" : "the first");
-    if (j->program->coupled)
+    if (j->program->meets)
         return ad_fail(error, "limit: where samples meet, as in batch normalisation, a kernel is one of its whole "
                               "batch, and has no tiles");
     j->down = (j->rows + j->side - 1) / j->side;

@@ -187,7 +187,7 @@ int tp_check_convergence(const tp_program *program, tp_kernel_kind which, const 
                          size_t rows, ad_error *error)
 {
     size_t features = nn_features(program->net), picked = rows < ROWS ? rows : ROWS;
-    if (program->coupled || rows == 0)
+    if (program->meets || rows == 0)
         return 0;
     double *some = ad_reserve(2 * picked * features, sizeof *some, "inputs", error);
     if (!some)

@@ -83,7 +83,7 @@ static bool all_zero(const runs *v)
 int tp_find_power(const tp_program *program, tp_kernel_kind which, const tp_sampling *sampling, const double *x,
                   size_t rows, const double *first, int n_first, double *power, ad_error *error)
 {
-    size_t batch = program->coupled ? rows : 1, ratio = FEWEST, samples = sampling->samples;
+    size_t batch = program->meets ? rows : 1, ratio = FEWEST, samples = sampling->samples;
     double bound = tp_power_bound(program, which), *all = ad_alloc(batch * batch, sizeof *all, "a kernel", error);
     runs v = { .n = n_first < FIRST_RUNS ? n_first : FIRST_RUNS }, w = { 0 };
     ad_error too_few = { 0 };

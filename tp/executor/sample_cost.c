@@ -132,7 +132,7 @@ size_t tp_sample_tile(const tp_program *program, const tp_sampling *spec, size_t
     size_t low = 1, high = rows;
     if (tp_sample_needs(program, spec, rows, &cost, error))
         return 0;
-    if (program->coupled || fits(spec, &cost))
+    if (program->meets || fits(spec, &cost))
         return rows;
     while (high - low > 1) { /* `low` rows fit, or are one; `high` do not */
         size_t middle = low + (high - low) / 2;

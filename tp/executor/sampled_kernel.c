@@ -408,7 +408,7 @@ int tp_sample_once(const tp_program *program, tp_kernel_kind which, const tp_sam
                      .independent = spec->independent,
                      .work = spec->work,
                      .simple = spec->simple,
-                     .n_passes = spec->output != spec->output2 || (x2 && program->coupled) ? 2 : 1,
+                     .n_passes = spec->output != spec->output2 || (x2 && program->meets) ? 2 : 1,
                      .threads = held,
                      .sizes = { .n = spec->samples, .n_batches = 1 } };
     kernel_frame k = { .rows = rows, .rows2 = columns, .total = rows, .total2 = columns };

@@ -570,9 +570,9 @@ static void put_head(printer *w, FILE *stream)
     fprintf(stream, "Each line is a function of two inputs %s", latex ? "$(x, x')$" : "(x, x′)");
     if (w->positions)
         fprintf(stream,
-                " and of a position of each,\n%s%s%s unless others are given. A name without places is at the line's "
-                "own;\nwhat is outside of the picture is 0",
-                math, w->positions, math);
+                " and of a position of each,\n%s%s%s unless others are given, and with E those of %s. A name without "
+                "places is at the\nline's own; what is outside of the picture is 0",
+                math, w->positions, math, latex ? "$\\Sigma$" : "Σ");
     fprintf(stream,
             latex
                 ? ".\n$(u, v) \\sim \\Sigma$: centred Gaussians of variances $\\Sigma(x, x)$, $\\Sigma(x', x')$%s and "

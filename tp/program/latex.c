@@ -41,6 +41,12 @@ const char *tp_number_latex(double x, char text[TP_NUMBER_TEXT])
 
 /* TeX breaks a formula at a relation or a sum; here also between factors and arguments, outside of braces, and, if it
  * must, behind a bracket. */
+bool tp_has_index(const char *math)
+{
+    size_t n = strlen(math);
+    return n > 1 && strcmp(math + n - 2, "]}") == 0;
+}
+
 void tp_put_math(const char *math, FILE *stream)
 {
     int depth = 0;

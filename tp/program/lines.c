@@ -51,13 +51,20 @@ static const char *matrix_text(tp_writer *w, int id, int param, const tp_line_te
     return name;
 }
 
-/* The text summed over fixed axes beside the one that a product is over: a filter's offsets, positions. */
-static const char *summed(tp_writer *w, const ad_shape *over, const char *text)
+/* The axis that a product's brackets are over: the width, if there is one. */
+static ad_axis main_axis(const tp_writer *w, const ad_shape *over)
 {
-    const char *axes = "";
     ad_axis main = over->rank ? over->axes[over->rank - 1] : (ad_axis){ 0 };
     for (int i = 0; i < over->rank; i++)
         main = tp_is_width(w->graph, over->axes[i]) ? over->axes[i] : main;
+    return main;
+}
+
+/* The text summed over fixed axes beside that one: a filter's offsets, positions. */
+static const char *summed(tp_writer *w, const ad_shape *over, const char *text)
+{
+    const char *axes = "";
+    ad_axis main = main_axis(w, over);
     for (int i = 0; i < over->rank; i++)
         if (!ad_same(over->axes[i], main))
             axes = tp_writer_text(w, "%s%s%s", axes, *axes ? ", " : "", ad_axis_name(w->graph, over->axes[i]));
@@ -101,8 +108,7 @@ static void contraction(tp_writer *w, int id, tp_line_term *t)
         return;
     }
     if (average) {
-        for (int i = 0; i < node->over.rank; i++)
-            tp_times_axis(w->graph, node->over.axes[i], 1, &t->c, &t->power);
+        tp_times_axis(w->graph, main_axis(w, &node->over), 1, &t->c, &t->power);
         t->text = tp_writer_text(w, w->latex ? "\\langle %s, %s\\rangle" : "⟨%s, %s⟩", a->text, b->text);
         t->text = summed(w, &node->over, t->text);
         t->level = node->over.rank > 1 ? PRODUCT_LEVEL : ATOM_LEVEL;
@@ -182,6 +188,13 @@ static void call(tp_writer *w, int id, tp_line_term *t)
     t->type = vector_type(w, id);
 }
 
+/* What an index is put to: TeX has one for each. */
+static const char *indexed_text(tp_writer *w, const tp_line_term *x)
+{
+    const char *text = tp_base_text(w, x);
+    return w->latex && tp_has_index(text) ? tp_writer_text(w, "{%s}", text) : text;
+}
+
 /* What picks or moves fixed axes: of a named vector, so that it reads h[time=3]. */
 static void moved(tp_writer *w, int id, tp_line_term *t)
 {
@@ -194,15 +207,15 @@ static void moved(tp_writer *w, int id, tp_line_term *t)
     t->named = true;
     t->level = ATOM_LEVEL;
     if (place) {
-        t->text = tp_writer_text(w, "%s%s", tp_base_text(w, &w->terms[below]), place);
+        t->text = tp_writer_text(w, "%s%s", indexed_text(w, &w->terms[below]), place);
         return;
     }
     const char *axis = tp_plain_name(w, ad_axis_name(w->graph, node->axis));
     size_t count = node->op == AD_SLICE ? ad_axis_fixed(w->graph, node->axis2) : 0;
     if (node->op == AD_SLICE && count == 1)
-        t->text = tp_writer_text(w, w->latex ? "%s_{[%s=%zu]}" : "%s[%s=%zu]", tp_base_text(w, x), axis, node->start);
+        t->text = tp_writer_text(w, w->latex ? "%s_{[%s=%zu]}" : "%s[%s=%zu]", indexed_text(w, x), axis, node->start);
     else if (node->op == AD_SLICE)
-        t->text = tp_writer_text(w, w->latex ? "%s_{[%s=%zu..%zu]}" : "%s[%s=%zu..%zu]", tp_base_text(w, x), axis,
+        t->text = tp_writer_text(w, w->latex ? "%s_{[%s=%zu..%zu]}" : "%s[%s=%zu..%zu]", indexed_text(w, x), axis,
                                  node->start, node->start + count - 1);
     else
         t->text = tp_writer_text(w, "%s(%s)", tp_plain_name(w, ad_op_name(node->op)), x->text);

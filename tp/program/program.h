@@ -32,7 +32,8 @@ struct tp_program {
     ad_graph *graph;
     ad_var output;
     ad_axis seed;   /* outputs' */
-    bool coupled;   /* f of a sample depends on its whole batch */
+    bool coupled;   /* parameters act on sums over a sample's whole batch */
+    bool meets;     /* f of a sample depends on its whole batch, if through data alone */
     ad_axis sample; /* batch', if coupled */
     int forward;
     ad_site *sites;
@@ -88,6 +89,7 @@ enum { TP_NUMBER_TEXT = 64 };
 const char *tp_number_latex(double x, char text[TP_NUMBER_TEXT]);
 /* Text in math mode, with places where TeX may break it, and a source's place in text mode. */
 void tp_put_math(const char *math, FILE *stream);
+bool tp_has_index(const char *math); /* does it end with an index? */
 void tp_put_place(const ad_where *where, FILE *stream);
 /* Places on fixed axes (places.c): "rows" of "rows*30"; "2 rows+offset−1", sums of multiples of names. In the arena;
  * NULL without memory. */

@@ -276,6 +276,7 @@ static tp_program *make_program(nn_net *net, const ad_var *vector, bool masked, 
     program->output = rewritten(net, output);
     program->forward = ad_graph_size(program->graph);
     program->coupled = program->output.id >= 0 && ad_parameters_coupled(program->output, nn_batch(net));
+    program->meets = program->output.id >= 0 && ad_coupled(program->output, nn_batch(net));
     program->arena = ad_arena_new(error);
     if (program->output.id < 0)
         ad_fail(error, "%s", *ad_message(program->graph) ? ad_message(program->graph) : "out of memory for a program");

@@ -119,10 +119,13 @@ const char *tp_fn_text(tp_notation *w, int fn, const char *variable)
     return last;
 }
 
-/* A function by its name, if it has one. */
+/* A function by its name, if it has one; in brackets where a minus before it would be read as a difference. */
 const char *tp_applied_text(tp_notation *w, int fn, const char *variable)
 {
-    return w->fn_name[fn] ? tp_text(w, "%s(%s)", w->fn_name[fn], variable) : tp_fn_text(w, fn, variable);
+    if (w->fn_name[fn])
+        return tp_text(w, "%s(%s)", w->fn_name[fn], variable);
+    const char *text = tp_fn_text(w, fn, variable);
+    return *text == '-' ? tp_text(w, "(%s)", text) : text;
 }
 
 const char *tp_expect_text(tp_notation *w, int f, int g, const char *covariance)

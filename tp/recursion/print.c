@@ -136,6 +136,12 @@ static void name_all(writer *w, unsigned char *levels)
 }
 
 /* ---- expressions ---- */
+/* What an index is put to: TeX has one for each. */
+static const char *indexed_text(writer *w, const char *text)
+{
+    return w->t.latex && tp_has_index(text) ? tp_text(&w->t, "{%s}", text) : text;
+}
+
 /* What data are made of, down to some levels: beyond them dots. */
 static const char *data_text_within(writer *w, int node, const tp_point *from, bool second, int levels)
 {
@@ -147,7 +153,7 @@ static const char *data_text_within(writer *w, int node, const tp_point *from, b
         all = tp_text(&w->t, w->t.latex ? "\\dots%s" : "...%s", tp_prime_text(&w->t, second));
     else if (n->op == AD_SLICE && ad_axis_fixed(w->t.a->graph, n->axis2) == 1)
         all = tp_text(&w->t, w->t.latex ? "%s_{[\\mathrm{%s}=%zu]}" : "%s[%s=%zu]",
-                      data_text_within(w, n->in[0], NULL, second, levels - 1),
+                      indexed_text(w, data_text_within(w, n->in[0], NULL, second, levels - 1)),
                       tp_escaped_text(&w->t, ad_axis_name(w->t.a->graph, n->axis)), n->start);
     else if (n->n_in == 1 && (n->op == AD_SUM || n->op == AD_RELABEL || n->op == AD_EXPAND || n->op == AD_TRANSPOSE ||
                               n->op == AD_RESHAPE))
@@ -160,7 +166,7 @@ static const char *data_text_within(writer *w, int node, const tp_point *from, b
     }
     for (int k = 0; from && k < from->n; k++)
         if (ad_axis_fixed(w->t.a->graph, from->at[k].axis) > 1)
-            all = tp_text(&w->t, w->t.latex ? "%s_{[\\mathrm{%s}=%d]}" : "%s[%s=%d]", all,
+            all = tp_text(&w->t, w->t.latex ? "%s_{[\\mathrm{%s}=%d]}" : "%s[%s=%d]", indexed_text(w, all),
                           tp_escaped_text(&w->t, ad_axis_name(w->t.a->graph, from->at[k].axis)), from->at[k].index);
     return all;
 }

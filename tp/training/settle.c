@@ -76,6 +76,10 @@ static int refuse_dropout(const tp_program *program, ad_error *error)
 /* Where features are learned, or batches change what a row's outputs are. */
 static int refuse_coupled(const tp_training_job *job, ad_error *error)
 {
+    if (job->program->meets && !job->program->coupled)
+        return ad_fail(error,
+                       "training at n = infinity: the network's data are normalised over a batch: normalise them "
+                       "before they are given");
     if (!job->program->coupled)
         return 0;
     if (!job->kernel_regime)

@@ -94,8 +94,27 @@ Test(latex, programs_of_networks)
     check_network(difficult, NULL, (nn_spec){ .features = 3 }, false, "names");
 }
 
+/* Zeros around pictures are parts of parts: TeX takes one index for each brace. */
+Test(latex, programs_of_filters)
+{
+    static const char *const strided[] = { "depth=2", "stride=2", NULL };
+    ad_error error = { 0 };
+    nn_net *net = nn_trace(nn_builtin("cnn"), &(nn_spec){ .shape = { 3, 3, 1 }, .settings = strided }, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s", error.text);
+    char *text = fill(program, NULL, false);
+    cr_expect(strstr(text, "]})}_{[") || strstr(text, "]}}_{["), "%s", text);
+    cr_expect(!strstr(text, "]}_{["), "%s", text);
+    free(text);
+    tp_program_free(program);
+    nn_net_free(net);
+}
+
 Test(latex, recursions)
 {
+    static const char *const one[] = { "depth=1", "filter=1", NULL };
+    check_network(nn_builtin("cnn"), one, (nn_spec){ .shape = { 3, 3, 1 }, .parametrization = NN_STANDARD }, true,
+                  "by position");
     check_network(nn_builtin("mlp"), (const char *const[]){ "sigma_b=0.1", NULL }, (nn_spec){ .features = 3 }, true,
                   "mlp");
     check_network(nn_builtin("rnn"), (const char *const[]){ "readout=mean", NULL }, (nn_spec){ .shape = { 8, 2 } },

@@ -1084,3 +1084,46 @@ Test(right, quadratures_that_take_too_much_work_are_left_to_samples)
     tp_program_free(program);
     nn_net_free(net);
 }
+
+/* ---- data that are normalised over a batch ---- */
+static ad_var of_normalised_data(nn_net *net, ad_var in)
+{
+    return nn_readout(net, "v", ad_erf(nn_dense(net, "u", nn_batchnorm(net, "b", in), nn_width(net, "n"))));
+}
+
+/* Two rows, normalised as by nn_batchnorm. */
+static void normalise_pair(const double (*rows)[D], double (*to)[D])
+{
+    for (int k = 0; k < D; k++) {
+        double half = (rows[0][k] - rows[1][k]) / 2;
+        to[0][k] = half / sqrt(half * half + 1e-5);
+        to[1][k] = -to[0][k];
+    }
+}
+
+/* Either batch apart, by both engines. */
+Test(right, batches_of_data_are_normalised_apart)
+{
+    enum { PAIR = 2 };
+    double a[PAIR][D], b[PAIR][D];
+    nn_net *net;
+    tp_program *program = traced(of_normalised_data, 1, &net);
+    ad_error error = { 0 };
+    normalise_pair(x, a);
+    normalise_pair(x + PAIR, b);
+    for (int engine = 0; engine < 2; engine++) {
+        tp_kernel kernel;
+        tp_limit_spec spec = { .engine = engine ? TP_ENGINE_SAMPLE : TP_ENGINE_EXACT, .seed = 3 };
+        cr_assert_eq(tp_limit(program, TP_NNGP, x[0], PAIR, x[PAIR], PAIR, &spec, &kernel, &error), 0, "%s",
+                     error.text);
+        for (int i = 0; i < PAIR * PAIR; i++) {
+            const double *p = a[i / PAIR], *q = b[i % PAIR];
+            double truth = arcsine(dot(p, p) / D, dot(q, q) / D, dot(p, q) / D);
+            cr_expect(fabs(kernel.terms[0].values[i] - truth) <= (engine ? 7 * kernel.deviations[i] : 1e-12),
+                      "%d, %d: %g, not %g", engine, i, kernel.terms[0].values[i], truth);
+        }
+        tp_kernel_free(&kernel);
+    }
+    tp_program_free(program);
+    nn_net_free(net);
+}
