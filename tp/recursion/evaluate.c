@@ -545,7 +545,7 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     }
     if (!status)
         status = solve_alone(&s, &series) || check_floats(&s, &series) || plan_all_series(&s) ||
-                 tp_solve_tiles(&s, &series, kernel, spec, threads);
+                 tp_had_memory(&s.algebra) || tp_solve_tiles(&s, &series, kernel, spec, threads);
     if (!status)
         status = tp_had_memory(&s.algebra);
     if (!status)
