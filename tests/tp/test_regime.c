@@ -277,6 +277,28 @@ Test(regime, of_layers_without_functions_between)
                    "stable, in the kernel regime: hidden vectors change by order n^-0.5 at most");
 }
 
+/* A width by another name changes no verdict: gradients go back from what the readout has changed by. */
+static ad_var named_widths(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n"), m = nn_width_ratio(net, "m", 1);
+    ad_var h = nn_dense(net, "embed", in, n);
+    h = ad_add(h, nn_dense(net, "out", ad_relu(nn_dense(net, "in", h, m)), n));
+    return nn_readout(net, "readout", nn_dense(net, "last", nn_dense(net, "before", h, m), n));
+}
+
+Test(regime, of_widths_by_other_names)
+{
+    const network named = { "named", named_widths, NULL, { 0 } };
+    expect_verdict(&named, NN_MUP, NN_SGD, "stable, with feature learning");
+    expect_verdict(&named, NN_MUP, NN_MOMENTUM, "stable, with feature learning");
+    expect_verdict(&named, NN_MUP, NN_ADAM, "stable, with feature learning");
+    expect_verdict(&named, NN_NTK, NN_SGD,
+                   "stable, in the kernel regime: hidden vectors change by order n^-0.5 at most");
+    more = 2;
+    compare(&named, NN_MUP, NN_SGD, rates[NN_SGD]);
+    compare(&named, NN_NTK, NN_SGD, rates[NN_SGD]);
+}
+
 /* mu-P with a readout that is too large, and with hidden rates of the NTK's size: two settings that nobody named. */
 Test(regime, of_exponents_of_ones_own)
 {

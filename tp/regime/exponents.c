@@ -313,7 +313,7 @@ static parts factor_change(const tp_exponents *e, const ad_node *node, int own, 
     tp_strips_none(e, to);
     if (!(e->change[own] > -INFINITY) || !(e->start[other] > -INFINITY))
         return nothing;
-    if (e->program->params[own] >= 0)
+    if (e->program->params[own] >= 0 && !is_random_matrix(e, other))
         return update_product(e, node, own, other, to);
     double high = peak(e, out.narrow, moved), size = peak(e, e->start[other], met);
     tp_strips_join(e, to, moved);
