@@ -441,7 +441,7 @@ int tp_solve_tiles(tp_solver *s, const tp_series *series, tp_kernel *kernel, con
 #pragma omp critical
         {
             kernel->error = fmax(kernel->error, w.worst);
-            if (w.seen)
+            if (w.most)
                 take_most(s, all.seen, w.most);
             if (w.floats)
                 take_most(s, floats.seen, tp_single_seen(w.floats));
