@@ -287,26 +287,9 @@ double tp_array_largest(size_t n, const double *a, const double *scale)
 #else /* ---- the loops, for one instruction set ---- */
 #define V NAME(lanes)
 #define I NAME(mask)
-#define LANES (sizeof(V) / sizeof(double))
-typedef LOOP_V V;
+#define REAL double
+#include "tp/gauss/lanes.h"
 typedef int64_t I __attribute__((vector_size(sizeof(LOOP_V))));
-
-static inline V NAME(load)(const double *p)
-{
-    V v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline void NAME(store)(double *p, V v)
-{
-    memcpy(p, &v, sizeof v);
-}
-
-static inline V NAME(splat)(double x)
-{
-    return x - (V){ 0 };
-}
 
 static inline V NAME(select)(I mask, V yes, V no)
 {
@@ -338,16 +321,6 @@ static inline V NAME(product)(V a, V b, V *error)
     *error = ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2;
 #endif
     return p;
-}
-
-/* a b + c, in as few roundings as there are instructions for. */
-static inline V NAME(fused)(V a, V b, V c)
-{
-#ifdef LOOP_FMA
-    return LOOP_FMA(a, b, c);
-#else
-    return a * b + c;
-#endif
 }
 
 /* A pair scaled by a power of two. */
@@ -1011,55 +984,6 @@ static void NAME(accumulate)(size_t n, double c, const double *a, const double *
         out[i] += b ? c * a[i] * b[i] : c * a[i];
 }
 
-/* Whole vectors, of which the last may be filled in part. */
-static inline void NAME(sum_of)(size_t n, double c, double ca, const double *a, bool two, double cb, const double *b,
-                                bool three, double cd, const double *d, double *out)
-{
-    V offset = NAME(splat)(c), first = NAME(splat)(ca), second = NAME(splat)(cb), third = NAME(splat)(cd);
-    for (size_t i = 0; i < n; i += LANES) {
-        V sum = NAME(fused)(first, NAME(load)(a + i), offset);
-        if (two)
-            sum = NAME(fused)(second, NAME(load)(b + i), sum);
-        if (three)
-            sum = NAME(fused)(third, NAME(load)(d + i), sum);
-        NAME(store)(out + i, sum);
-    }
-}
-
-static inline void NAME(weigh_of)(size_t n, const double *a, double c, double cb, const double *b, bool more, double cd,
-                                  const double *d, double *out)
-{
-    V offset = NAME(splat)(c), second = NAME(splat)(cb), third = NAME(splat)(cd);
-    for (size_t i = 0; i < n; i += LANES) {
-        V x = NAME(load)(a + i), weight = NAME(fused)(second, NAME(load)(b + i), offset);
-        if (more)
-            x = NAME(fused)(x, weight, third * NAME(load)(d + i));
-        else
-            x *= weight;
-        NAME(store)(out + i, x);
-    }
-}
-
-static void NAME(sum3)(size_t n, double c, double ca, const double *a, double cb, const double *b, double cd,
-                       const double *d, double *out)
-{
-    if (b && d)
-        NAME(sum_of)(n, c, ca, a, true, cb, b, true, cd, d, out);
-    else if (b)
-        NAME(sum_of)(n, c, ca, a, true, cb, b, false, 0, NULL, out);
-    else
-        NAME(sum_of)(n, c, ca, a, false, 0, NULL, d != NULL, cd, d, out);
-}
-
-static void NAME(weigh)(size_t n, const double *a, double c, double cb, const double *b, double cd, const double *d,
-                        double *out)
-{
-    if (d)
-        NAME(weigh_of)(n, a, c, cb, b, true, cd, d, out);
-    else
-        NAME(weigh_of)(n, a, c, cb, b, false, 0, NULL, out);
-}
-
 static inline void NAME(gather_fan)(size_t n, size_t fan, const int32_t *rows, double c, const double *in, bool starts,
                                     double *out)
 {
@@ -1214,6 +1138,7 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
 #undef V
 #undef I
 #undef LANES
+#undef REAL
 #undef LOOP_V
 #undef LOOP_KIND
 #undef LOOP_TAG

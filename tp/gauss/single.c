@@ -74,26 +74,9 @@ const tp_singles *tp_singles_at(int k)
 #else /* ---- the loops, for one instruction set ---- */
 #define V NAME(lanes)
 #define I NAME(mask)
-#define LANES (sizeof(V) / sizeof(float))
-typedef LOOP_V V;
+#define REAL float
+#include "tp/gauss/lanes.h"
 typedef int32_t I __attribute__((vector_size(sizeof(LOOP_V))));
-
-static inline V NAME(load)(const float *p)
-{
-    V v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline void NAME(store)(float *p, V v)
-{
-    memcpy(p, &v, sizeof v);
-}
-
-static inline V NAME(splat)(float x)
-{
-    return x - (V){ 0 };
-}
 
 /* By Horner's rule in two chains. */
 static inline V NAME(polynomial)(V x)
@@ -143,55 +126,6 @@ static void NAME(narrow)(size_t n, const double *a, float *out)
         out[i] = (float)a[i];
 }
 
-/* Whole vectors, of which the last may be filled in part. */
-static inline void NAME(sum_of)(size_t n, float c, float ca, const float *a, bool two, float cb, const float *b,
-                                bool three, float cd, const float *d, float *out)
-{
-    V offset = NAME(splat)(c), first = NAME(splat)(ca), second = NAME(splat)(cb), third = NAME(splat)(cd);
-    for (size_t i = 0; i < n; i += LANES) {
-        V sum = LOOP_FMA(first, NAME(load)(a + i), offset);
-        if (two)
-            sum = LOOP_FMA(second, NAME(load)(b + i), sum);
-        if (three)
-            sum = LOOP_FMA(third, NAME(load)(d + i), sum);
-        NAME(store)(out + i, sum);
-    }
-}
-
-static inline void NAME(weigh_of)(size_t n, const float *a, float c, float cb, const float *b, bool more, float cd,
-                                  const float *d, float *out)
-{
-    V offset = NAME(splat)(c), second = NAME(splat)(cb), third = NAME(splat)(cd);
-    for (size_t i = 0; i < n; i += LANES) {
-        V x = NAME(load)(a + i), weight = LOOP_FMA(second, NAME(load)(b + i), offset);
-        if (more)
-            x = LOOP_FMA(x, weight, third * NAME(load)(d + i));
-        else
-            x *= weight;
-        NAME(store)(out + i, x);
-    }
-}
-
-static void NAME(sum3)(size_t n, float c, float ca, const float *a, float cb, const float *b, float cd, const float *d,
-                       float *out)
-{
-    if (b && d)
-        NAME(sum_of)(n, c, ca, a, true, cb, b, true, cd, d, out);
-    else if (b)
-        NAME(sum_of)(n, c, ca, a, true, cb, b, false, 0, NULL, out);
-    else
-        NAME(sum_of)(n, c, ca, a, false, 0, NULL, d != NULL, cd, d, out);
-}
-
-static void NAME(weigh)(size_t n, const float *a, float c, float cb, const float *b, float cd, const float *d,
-                        float *out)
-{
-    if (d)
-        NAME(weigh_of)(n, a, c, cb, b, true, cd, d, out);
-    else
-        NAME(weigh_of)(n, a, c, cb, b, false, 0, NULL, out);
-}
-
 static const tp_singles PASTE(singles, LOOP_TAG) = {
     .relu = NAME(relu),
     .narrow = NAME(narrow),
@@ -202,6 +136,7 @@ static const tp_singles PASTE(singles, LOOP_TAG) = {
 #undef V
 #undef I
 #undef LANES
+#undef REAL
 #undef LOOP_V
 #undef LOOP_TAG
 #undef LOOP_SQRT
