@@ -616,18 +616,11 @@ static int expand_number(tp_formulas *f, int id, const tp_indices *at, bool star
         line->op = node->op;
         line->p = node->c;
         return expand_number(f, node->in[0], at, false);
-    case AD_ADD:
-    case AD_SCALE:
-    case AD_SUM:
-    case AD_EXPAND:
-    case AD_TRANSPOSE:
-    case AD_RELABEL:
-    case AD_SLICE:
-    case AD_WINDOWS:
-        break;
     default:
-        return no_form(f, id);
+        break;
     }
+    if (!tp_number_is_linear(p, id))
+        return no_form(f, id);
     for (int k = 0; k < node->n_in; k++) {
         const mark before = mark_term(f);
         tp_indices within;

@@ -194,6 +194,7 @@ int tp_add_to(tp_field_plan *, int *sum, int of, double c, double power, const t
 
 /* ---- nodes.c ---- */
 bool tp_node_is_linear(const tp_field_plan *, int id);             /* in its operands */
+bool tp_number_is_linear(const tp_field_plan *, int id);           /* a number of a sample, of which none is negative */
 double tp_factor_of(const tp_field_plan *, int id, double *power); /* a scale's c n^power; 1 of other nodes */
 /* The operand of a product that is a parameter; -1 where it is no product with one. */
 int tp_matrix_of(const tp_field_plan *, int id);

@@ -30,6 +30,23 @@ bool tp_node_is_linear(const tp_field_plan *p, int id)
     }
 }
 
+bool tp_number_is_linear(const tp_field_plan *p, int id)
+{
+    switch (ad_node_of(p->graph, id)->op) {
+    case AD_ADD:
+    case AD_SCALE:
+    case AD_SUM:
+    case AD_EXPAND:
+    case AD_TRANSPOSE:
+    case AD_RELABEL:
+    case AD_SLICE:
+    case AD_WINDOWS:
+        return true;
+    default:
+        return false;
+    }
+}
+
 double tp_factor_of(const tp_field_plan *p, int id, double *power)
 {
     const ad_node *node = ad_node_of(p->graph, id);

@@ -72,18 +72,11 @@ static int scalar_field(tp_field_plan *p, int id)
         return power_field(p, id, 0.5);
     case AD_POWER:
         return power_field(p, id, node->c);
-    case AD_ADD:
-    case AD_SCALE:
-    case AD_SUM:
-    case AD_EXPAND:
-    case AD_TRANSPOSE:
-    case AD_RELABEL:
-    case AD_SLICE:
-    case AD_WINDOWS:
-        break;
     default:
-        return TP_NO_RULE_HERE;
+        break;
     }
+    if (!tp_number_is_linear(p, id))
+        return TP_NO_RULE_HERE;
     for (int k = 0; k < node->n_in; k++) {
         const tp_point_map *map = tp_map_operand(p, id, k);
         if (!map)
