@@ -97,6 +97,11 @@ Test(tiles, recurrent)
     nn_net_free(net);
 }
 
+static ad_var of_normalised_data(nn_net *net, ad_var x)
+{
+    return nn_readout(net, "readout", ad_erf(nn_dense(net, "dense", nn_batchnorm(net, "norm", x), nn_width(net, "n"))));
+}
+
 Test(tiles, refused)
 {
     nn_net *net;
@@ -108,6 +113,14 @@ Test(tiles, refused)
     tp_program *program = translate("batchnorm", NULL, 0, &net);
     cr_assert(tp_limit_tiles(program, TP_NTK, x, 4, NULL, 0, NULL, &tiles, &told, &error));
     cr_expect(strstr(error.text, "samples meet"), "%s", error.text);
+    error = (ad_error){ 0 };
+    nn_net *data = nn_trace(of_normalised_data, &(nn_spec){ .features = FEATURES }, &error);
+    tp_program *of_data = data ? tp_translate(data, &error) : NULL;
+    cr_assert(of_data, "%s", error.text);
+    cr_assert(tp_limit_tiles(of_data, TP_NTK, x, 4, NULL, 0, NULL, &tiles, &told, &error));
+    cr_expect(strstr(error.text, "samples meet"), "%s", error.text);
+    tp_program_free(of_data);
+    nn_net_free(data);
     error = (ad_error){ 0 };
     cr_assert(tp_limit_tiles(program, TP_NTK, x, 0, NULL, 0, NULL, &tiles, &told, &error));
     cr_expect(strstr(error.text, "no rows"), "%s", error.text);

@@ -764,6 +764,11 @@ static void expect_refused(problem p, const tp_train_spec *spec, const char *tol
     close_problem(&s);
 }
 
+static ad_var of_normalised_data(nn_net *net, ad_var x)
+{
+    return nn_readout(net, "readout", ad_erf(nn_dense(net, "dense", nn_batchnorm(net, "norm", x), nn_width(net, "n"))));
+}
+
 Test(training, refuses)
 {
     problem p = { "mlp", nn_builtin("mlp"), { "phi=tanh", "depth=2" }, 0, FEATURES, 1, NN_MUP, { 0 } };
@@ -796,6 +801,10 @@ Test(training, refuses)
     expect_refused(batch, &sgd, "samples of a batch meet");
     batch.scale = NN_NTK;
     expect_refused(batch, &parts, "take all 8 rows at once");
+    problem data = { "data", of_normalised_data, { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
+    expect_refused(data, &sgd, "normalise them before they are given");
+    data.scale = NN_NTK;
+    expect_refused(data, &sgd, "normalise them before they are given");
     problem masks = { "dropped", dropped, { NULL }, 0, FEATURES, 1, NN_MUP, { 0 } };
     expect_refused(masks, &sgd, "masks of dropout");
     masks.scale = NN_NTK;
