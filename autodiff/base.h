@@ -94,6 +94,8 @@ void ad_free(void *memory);
 
 /* How many allocations ad_alloc has made so far in this process: a training step must not move it. */
 long ad_allocations(void);
+/* How many of them got no memory: what was found meanwhile may be less than there is. */
+long ad_allocations_failed(void);
 
 /* Seconds of a clock that only goes forward. */
 double ad_seconds(void);

@@ -41,7 +41,7 @@ bool ad_given(const void *what, const char *name, ad_error *error)
     return what;
 }
 
-static atomic_long allocations, hooks[AD_HOOKS];
+static atomic_long allocations, failed, hooks[AD_HOOKS];
 
 bool ad_hook_strikes(ad_hook hook)
 {
@@ -51,6 +51,11 @@ bool ad_hook_strikes(ad_hook hook)
 long ad_allocations(void)
 {
     return atomic_load(&allocations);
+}
+
+long ad_allocations_failed(void)
+{
+    return atomic_load(&failed);
 }
 
 void ad_hook_allocation(long k)
@@ -91,8 +96,10 @@ void *ad_reserve(size_t count, size_t size, const char *what, ad_error *error)
     void *memory = NULL;
     if (!ad_hook_strikes(AD_HOOK_ALLOCATION) && !__builtin_mul_overflow(count, size, &bytes) && bytes < most_bytes)
         memory = take(bytes);
-    if (!memory)
+    if (!memory) {
+        atomic_fetch_add(&failed, 1);
         ad_fail(error, "out of memory: %zu x %zu bytes for %s", count, size, what);
+    }
     return memory;
 }
 

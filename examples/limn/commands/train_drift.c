@@ -7,7 +7,8 @@
 
 enum { MAX_COLUMNS = 64 };
 
-/* Theta_inf of the probes at the width, from --drift-limit or by the exact engine; NULL where there is none. */
+/* Theta_inf of the probes at the width, from --drift-limit or by the exact engine; NULL where there is none: with an
+ * error if its check fails, or memory. */
 static double *find_limit(const options *o, nn_net *net, const ds_data *data, size_t width, tp_opinion *opinion,
                           ad_error *error)
 {
@@ -26,6 +27,7 @@ static double *find_limit(const options *o, nn_net *net, const ds_data *data, si
     ad_error why = { 0 };
     double worst = 0;
     char method[600];
+    long failed = ad_allocations_failed();
     double *limit = ad_alloc(rows * rows, sizeof *limit, "a kernel", error);
     tp_program *program = limit ? tp_translate(net, &why) : NULL;
     outputs_job mean = { .o = o,
@@ -39,8 +41,9 @@ static double *find_limit(const options *o, nn_net *net, const ds_data *data, si
                          .opinion = opinion };
     if (program)
         outputs_limit(&mean, limit, method, sizeof method, &worst, &why);
-    if (opinion->checked && why.text[0]) {
-        ad_fail(error, "%s", why.text);
+    bool starved = ad_allocations_failed() > failed;
+    if (starved || (opinion->checked && why.text[0])) {
+        ad_fail(error, "%s", why.text[0] ? why.text : "out of memory for the limit that --drift compares with");
         ad_free(limit);
         limit = NULL;
     } else if (limit && why.text[0]) {
