@@ -1,7 +1,7 @@
 /* text.c: a program as text, in the notation that tp_print writes: reading it and writing it.
  *
  *     text    = [ "Netsor⊤ program" ... ] { [ command | "backward" ] [ "#" ... ] newline } [ notes ]
- *     notes   = "In brackets:" ... | "Initialization assumption:" ...      to the end: what tp_print says
+ *     notes   = "In brackets:" ... | "Places:" ... | "Initialization assumption:" ...   to the end: what tp_print says
  *                                                                                of a network
  *     command = "Width"   name ":=" number "n"                                               place
  *             | "Input"   name [":=" origin] ":" type "~" law                                place
@@ -437,7 +437,8 @@ static int read_all(tp_script *script, const char *text)
     int number = 1;
     for (const char *at = text; *at; number++) {
         size_t length = strcspn(at, "\n");
-        if (starts_with(at, "In brackets:") || starts_with(at, "Initialization assumption:")) {
+        if (starts_with(at, "In brackets:") || starts_with(at, "Places:") ||
+            starts_with(at, "Initialization assumption:")) {
             /* the first of these lines is written with the factors that it explains */
             const char *notes = starts_with(at, "Init") ? at : strstr(at, "\nInitialization assumption:");
             script->notes = ad_arena_text(script->arena, "%s", !notes ? "" : notes + (*notes == '\n'));

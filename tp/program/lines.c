@@ -73,6 +73,25 @@ static const char *summed(tp_writer *w, const ad_shape *over, const char *text)
     return tp_writer_text(w, w->latex ? "\\sum_{%s} %s" : "Σ[%s] %s", w->latex ? tp_plain_name(w, axes) : axes, text);
 }
 
+/* A weight's places on its fixed axes but the one that the product's own brackets are over: a filter's offsets, the
+ * positions of one that each position has of its own. */
+static const char *weight_text(tp_writer *w, int id, int k, const char *text)
+{
+    const ad_node *node = ad_node_of(w->graph, id);
+    const ad_shape *shape = &ad_node_of(w->graph, node->in[k])->shape;
+    const char *axes = "";
+    ad_axis main = main_axis(w, &node->over);
+    for (int i = 0; i < shape->rank; i++) {
+        ad_axis axis = shape->axes[i];
+        if (ad_axis_kind(w->graph, axis) != AD_FIXED || ad_same(axis, main) || ad_axis_fixed(w->graph, axis) < 2)
+            continue;
+        const char *name = tp_position_name(w->arena, w->graph, axis);
+        w->full = w->full || !name;
+        axes = tp_writer_text(w, "%s%s%s", axes, *axes ? ", " : "", name ? name : "");
+    }
+    return *axes ? tp_writer_text(w, w->latex ? "{%s}_{[%s]}" : "%s[%s]", text, tp_plain_name(w, axes)) : text;
+}
+
 static void contraction(tp_writer *w, int id, tp_line_term *t)
 {
     const ad_node *node = ad_node_of(w->graph, id);
@@ -100,7 +119,8 @@ static void contraction(tp_writer *w, int id, tp_line_term *t)
         while (place < seen->rank && !tp_is_width(w->graph, seen->axes[place]))
             place++;
         bool transposed = place < seen->rank && !ad_has(&node->over, seen->axes[place]);
-        t->text = tp_writer_text(w, "%s %s", matrix_text(w, id, from, m, transposed), tp_base_text(w, x));
+        const char *weight = weight_text(w, id, matrix, matrix_text(w, id, from, m, transposed));
+        t->text = tp_writer_text(w, "%s %s", weight, tp_base_text(w, x));
         t->text = summed(w, &node->over, t->text);
         t->level = PRODUCT_LEVEL;
         t->type = G_VAR;
@@ -116,8 +136,8 @@ static void contraction(tp_writer *w, int id, tp_line_term *t)
         return;
     }
     bool input = a->type == G_VAR && b->type == SCALAR, other = b->type == G_VAR && a->type == SCALAR;
-    t->text = input ? tp_writer_text(w, "%s %s", tp_base_text(w, a), tp_base_text(w, b))
-                    : tp_writer_text(w, "%s %s", tp_base_text(w, b), tp_base_text(w, a));
+    const char *left = tp_base_text(w, input ? a : b), *right = tp_base_text(w, input ? b : a);
+    t->text = tp_writer_text(w, "%s %s", input || other ? weight_text(w, id, input ? 0 : 1, left) : left, right);
     if (input || other)
         t->text = summed(w, &node->over, t->text);
     if (!input && !other && vector_type(w, id) != SCALAR)

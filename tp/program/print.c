@@ -38,11 +38,12 @@ static void print_paper(const tp_line *lines, int n, FILE *stream)
     const int origins = widest(lines, n, 44, true, offsetof(tp_line, text));
     const int laws = widest(lines, n, 30, true, offsetof(tp_line, law));
     const int bodies = origins > texts ? origins : texts;
-    bool factors = false;
+    bool factors = false, places = false;
     for (int i = 0; i < n; i++) {
         const tp_line *line = &lines[i];
         if (line->backward && (i == 0 || !lines[i - 1].backward))
             fprintf(stream, "  backward\n");
+        places = places || strstr(line->text, "unwindows(") || strstr(line->text, "unslice(");
         bool input = line->law[0] != 0, placed = line->where.file != NULL;
         bool typed = line->type[0] != 0, lawful = input || line->factor[0], rest = typed || lawful || placed;
         fprintf(stream, "  %-8s ", rules[line->rule]);
@@ -67,6 +68,9 @@ static void print_paper(const tp_line *lines, int n, FILE *stream)
     }
     if (factors)
         fprintf(stream, "In brackets: what the traced quantity is this vector times; da stands for ∂f/∂a.\n");
+    if (places)
+        fprintf(stream, "Places: unwindows(a) has at each place the sum of what windows have there; unslice(a) is a, "
+                        "with zeros before and after.\n");
 }
 
 /* A table of five columns that goes over pages: command, definition, type, law or factor, source. */

@@ -280,8 +280,8 @@ static ad_var matrix_times_matrix(nn_net *net, ad_var x)
 }
 Test(program, what_has_no_rule_is_refused_with_its_line)
 {
-    static const nn_function functions[] = { softmax_over_width,      largest_over_width,  permuted,
-                                             partition_over_width,    outer_product,       matrix_by_entries,
+    static const nn_function functions[] = { softmax_over_width,      largest_over_width, permuted,
+                                             partition_over_width,    outer_product,      matrix_by_entries,
                                              two_matrices_by_entries, matrix_times_matrix };
     static const char *const says[] = { "softmax: it runs along the width axis n",
                                         "max: it runs along the width axis n",
@@ -331,5 +331,44 @@ Test(program, survives_every_failed_allocation)
             break;
         cr_assert(strstr(error.text, "memory"), "allocation %ld: %s", k, error.text);
         cr_assert_lt(k, 10000);
+    }
+}
+
+/* ---- filters: the same at all positions, and one for each ---- */
+static ad_var convolved(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_tanh(nn_conv(net, "first", x, n));
+    return nn_readout(net, "readout", nn_global_pool(net, ad_tanh(nn_conv(net, "second", h, n))));
+}
+
+static ad_var local(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_tanh(nn_conv(net, "first", x, n));
+    return nn_readout(net, "readout", nn_global_pool(net, ad_tanh(nn_local(net, "second", h, n))));
+}
+
+Test(program, a_filter_shows_its_places)
+{
+    static const struct {
+        nn_function function;
+        const char *wanted, *backward;
+    } cases[] = {
+        { convolved, "W[offset3, offset4] x1[rows+offset3−1, columns+offset4−1]", "Wᵀ[offset3, offset4] dh2[" },
+        { local, "W[rows, columns, offset3, offset4] x1[rows+offset3−1, columns+offset4−1]",
+          "Wᵀ[rows, columns, offset3, offset4] dh2" },
+    };
+    for (int k = 0; k < 2; k++) {
+        nn_net *net;
+        tp_program *program = translated(cases[k].function, &(nn_spec){ .shape = { 4, 4, 1 } }, &net);
+        char *text = printed(program, TP_PAPER);
+        cr_expect(strstr(text, "U[offset, offset2] x[rows+offset−1, columns+offset2−1]"), "%s", text);
+        cr_expect(strstr(text, cases[k].wanted), "%s", text);
+        cr_expect(strstr(text, cases[k].backward), "%s", text);
+        cr_expect_eq(strstr(text, "unwindows(") != NULL, strstr(text, "\nPlaces: unwindows(a)") != NULL, "%s", text);
+        free(text);
+        tp_program_free(program);
+        nn_net_free(net);
     }
 }
