@@ -101,19 +101,26 @@ static bool node_independent(const ad_graph *graph, int id, const entries *of)
     return product ? with == 1 && independent == 1 : with == node->n_in && independent == with && with > 0;
 }
 
-bool tp_outputs_independent(const tp_program *program)
+int tp_find_independence(tp_program *program, ad_error *error)
 {
     ad_axis axis = nn_outputs(program->net);
     int output = program->output.id;
-    if (nn_n_outputs(program->net) == 1)
-        return true;
-    entries *of = ad_alloc((size_t)output + 1, sizeof *of, "the outputs of a program", NULL);
-    if (of)
-        of[output].axis = axis;
-    bool independent = of && axis_alike(program, axis, AD_MAX_RANK) && name_axis(program->graph, output, of);
+    program->independent = nn_n_outputs(program->net) == 1;
+    if (program->independent)
+        return 0;
+    entries *of = ad_alloc((size_t)output + 1, sizeof *of, "the outputs of a program", error);
+    if (!of)
+        return -1;
+    of[output].axis = axis;
+    bool independent = axis_alike(program, axis, AD_MAX_RANK) && name_axis(program->graph, output, of);
     for (int id = 0; id <= output && independent; id++)
         of[id].independent = of[id].axis.id && node_independent(program->graph, id, of);
-    independent = independent && of[output].independent;
+    program->independent = independent && of[output].independent;
     ad_free(of);
-    return independent;
+    return 0;
+}
+
+bool tp_outputs_independent(const tp_program *program)
+{
+    return program->independent;
 }

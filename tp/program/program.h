@@ -31,10 +31,11 @@ struct tp_program {
     nn_net *net;
     ad_graph *graph;
     ad_var output;
-    ad_axis seed;   /* outputs' */
-    bool coupled;   /* parameters act on sums over a sample's whole batch */
-    bool meets;     /* f of a sample depends on its whole batch, if through data alone */
-    ad_axis sample; /* batch', if coupled */
+    ad_axis seed;     /* outputs' */
+    bool coupled;     /* parameters act on sums over a sample's whole batch */
+    bool meets;       /* f of a sample depends on its whole batch, if through data alone */
+    ad_axis sample;   /* batch', if coupled */
+    bool independent; /* its outputs are shown to be: tp_outputs_independent */
     int forward;
     ad_site *sites;
     int n_sites;              /* of parameters that learn; */
@@ -67,6 +68,8 @@ ad_var tp_read_out_last(ad_var output, ad_axis outputs, ad_axis batch);
 /* The network's output in the forms that rules are for (rewrite.c); its id is -1 without memory or with a poisoned
  * graph. */
 ad_var tp_rewrite(ad_var output, ad_axis batch);
+/* Sees whether the outputs are independent; -1: no memory. */
+int tp_find_independence(tp_program *, ad_error *);
 static inline bool tp_is_width(const ad_graph *graph, ad_axis axis)
 {
     return axis.id && ad_axis_kind(graph, axis) == AD_WIDTH;

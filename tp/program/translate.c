@@ -285,7 +285,7 @@ static tp_program *make_program(nn_net *net, const ad_var *vector, bool masked, 
         failed =
             ad_fail(error, "dropout and samples that meet, as in batch normalisation, have no limit together here: "
                            "with --width N it is one draw's");
-    failed = failed || translate(program, error);
+    failed = failed || translate(program, error) || tp_find_independence(program, error);
     if (nn_growth_end(net, before, "program", error) != 0 || failed) {
         tp_program_free(program);
         return NULL;
