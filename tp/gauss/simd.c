@@ -15,6 +15,7 @@
 /* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 1/2, in
  * powers of x^2 - 1/4: interpolated at Chebyshev's points, to 8e-17 relative. Neither has a singularity nearby. */
 enum { ARC_TERMS = 21, SINE_TERMS = 19, ABREAST = 4 /* vectors that hide each other's latency */ };
+enum { SERIES_ABREAST = 6, SERIES_GROUPS = 4 };
 static const double arc_cosine[] = {
     0.19245008972987526,    -0.083906530969276708,   0.044393528850639734,   -0.025257439916494397,
     0.014926515614857696,   -0.0090294505003564122,  0.0055490222824482746,  -0.00344915417695653,
@@ -765,49 +766,6 @@ static void NAME(hermite)(size_t n, double up, double down, const double *x, dou
     }
 }
 
-/* Horner's rule from term `from` down to `to` for so many vectors, which hide each other's latency; sums go on. */
-#define HORNER(vectors)                                                                                                \
-    static void NAME(horner##vectors)(size_t from, size_t to, const tp_sum_of *s, const size_t *column, const V *x,    \
-                                      V *sum)                                                                          \
-    {                                                                                                                  \
-        V total[vectors], at[vectors];                                                                                 \
-        const double *f = s->f + from * s->f_step, *g[vectors];                                                        \
-        for (size_t v = 0; v < vectors; v++) {                                                                         \
-            total[v] = sum[v];                                                                                         \
-            at[v] = x[v];                                                                                              \
-            g[v] = s->g + from * s->g_step + column[v];                                                                \
-        }                                                                                                              \
-        for (size_t k = from; k > to; k--) {                                                                           \
-            f -= s->f_step;                                                                                            \
-            V fk = NAME(splat)(*f);                                                                                    \
-            for (size_t v = 0; v < vectors; v++) {                                                                     \
-                g[v] -= s->g_step;                                                                                     \
-                total[v] = NAME(fused)(total[v], at[v], fk * NAME(load)(g[v]));                                        \
-            }                                                                                                          \
-        }                                                                                                              \
-        for (size_t v = 0; v < vectors; v++)                                                                           \
-            sum[v] = total[v];                                                                                         \
-    }
-HORNER(2)
-HORNER(3)
-HORNER(4)
-#undef HORNER
-
-/* The same for the first vector, whose sum begins: even and odd terms in chains of their own. */
-static void NAME(horner1)(size_t from, size_t to, const tp_sum_of *s, const size_t *column, const V *x, V *sum)
-{
-    V even = { 0 }, odd = { 0 }, square = *x * *x;
-    const double *f = s->f + to * s->f_step, *g = s->g + to * s->g_step + *column;
-    size_t n = from - to;
-    if (n % 2)
-        even = NAME(splat)(f[(n - 1) * s->f_step]) * NAME(load)(g + (n - 1) * s->g_step);
-    for (size_t k = n / 2 * 2; k > 0; k -= 2) {
-        odd = NAME(fused)(odd, square, NAME(splat)(f[(k - 1) * s->f_step]) * NAME(load)(g + (k - 1) * s->g_step));
-        even = NAME(fused)(even, square, NAME(splat)(f[(k - 2) * s->f_step]) * NAME(load)(g + (k - 2) * s->g_step));
-    }
-    *sum = NAME(fused)(odd, *x, even);
-}
-
 static inline V NAME(correlation)(V c)
 {
     const double slack = 5e-7;
@@ -833,11 +791,10 @@ static inline void NAME(store_some)(double *p, size_t n, V v)
         memcpy(p, &v, n * sizeof *p);
 }
 
-/* The first number of terms that is enough for all of a vector; mostly it is among the first. */
-static inline size_t NAME(level)(V size, const tp_terms *enough)
+/* The first number of terms that is enough for correlations up to `most`; mostly it is among the first. */
+static inline size_t NAME(level)(double most, const tp_terms *enough)
 {
     enum { FIRST = TP_FIRST_ENOUGH / LANES };
-    double most = LOOP_LARGEST(size);
     V all = NAME(splat)(most);
     size_t level = 0;
     for (size_t k = 0; k < FIRST; k++)
@@ -847,73 +804,113 @@ static inline size_t NAME(level)(V size, const tp_terms *enough)
     return level;
 }
 
-/* Vectors, and in `order` their numbers plus ABREAST times how many terms they take. */
+/* Horner's rule for vectors side by side, which hide each other's latency, from a column on; of one or two vectors even
+ * and odd terms have a chain each. */
+#define HORNER(vectors, chains)                                                                                        \
+    static void NAME(horner##vectors)(size_t terms, const tp_sum_of *s, size_t column, const V *x, V *sum)             \
+    {                                                                                                                  \
+        V total[chains][vectors] = { { { 0 } } }, at[vectors];                                                         \
+        const double *f = s->f + terms * s->f_step, *g = s->g + terms * s->g_step + column;                            \
+        for (size_t v = 0; v < (vectors); v++) {                                                                       \
+            at[v] = x[v];                                                                                              \
+            if ((chains) == 2)                                                                                         \
+                at[v] *= x[v];                                                                                         \
+        }                                                                                                              \
+        if (terms % (chains)) {                                                                                        \
+            f -= s->f_step;                                                                                            \
+            g -= s->g_step;                                                                                            \
+            for (size_t v = 0; v < (vectors); v++)                                                                     \
+                total[0][v] = NAME(splat)(*f) * NAME(load)(g + v * LANES);                                             \
+        }                                                                                                              \
+        for (size_t k = terms / (chains); k > 0; k--)                                                                  \
+            for (size_t e = (chains); e-- > 0;) {                                                                      \
+                f -= s->f_step;                                                                                        \
+                g -= s->g_step;                                                                                        \
+                V fk = NAME(splat)(*f);                                                                                \
+                for (size_t v = 0; v < (vectors); v++)                                                                 \
+                    total[e][v] = NAME(fused)(total[e][v], at[v], fk * NAME(load)(g + v * LANES));                     \
+            }                                                                                                          \
+        for (size_t v = 0; v < (vectors); v++) {                                                                       \
+            sum[v] = total[0][v];                                                                                      \
+            if ((chains) == 2)                                                                                         \
+                sum[v] = NAME(fused)(total[(chains)-1][v], x[v], sum[v]);                                              \
+        }                                                                                                              \
+    }
+HORNER(1, 2)
+HORNER(2, 2)
+HORNER(3, 1)
+HORNER(4, 1)
+HORNER(5, 1)
+HORNER(6, 1)
+#undef HORNER
+
+static inline void NAME(horner)(size_t vectors, size_t terms, const tp_sum_of *s, size_t column, const V *x, V *sum)
+{
+    static void (*const by_vectors[])(size_t, const tp_sum_of *, size_t, const V *, V *) = {
+        NAME(horner1), NAME(horner2), NAME(horner3), NAME(horner4), NAME(horner5), NAME(horner6),
+    };
+    by_vectors[vectors - 1](terms, s, column, x, sum);
+}
+
+/* Groups of vectors, as large as each other: their correlations, and powers of the series, and the terms that each
+ * takes. */
 typedef struct {
-    V x[ABREAST], c[ABREAST];
-    size_t order[ABREAST];
-} NAME(abreast);
+    V c[SERIES_GROUPS * SERIES_ABREAST], x[SERIES_GROUPS * SERIES_ABREAST];
+    size_t n, vectors[SERIES_GROUPS], terms[SERIES_GROUPS];
+    double largest; /* of the correlations all terms are taken for */
+    bool skipped;   /* not all terms are taken of one */
+} NAME(groups);
 
-/* From most terms to fewest, without a branch. */
-static inline void NAME(put_in_order)(size_t order[ABREAST])
+/* From a column on, of `left` vectors. */
+static inline void NAME(form_groups)(size_t n, const tp_sum_of *s, const tp_terms *enough, const double *q12, size_t at,
+                                     size_t left, NAME(groups) * to)
 {
-    static const unsigned char pairs[][2] = { { 0, 1 }, { 2, 3 }, { 0, 2 }, { 1, 3 }, { 1, 2 } };
-    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
-        size_t a = order[pairs[k][0]], b = order[pairs[k][1]];
-        order[pairs[k][0]] = a > b ? a : b;
-        order[pairs[k][1]] = a > b ? b : a;
+    size_t all = (left + SERIES_ABREAST - 1) / SERIES_ABREAST, done = 0;
+    V first = NAME(splat)(s->inverse);
+    to->n = all < SERIES_GROUPS ? all : SERIES_GROUPS;
+    for (size_t k = 0; k < to->n; k++) {
+        size_t vectors = (left + all - k - 1) / (all - k);
+        V sizes = { 0 };
+        for (size_t v = 0; v < vectors; v++, at += LANES, done++) {
+            V c = NAME(load_some)(q12 + at, n - at) * first * NAME(load_some)(s->inverses + at, n - at);
+            to->c[done] = to->x[done] = c = NAME(correlation)(c);
+            if (s->squared)
+                to->x[done] *= c;
+            sizes = LOOP_MAX(NAME(absolute)(c), sizes);
+        }
+        double most = LOOP_LARGEST(sizes);
+        size_t level = NAME(level)(most, enough);
+        if (level + 1 < enough->n)
+            to->skipped = true;
+        else
+            to->largest = most > to->largest ? most : to->largest;
+        to->vectors[k] = vectors;
+        to->terms[k] = enough->terms[level];
+        left -= vectors;
     }
 }
 
-/* Those that take most begin, and the others join them: into out, (LANES) each. */
-static inline void NAME(sum_up)(const NAME(abreast) * a, size_t first, const tp_sum_of *s, V *out)
-{
-    V x[ABREAST], sum[ABREAST] = { { 0 } };
-    size_t column[ABREAST], terms[ABREAST + 1];
-    for (size_t v = 0; v < ABREAST; v++) {
-        x[v] = a->x[a->order[v] % ABREAST];
-        column[v] = first + a->order[v] % ABREAST * LANES;
-        terms[v] = a->order[v] / ABREAST;
-    }
-    terms[ABREAST] = 0;
-    NAME(horner1)(terms[0], terms[1], s, column, x, sum);
-    NAME(horner2)(terms[1], terms[2], s, column, x, sum);
-    NAME(horner3)(terms[2], terms[3], s, column, x, sum);
-    NAME(horner4)(terms[3], 0, s, column, x, sum);
-    for (size_t v = 0; v < ABREAST; v++) {
-        size_t at = a->order[v] % ABREAST;
-        if (s->odd)
-            sum[v] *= a->c[at];
-        out[at] = sum[v];
-    }
-}
-
+/* How many terms some groups take is known before their sums begin, so that no sum waits for it. */
 static double NAME(series)(size_t n, const tp_sum_of *s, const tp_terms *enough, const double *q12, double *out,
                            bool *skipped)
 {
-    V most = { 0 }, first = NAME(splat)(s->inverse);
-    for (size_t j = 0; j < n; j += ABREAST * LANES) {
-        NAME(abreast) a;
-        V sum[ABREAST];
-        for (size_t v = 0, at = j; v < ABREAST; v++, at += LANES) {
-            size_t left = at < n ? n - at : 0, level = 0;
-            V c = NAME(load_some)(q12 + at, left) * first * NAME(load_some)(s->inverses + at, left);
-            a.c[v] = a.x[v] = c = NAME(correlation)(c);
-            if (s->squared)
-                a.x[v] *= c;
-            if (left > 0)
-                level = NAME(level)(NAME(absolute)(c), enough);
-            if (level + 1 < enough->n)
-                *skipped = true;
-            else
-                most = LOOP_MAX(NAME(absolute)(c), most);
-            a.order[v] = (left > 0 ? enough->terms[level] * ABREAST : 0) + v;
+    NAME(groups) groups;
+    groups.skipped = *skipped;
+    groups.largest = 0;
+    for (size_t j = 0; j < n;) {
+        V sum[SERIES_ABREAST];
+        NAME(form_groups)(n, s, enough, q12, j, (n - j + LANES - 1) / LANES, &groups);
+        for (size_t k = 0, done = 0; k < groups.n; k++) {
+            NAME(horner)(groups.vectors[k], groups.terms[k], s, j, groups.x + done, sum);
+            for (size_t v = 0; v < groups.vectors[k]; v++, done++, j += LANES) {
+                if (s->odd)
+                    sum[v] *= groups.c[done];
+                NAME(store_some)(out + j, n - j, sum[v]);
+            }
         }
-        NAME(put_in_order)(a.order);
-        NAME(sum_up)(&a, j, s, sum);
-        for (size_t v = 0, at = j; v < ABREAST && at < n; v++, at += LANES)
-            NAME(store_some)(out + at, n - at, sum[v]);
     }
-    return LOOP_LARGEST(most);
+    *skipped = groups.skipped;
+    return groups.largest;
 }
 
 static void NAME(multiply)(size_t n, const double *a, const double *b, double *out)

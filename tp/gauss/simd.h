@@ -52,7 +52,7 @@ typedef struct {
     tp_pairs *exp;           /* E exp exp, nothing */
     tp_pair_rows *relu_rows; /* scale: sqrt(q) */
     tp_pair_rows *erf_rows;  /* scale: sqrt(2 / (1 + 2 q)) */
-    /* out[j] for n values of j, to as many terms as every TP_LANES or fewer of them need; out may be q12. Correlations
+    /* out[j] for n values of j, to as many terms as those of some neighbours need; out may be q12. Correlations
      * beyond 1 by roundings count as 1, and further on as NaN; g reaches up to the next multiple of TP_LANES. Returns
      * the largest |c| for which all terms are summed; *skipped becomes true where some are not. */
     double (*series)(size_t n, const tp_sum_of *sum, const tp_terms *enough, const double *q12, double *out,

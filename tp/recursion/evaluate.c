@@ -436,9 +436,10 @@ static int prepare(tp_solver *s, const tp_series *series)
     s->gram_blocks = ad_arena_alloc(a->arena, n, sizeof *s->gram_blocks);
     s->plans = ad_arena_alloc(a->arena, n, sizeof *s->plans);
     s->partner = ad_arena_alloc(a->arena, n, sizeof *s->partner);
+    s->series_at = ad_arena_alloc(a->arena, n, sizeof *s->series_at);
     int *by_argument = ad_arena_alloc(a->arena, n, sizeof *by_argument);
     if (!s->alone || !s->paired || !s->single[0] || !s->single[1] || !s->kept || !s->functions || !s->gram_blocks ||
-        !s->plans || !s->partner || !by_argument)
+        !s->plans || !s->partner || !s->series_at || !by_argument)
         return ad_fail(s->error, "out of memory for %d quantities", s->n);
     tp_find_needed(s, series);
     if (tp_fill_blocks(s))

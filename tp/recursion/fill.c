@@ -48,27 +48,44 @@ static size_t most_degrees(const tp_solver *s, int fn, const tp_univariate *f, s
     return n * count * count <= FEW_PARTS ? FEW_DEGREES : 0;
 }
 
-/* The largest variance at which a function is that is paired with itself alone, at whatever variances: its series may
- * then be shorter. 0 of others: beside coefficients that fall more slowly a short series would leave too much. */
-static double highest_alike(const tp_solver *s, int fn)
+/* The variances of a function's arguments, each once, into f: none of one that is paired with others, or between two
+ * sets. */
+static int find_variances(tp_solver *s, int fn, tp_function *f)
 {
-    double highest = 0;
-    int last = -1;
-    for (int id = 0; id < s->n; id++) {
+    bool *seen = ad_alloc((size_t)s->n, sizeof *seen, "variances", s->error), alike = s->same;
+    size_t count = 1;
+    if (!seen)
+        return -1;
+    for (int id = 0; id < s->n && alike; id++) {
         const tp_quantity *q = tp_quantity_at(&s->algebra, id);
         if (q->kind != TP_Q_EXPECT || (q->fn_a != fn && q->fn_b != fn))
             continue;
-        if (q->fn_a != q->fn_b || !s->same)
-            return 0;
-        for (int side = 0; side < 2; side++) {
-            int variance = side ? q->var_b : q->var_a;
-            const double *values = variance == last ? NULL : s->single[0][variance];
-            for (size_t i = 0; values && i < s->rows[0]; i++)
-                highest = values[i] > highest ? values[i] : highest;
-            last = variance;
-        }
+        alike = q->fn_a == q->fn_b;
+        count += (size_t)!seen[q->var_a] + (size_t)!seen[q->var_b];
+        seen[q->var_a] = seen[q->var_b] = true;
     }
-    return highest;
+    f->variances = ad_arena_alloc(s->algebra.arena, count, sizeof *f->variances);
+    for (int id = 0; id < s->n && alike && f->variances; id++)
+        if (seen[id])
+            f->variances[f->n_variances++] = id;
+    ad_free(seen);
+    return f->variances ? 0 : ad_fail(s->error, "out of memory for variances");
+}
+
+/* The largest variance known at which a function is that is paired with itself alone, at whatever variances: its series
+ * may then be shorter. 0 of others: beside coefficients that fall more slowly a short series would leave too much. */
+static int highest_alike(tp_solver *s, int fn, double *highest)
+{
+    tp_function *f = s->functions[fn];
+    *highest = 0;
+    if (!f->variances && find_variances(s, fn, f))
+        return -1;
+    for (int k = 0; k < f->n_variances; k++) {
+        const double *values = s->single[0][f->variances[k]];
+        for (size_t i = 0; values && i < s->rows[0]; i++)
+            *highest = values[i] > *highest ? values[i] : *highest;
+    }
+    return 0;
 }
 
 /* NULL of a function with kinks or scalars that panels do not resolve, as a singular one: the rule alone integrates
@@ -96,7 +113,8 @@ static tp_series_entry *add_entry(tp_solver *s, tp_series_entry with)
     }
     *entry = with;
     entry->next = s->series;
-    return s->series = entry;
+    entry->alike = s->series_at[with.variance];
+    return s->series = s->series_at[with.variance] = entry;
 }
 
 /* Of a function with scalars, one of each row: another row's falls otherwise. */
@@ -111,7 +129,7 @@ static int find_rows(tp_solver *s, int fn, int variance, int set, const tp_mehle
         ad_error ignored = { 0 };
         tp_univariate f = tp_function_at(s, fn, set, i, &context);
         tp_mehler *made = new_series(s, fn, &f, 0, 1, &s->single[set][variance][i], &ignored);
-        if (made && !add_entry(s, (tp_series_entry){ .fn = -1, .series = made }))
+        if (made && !add_entry(s, (tp_series_entry){ .fn = -1, .variance = variance, .series = made }))
             return -1;
         all[i] = made;
     }
@@ -119,23 +137,34 @@ static int find_rows(tp_solver *s, int fn, int variance, int set, const tp_mehle
     return 0;
 }
 
+const tp_series_entry *tp_series_of(const tp_solver *s, int fn, int variance, int set)
+{
+    for (const tp_series_entry *e = s->series_at[variance]; e; e = e->alike)
+        if (e->fn == fn && e->set == set)
+            return e;
+    return NULL;
+}
+
 /* The series of a function at the variances of a set's samples. */
 static int find_series(tp_solver *s, int fn, int variance, int set, const tp_mehler **series, const tp_mehler ***rows)
 {
     const tp_function *f = s->functions[fn];
-    for (const tp_series_entry *e = s->series; e; e = e->next)
-        if (e->fn == fn && e->variance == variance && e->set == set) {
-            *series = e->series;
-            *rows = e->rows;
-            return 0;
-        }
+    const tp_series_entry *known = tp_series_of(s, fn, variance, set);
+    if (known) {
+        *series = known->series;
+        *rows = known->rows;
+        return 0;
+    }
     tp_series_entry made = { .fn = fn, .variance = variance, .set = set };
     ad_error error = { 0 };
     if (f->n_scalars > 0) {
         if (find_rows(s, fn, variance, set, &made.rows))
             return -1;
     } else {
-        made.series = new_series(s, fn, &f->u, highest_alike(s, fn), s->rows[set], s->single[set][variance], &error);
+        double highest;
+        if (highest_alike(s, fn, &highest))
+            return -1;
+        made.series = new_series(s, fn, &f->u, highest, s->rows[set], s->single[set][variance], &error);
         if (!made.series && f->u.n_kinks == 0)
             return ad_fail(s->error, "%s", error.text);
     }

@@ -212,14 +212,6 @@ static bool jumps(const tp_solver *s, int fn, const tp_univariate *f)
     return false;
 }
 
-const tp_mehler *tp_series_of(const tp_solver *s, int fn, int variance, int set)
-{
-    for (const tp_series_entry *e = s->series; e; e = e->next)
-        if (e->fn == fn && e->variance == variance && e->set == set)
-            return e->series;
-    return NULL;
-}
-
 /* E f^2 of every row. */
 static void fill_norms(const tp_solver *s, tp_profile *p, const tp_univariate *f, const tp_mehler *series,
                        const double *v, size_t rows)
@@ -255,7 +247,8 @@ const tp_profile *tp_find_profile(tp_solver *s, int fn, int variance, int set, c
         return NULL;
     }
     *p = (tp_profile){ s->errors.profiles[variance], fn, set, .norms = norms };
-    const tp_mehler *series = tp_series_of(s, fn, variance, set);
+    const tp_series_entry *made = tp_series_of(s, fn, variance, set);
+    const tp_mehler *series = made ? made->series : NULL;
     if (known)
         memcpy(norms, known, rows * sizeof *norms);
     else

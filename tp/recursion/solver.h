@@ -32,7 +32,8 @@ typedef struct {
     int n_scalars;
     double *kinks[2];
     int *n_kinks[2];
-    tp_mehler_family *family; /* of its series; NULL */
+    tp_mehler_family *family;    /* of its series; NULL */
+    int *variances, n_variances; /* of the arguments of a function that is paired with itself alone; NULL: not known */
 } tp_function;
 
 /* How an expectation is found. */
@@ -49,7 +50,7 @@ typedef struct {
 /* Mehler's series of a function, over the samples of a set, whose variances are a quantity; NULL of a function that
  * the rule alone integrates. Of one with scalars: rows, whose series have entries of function -1. */
 typedef struct tp_series_entry {
-    struct tp_series_entry *next;
+    struct tp_series_entry *next, *alike; /* of the same variance */
     int fn, variance, set;
     tp_mehler *series;
     const tp_mehler **rows;
@@ -111,9 +112,10 @@ typedef struct {
     tp_function **functions; /* by the algebra's number; NULL where no expectation is taken of it */
     tp_expect_plan **plans;  /* by quantity, NULL but for expectations that are needed */
     tp_schedule schedule;
-    int *order;              /* of quantities, in which values and errors at (i, i) are found */
-    int *partner;            /* by quantity: the expectation that is found in one go with it, or -1 */
-    tp_series_entry *series; /* all of them, each made once */
+    int *order;                  /* of quantities, in which values and errors at (i, i) are found */
+    int *partner;                /* by quantity: the expectation that is found in one go with it, or -1 */
+    tp_series_entry *series;     /* all of them, each made once */
+    tp_series_entry **series_at; /* by the variance's quantity */
     tp_errors errors;
     double tolerance;
     double unit;   /* one rounding of what is computed over pairs */
@@ -175,6 +177,8 @@ void tp_free_blocks(tp_solver *s);
  * there. */
 int tp_plan_expect(tp_solver *s, int id);
 int tp_plan_series(tp_solver *s, int id, int first, int second);
+/* The series of a function at a set's variances; NULL where there is none. */
+const tp_series_entry *tp_series_of(const tp_solver *s, int fn, int variance, int set);
 int tp_find_kinks(tp_solver *s, int fn, int set);
 /* The function as it is for a row of a set: its scalars, and its kinks. */
 tp_univariate tp_function_at(const tp_solver *s, int fn, int set, size_t row, tp_fn_context *context);
@@ -245,8 +249,6 @@ double tp_most_probed(const tp_probes *p, const double *found);
  * sums of k f_k^2, where k is a few thousand at most for smooth functions: what roundoff alone can hide is no more than
  * 1e-10 of them then. */
 bool tp_is_whole(const tp_univariate *f, const tp_mehler *m, size_t row);
-/* The series of a function at a set's variances; NULL where there is none. */
-const tp_mehler *tp_series_of(const tp_solver *s, int fn, int variance, int set);
 
 /* ---- variances.c ---- */
 /* By how much E f(a) g(a), relative to the root of E f^2 E g^2, moves with the log of the variance, at most. */

@@ -8,8 +8,8 @@
 #include <string.h>
 
 /* A block's edges, at most, and how many blocks there are for threads to take, at least; the caches that strips are to
- * fit in; pairs that make up for what a step costs; the number of products of data up to which they are found block by
- * block. */
+ * fit in; pairs that make up for what a step costs, and for series whose coefficients come from a farther cache; the
+ * number of products of data up to which they are found block by block. */
 enum {
     HIGH = 128,
     WIDE = 128,
@@ -17,6 +17,7 @@ enum {
     NEAREST = 24 * 1024,
     CACHE = 512 * 1024,
     FEW_PAIRS = 512,
+    FEW_BY_SERIES = 2048,
     MOST_PANELS = 8
 };
 
@@ -158,13 +159,22 @@ static size_t equal_parts(size_t of, size_t most)
     return (of + parts - 1) / parts;
 }
 
+static bool reads_series(const tp_solver *s)
+{
+    bool reads = false;
+    for (int id = 0; id < s->n && !reads; id++)
+        reads = s->paired[id] && s->plans[id] && s->plans[id]->series[0][0];
+    return reads;
+}
+
 /* Rows of a strip: as many as the nearest cache holds, or as make up for what a step costs, and a little more where a
  * block then is whole strips. */
 static size_t strip_rows(const tp_solver *s, const tp_series *series, const division *d)
 {
     size_t number = tp_single_serves(s, series) ? sizeof(float) : sizeof(double);
     size_t row = ((size_t)s->schedule.n_slots + 3 + (size_t)series->n) * d->wide * number, rows = NEAREST / row;
-    size_t enough = (FEW_PAIRS + d->wide - 1) / d->wide, most = CACHE / row;
+    size_t pairs = reads_series(s) ? FEW_BY_SERIES : FEW_PAIRS;
+    size_t enough = (pairs + d->wide - 1) / d->wide, most = CACHE / row;
     rows = rows > enough ? rows : enough;
     rows = rows < most ? rows : most;
     rows = rows < 1 ? 1 : rows < d->high ? rows : d->high;

@@ -65,7 +65,8 @@ double tp_line_change(const tp_solver *s, int id, int set)
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const tp_univariate *f = &s->functions[q->fn_a]->u, *g = &s->functions[q->fn_b]->u;
     const double *norms[2] = { s->errors.of[set][0][id]->norms, s->errors.of[set][1][id]->norms };
-    const tp_mehler *series = q->fn_a == q->fn_b ? tp_series_of(s, q->fn_a, q->var_a, set) : NULL;
+    const tp_series_entry *made = q->fn_a == q->fn_b ? tp_series_of(s, q->fn_a, q->var_a, set) : NULL;
+    const tp_mehler *series = made ? made->series : NULL;
     double degree = tp_fn_degree(&s->algebra, q->fn_a) + tp_fn_degree(&s->algebra, q->fn_b);
     double by = series ? by_series(f, series, s->rows[set]) : (double)NAN;
     if (!isnan(degree))

@@ -227,7 +227,7 @@ Test(loops, are_plain_loops_in_every_set)
     }
 }
 
-enum { FEW = 23, COLUMNS = 45, LEVELS = 3 };
+enum { FEW = 23, COLUMNS = 230, WIDTH = 256, LEVELS = 3 };
 
 /* sum_k f_k g_kj x^k of so many terms, times c where it is odd. */
 static double plain_sum(const tp_sum_of *s, size_t terms, size_t j, double c)
@@ -238,7 +238,7 @@ static double plain_sum(const tp_sum_of *s, size_t terms, size_t j, double c)
     return s->odd ? sum * c : sum;
 }
 
-/* A vector takes as many terms as its largest correlation needs, and never fewer than a number's own. */
+/* Neighbours take as many terms as their largest correlation needs, never fewer than a number's own. */
 static void check_series(const tp_vector *vector, size_t n, const tp_sum_of *s, const tp_terms *enough, double *q12)
 {
     double out[COLUMNS], most = 0;
@@ -268,21 +268,25 @@ static void check_series(const tp_vector *vector, size_t n, const tp_sum_of *s, 
 
 Test(loops, series_take_the_terms_that_they_need)
 {
-    double f[2 * FEW], g[FEW * 64], inverses[COLUMNS], q12[COLUMNS];
+    double f[2 * FEW], g[FEW * WIDTH], inverses[COLUMNS], q12[COLUMNS];
     tp_terms enough = { .n = LEVELS, .terms = { 4, 11, FEW }, .reach = { 0.1, 0.6 } };
     for (int k = LEVELS - 1; k < TP_FIRST_ENOUGH; k++)
         enough.reach[k] = INFINITY;
     for (int k = 0; k < 2 * FEW; k++)
         f[k] = 2 + cos(k);
-    for (int k = 0; k < FEW * 64; k++)
+    for (int k = 0; k < FEW * WIDTH; k++)
         g[k] = 2 + sin(k);
     for (int set = 0; tp_vector_at(set); set++)
         for (int kind = 0; kind < 4; kind++)
             for (size_t n = 1; n <= COLUMNS; n++) {
-                const tp_sum_of s = { f, g, 2, 64, 0.5, inverses, kind % 2, kind / 2 };
+                const tp_sum_of s = { f, g, 2, WIDTH, 0.5, inverses, kind % 2, kind / 2 };
                 for (int j = 0; j < COLUMNS; j++) { /* small ones first; beyond 1 by a rounding, and by more */
                     inverses[j] = 2 + sin(j);
-                    double c = j < 16 ? 0.09 * sin(j) : j < 32 ? 0.5 * cos(j) : j < 43 ? -0.9 : j < 44 ? 1 + 1e-15 : 2;
+                    double c = j < 80             ? 0.09 * sin(j)
+                               : j < 160          ? 0.5 * cos(j)
+                               : j < COLUMNS - 2  ? -0.9
+                               : j == COLUMNS - 2 ? 1 + 1e-15
+                                                  : 2;
                     q12[j] = c / inverses[j] / 0.5;
                 }
                 check_series(tp_vector_at(set), n, &s, &enough, q12);
