@@ -76,6 +76,7 @@ int tp_hermite_rule_fill(tp_hermite_rule *r, const tp_univariate *f, double root
         n = add_cut(cuts, n, 0, r->length);
     cuts[n++] = r->length;
     bool panels = f->n_kinks > 0 || r->thin < 1;
+    r->symmetric = !panels;
     size_t side = (size_t)ceil(r->length / r->h), nodes = 2 * side + 1, most = 0;
     double width = 5 * r->h, layer = width * r->thin;
     if (panels) {
@@ -118,18 +119,150 @@ int tp_hermite_rule_fill(tp_hermite_rule *r, const tp_univariate *f, double root
 }
 
 /* ---- coefficients ---- */
-tp_hermite_scratch tp_hermite_take(size_t count, size_t most, ad_error *error)
+/* Degrees that are found together: their polynomials at a chunk's nodes stay in the nearest caches. */
+enum { DEGREES = 64 };
+
+tp_hermite_scratch tp_hermite_take(size_t count, ad_error *error)
 {
     static const char what[] = "Mehler's coefficients";
-    return (tp_hermite_scratch){ ad_reserve((count < TP_HERMITE_CHUNK ? count : TP_HERMITE_CHUNK) * TP_HERMITE_CHUNK,
-                                            sizeof(double), what, error),
-                                 ad_reserve(most * TP_HERMITE_CHUNK, sizeof(double), what, error) };
+    size_t chunk = count < TP_HERMITE_CHUNK ? count : TP_HERMITE_CHUNK;
+    tp_hermite_scratch s = { .values = ad_reserve(2 * chunk * TP_HERMITE_CHUNK, sizeof(double), what, error),
+                             .hermite = ad_reserve((2 + DEGREES) * TP_HERMITE_CHUNK, sizeof(double), what, error),
+                             .products = ad_reserve(chunk * DEGREES, sizeof(double), what, error) };
+    s.mirrored = s.values ? s.values + chunk * TP_HERMITE_CHUNK : NULL;
+    return s;
 }
 
 void tp_hermite_give(tp_hermite_scratch *s)
 {
     ad_free(s->values);
     ad_free(s->hermite);
+    ad_free(s->products);
+}
+
+bool tp_hermite_taken(const tp_hermite_scratch *s)
+{
+    return s->values && s->hermite && s->products;
+}
+
+/* Nodes of a rule, and what they weigh. */
+typedef struct {
+    size_t n;
+    const double *x, *w;
+    double gauss[TP_HERMITE_CHUNK]; /* e^{-x^2/4} */
+} chunk;
+
+/* y (n): f(root x) w; adds what they are in E f^2. */
+static int weighed_values(const tp_univariate *f, const chunk *c, double root, double *y, double *square,
+                          ad_error *error)
+{
+    double at[TP_HERMITE_CHUNK];
+    for (size_t i = 0; i < c->n; i++)
+        at[i] = root * c->x[i];
+    tp_evaluate(f, c->n, at, y);
+    for (size_t i = 0; i < c->n; i++) {
+        if (!isfinite(y[i]))
+            return ad_fail(error,
+                           isnan(y[i]) ? "Mehler's series: the function is not a number at x = %.17g"
+                                       : "Mehler's series: the function leaves the range of a double (1.8e308) "
+                                         "at x = %.17g, which counts at this deviation: smaller inputs, "
+                                         "weights or powers keep it",
+                           at[i]);
+        *square += c->w[i] * c->gauss[i] * y[i] * y[i];
+        y[i] *= c->w[i];
+    }
+    return 0;
+}
+
+/* Nodes x > 0 stand for -x, too: y(x) + y(-x), which even degrees see, in y, and y(x) - y(-x), which odd ones do, in
+ * mirrored. A node at 0 is its own mirror. */
+static int fold(const tp_univariate *f, const chunk *c, double root, double *y, double *mirrored, double *square,
+                ad_error *error)
+{
+    double negative[TP_HERMITE_CHUNK];
+    chunk left = *c;
+    bool zero = !(c->x[0] > 0);
+    for (size_t i = 0; i < c->n; i++)
+        negative[i] = -c->x[i];
+    left.x = negative + zero;
+    left.w += zero;
+    memmove(left.gauss, left.gauss + zero, (c->n - zero) * sizeof *left.gauss);
+    left.n -= zero;
+    if (weighed_values(f, c, root, y, square, error) || weighed_values(f, &left, root, mirrored + zero, square, error))
+        return -1;
+    if (zero)
+        mirrored[0] = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        double right = y[i], other = mirrored[i];
+        y[i] = right + other;
+        mirrored[i] = i < zero ? 0 : right - other;
+    }
+    return 0;
+}
+
+/* psi of the degrees from `from` on at the chunk's nodes, in rows 2, 3, ...; rows 0 and 1 have the two degrees before,
+ * and then those that the next ones need. */
+static void fill_polynomials(const chunk *c, size_t from, size_t degrees, double *rows)
+{
+    const tp_vector *vector = tp_vector_get();
+    if (from > 0)
+        memcpy(rows, rows + DEGREES * TP_HERMITE_CHUNK, 2 * TP_HERMITE_CHUNK * sizeof *rows);
+    for (size_t k = from; k < from + degrees; k++) {
+        double *row = rows + (2 + k - from) * TP_HERMITE_CHUNK, up = 1 / sqrt((double)k);
+        if (k == 0) {
+            memset(rows, 0, 2 * TP_HERMITE_CHUNK * sizeof *rows);
+            memcpy(row, c->gauss, c->n * sizeof *row);
+        } else
+            vector->hermite(c->n, up, sqrt((double)k - 1) * up, c->x, row - 2 * TP_HERMITE_CHUNK,
+                            row - TP_HERMITE_CHUNK, row);
+    }
+}
+
+static bool all_zero(size_t n, const double *x)
+{
+    for (size_t i = 0; i < n; i++)
+        if (fabs(x[i]) > 0)
+            return false;
+    return true;
+}
+
+/* products (count, rows): of values (count, n) with every other polynomial from `row` on. */
+static void multiply(size_t count, size_t rows, size_t n, const double *values, const double *row, double *products)
+{
+    const int chunk_size = TP_HERMITE_CHUNK;
+    if (count > FEW_SAMPLES) {
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)rows, (int)n, 1, values, chunk_size, row,
+                    2 * chunk_size, 0, products, (int)rows);
+        return;
+    }
+    for (size_t j = 0; j < count; j++) { /* dgemm would copy all of the polynomials */
+        const double *own = values + j * TP_HERMITE_CHUNK;
+        if (all_zero(n, own))
+            memset(products + j * rows, 0, rows * sizeof *products);
+        else
+            cblas_dgemv(CblasRowMajor, CblasNoTrans, (int)rows, (int)n, 1, row, 2 * chunk_size, own, 1, 0,
+                        products + j * rows, 1);
+    }
+}
+
+/* Which degrees are asked for: first, first + step, ..., so many terms. */
+typedef struct {
+    size_t first, step, terms;
+} asked;
+
+/* Adds a chunk's part to out (count, terms), of the degrees [from, from + degrees) of one parity. */
+static void add_parity(const asked *a, size_t count, size_t n, size_t from, size_t degrees, size_t parity,
+                       const double *values, const tp_hermite_scratch *s, double *out)
+{
+    size_t k = from > a->first ? from : a->first;
+    k += k % 2 != parity;
+    if (k >= from + degrees || (a->step == 2 && a->first % 2 != parity))
+        return;
+    size_t rows = (from + degrees - k + 1) / 2, term = (k - a->first) / a->step, apart = 2 / a->step;
+    multiply(count, rows, n, values, s->hermite + (2 + k - from) * TP_HERMITE_CHUNK, s->products);
+    for (size_t j = 0; j < count; j++)
+        for (size_t i = 0; i < rows; i++)
+            out[j * a->terms + term + i * apart] += s->products[j * rows + i];
 }
 
 /* out (count, terms): the degrees first, first + step, ... below `degrees`; squares (count): E f^2. */
@@ -137,54 +270,32 @@ int tp_hermite_coefficients(const tp_univariate *f, size_t count, const double *
                             size_t degrees, size_t first, size_t step, size_t terms, double *out, double *squares,
                             const tp_hermite_scratch *s, ad_error *error)
 {
-    const tp_vector *vector = tp_vector_get();
-    double before[TP_HERMITE_CHUNK], now[TP_HERMITE_CHUNK];
+    const asked a = { first, step, terms };
+    size_t highest = first + step * (terms - 1) + 1;
     memset(out, 0, count * terms * sizeof *out);
     memset(squares, 0, count * sizeof *squares);
-    for (size_t start = 0; start < r->n; start += TP_HERMITE_CHUNK) {
-        size_t n = r->n - start < TP_HERMITE_CHUNK ? r->n - start : TP_HERMITE_CHUNK;
-        const double *x = r->x + start, *w = r->w + start;
-        double gauss[TP_HERMITE_CHUNK]; /* e^{-x^2/4} */
-        for (size_t i = 0; i < n; i++) {
-            gauss[i] = exp(-x[i] * x[i] / 4);
-            before[i] = 0;
-            now[i] = gauss[i];
-        }
-        for (size_t k = 0, term = 0; k < degrees && term < terms; k++) {
-            if (k == first + step * term)
-                memcpy(s->hermite + term++ * TP_HERMITE_CHUNK, now, n * sizeof *now);
-            double up = 1 / sqrt((double)k + 1), down = sqrt((double)k) * up;
-            vector->hermite(n, up, down, x, before, now);
-        }
+    highest = highest < degrees ? highest : degrees;
+    for (size_t start = r->symmetric ? r->n / 2 : 0; start < r->n; start += TP_HERMITE_CHUNK) {
+        chunk c = { .n = r->n - start, .x = r->x + start, .w = r->w + start };
+        c.n = c.n < TP_HERMITE_CHUNK ? c.n : TP_HERMITE_CHUNK;
+        for (size_t i = 0; i < c.n; i++)
+            c.gauss[i] = exp(-c.x[i] * c.x[i] / 4);
         for (size_t j = 0; j < count; j++) {
-            double *y = s->values + j * TP_HERMITE_CHUNK, root = sqrt(q[j]), square = 0;
-            for (size_t i = 0; i < n; i++)
-                now[i] = root * x[i];
-            tp_evaluate(f, n, now, y);
-            for (size_t i = 0; i < n; i++) {
-                if (!isfinite(y[i]))
-                    return ad_fail(error,
-                                   isnan(y[i]) ? "Mehler's series: the function is not a number at x = %.17g"
-                                               : "Mehler's series: the function leaves the range of a double (1.8e308) "
-                                                 "at x = %.17g, which counts at this deviation: smaller inputs, "
-                                                 "weights or powers keep it",
-                                   now[i]);
-                square += w[i] * gauss[i] * y[i] * y[i];
-                y[i] *= w[i];
-            }
-            squares[j] += square;
+            double *y = s->values + j * TP_HERMITE_CHUNK, *mirrored = s->mirrored + j * TP_HERMITE_CHUNK;
+            if (r->symmetric ? fold(f, &c, sqrt(q[j]), y, mirrored, &squares[j], error)
+                             : weighed_values(f, &c, sqrt(q[j]), y, &squares[j], error))
+                return -1;
         }
-        if (count > FEW_SAMPLES)
-            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)terms, (int)n, 1, s->values,
-                        TP_HERMITE_CHUNK, s->hermite, TP_HERMITE_CHUNK, 1, out, (int)terms);
-        for (size_t j = 0; j < count && count <= FEW_SAMPLES; j++) /* dgemm would copy all of the polynomials */
-            cblas_dgemv(CblasRowMajor, CblasNoTrans, (int)terms, (int)n, 1, s->hermite, TP_HERMITE_CHUNK,
-                        s->values + j * TP_HERMITE_CHUNK, 1, 1, out + j * terms, 1);
+        for (size_t from = 0; from < highest; from += DEGREES) {
+            size_t some = highest - from < DEGREES ? highest - from : DEGREES;
+            fill_polynomials(&c, from, some, s->hermite);
+            add_parity(&a, count, c.n, from, some, 0, s->values, s, out);
+            add_parity(&a, count, c.n, from, some, 1, r->symmetric ? s->mirrored : s->values, s, out);
+        }
     }
     return 0;
 }
 
-/* Finds a rule that settles all coefficients up to `degrees` at one variance, and leaves them in out. */
 int tp_hermite_settle(const tp_univariate *f, double q, size_t degrees, tp_hermite_rule *r, double *out, double *square,
                       const tp_hermite_scratch *s, double *difference, ad_error *error)
 {
@@ -196,7 +307,8 @@ int tp_hermite_settle(const tp_univariate *f, double q, size_t degrees, tp_hermi
     /* The highest degree oscillates with frequency sqrt(degrees), and tanh's transform has fallen to 1e-16 at 24
      * root. */
     const double resolved = 10; /* a deviation up to which steps of one width do */
-    r->h = 2 * 3.14159265358979323846 / (sqrt((double)degrees) + 12 + 24 * fmin(fmax(root, 1), resolved));
+    double h = 2 * 3.14159265358979323846 / (sqrt((double)degrees) + 12 + 24 * fmin(fmax(root, 1), resolved));
+    r->h = r->h > 0 ? fmin(h, r->h) : h;
     r->length = 12.5;
     r->thin = root > resolved ? resolved / root : 1;
     if (tp_hermite_rule_fill(r, f, root, error) ||

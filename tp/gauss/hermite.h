@@ -9,16 +9,19 @@ typedef struct {
     double h, length;
     double thin; /* below 1: the layers' part of a step */
     size_t n;
-    double *x, *w; /* w: the rule's weight times e^{-x^2/4} / sqrt(2 pi) */
+    bool symmetric; /* node n - 1 - i mirrors node i, the one in the middle is 0 */
+    double *x, *w;  /* w: the rule's weight times e^{-x^2/4} / sqrt(2 pi) */
 } tp_hermite_rule;
 
 typedef struct {
-    double *values;  /* (samples, TP_HERMITE_CHUNK) */
-    double *hermite; /* (terms, TP_HERMITE_CHUNK) */
+    double *values, *mirrored; /* (samples, TP_HERMITE_CHUNK) */
+    double *hermite;           /* of some degrees, (degrees, TP_HERMITE_CHUNK) */
+    double *products;          /* (samples, degrees) */
 } tp_hermite_scratch;
 
-/* Of up to `count` samples at a time and `most` degrees; a member is NULL, with an error, when memory is out. */
-tp_hermite_scratch tp_hermite_take(size_t count, size_t most, ad_error *error);
+/* Of up to `count` samples at a time; not taken, with an error, when memory is out. */
+tp_hermite_scratch tp_hermite_take(size_t count, ad_error *error);
+bool tp_hermite_taken(const tp_hermite_scratch *s);
 void tp_hermite_give(tp_hermite_scratch *s);
 /* Nodes for f(root x), whose h, length and thin are set; frees those before. */
 int tp_hermite_rule_fill(tp_hermite_rule *r, const tp_univariate *f, double root, ad_error *error);
@@ -27,7 +30,8 @@ void tp_hermite_rule_free(tp_hermite_rule *r);
 int tp_hermite_coefficients(const tp_univariate *f, size_t count, const double *q, const tp_hermite_rule *r,
                             size_t degrees, size_t first, size_t step, size_t terms, double *out, double *squares,
                             const tp_hermite_scratch *s, ad_error *error);
-/* Finds a rule that settles all coefficients up to `degrees` at one variance, and leaves them in out. */
+/* Finds a rule that settles all coefficients up to `degrees` at one variance, of steps r->h at most unless that is 0,
+ * and leaves them in out. */
 int tp_hermite_settle(const tp_univariate *f, double q, size_t degrees, tp_hermite_rule *r, double *out, double *square,
                       const tp_hermite_scratch *s, double *difference, ad_error *error);
 /* Does a series that has not settled at so many degrees settle, or nearly so, before there are the most? Of a smooth

@@ -86,8 +86,8 @@ static int by_rule(tp_mehler_family *y, const tp_univariate *f, size_t count, co
     for (int k = 0; k < f->n_kinks; k++)
         shared = shared && !(fabs(f->kinks[k]) > 0);
     size_t block = shared ? TP_HERMITE_CHUNK : 1;
-    tp_hermite_scratch s = tp_hermite_take(count, y->terms, error);
-    int status = s.values && s.hermite ? 0 : -1;
+    tp_hermite_scratch s = tp_hermite_take(count, error);
+    int status = tp_hermite_taken(&s) ? 0 : -1;
     for (size_t j = 0; j < count && !status; j += block) {
         size_t n = count - j < block ? count - j : block;
         if ((!shared && tp_hermite_rule_fill(&y->nodes, f, sqrt(q[j]), error)) ||
@@ -157,12 +157,13 @@ static int find_degrees(tp_mehler_family *y, const tp_univariate *f, size_t most
     bool fixed = most > 0;
     double square = 0;
     int status = -1;
+    y->nodes.h = 0;
     most = !fixed ? TP_FEW_DEGREES : most > TP_MOST_DEGREES ? TP_MOST_DEGREES : most;
     for (bool more = true; more; most *= 4) {
-        tp_hermite_scratch s = tp_hermite_take(1, most, error);
+        tp_hermite_scratch s = tp_hermite_take(1, error);
         double *all = ad_alloc(most, sizeof *all, "Mehler's coefficients", error);
         tp_hermite_rule_free(&y->nodes);
-        status = s.values && s.hermite && all
+        status = tp_hermite_taken(&s) && all
                      ? tp_hermite_settle(f, y->high, most, &y->nodes, all, &square, &s, &y->difference, error)
                      : -1;
         more = !status && !fixed && tp_hermite_grows(f, all, most, square, y->tolerance);

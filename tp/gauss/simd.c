@@ -750,20 +750,15 @@ static double NAME(relu_points)(size_t n, const tp_points *points, double c, con
 }
 
 /* Products before sums: the same bits in every instruction set. */
-static void NAME(hermite)(size_t n, double up, double down, const double *x, double *before, double *now)
+static void NAME(hermite)(size_t n, double up, double down, const double *x, const double *before, const double *now,
+                          double *next)
 {
     V ups = NAME(splat)(up), downs = NAME(splat)(down);
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        V at = NAME(load)(now + i), next = ups * NAME(load)(x + i) * at - downs * NAME(load)(before + i);
-        NAME(store)(before + i, at);
-        NAME(store)(now + i, next);
-    }
-    for (; i < n; i++) {
-        double next = up * x[i] * now[i] - down * before[i];
-        before[i] = now[i];
-        now[i] = next;
-    }
+    for (; i + LANES <= n; i += LANES)
+        NAME(store)(next + i, ups * NAME(load)(x + i) * NAME(load)(now + i) - downs * NAME(load)(before + i));
+    for (; i < n; i++)
+        next[i] = up * x[i] * now[i] - down * before[i];
 }
 
 static inline V NAME(correlation)(V c)

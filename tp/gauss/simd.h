@@ -58,7 +58,8 @@ typedef struct {
     double (*series)(size_t n, const tp_sum_of *sum, const tp_terms *enough, const double *q12, double *out,
                      bool *skipped);
     /* One step of the Hermite functions at n points: (before, now) becomes (now, up x now - down before). */
-    void (*hermite)(size_t n, double up, double down, const double *x, double *before, double *now);
+    void (*hermite)(size_t n, double up, double down, const double *x, const double *before, const double *now,
+                    double *next);
     void (*multiply)(size_t n, const double *a, const double *b, double *out);   /* out = a b */
     void (*affine)(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */
     /* out = c + ca a + cb b */

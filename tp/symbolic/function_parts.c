@@ -136,10 +136,12 @@ void tp_fn_learn(const tp_algebra *algebra, tp_fn *f)
     f->parity = f->op == TP_VARIABLE ? -1 : 1;
     f->smooth = true;
     f->scalars = f->op == TP_SCALAR;
+    f->depth = 1;
     if (n == 0)
         return;
     const tp_fn *a = tp_fn_at(algebra, f->a), *b = n > 1 ? tp_fn_at(algebra, f->b) : a;
     f->scalars = a->scalars || b->scalars;
+    f->depth = 1 + (a->depth > b->depth ? a->depth : b->depth);
     if (n > 1) {
         f->parity = f->op == TP_TIMES ? a->parity * b->parity : a->parity == b->parity ? a->parity : 0;
         f->smooth = a->smooth && b->smooth;

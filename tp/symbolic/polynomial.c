@@ -465,15 +465,17 @@ static bool join_products(tp_algebra *algebra, tp_builder *b, int i, int m, int 
 }
 
 /* Of many terms, those that are the same but for a function of one lin become one: nested functions, whose derivatives
- * are products of sums, would double them with each nesting. */
+ * are products of sums, would double them with each nesting. Of few, those of a function that is nested deeply: each by
+ * itself would have a series of its own, of as many degrees as their sum has. */
 static bool gather_products(tp_algebra *algebra, tp_builder *b)
 {
-    enum { FEW = 8 };
-    for (int i = 0; b->n > FEW && i < b->n; i++)
+    enum { FEW = 8, DEEP = 24 };
+    for (int i = 0; b->n > 1 && i < b->n; i++)
         for (int m = 0; m < b->terms[i].n; m++) {
             tp_factor f = b->terms[i].factors[m];
             int joined = 0;
-            if (f.fn == algebra->variable || !tp_fn_smooth(algebra, f.fn))
+            if (f.fn == algebra->variable || !tp_fn_smooth(algebra, f.fn) ||
+                (b->n <= FEW && tp_fn_at(algebra, f.fn)->depth <= DEEP))
                 continue;
             if (!join_products(algebra, b, i, m, &joined))
                 return false;

@@ -28,6 +28,7 @@ typedef struct {
     int a, b;  /* arguments; TP_SCALAR: a is a quantity */
     const ad_function *function;
     int parity, smooth, scalars; /* of the whole: tp_fn_parity, tp_fn_smooth; has it scalars? */
+    int depth;                   /* of its tree */
 } tp_fn;
 /* The functions that one is made of, itself the last: each once, and after its arguments, whose places are a and b (-1:
  * none). The shared parts of nested functions are many times as many when they are counted as a tree. While they are

@@ -34,12 +34,16 @@ int tp_univariate_of(const tp_algebra *algebra, int fn, tp_univariate *u)
     if (tp_fn_prepare(algebra, fn))
         return -1;
     *context = (tp_fn_context){ .algebra = algebra, .fn = fn };
+    const tp_fn_parts *parts = tp_fn_parts_of(algebra, fn);
+    int steps = parts->n;
+    tp_fn_parts_end(algebra, fn, parts);
     int n = tp_fn_scalars(algebra, fn, NULL, 0) ? 0 : tp_fn_kinks(algebra, fn, NULL, kinks, TP_MAX_KINKS);
     *u = (tp_univariate){ .form = TP_NUMERIC,
                           .eval = eval_tree,
                           .context = context,
                           .kinks = kinks,
                           .n_kinks = n,
+                          .steps = steps,
                           .parity = tp_fn_parity(algebra, fn) };
     if (n < 0)
         return tp_lacks_memory(algebra);

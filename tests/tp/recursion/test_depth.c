@@ -342,14 +342,13 @@ static double half_and_half(double h)
     return h;
 }
 
-/* E f f' of 64 nested functions by a trapezoid rule of its own. */
-static void nests(void)
+/* E f f' of `times` nested functions by a trapezoid rule of its own. */
+static void check_nests(void)
 {
     enum { SIDE = 250 };
     double x[ROWS * FEATURES], k[ROWS * ROWS], q[ROWS][ROWS] = { { 0 } }, wanted[ROWS][ROWS];
     const double step = 8.5 / SIDE, pi = acos(-1);
     fill(x, ROWS * FEATURES);
-    times = 64;
     for (int i = 0; i < ROWS; i++)
         for (int j = 0; j < ROWS; j++)
             for (int m = 0; m < FEATURES; m++)
@@ -372,6 +371,11 @@ static void nests(void)
     check_equal(k, wanted, 1e-10);
     limit_of(nested, &(nn_spec){ .features = FEATURES }, TP_NTK, x, k);
     cr_assert(k[0] > wanted[0][0] && fabs(k[1]) <= sqrt(k[0] * k[3]) * (1 + 1e-12));
+}
+static void nests(void)
+{
+    for (times = 63; times <= 64; times++)
+        check_nests();
 }
 Test(depth, a_limit_of_64_nested_functions)
 {
@@ -403,6 +407,33 @@ Test(depth, parts_grow_in_proportion_to_nesting)
 {
     int few = parts_of_nests(16), many = parts_of_nests(64);
     cr_assert(few > 16 && many < 6 * few, "%d, %d", few, many);
+}
+
+/* Expectations of pairs of functions, each of which has a series. */
+static int expectations_of_nests(long nesting)
+{
+    ad_error error = { 0 };
+    tp_algebra algebra;
+    tp_series series;
+    times = nesting;
+    traced t = trace(nested, &(nn_spec){ .features = FEATURES });
+    cr_assert_eq(tp_algebra_new(&algebra, t.program, &error), 0, "%s", error.text);
+    algebra.rules = TP_RULES_BP;
+    cr_assert_eq(tp_ntk_series(&algebra, &series, NULL), 0, "%s", error.text);
+    int count = 0;
+    for (int id = 0; id < algebra.quantities.n; id++)
+        count += tp_quantity_at(&algebra, id)->kind == TP_Q_EXPECT;
+    tp_algebra_free(&algebra);
+    end(t);
+    return count;
+}
+Test(depth, expectations_do_not_grow_with_nesting)
+{
+    int few = expectations_of_nests(8);
+    for (long nesting = 9; nesting <= 65; nesting++) {
+        int count = expectations_of_nests(nesting);
+        cr_assert(count <= few, "%ld: %d, of 8 %d", nesting, count, few);
+    }
 }
 
 /* ---- products of long sums ---- */
