@@ -50,10 +50,18 @@ typedef struct {
     double first, several; /* of its change after one step, and after several */
     double response;       /* of its change after one step, to first order in a small rate: `first`, but where changes
                               are larger than what they change, as of a scale that diverges */
+    /* Of a small rate, the first step that changes it at all and the power of that change, to the lowest order in the
+     * rate: 1 and `response`, but where the first step's change to first order is 0, as behind readouts that start from
+     * 0; 0: none of several does. */
+    int moves;
+    double later;
     /* The slope of the log of start, and of response by the parameters that lead it, between the widths `near`, from
      * sizes with their constants: where terms of lower order are not small yet, as of tanh(h) for h ~ n^-1/4, or a
      * constant leads only beyond, as a normalisation's epsilon. -INFINITY: none. */
     double near_start, near_response;
+    /* It grows and breaks nothing: only products take it in, of which none grows, as they do the reciprocal deviation
+     * of a vector that vanishes. */
+    bool factor;
 } tp_growing;
 
 /* A constant that what vanishes as n grows is added to, as the epsilon of a normalisation, leads from a width on. */
@@ -74,10 +82,10 @@ typedef struct {
     int n_vectors, n_params; /* the output is the last vector */
     tp_growing *vectors;
     tp_layer_rate *params;
-    bool stable;     /* nothing grows with n, at the start or while it trains */
+    bool stable;     /* nothing but factors grows with n, at the start or while it trains */
     bool trains;     /* the output's change is of order one */
-    bool features;   /* a hidden vector's change is of order one */
-    int breaks;      /* the first vector that grows, -1: none */
+    bool features;   /* a hidden vector's change is of order one; factors have no part in it */
+    int breaks;      /* the first vector that grows and is no factor, -1: none */
     bool suggestion; /* with the suggested powers of all rates it is stable */
     char verdict[600];
     void *memory;

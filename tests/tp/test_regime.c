@@ -535,6 +535,144 @@ Test(regime, suggested_rates_are_stable)
     nn_net_free(net);
 }
 
+/* ---- normalisation without an epsilon ---- */
+/* Ways to write it, and what is none although it looks like it. */
+typedef enum { BY_RSQRT, BY_ROOT, BY_RECIPROCAL, APART, BY_POWER, SQUARED_SUM, WAYS } way;
+enum { UNBOUNDED = WAYS, IN_TANH, TIMES_ANOTHER, IN_A_SUM, IN_A_MATRIX };
+static int written;
+static bool over_width, has_gain;
+
+static ad_var reciprocal_root(ad_var v)
+{
+    ad_var one = ad_constant(v.graph, 1, (ad_shape){ 0 });
+    return written == BY_RECIPROCAL ? ad_div(one, ad_sqrt(v)) : written == BY_POWER ? ad_power(v, -0.5) : ad_rsqrt(v);
+}
+
+static ad_var normalised_by_hand(nn_net *net, ad_var u)
+{
+    ad_axis n = ad_shape_get(u)->axes[1];
+    ad_shape over = ad_shape_of(over_width ? n : nn_batch(net));
+    ad_var m = ad_mean(u, over), c = ad_sub(u, m);
+    ad_var v = written == SQUARED_SUM ? ad_mean(ad_mul(c, c), over) : ad_mean(ad_square(c), over);
+    if (written == UNBOUNDED)
+        v = ad_scale_by(v, 1, n, -1);
+    if (written == BY_ROOT)
+        return ad_div(c, ad_sqrt(v));
+    ad_var r = reciprocal_root(v);
+    if (written == APART)
+        return ad_sub(ad_mul(u, r), ad_mul(m, r));
+    return ad_mul(c, r);
+}
+
+/* What the reciprocal deviation r of a vector that vanishes enters besides. */
+static ad_var another_use(nn_net *net, ad_var input, ad_var u, ad_axis n)
+{
+    ad_var v = ad_mean(ad_square(u), ad_shape_of(nn_batch(net))), r = ad_rsqrt(v);
+    switch (written) {
+    case IN_TANH:
+        return ad_tanh(ad_mul(ad_tanh(r), nn_dense(net, "other", input, n)));
+    case TIMES_ANOTHER:
+        return ad_tanh(ad_mul(r, nn_dense(net, "other", input, n)));
+    case IN_A_SUM:
+        return ad_tanh(ad_add(ad_mul(r, u), r));
+    default:
+        return ad_tanh(nn_dense(net, "other", ad_mul(r, nn_dense(net, "before", input, n)), n));
+    }
+}
+
+static ad_var normalised_net(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var u = nn_dense(net, "second", ad_tanh(nn_dense(net, "first", input, n)), n);
+    return nn_readout(net, "readout",
+                      written > UNBOUNDED ? another_use(net, input, u, n) : ad_tanh(normalised_by_hand(net, u)));
+}
+
+static tp_regime regime_of(const network *w, nn_parametrization scale, nn_optimizer optimizer)
+{
+    ad_error error = { 0 };
+    tp_regime r;
+    nn_net *net = trace(w, scale);
+    tp_program *program = tp_translate(net, &error);
+    cr_assert(program && tp_regime_find(program, &(tp_regime_spec){ .optimizer = optimizer }, &r, &error) == 0, "%s",
+              error.text);
+    tp_program_free(program);
+    nn_net_free(net);
+    return r;
+}
+
+/* In mean field the second layer is of order n^-1/2: over a batch its reciprocal deviation is a vector that grows, over
+ * the width a number. What is normalised is of order one, whatever the way it is written, and in every scale changes by
+ * no more, as it is bounded; the second layer itself diverges in the standard scale alone. */
+Test(regime, normalised_vectors_are_bounded)
+{
+    const network net = { "normalised", normalised_net, NULL, { 0 } };
+    for (int k = 0; k < WAYS * 2; k++)
+        for (int scale = 0; scale < NN_N_PARAMETRIZATIONS; scale++) {
+            written = k / 2;
+            over_width = k % 2;
+            tp_regime r = regime_of(&net, (nn_parametrization)scale, NN_SGD);
+            int factors = 0;
+            cr_expect_eq(r.stable, scale != NN_STANDARD, "%d, %s: %s", k, nn_parametrization_name(scale), r.verdict);
+            for (int v = 0; v < r.n_vectors; v++) {
+                factors += r.vectors[v].factor;
+                cr_expect(r.vectors[v].factor || scale == NN_STANDARD || r.vectors[v].several < 1e-9, "%d, %s: %s", k,
+                          nn_parametrization_name(scale), r.vectors[v].name);
+            }
+            bool shown = scale == NN_MEANFIELD && !over_width && written != BY_ROOT;
+            cr_expect(shown ? factors > 0 : factors == 0 || scale == NN_STANDARD, "%d, %s: %d", k,
+                      nn_parametrization_name(scale), factors);
+            const tp_growing *z = &r.vectors[r.n_vectors - 2];
+            cr_expect_float_eq(z->start, 0, 1e-12, "%d, %s: %s, %g", k, nn_parametrization_name(scale), z->name,
+                               z->start);
+            cr_expect(z->first < 1e-9 && z->several < 1e-9, "%d, %s: %s, %g", k, nn_parametrization_name(scale),
+                      z->name, z->several);
+            tp_regime_free(&r);
+        }
+}
+
+/* The same factor breaks what takes it in by anything but a product that is of order one. */
+Test(regime, factors_that_break_are_told)
+{
+    const network net = { "normalised", normalised_net, NULL, { 0 } };
+    over_width = false;
+    for (written = UNBOUNDED; written <= IN_A_MATRIX; written++) {
+        tp_regime r = regime_of(&net, NN_MEANFIELD, NN_SGD);
+        cr_expect(!r.stable && strstr(r.verdict, "not stable"), "%d: %s", written, r.verdict);
+        for (int v = 0; v < r.n_vectors; v++)
+            cr_expect(!r.vectors[v].factor || written == UNBOUNDED, "%d: %s", written, r.vectors[v].name);
+        tp_regime_free(&r);
+    }
+}
+
+/* Layer and batch normalisation as limn has them, with no epsilon at all. */
+static bool over_batch;
+static ad_var exactly_normalised(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "first", input, n);
+    for (int layer = 1; layer <= 2; layer++) {
+        const char *name = nn_name(net, "norm%d", layer);
+        h = over_batch ? nn_batchnorm_with(net, name, h, .exact = true, .affine = has_gain)
+                       : nn_layernorm_with(net, name, h, .exact = true, .affine = has_gain);
+        h = nn_dense(net, nn_name(net, "dense%d", layer), ad_relu(h), n);
+    }
+    return nn_readout(net, "readout", ad_tanh(nn_layernorm_with(net, "last", h, .exact = true)));
+}
+
+Test(regime, exact_normalisation_is_stable_where_its_network_is)
+{
+    const network net = { "exact", exactly_normalised, NULL, { 0 } };
+    for (int k = 0; k < 4; k++)
+        for (int scale = 0; scale < NN_N_PARAMETRIZATIONS; scale++) {
+            over_batch = k & 1;
+            has_gain = k & 2;
+            tp_regime r = regime_of(&net, (nn_parametrization)scale, NN_SGD);
+            cr_expect_eq(r.stable, scale != NN_STANDARD, "%d, %s: %s", k, nn_parametrization_name(scale), r.verdict);
+            tp_regime_free(&r);
+        }
+}
+
 /* ---- where functions bend, and where they saturate ---- */
 /* A layer phi(n^-a U x) read out by n^-1/2 v, under sgd, between two widths, of inputs of size 1. */
 static tp_regime regime_of_layer(const char *phi, double a)

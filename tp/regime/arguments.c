@@ -3,12 +3,6 @@
 #include "autodiff/trace/trace.h"
 #include "tp/regime/exponents.h"
 
-static bool is_renaming(ad_op op)
-{
-    return op == AD_IDENTITY || op == AD_EXPAND || op == AD_RELABEL || op == AD_TRANSPOSE || op == AD_NEG ||
-           op == AD_SCALE;
-}
-
 static bool joins(ad_op op)
 {
     return op == AD_ADD || op == AD_SUB || op == AD_MUL || op == AD_DIV;
@@ -19,7 +13,7 @@ static bool takes_parameter(const tp_program *p, int id, const bool *takes)
 {
     const ad_node *node = ad_node_of(p->graph, id);
     bool any = p->params[id] >= 0;
-    for (int k = 0; k < node->n_in && (joins(node->op) || is_renaming(node->op)); k++)
+    for (int k = 0; k < node->n_in && (joins(node->op) || tp_renames(node->op)); k++)
         any = any || takes[node->in[k]];
     return any;
 }
@@ -27,7 +21,7 @@ static bool takes_parameter(const tp_program *p, int id, const bool *takes)
 /* The sum or product that the node renames, -1 if it is none. */
 static int joined(const ad_graph *graph, int id)
 {
-    while (is_renaming(ad_node_of(graph, id)->op))
+    while (tp_renames(ad_node_of(graph, id)->op))
         id = ad_node_of(graph, id)->in[0];
     return joins(ad_node_of(graph, id)->op) ? id : -1;
 }
@@ -41,7 +35,7 @@ int tp_find_arguments(const tp_program *p, bool *arguments, ad_error *error)
     for (int id = 0; id < p->forward; id++) {
         const ad_node *node = ad_node_of(p->graph, id);
         takes[id] = takes_parameter(p, id, takes);
-        if (!p->lives[id] || !ad_is_unary(node->op) || is_renaming(node->op))
+        if (!p->lives[id] || !ad_is_unary(node->op) || tp_renames(node->op))
             continue;
         int below = joined(p->graph, node->in[0]);
         if (below >= 0 && takes[below] && !arguments[below] && p->widths[below] == 1) {

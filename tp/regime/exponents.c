@@ -4,62 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-double tp_exponent_now(const tp_exponents *e, int node)
-{
-    return fmax(e->start[node], e->change[node]);
-}
-
-double tp_exponent_sum(double a, double b)
-{
-    double most = fmax(a, b), least = fmin(a, b);
-    return least > -INFINITY && most < INFINITY ? most + log1p(exp(2 * (least - most))) / 2 : most;
-}
-
-double tp_exponent_of_axis(const tp_exponents *e, ad_axis axis, double p)
-{
-    const ad_graph *graph = e->program->graph;
-    size_t fixed = axis.id ? ad_axis_fixed(graph, axis) : 0;
-    return tp_is_width(graph, axis) ? p * e->log_n : fixed > 0 ? p * log((double)fixed) : 0;
-}
-
-static double scale_size(const tp_exponents *e, const ad_node *node)
-{
-    return log(fabs(node->c)) + tp_exponent_of_axis(e, node->axis, node->power);
-}
-
-/* log of the number of entries along the fixed axes among these. */
-static double fixed_size(const ad_graph *graph, const ad_shape *over)
-{
-    double sum = 0;
-    for (int k = 0; k < over->rank; k++) {
-        size_t size = ad_axis_fixed(graph, over->axes[k]);
-        sum += size > 1 ? log((double)size) : 0;
-    }
-    return sum;
-}
-
 /* A matrix of two widths, whose entries are independent and of mean 0 at the start. */
 static bool is_random_matrix(const tp_exponents *e, int id)
 {
     int param = e->program->params[id];
     return e->program->widths[id] > 1 && param >= 0 && !(fabs(ad_node_of(e->program->graph, param)->init->mean) > 0);
-}
-
-/* c / sqrt(mean c^2 + epsilon) over a width, as in layer normalisation: its mean square is at most 1, whatever c is. */
-static bool is_normalised(const ad_graph *graph, const ad_node *node)
-{
-    for (int k = 0; node->op == AD_MUL && k < 2; k++) {
-        const ad_node *at = ad_node_of(graph, node->in[k]);
-        bool root = false, summed = false;
-        while (at->n_in > 0 && at->op != AD_SQUARE && at->op != AD_MUL && at->op != AD_CONTRACT) {
-            root |= at->op == AD_RSQRT;
-            summed |= at->op == AD_SUM && tp_count_widths(graph, &at->over) == 1;
-            at = ad_node_of(graph, at->in[0]);
-        }
-        if (root && summed && at->op == AD_SQUARE && at->in[0] == node->in[1 - k])
-            return true;
-    }
-    return false;
 }
 
 /* The sum over axes of a product with these strips and of this size where they all are: what is of one sign, by the law
@@ -68,8 +17,8 @@ static double summed(const tp_exponents *e, double size, const tp_strips *strips
 {
     const ad_graph *graph = e->program->graph;
     double widths = tp_count_widths(graph, over) * e->log_n, rare = widths > 0 ? tp_strips_rarity(e, strips) : 0;
-    return size +
-           (centred ? (widths - rare + fixed_size(graph, over)) / 2 : widths - rare + fixed_size(graph, over) / 2);
+    return size + (centred ? (widths - rare + tp_exponent_of_fixed(graph, over)) / 2
+                           : widths - rare + tp_exponent_of_fixed(graph, over) / 2);
 }
 
 /* The size of a node where its strips are. */
@@ -88,8 +37,7 @@ static double start_of_product(const tp_exponents *e, int id, tp_strips *own)
     tp_strips_join(e, own, tp_strips_of(e, e->narrow, a));
     tp_strips_join(e, own, tp_strips_of(e, e->narrow, b));
     if (node->op == AD_MUL) {
-        size -= tp_strips_rarity(e, own) / 2;
-        return is_normalised(e->program->graph, node) ? fmin(size, 0) : size;
+        return fmin(size - tp_strips_rarity(e, own) / 2, tp_normalised_bound(e, id));
     }
     size = summed(e, size, own, &node->over, e->centred[id] || is_random_matrix(e, a) || is_random_matrix(e, b));
     tp_strips_none(e, own);
@@ -125,42 +73,50 @@ static double start_of_total(const tp_exponents *e, int id)
     if (curve && widths > 0 && !e->centred[id]) {
         double mean = tp_curve_mean(curve, e->start[tp_curve_argument(e->program, &e->curves, in)]);
         if (mean > -INFINITY)
-            return mean + widths + fixed_size(e->program->graph, &node->over) / 2;
+            return mean + widths + tp_exponent_of_fixed(e->program->graph, &node->over) / 2;
     }
     return summed(e, peak(e, e->start[in], strips), strips, &node->over, e->centred[id]);
 }
 
-/* x - c x or x + c x, as of a gate's 1 - z, where c is a function of one vector: *gate is the product's node, *factor
- * c's; x's node, or -1. Its terms are not independent. */
-static int gated(const tp_exponents *e, const ad_node *node, int *gate, int *factor)
+/* x - c x or x + c x, as of a gate's 1 - z, where c is a function of one vector, and x in the product may be negated:
+ * *gate is the product's node, *factor c's, *sign that of c; x's node, or -1. The terms are not independent. */
+static int gated(const tp_exponents *e, const ad_node *node, int *gate, int *factor, double *sign)
 {
+    const ad_graph *graph = e->program->graph;
     for (int k = 0; k < 2 && (node->op == AD_ADD || node->op == AD_SUB); k++) {
-        const ad_node *product = ad_node_of(e->program->graph, node->in[k]);
-        for (int i = 0; i < 2 && product->op == AD_MUL; i++)
-            if (product->in[i] == node->in[1 - k] && e->curves.curve[product->in[1 - i]]) {
-                *gate = node->in[k];
-                *factor = product->in[1 - i];
-                return node->in[1 - k];
-            }
+        const ad_node *product = ad_node_of(graph, node->in[k]);
+        for (int i = 0; i < 2 && product->op == AD_MUL; i++) {
+            int x = product->in[i];
+            const ad_node *own = ad_node_of(graph, x);
+            bool negated = x != node->in[1 - k] && own->op == AD_NEG;
+            if ((negated ? own->in[0] : x) != node->in[1 - k] || !e->curves.curve[product->in[1 - i]])
+                continue;
+            *gate = node->in[k];
+            *factor = product->in[1 - i];
+            *sign = (node->op == AD_SUB ? -1 : 1) * (negated ? -1 : 1);
+            return node->in[1 - k];
+        }
     }
     return -1;
 }
 
-/* The log of the root of E (1 - c)^2, or (1 + c)^2. */
-static double gate_size(const tp_exponents *e, const ad_node *node, int factor)
+/* The log of the root of E (1 + sign c)^2. */
+static double gate_size(const tp_exponents *e, int factor, double sign)
 {
     int x = tp_curve_argument(e->program, &e->curves, factor);
-    return tp_curve_rest(e->curves.curve[factor], e->start[x], node->op == AD_SUB ? 1 : -1);
+    return tp_curve_rest(e->curves.curve[factor], e->start[x], 0 - sign);
 }
 
 static double start_of_sum(const tp_exponents *e, int id, tp_strips *own)
 {
     const ad_node *node = ad_node_of(e->program->graph, id);
-    int gate, factor, x = gated(e, node, &gate, &factor);
+    int gate, factor;
+    double sign;
+    int x = gated(e, node, &gate, &factor, &sign);
     if (x < 0)
         return sum_of(e, node, e->start, e->narrow, own);
     tp_strips_join(e, own, tp_strips_of(e, e->narrow, x));
-    e->gain[id] = gate_size(e, node, factor);
+    e->gain[id] = gate_size(e, factor, sign);
     return e->start[x] + e->gain[id];
 }
 
@@ -192,7 +148,7 @@ static double start_of(const tp_exponents *e, int id)
         return fabs(node->c) > 0 ? log(fabs(node->c)) : -INFINITY;
     case AD_SCALE:
         tp_strips_join(e, own, tp_strips_of(e, e->narrow, node->in[0]));
-        return a + scale_size(e, node);
+        return a + tp_exponent_of_scale(e, node);
     case AD_LOGSUMEXP:
         return fmax(a, 0);
     case AD_MUL:
@@ -200,7 +156,7 @@ static double start_of(const tp_exponents *e, int id)
         return start_of_product(e, id, own);
     case AD_DIV:
         tp_strips_join(e, own, tp_strips_of(e, e->narrow, node->in[0]));
-        return a - e->start[node->in[1]];
+        return fmin(a - e->start[node->in[1]], tp_normalised_bound(e, id));
     case AD_SUM:
         return start_of_total(e, id);
     default:
@@ -243,6 +199,14 @@ static void add_parts(const tp_exponents *e, parts *sum, tp_strips *strips, part
         memcpy(strips, own, e->words * sizeof *own);
 }
 
+/* Of y = f(x) by a change of x that is larger than x: from about f(0) to f there; of what has a pole at 0, the larger
+ * of what it was and what it is. */
+static double far_change(const tp_exponents *e, const tp_curve *curve, int x, int id)
+{
+    double there = tp_curve_distance(curve, e->change[x]);
+    return curve->at_points ? fmax(e->start[id], there) : there;
+}
+
 /* y = f(x). Small changes: f'(x) dx. A change that is larger than the strip where f' is not 0 crosses it from a share
  * dx / |x| of all places; one that is larger than x itself takes f as far as it goes. */
 static parts function_change(const tp_exponents *e, int id, tp_strips *own)
@@ -254,7 +218,7 @@ static parts function_change(const tp_exponents *e, int id, tp_strips *own)
     if (!(e->change[x] > -INFINITY) || !(gain > -INFINITY || (!e->linear && e->change[x] > e->start[x])))
         return nothing;
     if (!e->linear && e->change[x] > e->start[x])
-        return (parts){ -INFINITY, tp_curve_distance(curve, e->change[x]) };
+        return (parts){ -INFINITY, far_change(e, curve, x, id) };
     const tp_strips *moved = tp_strips_of(e, e->moved, x);
     bool crosses = !e->linear && curve->narrow_slope;
     out.free = gain + (crosses && in.free > 0 ? in.free / 2 : in.free);
@@ -286,7 +250,7 @@ static parts update_product(const tp_exponents *e, const ad_node *node, int own,
     tp_strips *gone = e->work;
     const tp_strips *met = tp_strips_of(e, e->narrow, other);
     double widths = node->op == AD_CONTRACT ? tp_count_widths(graph, &node->over) : 0;
-    double entries = node->op == AD_CONTRACT ? widths * e->log_n + fixed_size(graph, &node->over) : 0;
+    double entries = node->op == AD_CONTRACT ? widths * e->log_n + tp_exponent_of_fixed(graph, &node->over) : 0;
     double size = peak(e, e->start[other], met) + entries;
     parts out = parts_of(e, own);
     tp_strips_none(e, gone);
@@ -363,7 +327,9 @@ static parts gated_change(const tp_exponents *e, int id, int x, int gate, int fa
 static parts sum_change(const tp_exponents *e, int id, tp_strips *own)
 {
     const ad_node *node = ad_node_of(e->program->graph, id);
-    int gate, factor, x = e->linear ? gated(e, node, &gate, &factor) : -1;
+    int gate, factor;
+    double sign;
+    int x = e->linear ? gated(e, node, &gate, &factor, &sign) : -1;
     parts sum = nothing;
     if (x >= 0)
         return gated_change(e, id, x, gate, factor, own);
@@ -372,10 +338,23 @@ static parts sum_change(const tp_exponents *e, int id, tp_strips *own)
     return sum;
 }
 
+static parts quotient_change(const tp_exponents *e, const ad_node *node)
+{
+    int over = node->in[0], under = node->in[1];
+    return (parts){ -INFINITY,
+                    fmax(e->change[over] - e->start[under], e->start[over] + e->change[under] - 2 * e->start[under]) };
+}
+
+/* What is normalised changes by no more than what it is at most. */
+static parts bounded(const tp_exponents *e, int id, parts change)
+{
+    double most = tp_normalised_bound(e, id);
+    return !e->linear && most < INFINITY ? (parts){ -INFINITY, fmin(as_free(change).free, most) } : change;
+}
+
 static parts change_of(const tp_exponents *e, int id, tp_strips *own)
 {
-    const ad_graph *graph = e->program->graph;
-    const ad_node *node = ad_node_of(graph, id);
+    const ad_node *node = ad_node_of(e->program->graph, id);
     int in = node->n_in > 0 ? node->in[0] : -1;
     parts a = in >= 0 ? parts_of(e, in) : nothing;
     const tp_strips *moved = in >= 0 ? tp_strips_of(e, e->moved, in) : NULL;
@@ -386,7 +365,7 @@ static parts change_of(const tp_exponents *e, int id, tp_strips *own)
         return param_change(e, id, own);
     case AD_SCALE:
         tp_strips_join(e, own, moved);
-        return (parts){ a.narrow + scale_size(e, node), a.free + scale_size(e, node) };
+        return (parts){ a.narrow + tp_exponent_of_scale(e, node), a.free + tp_exponent_of_scale(e, node) };
     case AD_SOFTMAX:
     case AD_ARGMAX:
         a = as_free(a);
@@ -398,13 +377,11 @@ static parts change_of(const tp_exponents *e, int id, tp_strips *own)
         a.free = summed(e, a.free, e->work, &node->over, false);
         return as_free(a);
     case AD_MUL:
-        a = product_change(e, node, own);
-        return !e->linear && is_normalised(graph, node) ? (parts){ -INFINITY, fmin(as_free(a).free, 0) } : a;
+        return bounded(e, id, product_change(e, node, own));
     case AD_CONTRACT:
         return product_change(e, node, own);
     case AD_DIV:
-        return (parts){ -INFINITY, fmax(e->change[in] - e->start[node->in[1]],
-                                        e->start[in] + e->change[node->in[1]] - 2 * e->start[node->in[1]]) };
+        return bounded(e, id, quotient_change(e, node));
     default:
         return sum_change(e, id, own);
     }

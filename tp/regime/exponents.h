@@ -35,11 +35,11 @@ typedef struct {
     bool linear;               /* changes are small beside what they change, whatever their sizes are */
 } tp_exponents;
 
-/* Fills in start, gain and narrow of all nodes that live. */
+/* exponents.c. Fills in start, gain and narrow of all nodes that live. */
 void tp_exponents_start(const tp_exponents *e);
 /* Fills in change and moved of all nodes that live, from update and rows. */
 void tp_exponents_change(const tp_exponents *e);
-/* The size of a coordinate now: at the start, or changed. */
+/* sizes.c. The size of a coordinate now: at the start, or changed. */
 double tp_exponent_now(const tp_exponents *e, int node);
 /* log sqrt(e^2a + e^2b): of a sum of what is independent; as n grows that of the larger. */
 double tp_exponent_sum(double a, double b);
@@ -47,12 +47,31 @@ double tp_exponent_sum(double a, double b);
 /* log of size(axis)^p. */
 double tp_exponent_of_axis(const tp_exponents *e, ad_axis axis, double p);
 
+/* log of |c| size(axis)^p, of a scale; of the number of entries along the fixed axes among these. */
+double tp_exponent_of_scale(const tp_exponents *e, const ad_node *node);
+double tp_exponent_of_fixed(const ad_graph *graph, const ad_shape *over);
+
+/* Has the op's result its operand's size but for a constant or a power of n? */
+static inline bool tp_renames(ad_op op)
+{
+    return op == AD_IDENTITY || op == AD_EXPAND || op == AD_RELABEL || op == AD_TRANSPOSE || op == AD_NEG ||
+           op == AD_SCALE;
+}
+
+/* normalised.c: the log of what a node's root mean square does not exceed, as it is a vector divided by its own root
+ * mean square; INFINITY: it is none. */
+double tp_normalised_bound(const tp_exponents *e, int id);
+
 /* symmetry.c: marks nodes whose sign flips with that of one parameter of a symmetric law. */
 int tp_find_centred(const tp_program *program, bool *centred, ad_error *error);
 
 /* arguments.c: marks vectors with a parameter in them that functions are called with, and counts them; -1 without
  * memory. */
 int tp_find_arguments(const tp_program *program, bool *arguments, ad_error *error);
+
+/* factors.c: of the forward nodes that grow, marks those that products alone take in, none of which grows but as such a
+ * factor itself. */
+void tp_find_factors(const tp_program *program, const bool *grows, bool *factors);
 
 /* strips.c. Numbers the strips of e->curves, and makes all sets of them. */
 int tp_strips_make(tp_exponents *e, ad_arena *arena, ad_error *error);

@@ -21,8 +21,11 @@ typedef struct {
     double *gradients; /* by parameter: of the gradient's coordinates at the start */
     double *parts;     /* (vectors, parameters): the power of what a parameter's update alone changes */
     tp_strips *gradient_rows[2];
-    bool grows;      /* the output, at the start */
-    bool *arguments; /* by node: listed as what a function is called with; it has no line */
+    bool grows;              /* the output, at the start */
+    bool *arguments;         /* by node: listed as what a function is called with; it has no line */
+    double *fronts;          /* by node: tp_growing.front */
+    double *most;            /* by node: the largest power of a size so far, at the start or of a change */
+    bool *growing, *factors; /* by node, of train: `most` is above 0; tp_growing.factor */
 } regime_job;
 
 static double *numbers(regime_job *j, int n, double fill)
@@ -205,6 +208,14 @@ static double across_outputs(const regime_job *j, int i, double own, double alon
     return log(outputs - 1) / 2 + tp_exponent_sum(own - (j->e.log_n - rare) / 2, alone - (j->e.log_n - 2 * rare) / 2);
 }
 
+/* The log of how many coordinates of a parameter have a gradient by one output. */
+static double log_entries(const regime_job *j, const ad_shape *own)
+{
+    const ad_graph *graph = j->program->graph;
+    ad_shape inner = ad_shape_minus(own, &ad_node_of(graph, j->program->output.id)->shape);
+    return tp_count_widths(graph, &inner) * j->e.log_n + tp_exponent_of_fixed(graph, &inner);
+}
+
 /* What parameter k's update changes of the output along its gradient, the sum over coordinates of df/d omega times the
  * update. Through the vectors in between, a small share of which may be moved far, only a bound is seen: an update is
  * along the gradient, and what it makes of a vector is so in part. */
@@ -213,7 +224,7 @@ static double along_gradient(const regime_job *j, int k, bool now)
     const tp_exponents *e = &j->e;
     int id = nn_param(j->program->net, k).id;
     const ad_shape *own = &ad_node_of(j->program->graph, id)->shape;
-    double sum = -INFINITY, entries = tp_count_widths(j->program->graph, own) * e->log_n;
+    double sum = -INFINITY, entries = log_entries(j, own);
     for (int i = 0; i < j->program->n_sites && e->update[id] > -INFINITY; i++) {
         if (j->program->sites[i].param.id != id)
             continue;
@@ -309,21 +320,45 @@ static double power(const regime_job *j, double size)
     return isfinite(p) ? round(p * 1e12) / 1e12 + 0.0 : p;
 }
 
+/* The largest power so far; what still grows in the last step grows without end. */
+static void note_sizes(const regime_job *j, const double *sizes, bool last)
+{
+    for (int id = 0; id < j->program->forward; id++) {
+        double now = power(j, sizes[id]) + j->fronts[id];
+        j->most[id] = now > j->most[id] + tiny && last ? INFINITY : fmax(j->most[id], now);
+    }
+}
+
+static void mark_factors(const regime_job *j, tp_regime *r)
+{
+    for (int id = 0; id < j->program->forward; id++)
+        j->growing[id] = j->most[id] > tiny;
+    tp_find_factors(j->program, j->growing, j->factors);
+    for (int v = 0; v < r->n_vectors; v++)
+        r->vectors[v].factor = j->factors[r->vectors[v].node];
+}
+
 /* first and several of all vectors that are listed; what still grows after so many steps grows without end. */
 static void train(regime_job *j, tp_regime *r)
 {
     bool grows = true;
     forget(j);
+    for (int id = 0; id < j->program->forward; id++)
+        j->most[id] = -INFINITY;
+    note_sizes(j, j->e.start, false);
     step(j, false);
+    note_sizes(j, j->e.change, false);
     for (int v = 0; v < r->n_vectors; v++)
         r->vectors[v].first = r->vectors[v].several = power(j, moved(j, &r->vectors[v]));
     for (int t = 1; t < SEVERAL && grows; t++) {
         grows = step(j, true);
+        note_sizes(j, j->e.change, t + 1 == SEVERAL);
         for (int v = 0; v < r->n_vectors; v++) {
             double now = power(j, moved(j, &r->vectors[v]));
             r->vectors[v].several = t + 1 == SEVERAL && now > r->vectors[v].several + tiny ? INFINITY : now;
         }
     }
+    mark_factors(j, r);
 }
 
 /* Powers of what a step of a small rate changes. */
@@ -338,6 +373,33 @@ static void find_response(regime_job *j, tp_regime *r)
             r->vectors[v].response = fmax(r->vectors[v].response, *one);
         }
     }
+}
+
+/* Steps of a rate so small that the order of a change in it stands out in the log of its size, of the vectors that the
+ * first step leaves where they are to first order. */
+static void find_later(regime_job *j, tp_regime *r)
+{
+    static const double small = 1e3 * TP_FAR;
+    bool grows = true;
+    for (int v = 0; v < r->n_vectors; v++) {
+        r->vectors[v].moves = isfinite(r->vectors[v].response);
+        r->vectors[v].later = r->vectors[v].response;
+    }
+    for (int k = 0; k < j->n_params; k++)
+        j->rates[k] -= small;
+    forget(j);
+    for (int t = 0; t < SEVERAL && grows; t++) {
+        grows = step(j, t > 0);
+        for (int v = 0; v < r->n_vectors; v++) {
+            double size = moved(j, &r->vectors[v]);
+            if (r->vectors[v].moves > 0 || !isfinite(size))
+                continue;
+            r->vectors[v].moves = t + 1;
+            r->vectors[v].later = power(j, size + small * round(-size / small));
+        }
+    }
+    for (int k = 0; k < j->n_params; k++)
+        j->rates[k] += small;
 }
 
 /* ---- at the widths of the spec ---- */
@@ -444,9 +506,10 @@ static int find_constants(regime_job *j, tp_regime *r, ad_error *error)
 
 /* The power of n in front of a node that is read by scales, one after the other, or by products that took their factors
  * over, perhaps under another name of its axis. */
-static void find_fronts(const regime_job *j, double *by_node, bool *read)
+static void find_fronts(const regime_job *j, bool *read)
 {
     const tp_program *p = j->program;
+    double *by_node = j->fronts;
     for (int id = p->forward - 1; id >= 0; id--) {
         const ad_node *node = ad_node_of(p->graph, id);
         bool renames = node->op == AD_RELABEL || node->op == AD_TRANSPOSE, scales = node->op == AD_SCALE;
@@ -497,11 +560,10 @@ static int list_vectors(regime_job *j, tp_regime *r, ad_error *error)
     int unnamed = lines ? find_arguments(j, lines, n, &texts, error) : -1;
     if (unnamed < 0)
         return -1;
-    double *by_node = numbers(j, p->n_nodes, 0);
     bool *read = ad_arena_alloc(j->arena, (size_t)p->n_nodes + 1, sizeof *read);
     r->vectors = ad_arena_alloc(j->arena, (size_t)(n + unnamed) + 1, sizeof *r->vectors);
     j->parts = numbers(j, (n + unnamed + 1) * j->n_params, -INFINITY);
-    if (!r->vectors || !by_node || !read || !j->parts)
+    if (!r->vectors || !read || !j->parts)
         return ad_fail(error, "regime: out of memory");
     for (int i = 0; i < n; i++) {
         for (; lines[i].node < p->forward && next < lines[i].node; next++)
@@ -511,21 +573,22 @@ static int list_vectors(regime_job *j, tp_regime *r, ad_error *error)
             list(r, lines[i].name, lines[i].where, lines[i].node);
     }
     list(r, "f", ad_node_of(p->graph, p->output.id)->where, p->output.id);
-    find_fronts(j, by_node, read);
+    find_fronts(j, read);
+    j->fronts[p->output.id] = 0;
     for (int v = 0; v < r->n_vectors; v++) {
         int id = r->vectors[v].node;
-        r->vectors[v].front = id == p->output.id ? 0 : by_node[id];
+        r->vectors[v].front = j->fronts[id];
         r->vectors[v].start = power(j, j->e.start[id]) + r->vectors[v].front;
     }
     return 0;
 }
 
 /* ---- the verdict ---- */
-/* The first vector whose power is above 0; -1: none. */
+/* The first vector whose power is above 0 and that is no factor; -1: none. */
 static int first_above(const tp_regime *r, size_t member)
 {
     for (int v = 0; v < r->n_vectors; v++)
-        if (*(const double *)(const void *)((const char *)&r->vectors[v] + member) > tiny)
+        if (!r->vectors[v].factor && *(const double *)(const void *)((const char *)&r->vectors[v] + member) > tiny)
             return v;
     return -1;
 }
@@ -549,46 +612,64 @@ static bool judge(tp_regime *r)
     r->trains = f->several >= 0 - tiny;
     r->features = false;
     for (int v = 0; v + 1 < r->n_vectors; v++)
-        r->features |= r->vectors[v].several >= 0 - tiny;
+        r->features |= !r->vectors[v].factor && r->vectors[v].several >= 0 - tiny;
     return r->stable;
 }
 
-static void tell(tp_regime *r)
+/* What breaks it, and when. */
+static void tell_break(tp_regime *r)
+{
+    const tp_growing *g = &r->vectors[r->breaks];
+    for (int s = 0; s < 3; s++) {
+        double power = *(const double *)(const void *)((const char *)g + stages[s].member);
+        if (!(power > tiny))
+            continue;
+        int n = snprintf(r->verdict, sizeof r->verdict, "not stable: %s (%s:%d) ", g->name,
+                         tp_short_file(g->where.file), g->where.line);
+        if (isinf(power))
+            snprintf(r->verdict + n, sizeof r->verdict - (size_t)n, "changes by higher powers of n from step to step");
+        else
+            snprintf(r->verdict + n, sizeof r->verdict - (size_t)n, "%s n^%.4g", stages[s].words, power);
+        return;
+    }
+}
+
+static void tell(const regime_job *j, tp_regime *r)
 {
     const tp_growing *f = &r->vectors[r->n_vectors - 1], *most = NULL, *lost = NULL;
+    bool learns = false;
     for (int v = 0; v + 1 < r->n_vectors; v++) {
-        if (!most || r->vectors[v].several > most->several)
+        if (!r->vectors[v].factor && (!most || r->vectors[v].several > most->several))
             most = &r->vectors[v];
         if (!lost && r->vectors[v].start < 0 - tiny && r->vectors[v].several < 0 - tiny)
             lost = &r->vectors[v];
     }
-    if (!r->stable) {
-        const tp_growing *g = &r->vectors[r->breaks];
-        for (int s = 0; s < 3; s++) {
-            double power = *(const double *)(const void *)((const char *)g + stages[s].member);
-            if (power > tiny) {
-                snprintf(r->verdict, sizeof r->verdict, "not stable: %s (%s:%d) %s n^%.4g", g->name,
-                         tp_short_file(g->where.file), g->where.line, stages[s].words, power);
-                return;
-            }
-        }
-    }
+    for (int k = 0; k < j->n_params; k++)
+        learns |= !isnan(j->rates[k]);
     char vanishes[160] = "";
-    if (lost)
+    if (lost && isinf(lost->start))
+        snprintf(vanishes, sizeof vanishes, "; %s (%s:%d) is 0 at the start", lost->name,
+                 tp_short_file(lost->where.file), lost->where.line);
+    else if (lost)
         snprintf(vanishes, sizeof vanishes, "; %s (%s:%d) vanishes, of order n^%.4g at the start", lost->name,
                  tp_short_file(lost->where.file), lost->where.line, lost->start);
-    if (!r->trains && isinf(f->several))
-        snprintf(r->verdict, sizeof r->verdict,
-                 "stable, and the output does not move: nothing that it is made of learns%s", vanishes);
+    if (!r->stable)
+        tell_break(r);
+    else if (!r->trains && isinf(f->several))
+        snprintf(r->verdict, sizeof r->verdict, "stable, and the output does not move: %s%s",
+                 learns ? "no gradient reaches what learns" : "nothing that it is made of learns", vanishes);
     else if (!r->trains)
         snprintf(r->verdict, sizeof r->verdict, "stable, and the output does not move: its change is of order n^%.4g%s",
                  f->several, vanishes);
     else if (r->features)
         snprintf(r->verdict, sizeof r->verdict, "stable, with feature learning%s", vanishes);
+    else if (!most || isinf(most->several))
+        snprintf(r->verdict, sizeof r->verdict, "stable, in the kernel regime: hidden vectors do not change%s",
+                 vanishes);
     else
         snprintf(r->verdict, sizeof r->verdict,
-                 "stable, in the kernel regime: hidden vectors change by order n^%.4g at most%s",
-                 most ? most->several : -INFINITY, vanishes);
+                 "stable, in the kernel regime: hidden vectors change by order n^%.4g at most%s", most->several,
+                 vanishes);
 }
 
 static int list_params(regime_job *j, tp_regime *r)
@@ -598,8 +679,8 @@ static int list_params(regime_job *j, tp_regime *r)
         return -1;
     for (int k = 0; k < j->n_params; k++) {
         const ad_node *node = ad_node_of(j->program->graph, nn_param(j->program->net, k).id);
-        double rest =
-            power(j, (adapts ? 0 : j->gradients[k]) + j->e.front[nn_param(j->program->net, k).id] + j->effects[k]);
+        double step = adapts && j->gradients[k] > -INFINITY ? 0 : j->gradients[k];
+        double rest = power(j, step + j->e.front[nn_param(j->program->net, k).id] + j->effects[k]);
         double rate = power(j, j->rates[k]);
         r->params[r->n_params++] = (tp_layer_rate){
             .name = node->name, .where = node->where, .rate = rate, .change = rate + rest, .suggested = 0.0 - rest
@@ -656,10 +737,15 @@ static int prepare(regime_job *j, ad_error *error)
         if (!(*all[k] = numbers(j, n, -INFINITY)))
             return ad_fail(error, "regime: out of memory");
     j->e.front = numbers(j, n, 0);
+    j->fronts = numbers(j, n, 0);
+    j->most = numbers(j, n, -INFINITY);
+    j->growing = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *j->growing);
+    j->factors = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *j->factors);
     j->rates = numbers(j, j->n_params, 0);
     j->effects = numbers(j, j->n_params, 0);
     j->gradients = numbers(j, j->n_params, -INFINITY);
-    if (!centred || !j->e.front || !j->rates || !j->effects || !j->gradients)
+    if (!centred || !j->e.front || !j->fronts || !j->most || !j->growing || !j->factors || !j->rates || !j->effects ||
+        !j->gradients)
         return ad_fail(error, "regime: out of memory");
     if (tp_find_centred(j->program, centred, error) || tp_curves_make(j->program, j->arena, &j->e.curves, error) ||
         tp_strips_make(&j->e, j->arena, error))
@@ -681,12 +767,13 @@ static int find(regime_job *j, tp_regime *r, ad_error *error)
     if (list_vectors(j, r, error))
         return -1;
     find_response(j, r);
+    find_later(j, r);
     train(j, r);
     if (list_params(j, r) || try_suggestion(j, r))
         return ad_fail(error, "regime: out of memory");
     leave_out_arguments(j, r);
     judge(r);
-    tell(r);
+    tell(j, r);
     r->parts = j->spec->parts ? j->parts : NULL;
     if (find_constants(j, r, error))
         return -1;
