@@ -16,7 +16,7 @@ static const char *power_text(double p, char text[24])
     if (isnan(p))
         snprintf(text, 24, "frozen");
     else if (isinf(p))
-        snprintf(text, 24, p > 0 ? "n^inf" : "0");
+        snprintf(text, 24, p > 0 ? "unbounded" : "0");
     else
         snprintf(text, 24, fabs(p) > 1e-9 ? "n^%.4g" : "1", p);
     return text;
@@ -67,7 +67,8 @@ static void print_regime(const options *o, const tp_regime *r, const size_t near
         regime_print_name(r, g->name);
         printf(" %10s %12s %14s   %-8s %s:%d", power_text(g->start, a), power_text(g->first, b),
                power_text(g->several, c),
-               g->several > 1e-9    ? "diverges"
+               g->factor            ? "factor"
+               : g->several > 1e-9  ? "diverges"
                : g->several > -1e-9 ? (last ? "trains" : "features")
                : last               ? "rests"
                                     : "kernel",
@@ -107,6 +108,7 @@ static void put_regime(const options *o, const tp_regime *r, const size_t near[2
         json_put(one, "start", power_json(r->vectors[v].start));
         json_put(one, "first", power_json(r->vectors[v].first));
         json_put(one, "several", power_json(r->vectors[v].several));
+        json_put(one, "factor", cJSON_CreateBool(r->vectors[v].factor));
         json_put(one, "near_start", power_json(r->vectors[v].near_start));
         json_put(one, "near_step", power_json(r->vectors[v].near_response));
     }

@@ -13,8 +13,28 @@ static void print_place(ad_where where)
 /* What the slope tends to, where it is not near it at these widths. */
 static void print_limit(coordinate_line l)
 {
-    if (fabs(l.limit - l.derived) > 0)
+    if (!l.underived && fabs(l.limit - l.derived) > 0)
         printf("   n^%.4g as n grows", l.limit);
+}
+
+static void print_derived(coordinate_line l)
+{
+    if (l.underived)
+        printf(" %9s", "none");
+    else if (isinf(l.derived))
+        printf(" %9s", "zero");
+    else
+        printf(fabs(l.limit - l.derived) > 0 ? " %9.3f" : " %9.4g", l.derived);
+}
+
+static void print_fitted(coordinate_line l)
+{
+    if (l.zero)
+        printf(" %9s   it is 0, which goes with no power", "none");
+    else if (l.unfit)
+        printf(" %9s   some networks have 0 there, or no number", "none");
+    else
+        printf(" %9.3f   [%.3f, %.3f]", l.fitted, l.fitted - l.half, l.fitted + l.half);
 }
 
 static void print_line(const coordinate_check *c, int v, coordinate_kind kind)
@@ -22,19 +42,17 @@ static void print_line(const coordinate_check *c, int v, coordinate_kind kind)
     const tp_growing *g = &c->regime.vectors[v];
     coordinate_line l = coordinate_fit(c, v, kind);
     char leaders[COORDINATE_TEXT] = "";
-    regime_print_name(&c->regime, g->name);
-    if (l.zero) {
-        printf(" %-7s %9.4g %9s   it is 0, which goes with no power\n", coordinate_kinds[kind], l.derived, "none");
-        return;
-    }
-    if (kind == COORDINATE_CHANGE)
+    if (kind == COORDINATE_CHANGE && !l.zero && !l.unfit)
         coordinate_leaders(c, v, leaders);
-    printf(fabs(l.limit - l.derived) > 0 ? " %-7s %9.3f %9.3f   [%.3f, %.3f]%s%s"
-                                         : " %-7s %9.4g %9.3f   [%.3f, %.3f]%s%s",
-           coordinate_kinds[kind], l.derived, l.fitted, l.fitted - l.half, l.fitted + l.half, leaders[0] ? "   " : "",
-           leaders);
+    regime_print_name(&c->regime, g->name);
+    printf(" %-7s", coordinate_kinds[kind]);
+    print_derived(l);
+    print_fitted(l);
+    printf("%s%s", leaders[0] ? "   " : "", leaders);
     print_limit(l);
-    if (!l.agrees)
+    if (l.underived)
+        printf("   not derived: %s", l.underived);
+    else if (!l.agrees)
         print_place(g->where);
     printf("\n");
 }
@@ -102,11 +120,15 @@ static cJSON *tell_line(const coordinate_check *c, int v, coordinate_line l, con
     cJSON *one = json_put(list, "", cJSON_CreateObject());
     json_put(one, "vector", cJSON_CreateString(c->regime.vectors[v].name));
     json_put(one, "of", cJSON_CreateString(of));
-    json_put(one, "derived", json_number(l.derived));
+    json_put(one, "derived", json_number(l.underived ? NAN : l.derived));
+    json_put(one, "derived_zero", cJSON_CreateBool(!l.underived && isinf(l.derived)));
     json_put(one, "limit", json_number(l.limit));
     json_put(one, "fitted", json_number(l.fitted));
     json_put(one, "interval", json_array((double[]){ l.fitted - l.half, l.fitted + l.half }, &(size_t){ 2 }, 1));
-    json_put(one, "agrees", cJSON_CreateBool(l.agrees));
+    json_put(one, "zero", cJSON_CreateBool(l.zero));
+    json_put(one, "agrees", l.underived ? cJSON_CreateNull() : cJSON_CreateBool(l.agrees));
+    if (l.underived)
+        json_put(one, "not_derived", cJSON_CreateString(l.underived));
     return one;
 }
 
@@ -142,6 +164,10 @@ static void print_training(const options *o, const coordinate_check *c, const ds
     printf("\nTrained on %zu rows of %s%s: %zu features, %ld step%s of the rate %.3g, %ld networks a width.\n", c->rows,
            data_name(o), given ? "" : " (no --data or --inputs is given)", data->features, c->steps,
            c->steps > 1 ? "s" : "", c->rate, c->seeds);
+    if (c->steps > 1)
+        printf(
+            "Of several steps the powers derived here are of changes to the lowest order in the rate; those above are "
+            "as n grows\nat a rate that does not vanish.\n");
 }
 
 int regime_check(const options *o, const nn_net *net, const ds_data *data, const tp_program *program, cJSON *root,

@@ -49,12 +49,18 @@ static double *log_at(const coordinate_check *c, int v, int row, int k, long s)
 
 static double part(const coordinate_check *c, int v, int param)
 {
-    return c->steps == 1 ? c->regime.parts[v * c->regime.n_params + param] : -INFINITY;
+    return c->regime.parts[v * c->regime.n_params + param];
 }
 
 bool coordinate_leads(const coordinate_check *c, int v, int param)
 {
     return isfinite(part(c, v, param)) && part(c, v, param) > c->regime.vectors[v].response - tiny;
+}
+
+/* Is a power derived of what steps of a small rate change? */
+static bool responds(const coordinate_check *c, int v)
+{
+    return isfinite(c->regime.vectors[v].response);
 }
 
 /* The log of the root mean square of what is left of h after `minus`; NULL: nothing is taken off. */
@@ -197,12 +203,12 @@ static int measure_group(const job *j, nn_model *models[3], int k, long s, const
         *log_at(c, g->first + i, COORDINATE_SIZE, k, s) = log_size(g->start[i], NULL, g->counts[i]);
         *log_at(c, g->first + i, WHOLE, k, s) = log_size(g->changed[i], g->start[i], g->counts[i]);
         for (size_t m = 0; m < g->counts[i]; m++)
-            g->sum[i][m] = c->steps == 1 ? 0 : g->changed[i][m] - g->start[i][m];
+            g->sum[i][m] = responds(c, g->first + i) ? 0 : g->changed[i][m] - g->start[i][m];
     }
     int last = c->regime.n_vectors - 1 - g->first;
     if (last < g->n && measure_output(j, mixed, start, k, s, g, last, error))
         return -1;
-    if (c->steps == 1 && measure_parts(j, mixed, start, trained, k, s, g, error))
+    if (measure_parts(j, mixed, start, trained, k, s, g, error))
         return -1;
     for (int i = 0; i < g->n; i++) {
         *log_at(c, g->first + i, COORDINATE_CHANGE, k, s) = log_size(g->sum[i], NULL, g->counts[i]);
@@ -406,10 +412,28 @@ static int slopes(const coordinate_check *c)
     return n;
 }
 
+/* Whether a row has numbers to fit a line through: else *zero tells whether all of it is 0. */
+static bool has_powers(const coordinate_check *c, int v, int row, bool *zero)
+{
+    bool all = true;
+    *zero = true;
+    for (int k = 0; k < c->n_widths; k++)
+        for (long s = 0; s < c->seeds; s++) {
+            double one = *log_at(c, v, row, k, s);
+            all = all && isfinite(one);
+            *zero = *zero && isinf(one) && one < 0;
+        }
+    return all;
+}
+
 /* The line through the logs of a row; *together: Bonferroni's half of an interval. */
 static coordinate_line fit(const coordinate_check *c, int v, int row, double *together)
 {
     double m = (double)(c->n_widths * c->seeds), x = 0, y = 0, xx = 0, xy = 0, rest = 0;
+    bool zero;
+    *together = 0;
+    if (!has_powers(c, v, row, &zero))
+        return (coordinate_line){ .fitted = NAN, .half = NAN, .zero = zero, .unfit = !zero };
     for (int k = 0; k < c->n_widths; k++) {
         x += log((double)c->widths[k]) / c->n_widths;
         y += log_mean(c, v, row, k) / c->n_widths;
@@ -424,21 +448,32 @@ static coordinate_line fit(const coordinate_check *c, int v, int row, double *to
             rest += pow(*log_at(c, v, row, k, s) - y - xy / xx * (log((double)c->widths[k]) - x), 2);
     double spread = sqrt(rest / (m - 2) / xx);
     *together = ad_student(0.05 / slopes(c), (int)m - 2) * spread;
-    return (
-        coordinate_line){ .fitted = xy / xx, .half = ad_student(0.05, (int)m - 2) * spread, .zero = isinf(y) && y < 0 };
+    return (coordinate_line){ .fitted = xy / xx, .half = ad_student(0.05, (int)m - 2) * spread };
+}
+
+/* The power as n grows of what is fitted, and the slope at these widths. Of steps of a small rate the change is that to
+ * the lowest order in it. */
+static void derive(const coordinate_check *c, int v, coordinate_kind kind, coordinate_line *line)
+{
+    const tp_growing *g = &c->regime.vectors[v];
+    line->limit = g->start;
+    double near = g->near_start;
+    if (kind == COORDINATE_CHANGE) {
+        line->limit = g->moves > 0 && g->moves <= c->steps ? g->later : -INFINITY;
+        near = responds(c, v) ? g->near_response : line->limit;
+    }
+    line->derived = coordinate_expected(line->limit, near);
+    if (isinf(line->limit) && line->limit > 0)
+        line->underived = "it grows faster than any power";
 }
 
 coordinate_line coordinate_fit(const coordinate_check *c, int v, coordinate_kind kind)
 {
-    const tp_growing *g = &c->regime.vectors[v];
-    double together, response = isfinite(g->response) ? g->response : g->first;
+    double together;
     coordinate_line line = fit(c, v, (int)kind, &together);
-    line.limit = kind == COORDINATE_SIZE ? g->start : c->steps > 1 ? g->several : response;
-    line.derived = kind == COORDINATE_SIZE ? coordinate_expected(g->start, g->near_start)
-                   : c->steps > 1          ? g->several
-                                           : coordinate_expected(response, g->near_response);
-    bool diverges = isinf(line.derived) && line.derived > 0; /* with no power to be fitted; -inf: it is 0 */
-    line.agrees = line.zero || diverges || fabs(line.fitted - line.derived) <= together + slack;
+    derive(c, v, kind, &line);
+    bool vanishes = isinf(line.derived) && line.derived < 0;
+    line.agrees = !line.underived && (line.zero ? vanishes : fabs(line.fitted - line.derived) <= together + slack);
     return line;
 }
 
@@ -456,14 +491,19 @@ coordinate_line coordinate_part(const coordinate_check *c, int v, int param)
     return line;
 }
 
+static bool disagrees(coordinate_line l)
+{
+    return !l.agrees && !l.underived;
+}
+
 bool coordinate_agrees(const coordinate_check *c)
 {
     for (int v = 0; v < c->regime.n_vectors; v++) {
         for (int kind = 0; kind < COORDINATE_KINDS; kind++)
-            if (!coordinate_fit(c, v, (coordinate_kind)kind).agrees)
+            if (disagrees(coordinate_fit(c, v, (coordinate_kind)kind)))
                 return false;
         for (int param = 0; param < c->regime.n_params; param++)
-            if (!coordinate_part(c, v, param).agrees)
+            if (disagrees(coordinate_part(c, v, param)))
                 return false;
     }
     return true;

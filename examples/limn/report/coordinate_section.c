@@ -14,14 +14,22 @@ static void write_name(const coordinate_check *c, int v, const char *of, FILE *o
 /* The line's numbers, and what is said of it. */
 static void write_line(coordinate_line l, const char *says, FILE *out)
 {
-    fprintf(out, isfinite(l.derived) ? "<td>%.3g</td>" : "<td>none</td>", l.derived);
-    if (l.zero) {
-        fputs("<td>none</td><td></td><td>it is 0</td></tr>\n", out);
-        return;
+    if (l.underived || isinf(l.derived))
+        fprintf(out, "<td>%s</td>", l.underived ? "none" : "zero");
+    else
+        fprintf(out, "<td>%.3g</td>", l.derived);
+    if (l.zero || l.unfit)
+        fprintf(out, "<td>none</td><td></td><td>%s", l.zero ? "it is 0" : "some networks have 0 there, or no number");
+    else {
+        fprintf(out, "<td>%.2f</td><td>%.2f to %.2f</td><td>", l.fitted, l.fitted - l.half, l.fitted + l.half);
+        report_escape(out, says, strlen(says));
     }
-    fprintf(out, "<td>%.2f</td><td>%.2f to %.2f</td><td>", l.fitted, l.fitted - l.half, l.fitted + l.half);
-    report_escape(out, says, strlen(says));
-    fprintf(out, "%s</td></tr>\n", l.agrees ? "" : *says ? ": not as derived" : "not as derived");
+    const char *before = l.zero || l.unfit || *says ? ": " : "";
+    if (l.underived)
+        fprintf(out, "%snot derived, as %s", before, l.underived);
+    else if (!l.agrees)
+        fprintf(out, "%snot as derived", before);
+    fputs("</td></tr>\n", out);
 }
 
 static void write_vector(const coordinate_check *c, int v, FILE *out)
@@ -75,7 +83,11 @@ static int plot_changes(const report *r, const coordinate_check *c, FILE *out, a
     for (int i = 0; i < shown; i++) {
         int v = shown > 1 ? i * (all - 1) / (shown - 1) : 0;
         coordinate_line l = coordinate_fit(c, v, COORDINATE_CHANGE);
-        snprintf(name, sizeof name, l.zero ? "%.40s: 0" : "%.40s: n^{%.2f}", c->regime.vectors[v].name, l.fitted);
+        snprintf(name, sizeof name,
+                 l.zero    ? "%.40s: 0"
+                 : l.unfit ? "%.40s"
+                           : "%.40s: n^{%.2f}",
+                 c->regime.vectors[v].name, l.fitted);
         fprintf(p.stream, "%s$v%d using 1:2 with linespoints lw 2 pt 7 ps 0.5 lc rgb '%s' title ", i ? ", " : "", i,
                 plot_colours[i]);
         plot_quote(p.stream, name);

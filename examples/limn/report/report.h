@@ -135,15 +135,15 @@ void report_tell_learning(const report *r);
 
 /* ---- coordinate.c: the coordinate check (Tensor Programs V, arXiv:2203.03466, appendix D.1): networks are trained at
  * several widths, and the powers of n that they show stand beside the derived ones. A sum of powers is no power, and
- * terms of lower order lead where their constants are large: of one step, whose change is to first order the sum of
- * what each parameter's update changes by itself, only those updates are counted that have the largest derived
- * power. ---- */
+ * terms of lower order lead where their constants are large: of steps of a small rate, whose change is to first order
+ * the sum of what each parameter's updates change by themselves, only those updates are counted that have the largest
+ * derived power. To first order in the rate several steps change what one does, so many times. ---- */
 /* The number that is fitted: the root mean square of a vector's coordinates at the start, or of their change. */
 typedef enum { COORDINATE_SIZE, COORDINATE_CHANGE, COORDINATE_KINDS } coordinate_kind;
 extern const char *const coordinate_kinds[COORDINATE_KINDS];
 
 typedef struct coordinate_check {
-    tp_regime regime; /* with parts, of one step */
+    tp_regime regime; /* with parts */
     const size_t *widths;
     int n_widths;
     size_t rows;
@@ -153,11 +153,13 @@ typedef struct coordinate_check {
 } coordinate_check;
 
 typedef struct {
-    double derived, fitted, half; /* powers of n; half of Student's 95 % interval about the fitted one */
+    double derived, fitted, half; /* powers of n, derived -INFINITY: it is 0; half of Student's 95 % interval */
     double limit;                 /* the derived power as n grows, where `derived` is the slope at these widths */
-    bool agrees;                  /* within 0.1 beyond an interval such that all lines' hold together at 95 %, or the
-                                     derived one is no number, or zero */
-    bool zero;                    /* a network has 0 there, which goes with no power: nothing is fitted */
+    const char *underived;        /* why no power is derived, and none can agree; NULL: it is */
+    bool agrees;                  /* derived, and within 0.1 beyond an interval such that all lines' hold together at
+                                     95 %; or derived to be 0, and 0 */
+    bool zero;                    /* every network has 0 there, which goes with no power: nothing is fitted */
+    bool unfit;                   /* some networks have 0 there, or no number: nothing is fitted */
 } coordinate_line;
 
 /* Trains by --optimizer at --widths, if they are four or more, by --rate, --steps, --seeds, or their defaults, on
@@ -177,7 +179,7 @@ double coordinate_expected(double limit, double near);
 double coordinate_log_mean(const coordinate_check *check, int vector, coordinate_kind kind, int width);
 /* Over all networks. */
 coordinate_line coordinate_fit(const coordinate_check *check, int vector, coordinate_kind kind);
-/* Does this parameter's update count in the vector's change? Of several steps none is told apart. */
+/* Does this parameter's update count in the vector's change? Where none does, all do. */
 bool coordinate_leads(const coordinate_check *check, int vector, int param);
 /* What those that count change of what all change, at the widest width. */
 double coordinate_share(const coordinate_check *check, int vector);
@@ -186,7 +188,7 @@ enum { COORDINATE_TEXT = 200 };
 void coordinate_leaders(const coordinate_check *check, int vector, char text[COORDINATE_TEXT]);
 /* The change by one that does not count: it agrees unless it grows faster than the vector's change is derived to. */
 coordinate_line coordinate_part(const coordinate_check *check, int vector, int param);
-/* Nothing disagrees. */
+/* Nothing that is derived disagrees. */
 bool coordinate_agrees(const coordinate_check *check);
 /* coordinate_section.c: a table and a plot; what is missing in it as report_figure says. */
 int report_write_coordinates(const report *r, const coordinate_check *check, FILE *out, ad_error *missing,

@@ -147,13 +147,62 @@ Test(regime_tool, checks_what_leads)
 Test(regime_tool, checks_what_is_zero)
 {
     outcome r = works("regime mlp --set depth=2 --set phi=tanh --freeze dense1.weight --data digits --check");
-    cr_expect(strstr(r.out, "h1       change       -inf      none   it is 0"), "%s", r.out);
+    cr_expect(strstr(r.out, "h1       change       zero      none   it is 0"), "%s", r.out);
     cr_expect(strstr(r.out, "x2       change       -0.5    -0."), "%s", r.out);
     cr_expect(!strstr(r.out, "nan") && !strstr(r.out, "not as derived"), "%s", r.out);
     r = works("regime mlp --set depth=1 --freeze '*'");
     cr_expect(strstr(r.out, "nothing that it is made of learns") && !strstr(r.out, "inf"), "%s", r.out);
     fails("regime mlp --data digits --check --rate 0", 2, "a rate above 0");
     fails("regime mlp --data digits --check --steps 0", 2, "a step at least");
+}
+
+/* A function without a derivative hands no gradient on: what is exactly 0 is told in words. */
+Test(regime_tool, tells_what_is_exactly_zero)
+{
+    static const char *const functions[] = { "step", "sign" }, *const optimizers[] = { "sgd", "adam" };
+    for (int k = 0; k < 4; k++) {
+        char text[200];
+        snprintf(text, sizeof text, "regime mlp --set depth=2 --set phi=%s --optimizer %s --data digits --check",
+                 functions[k / 2], optimizers[k % 2]);
+        outcome r = works(text);
+        cr_expect(strstr(r.out, "hidden vectors do not change\n") && !strstr(r.out, "inf") &&
+                      strstr(r.out, "h2       change       zero      none   it is 0") &&
+                      !strstr(r.out, "not as derived"),
+                  "%s: %s", text, r.out);
+    }
+    static const char frozen[] = "regime mlp --set depth=1 --set phi=step --freeze readout.weight";
+    cr_expect(strstr(works(frozen).out, "the output does not move: no gradient reaches what learns"));
+}
+
+/* Every derived power is a number, or told to be zero, and within 0.1 of the fitted one. */
+static void expect_each_near(const char *text)
+{
+    cJSON *root = cJSON_Parse(works(text).out);
+    const cJSON *line;
+    cr_assert(root, "%s", text);
+    cJSON_ArrayForEach(line, cJSON_GetObjectItem(root, "check"))
+    {
+        const char *vector = cJSON_GetStringValue(cJSON_GetObjectItem(line, "vector"));
+        bool zero = cJSON_IsTrue(cJSON_GetObjectItem(line, "zero"));
+        cr_expect_eq(zero, cJSON_IsTrue(cJSON_GetObjectItem(line, "derived_zero")), "%s: %s", text, vector);
+        cr_expect(zero || fabs(member(line, "fitted") - member(line, "derived")) < 0.1, "%s: %s of %s: %g, not %g",
+                  text, cJSON_GetStringValue(cJSON_GetObjectItem(line, "of")), vector, member(line, "fitted"),
+                  member(line, "derived"));
+        cr_expect(cJSON_IsTrue(cJSON_GetObjectItem(line, "agrees")), "%s: %s", text, vector);
+    }
+    cJSON_Delete(root);
+}
+
+/* Several steps of a small rate, also where the same without end diverges, or the first moves nothing. */
+Test(regime_tool, checks_several_steps)
+{
+    bring("zero_readout.c");
+    expect_each_near("regime mlp --set depth=2 --set phi=tanh --scale standard --steps 4 --data digits --check --json");
+    expect_each_near("regime zero_readout.c --data digits --check --json");
+    expect_each_near("regime zero_readout.c --steps 3 --data digits --check --json");
+    expect_each_near("regime zero_readout.c --steps 2 --optimizer adam --data digits --check --json");
+    expect_each_near("regime zero_readout.c --scale standard --abc hidden=0,0.5,-1 --steps 3 --data digits --check "
+                     "--json");
 }
 
 /* Exponents of one's own are trained, too; JSON has the fitted powers. */
