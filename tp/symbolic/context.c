@@ -3,13 +3,13 @@
 
 #include <string.h>
 
-enum { TABLES = 9 };
+enum { TABLES = 10 };
 
 static void list_tables(tp_algebra *algebra, tp_table *tables[TABLES])
 {
-    tp_table *all[TABLES] = { &algebra->fns,         &algebra->gvars,      &algebra->lins,
-                              &algebra->coordinates, &algebra->quantities, &algebra->series,
-                              &algebra->points,      &algebra->carriers,   &algebra->groups };
+    tp_table *all[TABLES] = { &algebra->fns,        &algebra->gvars,  &algebra->lins,   &algebra->coordinates,
+                              &algebra->quantities, &algebra->series, &algebra->points, &algebra->carriers,
+                              &algebra->groups,     &algebra->memo };
     memcpy(tables, all, sizeof all);
 }
 
@@ -27,8 +27,6 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
     for (int k = 0; k < TABLES; k++)
         if (tp_table_new(tables[k], algebra->arena, error))
             return -1;
-    if (tp_memo_new(&algebra->memo, algebra->arena, error))
-        return -1;
     algebra->variable = tp_fn_intern(algebra, (tp_fn){ .op = TP_VARIABLE });
     if (algebra->variable < 0)
         return tp_lacks_memory(algebra);
@@ -41,6 +39,5 @@ void tp_algebra_free(tp_algebra *algebra)
     list_tables(algebra, tables);
     for (int k = 0; k < TABLES; k++)
         tp_table_free(tables[k]);
-    tp_memo_free(&algebra->memo);
     ad_arena_free(algebra->arena);
 }

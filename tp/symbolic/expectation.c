@@ -658,11 +658,11 @@ static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term
 static int expectation(tp_algebra *algebra, int a, int b, bool alone, bool fold, tp_series *series)
 {
     pair key = { fold ? -3 : -1, a, b, alone };
-    int slot = tp_memo_slot(&algebra->memo, &key, sizeof key);
+    int slot = tp_intern(&algebra->memo, &key, sizeof key);
     if (slot < 0)
         return tp_lacks_memory(algebra);
-    if (algebra->memo.values[slot] >= 0) {
-        const tp_series *known = tp_table_at(&algebra->series, algebra->memo.values[slot]);
+    if (algebra->memo.items[slot].value >= 0) {
+        const tp_series *known = tp_table_at(&algebra->series, algebra->memo.items[slot].value);
         memcpy(series, known, series_size(known));
         return 0;
     }
@@ -678,7 +678,7 @@ static int expectation(tp_algebra *algebra, int a, int b, bool alone, bool fold,
     if (tp_long_sum_end(algebra, &sum, series))
         return -1;
     int id = tp_intern(&algebra->series, series, series_size(series));
-    algebra->memo.values[slot] = id;
+    algebra->memo.items[slot].value = id;
     return id < 0 ? tp_lacks_memory(algebra) : 0;
 }
 

@@ -1,4 +1,4 @@
-/* intern.c: tables of interned byte strings, by open addressing, and the memo over one. */
+/* intern.c: tables of interned byte strings, by open addressing. */
 #include "tp/symbolic/intern.h"
 #include "autodiff/base/base.h"
 
@@ -18,18 +18,32 @@ void tp_table_free(tp_table *table)
     ad_free(table->slots);
 }
 
+static inline uint64_t mixed(uint64_t h, uint64_t word)
+{
+    h = (h ^ word) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 32;
+}
+
+/* Word by word in four chains, which do not wait for each other. */
 static uint32_t hash_of(const void *bytes, size_t size)
 {
+    enum { CHAINS = 4 };
     const unsigned char *b = bytes;
-    uint64_t h = 0xcbf29ce484222325u, word;
+    uint64_t h[CHAINS] = { 0xcbf29ce484222325u, 1, 2, 3 }, word[CHAINS];
     for (; size >= sizeof word; size -= sizeof word, b += sizeof word) {
-        memcpy(&word, b, sizeof word);
-        h = (h ^ word) * 0x9e3779b97f4a7c15u;
-        h ^= h >> 32;
+        memcpy(word, b, sizeof word);
+        for (int k = 0; k < CHAINS; k++)
+            h[k] = mixed(h[k], word[k]);
+    }
+    for (; size >= sizeof *word; size -= sizeof *word, b += sizeof *word) {
+        memcpy(word, b, sizeof *word);
+        h[0] = mixed(h[0], word[0]);
     }
     for (size_t i = 0; i < size; i++)
-        h = (h ^ b[i]) * 0x100000001b3u;
-    return (uint32_t)(h ^ h >> 29);
+        h[0] = (h[0] ^ b[i]) * 0x100000001b3u;
+    for (int k = 1; k < CHAINS; k++)
+        h[0] = mixed(h[0], h[k]);
+    return (uint32_t)(h[0] ^ h[0] >> 29);
 }
 
 /* The slot of this content, or the free one where it belongs. */
@@ -46,28 +60,43 @@ static size_t find_slot(const tp_table *table, uint32_t hash, const void *bytes,
     return at;
 }
 
-static bool grow_table(tp_table *table)
+/* Twice as many slots, in the order of their hashes: in each half as they were. */
+static bool grow_slots(tp_table *table)
 {
-    tp_table larger = {
-        .arena = table->arena, .n = table->n, .capacity = 2 * table->capacity, .n_slots = 2 * table->n_slots
-    };
-    larger.items = ad_reserve((size_t)larger.capacity, sizeof *larger.items, "a table", NULL);
-    larger.slots = ad_alloc(larger.n_slots, sizeof *larger.slots, "a table", NULL);
-    if (!larger.items || !larger.slots) {
-        tp_table_free(&larger);
+    size_t n = 2 * table->n_slots;
+    tp_slot *slots = ad_alloc(n, sizeof *slots, "a table", NULL);
+    if (!slots)
         return false;
-    }
-    memcpy(larger.items, table->items, (size_t)table->n * sizeof *table->items);
     for (size_t k = 0; k < table->n_slots; k++) {
-        size_t at = table->slots[k].hash & (larger.n_slots - 1);
-        while (table->slots[k].number && larger.slots[at].number)
-            at = (at + 1) & (larger.n_slots - 1);
+        size_t at = table->slots[k].hash & (n - 1);
+        while (table->slots[k].number && slots[at].number)
+            at = (at + 1) & (n - 1);
         if (table->slots[k].number)
-            larger.slots[at] = table->slots[k];
+            slots[at] = table->slots[k];
     }
-    tp_table_free(table);
-    *table = larger;
+    ad_free(table->slots);
+    table->slots = slots;
+    table->n_slots = n;
     return true;
+}
+
+static bool grow_items(tp_table *table)
+{
+    tp_item *items = ad_reserve(2 * (size_t)table->capacity, sizeof *items, "a table", NULL);
+    if (!items)
+        return false;
+    memcpy(items, table->items, (size_t)table->n * sizeof *items);
+    ad_free(table->items);
+    table->items = items;
+    table->capacity *= 2;
+    return true;
+}
+
+/* Room for one more, three slots of four at most taken. */
+static bool make_room(tp_table *table)
+{
+    return (table->n < table->capacity || grow_items(table)) &&
+           (4 * ((size_t)table->n + 1) <= 3 * table->n_slots || grow_slots(table));
 }
 
 int tp_intern(tp_table *table, const void *bytes, size_t size)
@@ -76,39 +105,16 @@ int tp_intern(tp_table *table, const void *bytes, size_t size)
     size_t slot = find_slot(table, hash, bytes, size);
     if (table->slots[slot].number)
         return (int)table->slots[slot].number - 1;
-    if (table->n == table->capacity) {
-        if (!grow_table(table))
-            return -1;
+    size_t slots = table->n_slots;
+    if (size > UINT32_MAX || !make_room(table))
+        return -1;
+    if (table->n_slots != slots)
         slot = find_slot(table, hash, bytes, size);
-    }
     void *copy = ad_arena_alloc(table->arena, size, 1);
     if (!copy)
         return -1;
     memcpy(copy, bytes, size);
-    table->items[table->n] = (tp_item){ copy, size };
+    table->items[table->n] = (tp_item){ copy, (uint32_t)size, -1 };
     table->slots[slot] = (tp_slot){ (uint32_t)table->n + 1, hash };
     return table->n++;
-}
-
-int tp_memo_new(tp_memo_table *memo, ad_arena *arena, ad_error *error)
-{
-    *memo = (tp_memo_table){ .capacity = 0 };
-    return tp_table_new(&memo->keys, arena, error);
-}
-
-void tp_memo_free(tp_memo_table *memo)
-{
-    tp_table_free(&memo->keys);
-    ad_free(memo->values);
-}
-
-int tp_memo_slot(tp_memo_table *memo, const void *key, size_t size)
-{
-    int before = memo->keys.n;
-    if (!ad_grow((void **)&memo->values, before, &memo->capacity, sizeof *memo->values, "a memo", NULL))
-        return -1;
-    int id = tp_intern(&memo->keys, key, size);
-    if (id == before)
-        memo->values[id] = -1;
-    return id;
 }

@@ -7,7 +7,8 @@
 
 typedef struct {
     const void *bytes;
-    size_t size;
+    uint32_t size;
+    int value; /* of a memo; -1 before it is set */
 } tp_item;
 typedef struct {
     uint32_t number, hash; /* an item's number plus one, 0 where free */
@@ -30,14 +31,4 @@ static inline const void *tp_table_at(const tp_table *table, int id)
     return table->items[id].bytes;
 }
 
-/* A value for every key. */
-typedef struct {
-    tp_table keys;
-    int *values; /* by the key's number; -1 before it is set */
-    int capacity;
-} tp_memo_table;
-int tp_memo_new(tp_memo_table *memo, ad_arena *arena, ad_error *error);
-void tp_memo_free(tp_memo_table *memo);
-/* The key's number, whose value may be read and set; -1: out of memory. */
-int tp_memo_slot(tp_memo_table *memo, const void *key, size_t size);
 #endif

@@ -18,14 +18,14 @@ static bool push_task(tp_algebra *algebra, tp_task task)
 
 static int solve_task(tp_algebra *algebra, tp_task task)
 {
-    int value = algebra->memo.values[task.slot];
+    int value = algebra->memo.items[task.slot].value;
     if (value < 0) {
         algebra->depth++;
-        value = task.solve(algebra, tp_table_at(&algebra->memo.keys, task.slot)); /* which makes the memo larger */
+        value = task.solve(algebra, tp_table_at(&algebra->memo, task.slot)); /* which makes the memo larger */
         algebra->depth--;
         if (algebra->waits) /* whatever came of it */
             return -1;
-        algebra->memo.values[task.slot] = value;
+        algebra->memo.items[task.slot].value = value;
     }
     return value;
 }
@@ -49,11 +49,11 @@ static int solve_all(tp_algebra *algebra, tp_task task)
 
 int tp_memo_solve(tp_algebra *algebra, const void *key, size_t size, tp_solve_key solve)
 {
-    tp_task task = { tp_memo_slot(&algebra->memo, key, size), solve };
+    tp_task task = { tp_intern(&algebra->memo, key, size), solve };
     if (task.slot < 0)
         return tp_lacks_memory(algebra);
-    if (algebra->memo.values[task.slot] >= 0)
-        return algebra->memo.values[task.slot];
+    if (algebra->memo.items[task.slot].value >= 0)
+        return algebra->memo.items[task.slot].value;
     if (algebra->depth == 0)
         return solve_all(algebra, task);
     if (algebra->waits)

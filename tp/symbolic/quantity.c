@@ -13,6 +13,8 @@ static int intern_quantity(tp_algebra *algebra, const tp_quantity *q, size_t siz
 
 int tp_q_number(tp_algebra *algebra, double c)
 {
+    if (algebra->quantities.n > TP_Q_ONE && !(fabs(c - 1) > 0) && !isnan(c))
+        return TP_Q_ONE;
     tp_quantity q = tp_q_blank(TP_Q_NUMBER);
     q.c = c;
     return intern_quantity(algebra, &q, sizeof q);

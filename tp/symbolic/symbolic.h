@@ -160,8 +160,8 @@ struct tp_algebra {
     ad_arena *arena;
     ad_error *error;
     tp_table fns, gvars, lins, coordinates, quantities, series, points, carriers, groups;
-    tp_memo_table memo; /* (node, point) to coordinate, (coordinate, coordinate) to expectation */
-    tp_task *tasks;     /* values to be found, each before those that it stands above (memo.c) */
+    tp_table memo;  /* (node, point) to coordinate, (coordinate, coordinate) to expectation */
+    tp_task *tasks; /* values to be found, each before those that it stands above (memo.c) */
     int n_tasks, tasks_capacity, depth;
     bool waits;       /* a value waits for the last task: what returns -1 meanwhile is no error */
     tp_quantity *sum; /* a sum under way, and room for how many parts it has */
@@ -227,8 +227,8 @@ static inline const tp_point *tp_point_at(const tp_algebra *algebra, int point)
 /* Where the memo keeps the value of a key, until it is asked for another; -1 before it is set; NULL: memory is out. */
 static inline int *tp_memo(tp_algebra *algebra, const void *key, size_t size)
 {
-    int slot = tp_memo_slot(&algebra->memo, key, size);
-    return slot < 0 ? NULL : &algebra->memo.values[slot];
+    int slot = tp_intern(&algebra->memo, key, size);
+    return slot < 0 ? NULL : &algebra->memo.items[slot].value;
 }
 
 /* The value of a key: known, or solved for. solve may ask for the values of other keys, and these for others, however
