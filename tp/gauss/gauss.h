@@ -216,9 +216,10 @@ void tp_array_multiply(size_t n, const double *a, const double *b, double *out);
 void tp_array_affine(size_t n, double c, double ca, const double *a, double *out); /* out = c + ca a */
 /* out = c + ca a + cb b */
 void tp_array_affine2(size_t n, double c, double ca, const double *a, double cb, const double *b, double *out);
-/* out (rows, columns) = x (rows, size) times `turned` (size, stride), of which TP_MORE columns more may be read: for
- * sizes of a few. */
+/* out (rows, columns) = x (rows, size) times `turned` (size, stride), of which TP_MORE columns more may be read; the
+ * sizes up to which that takes no longer than a BLAS. */
 enum { TP_MORE = 8 };
+size_t tp_array_small(void);
 void tp_array_products(size_t rows, size_t columns, size_t size, const double *x, const double *turned, size_t stride,
                        double *out);
 /* out += c a, or c a b if b is not NULL; out is none of them. */

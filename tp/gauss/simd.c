@@ -15,7 +15,7 @@
 /* acos(x) / (2 pi sqrt(1 - x^2)) on [0, 1], in powers of x - 1/2, and (2 / pi) asin(x) / x for x^2 up to 1/2, in
  * powers of x^2 - 1/4: interpolated at Chebyshev's points, to 8e-17 relative. Neither has a singularity nearby. */
 enum { ARC_TERMS = 21, SINE_TERMS = 19, ABREAST = 4 /* vectors that hide each other's latency */ };
-enum { SERIES_ABREAST = 6, SERIES_GROUPS = 4 };
+enum { SERIES_ABREAST = 6, SERIES_GROUPS = 4, PRODUCT_ROWS = 4 };
 static const double arc_cosine[] = {
     0.19245008972987526,    -0.083906530969276708,   0.044393528850639734,   -0.025257439916494397,
     0.014926515614857696,   -0.0090294505003564122,  0.0055490222824482746,  -0.00344915417695653,
@@ -230,6 +230,11 @@ void tp_array_products(size_t rows, size_t columns, size_t size, const double *x
                        double *out)
 {
     tp_vector_get()->products(rows, columns, size, x, turned, stride, out);
+}
+
+size_t tp_array_small(void)
+{
+    return tp_vector_get()->small;
 }
 
 void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out)
@@ -937,28 +942,44 @@ static void NAME(affine2)(size_t n, double c, double ca, const double *a, double
         out[i] = c + ca * a[i] + cb * b[i];
 }
 
+/* Vectors of columns whose sums with a few rows' stay in registers. */
+enum { NAME(WIDE) = LANES == 4 ? 3 : 4 };
+
+/* So many rows (PRODUCT_ROWS or 1) times so many vectors (WIDE or 1). */
+static inline __attribute__((always_inline)) void NAME(product_block)(size_t high, size_t wide, size_t size,
+                                                                      const double *x, const double *turned,
+                                                                      size_t stride, size_t columns, double *out)
+{
+    V sum[PRODUCT_ROWS][NAME(WIDE)] = { { { 0 } } };
+    for (size_t k = 0; k < size; k++, turned += stride)
+        for (size_t i = 0; i < high; i++)
+            for (size_t v = 0; v < wide; v++)
+                sum[i][v] = NAME(fused)(NAME(splat)(x[i * size + k]), NAME(load)(turned + v * LANES), sum[i][v]);
+    for (size_t i = 0; i < high; i++)
+        for (size_t v = 0; v < wide; v++)
+            NAME(store_some)(out + i * columns + v * LANES, columns, sum[i][v]);
+}
+
+/* Columns by columns, so that theirs stay in the nearest cache over all rows. */
 static void NAME(products)(size_t rows, size_t columns, size_t size, const double *x, const double *turned,
                            size_t stride, double *out)
 {
-    for (size_t i = 0; i < rows; i++) {
-        size_t j = 0;
-        for (; j + ABREAST * LANES <= columns; j += ABREAST * LANES) {
-            V sum[ABREAST] = { { 0 } };
-            for (size_t k = 0; k < size; k++) {
-                V factor = NAME(splat)(x[i * size + k]);
-                for (size_t v = 0; v < ABREAST; v++)
-                    sum[v] = NAME(fused)(factor, NAME(load)(turned + k * stride + j + v * LANES), sum[v]);
-            }
-            for (size_t v = 0; v < ABREAST; v++)
-                NAME(store)(out + i * columns + j + v * LANES, sum[v]);
-        }
-        for (; j < columns; j += LANES) {
-            size_t at = j + LANES <= columns || columns < LANES ? j : columns - LANES; /* the last ones twice */
-            V sum = { 0 };
-            for (size_t k = 0; k < size; k++)
-                sum = NAME(fused)(NAME(splat)(x[i * size + k]), NAME(load)(turned + k * stride + at), sum);
-            NAME(store_some)(out + i * columns + at, columns - at, sum);
-        }
+    size_t j = 0;
+    for (; j + NAME(WIDE) * LANES <= columns; j += NAME(WIDE) * LANES) {
+        size_t i = 0;
+        for (; i + PRODUCT_ROWS <= rows; i += PRODUCT_ROWS)
+            NAME(product_block)
+            (PRODUCT_ROWS, NAME(WIDE), size, x + i * size, turned + j, stride, columns, out + i * columns + j);
+        for (; i < rows; i++)
+            NAME(product_block)(1, NAME(WIDE), size, x + i * size, turned + j, stride, columns, out + i * columns + j);
+    }
+    for (; j < columns; j += LANES) {
+        size_t at = j + LANES <= columns || columns < LANES ? j : columns - LANES, i = 0; /* the last ones twice */
+        for (; i + PRODUCT_ROWS <= rows; i += PRODUCT_ROWS)
+            NAME(product_block)
+            (PRODUCT_ROWS, 1, size, x + i * size, turned + at, stride, columns, out + i * columns + at);
+        for (; i < rows; i++)
+            NAME(product_block)(1, 1, size, x + i * size, turned + at, stride, columns, out + i * columns + at);
     }
 }
 
@@ -1115,6 +1136,11 @@ static const tp_vector PASTE(vector, LOOP_TAG) = {
     .affine = NAME(affine),
     .affine2 = NAME(affine2),
     .products = NAME(products),
+#ifdef LOOP_FMA
+    .small = 128,
+#else
+    .small = 16,
+#endif
     .accumulate = NAME(accumulate),
     .sum3 = NAME(sum3),
     .weigh = NAME(weigh),

@@ -67,6 +67,7 @@ typedef struct {
     /* out (rows, columns) = x (rows, size) times `turned` (size, stride), of which a few columns more may be read. */
     void (*products)(size_t rows, size_t columns, size_t size, const double *x, const double *turned, size_t stride,
                      double *out);
+    size_t small; /* sizes up to which that takes no longer than a BLAS */
     /* out += c a, or c a b if b is not NULL; out is none of them. */
     void (*accumulate)(size_t n, double c, const double *a, const double *b, double *out);
     /* out (n, TP_LANES) = or += c times the sum over `fan` rows of in (.., TP_LANES), by their numbers; -1: the row

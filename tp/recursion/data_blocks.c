@@ -17,12 +17,13 @@ static int find_block(tp_solver *s, int node, int from, ad_axis axis)
     return s->n_blocks++;
 }
 
-enum { SMALL = 16 }; /* sizes of which products do not earn a BLAS's packing */
+enum { LINE = 8, PAGES = 64 }; /* numbers of a cache line; of as many as places in it recur after */
 
 static int turn_block(const tp_solver *s, tp_data_block *b, int set)
 {
     size_t rows = s->rows[set];
-    b->stride[set] = rows + TP_MORE;
+    size_t stride = (rows + TP_MORE + LINE - 1) / LINE * LINE;
+    b->stride[set] = stride % PAGES ? stride : stride + LINE; /* else they would share places in the cache */
     b->turned[set] = ad_alloc(b->size * b->stride[set], sizeof(double), "the limit's inputs", s->error);
     for (size_t i = 0; i < rows && b->turned[set]; i++)
         for (size_t k = 0; k < b->size; k++)
@@ -38,7 +39,7 @@ static int fill_block(const tp_solver *s, tp_data_block *b, int set, const doubl
         return -1;
     tp_data_rows(s->algebra.graph, b->node, tp_point_at(&s->algebra, b->from), b->axis, sizes, values, s->rows[set],
                  b->size, b->rows[set]);
-    return b->size > SMALL ? 0 : turn_block(s, b, set);
+    return b->size > tp_array_small() ? 0 : turn_block(s, b, set);
 }
 
 /* Where a node stands among n of them; n if it does not. */

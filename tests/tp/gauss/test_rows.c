@@ -227,6 +227,31 @@ Test(loops, are_plain_loops_in_every_set)
     }
 }
 
+/* Rows by fours and ones, columns by few vectors and one, the last ones twice. */
+Test(loops, products_are_plain_sums)
+{
+    enum { HIGH = 9, WIDEST = 75, DEEP = 67, ROOM = 88, GUARD = 7 };
+    static double x[HIGH * DEEP], turned[DEEP * ROOM], out[HIGH * WIDEST + 1];
+    for (int k = 0; k < HIGH * DEEP; k++)
+        x[k] = sin(3 * k);
+    for (int k = 0; k < DEEP * ROOM; k++)
+        turned[k] = cos(5 * k);
+    for (int set = 0; tp_vector_at(set); set++)
+        for (size_t rows = 1; rows <= HIGH; rows++)
+            for (size_t columns = 1; columns <= WIDEST; columns++) {
+                size_t size = columns % 3 ? DEEP : 1 + columns % 5;
+                out[rows * columns] = GUARD;
+                tp_vector_at(set)->products(rows, columns, size, x, turned, ROOM, out);
+                for (size_t at = 0; at < rows * columns; at++) {
+                    double sum = 0;
+                    for (size_t k = 0; k < size; k++)
+                        sum += x[at / columns * size + k] * turned[k * ROOM + at % columns];
+                    cr_expect(fabs(out[at] - sum) <= 1e-13, "%zu x %zu x %zu", rows, columns, size);
+                }
+                cr_expect(!(fabs(out[rows * columns] - GUARD) > 0));
+            }
+}
+
 enum { FEW = 23, COLUMNS = 230, WIDTH = 256, LEVELS = 3 };
 
 /* sum_k f_k g_kj x^k of so many terms, times c where it is odd. */
