@@ -212,12 +212,16 @@ static int plain_functions(tp_coupled *c, int kind, tp_base_function f, tp_base_
 static int normal_functions(tp_coupled *c, int kind, tp_base_function f, tp_base_function g, int p, int q,
                             tp_block *out)
 {
-    tp_covariances cov = { .tangent = { .zero = true } };
+    tp_covariances cov = { .tangent = { .zero = true } }, both = cov;
+    bool joint = kind == TP_VALUE && c->last == 1 && f.base == g.base;
     if (take_sum(c, TP_VALUE, lin_of(c, f), lin_of(c, g), p, q, &cov.between) ||
         (kind == TP_TANGENT && take_sum(c, kind, lin_of(c, f), lin_of(c, g), p, q, &cov.tangent)) ||
         take_own(c, f, g, p, q, &cov))
         return -1;
-    return tp_normal_block(c, kind, f, g, p, q, &cov, out);
+    if (joint &&
+        (take_sum(c, TP_VALUE, lin_of(c, f), lin_of(c, g), 0, 1, &both.between) || take_own(c, f, g, 0, 1, &both)))
+        return -1;
+    return tp_normal_block(c, kind, f, g, p, q, &cov, joint ? &both : NULL, out);
 }
 
 /* The mean of f over the law of one sample: (rows of p). */

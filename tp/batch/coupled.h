@@ -85,9 +85,10 @@ bool tp_plain_takes_variances(const tp_coupled *, tp_base_function f, tp_base_fu
 /* E f(u) g(u'), functions of one sample each. */
 int tp_plain_block(tp_coupled *, tp_base_function f, tp_base_function g, int p, int q, const tp_covariances *,
                    tp_block *out);
-/* Of two normalised sums that depend on each other: E f(z) g(z'), or T* of the tangent. */
+/* Of two normalised sums that depend on each other: E f(z) g(z'), or T* of the tangent. joint: what the functions are
+ * of is one sum, over both batches, whose covariances these are: what is sampled fits together; else NULL. */
 int tp_normal_block(tp_coupled *, int kind, tp_base_function f, tp_base_function g, int p, int q,
-                    const tp_covariances *, tp_block *out);
+                    const tp_covariances *, const tp_covariances *joint, tp_block *out);
 /* The mean of f over the law of one sample, (rows of p), f not odd; own: the covariance of its sum over the batch. */
 int tp_mean_block(tp_coupled *, tp_base_function f, int p, const tp_block *own, tp_block *out);
 #endif

@@ -263,32 +263,40 @@ static int laplace_part(tp_coupled *c, const tp_batchnorm *layer, const double *
     return 0;
 }
 
-/* What the functions have beyond the homogeneous ones, added to out. */
-static int sphere_part(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, int fn2, const double *tangent,
-                       double *out)
+/* The functions, and the directions by which they are to be sampled; theta: T* is wanted. */
+static int sphere_spec(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, int fn2, const double *theta,
+                       tp_sphere_spec *spec)
 {
-    size_t rows2 = layer->rows2 ? layer->rows2 : layer->rows, count = layer->rows * rows2;
-    tp_sphere_spec spec = { .layer = *layer,
-                            .theta = tangent,
-                            .samples = c->samples,
-                            .seed = c->seed + 31 * (uint64_t)++c->n_spheres,
-                            .most_off = c->wanted / 4,
-                            .smooth =
-                                tp_fn_smooth(&c->families.algebra, fn) && tp_fn_smooth(&c->families.algebra, fn2) };
+    *spec =
+        (tp_sphere_spec){ .layer = *layer,
+                          .theta = theta,
+                          .samples = c->samples,
+                          .most_off = c->wanted / 4,
+                          .smooth = tp_fn_smooth(&c->families.algebra, fn) && tp_fn_smooth(&c->families.algebra, fn2) };
     int fns[2] = { fn, fn2 };
     for (int i = 0; i < 2; i++) {
-        int slope = tangent ? tp_fn_derivative(&c->families.algebra, fns[i]) : fns[i];
-        const tp_fn_context *f = i && fn2 == fn ? spec.f[0].context : context_of(c, fns[i]);
+        int slope = theta ? tp_fn_derivative(&c->families.algebra, fns[i]) : fns[i];
+        const tp_fn_context *f = i && fn2 == fn ? spec->f[0].context : context_of(c, fns[i]);
         const tp_fn_context *df = f && slope >= 0 ? context_of(c, slope) : NULL;
         if (!df)
             return -1;
-        spec.f[i] = (tp_block_function){ eval_block, f };
-        spec.slope[i] = (tp_block_function){ eval_block, df };
+        spec->f[i] = (tp_block_function){ eval_block, f };
+        spec->slope[i] = (tp_block_function){ eval_block, df };
     }
+    return 0;
+}
+
+/* What the functions have beyond the homogeneous ones, added to out (rows, columns). Without a seed, another one each
+ * time. */
+static int sphere_part(tp_coupled *c, tp_sphere_spec *spec, size_t rows, size_t columns, double *out)
+{
+    size_t count = rows * columns;
     double *value = ad_alloc(count, sizeof *value, "a kernel", c->error);
     bool sampled = true, in_all = false;
     double off = 0, part = 0, whole = 0;
-    int status = value ? tp_sphere(&spec, value, &in_all, &off, &sampled, c->error) : -1;
+    if (!spec->seed)
+        spec->seed = c->seed + 31 * (uint64_t)++c->n_spheres;
+    int status = value ? tp_sphere(spec, value, &in_all, &off, &sampled, c->error) : -1;
     for (size_t i = 0; i < count && !status; i++) {
         out[i] = in_all ? value[i] : out[i] + value[i];
         part = fmax(part, fabs(value[i]));
@@ -300,21 +308,47 @@ static int sphere_part(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, in
     return status;
 }
 
+/* Batches that are not sampled apart, and each with itself: by the directions of both, the same for all functions of
+ * their sum. */
+static int take_both(tp_coupled *c, tp_base_function f, tp_base_function g, int p, int q, const tp_covariances *joint,
+                     tp_sphere_spec *spec)
+{
+    enum { OTHERS = 1 << 20 };
+    bool apart;
+    tp_sphere_spec both = *spec;
+    if (layer_spec(c, f, g, 0, 1, joint, &both.layer))
+        return -1;
+    both.layer.backward = false;
+    if (tp_spheres_apart(&both, &apart, c->error))
+        return -1;
+    if (apart)
+        return 0;
+    both.own = p == q ? p + 1 : 0;
+    both.seed = c->seed + 31 * (uint64_t)(OTHERS + f.base);
+    *spec = both;
+    return 0;
+}
+
 int tp_normal_block(tp_coupled *c, int kind, tp_base_function f, tp_base_function g, int p, int q,
-                    const tp_covariances *cov, tp_block *out)
+                    const tp_covariances *cov, const tp_covariances *joint, tp_block *out)
 {
     const double *tangent = kind == TP_TANGENT ? cov->tangent.values : NULL;
     if (tp_block_open(c, out, p, q))
         return -1;
-    tp_batchnorm_spec spec = { .backward = false };
-    const tp_batchnorm *layer = layer_of(c, f, g, p, q, cov, &spec);
+    tp_batchnorm_spec of_both = { .backward = false };
+    const tp_batchnorm *layer = layer_of(c, f, g, p, q, cov, &of_both);
     c->stops = c->stops || (layer && tangent && tp_batchnorm_stops(layer));
     if (layer && tangent && tp_batchnorm_stops(layer))
         return 0;
     if (!layer || laplace_part(c, layer, tangent, c->rows[p] * c->rows[q], out->values))
         return -1;
-    bool homogeneous = is_homogeneous(c, f.fn) && is_homogeneous(c, g.fn);
-    return homogeneous ? 0 : sphere_part(c, &spec, f.fn, g.fn, tangent, out->values);
+    if (is_homogeneous(c, f.fn) && is_homogeneous(c, g.fn))
+        return 0;
+    tp_sphere_spec spec;
+    return sphere_spec(c, &of_both, f.fn, g.fn, tangent, &spec) || (joint && take_both(c, f, g, p, q, joint, &spec)) ||
+                   sphere_part(c, &spec, c->rows[p], c->rows[q], out->values)
+               ? -1
+               : 0;
 }
 
 /* ---- means ---- */
@@ -340,7 +374,8 @@ static int normal_mean(tp_coupled *c, tp_base_function f, int unit, int p, const
         return 0;
     spec.phi2 = (tp_slopes){ 0, 0, 0 };
     memset(scratch, 0, n * n * sizeof *scratch);
-    int status = sphere_part(c, &spec, f.fn, unit, NULL, scratch);
+    tp_sphere_spec sphere;
+    int status = sphere_spec(c, &spec, f.fn, unit, NULL, &sphere) || sphere_part(c, &sphere, n, n, scratch) ? -1 : 0;
     for (size_t i = 0; i < n; i++)
         out[i] = scratch[i * n];
     return status;

@@ -18,9 +18,10 @@ typedef struct {
     double sum, back; /* of the forward weights, and of the backward ones over t^2 */
 } radii;
 
-/* For each batch, (BLOCK, rows): r, z, v = r / rho; f(z) and f'(z) sqrt(B) / rho, and those of g. */
+/* For each function's batch, (BLOCK, rows): r, z, v = r / rho; f(z) and f'(z) sqrt(B) / rho, and those of g. */
 typedef struct {
     size_t rows;
+    int batch;
     const double *f;
     double root, decay;
     double *r, *size, *z, *v, *y[2], *slope[2];
@@ -79,8 +80,8 @@ static bool find_gauss_radii(const sphere *s, radii *out)
     double k = (double)layer->rank, a = k / 2 - (s->spec->theta ? 2 : 1), share = 0;
     for (int i = 0; i < 2; i++) {
         const double *values = layer->one ? layer->lambda : layer->mu[i];
-        if (s->sides[i].decay > 0)
-            share = fmax(share, s->sides[i].decay * most_inverse(values, layer->rank));
+        if (layer->side[i].decay > 0)
+            share = fmax(share, layer->side[i].decay * most_inverse(values, layer->rank));
     }
     if (!(a > 0) || !(share / (2 * a) < 1e-2))
         return false;
@@ -109,7 +110,8 @@ static bool find_gauss_radii(const sphere *s, radii *out)
  * sampled, and a step of 1/8 and tails below 1e-17 leave roundings. */
 static void find_radii(const sphere *s, radii *out)
 {
-    double k = (double)s->layer->rank, d1 = s->sides[0].decay, d2 = s->sides[1].decay, largest = -INFINITY, u = 0;
+    double k = (double)s->layer->rank, d1 = s->layer->side[0].decay, d2 = s->layer->side[1].decay, largest = -INFINITY,
+           u = 0;
     bool line = s->layer->rank == 1;
     const double h = line ? 0.125 : fmin(0.45, 0.95 / sqrt(k)), tail = line ? 40 : 14;
     double norm = (k / 2 - 1) * log(2) + lgamma(k / 2);
@@ -132,17 +134,20 @@ static void find_radii(const sphere *s, radii *out)
 static int open_sphere(sphere *s, ad_error *error)
 {
     const tp_batchnorm *layer = s->layer;
-    size_t m = layer->side[0].rows, n = layer->side[1].rows, k = layer->rank;
+    int own = s->spec->own, batches[2] = { own ? own - 1 : 0, own ? own - 1 : 1 };
+    size_t m = layer->side[batches[0]].rows, n = layer->side[batches[1]].rows, k = layer->rank;
     size_t each = BLOCK * (13 * (m + n) + 2 + k) + 2 * m * n;
     double *next = s->memory = ad_alloc(each, sizeof *next, "batchnorm", error);
     if (!next)
         return -1;
     for (int i = 0; i < 2; i++) {
         side *at = &s->sides[i];
-        *at = (side){ .rows = layer->side[i].rows,
-                      .decay = layer->side[i].decay,
-                      .f = layer->one ? layer->f : layer->turned + (i ? m * k : 0),
-                      .root = sqrt((double)layer->side[i].rows),
+        const tp_batch *batch = &layer->side[batches[i]];
+        *at = (side){ .rows = batch->rows,
+                      .batch = batches[i],
+                      .decay = batch->decay,
+                      .f = layer->one ? layer->f : layer->turned + (batches[i] ? layer->side[0].rows * k : 0),
+                      .root = sqrt((double)batch->rows),
                       .g = i ? layer->phi2 : layer->phi };
         double **parts[] = { &at->r,        &at->z,       &at->v,       &at->y[0],     &at->y[1],    &at->slope[0],
                              &at->slope[1], &at->flat[0], &at->flat[1], &at->steep[0], &at->steep[1] };
@@ -168,7 +173,8 @@ static int open_sphere(sphere *s, ad_error *error)
 /* The first one again, if all is the same. */
 static side *second_side(sphere *s)
 {
-    return &s->sides[s->layer->one && s->spec->f[0].context == s->spec->f[1].context ? 0 : 1];
+    bool alike = s->layer->one || s->sides[0].batch == s->sides[1].batch;
+    return &s->sides[alike && s->spec->f[0].context == s->spec->f[1].context ? 0 : 1];
 }
 
 /* r of `count` directions, and |r|^2. */
@@ -341,7 +347,7 @@ static void sum_directions(sphere *s, const radii *radius, const double *columns
     side *a = &s->sides[0], *b = second_side(s);
     bool apart = false;
     for (size_t j = 0; j < k; j++)
-        apart |= !layer->one && !(layer->mu[0][j] > 0);
+        apart |= !layer->one && b->batch == 1 && !(layer->mu[0][j] > 0);
     for (size_t first = 0; first < total; first += BLOCK) {
         size_t count = total - first < BLOCK ? total - first : BLOCK;
         for (size_t i = 0; i < count; i++) {
@@ -358,7 +364,10 @@ static void sum_directions(sphere *s, const radii *radius, const double *columns
             continue;
         for (size_t i = 0; i < count * k; i++)
             s->x[i] *= layer->mu[0][i % k] > 0 ? 1 : -1;
-        place_directions(s, b, count);
+        if (a->batch == 1)
+            place_directions(s, a, count);
+        if (b != a && b->batch == 1)
+            place_directions(s, b, count);
         add_block(s, a, b, count, radius, 0.5 / (double)total);
     }
 }

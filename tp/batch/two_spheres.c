@@ -389,27 +389,55 @@ static void sum_pairs(pairs *p, double *out)
             back ? add_backward(p, parity, out) : add_forward(p, parity, out);
 }
 
+/* Both batches, what is sampled of them, and memory for n directions of each. */
+static int begin_pairs(pairs *p, size_t n, ad_error *error)
+{
+    const tp_batchnorm *layer = p->layer;
+    p->n = n;
+    for (int i = 0; i < 2; i++)
+        p->sides[i] = (half){ .rows = layer->side[i].rows,
+                              .k = layer->side[i].rank,
+                              .n = n,
+                              .decay = layer->side[i].decay,
+                              .root = sqrt((double)layer->side[i].rows),
+                              .f = &p->spec->f[i],
+                              .slope = &p->spec->slope[i] };
+    p->correlated = p->sides[0].k < p->sides[1].k ? p->sides[0].k : p->sides[1].k;
+    return open_pairs(p, error);
+}
+
+/* Directions of either batch; 0: it is no case. */
+static size_t count_directions(const pairs *p)
+{
+    size_t n = p->spec->samples / (FEWER * BLOCK) * BLOCK;
+    return is_case(p) && n >= 4 * p->layer->rank ? n : 0;
+}
+
+int tp_spheres_apart(const tp_sphere_spec *spec, bool *apart, ad_error *error)
+{
+    tp_batchnorm *layer = tp_batchnorm_factor(&spec->layer, error);
+    pairs p = { .spec = spec, .layer = layer };
+    int threads = ad_blas_begin(1), status = layer ? 1 : -1;
+    if (layer && count_directions(&p) > 0)
+        status = begin_pairs(&p, 0, error) ? -1 : find_correlations(&p, error);
+    ad_blas_end(threads);
+    ad_free(p.memory);
+    tp_batchnorm_free(layer);
+    *apart = status == 0;
+    return status < 0 ? -1 : 0;
+}
+
 int tp_two_spheres(const tp_sphere_spec *spec, const tp_batchnorm *layer, double *out, bool *whole, double *off,
                    ad_error *error)
 {
-    pairs p = { .spec = spec, .layer = layer, .n = spec->samples / (FEWER * BLOCK) * BLOCK };
-    size_t count = layer->side[0].rows * layer->side[1].rows;
-    if (!is_case(&p) || p.n < 4 * layer->rank)
+    pairs p = { .spec = spec, .layer = layer };
+    size_t count = layer->side[0].rows * layer->side[1].rows, n = spec->own ? 0 : count_directions(&p);
+    if (n == 0)
         return 1;
     *whole = !is_linear(&layer->phi) || !is_linear(&layer->phi2); /* a kink costs more than g saves */
-    for (int i = 0; i < 2; i++)
-        p.sides[i] = (half){ .rows = layer->side[i].rows,
-                             .k = layer->side[i].rank,
-                             .n = p.n,
-                             .decay = layer->side[i].decay,
-                             .root = sqrt((double)layer->side[i].rows),
-                             .g = *whole ? (tp_slopes){ 0 }
-                                  : i    ? layer->phi2
-                                         : layer->phi,
-                             .f = &spec->f[i],
-                             .slope = &spec->slope[i] };
-    p.correlated = p.sides[0].k < p.sides[1].k ? p.sides[0].k : p.sides[1].k;
-    int status = open_pairs(&p, error) ? -1 : find_correlations(&p, error);
+    int status = begin_pairs(&p, n, error) ? -1 : find_correlations(&p, error);
+    for (int i = 0; i < 2 && !*whole; i++)
+        p.sides[i].g = i ? layer->phi2 : layer->phi;
     if (!status)
         status = draw_directions(&p, error);
     if (!status) {

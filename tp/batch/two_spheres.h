@@ -20,6 +20,7 @@ typedef struct {
     tp_block_function f[2], slope[2]; /* functions, and their derivatives */
     bool smooth;                      /* both f are analytic along the real line */
     const double *theta;              /* (rows, rows2): T's argument; NULL: V is wanted, and not T* */
+    int own;                          /* 1, 2: V of the first or second batch with itself; 0: between them */
     size_t samples;                   /* a power of 2 is best */
     uint64_t seed;
     double most_off; /* of what epsilon does, that a quicker way may leave; relative */
@@ -30,4 +31,7 @@ typedef struct {
  * below 3, an epsilon that moves what is integrated, or more than 32 rows. */
 int tp_two_spheres(const tp_sphere_spec *spec, const tp_batchnorm *layer, double *out, bool *whole, double *off,
                    ad_error *error);
+/* Does tp_two_spheres take these two batches? Each may then be sampled by itself, too; V of others, and of each of them
+ * with itself, fit together as one covariance if all are by the same directions, those of both. */
+int tp_spheres_apart(const tp_sphere_spec *spec, bool *apart, ad_error *error);
 #endif
