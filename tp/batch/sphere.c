@@ -34,8 +34,9 @@ typedef struct {
     const tp_batchnorm *layer;
     side sides[2];
     double *memory, *x, *through, *back, *scratch, *scratch2, *theta; /* v theta, v' theta'; theta centred */
-    double *v, *t, *straight;
-    bool zonal; /* what f(zeta) gives is known, and not sampled */
+    double *v, *t, *straight, *weight; /* weight (BLOCK): what a direction counts for beside others */
+    bool zonal;                        /* what f(zeta) gives is known, and not sampled */
+    double tilt;                       /* of m directions of the first batch's own m - 2; 0: directions are uniform */
 } sphere;
 
 static const double radius_off = 2e-5, line_off = 1e-13; /* what the rules leave, relative to what they are of */
@@ -136,7 +137,7 @@ static int open_sphere(sphere *s, ad_error *error)
     const tp_batchnorm *layer = s->layer;
     int own = s->spec->own, batches[2] = { own ? own - 1 : 0, own ? own - 1 : 1 };
     size_t m = layer->side[batches[0]].rows, n = layer->side[batches[1]].rows, k = layer->rank;
-    size_t each = BLOCK * (13 * (m + n) + 2 + k) + 2 * m * n;
+    size_t each = BLOCK * (13 * (m + n) + 3 + k) + 2 * m * n;
     double *next = s->memory = ad_alloc(each, sizeof *next, "batchnorm", error);
     if (!next)
         return -1;
@@ -163,6 +164,7 @@ static int open_sphere(sphere *s, ad_error *error)
     s->x = s->scratch2 + BLOCK * n;
     s->theta = s->x + BLOCK * k;
     s->straight = s->theta + m * n;
+    s->weight = s->straight + m * n;
     if (s->spec->theta) {
         memcpy(s->theta, s->spec->theta, m * n * sizeof *next);
         tp_centre(m, n, s->theta);
@@ -216,7 +218,7 @@ static void fill_zonal(const sphere *s, side *at, int which, size_t count)
     }
     slope->eval(slope->context, count * at->rows, at->flat[0], at->steep[0]);
     for (size_t b = 0; b < count * at->rows; b++)
-        at->steep[0][b] *= at->even;
+        at->steep[0][b] *= at->even * (which ? 1 : s->weight[b / at->rows]);
 }
 
 /* The block's own sum of it is taken away. forward, backward: the radius's weights in all. */
@@ -280,6 +282,7 @@ static void fill_functions(const sphere *s, side *at, int which, size_t count, d
     slope->eval(slope->context, count * n, at->z, at->slope[0]);
     for (size_t i = 0; i < count; i++) {
         double rho = sqrt(t * t * at->size[i] + at->decay), c = rho > 0 ? at->root / rho : 0;
+        c *= which ? 1 : s->weight[i];
         for (size_t b = i * n; b < (i + 1) * n; b++) {
             at->slope[0][b] *= c;
             at->slope[1][b] = c * (at->z[b] > 0 ? at->g.above : at->z[b] < 0 ? at->g.below : at->g.at_zero);
@@ -338,6 +341,47 @@ static void add_block(const sphere *s, side *a, side *b, size_t count, const rad
     }
 }
 
+/* Backward, 1 / |r|^2 of two batches that nearly agree is that of the few directions omega_1 in which the first has its
+ * variance, and has a heavy tail there, though |omega|^2 is 1. So where the second has most of its own in them, too, they
+ * are drawn from a density that is 1 / |omega_1|^2 times as high, and count for as much less: with m of k dimensions
+ * that is E 1 / |omega_1|^2 = (k - 2) / (m - 2), and omega is x / |x| where |x_1|^2 has the law of chi_(m-2)^2, that of
+ * chi_m^2 times U^(2 / (m - 2)), U uniform. */
+static void choose_tilt(sphere *s)
+{
+    const tp_batchnorm *layer = s->layer;
+    size_t k = layer->rank, m = layer->side[0].rank;
+    double shared = 0, all = 0;
+    s->tilt = 0;
+    for (size_t i = 0; i < BLOCK; i++)
+        s->weight[i] = 1;
+    if (!s->spec->theta || layer->one || m < 3 || m == k)
+        return;
+    for (size_t i = 0; i < s->sides[1].rows * k; i++) {
+        double square = s->sides[1].f[i] * s->sides[1].f[i];
+        all += square;
+        shared += layer->mu[0][i % k] > 0 ? square : 0;
+    }
+    s->tilt = shared > 0.5 * all ? (double)m - 2 : 0;
+}
+
+/* Direction `at` of `total`, as the block's number i: columns (k, total) of normal draws, and one more for U. */
+static void draw_direction(sphere *s, const double *columns, size_t total, size_t at, size_t i)
+{
+    size_t k = s->layer->rank;
+    const double *mu = s->layer->mu[0];
+    double *x = s->x + i * k, of_first = 0;
+    double shorter = s->tilt > 0 ? pow(erfc(-columns[k * total + at] / sqrt(2)) / 2, 1 / s->tilt) : 1;
+    for (size_t j = 0; j < k; j++) {
+        bool first = s->tilt > 0 && mu[j] > 0;
+        x[j] = columns[j * total + at] * (first ? shorter : 1);
+        of_first += first ? x[j] * x[j] : 0;
+    }
+    double size = cblas_ddot((int)k, x, 1, x, 1);
+    cblas_dscal((int)k, 1 / sqrt(size), x, 1);
+    if (s->tilt > 0)
+        s->weight[i] = ((double)k - 2) / s->tilt * of_first / size;
+}
+
 /* The directions of F that the first batch has no part in come with either sign: what the batches do not share
  * cancels. */
 static void sum_directions(sphere *s, const radii *radius, const double *columns, size_t total)
@@ -350,12 +394,8 @@ static void sum_directions(sphere *s, const radii *radius, const double *columns
         apart |= !layer->one && b->batch == 1 && !(layer->mu[0][j] > 0);
     for (size_t first = 0; first < total; first += BLOCK) {
         size_t count = total - first < BLOCK ? total - first : BLOCK;
-        for (size_t i = 0; i < count; i++) {
-            double size = 0;
-            for (size_t j = 0; j < k; j++)
-                size += pow(s->x[i * k + j] = columns[j * total + first + i], 2);
-            cblas_dscal((int)k, 1 / sqrt(size), s->x + i * k, 1);
-        }
+        for (size_t i = 0; i < count; i++)
+            draw_direction(s, columns, total, first + i, i);
         place_directions(s, a, count);
         if (b != a)
             place_directions(s, b, count);
@@ -387,9 +427,10 @@ static int run(sphere *s, double *off, ad_error *error)
         radius.back += radius.backward[q] / (radius.t[q] * radius.t[q]);
     }
     choose_zonal(s);
+    choose_tilt(s);
     int status = k == 1 ? 0 : tp_space_new(&space, s->spec->samples, s->spec->seed, error);
     if (!status && k > 1)
-        status = tp_draw(&space, (int)k, NULL, &columns, error);
+        status = tp_draw(&space, (int)k + (s->tilt > 0), NULL, &columns, error);
     memset(s->spec->theta ? s->t : s->v, 0, count * sizeof *s->v);
     if (!status)
         sum_directions(s, &radius, k == 1 ? line : columns.data, k == 1 ? 2 : s->spec->samples);
