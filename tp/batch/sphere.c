@@ -342,10 +342,10 @@ static void add_block(const sphere *s, side *a, side *b, size_t count, const rad
 }
 
 /* Backward, 1 / |r|^2 of two batches that nearly agree is that of the few directions omega_1 in which the first has its
- * variance, and has a heavy tail there, though |omega|^2 is 1. So where the second has most of its own in them, too, they
- * are drawn from a density that is 1 / |omega_1|^2 times as high, and count for as much less: with m of k dimensions
- * that is E 1 / |omega_1|^2 = (k - 2) / (m - 2), and omega is x / |x| where |x_1|^2 has the law of chi_(m-2)^2, that of
- * chi_m^2 times U^(2 / (m - 2)), U uniform. */
+ * variance, and has a heavy tail there, though |omega|^2 is 1. So where the second has most of its own in them, too,
+ * they are drawn from a density that is 1 / |omega_1|^2 times as high, and count for as much less: with m of k
+ * dimensions that is E 1 / |omega_1|^2 = (k - 2) / (m - 2), and omega is x / |x| where |x_1|^2 has the law of
+ * chi_(m-2)^2, that of chi_m^2 times U^(2 / (m - 2)), U uniform. */
 static void choose_tilt(sphere *s)
 {
     const tp_batchnorm *layer = s->layer;

@@ -9,8 +9,8 @@
  * Gegenbauer polynomials (zonal.h), and only the difference is sampled.
  *
  * Of two batches that do not correlate much, directions of either one are sampled apart (two_spheres.h). V of others
- * and of each with itself (`own`) are to be by one seed, and so by the same directions and radii: each entry is then the
- * same mean of products of functions, and all together are a covariance.
+ * and of each with itself (`own`) are to be by one seed, and so by the same directions and radii: each entry is then
+ * the same mean of products of functions, and all together are a covariance.
  *
  * Only what a function f has beyond a homogeneous one, g(z) = above z for z > 0 and below z for z < 0, is sampled: what
  * g gives is known exactly (batchnorm.h). */
