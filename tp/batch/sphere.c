@@ -217,8 +217,8 @@ static void fill_zonal(const sphere *s, side *at, int which, size_t count)
         return;
     }
     slope->eval(slope->context, count * at->rows, at->flat[0], at->steep[0]);
-    for (size_t b = 0; b < count * at->rows; b++)
-        at->steep[0][b] *= at->even * (which ? 1 : s->weight[b / at->rows]);
+    for (size_t i = 0; i < count; i++)
+        cblas_dscal((int)at->rows, at->even * (which ? 1 : s->weight[i]), at->steep[0] + i * at->rows, 1);
 }
 
 /* The block's own sum of it is taken away. forward, backward: the radius's weights in all. */
