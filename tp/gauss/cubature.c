@@ -87,28 +87,35 @@ static void fill_products(int dims, int degree, size_t n, const double *h, int c
     }
 }
 
-/* c with Phi W Phi^T c = r, W the equal weights' stand-ins w; r is used up, p and q are room for `count` numbers
- * each, t
- * for n. */
-static void solve(int count, size_t n, const double *phi, const double *w, double *r, double *c, double *p, double *q,
-                  double *t)
+/* c with A c = r, A = Phi W Phi^T, of which the lower triangle is there; r is used up, p and q are room for `count`
+ * numbers each. */
+static void solve(int count, const double *a, double *r, double *c, double *p, double *q)
 {
     enum { MOST_STEPS = 100 };
     double size = cblas_ddot(count, r, 1, r, 1), first = size;
     memset(c, 0, (size_t)count * sizeof *c);
     memcpy(p, r, (size_t)count * sizeof *p);
     for (int step = 0; step < MOST_STEPS && size > 1e-26 * first; step++) {
-        cblas_dgemv(CblasRowMajor, CblasTrans, count, (int)n, 1, phi, (int)n, p, 1, 0, t, 1);
-        tp_array_multiply(n, t, w, t);
-        cblas_dgemv(CblasRowMajor, CblasNoTrans, count, (int)n, 1, phi, (int)n, t, 1, 0, q, 1);
-        double a = size / cblas_ddot(count, p, 1, q, 1);
-        cblas_daxpy(count, a, p, 1, c, 1);
-        cblas_daxpy(count, -a, q, 1, r, 1);
+        cblas_dsymv(CblasRowMajor, CblasLower, count, 1, a, count, p, 1, 0, q, 1);
+        double by = size / cblas_ddot(count, p, 1, q, 1);
+        cblas_daxpy(count, by, p, 1, c, 1);
+        cblas_daxpy(count, -by, q, 1, r, 1);
         double left = cblas_ddot(count, r, 1, r, 1);
         cblas_dscal(count, left / size, p, 1);
         cblas_daxpy(count, 1, r, 1, p, 1);
         size = left;
     }
+}
+
+/* Phi W Phi^T, its lower triangle; `root` is room for as many numbers as Phi has. */
+static void fill_gram(int count, size_t n, const double *phi, const double *w, double *root, double *a)
+{
+    for (size_t i = 0; i < n; i++)
+        root[i] = sqrt(w[i]);
+    for (size_t k = (size_t)count; k-- > 0;) /* the first row of Phi is 1, and its place is the roots' own */
+        for (size_t i = 0; i < n; i++)
+            root[k * n + i] = phi[k * n + i] * root[i];
+    cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, count, (int)n, 1, root, (int)n, 0, a, count);
 }
 
 /* Points that are spread more widely by `spread`, and what each weighs by the ratio of the two laws. */
@@ -154,17 +161,25 @@ int tp_cubature(int dims, size_t n, size_t stride, const double *z, double *x, d
     }
     const double part = 1.0 / 4, most = 640;
     int count, degree = degree_of(dims, fmin(part * (double)n, most), &count);
+    if (degree <= 2 && n == stride) { /* which they integrate as they are */
+        memcpy(x, z, (size_t)dims * n * sizeof *x);
+        for (size_t i = 0; i < n; i++)
+            w[i] = 1 / (double)n;
+        return 0;
+    }
     size_t tables = (size_t)dims * (size_t)(degree + 1) * n, rows = (size_t)count;
     double *h = ad_reserve(tables, sizeof *h, "points", error);
-    double *phi = ad_reserve(rows * n + 4 * rows + n, sizeof *phi, "points", error);
+    double *phi = ad_reserve(2 * rows * n + rows * rows + 4 * rows + n, sizeof *phi, "points", error);
     if (h && phi) {
-        double *r = phi + rows * n, *c = r + rows, *p = c + rows, *q = p + rows, *t = q + rows;
+        double *root = phi + rows * n, *a = root + rows * n, *r = a + rows * rows;
+        double *c = r + rows, *p = c + rows, *q = p + rows, *t = q + rows;
         spread_points(dims, n, stride, z, sqrt(1 + 4.0 / dims), x, w);
         fill_hermite(dims, degree, n, x, h);
         fill_products(dims, degree, n, h, count, phi);
         cblas_dgemv(CblasRowMajor, CblasNoTrans, count, (int)n, -1, phi, (int)n, w, 1, 0, r, 1);
         r[0] += 1;
-        solve(count, n, phi, w, r, c, p, q, t);
+        fill_gram(count, n, phi, w, root, a);
+        solve(count, a, r, c, p, q);
         for (size_t i = 0; i < n; i++)
             t[i] = 1;
         cblas_dgemv(CblasRowMajor, CblasTrans, count, (int)n, 1, phi, (int)n, c, 1, 1, t, 1);

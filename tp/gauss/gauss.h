@@ -208,7 +208,7 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
  * w (f(x) + f(-x)) / 2 is E f for polynomials up to an odd degree, which n decides, and has that mean for others but
  * for
  * what is of the second order in its deviation. At most TP_MOST_CUBED dims. */
-enum { TP_MOST_CUBED = 32 };
+enum { TP_MOST_CUBED = 40 };
 int tp_cubature(int dims, size_t n, size_t stride, const double *z, double *x, double *w, ad_error *error);
 
 /* ---- whole arrays ------------------------------------------------------------------------------------------------ */
