@@ -11,17 +11,18 @@
 
 /* What runs may differ by where no tolerance is given, and at most, by the first points: of functions that are nearly
  * steps the points' error falls as slowly as samples' does, and what it does to later steps all runs have alike, which
- * their spread does not tell. Evaluations of functions, which are some seconds. */
-static const double usual = 2e-3, largest = 5e-3, most_work = 1.5e9;
+ * their spread does not tell. Evaluations of functions, which are some seconds; more for a tolerance that is asked
+ * for. */
+static const double usual = 2e-3, largest = 5e-3, most_first = 1.5e9, most_more = 6e9;
 enum { RUNS = 8, FIRST_POINTS = 1024, MOST_POINTS = 1 << 16 };
 
 /* One run's, Sobol's, made orthogonal to each other and to 1. */
-static int fill_run(tp_group_points *points, int run, uint64_t seed, ad_error *error)
+static int fill_run(tp_group_points *points, int run, ad_error *error)
 {
     size_t count = points->count, dims = (size_t)points->dims;
     tp_space space;
     tp_rows rows = { .length = count };
-    int status = tp_space_new(&space, count, seed, error);
+    int status = tp_space_new(&space, count, points->seed + 1 + (uint64_t)run, error);
     if (!status)
         status = tp_draw(&space, points->dims, NULL, &rows, error);
     if (!status)
@@ -31,13 +32,13 @@ static int fill_run(tp_group_points *points, int run, uint64_t seed, ad_error *e
     return status;
 }
 
-static int make_points(tp_group_points *points, size_t count, uint64_t seed, ad_error *error)
+static int make_points(tp_group_points *points, int dims, ad_error *error)
 {
-    *points = (tp_group_points){ .runs = RUNS, .dims = TP_MAX_GROUP, .count = count };
-    points->z = ad_alloc((size_t)RUNS * TP_MAX_GROUP * count, sizeof *points->z, "points", error);
+    points->dims = dims;
+    points->z = ad_alloc((size_t)RUNS * (size_t)dims * points->count, sizeof *points->z, "points", error);
     int status = points->z ? 0 : -1;
     for (int run = 0; run < RUNS && !status; run++)
-        status = fill_run(points, run, seed + 1 + (uint64_t)run, error);
+        status = fill_run(points, run, error);
     return status;
 }
 
@@ -67,11 +68,11 @@ static bool sees_enough(const question *q)
 /* The first points' cost: TP_NO_RULE where there is none. */
 static int find_cost(const question *q, tp_grouped_cost *cost, ad_error *error)
 {
-    tp_group_points points = { .runs = RUNS, .dims = TP_MAX_GROUP, .count = FIRST_POINTS };
+    tp_group_points points = { .runs = RUNS, .count = FIRST_POINTS };
     double power;
     int status = tp_limit_grouped(q->program, q->which, q->x, q->rows, q->x2, q->rows2, q->spec, &points, 0, cost, NULL,
                                   &power, error);
-    return status == TP_NO_RULE && cost->work > 0 && cost->work < most_work ? 0 : status;
+    return status == TP_NO_RULE && cost->work > 0 && cost->work < most_first ? 0 : status;
 }
 
 /* The kernel by so many points a run, of at most so much work. */
@@ -79,10 +80,8 @@ static int solve_points(const question *q, size_t count, double most, double *va
                         tp_kernel *kernel, ad_error *error)
 {
     size_t entries = kernel->rows * kernel->rows2;
-    tp_group_points points;
-    int status = make_points(&points, count, q->spec->seed, error);
-    if (!status)
-        status = tp_limit_grouped(q->program, q->which, q->x, q->rows, q->x2, q->rows2, q->spec, &points, most, cost,
+    tp_group_points points = { .runs = RUNS, .count = count, .seed = q->spec->seed, .make = make_points };
+    int status = tp_limit_grouped(q->program, q->which, q->x, q->rows, q->x2, q->rows2, q->spec, &points, most, cost,
                                   values, &kernel->terms[0].power, error);
     ad_free(points.z);
     if (status)
@@ -99,13 +98,22 @@ static int solve_points(const question *q, size_t count, double most, double *va
     return 0;
 }
 
-/* More points until the tolerance is met, or the next ones would be more work than `most`; *count: how many at last,
- * *all: the cost of all. */
-static int solve(const question *q, double most, tp_kernel *kernel, size_t *count, tp_grouped_cost *all,
+/* By how much the next points are more: where all is of at most so much work. 1: there are none. */
+static size_t next_factor(double error, double tolerance, size_t count, double work, double most)
+{
+    size_t factor = error > 2 * tolerance ? 4 : 2;
+    while (factor > 1 && ((double)factor * work > most || factor * count > MOST_POINTS))
+        factor /= 2;
+    return error > tolerance ? factor : 1;
+}
+
+/* More points until the tolerance is met, or the next ones would be too much work, of which there is `share` of that of
+ * all rows; *count: how many at last, *all: the cost of all. */
+static int solve(const question *q, double share, tp_kernel *kernel, size_t *count, tp_grouped_cost *all,
                  ad_error *error)
 {
-    size_t columns = q->x2 ? q->rows2 : q->rows, entries = q->rows * columns;
-    double tolerance = q->spec->tolerance > 0 ? q->spec->tolerance : usual;
+    size_t columns = q->x2 ? q->rows2 : q->rows, entries = q->rows * columns, factor = 1;
+    double tolerance = q->spec->tolerance > 0 ? q->spec->tolerance : usual, most = share * most_first;
     double *values = ad_alloc(RUNS * entries, sizeof *values, "a limit kernel", error);
     int before = ad_blas_begin(1); /* threads share pairs, and all find the same bits */
     *all = (tp_grouped_cost){ 0 };
@@ -113,16 +121,20 @@ static int solve(const question *q, double most, tp_kernel *kernel, size_t *coun
     kernel->terms[0].values = ad_alloc(entries, sizeof *values, "a limit kernel", error);
     kernel->deviations = ad_alloc(entries, sizeof *values, "a limit kernel", error);
     int status = values && kernel->terms[0].values && kernel->deviations ? 0 : -1;
-    for (*count = FIRST_POINTS; !status; *count *= kernel->error > 2 * tolerance ? 4 : 2) {
+    *count = FIRST_POINTS;
+    do {
         tp_grouped_cost cost;
-        status = solve_points(q, *count, most, values, &cost, kernel, error);
-        all->work += cost.work;
-        all->seconds += cost.seconds;
+        *count *= factor;
+        status = status ? status : solve_points(q, *count, most, values, &cost, kernel, error);
         if (!status && !(kernel->error < largest))
             status = TP_NO_RULE;
-        if (status || !(kernel->error > tolerance) || *count >= MOST_POINTS || 4 * cost.work > most)
+        if (status)
             break;
-    }
+        all->work += cost.work;
+        all->seconds += cost.seconds;
+        most = share * (q->spec->tolerance > 0 ? most_more : most_first);
+        factor = next_factor(kernel->error, tolerance, *count, cost.work, most);
+    } while (factor > 1);
     ad_blas_end(before);
     ad_free(values);
     if (status)
@@ -137,7 +149,7 @@ int tp_limit_by_points(const tp_program *program, tp_kernel_kind which, const do
     tp_grouped_cost all;
     size_t count;
     *kernel = (tp_kernel){ 0 };
-    int status = sees_enough(&q) ? solve(&q, most_work, kernel, &count, &all, error) : TP_NO_RULE;
+    int status = sees_enough(&q) ? solve(&q, 1, kernel, &count, &all, error) : TP_NO_RULE;
     if (!status)
         ad_snprintf(kernel->method, sizeof kernel->method,
                     "exact rules, and expectations of groups of Gaussians by %d runs of %zu points", RUNS, count);
@@ -158,7 +170,7 @@ int tp_forecast_points(const tp_program *program, tp_kernel_kind which, const do
     if (!status)
         status = find_cost(&few, &part, error);
     if (!status)
-        status = solve(&few, most_work * part.work / whole.work, &kernel, &count, &all, error);
+        status = solve(&few, part.work / whole.work, &kernel, &count, &all, error);
     if (status)
         return status;
     tp_kernel_free(&kernel);

@@ -2,20 +2,25 @@
  *
  * A group's Gaussians are L z, L L^T their covariance, which the recursion has found before, and z a run's points: the
  * expectation is a mean over these alone, of as many dimensions as there are Gaussians. Gates of their own matrices are
- * groups of their own; what is of two functions or fewer has few dimensions. Every quantity has a value in each run,
- * made of the same run's: whatever an error does later, the spread of the runs tells it. */
+ * groups of their own; what is of two functions or fewer has few dimensions. Functions of what is itself made of gates
+ * of several matrices, as an LSTM's output is, have all of these as variables: such a mean is regressed on stand-ins
+ * (stand_ins.c), powers in these functions' place, whose expectations fall into groups of few. Every quantity has a
+ * value in each run, made of the same run's and of the slopes of others: whatever an error does later, the spread of
+ * the runs tells it. */
 #include "autodiff/base/base.h"
 #include "tp/recursion/solver.h"
 
 #include <cblas.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Rows of numbers, one a point: the variables, then what is made of them, each of rows before it. */
 typedef struct {
-    int fn, of;   /* of a function: the row that it is a function of */
-    int a, b;     /* the rows of its last op's arguments */
-    int first, n; /* of a polynomial (fn = -1): its terms */
+    int fn, of;      /* of a function: the row that it is a function of */
+    int a, b;        /* the rows of its last op's arguments */
+    int lin, second; /* of a polynomial (fn = -1): the nested lin that it is */
+    int first, n;    /* ... its terms */
 } row_step;
 typedef struct {
     double c;
@@ -32,22 +37,27 @@ typedef struct {
     int *members; /* quantities */
 } family;
 
-/* How a group's product is computed. */
+/* How a group's product and its stand-ins' are computed. */
 typedef struct {
-    int family, n_factors;
-    int factors[2 * TP_MAX_FACTORS]; /* rows that are multiplied */
-    int like[2];                     /* rows whose product has an expectation that is known */
+    int family, n_factors, n_plain, n_stand_ins;
+    int factors[2 * TP_MAX_FACTORS]; /* rows that are multiplied: first the plain ones, which stand-ins have, too */
+    int nested[2];                   /* rows of the nested lins that stand-ins are powers of */
+    size_t first;                    /* its sums' place among a run's */
 } group_plan;
 
-/* Sums over a run's points. */
-typedef struct {
-    double product, like, likes, both; /* of the group's product, of what is like it, of that squared, and of both */
-} sums;
+/* A plan's sums over a run's points of its product p and stand-ins l: p; (n) l; (n) l p; (n (n + 1) / 2) l l', by
+ * rows. */
+static size_t n_sums(const group_plan *p)
+{
+    size_t n = (size_t)p->n_stand_ins;
+    return 1 + 2 * n + n * (n + 1) / 2;
+}
 
 typedef struct {
     tp_solver *s;
-    const tp_group_points *points;
+    tp_group_points *points;
     size_t runs, stride; /* stride: numbers of a sample or pair, (quantities, runs) */
+    size_t n_sums;       /* of all plans, in a run */
     double *single[2];   /* (rows, quantities, runs): values at (i, i) of either set */
     group_plan **plans;  /* by quantity: of a group, or of an expectation without a closed form */
     family *families;
@@ -115,8 +125,12 @@ static int row_of_function(grouped *g, family *p, int fn, int of)
 static int row_of_factor(grouped *g, family *p, tp_factor f, int second);
 
 /* The row of a coordinate that a function is taken of. */
-static int row_of_coordinate(grouped *g, family *p, const tp_coordinate *x, int second)
+static int row_of_nested(grouped *g, family *p, int lin, int second)
 {
+    for (int k = 0; k < p->n_steps; k++)
+        if (p->steps[k].fn < 0 && p->steps[k].lin == lin && p->steps[k].second == second)
+            return p->n_lins + k;
+    const tp_coordinate *x = tp_nested(&g->s->algebra, lin);
     row_term *terms = ad_arena_alloc(g->s->algebra.arena, (size_t)x->n, sizeof *terms);
     if (!terms)
         return tp_lacks_memory(&g->s->algebra);
@@ -126,7 +140,7 @@ static int row_of_coordinate(grouped *g, family *p, const tp_coordinate *x, int 
             if ((terms[i].rows[m] = row_of_factor(g, p, x->terms[i].factors[m], second)) < 0)
                 return terms[i].rows[m];
     }
-    row_step step = { .fn = -1, .first = p->n_terms, .n = x->n };
+    row_step step = { .fn = -1, .lin = lin, .second = second, .first = p->n_terms, .n = x->n };
     for (int i = 0; i < x->n; i++) {
         if (!ad_arena_grow(g->s->algebra.arena, (void **)&p->terms, p->n_terms, &p->terms_capacity, sizeof *p->terms))
             return tp_lacks_memory(&g->s->algebra);
@@ -135,23 +149,26 @@ static int row_of_coordinate(grouped *g, family *p, const tp_coordinate *x, int 
     return add_step(g, p, step);
 }
 
+static int row_of_lin(grouped *g, family *p, int lin, int second)
+{
+    if (tp_nested(&g->s->algebra, lin))
+        return row_of_nested(g, p, lin, second);
+    int row = 0;
+    while (p->lins[row].lin != lin || p->lins[row].second != second)
+        row++;
+    return row;
+}
+
 static int row_of_factor(grouped *g, family *p, tp_factor f, int second)
 {
-    const tp_algebra *algebra = &g->s->algebra;
-    const tp_coordinate *nested = tp_nested(algebra, f.lin);
-    int of = 0;
-    if (nested)
-        of = row_of_coordinate(g, p, nested, second);
-    else
-        while (p->lins[of].lin != f.lin || p->lins[of].second != second)
-            of++;
+    int of = row_of_lin(g, p, f.lin, second);
     return of < 0 ? of : row_of_function(g, p, f.fn, of);
 }
 
 /* How many covariances a group's quantity begins with. */
 static int n_covariances(const tp_quantity *q)
 {
-    return q->b < 0 ? q->n : q->b;
+    return q->b;
 }
 
 static bool same_covariances(const tp_quantity *a, const tp_quantity *b)
@@ -200,62 +217,178 @@ static group_plan *new_plan(grouped *g, int id, const tp_group_lin *lins, int n)
     return g->plans[id] = p;
 }
 
-static int plan_group(grouped *g, int id)
+/* Which independent parts a family's Gaussians fall into, the first of each part in its lins' place. */
+static void find_parts(const family *f, int *part)
 {
-    tp_algebra *algebra = &g->s->algebra;
-    const tp_quantity *q = tp_quantity_at(algebra, id);
-    const tp_group *group = tp_group_at(algebra, q->a);
-    tp_group_lin lins[TP_MAX_GROUP];
-    group_plan *p = new_plan(g, id, lins, tp_group_lins(algebra, q->a, lins));
-    if (!p)
-        return -1;
-    family *f = &g->families[p->family];
-    for (int k = 0; k < group->n; k++)
-        if ((p->factors[p->n_factors++] = row_of_factor(g, f, group->at[k].factor, group->at[k].second)) < 0)
-            return p->factors[k];
-    for (int k = 0; k < 2 && q->b >= 0; k++) {
-        const row_step *step = &f->steps[p->factors[k] - f->n_lins];
-        p->like[k] = step->fn >= 0 ? step->of : p->factors[k];
+    for (int i = 0; i < f->n_lins; i++) {
+        part[i] = i;
+        for (int k = 0; k < i; k++) {
+            if (f->like->parts[(size_t)i * (size_t)(i + 1) / 2 + (size_t)k].q == TP_Q_ZERO || part[k] == part[i])
+                continue;
+            for (int m = 0, from = part[i], to = part[k]; m <= i; m++)
+                part[m] = part[m] == from ? to : part[m];
+        }
+    }
+}
+
+/* So few dimensions have better points of their own; and as many points at least. */
+enum { FEW = 6, LEAST_POINTS = 1024 };
+
+/* Are a's Gaussians, not few, among b's, and some in each of b's independent parts? */
+static bool is_within(const family *a, const family *b)
+{
+    int part[TP_MAX_GROUP];
+    bool met[TP_MAX_GROUP] = { false }, within = a->n_lins > FEW && a->n_lins < b->n_lins;
+    find_parts(b, part);
+    for (int i = 0; i < a->n_lins && within; i++) {
+        int k = 0;
+        while (k < b->n_lins && (b->lins[k].lin != a->lins[i].lin || b->lins[k].second != a->lins[i].second))
+            k++;
+        within = k < b->n_lins;
+        met[within ? part[k] : 0] = true;
+    }
+    for (int k = 0; k < b->n_lins && within; k++)
+        within = met[part[k]];
+    return within;
+}
+
+/* Does a's first member stand behind all covariances of b, which are there wherever that is needed? */
+static bool is_later(const tp_solver *s, const family *a, const family *b)
+{
+    bool later = true;
+    for (int k = 0; k < n_covariances(b->like) && later; k++) {
+        int q = b->like->parts[k].q;
+        later = q < a->members[0];
+        for (int m = 0; m < a->n_members && later; m++)
+            later = (s->alone[q] || !s->alone[a->members[m]]) && (s->paired[q] || !s->paired[a->members[m]]);
+    }
+    return later;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static int absorb(grouped *g, family *a, family *b)
+{
+    ad_arena *arena = g->s->algebra.arena;
+    for (int m = 0; m < a->n_members; m++) {
+        if (!ad_arena_grow(arena, (void **)&b->members, b->n_members, &b->members_capacity, sizeof *b->members))
+            return tp_lacks_memory(&g->s->algebra);
+        b->members[b->n_members++] = a->members[m];
+        g->plans[a->members[m]]->family = (int)(b - g->families);
+    }
+    a->n_members = 0;
+    qsort(b->members, (size_t)b->n_members, sizeof *b->members, by_number);
+    return 0;
+}
+
+/* Groups of fewer Gaussians go with those of more, of the same independent parts, whose rows they share. */
+static int absorb_families(grouped *g)
+{
+    for (int i = 0; i < g->n_families; i++) {
+        family *a = &g->families[i], *into = NULL;
+        for (int k = 0; k < g->n_families && a->like->kind == TP_Q_GROUP; k++) {
+            family *b = &g->families[k];
+            if (b->like->kind == TP_Q_GROUP && b->n_members && (!into || b->n_lins > into->n_lins) && is_within(a, b) &&
+                is_later(g->s, a, b))
+                into = b;
+        }
+        if (into && absorb(g, a, into))
+            return -1;
     }
     return 0;
 }
 
-/* E f(u) g(v): a closed form, or a group of two. */
-static int plan_pair(grouped *g, int id)
+static int family_of_group(grouped *g, int id)
+{
+    const tp_quantity *q = tp_quantity_at(&g->s->algebra, id);
+    tp_group_lin lins[TP_MAX_GROUP];
+    return new_plan(g, id, lins, tp_group_lins(&g->s->algebra, q->a, lins)) ? 0 : -1;
+}
+
+/* The rows of a group's factors, the plain ones first, and of its nested lins. */
+static int rows_of_group(grouped *g, int id)
+{
+    tp_algebra *algebra = &g->s->algebra;
+    const tp_quantity *q = tp_quantity_at(algebra, id);
+    const tp_group *group = tp_group_at(algebra, q->a);
+    group_plan *p = g->plans[id];
+    family *f = &g->families[p->family];
+    int n_nested = 0;
+    p->n_stand_ins = q->n - q->b;
+    for (int nested = 0; nested < 2; nested++)
+        for (int k = 0; k < group->n; k++) {
+            const tp_group_factor *at = &group->at[k];
+            if ((tp_nested(algebra, at->factor.lin) != NULL) != nested)
+                continue;
+            int of = row_of_lin(g, f, at->factor.lin, at->second);
+            int row = of < 0 ? of : row_of_function(g, f, at->factor.fn, of);
+            if (row < 0)
+                return row;
+            p->factors[p->n_factors++] = row;
+            p->n_plain += !nested;
+            if (nested && n_nested < 2)
+                p->nested[n_nested++] = of;
+        }
+    return 0;
+}
+
+static bool has_closed(const grouped *g, int id)
+{
+    const tp_quantity *q = tp_quantity_at(&g->s->algebra, id);
+    tp_univariate *u = &g->forms[2 * (size_t)id];
+    return tp_univariate_row(&g->s->algebra, q->fn_a, u) && tp_univariate_row(&g->s->algebra, q->fn_b, u + 1) &&
+           tp_has_closed(u, u + 1);
+}
+
+/* E f(u) g(v): a closed form, or a group of two, of one where g is a number. */
+static int family_of_pair(grouped *g, int id)
 {
     tp_algebra *algebra = &g->s->algebra;
     const tp_quantity *q = tp_quantity_at(algebra, id);
     int scalar;
+    double number;
     if (tp_fn_scalars(algebra, q->fn_a, &scalar, 1) > 0 || tp_fn_scalars(algebra, q->fn_b, &scalar, 1) > 0)
         return TP_NO_RULE;
-    tp_univariate *u = &g->forms[2 * (size_t)id];
-    if (tp_univariate_row(algebra, q->fn_a, u) && tp_univariate_row(algebra, q->fn_b, u + 1) && tp_has_closed(u, u + 1))
-        return 0;
-    double number;
-    int n = tp_fn_is_number(algebra, q->fn_b, &number) ? 1 : 2;
-    group_plan *p = new_plan(g, id, NULL, n);
-    if (!p)
-        return -1;
-    for (int k = 0; k < n; k++)
-        if ((p->factors[p->n_factors++] = row_of_function(g, &g->families[p->family], k ? q->fn_b : q->fn_a, k)) < 0)
+    return has_closed(g, id) || new_plan(g, id, NULL, tp_fn_is_number(algebra, q->fn_b, &number) ? 1 : 2) ? 0 : -1;
+}
+
+static int rows_of_pair(grouped *g, int id)
+{
+    const tp_quantity *q = tp_quantity_at(&g->s->algebra, id);
+    group_plan *p = g->plans[id];
+    family *f = &g->families[p->family];
+    for (int k = 0; k < f->n_lins; k++)
+        if ((p->factors[p->n_factors++] = row_of_function(g, f, k ? q->fn_b : q->fn_a, k)) < 0)
             return p->factors[k];
+    p->n_plain = p->n_factors;
     return 0;
 }
 
 static int plan_all(grouped *g)
 {
     tp_solver *s = g->s;
-    for (int id = 0; id < s->n; id++) {
+    int status = 0;
+    for (int id = 0; id < s->n && !status; id++) {
         const tp_quantity *q = tp_quantity_at(&s->algebra, id);
         if (!s->alone[id] && !s->paired[id])
             continue;
         if (q->kind == TP_Q_ALONG || q->jumps)
             return TP_NO_RULE;
-        int status = q->kind == TP_Q_GROUP ? plan_group(g, id) : q->kind == TP_Q_EXPECT ? plan_pair(g, id) : 0;
-        if (status)
-            return status;
+        status = q->kind == TP_Q_GROUP ? family_of_group(g, id) : q->kind == TP_Q_EXPECT ? family_of_pair(g, id) : 0;
     }
-    return 0;
+    if (!status)
+        status = absorb_families(g);
+    for (int id = 0; id < s->n && !status; id++)
+        if (g->plans[id]) {
+            bool group = tp_quantity_at(&s->algebra, id)->kind == TP_Q_GROUP;
+            status = group ? rows_of_group(g, id) : rows_of_pair(g, id);
+            g->plans[id]->first = g->n_sums;
+            g->n_sums += n_sums(g->plans[id]);
+        }
+    return status;
 }
 
 /* ---- one group ---- */
@@ -283,16 +416,26 @@ static void factorise(int n, const double *a, double *l)
 
 enum { CHUNK = 256 };
 
-/* negated: the Gaussians are those of before, negated, and so are odd functions of them; even ones stay. */
+/* Where the Gaussians are those of before, negated: f(-x) = a + b f(x) for odd and even functions and the sigmoid. */
+static bool is_negated(const tp_algebra *algebra, const family *f, const row_step *step, double *a, double *b)
+{
+    bool of_lin = step->fn >= 0 && step->of < f->n_lins;
+    int parity = of_lin ? tp_fn_parity(algebra, step->fn) : 0;
+    bool sigmoid = of_lin && step->a == step->of && tp_fn_at(algebra, step->fn)->op == AD_SIGMOID;
+    *a = sigmoid;
+    *b = sigmoid ? -1 : parity;
+    return sigmoid || parity;
+}
+
 static void run_step(const grouped *g, const family *f, int k, size_t n, bool negated, double (*rows)[CHUNK])
 {
     const row_step *step = &f->steps[k];
-    double *to = rows[f->n_lins + k];
-    int parity = negated && step->fn >= 0 && step->of < f->n_lins ? tp_fn_parity(&g->s->algebra, step->fn) : 0;
-    if (parity < 0)
-        tp_array_affine(n, 0, -1, to, to);
-    if (parity)
+    double *to = rows[f->n_lins + k], a, b;
+    if (negated && is_negated(&g->s->algebra, f, step, &a, &b)) {
+        if (b < 0)
+            tp_array_affine(n, a, b, to, to);
         return;
+    }
     if (step->fn >= 0) {
         tp_fn_eval_last(&g->s->algebra, step->fn, n, rows[step->a], rows[step->b], to);
         return;
@@ -311,28 +454,99 @@ static void run_step(const grouped *g, const family *f, int k, size_t n, bool ne
     }
 }
 
-static void add_sums(const group_plan *p, bool known, size_t n, const double *w, double (*rows)[CHUNK], sums *sum)
+/* A stand-in's row: the plain factors' product, and powers of the nested lins. */
+static void fill_stand_in(const group_plan *p, int powers, size_t n, const double *plain, double (*rows)[CHUNK],
+                          double *to)
 {
-    double product[CHUNK], like[CHUNK];
-    memcpy(product, rows[p->factors[0]], n * sizeof *product);
-    for (int k = 1; k < p->n_factors; k++)
-        tp_array_multiply(n, product, rows[p->factors[k]], product);
-    sum->product += cblas_ddot((int)n, product, 1, w, 1);
-    if (!known)
-        return;
-    tp_array_multiply(n, rows[p->like[0]], rows[p->like[1]], like);
-    sum->like += cblas_ddot((int)n, like, 1, w, 1);
-    tp_array_multiply(n, product, like, product);
-    sum->both += cblas_ddot((int)n, product, 1, w, 1);
-    tp_array_multiply(n, like, like, like);
-    sum->likes += cblas_ddot((int)n, like, 1, w, 1);
+    memcpy(to, plain, n * sizeof *to);
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < tp_power_of(powers, i); k++)
+            tp_array_multiply(n, to, rows[p->nested[i]], to);
 }
 
-/* What a group of a family needs besides: is its mean regressed on that of what is like it? */
-static bool has_like(const tp_quantity *q)
+static void add_sums(const group_plan *p, const tp_q_part *stand_ins, size_t n, const double *w, double (*rows)[CHUNK],
+                     double *sums)
 {
-    return q->kind == TP_Q_GROUP && q->b >= 0;
+    double product[CHUNK], row[TP_MOST_STAND_INS][CHUNK], weighed[CHUNK];
+    int count = p->n_stand_ins;
+    double *with = sums + 1 + count, *both = with + count;
+    for (size_t i = 0; i < n; i++)
+        product[i] = 1;
+    for (int k = 0; k < p->n_plain; k++)
+        tp_array_multiply(n, product, rows[p->factors[k]], product);
+    for (int j = 0; j < count; j++)
+        fill_stand_in(p, stand_ins[j].powers, n, product, rows, row[j]);
+    for (int k = p->n_plain; k < p->n_factors; k++)
+        tp_array_multiply(n, product, rows[p->factors[k]], product);
+    sums[0] += cblas_ddot((int)n, product, 1, w, 1);
+    for (int j = 0; j < count; j++) {
+        tp_array_multiply(n, row[j], w, weighed);
+        for (size_t i = 0; i < n; i++)
+            sums[1 + j] += weighed[i];
+        with[j] += cblas_ddot((int)n, weighed, 1, product, 1);
+        for (int m = 0; m <= j; m++)
+            *both++ += cblas_ddot((int)n, weighed, 1, row[m], 1);
+    }
 }
+
+/* Packed by rows like L, which it becomes: L L^T x = b; what is no more than roundings of a pivot counts as nothing. */
+static void solve_packed(int n, double *a, double *b)
+{
+    const double least = 1e-9;
+    for (int i = 0; i < n; i++) {
+        double *row = a + (size_t)i * (size_t)(i + 1) / 2, own = row[i];
+        for (int k = 0; k <= i; k++) {
+            const double *before = a + (size_t)k * (size_t)(k + 1) / 2;
+            double sum = row[k];
+            for (int m = 0; m < k; m++)
+                sum -= row[m] * before[m];
+            row[k] = k == i ? (sum > least * own ? sqrt(sum) : 0) : before[k] > 0 ? sum / before[k] : 0;
+        }
+        for (int m = 0; m < i; m++)
+            b[i] -= row[m] * b[m];
+        b[i] = row[i] > 0 ? b[i] / row[i] : 0;
+    }
+    for (int i = n; i-- > 0;) {
+        const double *row = a + (size_t)i * (size_t)(i + 1) / 2;
+        b[i] = row[i] > 0 ? b[i] / row[i] : 0;
+        for (int m = 0; m < i; m++)
+            b[m] -= row[m] * b[i];
+    }
+}
+
+enum { MOST_SLOPES = TP_MOST_STAND_INS, MOST_SQUARES = MOST_SLOPES * (MOST_SLOPES + 1) / 2 };
+
+/* Adds `sign` times the covariances of a run: of n stand-ins with the product, and with each other. */
+static void add_covariances(int n, const double *sums, double sign, double *with, double *both)
+{
+    const double *stand_in = sums + 1, *product = stand_in + n, *square = product + n;
+    for (int j = 0, k = 0; j < n; j++) {
+        with[j] += sign * (product[j] - sums[0] * stand_in[j]);
+        for (int m = 0; m <= j; m++, k++)
+            both[k] += sign * (square[k] - stand_in[j] * stand_in[m]);
+    }
+}
+
+/* The means of the product in all runs, out, from their sums (runs, stride): each regressed on its stand-ins, whose
+ * expectations it knows (n, runs), by the slopes of all others, which no error of its own is in. */
+static void regress(int n, size_t runs, const double *sums, size_t stride, const double *known, double *out)
+{
+    double all[MOST_SLOPES] = { 0 }, squares[MOST_SQUARES] = { 0 }, slope[MOST_SLOPES], both[MOST_SQUARES];
+    for (size_t r = 0; r < runs && n; r++)
+        add_covariances(n, sums + r * stride, 1, all, squares);
+    for (size_t r = 0; r < runs; r++) {
+        const double *own = sums + r * stride;
+        memcpy(slope, all, sizeof slope);
+        memcpy(both, squares, sizeof both);
+        if (n && runs > 1)
+            add_covariances(n, own, -1, slope, both);
+        solve_packed(n, both, slope);
+        out[r] = own[0];
+        for (int j = 0; j < n; j++)
+            out[r] -= slope[j] * (own[1 + j] - known[(size_t)j * runs + r]);
+    }
+}
+
 /* ---- quantities ---- */
 /* A sample or a pair: what is known of either side's sample, and where its own values go. */
 typedef struct {
@@ -343,7 +557,7 @@ typedef struct {
     double *values;        /* (quantities, runs) */
     const bool *needed;
     double (*rows)[CHUNK];
-    sums *sums; /* (quantities, runs): of groups */
+    double *sums; /* (runs, n_sums): of all plans */
 } pair_of;
 
 static void covariance_of(const grouped *g, const tp_quantity *q, const pair_of *t, size_t r, double *covariance)
@@ -380,8 +594,11 @@ static void sum_family(const grouped *g, const family *f, const pair_of *t, size
     size_t count = g->rules[f->n_lins].n;
     const double *w = g->rules[f->n_lins].w + run * count;
     double covariance[TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2], l[TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2];
-    for (int m = 0; m < f->n_members; m++)
-        t->sums[(size_t)f->members[m] * g->runs + run] = (sums){ 0 };
+    double *sums = t->sums + run * g->n_sums;
+    for (int m = 0; m < f->n_members; m++) {
+        const group_plan *p = g->plans[f->members[m]];
+        memset(sums + p->first, 0, n_sums(p) * sizeof *sums);
+    }
     covariance_of(g, f->like, t, run, covariance);
     factorise(f->n_lins, covariance, l);
     for (size_t start = 0; start < count; start += CHUNK) {
@@ -393,33 +610,31 @@ static void sum_family(const grouped *g, const family *f, const pair_of *t, size
             for (int k = 0; k < f->n_steps; k++)
                 run_step(g, f, k, n, negated, t->rows);
             for (int m = 0; m < f->n_members; m++) {
-                int id = f->members[m];
-                if (t->needed[id])
-                    add_sums(g->plans[id], has_like(tp_quantity_at(&g->s->algebra, id)), n, w + start, t->rows,
-                             &t->sums[(size_t)id * g->runs + run]);
+                const group_plan *p = g->plans[f->members[m]];
+                const tp_quantity *q = tp_quantity_at(&g->s->algebra, f->members[m]);
+                if (t->needed[f->members[m]])
+                    add_sums(p, q->parts + q->n - p->n_stand_ins, n, w + start, t->rows, sums + p->first);
             }
         }
     }
 }
 
-/* A mean over each run's points; where the expectation of what is like it is known: regressed on that. */
+/* A mean over each run's points, which the family's first one that is needed finds for all. */
 static void solve_by_points(const grouped *g, int id, const pair_of *t, double *out)
 {
     const tp_quantity *q = tp_quantity_at(&g->s->algebra, id);
-    const family *f = &g->families[g->plans[id]->family];
-    const double *known = has_like(q) ? t->values + (size_t)q->parts[q->b].q * g->runs : NULL;
+    const group_plan *p = g->plans[id];
+    const family *f = &g->families[p->family];
+    double known[TP_MOST_STAND_INS * TP_MOST_GROUP_RUNS];
     int first = 0;
     while (!t->needed[f->members[first]])
         first++;
     for (size_t r = 0; r < g->runs && f->members[first] == id; r++)
         sum_family(g, f, t, r);
-    for (size_t r = 0; r < g->runs; r++) {
-        const sums *sum = &t->sums[(size_t)id * g->runs + r];
-        double variance = sum->likes - sum->like * sum->like;
-        out[r] = sum->product;
-        if (known && variance > 0)
-            out[r] -= (sum->both - sum->product * sum->like) / variance * (sum->like - known[r]);
-    }
+    for (int j = 0; j < p->n_stand_ins; j++)
+        memcpy(known + (size_t)j * g->runs, t->values + (size_t)q->parts[q->n - p->n_stand_ins + j].q * g->runs,
+               g->runs * sizeof *known);
+    regress(p->n_stand_ins, g->runs, t->sums + p->first, g->n_sums, known, out);
 }
 
 static void solve_pair(const grouped *g, int id, const pair_of *t, double *out)
@@ -521,7 +736,7 @@ static int solve_all(const grouped *g, const tp_series *series, int threads, dou
     {
         double(*room)[CHUNK] = ad_alloc((size_t)most, sizeof *room, "a group's rows", NULL);
         double *pair = ad_alloc(g->stride, sizeof *pair, "a pair's quantities", NULL);
-        sums *sum = ad_alloc(g->stride, sizeof *sum, "a pair's sums", NULL);
+        double *sum = ad_alloc(g->runs * g->n_sums + 1, sizeof *sum, "a pair's sums", NULL);
         bool made = room && pair && sum;
         if (!made) {
 #pragma omp atomic write
@@ -570,7 +785,9 @@ static int solve_all(const grouped *g, const tp_series *series, int threads, dou
 /* Few dimensions need few points. */
 static size_t points_of(const grouped *g, int n)
 {
-    return n == 1 ? g->points->count / 8 : g->points->count;
+    size_t count = g->points->count, least = count < LEAST_POINTS ? count : LEAST_POINTS;
+    size_t few = n == 1 ? least / 8 : n == 2 ? count / 8 : n <= FEW ? count / 4 : count;
+    return n > 1 && few < least ? least : few;
 }
 
 /* Of a family's rows at one point: functions, and sums and products by tens. */
@@ -592,8 +809,10 @@ static double work_of(const grouped *g)
         const family *f = &g->families[k];
         double products[2] = { 0, 0 };
         for (int m = 0; m < f->n_members; m++) {
-            products[0] += s->alone[f->members[m]] * g->plans[f->members[m]]->n_factors / 10.0;
-            products[1] += s->paired[f->members[m]] * g->plans[f->members[m]]->n_factors / 10.0;
+            const group_plan *p = g->plans[f->members[m]];
+            double sums = (p->n_factors + (double)n_sums(p)) / 10;
+            products[0] += s->alone[f->members[m]] * sums;
+            products[1] += s->paired[f->members[m]] * sums;
         }
         for (int paired = 0; paired < 2; paired++)
             if (products[paired] > 0)
@@ -606,11 +825,16 @@ static double work_of(const grouped *g)
 /* Of as many variables as some group has. */
 static int find_rules(grouped *g)
 {
-    const tp_group_points *points = g->points;
+    tp_group_points *points = g->points;
     ad_arena *arena = g->s->algebra.arena;
+    int most = 1;
+    for (int k = 0; k < g->n_families; k++)
+        most = g->families[k].n_members && g->families[k].n_lins > most ? g->families[k].n_lins : most;
+    if (g->points->make(g->points, most, g->s->error))
+        return -1;
     for (int k = 0; k < g->n_families; k++) {
         int n = g->families[k].n_lins;
-        if (g->rules[n].n)
+        if (g->rules[n].n || !g->families[k].n_members)
             continue;
         size_t count = g->rules[n].n = points_of(g, n), d = (size_t)n;
         g->rules[n].x = ad_arena_alloc(arena, g->runs * d * count, sizeof(double));
@@ -650,7 +874,7 @@ static int prepare(grouped *g, const tp_series *series)
 }
 
 int tp_limit_grouped(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
-                     size_t rows2, const tp_limit_spec *spec, const tp_group_points *points, double most,
+                     size_t rows2, const tp_limit_spec *spec, tp_group_points *points, double most,
                      tp_grouped_cost *cost, double *values, double *power, ad_error *error)
 {
     int threads = ad_threads(spec->threads, error);

@@ -20,22 +20,26 @@ enum { TP_NO_RULE = -2, TP_NOT_BP = -3, TP_INFINITE = -4, TP_GROWS = -5, TP_TOO_
 int tp_limit_exact(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
                    const tp_limit_spec *, tp_rules, tp_kernel *, bool *fragile, ad_error *error);
 /* Points of the normal law in as many dimensions as groups have variables: in each of independent runs (dims, count) of
- * them, which stand for their negatives, too. */
-typedef struct {
+ * them, orthogonal to 1 and to each other, which stand for their negatives, too. They are made once it is known how
+ * many dimensions there are. */
+enum { TP_MOST_GROUP_RUNS = 16 };
+typedef struct tp_group_points {
     int runs, dims;
     size_t count;
-    double *z; /* (runs, dims, count) */
+    uint64_t seed;
+    int (*make)(struct tp_group_points *, int dims, ad_error *error);
+    double *z; /* (runs, dims, count); the caller's to free */
 } tp_group_points;
 /* The limit by expectations of groups of few correlated Gaussians, each a mean over a run's points of what it is at its
  * covariances, which that run found: values (runs, rows, rows2), and *power, that of n. Where expectations are closed
  * forms these are taken. The simple rules must hold. 0; TP_NO_RULE where a group has too many variables, where there is
  * no rule, or more than `most` evaluations of functions are needed; -1 on other errors. The cost is told where there is
- * a rule, and points->z is read only if `most` allows it. */
+ * a rule, and points are made only if `most` allows it. */
 typedef struct {
     double work, seconds; /* evaluations of functions, and how long they took */
 } tp_grouped_cost;
 int tp_limit_grouped(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
-                     const tp_limit_spec *, const tp_group_points *, double most, tp_grouped_cost *cost, double *values,
+                     const tp_limit_spec *, tp_group_points *, double most, tp_grouped_cost *cost, double *values,
                      double *power, ad_error *error);
 /* -1 where the program's kernel is found to grow, or to be random, in the limit; TP_GROWS where a function is taken of
  * what grows. */

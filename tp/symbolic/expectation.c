@@ -501,20 +501,22 @@ static int intern_group(tp_algebra *algebra, const member *f, int count, bool al
     return tp_intern(&algebra->groups, &own, sizeof(tp_group) + (size_t)count * sizeof *at);
 }
 
-/* E of the product of the coordinates that two nested lins stand for; *like stays where that has no rule. */
-static int nested_expectation(tp_algebra *algebra, const member *f, bool alone, int *like)
+/* The expectations of a group's stand-ins, those of order one: how many, or -1. */
+static int expect_stand_ins(tp_algebra *algebra, int group, bool alone, tp_q_part *parts)
 {
-    int number[2];
-    tp_series series;
-    for (int k = 0; k < 2; k++)
-        number[k] = tp_gvar_at(algebra, tp_lin_at(algebra, f[k].factor.lin)->parts[0].gvar)->node;
-    int first = !alone && f[0].second;
-    if (tp_expectation(algebra, number[first], number[1 - first], alone, &series))
-        return -1;
-    if (series.n == 1 && fabs(series.at[0].power) < 1e-9)
-        *like = series.at[0].q;
-    return 0;
+    tp_stand_in list[TP_MOST_STAND_INS];
+    int count = tp_stand_ins(algebra, group, alone, list), n = 0;
+    for (int k = 0; k < count; k++) {
+        tp_series series;
+        if (tp_expectation(algebra, list[k].of[0], list[k].of[1], alone, &series))
+            return -1;
+        if (series.n == 1 && fabs(series.at[0].power) < 1e-9)
+            parts[n++] = (tp_q_part){ .c = 1, .q = series.at[0].q, .powers = list[k].powers };
+    }
+    return count < 0 ? -1 : n;
 }
+
+enum { MOST_GROUPS = 2048 }; /* more are more work than samples */
 
 /* E of correlated functions of which there is no rule, as a quantity of its own. */
 static int group_expectation(tp_algebra *algebra, const member *f, int count, bool alone)
@@ -524,6 +526,8 @@ static int group_expectation(tp_algebra *algebra, const member *f, int count, bo
     int group = intern_group(algebra, f, count, alone), n = group < 0 ? 0 : tp_group_lins(algebra, group, lins);
     if (group < 0)
         return tp_lacks_memory(algebra);
+    if (group >= MOST_GROUPS)
+        return refuse_block(algebra, f, count);
     for (int k = 0; k < count; k++)
         if (tp_fn_scalars(algebra, f[k].factor.fn, &scalar, 1) > 0)
             return refuse_block(algebra, f, count);
@@ -538,11 +542,9 @@ static int group_expectation(tp_algebra *algebra, const member *f, int count, bo
                 return -1;
             covariances[n_covariances++] = q;
         }
-    int like = -1;
-    if (count == 2 && tp_nested(algebra, f[0].factor.lin) && tp_nested(algebra, f[1].factor.lin) &&
-        nested_expectation(algebra, f, alone, &like))
-        return -1;
-    return tp_q_group(algebra, group, covariances, n_covariances, like);
+    tp_q_part stand_ins[TP_MOST_STAND_INS];
+    int n_stand_ins = expect_stand_ins(algebra, group, alone, stand_ins);
+    return n_stand_ins < 0 ? -1 : tp_q_group(algebra, group, covariances, n_covariances, stand_ins, n_stand_ins);
 }
 
 /* Of more than two functions that are related, of which some are powers: these are taken out one by one. */

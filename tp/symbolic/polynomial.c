@@ -325,7 +325,7 @@ static int times_factor(tp_algebra *algebra, tp_term *term, tp_factor f)
         term->factors[--term->n] = (tp_factor){ 0 };
         break;
     }
-    if (term->n == TP_MAX_FACTORS)
+    if (term->n == tp_most_factors(algebra))
         return -2;
     int at = 0;
     while (at < term->n && term->factors[at].lin < f.lin)
@@ -571,10 +571,11 @@ static int whole_lin(tp_algebra *algebra, const tp_coordinate *x)
 
 static int multiply_terms(tp_algebra *algebra, int node, tp_builder *b, const tp_coordinate *p, const tp_coordinate *q)
 {
-    enum { MOST_TERMS = 4096 }; /* what is alike among them is found pair by pair */
-    if (p->n > 1 && q->n > 1 && (double)p->n * q->n > MOST_TERMS)
+    enum { MOST_TERMS = 4096, MOST_OF_GROUPS = 256 }; /* what is alike among them is found pair by pair */
+    int most = algebra->by_groups ? MOST_OF_GROUPS : MOST_TERMS;
+    if (p->n > 1 && q->n > 1 && (double)p->n * q->n > most)
         return tp_refuse(algebra, node, "a product of sums of %d and %d functions of G-vars, more than %d in all", p->n,
-                         q->n, MOST_TERMS);
+                         q->n, most);
     for (int i = 0; i < p->n; i++)
         for (int k = 0; k < q->n; k++) {
             tp_term t = p->terms[i];
@@ -586,7 +587,8 @@ static int multiply_terms(tp_algebra *algebra, int node, tp_builder *b, const tp
             for (int m = 0; m < q->terms[k].n; m++) {
                 int status = times_factor(algebra, &t, q->terms[k].factors[m]);
                 if (status == -2)
-                    return tp_refuse(algebra, node, "a product of more than %d functions of G-vars", TP_MAX_FACTORS);
+                    return tp_refuse(algebra, node, "a product of more than %d functions of G-vars",
+                                     tp_most_factors(algebra));
                 if (status)
                     return tp_lacks_memory(algebra);
             }

@@ -321,21 +321,22 @@ int tp_q_same(tp_algebra *algebra)
     return intern_quantity(algebra, &q, sizeof q);
 }
 
-int tp_q_group(tp_algebra *algebra, int group, const int *covariances, int n, int like)
+int tp_q_group(tp_algebra *algebra, int group, const int *covariances, int n, const tp_q_part *stand_ins,
+               int n_stand_ins)
 {
-    int parts = n + (like >= 0);
+    int parts = n + n_stand_ins;
     size_t size = sizeof(tp_quantity) + (size_t)parts * sizeof *((tp_quantity *)NULL)->parts;
     tp_quantity *q = ad_arena_alloc(algebra->arena, 1, size);
     if (!q)
         return tp_lacks_memory(algebra);
     q->kind = TP_Q_GROUP;
     q->a = group;
-    q->b = like >= 0 ? n : -1;
+    q->b = n;
     q->n = parts;
-    for (int k = 0; k < parts; k++) {
-        q->parts[k].c = 1;
-        q->parts[k].q = k < n ? covariances[k] : like;
-    }
+    for (int k = 0; k < n; k++)
+        q->parts[k] = (tp_q_part){ .c = 1, .q = covariances[k] };
+    for (int k = 0; k < n_stand_ins; k++)
+        q->parts[n + k] = stand_ins[k];
     return intern_quantity(algebra, q, size);
 }
 

@@ -74,7 +74,8 @@ typedef struct {
     tp_part parts[];
 } tp_lin;
 
-enum { TP_MAX_FACTORS = 6 };
+/* Of an algebra that goes by groups, and of any other. */
+enum { TP_MAX_FACTORS = 12, TP_EXACT_FACTORS = 6 };
 typedef struct {
     int lin, fn;
 } tp_factor;
@@ -114,15 +115,20 @@ typedef enum {
     TP_Q_FIRST,    /* a at (i, i) */
     TP_Q_SECOND,   /* a at (j, j) */
     TP_Q_EXPECT,   /* E fn_a(u) fn_b(v), u of sample i and v of sample j */
-    TP_Q_GROUP     /* E of group a; parts: the covariances of its variables, of which tp_group_lins tells; of
-                      functions of two nested lins part b is E of the product of these, made of smaller groups; else
-                      -1 */
+    TP_Q_GROUP     /* E of group a; parts: b covariances of its variables, of which tp_group_lins tells; then E of
+                      its stand-ins, made of smaller groups: powers of nested lins in place of functions of these */
 } tp_kind;
 /* A summand c q. */
 typedef struct {
     double c;
-    int q, unused; /* unused: 0 */
+    int q, powers; /* of a group's stand-in: TP_POWERS of its nested lins, as its factors have them in order; else 0 */
 } tp_q_part;
+#define TP_POWERS(first, second) ((first) + 4 * (second))
+static inline int tp_power_of(int powers, int which)
+{
+    return which ? powers / 4 : powers % 4;
+}
+enum { TP_MOST_STAND_INS = 9 };
 typedef struct tp_quantity {
     tp_kind kind;
     int op; /* along */
@@ -192,6 +198,12 @@ int tp_refuse(tp_algebra *, int node, const char *format, ...) AD_PRINTF(3, 4);
 int tp_lacks_memory(const tp_algebra *);
 /* -1 with an error where what is known of a function may be less than there is, for want of memory. */
 int tp_had_memory(const tp_algebra *);
+
+/* How many factors a term may have. */
+static inline int tp_most_factors(const tp_algebra *algebra)
+{
+    return algebra->by_groups ? TP_MAX_FACTORS : TP_EXACT_FACTORS;
+}
 
 /* What has a number. */
 static inline const tp_fn *tp_fn_at(const tp_algebra *algebra, int fn)
@@ -367,8 +379,8 @@ int tp_q_side(tp_algebra *, int scalar, tp_kind side); /* TP_Q_FIRST or TP_Q_SEC
 int tp_q_data(tp_algebra *, int node, const tp_point *from);
 int tp_q_gram(tp_algebra *, int a, const tp_point *from_a, int b, const tp_point *from_b, ad_axis axis);
 int tp_q_expect(tp_algebra *, const tp_quantity *q);
-/* covariances: of the group's variables, (0, 0), (1, 0), (1, 1), (2, 0) and so on, n of them; like: as above, or -1. */
-int tp_q_group(tp_algebra *, int group, const int *covariances, int n, int like);
+/* covariances: of the group's variables, (0, 0), (1, 0), (1, 1), (2, 0) and so on, n of them; then the stand-ins. */
+int tp_q_group(tp_algebra *, int group, const int *covariances, int n, const tp_q_part *stand_ins, int n_stand_ins);
 int tp_q_same(tp_algebra *);
 static inline tp_quantity tp_q_blank(tp_kind kind)
 {
@@ -436,11 +448,17 @@ int tp_pair_expectation(tp_algebra *, tp_factor f, tp_factor g, bool alone);
 /* The coordinate that a lin stands for, of whose G-vars it is a function; NULL: it is a combination of G-vars. */
 const tp_coordinate *tp_nested(const tp_algebra *, int lin);
 /* The variables that a group is a function of, each a lin of a sample: how many, TP_MAX_GROUP at most, or beyond. */
-enum { TP_MAX_GROUP = 24 };
+enum { TP_MAX_GROUP = 40 };
 typedef struct {
     int lin, second;
 } tp_group_lin;
 int tp_group_lins(const tp_algebra *, int group, tp_group_lin *lins);
+/* Powers of nested lins in place of functions of these (stand_ins.c): the product of two coordinates, of either sample,
+ * whose expectation is made of smaller groups. How many of a group, TP_MOST_STAND_INS at most, or -1. */
+typedef struct {
+    int powers, of[2];
+} tp_stand_in;
+int tp_stand_ins(tp_algebra *, int group, bool alone, tp_stand_in *list);
 /* E a a of samples i and j, of two products of terms that mirror each other the first one twice: its mean with the
  * same of samples j and i is E a a. */
 int tp_folded_expectation(tp_algebra *, int a, tp_series *series);
