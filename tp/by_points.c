@@ -15,6 +15,7 @@
  * for. */
 static const double usual = 2e-3, largest = 5e-3, most_first = 1.5e9, most_more = 6e9;
 enum { RUNS = 8, FIRST_POINTS = 1024, MOST_POINTS = 1 << 16 };
+_Static_assert((int)RUNS <= (int)TP_MOST_GROUP_RUNS, "more runs than groups have room for");
 
 /* One run's, Sobol's, made orthogonal to each other and to 1. */
 static int fill_run(tp_group_points *points, int run, ad_error *error)

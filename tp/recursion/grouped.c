@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert((int)TP_MOST_CUBED >= (int)TP_MAX_GROUP, "points have fewer dimensions than groups");
+
 /* Rows of numbers, one a point: the variables, then what is made of them, each of rows before it. */
 typedef struct {
     int fn, of;      /* of a function: the row that it is a function of */

@@ -24,7 +24,7 @@ int tp_limit_exact(const tp_program *, tp_kernel_kind, const double *x, size_t r
  * many dimensions there are. */
 enum { TP_MOST_GROUP_RUNS = 16 };
 typedef struct tp_group_points {
-    int runs, dims;
+    int runs, dims; /* at most TP_MOST_GROUP_RUNS */
     size_t count;
     uint64_t seed;
     int (*make)(struct tp_group_points *, int dims, ad_error *error);
