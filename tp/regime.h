@@ -36,7 +36,8 @@ typedef struct {
     size_t near[2];    /* two widths, the first the smaller: find near_start and near_response; 0: do not */
     double inputs;     /* of near: the root mean square of the inputs; 0: 1; */
     size_t rows;       /* how many inputs a batch has; 0, 1: one; */
-    double overlap;    /* and what an update by one does to another, as a share of what it does to that one: |cos| */
+    double overlap;    /* and what an update by one does to another, as a share of what it does to that one, |cos|, or
+                          by the data of one step of a sequence to those of another */
 } tp_regime_spec;
 
 /* Powers of n; -INFINITY: it does not change at all. */

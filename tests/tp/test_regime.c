@@ -535,6 +535,25 @@ Test(regime, suggested_rates_are_stable)
     nn_net_free(net);
 }
 
+/* A learned number in front of each layer: df/ds = sum delta h is odd in the readouts, and of order one, not n^1/2. */
+static ad_var numbered(nn_net *net, ad_var input)
+{
+    ad_var h = input;
+    for (int layer = 1; layer <= 2; layer++) {
+        const ad_init one = { .mean = 1, .rate = 1, .multiplier = 1 };
+        ad_var s = ad_param(nn_graph(net), nn_name(net, "s%d", layer), (ad_shape){ 0 }, one);
+        h = ad_tanh(ad_mul(nn_dense(net, nn_name(net, "dense%d", layer), h, nn_width(net, "n")), s));
+    }
+    return nn_readout(net, "readout", h);
+}
+
+Test(regime, gradients_of_numbers_cancel)
+{
+    const network net = { "numbered", numbered, NULL, { 0 } };
+    expect_verdict(&net, NN_NTK, NN_SGD, "stable, with feature learning");
+    expect_verdict(&net, NN_MUP, NN_SGD, "stable, with feature learning");
+}
+
 /* ---- normalisation without an epsilon ---- */
 /* Ways to write it, and what is none although it looks like it. */
 typedef enum { BY_RSQRT, BY_ROOT, BY_RECIPROCAL, APART, BY_POWER, SQUARED_SUM, WAYS } way;

@@ -241,6 +241,20 @@ static double rows_rarity(const tp_exponents *e, int param)
            tp_strips_rarity(e, tp_strips_of(e, e->rows[1], param));
 }
 
+static int renamed(const ad_graph *graph, int id)
+{
+    while (tp_renames(ad_node_of(graph, id)->op))
+        id = ad_node_of(graph, id)->in[0];
+    return id;
+}
+
+double tp_exponent_reach(const tp_exponents *e, int other)
+{
+    const tp_program *p = e->program;
+    bool both = e->met >= 0 && other >= 0 && p->data[e->met] && p->data[other];
+    return both && renamed(p->graph, e->met) != renamed(p->graph, other) ? e->overlap : 0;
+}
+
 /* The change of a parameter times what it meets. */
 static parts update_product(const tp_exponents *e, const ad_node *node, int own, int other, tp_strips *to)
 {
@@ -263,7 +277,8 @@ static parts update_product(const tp_exponents *e, const ad_node *node, int own,
     }
     tp_strips_join(e, widths > 0 ? gone : to, met);
     double missed = widths > 0 ? tp_strips_rarity(e, met) : tp_strips_rarity(e, met) / 2;
-    out.narrow += rows_rarity(e, param) / 2 + size - tp_strips_rarity(e, gone) - tp_strips_rarity(e, to) / 2;
+    out.narrow += rows_rarity(e, param) / 2 + size - tp_strips_rarity(e, gone) - tp_strips_rarity(e, to) / 2 +
+                  tp_exponent_reach(e, other);
     out.free += size - missed;
     return out;
 }

@@ -13,7 +13,9 @@ typedef uint64_t tp_strips; /* (words) */
 #define TP_FAR 1e15
 typedef struct {
     const tp_program *program;
-    const bool *centred; /* by node: a symmetry of the draws shows its mean to be 0 (symmetry.c) */
+    const bool *centred;  /* by node: a symmetry of the draws shows its mean to be 0 (symmetry.c) */
+    uint64_t *odd, *even; /* (nodes, signs): of which parameters' signs it is an odd function, and an even one */
+    size_t signs;         /* in words */
     tp_curves curves;
     int *strip;                /* by node: the strip around its 0, -1: none; */
     const tp_curve **of_strip; /* by strip: the function that vanishes outside, */
@@ -32,6 +34,8 @@ typedef struct {
     double *others;            /* by parameter's node: of what else is in its change, without strips */
     tp_strips *rows[2];        /* and these, along each of its axes of a width */
     tp_strips *work;           /* (2, words) */
+    int met;                   /* what the use met that the updates are of; -1: of all uses */
+    double overlap;            /* the log of what a use that met other data does, as a share */
     bool linear;               /* changes are small beside what they change, whatever their sizes are */
 } tp_exponents;
 
@@ -39,6 +43,8 @@ typedef struct {
 void tp_exponents_start(const tp_exponents *e);
 /* Fills in change and moved of all nodes that live, from update and rows. */
 void tp_exponents_change(const tp_exponents *e);
+/* log of the share of an update that reaches a use that meets `other`: 0, but between different data. */
+double tp_exponent_reach(const tp_exponents *e, int other);
 /* sizes.c. The size of a coordinate now: at the start, or changed. */
 double tp_exponent_now(const tp_exponents *e, int node);
 /* log sqrt(e^2a + e^2b): of a sum of what is independent; as n grows that of the larger. */
@@ -62,8 +68,10 @@ static inline bool tp_renames(ad_op op)
  * mean square; INFINITY: it is none. */
 double tp_normalised_bound(const tp_exponents *e, int id);
 
-/* symmetry.c: marks nodes whose sign flips with that of one parameter of a symmetric law. */
-int tp_find_centred(const tp_program *program, bool *centred, ad_error *error);
+/* symmetry.c: fills in odd and even, and marks nodes whose sign flips with that of one parameter of a symmetric law. */
+int tp_find_centred(tp_exponents *e, ad_arena *arena, bool *centred, ad_error *error);
+/* Does the sign of the nodes' product flip with that of such a parameter at the start? */
+bool tp_product_centred(const tp_exponents *e, int a, int b);
 
 /* arguments.c: marks vectors with a parameter in them that functions are called with, and counts them; -1 without
  * memory. */

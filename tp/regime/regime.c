@@ -21,10 +21,13 @@ typedef struct {
     double *gradients; /* by parameter: of the gradient's coordinates at the start */
     double *parts;     /* (vectors, parameters): the power of what a parameter's update alone changes */
     tp_strips *gradient_rows[2];
-    bool grows;              /* the output, at the start */
-    bool *arguments;         /* by node: listed as what a function is called with; it has no line */
-    double *fronts;          /* by node: tp_growing.front */
-    double *most;            /* by node: the largest power of a size so far, at the start or of a change */
+    double *coherent; /* by node: the change but for what parameters without a width add, which is one number times what
+                         was there: no coordinate of it knows what it meets */
+    double *kept;     /* by parameter: its update */
+    bool grows;       /* the output, at the start */
+    bool *arguments;  /* by node: listed as what a function is called with; it has no line */
+    double *fronts;   /* by node: tp_growing.front */
+    double *most;     /* by node: the largest power of a size so far, at the start or of a change */
     bool *growing, *factors; /* by node, of train: `most` is above 0; tp_growing.factor */
 } regime_job;
 
@@ -85,6 +88,23 @@ static double peak_of(const tp_exponents *e, int node, bool now)
            tp_strips_rarity(e, tp_strips_of(e, e->narrow, node)) / 2;
 }
 
+/* The sum of products d y over so many coordinates, whose log is `entries`: by the central limit theorem where their
+ * sign flips with a parameter's at the start; what has changed has done so along what it meets. */
+static double product_of(const regime_job *j, int d, int y, bool now, double entries)
+{
+    const tp_exponents *e = &j->e;
+    bool centred = entries > 0 && (y < 0 ? e->centred[d] : tp_product_centred(e, d, y));
+    double size = peak_of(e, d, now && !centred) + (y >= 0 ? peak_of(e, y, now && !centred) : 0);
+    if (!centred)
+        return size + entries;
+    size += entries / 2;
+    if (!now)
+        return size;
+    double by_d = j->coherent[d] - e->start[d], by_y = y >= 0 ? j->coherent[y] - e->start[y] : -INFINITY;
+    double both = peak_of(e, d, true) + (y >= 0 ? peak_of(e, y, true) : 0) + entries;
+    return fmax(size, both + fmin(fmax(by_d, by_y), 0));
+}
+
 /* A coordinate of df/d omega that one use makes, where its strips are, which `rows` is filled in with (NULL: they are
  * not asked for): at the start or now. */
 static double site_gradient(const regime_job *j, const ad_site *site, bool now, tp_strips *const rows[2])
@@ -97,14 +117,14 @@ static double site_gradient(const regime_job *j, const ad_site *site, bool now, 
     if (y >= 0)
         all = ad_shape_union(&all, &ad_node_of(graph, y)->shape);
     ad_shape summed = ad_shape_minus(&all, own);
-    double size = peak_of(e, d, now) + (y >= 0 ? peak_of(e, y, now) : 0) + e->front[site->param.id];
     tp_strips_none(e, e->work);
     for (int k = 0; k < summed.rank; k++)
         if (tp_is_width(graph, summed.axes[k])) {
             join_along(e, d, summed.axes[k], e->work);
             join_along(e, y, summed.axes[k], e->work);
         }
-    size += tp_count_widths(graph, &summed) * e->log_n - tp_strips_rarity(e, e->work);
+    double entries = tp_count_widths(graph, &summed) * e->log_n - tp_strips_rarity(e, e->work);
+    double size = product_of(j, d, y, now, entries) + e->front[site->param.id];
     for (int k = 0; rows && k < 2; k++)
         tp_strips_none(e, rows[k]);
     for (int k = 0; rows && k < own->rank && side < 2; k++)
@@ -228,18 +248,45 @@ static double along_gradient(const regime_job *j, int k, bool now)
     for (int i = 0; i < j->program->n_sites && e->update[id] > -INFINITY; i++) {
         if (j->program->sites[i].param.id != id)
             continue;
-        double gradient = site_gradient(j, &j->program->sites[i], now, j->gradient_rows);
+        const ad_site *site = &j->program->sites[i];
+        double gradient = site_gradient(j, site, now, j->gradient_rows);
         double alone = gradient + e->others[id] - rarity_of(j, id) / 2;
+        double by_own = gradient + e->update[id] + tp_exponent_reach(e, site->y.graph ? site->y.id : -1);
         for (int side = 0; side < 2; side++) {
             alone -= tp_strips_rarity(e, j->gradient_rows[side]);
             tp_strips_join(e, j->gradient_rows[side], tp_strips_of(e, e->rows[side], id));
-            gradient -= tp_strips_rarity(e, j->gradient_rows[side]);
+            by_own -= tp_strips_rarity(e, j->gradient_rows[side]);
         }
-        double both = tp_exponent_sum(gradient + e->update[id], alone);
-        sum = tp_exponent_sum(sum,
-                              tp_exponent_sum(both, across_outputs(j, i, gradient + e->update[id], alone)) + entries);
+        double both = tp_exponent_sum(by_own, alone);
+        sum = tp_exponent_sum(sum, tp_exponent_sum(both, across_outputs(j, i, by_own, alone)) + entries);
     }
     return sum;
+}
+
+/* Is the parameter a number, changed by no more than it is? */
+static bool is_small_number(const regime_job *j, int k)
+{
+    const tp_exponents *e = &j->e;
+    int id = nn_param(j->program->net, k).id;
+    return j->program->widths[id] == 0 && e->update[id] + e->front[id] <= e->start[id] + tiny * e->log_n;
+}
+
+/* What becomes of the nodes by all updates, and by those that are coherent. */
+static void change_nodes(const regime_job *j)
+{
+    bool numbers = false;
+    for (int k = 0; k < j->n_params; k++) {
+        double *update = &j->e.update[nn_param(j->program->net, k).id];
+        j->kept[k] = *update;
+        numbers |= is_small_number(j, k);
+        *update = is_small_number(j, k) ? -INFINITY : *update;
+    }
+    tp_exponents_change(&j->e);
+    memcpy(j->coherent, j->e.change, (size_t)j->program->n_nodes * sizeof *j->coherent);
+    for (int k = 0; k < j->n_params; k++)
+        j->e.update[nn_param(j->program->net, k).id] = j->kept[k];
+    if (numbers)
+        tp_exponents_change(&j->e);
 }
 
 /* The same of all parameters, and what becomes of the nodes. */
@@ -249,7 +296,7 @@ static bool step(const regime_job *j, bool now)
     double along = -INFINITY;
     for (int k = 0; k < j->n_params; k++)
         grows |= step_of(j, k, now);
-    tp_exponents_change(&j->e);
+    change_nodes(j);
     for (int k = 0; k < j->n_params; k++)
         along = fmax(along, along_gradient(j, k, true));
     j->e.change[j->program->output.id] = fmin(j->e.change[j->program->output.id], along);
@@ -259,7 +306,7 @@ static bool step(const regime_job *j, bool now)
 static void forget(const regime_job *j)
 {
     for (int id = 0; id < j->program->n_nodes; id++)
-        j->e.change[id] = j->e.update[id] = j->e.others[id] = -INFINITY;
+        j->coherent[id] = j->e.change[id] = j->e.update[id] = j->e.others[id] = -INFINITY;
 }
 
 /* What a vector's coordinates have changed by so far. */
@@ -297,8 +344,10 @@ static void respond_to(regime_job *j, const tp_regime *r, int k, double *parts)
             continue;
         forget(j);
         take_update(j, k, i, false, gradient + residual_of(j, false));
+        j->e.met = one || !j->e.settled || !p->sites[i].y.graph ? -1 : p->sites[i].y.id;
         tp_exponents_change(&j->e);
         j->e.change[p->output.id] = along_gradient(j, k, false);
+        j->e.met = -1;
         for (int v = 0; v < r->n_vectors; v++)
             parts[v * j->n_params + k] = tp_exponent_sum(parts[v * j->n_params + k], moved(j, &r->vectors[v]));
     }
@@ -338,7 +387,23 @@ static void mark_factors(const regime_job *j, tp_regime *r)
         r->vectors[v].factor = j->factors[r->vectors[v].node];
 }
 
-/* first and several of all vectors that are listed; what still grows after so many steps grows without end. */
+/* Is what has changed of the hidden vectors so far small beside what they were, and beside the strips it is in? */
+static bool is_linear_so_far(const regime_job *j, const tp_regime *r)
+{
+    const tp_exponents *e = &j->e;
+    for (int v = 0; v + 1 < r->n_vectors; v++)
+        if (e->change[r->vectors[v].node] > e->start[r->vectors[v].node] + tiny * e->log_n)
+            return false;
+    for (int id = 0; id < j->program->forward; id++) {
+        double wide = e->change[id] + tp_strips_rarity(e, tp_strips_of(e, e->moved, id)) / 2;
+        if (e->strip[id] >= 0 && wide > tiny * e->log_n)
+            return false;
+    }
+    return true;
+}
+
+/* first and several of all vectors that are listed, where all is linear by all uses of a parameter; what still grows
+ * after so many steps grows without end. */
 static void train(regime_job *j, tp_regime *r)
 {
     bool grows = true;
@@ -348,13 +413,16 @@ static void train(regime_job *j, tp_regime *r)
     note_sizes(j, j->e.start, false);
     step(j, false);
     note_sizes(j, j->e.change, false);
-    for (int v = 0; v < r->n_vectors; v++)
-        r->vectors[v].first = r->vectors[v].several = power(j, moved(j, &r->vectors[v]));
+    bool linear = is_linear_so_far(j, r);
+    for (int v = 0; v < r->n_vectors; v++) {
+        double first = power(j, moved(j, &r->vectors[v]));
+        r->vectors[v].first = r->vectors[v].several = linear ? fmax(first, r->vectors[v].response) : first;
+    }
     for (int t = 1; t < SEVERAL && grows; t++) {
         grows = step(j, true);
         note_sizes(j, j->e.change, t + 1 == SEVERAL);
         for (int v = 0; v < r->n_vectors; v++) {
-            double now = power(j, moved(j, &r->vectors[v]));
+            double now = fmax(power(j, moved(j, &r->vectors[v])), linear ? r->vectors[v].first : -INFINITY);
             r->vectors[v].several = t + 1 == SEVERAL && now > r->vectors[v].several + tiny ? INFINITY : now;
         }
     }
@@ -695,8 +763,10 @@ static int try_suggestion(regime_job *j, tp_regime *r)
     tp_regime other = *r;
     if (!(other.vectors = ad_arena_alloc(j->arena, (size_t)r->n_vectors + 1, sizeof *other.vectors)))
         return -1;
-    for (int v = 0; v < r->n_vectors; v++)
+    for (int v = 0; v < r->n_vectors; v++) {
         other.vectors[v] = r->vectors[v];
+        other.vectors[v].response = -INFINITY; /* it is that of other rates */
+    }
     for (int k = 0; k < j->n_params; k++)
         if (!isnan(j->rates[k]) && isfinite(r->params[k].suggested))
             j->rates[k] = r->params[k].suggested * j->e.log_n;
@@ -728,9 +798,9 @@ static int prepare(regime_job *j, ad_error *error)
 {
     int n = j->program->n_nodes;
     bool *centred = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *centred);
-    j->e = (tp_exponents){ .program = j->program,
-                           .centred = centred,
-                           .inputs = j->spec->inputs > 0 ? log(j->spec->inputs) : 0 };
+    j->e = (tp_exponents){ .program = j->program, .inputs = j->spec->inputs > 0 ? log(j->spec->inputs) : 0 };
+    j->e.met = -1;
+    j->e.overlap = j->spec->overlap > 0 ? log(j->spec->overlap) : 0;
     double **all[] = { &j->e.start,   &j->e.gain,   &j->e.change, &j->e.inside,
                        &j->e.outside, &j->e.spread, &j->e.update, &j->e.others };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
@@ -738,16 +808,18 @@ static int prepare(regime_job *j, ad_error *error)
             return ad_fail(error, "regime: out of memory");
     j->e.front = numbers(j, n, 0);
     j->fronts = numbers(j, n, 0);
+    j->coherent = numbers(j, n, -INFINITY);
+    j->kept = numbers(j, j->n_params, -INFINITY);
     j->most = numbers(j, n, -INFINITY);
     j->growing = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *j->growing);
     j->factors = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *j->factors);
     j->rates = numbers(j, j->n_params, 0);
     j->effects = numbers(j, j->n_params, 0);
     j->gradients = numbers(j, j->n_params, -INFINITY);
-    if (!centred || !j->e.front || !j->fronts || !j->most || !j->growing || !j->factors || !j->rates || !j->effects ||
-        !j->gradients)
+    if (!centred || !j->e.front || !j->fronts || !j->coherent || !j->kept || !j->most || !j->growing || !j->factors ||
+        !j->rates || !j->effects || !j->gradients)
         return ad_fail(error, "regime: out of memory");
-    if (tp_find_centred(j->program, centred, error) || tp_curves_make(j->program, j->arena, &j->e.curves, error) ||
+    if (tp_find_centred(&j->e, j->arena, centred, error) || tp_curves_make(j->program, j->arena, &j->e.curves, error) ||
         tp_strips_make(&j->e, j->arena, error))
         return -1;
     for (int k = 0; k < 2; k++)

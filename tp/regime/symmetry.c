@@ -56,13 +56,16 @@ static bool is_linear_in(const ad_node *node, const bool *centred)
     return linear && node->n_in > 0;
 }
 
-int tp_find_centred(const tp_program *program, bool *centred, ad_error *error)
+int tp_find_centred(tp_exponents *e, ad_arena *arena, bool *centred, ad_error *error)
 {
+    const tp_program *program = e->program;
     size_t n = (size_t)program->n_nodes, params = (size_t)nn_n_params(program->net);
     sets s = { .program = program, .words = params / 64 + 1 };
-    s.odd = ad_alloc(n * s.words + 1, sizeof *s.odd, "a program's symmetries", error);
-    s.even = s.odd ? ad_alloc(n * s.words + 1, sizeof *s.even, "a program's symmetries", error) : NULL;
-    for (int id = 0; id < program->n_nodes && s.even; id++) {
+    s.odd = ad_arena_alloc(arena, n * s.words + 1, sizeof *s.odd);
+    s.even = ad_arena_alloc(arena, n * s.words + 1, sizeof *s.even);
+    if (!s.odd || !s.even)
+        return ad_fail(error, "regime: out of memory");
+    for (int id = 0; id < program->n_nodes; id++) {
         if (!program->lives[id])
             continue;
         visit(&s, id);
@@ -75,8 +78,19 @@ int tp_find_centred(const tp_program *program, bool *centred, ad_error *error)
         for (size_t i = 0; i < s.words; i++)
             centred[id] |= s.odd[(size_t)id * s.words + i] != 0;
     }
-    int status = s.even ? 0 : -1;
-    ad_free(s.odd);
-    ad_free(s.even);
-    return status;
+    e->centred = centred;
+    e->odd = s.odd;
+    e->even = s.even;
+    e->signs = s.words;
+    return 0;
+}
+
+bool tp_product_centred(const tp_exponents *e, int a, int b)
+{
+    size_t n = e->signs;
+    for (size_t i = 0; i < n; i++)
+        if ((e->odd[(size_t)a * n + i] & e->even[(size_t)b * n + i]) |
+            (e->even[(size_t)a * n + i] & e->odd[(size_t)b * n + i]))
+            return true;
+    return false;
 }

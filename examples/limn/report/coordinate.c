@@ -298,21 +298,31 @@ static int take_labels(job *j, const ds_data *part, ad_error *error)
     return 0;
 }
 
-/* The root mean square of the cosine between two rows. */
-static double overlap(const double *x, size_t rows, size_t features)
+/* The root mean square of the cosine between two rows, or between their steps, `size` features each. */
+static double overlap(const double *x, size_t rows, size_t features, size_t size)
 {
-    double sum = 0, pairs = (double)rows * ((double)rows - 1) / 2;
+    double sum = 0, pairs = 0;
     for (size_t i = 0; i < rows; i++)
-        for (size_t k = 0; k < i; k++) {
-            double own = 0, other = 0, both = 0;
-            for (size_t f = 0; f < features; f++) {
-                own += x[i * features + f] * x[i * features + f];
-                other += x[k * features + f] * x[k * features + f];
-                both += x[i * features + f] * x[k * features + f];
+        for (size_t k = 0; k < i; k++)
+            for (size_t at = 0; at + size <= features; at += size) {
+                double own = 0, other = 0, both = 0;
+                const double *a = x + i * features + at, *b = x + k * features + at;
+                for (size_t f = 0; f < size; f++) {
+                    own += a[f] * a[f];
+                    other += b[f] * b[f];
+                    both += a[f] * b[f];
+                }
+                sum += own * other > 0 ? both * both / (own * other) : 0;
+                pairs++;
             }
-            sum += own * other > 0 ? both * both / (own * other) : 0;
-        }
     return pairs > 0 ? sqrt(sum / pairs) : 0;
+}
+
+/* How many features of a row a sequence has at a step; all of what is none. */
+static size_t features_at_once(const nn_net *net, size_t features)
+{
+    const size_t *shape = nn_spec_of(net)->shape;
+    return shape[1] > 0 && shape[2] == 0 && features % shape[1] == 0 ? shape[1] : features;
 }
 
 int coordinate_widths(const options *o, const nn_net *net, const size_t **widths)
@@ -337,7 +347,7 @@ int coordinate_measure(const options *o, const nn_net *net, const tp_program *pr
                             .parts = true,
                             .near = { c->widths[0], c->widths[c->n_widths - 1] },
                             .rows = some.rows,
-                            .overlap = overlap(some.x, some.rows, some.features),
+                            .overlap = overlap(some.x, some.rows, some.features, features_at_once(net, some.features)),
                             .inputs = exp(log_size(some.x, NULL, some.rows * some.features)) };
     if (take_labels(&j, &some, error))
         return -1;

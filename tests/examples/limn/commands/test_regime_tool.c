@@ -1,4 +1,5 @@
 /* limn regime as its users run it: the verdict with its line, exponents of one's own, the coordinate check. */
+#include "autodiff/autodiff.h"
 #include "tests/support/tool.h"
 
 #include <cJSON.h>
@@ -225,10 +226,10 @@ Test(regime_tool, checks_exponents)
 
 /* Every fitted slope is within 0.1 of the derived one, where preactivations vanish, so that tanh bends less and
  * less and an epsilon leads at n = 1e10 only, and where they grow and saturate. */
-static void expect_near(const char *network, const char *scale, const char *optimizer)
+static void expect_near_of(const char *network, const char *scale, const char *optimizer, const char *data)
 {
     char text[400];
-    snprintf(text, sizeof text, "regime %s %s --optimizer %s --data digits --check --json", network, scale, optimizer);
+    snprintf(text, sizeof text, "regime %s %s --optimizer %s %s --check --json", network, scale, optimizer, data);
     cJSON *root = cJSON_Parse(works(text).out);
     const cJSON *line;
     cr_assert(root, "%s", text);
@@ -243,6 +244,11 @@ static void expect_near(const char *network, const char *scale, const char *opti
                   member(line, "derived"));
     }
     cJSON_Delete(root);
+}
+
+static void expect_near(const char *network, const char *scale, const char *optimizer)
+{
+    expect_near_of(network, scale, optimizer, "--data digits");
 }
 
 static const char vanishing[] = "--abc input=0.25,0,0 --abc hidden=0.5,0,0 --abc readout=0.75,0,0",
@@ -266,6 +272,35 @@ Test(regime_tool, derives_slopes_of_what_saturates)
     expect_near("mlp --set depth=2 --set phi=sigmoid", growing, "adam");
     expect_near("mlp --set depth=3 --set phi=relu", saturating, "sgd");
     expect_near("rnn", growing, "sgd");
+}
+
+/* Eight Gaussian sequences of three steps of five features, and targets. */
+static void put_sequences(void)
+{
+    enum { ROWS = 8, STEPS = 3, FEATURES = 5 };
+    double x[ROWS * STEPS * FEATURES], y[ROWS];
+    ad_normal(8, 0, 0, ROWS * STEPS * FEATURES, x);
+    ad_normal(9, 0, 0, ROWS, y);
+    put_npy("sequences.npy", "<f8", false, "(8, 3, 5)", x, sizeof x);
+    put_npy("targets.npy", "<f8", false, "(8, 1)", y, sizeof y);
+}
+
+/* Gates that saturate, through which several powers come together: of a cell's state times 1 - z backward, of updates
+ * by other steps' inputs, and of f by all parameters. */
+Test(regime_tool, derives_slopes_of_gates_that_saturate)
+{
+    put_sequences();
+    expect_near_of("rnn --set cell=gru", saturating, "sgd", "--inputs sequences.npy --labels targets.npy");
+}
+
+/* In mean field the reciprocal deviation over a batch grows, and breaks nothing. */
+Test(regime_tool, tells_factors)
+{
+    outcome r = works("regime batchnorm --set depth=2 --set eps=0 --scale meanfield");
+    cr_expect(strstr(r.out, "stable, with feature learning") && !strstr(r.out, "diverges"), "%s", r.out);
+    cr_expect(strstr(r.out, "n^0.5        n^0.5          n^0.5   factor "), "%s", r.out);
+    r = works("regime batchnorm --set depth=2 --set eps=0 --scale meanfield --json");
+    cr_expect(strstr(r.out, "\"factor\":true"), "%s", r.out);
 }
 
 /* The embedding's coordinates are n^-1/4 and of size 1 at n = 1: their squares are 1e-5 at n = 1e10. */
