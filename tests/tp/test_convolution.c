@@ -429,10 +429,10 @@ Test(convolution, programs_are_families_over_positions)
 {
     static const char *const lines[] = {
         "positions, 0 outside the picture.",
-        "Σ[offset, offset2] U1 x[rows+offset−1, columns+offset2−1]",
-        "Σ[offset3, offset4] W x1[rows+offset3−1, columns+offset4−1]",
+        "Σ[offset, offset2] U1[offset, offset2] x[rows+offset−1, columns+offset2−1]",
+        "Σ[offset3, offset4] W[offset3, offset4] x1[rows+offset3−1, columns+offset4−1]",
         "Σ[rows, columns] ⟨x2, U3⟩",
-        "Wᵀ dh2[rows−offset3+1, columns−offset4+1]",
+        "Wᵀ[offset3, offset4] dh2[rows−offset3+1, columns−offset4+1]",
     };
     ad_error error = { 0 };
     char *text = NULL;
