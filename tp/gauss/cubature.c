@@ -6,8 +6,7 @@
  * of the two laws. The weights w (1 + Phi^T c) are the nearest to these, Phi the products of normalised Hermite
  * polynomials at the points: Phi W Phi^T c = e_0 - Phi w, by conjugate gradients, as Phi W Phi^T is nearly one.
  *
- * In one dimension or two the trapezoid rule is better, whose error falls exponentially: its grid is shifted at
- * random. */
+ * In one dimension or two the trapezoid rule is better, whose error falls exponentially. */
 #include "autodiff/base/base.h"
 #include "tp/gauss/gauss.h"
 
@@ -133,10 +132,9 @@ static void spread_points(int dims, size_t n, size_t stride, const double *z, do
         w[i] = pow(spread, dims) * exp((1 - spread * spread) / 2 * w[i]) / (double)n;
 }
 
-/* A grid of n points along a line, or a square's of n, the root of n by itself; a first point of z shifts it. */
-static void fill_grid(int dims, size_t n, size_t stride, const double *z, double *x, double *w)
+void tp_normal_grid(int dims, size_t n, const double *shift, double *x, double *w)
 {
-    const double reach = 7, root_pi2 = 2.50662827463100050242, root_half = 0.70710678118654752440;
+    const double reach = 7, root_pi2 = 2.50662827463100050242;
     size_t side = dims == 1 ? n : (size_t)sqrt((double)n + 0.5);
     double h = 2 * reach / (double)side;
     memset(w, 0, n * sizeof *w);
@@ -145,8 +143,7 @@ static void fill_grid(int dims, size_t n, size_t stride, const double *z, double
         size_t at[2] = { i % side, i / side };
         double squares = 0;
         for (int d = 0; d < dims; d++) {
-            double shift = 0.5 * erfc(-z[(size_t)d * stride] * root_half);
-            double value = x[(size_t)d * n + i] = h * ((double)at[d] + shift) - reach;
+            double value = x[(size_t)d * n + i] = h * ((double)at[d] + shift[d]) - reach;
             squares += value * value;
         }
         w[i] = pow(h / root_pi2, dims) * exp(-squares / 2);
@@ -155,10 +152,6 @@ static void fill_grid(int dims, size_t n, size_t stride, const double *z, double
 
 int tp_cubature(int dims, size_t n, size_t stride, const double *z, double *x, double *w, ad_error *error)
 {
-    if (dims <= 2) {
-        fill_grid(dims, n, stride, z, x, w);
-        return 0;
-    }
     const double part = 1.0 / 4, most = 640;
     int count, degree = degree_of(dims, fmin(part * (double)n, most), &count);
     if (degree <= 2 && n == stride) { /* which they integrate as they are */

@@ -210,6 +210,11 @@ double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t
  * what is of the second order in its deviation. At most TP_MOST_CUBED dims. */
 enum { TP_MOST_CUBED = 40 };
 int tp_cubature(int dims, size_t n, size_t stride, const double *z, double *x, double *w, ad_error *error);
+/* The same of one dimension or two by the trapezoid rule: a grid of n points along a line, or of a square's of n, the
+ * root of n by itself; shift (dims): by which part of a step, below 1. What is left is a sum of cosines of the shifts,
+ * most of it of one, so that its values are near its two ends: of few independent shifts the spread may be much too
+ * small; of evenly spread ones the first cosines are 0 on average. */
+void tp_normal_grid(int dims, size_t n, const double *shift, double *x, double *w);
 
 /* ---- whole arrays ------------------------------------------------------------------------------------------------ */
 void tp_array_multiply(size_t n, const double *a, const double *b, double *out);   /* out = a b */

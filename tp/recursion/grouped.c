@@ -824,10 +824,27 @@ static double work_of(const grouped *g)
     return 2 * total * (double)g->runs;
 }
 
+/* The rule of n variables and a run. Grids of one or two are shifted evenly from run to run, from a point at random. */
+static int fill_rule(const grouped *g, int n, size_t run)
+{
+    const tp_group_points *points = g->points;
+    const double root_half = 0.70710678118654752440;
+    size_t count = g->rules[n].n;
+    const double *z = points->z + (n > 2 ? run : 0) * (size_t)points->dims * points->count;
+    double *x = g->rules[n].x + run * (size_t)n * count, *w = g->rules[n].w + run * count, shift[2];
+    if (n > 2)
+        return tp_cubature(n, count, points->count, z, x, w, g->s->error);
+    for (int d = 0; d < n; d++) {
+        double first = 0.5 * erfc(-z[(size_t)d * points->count] * root_half);
+        shift[d] = fmod(first + (double)(run * (d ? 3 : 1)) / (double)g->runs, 1);
+    }
+    tp_normal_grid(n, count, shift, x, w);
+    return 0;
+}
+
 /* Of as many variables as some group has. */
 static int find_rules(grouped *g)
 {
-    tp_group_points *points = g->points;
     ad_arena *arena = g->s->algebra.arena;
     int most = 1;
     for (int k = 0; k < g->n_families; k++)
@@ -844,8 +861,7 @@ static int find_rules(grouped *g)
         if (!g->rules[n].x || !g->rules[n].w)
             return tp_lacks_memory(&g->s->algebra);
         for (size_t r = 0; r < g->runs; r++)
-            if (tp_cubature(n, count, points->count, points->z + r * (size_t)points->dims * points->count,
-                            g->rules[n].x + r * d * count, g->rules[n].w + r * count, g->s->error))
+            if (fill_rule(g, n, r))
                 return -1;
         cblas_dscal((int)(g->runs * count), 0.5, g->rules[n].w, 1);
     }
