@@ -21,6 +21,11 @@ static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64
                           .simple = simple };
 }
 
+/* Runs that end once their own error is small end where it happens to be: Student's intervals of what they then are
+ * hold less. By simulation of normal runs, over all ratios of spread and tolerance, 95 % intervals hold 92.6 %, and
+ * with this factor 95.3 %; 99.73 % intervals 99.51 %, and with it 99.73 %. */
+static const double stopping = 1.15;
+
 /* The error of so many runs at which one is off by as much as the kernel is. */
 static double error_of_random(int runs)
 {
@@ -72,9 +77,8 @@ static int check_samples(question *q, const double *x, size_t rows, ad_error *er
 {
     bool meets = q->program->meets;
     double hidden;
-    int status =
-        tp_enough_samples(q->program, q->which, q->samples, q->spec->threads,
-                          meets ? x : tp_largest_row(q->program, x, rows), meets ? rows : 1, &hidden, error);
+    int status = tp_enough_samples(q->program, q->which, q->samples, q->spec->threads,
+                                   meets ? x : tp_largest_row(q->program, x, rows), meets ? rows : 1, &hidden, error);
     q->hidden = fmax(q->hidden, hidden);
     return status;
 }
@@ -99,6 +103,23 @@ static int choose_samples(question *q, ad_error *error)
     return q->block ? 0 : -1;
 }
 
+static double stopping_factor(const question *q)
+{
+    return q->spec->tolerance > 0 ? stopping : 1;
+}
+
+/* From the relative standard error of so many runs to the error that is stated, three of which hold. */
+static double stated_factor(const question *q, int runs)
+{
+    return ad_stated_factor(runs) * stopping_factor(q);
+}
+
+/* Do runs, at least two, miss the tolerance? */
+static bool misses(const question *q, double error, int runs)
+{
+    return error * stated_factor(q, runs) > q->spec->tolerance;
+}
+
 /* Runs until there are `minimum`, and as many as the tolerance asks for, up to `maximum`: means, squares and the error
  * of the kernel. */
 static int add_runs(question *q, int minimum, int maximum, double *one, tp_kernel *kernel, int *done, ad_error *error)
@@ -108,7 +129,7 @@ static int add_runs(question *q, int minimum, int maximum, double *one, tp_kerne
     memset(kernel->terms[0].values, 0, count * sizeof *one);
     memset(kernel->deviations, 0, count * sizeof *one);
     kernel->error = 0;
-    while (runs < minimum || (runs < maximum && kernel->error > q->spec->tolerance)) {
+    while (runs < minimum || (runs < maximum && misses(q, kernel->error, runs))) {
         tp_sampling sampling = sampling_of(q->spec, q->samples, q->spec->seed + 1 + (uint64_t)runs, q->simple);
         sampling.work = &q->work;
         if (tp_sample_tiles(q->program, q->which, &sampling, q->block, q->x, q->rows, q->x2, q->rows2, one, error))
@@ -143,9 +164,9 @@ static int find_mean(question *q, double *one, tp_kernel *kernel, int *runs, ad_
     bool chooses = !q->spec->samples && q->spec->tolerance > 0;
     if (add_runs(q, minimum, chooses ? minimum : maximum, one, kernel, runs, error))
         return -1;
-    if (!chooses || !(kernel->error > q->spec->tolerance))
+    if (!chooses || !misses(q, kernel->error, *runs))
         return 0;
-    if (raise_samples(q, kernel->error)) {
+    if (raise_samples(q, kernel->error * stated_factor(q, *runs))) {
         tp_sampling sampling = sampling_of(q->spec, q->samples, 0, q->simple);
         q->block = tp_sample_tile(q->program, &sampling, q->rows + (q->x2 ? q->rows2 : 0), error);
         if (!q->block)
@@ -233,7 +254,7 @@ static int open_kernel(const question *q, tp_kernel *kernel, ad_error *error)
     return kernel->terms[0].values && kernel->deviations ? 0 : -1;
 }
 
-/* From sums of squares to standard errors, at n = 1. */
+/* From sums of squares to standard errors, at n = 1, and to the error that is stated. */
 static void scale_kernel(const question *q, tp_kernel *kernel, int runs)
 {
     /* runs that agree to the last digit still have the rounding of their sums in common, and what none has seen */
@@ -244,9 +265,9 @@ static void scale_kernel(const question *q, tp_kernel *kernel, int runs)
     ad_standard_errors(squares, count, runs);
     for (size_t i = 0; i < count; i++) {
         mean[i] *= scale;
-        squares[i] = fmax(squares[i] * scale, common * fabs(mean[i]));
+        squares[i] = fmax(squares[i] * scale * stopping_factor(q), common * fabs(mean[i]));
     }
-    kernel->error = fmax(kernel->error, common);
+    kernel->error = fmax(kernel->error * stated_factor(q, runs), common);
 }
 
 int tp_limit_sampled(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,

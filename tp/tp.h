@@ -70,12 +70,14 @@ typedef struct {
                            be nothing, it is the largest K_jj of the same inputs that counts. Between two outputs
                            relative to the square roots of E f^2 E g^2 of its terms, which may cancel. Where samples
                            meet: relative to the largest value, without what later layers make of it. Sampled or by
-                           points: standard error of the mean, relative Frobenius norm, and what else there is; of a
-                           kernel that is nothing beside K(x, x) and K(x2, x2), of other inputs or outputs, relative to
-                           their root */
+                           points: standard error of the mean, relative Frobenius norm, and what else there is, times
+                           Student's factor of few runs (ad_stated_factor: three of it hold), which directions after
+                           batch normalisation are without; of a kernel that is nothing beside K(x, x) and K(x2, x2), of
+                           other inputs or outputs, relative to their root */
     double *deviations; /* sampled or by points: the standard error of each value of the one term, from r independent
                            runs (`method` tells r); else NULL. A 95 % interval is the value plus and minus Student's
-                           quantile of r - 1 degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. What the finite
+                           quantile of r - 1 degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. Where samples end
+                           by a tolerance it is larger, so that the intervals hold nevertheless. What the finite
                            samples add to the mean of all runs is not in it: below half of one run's spread, measured,
                            where layers do not meet; of residual and recurrent networks of the order of the depth over
                            the samples */
