@@ -98,7 +98,7 @@ static void solve_sampled(tp_program *program, const tp_limit_spec *spec, tp_ker
 
 /* Against the mean of very many runs of as many samples, so that only what runs spread by is off. A tolerance that
  * 8 runs miss seven times of ten: there runs that stop are beyond three bare standard errors once in 60. Three stated
- * errors hold but once in 370, in the mean 3.2 of 1200: 13 and more are seen once in 40,000 changes of seeds. Of 95 %
+ * errors hold but once in 370, in the mean 3.2 of 1200: 13 and more are seen once in 28,000 changes of seeds. Of 95 %
  * intervals less than 92.5 % hold as rarely. */
 Test(coverage, errors_hold_where_runs_end_by_a_tolerance, .timeout = 600)
 {
