@@ -70,6 +70,22 @@ Test(by_points, the_rule_integrates_polynomials)
         integrates(dims, 1024);
 }
 
+/* What a grid leaves of a wave is a cosine of its shift, and nothing on average over even shifts. */
+Test(by_points, even_shifts_of_a_grid_cancel)
+{
+    enum { SIDE = 11, POINTS = SIDE * SIDE, RUNS = 8 };
+    double x[2 * POINTS], w[POINTS], mean = 0, largest = 0;
+    for (int run = 0; run < RUNS; run++) {
+        double shift[2] = { fmod(0.3 + run / (double)RUNS, 1), fmod(0.8 + 3 * run / (double)RUNS, 1) }, sum = 0;
+        tp_normal_grid(2, POINTS, shift, x, w);
+        for (size_t i = 0; i < POINTS; i++)
+            sum += w[i] * cos(3 * x[i] - x[POINTS + i]);
+        mean += (sum - exp(-5)) / RUNS;
+        largest = fmax(largest, fabs(sum - exp(-5)));
+    }
+    cr_expect(largest > 0.05 && fabs(mean) < 1e-3 * largest, "%.3g, at most %.3g", mean, largest);
+}
+
 /* Within three stated errors of the difference, in the mean over the entries. */
 static void agrees(const char *cell, size_t steps, tp_kernel_kind which)
 {
