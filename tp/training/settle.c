@@ -131,6 +131,22 @@ static int refuse_mixed(const tp_regime *r, ad_error *error)
     return 0;
 }
 
+/* Decay takes rate times decay off a parameter in a step, and its rate's power of n with it. */
+static int refuse_decay(const tp_training_job *job, const tp_regime *r, ad_error *error)
+{
+    for (int k = 0; k < r->n_params && job->spec.fit.weight_decay > 0; k++) {
+        const tp_layer_rate *p = &r->params[k];
+        if (!isnan(p->rate) && fabs(p->rate) > 1e-9)
+            return ad_fail(
+                error,
+                "training at n = infinity: the rate of %s (%s:%d) goes by n^%.4g, and with it what weight decay "
+                "takes off it in a step: %s; take no decay, or freeze it",
+                p->name, tp_short_file(p->where.file), p->where.line, p->rate,
+                p->rate > 0 ? "that diverges with the width" : "that vanishes in the limit");
+    }
+    return 0;
+}
+
 /* Numbers that stay random at the start, as a sum of a readout's kind inside of the network, and whatever else keeps
  * networks from coming closer to each other. */
 static int refuse_random(tp_training_job *job, ad_error *error)
@@ -156,7 +172,7 @@ static int judge(tp_training_job *job, ad_error *error)
                                   : ": it diverges with the width; limn regime tells powers of the rates that do "
                                     "not");
     else if (r.features)
-        status = refuse_mixed(&r, error);
+        status = refuse_mixed(&r, error) || refuse_decay(job, &r, error) ? -1 : 0;
     else if (job->spec.fit.weight_decay > 0)
         status = ad_fail(error, "training at n = infinity in the kernel regime: weight decay changes all weights by "
                                 "order one, and so the kernel: take none, or a scale that learns features");

@@ -177,7 +177,10 @@ static void print_steps(const infinite_job *i)
                 printf("  %6.2f %%", 100 * row->accuracy[p]);
         }
         double by = moved(i, row->kernel, run->rows[0].kernel), of = moved(i, row->features, run->rows[0].features);
-        printf("  %9.4f", by);
+        if (isnan(by)) /* it starts from 0 */
+            printf("  %9s", "-");
+        else
+            printf("  %9.4f", by);
         if (isnan(of)) /* no readout learns */
             printf("  %14s\n", "-");
         else

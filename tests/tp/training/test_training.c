@@ -792,6 +792,8 @@ Test(training, refuses)
     expect_refused(p, &start, "are given or drawn in the kernel regime alone");
     p.scale = NN_NTK;
     expect_refused(p, &decay, "weight decay");
+    problem shallow = { "mlp", nn_builtin("mlp"), { "phi=tanh", "depth=1" }, 0, FEATURES, 1, NN_MEANFIELD, { 0 } };
+    expect_refused(shallow, &decay, "weight decay takes off it in a step: that diverges");
     const tp_train_spec steep = { .fit = { .steps = 1, .rate = 1e20 } };
     expect_refused(p, &fast, "diverges: the loss is");
     expect_refused(p, &steep, "after 1 steps");
