@@ -338,7 +338,7 @@ static int open_pairs(pairs *p, ad_error *error)
     }
     p->weights = next;
     p->sums = p->weights + BLOCK * n;
-    p->jacobians = p->sums + 2 * BLOCK * squares;
+    p->jacobians = p->sums + 2 * (size_t)BLOCK * squares;
     p->theta = p->jacobians + 2 * n * squares;
     p->through = p->theta + m * l;
     p->rho = p->through + 2 * l;
@@ -409,7 +409,7 @@ static int begin_pairs(pairs *p, size_t n, ad_error *error)
 /* Directions of either batch; 0: it is no case. */
 static size_t count_directions(const pairs *p)
 {
-    size_t n = p->spec->samples / (FEWER * BLOCK) * BLOCK;
+    size_t n = p->spec->samples / FEWER / BLOCK * BLOCK;
     return is_case(p) && n >= 4 * p->layer->rank ? n : 0;
 }
 

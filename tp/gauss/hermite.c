@@ -127,7 +127,8 @@ tp_hermite_scratch tp_hermite_take(size_t count, ad_error *error)
     static const char what[] = "Mehler's coefficients";
     size_t chunk = count < TP_HERMITE_CHUNK ? count : TP_HERMITE_CHUNK;
     tp_hermite_scratch s = { .values = ad_reserve(2 * chunk * TP_HERMITE_CHUNK, sizeof(double), what, error),
-                             .hermite = ad_reserve((2 + DEGREES) * TP_HERMITE_CHUNK, sizeof(double), what, error),
+                             .hermite =
+                                 ad_reserve((2 + (size_t)DEGREES) * TP_HERMITE_CHUNK, sizeof(double), what, error),
                              .products = ad_reserve(chunk * DEGREES, sizeof(double), what, error) };
     s.mirrored = s.values ? s.values + chunk * TP_HERMITE_CHUNK : NULL;
     return s;
@@ -206,14 +207,14 @@ static void fill_polynomials(const chunk *c, size_t from, size_t degrees, double
 {
     const tp_vector *vector = tp_vector_get();
     if (from > 0)
-        memcpy(rows, rows + DEGREES * TP_HERMITE_CHUNK, 2 * TP_HERMITE_CHUNK * sizeof *rows);
+        memcpy(rows, rows + (size_t)DEGREES * TP_HERMITE_CHUNK, 2 * sizeof *rows * TP_HERMITE_CHUNK);
     for (size_t k = from; k < from + degrees; k++) {
         double *row = rows + (2 + k - from) * TP_HERMITE_CHUNK, up = 1 / sqrt((double)k);
         if (k == 0) {
-            memset(rows, 0, 2 * TP_HERMITE_CHUNK * sizeof *rows);
+            memset(rows, 0, 2 * sizeof *rows * TP_HERMITE_CHUNK);
             memcpy(row, c->gauss, c->n * sizeof *row);
         } else
-            vector->hermite(c->n, up, sqrt((double)k - 1) * up, c->x, row - 2 * TP_HERMITE_CHUNK,
+            vector->hermite(c->n, up, sqrt((double)k - 1) * up, c->x, row - 2 * (ptrdiff_t)TP_HERMITE_CHUNK,
                             row - TP_HERMITE_CHUNK, row);
     }
 }

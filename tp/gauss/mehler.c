@@ -283,7 +283,7 @@ static int trim(const tp_mehler_family *y, double high, tp_mehler_family *own, a
 /* A vector may begin at any sample; terms a multiple of a page apart would share places in the cache. */
 static size_t stride_of(size_t count)
 {
-    size_t stride = (count + 2 * LINE - 2) / LINE * LINE;
+    size_t stride = (count + 2 * (size_t)LINE - 2) / LINE * LINE;
     return stride % 64 ? stride : stride + LINE;
 }
 

@@ -502,7 +502,7 @@ static int numbered(const char *name, const char *stem)
 {
     size_t length = strlen(stem);
     char *end;
-    if (strncmp(name, stem, length))
+    if (strncmp(name, stem, length) != 0)
         return -1;
     if (!name[length])
         return 1;

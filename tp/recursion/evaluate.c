@@ -389,12 +389,12 @@ static int find_order(tp_solver *s)
 {
     size_t n = (size_t)s->n;
     int *numbers = ad_alloc(4 * n, sizeof *numbers, "an order of quantities", s->error);
-    int *next = numbers, *stack = numbers + n, *seen = numbers + 2 * n, *last = numbers + 3 * n, n_ordered = 0;
     s->order = ad_arena_alloc(s->algebra.arena, n, sizeof *s->order);
     if (!numbers || !s->order) {
         ad_free(numbers);
         return ad_fail(s->error, "out of memory for %d quantities", s->n);
     }
+    int *next = numbers, *stack = numbers + n, *seen = numbers + 2 * n, *last = numbers + 3 * n, n_ordered = 0;
     for (int id = 0; id < s->n; id++) { /* a group's quantities one after the other */
         int group = s->schedule.group[id];
         next[id] = -1;

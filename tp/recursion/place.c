@@ -99,8 +99,8 @@ int tp_beyond_range(const tp_solver *s, const tp_tile *t, ad_error *error)
                         a[m * stride + n] = a[n * stride + m];                                                         \
             }                                                                                                          \
     }
-MIRROR(doubles, double, 8)
-MIRROR(floats, float, 16)
+MIRROR(doubles, double, (size_t)8)
+MIRROR(floats, float, (size_t)16)
 #undef MIRROR
 
 void tp_place_mirrored(const tp_solver *s, const tp_kernel *kernel, size_t row, size_t end_row, size_t column,

@@ -134,7 +134,8 @@ static void finish(tp_curve *c)
 {
     for (int k = 0; k < SIDES; k++)
         c->at_points |= isnan(c->values[k]);
-    c->at_points |= fabs(c->values[0]) > 1 / negligible || fabs(c->values[0]) > 1e3 * fabs(c->values[8 * PER_UNIT]);
+    c->at_points |=
+        fabs(c->values[0]) > 1 / negligible || fabs(c->values[0]) > 1e3 * fabs(c->values[(size_t)8 * PER_UNIT]);
     differentiate(c);
     c->narrow = is_narrow(c->values);
     c->narrow_slope = is_narrow(c->slopes);

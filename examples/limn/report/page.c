@@ -75,6 +75,8 @@ static const char *key_beside(const report *r, field f)
             low = fmin(low, r->columns[k].values[f][s]);
             high = fmax(high, r->columns[k].values[f][s]);
         }
+    if (!(low > 0 && high > 0)) /* nothing is drawn */
+        return "top";
     double middle = (floor(log10(low)) + ceil(log10(high))) / 2;
     return report_log_mean(r, f, r->widest) / log(10) > middle ? "bottom" : "top";
 }
