@@ -9,10 +9,11 @@
  * For every vector of the forward pass and the output: the power of n of a coordinate's size at the start, of its
  * change after one step and after several, by the rules of Tensor Programs IV (arXiv:2011.14522) and IVb
  * (arXiv:2308.01814): a Gaussian matrix sums incoherently, n^1/2; an update of it and the input that made it
- * coherently, n; an average over coordinates by the law of large numbers, n, unless a symmetry of the draws shows its
- * mean to be 0. Where preactivations grow, derivatives of bounded functions are of order one in a falling share of the
- * units, whose updates are made of the same derivatives (strips.c); a positively homogeneous function's are not. Sums
- * are taken to be as large as their largest term: what cancels, is bounded from above. The loss is the square loss
+ * coherently, n; an average over coordinates by the law of large numbers, n, unless each is odd in random entries of
+ * its own: one sign that all share does not cancel. Where preactivations grow, derivatives of bounded functions are of
+ * order one in a falling share of the units, whose updates are made of the same derivatives (strips.c); a positively
+ * homogeneous function's are not. Sums are taken to be as large as their largest term: what cancels, is bounded from
+ * above. The loss is the square loss
  * without weight decay; inputs, targets and the number of steps do not grow.
  *
  * Threads: as tp.h has it; the program is only read. */

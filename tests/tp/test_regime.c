@@ -210,6 +210,19 @@ static void compare(const network *w, nn_parametrization scale, nn_optimizer opt
     nn_net_free(net);
 }
 
+static tp_regime regime_of(const network *w, nn_parametrization scale, nn_optimizer optimizer)
+{
+    ad_error error = { 0 };
+    tp_regime r;
+    nn_net *net = trace(w, scale);
+    tp_program *program = tp_translate(net, &error);
+    cr_assert(program && tp_regime_find(program, &(tp_regime_spec){ .optimizer = optimizer }, &r, &error) == 0, "%s",
+              error.text);
+    tp_program_free(program);
+    nn_net_free(net);
+    return r;
+}
+
 static void expect_verdict(const network *w, nn_parametrization scale, nn_optimizer optimizer, const char *says)
 {
     ad_error error = { 0 };
@@ -554,6 +567,86 @@ Test(regime, gradients_of_numbers_cancel)
     expect_verdict(&net, NN_MUP, NN_SGD, "stable, with feature learning");
 }
 
+/* Sums of n^-1/2 c_i h_i over a width, h = relu: of order one where each term has a sign of its own, n^1/2 where all
+ * share one, be it a number's, one of each output, or that of an average. */
+typedef enum { BY_NUMBER, BY_OUTPUT, BY_GATE, BY_SQUARES, BY_ENTRIES, BY_MATRIX, SIGNS } sign_kind;
+static sign_kind signs;
+
+static ad_var signs_of(nn_net *net, ad_var h)
+{
+    ad_axis n = nn_width(net, "n"), out = nn_outputs(net);
+    ad_shape shape = signs == BY_NUMBER ? (ad_shape){ 0 } : signs == BY_OUTPUT ? ad_shape_of(out) : ad_shape_of(n);
+    ad_var c = ad_param(nn_graph(net), "c", shape, (ad_init){ .deviation = 1, .rate = 1, .multiplier = 1 });
+    if (signs == BY_OUTPUT)
+        return ad_expand(c, ad_shape_of(nn_batch(net), n, out));
+    if (signs == BY_MATRIX)
+        return nn_dense(net, "mixed", ad_mul(h, c), n);
+    if (signs == BY_NUMBER || signs == BY_ENTRIES)
+        return c;
+    ad_var average = ad_scale_by(ad_sum(ad_mul(h, c), ad_shape_of(n)), 1, n, -0.5);
+    return signs == BY_GATE ? ad_tanh(average) : ad_mul(ad_expand(ad_square(c), *ad_shape_get(h)), average);
+}
+
+static ad_var signed_sum(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_relu(nn_dense(net, "layer", input, n));
+    ad_var all = ad_expand(h, ad_shape_of(nn_batch(net), n, nn_outputs(net)));
+    return ad_scale_by(ad_sum(ad_mul(all, signs_of(net, h)), ad_shape_of(n)), 1, n, -0.5);
+}
+
+static double size_of_output(const nn_net *net, size_t n)
+{
+    enum { SEEDS = 256 };
+    double sum = 0, f[ROWS];
+    for (int seed = 0; seed < SEEDS; seed++) {
+        ad_error error = { 0 };
+        nn_model *model = nn_model_new(net, n, (uint64_t)seed + 1, AD_DOUBLE, 1, &error);
+        cr_assert(model && nn_forward(model, x, ROWS, f, &error) == 0, "%s", error.text);
+        for (int i = 0; i < ROWS; i++)
+            sum += f[i] * f[i] / (ROWS * SEEDS);
+        nn_model_free(model);
+    }
+    return log(sum) / 2;
+}
+
+Test(regime, sums_cancel_where_terms_have_signs_of_their_own)
+{
+    const network w = { "signed", signed_sum, NULL, { 0 } };
+    for (signs = 0; signs < SIGNS; signs++) {
+        double power = signs < BY_ENTRIES ? 0.5 : 0;
+        nn_net *net = trace(&w, NN_NTK);
+        tp_regime r = regime_of(&w, NN_NTK, NN_SGD);
+        double slope = (size_of_output(net, 512) - size_of_output(net, 32)) / log(16);
+        cr_expect_float_eq(r.vectors[r.n_vectors - 1].start, power, 1e-12, "%d: %g", signs,
+                           r.vectors[r.n_vectors - 1].start);
+        cr_expect_float_eq(slope, power, 0.15, "%d: %g", signs, slope);
+        cr_expect(power < 0.5 || strstr(r.verdict, "not stable"), "%d: %s", signs, r.verdict);
+        tp_regime_free(&r);
+        nn_net_free(net);
+    }
+}
+
+/* df/ds = c sum relu(h) / sqrt n at a number s that starts at 0: of order n^1/2, what one sign c shares does not
+ * cancel, and f changes by its square. */
+static ad_var behind_a_zero(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n");
+    const ad_init drawn = { .deviation = 1, .multiplier = 1 }, zero = { .rate = 1, .multiplier = 1 };
+    ad_var h = ad_relu(nn_dense(net, "layer", input, n)), c = ad_param(nn_graph(net), "c", (ad_shape){ 0 }, drawn);
+    ad_var s = ad_param(nn_graph(net), "s", (ad_shape){ 0 }, zero);
+    ad_var m = ad_scale_by(ad_sum(ad_mul(ad_mul(h, c), s), ad_shape_of(n)), 1, n, -0.5);
+    return ad_add(nn_readout(net, "readout", h), m);
+}
+
+Test(regime, gradients_of_one_sign_add_up)
+{
+    tp_regime r = regime_of(&(network){ "zero", behind_a_zero, NULL, { 0 } }, NN_NTK, NN_SGD);
+    cr_expect(!r.stable);
+    cr_expect_float_eq(r.vectors[r.n_vectors - 1].first, 1, 1e-12, "%g", r.vectors[r.n_vectors - 1].first);
+    tp_regime_free(&r);
+}
+
 /* ---- normalisation without an epsilon ---- */
 /* Ways to write it, and what is none although it looks like it. */
 typedef enum { BY_RSQRT, BY_ROOT, BY_RECIPROCAL, APART, BY_POWER, SQUARED_SUM, WAYS } way;
@@ -605,19 +698,6 @@ static ad_var normalised_net(nn_net *net, ad_var input)
     ad_var u = nn_dense(net, "second", ad_tanh(nn_dense(net, "first", input, n)), n);
     return nn_readout(net, "readout",
                       written > UNBOUNDED ? another_use(net, input, u, n) : ad_tanh(normalised_by_hand(net, u)));
-}
-
-static tp_regime regime_of(const network *w, nn_parametrization scale, nn_optimizer optimizer)
-{
-    ad_error error = { 0 };
-    tp_regime r;
-    nn_net *net = trace(w, scale);
-    tp_program *program = tp_translate(net, &error);
-    cr_assert(program && tp_regime_find(program, &(tp_regime_spec){ .optimizer = optimizer }, &r, &error) == 0, "%s",
-              error.text);
-    tp_program_free(program);
-    nn_net_free(net);
-    return r;
 }
 
 /* In mean field the second layer is of order n^-1/2: over a batch its reciprocal deviation is a vector that grows, over

@@ -4,13 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-/* A matrix of two widths, whose entries are independent and of mean 0 at the start. */
-static bool is_random_matrix(const tp_exponents *e, int id)
-{
-    int param = e->program->params[id];
-    return e->program->widths[id] > 1 && param >= 0 && !(fabs(ad_node_of(e->program->graph, param)->init->mean) > 0);
-}
-
 /* The sum over axes of a product with these strips and of this size where they all are: what is of one sign, by the law
  * of large numbers, else by the central limit theorem. */
 static double summed(const tp_exponents *e, double size, const tp_strips *strips, const ad_shape *over, bool centred)
@@ -39,7 +32,8 @@ static double start_of_product(const tp_exponents *e, int id, tp_strips *own)
     if (node->op == AD_MUL) {
         return fmin(size - tp_strips_rarity(e, own) / 2, tp_normalised_bound(e, id));
     }
-    size = summed(e, size, own, &node->over, e->centred[id] || is_random_matrix(e, a) || is_random_matrix(e, b));
+    bool centred = tp_product_centred(e, a, b, &node->over) || tp_is_random_matrix(e, a) || tp_is_random_matrix(e, b);
+    size = summed(e, size, own, &node->over, centred);
     tp_strips_none(e, own);
     return size;
 }
@@ -70,12 +64,12 @@ static double start_of_total(const tp_exponents *e, int id)
     const tp_curve *curve = e->curves.curve[in];
     const tp_strips *strips = tp_strips_of(e, e->narrow, in);
     double widths = tp_count_widths(e->program->graph, &node->over) * e->log_n;
-    if (curve && widths > 0 && !e->centred[id]) {
+    if (curve && widths > 0 && !e->centred[in]) {
         double mean = tp_curve_mean(curve, e->start[tp_curve_argument(e->program, &e->curves, in)]);
         if (mean > -INFINITY)
             return mean + widths + tp_exponent_of_fixed(e->program->graph, &node->over) / 2;
     }
-    return summed(e, peak(e, e->start[in], strips), strips, &node->over, e->centred[id]);
+    return summed(e, peak(e, e->start[in], strips), strips, &node->over, e->centred[in]);
 }
 
 /* x - c x or x + c x, as of a gate's 1 - z, where c is a function of one vector, and x in the product may be negated:
@@ -292,14 +286,14 @@ static parts factor_change(const tp_exponents *e, const ad_node *node, int own, 
     tp_strips_none(e, to);
     if (!(e->change[own] > -INFINITY) || !(e->start[other] > -INFINITY))
         return nothing;
-    if (e->program->params[own] >= 0 && !is_random_matrix(e, other))
+    if (e->program->params[own] >= 0 && !tp_is_random_matrix(e, other))
         return update_product(e, node, own, other, to);
     double high = peak(e, out.narrow, moved), size = peak(e, e->start[other], met);
     tp_strips_join(e, to, moved);
     tp_strips_join(e, to, met);
     if (node->op == AD_MUL)
         return (parts){ high + size - tp_strips_rarity(e, to) / 2, out.free + e->start[other] };
-    bool random = is_random_matrix(e, other);
+    bool random = tp_is_random_matrix(e, other);
     out.narrow = summed(e, high + size, to, &node->over, random);
     out.free = summed(e, out.free + size, met, &node->over, random);
     tp_strips_none(e, to);

@@ -13,9 +13,10 @@ typedef uint64_t tp_strips; /* (words) */
 #define TP_FAR 1e15
 typedef struct {
     const tp_program *program;
-    const bool *centred;  /* by node: a symmetry of the draws shows its mean to be 0 (symmetry.c) */
-    uint64_t *odd, *even; /* (nodes, signs): of which parameters' signs it is an odd function, and an even one */
-    size_t signs;         /* in words */
+    const bool *centred;     /* by node: a symmetry of the draws shows that its coordinates cancel along widths */
+    uint64_t *own, *unmoved; /* (nodes, signs): the parameters of which its coordinates are odd in entries of their own,
+                                and those whose signs do not change it (symmetry.c) */
+    size_t signs;            /* in words */
     tp_curves curves;
     int *strip;                /* by node: the strip around its 0, -1: none; */
     const tp_curve **of_strip; /* by strip: the function that vanishes outside, */
@@ -68,10 +69,12 @@ static inline bool tp_renames(ad_op op)
  * mean square; INFINITY: it is none. */
 double tp_normalised_bound(const tp_exponents *e, int id);
 
-/* symmetry.c: fills in odd and even, and marks nodes whose sign flips with that of one parameter of a symmetric law. */
+/* symmetry.c: fills in own, unmoved and, of n_nodes, centred. */
 int tp_find_centred(tp_exponents *e, ad_arena *arena, bool *centred, ad_error *error);
-/* Does the sign of the nodes' product flip with that of such a parameter at the start? */
-bool tp_product_centred(const tp_exponents *e, int a, int b);
+/* Does a sum of the nodes' product over the widths among these axes cancel at the start? */
+bool tp_product_centred(const tp_exponents *e, int a, int b, const ad_shape *over);
+/* A matrix of two widths, whose entries are independent and of mean 0 at the start? */
+bool tp_is_random_matrix(const tp_exponents *e, int id);
 
 /* arguments.c: marks vectors with a parameter in them that functions are called with, and counts them; -1 without
  * memory. */

@@ -88,12 +88,12 @@ static double peak_of(const tp_exponents *e, int node, bool now)
            tp_strips_rarity(e, tp_strips_of(e, e->narrow, node)) / 2;
 }
 
-/* The sum of products d y over so many coordinates, whose log is `entries`: by the central limit theorem where their
- * sign flips with a parameter's at the start; what has changed has done so along what it meets. */
-static double product_of(const regime_job *j, int d, int y, bool now, double entries)
+/* The sum of products d y over axes of so many coordinates, whose log is `entries`: by the central limit theorem where
+ * they cancel at the start; what has changed has done so along what it meets. */
+static double product_of(const regime_job *j, int d, int y, bool now, const ad_shape *summed, double entries)
 {
     const tp_exponents *e = &j->e;
-    bool centred = entries > 0 && (y < 0 ? e->centred[d] : tp_product_centred(e, d, y));
+    bool centred = entries > 0 && (y < 0 ? e->centred[d] : tp_product_centred(e, d, y, summed));
     double size = peak_of(e, d, now && !centred) + (y >= 0 ? peak_of(e, y, now && !centred) : 0);
     if (!centred)
         return size + entries;
@@ -124,7 +124,7 @@ static double site_gradient(const regime_job *j, const ad_site *site, bool now, 
             join_along(e, y, summed.axes[k], e->work);
         }
     double entries = tp_count_widths(graph, &summed) * e->log_n - tp_strips_rarity(e, e->work);
-    double size = product_of(j, d, y, now, entries) + e->front[site->param.id];
+    double size = product_of(j, d, y, now, &summed, entries) + e->front[site->param.id];
     for (int k = 0; rows && k < 2; k++)
         tp_strips_none(e, rows[k]);
     for (int k = 0; rows && k < own->rank && side < 2; k++)
