@@ -77,7 +77,8 @@ typedef struct {
     double *deviations; /* sampled or by points: the standard error of each value of the one term, from r independent
                            runs (`method` tells r); else NULL. A 95 % interval is the value plus and minus Student's
                            quantile of r - 1 degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. Where samples
-                           end by a tolerance it is larger, so that the intervals hold nevertheless. What the finite
+                           end by a tolerance it is larger, so that the intervals hold nevertheless; by points it has
+                           Student's factor of `error` in it already. What the finite
                            samples add to the mean of all runs is not in it: below half of one run's spread, measured,
                            where layers do not meet; of residual and recurrent networks of the order of the depth over
                            the samples */
