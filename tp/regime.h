@@ -13,8 +13,7 @@
  * its own: one sign that all share does not cancel. Where preactivations grow, derivatives of bounded functions are of
  * order one in a falling share of the units, whose updates are made of the same derivatives (strips.c); a positively
  * homogeneous function's are not. Sums are taken to be as large as their largest term: what cancels, is bounded from
- * above. The loss is the square loss
- * without weight decay; inputs, targets and the number of steps do not grow.
+ * above. The loss is the square loss without weight decay; inputs, targets and the number of steps do not grow.
  *
  * Threads: as tp.h has it; the program is only read. */
 #ifndef LIMN_TP_REGIME_H

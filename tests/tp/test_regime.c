@@ -730,6 +730,36 @@ Test(regime, normalised_vectors_are_bounded)
         }
 }
 
+/* c / (mean c^2k)^(1/2k) n^1/4 is of order n^1/4 for every k, as c is Gaussian; its own root mean square, which bounds
+ * it exactly, is that of k = 1 alone. */
+static int moment;
+static bool divided;
+
+static ad_var over_a_moment(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var c = nn_dense(net, "second", ad_tanh(nn_dense(net, "first", input, n)), n);
+    ad_var m = ad_mean(ad_power(ad_square(c), moment), ad_shape_of(n));
+    ad_var z = divided ? ad_div(c, ad_power(m, 0.5 / moment)) : ad_mul(c, ad_power(m, -0.5 / moment));
+    return nn_readout(net, "readout", ad_scale_by(z, 1, n, 0.25));
+}
+
+Test(regime, other_moments_are_no_bound)
+{
+    const network net = { "moment", over_a_moment, NULL, { 0 } };
+    for (int k = 0; k < 8; k++) {
+        moment = k / 2 + 1;
+        divided = k % 2;
+        tp_regime r = regime_of(&net, NN_NTK, NN_SGD);
+        double most = -INFINITY;
+        for (int v = 0; v < r.n_vectors; v++)
+            most = fmax(most, r.vectors[v].start);
+        cr_expect_float_eq(most, 0.25, 1e-12, "%d: %g", k, most);
+        cr_expect(!r.stable, "%d: %s", k, r.verdict);
+        tp_regime_free(&r);
+    }
+}
+
 /* The same factor breaks what takes it in by anything but a product that is of order one. */
 Test(regime, factors_that_break_are_told)
 {

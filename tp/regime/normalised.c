@@ -22,6 +22,12 @@ static bool is_nonnegative(const ad_graph *graph, int id)
     return ad_node_of(graph, id)->op == AD_CONSTANT && ad_node_of(graph, id)->c >= 0;
 }
 
+/* Other names of axes may lead from a matrix's rows to the norms of its columns. */
+static bool keeps_places(ad_op op)
+{
+    return op == AD_IDENTITY || op == AD_EXPAND;
+}
+
 /* One node down. What is added is not negative, and may be left out where the result only gets larger by that. */
 static bool descend(const tp_exponents *e, chain *at, double side)
 {
@@ -56,7 +62,7 @@ static bool descend(const tp_exponents *e, chain *at, double side)
             return false;
         break;
     default:
-        if (!tp_renames(node->op) || node->op == AD_NEG)
+        if (!keeps_places(node->op))
             return false;
     }
     at->id = node->in[k];
@@ -69,7 +75,7 @@ static bool is_square_of(const ad_graph *graph, int id, int c)
     return (node->op == AD_SQUARE && node->in[0] == c) || (node->op == AD_MUL && node->in[0] == c && node->in[1] == c);
 }
 
-/* Is the end of the chain a sum of c^2? `over` becomes its axes. */
+/* Is the end of the chain a sum of c^2, which may have a factor but no power of its own? `over` becomes its axes. */
 static bool sums_squares(const tp_exponents *e, chain *at, int c, ad_shape *over)
 {
     const ad_graph *graph = e->program->graph;
@@ -80,9 +86,11 @@ static bool sums_squares(const tp_exponents *e, chain *at, int c, ad_shape *over
     if (node->op != AD_SUM)
         return false;
     at->id = node->in[0];
-    while (!is_square_of(graph, at->id, c))
-        if (ad_node_of(graph, at->id)->op == AD_ADD || !descend(e, at, 0))
+    while (!is_square_of(graph, at->id, c)) {
+        ad_op op = ad_node_of(graph, at->id)->op;
+        if ((op != AD_SCALE && !keeps_places(op)) || !descend(e, at, 0))
             return false;
+    }
     return true;
 }
 
