@@ -774,6 +774,53 @@ Test(regime, factors_that_break_are_told)
     }
 }
 
+/* c divided by the deviation of a vector u of order n^-1/2, which is put together with one of order one: u taken out
+ * again, under a function in between, or both by their deviations or by that of their sum. */
+typedef enum { TAKEN, BENT, BOTH_APART, BOTH_SUMMED, LANES } lane_kind;
+static lane_kind lanes;
+
+static ad_var over_a_part(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n"), two = ad_fixed(nn_graph(net), "two", 2);
+    ad_var h = ad_tanh(nn_dense(net, "first", input, n)), c = nn_dense(net, "large", h, n);
+    ad_var parts[2] = { c, ad_scale_by(nn_dense(net, "small", h, n), 1, n, -0.5) };
+    ad_var all = ad_stack(parts, 2, two);
+    if (lanes == BENT)
+        all = ad_tanh(all);
+    else if (lanes == BOTH_SUMMED)
+        all = ad_sum(all, ad_shape_of(two));
+    ad_var u = lanes == TAKEN || lanes == BENT ? ad_take(all, two, 1) : all;
+    ad_var z = ad_sqrt(ad_mean(ad_square(u), ad_shape_of(n)));
+    if (lanes == BOTH_APART)
+        return nn_readout(net, "readout", ad_take(ad_div(ad_expand(c, *ad_shape_get(all)), z), two, 1));
+    return nn_readout(net, "readout", ad_div(c, z));
+}
+
+Test(regime, parts_of_other_powers_divide_by_their_own)
+{
+    ad_error error = { 0 };
+    for (lanes = 0; lanes < LANES; lanes++) {
+        nn_net *net = trace(&(network){ "part", over_a_part, NULL, { 0 } }, NN_NTK);
+        tp_program *program = tp_translate(net, &error);
+        cr_assert(program, "%s", error.text);
+        tp_regime r;
+        int found = tp_regime_find(program, &(tp_regime_spec){ .optimizer = NN_SGD }, &r, &error);
+        if (lanes == TAKEN || lanes == BOTH_SUMMED) {
+            cr_expect(found == 0, "%d: %s", lanes, error.text);
+            double f = r.vectors[r.n_vectors - 1].start, power = lanes == TAKEN ? 0.5 : 0;
+            cr_expect_float_eq(f, power, 1e-12, "%d: %g", lanes, f);
+            cr_expect_float_eq((size_of_output(net, 512) - size_of_output(net, 32)) / log(16), power, 0.1);
+        } else {
+            cr_expect(found != 0 && strstr(error.text, "divide by each before it is stacked"), "%d: %s", lanes,
+                      error.text);
+            error = (ad_error){ 0 };
+        }
+        tp_regime_free(&r);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+}
+
 /* Layer and batch normalisation as limn has them, with no epsilon at all. */
 static bool over_batch;
 static ad_var exactly_normalised(nn_net *net, ad_var input)

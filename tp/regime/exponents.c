@@ -41,16 +41,17 @@ static double start_of_product(const tp_exponents *e, int id, tp_strips *own)
 /* What a node is the sum of, or made of otherwise: strips are kept that all parts have which lead. */
 static double sum_of(const tp_exponents *e, const ad_node *node, const double *sizes, tp_strips *sets, tp_strips *own)
 {
+    const ad_graph *graph = e->program->graph;
+    const ad_node *whole = tp_whole_of(graph, node);
+    bool any = false, adds = node->op == AD_ADD || node->op == AD_SUB;
     double most = -INFINITY;
-    bool any = false;
-    for (int k = 0; k < node->n_in; k++) {
-        bool adds = node->op == AD_ADD || node->op == AD_SUB;
-        most = adds ? tp_exponent_sum(most, sizes[node->in[k]]) : fmax(most, sizes[node->in[k]]);
-    }
-    for (int k = 0; k < node->n_in; k++) {
-        if (!(sizes[node->in[k]] > most - 1 - e->log_n / 100))
+    for (int k = 0; k < whole->n_in; k++)
+        if (tp_takes_part(graph, node, k))
+            most = adds ? tp_exponent_sum(most, sizes[whole->in[k]]) : fmax(most, sizes[whole->in[k]]);
+    for (int k = 0; k < whole->n_in; k++) {
+        if (!tp_takes_part(graph, node, k) || !(sizes[whole->in[k]] > most - 1 - e->log_n / 100))
             continue;
-        (any ? tp_strips_meet : tp_strips_join)(e, own, tp_strips_of(e, sets, node->in[k]));
+        (any ? tp_strips_meet : tp_strips_join)(e, own, tp_strips_of(e, sets, whole->in[k]));
         any = true;
     }
     return most;
@@ -342,8 +343,10 @@ static parts sum_change(const tp_exponents *e, int id, tp_strips *own)
     parts sum = nothing;
     if (x >= 0)
         return gated_change(e, id, x, gate, factor, own);
-    for (int k = 0; k < node->n_in; k++)
-        add_parts(e, &sum, own, parts_of(e, node->in[k]), tp_strips_of(e, e->moved, node->in[k]));
+    const ad_node *whole = tp_whole_of(e->program->graph, node);
+    for (int k = 0; k < whole->n_in; k++)
+        if (tp_takes_part(e->program->graph, node, k))
+            add_parts(e, &sum, own, parts_of(e, whole->in[k]), tp_strips_of(e, e->moved, whole->in[k]));
     return sum;
 }
 

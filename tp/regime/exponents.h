@@ -69,6 +69,13 @@ static inline bool tp_renames(ad_op op)
  * mean square; INFINITY: it is none. */
 double tp_normalised_bound(const tp_exponents *e, int id);
 
+/* lanes.c: the node, or of a slice of what was put together along its axis that node, */
+const ad_node *tp_whole_of(const ad_graph *graph, const ad_node *node);
+/* and has the node anything of operand k of that one? */
+bool tp_takes_part(const ad_graph *graph, const ad_node *node, int k);
+/* Fails where something is divided by vectors of different powers that are together, given start at TP_FAR. */
+int tp_check_lanes(const tp_exponents *e, ad_arena *arena, ad_error *error);
+
 /* symmetry.c: fills in own, unmoved and, of n_nodes, centred. */
 int tp_find_centred(tp_exponents *e, ad_arena *arena, bool *centred, ad_error *error);
 /* Does a sum of the nodes' product over the widths among these axes cancel at the start? */

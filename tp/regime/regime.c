@@ -833,6 +833,8 @@ static int find(regime_job *j, tp_regime *r, ad_error *error)
     if (prepare(j, error) || take_scales(j, TP_FAR, error))
         return -1;
     tp_exponents_start(&j->e);
+    if (tp_check_lanes(&j->e, j->arena, error))
+        return -1;
     j->grows = power(j, j->e.start[j->program->output.id]) > tiny;
     for (int k = 0; k < j->n_params; k++)
         largest_site(j, k, false, &j->gradients[k]);
