@@ -10,6 +10,7 @@
 
 enum { HALF = TP_CURVE_HALF, SIDES = TP_CURVE_SIDES, PER_UNIT = 8 };
 static const double first = -16, reach = 9;         /* of t; of log s within which the grid holds what s asks for */
+static const double rounding = 1e-12;               /* of a mean, beside that of |f|: it is none */
 static const double negligible = 1e-6, step = 1e-4; /* the step of |u|, at most of 1, between points and those beside */
 
 static double at(int k)
@@ -43,14 +44,18 @@ typedef enum { PLAIN, SQUARES, FOURTHS } mean_kind;
 
 static double mean_log(const double *values, double log_s, double base, mean_kind kind)
 {
-    double sum = 0, weights = 0, s = exp(log_s);
+    double sum = 0, sizes = 0, weights = 0, s = exp(log_s);
     for (int k = 0; k < SIDES; k++) {
         double u = at(k), weight = fabs(u) / s * exp(-u * u / (2 * s * s)), y = values[k] - base;
         if (!(weight > 1e-300) || isnan(y))
             continue;
-        sum += weight * (kind == PLAIN ? y : kind == SQUARES ? y * y : y * y * y * y);
+        double term = weight * (kind == PLAIN ? y : kind == SQUARES ? y * y : y * y * y * y);
+        sum += term;
+        sizes += fabs(term);
         weights += weight;
     }
+    if (fabs(sum) <= rounding * sizes)
+        return -INFINITY;
     return log_or_none(fabs(sum / weights)) / (kind == PLAIN ? 1 : 2);
 }
 
