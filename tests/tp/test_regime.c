@@ -716,20 +716,21 @@ Test(regime, normalised_vectors_are_bounded)
             over_width = k % 2;
             tp_regime r = regime_of(&net, (nn_parametrization)scale, NN_SGD);
             int factors = 0;
-            cr_expect_eq(r.stable, scale != NN_STANDARD, "%d, %s: %s", k, nn_parametrization_name(scale), r.verdict);
+            cr_expect_eq(r.stable, scale != NN_STANDARD, "%d, %s: %s", k,
+                         nn_parametrization_name((nn_parametrization)scale), r.verdict);
             for (int v = 0; v < r.n_vectors; v++) {
                 factors += r.vectors[v].factor;
                 cr_expect(r.vectors[v].factor || scale == NN_STANDARD || r.vectors[v].several < 1e-9, "%d, %s: %s", k,
-                          nn_parametrization_name(scale), r.vectors[v].name);
+                          nn_parametrization_name((nn_parametrization)scale), r.vectors[v].name);
             }
             bool shown = scale == NN_MEANFIELD && !over_width && written != BY_ROOT;
             cr_expect(shown ? factors > 0 : factors == 0 || scale == NN_STANDARD, "%d, %s: %d", k,
-                      nn_parametrization_name(scale), factors);
+                      nn_parametrization_name((nn_parametrization)scale), factors);
             const tp_growing *z = &r.vectors[r.n_vectors - 2];
-            cr_expect_float_eq(z->start, 0, 1e-12, "%d, %s: %s, %g", k, nn_parametrization_name(scale), z->name,
-                               z->start);
-            cr_expect(z->first < 1e-9 && z->several < 1e-9, "%d, %s: %s, %g", k, nn_parametrization_name(scale),
-                      z->name, z->several);
+            cr_expect_float_eq(z->start, 0, 1e-12, "%d, %s: %s, %g", k,
+                               nn_parametrization_name((nn_parametrization)scale), z->name, z->start);
+            cr_expect(z->first < 1e-9 && z->several < 1e-9, "%d, %s: %s, %g", k,
+                      nn_parametrization_name((nn_parametrization)scale), z->name, z->several);
             tp_regime_free(&r);
         }
 }
@@ -848,7 +849,8 @@ Test(regime, exact_normalisation_is_stable_where_its_network_is)
             over_batch = k & 1;
             has_gain = k & 2;
             tp_regime r = regime_of(&net, (nn_parametrization)scale, NN_SGD);
-            cr_expect_eq(r.stable, scale != NN_STANDARD, "%d, %s: %s", k, nn_parametrization_name(scale), r.verdict);
+            cr_expect_eq(r.stable, scale != NN_STANDARD, "%d, %s: %s", k,
+                         nn_parametrization_name((nn_parametrization)scale), r.verdict);
             tp_regime_free(&r);
         }
 }
