@@ -78,10 +78,9 @@ typedef struct {
                            runs (`method` tells r); else NULL. A 95 % interval is the value plus and minus Student's
                            quantile of r - 1 degrees of freedom times it: 2.36 for 8 runs, 2.00 for 64. Where samples
                            end by a tolerance it is larger, so that the intervals hold nevertheless; by points it has
-                           Student's factor of `error` in it already. What the finite
-                           samples add to the mean of all runs is not in it: below half of one run's spread, measured,
-                           where layers do not meet; of residual and recurrent networks of the order of the depth over
-                           the samples */
+                           Student's factor of `error` in it already. What the finite samples add to the mean of all
+                           runs is not in it: below half of one run's spread, measured, where layers do not meet; of
+                           residual and recurrent networks of the order of the depth over the samples */
     double simple_rule_error; /* of a program that is not BP-like: how far the simple rule is off, relative; else 0 */
     char method[600];         /* how it was found, in words */
     char no_rule[512];        /* of a kernel that the auto engine sampled: what has no exact rule, with op and line;
@@ -101,7 +100,7 @@ typedef struct {
     size_t samples;      /* of the executor, a power of 2 is best; 0: 4096, or as many as the draws of two rows or the
                        tolerance need (directions after batch normalisation: 8192) */
     int runs;            /* independent repetitions, at least 2; 0: 8 (directions: as many as give 1e-3, 64 at most) */
-    uint64_t seed;
+    uint64_t seed;       /* run r draws by seed + 1 + r: seeds that are nearer than there are runs share draws */
     size_t output,
         output2;        /* the kernel is between these two of the outputs, which matters where they are not alike, as
                                one a step of a sequence; 0 and 0: the first one's own. Others are the exact engine's */

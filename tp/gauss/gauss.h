@@ -202,12 +202,10 @@ double tp_mehler_change(const tp_mehler *m);
 double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t rows, size_t column, size_t columns,
                       const double *q12, size_t q12_stride, double *out, size_t out_stride);
 
-/* ---- many variables
- * ----------------------------------------------------------------------------------------------- */
+/* ---- many variables ---------------------------------------------------------------------------------------------- */
 /* From independent points z (dims, n of `stride`) of the normal law points x (dims, n) and weights w (n): the sum of
  * w (f(x) + f(-x)) / 2 is E f for polynomials up to an odd degree, which n decides, and has that mean for others but
- * for
- * what is of the second order in its deviation. At most TP_MOST_CUBED dims. */
+ * for what is of the second order in its deviation. At most TP_MOST_CUBED dims, and at least three. */
 enum { TP_MOST_CUBED = 40 };
 int tp_cubature(int dims, size_t n, size_t stride, const double *z, double *x, double *w, ad_error *error);
 /* The same of one dimension or two by the trapezoid rule: a grid of n points along a line, or of a square's of n, the
@@ -225,6 +223,9 @@ void tp_array_affine2(size_t n, double c, double ca, const double *a, double cb,
  * sizes up to which that takes no longer than a BLAS. */
 enum { TP_MORE = 8 };
 size_t tp_array_small(void);
+/* From one row of `count` numbers to the next, each of which may be read from anywhere in it, `more` numbers beyond its
+ * end: whole cache lines, but no multiple of as many as share places in the cache. */
+size_t tp_array_stride(size_t count, size_t more);
 void tp_array_products(size_t rows, size_t columns, size_t size, const double *x, const double *turned, size_t stride,
                        double *out);
 /* out += c a, or c a b if b is not NULL; out is none of them. */

@@ -280,13 +280,6 @@ static int trim(const tp_mehler_family *y, double high, tp_mehler_family *own, a
     return 0;
 }
 
-/* A vector may begin at any sample; terms a multiple of a page apart would share places in the cache. */
-static size_t stride_of(size_t count)
-{
-    size_t stride = (count + 2 * (size_t)LINE - 2) / LINE * LINE;
-    return stride % 64 ? stride : stride + LINE;
-}
-
 static tp_mehler *make_series(tp_mehler_family *y, const tp_univariate *f, size_t count, const double *q, size_t most,
                               bool shared, double highest, ad_error *error)
 {
@@ -312,7 +305,7 @@ static tp_mehler *make_series(tp_mehler_family *y, const tp_univariate *f, size_
     *m = (tp_mehler){ .count = count, .degrees = own.degrees, .terms = own.terms, .first = y->first, .step = y->step };
     m->tolerance = y->tolerance;
     m->difference = y->difference;
-    m->stride = stride_of(count);
+    m->stride = tp_array_stride(count, LINE - 1); /* a vector may begin at any sample */
     m->squares = ad_reserve((1 + m->terms) * m->stride, sizeof *m->squares, what, error);
     m->columns = m->squares ? m->squares + m->stride : NULL;
     m->tails = ad_alloc(m->degrees + 1, sizeof *m->tails, what, error);

@@ -237,6 +237,13 @@ size_t tp_array_small(void)
     return tp_vector_get()->small;
 }
 
+size_t tp_array_stride(size_t count, size_t more)
+{
+    enum { LINE = 8, SHARED = 64 }; /* numbers of a cache line, and after which places in it recur */
+    size_t stride = (count + more + LINE - 1) / LINE * LINE;
+    return stride % SHARED ? stride : stride + LINE;
+}
+
 void tp_array_accumulate(size_t n, double c, const double *a, const double *b, double *out)
 {
     tp_vector_get()->accumulate(n, c, a, b, out);
@@ -969,7 +976,7 @@ static void NAME(products)(size_t rows, size_t columns, size_t size, const doubl
         size_t i = 0;
         for (; i + PRODUCT_ROWS <= rows; i += PRODUCT_ROWS)
             NAME(product_block)
-            (PRODUCT_ROWS, NAME(WIDE), size, x + i * size, turned + j, stride, columns, out + i * columns + j);
+        (PRODUCT_ROWS, NAME(WIDE), size, x + i * size, turned + j, stride, columns, out + i * columns + j);
         for (; i < rows; i++)
             NAME(product_block)(1, NAME(WIDE), size, x + i * size, turned + j, stride, columns, out + i * columns + j);
     }
@@ -977,7 +984,7 @@ static void NAME(products)(size_t rows, size_t columns, size_t size, const doubl
         size_t at = j + LANES <= columns || columns < LANES ? j : columns - LANES, i = 0; /* the last ones twice */
         for (; i + PRODUCT_ROWS <= rows; i += PRODUCT_ROWS)
             NAME(product_block)
-            (PRODUCT_ROWS, 1, size, x + i * size, turned + at, stride, columns, out + i * columns + at);
+        (PRODUCT_ROWS, 1, size, x + i * size, turned + at, stride, columns, out + i * columns + at);
         for (; i < rows; i++)
             NAME(product_block)(1, 1, size, x + i * size, turned + at, stride, columns, out + i * columns + at);
     }

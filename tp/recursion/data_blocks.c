@@ -17,13 +17,10 @@ static int find_block(tp_solver *s, int node, int from, ad_axis axis)
     return s->n_blocks++;
 }
 
-enum { LINE = 8, PAGES = 64 }; /* numbers of a cache line; of as many as places in it recur after */
-
 static int turn_block(const tp_solver *s, tp_data_block *b, int set)
 {
     size_t rows = s->rows[set];
-    size_t stride = (rows + TP_MORE + LINE - 1) / LINE * LINE;
-    b->stride[set] = stride % PAGES ? stride : stride + LINE; /* else they would share places in the cache */
+    b->stride[set] = tp_array_stride(rows, TP_MORE);
     b->turned[set] = ad_alloc(b->size * b->stride[set], sizeof(double), "the limit's inputs", s->error);
     for (size_t i = 0; i < rows && b->turned[set]; i++)
         for (size_t k = 0; k < b->size; k++)

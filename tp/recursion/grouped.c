@@ -394,10 +394,10 @@ static int plan_all(grouped *g)
 }
 
 /* ---- one group ---- */
-/* L with L L^T the covariance a, both packed by rows; what roundings or a run's errors make negative is 0. */
-static void factorise(int n, const double *a, double *l)
+/* L with L L^T = a, a covariance, both packed by rows, perhaps in one place; a pivot that is not above so small a part
+ * of its own is 0, as roundings or a run's errors make it. */
+static void factorise(int n, double least, const double *a, double *l)
 {
-    const double least = 1e-11;
     for (int i = 0; i < n; i++) {
         const double *of = a + (size_t)i * (size_t)(i + 1) / 2;
         double *row = l + (size_t)i * (size_t)(i + 1) / 2, left = of[i];
@@ -491,25 +491,17 @@ static void add_sums(const group_plan *p, const tp_q_part *stand_ins, size_t n, 
     }
 }
 
-/* Packed by rows like L, which it becomes: L L^T x = b; what is no more than roundings of a pivot counts as nothing. */
-static void solve_packed(int n, double *a, double *b)
+/* L L^T x = b; where L has a pivot of 0, x is 0. */
+static void solve_packed(int n, const double *l, double *b)
 {
-    const double least = 1e-9;
     for (int i = 0; i < n; i++) {
-        double *row = a + (size_t)i * (size_t)(i + 1) / 2, own = row[i];
-        for (int k = 0; k <= i; k++) {
-            const double *before = a + (size_t)k * (size_t)(k + 1) / 2;
-            double sum = row[k];
-            for (int m = 0; m < k; m++)
-                sum -= row[m] * before[m];
-            row[k] = k == i ? (sum > least * own ? sqrt(sum) : 0) : before[k] > 0 ? sum / before[k] : 0;
-        }
+        const double *row = l + (size_t)i * (size_t)(i + 1) / 2;
         for (int m = 0; m < i; m++)
             b[i] -= row[m] * b[m];
         b[i] = row[i] > 0 ? b[i] / row[i] : 0;
     }
     for (int i = n; i-- > 0;) {
-        const double *row = a + (size_t)i * (size_t)(i + 1) / 2;
+        const double *row = l + (size_t)i * (size_t)(i + 1) / 2;
         b[i] = row[i] > 0 ? b[i] / row[i] : 0;
         for (int m = 0; m < i; m++)
             b[m] -= row[m] * b[i];
@@ -542,6 +534,7 @@ static void regress(int n, size_t runs, const double *sums, size_t stride, const
         memcpy(both, squares, sizeof both);
         if (n && runs > 1)
             add_covariances(n, own, -1, slope, both);
+        factorise(n, 1e-9, both, both);
         solve_packed(n, both, slope);
         out[r] = own[0];
         for (int j = 0; j < n; j++)
@@ -602,7 +595,7 @@ static void sum_family(const grouped *g, const family *f, const pair_of *t, size
         memset(sums + p->first, 0, n_sums(p) * sizeof *sums);
     }
     covariance_of(g, f->like, t, run, covariance);
-    factorise(f->n_lins, covariance, l);
+    factorise(f->n_lins, 1e-11, covariance, l);
     for (size_t start = 0; start < count; start += CHUNK) {
         size_t n = count - start < CHUNK ? count - start : CHUNK;
         fill_lins(g, f, l, run, start, n, t->rows);

@@ -21,8 +21,7 @@ static bool takes_parameter(const tp_program *p, int id, const bool *takes)
 /* The sum or product that the node renames, -1 if it is none. */
 static int joined(const ad_graph *graph, int id)
 {
-    while (tp_renames(ad_node_of(graph, id)->op))
-        id = ad_node_of(graph, id)->in[0];
+    id = tp_renamed(graph, id);
     return joins(ad_node_of(graph, id)->op) ? id : -1;
 }
 

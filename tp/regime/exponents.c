@@ -236,18 +236,11 @@ static double rows_rarity(const tp_exponents *e, int param)
            tp_strips_rarity(e, tp_strips_of(e, e->rows[1], param));
 }
 
-static int renamed(const ad_graph *graph, int id)
-{
-    while (tp_renames(ad_node_of(graph, id)->op))
-        id = ad_node_of(graph, id)->in[0];
-    return id;
-}
-
 double tp_exponent_reach(const tp_exponents *e, int other)
 {
     const tp_program *p = e->program;
     bool both = e->met >= 0 && other >= 0 && p->data[e->met] && p->data[other];
-    return both && renamed(p->graph, e->met) != renamed(p->graph, other) ? e->overlap : 0;
+    return both && tp_renamed(p->graph, e->met) != tp_renamed(p->graph, other) ? e->overlap : 0;
 }
 
 /* The change of a parameter times what it meets. */

@@ -64,6 +64,13 @@ static inline bool tp_renames(ad_op op)
     return op == AD_IDENTITY || op == AD_EXPAND || op == AD_RELABEL || op == AD_TRANSPOSE || op == AD_NEG ||
            op == AD_SCALE;
 }
+/* The node that this one is under other names. */
+static inline int tp_renamed(const ad_graph *graph, int id)
+{
+    while (tp_renames(ad_node_of(graph, id)->op))
+        id = ad_node_of(graph, id)->in[0];
+    return id;
+}
 
 /* normalised.c: the log of what a node's root mean square does not exceed, as it is a vector divided by its own root
  * mean square; INFINITY: it is none. */

@@ -277,9 +277,10 @@ static void change_nodes(const regime_job *j)
     bool numbers = false;
     for (int k = 0; k < j->n_params; k++) {
         double *update = &j->e.update[nn_param(j->program->net, k).id];
+        bool small = is_small_number(j, k);
         j->kept[k] = *update;
-        numbers |= is_small_number(j, k);
-        *update = is_small_number(j, k) ? -INFINITY : *update;
+        numbers |= small;
+        *update = small ? -INFINITY : *update;
     }
     tp_exponents_change(&j->e);
     memcpy(j->coherent, j->e.change, (size_t)j->program->n_nodes * sizeof *j->coherent);

@@ -153,6 +153,15 @@ static double moved(const infinite_job *i, const double *now, const double *star
     return now ? nn_distance(now, start, i->run.probes) : (double)NAN;
 }
 
+/* Of what starts from 0, or does not learn, there is none. */
+static void print_moved(int width, double by)
+{
+    if (isnan(by))
+        printf("  %*s", width, "-");
+    else
+        printf("  %*.4f", width, by);
+}
+
 static const char *const part_names[] = { "train", "test" };
 
 static void print_steps(const infinite_job *i)
@@ -176,15 +185,9 @@ static void print_steps(const infinite_job *i)
             if (classes)
                 printf("  %6.2f %%", 100 * row->accuracy[p]);
         }
-        double by = moved(i, row->kernel, run->rows[0].kernel), of = moved(i, row->features, run->rows[0].features);
-        if (isnan(by)) /* it starts from 0 */
-            printf("  %9s", "-");
-        else
-            printf("  %9.4f", by);
-        if (isnan(of)) /* no readout learns */
-            printf("  %14s\n", "-");
-        else
-            printf("  %14.4f\n", of);
+        print_moved(9, moved(i, row->kernel, run->rows[0].kernel));
+        print_moved(14, moved(i, row->features, run->rows[0].features));
+        putchar('\n');
     }
 }
 

@@ -382,17 +382,24 @@ Test(depth, a_limit_of_64_nested_functions)
     on_small_stack(nests);
 }
 
-/* The parts that are evaluated are in proportion to the nesting. */
-static int parts_of_nests(long nesting)
+/* The NTK's quantities of so many nested functions. */
+static traced open_nests(long nesting, tp_algebra *algebra)
 {
     ad_error error = { 0 };
-    tp_algebra algebra;
     tp_series series;
     times = nesting;
     traced t = trace(nested, &(nn_spec){ .features = FEATURES });
-    cr_assert_eq(tp_algebra_new(&algebra, t.program, &error), 0, "%s", error.text);
-    algebra.rules = TP_RULES_BP;
-    cr_assert_eq(tp_ntk_series(&algebra, &series, NULL), 0, "%s", error.text);
+    cr_assert_eq(tp_algebra_new(algebra, t.program, &error), 0, "%s", error.text);
+    algebra->rules = TP_RULES_BP;
+    cr_assert_eq(tp_ntk_series(algebra, &series, NULL), 0, "%s", error.text);
+    return t;
+}
+
+/* The parts that are evaluated are in proportion to the nesting. */
+static int parts_of_nests(long nesting)
+{
+    tp_algebra algebra;
+    traced t = open_nests(nesting, &algebra);
     int most = 0;
     for (int fn = 0; fn < algebra.fns.n; fn++) {
         const tp_fn_parts *p = tp_fn_parts_of(&algebra, fn);
@@ -412,14 +419,8 @@ Test(depth, parts_grow_in_proportion_to_nesting)
 /* Expectations of pairs of functions, each of which has a series. */
 static int expectations_of_nests(long nesting)
 {
-    ad_error error = { 0 };
     tp_algebra algebra;
-    tp_series series;
-    times = nesting;
-    traced t = trace(nested, &(nn_spec){ .features = FEATURES });
-    cr_assert_eq(tp_algebra_new(&algebra, t.program, &error), 0, "%s", error.text);
-    algebra.rules = TP_RULES_BP;
-    cr_assert_eq(tp_ntk_series(&algebra, &series, NULL), 0, "%s", error.text);
+    traced t = open_nests(nesting, &algebra);
     int count = 0;
     for (int id = 0; id < algebra.quantities.n; id++)
         count += tp_quantity_at(&algebra, id)->kind == TP_Q_EXPECT;
