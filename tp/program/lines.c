@@ -83,7 +83,7 @@ static const char *weight_text(tp_writer *w, int id, int k, const char *text)
     ad_axis main = main_axis(w, &node->over);
     for (int i = 0; i < shape->rank; i++) {
         ad_axis axis = shape->axes[i];
-        if (ad_axis_kind(w->graph, axis) != AD_FIXED || ad_same(axis, main) || ad_axis_fixed(w->graph, axis) < 2)
+        if (ad_axis_kind(w->graph, axis) != AD_FIXED || ad_same(axis, main))
             continue;
         const char *name = tp_position_name(w->arena, w->graph, axis);
         w->full = w->full || !name;

@@ -349,6 +349,14 @@ static ad_var local(nn_net *net, ad_var x)
     return nn_readout(net, "readout", nn_global_pool(net, ad_tanh(nn_local(net, "second", h, n))));
 }
 
+static ad_var flat(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_tanh(nn_conv(net, "first", x, n));
+    return nn_readout(net, "readout",
+                      nn_global_pool(net, ad_tanh(nn_local_with(net, "second", h, n, .filter = { 1, 3 }))));
+}
+
 Test(program, a_filter_shows_its_places)
 {
     static const struct {
@@ -358,8 +366,10 @@ Test(program, a_filter_shows_its_places)
         { convolved, "W[offset3, offset4] x1[rows+offset3−1, columns+offset4−1]", "Wᵀ[offset3, offset4] dh2[" },
         { local, "W[rows, columns, offset3, offset4] x1[rows+offset3−1, columns+offset4−1]",
           "Wᵀ[rows, columns, offset3, offset4] dh2" },
+        { flat, "Σ[offset3, offset4] W[rows, columns, offset3, offset4] x1[rows+offset3, columns+offset4−1]",
+          "Wᵀ[rows, columns, offset3, offset4] dh2" },
     };
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < 3; k++) {
         nn_net *net;
         tp_program *program = translated(cases[k].function, &(nn_spec){ .shape = { 4, 4, 1 } }, &net);
         char *text = printed(program, TP_PAPER);
