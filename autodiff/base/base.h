@@ -22,6 +22,12 @@ void ad_add_run(const double *values, double scale, size_t count, int run, doubl
 double ad_runs_error(const double *mean, const double *squares, size_t count, int runs);
 /* After the last of at least 2 runs the sums of squares become the standard error of each mean. */
 void ad_standard_errors(double *squares, size_t count, int runs);
+/* The factor of standard errors where runs end once these are small, as they happen to be: Student's intervals of what
+ * they then are hold less. 1 where the number of runs is said before. */
+double ad_stopping_factor(bool stops);
+
+/* The point below which the normal law has p, from 1e-30 to 1/2, by Halley's steps from a point near it, or from 0. */
+double ad_normal_quantile(double p, double near);
 
 /* BLAS, and OpenMP where no number is said, keep to so many threads (0: one) in the calls of this thread until
  * ad_blas_end, which takes what begin returned. */

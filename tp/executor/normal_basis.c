@@ -1,5 +1,6 @@
 /* normal_basis.c: normal draws, each orthogonal to 1 and to all others: points of Sobol's sequence through the normal
  * law's quantiles, then orthonormalised. */
+#include "autodiff/base/base.h"
 #include "tp/executor/draws.h"
 
 #include <cblas.h>
@@ -90,19 +91,6 @@ int tp_orthonormalise(int count, double *x, tp_rows *b, double weight, double mi
 }
 
 /* ---- draws ---- */
-/* The point below which the normal law has p <= 1/2, by Halley's steps from a point near it. */
-static double quantile(double p, double x)
-{
-    const double sqrt_half = 0.70710678118654752440, root = 2.50662827463100050242;
-    for (int step = 0; step < 8; step++) {
-        double off = (0.5 * erfc(-x * sqrt_half) - p) * root * exp(x * x / 2), by = off / (1 + x * off / 2);
-        x -= by;
-        if (fabs(by) < 1e-7 * (1 + fabs(x))) /* the next step is of its third power */
-            break;
-    }
-    return x;
-}
-
 /* The normal law's quantiles at (k + shift) / 2^bits, from the middle outwards, each from the last. The shift, uniform
  * in (0, 1), is the part of the points below their last bit: with it the mean of any function of one draw has the right
  * expectation, and independent runs differ by what the rule leaves out, in the tails above all. */
@@ -111,8 +99,8 @@ static void fill_quantiles(double *z, int bits, double shift)
     size_t count = (size_t)1 << bits, half = count / 2;
     double below = 0, above = 0;
     for (size_t k = half; k-- > 0;) {
-        z[k] = below = quantile(((double)k + shift) / (double)count, below);
-        z[count - 1 - k] = above = -quantile(((double)k + 1 - shift) / (double)count, -above);
+        z[k] = below = ad_normal_quantile(((double)k + shift) / (double)count, below);
+        z[count - 1 - k] = above = -ad_normal_quantile(((double)k + 1 - shift) / (double)count, -above);
     }
 }
 

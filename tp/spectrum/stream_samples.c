@@ -5,19 +5,9 @@
 
 #include <math.h>
 
-/* The normal quantile, by Newton's method from the side on which it is monotone. */
 static double quantile(double u)
 {
-    double x = 0;
-    if (u < 0.5)
-        return -quantile(1 - u);
-    for (int k = 0; k < 60; k++) {
-        double step = (u - 0.5 * erfc(-x * sqrt(0.5))) / (0.39894228040143267794 * exp(-x * x / 2));
-        x += step;
-        if (step < 1e-12)
-            break;
-    }
-    return x;
+    return u < 0.5 ? ad_normal_quantile(u, 0) : -ad_normal_quantile(1 - u, 0);
 }
 
 /* Coordinate `which` of the i-th point of n in `dimensions`: equal steps, then Kronecker's sequence of the powers of

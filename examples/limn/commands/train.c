@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 512 };
+enum { WIDTH = 512, PROBES = 64 };
 /* Of the optimizers that adapt, by scale, at the base width. */
 static const double adaptive_rate[] = {
     [NN_NTK] = 0.014, [NN_STANDARD] = 5e-4, [NN_MEANFIELD] = 0.512, [NN_MUP] = 0.01
@@ -280,9 +280,18 @@ static int learn(const options *o, int (*all)(const train_job *, const options *
     return status;
 }
 
+/* Of data with fewer inputs than the usual probes all are measured. */
+static int train_finite(const train_job *j, const options *given, cJSON **root, ad_error *error)
+{
+    options o = *given;
+    if (!o.probes)
+        o.probes = j->data->train < PROBES ? (long)j->data->train : PROBES;
+    return train_all(j, &o, root, error);
+}
+
 static int run_train(const options *o, ad_error *error)
 {
-    return learn(o, o->infinite ? train_infinite : train_all, error);
+    return learn(o, o->infinite ? train_infinite : train_finite, error);
 }
 
 static int run_eval(const options *o, ad_error *error)
@@ -326,8 +335,6 @@ static int settle_train(options *o)
                            nn_optimizer_name((nn_optimizer)o->optimizer));
     if ((int)o->type < 0)
         o->type = AD_FLOAT;
-    if (!o->probes)
-        o->probes = 64;
     return 0;
 }
 

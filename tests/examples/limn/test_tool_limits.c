@@ -295,7 +295,7 @@ Test(tool_limits, a_network_without_a_width_has_its_kernels)
     expect_random("bent.c", "", true);
 }
 
-/* The kernels that a run of training starts at, held against the mean of the heads' limits. */
+/* The kernels that a run of training starts at, of all four rows, held against the mean of the heads' limits. */
 Test(tool_limits, drift_is_held_against_the_mean_of_the_outputs)
 {
     double two[8] = { 0.5, -1, 1, 0.25, -0.5, 1, 0, 2 }, off = 0, size = 0;
@@ -303,7 +303,7 @@ Test(tool_limits, drift_is_held_against_the_mean_of_the_outputs)
     put_array("y.npy", two, 4, 2);
     bring("two_heads.c");
     works("train two_heads.c --set outputs=2 --inputs x.npy --labels y.npy --loss square --width 64 --dtype double "
-          "--steps 1 --probes 4 --drift d.csv");
+          "--steps 1 --drift d.csv");
     works("kernel two_heads.c --set outputs=2 --inputs x.npy --width 64 --out own.npy");
     works("kernel two_heads.c --set outputs=2 --inputs x.npy --out limit.npy");
     ds_array own = get_array("own.npy"), limit = get_array("limit.npy");

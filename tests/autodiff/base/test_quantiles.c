@@ -1,5 +1,6 @@
-/* Student's law against printed tables and against its density, integrated. */
-#include "autodiff/base.h"
+/* Student's law against printed tables and against its density, integrated; the normal law against the C library's
+ * error function and printed tables. */
+#include "autodiff/base/base.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -50,4 +51,17 @@ Test(student, bounds)
     cr_expect(isnan(ad_student(1.5, 7)));
     cr_expect(isnan(ad_student((double)NAN, 7)));
     cr_expect_lt(ad_student(1, 7), 1e-15);
+}
+
+/* Abramowitz and Stegun, table 26.5, and the law itself, from 0 and from points nearby, into the far tail. */
+Test(normal, quantiles)
+{
+    static const double tails[] = { 0.5, 0.49, 0.3, 0.1, 1e-2, 1e-5, 1e-9, 1e-16, 1e-30 };
+    cr_expect_lt(fabs(ad_normal_quantile(0.025, 0) + 1.95996398454005), 1e-13);
+    cr_expect_lt(fabs(ad_normal_quantile(0.001, 0) + 3.09023230616781), 1e-13);
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        double x = ad_normal_quantile(tails[i], 0), near = ad_normal_quantile(tails[i], x * 1.01 - 0.01);
+        cr_expect_lt(fabs(0.5 * erfc(-x * sqrt(0.5)) / tails[i] - 1), 1e-11, "%g: %.17g", tails[i], x);
+        cr_expect_lt(fabs(near - x), 1e-12 * (1 + fabs(x)), "%g: %.17g and %.17g", tails[i], x, near);
+    }
 }
