@@ -50,6 +50,8 @@ typedef struct tp_univariate {
     int n_kinks;
     int parity; /* 1: f(-x) = f(x), -1: f(-x) = -f(x), 0: neither or not known */
     int steps;  /* elementary functions that eval takes, where they are many: 16 of them count as an evaluation */
+    const double *pieces; /* ascending: between two of them eval is a polynomial, which an integral may be cut at */
+    int n_pieces;
 } tp_univariate;
 
 /* A form of the list above; TP_NUMERIC and powers outside its range give an eval of NULL. */
@@ -58,6 +60,13 @@ tp_univariate tp_univariate_form(tp_form form, double parameter);
 tp_univariate tp_univariate_op(ad_op op, double parameter);
 /* A derivative (0: the function itself) of a user's function, which must outlive it. */
 tp_univariate tp_univariate_function(const ad_function *function, int order);
+
+enum { TP_MOST_PIECES = 192 };
+/* *u, if it takes many steps, as polynomials on pieces of [-64, 64], each within its own rounding, from a numerical
+ * function of the same kinks and parity; beyond, at kinks and where no piece is that near, it is evaluated itself. Of
+ * more than TP_MOST_PIECES pieces it is left as it is. What *u points to must outlive the arena; *u may move. -1 with
+ * an error without memory. */
+int tp_in_pieces(tp_univariate *u, ad_arena *arena, ad_error *error);
 
 /* y = f(x), x may be y; where f is not a number at 0 but tends to one on either side, as tanh(x) / x does, that one. */
 void tp_evaluate(const tp_univariate *f, size_t n, const double *x, double *y);

@@ -17,6 +17,7 @@
 #include <string.h>
 
 enum { MOST_NODES = 8192, ROW = 256, MOST_KINKS = 64, COARSE = 3, FINE = 7, MOST_REACH = 7, MOST_PANELS = 32 };
+enum { MOST_CUTS = MOST_KINKS + TP_MOST_PIECES };
 enum { MOST_RULE = 2 * MOST_REACH * 128 + 1, MOST_ORDER = 40 };
 
 static const double start_length = 8.6, root_2pi = 2.50662827463100050242, finest = 2e-14;
@@ -31,7 +32,7 @@ static const double diverges = 1e-3;
 
 typedef struct {
     const tp_univariate *f, *g;
-    double kinks1[MOST_KINKS + 3], kinks2[MOST_KINKS + 3]; /* and 0, where large variances crowd the structure */
+    double kinks1[MOST_CUTS + 3], kinks2[MOST_CUTS + 3]; /* and 0, where large variances crowd the structure */
     int n_kinks1, n_kinks2;
     double root1, root2; /* sqrt q11, sqrt q22 */
     double c, s, alpha, beta;
@@ -172,10 +173,12 @@ static const rule *rule_for(const rule *r, double length)
 }
 
 /* Rules for parts of any length up to a panel: of a function that the first one resolves there, an analytic one, the
- * others resolve their shorter parts as well. */
-static void fill_panels(rule r[3], size_t nodes, double panel)
+ * others resolve their shorter parts as well; where it has pieces all parts have the first. */
+static void fill_panels(rule r[3], size_t nodes, double panel, bool alike)
 {
     fill_legendre(&r[0], nodes, panel);
+    if (alike)
+        return;
     fill_legendre(&r[1], nodes * 2 / 3, panel / 4);
     fill_legendre(&r[2], nodes * 2 / 5, panel / 16);
     r[0].shorter = &r[1];
@@ -269,7 +272,7 @@ static size_t taken(const rule *r, size_t first)
 /* E over v of g(root2 (c u + s v)). */
 static estimate inner(problem *p, const rule *r, double length, double u)
 {
-    cut cuts[MOST_KINKS + 5 + MOST_PANELS];
+    cut cuts[MOST_CUTS + 5 + MOST_PANELS];
     double v[ROW], b[ROW], w[ROW], gb[ROW];
     double slope = p->root2 * p->s, shift = p->root2 * p->c * u;
     estimate sum = { 0, 0 };
@@ -318,7 +321,7 @@ static void add_outer(problem *p, const rule *r, const rule *own, size_t first, 
 
 static estimate nested(problem *p, const rule *r, double length)
 {
-    cut cuts[4 * MOST_KINKS + 14 + MOST_PANELS];
+    cut cuts[4 * MOST_CUTS + 14 + MOST_PANELS];
     estimate sum = { 0, 0 };
     size_t n = 0;
     if (p->root1 > 0)
@@ -353,13 +356,14 @@ static bool panelled(problem *p, estimate *found, double *difference)
         double panel;
     } rules[] = { { 20, 4 }, { 28, 4 }, { MOST_ORDER, 4 }, { 28, 2 }, { MOST_ORDER, 2 }, { 28, 1 }, { MOST_ORDER, 1 } };
     double wide = 1.5 * start_length;
+    bool alike = p->f->n_pieces + p->g->n_pieces > 0;
     rule r[3];
     if (fmax(p->root1, p->root2) > sqrt(large))
         return false;
-    fill_panels(r, rules[0].order, rules[0].panel);
+    fill_panels(r, rules[0].order, rules[0].panel, alike);
     estimate now = nested(p, r, start_length);
     for (size_t k = 1; k < sizeof rules / sizeof *rules && !p->failed; k++) {
-        fill_panels(r, rules[k].order, rules[k].panel);
+        fill_panels(r, rules[k].order, rules[k].panel, alike);
         *found = nested(p, r, wide);
         *difference = fabs(found->value - now.value);
         if (*difference > p->stands * found->size) {
@@ -399,8 +403,8 @@ static estimate kinked(problem *p, double *difference)
     return now;
 }
 
-/* The kinks and 0, and where the layer around 0 is so thin that no rule over the whole would resolve it, its edges; how
- * many. */
+/* The kinks, the ends of pieces and 0, and where the layer around 0 is so thin that no rule over the whole would
+ * resolve it, its edges; how many. */
 static int copy_kinks(const tp_univariate *f, double root, double *kinks)
 {
     const double thin = 1e5, edge = 40; /* tanh and its like have all but settled there */
@@ -410,6 +414,8 @@ static int copy_kinks(const tp_univariate *f, double root, double *kinks)
         kinks[n] = f->kinks[n];
         zero = zero || !(fabs(kinks[n]) > 0);
     }
+    for (int k = 0; k < f->n_pieces; k++)
+        kinks[n++] = f->pieces[k];
     if (!zero)
         kinks[n++] = 0;
     if (root > thin) {

@@ -226,11 +226,11 @@ static bool is_zero(const double *x, size_t n)
     return true;
 }
 
-/* Is E f(u)^2 0 where u is, and only there? So of f(a x) = a^d f(x), d > 0, and of what is linear near 0. */
+/* Is it E f(u)^2, and 0 where u is, and only there? So of f(a x) = a^d f(x), d > 0, and of what is linear near 0. */
 static bool vanishes_with(const tp_solver *s, int id, int set, size_t row)
 {
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
-    if (q->fn_a != q->fn_b)
+    if (q->fn_a != q->fn_b || q->b != q->var_a || q->b != q->var_b)
         return false;
     bool scales = tp_fn_degree(&s->algebra, q->fn_a) > 0;
     double near = scales ? 1 : 1e-100, at[2] = { near, -near }, y[2];

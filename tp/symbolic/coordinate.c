@@ -49,14 +49,16 @@ static int add_univariate(tp_algebra *algebra, const tp_coordinate *x, bool with
     return sum;
 }
 
-/* x as a function of one lin: its function, and *lin; -1 if it is a function of several, -2 without memory. A linear
- * combination, whatever scalars are in it, is a lin itself. */
+/* x as a function of one lin: its function, and *lin, that of a nonlinear term as it is; -1 if it is a function of
+ * several, -2 without memory. A linear combination, whatever scalars are in it, is a lin itself. */
 static int as_univariate(tp_algebra *algebra, const tp_coordinate *x, int *lin)
 {
     bool linear = true;
-    for (int i = 0; i < x->n; i++)
-        linear = linear && (x->terms[i].n == 0 || tp_term_is_linear(algebra, &x->terms[i]));
     *lin = -1;
+    for (int i = 0; i < x->n && linear; i++) {
+        linear = x->terms[i].n == 0 || tp_term_is_linear(algebra, &x->terms[i]);
+        *lin = linear ? -1 : x->terms[i].factors[0].lin;
+    }
     int sum = linear ? -1 : add_univariate(algebra, x, false, lin, -1);
     if (sum != -1)
         return sum;
@@ -186,6 +188,35 @@ static int nested_lin(tp_algebra *algebra, int x)
     return lin_of_gvar(algebra, tp_intern(&algebra->gvars, &gvar, sizeof gvar));
 }
 
+/* A function of one lin as a coordinate; those of degree 0 or 1 are sums of 1 and the step or the sign, or of x and
+ * relu, and what is nested of them is as short. */
+static int coordinate_of_function(tp_algebra *algebra, int lin, int fn)
+{
+    tp_builder b = TP_EMPTY;
+    tp_halves h;
+    tp_term term = { .c = 1, .n = 1 }, rest = { .scalar = TP_Q_ONE };
+    term.factors[0] = (tp_factor){ lin, fn };
+    if (fn < 0)
+        return tp_lacks_memory(algebra);
+    if (tp_fn_at(algebra, fn)->a == algebra->variable || !tp_fn_halves(algebra, fn, &h))
+        return tp_coordinate_term(algebra, &term);
+    bool middle = !(fabs(h.left + h.right - 2 * h.zero) > 0), left = !(fabs(h.left - h.zero) > 0);
+    if (h.degree == 0 && !middle && !left)
+        return tp_coordinate_term(algebra, &term);
+    int op = h.degree ? AD_RELU : left ? AD_STEP : AD_SIGN;
+    term.factors[0].fn = tp_fn_make(algebra, op, 0, algebra->variable, 0);
+    term.c = h.degree ? h.left + h.right : left ? h.right - h.left : (h.right - h.left) / 2;
+    if (h.degree) {
+        rest = (tp_term){ .c = -h.left, .n = 1 };
+        rest.factors[0] = (tp_factor){ lin, algebra->variable };
+    } else {
+        rest.c = h.zero;
+    }
+    if (term.factors[0].fn < 0 || !tp_push_term(algebra, &b, &rest) || !tp_push_term(algebra, &b, &term))
+        return tp_lacks_memory(algebra);
+    return tp_finish(algebra, &b);
+}
+
 static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, double p, int x)
 {
     if (op == AD_NEG)
@@ -218,17 +249,16 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
     if (is_scalar(c))
         result = function_of_scalar(algebra, id, outer, c);
     else {
-        tp_term term = { .c = 1, .n = 1 };
-        outer.a = as_univariate(algebra, c, &term.factors[0].lin);
+        int lin;
+        outer.a = as_univariate(algebra, c, &lin);
         if (outer.a == -2)
             return tp_lacks_memory(algebra);
         if (outer.a == -1 && c->n == 1 && op == AD_SQUARE)
             return tp_coordinate_product(algebra, id, x, x);
-        if (outer.a == -1 && (term.factors[0].lin = nested_lin(algebra, x)) < 0)
+        if (outer.a == -1 && (lin = nested_lin(algebra, x)) < 0)
             return tp_refuse(algebra, id, "a function of several G-vars together has no exact rule here");
         outer.a = outer.a == -1 ? algebra->variable : outer.a;
-        term.factors[0].fn = tp_fn_intern(algebra, outer);
-        result = term.factors[0].fn < 0 ? tp_lacks_memory(algebra) : tp_coordinate_term(algebra, &term);
+        result = coordinate_of_function(algebra, lin, tp_fn_intern(algebra, outer));
     }
     tp_builder b = TP_EMPTY;
     if (result < 0 || !tp_push_scaled(algebra, &b, result, 1, 0))

@@ -202,8 +202,12 @@ bool tp_fn_continuous(const tp_algebra *algebra, int fn)
     return continuous;
 }
 
+/* Of a number that is the same wherever the sign is any function is one. */
 static double part_degree(const tp_fn *f, double a, double b)
 {
+    bool unary = f->op <= AD_CUSTOM;
+    if (unary && a >= 0 && a <= 0)
+        return 0;
     switch (f->op) {
     case TP_VARIABLE:
         return 1;
@@ -231,4 +235,30 @@ double tp_fn_degree(const tp_algebra *algebra, int fn)
     ad_free(of);
     tp_fn_parts_end(algebra, fn, p);
     return last;
+}
+
+bool tp_fn_halves(const tp_algebra *algebra, int fn, tp_halves *h)
+{
+    static const double at[3] = { -1, 0, 1 };
+    double y[3], degree = tp_fn_degree(algebra, fn);
+    if (!(degree >= 0 && degree <= 0) && !(degree >= 1 && degree <= 1))
+        return false;
+    tp_fn_eval(algebra, fn, NULL, 3, at, y);
+    *h = (tp_halves){ .degree = (int)degree, .left = y[0], .zero = y[1], .right = y[2] };
+    return isfinite(y[0]) && isfinite(y[1]) && isfinite(y[2]);
+}
+
+int tp_fn_of_halves(tp_algebra *algebra, const tp_halves *h)
+{
+    double slope = h->degree ? -h->left : h->left;
+    bool none = !(fabs(slope) > 0), same = !(fabs(slope - 1) > 0), opposite = !(fabs(slope + 1) > 0);
+    if (fabs(h->right - 1) > 0)
+        return -1;
+    if (h->degree && same)
+        return algebra->variable;
+    if (h->degree || !(fabs(h->zero - h->left) > 0)) {
+        int op = h->degree ? none ? AD_RELU : opposite ? AD_ABS : AD_LEAKY : none ? AD_STEP : AD_LEAKY_STEP;
+        return tp_fn_make(algebra, op, op == AD_LEAKY || op == AD_LEAKY_STEP ? slope : 0, algebra->variable, 0);
+    }
+    return opposite && !(fabs(h->zero) > 0) ? tp_fn_make(algebra, AD_SIGN, 0, algebra->variable, 0) : -1;
 }

@@ -168,8 +168,16 @@ bool tp_lin_multiple(const tp_algebra *algebra, int a, int b, double *ratio)
     return true;
 }
 
-/* Terms that are constants or smooth nonlinear functions of one and the same lin become one function: 1 - tanh^2. What
- * has a closed form of its own (kinks, the identity) stays apart. */
+/* What has a closed form of its own, the identity and what bends or jumps there, is not summed up with others. */
+static bool stays_apart(const tp_algebra *algebra, int fn)
+{
+    tp_univariate u;
+    return fn == algebra->variable ||
+           (!tp_fn_smooth(algebra, fn) && tp_univariate_row(algebra, fn, &u) && u.form != TP_NUMERIC);
+}
+
+/* Terms that are constants or nonlinear functions of one and the same lin without forms of their own become one
+ * function: 1 - tanh^2. */
 static bool gather_univariate(tp_algebra *algebra, tp_builder *b)
 {
     int lin = -1, together = 0;
@@ -178,8 +186,7 @@ static bool gather_univariate(tp_algebra *algebra, tp_builder *b)
         if (t->n > 1 || fabs(t->power) > 0 || t->scalar != TP_Q_ONE)
             return true;
         if (t->n == 1) {
-            if ((lin >= 0 && lin != t->factors[0].lin) || t->factors[0].fn == algebra->variable ||
-                !tp_fn_smooth(algebra, t->factors[0].fn))
+            if ((lin >= 0 && lin != t->factors[0].lin) || stays_apart(algebra, t->factors[0].fn))
                 return true;
             lin = t->factors[0].lin;
             together++;
@@ -277,28 +284,28 @@ int tp_fn_exponent(const tp_algebra *algebra, int fn)
     return whole && f->p <= TP_MAX_POWER ? (int)f->p : 0;
 }
 
+/* f g of functions that are the step, relu and the like, or x, is one of them; -1 of others. */
+static int halves_product(tp_algebra *algebra, int f, int g)
+{
+    tp_halves a, b;
+    if (!tp_fn_halves(algebra, f, &a) || !tp_fn_halves(algebra, g, &b) || a.degree + b.degree > 1)
+        return -1;
+    return tp_fn_of_halves(algebra, &(tp_halves){ .degree = a.degree + b.degree,
+                                                  .left = a.left * b.left,
+                                                  .zero = a.zero * b.zero,
+                                                  .right = a.right * b.right });
+}
+
 /* f g, of one argument; x^p x^q = x^(p + q), step x = relu and the like keep their closed forms. */
 static int function_product(tp_algebra *algebra, int f, int g)
 {
-    const tp_fn *a = tp_fn_at(algebra, f), *b = tp_fn_at(algebra, g);
-    int p = tp_fn_exponent(algebra, f), q = tp_fn_exponent(algebra, g);
+    int p = tp_fn_exponent(algebra, f), q = tp_fn_exponent(algebra, g), halves;
     if (p > 0 && q > 0 && p + q == 2)
         return tp_fn_intern(algebra, (tp_fn){ .op = AD_SQUARE, .a = algebra->variable });
     if (p > 0 && q > 0 && p + q <= TP_MAX_POWER)
         return tp_fn_intern(algebra, (tp_fn){ .op = AD_POWER, .p = p + q, .a = algebra->variable });
-    if (b->op == AD_STEP && (a->op == AD_STEP || a->op == AD_RELU || a->op == TP_VARIABLE)) {
-        const tp_fn *swapped = a;
-        a = b;
-        b = swapped;
-        int kept = f;
-        f = g;
-        g = kept;
-    }
-    if (a->op == AD_STEP && (b->op == AD_STEP || b->op == AD_RELU) && a->a == b->a)
-        return g;
-    if (a->op == AD_STEP && a->a == algebra->variable && b->op == TP_VARIABLE)
-        return tp_fn_intern(algebra, (tp_fn){ .op = AD_RELU, .a = algebra->variable });
-    return tp_fn_intern(algebra, (tp_fn){ .op = TP_TIMES, .a = f, .b = g });
+    halves = halves_product(algebra, f, g);
+    return halves >= 0 ? halves : tp_fn_intern(algebra, (tp_fn){ .op = TP_TIMES, .a = f, .b = g });
 }
 
 /* Multiplies a factor into a term; factors of one lin become one function, and r x f(x) is one of x. */
@@ -418,13 +425,13 @@ static int factor_of(const tp_term *t, int lin)
     return -1;
 }
 
-/* Are two terms the same but for their numbers and their functions of lin, which are smooth and not linear? */
+/* Are two terms the same but for their numbers and their functions of lin, without forms of their own? */
 static bool differ_in(const tp_algebra *algebra, const tp_term *t, const tp_term *u, int lin)
 {
     int of_t = factor_of(t, lin), of_u = factor_of(u, lin);
     if (t->scalar != u->scalar || fabs(t->power - u->power) > 0 || t->n - (of_t >= 0) != u->n - (of_u >= 0))
         return false;
-    if (of_u >= 0 && (u->factors[of_u].fn == algebra->variable || !tp_fn_smooth(algebra, u->factors[of_u].fn)))
+    if (of_u >= 0 && stays_apart(algebra, u->factors[of_u].fn))
         return false;
     for (int m = 0; m < t->n; m++) {
         int same = m == of_t ? m : factor_of(u, t->factors[m].lin);
@@ -442,7 +449,7 @@ static int weighed_function(tp_algebra *algebra, const tp_term *t, int lin)
                  : tp_fn_times_scalar(algebra, t->c, TP_Q_ONE, t->factors[m].fn);
 }
 
-/* Joins to term i all that differ from it in a smooth function of its factor m's lin; *joined: how many. */
+/* Joins to term i all that differ from it in such a function of its factor m's lin; *joined: how many. */
 static bool join_products(tp_algebra *algebra, tp_builder *b, int i, int m, int *joined)
 {
     tp_term first = b->terms[i];
@@ -474,8 +481,7 @@ static bool gather_products(tp_algebra *algebra, tp_builder *b)
         for (int m = 0; m < b->terms[i].n; m++) {
             tp_factor f = b->terms[i].factors[m];
             int joined = 0;
-            if (f.fn == algebra->variable || !tp_fn_smooth(algebra, f.fn) ||
-                (b->n <= FEW && tp_fn_at(algebra, f.fn)->depth <= DEEP))
+            if (stays_apart(algebra, f.fn) || (b->n <= FEW && tp_fn_at(algebra, f.fn)->depth <= DEEP))
                 continue;
             if (!join_products(algebra, b, i, m, &joined))
                 return false;

@@ -499,4 +499,13 @@ int tp_fn_row_derivative(tp_algebra *, const tp_fn *row, int y);
 int tp_fn_derivative(tp_algebra *, int fn);
 /* d with f(c x) = c^d f(x) for c > 0; NaN if there is none. */
 double tp_fn_degree(const tp_algebra *, int fn);
+/* What is 1 or |x| times `right` above 0 and `left` below, by its degree, and `zero` at 0. */
+typedef struct {
+    int degree; /* 0 or 1 */
+    double left, zero, right;
+} tp_halves;
+/* Is it such a function? */
+bool tp_fn_halves(const tp_algebra *, int fn, tp_halves *h);
+/* The row of the op table on the variable, or the variable, that it is; -1 where none is, or without memory. */
+int tp_fn_of_halves(tp_algebra *, const tp_halves *h);
 #endif
