@@ -39,8 +39,8 @@ static double at_point(const double *values, double log_s)
     return isfinite(ends[0]) && isfinite(ends[1]) ? ends[0] + (place - k) * (ends[1] - ends[0]) : ends[1];
 }
 
-/* Which mean of f over a Gaussian: log |E f|, log of the root of E (f - base)^2, of that of E f^4. */
-typedef enum { PLAIN, SQUARES, FOURTHS } mean_kind;
+/* Which mean of f over a Gaussian: log |E f|, log of the root of E (f - base)^2, of E f^4, of E (f - E f)^2. */
+typedef enum { PLAIN, SQUARES, FOURTHS, DEVIATION } mean_kind;
 
 static double mean_log(const double *values, double log_s, double base, mean_kind kind)
 {
@@ -59,8 +59,24 @@ static double mean_log(const double *values, double log_s, double base, mean_kin
     return log_or_none(fabs(sum / weights)) / (kind == PLAIN ? 1 : 2);
 }
 
+/* E f. */
+static double mean(const double *values, double log_s)
+{
+    double sum = 0, weights = 0, s = exp(log_s);
+    for (int k = 0; k < SIDES; k++) {
+        double u = at(k), weight = fabs(u) / s * exp(-u * u / (2 * s * s));
+        if (!(weight > 1e-300) || isnan(values[k]))
+            continue;
+        sum += weight * values[k];
+        weights += weight;
+    }
+    return sum / weights;
+}
+
 static double within(const tp_curve *curve, const double *values, double log_s, double base, mean_kind kind)
 {
+    if (kind == DEVIATION && !curve->at_points)
+        return mean_log(values, log_s, mean(values, log_s), SQUARES);
     return curve->at_points ? at_point(values, log_s) : mean_log(values, log_s, base, kind);
 }
 
@@ -108,6 +124,21 @@ double tp_curve_rest(const tp_curve *curve, double log_x, double c)
     return evaluate(curve, curve->values, log_x, c, SQUARES);
 }
 
+double tp_curve_deviation(const tp_curve *curve, double log_x)
+{
+    return evaluate(curve, curve->values, log_x, 0, DEVIATION);
+}
+
+double tp_curve_bend(const tp_curve *curve, double log_x)
+{
+    double values[SIDES];
+    for (int k = 0; k < SIDES; k++) {
+        int up = (k + 1) % HALF ? k + 1 : k, down = k % HALF ? k - 1 : k;
+        values[k] = (curve->slopes[up] - curve->slopes[down]) / (at(up) - at(down));
+    }
+    return evaluate(curve, values, log_x, 0, SQUARES);
+}
+
 double tp_curve_rarity(const tp_curve *curve, double log_x)
 {
     const double *y = curve->narrow_slope ? curve->slopes : curve->values;
@@ -135,6 +166,31 @@ static void differentiate(tp_curve *c)
         c->slopes[k] = (c->values[SIDES + k] - c->values[k]) / (at(SIDES + k) - at(k));
 }
 
+/* Does it differ by more than a third of its range from one point to the next, or on both sides of 0? */
+static bool breaks(const double *values)
+{
+    double most = fmax(values[0], values[HALF]), least = fmin(values[0], values[HALF]), step_most = most - least;
+    for (int k = 0; k + 1 < SIDES; k++) {
+        most = fmax(most, values[k]);
+        least = fmin(least, values[k]);
+        if (k + 1 != HALF && fabs(at(k)) < 1e3)
+            step_most = fmax(step_most, fabs(values[k + 1] - values[k]));
+    }
+    return isfinite(most - least) && most > least && step_most > (most - least) / 3;
+}
+
+/* Of arguments of order one, is it nowhere near 0? */
+static bool is_positive(const tp_curve *c)
+{
+    double most = 0, least = INFINITY;
+    for (int k = 0; k < SIDES; k++)
+        if (fabs(at(k)) < 2 && !isnan(c->values[k])) {
+            most = fmax(most, c->values[k]);
+            least = fmin(least, c->values[k]);
+        }
+    return least > (c->at_points ? 0 : 1e-3 * most);
+}
+
 static void finish(tp_curve *c)
 {
     for (int k = 0; k < SIDES; k++)
@@ -144,6 +200,9 @@ static void finish(tp_curve *c)
     differentiate(c);
     c->narrow = is_narrow(c->values);
     c->narrow_slope = is_narrow(c->slopes);
+    c->jumps = breaks(c->values);
+    c->bends = breaks(c->slopes);
+    c->positive = is_positive(c);
 }
 
 static bool is_linear(ad_op op)

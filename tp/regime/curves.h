@@ -10,6 +10,8 @@ typedef struct {
     double values[TP_CURVE_POINTS], slopes[TP_CURVE_SIDES]; /* f and f' */
     bool at_points; /* f is of positive numbers, or has a pole at 0: taken at its argument's size, not averaged */
     bool narrow, narrow_slope; /* f, f' vanish outside a strip of fixed width around 0 */
+    bool jumps, bends;         /* f, f' jump somewhere */
+    bool positive;             /* f of numbers of order one is above 0, and not near it */
 } tp_curve;
 
 /* By node. A vector that is a nonlinear function of one other vector alone, as 1 - tanh(g)^2, has a curve of it. */
@@ -29,8 +31,12 @@ double tp_curve_mean(const tp_curve *curve, double log_x);
 double tp_curve_slope(const tp_curve *curve, double log_x);
 /* of the root of E (f(x) - f(0))^2; */
 double tp_curve_distance(const tp_curve *curve, double log_x);
-/* of the root of E (f(x) - c)^2. */
+/* of the root of E (f(x) - c)^2; */
 double tp_curve_rest(const tp_curve *curve, double log_x, double c);
+/* of the root of E (f(x) - E f(x))^2; */
+double tp_curve_deviation(const tp_curve *curve, double log_x);
+/* of the root of E f''(x)^2. */
+double tp_curve_bend(const tp_curve *curve, double log_x);
 /* Of y = f'(x), or f(x), where it is narrow: log of E y^4 / (E y^2)^2, 1 / the share of all x where y is not small. */
 double tp_curve_rarity(const tp_curve *curve, double log_x);
 #endif

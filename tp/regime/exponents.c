@@ -102,6 +102,28 @@ static double gate_size(const tp_exponents *e, int factor, double sign)
     return tp_curve_rest(e->curves.curve[factor], e->start[x], 0 - sign);
 }
 
+/* Of a sum of which terms cancel; of the strips those that all the terms have which lead. */
+static double start_of_cancelled(const tp_exponents *e, const tp_cancelled *c, tp_strips *own)
+{
+    double most = -INFINITY;
+    bool any = false;
+    for (int i = 0; i < c->n; i++)
+        most = tp_exponent_sum(most, tp_term_start(e, &c->terms[i]));
+    for (int i = 0; i < c->n; i++) {
+        const tp_term *t = &c->terms[i];
+        if (!(tp_term_start(e, t) > most - 1 - e->log_n / 100))
+            continue;
+        const tp_strips *strips = tp_strips_of(e, e->narrow, t->id);
+        if (t->over.rank > 0 && t->family < 0)
+            tp_strips_none(e, own);
+        else
+            (any ? tp_strips_meet : tp_strips_join)(e, own, strips);
+        any = true;
+    }
+    double factor = c->factor < 0 ? 0 : e->start[c->factor];
+    return most + (c->divides ? -factor : factor);
+}
+
 static double start_of_sum(const tp_exponents *e, int id, tp_strips *own)
 {
     const ad_node *node = ad_node_of(e->program->graph, id);
@@ -123,6 +145,8 @@ static double start_of(const tp_exponents *e, int id)
     double a = node->n_in > 0 ? e->start[node->in[0]] : 0;
     tp_strips *own = tp_strips_of(e, e->narrow, id);
     tp_strips_none(e, own);
+    if (e->cancelled[id])
+        return start_of_cancelled(e, e->cancelled[id], own);
     if (curve) {
         int x = tp_curve_argument(e->program, &e->curves, id);
         e->gain[id] = tp_curve_slope(curve, e->start[x]);
@@ -327,6 +351,27 @@ static parts gated_change(const tp_exponents *e, int id, int x, int gate, int fa
     return sum;
 }
 
+/* Of what is left of a sum of which terms cancel: of x - mean x the part of x's change that differs along the axes. */
+static parts cancelled_change(const tp_exponents *e, const tp_cancelled *c, tp_strips *own)
+{
+    parts sum = nothing;
+    double start = -INFINITY, factor = c->factor < 0 ? 0 : e->start[c->factor] * (c->divides ? -1 : 1);
+    for (int i = 0; i < c->n; i++) {
+        const tp_term *t = &c->terms[i];
+        parts one = t->over.rank > 0 && t->family < 0 ? as_free(parts_of(e, t->id)) : parts_of(e, t->id);
+        double scale = tp_term_scale(e, t) + tp_term_total(e, t, false) + factor;
+        if (t->family >= 0 && e->change[t->id] > -INFINITY)
+            scale += e->varying_change[t->family][t->id] - e->change[t->id];
+        one.narrow += scale;
+        one.free += scale;
+        add_parts(e, &sum, own, one, tp_strips_of(e, e->moved, t->id));
+        start = tp_exponent_sum(start, tp_term_start(e, t));
+    }
+    if (c->factor >= 0)
+        sum.free = tp_exponent_sum(sum.free, start + e->change[c->factor] + (c->divides ? 2 * factor : 0));
+    return sum;
+}
+
 static parts sum_change(const tp_exponents *e, int id, tp_strips *own)
 {
     const ad_node *node = ad_node_of(e->program->graph, id);
@@ -363,6 +408,8 @@ static parts change_of(const tp_exponents *e, int id, tp_strips *own)
     int in = node->n_in > 0 ? node->in[0] : -1;
     parts a = in >= 0 ? parts_of(e, in) : nothing;
     const tp_strips *moved = in >= 0 ? tp_strips_of(e, e->moved, in) : NULL;
+    if (e->cancelled[id])
+        return cancelled_change(e, e->cancelled[id], own);
     if (e->curves.curve[id])
         return function_change(e, id, own);
     switch (node->op) {
@@ -401,6 +448,7 @@ void tp_exponents_start(const tp_exponents *e)
             if (e->settled)
                 memcpy(own, tp_strips_of(e, e->settled, id), e->words * sizeof *own);
             tp_strips_measure(e, id);
+            tp_varying_start(e, id);
         }
 }
 
@@ -417,5 +465,6 @@ void tp_exponents_change(const tp_exponents *e)
         e->inside[id] = p.narrow;
         e->outside[id] = p.free;
         e->change[id] = tp_exponent_sum(p.narrow, p.free);
+        tp_varying_change(e, id);
     }
 }

@@ -8,6 +8,22 @@
  * of each such vector. */
 typedef uint64_t tp_strips; /* (words) */
 
+/* A part c t of a sum, t a node; with axes `over`, c sum t over these, or, of a family, c (t - mean t) over them. c is
+ * times powers of the sizes of the axes `sized`. */
+typedef struct {
+    int id, family; /* -1: none */
+    ad_shape over, sized;
+    double c, powers[AD_MAX_RANK];
+} tp_term;
+
+/* What is left of a sum of which terms cancel; of none it is 0. */
+typedef struct {
+    const tp_term *terms;
+    int n, factor; /* all of it is times that node, or divided by it; -1: none */
+    bool divides;
+} tp_cancelled;
+enum { TP_FAMILIES = 16 };
+
 /* The logs of what the nodes of a program are in size at a width n. A power of n is what is left of them, divided by
  * log n, as n grows: at log n = TP_FAR constants are below what a double holds. */
 #define TP_FAR 1e15
@@ -17,6 +33,14 @@ typedef struct {
     uint64_t *own, *unmoved; /* (nodes, signs): the parameters of which its coordinates are odd in entries of their own,
                                 and those whose signs do not change it (symmetry.c) */
     size_t signs;            /* in words */
+    const int *first;        /* by node: the first that is the same function of the same nodes */
+    ad_shape *same;          /* by node: those of its axes along which it is the same, whatever the parameters are */
+    const tp_cancelled **cancelled; /* by node: NULL: no terms of it cancel (cancelled.c) */
+    ad_shape families[TP_FAMILIES]; /* axes over which a mean is taken off, */
+    int n_families;
+    double *varying[TP_FAMILIES], *varying_change[TP_FAMILIES]; /* and by node the part of start and of change that a
+                                                                   mean over them leaves, x - mean x (varying.c); */
+    double *bend[TP_FAMILIES];                                  /* of a function, that of its slope */
     tp_curves curves;
     int *strip;                /* by node: the strip around its 0, -1: none; */
     const tp_curve **of_strip; /* by strip: the function that vanishes outside, */
@@ -30,7 +54,8 @@ typedef struct {
     tp_strips *narrow, *moved; /* by node (words): the strips of start and of change */
     tp_strips *settled;        /* those of start as n grows, for all widths; NULL: to be found */
     double *front;             /* by parameter's node: in front of omega beyond the trace's */
-    double *spread;            /* by parameter's node: of omega at the start */
+    double *spread;            /* by parameter's node: of omega at the start, */
+    double *drawn;             /* and of its deviation alone */
     double *update;            /* by parameter's node: of omega's change, where its strips are; -INFINITY: none; */
     double *others;            /* by parameter's node: of what else is in its change, without strips */
     tp_strips *rows[2];        /* and these, along each of its axes of a width */
@@ -83,6 +108,26 @@ bool tp_takes_part(const ad_graph *graph, const ad_node *node, int k);
 /* Fails where something is divided by vectors of different powers that are together, given start at TP_FAR. */
 int tp_check_lanes(const tp_exponents *e, ad_arena *arena, ad_error *error);
 
+/* alike.c: fills in first. */
+int tp_find_alike(tp_exponents *e, ad_arena *arena, ad_error *error);
+
+/* cancelled.c, given first: fills in same, cancelled and families, and makes room for what there is of these. */
+int tp_find_cancelled(tp_exponents *e, ad_arena *arena, ad_error *error);
+/* Is the node the same along the axis, or without it? */
+bool tp_same_along(const tp_exponents *e, int id, ad_axis axis);
+/* Of a product with factors that are the same along the axes, the factor that is not; else the node. */
+int tp_summed_factor(const tp_exponents *e, int id, const ad_shape *over);
+/* Do the terms of its sum over these axes cancel all? */
+bool tp_sum_is_zero(const tp_exponents *e, int id, const ad_shape *over);
+
+/* varying.c: fills in varying and bend of a node, given all starts up to its own; varying_change, given changes. */
+void tp_varying_start(const tp_exponents *e, int id);
+void tp_varying_change(const tp_exponents *e, int id);
+/* Of a term: its factor; of its sum over axes, beside what is summed, which cancels perhaps; its size at the start. */
+double tp_term_scale(const tp_exponents *e, const tp_term *t);
+double tp_term_total(const tp_exponents *e, const tp_term *t, bool centred);
+double tp_term_start(const tp_exponents *e, const tp_term *t);
+
 /* symmetry.c: fills in own, unmoved and, of n_nodes, centred. */
 int tp_find_centred(tp_exponents *e, ad_arena *arena, bool *centred, ad_error *error);
 /* Does a sum of the nodes' product over the widths among these axes cancel at the start? */
@@ -93,6 +138,9 @@ bool tp_is_random_matrix(const tp_exponents *e, int id);
 /* arguments.c: marks vectors with a parameter in them that functions are called with, and counts them; -1 without
  * memory. */
 int tp_find_arguments(const tp_program *program, bool *arguments, ad_error *error);
+
+/* certain.c: fails where something is divided by what is only known not to be larger, given start at TP_FAR. */
+int tp_check_divisors(const tp_exponents *e, ad_arena *arena, ad_error *error);
 
 /* factors.c: of the forward nodes that grow, marks those that products alone take in, none of which grows but as such a
  * factor itself. */

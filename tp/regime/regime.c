@@ -10,6 +10,12 @@
 enum { SEVERAL = 6 /* steps after which powers that stood still once do not move any more */ };
 static const double tiny = 1e-9;
 
+enum { MET = 8 };
+/* What else is multiplied with a factor of a site's delta that a mean over axes was taken off: -1: there is none. */
+typedef struct {
+    int family, n, nodes[MET + 1];
+} met_factors;
+
 typedef struct {
     const tp_program *program;
     const tp_regime_spec *spec;
@@ -27,6 +33,8 @@ typedef struct {
     bool grows;       /* the output, at the start */
     bool *arguments;  /* by node: listed as what a function is called with; it has no line */
     double *fronts;   /* by node: tp_growing.front */
+    bool *zero;       /* by site: its gradient cancels exactly */
+    met_factors *met; /* by site */
     double *most;     /* by node: the largest power of a size so far, at the start or of a change */
     bool *growing, *factors; /* by node, of train: `most` is above 0; tp_growing.factor */
 } regime_job;
@@ -67,7 +75,7 @@ static int take_scales(regime_job *j, double log_n, ad_error *error)
         double rate = isnan(own.c) ? j->rates[k] - (adapts ? front : 0) : 0 - own.c;
         j->effects[k] = isfinite(j->effects[k]) ? j->effects[k] * log_n : 0;
         j->e.front[id] = front * log_n;
-        j->e.spread[id] = init->deviation > 0 ? log(init->deviation) - b : -INFINITY;
+        j->e.drawn[id] = j->e.spread[id] = init->deviation > 0 ? log(init->deviation) - b : -INFINITY;
         if (fabs(init->mean) > 0)
             j->e.spread[id] = tp_exponent_sum(j->e.spread[id], log(fabs(init->mean)));
         j->rates[k] = nn_learns(net, k) ? rate * log_n : NAN;
@@ -88,6 +96,64 @@ static double peak_of(const tp_exponents *e, int node, bool now)
            tp_strips_rarity(e, tp_strips_of(e, e->narrow, node)) / 2;
 }
 
+/* ---- gradients ---- */
+/* The axes that a site's gradient is summed over. */
+static ad_shape summed_at(const regime_job *j, const ad_site *site)
+{
+    const ad_graph *graph = j->program->graph;
+    ad_shape all = ad_node_of(graph, site->delta.id)->shape;
+    if (site->y.graph)
+        all = ad_shape_union(&all, &ad_node_of(graph, site->y.id)->shape);
+    return ad_shape_minus(&all, &ad_node_of(graph, site->param.id)->shape);
+}
+
+/* Follows the factors of a site's delta to the one that a mean over axes, all of which are summed over, was taken off,
+ * through what is the same along these or is noted as another factor; the family of the axes, -1: there is none. */
+static int find_centre(const regime_job *j, int id, const ad_shape *summed, met_factors *met)
+{
+    const tp_exponents *e = &j->e;
+    const ad_node *node = ad_node_of(j->program->graph, id);
+    const tp_cancelled *c = e->cancelled[id];
+    if (c && c->n == 1 && c->factor < 0 && c->terms[0].family >= 0)
+        return ad_shape_within(&c->terms[0].over, summed) ? c->terms[0].family : -1;
+    if (node->op == AD_SCALE || node->op == AD_NEG || node->op == AD_IDENTITY || node->op == AD_TRANSPOSE)
+        return find_centre(j, node->in[0], summed, met);
+    if (node->op == AD_RELABEL && !ad_has(summed, node->axis2))
+        return find_centre(j, node->in[0], summed, met);
+    for (int k = 0; k < 2 && (node->op == AD_MUL || node->op == AD_CONTRACT) && met->n < MET; k++) {
+        met_factors before = *met;
+        met->nodes[met->n++] = node->in[1 - k];
+        int family = find_centre(j, node->in[k], summed, met);
+        if (family >= 0)
+            return family;
+        *met = before;
+    }
+    return -1;
+}
+
+/* What a mean has been taken off leaves nothing where it meets what is the same along these axes, as a bias below batch
+ * normalisation does, and of the rest what differs. */
+static int find_centred_sites(regime_job *j, ad_error *error)
+{
+    const tp_program *p = j->program;
+    j->zero = ad_arena_alloc(j->arena, (size_t)p->n_sites + 1, sizeof *j->zero);
+    j->met = ad_arena_alloc(j->arena, (size_t)p->n_sites + 1, sizeof *j->met);
+    if (!j->zero || !j->met)
+        return ad_fail(error, "regime: out of memory");
+    for (int i = 0; i < p->n_sites; i++) {
+        const ad_site *site = &p->sites[i];
+        ad_shape all = summed_at(j, site), over = { 0 };
+        for (int k = 0; k < all.rank; k++)
+            if (!site->y.graph || tp_same_along(&j->e, site->y.id, all.axes[k]))
+                ad_shape_push(&over, all.axes[k]);
+        j->zero[i] = over.rank > 0 && tp_sum_is_zero(&j->e, site->delta.id, &over);
+        j->met[i].family = find_centre(j, site->delta.id, &all, &j->met[i]);
+        if (site->y.graph)
+            j->met[i].nodes[j->met[i].n++] = site->y.id;
+    }
+    return 0;
+}
+
 /* The sum of products d y over axes of so many coordinates, whose log is `entries`: by the central limit theorem where
  * they cancel at the start; what has changed has done so along what it meets. */
 static double product_of(const regime_job *j, int d, int y, bool now, const ad_shape *summed, double entries)
@@ -105,6 +171,21 @@ static double product_of(const regime_job *j, int d, int y, bool now, const ad_s
     return fmax(size, both + fmin(fmax(by_d, by_y), 0));
 }
 
+/* Of what a delta meets that a mean has been taken off, the part that differs along the axes of the mean, as a
+ * share. */
+static double part_met(const regime_job *j, const ad_site *site, bool now)
+{
+    const tp_exponents *e = &j->e;
+    const met_factors *met = &j->met[site - j->program->sites];
+    double most = -INFINITY;
+    for (int i = 0; i < met->n && met->family >= 0; i++) {
+        int id = met->nodes[i];
+        double part = fmax(e->varying[met->family][id], now ? e->varying_change[met->family][id] : -INFINITY);
+        most = fmax(most, part - (now ? tp_exponent_now(e, id) : e->start[id]));
+    }
+    return most > -INFINITY ? fmin(most, 0) : 0;
+}
+
 /* A coordinate of df/d omega that one use makes, where its strips are, which `rows` is filled in with (NULL: they are
  * not asked for): at the start or now. */
 static double site_gradient(const regime_job *j, const ad_site *site, bool now, tp_strips *const rows[2])
@@ -113,10 +194,9 @@ static double site_gradient(const regime_job *j, const ad_site *site, bool now, 
     const ad_graph *graph = j->program->graph;
     int d = site->delta.id, y = site->y.graph ? site->y.id : -1, side = 0;
     const ad_shape *own = &ad_node_of(graph, site->param.id)->shape;
-    ad_shape all = ad_node_of(graph, d)->shape;
-    if (y >= 0)
-        all = ad_shape_union(&all, &ad_node_of(graph, y)->shape);
-    ad_shape summed = ad_shape_minus(&all, own);
+    ad_shape summed = summed_at(j, site);
+    if (j->zero[site - j->program->sites])
+        return -INFINITY;
     tp_strips_none(e, e->work);
     for (int k = 0; k < summed.rank; k++)
         if (tp_is_width(graph, summed.axes[k])) {
@@ -124,7 +204,7 @@ static double site_gradient(const regime_job *j, const ad_site *site, bool now, 
             join_along(e, y, summed.axes[k], e->work);
         }
     double entries = tp_count_widths(graph, &summed) * e->log_n - tp_strips_rarity(e, e->work);
-    double size = product_of(j, d, y, now, &summed, entries) + e->front[site->param.id];
+    double size = product_of(j, d, y, now, &summed, entries) + e->front[site->param.id] + part_met(j, site, now);
     for (int k = 0; rows && k < 2; k++)
         tp_strips_none(e, rows[k]);
     for (int k = 0; rows && k < own->rank && side < 2; k++)
@@ -802,8 +882,8 @@ static int prepare(regime_job *j, ad_error *error)
     j->e = (tp_exponents){ .program = j->program, .inputs = j->spec->inputs > 0 ? log(j->spec->inputs) : 0 };
     j->e.met = -1;
     j->e.overlap = j->spec->overlap > 0 ? log(j->spec->overlap) : 0;
-    double **all[] = { &j->e.start,   &j->e.gain,   &j->e.change, &j->e.inside,
-                       &j->e.outside, &j->e.spread, &j->e.update, &j->e.others };
+    double **all[] = { &j->e.start,  &j->e.gain,  &j->e.change, &j->e.inside, &j->e.outside,
+                       &j->e.spread, &j->e.drawn, &j->e.update, &j->e.others };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         if (!(*all[k] = numbers(j, n, -INFINITY)))
             return ad_fail(error, "regime: out of memory");
@@ -820,8 +900,9 @@ static int prepare(regime_job *j, ad_error *error)
     if (!centred || !j->e.front || !j->fronts || !j->coherent || !j->kept || !j->most || !j->growing || !j->factors ||
         !j->rates || !j->effects || !j->gradients)
         return ad_fail(error, "regime: out of memory");
-    if (tp_find_centred(&j->e, j->arena, centred, error) || tp_curves_make(j->program, j->arena, &j->e.curves, error) ||
-        tp_strips_make(&j->e, j->arena, error))
+    if (tp_find_centred(&j->e, j->arena, centred, error) || tp_find_alike(&j->e, j->arena, error) ||
+        tp_find_cancelled(&j->e, j->arena, error) || find_centred_sites(j, error) ||
+        tp_curves_make(j->program, j->arena, &j->e.curves, error) || tp_strips_make(&j->e, j->arena, error))
         return -1;
     for (int k = 0; k < 2; k++)
         if (!(j->gradient_rows[k] = ad_arena_alloc(j->arena, j->e.words, sizeof *j->gradient_rows[k])))
@@ -834,7 +915,7 @@ static int find(regime_job *j, tp_regime *r, ad_error *error)
     if (prepare(j, error) || take_scales(j, TP_FAR, error))
         return -1;
     tp_exponents_start(&j->e);
-    if (tp_check_lanes(&j->e, j->arena, error))
+    if (tp_check_lanes(&j->e, j->arena, error) || tp_check_divisors(&j->e, j->arena, error))
         return -1;
     j->grows = power(j, j->e.start[j->program->output.id]) > tiny;
     for (int k = 0; k < j->n_params; k++)
