@@ -13,7 +13,7 @@ static const double first = -16, reach = 9;         /* of t; of log s within whi
 static const double rounding = 1e-12;               /* of a mean, beside that of |f|: it is none */
 static const double negligible = 1e-6, step = 1e-4; /* the step of |u|, at most of 1, between points and those beside */
 
-static double at(int k)
+static double point(int k)
 {
     double u = exp(first + (double)(k % HALF) / PER_UNIT);
     u += k < SIDES ? 0 : step * fmin(u, 1);
@@ -42,11 +42,11 @@ static double at_point(const double *values, double log_s)
 /* Which mean of f over a Gaussian: log |E f|, log of the root of E (f - base)^2, of E f^4, of E (f - E f)^2. */
 typedef enum { PLAIN, SQUARES, FOURTHS, DEVIATION } mean_kind;
 
-static double mean_log(const double *values, double log_s, double base, mean_kind kind)
+static double mean_log(const tp_curve *c, const double *values, double log_s, double base, mean_kind kind)
 {
     double sum = 0, sizes = 0, weights = 0, s = exp(log_s);
     for (int k = 0; k < SIDES; k++) {
-        double u = at(k), weight = fabs(u) / s * exp(-u * u / (2 * s * s)), y = values[k] - base;
+        double u = c->points[k], weight = fabs(u) / s * exp(-u * u / (2 * s * s)), y = values[k] - base;
         if (!(weight > 1e-300) || isnan(y))
             continue;
         double term = weight * (kind == PLAIN ? y : kind == SQUARES ? y * y : y * y * y * y);
@@ -60,11 +60,11 @@ static double mean_log(const double *values, double log_s, double base, mean_kin
 }
 
 /* E f. */
-static double mean(const double *values, double log_s)
+static double mean(const tp_curve *c, const double *values, double log_s)
 {
     double sum = 0, weights = 0, s = exp(log_s);
     for (int k = 0; k < SIDES; k++) {
-        double u = at(k), weight = fabs(u) / s * exp(-u * u / (2 * s * s));
+        double u = c->points[k], weight = fabs(u) / s * exp(-u * u / (2 * s * s));
         if (!(weight > 1e-300) || isnan(values[k]))
             continue;
         sum += weight * values[k];
@@ -76,8 +76,8 @@ static double mean(const double *values, double log_s)
 static double within(const tp_curve *curve, const double *values, double log_s, double base, mean_kind kind)
 {
     if (kind == DEVIATION && !curve->at_points)
-        return mean_log(values, log_s, mean(values, log_s), SQUARES);
-    return curve->at_points ? at_point(values, log_s) : mean_log(values, log_s, base, kind);
+        return mean_log(curve, values, log_s, mean(curve, values, log_s), SQUARES);
+    return curve->at_points ? at_point(values, log_s) : mean_log(curve, values, log_s, base, kind);
 }
 
 /* Beyond the grid as a power of s, in eighths. */
@@ -134,7 +134,7 @@ double tp_curve_bend(const tp_curve *curve, double log_x)
     double values[SIDES];
     for (int k = 0; k < SIDES; k++) {
         int up = (k + 1) % HALF ? k + 1 : k, down = k % HALF ? k - 1 : k;
-        values[k] = (curve->slopes[up] - curve->slopes[down]) / (at(up) - at(down));
+        values[k] = (curve->slopes[up] - curve->slopes[down]) / (curve->points[up] - curve->points[down]);
     }
     return evaluate(curve, values, log_x, 0, SQUARES);
 }
@@ -146,7 +146,7 @@ double tp_curve_rarity(const tp_curve *curve, double log_x)
 }
 
 /* ---- making ---- */
-static bool is_narrow(const double *values)
+static bool is_narrow(const double *points, const double *values)
 {
     double most = 0, far = 0;
     for (int k = 0; k < SIDES; k++) {
@@ -154,7 +154,7 @@ static bool is_narrow(const double *values)
         if (!isfinite(y))
             return false;
         most = fmax(most, y);
-        far = fabs(at(k)) > 1e3 ? fmax(far, y) : far;
+        far = fabs(points[k]) > 1e3 ? fmax(far, y) : far;
     }
     return far < negligible * most;
 }
@@ -163,17 +163,17 @@ static bool is_narrow(const double *values)
 static void differentiate(tp_curve *c)
 {
     for (int k = 0; k < SIDES; k++)
-        c->slopes[k] = (c->values[SIDES + k] - c->values[k]) / (at(SIDES + k) - at(k));
+        c->slopes[k] = (c->values[SIDES + k] - c->values[k]) / (c->points[SIDES + k] - c->points[k]);
 }
 
 /* Does it differ by more than a third of its range from one point to the next, or on both sides of 0? */
-static bool breaks(const double *values)
+static bool breaks(const double *points, const double *values)
 {
     double most = fmax(values[0], values[HALF]), least = fmin(values[0], values[HALF]), step_most = most - least;
     for (int k = 0; k + 1 < SIDES; k++) {
         most = fmax(most, values[k]);
         least = fmin(least, values[k]);
-        if (k + 1 != HALF && fabs(at(k)) < 1e3)
+        if (k + 1 != HALF && fabs(points[k]) < 1e3)
             step_most = fmax(step_most, fabs(values[k + 1] - values[k]));
     }
     return isfinite(most - least) && most > least && step_most > (most - least) / 3;
@@ -184,7 +184,7 @@ static bool is_positive(const tp_curve *c)
 {
     double most = 0, least = INFINITY;
     for (int k = 0; k < SIDES; k++)
-        if (fabs(at(k)) < 2 && !isnan(c->values[k])) {
+        if (fabs(c->points[k]) < 2 && !isnan(c->values[k])) {
             most = fmax(most, c->values[k]);
             least = fmin(least, c->values[k]);
         }
@@ -198,10 +198,10 @@ static void finish(tp_curve *c)
     c->at_points |=
         fabs(c->values[0]) > 1 / negligible || fabs(c->values[0]) > 1e3 * fabs(c->values[(size_t)8 * PER_UNIT]);
     differentiate(c);
-    c->narrow = is_narrow(c->values);
-    c->narrow_slope = is_narrow(c->slopes);
-    c->jumps = breaks(c->values);
-    c->bends = breaks(c->slopes);
+    c->narrow = is_narrow(c->points, c->values);
+    c->narrow_slope = is_narrow(c->points, c->slopes);
+    c->jumps = breaks(c->points, c->values);
+    c->bends = breaks(c->points, c->slopes);
     c->positive = is_positive(c);
 }
 
@@ -221,6 +221,7 @@ typedef struct {
     tp_curves *made;
     bool *linear;
     double *factors; /* a linear node's, or a constant's value */
+    double *points;
 } maker;
 
 static bool carries(const maker *m, const ad_node *node)
@@ -242,7 +243,7 @@ static void values_of(const maker *m, int id, double *values)
 {
     const tp_curve *curve = m->program->widths[id] > 0 ? m->made->curve[id] : NULL;
     for (int k = 0; k < TP_CURVE_POINTS; k++)
-        values[k] = curve ? curve->values[k] : m->made->roots[id] < 0 ? m->factors[id] : m->factors[id] * at(k);
+        values[k] = curve ? curve->values[k] : m->made->roots[id] < 0 ? m->factors[id] : m->factors[id] * m->points[k];
 }
 
 /* The one root of what a node reads: -1 where all is constant, -2 where there are two. */
@@ -286,6 +287,7 @@ static int make_curve(const maker *m, int id, ad_arena *arena, ad_error *error)
             curve->values[k] = factor_of(m, node) * values[0][k];
     else
         ad_loops_get(AD_DOUBLE)->op[node->op](TP_CURVE_POINTS, curve->values, values[0], values[1], node->c);
+    curve->points = m->points;
     finish(curve);
     m->made->curve[id] = curve;
     return 0;
@@ -329,10 +331,13 @@ int tp_curves_make(const tp_program *p, ad_arena *arena, tp_curves *curves, ad_e
     size_t n = (size_t)p->n_nodes + 1;
     maker m = { .program = p, .made = curves, .linear = ad_arena_alloc(arena, n, sizeof *m.linear) };
     m.factors = ad_arena_alloc(arena, n, sizeof *m.factors);
+    m.points = ad_arena_alloc(arena, TP_CURVE_POINTS, sizeof *m.points);
     curves->roots = ad_arena_alloc(arena, n, sizeof *curves->roots);
     curves->curve = ad_arena_alloc(arena, n, sizeof *curves->curve);
-    if (!m.linear || !m.factors || !curves->roots || !curves->curve)
+    if (!m.linear || !m.factors || !m.points || !curves->roots || !curves->curve)
         return ad_fail(error, "regime: out of memory");
+    for (int k = 0; k < TP_CURVE_POINTS; k++)
+        m.points[k] = point(k);
     for (int id = 0; id < p->n_nodes; id++)
         if (p->lives[id] && visit(&m, id, arena, error))
             return -1;

@@ -8,6 +8,7 @@ enum { TP_CURVE_HALF = 257, TP_CURVE_SIDES = 2 * TP_CURVE_HALF, TP_CURVE_POINTS 
 /* Values of f at u = e^t, t = -16, -15 7/8, ..., 16, then at -u, and then beside each of these, for f'. */
 typedef struct {
     double values[TP_CURVE_POINTS], slopes[TP_CURVE_SIDES]; /* f and f' */
+    const double *points;                                   /* u */
     bool at_points; /* f is of positive numbers, or has a pole at 0: taken at its argument's size, not averaged */
     bool narrow, narrow_slope; /* f, f' vanish outside a strip of fixed width around 0 */
     bool jumps, bends;         /* f, f' jump somewhere */
