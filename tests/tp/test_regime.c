@@ -567,6 +567,89 @@ Test(regime, gradients_of_numbers_cancel)
     expect_verdict(&net, NN_MUP, NN_SGD, "stable, with feature learning");
 }
 
+/* Residual blocks h + s W relu(h) with a learned number s each: 1 or 0 at the start, a function of the number, or a sum
+ * of two. */
+typedef enum { AS_ONE, AS_ZERO, IN_A_FUNCTION, AS_A_SUM, NUMBERS } number_kind;
+static number_kind numbers;
+
+static ad_var number_of(nn_net *net, const char *name)
+{
+    ad_graph *graph = nn_graph(net);
+    ad_init init = { .mean = numbers != AS_ZERO, .rate = 1, .multiplier = 1 };
+    ad_axis two = ad_fixed(graph, "two", 2);
+    ad_var s = ad_param(graph, name, numbers == AS_A_SUM ? ad_shape_of(two) : (ad_shape){ 0 }, init);
+    return numbers == AS_A_SUM ? ad_sum(s, ad_shape_of(two)) : numbers == IN_A_FUNCTION ? ad_square(s) : s;
+}
+
+static ad_var blocks_by_numbers(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "first", input, n);
+    for (int block = 1; block <= 2; block++) {
+        ad_var branch = nn_dense(net, nn_name(net, "dense%d", block), ad_relu(h), n);
+        h = ad_add(h, ad_mul(branch, number_of(net, nn_name(net, "s%d", block))));
+    }
+    return nn_readout(net, "readout", ad_relu(h));
+}
+
+/* The mean log of the root mean square of what steps change in a vector. */
+static double log_change(const nn_net *net, int id, size_t n, const nn_fit_spec *fit)
+{
+    enum { SEEDS = 32 };
+    static double h[2][ROWS * 1024], targets[ROWS];
+    ad_var node = { nn_graph(net), id };
+    size_t count = ad_has(ad_shape_get(node), nn_outputs(net)) ? ROWS : ROWS * n;
+    double sum = 0;
+    for (int i = 0; i < ROWS; i++)
+        targets[i] = y[i] / 10;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        ad_error error = { 0 };
+        double squares = 0;
+        nn_model *model = nn_model_new(net, n, seed, AD_DOUBLE, 1, &error);
+        cr_assert(model && nn_activations(model, node, x, ROWS, h[0], &error) == 0 &&
+                      nn_fit(model, &(nn_data){ x, targets, ROWS, 0 }, fit, NULL, &error) == 0 &&
+                      nn_activations(model, node, x, ROWS, h[1], &error) == 0,
+                  "%s", error.text);
+        for (size_t i = 0; i < count; i++)
+            squares += pow(h[1][i] - h[0][i], 2) / (double)count;
+        sum += log(squares) / (2 * SEEDS);
+        nn_model_free(model);
+    }
+    return sum;
+}
+
+/* Numbers change by order one, f and the blocks' sums as well, and no vector grows, step by step: of 32 logs at two
+ * widths the slope is within 0.25 of 0, where one that is told to diverge is 0.5. */
+Test(regime, learned_numbers_are_stable_in_the_kernel_scale)
+{
+    const network net = { "numbers", blocks_by_numbers, NULL, { 0 } };
+    for (numbers = 0; numbers < NUMBERS; numbers++) {
+        expect_verdict(&net, NN_NTK, NN_SGD, "stable, with feature learning");
+        expect_verdict(&net, NN_NTK, NN_MOMENTUM, "stable, with feature learning");
+        expect_verdict(&net, NN_NTK, NN_ADAM, "not stable: f ");
+        expect_verdict(&net, NN_MUP, NN_SGD, "stable, with feature learning");
+        expect_verdict(&net, NN_STANDARD, NN_SGD, "not stable");
+        ad_error error = { 0 };
+        tp_regime r;
+        nn_net *traced = trace(&net, NN_NTK);
+        tp_program *program = tp_translate(traced, &error);
+        cr_assert(tp_regime_find(program, &(tp_regime_spec){ .optimizer = NN_SGD }, &r, &error) == 0, "%s", error.text);
+        for (long steps = 1; steps <= 4; steps += 3) {
+            const nn_fit_spec fit = { .loss = NN_SQUARE, .rate = 0.02, .steps = steps };
+            for (int v = r.n_vectors - 2; v < r.n_vectors; v++) {
+                int id = r.vectors[v].node;
+                double slope = (log_change(traced, id, 512, &fit) - log_change(traced, id, 32, &fit)) / log(16);
+                double power = steps > 1 ? r.vectors[v].several : r.vectors[v].first;
+                cr_expect_float_eq(power, 0, 1e-12, "%d: %s, %g", numbers, r.vectors[v].name, power);
+                cr_expect_float_eq(slope, 0, 0.25, "%d: %s by %ld steps: %g", numbers, r.vectors[v].name, steps, slope);
+            }
+        }
+        tp_regime_free(&r);
+        tp_program_free(program);
+        nn_net_free(traced);
+    }
+}
+
 /* Sums of n^-1/2 c_i h_i over a width, beside a readout, h = relu: of order one where each term has a sign of its own,
  * n^1/2 where all share one, be it a number's, one of each output, or that of an average. */
 typedef enum { BY_NUMBER, WITHIN, BY_OUTPUT, BY_GATE, BY_SQUARES, BY_ENTRIES, BY_MATRIX, SIGNS } sign_kind;

@@ -277,7 +277,7 @@ static parts update_product(const tp_exponents *e, const ad_node *node, int own,
     const tp_strips *met = tp_strips_of(e, e->narrow, other);
     double widths = node->op == AD_CONTRACT ? tp_count_widths(graph, &node->over) : 0;
     double entries = node->op == AD_CONTRACT ? widths * e->log_n + tp_exponent_of_fixed(graph, &node->over) : 0;
-    double size = peak(e, e->start[other], met) + entries;
+    double size = peak(e, fmax(e->start[other], e->by_numbers[other]), met) + entries;
     parts out = parts_of(e, own);
     tp_strips_none(e, gone);
     for (int k = 0; k < names.rank && side < 2; k++) {
@@ -302,16 +302,17 @@ static parts factor_change(const tp_exponents *e, const ad_node *node, int own, 
     const tp_strips *moved = tp_strips_of(e, e->moved, own), *met = tp_strips_of(e, e->narrow, other);
     parts out = parts_of(e, own);
     tp_strips_none(e, to);
-    if (!(e->change[own] > -INFINITY) || !(e->start[other] > -INFINITY))
+    double there = fmax(e->start[other], e->by_numbers[other]);
+    if (!(e->change[own] > -INFINITY) || !(there > -INFINITY))
         return nothing;
     if (e->program->params[own] >= 0 && !tp_is_random_matrix(e, other))
         return update_product(e, node, own, other, to);
-    double high = peak(e, out.narrow, moved), size = peak(e, e->start[other], met);
+    double high = peak(e, out.narrow, moved), size = peak(e, there, met);
     tp_strips_join(e, to, moved);
     tp_strips_join(e, to, met);
     if (node->op == AD_MUL)
-        return (parts){ high + size - tp_strips_rarity(e, to) / 2, out.free + e->start[other] };
-    bool random = tp_is_random_matrix(e, other);
+        return (parts){ high + size - tp_strips_rarity(e, to) / 2, out.free + there };
+    bool random = tp_is_random_matrix(e, other) || (e->numbers && tp_product_centred(e, own, other, &node->over));
     out.narrow = summed(e, high + size, to, &node->over, random);
     out.free = summed(e, out.free + size, met, &node->over, random);
     tp_strips_none(e, to);
@@ -327,8 +328,10 @@ static parts product_change(const tp_exponents *e, const ad_node *node, tp_strip
         parts change = factor_change(e, node, node->in[k], node->in[1 - k], one);
         add_parts(e, &sum, own, change, one);
     }
+    bool cancels = e->numbers && widths > 0 && tp_product_centred(e, node->in[0], node->in[1], &node->over);
     if (!e->linear)
-        sum.free = fmax(sum.free, e->change[node->in[0]] + e->change[node->in[1]] + widths * e->log_n);
+        sum.free = fmax(sum.free,
+                        e->change[node->in[0]] + e->change[node->in[1]] + (cancels ? widths / 2 : widths) * e->log_n);
     return sum;
 }
 
@@ -424,9 +427,9 @@ static parts change_of(const tp_exponents *e, int id, tp_strips *own)
         a.free = e->linear ? a.free : fmin(a.free, 0);
         return a;
     case AD_SUM:
-        a.narrow = summed(e, peak(e, a.narrow, moved), moved, &node->over, false);
+        a.narrow = summed(e, peak(e, a.narrow, moved), moved, &node->over, e->numbers && e->centred[in]);
         tp_strips_none(e, e->work);
-        a.free = summed(e, a.free, e->work, &node->over, false);
+        a.free = summed(e, a.free, e->work, &node->over, e->numbers && e->centred[in]);
         return as_free(a);
     case AD_MUL:
         return bounded(e, id, product_change(e, node, own));

@@ -51,6 +51,8 @@ typedef struct {
     double *gain;              /* of its slope by its argument, where it is a function, */
     double *change;            /* and of its change: */
     double *inside, *outside;  /* of the part of it within the strips of `moved`, and of the rest */
+    double *by_numbers;        /* by node: its change so far by parameters without a width */
+    bool numbers;              /* changes are by these: no coordinate of them knows what it meets */
     tp_strips *narrow, *moved; /* by node (words): the strips of start and of change */
     tp_strips *settled;        /* those of start as n grows, for all widths; NULL: to be found */
     double *front;             /* by parameter's node: in front of omega beyond the trace's */

@@ -343,35 +343,50 @@ static double along_gradient(const regime_job *j, int k, bool now)
     return sum;
 }
 
-/* Is the parameter a number, changed by no more than it is? */
-static bool is_small_number(const regime_job *j, int k)
+static bool is_number(const regime_job *j, int k)
 {
-    const tp_exponents *e = &j->e;
-    int id = nn_param(j->program->net, k).id;
-    return j->program->widths[id] == 0 && e->update[id] + e->front[id] <= e->start[id] + tiny * e->log_n;
+    return j->program->widths[nn_param(j->program->net, k).id] == 0;
 }
 
-/* What becomes of the nodes by all updates, and by those that are coherent. */
-static void change_nodes(const regime_job *j)
+/* What becomes of the nodes by the updates of numbers alone, or of what is none. */
+static void change_by(const regime_job *j, bool numbers)
 {
-    bool numbers = false;
     for (int k = 0; k < j->n_params; k++) {
         double *update = &j->e.update[nn_param(j->program->net, k).id];
-        bool small = is_small_number(j, k);
         j->kept[k] = *update;
-        numbers |= small;
-        *update = small ? -INFINITY : *update;
+        *update = is_number(j, k) == numbers ? *update : -INFINITY;
     }
     tp_exponents_change(&j->e);
-    memcpy(j->coherent, j->e.change, (size_t)j->program->n_nodes * sizeof *j->coherent);
     for (int k = 0; k < j->n_params; k++)
         j->e.update[nn_param(j->program->net, k).id] = j->kept[k];
-    if (numbers)
-        tp_exponents_change(&j->e);
+}
+
+/* What becomes of the nodes by numbers, which multiply what was there: sums that cancelled still do. Then by all else,
+ * beside what the numbers have changed, as is coherent. */
+static void change_nodes(regime_job *j)
+{
+    size_t size = (size_t)j->program->n_nodes * sizeof *j->coherent;
+    tp_exponents *e = &j->e;
+    bool any = false;
+    for (int k = 0; k < j->n_params; k++)
+        any |= is_number(j, k) && e->update[nn_param(j->program->net, k).id] > -INFINITY;
+    e->numbers = any;
+    if (any) {
+        change_by(j, true);
+        memcpy(e->by_numbers, e->change, size);
+    }
+    e->numbers = false;
+    change_by(j, false);
+    memcpy(j->coherent, e->change, size);
+    for (int id = 0; id < j->program->n_nodes; id++) {
+        e->outside[id] = fmax(e->outside[id], e->by_numbers[id]);
+        e->change[id] = fmax(e->change[id], e->by_numbers[id]);
+        e->by_numbers[id] = -INFINITY;
+    }
 }
 
 /* The same of all parameters, and what becomes of the nodes. */
-static bool step(const regime_job *j, bool now)
+static bool step(regime_job *j, bool now)
 {
     bool grows = false;
     double along = -INFINITY;
@@ -888,6 +903,7 @@ static int prepare(regime_job *j, ad_error *error)
         if (!(*all[k] = numbers(j, n, -INFINITY)))
             return ad_fail(error, "regime: out of memory");
     j->e.front = numbers(j, n, 0);
+    j->e.by_numbers = numbers(j, n, -INFINITY);
     j->fronts = numbers(j, n, 0);
     j->coherent = numbers(j, n, -INFINITY);
     j->kept = numbers(j, j->n_params, -INFINITY);
@@ -897,8 +913,8 @@ static int prepare(regime_job *j, ad_error *error)
     j->rates = numbers(j, j->n_params, 0);
     j->effects = numbers(j, j->n_params, 0);
     j->gradients = numbers(j, j->n_params, -INFINITY);
-    if (!centred || !j->e.front || !j->fronts || !j->coherent || !j->kept || !j->most || !j->growing || !j->factors ||
-        !j->rates || !j->effects || !j->gradients)
+    if (!centred || !j->e.front || !j->e.by_numbers || !j->fronts || !j->coherent || !j->kept || !j->most ||
+        !j->growing || !j->factors || !j->rates || !j->effects || !j->gradients)
         return ad_fail(error, "regime: out of memory");
     if (tp_find_centred(&j->e, j->arena, centred, error) || tp_find_alike(&j->e, j->arena, error) ||
         tp_find_cancelled(&j->e, j->arena, error) || find_centred_sites(j, error) ||
