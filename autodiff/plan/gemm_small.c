@@ -1,6 +1,6 @@
-/* gemm_small.c: small matrix products by LIBXSMM, which writes a kernel for a product's own sizes when they first
- * occur: no packing, and the processor's full vectors. OpenBLAS has the large ones, and all where there is no
- * LIBXSMM. */
+/* gemm_small.c: small matrix products, and those of middling size in blocks, by LIBXSMM, which writes a kernel for a
+ * product's own sizes when they first occur: no packing, and the processor's full vectors. OpenBLAS has the large ones,
+ * and all where there is no LIBXSMM. */
 #include "autodiff/plan/steps.h"
 
 #if defined(LIMN_XSMM)
@@ -62,8 +62,7 @@ static bool is_scaled_first(const ad_gemm *g) /* c + alpha a b = c + a (alpha b)
 static libxsmm_xmmfunction find_kernel(const ad_gemm *g)
 {
     bool copies = is_scaled_first(g);
-    if (!has_table() || g->trans_b || g->n % VECTOR != 0 || g->n > FEW_COLUMNS ||
-        (double)g->m * g->n * g->k > few_operations ||
+    if (!has_table() || g->n % VECTOR != 0 || g->n > FEW_COLUMNS || (double)g->m * g->n * g->k > few_operations ||
         (copies && (size_t)g->n * element_of(g) * (size_t)g->k > SCALED_BYTES))
         return (libxsmm_xmmfunction){ NULL };
     return kernel_of(g, copies ? g->n : g->ldb, g->keep != 0);
@@ -88,7 +87,7 @@ static bool multiply(const ad_gemm *g)
     return true;
 }
 
-enum { THIN = 64, DEEP = 1024 };
+enum { THIN = 64 };
 
 /* Parts of a product: of its rows, or of what it sums over, which are added up. */
 static bool multiply_parts(const ad_gemm *g, bool rows, int part)
@@ -136,31 +135,71 @@ static bool multiply_sums(const ad_gemm *g, int part)
     return true;
 }
 
-/* So many columns at a time that they stay near, and of these so many rows. */
-static bool multiply_columns(const ad_gemm *g)
+/* Of middling size are products of few rows, and those whose result stays in the second cache; a transposed a of long
+ * columns is read too far apart. */
+static bool is_middling(const ad_gemm *g)
 {
-    ad_gemm piece = *g;
-    int part = (int)(few_operations / ((double)THIN * g->k)) / VECTOR * VECTOR;
-    if (g->trans_b || g->n % VECTOR != 0 || g->k > DEEP || g->m < VECTOR || part == 0)
+    enum { FEW_ROWS = 256, FEW_SUMS = 256, NEAR = 3 << 17 };
+    return g->keep == 0 && g->n % VECTOR == 0 && g->m >= VECTOR && g->k > 0 && (!g->trans_a || g->k <= FEW_SUMS) &&
+           (g->m <= FEW_ROWS || (double)g->m * g->n * (double)element_of(g) <= NEAR * sizeof(float));
+}
+
+/* The length of equal parts of at most `most`. */
+static int equal_part(int whole, int most)
+{
+    int parts = (whole + most - 1) / most;
+    return (whole + parts - 1) / parts;
+}
+
+/* The part of b's block from (row, column) on, of which a transposed b is turned into `turned`, times all rows of a. */
+static bool multiply_block(const ad_gemm *g, int row, int rows, int column, int columns, char *turned)
+{
+    size_t e = element_of(g);
+    int k = g->trans_b ? column : row, n = g->trans_b ? row : column;
+    ad_gemm block = *g;
+    block.k = g->trans_b ? columns : rows;
+    block.n = g->trans_b ? rows : columns;
+    block.a += (size_t)k * (g->trans_a ? (size_t)g->lda : 1) * e;
+    block.b += ((size_t)row * (size_t)g->ldb + (size_t)column) * e;
+    block.c += (size_t)n * e;
+    libxsmm_xmmfunction kernel = kernel_of(&block, g->trans_b ? block.n : g->ldb, k > 0);
+    if (!kernel.xmm)
         return false;
-    for (int first = 0; first < g->n; first += THIN) {
-        piece.n = g->n - first < THIN ? g->n - first : THIN;
-        piece.b = g->b + (size_t)first * element_of(g);
-        piece.c = g->c + (size_t)first * element_of(g);
-        if (!multiply_parts(&piece, true, part < g->m ? part : g->m))
-            return false; /* the first one: all others are like it */
+    if (g->trans_b)
+        libxsmm_otrans(turned, block.b, (unsigned int)e, columns, rows, g->ldb, rows);
+    kernel.xmm(g->trans_b ? turned : block.b, block.a, block.c);
+    return true;
+}
+
+/* Blocks of b as its rows lie in memory, so that it is read once and in order; c is added to from a near cache. */
+static bool multiply_blocks(const ad_gemm *g)
+{
+    enum { HIGH = 128, WIDE = 512, TURNED_HIGH = 256, TURNED_WIDE = 256 }; /* wide, and high if turned, in bytes */
+    _Alignas(64) char turned[TURNED_HIGH * TURNED_WIDE];
+    int e = (int)element_of(g), rows = g->trans_b ? g->n : g->k, columns = g->trans_b ? g->k : g->n;
+    int high = g->trans_b ? TURNED_HIGH / e : equal_part(g->k, HIGH);
+    int wide = g->trans_b ? equal_part(g->k, TURNED_WIDE) : WIDE / e;
+    for (int row = 0; row < rows; row += high)
+        for (int column = 0; column < columns; column += wide)
+            if (!multiply_block(g, row, rows - row < high ? rows - row : high, column,
+                                columns - column < wide ? columns - column : wide, turned))
+                return false;
+    for (int i = 0; i < g->m && g->alpha != 1; i++) {
+        char *c = g->c + (size_t)i * (size_t)g->ldc * (size_t)e;
+        g->loops->op[AD_SCALE]((size_t)g->n, c, c, NULL, g->alpha);
     }
     return true;
 }
 
-/* Of a long thin product so many rows, or summed entries, at a time, as have few operations. */
+/* Of a long thin product so many rows, or summed entries, at a time, as have few operations. A transposed b has to be
+ * turned, whatever the size, which blocks are. */
 bool ad_small_gemm(const ad_gemm *g)
 {
     bool rows = g->n <= THIN && g->k <= THIN, sums = g->n <= THIN && g->m <= THIN;
-    if ((double)g->m * g->n * g->k <= few_operations)
+    if (!g->trans_b && (double)g->m * g->n * g->k <= few_operations)
         return multiply(g);
-    if (!rows && !sums)
-        return multiply_columns(g);
+    if (g->trans_b || (!rows && !sums))
+        return has_table() && is_middling(g) && multiply_blocks(g);
     int part = (int)(few_operations / ((double)g->n * (rows ? g->k : g->m))) / VECTOR * VECTOR;
     return rows ? multiply_parts(g, true, part) : multiply_sums(g, part);
 }

@@ -910,12 +910,12 @@ Test(run, large_work_agrees_between_threads)
     ad_graph_free(g);
 }
 
-/* Products of every size around those that are computed without packing: y = c x w, and w := keep w + factor xᵀ y, in
- * both precisions, beside sums in the order of the definition. A sum of k terms in (-1, 1) is off by at most k eps of
- * k. */
+/* Products of every size around those that are computed without packing: y = c x w, z = c y wᵀ, and w := keep w +
+ * factor xᵀ y, in both precisions, beside sums in the order of the definition. A sum of k terms in (-1, 1) is off by at
+ * most k eps of k. */
 static void product_and_update(ad_type type, size_t batch_size, size_t in_size, size_t out_size, double keep)
 {
-    enum { MOST_ENTRIES = 1 << 16 };
+    enum { MOST_ENTRIES = 1 << 17 };
     static double x[MOST_ENTRIES], w[MOST_ENTRIES], y[MOST_ENTRIES], expected[MOST_ENTRIES];
     static float x_float[MOST_ENTRIES], w_float[MOST_ENTRIES];
     const double c = 0.7, factor = -0.3, eps = type == AD_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON;
@@ -924,10 +924,11 @@ static void product_and_update(ad_type type, size_t batch_size, size_t in_size, 
     ad_var at_x = ad_input(g, "x", ad_shape_of(batch, in));
     ad_var at_w = ad_param(g, "w", ad_shape_of(in, out), (ad_init){ .deviation = 1 });
     ad_var at_y = ad_scale(ad_matmul(at_x, at_w), c);
-    ad_var outputs[] = { at_y, ad_contract(at_x, at_y, ad_shape_of(batch)) };
+    ad_var at_z = ad_scale(ad_contract(at_y, at_w, ad_shape_of(out)), c);
+    ad_var outputs[] = { at_y, at_z, ad_contract(at_x, at_y, ad_shape_of(batch)) };
     ad_error error = { 0 };
     ad_sizes sizes = { .n = 1, .n_batches = 1, .batches = { { batch, batch_size } } };
-    ad_plan *plan = ad_plan_new(outputs, 2, &(ad_plan_spec){ .type = type, .capacity = sizes, .updates = 1 }, &error);
+    ad_plan *plan = ad_plan_new(outputs, 3, &(ad_plan_spec){ .type = type, .capacity = sizes, .updates = 1 }, &error);
     cr_assert(plan, "%s", error.text);
     for (size_t i = 0; i < batch_size * in_size; i++)
         x[i] = x_float[i] = (float)real(-1, 1);
@@ -946,13 +947,22 @@ static void product_and_update(ad_type type, size_t batch_size, size_t in_size, 
             cr_assert(fabs(got - c * sum) <= eps * (double)(in_size * in_size), "%zu x %zu x %zu", batch_size, in_size,
                       out_size);
         }
+    for (size_t i = 0; i < batch_size; i++)
+        for (size_t k = 0; k < in_size; k++) {
+            double sum = 0, got = type == AD_DOUBLE ? ((const double *)ad_output(plan, 1))[i * in_size + k]
+                                                    : (double)((const float *)ad_output(plan, 1))[i * in_size + k];
+            for (size_t o = 0; o < out_size; o++)
+                sum += y[i * out_size + o] * w[k * out_size + o];
+            cr_assert(fabs(got - c * sum) <= eps * (double)(in_size * out_size * (in_size + out_size)),
+                      "transposed: %zu x %zu x %zu", batch_size, out_size, in_size);
+        }
     for (size_t k = 0; k < in_size * out_size; k++) {
         double sum = 0;
         for (size_t i = 0; i < batch_size; i++)
             sum += x[i * in_size + k / out_size] * y[i * out_size + k % out_size];
         expected[k] = keep * w[k] + factor * sum;
     }
-    cr_assert_eq(ad_update(plan, 1, keep, factor, type == AD_DOUBLE ? (void *)w : w_float), 0);
+    cr_assert_eq(ad_update(plan, 2, keep, factor, type == AD_DOUBLE ? (void *)w : w_float), 0);
     for (size_t k = 0; k < in_size * out_size; k++)
         cr_assert(fabs((type == AD_DOUBLE ? w[k] : (double)w_float[k]) - expected[k]) <=
                       4 * eps * (double)(batch_size * in_size * (batch_size + in_size)),
@@ -969,9 +979,9 @@ Test(run, small_products_and_their_updates)
             for (int k = 0; k < 3; k++)
                 product_and_update(type ? AD_DOUBLE : AD_FLOAT, size[i / 36], size[i / 6 % 6], size[i % 6],
                                    (double[]){ 0, 0.9, 1 }[k]);
-    for (int type = 0; type < 2; type++) /* by columns, with a rest of 48 of them and one of rows */
+    for (int type = 0; type < 2; type++) /* in blocks, with rests of rows, of columns and of what is summed */
         for (int k = 0; k < 3; k++)
-            product_and_update(type ? AD_DOUBLE : AD_FLOAT, 150, 300, 176, (double[]){ 0, 0.9, 1 }[k]);
+            product_and_update(type ? AD_DOUBLE : AD_FLOAT, 150, 304, 400, (double[]){ 0, 0.9, 1 }[k]);
 }
 
 /* L = sum of x u v: the gradient of u reads v and that of v reads u, so no update may change what another reads. */
