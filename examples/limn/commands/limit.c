@@ -10,7 +10,10 @@ typedef struct {
     char what[100];
     const char *kind, *of, *of2;
     const tp_estimate *estimate;
+    double least; /* what is below is rounding's */
 } entry;
+
+static const double rounding = 1e-14; /* of means and covariances, relative to deviations */
 
 /* ---- what is told ---- */
 /* The k-th --psi is called psi1, psi2, ... and shown as what it is of. */
@@ -21,9 +24,9 @@ static const char *shown(const options *o, const tp_value *v)
 }
 
 static entry make_entry(const char *format, const char *kind, const char *of, const char *of2,
-                        const tp_estimate *estimate)
+                        const tp_estimate *estimate, double size)
 {
-    entry e = { .kind = kind, .of = of, .of2 = of2, .estimate = estimate };
+    entry e = { .kind = kind, .of = of, .of2 = of2, .estimate = estimate, .least = rounding * size };
     snprintf(e.what, sizeof e.what, "%s%.60s%s%.30s%s", format, of, *of2 ? ", " : "", of2, *of2 ? ")" : "");
     return e;
 }
@@ -37,13 +40,14 @@ static int list_entries(const options *o, const tp_solution *s, entry *list)
         const char *name = shown(o, v);
         if (v->type != 'f')
             list[n++] = make_entry(v->type == 's' && name == v->name ? "" : "E ", v->type == 's' ? "scalar" : "mean",
-                                   name, "", &v->mean);
+                                   name, "", &v->mean, v->type == 's' ? 0 : sqrt(fabs(v->variance.value)));
         if (v->type != 's')
-            list[n++] = make_entry("Var ", "variance", name, "", &v->variance);
+            list[n++] = make_entry("Var ", "variance", name, "", &v->variance, 0);
         for (int i = 0; i < k && s->covariances; i++) {
             const tp_estimate *e = &s->covariances[k * s->n + i];
-            if (fabs(e->value) > 1e-14 || e->error > 0)
-                list[n++] = make_entry("Cov(", "covariance", s->values[i].name, name, e);
+            double size = sqrt(fabs(v->variance.value)) * sqrt(fabs(s->values[i].variance.value));
+            if (fabs(e->value) > rounding * size || e->error > 0)
+                list[n++] = make_entry("Cov(", "covariance", s->values[i].name, name, e, 0);
         }
     }
     return n;
@@ -81,9 +85,9 @@ static void print_text(const options *o, const tp_solution *s, const entry *list
         if (e->error > 0)
             snprintf(error, sizeof error, "± %.1e", e->error);
         if (simple && !isnan(e->simple))
-            snprintf(at, sizeof at, "%.10g", fabs(e->simple) < 1e-14 ? 0 : e->simple);
+            snprintf(at, sizeof at, "%.10g", fabs(e->simple) < list[k].least ? 0 : e->simple);
         printf("  %s%*s %16.10g", list[k].what, widest - ad_columns(list[k].what), "",
-               fabs(e->value) < 1e-14 ? 0 : e->value);
+               fabs(e->value) < list[k].least ? 0 : e->value);
         printf(s->sampled ? " %s%*s" : "%s%*s", error, s->sampled ? 9 - ad_columns(error) : 0, "");
         printf(simple ? " %16s" : "%s", at);
         if (o->width && strcmp(list[k].of, "f") != 0)

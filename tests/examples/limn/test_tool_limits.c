@@ -342,6 +342,15 @@ Test(tool_limits, drift_and_report_of_random_outputs)
 }
 
 /* ---- programs by hand ---- */
+Test(tool_limits, small_numbers_are_told)
+{
+    put_text("small.tp", "Input x : G(n) ~ N(0, 1e-20)\nInput y : G(n) ~ N(1e-12, 4e-20), Cov(y, x) = 1e-20\n");
+    outcome r = works("limit small.tp");
+    static const char *const lines[] = { "Var x ", "1e-20\n", "Var y ", "4e-20\n", "Cov(x, y) ", "E y ", "1e-12\n" };
+    for (size_t k = 0; k < sizeof lines / sizeof *lines; k++)
+        cr_expect(strstr(r.out, lines[k]), "no %s in %s", lines[k], r.out);
+}
+
 Test(tool_limits, a_long_text_prints_variances_and_what_is_asked)
 {
     enum { LINES = 2000 };
