@@ -284,3 +284,30 @@ Test(regime_centred, what_divides_is_bounded_from_below)
                 release(&t);
             }
 }
+
+/* Sums within sums, as deep as there are numbers in front of them, below a mean over the batch: what is looked for in
+ * them stays in proportion. */
+static int numbers;
+static ad_var numbered(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = nn_dense(net, "dense", input, n), b = parameter(net, "b", ad_shape_of(n));
+    for (int k = 0; k < numbers; k++) {
+        ad_var s = ad_param(nn_graph(net), nn_name(net, "s%d", k), (ad_shape){ 0 },
+                            (ad_init){ .mean = 1, .rate = 1, .multiplier = 1 });
+        h = ad_mul(s, ad_add(h, k % 2 ? ad_relu(h) : b));
+    }
+    return nn_readout(net, "readout", ad_tanh(nn_batchnorm(net, "norm", h)));
+}
+
+Test(regime_centred, sums_within_sums)
+{
+    which = BATCH;
+    numbers = 4;
+    traced few = trace(numbered, NN_NTK, NN_SGD, NULL);
+    numbers = 60;
+    traced many = trace(numbered, NN_NTK, NN_SGD, NULL);
+    cr_expect_str_eq(few.r.verdict, many.r.verdict);
+    release(&few);
+    release(&many);
+}

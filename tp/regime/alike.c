@@ -33,7 +33,7 @@ static bool same_number(double a, double b)
 
 static bool are_alike(const table *t, const ad_node *a, const ad_node *b)
 {
-    bool alike = a->op == b->op && a->n_in == b->n_in && a->n_in > 0 && ad_shape_equal(&a->shape, &b->shape) &&
+    bool alike = a->op == b->op && a->n_in == b->n_in && ad_shape_equal(&a->shape, &b->shape) &&
                  ad_shape_same(&a->over, &b->over) && same_number(a->c, b->c) && same_number(a->power, b->power) &&
                  same_axis(a->axis, b->axis) && same_axis(a->axis2, b->axis2) && same_axis(a->axis3, b->axis3) &&
                  a->start == b->start && a->stride == b->stride && a->dilation == b->dilation &&
@@ -54,10 +54,14 @@ int tp_find_alike(tp_exponents *e, ad_arena *arena, ad_error *error)
         return ad_fail(error, "regime: out of memory");
     for (int id = 0; id < n; id++) {
         const ad_node *node = ad_node_of(t.graph, id);
+        first[id] = id;
+        if (node->n_in == 0)
+            continue;
         size_t slot = hash_of(&t, node);
         while (t.slots[slot] && !are_alike(&t, ad_node_of(t.graph, t.slots[slot] - 1), node))
             slot = (slot + 1) % t.n_slots;
-        first[id] = t.slots[slot] ? t.slots[slot] - 1 : id;
+        if (t.slots[slot])
+            first[id] = t.slots[slot] - 1;
         t.slots[slot] = first[id] + 1;
     }
     return 0;

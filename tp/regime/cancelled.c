@@ -10,13 +10,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST = 16 /* terms at once */, PARTS = 64 /* that are taken apart of one sum */ };
+enum { PARTS = 64 /* that are taken apart of one sum */, DEEP = 8, LOOKS = 512 /* at sums inside of sums */ };
 static const double rounding = 1e-12;
 
 typedef struct {
     const tp_exponents *e;
-    tp_term terms[MOST];
-    int n;
+    tp_term terms[TP_MOST_TERMS];
+    int n, depth, *looks; /* depth: inside of so many others, which share what is left of LOOKS */
     bool cancels, full;
 } sum;
 
@@ -149,7 +149,7 @@ static void put(sum *s, tp_term t)
             s->terms[i].c += t.c;
         return;
     }
-    if ((s->full |= s->n == MOST))
+    if ((s->full |= s->n == TP_MOST_TERMS))
         return;
     s->terms[s->n++] = t;
     for (int i = 0; i + 1 < s->n; i++) {
@@ -188,11 +188,14 @@ int tp_summed_factor(const tp_exponents *e, int id, const ad_shape *over)
     return id;
 }
 
-/* Is it a sum of a product with factors that are the same along its axes, of which without these nothing is left? */
+static bool sum_is_zero(const sum *outer, int id, const ad_shape *over);
+
+/* Is it a sum of a product with factors that are the same along its axes, of which without these nothing is left? What
+ * lies deeper than is looked for counts as left. */
 static bool vanishes(const sum *s, const tp_term *t)
 {
     int factor = t->over.rank > 0 ? tp_summed_factor(s->e, t->id, &t->over) : t->id;
-    return factor != t->id && tp_sum_is_zero(s->e, factor, &t->over);
+    return factor != t->id && s->depth < DEEP && --*s->looks >= 0 && sum_is_zero(s, factor, &t->over);
 }
 
 static bool goes_apart(const sum *s, const tp_term *t)
@@ -249,6 +252,16 @@ static tp_term term_of(int id, double c)
     return (tp_term){ .id = id, .family = -1, .c = c };
 }
 
+static bool sum_is_zero(const sum *outer, int id, const ad_shape *over)
+{
+    sum s = { .e = outer->e, .depth = outer->depth + 1, .looks = outer->looks };
+    tp_term t = term_of(id, 1);
+    t.over = *over;
+    put(&s, t);
+    reduce(&s);
+    return s.cancels && s.n == 0;
+}
+
 /* Of a r - b r or a / r - b / r: r, under other names of its axes perhaps, else -1; a and b; is it divided by? */
 static int common_factor(const tp_exponents *e, const ad_node *node, int parts[2], bool *divides)
 {
@@ -300,15 +313,15 @@ static int keep(tp_exponents *e, int id, const sum *s, int factor, bool divides,
 static int visit(tp_exponents *e, int id, ad_arena *arena, ad_error *error)
 {
     const ad_node *node = ad_node_of(e->program->graph, id);
-    sum s = { .e = e };
-    int parts[2], factor = -1;
+    int parts[2], factor = -1, looks = LOOKS;
+    sum s = { .e = e, .looks = &looks };
     bool divides = false, joins = node->op == AD_ADD || node->op == AD_SUB;
     if (!joins && node->op != AD_SUM)
         return 0;
     put(&s, term_of(id, 1));
     reduce(&s);
     if (!s.cancels && joins && (factor = common_factor(e, node, parts, &divides)) >= 0) {
-        s = (sum){ .e = e };
+        s = (sum){ .e = e, .looks = &looks };
         put(&s, term_of(parts[0], 1));
         put(&s, term_of(parts[1], node->op == AD_SUB ? -1 : 1));
         reduce(&s);
@@ -318,12 +331,8 @@ static int visit(tp_exponents *e, int id, ad_arena *arena, ad_error *error)
 
 bool tp_sum_is_zero(const tp_exponents *e, int id, const ad_shape *over)
 {
-    sum s = { .e = e };
-    tp_term t = term_of(id, 1);
-    t.over = *over;
-    put(&s, t);
-    reduce(&s);
-    return s.cancels && s.n == 0;
+    int looks = LOOKS;
+    return sum_is_zero(&(sum){ .e = e, .looks = &looks }, id, over);
 }
 
 int tp_find_cancelled(tp_exponents *e, ad_arena *arena, ad_error *error)

@@ -160,14 +160,12 @@ static bool sum_adds_up(const proof *p, const ad_node *node, const double *sizes
     return adds_up(p, terms, 2);
 }
 
-enum { MOST_TERMS = 16 };
-
 /* Of a sum of which terms cancel, what is left; family -1: its size, else the part that differs along that one's axes.
  */
 static bool rest_adds_up(const proof *p, const tp_cancelled *c, int family)
 {
-    term terms[MOST_TERMS];
-    if (c->n > MOST_TERMS || (c->factor >= 0 && (family >= 0 || !p->size[c->factor])))
+    term terms[TP_MOST_TERMS];
+    if (c->factor >= 0 && (family >= 0 || !p->size[c->factor]))
         return false;
     for (int i = 0; i < c->n; i++) {
         const tp_term *t = &c->terms[i];

@@ -18,11 +18,11 @@ typedef struct {
 
 /* What is left of a sum of which terms cancel; of none it is 0. */
 typedef struct {
-    const tp_term *terms;
-    int n, factor; /* all of it is times that node, or divided by it; -1: none */
+    const tp_term *terms; /* TP_MOST_TERMS at most */
+    int n, factor;        /* all of it is times that node, or divided by it; -1: none */
     bool divides;
 } tp_cancelled;
-enum { TP_FAMILIES = 16 };
+enum { TP_FAMILIES = 16, TP_MOST_TERMS = 16 };
 
 /* The logs of what the nodes of a program are in size at a width n. A power of n is what is left of them, divided by
  * log n, as n grows: at log n = TP_FAR constants are below what a double holds. */

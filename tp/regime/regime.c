@@ -111,15 +111,13 @@ static ad_shape summed_at(const regime_job *j, const ad_site *site)
  * through what is the same along these or is noted as another factor; the family of the axes, -1: there is none. */
 static int find_centre(const regime_job *j, int id, const ad_shape *summed, met_factors *met)
 {
-    const tp_exponents *e = &j->e;
     const ad_node *node = ad_node_of(j->program->graph, id);
-    const tp_cancelled *c = e->cancelled[id];
+    while (node->op == AD_SCALE || node->op == AD_NEG || node->op == AD_IDENTITY || node->op == AD_TRANSPOSE ||
+           (node->op == AD_RELABEL && !ad_has(summed, node->axis2)))
+        node = ad_node_of(j->program->graph, id = node->in[0]);
+    const tp_cancelled *c = j->e.cancelled[id];
     if (c && c->n == 1 && c->factor < 0 && c->terms[0].family >= 0)
         return ad_shape_within(&c->terms[0].over, summed) ? c->terms[0].family : -1;
-    if (node->op == AD_SCALE || node->op == AD_NEG || node->op == AD_IDENTITY || node->op == AD_TRANSPOSE)
-        return find_centre(j, node->in[0], summed, met);
-    if (node->op == AD_RELABEL && !ad_has(summed, node->axis2))
-        return find_centre(j, node->in[0], summed, met);
     for (int k = 0; k < 2 && (node->op == AD_MUL || node->op == AD_CONTRACT) && met->n < MET; k++) {
         met_factors before = *met;
         met->nodes[met->n++] = node->in[1 - k];
@@ -898,12 +896,11 @@ static int prepare(regime_job *j, ad_error *error)
     j->e.met = -1;
     j->e.overlap = j->spec->overlap > 0 ? log(j->spec->overlap) : 0;
     double **all[] = { &j->e.start,  &j->e.gain,  &j->e.change, &j->e.inside, &j->e.outside,
-                       &j->e.spread, &j->e.drawn, &j->e.update, &j->e.others };
+                       &j->e.spread, &j->e.drawn, &j->e.update, &j->e.others, &j->e.by_numbers };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         if (!(*all[k] = numbers(j, n, -INFINITY)))
             return ad_fail(error, "regime: out of memory");
     j->e.front = numbers(j, n, 0);
-    j->e.by_numbers = numbers(j, n, -INFINITY);
     j->fronts = numbers(j, n, 0);
     j->coherent = numbers(j, n, -INFINITY);
     j->kept = numbers(j, j->n_params, -INFINITY);
@@ -913,8 +910,8 @@ static int prepare(regime_job *j, ad_error *error)
     j->rates = numbers(j, j->n_params, 0);
     j->effects = numbers(j, j->n_params, 0);
     j->gradients = numbers(j, j->n_params, -INFINITY);
-    if (!centred || !j->e.front || !j->e.by_numbers || !j->fronts || !j->coherent || !j->kept || !j->most ||
-        !j->growing || !j->factors || !j->rates || !j->effects || !j->gradients)
+    if (!centred || !j->e.front || !j->fronts || !j->coherent || !j->kept || !j->most || !j->growing || !j->factors ||
+        !j->rates || !j->effects || !j->gradients)
         return ad_fail(error, "regime: out of memory");
     if (tp_find_centred(&j->e, j->arena, centred, error) || tp_find_alike(&j->e, j->arena, error) ||
         tp_find_cancelled(&j->e, j->arena, error) || find_centred_sites(j, error) ||
