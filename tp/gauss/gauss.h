@@ -50,7 +50,7 @@ typedef struct tp_univariate {
     int n_kinks;
     int parity; /* 1: f(-x) = f(x), -1: f(-x) = -f(x), 0: neither or not known */
     int steps;  /* elementary functions that eval takes, where they are many: 16 of them count as an evaluation */
-    const double *pieces; /* ascending: between two of them eval is a polynomial, which an integral may be cut at */
+    const double *pieces; /* ascending: so near each other as eval needs it to be like a polynomial between two */
     int n_pieces;
 } tp_univariate;
 

@@ -19,9 +19,7 @@ static int make_function(const tp_solver *s, int fn, tp_function *made)
     made->n_scalars = tp_fn_scalars(&s->algebra, fn, NULL, 0);
     if (made->n_scalars > TP_MAX_SCALARS)
         return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", made->n_scalars, TP_MAX_SCALARS);
-    if (tp_univariate_of(&s->algebra, fn, &made->u))
-        return -1;
-    return made->n_scalars ? 0 : tp_in_pieces(&made->u, s->algebra.arena, s->error);
+    return tp_univariate_of(&s->algebra, fn, &made->u);
 }
 
 static const tp_function *find_function(tp_solver *s, int fn)

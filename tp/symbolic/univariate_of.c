@@ -37,7 +37,8 @@ int tp_univariate_of(const tp_algebra *algebra, int fn, tp_univariate *u)
     const tp_fn_parts *parts = tp_fn_parts_of(algebra, fn);
     int steps = parts->n;
     tp_fn_parts_end(algebra, fn, parts);
-    int n = tp_fn_scalars(algebra, fn, NULL, 0) ? 0 : tp_fn_kinks(algebra, fn, NULL, kinks, TP_MAX_KINKS);
+    bool scalars = tp_fn_at(algebra, fn)->scalars;
+    int n = scalars ? 0 : tp_fn_kinks(algebra, fn, NULL, kinks, TP_MAX_KINKS);
     *u = (tp_univariate){ .form = TP_NUMERIC,
                           .eval = eval_tree,
                           .context = context,
@@ -47,7 +48,9 @@ int tp_univariate_of(const tp_algebra *algebra, int fn, tp_univariate *u)
                           .parity = tp_fn_parity(algebra, fn) };
     if (n < 0)
         return tp_lacks_memory(algebra);
-    return n > TP_MAX_KINKS ? tp_too_many_kinks(algebra->error, n) : 0;
+    if (n > TP_MAX_KINKS)
+        return tp_too_many_kinks(algebra->error, n);
+    return scalars ? 0 : tp_in_pieces(u, algebra->arena, algebra->error);
 }
 
 int tp_too_many_kinks(ad_error *error, int found)

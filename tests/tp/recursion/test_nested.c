@@ -190,6 +190,24 @@ Test(nested, averages_of_a_function_and_itself)
     }
 }
 
+/* Near 0 the average of h and tanh h, twenty times, is h: errors are relative, however small the inputs are. */
+Test(nested, of_small_inputs)
+{
+    static const nest twenty = { "tanh", NULL, NULL, 20, false };
+    now = &twenty;
+    for (double scale = 1e-8; scale > 1e-30; scale *= 1e-5) {
+        double x[ROWS * FEATURES], k[ROWS * ROWS], q[ROWS * ROWS] = { 0 };
+        for (int i = 0; i < ROWS * FEATURES; i++)
+            x[i] = scale * inputs[i];
+        exact(averages, TP_NNGP, x, 1e-12, k);
+        for (int i = 0; i < ROWS * ROWS; i++)
+            for (int m = 0; m < FEATURES; m++)
+                q[i] += x[i / ROWS * FEATURES + m] * x[i % ROWS * FEATURES + m] / FEATURES;
+        for (int i = 0; i < ROWS * ROWS; i++)
+            cr_expect(fabs(k[i] - q[i]) < 1e-13 * sqrt(q[0] * q[3]), "scale %g: %.17g, not %.17g", scale, k[i], q[i]);
+    }
+}
+
 /* ---- what bends or jumps at 0 alone ---- */
 static ad_var first(nn_net *net, ad_var x)
 {
