@@ -202,41 +202,6 @@ bool tp_fn_continuous(const tp_algebra *algebra, int fn)
     return continuous;
 }
 
-/* Of a number that is the same wherever the sign is any function is one. */
-static double part_degree(const tp_fn *f, double a, double b)
-{
-    bool unary = f->op <= AD_CUSTOM;
-    if (unary && a >= 0 && a <= 0)
-        return 0;
-    switch (f->op) {
-    case TP_VARIABLE:
-        return 1;
-    case TP_NUMBER:
-        return 0;
-    case TP_PLUS:
-        return a >= b && a <= b ? a : (double)NAN;
-    case TP_TIMES:
-        return a + b;
-    default:
-        return f->op < AD_CUSTOM ? ad_op_degree((ad_op)f->op, f->p) * a : (double)NAN;
-    }
-}
-
-double tp_fn_degree(const tp_algebra *algebra, int fn)
-{
-    const tp_fn_parts *p = tp_fn_parts_of(algebra, fn);
-    double *of = p ? ad_reserve((size_t)p->n, sizeof *of, "degrees", NULL) : NULL, last = (double)NAN;
-    for (int k = 0; of && k < p->n; k++) {
-        double a = p->at[k].a < 0 ? (double)NAN : of[p->at[k].a], b = p->at[k].b < 0 ? (double)NAN : of[p->at[k].b];
-        last = of[k] = part_degree(tp_fn_at(algebra, p->at[k].id), a, b);
-    }
-    if (!of)
-        *algebra->starved = true;
-    ad_free(of);
-    tp_fn_parts_end(algebra, fn, p);
-    return last;
-}
-
 bool tp_fn_halves(const tp_algebra *algebra, int fn, tp_halves *h)
 {
     static const double at[3] = { -1, 0, 1 };

@@ -130,6 +130,26 @@ int tp_fn_prepare(const tp_algebra *algebra, int fn)
     return kept ? 0 : tp_lacks_memory(algebra);
 }
 
+/* Of a number that is the same wherever the sign is any function is one. */
+static double part_degree(const tp_fn *f, double a, double b)
+{
+    bool unary = f->op <= AD_CUSTOM;
+    if (unary && a >= 0 && a <= 0)
+        return 0;
+    switch (f->op) {
+    case TP_VARIABLE:
+        return 1;
+    case TP_NUMBER:
+        return 0;
+    case TP_PLUS:
+        return a >= b && a <= b ? a : (double)NAN;
+    case TP_TIMES:
+        return a + b;
+    default:
+        return f->op < AD_CUSTOM ? ad_op_degree((ad_op)f->op, f->p) * a : (double)NAN;
+    }
+}
+
 void tp_fn_learn(const tp_algebra *algebra, tp_fn *f)
 {
     int n = tp_fn_arguments(f), own = 0;
@@ -137,9 +157,11 @@ void tp_fn_learn(const tp_algebra *algebra, tp_fn *f)
     f->smooth = true;
     f->scalars = f->op == TP_SCALAR;
     f->depth = 1;
+    f->degree = part_degree(f, (double)NAN, (double)NAN);
     if (n == 0)
         return;
     const tp_fn *a = tp_fn_at(algebra, f->a), *b = n > 1 ? tp_fn_at(algebra, f->b) : a;
+    f->degree = part_degree(f, a->degree, b->degree);
     f->scalars = a->scalars || b->scalars;
     f->depth = 1 + (a->depth > b->depth ? a->depth : b->depth);
     if (n > 1) {

@@ -29,6 +29,7 @@ typedef struct {
     const ad_function *function;
     int parity, smooth, scalars; /* of the whole: tp_fn_parity, tp_fn_smooth; has it scalars? */
     int depth;                   /* of its tree */
+    double degree;               /* tp_fn_degree */
 } tp_fn;
 /* The functions that one is made of, itself the last: each once, and after its arguments, whose places are a and b (-1:
  * none). The shared parts of nested functions are many times as many when they are counted as a tree. While they are
@@ -295,7 +296,7 @@ static inline int tp_window_entry(const ad_node *node, int window, int offset)
 }
 
 /* ---- functions ---- */
-void tp_fn_learn(const tp_algebra *, tp_fn *fn);              /* parity and smoothness, from its arguments' */
+void tp_fn_learn(const tp_algebra *, tp_fn *fn);              /* what is known of it, from its arguments' */
 bool tp_fn_keep(tp_algebra *, int fn);                        /* makes room for what is kept of the last function */
 static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 without memory */
 {
@@ -481,8 +482,8 @@ typedef struct {
 } tp_fn_context;
 /* A function that is a row of the op table, the variable or 1, by its form; false, and *u untouched, of any other. */
 bool tp_univariate_row(const tp_algebra *, int fn, tp_univariate *u);
-/* Any function, else by evaluating it: u->context is a tp_fn_context. One with scalars has neither sample nor kinks
- * yet. -1 with an error, also for more than TP_MAX_KINKS kinks. */
+/* Any function, else by evaluating it, in pieces where that takes long. One with scalars has neither pieces nor kinks
+ * yet, nor a sample: u->context is a tp_fn_context. -1 with an error, also for more than TP_MAX_KINKS kinks. */
 int tp_univariate_of(const tp_algebra *, int fn, tp_univariate *u);
 int tp_too_many_kinks(ad_error *error, int found); /* -1 */
 
@@ -498,7 +499,10 @@ int tp_fn_scaled(tp_algebra *, double c, int a);
 int tp_fn_row_derivative(tp_algebra *, const tp_fn *row, int y);
 int tp_fn_derivative(tp_algebra *, int fn);
 /* d with f(c x) = c^d f(x) for c > 0; NaN if there is none. */
-double tp_fn_degree(const tp_algebra *, int fn);
+static inline double tp_fn_degree(const tp_algebra *algebra, int fn)
+{
+    return tp_fn_at(algebra, fn)->degree;
+}
 /* What is 1 or |x| times `right` above 0 and `left` below, by its degree, and `zero` at 0. */
 typedef struct {
     int degree; /* 0 or 1 */
