@@ -42,42 +42,42 @@ static double at_point(const double *values, double log_s)
 /* Which mean of f over a Gaussian: log |E f|, log of the root of E (f - base)^2, of E f^4, of E (f - E f)^2. */
 typedef enum { PLAIN, SQUARES, FOURTHS, DEVIATION } mean_kind;
 
-static double mean_log(const tp_curve *c, const double *values, double log_s, double base, mean_kind kind)
+/* Sums over the grid of a kind's terms, of these without their signs, and of weights. */
+typedef struct {
+    double terms, sizes, weights;
+} totals;
+
+static totals total(const tp_curve *c, const double *values, double log_s, double base, mean_kind kind)
 {
-    double sum = 0, sizes = 0, weights = 0, s = exp(log_s);
+    totals t = { 0 };
+    double s = exp(log_s);
     for (int k = 0; k < SIDES; k++) {
         double u = c->points[k], weight = fabs(u) / s * exp(-u * u / (2 * s * s)), y = values[k] - base;
         if (!(weight > 1e-300) || isnan(y))
             continue;
         double term = weight * (kind == PLAIN ? y : kind == SQUARES ? y * y : y * y * y * y);
-        sum += term;
-        sizes += fabs(term);
-        weights += weight;
+        t.terms += term;
+        t.sizes += fabs(term);
+        t.weights += weight;
     }
-    if (fabs(sum) <= rounding * sizes)
-        return -INFINITY;
-    return log_or_none(fabs(sum / weights)) / (kind == PLAIN ? 1 : 2);
+    return t;
 }
 
-/* E f. */
-static double mean(const tp_curve *c, const double *values, double log_s)
+static double mean_log(const tp_curve *c, const double *values, double log_s, double base, mean_kind kind)
 {
-    double sum = 0, weights = 0, s = exp(log_s);
-    for (int k = 0; k < SIDES; k++) {
-        double u = c->points[k], weight = fabs(u) / s * exp(-u * u / (2 * s * s));
-        if (!(weight > 1e-300) || isnan(values[k]))
-            continue;
-        sum += weight * values[k];
-        weights += weight;
-    }
-    return sum / weights;
+    totals t = total(c, values, log_s, base, kind);
+    if (fabs(t.terms) <= rounding * t.sizes)
+        return -INFINITY;
+    return log_or_none(fabs(t.terms / t.weights)) / (kind == PLAIN ? 1 : 2);
 }
 
 static double within(const tp_curve *curve, const double *values, double log_s, double base, mean_kind kind)
 {
-    if (kind == DEVIATION && !curve->at_points)
-        return mean_log(curve, values, log_s, mean(curve, values, log_s), SQUARES);
-    return curve->at_points ? at_point(values, log_s) : mean_log(curve, values, log_s, base, kind);
+    if (curve->at_points)
+        return at_point(values, log_s);
+    totals t = kind == DEVIATION ? total(curve, values, log_s, 0, PLAIN) : (totals){ 0 };
+    return kind == DEVIATION ? mean_log(curve, values, log_s, t.terms / t.weights, SQUARES)
+                             : mean_log(curve, values, log_s, base, kind);
 }
 
 /* Beyond the grid as a power of s, in eighths. */

@@ -150,12 +150,22 @@ static double moved_part(const part *p, int id, double all, double of_operand)
     return known ? fmin(all, of_operand) : all;
 }
 
+/* Of a node that scales, puts together, moves or renames what it reads, whose parts these are. */
+static double carried_part(const part *p, int id, double all, const double *parts)
+{
+    const tp_exponents *e = p->e;
+    const ad_node *node = ad_node_of(e->program->graph, id), *whole = tp_whole_of(e->program->graph, node);
+    if (node->op == AD_SCALE || node->op == AD_NEG || node->op == AD_IDENTITY)
+        return parts[node->in[0]] + (node->op == AD_SCALE ? tp_exponent_of_scale(e, node) : 0);
+    if (sums(whole->op) && !(whole->op == AD_CONCAT && is_over(p, whole->axis)))
+        return part_of_sum(p, node, parts);
+    return node->n_in > 0 ? moved_part(p, id, all, parts[node->in[0]]) : all;
+}
+
 static double part_at_start(const part *p, int id)
 {
     const tp_exponents *e = p->e;
     const ad_node *node = ad_node_of(e->program->graph, id);
-    const ad_node *whole = tp_whole_of(e->program->graph, node);
-    double in = node->n_in > 0 ? p->sizes[node->in[0]] : -INFINITY;
     if (is_same(p, id))
         return -INFINITY;
     if (e->cancelled[id] && e->cancelled[id]->factor < 0)
@@ -170,11 +180,7 @@ static double part_at_start(const part *p, int id)
         return e->start[id] + fmax(share_at_start(p, node->in[0]), share_at_start(p, node->in[1]));
     if (node->op == AD_SUM)
         return e->start[id] + share_at_start(p, node->in[0]);
-    if (node->op == AD_SCALE || node->op == AD_NEG || node->op == AD_IDENTITY)
-        return in + (node->op == AD_SCALE ? tp_exponent_of_scale(e, node) : 0);
-    if (sums(whole->op) && !(whole->op == AD_CONCAT && is_over(p, whole->axis)))
-        return part_of_sum(p, node, p->sizes);
-    return moved_part(p, id, e->start[id], in);
+    return carried_part(p, id, e->start[id], p->sizes);
 }
 
 /* Of f'(x). */
@@ -221,8 +227,6 @@ static double part_of_change(const part *p, int id)
 {
     const tp_exponents *e = p->e;
     const ad_node *node = ad_node_of(e->program->graph, id);
-    const ad_node *whole = tp_whole_of(e->program->graph, node);
-    double in = node->n_in > 0 ? p->changes[node->in[0]] : -INFINITY;
     if (is_same(p, id) || !(e->change[id] > -INFINITY))
         return -INFINITY;
     if (e->cancelled[id] && e->cancelled[id]->factor < 0)
@@ -233,11 +237,7 @@ static double part_of_change(const part *p, int id)
         return e->change[id] + fmax(share_by(p, node->in[0], node->in[1]), share_by(p, node->in[1], node->in[0]));
     if (node->op == AD_SUM)
         return e->change[id] + share_of_change(p, node->in[0]);
-    if (node->op == AD_SCALE || node->op == AD_NEG || node->op == AD_IDENTITY)
-        return in + (node->op == AD_SCALE ? tp_exponent_of_scale(e, node) : 0);
-    if (sums(whole->op) && !(whole->op == AD_CONCAT && is_over(p, whole->axis)))
-        return part_of_sum(p, node, p->changes);
-    return node->n_in > 0 ? moved_part(p, id, e->change[id], in) : e->change[id];
+    return carried_part(p, id, e->change[id], p->changes);
 }
 
 void tp_varying_change(const tp_exponents *e, int id)

@@ -910,6 +910,12 @@ Test(run, large_work_agrees_between_threads)
     ad_graph_free(g);
 }
 
+static double entry_of(const ad_plan *plan, int output, ad_type type, size_t at)
+{
+    return type == AD_DOUBLE ? ((const double *)ad_output(plan, output))[at]
+                             : (double)((const float *)ad_output(plan, output))[at];
+}
+
 /* Products of every size around those that are computed without packing: y = c x w, z = c y wᵀ, and w := keep w +
  * factor xᵀ y, in both precisions, beside sums in the order of the definition. A sum of k terms in (-1, 1) is off by at
  * most k eps of k. */
@@ -939,8 +945,7 @@ static void product_and_update(ad_type type, size_t batch_size, size_t in_size, 
     cr_assert_eq(ad_run(plan, &sizes, NULL), 0);
     for (size_t i = 0; i < batch_size; i++)
         for (size_t o = 0; o < out_size; o++) {
-            double sum = 0, got = type == AD_DOUBLE ? ((const double *)ad_output(plan, 0))[i * out_size + o]
-                                                    : (double)((const float *)ad_output(plan, 0))[i * out_size + o];
+            double sum = 0, got = entry_of(plan, 0, type, i * out_size + o);
             for (size_t k = 0; k < in_size; k++)
                 sum += x[i * in_size + k] * w[k * out_size + o];
             y[i * out_size + o] = c * sum;
@@ -949,8 +954,7 @@ static void product_and_update(ad_type type, size_t batch_size, size_t in_size, 
         }
     for (size_t i = 0; i < batch_size; i++)
         for (size_t k = 0; k < in_size; k++) {
-            double sum = 0, got = type == AD_DOUBLE ? ((const double *)ad_output(plan, 1))[i * in_size + k]
-                                                    : (double)((const float *)ad_output(plan, 1))[i * in_size + k];
+            double sum = 0, got = entry_of(plan, 1, type, i * in_size + k);
             for (size_t o = 0; o < out_size; o++)
                 sum += y[i * out_size + o] * w[k * out_size + o];
             cr_assert(fabs(got - c * sum) <= eps * (double)(in_size * out_size * (in_size + out_size)),
