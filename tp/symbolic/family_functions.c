@@ -1,4 +1,5 @@
-/* family_functions.c: univariate functions as trees: sums, products, derivatives, degrees of homogeneity. */
+/* family_functions.c: univariate functions as trees: sums, products, derivatives, and what is one power above 0 and one
+ * below. */
 #include "tp/symbolic/symbolic.h"
 
 #include <math.h>
