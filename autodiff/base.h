@@ -109,6 +109,10 @@ void ad_hook_read(long k);
 typedef struct ad_arena ad_arena;
 ad_arena *ad_arena_new(ad_error *error);
 void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size); /* NULL when memory is out */
+/* It gives out so many bytes at most, which are to be as many as it has given out or more; 0: as many as there are. Was
+ * more asked for? */
+void ad_arena_limit(ad_arena *arena, size_t bytes);
+bool ad_arena_is_full(const ad_arena *arena);
 char *ad_arena_text(ad_arena *arena, const char *format, ...) AD_PRINTF(2, 3);
 char *ad_arena_vtext(ad_arena *arena, const char *format, va_list args) AD_PRINTF(2, 0);
 void ad_arena_free(ad_arena *arena);

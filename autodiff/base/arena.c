@@ -14,11 +14,23 @@ enum { MINIMUM_BLOCK = 1 << 15, MAXIMUM_BLOCK = 1 << 22 };
 
 struct ad_arena {
     block *blocks;
+    size_t used, most; /* bytes that were asked for; most: 0, no limit */
+    bool full;
 };
 
 ad_arena *ad_arena_new(ad_error *error)
 {
     return ad_alloc(1, sizeof(ad_arena), "an arena", error);
+}
+
+void ad_arena_limit(ad_arena *arena, size_t bytes)
+{
+    arena->most = bytes;
+}
+
+bool ad_arena_is_full(const ad_arena *arena)
+{
+    return arena->full;
 }
 
 void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size)
@@ -27,6 +39,10 @@ void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size)
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 4)
         return NULL;
     bytes = (bytes + 15) / 16 * 16;
+    if (arena->most && bytes > arena->most - arena->used) {
+        arena->full = true;
+        return NULL;
+    }
     block *b = arena->blocks;
     if (!b || b->size - b->used < bytes) {
         size_t whole = b ? 4 * (sizeof *b + b->size) : MINIMUM_BLOCK;
@@ -40,6 +56,7 @@ void *ad_arena_alloc(ad_arena *arena, size_t count, size_t size)
     }
     void *memory = b->data + b->used;
     b->used += bytes;
+    arena->used += bytes;
     return memset(memory, 0, bytes);
 }
 

@@ -31,7 +31,11 @@ for target; do
     else
         failed=1
         echo "$target: a finding, see $build/findings/$target.log"
-        grep -E '^(SUMMARY|Test unit written|.*ERROR)|runtime error' "$build/findings/$target.log" | head -5
+        grep -aE '^(SUMMARY|.*ERROR|failed:|did not fail:)|does not hold|runtime error' "$build/findings/$target.log" |
+            cut -c 1-300 | head -8
+        # The input itself, as the machine may be gone when this is read: `base64 -d` makes the file of it.
+        input=$(sed -n 's/.*Test unit written to *//p' "$build/findings/$target.log" | head -1)
+        [ ! -f "$input" ] || base64 "$input" | head -100
     fi
 done
 exit $failed

@@ -554,6 +554,8 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
                  s.closed ? "closed forms" : "exact rules, series and quadrature", s.algebra.left);
     if (fragile)
         *fragile = !status && is_fragile(&s, &series);
+    if (status == -1 && tp_is_full(&s.algebra))
+        status = TP_TOO_LARGE;
     if (status && status != TP_NO_RULE && status != TP_NOT_BP && status != TP_TOO_LARGE)
         status = s.diverges ? TP_INFINITE : s.too_long ? TP_NO_RULE : -1;
     release(&s);

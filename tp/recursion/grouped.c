@@ -904,7 +904,7 @@ int tp_limit_grouped(const tp_program *program, tp_kernel_kind which, const doub
     s.algebra.outputs[0] = (int)spec->output;
     s.algebra.outputs[1] = (int)spec->output2;
     if (!status && (which == TP_NTK ? tp_ntk_series(&s.algebra, &series, NULL) : tp_nngp_series(&s.algebra, &series)))
-        status = s.algebra.refused ? TP_NO_RULE : -1;
+        status = s.algebra.refused || tp_is_full(&s.algebra) ? TP_NO_RULE : -1;
     if (!status)
         status = series.n > 1 ? TP_NO_RULE : prepare(&g, &series);
     *power = series.n ? series.at[0].power : 0;

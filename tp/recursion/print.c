@@ -386,7 +386,7 @@ int tp_print_quantities(const tp_program *program, FILE *stream, tp_style style,
         status = -1;
     if (!status)
         status = write_recursion(&w, stream, error);
-    bool large = algebra.too_large;
+    bool large = algebra.too_large || (status && tp_is_full(&algebra));
     ad_arena_free(w.t.arena);
     tp_algebra_free(&algebra);
     return !status ? 0 : large ? TP_TOO_LARGE : -1;

@@ -13,7 +13,7 @@ int tp_ntk_series(tp_algebra *, tp_series *series, bool *folded);
 int tp_check_positions(tp_algebra *, tp_kernel_kind);
 /* The limit by exact expectations: 0; TP_NO_RULE where there is none for something in the program, TP_NOT_BP where the
  * rules are the simple ones and a gradient meets the forward pass, TP_INFINITE where an expectation is found to be
- * infinite, TP_TOO_LARGE where filters have too many positions, -1 on other errors. A kernel that failed keeps what was
+ * infinite, TP_TOO_LARGE where it has too many quantities, -1 on other errors. A kernel that failed keeps what was
  * made of it, for its owner to free. *fragile (may be NULL): whether the kernel may be made of the inputs' roundings
  * where its bound does not show digits. */
 enum { TP_NO_RULE = -2, TP_NOT_BP = -3, TP_INFINITE = -4, TP_GROWS = -5, TP_TOO_LARGE = -6 };
@@ -45,7 +45,7 @@ int tp_limit_grouped(const tp_program *, tp_kernel_kind, const double *x, size_t
  * what grows. */
 int tp_check_limit(const tp_program *, tp_kernel_kind, ad_error *error);
 
-/* The recursion by quantities as text (tp_print_recursion); TP_TOO_LARGE where filters have too many positions. */
+/* The recursion by quantities as text (tp_print_recursion); TP_TOO_LARGE where it has too many quantities. */
 int tp_print_quantities(const tp_program *, FILE *stream, tp_style style, ad_error *error);
 
 /* ---- notation.c: what a recursion is written in ---- */

@@ -19,6 +19,7 @@ int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *err
     algebra->arena = ad_arena_new(error);
     if (!algebra->arena)
         return -1;
+    ad_arena_limit(algebra->arena, (size_t)TP_MOST_GIGABYTES << 30);
     if (!(algebra->starved = ad_arena_alloc(algebra->arena, 1, sizeof *algebra->starved)))
         return tp_lacks_memory(algebra);
     *algebra->starved = false;

@@ -197,6 +197,9 @@ void tp_algebra_free(tp_algebra *algebra);
 /* Both -1: with an error of a node, or of memory; without one while a value waits for another. */
 int tp_refuse(tp_algebra *, int node, const char *format, ...) AD_PRINTF(3, 4);
 int tp_lacks_memory(const tp_algebra *);
+/* Did an algebra that failed ask for more than TP_MOST_GIGABYTES? Then with an error of it. */
+enum { TP_MOST_GIGABYTES = 2 }; /* a hundred thousand layers */
+bool tp_is_full(const tp_algebra *);
 /* -1 with an error where what is known of a function may be less than there is, for want of memory. */
 int tp_had_memory(const tp_algebra *);
 

@@ -18,6 +18,17 @@ int tp_refuse(tp_algebra *algebra, int node, const char *format, ...)
     return ad_fail(algebra->error, "%s:%d: %s: %s", n->where.file, n->where.line, tp_node_name(n), text);
 }
 
+bool tp_is_full(const tp_algebra *algebra)
+{
+    if (!algebra->arena || !ad_arena_is_full(algebra->arena))
+        return false;
+    ad_fail(algebra->error,
+            "the recursion has too many quantities, of %d GB and more: fewer layers, steps or positions, or --engine "
+            "sample",
+            TP_MOST_GIGABYTES);
+    return true;
+}
+
 int tp_lacks_memory(const tp_algebra *algebra)
 {
     return algebra->waits ? -1 : ad_fail(algebra->error, "out of memory while solving the program");

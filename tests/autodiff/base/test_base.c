@@ -121,6 +121,21 @@ Test(base, arena_text)
     ad_arena_free(arena);
 }
 
+Test(base, arena_gives_no_more_than_its_limit)
+{
+    ad_arena *arena = ad_arena_new(NULL);
+    ad_arena_limit(arena, 4096);
+    cr_assert_not_null(ad_arena_alloc(arena, 4000, 1));
+    cr_assert_not(ad_arena_is_full(arena));
+    cr_assert_null(ad_arena_alloc(arena, 97, 1));
+    cr_assert_null(ad_arena_alloc(arena, SIZE_MAX / 8, 1));
+    cr_assert(ad_arena_is_full(arena));
+    cr_assert_not_null(ad_arena_alloc(arena, 96, 1));
+    ad_arena_limit(arena, 0);
+    cr_assert_not_null(ad_arena_alloc(arena, 1 << 20, 1));
+    ad_arena_free(arena);
+}
+
 Test(base, arena_out_of_memory_returns_null_and_goes_on)
 {
     ad_arena *arena = ad_arena_new(NULL);
