@@ -24,6 +24,7 @@
 
 #include <cJSON.h>
 #include <ctype.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -337,7 +338,8 @@ static bool read_factor(line_reader *l)
 }
 
 /* ---- lines ---- */
-/* Takes "net.c:12" off the end of a line. */
+/* Takes "net.c:12" off the end of a line. What cannot be written as it is read is none: a folder, a line past those
+ * that there are. */
 static void take_place(char *text, tp_script *script, ad_where *where)
 {
     size_t length = strlen(text), digits = length;
@@ -349,10 +351,11 @@ static void take_place(char *text, tp_script *script, ad_where *where)
     size_t end = start;
     while (start && text[start - 1] != ' ' && text[start - 1] != '\t' && text[start - 1] != ':')
         start--;
-    if (start == end || !start || text[start - 1] == ':')
+    long line = strtol(text + digits, NULL, 10);
+    if (start == end || !start || text[start - 1] == ':' || text[end - 1] == '/' || line > INT_MAX)
         return;
     const char *file = ad_arena_text(script->arena, "%.*s", (int)(end - start), text + start);
-    *where = (ad_where){ file, (int)strtol(text + digits, NULL, 10) };
+    *where = (ad_where){ file, (int)line };
     text[start] = 0;
 }
 

@@ -619,6 +619,10 @@ Test(netsor, errors_name_line_variable_and_token)
         { W "MatMul y := W zz", "test.tp:2: y: unknown name zz" },
         { "Width m := two n", "test.tp:1: m: a number expected" },
         { "Width m := 2", "test.tp:1: m: \"n\" expected" },
+        { X "Nonlin y := tanh(x) net.c:2147483648",
+          "test.tp:2: y: a type, A(n, n), G(n), H(n) or scalar, expected, not \"2\"" },
+        { X "Nonlin y := tanh(x) net.c:99999999999999999999", "or scalar, expected, not \"9\"" },
+        { X "Nonlin y := tanh(x) nets/:3", "test.tp:2: y: a number, a name or a bracket expected" },
         { X "Nonlin y := power(x, x)", "test.tp:2: y: the second argument of power is a number" },
         { X "Output f := x", "test.tp:2: f: a vector over n: an output has no width" },
         { X "Input v : G(n) ~ N(0, 1)\nOutput f := √n <x, v>\nMoment e := f f",
@@ -953,6 +957,14 @@ Test(netsor, what_is_printed_is_read_again)
     cr_assert(tp_script_print(script, stream, TP_PAPER, NULL) == 0 && fclose(stream) == 0);
     cr_expect(!strstr(printed, "brackets") && strstr(printed, "Initialization assumption: holds.\nmore\n"), "%s",
               printed);
+    tp_script_free(script);
+    tp_script_free(parsed(printed));
+    free(printed);
+
+    script = parsed("Input x : G(n) ~ N(0, 1)  a/net.c:2147483647\nMoment e := ⟨x, x⟩  net.c:0\n");
+    stream = open_memstream(&printed, &size);
+    cr_assert(tp_script_print(script, stream, TP_PAPER, NULL) == 0 && fclose(stream) == 0);
+    cr_expect(strstr(printed, " net.c:2147483647\n") && strstr(printed, " net.c:0\n"), "%s", printed);
     tp_script_free(script);
     tp_script_free(parsed(printed));
     free(printed);
