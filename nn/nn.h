@@ -258,6 +258,9 @@ const char *const *nn_builtin_names(void); /* ended by NULL */
 typedef struct nn_model nn_model;
 /* The network at width n, drawn from seed. float or double. */
 nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error);
+/* The same network at the same width, with the weights and statistics that `from` has now, its seed, type, threads and
+ * mode: a model of its own, of the same network. NULL with an error. Several threads may copy one model at once. */
+nn_model *nn_model_copy(const nn_model *from, ad_error *error);
 void nn_model_free(nn_model *model);
 const nn_net *nn_model_net(const nn_model *model);
 size_t nn_model_width(const nn_model *model);

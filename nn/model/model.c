@@ -55,10 +55,9 @@ int nn_bind_params(const nn_model *model, ad_plan *plan)
     return 0;
 }
 
-nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error)
+/* Room for parameters and statistics, all 0. */
+static nn_model *model_of(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error)
 {
-    if (!ad_given(net, "the model's network", error))
-        return NULL;
     if (n < 1 || n > MAX_WIDTH) {
         ad_fail(error, "%s: width %zu: it must be from 1 to %d", nn_title(net), n, MAX_WIDTH);
         return NULL;
@@ -67,7 +66,7 @@ nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type,
     if (!model)
         return NULL;
     *model = (nn_model){ .net = net, .n = n, .type = type, .threads = threads, .seed = seed, .sizes = { .n = n } };
-    int n_params = net->n_params, n_all = n_params + net->n_statistics;
+    int n_all = net->n_params + net->n_statistics;
     if (!(model->offsets = ad_alloc((size_t)n_all + 1, sizeof *model->offsets, "a model", error)))
         goto failed;
     for (int k = 0; k < n_all; k++) {
@@ -83,10 +82,23 @@ nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type,
     }
     if (!(model->values = ad_alloc(model->offsets[n_all], nn_bytes(type), "the parameters", error)))
         goto failed;
-    for (int k = 0; k < n_params; k++) {
+    return model;
+failed:
+    nn_model_free(model);
+    return NULL;
+}
+
+nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type, int threads, ad_error *error)
+{
+    nn_model *model = ad_given(net, "the model's network", error) ? model_of(net, n, seed, type, threads, error) : NULL;
+    if (!model)
+        return NULL;
+    for (int k = 0; k < net->n_params; k++) {
         void *values = nn_param_values(model, k, NULL);
-        if (ad_draw(net->params[k], &model->sizes, seed, type, values, error) != 0)
-            goto failed;
+        if (ad_draw(net->params[k], &model->sizes, seed, type, values, error) != 0) {
+            nn_model_free(model);
+            return NULL;
+        }
     }
     for (int k = 1; k < net->n_statistics; k += 2) { /* a mean of 0, and a variance of 1 */
         size_t count;
@@ -98,9 +110,19 @@ nn_model *nn_model_new(const nn_net *net, size_t n, uint64_t seed, ad_type type,
                 ((double *)variance)[i] = 1;
     }
     return model;
-failed:
-    nn_model_free(model);
-    return NULL;
+}
+
+nn_model *nn_model_copy(const nn_model *from, ad_error *error)
+{
+    nn_model *model = ad_given(from, "the model that is copied", error)
+                          ? model_of(from->net, from->n, from->seed, from->type, from->threads, error)
+                          : NULL;
+    if (!model)
+        return NULL;
+    model->mode = from->mode;
+    model->drops = from->drops;
+    memcpy(model->values, from->values, from->offsets[nn_count_tensors(from)] * nn_bytes(from->type));
+    return model;
 }
 
 void nn_model_free(nn_model *model)

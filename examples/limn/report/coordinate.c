@@ -270,7 +270,8 @@ static int train_one(const job *j, int k, long s, ad_error *error)
     nn_model *models[3] = { NULL };
     int status = 0;
     for (int i = 0; i < 3 && !status; i++) {
-        models[i] = nn_model_new(j->net, c->widths[k], seed, AD_DOUBLE, (int)o->threads, error);
+        models[i] = i ? nn_model_copy(models[0], error)
+                      : nn_model_new(j->net, c->widths[k], seed, AD_DOUBLE, (int)o->threads, error);
         status = models[i] ? 0 : -1;
     }
     if (!status)
@@ -281,6 +282,25 @@ static int train_one(const job *j, int k, long s, ad_error *error)
         status = measure_one(j, models, k, s, error);
     for (int i = 0; i < 3; i++)
         nn_model_free(models[i]);
+    return status;
+}
+
+/* Time goes as squares of widths. */
+static int train_all(const job *j, ad_error *error)
+{
+    const coordinate_check *c = j->c;
+    double all = 0, done = 0;
+    int status = 0;
+    for (int k = 0; k < c->n_widths; k++)
+        all += (double)c->seeds * (double)c->widths[k] * (double)c->widths[k];
+    progress_begin(j->o, "networks of all widths");
+    for (int k = 0; k < c->n_widths; k++)
+        for (long s = 0; s < c->seeds && !status; s++) {
+            status = train_one(j, k, s, error);
+            done += (double)c->widths[k] * (double)c->widths[k];
+            progress_tell(done / all, NULL);
+        }
+    progress_end();
     return status;
 }
 
@@ -356,9 +376,7 @@ int coordinate_measure(const options *o, const nn_net *net, const tp_program *pr
         (size_t)c->regime.n_vectors * (size_t)(BY_PARAM + c->regime.n_params) * (size_t)c->n_widths * (size_t)c->seeds;
     if (!status)
         status = (c->logs = ad_alloc(count, sizeof *c->logs, "a coordinate check", error)) ? 0 : -1;
-    for (int k = 0; k < c->n_widths; k++)
-        for (long s = 0; s < c->seeds && !status; s++)
-            status = train_one(&j, k, s, error);
+    status = status || train_all(&j, error) ? -1 : 0;
     ad_free(j.labels);
     if (status)
         coordinate_free(c);

@@ -92,6 +92,46 @@ static void refused(nn_model *model, const char *path, const char *words)
     cr_expect(strstr(error.text, words), "no \"%s\" in: %s", words, error.text);
 }
 
+/* ---- copies ---- */
+/* Of what a model is now, statistics of batch normalisation with it; neither sees what the other becomes. */
+Test(weights, a_copy_is_a_model_of_its_own)
+{
+    for (int k = 0; k < KINDS; k++) {
+        ad_error error = { 0 };
+        nn_net *net = trace_kind(&kinds[k], 0, (nn_sigma_in)0);
+        nn_model *model = draw(net, 1), *fresh = draw(net, 1);
+        double x[ROWS * FEATURES], y[ROWS * OUTPUTS], was[ROWS * OUTPUTS], is[ROWS * OUTPUTS];
+        for (int i = 0; i < ROWS * FEATURES; i++)
+            x[i] = cos(2.3 * i);
+        for (int i = 0; i < ROWS * OUTPUTS; i++)
+            y[i] = sin(i);
+        nn_data data = { x, y, ROWS, 0 };
+        nn_fit_spec spec = { .loss = NN_SQUARE, .optimizer = NN_SGD, .rate = 0.1, .steps = 3 };
+        cr_assert(nn_fit(model, &data, &spec, NULL, &error) == 0, "%s", error.text);
+        nn_model *copy = nn_model_copy(model, &error);
+        cr_assert(copy, "%s", error.text);
+        for (int t = 0; t < nn_n_statistics(net); t++) {
+            size_t count, copied;
+            const void *values = nn_statistic(model, t, &count), *same = nn_statistic(copy, t, &copied);
+            cr_expect(count == copied && values != same && memcmp(values, same, count * sizeof(double)) == 0);
+        }
+        cr_expect(!(difference(copy, model) > 0));
+        cr_expect_gt(difference(copy, fresh), 1e-6);
+        outputs_of(copy, was);
+        cr_assert(nn_fit(model, &data, &spec, NULL, &error) == 0, "%s", error.text);
+        outputs_of(copy, is);
+        cr_expect(memcmp(was, is, sizeof was) == 0);
+        nn_model_free(model);
+        outputs_of(copy, is);
+        cr_expect(memcmp(was, is, sizeof was) == 0);
+        nn_model_free(copy);
+        nn_model_free(fresh);
+        nn_net_free(net);
+    }
+    ad_error error = { 0 };
+    cr_expect(!nn_model_copy(NULL, &error) && strstr(error.text, "the model that is copied"), "%s", error.text);
+}
+
 /* ---- scales ---- */
 Test(weights, every_scale_becomes_every_other)
 {
