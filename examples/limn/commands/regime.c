@@ -172,8 +172,8 @@ static int settle_regime(options *o)
 {
     if (o->optimizer < 0)
         o->optimizer = NN_SGD;
-    if (!o->check && (o->n_widths || o->seeds || o->rate_given || o->steps_given || o->csv))
-        return option_fail("--widths, --seeds, --rate, --steps and --csv are of --check in", o->command);
+    if (!o->check && (o->n_widths || o->seeds || o->rate_given || o->steps_given || o->csv || o->progress))
+        return option_fail("--widths, --seeds, --rate, --steps, --csv and --progress are of --check in", o->command);
     if (o->check && ((o->rate_given && !(o->rate > 0)) || (o->steps_given && o->steps < 1)))
         return option_fail("--check takes a step at least, and a rate above 0, in", o->command);
     if (o->check && o->n_widths && o->n_widths < 4)
@@ -210,7 +210,8 @@ const tool_command command_regime = {
         "the "
         "intervals within which all of these slopes are at 95 % is told with the line.",
     .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(OPTIMIZER) | TAKE(CHECK) | TAKE(LABELS) | TAKE(SCALING) | TAKE(WIDTHS) |
-             TAKE(SEED) | TAKE(SEEDS) | TAKE(RATE) | TAKE(STEPS) | TAKE(TRAIN) | TAKE(THREADS) | TAKE(CSV),
+             TAKE(SEED) | TAKE(SEEDS) | TAKE(RATE) | TAKE(STEPS) | TAKE(TRAIN) | TAKE(THREADS) | TAKE(CSV) |
+             TAKE(PROGRESS),
     .settle = settle_regime,
     .run = run_regime,
 };

@@ -40,6 +40,7 @@ Test(regime_tool, takes_exponents)
     fails("regime mlp --abc hidden=0,0", 1, "PATTERN=A,B,C");
     fails("regime mlp --optimizer flow", 2, "flow");
     fails("regime mlp --steps 3", 2, "--check");
+    fails("regime mlp --progress", 2, "--check");
     fails("regime mlp --check --widths 8,16", 2, "four");
 }
 
