@@ -11,16 +11,6 @@
 
 enum { SAMPLES = 4096, RUNS = 8, MAX_RUNS = TP_MOST_RUNS, MAX_SAMPLES = 1 << 18 };
 
-static tp_sampling sampling_of(const tp_limit_spec *spec, size_t samples, uint64_t seed, bool simple)
-{
-    return (tp_sampling){ .samples = samples,
-                          .seed = seed,
-                          .threads = spec->threads,
-                          .output = spec->output,
-                          .output2 = spec->output2,
-                          .simple = simple };
-}
-
 /* The error of so many runs at which one is off by as much as the kernel is. */
 static double error_of_random(int runs)
 {
@@ -48,11 +38,23 @@ typedef struct {
     size_t rows, rows2; /* rows2: of x2, or of x */
     const tp_limit_spec *spec;
     bool simple;
+    double floor; /* what vanishes beside the kernel's term of n^floor is left out */
     size_t samples, block;
     tp_work work;           /* of its runs */
     double first[MAX_RUNS]; /* of each run, an input with itself */
     double hidden;          /* what no run may have seen, relative to an input with itself */
 } question;
+
+static tp_sampling sampling_of(const question *q, size_t samples, uint64_t seed)
+{
+    return (tp_sampling){ .samples = samples,
+                          .seed = seed,
+                          .threads = q->spec->threads,
+                          .output = q->spec->output,
+                          .output2 = q->spec->output2,
+                          .simple = q->simple,
+                          .floor = q->floor };
+}
 
 static question question_of(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows,
                             const double *x2, size_t rows2, const tp_limit_spec *spec, bool simple)
@@ -87,13 +89,13 @@ static int choose_samples(question *q, ad_error *error)
     if (q->samples < 16)
         return ad_fail(error, "%zu samples are too few", q->samples);
     for (;; q->samples *= 2) {
-        tp_sampling sampling = sampling_of(q->spec, q->samples, 0, q->simple);
+        tp_sampling sampling = sampling_of(q, q->samples, 0);
         if (tp_sample_needs(q->program, &sampling, pair, &cost, error))
             return -1;
         if (given || cost.simple || 2 * (cost.draws + 1) <= (double)q->samples || q->samples >= MAX_SAMPLES)
             break;
     }
-    tp_sampling sampling = sampling_of(q->spec, q->samples, 0, q->simple);
+    tp_sampling sampling = sampling_of(q, q->samples, 0);
     q->block = tp_sample_tile(q->program, &sampling, q->rows + (q->x2 ? q->rows2 : 0), error);
     return q->block ? 0 : -1;
 }
@@ -120,7 +122,7 @@ static int add_runs(question *q, int minimum, int maximum, double *one, tp_kerne
     memset(kernel->deviations, 0, count * sizeof *one);
     kernel->error = 0;
     while (runs < minimum || (runs < maximum && misses(q, kernel->error, runs))) {
-        tp_sampling sampling = sampling_of(q->spec, q->samples, q->spec->seed + 1 + (uint64_t)runs, q->simple);
+        tp_sampling sampling = sampling_of(q, q->samples, q->spec->seed + 1 + (uint64_t)runs);
         sampling.work = &q->work;
         if (tp_sample_tiles(q->program, q->which, &sampling, q->block, q->x, q->rows, q->x2, q->rows2, one, error))
             return -1;
@@ -157,7 +159,7 @@ static int find_mean(question *q, double *one, tp_kernel *kernel, int *runs, ad_
     if (!chooses || !misses(q, kernel->error, *runs))
         return 0;
     if (raise_samples(q, kernel->error * stated_factor(q, *runs))) {
-        tp_sampling sampling = sampling_of(q->spec, q->samples, 0, q->simple);
+        tp_sampling sampling = sampling_of(q, q->samples, 0);
         q->block = tp_sample_tile(q->program, &sampling, q->rows + (q->x2 ? q->rows2 : 0), error);
         if (!q->block)
             return -1;
@@ -172,7 +174,7 @@ static int check_convergence(const question *q, ad_error *error)
     ad_error found = { 0 };
     char reason[300] = "";
     tp_work work = { .most = fmax(q->work.done, (double)(1ull << 35)) };
-    tp_sampling sampling = sampling_of(q->spec, q->samples / 4, q->spec->seed, q->simple);
+    tp_sampling sampling = sampling_of(q, q->samples / 4, q->spec->seed);
     sampling.work = &work;
     if (!tp_check_convergence(q->program, q->which, &sampling, q->x, q->rows, &found))
         return 0;
@@ -197,7 +199,7 @@ static int find_side(const question *q, bool second, double *size, ad_error *err
     size_t rows = second ? q->rows2 : q->rows;
     if (!q->program->meets && rows > ROWS)
         rows = ROWS;
-    tp_sampling sampling = sampling_of(q->spec, q->samples, q->spec->seed + 1, q->simple);
+    tp_sampling sampling = sampling_of(q, q->samples, q->spec->seed + 1);
     sampling.output = sampling.output2 = second ? q->spec->output2 : q->spec->output;
     double *own = ad_alloc(rows * rows, sizeof *own, "a kernel", error);
     int status = own ? 0 : -1;
@@ -230,7 +232,7 @@ static int relate_error(const question *q, int runs, tp_kernel *kernel, ad_error
 static int find_power(const question *q, int runs, double *power, ad_error *error)
 {
     bool own = !q->x2 && q->spec->output == q->spec->output2;
-    tp_sampling sampling = sampling_of(q->spec, q->samples, q->spec->seed, q->simple);
+    tp_sampling sampling = sampling_of(q, q->samples, q->spec->seed);
     sampling.output2 = q->spec->output; /* between outputs there may be nothing */
     return tp_find_power(q->program, q->which, &sampling, q->x, q->rows, q->first, own ? runs : 0, power, error);
 }
@@ -260,6 +262,97 @@ static void scale_kernel(const question *q, tp_kernel *kernel, int runs)
     kernel->error = fmax(kernel->error * stated_factor(q, runs), common);
 }
 
+/* ---- powers of n ---- */
+/* *floor: the power that the kernel does not exceed, if that is less; *largest: the largest one of a part that is left
+ * out, -INFINITY where none is; into *same, unless NULL, whether that is what is left out below `other`. */
+static int find_left_out(const question *q, double *floor, double other, bool *same, double *largest, ad_error *error)
+{
+    size_t n = (size_t)q->program->n_nodes;
+    double of_other;
+    bool *left_out = ad_alloc(2 * n + 1, sizeof *left_out, "the powers of a program", error);
+    int status = left_out ? tp_find_vanishing(q->program, q->which, floor, left_out, largest, error) : -1;
+    if (!status && same) {
+        status = tp_find_vanishing(q->program, q->which, &other, left_out + n, &of_other, error);
+        *same = memcmp(left_out, left_out + n, n * sizeof *left_out) == 0;
+    }
+    ad_free(left_out);
+    return status;
+}
+
+static bool is_zero(const tp_kernel *kernel)
+{
+    bool zero = true;
+    for (size_t i = 0; i < kernel->rows * kernel->rows2; i++)
+        zero = zero && !(fabs(kernel->terms[0].values[i]) > 0);
+    return zero;
+}
+
+/* -1 with an error where the kernel is no larger than what was left out of it. */
+static int check_left_out(const question *q, const tp_kernel *kernel, ad_error *error)
+{
+    double floor = q->floor, largest;
+    if (find_left_out(q, &floor, 0, NULL, &largest, error))
+        return -1;
+    if (!(largest > -INFINITY) || (!is_zero(kernel) && kernel->terms[0].power > largest + 1e-9))
+        return 0;
+    return ad_fail(
+        error,
+        "parts of the kernel that go like n^%g in the trace vanish beside others, and nothing larger is left "
+        "of these: samples stand in for n, and do not tell powers apart: leave out what cancels, or --engine "
+        "exact",
+        largest);
+}
+
+/* By runs at this floor. */
+static int solve(question *q, double *one, tp_kernel *kernel, int *runs, ad_error *error)
+{
+    *runs = 0;
+    int status = find_mean(q, one, kernel, runs, error);
+    if (!status)
+        status = check_convergence(q, error);
+    if (!status)
+        status = relate_error(q, *runs, kernel, error);
+    if (!status)
+        status = check_spread(kernel, *runs, error);
+    return status ? status : find_power(q, *runs < MAX_RUNS ? *runs : MAX_RUNS, &kernel->terms[0].power, error);
+}
+
+/* A kernel that may grow is found without what vanishes beside its largest power: 1 where it has not that power. */
+static int solve_growing(question *q, double *one, tp_kernel *kernel, int *runs, ad_error *error)
+{
+    ad_error random = { 0 };
+    double floor = INFINITY, largest;
+    bool same;
+    if (find_left_out(q, &floor, 0, &same, &largest, error))
+        return -1;
+    if (same || !(floor > 1e-9) || !isfinite(floor))
+        return 1;
+    q->floor = floor;
+    if (!solve(q, one, kernel, runs, &random) && !is_zero(kernel) && fabs(kernel->terms[0].power - floor) < 1e-9)
+        return 0;
+    q->floor = 0;
+    return 1;
+}
+
+/* Where it grows nevertheless, once more without what vanishes beside what was found. */
+static int solve_again(question *q, double *one, tp_kernel *kernel, int *runs, ad_error *error)
+{
+    double power = kernel->terms[0].power, floor = power, largest;
+    bool same = true;
+    int status = power > 1e-9 ? find_left_out(q, &floor, 0, &same, &largest, error) : 0;
+    if (status || same)
+        return status;
+    q->floor = power;
+    if (solve(q, one, kernel, runs, error))
+        return -1;
+    if (fabs(kernel->terms[0].power - power) > 1e-9)
+        return ad_fail(error,
+                       "the sampled kernel goes like n^%g, and n^%g without what vanishes beside that: samples do not "
+                       "tell its powers of n apart: --engine exact",
+                       power, kernel->terms[0].power);
+    return 0;
+}
+
 int tp_limit_sampled(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                      size_t rows2, const tp_limit_spec *spec, bool simple, tp_kernel *kernel, ad_error *error)
 {
@@ -274,15 +367,11 @@ int tp_limit_sampled(const tp_program *program, tp_kernel_kind which, const doub
     double *one = ad_alloc(q.rows * q.rows2, sizeof *one, "a limit kernel", error);
     int status = one ? open_kernel(&q, kernel, error) : -1;
     if (!status)
-        status = find_mean(&q, one, kernel, &runs, error);
+        status = solve_growing(&q, one, kernel, &runs, error);
+    if (status > 0)
+        status = solve(&q, one, kernel, &runs, error) || solve_again(&q, one, kernel, &runs, error) ? -1 : 0;
     if (!status)
-        status = check_convergence(&q, error);
-    if (!status)
-        status = relate_error(&q, runs, kernel, error);
-    if (!status)
-        status = check_spread(kernel, runs, error);
-    if (!status)
-        status = find_power(&q, runs < MAX_RUNS ? runs : MAX_RUNS, &kernel->terms[0].power, error);
+        status = check_left_out(&q, kernel, error);
     if (!status)
         scale_kernel(&q, kernel, runs);
     snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, q.samples);
@@ -325,7 +414,7 @@ static int time_product(const question *q, double *seconds, ad_error *error)
 static int time_run(const question *q, size_t samples, size_t rows, double *seconds, tp_sample_cost *cost,
                     ad_error *error)
 {
-    tp_sampling sampling = sampling_of(q->spec, samples, q->spec->seed, q->simple);
+    tp_sampling sampling = sampling_of(q, samples, q->spec->seed);
     double *k = ad_alloc(rows * rows, sizeof *k, "a kernel", error), start = ad_seconds();
     int status = k ? tp_sample_needs(q->program, &sampling, rows, cost, error) : -1;
     if (!status)
@@ -340,7 +429,7 @@ static int find_rates(const question *q, rates *r, ad_error *error)
 {
     enum { FEW = 8, FEWER_SAMPLES = 64, SOME_SAMPLES = 1024 };
     size_t rows = q->rows < FEW ? q->rows : FEW, samples = q->samples < SOME_SAMPLES ? q->samples : SOME_SAMPLES;
-    tp_sampling sampling = sampling_of(q->spec, samples, 0, q->simple);
+    tp_sampling sampling = sampling_of(q, samples, 0);
     tp_sample_cost cost, small;
     double seconds = 0, least = 0;
     int threads = ad_blas_begin(q->spec->threads > 0 ? q->spec->threads : 1);
@@ -372,7 +461,7 @@ static int run_seconds(const question *q, const rates *r, double *seconds, doubl
     bool same = !q->x2 && q->spec->output == q->spec->output2;
     size_t block = q->block, blocks = (q->rows + block - 1) / block, blocks2 = (q->rows2 + block - 1) / block;
     bool whole = block >= q->rows + (q->x2 ? q->rows2 : 0) || (same && block >= q->rows);
-    tp_sampling sampling = sampling_of(q->spec, q->samples, 0, q->simple);
+    tp_sampling sampling = sampling_of(q, q->samples, 0);
     tp_sample_cost own, pair;
     if (tp_sample_needs(q->program, &sampling, whole ? q->rows + (q->x2 ? q->rows2 : 0) : block, &own, error) ||
         tp_sample_needs(q->program, &sampling, 2 * block, &pair, error))
@@ -391,7 +480,7 @@ static int other_seconds(const question *q, const rates *r, double *seconds, ad_
         size_t samples, rows;
     } at[] = { { q->samples / 4, 6 }, { q->samples / 64, 6 }, { q->samples / 4, 1 } };
     for (int k = 0; k < 3; k++) {
-        tp_sampling sampling = sampling_of(q->spec, at[k].samples < 16 ? 16 : at[k].samples, 0, q->simple);
+        tp_sampling sampling = sampling_of(q, at[k].samples < 16 ? 16 : at[k].samples, 0);
         tp_sample_cost cost;
         if (tp_sample_needs(q->program, &sampling, q->rows < at[k].rows ? q->rows : at[k].rows, &cost, error))
             return -1;

@@ -390,12 +390,22 @@ static int run_level(tp_sampler *s, int level)
     return status;
 }
 
+static int set_left_out(tp_sampler *s, int level)
+{
+    for (int id = 0; id < s->program->n_nodes; id++)
+        if (s->left_out[id] && s->level[id] == level && !s->values[id] &&
+            !(s->values[id] = tp_sampler_numbers(s, elements(s, id), "what vanishes with n")))
+            return -1;
+    return 0;
+}
+
 static int run_products(tp_sampler *s, int level)
 {
     for (int id = 0; id < s->program->n_nodes; id++) {
         int param;
         ad_shape names;
-        if (s->level[id] == level && tp_operator_input(s, id, &param, &names) >= 0 && multiply_revealed(s, id))
+        bool product = s->level[id] == level && tp_operator_input(s, id, &param, &names) >= 0;
+        if (product && !s->left_out[id] && multiply_revealed(s, id))
             return -1;
     }
     return 0;
@@ -526,7 +536,7 @@ int tp_sampler_levels(tp_sampler *s, int from, int to)
     for (int level = from; level < to; level++)
         for (int pass = 0; pass < s->n_passes; pass++) {
             tp_sampler_enter(s, pass);
-            if (run_products(s, level) || run_level(s, level))
+            if (set_left_out(s, level) || run_products(s, level) || run_level(s, level))
                 return -1;
         }
     return 0;
@@ -585,6 +595,7 @@ int tp_sampler_open(tp_sampler *s)
     s->revealed_of = ad_arena_alloc(s->arena, n, sizeof *s->revealed_of);
     s->drawn_at = ad_arena_alloc(s->arena, n, sizeof *s->drawn_at);
     s->kept = ad_arena_alloc(s->arena, n, sizeof *s->kept);
+    s->left_out = ad_arena_alloc(s->arena, n, sizeof *s->left_out);
     for (int pass = 0; pass < s->n_passes; pass++)
         s->passes[pass].values = ad_arena_alloc(s->arena, n, sizeof *s->values);
     s->revealed = ad_arena_alloc(s->arena, (size_t)nn_n_params(s->program->net) + 2, sizeof *s->revealed);
@@ -594,8 +605,8 @@ int tp_sampler_open(tp_sampler *s)
         return ad_fail(s->error, "out of memory for %zu nodes", n);
     if (s->simple && !tp_simple_holds(s->program, s->linear))
         s->linear = NULL;
-    if (!s->level || !s->revealed_of || !s->drawn_at || !s->kept || !s->revealed || !s->meets || !s->classes ||
-        !s->passes[0].values || !s->passes[s->n_passes - 1].values)
+    if (!s->level || !s->revealed_of || !s->drawn_at || !s->kept || !s->left_out || !s->revealed || !s->meets ||
+        !s->classes || !s->passes[0].values || !s->passes[s->n_passes - 1].values)
         return ad_fail(s->error, "out of memory for %zu nodes", n);
     return 0;
 }

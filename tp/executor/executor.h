@@ -100,6 +100,8 @@ typedef struct {
     bool independent;
     tp_work *work; /* to which the run's is added; NULL: nowhere */
     bool simple;   /* by the simple rules, if tp_simple_holds: a transpose is drawn without regard to its matrix */
+    double floor;  /* what vanishes beside the kernel's term of n^floor is left out, for samples stand in for n
+                      (tp_find_vanishing) */
 } tp_sampling;
 int tp_sample_once(const tp_program *, tp_kernel_kind, const tp_sampling *, const double *x, size_t rows,
                    const double *x2, size_t rows2, double *out, ad_error *error);

@@ -70,7 +70,7 @@ static int open_learner(tp_learner *l)
 {
     tp_sampler *s = &l->s;
     size_t n_params = (size_t)nn_n_params(s->program->net);
-    if (tp_sampler_open(s))
+    if (tp_sampler_open(s) || tp_find_vanishing_steps(s->program, s->left_out, s->error))
         return -1;
     if (!(l->velocities = ad_arena_alloc(s->arena, n_params + 1, sizeof *l->velocities)))
         return ad_fail(s->error, "out of memory for %zu parameters", n_params);

@@ -433,8 +433,11 @@ int tp_sample_once(const tp_program *program, tp_kernel_kind which, const tp_sam
             memcpy(both + rows * features, x2, rows2 * features * sizeof *x2);
         }
     }
+    double floor = spec->floor, largest;
     if (!status)
         status = tp_sampler_open(&s);
+    if (!status)
+        status = tp_find_vanishing(program, which, &floor, s.left_out, &largest, error);
     if (!status)
         status = tp_sampler_run(&s);
     for (int i = 0; i < 2; i++)

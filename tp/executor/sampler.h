@@ -57,6 +57,7 @@ typedef struct {
     int *level, *revealed_of; /* by node; revealed_of a parameter: -1 if its values are drawn at once, */
     int *drawn_at;            /* which then are rows of its space's basis from this one on */
     bool *kept;               /* by node: its value is kept for later levels */
+    bool *left_out;           /* by node: it is 0, for it vanishes with n */
     double **values;          /* of the pass that is run */
     tp_revealed *revealed;
     int n_revealed;

@@ -122,3 +122,14 @@ tp_growth tp_growth_binary(int op, tp_growth a, tp_growth b, const char **proble
     }
     return y;
 }
+
+bool tp_breaks_at_zero(ad_op op, double p, const ad_function *function)
+{
+    const ad_op_facts *facts = ad_op_facts_of(op);
+    const double *kinks = op == AD_CUSTOM ? function->kinks : facts->kinks;
+    int n_kinks = op == AD_CUSTOM ? function->n_kinks : facts->breaks == AD_JUMPS ? facts->n_kinks : 0;
+    for (int k = 0; k < n_kinks; k++)
+        if (!(fabs(kinks[k]) > 0))
+            return true;
+    return facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && p < 0);
+}

@@ -1,52 +1,50 @@
 /* power_bound.c: a power of n that a kernel does not exceed, from the trace alone: of every node the power that bounds
  * a coordinate's size. A Gaussian matrix sums incoherently, n^(1/2); anything else is taken to sum coherently, n. What
  * cancels is less, so that only upper bounds come of it; where a small argument makes a large value, as of 1/x or
- * log x, there is none, unless a constant holds the argument off 0. */
+ * log x, there is none, unless the argument is held off 0. */
 #include "autodiff/trace/trace.h"
-#include "tp/program/program.h"
+#include "tp/program/size_bounds.h"
 
 #include <math.h>
-
-typedef struct {
-    double power;  /* a coordinate is of n^power at most */
-    bool positive; /* no coordinate is negative; */
-    bool held;     /* and each is a constant or more */
-} size_bound;
 
 static double width_power(const ad_graph *graph, ad_axis axis, double power)
 {
     return tp_is_width(graph, axis) ? power : 0;
 }
 
-static size_bound of_parameter(const ad_graph *graph, const ad_init *init)
+static tp_size_bound of_parameter(const ad_graph *graph, const ad_init *init)
 {
     double spread = init->deviation > 0 ? width_power(graph, init->axis, init->deviation_power) : -INFINITY;
-    return (size_bound){ .power = fabs(init->mean) > 0 ? fmax(0, spread) : spread };
+    return (tp_size_bound){ .power = fabs(init->mean) > 0 ? fmax(0, spread) : spread, .least = -INFINITY };
 }
 
-/* Has f a pole at 0, or does its value at small arguments grow without bound? */
-static bool grows_at_zero(const ad_node *node, const ad_op_facts *facts)
+bool tp_grows_at_zero(const ad_node *node, const ad_op_facts *facts)
 {
     return facts && (facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && node->c < 0));
 }
 
-static size_bound of_function(const ad_node *node, size_bound x)
+static tp_size_bound of_function(const ad_node *node, tp_size_bound x)
 {
     const ad_op_facts *facts = ad_op_facts_of(node->op);
     double degree = ad_op_degree(node->op, node->c);
     bool known = facts && node->op != AD_CUSTOM, even = node->op == AD_SQUARE || node->op == AD_ABS;
-    size_bound y = { .positive = known && (even || facts->lowest >= 0 || node->op == AD_RELU || node->op == AD_STEP ||
-                                           (x.positive && isfinite(degree) && node->op != AD_NEG)) };
-    if (node->op == AD_IDENTITY || node->op == AD_NEG) {
+    tp_size_bound y = { .least = -INFINITY };
+    if (node->op == AD_IDENTITY)
+        return x;
+    if (node->op == AD_NEG) {
         y.power = x.power;
-        y.positive = x.positive && node->op == AD_IDENTITY;
-        y.held = x.held && node->op == AD_IDENTITY;
         return y;
     }
+    y.positive = known && (even || facts->lowest >= 0 || node->op == AD_RELU || node->op == AD_STEP ||
+                           (x.positive && isfinite(degree)));
     if (known && facts->growth == AD_BOUNDED)
         return y;
-    if (grows_at_zero(node, facts) && !x.held)
-        y.power = INFINITY;
+    if (known && isfinite(degree) && x.positive && isfinite(x.least))
+        y.least = degree > 0 ? degree * x.least : isfinite(x.power) ? degree * x.power : -INFINITY;
+    if (tp_grows_at_zero(node, facts))
+        y.power = isfinite(x.least) && isfinite(degree) ? fmax(degree * x.least, degree * x.power)
+                  : x.least >= 0                        ? 0
+                                                        : INFINITY;
     else if (known && isfinite(degree) && degree >= 0)
         y.power = degree > 0 ? degree * x.power : 0;
     else if (x.power > 0)
@@ -60,7 +58,7 @@ static bool is_random_matrix(const tp_program *program, int id)
     return program->widths[id] > 1 && param >= 0 && !(fabs(ad_node_of(program->graph, param)->init->mean) > 0);
 }
 
-static double summed(const tp_program *program, const ad_node *node)
+double tp_power_of_sum(const tp_program *program, const ad_node *node)
 {
     bool incoherent = false;
     for (int k = 0; k < node->n_in; k++)
@@ -68,53 +66,68 @@ static double summed(const tp_program *program, const ad_node *node)
     return tp_count_widths(program->graph, &node->over) * (incoherent ? 0.5 : 1);
 }
 
-static size_bound of_node(const tp_program *program, const ad_node *node, const size_bound *all)
+/* A sum of what is at least n^least: so many widths as large; or, of means, as large as its bound. */
+static double least_of_sum(const tp_program *program, const ad_node *node, double least, bool positive, double power,
+                           bool means)
+{
+    double widths = tp_count_widths(program->graph, &node->over);
+    return means && positive && widths > 0 && isfinite(power) ? power : least + widths;
+}
+
+static tp_size_bound of_node(const tp_program *program, const ad_node *node, bool means, const tp_size_bound *all)
 {
     const ad_graph *graph = program->graph;
-    size_bound a = node->n_in > 0 ? all[node->in[0]] : (size_bound){ 0 };
-    size_bound b = node->n_in > 1 ? all[node->in[1]] : (size_bound){ 0 };
+    tp_size_bound a = node->n_in > 0 ? all[node->in[0]] : (tp_size_bound){ .least = -INFINITY };
+    tp_size_bound b = node->n_in > 1 ? all[node->in[1]] : (tp_size_bound){ .least = -INFINITY };
+    bool both = a.positive && b.positive;
+    double power;
     if (ad_is_unary(node->op))
         return of_function(node, a);
     switch (node->op) {
     case AD_PARAM:
         return of_parameter(graph, node->init);
     case AD_CONSTANT:
-        return (size_bound){ fabs(node->c) > 0 ? 0 : -INFINITY, node->c >= 0, node->c > 0 };
+        return (tp_size_bound){ fabs(node->c) > 0 ? 0 : -INFINITY, node->c >= 0, node->c > 0 ? 0 : -INFINITY };
     case AD_SOFTMAX:
     case AD_ARGMAX:
-        return (size_bound){ .positive = true };
-    case AD_SCALE: {
-        double power = width_power(graph, node->axis, node->power);
-        bool kept = node->c > 0;
-        return (size_bound){ a.power + power, a.positive && kept, a.held && kept && power >= 0 };
-    }
+        return (tp_size_bound){ .positive = true, .least = -INFINITY };
+    case AD_SCALE:
+        power = width_power(graph, node->axis, node->power);
+        return (tp_size_bound){ a.power + power, a.positive && node->c > 0, node->c > 0 ? a.least + power : -INFINITY };
     case AD_ADD:
-        return (size_bound){ fmax(a.power, b.power), a.positive && b.positive,
-                             a.positive && b.positive && (a.held || b.held) };
+        return (tp_size_bound){ fmax(a.power, b.power), both, both ? fmax(a.least, b.least) : -INFINITY };
     case AD_MUL:
-        return (size_bound){ a.power + b.power, (a.positive && b.positive) || node->in[0] == node->in[1],
-                             a.held && b.held };
+        return (tp_size_bound){ a.power + b.power, both || node->in[0] == node->in[1], a.least + b.least };
     case AD_DIV:
-        return (size_bound){ b.held ? a.power : INFINITY, a.positive && b.positive, false };
+        return (tp_size_bound){ isfinite(b.least) ? a.power - b.least : INFINITY, both, -INFINITY };
     case AD_SUM:
-        return (size_bound){ a.power + summed(program, node), a.positive, a.held };
+        power = a.power + tp_power_of_sum(program, node);
+        return (tp_size_bound){ power, a.positive, least_of_sum(program, node, a.least, a.positive, power, means) };
     case AD_CONTRACT:
-        return (size_bound){ a.power + b.power + summed(program, node), a.positive && b.positive, a.held && b.held };
+        power = a.power + b.power + tp_power_of_sum(program, node);
+        both |= node->in[0] == node->in[1];
+        return (tp_size_bound){ power, both, least_of_sum(program, node, a.least + b.least, both, power, means) };
     case AD_LOGSUMEXP:
-        return (size_bound){ .power = fmax(a.power, 0) };
+        return (tp_size_bound){ .power = fmax(a.power, 0), .least = -INFINITY };
     default:
         for (int k = 1; k < node->n_in; k++) {
-            size_bound c = all[node->in[k]];
-            a = (size_bound){ fmax(a.power, c.power), a.positive && c.positive, a.held && c.held };
+            tp_size_bound c = all[node->in[k]];
+            a = (tp_size_bound){ fmax(a.power, c.power), a.positive && c.positive, fmin(a.least, c.least) };
         }
         a.positive = a.positive && node->n_in > 0 && node->op != AD_SUB;
-        a.held = a.held && a.positive && node->op != AD_UNSLICE && node->op != AD_SCATTER;
+        if (!a.positive || node->op == AD_UNSLICE || node->op == AD_SCATTER)
+            a.least = -INFINITY;
         return a;
     }
 }
 
-/* sum of delta delta' y y' over all axes that the kernel has not. */
-static double of_site(const tp_program *program, const ad_site *site, const size_bound *all)
+void tp_bound_sizes(const tp_program *program, bool means, tp_size_bound *all)
+{
+    for (int id = 0; id < program->n_nodes; id++)
+        all[id] = of_node(program, ad_node_of(program->graph, id), means, all);
+}
+
+double tp_power_of_site(const tp_program *program, const ad_site *site, const tp_size_bound *all)
 {
     const ad_graph *graph = program->graph;
     const ad_shape *own = ad_shape_get(site->param), *delta = ad_shape_get(site->delta);
@@ -125,9 +138,7 @@ static double of_site(const tp_program *program, const ad_site *site, const size
     return 2 * power + tp_count_widths(graph, own) + 2 * tp_count_widths(graph, &beyond);
 }
 
-/* The powers of the parameters' weights in a kernel: of the NNGP kernel the readout's variances, and nothing of what is
- * no readout. NULL where there are none. */
-static double *weights_of(const tp_program *program, tp_kernel_kind which)
+double *tp_kernel_weights(const tp_program *program, tp_kernel_kind which)
 {
     enum { LOW = 10, HIGH = 20 };
     const nn_net *net = program->net;
@@ -146,7 +157,7 @@ static double *weights_of(const tp_program *program, tp_kernel_kind which)
     return powers;
 }
 
-static double weight_of(const tp_program *program, const double *weights, int param)
+double tp_kernel_weight(const tp_program *program, const double *weights, int param)
 {
     if (param == program->probe)
         return 0;
@@ -158,13 +169,13 @@ static double weight_of(const tp_program *program, const double *weights, int pa
 
 double tp_power_bound(const tp_program *program, tp_kernel_kind which)
 {
-    double most = -INFINITY, *weights = weights_of(program, which);
-    size_bound *all = ad_alloc((size_t)program->n_nodes + 1, sizeof *all, "the powers of a program", NULL);
-    for (int id = 0; all && id < program->n_nodes; id++)
-        all[id] = of_node(program, ad_node_of(program->graph, id), all);
+    double most = -INFINITY, *weights = tp_kernel_weights(program, which);
+    tp_size_bound *all = ad_alloc((size_t)program->n_nodes + 1, sizeof *all, "the powers of a program", NULL);
+    if (all)
+        tp_bound_sizes(program, false, all);
     for (int i = 0; all && weights && i < program->n_sites; i++) {
         const ad_site *site = &program->sites[i];
-        double power = of_site(program, site, all) + weight_of(program, weights, site->param.id);
+        double power = tp_power_of_site(program, site, all) + tp_kernel_weight(program, weights, site->param.id);
         most = power < most ? most : power; /* NaN stays */
     }
     bool there = all && weights && !isnan(most);

@@ -87,6 +87,15 @@ int tp_check_fluctuations(const tp_program *, tp_kernel_kind, ad_error *error);
 /* A power of n that the first output's kernel does not exceed, from the trace alone (power_bound.c); INFINITY where
  * none is shown. */
 double tp_power_bound(const tp_program *, tp_kernel_kind);
+/* Which nodes are left out of the kernel because a power of n in the trace makes them vanish beside its term of
+ * n^*floor, or, which *floor is then, the power that it does not exceed (vanishing.c); left_out: by node. *largest: the
+ * largest power of a kernel's part that is left out, -INFINITY where there is none. -1 with an error where a function
+ * that is not continuous at 0 has such an argument. */
+int tp_find_vanishing(const tp_program *, tp_kernel_kind, double *floor, bool *left_out, double *largest,
+                      ad_error *error);
+/* The same of a view of steps that change the outputs by order one (tp_view_training): beside these, and beside the
+ * outputs. */
+int tp_find_vanishing_steps(const tp_program *view, bool *left_out, ad_error *error);
 /* A number as one writes it in LaTeX: 10^{-5}, \tfrac{1}{784}, 0.25; else with six digits. */
 enum { TP_NUMBER_TEXT = 64 };
 const char *tp_number_latex(double x, char text[TP_NUMBER_TEXT]);

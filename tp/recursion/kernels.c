@@ -149,13 +149,18 @@ static double minimum_power(const tp_series *series)
     return fmin(series_top(series), 0) - 1e-9;
 }
 
-static void drop_below(tp_series *series, double minimum)
+/* Returns the largest power that was dropped, -INFINITY where none was. */
+static double drop_below(tp_series *series, double minimum)
 {
+    double dropped = -INFINITY;
     int kept = 0;
     for (int i = 0; i < series->n; i++)
         if (series->at[i].power >= minimum)
             series->at[kept++] = series->at[i];
+        else
+            dropped = fmax(dropped, series->at[i].power);
     series->n = kept;
+    return dropped;
 }
 
 /* What two sums over the width leave out of their product: they fluctuate together. */
@@ -164,8 +169,9 @@ static void leave_squared(left_out *squared, const tp_coordinate *u, const tp_co
     leave_out(squared, u->rest + v->rest, u->rest_node);
 }
 
-/* A kernel keeps the powers of n that it is known at: those above what its squared fluctuations are of. Where these are
- * its leading power it is refused; where they stand below it, said so. */
+/* A kernel keeps the powers of n that it is known at, those above what its squared fluctuations are of, and that do not
+ * vanish beside its limit. Where the fluctuations are its leading power it is refused; what is dropped below it is said
+ * so. */
 static int drop_incomplete(tp_algebra *algebra, tp_series *series, left_out squared, const char *what)
 {
     double minimum = minimum_power(series);
@@ -178,7 +184,10 @@ static int drop_incomplete(tp_algebra *algebra, tp_series *series, left_out squa
                     node->where.file, node->where.line, tp_node_name(node));
         minimum = squared.power + 1e-9;
     }
-    drop_below(series, minimum);
+    double dropped = drop_below(series, minimum);
+    if (isfinite(dropped) && !algebra->left[0])
+        ad_snprintf(algebra->left, sizeof algebra->left,
+                    "; without its terms of n^%g and below, which vanish beside it", dropped);
     return 0;
 }
 

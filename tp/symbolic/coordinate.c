@@ -131,18 +131,6 @@ static bool is_homogeneous(ad_op op, double p, double *degree)
     return isfinite(*degree) && op != AD_SQUARE;
 }
 
-/* Does f, or its value, jump at 0 or become infinite there? */
-static bool breaks_at_zero(ad_op op, double p, const ad_function *function)
-{
-    const ad_op_facts *facts = ad_op_facts_of(op);
-    const double *kinks = op == AD_CUSTOM ? function->kinks : facts->kinks;
-    int n_kinks = op == AD_CUSTOM ? function->n_kinks : facts->breaks == AD_JUMPS ? facts->n_kinks : 0;
-    for (int k = 0; k < n_kinks; k++)
-        if (!(fabs(kinks[k]) > 0))
-            return true;
-    return facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && p < 0);
-}
-
 /* The lin that is one G-var; -1 without memory. */
 static int lin_of_gvar(tp_algebra *algebra, int id)
 {
@@ -235,7 +223,7 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
     if (check_argument(algebra, id, tp_coordinate_at(algebra, x)) || (x = limit_part(algebra, id, x)) < 0)
         return -1;
     const tp_coordinate *c = tp_coordinate_at(algebra, x);
-    if (c->n == 0 && isfinite(c->rest) && breaks_at_zero(op, p, node->function)) {
+    if (c->n == 0 && isfinite(c->rest) && tp_breaks_at_zero(op, p, node->function)) {
         algebra->no_limit |= of_rest;
         return tp_refuse(algebra, id,
                          "its argument vanishes like n^%g, and it is not continuous at 0: the limit is that of "

@@ -187,7 +187,7 @@ struct tp_algebra {
         int quantity, node;
     } * jumps; /* of quantities that jump, with their ops */
     int n_jumps, jumps_capacity;
-    char left[240]; /* which powers of n a kernel leaves out, and why; empty: none that do not vanish */
+    char left[240]; /* which powers of n a kernel leaves out, and why; empty: none that it is known to have */
     bool refused;   /* something has no rule: the error is not one of memory */
     bool *starved;  /* what a function is made of was asked for, and there was no memory to see it */
 };

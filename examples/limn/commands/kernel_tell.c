@@ -28,12 +28,12 @@ const char *kernel_title(const kernel_job *j)
 void kernel_describe(const kernel_job *j, const char *what, size_t width, char *text, size_t size)
 {
     const options *o = j->o;
-    char at[64] = "in the limit", part[200] = "";
+    char at[100] = "in the limit", part[200] = "";
     const char *with = normalised(j);
     if (width)
         snprintf(at, sizeof at, "at width %zu", width);
     else if (o->at_width > 0)
-        snprintf(at, sizeof at, "of the limit, summed at width %g", o->at_width);
+        snprintf(at, sizeof at, "of the limit, its leading powers of n summed at width %g", o->at_width);
     if (o->params)
         snprintf(part, sizeof part, ", over the parameters %.100s", o->params);
     if (o->block)
