@@ -59,12 +59,21 @@ static size_t place_panels(double left, double right, double width, double layer
     return panels;
 }
 
-/* Nodes on [-length, length] for a function of sqrt(q) x with the given kinks. A panel is five steps wide. A function
- * of a large variance varies in thin layers, around 0 and the kinks: steps of the order of its layer there, wider ones
+/* Has the function of root x pieces that are shorter than this? Steps would miss what such pieces resolve. */
+static bool has_short_pieces(const tp_univariate *f, double root, double length, double width)
+{
+    bool has = false;
+    for (int k = 0; k + 1 < f->n_pieces && root > 0; k++)
+        has = has || (fabs(f->pieces[k]) < root * length && f->pieces[k + 1] - f->pieces[k] < root * width);
+    return has;
+}
+
+/* Nodes on [-length, length] for a function of sqrt(q) x with the given kinks. A panel is five steps wide; where pieces
+ * are shorter, none reaches beyond its piece. A function of a large variance varies in thin layers, around 0 and the kinks: steps of the order of its layer there, wider ones
  * beyond, so that their number grows like log q. */
 int tp_hermite_rule_fill(tp_hermite_rule *r, const tp_univariate *f, double root, ad_error *error)
 {
-    double cuts[MOST_CUTS + 3], gauss_x[PANEL], gauss_w[PANEL];
+    double cuts[MOST_CUTS + TP_MOST_PIECES + 3], gauss_x[PANEL], gauss_w[PANEL];
     size_t n = 0;
     if (f->n_kinks > MOST_CUTS)
         return ad_fail(error, "Mehler's series: a function with %d kinks; at most %d are integrated", f->n_kinks,
@@ -74,8 +83,11 @@ int tp_hermite_rule_fill(tp_hermite_rule *r, const tp_univariate *f, double root
         n = add_cut(cuts, n, f->kinks[k] / root, r->length);
     if (r->thin < 1)
         n = add_cut(cuts, n, 0, r->length);
+    r->cut = has_short_pieces(f, root, r->length, 5 * r->h);
+    for (int k = 0; k < f->n_pieces && r->cut; k++)
+        n = add_cut(cuts, n, f->pieces[k] / root, r->length);
     cuts[n++] = r->length;
-    bool panels = f->n_kinks > 0 || r->thin < 1;
+    bool panels = f->n_kinks > 0 || r->thin < 1 || r->cut;
     r->symmetric = !panels;
     size_t side = (size_t)ceil(r->length / r->h), nodes = 2 * side + 1, most = 0;
     double width = 5 * r->h, layer = width * r->thin;
@@ -335,6 +347,8 @@ int tp_hermite_settle(const tp_univariate *f, double q, size_t degrees, tp_hermi
         }
         /* past 38 the weights of E f^2 underflow */
         bool halve = moved[0] && r->n < MOST_NODES / 4, widen = moved[1] && r->length < 38;
+        if (moved[0] && !halve) /* an error that falls like the step is so much larger than what a step moves it by */
+            *difference /= 1 - golden;
         if (!halve && !widen)
             break;
         r->h *= halve ? golden : 1;

@@ -10,6 +10,7 @@ typedef struct {
     double thin; /* below 1: the layers' part of a step */
     size_t n;
     bool symmetric; /* node n - 1 - i mirrors node i, the one in the middle is 0 */
+    bool cut;       /* at the ends of pieces, which are elsewhere at another variance */
     double *x, *w;  /* w: the rule's weight times e^{-x^2/4} / sqrt(2 pi) */
 } tp_hermite_rule;
 

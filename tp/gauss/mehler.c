@@ -82,7 +82,7 @@ static void fill_tails(tp_mehler *m, double least, double *scratch)
 static int by_rule(tp_mehler_family *y, const tp_univariate *f, size_t count, const double *q, double *out,
                    double *squares, ad_error *error)
 {
-    bool shared = true; /* kinks at 0 stay where they are at every variance */
+    bool shared = !y->nodes.cut; /* kinks at 0 stay where they are at every variance */
     for (int k = 0; k < f->n_kinks; k++)
         shared = shared && !(fabs(f->kinks[k]) > 0);
     size_t block = shared ? TP_HERMITE_CHUNK : 1;

@@ -8,6 +8,7 @@
 
 #include <cblas.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const double closed_units = 8; /* roundings of a closed form */
@@ -33,6 +34,13 @@ static void find_related(const tp_solver *s, int id)
     }
 }
 
+static void note_reader(tp_errors *e, int id, int reader)
+{
+    if (e->last[id] != reader)
+        e->before[id] = e->last[id];
+    e->last[id] = reader;
+}
+
 int tp_errors_begin(tp_solver *s)
 {
     size_t n = (size_t)s->n;
@@ -40,12 +48,13 @@ int tp_errors_begin(tp_solver *s)
     tp_errors *e = &s->errors;
     e->sizes = ad_arena_alloc(arena, n, sizeof *e->sizes);
     e->last = ad_arena_alloc(arena, n, sizeof *e->last);
+    e->before = ad_arena_alloc(arena, n, sizeof *e->before);
     e->freed = ad_arena_alloc(arena, 3 * n, sizeof *e->freed);
     e->profiles = ad_arena_alloc(arena, n, sizeof(tp_profile *));
     e->related = ad_arena_alloc(arena, n, sizeof *e->related);
     e->gain = ad_arena_alloc(arena, n, sizeof *e->gain);
     e->shares = ad_arena_alloc(arena, n, sizeof *e->shares);
-    bool there = e->sizes && e->last && e->freed && e->profiles && e->related && e->gain && e->shares;
+    bool there = e->sizes && e->last && e->before && e->freed && e->profiles && e->related && e->gain && e->shares;
     for (int set = 0; set < (s->same ? 1 : 2); set++) {
         there = there && (e->single[set] = ad_arena_alloc(arena, n, sizeof(double)));
         there = there && (e->relative[set] = ad_arena_alloc(arena, n, sizeof(double)));
@@ -76,7 +85,7 @@ int tp_errors_begin(tp_solver *s)
         return -1;
     s->closed = true;
     for (int id = 0; id < s->n; id++)
-        e->last[id] = id;
+        e->last[id] = e->before[id] = id;
     for (int at = 0; at < s->n; at++) {
         int id = s->order[at];
         const tp_quantity *q = tp_quantity_at(&s->algebra, id);
@@ -85,14 +94,16 @@ int tp_errors_begin(tp_solver *s)
             continue;
         s->closed = s->closed && (!s->plans[id] || s->plans[id]->by == TP_BY_CLOSED);
         for (int k = 0; k < q->n; k++)
-            e->last[q->parts[k].q] = id;
+            note_reader(e, q->parts[k].q, id);
         if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_FUNCTION || q->kind == TP_Q_FIRST || q->kind == TP_Q_SECOND ||
             q->kind == TP_Q_EXPECT)
-            e->last[q->a] = id;
+            note_reader(e, q->a, id);
         if (q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT)
-            e->last[q->b] = id;
-        if (q->kind == TP_Q_EXPECT)
-            e->last[q->var_a] = e->last[q->var_b] = id;
+            note_reader(e, q->b, id);
+        if (q->kind == TP_Q_EXPECT) {
+            note_reader(e, q->var_a, id);
+            note_reader(e, q->var_b, id);
+        }
     }
     return 0;
 }
@@ -171,25 +182,39 @@ static int gram_sizes(tp_solver *s, int id, int set, size_t rows, double *const 
     return 0;
 }
 
-enum { MOST_SHARES = 16 }; /* a kernel's own sum has thousands of parts, and the worst of them will do */
+/* A residual network's variance has a part for each of its layers; a kernel's own sum may have many thousands, and the
+ * worst of them will do. */
+enum { MOST_SHARES = 2048 };
+
+typedef struct {
+    double error, share;
+} weighed_part;
+
+static int by_error(const void *a, const void *b)
+{
+    double x = ((const weighed_part *)a)->error, y = ((const weighed_part *)b)->error;
+    return (x < y) - (x > y);
+}
 
 /* Of parts of errors e_k and shares of the size w_k and w'_k on either side, the sum of e_k sqrt(w_k w'_k): at most
  * that of e_k (w_k + w'_k) / 2, and so of the worst parts, each at its largest share, until the shares add up to 1. */
 static double part_sum(const tp_solver *s, const tp_quantity *q, const double *errors, const double *shares)
 {
-    bool taken[MOST_SHARES] = { false };
+    weighed_part parts[MOST_SHARES];
     double left = 1, sum = 0, most = 0;
-    for (int k = 0; k < q->n; k++)
-        most = fmax(most, errors[q->parts[k].q]);
-    for (int step = 0; step < q->n && shares && left > 0; step++) {
-        int worst = 0;
-        while (taken[worst])
-            worst++;
-        for (int k = worst + 1; k < q->n; k++)
-            worst = !taken[k] && errors[q->parts[k].q] > errors[q->parts[worst].q] ? k : worst;
-        double share = fmin(shares[worst], left);
-        taken[worst] = true;
-        sum += share * errors[q->parts[worst].q];
+    bool sorted = true;
+    for (int k = 0; k < q->n; k++) {
+        double error = errors[q->parts[k].q];
+        if (shares)
+            parts[k] = (weighed_part){ error, shares[k] };
+        sorted = sorted && (k == 0 || error <= errors[q->parts[k - 1].q]);
+        most = fmax(most, error);
+    }
+    if (shares && !sorted)
+        qsort(parts, (size_t)q->n, sizeof *parts, by_error);
+    for (int k = 0; k < q->n && shares && left > 0; k++) {
+        double share = fmin(parts[k].share, left);
+        sum += share * parts[k].error;
         left -= share;
     }
     return (shares ? sum : most) + s->unit * (2 + 2 * sqrt(q->n));
@@ -512,7 +537,7 @@ int tp_errors_alone(tp_solver *s, int id, int set, const tp_tile *t, int total, 
         fmin(errors->single[set][id] * errors->ratio[set][0][id] * errors->ratio[set][1][id], by_source);
     if (total >= 0) {
         errors->single[set][total] = fmax(errors->single[set][total], e);
-        errors->last[id] = errors->last[id] == total ? id : errors->last[id];
+        errors->last[id] = errors->last[id] == total ? errors->before[id] : errors->last[id];
     }
     int read[4] = { q->kind == TP_Q_PRODUCT || q->kind >= TP_Q_FUNCTION ? q->a : id,
                     q->kind == TP_Q_PRODUCT || q->kind == TP_Q_EXPECT ? q->b : id,

@@ -91,7 +91,7 @@ typedef struct {
     bool normalises;     /* there are such f at (i, i) */
     double *(*sizes)[3]; /* by quantity: (rows) on either side, and d log value / d log source, while a set's values at
                             (i, i) are found */
-    int *last;           /* by quantity: the last that reads its sizes */
+    int *last, *before;  /* by quantity: the last that reads its sizes, and the last but that; itself: none */
     bool *related;       /* by quantity: is `ratio` read of it? */
     double **freed;
     int n_freed;
