@@ -43,6 +43,8 @@ typedef struct {
     tp_table layer_keys;
     tp_batchnorm **layers; /* by key */
     int n_layers, layers_capacity, n_spheres;
+    const tp_univariate **functions; /* after normalisation, by number; NULL: not yet */
+    int n_functions, functions_capacity;
     ad_error *error;
 } tp_coupled;
 

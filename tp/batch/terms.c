@@ -131,8 +131,55 @@ void tp_family_push(tp_family_builder *b, tp_family_term t)
         b->terms[b->n++] = t;
 }
 
+/* A function of what a batch normalises that has no closed form: of several such, one may be made. */
+static bool joins(const tp_families *f, const tp_family_term *t)
+{
+    return t->kind == TP_TERM_FUNCTION && !t->mean && tp_base_at(f, t->of)->kind == TP_BASE_NORMAL &&
+           isnan(tp_fn_degree(&f->algebra, t->fn));
+}
+
+static bool join_alike(const tp_family_term *a, const tp_family_term *b)
+{
+    return a->of == b->of && a->learned == b->learned && fabs(a->power - b->power) < TP_TINY &&
+           fabs(a->batch - b->batch) < TP_TINY;
+}
+
+/* Many functions of one vector become their sum: nested ones would make pairs of all of them. */
+static bool join_functions(tp_family_builder *b)
+{
+    enum { FEW = 3 };
+    for (int i = 0; i < b->n; i++) {
+        int count = 0, kept = 0, sum = -1;
+        for (int k = i; k < b->n && joins(b->f, &b->terms[i]); k++)
+            count += joins(b->f, &b->terms[k]) && join_alike(&b->terms[i], &b->terms[k]);
+        if (count < FEW)
+            continue;
+        const tp_family_term first = b->terms[i];
+        for (int k = 0; k < b->n; k++) {
+            const tp_family_term *t = &b->terms[k];
+            if (k < i || !joins(b->f, t) || !join_alike(&first, t)) {
+                b->terms[kept++] = *t;
+                continue;
+            }
+            int part = tp_fn_scaled(&b->f->algebra, t->c, t->fn);
+            sum = part < 0 ? -1 : sum < 0 ? part : tp_fn_plus(&b->f->algebra, sum, part);
+            if (sum < 0)
+                return false;
+        }
+        b->n = kept;
+        tp_family_term joined = first;
+        joined.c = 1;
+        joined.fn = sum;
+        b->terms[b->n++] = joined;
+        i = -1;
+    }
+    return true;
+}
+
 int tp_family_finish(tp_family_builder *b)
 {
+    if (!b->full && !join_functions(b))
+        return -1;
     size_t size = offsetof(tp_family, terms) + (size_t)b->n * sizeof *b->terms;
     tp_family *family = b->full ? NULL : ad_arena_alloc(b->f->algebra.arena, size, 1);
     if (!family)
