@@ -33,7 +33,8 @@ typedef struct {
 typedef struct {
     int n_lins, n_steps, n_terms, n_members, steps_capacity, terms_capacity, members_capacity;
     tp_group_lin lins[TP_MAX_GROUP];
-    const tp_quantity *like; /* the first member, whose covariances all have */
+    int n_own, own[TP_MAX_GROUP]; /* where both samples are one: how many variables, and which of them each lin is */
+    const tp_quantity *like;      /* the first member, whose covariances all have */
     row_step *steps;
     row_term *terms;
     int *members; /* quantities */
@@ -65,6 +66,7 @@ typedef struct {
     family *families;
     int n_families, families_capacity;
     tp_univariate *forms; /* (quantities, 2): of an expectation with one */
+    bool tells_apart;     /* some quantity is not that at (i, i) for two samples of equal rows, as masks' are */
     struct {
         size_t n;
         double *x, *w;
@@ -193,6 +195,19 @@ static bool same_lins(const family *f, const tp_group_lin *lins, int n)
     return same;
 }
 
+/* Where both samples are one so are their lins. */
+static void find_own(family *f)
+{
+    const tp_quantity *q = f->like;
+    bool one = q->kind == TP_Q_EXPECT && q->b == q->var_a && q->b == q->var_b;
+    for (int i = 0; i < f->n_lins; i++) {
+        int k = 0;
+        while (k < i && !(q->kind == TP_Q_EXPECT ? one : f->lins[k].lin == f->lins[i].lin))
+            k++;
+        f->own[i] = k < i ? f->own[k] : f->n_own++;
+    }
+}
+
 /* A plan for the quantity, in the family of its Gaussians: lins, NULL where they have no other names than the
  * quantity's variances. NULL with an error. */
 static group_plan *new_plan(grouped *g, int id, const tp_group_lin *lins, int n)
@@ -208,6 +223,7 @@ static group_plan *new_plan(grouped *g, int id, const tp_group_lin *lins, int n)
     if (room && k == g->n_families) {
         *f = (family){ .n_lins = n, .like = q };
         memcpy(f->lins, lins ? lins : f->lins, (size_t)n * sizeof *lins);
+        find_own(f);
         g->n_families++;
     }
     if (!room || !ad_arena_grow(arena, (void **)&f->members, f->n_members, &f->members_capacity, sizeof *f->members)) {
@@ -379,6 +395,7 @@ static int plan_all(grouped *g)
             continue;
         if (q->kind == TP_Q_ALONG || q->jumps)
             return TP_NO_RULE;
+        g->tells_apart = g->tells_apart || q->kind == TP_Q_SAME;
         status = q->kind == TP_Q_GROUP ? family_of_group(g, id) : q->kind == TP_Q_EXPECT ? family_of_pair(g, id) : 0;
     }
     if (!status)
@@ -394,9 +411,9 @@ static int plan_all(grouped *g)
 }
 
 /* ---- one group ---- */
-/* L with L L^T = a, a covariance, both packed by rows, perhaps in one place; a pivot that is not above so small a part
- * of its own is 0, as roundings or a run's errors make it. */
-static void factorise(int n, double least, const double *a, double *l)
+/* L with L L^T = a, both packed by rows, perhaps in one place; a pivot that is not above 1e-9 of its own is 0, as
+ * roundings make it. */
+static void factorise(int n, const double *a, double *l)
 {
     for (int i = 0; i < n; i++) {
         const double *of = a + (size_t)i * (size_t)(i + 1) / 2;
@@ -409,11 +426,48 @@ static void factorise(int n, double least, const double *a, double *l)
             row[k] = before[k] > 0 ? sum / before[k] : 0;
             left -= row[k] * row[k];
         }
-        double scale = left < 0 && of[i] > 0 ? sqrt(of[i] / (of[i] - left)) : 1;
-        for (int k = 0; k < i; k++)
-            row[k] *= scale;
-        row[i] = left > least * of[i] ? sqrt(left) : 0;
+        row[i] = left > 1e-9 * of[i] ? sqrt(left) : 0;
     }
+}
+
+enum { MOST_COVARIANCES = TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2 };
+
+static size_t packed(int i, int k) /* k <= i */
+{
+    return (size_t)i * (size_t)(i + 1) / 2 + (size_t)k;
+}
+
+/* L (n, n of TP_MAX_GROUP) with L L^T = a, a covariance of which correlations err by `least`, below 1. What is left of
+ * a variable after those before it may be all error, and negative: it is then made of these alone, at its own variance.
+ * The next one is that of which most is left, so that no error is divided by less than itself. */
+static void factorise_in_doubt(int n, double least, const double *a, double *l)
+{
+    double left[TP_MAX_GROUP], variance[TP_MAX_GROUP];
+    memset(l, 0, (size_t)n * TP_MAX_GROUP * sizeof *l);
+    for (int i = 0; i < n; i++) {
+        variance[i] = a[packed(i, i)];
+        left[i] = variance[i] > 0;
+    }
+    for (int k = 0; k < n; k++) {
+        int p = 0;
+        for (int i = 1; i < n; i++)
+            p = left[i] > left[p] ? i : p;
+        if (!(left[p] > least))
+            break;
+        double root = sqrt(left[p] * variance[p]);
+        left[p] = 0;
+        for (int i = 0; i < n; i++) {
+            if (i != p && !(fabs(left[i]) > 0))
+                continue;
+            double sum = i == p ? root * root : a[i > p ? packed(i, p) : packed(p, i)];
+            for (int m = 0; m < k && i != p; m++)
+                sum -= l[i * TP_MAX_GROUP + m] * l[p * TP_MAX_GROUP + m];
+            l[i * TP_MAX_GROUP + k] = sum / root;
+            left[i] -= i == p ? 0 : pow(sum / root, 2) / variance[i];
+        }
+    }
+    for (int i = 0; i < n; i++)
+        cblas_dscal(n, 1 / sqrt(1 - left[i]), l + (size_t)i * TP_MAX_GROUP, 1);
 }
 
 enum { CHUNK = 256 };
@@ -534,7 +588,7 @@ static void regress(int n, size_t runs, const double *sums, size_t stride, const
         memcpy(both, squares, sizeof both);
         if (n && runs > 1)
             add_covariances(n, own, -1, slope, both);
-        factorise(n, 1e-9, both, both);
+        factorise(n, both, both);
         solve_packed(n, both, slope);
         out[r] = own[0];
         for (int j = 0; j < n; j++)
@@ -545,7 +599,7 @@ static void regress(int n, size_t runs, const double *sums, size_t stride, const
 /* ---- quantities ---- */
 /* A sample or a pair: what is known of either side's sample, and where its own values go. */
 typedef struct {
-    bool alone;
+    bool alone, one; /* one: both samples are the same variables */
     int set[2];
     size_t row[2];
     const double *side[2]; /* (quantities, runs) */
@@ -568,37 +622,67 @@ static void covariance_of(const grouped *g, const tp_quantity *q, const pair_of 
         covariance[k] = t->values[(size_t)q->parts[k].q * runs + r];
 }
 
-/* The Gaussians' rows, L z, at n of a run's points from `start` on. */
-static void fill_lins(const grouped *g, const family *f, const double *l, size_t run, size_t start, size_t n,
-                      double (*rows)[CHUNK])
+/* The covariances of a family's variables in a run, packed by rows, and how many variables there are. */
+static int variables_of(const grouped *g, const family *f, const pair_of *t, size_t run, double *covariance)
 {
-    size_t count = g->rules[f->n_lins].n;
-    const double *x = g->rules[f->n_lins].x + run * (size_t)f->n_lins * count + start;
+    double all[MOST_COVARIANCES], *to = covariance;
+    int n = 0;
+    covariance_of(g, f->like, t, run, t->one ? all : covariance);
+    for (int i = 0; i < f->n_lins && t->one; i++) {
+        if (f->own[i] < n)
+            continue;
+        n++;
+        for (int k = 0, m = 0; k <= i; k++)
+            if (f->own[k] == m) {
+                *to++ = all[packed(i, k)];
+                m++;
+            }
+    }
+    return t->one ? n : f->n_lins;
+}
+
+/* By how much the runs' correlations of n variables spread, at most. */
+static double spread_of(int n, size_t runs, double (*covariance)[MOST_COVARIANCES])
+{
+    double most = 0;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k <= i; k++) {
+            double variances = covariance[0][packed(i, i)] * covariance[0][packed(k, k)], mean = 0, squares = 0;
+            for (size_t r = 0; r < runs; r++)
+                ad_add_run(&covariance[r][packed(i, k)], 1, 1, (int)r + 1, &mean, &squares);
+            if (variances > 0)
+                most = fmax(most, squares / variances);
+        }
+    return runs > 1 ? sqrt(most / (double)(runs - 1)) : 0;
+}
+
+/* The Gaussians' rows, L z, at n of a run's points, `stride` apart. */
+static void fill_lins(const family *f, bool one, int variables, const double *l, const double *x, size_t stride,
+                      size_t n, double (*rows)[CHUNK])
+{
     for (int i = 0; i < f->n_lins; i++) {
-        const double *row = l + (size_t)i * (size_t)(i + 1) / 2;
+        const double *row = l + (size_t)(one ? f->own[i] : i) * TP_MAX_GROUP;
         memset(rows[i], 0, n * sizeof **rows);
-        for (int k = 0; k <= i; k++)
+        for (int k = 0; k < variables; k++)
             if (fabs(row[k]) > 0)
-                tp_array_accumulate(n, row[k], x + (size_t)k * count, NULL, rows[i]);
+                tp_array_accumulate(n, row[k], x + (size_t)k * stride, NULL, rows[i]);
     }
 }
 
 /* The sums of a family's members over a run's points and their negatives. */
-static void sum_family(const grouped *g, const family *f, const pair_of *t, size_t run)
+static void sum_run(const grouped *g, const family *f, const pair_of *t, size_t run, int variables, const double *l)
 {
-    size_t count = g->rules[f->n_lins].n;
-    const double *w = g->rules[f->n_lins].w + run * count;
-    double covariance[TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2], l[TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2];
+    size_t count = g->rules[variables].n;
+    const double *w = g->rules[variables].w + run * count;
+    const double *x = g->rules[variables].x + run * (size_t)variables * count;
     double *sums = t->sums + run * g->n_sums;
     for (int m = 0; m < f->n_members; m++) {
         const group_plan *p = g->plans[f->members[m]];
         memset(sums + p->first, 0, n_sums(p) * sizeof *sums);
     }
-    covariance_of(g, f->like, t, run, covariance);
-    factorise(f->n_lins, 1e-11, covariance, l);
     for (size_t start = 0; start < count; start += CHUNK) {
         size_t n = count - start < CHUNK ? count - start : CHUNK;
-        fill_lins(g, f, l, run, start, n, t->rows);
+        fill_lins(f, t->one, variables, l, x + start, count, n, t->rows);
         for (int negated = 0; negated < 2; negated++) {
             for (int i = 0; i < f->n_lins && negated; i++)
                 tp_array_affine(n, 0, -1, t->rows[i], t->rows[i]);
@@ -614,6 +698,21 @@ static void sum_family(const grouped *g, const family *f, const pair_of *t, size
     }
 }
 
+/* The sums of a family's members in all runs. Covariances that come of other points than each other may fit together
+ * within their errors alone. */
+static void sum_family(const grouped *g, const family *f, const pair_of *t)
+{
+    double covariance[TP_MOST_GROUP_RUNS][MOST_COVARIANCES], l[TP_MAX_GROUP * TP_MAX_GROUP];
+    int n = 0;
+    for (size_t r = 0; r < g->runs; r++)
+        n = variables_of(g, f, t, r, covariance[r]);
+    double least = fmin(fmax(1e-11, spread_of(n, g->runs, covariance)), 0.1);
+    for (size_t r = 0; r < g->runs; r++) {
+        factorise_in_doubt(n, least, covariance[r], l);
+        sum_run(g, f, t, r, n, l);
+    }
+}
+
 /* A mean over each run's points, which the family's first one that is needed finds for all. */
 static void solve_by_points(const grouped *g, int id, const pair_of *t, double *out)
 {
@@ -624,8 +723,8 @@ static void solve_by_points(const grouped *g, int id, const pair_of *t, double *
     int first = 0;
     while (!t->needed[f->members[first]])
         first++;
-    for (size_t r = 0; r < g->runs && f->members[first] == id; r++)
-        sum_family(g, f, t, r);
+    if (f->members[first] == id)
+        sum_family(g, f, t);
     for (int j = 0; j < p->n_stand_ins; j++)
         memcpy(known + (size_t)j * g->runs, t->values + (size_t)q->parts[q->n - p->n_stand_ins + j].q * g->runs,
                g->runs * sizeof *known);
@@ -703,6 +802,19 @@ static void solve_quantity(const grouped *g, int id, const pair_of *t)
         out[r] = number;
 }
 
+/* Are a pair's samples equal, and nothing else tells them apart? */
+static bool is_one(const grouped *g, const pair_of *t)
+{
+    const tp_solver *s = g->s;
+    bool one = !g->tells_apart;
+    for (int k = 0; k < s->n_blocks && one; k++) {
+        const tp_data_block *b = &s->blocks[k];
+        one = memcmp(b->rows[t->set[0]] + t->row[0] * b->size, b->rows[t->set[1]] + t->row[1] * b->size,
+                     b->size * sizeof(double)) == 0;
+    }
+    return one;
+}
+
 /* Everything at (i, i) of a set's sample, or of a pair. */
 static void solve_needed(const grouped *g, const pair_of *t)
 {
@@ -715,7 +827,9 @@ static void solve_needed(const grouped *g, const pair_of *t)
 static pair_of sample_of(const grouped *g, int set, size_t row)
 {
     double *own = g->single[set] + row * g->stride;
-    return (pair_of){ .alone = true, .set = { set, set }, .row = { row, row }, .side = { own, own }, .values = own };
+    return (pair_of){
+        .alone = true, .one = true, .set = { set, set }, .row = { row, row }, .side = { own, own }, .values = own
+    };
 }
 
 /* Pairs and samples as one list: first the samples of either set, then, when these are known, the pairs. */
@@ -761,6 +875,7 @@ static int solve_all(const grouped *g, const tp_series *series, int threads, dou
                               .sums = sum };
                 t.side[0] = from;
                 t.side[1] = sample_of(g, t.set[1], j).values;
+                t.one = is_one(g, &t);
                 solve_needed(g, &t);
                 from = pair;
             }
@@ -811,7 +926,7 @@ static double work_of(const grouped *g)
         }
         for (int paired = 0; paired < 2; paired++)
             if (products[paired] > 0)
-                total += (double)points_of(g, f->n_lins) * (paired ? pairs : samples) *
+                total += (double)points_of(g, paired ? f->n_lins : f->n_own) * (paired ? pairs : samples) *
                          (work_of_rows(g, f) + products[paired]);
     }
     return 2 * total * (double)g->runs;
@@ -844,9 +959,9 @@ static int find_rules(grouped *g)
         most = g->families[k].n_members && g->families[k].n_lins > most ? g->families[k].n_lins : most;
     if (g->points->make(g->points, most, g->s->error))
         return -1;
-    for (int k = 0; k < g->n_families; k++) {
-        int n = g->families[k].n_lins;
-        if (g->rules[n].n || !g->families[k].n_members)
+    for (int k = 0; k < 2 * g->n_families; k++) {
+        int n = k % 2 ? g->families[k / 2].n_own : g->families[k / 2].n_lins;
+        if (g->rules[n].n || !g->families[k / 2].n_members)
             continue;
         size_t count = g->rules[n].n = points_of(g, n), d = (size_t)n;
         g->rules[n].x = ad_arena_alloc(arena, g->runs * d * count, sizeof(double));
