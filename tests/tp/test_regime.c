@@ -983,6 +983,38 @@ Test(regime, slopes_between_widths_are_of_closed_forms)
     }
 }
 
+/* Rows of a table of size n^-1/4, picked before a function of them or after: as large as a row, whatever the numbers of
+ * rows and their index are. */
+static bool picked_after;
+static ad_var picked(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n"), entry = ad_fixed(nn_graph(net), "entry", 40);
+    ad_var index = ad_take(input, ad_shape_get(input)->axes[1], 0);
+    ad_var table =
+        ad_param(nn_graph(net), "table", ad_shape_of(entry, n),
+                 (ad_init){ .axis = n, .deviation = 1, .deviation_power = -0.25, .rate = 1, .multiplier = 1 });
+    ad_var h = picked_after ? ad_gather(ad_erf(table), index, entry) : ad_erf(ad_gather(table, index, entry));
+    return nn_readout(net, "readout", h);
+}
+
+Test(regime, rows_that_are_picked_are_as_large_as_rows)
+{
+    for (int k = 0; k < 2; k++) {
+        picked_after = k;
+        tp_regime r = regime_of(&(network){ "picked", picked, NULL, { 0 } }, NN_NTK, NN_SGD);
+        double sizes[2];
+        for (int i = 0; i < 2; i++) {
+            double q = pow(i ? 1024 : 128, -0.5);
+            sizes[i] = log(asin(2 * q / (1 + 2 * q))) / 2;
+        }
+        double near = r.vectors[r.n_vectors - 2].near_start, start = r.vectors[r.n_vectors - 2].start;
+        cr_expect_float_eq(start, -0.25, 1e-12, "%d: %g", k, start);
+        cr_expect_float_eq(near, (sizes[1] - sizes[0]) / log(8), 1e-4, "%d: %g, not %g", k, near,
+                           (sizes[1] - sizes[0]) / log(8));
+        tp_regime_free(&r);
+    }
+}
+
 /* Of h ~ n^1/4: a bounded function's derivative is of order one in n^-1/4 of the units, its mean square n^-1/4; h
  * changes by n^(1/2 - 1/2) phi'(h), f by the mean of n^(1/2) phi'(h)^2 through U and of phi(h)^2 through v, times
  * the residual, which is f where f grows. */

@@ -137,6 +137,14 @@ static double start_of_sum(const tp_exponents *e, int id, tp_strips *own)
     return e->start[x] + e->gain[id];
 }
 
+/* Of entries put at an index among zeros, which is no term: their root mean square over all. */
+static double spread_out(const tp_exponents *e, const ad_node *node)
+{
+    const ad_shape entries = ad_shape_of(node->axis);
+    double sum = tp_exponent_of_fixed(e->program->graph, &node->over);
+    return node->op == AD_SCATTER ? (sum - tp_exponent_of_fixed(e->program->graph, &entries)) / 2 : 0;
+}
+
 static double start_of(const tp_exponents *e, int id)
 {
     const ad_graph *graph = e->program->graph;
@@ -168,6 +176,10 @@ static double start_of(const tp_exponents *e, int id)
     case AD_SCALE:
         tp_strips_join(e, own, tp_strips_of(e, e->narrow, node->in[0]));
         return a + tp_exponent_of_scale(e, node);
+    case AD_GATHER:
+    case AD_SCATTER:
+        tp_strips_join(e, own, tp_strips_of(e, e->narrow, node->in[0]));
+        return a + spread_out(e, node);
     case AD_LOGSUMEXP:
         return fmax(a, 0);
     case AD_MUL:
@@ -421,6 +433,10 @@ static parts change_of(const tp_exponents *e, int id, tp_strips *own)
     case AD_SCALE:
         tp_strips_join(e, own, moved);
         return (parts){ a.narrow + tp_exponent_of_scale(e, node), a.free + tp_exponent_of_scale(e, node) };
+    case AD_GATHER:
+    case AD_SCATTER:
+        tp_strips_join(e, own, moved);
+        return (parts){ a.narrow + spread_out(e, node), a.free + spread_out(e, node) };
     case AD_SOFTMAX:
     case AD_ARGMAX:
         a = as_free(a);
