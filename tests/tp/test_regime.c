@@ -569,7 +569,16 @@ Test(regime, gradients_of_numbers_cancel)
 
 /* Residual blocks h + s W relu(h) with a learned number s each: 1 or 0 at the start, a function of the number, or a sum
  * of two. */
-typedef enum { AS_ONE, AS_ZERO, IN_A_FUNCTION, AS_A_SUM, NUMBERS } number_kind;
+typedef enum {
+    AS_ONE,
+    AS_ZERO,
+    IN_A_FUNCTION,
+    AS_A_SUM,
+    NUMBERS,
+    IN_A_SIGMOID = NUMBERS,
+    IN_A_TANH,
+    OTHERS
+} number_kind;
 static number_kind numbers;
 
 static ad_var number_of(nn_net *net, const char *name)
@@ -578,6 +587,8 @@ static ad_var number_of(nn_net *net, const char *name)
     ad_init init = { .mean = numbers != AS_ZERO, .rate = 1, .multiplier = 1 };
     ad_axis two = ad_fixed(graph, "two", 2);
     ad_var s = ad_param(graph, name, numbers == AS_A_SUM ? ad_shape_of(two) : (ad_shape){ 0 }, init);
+    if (numbers == IN_A_SIGMOID || numbers == IN_A_TANH)
+        return numbers == IN_A_TANH ? ad_tanh(s) : ad_sigmoid(s);
     return numbers == AS_A_SUM ? ad_sum(s, ad_shape_of(two)) : numbers == IN_A_FUNCTION ? ad_square(s) : s;
 }
 
@@ -647,6 +658,34 @@ Test(regime, learned_numbers_are_stable_in_the_kernel_scale)
         tp_regime_free(&r);
         tp_program_free(program);
         nn_net_free(traced);
+    }
+}
+
+/* The same where numbers alone learn: by a sigmoid of one the change is a fifth of that by the number, and other
+ * parameters, whose changes fall as n^-1/2, lead in it up to widths of thousands. */
+Test(regime, numbers_alone_change_by_order_one)
+{
+    static const char *const frozen[] = { "*.weight", NULL };
+    for (numbers = IN_A_SIGMOID; numbers < OTHERS; numbers++) {
+        ad_error error = { 0 };
+        tp_regime r;
+        nn_net *net = nn_trace(blocks_by_numbers, &(nn_spec){ .features = FEATURES, .freeze = frozen }, &error);
+        tp_program *program = net ? tp_translate(net, &error) : NULL;
+        cr_assert(program && tp_regime_find(program, &(tp_regime_spec){ .optimizer = NN_SGD }, &r, &error) == 0, "%s",
+                  error.text);
+        for (long steps = 1; steps <= 4; steps += 3) {
+            const nn_fit_spec fit = { .loss = NN_SQUARE, .rate = 0.02, .steps = steps };
+            for (int v = r.n_vectors - 2; v < r.n_vectors; v++) {
+                int id = r.vectors[v].node;
+                double slope = (log_change(net, id, 512, &fit) - log_change(net, id, 32, &fit)) / log(16);
+                double power = steps > 1 ? r.vectors[v].several : r.vectors[v].first;
+                cr_expect_float_eq(power, 0, 1e-12, "%d: %s, %g", numbers, r.vectors[v].name, power);
+                cr_expect_float_eq(slope, 0, 0.25, "%d: %s by %ld steps: %g", numbers, r.vectors[v].name, steps, slope);
+            }
+        }
+        tp_regime_free(&r);
+        tp_program_free(program);
+        nn_net_free(net);
     }
 }
 
