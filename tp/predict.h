@@ -37,7 +37,15 @@ typedef struct {
     bool band;      /* a band form in place of eigenvectors, for gradient flow on the square loss at any time, in less
                         time and a third of the memory. Coefficients have a relative error of 2e-13 along each
                         eigenvector, besides rounding. Not with cholesky */
+    double error;   /* of the kernel: a bound on each entry's error relative to sqrt(K_ii K_jj), as tp_kernel has it; 0:
+                       its entries are right to rounding. Eigenvalues that it hides are not inverted */
 } tp_kernel_model_spec;
+
+/* Rows of a kernel that alone make it singular, to its error: */
+typedef struct {
+    size_t row, of;  /* the first that is another one, or a multiple of it; both the same: its kernel is 0 */
+    size_t multiple; /* how many such rows there are */
+} tp_repeats;
 
 /* A kernel of the training inputs, factored once. The ridge is part of the kernel, as if every training input had noise
  * of its own; the facts are those of the kernel with it. */
@@ -47,7 +55,9 @@ typedef struct {
     double diagonal;          /* its mean, without ridge */
     double ridge;             /* what was added to it, noise included */
     double largest, smallest; /* eigenvalues */
-    double condition;         /* largest / smallest; infinite for a kernel that is singular to rounding */
+    double condition;         /* largest / smallest; infinite for a kernel that is singular to rounding or its error */
+    double error;             /* the spec's */
+    tp_repeats repeats;       /* of the kernel without ridge */
     double *factor;           /* (n, n): a row an eigenvector; or Cholesky's upper triangle U, K = U' U; or of the band
                                  form K = Q B Q' Householder's reflections, whose product is Q */
     double *values;           /* (n) eigenvalues, ascending; NULL: Cholesky, or a band form whose ends Lanczos found */
@@ -58,7 +68,9 @@ typedef struct {
 } tp_kernel_model;
 
 /* Takes the kernel (n, n), symmetric and of ad_alloc, over, also on failure. An indefinite kernel is an error, and for
- * Cholesky also a singular one; the message has the condition number and a ridge that would do. NULL for spec: {0}. */
+ * Cholesky also a singular one; the message has the condition number, a ridge that would do and, where rows repeat
+ * others, the first of them. An eigenvalue is told from 0 above n epsilon times the largest one, and above the kernel's
+ * error times its trace, which bounds what errors of the entries move eigenvalues by. NULL for spec: {0}. */
 tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_model_spec *spec, ad_error *error);
 void tp_kernel_model_free(tp_kernel_model *model);
 /* Bytes that tp_kernel_model_new holds at most, the kernel included. */
@@ -81,11 +93,15 @@ typedef struct {
  * that is always enough. */
 double tp_maximum_stable_rate(const tp_kernel_model *model, const tp_training *training, size_t columns);
 
+/* Can outputs at the time be told? -1 with the reason why not. */
+int tp_check_time(const tp_kernel_model *model, const tp_training *training, size_t columns, double time,
+                  ad_error *error);
 /* The coefficients a_t, (n_times, n, columns), at ascending times >= 0, INFINITY included; descent and momentum take
  * whole numbers, steps. y (n, columns): targets, or each input's probabilities of classes for the cross-entropy. start
  * (n, columns): f_0 at the training inputs; NULL: 0, which on the square loss gives an ensemble's mean.
  * t = infinity fails with a singular kernel, at a rate that is not stable, and for the cross-entropy, which has no
- * limit; finite times need no inverse. The cross-entropy's flow is integrated by Dormand and Prince's fifth order. */
+ * limit. Finite times need no inverse; those of a singular kernel fail which are so long that what its error hides
+ * would train. The cross-entropy's flow is integrated by Dormand and Prince's fifth order. */
 int tp_coefficients(const tp_kernel_model *model, const tp_training *training, const double *y, size_t columns,
                     const double *start, const double *times, size_t n_times, double *out, ad_error *error);
 /* f_0 + (K + ridge) a at the training inputs: out (n, columns). With a ridge that is what training drives to the
@@ -120,6 +136,7 @@ int tp_covariances(const tp_kernel_model *model, const tp_training *training, si
  *
  *     tp_float_model m = { .kernel = k, .diagonal = d, .n = n, .relative = 1e-3, .state = &(tp_float_state){ 0 } };
  *     tp_float_model_factor(&m, &error);                      // n^3 / 6 multiply-adds
+ *     tp_float_model_check(&m, &error);                       // is it far enough from singular?
  *     tp_float_model_solve(&m, y, outputs, a, &error);        // a (n, outputs): t = infinity on the square loss
  *
  * K + ridge = L L', L in floats where K was, on and below the diagonal; K stays above it, so that solves end in
@@ -142,9 +159,13 @@ typedef struct {
     double ridge;    /* is told: both together; by solves: */
     double residual; /* |y - (K + ridge) a| / |y|, of the worst column, found in doubles */
     int steps;       /* of conjugate gradients */
+    double smallest; /* by tp_float_model_check: eigenvalue of K + ridge, at most a few per cent too large */
 } tp_float_model;
 /* An error where K + ridge is not positive definite in floats. */
 int tp_float_model_factor(tp_float_model *model, ad_error *error);
+/* An error, which names rows that repeat others, where the smallest eigenvalue of K + ridge, by inverse iteration, is
+ * below what the roundings of the entries to floats make: 2 sqrt(n) of one (Wigner). */
+int tp_float_model_check(tp_float_model *model, ad_error *error);
 /* (K + ridge) a = y, both (n, columns), to a residual of 1e-10; an error if it is above 1e-6 after 100 steps. */
 int tp_float_model_solve(tp_float_model *model, const double *y, size_t columns, double *a, ad_error *error);
 /* out = K a, in doubles: the fitted values. */
@@ -180,6 +201,7 @@ typedef struct {
     int threads;    /* 0: one */
     size_t outputs; /* 0 or 1: the kernel is between inputs, the same for all columns of y. k: it is of (inputs, k) by
                        (inputs, k), n = inputs * k, columns is 1, and the k outputs of an input are left out together */
+    double error;   /* of the kernel, as tp_kernel_model_spec has it */
 } tp_selection;
 /* Leave-one-out: out (n_ridges, n, columns), in each row what the machine of all other rows says of it, found from the
  * one of all rows:
@@ -188,7 +210,7 @@ typedef struct {
  * A^-1 where an input has k. What a ridge adds is that of all rows. likelihood (n_ridges): the log density of y, all
  * columns, under the Gaussian process N(m, A) (eq. 5.8), with the mean of all rows for m; NULL: it is not asked for.
  * y (n, columns), at least two rows, kernel (n, n).
- * A ridge at which A is indefinite or singular to rounding has NANs and is no error. */
+ * A ridge at which A is indefinite, or singular to rounding or to the kernel's error, has NANs and is no error. */
 int tp_leave_one_out(const double *kernel, size_t n, const tp_selection *spec, const double *y, size_t columns,
                      double *out, double *likelihood, ad_error *error);
 /* The rows i with folds[i] = fold by the machine of all others, which sees nothing of them: neither their targets, nor

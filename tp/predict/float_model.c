@@ -1,9 +1,10 @@
 /* float_model.c: a large kernel of floats: Cholesky's factor below its diagonal, the kernel itself above, by which
  * solves are refined in doubles. */
 #include "autodiff/base/base.h"
-#include "tp/predict.h"
+#include "tp/predict/kernel_model.h"
 
 #include <cblas.h>
+#include <float.h>
 #include <lapacke.h>
 #include <math.h>
 #include <string.h>
@@ -27,6 +28,28 @@ static void restore(const tp_float_model *m, size_t from, size_t to)
     }
 }
 
+/* The mean of the diagonal. */
+static double mean_of(const tp_float_model *m)
+{
+    double mean = 0;
+    for (size_t i = 0; i < m->n; i++)
+        mean += m->diagonal[i] / (double)m->n;
+    return mean;
+}
+
+static int refuse(const tp_float_model *m, const char *what, ad_error *error)
+{
+    char cause[200];
+    tp_repeats repeats;
+    tp_repeats_float(m, FLT_EPSILON, &repeats);
+    tp_repeats_tell(&repeats, 1, cause, sizeof cause);
+    return ad_fail(error,
+                   "the kernel of %zu training inputs with its ridge is %s%s: a larger --ridge, above %.2g of the mean "
+                   "of its diagonal, doubles%s",
+                   m->n, what, cause, 1e-7 * (double)m->n,
+                   repeats.multiple ? ", or leaving out such rows would do" : " would do");
+}
+
 /* K + ridge = L L', panel by panel from the left, each by all before it. */
 static int factor_panel(const tp_float_model *m, size_t from, size_t to, ad_error *error)
 {
@@ -40,10 +63,7 @@ static int factor_panel(const tp_float_model *m, size_t from, size_t to, ad_erro
                     n);
     lapack_int status = LAPACKE_spotrf_work(LAPACK_COL_MAJOR, 'U', wide, block, n); /* this L by rows is U by columns */
     if (status)
-        return ad_fail(error,
-                       "the kernel with its ridge is not positive definite in floats (row %zu): a larger --ridge, "
-                       "above %.2g of the mean of its diagonal, or doubles",
-                       from + (size_t)(status > 0 ? status - 1 : 0), 1e-7 * (double)m->n);
+        return refuse(m, "not positive definite in floats", error);
     if (below > 0)
         cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, below, wide, 1, block, n, under,
                     n);
@@ -66,10 +86,7 @@ int tp_float_model_factor(tp_float_model *m, ad_error *error)
     for (size_t i = 0; i < m->n && !state->begun; i++)
         m->diagonal[i] = (double)m->kernel[i * m->n + i];
     state->begun = 1;
-    double mean = 0;
-    for (size_t i = 0; i < m->n; i++)
-        mean += m->diagonal[i] / (double)m->n;
-    m->ridge = m->relative * mean + m->noise;
+    m->ridge = m->relative * mean_of(m) + m->noise;
     if (fabs(state->ridge - m->ridge) > 0)
         state->columns = 0;
     state->ridge = m->ridge;
@@ -264,4 +281,28 @@ int tp_float_model_solve(tp_float_model *m, const double *y, size_t columns, dou
     ad_free(memory);
     ad_free(g.work);
     return status;
+}
+
+int tp_float_model_check(tp_float_model *m, ad_error *error)
+{
+    enum { COLUMNS = 4, ROUNDS = 3 };
+    size_t count = m->n * COLUMNS;
+    double squares[COLUMNS], before[COLUMNS], hidden = 2 * (double)FLT_EPSILON * sqrt((double)m->n) * mean_of(m);
+    double *from = ad_alloc(2 * count, sizeof *from, "inverse iteration", error), *to = from ? from + count : NULL;
+    tp_float_model by = *m; /* what the last solve told is the caller's */
+    int status = from ? 0 : -1;
+    m->smallest = (double)INFINITY;
+    if (!status)
+        ad_normal(1, ad_stream("inverse iteration"), 0, count, from);
+    for (int round = 0; round < ROUNDS && !status; round++) {
+        status = tp_float_model_solve(&by, from, COLUMNS, to, error);
+        dots(m->n, COLUMNS, from, from, before);
+        dots(m->n, COLUMNS, to, to, squares);
+        for (int c = 0; c < COLUMNS && !status; c++)
+            m->smallest = fmin(m->smallest, sqrt(before[c] / squares[c]));
+        for (size_t i = 0; i < count && !status; i++)
+            from[i] = to[i] / sqrt(squares[i % COLUMNS]);
+    }
+    ad_free(from);
+    return status || m->smallest > hidden ? status : refuse(m, "singular in floats", error);
 }

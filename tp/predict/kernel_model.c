@@ -119,23 +119,39 @@ static int find_largest(const linear *l, double *largest, bool *settled, ad_erro
 }
 
 /* ---- factoring ---- */
-/* An eigenvalue that rounding may have made. */
-static double rounding(const tp_kernel_model *m)
+/* Errors of entries, each at most `error` of sqrt(K_ii K_jj), move an eigenvalue by `error` times the trace at most
+ * (the norm of the matrix of sqrt(K_ii K_jj)); rounding of the factoring by n epsilon times the largest. */
+double tp_model_resolution(const tp_kernel_model *m)
 {
-    return (double)m->n * DBL_EPSILON * m->largest;
+    return fmax((double)m->n * DBL_EPSILON * m->largest, m->error * (double)m->n * m->diagonal);
 }
 
-/* Names a ridge, a power of ten, that lifts the smallest eigenvalue well above rounding. */
+/* What hides small eigenvalues, and the rows that repeat others. */
+static void tell_cause(const tp_kernel_model *m, char *text, size_t size)
+{
+    double resolution = tp_model_resolution(m);
+    bool rounded = resolution > m->error * (double)m->n * m->diagonal;
+    int used = rounded ? snprintf(text, size, ", rounding hides those below %.1e", resolution)
+                       : snprintf(text, size, ", its error of %.0e hides those below %.1e", m->error, resolution);
+    tp_repeats_tell(&m->repeats, m->outputs, text + used, size - (size_t)used);
+}
+
+/* Names a ridge, a power of ten, that lifts the smallest eigenvalue well above what is resolved. */
 int tp_model_refuse(const tp_kernel_model *m, const char *what, double smallest, ad_error *error)
 {
-    double lift = fmax(100 * rounding(m), smallest < 0 ? -2 * smallest : 0);
+    char cause[200] = "";
+    bool singular = smallest >= -tp_model_resolution(m);
+    double lift = fmax(100 * (double)m->n * DBL_EPSILON * m->largest, 10 * m->error * (double)m->n * m->diagonal);
     double condition = m->largest / fmax(fabs(smallest), DBL_EPSILON * m->largest);
-    return ad_fail(
-        error,
-        "the kernel of %zu training inputs is %s, condition number %.3g%s (largest eigenvalue %.3g): nothing is "
-        "inverted; --ridge %.0e would do (it is relative to the mean of the diagonal, %.3g)",
-        m->n, what, condition, fabs(smallest) > 0 ? "" : " or more", m->largest,
-        pow(10, ceil(log10((lift + m->ridge) / m->diagonal))), m->diagonal);
+    lift = fmax(lift, smallest < 0 ? -2 * smallest : 0);
+    if (singular)
+        tell_cause(m, cause, sizeof cause);
+    return ad_fail(error,
+                   "the kernel of %zu training inputs is %s, condition number %.3g%s (largest eigenvalue %.3g%s): "
+                   "nothing is inverted; --ridge %.0e (of the mean of the diagonal, %.3g)%s%s would do",
+                   m->n, what, condition, fabs(smallest) > 0 ? "" : " or more", m->largest, cause,
+                   pow(10, ceil(log10((lift + m->ridge) / m->diagonal))), m->diagonal, singular ? ", finite times" : "",
+                   singular && m->repeats.multiple ? ", or leaving out such rows" : "");
 }
 
 int tp_eigenvectors(double *matrix, size_t n, double *values, ad_error *error)
@@ -159,14 +175,14 @@ int tp_eigenvectors(double *matrix, size_t n, double *values, ad_error *error)
     return status;
 }
 
-/* What the eigenvalues say; those that rounding made negative are 0. */
+/* What the eigenvalues say; negative ones that are none beyond what is resolved are 0. */
 static int judge(tp_kernel_model *m, ad_error *error)
 {
     m->smallest = m->values[0];
     m->largest = m->values[m->n - 1];
-    if (!(m->largest > 0) || m->smallest < -rounding(m))
+    if (!(m->largest > 0) || m->smallest < -tp_model_resolution(m))
         return tp_model_refuse(m, "indefinite", m->smallest, error);
-    m->condition = m->smallest > rounding(m) ? m->largest / m->smallest : (double)INFINITY;
+    m->condition = m->smallest > tp_model_resolution(m) ? m->largest / m->smallest : (double)INFINITY;
     for (size_t i = 0; i < m->n && m->values[i] < 0; i++)
         m->values[i] = 0;
     return 0;
@@ -180,11 +196,11 @@ static int by_eigenvalues(tp_kernel_model *m, ad_error *error)
     return judge(m, error);
 }
 
-/* The two ends of a band's spectrum; 1 where the smallest is not far above rounding, or Lanczos does not settle: all
- * eigenvalues tell more. */
+/* The two ends of a band's spectrum; 1 where the smallest is not far above what is resolved, or Lanczos does not
+ * settle: all eigenvalues tell more. */
 static int find_ends(tp_kernel_model *m, ad_error *error)
 {
-    const double far = 10; /* times what rounding may have made */
+    const double far = 10; /* times what is resolved */
     int below = tp_band_diagonals(m->n);
     size_t size = m->n * (size_t)(below + 1);
     double inverse = 0, *factor = below ? ad_alloc(size, sizeof *factor, "a band", error) : NULL;
@@ -204,7 +220,7 @@ static int find_ends(tp_kernel_model *m, ad_error *error)
         return status;
     m->smallest = 1 / inverse;
     m->condition = m->largest / m->smallest;
-    return settled[0] && settled[1] && m->smallest > far * rounding(m) ? 0 : 1;
+    return settled[0] && settled[1] && m->smallest > far * tp_model_resolution(m) ? 0 : 1;
 }
 
 static int by_band(tp_kernel_model *m, ad_error *error)
@@ -241,7 +257,7 @@ static int by_cholesky(tp_kernel_model *m, ad_error *error)
                      &settled[1], error))
         return -1;
     m->smallest = 1 / inverse;
-    if (!(m->smallest > rounding(m)))
+    if (!(m->smallest > tp_model_resolution(m)))
         return tp_model_refuse(m, "singular", m->smallest, error);
     m->condition = m->largest / m->smallest;
     m->bounds = !settled[0] || !settled[1];
@@ -280,6 +296,8 @@ static int check_spec(const tp_kernel_model_spec *spec, ad_error *error)
         return ad_fail(error, "predict: a kernel is factored by Cholesky or as a band, not both");
     if (!(spec->noise >= 0 && isfinite(spec->noise)))
         return ad_fail(error, "predict: noise %g is not from 0 up", spec->noise);
+    if (!(spec->error >= 0 && isfinite(spec->error)))
+        return ad_fail(error, "predict: a kernel's error %g is not from 0 up", spec->error);
     return 0;
 }
 
@@ -303,11 +321,14 @@ tp_kernel_model *tp_kernel_model_new(double *kernel, size_t n, const tp_kernel_m
         ad_free(kernel);
         return NULL;
     }
-    *m = (tp_kernel_model){
-        .n = n, .outputs = spec.outputs > 1 ? spec.outputs : 1, .factor = kernel, .threads = threads
-    };
+    *m = (tp_kernel_model){ .n = n,
+                            .outputs = spec.outputs > 1 ? spec.outputs : 1,
+                            .factor = kernel,
+                            .threads = threads,
+                            .error = spec.error };
     int status = check_model(m, &spec, error);
     if (!status) {
+        tp_repeats_find(kernel, n, spec.error, &m->repeats);
         m->ridge = spec.ridge * m->diagonal + spec.noise;
         for (size_t i = 0; i < n; i++)
             kernel[i * n + i] += m->ridge;
@@ -345,6 +366,8 @@ static int lift(tp_kernel_model *m, const tp_kernel_model_spec *spec, ad_error *
     if (!(m->diagonal > 0))
         return ad_fail(error, "predict: the kernel's diagonal has mean %g: there is nothing to learn with",
                        m->diagonal);
+    if (tp_repeats_spread(s, spec->error, &m->repeats, error))
+        return -1;
     m->ridge = spec->ridge * m->diagonal + spec->noise;
     for (size_t k = 0; k < s->local[1]; k++)
         for (size_t i = 0; i < pitch; i++)
@@ -379,7 +402,8 @@ tp_kernel_model *tp_kernel_model_spread(tp_spread *kernel, const tp_kernel_model
         ad_free(m);
         return NULL;
     }
-    *m = (tp_kernel_model){ .n = kernel->rows, .outputs = 1, .threads = threads, .spread = kernel };
+    *m =
+        (tp_kernel_model){ .n = kernel->rows, .outputs = 1, .threads = threads, .spread = kernel, .error = spec.error };
     int before = ad_blas_begin(threads);
     status = lift(m, &spec, error) || (spec.cholesky ? by_cholesky : spread_eigenvalues)(m, error);
     ad_blas_end(before);

@@ -36,6 +36,15 @@ int tp_band_gain(const tp_kernel_model *model, double unit, const tp_vectors *x,
 int tp_check_finite(const char *what, const double *values, size_t n, size_t columns, ad_error *error);
 /* The mean of the diagonal of a kernel (n, n) of finite numbers, which must be positive. */
 int tp_check_kernel(const double *kernel, size_t n, double *diagonal, ad_error *error);
+/* Eigenvalues at most this are not told from 0. */
+double tp_model_resolution(const tp_kernel_model *model);
+/* repeats.c: rows of a kernel (n, n), symmetric, without ridge, that are others or multiples of them to the error. */
+void tp_repeats_find(const double *kernel, size_t n, double error, tp_repeats *repeats);
+void tp_repeats_float(const tp_float_model *model, double error, tp_repeats *repeats);
+/* Of a kernel over ranks whose lower triangle is there; collective. */
+int tp_repeats_spread(const struct tp_spread *kernel, double error, tp_repeats *repeats, ad_error *error_of);
+/* "; to it row 4, counted from 0, is row 1 or a multiple of it"; nothing where there are none. */
+void tp_repeats_tell(const tp_repeats *repeats, size_t outputs, char *text, size_t size);
 /* The error that a kernel cannot be inverted ("singular"), with its condition number and a ridge that would do. */
 int tp_model_refuse(const tp_kernel_model *model, const char *what, double smallest, ad_error *error);
 /* The training with its defaults filled in, for so many columns; an error if a number of it is out of range. */

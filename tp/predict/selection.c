@@ -32,6 +32,8 @@ static int check(const tp_selection *s, size_t n, const double *y, size_t column
     if (n < 2 || columns == 0 || columns > INT32_MAX / 8)
         return ad_fail(error, "predict: %zu rows with %zu targets each: at least two rows are needed to leave one out",
                        n, columns);
+    if (!(s->error >= 0 && isfinite(s->error)))
+        return ad_fail(error, "predict: a kernel's error %g is not from 0 up", s->error);
     for (size_t k = 0; k < s->n_ridges; k++)
         if (!(s->ridges[k] >= 0 && isfinite(s->ridges[k])))
             return ad_fail(error, "predict: ridge %g is not from 0 up", s->ridges[k]);
@@ -50,11 +52,11 @@ static void find_means(const tp_selection *s, const double *y, size_t n, size_t 
 }
 
 /* gains[i] = 1 / (lambda_i + added), and the sum of log(lambda_i + added). False where that is not positive definite
- * beyond rounding. */
-static bool invert(const double *values, size_t n, double added, double *gains, double *log_determinant)
+ * beyond rounding, and beyond what the kernel's error hides. */
+static bool invert(const double *values, size_t n, double added, double hidden, double *gains, double *log_determinant)
 {
     *log_determinant = 0;
-    if (!(values[0] + added > (double)n * DBL_EPSILON * (values[n - 1] + added)))
+    if (!(values[0] + added > fmax(hidden, (double)n * DBL_EPSILON * (values[n - 1] + added))))
         return false;
     for (size_t i = 0; i < n; i++) {
         gains[i] = 1 / (values[i] + added);
@@ -193,7 +195,8 @@ int tp_leave_one_out(const double *kernel, size_t n, const tp_selection *s, cons
     int before = ad_blas_begin(threads), status = open_loo(&j, kernel, s, y, error);
     for (size_t k = 0; k < s->n_ridges && !status; k++) {
         double *at = out + k * n * columns, wide = (double)columns;
-        if (!invert(j.values, n, s->ridges[k] * diagonal + s->noise, j.gains, &determinant)) {
+        if (!invert(j.values, n, s->ridges[k] * diagonal + s->noise, s->error * (double)n * diagonal, j.gains,
+                    &determinant)) {
             fill_nan(at, n * columns);
             if (likelihood)
                 likelihood[k] = (double)NAN;
@@ -253,7 +256,14 @@ static int open_fold(fold_job *j, const double *kernel, const double *y, ad_erro
     return tp_check_kernel(j->kernel, kept, &j->diagonal, error);
 }
 
-/* solved = A^-1 (y - m) by Cholesky; false where A is not positive definite beyond rounding. */
+/* What the kernel's error moves an eigenvalue by at most. */
+static double hidden_of(const fold_job *j)
+{
+    return j->spec->error * (double)j->kept * j->diagonal;
+}
+
+/* solved = A^-1 (y - m) by Cholesky; false where A is not positive definite beyond rounding and the kernel's error. Its
+ * inverse's norm, row sums at the most, is at least one over the smallest eigenvalue. */
 static bool solve_by_cholesky(fold_job *j, double added)
 {
     size_t kept = j->kept;
@@ -268,7 +278,7 @@ static bool solve_by_cholesky(fold_job *j, double added)
     /* the lower triangle of the column order is the upper one of the row order */
     if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', n, j->factor, n) != 0 ||
         LAPACKE_dpocon_work(LAPACK_COL_MAJOR, 'L', n, j->factor, n, norm, &reciprocal, j->work, j->i_work) != 0 ||
-        !(reciprocal > (double)kept * DBL_EPSILON))
+        !(reciprocal * norm > fmax(hidden_of(j), (double)kept * DBL_EPSILON * norm)))
         return false;
     memcpy(j->solved, j->centred, kept * j->columns * sizeof *j->solved);
     for (int turn = 0; turn < 2; turn++)
@@ -282,7 +292,7 @@ static bool solve_by_eigenvectors(fold_job *j, double added)
 {
     int side = (int)j->kept, wide = (int)j->columns;
     double determinant;
-    if (!invert(j->values, j->kept, added, j->gains, &determinant))
+    if (!invert(j->values, j->kept, added, hidden_of(j), j->gains, &determinant))
         return false;
     double *weighed = j->centred; /* has become the modes, and is needed no more */
     for (size_t i = 0; i < j->kept * j->columns; i++)

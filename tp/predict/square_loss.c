@@ -36,7 +36,7 @@ double tp_maximum_stable_rate(const tp_kernel_model *m, const tp_training *given
     return (t.loss == NN_SQUARE ? 2 : 4) * (1 + t.momentum) * t.divisor / m->largest;
 }
 
-static int check_time(const tp_training *t, double time, ad_error *error)
+static int check_number(const tp_training *t, double time, ad_error *error)
 {
     if (!(time >= 0))
         return ad_fail(error, "predict: time %g is not from 0 up", time);
@@ -87,6 +87,21 @@ static double gain(const tp_training *t, double lambda, double time)
     return unit * steps(h, t->momentum, time);
 }
 
+/* A mode of a singular kernel that its error hides moves outputs by rate t / D times that error at most, to first
+ * order. Told are numbers of five digits: 1e-3 is far below what an error that is a bound does, while one of samples
+ * is a typical size, and 100 times it no more than such kernels say of times at all. */
+static int check_hidden(const tp_kernel_model *m, const tp_training *t, double time, ad_error *error)
+{
+    double share = fmin(1, fmax(1e-3, 100 * m->error));
+    double longest = share * t->divisor * (1 - t->momentum) / (t->rate * tp_model_resolution(m));
+    return !isinf(m->condition) || time <= longest
+               ? 0
+               : ad_fail(error,
+                         "predict: t = %g is too long for a singular kernel: eigenvalues below %.2g, which it does not "
+                         "tell from 0, would train by then: times up to %.2g, or a --ridge",
+                         time, tp_model_resolution(m), longest);
+}
+
 /* A finite time needs the eigenvalues; an infinite one a kernel that can be inverted and a rate that is stable. */
 static int check_limit(const tp_kernel_model *m, const tp_training *t, size_t columns, double time, ad_error *error)
 {
@@ -97,17 +112,36 @@ static int check_limit(const tp_kernel_model *m, const tp_training *t, size_t co
                        "flow alone");
     if (isfinite(time))
         return m->values || m->band
-                   ? 0
+                   ? check_hidden(m, t, time, error)
                    : ad_fail(error,
                              "predict: t = %g needs the kernel's eigenvalues, Cholesky's factor is for t = "
                              "inf alone",
                              time);
     if (isinf(m->condition))
-        return tp_model_refuse(m, "singular to rounding", m->smallest, error);
+        return tp_model_refuse(m, "singular", m->smallest, error);
     if (t->motion != TP_GRADIENT_FLOW && t->rate >= maximum)
         return ad_fail(error, "predict: no limit at t = inf: rate %g is not below %g, the largest stable one", t->rate,
                        maximum);
     return 0;
+}
+
+/* Of a settled training. */
+static int check_time(const tp_kernel_model *m, const tp_training *t, size_t columns, double time, ad_error *error)
+{
+    if (check_number(t, time, error))
+        return -1;
+    if (t->loss == NN_SQUARE)
+        return check_limit(m, t, columns, time, error);
+    return isinf(time)
+               ? ad_fail(error, "predict: t = inf: outputs trained with the cross-entropy grow without end; finite "
+                                "times alone, or the square loss")
+               : check_hidden(m, t, time, error);
+}
+
+int tp_check_time(const tp_kernel_model *m, const tp_training *given, size_t columns, double time, ad_error *error)
+{
+    tp_training t = *given;
+    return tp_training_settle(m, &t, columns, error) || check_time(m, &t, columns, time, error) ? -1 : 0;
 }
 
 /* ---- coefficients ---- */
@@ -215,14 +249,10 @@ int tp_coefficients(const tp_kernel_model *m, const tp_training *given, const do
         tp_check_finite("outputs at the start", start, m->n, columns, error))
         return -1;
     for (size_t k = 0; k < n_times; k++) {
-        if (check_time(&t, times[k], error) || (t.loss == NN_SQUARE && check_limit(m, &t, columns, times[k], error)))
+        if (check_time(m, &t, columns, times[k], error))
             return -1;
         if (k && times[k] < times[k - 1])
             return ad_fail(error, "predict: time %g comes after %g", times[k], times[k - 1]);
-        if (t.loss == NN_CROSS_ENTROPY && isinf(times[k]))
-            return ad_fail(error,
-                           "predict: t = inf: outputs trained with the cross-entropy grow without end; finite times "
-                           "alone, or the square loss");
     }
     if (t.loss == NN_CROSS_ENTROPY) {
         if (tp_follow_entropy(m, &t, y, columns, start, times, n_times, out, error))
@@ -366,7 +396,7 @@ int tp_covariances(const tp_kernel_model *m, const tp_training *given, size_t co
     if (tp_training_settle(m, &t, columns, error))
         return -1;
     for (size_t k = 0; k < n_times; k++)
-        if (check_time(&t, times[k], error) || check_limit(m, &t, columns, times[k], error))
+        if (check_time(m, &t, columns, times[k], error))
             return -1;
     double *modes = ad_alloc(3 * part * m->n, sizeof *modes, "a covariance", error);
     int status = modes ? 0 : -1, before = ad_blas_begin(m->threads);
@@ -434,8 +464,7 @@ int tp_variances_spread(const tp_kernel_model *m, const tp_training *given, size
     size_t tests = cross->columns;
     if (t.loss != NN_SQUARE)
         return ad_fail(error, "predict: an ensemble trained with the cross-entropy is no Gaussian process");
-    if (tp_training_settle(m, &t, columns, error) || check_time(&t, time, error) ||
-        check_limit(m, &t, columns, time, error))
+    if (tp_training_settle(m, &t, columns, error) || check_time(m, &t, columns, time, error))
         return -1;
     tp_spread *a = tp_spread_new(m->n, tests, cross->side, error);
     tp_spread *b = a ? tp_spread_new(m->n, tests, cross->side, error) : NULL;

@@ -221,6 +221,10 @@ typedef struct {
  * error. */
 int limit_find(const options *o, tp_program *program, const limit_question *q, tp_kernel *kernel, tp_opinion *opinion,
                ad_error *error);
+/* tp_kernel_model_spec.error of a limit's kernel of so many rows: what hides its small eigenvalues. The error of a rule
+ * bounds each entry's. That of samples is the size of all entries' together (Frobenius), of which an eigenvalue of
+ * independent ones sees 2 / sqrt(n) (Wigner), and of one that entries have in common, a factor of all, less. */
+double limit_hides(double error, bool sampled, size_t side);
 /* The opinion, if there is one, as one line, or as a member of root if that is not NULL. */
 void limit_tell(const tp_opinion *opinion, cJSON *root);
 
@@ -266,6 +270,7 @@ typedef struct {
     double width;        /* where powers of n are summed; 0: they are an error */
     bool full;           /* (rows, rows2, outputs, outputs); else the mean of the outputs' own, (rows, rows2) */
     tp_opinion *opinion; /* of the output whose own kernel is farthest from its samples; NULL: none is asked for */
+    bool *sampled;       /* set where samples or points found a kernel; NULL: it is not asked */
 } outputs_job;
 /* Is the first output's kernel all that there is, with nothing between two outputs (which counts if `full`)? */
 bool outputs_share_a_kernel(const tp_program *program, bool full);
@@ -290,7 +295,7 @@ void progress_begin(const options *o, const char *what); /* "36 kernels" */
 void progress_tell(double share, void *context); /* of the work that is done, from 0 to 1; context is not looked at */
 /* Says on standard error that it takes so many seconds more, where these are more than a minute; did it? */
 bool progress_foresee(const char *command, const char *what, double seconds);
-void progress_end(void);                         /* takes it off the terminal */
+void progress_end(void); /* takes it off the terminal */
 
 /* ---- ranks.c: under mpirun, of a limn that was built with MPI; else nothing to do. What the ranks do not share rank 0
  * does alone; it alone prints and writes. ---- */

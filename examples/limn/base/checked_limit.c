@@ -36,6 +36,11 @@ static int foresee_samples(const options *o, tp_program *program, const limit_qu
     return 0;
 }
 
+double limit_hides(double error, bool sampled, size_t side)
+{
+    return sampled ? 2 * error / sqrt((double)side) : error;
+}
+
 int limit_find(const options *o, tp_program *program, const limit_question *q, tp_kernel *kernel, tp_opinion *opinion,
                ad_error *error)
 {

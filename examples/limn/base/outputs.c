@@ -72,6 +72,8 @@ int outputs_limit(const outputs_job *j, double *out, char *method, size_t method
             tp_kernel_at(&kernel, j->width > 0 ? j->width : 1, one);
             keep_pair(j, a, b, alike, one, out);
             *worst = kernel.error > *worst ? kernel.error : *worst;
+            if (j->sampled && kernel.deviations)
+                *j->sampled = true;
             if (p == 0)
                 snprintf(method, method_size, "%s", kernel.method);
         }

@@ -14,8 +14,8 @@ typedef struct {
 typedef struct {
     tp_kernel_model *kernel_model;
     tp_training training;
-    int n_times;       /* those that can be computed; the others are infinite, */
-    char refused[512]; /* and this is why not */
+    int n_times;       /* those that can be told, the first ones; */
+    char refused[512]; /* why the next one is not */
     moment moments[MAX_TIMES];
     double *f[2];       /* (times, rows, outputs) */
     double *covariance; /* (times, rows, rows) */
@@ -122,44 +122,41 @@ static int score_tests(prediction *p, result *r, const double *a, size_t n, size
     return status;
 }
 
-/* Infinite times that have no limit are left out where others remain, and no file would have a hole. */
+/* Times that cannot be told are left out where others remain, and no file would have a hole. */
 static int choose_times(const prediction *p, result *r, size_t columns, ad_error *error)
 {
     const options *o = p->o;
-    const tp_kernel_model *m = r->kernel_model;
-    double infinite = (double)INFINITY;
-    bool limit = !isinf(m->condition) && (r->training.motion == TP_GRADIENT_FLOW ||
-                                          r->training.rate < tp_maximum_stable_rate(m, &r->training, columns));
-    r->n_times = o->n_times;
-    if (limit || o->loss != NN_SQUARE || isinf(o->times[0]) || o->out || o->covariance)
-        return 0;
-    while (isinf(o->times[r->n_times - 1]))
-        r->n_times--;
+    ad_error why = { 0 };
+    for (r->n_times = 0; r->n_times < o->n_times; r->n_times++)
+        if (tp_check_time(r->kernel_model, &r->training, columns, o->times[r->n_times], &why))
+            break;
     if (r->n_times == o->n_times)
         return 0;
-    ad_error why = { 0 };
-    double *a = ad_alloc(m->n * columns, sizeof *a, "coefficients", error);
-    if (!a)
-        return -1;
-    tp_coefficients(m, &r->training, p->y[0], columns, p->start, &infinite, 1, a, &why);
     memcpy(r->refused, why.text, sizeof r->refused);
-    ad_free(a);
-    return 0;
+    if (r->n_times == 0)
+        return ad_fail(error, "%s", why.text);
+    const char *file = o->out ? "--out" : o->covariance ? "--covariance" : NULL;
+    if (!file)
+        return 0;
+    return ad_fail(error, "%s takes all --times or none, and t = %g is refused (those before it can be told alone): %s",
+                   file, o->times[r->n_times], why.text);
 }
 
-static int predict(prediction *p, result *r, const tp_kernel_model_spec *spec, ad_error *error)
+static int predict(prediction *p, result *r, tp_kernel_model_spec spec, ad_error *error)
 {
     const options *o = p->o;
     size_t n = p->rows[0] * (p->full ? p->outputs : 1), columns = p->full ? 1 : p->outputs;
     double *a = NULL;
     if (p->shared) {
         tp_spread *spread = predict_train_spread(p, o->kernel, error);
-        r->kernel_model = spread ? tp_kernel_model_spread(spread, spec, error) : NULL;
+        spec.error = p->hides;
+        r->kernel_model = spread ? tp_kernel_model_spread(spread, &spec, error) : NULL;
     } else {
         double *kernel = predict_train_kernel(p, o->kernel, error);
         if (kernel)
-            predict_tell_factoring(p, n, spec);
-        r->kernel_model = kernel ? tp_kernel_model_new(kernel, n, spec, error) : NULL;
+            predict_tell_factoring(p, n, &spec);
+        spec.error = p->hides;
+        r->kernel_model = kernel ? tp_kernel_model_new(kernel, n, &spec, error) : NULL;
     }
     int status = r->kernel_model ? 0 : -1;
     if (!status)
@@ -260,8 +257,10 @@ static void print_prediction(const prediction *p, const result *r)
         print_number(p->y[1] ? s[1].nll : (double)NAN, 1);
         puts("");
     }
+    for (int k = r->n_times; k < o->n_times; k++)
+        printf("%10.6g%13s%13s%13s%13s%13s\n", o->times[k], "-", "-", "-", "-", "-");
     if (r->refused[0])
-        printf("%10s%13s%13s%13s%13s%13s\n\nt = inf is refused: %s\n", "inf", "-", "-", "-", "-", "-", r->refused);
+        printf("\nt = %g is refused: %s\n", o->times[r->n_times], r->refused);
     if (o->out)
         printf("%s outputs (%d, %zu, %zu): written to %s\n", p->rows[1] ? "test" : "training", o->n_times,
                p->rows[p->rows[1] ? 1 : 0], p->outputs, o->out);
@@ -377,7 +376,7 @@ static int run(prediction *p, result *r, const selection *chosen, ad_error *erro
         return ad_fail(error, "--covariance: there are no test inputs: --inputs2 X.npy is missing");
     if (o->explain)
         return predict_explain(p, &spec, error);
-    if (predict(p, r, &spec, error))
+    if (predict(p, r, spec, error))
         return -1;
     if (tp_rank() > 0)
         return 0;
@@ -482,8 +481,11 @@ const tool_command command_predict = {
               "together, by their own kernels and those between them, as --outputs full does;\n"
               "--covariance is then (times, rows x outputs, rows x outputs). With a ridge the\n"
               "train loss is that of the function at its training inputs. A kernel that cannot\n"
-              "be inverted is told with its condition number and a --ridge; finite times are\n"
-              "predicted all the same.\n"
+              "be inverted, as its own error or rounding hides its smallest eigenvalues (equal\n"
+              "rows), is told with its condition number, such rows and a --ridge. Among --times\n"
+              "those that can be told are, inf and others then have a '-' and the reason (in\n"
+              "--json \"refused\"), and the exit status is 0; where none can, or with --out or\n"
+              "--covariance, which have all times, it is 1 and nothing is told.\n"
               "--dtype float is for many rows: the limit at --times inf by a kernel of floats,\n"
               "4 bytes a pair, found tile by tile and factored in place (Cholesky), solved with\n"
               "to 1e-10 in doubles; all rows of --data unless --train and --test say fewer.\n"

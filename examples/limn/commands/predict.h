@@ -21,6 +21,7 @@ typedef struct {
     double *start;    /* (rows[0] + rows[1], outputs); NULL: 0 */
     char method[600]; /* how a limit was found */
     double error;
+    double hides;       /* as tp_kernel_model_spec.error, of the training inputs' kernel that was found last */
     bool shared;        /* among ranks */
     bool quiet;         /* a kernel of many: its progress is not told */
     bool asked[2];      /* by kernel: its first limit was checked, */

@@ -215,7 +215,7 @@ static int solve(floats_run *r, ad_error *error)
     for (size_t i = 0; i < count && !status; i++)
         y[i] = p->y[0][i] - (p->start ? p->start[i] : 0);
     if (!status)
-        status = tp_float_model_solve(&r->model, y, outs, one, error) ||
+        status = tp_float_model_check(&r->model, error) || tp_float_model_solve(&r->model, y, outs, one, error) ||
                  tp_float_model_product(&r->model, one, outs, r->f[0], error) || draw_change(r, one, weights, y, error);
     for (size_t i = 0; i < count && !status; i++) {
         r->a[i / outs * 2 * outs + i % outs] = one[i];

@@ -1,6 +1,7 @@
 /* predict_kernel.c: the kernels that a prediction needs, each as one array and nothing beside it. */
 #include "examples/limn/commands/predict.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,18 +22,24 @@ static double *interleave(const prediction *p, double *kernel, size_t rows, size
 static double *limit_of_outputs(prediction *p, const limit_question *q, tp_opinion *opinion, ad_error *error)
 {
     size_t columns = q->x2 ? q->rows2 : q->rows;
+    bool sampled = false;
+    double worst = 0;
     outputs_job all = { .o = p->o,
                         .program = p->program,
                         .ask = *q,
                         .outputs = p->outputs,
                         .width = p->o->at_width,
                         .full = true,
-                        .opinion = opinion };
+                        .opinion = opinion,
+                        .sampled = &sampled };
     double *out = ad_alloc(q->rows * columns * p->outputs * p->outputs, sizeof *out, "a kernel", error);
-    if (out && outputs_limit(&all, out, p->method, sizeof p->method, &p->error, error)) {
+    if (out && outputs_limit(&all, out, p->method, sizeof p->method, &worst, error)) {
         ad_free(out);
         return NULL;
     }
+    p->error = fmax(p->error, worst);
+    if (!q->x2)
+        p->hides = limit_hides(worst, sampled, q->rows * p->outputs);
     return interleave(p, out, q->rows, columns, error);
 }
 
@@ -78,6 +85,8 @@ static double *limit_of(prediction *p, tp_kernel_kind which, const double *x, si
     }
     snprintf(p->method, sizeof p->method, "%s", kernel.method);
     p->error = fmax(p->error, kernel.error);
+    if (!x2)
+        p->hides = limit_hides(kernel.error, kernel.deviations, rows);
     tp_kernel_free(&kernel);
     return values;
 }
@@ -86,6 +95,7 @@ static double *own_of(prediction *p, tp_kernel_kind which, const double *x, size
                       ad_error *error)
 {
     size_t columns = x2 ? rows2 : rows, square = p->full ? p->outputs * p->outputs : 1;
+    p->hides = 16 * (p->o->type == AD_FLOAT ? (double)FLT_EPSILON : DBL_EPSILON); /* sums of many products */
     double *out = ad_alloc(rows * columns * square, sizeof *out, "a kernel", error);
     if (out &&
         (which == TP_NNGP ? nn_nngp : nn_training_kernel)(p->model, x, rows, x2, rows2, p->o->outputs, out, error)) {
@@ -205,6 +215,8 @@ static tp_spread *spread_of(prediction *p, const char *what, tp_kernel_kind whic
     if (s)
         snprintf(p->method, sizeof p->method, "%s", told.method);
     p->error = fmax(p->error, told.error);
+    if (!x2)
+        p->hides = told.error;
     return s;
 }
 

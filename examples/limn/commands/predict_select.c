@@ -186,6 +186,7 @@ static double *find_batches(trial *t, prediction *q, const double *x, size_t fol
     double *kernel = status ? NULL : ad_alloc(side * side, sizeof *kernel, "a kernel", error);
     double *own = kernel ? predict_train_kernel(&part, t->s->o->kernel, error) : NULL;
     double *cross = own ? predict_cross_kernel(&part, t->s->o->kernel, error) : NULL;
+    q->hides = part.hides;
     if (cross) {
         put_part(t, own, 0, train, train, kernel);
         put_part(t, cross, train, t->rows - train, train, kernel);
@@ -265,6 +266,7 @@ static int try_folds(trial *t, prediction *q, const double *kernel, candidate *c
         status = t->s->scaled_by_fold ? scale_fold(t, fold, error) : 0;
         if (!status && anew)
             status = (own = t->coupled ? find_batches(t, q, x, fold, error) : find_machine(t, q, x, error)) ? 0 : -1;
+        t->spec.error = q->hides;
         if (!status)
             status = tp_leave_fold_out(anew ? own : kernel, n, &t->spec, t->target, columns, t->wide_folds, fold, t->f,
                                        error);
@@ -282,6 +284,7 @@ static int try_kernel(trial *t, prediction *q, candidate *candidates, ad_error *
 {
     size_t n = t->rows * t->spec.outputs, columns = t->outputs / t->spec.outputs;
     double *kernel = find_machine(t, q, t->base->x[0], error), nothing = (double)NAN;
+    t->spec.error = q->hides;
     int status = kernel ? tp_leave_one_out(kernel, n, &t->spec, t->target, columns, t->f, t->likelihood, error) : -1;
     if (!status)
         add_start(t, SIZE_MAX);

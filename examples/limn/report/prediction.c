@@ -42,7 +42,9 @@ static int predict(report *r, prediction *p, ad_error *error)
     if (!kernel)
         return -1;
     memcpy(kernel, p->ntk.terms[0].values, n * n * sizeof *kernel);
-    p->kernel_model = tp_kernel_model_new(kernel, n, &(tp_kernel_model_spec){ .threads = (int)r->o->threads }, error);
+    tp_kernel_model_spec spec = { .threads = (int)r->o->threads,
+                                  .error = limit_hides(p->ntk.error, p->ntk.deviations, n) };
+    p->kernel_model = tp_kernel_model_new(kernel, n, &spec, error);
     p->y = ad_alloc(n * columns, sizeof *p->y, "the prediction", error);
     p->outputs = ad_alloc(n * columns, sizeof *p->outputs, "the prediction", error);
     p->variances = ad_alloc(r->probes, sizeof *p->variances, "the prediction", error);

@@ -452,6 +452,104 @@ Test(predict, band_form_of_a_singular_kernel)
     free(f);
 }
 
+/* ---- a kernel's own error ---- */
+enum { PAIRS = 6, ROWS = 2 * PAIRS };
+static const double kernel_error = 1e-11;
+
+/* Row i + PAIRS is row i again, each entry off by at most the kernel's error. */
+static void fill_twice(double *kernel)
+{
+    double half[PAIRS * PAIRS];
+    fill(half, PAIRS);
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t j = 0; j <= i; j++) {
+            double off = 0.9 * kernel_error * cos(1 + 7.0 * (double)i + 3 * (double)j);
+            kernel[i * ROWS + j] = kernel[j * ROWS + i] =
+                half[i % PAIRS * PAIRS + j % PAIRS] +
+                off * sqrt(half[i % PAIRS * (PAIRS + 1)] * half[j % PAIRS * (PAIRS + 1)]);
+        }
+}
+
+/* What twin rows have in common trains, as one row of twice the rate; what they have not never does. */
+Test(predict, errors_of_a_kernel_hide_eigenvalues)
+{
+    double kernel[ROWS * ROWS], half[PAIRS * PAIRS], y[ROWS], a[ROWS], f[ROWS], mean[PAIRS], b[PAIRS], g[PAIRS];
+    const double times[] = { 1, 1e3, 1e6 };
+    tp_training flow = { .rate = 1 };
+    fill_twice(kernel);
+    fill(half, PAIRS);
+    for (int i = 0; i < ROWS; i++)
+        y[i] = sin(1 + 2.0 * i);
+    for (int i = 0; i < PAIRS; i++)
+        mean[i] = (y[i] + y[i + PAIRS]) / 2;
+    tp_kernel_model *once = make(half, PAIRS, (tp_kernel_model_spec){ 0 });
+    for (int w = 0; w < WAYS; w++)
+        for (int ridge = 0; ridge < 2; ridge++) {
+            ad_error error = { 0 };
+            tp_kernel_model_spec spec = way(w, ridge ? 1e-6 : 0);
+            spec.error = kernel_error;
+            tp_kernel_model *m = tp_kernel_model_new(copy(kernel, ROWS * ROWS), ROWS, &spec, &error);
+            if (!ridge && w == CHOLESKY) {
+                cr_expect(!m &&
+                              strstr(error.text, "row 6, counted from 0, is row 0 or a multiple of it, the first of 6"),
+                          "%s", error.text);
+                continue;
+            }
+            cr_assert(m, "%s", error.text);
+            cr_expect_eq(isinf(m->condition), !ridge);
+            for (size_t k = 0; k < 3 && w != CHOLESKY; k++) {
+                coefficients(m, flow, y, 1, NULL, times[k], a);
+                cr_assert(tp_fitted_values(m, a, 1, NULL, f, &error) == 0);
+                coefficients(once, flow, mean, 1, NULL, times[k], b);
+                outputs(once, b, 1, NULL, g);
+                for (int i = 0; i < ROWS; i++)
+                    cr_expect(fabs(f[i] - g[i % PAIRS]) < (ridge ? 1e-4 : 1e-5), "way %d, t = %g: %g for %g", w,
+                              times[k], f[i], g[i % PAIRS]);
+            }
+            for (int long_time = 0; long_time < 2; long_time++) {
+                double t = long_time ? 1e14 : INFINITY;
+                ad_error why = { 0 };
+                int status = w == CHOLESKY && long_time ? 0 : tp_check_time(m, &flow, 1, t, &why);
+                cr_expect_eq(status, ridge ? 0 : -1, "way %d, t = %g", w, t);
+                cr_expect(ridge || strstr(why.text, long_time ? "too long" : "is row 0"), "%s", why.text);
+            }
+            if (ridge) {
+                coefficients(m, flow, y, 1, NULL, INFINITY, a);
+                cr_assert(tp_fitted_values(m, a, 1, NULL, f, &error) == 0);
+                for (int i = 0; i < ROWS; i++)
+                    cr_expect(fabs(f[i] - mean[i % PAIRS]) < 1e-4, "way %d: %g for %g", w, f[i], mean[i % PAIRS]);
+            }
+            tp_kernel_model_free(m);
+        }
+    ad_error error = { 0 };
+    tp_training entropy = { .rate = 1, .loss = NN_CROSS_ENTROPY };
+    tp_kernel_model *m = make(kernel, ROWS, (tp_kernel_model_spec){ .error = kernel_error });
+    cr_expect(tp_check_time(m, &entropy, 2, 10, &error) == 0 && tp_check_time(m, &entropy, 2, 1e14, &error) != 0);
+    tp_kernel_model_free(m);
+    tp_kernel_model_free(once);
+}
+
+/* Rows that are told: multiples of others, those of no kernel; and no others, however singular a kernel is. */
+Test(predict, rows_that_repeat_are_named)
+{
+    static const double factors[3][4] = { { 1, 1, -2, 1 }, { 1, 0, 1, 1 }, { 1, 1, 1, 1 } };
+    static const char *const told[3] = { "row 2, counted from 0, is row 0 or a multiple of it)",
+                                         "row 1, counted from 0, is nothing)", "" };
+    for (int k = 0; k < 3; k++) {
+        double v[4][3] = { { 1, 0.3, 0 }, { 0.2, 1, 0.5 }, { 0 }, { -0.4, 0.1, 1 } }, kernel[16] = { 0 };
+        ad_error error = { 0 };
+        for (int j = 0; j < 3; j++)
+            v[2][j] = k == 0 ? v[0][j] : cos(2.0 * j);
+        for (int i = 0; i < 16; i++)
+            for (int j = 0; j < 3; j++)
+                kernel[i] += factors[k][i / 4] * v[i / 4][j] * factors[k][i % 4] * v[i % 4][j];
+        tp_kernel_model_spec spec = { .cholesky = true, .error = 1e-14 };
+        cr_expect(!tp_kernel_model_new(copy(kernel, 16), 4, &spec, &error) && strstr(error.text, told[k]), "%s",
+                  error.text);
+        cr_expect_eq(!strstr(error.text, "to it row"), k == 2, "%s", error.text);
+    }
+}
+
 /* ---- refusals ---- */
 static void refused(const double *kernel, size_t n, tp_kernel_model_spec spec, const char *told)
 {

@@ -387,7 +387,7 @@ Test(predict_tool, failures_are_one_line)
     fails(TWICE "--times 1 --covariance c.npy", 1, "--inputs2");
     fails(TWICE "--times 0.5 --optimizer sgd", 1, "whole number");
     fails(TWICE "--times 1,1000000 --optimizer sgd --rate 100", 1, "diverges");
-    fails(DIGITS "--loss cross-entropy --times 1,inf", 1, "without end");
+    fails(DIGITS "--loss cross-entropy --times inf", 1, "without end");
     fails(DIGITS "--scale standard", 1, "n^1");
     fails(DIGITS "--scale mup", 1, "--width N");
     fails(DIGITS "--optimizer adam", 2, "adam");
@@ -429,6 +429,97 @@ Test(predict_tool, finite_times_of_a_singular_kernel)
     out = slurp("out");
     cr_expect(strstr(out, "not below"), "%s", out);
     ad_free(out);
+}
+
+static double train_loss(const cJSON *root, int time)
+{
+    const cJSON *times = cJSON_GetObjectItem(root, "times");
+    return value(cJSON_GetObjectItem(cJSON_GetArrayItem(times, time), "train"), "loss");
+}
+
+/* Rows that are one to the network, as written: equal, three of them, multiples where each layer is normalised or no
+ * bias is, none at all; and more rows than features of a linear network. At t = inf the loss is what targets of one row
+ * leave around their mean, and a kernel that is right to its error alone does not show it. */
+Test(predict_tool, rows_that_a_kernel_does_not_tell_apart)
+{
+    static const double base[4][3] = { { 0.3, -0.2, 1 }, { 1.2, 0.4, -0.3 }, { -0.7, 0.9, 0.1 }, { 0.2, 1.1, 0.8 } };
+    static const struct {
+        const char *net;
+        double third, fourth; /* rows 2 and 3 are row 0 times these; 0 and `own`: rows of their own */
+        const char *told;
+    } all[] = {
+        { "mlp --set phi=tanh", 1, 9, "row 2, counted from 0, is row 0" },
+        { "mlp --set phi=erf --set sigma_b=0.1", 1, 9, "row 2, counted from 0, is row 0" },
+        { "mlp --set phi=gelu", 1, 1, "row 2, counted from 0, is row 0 or a multiple of it, the first of 2 such" },
+        { "mlp --set phi=softplus --kernel nngp", 1, 9, "row 2, counted from 0, is row 0" },
+        { "mlp --set phi=relu", 3, 9, "row 2, counted from 0, is row 0" },
+        { "layernorm.c", 3, 9, "row 2, counted from 0, is row 0" },
+        { "mlp --set phi=tanh", 9, 0, "row 3, counted from 0, is nothing" },
+        { "mlp --set phi=identity", 9, 9, "condition number" },
+        { "mlp --set phi=tanh --width 32", 1, 9, "row 2, counted from 0, is row 0" },
+        { "mlp --set phi=tanh --width 32 --dtype float", 1, 9, "row 2, counted from 0, is row 0" },
+        { "mlp --set phi=tanh --optimizer sgd", 1, 9, "row 2, counted from 0, is row 0" },
+    };
+    const double y[4] = { 0, 0.4, 1.5, -0.6 };
+    char path[128];
+    snprintf(path, sizeof path, "%s/layernorm.c", folder);
+    FILE *f = fopen(path, "w");
+    cr_assert(f);
+    fputs("#include \"limn.h\"\n"
+          "ad_var limn_network(nn_net *net, ad_var x)\n"
+          "{\n"
+          "    ad_axis n = nn_width(net, \"n\");\n"
+          "    ad_var h = nn_layernorm_with(net, \"norm1\", nn_dense(net, \"dense1\", x, n), .exact = true);\n"
+          "    h = nn_layernorm(net, \"norm2\", nn_dense(net, \"dense2\", ad_tanh(h), n));\n"
+          "    return nn_readout(net, \"readout\", ad_tanh(h));\n"
+          "}\n",
+          f);
+    fclose(f);
+    put("y.npy", y, 4, 1);
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        double x[12];
+        char line[300];
+        for (int i = 0; i < 12; i++)
+            x[i] = i / 3 == 2 && all[k].third < 9    ? all[k].third * base[0][i % 3]
+                   : i / 3 == 3 && all[k].fourth < 9 ? all[k].fourth * base[0][i % 3]
+                                                     : base[i / 3][i % 3];
+        put("x.npy", x, 4, 3);
+        snprintf(line, sizeof line, "predict %s --no-check --inputs x.npy --labels y.npy --times inf", all[k].net);
+        fails(line, 1, all[k].told);
+        snprintf(line, sizeof line, "predict %s --no-check --inputs x.npy --labels y.npy --json --times 1,inf",
+                 all[k].net);
+        works(line);
+        cJSON *root = result();
+        const cJSON *last = cJSON_GetArrayItem(cJSON_GetObjectItem(root, "times"), 1);
+        cr_expect(train_loss(root, 0) > 0.01 && !cJSON_GetObjectItem(last, "train"), "%s", all[k].net);
+        cr_expect(strstr(cJSON_GetObjectItem(last, "refused")->valuestring, all[k].told), "%s", all[k].net);
+        cJSON_Delete(root);
+    }
+}
+
+/* Two equal rows: their mean trains alone, and its loss is (y_0 - y_1)^2 / 8. Files have all times or none. */
+Test(predict_tool, equal_rows_train_to_their_mean)
+{
+    double x[] = { 0.3, -0.2, 1, 0.3, -0.2, 1 }, y[] = { 0, sqrt(4.0 / 3) };
+    put("x.npy", x, 2, 3);
+    put("y.npy", y, 2, 1);
+#define EQUAL "predict mlp --set phi=tanh --no-check --inputs x.npy --labels y.npy "
+    works(EQUAL "--json --times 100,1e5,1e8,1e14,inf");
+    cJSON *root = result();
+    for (int k = 0; k < 3; k++)
+        cr_expect(fabs(train_loss(root, k) - 1.0 / 6) < 1e-4, "%g", train_loss(root, k));
+    for (int k = 3; k < 5; k++) {
+        const cJSON *item = cJSON_GetArrayItem(cJSON_GetObjectItem(root, "times"), k);
+        cr_expect(!cJSON_GetObjectItem(item, "train") && cJSON_GetObjectItem(item, "refused"));
+    }
+    cJSON_Delete(root);
+    works(EQUAL "--json --times 100,inf --ridge 1e-6");
+    root = result();
+    for (int k = 0; k < 2; k++)
+        cr_expect(fabs(train_loss(root, k) - 1.0 / 6) < 1e-4, "%g", train_loss(root, k));
+    cJSON_Delete(root);
+    fails(EQUAL "--times 1,inf --out f.npy", 1, "--out takes all --times or none, and t = inf is refused");
+    works(EQUAL "--times 1,100 --out f.npy");
 }
 
 /* Every allocation of the tool fails once: in the limit with covariances, and at a width. */
