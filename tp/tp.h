@@ -32,9 +32,12 @@ int tp_vector_named(const tp_program *program, const char *name, ad_var *vector,
 
 typedef enum { TP_PAPER, TP_LATEX, TP_JSON } tp_style;
 int tp_print(const tp_program *program, FILE *stream, tp_style style, ad_error *error);
-/* The recursion of the NNGP kernel and the NTK, as one would derive it by hand, as text or LaTeX. An error where the
- * exact engine has no rule. */
+/* The recursion of the NNGP kernel and the NTK, as one would derive it by hand, as text or LaTeX. Of outputs that are
+ * not alike (tp_outputs_alike) each has its own, under a line that says which: one after another, 16 at the most. An
+ * error where the exact engine has no rule. */
 int tp_print_recursion(const tp_program *program, FILE *stream, tp_style style, ad_error *error);
+/* Of one output's own kernels. */
+int tp_print_recursion_of(const tp_program *program, size_t output, FILE *stream, tp_style style, ad_error *error);
 
 /* What the simple rules of Tensor Programs II suppose, checked on the program. Each text says which condition, which
  * variable and which line; empty where it holds. */

@@ -375,11 +375,12 @@ static int write_recursion(writer *w, FILE *stream, ad_error *error)
     return tp_notation_end(&w->t, error);
 }
 
-int tp_print_quantities(const tp_program *program, FILE *stream, tp_style style, ad_error *error)
+int tp_print_quantities(const tp_program *program, size_t output, FILE *stream, tp_style style, ad_error *error)
 {
     tp_algebra algebra;
     writer w = { .t = { .a = &algebra, .latex = style == TP_LATEX } };
     int status = tp_algebra_new(&algebra, program, error);
+    algebra.outputs[0] = algebra.outputs[1] = (int)output;
     if (!status)
         status = tp_check_orthogonal(program, error);
     if (!status && !(w.t.arena = ad_arena_new(error)))

@@ -25,6 +25,12 @@ const char *kernel_title(const kernel_job *j)
     return j->n_results > 1 ? "NTK and NNGP kernel" : title(j->results[0].which);
 }
 
+/* Is it a mean over kernels that differ? */
+static bool averages(const kernel_job *j)
+{
+    return j->program && !j->o->of && !j->o->block && !j->full && !tp_outputs_alike(j->program);
+}
+
 void kernel_describe(const kernel_job *j, const char *what, size_t width, char *text, size_t size)
 {
     const options *o = j->o;
@@ -36,6 +42,9 @@ void kernel_describe(const kernel_job *j, const char *what, size_t width, char *
         snprintf(at, sizeof at, "of the limit, its leading powers of n summed at width %g", o->at_width);
     if (o->params)
         snprintf(part, sizeof part, ", over the parameters %.100s", o->params);
+    if (averages(j))
+        snprintf(part + strlen(part), sizeof part - strlen(part), ", mean over %zu outputs that are not alike",
+                 j->outputs);
     if (o->block)
         snprintf(part + strlen(part), sizeof part - strlen(part), ", between outputs %zu and %zu", j->block[0],
                  j->block[1]);
@@ -62,6 +71,8 @@ cJSON *kernel_describe_json(const kernel_job *j, size_t width)
         json_put(root, "dtype", cJSON_CreateString(option_word(OPTION_DTYPE, (int)o->type)));
     if (normalised(j))
         json_put(root, "normalised", cJSON_CreateString(normalised(j)));
+    if (averages(j))
+        json_put(root, "mean_over_outputs", json_number((double)j->outputs));
     if (o->of)
         json_put(root, "of", cJSON_CreateString(o->of));
     cJSON *names = j->params ? json_put(root, "params", cJSON_CreateArray()) : NULL;

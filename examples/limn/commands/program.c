@@ -1,5 +1,6 @@
 /* program.c: limn program: the network as a Netsor-transpose program, and the checks on it. */
 #include "examples/limn/commands/commands.h"
+#include "examples/limn/commands/kernel.h"
 
 #include <stdlib.h>
 
@@ -41,6 +42,11 @@ static int print_program(const options *o, const tp_program *program, ad_error *
 {
     if (o->recursion && (o->json || o->format == TP_JSON))
         return ad_fail(error, "--recursion is printed as text or LaTeX");
+    if (o->recursion && o->block) {
+        size_t block[2] = { 0 };
+        kernel_block(o->block, block);
+        return tp_print_recursion_of(program, block[0], stdout, o->format, error);
+    }
     if (o->recursion)
         return tp_print_recursion(program, stdout, o->format, error);
     return o->json ? tell_json(o, program, error) : tp_print(program, stdout, o->format, error);
@@ -59,13 +65,24 @@ static int run_program(const options *o, ad_error *error)
     return status;
 }
 
+static int settle_program(options *o)
+{
+    size_t block[2];
+    if (o->block && !o->recursion)
+        return option_fail("--block is one output's --recursion in", o->command);
+    if (o->block && (!kernel_block(o->block, block) || block[0] != block[1]))
+        return option_fail("--block takes one output, as 0, whose own recursion is printed, not", o->block);
+    return 0;
+}
+
 const tool_command command_program = {
     .name = "program",
     .argument = "NET",
     .summary = "prints the Netsor\u22a4 program and checks it",
     .manual = "The forward and backward pass in the paper's notation, each command with its line of source.\n"
-              "--recursion prints the kernel's own recursion in its place.",
-    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(FORMAT) | TAKE(RECURSION),
-    .settle = NULL,
+              "--recursion prints the kernel's own recursion in its place; outputs that are not alike\n"
+              "have one each, which follow one another, or the one of --block A alone.",
+    .takes = TAKE_NETWORK | TAKE(FREEZE) | TAKE(FORMAT) | TAKE(RECURSION) | TAKE(BLOCK),
+    .settle = settle_program,
     .run = run_program,
 };

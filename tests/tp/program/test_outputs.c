@@ -3,6 +3,9 @@
 #include "limn.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { FEATURES = 3, OUTPUTS = 3, DEPTH = 2000 };
 
@@ -87,4 +90,79 @@ Test(outputs, a_mean_is_between_them)
 {
     expect_read(centred_bias, true, true);
     expect_read(shifted_bias, true, false);
+}
+
+/* Output 0 reads the first layer, output 1 the second. */
+static ad_var two_heads(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), one = ad_fixed(nn_graph(net), "one", 1);
+    ad_var h1 = ad_erf(nn_dense(net, "d1", x, n)), h2 = ad_erf(nn_dense_with(net, "d2", h1, n, .sigma_w = 3));
+    ad_var y[2] = { nn_apply(nn_make_weight(net, "r1", n, one, 1), h1),
+                    nn_apply(nn_make_weight(net, "r2", n, one, 2), h2) };
+    ad_axis axes[2] = { one, one };
+    return ad_concat(y, 2, axes, nn_outputs(net));
+}
+
+static double erf_moment(const double s[3])
+{
+    return 2 / 3.14159265358979 * asin(2 * s[1] / sqrt((1 + 2 * s[0]) * (1 + 2 * s[2])));
+}
+
+static double erf_slopes(const double s[3])
+{
+    return 4 / 3.14159265358979 / sqrt((1 + 2 * s[0]) * (1 + 2 * s[2]) - 4 * s[1] * s[1]);
+}
+
+/* Each has a recursion of its own, under a line that names it: what it says is the limit's kernel. */
+Test(outputs, recursions_of_heads_that_are_not_alike)
+{
+    ad_error error = { 0 };
+    const double x[2][3] = { { 0.4, -1, 0.7 }, { 1.1, 0.3, -0.2 } };
+    nn_net *net = nn_trace(two_heads, &(nn_spec){ .features = 3, .outputs = 2 }, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s", error.text);
+    static const char *const told[2] = { "  Θ    = K1 + 0.333333 K̇1 ⟨x, x′⟩ ",
+                                         "  Θ    = K2 + 12 K̇1 K̇2 ⟨x, x′⟩ + 4 K1 K̇2 " };
+    static const char *const heads[2] = { "Output 0 of 2", "Output 1 of 2" };
+    for (int only = -1; only < 2; only++)
+        for (tp_style style = TP_PAPER; style <= TP_LATEX; style++) {
+            char *text = NULL;
+            size_t size = 0;
+            FILE *stream = open_memstream(&text, &size);
+            int status = only < 0 ? tp_print_recursion(program, stream, style, &error)
+                                  : tp_print_recursion_of(program, (size_t)only, stream, style, &error);
+            fclose(stream);
+            cr_assert_eq(status, 0, "%s", error.text);
+            for (int k = 0; k < 2; k++) {
+                bool there = only < 0 || only == k;
+                cr_expect_eq(strstr(text, heads[k]) != NULL, there, "%s", text);
+                cr_expect(style == TP_LATEX || (strstr(text, told[k]) != NULL) == there, "%s", text);
+            }
+            free(text);
+        }
+    double s1[3] = { 0 }, s2[3], dot = 0;
+    for (int j = 0; j < 3; j++) {
+        s1[0] += x[0][j] * x[0][j] / 3;
+        s1[1] += x[0][j] * x[1][j] / 3;
+        s1[2] += x[1][j] * x[1][j] / 3;
+        dot += x[0][j] * x[1][j];
+    }
+    for (int k = 0; k < 3; k++)
+        s2[k] = 9 * erf_moment((const double[]){ s1[k == 1 ? 0 : k], s1[k], s1[k == 1 ? 2 : k] });
+    const double right[2] = { erf_moment(s1) + erf_slopes(s1) * dot / 3,
+                              erf_moment(s2) + 12 * erf_slopes(s1) * erf_slopes(s2) * dot +
+                                  4 * erf_moment(s1) * erf_slopes(s2) };
+    for (size_t k = 0; k < 2; k++) {
+        tp_kernel kernel;
+        tp_limit_spec spec = { .output = k, .output2 = k };
+        cr_assert_eq(tp_limit(program, TP_NTK, x[0], 1, x[1], 1, &spec, &kernel, &error), 0, "%s", error.text);
+        cr_expect(fabs(kernel.terms[0].values[0] - right[k]) < 1e-12, "output %zu: %.15g, not %.15g", k,
+                  kernel.terms[0].values[0], right[k]);
+        tp_kernel_free(&kernel);
+    }
+    cr_expect(tp_print_recursion_of(program, 2, stdout, TP_PAPER, &error) &&
+                  strstr(error.text, "output 2: there are 2"),
+              "%s", error.text);
+    tp_program_free(program);
+    nn_net_free(net);
 }
