@@ -69,8 +69,8 @@ static bool has_short_pieces(const tp_univariate *f, double root, double length,
 }
 
 /* Nodes on [-length, length] for a function of sqrt(q) x with the given kinks. A panel is five steps wide; where pieces
- * are shorter, none reaches beyond its piece. A function of a large variance varies in thin layers, around 0 and the kinks: steps of the order of its layer there, wider ones
- * beyond, so that their number grows like log q. */
+ * are shorter, none reaches beyond its piece. A function of a large variance varies in thin layers, around 0 and the
+ * kinks: steps of the order of its layer there, wider ones beyond, so that their number grows like log q. */
 int tp_hermite_rule_fill(tp_hermite_rule *r, const tp_univariate *f, double root, ad_error *error)
 {
     double cuts[MOST_CUTS + TP_MOST_PIECES + 3], gauss_x[PANEL], gauss_w[PANEL];

@@ -66,8 +66,8 @@ static void raise_to(double *weight, double power)
         *weight = isnan(power) ? INFINITY : power;
 }
 
-/* params: the power that a site's part in the kernel has besides, by parameter as tp_kernel_weight reads it. Returns the
- * kernel's. */
+/* params: the power that a site's part in the kernel has besides, by parameter as tp_kernel_weight reads it. Returns
+ * the kernel's. */
 static double weigh(analysis *a, const double *params)
 {
     const tp_program *program = a->program;

@@ -220,7 +220,8 @@ static void print_prediction(const prediction *p, const result *r)
         printf(" at width %zu, %s: one network, from %s on\n", nn_model_width(p->model),
                o->weights ? o->weights : "drawn from --seed", o->start ? o->start : "its own outputs");
     else
-        printf(" in the limit%s: %s\n%s, relative error %.1g\n", o->at_width > 0 ? ", its leading powers of n summed at a width" : "",
+        printf(" in the limit%s: %s\n%s, relative error %.1g\n",
+               o->at_width > 0 ? ", its leading powers of n summed at a width" : "",
                p->ensemble ? "an ensemble of networks, its mean"
                : o->start  ? "from --start on"
                            : "from outputs 0 on",
