@@ -21,6 +21,7 @@ _Static_assert((int)TP_MOST_CUBED >= (int)TP_MAX_GROUP, "points have fewer dimen
 typedef struct {
     int fn, of;      /* of a function: the row that it is a function of */
     int a, b;        /* the rows of its last op's arguments */
+    int twin;        /* the first row that it is like where both samples are one: its own, or one before it */
     int lin, second; /* of a polynomial (fn = -1): the nested lin that it is */
     int first, n;    /* ... its terms */
 } row_step;
@@ -37,12 +38,13 @@ typedef struct {
     const tp_quantity *like;      /* the first member, whose covariances all have */
     row_step *steps;
     row_term *terms;
-    int *members; /* quantities */
+    int *members;                   /* quantities, in order */
+    struct group_plan **by_factors; /* their plans: those of the same first factors together */
 } family;
 
 /* How a group's product and its stand-ins' are computed. */
-typedef struct {
-    int family, n_factors, n_plain, n_stand_ins;
+typedef struct group_plan {
+    int family, quantity, n_factors, n_plain, n_stand_ins;
     int factors[2 * TP_MAX_FACTORS]; /* rows that are multiplied: first the plain ones, which stand-ins have, too */
     int nested[2];                   /* rows of the nested lins that stand-ins are powers of */
     size_t first;                    /* its sums' place among a run's */
@@ -232,6 +234,7 @@ static group_plan *new_plan(grouped *g, int id, const tp_group_lin *lins, int n)
     }
     f->members[f->n_members++] = id;
     p->family = k;
+    p->quantity = id;
     return g->plans[id] = p;
 }
 
@@ -385,6 +388,51 @@ static int rows_of_pair(grouped *g, int id)
     return 0;
 }
 
+/* The first row that one is like where both samples are one. */
+static int twin_of(const family *f, int row)
+{
+    int k = 0;
+    if (row >= f->n_lins)
+        return f->steps[row - f->n_lins].twin;
+    while (f->own[k] != f->own[row])
+        k++;
+    return k;
+}
+
+static void find_twins(family *f)
+{
+    for (int k = 0; k < f->n_steps; k++) {
+        row_step *at = &f->steps[k];
+        for (at->twin = f->n_lins; at->twin < f->n_lins + k; at->twin++) {
+            const row_step *b = &f->steps[at->twin - f->n_lins];
+            if (at->fn == b->fn && (at->fn < 0 ? at->lin == b->lin : twin_of(f, at->of) == twin_of(f, b->of)))
+                break;
+        }
+    }
+}
+
+static int by_factors(const void *a, const void *b)
+{
+    const group_plan *p = *(group_plan *const *)a, *q = *(group_plan *const *)b;
+    int k = 0;
+    while (k < p->n_factors && k < q->n_factors && p->factors[k] == q->factors[k])
+        k++;
+    int first = k < p->n_factors ? p->factors[k] : -1, second = k < q->n_factors ? q->factors[k] : -1;
+    return first - second;
+}
+
+static int finish_family(grouped *g, family *f)
+{
+    f->by_factors = ad_arena_alloc(g->s->algebra.arena, (size_t)f->n_members + 1, sizeof(group_plan *));
+    if (!f->by_factors)
+        return tp_lacks_memory(&g->s->algebra);
+    for (int m = 0; m < f->n_members; m++)
+        f->by_factors[m] = g->plans[f->members[m]];
+    qsort(f->by_factors, (size_t)f->n_members, sizeof(group_plan *), by_factors);
+    find_twins(f);
+    return 0;
+}
+
 static int plan_all(grouped *g)
 {
     tp_solver *s = g->s;
@@ -407,6 +455,8 @@ static int plan_all(grouped *g)
             g->plans[id]->first = g->n_sums;
             g->n_sums += n_sums(g->plans[id]);
         }
+    for (int k = 0; k < g->n_families && !status; k++)
+        status = finish_family(g, &g->families[k]);
     return status;
 }
 
@@ -542,6 +592,27 @@ static void add_sums(const group_plan *p, const tp_q_part *stand_ins, size_t n, 
         with[j] += cblas_ddot((int)n, weighed, 1, product, 1);
         for (int m = 0; m <= j; m++)
             *both++ += cblas_ddot((int)n, weighed, 1, row[m], 1);
+    }
+}
+
+/* The sums of all products without stand-ins that are needed. Those of the same first factors share these. */
+static void add_products(const family *f, const bool *needed, size_t n, const double *w, double (*rows)[CHUNK],
+                         double *sums)
+{
+    double product[2 * TP_MAX_FACTORS][CHUNK]; /* of w and the first factors */
+    const group_plan *last = NULL;
+    memcpy(product[0], w, n * sizeof *w);
+    for (int m = 0; m < f->n_members; m++) {
+        const group_plan *p = f->by_factors[m];
+        if (p->n_stand_ins || !needed[p->quantity])
+            continue;
+        int k = 0, before = p->n_factors - 1;
+        while (last && k < before && k < last->n_factors - 1 && p->factors[k] == last->factors[k])
+            k++;
+        for (; k < before; k++)
+            tp_array_multiply(n, product[k], rows[p->factors[k]], product[k + 1]);
+        sums[p->first] += cblas_ddot((int)n, product[before], 1, rows[p->factors[before]], 1);
+        last = p;
     }
 }
 
@@ -686,12 +757,18 @@ static void sum_run(const grouped *g, const family *f, const pair_of *t, size_t 
         for (int negated = 0; negated < 2; negated++) {
             for (int i = 0; i < f->n_lins && negated; i++)
                 tp_array_affine(n, 0, -1, t->rows[i], t->rows[i]);
-            for (int k = 0; k < f->n_steps; k++)
-                run_step(g, f, k, n, negated, t->rows);
+            for (int k = 0; k < f->n_steps; k++) {
+                int row = f->n_lins + k, twin = f->steps[k].twin;
+                if (t->one && twin < row)
+                    memcpy(t->rows[row], t->rows[twin], n * sizeof **t->rows);
+                else
+                    run_step(g, f, k, n, negated, t->rows);
+            }
+            add_products(f, t->needed, n, w + start, t->rows, sums);
             for (int m = 0; m < f->n_members; m++) {
                 const group_plan *p = g->plans[f->members[m]];
                 const tp_quantity *q = tp_quantity_at(&g->s->algebra, f->members[m]);
-                if (t->needed[f->members[m]])
+                if (t->needed[f->members[m]] && p->n_stand_ins)
                     add_sums(p, q->parts + q->n - p->n_stand_ins, n, w + start, t->rows, sums + p->first);
             }
         }
