@@ -494,6 +494,10 @@ int nn_kernel_cost(nn_model *model, bool nngp, const double *x, size_t rows, con
 /* By parameter: the initial variance of a readout's, 0 of the others: the NNGP kernel is the tangent kernel with these
  * weights. Fails where the outputs are not linear in the readout, or the readout's mean is not 0. */
 int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *variances, ad_error *error);
+/* What the kernel that trains the readout alone, all else frozen, is over the NNGP kernel: the learning-rate scale by
+ * the initial variance, which all readouts must share: 1 / sigma_w^2 with sigma in the initial deviation, 1 with it in
+ * the multiplier. Fails besides where a readout is frozen or starts at 0. */
+int nn_readout_rate(const nn_net *net, const ad_sizes *sizes, double *rate, ad_error *error);
 
 /* ---- the Jacobian without the kernel ----------------------------------------------------------------------------- */
 /* J (rows outputs, nn_model_size) is the Jacobian of the outputs by omega at the model's weights, in the order of

@@ -117,7 +117,8 @@ void tp_outputs_at(const tp_kernel_model *model, const double *cross, size_t row
 
 /* The kernel C of f_0: among the training inputs, of the other inputs with them, among the others. */
 typedef struct {
-    const double *train; /* (n, n); NULL: C is the model's own kernel, that is, the readout alone is trained */
+    const double *train; /* (n, n); NULL: C is the model's own kernel, that is, the readout alone is trained, with D
+                            over nn_readout_rate */
     const double *cross; /* (rows, n); not looked at where train is NULL */
     const double *test;  /* (rows, rows), or (rows), its diagonal */
     bool diagonal;       /* only the variances are asked for */

@@ -91,6 +91,31 @@ int nn_readout_variances(const nn_net *net, const ad_sizes *sizes, double *varia
     return readout_variances(net, net->output, sizes, variances, error);
 }
 
+int nn_readout_rate(const nn_net *net, const ad_sizes *sizes, double *rate, ad_error *error)
+{
+    double *variances = ad_alloc((size_t)net->n_params + 1, sizeof *variances, "a kernel", error);
+    const char *first = NULL;
+    int status = variances ? readout_variances(net, net->output, sizes, variances, error) : -1;
+    *rate = (double)NAN;
+    for (int k = 0; k < net->n_params && !status; k++) {
+        const ad_node *node = ad_node_of(net->graph, net->params[k].id);
+        double own = nn_rate_scale(net, k, sizes) / variances[k]; /* infinite for one that starts at 0 */
+        if (!ad_has(&node->shape, net->outputs))
+            continue;
+        if (!(own > 0) || !isfinite(own))
+            status = ad_fail(error, "%s:%d: nngp: the readout %s %s", node->where.file, node->where.line, node->name,
+                             variances[k] > 0 ? "does not learn" : "starts at 0, and learns");
+        else if (first && fabs(own - *rate) > 1e-12 * *rate)
+            status =
+                ad_fail(error, "%s:%d: nngp: the readouts %s and %s have %g and %g of their NNGP kernels in the NTK",
+                        node->where.file, node->where.line, first, node->name, *rate, own);
+        *rate = own;
+        first = node->name;
+    }
+    ad_free(variances);
+    return status;
+}
+
 int nn_weigh(const nn_model *model, int v, nn_weighing by, double *weights, ad_error *error)
 {
     if (by == NN_READOUT)

@@ -142,6 +142,24 @@ static int choose_times(const prediction *p, result *r, size_t columns, ad_error
                    file, o->times[r->n_times], why.text);
 }
 
+/* The NNGP kernel times a number is the kernel that trains the readout alone: the rate over D has it. Where there is no
+ * such number the kernel is for GP inference, which is of t = infinity and no rate. */
+static int settle_readout(const prediction *p, result *r, size_t n, size_t columns, ad_error *error)
+{
+    const options *o = p->o;
+    if (!p->readout)
+        return 0;
+    if (!isnan(p->readout_rate))
+        r->training.divisor = (double)(o->loss == NN_SQUARE ? n * columns : p->rows[0]) / p->readout_rate;
+    else if (!isinf(o->times[0]) || r->training.motion != TP_GRADIENT_FLOW || o->loss != NN_SQUARE)
+        return ad_fail(error,
+                       "--kernel nngp has no finite times and steps here: training the readout alone is not by a "
+                       "multiple of it (%.250s): --times inf, GP inference, or --kernel ntk with --freeze of all "
+                       "parameters but the readout's",
+                       p->no_readout.text);
+    return 0;
+}
+
 static int predict(prediction *p, result *r, tp_kernel_model_spec spec, ad_error *error)
 {
     const options *o = p->o;
@@ -161,6 +179,8 @@ static int predict(prediction *p, result *r, tp_kernel_model_spec spec, ad_error
     int status = r->kernel_model ? 0 : -1;
     if (!status)
         status = predict_check_centred(p, error);
+    if (!status)
+        status = settle_readout(p, r, n, columns, error);
     if (!status && o->rate <= 0 && r->training.motion != TP_GRADIENT_FLOW)
         r->training.rate = tp_maximum_stable_rate(r->kernel_model, &r->training, columns) / 2;
     if (!status)
@@ -199,6 +219,12 @@ static const char *const dynamics[] = { [TP_GRADIENT_FLOW] = "gradient flow",
                                         [TP_GRADIENT_DESCENT] = "gradient descent",
                                         [TP_MOMENTUM] = "gradient descent with momentum" };
 
+/* Is anything trained by the kernel, or is there GP inference alone? */
+static bool has_rate(const prediction *p)
+{
+    return !p->readout || !isnan(p->readout_rate);
+}
+
 static void print_number(double x, double factor)
 {
     if (isnan(x))
@@ -214,8 +240,7 @@ static void print_prediction(const prediction *p, const result *r)
     bool square = o->loss == NN_SQUARE, classes = p->data->classes > 0;
     double rate = r->training.rate > 0 ? r->training.rate : 1, outs = (double)p->outputs;
     double noise = fmax(0, o->noise);
-    printf("%s%s of %s", p->readout ? "NNGP kernel (the readout alone is trained)" : "NTK",
-           p->full ? ", between outputs," : "", o->network);
+    printf("%s%s of %s", predict_kernel_name(p), p->full ? ", between outputs," : "", o->network);
     if (p->model)
         printf(" at width %zu, %s: one network, from %s on\n", nn_model_width(p->model),
                o->weights ? o->weights : "drawn from --seed", o->start ? o->start : "its own outputs");
@@ -228,18 +253,22 @@ static void print_prediction(const prediction *p, const result *r)
                p->method, p->error);
     fputs(nn_has_dropout(p->net) ? prediction_without_dropout : "", stdout);
     limit_tell(&p->opinion, NULL);
-    printf("%s on the %s, rate %.5g", dynamics[r->training.motion],
-           square ? "square loss sum (f - y)^2 / (2 N k)" : "cross-entropy, a mean over inputs", rate);
+    if (has_rate(p))
+        printf("%s on the %s, rate %.5g", dynamics[r->training.motion],
+               square ? "square loss sum (f - y)^2 / (2 N k)" : "cross-entropy, a mean over inputs", rate);
+    else
+        printf("no training by this kernel: %s", p->no_readout.text);
     if (r->training.motion == TP_MOMENTUM)
         printf(", momentum %g", o->momentum);
-    if (square && p->outputs > 1)
+    if (square && p->outputs > 1 && has_rate(p))
         printf(" (as limn train --loss square --rate %.5g)", rate / outs);
     printf("\n%zu inputs to train, %zu to test, %zu output%s\n", p->rows[0], p->rows[1], p->outputs,
            p->outputs > 1 ? "s" : "");
-    printf("largest stable rate %s%.5g   condition number %s%.4g (eigenvalues %.4g to %.4g)   ridge %.4g%s",
-           m->bounds ? "at most " : "", tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs),
-           m->bounds ? "at least " : "", m->condition, m->smallest, m->largest, m->ridge - noise,
-           m->ridge - noise > 0 ? "" : " (none)");
+    if (has_rate(p))
+        printf("largest stable rate %s%.5g   ", m->bounds ? "at most " : "",
+               tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs));
+    printf("condition number %s%.4g (eigenvalues %.4g to %.4g)   ridge %.4g%s", m->bounds ? "at least " : "",
+           m->condition, m->smallest, m->largest, m->ridge - noise, m->ridge - noise > 0 ? "" : " (none)");
     if (o->noise >= 0)
         printf("   noise %.4g", o->noise);
     if (o->centre)
@@ -292,12 +321,14 @@ static int tell_json(const prediction *p, const result *r, const selection *chos
     data_tell(o, p->data, root);
     json_put(root, "loss", cJSON_CreateString(option_word(OPTION_LOSS, (int)o->loss)));
     json_put(root, "optimizer", cJSON_CreateString(words[r->training.motion]));
-    json_put(root, "rate", json_number(r->training.rate > 0 ? r->training.rate : 1));
+    if (has_rate(p))
+        json_put(root, "rate", json_number(r->training.rate > 0 ? r->training.rate : 1));
     if (r->training.motion == TP_MOMENTUM)
         json_put(root, "momentum", json_number(o->momentum));
     json_put(root, "ensemble", cJSON_CreateBool(p->ensemble));
-    json_put(root, "largest_stable_rate",
-             json_number(tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs)));
+    if (has_rate(p))
+        json_put(root, "largest_stable_rate",
+                 json_number(tp_maximum_stable_rate(m, &r->training, p->full ? 1 : p->outputs)));
     json_put(root, "condition_number", json_number(m->condition));
     if (m->bounds) /* of the eigenvalues, and so of the rate and the condition number */
         json_put(root, "eigenvalues_are_bounds", cJSON_CreateBool(true));
@@ -344,6 +375,15 @@ static void settle_times(options *o)
         return;
     o->n_times = predict_selects(o) ? 1 : o->loss == NN_SQUARE ? 4 : 3;
     memcpy(o->times, predict_selects(o) ? preset + 3 : preset, (size_t)o->n_times * sizeof *preset);
+}
+
+/* Times that are not given are those of GP inference where the kernel has no others. */
+static void settle_inference(const prediction *p, const options *given, options *o)
+{
+    if (p->readout && isnan(p->readout_rate) && !given->n_times && o->loss == NN_SQUARE) {
+        o->n_times = 1;
+        o->times[0] = (double)INFINITY;
+    }
 }
 
 /* Is a band form the quicker one? Eigenvectors take 9 n^3 operations, a band form 4/3 n^3, and at each finite time
@@ -410,9 +450,11 @@ static int run_predict(const options *given, ad_error *error)
         selection_take(chosen, &o);
     if (alone)
         status = status ? -1 : 0;
-    else if (!status && !predict_open_limit(&p, error) && !predict_open_start(&p, error))
+    else if (!status && !predict_open_limit(&p, error) && !predict_open_start(&p, error)) {
+        predict_find_readout(&p);
+        settle_inference(&p, given, &o);
         status = run(&p, &r, chosen, error);
-    else
+    } else
         status = -1;
     tp_kernel_model_free(r.kernel_model);
     ad_free(r.f[0]);
@@ -478,7 +520,8 @@ const tool_command command_predict = {
               "from its own outputs on. The square loss is sum (f - y)^2 / (2 N k), k outputs:\n"
               "limn train's, which has no k, needs 1/k of the rate for the same. t is time\n"
               "with the flow, else steps. --kernel nngp trains the readout alone, at inf it is\n"
-              "GP inference. Outputs that are not alike, or depend on each other, are predicted\n"
+              "GP inference, and that alone where the readouts' rates over their initial\n"
+              "variances differ. Outputs that are not alike, or depend on each other, are predicted\n"
               "together, by their own kernels and those between them, as --outputs full does;\n"
               "--covariance is then (times, rows x outputs, rows x outputs). With a ridge the\n"
               "train loss is that of the function at its training inputs. A kernel that cannot\n"

@@ -14,6 +14,8 @@ typedef struct {
     nn_model *model;
     bool readout, full, ensemble; /* full: between outputs; ensemble: of networks that start at random; its variance is
                                      known */
+    double readout_rate;          /* nn_readout_rate; NAN: there is none, and */
+    ad_error no_readout;          /* this is why */
     double width;                 /* where a limit's powers are summed, or 1 */
     const double *x[2];           /* inputs to train and to test on; their rows, test: maybe 0 */
     size_t rows[2], outputs;
@@ -37,6 +39,10 @@ bool predict_selects(const options *o);
 int predict_open_data(prediction *p, ad_error *error);
 /* The network's trace, the targets and, of a limit, its program; needs the data. */
 int predict_open_limit(prediction *p, ad_error *error);
+/* The members readout_rate and no_readout, of what is open. */
+void predict_find_readout(prediction *p);
+/* "NTK" or "NNGP kernel", and what that says of training. */
+const char *predict_kernel_name(const prediction *p);
 /* Of a width, the network, if there is none yet; outputs at the start. */
 int predict_open_start(prediction *p, ad_error *error);
 /* The limit's prediction starts from the outputs' mean, which must be known. */

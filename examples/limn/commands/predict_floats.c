@@ -332,8 +332,7 @@ static void print_run(const floats_run *r)
     const options *o = p->o;
     bool classes = p->data->classes > 0;
     printf("%s of %s in the limit, of floats: an ensemble of networks, its mean\n%s, relative error %.1g\n",
-           p->readout ? "NNGP kernel (the readout alone is trained)" : "NTK", o->network, r->kernel.told.method,
-           fmax(r->kernel.told.error, p->error));
+           predict_kernel_name(p), o->network, r->kernel.told.method, fmax(r->kernel.told.error, p->error));
     fputs(nn_has_dropout(p->net) ? prediction_without_dropout : "", stdout);
     limit_tell(&r->opinion, NULL);
     printf("gradient flow on the square loss sum (f - y)^2 / (2 N k)\n%zu inputs to train, %zu to test, %zu output%s\n",

@@ -2,6 +2,7 @@
  * start. */
 #include "examples/limn/commands/predict.h"
 
+#include <math.h>
 #include <string.h>
 
 const char prediction_without_dropout[] =
@@ -107,6 +108,32 @@ static int check_regime(const prediction *p, ad_error *error)
                                 r.verdict);
     tp_regime_free(&r);
     return status;
+}
+
+/* Where the limit has a power of n in it there is a rate at a width alone. */
+void predict_find_readout(prediction *p)
+{
+    enum { WIDE = 1 << 20 };
+    bool at_width = p->model || p->o->at_width >= 1;
+    double twice = 0;
+    ad_sizes sizes = { .n = WIDE }, wider = { .n = 2 * (size_t)WIDE };
+    if (at_width)
+        sizes.n = p->model ? nn_model_width(p->model) : (size_t)p->o->at_width;
+    p->readout_rate = (double)NAN;
+    if (nn_readout_rate(p->net, &sizes, &p->readout_rate, &p->no_readout) ||
+        (!at_width && nn_readout_rate(p->net, &wider, &twice, &p->no_readout)))
+        p->readout_rate = (double)NAN;
+    else if (!at_width && fabs(twice - p->readout_rate) > 1e-9 * twice) {
+        ad_fail(&p->no_readout, "at a fixed rate the readout's training has a power of n: give --at-width N");
+        p->readout_rate = (double)NAN;
+    }
+}
+
+const char *predict_kernel_name(const prediction *p)
+{
+    return !p->readout              ? "NTK"
+           : isnan(p->readout_rate) ? "NNGP kernel (GP inference)"
+                                    : "NNGP kernel (the readout alone is trained)";
 }
 
 int predict_open_limit(prediction *p, ad_error *error)

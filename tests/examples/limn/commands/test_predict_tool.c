@@ -497,6 +497,93 @@ Test(predict_tool, rows_that_a_kernel_does_not_tell_apart)
     }
 }
 
+/* The readout alone is what is left where all else is frozen, whichever convention, width or scale: at every time, in
+ * means and variances, and in the rate that is stable. */
+Test(predict_tool, nngp_is_the_ntk_of_the_readout_alone)
+{
+    static const char *const nets[] = {
+        "mlp --set phi=erf --sigma-in init",
+        "mlp --set phi=erf --set sigma_w=3 --sigma-in init",
+        "mlp --set phi=tanh --set sigma_w=1.5 --sigma-in multiplier --set sigma_b=0.3",
+        "mlp --set phi=relu --set sigma_w=0.7 --set sigma_b=0.7 --sigma-in init",
+        "mlp --set phi=erf --set sigma_w=3 --scale standard --at-width 8",
+        "mlp --set phi=erf --set sigma_w=2 --width 16",
+        "mlp --set phi=erf --set sigma_w=2 --scale standard --width 16",
+        "mlp --set phi=erf --set sigma_w=1.5 --optimizer momentum --rate 0.3",
+    };
+    put_reference_inputs();
+    for (size_t k = 0; k < sizeof nets / sizeof *nets; k++) {
+        double loss[2][4], nll[2][4], rate[2];
+        bool wide = strstr(nets[k], "--width") != NULL;
+        for (int frozen = 0; frozen < 2; frozen++) {
+            char line[600];
+            snprintf(line, sizeof line,
+                     "predict %s --no-check --inputs x.npy --labels y.npy --inputs2 x2.npy --labels2 y2.npy --json "
+                     "--times 1,7,50,inf --noise 0 --kernel %s",
+                     nets[k], frozen ? "ntk --freeze 'dense*'" : "nngp");
+            double y2[M * K];
+            for (int i = 0; i < M * K; i++)
+                y2[i] = cos(3.0 * i);
+            put("y2.npy", y2, M, K);
+            works(line);
+            cJSON *root = result();
+            rate[frozen] = value(root, "largest_stable_rate");
+            for (int t = 0; t < 4; t++) {
+                const cJSON *test =
+                    cJSON_GetObjectItem(cJSON_GetArrayItem(cJSON_GetObjectItem(root, "times"), t), "test");
+                loss[frozen][t] = value(test, "loss");
+                nll[frozen][t] = wide ? 0 : value(test, "nll");
+            }
+            cJSON_Delete(root);
+        }
+        cr_expect(fabs(rate[0] - rate[1]) < 1e-8 * rate[1], "%s: %.12g, not %.12g", nets[k], rate[0], rate[1]);
+        for (int t = 0; t < 4; t++) {
+            cr_expect(fabs(loss[0][t] - loss[1][t]) < 1e-8, "%s: %.12g, not %.12g", nets[k], loss[0][t], loss[1][t]);
+            cr_expect(fabs(nll[0][t] - nll[1][t]) < 1e-6, "%s: %.12g, not %.12g", nets[k], nll[0][t], nll[1][t]);
+        }
+    }
+}
+
+static void put_network(const char *file, const char *body)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    FILE *f = fopen(path, "w");
+    cr_assert(f);
+    fprintf(f,
+            "#include \"limn.h\"\nad_var limn_network(nn_net *net, ad_var x)\n{\n"
+            "    ad_axis n = nn_width(net, \"n\");\n"
+            "    ad_var h = ad_erf(nn_dense(net, \"d1\", x, n)), g = ad_erf(nn_dense(net, \"d2\", h, n));\n%s\n}\n",
+            body);
+    fclose(f);
+}
+
+/* Where no multiple of the NNGP kernel trains the readout, there is GP inference at t = inf alone. */
+Test(predict_tool, nngp_without_a_readout_that_trains)
+{
+    put_reference_inputs();
+    put_network("alike.c", "    return ad_add(nn_readout(net, \"r1\", h), nn_readout(net, \"r2\", g));");
+    put_network("apart.c", "    return ad_add(nn_readout(net, \"r1\", h), nn_apply(nn_make_weight(net, \"r2\", n, "
+                           "nn_outputs(net), 2), g));");
+    put_network("shared.c", "    nn_weight v = nn_make_weight(net, \"v\", n, nn_outputs(net), 1);\n"
+                            "    return ad_mul(nn_apply(v, h), nn_apply(v, g));");
+#define ON " --no-check --kernel nngp --inputs x.npy --labels y.npy "
+    works("predict alike.c" ON "--times 1,inf");
+    fails("predict apart.c" ON "--times 1,inf", 1, "the readouts r2 and r1.weight have");
+    fails("predict mlp --set sigma_b=0.3" ON "--times 1", 1, "GP inference");
+    fails("predict mlp --set sigma_b=0" ON "--times 1", 1, "starts at 0, and learns");
+    fails("predict mlp --freeze 'readout*'" ON "--times 1", 1, "does not learn");
+    fails("predict mlp --scale standard" ON "--times 1", 1, "--at-width N");
+    fails("predict mlp --set sigma_b=0.3" ON "--times inf --optimizer sgd", 1, "no finite times and steps");
+    int status = run("", "predict shared.c" ON "--times 1");
+    cr_expect_eq(status, 1);
+    works("predict mlp --set sigma_b=0.3" ON);
+    char *out = slurp("out");
+    cr_expect(strstr(out, "NNGP kernel (GP inference)") && !strstr(out, "stable rate") && !strstr(out, "\n         1 "),
+              "%s", out);
+    ad_free(out);
+}
+
 /* Two equal rows: their mean trains alone, and its loss is (y_0 - y_1)^2 / 8. Files have all times or none. */
 Test(predict_tool, equal_rows_train_to_their_mean)
 {
