@@ -167,13 +167,14 @@ static int draw_param(tp_sampler *s, int param)
     const ad_node *node = node_at(s, param);
     ad_axis width = { 0 };
     size_t count = elements(s, param), draws;
-    if (!(s->values[param] = tp_sampler_numbers(s, count, node->name)))
-        return -1;
     for (int i = 0; i < node->shape.rank; i++)
         if (is_width(s, node->shape.axes[i]))
             width = node->shape.axes[i];
     if (!width.id)
-        return ad_draw((ad_var){ s->program->graph, param }, &s->sizes, s->seed, AD_DOUBLE, s->values[param], s->error);
+        return (s->values[param] = tp_sampler_numbers(s, count, node->name))
+                   ? ad_draw((ad_var){ s->program->graph, param }, &s->sizes, s->seed, AD_DOUBLE, s->values[param],
+                             s->error)
+                   : -1;
     size_t size = tp_sampler_size(s, width), inner = tp_sampler_stride(s, &node->shape, width);
     tp_space *space = tp_sampler_space(s, tp_meeting_out(param), size);
     tp_rows rows = { .length = size };
@@ -184,12 +185,13 @@ static int draw_param(tp_sampler *s, int param)
     if (!space || (deviation > 0 && (plain ? tp_draw_plain(space, (int)draws, s->linear[param], &rows, s->error)
                                            : tp_draw(space, (int)draws, NULL, &rows, s->error))))
         return -1;
-    for (size_t d = 0; d < draws; d++)
+    s->values[param] = tp_sampler_numbers(s, count, node->name); /* after the draws, of which there may be too many */
+    for (size_t d = 0; d < draws && s->values[param]; d++)
         for (size_t k = 0; k < size; k++)
             s->values[param][d / inner * inner * size + k * inner + d % inner] =
                 node->init->mean + (deviation > 0 ? deviation * rows.data[d * size + k] : 0);
     ad_free(rows.data);
-    return 0;
+    return s->values[param] ? 0 : -1;
 }
 
 /* ---- products with operators ---- */

@@ -26,9 +26,12 @@ typedef struct {
     int *gaussian;   /* by command: of an input vector; -1 */
     product *products;
     int n_products;
-    bool general, dot;
+    bool general, dot, underflows;
     ad_error *error;
 } solver;
+
+/* What a variance is at least, where it is not 0: below, digits are lost. */
+static const double least = 1e-300;
 
 static const tp_command *command(const solver *s, int k)
 {
@@ -54,11 +57,14 @@ static tp_wick call(solver *s, const tp_expr *e)
 static tp_wick average(solver *s, tp_wick x)
 {
     tp_wick sum = tp_wick_number(&s->basis, 0, 0);
+    double most = 0;
     for (int k = 0; x.known && k < x.n; k++) {
         tp_wick one = { .known = true, .n = 1, .terms = &x.terms[k] };
         double e = tp_wick_expectation(&s->basis, &one, x.terms[k].power);
+        most = fmax(most, fabs(e));
         sum = tp_wick_sum(&s->basis, sum, 1, tp_wick_number(&s->basis, e, x.terms[k].power));
     }
+    s->underflows = s->underflows || tp_wick_underflows(&s->basis, &x, most);
     return x.known ? sum : x;
 }
 
@@ -184,7 +190,9 @@ static int multiply(solver *s, int k)
         if (s->products[i].root == root && s->products[i].transposed == transposed)
             tp_basis_set(&s->basis, p->gaussian, s->products[i].gaussian,
                          factor * expect_product(s, x, s->values[command(s, s->products[i].command)->vector]));
-    tp_basis_set(&s->basis, p->gaussian, p->gaussian, factor * expect_product(s, x, x));
+    double square = expect_product(s, x, x);
+    s->underflows = s->underflows || (square > 0 && factor > 0 && factor * square < least);
+    tp_basis_set(&s->basis, p->gaussian, p->gaussian, factor * square);
     s->values[k] = tp_wick_gaussian(&s->basis, p->gaussian, 0);
     int status = s->general ? add_dot(s, p, factor, x, &s->values[k]) : 0;
     s->n_products++;
@@ -254,8 +262,11 @@ static double output_variance(solver *s, const tp_expr *e, double c, double powe
         if (x < 0 || v < 0 || fabs(power - 0.5) > 1e-9 || !is_readout(s, v, x) == !is_readout(s, x, v))
             return NAN;
         double ratio = s->script->widths[command(s, x)->width].ratio;
-        return c * c * expect_product(s, s->values[x], s->values[x]) * expect_product(s, s->values[v], s->values[v]) /
-               ratio;
+        double of_x = expect_product(s, s->values[x], s->values[x]),
+               of_v = expect_product(s, s->values[v], s->values[v]);
+        double variance = c * c * of_x * of_v / ratio;
+        s->underflows = s->underflows || (variance < least && of_x > 0 && of_v > 0 && fabs(c) > 0);
+        return variance;
     }
     default:
         return NAN;
@@ -282,6 +293,14 @@ static int run(solver *s, int k)
     }
 }
 
+static int out_of_range(const solver *s, const tp_command *c, const char *what, bool below)
+{
+    return ad_fail(s->error,
+                   "%s:%d: %s: its %s leaves the range of a double (%s): %s inputs, weights or powers keep it",
+                   s->script->file ? s->script->file : "a program", c->line, c->name, what,
+                   below ? "it is below 1e-300, and not 0" : "1.8e308", below ? "larger" : "smaller");
+}
+
 static int tell(solver *s, double *values, double *products)
 {
     size_t n = (size_t)s->script->n;
@@ -295,12 +314,13 @@ static int tell(solver *s, double *values, double *products)
         if (c->type == 'G' || c->type == 'H')
             values[2 * k + 1] = expect_product(s, s->values[k], s->values[k]);
         if (isinf(values[2 * k]) || isinf(values[2 * k + 1]))
-            return ad_fail(
-                s->error,
-                "%s:%d: %s: its %s leaves the range of a double (1.8e308): smaller inputs, weights or powers "
-                "keep it",
-                s->script->file ? s->script->file : "a program", c->line, c->name,
-                isinf(values[2 * k]) ? "mean" : "second moment");
+            return out_of_range(s, c, isinf(values[2 * k]) ? "mean" : "second moment", false);
+        if (c->type == 'G' || c->type == 'H') {
+            tp_wick square = tp_wick_product(&s->basis, s->values[k], s->values[k]);
+            s->underflows = s->underflows || tp_wick_underflows(&s->basis, &square, values[2 * k + 1]);
+        }
+        if (s->underflows)
+            return out_of_range(s, c, c->type == 's' ? "value" : c->type == 'f' ? "variance" : "second moment", true);
         for (size_t i = 0; i <= k && products; i++) {
             const tp_command *o = command(s, (int)i);
             bool pair = c->type == 'G' && o->type == 'G' && c->width == o->width;
@@ -342,7 +362,7 @@ int tp_script_exact(const tp_script *script, const tp_solve_spec *spec, bool gen
     if (!status)
         status = add_inputs(&s);
     for (int k = 0; k < script->n && !status; k++)
-        status = run(&s, k);
+        status = run(&s, k) || (s.underflows && out_of_range(&s, command(&s, k), "value", true)) ? -1 : 0;
     if (!status)
         status = tell(&s, values, products);
     *dot = s.dot;

@@ -246,7 +246,9 @@ tp_wick tp_wick_product(tp_basis *b, tp_wick x, tp_wick y)
             tp_wick_term t = x.terms[i];
             if (t.n + y.terms[k].n > TP_MAX_WICK)
                 return tp_wick_unknown();
+            double before = t.c;
             t.c *= y.terms[k].c;
+            b->underflows = b->underflows || (!(fabs(t.c) > 0) && fabs(before) > 0 && fabs(y.terms[k].c) > 0);
             t.power += y.terms[k].power;
             for (int m = 0; m < y.terms[k].n; m++)
                 insert(&t, y.terms[k].factors[m]);
@@ -564,6 +566,47 @@ static double term_expectation(tp_basis *b, const tp_wick_term *t)
         value *= block_expectation(b, block, size);
     }
     return value;
+}
+
+/* Is it its constant, whatever is drawn? */
+static bool is_constant(const tp_basis *b, const tp_affine *form)
+{
+    bool constant = true;
+    for (int k = 0; k < b->n && constant; k++)
+        constant = !(fabs(form->c[k]) > 0) || !(fabs(b->covariance[k * b->capacity + k]) > 0);
+    return constant;
+}
+
+/* The logarithm of c times its factors' root mean squares: minus infinity where one is below what a double holds; NAN
+ * for a term that is 0 whatever is drawn, and where one of them is not known. */
+static double term_size(tp_basis *b, const tp_wick_term *t)
+{
+    double size = fabs(t->c) > 0 ? log(fabs(t->c)) : NAN;
+    for (int k = 0; k < t->n; k++) {
+        const tp_wick_factor *f = &t->factors[k];
+        const tp_wick_term square = { .c = 1, .n = 2, .factors = { *f, *f } };
+        if (is_constant(b, f->form)) {
+            double value = evaluate(b, f->fn, f->form->constant);
+            size += fabs(value) > 0 ? log(fabs(value)) : NAN;
+        } else {
+            size += log(term_expectation(b, &square)) / 2;
+        }
+    }
+    return size;
+}
+
+bool tp_wick_underflows(tp_basis *b, const tp_wick *x, double value)
+{
+    const double least = 1e-300;
+    bool some = false, large = false;
+    if (!x->known || !(fabs(value) < least))
+        return false;
+    for (int k = 0; k < x->n; k++) {
+        double size = term_size(b, &x->terms[k]);
+        some = some || !isnan(size);
+        large = large || size >= log(least);
+    }
+    return (some || b->underflows) && !large;
 }
 
 double tp_wick_expectation(tp_basis *b, const tp_wick *x, double power)

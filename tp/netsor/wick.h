@@ -38,7 +38,8 @@ typedef struct {
     double *covariance; /* (capacity, capacity) of the Gaussians; NAN: not known */
     tp_table forms;
     ad_error *error;
-    bool full; /* memory is out */
+    bool full;       /* memory is out */
+    bool underflows; /* a product of coefficients was below what a double holds */
 } tp_basis;
 
 int tp_basis_new(tp_basis *basis, int capacity, ad_error *error);
@@ -55,6 +56,9 @@ tp_wick tp_wick_product(tp_basis *, tp_wick a, tp_wick b);
 tp_wick tp_wick_function(tp_basis *, int op, double p, const ad_function *function, int order, tp_wick x);
 /* By powers of n: E of the terms of this power. NAN where there is no exact value. */
 double tp_wick_expectation(tp_basis *, const tp_wick *x, double power);
+/* Is this value of it below 1e-300, where a double loses digits, for its terms are so small, not for they cancel, or
+ * vanish whatever is drawn? */
+bool tp_wick_underflows(tp_basis *, const tp_wick *x, double value);
 /* The largest power of n. */
 double tp_wick_top(const tp_wick *x);
 #endif

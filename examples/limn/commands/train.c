@@ -175,6 +175,7 @@ static int train_all(const train_job *j, const options *o, cJSON **root, ad_erro
     double sums[2] = { 0 }, start = ad_seconds();
     double rate = o->rate > 0 || o->rate_given ? o->rate : adaptive[o->optimizer] ? adaptive_rate[o->scale] : 0;
     cJSON *runs = NULL;
+    bool foreseen = false;
     int status = 0;
     for (long s = 0; s < seeds && !status; s++) {
         nn_fit_spec spec = { .loss = j->loss,
@@ -233,6 +234,11 @@ static int train_all(const train_job *j, const options *o, cJSON **root, ad_erro
             status = tell_parts(j, o, model, o->seed + s, run, &accuracy, error);
         sums[0] += accuracy;
         sums[1] += accuracy * accuracy;
+        double spent = ad_seconds() - start;
+        if (!status && !foreseen && spent > 1) {
+            foreseen = true;
+            progress_foresee(o->command, "training of all seeds", spent / (double)(s + 1) * (double)(seeds - s - 1));
+        }
         nn_model_free(model);
     }
     if (!status)

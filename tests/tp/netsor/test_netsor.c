@@ -919,6 +919,47 @@ Test(netsor, a_moment_beyond_it_is_refused_at_its_line)
     tp_script_free(script);
 }
 
+/* What is below a double's range is an error at its line; what vanishes, or cancels, is 0. */
+Test(netsor, what_is_below_the_range_is_refused)
+{
+    static const struct {
+        const char *text, *says;
+    } below[] = {
+        { "Input x : G(n) ~ N(0, 1e-200)\nNonlin y := x*x", "test.tp:2: y: its second moment" },
+        { "Input x : G(n) ~ N(0, 1e-200)\nMoment m := <x*x, x*x>", "test.tp:2: m: its value" },
+        { "Input x : G(n) ~ N(0, 1e-310)\nMoment m := <x, x>", "test.tp:2: m: its value" },
+        { "Input x : G(n) ~ N(0, 1e-200)\nInput W : A(n, n) ~ N(0, 1e-200/n)\nMatMul h := W x", "test.tp:3: h:" },
+        { "Input x : G(n) ~ N(0, 1e-200)\nNonlin y := tanh(x)*relu(x)", "test.tp:2: y:" },
+        { "Input x : G(n) ~ N(0, 1)\nNonlin y := 1e-200 (x - 1e-200 x*x*1e-200)", "test.tp:2: y:" },
+        { "Input x : G(n) ~ N(0, 1e-200)\nInput v : G(n) ~ N(0, 1e-200)\nNonlin y := tanh(x)\nOutput f := √n <y, v>",
+          "test.tp:4: f:" },
+    };
+    static const char *const zero[] = {
+        "Input x : G(n) ~ N(0, 1)\nMoment m := <relu(x) * relu(-x)>",
+        "Input x : G(n) ~ N(0, 1)\nMoment m := <x*x*x>",
+        "Input x : G(n) ~ N(0, 1)\nMoment m := <x - x>",
+        "Input x : G(n) ~ N(0, 0)\nMoment m := <relu(x)>",
+        "Input x : G(n) ~ N(0, 0)\nInput W : A(n, n) ~ N(0, 1/n)\nMatMul h := W x\nMoment m := <h, h>",
+        "Input x : G(n) ~ N(0, 1)\nInput y : G(n) ~ N(0, 1e-250)\nMoment m := <x, y>",
+        "Input x : G(n) ~ N(0, 1e-250)\nMoment m := <tanh(x)>",
+    };
+    tp_solve_spec spec = { .samples = 16, .runs = 2 };
+    for (size_t k = 0; k < sizeof below / sizeof *below; k++) {
+        ad_error error = { 0 };
+        tp_script *script = parsed(below[k].text);
+        tp_solution *solution = tp_script_solve(script, &spec, &error);
+        cr_expect_null(solution, "%s", below[k].text);
+        cr_expect(strstr(error.text, below[k].says) && strstr(error.text, "below 1e-300, and not 0"), "%s", error.text);
+        tp_solution_free(solution);
+        tp_script_free(script);
+    }
+    for (size_t k = 0; k < sizeof zero / sizeof *zero; k++) {
+        tp_solution *solution = solved(zero[k], &spec);
+        cr_expect_eq(value(solution, "m")->mean.value, 0, "%s", zero[k]);
+        tp_solution_free(solution);
+    }
+}
+
 Test(netsor, what_is_given_twice_is_an_error)
 {
     static const struct {
