@@ -45,8 +45,8 @@ int tp_limit_grouped(const tp_program *, tp_kernel_kind, const double *x, size_t
  * what grows. */
 int tp_check_limit(const tp_program *, tp_kernel_kind, ad_error *error);
 
-/* The recursion of an output's own kernels by quantities as text (tp_print_recursion); TP_TOO_LARGE where it has too many
- * quantities. */
+/* The recursion of an output's own kernels by quantities as text (tp_print_recursion); TP_TOO_LARGE where it has too
+ * many quantities. */
 int tp_print_quantities(const tp_program *, size_t output, FILE *stream, tp_style style, ad_error *error);
 
 /* ---- notation.c: what a recursion is written in ---- */
