@@ -174,6 +174,13 @@ static void leave_squared(left_out *squared, const tp_coordinate *u, const tp_co
  * so. */
 static int drop_incomplete(tp_algebra *algebra, tp_series *series, left_out squared, const char *what)
 {
+    if (algebra->underflows) {
+        algebra->too_large = true;
+        return tp_refuse(algebra, algebra->program->output.id,
+                         "a number in front of a part of %s is below 1e-300, and not 0: larger inputs, weights or "
+                         "factors, or smaller powers, keep it in the range of a double",
+                         what);
+    }
     double minimum = minimum_power(series);
     if (isfinite(squared.power) && squared.power > minimum) {
         if (squared.power > series_top(series) - 1e-9)

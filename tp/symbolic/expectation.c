@@ -180,7 +180,7 @@ static int sum_covariances(tp_algebra *algebra, int a, int b, bool alone)
             if (tp_q_is_zero(algebra, q))
                 continue;
             q = product_of(algebra, scalars_of(algebra, u->parts[i].scalar, v->parts[k].scalar, alone), q, alone);
-            total = q < 0 ? -1 : tp_q_plus(algebra, 1, total, u->parts[i].c * v->parts[k].c, q);
+            total = q < 0 ? -1 : tp_q_plus(algebra, 1, total, tp_times(algebra, u->parts[i].c, v->parts[k].c), q);
         }
     return total;
 }
@@ -653,7 +653,7 @@ static int term_expectation(tp_algebra *algebra, const tp_term *a, const tp_term
         members[n++] = (member){ .factor = b->factors[i], .second = true };
     int scalars = scalars_of(algebra, a->scalar, b->scalar, alone);
     int result = scalars < 0 ? -1 : members_expectation(algebra, members, n, alone, scalars);
-    return result < 0 ? -1 : tp_q_scaled(algebra, a->c * b->c, result);
+    return result < 0 ? -1 : tp_q_scaled(algebra, tp_times(algebra, a->c, b->c), result);
 }
 
 /* fold, of a with itself: of two products of terms that mirror each other, the first one twice. */

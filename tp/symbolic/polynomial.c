@@ -80,7 +80,7 @@ static int multiply_scalars(tp_algebra *algebra, double *c, int a, int b)
     if (q < 0)
         return -1;
     q = tp_q_split(algebra, q, &own);
-    *c *= own;
+    *c = tp_times(algebra, *c, own);
     return q;
 }
 
@@ -235,7 +235,7 @@ static bool add_scaled_lin(tp_algebra *algebra, tp_lin *lin, const tp_term *t, i
 {
     const tp_lin *from = tp_lin_at(algebra, t->factors[factor].lin);
     for (int k = 0; k < from->n; k++) {
-        tp_part part = { .c = t->c * from->parts[k].c, .gvar = from->parts[k].gvar };
+        tp_part part = { .c = tp_times(algebra, t->c, from->parts[k].c), .gvar = from->parts[k].gvar };
         part.scalar = multiply_scalars(algebra, &part.c, t->scalar, from->parts[k].scalar);
         if (part.scalar < 0 || !add_part(algebra, lin, part))
             return false;
@@ -319,10 +319,11 @@ static int times_factor(tp_algebra *algebra, tp_term *term, tp_factor f)
             !tp_lin_multiple(algebra, f.lin, own->lin, &r))
             continue;
         if (own->lin != f.lin && f.fn == algebra->variable) { /* f = own lin / r */
+            tp_times(algebra, term->c, 1 / r);                /* for its size: a quotient has other roundings */
             term->c /= r;
             f.lin = own->lin;
         } else if (own->lin != f.lin) {
-            term->c *= r;
+            term->c = tp_times(algebra, term->c, r);
         }
         int fn = function_product(algebra, own->fn, f.fn);
         if (fn < 0)
@@ -541,7 +542,7 @@ bool tp_push_scaled(tp_algebra *algebra, tp_builder *b, int x, double c, double 
     const tp_coordinate *from = tp_coordinate_at(algebra, x);
     for (int i = 0; i < from->n; i++) {
         tp_term t = from->terms[i];
-        t.c *= c;
+        t.c = tp_times(algebra, t.c, c);
         t.power += power;
         if (!tp_push_term(algebra, b, &t))
             return false;
@@ -585,7 +586,7 @@ static int multiply_terms(tp_algebra *algebra, int node, tp_builder *b, const tp
     for (int i = 0; i < p->n; i++)
         for (int k = 0; k < q->n; k++) {
             tp_term t = p->terms[i];
-            t.c *= q->terms[k].c;
+            t.c = tp_times(algebra, t.c, q->terms[k].c);
             t.power += q->terms[k].power;
             t.scalar = multiply_scalars(algebra, &t.c, t.scalar, q->terms[k].scalar);
             if (t.scalar < 0)

@@ -144,10 +144,12 @@ static bool sum_add(tp_algebra *algebra, double c, int id)
         return true;
     if (part->kind != TP_Q_NUMBER && part->kind != TP_Q_SUM)
         return add_part(algebra, c, id);
-    algebra->sum->c += c * part->c;
+    algebra->sum->c += tp_times(algebra, c, part->c);
     bool fine = true;
-    for (int i = 0; i < part->n && fine; i++)
-        fine = !(fabs(c * part->parts[i].c) > 0) || add_part(algebra, c * part->parts[i].c, part->parts[i].q);
+    for (int i = 0; i < part->n && fine; i++) {
+        double of_part = tp_times(algebra, c, part->parts[i].c);
+        fine = !(fabs(of_part) > 0) || add_part(algebra, of_part, part->parts[i].q);
+    }
     return fine;
 }
 

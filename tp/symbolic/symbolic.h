@@ -177,12 +177,13 @@ struct tp_algebra {
     const tp_fn_parts **parts; /* by function: those of what is evaluated often, else NULL */
     int parts_capacity;
     tp_rules rules;
-    bool by_groups; /* where there is no rule for two functions, expectations of groups are quantities, too */
-    int outputs[2]; /* the kernel is between these */
-    bool not_bp;    /* refused, for the simple rules are wrong here */
-    bool no_limit;  /* what was refused has no limit at all, or a random one */
-    bool grows;     /* ... as what a function is taken of grows with n */
-    bool too_large; /* what was refused has more parts than there is room for */
+    bool by_groups;  /* where there is no rule for two functions, expectations of groups are quantities, too */
+    int outputs[2];  /* the kernel is between these */
+    bool not_bp;     /* refused, for the simple rules are wrong here */
+    bool no_limit;   /* what was refused has no limit at all, or a random one */
+    bool grows;      /* ... as what a function is taken of grows with n */
+    bool underflows; /* a product of numbers was below what a double holds */
+    bool too_large;  /* what was refused has more parts than there is room for, or numbers that no double holds */
     struct {
         int quantity, node;
     } * jumps; /* of quantities that jump, with their ops */
@@ -202,6 +203,16 @@ enum { TP_MOST_GIGABYTES = 2 }; /* a hundred thousand layers */
 bool tp_is_full(const tp_algebra *);
 /* -1 with an error where what is known of a function may be less than there is, for want of memory. */
 int tp_had_memory(const tp_algebra *);
+
+/* Of two numbers in front of what an algebra is made of: one that is below a double's range is not taken for 0, and is
+ * noted. */
+static inline double tp_times(tp_algebra *algebra, double a, double b)
+{
+    const double least = 1e-300;
+    double product = a * b;
+    algebra->underflows = algebra->underflows || (fabs(product) < least && fabs(a) > 0 && fabs(b) > 0);
+    return product;
+}
 
 /* How many factors a term may have. */
 static inline int tp_most_factors(const tp_algebra *algebra)

@@ -367,7 +367,24 @@ Test(errors, infinite_expectations_are_refused)
 
 Test(errors, a_range_that_is_left_is_named)
 {
-    expect_refused(high_power, (const char *[]){ "times=9", NULL }, TP_ENGINE_EXACT, "range of a double");
+    const char *times[] = { "times=9", "times=10", "times=11", "times=14" }; /* from 10 on weights' factors underflow */
+    for (size_t k = 0; k < sizeof times / sizeof *times; k++) {
+        expect_refused(high_power, (const char *[]){ times[k], NULL }, TP_ENGINE_EXACT, "range of a double");
+        expect_refused(high_power, (const char *[]){ times[k], NULL }, TP_ENGINE_AUTO, "range of a double");
+    }
+}
+
+/* What is scaled down by so much that its kernel is below a double's range is not 0. */
+static ad_var scaled_down(nn_net *net, ad_var x)
+{
+    ad_var h = ad_scale(ad_relu(nn_dense(net, "u", x, nn_width(net, "n"))), 1e-100);
+    return ad_scale(nn_readout(net, "v", ad_scale(h, 1e-100)), 1e-100);
+}
+
+Test(errors, what_is_below_the_range_is_not_zero)
+{
+    expect_refused(scaled_down, NULL, TP_ENGINE_EXACT, "range of a double");
+    expect_refused(scaled_down, NULL, TP_ENGINE_AUTO, "range of a double");
 }
 
 /* tanh(c h) tanh(2 c h) at a deviation of 1e8: a dip as thin as that, whose slopes no bound follows. */
