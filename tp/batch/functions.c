@@ -154,18 +154,11 @@ static void eval_block(const void *given, size_t n, const double *x, double *y)
     u->eval(u, n, x, y);
 }
 
-static void eval_tree(const tp_univariate *u, size_t n, const double *x, double *y)
-{
-    const tp_fn_context *context = u->context;
-    tp_fn_eval(context->algebra, context->fn, &context->sample, n, x, y);
-}
-
-/* Of eval_block; in pieces where it takes many steps, made once. */
-static const tp_univariate *context_of(tp_coupled *c, int fn)
+/* What eval_block is given for a function; in pieces where it takes many steps, made once. */
+static const tp_univariate *evaluated(tp_coupled *c, int fn)
 {
     tp_algebra *algebra = &c->families.algebra;
     void *functions = c->functions;
-    tp_fn_context *context = ad_arena_alloc(algebra->arena, 1, sizeof *context);
     for (; c->n_functions <= fn; c->n_functions++) {
         if (!ad_arena_grow(algebra->arena, &functions, c->n_functions, &c->functions_capacity, sizeof *c->functions)) {
             ad_fail(c->error, "out of memory for a function");
@@ -177,14 +170,10 @@ static const tp_univariate *context_of(tp_coupled *c, int fn)
     if (c->functions[fn])
         return c->functions[fn];
     tp_univariate *u = ad_arena_alloc(algebra->arena, 1, sizeof *u);
-    if (!context || !u)
+    if (!u)
         ad_fail(c->error, "out of memory for a function");
-    if (!context || !u || tp_fn_prepare(algebra, fn))
+    if (!u || tp_univariate_tree(algebra, fn, u))
         return NULL;
-    const tp_fn_parts *parts = tp_fn_parts_of(algebra, fn);
-    *context = (tp_fn_context){ algebra, fn, { 0 } };
-    *u = (tp_univariate){ .form = TP_NUMERIC, .eval = eval_tree, .context = context, .steps = parts ? parts->n : 0 };
-    tp_fn_parts_end(algebra, fn, parts);
     if (tp_fn_smooth(algebra, fn) && !tp_fn_at(algebra, fn)->scalars && tp_in_pieces(u, algebra->arena, c->error))
         return NULL;
     return c->functions[fn] = u;
@@ -200,10 +189,10 @@ static int slopes_of(tp_coupled *c, int fn, tp_slopes *slopes)
 {
     double x[3] = { 1, -1, 0 }, y[3];
     if (!is_homogeneous(c, fn)) {
-        const tp_univariate *context = context_of(c, fn);
-        if (context)
-            *slopes = tp_nearest_slopes(&(tp_block_function){ eval_block, context });
-        return context ? 0 : -1;
+        const tp_univariate *f = evaluated(c, fn);
+        if (f)
+            *slopes = tp_nearest_slopes(&(tp_block_function){ eval_block, f });
+        return f ? 0 : -1;
     }
     int slope = tp_fn_derivative(&c->families.algebra, fn);
     if (slope < 0 || tp_fn_prepare(&c->families.algebra, fn) || tp_fn_prepare(&c->families.algebra, slope))
@@ -300,8 +289,8 @@ static int sphere_spec(tp_coupled *c, const tp_batchnorm_spec *layer, int fn, in
     int fns[2] = { fn, fn2 };
     for (int i = 0; i < 2; i++) {
         int slope = theta ? tp_fn_derivative(&c->families.algebra, fns[i]) : fns[i];
-        const tp_univariate *f = context_of(c, fns[i]);
-        const tp_univariate *df = f && slope >= 0 ? context_of(c, slope) : NULL;
+        const tp_univariate *f = evaluated(c, fns[i]);
+        const tp_univariate *df = f && slope >= 0 ? evaluated(c, slope) : NULL;
         if (!df)
             return -1;
         spec->f[i] = (tp_block_function){ eval_block, f };

@@ -394,6 +394,8 @@ static int run_level(tp_sampler *s, int level)
 
 static int set_left_out(tp_sampler *s, int level)
 {
+    if (!memchr(s->left_out, true, (size_t)s->program->n_nodes * sizeof *s->left_out))
+        return 0;
     for (int id = 0; id < s->program->n_nodes; id++)
         if (s->left_out[id] && s->level[id] == level && !s->values[id] &&
             !(s->values[id] = tp_sampler_numbers(s, elements(s, id), "what vanishes with n")))

@@ -30,9 +30,6 @@ typedef struct {
     ad_error *error;
 } solver;
 
-/* What a variance is at least, where it is not 0: below, digits are lost. */
-static const double least = 1e-300;
-
 static const tp_command *command(const solver *s, int k)
 {
     return &s->script->commands[k];
@@ -191,7 +188,7 @@ static int multiply(solver *s, int k)
             tp_basis_set(&s->basis, p->gaussian, s->products[i].gaussian,
                          factor * expect_product(s, x, s->values[command(s, s->products[i].command)->vector]));
     double square = expect_product(s, x, x);
-    s->underflows = s->underflows || (square > 0 && factor > 0 && factor * square < least);
+    s->underflows = s->underflows || (square > 0 && factor > 0 && factor * square < TP_LEAST);
     tp_basis_set(&s->basis, p->gaussian, p->gaussian, factor * square);
     s->values[k] = tp_wick_gaussian(&s->basis, p->gaussian, 0);
     int status = s->general ? add_dot(s, p, factor, x, &s->values[k]) : 0;
@@ -265,7 +262,7 @@ static double output_variance(solver *s, const tp_expr *e, double c, double powe
         double of_x = expect_product(s, s->values[x], s->values[x]),
                of_v = expect_product(s, s->values[v], s->values[v]);
         double variance = c * c * of_x * of_v / ratio;
-        s->underflows = s->underflows || (variance < least && of_x > 0 && of_v > 0 && fabs(c) > 0);
+        s->underflows = s->underflows || (variance < TP_LEAST && of_x > 0 && of_v > 0 && fabs(c) > 0);
         return variance;
     }
     default:

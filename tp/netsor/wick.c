@@ -597,14 +597,13 @@ static double term_size(tp_basis *b, const tp_wick_term *t)
 
 bool tp_wick_underflows(tp_basis *b, const tp_wick *x, double value)
 {
-    const double least = 1e-300;
     bool some = false, large = false;
-    if (!x->known || !(fabs(value) < least))
+    if (!x->known || !(fabs(value) < TP_LEAST))
         return false;
-    for (int k = 0; k < x->n; k++) {
+    for (int k = 0; k < x->n && !large; k++) {
         double size = term_size(b, &x->terms[k]);
         some = some || !isnan(size);
-        large = large || size >= log(least);
+        large = size >= log(TP_LEAST);
     }
     return (some || b->underflows) && !large;
 }

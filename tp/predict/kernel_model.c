@@ -119,18 +119,22 @@ static int find_largest(const linear *l, double *largest, bool *settled, ad_erro
 }
 
 /* ---- factoring ---- */
-/* Errors of entries, each at most `error` of sqrt(K_ii K_jj), move an eigenvalue by `error` times the trace at most
- * (the norm of the matrix of sqrt(K_ii K_jj)); rounding of the factoring by n epsilon times the largest. */
+/* What rounding of the factoring moves an eigenvalue by. */
+static double rounding(const tp_kernel_model *m)
+{
+    return (double)m->n * DBL_EPSILON * m->largest;
+}
+
 double tp_model_resolution(const tp_kernel_model *m)
 {
-    return fmax((double)m->n * DBL_EPSILON * m->largest, m->error * (double)m->n * m->diagonal);
+    return fmax(rounding(m), tp_hidden(m->error, m->n, m->diagonal));
 }
 
 /* What hides small eigenvalues, and the rows that repeat others. */
 static void tell_cause(const tp_kernel_model *m, char *text, size_t size)
 {
     double resolution = tp_model_resolution(m);
-    bool rounded = resolution > m->error * (double)m->n * m->diagonal;
+    bool rounded = resolution > tp_hidden(m->error, m->n, m->diagonal);
     int used = rounded ? snprintf(text, size, ", rounding hides those below %.1e", resolution)
                        : snprintf(text, size, ", its error of %.0e hides those below %.1e", m->error, resolution);
     tp_repeats_tell(&m->repeats, m->outputs, text + used, size - (size_t)used);
@@ -141,7 +145,7 @@ int tp_model_refuse(const tp_kernel_model *m, const char *what, double smallest,
 {
     char cause[200] = "";
     bool singular = smallest >= -tp_model_resolution(m);
-    double lift = fmax(100 * (double)m->n * DBL_EPSILON * m->largest, 10 * m->error * (double)m->n * m->diagonal);
+    double lift = fmax(100 * rounding(m), 10 * tp_hidden(m->error, m->n, m->diagonal));
     double condition = m->largest / fmax(fabs(smallest), DBL_EPSILON * m->largest);
     lift = fmax(lift, smallest < 0 ? -2 * smallest : 0);
     if (singular)

@@ -36,6 +36,12 @@ int tp_band_gain(const tp_kernel_model *model, double unit, const tp_vectors *x,
 int tp_check_finite(const char *what, const double *values, size_t n, size_t columns, ad_error *error);
 /* The mean of the diagonal of a kernel (n, n) of finite numbers, which must be positive. */
 int tp_check_kernel(const double *kernel, size_t n, double *diagonal, ad_error *error);
+/* What errors of the entries of a kernel (n, n), of so large a mean diagonal, each at most `error` of sqrt(K_ii K_jj),
+ * move an eigenvalue by at most: `error` times the trace, the norm of the matrix of sqrt(K_ii K_jj). */
+static inline double tp_hidden(double error, size_t n, double diagonal)
+{
+    return error * (double)n * diagonal;
+}
 /* Eigenvalues at most this are not told from 0. */
 double tp_model_resolution(const tp_kernel_model *model);
 /* repeats.c: rows of a kernel (n, n), symmetric, without ridge, that are others or multiples of them to the error. */

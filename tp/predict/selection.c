@@ -195,7 +195,7 @@ int tp_leave_one_out(const double *kernel, size_t n, const tp_selection *s, cons
     int before = ad_blas_begin(threads), status = open_loo(&j, kernel, s, y, error);
     for (size_t k = 0; k < s->n_ridges && !status; k++) {
         double *at = out + k * n * columns, wide = (double)columns;
-        if (!invert(j.values, n, s->ridges[k] * diagonal + s->noise, s->error * (double)n * diagonal, j.gains,
+        if (!invert(j.values, n, s->ridges[k] * diagonal + s->noise, tp_hidden(s->error, n, diagonal), j.gains,
                     &determinant)) {
             fill_nan(at, n * columns);
             if (likelihood)
@@ -256,12 +256,6 @@ static int open_fold(fold_job *j, const double *kernel, const double *y, ad_erro
     return tp_check_kernel(j->kernel, kept, &j->diagonal, error);
 }
 
-/* What the kernel's error moves an eigenvalue by at most. */
-static double hidden_of(const fold_job *j)
-{
-    return j->spec->error * (double)j->kept * j->diagonal;
-}
-
 /* solved = A^-1 (y - m) by Cholesky; false where A is not positive definite beyond rounding and the kernel's error. Its
  * inverse's norm, row sums at the most, is at least one over the smallest eigenvalue. */
 static bool solve_by_cholesky(fold_job *j, double added)
@@ -278,7 +272,7 @@ static bool solve_by_cholesky(fold_job *j, double added)
     /* the lower triangle of the column order is the upper one of the row order */
     if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', n, j->factor, n) != 0 ||
         LAPACKE_dpocon_work(LAPACK_COL_MAJOR, 'L', n, j->factor, n, norm, &reciprocal, j->work, j->i_work) != 0 ||
-        !(reciprocal * norm > fmax(hidden_of(j), (double)kept * DBL_EPSILON * norm)))
+        !(reciprocal * norm > fmax(tp_hidden(j->spec->error, j->kept, j->diagonal), (double)kept * DBL_EPSILON * norm)))
         return false;
     memcpy(j->solved, j->centred, kept * j->columns * sizeof *j->solved);
     for (int turn = 0; turn < 2; turn++)
@@ -292,7 +286,7 @@ static bool solve_by_eigenvectors(fold_job *j, double added)
 {
     int side = (int)j->kept, wide = (int)j->columns;
     double determinant;
-    if (!invert(j->values, j->kept, added, hidden_of(j), j->gains, &determinant))
+    if (!invert(j->values, j->kept, added, tp_hidden(j->spec->error, j->kept, j->diagonal), j->gains, &determinant))
         return false;
     double *weighed = j->centred; /* has become the modes, and is needed no more */
     for (size_t i = 0; i < j->kept * j->columns; i++)

@@ -123,6 +123,12 @@ tp_growth tp_growth_binary(int op, tp_growth a, tp_growth b, const char **proble
     return y;
 }
 
+bool tp_grows_at_zero(ad_op op, double p)
+{
+    const ad_op_facts *facts = ad_op_facts_of(op);
+    return facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && p < 0);
+}
+
 bool tp_breaks_at_zero(ad_op op, double p, const ad_function *function)
 {
     const ad_op_facts *facts = ad_op_facts_of(op);
@@ -131,5 +137,5 @@ bool tp_breaks_at_zero(ad_op op, double p, const ad_function *function)
     for (int k = 0; k < n_kinks; k++)
         if (!(fabs(kinks[k]) > 0))
             return true;
-    return facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && p < 0);
+    return tp_grows_at_zero(op, p);
 }

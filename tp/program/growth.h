@@ -16,6 +16,8 @@ tp_growth tp_growth_number(double c);
 /* *problem: what is wrong with it, in words, where something is; else it stays. */
 tp_growth tp_growth_unary(int op, double p, tp_growth x, const char **problem);
 tp_growth tp_growth_binary(int op, tp_growth a, tp_growth b, const char **problem);
+/* Has f a pole at 0, or does its value at small arguments grow without bound? */
+bool tp_grows_at_zero(ad_op op, double p);
 /* Does f, or its value, jump at 0 or become infinite there? function: of AD_CUSTOM. */
 bool tp_breaks_at_zero(ad_op op, double p, const ad_function *function);
 #endif

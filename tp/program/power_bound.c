@@ -18,11 +18,6 @@ static tp_size_bound of_parameter(const ad_graph *graph, const ad_init *init)
     return (tp_size_bound){ .power = fabs(init->mean) > 0 ? fmax(0, spread) : spread, .least = -INFINITY };
 }
 
-bool tp_grows_at_zero(const ad_node *node, const ad_op_facts *facts)
-{
-    return facts && (facts->domain == AD_POSITIVES || (facts->domain == AD_BY_P && node->c < 0));
-}
-
 static tp_size_bound of_function(const ad_node *node, tp_size_bound x)
 {
     const ad_op_facts *facts = ad_op_facts_of(node->op);
@@ -41,7 +36,7 @@ static tp_size_bound of_function(const ad_node *node, tp_size_bound x)
         return y;
     if (known && isfinite(degree) && x.positive && isfinite(x.least))
         y.least = degree > 0 ? degree * x.least : isfinite(x.power) ? degree * x.power : -INFINITY;
-    if (tp_grows_at_zero(node, facts))
+    if (tp_grows_at_zero(node->op, node->c))
         y.power = isfinite(x.least) && isfinite(degree) ? fmax(degree * x.least, degree * x.power)
                   : x.least >= 0                        ? 0
                                                         : INFINITY;

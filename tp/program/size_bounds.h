@@ -21,6 +21,4 @@ double tp_power_of_site(const tp_program *, const ad_site *site, const tp_size_b
  * kernel the readout's variances. NULL without memory; freed by ad_free. */
 double *tp_kernel_weights(const tp_program *, tp_kernel_kind);
 double tp_kernel_weight(const tp_program *, const double *weights, int param);
-/* Has f a pole at 0, or does its value at small arguments grow without bound? */
-bool tp_grows_at_zero(const ad_node *node, const ad_op_facts *facts);
 #endif

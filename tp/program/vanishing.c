@@ -15,8 +15,7 @@ static const double tiny = 1e-9;
 typedef struct {
     const tp_program *program;
     tp_size_bound *size;
-    double
-        *weight; /* by node: its change of n^p changes the kernel by n^(p + weight) at most; -INFINITY: it does not */
+    double *weight; /* by node: a change of n^p in it is one of n^(p + weight) at most in the kernel; -INFINITY: none */
 } analysis;
 
 /* dy/dx of a function of x. */
@@ -31,7 +30,7 @@ static double slope_of_function(const ad_node *node, tp_size_bound x)
         return -x.power; /* so large a share of coordinates is taken to the other side of a jump */
     if (known && isfinite(degree))
         return isfinite(x.least) ? fmax((degree - 1) * x.least, (degree - 1) * x.power) : INFINITY;
-    if (tp_grows_at_zero(node, facts))
+    if (tp_grows_at_zero(node->op, node->c))
         return isfinite(x.least) ? -x.least : INFINITY;
     return x.power > 0 && !(known && (facts->growth == AD_BOUNDED || facts->growth == AD_LINEAR)) ? INFINITY : 0;
 }

@@ -209,11 +209,9 @@ static int check_finite(const tp_solver *s, int set, const double *values)
     return 0;
 }
 
-static const double least = 1e-300; /* not 0, and with all its digits */
-
 static size_t find_least(const double *values, size_t from, size_t rows)
 {
-    while (from < rows && fabs(values[from]) >= least)
+    while (from < rows && fabs(values[from]) >= TP_LEAST)
         from++;
     return from;
 }
@@ -248,7 +246,7 @@ static bool is_lost(const tp_solver *s, int id, int set, const bool *lost)
     const tp_quantity *q = tp_quantity_at(&s->algebra, id);
     const double *values = s->single[set][id];
     size_t rows = s->rows[set];
-    if (tp_array_within(rows, values, least, INFINITY))
+    if (tp_array_within(rows, values, TP_LEAST, INFINITY))
         return false;
     size_t i = find_least(values, 0, rows);
     bool read = false;
@@ -285,7 +283,7 @@ static int check_lost(const tp_solver *s, int id, const bool *lost, bool kernel)
     return ad_fail(s->error,
                    "the limit kernel leaves the range of a double: a variance on the way to it is below %g, and not 0: "
                    "larger inputs or weights keep it, or rows of zeros",
-                   least);
+                   TP_LEAST);
 }
 
 /* All values at (i, i), for either set, quantity after quantity. */

@@ -319,8 +319,7 @@ static int times_factor(tp_algebra *algebra, tp_term *term, tp_factor f)
             !tp_lin_multiple(algebra, f.lin, own->lin, &r))
             continue;
         if (own->lin != f.lin && f.fn == algebra->variable) { /* f = own lin / r */
-            tp_times(algebra, term->c, 1 / r);                /* for its size: a quotient has other roundings */
-            term->c /= r;
+            term->c = tp_noted(algebra, term->c / r, !(fabs(term->c) > 0));
             f.lin = own->lin;
         } else if (own->lin != f.lin) {
             term->c = tp_times(algebra, term->c, r);

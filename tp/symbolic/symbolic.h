@@ -204,14 +204,18 @@ bool tp_is_full(const tp_algebra *);
 /* -1 with an error where what is known of a function may be less than there is, for want of memory. */
 int tp_had_memory(const tp_algebra *);
 
-/* Of two numbers in front of what an algebra is made of: one that is below a double's range is not taken for 0, and is
- * noted. */
+/* A number that is not 0 has all of its digits from here on; below is what no double holds. */
+#define TP_LEAST 1e-300
+/* The product or quotient of two numbers in front of what an algebra is made of: one that is below a double's range is
+ * not taken for 0, and is noted. */
+static inline double tp_noted(tp_algebra *algebra, double number, bool zero)
+{
+    algebra->underflows = algebra->underflows || (fabs(number) < TP_LEAST && !zero);
+    return number;
+}
 static inline double tp_times(tp_algebra *algebra, double a, double b)
 {
-    const double least = 1e-300;
-    double product = a * b;
-    algebra->underflows = algebra->underflows || (fabs(product) < least && fabs(a) > 0 && fabs(b) > 0);
-    return product;
+    return tp_noted(algebra, a * b, !(fabs(a) > 0 && fabs(b) > 0));
 }
 
 /* How many factors a term may have. */
@@ -496,6 +500,9 @@ typedef struct {
 } tp_fn_context;
 /* A function that is a row of the op table, the variable or 1, by its form; false, and *u untouched, of any other. */
 bool tp_univariate_row(const tp_algebra *, int fn, tp_univariate *u);
+/* Any function by evaluating it, step by step: u->context is a tp_fn_context; its parity and kinks are not asked for.
+ * -1 with an error. */
+int tp_univariate_tree(const tp_algebra *, int fn, tp_univariate *u);
 /* Any function, else by evaluating it, in pieces where that takes long. One with scalars has neither pieces nor kinks
  * yet, nor a sample: u->context is a tp_fn_context. -1 with an error, also for more than TP_MAX_KINKS kinks. */
 int tp_univariate_of(const tp_algebra *, int fn, tp_univariate *u);

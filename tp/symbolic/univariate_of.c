@@ -23,33 +23,37 @@ bool tp_univariate_row(const tp_algebra *algebra, int fn, tp_univariate *u)
     return true;
 }
 
-int tp_univariate_of(const tp_algebra *algebra, int fn, tp_univariate *u)
+int tp_univariate_tree(const tp_algebra *algebra, int fn, tp_univariate *u)
 {
-    if (tp_univariate_row(algebra, fn, u))
-        return 0;
     tp_fn_context *context = ad_arena_alloc(algebra->arena, 1, sizeof *context);
-    double *kinks = ad_arena_alloc(algebra->arena, TP_MAX_KINKS, sizeof *kinks);
-    if (!context || !kinks)
+    if (!context)
         return ad_fail(algebra->error, "out of memory for a function");
     if (tp_fn_prepare(algebra, fn))
         return -1;
     *context = (tp_fn_context){ .algebra = algebra, .fn = fn };
     const tp_fn_parts *parts = tp_fn_parts_of(algebra, fn);
-    int steps = parts->n;
+    *u = (tp_univariate){ .form = TP_NUMERIC, .eval = eval_tree, .context = context, .steps = parts->n };
     tp_fn_parts_end(algebra, fn, parts);
+    return 0;
+}
+
+int tp_univariate_of(const tp_algebra *algebra, int fn, tp_univariate *u)
+{
+    if (tp_univariate_row(algebra, fn, u))
+        return 0;
+    double *kinks = ad_arena_alloc(algebra->arena, TP_MAX_KINKS, sizeof *kinks);
+    if (!kinks)
+        return ad_fail(algebra->error, "out of memory for a function");
+    if (tp_univariate_tree(algebra, fn, u))
+        return -1;
     bool scalars = tp_fn_at(algebra, fn)->scalars;
-    int n = scalars ? 0 : tp_fn_kinks(algebra, fn, NULL, kinks, TP_MAX_KINKS);
-    *u = (tp_univariate){ .form = TP_NUMERIC,
-                          .eval = eval_tree,
-                          .context = context,
-                          .kinks = kinks,
-                          .n_kinks = n,
-                          .steps = steps,
-                          .parity = tp_fn_parity(algebra, fn) };
-    if (n < 0)
+    u->parity = tp_fn_parity(algebra, fn);
+    u->kinks = kinks;
+    u->n_kinks = scalars ? 0 : tp_fn_kinks(algebra, fn, NULL, kinks, TP_MAX_KINKS);
+    if (u->n_kinks < 0)
         return tp_lacks_memory(algebra);
-    if (n > TP_MAX_KINKS)
-        return tp_too_many_kinks(algebra->error, n);
+    if (u->n_kinks > TP_MAX_KINKS)
+        return tp_too_many_kinks(algebra->error, u->n_kinks);
     return scalars ? 0 : tp_in_pieces(u, algebra->arena, algebra->error);
 }
 
