@@ -1,10 +1,12 @@
 # Measures limn, rivals in turn: sh tests/bench.sh [--rounds R] [--only PROGRAMS] [--old COMMIT] [--json FILE] [BUILD]
 #
 # Every round runs each program once, limn as it is and, with --old, as it was at a commit, which is built beside BUILD
-# (build); NumPy and PyTorch join where /usr/bin/python3 (or $PYTHON) has them. Printed are medians with 10th and 90th
-# percentiles, and ratios taken round by round; FILE gets all of it.
+# (build); NumPy, PyTorch and functorch join where /usr/bin/python3 (or $PYTHON) has them. `predict`, of 8,000 pictures,
+# needs Debian's dataset-fashion-mnist and is run once. Printed are medians with 10th and 90th percentiles, and ratios
+# taken round by round; FILE gets all of it.
 set -e
-rounds=7 old= json= build=build only='machine limits start kernels executor train drift batchnorm growth'
+rounds=7 old= json= build=build
+only='machine limits start floats kernels empirical executor training gates batchnorm train drift growth predict'
 while [ $# -gt 0 ]; do
     case $1 in
     --rounds) rounds=$2; shift 2 ;;
@@ -45,19 +47,28 @@ fi
 head = "{\"descr\": \"<f8\", \"fortran_order\": False, \"shape\": (100, 20), }".ljust(117) + "\n"
 sys.stdout.buffer.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode())
 sys.stdout.buffer.write(struct.pack("<2000d", *[(i * 7 % 11 - 5) + i / 2000 for i in range(2000)]))' > "$work/x.npy"
-# One program's lines "  name  number unit" under its titles "case: ...", as "round who case.name number unit".
+# One program's lines "  name  number unit" under its titles "case: ...", as "round who case: name number unit".
 take() {
     awk -v round="$1" -v who="$2" '
         /^[^ ].*:/ { at = $1; sub(":", "", at); next }
-        /^  / { line = $0; sub(/ +\(p10.*/, "", line); n = split(line, w, " +"); unit = w[n]; number = w[n - 1]
-                if (number !~ /^[0-9.]+$/) { number = unit; unit = "times" } else n--
-                name = w[2]; for (i = 3; i < n; i++) name = name " " w[i]
-                printf "%s\t%s\t%s: %s\t%s\t%s\n", round, who, at, name, number, unit }'
+        /^  / { line = substr($0, 3); sub(/ +\(p10.*/, "", line); name = ""
+                while (match(line, /(  +|: )[0-9][0-9.e+-]*( |$)/)) { # the last number is what is told
+                    name = name substr(line, 1, RSTART - 1); line = substr(line, RSTART + 1); sub(/^ +/, "", line)
+                    n = split(line, w, " +")
+                }
+                unit = n == 1 || w[2] == "of" ? "times" : w[2]
+                if (name != "") printf "%s\t%s\t%s: %s\t%s\t%s\n", round, who, at, name, w[1], unit }'
+}
+# What start.c tells of a command, under a name.
+start() {
+    name=$1 who=$2
+    shift 2
+    "$build/bench/start" 1 "$@" | sed "s/^start:.*/$name:/" | take "$round" "$who" >> "$work/all"
 }
 round=1
 while [ "$round" -le "$rounds" ]; do
     for program in $only; do
-        [ $program != start ] && [ $program != growth ] || continue
+        case $program in start | growth | predict) continue ;; esac
         "$build/bench/$program" 1 > "$work/out"
         take $round limn < "$work/out" >> "$work/all"
         [ -z "$old" ] || [ $program != limits ] || "$work/limits" 1 | take $round old >> "$work/all"
@@ -65,16 +76,24 @@ while [ "$round" -le "$rounds" ]; do
     case " $only " in *' start '*)
         for tree_of in "limn $build" ${old:+"old $tree/build"}; do
             who=${tree_of%% *} tool=${tree_of#* }/limn
-            "$build/bench/start" 1 "$tool" --help | sed 's/^start:.*/help:/' | take $round $who >> "$work/all"
-            "$build/bench/start" 1 "$tool" kernel mlp --no-check --inputs "$work/x.npy" --out "$work/k.npy" |
-                sed 's/^start:.*/kernel of 100 rows:/' | take $round $who >> "$work/all"
+            start help $who "$tool" --help
+            start 'kernel of 100 rows' $who "$tool" kernel mlp --no-check --inputs "$work/x.npy" --out "$work/k.npy"
         done ;;
     esac
     case " $only " in *' limits '*)
         "$python" tests/bench/ntk.py 2> /dev/null | take $round limn >> "$work/all" ;;
     esac
+    case " $only " in *' empirical '*)
+        "$python" tests/bench/jacobians.py 2> /dev/null | take $round limn >> "$work/all" ;;
+    esac
     round=$((round + 1))
 done
+
+case " $only " in *' predict '*)
+    round=1 data=/usr/share/datasets/fashion-mnist
+    [ ! -d $data ] || start 'predict of 8000' limn "$build/limn" predict mlp --data $data --train 8000 --test 1000 \
+        --times 100,1000,inf ;;
+esac
 
 # How costs grow: its rounds are its own, and its fits stand as they are.
 case " $only " in *' growth '*) "$build/bench/growth" "$rounds" ;; esac
@@ -94,9 +113,15 @@ sort -t "$(printf '\t')" -k3,3 -k2,2 -k1,1n "$work/all" |
     }
     function show(name, list, unit,   m, a, b) {
         m = quantile(list, 0.5); a = quantile(list, 0.1); b = quantile(list, 0.9)
-        printf "%-56s %9.2f %-8s (p10 %.2f, p90 %.2f)\n", name, m, unit, a, b
+        number = m < 0.01 ? "%.1e" : "%.2f"
+        printf "%-56s %9s %-8s (p10 " number ", p90 " number ")\n", name, sprintf(number, m), unit, a, b
         lines = lines sprintf("%s  {\"name\": \"%s\", \"unit\": \"%s\", \"median\": %g, \"p10\": %g, \"p90\": %g}",
                               lines == "" ? "" : ",\n", name, unit, m, a, b)
+    }
+    function rival(theirs, ours, who,   list, r) {
+        if (!(("limn\t" theirs) in all) || !(("limn\t" ours) in all)) return
+        for (r = 1; r <= rounds; r++) list = list " " value["limn\t" theirs, r] / value["limn\t" ours, r]
+        show(who " / " ours, list, "times")
     }
     { key = $2 "\t" $3; if (!(key in all)) order[++n] = key; all[key] = all[key] " " $4; unit[key] = $5
       value[key, $1] = $4; seen[$3] = 1 }
@@ -112,11 +137,8 @@ sort -t "$(printf '\t')" -k3,3 -k2,2 -k1,1n "$work/all" |
             for (r = 1; r <= rounds; r++) list = list " " value[order[i], r] / value["old\t" k[2], r]
             show(k[2] " / " old, list, "times")
         }
-        if (("limn\tnumpy: relu by NumPy") in all && ("limn\trelu: limn") in all) {
-            list = ""
-            for (r = 1; r <= rounds; r++)
-                list = list " " value["limn\tnumpy: relu by NumPy", r] / value["limn\trelu: limn", r]
-            show("NumPy / relu: limn", list, "times")
-        }
+        rival("numpy: relu by NumPy", "relu: limn", "NumPy")
+        rival("rnn: functorch", "rnn: limn", "functorch")
+        rival("batchnorm: functorch", "batchnorm: limn", "functorch")
         if (json != "") printf "[\n%s\n]\n", lines > json
     }'

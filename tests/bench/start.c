@@ -1,4 +1,5 @@
-/* start.c: seconds of one processor from the start to the end of a program: the tool's --help, or what is given.
+/* start.c: seconds of one processor from the start to the end of a program, and its memory: the tool's --help, or what is
+ * given.
  *
  *     build/bench/start ROUNDS PROGRAM ARGUMENT... */
 #define _DEFAULT_SOURCE
@@ -14,8 +15,8 @@ static double seconds_of(struct timeval t)
     return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
 }
 
-/* Output goes nowhere. */
-static double run(char **argv)
+/* Output goes nowhere. *bytes: at most. */
+static double run(char **argv, double *bytes)
 {
     int status = 0;
     struct rusage used;
@@ -30,6 +31,7 @@ static double run(char **argv)
         fprintf(stderr, "bench: %s fails\n", argv[0]);
         exit(1);
     }
+    *bytes = 1024 * (double)used.ru_maxrss;
     return seconds_of(used.ru_utime) + seconds_of(used.ru_stime);
 }
 
@@ -37,11 +39,13 @@ int main(int argc, char **argv)
 {
     static double ours[BENCH_ROUNDS];
     int rounds = bench_rounds(argc, argv, 11);
+    double bytes = 0;
     if (argc < 3)
         return 2;
     for (int round = -1; round < rounds; round++)
-        ours[round < 0 ? 0 : round] = run(argv + 2);
+        ours[round < 0 ? 0 : round] = run(argv + 2, &bytes);
     printf("start: %s, %d rounds\n", argv[3] ? argv[3] : argv[2], rounds);
     bench_show("limn", ours, rounds);
+    printf("  %-42s %7.1f MB\n", "its memory", 1e-6 * bytes);
     return 0;
 }

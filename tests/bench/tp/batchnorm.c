@@ -37,11 +37,11 @@ static void measure(const char *title, const char *const *settings, size_t rows,
         bench_fail(&error);
     ad_normal(1, ad_stream("inputs"), 0, MOST * FEATURES, x);
     for (int round = -1; round < rounds; round++) {
-        double start = ad_seconds();
+        double start = bench_seconds();
         tp_kernel kernel;
         if (tp_limit(program, TP_NTK, x, rows, rows2 ? x + rows * FEATURES : NULL, rows2, NULL, &kernel, &error) != 0)
             bench_fail(&error);
-        seconds[round < 0 ? 0 : round] = ad_seconds() - start;
+        seconds[round < 0 ? 0 : round] = bench_seconds() - start;
         difference = kernel.error;
         tp_kernel_free(&kernel);
     }
@@ -56,7 +56,8 @@ int main(int argc, char **argv)
     ad_start_again(argv, 1);
     openblas_set_num_threads(1);
     int rounds = bench_rounds(argc, argv, 11);
-    printf("limit NTK, batch normalisation, %d features, double, %d rounds, one thread\n", FEATURES, rounds);
+    printf("normalised: limit NTK, batch normalisation, %d features, double, %d rounds, one thread\n", FEATURES,
+           rounds);
     measure("relu, two batches of 6, depth 2, epsilon 0", (const char *[]){ "depth=2", NULL }, 6, 6, rounds);
     measure("relu, two batches of 6, depth 2, epsilon 1e-5", (const char *[]){ "depth=2", "eps=1e-5", NULL }, 6, 6,
             rounds);

@@ -52,15 +52,15 @@ int main(int argc, char **argv)
                                         sqrt(k[i * fewer + i] * k[j * fewer + j]));
             }
         if (round == 0)
-            printf("limit NTK, ReLU, depth 5, %zu inputs in floats, %zu in doubles, %d rounds, one thread\n"
-                   "  floats: stated error %.1e; %.1e from the doubles at most\n",
+            printf("floats: limit NTK, ReLU, depth 5, %zu inputs in floats, %zu in doubles, %d rounds, one thread\n"
+                   "  stated error of floats: %.1e; %.1e from the doubles at most\n",
                    rows, fewer, rounds, told.error, worst);
         tp_kernel_free(&kernel);
         tp_kernel_free(&told);
         free(floats);
     }
-    printf("  doubles, 1e-9 s an entry: %.2f; floats: %.2f\n", 1e9 * bench_quantile(doubles, rounds, 0.5),
-           1e9 * bench_quantile(singles, rounds, 0.5));
+    printf("  %-42s %7.2f ns\n", "an entry in doubles", 1e9 * bench_quantile(doubles, rounds, 0.5));
+    printf("  %-42s %7.2f ns\n", "an entry in floats", 1e9 * bench_quantile(singles, rounds, 0.5));
     bench_ratio("floats' time an entry / doubles'", singles, doubles, rounds);
     tp_program_free(program);
     nn_net_free(net);
