@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+enum { NUMBER = 32 }; /* bytes of one as text, with what stands between two */
 static bool out_of_memory;
 
 static void *take(size_t size)
@@ -18,22 +19,30 @@ void json_begin(void)
     cJSON_InitHooks(&(cJSON_Hooks){ take, ad_free });
 }
 
-/* cJSON's own numbers have 15 digits wherever these are near; as many as it takes come back equal. */
+/* cJSON's own numbers have 15 digits wherever these are near. As many as it takes to come back equal: 17, or 16, which
+ * show fewer of a number that has fewer. Returns the length. */
+static int write_number(char text[static NUMBER], double x)
+{
+    if (!isfinite(x))
+        return ad_snprintf(text, NUMBER, "null");
+    int length = ad_snprintf(text, NUMBER, "%.16g", x);
+    return fabs(ad_number(text, NULL) - x) > 0 ? ad_snprintf(text, NUMBER, "%.17g", x) : length;
+}
+
+/* Written already; not_finite: one of its numbers that are null, if there is one, which json_put tells. */
+static cJSON *raw(const char *text, double not_finite)
+{
+    cJSON *item = cJSON_CreateRaw(text);
+    if (item)
+        item->valuedouble = not_finite;
+    return item;
+}
+
 cJSON *json_number(double x)
 {
-    char text[40];
-    if (!isfinite(x)) {
-        cJSON *null = cJSON_CreateNull();
-        if (null)
-            null->valuedouble = x; /* what json_put tells */
-        return null;
-    }
-    for (int digits = 15; digits <= 17; digits++) {
-        ad_snprintf(text, sizeof text, "%.*g", digits, x);
-        if (!(fabs(ad_number(text, NULL) - x) > 0))
-            break;
-    }
-    return cJSON_CreateRaw(text);
+    char text[NUMBER];
+    write_number(text, x);
+    return raw(text, isfinite(x) ? 0 : x);
 }
 
 cJSON *json_time(double t)
@@ -41,15 +50,12 @@ cJSON *json_time(double t)
     return isinf(t) ? cJSON_CreateString("inf") : json_number(t);
 }
 
-/* Why a number is null: in the item, or the first in a list. */
+/* Why a number is null, or one in a list. */
 static const char *why_null(const cJSON *item)
 {
-    const char *why = NULL;
-    if (cJSON_IsNull(item))
-        return isnan(item->valuedouble) ? "not a number" : isinf(item->valuedouble) ? "infinite" : NULL;
-    for (const cJSON *in = cJSON_IsArray(item) ? item->child : NULL; in && !why; in = in->next)
-        why = why_null(in);
-    return why;
+    if (!cJSON_IsRaw(item))
+        return NULL;
+    return isnan(item->valuedouble) ? "not a number" : isinf(item->valuedouble) ? "infinite" : NULL;
 }
 
 cJSON *json_put(cJSON *object, const char *key, cJSON *item)
@@ -68,19 +74,44 @@ cJSON *json_put(cJSON *object, const char *key, cJSON *item)
     return item;
 }
 
-cJSON *json_array(const double *values, const size_t *shape, int rank)
+/* Returns the end. */
+static char *write_array(char *to, const double *values, const size_t *shape, int rank, double *not_finite)
 {
-    if (rank == 0)
-        return json_number(*values);
+    if (rank == 0) {
+        if (!isfinite(*values) && isfinite(*not_finite))
+            *not_finite = *values;
+        return to + write_number(to, *values);
+    }
     size_t stride = 1;
     for (int k = 1; k < rank; k++)
         stride *= shape[k];
-    cJSON *list = cJSON_CreateArray();
-    for (size_t i = 0; list && i < shape[0] && !out_of_memory; i++) {
-        cJSON *item = json_array(values + i * stride, shape + 1, rank - 1);
-        if (!item || !cJSON_AddItemToArray(list, item))
-            out_of_memory = true;
+    *to++ = '[';
+    for (size_t i = 0; i < shape[0]; i++) {
+        if (i)
+            *to++ = ',';
+        to = write_array(to, values + i * stride, shape + 1, rank - 1, not_finite);
     }
+    *to++ = ']';
+    return to;
+}
+
+/* One text: an item a number would be most of the time and of the memory of a large result. */
+cJSON *json_array(const double *values, const size_t *shape, int rank)
+{
+    size_t count = 1, lists = 1;
+    for (int k = 0; k < rank; k++) {
+        count *= shape[k];
+        lists += count;
+    }
+    char *text = ad_alloc(NUMBER * count + 3 * lists, 1, "JSON", NULL);
+    double not_finite = 0;
+    if (!text) {
+        out_of_memory = true;
+        return NULL;
+    }
+    *write_array(text, values, shape, rank, &not_finite) = '\0';
+    cJSON *list = raw(text, not_finite);
+    ad_free(text);
     return list;
 }
 

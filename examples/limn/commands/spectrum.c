@@ -139,23 +139,23 @@ static void print_text(const spectrum_result *r)
 
 static void json_list(cJSON *object, const char *key, const double *values, size_t n)
 {
-    cJSON *list = json_put(object, key, cJSON_CreateArray());
-    for (size_t i = 0; i < n; i++)
-        json_put(list, "", json_number(values[i]));
+    json_put(object, key, json_array(values, &n, 1));
 }
 
 static void json_density(cJSON *root, const tp_spectrum *s)
 {
     cJSON *density = json_put(root, "density", cJSON_CreateObject());
-    cJSON *lambda = json_put(density, "lambda", cJSON_CreateArray()),
-          *rho = json_put(density, "rho", cJSON_CreateArray());
-    for (size_t i = 0; i < s->points; i++) {
-        double at = exp(s->log_lambda[i]);
-        if (!(at > 1e-300)) /* below, log_lambda has it */
-            continue;
-        json_put(lambda, "", json_number(at));
-        json_put(rho, "", json_number(s->per_log[i] / at));
+    double *lambda = ad_alloc(2 * s->points + 1, sizeof *lambda, "JSON", NULL),
+           *rho = lambda + (lambda ? s->points : 0);
+    size_t n = 0;
+    for (size_t i = 0; lambda && i < s->points; i++) {
+        lambda[n] = exp(s->log_lambda[i]);
+        rho[n] = s->per_log[i] / lambda[n];
+        n += lambda[n] > 1e-300; /* below, log_lambda has it */
     }
+    json_put(density, "lambda", lambda ? json_array(lambda, &n, 1) : NULL);
+    json_put(density, "rho", lambda ? json_array(rho, &n, 1) : NULL);
+    ad_free(lambda);
     json_list(density, "log_lambda", s->log_lambda, s->points);
     json_list(density, "density_of_log", s->per_log, s->points);
     cJSON *support = json_put(root, "support", cJSON_CreateArray());
