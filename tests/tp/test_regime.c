@@ -4,6 +4,7 @@
 #include "tests/support/trials.h"
 
 #include <criterion/criterion.h>
+#include <criterion/parameterized.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,17 +260,24 @@ Test(regime, of_a_recurrent_network)
     compare_all(&(network){ "rnn", nn_builtin("rnn"), recurrent, { 3, FEATURES } });
 }
 
+ParameterizedTestParameters(regime, of_a_gated_recurrent_network)
+{
+    static nn_parametrization scales[NN_N_PARAMETRIZATIONS]; /* each in a process of its own, as they take long */
+    for (int scale = 0; scale < NN_N_PARAMETRIZATIONS; scale++)
+        scales[scale] = (nn_parametrization)scale;
+    return cr_make_param_array(nn_parametrization, scales, NN_N_PARAMETRIZATIONS);
+}
+
 /* What the reset gate changes is small: it leads at large widths only, and its gradients at targets as large as these
  * are above Adam's epsilon. */
-Test(regime, of_a_gated_recurrent_network)
+ParameterizedTest(nn_parametrization *scale, regime, of_a_gated_recurrent_network)
 {
     wider = 2;
     farther = 1000;
     const network gru = { "gru", nn_builtin("rnn"), gated, { 2, FEATURES } };
-    for (int scale = 0; scale < NN_N_PARAMETRIZATIONS; scale++)
-        for (int k = 0; k < 3; k++)
-            if (optimizers[k] != NN_MOMENTUM || scale == NN_MUP)
-                compare(&gru, (nn_parametrization)scale, optimizers[k], rates[k]);
+    for (int k = 0; k < 3; k++)
+        if (optimizers[k] != NN_MOMENTUM || *scale == NN_MUP)
+            compare(&gru, *scale, optimizers[k], rates[k]);
 }
 
 Test(regime, of_a_residual_network_with_layernorm)

@@ -247,7 +247,8 @@ typedef struct {
 /* E f(u) of one function of one sample. */
 static int single_expectation(tp_algebra *algebra, tp_factor f)
 {
-    tp_quantity q = tp_q_blank(TP_Q_EXPECT);
+    tp_quantity q;
+    tp_q_blank(&q, TP_Q_EXPECT);
     q.fn_a = f.fn;
     q.fn_b = tp_fn_intern(algebra, (tp_fn){ .op = TP_NUMBER, .p = 1 });
     q.a = q.b = TP_Q_ZERO;
@@ -262,7 +263,8 @@ int tp_pair_expectation(tp_algebra *algebra, tp_factor f, tp_factor g, bool alon
     int cov = tp_lin_covariance(algebra, f.lin, g.lin, alone);
     if (cov < 0 || (f.fn == algebra->variable && g.fn == algebra->variable))
         return cov;
-    tp_quantity q = tp_q_blank(TP_Q_EXPECT);
+    tp_quantity q;
+    tp_q_blank(&q, TP_Q_EXPECT);
     q.a = cov;
     q.fn_a = f.fn;
     q.fn_b = g.fn;

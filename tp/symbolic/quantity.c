@@ -15,7 +15,8 @@ int tp_q_number(tp_algebra *algebra, double c)
 {
     if (algebra->quantities.n > TP_Q_ONE && !(fabs(c - 1) > 0) && !isnan(c))
         return TP_Q_ONE;
-    tp_quantity q = tp_q_blank(TP_Q_NUMBER);
+    tp_quantity q;
+    tp_q_blank(&q, TP_Q_NUMBER);
     q.c = c;
     return intern_quantity(algebra, &q, sizeof q);
 }
@@ -195,7 +196,8 @@ int tp_q_product(tp_algebra *algebra, int a, int b)
         return tp_q_scaled(algebra, x->c, b);
     if (y->kind == TP_Q_NUMBER)
         return tp_q_scaled(algebra, y->c, a);
-    tp_quantity q = tp_q_blank(TP_Q_PRODUCT);
+    tp_quantity q;
+    tp_q_blank(&q, TP_Q_PRODUCT);
     q.a = a < b ? a : b;
     q.b = a < b ? b : a;
     return intern_quantity(algebra, &q, sizeof q);
@@ -258,7 +260,8 @@ int tp_q_function(tp_algebra *algebra, int fn, int a)
     }
     if (tp_fn_prepare(algebra, fn))
         return -1;
-    tp_quantity q = tp_q_blank(TP_Q_FUNCTION);
+    tp_quantity q;
+    tp_q_blank(&q, TP_Q_FUNCTION);
     q.fn_a = fn;
     q.a = a;
     return intern_quantity(algebra, &q, sizeof q);
@@ -287,7 +290,8 @@ int tp_q_side(tp_algebra *algebra, int scalar, tp_kind side)
     int base = tp_q_split(algebra, scalar, &c);
     if (base == TP_Q_ONE)
         return tp_q_number(algebra, c);
-    tp_quantity q = tp_q_blank(side);
+    tp_quantity q;
+    tp_q_blank(&q, side);
     q.a = base;
     int id = intern_quantity(algebra, &q, sizeof q);
     return id < 0 ? -1 : tp_q_scaled(algebra, c, id);
@@ -300,7 +304,8 @@ static int point_number(tp_algebra *algebra, const tp_point *point)
 
 int tp_q_data(tp_algebra *algebra, int node, const tp_point *from)
 {
-    tp_quantity q = tp_q_blank(TP_Q_DATA);
+    tp_quantity q;
+    tp_q_blank(&q, TP_Q_DATA);
     q.a = node;
     q.from_a = point_number(algebra, from);
     return q.from_a < 0 ? tp_lacks_memory(algebra) : intern_quantity(algebra, &q, sizeof q);
@@ -308,7 +313,8 @@ int tp_q_data(tp_algebra *algebra, int node, const tp_point *from)
 
 int tp_q_gram(tp_algebra *algebra, int a, const tp_point *from_a, int b, const tp_point *from_b, ad_axis axis)
 {
-    tp_quantity q = tp_q_blank(TP_Q_GRAM);
+    tp_quantity q;
+    tp_q_blank(&q, TP_Q_GRAM);
     q.a = a;
     q.b = b;
     q.from_a = point_number(algebra, from_a);
@@ -319,7 +325,8 @@ int tp_q_gram(tp_algebra *algebra, int a, const tp_point *from_a, int b, const t
 
 int tp_q_same(tp_algebra *algebra)
 {
-    tp_quantity q = tp_q_blank(TP_Q_SAME);
+    tp_quantity q;
+    tp_q_blank(&q, TP_Q_SAME);
     return intern_quantity(algebra, &q, sizeof q);
 }
 

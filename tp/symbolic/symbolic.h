@@ -401,12 +401,10 @@ int tp_q_expect(tp_algebra *, const tp_quantity *q);
 /* covariances: of the group's variables, (0, 0), (1, 0), (1, 1), (2, 0) and so on, n of them; then the stand-ins. */
 int tp_q_group(tp_algebra *, int group, const int *covariances, int n, const tp_q_part *stand_ins, int n_stand_ins);
 int tp_q_same(tp_algebra *);
-static inline tp_quantity tp_q_blank(tp_kind kind)
+static inline void tp_q_blank(tp_quantity *q, tp_kind kind)
 {
-    tp_quantity q;
-    memset(&q, 0, sizeof q); /* padding takes part in the comparison */
-    q.kind = kind;
-    return q;
+    memset(q, 0, sizeof *q); /* padding takes part in the comparison */
+    q->kind = kind;
 }
 static inline bool tp_q_is_zero(const tp_algebra *algebra, int q)
 {
